@@ -1,0 +1,2 @@
+//! Benches of the pure functions, the deck generator, results with machine facts.
+#![forbid(unsafe_code)]

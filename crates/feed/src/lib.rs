@@ -1,0 +1,2 @@
+//! Snapshots from the control plane to the nodes.
+#![forbid(unsafe_code)]

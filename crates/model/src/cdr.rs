@@ -1,0 +1,218 @@
+//! The call detail record: one [`CallRecord`] per call with one [`LegRecord`] per route attempt, also for calls that were
+//! never answered (`ref/telecom-domain` §5). `cdr_id` is the call's public id and the exactly-once key everywhere.
+//!
+//! The record is JSON in the call journal, in the event log (`cdr.voice.v1`) and behind the API. Readers ignore unknown
+//! fields and writers only add (F-UPG-02). The decision record is carried as JSON text made by `policy::explain`: this
+//! crate does not know its shape.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::id::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId};
+use crate::money::{Currency, Nanos};
+use crate::now::Wall;
+
+/// Version of the stored form.
+pub const CDR_VERSION: u16 = 1;
+
+/// One call, from INVITE to its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// Public id of the call.
+    pub cdr_id: CallId,
+    /// [`CDR_VERSION`] of the writer.
+    pub version: u16,
+    /// SIP Call-ID as received, at most 256 bytes.
+    pub sip_call_id: String,
+    /// Who pays. Absent when the call was refused before a trunk was known (then nothing is billed).
+    pub customer_id: Option<CustomerId>,
+    /// Where it came in.
+    pub trunk_id: Option<TrunkId>,
+    /// Source address of the INVITE.
+    pub ingress_ip: IpAddr,
+    /// Digest user, when the trunk authenticates that way.
+    pub ingress_user: Option<String>,
+    /// Caller as received (user part of P-Asserted-Identity or From).
+    pub caller: String,
+    /// Called number as dialled (user part of the Request-URI).
+    pub called: String,
+    /// Caller in E.164, when valid.
+    pub caller_e164: Option<String>,
+    /// Called number in E.164, when valid.
+    pub called_e164: Option<String>,
+    /// `interstate`, `intrastate`, `local`, `indeterminate`, or absent where no jurisdiction applies.
+    pub jurisdiction: Option<String>,
+    /// INVITE received.
+    pub setup_at: Wall,
+    /// First 18x towards the caller.
+    pub progress_at: Option<Wall>,
+    /// 200 forwarded to the caller.
+    pub answer_at: Option<Wall>,
+    /// BYE, final failure, CANCEL, or the last heartbeat before a crash.
+    pub end_at: Wall,
+    /// INVITE out to the first 18x or 200, in ms.
+    pub pdd_ms: Option<u64>,
+    /// Answer to end on the monotonic clock, in ms; 0 when not answered.
+    pub duration_ms: u64,
+    /// Final SIP status towards the caller (200 when answered).
+    pub sip_code: u16,
+    /// Q.850 cause.
+    pub q850: Option<u8>,
+    /// Who ended it.
+    pub release_side: ReleaseSide,
+    /// Closed list of our own reasons, for example `no_route_at_margin`; empty when the peer's code says all.
+    pub internal_code: String,
+    /// How the call ended for the statistics.
+    pub outcome: Outcome,
+    /// True when the end was reconstructed after a crash.
+    pub recovered: bool,
+    /// Policy snapshot that decided it.
+    pub snapshot_id: String,
+    /// Rank of the vendor that carried it (1 = first choice).
+    pub route_rank: Option<u16>,
+    /// Vendor that carried it (or was tried last).
+    pub vendor_id: Option<VendorId>,
+    /// Its trunk.
+    pub vendor_trunk_id: Option<VendorTrunkId>,
+    /// What the customer pays and what we pay; absent when not answered.
+    pub rating: Option<CallRating>,
+    /// Media figures; absent when no media was anchored.
+    pub media: Option<MediaFigures>,
+    /// The full decision record (`policy::explain`), as JSON.
+    pub decision: Option<Box<RawValue>>,
+    /// One per route attempt, in order.
+    pub legs: Vec<LegRecord>,
+    /// Which node and shard wrote it.
+    pub node: String,
+}
+
+/// One attempt towards one vendor trunk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LegRecord {
+    /// 1, 2, 3 …
+    pub attempt_no: u16,
+    /// Vendor.
+    pub vendor_id: Option<VendorId>,
+    /// Its trunk.
+    pub vendor_trunk_id: Option<VendorTrunkId>,
+    /// Where the INVITE went.
+    pub egress_ip: IpAddr,
+    /// INVITE sent.
+    pub start_at: Wall,
+    /// First 18x or 200 of this leg, ms after `start_at`.
+    pub pdd_ms: Option<u64>,
+    /// Final code of this leg; 408 for a time-out, 0 when it was still open at a crash.
+    pub sip_code: u16,
+    /// Q.850 cause from the Reason header or the table.
+    pub q850: Option<u8>,
+    /// Final answer, time-out or cancel.
+    pub end_at: Wall,
+    /// Why the next one was tried, or the call ended: a closed list.
+    pub ended_by: String,
+}
+
+/// The money of one answered call, with the sum written out so that it can be repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRating {
+    /// Towards the customer.
+    pub sell: RatedSide,
+    /// Towards the vendor.
+    pub buy: RatedSide,
+    /// sell − buy when both are in one currency.
+    pub margin: Option<Nanos>,
+}
+
+/// One side's price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RatedSide {
+    /// Deck version, as `deck_…@N`.
+    pub deck_version: String,
+    /// Matched prefix.
+    pub prefix: String,
+    /// Price of a minute.
+    pub rate_per_min: Nanos,
+    /// First increment in seconds.
+    pub increment_initial_s: u32,
+    /// Further increments in seconds.
+    pub increment_next_s: u32,
+    /// Once per answered call.
+    pub setup_fee: Nanos,
+    /// Seconds after rounding to increments.
+    pub billable_s: u64,
+    /// setup_fee + billable_s × rate_per_min / 60, rounded by the contract's rule.
+    pub charge: Nanos,
+    /// Of all amounts here.
+    pub currency: Currency,
+    /// The sum in words and figures.
+    pub sum: String,
+}
+
+/// Media figures of a call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MediaFigures {
+    /// From the caller to the callee.
+    pub to_callee: StreamFigures,
+    /// From the callee to the caller.
+    pub to_caller: StreamFigures,
+}
+
+/// One direction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamFigures {
+    /// RTP packets relayed.
+    pub packets: u64,
+    /// Their bytes, RTP header included.
+    pub bytes: u64,
+    /// Lost, from sequence numbers (RFC 3550 A.3).
+    pub lost: u64,
+    /// Interarrival jitter in microseconds (RFC 3550 A.8).
+    pub jitter_us: u64,
+    /// Mean opinion score × 100 (1.00 to 4.50), absent without enough packets.
+    pub mos_x100: Option<u16>,
+}
+
+/// Who ended the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseSide {
+    /// BYE or CANCEL of the caller.
+    Caller,
+    /// BYE or final failure of the callee.
+    Callee,
+    /// We did: limit, time-out, drain, crash.
+    System,
+}
+
+/// How the call ended, for ASR and the metric `warp_sip_calls_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// 200 OK.
+    Answered,
+    /// 486 or 600.
+    Busy,
+    /// 480, 408 after ringing, timer C.
+    NoAnswer,
+    /// CANCEL by the caller.
+    Cancelled,
+    /// Refused by us.
+    Rejected,
+    /// Everything else.
+    Failed,
+}
+
+impl Outcome {
+    /// Label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The nouns of WARP. Every other package speaks in these types; this one imports nothing of ours.
+//!
+//! Invariants: no I/O, no clock, no randomness: values that need either take it as an argument.
+//! Absent on purpose: protocol types (they live in their core) and anything with behaviour over time.
+#![forbid(unsafe_code)]
+
+pub mod cdr;
+pub mod id;
+pub mod limits;
+pub mod money;
+pub mod now;
+pub mod number;
+pub mod secret;
+
+pub use id::{
+    BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, RequestId, TrunkId, VendorId,
+    VendorTrunkId,
+};
+pub use money::{Currency, Money, MoneyError, Nanos};
+pub use now::{Mono, Now, Wall};
+pub use number::{E164, NumberError};
+pub use secret::Secret;

@@ -1,0 +1,281 @@
+//! Money as `i64` nano-units (10⁻⁹) with a currency. No float comes near it; the lint below keeps it so.
+#![deny(clippy::float_arithmetic, clippy::float_cmp)]
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Nano-units per unit of currency.
+pub const NANOS_PER_UNIT: i64 = 1_000_000_000;
+
+/// An amount in nano-units, without its currency: rates and sums inside one currency.
+/// Text form: a decimal with up to 9 places, no exponent, no thousands separator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nanos(pub i64);
+
+/// ISO 4217 code, for example `USD`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+/// An amount with its currency. Amounts of different currencies cannot be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Money {
+    /// Nano-units.
+    pub amount: Nanos,
+    /// ISO 4217.
+    pub currency: Currency,
+}
+
+/// Why a text is not money, or a sum cannot be formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoneyError {
+    /// Not a plain decimal number.
+    NotDecimal,
+    /// More than nine places after the point.
+    TooManyPlaces,
+    /// Outside ±9.2 billion units.
+    OutOfRange,
+    /// Two currencies in one sum.
+    CurrencyMismatch,
+    /// Not three capital letters.
+    BadCurrency,
+}
+
+impl fmt::Display for MoneyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotDecimal => "not a decimal number",
+            Self::TooManyPlaces => "more than 9 decimal places",
+            Self::OutOfRange => "out of range",
+            Self::CurrencyMismatch => "currencies differ",
+            Self::BadCurrency => "not an ISO 4217 currency code",
+        })
+    }
+}
+
+impl std::error::Error for MoneyError {}
+
+impl Nanos {
+    /// No money.
+    pub const ZERO: Nanos = Nanos(0);
+
+    /// Sum, or `None` when it overflows.
+    pub fn checked_add(self, other: Nanos) -> Option<Nanos> {
+        self.0.checked_add(other.0).map(Nanos)
+    }
+
+    /// Difference, or `None` when it overflows.
+    pub fn checked_sub(self, other: Nanos) -> Option<Nanos> {
+        self.0.checked_sub(other.0).map(Nanos)
+    }
+
+    /// With a currency.
+    pub fn of(self, currency: Currency) -> Money {
+        Money {
+            amount: self,
+            currency,
+        }
+    }
+}
+
+impl FromStr for Nanos {
+    type Err = MoneyError;
+
+    fn from_str(s: &str) -> Result<Self, MoneyError> {
+        let (negative, digits) = match s.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, s),
+        };
+        let (whole, places) = digits.split_once('.').unwrap_or((digits, ""));
+        let plain = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
+        if (whole.is_empty() && places.is_empty())
+            || !plain(whole)
+            || !plain(places)
+            || (digits.contains('.') && places.is_empty())
+        {
+            return Err(MoneyError::NotDecimal);
+        }
+        if places.len() > 9 {
+            return Err(MoneyError::TooManyPlaces);
+        }
+        let mut value: i128 = 0;
+        for b in whole.bytes() {
+            value = value
+                .checked_mul(10)
+                .and_then(|v| v.checked_add(i128::from(b - b'0')))
+                .ok_or(MoneyError::OutOfRange)?;
+        }
+        let padding = (0..9 - places.len()).map(|_| b'0');
+        for b in places.bytes().chain(padding) {
+            value = value
+                .checked_mul(10)
+                .and_then(|v| v.checked_add(i128::from(b - b'0')))
+                .ok_or(MoneyError::OutOfRange)?;
+        }
+        i64::try_from(if negative { -value } else { value })
+            .map(Nanos)
+            .map_err(|_| MoneyError::OutOfRange)
+    }
+}
+
+/// The shortest exact decimal: `0.0042`, `-1.5`, `3`.
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let abs = self.0.unsigned_abs();
+        let (whole, places) = (abs / 1_000_000_000, abs % 1_000_000_000);
+        let sign = if self.0 < 0 { "-" } else { "" };
+        if places == 0 {
+            return write!(f, "{sign}{whole}");
+        }
+        let text = format!("{places:09}");
+        write!(f, "{sign}{whole}.{}", text.trim_end_matches('0'))
+    }
+}
+
+impl Serialize for Nanos {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Nanos {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Currency {
+    /// US dollar.
+    pub const USD: Currency = Currency(*b"USD");
+
+    /// The three letters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("???")
+    }
+}
+
+impl FromStr for Currency {
+    type Err = MoneyError;
+
+    fn from_str(s: &str) -> Result<Self, MoneyError> {
+        match s.as_bytes() {
+            [a, b, c] if [a, b, c].iter().all(|x| x.is_ascii_uppercase()) => {
+                Ok(Currency([*a, *b, *c]))
+            }
+            _ => Err(MoneyError::BadCurrency),
+        }
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Money {
+    /// Sum of two amounts in one currency.
+    pub fn checked_add(self, other: Money) -> Result<Money, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::CurrencyMismatch);
+        }
+        self.amount
+            .checked_add(other.amount)
+            .map(|a| a.of(self.currency))
+            .ok_or(MoneyError::OutOfRange)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MoneyText {
+    amount: Nanos,
+    currency: Currency,
+}
+
+/// `{"amount":"0.0042","currency":"USD"}` (PRODUCT §6).
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        MoneyText {
+            amount: self.amount,
+            currency: self.currency,
+        }
+        .serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let MoneyText { amount, currency } = MoneyText::deserialize(d)?;
+        Ok(Money { amount, currency })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nanos_round_trip(n in any::<i64>()) {
+            prop_assert_eq!(Nanos(n).to_string().parse::<Nanos>(), Ok(Nanos(n)));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "\\PC{0,40}") {
+            let _ = text.parse::<Nanos>();
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_reason() {
+        assert_eq!("1e3".parse::<Nanos>(), Err(MoneyError::NotDecimal));
+        assert_eq!("1.".parse::<Nanos>(), Err(MoneyError::NotDecimal));
+        assert_eq!("".parse::<Nanos>(), Err(MoneyError::NotDecimal));
+        assert_eq!(
+            "0.0000000001".parse::<Nanos>(),
+            Err(MoneyError::TooManyPlaces)
+        );
+        assert_eq!("9300000000".parse::<Nanos>(), Err(MoneyError::OutOfRange));
+        assert_eq!(".5".parse::<Nanos>(), Ok(Nanos(500_000_000)));
+    }
+
+    #[test]
+    fn json_form() {
+        let m = Nanos(4_200_000).of(Currency::USD);
+        let text = serde_json::to_string(&m).unwrap();
+        assert_eq!(text, r#"{"amount":"0.0042","currency":"USD"}"#);
+        assert_eq!(serde_json::from_str::<Money>(&text).unwrap(), m);
+    }
+
+    #[test]
+    fn currencies_do_not_mix() {
+        let eur: Currency = "EUR".parse().unwrap();
+        assert_eq!(
+            Nanos(1).of(eur).checked_add(Nanos(1).of(Currency::USD)),
+            Err(MoneyError::CurrencyMismatch)
+        );
+    }
+}

@@ -1,0 +1,2 @@
+//! The I/O crate: UDP batches, TCP framing, shards, mailboxes. The only unsafe code of WARP.
+

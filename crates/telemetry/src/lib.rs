@@ -1,0 +1,2 @@
+//! Metrics registry, logging, health and redaction.
+#![forbid(unsafe_code)]

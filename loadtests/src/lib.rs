@@ -1,0 +1,2 @@
+//! Load generators and comparison runs against Kamailio and rtpengine.
+#![forbid(unsafe_code)]

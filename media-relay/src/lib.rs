@@ -1,0 +1,2 @@
+//! The RTP relay: call book and negotiation in core, packet shards in server.
+#![forbid(unsafe_code)]
