@@ -88,6 +88,15 @@ pub struct CallRecord {
     pub node: String,
 }
 
+/// What a SIP shard writes to its call journal. `Answered` is written before the 200 is forwarded (PRODUCT §6).
+#[derive(Clone, Debug)]
+pub enum JournalRecord {
+    /// The call as known at its answer; a crash turns it into a CDR that ends at the last heartbeat.
+    Answered(Box<CallRecord>),
+    /// The finished record, of an answered or an unanswered call.
+    Ended(Box<CallRecord>),
+}
+
 /// One attempt towards one vendor trunk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LegRecord {
