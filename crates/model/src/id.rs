@@ -37,10 +37,7 @@ impl<K: Kind> Id<K> {
 
     /// From all 128 bits.
     pub const fn from_u128(raw: u128) -> Self {
-        Self {
-            raw,
-            kind: PhantomData,
-        }
+        Self { raw, kind: PhantomData }
     }
 
     /// All 128 bits.

@@ -13,8 +13,7 @@ pub mod number;
 pub mod secret;
 
 pub use id::{
-    BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, RequestId, TrunkId, VendorId,
-    VendorTrunkId,
+    BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, RequestId, TrunkId, VendorId, VendorTrunkId,
 };
 pub use money::{Currency, Money, MoneyError, Nanos};
 pub use now::{Mono, Now, Wall};

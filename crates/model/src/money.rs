@@ -72,10 +72,7 @@ impl Nanos {
 
     /// With a currency.
     pub fn of(self, currency: Currency) -> Money {
-        Money {
-            amount: self,
-            currency,
-        }
+        Money { amount: self, currency }
     }
 }
 
@@ -113,9 +110,7 @@ impl FromStr for Nanos {
                 .and_then(|v| v.checked_add(i128::from(b - b'0')))
                 .ok_or(MoneyError::OutOfRange)?;
         }
-        i64::try_from(if negative { -value } else { value })
-            .map(Nanos)
-            .map_err(|_| MoneyError::OutOfRange)
+        i64::try_from(if negative { -value } else { value }).map(Nanos).map_err(|_| MoneyError::OutOfRange)
     }
 }
 
@@ -161,9 +156,7 @@ impl FromStr for Currency {
 
     fn from_str(s: &str) -> Result<Self, MoneyError> {
         match s.as_bytes() {
-            [a, b, c] if [a, b, c].iter().all(|x| x.is_ascii_uppercase()) => {
-                Ok(Currency([*a, *b, *c]))
-            }
+            [a, b, c] if [a, b, c].iter().all(|x| x.is_ascii_uppercase()) => Ok(Currency([*a, *b, *c])),
             _ => Err(MoneyError::BadCurrency),
         }
     }
@@ -200,10 +193,7 @@ impl Money {
         if self.currency != other.currency {
             return Err(MoneyError::CurrencyMismatch);
         }
-        self.amount
-            .checked_add(other.amount)
-            .map(|a| a.of(self.currency))
-            .ok_or(MoneyError::OutOfRange)
+        self.amount.checked_add(other.amount).map(|a| a.of(self.currency)).ok_or(MoneyError::OutOfRange)
     }
 }
 
@@ -217,11 +207,7 @@ struct MoneyText {
 /// `{"amount":"0.0042","currency":"USD"}` (PRODUCT §6).
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        MoneyText {
-            amount: self.amount,
-            currency: self.currency,
-        }
-        .serialize(s)
+        MoneyText { amount: self.amount, currency: self.currency }.serialize(s)
     }
 }
 
@@ -254,10 +240,7 @@ mod tests {
         assert_eq!("1e3".parse::<Nanos>(), Err(MoneyError::NotDecimal));
         assert_eq!("1.".parse::<Nanos>(), Err(MoneyError::NotDecimal));
         assert_eq!("".parse::<Nanos>(), Err(MoneyError::NotDecimal));
-        assert_eq!(
-            "0.0000000001".parse::<Nanos>(),
-            Err(MoneyError::TooManyPlaces)
-        );
+        assert_eq!("0.0000000001".parse::<Nanos>(), Err(MoneyError::TooManyPlaces));
         assert_eq!("9300000000".parse::<Nanos>(), Err(MoneyError::OutOfRange));
         assert_eq!(".5".parse::<Nanos>(), Ok(Nanos(500_000_000)));
     }

@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Mono(pub u64);
 
 /// A point on the wall clock: microseconds since 1970-01-01T00:00:00Z.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Wall(pub i64);
 
@@ -38,10 +36,7 @@ impl Mono {
 impl Add<Duration> for Mono {
     type Output = Mono;
     fn add(self, d: Duration) -> Mono {
-        Mono(
-            self.0
-                .saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Mono(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -71,10 +66,7 @@ impl Wall {
 
     /// This time plus `d`; saturates.
     pub fn plus(self, d: Duration) -> Wall {
-        Wall(
-            self.0
-                .saturating_add(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
-        )
+        Wall(self.0.saturating_add(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -117,14 +109,8 @@ mod tests {
     #[test]
     fn wall_prints_rfc3339() {
         assert_eq!(Wall(0).to_string(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(
-            Wall::from_unix_ms(1_795_353_285_123).to_string(),
-            "2026-11-22T13:14:45.123Z"
-        );
-        assert_eq!(
-            Wall::from_unix_ms(951_782_400_000).to_string(),
-            "2000-02-29T00:00:00.000Z"
-        );
+        assert_eq!(Wall::from_unix_ms(1_795_353_285_123).to_string(), "2026-11-22T13:14:45.123Z");
+        assert_eq!(Wall::from_unix_ms(951_782_400_000).to_string(), "2000-02-29T00:00:00.000Z");
         assert_eq!(Wall(-1).to_string(), "1969-12-31T23:59:59.999Z");
     }
 

@@ -69,9 +69,7 @@ impl E164 {
 
     /// The ten national digits of an 11-digit number of country code 1, else `None`.
     pub fn nanp(self) -> Option<u64> {
-        (10_000_000_000..20_000_000_000)
-            .contains(&self.0)
-            .then(|| self.0 - 10_000_000_000)
+        (10_000_000_000..20_000_000_000).contains(&self.0).then(|| self.0 - 10_000_000_000)
     }
 
     /// The first six national digits of a NANP number (0 to 999,999), else `None`.

@@ -1,2 +1,1 @@
 //! The I/O crate: UDP batches, TCP framing, shards, mailboxes. The only unsafe code of WARP.
-
