@@ -1,0 +1,366 @@
+//! The house rules as a test: who may import whom, which words a core may not contain, how long a file may grow.
+//!
+//! The import table is ARCHITECTURE-GUIDE §3. A package without a row fails, so that a new room states its walls first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One package's walls.
+struct Row {
+    package: &'static str,
+    /// What of ours it may import directly.
+    may: &'static [&'static str],
+    /// What it must not link, even through others.
+    never: &'static [&'static str],
+}
+
+/// What a core must not link.
+const CORE: &[&str] = &["tokio", "mio", "socket2", "sqlx", "axum", "ureq", "rand", "getrandom"];
+/// What an adapter must not link: it carries bytes or model values.
+const ADAPTER: &[&str] = &["warp-sip", "warp-sdp", "warp-ng", "warp-media", "warp-policy"];
+
+const M: &str = "warp-model";
+const ROWS: &[Row] = &[
+    Row { package: M, may: &[], never: CORE },
+    Row { package: "warp-sip", may: &[M], never: CORE },
+    Row { package: "warp-sdp", may: &[M], never: CORE },
+    Row { package: "warp-media", may: &[M], never: CORE },
+    Row { package: "warp-ng", may: &[M], never: CORE },
+    Row { package: "warp-policy", may: &[M], never: CORE },
+    Row { package: "warp-telemetry", may: &[M], never: ADAPTER },
+    Row { package: "warp-net", may: &[M, "warp-telemetry"], never: ADAPTER },
+    Row { package: "warp-events", may: &[M, "warp-telemetry"], never: ADAPTER },
+    Row { package: "warp-feed", may: &[M, "warp-telemetry"], never: ADAPTER },
+    Row {
+        package: "warp-sip-proxy",
+        may: &[
+            M,
+            "warp-sip",
+            "warp-sdp",
+            "warp-ng",
+            "warp-policy",
+            "warp-net",
+            "warp-events",
+            "warp-feed",
+            "warp-telemetry",
+        ],
+        never: &["warp-media", "sqlx", "warp-media-relay", "warp-control-plane"],
+    },
+    Row {
+        package: "warp-media-relay",
+        may: &[M, "warp-sdp", "warp-media", "warp-ng", "warp-net", "warp-events", "warp-telemetry"],
+        never: &["warp-policy", "warp-feed", "warp-sip", "sqlx", "warp-sip-proxy", "warp-control-plane"],
+    },
+    Row {
+        package: "warp-control-plane",
+        may: &[M, "warp-policy", "warp-events", "warp-feed", "warp-telemetry"],
+        never: &[
+            "warp-sip",
+            "warp-sdp",
+            "warp-media",
+            "warp-ng",
+            "warp-net",
+            "warp-sip-proxy",
+            "warp-media-relay",
+        ],
+    },
+    // Test worlds: whatever they exercise.
+    Row {
+        package: "warp-sim",
+        may: &[M, "warp-sip", "warp-sdp", "warp-ng", "warp-policy", "warp-media", "warp-sip-proxy"],
+        never: &["sqlx"],
+    },
+    // The demo user agent: protocol cores and the I/O crate, no business.
+    Row {
+        package: "warp-ua",
+        may: &[M, "warp-sip", "warp-sdp", "warp-media", "warp-net"],
+        never: &["warp-policy", "sqlx", "axum"],
+    },
+    Row {
+        package: "warp-bench",
+        may: &[M, "warp-sip", "warp-sdp", "warp-media", "warp-ng", "warp-policy"],
+        never: &["sqlx", "axum"],
+    },
+    Row {
+        package: "warp-loadtests",
+        may: &[M, "warp-sip", "warp-sdp", "warp-media", "warp-ng", "warp-net", "warp-ua"],
+        never: &["sqlx", "warp-sip-proxy", "warp-media-relay", "warp-control-plane"],
+    },
+    Row {
+        package: "warp-platform",
+        may: &[
+            M,
+            "warp-net",
+            "warp-events",
+            "warp-feed",
+            "warp-telemetry",
+            "warp-policy",
+            "warp-ng",
+            "warp-sip-proxy",
+            "warp-media-relay",
+            "warp-control-plane",
+            "warp-ua",
+        ],
+        never: &[],
+    },
+];
+
+/// Folders whose code is pure.
+const PURE: &[&str] = &[
+    "crates/model/src",
+    "crates/sip/src",
+    "crates/sdp/src",
+    "crates/media/src",
+    "crates/ng/src",
+    "crates/policy/src",
+    "sip-proxy/src/core",
+    "media-relay/src/core",
+];
+const IMPURE_WORDS: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "UdpSocket",
+    "TcpStream",
+    "TcpListener",
+    "tokio::",
+    "thread::spawn",
+    "thread::sleep",
+    "thread_rng",
+    "rand::rng",
+    "getrandom",
+    "lazy_static",
+    "static mut",
+];
+
+/// Files that may be longer than [`MAX_LINES`], with the reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+const MAX_LINES: usize = 800;
+
+#[test]
+fn imports_follow_the_table() {
+    let meta = metadata();
+    let graph = normal_deps(&meta);
+    let members: BTreeSet<&str> = meta["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .filter(|p| p["source"].is_null())
+        .map(|p| p["name"].as_str().expect("name"))
+        .collect();
+    let mut faults = Vec::new();
+    for member in &members {
+        let Some(row) = ROWS.iter().find(|r| r.package == *member) else {
+            faults.push(format!("{member} has no row in the import table"));
+            continue;
+        };
+        for dep in graph[*member].iter().filter(|d| members.contains(d.as_str())) {
+            if !row.may.contains(&dep.as_str()) {
+                faults.push(format!("{member} may not import {dep}"));
+            }
+        }
+        let mut linked = BTreeSet::new();
+        let mut open = vec![*member];
+        while let Some(at) = open.pop() {
+            for dep in graph.get(at).into_iter().flatten() {
+                if linked.insert(dep.as_str()) {
+                    open.push(dep);
+                }
+            }
+        }
+        for ban in row.never.iter().filter(|b| linked.contains(**b)) {
+            faults.push(format!("{member} links {ban}, if only through others"));
+        }
+    }
+    for row in ROWS.iter().filter(|r| !members.contains(r.package)) {
+        faults.push(format!("the import table has a row for {}, which does not exist", row.package));
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn cores_are_pure() {
+    let mut faults = Vec::new();
+    for (path, text) in PURE.iter().flat_map(|folder| sources(&root().join(folder))) {
+        for (n, line) in code_lines(&text) {
+            for word in IMPURE_WORDS.iter().filter(|w| line.contains(**w)) {
+                faults.push(format!("{}:{n}: `{word}` inside a core", show(&path)));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn files_know_their_room_and_stay_short() {
+    let mut faults = Vec::new();
+    for (path, text) in sources(&root()) {
+        let shown = show(&path);
+        if !text.trim_start().starts_with("//!") {
+            faults.push(format!("{shown}: begins without a `//!` that says what lives there"));
+        }
+        let lines = text.lines().count();
+        let excused = LONG_FILES.iter().any(|(p, _)| *p == shown);
+        if lines > MAX_LINES && !excused {
+            faults.push(format!("{shown}: {lines} lines; split it, or list it with a reason"));
+        }
+        if lines <= MAX_LINES && excused {
+            faults.push(format!("{shown}: no longer long, take it off the list"));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn nothing_is_unfinished_or_switched_off() {
+    // Put together here, so that this file does not contain what it looks for.
+    let words = [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["#[ig", "nore"].concat()];
+    let mut faults = Vec::new();
+    for (path, text) in sources(&root()) {
+        for (n, line) in code_lines(&text) {
+            for word in words.iter().filter(|w| line.contains(w.as_str())) {
+                faults.push(format!("{}:{n}: {word}", show(&path)));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// G-6: the word stands in `crates/net` only, and every other library forbids it in so many words.
+#[test]
+fn g_6_unsafe_code_lives_in_the_io_crate_only() {
+    let word = ["un", "safe "].concat();
+    let forms = [format!("{word}{{"), format!("{word}fn"), format!("{word}impl")];
+    let mut faults = Vec::new();
+    for (path, text) in sources(&root()) {
+        let shown = show(&path);
+        if shown.starts_with("crates/net/") {
+            continue;
+        }
+        for (n, line) in code_lines(&text) {
+            if forms.iter().any(|f| line.contains(f.as_str())) {
+                faults.push(format!("{shown}:{n}: outside crates/net"));
+            }
+        }
+        if shown.ends_with("src/lib.rs") && !text.contains("#![forbid(unsafe_code)]") {
+            faults.push(format!("{shown}: does not forbid it"));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_oracle_parser_appears_in_tests_only() {
+    let word = ["rs", "ip::"].concat();
+    for (path, text) in sources(&root()) {
+        let shown = show(&path);
+        if shown.contains("/tests/") || shown.starts_with("tests/") {
+            continue;
+        }
+        for (n, line) in code_lines(&text) {
+            assert!(!line.contains(&word), "{shown}:{n}: the oracle parser outside tests");
+        }
+    }
+}
+
+#[test]
+fn tests_wait_for_conditions() {
+    let words = [["thread::", "sleep("].concat(), ["time::", "sleep("].concat()];
+    let mut faults = Vec::new();
+    for (path, text) in sources(&root()) {
+        let shown = show(&path);
+        if !(shown.contains("/tests/") || shown.starts_with("tests/")) {
+            continue;
+        }
+        for (n, line) in code_lines(&text) {
+            // A helper that polls for a condition says so on the line.
+            if words.iter().any(|w| line.contains(w.as_str())) && !line.contains("// poll") {
+                faults.push(format!("{shown}:{n}: a sleep; wait for a condition"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn rfcs_and_changelog_are_indexed() {
+    let index = std::fs::read_to_string(root().join("RFCs/README.md")).expect("RFCs/README.md");
+    for entry in std::fs::read_dir(root().join("RFCs")).expect("RFCs") {
+        let name = entry.expect("entry").file_name().into_string().expect("utf-8");
+        assert!(name == "README.md" || index.contains(&name), "RFCs/{name} is not in the index");
+    }
+    for entry in std::fs::read_dir(root().join("changelog.d")).expect("changelog.d") {
+        let name = entry.expect("entry").file_name().into_string().expect("utf-8");
+        let kind = name.split('.').nth(1).unwrap_or("");
+        let kinds = ["added", "changed", "fixed", "removed", "security", "performance"];
+        assert!(
+            name == "README.md" || kinds.contains(&kind),
+            "changelog.d/{name}: the form is TOPIC.KIND.md with KIND one of {kinds:?}"
+        );
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn metadata() -> serde_json::Value {
+    let out = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--all-features", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata runs");
+    assert!(out.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).expect("cargo metadata prints JSON")
+}
+
+/// Package name → names of its normal (not dev, not build) dependencies.
+fn normal_deps(meta: &serde_json::Value) -> BTreeMap<String, BTreeSet<String>> {
+    let names: BTreeMap<&str, &str> = meta["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(|p| (p["id"].as_str().expect("id"), p["name"].as_str().expect("name")))
+        .collect();
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for node in meta["resolve"]["nodes"].as_array().expect("nodes") {
+        let deps = graph.entry(names[node["id"].as_str().expect("id")].to_owned()).or_default();
+        for dep in node["deps"].as_array().expect("deps") {
+            if dep["dep_kinds"].as_array().expect("kinds").iter().any(|k| k["kind"].is_null()) {
+                deps.insert(names[dep["pkg"].as_str().expect("pkg")].to_owned());
+            }
+        }
+    }
+    graph
+}
+
+/// All Rust files below `dir`, without build output.
+fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
+    let mut out = Vec::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(at) = open.pop() {
+        let Ok(entries) = std::fs::read_dir(&at) else { continue };
+        for path in entries.map(|e| e.expect("entry").path()) {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+            if path.is_dir() {
+                if !matches!(name, "target" | ".git" | ".warp" | "node_modules") {
+                    open.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                let text = std::fs::read_to_string(&path).expect("readable");
+                out.push((path, text));
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+/// Lines with their numbers, without comment lines.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with("//")).map(|(n, l)| (n + 1, l))
+}
+
+fn show(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
