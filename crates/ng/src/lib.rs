@@ -1,2 +1,29 @@
-//! The ng control protocol without I/O: bencode, JSON, typed commands and replies.
+//! The ng control protocol of RTP relays, without I/O (`ref/ng-protocol.md`).
+//!
+//! Commands and replies are typed values ([`Command`], [`Reply`]): the same values travel inside one process and, through
+//! [`codec`], as `COOKIE SP DOCUMENT` datagrams in bencode or JSON. [`CookieCache`] keeps replies for repeated cookies.
+//!
+//! Invariants: decoding is iterative and bounded (depth, elements, string length), never panics, and an undecodable
+//! document still yields the cookie to answer to. Unknown keys, flags and values are ignored, never an error.
+//! Absent on purpose: sockets, the meaning of commands (that is the relay's call book), TCP, HTTP and WebSocket framing.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod command;
+pub mod reply;
+
+pub use command::{
+    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand,
+    Transport,
+};
+pub use reply::{
+    CallStats, Counts, MediaFlags, MediaStats, MosFigures, Reply, SsrcStats, StreamStats, TagStats,
+};

@@ -1,0 +1,308 @@
+//! The commands a relay understands, as typed values (`ref/ng-protocol.md` §2–§4).
+//!
+//! Byte strings (`Vec<u8>`) hold what SIP carries: Call-IDs, tags and branches are opaque bytes and compare byte for byte.
+
+use std::net::IpAddr;
+
+/// One command to a relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // commands live for microseconds; a box would cost more than the bytes
+pub enum Command {
+    /// Are you there? Answered at once, whatever the load.
+    Ping,
+    /// SDP of the offering side; the reply carries the SDP for the other side.
+    Offer(SdpCommand),
+    /// SDP of the answering side (`to_tag` speaks).
+    Answer(SdpCommand),
+    /// Ends a dialogue or a call; the reply carries its statistics.
+    Delete(Delete),
+    /// Statistics of a call.
+    Query(Query),
+    /// Call-IDs, at most `limit` of them.
+    List {
+        /// At most so many; 32 when the client named none.
+        limit: u64,
+    },
+}
+
+impl Command {
+    /// The call this is about, if any.
+    pub fn call_id(&self) -> Option<&[u8]> {
+        match self {
+            Self::Offer(c) | Self::Answer(c) => Some(&c.call_id),
+            Self::Delete(c) => Some(&c.call_id),
+            Self::Query(c) => Some(&c.call_id),
+            Self::Ping | Self::List { .. } => None,
+        }
+    }
+
+    /// The `command` value on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Offer(_) => "offer",
+            Self::Answer(_) => "answer",
+            Self::Delete(_) => "delete",
+            Self::Query(_) => "query",
+            Self::List { .. } => "list",
+        }
+    }
+}
+
+/// `offer` or `answer` (`ref/ng-protocol.md` §4).
+///
+/// In an offer `from_tag` speaks and `to_tag` is absent unless it is a re-offer. In an answer `to_tag` speaks and
+/// `from_tag` is who asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SdpCommand {
+    /// SIP Call-ID.
+    pub call_id: Vec<u8>,
+    /// From-tag of the SIP message that carries (offer) or carried (answer) the offer.
+    pub from_tag: Vec<u8>,
+    /// To-tag; required in an answer.
+    pub to_tag: Option<Vec<u8>>,
+    /// Via branch of the forwarded INVITE: tells early offers of one From-tag apart (forks).
+    pub via_branch: Option<Vec<u8>>,
+    /// The SDP, at most 65,000 bytes on the wire and 16 KiB by the SDP limits.
+    pub sdp: Vec<u8>,
+    /// Where the SIP message came from.
+    pub received_from: Option<IpAddr>,
+    /// Ours (`media-ips`): further source addresses that this side's media may come from (the trunk's media set).
+    pub media_ips: Vec<IpAddr>,
+    /// What to do with ICE; absent keeps the peer's default.
+    pub ice: Option<Ice>,
+    /// Transport of the outgoing side's media lines; absent leaves what was offered.
+    pub transport_protocol: Option<Transport>,
+    /// rtcp-mux handling.
+    pub rtcp_mux: RtcpMux,
+    /// Which session-level lines to replace.
+    pub replace: Replace,
+    /// `flags`.
+    pub flags: Flags,
+    /// Logical interfaces, from the speaker's side to the other side.
+    pub direction: Option<(Vec<u8>, Vec<u8>)>,
+    /// Family of the addresses in the outgoing SDP.
+    pub address_family: Option<AddressFamily>,
+    /// Overrides the address used for the speaker's endpoint.
+    pub media_address: Option<IpAddr>,
+    /// DTLS for the outgoing side.
+    pub dtls: Option<Dtls>,
+    /// `SDES: off`: no SDES keys towards the outgoing side.
+    pub sdes_off: bool,
+    /// DSCP byte of outgoing packets, 0–255; other values keep the default.
+    pub tos: Option<i64>,
+    /// Label of the speaking party.
+    pub label: Option<Vec<u8>>,
+    /// Free text kept with the call.
+    pub metadata: Option<Vec<u8>>,
+}
+
+impl SdpCommand {
+    /// A plain command with everything optional left at its default.
+    pub fn new(
+        call_id: impl Into<Vec<u8>>,
+        from_tag: impl Into<Vec<u8>>,
+        sdp: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self {
+            call_id: call_id.into(),
+            from_tag: from_tag.into(),
+            sdp: sdp.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// `delete`: a From-tag (and branch) ends one side's dialogue; the last one ends the call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delete {
+    /// SIP Call-ID.
+    pub call_id: Vec<u8>,
+    /// Absent: the whole call.
+    pub from_tag: Option<Vec<u8>>,
+    /// Looked at only with flag `to-tag`.
+    pub to_tag: Option<Vec<u8>>,
+    /// Only the dialogue of this branch.
+    pub via_branch: Option<Vec<u8>>,
+    /// Seconds in which media still flows; absent means the relay's default. Our own proxy sends 0.
+    pub delete_delay: Option<u64>,
+    /// Flag `fatal`: an unknown call is an error instead of a warning.
+    pub fatal: bool,
+    /// Flag `to-tag`: `to_tag` must match too.
+    pub match_to_tag: bool,
+    /// Flag `fast`: no statistics in the reply.
+    pub fast: bool,
+}
+
+impl Delete {
+    /// Ends the whole call at once.
+    pub fn call(call_id: impl Into<Vec<u8>>) -> Self {
+        Self {
+            call_id: call_id.into(),
+            delete_delay: Some(0),
+            ..Self::default()
+        }
+    }
+}
+
+/// `query`: tags narrow the parties that are reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// SIP Call-ID.
+    pub call_id: Vec<u8>,
+    /// Only this party and those it talks to.
+    pub from_tag: Option<Vec<u8>>,
+    /// Only this party and those it talks to.
+    pub to_tag: Option<Vec<u8>>,
+}
+
+/// `ICE` key. Only removal is carried out by this relay yet; the others reach external relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ice {
+    /// Strip ICE attributes.
+    Remove,
+    /// Strip theirs, add only ours.
+    Force,
+    /// As `force` when the SDP had ICE, else none.
+    Default,
+    /// Add ours at low priority.
+    Optional,
+    /// As force, with relay candidates.
+    ForceRelay,
+}
+
+/// `transport-protocol` key (RFC 3551, 3711, 4585, 5124, 5764).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `RTP/AVP`.
+    RtpAvp,
+    /// `RTP/AVPF`.
+    RtpAvpf,
+    /// `RTP/SAVP`.
+    RtpSavp,
+    /// `RTP/SAVPF`.
+    RtpSavpf,
+    /// `UDP/TLS/RTP/SAVP`.
+    UdpTlsRtpSavp,
+    /// `UDP/TLS/RTP/SAVPF`.
+    UdpTlsRtpSavpf,
+    /// `accept`: in an answer, take a protocol that the answerer changed.
+    Accept,
+}
+
+impl Transport {
+    /// Text on the wire and in SDP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RtpAvp => "RTP/AVP",
+            Self::RtpAvpf => "RTP/AVPF",
+            Self::RtpSavp => "RTP/SAVP",
+            Self::RtpSavpf => "RTP/SAVPF",
+            Self::UdpTlsRtpSavp => "UDP/TLS/RTP/SAVP",
+            Self::UdpTlsRtpSavpf => "UDP/TLS/RTP/SAVPF",
+            Self::Accept => "accept",
+        }
+    }
+
+    /// From that text.
+    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+        [
+            Self::RtpAvp,
+            Self::RtpAvpf,
+            Self::RtpSavp,
+            Self::RtpSavpf,
+            Self::UdpTlsRtpSavp,
+            Self::UdpTlsRtpSavpf,
+            Self::Accept,
+        ]
+        .into_iter()
+        .find(|t| t.as_str().as_bytes() == text)
+    }
+}
+
+/// `DTLS` key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtls {
+    /// No DTLS towards the outgoing side.
+    Off,
+    /// Prefer the passive role.
+    Passive,
+    /// Prefer the active role.
+    Active,
+}
+
+/// `rtcp-mux` list (RFC 5761).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RtcpMux {
+    /// Offer muxing to the other side even when it was not offered to us.
+    pub offer: bool,
+    /// Offer muxing only (RTCP port = RTP port in the offer).
+    pub require: bool,
+    /// Muxed on the offerer's side, never offered on.
+    pub demux: bool,
+    /// Accept muxing of the offerer even when the other side does not.
+    pub accept: bool,
+    /// Never accept muxing.
+    pub reject: bool,
+}
+
+/// `replace` list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replace {
+    /// Address in `o=`.
+    pub origin: bool,
+    /// Whole `o=` line.
+    pub origin_full: bool,
+    /// `s=`.
+    pub session_name: bool,
+    /// User name in `o=`.
+    pub username: bool,
+    /// Count the version in `o=` up only when the SDP changed.
+    pub sdp_version: bool,
+    /// Count it up always.
+    pub force_increment_sdp_version: bool,
+    /// Replace `c=` 0.0.0.0 like any other address.
+    pub zero_address: bool,
+}
+
+/// `flags` list: those that mean something here. Unknown ones are dropped on reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `trust-address`: media address from the SDP (the default).
+    pub trust_address: bool,
+    /// `SIP-source-address`: media address is where the SIP message came from.
+    pub sip_source_address: bool,
+    /// `symmetric` (the peer's default; here learning is decided by PRODUCT §6 alone).
+    pub symmetric: bool,
+    /// `asymmetric`: the peer receives elsewhere than it sends from.
+    pub asymmetric: bool,
+    /// `strict-source`: the default here, accepted for compatibility.
+    pub strict_source: bool,
+    /// `no-rtcp-attribute`: no `a=rtcp` in the outgoing SDP.
+    pub no_rtcp_attribute: bool,
+    /// `full-rtcp-attribute`: `a=rtcp` with address.
+    pub full_rtcp_attribute: bool,
+    /// `original-sendrecv`: keep the media direction attribute as it is.
+    pub original_sendrecv: bool,
+    /// `loop-protect`: mark SDP that went through us, and pass it unchanged when it comes again.
+    pub loop_protect: bool,
+    /// `port-latching`: keep local ports when the remote port changes.
+    pub port_latching: bool,
+    /// `no-port-latching`: move them.
+    pub no_port_latching: bool,
+    /// `unidirectional`.
+    pub unidirectional: bool,
+    /// `reset`: forget what was learnt of this side.
+    pub reset: bool,
+    /// `generate-mid`.
+    pub generate_mid: bool,
+}
+
+/// `address-family` key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressFamily {
+    /// `IP4`.
+    Ip4,
+    /// `IP6`.
+    Ip6,
+}

@@ -1,0 +1,265 @@
+//! The replies of a relay, as typed values (`ref/ng-protocol.md` §1 errors, §5 statistics).
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use warp_model::cdr::StreamFigures;
+use warp_model::now::Wall;
+
+/// One reply of a relay.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To `ping`.
+    Pong,
+    /// Done, with nothing else to say.
+    Ok {
+        /// Non-fatal trouble, for example an unknown call at `delete`.
+        warning: Option<Cow<'static, str>>,
+    },
+    /// To `offer` and `answer`: the SDP for the other side.
+    Sdp {
+        /// Complete SDP.
+        sdp: Vec<u8>,
+        /// Non-fatal trouble.
+        warning: Option<Cow<'static, str>>,
+    },
+    /// To `query` and `delete`.
+    Stats(CallStats),
+    /// To `list`.
+    Calls(Vec<Vec<u8>>),
+    /// Refused or failed; the exact texts are in [`reasons`].
+    Error {
+        /// `error-reason`.
+        reason: Cow<'static, str>,
+    },
+    /// Full. To clients without `supports: load limit` the codec writes an ordinary error of the same text.
+    LoadLimit {
+        /// One of the `LIMIT_…` texts in [`reasons`].
+        message: Cow<'static, str>,
+    },
+}
+
+impl Reply {
+    /// An error of a fixed text.
+    pub const fn error(reason: &'static str) -> Self {
+        Self::Error {
+            reason: Cow::Borrowed(reason),
+        }
+    }
+
+    /// True for everything but `Error` and `LoadLimit`.
+    pub fn is_ok(&self) -> bool {
+        !matches!(self, Self::Error { .. } | Self::LoadLimit { .. })
+    }
+}
+
+/// Texts that clients compare or operators search for (`ref/ng-protocol.md` §1).
+pub mod reasons {
+    #![allow(missing_docs)] // each constant is its own text
+    pub const NO_PAYLOAD: &str = "Invalid data (no payload)";
+    pub const INVALID_FORMAT: &str = "Invalid NG data format";
+    pub const BAD_BENCODE: &str = "Could not decode bencode dictionary";
+    pub const BAD_JSON: &str = "Failed to parse JSON document";
+    pub const BAD_JSON_DICTIONARY: &str = "Could not decode JSON dictionary";
+    pub const NO_COMMAND: &str = "Dictionary contains no key \"command\"";
+    pub const UNRECOGNIZED_COMMAND: &str = "Unrecognized command";
+    pub const NO_SDP: &str = "No SDP body in message";
+    pub const NO_CALL_ID: &str = "No call-id in message";
+    pub const NO_FROM_TAG: &str = "No from-tag in message";
+    pub const NO_TO_TAG: &str = "No to-tag in message";
+    pub const BAD_SDP: &str = "Failed to parse SDP";
+    pub const INCOMPLETE_SDP: &str = "Incomplete SDP specification";
+    pub const UNKNOWN_CALL_ID: &str = "Unknown call-id";
+    pub const UNKNOWN_CALL_ID_OTHERS: &str = "Unknown call-ID";
+    pub const NOT_FOUND: &str = "Call-ID not found or tags didn't match";
+    pub const INVALID_DIALOGUE: &str = "Invalid dialogue association";
+    pub const REWRITING_SDP: &str = "Error rewriting SDP";
+    pub const OUT_OF_PORTS: &str = "Ran out of ports";
+    pub const INVALID_LIMIT: &str = "invalid limit, must be >= 0";
+    pub const LIMIT_SESSIONS: &str = "Parallel session limit reached";
+    pub const LIMIT_CPU: &str = "CPU usage limit exceeded";
+    pub const LIMIT_LOAD: &str = "Load limit exceeded";
+    pub const LIMIT_BANDWIDTH: &str = "Bandwidth limit exceeded";
+}
+
+/// Packet counters of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of the UDP payload.
+    pub bytes: u64,
+    /// Packets dropped or failed.
+    pub errors: u64,
+}
+
+impl Counts {
+    /// Sum; saturates.
+    pub fn plus(self, other: Counts) -> Counts {
+        Counts {
+            packets: self.packets.saturating_add(other.packets),
+            bytes: self.bytes.saturating_add(other.bytes),
+            errors: self.errors.saturating_add(other.errors),
+        }
+    }
+}
+
+/// Statistics of one call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallStats {
+    /// First offer.
+    pub created: Wall,
+    /// Last offer or answer.
+    pub last_signal: Wall,
+    /// RTP packets received of all parties.
+    pub rtp: Counts,
+    /// RTCP packets received of all parties.
+    pub rtcp: Counts,
+    /// Sources seen, in order of SSRC.
+    pub ssrcs: Vec<SsrcStats>,
+    /// Parties, in order of appearance.
+    pub tags: Vec<TagStats>,
+}
+
+impl CallStats {
+    /// What the party `tag` sent, over all its RTP streams: sums of counters, the worst jitter, the lowest average MOS.
+    /// For call records: `figures_from(caller's tag)` is the direction to the callee. Zeros for an unknown tag.
+    pub fn figures_from(&self, tag: &[u8]) -> StreamFigures {
+        let mut out = StreamFigures::default();
+        let streams = self
+            .tags
+            .iter()
+            .filter(|t| t.tag == tag)
+            .flat_map(|t| &t.medias)
+            .flat_map(|m| &m.streams)
+            .filter(|s| !s.rtcp);
+        for stream in streams {
+            out.packets = out.packets.saturating_add(stream.received.packets);
+            out.bytes = out.bytes.saturating_add(stream.received.bytes);
+            let Some(ssrc) = stream.ssrc else { continue };
+            for source in self.ssrcs.iter().filter(|s| s.ssrc == ssrc) {
+                out.lost = out.lost.saturating_add(source.lost);
+                out.jitter_us = out.jitter_us.max(source.average.jitter_us);
+                if let Some(mos) = source.average.mos_x100 {
+                    out.mos_x100 = Some(out.mos_x100.map_or(mos, |m| m.min(mos)));
+                }
+            }
+        }
+        out
+    }
+}
+
+/// One RTP source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SsrcStats {
+    /// RTP SSRC.
+    pub ssrc: u32,
+    /// Packets received.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Cumulative loss (RFC 3550 A.3), never below zero here.
+    pub lost: u64,
+    /// Last RTP timestamp.
+    pub last_timestamp: u32,
+    /// Last RTP sequence number.
+    pub last_sequence: u32,
+    /// Over the whole stream.
+    pub average: MosFigures,
+    /// At its worst; absent when never measured.
+    pub lowest: Option<MosFigures>,
+    /// At its best; absent when never measured.
+    pub highest: Option<MosFigures>,
+}
+
+/// Quality figures. On the wire MOS is × 10, jitter in ms, round-trip time in µs, loss in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MosFigures {
+    /// Mean opinion score × 100 (100 to 450); absent without enough packets.
+    pub mos_x100: Option<u16>,
+    /// Round-trip time in µs; 0 when unknown.
+    pub round_trip_us: u64,
+    /// Interarrival jitter in µs (RFC 3550 A.8).
+    pub jitter_us: u64,
+    /// Packet loss in percent.
+    pub loss_percent: u64,
+    /// How many measurements.
+    pub samples: u64,
+    /// When, for the lowest and the highest.
+    pub reported_at: Option<Wall>,
+}
+
+/// One party.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TagStats {
+    /// SIP tag; empty while nameless (before its first answer).
+    pub tag: Vec<u8>,
+    /// Branch of its early dialogue.
+    pub via_branch: Option<Vec<u8>>,
+    /// Label.
+    pub label: Option<Vec<u8>>,
+    /// When it appeared.
+    pub created: Wall,
+    /// Tags of the parties it talks to (`subscriptions`, and `in dialogue with` for old clients).
+    pub peers: Vec<Vec<u8>>,
+    /// Media sections in the order of the SDP.
+    pub medias: Vec<MediaStats>,
+}
+
+/// One media section of a party.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MediaStats {
+    /// 1, 2, 3 …
+    pub index: u32,
+    /// `audio`, `video` …
+    pub kind: Vec<u8>,
+    /// `RTP/AVP` …
+    pub protocol: Vec<u8>,
+    /// State.
+    pub flags: MediaFlags,
+    /// RTP, then RTCP unless multiplexed.
+    pub streams: Vec<StreamStats>,
+}
+
+/// State of a media section.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MediaFlags {
+    /// Both sides known.
+    pub initialized: bool,
+    /// RTCP on the RTP port.
+    pub rtcp_mux: bool,
+    /// The party may send.
+    pub send: bool,
+    /// The party may receive.
+    pub recv: bool,
+}
+
+/// One stream (RTP or RTCP) of a media section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamStats {
+    /// Our port.
+    pub local: SocketAddr,
+    /// Where its packets come from, as learnt or signalled.
+    pub endpoint: Option<SocketAddr>,
+    /// Where the SDP says they come from.
+    pub advertised: Option<SocketAddr>,
+    /// Last packet received.
+    pub last_packet: Option<Wall>,
+    /// Source seen.
+    pub ssrc: Option<u32>,
+    /// RTCP (else RTP).
+    pub rtcp: bool,
+    /// A packet of the right source came.
+    pub confirmed: bool,
+    /// Packets received of the party.
+    pub received: Counts,
+    /// Packets sent to the party.
+    pub sent: Counts,
+}
+
+impl StreamStats {
+    /// Our address.
+    pub fn local_ip(&self) -> IpAddr {
+        self.local.ip()
+    }
+}
