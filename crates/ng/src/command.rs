@@ -99,17 +99,8 @@ pub struct SdpCommand {
 
 impl SdpCommand {
     /// A plain command with everything optional left at its default.
-    pub fn new(
-        call_id: impl Into<Vec<u8>>,
-        from_tag: impl Into<Vec<u8>>,
-        sdp: impl Into<Vec<u8>>,
-    ) -> Self {
-        Self {
-            call_id: call_id.into(),
-            from_tag: from_tag.into(),
-            sdp: sdp.into(),
-            ..Self::default()
-        }
+    pub fn new(call_id: impl Into<Vec<u8>>, from_tag: impl Into<Vec<u8>>, sdp: impl Into<Vec<u8>>) -> Self {
+        Self { call_id: call_id.into(), from_tag: from_tag.into(), sdp: sdp.into(), ..Self::default() }
     }
 }
 
@@ -137,11 +128,7 @@ pub struct Delete {
 impl Delete {
     /// Ends the whole call at once.
     pub fn call(call_id: impl Into<Vec<u8>>) -> Self {
-        Self {
-            call_id: call_id.into(),
-            delete_delay: Some(0),
-            ..Self::default()
-        }
+        Self { call_id: call_id.into(), delete_delay: Some(0), ..Self::default() }
     }
 }
 

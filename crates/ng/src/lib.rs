@@ -9,20 +9,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
 pub mod command;
 pub mod reply;
 
 pub use command::{
-    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand,
-    Transport,
+    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
 pub use reply::{
     CallStats, Counts, MediaFlags, MediaStats, MosFigures, Reply, SsrcStats, StreamStats, TagStats,

@@ -42,9 +42,7 @@ pub enum Reply {
 impl Reply {
     /// An error of a fixed text.
     pub const fn error(reason: &'static str) -> Self {
-        Self::Error {
-            reason: Cow::Borrowed(reason),
-        }
+        Self::Error { reason: Cow::Borrowed(reason) }
     }
 
     /// True for everything but `Error` and `LoadLimit`.
