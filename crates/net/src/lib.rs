@@ -1,1 +1,20 @@
-//! The I/O crate: UDP batches, TCP framing, shards, mailboxes. The only unsafe code of WARP.
+//! The I/O crate: clocks, epoll, UDP single and in batches, TCP streams, mailboxes between threads, scheduler helpers.
+//!
+//! It carries bytes and addresses; it knows no protocol and none of the cores' types. Everything is non-blocking and
+//! made for one owner thread per socket; only [`mailbox`] and [`eventfd`] cross threads.
+//!
+//! Invariants:
+//! - The only crate of WARP with `unsafe` (G-6). Each block states why it is sound; each module that needs it allows
+//!   it by name.
+//! - A socket error never ends a listener (F-NET-05): what an ICMP message or a full buffer causes is a value, not an `Err`.
+//! - Nothing allocates per packet.
+//!
+//! Absent on purpose: tokio (control plane only), TLS and WebSocket (later), resolvers, timers (cores have their own).
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+pub mod clock;
+pub mod epoll;
+pub mod eventfd;
+pub mod mailbox;
+pub mod udp;
