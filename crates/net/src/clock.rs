@@ -15,10 +15,7 @@ pub struct Clock;
 impl Clock {
     /// Both clocks, one after the other (two vDSO reads, about 50 ns). Call once per wake-up.
     pub fn now() -> Now {
-        Now {
-            mono: Clock::mono(),
-            wall: Clock::wall(),
-        }
+        Now { mono: Clock::mono(), wall: Clock::wall() }
     }
 
     /// `CLOCK_MONOTONIC` in nanoseconds since the machine's boot.
@@ -50,10 +47,7 @@ fn duration(ts: libc::timespec) -> Duration {
 
 /// One `clock_gettime`. The four clocks used here exist on every Linux, so it cannot fail; were it to, time is zero.
 fn read(clock: libc::clockid_t) -> libc::timespec {
-    let mut ts = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is a valid, exclusively borrowed timespec for the length of the call.
     unsafe { libc::clock_gettime(clock, &mut ts) };
     ts
@@ -68,10 +62,8 @@ mod tests {
         let a = Clock::now();
         let b = Clock::now();
         assert!(b.mono >= a.mono);
-        let std_us = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_micros() as i64;
+        let std_us =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
         assert!((std_us - b.wall.0).abs() < 60_000_000);
     }
 

@@ -15,8 +15,7 @@ impl Interest {
     /// There is room to write.
     pub const WRITE: Interest = Interest(libc::EPOLLOUT as u32);
     /// Both.
-    pub const READ_WRITE: Interest =
-        Interest((libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLOUT) as u32);
+    pub const READ_WRITE: Interest = Interest((libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLOUT) as u32);
     /// Errors and hang-up only (the kernel always reports those).
     pub const NONE: Interest = Interest(0);
 
@@ -62,27 +61,18 @@ pub struct Events {
 impl Events {
     /// Room for `capacity` events per wake-up (at least 1); more stay in the kernel for the next one.
     pub fn with_capacity(capacity: usize) -> Events {
-        Events {
-            list: vec![libc::epoll_event { events: 0, u64: 0 }; capacity.max(1)],
-            len: 0,
-        }
+        Events { list: vec![libc::epoll_event { events: 0, u64: 0 }; capacity.max(1)], len: 0 }
     }
 
     /// The events of the last wait.
     pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
-        self.list.iter().take(self.len).map(|e| Event {
-            token: e.u64,
-            bits: e.events,
-        })
+        self.list.iter().take(self.len).map(|e| Event { token: e.u64, bits: e.events })
     }
 
     /// Event number `i` of the last wait, for owners that change themselves while they walk the list.
     pub fn at(&self, i: usize) -> Option<Event> {
         let e = self.list.get(..self.len)?.get(i)?;
-        Some(Event {
-            token: e.u64,
-            bits: e.events,
-        })
+        Some(Event { token: e.u64, bits: e.events })
     }
 
     /// Number of events of the last wait.
@@ -141,9 +131,7 @@ impl Epoll {
         let capacity = i32::try_from(events.list.len()).unwrap_or(i32::MAX);
         // SAFETY: the kernel writes at most `capacity` elements into `list`, which has that many and is borrowed
         // exclusively.
-        let n = unsafe {
-            libc::epoll_wait(self.fd.as_raw_fd(), events.list.as_mut_ptr(), capacity, ms)
-        };
+        let n = unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.list.as_mut_ptr(), capacity, ms) };
         if n < 0 {
             let error = io::Error::last_os_error();
             return match error.kind() {
@@ -155,17 +143,8 @@ impl Epoll {
         Ok(())
     }
 
-    fn control(
-        &self,
-        op: i32,
-        fd: BorrowedFd<'_>,
-        token: u64,
-        interest: Interest,
-    ) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: interest.0,
-            u64: token,
-        };
+    fn control(&self, op: i32, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: interest.0, u64: token };
         // SAFETY: both descriptors are borrowed and open; `event` lives for the length of the call.
         let rc = unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), op, fd.as_raw_fd(), &mut event) };
         if rc < 0 {
@@ -191,34 +170,21 @@ mod tests {
 
         fd.signal();
         for _ in 0..2 {
-            epoll
-                .wait(&mut events, Some(Duration::from_secs(5)))
-                .unwrap();
+            epoll.wait(&mut events, Some(Duration::from_secs(5))).unwrap();
             assert_eq!(events.len(), 1);
             let e = events.at(0).unwrap();
-            assert_eq!(
-                (e.token, e.readable(), e.writable(), e.error()),
-                (7, true, false, false)
-            );
+            assert_eq!((e.token, e.readable(), e.writable(), e.error()), (7, true, false, false));
             assert_eq!(events.iter().count(), 1);
             assert!(events.at(1).is_none());
         }
         epoll.modify(&fd, 8, Interest::READ.edge()).unwrap();
-        epoll
-            .wait(&mut events, Some(Duration::from_secs(5)))
-            .unwrap();
+        epoll.wait(&mut events, Some(Duration::from_secs(5))).unwrap();
         assert_eq!(events.at(0).unwrap().token, 8);
         epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
         assert!(events.is_empty(), "an edge is reported once");
         fd.signal();
-        epoll
-            .wait(&mut events, Some(Duration::from_secs(5)))
-            .unwrap();
-        assert_eq!(
-            events.len(),
-            1,
-            "a second signal is a new edge even if the first was never read"
-        );
+        epoll.wait(&mut events, Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(events.len(), 1, "a second signal is a new edge even if the first was never read");
         epoll.delete(&fd).unwrap();
         fd.signal();
         epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();

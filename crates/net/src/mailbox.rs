@@ -20,14 +20,8 @@ use crate::eventfd::EventFd;
 /// A mailbox for `capacity` messages (at least 1). Errors: out of descriptors.
 pub fn mailbox<T>(capacity: usize) -> io::Result<(Sender<T>, Mailbox<T>)> {
     let (tx, rx) = mpsc::sync_channel(capacity.max(1));
-    let wake = Arc::new(Wake {
-        fd: EventFd::new()?,
-        pending: AtomicBool::new(false),
-    });
-    let sender = Sender {
-        tx,
-        wake: Arc::clone(&wake),
-    };
+    let wake = Arc::new(Wake { fd: EventFd::new()?, pending: AtomicBool::new(false) });
+    let sender = Sender { tx, wake: Arc::clone(&wake) };
     Ok((sender, Mailbox { rx, wake }))
 }
 
@@ -81,10 +75,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        Sender {
-            tx: self.tx.clone(),
-            wake: Arc::clone(&self.wake),
-        }
+        Sender { tx: self.tx.clone(), wake: Arc::clone(&self.wake) }
     }
 }
 

@@ -57,11 +57,7 @@ pub struct UdpSocket {
 impl UdpSocket {
     /// Binds `address` (port 0: the system chooses). Errors: in use, not ours, out of descriptors.
     pub fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -163,19 +159,14 @@ mod tests {
     fn pair(ip: &str) -> (UdpSocket, UdpSocket) {
         let at = SocketAddr::new(ip.parse().unwrap(), 0);
         let options = UdpOptions::default();
-        (
-            UdpSocket::bind(at, &options).unwrap(),
-            UdpSocket::bind(at, &options).unwrap(),
-        )
+        (UdpSocket::bind(at, &options).unwrap(), UdpSocket::bind(at, &options).unwrap())
     }
 
     pub(crate) fn wait_readable(socket: &UdpSocket) {
         let epoll = Epoll::new().unwrap();
         epoll.add(socket, 0, Interest::READ).unwrap();
         let mut events = Events::with_capacity(1);
-        epoll
-            .wait(&mut events, Some(Duration::from_secs(10)))
-            .unwrap();
+        epoll.wait(&mut events, Some(Duration::from_secs(10))).unwrap();
         assert_eq!(events.len(), 1, "nothing arrived");
     }
 
@@ -188,10 +179,7 @@ mod tests {
             assert_eq!(a.send_to(b"hello", b.local_addr()), Sent::Done);
             wait_readable(&b);
             let from = a.local_addr();
-            assert_eq!(
-                b.recv_from(&mut buffer),
-                Received::Datagram { len: 5, from }
-            );
+            assert_eq!(b.recv_from(&mut buffer), Received::Datagram { len: 5, from });
             assert_eq!(&buffer[..5], b"hello");
             a.set_tos(0xB8).unwrap();
         }
@@ -207,17 +195,10 @@ mod tests {
         a.connect(dead).unwrap();
         assert_eq!(a.send_to(b"x", dead), Sent::Done);
         wait_readable(&a); // the refusal
-        assert_eq!(
-            a.send_to(b"x", dead),
-            Sent::Done,
-            "the pending error is not this datagram's"
-        );
+        assert_eq!(a.send_to(b"x", dead), Sent::Done, "the pending error is not this datagram's");
         wait_readable(&a);
         let mut buffer = [0; 64];
-        assert_eq!(
-            a.recv_from(&mut buffer),
-            Received::Error(io::ErrorKind::ConnectionRefused)
-        );
+        assert_eq!(a.recv_from(&mut buffer), Received::Error(io::ErrorKind::ConnectionRefused));
         assert_eq!(a.recv_from(&mut buffer), Received::Empty);
         assert_eq!(b.send_to(b"y", c.local_addr()), Sent::Done);
         wait_readable(&c);
@@ -226,19 +207,13 @@ mod tests {
     #[test]
     fn too_long_is_a_value() {
         let (a, b) = pair("127.0.0.1");
-        assert!(matches!(
-            a.send_to(&[0; 65_508], b.local_addr()),
-            Sent::Failed(_)
-        ));
+        assert!(matches!(a.send_to(&[0; 65_508], b.local_addr()), Sent::Failed(_)));
     }
 
     #[test]
     fn two_sockets_share_an_address_with_reuse_port() {
-        let options = UdpOptions {
-            reuse_port: true,
-            receive_buffer: Some(4 << 20),
-            send_buffer: Some(4 << 20),
-        };
+        let options =
+            UdpOptions { reuse_port: true, receive_buffer: Some(4 << 20), send_buffer: Some(4 << 20) };
         let a = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
         UdpSocket::bind(a.local_addr(), &options).unwrap();
         assert!(UdpSocket::bind(a.local_addr(), &UdpOptions::default()).is_err());
