@@ -1,0 +1,252 @@
+//! Families: counters, gauges and histograms over a closed set of labels.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::cells::Cells;
+use super::label::LabelSet;
+use super::registry::{Kind, Sample, Value};
+
+/// Counters, one per combination of `S`. Clones share their cells.
+pub struct Counters<S: LabelSet> {
+    cells: Arc<Cells>,
+    labels: std::marker::PhantomData<S>,
+}
+
+/// A single counter.
+pub type Counter = Counters<()>;
+
+impl<S: LabelSet> Counters<S> {
+    /// Not registered anywhere: for tests and as the value of [`super::Keyed`] families.
+    pub fn detached() -> Self {
+        Self { cells: Arc::new(Cells::new(S::count())), labels: std::marker::PhantomData }
+    }
+
+    /// One more.
+    pub fn inc(&self, labels: S) {
+        self.cells.add(labels.index(), 1);
+    }
+
+    /// `n` more.
+    pub fn add(&self, labels: S, n: u64) {
+        self.cells.add(labels.index(), n);
+    }
+
+    /// Sum over all threads.
+    pub fn value(&self, labels: S) -> u64 {
+        self.cells.sum(labels.index())
+    }
+
+    /// Sum over all combinations.
+    pub fn total(&self) -> u64 {
+        (0..self.cells.len()).map(|i| self.cells.sum(i)).sum()
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        (0..S::count())
+            .map(|i| Sample { labels: pairs::<S>(i), value: Value::Number(self.cells.sum(i) as f64) })
+            .collect()
+    }
+}
+
+/// Gauges of whole numbers, one per combination of `S`. A series is either set by one writer, or added to and
+/// subtracted from by many: not both.
+pub struct Gauges<S: LabelSet> {
+    cells: Arc<Cells>,
+    labels: std::marker::PhantomData<S>,
+}
+
+/// A single gauge.
+pub type Gauge = Gauges<()>;
+
+impl<S: LabelSet> Gauges<S> {
+    /// Not registered anywhere.
+    pub fn detached() -> Self {
+        Self { cells: Arc::new(Cells::new(S::count())), labels: std::marker::PhantomData }
+    }
+
+    /// Adds `n`, which may be negative.
+    pub fn add(&self, labels: S, n: i64) {
+        self.cells.add(labels.index(), n as u64);
+    }
+
+    /// One more.
+    pub fn inc(&self, labels: S) {
+        self.add(labels, 1);
+    }
+
+    /// One less.
+    pub fn dec(&self, labels: S) {
+        self.add(labels, -1);
+    }
+
+    /// Becomes `value`.
+    pub fn set(&self, labels: S, value: i64) {
+        self.cells.set(labels.index(), value as u64);
+    }
+
+    /// Now.
+    pub fn value(&self, labels: S) -> i64 {
+        self.cells.sum(labels.index()) as i64
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        (0..S::count())
+            .map(|i| Sample { labels: pairs::<S>(i), value: Value::Number(self.cells.sum(i) as i64 as f64) })
+            .collect()
+    }
+}
+
+/// A single gauge of a fraction or a time, set by one writer.
+#[derive(Clone, Default)]
+pub struct FloatGauge {
+    bits: Arc<AtomicU64>,
+}
+
+impl FloatGauge {
+    /// Becomes `value`.
+    pub fn set(&self, value: f64) {
+        self.bits.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Now.
+    pub fn value(&self) -> f64 {
+        f64::from_bits(self.bits.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        vec![Sample { labels: Vec::new(), value: Value::Number(self.value()) }]
+    }
+}
+
+/// Histograms with classic buckets, one per combination of `S`. Observations are kept in units of 10⁻⁹.
+pub struct Histograms<S: LabelSet> {
+    inner: Arc<HistogramCells>,
+    labels: std::marker::PhantomData<S>,
+}
+
+/// A single histogram.
+pub type Histogram = Histograms<()>;
+
+struct HistogramCells {
+    bounds: &'static [f64],
+    bounds_nano: Box<[u64]>,
+    /// Per combination: one cell per bucket, one beyond the last bound, one for the sum.
+    cells: Cells,
+}
+
+impl<S: LabelSet> Histograms<S> {
+    /// Not registered anywhere. `bounds` ascend; the bucket +Inf is implied.
+    pub fn detached(bounds: &'static [f64]) -> Self {
+        let width = bounds.len() + 2;
+        Self {
+            inner: Arc::new(HistogramCells {
+                bounds,
+                bounds_nano: bounds.iter().map(|b| nano(*b)).collect(),
+                cells: Cells::new(S::count() * width),
+            }),
+            labels: std::marker::PhantomData,
+        }
+    }
+
+    /// One observation of a time, in seconds on the wire.
+    pub fn observe(&self, labels: S, d: Duration) {
+        self.observe_nano(labels, u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// One observation of a plain value (a ratio, a MOS); negative and not-a-number count as 0.
+    pub fn observe_value(&self, labels: S, value: f64) {
+        self.observe_nano(labels, nano(value));
+    }
+
+    fn observe_nano(&self, labels: S, value: u64) {
+        let inner = &*self.inner;
+        let width = inner.bounds.len() + 2;
+        let base = labels.index() * width;
+        let bucket = inner.bounds_nano.iter().position(|b| value <= *b);
+        inner.cells.add(base + bucket.unwrap_or(inner.bounds.len()), 1);
+        inner.cells.add(base + width - 1, value);
+    }
+
+    /// Number of observations.
+    pub fn count(&self, labels: S) -> u64 {
+        let width = self.inner.bounds.len() + 2;
+        let base = labels.index() * width;
+        (base..base + width - 1).map(|i| self.inner.cells.sum(i)).sum()
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        let inner = &*self.inner;
+        let width = inner.bounds.len() + 2;
+        (0..S::count())
+            .map(|i| {
+                let mut seen = 0u64;
+                let buckets = inner
+                    .bounds
+                    .iter()
+                    .enumerate()
+                    .map(|(b, bound)| {
+                        seen += inner.cells.sum(i * width + b);
+                        (*bound, seen)
+                    })
+                    .collect();
+                let count = seen + inner.cells.sum(i * width + inner.bounds.len());
+                let sum = inner.cells.sum(i * width + width - 1) as f64 / 1e9;
+                Sample { labels: pairs::<S>(i), value: Value::Buckets { buckets, count, sum } }
+            })
+            .collect()
+    }
+}
+
+fn nano(value: f64) -> u64 {
+    // A float cast saturates: negative and NaN become 0.
+    (value * 1e9).round() as u64
+}
+
+fn pairs<S: LabelSet>(index: usize) -> Vec<(&'static str, String)> {
+    S::names().into_iter().zip(S::values(index).into_iter().map(str::to_owned)).collect()
+}
+
+macro_rules! clones {
+    ($($name:ident . $field:ident;)*) => {$(
+        impl<S: LabelSet> Clone for $name<S> {
+            fn clone(&self) -> Self {
+                Self { $field: self.$field.clone(), labels: std::marker::PhantomData }
+            }
+        }
+    )*};
+}
+clones! { Counters.cells; Gauges.cells; Histograms.inner; }
+
+/// What the registry needs from any family.
+pub(super) trait Collect: Send + Sync + 'static {
+    const KIND: Kind;
+    fn collect(&self) -> Vec<Sample>;
+    fn label_names() -> Vec<&'static str>;
+}
+
+macro_rules! collects {
+    ($($name:ident $kind:ident;)*) => {$(
+        impl<S: LabelSet> Collect for $name<S> {
+            const KIND: Kind = Kind::$kind;
+            fn collect(&self) -> Vec<Sample> {
+                self.samples()
+            }
+            fn label_names() -> Vec<&'static str> {
+                S::names()
+            }
+        }
+    )*};
+}
+collects! { Counters Counter; Gauges Gauge; Histograms Histogram; }
+
+impl Collect for FloatGauge {
+    const KIND: Kind = Kind::Gauge;
+    fn collect(&self) -> Vec<Sample> {
+        self.samples()
+    }
+    fn label_names() -> Vec<&'static str> {
+        Vec::new()
+    }
+}

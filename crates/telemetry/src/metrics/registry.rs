@@ -1,0 +1,302 @@
+//! The registry: every metric of a process, its catalogue, and the text that Prometheus scrapes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto;
+
+use super::family::{Collect, Counter, Counters, FloatGauge, Gauge, Gauges, Histogram, Histograms};
+use super::keyed::{Keyed, KeyedFamily};
+use super::label::LabelSet;
+
+/// Type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Classic buckets.
+    Histogram,
+}
+
+/// One line of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `warp_<area>_<thing>_<unit>`.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Type.
+    pub kind: Kind,
+    /// Names of its labels, in order.
+    pub labels: Vec<&'static str>,
+}
+
+/// One series at the time of a scrape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) value: Value,
+}
+
+impl Sample {
+    /// A number with its labels, for [`Registry::observe`].
+    pub fn number(labels: Vec<(&'static str, String)>, value: f64) -> Self {
+        Self { labels, value: Value::Number(value) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Number(f64),
+    Buckets { buckets: Vec<(f64, u64)>, count: u64, sum: f64 },
+}
+
+/// All metrics of a process. Clones share it. Products register theirs once, at their start.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    prometheus: prometheus::Registry,
+    entries: Mutex<Vec<Entry>>,
+    overflow: Mutex<Option<Keyed<Counter>>>,
+    series: Gauge,
+    scrape_seconds: FloatGauge,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// Empty but for the metrics about metrics.
+    pub fn new() -> Self {
+        let registry = Self {
+            inner: Arc::new(Inner {
+                prometheus: prometheus::Registry::new(),
+                entries: Mutex::new(Vec::new()),
+                overflow: Mutex::new(None),
+                series: Gauge::detached(),
+                scrape_seconds: FloatGauge::default(),
+            }),
+        };
+        registry.register("warp_metrics_series", "Series at the last scrape.", registry.inner.series.clone());
+        registry.register(
+            "warp_metrics_scrape_seconds",
+            "Time that the last scrape took.",
+            registry.inner.scrape_seconds.clone(),
+        );
+        let overflow = Keyed::new("label", 64, (), Counter::detached());
+        let collected = overflow.clone();
+        registry.collect(
+            Entry {
+                name: "warp_metrics_label_overflow_total",
+                help: "Label values folded into _other because the cap was reached.",
+                kind: Kind::Counter,
+                labels: vec!["label"],
+            },
+            Box::new(move || collected.collect()),
+        );
+        *lock(&registry.inner.overflow) = Some(overflow);
+        registry
+    }
+
+    /// Counters, one per combination of `S`, all at 0.
+    pub fn counters<S: LabelSet>(&self, name: &'static str, help: &'static str) -> Counters<S> {
+        self.register(name, help, Counters::detached())
+    }
+
+    /// One counter.
+    pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        self.counters(name, help)
+    }
+
+    /// Gauges of whole numbers, one per combination of `S`, all at 0.
+    pub fn gauges<S: LabelSet>(&self, name: &'static str, help: &'static str) -> Gauges<S> {
+        self.register(name, help, Gauges::detached())
+    }
+
+    /// One gauge of a whole number.
+    pub fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
+        self.gauges(name, help)
+    }
+
+    /// One gauge of a fraction or a time.
+    pub fn float_gauge(&self, name: &'static str, help: &'static str) -> FloatGauge {
+        self.register(name, help, FloatGauge::default())
+    }
+
+    /// Histograms, one per combination of `S`.
+    pub fn histograms<S: LabelSet>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        bounds: &'static [f64],
+    ) -> Histograms<S> {
+        self.register(name, help, Histograms::detached(bounds))
+    }
+
+    /// One histogram.
+    pub fn histogram(&self, name: &'static str, help: &'static str, bounds: &'static [f64]) -> Histogram {
+        self.histograms(name, help, bounds)
+    }
+
+    /// Families by a provisioned label (`trunk`, `vendor`, `customer`) with at most `cap` names.
+    /// `shape` is `()` for counters and gauges, the bounds for histograms.
+    #[allow(private_bounds)]
+    pub fn keyed<F: KeyedFamily + Collect>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        cap: usize,
+        shape: F::Shape,
+    ) -> Keyed<F> {
+        let overflow =
+            lock(&self.inner.overflow).as_ref().map_or_else(Counter::detached, |keyed| keyed.of(label));
+        let keyed = Keyed::<F>::new(label, cap, shape, overflow);
+        let collected = keyed.clone();
+        let mut labels = vec![label];
+        labels.extend(F::label_names());
+        self.collect(Entry { name, help, kind: F::KIND, labels }, Box::new(move || collected.collect()));
+        keyed
+    }
+
+    /// A metric whose values are read at scrape time from somewhere else (a usage table, `/proc`).
+    /// Each sample carries exactly the labels named here, in this order; `f` must not block.
+    pub fn observe(
+        &self,
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+        labels: &[&'static str],
+        f: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) {
+        self.collect(Entry { name, help, kind, labels: labels.to_vec() }, Box::new(f));
+    }
+
+    /// Every registered metric, by name.
+    pub fn catalogue(&self) -> Vec<Entry> {
+        let mut all = lock(&self.inner.entries).clone();
+        all.sort_by_key(|entry| entry.name);
+        all
+    }
+
+    /// Everything in Prometheus text format 0.0.4.
+    pub fn render(&self) -> String {
+        let started = Instant::now();
+        let families = self.inner.prometheus.gather();
+        let series = families.iter().map(|f| f.get_metric().len()).sum::<usize>();
+        let text = prometheus::TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics cannot be rendered");
+            String::new()
+        });
+        self.inner.series.set((), i64::try_from(series).unwrap_or(i64::MAX));
+        self.inner.scrape_seconds.set(started.elapsed().as_secs_f64());
+        text
+    }
+
+    fn register<F: Collect + Clone>(&self, name: &'static str, help: &'static str, family: F) -> F {
+        let collected = family.clone();
+        self.collect(
+            Entry { name, help, kind: F::KIND, labels: F::label_names() },
+            Box::new(move || collected.collect()),
+        );
+        family
+    }
+
+    fn collect(&self, entry: Entry, samples: Box<dyn Fn() -> Vec<Sample> + Send + Sync>) {
+        let labels = entry.labels.iter().map(|l| (*l).to_owned()).collect();
+        let desc = Desc::new(entry.name.into(), entry.help.into(), labels, HashMap::new());
+        let registered = desc.and_then(|desc| {
+            self.inner.prometheus.register(Box::new(Family { desc, entry: entry.clone(), samples }))
+        });
+        match registered {
+            Ok(()) => lock(&self.inner.entries).push(entry),
+            // The caller's family still works, it is only not shown: a wrong name must not stop a carrier.
+            Err(error) => tracing::error!(metric = entry.name, %error, "metric not registered"),
+        }
+    }
+}
+
+struct Family {
+    desc: Desc,
+    entry: Entry,
+    samples: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+}
+
+impl Collector for Family {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        let mut family = proto::MetricFamily::default();
+        family.set_name(self.entry.name.to_owned());
+        family.set_help(self.entry.help.to_owned());
+        family.set_field_type(match self.entry.kind {
+            Kind::Counter => proto::MetricType::COUNTER,
+            Kind::Gauge => proto::MetricType::GAUGE,
+            Kind::Histogram => proto::MetricType::HISTOGRAM,
+        });
+        family
+            .set_metric((self.samples)().into_iter().map(|sample| metric(self.entry.kind, sample)).collect());
+        vec![family]
+    }
+}
+
+fn metric(kind: Kind, sample: Sample) -> proto::Metric {
+    let labels = sample
+        .labels
+        .into_iter()
+        .map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name(name.to_owned());
+            pair.set_value(value);
+            pair
+        })
+        .collect();
+    let mut metric = proto::Metric::default();
+    metric.set_label(labels);
+    match (kind, sample.value) {
+        (Kind::Counter, Value::Number(n)) => {
+            let mut counter = proto::Counter::default();
+            counter.set_value(n);
+            metric.set_counter(counter);
+        }
+        (_, Value::Number(n)) => {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(n);
+            metric.set_gauge(gauge);
+        }
+        (_, Value::Buckets { buckets, count, sum }) => {
+            let mut histogram = proto::Histogram::default();
+            histogram.set_bucket(
+                buckets
+                    .into_iter()
+                    .map(|(bound, seen)| {
+                        let mut bucket = proto::Bucket::default();
+                        bucket.set_upper_bound(bound);
+                        bucket.set_cumulative_count(seen);
+                        bucket
+                    })
+                    .collect(),
+            );
+            histogram.set_sample_count(count);
+            histogram.set_sample_sum(sum);
+            metric.set_histogram(histogram);
+        }
+    }
+    metric
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,114 @@
+//! The catalogue's promises: zero at the start, sums over threads, caps, the text format.
+
+use std::time::Duration;
+
+use warp_model::Mono;
+
+use super::*;
+use crate::label_enum;
+
+label_enum! {
+    /// Seen from WARP.
+    enum Direction = "direction" { Ingress = "ingress", Egress = "egress" }
+}
+label_enum! {
+    /// Test label.
+    enum Method = "method" { Invite = "INVITE", Bye = "BYE", Other = "other" }
+}
+
+#[test]
+fn every_series_exists_at_zero() {
+    let r = Registry::new();
+    let _c: Counters<(Method, Direction)> = r.counters("warp_t_requests_total", "Requests.");
+    let _h: Histograms<Direction> = r.histograms("warp_t_seconds", "Time.", &[0.1, 1.0]);
+    let text = r.render();
+    for m in ["INVITE", "BYE", "other"] {
+        for d in ["ingress", "egress"] {
+            let line = format!("warp_t_requests_total{{method=\"{m}\",direction=\"{d}\"}} 0");
+            assert!(text.contains(&line), "{line} missing in\n{text}");
+        }
+    }
+    assert!(text.contains("# TYPE warp_t_seconds histogram"));
+    assert!(text.contains("warp_t_seconds_bucket{direction=\"egress\",le=\"+Inf\"} 0"));
+    assert!(text.contains("# HELP warp_t_requests_total Requests."));
+}
+
+#[test]
+fn threads_add_up() {
+    let r = Registry::new();
+    let c: Counters<Direction> = r.counters("warp_t_total", "T.");
+    let g = r.gauge("warp_t_open", "T.");
+    let threads: Vec<_> = (0..20)
+        .map(|_| {
+            let (c, g) = (c.clone(), g.clone());
+            std::thread::spawn(move || {
+                for _ in 0..1_000 {
+                    c.inc(Direction::Egress);
+                    g.inc(());
+                }
+                for _ in 0..999 {
+                    g.dec(());
+                }
+            })
+        })
+        .collect();
+    for t in threads {
+        t.join().unwrap();
+    }
+    assert_eq!(c.value(Direction::Egress), 20_000);
+    assert_eq!(c.value(Direction::Ingress), 0);
+    assert_eq!(g.value(()), 20);
+    g.set((), -3);
+    assert!(r.render().contains("warp_t_open -3"));
+}
+
+#[test]
+fn histogram_buckets_are_cumulative() {
+    let r = Registry::new();
+    let h = r.histogram("warp_t_pdd_seconds", "PDD.", &[0.1, 0.25, 1.0]);
+    for ms in [100, 101, 900, 5_000] {
+        h.observe((), Duration::from_millis(ms));
+    }
+    assert_eq!(h.count(()), 4);
+    let text = r.render();
+    for line in [
+        "warp_t_pdd_seconds_bucket{le=\"0.1\"} 1",
+        "warp_t_pdd_seconds_bucket{le=\"0.25\"} 2",
+        "warp_t_pdd_seconds_bucket{le=\"1\"} 3",
+        "warp_t_pdd_seconds_bucket{le=\"+Inf\"} 4",
+        "warp_t_pdd_seconds_sum 6.101",
+        "warp_t_pdd_seconds_count 4",
+    ] {
+        assert!(text.contains(line), "{line} missing in\n{text}");
+    }
+}
+
+#[test]
+fn names_beyond_the_cap_fold_into_other() {
+    let r = Registry::new();
+    let by_trunk: Keyed<Counters<Direction>> = r.keyed("warp_t_calls_total", "Calls.", "trunk", 2, ());
+    for name in ["trk_a", "trk_b", "trk_c", "trk_d", "trk_a"] {
+        by_trunk.of(name).inc(Direction::Ingress);
+    }
+    let text = r.render();
+    assert!(text.contains("warp_t_calls_total{trunk=\"trk_a\",direction=\"ingress\"} 2"));
+    assert!(text.contains("warp_t_calls_total{trunk=\"_other\",direction=\"ingress\"} 2"));
+    assert!(text.contains("warp_metrics_label_overflow_total{label=\"trunk\"} 2"));
+    let later = |s: u64| Mono(s * 1_000_000_000);
+    by_trunk.retire(|n| n == "trk_a", later(1));
+    assert!(r.render().contains("trk_b"));
+    by_trunk.retire(|n| n == "trk_a", later(902));
+    let text = r.render();
+    assert!(!text.contains("trk_b") && text.contains("trk_a"));
+}
+
+#[test]
+fn a_second_metric_of_the_same_name_is_not_shown_and_harms_nothing() {
+    let r = Registry::new();
+    let a = r.counter("warp_t_twice_total", "A.");
+    let b = r.counter("warp_t_twice_total", "A.");
+    a.inc(());
+    b.add((), 5);
+    assert!(r.render().contains("warp_t_twice_total 1"));
+    assert_eq!(r.catalogue().iter().filter(|e| e.name == "warp_t_twice_total").count(), 1);
+}

@@ -1,0 +1,101 @@
+//! What every process says about itself: build, start, CPU, memory, descriptors, panics.
+
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::metrics::{Counter, Kind, Registry, Sample};
+
+static PANICS: OnceLock<Counter> = OnceLock::new();
+
+/// Registers `warp_build_info`, `warp_start_time_seconds`, `process_*` and `warp_panics_total`, and counts panics from
+/// now on (the first registry of a process gets them).
+pub fn register(registry: &Registry, version: &'static str, revision: &'static str, role: &str) {
+    let role = role.to_owned();
+    registry.observe(
+        Kind::Gauge,
+        "warp_build_info",
+        "Always 1; the build is in the labels.",
+        &["version", "revision", "role"],
+        move || {
+            vec![Sample::number(
+                vec![
+                    ("version", version.to_owned()),
+                    ("revision", revision.to_owned()),
+                    ("role", role.clone()),
+                ],
+                1.0,
+            )]
+        },
+    );
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    registry.float_gauge("warp_start_time_seconds", "Start, Unix time.").set(started);
+    registry.float_gauge("process_start_time_seconds", "Start, Unix time.").set(started);
+    let panics = registry.counter("warp_panics_total", "Panics caught in any thread.");
+    if PANICS.set(panics).is_ok() {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if let Some(panics) = PANICS.get() {
+                panics.inc(());
+            }
+            before(info);
+        }));
+    }
+    observed(registry, Kind::Counter, "process_cpu_seconds_total", "User and system CPU time.", || {
+        stat_fields().map(|s| (s.0 + s.1) as f64 / 100.0)
+    });
+    observed(registry, Kind::Gauge, "process_threads", "Threads.", || stat_fields().map(|s| s.2 as f64));
+    observed(registry, Kind::Gauge, "process_virtual_memory_bytes", "Virtual memory.", || {
+        stat_fields().map(|s| s.3 as f64)
+    });
+    observed(registry, Kind::Gauge, "process_resident_memory_bytes", "Resident memory.", || {
+        stat_fields().map(|s| s.4 as f64 * 4_096.0)
+    });
+    observed(registry, Kind::Gauge, "process_open_fds", "Open descriptors.", || {
+        std::fs::read_dir("/proc/self/fd").ok().map(|d| d.count() as f64)
+    });
+    observed(registry, Kind::Gauge, "process_max_fds", "Limit of open descriptors.", max_fds);
+}
+
+fn observed(registry: &Registry, kind: Kind, name: &'static str, help: &'static str, f: fn() -> Option<f64>) {
+    registry.observe(kind, name, help, &[], move || {
+        f().map(|n| Sample::number(Vec::new(), n)).into_iter().collect()
+    });
+}
+
+/// utime and stime (ticks of 10 ms, as on every Linux this runs on), threads, virtual bytes, resident pages.
+fn stat_fields() -> Option<(u64, u64, u64, u64, u64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields are counted after the command name, which may hold spaces and brackets: proc(5).
+    let (_, rest) = stat.rsplit_once(')')?;
+    let field = |n: usize| rest.split_ascii_whitespace().nth(n)?.parse::<u64>().ok();
+    Some((field(11)?, field(12)?, field(17)?, field(20)?, field(21)?))
+}
+
+/// Soft limit of open descriptors of this process.
+pub fn max_fds() -> Option<f64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|l| l.starts_with("Max open files"))?;
+    line.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_describes_itself() {
+        let registry = Registry::new();
+        register(&registry, "0.1.0", "test", "sip");
+        let text = registry.render();
+        for name in [
+            "warp_build_info{version=\"0.1.0\",revision=\"test\",role=\"sip\"} 1",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_max_fds ",
+            "process_cpu_seconds_total ",
+            "warp_panics_total 0",
+        ] {
+            assert!(text.contains(name), "{name} missing in\n{text}");
+        }
+    }
+}
