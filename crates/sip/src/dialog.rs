@@ -121,10 +121,7 @@ impl Dialog {
     /// The URI where a request to `side` goes first: its first route, else its target.
     pub fn next_hop(&self, side: Side) -> &[u8] {
         let party = self.party(side);
-        party
-            .routes
-            .first()
-            .map_or(party.target.as_slice(), |r| uri_of(r))
+        party.routes.first().map_or(party.target.as_slice(), |r| uri_of(r))
     }
 
     /// Writes a request that we originate towards `towards` in the other party's name (RFC 3261 §12.2.1.1), with the next
@@ -150,15 +147,7 @@ impl Dialog {
         self.write("ACK", Side::Callee, cseq, via, b"", out);
     }
 
-    fn write(
-        &self,
-        method: &str,
-        towards: Side,
-        cseq: u32,
-        via: &[u8],
-        extra: &[u8],
-        out: &mut Vec<u8>,
-    ) {
+    fn write(&self, method: &str, towards: Side, cseq: u32, via: &[u8], extra: &[u8], out: &mut Vec<u8>) {
         let (to, from) = (self.party(towards), self.party(towards.other()));
         // A first route without lr is a strict router (RFC 3261 §12.2.1.1): it gets the Request-URI, the target goes last.
         let strict = to.routes.first().is_some_and(|r| !is_loose(r));
@@ -182,12 +171,7 @@ impl Dialog {
         line(&[b"From: ", &from.address]);
         line(&[b"To: ", &to.address]);
         line(&[b"Call-ID: ", &self.call_id]);
-        line(&[
-            b"CSeq: ",
-            cseq.to_string().as_bytes(),
-            b" ",
-            method.as_bytes(),
-        ]);
+        line(&[b"CSeq: ", cseq.to_string().as_bytes(), b" ", method.as_bytes()]);
         out.extend_from_slice(extra);
         out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     }
@@ -227,10 +211,7 @@ mod tests {
         };
         Dialog {
             call_id: b"abc@host".to_vec(),
-            caller: Party {
-                cseq: 7,
-                ..party("alice")
-            },
+            caller: Party { cseq: 7, ..party("alice") },
             callee: party("bob"),
         }
     }
@@ -238,18 +219,10 @@ mod tests {
     #[test]
     fn route_sets_split_at_our_entry() {
         let mut d = dialog();
-        let list: [&[u8]; 5] = [
-            b"<sip:near-bob;lr>",
-            b"<sip:next;lr>",
-            b"<sip:us;lr>",
-            b"<sip:us6;lr>",
-            b"<sip:near-alice>",
-        ];
+        let list: [&[u8]; 5] =
+            [b"<sip:near-bob;lr>", b"<sip:next;lr>", b"<sip:us;lr>", b"<sip:us6;lr>", b"<sip:near-alice>"];
         d.set_routes(list.into_iter(), |v| v.starts_with(b"<sip:us"));
-        assert_eq!(
-            d.callee.routes,
-            [b"<sip:next;lr>".to_vec(), b"<sip:near-bob;lr>".to_vec()]
-        );
+        assert_eq!(d.callee.routes, [b"<sip:next;lr>".to_vec(), b"<sip:near-bob;lr>".to_vec()]);
         assert_eq!(d.caller.routes, [b"<sip:near-alice>".to_vec()]);
         assert_eq!(d.next_hop(Side::Callee), b"sip:next;lr");
         assert_eq!(d.next_hop(Side::Caller), b"sip:near-alice");
@@ -261,16 +234,7 @@ mod tests {
         d.callee.routes = vec![b"<sip:p1;lr>".to_vec()];
         d.caller.routes = vec![b"<sip:strict@p0>".to_vec(), b"<sip:p00;lr>".to_vec()];
         let mut out = Vec::new();
-        assert_eq!(
-            d.write_request(
-                "BYE",
-                Side::Callee,
-                b"SIP/2.0/UDP us;branch=z9hG4bK1",
-                b"",
-                &mut out
-            ),
-            8
-        );
+        assert_eq!(d.write_request("BYE", Side::Callee, b"SIP/2.0/UDP us;branch=z9hG4bK1", b"", &mut out), 8);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
@@ -279,22 +243,10 @@ mod tests {
              Call-ID: abc@host\r\nCSeq: 8 BYE\r\nContent-Length: 0\r\n\r\n"
         );
         let mut out = Vec::new();
-        assert_eq!(
-            d.write_request(
-                "BYE",
-                Side::Caller,
-                b"v",
-                b"Reason: Q.850;cause=16\r\n",
-                &mut out
-            ),
-            1
-        );
+        assert_eq!(d.write_request("BYE", Side::Caller, b"v", b"Reason: Q.850;cause=16\r\n", &mut out), 1);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("BYE sip:strict@p0 SIP/2.0\r\n"), "{text}");
-        assert!(
-            text.contains("Route: <sip:p00;lr>\r\nRoute: <sip:alice@192.0.2.1:5070>\r\n"),
-            "{text}"
-        );
+        assert!(text.contains("Route: <sip:p00;lr>\r\nRoute: <sip:alice@192.0.2.1:5070>\r\n"), "{text}");
         assert!(text.contains("Reason: Q.850;cause=16\r\nContent-Length: 0\r\n\r\n"));
     }
 

@@ -177,11 +177,7 @@ impl TimerC {
             return None;
         }
         self.at = Mono(u64::MAX);
-        Some(if provisional {
-            TimerCFired::Cancel
-        } else {
-            TimerCFired::TimedOut
-        })
+        Some(if provisional { TimerCFired::Cancel } else { TimerCFired::TimedOut })
     }
 
     fn restart(&mut self, c: Duration, now: Mono) {
@@ -302,10 +298,7 @@ mod tests {
         c.on_response(183, d, Mono(5));
         assert_eq!(c.at(), Mono(181_000_000_005));
         assert_eq!(c.fire(true, Mono(181_000_000_004)), None);
-        assert_eq!(
-            c.fire(true, Mono(181_000_000_005)),
-            Some(TimerCFired::Cancel)
-        );
+        assert_eq!(c.fire(true, Mono(181_000_000_005)), Some(TimerCFired::Cancel));
         assert_eq!(c.fire(true, Mono(u64::MAX - 1)), None);
     }
 

@@ -24,11 +24,7 @@ fn rows(name: &str) -> Vec<Row> {
         .filter(|(_, l)| l.starts_with('|'))
         .skip(2)
         .map(|(i, l)| Row {
-            cells: l
-                .trim_matches('|')
-                .split('|')
-                .map(|c| c.trim().to_string())
-                .collect(),
+            cells: l.trim_matches('|').split('|').map(|c| c.trim().to_string()).collect(),
             line: i + 1,
         })
         .collect();
@@ -114,11 +110,7 @@ fn apply<M: Machine>(m: &mut M, input: &str, now: &mut Mono) -> Actions {
             .min_by_key(|(n, at)| (*at, format!("{n:?}") != timer))
             .unwrap_or_else(|| panic!("no timer runs, wanted {timer}"));
         *now = at;
-        assert_eq!(
-            m.timeout(Mono(at.0 - 1)),
-            Actions::NONE,
-            "early does nothing"
-        );
+        assert_eq!(m.timeout(Mono(at.0 - 1)), Actions::NONE, "early does nothing");
         let done = m.timeout(at);
         if format!("{name:?}") == timer {
             return done;
@@ -130,10 +122,8 @@ fn apply<M: Machine>(m: &mut M, input: &str, now: &mut Mono) -> Actions {
 fn walk<M: Machine>(table: &str) {
     let mut walked = 0;
     for transport in ["udp", "tcp"] {
-        let rows: Vec<Row> = rows(table)
-            .into_iter()
-            .filter(|r| r.cells[0] == "any" || r.cells[0] == transport)
-            .collect();
+        let rows: Vec<Row> =
+            rows(table).into_iter().filter(|r| r.cells[0] == "any" || r.cells[0] == transport).collect();
         // Shortest way to each state by the table's own rows.
         let mut way: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let start = rows.iter().find(|r| r.cells[1] == "-").unwrap();
@@ -156,9 +146,7 @@ fn walk<M: Machine>(table: &str) {
             let done = if r.cells[1] == "-" {
                 started
             } else {
-                let path = way
-                    .get(&r.cells[1])
-                    .unwrap_or_else(|| panic!("{at}: no way to {}", r.cells[1]));
+                let path = way.get(&r.cells[1]).unwrap_or_else(|| panic!("{at}: no way to {}", r.cells[1]));
                 for input in path {
                     apply(&mut m, input, &mut now);
                 }
@@ -256,11 +244,6 @@ fn retransmission_schedules() {
             times.push(at.0 / 1_000_000);
         }
     }
-    assert_eq!(
-        times,
-        [
-            500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500
-        ]
-    );
+    assert_eq!(times, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
     assert_eq!(T().t1_64(), Duration::from_secs(32));
 }

@@ -38,11 +38,7 @@ impl ClientInvite {
     /// The INVITE goes out now. The first action is always `Send`.
     pub fn start(reliable: bool, t: &Timers, now: Mono) -> (ClientInvite, Actions) {
         let timers = Deadlines::start((!reliable).then_some(t.t1), t.t1_64(), now);
-        let machine = ClientInvite {
-            state: State::Calling,
-            reliable,
-            timers,
-        };
+        let machine = ClientInvite { state: State::Calling, reliable, timers };
         (machine, Actions::one(Action::Send))
     }
 

@@ -33,11 +33,7 @@ impl ClientOther {
     /// The request goes out now. The first action is always `Send`.
     pub fn start(reliable: bool, t: &Timers, now: Mono) -> (ClientOther, Actions) {
         let timers = Deadlines::start((!reliable).then_some(t.t1), t.t1_64(), now);
-        let machine = ClientOther {
-            state: State::Trying,
-            reliable,
-            timers,
-        };
+        let machine = ClientOther { state: State::Trying, reliable, timers };
         (machine, Actions::one(Action::Send))
     }
 

@@ -165,11 +165,7 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    const OFF: Deadlines = Deadlines {
-        retransmit_at: NEVER,
-        interval: Duration::ZERO,
-        expire_at: NEVER,
-    };
+    const OFF: Deadlines = Deadlines { retransmit_at: NEVER, interval: Duration::ZERO, expire_at: NEVER };
 
     fn start(retransmit: Option<Duration>, expire: Duration, now: Mono) -> Deadlines {
         Deadlines {
@@ -207,8 +203,5 @@ impl Deadlines {
 }
 
 fn later(now: Mono, d: Duration) -> Mono {
-    Mono(
-        now.0
-            .saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
-    )
+    Mono(now.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -35,11 +35,7 @@ pub struct ServerInvite {
 impl ServerInvite {
     /// The INVITE came for the first time. The core answers 100 within 200 ms through [`Self::on_input`].
     pub fn start(reliable: bool) -> ServerInvite {
-        ServerInvite {
-            state: State::Proceeding,
-            reliable,
-            timers: Deadlines::OFF,
-        }
+        ServerInvite { state: State::Proceeding, reliable, timers: Deadlines::OFF }
     }
 
     /// One thing happened.

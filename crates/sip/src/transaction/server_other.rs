@@ -32,11 +32,7 @@ pub struct ServerOther {
 impl ServerOther {
     /// The request came for the first time.
     pub fn start(reliable: bool) -> ServerOther {
-        ServerOther {
-            state: State::Trying,
-            reliable,
-            timers: Deadlines::OFF,
-        }
+        ServerOther { state: State::Trying, reliable, timers: Deadlines::OFF }
     }
 
     /// One thing happened.
