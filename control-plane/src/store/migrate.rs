@@ -1,0 +1,120 @@
+//! Roles and migrations. Three roles (T-PG-01): `warp_migrate` owns the schema, `warp_app` works under row-level security,
+//! `warp_readonly` may look. None is a superuser or may bypass row-level security.
+//!
+//! Migrations are files of `control-plane/migrations`, embedded, applied by sqlx's migrator in order; an applied file
+//! never changes (its checksum is checked).
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection, Row, SqlSafeStr};
+
+use super::StoreError;
+use super::sql;
+
+/// Owns the schema.
+pub const MIGRATE_ROLE: &str = "warp_migrate";
+/// The program at run time.
+pub const APP_ROLE: &str = "warp_app";
+/// People and reports.
+pub const READONLY_ROLE: &str = "warp_readonly";
+/// Database of the private cluster.
+pub const DATABASE: &str = "warp";
+
+const FILES: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "foundation",
+        include_str!("../../migrations/0001_foundation.sql"),
+    ),
+    (
+        2,
+        "routing",
+        include_str!("../../migrations/0002_routing.sql"),
+    ),
+    (3, "calls", include_str!("../../migrations/0003_calls.sql")),
+];
+
+/// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.
+pub async fn bootstrap(superuser: &PgConnectOptions, database: &str) -> Result<(), StoreError> {
+    let mut db = superuser.connect().await?;
+    sqlx::raw_sql(sql::MAKE_ROLES).execute(&mut db).await?;
+    let exists = sqlx::query(sql::DATABASE_EXISTS)
+        .bind(database)
+        .fetch_optional(&mut db)
+        .await?;
+    if exists.is_none() {
+        let statement = sqlx::query(sql::CREATE_DATABASE_TEXT)
+            .bind(database)
+            .fetch_one(&mut db)
+            .await?;
+        let text: String = statement.try_get(0)?;
+        // The text comes from PostgreSQL's own format('%I'), with our own constant or a test's generated name.
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+            .execute(&mut db)
+            .await?;
+    }
+    db.close().await?;
+    Ok(())
+}
+
+/// Applies the migrations as the owner of the schema and grants the other two roles what they need.
+/// `app_role` is the role of `DATABASE_URL`, which need not be [`APP_ROLE`].
+pub async fn migrate(owner: &PgConnectOptions, app_role: &str) -> Result<(), StoreError> {
+    let mut db = owner.connect().await?;
+    migrator()
+        .run(&mut db)
+        .await
+        .map_err(|e| StoreError::Migration(e.to_string()))?;
+    grant(&mut db, app_role, "app").await?;
+    let readonly = sqlx::query(sql::ROLE_EXISTS)
+        .bind(READONLY_ROLE)
+        .fetch_optional(&mut db)
+        .await?;
+    if readonly.is_some() {
+        grant(&mut db, READONLY_ROLE, "readonly").await?;
+    }
+    db.close().await?;
+    Ok(())
+}
+
+/// Refuses a run-time role that could step over the walls (T-PG-01).
+pub async fn check_role(db: &mut PgConnection) -> Result<(), StoreError> {
+    let row = sqlx::query(sql::ROLE_POWERS).fetch_one(db).await?;
+    let (superuser, bypass): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if superuser || bypass {
+        return Err(StoreError::PowerfulRole);
+    }
+    Ok(())
+}
+
+async fn grant(db: &mut PgConnection, role: &str, kind: &str) -> Result<(), StoreError> {
+    let rows = sqlx::query(sql::GRANT_TEXTS)
+        .bind(role)
+        .bind(kind)
+        .fetch_all(&mut *db)
+        .await?;
+    for row in rows {
+        let text: String = row.try_get(0)?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(
+        FILES
+            .iter()
+            .map(|(version, name, text)| {
+                Migration::new(
+                    *version,
+                    (*name).into(),
+                    MigrationType::Simple,
+                    text.into_sql_str(),
+                    false,
+                )
+            })
+            .collect(),
+    )
+}

@@ -1,0 +1,319 @@
+//! The store: PostgreSQL, reached only through a [`Tx`] that carries a [`Scope`].
+//!
+//! Invariants: no statement runs outside a transaction whose scope was set with `SET LOCAL` (T-API-04); every statement is
+//! a named constant of [`sql`] with bound parameters (T-API-07), prepared by a test against the migrated schema; a
+//! statement ends after 2 s, a wait for a connection after 1 s (F-PG-03).
+
+pub mod cluster;
+pub mod migrate;
+pub mod sql;
+pub mod types;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use warp_model::{CustomerId, Secret};
+
+use cluster::Cluster;
+
+/// Longest wait for a connection of the pool; then 503.
+pub const POOL_WAIT: Duration = Duration::from_secs(1);
+/// Connections of the pool.
+pub const POOL_CONNECTIONS: u32 = 12;
+/// Longest statement of the app role.
+pub const STATEMENT_TIMEOUT: &str = "2s";
+
+/// Which database.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// A private cluster in this folder (or, for root, under `/var/lib/warp` when the folder cannot be reached).
+    Private {
+        /// For example `.warp/dev/pg`.
+        dir: PathBuf,
+    },
+    /// An existing server. TLS towards it is not built in yet: use a unix socket or a trusted network.
+    Url {
+        /// Role of the running program: neither superuser nor BYPASSRLS.
+        app: Secret<String>,
+        /// Role that owns the schema; without it, migrations are not applied here.
+        migrate: Option<Secret<String>>,
+    },
+}
+
+/// On whose behalf a transaction reads and writes. PostgreSQL enforces it again (row-level security).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One tenant: sees and writes only its own rows.
+    Customer(CustomerId),
+    /// An operator, or the program itself: sees all rows. Says why.
+    Operator(&'static str),
+}
+
+impl Scope {
+    /// The tenant, when there is one.
+    pub fn customer(&self) -> Option<CustomerId> {
+        match self {
+            Self::Customer(id) => Some(*id),
+            Self::Operator(_) => None,
+        }
+    }
+}
+
+/// Why the store did not answer.
+#[derive(Debug)]
+pub enum StoreError {
+    /// No connection within [`POOL_WAIT`], or the server is away. Another attempt may help.
+    Unavailable(String),
+    /// The statement ran into its time limit.
+    TooSlow,
+    /// Another row already has this unique value; the constraint's name.
+    Conflict(String),
+    /// The row refers to something that does not exist, or is referred to; the constraint's name.
+    Reference(String),
+    /// A check of the schema refused the row; the constraint's name.
+    Check(String),
+    /// Two transactions met; another attempt may help.
+    Serialization,
+    /// A migration failed or an applied one was changed.
+    Migration(String),
+    /// The run-time role is a superuser or may bypass row-level security.
+    PowerfulRole,
+    /// The private cluster cannot be had.
+    Cluster(cluster::ClusterError),
+    /// Our own fault: a statement or a decoding is wrong.
+    Internal(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(e) => write!(f, "database unavailable: {e}"),
+            Self::TooSlow => f.write_str("statement ran into its time limit"),
+            Self::Conflict(c) => write!(f, "conflict on {c}"),
+            Self::Reference(c) => write!(f, "reference {c}"),
+            Self::Check(c) => write!(f, "check {c}"),
+            Self::Serialization => f.write_str("serialization conflict"),
+            Self::Migration(e) => write!(f, "migration: {e}"),
+            Self::PowerfulRole => f.write_str(
+                "the run-time role is a superuser or has BYPASSRLS: give the program a plain role",
+            ),
+            Self::Cluster(e) => write!(f, "private PostgreSQL: {e}"),
+            Self::Internal(e) => write!(f, "store: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<cluster::ClusterError> for StoreError {
+    fn from(e: cluster::ClusterError) -> Self {
+        Self::Cluster(e)
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(e: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        match &e {
+            E::PoolTimedOut | E::PoolClosed | E::Io(_) | E::WorkerCrashed | E::Tls(_) => {
+                Self::Unavailable(e.to_string())
+            }
+            E::Database(d) => {
+                let constraint = || d.constraint().unwrap_or("").to_owned();
+                match d.code().as_deref().unwrap_or("") {
+                    "23505" | "23P01" => Self::Conflict(constraint()),
+                    "23503" => Self::Reference(constraint()),
+                    "23514" | "23502" => Self::Check(constraint()),
+                    "40001" | "40P01" => Self::Serialization,
+                    "57014" | "55P03" => Self::TooSlow,
+                    code if code.starts_with("08")
+                        || code.starts_with("57P")
+                        || code == "53300" =>
+                    {
+                        Self::Unavailable(e.to_string())
+                    }
+                    _ => Self::Internal(e.to_string()),
+                }
+            }
+            _ => Self::Internal(e.to_string()),
+        }
+    }
+}
+
+/// The pool of the app role, and the private cluster when it is ours.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+    cluster: Option<std::sync::Arc<Cluster>>,
+}
+
+/// A transaction with its scope. Dropping it rolls back.
+pub struct Tx {
+    inner: Transaction<'static, Postgres>,
+    scope: Scope,
+}
+
+impl Store {
+    /// Starts or reaches the database, applies the migrations, checks the run-time role, opens the pool.
+    pub async fn open(database: &Database) -> Result<Store, StoreError> {
+        match database {
+            Database::Private { dir } => {
+                let dir = dir.clone();
+                let cluster = tokio::task::spawn_blocking(move || Cluster::start(&dir))
+                    .await
+                    .map_err(|e| StoreError::Internal(e.to_string()))??;
+                Self::on_cluster(std::sync::Arc::new(cluster), migrate::DATABASE).await
+            }
+            Database::Url { app, migrate } => {
+                let app = parse_url(app)?;
+                if let Some(url) = migrate {
+                    migrate::migrate(&parse_url(url)?, app.get_username()).await?;
+                }
+                Self::connect(app, None).await
+            }
+        }
+    }
+
+    /// A database of a cluster that is already running (tests make one per test).
+    pub async fn on_cluster(
+        cluster: std::sync::Arc<Cluster>,
+        database: &str,
+    ) -> Result<Store, StoreError> {
+        migrate::bootstrap(&cluster.options("warp_super", "postgres"), database).await?;
+        migrate::migrate(
+            &cluster.options(migrate::MIGRATE_ROLE, database),
+            migrate::APP_ROLE,
+        )
+        .await?;
+        let options = cluster.options(migrate::APP_ROLE, database);
+        Self::connect(options, Some(cluster)).await
+    }
+
+    async fn connect(
+        options: PgConnectOptions,
+        cluster: Option<std::sync::Arc<Cluster>>,
+    ) -> Result<Store, StoreError> {
+        let options = options.application_name("warp").options([
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("lock_timeout", "1s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(POOL_CONNECTIONS)
+            .acquire_timeout(POOL_WAIT)
+            .connect_with(options)
+            .await?;
+        let mut connection = pool.acquire().await?;
+        migrate::check_role(&mut connection).await?;
+        drop(connection);
+        Ok(Store { pool, cluster })
+    }
+
+    /// Begins a transaction in a scope.
+    pub async fn begin(&self, scope: Scope) -> Result<Tx, StoreError> {
+        let mut inner = self.pool.begin().await?;
+        let (kind, customer) = match scope {
+            Scope::Customer(id) => ("customer", id.to_string()),
+            Scope::Operator(_) => ("operator", String::new()),
+        };
+        sqlx::query(sql::SET_SCOPE)
+            .bind(kind)
+            .bind(customer)
+            .execute(&mut *inner)
+            .await?;
+        Ok(Tx { inner, scope })
+    }
+
+    /// The pool, for `LISTEN` only: statements go through [`Store::begin`].
+    pub fn listen_pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// True when the database answers within the pool's wait.
+    pub async fn is_up(&self) -> bool {
+        sqlx::query(sql::PING).execute(&self.pool).await.is_ok()
+    }
+
+    /// The private cluster, when it is ours.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_deref()
+    }
+
+    /// Closes the pool and stops the private cluster.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.pool.close().await;
+        if let Some(cluster) = self.cluster.clone() {
+            tokio::task::spawn_blocking(move || cluster.stop())
+                .await
+                .map_err(|e| StoreError::Internal(e.to_string()))??;
+        }
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Whose rows it sees.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The connection, for `sqlx::query(sql::X)…`.
+    pub fn db(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
+    /// Lengthens the statement timeout for bulk work of this transaction (deck uploads).
+    pub async fn allow_long_statements(&mut self) -> Result<(), StoreError> {
+        sqlx::query(sql::LONG_STATEMENTS)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// Makes it durable.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.inner.commit().await?)
+    }
+
+    /// All rows of a statement, decoded.
+    pub async fn all<T: FromRow>(&mut self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
+        let rows = query.fetch_all(&mut *self.inner).await?;
+        rows.iter()
+            .map(T::from_row)
+            .collect::<Result<_, _>>()
+            .map_err(StoreError::from)
+    }
+
+    /// The first row, or `None`.
+    pub async fn first<T: FromRow>(&mut self, query: Query<'_>) -> Result<Option<T>, StoreError> {
+        let row = query.fetch_optional(&mut *self.inner).await?;
+        row.as_ref()
+            .map(T::from_row)
+            .transpose()
+            .map_err(StoreError::from)
+    }
+
+    /// Runs it; how many rows it touched.
+    pub async fn run(&mut self, query: Query<'_>) -> Result<u64, StoreError> {
+        Ok(query.execute(&mut *self.inner).await?.rows_affected())
+    }
+}
+
+/// A statement with its parameters: `sqlx::query(sql::NAME).bind(…)`.
+pub type Query<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
+
+/// How a row becomes a value; made by [`crate::record!`].
+pub trait FromRow: Sized {
+    /// Reads the columns by name.
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error>;
+}
+
+fn parse_url(url: &Secret<String>) -> Result<PgConnectOptions, StoreError> {
+    // The error text of sqlx may repeat the URL with its password: it is not passed on (G-7).
+    PgConnectOptions::from_str(url.reveal())
+        .map_err(|_| StoreError::Internal("the database URL cannot be read".into()))
+}

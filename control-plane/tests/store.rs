@@ -1,0 +1,94 @@
+//! The store against a real, private PostgreSQL.
+mod common;
+
+use sqlx::Row;
+use warp_control_plane::store::{Scope, Store, migrate, sql};
+
+#[test]
+fn every_statement_can_be_prepared() {
+    common::with_database(|store: Store| async move {
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        for (name, text) in sql::ALL {
+            use sqlx::{Executor, SqlSafeStr};
+            let prepared = tx.db().prepare(text.into_sql_str()).await;
+            assert!(prepared.is_ok(), "{name}: {:?}", prepared.err());
+        }
+    });
+}
+
+#[test]
+fn t_api_04_row_level_security_is_enabled_and_forced_on_every_table() {
+    common::with_database(|store: Store| async move {
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let rows = sqlx::query(
+            "SELECT c.relname::text, c.relrowsecurity, c.relforcerowsecurity,
+                    (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid),
+                    pg_get_userbyid(c.relowner)::text
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations'",
+        )
+        .fetch_all(tx.db())
+        .await
+        .unwrap();
+        assert!(rows.len() > 15, "{} tables", rows.len());
+        for row in rows {
+            let name: String = row.get(0);
+            assert!(
+                row.get::<bool, _>(1) && row.get::<bool, _>(2),
+                "{name}: row-level security is not forced"
+            );
+            assert_eq!(row.get::<i64, _>(3), 1, "{name}: wants exactly one policy");
+            assert_eq!(row.get::<String, _>(4), migrate::MIGRATE_ROLE, "{name}");
+        }
+    });
+}
+
+#[test]
+fn t_pg_01_the_run_time_role_has_no_power_over_the_schema() {
+    common::with_database(|store: Store| async move {
+        for statement in [
+            "CREATE TABLE mine (a int)",
+            "ALTER TABLE customers DISABLE ROW LEVEL SECURITY",
+            "DROP POLICY tenant ON customers",
+            "UPDATE audit_log SET action = 'x'",
+            "DELETE FROM audit_log",
+            "TRUNCATE customers",
+            "SET ROLE warp_migrate",
+            "SELECT * FROM pg_authid",
+            "COPY customers TO PROGRAM 'true'",
+        ] {
+            let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+            let done = sqlx::query(statement).execute(tx.db()).await;
+            assert!(done.is_err(), "the app role could: {statement}");
+        }
+    });
+}
+
+#[test]
+fn t_api_04_without_a_scope_no_row_is_seen() {
+    common::with_database(|store: Store| async move {
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        sqlx::query("INSERT INTO customers (id, name, status, currency) VALUES ('cus_x', 'X', 'active', 'USD')")
+            .execute(tx.db())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let count = "SELECT count(*) FROM customers";
+        let bare: i64 = sqlx::query(count)
+            .fetch_one(store.listen_pool())
+            .await
+            .unwrap()
+            .get(0);
+        assert_eq!(bare, 0);
+        let other = warp_model::CustomerId::from_u128(7);
+        let mut tx = store.begin(Scope::Customer(other)).await.unwrap();
+        assert_eq!(
+            sqlx::query(count)
+                .fetch_one(tx.db())
+                .await
+                .unwrap()
+                .get::<i64, _>(0),
+            0
+        );
+    });
+}
