@@ -68,27 +68,18 @@ fn t_pg_01_the_run_time_role_has_no_power_over_the_schema() {
 fn t_api_04_without_a_scope_no_row_is_seen() {
     common::with_database(|store: Store| async move {
         let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
-        sqlx::query("INSERT INTO customers (id, name, status, currency) VALUES ('cus_x', 'X', 'active', 'USD')")
-            .execute(tx.db())
-            .await
-            .unwrap();
+        sqlx::query(
+            "INSERT INTO customers (id, name, status, currency) VALUES ('cus_x', 'X', 'active', 'USD')",
+        )
+        .execute(tx.db())
+        .await
+        .unwrap();
         tx.commit().await.unwrap();
         let count = "SELECT count(*) FROM customers";
-        let bare: i64 = sqlx::query(count)
-            .fetch_one(store.listen_pool())
-            .await
-            .unwrap()
-            .get(0);
+        let bare: i64 = sqlx::query(count).fetch_one(store.listen_pool()).await.unwrap().get(0);
         assert_eq!(bare, 0);
         let other = warp_model::CustomerId::from_u128(7);
         let mut tx = store.begin(Scope::Customer(other)).await.unwrap();
-        assert_eq!(
-            sqlx::query(count)
-                .fetch_one(tx.db())
-                .await
-                .unwrap()
-                .get::<i64, _>(0),
-            0
-        );
+        assert_eq!(sqlx::query(count).fetch_one(tx.db()).await.unwrap().get::<i64, _>(0), 0);
     });
 }

@@ -94,11 +94,7 @@ impl Cluster {
         for prefix in ["/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"] {
             found.push((0, PathBuf::from(prefix)));
         }
-        found.retain(|(_, bin)| {
-            ["initdb", "postgres", "pg_ctl"]
-                .iter()
-                .all(|p| bin.join(p).is_file())
-        });
+        found.retain(|(_, bin)| ["initdb", "postgres", "pg_ctl"].iter().all(|p| bin.join(p).is_file()));
         found.sort();
         found.pop().map(|(_, bin)| bin)
     }
@@ -109,11 +105,7 @@ impl Cluster {
     /// after `dir`, so that one checkout finds its cluster again.
     pub fn start(dir: &Path) -> Result<Cluster, ClusterError> {
         let bin = Self::binaries().ok_or(ClusterError::NoBinaries)?;
-        let user = if is_root() {
-            Some(service_user().ok_or(ClusterError::NoServiceUser)?)
-        } else {
-            None
-        };
+        let user = if is_root() { Some(service_user().ok_or(ClusterError::NoServiceUser)?) } else { None };
         let dir = absolute(dir)?;
         let home = match &user {
             Some(u) if !reachable(&dir, u) => {
@@ -126,13 +118,7 @@ impl Cluster {
         let sockets = socket_dir(&home);
         make_dir(&data, 0o700, user.as_ref())?;
         make_dir(&sockets, 0o700, user.as_ref())?;
-        let mut cluster = Cluster {
-            bin,
-            data,
-            sockets,
-            user,
-            adopted: false,
-        };
+        let mut cluster = Cluster { bin, data, sockets, user, adopted: false };
         if cluster.live_postmaster() {
             cluster.adopted = true;
             return Ok(cluster);
@@ -169,20 +155,14 @@ impl Cluster {
     /// Ends the postmaster (fast shutdown: sessions are cut, data is flushed). Blocking.
     pub fn stop(&self) -> Result<(), ClusterError> {
         let mut command = self.program("pg_ctl");
-        command
-            .arg("-D")
-            .arg(&self.data)
-            .args(["-m", "fast", "-w", "-t", "30", "stop"]);
+        command.arg("-D").arg(&self.data).args(["-m", "fast", "-w", "-t", "30", "stop"]);
         run("pg_ctl", command)
     }
 
     /// Ends it as a crash would (tests of F-PG-01).
     pub fn stop_now(&self) -> Result<(), ClusterError> {
         let mut command = self.program("pg_ctl");
-        command
-            .arg("-D")
-            .arg(&self.data)
-            .args(["-m", "immediate", "-w", "-t", "30", "stop"]);
+        command.arg("-D").arg(&self.data).args(["-m", "immediate", "-w", "-t", "30", "stop"]);
         run("pg_ctl", command)
     }
 
@@ -190,12 +170,7 @@ impl Cluster {
     pub fn launch(&self) -> Result<(), ClusterError> {
         let log = self.data.join("server.log");
         let mut command = self.program("pg_ctl");
-        command
-            .arg("-D")
-            .arg(&self.data)
-            .arg("-l")
-            .arg(log)
-            .args(["-w", "-t", "60", "start"]);
+        command.arg("-D").arg(&self.data).arg("-l").arg(log).args(["-w", "-t", "60", "start"]);
         // Its own process group: Ctrl-C at our terminal must not end the database before we have flushed.
         command.process_group(0);
         run("pg_ctl", command)
@@ -216,25 +191,16 @@ impl Cluster {
 
     fn check_version(&self) -> Result<(), ClusterError> {
         let path = self.data.join("PG_VERSION");
-        let folder = fs::read_to_string(&path)
-            .map_err(|e| ClusterError::Io(path, e))?
-            .trim()
-            .to_owned();
+        let folder = fs::read_to_string(&path).map_err(|e| ClusterError::Io(path, e))?.trim().to_owned();
         let out = self.program("postgres").arg("--version").output();
-        let text = out
-            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
-            .unwrap_or_default();
+        let text = out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
         let binaries = text
             .split_whitespace()
             .find(|w| w.starts_with(|c: char| c.is_ascii_digit()))
             .and_then(|w| w.split('.').next())
             .unwrap_or("")
             .to_owned();
-        if folder == binaries {
-            Ok(())
-        } else {
-            Err(ClusterError::OtherVersion { folder, binaries })
-        }
+        if folder == binaries { Ok(()) } else { Err(ClusterError::OtherVersion { folder, binaries }) }
     }
 
     /// Settings for one small machine beside the data plane; durability stays on (fsync and synchronous_commit default).
@@ -258,10 +224,7 @@ impl Cluster {
                 .map_err(|e| ClusterError::Io(path, e))
         };
         write("postgresql.conf", &text)?;
-        write(
-            "pg_hba.conf",
-            "# The folder of the socket is the wall: mode 0700.\nlocal all all trust\n",
-        )
+        write("pg_hba.conf", "# The folder of the socket is the wall: mode 0700.\nlocal all all trust\n")
     }
 
     /// A postmaster of this data folder that is alive: the pid file names it and its command line names the folder or its
@@ -270,11 +233,7 @@ impl Cluster {
         let Ok(text) = fs::read_to_string(self.data.join("postmaster.pid")) else {
             return false;
         };
-        let Some(pid) = text
-            .lines()
-            .next()
-            .and_then(|l| l.trim().parse::<u32>().ok())
-        else {
+        let Some(pid) = text.lines().next().and_then(|l| l.trim().parse::<u32>().ok()) else {
             return false;
         };
         let process = PathBuf::from(format!("/proc/{pid}"));
@@ -301,17 +260,8 @@ impl Cluster {
 /// Runs a program to its end; its output goes to a file, because a daemon that inherits a pipe would hold it open.
 fn run(name: &'static str, mut command: Command) -> Result<(), ClusterError> {
     let failed = |e: io::Error| ClusterError::Program(name, e.to_string());
-    let path = std::env::temp_dir().join(format!(
-        "warp-{name}-{}-{}.out",
-        std::process::id(),
-        unique()
-    ));
-    let out = fs::OpenOptions::new()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
+    let path = std::env::temp_dir().join(format!("warp-{name}-{}-{}.out", std::process::id(), unique()));
+    let out = fs::OpenOptions::new().create_new(true).read(true).write(true).open(&path).map_err(failed)?;
     let both = out.try_clone().map_err(failed)?;
     let status = command.stdout(out).stderr(both).status();
     let text = fs::read_to_string(&path).unwrap_or_default();
@@ -320,10 +270,7 @@ fn run(name: &'static str, mut command: Command) -> Result<(), ClusterError> {
         Ok(s) if s.success() => Ok(()),
         Ok(_) => {
             let lines: Vec<&str> = text.lines().rev().take(4).collect();
-            Err(ClusterError::Program(
-                name,
-                lines.into_iter().rev().collect::<Vec<_>>().join(" | "),
-            ))
+            Err(ClusterError::Program(name, lines.into_iter().rev().collect::<Vec<_>>().join(" | ")))
         }
         Err(e) => Err(failed(e)),
     }
@@ -341,20 +288,10 @@ fn is_root() -> bool {
 
 /// Debian's `postgres`, else `warp`, else one made by `useradd`, else `nobody`.
 fn service_user() -> Option<ServiceUser> {
-    let known = || {
-        ["postgres", "warp"]
-            .iter()
-            .find_map(|name| passwd_user(name))
-    };
+    let known = || ["postgres", "warp"].iter().find_map(|name| passwd_user(name));
     known().or_else(|| {
         let made = Command::new("useradd")
-            .args([
-                "--system",
-                "--no-create-home",
-                "--shell",
-                "/usr/sbin/nologin",
-                "warp",
-            ])
+            .args(["--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "warp"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
@@ -380,26 +317,21 @@ fn passwd_user(name: &str) -> Option<ServiceUser> {
 
 /// True when every existing ancestor lets the user pass.
 fn reachable(dir: &Path, user: &ServiceUser) -> bool {
-    dir.ancestors()
-        .skip(1)
-        .filter_map(|a| fs::metadata(a).ok())
-        .all(|m| {
-            let shift = if m.uid() == user.uid {
-                6
-            } else if m.gid() == user.gid {
-                3
-            } else {
-                0
-            };
-            (m.mode() >> shift) & 1 == 1
-        })
-        && fs::metadata(dir).map_or(true, |m| m.uid() == user.uid || m.mode() & 1 == 1)
+    dir.ancestors().skip(1).filter_map(|a| fs::metadata(a).ok()).all(|m| {
+        let shift = if m.uid() == user.uid {
+            6
+        } else if m.gid() == user.gid {
+            3
+        } else {
+            0
+        };
+        (m.mode() >> shift) & 1 == 1
+    }) && fs::metadata(dir).map_or(true, |m| m.uid() == user.uid || m.mode() & 1 == 1)
 }
 
 fn absolute(dir: &Path) -> Result<PathBuf, ClusterError> {
     fs::create_dir_all(dir).map_err(|e| ClusterError::Io(dir.to_owned(), e))?;
-    dir.canonicalize()
-        .map_err(|e| ClusterError::Io(dir.to_owned(), e))
+    dir.canonicalize().map_err(|e| ClusterError::Io(dir.to_owned(), e))
 }
 
 /// In the cluster's folder when the path is short enough, else in a folder of its own under `/tmp`.
@@ -447,10 +379,7 @@ mod tests {
     fn folders_of_mode_0700_are_not_reachable_for_others() {
         let top = tempfile::tempdir().unwrap();
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let user = ServiceUser {
-            uid: 65_000,
-            gid: 65_000,
-        };
+        let user = ServiceUser { uid: 65_000, gid: 65_000 };
         assert!(!reachable(&top.path().join("a/b"), &user));
         assert!(reachable(Path::new("/usr/warp"), &user));
     }

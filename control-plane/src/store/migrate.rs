@@ -21,16 +21,8 @@ pub const READONLY_ROLE: &str = "warp_readonly";
 pub const DATABASE: &str = "warp";
 
 const FILES: &[(i64, &str, &str)] = &[
-    (
-        1,
-        "foundation",
-        include_str!("../../migrations/0001_foundation.sql"),
-    ),
-    (
-        2,
-        "routing",
-        include_str!("../../migrations/0002_routing.sql"),
-    ),
+    (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
+    (2, "routing", include_str!("../../migrations/0002_routing.sql")),
     (3, "calls", include_str!("../../migrations/0003_calls.sql")),
 ];
 
@@ -38,20 +30,12 @@ const FILES: &[(i64, &str, &str)] = &[
 pub async fn bootstrap(superuser: &PgConnectOptions, database: &str) -> Result<(), StoreError> {
     let mut db = superuser.connect().await?;
     sqlx::raw_sql(sql::MAKE_ROLES).execute(&mut db).await?;
-    let exists = sqlx::query(sql::DATABASE_EXISTS)
-        .bind(database)
-        .fetch_optional(&mut db)
-        .await?;
+    let exists = sqlx::query(sql::DATABASE_EXISTS).bind(database).fetch_optional(&mut db).await?;
     if exists.is_none() {
-        let statement = sqlx::query(sql::CREATE_DATABASE_TEXT)
-            .bind(database)
-            .fetch_one(&mut db)
-            .await?;
+        let statement = sqlx::query(sql::CREATE_DATABASE_TEXT).bind(database).fetch_one(&mut db).await?;
         let text: String = statement.try_get(0)?;
         // The text comes from PostgreSQL's own format('%I'), with our own constant or a test's generated name.
-        sqlx::raw_sql(sqlx::AssertSqlSafe(text))
-            .execute(&mut db)
-            .await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut db).await?;
     }
     db.close().await?;
     Ok(())
@@ -61,15 +45,9 @@ pub async fn bootstrap(superuser: &PgConnectOptions, database: &str) -> Result<(
 /// `app_role` is the role of `DATABASE_URL`, which need not be [`APP_ROLE`].
 pub async fn migrate(owner: &PgConnectOptions, app_role: &str) -> Result<(), StoreError> {
     let mut db = owner.connect().await?;
-    migrator()
-        .run(&mut db)
-        .await
-        .map_err(|e| StoreError::Migration(e.to_string()))?;
+    migrator().run(&mut db).await.map_err(|e| StoreError::Migration(e.to_string()))?;
     grant(&mut db, app_role, "app").await?;
-    let readonly = sqlx::query(sql::ROLE_EXISTS)
-        .bind(READONLY_ROLE)
-        .fetch_optional(&mut db)
-        .await?;
+    let readonly = sqlx::query(sql::ROLE_EXISTS).bind(READONLY_ROLE).fetch_optional(&mut db).await?;
     if readonly.is_some() {
         grant(&mut db, READONLY_ROLE, "readonly").await?;
     }
@@ -88,16 +66,10 @@ pub async fn check_role(db: &mut PgConnection) -> Result<(), StoreError> {
 }
 
 async fn grant(db: &mut PgConnection, role: &str, kind: &str) -> Result<(), StoreError> {
-    let rows = sqlx::query(sql::GRANT_TEXTS)
-        .bind(role)
-        .bind(kind)
-        .fetch_all(&mut *db)
-        .await?;
+    let rows = sqlx::query(sql::GRANT_TEXTS).bind(role).bind(kind).fetch_all(&mut *db).await?;
     for row in rows {
         let text: String = row.try_get(0)?;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(text))
-            .execute(&mut *db)
-            .await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *db).await?;
     }
     Ok(())
 }
@@ -107,13 +79,7 @@ fn migrator() -> Migrator {
         FILES
             .iter()
             .map(|(version, name, text)| {
-                Migration::new(
-                    *version,
-                    (*name).into(),
-                    MigrationType::Simple,
-                    text.into_sql_str(),
-                    false,
-                )
+                Migration::new(*version, (*name).into(), MigrationType::Simple, text.into_sql_str(), false)
             })
             .collect(),
     )

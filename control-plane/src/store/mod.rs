@@ -130,10 +130,7 @@ impl From<sqlx::Error> for StoreError {
                     "23514" | "23502" => Self::Check(constraint()),
                     "40001" | "40P01" => Self::Serialization,
                     "57014" | "55P03" => Self::TooSlow,
-                    code if code.starts_with("08")
-                        || code.starts_with("57P")
-                        || code == "53300" =>
-                    {
+                    code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
                         Self::Unavailable(e.to_string())
                     }
                     _ => Self::Internal(e.to_string()),
@@ -179,16 +176,9 @@ impl Store {
     }
 
     /// A database of a cluster that is already running (tests make one per test).
-    pub async fn on_cluster(
-        cluster: std::sync::Arc<Cluster>,
-        database: &str,
-    ) -> Result<Store, StoreError> {
+    pub async fn on_cluster(cluster: std::sync::Arc<Cluster>, database: &str) -> Result<Store, StoreError> {
         migrate::bootstrap(&cluster.options("warp_super", "postgres"), database).await?;
-        migrate::migrate(
-            &cluster.options(migrate::MIGRATE_ROLE, database),
-            migrate::APP_ROLE,
-        )
-        .await?;
+        migrate::migrate(&cluster.options(migrate::MIGRATE_ROLE, database), migrate::APP_ROLE).await?;
         let options = cluster.options(migrate::APP_ROLE, database);
         Self::connect(options, Some(cluster)).await
     }
@@ -220,11 +210,7 @@ impl Store {
             Scope::Customer(id) => ("customer", id.to_string()),
             Scope::Operator(_) => ("operator", String::new()),
         };
-        sqlx::query(sql::SET_SCOPE)
-            .bind(kind)
-            .bind(customer)
-            .execute(&mut *inner)
-            .await?;
+        sqlx::query(sql::SET_SCOPE).bind(kind).bind(customer).execute(&mut *inner).await?;
         Ok(Tx { inner, scope })
     }
 
@@ -268,9 +254,7 @@ impl Tx {
 
     /// Lengthens the statement timeout for bulk work of this transaction (deck uploads).
     pub async fn allow_long_statements(&mut self) -> Result<(), StoreError> {
-        sqlx::query(sql::LONG_STATEMENTS)
-            .execute(&mut *self.inner)
-            .await?;
+        sqlx::query(sql::LONG_STATEMENTS).execute(&mut *self.inner).await?;
         Ok(())
     }
 
@@ -282,19 +266,13 @@ impl Tx {
     /// All rows of a statement, decoded.
     pub async fn all<T: FromRow>(&mut self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
         let rows = query.fetch_all(&mut *self.inner).await?;
-        rows.iter()
-            .map(T::from_row)
-            .collect::<Result<_, _>>()
-            .map_err(StoreError::from)
+        rows.iter().map(T::from_row).collect::<Result<_, _>>().map_err(StoreError::from)
     }
 
     /// The first row, or `None`.
     pub async fn first<T: FromRow>(&mut self, query: Query<'_>) -> Result<Option<T>, StoreError> {
         let row = query.fetch_optional(&mut *self.inner).await?;
-        row.as_ref()
-            .map(T::from_row)
-            .transpose()
-            .map_err(StoreError::from)
+        row.as_ref().map(T::from_row).transpose().map_err(StoreError::from)
     }
 
     /// Runs it; how many rows it touched.

@@ -37,9 +37,7 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = <Cow<'de, str>>::deserialize(d)?;
-        parse_rfc3339(&text)
-            .map(Time)
-            .ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
+        parse_rfc3339(&text).map(Time).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
     }
 }
 
@@ -73,9 +71,7 @@ impl<'r> Decode<'r, Postgres> for Amount {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxError> {
         let text = <&str as Decode<Postgres>>::decode(value)?;
         let (nanos, currency) = text.split_once(' ').ok_or("not an amount")?;
-        Ok(Amount(
-            warp_model::Nanos(nanos.parse()?).of(currency.parse()?),
-        ))
+        Ok(Amount(warp_model::Nanos(nanos.parse()?).of(currency.parse()?)))
     }
 }
 
@@ -92,9 +88,9 @@ impl PartialSchema for Amount {
             .property("currency", text("^[A-Z]{3}$", "USD"))
             .required("amount")
             .required("currency")
-            .additional_properties(Some(
-                utoipa::openapi::schema::AdditionalProperties::<Schema>::FreeForm(false),
-            ))
+            .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::<Schema>::FreeForm(
+                false,
+            )))
             .description(Some("An exact decimal and its ISO 4217 currency"))
             .into()
     }
@@ -128,9 +124,7 @@ impl<'r> Decode<'r, Postgres> for Json {
 
 impl PartialSchema for Json {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(SchemaType::Type(SchemaKind::Object))
-            .into()
+        ObjectBuilder::new().schema_type(SchemaType::Type(SchemaKind::Object)).into()
     }
 }
 
@@ -158,9 +152,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Wall> {
     let b = text.as_bytes();
     let digits = |from: usize, to: usize| -> Option<i64> {
         let part = b.get(from..to)?;
-        part.iter()
-            .all(u8::is_ascii_digit)
-            .then(|| std::str::from_utf8(part).ok()?.parse().ok())?
+        part.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(part).ok()?.parse().ok())?
     };
     let is = |i: usize, set: &[u8]| b.get(i).is_some_and(|c| set.contains(c));
     if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
@@ -170,11 +162,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Wall> {
     let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
     let month_days = [
         31,
-        if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) {
-            29
-        } else {
-            28
-        },
+        if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 29 } else { 28 },
         31,
         30,
         31,
@@ -211,8 +199,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Wall> {
             };
             let (h, m) = rest.get(1..)?.split_once(':')?;
             let two = |t: &str| {
-                (t.len() == 2 && t.bytes().all(|c| c.is_ascii_digit()))
-                    .then(|| t.parse::<i64>().ok())?
+                (t.len() == 2 && t.bytes().all(|c| c.is_ascii_digit())).then(|| t.parse::<i64>().ok())?
             };
             let (h, m) = (two(h)?, two(m)?);
             if h > 23 || m > 59 {
@@ -251,10 +238,7 @@ mod tests {
 
     #[test]
     fn offsets_and_wrong_dates() {
-        assert_eq!(
-            parse_rfc3339("2026-11-22T14:14:45+01:00"),
-            parse_rfc3339("2026-11-22T13:14:45Z")
-        );
+        assert_eq!(parse_rfc3339("2026-11-22T14:14:45+01:00"), parse_rfc3339("2026-11-22T13:14:45Z"));
         for wrong in [
             "2026-02-29T00:00:00Z",
             "2026-13-01T00:00:00Z",

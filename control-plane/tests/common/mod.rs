@@ -19,10 +19,7 @@ pub fn cluster() -> Option<Arc<Cluster>> {
     CLUSTER
         .get_or_init(|| {
             if Cluster::binaries().is_none() {
-                assert!(
-                    std::env::var("CI").as_deref() != Ok("true"),
-                    "CI=true and no PostgreSQL programs"
-                );
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "CI=true and no PostgreSQL programs");
                 println!("skipped: no PostgreSQL server programs (apt-get install postgresql)");
                 return None;
             }
@@ -42,11 +39,7 @@ where
 {
     let Some(cluster) = cluster() else { return };
     let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async move {
         let store = Store::on_cluster(cluster, &name).await.unwrap_or_else(|e| panic!("database: {e}"));
         test(store).await;
