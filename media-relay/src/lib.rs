@@ -1,2 +1,4 @@
 //! The RTP relay: call book and negotiation in core, packet shards in server.
 #![forbid(unsafe_code)]
+
+pub mod core;

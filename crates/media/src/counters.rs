@@ -1,0 +1,162 @@
+//! Figures of one received stream, written by one shard thread and read by anybody.
+//!
+//! Relaxed atomics with a single writer: a store is a plain move, so a packet costs no locked instruction. Readers see
+//! values that are each right, but not of one instant together.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::forward::DropReason;
+use crate::quality::{Impairment, mos_x100};
+
+/// Live figures of what one local port (or port pair when muxed) received. Shared as `Arc` by shard and book.
+#[derive(Debug, Default)]
+pub struct StreamCounters {
+    /// RTP packets passed on (or counted on a held stream).
+    pub packets: AtomicU64,
+    /// RTP bytes, headers of RTP included, UDP and IP not.
+    pub bytes: AtomicU64,
+    /// RTCP packets.
+    pub rtcp_packets: AtomicU64,
+    /// RTCP bytes.
+    pub rtcp_bytes: AtomicU64,
+    /// Packets the socket would not send.
+    pub send_errors: AtomicU64,
+    /// Packets dropped, by reason.
+    pub drops: [AtomicU64; DropReason::COUNT],
+    /// RTP packets expected so far by sequence numbers, over all SSRCs (RFC 3550 A.3).
+    pub expected: AtomicU64,
+    /// RTP packets received that count against `expected`.
+    pub received: AtomicU64,
+    /// Packets seen twice.
+    pub duplicates: AtomicU64,
+    /// Packets that came after a later one.
+    pub reordered: AtomicU64,
+    /// Interarrival jitter, microseconds (RFC 3550 A.8).
+    pub jitter_us: AtomicU32,
+    /// Largest jitter seen, microseconds.
+    pub jitter_max_us: AtomicU32,
+    /// Round trip between us and the receiver of this stream, microseconds; 0 = not known.
+    pub rtt_us: AtomicU32,
+    /// Latest SSRC.
+    pub ssrc: AtomicU32,
+    /// Latest payload type.
+    pub payload_type: AtomicU32,
+    /// Latest sequence number.
+    pub sequence: AtomicU32,
+    /// Latest RTP timestamp.
+    pub timestamp: AtomicU32,
+    /// First RTP packet, [`warp_model::Mono`] ns; 0 = none yet.
+    pub first_packet_ns: AtomicU64,
+    /// Latest packet of any accepted kind, `Mono` ns; 0 = none yet.
+    pub last_packet_ns: AtomicU64,
+    /// RTCP BYE packets seen. They end nothing (T-RTP-08).
+    pub rtcp_byes: AtomicU64,
+    /// Latest sender report that passed: middle 32 bits of its NTP time, and when. For the round trip.
+    pub(crate) sr_ntp_middle: AtomicU32,
+    pub(crate) sr_at_ns: AtomicU64,
+}
+
+/// Add to a counter of which this thread is the only writer.
+#[inline]
+pub fn bump(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+/// A plain copy of [`StreamCounters`], with the derived figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamSnapshot {
+    /// RTP packets.
+    pub packets: u64,
+    /// RTP bytes.
+    pub bytes: u64,
+    /// RTCP packets.
+    pub rtcp_packets: u64,
+    /// RTCP bytes.
+    pub rtcp_bytes: u64,
+    /// Drops of all reasons but `NoDestination`, and send errors.
+    pub errors: u64,
+    /// RTP packets expected by sequence numbers.
+    pub expected: u64,
+    /// RTP packets lost (expected − received, never below 0).
+    pub lost: u64,
+    /// Packets seen twice.
+    pub duplicates: u64,
+    /// Packets out of order.
+    pub reordered: u64,
+    /// Jitter in microseconds.
+    pub jitter_us: u32,
+    /// Largest jitter in microseconds.
+    pub jitter_max_us: u32,
+    /// Round trip in microseconds, 0 = not known.
+    pub rtt_us: u32,
+    /// Latest SSRC.
+    pub ssrc: u32,
+    /// Latest payload type.
+    pub payload_type: u8,
+    /// Latest sequence number.
+    pub sequence: u16,
+    /// Latest RTP timestamp.
+    pub timestamp: u32,
+    /// First RTP packet, `Mono` ns, 0 = none.
+    pub first_packet_ns: u64,
+    /// Latest packet, `Mono` ns, 0 = none.
+    pub last_packet_ns: u64,
+    /// Lost per 10,000 expected.
+    pub loss_x10000: u32,
+    /// Estimated MOS × 100 (E-model); 0 when no packet came.
+    pub mos_x100: u16,
+}
+
+impl StreamCounters {
+    /// Packets dropped for one reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops
+            .get(reason.index())
+            .map_or(0, |c| c.load(Relaxed))
+    }
+
+    /// A copy of everything, with loss and MOS worked out. `rtt_far_us` adds the other leg's round trip (0 if unknown).
+    pub fn snapshot(&self, rtt_far_us: u32) -> StreamSnapshot {
+        let expected = self.expected.load(Relaxed);
+        let lost = expected.saturating_sub(self.received.load(Relaxed));
+        let loss_x10000 = u32::try_from(
+            lost.saturating_mul(10_000)
+                .checked_div(expected)
+                .unwrap_or(0),
+        )
+        .unwrap_or(10_000);
+        let packets = self.packets.load(Relaxed);
+        let (jitter_us, rtt_us) = (self.jitter_us.load(Relaxed), self.rtt_us.load(Relaxed));
+        let mos = mos_x100(Impairment {
+            loss_x10000,
+            jitter_us,
+            rtt_us: rtt_us.saturating_add(rtt_far_us),
+        });
+        StreamSnapshot {
+            packets,
+            bytes: self.bytes.load(Relaxed),
+            rtcp_packets: self.rtcp_packets.load(Relaxed),
+            rtcp_bytes: self.rtcp_bytes.load(Relaxed),
+            errors: DropReason::ALL
+                .into_iter()
+                .filter(|r| *r != DropReason::NoDestination)
+                .map(|r| self.dropped(r))
+                .fold(self.send_errors.load(Relaxed), u64::saturating_add),
+            expected,
+            lost,
+            duplicates: self.duplicates.load(Relaxed),
+            reordered: self.reordered.load(Relaxed),
+            jitter_us,
+            jitter_max_us: self.jitter_max_us.load(Relaxed),
+            rtt_us,
+            ssrc: self.ssrc.load(Relaxed),
+            payload_type: (self.payload_type.load(Relaxed) & 0x7F) as u8,
+            sequence: (self.sequence.load(Relaxed) & 0xFFFF) as u16,
+            timestamp: self.timestamp.load(Relaxed),
+            first_packet_ns: self.first_packet_ns.load(Relaxed),
+            last_packet_ns: self.last_packet_ns.load(Relaxed),
+            loss_x10000,
+            mos_x100: if packets == 0 { 0 } else { mos },
+        }
+    }
+}

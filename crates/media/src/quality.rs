@@ -1,0 +1,351 @@
+//! Quality figures of one received stream: loss, duplicates, reordering, jitter, MOS. Integer arithmetic only.
+//!
+//! Follows RFC 3550 A.1, A.3 and A.8 with two stated differences: the first packet counts at once (a relay passes it on,
+//! so there is no probation), and a duplicate does not count as received (it would hide a loss).
+
+use warp_model::Mono;
+
+/// A larger jump forward is a restart of the source, when the next packet confirms it (RFC 3550 A.1).
+const MAX_DROPOUT: u16 = 3_000;
+/// Packets this far behind are late; further behind is a restart (RFC 3550 A.1). The history bit map covers it.
+const MAX_MISORDER: u16 = 100;
+
+/// What one sequence number meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeqEvent {
+    /// First packet of this SSRC.
+    First,
+    /// Next, or later with this many missing in between.
+    InOrder {
+        /// Numbers skipped.
+        gap: u16,
+    },
+    /// Seen before.
+    Duplicate,
+    /// Came after a later one.
+    Reordered,
+    /// Far off; not counted until the next packet confirms the jump.
+    Suspect,
+    /// The jump was confirmed: counting starts again.
+    Restart,
+}
+
+/// Sequence numbers of one stream, over SSRC changes and restarts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeqTracker {
+    started: bool,
+    ssrc: u32,
+    /// Extended numbers begin at 65,536, so that a late packet before the first one has a place.
+    base: u64,
+    max: u64,
+    suspect: Option<u16>,
+    /// Bit i: `max - i` has been received.
+    history: u128,
+    expected_before: u64,
+    received: u64,
+    duplicates: u64,
+    reordered: u64,
+}
+
+impl SeqTracker {
+    /// Count one packet.
+    #[inline]
+    pub fn update(&mut self, ssrc: u32, sequence: u16) -> SeqEvent {
+        if !self.started || ssrc != self.ssrc {
+            self.restart(ssrc, sequence);
+            return SeqEvent::First;
+        }
+        let ahead = sequence.wrapping_sub(self.max as u16);
+        if ahead == 1 {
+            // Nearly every packet.
+            self.max = self.max.wrapping_add(1);
+            self.history = (self.history << 1) | 1;
+            self.received = self.received.wrapping_add(1);
+            return SeqEvent::InOrder { gap: 0 };
+        }
+        self.update_odd(sequence, ahead)
+    }
+
+    fn update_odd(&mut self, sequence: u16, ahead: u16) -> SeqEvent {
+        if ahead == 0 {
+            self.duplicates = self.duplicates.wrapping_add(1);
+            return SeqEvent::Duplicate;
+        }
+        if ahead < MAX_DROPOUT {
+            self.max = self.max.wrapping_add(u64::from(ahead));
+            self.history = self.history.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
+            self.received = self.received.wrapping_add(1);
+            self.suspect = None;
+            return SeqEvent::InOrder {
+                gap: ahead.saturating_sub(1),
+            };
+        }
+        let behind = ahead.wrapping_neg();
+        if behind > MAX_MISORDER {
+            if self.suspect == Some(sequence) {
+                self.restart(self.ssrc, sequence);
+                return SeqEvent::Restart;
+            }
+            self.suspect = Some(sequence.wrapping_add(1));
+            return SeqEvent::Suspect;
+        }
+        let bit = 1u128.checked_shl(u32::from(behind)).unwrap_or(0);
+        if self.history & bit != 0 {
+            self.duplicates = self.duplicates.wrapping_add(1);
+            return SeqEvent::Duplicate;
+        }
+        self.history |= bit;
+        self.base = self
+            .base
+            .min(self.max.saturating_sub(u64::from(behind)));
+        self.received = self.received.wrapping_add(1);
+        self.reordered = self.reordered.wrapping_add(1);
+        SeqEvent::Reordered
+    }
+
+    fn restart(&mut self, ssrc: u32, sequence: u16) {
+        self.expected_before = self.expected();
+        self.started = true;
+        self.ssrc = ssrc;
+        self.base = u64::from(sequence).wrapping_add(65_536);
+        self.max = self.base;
+        self.suspect = None;
+        self.history = 1;
+        self.received = self.received.wrapping_add(1);
+    }
+
+    /// Packets that should have come (RFC 3550 A.3), over all SSRCs.
+    #[inline]
+    pub fn expected(&self) -> u64 {
+        if !self.started {
+            return 0;
+        }
+        self.expected_before
+            .wrapping_add(self.max.wrapping_sub(self.base))
+            .wrapping_add(1)
+    }
+
+    /// Packets that came, duplicates not counted.
+    #[inline]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Packets seen twice.
+    #[inline]
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    /// Packets out of order.
+    #[inline]
+    pub fn reordered(&self) -> u64 {
+        self.reordered
+    }
+}
+
+/// Interarrival jitter (RFC 3550 A.8), kept as 16 times its value in units of the RTP clock.
+///
+/// Packets of one timestamp (DTMF events, frames of several packets) are measured once. A step of the timestamp of more
+/// than a second against the clock (silence suppression done wrong, a new source) starts over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Jitter {
+    scaled: u32,
+    transit: u32,
+    timestamp: u32,
+    hz: u32,
+}
+
+impl Jitter {
+    /// Count one packet of a clock of `hz` units a second; `hz` 0 is ignored.
+    #[inline]
+    pub fn update(&mut self, timestamp: u32, hz: u32, now: Mono) {
+        if hz == 0 {
+            return;
+        }
+        // Arrival in clock units, modulo 2³²; microseconds are exact enough and keep the product in 64 bits.
+        let arrival = ((now.0 / 1_000).wrapping_mul(u64::from(hz)) / 1_000_000) as u32;
+        let transit = arrival.wrapping_sub(timestamp);
+        if self.hz != hz {
+            *self = Self {
+                scaled: 0,
+                transit,
+                timestamp,
+                hz,
+            };
+            return;
+        }
+        if timestamp == self.timestamp {
+            return;
+        }
+        let difference = (transit.wrapping_sub(self.transit) as i32).unsigned_abs();
+        self.transit = transit;
+        self.timestamp = timestamp;
+        if difference > hz {
+            return;
+        }
+        let decay = self.scaled.wrapping_add(8) >> 4;
+        self.scaled = self
+            .scaled
+            .wrapping_add(difference)
+            .wrapping_sub(decay);
+    }
+
+    /// A new source: forget where the last packet was, keep the figure.
+    pub fn new_source(&mut self) {
+        self.hz = 0;
+    }
+
+    /// The jitter in microseconds.
+    #[inline]
+    pub fn micros(&self) -> u32 {
+        let units = u64::from(self.scaled >> 4);
+        u32::try_from(
+            units
+                .wrapping_mul(1_000_000)
+                .checked_div(u64::from(self.hz))
+                .unwrap_or(0),
+        )
+        .unwrap_or(u32::MAX)
+    }
+}
+
+/// What makes a call sound bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Impairment {
+    /// Lost packets per 10,000.
+    pub loss_x10000: u32,
+    /// Interarrival jitter, microseconds.
+    pub jitter_us: u32,
+    /// Round trip end to end, microseconds; 0 = not known.
+    pub rtt_us: u32,
+}
+
+/// Estimated MOS × 100, from 100 to 440: a simplified E-model (ITU-T G.107) for narrow-band speech with concealment.
+///
+/// One-way delay d = rtt/2 + 2·jitter (the receiver's buffer) + 10 ms. R = 93.2 − d/40 (below 160 ms) or − (d − 120)/10,
+/// minus 2.5 per per cent of loss. MOS = 1 + 0.035·R + R·(R − 60)·(100 − R)·7·10⁻⁶.
+pub fn mos_x100(i: Impairment) -> u16 {
+    // R in thousandths; every term is at most a few millions, far from the edge of i64.
+    let delay_us = (i64::from(i.rtt_us) / 2)
+        .saturating_add(i64::from(i.jitter_us).saturating_mul(2))
+        .saturating_add(10_000)
+        .min(10_000_000);
+    let delay_penalty = if delay_us < 160_000 {
+        delay_us / 40
+    } else {
+        delay_us.saturating_sub(120_000) / 10
+    };
+    let loss_penalty = i64::from(i.loss_x10000.min(10_000)).saturating_mul(25);
+    let r = 93_200i64
+        .saturating_sub(delay_penalty)
+        .saturating_sub(loss_penalty)
+        .clamp(0, 100_000);
+    // All in 10⁻¹³ of the result (MOS × 100), so that nothing is rounded before the end; below 2⁵³ in size.
+    let cubic = r
+        .saturating_mul(r.saturating_sub(60_000))
+        .saturating_mul(100_000i64.saturating_sub(r));
+    let sum = 1_000_000_000_000_000i64
+        .saturating_add(r.saturating_mul(35_000_000_000))
+        .saturating_add(cubic.saturating_mul(7));
+    let mos = sum / 10_000_000_000_000;
+    u16::try_from(mos.clamp(100, 440)).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn mos_of_known_points() {
+        let at = |loss_x10000, jitter_us, rtt_us| {
+            mos_x100(Impairment {
+                loss_x10000,
+                jitter_us,
+                rtt_us,
+            })
+        };
+        assert_eq!(at(0, 0, 0), 440); // R = 92.95
+        assert_eq!(at(100, 0, 0), 434); // 1 % loss: R = 90.45
+        assert_eq!(at(500, 0, 100_000), 399); // R = 79.2
+        assert_eq!(at(2_000, 0, 0), 221); // R = 42.95
+        assert_eq!(at(10_000, 0, 0), 100);
+        assert_eq!(at(u32::MAX, u32::MAX, u32::MAX), 100);
+    }
+
+    proptest! {
+        #[test]
+        fn mos_never_rises_with_trouble(loss in 0u32..10_000, jitter in 0u32..500_000, rtt in 0u32..3_000_000, more in 1u32..2_000) {
+            let base = Impairment { loss_x10000: loss, jitter_us: jitter, rtt_us: rtt };
+            let here = mos_x100(base);
+            prop_assert!((100..=440).contains(&here));
+            let worse = [
+                Impairment { loss_x10000: loss + more, ..base },
+                Impairment { jitter_us: jitter + more, ..base },
+                Impairment { rtt_us: rtt + more, ..base },
+            ];
+            for w in worse {
+                prop_assert!(mos_x100(w) <= here);
+            }
+        }
+
+        /// Against a model that keeps every extended number in a set.
+        #[test]
+        fn tracker_agrees_with_a_set(start in any::<u16>(), steps in prop::collection::vec(-40i64..60, 1..300)) {
+            let mut tracker = SeqTracker::default();
+            let mut seen = std::collections::BTreeSet::new();
+            let (mut at, mut duplicates, mut reordered) = (1_000_000i64 + i64::from(start), 0, 0);
+            let mut max = at;
+            seen.insert(at);
+            tracker.update(7, at as u16);
+            for step in steps {
+                at = max + step;
+                // Older than the bit map reaches is another rule's business.
+                if seen.insert(at) {
+                    if at < max { reordered += 1; }
+                } else {
+                    duplicates += 1;
+                }
+                max = max.max(at);
+                tracker.update(7, at as u16);
+            }
+            let first = *seen.first().unwrap();
+            prop_assert_eq!(tracker.duplicates(), duplicates);
+            prop_assert_eq!(tracker.reordered(), reordered);
+            prop_assert_eq!(tracker.received(), seen.len() as u64);
+            prop_assert_eq!(tracker.expected(), (max - first + 1) as u64);
+        }
+    }
+
+    #[test]
+    fn restart_needs_two_in_a_row_and_keeps_totals() {
+        let mut t = SeqTracker::default();
+        for s in 0..10 {
+            t.update(1, s);
+        }
+        assert_eq!(t.update(1, 30_000), SeqEvent::Suspect);
+        assert_eq!(t.update(1, 10), SeqEvent::InOrder { gap: 0 });
+        assert_eq!(t.update(1, 40_000), SeqEvent::Suspect);
+        assert_eq!(t.update(1, 40_001), SeqEvent::Restart);
+        assert_eq!((t.expected(), t.received()), (12, 12));
+        assert_eq!(t.update(2, 5), SeqEvent::First);
+        assert_eq!(t.update(2, 8), SeqEvent::InOrder { gap: 2 });
+        assert_eq!((t.expected(), t.received()), (16, 14));
+    }
+
+    #[test]
+    fn jitter_of_a_steady_stream_is_zero_and_of_alternating_delay_converges() {
+        let mut steady = Jitter::default();
+        let mut shaky = Jitter::default();
+        for i in 0..2_000u64 {
+            let at = 1_000_000_000 + i * 20_000_000;
+            steady.update((i * 160) as u32, 8_000, Mono(at));
+            let late = if i % 2 == 0 { 0 } else { 5_000_000 };
+            shaky.update((i * 160) as u32, 8_000, Mono(at + late));
+        }
+        assert_eq!(steady.micros(), 0);
+        // |D| is 5 ms (40 units) each time: the mean goes there.
+        assert!((4_750..=5_000).contains(&shaky.micros()), "{}", shaky.micros());
+    }
+}

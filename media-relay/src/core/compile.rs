@@ -1,0 +1,108 @@
+//! From the two sides of one media stream to forward rules, one per local port in use.
+//!
+//! Pure and total: whatever the book knows so far gives rules that let in nobody else. The shard resolves the ports.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use warp_media::{Carries, ClockTable, Egress, ForwardRule, SourcePolicy, StreamCounters};
+
+use super::ports::PortPair;
+
+/// One side of a stream: our ports towards a party, and what we know of the party.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Our ports towards it.
+    pub ports: PortPair,
+    /// RTP and RTCP share the RTP port on this side.
+    pub mux: bool,
+    /// Where it wants RTP, by its SDP; `None` while unknown, on hold with `0.0.0.0`, or behind a NAT that must be learnt.
+    pub rtp_to: Option<SocketAddr>,
+    /// Where it wants RTCP: `a=rtcp`, else RTP port + 1; ignored when muxed.
+    pub rtcp_to: Option<SocketAddr>,
+    /// Who may send RTP to us on this side.
+    pub source: SourcePolicy,
+    /// Who may send RTCP; ignored when muxed.
+    pub rtcp_source: SourcePolicy,
+    /// Clocks of what it sends.
+    pub clocks: ClockTable,
+    /// Packets a second from it; see [`warp_media::forward::packet_limit`].
+    pub max_packets_per_s: u32,
+    /// Figures of what it sends.
+    pub counters: Arc<StreamCounters>,
+}
+
+/// What the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// RTP/AVP and its kin.
+    Rtp,
+    /// SRTP, the same keys on both sides, not opened here.
+    ProtectedRtp,
+    /// Anything else over UDP (T.38 UDPTL).
+    Raw,
+}
+
+impl Side {
+    fn rtp_out(&self) -> Egress {
+        Egress {
+            port: self.ports.rtp_port(),
+            to: self.rtp_to,
+        }
+    }
+
+    fn rtcp_out(&self) -> Egress {
+        if self.mux {
+            return self.rtp_out();
+        }
+        Egress {
+            port: self.ports.rtcp_port(),
+            to: self.rtcp_to,
+        }
+    }
+}
+
+/// Rules for both sides: RTP port of `a`, RTCP port of `a` unless muxed, then the same of `b`.
+pub fn compile(media: Media, a: &Side, b: &Side) -> Vec<ForwardRule> {
+    let mut rules = Vec::with_capacity(4);
+    side_rules(media, a, b, &mut rules);
+    side_rules(media, b, a, &mut rules);
+    rules
+}
+
+fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>) {
+    let rule = ForwardRule {
+        local: from.ports.rtp_port(),
+        carries: match (media, from.mux) {
+            (Media::Raw, _) => Carries::Raw,
+            (_, true) => Carries::Mux,
+            (_, false) => Carries::Rtp,
+        },
+        protected: media == Media::ProtectedRtp,
+        source: from.source,
+        rtp: Some(to.rtp_out()),
+        rtcp: Some(to.rtcp_out()),
+        companion: None,
+        max_packets_per_s: from.max_packets_per_s,
+        clocks: from.clocks,
+        counters: Arc::clone(&from.counters),
+        reverse: Some(Arc::clone(&to.counters)),
+    };
+    if from.mux || media == Media::Raw {
+        rules.push(rule);
+        return;
+    }
+    rules.push(ForwardRule {
+        rtcp: None,
+        companion: Some(from.ports.rtcp_port()),
+        ..rule.clone()
+    });
+    rules.push(ForwardRule {
+        local: from.ports.rtcp_port(),
+        carries: Carries::Rtcp,
+        source: from.rtcp_source,
+        rtp: None,
+        companion: None,
+        ..rule
+    });
+}

@@ -1,0 +1,254 @@
+//! The port pool: even/odd pairs in random order over the range, with a quarantine (T-RTP-09).
+//!
+//! Invariants: a pair is handed out at most once at a time; a pair given back rests for [`QUARANTINE`]; memory is bounded by
+//! the range. Absent on purpose: sockets. The server wraps the pool and binds what it hands out ([`Ports`]).
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use warp_media::LocalPort;
+use warp_model::Mono;
+
+/// How long a port rests before it is given again (T-RTP-09).
+pub const QUARANTINE: Duration = Duration::from_secs(10);
+
+/// An even port for RTP and the odd one above it for RTCP, on one local address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortPair {
+    /// Index into the relay's list of local addresses.
+    pub ip: u8,
+    /// Even port.
+    pub rtp: u16,
+}
+
+impl PortPair {
+    /// The RTP port.
+    pub fn rtp_port(self) -> LocalPort {
+        LocalPort {
+            ip: self.ip,
+            port: self.rtp,
+        }
+    }
+
+    /// The RTCP port.
+    pub fn rtcp_port(self) -> LocalPort {
+        LocalPort {
+            ip: self.ip,
+            port: self.rtp.saturating_add(1),
+        }
+    }
+}
+
+/// Where the book gets its ports: the pool itself in tests and in the simulator; in the server, the pool behind a wrapper that
+/// binds each pair before handing it out, so that a port in use elsewhere is found at once.
+pub trait Ports {
+    /// A pair on local address `ip`; `None` when there is none (`Ran out of ports`).
+    fn take(&mut self, ip: u8, now: Mono) -> Option<PortPair>;
+    /// The call is over: the pair rests, then may be given again.
+    fn give_back(&mut self, pair: PortPair, now: Mono);
+    /// The local addresses, by index.
+    fn ips(&self) -> &[IpAddr];
+    /// Pairs now handed out, and pairs there are, on address `ip`.
+    fn usage(&self, ip: u8) -> (usize, usize);
+}
+
+/// Why a pool cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortError {
+    /// No local address.
+    NoAddress,
+    /// More than 256 local addresses.
+    TooManyAddresses,
+    /// The range holds no even/odd pair.
+    EmptyRange,
+}
+
+impl std::fmt::Display for PortError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NoAddress => "no local media address",
+            Self::TooManyAddresses => "more than 256 local media addresses",
+            Self::EmptyRange => "the port range holds no even/odd pair",
+        })
+    }
+}
+
+impl std::error::Error for PortError {}
+
+/// Pairs of one local address.
+#[derive(Debug)]
+struct Shelf {
+    /// Never ordered: a taken pair is drawn from a random place.
+    free: Vec<u16>,
+    resting: VecDeque<(Mono, u16)>,
+    /// One bit per pair handed out, so that a pair given back twice changes nothing.
+    out: Vec<bool>,
+    used: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct PortPool {
+    ips: Vec<IpAddr>,
+    first: u16,
+    shelves: Vec<Shelf>,
+    random: u64,
+}
+
+impl PortPool {
+    /// Pairs of `ports` on each of `ips`, in an order drawn from `seed`.
+    pub fn new(ips: &[IpAddr], ports: RangeInclusive<u16>, seed: u64) -> Result<Self, PortError> {
+        if ips.is_empty() {
+            return Err(PortError::NoAddress);
+        }
+        if ips.len() > 256 {
+            return Err(PortError::TooManyAddresses);
+        }
+        let first = (u32::from(*ports.start()).max(2) + 1) & !1;
+        let last = u32::from(*ports.end());
+        let pairs: Vec<u16> = (first..last)
+            .step_by(2)
+            .filter_map(|p| u16::try_from(p).ok())
+            .collect();
+        if pairs.is_empty() {
+            return Err(PortError::EmptyRange);
+        }
+        let shelf = || Shelf {
+            free: pairs.clone(),
+            resting: VecDeque::new(),
+            out: vec![false; pairs.len()],
+            used: 0,
+        };
+        Ok(Self {
+            ips: ips.to_vec(),
+            first: u16::try_from(first).map_err(|_| PortError::EmptyRange)?,
+            shelves: ips.iter().map(|_| shelf()).collect(),
+            random: seed,
+        })
+    }
+
+    /// SplitMix64: spreads ports over the range; not a secret (the source check is what keeps strangers out).
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+impl Ports for PortPool {
+    fn take(&mut self, ip: u8, now: Mono) -> Option<PortPair> {
+        let random = self.draw();
+        let first = self.first;
+        let shelf = self.shelves.get_mut(usize::from(ip))?;
+        while let Some((until, port)) = shelf.resting.front().copied() {
+            if until > now {
+                break;
+            }
+            shelf.resting.pop_front();
+            shelf.free.push(port);
+        }
+        let at = usize::try_from(random % u64::try_from(shelf.free.len()).ok()?.max(1)).ok()?;
+        if shelf.free.is_empty() {
+            return None;
+        }
+        let rtp = shelf.free.swap_remove(at);
+        if let Some(out) = shelf.out.get_mut(usize::from((rtp - first) / 2)) {
+            *out = true;
+        }
+        shelf.used += 1;
+        Some(PortPair { ip, rtp })
+    }
+
+    fn give_back(&mut self, pair: PortPair, now: Mono) {
+        let Some(place) = pair.rtp.checked_sub(self.first) else {
+            return;
+        };
+        let Some(shelf) = self.shelves.get_mut(usize::from(pair.ip)) else {
+            return;
+        };
+        if let Some(out) = shelf.out.get_mut(usize::from(place / 2))
+            && std::mem::take(out)
+        {
+            shelf.used -= 1;
+            shelf.resting.push_back((now + QUARANTINE, pair.rtp));
+        }
+    }
+
+    fn ips(&self) -> &[IpAddr] {
+        &self.ips
+    }
+
+    fn usage(&self, ip: u8) -> (usize, usize) {
+        self.shelves
+            .get(usize::from(ip))
+            .map_or((0, 0), |s| (s.used, s.out.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const IP: &[IpAddr] = &[IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)];
+
+    fn at(s: u64) -> Mono {
+        Mono(s * 1_000_000_000)
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(PortPool::new(&[], 10..=20, 1).err(), Some(PortError::NoAddress));
+        assert_eq!(PortPool::new(IP, 11..=12, 1).err(), Some(PortError::EmptyRange));
+        let pool = PortPool::new(IP, 11..=15, 1).unwrap();
+        assert_eq!(pool.usage(0), (0, 2)); // 12+13, 14+15
+        let pool = PortPool::new(IP, 65_530..=65_535, 1).unwrap();
+        assert_eq!(pool.usage(0), (0, 3));
+    }
+
+    #[test]
+    fn t_rtp_09_ports_are_random_and_rest_ten_seconds() {
+        let mut pool = PortPool::new(IP, 30_000..=30_199, 7).unwrap();
+        let order: Vec<u16> = (0..100).map(|_| pool.take(0, at(0)).unwrap().rtp).collect();
+        assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 100);
+        let rising = order.windows(2).filter(|w| w[1] == w[0] + 2).count();
+        assert!(rising < 10, "{rising} of 99 are sequential");
+        assert_eq!(pool.take(0, at(0)), None);
+        let pair = PortPair { ip: 0, rtp: order[3] };
+        pool.give_back(pair, at(100));
+        pool.give_back(pair, at(100));
+        assert_eq!(pool.take(0, at(109)), None);
+        assert_eq!(pool.take(0, at(110)), Some(pair));
+        assert_eq!(pool.take(0, at(500)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_pair_is_out_once(ops in prop::collection::vec((any::<bool>(), 0usize..20, 0u64..4), 1..200), seed in any::<u64>()) {
+            let ips = [IP[0], "::1".parse().unwrap()];
+            let mut pool = PortPool::new(&ips, 40_000..=40_015, seed).unwrap();
+            let (mut out, mut now) = (Vec::<PortPair>::new(), 0);
+            for (take, pick, later) in ops {
+                now += later;
+                if take {
+                    if let Some(pair) = pool.take((pick % 2) as u8, at(now)) {
+                        prop_assert!(pair.rtp % 2 == 0 && !out.contains(&pair));
+                        prop_assert!((40_000..40_016).contains(&pair.rtp));
+                        out.push(pair);
+                    }
+                } else if !out.is_empty() {
+                    let pair = out.swap_remove(pick % out.len());
+                    pool.give_back(pair, at(now));
+                }
+                prop_assert_eq!(pool.usage(0).0 + pool.usage(1).0, out.len());
+            }
+        }
+    }
+}
