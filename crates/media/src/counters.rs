@@ -110,28 +110,18 @@ pub struct StreamSnapshot {
 impl StreamCounters {
     /// Packets dropped for one reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.drops
-            .get(reason.index())
-            .map_or(0, |c| c.load(Relaxed))
+        self.drops.get(reason.index()).map_or(0, |c| c.load(Relaxed))
     }
 
     /// A copy of everything, with loss and MOS worked out. `rtt_far_us` adds the other leg's round trip (0 if unknown).
     pub fn snapshot(&self, rtt_far_us: u32) -> StreamSnapshot {
         let expected = self.expected.load(Relaxed);
         let lost = expected.saturating_sub(self.received.load(Relaxed));
-        let loss_x10000 = u32::try_from(
-            lost.saturating_mul(10_000)
-                .checked_div(expected)
-                .unwrap_or(0),
-        )
-        .unwrap_or(10_000);
+        let loss_x10000 =
+            u32::try_from(lost.saturating_mul(10_000).checked_div(expected).unwrap_or(0)).unwrap_or(10_000);
         let packets = self.packets.load(Relaxed);
         let (jitter_us, rtt_us) = (self.jitter_us.load(Relaxed), self.rtt_us.load(Relaxed));
-        let mos = mos_x100(Impairment {
-            loss_x10000,
-            jitter_us,
-            rtt_us: rtt_us.saturating_add(rtt_far_us),
-        });
+        let mos = mos_x100(Impairment { loss_x10000, jitter_us, rtt_us: rtt_us.saturating_add(rtt_far_us) });
         StreamSnapshot {
             packets,
             bytes: self.bytes.load(Relaxed),

@@ -72,10 +72,7 @@ impl LearnPolicy {
         for (slot, ip) in list.iter_mut().zip(allowed) {
             *slot = Some(ip);
         }
-        Self {
-            allowed: list,
-            epoch,
-        }
+        Self { allowed: list, epoch }
     }
 
     /// True when packets of `ip` may be learnt from.
@@ -106,10 +103,7 @@ impl ClockTable {
 
     /// Add or replace one; ignored when the table is full (that payload type then has no jitter figure).
     pub fn set(&mut self, payload_type: u8, hz: u32) {
-        let found = self
-            .0
-            .iter_mut()
-            .find(|(pt, rate)| *rate == 0 || *pt == payload_type);
+        let found = self.0.iter_mut().find(|(pt, rate)| *rate == 0 || *pt == payload_type);
         if let Some(slot) = found {
             *slot = (payload_type, hz);
         }
@@ -117,11 +111,7 @@ impl ClockTable {
 
     /// Units a second; 0 when unknown.
     pub fn hz(&self, payload_type: u8) -> u32 {
-        if let Some((_, hz)) = self
-            .0
-            .iter()
-            .find(|(pt, hz)| *hz != 0 && *pt == payload_type)
-        {
+        if let Some((_, hz)) = self.0.iter().find(|(pt, hz)| *hz != 0 && *pt == payload_type) {
             return *hz;
         }
         match payload_type {
@@ -165,10 +155,7 @@ pub struct ForwardRule {
 
 /// T-RTP-11: 2 × packets a second of the codec + 100, for a packet time in milliseconds (0 = 20 ms).
 pub fn packet_limit(ptime_ms: u32) -> u32 {
-    let per_s = 1_000u32
-        .checked_div(ptime_ms)
-        .filter(|n| *n > 0)
-        .unwrap_or(50);
+    let per_s = 1_000u32.checked_div(ptime_ms).filter(|n| *n > 0).unwrap_or(50);
     per_s.saturating_mul(2).saturating_add(100)
 }
 
@@ -191,13 +178,8 @@ impl DropReason {
     /// How many there are.
     pub const COUNT: usize = 5;
     /// All, in the order of [`DropReason::index`].
-    pub const ALL: [DropReason; Self::COUNT] = [
-        Self::Malformed,
-        Self::Kind,
-        Self::Source,
-        Self::Rate,
-        Self::NoDestination,
-    ];
+    pub const ALL: [DropReason; Self::COUNT] =
+        [Self::Malformed, Self::Kind, Self::Source, Self::Rate, Self::NoDestination];
 
     /// Place in arrays of counters.
     #[inline]
@@ -279,9 +261,7 @@ impl RuleState {
             peer,
             dest: [rule.rtp.and_then(|e| e.to), rule.rtcp.and_then(|e| e.to)],
             next_free_ns: 0,
-            cost_ns: 1_000_000_000u64
-                .checked_div(u64::from(rule.max_packets_per_s))
-                .unwrap_or(0),
+            cost_ns: 1_000_000_000u64.checked_div(u64::from(rule.max_packets_per_s)).unwrap_or(0),
             payload_type: 0xFF,
             hz: 0,
             locked: false,
@@ -388,11 +368,7 @@ impl RuleState {
             Path::Rtcp => (self.dest[1], self.rule.rtcp),
         };
         match (dest, egress) {
-            (Some(dest), Some(egress)) => Verdict::Forward {
-                dest,
-                out_port: egress.port,
-                path,
-            },
+            (Some(dest), Some(egress)) => Verdict::Forward { dest, out_port: egress.port, path },
             _ => self.drop_packet(DropReason::NoDestination),
         }
     }
@@ -414,25 +390,15 @@ impl RuleState {
             return false;
         }
         match self.rule.carries {
-            Carries::Rtcp => self
-                .companion_lock
-                .is_some_and(|lock| lock.peer.ip() == source.ip()),
+            Carries::Rtcp => self.companion_lock.is_some_and(|lock| lock.peer.ip() == source.ip()),
             Carries::Rtp | Carries::Mux | Carries::Raw => true,
         }
     }
 
-    fn count_rtp(
-        &mut self,
-        packet: &[u8],
-        source: SocketAddr,
-        now: Mono,
-    ) -> Result<(), DropReason> {
-        let view = if self.rule.protected {
-            RtpView::parse_protected(packet)
-        } else {
-            RtpView::parse(packet)
-        }
-        .map_err(|_| DropReason::Malformed)?;
+    fn count_rtp(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Result<(), DropReason> {
+        let view =
+            if self.rule.protected { RtpView::parse_protected(packet) } else { RtpView::parse(packet) }
+                .map_err(|_| DropReason::Malformed)?;
         let (ssrc, sequence) = (view.ssrc(), view.sequence());
         if self.peer.is_none() {
             self.learn(source, ssrc, sequence);
@@ -491,12 +457,7 @@ impl RuleState {
             }
             _ => 1,
         };
-        self.candidate = Some(Candidate {
-            source,
-            ssrc,
-            next: sequence.wrapping_add(1),
-            run,
-        });
+        self.candidate = Some(Candidate { source, ssrc, next: sequence.wrapping_add(1), run });
         if run >= LOCK_RUN {
             self.lock(Lock { peer: source, ssrc });
         }
@@ -509,12 +470,7 @@ impl RuleState {
     }
 
     #[cold]
-    fn count_rtcp(
-        &mut self,
-        packet: &[u8],
-        source: SocketAddr,
-        now: Mono,
-    ) -> Result<(), DropReason> {
+    fn count_rtcp(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Result<(), DropReason> {
         let sender = if self.rule.protected {
             packet
                 .get(4..)
@@ -530,10 +486,7 @@ impl RuleState {
         };
         if self.peer.is_none() {
             match self.companion_lock {
-                Some(lock) if lock.ssrc == sender => self.lock(Lock {
-                    peer: source,
-                    ssrc: sender,
-                }),
+                Some(lock) if lock.ssrc == sender => self.lock(Lock { peer: source, ssrc: sender }),
                 // A muxed port learns from RTP only; a forged sender is not let in.
                 _ => return Err(DropReason::Source),
             }
@@ -547,11 +500,7 @@ impl RuleState {
         let own = &self.rule.counters;
         for item in compound {
             let reports = match item {
-                Item::SenderReport {
-                    ntp_middle,
-                    reports,
-                    ..
-                } => {
+                Item::SenderReport { ntp_middle, reports, .. } => {
                     own.sr_ntp_middle.store(ntp_middle, Relaxed);
                     own.sr_at_ns.store(now.0, Relaxed);
                     reports
@@ -568,10 +517,7 @@ impl RuleState {
             };
             for report in reports.iter() {
                 let sent_at = far.sr_at_ns.load(Relaxed);
-                if report.last_sr == 0
-                    || sent_at == 0
-                    || report.last_sr != far.sr_ntp_middle.load(Relaxed)
-                {
+                if report.last_sr == 0 || sent_at == 0 || report.last_sr != far.sr_ntp_middle.load(Relaxed) {
                     continue;
                 }
                 let since_us = now.0.saturating_sub(sent_at) / 1_000;

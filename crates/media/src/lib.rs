@@ -22,6 +22,6 @@ pub mod rtp;
 
 pub use counters::{StreamCounters, StreamSnapshot};
 pub use forward::{
-    Carries, ClockTable, DropReason, Egress, ForwardRule, LearnPolicy, LocalPort, RuleState,
-    SourcePolicy, Verdict,
+    Carries, ClockTable, DropReason, Egress, ForwardRule, LearnPolicy, LocalPort, RuleState, SourcePolicy,
+    Verdict,
 };

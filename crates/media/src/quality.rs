@@ -76,9 +76,7 @@ impl SeqTracker {
             self.history = self.history.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
             self.received = self.received.wrapping_add(1);
             self.suspect = None;
-            return SeqEvent::InOrder {
-                gap: ahead.saturating_sub(1),
-            };
+            return SeqEvent::InOrder { gap: ahead.saturating_sub(1) };
         }
         let behind = ahead.wrapping_neg();
         if behind > MAX_MISORDER {
@@ -95,9 +93,7 @@ impl SeqTracker {
             return SeqEvent::Duplicate;
         }
         self.history |= bit;
-        self.base = self
-            .base
-            .min(self.max.saturating_sub(u64::from(behind)));
+        self.base = self.base.min(self.max.saturating_sub(u64::from(behind)));
         self.received = self.received.wrapping_add(1);
         self.reordered = self.reordered.wrapping_add(1);
         SeqEvent::Reordered
@@ -120,9 +116,7 @@ impl SeqTracker {
         if !self.started {
             return 0;
         }
-        self.expected_before
-            .wrapping_add(self.max.wrapping_sub(self.base))
-            .wrapping_add(1)
+        self.expected_before.wrapping_add(self.max.wrapping_sub(self.base)).wrapping_add(1)
     }
 
     /// Packets that came, duplicates not counted.
@@ -167,12 +161,7 @@ impl Jitter {
         let arrival = ((now.0 / 1_000).wrapping_mul(u64::from(hz)) / 1_000_000) as u32;
         let transit = arrival.wrapping_sub(timestamp);
         if self.hz != hz {
-            *self = Self {
-                scaled: 0,
-                transit,
-                timestamp,
-                hz,
-            };
+            *self = Self { scaled: 0, transit, timestamp, hz };
             return;
         }
         if timestamp == self.timestamp {
@@ -185,10 +174,7 @@ impl Jitter {
             return;
         }
         let decay = self.scaled.wrapping_add(8) >> 4;
-        self.scaled = self
-            .scaled
-            .wrapping_add(difference)
-            .wrapping_sub(decay);
+        self.scaled = self.scaled.wrapping_add(difference).wrapping_sub(decay);
     }
 
     /// A new source: forget where the last packet was, keep the figure.
@@ -200,13 +186,8 @@ impl Jitter {
     #[inline]
     pub fn micros(&self) -> u32 {
         let units = u64::from(self.scaled >> 4);
-        u32::try_from(
-            units
-                .wrapping_mul(1_000_000)
-                .checked_div(u64::from(self.hz))
-                .unwrap_or(0),
-        )
-        .unwrap_or(u32::MAX)
+        u32::try_from(units.wrapping_mul(1_000_000).checked_div(u64::from(self.hz)).unwrap_or(0))
+            .unwrap_or(u32::MAX)
     }
 }
 
@@ -231,20 +212,12 @@ pub fn mos_x100(i: Impairment) -> u16 {
         .saturating_add(i64::from(i.jitter_us).saturating_mul(2))
         .saturating_add(10_000)
         .min(10_000_000);
-    let delay_penalty = if delay_us < 160_000 {
-        delay_us / 40
-    } else {
-        delay_us.saturating_sub(120_000) / 10
-    };
+    let delay_penalty =
+        if delay_us < 160_000 { delay_us / 40 } else { delay_us.saturating_sub(120_000) / 10 };
     let loss_penalty = i64::from(i.loss_x10000.min(10_000)).saturating_mul(25);
-    let r = 93_200i64
-        .saturating_sub(delay_penalty)
-        .saturating_sub(loss_penalty)
-        .clamp(0, 100_000);
+    let r = 93_200i64.saturating_sub(delay_penalty).saturating_sub(loss_penalty).clamp(0, 100_000);
     // All in 10⁻¹³ of the result (MOS × 100), so that nothing is rounded before the end; below 2⁵³ in size.
-    let cubic = r
-        .saturating_mul(r.saturating_sub(60_000))
-        .saturating_mul(100_000i64.saturating_sub(r));
+    let cubic = r.saturating_mul(r.saturating_sub(60_000)).saturating_mul(100_000i64.saturating_sub(r));
     let sum = 1_000_000_000_000_000i64
         .saturating_add(r.saturating_mul(35_000_000_000))
         .saturating_add(cubic.saturating_mul(7));
@@ -259,13 +232,7 @@ mod tests {
 
     #[test]
     fn mos_of_known_points() {
-        let at = |loss_x10000, jitter_us, rtt_us| {
-            mos_x100(Impairment {
-                loss_x10000,
-                jitter_us,
-                rtt_us,
-            })
-        };
+        let at = |loss_x10000, jitter_us, rtt_us| mos_x100(Impairment { loss_x10000, jitter_us, rtt_us });
         assert_eq!(at(0, 0, 0), 440); // R = 92.95
         assert_eq!(at(100, 0, 0), 434); // 1 % loss: R = 90.45
         assert_eq!(at(500, 0, 100_000), 399); // R = 79.2

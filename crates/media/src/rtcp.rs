@@ -174,9 +174,7 @@ impl<'a> Compound<'a> {
 }
 
 fn packet_len(head: &[u8; 4]) -> usize {
-    usize::from(u16::from_be_bytes([head[2], head[3]]))
-        .saturating_add(1)
-        .saturating_mul(4)
+    usize::from(u16::from_be_bytes([head[2], head[3]])).saturating_add(1).saturating_mul(4)
 }
 
 impl<'a> Iterator for Compound<'a> {
@@ -187,11 +185,7 @@ impl<'a> Iterator for Compound<'a> {
         let (packet, after) = self.rest.split_at_checked(packet_len(head))?;
         self.rest = after;
         let count = usize::from(head[0] & 0x1F);
-        let padding = if head[0] & 0x20 != 0 {
-            usize::from(*packet.last()?)
-        } else {
-            0
-        };
+        let padding = if head[0] & 0x20 != 0 { usize::from(*packet.last()?) } else { 0 };
         let body = packet.get(4..packet.len().saturating_sub(padding))?;
         let reports_at = |from: usize| {
             let to = from.saturating_add(count.saturating_mul(24));
@@ -206,10 +200,7 @@ impl<'a> Iterator for Compound<'a> {
                 octets: word(body, 20),
                 reports: reports_at(24),
             },
-            RR => Item::ReceiverReport {
-                ssrc: word(body, 0),
-                reports: reports_at(4),
-            },
+            RR => Item::ReceiverReport { ssrc: word(body, 0), reports: reports_at(4) },
             SDES => Item::Description(body),
             BYE => Item::Bye(body.get(..count.saturating_mul(4)).unwrap_or_default()),
             kind => Item::Other { kind, body },
@@ -263,26 +254,12 @@ mod tests {
         assert_eq!(c.sender_ssrc(), 1);
         let items: Vec<_> = c.collect();
         assert_eq!(items.len(), 3);
-        let Item::SenderReport {
-            ssrc,
-            ntp_middle,
-            packets,
-            reports,
-            ..
-        } = items[0]
-        else {
-            unreachable!()
-        };
+        let Item::SenderReport { ssrc, ntp_middle, packets, reports, .. } = items[0] else { unreachable!() };
         assert_eq!((ssrc, ntp_middle, packets), (1, 0x1122_3344, 9));
         let r = reports.iter().next().unwrap();
-        assert_eq!(
-            (r.ssrc, r.fraction_lost, r.cumulative_lost, r.highest_sequence),
-            (2, 64, -2, 0x1_0005)
-        );
+        assert_eq!((r.ssrc, r.fraction_lost, r.cumulative_lost, r.highest_sequence), (2, 64, -2, 0x1_0005));
         assert_eq!((r.jitter, r.last_sr, r.delay_since_last_sr), (7, 0x0102_0304, 65_536));
-        let Item::Description(chunks) = items[1] else {
-            unreachable!()
-        };
+        let Item::Description(chunks) = items[1] else { unreachable!() };
         assert_eq!(cname(chunks), Some(&b"a@b"[..]));
         assert_eq!(items[2], Item::Bye(&[0, 0, 0, 1]));
     }

@@ -67,21 +67,14 @@ impl<'a> RtpView<'a> {
     /// Errors: see [`RtpError`]; nothing is ever partly accepted. Source: RFC 3550 §5.1 and A.1, RFC 8285 §4.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RtpError> {
-        let fixed = bytes
-            .first_chunk::<FIXED_HEADER_BYTES>()
-            .ok_or(RtpError::Short)?;
+        let fixed = bytes.first_chunk::<FIXED_HEADER_BYTES>().ok_or(RtpError::Short)?;
         let first = fixed[0];
         if first >> 6 != 2 {
             return Err(RtpError::Version);
         }
         if first & 0x3F == 0 {
             // The usual packet: no padding, no extension, no CSRC.
-            return Ok(Self {
-                bytes,
-                header: FIXED_HEADER_BYTES as u16,
-                extension: None,
-                padding: 0,
-            });
+            return Ok(Self { bytes, header: FIXED_HEADER_BYTES as u16, extension: None, padding: 0 });
         }
         Self::parse_odd(bytes, first)
     }
@@ -106,10 +99,7 @@ impl<'a> RtpView<'a> {
         }
         let mut extension = None;
         if first & 0x10 != 0 {
-            let head = bytes
-                .get(header..)
-                .and_then(|b| b.first_chunk::<4>())
-                .ok_or(RtpError::Extension)?;
+            let head = bytes.get(header..).and_then(|b| b.first_chunk::<4>()).ok_or(RtpError::Extension)?;
             let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
             let from = header.saturating_add(4);
             let to = from.saturating_add(words << 2);
@@ -197,10 +187,7 @@ impl<'a> RtpView<'a> {
     pub fn extension(&self) -> Option<(u16, &'a [u8])> {
         let (from, to) = self.extension?;
         let profile = self.u16_at(usize::from(from).saturating_sub(4));
-        Some((
-            profile,
-            self.bytes.get(usize::from(from)..usize::from(to))?,
-        ))
+        Some((profile, self.bytes.get(usize::from(from)..usize::from(to))?))
     }
 
     /// Elements of an RFC 8285 extension block as (id, data); empty for other profiles. Ends at the first bad length.
@@ -216,9 +203,7 @@ impl<'a> RtpView<'a> {
     /// Payload without padding.
     pub fn payload(&self) -> &'a [u8] {
         let end = self.bytes.len().saturating_sub(usize::from(self.padding));
-        self.bytes
-            .get(usize::from(self.header)..end)
-            .unwrap_or_default()
+        self.bytes.get(usize::from(self.header)..end).unwrap_or_default()
     }
 }
 
@@ -314,10 +299,7 @@ mod tests {
 
     #[test]
     fn two_byte_extensions() {
-        let p = packet(
-            0x90,
-            &[0x10, 0x00, 0, 2, 3, 0, 4, 2, 8, 9, 0, 0, 77],
-        );
+        let p = packet(0x90, &[0x10, 0x00, 0, 2, 3, 0, 4, 2, 8, 9, 0, 0, 77]);
         let v = RtpView::parse(&p).unwrap();
         let got: Vec<_> = v.extensions().map(|(id, d)| (id, d.to_vec())).collect();
         assert_eq!(got, [(3, vec![]), (4, vec![8, 9])]);
@@ -329,10 +311,7 @@ mod tests {
         assert_eq!(RtpView::parse(&[0x80; 11]), Err(RtpError::Short));
         assert_eq!(RtpView::parse(&packet(0x40, &[])), Err(RtpError::Version));
         assert_eq!(RtpView::parse(&packet(0x82, &[0; 7])), Err(RtpError::Short));
-        assert_eq!(
-            RtpView::parse(&packet(0x90, &[0xBE, 0xDE, 0, 2, 0, 0, 0, 0])),
-            Err(RtpError::Extension)
-        );
+        assert_eq!(RtpView::parse(&packet(0x90, &[0xBE, 0xDE, 0, 2, 0, 0, 0, 0])), Err(RtpError::Extension));
         assert_eq!(RtpView::parse(&packet(0xA0, &[0])), Err(RtpError::Padding));
         assert_eq!(RtpView::parse(&packet(0xA0, &[1, 9])), Err(RtpError::Padding));
     }

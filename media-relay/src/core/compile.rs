@@ -45,20 +45,14 @@ pub enum Media {
 
 impl Side {
     fn rtp_out(&self) -> Egress {
-        Egress {
-            port: self.ports.rtp_port(),
-            to: self.rtp_to,
-        }
+        Egress { port: self.ports.rtp_port(), to: self.rtp_to }
     }
 
     fn rtcp_out(&self) -> Egress {
         if self.mux {
             return self.rtp_out();
         }
-        Egress {
-            port: self.ports.rtcp_port(),
-            to: self.rtcp_to,
-        }
+        Egress { port: self.ports.rtcp_port(), to: self.rtcp_to }
     }
 }
 
@@ -92,11 +86,7 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         rules.push(rule);
         return;
     }
-    rules.push(ForwardRule {
-        rtcp: None,
-        companion: Some(from.ports.rtcp_port()),
-        ..rule.clone()
-    });
+    rules.push(ForwardRule { rtcp: None, companion: Some(from.ports.rtcp_port()), ..rule.clone() });
     rules.push(ForwardRule {
         local: from.ports.rtcp_port(),
         carries: Carries::Rtcp,

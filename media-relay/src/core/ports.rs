@@ -26,18 +26,12 @@ pub struct PortPair {
 impl PortPair {
     /// The RTP port.
     pub fn rtp_port(self) -> LocalPort {
-        LocalPort {
-            ip: self.ip,
-            port: self.rtp,
-        }
+        LocalPort { ip: self.ip, port: self.rtp }
     }
 
     /// The RTCP port.
     pub fn rtcp_port(self) -> LocalPort {
-        LocalPort {
-            ip: self.ip,
-            port: self.rtp.saturating_add(1),
-        }
+        LocalPort { ip: self.ip, port: self.rtp.saturating_add(1) }
     }
 }
 
@@ -108,10 +102,7 @@ impl PortPool {
         }
         let first = (u32::from(*ports.start()).max(2) + 1) & !1;
         let last = u32::from(*ports.end());
-        let pairs: Vec<u16> = (first..last)
-            .step_by(2)
-            .filter_map(|p| u16::try_from(p).ok())
-            .collect();
+        let pairs: Vec<u16> = (first..last).step_by(2).filter_map(|p| u16::try_from(p).ok()).collect();
         if pairs.is_empty() {
             return Err(PortError::EmptyRange);
         }
@@ -183,9 +174,7 @@ impl Ports for PortPool {
     }
 
     fn usage(&self, ip: u8) -> (usize, usize) {
-        self.shelves
-            .get(usize::from(ip))
-            .map_or((0, 0), |s| (s.used, s.out.len()))
+        self.shelves.get(usize::from(ip)).map_or((0, 0), |s| (s.used, s.out.len()))
     }
 }
 
