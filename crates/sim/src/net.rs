@@ -1,0 +1,85 @@
+//! The virtual network: datagrams in flight, ordered by their time of arrival, then by their number.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use warp_model::Mono;
+
+use crate::rng::Rng;
+
+/// What the network does to datagrams.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// Lost, of a thousand.
+    pub loss_per_mille: u64,
+    /// Delivered twice, of a thousand.
+    pub duplicate_per_mille: u64,
+    /// Least time on the way.
+    pub delay: Duration,
+    /// Added at random; more than the gap between two datagrams means reordering.
+    pub jitter: Duration,
+}
+
+impl Weather {
+    /// Nothing goes wrong.
+    pub const CALM: Weather = Weather {
+        loss_per_mille: 0,
+        duplicate_per_mille: 0,
+        delay: Duration::from_millis(5),
+        jitter: Duration::ZERO,
+    };
+}
+
+/// One datagram.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// Source.
+    pub from: SocketAddr,
+    /// Destination.
+    pub to: SocketAddr,
+    /// Payload.
+    pub bytes: Vec<u8>,
+}
+
+/// Datagrams in flight.
+#[derive(Debug)]
+pub struct Network {
+    weather: Weather,
+    in_flight: BTreeMap<(Mono, u64), Datagram>,
+    sent: u64,
+    /// How many were lost.
+    pub lost: u64,
+}
+
+impl Network {
+    /// An empty network.
+    pub fn new(weather: Weather) -> Network {
+        Network { weather, in_flight: BTreeMap::new(), sent: 0, lost: 0 }
+    }
+
+    /// Sends one datagram at `now`.
+    pub fn send(&mut self, now: Mono, datagram: Datagram, rng: &mut Rng) {
+        let copies = if rng.chance(self.weather.duplicate_per_mille) { 2 } else { 1 };
+        for _ in 0..copies {
+            if rng.chance(self.weather.loss_per_mille) {
+                self.lost += 1;
+                continue;
+            }
+            let jitter = Duration::from_micros(rng.below(self.weather.jitter.as_micros() as u64 + 1));
+            self.sent += 1;
+            self.in_flight.insert((now + self.weather.delay + jitter, self.sent), datagram.clone());
+        }
+    }
+
+    /// When the next one arrives.
+    pub fn next_at(&self) -> Option<Mono> {
+        self.in_flight.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Takes the next one that has arrived by `now`.
+    pub fn take(&mut self, now: Mono) -> Option<Datagram> {
+        let key = *self.in_flight.keys().next().filter(|(at, _)| *at <= now)?;
+        self.in_flight.remove(&key)
+    }
+}
