@@ -13,8 +13,10 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+pub mod batch;
 pub mod clock;
 pub mod epoll;
 pub mod eventfd;
 pub mod mailbox;
+pub mod sched;
 pub mod udp;
