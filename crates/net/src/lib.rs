@@ -19,4 +19,5 @@ pub mod epoll;
 pub mod eventfd;
 pub mod mailbox;
 pub mod sched;
+pub mod tcp;
 pub mod udp;
