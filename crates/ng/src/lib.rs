@@ -12,12 +12,21 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod bencode;
+pub mod codec;
 pub mod command;
+pub mod cookie;
+pub mod fuzzing;
+pub mod json;
 pub mod reply;
+pub mod tape;
+mod write;
 
 pub use command::{
     AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
+pub use codec::{Encoding, NgError, Request};
+pub use cookie::{Channel, CookieCache};
 pub use reply::{
     CallStats, Counts, MediaFlags, MediaStats, MosFigures, Reply, SsrcStats, StreamStats, TagStats,
 };

@@ -1,0 +1,449 @@
+//! Requests: document to [`Command`] and back.
+
+use std::net::IpAddr;
+
+use super::{Encoding, NgError, Request, Word, open};
+use crate::command::{
+    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand,
+    Transport,
+};
+use crate::reply::reasons;
+use crate::tape::View;
+use crate::write::Writer;
+
+/// Calls that `list` names when the client gives no limit.
+const LIST_DEFAULT: u64 = 32;
+
+/// Decodes one request datagram.
+///
+/// Keys are taken in any order; `-`, space and `_` in keys and flags are the same; integers and their texts are the same;
+/// what is unknown is ignored. A doubled `command`, `call-id`, tag, branch or `sdp` is refused: two readers could pick
+/// different ones. Missing keys are reported in the order and with the texts of the original relay.
+pub fn decode_request(datagram: &[u8]) -> Result<Request<'_>, NgError<'_>> {
+    let (cookie, encoding, tape) = open(datagram)?;
+    let bad = |reason| NgError::Bad {
+        cookie,
+        encoding,
+        reason,
+    };
+    let root = tape.root().ok_or(bad(reasons::INVALID_FORMAT))?;
+    let fields = Fields::read(root).ok_or(bad(match encoding {
+        Encoding::Bencode => reasons::BAD_BENCODE,
+        Encoding::Json => reasons::BAD_JSON_DICTIONARY,
+    }))?;
+    let load_limit = fields.load_limit;
+    let command = fields.command().map_err(bad)?;
+    Ok(Request {
+        cookie,
+        encoding,
+        load_limit,
+        command,
+    })
+}
+
+/// Everything we know of a request, before it is known which command it is.
+#[derive(Debug, Default)]
+struct Fields {
+    command: Option<Vec<u8>>,
+    sdp: SdpCommand,
+    has: Has,
+    limit: Option<i64>,
+    delete_delay: Option<u64>,
+    fatal: bool,
+    match_to_tag: bool,
+    fast: bool,
+    load_limit: bool,
+}
+
+/// Keys that may come once only.
+#[derive(Debug, Default)]
+struct Has {
+    command: bool,
+    sdp: bool,
+    call_id: bool,
+    from_tag: bool,
+    to_tag: bool,
+    via_branch: bool,
+}
+
+/// True the first time.
+fn first(seen: &mut bool) -> bool {
+    !std::mem::replace(seen, true)
+}
+
+fn bytes(view: View<'_, '_>) -> Vec<u8> {
+    view.text().map(|t| t.into_owned()).unwrap_or_default()
+}
+
+fn some(view: View<'_, '_>) -> Option<Vec<u8>> {
+    Some(bytes(view)).filter(|b| !b.is_empty())
+}
+
+fn address(view: View<'_, '_>) -> Option<IpAddr> {
+    std::str::from_utf8(view.str()?).ok()?.trim().parse().ok()
+}
+
+fn says_off(text: &[u8]) -> bool {
+    matches!(text, b"off" | b"no" | b"disable")
+}
+
+impl Fields {
+    /// `None` when a key is doubled that must not be.
+    fn read(root: View<'_, '_>) -> Option<Self> {
+        let mut f = Fields::default();
+        for (key, value) in root.entries() {
+            let word = Word::new(key);
+            let once = match word.as_bytes() {
+                b"command" => Some(&mut f.has.command),
+                b"sdp" => Some(&mut f.has.sdp),
+                b"call-id" => Some(&mut f.has.call_id),
+                b"from-tag" => Some(&mut f.has.from_tag),
+                b"to-tag" => Some(&mut f.has.to_tag),
+                b"via-branch" => Some(&mut f.has.via_branch),
+                _ => None,
+            };
+            if let Some(seen) = once
+                && !first(seen)
+            {
+                return None;
+            }
+            f.key(word.as_bytes(), value);
+        }
+        Some(f)
+    }
+
+    fn key(&mut self, key: &[u8], value: View<'_, '_>) {
+        let sdp = &mut self.sdp;
+        match key {
+            b"command" => self.command = some(value),
+            b"sdp" => sdp.sdp = bytes(value),
+            b"call-id" => sdp.call_id = bytes(value),
+            b"from-tag" => sdp.from_tag = bytes(value),
+            b"to-tag" => sdp.to_tag = some(value),
+            b"via-branch" => sdp.via_branch = some(value),
+            b"received-from" => sdp.received_from = value.items().find_map(address),
+            b"media-ips" => sdp.media_ips = value.items().filter_map(address).take(64).collect(),
+            b"media-address" => sdp.media_address = address(value),
+            b"ICE" | b"ice" => sdp.ice = value.str().and_then(ice),
+            b"transport-protocol" => {
+                sdp.transport_protocol = value.str().and_then(Transport::from_bytes);
+            }
+            b"rtcp-mux" => {
+                for item in value.items() {
+                    rtcp_mux(item.str().unwrap_or_default(), &mut sdp.rtcp_mux);
+                }
+            }
+            b"replace" => {
+                for item in value.items() {
+                    replace(
+                        Word::new(item.str().unwrap_or_default()).as_bytes(),
+                        &mut sdp.replace,
+                    );
+                }
+            }
+            b"flags" => {
+                for item in value.items() {
+                    self.flag(Word::new(item.str().unwrap_or_default()).as_bytes());
+                }
+            }
+            b"direction" => {
+                let mut names = value.items();
+                if let (Some(a), Some(b)) = (names.next(), names.next()) {
+                    sdp.direction = Some((bytes(a), bytes(b)));
+                }
+            }
+            b"address-family" => {
+                sdp.address_family = match value.str().unwrap_or_default() {
+                    b"IP4" | b"inet" | b"ip4" => Some(AddressFamily::Ip4),
+                    b"IP6" | b"inet6" | b"ip6" => Some(AddressFamily::Ip6),
+                    _ => None,
+                };
+            }
+            b"DTLS" | b"dtls" => sdp.dtls = value.str().and_then(dtls),
+            b"SDES" | b"sdes" => {
+                sdp.sdes_off |= value.items().any(|i| i.str().is_some_and(says_off));
+            }
+            b"TOS" | b"tos" => sdp.tos = value.int(),
+            b"label" | b"from-label" => sdp.label = some(value),
+            b"metadata" => sdp.metadata = some(value),
+            b"limit" => self.limit = value.int(),
+            b"delete-delay" => {
+                self.delete_delay = value.int().and_then(|d| u64::try_from(d).ok());
+            }
+            b"supports" => {
+                self.load_limit = value
+                    .items()
+                    .any(|i| Word::new(i.str().unwrap_or_default()).as_bytes() == b"load-limit");
+            }
+            _ => {}
+        }
+    }
+
+    fn flag(&mut self, flag: &[u8]) {
+        match flag {
+            b"fatal" => self.fatal = true,
+            b"to-tag" => self.match_to_tag = true,
+            b"fast" => self.fast = true,
+            b"SDES-off" | b"SDES-no" | b"SDES-disable" => self.sdp.sdes_off = true,
+            _ => {
+                if let Some((_, set)) = FLAGS.iter().find(|(name, _)| name.as_bytes() == flag) {
+                    *set(&mut self.sdp.flags) = true;
+                } else if let Some(rest) = flag.strip_prefix(b"rtcp-mux-") {
+                    rtcp_mux(rest, &mut self.sdp.rtcp_mux);
+                } else if let Some(rest) = flag.strip_prefix(b"replace-") {
+                    replace(rest, &mut self.sdp.replace);
+                }
+            }
+        }
+    }
+
+    fn command(self) -> Result<Command, &'static str> {
+        let name = self.command.as_deref().ok_or(reasons::NO_COMMAND)?;
+        let sdp = self.sdp;
+        match name {
+            b"ping" => Ok(Command::Ping),
+            b"offer" | b"answer" => {
+                if sdp.sdp.is_empty() {
+                    return Err(reasons::NO_SDP);
+                }
+                if sdp.call_id.is_empty() {
+                    return Err(reasons::NO_CALL_ID);
+                }
+                if sdp.from_tag.is_empty() {
+                    return Err(reasons::NO_FROM_TAG);
+                }
+                if name == b"offer" {
+                    return Ok(Command::Offer(sdp));
+                }
+                if sdp.to_tag.is_none() {
+                    return Err(reasons::NO_TO_TAG);
+                }
+                Ok(Command::Answer(sdp))
+            }
+            b"delete" | b"query" if sdp.call_id.is_empty() => Err(reasons::NO_CALL_ID),
+            b"delete" => Ok(Command::Delete(Delete {
+                call_id: sdp.call_id,
+                from_tag: Some(sdp.from_tag).filter(|t| !t.is_empty()),
+                to_tag: sdp.to_tag,
+                via_branch: sdp.via_branch,
+                delete_delay: self.delete_delay,
+                fatal: self.fatal,
+                match_to_tag: self.match_to_tag,
+                fast: self.fast,
+            })),
+            b"query" => Ok(Command::Query(Query {
+                call_id: sdp.call_id,
+                from_tag: Some(sdp.from_tag).filter(|t| !t.is_empty()),
+                to_tag: sdp.to_tag,
+            })),
+            b"list" => match self.limit {
+                None => Ok(Command::List {
+                    limit: LIST_DEFAULT,
+                }),
+                Some(n) => Ok(Command::List {
+                    limit: u64::try_from(n).map_err(|_| reasons::INVALID_LIMIT)?,
+                }),
+            },
+            _ => Err(reasons::UNRECOGNIZED_COMMAND),
+        }
+    }
+}
+
+fn ice(text: &[u8]) -> Option<Ice> {
+    ICE.iter()
+        .find(|(name, _)| name.as_bytes() == text)
+        .map(|(_, ice)| *ice)
+}
+
+fn dtls(text: &[u8]) -> Option<Dtls> {
+    match text {
+        b"passive" => Some(Dtls::Passive),
+        b"active" => Some(Dtls::Active),
+        off if says_off(off) => Some(Dtls::Off),
+        _ => None,
+    }
+}
+
+fn rtcp_mux(text: &[u8], mux: &mut RtcpMux) {
+    if let Some((_, set)) = RTCP_MUX.iter().find(|(name, _)| name.as_bytes() == text) {
+        *set(mux) = true;
+    }
+}
+
+fn replace(text: &[u8], replace: &mut Replace) {
+    if let Some((_, set)) = REPLACE.iter().find(|(name, _)| name.as_bytes() == text) {
+        *set(replace) = true;
+    }
+}
+
+/// Encodes one request datagram, as Kamailio's module does (the command last).
+///
+/// Out: `cookie SP document`. The cookie must have no space; the caller makes it unique.
+pub fn encode_request(
+    cookie: &[u8],
+    encoding: Encoding,
+    load_limit: bool,
+    command: &Command,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(cookie);
+    out.push(b' ');
+    let mut w = Writer::new(out, encoding);
+    w.open_dict();
+    if load_limit {
+        w.pair_list("supports", ["load limit"]);
+    }
+    match command {
+        Command::Ping => {}
+        Command::Offer(c) | Command::Answer(c) => write_sdp_command(&mut w, c),
+        Command::Delete(c) => {
+            w.pair_text("call-id", &c.call_id);
+            optional(&mut w, "via-branch", c.via_branch.as_ref());
+            optional(&mut w, "from-tag", c.from_tag.as_ref());
+            optional(&mut w, "to-tag", c.to_tag.as_ref());
+            if let Some(delay) = c.delete_delay {
+                w.pair_count("delete-delay", delay);
+            }
+            let flags = [
+                ("fatal", c.fatal),
+                ("to-tag", c.match_to_tag),
+                ("fast", c.fast),
+            ];
+            w.pair_list(
+                "flags",
+                flags.into_iter().filter(|(_, on)| *on).map(|(n, _)| n),
+            );
+        }
+        Command::Query(c) => {
+            w.pair_text("call-id", &c.call_id);
+            optional(&mut w, "from-tag", c.from_tag.as_ref());
+            optional(&mut w, "to-tag", c.to_tag.as_ref());
+        }
+        Command::List { limit } => w.pair_count("limit", *limit),
+    }
+    w.pair_text("command", command.name());
+    w.close_dict();
+}
+
+fn optional(w: &mut Writer<'_>, key: &str, value: Option<&Vec<u8>>) {
+    if let Some(value) = value {
+        w.pair_text(key, value);
+    }
+}
+
+fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
+    w.pair_text("sdp", &c.sdp);
+    if let Some(ice) = c.ice
+        && let Some((name, _)) = ICE.iter().find(|(_, i)| *i == ice)
+    {
+        w.pair_text("ICE", name);
+    }
+    match c.dtls {
+        Some(Dtls::Off) => w.pair_text("DTLS", "off"),
+        Some(Dtls::Passive) => w.pair_text("DTLS", "passive"),
+        Some(Dtls::Active) => w.pair_text("DTLS", "active"),
+        None => {}
+    }
+    if let Some(tos) = c.tos {
+        w.pair_int("TOS", tos);
+    }
+    if let Some(address) = c.media_address {
+        w.pair_text("media-address", address.to_string());
+    }
+    optional(w, "label", c.label.as_ref());
+    optional(w, "metadata", c.metadata.as_ref());
+    if let Some((a, b)) = &c.direction {
+        w.pair_list("direction", [a, b]);
+    }
+    let mut flags = c.flags;
+    w.pair_list(
+        "flags",
+        FLAGS
+            .iter()
+            .filter(|(_, is)| *is(&mut flags))
+            .map(|(name, _)| name),
+    );
+    let mut what = c.replace;
+    w.pair_list(
+        "replace",
+        REPLACE
+            .iter()
+            .filter(|(_, is)| *is(&mut what))
+            .map(|(name, _)| name),
+    );
+    if let Some(transport) = c.transport_protocol {
+        w.pair_text("transport-protocol", transport.as_str());
+    }
+    let mut mux = c.rtcp_mux;
+    w.pair_list(
+        "rtcp-mux",
+        RTCP_MUX
+            .iter()
+            .filter(|(_, is)| *is(&mut mux))
+            .map(|(name, _)| name),
+    );
+    if c.sdes_off {
+        w.pair_list("SDES", ["off"]);
+    }
+    match c.address_family {
+        Some(AddressFamily::Ip4) => w.pair_text("address-family", "IP4"),
+        Some(AddressFamily::Ip6) => w.pair_text("address-family", "IP6"),
+        None => {}
+    }
+    w.pair_text("call-id", &c.call_id);
+    optional(w, "via-branch", c.via_branch.as_ref());
+    if let Some(from) = c.received_from {
+        let family = if from.is_ipv4() { "IP4" } else { "IP6" };
+        w.pair_list("received-from", [family.to_owned(), from.to_string()]);
+    }
+    w.pair_list("media-ips", c.media_ips.iter().map(IpAddr::to_string));
+    w.pair_text("from-tag", &c.from_tag);
+    optional(w, "to-tag", c.to_tag.as_ref());
+}
+
+const ICE: [(&str, Ice); 5] = [
+    ("remove", Ice::Remove),
+    ("force", Ice::Force),
+    ("default", Ice::Default),
+    ("optional", Ice::Optional),
+    ("force-relay", Ice::ForceRelay),
+];
+
+type Names<T, const N: usize> = [(&'static str, fn(&mut T) -> &mut bool); N];
+
+const RTCP_MUX: Names<RtcpMux, 5> = [
+    ("offer", |m| &mut m.offer),
+    ("require", |m| &mut m.require),
+    ("demux", |m| &mut m.demux),
+    ("accept", |m| &mut m.accept),
+    ("reject", |m| &mut m.reject),
+];
+
+const REPLACE: Names<Replace, 7> = [
+    ("origin", |r| &mut r.origin),
+    ("origin-full", |r| &mut r.origin_full),
+    ("session-name", |r| &mut r.session_name),
+    ("username", |r| &mut r.username),
+    ("SDP-version", |r| &mut r.sdp_version),
+    ("force-increment-sdp-ver", |r| {
+        &mut r.force_increment_sdp_version
+    }),
+    ("zero-address", |r| &mut r.zero_address),
+];
+
+const FLAGS: Names<Flags, 14> = [
+    ("trust-address", |f| &mut f.trust_address),
+    ("SIP-source-address", |f| &mut f.sip_source_address),
+    ("symmetric", |f| &mut f.symmetric),
+    ("asymmetric", |f| &mut f.asymmetric),
+    ("strict-source", |f| &mut f.strict_source),
+    ("no-rtcp-attribute", |f| &mut f.no_rtcp_attribute),
+    ("full-rtcp-attribute", |f| &mut f.full_rtcp_attribute),
+    ("original-sendrecv", |f| &mut f.original_sendrecv),
+    ("loop-protect", |f| &mut f.loop_protect),
+    ("port-latching", |f| &mut f.port_latching),
+    ("no-port-latching", |f| &mut f.no_port_latching),
+    ("unidirectional", |f| &mut f.unidirectional),
+    ("reset", |f| &mut f.reset),
+    ("generate-mid", |f| &mut f.generate_mid),
+];

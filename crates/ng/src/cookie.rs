@@ -1,0 +1,196 @@
+//! Replies kept for repeated requests (`ref/ng-protocol.md` §1, T-NG-03).
+//!
+//! The key is (transport, source address, cookie), so that two clients with the same cookie never get each other's
+//! answers. A reply lives ten seconds. Bounded in entries and bytes: when full, the oldest goes.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use warp_model::limits::NG_COOKIES;
+use warp_model::now::Mono;
+
+/// How long a reply is repeated.
+pub const COOKIE_LIFE: Duration = Duration::from_secs(10);
+/// Bytes of replies and cookies kept in all.
+pub const COOKIE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+
+/// How a client speaks to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// Datagrams.
+    Udp,
+    /// A stream.
+    Tcp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    channel: Channel,
+    source: SocketAddr,
+    cookie: Arc<[u8]>,
+}
+
+/// The cache; see the module.
+#[derive(Debug)]
+pub struct CookieCache {
+    // Never iterated: `order` is the only order.
+    replies: HashMap<Key, Arc<[u8]>>,
+    order: VecDeque<(Mono, Key)>,
+    bytes: usize,
+    max_entries: usize,
+    max_bytes: usize,
+}
+
+impl Default for CookieCache {
+    fn default() -> Self {
+        Self::new(NG_COOKIES, COOKIE_CACHE_BYTES)
+    }
+}
+
+impl CookieCache {
+    /// An empty cache of at most so many replies and bytes.
+    pub fn new(max_entries: usize, max_bytes: usize) -> Self {
+        Self {
+            replies: HashMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            max_entries,
+            max_bytes,
+        }
+    }
+
+    /// The datagram already sent for this cookie within [`COOKIE_LIFE`], to be sent again byte for byte.
+    pub fn repeat(
+        &mut self,
+        channel: Channel,
+        source: SocketAddr,
+        cookie: &[u8],
+        now: Mono,
+    ) -> Option<Arc<[u8]>> {
+        self.expire(now);
+        let key = Key {
+            channel,
+            source,
+            cookie: cookie.into(),
+        };
+        self.replies.get(&key).cloned()
+    }
+
+    /// Keeps the datagram sent for this cookie. The first one stays when there already is one.
+    pub fn keep(
+        &mut self,
+        channel: Channel,
+        source: SocketAddr,
+        cookie: &[u8],
+        datagram: &[u8],
+        now: Mono,
+    ) {
+        self.expire(now);
+        let size = cost(cookie.len(), datagram.len());
+        if size > self.max_bytes || self.max_entries == 0 {
+            return;
+        }
+        let key = Key {
+            channel,
+            source,
+            cookie: cookie.into(),
+        };
+        if self.replies.contains_key(&key) {
+            return;
+        }
+        while self.replies.len() >= self.max_entries
+            || self.bytes.saturating_add(size) > self.max_bytes
+        {
+            if !self.drop_oldest() {
+                break;
+            }
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        self.replies.insert(key.clone(), datagram.into());
+        self.order.push_back((now + COOKIE_LIFE, key));
+    }
+
+    /// Replies kept.
+    pub fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// True when nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn expire(&mut self, now: Mono) {
+        while self.order.front().is_some_and(|(at, _)| *at <= now) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some((_, key)) = self.order.pop_front() else {
+            return false;
+        };
+        if let Some(reply) = self.replies.remove(&key) {
+            self.bytes = self
+                .bytes
+                .saturating_sub(cost(key.cookie.len(), reply.len()));
+        }
+        true
+    }
+}
+
+/// What an entry counts for: its bytes and its place in the two tables.
+fn cost(cookie: usize, reply: usize) -> usize {
+    cookie.saturating_add(reply).saturating_add(192)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u64) -> Mono {
+        Mono(s * 1_000_000_000)
+    }
+    fn from(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn t_ng_03_same_cookie_same_peer_gets_the_same_bytes_for_ten_seconds() {
+        let mut cache = CookieCache::default();
+        cache.keep(Channel::Udp, from(1), b"c", b"c d6:result4:ponge", at(0));
+        cache.keep(Channel::Udp, from(1), b"c", b"other", at(1));
+        let again = cache.repeat(Channel::Udp, from(1), b"c", at(9)).unwrap();
+        assert_eq!(&*again, b"c d6:result4:ponge");
+        assert!(cache.repeat(Channel::Udp, from(2), b"c", at(9)).is_none());
+        assert!(cache.repeat(Channel::Tcp, from(1), b"c", at(9)).is_none());
+        assert!(cache.repeat(Channel::Udp, from(1), b"c", at(10)).is_none());
+        assert_eq!((cache.len(), cache.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn t_ng_03_cache_is_bounded_in_entries_and_bytes() {
+        let mut cache = CookieCache::new(100, 10_000);
+        for i in 0..1_000u32 {
+            cache.keep(
+                Channel::Udp,
+                from(1),
+                &i.to_be_bytes(),
+                &[0; 500],
+                at(0),
+            );
+            assert!(cache.len() <= 100 && cache.bytes() <= 10_000);
+        }
+        let last = 999u32.to_be_bytes();
+        assert!(cache.repeat(Channel::Udp, from(1), &last, at(1)).is_some());
+        cache.keep(Channel::Udp, from(1), b"huge", &[0; 20_000], at(1));
+        assert!(cache.repeat(Channel::Udp, from(1), b"huge", at(1)).is_none());
+    }
+}

@@ -1,0 +1,281 @@
+//! Dialogues captured between Kamailio 5.6.3 and a relay of version 10.5.3 (`ref/ng-protocol.md` §10), and the error texts.
+
+use warp_model::now::Wall;
+use warp_ng::codec::{decode_reply, decode_request, encode_reply};
+use warp_ng::{
+    Command, Dtls, Encoding, Ice, NgError, Reply, SdpCommand, Transport, reply::reasons,
+};
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 18\r\n";
+
+/// A small bencode writer of the test's own: `s` string, lists and dicts by nesting.
+fn s(t: &str) -> String {
+    format!("{}:{t}", t.len())
+}
+fn list(items: &[&str]) -> String {
+    format!("l{}e", items.iter().map(|i| s(i)).collect::<String>())
+}
+
+fn offer_of_kamailio() -> String {
+    let codec = format!(
+        "d{}{}{}{}e",
+        s("strip"),
+        list(&["G729"]),
+        s("transcode"),
+        list(&["PCMA"])
+    );
+    let pairs = [
+        ("supports", list(&["load limit"])),
+        ("sdp", s(SDP)),
+        ("ICE", s("remove")),
+        ("DTLS", s("off")),
+        ("record-call", s("off")),
+        ("TOS", "i184e".to_owned()),
+        ("media-address", s("127.0.0.1")),
+        ("label", s("caller")),
+        ("direction", list(&["a", "b"])),
+        ("flags", list(&["trust-address"])),
+        ("replace", list(&["origin", "session-connection"])),
+        ("codec", codec),
+        ("transport-protocol", s("RTP/AVP")),
+        ("rtcp-mux", list(&["demux"])),
+        ("SDES", list(&["off"])),
+        ("call-id", s("1-1@127.0.0.1")),
+        ("via-branch", s("z9hG4bK-1")),
+        ("received-from", list(&["IP4", "127.0.0.1"])),
+        ("from-tag", s("ft1")),
+        ("command", s("offer")),
+    ];
+    let body: String = pairs.iter().map(|(k, v)| format!("{}{v}", s(k))).collect();
+    format!("0_16215_1 d{body}e")
+}
+
+#[test]
+fn offer_as_kamailio_sends_it() {
+    let datagram = offer_of_kamailio();
+    let request = decode_request(datagram.as_bytes()).unwrap();
+    assert_eq!(request.cookie, b"0_16215_1");
+    assert_eq!(request.encoding, Encoding::Bencode);
+    assert!(request.load_limit);
+    let mut want = SdpCommand::new("1-1@127.0.0.1", "ft1", SDP);
+    want.via_branch = Some(b"z9hG4bK-1".to_vec());
+    want.received_from = Some([127, 0, 0, 1].into());
+    want.ice = Some(Ice::Remove);
+    want.dtls = Some(Dtls::Off);
+    want.sdes_off = true;
+    want.tos = Some(184);
+    want.media_address = Some([127, 0, 0, 1].into());
+    want.label = Some(b"caller".to_vec());
+    want.direction = Some((b"a".to_vec(), b"b".to_vec()));
+    want.flags.trust_address = true;
+    want.replace.origin = true;
+    want.transport_protocol = Some(Transport::RtpAvp);
+    want.rtcp_mux.demux = true;
+    assert_eq!(request.command, Command::Offer(want));
+}
+
+#[test]
+fn answer_query_and_delete_as_kamailio_sends_them() {
+    let answer = format!(
+        "0_16215_2 d{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}e",
+        s("supports"),
+        list(&["load limit"]),
+        s("sdp"),
+        s(SDP),
+        s("ICE"),
+        s("remove"),
+        s("replace"),
+        list(&["origin"]),
+        s("call-id"),
+        s("c"),
+        s("via-branch"),
+        s("z9hG4bK-1"),
+        s("from-tag"),
+        s("ft1"),
+        s("to-tag"),
+        s("tt1"),
+        s("command"),
+        s("answer"),
+    );
+    let Command::Answer(c) = decode_request(answer.as_bytes()).unwrap().command else {
+        panic!("not an answer");
+    };
+    assert_eq!(c.to_tag.as_deref(), Some(&b"tt1"[..]));
+    let query = b"0_16215_3 d7:call-id1:c8:from-tag3:ft16:to-tag3:tt17:command5:querye";
+    let Command::Query(q) = decode_request(query).unwrap().command else {
+        panic!("not a query");
+    };
+    assert_eq!(q.from_tag.as_deref(), Some(&b"ft1"[..]));
+    let delete =
+        b"0_16215_4 d7:call-id1:c13:received-froml3:IP49:127.0.0.1e8:from-tag3:ft17:command6:deletee";
+    let Command::Delete(d) = decode_request(delete).unwrap().command else {
+        panic!("not a delete");
+    };
+    assert_eq!((d.delete_delay, d.fatal), (None, false));
+}
+
+#[test]
+fn ping_and_pong_byte_for_byte() {
+    let request = decode_request(b"0_16215_9 d7:command4:pinge").unwrap();
+    assert_eq!(request.command, Command::Ping);
+    assert_eq!(
+        written(request.cookie, Encoding::Bencode, &Reply::Pong),
+        "0_16215_9 d6:result4:ponge"
+    );
+    assert_eq!(
+        written(b"7", Encoding::Json, &Reply::Pong),
+        r#"7 {"result":"pong"}"#
+    );
+}
+
+fn written(cookie: &[u8], encoding: Encoding, reply: &Reply) -> String {
+    let mut out = Vec::new();
+    encode_reply(cookie, encoding, false, reply, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn answered(datagram: &[u8]) -> String {
+    match decode_request(datagram) {
+        Err(NgError::Bad {
+            cookie,
+            encoding,
+            reason,
+        }) => written(cookie, encoding, &Reply::error(reason)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn errors_byte_for_byte() {
+    assert_eq!(
+        answered(br#"x1 {"command":"hello"}"#),
+        r#"x1 {"result":"error","error-reason":"Unrecognized command"}"#
+    );
+    assert_eq!(
+        answered(b"x2 hello"),
+        "x2 d6:result5:error12:error-reason22:Invalid NG data formate"
+    );
+    for (datagram, reason) in [
+        (&b"x d1:a1:be"[..], "Dictionary contains no key \"command\""),
+        (b"x d7:command5:offere", "No SDP body in message"),
+        (b"x d7:command5:offer3:sdp1:ve", "No call-id in message"),
+        (
+            b"x d7:command5:offer3:sdp1:v7:call-id1:ce",
+            "No from-tag in message",
+        ),
+        (
+            b"x d7:command6:answer3:sdp1:v7:call-id1:c8:from-tag1:fe",
+            "No to-tag in message",
+        ),
+        (b"x d7:command6:deletee", "No call-id in message"),
+        (
+            b"x d7:command4:list5:limiti-1ee",
+            "invalid limit, must be >= 0",
+        ),
+        (b"x ", "Invalid data (no payload)"),
+        (b"x d7:command", "Could not decode bencode dictionary"),
+        (b"x {\"command\"", "Failed to parse JSON document"),
+    ] {
+        let Err(NgError::Bad { reason: got, .. }) = decode_request(datagram) else {
+            panic!("{datagram:?}");
+        };
+        assert_eq!(got, reason);
+    }
+}
+
+#[test]
+fn small_replies_byte_for_byte() {
+    let unknown = Reply::Ok {
+        warning: Some(reasons::NOT_FOUND.into()),
+    };
+    assert_eq!(
+        written(b"1", Encoding::Bencode, &unknown),
+        "1 d7:warning38:Call-ID not found or tags didn't match6:result2:oke"
+    );
+    assert_eq!(
+        written(b"1", Encoding::Bencode, &Reply::Calls(vec![])),
+        "1 d5:callsle6:result2:oke"
+    );
+    let sdp = Reply::Sdp {
+        sdp: b"v=0\r\n".to_vec(),
+        warning: None,
+    };
+    assert_eq!(
+        written(b"1", Encoding::Bencode, &sdp),
+        "1 d3:sdp5:v=0\r\n6:result2:oke"
+    );
+    assert_eq!(
+        written(b"1", Encoding::Json, &sdp),
+        r#"1 {"sdp":"v=0\r\n","result":"ok"}"#
+    );
+}
+
+#[test]
+fn load_limit_only_for_clients_that_know_it() {
+    let reply = Reply::LoadLimit {
+        message: reasons::LIMIT_SESSIONS.into(),
+    };
+    let mut out = Vec::new();
+    encode_reply(b"1", Encoding::Json, true, &reply, &mut out);
+    assert_eq!(
+        out,
+        br#"1 {"result":"load limit","message":"Parallel session limit reached"}"#
+    );
+    assert_eq!(
+        written(b"1", Encoding::Json, &reply),
+        r#"1 {"result":"error","error-reason":"Parallel session limit reached"}"#
+    );
+}
+
+#[test]
+fn spellings_of_other_clients() {
+    // OpenSIPS: a space in the key, integers where strings are expected, unknown keys and flags.
+    let datagram = b"c d3:sdp1:v14:address family3:IP618:transport_protocol8:RTP/SAVP11:repacketizei20e5:flagsl12:loop_protect3:zzze\
+        4:whatd1:al1:bee7:call_idi184e8:from-tagi7e6:to tag0:7:command5:offere";
+    let request = decode_request(datagram).unwrap();
+    let Command::Offer(c) = request.command else {
+        panic!()
+    };
+    assert_eq!(c.call_id, b"184");
+    assert_eq!(c.from_tag, b"7");
+    assert_eq!(c.to_tag, None);
+    assert_eq!(c.address_family, Some(warp_ng::AddressFamily::Ip6));
+    assert_eq!(c.transport_protocol, Some(Transport::RtpSavp));
+    assert!(c.flags.loop_protect);
+    assert!(!request.load_limit);
+    // An integer as text.
+    let Command::Delete(d) =
+        decode_request(b"c d12:delete delay2:157:call-id1:c7:command6:deletee")
+            .unwrap()
+            .command
+    else {
+        panic!()
+    };
+    assert_eq!(d.delete_delay, Some(15));
+}
+
+#[test]
+fn no_cookie_no_reply() {
+    for datagram in [&b""[..], b" d7:command4:pinge", b"d7:command4:pinge", b"x"] {
+        assert_eq!(decode_request(datagram), Err(NgError::NoCookie));
+    }
+    let long = [&[b'x'; 300][..], b" d7:command4:pinge"].concat();
+    assert_eq!(decode_request(&long), Err(NgError::NoCookie));
+}
+
+#[test]
+fn statistics_have_the_shape_that_clients_read() {
+    let (_, reply) = decode_reply(
+        b"1 d7:createdi1700000000e10:created_usi250000e6:totalsd3:RTPd7:packetsi3e5:bytesi516e6:errorsi0eee6:result2:oke",
+    )
+    .unwrap();
+    let Reply::Stats(stats) = &reply else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(stats.created, Wall(1_700_000_000_250_000));
+    assert_eq!((stats.rtp.packets, stats.rtp.bytes), (3, 516));
+    let text = written(b"1", Encoding::Bencode, &reply);
+    assert!(text.contains("7:createdi1700000000e10:created_usi250000e"));
+    assert!(text.contains("6:totalsd3:RTPd7:packetsi3e5:bytesi516e6:errorsi0ee4:RTCPd7:packetsi0e"));
+    assert!(text.ends_with("6:result2:oke"));
+}

@@ -1,0 +1,334 @@
+//! Round trips of typed values through both encodings; hostile documents; seeded mutations (T-NG-02).
+
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use warp_model::now::Wall;
+use warp_ng::codec::{decode_reply, decode_request, encode_reply, encode_request};
+use warp_ng::fuzzing::{fuzz_document, fuzz_request};
+use warp_ng::tape::DocumentError;
+use warp_ng::*;
+
+fn token() -> impl Strategy<Value = Vec<u8>> {
+    "[a-zA-Z0-9@.\\-\"\\\\é]{1,24}".prop_map(String::into_bytes)
+}
+fn ip() -> impl Strategy<Value = IpAddr> {
+    any::<IpAddr>()
+}
+
+fn sdp_command() -> impl Strategy<Value = SdpCommand> {
+    let words = (
+        token(),
+        token(),
+        option::of(token()),
+        option::of(token()),
+        "v=0[\\r\\n a-z0-9=]{0,200}".prop_map(String::into_bytes),
+        option::of(ip()),
+        vec(ip(), 0..4),
+        option::of((token(), token())),
+        option::of(ip()),
+        option::of(token()),
+    );
+    let choices = (
+        option::of(prop_oneof![Just(Ice::Remove), Just(Ice::Force), Just(Ice::Default), Just(Ice::Optional), Just(Ice::ForceRelay)]),
+        option::of(prop_oneof![Just(Transport::RtpAvp), Just(Transport::RtpSavpf), Just(Transport::UdpTlsRtpSavpf), Just(Transport::Accept)]),
+        option::of(prop_oneof![Just(Dtls::Off), Just(Dtls::Passive), Just(Dtls::Active)]),
+        option::of(prop_oneof![Just(AddressFamily::Ip4), Just(AddressFamily::Ip6)]),
+        option::of(0i64..256),
+        any::<u32>(),
+    );
+    (words, choices).prop_map(|(w, c)| {
+        let bit = |n: u32| c.5 & (1 << n) != 0;
+        SdpCommand {
+            call_id: w.0,
+            from_tag: w.1,
+            to_tag: w.2,
+            via_branch: w.3,
+            sdp: w.4,
+            received_from: w.5,
+            media_ips: w.6,
+            direction: w.7,
+            media_address: w.8,
+            label: w.9,
+            metadata: None,
+            ice: c.0,
+            transport_protocol: c.1,
+            dtls: c.2,
+            address_family: c.3,
+            tos: c.4,
+            sdes_off: bit(0),
+            rtcp_mux: RtcpMux {
+                offer: bit(1),
+                require: bit(2),
+                demux: bit(3),
+                accept: bit(4),
+                reject: bit(5),
+            },
+            replace: Replace {
+                origin: bit(6),
+                origin_full: bit(7),
+                session_name: bit(8),
+                username: bit(9),
+                sdp_version: bit(10),
+                force_increment_sdp_version: bit(11),
+                zero_address: bit(12),
+            },
+            flags: Flags {
+                trust_address: bit(13),
+                sip_source_address: bit(14),
+                symmetric: bit(15),
+                asymmetric: bit(16),
+                strict_source: bit(17),
+                no_rtcp_attribute: bit(18),
+                full_rtcp_attribute: bit(19),
+                original_sendrecv: bit(20),
+                loop_protect: bit(21),
+                port_latching: bit(22),
+                no_port_latching: bit(23),
+                unidirectional: bit(24),
+                reset: bit(25),
+                generate_mid: bit(26),
+            },
+        }
+    })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        Just(Command::Ping),
+        sdp_command().prop_map(Command::Offer),
+        (sdp_command(), token()).prop_map(|(mut c, t)| {
+            c.to_tag = Some(t);
+            Command::Answer(c)
+        }),
+        (token(), option::of(token()), option::of(token()), option::of(token()), option::of(0u64..100_000), any::<(bool, bool, bool)>())
+            .prop_map(|(call_id, from_tag, to_tag, via_branch, delete_delay, (fatal, match_to_tag, fast))| Command::Delete(Delete {
+                call_id, from_tag, to_tag, via_branch, delete_delay, fatal, match_to_tag, fast,
+            })),
+        (token(), option::of(token()), option::of(token()))
+            .prop_map(|(call_id, from_tag, to_tag)| Command::Query(Query { call_id, from_tag, to_tag })),
+        (0u64..1_000_000).prop_map(|limit| Command::List { limit }),
+    ]
+}
+
+fn counts() -> impl Strategy<Value = Counts> {
+    (0u64..1 << 40, 0u64..1 << 50, 0u64..1000).prop_map(|(packets, bytes, errors)| Counts {
+        packets,
+        bytes,
+        errors,
+    })
+}
+
+fn mos(at: bool) -> impl Strategy<Value = MosFigures> {
+    (10u16..46, 0u64..1000, 0u64..500, 0u64..100).prop_map(move |(mos, rtt, jitter, loss)| MosFigures {
+        mos_x100: Some(mos * 10),
+        round_trip_us: rtt,
+        jitter_us: jitter * 1000,
+        loss_percent: loss,
+        samples: if at { 0 } else { 9 },
+        reported_at: at.then_some(Wall(1_700_000_000_000_000)),
+    })
+}
+
+fn stats() -> impl Strategy<Value = CallStats> {
+    let stream = (any::<SocketAddr>(), option::of(any::<SocketAddr>()), option::of(any::<u32>()), counts(), counts(), any::<(bool, bool)>())
+        .prop_map(|(local, endpoint, ssrc, received, sent, (rtcp, confirmed))| StreamStats {
+            local: plain(local),
+            endpoint: endpoint.map(plain),
+            advertised: endpoint.map(plain),
+            last_packet: confirmed.then_some(Wall(1_700_000_001_000_000)),
+            ssrc,
+            rtcp,
+            confirmed,
+            received,
+            sent,
+        });
+    let media = (1u32..4, vec(stream, 0..3), any::<(bool, bool, bool, bool)>()).prop_map(
+        |(index, streams, f)| MediaStats {
+            index,
+            kind: b"audio".to_vec(),
+            protocol: b"RTP/AVP".to_vec(),
+            flags: MediaFlags {
+                initialized: f.0,
+                rtcp_mux: f.1,
+                send: f.2,
+                recv: f.3,
+            },
+            streams,
+        },
+    );
+    let tag = (token(), option::of(token()), vec(token(), 0..3), vec(media, 0..3)).prop_map(
+        |(tag, label, peers, medias)| TagStats {
+            tag,
+            via_branch: None,
+            label,
+            created: Wall(1_700_000_000_000_000),
+            peers,
+            medias,
+        },
+    );
+    let source = (any::<u32>(), 0u64..1 << 40, 0u64..99, mos(false), option::of(mos(true)))
+        .prop_map(|(ssrc, packets, lost, average, lowest)| SsrcStats {
+            ssrc,
+            packets,
+            bytes: packets,
+            lost,
+            last_timestamp: ssrc,
+            last_sequence: 7,
+            average,
+            lowest,
+            highest: lowest,
+        });
+    (counts(), counts(), vec(source, 0..4), vec(tag, 0..4)).prop_map(|(rtp, rtcp, ssrcs, tags)| {
+        CallStats {
+            created: Wall(1_700_000_000_123_456),
+            last_signal: Wall(1_700_000_000_000_000),
+            rtp,
+            rtcp,
+            ssrcs,
+            tags,
+        }
+    })
+}
+
+/// Scope ids and flow labels are not part of an address on the wire.
+fn plain(a: SocketAddr) -> SocketAddr {
+    SocketAddr::new(a.ip(), a.port())
+}
+
+proptest! {
+    #[test]
+    fn commands_round_trip(command in command(), load_limit: bool, json: bool) {
+        let encoding = if json { Encoding::Json } else { Encoding::Bencode };
+        let mut out = Vec::new();
+        encode_request(b"1_2_3", encoding, load_limit, &command, &mut out);
+        let request = decode_request(&out).unwrap();
+        prop_assert_eq!(request, Request { cookie: b"1_2_3", encoding, load_limit, command });
+    }
+
+    #[test]
+    fn replies_round_trip(stats in stats(), calls in vec(token(), 0..5), json: bool) {
+        let encoding = if json { Encoding::Json } else { Encoding::Bencode };
+        for reply in [
+            Reply::Stats(stats.clone()),
+            Reply::Calls(calls.clone()),
+            Reply::Pong,
+            Reply::Ok { warning: Some("x".into()) },
+            Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None },
+            Reply::error("no"),
+            Reply::LoadLimit { message: "full".into() },
+        ] {
+            let mut out = Vec::new();
+            encode_reply(b"9", encoding, true, &reply, &mut out);
+            prop_assert_eq!(decode_reply(&out).unwrap(), (&b"9"[..], reply));
+        }
+    }
+
+    #[test]
+    fn t_ng_02_any_bytes_are_read_without_panic(data in vec(any::<u8>(), 0..400)) {
+        fuzz_document(&data);
+        fuzz_request(&data);
+    }
+}
+
+#[test]
+fn t_ng_02_mutated_requests_never_panic_and_keep_their_cookie() {
+    let mut seed = Mutator(0x5eed_0001);
+    let mut c = SdpCommand::new("call", "from", "v=0\r\nm=audio 1 RTP/AVP 0\r\n");
+    c.rtcp_mux.demux = true;
+    c.received_from = Some([1, 2, 3, 4].into());
+    for encoding in [Encoding::Bencode, Encoding::Json] {
+        let mut whole = Vec::new();
+        encode_request(b"c00kie", encoding, true, &Command::Offer(c.clone()), &mut whole);
+        for _ in 0..20_000 {
+            let mut data = whole.clone();
+            for _ in 0..=seed.below(3) {
+                seed.mutate(&mut data, 7);
+            }
+            fuzz_request(&data);
+            fuzz_document(data.get(7..).unwrap_or_default());
+            match decode_request(&data) {
+                Ok(r) => assert_eq!(r.cookie, b"c00kie"),
+                Err(NgError::Bad { cookie, .. }) => assert_eq!(cookie, b"c00kie"),
+                Err(NgError::NoCookie) => panic!("the cookie was not touched"),
+            }
+        }
+    }
+}
+
+#[test]
+fn t_ng_02_depth_elements_lengths_and_numbers_have_limits() {
+    let deep = |open: &str, close: &str, n: usize| open.repeat(n) + &close.repeat(n);
+    assert!(bencode::decode(deep("l", "e", 16).as_bytes()).is_ok());
+    assert_eq!(bencode::decode(deep("l", "e", 17).as_bytes()), Err(DocumentError::TooLarge));
+    assert_eq!(bencode::decode(deep("l", "e", 30_000).as_bytes()), Err(DocumentError::TooLarge));
+    assert!(json::decode(deep("[", "]", 16).as_bytes()).is_ok());
+    assert_eq!(json::decode(deep("[", "]", 30_000).as_bytes()), Err(DocumentError::TooLarge));
+    let many = |n: usize| format!("l{}e", "0:".repeat(n));
+    assert!(bencode::decode(many(4_095).as_bytes()).is_ok());
+    assert_eq!(bencode::decode(many(4_096).as_bytes()), Err(DocumentError::TooLarge));
+    let long = |n: usize| format!("{n}:{}", "x".repeat(n));
+    assert!(bencode::decode(long(65_000).as_bytes()).is_ok());
+    assert_eq!(bencode::decode(long(65_001).as_bytes()), Err(DocumentError::TooLarge));
+    for bad in [
+        "", "d", "de e", "d1:ae", "d1:a1:b", "di1e1:ae", "dlee1:ae", "i9223372036854775808e", "i-9223372036854775809e",
+        "ie", "i-e", "i1", "i1.5e", "-1:a", "99999999999999999999:a", "5:abc", "5", "5abc", "x", "dee", "1:a1:b", "e",
+    ] {
+        assert_eq!(bencode::decode(bad.as_bytes()), Err(DocumentError::Syntax), "{bad}");
+    }
+    for good in ["i9223372036854775807e", "i-9223372036854775808e", "i0e", "de", "le", "0:", "de\r\n"] {
+        assert!(bencode::decode(good.as_bytes()).is_ok(), "{good}");
+    }
+    for bad in [
+        "", "{", "}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "[,1]", "[1,]", "[1 2]", "{1:2}", "{true:1}", "{\"a\":1 \"b\":2}",
+        "[1]]", "[}", "{]", "9223372036854775808", "1.5", "1e3", "+1", "\"\\x\"", "\"\\ud800\"", "\"\\ud800\\u0020\"", "\"\n\"", "tru", "[\"\u{1}\"]",
+        "{\"a\"::1}", "1 2", "{\"a\",1}",
+    ] {
+        assert_eq!(json::decode(bad.as_bytes()), Err(DocumentError::Syntax), "{bad}");
+    }
+    let tape = json::decode(br#" { "a" : [ 1 , -2 , "x\u00e9\ud83d\ude00\n" , true , null , {} , [] ] } "#).unwrap();
+    let items: Vec<_> = tape.root().unwrap().get("a").unwrap().items().collect();
+    assert_eq!(items.len(), 7);
+    assert_eq!(items[1].int(), Some(-2));
+    assert_eq!(items[2].str(), Some("xé😀\n".as_bytes()));
+}
+
+#[test]
+fn t_ng_02_doubled_identifying_keys_are_refused_and_others_ignored() {
+    for key in ["7:call-id", "7:call id", "7:call_id"] {
+        let datagram = format!("c d7:command5:query7:call-id1:a{key}1:be");
+        assert!(matches!(decode_request(datagram.as_bytes()), Err(NgError::Bad { .. })), "{key}");
+    }
+    assert!(decode_request(b"c d7:command5:query7:call-id1:a1:x1:y1:x1:ze").is_ok());
+    // Unsorted keys are normal.
+    assert!(decode_request(b"c d7:command5:query7:call-id1:ae").is_ok());
+}
+
+/// xorshift64*, and four kinds of damage.
+struct Mutator(u64);
+
+impl Mutator {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n.max(1) as u64) as usize
+    }
+    /// Leaves the first `keep` bytes alone.
+    fn mutate(&mut self, data: &mut Vec<u8>, keep: usize) {
+        let at = keep + self.below(data.len().saturating_sub(keep));
+        match self.below(4) {
+            0 if at < data.len() => data[at] = self.next() as u8,
+            1 if at < data.len() => {
+                data.remove(at);
+            }
+            2 => data.insert(at.min(data.len()), b"deil0123456789:-,{}[]\"\\"[self.below(22)]),
+            _ => data.truncate(at.max(keep)),
+        }
+    }
+}
