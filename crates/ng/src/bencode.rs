@@ -61,18 +61,12 @@ fn integer(bytes: &[u8]) -> Result<(i64, &[u8]), DocumentError> {
             b'0'..=b'9' => {
                 let digit = i64::from(b.wrapping_sub(b'0'));
                 // Built downwards, so that the smallest i64 is readable.
-                value = value
-                    .checked_mul(10)
-                    .and_then(|v| v.checked_sub(digit))
-                    .ok_or(DocumentError::Syntax)?;
+                value =
+                    value.checked_mul(10).and_then(|v| v.checked_sub(digit)).ok_or(DocumentError::Syntax)?;
                 digits = digits.saturating_add(1);
             }
             b'e' if digits > 0 => {
-                let value = if negative {
-                    Some(value)
-                } else {
-                    value.checked_neg()
-                };
+                let value = if negative { Some(value) } else { value.checked_neg() };
                 return Ok((value.ok_or(DocumentError::Syntax)?, after));
             }
             _ => return Err(DocumentError::Syntax),

@@ -83,15 +83,9 @@ fn open(datagram: &[u8]) -> Result<(&[u8], Encoding, Tape<'_>), NgError<'_>> {
         .position(|b| *b == b' ')
         .filter(|at| *at > 0)
         .ok_or(NgError::NoCookie)?;
-    let (cookie, rest) = datagram
-        .split_at_checked(space)
-        .ok_or(NgError::NoCookie)?;
+    let (cookie, rest) = datagram.split_at_checked(space).ok_or(NgError::NoCookie)?;
     let document = rest.get(1..).unwrap_or_default();
-    let bad = |encoding, reason| NgError::Bad {
-        cookie,
-        encoding,
-        reason,
-    };
+    let bad = |encoding, reason| NgError::Bad { cookie, encoding, reason };
     match document.first() {
         None => Err(bad(Encoding::Bencode, reasons::NO_PAYLOAD)),
         Some(b'd') => match bencode::decode(document) {
@@ -101,9 +95,7 @@ fn open(datagram: &[u8]) -> Result<(&[u8], Encoding, Tape<'_>), NgError<'_>> {
         Some(b'{') => match json::decode(document) {
             Ok(tape) => Ok((cookie, Encoding::Json, tape)),
             Err(DocumentError::Syntax) => Err(bad(Encoding::Json, reasons::BAD_JSON)),
-            Err(DocumentError::TooLarge) => {
-                Err(bad(Encoding::Json, reasons::BAD_JSON_DICTIONARY))
-            }
+            Err(DocumentError::TooLarge) => Err(bad(Encoding::Json, reasons::BAD_JSON_DICTIONARY)),
         },
         Some(_) => Err(bad(Encoding::Bencode, reasons::INVALID_FORMAT)),
     }
@@ -118,10 +110,7 @@ struct Word {
 
 impl Word {
     fn new(text: &[u8]) -> Self {
-        let mut word = Word {
-            bytes: [0; 40],
-            len: 0,
-        };
+        let mut word = Word { bytes: [0; 40], len: 0 };
         if text.len() <= word.bytes.len() {
             for (to, from) in word.bytes.iter_mut().zip(text) {
                 *to = match from {

@@ -52,13 +52,7 @@ impl Default for CookieCache {
 impl CookieCache {
     /// An empty cache of at most so many replies and bytes.
     pub fn new(max_entries: usize, max_bytes: usize) -> Self {
-        Self {
-            replies: HashMap::new(),
-            order: VecDeque::new(),
-            bytes: 0,
-            max_entries,
-            max_bytes,
-        }
+        Self { replies: HashMap::new(), order: VecDeque::new(), bytes: 0, max_entries, max_bytes }
     }
 
     /// The datagram already sent for this cookie within [`COOKIE_LIFE`], to be sent again byte for byte.
@@ -70,39 +64,22 @@ impl CookieCache {
         now: Mono,
     ) -> Option<Arc<[u8]>> {
         self.expire(now);
-        let key = Key {
-            channel,
-            source,
-            cookie: cookie.into(),
-        };
+        let key = Key { channel, source, cookie: cookie.into() };
         self.replies.get(&key).cloned()
     }
 
     /// Keeps the datagram sent for this cookie. The first one stays when there already is one.
-    pub fn keep(
-        &mut self,
-        channel: Channel,
-        source: SocketAddr,
-        cookie: &[u8],
-        datagram: &[u8],
-        now: Mono,
-    ) {
+    pub fn keep(&mut self, channel: Channel, source: SocketAddr, cookie: &[u8], datagram: &[u8], now: Mono) {
         self.expire(now);
         let size = cost(cookie.len(), datagram.len());
         if size > self.max_bytes || self.max_entries == 0 {
             return;
         }
-        let key = Key {
-            channel,
-            source,
-            cookie: cookie.into(),
-        };
+        let key = Key { channel, source, cookie: cookie.into() };
         if self.replies.contains_key(&key) {
             return;
         }
-        while self.replies.len() >= self.max_entries
-            || self.bytes.saturating_add(size) > self.max_bytes
-        {
+        while self.replies.len() >= self.max_entries || self.bytes.saturating_add(size) > self.max_bytes {
             if !self.drop_oldest() {
                 break;
             }
@@ -138,9 +115,7 @@ impl CookieCache {
             return false;
         };
         if let Some(reply) = self.replies.remove(&key) {
-            self.bytes = self
-                .bytes
-                .saturating_sub(cost(key.cookie.len(), reply.len()));
+            self.bytes = self.bytes.saturating_sub(cost(key.cookie.len(), reply.len()));
         }
         true
     }
@@ -179,13 +154,7 @@ mod tests {
     fn t_ng_03_cache_is_bounded_in_entries_and_bytes() {
         let mut cache = CookieCache::new(100, 10_000);
         for i in 0..1_000u32 {
-            cache.keep(
-                Channel::Udp,
-                from(1),
-                &i.to_be_bytes(),
-                &[0; 500],
-                at(0),
-            );
+            cache.keep(Channel::Udp, from(1), &i.to_be_bytes(), &[0; 500], at(0));
             assert!(cache.len() <= 100 && cache.bytes() <= 10_000);
         }
         let last = 999u32.to_be_bytes();

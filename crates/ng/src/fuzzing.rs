@@ -7,10 +7,7 @@ use crate::{bencode, json};
 
 /// Any bytes as a document: both decoders, bounded results.
 pub fn fuzz_document(data: &[u8]) {
-    for tape in [bencode::decode(data), json::decode(data)]
-        .into_iter()
-        .flatten()
-    {
+    for tape in [bencode::decode(data), json::decode(data)].into_iter().flatten() {
         assert!(tape.len() <= warp_model::limits::NG_ELEMENTS);
         assert!(
             tape.allocated_bytes() <= data.len().saturating_mul(64).saturating_add(65_536),
@@ -27,13 +24,7 @@ pub fn fuzz_request(data: &[u8]) {
     if let Ok(request) = decode_request(data) {
         for encoding in [Encoding::Bencode, Encoding::Json] {
             let mut out = Vec::new();
-            encode_request(
-                request.cookie,
-                encoding,
-                request.load_limit,
-                &request.command,
-                &mut out,
-            );
+            encode_request(request.cookie, encoding, request.load_limit, &request.command, &mut out);
             let again = decode_request(&out);
             // JSON carries text only: calls with other bytes in them come back changed, but still decode.
             let text_only = std::str::from_utf8(data).is_ok();

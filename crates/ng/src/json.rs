@@ -42,9 +42,7 @@ pub fn decode(bytes: &[u8]) -> Result<Tape<'_>, DocumentError> {
                 rest = tail;
                 after_comma = false;
                 if is_key {
-                    rest = skip_space(rest)
-                        .strip_prefix(b":")
-                        .ok_or(DocumentError::Syntax)?;
+                    rest = skip_space(rest).strip_prefix(b":").ok_or(DocumentError::Syntax)?;
                     after_comma = true; // a value must follow: no closing bracket, no comma
                 } else {
                     after_value = true;
@@ -81,35 +79,23 @@ pub fn decode(bytes: &[u8]) -> Result<Tape<'_>, DocumentError> {
 }
 
 fn skip_space(bytes: &[u8]) -> &[u8] {
-    let n = bytes
-        .iter()
-        .take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
-        .count();
+    let n = bytes.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
     bytes.get(n..).unwrap_or_default()
 }
 
 fn number(bytes: &[u8]) -> Result<(i64, &[u8]), DocumentError> {
-    let n = bytes
-        .iter()
-        .take_while(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
-        .count();
+    let n = bytes.iter().take_while(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')).count();
     let (text, rest) = bytes.split_at_checked(n).ok_or(DocumentError::Syntax)?;
     if text.starts_with(b"+") {
         return Err(DocumentError::Syntax);
     }
-    let value = std::str::from_utf8(text)
-        .ok()
-        .and_then(|t| t.parse().ok())
-        .ok_or(DocumentError::Syntax)?;
+    let value = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or(DocumentError::Syntax)?;
     Ok((value, rest))
 }
 
 /// After the opening quote.
 fn string(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), DocumentError> {
-    let plain = bytes
-        .iter()
-        .take_while(|b| **b != b'"' && **b != b'\\' && **b >= 0x20)
-        .count();
+    let plain = bytes.iter().take_while(|b| **b != b'"' && **b != b'\\' && **b >= 0x20).count();
     let (head, mut rest) = bytes.split_at_checked(plain).ok_or(DocumentError::Syntax)?;
     if let Some(after) = rest.strip_prefix(b"\"") {
         std::str::from_utf8(head).map_err(|_| DocumentError::Syntax)?;

@@ -22,10 +22,10 @@ pub mod reply;
 pub mod tape;
 mod write;
 
+pub use codec::{Encoding, NgError, Request};
 pub use command::{
     AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
-pub use codec::{Encoding, NgError, Request};
 pub use cookie::{Channel, CookieCache};
 pub use reply::{
     CallStats, Counts, MediaFlags, MediaStats, MosFigures, Reply, SsrcStats, StreamStats, TagStats,

@@ -71,11 +71,7 @@ impl<'a> Tape<'a> {
 
     fn view(&self, at: usize) -> Option<View<'_, 'a>> {
         let node = self.nodes.get(at)?;
-        Some(View {
-            tape: self,
-            at,
-            node,
-        })
+        Some(View { tape: self, at, node })
     }
 }
 
@@ -126,11 +122,7 @@ impl<'t, 'a> View<'t, 'a> {
             Node::Text(_) | Node::Int(_) => (self.at, self.at.saturating_add(1)),
             Node::Dict { .. } => (0, 0),
         };
-        Items {
-            tape: self.tape,
-            at,
-            end,
-        }
+        Items { tape: self.tape, at, end }
     }
 
     /// Keys and values of a dictionary in document order; nothing for other elements.
@@ -139,19 +131,13 @@ impl<'t, 'a> View<'t, 'a> {
             Node::Dict { end } => (self.at.saturating_add(1), *end as usize),
             _ => (0, 0),
         };
-        let mut items = Items {
-            tape: self.tape,
-            at,
-            end,
-        };
+        let mut items = Items { tape: self.tape, at, end };
         std::iter::from_fn(move || Some((items.next()?.str()?, items.next()?)))
     }
 
     /// First value under exactly this key.
     pub fn get(self, key: &str) -> Option<View<'t, 'a>> {
-        self.entries()
-            .find(|(k, _)| *k == key.as_bytes())
-            .map(|(_, v)| v)
+        self.entries().find(|(k, _)| *k == key.as_bytes()).map(|(_, v)| v)
     }
 
     /// True for a dictionary.
@@ -241,23 +227,9 @@ impl<'a> Builder<'a> {
     /// Opens a container.
     pub fn open(&mut self, dict: bool) -> Result<(), DocumentError> {
         let at = self.nodes.len() as u32;
-        self.push(
-            if dict {
-                Node::Dict { end: 0 }
-            } else {
-                Node::List { end: 0 }
-            },
-            false,
-        )?;
-        let slot = self
-            .open
-            .get_mut(self.depth)
-            .ok_or(DocumentError::TooLarge)?;
-        *slot = Open {
-            at,
-            dict,
-            wants_key: dict,
-        };
+        self.push(if dict { Node::Dict { end: 0 } } else { Node::List { end: 0 } }, false)?;
+        let slot = self.open.get_mut(self.depth).ok_or(DocumentError::TooLarge)?;
+        *slot = Open { at, dict, wants_key: dict };
         self.depth = self.depth.saturating_add(1);
         Ok(())
     }

@@ -13,11 +13,7 @@ pub(crate) struct Writer<'o> {
 
 impl<'o> Writer<'o> {
     pub(crate) fn new(out: &'o mut Vec<u8>, encoding: Encoding) -> Self {
-        Self {
-            out,
-            encoding,
-            comma: false,
-        }
+        Self { out, encoding, comma: false }
     }
 
     pub(crate) fn open_dict(&mut self) {
@@ -97,11 +93,7 @@ impl<'o> Writer<'o> {
     }
 
     /// A list of strings; nothing at all when it is empty.
-    pub(crate) fn pair_list<T: AsRef<[u8]>>(
-        &mut self,
-        key: &str,
-        items: impl IntoIterator<Item = T>,
-    ) {
+    pub(crate) fn pair_list<T: AsRef<[u8]>>(&mut self, key: &str, items: impl IntoIterator<Item = T>) {
         let mut items = items.into_iter().peekable();
         if items.peek().is_none() {
             return;
@@ -158,8 +150,7 @@ impl<'o> Writer<'o> {
             self.out.push(b'-');
         }
         let from = digits.len().saturating_sub(used);
-        self.out
-            .extend_from_slice(digits.get(from..).unwrap_or_default());
+        self.out.extend_from_slice(digits.get(from..).unwrap_or_default());
     }
 }
 

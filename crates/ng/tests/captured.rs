@@ -2,11 +2,10 @@
 
 use warp_model::now::Wall;
 use warp_ng::codec::{decode_reply, decode_request, encode_reply};
-use warp_ng::{
-    Command, Dtls, Encoding, Ice, NgError, Reply, SdpCommand, Transport, reply::reasons,
-};
+use warp_ng::{Command, Dtls, Encoding, Ice, NgError, Reply, SdpCommand, Transport, reply::reasons};
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 18\r\n";
+const SDP: &str =
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 18\r\n";
 
 /// A small bencode writer of the test's own: `s` string, lists and dicts by nesting.
 fn s(t: &str) -> String {
@@ -17,13 +16,7 @@ fn list(items: &[&str]) -> String {
 }
 
 fn offer_of_kamailio() -> String {
-    let codec = format!(
-        "d{}{}{}{}e",
-        s("strip"),
-        list(&["G729"]),
-        s("transcode"),
-        list(&["PCMA"])
-    );
+    let codec = format!("d{}{}{}{}e", s("strip"), list(&["G729"]), s("transcode"), list(&["PCMA"]));
     let pairs = [
         ("supports", list(&["load limit"])),
         ("sdp", s(SDP)),
@@ -118,14 +111,8 @@ fn answer_query_and_delete_as_kamailio_sends_them() {
 fn ping_and_pong_byte_for_byte() {
     let request = decode_request(b"0_16215_9 d7:command4:pinge").unwrap();
     assert_eq!(request.command, Command::Ping);
-    assert_eq!(
-        written(request.cookie, Encoding::Bencode, &Reply::Pong),
-        "0_16215_9 d6:result4:ponge"
-    );
-    assert_eq!(
-        written(b"7", Encoding::Json, &Reply::Pong),
-        r#"7 {"result":"pong"}"#
-    );
+    assert_eq!(written(request.cookie, Encoding::Bencode, &Reply::Pong), "0_16215_9 d6:result4:ponge");
+    assert_eq!(written(b"7", Encoding::Json, &Reply::Pong), r#"7 {"result":"pong"}"#);
 }
 
 fn written(cookie: &[u8], encoding: Encoding, reply: &Reply) -> String {
@@ -136,11 +123,7 @@ fn written(cookie: &[u8], encoding: Encoding, reply: &Reply) -> String {
 
 fn answered(datagram: &[u8]) -> String {
     match decode_request(datagram) {
-        Err(NgError::Bad {
-            cookie,
-            encoding,
-            reason,
-        }) => written(cookie, encoding, &Reply::error(reason)),
+        Err(NgError::Bad { cookie, encoding, reason }) => written(cookie, encoding, &Reply::error(reason)),
         other => panic!("{other:?}"),
     }
 }
@@ -151,27 +134,15 @@ fn errors_byte_for_byte() {
         answered(br#"x1 {"command":"hello"}"#),
         r#"x1 {"result":"error","error-reason":"Unrecognized command"}"#
     );
-    assert_eq!(
-        answered(b"x2 hello"),
-        "x2 d6:result5:error12:error-reason22:Invalid NG data formate"
-    );
+    assert_eq!(answered(b"x2 hello"), "x2 d6:result5:error12:error-reason22:Invalid NG data formate");
     for (datagram, reason) in [
         (&b"x d1:a1:be"[..], "Dictionary contains no key \"command\""),
         (b"x d7:command5:offere", "No SDP body in message"),
         (b"x d7:command5:offer3:sdp1:ve", "No call-id in message"),
-        (
-            b"x d7:command5:offer3:sdp1:v7:call-id1:ce",
-            "No from-tag in message",
-        ),
-        (
-            b"x d7:command6:answer3:sdp1:v7:call-id1:c8:from-tag1:fe",
-            "No to-tag in message",
-        ),
+        (b"x d7:command5:offer3:sdp1:v7:call-id1:ce", "No from-tag in message"),
+        (b"x d7:command6:answer3:sdp1:v7:call-id1:c8:from-tag1:fe", "No to-tag in message"),
         (b"x d7:command6:deletee", "No call-id in message"),
-        (
-            b"x d7:command4:list5:limiti-1ee",
-            "invalid limit, must be >= 0",
-        ),
+        (b"x d7:command4:list5:limiti-1ee", "invalid limit, must be >= 0"),
         (b"x ", "Invalid data (no payload)"),
         (b"x d7:command", "Could not decode bencode dictionary"),
         (b"x {\"command\"", "Failed to parse JSON document"),
@@ -185,42 +156,23 @@ fn errors_byte_for_byte() {
 
 #[test]
 fn small_replies_byte_for_byte() {
-    let unknown = Reply::Ok {
-        warning: Some(reasons::NOT_FOUND.into()),
-    };
+    let unknown = Reply::Ok { warning: Some(reasons::NOT_FOUND.into()) };
     assert_eq!(
         written(b"1", Encoding::Bencode, &unknown),
         "1 d7:warning38:Call-ID not found or tags didn't match6:result2:oke"
     );
-    assert_eq!(
-        written(b"1", Encoding::Bencode, &Reply::Calls(vec![])),
-        "1 d5:callsle6:result2:oke"
-    );
-    let sdp = Reply::Sdp {
-        sdp: b"v=0\r\n".to_vec(),
-        warning: None,
-    };
-    assert_eq!(
-        written(b"1", Encoding::Bencode, &sdp),
-        "1 d3:sdp5:v=0\r\n6:result2:oke"
-    );
-    assert_eq!(
-        written(b"1", Encoding::Json, &sdp),
-        r#"1 {"sdp":"v=0\r\n","result":"ok"}"#
-    );
+    assert_eq!(written(b"1", Encoding::Bencode, &Reply::Calls(vec![])), "1 d5:callsle6:result2:oke");
+    let sdp = Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None };
+    assert_eq!(written(b"1", Encoding::Bencode, &sdp), "1 d3:sdp5:v=0\r\n6:result2:oke");
+    assert_eq!(written(b"1", Encoding::Json, &sdp), r#"1 {"sdp":"v=0\r\n","result":"ok"}"#);
 }
 
 #[test]
 fn load_limit_only_for_clients_that_know_it() {
-    let reply = Reply::LoadLimit {
-        message: reasons::LIMIT_SESSIONS.into(),
-    };
+    let reply = Reply::LoadLimit { message: reasons::LIMIT_SESSIONS.into() };
     let mut out = Vec::new();
     encode_reply(b"1", Encoding::Json, true, &reply, &mut out);
-    assert_eq!(
-        out,
-        br#"1 {"result":"load limit","message":"Parallel session limit reached"}"#
-    );
+    assert_eq!(out, br#"1 {"result":"load limit","message":"Parallel session limit reached"}"#);
     assert_eq!(
         written(b"1", Encoding::Json, &reply),
         r#"1 {"result":"error","error-reason":"Parallel session limit reached"}"#
@@ -233,9 +185,7 @@ fn spellings_of_other_clients() {
     let datagram = b"c d3:sdp1:v14:address family3:IP618:transport_protocol8:RTP/SAVP11:repacketizei20e5:flagsl12:loop_protect3:zzze\
         4:whatd1:al1:bee7:call_idi184e8:from-tagi7e6:to tag0:7:command5:offere";
     let request = decode_request(datagram).unwrap();
-    let Command::Offer(c) = request.command else {
-        panic!()
-    };
+    let Command::Offer(c) = request.command else { panic!() };
     assert_eq!(c.call_id, b"184");
     assert_eq!(c.from_tag, b"7");
     assert_eq!(c.to_tag, None);
@@ -245,9 +195,7 @@ fn spellings_of_other_clients() {
     assert!(!request.load_limit);
     // An integer as text.
     let Command::Delete(d) =
-        decode_request(b"c d12:delete delay2:157:call-id1:c7:command6:deletee")
-            .unwrap()
-            .command
+        decode_request(b"c d12:delete delay2:157:call-id1:c7:command6:deletee").unwrap().command
     else {
         panic!()
     };
@@ -269,9 +217,7 @@ fn statistics_have_the_shape_that_clients_read() {
         b"1 d7:createdi1700000000e10:created_usi250000e6:totalsd3:RTPd7:packetsi3e5:bytesi516e6:errorsi0eee6:result2:oke",
     )
     .unwrap();
-    let Reply::Stats(stats) = &reply else {
-        panic!("{reply:?}")
-    };
+    let Reply::Stats(stats) = &reply else { panic!("{reply:?}") };
     assert_eq!(stats.created, Wall(1_700_000_000_250_000));
     assert_eq!((stats.rtp.packets, stats.rtp.bytes), (3, 516));
     let text = written(b"1", Encoding::Bencode, &reply);

@@ -32,8 +32,19 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
         option::of(token()),
     );
     let choices = (
-        option::of(prop_oneof![Just(Ice::Remove), Just(Ice::Force), Just(Ice::Default), Just(Ice::Optional), Just(Ice::ForceRelay)]),
-        option::of(prop_oneof![Just(Transport::RtpAvp), Just(Transport::RtpSavpf), Just(Transport::UdpTlsRtpSavpf), Just(Transport::Accept)]),
+        option::of(prop_oneof![
+            Just(Ice::Remove),
+            Just(Ice::Force),
+            Just(Ice::Default),
+            Just(Ice::Optional),
+            Just(Ice::ForceRelay)
+        ]),
+        option::of(prop_oneof![
+            Just(Transport::RtpAvp),
+            Just(Transport::RtpSavpf),
+            Just(Transport::UdpTlsRtpSavpf),
+            Just(Transport::Accept)
+        ]),
         option::of(prop_oneof![Just(Dtls::Off), Just(Dtls::Passive), Just(Dtls::Active)]),
         option::of(prop_oneof![Just(AddressFamily::Ip4), Just(AddressFamily::Ip6)]),
         option::of(0i64..256),
@@ -103,10 +114,28 @@ fn command() -> impl Strategy<Value = Command> {
             c.to_tag = Some(t);
             Command::Answer(c)
         }),
-        (token(), option::of(token()), option::of(token()), option::of(token()), option::of(0u64..100_000), any::<(bool, bool, bool)>())
-            .prop_map(|(call_id, from_tag, to_tag, via_branch, delete_delay, (fatal, match_to_tag, fast))| Command::Delete(Delete {
-                call_id, from_tag, to_tag, via_branch, delete_delay, fatal, match_to_tag, fast,
-            })),
+        (
+            token(),
+            option::of(token()),
+            option::of(token()),
+            option::of(token()),
+            option::of(0u64..100_000),
+            any::<(bool, bool, bool)>()
+        )
+            .prop_map(
+                |(call_id, from_tag, to_tag, via_branch, delete_delay, (fatal, match_to_tag, fast))| {
+                    Command::Delete(Delete {
+                        call_id,
+                        from_tag,
+                        to_tag,
+                        via_branch,
+                        delete_delay,
+                        fatal,
+                        match_to_tag,
+                        fast,
+                    })
+                }
+            ),
         (token(), option::of(token()), option::of(token()))
             .prop_map(|(call_id, from_tag, to_tag)| Command::Query(Query { call_id, from_tag, to_tag })),
         (0u64..1_000_000).prop_map(|limit| Command::List { limit }),
@@ -133,7 +162,14 @@ fn mos(at: bool) -> impl Strategy<Value = MosFigures> {
 }
 
 fn stats() -> impl Strategy<Value = CallStats> {
-    let stream = (any::<SocketAddr>(), option::of(any::<SocketAddr>()), option::of(any::<u32>()), counts(), counts(), any::<(bool, bool)>())
+    let stream = (
+        any::<SocketAddr>(),
+        option::of(any::<SocketAddr>()),
+        option::of(any::<u32>()),
+        counts(),
+        counts(),
+        any::<(bool, bool)>(),
+    )
         .prop_map(|(local, endpoint, ssrc, received, sent, (rtcp, confirmed))| StreamStats {
             local: plain(local),
             endpoint: endpoint.map(plain),
@@ -145,20 +181,16 @@ fn stats() -> impl Strategy<Value = CallStats> {
             received,
             sent,
         });
-    let media = (1u32..4, vec(stream, 0..3), any::<(bool, bool, bool, bool)>()).prop_map(
-        |(index, streams, f)| MediaStats {
-            index,
-            kind: b"audio".to_vec(),
-            protocol: b"RTP/AVP".to_vec(),
-            flags: MediaFlags {
-                initialized: f.0,
-                rtcp_mux: f.1,
-                send: f.2,
-                recv: f.3,
-            },
-            streams,
-        },
-    );
+    let media =
+        (1u32..4, vec(stream, 0..3), any::<(bool, bool, bool, bool)>()).prop_map(|(index, streams, f)| {
+            MediaStats {
+                index,
+                kind: b"audio".to_vec(),
+                protocol: b"RTP/AVP".to_vec(),
+                flags: MediaFlags { initialized: f.0, rtcp_mux: f.1, send: f.2, recv: f.3 },
+                streams,
+            }
+        });
     let tag = (token(), option::of(token()), vec(token(), 0..3), vec(media, 0..3)).prop_map(
         |(tag, label, peers, medias)| TagStats {
             tag,
@@ -169,8 +201,8 @@ fn stats() -> impl Strategy<Value = CallStats> {
             medias,
         },
     );
-    let source = (any::<u32>(), 0u64..1 << 40, 0u64..99, mos(false), option::of(mos(true)))
-        .prop_map(|(ssrc, packets, lost, average, lowest)| SsrcStats {
+    let source = (any::<u32>(), 0u64..1 << 40, 0u64..99, mos(false), option::of(mos(true))).prop_map(
+        |(ssrc, packets, lost, average, lowest)| SsrcStats {
             ssrc,
             packets,
             bytes: packets,
@@ -180,16 +212,15 @@ fn stats() -> impl Strategy<Value = CallStats> {
             average,
             lowest,
             highest: lowest,
-        });
-    (counts(), counts(), vec(source, 0..4), vec(tag, 0..4)).prop_map(|(rtp, rtcp, ssrcs, tags)| {
-        CallStats {
-            created: Wall(1_700_000_000_123_456),
-            last_signal: Wall(1_700_000_000_000_000),
-            rtp,
-            rtcp,
-            ssrcs,
-            tags,
-        }
+        },
+    );
+    (counts(), counts(), vec(source, 0..4), vec(tag, 0..4)).prop_map(|(rtp, rtcp, ssrcs, tags)| CallStats {
+        created: Wall(1_700_000_000_123_456),
+        last_signal: Wall(1_700_000_000_000_000),
+        rtp,
+        rtcp,
+        ssrcs,
+        tags,
     })
 }
 
@@ -273,8 +304,28 @@ fn t_ng_02_depth_elements_lengths_and_numbers_have_limits() {
     assert!(bencode::decode(long(65_000).as_bytes()).is_ok());
     assert_eq!(bencode::decode(long(65_001).as_bytes()), Err(DocumentError::TooLarge));
     for bad in [
-        "", "d", "de e", "d1:ae", "d1:a1:b", "di1e1:ae", "dlee1:ae", "i9223372036854775808e", "i-9223372036854775809e",
-        "ie", "i-e", "i1", "i1.5e", "-1:a", "99999999999999999999:a", "5:abc", "5", "5abc", "x", "dee", "1:a1:b", "e",
+        "",
+        "d",
+        "de e",
+        "d1:ae",
+        "d1:a1:b",
+        "di1e1:ae",
+        "dlee1:ae",
+        "i9223372036854775808e",
+        "i-9223372036854775809e",
+        "ie",
+        "i-e",
+        "i1",
+        "i1.5e",
+        "-1:a",
+        "99999999999999999999:a",
+        "5:abc",
+        "5",
+        "5abc",
+        "x",
+        "dee",
+        "1:a1:b",
+        "e",
     ] {
         assert_eq!(bencode::decode(bad.as_bytes()), Err(DocumentError::Syntax), "{bad}");
     }
@@ -282,13 +333,40 @@ fn t_ng_02_depth_elements_lengths_and_numbers_have_limits() {
         assert!(bencode::decode(good.as_bytes()).is_ok(), "{good}");
     }
     for bad in [
-        "", "{", "}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "[,1]", "[1,]", "[1 2]", "{1:2}", "{true:1}", "{\"a\":1 \"b\":2}",
-        "[1]]", "[}", "{]", "9223372036854775808", "1.5", "1e3", "+1", "\"\\x\"", "\"\\ud800\"", "\"\\ud800\\u0020\"", "\"\n\"", "tru", "[\"\u{1}\"]",
-        "{\"a\"::1}", "1 2", "{\"a\",1}",
+        "",
+        "{",
+        "}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "[,1]",
+        "[1,]",
+        "[1 2]",
+        "{1:2}",
+        "{true:1}",
+        "{\"a\":1 \"b\":2}",
+        "[1]]",
+        "[}",
+        "{]",
+        "9223372036854775808",
+        "1.5",
+        "1e3",
+        "+1",
+        "\"\\x\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0020\"",
+        "\"\n\"",
+        "tru",
+        "[\"\u{1}\"]",
+        "{\"a\"::1}",
+        "1 2",
+        "{\"a\",1}",
     ] {
         assert_eq!(json::decode(bad.as_bytes()), Err(DocumentError::Syntax), "{bad}");
     }
-    let tape = json::decode(br#" { "a" : [ 1 , -2 , "x\u00e9\ud83d\ude00\n" , true , null , {} , [] ] } "#).unwrap();
+    let tape =
+        json::decode(br#" { "a" : [ 1 , -2 , "x\u00e9\ud83d\ude00\n" , true , null , {} , [] ] } "#).unwrap();
     let items: Vec<_> = tape.root().unwrap().get("a").unwrap().items().collect();
     assert_eq!(items.len(), 7);
     assert_eq!(items[1].int(), Some(-2));

@@ -7,8 +7,7 @@ use warp_model::now::Wall;
 
 use super::{Encoding, NgError, open};
 use crate::reply::{
-    CallStats, Counts, MediaFlags, MediaStats, MosFigures, Reply, SsrcStats, StreamStats, TagStats,
-    reasons,
+    CallStats, Counts, MediaFlags, MediaStats, MosFigures, Reply, SsrcStats, StreamStats, TagStats, reasons,
 };
 use crate::tape::View;
 use crate::write::Writer;
@@ -16,13 +15,7 @@ use crate::write::Writer;
 /// Encodes one reply datagram: `cookie SP document`, in the encoding of the request.
 ///
 /// `load_limit`: the client supports that result; else it is written as an ordinary error of the same text.
-pub fn encode_reply(
-    cookie: &[u8],
-    encoding: Encoding,
-    load_limit: bool,
-    reply: &Reply,
-    out: &mut Vec<u8>,
-) {
+pub fn encode_reply(cookie: &[u8], encoding: Encoding, load_limit: bool, reply: &Reply, out: &mut Vec<u8>) {
     out.extend_from_slice(cookie);
     out.push(b' ');
     let mut w = Writer::new(out, encoding);
@@ -188,12 +181,9 @@ fn write_media(w: &mut Writer<'_>, m: &MediaStats) {
     w.key("flags");
     w.open_list();
     let f = m.flags;
-    for (name, on) in [
-        ("initialized", f.initialized),
-        ("rtcp-mux", f.rtcp_mux),
-        ("send", f.send),
-        ("recv", f.recv),
-    ] {
+    for (name, on) in
+        [("initialized", f.initialized), ("rtcp-mux", f.rtcp_mux), ("send", f.send), ("recv", f.recv)]
+    {
         if on {
             w.text(name);
         }
@@ -248,43 +238,24 @@ fn write_endpoint(w: &mut Writer<'_>, key: &str, at: SocketAddr) {
 /// Decodes one reply datagram of a relay, ours or another: its cookie and the reply.
 pub fn decode_reply(datagram: &[u8]) -> Result<(&[u8], Reply), NgError<'_>> {
     let (cookie, encoding, tape) = open(datagram)?;
-    let bad = NgError::Bad {
-        cookie,
-        encoding,
-        reason: reasons::INVALID_FORMAT,
-    };
+    let bad = NgError::Bad { cookie, encoding, reason: reasons::INVALID_FORMAT };
     let root = tape.root().ok_or(bad)?;
     let text = |key: &str| root.get(key).and_then(View::text);
-    let owned = |key: &str| {
-        text(key).map(|t| Cow::Owned::<'static, str>(String::from_utf8_lossy(&t).into_owned()))
-    };
+    let owned =
+        |key: &str| text(key).map(|t| Cow::Owned::<'static, str>(String::from_utf8_lossy(&t).into_owned()));
     let reply = match text("result").as_deref() {
         Some(b"pong") => Reply::Pong,
-        Some(b"error") => Reply::Error {
-            reason: owned("error-reason").unwrap_or_default(),
-        },
-        Some(b"load limit") => Reply::LoadLimit {
-            message: owned("message").unwrap_or_default(),
-        },
+        Some(b"error") => Reply::Error { reason: owned("error-reason").unwrap_or_default() },
+        Some(b"load limit") => Reply::LoadLimit { message: owned("message").unwrap_or_default() },
         Some(b"ok") => {
             if let Some(sdp) = text("sdp") {
-                Reply::Sdp {
-                    sdp: sdp.into_owned(),
-                    warning: owned("warning"),
-                }
+                Reply::Sdp { sdp: sdp.into_owned(), warning: owned("warning") }
             } else if let Some(calls) = root.get("calls") {
-                Reply::Calls(
-                    calls
-                        .items()
-                        .filter_map(|c| Some(c.text()?.into_owned()))
-                        .collect(),
-                )
+                Reply::Calls(calls.items().filter_map(|c| Some(c.text()?.into_owned())).collect())
             } else if root.get("totals").is_some() || root.get("tags").is_some() {
                 Reply::Stats(read_stats(root))
             } else {
-                Reply::Ok {
-                    warning: owned("warning"),
-                }
+                Reply::Ok { warning: owned("warning") }
             }
         }
         _ => return Err(bad),
@@ -317,35 +288,25 @@ fn counts(view: Option<View<'_, '_>>) -> Counts {
 }
 
 fn bytes(view: View<'_, '_>, key: &str) -> Vec<u8> {
-    view.get(key)
-        .and_then(View::text)
-        .map(Cow::into_owned)
-        .unwrap_or_default()
+    view.get(key).and_then(View::text).map(Cow::into_owned).unwrap_or_default()
 }
 
 fn has_flag(view: View<'_, '_>, name: &str) -> bool {
-    view.get("flags")
-        .is_some_and(|f| f.items().any(|i| i.str() == Some(name.as_bytes())))
+    view.get("flags").is_some_and(|f| f.items().any(|i| i.str() == Some(name.as_bytes())))
 }
 
 fn read_stats(root: View<'_, '_>) -> CallStats {
     let totals = root.get("totals");
     CallStats {
         created: Wall(
-            number(root, "created")
-                .saturating_mul(1_000_000)
-                .saturating_add(number(root, "created_us")),
+            number(root, "created").saturating_mul(1_000_000).saturating_add(number(root, "created_us")),
         ),
         last_signal: wall(number(root, "last signal")),
         rtp: counts(totals.and_then(|t| t.get("RTP"))),
         rtcp: counts(totals.and_then(|t| t.get("RTCP"))),
         ssrcs: root
             .get("SSRC")
-            .map(|s| {
-                s.entries()
-                    .filter_map(|(key, v)| Some(read_ssrc(text_u32(key)?, v)))
-                    .collect()
-            })
+            .map(|s| s.entries().filter_map(|(key, v)| Some(read_ssrc(text_u32(key)?, v))).collect())
             .unwrap_or_default(),
         tags: root
             .get("tags")
@@ -375,10 +336,7 @@ fn read_ssrc(ssrc: u32, v: View<'_, '_>) -> SsrcStats {
 fn read_mos(view: Option<View<'_, '_>>) -> Option<MosFigures> {
     let v = view?;
     Some(MosFigures {
-        mos_x100: v
-            .get("MOS")
-            .and_then(View::int)
-            .and_then(|m| u16::try_from(m.saturating_mul(10)).ok()),
+        mos_x100: v.get("MOS").and_then(View::int).and_then(|m| u16::try_from(m.saturating_mul(10)).ok()),
         round_trip_us: count(v, "round-trip time"),
         jitter_us: count(v, "jitter").saturating_mul(1_000),
         loss_percent: count(v, "packet loss"),
@@ -388,10 +346,8 @@ fn read_mos(view: Option<View<'_, '_>>) -> Option<MosFigures> {
 }
 
 fn read_tag(key: &[u8], v: View<'_, '_>) -> TagStats {
-    let mut peers: Vec<Vec<u8>> = v
-        .get("subscriptions")
-        .map(|s| s.items().map(|i| bytes(i, "tag")).collect())
-        .unwrap_or_default();
+    let mut peers: Vec<Vec<u8>> =
+        v.get("subscriptions").map(|s| s.items().map(|i| bytes(i, "tag")).collect()).unwrap_or_default();
     if peers.is_empty()
         && let Some(old) = v.get("in dialogue with").and_then(View::text)
     {
@@ -399,17 +355,11 @@ fn read_tag(key: &[u8], v: View<'_, '_>) -> TagStats {
     }
     TagStats {
         tag: key.to_vec(),
-        via_branch: v
-            .get("via-branch")
-            .and_then(View::text)
-            .map(Cow::into_owned),
+        via_branch: v.get("via-branch").and_then(View::text).map(Cow::into_owned),
         label: v.get("label").and_then(View::text).map(Cow::into_owned),
         created: wall(number(v, "created")),
         peers,
-        medias: v
-            .get("medias")
-            .map(|m| m.items().map(read_media).collect())
-            .unwrap_or_default(),
+        medias: v.get("medias").map(|m| m.items().map(read_media).collect()).unwrap_or_default(),
     }
 }
 
@@ -424,10 +374,7 @@ fn read_media(v: View<'_, '_>) -> MediaStats {
             send: has_flag(v, "send"),
             recv: has_flag(v, "recv"),
         },
-        streams: v
-            .get("streams")
-            .map(|s| s.items().filter_map(read_stream).collect())
-            .unwrap_or_default(),
+        streams: v.get("streams").map(|s| s.items().filter_map(read_stream).collect()).unwrap_or_default(),
     }
 }
 
@@ -449,15 +396,8 @@ fn read_stream(v: View<'_, '_>) -> Option<StreamStats> {
         local: SocketAddr::new(ip, port),
         endpoint: read_endpoint(v.get("endpoint")),
         advertised: read_endpoint(v.get("advertised endpoint")),
-        last_packet: v
-            .get("last packet")
-            .and_then(View::int)
-            .filter(|s| *s > 0)
-            .map(wall),
-        ssrc: v
-            .get("SSRC")
-            .and_then(View::int)
-            .and_then(|s| u32::try_from(s).ok()),
+        last_packet: v.get("last packet").and_then(View::int).filter(|s| *s > 0).map(wall),
+        ssrc: v.get("SSRC").and_then(View::int).and_then(|s| u32::try_from(s).ok()),
         rtcp: has_flag(v, "RTCP"),
         confirmed: has_flag(v, "confirmed"),
         received: counts(v.get("stats")),

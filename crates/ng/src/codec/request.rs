@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use super::{Encoding, NgError, Request, Word, open};
 use crate::command::{
-    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand,
-    Transport,
+    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
 use crate::reply::reasons;
 use crate::tape::View;
@@ -21,11 +20,7 @@ const LIST_DEFAULT: u64 = 32;
 /// different ones. Missing keys are reported in the order and with the texts of the original relay.
 pub fn decode_request(datagram: &[u8]) -> Result<Request<'_>, NgError<'_>> {
     let (cookie, encoding, tape) = open(datagram)?;
-    let bad = |reason| NgError::Bad {
-        cookie,
-        encoding,
-        reason,
-    };
+    let bad = |reason| NgError::Bad { cookie, encoding, reason };
     let root = tape.root().ok_or(bad(reasons::INVALID_FORMAT))?;
     let fields = Fields::read(root).ok_or(bad(match encoding {
         Encoding::Bencode => reasons::BAD_BENCODE,
@@ -33,12 +28,7 @@ pub fn decode_request(datagram: &[u8]) -> Result<Request<'_>, NgError<'_>> {
     }))?;
     let load_limit = fields.load_limit;
     let command = fields.command().map_err(bad)?;
-    Ok(Request {
-        cookie,
-        encoding,
-        load_limit,
-        command,
-    })
+    Ok(Request { cookie, encoding, load_limit, command })
 }
 
 /// Everything we know of a request, before it is known which command it is.
@@ -135,10 +125,7 @@ impl Fields {
             }
             b"replace" => {
                 for item in value.items() {
-                    replace(
-                        Word::new(item.str().unwrap_or_default()).as_bytes(),
-                        &mut sdp.replace,
-                    );
+                    replace(Word::new(item.str().unwrap_or_default()).as_bytes(), &mut sdp.replace);
                 }
             }
             b"flags" => {
@@ -171,9 +158,8 @@ impl Fields {
                 self.delete_delay = value.int().and_then(|d| u64::try_from(d).ok());
             }
             b"supports" => {
-                self.load_limit = value
-                    .items()
-                    .any(|i| Word::new(i.str().unwrap_or_default()).as_bytes() == b"load-limit");
+                self.load_limit =
+                    value.items().any(|i| Word::new(i.str().unwrap_or_default()).as_bytes() == b"load-limit");
             }
             _ => {}
         }
@@ -237,12 +223,8 @@ impl Fields {
                 to_tag: sdp.to_tag,
             })),
             b"list" => match self.limit {
-                None => Ok(Command::List {
-                    limit: LIST_DEFAULT,
-                }),
-                Some(n) => Ok(Command::List {
-                    limit: u64::try_from(n).map_err(|_| reasons::INVALID_LIMIT)?,
-                }),
+                None => Ok(Command::List { limit: LIST_DEFAULT }),
+                Some(n) => Ok(Command::List { limit: u64::try_from(n).map_err(|_| reasons::INVALID_LIMIT)? }),
             },
             _ => Err(reasons::UNRECOGNIZED_COMMAND),
         }
@@ -250,9 +232,7 @@ impl Fields {
 }
 
 fn ice(text: &[u8]) -> Option<Ice> {
-    ICE.iter()
-        .find(|(name, _)| name.as_bytes() == text)
-        .map(|(_, ice)| *ice)
+    ICE.iter().find(|(name, _)| name.as_bytes() == text).map(|(_, ice)| *ice)
 }
 
 fn dtls(text: &[u8]) -> Option<Dtls> {
@@ -304,15 +284,8 @@ pub fn encode_request(
             if let Some(delay) = c.delete_delay {
                 w.pair_count("delete-delay", delay);
             }
-            let flags = [
-                ("fatal", c.fatal),
-                ("to-tag", c.match_to_tag),
-                ("fast", c.fast),
-            ];
-            w.pair_list(
-                "flags",
-                flags.into_iter().filter(|(_, on)| *on).map(|(n, _)| n),
-            );
+            let flags = [("fatal", c.fatal), ("to-tag", c.match_to_tag), ("fast", c.fast)];
+            w.pair_list("flags", flags.into_iter().filter(|(_, on)| *on).map(|(n, _)| n));
         }
         Command::Query(c) => {
             w.pair_text("call-id", &c.call_id);
@@ -356,32 +329,14 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
         w.pair_list("direction", [a, b]);
     }
     let mut flags = c.flags;
-    w.pair_list(
-        "flags",
-        FLAGS
-            .iter()
-            .filter(|(_, is)| *is(&mut flags))
-            .map(|(name, _)| name),
-    );
+    w.pair_list("flags", FLAGS.iter().filter(|(_, is)| *is(&mut flags)).map(|(name, _)| name));
     let mut what = c.replace;
-    w.pair_list(
-        "replace",
-        REPLACE
-            .iter()
-            .filter(|(_, is)| *is(&mut what))
-            .map(|(name, _)| name),
-    );
+    w.pair_list("replace", REPLACE.iter().filter(|(_, is)| *is(&mut what)).map(|(name, _)| name));
     if let Some(transport) = c.transport_protocol {
         w.pair_text("transport-protocol", transport.as_str());
     }
     let mut mux = c.rtcp_mux;
-    w.pair_list(
-        "rtcp-mux",
-        RTCP_MUX
-            .iter()
-            .filter(|(_, is)| *is(&mut mux))
-            .map(|(name, _)| name),
-    );
+    w.pair_list("rtcp-mux", RTCP_MUX.iter().filter(|(_, is)| *is(&mut mux)).map(|(name, _)| name));
     if c.sdes_off {
         w.pair_list("SDES", ["off"]);
     }
@@ -425,9 +380,7 @@ const REPLACE: Names<Replace, 7> = [
     ("session-name", |r| &mut r.session_name),
     ("username", |r| &mut r.username),
     ("SDP-version", |r| &mut r.sdp_version),
-    ("force-increment-sdp-ver", |r| {
-        &mut r.force_increment_sdp_version
-    }),
+    ("force-increment-sdp-ver", |r| &mut r.force_increment_sdp_version),
     ("zero-address", |r| &mut r.zero_address),
 ];
 
