@@ -18,6 +18,7 @@ pub mod clock;
 pub mod epoll;
 pub mod eventfd;
 pub mod mailbox;
+pub mod media;
 pub mod sched;
 pub mod tcp;
 pub mod udp;

@@ -1,0 +1,191 @@
+//! UDP sockets of the media relay: one per local port, read and written one datagram at a time.
+//!
+//! What differs from [`crate::udp`]: a socket may be connected to its only peer, so that the kernel refuses everybody else
+//! and keeps the route, and it may be disconnected again; errors are taken off without retries that cost media nothing.
+//! The owner still checks every source itself: packets that came in before the connect are in the queue.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::udp::{Received, Sent};
+
+/// A bound, non-blocking UDP socket, connected to at most one peer.
+#[derive(Debug)]
+pub struct MediaSocket {
+    inner: StdUdpSocket,
+    peer: Option<SocketAddr>,
+}
+
+impl MediaSocket {
+    /// Binds `local`, with a port number (one chosen by the system would be lost on a disconnect). Errors: in use, not ours, out of descriptors.
+    pub fn bind(local: SocketAddr) -> io::Result<MediaSocket> {
+        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+        if local.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&local.into())?;
+        Ok(MediaSocket { inner: socket.into(), peer: None })
+    }
+
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// The peer it is connected to.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// From now on packets are taken from `peer` only (`None`: from anybody). What is queued already stays queued.
+    /// Errors: no route; the socket is then connected to nobody.
+    pub fn set_peer(&mut self, peer: Option<SocketAddr>) -> io::Result<()> {
+        if self.peer == peer {
+            return Ok(());
+        }
+        let connected = match peer {
+            Some(address) => self.inner.connect(address),
+            None => self.disconnect(),
+        };
+        if connected.is_ok() {
+            self.peer = peer;
+        } else if self.peer.take().is_some() {
+            self.disconnect()?;
+        }
+        connected
+    }
+
+    fn disconnect(&self) -> io::Result<()> {
+        // SAFETY: all zeros is a valid `sockaddr` of family AF_UNSPEC (0), which dissolves the association (connect(2)).
+        let nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap_or(0);
+        // SAFETY: the descriptor is open as long as `self`; `nobody` lives for the call and has `length` bytes.
+        let result = unsafe { libc::connect(self.inner.as_raw_fd(), &nobody, length) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Reads one datagram with its source.
+    #[inline]
+    pub fn recv(&self, buffer: &mut [u8]) -> Received {
+        match self.inner.recv_from(buffer) {
+            Ok((len, from)) => Received::Datagram { len, from },
+            Err(e) => match e.kind() {
+                io::ErrorKind::WouldBlock => Received::Empty,
+                kind => Received::Error(kind),
+            },
+        }
+    }
+
+    /// Sends one datagram to `to`. A pending ICMP error of an earlier one is taken off once, not mistaken for this one's.
+    #[inline]
+    pub fn send(&self, bytes: &[u8], to: SocketAddr) -> Sent {
+        for last in [false, true] {
+            let sent = if self.peer == Some(to) {
+                self.inner.send(bytes)
+            } else {
+                self.inner.send_to(bytes, to)
+            };
+            match sent {
+                Ok(_) => return Sent::Done,
+                Err(e) => match e.kind() {
+                    io::ErrorKind::WouldBlock => return Sent::Full,
+                    io::ErrorKind::Interrupted => {}
+                    _ if !last && crate::udp::is_pending_error(&e) => {}
+                    kind => return Sent::Failed(kind),
+                },
+            }
+        }
+        Sent::Failed(io::ErrorKind::Interrupted)
+    }
+
+    /// DSCP and ECN byte of sent packets.
+    pub fn set_tos(&self, tos: u8) -> io::Result<()> {
+        let socket = SockRef::from(&self.inner);
+        if self.inner.local_addr()?.is_ipv4() {
+            socket.set_tos_v4(u32::from(tos))
+        } else {
+            socket.set_tclass_v6(u32::from(tos))
+        }
+    }
+}
+
+impl AsFd for MediaSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+/// Lets the kernel end this thread's sleeps up to `slack` late, and no later: the default of 50 µs is a lot for a nap of
+/// a few hundred.
+pub fn set_timer_slack(slack: Duration) {
+    let ns = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(50_000);
+    // SAFETY: PR_SET_TIMERSLACK takes one integer and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, ns, 0, 0, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoll::{Epoll, Events, Interest};
+
+    fn wait_readable(socket: &MediaSocket) -> bool {
+        let epoll = Epoll::new().unwrap();
+        epoll.add(socket, 0, Interest::READ).unwrap();
+        let mut events = Events::with_capacity(1);
+        epoll.wait(&mut events, Some(Duration::from_secs(10))).unwrap();
+        !events.is_empty()
+    }
+
+    #[test]
+    fn t_rtp_02_a_connected_socket_takes_only_its_peer_and_can_be_freed() {
+        for ip in ["127.0.0.1:0", "[::1]:0"] {
+            let any: SocketAddr = ip.parse().unwrap();
+            let [peer, stranger] = [(); 2].map(|()| MediaSocket::bind(any).unwrap());
+            // A port asked for by number stays over a disconnect; one chosen by the system would not.
+            let mut relay = (0..100)
+                .find_map(|_| {
+                    let free = MediaSocket::bind(any).ok()?.local_addr().ok()?;
+                    MediaSocket::bind(free).ok()
+                })
+                .unwrap();
+            let at = |s: &MediaSocket| s.local_addr().unwrap();
+            let here = at(&relay);
+            let mut buffer = [0; 64];
+            relay.set_peer(Some(at(&peer))).unwrap();
+            stranger.send(b"stranger", here);
+            assert_eq!(peer.send(b"peer", here), Sent::Done);
+            assert!(wait_readable(&relay));
+            assert_eq!(relay.recv(&mut buffer), Received::Datagram { len: 4, from: at(&peer) });
+            assert_eq!(relay.recv(&mut buffer), Received::Empty);
+            assert_eq!(relay.send(b"answer", at(&peer)), Sent::Done);
+            assert!(wait_readable(&peer));
+            assert_eq!(peer.recv(&mut buffer), Received::Datagram { len: 6, from: here });
+
+            relay.set_peer(None).unwrap();
+            assert_eq!(at(&relay), here, "the port stays");
+            stranger.recv(&mut buffer); // takes off the refusal
+            stranger.send(b"stranger", here);
+            assert!(wait_readable(&relay));
+            assert_eq!(relay.recv(&mut buffer), Received::Datagram { len: 8, from: at(&stranger) });
+        }
+    }
+
+    #[test]
+    fn f_net_05_a_refusal_is_a_value_and_goes_away() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mut socket = MediaSocket::bind(any).unwrap();
+        let gone = MediaSocket::bind(any).unwrap().local_addr().unwrap();
+        socket.set_peer(Some(gone)).unwrap();
+        assert_eq!(socket.send(b"x", gone), Sent::Done);
+        assert!(wait_readable(&socket));
+        assert_eq!(socket.send(b"x", gone), Sent::Done, "the pending error was taken off first");
+        assert!(wait_readable(&socket));
+        assert_eq!(socket.recv(&mut [0; 8]), Received::Error(io::ErrorKind::ConnectionRefused));
+    }
+}
