@@ -86,11 +86,8 @@ impl MediaSocket {
     #[inline]
     pub fn send(&self, bytes: &[u8], to: SocketAddr) -> Sent {
         for last in [false, true] {
-            let sent = if self.peer == Some(to) {
-                self.inner.send(bytes)
-            } else {
-                self.inner.send_to(bytes, to)
-            };
+            let sent =
+                if self.peer == Some(to) { self.inner.send(bytes) } else { self.inner.send_to(bytes, to) };
             match sent {
                 Ok(_) => return Sent::Done,
                 Err(e) => match e.kind() {
