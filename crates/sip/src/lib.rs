@@ -1,4 +1,7 @@
 //! SIP without I/O: messages, transactions, dialogs, proxying, digest.
+//!
+//! Invariants: pure functions and state machines over values and a time; no sockets, clocks, threads or global state. What a stranger sends
+//! is never trusted: no indexing that can panic, no allocation that he can size.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -12,5 +15,10 @@
 )]
 
 pub mod dialog;
+pub mod edit;
+pub mod flow;
+pub mod header;
+pub mod message;
 pub mod proxy;
 pub mod transaction;
+pub mod uri;

@@ -1,0 +1,114 @@
+//! Flows: over which transport, from where to where. A flow is a value; the sockets behind it live in the servers.
+//!
+//! Invariant: two messages with an equal [`Flow`] came over the same socket and, on streams, the same connection.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Transport of a hop (RFC 3261 §18, RFC 7118 for WS and WSS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// Plain stream.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+}
+
+impl Transport {
+    /// Token of a Via line: `UDP`, `TCP`, `TLS`, `WS`, `WSS` (RFC 3261 §25.1, RFC 7118 §5.2).
+    pub fn token(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
+        }
+    }
+
+    /// Value of a `transport` URI parameter: lower case.
+    pub fn param(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Ws => "ws",
+            Transport::Wss => "wss",
+        }
+    }
+
+    /// From a token of either spelling; `None` for a transport that we do not speak.
+    pub fn from_token(token: &[u8]) -> Option<Transport> {
+        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss]
+            .into_iter()
+            .find(|t| token.eq_ignore_ascii_case(t.token().as_bytes()))
+    }
+
+    /// Whether the transport itself delivers: no retransmissions above it (RFC 3261 §17).
+    pub fn is_reliable(self) -> bool {
+        self != Transport::Udp
+    }
+
+    /// Whether hops are encrypted.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    /// Port when none is written (RFC 3261 §19.1.2, RFC 7118 §8).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.token())
+    }
+}
+
+/// Where a message came from, or goes to. For UDP `connection` is 0; for streams it names the connection in its server, so that
+/// a response goes back over the connection that the request came by (RFC 3261 §18.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    /// Transport of the hop.
+    pub transport: Transport,
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// Their address and port.
+    pub remote: SocketAddr,
+    /// 0 for UDP and for "open one"; else the connection's number in its server.
+    pub connection: u32,
+}
+
+impl Flow {
+    /// A UDP flow.
+    pub fn udp(local: SocketAddr, remote: SocketAddr) -> Flow {
+        Flow { transport: Transport::Udp, local, remote, connection: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_round_trip() {
+        for t in ["UDP", "tcp", "Tls", "ws", "WSS"] {
+            let parsed = Transport::from_token(t.as_bytes()).unwrap();
+            assert!(parsed.token().eq_ignore_ascii_case(t));
+            assert_eq!(Transport::from_token(parsed.param().as_bytes()), Some(parsed));
+        }
+        assert_eq!(Transport::from_token(b"SCTP"), None);
+    }
+}

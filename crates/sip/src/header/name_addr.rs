@@ -1,0 +1,119 @@
+//! `name-addr` and `addr-spec` with header parameters: From, To, Contact, Route, Record-Route, P-Asserted-Identity … (RFC 3261 §20.10).
+
+use super::lex::{self, Malformed};
+use super::params::Params;
+use crate::uri::Uri;
+
+/// One address value, in place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameAddr<'a> {
+    /// The whole value as written.
+    pub raw: &'a [u8],
+    /// Display name as written, quotes included; empty when there is none.
+    pub display: &'a [u8],
+    /// The URI as written, without angle brackets.
+    pub uri: &'a [u8],
+    /// Whether the URI stood in angle brackets.
+    pub bracketed: bool,
+    /// Header parameters (`;tag=…`, `;expires=…`): never those of the URI.
+    pub params: Params<'a>,
+}
+
+impl<'a> NameAddr<'a> {
+    /// From one value. Errors: unclosed quote or bracket, characters that a display name may not have without quotes, an empty URI,
+    /// a URI that needs brackets and has none. Parameters are not read: [`Params::check`].
+    pub fn parse(raw: &'a [u8]) -> Result<NameAddr<'a>, Malformed> {
+        let raw = lex::trim(raw);
+        if raw.first() == Some(&b'"') {
+            let (display, rest) = lex::quoted(raw).ok_or(Malformed("unclosed quote"))?;
+            let rest =
+                lex::trim_start(rest).strip_prefix(b"<").ok_or(Malformed("display name without address"))?;
+            return Self::bracketed(raw, display, rest);
+        }
+        let stop =
+            raw.iter().position(|b| matches!(b, b'<' | b';' | b'"' | b'?' | b',')).unwrap_or(raw.len());
+        let (head, rest) = raw.split_at_checked(stop).ok_or(Malformed("address"))?;
+        match rest.first() {
+            Some(b'<') => {
+                let display = lex::trim_end(head);
+                if !display.iter().all(|b| lex::is_token_byte(*b) || lex::is_lws(*b)) {
+                    return Err(Malformed("display name needs quotes"));
+                }
+                Self::bracketed(raw, display, rest.get(1..).unwrap_or(b""))
+            }
+            None | Some(b';') => {
+                let uri = lex::trim_end(head);
+                if uri.is_empty() || uri.iter().any(|b| lex::is_lws(*b)) {
+                    return Err(Malformed("address"));
+                }
+                Ok(NameAddr { raw, display: b"", uri, bracketed: false, params: Params(rest) })
+            }
+            _ => Err(Malformed("URI needs angle brackets")),
+        }
+    }
+
+    fn bracketed(raw: &'a [u8], display: &'a [u8], rest: &'a [u8]) -> Result<NameAddr<'a>, Malformed> {
+        let end = memchr::memchr(b'>', rest).ok_or(Malformed("unclosed bracket"))?;
+        let (uri, rest) = rest.split_at_checked(end).ok_or(Malformed("address"))?;
+        let params = lex::trim_start(rest.get(1..).unwrap_or(b""));
+        if uri.is_empty() {
+            return Err(Malformed("empty address"));
+        }
+        if !params.is_empty() && params.first() != Some(&b';') {
+            return Err(Malformed("text after address"));
+        }
+        Ok(NameAddr { raw, display, uri, bracketed: true, params: Params(params) })
+    }
+
+    /// The URI, parsed.
+    pub fn uri(&self) -> Result<Uri<'a>, Malformed> {
+        Uri::parse(self.uri)
+    }
+
+    /// `tag` parameter (From, To).
+    pub fn tag(&self) -> Option<&'a [u8]> {
+        self.params.value(b"tag")
+    }
+
+    /// Display name without quotes and escapes, as far as it is UTF-8.
+    pub fn display_text(&self) -> String {
+        let Some(inner) = self.display.strip_prefix(b"\"").and_then(|d| d.strip_suffix(b"\"")) else {
+            return String::from_utf8_lossy(self.display).into_owned();
+        };
+        let mut out = Vec::with_capacity(inner.len());
+        let mut escaped = false;
+        for b in inner {
+            if !escaped && *b == b'\\' {
+                escaped = true;
+            } else {
+                escaped = false;
+                out.push(*b);
+            }
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_decide_whose_parameters_they_are() {
+        let a = NameAddr::parse(b"<sip:a@b;transport=tcp>;tag=1").unwrap();
+        assert_eq!((a.uri, a.tag()), (&b"sip:a@b;transport=tcp"[..], Some(&b"1"[..])));
+        let a = NameAddr::parse(b"sip:a@b;tag=1").unwrap();
+        assert_eq!((a.uri, a.tag()), (&b"sip:a@b"[..], Some(&b"1"[..])));
+        let a = NameAddr::parse(b"\"A \\\" <x>;\" <sip:a@b> ; tag = 1").unwrap();
+        assert_eq!((a.uri, a.tag()), (&b"sip:a@b"[..], Some(&b"1"[..])));
+        assert_eq!(a.display_text(), "A \" <x>;");
+        let a = NameAddr::parse(b"Watson, Thomas <sip:t@b>");
+        assert!(a.is_err());
+        assert_eq!(NameAddr::parse(b"caller<sip:a@b>").unwrap().display, b"caller");
+        for bad in
+            [&b""[..], b"<>", b"<sip:a", b"\"x <sip:a@b>", b"<sip:a@b> x", b"sip:a@b?Route=x", b"a@b <sip:x>"]
+        {
+            assert!(NameAddr::parse(bad).is_err(), "{}", bad.escape_ascii());
+        }
+    }
+}

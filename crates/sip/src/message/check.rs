@@ -1,0 +1,140 @@
+//! What the parser leaves open because it costs more than every message should pay: the values that a proxy is about to rely on, and the
+//! answers of RFC 3261 §16.3. The verdicts follow RFC 4475 and RFC 5118 (`tests/torture.rs` walks them).
+
+use std::net::IpAddr;
+
+use warp_model::limits;
+
+use super::{Kind, Message, Method};
+use crate::header::{Header, Malformed, NameAddr, Via};
+use crate::uri::{Scheme, Uri};
+
+/// A verdict against a well-formed message. Requests are answered, responses and ACKs dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject<'a> {
+    /// Status to answer.
+    pub status: u16,
+    /// Reason phrase, of a closed set.
+    pub reason: &'static str,
+    /// Option tags for an `Unsupported` header with 420, as the request wrote them.
+    pub unsupported: Option<&'a [u8]>,
+}
+
+impl<'a> Reject<'a> {
+    fn new(status: u16, reason: &'static str) -> Reject<'a> {
+        Reject { status, reason, unsupported: None }
+    }
+}
+
+impl From<Malformed> for Reject<'_> {
+    fn from(m: Malformed) -> Self {
+        Reject::new(400, m.0)
+    }
+}
+
+/// Reads every value that routing relies on: Request-URI, From, To, Via, Route, Record-Route, Contact.
+///
+/// Errors: 400 with the rule that is broken. For a response the error means: drop it (T-SIP-02), also when it would be sent on to a
+/// broadcast, multicast or unspecified address (T-SIP-14, RFC 4475 §3.3.12).
+pub fn check<'a>(msg: &Message<'a>) -> Result<(), Reject<'a>> {
+    match msg.kind() {
+        Kind::Request { uri, .. } => {
+            let uri = Uri::parse(uri)?;
+            if uri.headers.is_some() {
+                return Err(Reject::new(400, "headers in Request-URI"));
+            }
+        }
+        Kind::Response { .. } => {
+            if msg.vias().take(2).any(|v| leads_nowhere(&v)) {
+                return Err(Reject::new(400, "response to nowhere"));
+            }
+        }
+    }
+    check_address(&msg.from())?;
+    check_address(&msg.to())?;
+    check_list(msg, Header::Via, |v| Via::parse(v).map(|_| ()))?;
+    for header in [Header::Route, Header::RecordRoute] {
+        check_list(msg, header, |v| {
+            let address = NameAddr::parse(v)?;
+            if !address.bracketed {
+                return Err(Malformed("Route without brackets"));
+            }
+            address.params.check()?;
+            address.uri().map(|_| ())
+        })?;
+    }
+    let mut star = false;
+    check_list(msg, Header::Contact, |v| {
+        if v == b"*" {
+            star = true;
+            return Ok(());
+        }
+        let address = NameAddr::parse(v)?;
+        check_address(&address)
+    })?;
+    if star && !(msg.method() == Method::Register && msg.values(Header::Contact).count() == 1) {
+        return Err(Reject::new(400, "Contact"));
+    }
+    Ok(())
+}
+
+/// What RFC 3261 §16.3 has a proxy check before it forwards a request: scheme (416), Max-Forwards (483), Proxy-Require (420).
+///
+/// `supported`: option tags that this proxy knows. OPTIONS with Max-Forwards 0 may be answered as its target instead (§16.3); the caller
+/// decides by the status.
+pub fn check_proxy<'a>(msg: &Message<'a>, supported: &[&[u8]]) -> Result<(), Reject<'a>> {
+    let Some(uri) = msg.request_uri() else {
+        return Ok(());
+    };
+    if Uri::parse(uri)?.scheme == Scheme::Other {
+        return Err(Reject::new(416, "Unsupported URI Scheme"));
+    }
+    if msg.max_forwards() == Some(0) {
+        return Err(Reject::new(483, "Too Many Hops"));
+    }
+    if msg.has(Header::ProxyRequire) && !matches!(msg.method(), Method::Ack | Method::Cancel) {
+        let unknown = |tag: &&[u8]| !supported.iter().any(|s| s.eq_ignore_ascii_case(tag));
+        if msg.values(Header::ProxyRequire).any(|t| unknown(&t)) {
+            return Err(Reject {
+                status: 420,
+                reason: "Bad Extension",
+                unsupported: msg.header(Header::ProxyRequire),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_address(address: &NameAddr<'_>) -> Result<(), Malformed> {
+    if address.uri.len() > limits::SIP_URI_BYTES {
+        return Err(Malformed("URI too long"));
+    }
+    address.params.check()?;
+    address.uri().map(|_| ())
+}
+
+fn check_list<'a>(
+    msg: &Message<'a>,
+    header: Header,
+    mut each: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    for line in msg.lines_of(header) {
+        let mut rest = Some(line);
+        while let Some(text) = rest {
+            let (value, after) = crate::header::lex::split_comma(text)?;
+            each(value)?;
+            rest = after;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a response for this Via would go to an address that is nobody's.
+fn leads_nowhere(via: &Via<'_>) -> bool {
+    let nobody = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_multicast() || ip.is_unspecified(),
+    };
+    let target = via.maddr.and_then(crate::uri::host_ip);
+    target.or(via.received_ip()).or(via.ip()).is_some_and(nobody)
+}

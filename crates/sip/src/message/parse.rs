@@ -1,0 +1,380 @@
+//! The one parser: first line, index of header lines, limits, and the five headers that every message needs.
+
+use memchr::{memchr, memchr2_iter, memchr3};
+use warp_model::limits;
+
+use super::{Entry, Kind, MAX_LINES, Message, Method, NO_LINE, tag_of};
+use crate::header::{Header, NameAddr, Via, lex};
+
+/// Why bytes are not a message that can be handled, and what to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// Status to answer with [`super::Answer::broken`]; `None`: drop without a word (a broken response or ACK, no readable Via,
+    /// a keep-alive).
+    pub status: Option<u16>,
+    /// What is wrong: fit for the reason phrase, a log line and a metric label (a closed set).
+    pub reason: &'static str,
+}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// How a message is wrong, before it is known whether it can be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault(u16, &'static str);
+
+const fn bad(reason: &'static str) -> Fault {
+    Fault(400, reason)
+}
+
+pub(super) fn parse(buf: &[u8]) -> Result<Message<'_>, ParseError> {
+    read(buf, Mode::Strict).map_err(|Fault(status, reason)| {
+        // Only to know whether it can be answered: its sender must be readable, and it must want an answer.
+        let answerable =
+            status != 0 && salvage(buf).is_some_and(|m| m.is_request() && m.method() != Method::Ack);
+        ParseError { status: answerable.then_some(status), reason }
+    })
+}
+
+/// What can still be read of a broken message: first line and top Via are good; From, To, Call-ID and CSeq may be missing.
+pub(super) fn salvage(buf: &[u8]) -> Option<Message<'_>> {
+    read(buf, Mode::Salvage).ok()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Strict,
+    Salvage,
+}
+
+fn read(whole: &[u8], mode: Mode) -> Result<Message<'_>, Fault> {
+    // RFC 3261 §7.5: line ends before the first line are ignored.
+    let mut buf = whole;
+    while let Some(rest) = buf.strip_prefix(b"\r\n") {
+        buf = rest;
+    }
+    if buf.is_empty() {
+        return Err(Fault(0, "keep-alive"));
+    }
+    let line_end =
+        memchr(b'\n', buf.get(..limits::SIP_HEADER_BYTES).unwrap_or(buf)).ok_or(bad("first line"))?;
+    let line = buf.get(..line_end).and_then(|l| l.strip_suffix(b"\r")).ok_or(bad("first line end"))?;
+    let kind = first_line(line, mode)?;
+    let mut m = Message {
+        buf,
+        kind,
+        entries: [EMPTY; MAX_LINES],
+        count: 0,
+        first: [NO_LINE; Header::COUNT],
+        head_end: 0,
+        body: b"",
+        via: Via::default(),
+        cseq: (0, Method::Other),
+        call_id: b"",
+        from: NameAddr::default(),
+        to: NameAddr::default(),
+        from_tag: None,
+        to_tag: None,
+        max_forwards: None,
+    };
+    index(&mut m, line_end.saturating_add(1), mode)?;
+    fields(&mut m, mode)?;
+    Ok(m)
+}
+
+const EMPTY: Entry = Entry { start: 0, name_len: 0, header: Header::Other, value: 0, value_end: 0 };
+
+fn first_line(line: &[u8], mode: Mode) -> Result<Kind<'_>, Fault> {
+    if memchr3(0, b'\r', b'\t', line).is_some() {
+        return Err(bad("control character in first line"));
+    }
+    if let Some(rest) = line.strip_prefix(b"SIP/2.0 ") {
+        let (digits, rest) = rest.split_at_checked(3).ok_or(bad("status line"))?;
+        let status = lex::number(digits)
+            .and_then(|n| u16::try_from(n).ok())
+            .filter(|n| (100..=699).contains(n) && digits.iter().all(u8::is_ascii_digit))
+            .ok_or(bad("status code"))?;
+        let reason = match rest.strip_prefix(b" ") {
+            Some(reason) => reason,
+            // RFC 3261 §7.2 wants the space; some leave it out with the phrase.
+            None if rest.is_empty() => b"",
+            None => return Err(bad("status code")),
+        };
+        return Ok(Kind::Response { status, reason });
+    }
+    let (token, rest) = lex::token(line);
+    let rest = rest.strip_prefix(b" ").ok_or(bad("request line"))?;
+    if token.is_empty() {
+        return Err(bad("request line"));
+    }
+    let last = memchr::memrchr(b' ', rest);
+    let (uri, version) = match last {
+        Some(at) => rest.split_at_checked(at).ok_or(bad("request line"))?,
+        None => return Err(bad("request line")),
+    };
+    let version = version.get(1..).unwrap_or(b"");
+    if version != b"SIP/2.0" && mode == Mode::Strict {
+        let sip = version.get(..4).is_some_and(|v| v.eq_ignore_ascii_case(b"SIP/"));
+        return Err(if version.eq_ignore_ascii_case(b"SIP/2.0") {
+            bad("protocol name in lower case")
+        } else if sip {
+            Fault(505, "Version Not Supported")
+        } else {
+            bad("request line")
+        });
+    }
+    if mode == Mode::Strict {
+        if uri.is_empty() || memchr(b' ', uri).is_some() {
+            return Err(bad("spaces in request line"));
+        }
+        if uri.len() > limits::SIP_URI_BYTES {
+            return Err(Fault(414, "Request-URI Too Long"));
+        }
+        if uri.first() == Some(&b'<') {
+            return Err(bad("Request-URI in brackets"));
+        }
+    }
+    Ok(Kind::Request { method: Method::from_token(token), uri })
+}
+
+/// Indexes the lines from `at` on, up to the blank line.
+fn index(m: &mut Message<'_>, mut at: usize, mode: Mode) -> Result<(), Fault> {
+    let buf = m.buf;
+    let head = buf.get(..limits::SIP_HEADER_BYTES).unwrap_or(buf);
+    let too_long = || {
+        if buf.len() > limits::SIP_HEADER_BYTES {
+            Fault(513, "Message Too Large")
+        } else {
+            bad("headers without end")
+        }
+    };
+    loop {
+        let rest = head.get(at..).unwrap_or(b"");
+        if rest.starts_with(b"\r\n") {
+            m.head_end = at;
+            return Ok(());
+        }
+        if rest.is_empty() {
+            // Salvage takes what there is of a cut message.
+            m.head_end = at;
+            return if mode == Mode::Salvage { Ok(()) } else { Err(too_long()) };
+        }
+        match line(m, head, at, mode) {
+            Ok(next) => at = next,
+            Err(fault) if mode == Mode::Strict => {
+                return Err(if fault.1 == CUT { too_long() } else { fault });
+            }
+            Err(_) => {
+                // Salvage: on to the next line.
+                let skip = memchr(b'\n', rest).map_or(rest.len(), |n| n.saturating_add(1));
+                at = at.saturating_add(skip);
+            }
+        }
+    }
+}
+
+const CUT: &str = "line without end";
+
+/// One line with its folds: adds it to the index, gives the offset of the next.
+#[inline]
+fn line(m: &mut Message<'_>, head: &[u8], at: usize, mode: Mode) -> Result<usize, Fault> {
+    let rest = head.get(at..).unwrap_or(b"");
+    let (name, after) = lex::token(rest);
+    if name.is_empty() {
+        return Err(bad("header name"));
+    }
+    let mut after = after;
+    while let [b' ' | b'\t', tail @ ..] = after {
+        after = tail;
+    }
+    let Some(text) = after.strip_prefix(b":") else {
+        return Err(if after.is_empty() { bad(CUT) } else { bad("header name") });
+    };
+    let value_at = head.len().saturating_sub(text.len());
+    let mut from = value_at;
+    let (value_to, next) = loop {
+        let seek = head.get(from..).unwrap_or(b"");
+        let hit = memchr3(b'\r', b'\n', 0, seek).ok_or(bad(CUT))?;
+        let pos = from.saturating_add(hit);
+        match seek.get(hit..) {
+            Some([b'\r', b'\n', b' ' | b'\t', ..]) => from = pos.saturating_add(2),
+            // The blank line must still be in reach, so a line end at the very end is no end of the headers.
+            Some([b'\r', b'\n', ..]) => break (pos, pos.saturating_add(2)),
+            Some([0, ..]) if escaped_nul(head, value_at, pos) => from = pos.saturating_add(1),
+            Some([0, ..]) => return Err(bad("NUL in header")),
+            Some([b'\r', ..]) => return Err(bad("bare CR in header")),
+            _ => return Err(bad("bare LF in header")),
+        }
+    };
+    let value = lex::trim(head.get(value_at..value_to).unwrap_or(b""));
+    let value_start = lex::offset_in(head, value).unwrap_or(value_to);
+    let header = Header::from_name(name);
+    let count = usize::from(m.count);
+    let entry = Entry {
+        start: u16::try_from(at).unwrap_or(u16::MAX),
+        name_len: u8::try_from(name.len()).map_err(|_| bad("header name too long"))?,
+        header,
+        value: u16::try_from(value_start).unwrap_or(u16::MAX),
+        value_end: u16::try_from(value_start.saturating_add(value.len())).unwrap_or(u16::MAX),
+    };
+    if value.len() > limits::SIP_HEADER_VALUE_BYTES {
+        return Err(Fault(513, "Message Too Large"));
+    }
+    *m.entries.get_mut(count).ok_or(bad("too many headers"))? = entry;
+    if let Some(first) = m.first.get_mut(header as usize) {
+        if *first == NO_LINE {
+            *first = m.count;
+        } else if header.is_single() && mode == Mode::Strict {
+            return Err(bad("header given twice"));
+        }
+    }
+    m.count = m.count.saturating_add(1);
+    Ok(next)
+}
+
+/// Whether the NUL at `pos` is a quoted-pair within a quoted string, the one place where the grammar allows it (RFC 3261 §25.1;
+/// RFC 4475 §3.1.1.2 has such a message).
+#[cold]
+fn escaped_nul(head: &[u8], value_at: usize, pos: usize) -> bool {
+    let (mut in_quotes, mut escaped) = (false, false);
+    for b in head.get(value_at..pos).unwrap_or(b"") {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if in_quotes => escaped = true,
+            b'"' => in_quotes = !in_quotes,
+            _ => {}
+        }
+    }
+    in_quotes && escaped
+}
+
+/// The headers that every message needs, the counts, and the body.
+fn fields(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
+    let strict = mode == Mode::Strict;
+    let via = m.values(Header::Via).next().ok_or(bad("no Via"))?;
+    m.via = Via::parse(via).map_err(|_| bad("Via"))?;
+    if let Some(value) = m.header(Header::CSeq) {
+        match cseq(value) {
+            Some((number, token)) => {
+                m.cseq = (number, Method::from_token(token));
+                if let Kind::Request { method, .. } = m.kind {
+                    let same =
+                        m.cseq.1 == method && (method != Method::Other || Some(token) == first_token(m.buf));
+                    if strict && !same {
+                        return Err(bad("CSeq method differs"));
+                    }
+                }
+            }
+            None if strict => return Err(bad("CSeq")),
+            None => {}
+        }
+    } else if strict {
+        return Err(bad("no CSeq"));
+    }
+    match m.header(Header::CallId) {
+        Some(value) if !value.is_empty() && !value.iter().any(|b| lex::is_lws(*b)) => {
+            m.call_id = value;
+        }
+        Some(_) if strict => return Err(bad("Call-ID")),
+        None if strict => return Err(bad("no Call-ID")),
+        _ => {}
+    }
+    m.from = address(m, Header::From, mode, "no From", "From")?;
+    m.from_tag = tag_of(m.from.params);
+    m.to = address(m, Header::To, mode, "no To", "To")?;
+    m.to_tag = tag_of(m.to.params);
+    if let Some(value) = m.header(Header::MaxForwards) {
+        m.max_forwards = lex::number(value).filter(|n| *n <= 255);
+        if strict && m.max_forwards.is_none() {
+            return Err(bad("Max-Forwards"));
+        }
+    }
+    if strict {
+        counts(m)?;
+    }
+    body(m, mode)
+}
+
+fn first_token(buf: &[u8]) -> Option<&[u8]> {
+    Some(lex::token(buf).0)
+}
+
+fn address<'a>(
+    m: &Message<'a>,
+    header: Header,
+    mode: Mode,
+    missing: &'static str,
+    broken: &'static str,
+) -> Result<NameAddr<'a>, Fault> {
+    let parsed = match m.header(header) {
+        None => Err(bad(missing)),
+        Some(value) => {
+            NameAddr::parse(value).and_then(|a| a.params.check().map(|()| a)).map_err(|_| bad(broken))
+        }
+    };
+    if mode == Mode::Salvage {
+        return Ok(parsed.unwrap_or_default());
+    }
+    parsed
+}
+
+/// Number and method token of a CSeq value (RFC 3261 §20.16: less than 2^31, which §8.1.1.5 asks of those who choose it; any 32 bits are
+/// read).
+fn cseq(value: &[u8]) -> Option<(u32, &[u8])> {
+    let at = value.iter().position(|b| lex::is_lws(*b))?;
+    let (number, rest) = value.split_at_checked(at)?;
+    let rest = lex::trim_start(rest);
+    let (token, rest) = lex::token(rest);
+    (rest.is_empty() && !token.is_empty()).then_some(())?;
+    Some((lex::number(number)?, token))
+}
+
+/// Limits on how many values there are (`ref/threats-and-faults` §1). Commas bound the values of a line from above without reading it
+/// closely.
+fn counts(m: &Message<'_>) -> Result<(), Fault> {
+    let over = |header: Header, limit: usize, used: usize| {
+        let mut most = used;
+        for value in m.lines_of(header) {
+            let commas = memchr2_iter(b',', b',', value).count();
+            most = most.saturating_add(commas).saturating_add(1);
+        }
+        if most <= limit {
+            return (most, false);
+        }
+        let real = m.values(header).take(limit.saturating_add(1)).count();
+        let real = used.saturating_add(real);
+        (real, real > limit)
+    };
+    if over(Header::Via, limits::SIP_VIAS, 0).1 {
+        return Err(bad("too many Via"));
+    }
+    let routes = if m.has(Header::Route) { over(Header::Route, limits::SIP_ROUTES, 0) } else { (0, false) };
+    if routes.1 || (m.has(Header::RecordRoute) && over(Header::RecordRoute, limits::SIP_ROUTES, routes.0).1) {
+        return Err(bad("too many Route"));
+    }
+    if m.has(Header::Contact) && over(Header::Contact, limits::SIP_CONTACTS, 0).1 {
+        return Err(bad("too many Contact"));
+    }
+    Ok(())
+}
+
+fn body(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
+    let rest = m.buf.get(m.head_end.saturating_add(2)..).unwrap_or(b"");
+    m.body = rest;
+    let Some(value) = m.header(Header::ContentLength) else {
+        return Ok(());
+    };
+    let length = lex::number(value).and_then(|n| usize::try_from(n).ok());
+    match length.and_then(|n| rest.get(..n)) {
+        Some(body) => m.body = body,
+        None if mode == Mode::Salvage => m.body = b"",
+        None if length.is_none() => return Err(bad("Content-Length")),
+        None => return Err(bad("Content-Length beyond the message")),
+    }
+    Ok(())
+}

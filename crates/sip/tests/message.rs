@@ -1,0 +1,197 @@
+//! Reading, editing and answering messages: the normal cases and the rules of T-SIP-03.
+
+use warp_sip::edit::{Edit, NewVia};
+use warp_sip::flow::Transport;
+use warp_sip::header::Header;
+use warp_sip::message::{self, Answer, Kind, Message, Method};
+
+const INVITE: &str = "INVITE sip:+14155550100@192.0.2.9;user=phone SIP/2.0\r\n\
+Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKa1, SIP/2.0/TCP host2;branch=z9hG4bKb2\r\n\
+v: SIP/2.0/UDP 192.0.2.3;branch=z9hG4bKc3\r\n\
+Max-Forwards: 70\r\n\
+Route: <sip:192.0.2.9;lr>, <sip:192.0.2.10;lr>\r\n\
+Route: <sip:192.0.2.11;lr>\r\n\
+From: \"Alice\" <sip:alice@example.com>;tag=f1\r\n\
+To: <sip:+14155550100@192.0.2.9>\r\n\
+Call-ID: abc@192.0.2.1\r\n\
+CSeq: 7 INVITE\r\n\
+m: <sip:alice@192.0.2.1:5060>\r\n\
+P-Asserted-Identity: <sip:+12125550100@example.com>\r\n\
+X-Unknown :  kept  \r\n\
+c: application/sdp\r\n\
+l: 5\r\n\
+\r\n\
+v=0\r\n";
+
+fn edited(text: &str, f: impl Fn(&mut Edit<'_, '_>)) -> String {
+    let msg = Message::parse(text.as_bytes()).unwrap();
+    let mut edit = Edit::new(&msg);
+    f(&mut edit);
+    let mut out = Vec::new();
+    edit.write_to(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn an_invite_is_read_in_place() {
+    let m = Message::parse(INVITE.as_bytes()).unwrap();
+    assert_eq!(
+        m.kind(),
+        Kind::Request { method: Method::Invite, uri: b"sip:+14155550100@192.0.2.9;user=phone" }
+    );
+    assert_eq!(m.cseq(), (7, Method::Invite));
+    assert_eq!(m.call_id(), b"abc@192.0.2.1");
+    assert_eq!((m.from_tag(), m.to_tag()), (Some(&b"f1"[..]), None));
+    assert_eq!(m.top_via().branch, Some(&b"z9hG4bKa1"[..]));
+    assert_eq!(m.vias().count(), 3);
+    assert_eq!(m.max_forwards(), Some(70));
+    assert_eq!(m.routes().count(), 3);
+    assert_eq!(m.contacts().next().unwrap().uri, b"sip:alice@192.0.2.1:5060");
+    assert_eq!(m.header_named(b"x-unknown"), Some(&b"kept"[..]));
+    assert_eq!(m.sdp(), Some(&b"v=0\r\n"[..]));
+    assert_eq!(m.method_text(), b"INVITE");
+    message::check(&m).unwrap();
+    message::check_proxy(&m, &[]).unwrap();
+}
+
+#[test]
+fn no_edit_copies_every_byte() {
+    assert_eq!(edited(INVITE, |_| ()), INVITE);
+}
+
+#[test]
+fn a_forwarded_copy_differs_where_it_was_edited_only() {
+    let out = edited(INVITE, |e| {
+        e.mark_received_rport("198.51.100.7:6000".parse().unwrap())
+            .push_via(NewVia {
+                transport: Transport::Udp,
+                sent_by: b"192.0.2.9:5060",
+                branch: b"z9hG4bKnew",
+                rport: false,
+            })
+            .set_max_forwards(69)
+            .set_uri(b"sip:x@y")
+            .add_record_route(b"<sip:192.0.2.9;lr>")
+            .remove_route_top()
+            .remove_trust_headers()
+            .add_header(b"X-New", b"1");
+    });
+    let expected = INVITE
+        .replace("INVITE sip:+14155550100@192.0.2.9;user=phone SIP", "INVITE sip:x@y SIP")
+        .replace(
+            "Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKa1,",
+            "Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKnew\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKa1;rport=6000;received=198.51.100.7,",
+        )
+        .replace("Max-Forwards: 70", "Record-Route: <sip:192.0.2.9;lr>\r\nMax-Forwards: 69")
+        .replace("<sip:192.0.2.9;lr>, <sip:192.0.2.10;lr>", "<sip:192.0.2.10;lr>")
+        .replace("P-Asserted-Identity: <sip:+12125550100@example.com>\r\n", "")
+        .replace("l: 5\r\n", "l: 5\r\nX-New: 1\r\n");
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn values_are_popped_one_by_one() {
+    let out = edited(INVITE, |e| {
+        e.remove_route_top().remove_route_top().pop_via().pop_via();
+    });
+    assert!(out.contains("\r\nRoute: <sip:192.0.2.11;lr>\r\nFrom"), "{out}");
+    assert_eq!(out.matches("Route:").count(), 1);
+    assert!(out.contains("SIP/2.0\r\nv: SIP/2.0/UDP 192.0.2.3"), "{out}");
+    let out = edited(INVITE, |e| {
+        e.pop_via();
+    });
+    assert!(out.contains("SIP/2.0\r\nVia: SIP/2.0/TCP host2"), "{out}");
+    let out = edited(INVITE, |e| {
+        e.remove_route_last().add_route_last(b"<sip:a>").push_route(b"<sip:b>");
+    });
+    assert!(
+        out.contains(
+            "Route: <sip:b>\r\nRoute: <sip:192.0.2.9;lr>, <sip:192.0.2.10;lr>\r\nRoute: <sip:a>\r\nFrom"
+        ),
+        "{out}"
+    );
+}
+
+#[test]
+fn bodies_are_replaced_with_their_headers() {
+    let out = edited(INVITE, |e| {
+        e.replace_body(b"application/sdp", b"v=0\r\no=-\r\n");
+    });
+    let m = Message::parse(out.as_bytes()).unwrap();
+    assert_eq!(m.sdp(), Some(&b"v=0\r\no=-\r\n"[..]));
+    assert_eq!(m.lines_of(Header::ContentLength).count(), 1);
+    let out = edited(INVITE, |e| {
+        e.replace_body(b"", b"");
+    });
+    let m = Message::parse(out.as_bytes()).unwrap();
+    assert_eq!(m.body(), b"");
+    assert!(!m.has(Header::ContentType));
+}
+
+#[test]
+fn responses_copy_what_they_must() {
+    let m = Message::parse(INVITE.as_bytes()).unwrap();
+    let mut out = Vec::new();
+    Answer {
+        to_tag: Some(b"t9"),
+        source: Some("198.51.100.7:6000".parse().unwrap()),
+        headers: &[("Retry-After", b"5")],
+        ..Answer::new(503)
+    }
+    .write(&m, &mut out);
+    let r = Message::parse(&out).unwrap();
+    assert_eq!(r.status(), Some(503));
+    assert_eq!(r.to_tag(), Some(&b"t9"[..]));
+    assert_eq!(r.cseq(), m.cseq());
+    assert_eq!(r.vias().count(), 3);
+    assert_eq!(r.top_via().rport, Some(Some(6000)));
+    assert_eq!(r.top_via().received_ip(), Some([198, 51, 100, 7].into()));
+    assert_eq!(r.number(Header::RetryAfter), Some(5));
+    message::check(&r).unwrap();
+}
+
+#[test]
+fn t_sip_03_smuggling_is_refused_by_the_one_parser() {
+    let bad = [
+        ("Max-Forwards: 70", "Max-Forwards: 70\r\nMax-Forwards: 71"),
+        ("l: 5", "l: 5\r\nContent-Length: 5"),
+        ("Call-ID: abc", "Call-ID: abc\rX: y"),
+        ("Call-ID: abc", "Call-ID: a\0bc"),
+        ("Call-ID: abc", "Call-ID: abc\nX: y"),
+        ("X-Unknown : ", "X Unknown: "),
+        ("\"Alice\"", "\"Al\0ice\""),
+        ("f1\r\n", "f1\r\nf: <sip:eve@example.com>;tag=e\r\n"),
+    ];
+    for (from, to) in bad {
+        let text = INVITE.replacen(from, to, 1);
+        assert_ne!(text, INVITE);
+        let e = Message::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(e.status, Some(400), "{to:?}: {e}");
+        let mut out = Vec::new();
+        assert!(Answer::new(0).broken(text.as_bytes(), &e, &mut out));
+        assert!(out.starts_with(b"SIP/2.0 400 "), "{to:?}");
+    }
+}
+
+#[test]
+fn t_sip_03_trust_headers_go_by_parsed_name() {
+    for spelling in [
+        "P-ASSERTED-IDENTITY: <sip:a@b>",
+        "p-asserted-identity \t: <sip:a@b>",
+        "P-Asserted-Identity:\r\n <sip:a@b>",
+        "Remote-Party-ID: <sip:a@b>",
+        "diversion: <sip:a@b>\r\nDiversion: <sip:c@d>",
+        "x-INTERNAL : yes",
+        "P-Charge-Info: <sip:a@b>",
+    ] {
+        let text = INVITE.replace("P-Asserted-Identity: <sip:+12125550100@example.com>", spelling);
+        let out = edited(&text, |e| {
+            e.remove_trust_headers();
+        });
+        assert_eq!(
+            out,
+            INVITE.replace("P-Asserted-Identity: <sip:+12125550100@example.com>\r\n", ""),
+            "{spelling}"
+        );
+    }
+}
