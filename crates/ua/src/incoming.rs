@@ -239,7 +239,8 @@ impl Incoming {
         self.leg.stop();
         let Ok(invite) = Message::parse(&self.invite) else { return };
         let text_of = |h: Header| String::from_utf8_lossy(invite.header(h).unwrap_or(b"")).into_owned();
-        let target = invite.contacts().next().map_or(String::new(), |c| String::from_utf8_lossy(c.uri).into_owned());
+        let target =
+            invite.contacts().next().map_or(String::new(), |c| String::from_utf8_lossy(c.uri).into_owned());
         let routes: Vec<String> =
             invite.record_routes().map(|r| String::from_utf8_lossy(r.raw).into_owned()).collect();
         let bytes = Request {
@@ -255,7 +256,8 @@ impl Incoming {
             sdp: "",
         }
         .write();
-        let (machine, actions) = ClientOther::start(self.local.transport.is_reliable(), &Timers::default(), now);
+        let (machine, actions) =
+            ClientOther::start(self.local.transport.is_reliable(), &Timers::default(), now);
         self.bye = Some((machine, bytes));
         self.bye_actions(actions, now);
     }

@@ -114,7 +114,8 @@ impl Streams {
 fn whole_message(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(bytes.get(..head)?).to_lowercase();
-    let value = text.split("\r\n").find_map(|l| l.strip_prefix("content-length:").or(l.strip_prefix("l:")))?;
+    let value =
+        text.split("\r\n").find_map(|l| l.strip_prefix("content-length:").or(l.strip_prefix("l:")))?;
     let total = head + value.trim().parse::<usize>().ok()?;
     (bytes.len() >= total).then_some(total)
 }

@@ -55,10 +55,8 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The bytes.
     pub fn write(&self) -> Vec<u8> {
-        let mut t = format!(
-            "{} {} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\n",
-            self.method, self.uri, self.via
-        );
+        let mut t =
+            format!("{} {} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\n", self.method, self.uri, self.via);
         for r in self.routes {
             t.push_str(&format!("Route: {r}\r\n"));
         }

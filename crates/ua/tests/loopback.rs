@@ -28,8 +28,7 @@ fn agent(ip: IpAddr, seed: u64) -> Agent {
         },
         _ => Behaviour::answer_after(Duration::from_millis(30)),
     };
-    let config =
-        AgentConfig { local: SocketAddr::new(ip, 0), media_ip: ip, seed, rule: Arc::new(rule) };
+    let config = AgentConfig { local: SocketAddr::new(ip, 0), media_ip: ip, seed, rule: Arc::new(rule) };
     Agent::start(config).expect("agent starts")
 }
 
