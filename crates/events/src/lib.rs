@@ -1,2 +1,31 @@
-//! Call journal and event log on local disk: checksummed segments, group commit, cursors.
+//! Call journal and event log on local disk.
+//!
+//! * [`journal`]: one per SIP shard. `append` has the bytes in the kernel when it returns, so kill −9 loses nothing;
+//!   a syncer thread makes them durable within 50 ms, so a power cut loses at most that.
+//! * [`recover`]: after a crash, each answered call without an end becomes exactly one record that ends at the last sign
+//!   of life.
+//! * [`log`]: topics of numbered records with group commit; readers keep their own cursor.
+//! * [`pump`]: copies finished records from the journals to the topic `cdr.voice.v1`, at least once.
+//!
+//! Invariants: nothing is acknowledged that was not written; every file is a [`segment`] with a checksum per record; a
+//! damaged part is put aside and metered, never guessed at; every file count and size has a limit.
+//! Absent on purpose: knowledge of SIP, rating or SQL; other backends (Kafka comes as a second variant of the log).
 #![forbid(unsafe_code)]
+
+pub mod error;
+pub mod journal;
+pub mod log;
+pub mod metrics;
+pub mod pump;
+pub mod recover;
+pub mod segment;
+
+pub use error::EventsError;
+pub use journal::{Journal, JournalOptions};
+pub use log::{Event, EventLog, LogOptions, Reader, Topic};
+pub use metrics::EventsMetrics;
+pub use pump::{Pump, PumpOptions};
+pub use recover::{Recovery, recover};
+
+/// Topic of finished call records; the key is the `cdr_id`, the value a [`warp_model::cdr::CallRecord`] as JSON.
+pub const TOPIC_CDR_VOICE: &str = "cdr.voice.v1";

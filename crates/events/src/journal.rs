@@ -1,0 +1,499 @@
+//! The call journal of one SIP shard.
+//!
+//! The shard thread appends: one `pwrite` into a preallocated file, done when [`Journal::append`] returns. A syncer thread
+//! per journal calls `fdatasync` at most 20 ms after a write began to wait for it (so within 50 ms on a healthy disk) and
+//! keeps one spare preallocated segment ready.
+//!
+//! Disk full (F-DISK-01): a journal takes new calls only while a whole spare segment exists ([`Journal::accepting`]).
+//! When none can be made, running calls still end with records in the spare that is already there; beyond that, finished
+//! records wait in memory (bounded) and are written first when space returns, which is tried each second.
+//! I/O error (F-DISK-02): the append fails, nothing is acknowledged, and the next append goes to a fresh segment.
+//!
+//! Each live segment is held under an exclusive file lock: that is how the pump and recovery tell it from a finished one.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use warp_model::Wall;
+use warp_model::cdr::{CallRecord, JournalRecord};
+
+use crate::error::EventsError;
+use crate::metrics::{EventsMetrics, RecordKind, Sink, WriteResult};
+use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, SegmentKind};
+
+/// Frame kinds of a journal.
+pub mod kind {
+    /// [`warp_model::cdr::JournalRecord::Answered`]: a call record as JSON.
+    pub const ANSWERED: u8 = 1;
+    /// [`warp_model::cdr::JournalRecord::Ended`]: a call record as JSON.
+    pub const ENDED: u8 = 2;
+    /// Sign of life: the wall clock in µs.
+    pub const HEARTBEAT: u8 = 3;
+    /// The journal was closed in good order.
+    pub const CLOSED: u8 = 4;
+}
+
+/// Extension of journal segments.
+pub const EXTENSION: &str = "jrn";
+
+/// Finished records kept in memory while the disk is full. Beyond it they are lost, counted and logged.
+pub const BACKLOG_RECORDS: usize = 10_000;
+
+const SYNC_EVERY: Duration = Duration::from_millis(20);
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How a journal is kept.
+#[derive(Clone)]
+pub struct JournalOptions {
+    /// Size of one preallocated segment; two of them per shard exist at any time.
+    pub segment_bytes: u64,
+    /// Bytes of all segments in the folder, above which the disk counts as full.
+    pub limit_bytes: u64,
+    /// Where it counts.
+    pub metrics: EventsMetrics,
+}
+
+impl JournalOptions {
+    /// 64 MiB segments, 50 GiB in all.
+    pub fn new(metrics: EventsMetrics) -> Self {
+        Self { segment_bytes: 64 << 20, limit_bytes: 50 << 30, metrics }
+    }
+}
+
+/// See the module.
+pub struct Journal {
+    shared: Arc<Shared>,
+    file: Arc<File>,
+    header: Header,
+    position: u64,
+    frame: Vec<u8>,
+    json: Vec<u8>,
+    /// Encoded `Ended` records that could not be written.
+    backlog: VecDeque<Vec<u8>>,
+    syncer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    shard: u16,
+    run: u128,
+    options: JournalOptions,
+    accepting: AtomicBool,
+    has_spare: AtomicBool,
+    /// Bytes were written since the last sync began.
+    dirty: AtomicBool,
+    /// The current segment cannot be trusted with more: go to a fresh one.
+    failed: AtomicBool,
+    stop: AtomicBool,
+    files: Mutex<Files>,
+}
+
+struct Files {
+    current: Arc<File>,
+    /// Left behind by rotation, not yet synced.
+    to_sync: Vec<Arc<File>>,
+    spare: Option<(Header, File)>,
+    next: u64,
+}
+
+impl Journal {
+    /// Opens a new run of `shard` in `dir`: allocates two segments, starts the syncer. Files of earlier runs stay as they
+    /// are ([`crate::recover()`] and the pump read them).
+    /// Errors: no space, or the folder cannot be written.
+    pub fn open(dir: &Path, shard: u16, options: JournalOptions) -> Result<Journal, EventsError> {
+        std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
+        let run = new_run();
+        let (header, file) = new_segment(dir, shard, run, 0, &options)?;
+        let spare = new_segment(dir, shard, run, 1, &options)?;
+        segment::sync_dir(dir)?;
+        let file = Arc::new(file);
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            shard,
+            run,
+            options,
+            accepting: AtomicBool::new(true),
+            has_spare: AtomicBool::new(true),
+            dirty: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            files: Mutex::new(Files {
+                current: file.clone(),
+                to_sync: Vec::new(),
+                spare: Some(spare),
+                next: 2,
+            }),
+        });
+        let of_syncer = shared.clone();
+        let syncer = std::thread::Builder::new()
+            .name(format!("journal-{shard}"))
+            .spawn(move || of_syncer.sync_until_stopped())
+            .map_err(EventsError::io("start syncer of", dir))?;
+        Ok(Journal {
+            shared,
+            file,
+            header,
+            position: HEADER_BYTES as u64,
+            frame: Vec::new(),
+            json: Vec::new(),
+            backlog: VecDeque::new(),
+            syncer: Some(syncer),
+        })
+    }
+
+    /// False while the disk is full or failing: new calls must be refused, running calls end as usual.
+    pub fn accepting(&self) -> bool {
+        self.shared.accepting.load(Ordering::Relaxed)
+    }
+
+    /// A handle that tells [`Journal::accepting`] from other threads.
+    pub fn watch(&self) -> JournalWatch {
+        JournalWatch(self.shared.clone())
+    }
+
+    /// Appends; the bytes are in the kernel when this returns `Ok`.
+    ///
+    /// Errors: nothing was written. An `Ended` record is then kept in memory and written first when the disk works again;
+    /// an `Answered` one is not: the call must not be connected.
+    pub fn append(&mut self, record: &JournalRecord) -> Result<(), EventsError> {
+        self.flush_backlog();
+        let (kind, label, call) = match record {
+            JournalRecord::Answered(call) => (kind::ANSWERED, RecordKind::Answered, call),
+            JournalRecord::Ended(call) => (kind::ENDED, RecordKind::Ended, call),
+        };
+        let mut json = std::mem::take(&mut self.json);
+        encode(call, &mut json);
+        let mut done = if kind == kind::ANSWERED && self.only_reserve_left() {
+            self.shared.set_accepting(false);
+            Err(EventsError::Full)
+        } else {
+            self.write(kind, &json)
+        };
+        if let Err(EventsError::TooLarge { .. }) = done {
+            // The record without its explanation is worth more than none.
+            let mut bare = call.clone();
+            bare.decision = None;
+            encode(&bare, &mut json);
+            done = self.write(kind, &json);
+        }
+        let metrics = &self.shared.options.metrics;
+        match &done {
+            Ok(()) => {
+                metrics.journal_records.inc(label);
+                if kind == kind::ENDED {
+                    metrics.cdr_written.inc((Sink::Journal, WriteResult::Ok));
+                }
+            }
+            Err(_) if kind == kind::ENDED => {
+                if self.backlog.len() < BACKLOG_RECORDS {
+                    self.backlog.push_back(json.clone());
+                    metrics.backlog.inc(());
+                } else {
+                    metrics.cdr_written.inc((Sink::Journal, WriteResult::Error));
+                    tracing::error!(cdr_id = %call.cdr_id, "call record lost: disk and memory are full");
+                }
+            }
+            Err(_) => {}
+        }
+        self.json = json;
+        done
+    }
+
+    /// Appends a sign of life: a call without an end is taken to have lived until the last one. Call it each second.
+    pub fn heartbeat(&mut self, now: Wall) -> Result<(), EventsError> {
+        self.flush_backlog();
+        self.write(kind::HEARTBEAT, &now.0.to_le_bytes())?;
+        self.shared.options.metrics.journal_records.inc(RecordKind::Heartbeat);
+        Ok(())
+    }
+
+    /// The last segment is in use, a quarter of it is full, and no further one can be made: the rest is for the ends of
+    /// running calls.
+    fn only_reserve_left(&self) -> bool {
+        if self.position <= self.shared.options.segment_bytes / 4
+            || self.shared.has_spare.load(Ordering::Acquire)
+        {
+            return false;
+        }
+        let mut files = self.shared.files();
+        files.spare.is_none() && self.shared.prepare(&mut files).is_err()
+    }
+
+    fn flush_backlog(&mut self) {
+        while let Some(json) = self.backlog.pop_front() {
+            if self.write(kind::ENDED, &json).is_err() {
+                self.backlog.push_front(json);
+                return;
+            }
+            let metrics = &self.shared.options.metrics;
+            metrics.backlog.dec(());
+            metrics.journal_records.inc(RecordKind::Ended);
+            metrics.cdr_written.inc((Sink::Journal, WriteResult::Ok));
+        }
+    }
+
+    fn write(&mut self, kind: u8, payload: &[u8]) -> Result<(), EventsError> {
+        let size = (FRAME_BYTES + payload.len()) as u64;
+        let failed = self.shared.failed.swap(false, Ordering::Relaxed);
+        if failed || self.position + size > self.shared.options.segment_bytes {
+            self.rotate().inspect_err(|_| self.shared.failed.store(failed, Ordering::Relaxed))?;
+        }
+        self.frame.clear();
+        let stamp = mono_ns();
+        let written =
+            segment::encode_frame(&self.header, self.position, kind, stamp, payload, &mut self.frame)
+                .and_then(|()| {
+                    self.file
+                        .write_all_at(&self.frame, self.position)
+                        .map_err(EventsError::io("write journal in", &self.shared.dir))
+                });
+        if let Err(error) = written {
+            self.shared.count(&error);
+            if !matches!(error, EventsError::TooLarge { .. }) {
+                self.shared.failed.store(true, Ordering::Relaxed);
+                self.shared.set_accepting(false);
+                self.wake();
+            }
+            return Err(error);
+        }
+        self.position += size;
+        if !self.shared.dirty.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), EventsError> {
+        let (header, file) = {
+            let mut files = self.shared.files();
+            if files.spare.is_none() {
+                // The syncer was not fast enough, or the disk is full.
+                self.shared.prepare(&mut files)?;
+            }
+            let (header, file) = files.spare.take().ok_or(EventsError::Full)?;
+            self.shared.has_spare.store(false, Ordering::Release);
+            let file = Arc::new(file);
+            let old = std::mem::replace(&mut files.current, file.clone());
+            files.to_sync.push(old);
+            (header, file)
+        };
+        self.header = header;
+        self.file = file;
+        self.position = HEADER_BYTES as u64;
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        if let Some(syncer) = &self.syncer {
+            syncer.thread().unpark();
+        }
+    }
+}
+
+/// Closes in good order: a last frame, a last sync.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.flush_backlog();
+        if self.write(kind::CLOSED, &[]).is_ok() {
+            let metrics = &self.shared.options.metrics;
+            metrics.journal_records.inc(RecordKind::Closed);
+        }
+        self.shared.stop.store(true, Ordering::Release);
+        self.wake();
+        if let Some(syncer) = self.syncer.take() {
+            let _ = syncer.join();
+        }
+        self.shared.set_accepting(true);
+        if let Some((header, _file)) = self.shared.files().spare.take() {
+            let _ = std::fs::remove_file(self.shared.path(header.first));
+        }
+    }
+}
+
+/// Tells from any thread whether a journal takes new calls.
+#[derive(Clone)]
+pub struct JournalWatch(Arc<Shared>);
+
+impl JournalWatch {
+    /// See [`Journal::accepting`].
+    pub fn accepting(&self) -> bool {
+        self.0.accepting.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn path(&self, first: u64) -> PathBuf {
+        self.dir.join(file_name(self.run, self.shard, first))
+    }
+
+    fn count(&self, error: &EventsError) {
+        self.options.metrics.count_error(error);
+        tracing::warn!(%error, shard = self.shard, "call journal");
+    }
+
+    fn set_accepting(&self, accepting: bool) {
+        if self.accepting.swap(accepting, Ordering::Relaxed) != accepting {
+            let step = if accepting { -1 } else { 1 };
+            self.options.metrics.refusing.add((), step);
+            if accepting {
+                tracing::info!(shard = self.shard, "call journal takes new calls again");
+            } else {
+                tracing::error!(shard = self.shard, "call journal refuses new calls");
+            }
+        }
+    }
+
+    fn prepare(&self, files: &mut Files) -> Result<(), EventsError> {
+        let spare = new_segment(&self.dir, self.shard, self.run, files.next, &self.options)?;
+        files.next += 1;
+        files.spare = Some(spare);
+        self.has_spare.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn sync_until_stopped(&self) {
+        let mut reported = false;
+        loop {
+            let stop = self.stop.load(Ordering::Acquire);
+            let began = Instant::now();
+            let worked = self.sync_once();
+            let prepared = {
+                let mut files = self.files();
+                let missing = files.spare.is_none() && !stop;
+                if missing { self.prepare(&mut files) } else { Ok(()) }
+            };
+            match prepared {
+                Ok(()) => {
+                    reported = false;
+                    self.set_accepting(true);
+                }
+                Err(error) => {
+                    self.set_accepting(false);
+                    if !reported {
+                        self.count(&error);
+                        reported = true;
+                    }
+                }
+            }
+            if stop && !worked {
+                return;
+            }
+            let pause = if worked { SYNC_EVERY } else { RETRY_EVERY };
+            self.rest(began + pause, worked);
+        }
+    }
+
+    /// Until `deadline`, or the first write when nothing was written before, or the stop.
+    fn rest(&self, deadline: Instant, whole: bool) {
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            if left.is_zero() || self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            std::thread::park_timeout(left);
+            if !whole {
+                return;
+            }
+        }
+    }
+
+    fn sync_once(&self) -> bool {
+        let files: Vec<Arc<File>> = {
+            let mut files = self.files();
+            let dirty = self.dirty.swap(false, Ordering::AcqRel);
+            let mut all: Vec<_> = files.to_sync.drain(..).collect();
+            if dirty {
+                all.push(files.current.clone());
+            }
+            all
+        };
+        for file in &files {
+            let began = Instant::now();
+            if let Err(error) = file.sync_data() {
+                self.failed.store(true, Ordering::Relaxed);
+                self.set_accepting(false);
+                self.count(&EventsError::io("sync journal in", &self.dir)(error));
+            }
+            let metrics = &self.options.metrics;
+            metrics.sync_seconds.observe((), began.elapsed());
+        }
+        !files.is_empty()
+    }
+}
+
+fn encode(call: &CallRecord, json: &mut Vec<u8>) {
+    json.clear();
+    if let Err(error) = serde_json::to_writer(&mut *json, call) {
+        // A record is plain data: this cannot fail short of a bug in its types.
+        tracing::error!(%error, cdr_id = %call.cdr_id, "call record cannot be encoded");
+    }
+}
+
+/// `<run>-<shard>-<number>.jrn`: name order is time order.
+pub(crate) fn file_name(run: u128, shard: u16, first: u64) -> String {
+    format!("{run:032x}-{shard:05}-{first:08}.{EXTENSION}")
+}
+
+fn new_segment(
+    dir: &Path,
+    shard: u16,
+    run: u128,
+    first: u64,
+    options: &JournalOptions,
+) -> Result<(Header, File), EventsError> {
+    let used: u64 = list(dir)?.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
+    if used + options.segment_bytes > options.limit_bytes {
+        return Err(EventsError::Full);
+    }
+    let header = Header { kind: SegmentKind::Journal, shard: shard.into(), run, first, created: wall() };
+    let path = dir.join(file_name(run, shard, first));
+    let file = segment::create(&path, &header, options.segment_bytes)?;
+    file.try_lock().map_err(|error| EventsError::io("lock", &path)(io::Error::other(error.to_string())))?;
+    Ok((header, file))
+}
+
+/// All journal segments of a folder, oldest run first.
+pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, EventsError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(EventsError::io("list", dir)(error)),
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == EXTENSION))
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
+fn new_run() -> u128 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let wall_us = wall().0.max(0) as u128;
+    (wall_us << 64) | (u128::from(std::process::id()) << 32) | u128::from(count & 0xFFFF_FFFF)
+}
+
+/// Nanoseconds since the first use in this process.
+pub(crate) fn mono_ns() -> u64 {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let origin = *ORIGIN.get_or_init(Instant::now);
+    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn wall() -> Wall {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(Wall(0), |d| Wall(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
+}

@@ -1,0 +1,579 @@
+//! Topics of numbered records on local disk.
+//!
+//! A topic is a folder of [`segment`] files named by their first record's number. Appending writes;
+//! [`Topic::sync`] makes durable, and concurrent callers share one `fdatasync` (group commit). Readers see durable records
+//! only, so that a number once read never names another record after a power cut. A consumer keeps its own cursor (the
+//! number of the next record it wants) where it keeps its results, which makes "exactly once" its own transaction.
+//! Segments go when they are older than the retention *and* every registered consumer has acknowledged them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use warp_model::Wall;
+
+use crate::error::EventsError;
+use crate::journal::wall;
+use crate::metrics::EventsMetrics;
+use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, Scan, SegmentKind};
+
+/// Extension of topic segments.
+const EXTENSION: &str = "log";
+/// The only frame kind of a topic.
+const RECORD: u8 = 1;
+
+/// How a log is kept.
+#[derive(Clone)]
+pub struct LogOptions {
+    /// Size of one segment.
+    pub segment_bytes: u64,
+    /// Acknowledged segments older than this go.
+    pub keep: Duration,
+    /// Bytes of one topic above which appends are refused ([`EventsError::Full`]): unacknowledged records never go.
+    pub limit_bytes: u64,
+    /// Where it counts.
+    pub metrics: EventsMetrics,
+}
+
+impl LogOptions {
+    /// 64 MiB segments, 7 days, 50 GiB.
+    pub fn new(metrics: EventsMetrics) -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            keep: Duration::from_secs(7 * 86_400),
+            limit_bytes: 50 << 30,
+            metrics,
+        }
+    }
+}
+
+/// All topics of a node. Clones share it.
+#[derive(Clone)]
+pub struct EventLog {
+    inner: Arc<LogInner>,
+}
+
+struct LogInner {
+    dir: PathBuf,
+    options: LogOptions,
+    topics: Mutex<BTreeMap<String, Topic>>,
+}
+
+/// One topic. Clones share it.
+#[derive(Clone)]
+pub struct Topic {
+    inner: Arc<TopicInner>,
+}
+
+struct TopicInner {
+    dir: PathBuf,
+    options: LogOptions,
+    writer: Mutex<Writer>,
+    /// Held during a sync: who waits for it shares the next one.
+    syncing: Mutex<()>,
+    /// Number of the first record that is not durable yet.
+    durable: AtomicU64,
+    durable_changed: (Mutex<()>, Condvar),
+}
+
+struct Writer {
+    header: Header,
+    file: Arc<File>,
+    position: u64,
+    next: u64,
+    /// By first record's number; the last one is written to.
+    segments: BTreeMap<u64, SegmentInfo>,
+    to_sync: Vec<Arc<File>>,
+    consumers: BTreeMap<String, u64>,
+}
+
+#[derive(Clone)]
+struct SegmentInfo {
+    path: PathBuf,
+    bytes: u64,
+    created: Wall,
+}
+
+/// One record as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number; the cursor after it is `offset + 1`.
+    pub offset: u64,
+    /// When it was appended.
+    pub at: Wall,
+    /// For partitions and de-duplication.
+    pub key: Vec<u8>,
+    /// The record.
+    pub value: Vec<u8>,
+}
+
+impl EventLog {
+    /// Opens the log in `dir`. Topics are opened when they are first named.
+    pub fn open(dir: &Path, options: LogOptions) -> Result<Self, EventsError> {
+        std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
+        Ok(Self {
+            inner: Arc::new(LogInner { dir: dir.to_owned(), options, topics: Mutex::new(BTreeMap::new()) }),
+        })
+    }
+
+    /// The topic of this name (our own names only: letters, digits, dots). Damaged places of its newest segment are put
+    /// aside and metered.
+    pub fn topic(&self, name: &str) -> Result<Topic, EventsError> {
+        let mut topics = lock(&self.inner.topics);
+        if let Some(topic) = topics.get(name) {
+            return Ok(topic.clone());
+        }
+        let topic = Topic::open(&self.inner.dir.join(name), self.inner.options.clone())?;
+        topics.insert(name.to_owned(), topic.clone());
+        Ok(topic)
+    }
+
+    /// The metrics this log counts in.
+    pub fn metrics(&self) -> &EventsMetrics {
+        &self.inner.options.metrics
+    }
+}
+
+impl Topic {
+    fn open(dir: &Path, options: LogOptions) -> Result<Self, EventsError> {
+        std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
+        let mut segments = BTreeMap::new();
+        let mut next = 0;
+        for path in list(dir)? {
+            let Some((header, bytes)) = segment::read(&path)? else {
+                put_aside(dir, &path, &options.metrics, 0)?;
+                continue;
+            };
+            let mut last = None;
+            let mut used = HEADER_BYTES as u64;
+            for item in Scan::new(&header, &bytes) {
+                match item {
+                    Item::Frame(frame) => {
+                        last = Some(frame.stamp);
+                        used = frame.end();
+                    }
+                    Item::Damaged(range) => {
+                        options.metrics.torn.inc(());
+                        options.metrics.torn_bytes.add((), range.end - range.start);
+                        tracing::warn!(path = %path.display(), from = range.start, "damaged records in event log");
+                    }
+                }
+            }
+            let Some(last) = last else {
+                // Nobody wrote to it, or nothing of it is whole.
+                put_aside(dir, &path, &options.metrics, bytes.iter().rposition(|b| *b != 0).unwrap_or(0))?;
+                continue;
+            };
+            next = next.max(last + 1);
+            if used < bytes.len() as u64 && bytes.iter().skip(used as usize).all(|b| *b == 0) {
+                // Give the unused preallocation back.
+                let shrunk = File::options().write(true).open(&path).and_then(|f| f.set_len(used));
+                shrunk.map_err(EventsError::io("shrink", &path))?;
+            }
+            let info = SegmentInfo { path, bytes: used, created: header.created };
+            segments.insert(header.first, info);
+        }
+        let (header, file, info) = new_segment(dir, next, &options)?;
+        segments.insert(next, info);
+        Ok(Topic {
+            inner: Arc::new(TopicInner {
+                dir: dir.to_owned(),
+                writer: Mutex::new(Writer {
+                    header,
+                    file: Arc::new(file),
+                    position: HEADER_BYTES as u64,
+                    next,
+                    segments,
+                    to_sync: Vec::new(),
+                    consumers: BTreeMap::new(),
+                }),
+                syncing: Mutex::new(()),
+                durable: AtomicU64::new(next),
+                durable_changed: (Mutex::new(()), Condvar::new()),
+                options,
+            }),
+        })
+    }
+
+    /// Writes records in order and gives the number after the last one. They are durable, and readable, after
+    /// [`Topic::sync`] to that number. Errors: nothing of this call counts; a part may have been written and be read, so
+    /// appending is at least once.
+    pub fn append<'a>(
+        &self,
+        records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<u64, EventsError> {
+        let mut writer = lock(&self.inner.writer);
+        let done = self.append_locked(&mut writer, records);
+        if let Err(error) = &done {
+            self.inner.options.metrics.count_error(error);
+        }
+        done
+    }
+
+    fn append_locked<'a>(
+        &self,
+        writer: &mut Writer,
+        records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<u64, EventsError> {
+        let at = wall();
+        let mut frames = Vec::new();
+        let mut payload = Vec::new();
+        let mut pending = 0u64;
+        for (key, value) in records {
+            payload.clear();
+            payload.extend_from_slice(&at.0.to_le_bytes());
+            let key_len = u16::try_from(key.len()).map_err(|_| EventsError::TooLarge { bytes: key.len() })?;
+            payload.extend_from_slice(&key_len.to_le_bytes());
+            payload.extend_from_slice(key);
+            payload.extend_from_slice(value);
+            let size = (FRAME_BYTES + payload.len()) as u64;
+            if writer.position + frames.len() as u64 + size > self.inner.options.segment_bytes
+                && writer.position + frames.len() as u64 > HEADER_BYTES as u64
+            {
+                self.flush(writer, &mut frames, &mut pending)?;
+                self.rotate(writer)?;
+            }
+            let position = writer.position + frames.len() as u64;
+            let number = writer.next + pending;
+            segment::encode_frame(&writer.header, position, RECORD, number, &payload, &mut frames)?;
+            pending += 1;
+        }
+        self.flush(writer, &mut frames, &mut pending)?;
+        Ok(writer.next)
+    }
+
+    fn flush(&self, writer: &mut Writer, frames: &mut Vec<u8>, pending: &mut u64) -> Result<(), EventsError> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        writer
+            .file
+            .write_all_at(frames, writer.position)
+            .map_err(EventsError::io("write log in", &self.inner.dir))?;
+        writer.position += frames.len() as u64;
+        writer.next += *pending;
+        frames.clear();
+        *pending = 0;
+        let (first, position) = (writer.header.first, writer.position);
+        if let Some(info) = writer.segments.get_mut(&first) {
+            info.bytes = position;
+        }
+        Ok(())
+    }
+
+    fn rotate(&self, writer: &mut Writer) -> Result<(), EventsError> {
+        self.retain_locked(writer, wall());
+        let used: u64 = writer.segments.values().map(|s| s.bytes).sum();
+        if used + self.inner.options.segment_bytes > self.inner.options.limit_bytes {
+            return Err(EventsError::Full);
+        }
+        let (header, file, info) = new_segment(&self.inner.dir, writer.next, &self.inner.options)?;
+        writer.segments.insert(writer.next, info);
+        let old = std::mem::replace(&mut writer.file, Arc::new(file));
+        writer.to_sync.push(old);
+        writer.header = header;
+        writer.position = HEADER_BYTES as u64;
+        Ok(())
+    }
+
+    /// Returns when every record below `number` is durable. Concurrent callers share a sync.
+    /// Errors: the sync failed; nothing may be acknowledged.
+    pub fn sync(&self, number: u64) -> Result<(), EventsError> {
+        let inner = &*self.inner;
+        if inner.durable.load(Ordering::Acquire) >= number {
+            return Ok(());
+        }
+        let _one_at_a_time = lock(&inner.syncing);
+        if inner.durable.load(Ordering::Acquire) >= number {
+            return Ok(());
+        }
+        let (files, next) = {
+            let mut writer = lock(&inner.writer);
+            let mut files = std::mem::take(&mut writer.to_sync);
+            files.push(writer.file.clone());
+            (files, writer.next)
+        };
+        let began = Instant::now();
+        for (i, file) in files.iter().enumerate() {
+            if let Err(error) = file.sync_data() {
+                lock(&inner.writer).to_sync.extend(files.iter().skip(i).take(files.len() - 1 - i).cloned());
+                let error = EventsError::io("sync log in", &inner.dir)(error);
+                inner.options.metrics.count_error(&error);
+                return Err(error);
+            }
+        }
+        inner.options.metrics.sync_seconds.observe((), began.elapsed());
+        inner.durable.store(next, Ordering::Release);
+        let _told = lock(&inner.durable_changed.0);
+        inner.durable_changed.1.notify_all();
+        Ok(())
+    }
+
+    /// [`Topic::append`] and [`Topic::sync`] of one record; gives its number.
+    pub fn append_durable(&self, key: &[u8], value: &[u8]) -> Result<u64, EventsError> {
+        let end = self.append([(key, value)])?;
+        self.sync(end)?;
+        Ok(end - 1)
+    }
+
+    /// Number of the first record that is not durable yet: the end of what readers see.
+    pub fn end(&self) -> u64 {
+        self.inner.durable.load(Ordering::Acquire)
+    }
+
+    /// Number of the oldest record that is kept.
+    pub fn oldest(&self) -> u64 {
+        let writer = lock(&self.inner.writer);
+        writer.segments.keys().next().copied().unwrap_or(0)
+    }
+
+    /// Registers a consumer that has everything below `number`: later segments are kept until it acknowledges them.
+    /// Call it again with each new cursor.
+    pub fn acknowledge(&self, consumer: &str, number: u64) {
+        let mut writer = lock(&self.inner.writer);
+        writer.consumers.insert(consumer.to_owned(), number);
+    }
+
+    /// Applies the retention now (it also runs whenever a segment is full). Gives the number of segments deleted.
+    pub fn retain(&self, now: Wall) -> usize {
+        self.retain_locked(&mut lock(&self.inner.writer), now)
+    }
+
+    fn retain_locked(&self, writer: &mut Writer, now: Wall) -> usize {
+        let floor = writer.consumers.values().copied().min().unwrap_or(u64::MAX);
+        let firsts: Vec<u64> = writer.segments.keys().copied().collect();
+        let mut deleted = 0;
+        for pair in firsts.windows(2) {
+            let &[first, end] = pair else { continue };
+            let Some(info) = writer.segments.get(&first) else {
+                continue;
+            };
+            // The age of a segment is that of its newest record: when the next one was begun.
+            let finished = writer.segments.get(&end).map_or(info.created, |s| s.created);
+            if end > floor || finished.plus(self.inner.options.keep) > now {
+                break;
+            }
+            if let Err(error) = std::fs::remove_file(&info.path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, path = %info.path.display(), "segment cannot be deleted");
+                break;
+            }
+            writer.segments.remove(&first);
+            deleted += 1;
+        }
+        deleted
+    }
+
+    /// A reader that wants `cursor` next; 0 is the beginning of time and means the oldest record that is kept.
+    pub fn reader(&self, cursor: u64) -> Reader {
+        Reader { topic: self.clone(), next: if cursor == 0 { self.oldest() } else { cursor }, open: None }
+    }
+
+    fn segment_of(&self, number: u64) -> Option<(u64, PathBuf, Option<u64>)> {
+        let writer = lock(&self.inner.writer);
+        let (first, info) = writer.segments.range(..=number).next_back()?;
+        let after = writer.segments.range(first + 1..).next().map(|(n, _)| *n);
+        Some((*first, info.path.clone(), after))
+    }
+}
+
+/// Reads a topic in order.
+pub struct Reader {
+    topic: Topic,
+    next: u64,
+    open: Option<OpenSegment>,
+}
+
+struct OpenSegment {
+    first: u64,
+    header: Header,
+    file: File,
+    position: u64,
+}
+
+/// Bytes read at once; grows to one whole frame when a record is larger.
+const CHUNK: usize = 256 << 10;
+
+impl Reader {
+    /// The cursor: number of the next record.
+    pub fn cursor(&self) -> u64 {
+        self.next
+    }
+
+    /// Goes on at another record.
+    pub fn seek(&mut self, cursor: u64) {
+        self.next = cursor;
+        self.open = None;
+    }
+
+    /// Up to `max` durable records, none when there is no news. The cursor moves behind them.
+    /// Errors: the cursor is outside of what is kept, or reading failed.
+    pub fn next_batch(&mut self, max: usize) -> Result<Vec<Event>, EventsError> {
+        let mut out = Vec::new();
+        let end = self.topic.end();
+        if self.next > end {
+            // The log is younger than the cursor: somebody removed it. The consumer decides.
+            return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() });
+        }
+        while out.len() < max && self.next < end {
+            let Some((first, path, after)) = self.topic.segment_of(self.next) else {
+                return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() });
+            };
+            let before = self.next;
+            let segment_end = after.unwrap_or(end).min(end);
+            self.read_segment(first, &path, segment_end, max, &mut out)?;
+            if self.next == before {
+                // Nothing whole is left here: the damaged records are gone, the next segment goes on.
+                self.next = segment_end;
+            }
+        }
+        Ok(out)
+    }
+
+    fn read_segment(
+        &mut self,
+        first: u64,
+        path: &Path,
+        end: u64,
+        max: usize,
+        out: &mut Vec<Event>,
+    ) -> Result<(), EventsError> {
+        if self.open.as_ref().is_none_or(|open| open.first != first) {
+            let file = File::open(path).map_err(EventsError::io("open", path))?;
+            let Some(header) = segment::read_header(path, &file)? else {
+                return Ok(());
+            };
+            self.open = Some(OpenSegment { first, header, file, position: HEADER_BYTES as u64 });
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let mut want = CHUNK;
+        while out.len() < max && self.next < end {
+            let mut bytes = vec![0; want];
+            let read =
+                read_at_most(&open.file, &mut bytes, open.position).map_err(EventsError::io("read", path))?;
+            bytes.truncate(read);
+            let at_end = read < want;
+            let began = open.position;
+            let mut scan = Scan::from(&open.header, &bytes, open.position, 0);
+            while out.len() < max && self.next < end {
+                match scan.next() {
+                    Some(Item::Frame(frame)) => {
+                        open.position = frame.end();
+                        if frame.stamp >= self.next
+                            && let Some(event) = event(frame.stamp, frame.payload)
+                        {
+                            self.next = frame.stamp + 1;
+                            out.push(event);
+                        }
+                    }
+                    // Perhaps only cut by the chunk.
+                    Some(Item::Damaged(_)) if open.position > began && !at_end => break,
+                    Some(Item::Damaged(_)) if !at_end && want < segment::PAYLOAD_BYTES * 2 => break,
+                    Some(Item::Damaged(range)) => open.position = range.end,
+                    None => break,
+                }
+            }
+            if open.position == began {
+                if at_end || want >= segment::PAYLOAD_BYTES * 2 {
+                    return Ok(());
+                }
+                want = segment::PAYLOAD_BYTES * 2;
+            } else if at_end && open.position >= began + read as u64 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is a record to read, or the time is up. True when there is one.
+    pub fn wait(&self, at_most: Duration) -> bool {
+        let (mutex, condvar) = &self.topic.inner.durable_changed;
+        let deadline = Instant::now() + at_most;
+        let mut guard = lock(mutex);
+        loop {
+            if self.topic.end() > self.next {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            guard = condvar.wait_timeout(guard, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+    }
+}
+
+fn event(offset: u64, payload: &[u8]) -> Option<Event> {
+    let (at, rest) = payload.split_first_chunk::<8>()?;
+    let (key_len, rest) = rest.split_first_chunk::<2>()?;
+    let (key, value) = rest.split_at_checked(u16::from_le_bytes(*key_len).into())?;
+    Some(Event { offset, at: Wall(i64::from_le_bytes(*at)), key: key.to_vec(), value: value.to_vec() })
+}
+
+fn read_at_most(file: &File, bytes: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], position + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+fn new_segment(
+    dir: &Path,
+    first: u64,
+    options: &LogOptions,
+) -> Result<(Header, File, SegmentInfo), EventsError> {
+    let header = Header {
+        kind: SegmentKind::Topic,
+        shard: 0,
+        // Tells a segment from an older one of the same number whose records were never durable.
+        run: wall().0.max(0) as u128,
+        first,
+        created: wall(),
+    };
+    let path = dir.join(format!("{first:020}.{EXTENSION}"));
+    let file = segment::create(&path, &header, options.segment_bytes)?;
+    segment::sync_dir(dir)?;
+    let info = SegmentInfo { path, bytes: HEADER_BYTES as u64, created: header.created };
+    Ok((header, file, info))
+}
+
+fn put_aside(dir: &Path, path: &Path, metrics: &EventsMetrics, used: usize) -> Result<(), EventsError> {
+    if used < HEADER_BYTES {
+        // Only a header or less: nothing to keep.
+        return std::fs::remove_file(path).map_err(EventsError::io("remove", path));
+    }
+    metrics.torn.inc(());
+    metrics.torn_bytes.add((), used as u64);
+    let torn = dir.join("torn");
+    std::fs::create_dir_all(&torn).map_err(EventsError::io("create", &torn))?;
+    let aside = torn.join(format!("{}.{}", path.file_name().unwrap_or_default().to_string_lossy(), wall().0));
+    std::fs::rename(path, &aside).map_err(EventsError::io("put aside", path))
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>, EventsError> {
+    let entries = std::fs::read_dir(dir).map_err(EventsError::io("list", dir))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == EXTENSION))
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

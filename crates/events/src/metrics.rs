@@ -1,0 +1,82 @@
+//! The catalogue of the journal and the event log.
+
+use warp_telemetry::label_enum;
+use warp_telemetry::metrics::{Counter, Counters, Gauge, Histogram, Registry};
+
+label_enum! {
+    /// Kind of a journal record.
+    pub enum RecordKind = "kind" { Answered = "answered", Ended = "ended", Heartbeat = "heartbeat", Closed = "closed" }
+}
+label_enum! {
+    /// Why the disk did not do what it should.
+    pub enum DiskError = "reason" { Full = "full", Io = "io", TooLarge = "too_large" }
+}
+label_enum! {
+    /// Where call records go.
+    pub enum Sink = "sink" { Journal = "journal", EventLog = "event_log", Postgres = "postgres" }
+}
+label_enum! {
+    /// How it went.
+    pub enum WriteResult = "result" { Ok = "ok", Duplicate = "duplicate", Error = "error" }
+}
+
+/// Bounds of a disk sync, in seconds.
+const SYNC_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
+
+/// Metrics of all journals and topics of a process. Clones share it.
+#[derive(Clone)]
+pub struct EventsMetrics {
+    /// Records appended to journals.
+    pub journal_records: Counters<RecordKind>,
+    /// Failures of journals and topics.
+    pub errors: Counters<DiskError>,
+    /// Time of a data sync.
+    pub sync_seconds: Histogram,
+    /// Damaged places found in files (F-DISK-03).
+    pub torn: Counter,
+    /// Their bytes.
+    pub torn_bytes: Counter,
+    /// Calls whose end was reconstructed after a crash.
+    pub recovered_calls: Counter,
+    /// Journals that refuse new calls for lack of space or for an error.
+    pub refusing: Gauge,
+    /// Finished records that wait in memory for space.
+    pub backlog: Gauge,
+    /// Journal files.
+    pub journal_segments: Gauge,
+    /// Call records by sink.
+    pub cdr_written: Counters<(Sink, WriteResult)>,
+}
+
+impl EventsMetrics {
+    /// Registers all of it.
+    pub fn new(r: &Registry) -> Self {
+        Self {
+            journal_records: r.counters("warp_journal_records_total", "Records appended to call journals."),
+            errors: r.counters("warp_journal_errors_total", "Failed writes or syncs of journals and topics."),
+            sync_seconds: r.histogram("warp_journal_sync_seconds", "Time of one data sync.", SYNC_SECONDS),
+            torn: r.counter("warp_journal_torn_total", "Damaged places found in segments and put aside."),
+            torn_bytes: r.counter("warp_journal_torn_bytes_total", "Bytes of damaged places put aside."),
+            recovered_calls: r
+                .counter("warp_journal_recovered_calls_total", "Calls ended by recovery after a crash."),
+            refusing: r
+                .gauge("warp_journal_refusing", "Journals that refuse new calls (disk full or failing)."),
+            backlog: r.gauge("warp_journal_backlog_records", "Finished records waiting in memory for space."),
+            journal_segments: r.gauge("warp_journal_segments", "Journal files on disk."),
+            cdr_written: r.counters("warp_cdr_written_total", "Call records written, by sink."),
+        }
+    }
+
+    /// For tests and tools: counts, shown nowhere.
+    pub fn detached() -> Self {
+        Self::new(&Registry::new())
+    }
+
+    pub(crate) fn count_error(&self, error: &crate::EventsError) {
+        self.errors.inc(match error {
+            crate::EventsError::Full => DiskError::Full,
+            crate::EventsError::TooLarge { .. } => DiskError::TooLarge,
+            _ => DiskError::Io,
+        });
+    }
+}

@@ -1,0 +1,359 @@
+//! Journal, recovery, pump and log together: crashes, full disks, damaged files.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use warp_events::journal::{BACKLOG_RECORDS, kind};
+use warp_events::pump::Copier;
+use warp_events::segment::{self, Item, Scan};
+use warp_events::*;
+use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSide};
+use warp_model::{CallId, Wall};
+
+const CHILD_DIR: &str = "WARP_EVENTS_TEST_CHILD_DIR";
+
+fn call(n: u128, answered: bool) -> Box<CallRecord> {
+    let at = Wall::from_unix_ms(1_700_000_000_000 + n as i64);
+    Box::new(CallRecord {
+        cdr_id: CallId::new(at, n),
+        version: CDR_VERSION,
+        sip_call_id: format!("call-{n}@test"),
+        customer_id: None,
+        trunk_id: None,
+        ingress_ip: [127, 0, 0, 1].into(),
+        ingress_user: None,
+        caller: "+12025550100".into(),
+        called: "+14155550123".into(),
+        caller_e164: None,
+        called_e164: None,
+        jurisdiction: None,
+        setup_at: at,
+        progress_at: None,
+        answer_at: answered.then_some(at),
+        end_at: at,
+        pdd_ms: None,
+        duration_ms: 0,
+        sip_code: if answered { 200 } else { 486 },
+        q850: None,
+        release_side: ReleaseSide::Caller,
+        internal_code: String::new(),
+        outcome: if answered { Outcome::Answered } else { Outcome::Busy },
+        recovered: false,
+        snapshot_id: "snap".into(),
+        route_rank: None,
+        vendor_id: None,
+        vendor_trunk_id: None,
+        rating: None,
+        media: None,
+        decision: None,
+        legs: Vec::new(),
+        node: "test".into(),
+    })
+}
+
+fn options(segment_bytes: u64) -> JournalOptions {
+    JournalOptions { segment_bytes, ..JournalOptions::new(EventsMetrics::detached()) }
+}
+
+fn topic(dir: &Path) -> (EventLog, Topic) {
+    let log_options = LogOptions { segment_bytes: 64 << 10, ..LogOptions::new(EventsMetrics::detached()) };
+    let log = EventLog::open(dir, log_options).unwrap();
+    let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+    (log, topic)
+}
+
+/// Copies everything and counts the records by id.
+fn pumped(journals: &Path, topic: &Topic) -> BTreeMap<String, Vec<CallRecord>> {
+    Copier::new(journals, topic.clone(), EventsMetrics::detached()).look().unwrap();
+    let mut by_id: BTreeMap<String, Vec<CallRecord>> = BTreeMap::new();
+    let mut reader = topic.reader(0);
+    loop {
+        let batch = reader.next_batch(100).unwrap();
+        if batch.is_empty() {
+            return by_id;
+        }
+        for event in batch {
+            let record: CallRecord = serde_json::from_slice(&event.value).unwrap();
+            assert_eq!(event.key, record.cdr_id.to_string().into_bytes());
+            by_id.entry(record.cdr_id.to_string()).or_default().push(record);
+        }
+    }
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "jrn"))
+        .collect();
+    all.sort();
+    all
+}
+
+/// What the killed child does; nothing when run as an ordinary test.
+#[test]
+fn child_appends_until_killed() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else {
+        return;
+    };
+    let mut journal = Journal::open(Path::new(&dir), 0, options(256 << 10)).unwrap();
+    let mut out = std::io::stdout().lock();
+    for n in 0u128.. {
+        journal.append(&JournalRecord::Answered(call(n, true))).unwrap();
+        writeln!(out, "answered {}", call(n, true).cdr_id).unwrap();
+        // Two of three calls end; every tenth call was never answered.
+        if n % 3 != 0 {
+            journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
+            writeln!(out, "ended {}", call(n, true).cdr_id).unwrap();
+        }
+        if n % 10 == 0 {
+            let busy = call(n + (1 << 40), false);
+            let line = format!("ended {}", busy.cdr_id);
+            journal.append(&JournalRecord::Ended(busy)).unwrap();
+            writeln!(out, "{line}").unwrap();
+        }
+        journal.heartbeat(Wall(0)).unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[test]
+fn f_proc_01_every_acknowledged_call_is_in_the_ledger_exactly_once_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_appends_until_killed", "--nocapture"])
+        .env(CHILD_DIR, dir.path().join("journal"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut acknowledged = BTreeMap::new();
+    let mut read = 0;
+    while read < 2_500 {
+        let line = lines.next().unwrap().unwrap();
+        if let Some((what, id)) = line.split_once(' ')
+            && id.starts_with("call_")
+        {
+            acknowledged.insert(id.to_owned(), what.to_owned());
+            read += 1;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in lines.map_while(Result::ok) {
+        if let Some((what, id)) = line.split_once(' ')
+            && id.starts_with("call_")
+            && id.len() == 31
+        {
+            acknowledged.insert(id.to_owned(), what.to_owned());
+        }
+    }
+    let journals = dir.path().join("journal");
+    let first = recover(&journals, &options(1 << 20), &mut |call| {
+        call.node = "finished".into();
+    })
+    .unwrap();
+    // A crash right after recovery repeats to the same result.
+    let second = recover(&journals, &options(1 << 20), &mut |_| ()).unwrap();
+    assert!(second.calls.is_empty());
+    let (_log, topic) = topic(&dir.path().join("log"));
+    let ledger = pumped(&journals, &topic);
+    for (id, what) in &acknowledged {
+        let records = ledger.get(id).unwrap_or_else(|| panic!("{what} {id} is lost"));
+        assert_eq!(records.len(), 1, "{id} is doubled");
+        assert_eq!(records[0].recovered, what == "answered", "{id}");
+        if what == "answered" {
+            assert_eq!(records[0].outcome, Outcome::Answered);
+            assert_eq!(records[0].internal_code, "process_restart");
+            assert_eq!(records[0].node, "finished");
+        }
+    }
+    // The child may have written one record more than it told about.
+    assert!(ledger.len() <= acknowledged.len() + 1);
+    assert!(first.calls.len() >= acknowledged.values().filter(|w| *w == "answered").count());
+    assert!(segments(&journals).is_empty(), "all copied, all deleted");
+}
+
+#[test]
+fn recovered_calls_last_until_the_last_heartbeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(dir.path(), 0, options(1 << 20)).unwrap();
+    journal.append(&JournalRecord::Answered(call(1, true))).unwrap();
+    journal.heartbeat(Wall(5)).unwrap();
+    drop(journal);
+    // Rewrite the file with known stamps: answered at 10 s, heartbeat at 73.5 s, as a dead run would leave it.
+    let path = segments(dir.path()).remove(0);
+    let (header, bytes) = segment::read(&path).unwrap().unwrap();
+    let stamps = [10_000_000_000u64, 73_500_000_000];
+    let mut out = header.encode().to_vec();
+    for (item, stamp) in Scan::new(&header, &bytes).zip(stamps) {
+        let Item::Frame(frame) = item else { panic!() };
+        let position = out.len() as u64;
+        segment::encode_frame(&header, position, frame.kind, stamp, frame.payload, &mut out).unwrap();
+    }
+    std::fs::write(&path, out).unwrap();
+    let recovery = recover(dir.path(), &options(1 << 20), &mut |_| ()).unwrap();
+    assert_eq!(recovery.calls.len(), 1);
+    let record = &recovery.calls[0];
+    assert_eq!(record.duration_ms, 63_500);
+    assert_eq!(record.end_at, record.answer_at.unwrap().plus(Duration::from_millis(63_500)));
+    assert!(record.recovered);
+}
+
+#[test]
+fn f_disk_03_a_torn_tail_is_put_aside_and_metered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(dir.path(), 0, options(1 << 20)).unwrap();
+    for n in 0..5 {
+        journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
+    }
+    drop(journal);
+    let path = segments(dir.path()).remove(0);
+    let (header, bytes) = segment::read(&path).unwrap().unwrap();
+    let ends: Vec<u64> = Scan::new(&header, &bytes)
+        .filter_map(|i| match i {
+            Item::Frame(f) if f.kind == kind::ENDED => Some(f.end()),
+            _ => None,
+        })
+        .collect();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    // The last record is cut in its middle, and what follows is rubbish.
+    file.set_len(ends[3] + 30).unwrap();
+    file.write_all_at(b"rubbish", ends[3] + 40).unwrap();
+    let opts = options(1 << 20);
+    let recovery = recover(dir.path(), &opts, &mut |_| ()).unwrap();
+    assert_eq!((recovery.records, recovery.damaged), (4, 1));
+    assert_eq!(opts.metrics.torn.value(()), 1);
+    assert_eq!(opts.metrics.torn_bytes.value(()), 47);
+    let aside: Vec<_> = std::fs::read_dir(dir.path().join("torn")).unwrap().collect();
+    assert_eq!(aside.len(), 1);
+    let (_log, topic) = topic(&dir.path().join("log"));
+    assert_eq!(pumped(dir.path(), &topic).len(), 4);
+}
+
+#[test]
+fn f_disk_01_full_disk_refuses_new_calls_ends_running_ones_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let opts = JournalOptions { limit_bytes: 2 * 16_384, ..options(16_384) };
+    let mut journal = Journal::open(&journals, 0, opts.clone()).unwrap();
+    assert!(journal.accepting());
+    let watch = journal.watch();
+    // Fill the first segment: the spare is taken into use and no further one can be made.
+    let mut n = 0;
+    wait_until(|| {
+        if journal.append(&JournalRecord::Answered(call(n, true))).is_ok() {
+            n += 1;
+        }
+        !watch.accepting()
+    });
+    // Running calls still end, in the reserved segment.
+    let reserved = 5;
+    for i in 0..reserved {
+        journal.append(&JournalRecord::Ended(call(i, true))).unwrap();
+    }
+    // Beyond it a finished record waits in memory.
+    let mut held = 0;
+    for i in reserved..n {
+        if journal.append(&JournalRecord::Ended(call(i, true))).is_err() {
+            held += 1;
+        }
+    }
+    assert!(held > 0 && held < BACKLOG_RECORDS as u128);
+    assert_eq!(opts.metrics.backlog.value(()), held as i64);
+    assert_eq!(opts.metrics.refusing.value(()), 1);
+    assert!(matches!(journal.append(&JournalRecord::Answered(call(999, true))), Err(EventsError::Full)));
+    // Somebody makes space: here the pump, which deletes what is copied and closed.
+    let (_log, topic) = topic(&dir.path().join("log"));
+    let mut copier = Copier::new(&journals, topic.clone(), EventsMetrics::detached());
+    copier.look().unwrap();
+    let first = segments(&journals);
+    if first.len() == 2 {
+        // Calls answered in the first segment are still open for the pump: their ends are in memory. An operator helps.
+        std::fs::rename(&first[0], dir.path().join("moved")).unwrap();
+    }
+    wait_until(|| {
+        let _ = journal.heartbeat(Wall(0));
+        copier.look().unwrap();
+        watch.accepting() && opts.metrics.backlog.value(()) == 0
+    });
+    assert_eq!(opts.metrics.refusing.value(()), 0);
+    drop(journal);
+    assert_eq!(pumped(&journals, &topic).len(), n as usize);
+}
+
+#[test]
+fn segments_stay_while_a_call_answered_in_them_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let (_log, topic) = topic(&dir.path().join("log"));
+    let mut copier = Copier::new(&journals, topic.clone(), EventsMetrics::detached());
+    let mut journal = Journal::open(&journals, 0, options(16_384)).unwrap();
+    journal.append(&JournalRecord::Answered(call(0, true))).unwrap();
+    let first = segments(&journals).remove(0);
+    for n in 1..100 {
+        journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
+        copier.look().unwrap();
+    }
+    assert!(first.exists());
+    assert!(segments(&journals).len() <= 4, "the others are gone");
+    journal.append(&JournalRecord::Ended(call(0, true))).unwrap();
+    wait_until(|| {
+        copier.look().unwrap();
+        !first.exists()
+    });
+    assert_eq!(topic.end(), 100);
+}
+
+#[test]
+fn the_pump_copies_while_the_journal_is_written_and_goes_on_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let metrics = EventsMetrics::detached();
+    {
+        let (_log, topic) = topic(&dir.path().join("log"));
+        let mut journal = Journal::open(&journals, 7, options(32 << 10)).unwrap();
+        let pump = Pump::start(&journals, topic.clone(), PumpOptions::default(), metrics.clone()).unwrap();
+        let mut reader = topic.reader(0);
+        for n in 0..300 {
+            journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
+        }
+        let mut seen = 0;
+        while seen < 300 {
+            assert!(reader.wait(Duration::from_secs(20)), "{seen}");
+            seen += reader.next_batch(1_000).unwrap().len();
+        }
+        drop(journal);
+        drop(pump);
+    }
+    assert!(segments(&journals).is_empty());
+    let (_log, topic) = topic(&dir.path().join("log"));
+    assert_eq!(topic.end(), 300);
+    let mut journal = Journal::open(&journals, 7, options(32 << 10)).unwrap();
+    journal.append(&JournalRecord::Ended(call(300, true))).unwrap();
+    drop(journal);
+    let ledger = pumped(&journals, &topic);
+    assert_eq!(ledger.len(), 301);
+    assert!(ledger.values().all(|records| records.len() == 1));
+}
+
+#[test]
+fn recovery_refuses_journals_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), 0, options(16_384)).unwrap();
+    assert!(recover(dir.path(), &options(16_384), &mut |_| ()).is_err());
+    drop(journal);
+    assert!(recover(dir.path(), &options(16_384), &mut |_| ()).is_ok());
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not reached in 30 s");
+        std::thread::yield_now();
+    }
+}

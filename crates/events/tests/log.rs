@@ -1,0 +1,175 @@
+//! The event log: numbering, group commit, cursors, retention, damaged files.
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use warp_events::{EventLog, EventsError, EventsMetrics, LogOptions, Topic};
+use warp_model::Wall;
+
+fn open(dir: &Path, segment_bytes: u64, keep: Duration) -> Topic {
+    let options = LogOptions { segment_bytes, keep, ..LogOptions::new(EventsMetrics::detached()) };
+    EventLog::open(dir, options).unwrap().topic("t").unwrap()
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn values(topic: &Topic, cursor: u64) -> Vec<(u64, Vec<u8>)> {
+    let mut reader = topic.reader(cursor);
+    let mut out = Vec::new();
+    loop {
+        let batch = reader.next_batch(7).unwrap();
+        if batch.is_empty() {
+            return out;
+        }
+        out.extend(batch.into_iter().map(|e| (e.offset, e.value)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn what_is_appended_is_read_in_order_across_segments_and_restarts(
+        batches in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20), 1..8),
+        segment_bytes in 512u64..4_000,
+        from in any::<prop::sample::Index>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = Vec::new();
+        for batch in &batches {
+            // Every batch is a new run of the process.
+            let topic = open(dir.path(), segment_bytes, DAY);
+            let end = topic.append(batch.iter().map(|v| (b"k".as_slice(), v.as_slice()))).unwrap();
+            topic.sync(end).unwrap();
+            all.extend(batch.iter().cloned());
+            prop_assert_eq!(topic.end(), all.len() as u64);
+        }
+        let topic = open(dir.path(), segment_bytes, DAY);
+        let wanted: Vec<_> = all.into_iter().enumerate().map(|(i, v)| (i as u64, v)).collect();
+        prop_assert_eq!(&values(&topic, 0), &wanted);
+        let from = from.index(wanted.len() + 1);
+        prop_assert_eq!(values(&topic, from as u64), &wanted[if from == 0 { 0 } else { from }..]);
+    }
+}
+
+#[test]
+fn records_are_seen_when_they_are_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 1 << 20, DAY);
+    let end = topic.append([(b"k".as_slice(), b"v".as_slice())]).unwrap();
+    assert_eq!((end, topic.end()), (1, 0));
+    let mut reader = topic.reader(0);
+    assert!(!reader.wait(Duration::ZERO));
+    assert!(reader.next_batch(10).unwrap().is_empty());
+    topic.sync(end).unwrap();
+    assert!(reader.wait(Duration::from_secs(10)));
+    let batch = reader.next_batch(10).unwrap();
+    assert_eq!(
+        (batch[0].offset, batch[0].key.as_slice(), batch[0].value.as_slice()),
+        (0, b"k".as_slice(), b"v".as_slice())
+    );
+    assert_eq!(reader.cursor(), 1);
+}
+
+#[test]
+fn concurrent_writers_share_syncs_and_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 8_192, DAY);
+    let writers: Vec<_> = (0..8u8)
+        .map(|w| {
+            let topic = topic.clone();
+            std::thread::spawn(move || {
+                (0..50u8).map(|i| topic.append_durable(&[w], &[w, i]).unwrap()).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut numbers: Vec<u64> = writers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..400).collect::<Vec<_>>());
+    let seen = values(&topic, 0);
+    assert_eq!(seen.len(), 400);
+    for w in 0..8u8 {
+        let of_writer: Vec<u8> = seen.iter().filter(|(_, v)| v[0] == w).map(|(_, v)| v[1]).collect();
+        assert_eq!(of_writer, (0..50).collect::<Vec<_>>(), "order of one writer");
+    }
+}
+
+#[test]
+fn large_records_are_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 4 << 20, DAY);
+    let large = vec![0xAB; 900_000];
+    for _ in 0..3 {
+        topic.append_durable(b"k", b"small").unwrap();
+        topic.append_durable(b"k", &large).unwrap();
+    }
+    let lens: Vec<usize> = values(&topic, 0).iter().map(|(_, v)| v.len()).collect();
+    assert_eq!(lens, [5, 900_000, 5, 900_000, 5, 900_000]);
+    assert!(matches!(topic.append_durable(b"k", &vec![0; 2 << 20]), Err(EventsError::TooLarge { .. })));
+    assert_eq!(topic.append_durable(b"k", b"after").unwrap(), 6);
+}
+
+#[test]
+fn retention_waits_for_every_consumer() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 512, Duration::ZERO);
+    topic.acknowledge("postgres", 0);
+    for i in 0..100u8 {
+        topic.append_durable(b"k", &[i; 40]).unwrap();
+    }
+    let far = Wall(i64::MAX);
+    assert_eq!(topic.retain(far), 0);
+    assert_eq!(values(&topic, 0).len(), 100);
+    topic.acknowledge("postgres", 50);
+    assert!(topic.retain(far) > 0);
+    assert!(topic.oldest() > 0 && topic.oldest() <= 50);
+    assert_eq!(values(&topic, 50).len(), 50);
+    let gone = topic.reader(1).next_batch(1);
+    assert!(matches!(gone, Err(EventsError::Cursor { wanted: 1, .. })));
+    let beyond = topic.reader(1_000).next_batch(1);
+    assert!(matches!(beyond, Err(EventsError::Cursor { wanted: 1_000, .. })));
+}
+
+#[test]
+fn f_disk_01_a_full_log_refuses_and_keeps_what_is_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        segment_bytes: 1_024,
+        keep: Duration::ZERO,
+        limit_bytes: 4_096,
+        metrics: EventsMetrics::detached(),
+    };
+    let topic = EventLog::open(dir.path(), options).unwrap().topic("t").unwrap();
+    topic.acknowledge("postgres", 0);
+    let mut written = 0;
+    let refused = loop {
+        match topic.append_durable(b"k", &[7; 100]) {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 100);
+    };
+    assert!(matches!(refused, EventsError::Full));
+    assert_eq!(values(&topic, 0).len(), written);
+    topic.acknowledge("postgres", written as u64);
+    assert_eq!(topic.append_durable(b"k", b"again").unwrap(), written as u64);
+}
+
+#[test]
+fn f_disk_03_a_damaged_record_costs_itself_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 1 << 20, DAY);
+    for i in 0..10u8 {
+        topic.append_durable(b"k", &[i; 50]).unwrap();
+    }
+    drop(topic);
+    let path = dir.path().join("t/00000000000000000000.log");
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    // In the payload of record 4: each frame is 20 + 8 + 2 + 1 + 50 bytes.
+    file.write_all_at(b"!", 64 + 4 * 81 + 60).unwrap();
+    let topic = open(dir.path(), 1 << 20, DAY);
+    let numbers: Vec<u64> = values(&topic, 0).iter().map(|(n, _)| *n).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    assert_eq!(topic.append_durable(b"k", b"next").unwrap(), 10);
+}
