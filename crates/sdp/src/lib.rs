@@ -1,2 +1,20 @@
-//! SDP without I/O: a view that keeps untouched bytes, and minimal-change edits.
+//! SDP (RFC 4566, RFC 8866) without I/O: a view over the bytes, and edits that change as little as possible.
+//!
+//! [`Sdp`] indexes lines and media sections and never copies them; [`edit`] writes the same bytes in the same order with
+//! only the named lines changed. Invariants: parsing never panics and is linear; what is parsed and written without edits
+//! is byte for byte the same; sizes are bounded by `model::limits` (a proxy answers 488 to what is beyond).
+//! Absent on purpose: who may send media where (the relay's call book), ICE and keys beyond removing their lines.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod edit;
+pub mod fuzzing;
+pub mod offer_answer;
+mod view;
+
+pub use edit::{MediaEdit, OriginEdit, SessionEdit, Strip};
+pub use offer_answer::{AnswerError, Direction};
+pub use view::{Attribute, Connection, Media, Origin, Rtcp, RtpMap, Sdp, SdpError};

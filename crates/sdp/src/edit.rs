@@ -1,0 +1,306 @@
+//! Minimal-change edits: named lines change, everything else keeps its bytes and its place.
+//!
+//! | line | what happens |
+//! | --- | --- |
+//! | `o=` | fields of [`OriginEdit`] |
+//! | `s=` | [`SessionEdit::name`] |
+//! | `c=` | the address; further `c=` lines of one section go; one is added after `m=` (and `i=`) where none would fit |
+//! | `m=` | port, protocol |
+//! | `a=` | those of [`Strip`] go; direction replaced in its place; [`MediaEdit::add`] at the end of the section |
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use crate::offer_answer::Direction;
+use crate::view::{Line, Sdp, attribute, words};
+
+/// Changes to `o=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OriginEdit<'e> {
+    /// New address.
+    pub address: Option<IpAddr>,
+    /// New user name.
+    pub username: Option<&'e str>,
+    /// New session id.
+    pub session_id: Option<u64>,
+    /// New version.
+    pub version: Option<u64>,
+}
+
+/// Attributes to take out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strip {
+    /// `candidate`, `remote-candidates`, `end-of-candidates` and all `ice-…` (RFC 8839).
+    pub ice: bool,
+    /// `fingerprint`, `setup`, `tls-id` (RFC 8122, RFC 8842).
+    pub dtls: bool,
+    /// `crypto` (RFC 4568).
+    pub crypto: bool,
+    /// `rtcp` (RFC 3605).
+    pub rtcp: bool,
+    /// `rtcp-mux` and `rtcp-mux-only` (RFC 5761, RFC 8858).
+    pub rtcp_mux: bool,
+    /// `group:BUNDLE` and `bundle-only` (RFC 9143).
+    pub bundle: bool,
+}
+
+impl Strip {
+    fn takes(self, line_value: &[u8]) -> bool {
+        let a = attribute(line_value);
+        match a.name {
+            b"candidate" | b"remote-candidates" | b"end-of-candidates" => self.ice,
+            b"fingerprint" | b"setup" | b"tls-id" => self.dtls,
+            b"crypto" => self.crypto,
+            b"rtcp" => self.rtcp,
+            b"rtcp-mux" | b"rtcp-mux-only" => self.rtcp_mux,
+            b"bundle-only" => self.bundle,
+            b"group" => self.bundle && a.value.is_some_and(|v| v.starts_with(b"BUNDLE")),
+            name => self.ice && name.starts_with(b"ice-"),
+        }
+    }
+}
+
+/// Changes to the lines before the first `m=`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionEdit<'e> {
+    /// `o=`.
+    pub origin: OriginEdit<'e>,
+    /// `s=`.
+    pub name: Option<&'e str>,
+    /// Address of an existing `c=`; never added here.
+    pub connection: Option<IpAddr>,
+    /// Attributes to take out.
+    pub strip: Strip,
+    /// Whole lines (without line end) added at the end of the session part.
+    pub add: Vec<String>,
+}
+
+/// Changes to one media section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaEdit<'e> {
+    /// New port.
+    pub port: Option<u16>,
+    /// New address: on its own `c=` line when there is one, or when the session's would be another.
+    pub connection: Option<IpAddr>,
+    /// New protocol.
+    pub protocol: Option<&'e str>,
+    /// New direction, in the place of the old attribute, else at the end.
+    pub direction: Option<Direction>,
+    /// Attributes to take out.
+    pub strip: Strip,
+    /// Whole lines (without line end) added at the end of the section.
+    pub add: Vec<String>,
+}
+
+impl Sdp<'_> {
+    /// Appends the edited SDP to `out`. Sections beyond the end of `media` stay as they are.
+    pub fn write(&self, session: &SessionEdit<'_>, media: &[MediaEdit<'_>], out: &mut Vec<u8>) {
+        out.reserve(self.bytes.len().saturating_add(256));
+        let mut writer = Writer { sdp: self, begin: out.len(), out, line_end: self.line_end() };
+        writer.session(session);
+        let session_ip = session.connection.or(self.connection().map(|c| c.ip));
+        let unchanged = MediaEdit::default();
+        for (i, section) in self.sections.iter().enumerate() {
+            let edit = media.get(i).unwrap_or(&unchanged);
+            let lines = self.lines.get(section.first..section.end).unwrap_or_default();
+            writer.media(lines, edit, session_ip);
+        }
+    }
+
+    fn line_end(&self) -> &'static [u8] {
+        let ends_in_lf = |l: &&Line| {
+            l.next.checked_sub(l.end) == Some(1)
+        };
+        if self.lines.first().is_some_and(|l| ends_in_lf(&l)) { b"\n" } else { b"\r\n" }
+    }
+}
+
+struct Writer<'w, 'a> {
+    sdp: &'w Sdp<'a>,
+    out: &'w mut Vec<u8>,
+    /// Where this SDP starts in `out`.
+    begin: usize,
+    line_end: &'static [u8],
+}
+
+impl<'a> Writer<'_, 'a> {
+    fn session(&mut self, edit: &SessionEdit<'_>) {
+        let lines = self.sdp.session_lines();
+        let (lines, blank) = split_trailing_blank(lines);
+        let mut connection_done = false;
+        for line in lines {
+            let value = self.value(*line);
+            match (line.kind, edit.connection) {
+                (b'o', _) if edit.origin != OriginEdit::default() => self.origin(value, &edit.origin),
+                (b's', _) if edit.name.is_some() => {
+                    self.out.extend_from_slice(b"s=");
+                    self.out.extend_from_slice(edit.name.unwrap_or_default().as_bytes());
+                    self.end_line();
+                }
+                (b'c', Some(ip)) => {
+                    if !std::mem::replace(&mut connection_done, true) {
+                        self.connection(ip);
+                    }
+                }
+                (b'a', _) if edit.strip.takes(value) => {}
+                _ => self.copy(*line),
+            }
+        }
+        self.add(&edit.add);
+        self.copy_all(blank);
+    }
+
+    fn media(&mut self, lines: &[Line], edit: &MediaEdit<'_>, session_ip: Option<IpAddr>) {
+        let (lines, blank) = split_trailing_blank(lines);
+        let has_own = lines.iter().any(|l| l.kind == b'c');
+        // A new c= line, while none of ours has been written and the session's does not do.
+        let mut wanted = edit.connection.filter(|ip| has_own || session_ip != Some(*ip));
+        let mut direction = edit.direction;
+        for line in lines {
+            let value = self.value(*line);
+            // RFC 8866 §5: i= comes before c=, everything else after it.
+            if !has_own
+                && !matches!(line.kind, b'm' | b'i')
+                && let Some(ip) = wanted.take()
+            {
+                self.connection(ip);
+            }
+            match line.kind {
+                b'm' if edit.port.is_some() || edit.protocol.is_some() => self.media_line(value, edit),
+                b'c' if edit.connection.is_some() => {
+                    if let Some(ip) = wanted.take() {
+                        self.connection(ip);
+                    }
+                }
+                b'a' if edit.strip.takes(value) => {}
+                b'a' if edit.direction.is_some() && Direction::from_name(value).is_some() => {
+                    if let Some(d) = direction.take() {
+                        self.line(b"a=", d.as_str());
+                    }
+                }
+                _ => self.copy(*line),
+            }
+        }
+        if let Some(ip) = wanted {
+            self.connection(ip);
+        }
+        if let Some(d) = direction {
+            self.line(b"a=", d.as_str());
+        }
+        self.add(&edit.add);
+        self.copy_all(blank);
+    }
+
+    fn value(&self, line: Line) -> &'a [u8] {
+        self.sdp.text(line).get(2..).unwrap_or_default()
+    }
+
+    /// The line with its own line end; one that had none (the last) gets one, so that something may follow.
+    fn copy(&mut self, line: Line) {
+        let bytes = self.sdp.bytes.get(line.start as usize..line.next as usize).unwrap_or_default();
+        self.start_line();
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn copy_all(&mut self, lines: &[Line]) {
+        for line in lines {
+            self.copy(*line);
+        }
+    }
+
+    /// Ends a last line that came without a line end.
+    fn start_line(&mut self) {
+        if self.out.len() > self.begin && self.out.last() != Some(&b'\n') {
+            self.end_line();
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.out.extend_from_slice(self.line_end);
+    }
+
+    fn line(&mut self, start: &[u8], rest: &str) {
+        self.start_line();
+        self.out.extend_from_slice(start);
+        self.out.extend_from_slice(rest.as_bytes());
+        self.end_line();
+    }
+
+    fn add(&mut self, lines: &[String]) {
+        for line in lines {
+            self.line(b"", line);
+        }
+    }
+
+    fn connection(&mut self, ip: IpAddr) {
+        self.start_line();
+        self.out.extend_from_slice(b"c=IN ");
+        self.address(ip);
+        self.end_line();
+    }
+
+    fn address(&mut self, ip: IpAddr) {
+        let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.out, "{family} {ip}");
+    }
+
+    fn origin(&mut self, value: &[u8], edit: &OriginEdit<'_>) {
+        let mut w = words(value);
+        self.out.extend_from_slice(b"o=");
+        let username = w.next().unwrap_or(b"-");
+        self.out.extend_from_slice(edit.username.map_or(username, str::as_bytes));
+        for new in [edit.session_id, edit.version] {
+            let old = w.next().unwrap_or(b"0");
+            self.out.push(b' ');
+            match new {
+                Some(n) => {
+                    let _ = write!(self.out, "{n}");
+                }
+                None => self.out.extend_from_slice(old),
+            }
+        }
+        self.out.push(b' ');
+        match edit.address {
+            Some(ip) => {
+                self.out.extend_from_slice(b"IN ");
+                self.address(ip);
+            }
+            None => {
+                let rest: Vec<&[u8]> = w.collect();
+                self.out.extend_from_slice(&rest.join(&b' '));
+            }
+        }
+        self.end_line();
+    }
+
+    /// Only the port and the protocol change; the words around them keep their bytes.
+    fn media_line(&mut self, value: &[u8], edit: &MediaEdit<'_>) {
+        self.start_line();
+        self.out.extend_from_slice(b"m=");
+        let mut nth = 0usize;
+        for piece in value.split_inclusive(|b| *b == b' ') {
+            let word = piece.strip_suffix(b" ").unwrap_or(piece);
+            if word.is_empty() {
+                self.out.extend_from_slice(piece);
+                continue;
+            }
+            match (nth, edit.port, edit.protocol) {
+                (1, Some(port), _) => {
+                    let _ = write!(self.out, "{port}");
+                }
+                (2, _, Some(protocol)) => self.out.extend_from_slice(protocol.as_bytes()),
+                _ => self.out.extend_from_slice(word),
+            }
+            self.out.extend_from_slice(piece.get(word.len()..).unwrap_or_default());
+            nth = nth.saturating_add(1);
+        }
+        self.end_line();
+    }
+}
+
+/// Blank lines at the end stay at the end.
+fn split_trailing_blank(lines: &[Line]) -> (&[Line], &[Line]) {
+    let full = lines.iter().rposition(|l| l.kind != 0).map_or(0, |at| at.saturating_add(1));
+    lines.split_at_checked(full).unwrap_or((lines, &[]))
+}
