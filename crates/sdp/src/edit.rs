@@ -108,9 +108,7 @@ impl Sdp<'_> {
     }
 
     fn line_end(&self) -> &'static [u8] {
-        let ends_in_lf = |l: &&Line| {
-            l.next.checked_sub(l.end) == Some(1)
-        };
+        let ends_in_lf = |l: &&Line| l.next.checked_sub(l.end) == Some(1);
         if self.lines.first().is_some_and(|l| ends_in_lf(&l)) { b"\n" } else { b"\r\n" }
     }
 }

@@ -467,9 +467,7 @@ fn parse_rtcp(value: &[u8]) -> Result<Rtcp, SdpError> {
     let port = w.next().and_then(port_number).ok_or(SdpError::Rtcp)?;
     let ip = match w.next() {
         None => None,
-        Some(b"IN") => {
-            Some(w.next().zip(w.next()).and_then(|(f, t)| address(f, t)).ok_or(SdpError::Rtcp)?)
-        }
+        Some(b"IN") => Some(w.next().zip(w.next()).and_then(|(f, t)| address(f, t)).ok_or(SdpError::Rtcp)?),
         Some(_) => return Err(SdpError::Rtcp),
     };
     Ok(Rtcp { port, ip })
@@ -477,10 +475,9 @@ fn parse_rtcp(value: &[u8]) -> Result<Rtcp, SdpError> {
 
 pub(crate) fn attribute(value: &[u8]) -> Attribute<'_> {
     match value.iter().position(|b| *b == b':') {
-        Some(at) => Attribute {
-            name: value.get(..at).unwrap_or_default(),
-            value: value.get(at.saturating_add(1)..),
-        },
+        Some(at) => {
+            Attribute { name: value.get(..at).unwrap_or_default(), value: value.get(at.saturating_add(1)..) }
+        }
         None => Attribute { name: value, value: None },
     }
 }

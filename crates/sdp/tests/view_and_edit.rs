@@ -18,7 +18,10 @@ fn ip(t: &str) -> IpAddr {
 fn facts_of_an_offer() {
     let sdp = Sdp::parse(OFFER.as_bytes()).unwrap();
     let o = sdp.origin().unwrap();
-    assert_eq!((o.username, o.session_id, o.version), (&b"alice"[..], &b"2890844526"[..], &b"2890844527"[..]));
+    assert_eq!(
+        (o.username, o.session_id, o.version),
+        (&b"alice"[..], &b"2890844526"[..], &b"2890844527"[..])
+    );
     assert_eq!((o.address_type, o.address), (&b"IP4"[..], &b"host.example.com"[..]));
     assert_eq!(sdp.connection().unwrap().ip, ip("198.51.100.1"));
     let media: Vec<_> = sdp.media().collect();
@@ -72,7 +75,11 @@ fn a_connection_line_is_added_only_where_the_session_one_does_not_do() {
     let text = "v=0\no=- 1 1 IN IP4 1.1.1.1\ns=-\nc=IN IP4 1.1.1.1\nt=0 0\nm=audio 4000 RTP/AVP 0\nm=audio 4002 RTP/AVP 0\ni=x\na=y";
     let sdp = Sdp::parse(text.as_bytes()).unwrap();
     let session = SessionEdit { connection: Some(ip("2.2.2.2")), ..SessionEdit::default() };
-    let edit = |a: &str| MediaEdit { connection: Some(ip(a)), direction: Some(Direction::Inactive), ..MediaEdit::default() };
+    let edit = |a: &str| MediaEdit {
+        connection: Some(ip(a)),
+        direction: Some(Direction::Inactive),
+        ..MediaEdit::default()
+    };
     let mut out = Vec::new();
     sdp.write(&session, &[edit("2.2.2.2"), edit("::1")], &mut out);
     assert_eq!(
@@ -115,7 +122,8 @@ fn answers_must_fit_their_offers() {
 
 #[test]
 fn t_ng_06_hostile_sdp_is_refused() {
-    let with = |lines: &str| format!("v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nt=0 0\r\n{lines}");
+    let with =
+        |lines: &str| format!("v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nt=0 0\r\n{lines}");
     for (lines, error) in [
         ("m=audio -1 RTP/AVP 0\r\n", SdpError::Media),
         ("m=audio 65536 RTP/AVP 0\r\n", SdpError::Media),
