@@ -1,0 +1,124 @@
+//! A slab with generations: dense storage, ids that die with their entry, no hashing on lookup.
+//! Ids go into our branches and question ids, so a stale or forged one must never find a newer entry.
+
+/// Index and generation of an entry. Never 0 as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Id {
+    index: u32,
+    generation: u32,
+}
+
+impl Id {
+    /// As one number, for branches and question ids.
+    pub(crate) fn as_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// Back from [`Id::as_u64`].
+    pub(crate) fn from_u64(n: u64) -> Id {
+        Id {
+            index: n as u32,
+            generation: (n >> 32) as u32,
+        }
+    }
+}
+
+/// The slab. Iteration is by index, so it has a defined order.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    slots: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+}
+
+impl<T> Slab<T> {
+    /// Empty.
+    pub(crate) fn new() -> Self {
+        Slab {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// How many entries live.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Stores an entry.
+    pub(crate) fn insert(&mut self, value: T) -> Id {
+        if let Some(index) = self.free.pop()
+            && let Some(slot) = self.slots.get_mut(index as usize)
+        {
+            slot.1 = Some(value);
+            return Id {
+                index,
+                generation: slot.0,
+            };
+        }
+        let index = self.slots.len() as u32; // bounded by SIP_TRANSACTIONS, far below 2^32
+        self.slots.push((1, Some(value)));
+        Id {
+            index,
+            generation: 1,
+        }
+    }
+
+    /// The entry, when it still lives.
+    pub(crate) fn get(&self, id: Id) -> Option<&T> {
+        let slot = self.slots.get(id.index as usize)?;
+        (slot.0 == id.generation).then_some(slot.1.as_ref()).flatten()
+    }
+
+    /// The entry, to be changed.
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.0 != id.generation {
+            return None;
+        }
+        slot.1.as_mut()
+    }
+
+    /// Takes the entry out; its id is dead from now on.
+    pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.0 != id.generation {
+            return None;
+        }
+        let value = slot.1.take()?;
+        slot.0 = slot.0.wrapping_add(1).max(1);
+        self.free.push(id.index);
+        Some(value)
+    }
+
+    /// All living entries by index.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
+        self.slots.iter().enumerate().filter_map(|(i, (g, v))| {
+            let id = Id {
+                index: i as u32,
+                generation: *g,
+            };
+            v.as_ref().map(|v| (id, v))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_die_with_their_entry() {
+        let mut s = Slab::new();
+        let a = s.insert("a");
+        assert_eq!(Id::from_u64(a.as_u64()), a);
+        assert_eq!(s.remove(a), Some("a"));
+        assert_eq!(s.remove(a), None);
+        let b = s.insert("b");
+        assert_ne!(a, b);
+        assert_eq!(s.get(a), None);
+        assert_eq!(s.get_mut(a), None);
+        assert_eq!(s.get(b), Some(&"b"));
+        assert_eq!(s.len(), 1);
+        assert_eq!(s.iter().count(), 1);
+    }
+}
