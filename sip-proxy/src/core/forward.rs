@@ -1,0 +1,369 @@
+//! Copies that go on: the forwarded request with its branch (RFC 3261 §16.6), ACK for 2xx, and what a proxy makes itself of a
+//! request that it sent: CANCEL (§9.1) and ACK for 300–699 (§17.1.1.3).
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use warp_model::Now;
+use warp_sip::edit::{Edit, NewVia};
+use warp_sip::flow::{Flow, Transport};
+use warp_sip::header::Header;
+use warp_sip::message::{Message, Method};
+use warp_sip::proxy::{CancelState, TimerC};
+use warp_sip::transaction::{ClientInvite, ClientOther, NEVER};
+
+use super::reject::{hex, unhex};
+use super::route::{self, Plan};
+use super::slab::Id;
+use super::table::{ClientMachine, ClientTxn, Owner};
+use super::Core;
+
+/// Length of our branches: cookie, mark, id, nonce, loop hash.
+const BRANCH: usize = 8 + 16 + 16 + 8;
+const MARK: &[u8] = b"z9hG4bKw";
+
+/// How a request is copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copy<'x> {
+    pub(crate) plan: &'x Plan<'x>,
+    /// Listener that it came in by, and goes out by.
+    pub(crate) incoming: usize,
+    pub(crate) out_by: usize,
+    pub(crate) came: Flow,
+    pub(crate) record_route: bool,
+    /// Remove what only trusted peers may say (T-SIP-03).
+    pub(crate) untrusted: bool,
+    /// Another Request-URI than the plan's.
+    pub(crate) uri: Option<&'x [u8]>,
+    /// Another SDP body.
+    pub(crate) sdp: Option<&'x [u8]>,
+}
+
+impl<'x> Copy<'x> {
+    pub(crate) fn new(plan: &'x Plan<'x>, came: Flow) -> Copy<'x> {
+        Copy {
+            plan,
+            incoming: 0,
+            out_by: 0,
+            came,
+            record_route: false,
+            untrusted: false,
+            uri: None,
+            sdp: None,
+        }
+    }
+}
+
+impl Core {
+    /// Forwards a request by a new client transaction. False when there is no room.
+    pub(super) fn forward_request(
+        &mut self,
+        msg: &Message<'_>,
+        copy: &Copy<'_>,
+        flow: Flow,
+        owner: Owner,
+        now: Now,
+    ) -> bool {
+        if !self.shared.take_transaction(self.config.transactions) {
+            self.stats.table_full += 1;
+            return false;
+        }
+        let reliable = flow.transport.is_reliable();
+        let timers = &self.config.timers;
+        let invite = msg.method() == Method::Invite;
+        let machine = if invite {
+            ClientMachine::Invite(ClientInvite::start(reliable, timers, now.mono).0)
+        } else {
+            ClientMachine::Other(ClientOther::start(reliable, timers, now.mono).0)
+        };
+        let nonce = self.rng.u64();
+        let timer_c = invite.then(|| TimerC::start(timers.c, now.mono));
+        let id = self.table.clients.insert(ClientTxn {
+            nonce,
+            machine,
+            method: msg.method(),
+            flow,
+            request: Vec::new(),
+            owner,
+            cancel: CancelState::default(),
+            cancelled_by: None,
+            timer_c,
+            offered: copy.sdp.is_some(),
+            armed: NEVER,
+        });
+        if let Owner::Server(server) = owner
+            && let Some(txn) = self.table.servers.get_mut(server)
+        {
+            txn.client = Some(id);
+        }
+        let branch = branch_of(id.as_u64(), nonce, self.loop_hash(msg, copy.plan));
+        let mut buf = self.take_buf();
+        if !self.write_copy(msg, copy, flow, &branch, &mut buf) {
+            self.give_buf(buf);
+            self.remove_client(id);
+            return false;
+        }
+        // Kept for repetitions, ACK and CANCEL.
+        if invite || !reliable {
+            let kept = self.copy_buf(&buf);
+            if let Some(txn) = self.table.clients.get_mut(id) {
+                txn.request = kept;
+            }
+        }
+        self.transmit(flow, buf);
+        self.arm_client(id);
+        true
+    }
+
+    /// Forwards an ACK for a 2xx: no transaction, a branch that nobody answers.
+    pub(super) fn forward_ack(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        plan: &Plan<'_>,
+        transport: Transport,
+        remote: SocketAddr,
+    ) {
+        let incoming = route::listener_of(&self.ours, &flow);
+        let Some((out_by, out_flow)) = route::way_out(&self.ours, incoming, &flow, transport, remote) else {
+            self.stats.stray += 1;
+            return;
+        };
+        let copy = Copy {
+            incoming,
+            out_by,
+            ..Copy::new(plan, flow)
+        };
+        let branch = branch_of(0, self.rng.u64(), self.loop_hash(msg, plan));
+        let mut buf = self.take_buf();
+        if self.write_copy(msg, &copy, out_flow, &branch, &mut buf) {
+            self.transmit(out_flow, buf);
+        } else {
+            self.give_buf(buf);
+        }
+    }
+
+    /// Writes the forwarded copy (RFC 3261 §16.6 steps 1 to 8). False when it needs more edits than there are.
+    fn write_copy(
+        &self,
+        msg: &Message<'_>,
+        copy: &Copy<'_>,
+        out_flow: Flow,
+        branch: &[u8],
+        buf: &mut Vec<u8>,
+    ) -> bool {
+        let plan = copy.plan;
+        let (Some(ours_in), Some(ours_out)) = (self.ours.get(copy.incoming), self.ours.get(copy.out_by))
+        else {
+            return false;
+        };
+        let mut edit = Edit::new(msg);
+        edit.mark_received_rport(copy.came.remote);
+        edit.push_via(NewVia {
+            transport: out_flow.transport,
+            sent_by: &ours_out.sent_by,
+            branch,
+            rport: false,
+        });
+        let hops = msg.max_forwards().map_or(70, |n| n.saturating_sub(1).min(255));
+        edit.set_max_forwards(hops);
+        for _ in 0..plan.popped {
+            edit.remove_route_top();
+        }
+        if plan.strict_before {
+            edit.remove_route_last();
+            edit.set_uri(plan.uri.raw);
+        }
+        let mut target = Vec::new();
+        if let (true, Some(route)) = (plan.strict_after(), plan.route) {
+            // RFC 3261 §16.6 step 6: a strict router gets the Request-URI, the target goes last.
+            let _ = write!(target, "<{}>", String::from_utf8_lossy(plan.uri.raw));
+            edit.remove_route_top();
+            edit.add_route_last(&target);
+            edit.set_uri(route.raw);
+        } else if let Some(uri) = copy.uri {
+            edit.set_uri(uri);
+        }
+        let (mut rr_in, mut rr_out) = (RouteText::new(), RouteText::new());
+        if copy.record_route {
+            let cookie = self.cookie(msg.call_id());
+            rr_in.set(&ours_in.sent_by, ours_in.listener.transport, cookie);
+            // Two entries when transport or address differ, so that each side finds one it can reach (RFC 5658).
+            if copy.incoming != copy.out_by {
+                rr_out.set(&ours_out.sent_by, ours_out.listener.transport, cookie);
+                edit.add_record_route(rr_out.as_bytes());
+            }
+            edit.add_record_route(rr_in.as_bytes());
+        }
+        if copy.untrusted {
+            edit.remove_trust_headers();
+        }
+        if let Some(sdp) = copy.sdp {
+            edit.replace_body(b"application/sdp", sdp);
+        } else if out_flow.transport.is_reliable() {
+            edit.ensure_content_length();
+        }
+        edit.write_to(buf).is_ok()
+    }
+
+    /// Wants a branch gone: CANCEL now, or when its first 1xx comes.
+    pub(super) fn want_cancel(&mut self, client: Id, now: Now) {
+        let due = match self.table.clients.get_mut(client) {
+            Some(txn) if txn.machine.is_open() => txn.cancel.want(),
+            _ => false,
+        };
+        if due {
+            self.send_cancel(client, now);
+        }
+    }
+
+    /// Sends the CANCEL of an INVITE branch, by a client transaction of its own with the same branch (RFC 3261 §9.1).
+    pub(super) fn send_cancel(&mut self, client: Id, now: Now) {
+        let grace = self.config.timers.t1_64();
+        let Some(txn) = self.table.clients.get_mut(client) else {
+            return;
+        };
+        // If no final comes within 64·T1, the branch counts as over.
+        txn.timer_c = Some(TimerC::start(grace, now.mono));
+        let (flow, nonce) = (txn.flow, txn.nonce);
+        let request = std::mem::take(&mut txn.request);
+        let mut buf = self.take_buf();
+        let made = derived(&request, Method::Cancel, None, &mut buf);
+        if let Some(txn) = self.table.clients.get_mut(client) {
+            txn.request = request;
+        }
+        self.arm_client(client);
+        if !made || !self.shared.take_transaction(self.config.transactions) {
+            self.give_buf(buf);
+            return;
+        }
+        let (machine, _) = ClientOther::start(flow.transport.is_reliable(), &self.config.timers, now.mono);
+        let request = self.copy_buf(&buf);
+        let id = self.table.clients.insert(ClientTxn {
+            nonce,
+            machine: ClientMachine::Other(machine),
+            method: Method::Cancel,
+            flow,
+            request,
+            owner: Owner::Ours,
+            cancel: CancelState::default(),
+            cancelled_by: None,
+            timer_c: None,
+            offered: false,
+            armed: NEVER,
+        });
+        // The CANCEL must carry the INVITE's branch: its own transaction is found through the INVITE's.
+        if let Some(txn) = self.table.clients.get_mut(client) {
+            txn.cancelled_by = Some(id);
+        }
+        self.transmit(flow, buf);
+        self.arm_client(id);
+    }
+
+    /// Sends the ACK for a 300–699 of a branch. `response` supplies the To header.
+    pub(super) fn send_ack(&mut self, client: Id, response: &Message<'_>) {
+        let Some(txn) = self.table.clients.get_mut(client) else {
+            return;
+        };
+        let flow = txn.flow;
+        let request = std::mem::take(&mut txn.request);
+        let mut buf = self.take_buf();
+        let made = derived(&request, Method::Ack, response.header(Header::To), &mut buf);
+        if let Some(txn) = self.table.clients.get_mut(client) {
+            txn.request = request;
+        }
+        if made {
+            self.transmit(flow, buf);
+        } else {
+            self.give_buf(buf);
+        }
+    }
+}
+
+/// CANCEL or ACK made of the INVITE that we sent: same Request-URI, top Via, From, Call-ID, CSeq number and Route; To as given.
+fn derived(request: &[u8], method: Method, to: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    let Ok(msg) = Message::parse(request) else {
+        return false;
+    };
+    let mut line = |parts: &[&[u8]]| {
+        parts.iter().for_each(|p| out.extend_from_slice(p));
+        out.extend_from_slice(b"\r\n");
+    };
+    let token = method.token().as_bytes();
+    line(&[token, b" ", msg.request_uri().unwrap_or(b""), b" SIP/2.0"]);
+    line(&[b"Via: ", msg.top_via().raw]);
+    line(&[b"Max-Forwards: 70"]);
+    for r in msg.lines_of(Header::Route) {
+        line(&[b"Route: ", r]);
+    }
+    line(&[b"From: ", msg.header(Header::From).unwrap_or(b"")]);
+    line(&[b"To: ", to.or(msg.header(Header::To)).unwrap_or(b"")]);
+    line(&[b"Call-ID: ", msg.call_id()]);
+    line(&[b"CSeq: ", msg.cseq().0.to_string().as_bytes(), b" ", token]);
+    line(&[b"Content-Length: 0"]);
+    out.extend_from_slice(b"\r\n");
+    true
+}
+
+fn branch_of(id: u64, nonce: u64, loop_hash: u32) -> [u8; BRANCH] {
+    let mut out = [0; BRANCH];
+    out[..8].copy_from_slice(MARK);
+    hex(u128::from(id), &mut out[8..24]);
+    hex(u128::from(nonce), &mut out[24..40]);
+    hex(u128::from(loop_hash), &mut out[40..]);
+    out
+}
+
+/// Slab id and nonce of a branch of ours.
+pub(super) fn parse_branch(branch: &[u8]) -> Option<(Id, u64)> {
+    if branch.len() != BRANCH || !branch.starts_with(MARK) {
+        return None;
+    }
+    Some((
+        Id::from_u64(unhex(&branch[8..24])?),
+        unhex(&branch[24..40])?,
+    ))
+}
+
+/// Loop hash of a branch of our making.
+pub(super) fn loop_hash_of(branch: &[u8]) -> Option<u32> {
+    if branch.len() != BRANCH || !branch.starts_with(MARK) {
+        return None;
+    }
+    unhex(&branch[40..]).map(|n| n as u32)
+}
+
+/// A Record-Route value of ours, without allocation: `<sip:192.0.2.1:5060;transport=tcp;lr;w=0123456789abcdef>`.
+struct RouteText {
+    text: [u8; 128],
+    len: usize,
+}
+
+impl RouteText {
+    fn new() -> RouteText {
+        RouteText { text: [0; 128], len: 0 }
+    }
+
+    fn set(&mut self, sent_by: &[u8], transport: Transport, cookie: u64) {
+        let mut digits = [0; 16];
+        hex(u128::from(cookie), &mut digits);
+        let mut rest = &mut self.text[..];
+        for part in [
+            &b"<sip:"[..],
+            sent_by,
+            if transport == Transport::Udp { b"" } else { b";transport=" },
+            if transport == Transport::Udp { b"" } else { transport.param().as_bytes() },
+            b";lr;w=",
+            &digits,
+            b">",
+        ] {
+            // A sent-by is at most 47 bytes, the rest 49: it fits.
+            let _ = rest.write_all(part);
+        }
+        self.len = 128 - rest.len();
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.len]
+    }
+}

@@ -1,0 +1,356 @@
+//! Requests as they come in (RFC 3261 §16.3, §17.2): strangers' buckets, repetitions, ACK and CANCEL, the checks that a proxy owes,
+//! and then either static forwarding or the policy of a call.
+
+use std::net::IpAddr;
+
+use warp_model::Now;
+use warp_sip::flow::Flow;
+use warp_sip::header::Header;
+use warp_sip::message::{Message, Method, check, check_proxy};
+use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOther};
+
+use super::route::{self, Plan};
+use super::slab::Id;
+use super::table::{Owner, ServerMachine, ServerTxn, server_key};
+use super::types::Mode;
+use super::{Core, forward, reject};
+
+impl Core {
+    pub(super) fn on_request(&mut self, flow: Flow, msg: &Message<'_>, bytes: &[u8], now: Now) {
+        let stranger = !self.is_known(flow.remote.ip());
+        // ACK is never answered and makes no state: it costs a lookup, and no token.
+        if msg.method() == Method::Ack {
+            self.on_ack(flow, msg, stranger, now);
+            return;
+        }
+        if stranger {
+            if !self.shared.strangers.admit(flow.remote.ip(), now.mono) {
+                self.stats.stranger_dropped += 1;
+                return;
+            }
+            if self.config.drop_scanners && is_scanner(msg) {
+                self.stats.scanner_dropped += 1;
+                return;
+            }
+        }
+        let key = server_key(&self.shared.keyed, msg, msg.method_text());
+        if let Some(id) = self.table.find(key) {
+            self.on_repetition(id, now);
+            return;
+        }
+        if let Err(r) = check(msg).and_then(|()| check_proxy(msg, SUPPORTED)) {
+            // OPTIONS with no hops left is answered as if it were for us (RFC 3261 §11, §16.3).
+            if r.status == 483 && msg.method() == Method::Options {
+                self.answer_options(&flow, msg, stranger);
+                return;
+            }
+            self.stats.loops += u64::from(r.status == 483);
+            let unsupported = r.unsupported.map(|u| [("Unsupported", u)]);
+            let headers = unsupported.as_ref().map_or(&[][..], |u| &u[..]);
+            self.refuse(&flow, msg, r.status, r.reason, headers, stranger);
+            return;
+        }
+        if msg.method() == Method::Cancel {
+            self.on_cancel(flow, msg, key, stranger, now);
+            return;
+        }
+        let Some(plan) = Plan::of(&self.config, msg) else {
+            self.refuse(&flow, msg, 400, "", &[], stranger);
+            return;
+        };
+        if plan.names_us && plan.uri.user.is_none() && msg.method() == Method::Options {
+            self.answer_options(&flow, msg, stranger);
+            return;
+        }
+        if self.is_loop(msg, &plan) {
+            self.stats.loops += 1;
+            self.refuse(&flow, msg, 482, "", &[], stranger);
+            return;
+        }
+        if self.config.mode == Mode::Policy {
+            self.refuse(&flow, msg, 503, "", &[], stranger);
+            return;
+        }
+        self.static_request(flow, msg, bytes, &plan, key, stranger, now);
+    }
+
+    /// Launch profile `proxy`: to `next` when it is addressed to us, else by Request-URI and Route.
+    #[allow(clippy::too_many_arguments)] // one call site; a struct of them would say less
+    fn static_request(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        plan: &Plan<'_>,
+        key: u128,
+        stranger: bool,
+        now: Now,
+    ) {
+        let Mode::Static { next, .. } = self.config.mode else {
+            return;
+        };
+        // T-SIP-05: from strangers only what is for us, or belongs to a dialog that we record-routed.
+        if stranger && !plan.names_us && !self.is_our_cookie(plan.cookie, msg.call_id()) {
+            self.refuse(&flow, msg, 403, "", &[], true);
+            return;
+        }
+        let target = if plan.names_us {
+            Some((flow.transport, next))
+        } else {
+            route::resolve(&plan.next())
+        };
+        let Some((transport, remote)) = target else {
+            self.refuse(&flow, msg, 404, "", &[], stranger);
+            return;
+        };
+        let incoming = route::listener_of(&self.ours, &flow);
+        let Some((out_by, out_flow)) = route::way_out(&self.ours, incoming, &flow, transport, remote) else {
+            self.refuse(&flow, msg, 500, "No transport to next hop", &[], stranger);
+            return;
+        };
+        if route::is_refused(&self.config, &out_flow) {
+            self.stats.refused_destination += 1;
+            self.refuse(&flow, msg, 403, "", &[], stranger);
+            return;
+        }
+        let initial = msg.to_tag().is_none();
+        if initial && msg.method() == Method::Invite && self.shared.is_draining() {
+            self.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], stranger);
+            return;
+        }
+        let Some(server) = self.begin_server(flow, msg, bytes, key, stranger) else {
+            self.on_table_full(&flow, msg, stranger);
+            return;
+        };
+        if msg.method() == Method::Invite {
+            self.answer(server, 100, "", &[], now);
+        }
+        let copy = forward::Copy {
+            plan,
+            incoming,
+            out_by,
+            came: flow,
+            record_route: initial && makes_dialog(msg.method()),
+            untrusted: stranger,
+            ..forward::Copy::new(plan, flow)
+        };
+        if !self.forward_request(msg, &copy, out_flow, Owner::Server(server), now) {
+            self.answer(server, 503, "", &[("Retry-After", b"5")], now);
+        }
+    }
+
+    /// Makes the server transaction of a request; `None` when there is no room.
+    pub(super) fn begin_server(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        key: u128,
+        stranger: bool,
+    ) -> Option<Id> {
+        if stranger
+            && self.table.of_stranger(flow.remote.ip()) >= self.config.transactions_per_stranger
+        {
+            return None;
+        }
+        if !self.shared.take_transaction(self.config.transactions) {
+            return None;
+        }
+        let reliable = flow.transport.is_reliable();
+        let machine = if msg.method() == Method::Invite {
+            ServerMachine::Invite(ServerInvite::start(reliable))
+        } else {
+            ServerMachine::Other(ServerOther::start(reliable))
+        };
+        let (request, response) = (self.copy_buf(bytes), self.take_buf());
+        Some(self.table.insert(ServerTxn {
+            key,
+            machine,
+            method: msg.method(),
+            flow: route::reply_flow(msg, &flow),
+            source: flow.remote,
+            request,
+            response,
+            client: None,
+            stranger,
+            armed: NEVER,
+        }))
+    }
+
+    /// No room: 503 to INVITE, silence to others (model::limits).
+    pub(super) fn on_table_full(&mut self, flow: &Flow, msg: &Message<'_>, stranger: bool) {
+        self.stats.table_full += 1;
+        if msg.method() == Method::Invite {
+            self.refuse(flow, msg, 503, "", &[("Retry-After", b"10")], stranger);
+        }
+    }
+
+    fn on_repetition(&mut self, id: Id, now: Now) {
+        self.stats.retransmissions_in += 1;
+        let Some(txn) = self.table.servers.get_mut(id) else {
+            return;
+        };
+        let actions = txn
+            .machine
+            .on_input(ServerInput::Request, &self.config.timers, now.mono);
+        if actions.contains(Action::Resend) && !txn.response.is_empty() {
+            let (flow, response) = (txn.flow, std::mem::take(&mut txn.response));
+            let copy = self.copy_buf(&response);
+            if let Some(txn) = self.table.servers.get_mut(id) {
+                txn.response = response;
+            }
+            self.stats.retransmissions_out += 1;
+            self.transmit(flow, copy);
+        }
+    }
+
+    /// ACK: for a 300–699 of ours it ends here; for a 2xx it goes on to the callee, without a transaction (RFC 3261 §16.10, §17.1.1.3).
+    fn on_ack(&mut self, flow: Flow, msg: &Message<'_>, stranger: bool, now: Now) {
+        let key = server_key(&self.shared.keyed, msg, b"INVITE");
+        if let Some(id) = self.table.find(key)
+            && let Some(txn) = self.table.servers.get_mut(id)
+        {
+            if txn.source.ip() != flow.remote.ip() {
+                self.stats.spoofed += 1;
+                return;
+            }
+            let actions = txn
+                .machine
+                .on_input(ServerInput::Ack, &self.config.timers, now.mono);
+            if !actions.contains(Action::PassUp) {
+                self.after_server(id, actions);
+                return;
+            }
+        }
+        // End to end from here on. It must belong to a dialog, pass the checks that cost no answer, and lead somewhere.
+        if msg.to_tag().is_none() || check(msg).and_then(|()| check_proxy(msg, SUPPORTED)).is_err() {
+            self.stats.stray += 1;
+            return;
+        }
+        let Some(plan) = Plan::of(&self.config, msg) else {
+            return;
+        };
+        if stranger && !self.is_our_cookie(plan.cookie, msg.call_id()) {
+            self.stats.stray += 1;
+            return;
+        }
+        self.static_ack(flow, msg, &plan);
+    }
+
+    fn static_ack(&mut self, flow: Flow, msg: &Message<'_>, plan: &Plan<'_>) {
+        let Mode::Static { next, .. } = self.config.mode else {
+            return;
+        };
+        let target = if plan.names_us {
+            Some((flow.transport, next))
+        } else {
+            route::resolve(&plan.next())
+        };
+        let Some((transport, remote)) = target else {
+            self.stats.stray += 1;
+            return;
+        };
+        self.forward_ack(flow, msg, plan, transport, remote);
+    }
+
+    /// CANCEL (RFC 3261 §9.2, §16.10): answered here, and the branch of its INVITE is cancelled when it may be.
+    fn on_cancel(&mut self, flow: Flow, msg: &Message<'_>, key: u128, stranger: bool, now: Now) {
+        let invite = self
+            .table
+            .find(server_key(&self.shared.keyed, msg, b"INVITE"));
+        let matched = invite.and_then(|id| self.table.servers.get(id).map(|t| (id, t)));
+        // T-SIP-11: branch and source must match.
+        let Some((invite, open)) = matched
+            .filter(|(_, t)| t.source.ip() == flow.remote.ip())
+            .map(|(id, t)| (id, t.machine.is_open()))
+        else {
+            self.stats.spoofed += u64::from(invite.is_some());
+            self.refuse(&flow, msg, 481, "", &[], stranger);
+            return;
+        };
+        let Some(server) = self.begin_server(flow, msg, msg.bytes(), key, stranger) else {
+            self.on_table_full(&flow, msg, stranger);
+            return;
+        };
+        self.answer(server, 200, "", &[], now);
+        if open && let Some(client) = self.table.servers.get(invite).and_then(|t| t.client) {
+            self.want_cancel(client, now);
+        }
+    }
+
+    /// Whether a source is a known peer: never limited by the buckets of strangers.
+    pub(super) fn is_known(&self, ip: IpAddr) -> bool {
+        match &self.config.mode {
+            Mode::Static { next, trusted } => {
+                next.ip() == ip || trusted.iter().any(|c| c.contains(ip))
+            }
+            Mode::Policy => false,
+        }
+    }
+
+    /// Whether a Record-Route cookie is ours for this Call-ID.
+    pub(super) fn is_our_cookie(&self, cookie: Option<&[u8]>, call_id: &[u8]) -> bool {
+        cookie.is_some_and(|c| c.len() == 16 && reject::unhex(c) == Some(self.cookie(call_id)))
+    }
+
+    /// In our Record-Route: shows later that the dialog came through us.
+    pub(super) fn cookie(&self, call_id: &[u8]) -> u64 {
+        self.shared.keyed.hash64(&[b"route", call_id])
+    }
+
+    /// RFC 5393 §4.2: one of the Vias is ours and was made for the same routing decision.
+    fn is_loop(&self, msg: &Message<'_>, plan: &Plan<'_>) -> bool {
+        let mut ours = msg
+            .vias()
+            .filter_map(|v| v.branch)
+            .filter_map(forward::loop_hash_of)
+            .peekable();
+        ours.peek().is_some() && {
+            let hash = self.loop_hash(msg, plan);
+            ours.any(|h| h == hash)
+        }
+    }
+
+    /// Hash of all that decides where a request goes (RFC 5393 §4.2.1).
+    pub(super) fn loop_hash(&self, msg: &Message<'_>, plan: &Plan<'_>) -> u32 {
+        self.shared.keyed.hash64(&[
+            b"loop",
+            plan.uri.raw,
+            plan.route.map_or(&b""[..], |r| r.raw),
+            msg.call_id(),
+            msg.from_tag().unwrap_or(b""),
+            msg.to_tag().unwrap_or(b""),
+            &msg.cseq().0.to_be_bytes(),
+            msg.header(Header::ProxyAuthorization).unwrap_or(b""),
+        ]) as u32
+    }
+}
+
+/// Requests that begin a dialog: they get our Record-Route (RFC 3261 §16.6 step 4).
+pub(super) fn makes_dialog(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Invite | Method::Subscribe | Method::Refer | Method::Notify
+    )
+}
+
+/// T-SIP-13.
+fn is_scanner(msg: &Message<'_>) -> bool {
+    let agent = msg.header(Header::UserAgent).unwrap_or(b"");
+    SCANNERS
+        .iter()
+        .any(|s| agent.windows(s.len()).any(|w| w.eq_ignore_ascii_case(s)))
+}
+
+const SCANNERS: [&[u8]; 7] = [
+    b"friendly-scanner",
+    b"sipvicious",
+    b"sipcli",
+    b"sundayddr",
+    b"vaxsipuseragent",
+    b"pplsip",
+    b"sip-scan",
+];
+
+/// Option tags that we know when a Proxy-Require names them.
+pub(super) const SUPPORTED: &[&[u8]] = &[];

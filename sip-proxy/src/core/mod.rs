@@ -1,0 +1,235 @@
+//! The proxy core of one shard, without I/O: bytes and a time in, bytes and records out (guide §4).
+//!
+//! The server calls a `handle_*`, then drains [`Core::poll_output`], then asks [`Core::poll_timeout`].
+//! Every message of a call reaches the same shard ([`shard_of`]). Same seed and inputs give the same outputs.
+//!
+//! Code map: [`types`] what goes in and out · `ingress` requests as they come · `route` where they go · `forward` copies,
+//! branches, ACK, CANCEL · `answer` responses · `timers` · `reject` our own responses · `table` transactions ·
+//! `strangers` buckets · `call`, `failover`, `media`, `cdr` the policy mode.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use warp_model::{Mono, Now};
+use warp_sip::flow::Flow;
+use warp_sip::message::{Kind, Message};
+
+mod answer;
+mod cidr;
+mod forward;
+mod ingress;
+mod random;
+mod reject;
+mod route;
+mod shared;
+mod slab;
+mod strangers;
+mod table;
+mod timers;
+pub mod types;
+mod wheel;
+
+#[cfg(test)]
+mod tests_static;
+
+pub use shared::Shared;
+pub use types::*;
+
+use random::{Keyed, Rng};
+use route::Ours;
+use slab::Id;
+use table::Table;
+use timers::Key;
+use wheel::Wheel;
+
+/// The proxy core of one shard.
+pub struct Core {
+    config: Arc<CoreConfig>,
+    shared: Arc<Shared>,
+    ours: Vec<Ours>,
+    rng: Rng,
+    keyed: Keyed,
+    table: Table,
+    wheel: Wheel<Key>,
+    due: Vec<Key>,
+    out: VecDeque<Output>,
+    pool: Vec<Vec<u8>>,
+    stats: CoreStats,
+    /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
+    failed: VecDeque<(std::net::SocketAddr, Mono)>,
+}
+
+impl Core {
+    /// A core for one shard. `seed` is the process's (or the test's); shards differ by their number.
+    /// `config.listeners` must not be empty.
+    pub fn new(config: Arc<CoreConfig>, shard: u16, seed: [u8; 32], shared: Arc<Shared>) -> Core {
+        let mut rng = Rng::new(seed, shard);
+        let keyed = Keyed::new(&mut rng);
+        Core {
+            ours: config.listeners.iter().copied().map(Ours::new).collect(),
+            config,
+            shared,
+            rng,
+            keyed,
+            table: Table::new(),
+            wheel: Wheel::new(),
+            due: Vec::new(),
+            out: VecDeque::new(),
+            pool: Vec::new(),
+            stats: CoreStats::default(),
+            failed: VecDeque::new(),
+        }
+    }
+
+    /// One datagram, or one framed message of a stream.
+    pub fn handle_message(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+        match Message::parse(bytes) {
+            Ok(msg) => match msg.kind() {
+                Kind::Request { .. } => {
+                    self.stats.requests_in += 1;
+                    self.on_request(flow, &msg, bytes, now);
+                }
+                Kind::Response { status, .. } => {
+                    self.stats.responses_in += 1;
+                    self.on_response(flow, &msg, status, now);
+                }
+            },
+            Err(error) => {
+                self.stats.malformed += 1;
+                self.on_malformed(flow, bytes, &error, now);
+            }
+        }
+    }
+
+    /// The transport could not deliver to (or lost) this flow: connection refused or closed, ICMP unreachable.
+    pub fn handle_flow_error(&mut self, flow: Flow, now: Now) {
+        self.on_flow_error(flow, now);
+    }
+
+    /// Time has passed. Calling it early or twice does nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(now.mono, &mut due);
+        for key in due.drain(..) {
+            self.on_due(key, now);
+        }
+        self.due = due;
+    }
+
+    /// What to do next; drain until `None` after every `handle_*`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Core::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.wheel.next()
+    }
+
+    /// Gives a sent buffer back.
+    pub fn recycle(&mut self, buf: TransmitBuf) {
+        self.give_buf(buf.0);
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> CoreStats {
+        self.stats
+    }
+
+    /// Living server and client transactions of this shard.
+    pub fn transactions(&self) -> (usize, usize) {
+        (self.table.servers.len(), self.table.clients.len())
+    }
+
+    fn take_buf(&mut self) -> Vec<u8> {
+        self.pool.pop().unwrap_or_else(|| Vec::with_capacity(1_024))
+    }
+
+    fn give_buf(&mut self, mut buf: Vec<u8>) {
+        if buf.capacity() > 0 && buf.capacity() <= POOL_BUF_BYTES && self.pool.len() < POOL_BUFS {
+            buf.clear();
+            self.pool.push(buf);
+        }
+    }
+
+    /// A pooled copy.
+    fn copy_buf(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut buf = self.take_buf();
+        buf.extend_from_slice(bytes);
+        buf
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
+        if route::is_refused(&self.config, &flow) {
+            self.stats.refused_destination += 1;
+            self.give_buf(bytes);
+            return;
+        }
+        self.out.push_back(Output::Transmit {
+            flow,
+            bytes: TransmitBuf(bytes),
+        });
+    }
+
+    fn remove_server(&mut self, id: Id) {
+        if let Some(txn) = self.table.remove(id) {
+            self.shared.give_transaction();
+            self.give_buf(txn.request);
+            self.give_buf(txn.response);
+        }
+    }
+
+    fn remove_client(&mut self, id: Id) {
+        if let Some(txn) = self.table.clients.remove(id) {
+            self.shared.give_transaction();
+            self.give_buf(txn.request);
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        for _ in 0..self.table.servers.len() + self.table.clients.len() {
+            self.shared.give_transaction();
+        }
+    }
+}
+
+/// Which shard a message belongs to: by its Call-ID, so that every message of one call meets the same core. Messages without a
+/// readable Call-ID go to shard 0, which refuses them.
+pub fn shard_of(bytes: &[u8], shards: u16) -> u16 {
+    if shards <= 1 {
+        return 0;
+    }
+    let Some(id) = find_call_id(bytes) else {
+        return 0;
+    };
+    // FNV-1a: the choice of a shard is no secret, and a flood at one shard is bounded by the buckets.
+    let h = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    ((h >> 32) % u64::from(shards)) as u16
+}
+
+/// Value of the first Call-ID (or `i`) line, without a full parse: the same rule for each message of a call is enough.
+fn find_call_id(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|b| *b == b'\n') {
+        rest = rest.get(at + 1..)?;
+        let name = match rest {
+            [b'\r' | b'\n', ..] | [] => return None,
+            [b'i' | b'I', b':' | b' ' | b'\t', ..] => 1,
+            _ if rest.len() > 7 && rest[..7].eq_ignore_ascii_case(b"call-id") => 7,
+            _ => continue,
+        };
+        let line = rest.split(|b| *b == b'\n').next()?;
+        let value = line.get(name..)?.trim_ascii();
+        if let Some(value) = value.strip_prefix(b":") {
+            return Some(value.trim_ascii());
+        }
+    }
+    None
+}
+
+const POOL_BUFS: usize = 4_096;
+const POOL_BUF_BYTES: usize = 8_192;

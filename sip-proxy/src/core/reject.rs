@@ -1,0 +1,176 @@
+//! Responses of our own: refusals, challenges, 100 Trying, answers to OPTIONS.
+//!
+//! What is refused before a transaction exists is answered statelessly, with the same bytes for the same request, so that a
+//! repetition costs nothing to remember (G-3). Strangers never get more than twice the bytes that they sent (T-SIP-13).
+
+use warp_model::Now;
+use warp_sip::flow::Flow;
+use warp_sip::message::{Answer, Message, Method, ParseError};
+use warp_sip::transaction::ServerInput;
+
+use super::slab::Id;
+use super::types::Output;
+use super::{Core, route};
+
+impl Core {
+    /// Answers without a transaction. Never to ACK.
+    pub(super) fn refuse(
+        &mut self,
+        flow: &Flow,
+        msg: &Message<'_>,
+        status: u16,
+        reason: &str,
+        headers: &[(&str, &[u8])],
+        stranger: bool,
+    ) {
+        if msg.method() == Method::Ack {
+            return;
+        }
+        let mut buf = self.take_buf();
+        let tag = self.tag_for(msg);
+        Answer {
+            status,
+            reason,
+            to_tag: Some(&tag),
+            source: Some(flow.remote),
+            headers,
+            body: None,
+        }
+        .write(msg, &mut buf);
+        if stranger && !flow.transport.is_reliable() && buf.len() > 2 * msg.bytes().len() {
+            self.give_buf(buf);
+            return;
+        }
+        self.transmit(route::reply_flow(msg, flow), buf);
+    }
+
+    /// A message that the parser refused: answered when it can be, and a stream with broken framing is closed.
+    pub(super) fn on_malformed(&mut self, flow: Flow, bytes: &[u8], error: &ParseError, now: Now) {
+        let known = self.is_known(flow.remote.ip());
+        if error.status.is_some() && (known || self.shared.strangers.admit(flow.remote.ip(), now.mono)) {
+            let mut buf = self.take_buf();
+            let answer = Answer {
+                to_tag: Some(b"malformed"),
+                source: Some(flow.remote),
+                ..Answer::new(400)
+            };
+            let written = answer.broken(bytes, error, &mut buf);
+            if written && (known || buf.len() <= 2 * bytes.len()) {
+                // Without a readable Via port the source address is the only one that can be right.
+                self.transmit(flow, buf);
+            } else {
+                self.give_buf(buf);
+            }
+        }
+        if flow.transport.is_reliable() {
+            self.out.push_back(Output::CloseFlow(flow));
+        }
+    }
+
+    /// Answers a server transaction with a response of our own.
+    pub(super) fn answer(&mut self, server: Id, status: u16, reason: &str, headers: &[(&str, &[u8])], now: Now) {
+        let Some(txn) = self.table.servers.get_mut(server) else {
+            return;
+        };
+        let request = std::mem::take(&mut txn.request);
+        let source = txn.source;
+        if let Ok(msg) = Message::parse(&request) {
+            let mut buf = self.take_buf();
+            let tag = self.tag_for(&msg);
+            Answer {
+                status,
+                reason,
+                to_tag: Some(&tag),
+                source: Some(source),
+                headers,
+                body: None,
+            }
+            .write(&msg, &mut buf);
+            if let Some(txn) = self.table.servers.get_mut(server) {
+                txn.request = request;
+            }
+            self.send_response(server, status, buf, now);
+        }
+    }
+
+    /// Hands a finished response to a server transaction, which sends it when its state allows.
+    pub(super) fn send_response(&mut self, server: Id, status: u16, bytes: Vec<u8>, now: Now) {
+        let Some(txn) = self.table.servers.get_mut(server) else {
+            self.give_buf(bytes);
+            return;
+        };
+        let actions = txn
+            .machine
+            .on_input(ServerInput::Respond(status), &self.config.timers, now.mono);
+        let flow = txn.flow;
+        // What may have to be said again: everything but 2xx to INVITE, which the callee itself repeats.
+        let keep = !flow.transport.is_reliable()
+            && !(txn.method == Method::Invite && (200..300).contains(&status));
+        if txn.stranger
+            && status >= 300
+            && let super::table::ServerMachine::Invite(m) = &mut txn.machine
+        {
+            m.hush(); // T-SIP-13: failures are not repeated to strangers
+        }
+        if actions.contains(warp_sip::transaction::Action::Send) {
+            if keep {
+                txn.response.clear();
+                txn.response.extend_from_slice(&bytes);
+            }
+            if status >= 200 {
+                let request = std::mem::take(&mut txn.request);
+                self.give_buf(request);
+            }
+            self.transmit(flow, bytes);
+        } else {
+            self.give_buf(bytes);
+        }
+        self.after_server(server, actions);
+    }
+
+    /// Our tag for responses to this request: 96 bits that only we can compute, the same for its repetitions (T-SIP-11).
+    pub(super) fn tag_for(&self, msg: &Message<'_>) -> [u8; 24] {
+        let h = self.shared.keyed.hash128(&[
+            b"tag",
+            msg.call_id(),
+            msg.from_tag().unwrap_or(b""),
+            msg.top_via().branch.unwrap_or(b""),
+        ]);
+        let mut tag = [0; 24];
+        hex(h >> 32, &mut tag);
+        tag
+    }
+
+    /// 200 to an OPTIONS that is about us; 503 when draining, so that peers send their calls elsewhere (F-UPG-01).
+    pub(super) fn answer_options(&mut self, flow: &Flow, msg: &Message<'_>, stranger: bool) {
+        if self.shared.is_draining() {
+            self.refuse(flow, msg, 503, "", &[("Retry-After", b"30")], stranger);
+            return;
+        }
+        let headers: &[(&str, &[u8])] = &[
+            ("Accept", b"application/sdp"),
+            ("Allow", b"INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO, REFER, NOTIFY"),
+        ];
+        self.refuse(flow, msg, 200, "", headers, stranger);
+    }
+}
+
+/// Lower-case hexadecimal of the low bits, as many digits as fit into `out`.
+pub(super) fn hex(mut n: u128, out: &mut [u8]) {
+    for slot in out.iter_mut().rev() {
+        *slot = b"0123456789abcdef"[(n & 15) as usize];
+        n >>= 4;
+    }
+}
+
+/// Back from [`hex`].
+pub(super) fn unhex(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0_u64, |n, b| {
+        let digit = match b {
+            b'0'..=b'9' => b - b'0',
+            b'a'..=b'f' => b - b'a' + 10,
+            _ => return None,
+        };
+        Some(n << 4 | u64::from(digit))
+    })
+}

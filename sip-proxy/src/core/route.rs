@@ -1,0 +1,198 @@
+//! Where a request goes: Route processing of RFC 3261 §16.4 and §16.6 steps 2, 6 and 7, next hop, listener, and the
+//! destinations that we refuse to send to (T-SIP-05, T-SIP-14). Numeric addresses only; names are ours or nobody's.
+
+use std::net::{IpAddr, SocketAddr};
+
+use warp_sip::flow::{Flow, Transport};
+use warp_sip::message::Message;
+use warp_sip::uri::{Scheme, Uri};
+
+use super::types::{CoreConfig, Listener};
+
+/// A listener with the texts that we write for it.
+#[derive(Debug)]
+pub(crate) struct Ours {
+    pub(crate) listener: Listener,
+    /// `192.0.2.1:5060`, `[2001:db8::1]:5060`.
+    pub(crate) sent_by: Vec<u8>,
+}
+
+impl Ours {
+    pub(crate) fn new(listener: Listener) -> Ours {
+        let addr = listener.advertise.unwrap_or(listener.bind);
+        Ours {
+            listener,
+            sent_by: addr.to_string().into_bytes(),
+        }
+    }
+}
+
+/// Index of the listener that a flow came in by.
+pub(crate) fn listener_of(ours: &[Ours], flow: &Flow) -> usize {
+    let exact = ours.iter().position(|o| {
+        o.listener.transport == flow.transport && o.listener.bind == flow.local
+    });
+    let loose = || {
+        ours.iter().position(|o| {
+            o.listener.transport == flow.transport
+                && o.listener.bind.is_ipv4() == flow.local.is_ipv4()
+                && (o.listener.bind.port() == flow.local.port() || flow.transport.is_reliable())
+        })
+    };
+    exact.or_else(loose).unwrap_or(0)
+}
+
+/// Chooses the way out: the listener of the same transport and address family, the incoming one when it fits.
+pub(crate) fn way_out(
+    ours: &[Ours],
+    incoming: usize,
+    came: &Flow,
+    transport: Transport,
+    remote: SocketAddr,
+) -> Option<(usize, Flow)> {
+    let fits = |o: &Ours| {
+        o.listener.transport == transport && o.listener.bind.is_ipv4() == remote.is_ipv4()
+    };
+    let index = if ours.get(incoming).is_some_and(fits) {
+        incoming
+    } else {
+        ours.iter().position(fits)?
+    };
+    let local = if index == incoming && transport == Transport::Udp {
+        came.local
+    } else {
+        ours.get(index)?.listener.bind
+    };
+    Some((
+        index,
+        Flow {
+            transport,
+            local,
+            remote,
+            connection: 0,
+        },
+    ))
+}
+
+/// What RFC 3261 §16.4 makes of Request-URI and Route.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    /// Effective Request-URI.
+    pub(crate) uri: Uri<'a>,
+    /// It differs from the received one: a strict router had put ours there, and the real one last in Route.
+    pub(crate) strict_before: bool,
+    /// Top Route values that name us.
+    pub(crate) popped: usize,
+    /// First Route value that remains.
+    pub(crate) route: Option<Uri<'a>>,
+    /// Our cookie in the Record-Route that came back.
+    pub(crate) cookie: Option<&'a [u8]>,
+    /// No route is left and the Request-URI is us.
+    pub(crate) names_us: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// `None` when URIs do not parse (the checks have answered that before).
+    pub(crate) fn of(config: &CoreConfig, msg: &Message<'a>) -> Option<Plan<'a>> {
+        let is_us = |u: &Uri<'_>| {
+            matches!(u.scheme, Scheme::Sip | Scheme::Sips) && config.is_us(u.ip(), u.host, u.port)
+        };
+        let mut uri = Uri::parse(msg.request_uri()?).ok()?;
+        let mut cookie = None;
+        let mut strict_before = false;
+        let mut routes = msg.routes().filter_map(|r| r.uri().ok()).peekable();
+        if routes.peek().is_some() && uri.params.has(b"w") && uri.is_loose() && is_us(&uri) {
+            cookie = uri.params.value(b"w");
+            if let Some(last) = msg.routes().last().and_then(|r| r.uri().ok()) {
+                uri = last;
+                strict_before = true;
+            }
+        }
+        let left = msg.routes().count() - usize::from(strict_before);
+        let mut routes = routes.take(left).peekable();
+        let mut popped = 0;
+        while let Some(r) = routes.next_if(is_us) {
+            cookie = cookie.or_else(|| r.params.value(b"w"));
+            popped += 1;
+        }
+        let route = routes.next();
+        Some(Plan {
+            uri,
+            strict_before,
+            popped,
+            route,
+            cookie,
+            names_us: route.is_none() && is_us(&uri),
+        })
+    }
+
+    /// The next route is a strict router: it gets the Request-URI.
+    pub(crate) fn strict_after(&self) -> bool {
+        self.route.is_some_and(|r| !r.is_loose())
+    }
+
+    /// The URI that decides where the request goes.
+    pub(crate) fn next(&self) -> Uri<'a> {
+        self.route.unwrap_or(self.uri)
+    }
+}
+
+/// Transport and address of a URI (RFC 3263 §4 for numeric hosts). `None`: a name, or a scheme that we do not carry.
+pub(crate) fn resolve(uri: &Uri<'_>) -> Option<(Transport, SocketAddr)> {
+    if uri.scheme != Scheme::Sip {
+        return None;
+    }
+    let transport = match uri.params.value(b"transport") {
+        Some(t) => Transport::from_token(t)?,
+        None => Transport::Udp,
+    };
+    let port = uri.port.unwrap_or(transport.default_port());
+    Some((transport, SocketAddr::new(uri.ip()?, port)))
+}
+
+/// Whether we refuse to send there (T-SIP-14): nobody, everybody, ourselves, or inside from a public interface.
+pub(crate) fn is_refused(config: &CoreConfig, flow: &Flow) -> bool {
+    let (ip, local) = (flow.remote.ip().to_canonical(), flow.local.ip().to_canonical());
+    let nobody = match ip {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(_) => false,
+    };
+    nobody
+        || ip.is_multicast()
+        || ip.is_unspecified()
+        || flow.remote.port() == 0
+        || config.is_us(Some(ip), b"", Some(flow.remote.port()))
+        || (ip.is_loopback() && !local.is_loopback() && !local.is_unspecified())
+        || (is_private(ip) && is_public(local))
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => {
+            let head = v6.segments()[0];
+            head & 0xfe00 == 0xfc00 || head & 0xffc0 == 0xfe80
+        }
+    }
+}
+
+fn is_public(ip: IpAddr) -> bool {
+    !(ip.is_loopback() || ip.is_unspecified() || is_private(ip))
+}
+
+/// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4): to its source, at the source port when rport is asked for, else
+/// at the port of sent-by. `maddr` is not followed (T-SIP-14). On streams: the same connection.
+pub(crate) fn reply_flow(msg: &Message<'_>, flow: &Flow) -> Flow {
+    if flow.transport.is_reliable() {
+        return *flow;
+    }
+    let via = msg.top_via();
+    let port = match via.rport {
+        Some(_) => flow.remote.port(),
+        None => via.port.unwrap_or(flow.transport.default_port()),
+    };
+    Flow {
+        remote: SocketAddr::new(flow.remote.ip(), port),
+        ..*flow
+    }
+}

@@ -1,0 +1,238 @@
+//! The transaction table of one shard: server transactions by key (RFC 3261 §17.2.3), client transactions by the slab id
+//! that stands in our own branch (§17.1.3), so that a response is matched without hashing.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use warp_model::Mono;
+use warp_sip::flow::Flow;
+use warp_sip::message::{Message, Method};
+use warp_sip::proxy::{CancelState, TimerC};
+use warp_sip::transaction::{
+    Actions, ClientInput, ClientInvite, ClientOther, NEVER, ServerInput, ServerInvite, ServerOther,
+    Timers, client_invite, server_invite,
+};
+
+use super::random::{HashTable, Keyed};
+use super::slab::{Id, Slab};
+
+/// A server transaction machine of either kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ServerMachine {
+    Invite(ServerInvite),
+    Other(ServerOther),
+}
+
+impl ServerMachine {
+    pub(crate) fn on_input(&mut self, input: ServerInput, t: &Timers, now: Mono) -> Actions {
+        match self {
+            Self::Invite(m) => m.on_input(input, t, now),
+            Self::Other(m) => m.on_input(input, t, now),
+        }
+    }
+
+    pub(crate) fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
+        match self {
+            Self::Invite(m) => m.on_timeout(t, now),
+            Self::Other(m) => m.on_timeout(t, now),
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Mono> {
+        match self {
+            Self::Invite(m) => m.next_timeout(),
+            Self::Other(m) => m.next_timeout(),
+        }
+    }
+
+    /// Whether the final response is still to come.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Invite(m) => m.state() == server_invite::State::Proceeding,
+            Self::Other(m) => m.next_timeout().is_none(),
+        }
+    }
+}
+
+/// A client transaction machine of either kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ClientMachine {
+    Invite(ClientInvite),
+    Other(ClientOther),
+}
+
+impl ClientMachine {
+    pub(crate) fn on_input(&mut self, input: ClientInput, t: &Timers, now: Mono) -> Actions {
+        match self {
+            Self::Invite(m) => m.on_input(input, t, now),
+            Self::Other(m) => m.on_input(input, t, now),
+        }
+    }
+
+    pub(crate) fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
+        match self {
+            Self::Invite(m) => m.on_timeout(t, now),
+            Self::Other(m) => m.on_timeout(t, now),
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Mono> {
+        match self {
+            Self::Invite(m) => m.next_timeout(),
+            Self::Other(m) => m.next_timeout(),
+        }
+    }
+
+    /// An INVITE that failed: its request is needed for the ACK of repeated finals.
+    pub(crate) fn is_completed_invite(&self) -> bool {
+        matches!(self, Self::Invite(m) if m.state() == client_invite::State::Completed)
+    }
+
+    /// Whether a final response may still come.
+    pub(crate) fn is_open(&self) -> bool {
+        use warp_sip::transaction::client_other::State;
+        match self {
+            Self::Invite(m) => matches!(
+                m.state(),
+                client_invite::State::Calling | client_invite::State::Proceeding
+            ),
+            Self::Other(m) => matches!(m.state(), State::Trying | State::Proceeding),
+        }
+    }
+}
+
+/// One server transaction.
+#[derive(Debug)]
+pub(crate) struct ServerTxn {
+    pub(crate) key: u128,
+    pub(crate) machine: ServerMachine,
+    pub(crate) method: Method,
+    /// Where responses go (RFC 3261 §18.2.2, RFC 3581).
+    pub(crate) flow: Flow,
+    /// Where the request came from.
+    pub(crate) source: SocketAddr,
+    /// The request as received, while it may still be needed.
+    pub(crate) request: Vec<u8>,
+    /// The last response, while it may have to be repeated.
+    pub(crate) response: Vec<u8>,
+    /// The branch that it was forwarded by.
+    pub(crate) client: Option<Id>,
+    pub(crate) stranger: bool,
+    pub(crate) armed: Mono,
+}
+
+/// Whom a client transaction works for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// It forwards the request of this server transaction.
+    Server(Id),
+    /// A CANCEL or BYE of ours: nobody waits for its answer.
+    Ours,
+}
+
+/// One client transaction.
+#[derive(Debug)]
+pub(crate) struct ClientTxn {
+    /// In the branch besides the id: not to be guessed (T-SIP-11).
+    pub(crate) nonce: u64,
+    pub(crate) machine: ClientMachine,
+    pub(crate) method: Method,
+    pub(crate) flow: Flow,
+    /// As sent, for repetitions, ACK and CANCEL.
+    pub(crate) request: Vec<u8>,
+    pub(crate) owner: Owner,
+    pub(crate) cancel: CancelState,
+    /// The transaction of our CANCEL: it has the same branch (RFC 3261 §9.1), so it is found through this one.
+    pub(crate) cancelled_by: Option<Id>,
+    /// Timer C; after CANCEL the time until which a final may take (RFC 3261 §9.1).
+    pub(crate) timer_c: Option<TimerC>,
+    /// The request carried an SDP offer that the relay rewrote.
+    pub(crate) offered: bool,
+    pub(crate) armed: Mono,
+}
+
+impl ClientTxn {
+    pub(crate) fn next_timeout(&self) -> Option<Mono> {
+        let c = self.timer_c.map(|c| c.at()).filter(|c| *c != NEVER);
+        match (self.machine.next_timeout(), c) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+/// The table.
+pub(crate) struct Table {
+    pub(crate) servers: Slab<ServerTxn>,
+    pub(crate) clients: Slab<ClientTxn>,
+    by_key: HashTable<Id>,
+    strangers: HashMap<IpAddr, u32>,
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        Table {
+            servers: Slab::new(),
+            clients: Slab::new(),
+            by_key: HashTable::default(),
+            strangers: HashMap::new(),
+        }
+    }
+
+    /// Finds a server transaction by its key.
+    pub(crate) fn find(&self, key: u128) -> Option<Id> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// Stores a server transaction.
+    pub(crate) fn insert(&mut self, txn: ServerTxn) -> Id {
+        let (key, stranger, source) = (txn.key, txn.stranger, txn.source.ip());
+        let id = self.servers.insert(txn);
+        self.by_key.insert(key, id);
+        if stranger {
+            *self.strangers.entry(source).or_insert(0) += 1;
+        }
+        id
+    }
+
+    /// Takes a server transaction out.
+    pub(crate) fn remove(&mut self, id: Id) -> Option<ServerTxn> {
+        let txn = self.servers.remove(id)?;
+        self.by_key.remove(&txn.key);
+        if txn.stranger
+            && let Some(n) = self.strangers.get_mut(&txn.source.ip())
+        {
+            *n -= 1;
+            if *n == 0 {
+                self.strangers.remove(&txn.source.ip());
+            }
+        }
+        Some(txn)
+    }
+
+    /// Server transactions that a stranger has here.
+    pub(crate) fn of_stranger(&self, source: IpAddr) -> usize {
+        self.strangers.get(&source).copied().unwrap_or(0) as usize
+    }
+}
+
+/// Key of the server transaction of a request (RFC 3261 §17.2.3). `method` is the method of the transaction wanted: INVITE for an
+/// ACK, INVITE for the one that a CANCEL is about.
+pub(crate) fn server_key(keyed: &Keyed, msg: &Message<'_>, method: &[u8]) -> u128 {
+    let via = msg.top_via();
+    match via.branch {
+        Some(branch) if branch.len() > 7 && branch[..7].eq_ignore_ascii_case(b"z9hG4bK") => {
+            let port = via.port.unwrap_or(0).to_be_bytes();
+            keyed.hash128(&[branch, via.host, &port, method])
+        }
+        // RFC 2543 peers: no unique branch. The To tag is left out: an ACK has one where its INVITE had none.
+        _ => keyed.hash128(&[
+            via.raw,
+            msg.call_id(),
+            msg.from_tag().unwrap_or(b""),
+            &msg.cseq().0.to_be_bytes(),
+            msg.request_uri().unwrap_or(b""),
+            method,
+        ]),
+    }
+}

@@ -1,0 +1,160 @@
+//! Time: what the wheel hands out, transport failures, and looks ahead.
+
+use warp_model::Now;
+use warp_sip::flow::Flow;
+use warp_sip::message::Method;
+use warp_sip::proxy::TimerCFired;
+use warp_sip::transaction::{Action, ClientInput, NEVER, ServerInput};
+
+use super::Core;
+use super::slab::Id;
+
+/// What to look at when the wheel says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Server(Id),
+    Client(Id),
+}
+
+impl Core {
+    pub(super) fn arm_server(&mut self, id: Id) {
+        if let Some(txn) = self.table.servers.get_mut(id)
+            && let Some(at) = txn.machine.next_timeout()
+            && at < txn.armed
+        {
+            txn.armed = at;
+            self.wheel.arm(at, Key::Server(id));
+        }
+    }
+
+    pub(super) fn arm_client(&mut self, id: Id) {
+        if let Some(txn) = self.table.clients.get_mut(id)
+            && let Some(at) = txn.next_timeout()
+            && at < txn.armed
+        {
+            txn.armed = at;
+            self.wheel.arm(at, Key::Client(id));
+        }
+    }
+
+    pub(super) fn on_due(&mut self, key: Key, now: Now) {
+        match key {
+            Key::Server(id) => self.server_due(id, now),
+            Key::Client(id) => self.client_due(id, now),
+        }
+    }
+
+    fn server_due(&mut self, id: Id, now: Now) {
+        let Some(txn) = self.table.servers.get_mut(id) else {
+            return;
+        };
+        if txn.armed > now.mono {
+            return; // a later look is armed, or none
+        }
+        txn.armed = NEVER;
+        let actions = txn.machine.on_timeout(&self.config.timers, now.mono);
+        if actions.contains(Action::Resend) && !txn.response.is_empty() {
+            let (flow, response) = (txn.flow, std::mem::take(&mut txn.response));
+            let copy = self.copy_buf(&response);
+            if let Some(txn) = self.table.servers.get_mut(id) {
+                txn.response = response;
+            }
+            self.stats.retransmissions_out += 1;
+            self.transmit(flow, copy);
+        }
+        self.after_server(id, actions);
+    }
+
+    fn client_due(&mut self, id: Id, now: Now) {
+        let Some(txn) = self.table.clients.get_mut(id) else {
+            return;
+        };
+        if txn.armed > now.mono {
+            return;
+        }
+        txn.armed = NEVER;
+        let provisional = txn.cancel.provisional() && !txn.cancel.wanted();
+        let fired = txn.timer_c.as_mut().and_then(|c| c.fire(provisional, now.mono));
+        if let Some(fired) = fired {
+            match fired {
+                TimerCFired::Cancel => self.want_cancel(id, now),
+                TimerCFired::TimedOut => {
+                    self.branch_failed(id, true, now);
+                    self.remove_client(id);
+                    return;
+                }
+            }
+        }
+        let Some(txn) = self.table.clients.get_mut(id) else {
+            return;
+        };
+        let actions = txn.machine.on_timeout(&self.config.timers, now.mono);
+        if actions.contains(Action::Resend) && !txn.request.is_empty() {
+            let (flow, request) = (txn.flow, std::mem::take(&mut txn.request));
+            let copy = self.copy_buf(&request);
+            if let Some(txn) = self.table.clients.get_mut(id) {
+                txn.request = request;
+            }
+            self.stats.retransmissions_out += 1;
+            self.transmit(flow, copy);
+        }
+        if actions.contains(Action::TimedOut) {
+            self.branch_failed(id, true, now);
+        }
+        self.after_client(id, actions);
+    }
+
+    /// All branches to that remote address that nobody has answered yet failed; so did responses still owed on that stream.
+    pub(super) fn on_flow_error(&mut self, flow: Flow, now: Now) {
+        // One look for a burst of ICMP.
+        if !flow.transport.is_reliable() {
+            self.failed.retain(|(_, at)| now.mono.since(*at) < ONE_LOOK);
+            if self.failed.iter().any(|(r, _)| *r == flow.remote) || self.failed.len() >= 64 {
+                return;
+            }
+            self.failed.push_back((flow.remote, now.mono));
+        }
+        let hit: Vec<Id> = self
+            .table
+            .clients
+            .iter()
+            .filter(|(_, t)| {
+                t.flow.transport == flow.transport
+                    && t.flow.remote == flow.remote
+                    && t.machine.is_open()
+                    && !(t.method == Method::Invite && t.cancel.provisional())
+            })
+            .map(|(id, _)| id)
+            .collect();
+        for id in hit {
+            let Some(txn) = self.table.clients.get_mut(id) else {
+                continue;
+            };
+            let actions = txn
+                .machine
+                .on_input(ClientInput::TransportError, &self.config.timers, now.mono);
+            if actions.contains(Action::TransportFailed) {
+                self.branch_failed(id, false, now);
+            }
+            self.after_client(id, actions);
+        }
+        if flow.transport.is_reliable() {
+            let lost: Vec<Id> = self
+                .table
+                .servers
+                .iter()
+                .filter(|(_, t)| t.flow == flow && !t.machine.is_open())
+                .map(|(id, _)| id)
+                .collect();
+            for id in lost {
+                if let Some(txn) = self.table.servers.get_mut(id) {
+                    let input = ServerInput::TransportError;
+                    let actions = txn.machine.on_input(input, &self.config.timers, now.mono);
+                    self.after_server(id, actions);
+                }
+            }
+        }
+    }
+}
+
+const ONE_LOOK: std::time::Duration = std::time::Duration::from_millis(20);

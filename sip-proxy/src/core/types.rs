@@ -1,0 +1,321 @@
+//! What goes into a [`super::Core`] and what comes out of it, as values.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::time::Duration;
+
+use warp_model::cdr::JournalRecord;
+use warp_model::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_sip::flow::{Flow, Transport};
+use warp_sip::transaction::Timers;
+
+pub use super::cidr::Cidr;
+pub use super::strangers::StrangerLimits;
+
+/// What the core wants done. Outputs are carried out in the order in which they are polled:
+/// the journal record of an answer comes before the 200 that it belongs to.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes. A flow with `connection` 0 on a stream transport means: use a connection to that remote address, open
+    /// one if there is none. When a named connection is gone, the same. A failure comes back as
+    /// [`super::Core::handle_flow_error`].
+    Transmit {
+        /// From where to where.
+        flow: Flow,
+        /// One whole message.
+        bytes: TransmitBuf,
+    },
+    /// Ask outside; the answer returns through [`super::Core::handle_answer`] with the same id. The core has its own
+    /// deadline ([`CoreConfig::ask_deadline`]); an answer after it is ignored.
+    Ask {
+        /// Returned with the answer.
+        id: AskId,
+        /// What is asked.
+        question: Question,
+    },
+    /// Write to the call journal; return from the write before going on with the next output.
+    Journal(JournalRecord),
+    /// The rest of this stream must not be read any more (T-SIP-04): close it after what was sent.
+    CloseFlow(Flow),
+}
+
+/// Bytes to send. Give the buffer back with [`super::Core::recycle`] when done, so that it is used again.
+pub struct TransmitBuf(pub(crate) Vec<u8>);
+
+impl Deref for TransmitBuf {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TransmitBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl TransmitBuf {
+    /// The bytes as a vector.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Names a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// A question for outside.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // lives for microseconds
+pub enum Question {
+    /// A command to the media relay.
+    Media(warp_ng::Command),
+}
+
+/// Its answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// Of [`Question::Media`].
+    Media(Result<warp_ng::Reply, MediaError>),
+}
+
+/// Why the media relay did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaError {
+    /// No answer in time.
+    Timeout,
+    /// Refused, no socket, no relay configured.
+    Unreachable,
+}
+
+/// What an operator (or another part of the process) wants.
+pub enum Command {
+    /// Take no new calls (503) and answer OPTIONS with 503; calls in the air go on. With `end_calls`, BYE them all now.
+    Drain {
+        /// End running calls too.
+        end_calls: bool,
+    },
+    /// End one call with BYE both ways.
+    EndCall {
+        /// Its public id.
+        cdr_id: CallId,
+        /// Closed list for the CDR's `internal_code`: `operator`, `recovered` …
+        reason: &'static str,
+    },
+    /// The relay has seen no media for too long (T-RTP-10).
+    MediaTimeout {
+        /// SIP Call-ID of the call.
+        sip_call_id: Vec<u8>,
+    },
+    /// Calls in the air, in the order of their beginning.
+    ListCalls {
+        /// Gets the list.
+        reply: Box<dyn FnOnce(Vec<LiveCall>) + Send>,
+    },
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Command::Drain { .. } => "Drain",
+            Command::EndCall { .. } => "EndCall",
+            Command::MediaTimeout { .. } => "MediaTimeout",
+            Command::ListCalls { .. } => "ListCalls",
+        })
+    }
+}
+
+/// A call in the air, for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveCall {
+    /// Public id.
+    pub cdr_id: CallId,
+    /// SIP Call-ID.
+    pub sip_call_id: String,
+    /// Who pays.
+    pub customer_id: Option<CustomerId>,
+    /// Where it came in.
+    pub trunk_id: Option<TrunkId>,
+    /// Vendor being tried, or that carries it.
+    pub vendor_id: Option<VendorId>,
+    /// Its trunk.
+    pub vendor_trunk_id: Option<VendorTrunkId>,
+    /// As received.
+    pub caller: String,
+    /// As dialled.
+    pub called: String,
+    /// `setup`, `ringing` or `answered`.
+    pub state: &'static str,
+    /// INVITE received.
+    pub setup_at: Wall,
+    /// Answered.
+    pub answer_at: Option<Wall>,
+}
+
+/// One address that we listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// As bound; [`Flow::local`] of its messages, or the same port on a concrete address when bound to the wildcard.
+    pub bind: SocketAddr,
+    /// What peers are told in Via and Record-Route; `None`: the bound address.
+    pub advertise: Option<SocketAddr>,
+}
+
+/// Which proxy this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Launch profile `proxy`: a stateful record-routing proxy without policy or media.
+    Static {
+        /// Takes every request that is addressed to the proxy itself.
+        next: SocketAddr,
+        /// Known peers; everybody else is a stranger under [`CoreConfig::strangers`]. `next` is known by itself.
+        trusted: Vec<Cidr>,
+    },
+    /// Everything: trunks, routing, rating, media, records, from the policy snapshot.
+    Policy,
+}
+
+/// One digest realm (PRODUCT §6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm {
+    /// Its name in challenges.
+    pub name: String,
+    /// Offer SHA-256, before MD5.
+    pub sha256: bool,
+    /// Offer MD5 (SIPp and old PBXs know nothing else).
+    pub md5: bool,
+}
+
+/// All that a core must know beforehand. Every value has a default that works on a laptop ([`CoreConfig::new`]).
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// Which proxy this is.
+    pub mode: Mode,
+    /// Where we listen.
+    pub listeners: Vec<Listener>,
+    /// Names that are us in a Request-URI or Route, besides our addresses.
+    pub domains: Vec<String>,
+    /// Node name in records.
+    pub node: String,
+    /// `Server` header of our own responses; empty: none.
+    pub server_name: String,
+    /// Realm for digest authentication.
+    pub realm: Realm,
+    /// RFC 3261 timers.
+    pub timers: Timers,
+    /// Give up a vendor that sends no 1xx for so long (F-NET-02); 2 s.
+    pub first_1xx: Duration,
+    /// How long the media relay may take to answer; 1 s.
+    pub ask_deadline: Duration,
+    /// Longest call unless its trunk says less (T-SIP-06); 4 h.
+    pub max_duration: Duration,
+    /// Most vendors tried for one call; 5.
+    pub max_attempts: u16,
+    /// Successive transport failures or time-outs until a vendor trunk is out of rotation; 3.
+    pub trunk_down_after: u32,
+    /// How long a vendor trunk then stays out before it is tried again; 30 s.
+    pub trunk_down_for: Duration,
+    /// Send media through the relay.
+    pub anchor_media: bool,
+    /// Buckets for strangers.
+    pub strangers: StrangerLimits,
+    /// Transactions of all shards together.
+    pub transactions: usize,
+    /// Transactions of one stranger.
+    pub transactions_per_stranger: usize,
+    /// Scanners (`friendly-scanner` and the like) get no answer (T-SIP-13).
+    pub drop_scanners: bool,
+}
+
+impl CoreConfig {
+    /// Defaults for a proxy of that kind on these addresses.
+    pub fn new(mode: Mode, listeners: Vec<Listener>) -> CoreConfig {
+        CoreConfig {
+            mode,
+            listeners,
+            domains: Vec::new(),
+            node: "node-1".into(),
+            server_name: String::new(),
+            realm: Realm {
+                name: "warp".into(),
+                sha256: true,
+                md5: true,
+            },
+            timers: Timers::default(),
+            first_1xx: Duration::from_secs(2),
+            ask_deadline: Duration::from_secs(1),
+            max_duration: Duration::from_secs(4 * 3_600),
+            max_attempts: 5,
+            trunk_down_after: 3,
+            trunk_down_for: Duration::from_secs(30),
+            anchor_media: true,
+            strangers: StrangerLimits::default(),
+            transactions: warp_model::limits::SIP_TRANSACTIONS,
+            transactions_per_stranger: warp_model::limits::SIP_TRANSACTIONS_PER_STRANGER,
+            drop_scanners: true,
+        }
+    }
+
+    /// Whether host (an address, or a name) and port are us.
+    pub(crate) fn is_us(&self, ip: Option<IpAddr>, host: &[u8], port: Option<u16>) -> bool {
+        match ip {
+            Some(ip) => {
+                let port = port.unwrap_or(5060);
+                self.listeners.iter().any(|l| {
+                    let a = l.advertise.unwrap_or(l.bind);
+                    (a.port() == port && (a.ip() == ip)) || (l.bind.port() == port && l.bind.ip() == ip)
+                })
+            }
+            None => self
+                .domains
+                .iter()
+                .any(|d| host.eq_ignore_ascii_case(d.as_bytes())),
+        }
+    }
+}
+
+/// Counters of a core, read by the server for its metrics. All monotonic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct CoreStats {
+    /// Messages that were no SIP, by the parser's verdict.
+    pub malformed: u64,
+    /// Dropped because a stranger's bucket was empty (T-SIP-12).
+    pub stranger_dropped: u64,
+    /// Scanners dropped (T-SIP-13).
+    pub scanner_dropped: u64,
+    /// Requests repeated by the peer and answered from the transaction.
+    pub retransmissions_in: u64,
+    /// Requests and responses that we repeated.
+    pub retransmissions_out: u64,
+    /// Responses and ACKs without a transaction.
+    pub stray: u64,
+    /// Destinations that we refuse to send to (T-SIP-14).
+    pub refused_destination: u64,
+    /// Loops found (RFC 5393) and Max-Forwards used up.
+    pub loops: u64,
+    /// In-dialog requests and CANCELs from an address that has no business there (T-SIP-11).
+    pub spoofed: u64,
+    /// Requests refused because the transaction table was full.
+    pub table_full: u64,
+    /// Requests received, and responses received.
+    pub requests_in: u64,
+    pub responses_in: u64,
+    /// Client transactions that ended without an answer.
+    pub timeouts: u64,
+    /// Digest failures.
+    pub auth_failures: u64,
+    /// Calls begun, answered, ended.
+    pub calls_started: u64,
+    pub calls_answered: u64,
+    pub calls_ended: u64,
+    /// Failovers to a further vendor.
+    pub failovers: u64,
+    /// Questions to the media relay that failed or timed out.
+    pub media_failures: u64,
+}
