@@ -106,6 +106,21 @@ impl Core {
         self.on_flow_error(flow, now);
     }
 
+    /// The answer to a question. Late answers, and answers to questions that nobody asked, are ignored.
+    pub fn handle_answer(&mut self, ask: AskId, answer: Answer, now: Now) {
+        let _ = (ask, answer, now);
+    }
+
+    /// An operator, or another part of the process, wants something.
+    pub fn handle_command(&mut self, command: Command, now: Now) {
+        let _ = now;
+        match command {
+            Command::Drain { .. } => self.shared.drain(),
+            Command::EndCall { .. } | Command::MediaTimeout { .. } => {}
+            Command::ListCalls { reply } => reply(Vec::new()),
+        }
+    }
+
     /// Time has passed. Calling it early or twice does nothing.
     pub fn handle_timeout(&mut self, now: Now) {
         let mut due = std::mem::take(&mut self.due);
@@ -208,7 +223,7 @@ pub fn shard_of(bytes: &[u8], shards: u16) -> u16 {
     let h = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
         (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    ((h >> 32) % u64::from(shards)) as u16
+    (strangers::mix(h) % u64::from(shards)) as u16
 }
 
 /// Value of the first Call-ID (or `i`) line, without a full parse: the same rule for each message of a call is enough.

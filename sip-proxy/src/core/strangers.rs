@@ -89,7 +89,7 @@ impl Strangers {
 
 /// GCRA: a token costs `1/rate`; the debt may not exceed `burst` tokens.
 fn take(bucket: &AtomicU64, tag: u64, now: u64, rate: u32, burst: u32) -> bool {
-    let cost = (1_000_000_000 / UNIT_NS) / u64::from(rate.max(1));
+    let cost = ((1_000_000_000 / UNIT_NS) / u64::from(rate.max(1))).max(1);
     let limit = now + cost * u64::from(burst);
     bucket
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
@@ -100,8 +100,8 @@ fn take(bucket: &AtomicU64, tag: u64, now: u64, rate: u32, burst: u32) -> bool {
         .is_ok()
 }
 
-/// SplitMix64's finaliser.
-fn mix(mut z: u64) -> u64 {
+/// SplitMix64's finaliser: spreads every bit over all others.
+pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
