@@ -22,9 +22,7 @@ impl Core {
             return;
         };
         let owner = txn.owner;
-        let actions = txn
-            .machine
-            .on_input(ClientInput::Response(status), timers, now.mono);
+        let actions = txn.machine.on_input(ClientInput::Response(status), timers, now.mono);
         let mut cancel = false;
         if txn.method == Method::Invite {
             if status < 200 {
@@ -82,11 +80,7 @@ impl Core {
         let mut buf = self.take_buf();
         let mut edit = Edit::new(msg);
         edit.pop_via();
-        let reliable = self
-            .table
-            .servers
-            .get(server)
-            .is_some_and(|t| t.flow.transport.is_reliable());
+        let reliable = self.table.servers.get(server).is_some_and(|t| t.flow.transport.is_reliable());
         if reliable {
             edit.ensure_content_length();
         }

@@ -15,10 +15,7 @@ impl Cidr {
     /// One address.
     pub fn host(ip: IpAddr) -> Cidr {
         let ip = ip.to_canonical();
-        Cidr {
-            ip,
-            bits: if ip.is_ipv4() { 32 } else { 128 },
-        }
+        Cidr { ip, bits: if ip.is_ipv4() { 32 } else { 128 } }
     }
 
     /// Whether the range holds `ip`. An IPv4-mapped IPv6 address counts as IPv4.

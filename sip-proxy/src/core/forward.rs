@@ -12,11 +12,11 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{ClientInvite, ClientOther, NEVER};
 
+use super::Core;
 use super::reject::{hex, unhex};
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::{ClientMachine, ClientTxn, Owner};
-use super::Core;
 
 /// Length of our branches: cookie, mark, id, nonce, loop hash.
 const BRANCH: usize = 8 + 16 + 16 + 8;
@@ -129,11 +129,7 @@ impl Core {
             self.stats.stray += 1;
             return;
         };
-        let copy = Copy {
-            incoming,
-            out_by,
-            ..Copy::new(plan, flow)
-        };
+        let copy = Copy { incoming, out_by, ..Copy::new(plan, flow) };
         let branch = branch_of(0, self.rng.u64(), self.loop_hash(msg, plan));
         let mut buf = self.take_buf();
         if self.write_copy(msg, &copy, out_flow, &branch, &mut buf) {
@@ -319,10 +315,7 @@ pub(super) fn parse_branch(branch: &[u8]) -> Option<(Id, u64)> {
     if branch.len() != BRANCH || !branch.starts_with(MARK) {
         return None;
     }
-    Some((
-        Id::from_u64(unhex(&branch[8..24])?),
-        unhex(&branch[24..40])?,
-    ))
+    Some((Id::from_u64(unhex(&branch[8..24])?), unhex(&branch[24..40])?))
 }
 
 /// Loop hash of a branch of our making.

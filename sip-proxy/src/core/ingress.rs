@@ -94,11 +94,7 @@ impl Core {
             self.refuse(&flow, msg, 403, "", &[], true);
             return;
         }
-        let target = if plan.names_us {
-            Some((flow.transport, next))
-        } else {
-            route::resolve(&plan.next())
-        };
+        let target = if plan.names_us { Some((flow.transport, next)) } else { route::resolve(&plan.next()) };
         let Some((transport, remote)) = target else {
             self.refuse(&flow, msg, 404, "", &[], stranger);
             return;
@@ -148,9 +144,7 @@ impl Core {
         key: u128,
         stranger: bool,
     ) -> Option<Id> {
-        if stranger
-            && self.table.of_stranger(flow.remote.ip()) >= self.config.transactions_per_stranger
-        {
+        if stranger && self.table.of_stranger(flow.remote.ip()) >= self.config.transactions_per_stranger {
             return None;
         }
         if !self.shared.take_transaction(self.config.transactions) {
@@ -190,9 +184,7 @@ impl Core {
         let Some(txn) = self.table.servers.get_mut(id) else {
             return;
         };
-        let actions = txn
-            .machine
-            .on_input(ServerInput::Request, &self.config.timers, now.mono);
+        let actions = txn.machine.on_input(ServerInput::Request, &self.config.timers, now.mono);
         if actions.contains(Action::Resend) && !txn.response.is_empty() {
             let (flow, response) = (txn.flow, std::mem::take(&mut txn.response));
             let copy = self.copy_buf(&response);
@@ -214,9 +206,7 @@ impl Core {
                 self.stats.spoofed += 1;
                 return;
             }
-            let actions = txn
-                .machine
-                .on_input(ServerInput::Ack, &self.config.timers, now.mono);
+            let actions = txn.machine.on_input(ServerInput::Ack, &self.config.timers, now.mono);
             if !actions.contains(Action::PassUp) {
                 self.after_server(id, actions);
                 return;
@@ -241,11 +231,7 @@ impl Core {
         let Mode::Static { next, .. } = self.config.mode else {
             return;
         };
-        let target = if plan.names_us {
-            Some((flow.transport, next))
-        } else {
-            route::resolve(&plan.next())
-        };
+        let target = if plan.names_us { Some((flow.transport, next)) } else { route::resolve(&plan.next()) };
         let Some((transport, remote)) = target else {
             self.stats.stray += 1;
             return;
@@ -255,9 +241,7 @@ impl Core {
 
     /// CANCEL (RFC 3261 §9.2, §16.10): answered here, and the branch of its INVITE is cancelled when it may be.
     fn on_cancel(&mut self, flow: Flow, msg: &Message<'_>, key: u128, stranger: bool, now: Now) {
-        let invite = self
-            .table
-            .find(server_key(&self.shared.keyed, msg, b"INVITE"));
+        let invite = self.table.find(server_key(&self.shared.keyed, msg, b"INVITE"));
         let matched = invite.and_then(|id| self.table.servers.get(id).map(|t| (id, t)));
         // T-SIP-11: branch and source must match.
         let Some((invite, open)) = matched
@@ -281,9 +265,7 @@ impl Core {
     /// Whether a source is a known peer: never limited by the buckets of strangers.
     pub(super) fn is_known(&self, ip: IpAddr) -> bool {
         match &self.config.mode {
-            Mode::Static { next, trusted } => {
-                next.ip() == ip || trusted.iter().any(|c| c.contains(ip))
-            }
+            Mode::Static { next, trusted } => next.ip() == ip || trusted.iter().any(|c| c.contains(ip)),
             Mode::Policy => false,
         }
     }
@@ -300,11 +282,7 @@ impl Core {
 
     /// RFC 5393 §4.2: one of the Vias is ours and was made for the same routing decision.
     fn is_loop(&self, msg: &Message<'_>, plan: &Plan<'_>) -> bool {
-        let mut ours = msg
-            .vias()
-            .filter_map(|v| v.branch)
-            .filter_map(forward::loop_hash_of)
-            .peekable();
+        let mut ours = msg.vias().filter_map(|v| v.branch).filter_map(forward::loop_hash_of).peekable();
         ours.peek().is_some() && {
             let hash = self.loop_hash(msg, plan);
             ours.any(|h| h == hash)
@@ -328,29 +306,17 @@ impl Core {
 
 /// Requests that begin a dialog: they get our Record-Route (RFC 3261 §16.6 step 4).
 pub(super) fn makes_dialog(method: Method) -> bool {
-    matches!(
-        method,
-        Method::Invite | Method::Subscribe | Method::Refer | Method::Notify
-    )
+    matches!(method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
 }
 
 /// T-SIP-13.
 fn is_scanner(msg: &Message<'_>) -> bool {
     let agent = msg.header(Header::UserAgent).unwrap_or(b"");
-    SCANNERS
-        .iter()
-        .any(|s| agent.windows(s.len()).any(|w| w.eq_ignore_ascii_case(s)))
+    SCANNERS.iter().any(|s| agent.windows(s.len()).any(|w| w.eq_ignore_ascii_case(s)))
 }
 
-const SCANNERS: [&[u8]; 7] = [
-    b"friendly-scanner",
-    b"sipvicious",
-    b"sipcli",
-    b"sundayddr",
-    b"vaxsipuseragent",
-    b"pplsip",
-    b"sip-scan",
-];
+const SCANNERS: [&[u8]; 7] =
+    [b"friendly-scanner", b"sipvicious", b"sipcli", b"sundayddr", b"vaxsipuseragent", b"pplsip", b"sip-scan"];
 
 /// Option tags that we know when a Proxy-Require names them.
 pub(super) const SUPPORTED: &[&[u8]] = &[];

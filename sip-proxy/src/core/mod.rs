@@ -180,10 +180,7 @@ impl Core {
             self.give_buf(bytes);
             return;
         }
-        self.out.push_back(Output::Transmit {
-            flow,
-            bytes: TransmitBuf(bytes),
-        });
+        self.out.push_back(Output::Transmit { flow, bytes: TransmitBuf(bytes) });
     }
 
     fn remove_server(&mut self, id: Id) {
@@ -220,9 +217,9 @@ pub fn shard_of(bytes: &[u8], shards: u16) -> u16 {
         return 0;
     };
     // FNV-1a: the choice of a shard is no secret, and a flood at one shard is bounded by the buckets.
-    let h = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let h = id
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
     (strangers::mix(h) % u64::from(shards)) as u16
 }
 

@@ -17,12 +17,7 @@ pub(crate) struct Rng {
 impl Rng {
     /// From the shard's seed and its number.
     pub(crate) fn new(seed: [u8; 32], shard: u16) -> Rng {
-        Rng {
-            seed,
-            counter: u64::from(shard) << 48,
-            block: [0; 32],
-            used: 32,
-        }
+        Rng { seed, counter: u64::from(shard) << 48, block: [0; 32], used: 32 }
     }
 
     /// 64 bits.
@@ -103,8 +98,7 @@ impl Hasher for Identity {
 }
 
 /// Table keyed by [`Keyed::hash128`]. Looked up only, never iterated.
-pub(crate) type HashTable<V> =
-    std::collections::HashMap<u128, V, std::hash::BuildHasherDefault<Identity>>;
+pub(crate) type HashTable<V> = std::collections::HashMap<u128, V, std::hash::BuildHasherDefault<Identity>>;
 
 #[cfg(test)]
 mod tests {

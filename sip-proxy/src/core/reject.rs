@@ -28,15 +28,8 @@ impl Core {
         }
         let mut buf = self.take_buf();
         let tag = self.tag_for(msg);
-        Answer {
-            status,
-            reason,
-            to_tag: Some(&tag),
-            source: Some(flow.remote),
-            headers,
-            body: None,
-        }
-        .write(msg, &mut buf);
+        Answer { status, reason, to_tag: Some(&tag), source: Some(flow.remote), headers, body: None }
+            .write(msg, &mut buf);
         if stranger && !flow.transport.is_reliable() && buf.len() > 2 * msg.bytes().len() {
             self.give_buf(buf);
             return;
@@ -49,11 +42,7 @@ impl Core {
         let known = self.is_known(flow.remote.ip());
         if error.status.is_some() && (known || self.shared.strangers.admit(flow.remote.ip(), now.mono)) {
             let mut buf = self.take_buf();
-            let answer = Answer {
-                to_tag: Some(b"malformed"),
-                source: Some(flow.remote),
-                ..Answer::new(400)
-            };
+            let answer = Answer { to_tag: Some(b"malformed"), source: Some(flow.remote), ..Answer::new(400) };
             let written = answer.broken(bytes, error, &mut buf);
             if written && (known || buf.len() <= 2 * bytes.len()) {
                 // Without a readable Via port the source address is the only one that can be right.
@@ -68,7 +57,14 @@ impl Core {
     }
 
     /// Answers a server transaction with a response of our own.
-    pub(super) fn answer(&mut self, server: Id, status: u16, reason: &str, headers: &[(&str, &[u8])], now: Now) {
+    pub(super) fn answer(
+        &mut self,
+        server: Id,
+        status: u16,
+        reason: &str,
+        headers: &[(&str, &[u8])],
+        now: Now,
+    ) {
         let Some(txn) = self.table.servers.get_mut(server) else {
             return;
         };
@@ -77,15 +73,8 @@ impl Core {
         if let Ok(msg) = Message::parse(&request) {
             let mut buf = self.take_buf();
             let tag = self.tag_for(&msg);
-            Answer {
-                status,
-                reason,
-                to_tag: Some(&tag),
-                source: Some(source),
-                headers,
-                body: None,
-            }
-            .write(&msg, &mut buf);
+            Answer { status, reason, to_tag: Some(&tag), source: Some(source), headers, body: None }
+                .write(&msg, &mut buf);
             if let Some(txn) = self.table.servers.get_mut(server) {
                 txn.request = request;
             }
@@ -99,13 +88,11 @@ impl Core {
             self.give_buf(bytes);
             return;
         };
-        let actions = txn
-            .machine
-            .on_input(ServerInput::Respond(status), &self.config.timers, now.mono);
+        let actions = txn.machine.on_input(ServerInput::Respond(status), &self.config.timers, now.mono);
         let flow = txn.flow;
         // What may have to be said again: everything but 2xx to INVITE, which the callee itself repeats.
-        let keep = !flow.transport.is_reliable()
-            && !(txn.method == Method::Invite && (200..300).contains(&status));
+        let keep =
+            !flow.transport.is_reliable() && !(txn.method == Method::Invite && (200..300).contains(&status));
         if txn.stranger
             && status >= 300
             && let super::table::ServerMachine::Invite(m) = &mut txn.machine

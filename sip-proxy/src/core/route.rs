@@ -20,18 +20,14 @@ pub(crate) struct Ours {
 impl Ours {
     pub(crate) fn new(listener: Listener) -> Ours {
         let addr = listener.advertise.unwrap_or(listener.bind);
-        Ours {
-            listener,
-            sent_by: addr.to_string().into_bytes(),
-        }
+        Ours { listener, sent_by: addr.to_string().into_bytes() }
     }
 }
 
 /// Index of the listener that a flow came in by.
 pub(crate) fn listener_of(ours: &[Ours], flow: &Flow) -> usize {
-    let exact = ours.iter().position(|o| {
-        o.listener.transport == flow.transport && o.listener.bind == flow.local
-    });
+    let exact =
+        ours.iter().position(|o| o.listener.transport == flow.transport && o.listener.bind == flow.local);
     let loose = || {
         ours.iter().position(|o| {
             o.listener.transport == flow.transport
@@ -50,28 +46,14 @@ pub(crate) fn way_out(
     transport: Transport,
     remote: SocketAddr,
 ) -> Option<(usize, Flow)> {
-    let fits = |o: &Ours| {
-        o.listener.transport == transport && o.listener.bind.is_ipv4() == remote.is_ipv4()
-    };
-    let index = if ours.get(incoming).is_some_and(fits) {
-        incoming
-    } else {
-        ours.iter().position(fits)?
-    };
+    let fits = |o: &Ours| o.listener.transport == transport && o.listener.bind.is_ipv4() == remote.is_ipv4();
+    let index = if ours.get(incoming).is_some_and(fits) { incoming } else { ours.iter().position(fits)? };
     let local = if index == incoming && transport == Transport::Udp {
         came.local
     } else {
         ours.get(index)?.listener.bind
     };
-    Some((
-        index,
-        Flow {
-            transport,
-            local,
-            remote,
-            connection: 0,
-        },
-    ))
+    Some((index, Flow { transport, local, remote, connection: 0 }))
 }
 
 /// What RFC 3261 §16.4 makes of Request-URI and Route.
@@ -116,14 +98,7 @@ impl<'a> Plan<'a> {
             popped += 1;
         }
         let route = routes.next();
-        Some(Plan {
-            uri,
-            strict_before,
-            popped,
-            route,
-            cookie,
-            names_us: route.is_none() && is_us(&uri),
-        })
+        Some(Plan { uri, strict_before, popped, route, cookie, names_us: route.is_none() && is_us(&uri) })
     }
 
     /// The next route is a strict router: it gets the Request-URI.
@@ -191,8 +166,5 @@ pub(crate) fn reply_flow(msg: &Message<'_>, flow: &Flow) -> Flow {
         Some(_) => flow.remote.port(),
         None => via.port.unwrap_or(flow.transport.default_port()),
     };
-    Flow {
-        remote: SocketAddr::new(flow.remote.ip(), port),
-        ..*flow
-    }
+    Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..*flow }
 }

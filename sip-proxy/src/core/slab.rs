@@ -16,10 +16,7 @@ impl Id {
 
     /// Back from [`Id::as_u64`].
     pub(crate) fn from_u64(n: u64) -> Id {
-        Id {
-            index: n as u32,
-            generation: (n >> 32) as u32,
-        }
+        Id { index: n as u32, generation: (n >> 32) as u32 }
     }
 }
 
@@ -33,10 +30,7 @@ pub(crate) struct Slab<T> {
 impl<T> Slab<T> {
     /// Empty.
     pub(crate) fn new() -> Self {
-        Slab {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
+        Slab { slots: Vec::new(), free: Vec::new() }
     }
 
     /// How many entries live.
@@ -50,17 +44,11 @@ impl<T> Slab<T> {
             && let Some(slot) = self.slots.get_mut(index as usize)
         {
             slot.1 = Some(value);
-            return Id {
-                index,
-                generation: slot.0,
-            };
+            return Id { index, generation: slot.0 };
         }
         let index = self.slots.len() as u32; // bounded by SIP_TRANSACTIONS, far below 2^32
         self.slots.push((1, Some(value)));
-        Id {
-            index,
-            generation: 1,
-        }
+        Id { index, generation: 1 }
     }
 
     /// The entry, when it still lives.
@@ -93,10 +81,7 @@ impl<T> Slab<T> {
     /// All living entries by index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         self.slots.iter().enumerate().filter_map(|(i, (g, v))| {
-            let id = Id {
-                index: i as u32,
-                generation: *g,
-            };
+            let id = Id { index: i as u32, generation: *g };
             v.as_ref().map(|v| (id, v))
         })
     }

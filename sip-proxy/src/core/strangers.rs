@@ -23,11 +23,7 @@ pub struct StrangerLimits {
 
 impl Default for StrangerLimits {
     fn default() -> Self {
-        StrangerLimits {
-            per_source_per_s: 20,
-            per_source_burst: 40,
-            all_per_s: 1_000,
-        }
+        StrangerLimits { per_source_per_s: 20, per_source_burst: 40, all_per_s: 1_000 }
     }
 }
 
@@ -140,9 +136,8 @@ mod tests {
     #[test]
     fn t_sip_12_all_strangers_share_one_bucket() {
         let s = Strangers::new(StrangerLimits::default(), 5);
-        let passed = (0..200_000u32)
-            .filter(|i| s.admit(IpAddr::V4((0x0B00_0000 + i).into()), at_ms(0)))
-            .count();
+        let passed =
+            (0..200_000u32).filter(|i| s.admit(IpAddr::V4((0x0B00_0000 + i).into()), at_ms(0))).count();
         assert_eq!(passed, 1_000);
     }
 }

@@ -9,8 +9,8 @@ use warp_sip::flow::Flow;
 use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{
-    Actions, ClientInput, ClientInvite, ClientOther, NEVER, ServerInput, ServerInvite, ServerOther,
-    Timers, client_invite, server_invite,
+    Actions, ClientInput, ClientInvite, ClientOther, NEVER, ServerInput, ServerInvite, ServerOther, Timers,
+    client_invite, server_invite,
 };
 
 use super::random::{HashTable, Keyed};
@@ -92,10 +92,9 @@ impl ClientMachine {
     pub(crate) fn is_open(&self) -> bool {
         use warp_sip::transaction::client_other::State;
         match self {
-            Self::Invite(m) => matches!(
-                m.state(),
-                client_invite::State::Calling | client_invite::State::Proceeding
-            ),
+            Self::Invite(m) => {
+                matches!(m.state(), client_invite::State::Calling | client_invite::State::Proceeding)
+            }
             Self::Other(m) => matches!(m.state(), State::Trying | State::Proceeding),
         }
     }

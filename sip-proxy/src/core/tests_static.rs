@@ -25,25 +25,11 @@ pub(super) fn at(ms: u64) -> Now {
 }
 
 fn config(trusted: &[&str]) -> CoreConfig {
-    let udp = |bind: &str| Listener {
-        transport: Transport::Udp,
-        bind: addr(bind),
-        advertise: None,
-    };
-    let mode = Mode::Static {
-        next: addr(B),
-        trusted: trusted.iter().map(|c| c.parse().unwrap()).collect(),
-    };
+    let udp = |bind: &str| Listener { transport: Transport::Udp, bind: addr(bind), advertise: None };
+    let mode = Mode::Static { next: addr(B), trusted: trusted.iter().map(|c| c.parse().unwrap()).collect() };
     let mut c = CoreConfig::new(
         mode,
-        vec![
-            udp(US),
-            Listener {
-                transport: Transport::Tcp,
-                ..udp(US)
-            },
-            udp("[::1]:5060"),
-        ],
+        vec![udp(US), Listener { transport: Transport::Tcp, ..udp(US) }, udp("[::1]:5060")],
     );
     c.domains = vec!["example.com".into()];
     c
@@ -86,9 +72,7 @@ pub(super) fn line<'a>(text: &'a str, name: &str) -> &'a str {
 }
 
 pub(super) fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
-    text.lines()
-        .filter_map(|l| l.strip_prefix(name)?.strip_prefix(": "))
-        .collect()
+    text.lines().filter_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).collect()
 }
 
 fn request(method: &str, uri: &str, branch: &str, extra: &str) -> String {
@@ -195,10 +179,7 @@ fn run_down(core: &mut Core, ms: u64) -> Vec<(SocketAddr, String)> {
     let mut steps = 0;
     while let Some(next) = core.poll_timeout() {
         assert!(next.since(at(ms).mono) < Duration::from_secs(400), "timers are bounded");
-        core.handle_timeout(Now {
-            mono: next,
-            ..at(ms)
-        });
+        core.handle_timeout(Now { mono: next, ..at(ms) });
         all.extend(sent(core));
         steps += 1;
         assert!(steps < 10_000);
@@ -282,7 +263,8 @@ fn silence_ends_as_408_and_stray_responses_are_dropped() {
     let out = run_down(&mut core, 0);
     let resent = out.iter().filter(|(to, t)| *to == addr(B) && t.starts_with("INVITE")).count();
     assert_eq!(resent, 6, "timer A");
-    let finals: Vec<_> = out.iter().filter(|(to, t)| *to == addr(A) && t.starts_with("SIP/2.0 408")).collect();
+    let finals: Vec<_> =
+        out.iter().filter(|(to, t)| *to == addr(A) && t.starts_with("SIP/2.0 408")).collect();
     assert!(!finals.is_empty());
     assert!(finals.iter().all(|f| f == &finals[0]));
     // The late answer finds nothing.
@@ -292,7 +274,8 @@ fn silence_ends_as_408_and_stray_responses_are_dropped() {
     let mut core = core_with(config(&["127.0.0.1/32"]));
     let at_b = begin(&mut core);
     let via = lines(&at_b, "Via")[0];
-    let forged = response(&at_b, "200 OK", B).replace(&via[via.len() - 24..via.len() - 8], "0123456789abcdef");
+    let forged =
+        response(&at_b, "200 OK", B).replace(&via[via.len() - 24..via.len() - 8], "0123456789abcdef");
     assert!(give(&mut core, B, &forged, 10).is_empty());
     // And so does one from an address that was not asked.
     assert!(give(&mut core, "192.0.2.66:5072", &response(&at_b, "200 OK", B), 10).is_empty());
@@ -310,10 +293,7 @@ fn timer_c_cancels_a_branch_that_rings_for_ever() {
     assert_eq!(out.len(), 1);
     assert!(out[0].1.starts_with("CANCEL "));
     let out = run_down(&mut core, 182_100);
-    assert!(
-        out.iter().any(|(to, t)| *to == addr(A) && t.starts_with("SIP/2.0 487")),
-        "{out:?}"
-    );
+    assert!(out.iter().any(|(to, t)| *to == addr(A) && t.starts_with("SIP/2.0 487")), "{out:?}");
     assert_eq!(core.transactions(), (0, 0));
 }
 
@@ -403,7 +383,8 @@ fn t_sip_05_strangers_reach_only_us() {
     let stranger = "198.51.100.7:5060";
     let foreign = request("INVITE", "sip:x@192.0.2.7", "s1", "To: <sip:x>\r\n");
     assert!(give(&mut core, stranger, &foreign, 0)[0].1.starts_with("SIP/2.0 403 "));
-    let preloaded = request("INVITE", "sip:x@192.0.2.7", "s2", &format!("Route: <sip:{US};lr>\r\nTo: <sip:x>\r\n"));
+    let preloaded =
+        request("INVITE", "sip:x@192.0.2.7", "s2", &format!("Route: <sip:{US};lr>\r\nTo: <sip:x>\r\n"));
     assert!(give(&mut core, stranger, &preloaded, 0)[0].1.starts_with("SIP/2.0 403 "));
     let to_us = request(
         "INVITE",
@@ -442,7 +423,8 @@ fn t_sip_12_strangers_are_dropped_beyond_their_rate_and_peers_are_not() {
 fn t_sip_13_no_amplification_no_repetition_no_answer_to_scanners() {
     let mut core = core_with(config(&["127.0.0.1/32"]));
     let stranger = "198.51.100.7:5060";
-    let scan = request("OPTIONS", &format!("sip:{US}"), "z1", "To: <sip:us>\r\nUser-Agent: Friendly-Scanner\r\n");
+    let scan =
+        request("OPTIONS", &format!("sip:{US}"), "z1", "To: <sip:us>\r\nUser-Agent: Friendly-Scanner\r\n");
     assert!(give(&mut core, stranger, &scan, 0).is_empty());
     // A stranger's INVITE that fails: one failure, never repeated by timer G.
     let to_us = request("INVITE", &format!("sip:100@{US}"), "z2", "To: <sip:x>\r\n");
@@ -482,11 +464,7 @@ fn t_sip_01_broken_requests_get_400_and_broken_streams_are_closed() {
     assert_eq!(out.len(), 1);
     assert!(out[0].1.starts_with("SIP/2.0 400 "));
     assert!(give(&mut core, A, "nonsense", 0).is_empty());
-    let flow = Flow {
-        transport: Transport::Tcp,
-        connection: 4,
-        ..udp(A)
-    };
+    let flow = Flow { transport: Transport::Tcp, connection: 4, ..udp(A) };
     core.handle_message(flow, broken.replace("/UDP", "/TCP").as_bytes(), at(0));
     let mut kinds = vec![];
     while let Some(o) = core.poll_output() {
@@ -498,11 +476,7 @@ fn t_sip_01_broken_requests_get_400_and_broken_streams_are_closed() {
 #[test]
 fn tcp_goes_on_over_tcp_and_over_the_same_connection_back() {
     let mut core = core();
-    let flow = Flow {
-        transport: Transport::Tcp,
-        connection: 4,
-        ..udp(A)
-    };
+    let flow = Flow { transport: Transport::Tcp, connection: 4, ..udp(A) };
     core.handle_message(flow, invite().replace("/UDP", "/TCP").as_bytes(), at(0));
     let mut flows = vec![];
     let mut at_b = String::new();
@@ -523,10 +497,7 @@ fn tcp_goes_on_over_tcp_and_over_the_same_connection_back() {
 #[test]
 fn families_and_transports_that_differ_get_two_record_routes() {
     let mut config = config(&["127.0.0.1/32"]);
-    config.mode = Mode::Static {
-        next: addr("[::1]:5072"),
-        trusted: vec!["127.0.0.1".parse().unwrap()],
-    };
+    config.mode = Mode::Static { next: addr("[::1]:5072"), trusted: vec!["127.0.0.1".parse().unwrap()] };
     let mut core = core_with(config);
     let out = give(&mut core, A, &invite(), 0);
     assert_eq!(out[1].0, addr("[::1]:5072"));

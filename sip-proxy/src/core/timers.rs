@@ -130,9 +130,7 @@ impl Core {
             let Some(txn) = self.table.clients.get_mut(id) else {
                 continue;
             };
-            let actions = txn
-                .machine
-                .on_input(ClientInput::TransportError, &self.config.timers, now.mono);
+            let actions = txn.machine.on_input(ClientInput::TransportError, &self.config.timers, now.mono);
             if actions.contains(Action::TransportFailed) {
                 self.branch_failed(id, false, now);
             }

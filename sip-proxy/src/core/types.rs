@@ -241,11 +241,7 @@ impl CoreConfig {
             domains: Vec::new(),
             node: "node-1".into(),
             server_name: String::new(),
-            realm: Realm {
-                name: "warp".into(),
-                sha256: true,
-                md5: true,
-            },
+            realm: Realm { name: "warp".into(), sha256: true, md5: true },
             timers: Timers::default(),
             first_1xx: Duration::from_secs(2),
             ask_deadline: Duration::from_secs(1),
@@ -271,10 +267,7 @@ impl CoreConfig {
                     (a.port() == port && (a.ip() == ip)) || (l.bind.port() == port && l.bind.ip() == ip)
                 })
             }
-            None => self
-                .domains
-                .iter()
-                .any(|d| host.eq_ignore_ascii_case(d.as_bytes())),
+            None => self.domains.iter().any(|d| host.eq_ignore_ascii_case(d.as_bytes())),
         }
     }
 }

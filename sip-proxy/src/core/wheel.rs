@@ -18,10 +18,7 @@ struct Level<K> {
 
 impl<K> Level<K> {
     fn new() -> Self {
-        Level {
-            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
-            used: [0; 4],
-        }
+        Level { slots: (0..SLOTS).map(|_| Vec::new()).collect(), used: [0; 4] }
     }
 
     fn push(&mut self, slot: u64, tick: u64, key: K) {
@@ -74,10 +71,7 @@ pub(crate) struct Wheel<K> {
 impl<K: Copy> Wheel<K> {
     /// Empty, at time zero.
     pub(crate) fn new() -> Self {
-        Wheel {
-            now: 0,
-            levels: [Level::new(), Level::new(), Level::new()],
-        }
+        Wheel { now: 0, levels: [Level::new(), Level::new(), Level::new()] }
     }
 
     /// Look at `key` at `at` (or at the next tick when that is past).
