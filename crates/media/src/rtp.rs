@@ -180,7 +180,7 @@ impl<'a> RtpView<'a> {
             .unwrap_or_default()
             .chunks_exact(4)
             .take(count)
-            .map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]))
+            .map(|c| c.first_chunk::<4>().map_or(0, |b| u32::from_be_bytes(*b)))
     }
 
     /// Profile value and data of the extension block, when there is one (RFC 3550 §5.3.1).

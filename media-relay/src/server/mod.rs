@@ -1,0 +1,3 @@
+//! The relay's room for sockets and threads: one control thread with the call book and the ng listener, and packet shards.
+
+pub(crate) mod shard;

@@ -1,0 +1,445 @@
+//! A packet shard: one thread, its epoll, its sockets, its rules. Both sides of a call are on one shard.
+//!
+//! Per packet: one recvfrom, one rule, one send; no allocation, no lock, no log line, no clock (the time is read once per
+//! wake-up). Rules and sockets come by mailbox from the control thread; what is learnt goes back the same way.
+//! Under load the shard naps for [`Tuning::gather`] between wake-ups, so that one wake-up serves many packets.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use warp_media::forward::Path;
+use warp_media::{DropReason, ForwardRule, LocalPort, RuleState, SourcePolicy, Verdict};
+use warp_model::Mono;
+use warp_net::clock::Clock;
+use warp_net::epoll::{Epoll, Event, Events, Interest};
+use warp_net::mailbox::{Mailbox, Sender};
+use warp_net::media::{MediaSocket, set_timer_slack};
+use warp_net::udp::{Received, Sent};
+
+use crate::metrics::{Direction, Metrics, PacketError, PacketPath};
+
+/// Largest datagram read: a UDP payload has at most 65,507 bytes.
+const BUFFER_BYTES: usize = 65_536;
+/// Events taken per wake-up.
+const EVENTS: usize = 512;
+/// Control messages taken per wake-up, so that a burst of set-ups does not hold up media.
+const MESSAGES: usize = 64;
+/// Packets thrown away when a port is opened to a peer: what came before is not of this call.
+const STALE_PACKETS: usize = 1_024;
+/// One packet in this many is timed.
+const SAMPLE: u64 = 1_024;
+const MAILBOX_TOKEN: u64 = u64::MAX;
+
+/// What the control thread tells a shard.
+pub(crate) enum ToShard {
+    /// A bound socket for a port; silent until a rule comes.
+    Open(LocalPort, MediaSocket),
+    /// A rule for an opened port, first or newer.
+    Install(Box<ForwardRule>),
+    /// Close the port; its socket is dropped.
+    Close(LocalPort),
+    /// End the thread.
+    Stop,
+}
+
+/// What a shard tells the control thread.
+#[derive(Debug)]
+pub(crate) enum FromShard {
+    /// A port has learnt its peer.
+    Learnt(LocalPort, SocketAddr),
+}
+
+/// Knobs of the packet path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    /// Nap between wake-ups when busy; zero = never.
+    pub(crate) gather: Duration,
+    /// Packets a second above which the shard is busy.
+    pub(crate) busy_packets_per_s: u64,
+    /// Connect sockets to their only peer.
+    pub(crate) connect: bool,
+    /// Bind the thread to this CPU.
+    pub(crate) cpu: Option<usize>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { gather: Duration::from_micros(500), busy_packets_per_s: 5_000, connect: true, cpu: None }
+    }
+}
+
+struct Entry {
+    generation: u32,
+    port: LocalPort,
+    watched: bool,
+    socket: MediaSocket,
+    state: Option<RuleState>,
+    /// Slots of the two egress ports, checked by port on use.
+    out: [u32; 2],
+}
+
+#[derive(Default)]
+struct Tally {
+    received: u64,
+    received_bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+    socket_errors: u64,
+    drops: [u64; DropReason::COUNT],
+}
+
+/// See the module.
+pub(crate) struct Shard {
+    epoll: Epoll,
+    mailbox: Mailbox<ToShard>,
+    control: Sender<FromShard>,
+    metrics: Metrics,
+    tuning: Tuning,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    by_port: HashMap<LocalPort, u32>,
+    generation: u32,
+    buffer: Box<[u8]>,
+    tally: Tally,
+    packets: u64,
+    window_packets: u64,
+    window_from: Mono,
+    busy: bool,
+    stopping: bool,
+}
+
+impl Shard {
+    /// A shard that reads `mailbox` and reports to `control`.
+    pub(crate) fn new(
+        mailbox: Mailbox<ToShard>,
+        control: Sender<FromShard>,
+        metrics: Metrics,
+        tuning: Tuning,
+    ) -> std::io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(&mailbox, MAILBOX_TOKEN, Interest::READ.edge())?;
+        Ok(Self {
+            epoll,
+            mailbox,
+            control,
+            metrics,
+            tuning,
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_port: HashMap::new(),
+            generation: 0,
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            tally: Tally::default(),
+            packets: 0,
+            window_packets: 0,
+            window_from: Mono::default(),
+            busy: false,
+            stopping: false,
+        })
+    }
+
+    /// Runs until [`ToShard::Stop`].
+    pub(crate) fn run(&mut self) {
+        if let Some(cpu) = self.tuning.cpu {
+            // Pinning is an optimisation; a container may forbid it.
+            let _ = warp_net::sched::pin_to_cpu(cpu);
+        }
+        set_timer_slack(Duration::from_micros(1));
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.stopping {
+            if self.busy {
+                std::thread::sleep(self.tuning.gather);
+            }
+            if self.epoll.wait(&mut events, None).is_err() {
+                // Only a bad descriptor of our own could do this; do not spin on it.
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            let now = Clock::mono();
+            for event in events.iter() {
+                if event.token == MAILBOX_TOKEN {
+                    self.take_messages();
+                } else {
+                    self.take_packet(event, now);
+                }
+            }
+            self.end_of_wake_up(now);
+        }
+    }
+
+    fn end_of_wake_up(&mut self, now: Mono) {
+        let t = std::mem::take(&mut self.tally);
+        if t.received > 0 {
+            self.metrics.packets.add((Direction::Ingress, PacketPath::User), t.received);
+            self.metrics.bytes.add((Direction::Ingress, PacketPath::User), t.received_bytes);
+            self.metrics.packets.add((Direction::Egress, PacketPath::User), t.sent);
+            self.metrics.bytes.add((Direction::Egress, PacketPath::User), t.sent_bytes);
+        }
+        for (reason, count) in DropReason::ALL.into_iter().zip(t.drops) {
+            if count > 0 {
+                self.metrics.packet_errors.add(label(reason), count);
+            }
+        }
+        if t.socket_errors > 0 {
+            self.metrics.packet_errors.add(PacketError::Socket, t.socket_errors);
+        }
+        self.window_packets += t.received;
+        let window = now.since(self.window_from);
+        if window >= Duration::from_millis(100) {
+            let per_s = self.window_packets.saturating_mul(1_000) / (window.as_millis() as u64).max(1);
+            self.busy = !self.tuning.gather.is_zero() && per_s > self.tuning.busy_packets_per_s;
+            (self.window_packets, self.window_from) = (0, now);
+        }
+    }
+
+    fn take_messages(&mut self) {
+        let mut messages = Vec::new();
+        self.mailbox.drain(MESSAGES, |m| messages.push(m));
+        for message in messages {
+            match message {
+                ToShard::Open(port, socket) => self.open(port, socket),
+                ToShard::Install(rule) => self.install(*rule),
+                ToShard::Close(port) => self.close(port),
+                ToShard::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn open(&mut self, port: LocalPort, socket: MediaSocket) {
+        self.close(port);
+        self.generation = self.generation.wrapping_add(1);
+        let entry = Entry {
+            generation: self.generation,
+            port,
+            watched: false,
+            socket,
+            state: None,
+            out: [u32::MAX; 2],
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.entries.push(None);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        if let Some(place) = self.entries.get_mut(slot as usize) {
+            *place = Some(entry);
+            self.by_port.insert(port, slot);
+        }
+    }
+
+    fn close(&mut self, port: LocalPort) {
+        let Some(slot) = self.by_port.remove(&port) else { return };
+        if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) {
+            if entry.state.is_some() {
+                self.metrics.streams.dec(());
+            }
+            // Closing the descriptor takes it out of the epoll; pending events of this wake-up fail the generation check.
+            drop(entry);
+            self.free.push(slot);
+        }
+    }
+
+    fn install(&mut self, rule: ForwardRule) {
+        let (port, carries_rtcp) = (rule.local, rule.companion.is_none());
+        // What was learnt before by the ports that this one sends from, and by the RTP port beside it.
+        let learnt = [rule.rtp, rule.rtcp].map(|egress| egress.and_then(|e| self.learnt(e.port)));
+        let companion = match rule.source {
+            SourcePolicy::Learn(_) if carries_rtcp => self.companion_of(port),
+            _ => None,
+        };
+        let Some(entry) = self.entry_of(port) else { return };
+        let opened = match &entry.state {
+            None => true,
+            Some(old) => old.rule().source == SourcePolicy::Nobody,
+        };
+        let first = entry.state.is_none();
+        let state = match entry.state.take() {
+            Some(mut state) => {
+                state.replace(rule);
+                state
+            }
+            None => RuleState::new(rule),
+        };
+        let state = entry.state.insert(state);
+        for (path, peer) in [Path::Rtp, Path::Rtcp].into_iter().zip(learnt) {
+            if let Some(peer) = peer {
+                state.set_destination(path, peer);
+            }
+        }
+        if let Some(lock) = companion {
+            state.companion_locked(lock);
+        }
+        if first {
+            self.metrics.streams.inc(());
+        }
+        self.arm(port, opened);
+    }
+
+    /// Watches the port when somebody may send to it, and connects it to its only peer.
+    fn arm(&mut self, port: LocalPort, opened: bool) {
+        let connect = self.tuning.connect;
+        let Some(&slot) = self.by_port.get(&port) else { return };
+        let Some(Some(entry)) = self.entries.get_mut(slot as usize) else { return };
+        let Some(state) = &entry.state else { return };
+        if connect {
+            // Without a route the socket stays open to all and the rule alone checks the source.
+            let _ = entry.socket.set_peer(state.peer());
+        }
+        let wanted = state.rule().source != SourcePolicy::Nobody;
+        if wanted && opened {
+            for _ in 0..STALE_PACKETS {
+                if entry.socket.recv(&mut self.buffer) == Received::Empty {
+                    break;
+                }
+            }
+        }
+        if wanted != entry.watched {
+            let token = u64::from(slot) | u64::from(entry.generation) << 32;
+            let changed = if wanted {
+                self.epoll.add(&entry.socket, token, Interest::READ)
+            } else {
+                self.epoll.delete(&entry.socket)
+            };
+            entry.watched = wanted && changed.is_ok();
+        }
+    }
+
+    fn entry_of(&mut self, port: LocalPort) -> Option<&mut Entry> {
+        let slot = *self.by_port.get(&port)?;
+        self.entries.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn learnt(&mut self, port: LocalPort) -> Option<SocketAddr> {
+        let state = self.entry_of(port)?.state.as_ref()?;
+        state.is_locked().then(|| state.peer())?
+    }
+
+    /// The lock of the RTP port whose companion is `port`. A walk over all ports, but only for NAT legs being set up.
+    fn companion_of(&self, port: LocalPort) -> Option<warp_media::forward::Lock> {
+        let state = self
+            .entries
+            .iter()
+            .flatten()
+            .filter_map(|e| e.state.as_ref())
+            .find(|s| s.rule().companion == Some(port) && s.is_locked())?;
+        Some(warp_media::forward::Lock {
+            peer: state.peer()?,
+            ssrc: state.rule().counters.ssrc.load(std::sync::atomic::Ordering::Relaxed),
+        })
+    }
+
+    fn take_packet(&mut self, event: Event, now: Mono) {
+        let slot = event.token as u32 as usize;
+        let generation = (event.token >> 32) as u32;
+        let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
+        if entry.generation != generation {
+            return;
+        }
+        let (len, from) = match entry.socket.recv(&mut self.buffer) {
+            Received::Datagram { len, from } => (len, from),
+            Received::Empty => return,
+            Received::Error(_) => {
+                self.tally.socket_errors += 1;
+                return;
+            }
+        };
+        let Some(packet) = self.buffer.get(..len) else { return };
+        let Some(state) = &mut entry.state else { return };
+        self.tally.received += 1;
+        self.tally.received_bytes += len as u64;
+        let verdict = state.apply(packet, from, now);
+        let lock = state.take_lock();
+        match verdict {
+            Verdict::Drop(reason) => {
+                if let Some(count) = self.tally.drops.get_mut(reason.index()) {
+                    *count += 1;
+                }
+            }
+            Verdict::Forward { dest, out_port, path } => self.send(slot, len, dest, out_port, path, now),
+        }
+        if let Some(lock) = lock {
+            self.peer_learnt(slot, lock);
+        }
+    }
+
+    fn send(&mut self, slot: usize, len: usize, dest: SocketAddr, port: LocalPort, path: Path, now: Mono) {
+        let out = match self.entries.get(slot) {
+            Some(Some(entry)) => entry.out[path as usize],
+            _ => return,
+        };
+        let out = match self.entries.get(out as usize) {
+            Some(Some(entry)) if entry.port == port => entry,
+            _ => {
+                // First packet, or the far port was opened anew: find it once.
+                let Some(&found) = self.by_port.get(&port) else {
+                    self.tally.drops[DropReason::NoDestination.index()] += 1;
+                    return;
+                };
+                if let Some(Some(entry)) = self.entries.get_mut(slot) {
+                    entry.out[path as usize] = found;
+                }
+                match self.entries.get(found as usize) {
+                    Some(Some(entry)) => entry,
+                    _ => return,
+                }
+            }
+        };
+        let Some(packet) = self.buffer.get(..len) else { return };
+        match out.socket.send(packet, dest) {
+            Sent::Done => {
+                self.tally.sent += 1;
+                self.tally.sent_bytes += len as u64;
+                self.packets = self.packets.wrapping_add(1);
+                if self.packets.is_multiple_of(SAMPLE) {
+                    let took = Clock::mono().since(now);
+                    self.metrics.forward_latency.observe(PacketPath::User, took);
+                }
+            }
+            Sent::Full | Sent::Failed(_) => {
+                self.tally.socket_errors += 1;
+                if let Some(Some(Entry { state: Some(state), .. })) = self.entries.get(slot) {
+                    warp_media::counters::bump(&state.rule().counters.send_errors, 1);
+                }
+            }
+        }
+    }
+
+    /// A port has learnt its peer: connect it, tell the RTCP port beside it and the ports that send to this peer, and the
+    /// control thread. A walk over all ports, once per NAT leg.
+    #[cold]
+    fn peer_learnt(&mut self, slot: usize, lock: warp_media::forward::Lock) {
+        let (port, companion) = match self.entries.get(slot) {
+            Some(Some(Entry { port, state: Some(state), .. })) => (*port, state.rule().companion),
+            _ => return,
+        };
+        for state in self.entries.iter_mut().flatten().filter_map(|e| e.state.as_mut()) {
+            if state.rule().rtp.is_some_and(|e| e.port == port) {
+                state.set_destination(Path::Rtp, lock.peer);
+            }
+            if state.rule().rtcp.is_some_and(|e| e.port == port) {
+                state.set_destination(Path::Rtcp, lock.peer);
+            }
+        }
+        if let Some(entry) = companion.and_then(|c| self.entry_of(c))
+            && let Some(state) = &mut entry.state
+        {
+            state.companion_locked(lock);
+        }
+        self.arm(port, false);
+        // A full mailbox loses only the display of a learnt address in `query`.
+        let _ = self.control.send(FromShard::Learnt(port, lock.peer));
+    }
+}
+
+fn label(reason: DropReason) -> PacketError {
+    match reason {
+        DropReason::Malformed => PacketError::Malformed,
+        DropReason::Kind => PacketError::Kind,
+        DropReason::Source => PacketError::BadSource,
+        DropReason::Rate => PacketError::Rate,
+        DropReason::NoDestination => PacketError::NoSession,
+    }
+}
