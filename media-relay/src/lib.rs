@@ -1,6 +1,200 @@
 //! The RTP relay: call book and negotiation in core, packet shards in server.
+//!
+//! [`start`] gives a running relay: one control thread and `threads` packet threads. It is driven by ng over UDP and by the
+//! same typed commands in process ([`Control::submit`]).
 #![forbid(unsafe_code)]
 
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use warp_net::mailbox::{SendError, Sender, mailbox};
+use warp_ng::{Command, Reply};
+use warp_telemetry::metrics::Registry;
+
+pub mod config;
 pub mod core;
 pub mod metrics;
 mod server;
+
+pub use config::{Config, ConfigError};
+
+use crate::core::ports::{PortError, PortPool};
+use metrics::Metrics;
+use server::bound::BoundPorts;
+use server::control::{ControlThread, ToControl};
+use server::shard::{Shard, ToShard, Tuning};
+use server::stopgap::Stopgap;
+
+/// Commands of this process that may wait at the control thread. When full: `load limit`.
+const COMMANDS_WAITING: usize = 16_384;
+/// Messages that may wait at a shard; more wait in the control thread.
+const SHARD_MESSAGES: usize = 16_384;
+
+/// Why a relay did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A configuration value.
+    Config(ConfigError),
+    /// The port range.
+    Ports(PortError),
+    /// A socket or thread; with what was being done.
+    Io(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(e) => write!(f, "media relay configuration: {e}"),
+            Self::Ports(e) => write!(f, "media relay ports: {e}"),
+            Self::Io(what, e) => write!(f, "media relay: {what}: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running relay. Dropping it stops it.
+#[derive(Debug)]
+pub struct Relay {
+    control: Control,
+    ng: Option<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The way to the relay for this process. Clone one per thread.
+#[derive(Clone, Debug)]
+pub struct Control {
+    sender: Sender<ToControl>,
+}
+
+impl Control {
+    /// Carry out `command`; `reply` is called once, on the relay's control thread, and must not block. When the answer to
+    /// an offer or answer is given, the rules are on their way to the packet thread. A full or stopped relay answers here
+    /// and now, with `load limit` or an error.
+    pub fn submit(&self, command: Command, reply: Box<dyn FnOnce(Reply) + Send>) {
+        match self.sender.send(ToControl::Command(Box::new(command), reply)) {
+            Ok(()) => {}
+            Err(SendError::Full(ToControl::Command(_, reply))) => {
+                reply(Reply::LoadLimit { message: warp_ng::reply::reasons::LIMIT_LOAD.into() });
+            }
+            Err(SendError::Closed(ToControl::Command(_, reply))) => reply(Reply::error("relay stopped")),
+            Err(_) => {}
+        }
+    }
+
+    /// Carry out `command` and wait for the answer: for tests and tools, not for packet or signalling threads.
+    pub fn ask(&self, command: Command) -> Reply {
+        let (tx, rx) = std::sync::mpsc::sync_channel(1);
+        self.submit(command, Box::new(move |reply| drop(tx.send(reply))));
+        rx.recv().unwrap_or(Reply::error("relay stopped"))
+    }
+}
+
+impl Relay {
+    /// The way in for this process.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Where ng commands are taken over UDP (with the real port when 0 was configured).
+    pub fn ng_addr(&self) -> Option<SocketAddr> {
+        self.ng
+    }
+
+    /// Ends all threads and closes all ports. Calls are forgotten.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        while let Err(SendError::Full(_)) = self.control.sender.send(ToControl::Stop) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for thread in self.threads.drain(..) {
+            // A panic there was counted where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Start a relay.
+///
+/// `seed` orders the ports. `on_timeout` is called with the SIP Call-ID of a call that ended for want of media (T-RTP-10),
+/// on the control thread; it must not block. Metrics go to `registry`.
+///
+/// Errors: configuration (T-NG-01 among them), the ng address in use, no descriptors or threads.
+pub fn start(
+    config: Config,
+    seed: [u8; 32],
+    registry: &Registry,
+    on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
+) -> Result<Relay, StartError> {
+    config.check().map_err(StartError::Config)?;
+    // Four descriptors a call and more; what the system does not give shows up as `Ran out of ports`.
+    let _ = warp_net::sched::raise_open_files();
+    let metrics = Metrics::new(registry);
+    let pool = PortPool::new(&config.ips, config.ports.clone(), seed_word(&seed)).map_err(StartError::Ports)?;
+    let pairs: usize = (0..=u8::MAX)
+        .zip(&config.ips)
+        .map(|(i, _)| crate::core::ports::Ports::usage(&pool, i).1)
+        .sum();
+    metrics.ports.set((), i64::try_from(pairs).unwrap_or(i64::MAX));
+    let (ports, waiting) = BoundPorts::new(pool, config.tos);
+    let io = |what: &'static str| move |e: io::Error| StartError::Io(what, e);
+    let (sender, inbox) = mailbox(COMMANDS_WAITING).map_err(io("mailbox"))?;
+
+    let cpus = warp_net::sched::available_cpus();
+    let (mut to_shards, mut shards) = (Vec::new(), Vec::new());
+    for i in 0..config.threads {
+        let (to_shard, shard_inbox) = mailbox::<ToShard>(SHARD_MESSAGES).map_err(io("mailbox"))?;
+        let tuning = Tuning {
+            gather: Duration::from_micros(u64::from(config.gather_us)),
+            busy_packets_per_s: u64::from(config.busy_packets_per_s),
+            connect: config.connect_sockets,
+            cpu: cpus.get(usize::from(i) % cpus.len().max(1)).copied().filter(|_| config.pin_cpus),
+        };
+        let shard = Shard::new(shard_inbox, sender.clone(), metrics.clone(), tuning);
+        shards.push(shard.map_err(io("packet thread"))?);
+        to_shards.push(to_shard);
+    }
+    let book = Stopgap::new(Box::new(ports), config.threads);
+    let mut control = ControlThread::new(book, waiting, to_shards.clone(), inbox, metrics, on_timeout)
+        .map_err(io("control thread"))?;
+    let ng = match config.ng {
+        Some(at) => Some(control.listen(at, &config).map_err(io("ng address"))?),
+        None => None,
+    };
+    // Everything that can fail for want of an address has succeeded; now the threads.
+    let mut threads = Vec::new();
+    for (i, mut shard) in shards.into_iter().enumerate() {
+        threads.push(spawn(format!("media-{i}"), move || shard.run()));
+    }
+    threads.push(spawn("media-control".into(), move || control.run()));
+    let (threads, failed): (Vec<_>, Vec<_>) = threads.into_iter().partition(Result::is_ok);
+    let threads = threads.into_iter().flatten().collect();
+    if let Some(error) = failed.into_iter().find_map(Result::err) {
+        for shard in &to_shards {
+            let _ = shard.send(ToShard::Stop);
+        }
+        drop(Relay { control: Control { sender }, ng, threads });
+        return Err(StartError::Io("threads", error));
+    }
+    Ok(Relay { control: Control { sender }, ng, threads })
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
+fn seed_word(seed: &[u8; 32]) -> u64 {
+    seed.chunks_exact(8).filter_map(|c| c.first_chunk::<8>()).fold(0, |a, c| a.rotate_left(17) ^ u64::from_le_bytes(*c))
+}

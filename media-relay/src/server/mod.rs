@@ -1,3 +1,7 @@
 //! The relay's room for sockets and threads: one control thread with the call book and the ng listener, and packet shards.
 
+pub(crate) mod bound;
+pub(crate) mod control;
+mod ng_listener;
 pub(crate) mod shard;
+pub(crate) mod stopgap;

@@ -17,6 +17,7 @@ use warp_net::mailbox::{Mailbox, Sender};
 use warp_net::media::{MediaSocket, set_timer_slack};
 use warp_net::udp::{Received, Sent};
 
+use super::control::ToControl;
 use crate::metrics::{Direction, Metrics, PacketError, PacketPath};
 
 /// Largest datagram read: a UDP payload has at most 65,507 bytes.
@@ -41,13 +42,6 @@ pub(crate) enum ToShard {
     Close(LocalPort),
     /// End the thread.
     Stop,
-}
-
-/// What a shard tells the control thread.
-#[derive(Debug)]
-pub(crate) enum FromShard {
-    /// A port has learnt its peer.
-    Learnt(LocalPort, SocketAddr),
 }
 
 /// Knobs of the packet path.
@@ -93,7 +87,7 @@ struct Tally {
 pub(crate) struct Shard {
     epoll: Epoll,
     mailbox: Mailbox<ToShard>,
-    control: Sender<FromShard>,
+    control: Sender<ToControl>,
     metrics: Metrics,
     tuning: Tuning,
     entries: Vec<Option<Entry>>,
@@ -113,7 +107,7 @@ impl Shard {
     /// A shard that reads `mailbox` and reports to `control`.
     pub(crate) fn new(
         mailbox: Mailbox<ToShard>,
-        control: Sender<FromShard>,
+        control: Sender<ToControl>,
         metrics: Metrics,
         tuning: Tuning,
     ) -> std::io::Result<Self> {
@@ -148,24 +142,32 @@ impl Shard {
         set_timer_slack(Duration::from_micros(1));
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopping {
-            if self.busy {
-                std::thread::sleep(self.tuning.gather);
+            // G-1: a panic ends one wake-up, not the shard. The bar for the counter is 0.
+            let wake_up = std::panic::AssertUnwindSafe(|| self.wake_up(&mut events));
+            if std::panic::catch_unwind(wake_up).is_err() {
+                self.metrics.panics.inc(());
             }
-            if self.epoll.wait(&mut events, None).is_err() {
-                // Only a bad descriptor of our own could do this; do not spin on it.
-                std::thread::sleep(Duration::from_millis(1));
-                continue;
-            }
-            let now = Clock::mono();
-            for event in events.iter() {
-                if event.token == MAILBOX_TOKEN {
-                    self.take_messages();
-                } else {
-                    self.take_packet(event, now);
-                }
-            }
-            self.end_of_wake_up(now);
         }
+    }
+
+    fn wake_up(&mut self, events: &mut Events) {
+        if self.busy {
+            std::thread::sleep(self.tuning.gather);
+        }
+        if self.epoll.wait(events, None).is_err() {
+            // Only a bad descriptor of our own could do this; do not spin on it.
+            std::thread::sleep(Duration::from_millis(1));
+            return;
+        }
+        let now = Clock::mono();
+        for event in events.iter() {
+            if event.token == MAILBOX_TOKEN {
+                self.take_messages();
+            } else {
+                self.take_packet(event, now);
+            }
+        }
+        self.end_of_wake_up(now);
     }
 
     fn end_of_wake_up(&mut self, now: Mono) {
@@ -430,7 +432,7 @@ impl Shard {
         }
         self.arm(port, false);
         // A full mailbox loses only the display of a learnt address in `query`.
-        let _ = self.control.send(FromShard::Learnt(port, lock.peer));
+        let _ = self.control.send(ToControl::Learnt(port, lock.peer));
     }
 }
 

@@ -1,0 +1,290 @@
+//! Configuration of the relay. Every key has a default that works on a laptop; unknown keys are errors.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What the relay listens on and how far it may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// ng over UDP; absent = in process only.
+    pub ng: Option<SocketAddr>,
+    /// Allow an ng address that is neither loopback nor private (T-NG-01). Needs `ng_allow`.
+    pub ng_allow_public: bool,
+    /// Sources that may send ng commands; empty = any (only with a loopback or private address).
+    pub ng_allow: Vec<Prefix>,
+    /// Local addresses for media, at most 256; the first of a family is its default.
+    pub ips: Vec<IpAddr>,
+    /// What the SDP says instead of `ips`, by position (NAT in front of us); empty = the same.
+    pub advertise: Vec<IpAddr>,
+    /// UDP ports for media, `A-B`.
+    #[serde(with = "range")]
+    pub ports: RangeInclusive<u16>,
+    /// Packet threads, 1 to 64.
+    pub threads: u16,
+    /// Bind packet threads to CPUs, one each.
+    pub pin_cpus: bool,
+    /// Calls at most; beyond it offers are answered with `load limit` (T-NG-04).
+    pub max_calls: u32,
+    /// Seconds without any packet until a call is ended (T-RTP-10).
+    pub media_timeout_s: u32,
+    /// The same for a call on hold.
+    pub hold_timeout_s: u32,
+    /// The same for a call that was offered and never answered.
+    pub offer_timeout_s: u32,
+    /// Seconds that a deleted call's media still flows, when the command does not say.
+    pub delete_delay_s: u32,
+    /// DSCP and ECN byte of sent packets (184 = expedited forwarding); 0 leaves the system's default.
+    pub tos: u8,
+    /// Microseconds that a busy packet thread naps between wake-ups, so that one serves many packets; 0 = never. It is
+    /// the most that a packet waits for it.
+    pub gather_us: u32,
+    /// Packets a second and thread above which it is busy.
+    pub busy_packets_per_s: u32,
+    /// Connect media sockets to their only peer: cheaper sends, and strangers are refused by the kernel.
+    pub connect_sockets: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ng: None,
+            ng_allow_public: false,
+            ng_allow: Vec::new(),
+            ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            advertise: Vec::new(),
+            ports: 30_000..=39_999,
+            threads: 1,
+            pin_cpus: false,
+            max_calls: 20_000,
+            media_timeout_s: 60,
+            hold_timeout_s: 3_600,
+            offer_timeout_s: 3_600,
+            delete_delay_s: 30,
+            tos: 184,
+            gather_us: 500,
+            busy_packets_per_s: 5_000,
+            connect_sockets: true,
+        }
+    }
+}
+
+/// Which key is wrong, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Key.
+    pub key: &'static str,
+    /// Reason, for an operator.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Refuses what cannot work or must not be (T-NG-01).
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, reason| Err(ConfigError { key, reason });
+        if let Some(ng) = self.ng
+            && !is_inside(ng.ip())
+        {
+            if !self.ng_allow_public {
+                return wrong("ng", "wildcard or public address without ng_allow_public (T-NG-01)");
+            }
+            if self.ng_allow.is_empty() {
+                return wrong("ng_allow", "needed with ng_allow_public");
+            }
+        }
+        if self.ips.is_empty() || self.ips.len() > 256 {
+            return wrong("ips", "1 to 256 addresses");
+        }
+        if self.ips.iter().any(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            return wrong("ips", "addresses of this machine, not a wildcard");
+        }
+        if !self.advertise.is_empty() {
+            let same = |(a, b): (&IpAddr, &IpAddr)| a.is_ipv4() == b.is_ipv4();
+            if self.advertise.len() != self.ips.len() || !self.advertise.iter().zip(&self.ips).all(same) {
+                return wrong("advertise", "one for each of ips, of the same family");
+            }
+        }
+        if self.ports.is_empty() || *self.ports.start() < 1_024 {
+            return wrong("ports", "a range of ports from 1024 up");
+        }
+        if !(1..=64).contains(&self.threads) {
+            return wrong("threads", "1 to 64");
+        }
+        if self.max_calls == 0 {
+            return wrong("max_calls", "at least 1");
+        }
+        if self.gather_us > 10_000 {
+            return wrong("gather_us", "at most 10000");
+        }
+        Ok(())
+    }
+
+    /// True when `source` may send ng commands.
+    pub fn ng_allows(&self, source: IpAddr) -> bool {
+        self.ng_allow.is_empty() || self.ng_allow.iter().any(|p| p.holds(source))
+    }
+}
+
+/// Loopback or private: RFC 1918, RFC 4193, link-local.
+fn is_inside(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// An address prefix, `192.0.2.0/24` or a single address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    ip: IpAddr,
+    bits: u8,
+}
+
+impl Prefix {
+    /// True when `ip` is in it.
+    pub fn holds(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let shift = 32u32.saturating_sub(u32::from(self.bits));
+                u32::from(a).checked_shr(shift) == u32::from(b).checked_shr(shift)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let shift = 128u32.saturating_sub(u32::from(self.bits));
+                u128::from(a).checked_shr(shift) == u128::from(b).checked_shr(shift)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (ip, bits) = match text.split_once('/') {
+            Some((ip, bits)) => (ip, Some(bits)),
+            None => (text, None),
+        };
+        let ip: IpAddr = ip.parse().map_err(|_| "not an address or prefix")?;
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            None => most,
+            Some(b) => b.parse().ok().filter(|b| *b <= most).ok_or("bad prefix length")?,
+        };
+        Ok(Self { ip, bits })
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.bits)
+    }
+}
+
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `A-B` as text.
+mod range {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(r: &RangeInclusive<u16>, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&format_args!("{}-{}", r.start(), r.end()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<RangeInclusive<u16>, D::Error> {
+        parse_ports(&String::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// `A-B` as a range of ports.
+pub fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
+    let (from, to) = text.split_once('-').ok_or("not A-B")?;
+    match (from.trim().parse::<u16>(), to.trim().parse::<u16>()) {
+        (Ok(from), Ok(to)) if from <= to => Ok(from..=to),
+        _ => Err("not a range of ports"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_ng_01_a_wildcard_or_public_ng_address_is_refused() {
+        let with = |ng: &str, public, allow: &[&str]| {
+            Config {
+                ng: Some(ng.parse().unwrap()),
+                ng_allow_public: public,
+                ng_allow: allow.iter().map(|a| a.parse().unwrap()).collect(),
+                ..Config::default()
+            }
+            .check()
+            .map_err(|e| e.key)
+        };
+        for inside in ["127.0.0.1:2223", "[::1]:2223", "10.1.2.3:1", "192.168.0.1:1", "[fd00::1]:1"] {
+            assert_eq!(with(inside, false, &[]), Ok(()), "{inside}");
+        }
+        for outside in ["0.0.0.0:2223", "[::]:2223", "203.0.113.1:2223", "[2001:db8::1]:2223"] {
+            assert_eq!(with(outside, false, &["10.0.0.0/8"]), Err("ng"), "{outside}");
+            assert_eq!(with(outside, true, &[]), Err("ng_allow"), "{outside}");
+            assert_eq!(with(outside, true, &["10.0.0.0/8"]), Ok(()), "{outside}");
+        }
+    }
+
+    #[test]
+    fn bad_values_name_their_key() {
+        let key = |change: fn(&mut Config)| {
+            let mut c = Config::default();
+            change(&mut c);
+            c.check().err().map(|e| e.key)
+        };
+        assert_eq!(key(|_| ()), None);
+        assert_eq!(key(|c| c.ips.clear()), Some("ips"));
+        assert_eq!(key(|c| c.ips = vec!["0.0.0.0".parse().unwrap()]), Some("ips"));
+        assert_eq!(key(|c| c.advertise = vec!["::1".parse().unwrap()]), Some("advertise"));
+        assert_eq!(key(|c| c.ports = 80..=90), Some("ports"));
+        assert_eq!(key(|c| c.threads = 0), Some("threads"));
+    }
+
+    #[test]
+    fn prefixes() {
+        let p: Prefix = "192.0.2.0/24".parse().unwrap();
+        assert!(p.holds("192.0.2.77".parse().unwrap()) && !p.holds("192.0.3.1".parse().unwrap()));
+        assert!("0.0.0.0/0".parse::<Prefix>().unwrap().holds("8.8.8.8".parse().unwrap()));
+        assert!("2001:db8::/32".parse::<Prefix>().unwrap().holds("2001:db8::9".parse().unwrap()));
+        assert!("1.2.3.4/33".parse::<Prefix>().is_err() && "x".parse::<Prefix>().is_err());
+        assert!(!p.holds("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn text_form_round_trips() {
+        let config = Config { ng_allow: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(text.contains("\"30000-39999\""));
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+        assert!(serde_json::from_str::<Config>("{\"prots\":\"1-2\"}").is_err());
+        assert!(serde_json::from_str::<Config>("{\"ports\":\"9-2\"}").is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! The control thread: owns the call book, the ng listener and the port sockets not yet with a shard; carries out what the
+//! book asks for, in order. It sees no packet.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use warp_media::LocalPort;
+use warp_model::{Mono, Now};
+use warp_net::clock::Clock;
+use warp_net::epoll::{Epoll, Events, Interest};
+use warp_net::mailbox::{Mailbox, SendError, Sender};
+use warp_ng::{Command, Reply};
+
+use super::bound::Waiting;
+use super::ng_listener::{NgListener, command_label, result_label};
+use super::shard::ToShard;
+use crate::core::Output;
+use crate::metrics::Metrics;
+
+/// Commands taken per wake-up.
+const COMMANDS: usize = 256;
+/// While a shard's mailbox is full, it is tried again this often.
+const RETRY: Duration = Duration::from_millis(1);
+const MAILBOX_TOKEN: u64 = 0;
+const NG_TOKEN: u64 = 1;
+
+/// Takes the answer to a command.
+pub(crate) type Answer = Box<dyn FnOnce(Reply) + Send>;
+
+/// What reaches the control thread.
+pub(crate) enum ToControl {
+    /// A command of this process.
+    Command(Box<Command>, Answer),
+    /// A shard learnt a peer (NAT).
+    Learnt(LocalPort, SocketAddr),
+    /// End everything.
+    Stop,
+}
+
+/// The call book as the control thread drives it.
+pub(crate) trait CallBook: Send {
+    fn handle_command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply;
+    fn handle_learnt(&mut self, port: LocalPort, peer: SocketAddr);
+    fn handle_timeout(&mut self, now: Now);
+    fn poll_output(&mut self) -> Option<Output>;
+    fn poll_timeout(&self) -> Option<Mono>;
+    fn calls(&self) -> usize;
+    fn pairs_used(&self) -> usize;
+}
+
+struct ShardLink {
+    sender: Sender<ToShard>,
+    backlog: VecDeque<ToShard>,
+}
+
+/// See the module.
+pub(crate) struct ControlThread<B> {
+    book: B,
+    waiting: Waiting,
+    shards: Vec<ShardLink>,
+    mailbox: Mailbox<ToControl>,
+    ng: Option<NgListener>,
+    epoll: Epoll,
+    metrics: Metrics,
+    on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
+    stopping: bool,
+}
+
+impl<B: CallBook> ControlThread<B> {
+    /// With everything it needs; `ng` was bound on `epoll` with [`ControlThread::ng_token`].
+    pub(crate) fn new(
+        book: B,
+        waiting: Waiting,
+        shards: Vec<Sender<ToShard>>,
+        mailbox: Mailbox<ToControl>,
+        metrics: Metrics,
+        on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
+    ) -> std::io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(&mailbox, MAILBOX_TOKEN, Interest::READ.edge())?;
+        let shards = shards.into_iter().map(|sender| ShardLink { sender, backlog: VecDeque::new() }).collect();
+        Ok(Self { book, waiting, shards, mailbox, ng: None, epoll, metrics, on_timeout, stopping: false })
+    }
+
+    /// Also listen for ng over UDP. Returns where.
+    pub(crate) fn listen(&mut self, at: SocketAddr, config: &crate::config::Config) -> std::io::Result<SocketAddr> {
+        let ng = NgListener::bind(at, config, &self.epoll, NG_TOKEN)?;
+        Ok(self.ng.insert(ng).local_addr())
+    }
+
+    /// Runs until [`ToControl::Stop`]; then stops the shards.
+    pub(crate) fn run(&mut self) {
+        let mut events = Events::with_capacity(8);
+        while !self.stopping {
+            let wake_up = std::panic::AssertUnwindSafe(|| self.wake_up(&mut events));
+            if std::panic::catch_unwind(wake_up).is_err() {
+                self.metrics.panics.inc(());
+            }
+        }
+        for shard in &mut self.shards {
+            shard.backlog.push_back(ToShard::Stop);
+        }
+        while self.shards.iter_mut().any(|s| !s.flush()) {
+            std::thread::sleep(RETRY);
+        }
+    }
+
+    fn wake_up(&mut self, events: &mut Events) {
+        let timeout = self.timeout();
+        if self.epoll.wait(events, timeout).is_err() {
+            std::thread::sleep(RETRY);
+        }
+        let now = Clock::now();
+        for event in events.iter() {
+            match event.token {
+                NG_TOKEN => self.serve_ng(now),
+                _ => self.take_messages(now),
+            }
+        }
+        self.book.handle_timeout(now);
+        self.carry_out();
+        for shard in &mut self.shards {
+            shard.flush();
+        }
+        self.metrics.sessions.set((), self.book.calls() as i64);
+        self.metrics.ports_used.set((), self.book.pairs_used() as i64);
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.shards.iter().any(|s| !s.backlog.is_empty()) {
+            return Some(RETRY);
+        }
+        self.book.poll_timeout().map(|at| at.since(Clock::mono()))
+    }
+
+    fn serve_ng(&mut self, now: Now) {
+        let Some(mut ng) = self.ng.take() else { return };
+        let metrics = self.metrics.clone();
+        ng.serve(&metrics, now.mono, |command, from| self.command(command, Some(from.ip()), now));
+        self.ng = Some(ng);
+    }
+
+    fn take_messages(&mut self, now: Now) {
+        let mut messages = Vec::new();
+        self.mailbox.drain(COMMANDS, |m| messages.push(m));
+        for message in messages {
+            match message {
+                ToControl::Command(command, answer) => answer(self.command(*command, None, now)),
+                ToControl::Learnt(port, peer) => self.book.handle_learnt(port, peer),
+                ToControl::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    /// Carries out one command with all that follows from it: when the answer is given, the rules are on their way.
+    fn command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
+        let name = command_label(&command);
+        let begun = Clock::mono();
+        let reply = self.book.handle_command(command, from, now);
+        self.carry_out();
+        self.metrics.ng_requests.inc((name, result_label(&reply)));
+        self.metrics.ng_request_seconds.observe(name, Clock::mono().since(begun));
+        reply
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.book.poll_output() {
+            match output {
+                Output::Install { shard, rule } => {
+                    let port = rule.local;
+                    if let Some(socket) = self.waiting.take(port) {
+                        self.tell(shard, ToShard::Open(port, socket));
+                    }
+                    self.tell(shard, ToShard::Install(rule));
+                }
+                Output::Close { shard, port } => {
+                    drop(self.waiting.take(port));
+                    self.tell(shard, ToShard::Close(port));
+                }
+                Output::TimedOut { call_id } => {
+                    self.metrics.silent_timeouts.inc(());
+                    (self.on_timeout)(call_id);
+                }
+                Output::StreamEnded(figures) => self.metrics.stream_ended(&figures),
+            }
+        }
+    }
+
+    fn tell(&mut self, shard: u16, message: ToShard) {
+        if let Some(link) = self.shards.get_mut(usize::from(shard)) {
+            link.backlog.push_back(message);
+            link.flush();
+        }
+    }
+}
+
+impl ShardLink {
+    /// Sends what fits, in order; true when nothing is left. The backlog is bounded by the book's calls.
+    fn flush(&mut self) -> bool {
+        while let Some(message) = self.backlog.pop_front() {
+            match self.sender.send(message) {
+                Ok(()) => {}
+                Err(SendError::Full(message)) => {
+                    self.backlog.push_front(message);
+                    return false;
+                }
+                Err(SendError::Closed(_)) => self.backlog.clear(),
+            }
+        }
+        true
+    }
+}

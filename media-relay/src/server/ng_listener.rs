@@ -1,0 +1,111 @@
+//! ng over UDP: datagrams in, replies out, with the cookie cache (T-NG-02, T-NG-03). Carries out nothing itself.
+
+use std::net::SocketAddr;
+
+use warp_model::Mono;
+use warp_net::epoll::{Epoll, Interest};
+use warp_net::udp::{Received, UdpOptions, UdpSocket};
+use warp_ng::codec::{NgError, decode_request, encode_reply};
+use warp_ng::cookie::Channel;
+use warp_ng::{Command, CookieCache, Reply};
+
+use crate::config::Config;
+use crate::metrics::{Metrics, NgCommand, NgResult};
+
+/// Datagrams taken per wake-up, so that in-process commands get their turn.
+const DATAGRAMS: usize = 64;
+
+/// The listener; see the module.
+pub(super) struct NgListener {
+    socket: UdpSocket,
+    cookies: CookieCache,
+    buffer: Box<[u8]>,
+    out: Vec<u8>,
+    config: Config,
+}
+
+impl NgListener {
+    /// Binds `at` and watches it under `token`.
+    pub(super) fn bind(at: SocketAddr, config: &Config, epoll: &Epoll, token: u64) -> std::io::Result<Self> {
+        let options = UdpOptions { receive_buffer: Some(4 << 20), send_buffer: Some(4 << 20), reuse_port: false };
+        let socket = UdpSocket::bind(at, &options)?;
+        epoll.add(&socket, token, Interest::READ)?;
+        Ok(Self {
+            socket,
+            cookies: CookieCache::default(),
+            buffer: vec![0; 65_536].into_boxed_slice(),
+            out: Vec::new(),
+            config: config.clone(),
+        })
+    }
+
+    /// Where it listens.
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.socket.local_addr()
+    }
+
+    /// Reads what waits; `carry_out` gets each command with its source once, repeated cookies get the stored answer.
+    pub(super) fn serve(
+        &mut self,
+        metrics: &Metrics,
+        now: Mono,
+        mut carry_out: impl FnMut(Command, SocketAddr) -> Reply,
+    ) {
+        for _ in 0..DATAGRAMS {
+            let (len, from) = match self.socket.recv_from(&mut self.buffer) {
+                Received::Datagram { len, from } => (len, from),
+                Received::Empty => return,
+                Received::Error(_) => continue,
+            };
+            if !self.config.ng_allows(from.ip()) {
+                metrics.ng_requests.inc((NgCommand::Bad, NgResult::Error));
+                continue;
+            }
+            let Some(datagram) = self.buffer.get(..len) else { continue };
+            self.out.clear();
+            match decode_request(datagram) {
+                Err(NgError::NoCookie) => metrics.ng_requests.inc((NgCommand::Bad, NgResult::Error)),
+                Err(NgError::Bad { cookie, encoding, reason }) => {
+                    metrics.ng_requests.inc((NgCommand::Bad, NgResult::Error));
+                    encode_reply(cookie, encoding, false, &Reply::error(reason), &mut self.out);
+                }
+                Ok(request) => {
+                    let name = command_label(&request.command);
+                    if let Some(kept) = self.cookies.repeat(Channel::Udp, from, request.cookie, now) {
+                        metrics.ng_requests.inc((name, NgResult::Repeated));
+                        self.socket.send_to(&kept, from);
+                        continue;
+                    }
+                    let reply = carry_out(request.command, from);
+                    encode_reply(request.cookie, request.encoding, request.load_limit, &reply, &mut self.out);
+                    self.cookies.keep(Channel::Udp, from, request.cookie, &self.out, now);
+                }
+            }
+            if !self.out.is_empty() {
+                // A reply that cannot be sent is asked for again.
+                self.socket.send_to(&self.out, from);
+            }
+        }
+    }
+}
+
+/// The metric label of a command.
+pub(super) fn command_label(command: &Command) -> NgCommand {
+    match command {
+        Command::Ping => NgCommand::Ping,
+        Command::Offer(_) => NgCommand::Offer,
+        Command::Answer(_) => NgCommand::Answer,
+        Command::Delete(_) => NgCommand::Delete,
+        Command::Query(_) => NgCommand::Query,
+        Command::List { .. } => NgCommand::List,
+    }
+}
+
+/// The metric label of a reply.
+pub(super) fn result_label(reply: &Reply) -> NgResult {
+    match reply {
+        Reply::Error { .. } => NgResult::Error,
+        Reply::LoadLimit { .. } => NgResult::LoadLimit,
+        _ => NgResult::Ok,
+    }
+}
