@@ -142,11 +142,10 @@ pub fn start(
     // Four descriptors a call and more; what the system does not give shows up as `Ran out of ports`.
     let _ = warp_net::sched::raise_open_files();
     let metrics = Metrics::new(registry);
-    let pool = PortPool::new(&config.ips, config.ports.clone(), seed_word(&seed)).map_err(StartError::Ports)?;
-    let pairs: usize = (0..=u8::MAX)
-        .zip(&config.ips)
-        .map(|(i, _)| crate::core::ports::Ports::usage(&pool, i).1)
-        .sum();
+    let pool =
+        PortPool::new(&config.ips, config.ports.clone(), seed_word(&seed)).map_err(StartError::Ports)?;
+    let pairs: usize =
+        (0..=u8::MAX).zip(&config.ips).map(|(i, _)| crate::core::ports::Ports::usage(&pool, i).1).sum();
     metrics.ports.set((), i64::try_from(pairs).unwrap_or(i64::MAX));
     let (ports, waiting) = BoundPorts::new(pool, config.tos);
     let io = |what: &'static str| move |e: io::Error| StartError::Io(what, e);
@@ -196,5 +195,7 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHa
 }
 
 fn seed_word(seed: &[u8; 32]) -> u64 {
-    seed.chunks_exact(8).filter_map(|c| c.first_chunk::<8>()).fold(0, |a, c| a.rotate_left(17) ^ u64::from_le_bytes(*c))
+    seed.chunks_exact(8)
+        .filter_map(|c| c.first_chunk::<8>())
+        .fold(0, |a, c| a.rotate_left(17) ^ u64::from_le_bytes(*c))
 }

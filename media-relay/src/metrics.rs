@@ -96,11 +96,16 @@ impl Metrics {
             packets: r.counters("warp_media_packets_total", "RTP and RTCP packets received and sent on."),
             bytes: r.counters("warp_media_bytes_total", "Bytes of those packets (UDP payload)."),
             packet_errors: r.counters("warp_media_packet_errors_total", "Packets not passed on, by reason."),
-            packets_lost: r.counters("warp_media_packets_lost_total", "RTP packets lost before they came here."),
+            packets_lost: r
+                .counters("warp_media_packets_lost_total", "RTP packets lost before they came here."),
             packets_reordered: r.counters("warp_media_packets_reordered_total", "RTP packets out of order."),
             packets_duplicate: r.counters("warp_media_packets_duplicate_total", "RTP packets seen twice."),
             stream_mos: r.histogram("warp_media_stream_mos", "Estimated MOS of ended streams.", MOS),
-            stream_jitter: r.histogram("warp_media_stream_jitter_seconds", "Jitter of ended streams.", JITTER),
+            stream_jitter: r.histogram(
+                "warp_media_stream_jitter_seconds",
+                "Jitter of ended streams.",
+                JITTER,
+            ),
             stream_loss: r.histogram("warp_media_stream_loss_ratio", "Loss of ended streams.", LOSS),
             rtt: r.histogram("warp_media_rtt_seconds", "Round trips from RTCP.", RTT),
             forward_latency: r.histograms(
@@ -108,7 +113,8 @@ impl Metrics {
                 "Wake-up to packet sent, one in 1,024.",
                 FORWARD,
             ),
-            one_way_sessions: r.counter("warp_media_one_way_sessions_total", "Calls with media of one side only."),
+            one_way_sessions: r
+                .counter("warp_media_one_way_sessions_total", "Calls with media of one side only."),
             silent_timeouts: r.counter("warp_media_silent_timeouts_total", "Calls ended for want of media."),
             ports_used: r.gauge("warp_media_ports_used", "Port pairs in use."),
             ports: r.gauge("warp_media_ports", "Port pairs of the range, over all addresses."),
@@ -138,4 +144,3 @@ impl Metrics {
         }
     }
 }
-

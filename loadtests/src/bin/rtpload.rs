@@ -194,7 +194,8 @@ fn set_up(ng: &Ng, args: &Args) -> Result<Vec<Phone>> {
 
 fn tear_down(ng: &Ng, args: &Args) -> Result<()> {
     for i in 0..args.calls {
-        let fields = [("call-id", call_id(i)), ("from-tag", format!("a{i}")), ("delete-delay", "0".to_owned())];
+        let fields =
+            [("call-id", call_id(i)), ("from-tag", format!("a{i}")), ("delete-delay", "0".to_owned())];
         ng.command("delete", &fields)?;
     }
     Ok(())
@@ -273,7 +274,9 @@ impl Ng {
         for _ in 0..10 {
             self.socket.send(out.as_bytes())?;
             while let Ok(len) = self.socket.recv(&mut buffer) {
-                let Some(document) = buffer[..len].strip_prefix(format!("{cookie} ").as_bytes()) else { continue };
+                let Some(document) = buffer[..len].strip_prefix(format!("{cookie} ").as_bytes()) else {
+                    continue;
+                };
                 if find(document, b"6:result5:error").is_some() {
                     bail!("{name}: {}", String::from_utf8_lossy(document));
                 }
@@ -295,9 +298,8 @@ fn media_address(reply: &[u8]) -> Result<SocketAddr> {
         .lines()
         .filter_map(|l| l.split_once("c=IN IP").map(|(_, rest)| rest))
         .find_map(|l| l.split_whitespace().nth(1)?.parse::<IpAddr>().ok());
-    let port = text
-        .lines()
-        .find_map(|l| l.strip_prefix("m=audio ")?.split_whitespace().next()?.parse::<u16>().ok());
+    let port =
+        text.lines().find_map(|l| l.strip_prefix("m=audio ")?.split_whitespace().next()?.parse::<u16>().ok());
     match (ip, port) {
         (Some(ip), Some(port)) if port != 0 => Ok(SocketAddr::new(ip, port)),
         _ => bail!("no audio address in {text}"),
@@ -320,7 +322,8 @@ impl Cpu {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let rest = stat.rsplit_once(')').context("stat")?.1;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks = |i: usize| -> Result<f64> { Ok(fields.get(i).context("stat")?.parse::<f64>()? / USER_HZ) };
+        let ticks =
+            |i: usize| -> Result<f64> { Ok(fields.get(i).context("stat")?.parse::<f64>()? / USER_HZ) };
         let mut run_ns = 0;
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
             let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();

@@ -79,12 +79,17 @@ impl<B: CallBook> ControlThread<B> {
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&mailbox, MAILBOX_TOKEN, Interest::READ.edge())?;
-        let shards = shards.into_iter().map(|sender| ShardLink { sender, backlog: VecDeque::new() }).collect();
+        let shards =
+            shards.into_iter().map(|sender| ShardLink { sender, backlog: VecDeque::new() }).collect();
         Ok(Self { book, waiting, shards, mailbox, ng: None, epoll, metrics, on_timeout, stopping: false })
     }
 
     /// Also listen for ng over UDP. Returns where.
-    pub(crate) fn listen(&mut self, at: SocketAddr, config: &crate::config::Config) -> std::io::Result<SocketAddr> {
+    pub(crate) fn listen(
+        &mut self,
+        at: SocketAddr,
+        config: &crate::config::Config,
+    ) -> std::io::Result<SocketAddr> {
         let ng = NgListener::bind(at, config, &self.epoll, NG_TOKEN)?;
         Ok(self.ng.insert(ng).local_addr())
     }

@@ -27,7 +27,8 @@ pub(super) struct NgListener {
 impl NgListener {
     /// Binds `at` and watches it under `token`.
     pub(super) fn bind(at: SocketAddr, config: &Config, epoll: &Epoll, token: u64) -> std::io::Result<Self> {
-        let options = UdpOptions { receive_buffer: Some(4 << 20), send_buffer: Some(4 << 20), reuse_port: false };
+        let options =
+            UdpOptions { receive_buffer: Some(4 << 20), send_buffer: Some(4 << 20), reuse_port: false };
         let socket = UdpSocket::bind(at, &options)?;
         epoll.add(&socket, token, Interest::READ)?;
         Ok(Self {
