@@ -20,5 +20,6 @@ pub mod flow;
 pub mod header;
 pub mod message;
 pub mod proxy;
+pub mod stream;
 pub mod transaction;
 pub mod uri;
