@@ -15,6 +15,7 @@
 )]
 
 pub mod dialog;
+pub mod digest;
 pub mod edit;
 pub mod flow;
 pub mod header;
