@@ -9,3 +9,4 @@
 pub mod agent;
 pub mod net;
 pub mod rng;
+pub mod world;
