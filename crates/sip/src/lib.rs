@@ -15,10 +15,12 @@
 )]
 
 pub mod dialog;
+pub mod digest;
 pub mod edit;
 pub mod flow;
 pub mod header;
 pub mod message;
 pub mod proxy;
+pub mod stream;
 pub mod transaction;
 pub mod uri;

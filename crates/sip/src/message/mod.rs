@@ -12,6 +12,7 @@ mod respond;
 pub use check::{Reject, check, check_proxy};
 pub use method::Method;
 pub use parse::ParseError;
+pub(crate) use parse::stream_length;
 pub use respond::{Answer, reason_phrase, respond};
 
 use crate::header::{Header, NameAddr, Params, Values, Via, lex};

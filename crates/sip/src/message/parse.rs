@@ -24,6 +24,25 @@ impl std::fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
+impl ParseError {
+    /// A fault that the framing found: it keeps its status when the message can be answered.
+    pub(crate) fn on_stream(head: &[u8], status: u16, reason: &'static str) -> ParseError {
+        refuse(head, Fault(status, reason))
+    }
+}
+
+/// Length of the body by Content-Length, which a stream must have (RFC 3261 §20.14). `head`: one message up to its blank line.
+/// Errors: a head that cannot be indexed, no Content-Length, more than one, not a number.
+pub(crate) fn stream_length(head: &[u8]) -> Result<usize, ParseError> {
+    let length = || {
+        let (mut m, at) = begin(head, Mode::Strict)?;
+        index(&mut m, at, Mode::Strict)?;
+        let value = m.header(Header::ContentLength).ok_or(bad("no Content-Length"))?;
+        lex::number(value).and_then(|n| usize::try_from(n).ok()).ok_or(bad("Content-Length"))
+    };
+    length().map_err(|fault| refuse(head, fault))
+}
+
 /// How a message is wrong, before it is known whether it can be answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault(u16, &'static str);
@@ -33,12 +52,14 @@ const fn bad(reason: &'static str) -> Fault {
 }
 
 pub(super) fn parse(buf: &[u8]) -> Result<Message<'_>, ParseError> {
-    read(buf, Mode::Strict).map_err(|Fault(status, reason)| {
-        // Only to know whether it can be answered: its sender must be readable, and it must want an answer.
-        let answerable =
-            status != 0 && salvage(buf).is_some_and(|m| m.is_request() && m.method() != Method::Ack);
-        ParseError { status: answerable.then_some(status), reason }
-    })
+    read(buf, Mode::Strict).map_err(|fault| refuse(buf, fault))
+}
+
+/// Finds out whether a broken message can be answered: its sender must be readable, and it must want an answer.
+#[cold]
+fn refuse(buf: &[u8], Fault(status, reason): Fault) -> ParseError {
+    let answerable = status != 0 && salvage(buf).is_some_and(|m| m.is_request() && m.method() != Method::Ack);
+    ParseError { status: answerable.then_some(status), reason }
 }
 
 /// What can still be read of a broken message: first line and top Via are good; From, To, Call-ID and CSeq may be missing.
@@ -53,6 +74,15 @@ enum Mode {
 }
 
 fn read(whole: &[u8], mode: Mode) -> Result<Message<'_>, Fault> {
+    let (mut m, at) = begin(whole, mode)?;
+    index(&mut m, at, mode)?;
+    fields(&mut m, mode)?;
+    Ok(m)
+}
+
+/// Reads the first line: an empty index, and where the headers begin.
+#[inline]
+fn begin(whole: &[u8], mode: Mode) -> Result<(Message<'_>, usize), Fault> {
     // RFC 3261 §7.5: line ends before the first line are ignored.
     let mut buf = whole;
     while let Some(rest) = buf.strip_prefix(b"\r\n") {
@@ -65,7 +95,7 @@ fn read(whole: &[u8], mode: Mode) -> Result<Message<'_>, Fault> {
         memchr(b'\n', buf.get(..limits::SIP_HEADER_BYTES).unwrap_or(buf)).ok_or(bad("first line"))?;
     let line = buf.get(..line_end).and_then(|l| l.strip_suffix(b"\r")).ok_or(bad("first line end"))?;
     let kind = first_line(line, mode)?;
-    let mut m = Message {
+    let m = Message {
         buf,
         kind,
         entries: [EMPTY; MAX_LINES],
@@ -82,9 +112,7 @@ fn read(whole: &[u8], mode: Mode) -> Result<Message<'_>, Fault> {
         to_tag: None,
         max_forwards: None,
     };
-    index(&mut m, line_end.saturating_add(1), mode)?;
-    fields(&mut m, mode)?;
-    Ok(m)
+    Ok((m, line_end.saturating_add(1)))
 }
 
 const EMPTY: Entry = Entry { start: 0, name_len: 0, header: Header::Other, value: 0, value_end: 0 };
