@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use warp_model::Mono;
+use warp_sip::digest::{self, Ha1};
 use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
 use warp_sip::transaction::{Action, Actions, ClientInput, ClientInvite, ClientOther, Timers};
@@ -259,7 +260,7 @@ impl Outgoing {
             200..300 => self.answered(m, now),
             401 | 407 if !self.authenticated && self.spec.credentials.is_some() => {
                 self.authenticated = true;
-                match self.authorization(m, status) {
+                match self.authorization(m) {
                     Some(line) => self.send_invite(&line, now),
                     None => self.finish(EndedBy::NotAnswered, now),
                 }
@@ -268,15 +269,15 @@ impl Outgoing {
         }
     }
 
-    fn authorization(&self, m: &Message<'_>, status: u16) -> Option<String> {
-        let (challenge, name) = match status {
-            401 => (m.header(Header::WwwAuthenticate)?, "Authorization"),
-            _ => (m.header(Header::ProxyAuthenticate)?, "Proxy-Authorization"),
-        };
+    fn authorization(&self, m: &Message<'_>) -> Option<String> {
         let c = self.spec.credentials.as_ref()?;
-        let _ = (challenge, c);
-        let value = String::new();
-        Some(format!("{name}: {value}\r\n"))
+        let (header, challenge) = digest::best_challenge(m)?;
+        let (user, password) = (c.user.as_bytes(), c.password.reveal().as_bytes());
+        let ha1 = Ha1::new(challenge.algorithm, user, challenge.realm, password);
+        let (uri, cnonce) = (self.uri(), self.branch_base.as_bytes());
+        let mut value = Vec::new();
+        digest::respond(&challenge, user, &ha1, b"INVITE", uri.as_bytes(), cnonce, 1, &mut value);
+        Some(format!("{}: {}\r\n", header.name(), lossy(&value)))
     }
 
     fn answered(&mut self, m: &Message<'_>, now: Mono) {

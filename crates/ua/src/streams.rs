@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use warp_net::epoll::{Epoll, Interest};
 use warp_net::tcp::{Accepted, FlushOutcome, ReadOutcome, TcpConnection, TcpListener};
+use warp_sip::stream::{Frame, Framer, PONG};
 
 use crate::agent::TOKEN_STREAMS;
 
@@ -14,7 +15,7 @@ const WRITE_LIMIT: usize = 1 << 20;
 
 struct Stream {
     connection: TcpConnection,
-    unread: Vec<u8>,
+    framer: Framer,
 }
 
 /// All connections of one agent.
@@ -47,7 +48,7 @@ impl Streams {
     fn add(&mut self, connection: TcpConnection, interest: Interest, epoll: &Epoll) -> io::Result<u32> {
         self.next += 1;
         epoll.add(&connection, TOKEN_STREAMS + u64::from(self.next), interest)?;
-        self.streams.insert(self.next, Stream { connection, unread: Vec::new() });
+        self.streams.insert(self.next, Stream { connection, framer: Framer::new() });
         Ok(self.next)
     }
 
@@ -94,12 +95,16 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let alive = match stream.connection.read(buffer) {
             ReadOutcome::Bytes(n) => {
-                stream.unread.extend_from_slice(buffer.get(..n).unwrap_or(b""));
-                while let Some(len) = whole_message(&stream.unread) {
-                    let rest = stream.unread.split_off(len);
-                    out.push((id, std::mem::replace(&mut stream.unread, rest)));
+                stream.framer.push(buffer.get(..n).unwrap_or(b""));
+                let mut alive = true;
+                while let Some(frame) = stream.framer.poll_frame() {
+                    match frame {
+                        Frame::Message(bytes) => out.push((id, bytes.to_vec())),
+                        Frame::Ping => alive = stream.connection.queue(PONG),
+                        Frame::Broken { .. } => alive = false,
+                    }
                 }
-                true
+                alive
             }
             ReadOutcome::Empty => true,
             ReadOutcome::Closed | ReadOutcome::Failed(_) => false,
@@ -108,14 +113,4 @@ impl Streams {
             self.streams.remove(&id);
         }
     }
-}
-
-/// Length of the first whole message (RFC 3261 §18.3).
-fn whole_message(bytes: &[u8]) -> Option<usize> {
-    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
-    let text = String::from_utf8_lossy(bytes.get(..head)?).to_lowercase();
-    let value =
-        text.split("\r\n").find_map(|l| l.strip_prefix("content-length:").or(l.strip_prefix("l:")))?;
-    let total = head + value.trim().parse::<usize>().ok()?;
-    (bytes.len() >= total).then_some(total)
 }
