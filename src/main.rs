@@ -1,6 +1,6 @@
 //! The `warp` binary: subcommands only; what they do lives in the products.
 #![forbid(unsafe_code)]
 
-fn main() {
-    println!("warp {}", env!("CARGO_PKG_VERSION"));
+fn main() -> std::process::ExitCode {
+    warp_platform::cli::main()
 }

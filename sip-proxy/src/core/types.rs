@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use warp_model::cdr::JournalRecord;
 use warp_model::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId, Wall};
-use warp_sip::flow::{Flow, Transport};
+use warp_sip::flow::Flow;
+pub use warp_sip::flow::Transport;
 use warp_sip::transaction::Timers;
 
 pub use super::cidr::Cidr;

@@ -1,0 +1,217 @@
+//! The subcommands. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 unavailable, 130 interrupted.
+//!
+//! Tables on a terminal, the same words plain when piped; `--json` gives one object, or one object a line for streams.
+//! Errors go to stderr, with a hint line where one helps.
+
+mod calls;
+mod client;
+mod config;
+mod route;
+
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{doctor, launch, run};
+
+/// Why a command failed, and its exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// See the module.
+    pub code: u8,
+    /// What went wrong.
+    pub message: String,
+    /// What to do; may be empty.
+    pub hint: String,
+}
+
+impl Failure {
+    /// Exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into(), hint: String::new() }
+    }
+
+    /// Another exit code.
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// A line that says what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<Failure>() {
+            Ok(failure) => failure,
+            Err(error) => Self::new(format!("{error:#}")),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// One JSON object, or one a line for streams.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Nothing but errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// No colours (NO_COLOR works too).
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Base URL of the API; default: WARP_API_URL, or the dev world in this folder.
+    #[arg(long, global = true)]
+    pub api_url: Option<String>,
+    /// API key; default: WARP_API_KEY, or the dev world in this folder.
+    #[arg(long, global = true)]
+    pub api_key: Option<String>,
+}
+
+/// WARP: SIP proxy, RTP relay and control plane of a carrier in one binary.
+#[derive(Parser, Debug)]
+#[command(name = "warp", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Everything in one process with a demo world and live traffic, on 127.0.0.1.
+    /// Production: the given roles of this node.
+    Serve(ServeArgs),
+    /// Where would a call go, at what price, and why not elsewhere. Nothing is dialled.
+    Route(route::RouteArgs),
+    /// Calls: list, show, tail.
+    Calls(calls::CallsArgs),
+    /// What is missing or slow on this machine, each with the fixing command.
+    Doctor(ConfigFile),
+    /// Configuration: check, show, diff, reload.
+    Config(config::ConfigArgs),
+    /// Demo traffic of a running `warp dev`: `--cps N`, or `off`.
+    /// Version and build.
+    Version,
+    /// The launch contract of load tools (loadtests/README.md).
+    #[command(hide = true)]
+    Launch {
+        /// proxy, media, all
+        profile: String,
+        /// key=value …
+        settings: Vec<String>,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigFile {
+    /// warp.toml; default /etc/warp/warp.toml.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct ServeArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Comma-separated: sip, media, api, jobs.
+    #[arg(long, default_value = "sip,media,api,jobs")]
+    roles: run::Roles,
+}
+
+/// Parses the arguments of this process, runs, gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(why) => {
+            let _ = why.print();
+            return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
+        }
+    };
+    let common = cli.common.clone();
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let mut err = std::io::stderr().lock();
+            if common.json {
+                let body = serde_json::json!({"error": {"code": failure.code, "message": failure.message, "hint": failure.hint}});
+                let _ = writeln!(err, "{body}");
+            } else {
+                let _ = writeln!(err, "warp: {}", failure.message);
+                if !failure.hint.is_empty() {
+                    let _ = writeln!(err, "hint: {}", failure.hint);
+                }
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<u8, Failure> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Serve(args) => run::serve(&args.file, args.roles).map_err(Failure::from),
+        Command::Route(args) => route::run(&args, common),
+        Command::Calls(args) => calls::run(&args, common),
+        Command::Doctor(file) => examine(&file, common),
+        Command::Config(args) => config::run(&args, common),
+        Command::Version => {
+            if common.json {
+                println!("{}", serde_json::json!({"version": crate::VERSION}));
+            } else {
+                println!("warp {}", crate::VERSION);
+            }
+            Ok(0)
+        }
+        Command::Launch { profile, settings } => launch::run(&profile, &settings),
+    }
+}
+
+fn examine(file: &ConfigFile, common: &Common) -> Result<u8, Failure> {
+    let loaded = config::load(file)?;
+    let findings = doctor::examine(&loaded.config);
+    if common.json {
+        println!("{}", serde_json::json!({"findings": findings}));
+    } else {
+        for f in &findings {
+            let mark = match f.level {
+                doctor::Level::Ok => "ok  ",
+                doctor::Level::Warn => "warn",
+                doctor::Level::Fail => "FAIL",
+            };
+            if common.quiet && f.level == doctor::Level::Ok {
+                continue;
+            }
+            println!("{mark}  {:<20} {}", f.check, f.found);
+            if !f.fix.is_empty() {
+                println!("      {:<20} fix: {}", "", f.fix);
+            }
+        }
+    }
+    Ok(u8::from(findings.iter().any(|f| f.level == doctor::Level::Fail)))
+}
+
+/// Prints unless `--quiet`; a closed pipe ends the command quietly.
+pub(crate) fn say(common: &Common, line: fmt::Arguments<'_>) {
+    if !common.quiet {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}

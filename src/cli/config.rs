@@ -1,0 +1,161 @@
+//! `warp config check|show|diff|reload`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+
+use super::{Common, ConfigFile, Failure};
+use crate::config::{Config, ConfigError, Loaded, Sources, diff, values};
+use crate::run;
+
+#[derive(Args, Debug)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Reads the file and everything over it, binds nothing; exit code 1 when it has mistakes.
+    Check {
+        /// The file to check; default /etc/warp/warp.toml.
+        file: Option<PathBuf>,
+    },
+    /// Every value in force by file, environment and defaults.
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Where each value came from.
+        #[arg(long)]
+        origin: bool,
+    },
+    /// What differs: from the running process when there is one, otherwise from the defaults.
+    Diff {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Tells the running process to read its configuration again; prints what changed.
+    Reload {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+pub(super) fn load(file: &ConfigFile) -> Result<Loaded, Failure> {
+    Loaded::load(&Config::default(), &Sources::of_process(file.config.clone())).map_err(|e| failure(&e))
+}
+
+fn failure(errors: &[ConfigError]) -> Failure {
+    let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+    Failure::new(lines.join("\nwarp: "))
+}
+
+pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
+    match &args.verb {
+        Verb::Check { file } => {
+            let loaded = load(&ConfigFile { config: file.clone() });
+            if common.json {
+                let error = loaded.as_ref().err().map(|f| f.message.clone());
+                println!("{}", serde_json::json!({"ok": loaded.is_ok(), "error": error}));
+                return Ok(u8::from(loaded.is_err()));
+            }
+            let loaded = loaded?;
+            super::say(
+                common,
+                format_args!("ok: {} values set, the rest are defaults", loaded.origins.len()),
+            );
+            Ok(0)
+        }
+        Verb::Show { file, origin } => {
+            let loaded = load(file)?;
+            show(&loaded, *origin, common);
+            Ok(0)
+        }
+        Verb::Diff { file } => {
+            let loaded = load(file)?;
+            let running = run::RunFolder::of(&loaded.config).values();
+            let base = running.unwrap_or_else(|| values(&Config::default()));
+            for change in diff(&base, &loaded.values()) {
+                if common.json {
+                    println!("{}", serde_json::json!(change));
+                } else {
+                    println!("{change}");
+                }
+            }
+            Ok(0)
+        }
+        Verb::Reload { file } => reload(&load(file)?, common),
+    }
+}
+
+fn show(loaded: &Loaded, origin: bool, common: &Common) {
+    let of = |key: &str| loaded.origins.get(key).map_or("default".to_owned(), ToString::to_string);
+    if common.json {
+        let all: serde_json::Map<String, serde_json::Value> = loaded
+            .values()
+            .into_iter()
+            .map(|(key, value)| {
+                let origin = of(&key);
+                (key, serde_json::json!({"value": value, "origin": origin}))
+            })
+            .collect();
+        println!("{}", serde_json::Value::Object(all));
+        return;
+    }
+    let mut section = String::new();
+    for (path, value) in loaded.values() {
+        let (name, key) = path.split_once('.').unwrap_or(("", &path));
+        if name != section {
+            let gap = if section.is_empty() { "" } else { "\n" };
+            println!("{gap}[{name}]");
+            section = name.to_owned();
+        }
+        if origin {
+            println!("{key} = {value}  # {}", of(&path));
+        } else {
+            println!("{key} = {value}");
+        }
+    }
+}
+
+fn reload(loaded: &Loaded, common: &Common) -> Result<u8, Failure> {
+    let folder = run::RunFolder::of(&loaded.config);
+    let Some(pid) = folder.pid() else {
+        return Err(Failure::new(format!("no warp is running in {}", loaded.config.node.data_dir.display()))
+            .with_code(6)
+            .hint("name its file with --config"));
+    };
+    let before = folder.last_reload();
+    let sent = rustix::process::Pid::from_raw(pid)
+        .map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP));
+    match sent {
+        Some(Ok(())) => {}
+        Some(Err(rustix::io::Errno::PERM)) => {
+            return Err(Failure::new(format!("not allowed to signal {pid}")).with_code(4));
+        }
+        _ => return Err(Failure::new(format!("process {pid} is gone")).with_code(6)),
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        let now = folder.last_reload();
+        if now.is_some() && now != before {
+            let outcome = now.unwrap_or_default();
+            if common.json {
+                println!("{}", serde_json::json!(outcome));
+            } else if outcome.errors.is_empty() && outcome.changes.is_empty() {
+                super::say(common, format_args!("nothing changed"));
+            } else {
+                outcome.changes.iter().for_each(|line| super::say(common, format_args!("{line}")));
+            }
+            if outcome.errors.is_empty() {
+                return Ok(0);
+            }
+            return Err(
+                Failure::new(outcome.errors.join("\nwarp: ")).hint("the old configuration stays in force")
+            );
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(Failure::new(format!("process {pid} did not answer within 5 s")).with_code(6))
+}

@@ -1,0 +1,306 @@
+//! One typed configuration for the process, from layers: default < file < `conf.d` < environment < flag.
+//!
+//! Each product has its own `Config`; this file composes them as the sections of `warp.toml`. Every key has a default that
+//! works on a laptop. Unknown keys and wrong values are errors that name `file:line:column` and the key, all of them at
+//! once. A [`Loaded`] is whole or does not exist: a bad file changes nothing (F-CFG-01).
+
+mod layers;
+mod sip;
+mod units;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use layers::{ConfigError, Origin, Sources};
+pub use sip::{Algorithm, Listen, Sip};
+pub use units::{Size, Span};
+
+/// Everything that can be set, by section of `warp.toml`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[log]`
+    pub log: Log,
+    /// `[ops]`
+    pub ops: Ops,
+    /// `[events]`
+    pub events: Events,
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[media]`
+    pub media: warp_media_relay::Config,
+}
+
+/// `[node]`: this process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Its name in logs, call records and metrics.
+    pub name: String,
+    /// Where its state lives.
+    pub data_dir: PathBuf,
+    /// After the first SIGTERM: how long calls may go on.
+    pub drain_timeout: Span,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Self {
+            name: name.trim().to_owned(),
+            data_dir: PathBuf::from("/var/lib/warp"),
+            drain_timeout: Span(Duration::from_secs(1_800)),
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `auto` (human on a terminal), `human`, `json`.
+    pub format: LogFormat,
+    /// `info`, or `warn,sip_proxy=debug`.
+    pub levels: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, levels: "info".to_owned() }
+    }
+}
+
+/// See [`Log::format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// JSON lines.
+    Json,
+}
+
+/// `[ops]`: the listener for operators' machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ops {
+    /// `/metrics`, `/healthz`, `/readyz`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+    }
+}
+
+/// `[events]`: call journal and event log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Preallocated size of a journal segment (two per shard) and of a log segment.
+    pub segment: Size,
+    /// Bytes of all journals, and of one topic, above which the disk counts as full.
+    pub limit: Size,
+    /// How long acknowledged events are kept.
+    pub keep: Span,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { segment: Size(64 << 20), limit: Size(50 << 30), keep: Span(Duration::from_secs(7 * 86_400)) }
+    }
+}
+
+/// A whole configuration with where each value came from.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// `section.key` → origin; what is not here is a default.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// One value that differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `section.key`.
+    pub key: String,
+    /// Before.
+    pub old: String,
+    /// After.
+    pub new: String,
+    /// Whether a reload applies it; otherwise it needs a restart.
+    pub live: bool,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> {}", self.key, self.old, self.new)?;
+        if self.live { Ok(()) } else { f.write_str(" (needs a restart)") }
+    }
+}
+
+/// Keys that a reload applies to a running process.
+const LIVE: &[&str] = &["log.levels", "node.drain_timeout"];
+
+/// Calls `$do!(section, field)` for each section: the one list of them.
+macro_rules! sections {
+    ($do:ident) => {
+        $do!(node);
+        $do!(log);
+        $do!(ops);
+        $do!(events);
+        $do!(sip);
+        $do!(media);
+    };
+}
+
+impl Loaded {
+    /// Reads all layers over `base` (the defaults of a command, such as those of `warp dev`).
+    /// Errors: every mistake found, in the order of the files.
+    pub fn load(base: &Config, sources: &Sources) -> Result<Loaded, Vec<ConfigError>> {
+        let (mut settings, mut errors) = sources.read();
+        let mut loaded = Loaded { config: base.clone(), origins: BTreeMap::new() };
+        let mut known: Vec<&'static str> = Vec::new();
+        macro_rules! take {
+            ($name:ident) => {
+                known.push(stringify!($name));
+                let mine = settings.remove(stringify!($name)).unwrap_or_default();
+                loaded.config.$name =
+                    section(stringify!($name), &base.$name, mine, &mut loaded.origins, &mut errors);
+            };
+        }
+        sections!(take);
+        for (name, keys) in settings {
+            let origin = keys.into_values().next().map(|(_, origin)| origin).unwrap_or(Origin::Default);
+            errors.push(ConfigError::unknown(origin, name.clone(), &name, &known));
+        }
+        if errors.is_empty() {
+            loaded.check(&mut errors);
+        }
+        if errors.is_empty() { Ok(loaded) } else { Err(errors) }
+    }
+
+    /// What only makes sense across keys.
+    fn check(&self, errors: &mut Vec<ConfigError>) {
+        if let Err(why) = warp_telemetry::logging::Levels::parse(&self.config.log.levels) {
+            errors.push(self.error("log.levels", why));
+        }
+        if let Err(why) = self.config.media.check() {
+            errors.push(self.error(&format!("media.{}", why.key), why.reason));
+        }
+        if let Err((key, why)) = self.config.sip.check() {
+            errors.push(self.error(&format!("sip.{key}"), why));
+        }
+        if self.config.events.segment.0 < 64 << 10 {
+            errors.push(self.error("events.segment", "at least 64KiB"));
+        }
+    }
+
+    fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        ConfigError { origin, key: key.to_owned(), message: message.into() }
+    }
+
+    /// `section.key` and value of every key, secrets as `***`.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        values(&self.config)
+    }
+}
+
+/// See [`Loaded::values`].
+pub fn values(config: &Config) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    macro_rules! add {
+        ($name:ident) => {
+            for (key, value) in table(&config.$name) {
+                let shown = if is_secret(&key) { "\"***\"".to_owned() } else { value.to_string() };
+                out.insert(format!("{}.{key}", stringify!($name)), shown);
+            }
+        };
+    }
+    sections!(add);
+    out
+}
+
+/// What changes from `old` to `new`.
+pub fn diff(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Change> {
+    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let text = |of: &BTreeMap<String, String>, key: &String| {
+        of.get(key).cloned().unwrap_or_else(|| "unset".to_owned())
+    };
+    keys.into_iter()
+        .filter(|key| old.get(*key) != new.get(*key))
+        .map(|key| Change {
+            key: key.clone(),
+            old: text(old, key),
+            new: text(new, key),
+            live: LIVE.contains(&key.as_str()),
+        })
+        .collect()
+}
+
+fn is_secret(key: &str) -> bool {
+    ["secret", "password", "database_url", "migrate_url"].iter().any(|word| key.contains(word))
+}
+
+fn table<T: Serialize>(value: &T) -> toml::Table {
+    toml::Table::try_from(value).unwrap_or_default()
+}
+
+/// One section: each key is tried alone over the base first, so that each mistake is reported at its own place.
+fn section<T: Serialize + DeserializeOwned + Clone>(
+    name: &str,
+    base: &T,
+    settings: layers::Settings,
+    origins: &mut BTreeMap<String, Origin>,
+    errors: &mut Vec<ConfigError>,
+) -> T {
+    let mut whole = table(base);
+    let before = errors.len();
+    for (key, (value, origin)) in settings {
+        let path = format!("{name}.{key}");
+        let mut alone = table(base);
+        alone.insert(key.clone(), value.clone());
+        match alone.try_into::<T>() {
+            Ok(_) => {
+                whole.insert(key, value);
+                origins.insert(path, origin);
+            }
+            Err(why) => errors.push(ConfigError::wrong(origin, path, &key, why.message())),
+        }
+    }
+    if errors.len() > before {
+        return base.clone();
+    }
+    match whole.try_into() {
+        Ok(section) => section,
+        Err(why) => {
+            errors.push(ConfigError {
+                origin: Origin::Default,
+                key: name.to_owned(),
+                message: why.message().to_owned(),
+            });
+            base.clone()
+        }
+    }
+}
+
+/// The file that is read when no `--config` is given: `/etc/warp/warp.toml`, if it exists.
+pub fn default_file() -> Option<PathBuf> {
+    let path = Path::new("/etc/warp/warp.toml");
+    path.exists().then(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! `[sip]`: the proxy's part of `warp.toml`, as people write it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use warp_sip_proxy::core::{CoreConfig, Listener, Mode, Realm, Transport};
+
+use super::Span;
+
+/// `[sip]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sip {
+    /// `udp:ADDRESS:PORT` and `tcp:ADDRESS:PORT`.
+    pub listen: Vec<Listen>,
+    /// Address that peers are told, when it is not the one listened on.
+    pub advertise: Option<IpAddr>,
+    /// Names that are us in a Request-URI, besides our addresses.
+    pub domains: Vec<String>,
+    /// Threads, each with its own sockets and calls; 1 to 255.
+    pub shards: u16,
+    /// Keep each shard on a CPU of its own.
+    pub pin_shards: bool,
+    /// Realm of digest challenges.
+    pub realm: String,
+    /// Algorithms offered, in this order: `sha-256`, `md5`.
+    pub digest: Vec<Algorithm>,
+    /// `Server` header of our own responses; empty = none.
+    pub server_name: String,
+    /// RFC 3261 T1.
+    pub t1: Span,
+    /// RFC 3261 T2.
+    pub t2: Span,
+    /// RFC 3261 T4.
+    pub t4: Span,
+    /// RFC 3261 timer C.
+    pub timer_c: Span,
+    /// Give up a vendor that sends no 1xx for so long.
+    pub first_1xx: Span,
+    /// Longest call unless its trunk says less.
+    pub max_duration: Span,
+    /// Most vendors tried for one call.
+    pub max_attempts: u16,
+    /// Send media through the relay.
+    pub anchor_media: bool,
+    /// Send media through a relay of another process, at this ng address, instead of the one in this process.
+    pub media_ng: Option<SocketAddr>,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        let core = CoreConfig::new(Mode::Policy, Vec::new());
+        let at = SocketAddr::from(([127, 0, 0, 1], 5060));
+        Self {
+            listen: vec![Listen { transport: Transport::Udp, at }, Listen { transport: Transport::Tcp, at }],
+            advertise: None,
+            domains: Vec::new(),
+            shards: 1,
+            pin_shards: false,
+            realm: core.realm.name.clone(),
+            digest: vec![Algorithm::Sha256, Algorithm::Md5],
+            server_name: core.server_name.clone(),
+            t1: Span(core.timers.t1),
+            t2: Span(core.timers.t2),
+            t4: Span(core.timers.t4),
+            timer_c: Span(core.timers.c),
+            first_1xx: Span(core.first_1xx),
+            max_duration: Span(core.max_duration),
+            max_attempts: core.max_attempts,
+            anchor_media: core.anchor_media,
+            media_ng: None,
+        }
+    }
+}
+
+impl Sip {
+    /// Refuses what cannot work: key and reason.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.listen.is_empty() {
+            return Err(("listen", "at least one address"));
+        }
+        if !(1..=255).contains(&self.shards) {
+            return Err(("shards", "1 to 255"));
+        }
+        if self.t1.0.is_zero() || self.t1.0 > self.t2.0 {
+            return Err(("t1", "more than 0 and not above t2"));
+        }
+        if self.timer_c.0 <= Duration::from_secs(180) {
+            return Err(("timer_c", "more than 180s (RFC 3261 §16.6)"));
+        }
+        if self.digest.is_empty() {
+            return Err(("digest", "at least one of \"sha-256\", \"md5\""));
+        }
+        if self.max_attempts == 0 || self.max_attempts > 8 {
+            return Err(("max_attempts", "1 to 8"));
+        }
+        Ok(())
+    }
+
+    /// The core's configuration.
+    pub fn core(&self, mode: Mode, node: &str) -> CoreConfig {
+        let listeners = self
+            .listen
+            .iter()
+            .map(|l| Listener {
+                transport: l.transport,
+                bind: l.at,
+                advertise: self.advertise.map(|ip| SocketAddr::new(ip, l.at.port())),
+            })
+            .collect();
+        let mut core = CoreConfig::new(mode, listeners);
+        core.domains = self.domains.clone();
+        core.node = node.to_owned();
+        core.server_name = self.server_name.clone();
+        core.realm = Realm {
+            name: self.realm.clone(),
+            sha256: self.digest.contains(&Algorithm::Sha256),
+            md5: self.digest.contains(&Algorithm::Md5),
+        };
+        core.timers.t1 = self.t1.0;
+        core.timers.t2 = self.t2.0;
+        core.timers.t4 = self.t4.0;
+        core.timers.c = self.timer_c.0;
+        core.first_1xx = self.first_1xx.0;
+        core.max_duration = self.max_duration.0;
+        core.max_attempts = self.max_attempts;
+        core.anchor_media = self.anchor_media;
+        core
+    }
+}
+
+/// A digest algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// RFC 8760.
+    #[serde(rename = "sha-256")]
+    Sha256,
+    /// RFC 2617; for SIPp and old PBXs.
+    #[serde(rename = "md5")]
+    Md5,
+}
+
+/// `udp:127.0.0.1:5060`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// Where.
+    pub at: SocketAddr,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a socket such as \"udp:0.0.0.0:5060\" or \"tcp:[::]:5060\"");
+        let (transport, at) = text.split_once(':').ok_or_else(wrong)?;
+        let transport = match transport {
+            "udp" => Transport::Udp,
+            "tcp" => Transport::Tcp,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { transport, at: at.parse().map_err(|_| wrong())? })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = if self.transport == Transport::Udp { "udp" } else { "tcp" };
+        write!(f, "{transport}:{}", self.at)
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}

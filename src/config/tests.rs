@@ -1,0 +1,118 @@
+//! Layers, origins, mistakes.
+
+use super::*;
+
+fn sources(dir: &Path, file: &str) -> Sources {
+    let path = dir.join("warp.toml");
+    std::fs::write(&path, file).unwrap();
+    Sources { file: Some(path), ..Sources::default() }
+}
+
+fn errors(file: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let errors = Loaded::load(&Config::default(), &sources(dir.path(), file)).unwrap_err();
+    let prefix = format!("{}/", dir.path().display());
+    errors.iter().map(|e| e.to_string().replace(&prefix, "")).collect()
+}
+
+#[test]
+fn every_key_has_a_default() {
+    let loaded = Loaded::load(&Config::default(), &Sources::default()).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert!(loaded.origins.is_empty());
+}
+
+#[test]
+fn layers_win_in_order_and_origins_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sources = sources(
+        dir.path(),
+        "[log]\nlevels = \"warn\"\n\n[node]\ndrain_timeout = \"1m\"\nname = \"a\"\n[events]\nsegment = \"1MiB\"\n",
+    );
+    std::fs::create_dir(dir.path().join("conf.d")).unwrap();
+    std::fs::write(dir.path().join("conf.d/20.toml"), "[node]\nname = \"c\"\n").unwrap();
+    std::fs::write(dir.path().join("conf.d/10.toml"), "[node]\nname = \"b\"\n").unwrap();
+    std::fs::write(dir.path().join("secret"), "/data\n").unwrap();
+    sources.env = vec![
+        ("WARP_LOG__FORMAT".into(), "json".into()),
+        ("WARP_NODE__DATA_DIR_FILE".into(), dir.path().join("secret").display().to_string()),
+        ("PATH".into(), "/bin".into()),
+    ];
+    sources.flags = vec![("events.keep".into(), "2h".into())];
+    let loaded = Loaded::load(&Config::default(), &sources).unwrap();
+    let c = &loaded.config;
+    assert_eq!((c.log.levels.as_str(), c.log.format), ("warn", LogFormat::Json));
+    assert_eq!((c.node.name.as_str(), c.node.data_dir.to_str().unwrap()), ("c", "/data"));
+    assert_eq!(c.node.drain_timeout.0, Duration::from_secs(60));
+    assert_eq!((c.events.segment.0, c.events.keep.0), (1 << 20, Duration::from_secs(7_200)));
+    assert_eq!(
+        loaded.origins["node.name"].to_string(),
+        format!("{}/conf.d/20.toml:2:1", dir.path().display())
+    );
+    assert_eq!(loaded.origins["log.format"], Origin::Env("WARP_LOG__FORMAT".into()));
+    assert_eq!(loaded.origins["events.keep"], Origin::Flag);
+}
+
+#[test]
+fn f_cfg_01_mistakes_name_file_line_and_key_all_at_once() {
+    let found = errors(
+        "[node]\nnmae = \"x\"\n\n[log]\n  format = \"loud\"\n[evens]\nkeep = \"1d\"\n[events]\nkeep = 5\n",
+    );
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(
+        found.contains(&"warp.toml:2:1: node.nmae: unknown key; did you mean `name`?".to_owned()),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|e| e.starts_with("warp.toml:5:3: log.format: unknown variant `loud`")),
+        "{found:#?}"
+    );
+    assert!(
+        found.contains(&"warp.toml:7:1: evens: unknown key; did you mean `events`?".to_owned()),
+        "{found:#?}"
+    );
+    assert!(found.iter().any(|e| e.starts_with("warp.toml:9:1: events.keep: invalid type")), "{found:#?}");
+}
+
+#[test]
+fn f_cfg_01_broken_toml_and_wrong_values_are_located() {
+    assert!(errors("[node]\nname = \n")[0].starts_with("warp.toml:2:"));
+    assert!(errors("name = 1\n")[0].contains("outside of a section"));
+    let found = errors("[log]\nlevels = \"sip=loud\"\n");
+    assert!(found[0].starts_with("warp.toml:2:1: log.levels: "), "{found:?}");
+    let found = errors("[media]\nports = \"1-9\"\n");
+    assert!(found[0].starts_with("warp.toml:2:1: media.ports: "), "{found:?}");
+    let found = errors("[events]\nkeep = \"5 fortnights\"\n");
+    assert!(found[0].contains("is not a duration such as"), "{found:?}");
+}
+
+#[test]
+fn differences_say_what_needs_a_restart() {
+    let old = Config::default();
+    let mut new = old.clone();
+    new.node.drain_timeout = Span(Duration::from_secs(240));
+    new.ops.listen = "127.0.0.1:1".parse().unwrap();
+    let changes: Vec<String> = diff(&values(&old), &values(&new)).iter().map(Change::to_string).collect();
+    assert_eq!(
+        changes,
+        [
+            "node.drain_timeout: \"30m\" -> \"4m\"",
+            "ops.listen: \"127.0.0.1:9464\" -> \"127.0.0.1:1\" (needs a restart)"
+        ]
+    );
+}
+
+#[test]
+fn units_round_trip() {
+    for text in ["1500ms", "30s", "4m", "12h", "7d"] {
+        assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+    }
+    assert_eq!("90s".parse::<Span>().unwrap().to_string(), "90s");
+    assert_eq!("0ms".parse::<Span>().unwrap().to_string(), "0ms");
+    for text in ["64KiB", "16MiB", "50GiB", "513B"] {
+        assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+    }
+    assert!("30".parse::<Span>().is_err());
+    assert!("64kb".parse::<Size>().is_err());
+    assert!("99999999999999999999s".parse::<Span>().is_err());
+}

@@ -1,0 +1,219 @@
+//! `warp doctor`: what is missing or slow on this machine, each with the command that fixes it.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::Config;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing to do.
+    Ok,
+    /// Works, but not well under load.
+    Warn,
+    /// Will not work.
+    Fail,
+}
+
+/// One thing looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What.
+    pub check: &'static str,
+    /// How bad.
+    pub level: Level,
+    /// What was found.
+    pub found: String,
+    /// The command that fixes it; empty when nothing needs fixing.
+    pub fix: String,
+}
+
+fn finding(check: &'static str, level: Level, found: impl Into<String>, fix: impl Into<String>) -> Finding {
+    let fix = if level == Level::Ok { String::new() } else { fix.into() };
+    Finding { check, level, found: found.into(), fix }
+}
+
+/// Looks at everything; changes nothing.
+pub fn examine(config: &Config) -> Vec<Finding> {
+    let mut all = vec![
+        open_files(),
+        sysctl("net.core.rmem_max", "UDP receive buffer", 4 << 20),
+        sysctl("net.core.wmem_max", "UDP send buffer", 1 << 20),
+        clock_source(),
+        clock_sync(),
+        ports_range(config),
+        postgres(),
+        data_folder(&config.node.data_dir),
+    ];
+    all.extend(listeners(config));
+    all
+}
+
+fn open_files() -> Finding {
+    let limit = warp_telemetry::process::max_fds().unwrap_or(0.0);
+    let level = match limit {
+        l if l >= 65_536.0 => Level::Ok,
+        l if l >= 4_096.0 => Level::Warn,
+        _ => Level::Fail,
+    };
+    finding(
+        "open files",
+        level,
+        format!("limit {limit}"),
+        "ulimit -n 1048576   (systemd: LimitNOFILE=1048576)",
+    )
+}
+
+fn sysctl(name: &'static str, what: &'static str, want: u64) -> Finding {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return finding(what, Level::Ok, format!("{name} is not visible here"), "");
+    };
+    let now: u64 = text.trim().parse().unwrap_or(0);
+    let level = if now >= want { Level::Ok } else { Level::Warn };
+    finding(what, level, format!("{name} = {now}"), format!("sysctl -w {name}={want}"))
+}
+
+fn clock_source() -> Finding {
+    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let source = std::fs::read_to_string(path).unwrap_or_default();
+    let source = source.trim();
+    // Others cost a system call per reading.
+    let fast = source.is_empty()
+        || ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"].contains(&source);
+    let level = if fast { Level::Ok } else { Level::Warn };
+    let shown = if source.is_empty() { "unknown" } else { source };
+    finding("clock source", level, shown, format!("echo tsc > {path}"))
+}
+
+fn clock_sync() -> Finding {
+    let by = [
+        ("/run/systemd/timesync/synchronized", "systemd-timesyncd"),
+        ("/run/chrony/chronyd.pid", "chrony"),
+        ("/var/run/ntpd.pid", "ntpd"),
+    ];
+    match by.iter().find(|(path, _)| Path::new(path).exists()) {
+        Some((_, name)) => finding("clock", Level::Ok, format!("kept by {name}"), ""),
+        None => finding(
+            "clock",
+            Level::Warn,
+            "nobody seems to keep it",
+            "timedatectl set-ntp true   (or: apt-get install -y chrony)",
+        ),
+    }
+}
+
+fn ports_range(config: &Config) -> Finding {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = text.split_ascii_whitespace().filter_map(|n| n.parse::<u16>().ok());
+    let (Some(low), Some(high)) = (bounds.next(), bounds.next()) else {
+        return finding("media ports", Level::Ok, "no ephemeral range visible here", "");
+    };
+    let (from, to) = (*config.media.ports.start(), *config.media.ports.end());
+    let overlap = from <= high && low <= to;
+    let level = if overlap { Level::Warn } else { Level::Ok };
+    finding(
+        "media ports",
+        level,
+        format!("media {from}-{to}, ephemeral {low}-{high}"),
+        format!("sysctl -w net.ipv4.ip_local_reserved_ports={from}-{to}"),
+    )
+}
+
+/// Folders with PostgreSQL's server programs, newest version first.
+fn postgres_versions() -> Vec<(u32, PathBuf)> {
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_string_lossy().parse().ok()?;
+            let bin = entry.path().join("bin");
+            (bin.join("initdb").exists() && bin.join("postgres").exists()).then_some((version, bin))
+        })
+        .collect();
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    found
+}
+
+fn postgres() -> Finding {
+    let fix = "apt-get install -y postgresql   (or set DATABASE_URL)";
+    if std::env::var_os("DATABASE_URL").is_some() {
+        return finding("PostgreSQL", Level::Ok, "DATABASE_URL is set", "");
+    }
+    match postgres_versions().first() {
+        Some((version, bin)) if *version >= 14 => {
+            finding("PostgreSQL", Level::Ok, format!("{version} in {}", bin.display()), "")
+        }
+        Some((version, _)) => {
+            finding("PostgreSQL", Level::Fail, format!("{version} is too old, 14 is needed"), fix)
+        }
+        None => finding("PostgreSQL", Level::Fail, "initdb and postgres are not installed", fix),
+    }
+}
+
+fn data_folder(dir: &Path) -> Finding {
+    let fix = format!("install -d -m 750 {}", dir.display());
+    // The nearest folder that exists is where it would be made.
+    let exists = dir.ancestors().find(|d| d.exists() || d.as_os_str().is_empty()).unwrap_or(dir);
+    let exists = if exists.as_os_str().is_empty() { Path::new(".") } else { exists };
+    if !exists.is_dir() {
+        let found = format!("{} is not a folder", exists.display());
+        return finding("data folder", Level::Fail, found, "set node.data_dir");
+    }
+    if let Err(why) = rustix::fs::access(exists, rustix::fs::Access::WRITE_OK) {
+        return finding("data folder", Level::Fail, format!("{}: {why}", exists.display()), fix);
+    }
+    let Ok(space) = rustix::fs::statvfs(exists) else {
+        return finding("data folder", Level::Ok, format!("{} can be written", dir.display()), "");
+    };
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let level = if free >= 2 << 30 { Level::Ok } else { Level::Warn };
+    finding(
+        "data folder",
+        level,
+        format!("{} can be written, {} MiB free", dir.display(), free >> 20),
+        format!("free space under {}, or set node.data_dir", exists.display()),
+    )
+}
+
+fn listeners(config: &Config) -> Vec<Finding> {
+    crate::wire::listen_addresses(config)
+        .into_iter()
+        .map(|(key, addr, udp, tcp)| {
+            let busy = (udp && UdpSocket::bind(addr).is_err()) || (tcp && TcpListener::bind(addr).is_err());
+            let level = if busy { Level::Warn } else { Level::Ok };
+            let found = format!("{key} {addr} {}", if busy { "is taken" } else { "is free" });
+            finding("port", level, found, fix_port(key, addr))
+        })
+        .collect()
+}
+
+fn fix_port(key: &str, addr: SocketAddr) -> String {
+    format!("ss -lnptu 'sport = :{}'   (who has it), or set {key}", addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_problem_has_its_fixing_command() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = Config::default();
+        config.ops.listen = taken.local_addr().unwrap();
+        config.node.data_dir = PathBuf::from("/dev/null/nowhere");
+        let all = examine(&config);
+        for f in &all {
+            assert_eq!(f.level == Level::Ok, f.fix.is_empty(), "{f:?}");
+        }
+        let of = |check: &str| all.iter().find(|f| f.check == check).unwrap();
+        assert_eq!(of("data folder").level, Level::Fail);
+        let port = all.iter().find(|f| f.found.contains("ops.listen")).unwrap();
+        assert!(port.level == Level::Warn && port.found.ends_with("is taken"), "{port:?}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The composition root as a library, so that whole-stack tests and the binary start the same thing.
+//!
+//! `config` (layers → typed) · `wire` (who gets which handle) · `run` (start, reload, drain, stop) · `launch` (the launch
+//! contract of load tools) · `cli` (subcommands) · `dev` (the demo world). Absent on purpose: anything that a product does.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod doctor;
+pub mod launch;
+pub mod run;
+pub mod signals;
+pub mod wire;
+
+/// Version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
