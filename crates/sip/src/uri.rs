@@ -3,7 +3,9 @@
 //! Invariant: escaped text stays escaped in the message; it is unescaped only into buffers of the reader, so that `%0d%0a` never
 //! becomes a line (T-SIP-16).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+
+use memchr::memmem;
 
 use crate::header::lex::{self, Malformed};
 use crate::header::{Params, host_part};
@@ -247,10 +249,35 @@ pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
         return None;
     }
     if let Some(inner) = host.strip_prefix(b"[") {
-        let inner = std::str::from_utf8(inner.strip_suffix(b"]")?).ok()?;
-        return inner.parse().ok().map(IpAddr::V6);
+        return v6(inner.strip_suffix(b"]")?).map(IpAddr::V6);
+    }
+    if host.contains(&b':') {
+        return v6(host).map(IpAddr::V6);
     }
     std::str::from_utf8(host).ok()?.parse().ok()
+}
+
+/// An IPv6 address; also with the third colon before an embedded IPv4 address that the grammar of RFC 3261 asks for by mistake
+/// (RFC 5118 §4.10: both forms must be taken; RFC 5954 corrects the grammar).
+fn v6(text: &[u8]) -> Option<Ipv6Addr> {
+    let parse = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+    if let Some(ip) = parse(text) {
+        return Some(ip);
+    }
+    let at = memmem::find(text, b":::")?;
+    let (front, back) = text.split_at_checked(at)?;
+    if front.is_empty()
+        || !back.get(3..)?.split(|b| *b == b'.').all(|part| part.iter().all(u8::is_ascii_digit))
+    {
+        return None;
+    }
+    let mut copy = [0_u8; 48];
+    let mut len = 0_usize;
+    for b in front.iter().chain(back.get(1..)?) {
+        *copy.get_mut(len)? = *b;
+        len = len.saturating_add(1);
+    }
+    parse(copy.get(..len)?)
 }
 
 /// Unescapes `%HH` into `out`: `None` when an escape is bad or `out` is too small.

@@ -39,8 +39,18 @@ impl<'a> Via<'a> {
         let raw = lex::trim(raw);
         let rest = match raw.strip_prefix(b"SIP/2.0/") {
             Some(rest) => rest,
-            None => spaced_protocol(raw)?,
+            None => spaced_protocol(raw, false)?,
         };
+        Self::after_protocol(raw, rest)
+    }
+
+    /// The same of any SIP version: a request of another version is answered 505, along its Via.
+    pub(crate) fn parse_any_version(raw: &'a [u8]) -> Result<Via<'a>, Malformed> {
+        let raw = lex::trim(raw);
+        Self::after_protocol(raw, spaced_protocol(raw, true)?)
+    }
+
+    fn after_protocol(raw: &'a [u8], rest: &'a [u8]) -> Result<Via<'a>, Malformed> {
         let (transport, rest) = lex::token(rest);
         if transport.is_empty() {
             return Err(Malformed("Via transport"));
@@ -116,13 +126,13 @@ impl<'a> Via<'a> {
     }
 }
 
-/// `SIP / 2.0 / ` with white space, as the grammar allows. Anything but SIP/2.0 is an error.
-fn spaced_protocol(raw: &[u8]) -> Result<&[u8], Malformed> {
+/// `SIP / 2.0 / ` with white space, as the grammar allows. Another protocol is an error, and so is another version unless any may be.
+fn spaced_protocol(raw: &[u8], any_version: bool) -> Result<&[u8], Malformed> {
     let (name, rest) = lex::token(raw);
     let rest = lex::trim_start(rest).strip_prefix(b"/");
     let (version, rest) = lex::token(lex::trim_start(rest.ok_or(Malformed("Via protocol"))?));
     let rest = lex::trim_start(rest).strip_prefix(b"/");
-    if !name.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
+    if !name.eq_ignore_ascii_case(b"SIP") || !(any_version || version == b"2.0") {
         return Err(Malformed("Via protocol"));
     }
     Ok(lex::trim_start(rest.ok_or(Malformed("Via protocol"))?))

@@ -285,7 +285,8 @@ fn escaped_nul(head: &[u8], value_at: usize, pos: usize) -> bool {
 fn fields(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
     let strict = mode == Mode::Strict;
     let via = m.values(Header::Via).next().ok_or(bad("no Via"))?;
-    m.via = Via::parse(via).map_err(|_| bad("Via"))?;
+    let parsed = if strict { Via::parse(via) } else { Via::parse_any_version(via) };
+    m.via = parsed.map_err(|_| bad("Via"))?;
     if let Some(value) = m.header(Header::CSeq) {
         match cseq(value) {
             Some((number, token)) => {
