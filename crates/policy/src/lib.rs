@@ -1,2 +1,45 @@
-//! Policy without I/O: number plan, rate decks, screening, LCR, rating, snapshot, explain.
+//! Policy without I/O: number plan, rate decks, least-cost routing, rating, screening, snapshot, explain.
+//!
+//! One library, two doors (guide §1): the data plane calls [`decide`] in process for each call, the control plane calls the
+//! same function for its route tester, and [`explain`] writes down for both why the call goes where it goes.
+//!
+//! Invariants: no clock, no socket, no thread, no randomness (a weighted share is a stable hash of the call); money is
+//! integer nano-units with one division at the end of a price; a call that cannot be rated is refused (PRODUCT §2.10).
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic, clippy::float_cmp)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod code;
+pub mod deck;
+pub mod directory;
+pub mod explain;
+pub mod lcr;
+pub mod number_plan;
+pub mod rate;
+pub mod refusal;
+pub mod route;
+pub mod screen;
+pub mod snapshot;
+
+pub use code::Code;
+pub use deck::{Deck, DeckMeta, DeckRows, LineError};
+pub use directory::{
+    Customer, CustomerIx, Directory, DirectoryBuilder, PartitionIx, Trunk, TrunkIx, Vendor,
+    VendorIx, VendorTrunk, VendorTrunkIx,
+};
+pub use explain::{DecisionRecord, explain, replay};
+pub use lcr::{LcrBuilder, LcrIndex, RateList};
+pub use number_plan::{Jurisdiction, NumberPlan};
+pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate, rate_call};
+pub use refusal::Refusal;
+pub use route::{CallInput, Candidate, Candidates, Decision, Live, VendorTrunkLive, decide};
+pub use screen::{Cidr, Usage};
+pub use snapshot::{Snapshot, SnapshotId};

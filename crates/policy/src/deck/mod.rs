@@ -1,0 +1,475 @@
+//! A version of a rate deck: dial codes with their prices, immutable, known by the hash of its content.
+//!
+//! [`csv::parse_csv`] reads a vendor's file, [`Deck::new`] turns rows into the compact canonical form that is hashed and
+//! stored, [`diff::diff`] compares two versions before somebody approves one. Prices are nano-units per minute; a row holds
+//! the three US prices, which are equal where no jurisdiction applies. Absent on purpose: OCN/LATA decks (they need a LERG
+//! to be expanded) and prices by origin country (refused by the importer, never read over).
+
+pub mod canon;
+pub mod csv;
+pub mod diff;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use warp_model::{Currency, DeckId, Nanos, Wall};
+
+pub use self::csv::{Field, ImportOptions, LineError, Mapping, parse_csv};
+pub use self::diff::{DeckDiff, diff};
+use crate::code::Code;
+
+/// Increments and set-up fee of a price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// First increment in seconds, at least 1.
+    pub initial_s: u32,
+    /// Further increments in seconds, at least 1.
+    pub next_s: u32,
+    /// Once per answered call.
+    pub setup_fee: Nanos,
+}
+
+impl Terms {
+    /// `initial/next` without a set-up fee.
+    pub const fn of(initial_s: u32, next_s: u32) -> Terms {
+        Terms {
+            initial_s,
+            next_s,
+            setup_fee: Nanos::ZERO,
+        }
+    }
+}
+
+/// What kind of codes a deck has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeckKind {
+    /// NPA, NPANXX and longer, three prices.
+    Us,
+    /// Country and destination codes of the world, one price.
+    Az,
+}
+
+impl DeckKind {
+    /// Usual increments: 6/6 in the USA, 1/1 elsewhere.
+    pub fn usual_terms(self) -> Terms {
+        match self {
+            Self::Us => Terms::of(6, 6),
+            Self::Az => Terms::of(1, 1),
+        }
+    }
+}
+
+/// What a deck version is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeckMeta {
+    /// The deck, all its versions.
+    pub id: DeckId,
+    /// Version, from 1.
+    pub version: u32,
+    /// For people.
+    pub name: String,
+    /// Kind of codes.
+    pub kind: DeckKind,
+    /// Of all its amounts.
+    pub currency: Currency,
+}
+
+impl DeckMeta {
+    /// As it stands in a CDR: `deck_…@N`.
+    pub fn label(&self) -> String {
+        format!("{}@{}", self.id, self.version)
+    }
+}
+
+/// One row of a deck as read or listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Dial code.
+    pub code: Code,
+    /// Prices per minute: interstate, intrastate, indeterminate.
+    pub rates: [Nanos; 3],
+    /// Increments and fee.
+    pub terms: Terms,
+    /// In force from; `None` = always.
+    pub from: Option<Wall>,
+    /// Until (exclusive); `None` = open.
+    pub until: Option<Wall>,
+}
+
+/// What an import read: rows, and codes that the file ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeckRows {
+    /// In the file's order.
+    pub rows: Vec<Row>,
+    /// Codes marked as removed, with the time from which.
+    pub ended: Vec<(Code, Option<Wall>)>,
+    /// The mapping that was used.
+    pub mapping: Mapping,
+    /// Things a person should know, for example columns that were read over.
+    pub notes: Vec<String>,
+}
+
+/// Why rows do not make a deck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeckError {
+    /// No row.
+    Empty,
+    /// Two rows with one code and one effective date.
+    Duplicate(Code),
+    /// A price or fee below zero.
+    Negative(Code),
+    /// A price per minute or a fee above one million: a call at such a price could not be summed.
+    TooDear(Code),
+    /// An increment of zero or above an hour.
+    Increment(Code),
+    /// It ends before it begins.
+    Period(Code),
+    /// More than 32,767 different terms or 65,535 different periods.
+    TooVaried,
+    /// Not the stored form of a deck.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for DeckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the deck has no rows"),
+            Self::Duplicate(c) => write!(f, "code {c} twice with one effective date"),
+            Self::Negative(c) => write!(f, "code {c}: a price below zero"),
+            Self::TooDear(c) => write!(f, "code {c}: a price above one million"),
+            Self::Increment(c) => write!(f, "code {c}: increments are 1 to 3,600 seconds"),
+            Self::Period(c) => write!(f, "code {c}: ends before it begins"),
+            Self::TooVaried => f.write_str("too many different increments, fees or dates"),
+            Self::Malformed(what) => write!(f, "not a stored deck: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for DeckError {}
+
+/// A deck version in compact, canonical form: about 24 bytes a row, sorted by code, then by effective date.
+#[derive(Clone)]
+pub struct Deck {
+    meta: DeckMeta,
+    codes: Vec<Code>,
+    /// Nano-units per minute, or (flag in `terms`) `rates[0]` is a position in `big`.
+    rates: Vec<[u32; 3]>,
+    /// Position in `terms_of`, with [`BIG`].
+    terms: Vec<u16>,
+    /// Position in `periods`.
+    period: Vec<u16>,
+    terms_of: Vec<Terms>,
+    periods: Vec<(i64, i64)>,
+    big: Vec<[i64; 3]>,
+    hash: [u8; 32],
+}
+
+/// Highest price per minute and fee. Four hours at it fit in [`Nanos`] ten times.
+pub const MAX_PRICE: i64 = 1_000_000 * 1_000_000_000;
+/// Flag in `terms`: the price does not fit in 32 bits.
+const BIG: u16 = 0x8000;
+
+impl Deck {
+    /// From rows in any order.
+    ///
+    /// Errors: see [`DeckError`]; the first one found in code order.
+    pub fn new(meta: DeckMeta, mut rows: Vec<Row>) -> Result<Deck, DeckError> {
+        if rows.is_empty() {
+            return Err(DeckError::Empty);
+        }
+        rows.sort_unstable_by_key(|r| (r.code, start(r.from)));
+        let mut terms_of: Vec<Terms> = rows.iter().map(|r| r.terms).collect();
+        terms_of.sort_unstable();
+        terms_of.dedup();
+        let mut periods: Vec<(i64, i64)> =
+            rows.iter().map(|r| (start(r.from), end(r.until))).collect();
+        periods.sort_unstable();
+        periods.dedup();
+        if terms_of.len() >= usize::from(BIG) || periods.len() > usize::from(u16::MAX) {
+            return Err(DeckError::TooVaried);
+        }
+        let mut deck = Deck {
+            meta,
+            codes: Vec::with_capacity(rows.len()),
+            rates: Vec::with_capacity(rows.len()),
+            terms: Vec::with_capacity(rows.len()),
+            period: Vec::with_capacity(rows.len()),
+            terms_of,
+            periods,
+            big: Vec::new(),
+            hash: [0; 32],
+        };
+        let mut last = None;
+        for row in &rows {
+            check(row)?;
+            if last == Some((row.code, start(row.from))) {
+                return Err(DeckError::Duplicate(row.code));
+            }
+            last = Some((row.code, start(row.from)));
+            let mut terms = deck.terms_of.binary_search(&row.terms).unwrap_or(0) as u16;
+            let period = deck
+                .periods
+                .binary_search(&(start(row.from), end(row.until)))
+                .unwrap_or(0) as u16;
+            let small = row.rates.map(|r| u32::try_from(r.0).ok());
+            let rates = match small {
+                [Some(a), Some(b), Some(c)] => [a, b, c],
+                _ => {
+                    terms |= BIG;
+                    deck.big.push(row.rates.map(|r| r.0));
+                    [(deck.big.len() - 1) as u32, 0, 0]
+                }
+            };
+            deck.codes.push(row.code);
+            deck.rates.push(rates);
+            deck.terms.push(terms);
+            deck.period.push(period);
+        }
+        deck.hash = deck.compute_hash();
+        Ok(deck)
+    }
+
+    /// This version with a partial file laid over it: rows of the file are added (or replace those with the same code and
+    /// date), ended codes end.
+    pub fn merged(&self, meta: DeckMeta, delta: &DeckRows) -> Result<Deck, DeckError> {
+        let mut rows: std::collections::BTreeMap<(Code, i64), Row> =
+            self.rows().map(|r| ((r.code, start(r.from)), r)).collect();
+        for (code, at) in &delta.ended {
+            // Rows that would begin at the end or later are gone; the others end there.
+            let all = (*code, i64::MIN)..=(*code, i64::MAX);
+            let gone: Vec<_> = rows
+                .range(all.clone())
+                .map(|(k, _)| *k)
+                .filter(|(_, from)| *from >= start(*at))
+                .collect();
+            for key in gone {
+                rows.remove(&key);
+            }
+            for row in rows.range_mut(all).map(|(_, r)| r) {
+                if end(row.until) > start(*at) {
+                    row.until = *at;
+                }
+            }
+        }
+        for row in &delta.rows {
+            rows.insert((row.code, start(row.from)), *row);
+        }
+        Deck::new(meta, rows.into_values().collect())
+    }
+
+    /// What it is called.
+    pub fn meta(&self) -> &DeckMeta {
+        &self.meta
+    }
+
+    /// SHA-256 of the stored form.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// Rows, of all dates.
+    pub fn len(&self) -> usize {
+        self.codes.len()
+    }
+
+    /// Never true for a deck that was made.
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty()
+    }
+
+    /// All rows by code, then by date.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        (0..self.codes.len()).filter_map(|i| self.row(i))
+    }
+
+    /// The row at a position.
+    pub fn row(&self, i: usize) -> Option<Row> {
+        let (from, until) = *self.periods.get(usize::from(*self.period.get(i)?))?;
+        Some(Row {
+            code: *self.codes.get(i)?,
+            rates: self.rates_at(i)?.map(Nanos),
+            terms: *self
+                .terms_of
+                .get(usize::from(*self.terms.get(i)? & !BIG))?,
+            from: (from != i64::MIN).then_some(Wall(from)),
+            until: (until != i64::MAX).then_some(Wall(until)),
+        })
+    }
+
+    fn rates_at(&self, i: usize) -> Option<[i64; 3]> {
+        let rates = *self.rates.get(i)?;
+        if self.terms.get(i)? & BIG == 0 {
+            Some(rates.map(i64::from))
+        } else {
+            self.big.get(rates[0] as usize).copied()
+        }
+    }
+
+    /// The rows in force at a time, one per code in code order: among equal codes the newest not in the future.
+    pub fn in_force(&self, at: Wall) -> impl Iterator<Item = Row> + '_ {
+        let mut i = 0;
+        std::iter::from_fn(move || {
+            while i < self.codes.len() {
+                let code = *self.codes.get(i)?;
+                let mut best = None;
+                while self.codes.get(i) == Some(&code) {
+                    let (from, until) = self
+                        .period
+                        .get(i)
+                        .and_then(|p| self.periods.get(usize::from(*p)).copied())?;
+                    if from <= at.0 && at.0 < until {
+                        best = Some(i);
+                    }
+                    i += 1;
+                }
+                if let Some(row) = best.and_then(|b| self.row(b)) {
+                    return Some(row);
+                }
+            }
+            None
+        })
+    }
+
+    /// The first moment after `at` at which [`in_force`](Self::in_force) may give something else.
+    pub fn next_change(&self, at: Wall) -> Option<Wall> {
+        self.periods
+            .iter()
+            .flat_map(|(from, until)| [*from, *until])
+            .filter(|t| *t > at.0 && *t != i64::MAX)
+            .min()
+            .map(Wall)
+    }
+}
+
+impl fmt::Debug for Deck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Deck({}, {} rows)", self.meta.label(), self.len())
+    }
+}
+
+impl PartialEq for Deck {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+fn start(t: Option<Wall>) -> i64 {
+    t.map_or(i64::MIN, |t| t.0)
+}
+
+fn end(t: Option<Wall>) -> i64 {
+    t.map_or(i64::MAX, |t| t.0)
+}
+
+fn check(row: &Row) -> Result<(), DeckError> {
+    if row.rates.iter().any(|r| r.0 < 0) || row.terms.setup_fee.0 < 0 {
+        return Err(DeckError::Negative(row.code));
+    }
+    let prices = row.rates.iter().chain([&row.terms.setup_fee]);
+    if prices.into_iter().any(|p| p.0 > MAX_PRICE) {
+        return Err(DeckError::TooDear(row.code));
+    }
+    let fine = 1..=3_600;
+    if !fine.contains(&row.terms.initial_s) || !fine.contains(&row.terms.next_s) {
+        return Err(DeckError::Increment(row.code));
+    }
+    if start(row.from) >= end(row.until) {
+        return Err(DeckError::Period(row.code));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn meta(version: u32) -> DeckMeta {
+        DeckMeta {
+            id: DeckId::from_u128(7),
+            version,
+            name: "test".into(),
+            kind: DeckKind::Us,
+            currency: Currency::USD,
+        }
+    }
+
+    pub(crate) fn row(code: &str, rate: i64) -> Row {
+        Row {
+            code: code.parse().unwrap(),
+            rates: [Nanos(rate), Nanos(rate + 1), Nanos(rate + 2)],
+            terms: Terms::of(6, 6),
+            from: None,
+            until: None,
+        }
+    }
+
+    #[test]
+    fn the_newest_row_not_in_the_future_is_in_force() {
+        let mut old = row("1415", 10);
+        old.until = Some(Wall(500));
+        let mut new = row("1415", 20);
+        new.from = Some(Wall(100));
+        let deck = Deck::new(meta(1), vec![new, old, row("1212", 5)]).unwrap();
+        let rate = |at| {
+            deck.in_force(Wall(at))
+                .find(|r| r.code.to_string() == "1415")
+                .map(|r| r.rates[0].0)
+        };
+        assert_eq!(rate(99), Some(10));
+        assert_eq!(rate(100), Some(20));
+        assert_eq!(rate(900), Some(20));
+        assert_eq!(deck.next_change(Wall(0)), Some(Wall(100)));
+        assert_eq!(deck.next_change(Wall(500)), None);
+    }
+
+    #[test]
+    fn large_prices_are_kept() {
+        let deck = Deck::new(meta(1), vec![row("881", 9_999_999_999), row("1", 1)]).unwrap();
+        let last = deck.rows().last().unwrap();
+        assert_eq!(last.rates[2], Nanos(10_000_000_001));
+    }
+
+    #[test]
+    fn bad_rows_are_refused() {
+        let twice = vec![row("1415", 1), row("1415", 2)];
+        assert!(matches!(
+            Deck::new(meta(1), twice),
+            Err(DeckError::Duplicate(_))
+        ));
+        assert!(matches!(
+            Deck::new(meta(1), vec![row("1415", -5)]),
+            Err(DeckError::Negative(_))
+        ));
+        let mut zero = row("1415", 1);
+        zero.terms.next_s = 0;
+        assert!(matches!(
+            Deck::new(meta(1), vec![zero]),
+            Err(DeckError::Increment(_))
+        ));
+        assert!(matches!(Deck::new(meta(1), vec![]), Err(DeckError::Empty)));
+    }
+
+    #[test]
+    fn a_delta_merges_and_ends() {
+        let base = Deck::new(meta(1), vec![row("1415", 10), row("1212", 5)]).unwrap();
+        let mut up = row("1415", 30);
+        up.from = Some(Wall(1_000));
+        let delta = DeckRows {
+            rows: vec![up],
+            ended: vec![("1212".parse().unwrap(), Some(Wall(2_000)))],
+            ..DeckRows::default()
+        };
+        let next = base.merged(meta(2), &delta).unwrap();
+        let at = |t| {
+            next.in_force(Wall(t))
+                .map(|r| (r.code.to_string(), r.rates[0].0))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(at(0), [("1212".into(), 5), ("1415".into(), 10)]);
+        assert_eq!(at(1_500), [("1212".into(), 5), ("1415".into(), 30)]);
+        assert_eq!(at(2_000), [("1415".into(), 30)]);
+    }
+}

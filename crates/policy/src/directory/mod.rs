@@ -1,0 +1,216 @@
+//! Who may call and where calls may go: customers and their trunks, vendors and theirs, partitions, blocks.
+//!
+//! [`DirectoryBuilder`] holds plain rows (as the control plane reads them from its store) and checks them as a whole;
+//! [`Directory`] is immutable, with dense indices for the call path and fast lookups by address and digest user. Indices
+//! hold within one directory only: what outlives a snapshot keeps ids.
+
+mod build;
+mod types;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use warp_model::{CustomerId, TrunkId, VendorId, VendorTrunkId};
+
+pub use build::{DirectoryBuilder, DirectoryError};
+pub use types::{
+    Block, CallerRules, Credentials, Customer, DigestUser, Ha1s, Limits, Margin, NumberFormat,
+    Partition, PartitionVendor, Strategy, Transport, Trunk, Vendor, VendorTrunk,
+};
+
+use crate::screen::CidrTable;
+
+macro_rules! indices {
+    ($($(#[$doc:meta])* $name:ident($int:ty);)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub $int);
+
+        impl $name {
+            /// As a position.
+            pub fn at(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+indices! {
+    /// Position of a customer in its directory.
+    CustomerIx(u32);
+    /// Position of a trunk in its directory.
+    TrunkIx(u32);
+    /// Position of a vendor in its directory.
+    VendorIx(u16);
+    /// Position of a vendor trunk in its directory.
+    VendorTrunkIx(u32);
+    /// Position of a partition in its directory.
+    PartitionIx(u16);
+}
+
+/// The checked, immutable directory.
+#[derive(Debug)]
+pub struct Directory {
+    rows: DirectoryBuilder,
+    hash: [u8; 32],
+    customer_of: Vec<CustomerIx>,
+    partition_of: Vec<PartitionIx>,
+    vendor_of: Vec<VendorIx>,
+    trunks_of_vendor: Vec<Vec<VendorTrunkIx>>,
+    blocks_of_vendor: Vec<Vec<usize>>,
+    emergency: Vec<VendorTrunkIx>,
+    trunk_by_id: HashMap<TrunkId, TrunkIx>,
+    customer_by_id: HashMap<CustomerId, CustomerIx>,
+    vendor_by_id: HashMap<VendorId, VendorIx>,
+    vendor_trunk_by_id: HashMap<VendorTrunkId, VendorTrunkIx>,
+    acl: CidrTable,
+    users: BTreeMap<String, (TrunkIx, usize)>,
+    vendor_by_ip: HashMap<IpAddr, Vec<VendorTrunkIx>>,
+}
+
+impl Directory {
+    /// A directory without anybody: every call is refused.
+    pub fn empty() -> Directory {
+        build::assemble(DirectoryBuilder::default())
+    }
+
+    /// SHA-256 of the stored form.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// The rows it was made from.
+    pub fn rows(&self) -> &DirectoryBuilder {
+        &self.rows
+    }
+
+    /// The trunk that a source address belongs to: the most specific entry of all IP ACLs.
+    pub fn trunk_by_ip(&self, ip: IpAddr) -> Option<TrunkIx> {
+        self.acl.find(ip).map(TrunkIx)
+    }
+
+    /// The trunk and keys of a digest user.
+    pub fn digest_user(&self, user: &str) -> Option<(TrunkIx, &Ha1s)> {
+        let (ix, at) = self.users.get(user)?;
+        Some((*ix, &self.trunk(*ix)?.digest.get(*at)?.ha1))
+    }
+
+    /// A trunk. `None` only for an index of another directory.
+    pub fn trunk(&self, ix: TrunkIx) -> Option<&Trunk> {
+        self.rows.trunks.get(ix.at())
+    }
+
+    /// All trunks in index order.
+    pub fn trunks(&self) -> impl Iterator<Item = (TrunkIx, &Trunk)> {
+        (0..).map(TrunkIx).zip(&self.rows.trunks)
+    }
+
+    /// Its index.
+    pub fn trunk_ix(&self, id: TrunkId) -> Option<TrunkIx> {
+        self.trunk_by_id.get(&id).copied()
+    }
+
+    /// Whose trunk it is.
+    pub fn customer_of(&self, trunk: TrunkIx) -> Option<CustomerIx> {
+        self.customer_of.get(trunk.at()).copied()
+    }
+
+    /// A customer.
+    pub fn customer(&self, ix: CustomerIx) -> Option<&Customer> {
+        self.rows.customers.get(ix.at())
+    }
+
+    /// All customers in index order.
+    pub fn customers(&self) -> impl Iterator<Item = (CustomerIx, &Customer)> {
+        (0..).map(CustomerIx).zip(&self.rows.customers)
+    }
+
+    /// Its index.
+    pub fn customer_ix(&self, id: CustomerId) -> Option<CustomerIx> {
+        self.customer_by_id.get(&id).copied()
+    }
+
+    /// The partition of a trunk.
+    pub fn partition_of(&self, trunk: TrunkIx) -> Option<PartitionIx> {
+        self.partition_of.get(trunk.at()).copied()
+    }
+
+    /// A partition.
+    pub fn partition(&self, ix: PartitionIx) -> Option<&Partition> {
+        self.rows.partitions.get(ix.at())
+    }
+
+    /// A vendor.
+    pub fn vendor(&self, ix: VendorIx) -> Option<&Vendor> {
+        self.rows.vendors.get(ix.at())
+    }
+
+    /// All vendors in index order.
+    pub fn vendors(&self) -> impl Iterator<Item = (VendorIx, &Vendor)> {
+        (0..).map(VendorIx).zip(&self.rows.vendors)
+    }
+
+    /// Its index.
+    pub fn vendor_ix(&self, id: VendorId) -> Option<VendorIx> {
+        self.vendor_by_id.get(&id).copied()
+    }
+
+    /// A vendor trunk. `None` only for an index of another directory.
+    pub fn vendor_trunk(&self, ix: VendorTrunkIx) -> Option<&VendorTrunk> {
+        self.rows.vendor_trunks.get(ix.at())
+    }
+
+    /// All vendor trunks in index order.
+    pub fn vendor_trunks(&self) -> impl Iterator<Item = (VendorTrunkIx, &VendorTrunk)> {
+        (0..).map(VendorTrunkIx).zip(&self.rows.vendor_trunks)
+    }
+
+    /// Its index.
+    pub fn vendor_trunk_ix(&self, id: VendorTrunkId) -> Option<VendorTrunkIx> {
+        self.vendor_trunk_by_id.get(&id).copied()
+    }
+
+    /// Whose vendor trunk it is.
+    pub fn vendor_of(&self, trunk: VendorTrunkIx) -> Option<VendorIx> {
+        self.vendor_of.get(trunk.at()).copied()
+    }
+
+    /// The enabled trunks of a vendor, by priority, then weight, then id.
+    pub fn trunks_of_vendor(&self, vendor: VendorIx) -> &[VendorTrunkIx] {
+        self.trunks_of_vendor
+            .get(vendor.at())
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The blocks that name a vendor.
+    pub fn blocks_of_vendor(&self, vendor: VendorIx) -> impl Iterator<Item = &Block> {
+        self.blocks_of_vendor
+            .get(vendor.at())
+            .into_iter()
+            .flatten()
+            .filter_map(|i| self.rows.blocks.get(*i))
+    }
+
+    /// Where emergency calls go, in order.
+    pub fn emergency_route(&self) -> &[VendorTrunkIx] {
+        &self.emergency
+    }
+
+    /// True when an address is one of a vendor's: in-dialog requests from it are believed.
+    pub fn is_vendor_ip(&self, ip: IpAddr) -> bool {
+        self.vendor_by_ip.contains_key(&ip)
+    }
+
+    /// The vendor trunks at an address.
+    pub fn vendor_trunks_by_ip(&self, ip: IpAddr) -> &[VendorTrunkIx] {
+        self.vendor_by_ip.get(&ip).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every address of a vendor trunk is known to be this socket address or host.
+    pub fn vendor_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.rows
+            .vendor_trunks
+            .iter()
+            .flat_map(|t| t.addresses.iter().copied())
+    }
+}

@@ -1,0 +1,353 @@
+//! The rows of a directory: what the control plane stores and the nodes get, as JSON (`deny_unknown_fields`).
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use warp_model::{CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
+
+use crate::code::Code;
+use crate::number_plan::{ClassSet, DialRules, State};
+use crate::rate::Rounding;
+use crate::screen::Cidr;
+
+/// Limits of a trunk, a customer or a vendor trunk; `None` = no limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Calls at once, from INVITE to the end.
+    pub channels: Option<u32>,
+    /// Calls per second; bursts up to one second's worth (at least 1).
+    pub cps: Option<u32>,
+    /// The highest price per minute that the customer will pay (customers and trunks).
+    pub max_rate_per_min: Option<Nanos>,
+    /// Spend per day in the customer's zone (customers and trunks).
+    pub daily_spend: Option<Nanos>,
+    /// Longest call in seconds (default of the platform: 4 h).
+    pub max_duration_s: Option<u32>,
+}
+
+/// Who pays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Customer {
+    /// Id.
+    pub id: CustomerId,
+    /// For people.
+    pub name: String,
+    /// Off: every call is refused.
+    pub enabled: bool,
+    /// Over all trunks together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Minutes east of UTC: when its day begins.
+    #[serde(default)]
+    pub utc_offset_min: i32,
+}
+
+/// HA1 values of a digest user for one realm: lower-case hex of H(user:realm:password).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ha1s {
+    /// Realm they were made for.
+    pub realm: String,
+    /// MD5 (legacy realms only).
+    #[serde(with = "secret_option", skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Secret<String>>,
+    /// SHA-256.
+    #[serde(with = "secret_option", skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Secret<String>>,
+}
+
+/// A digest user of a trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DigestUser {
+    /// Unique over all trunks.
+    pub username: String,
+    /// Its keys.
+    pub ha1: Ha1s,
+}
+
+/// What a trunk's contract says about caller numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallerRules {
+    /// Refuse calls without a valid caller number.
+    pub require_valid: bool,
+    /// Believe P-Asserted-Identity and Remote-Party-ID of this trunk.
+    pub trust_asserted: bool,
+}
+
+/// A customer's trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trunk {
+    /// Id.
+    pub id: TrunkId,
+    /// Whose.
+    pub customer: CustomerId,
+    /// For people.
+    pub name: String,
+    /// Off: every call is refused.
+    pub enabled: bool,
+    /// Limits of this trunk.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What it may call.
+    #[serde(default)]
+    pub destinations: ClassSet,
+    /// Sell decks in order; the longest code over all wins, among equal ones the first deck.
+    pub sell_decks: Vec<DeckId>,
+    /// Name of its partition.
+    pub partition: String,
+    /// Source addresses.
+    #[serde(default)]
+    pub acl: Vec<Cidr>,
+    /// Digest users.
+    #[serde(default)]
+    pub digest: Vec<DigestUser>,
+    /// Further addresses that its media may come from.
+    #[serde(default)]
+    pub media_ips: Vec<IpAddr>,
+    /// How it dials.
+    #[serde(default)]
+    pub dial: DialRules,
+    /// Caller numbers.
+    #[serde(default)]
+    pub caller: CallerRules,
+    /// How its charges are rounded.
+    #[serde(default)]
+    pub rounding: Rounding,
+}
+
+/// From whom we buy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vendor {
+    /// Id.
+    pub id: VendorId,
+    /// For people.
+    pub name: String,
+    /// Off: never a candidate.
+    pub enabled: bool,
+    /// Buy decks in order; see [`Trunk::sell_decks`].
+    pub buy_decks: Vec<DeckId>,
+    /// Point of interconnection: jurisdiction is decided by this state against the called one.
+    #[serde(default)]
+    pub interconnection: Option<State>,
+    /// How its invoices round.
+    #[serde(default)]
+    pub rounding: Rounding,
+}
+
+/// SIP transport towards a vendor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// UDP.
+    #[default]
+    Udp,
+    /// TCP.
+    Tcp,
+}
+
+/// How numbers are written towards a vendor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NumberFormat {
+    /// `+14155550123`.
+    #[default]
+    PlusE164,
+    /// `14155550123`.
+    E164,
+    /// `4155550123` inside NANP, `011…` elsewhere.
+    National,
+}
+
+/// Digest credentials that we use towards a vendor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// User.
+    pub username: String,
+    /// Password.
+    #[serde(with = "secret_text")]
+    pub password: Secret<String>,
+    /// Only towards this realm (T-SIP-10); any realm of this trunk's addresses when absent.
+    #[serde(default)]
+    pub realm: Option<String>,
+}
+
+/// A vendor's trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VendorTrunk {
+    /// Id.
+    pub id: VendorTrunkId,
+    /// Whose.
+    pub vendor: VendorId,
+    /// For people.
+    pub name: String,
+    /// Off: never a candidate.
+    pub enabled: bool,
+    /// Where its INVITEs go, in order.
+    pub addresses: Vec<SocketAddr>,
+    /// How.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Channels and CPS.
+    #[serde(default)]
+    pub limits: Limits,
+    /// For 401/407.
+    #[serde(default)]
+    pub credentials: Option<Credentials>,
+    /// Put in front of the number.
+    #[serde(default)]
+    pub tech_prefix: String,
+    /// How the number is written.
+    #[serde(default)]
+    pub number_format: NumberFormat,
+    /// Further addresses that its media may come from.
+    #[serde(default)]
+    pub media_ips: Vec<IpAddr>,
+    /// Among the trunks of one vendor: the smaller first.
+    #[serde(default)]
+    pub priority: u16,
+    /// Among equal priorities: the larger first.
+    #[serde(default = "one")]
+    pub weight: u16,
+}
+
+/// How the candidates of a partition are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Cheapest first.
+    #[default]
+    Cost,
+    /// By priority, then cheapest first.
+    PriorityCost,
+    /// By weight: a stable hash of the call, so that it replays.
+    WeightedShare,
+}
+
+/// What must be left of the customer's price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Margin {
+    /// Per minute of the expected call.
+    pub per_min: Nanos,
+    /// In hundredths of a percent of the customer's price.
+    pub bps: u32,
+}
+
+/// A vendor in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionVendor {
+    /// Who.
+    pub vendor: VendorId,
+    /// The smaller first ([`Strategy::PriorityCost`]).
+    #[serde(default)]
+    pub priority: u16,
+    /// Share ([`Strategy::WeightedShare`]); breaks ties elsewhere.
+    #[serde(default = "one")]
+    pub weight: u16,
+}
+
+/// A set of vendors with a strategy. The customer's price does not depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// Unique.
+    pub name: String,
+    /// Order of candidates.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Its vendors.
+    pub vendors: Vec<PartitionVendor>,
+    /// Tries per call, 1 to 8.
+    #[serde(default = "four")]
+    pub max_candidates: u8,
+    /// Duration that prices are compared for.
+    #[serde(default = "three_minutes")]
+    pub expected_duration_s: u32,
+    /// What must be left.
+    #[serde(default)]
+    pub margin: Margin,
+    /// Carry calls below the margin too.
+    #[serde(default)]
+    pub loss_ok: bool,
+}
+
+/// A vendor is not used (for a destination, for a time): quality, dispute, maintenance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// Names the rule in explanations.
+    pub id: String,
+    /// Who.
+    pub vendor: VendorId,
+    /// Only below this code; everything when absent.
+    #[serde(default)]
+    pub code: Option<Code>,
+    /// From.
+    #[serde(default)]
+    pub from: Option<Wall>,
+    /// Until (exclusive).
+    #[serde(default)]
+    pub until: Option<Wall>,
+    /// In words.
+    pub reason: String,
+}
+
+impl Block {
+    /// Does it hold for a number at a time?
+    pub fn holds(&self, number: Code, at: Wall) -> bool {
+        self.from.is_none_or(|f| f <= at)
+            && self.until.is_none_or(|u| at < u)
+            && self.code.is_none_or(|c| c.covers(number))
+    }
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn four() -> u8 {
+    4
+}
+
+fn three_minutes() -> u32 {
+    180
+}
+
+/// A secret in the snapshot's own JSON (nodes need it); everywhere else it prints as `***`.
+mod secret_text {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(s: &Secret<String>, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(s.reveal())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Secret<String>, D::Error> {
+        String::deserialize(d).map(Secret::new)
+    }
+}
+
+mod secret_option {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(s: &Option<Secret<String>>, out: S) -> Result<S::Ok, S::Error> {
+        match s {
+            Some(s) => out.serialize_some(s.reveal()),
+            None => out.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Secret<String>>, D::Error> {
+        Ok(Option::<String>::deserialize(d)?.map(Secret::new))
+    }
+}

@@ -1,0 +1,336 @@
+//! The price of a call (`ref/telecom-domain` §4): increments, set-up fee, and one division at the end, in 128 bits.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use warp_model::cdr::{CallRating, RatedSide};
+use warp_model::{Currency, Nanos};
+
+use crate::code::Code;
+use crate::deck::Terms;
+use crate::snapshot::Snapshot;
+
+/// A price that was matched for a call, with everything that is needed to charge it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Per minute.
+    pub rate_per_min: Nanos,
+    /// Increments and fee.
+    pub terms: Terms,
+    /// The dial code that matched.
+    pub code: Code,
+    /// Position in [`LcrIndex::decks`](crate::LcrIndex::decks).
+    pub deck: u32,
+    /// Of the deck.
+    pub currency: Currency,
+    /// Of the contract.
+    pub rounding: Rounding,
+}
+
+/// What the customer pays.
+pub type SellRate = Rate;
+/// What a vendor charges.
+pub type BuyRate = Rate;
+
+/// How a charge is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoundingMode {
+    /// 0.5 of the last place goes away from zero.
+    HalfAwayFromZero,
+    /// 0.5 of the last place goes to the even neighbour.
+    HalfEven,
+    /// Away from zero.
+    Up,
+    /// Towards zero.
+    Down,
+}
+
+/// What happens to a part of a second of the duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartialSecond {
+    /// A begun second counts.
+    Up,
+    /// From 500 ms.
+    HalfUp,
+    /// Not counted.
+    Down,
+}
+
+/// The contract's rounding. Default: half away from zero at six decimals, begun seconds count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rounding {
+    /// Of the charge.
+    pub mode: RoundingMode,
+    /// Decimal places of the charge, 0 to 9.
+    pub places: u8,
+    /// Of the duration.
+    pub partial_second: PartialSecond,
+}
+
+impl Default for Rounding {
+    fn default() -> Self {
+        Rounding {
+            mode: RoundingMode::HalfAwayFromZero,
+            places: 6,
+            partial_second: PartialSecond::Up,
+        }
+    }
+}
+
+/// Why a call cannot be rated. Such a call is never carried; after the fact it is an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RatingError {
+    /// The sum does not fit in ±9.2 billion.
+    Overflow,
+    /// The rate names a deck that the snapshot does not have.
+    UnknownDeck,
+    /// An increment of zero.
+    BadTerms,
+}
+
+impl fmt::Display for RatingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Overflow => "the charge is out of range",
+            Self::UnknownDeck => "the rate belongs to another snapshot",
+            Self::BadTerms => "an increment of zero",
+        })
+    }
+}
+
+impl std::error::Error for RatingError {}
+
+/// Seconds to be billed of an answered call: `d ≤ a ? a : a + ⌈(d − a)/b⌉·b`.
+pub fn billable_s(duration_ms: u64, terms: Terms, partial: PartialSecond) -> Result<u64, RatingError> {
+    let d = match partial {
+        PartialSecond::Up => duration_ms.div_ceil(1_000),
+        PartialSecond::HalfUp => duration_ms.saturating_add(500) / 1_000,
+        PartialSecond::Down => duration_ms / 1_000,
+    };
+    let (a, b) = (u64::from(terms.initial_s), u64::from(terms.next_s));
+    if a == 0 || b == 0 {
+        return Err(RatingError::BadTerms);
+    }
+    if d <= a {
+        return Ok(a);
+    }
+    (d - a)
+        .div_ceil(b)
+        .checked_mul(b)
+        .and_then(|s| s.checked_add(a))
+        .ok_or(RatingError::Overflow)
+}
+
+/// 60 × the exact charge in nano-units: `60·setup + billable·rate`. Comparable without a division.
+pub fn charge_x60(rate_per_min: Nanos, setup_fee: Nanos, billable_s: u64) -> i128 {
+    (i128::from(billable_s) * i128::from(rate_per_min.0)).saturating_add(i128::from(setup_fee.0) * 60)
+}
+
+/// The charge of `billable_s` seconds: the one division, rounded by the contract's rule.
+pub fn charge(rate: &Rate, billable_s: u64) -> Result<Nanos, RatingError> {
+    let exact_x60 = charge_x60(rate.rate_per_min, rate.terms.setup_fee, billable_s);
+    round(exact_x60, 60, rate.rounding)
+}
+
+/// `numerator / denominator` nano-units, rounded to the contract's places.
+fn round(numerator: i128, denominator: i128, rounding: Rounding) -> Result<Nanos, RatingError> {
+    let unit = i128::from(crate::code::pow10(9 - usize::from(rounding.places.min(9))));
+    let divisor = denominator
+        .checked_mul(unit)
+        .filter(|d| *d > 0)
+        .ok_or(RatingError::Overflow)?;
+    let (q, r) = (numerator / divisor, numerator % divisor);
+    let away = if numerator < 0 { -1 } else { 1 };
+    let twice = r.unsigned_abs() * 2;
+    let bump = match rounding.mode {
+        RoundingMode::HalfAwayFromZero => twice >= divisor.unsigned_abs(),
+        RoundingMode::HalfEven => {
+            twice > divisor.unsigned_abs() || (twice == divisor.unsigned_abs() && q % 2 != 0)
+        }
+        RoundingMode::Up => r != 0,
+        RoundingMode::Down => false,
+    };
+    (q + if bump { away } else { 0 })
+        .checked_mul(unit)
+        .and_then(|v| i64::try_from(v).ok())
+        .map(Nanos)
+        .ok_or(RatingError::Overflow)
+}
+
+/// One side of an answered call, with the sum written out.
+pub fn rate_side(
+    rate: &Rate,
+    deck_version: String,
+    duration_ms: u64,
+) -> Result<RatedSide, RatingError> {
+    let billable_s = billable_s(duration_ms, rate.terms, rate.rounding.partial_second)?;
+    let charge = charge(rate, billable_s)?;
+    let fee = rate.terms.setup_fee;
+    let setup = if fee == Nanos::ZERO {
+        String::new()
+    } else {
+        format!("{fee} + ")
+    };
+    Ok(RatedSide {
+        deck_version,
+        prefix: rate.code.to_string(),
+        rate_per_min: rate.rate_per_min,
+        increment_initial_s: rate.terms.initial_s,
+        increment_next_s: rate.terms.next_s,
+        setup_fee: fee,
+        billable_s,
+        charge,
+        currency: rate.currency,
+        sum: format!(
+            "{setup}{billable_s} s × {} / 60 = {charge} {}",
+            rate.rate_per_min, rate.currency
+        ),
+    })
+}
+
+/// Prices an answered call on both sides.
+///
+/// In: the rates of its decision, the duration from answer to end in ms. Errors: see [`RatingError`].
+pub fn rate_call(
+    snapshot: &Snapshot,
+    sell: &SellRate,
+    buy: &BuyRate,
+    duration_ms: u64,
+) -> Result<CallRating, RatingError> {
+    let label = |deck: u32| {
+        snapshot
+            .lcr
+            .deck(deck)
+            .map(|d| d.label())
+            .ok_or(RatingError::UnknownDeck)
+    };
+    let sell_side = rate_side(sell, label(sell.deck)?, duration_ms)?;
+    let buy_side = rate_side(buy, label(buy.deck)?, duration_ms)?;
+    let margin = (sell.currency == buy.currency)
+        .then(|| sell_side.charge.checked_sub(buy_side.charge))
+        .flatten();
+    Ok(CallRating {
+        sell: sell_side,
+        buy: buy_side,
+        margin,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rate(per_min: i64, initial_s: u32, next_s: u32, fee: i64) -> Rate {
+        Rate {
+            rate_per_min: Nanos(per_min),
+            terms: Terms {
+                initial_s,
+                next_s,
+                setup_fee: Nanos(fee),
+            },
+            code: "1415".parse().unwrap(),
+            deck: 0,
+            currency: Currency::USD,
+            rounding: Rounding::default(),
+        }
+    }
+
+    #[test]
+    fn the_sum_is_written_out() {
+        let side = rate_side(&rate(4_200_000, 6, 6, 0), "d@1".into(), 61_001).unwrap();
+        assert_eq!(side.billable_s, 66);
+        assert_eq!(side.charge, Nanos(4_620_000));
+        assert_eq!(side.sum, "66 s × 0.0042 / 60 = 0.00462 USD");
+        let side = rate_side(&rate(100_000_000, 60, 60, 5_000_000), "d@1".into(), 61_000).unwrap();
+        assert_eq!(side.sum, "0.005 + 120 s × 0.1 / 60 = 0.205 USD");
+    }
+
+    #[test]
+    fn increments_as_in_the_reference() {
+        let b = |ms, a, n| billable_s(ms, Terms::of(a, n), PartialSecond::Up).unwrap();
+        assert_eq!(b(0, 6, 6), 6);
+        assert_eq!(b(1, 1, 1), 1);
+        assert_eq!(b(6_000, 6, 6), 6);
+        assert_eq!(b(6_001, 6, 6), 12);
+        assert_eq!(b(60_001, 60, 6), 66);
+        assert_eq!(b(59_000, 60, 60), 60);
+        let half = |ms| billable_s(ms, Terms::of(1, 1), PartialSecond::HalfUp).unwrap();
+        assert_eq!((half(1_499), half(1_500)), (1, 2));
+    }
+
+    #[test]
+    fn rounding_modes() {
+        let r = |n, mode, places| {
+            round(
+                n,
+                60,
+                Rounding {
+                    mode,
+                    places,
+                    ..Rounding::default()
+                },
+            )
+            .unwrap()
+            .0
+        };
+        use RoundingMode::*;
+        // 2.5 millionths.
+        let x = 2_500 * 60;
+        assert_eq!(r(x, HalfAwayFromZero, 6), 3_000);
+        assert_eq!(r(-x, HalfAwayFromZero, 6), -3_000);
+        assert_eq!(r(x, HalfEven, 6), 2_000);
+        assert_eq!(r(x + 1, HalfEven, 6), 3_000);
+        assert_eq!(r(x, Up, 6), 3_000);
+        assert_eq!(r(x, Down, 6), 2_000);
+        assert_eq!(r(1, Up, 9), 1);
+        assert_eq!(r(x, HalfAwayFromZero, 2), 0);
+    }
+
+    #[test]
+    fn t_sip_07_what_cannot_be_summed_is_an_error() {
+        let r = rate(i64::MAX, 1, 1, i64::MAX);
+        assert_eq!(charge(&r, u64::MAX), Err(RatingError::Overflow));
+        assert_eq!(
+            billable_s(1, Terms::of(0, 1), PartialSecond::Up),
+            Err(RatingError::BadTerms)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_falls_with_time(
+            per_min in 0i64..10_000_000_000, a in 1u32..3_600, b in 1u32..3_600,
+            fee in 0i64..1_000_000_000, ms in 0u64..86_400_000, more in 0u64..86_400_000,
+        ) {
+            let r = rate(per_min, a, b, fee);
+            let at = |ms| charge(&r, billable_s(ms, r.terms, PartialSecond::Up).unwrap()).unwrap();
+            prop_assert!(at(ms) <= at(ms + more));
+        }
+
+        #[test]
+        fn is_the_exact_rational_rounded(
+            per_min in 0i64..100_000_000_000, fee in 0i64..100_000_000_000, s in 0u64..100_000, places in 0u8..=9,
+        ) {
+            let mut r = rate(per_min, 1, 1, fee);
+            r.rounding.places = places;
+            let got = i128::from(charge(&r, s).unwrap().0);
+            let exact_x60 = i128::from(fee) * 60 + i128::from(per_min) * i128::from(s);
+            let unit = 10i128.pow(9 - u32::from(places));
+            // Off by at most half of the last place, and a multiple of it.
+            prop_assert_eq!(got % unit, 0);
+            prop_assert!((got * 60 - exact_x60).abs() * 2 <= unit * 60);
+        }
+
+        #[test]
+        fn billable_is_minimal(ms in 0u64..100_000_000, a in 1u32..3_600, b in 1u32..3_600) {
+            let s = billable_s(ms, Terms::of(a, b), PartialSecond::Up).unwrap();
+            let (a, b) = (u64::from(a), u64::from(b));
+            prop_assert!(s * 1_000 >= ms && s >= a && (s - a) % b == 0);
+            prop_assert!(s == a || (s - b) * 1_000 < ms);
+        }
+    }
+}

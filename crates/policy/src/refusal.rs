@@ -1,0 +1,181 @@
+//! Why a call is refused: a closed list, with what the caller is told (PRODUCT §6, `ref/telecom-domain` §8).
+
+use serde::{Deserialize, Serialize};
+
+/// Why policy refuses a call. The code goes into `CallRecord::internal_code` and into metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The dialled text is no number under the trunk's dial rules.
+    InvalidNumber,
+    /// Fewer digits than the plan needs.
+    IncompleteNumber,
+    /// An area code that nobody has been assigned.
+    UnassignedNumber,
+    /// A service code (411, 611 …) that is not routed here.
+    ServiceCode,
+    /// An emergency call, and no emergency route is configured.
+    NoEmergencyRoute,
+    /// The trunk or its customer is switched off.
+    TrunkDisabled,
+    /// The trunk may not call this class of destination (premium and satellite are denied by default).
+    DestinationBlocked,
+    /// The customer's price per minute is above the trunk's limit.
+    MaxRate,
+    /// The contract demands a valid caller number.
+    InvalidCaller,
+    /// No vendor of the partition offers the destination.
+    NoRoute,
+    /// Vendors offer it, and each one was excluded: down or full.
+    NoRouteAvailable,
+    /// Vendors offer it, none of them at the margin.
+    NoRouteAtMargin,
+    /// It cannot be priced: no sell rate, or the sum does not fit. Raises an alarm (T-SIP-07).
+    RatingFailed,
+    /// All channels of the trunk are in use.
+    TrunkChannels,
+    /// All channels of the customer are in use.
+    CustomerChannels,
+    /// The trunk's calls per second are used up.
+    TrunkCps,
+    /// The customer's calls per second are used up.
+    CustomerCps,
+    /// The day's spend limit would be passed (T-SIP-06).
+    DailySpend,
+}
+
+impl Refusal {
+    /// Every refusal, for metric labels and documentation.
+    pub const ALL: [Refusal; 18] = [
+        Self::InvalidNumber,
+        Self::IncompleteNumber,
+        Self::UnassignedNumber,
+        Self::ServiceCode,
+        Self::NoEmergencyRoute,
+        Self::TrunkDisabled,
+        Self::DestinationBlocked,
+        Self::MaxRate,
+        Self::InvalidCaller,
+        Self::NoRoute,
+        Self::NoRouteAvailable,
+        Self::NoRouteAtMargin,
+        Self::RatingFailed,
+        Self::TrunkChannels,
+        Self::CustomerChannels,
+        Self::TrunkCps,
+        Self::CustomerCps,
+        Self::DailySpend,
+    ];
+
+    /// Stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidNumber => "invalid_number",
+            Self::IncompleteNumber => "incomplete_number",
+            Self::UnassignedNumber => "unassigned_number",
+            Self::ServiceCode => "service_code",
+            Self::NoEmergencyRoute => "no_emergency_route",
+            Self::TrunkDisabled => "trunk_disabled",
+            Self::DestinationBlocked => "destination_blocked",
+            Self::MaxRate => "max_rate",
+            Self::InvalidCaller => "invalid_caller",
+            Self::NoRoute => "no_route",
+            Self::NoRouteAvailable => "no_route_available",
+            Self::NoRouteAtMargin => "no_route_at_margin",
+            Self::RatingFailed => "rating_failed",
+            Self::TrunkChannels => "trunk_channels",
+            Self::CustomerChannels => "customer_channels",
+            Self::TrunkCps => "trunk_cps",
+            Self::CustomerCps => "customer_cps",
+            Self::DailySpend => "daily_spend",
+        }
+    }
+
+    /// SIP status towards the caller: 404 unroutable, 403 forbidden by contract, 503 for everything that may pass later.
+    pub fn sip_status(self) -> u16 {
+        match self {
+            Self::InvalidNumber | Self::UnassignedNumber | Self::ServiceCode | Self::NoRoute => 404,
+            Self::IncompleteNumber => 484,
+            Self::TrunkDisabled
+            | Self::DestinationBlocked
+            | Self::MaxRate
+            | Self::InvalidCaller
+            | Self::DailySpend => 403,
+            Self::NoEmergencyRoute
+            | Self::NoRouteAvailable
+            | Self::NoRouteAtMargin
+            | Self::RatingFailed
+            | Self::TrunkChannels
+            | Self::CustomerChannels
+            | Self::TrunkCps
+            | Self::CustomerCps => 503,
+        }
+    }
+
+    /// Q.850 cause for the Reason header and the CDR.
+    pub fn q850(self) -> u8 {
+        match self {
+            Self::InvalidNumber | Self::IncompleteNumber => 28,
+            Self::UnassignedNumber => 1,
+            Self::ServiceCode | Self::NoRoute => 3,
+            Self::TrunkDisabled
+            | Self::DestinationBlocked
+            | Self::MaxRate
+            | Self::InvalidCaller
+            | Self::DailySpend => 21,
+            Self::NoEmergencyRoute | Self::NoRouteAvailable | Self::NoRouteAtMargin => 34,
+            Self::RatingFailed => 41,
+            Self::TrunkChannels | Self::CustomerChannels | Self::TrunkCps | Self::CustomerCps => 42,
+        }
+    }
+
+    /// Reason phrase towards the caller.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::InvalidNumber => "Not a number",
+            Self::IncompleteNumber => "Address Incomplete",
+            Self::UnassignedNumber => "Unassigned Number",
+            Self::ServiceCode => "Service Code Not Routed",
+            Self::NoEmergencyRoute => "No Emergency Route",
+            Self::TrunkDisabled => "Trunk Disabled",
+            Self::DestinationBlocked => "Destination Not Allowed",
+            Self::MaxRate => "Rate Above Limit",
+            Self::InvalidCaller => "Invalid Caller Number",
+            Self::NoRoute => "No Route",
+            Self::NoRouteAvailable => "No Route Available",
+            Self::NoRouteAtMargin => "No Route At Margin",
+            Self::RatingFailed => "Not Rateable",
+            Self::TrunkChannels | Self::CustomerChannels => "Channel Limit",
+            Self::TrunkCps | Self::CustomerCps => "Call Rate Limit",
+            Self::DailySpend => "Spend Limit",
+        }
+    }
+
+    /// True when asking again shortly may work: the answer then carries `Retry-After: 1`.
+    pub fn retry_after(self) -> bool {
+        self.sip_status() == 503 && self != Self::RatingFailed
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_serde_agrees() {
+        let mut seen = std::collections::BTreeSet::new();
+        for r in Refusal::ALL {
+            assert!(seen.insert(r.code()));
+            assert_eq!(
+                serde_json::to_string(&r).unwrap(),
+                format!("\"{}\"", r.code())
+            );
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a directory and an index mean to each other: resolved once per snapshot, so that a decision follows positions.
+//!
+//! Cheap: a change of the directory binds again and builds no index.
+
+use crate::deck::Terms;
+use crate::directory::{Directory, PartitionIx, Strategy, TrunkIx, VendorIx};
+use crate::lcr::LcrIndex;
+use crate::number_plan::State;
+use crate::rate::{self, Rounding};
+
+/// A vendor of a partition, bound to its column.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) vendor: VendorIx,
+    pub(crate) column: usize,
+    pub(crate) priority: u16,
+    pub(crate) weight: u16,
+    /// Seconds billed of the expected call at the column's usual terms.
+    pub(crate) billable_s: u64,
+    /// 60 × the set-up fee at the usual terms.
+    pub(crate) setup_x60: u64,
+    pub(crate) interconnection: Option<State>,
+    pub(crate) rounding: Rounding,
+    pub(crate) currency: warp_model::Currency,
+    /// Stable over snapshots, for weighted shares.
+    pub(crate) seed: u64,
+    pub(crate) has_blocks: bool,
+}
+
+/// A partition, bound.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionBinding {
+    pub(crate) ix: PartitionIx,
+    pub(crate) strategy: Strategy,
+    pub(crate) max_candidates: usize,
+    pub(crate) expected_ms: u64,
+    pub(crate) margin: crate::directory::Margin,
+    pub(crate) loss_ok: bool,
+    /// By column order.
+    pub(crate) entries: Vec<Entry>,
+    /// First entry and count of each column.
+    pub(crate) by_column: Vec<(u16, u16)>,
+    /// Columns that have an entry.
+    pub(crate) mask: Vec<u32>,
+    /// Vendors without rates in this index.
+    pub(crate) unbound: Vec<VendorIx>,
+    pub(crate) any_interconnection: bool,
+}
+
+/// Everything bound.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bindings {
+    sell: Vec<Option<usize>>,
+    partition_of: Vec<PartitionIx>,
+    partitions: Vec<PartitionBinding>,
+}
+
+impl Bindings {
+    pub(crate) fn new(directory: &Directory, lcr: &LcrIndex) -> Bindings {
+        let sell = directory
+            .trunks()
+            .map(|(_, t)| lcr.sell_column(super::sell_list(t)))
+            .collect();
+        let partition_of = directory
+            .trunks()
+            .map(|(ix, _)| directory.partition_of(ix).unwrap_or_default())
+            .collect();
+        let partitions = (0..)
+            .map(PartitionIx)
+            .zip(&directory.rows().partitions)
+            .map(|(ix, p)| bind(directory, lcr, ix, p))
+            .collect();
+        Bindings {
+            sell,
+            partition_of,
+            partitions,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn sell_column(&self, trunk: TrunkIx) -> Option<usize> {
+        *self.sell.get(trunk.at())?
+    }
+
+    #[inline]
+    pub(crate) fn partition_of(&self, trunk: TrunkIx) -> Option<&PartitionBinding> {
+        self.partitions.get(self.partition_of.get(trunk.at())?.at())
+    }
+}
+
+fn bind(
+    directory: &Directory,
+    lcr: &LcrIndex,
+    ix: PartitionIx,
+    partition: &crate::directory::Partition,
+) -> PartitionBinding {
+    let expected_ms = u64::from(partition.expected_duration_s) * 1_000;
+    let mut entries = Vec::new();
+    let mut unbound = Vec::new();
+    for pv in &partition.vendors {
+        let Some(vendor_ix) = directory.vendor_ix(pv.vendor) else {
+            continue;
+        };
+        let Some(vendor) = directory.vendor(vendor_ix) else {
+            continue;
+        };
+        let bound = lcr.buy_column(&vendor.buy_decks).and_then(|column| {
+            let terms = lcr.usual_terms(column)?;
+            let currency = lcr.buy_columns().get(column)?.currency;
+            Some((column, terms, currency))
+        });
+        let Some((column, terms, currency)) = bound.filter(|_| vendor.enabled) else {
+            unbound.push(vendor_ix);
+            continue;
+        };
+        let (billable_s, setup_x60) = expected(expected_ms, terms, vendor.rounding);
+        let id = vendor.id.as_u128();
+        entries.push(Entry {
+            vendor: vendor_ix,
+            column,
+            priority: pv.priority,
+            weight: pv.weight,
+            billable_s,
+            setup_x60,
+            interconnection: vendor.interconnection,
+            rounding: vendor.rounding,
+            currency,
+            seed: mix((id >> 64) as u64 ^ mix(id as u64)),
+            has_blocks: directory.blocks_of_vendor(vendor_ix).next().is_some(),
+        });
+    }
+    entries.sort_by_key(|e| (e.column, e.vendor));
+    let mut by_column = vec![(0, 0); lcr.buy_columns().len()];
+    let mut mask = vec![0u32; lcr.mask_words()];
+    for (i, e) in entries.iter().enumerate() {
+        if let Some((first, count)) = by_column.get_mut(e.column) {
+            if *count == 0 {
+                *first = i as u16;
+            }
+            *count += 1;
+        }
+        if let Some(word) = mask.get_mut(e.column / 32) {
+            *word |= 1 << (e.column % 32);
+        }
+    }
+    PartitionBinding {
+        ix,
+        strategy: partition.strategy,
+        max_candidates: usize::from(partition.max_candidates).clamp(1, super::MAX_CANDIDATES),
+        expected_ms,
+        margin: partition.margin,
+        loss_ok: partition.loss_ok,
+        any_interconnection: entries.iter().any(|e| e.interconnection.is_some()),
+        entries,
+        by_column,
+        mask,
+        unbound,
+    }
+}
+
+/// Seconds billed of the expected call, and 60 × the fee. Terms were checked when the deck was made.
+pub(crate) fn expected(expected_ms: u64, terms: Terms, rounding: Rounding) -> (u64, u64) {
+    let s = rate::billable_s(expected_ms, terms, rounding.partial_second).unwrap_or(u64::MAX);
+    let fee = u64::try_from(terms.setup_fee.0).unwrap_or(0);
+    (s, fee.saturating_mul(60))
+}
+
+/// SplitMix64.
+pub(crate) fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}

@@ -1,0 +1,313 @@
+//! The decision: where a call goes, in which order, at which prices, or why it goes nowhere.
+//!
+//! [`decide`] is pure and takes well under a microsecond: it reads one snapshot and the live figures given to it.
+//! [`explain`](crate::explain()) writes the same decision down with everything that was excluded.
+
+mod bind;
+mod choose;
+
+use std::fmt;
+
+use warp_model::{E164, Wall};
+
+pub(crate) use bind::{Bindings, Entry};
+pub(crate) use choose::{Call, Exclusion, Offer, judge, judge_trunk, nanos};
+
+use crate::directory::{Trunk, TrunkIx, VendorIx, VendorTrunkIx};
+use crate::lcr::RowIx;
+use crate::number_plan::{Caller, DestinationClass, Dialled, Jurisdiction, JurisdictionRule};
+use crate::rate::{BuyRate, SellRate};
+use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
+
+/// Most candidates of a decision.
+pub const MAX_CANDIDATES: usize = 8;
+
+/// What is known of a call when it comes in.
+#[derive(Clone, Copy, Debug)]
+pub struct CallInput<'a> {
+    /// Where it came in.
+    pub trunk: TrunkIx,
+    /// Caller: user part of P-Asserted-Identity or From, with parameters or without; empty when there is none.
+    pub caller: &'a [u8],
+    /// Called: user part of the Request-URI.
+    pub called: &'a [u8],
+    /// When.
+    pub at: Wall,
+    /// Stable hash of the call (of its Call-ID), for weighted shares.
+    pub call_hash: u64,
+    /// Routing number of a dip made by us; goes before `rn=` of the URI.
+    pub lrn: Option<E164>,
+}
+
+/// Live figures of one vendor trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VendorTrunkLive {
+    /// In rotation.
+    pub up: bool,
+    /// Calls on it now.
+    pub channels_used: u32,
+    /// Another call may start now.
+    pub cps_ok: bool,
+}
+
+impl Default for VendorTrunkLive {
+    fn default() -> Self {
+        VendorTrunkLive {
+            up: true,
+            channels_used: 0,
+            cps_ok: true,
+        }
+    }
+}
+
+/// The world at the moment of a decision. A vendor trunk without figures counts as up and idle.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Live<'a> {
+    /// By [`VendorTrunkIx`].
+    pub vendor_trunks: &'a [VendorTrunkLive],
+}
+
+impl Live<'_> {
+    /// Figures of a vendor trunk.
+    pub fn of(&self, ix: VendorTrunkIx) -> VendorTrunkLive {
+        self.vendor_trunks.get(ix.at()).copied().unwrap_or_default()
+    }
+}
+
+/// One way to carry the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where to send it.
+    pub vendor_trunk: VendorTrunkIx,
+    /// Whose.
+    pub vendor: VendorIx,
+    /// What it costs; `None` only for emergency calls, which are not rated.
+    pub buy: Option<BuyRate>,
+    /// The vendor's jurisdiction, which differs from the call's under a point-of-interconnection policy.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// 1 = first choice.
+    pub rank: u16,
+}
+
+/// Up to [`MAX_CANDIDATES`], in order, without allocation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Candidates {
+    list: [Option<Candidate>; MAX_CANDIDATES],
+    len: usize,
+}
+
+impl Candidates {
+    pub(crate) fn new() -> Candidates {
+        Candidates {
+            list: [None; MAX_CANDIDATES],
+            len: 0,
+        }
+    }
+
+    /// Adds one; false when full.
+    pub(crate) fn push(&mut self, c: Candidate) -> bool {
+        match self.list.get_mut(self.len) {
+            Some(slot) => {
+                *slot = Some(c);
+                self.len += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The `i`-th choice, from 0.
+    pub fn get(&self, i: usize) -> Option<&Candidate> {
+        self.list.get(i)?.as_ref()
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        self.list.iter().flatten()
+    }
+}
+
+impl fmt::Debug for Candidates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// What was decided, with the facts that a CDR keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Ways in order, or why there is none.
+    pub result: Result<Candidates, Refusal>,
+    /// The number that was dialled, when it is one.
+    pub called: Option<E164>,
+    /// The number that was priced and routed: the routing number of a ported one.
+    pub routed: Option<E164>,
+    /// The emergency code, when it is an emergency call: no commercial check applies, nothing is rated.
+    pub emergency: Option<u16>,
+    /// What kind of destination.
+    pub class: Option<DestinationClass>,
+    /// The caller, judged.
+    pub caller: Option<Caller>,
+    /// Of the sell price; `None` where none applies.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// Which rule decided it.
+    pub jurisdiction_rule: Option<JurisdictionRule>,
+    /// What the customer pays; present in every decision that carries a rated call.
+    pub sell: Option<SellRate>,
+    /// Row of the index; holds for this snapshot only.
+    pub row: Option<RowIx>,
+    /// Longest duration in seconds: the smaller limit of trunk and customer, or 4 h.
+    pub max_duration_s: u32,
+}
+
+/// Longest call when no limit says otherwise (T-SIP-06).
+pub const MAX_DURATION_S: u32 = 4 * 3_600;
+
+/// Decides a call.
+///
+/// In: an immutable snapshot, the call, live figures. Out: candidates in order with their prices, or a refusal. Pure: the
+/// same inputs give the same decision, always. No allocation unless a partition has more than 32 vendors.
+pub fn decide(snapshot: &Snapshot, input: &CallInput<'_>, live: &Live<'_>) -> Decision {
+    let mut decision = Decision {
+        result: Err(Refusal::TrunkDisabled),
+        called: None,
+        routed: None,
+        emergency: None,
+        class: None,
+        caller: None,
+        jurisdiction: None,
+        jurisdiction_rule: None,
+        sell: None,
+        row: None,
+        max_duration_s: MAX_DURATION_S,
+    };
+    decision.result = decide_into(snapshot, input, live, &mut decision);
+    decision
+}
+
+fn decide_into(
+    snapshot: &Snapshot,
+    input: &CallInput<'_>,
+    live: &Live<'_>,
+    out: &mut Decision,
+) -> Result<Candidates, Refusal> {
+    let directory = &snapshot.directory;
+    let plan = &snapshot.number_plan;
+    let trunk = directory.trunk(input.trunk).ok_or(Refusal::TrunkDisabled)?;
+    let customer = directory
+        .customer_of(input.trunk)
+        .and_then(|c| directory.customer(c))
+        .ok_or(Refusal::TrunkDisabled)?;
+    out.max_duration_s = [trunk.limits.max_duration_s, customer.limits.max_duration_s]
+        .into_iter()
+        .flatten()
+        .fold(MAX_DURATION_S, u32::min);
+
+    let dialled = plan.dialled(input.called, &trunk.dial);
+    // An emergency call passes even from a trunk that is switched off for money reasons.
+    if let Ok(Dialled::Emergency(code)) = dialled {
+        out.emergency = Some(code);
+        out.caller = Some(plan.caller(input.caller, None));
+        return emergency(snapshot, live);
+    }
+    if !trunk.enabled || !customer.enabled {
+        return Err(Refusal::TrunkDisabled);
+    }
+    let (number, rn) = match dialled? {
+        Dialled::Number { number, rn, .. } => (number, rn),
+        Dialled::Service(_) | Dialled::Emergency(_) => return Err(Refusal::ServiceCode),
+    };
+    out.called = Some(number);
+    let class = plan.class(number).ok_or(Refusal::UnassignedNumber)?;
+    out.class = Some(class);
+    let caller = plan.caller(input.caller, Some(number));
+    out.caller = Some(caller);
+    if !trunk.destinations.contains(class) {
+        return Err(Refusal::DestinationBlocked);
+    }
+    if trunk.caller.require_valid && caller.number.is_none() {
+        return Err(Refusal::InvalidCaller);
+    }
+    // Toll-free numbers are never dipped (§1).
+    let routed = match class {
+        DestinationClass::TollFree => number,
+        _ => input.lrn.or(rn).filter(|n| n.nanp().is_some()).unwrap_or(number),
+    };
+    out.routed = Some(routed);
+    let (jurisdiction, rule) = plan.jurisdiction(&caller, routed, class);
+    out.jurisdiction = jurisdiction;
+    out.jurisdiction_rule = Some(rule);
+
+    let row = snapshot.lcr.find(routed).ok_or(Refusal::NoRoute)?;
+    out.row = Some(row);
+    let partition = snapshot
+        .bindings
+        .partition_of(input.trunk)
+        .ok_or(Refusal::NoRoute)?;
+    out.sell = snapshot
+        .bindings
+        .sell_column(input.trunk)
+        .and_then(|c| snapshot.lcr.sell_rate(c, row, jurisdiction, trunk.rounding));
+    let sell = match out.sell {
+        Some(s) => s,
+        // Nobody offers it: unroutable. Somebody does: it cannot be rated, and is not carried (T-SIP-07).
+        None => {
+            return Err(if choose::anyone_offers(snapshot, partition, row) {
+                Refusal::RatingFailed
+            } else {
+                Refusal::NoRoute
+            });
+        }
+    };
+    let cap = [
+        trunk.limits.max_rate_per_min,
+        customer.limits.max_rate_per_min,
+    ];
+    if cap.into_iter().flatten().any(|c| sell.rate_per_min > c) {
+        return Err(Refusal::MaxRate);
+    }
+    choose::candidates(snapshot, input, live, partition, row, out, &sell)
+}
+
+/// Trunks of the emergency route that are up, then those that are not: trying is better than not trying.
+fn emergency(snapshot: &Snapshot, live: &Live<'_>) -> Result<Candidates, Refusal> {
+    let mut out = Candidates::new();
+    let route = snapshot.directory.emergency_route();
+    for want_up in [true, false] {
+        for ix in route {
+            if live.of(*ix).up == want_up
+                && let Some(vendor) = snapshot.directory.vendor_of(*ix)
+            {
+                let rank = out.len() as u16 + 1;
+                out.push(Candidate {
+                    vendor_trunk: *ix,
+                    vendor,
+                    buy: None,
+                    jurisdiction: None,
+                    rank,
+                });
+            }
+        }
+    }
+    if out.is_empty() {
+        Err(Refusal::NoEmergencyRoute)
+    } else {
+        Ok(out)
+    }
+}
+
+/// The sell column and partition of a trunk depend on its directory row only; kept here for [`Bindings`].
+pub(crate) fn sell_list(trunk: &Trunk) -> &[warp_model::DeckId] {
+    &trunk.sell_decks
+}

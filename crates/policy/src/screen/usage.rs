@@ -1,0 +1,363 @@
+//! How much is in use: channels, calls per second and daily spend of trunks, customers and vendor trunks.
+//!
+//! One [`Usage`] per process. Its slots belong to ids, so they outlive snapshots; [`Usage::bind`] (once per snapshot and
+//! shard, under a lock) gives the dense table that the call path uses without any lock. What a call took it holds as a
+//! [`Reservation`]; dropping that gives everything back, so no path can leak a channel.
+//!
+//! T-SIP-06: the price of the first 60 seconds is reserved before the call goes out, so that 1,000 INVITEs at once cannot
+//! each see the old balance.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use warp_model::{Nanos, Now};
+
+use crate::directory::{Directory, Limits, TrunkIx, VendorTrunkIx};
+use crate::rate::{self, SellRate};
+use crate::refusal::Refusal;
+use crate::route::VendorTrunkLive;
+
+/// Counters of one trunk, customer or vendor trunk.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    channels: AtomicU32,
+    /// Virtual time of the token bucket, ns on the monotonic clock (GCRA).
+    next_call_ns: AtomicU64,
+    /// Day that `spent` belongs to (days since 1970 in the customer's zone).
+    day: AtomicI64,
+    /// Nano-units spent and reserved on `day`.
+    spent: AtomicI64,
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl Slot {
+    fn take_channel(&self, limit: Option<u32>) -> bool {
+        let limit = limit.unwrap_or(u32::MAX);
+        self.channels
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n < limit).then(|| n.saturating_add(1))
+            })
+            .is_ok()
+    }
+
+    fn free_channel(&self) {
+        let _ = self
+            .channels
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+    }
+
+    /// A call may start now: at most `cps` in any second, all of them at once when the trunk was idle.
+    fn take_token(&self, cps: Option<u32>, now_ns: u64) -> bool {
+        let Some(cps) = cps else { return true };
+        let Some(step) = SECOND_NS.checked_div(u64::from(cps)) else {
+            return false;
+        };
+        self.next_call_ns
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |t| {
+                let t = t.max(now_ns);
+                (t.saturating_sub(now_ns) + step <= SECOND_NS).then(|| t.saturating_add(step))
+            })
+            .is_ok()
+    }
+
+    fn token_ready(&self, cps: Option<u32>, now_ns: u64) -> bool {
+        let Some(cps) = cps else { return true };
+        let Some(step) = SECOND_NS.checked_div(u64::from(cps)) else {
+            return false;
+        };
+        let t = self.next_call_ns.load(Ordering::Acquire);
+        t.saturating_sub(now_ns) + step <= SECOND_NS
+    }
+
+    /// A call that did not go out gives its token back.
+    fn return_token(&self, cps: Option<u32>) {
+        let step = cps.and_then(|c| SECOND_NS.checked_div(u64::from(c)));
+        let _ = self
+            .next_call_ns
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |t| {
+                step.map(|s| t.saturating_sub(s))
+            });
+    }
+
+    /// Begins the day when it is a new one. A racing reservation of the old day is lost with it: less than a call each.
+    fn enter_day(&self, day: i64) {
+        if self.day.fetch_max(day, Ordering::AcqRel) < day {
+            self.spent.store(0, Ordering::Release);
+        }
+    }
+
+    fn spend(&self, amount: i64, limit: Option<Nanos>, day: i64) -> bool {
+        self.enter_day(day);
+        let limit = limit.map_or(i64::MAX, |l| l.0);
+        self.spent
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |s| {
+                s.checked_add(amount).filter(|n| *n <= limit)
+            })
+            .is_ok()
+    }
+
+    /// Corrects what was reserved on `day`; nothing when that day is over.
+    fn correct(&self, by: i64, day: i64) {
+        if self.day.load(Ordering::Acquire) == day {
+            let _ = self
+                .spent
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |s| {
+                    Some(s.saturating_add(by))
+                });
+        }
+    }
+}
+
+/// The process-wide table.
+#[derive(Debug, Default)]
+pub struct Usage {
+    slots: Mutex<HashMap<(u8, u128), Arc<Slot>>>,
+}
+
+const TRUNK: u8 = 0;
+const CUSTOMER: u8 = 1;
+const VENDOR_TRUNK: u8 = 2;
+
+/// The table in the order of one directory; what the call path uses.
+#[derive(Debug)]
+pub struct Bound {
+    directory: Arc<Directory>,
+    trunks: Vec<Arc<Slot>>,
+    customers: Vec<Arc<Slot>>,
+    vendor_trunks: Vec<Arc<Slot>>,
+}
+
+/// Figures of one trunk for the operator's view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauges {
+    /// Calls now.
+    pub channels: u32,
+    /// Spent and reserved today.
+    pub spent: Nanos,
+}
+
+/// What a call holds on its customer's side. Dropping it without [`settle`](Reservation::settle) gives all back: a call that
+/// was never answered costs nothing.
+#[derive(Debug)]
+pub struct Reservation {
+    trunk: Arc<Slot>,
+    customer: Arc<Slot>,
+    reserved: i64,
+    day: i64,
+}
+
+/// What a call holds of a vendor trunk.
+#[derive(Debug)]
+pub struct VendorReservation {
+    slot: Arc<Slot>,
+}
+
+impl Usage {
+    /// An empty table.
+    pub fn new() -> Usage {
+        Usage::default()
+    }
+
+    /// The table in a directory's order. Ids seen before keep their counters.
+    pub fn bind(&self, directory: &Arc<Directory>) -> Bound {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = |kind: u8, id: u128| slots.entry((kind, id)).or_default().clone();
+        Bound {
+            trunks: directory
+                .trunks()
+                .map(|(_, t)| slot(TRUNK, t.id.as_u128()))
+                .collect(),
+            customers: directory
+                .customers()
+                .map(|(_, c)| slot(CUSTOMER, c.id.as_u128()))
+                .collect(),
+            vendor_trunks: directory
+                .vendor_trunks()
+                .map(|(_, t)| slot(VENDOR_TRUNK, t.id.as_u128()))
+                .collect(),
+            directory: directory.clone(),
+        }
+    }
+}
+
+impl Bound {
+    /// Reserves a channel, a token and the price of the first 60 seconds, on the trunk and on its customer. All or nothing.
+    ///
+    /// `sell` is `None` for emergency calls: those are counted but never refused.
+    pub fn admit(
+        &self,
+        trunk: TrunkIx,
+        sell: Option<&SellRate>,
+        now: Now,
+    ) -> Result<Reservation, Refusal> {
+        let row = self.directory.trunk(trunk).ok_or(Refusal::TrunkDisabled)?;
+        let customer_ix = self
+            .directory
+            .customer_of(trunk)
+            .ok_or(Refusal::TrunkDisabled)?;
+        let customer = self
+            .directory
+            .customer(customer_ix)
+            .ok_or(Refusal::TrunkDisabled)?;
+        let (Some(ts), Some(cs)) = (
+            self.trunks.get(trunk.at()),
+            self.customers.get(customer_ix.at()),
+        ) else {
+            return Err(Refusal::TrunkDisabled);
+        };
+        let none = Limits::default();
+        let (tl, cl) = match sell {
+            Some(_) => (&row.limits, &customer.limits),
+            None => (&none, &none),
+        };
+        let amount = match sell {
+            Some(rate) => first_minute(rate)?,
+            None => 0,
+        };
+        let now_ns = now.mono.0;
+        let local_s = now.wall.0 / 1_000_000 + i64::from(customer.utc_offset_min) * 60;
+        let day = local_s.div_euclid(86_400);
+
+        // Each step undoes the ones before it when it fails.
+        if !ts.take_channel(tl.channels) {
+            return Err(Refusal::TrunkChannels);
+        }
+        let undo_trunk = Undo(|| ts.free_channel());
+        if !cs.take_channel(cl.channels) {
+            return Err(Refusal::CustomerChannels);
+        }
+        let undo_customer = Undo(|| cs.free_channel());
+        if !ts.spend(amount, tl.daily_spend, day) {
+            return Err(Refusal::DailySpend);
+        }
+        let undo_spend = Undo(|| ts.correct(-amount, day));
+        if !cs.spend(amount, cl.daily_spend, day) {
+            return Err(Refusal::DailySpend);
+        }
+        let undo_customer_spend = Undo(|| cs.correct(-amount, day));
+        if !ts.take_token(tl.cps, now_ns) {
+            return Err(Refusal::TrunkCps);
+        }
+        if !cs.take_token(cl.cps, now_ns) {
+            ts.return_token(tl.cps);
+            return Err(Refusal::CustomerCps);
+        }
+        undo_trunk.keep();
+        undo_customer.keep();
+        undo_spend.keep();
+        undo_customer_spend.keep();
+        Ok(Reservation {
+            trunk: ts.clone(),
+            customer: cs.clone(),
+            reserved: amount,
+            day,
+        })
+    }
+
+    /// Reserves a channel and a token of a vendor trunk, right before an attempt. `None`: full, try the next candidate.
+    pub fn take_vendor_trunk(&self, ix: VendorTrunkIx, now: Now) -> Option<VendorReservation> {
+        let row = self.directory.vendor_trunk(ix)?;
+        let slot = self.vendor_trunks.get(ix.at())?;
+        if !slot.take_channel(row.limits.channels) {
+            return None;
+        }
+        if !slot.take_token(row.limits.cps, now.mono.0) {
+            slot.free_channel();
+            return None;
+        }
+        Some(VendorReservation { slot: slot.clone() })
+    }
+
+    /// Fills the live figures that [`decide`](crate::decide) takes, in index order; `up` says which trunks are in rotation.
+    pub fn live_into(
+        &self,
+        now: Now,
+        up: impl Fn(VendorTrunkIx) -> bool,
+        out: &mut Vec<VendorTrunkLive>,
+    ) {
+        out.clear();
+        out.extend(self.directory.vendor_trunks().zip(&self.vendor_trunks).map(
+            |((ix, row), slot)| VendorTrunkLive {
+                up: up(ix),
+                channels_used: slot.channels.load(Ordering::Relaxed),
+                cps_ok: slot.token_ready(row.limits.cps, now.mono.0),
+            },
+        ));
+    }
+
+    /// The directory it is in the order of.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Figures of a trunk.
+    pub fn trunk(&self, ix: TrunkIx) -> Option<Gauges> {
+        let slot = self.trunks.get(ix.at())?;
+        Some(Gauges {
+            channels: slot.channels.load(Ordering::Relaxed),
+            spent: Nanos(slot.spent.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// Channels in use on a vendor trunk.
+    pub fn vendor_trunk_channels(&self, ix: VendorTrunkIx) -> Option<u32> {
+        Some(self.vendor_trunks.get(ix.at())?.channels.load(Ordering::Relaxed))
+    }
+}
+
+/// Price of the first 60 seconds, rounded as the contract says.
+fn first_minute(rate: &SellRate) -> Result<i64, Refusal> {
+    rate::billable_s(60_000, rate.terms, rate.rounding.partial_second)
+        .and_then(|s| rate::charge(rate, s))
+        .map(|n| n.0)
+        .map_err(|_| Refusal::RatingFailed)
+}
+
+/// Runs on drop unless it is kept.
+struct Undo<F: Fn()>(F);
+
+impl<F: Fn()> Undo<F> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<F: Fn()> Drop for Undo<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl Reservation {
+    /// The call ended: what was reserved becomes what it cost.
+    pub fn settle(mut self, charge: Nanos) {
+        let by = charge.0.saturating_sub(self.reserved);
+        self.trunk.correct(by, self.day);
+        self.customer.correct(by, self.day);
+        self.reserved = 0;
+    }
+
+    /// Reserved for the first 60 seconds.
+    pub fn reserved(&self) -> Nanos {
+        Nanos(self.reserved)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.trunk.free_channel();
+        self.customer.free_channel();
+        if self.reserved != 0 {
+            self.trunk.correct(-self.reserved, self.day);
+            self.customer.correct(-self.reserved, self.day);
+        }
+    }
+}
+
+impl Drop for VendorReservation {
+    fn drop(&mut self) {
+        self.slot.free_channel();
+    }
+}
