@@ -11,11 +11,10 @@ use crate::directory::{Strategy, VendorIx, VendorTrunkIx};
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::{self, Rate};
 use crate::refusal::Refusal;
-use crate::route::{
-    CallInput, Candidate, Decision, Exclusion, Live, VendorTrunkLive, decide, judge, judge_trunk,
-    nanos,
-};
 use crate::route::{Call, Entry, Offer};
+use crate::route::{
+    CallInput, Candidate, Decision, Exclusion, Live, VendorTrunkLive, decide, judge, judge_trunk, nanos,
+};
 use crate::snapshot::{Snapshot, SnapshotId};
 
 /// Version of the stored form.
@@ -238,10 +237,7 @@ pub fn explain(
         caller: caller.and_then(|c| c.number),
         caller_class: caller.map(|c| c.class),
         orig_state: caller.and_then(|c| c.state).map(|s| s.to_string()),
-        term_state: decision
-            .routed
-            .and_then(|n| snapshot.number_plan.term_state(n))
-            .map(|s| s.to_string()),
+        term_state: decision.routed.and_then(|n| snapshot.number_plan.term_state(n)).map(|s| s.to_string()),
         jurisdiction: decision.jurisdiction,
         jurisdiction_rule: decision.jurisdiction_rule,
         sell,
@@ -263,15 +259,11 @@ pub fn replay(snapshot: &Snapshot, record: &DecisionRecord) -> Option<Decision> 
     let directory = &snapshot.directory;
     let caller = unescaped(&record.inputs.caller);
     let called = unescaped(&record.inputs.called);
-    let mut live: Vec<VendorTrunkLive> =
-        vec![VendorTrunkLive::default(); directory.vendor_trunks().count()];
+    let mut live: Vec<VendorTrunkLive> = vec![VendorTrunkLive::default(); directory.vendor_trunks().count()];
     for l in &record.inputs.live {
         let ix = directory.vendor_trunk_ix(l.vendor_trunk)?;
-        *live.get_mut(ix.at())? = VendorTrunkLive {
-            up: l.up,
-            channels_used: l.channels_used,
-            cps_ok: l.cps_ok,
-        };
+        *live.get_mut(ix.at())? =
+            VendorTrunkLive { up: l.up, channels_used: l.channels_used, cps_ok: l.cps_ok };
     }
     let input = CallInput {
         trunk: directory.trunk_ix(record.inputs.trunk)?,
@@ -281,20 +273,10 @@ pub fn replay(snapshot: &Snapshot, record: &DecisionRecord) -> Option<Decision> 
         call_hash: u64::from_str_radix(&record.inputs.call_hash, 16).ok()?,
         lrn: record.inputs.lrn,
     };
-    Some(decide(
-        snapshot,
-        &input,
-        &Live {
-            vendor_trunks: &live,
-        },
-    ))
+    Some(decide(snapshot, &input, &Live { vendor_trunks: &live }))
 }
 
-fn call_of<'a>(
-    snapshot: &'a Snapshot,
-    input: &CallInput<'_>,
-    decision: &Decision,
-) -> Option<Call<'a>> {
+fn call_of<'a>(snapshot: &'a Snapshot, input: &CallInput<'_>, decision: &Decision) -> Option<Call<'a>> {
     let partition = snapshot.bindings.partition_of(input.trunk)?;
     let sell = decision.sell.as_ref()?;
     Call::new(snapshot, partition, input, decision, decision.row?, sell)
@@ -326,12 +308,7 @@ fn exclusions(
         Err(_) => false,
     };
     for (entry, offer) in &offers {
-        let buy = snapshot.lcr.buy_rate(
-            entry.column,
-            call.block.row,
-            offer.jurisdiction,
-            entry.rounding,
-        );
+        let buy = snapshot.lcr.buy_rate(entry.column, call.block.row, offer.jurisdiction, entry.rounding);
         let mut note = |trunk: Option<VendorTrunkIx>, reason: &str, rule: String| {
             let Some(v) = directory.vendor(entry.vendor) else {
                 return;
@@ -371,11 +348,7 @@ fn exclusions(
                     let rule = limit.map(|l| format!("limit {l}")).unwrap_or_default();
                     note(Some(*ix), reason(e), rule);
                 }
-                None => note(
-                    Some(*ix),
-                    "tries",
-                    format!("at most {} tries", call.partition.max_candidates),
-                ),
+                None => note(Some(*ix), "tries", format!("at most {} tries", call.partition.max_candidates)),
             }
         }
     }

@@ -9,12 +9,7 @@
 #![deny(clippy::float_arithmetic, clippy::float_cmp)]
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
 pub mod code;
@@ -32,8 +27,8 @@ pub mod snapshot;
 pub use code::Code;
 pub use deck::{Deck, DeckMeta, DeckRows, LineError};
 pub use directory::{
-    Customer, CustomerIx, Directory, DirectoryBuilder, PartitionIx, Trunk, TrunkIx, Vendor,
-    VendorIx, VendorTrunk, VendorTrunkIx,
+    Customer, CustomerIx, Directory, DirectoryBuilder, PartitionIx, Trunk, TrunkIx, Vendor, VendorIx,
+    VendorTrunk, VendorTrunkIx,
 };
 pub use explain::{DecisionRecord, explain, replay};
 pub use lcr::{LcrBuilder, LcrIndex, RateList};

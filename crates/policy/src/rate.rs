@@ -72,11 +72,7 @@ pub struct Rounding {
 
 impl Default for Rounding {
     fn default() -> Self {
-        Rounding {
-            mode: RoundingMode::HalfAwayFromZero,
-            places: 6,
-            partial_second: PartialSecond::Up,
-        }
+        Rounding { mode: RoundingMode::HalfAwayFromZero, places: 6, partial_second: PartialSecond::Up }
     }
 }
 
@@ -117,11 +113,7 @@ pub fn billable_s(duration_ms: u64, terms: Terms, partial: PartialSecond) -> Res
     if d <= a {
         return Ok(a);
     }
-    (d - a)
-        .div_ceil(b)
-        .checked_mul(b)
-        .and_then(|s| s.checked_add(a))
-        .ok_or(RatingError::Overflow)
+    (d - a).div_ceil(b).checked_mul(b).and_then(|s| s.checked_add(a)).ok_or(RatingError::Overflow)
 }
 
 /// 60 × the exact charge in nano-units: `60·setup + billable·rate`. Comparable without a division.
@@ -138,10 +130,7 @@ pub fn charge(rate: &Rate, billable_s: u64) -> Result<Nanos, RatingError> {
 /// `numerator / denominator` nano-units, rounded to the contract's places.
 fn round(numerator: i128, denominator: i128, rounding: Rounding) -> Result<Nanos, RatingError> {
     let unit = i128::from(crate::code::pow10(9 - usize::from(rounding.places.min(9))));
-    let divisor = denominator
-        .checked_mul(unit)
-        .filter(|d| *d > 0)
-        .ok_or(RatingError::Overflow)?;
+    let divisor = denominator.checked_mul(unit).filter(|d| *d > 0).ok_or(RatingError::Overflow)?;
     let (q, r) = (numerator / divisor, numerator % divisor);
     let away = if numerator < 0 { -1 } else { 1 };
     let twice = r.unsigned_abs() * 2;
@@ -161,19 +150,11 @@ fn round(numerator: i128, denominator: i128, rounding: Rounding) -> Result<Nanos
 }
 
 /// One side of an answered call, with the sum written out.
-pub fn rate_side(
-    rate: &Rate,
-    deck_version: String,
-    duration_ms: u64,
-) -> Result<RatedSide, RatingError> {
+pub fn rate_side(rate: &Rate, deck_version: String, duration_ms: u64) -> Result<RatedSide, RatingError> {
     let billable_s = billable_s(duration_ms, rate.terms, rate.rounding.partial_second)?;
     let charge = charge(rate, billable_s)?;
     let fee = rate.terms.setup_fee;
-    let setup = if fee == Nanos::ZERO {
-        String::new()
-    } else {
-        format!("{fee} + ")
-    };
+    let setup = if fee == Nanos::ZERO { String::new() } else { format!("{fee} + ") };
     Ok(RatedSide {
         deck_version,
         prefix: rate.code.to_string(),
@@ -184,10 +165,7 @@ pub fn rate_side(
         billable_s,
         charge,
         currency: rate.currency,
-        sum: format!(
-            "{setup}{billable_s} s × {} / 60 = {charge} {}",
-            rate.rate_per_min, rate.currency
-        ),
+        sum: format!("{setup}{billable_s} s × {} / 60 = {charge} {}", rate.rate_per_min, rate.currency),
     })
 }
 
@@ -200,23 +178,12 @@ pub fn rate_call(
     buy: &BuyRate,
     duration_ms: u64,
 ) -> Result<CallRating, RatingError> {
-    let label = |deck: u32| {
-        snapshot
-            .lcr
-            .deck(deck)
-            .map(|d| d.label())
-            .ok_or(RatingError::UnknownDeck)
-    };
+    let label = |deck: u32| snapshot.lcr.deck(deck).map(|d| d.label()).ok_or(RatingError::UnknownDeck);
     let sell_side = rate_side(sell, label(sell.deck)?, duration_ms)?;
     let buy_side = rate_side(buy, label(buy.deck)?, duration_ms)?;
-    let margin = (sell.currency == buy.currency)
-        .then(|| sell_side.charge.checked_sub(buy_side.charge))
-        .flatten();
-    Ok(CallRating {
-        sell: sell_side,
-        buy: buy_side,
-        margin,
-    })
+    let margin =
+        (sell.currency == buy.currency).then(|| sell_side.charge.checked_sub(buy_side.charge)).flatten();
+    Ok(CallRating { sell: sell_side, buy: buy_side, margin })
 }
 
 #[cfg(test)]
@@ -227,11 +194,7 @@ mod tests {
     fn rate(per_min: i64, initial_s: u32, next_s: u32, fee: i64) -> Rate {
         Rate {
             rate_per_min: Nanos(per_min),
-            terms: Terms {
-                initial_s,
-                next_s,
-                setup_fee: Nanos(fee),
-            },
+            terms: Terms { initial_s, next_s, setup_fee: Nanos(fee) },
             code: "1415".parse().unwrap(),
             deck: 0,
             currency: Currency::USD,
@@ -264,19 +227,7 @@ mod tests {
 
     #[test]
     fn rounding_modes() {
-        let r = |n, mode, places| {
-            round(
-                n,
-                60,
-                Rounding {
-                    mode,
-                    places,
-                    ..Rounding::default()
-                },
-            )
-            .unwrap()
-            .0
-        };
+        let r = |n, mode, places| round(n, 60, Rounding { mode, places, ..Rounding::default() }).unwrap().0;
         use RoundingMode::*;
         // 2.5 millionths.
         let x = 2_500 * 60;
@@ -294,10 +245,7 @@ mod tests {
     fn t_sip_07_what_cannot_be_summed_is_an_error() {
         let r = rate(i64::MAX, 1, 1, i64::MAX);
         assert_eq!(charge(&r, u64::MAX), Err(RatingError::Overflow));
-        assert_eq!(
-            billable_s(1, Terms::of(0, 1), PartialSecond::Up),
-            Err(RatingError::BadTerms)
-        );
+        assert_eq!(billable_s(1, Terms::of(0, 1), PartialSecond::Up), Err(RatingError::BadTerms));
     }
 
     proptest! {

@@ -172,10 +172,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for r in Refusal::ALL {
             assert!(seen.insert(r.code()));
-            assert_eq!(
-                serde_json::to_string(&r).unwrap(),
-                format!("\"{}\"", r.code())
-            );
+            assert_eq!(serde_json::to_string(&r).unwrap(), format!("\"{}\"", r.code()));
         }
     }
 }

@@ -49,11 +49,7 @@ impl FromStr for SnapshotId {
     fn from_str(s: &str) -> Result<Self, BadSnapshotId> {
         let ok = s.len() == 32 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let raw = u128::from_str_radix(s, 16).map_err(|_| BadSnapshotId)?;
-        if ok {
-            Ok(SnapshotId(raw.to_be_bytes()))
-        } else {
-            Err(BadSnapshotId)
-        }
+        if ok { Ok(SnapshotId(raw.to_be_bytes())) } else { Err(BadSnapshotId) }
     }
 }
 
@@ -85,11 +81,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Puts sections together. Takes microseconds to milliseconds (a few lookups per trunk), however large the index.
-    pub fn new(
-        directory: Arc<Directory>,
-        lcr: Arc<LcrIndex>,
-        number_plan: Arc<NumberPlan>,
-    ) -> Snapshot {
+    pub fn new(directory: Arc<Directory>, lcr: Arc<LcrIndex>, number_plan: Arc<NumberPlan>) -> Snapshot {
         let mut h = Sha256::new();
         h.update(b"warp-snapshot-1");
         for part in [directory.hash(), lcr.key(), number_plan.hash()] {
@@ -109,11 +101,7 @@ impl Snapshot {
 
     /// A snapshot without anybody and anything: every call is refused.
     pub fn empty() -> Snapshot {
-        Snapshot::new(
-            Arc::new(Directory::empty()),
-            Arc::new(LcrIndex::empty()),
-            Arc::new(NumberPlan::seed()),
-        )
+        Snapshot::new(Arc::new(Directory::empty()), Arc::new(LcrIndex::empty()), Arc::new(NumberPlan::seed()))
     }
 
     /// This one with another directory; the index is shared.
@@ -129,9 +117,6 @@ impl Snapshot {
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("id", &self.id)
-            .field("lcr", &self.lcr)
-            .finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("id", &self.id).field("lcr", &self.lcr).finish_non_exhaustive()
     }
 }

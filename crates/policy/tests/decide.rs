@@ -83,10 +83,7 @@ fn margin_guard() {
     r.partitions[0].loss_ok = true;
     assert_eq!(go(&snapshot_of(r.clone()), NY, "+14157770123"), "beta@1415 alpha@1415 gamma@1");
     r.partitions[0].loss_ok = false;
-    r.partitions[0].margin = Margin {
-        per_min: Nanos(0),
-        bps: 8_000,
-    };
+    r.partitions[0].margin = Margin { per_min: Nanos(0), bps: 8_000 };
     assert_eq!(go(&snapshot_of(r), NY, "+14157770123"), "beta@1415");
 }
 
@@ -96,9 +93,8 @@ fn live_figures_exclude() {
     r.vendor_trunks[0].limits.channels = Some(2);
     let s = snapshot_of(r);
     let mut live = vec![VendorTrunkLive::default(); 3];
-    let at = |live: &[VendorTrunkLive]| {
-        decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: live })
-    };
+    let at =
+        |live: &[VendorTrunkLive]| decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: live });
     live[0].channels_used = 2;
     assert_eq!(at(&live), "beta@1415 gamma@1");
     live[1].up = false;
@@ -112,10 +108,7 @@ fn live_figures_exclude() {
         .iter()
         .map(|e| (e.vendor_name.as_str(), e.reason.as_str(), e.rule.as_str()))
         .collect();
-    assert_eq!(
-        reasons,
-        [("alpha", "channels", "limit 2"), ("beta", "down", ""), ("gamma", "cps", "")]
-    );
+    assert_eq!(reasons, [("alpha", "channels", "limit 2"), ("beta", "down", ""), ("gamma", "cps", "")]);
     assert_eq!(record.inputs.live.len(), 3);
 }
 
@@ -145,10 +138,7 @@ fn strategies() {
     let mut r = rows();
     r.partitions[0].strategy = Strategy::PriorityCost;
     r.partitions[0].vendors[0].priority = 5;
-    assert_eq!(
-        go(&snapshot_of(r.clone()), NY, "+14155550123"),
-        "beta@1415 gamma@1 alpha@14155550"
-    );
+    assert_eq!(go(&snapshot_of(r.clone()), NY, "+14155550123"), "beta@1415 gamma@1 alpha@14155550");
     r.partitions[0].strategy = Strategy::WeightedShare;
     r.partitions[0].vendors[2].weight = 98;
     let s = snapshot_of(r);

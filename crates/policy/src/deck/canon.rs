@@ -55,8 +55,8 @@ impl Deck {
             return Err(DeckError::Malformed("wrong first bytes"));
         }
         let n = r.count(1)?;
-        let meta: DeckMeta = serde_json::from_slice(r.take(n)?)
-            .map_err(|_| DeckError::Malformed("meta data"))?;
+        let meta: DeckMeta =
+            serde_json::from_slice(r.take(n)?).map_err(|_| DeckError::Malformed("meta data"))?;
         let n = r.count(16)?;
         let mut terms_of = Vec::with_capacity(n);
         for _ in 0..n {
@@ -69,10 +69,7 @@ impl Deck {
         let n = r.count(16)?;
         let mut periods = Vec::with_capacity(n);
         for _ in 0..n {
-            periods.push((
-                i64::from_le_bytes(r.array()?),
-                i64::from_le_bytes(r.array()?),
-            ));
+            periods.push((i64::from_le_bytes(r.array()?), i64::from_le_bytes(r.array()?)));
         }
         let n = r.count(24)?;
         let mut big = Vec::with_capacity(n);
@@ -87,8 +84,7 @@ impl Deck {
         let mut codes = Vec::with_capacity(n);
         for _ in 0..n {
             codes.push(
-                Code::from_packed(u64::from_le_bytes(r.array()?))
-                    .ok_or(DeckError::Malformed("dial code"))?,
+                Code::from_packed(u64::from_le_bytes(r.array()?)).ok_or(DeckError::Malformed("dial code"))?,
             );
         }
         let mut rates = Vec::with_capacity(n);
@@ -162,18 +158,13 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8], DeckError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(n)
-            .ok_or(DeckError::Malformed("cut short"))?;
+        let (head, rest) = self.rest.split_at_checked(n).ok_or(DeckError::Malformed("cut short"))?;
         self.rest = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DeckError> {
-        self.take(N)?
-            .try_into()
-            .map_err(|_| DeckError::Malformed("cut short"))
+        self.take(N)?.try_into().map_err(|_| DeckError::Malformed("cut short"))
     }
 
     /// A count of things of at least `size` bytes each: never more than the bytes that are left.
@@ -193,11 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn deck() -> Deck {
-        Deck::new(
-            meta(3),
-            vec![row("1415555", 4_200_000), row("1", 7), row("881", 5_000_000_000)],
-        )
-        .unwrap()
+        Deck::new(meta(3), vec![row("1415555", 4_200_000), row("1", 7), row("881", 5_000_000_000)]).unwrap()
     }
 
     #[test]

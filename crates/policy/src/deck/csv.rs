@@ -126,9 +126,7 @@ impl Mapping {
         header: impl Iterator<Item = &'a str>,
         kind: DeckKind,
     ) -> Result<Mapping, Vec<LineError>> {
-        let mapping = Mapping {
-            fields: header.map(field_of).collect(),
-        };
+        let mapping = Mapping { fields: header.map(field_of).collect() };
         mapping.check(kind)?;
         Ok(mapping)
     }
@@ -136,11 +134,7 @@ impl Mapping {
     fn check(&self, kind: DeckKind) -> Result<(), Vec<LineError>> {
         let mut errors = Vec::new();
         let mut wrong = |message: &str| {
-            errors.push(LineError {
-                line: 1,
-                column: String::new(),
-                message: message.to_owned(),
-            });
+            errors.push(LineError { line: 1, column: String::new(), message: message.to_owned() });
         };
         let has = |f: Field| self.fields.contains(&Some(f));
         if !has(Field::Code) && !(kind == DeckKind::Az && has(Field::CountryCode)) {
@@ -165,39 +159,35 @@ impl Mapping {
 
 /// Reads a header cell.
 fn field_of(name: &str) -> Option<Field> {
-    let plain: String = name
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let plain: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
     Some(match plain.as_str() {
-        "prefix" | "npanxx" | "lrnprefix" | "code" | "codes" | "dialcode" | "dialcodes"
-        | "npanxxx" | "npa" | "dialprefix" | "destinationcode" | "areacode" | "lrnnpanxx" => {
-            Field::Code
-        }
+        "prefix" | "npanxx" | "lrnprefix" | "code" | "codes" | "dialcode" | "dialcodes" | "npanxxx"
+        | "npa" | "dialprefix" | "destinationcode" | "areacode" | "lrnnpanxx" => Field::Code,
         "countrycode" | "cc" => Field::CountryCode,
         "interstate" | "inter" | "interrate" | "interstaterate" => Field::Interstate,
         "intrastate" | "intra" | "intrarate" | "intrastaterate" => Field::Intrastate,
-        "indeterminate" | "indeterm" | "ij" | "default" | "indeterminaterate" | "ijrate"
-        | "indetermrate" | "indet" | "defaultrate" => Field::Indeterminate,
-        "rate" | "price" | "ratepermin" | "rateperminute" | "newrate" | "rateusd" | "permin"
-        | "cost" => Field::Rate,
-        "effective" | "effectivedate" | "validfrom" | "startdate" | "from" => Field::Effective,
-        "expiration" | "expires" | "expirationdate" | "enddate" | "validto" | "until" => {
-            Field::Expires
+        "indeterminate" | "indeterm" | "ij" | "default" | "indeterminaterate" | "ijrate" | "indetermrate"
+        | "indet" | "defaultrate" => Field::Indeterminate,
+        "rate" | "price" | "ratepermin" | "rateperminute" | "newrate" | "rateusd" | "permin" | "cost" => {
+            Field::Rate
         }
+        "effective" | "effectivedate" | "validfrom" | "startdate" | "from" => Field::Effective,
+        "expiration" | "expires" | "expirationdate" | "enddate" | "validto" | "until" => Field::Expires,
         "initialincrement" | "min" | "billingstart" | "initial" | "minimum" | "initialinterval"
         | "firstincrement" => Field::IncrementInitial,
-        "subsequentincrement" | "inc" | "subsequent" | "nextincrement" | "subsequentinterval"
-        | "next" => Field::IncrementNext,
-        "billingincrement" | "billingincrements" | "increment" | "increments" | "billing"
-        | "interval" => Field::Increments,
+        "subsequentincrement" | "inc" | "subsequent" | "nextincrement" | "subsequentinterval" | "next" => {
+            Field::IncrementNext
+        }
+        "billingincrement" | "billingincrements" | "increment" | "increments" | "billing" | "interval" => {
+            Field::Increments
+        }
         "connectionfee" | "setup" | "setupfee" | "connectfee" => Field::SetupFee,
         "change" | "status" | "changetype" => Field::Change,
         "origin" | "anigroup" | "origingroup" | "originani" | "originbased" => Field::Origin,
         "local" | "localrate" | "intralata" | "intralatarate" => Field::LocalRate,
-        "lata" | "ocn" | "state" | "ratecenter" | "tier" | "country" | "destination"
-        | "description" | "name" | "notes" | "comment" => Field::Info,
+        "lata" | "ocn" | "state" | "ratecenter" | "tier" | "country" | "destination" | "description"
+        | "name" | "notes" | "comment" => Field::Info,
         _ => return None,
     })
 }
@@ -208,11 +198,8 @@ fn field_of(name: &str) -> Option<Field> {
 /// [`MAX_ERRORS`]. Refused: more than nine decimals, prices below zero or above the cap, one code twice with one effective
 /// date, codes that are none.
 pub fn parse_csv(input: impl Read, options: &ImportOptions) -> Result<DeckRows, Vec<LineError>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(input);
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(input);
     let mut import = Import {
         options,
         fallback: options.terms.unwrap_or(options.kind.usual_terms()),
@@ -256,11 +243,7 @@ pub fn parse_csv(input: impl Read, options: &ImportOptions) -> Result<DeckRows, 
     if import.errors.is_empty() && import.out.rows.is_empty() && import.out.ended.is_empty() {
         import.error(0, "", "no rows");
     }
-    if import.errors.is_empty() {
-        Ok(import.out)
-    } else {
-        Err(import.errors)
-    }
+    if import.errors.is_empty() { Ok(import.out) } else { Err(import.errors) }
 }
 
 fn kind_of(e: &csv::Error) -> &'static str {
@@ -283,11 +266,7 @@ struct Import<'a> {
 
 impl Import<'_> {
     fn error(&mut self, line: u64, column: &str, message: &str) {
-        self.errors.push(LineError {
-            line,
-            column: column.to_owned(),
-            message: message.to_owned(),
-        });
+        self.errors.push(LineError { line, column: column.to_owned(), message: message.to_owned() });
     }
 
     fn read_header(&mut self, record: &csv::ByteRecord) -> Result<(), Vec<LineError>> {
@@ -340,8 +319,7 @@ impl Import<'_> {
         };
         let before = self.errors.len();
         for (i, c) in record.iter().enumerate() {
-            if std::str::from_utf8(c).is_err() && !matches!(fields.get(i), Some(Some(Field::Info)))
-            {
+            if std::str::from_utf8(c).is_err() && !matches!(fields.get(i), Some(Some(Field::Info))) {
                 let name = self.header.get(i).cloned().unwrap_or_default();
                 self.error(line, &name, "not UTF-8");
             }
@@ -354,19 +332,15 @@ impl Import<'_> {
         let until = self.date(line, Field::Expires, cell(Field::Expires));
         let codes = self.codes(line, cell(Field::CountryCode), cell(Field::Code));
         let change = cell(Field::Change).to_ascii_lowercase();
-        let removed = ["removed", "remove", "deleted", "delete", "ended", "end", "closed"]
-            .contains(&change.as_str());
+        let removed =
+            ["removed", "remove", "deleted", "delete", "ended", "end", "closed"].contains(&change.as_str());
         if removed {
             if self.errors.len() == before {
                 self.out.ended.extend(codes.into_iter().map(|c| (c, from)));
             }
             return;
         }
-        let terms = Terms {
-            initial_s: 0,
-            next_s: 0,
-            ..self.fallback
-        };
+        let terms = Terms { initial_s: 0, next_s: 0, ..self.fallback };
         let terms = self.terms(
             line,
             terms,
@@ -401,13 +375,7 @@ impl Import<'_> {
                 );
             }
             if self.errors.len() == before {
-                self.out.rows.push(Row {
-                    code,
-                    rates,
-                    terms,
-                    from,
-                    until,
-                });
+                self.out.rows.push(Row { code, rates, terms, from, until });
             }
         }
     }
@@ -537,16 +505,8 @@ fn shown(text: &str) -> String {
 
 /// NPA, NPANXX, NPANXX-X or longer, with or without the leading 1.
 fn us_code(text: &str) -> Result<Code, String> {
-    let digits: String = text
-        .trim_start_matches('+')
-        .chars()
-        .filter(|c| *c != '-')
-        .collect();
-    let full = if digits.starts_with('1') {
-        digits
-    } else {
-        format!("1{digits}")
-    };
+    let digits: String = text.trim_start_matches('+').chars().filter(|c| *c != '-').collect();
+    let full = if digits.starts_with('1') { digits } else { format!("1{digits}") };
     let code: Code = full.parse().map_err(|e| format!("{e}"))?;
     let ok = match full.as_bytes() {
         [_] => true,
@@ -557,22 +517,14 @@ fn us_code(text: &str) -> Result<Code, String> {
         }
         [] => false,
     };
-    if ok {
-        Ok(code)
-    } else {
-        Err("not an NPA, NPANXX or NPANXX-X".to_owned())
-    }
+    if ok { Ok(code) } else { Err("not an NPA, NPANXX or NPANXX-X".to_owned()) }
 }
 
 /// `71-79,712` below a country code, or without one.
 fn az_codes(country: &str, text: &str) -> Result<Vec<Code>, String> {
     let country = country.trim_start_matches('+');
     let mut out = Vec::new();
-    let mut parts = text
-        .split([',', ';', ' ', '|'])
-        .map(str::trim)
-        .filter(|p| !p.is_empty())
-        .peekable();
+    let mut parts = text.split([',', ';', ' ', '|']).map(str::trim).filter(|p| !p.is_empty()).peekable();
     if parts.peek().is_none() {
         return match Code::parse(country.as_bytes()) {
             Ok(c) => Ok(vec![c]),
@@ -604,19 +556,14 @@ fn parse_date(text: &str, day_first: bool) -> Option<i64> {
         None => (text, ""),
     };
     let number = |t: &str| -> Option<i64> {
-        (!t.is_empty() && t.len() <= 4 && t.bytes().all(|b| b.is_ascii_digit()))
-            .then(|| t.parse().ok())?
+        (!t.is_empty() && t.len() <= 4 && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.parse().ok())?
     };
     let parts: Vec<&str> = date.split(['-', '/', '.']).collect();
     let (y, m, d) = match parts.as_slice() {
         [y, m, d] if y.len() == 4 => (number(y)?, number(m)?, number(d)?),
         [a, b, y] if y.len() == 4 && day_first => (number(y)?, number(b)?, number(a)?),
         [a, b, y] if y.len() == 4 => (number(y)?, number(a)?, number(b)?),
-        [one] if one.len() == 8 => (
-            number(one.get(..4)?)?,
-            number(one.get(4..6)?)?,
-            number(one.get(6..)?)?,
-        ),
+        [one] if one.len() == 8 => (number(one.get(..4)?)?, number(one.get(4..6)?)?, number(one.get(6..)?)?),
         _ => return None,
     };
     let leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;

@@ -79,14 +79,7 @@ pub fn diff(
                         let [a, ..] = o.rates;
                         let [b, ..] = n.rates;
                         let step = b.0.saturating_sub(a.0).saturating_abs();
-                        moves.push((
-                            step,
-                            Move {
-                                code: n.code,
-                                old: a,
-                                new: b,
-                            },
-                        ));
+                        moves.push((step, Move { code: n.code, old: a, new: b }));
                         if d > 0 {
                             out.up += 1;
                             out.short_notice += usize::from(n.from.unwrap_or(at) < due);
@@ -109,14 +102,7 @@ pub fn diff(
 fn direction(old: &Row, new: &Row) -> i32 {
     let parts = |r: &Row| {
         let [a, b, c] = r.rates;
-        [
-            a.0,
-            b.0,
-            c.0,
-            r.terms.setup_fee.0,
-            i64::from(r.terms.initial_s),
-            i64::from(r.terms.next_s),
-        ]
+        [a.0, b.0, c.0, r.terms.setup_fee.0, i64::from(r.terms.initial_s), i64::from(r.terms.next_s)]
     };
     let pairs = parts(old).into_iter().zip(parts(new));
     let rose = pairs.clone().any(|(o, n)| n > o);
@@ -135,21 +121,13 @@ mod tests {
 
     #[test]
     fn counts_every_kind() {
-        let old = Deck::new(
-            meta(1),
-            vec![row("1201", 10), row("1202", 10), row("1203", 10), row("1204", 10)],
-        )
-        .unwrap();
-        let new = Deck::new(
-            meta(2),
-            vec![row("1201", 10), row("1202", 30), row("1203", 5), row("1205", 1)],
-        )
-        .unwrap();
+        let old =
+            Deck::new(meta(1), vec![row("1201", 10), row("1202", 10), row("1203", 10), row("1204", 10)])
+                .unwrap();
+        let new = Deck::new(meta(2), vec![row("1201", 10), row("1202", 30), row("1203", 5), row("1205", 1)])
+            .unwrap();
         let d = diff(Some(&old), &new, Wall(0), Wall(0), 7 * 86_400, 1);
-        assert_eq!(
-            (d.new, d.up, d.down, d.same, d.ended, d.short_notice),
-            (1, 1, 1, 1, 1, 1)
-        );
+        assert_eq!((d.new, d.up, d.down, d.same, d.ended, d.short_notice), (1, 1, 1, 1, 1, 1));
         assert_eq!(d.largest[0].code.to_string(), "1202");
         assert_eq!(d.share_bps(d.up), 2_000);
         assert_eq!(diff(None, &new, Wall(0), Wall(0), 0, 5).new, 4);

@@ -33,11 +33,7 @@ pub struct Terms {
 impl Terms {
     /// `initial/next` without a set-up fee.
     pub const fn of(initial_s: u32, next_s: u32) -> Terms {
-        Terms {
-            initial_s,
-            next_s,
-            setup_fee: Nanos::ZERO,
-        }
+        Terms { initial_s, next_s, setup_fee: Nanos::ZERO }
     }
 }
 
@@ -184,8 +180,7 @@ impl Deck {
         let mut terms_of: Vec<Terms> = rows.iter().map(|r| r.terms).collect();
         terms_of.sort_unstable();
         terms_of.dedup();
-        let mut periods: Vec<(i64, i64)> =
-            rows.iter().map(|r| (start(r.from), end(r.until))).collect();
+        let mut periods: Vec<(i64, i64)> = rows.iter().map(|r| (start(r.from), end(r.until))).collect();
         periods.sort_unstable();
         periods.dedup();
         if terms_of.len() >= usize::from(BIG) || periods.len() > usize::from(u16::MAX) {
@@ -210,10 +205,7 @@ impl Deck {
             }
             last = Some((row.code, start(row.from)));
             let mut terms = deck.terms_of.binary_search(&row.terms).unwrap_or(0) as u16;
-            let period = deck
-                .periods
-                .binary_search(&(start(row.from), end(row.until)))
-                .unwrap_or(0) as u16;
+            let period = deck.periods.binary_search(&(start(row.from), end(row.until))).unwrap_or(0) as u16;
             let small = row.rates.map(|r| u32::try_from(r.0).ok());
             let rates = match small {
                 [Some(a), Some(b), Some(c)] => [a, b, c],
@@ -240,11 +232,8 @@ impl Deck {
         for (code, at) in &delta.ended {
             // Rows that would begin at the end or later are gone; the others end there.
             let all = (*code, i64::MIN)..=(*code, i64::MAX);
-            let gone: Vec<_> = rows
-                .range(all.clone())
-                .map(|(k, _)| *k)
-                .filter(|(_, from)| *from >= start(*at))
-                .collect();
+            let gone: Vec<_> =
+                rows.range(all.clone()).map(|(k, _)| *k).filter(|(_, from)| *from >= start(*at)).collect();
             for key in gone {
                 rows.remove(&key);
             }
@@ -291,9 +280,7 @@ impl Deck {
         Some(Row {
             code: *self.codes.get(i)?,
             rates: self.rates_at(i)?.map(Nanos),
-            terms: *self
-                .terms_of
-                .get(usize::from(*self.terms.get(i)? & !BIG))?,
+            terms: *self.terms_of.get(usize::from(*self.terms.get(i)? & !BIG))?,
             from: (from != i64::MIN).then_some(Wall(from)),
             until: (until != i64::MAX).then_some(Wall(until)),
         })
@@ -316,10 +303,8 @@ impl Deck {
                 let code = *self.codes.get(i)?;
                 let mut best = None;
                 while self.codes.get(i) == Some(&code) {
-                    let (from, until) = self
-                        .period
-                        .get(i)
-                        .and_then(|p| self.periods.get(usize::from(*p)).copied())?;
+                    let (from, until) =
+                        self.period.get(i).and_then(|p| self.periods.get(usize::from(*p)).copied())?;
                     if from <= at.0 && at.0 < until {
                         best = Some(i);
                     }
@@ -413,11 +398,7 @@ pub(crate) mod tests {
         let mut new = row("1415", 20);
         new.from = Some(Wall(100));
         let deck = Deck::new(meta(1), vec![new, old, row("1212", 5)]).unwrap();
-        let rate = |at| {
-            deck.in_force(Wall(at))
-                .find(|r| r.code.to_string() == "1415")
-                .map(|r| r.rates[0].0)
-        };
+        let rate = |at| deck.in_force(Wall(at)).find(|r| r.code.to_string() == "1415").map(|r| r.rates[0].0);
         assert_eq!(rate(99), Some(10));
         assert_eq!(rate(100), Some(20));
         assert_eq!(rate(900), Some(20));
@@ -435,20 +416,11 @@ pub(crate) mod tests {
     #[test]
     fn bad_rows_are_refused() {
         let twice = vec![row("1415", 1), row("1415", 2)];
-        assert!(matches!(
-            Deck::new(meta(1), twice),
-            Err(DeckError::Duplicate(_))
-        ));
-        assert!(matches!(
-            Deck::new(meta(1), vec![row("1415", -5)]),
-            Err(DeckError::Negative(_))
-        ));
+        assert!(matches!(Deck::new(meta(1), twice), Err(DeckError::Duplicate(_))));
+        assert!(matches!(Deck::new(meta(1), vec![row("1415", -5)]), Err(DeckError::Negative(_))));
         let mut zero = row("1415", 1);
         zero.terms.next_s = 0;
-        assert!(matches!(
-            Deck::new(meta(1), vec![zero]),
-            Err(DeckError::Increment(_))
-        ));
+        assert!(matches!(Deck::new(meta(1), vec![zero]), Err(DeckError::Increment(_))));
         assert!(matches!(Deck::new(meta(1), vec![]), Err(DeckError::Empty)));
     }
 
@@ -463,11 +435,7 @@ pub(crate) mod tests {
             ..DeckRows::default()
         };
         let next = base.merged(meta(2), &delta).unwrap();
-        let at = |t| {
-            next.in_force(Wall(t))
-                .map(|r| (r.code.to_string(), r.rates[0].0))
-                .collect::<Vec<_>>()
-        };
+        let at = |t| next.in_force(Wall(t)).map(|r| (r.code.to_string(), r.rates[0].0)).collect::<Vec<_>>();
         assert_eq!(at(0), [("1212".into(), 5), ("1415".into(), 10)]);
         assert_eq!(at(1_500), [("1212".into(), 5), ("1415".into(), 30)]);
         assert_eq!(at(2_000), [("1415".into(), 30)]);

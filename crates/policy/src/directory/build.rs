@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use warp_model::VendorTrunkId;
 
 use super::{
-    Block, Customer, CustomerIx, Directory, Partition, PartitionIx, Trunk, TrunkIx, Vendor,
-    VendorIx, VendorTrunk, VendorTrunkIx,
+    Block, Customer, CustomerIx, Directory, Partition, PartitionIx, Trunk, TrunkIx, Vendor, VendorIx,
+    VendorTrunk, VendorTrunkIx,
 };
 use crate::screen::CidrTable;
 
@@ -91,11 +91,7 @@ impl DirectoryBuilder {
     /// Checks everything. All errors at once.
     pub fn build(self) -> Result<Directory, Vec<DirectoryError>> {
         let errors = check(&self);
-        if errors.is_empty() {
-            Ok(assemble(self))
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(assemble(self)) } else { Err(errors) }
     }
 }
 
@@ -213,32 +209,29 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
     rows.partitions.sort_by(|a, b| a.name.cmp(&b.name));
     rows.blocks.sort_by(|a, b| a.id.cmp(&b.id));
     let json = serde_json::to_vec(&rows).unwrap_or_default();
-    let customer_by_id: HashMap<_, _> = rows.customers.iter().map(|r| r.id).zip((0..).map(CustomerIx)).collect();
+    let customer_by_id: HashMap<_, _> =
+        rows.customers.iter().map(|r| r.id).zip((0..).map(CustomerIx)).collect();
     let trunk_by_id = rows.trunks.iter().map(|r| r.id).zip((0..).map(TrunkIx)).collect();
     let vendor_by_id: HashMap<_, _> = rows.vendors.iter().map(|r| r.id).zip((0..).map(VendorIx)).collect();
     let vendor_trunk_by_id: HashMap<_, _> =
         rows.vendor_trunks.iter().map(|r| r.id).zip((0..).map(VendorTrunkIx)).collect();
     let partition_by_name: HashMap<_, _> =
         rows.partitions.iter().map(|p| p.name.as_str()).zip((0..).map(PartitionIx)).collect();
-    let customer_of = rows
-        .trunks
-        .iter()
-        .map(|t| customer_by_id.get(&t.customer).copied().unwrap_or_default())
-        .collect();
+    let customer_of =
+        rows.trunks.iter().map(|t| customer_by_id.get(&t.customer).copied().unwrap_or_default()).collect();
     let partition_of = rows
         .trunks
         .iter()
         .map(|t| partition_by_name.get(t.partition.as_str()).copied().unwrap_or_default())
         .collect();
-    let vendor_of: Vec<VendorIx> = rows
-        .vendor_trunks
-        .iter()
-        .map(|t| vendor_by_id.get(&t.vendor).copied().unwrap_or_default())
-        .collect();
+    let vendor_of: Vec<VendorIx> =
+        rows.vendor_trunks.iter().map(|t| vendor_by_id.get(&t.vendor).copied().unwrap_or_default()).collect();
     let mut trunks_of_vendor = vec![Vec::new(); rows.vendors.len()];
     let mut vendor_by_ip: HashMap<IpAddr, Vec<VendorTrunkIx>> = HashMap::new();
     for ((ix, t), vendor) in (0..).map(VendorTrunkIx).zip(&rows.vendor_trunks).zip(&vendor_of) {
-        if t.enabled && let Some(list) = trunks_of_vendor.get_mut(vendor.at()) {
+        if t.enabled
+            && let Some(list) = trunks_of_vendor.get_mut(vendor.at())
+        {
             list.push(ix);
         }
         for a in &t.addresses {
@@ -250,9 +243,7 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
     }
     for list in &mut trunks_of_vendor {
         list.sort_by_key(|ix: &VendorTrunkIx| {
-            rows.vendor_trunks
-                .get(ix.at())
-                .map(|t| (t.priority, std::cmp::Reverse(t.weight), t.id))
+            rows.vendor_trunks.get(ix.at()).map(|t| (t.priority, std::cmp::Reverse(t.weight), t.id))
         });
     }
     let mut blocks_of_vendor = vec![Vec::new(); rows.vendors.len()];
@@ -261,25 +252,14 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
             list.push(i);
         }
     }
-    let emergency = rows
-        .emergency_route
-        .iter()
-        .filter_map(|id| vendor_trunk_by_id.get(id).copied())
-        .collect();
-    let acl = CidrTable::build(
-        (0u32..)
-            .zip(&rows.trunks)
-            .flat_map(|(ix, t)| t.acl.iter().map(move |c| (*c, ix))),
-    );
+    let emergency =
+        rows.emergency_route.iter().filter_map(|id| vendor_trunk_by_id.get(id).copied()).collect();
+    let acl =
+        CidrTable::build((0u32..).zip(&rows.trunks).flat_map(|(ix, t)| t.acl.iter().map(move |c| (*c, ix))));
     let users = (0..)
         .map(TrunkIx)
         .zip(&rows.trunks)
-        .flat_map(|(ix, t)| {
-            t.digest
-                .iter()
-                .enumerate()
-                .map(move |(i, u)| (u.username.clone(), (ix, i)))
-        })
+        .flat_map(|(ix, t)| t.digest.iter().enumerate().map(move |(i, u)| (u.username.clone(), (ix, i))))
         .collect();
     Directory {
         hash: Sha256::digest(&json).into(),

@@ -14,8 +14,8 @@ use warp_model::{CustomerId, TrunkId, VendorId, VendorTrunkId};
 
 pub use build::{DirectoryBuilder, DirectoryError};
 pub use types::{
-    Block, CallerRules, Credentials, Customer, DigestUser, Ha1s, Limits, Margin, NumberFormat,
-    Partition, PartitionVendor, Strategy, Transport, Trunk, Vendor, VendorTrunk,
+    Block, CallerRules, Credentials, Customer, DigestUser, Ha1s, Limits, Margin, NumberFormat, Partition,
+    PartitionVendor, Strategy, Transport, Trunk, Vendor, VendorTrunk,
 };
 
 use crate::screen::CidrTable;
@@ -177,18 +177,12 @@ impl Directory {
 
     /// The enabled trunks of a vendor, by priority, then weight, then id.
     pub fn trunks_of_vendor(&self, vendor: VendorIx) -> &[VendorTrunkIx] {
-        self.trunks_of_vendor
-            .get(vendor.at())
-            .map_or(&[], Vec::as_slice)
+        self.trunks_of_vendor.get(vendor.at()).map_or(&[], Vec::as_slice)
     }
 
     /// The blocks that name a vendor.
     pub fn blocks_of_vendor(&self, vendor: VendorIx) -> impl Iterator<Item = &Block> {
-        self.blocks_of_vendor
-            .get(vendor.at())
-            .into_iter()
-            .flatten()
-            .filter_map(|i| self.rows.blocks.get(*i))
+        self.blocks_of_vendor.get(vendor.at()).into_iter().flatten().filter_map(|i| self.rows.blocks.get(*i))
     }
 
     /// Where emergency calls go, in order.
@@ -208,9 +202,6 @@ impl Directory {
 
     /// Every address of a vendor trunk is known to be this socket address or host.
     pub fn vendor_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.rows
-            .vendor_trunks
-            .iter()
-            .flat_map(|t| t.addresses.iter().copied())
+        self.rows.vendor_trunks.iter().flat_map(|t| t.addresses.iter().copied())
     }
 }

@@ -11,8 +11,7 @@ use sha2::{Digest, Sha256};
 use warp_model::{DeckId, Wall};
 
 use super::{
-    Column, DeckTerms, Exception, LcrIndex, MAX_COLUMNS, NONE, PAGE_BITS, ROW_BITS, SINGLE,
-    SellEntry,
+    Column, DeckTerms, Exception, LcrIndex, MAX_COLUMNS, NONE, PAGE_BITS, ROW_BITS, SINGLE, SellEntry,
 };
 use crate::code::{Code, pow10};
 use crate::deck::{Deck, Row};
@@ -124,11 +123,7 @@ impl LcrIndex {
     /// The key that an index built from these would have: equal keys need no new build.
     pub fn key_of(buy: &[RateList], sell: &[RateList], plan: &NumberPlan, at: Wall) -> [u8; 32] {
         let mut h = key_start(plan);
-        for (side, list) in buy
-            .iter()
-            .map(|l| (Side::Buy, l))
-            .chain(sell.iter().map(|l| (Side::Sell, l)))
-        {
+        for (side, list) in buy.iter().map(|l| (Side::Buy, l)).chain(sell.iter().map(|l| (Side::Sell, l))) {
             h.update(key_list(side, list, at));
         }
         h.finalize().into()
@@ -183,8 +178,7 @@ impl<'a> LcrBuilder<'a> {
         }
         let mut decks = Vec::new();
         for deck in &list.decks {
-            let next = u16::try_from(self.index.decks.len())
-                .map_err(|_| BuildError::TooLarge("decks"))?;
+            let next = u16::try_from(self.index.decks.len()).map_err(|_| BuildError::TooLarge("decks"))?;
             let ix = *self.deck_of.entry(deck.hash()).or_insert(next);
             if ix == next {
                 self.index.decks.push(deck.meta().clone());
@@ -202,22 +196,13 @@ impl<'a> LcrBuilder<'a> {
         for (pos, row) in merged(list, self.at) {
             codes.push(row.code);
             let deck = decks.get(pos).copied().unwrap_or_default();
-            let terms = DeckTerms {
-                terms: row.terms,
-                deck,
-            };
+            let terms = DeckTerms { terms: row.terms, deck };
             *counts.entry(terms).or_default() += 1;
         }
         let usual = counts
             .iter()
             .max_by_key(|(_, n)| **n)
-            .map_or(
-                DeckTerms {
-                    terms: first.meta().kind.usual_terms(),
-                    deck: 0,
-                },
-                |(t, _)| *t,
-            );
+            .map_or(DeckTerms { terms: first.meta().kind.usual_terms(), deck: 0 }, |(t, _)| *t);
         let usual_terms = self.terms_ix(usual)?;
         let columns = match side {
             Side::Buy => &mut self.index.buy,
@@ -247,8 +232,8 @@ impl<'a> LcrBuilder<'a> {
     }
 
     fn terms_ix(&mut self, terms: DeckTerms) -> Result<u16, BuildError> {
-        let next = u16::try_from(self.index.terms.len())
-            .map_err(|_| BuildError::TooLarge("different terms"))?;
+        let next =
+            u16::try_from(self.index.terms.len()).map_err(|_| BuildError::TooLarge("different terms"))?;
         let ix = *self.terms_of.entry(terms).or_insert(next);
         if ix == next {
             self.index.terms.push(terms);
@@ -323,11 +308,7 @@ impl<'a> LcrBuilder<'a> {
             let parent = above
                 .last()
                 .copied()
-                .filter(|p| {
-                    self.codes
-                        .get(*p as usize)
-                        .is_some_and(|c| falls_back(self.plan, *c, *code))
-                })
+                .filter(|p| self.codes.get(*p as usize).is_some_and(|c| falls_back(self.plan, *c, *code)))
                 .unwrap_or(NONE);
             above.push(i as u32);
             parents.push(parent);
@@ -335,10 +316,7 @@ impl<'a> LcrBuilder<'a> {
             for w in 0..words {
                 let inherited = match parent {
                     NONE => 0,
-                    p => presence_of
-                        .get(p as usize * words + w)
-                        .copied()
-                        .unwrap_or(0),
+                    p => presence_of.get(p as usize * words + w).copied().unwrap_or(0),
                 };
                 if let Some(bits) = presence_of.get_mut(i * words + w) {
                     *bits |= inherited;
@@ -355,10 +333,9 @@ impl<'a> LcrBuilder<'a> {
         let mut data = vec![0u32; size];
         for (i, offset) in offsets.iter().enumerate() {
             let at = (offset & !SINGLE) as usize;
-            if let (Some(to), Some(from)) = (
-                data.get_mut(at..at + words),
-                presence_of.get(i * words..(i + 1) * words),
-            ) {
+            if let (Some(to), Some(from)) =
+                (data.get_mut(at..at + words), presence_of.get(i * words..(i + 1) * words))
+            {
                 to.copy_from_slice(from);
             }
         }
@@ -377,12 +354,7 @@ impl<'a> LcrBuilder<'a> {
             return Err(BuildError::OutOfStep);
         }
         let (side, decks) = (seen.side, seen.decks.clone());
-        let column = self
-            .surveyed
-            .iter()
-            .take(self.filled)
-            .filter(|s| s.side == side)
-            .count();
+        let column = self.surveyed.iter().take(self.filled).filter(|s| s.side == side).count();
         self.filled += 1;
         let mut sell = match side {
             Side::Sell => vec![NONE; self.index.codes.len()],
@@ -397,10 +369,7 @@ impl<'a> LcrBuilder<'a> {
                 return Err(BuildError::OutOfStep);
             }
             let deck = decks.get(pos).copied().unwrap_or_default();
-            let terms = self.terms_ix(DeckTerms {
-                terms: row.terms,
-                deck,
-            })?;
+            let terms = self.terms_ix(DeckTerms { terms: row.terms, deck })?;
             let mut rates = row.rates.map(|r| r.0);
             if !self.plan.code_has_jurisdiction(row.code) {
                 // One price; where a deck gives three, the dearest.
@@ -410,11 +379,7 @@ impl<'a> LcrBuilder<'a> {
             match side {
                 Side::Buy => self.put(column, at, terms, rates, row.code.len())?,
                 Side::Sell => {
-                    let entry = SellEntry {
-                        rates,
-                        terms,
-                        code_len: row.code.len() as u8,
-                    };
+                    let entry = SellEntry { rates, terms, code_len: row.code.len() as u8 };
                     let next = self.index.sell_entries.len() as u32;
                     let ix = *self.sell_of.entry(entry).or_insert(next);
                     if ix == next {
@@ -445,17 +410,13 @@ impl<'a> LcrBuilder<'a> {
         let (values, big) = match small {
             [Some(a), Some(b), Some(c)] => ([a, b, c], false),
             _ => {
-                let first = u32::try_from(self.index.big.len())
-                    .map_err(|_| BuildError::TooLarge("large prices"))?;
+                let first =
+                    u32::try_from(self.index.big.len()).map_err(|_| BuildError::TooLarge("large prices"))?;
                 self.index.big.extend_from_slice(&rates);
                 ([first, first + 1, first + 2], true)
             }
         };
-        let usual = self
-            .index
-            .buy
-            .get(column)
-            .map_or(0, |c| c.usual_terms);
+        let usual = self.index.buy.get(column).map_or(0, |c| c.usual_terms);
         if big || terms != usual {
             let e = Exception::of(terms, len, big);
             self.exceptions.push((row as u32, column as u32, e));
@@ -522,8 +483,8 @@ impl<'a> LcrBuilder<'a> {
         for row in 0..self.index.codes.len() {
             let offset = self.index.offsets.get(row).copied().unwrap_or(0);
             let at = (offset & !SINGLE) as usize;
-            let first = u32::try_from(self.index.exceptions.len())
-                .map_err(|_| BuildError::TooLarge("exceptions"))?;
+            let first =
+                u32::try_from(self.index.exceptions.len()).map_err(|_| BuildError::TooLarge("exceptions"))?;
             let parent = self.index.parents.get(row).copied().unwrap_or(NONE);
             for word in 0..words {
                 let presence = self.index.data.get(at + word).copied().unwrap_or(0);
@@ -617,10 +578,7 @@ impl<'a> LcrBuilder<'a> {
             }
             let len = code.len();
             if len > 7 {
-                if let Some(e) = code
-                    .npanxx_part()
-                    .and_then(|n| index.npanxx.get_mut(n as usize))
-                {
+                if let Some(e) = code.npanxx_part().and_then(|n| index.npanxx.get_mut(n as usize)) {
                     let longer = (*e >> ROW_BITS).saturating_add(1).min(31);
                     *e = (*e & ((1 << ROW_BITS) - 1)) | (longer << ROW_BITS);
                 }
@@ -655,16 +613,9 @@ fn falls_back(plan: &NumberPlan, above: Code, code: Code) -> bool {
 
 /// The rows in force of a list, one per code, in code order, with the position of their deck.
 fn merged(list: &RateList, at: Wall) -> impl Iterator<Item = (usize, Row)> + '_ {
-    let mut sources: Vec<_> = list
-        .decks
-        .iter()
-        .map(|d| d.in_force(at).peekable())
-        .collect();
+    let mut sources: Vec<_> = list.decks.iter().map(|d| d.in_force(at).peekable()).collect();
     std::iter::from_fn(move || {
-        let code = sources
-            .iter_mut()
-            .filter_map(|s| s.peek().map(|r| r.code))
-            .min()?;
+        let code = sources.iter_mut().filter_map(|s| s.peek().map(|r| r.code)).min()?;
         let mut out = None;
         for (pos, source) in sources.iter_mut().enumerate() {
             if let Some(row) = source.next_if(|r| r.code == code) {

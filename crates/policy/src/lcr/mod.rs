@@ -296,10 +296,7 @@ impl LcrIndex {
         jurisdiction: Option<Jurisdiction>,
         rounding: Rounding,
     ) -> Option<Rate> {
-        let page = *self
-            .sell_pages
-            .get(column)?
-            .get((row.0 >> PAGE_BITS) as usize)?;
+        let page = *self.sell_pages.get(column)?.get((row.0 >> PAGE_BITS) as usize)?;
         let at = (page << PAGE_BITS) | (row.0 & ((1 << PAGE_BITS) - 1));
         let entry = self.page_pool.get(at as usize)?;
         let entry = self.sell_entries.get(*entry as usize)?;
@@ -327,9 +324,7 @@ impl LcrIndex {
         let slot = block.slot(column)?;
         let (rate, exception) = self.price(&block, column, slot, jurisdiction)?;
         let info = self.buy.get(column)?;
-        let terms = self.terms.get(usize::from(
-            exception.map_or(info.usual_terms, Exception::terms),
-        ))?;
+        let terms = self.terms.get(usize::from(exception.map_or(info.usual_terms, Exception::terms)))?;
         let code = self.code(row)?;
         Some(Rate {
             rate_per_min: Nanos(rate),
@@ -355,20 +350,14 @@ impl LcrIndex {
             return Some((i64::from(raw), None));
         }
         let e = Exception(*self.exceptions.get(block.exception_at(column))?);
-        let rate = if e.big() {
-            *self.big.get(raw as usize)?
-        } else {
-            i64::from(raw)
-        };
+        let rate = if e.big() { *self.big.get(raw as usize)? } else { i64::from(raw) };
         Some((rate, Some(e)))
     }
 
     /// The usual terms of a buy column.
     pub(crate) fn usual_terms(&self, column: usize) -> Option<Terms> {
         let info = self.buy.get(column)?;
-        self.terms
-            .get(usize::from(info.usual_terms))
-            .map(|t| t.terms)
+        self.terms.get(usize::from(info.usual_terms)).map(|t| t.terms)
     }
 
     /// Price per minute and, when they are not the column's usual ones, the terms.
@@ -415,28 +404,19 @@ impl Block<'_> {
 
     #[inline]
     fn rate(&self, slot: usize, jurisdiction: Option<Jurisdiction>) -> Option<u32> {
-        let group = if self.rates.len() == self.n {
-            0
-        } else {
-            jurisdiction.map_or(2, Jurisdiction::column)
-        };
+        let group = if self.rates.len() == self.n { 0 } else { jurisdiction.map_or(2, Jurisdiction::column) };
         self.rates.get(group * self.n + slot).copied()
     }
 
     #[inline]
     fn is_exception(&self, column: usize) -> bool {
-        self.exceptions
-            .get(column / 32)
-            .is_some_and(|w| w & (1 << (column % 32)) != 0)
+        self.exceptions.get(column / 32).is_some_and(|w| w & (1 << (column % 32)) != 0)
     }
 
     fn exception_at(&self, column: usize) -> usize {
         let (word, bit) = (column / 32, 1u32 << (column % 32));
         let before: u32 = self.exceptions.iter().take(word).map(|w| w.count_ones()).sum();
-        let within = self
-            .exceptions
-            .get(word)
-            .map_or(0, |w| (w & (bit - 1)).count_ones());
+        let within = self.exceptions.get(word).map_or(0, |w| (w & (bit - 1)).count_ones());
         (self.first_exception + before + within) as usize
     }
 }

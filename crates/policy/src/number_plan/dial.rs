@@ -85,10 +85,7 @@ impl Digits {
 
 /// Digits, `+`, `*` and `#` without separators and escapes. `None` for anything else, or too many.
 fn clean(text: &[u8]) -> Option<Digits> {
-    let mut out = Digits {
-        buf: [0; MAX_DIGITS],
-        len: 0,
-    };
+    let mut out = Digits { buf: [0; MAX_DIGITS], len: 0 };
     let mut rest = text;
     while let Some((first, tail)) = rest.split_first() {
         rest = tail;
@@ -152,9 +149,7 @@ impl NumberPlan {
         if let Some(rest) = digits.strip_prefix(b"+") {
             return match self.service(rest) {
                 Some(s) => Ok(s),
-                None => self
-                    .e164(rest)
-                    .map(|number| Dialled::Number { number, rn, npdi }),
+                None => self.e164(rest).map(|number| Dialled::Number { number, rn, npdi }),
             };
         }
         if let Some(s) = self.service(digits) {
@@ -189,14 +184,8 @@ impl NumberPlan {
         if digits.len() != 3 || digits.iter().any(|b| !b.is_ascii_digit()) {
             return None;
         }
-        let code = digits
-            .iter()
-            .fold(0u16, |v, b| v * 10 + u16::from(b - b'0'));
-        Some(if self.is_emergency(code) {
-            Dialled::Emergency(code)
-        } else {
-            Dialled::Service(code)
-        })
+        let code = digits.iter().fold(0u16, |v, b| v * 10 + u16::from(b - b'0'));
+        Some(if self.is_emergency(code) { Dialled::Emergency(code) } else { Dialled::Service(code) })
     }
 
     /// E.164 digits without `+`.
@@ -241,14 +230,10 @@ pub(super) fn nanp_number(digits: &[u8]) -> Option<E164> {
     if digits.len() != 10 || digits.iter().any(|b| !b.is_ascii_digit()) {
         return None;
     }
-    let value = digits
-        .iter()
-        .fold(0u64, |v, b| v * 10 + u64::from(b - b'0'));
+    let value = digits.iter().fold(0u64, |v, b| v * 10 + u64::from(b - b'0'));
     let (npa, nxx) = (value / pow10(7), value / pow10(4) % 1_000);
-    let valid = (200..1_000).contains(&npa)
-        && npa / 10 % 10 != 9
-        && (200..1_000).contains(&nxx)
-        && nxx % 100 != 11;
+    let valid =
+        (200..1_000).contains(&npa) && npa / 10 % 10 != 9 && (200..1_000).contains(&nxx) && nxx % 100 != 11;
     if !valid {
         return None;
     }
@@ -258,11 +243,7 @@ pub(super) fn nanp_number(digits: &[u8]) -> Option<E164> {
 }
 
 fn longest_prefix(digits: &[u8], prefixes: &[String]) -> Option<usize> {
-    prefixes
-        .iter()
-        .filter(|p| !p.is_empty() && digits.starts_with(p.as_bytes()))
-        .map(|p| p.len())
-        .max()
+    prefixes.iter().filter(|p| !p.is_empty() && digits.starts_with(p.as_bytes())).map(|p| p.len()).max()
 }
 
 #[cfg(test)]
@@ -275,17 +256,15 @@ mod tests {
     }
 
     fn dial_by(text: &str, rules: &DialRules) -> Result<String, Refusal> {
-        NumberPlan::seed()
-            .dialled(text.as_bytes(), rules)
-            .map(|d| match d {
-                Dialled::Number { number, rn, npdi } => format!(
-                    "{number}{}{}",
-                    rn.map(|r| format!(" rn {r}")).unwrap_or_default(),
-                    if npdi { " npdi" } else { "" }
-                ),
-                Dialled::Emergency(c) => format!("emergency {c}"),
-                Dialled::Service(c) => format!("service {c}"),
-            })
+        NumberPlan::seed().dialled(text.as_bytes(), rules).map(|d| match d {
+            Dialled::Number { number, rn, npdi } => format!(
+                "{number}{}{}",
+                rn.map(|r| format!(" rn {r}")).unwrap_or_default(),
+                if npdi { " npdi" } else { "" }
+            ),
+            Dialled::Emergency(c) => format!("emergency {c}"),
+            Dialled::Service(c) => format!("service {c}"),
+        })
     }
 
     #[test]
@@ -334,23 +313,14 @@ mod tests {
             trust_rn: true,
             ..DialRules::default()
         };
-        assert_eq!(
-            dial_by("99#4155550123", &rules).as_deref(),
-            Ok("+14155550123")
-        );
-        assert_eq!(
-            dial_by("4155550123", &rules),
-            Err(Refusal::InvalidNumber)
-        );
+        assert_eq!(dial_by("99#4155550123", &rules).as_deref(), Ok("+14155550123"));
+        assert_eq!(dial_by("4155550123", &rules), Err(Refusal::InvalidNumber));
         assert_eq!(
             dial_by("92155551212;npdi;rn=+12155550000", &rules).as_deref(),
             Ok("+12155551212 rn +12155550000 npdi")
         );
         // Without trust the parameters are read over.
-        assert_eq!(
-            dial("2155551212;npdi;rn=+12155550000").as_deref(),
-            Ok("+12155551212")
-        );
+        assert_eq!(dial("2155551212;npdi;rn=+12155550000").as_deref(), Ok("+12155551212"));
     }
 
     proptest! {

@@ -96,11 +96,7 @@ pub struct Caller {
 impl NumberPlan {
     /// Judges a caller number (ANI). `called` is given because one's own number is not a valid caller.
     pub fn caller(&self, user: &[u8], called: Option<E164>) -> Caller {
-        let judged = |number, class, state| Caller {
-            number,
-            class,
-            state,
-        };
+        let judged = |number, class, state| Caller { number, class, state };
         if user.len() > super::dial::MAX_USER_BYTES {
             return judged(None, CallerClass::Invalid, None);
         }
@@ -126,9 +122,7 @@ impl NumberPlan {
             return judged(Some(number), CallerClass::International, None);
         };
         match npa.class {
-            NpaClass::Geographic if npa.us => {
-                judged(Some(number), CallerClass::Domestic, npa.state)
-            }
+            NpaClass::Geographic if npa.us => judged(Some(number), CallerClass::Domestic, npa.state),
             NpaClass::UsTerritory => judged(Some(number), CallerClass::Domestic, npa.state),
             NpaClass::Geographic | NpaClass::NanpCountry => {
                 judged(Some(number), CallerClass::International, None)
@@ -188,19 +182,13 @@ impl NumberPlan {
     ) -> (Option<Jurisdiction>, JurisdictionRule) {
         use JurisdictionRule as Rule;
         match class {
-            DestinationClass::TollFree => {
-                (Some(Jurisdiction::Indeterminate), Rule::CalledTollFree)
-            }
+            DestinationClass::TollFree => (Some(Jurisdiction::Indeterminate), Rule::CalledTollFree),
             DestinationClass::Domestic => match self.term_state(routed) {
                 None => (Some(Jurisdiction::Indeterminate), Rule::CalledUnknown),
-                Some(s) if s == interconnection => (
-                    Some(Jurisdiction::Intrastate),
-                    Rule::InterconnectionSameState,
-                ),
-                Some(_) => (
-                    Some(Jurisdiction::Interstate),
-                    Rule::InterconnectionDifferentState,
-                ),
+                Some(s) if s == interconnection => {
+                    (Some(Jurisdiction::Intrastate), Rule::InterconnectionSameState)
+                }
+                Some(_) => (Some(Jurisdiction::Interstate), Rule::InterconnectionDifferentState),
             },
             _ => (None, Rule::NotApplicable),
         }
@@ -239,52 +227,22 @@ mod tests {
         use JurisdictionRule::*;
         let sf = "+14155550123";
         assert_eq!(decided("+12135550100", sf), (Some(Intrastate), SameState));
-        assert_eq!(
-            decided("12025550100", sf),
-            (Some(Interstate), DifferentState)
-        );
+        assert_eq!(decided("12025550100", sf), (Some(Interstate), DifferentState));
         assert_eq!(decided("", sf), (Some(Indeterminate), CallerMissing));
-        assert_eq!(
-            decided("anonymous", sf),
-            (Some(Indeterminate), CallerMissing)
-        );
-        for bad in [
-            "1234", "2215550100", "4155550123", "0000000000", "2222222222", "+1999555010", "bob",
-        ] {
-            assert_eq!(
-                decided(bad, sf),
-                (Some(Indeterminate), CallerInvalid),
-                "{bad}"
-            );
+        assert_eq!(decided("anonymous", sf), (Some(Indeterminate), CallerMissing));
+        for bad in ["1234", "2215550100", "4155550123", "0000000000", "2222222222", "+1999555010", "bob"] {
+            assert_eq!(decided(bad, sf), (Some(Indeterminate), CallerInvalid), "{bad}");
         }
-        assert_eq!(
-            decided("8005550100", sf),
-            (Some(Indeterminate), CallerTollFree)
-        );
-        assert_eq!(
-            decided("5005550100", sf),
-            (Some(Indeterminate), CallerNonGeographic)
-        );
-        assert_eq!(
-            decided("+442071234567", sf),
-            (Some(Indeterminate), CallerForeign)
-        );
-        assert_eq!(
-            decided("+12045550100", sf),
-            (Some(Indeterminate), CallerForeign)
-        );
-        assert_eq!(
-            decided("+12025550100", "+18005550123"),
-            (Some(Indeterminate), CalledTollFree)
-        );
+        assert_eq!(decided("8005550100", sf), (Some(Indeterminate), CallerTollFree));
+        assert_eq!(decided("5005550100", sf), (Some(Indeterminate), CallerNonGeographic));
+        assert_eq!(decided("+442071234567", sf), (Some(Indeterminate), CallerForeign));
+        assert_eq!(decided("+12045550100", sf), (Some(Indeterminate), CallerForeign));
+        assert_eq!(decided("+12025550100", "+18005550123"), (Some(Indeterminate), CalledTollFree));
         for abroad in ["+12045550123", "+17875550123", "+18765550123", "+442071234567"] {
             assert_eq!(decided("+12025550100", abroad), (None, NotApplicable));
         }
         // A territory has a place: interstate.
-        assert_eq!(
-            decided("+17875550100", sf),
-            (Some(Interstate), DifferentState)
-        );
+        assert_eq!(decided("+17875550100", sf), (Some(Interstate), DifferentState));
     }
 
     #[test]
@@ -294,13 +252,7 @@ mod tests {
         let ca = State::parse("CA").unwrap();
         let ny = State::parse("NY").unwrap();
         let class = DestinationClass::Domestic;
-        assert_eq!(
-            plan.jurisdiction_at(ca, called, class).0,
-            Some(Jurisdiction::Intrastate)
-        );
-        assert_eq!(
-            plan.jurisdiction_at(ny, called, class).0,
-            Some(Jurisdiction::Interstate)
-        );
+        assert_eq!(plan.jurisdiction_at(ca, called, class).0, Some(Jurisdiction::Intrastate));
+        assert_eq!(plan.jurisdiction_at(ny, called, class).0, Some(Jurisdiction::Interstate));
     }
 }

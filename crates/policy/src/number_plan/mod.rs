@@ -194,23 +194,14 @@ impl ClassSet {
 
     /// In a fixed order.
     pub fn iter(self) -> impl Iterator<Item = DestinationClass> {
-        DestinationClass::ALL
-            .into_iter()
-            .filter(move |c| self.contains(*c))
+        DestinationClass::ALL.into_iter().filter(move |c| self.contains(*c))
     }
 }
 
 impl Default for ClassSet {
     fn default() -> Self {
         use DestinationClass::*;
-        ClassSet::of(&[
-            Domestic,
-            TollFree,
-            Canada,
-            UsTerritory,
-            NanpCountry,
-            International,
-        ])
+        ClassSet::of(&[Domestic, TollFree, Canada, UsTerritory, NanpCountry, International])
     }
 }
 
@@ -275,10 +266,7 @@ impl NumberPlan {
         let mut special = Vec::new();
         let mut emergency = Vec::new();
         for (i, line) in text.lines().enumerate() {
-            let wrong = |message: &str| PlanError {
-                line: i + 1,
-                message: message.to_owned(),
-            };
+            let wrong = |message: &str| PlanError { line: i + 1, message: message.to_owned() };
             let fields: Vec<&str> = line.split(',').map(str::trim).collect();
             match fields.as_slice() {
                 [""] | ["npa", ..] | ["prefix", ..] => {}
@@ -316,8 +304,8 @@ impl NumberPlan {
                 }
                 [prefix, class, _note] => {
                     let code = prefix.parse().map_err(|_| wrong("not a dial code"))?;
-                    let class = DestinationClass::parse(class)
-                        .ok_or_else(|| wrong("unknown destination class"))?;
+                    let class =
+                        DestinationClass::parse(class).ok_or_else(|| wrong("unknown destination class"))?;
                     special.push((code, class));
                 }
                 _ => return Err(wrong("unknown line")),
@@ -388,10 +376,7 @@ impl NumberPlan {
         for len in (1..=whole.len().min(6)).rev() {
             let head = whole.head(len);
             if let Ok(i) = self.special.binary_search_by_key(&head, |(c, _)| *c) {
-                return self
-                    .special
-                    .get(i)
-                    .map_or(DestinationClass::International, |s| s.1);
+                return self.special.get(i).map_or(DestinationClass::International, |s| s.1);
             }
         }
         DestinationClass::International
@@ -410,14 +395,7 @@ impl NumberPlan {
 impl fmt::Debug for NumberPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NumberPlan")
-            .field(
-                "area_codes",
-                &self
-                    .npas
-                    .iter()
-                    .filter(|n| n.class != NpaClass::Unassigned)
-                    .count(),
-            )
+            .field("area_codes", &self.npas.iter().filter(|n| n.class != NpaClass::Unassigned).count())
             .field("special", &self.special.len())
             .finish()
     }
@@ -435,9 +413,7 @@ mod tests {
     fn the_seed_is_readable_and_whole() {
         let text = format!("{NPA_CSV}\n{SPECIAL_CSV}\nemergency,911,933,112\n");
         let plan = NumberPlan::parse(&text).unwrap();
-        let known = (0..1_000)
-            .filter(|n| plan.npa(*n).class != NpaClass::Unassigned)
-            .count();
+        let known = (0..1_000).filter(|n| plan.npa(*n).class != NpaClass::Unassigned).count();
         assert_eq!(known, 469);
         assert_eq!(plan.npa(415).state, State::parse("CA"));
         assert!(plan.npa(202).us);
@@ -476,12 +452,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_line() {
-        assert_eq!(
-            NumberPlan::parse("npa,country,state,class\n100,US,NJ,geographic")
-                .unwrap_err()
-                .line,
-            2
-        );
+        assert_eq!(NumberPlan::parse("npa,country,state,class\n100,US,NJ,geographic").unwrap_err().line, 2);
         assert!(NumberPlan::parse("a,b").is_err());
     }
 }

@@ -57,24 +57,15 @@ pub(crate) struct Bindings {
 
 impl Bindings {
     pub(crate) fn new(directory: &Directory, lcr: &LcrIndex) -> Bindings {
-        let sell = directory
-            .trunks()
-            .map(|(_, t)| lcr.sell_column(super::sell_list(t)))
-            .collect();
-        let partition_of = directory
-            .trunks()
-            .map(|(ix, _)| directory.partition_of(ix).unwrap_or_default())
-            .collect();
+        let sell = directory.trunks().map(|(_, t)| lcr.sell_column(super::sell_list(t))).collect();
+        let partition_of =
+            directory.trunks().map(|(ix, _)| directory.partition_of(ix).unwrap_or_default()).collect();
         let partitions = (0..)
             .map(PartitionIx)
             .zip(&directory.rows().partitions)
             .map(|(ix, p)| bind(directory, lcr, ix, p))
             .collect();
-        Bindings {
-            sell,
-            partition_of,
-            partitions,
-        }
+        Bindings { sell, partition_of, partitions }
     }
 
     #[inline]

@@ -63,15 +63,8 @@ pub(crate) struct Offer {
 }
 
 /// Does any vendor of the partition have a rate in this row?
-pub(super) fn anyone_offers(
-    snapshot: &Snapshot,
-    partition: &PartitionBinding,
-    row: RowIx,
-) -> bool {
-    snapshot
-        .lcr
-        .block(row)
-        .is_some_and(|b| b.presence.iter().zip(&partition.mask).any(|(p, m)| p & m != 0))
+pub(super) fn anyone_offers(snapshot: &Snapshot, partition: &PartitionBinding, row: RowIx) -> bool {
+    snapshot.lcr.block(row).is_some_and(|b| b.presence.iter().zip(&partition.mask).any(|(p, m)| p & m != 0))
 }
 
 impl<'a> Call<'a> {
@@ -99,10 +92,7 @@ impl<'a> Call<'a> {
     }
 
     /// The jurisdiction that a vendor sees, and the rule when it is the vendor's own.
-    pub(crate) fn jurisdiction_of(
-        &self,
-        entry: &Entry,
-    ) -> (Option<Jurisdiction>, Option<JurisdictionRule>) {
+    pub(crate) fn jurisdiction_of(&self, entry: &Entry) -> (Option<Jurisdiction>, Option<JurisdictionRule>) {
         match entry.interconnection {
             None => (self.jurisdiction, None),
             Some(state) => {
@@ -128,15 +118,8 @@ impl<'a> Call<'a> {
             Some(t) => self.expected(t, entry),
         };
         // Prices are not below zero (checked when a deck is made).
-        let cost_x60 = (rate as u64)
-            .saturating_mul(billable_s)
-            .saturating_add(setup_x60);
-        Some(Offer {
-            rate,
-            jurisdiction,
-            cost_x60,
-            key: self.key(entry, entry_at, slot, cost_x60),
-        })
+        let cost_x60 = (rate as u64).saturating_mul(billable_s).saturating_add(setup_x60);
+        Some(Offer { rate, jurisdiction, cost_x60, key: self.key(entry, entry_at, slot, cost_x60) })
     }
 
     #[cold]
@@ -170,8 +153,7 @@ impl<'a> Call<'a> {
                 bits ^= bit;
                 if mask & bit != 0 {
                     let column = w * 32 + bit.trailing_zeros() as usize;
-                    let (first, count) =
-                        self.partition.by_column.get(column).copied().unwrap_or((0, 0));
+                    let (first, count) = self.partition.by_column.get(column).copied().unwrap_or((0, 0));
                     for at in first..first + count {
                         if let Some(entry) = self.partition.entries.get(usize::from(at)) {
                             f(entry, usize::from(at), slot);
@@ -207,18 +189,13 @@ pub(crate) fn judge(call: &Call<'_>, entry: &Entry, offer: &Offer) -> Option<Exc
 /// `buy + margin per minute + share of sell ≤ sell`, all for the expected call, without a division.
 fn margin_holds(call: &Call<'_>, offer: &Offer) -> bool {
     let margin = call.partition.margin;
-    let per_min =
-        i128::from(margin.per_min.0) * i128::from(call.partition.expected_ms / 1_000);
+    let per_min = i128::from(margin.per_min.0) * i128::from(call.partition.expected_ms / 1_000);
     let needed = i128::from(offer.cost_x60) + per_min;
     needed * 10_000 <= call.sell_x60 * (10_000 - i128::from(margin.bps))
 }
 
 /// Is a trunk of an acceptable vendor usable now? `None` = yes.
-pub(crate) fn judge_trunk(
-    snapshot: &Snapshot,
-    live: &Live<'_>,
-    ix: VendorTrunkIx,
-) -> Option<Exclusion> {
+pub(crate) fn judge_trunk(snapshot: &Snapshot, live: &Live<'_>, ix: VendorTrunkIx) -> Option<Exclusion> {
     let figures = live.of(ix);
     let limit = snapshot.directory.vendor_trunk(ix)?.limits.channels;
     if !figures.up {
@@ -244,8 +221,7 @@ pub(super) fn candidates(
     decision: &Decision,
     sell: &SellRate,
 ) -> Result<Candidates, Refusal> {
-    let call =
-        Call::new(snapshot, partition, input, decision, row, sell).ok_or(Refusal::RatingFailed)?;
+    let call = Call::new(snapshot, partition, input, decision, row, sell).ok_or(Refusal::RatingFailed)?;
     let mut out = Candidates::new();
     let (mut offered, mut unavailable) = (false, false);
     let mut after: Option<u128> = None;
@@ -372,9 +348,7 @@ mod tests {
         let vendors = [(11u64, 1u16), (22, 2), (33, 7)];
         let mut first = [0u32; 3];
         for call in 0..100_000u64 {
-            let winner = (0..3)
-                .min_by_key(|i| share(mix(call), vendors[*i].0, vendors[*i].1))
-                .unwrap();
+            let winner = (0..3).min_by_key(|i| share(mix(call), vendors[*i].0, vendors[*i].1)).unwrap();
             first[winner] += 1;
         }
         for (count, want) in first.iter().zip([10_000u32, 20_000, 70_000]) {

@@ -53,11 +53,7 @@ pub struct VendorTrunkLive {
 
 impl Default for VendorTrunkLive {
     fn default() -> Self {
-        VendorTrunkLive {
-            up: true,
-            channels_used: 0,
-            cps_ok: true,
-        }
+        VendorTrunkLive { up: true, channels_used: 0, cps_ok: true }
     }
 }
 
@@ -99,10 +95,7 @@ pub struct Candidates {
 
 impl Candidates {
     pub(crate) fn new() -> Candidates {
-        Candidates {
-            list: [None; MAX_CANDIDATES],
-            len: 0,
-        }
+        Candidates { list: [None; MAX_CANDIDATES], len: 0 }
     }
 
     /// Adds one; false when full.
@@ -251,10 +244,7 @@ fn decide_into(
 
     let row = snapshot.lcr.find(routed).ok_or(Refusal::NoRoute)?;
     out.row = Some(row);
-    let partition = snapshot
-        .bindings
-        .partition_of(input.trunk)
-        .ok_or(Refusal::NoRoute)?;
+    let partition = snapshot.bindings.partition_of(input.trunk).ok_or(Refusal::NoRoute)?;
     out.sell = snapshot
         .bindings
         .sell_column(input.trunk)
@@ -270,10 +260,7 @@ fn decide_into(
             });
         }
     };
-    let cap = [
-        trunk.limits.max_rate_per_min,
-        customer.limits.max_rate_per_min,
-    ];
+    let cap = [trunk.limits.max_rate_per_min, customer.limits.max_rate_per_min];
     if cap.into_iter().flatten().any(|c| sell.rate_per_min > c) {
         return Err(Refusal::MaxRate);
     }
@@ -290,21 +277,11 @@ fn emergency(snapshot: &Snapshot, live: &Live<'_>) -> Result<Candidates, Refusal
                 && let Some(vendor) = snapshot.directory.vendor_of(*ix)
             {
                 let rank = out.len() as u16 + 1;
-                out.push(Candidate {
-                    vendor_trunk: *ix,
-                    vendor,
-                    buy: None,
-                    jurisdiction: None,
-                    rank,
-                });
+                out.push(Candidate { vendor_trunk: *ix, vendor, buy: None, jurisdiction: None, rank });
             }
         }
     }
-    if out.is_empty() {
-        Err(Refusal::NoEmergencyRoute)
-    } else {
-        Ok(out)
-    }
+    if out.is_empty() { Err(Refusal::NoEmergencyRoute) } else { Ok(out) }
 }
 
 /// The sell column and partition of a trunk depend on its directory row only; kept here for [`Bindings`].

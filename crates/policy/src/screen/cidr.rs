@@ -42,10 +42,7 @@ impl Cidr {
     /// One address.
     pub fn host(ip: IpAddr) -> Cidr {
         let base = ip.to_canonical();
-        Cidr {
-            base,
-            len: if base.is_ipv4() { 32 } else { 128 },
-        }
+        Cidr { base, len: if base.is_ipv4() { 32 } else { 128 } }
     }
 
     /// A block.
@@ -88,9 +85,7 @@ fn masked(ip: IpAddr, len: u8) -> IpAddr {
             IpAddr::V4(Ipv4Addr::from_bits(a.to_bits() & mask))
         }
         IpAddr::V6(a) => {
-            let mask = u128::MAX
-                .checked_shl(128 - u32::from(len.min(128)))
-                .unwrap_or(0);
+            let mask = u128::MAX.checked_shl(128 - u32::from(len.min(128))).unwrap_or(0);
             IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() & mask))
         }
     }
@@ -114,11 +109,7 @@ impl FromStr for Cidr {
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_host() {
-            write!(f, "{}", self.base)
-        } else {
-            write!(f, "{}/{}", self.base, self.len)
-        }
+        if self.is_host() { write!(f, "{}", self.base) } else { write!(f, "{}/{}", self.base, self.len) }
     }
 }
 
@@ -159,11 +150,7 @@ impl CidrTable {
                 family.entry(c.len).or_default().insert(c.base, value);
             }
         }
-        CidrTable {
-            hosts,
-            v4: v4.into_iter().rev().collect(),
-            v6: v6.into_iter().rev().collect(),
-        }
+        CidrTable { hosts, v4: v4.into_iter().rev().collect(), v6: v6.into_iter().rev().collect() }
     }
 
     /// The value of the most specific block with this address.
@@ -173,9 +160,7 @@ impl CidrTable {
             return Some(*v);
         }
         let family = if ip.is_ipv4() { &self.v4 } else { &self.v6 };
-        family
-            .iter()
-            .find_map(|(len, blocks)| blocks.get(&masked(ip, *len)).copied())
+        family.iter().find_map(|(len, blocks)| blocks.get(&masked(ip, *len)).copied())
     }
 }
 

@@ -36,16 +36,12 @@ impl Slot {
     fn take_channel(&self, limit: Option<u32>) -> bool {
         let limit = limit.unwrap_or(u32::MAX);
         self.channels
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-                (n < limit).then(|| n.saturating_add(1))
-            })
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then(|| n.saturating_add(1)))
             .is_ok()
     }
 
     fn free_channel(&self) {
-        let _ = self
-            .channels
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+        let _ = self.channels.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
     }
 
     /// A call may start now: at most `cps` in any second, all of them at once when the trunk was idle.
@@ -76,9 +72,7 @@ impl Slot {
         let step = cps.and_then(|c| SECOND_NS.checked_div(u64::from(c)));
         let _ = self
             .next_call_ns
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |t| {
-                step.map(|s| t.saturating_sub(s))
-            });
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |t| step.map(|s| t.saturating_sub(s)));
     }
 
     /// Begins the day when it is a new one. A racing reservation of the old day is lost with it: less than a call each.
@@ -101,11 +95,8 @@ impl Slot {
     /// Corrects what was reserved on `day`; nothing when that day is over.
     fn correct(&self, by: i64, day: i64) {
         if self.day.load(Ordering::Acquire) == day {
-            let _ = self
-                .spent
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |s| {
-                    Some(s.saturating_add(by))
-                });
+            let _ =
+                self.spent.fetch_update(Ordering::AcqRel, Ordering::Acquire, |s| Some(s.saturating_add(by)));
         }
     }
 }
@@ -165,14 +156,8 @@ impl Usage {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slot = |kind: u8, id: u128| slots.entry((kind, id)).or_default().clone();
         Bound {
-            trunks: directory
-                .trunks()
-                .map(|(_, t)| slot(TRUNK, t.id.as_u128()))
-                .collect(),
-            customers: directory
-                .customers()
-                .map(|(_, c)| slot(CUSTOMER, c.id.as_u128()))
-                .collect(),
+            trunks: directory.trunks().map(|(_, t)| slot(TRUNK, t.id.as_u128())).collect(),
+            customers: directory.customers().map(|(_, c)| slot(CUSTOMER, c.id.as_u128())).collect(),
             vendor_trunks: directory
                 .vendor_trunks()
                 .map(|(_, t)| slot(VENDOR_TRUNK, t.id.as_u128()))
@@ -186,25 +171,11 @@ impl Bound {
     /// Reserves a channel, a token and the price of the first 60 seconds, on the trunk and on its customer. All or nothing.
     ///
     /// `sell` is `None` for emergency calls: those are counted but never refused.
-    pub fn admit(
-        &self,
-        trunk: TrunkIx,
-        sell: Option<&SellRate>,
-        now: Now,
-    ) -> Result<Reservation, Refusal> {
+    pub fn admit(&self, trunk: TrunkIx, sell: Option<&SellRate>, now: Now) -> Result<Reservation, Refusal> {
         let row = self.directory.trunk(trunk).ok_or(Refusal::TrunkDisabled)?;
-        let customer_ix = self
-            .directory
-            .customer_of(trunk)
-            .ok_or(Refusal::TrunkDisabled)?;
-        let customer = self
-            .directory
-            .customer(customer_ix)
-            .ok_or(Refusal::TrunkDisabled)?;
-        let (Some(ts), Some(cs)) = (
-            self.trunks.get(trunk.at()),
-            self.customers.get(customer_ix.at()),
-        ) else {
+        let customer_ix = self.directory.customer_of(trunk).ok_or(Refusal::TrunkDisabled)?;
+        let customer = self.directory.customer(customer_ix).ok_or(Refusal::TrunkDisabled)?;
+        let (Some(ts), Some(cs)) = (self.trunks.get(trunk.at()), self.customers.get(customer_ix.at())) else {
             return Err(Refusal::TrunkDisabled);
         };
         let none = Limits::default();
@@ -248,12 +219,7 @@ impl Bound {
         undo_customer.keep();
         undo_spend.keep();
         undo_customer_spend.keep();
-        Ok(Reservation {
-            trunk: ts.clone(),
-            customer: cs.clone(),
-            reserved: amount,
-            day,
-        })
+        Ok(Reservation { trunk: ts.clone(), customer: cs.clone(), reserved: amount, day })
     }
 
     /// Reserves a channel and a token of a vendor trunk, right before an attempt. `None`: full, try the next candidate.
@@ -271,20 +237,15 @@ impl Bound {
     }
 
     /// Fills the live figures that [`decide`](crate::decide) takes, in index order; `up` says which trunks are in rotation.
-    pub fn live_into(
-        &self,
-        now: Now,
-        up: impl Fn(VendorTrunkIx) -> bool,
-        out: &mut Vec<VendorTrunkLive>,
-    ) {
+    pub fn live_into(&self, now: Now, up: impl Fn(VendorTrunkIx) -> bool, out: &mut Vec<VendorTrunkLive>) {
         out.clear();
-        out.extend(self.directory.vendor_trunks().zip(&self.vendor_trunks).map(
-            |((ix, row), slot)| VendorTrunkLive {
+        out.extend(self.directory.vendor_trunks().zip(&self.vendor_trunks).map(|((ix, row), slot)| {
+            VendorTrunkLive {
                 up: up(ix),
                 channels_used: slot.channels.load(Ordering::Relaxed),
                 cps_ok: slot.token_ready(row.limits.cps, now.mono.0),
-            },
-        ));
+            }
+        }));
     }
 
     /// The directory it is in the order of.

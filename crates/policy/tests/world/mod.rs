@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use warp_model::{
-    Currency, CustomerId, DeckId, Nanos, TrunkId, VendorId, VendorTrunkId, Wall,
-};
+use warp_model::{Currency, CustomerId, DeckId, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::deck::{Deck, DeckKind, DeckMeta, Row};
 use warp_policy::directory::*;
 use warp_policy::*;
@@ -36,9 +34,7 @@ pub fn deck_of(n: u128, kind: DeckKind, rows: Vec<Row>) -> Arc<Deck> {
 }
 
 pub fn list(decks: &[&Arc<Deck>]) -> RateList {
-    RateList {
-        decks: decks.iter().map(|d| (*d).clone()).collect(),
-    }
+    RateList { decks: decks.iter().map(|d| (*d).clone()).collect() }
 }
 
 pub fn vendor(n: u128, name: &str, decks: &[u128]) -> Vendor {
@@ -76,11 +72,7 @@ pub fn partition(vendors: &[u128]) -> Partition {
         strategy: Strategy::Cost,
         vendors: vendors
             .iter()
-            .map(|v| PartitionVendor {
-                vendor: VendorId::from_u128(*v),
-                priority: 0,
-                weight: 1,
-            })
+            .map(|v| PartitionVendor { vendor: VendorId::from_u128(*v), priority: 0, weight: 1 })
             .collect(),
         max_candidates: 4,
         expected_duration_s: 180,
@@ -143,20 +135,11 @@ pub fn index() -> LcrIndex {
             ("14155550", [m / 2, 6 * m, 6 * m]),
         ],
     );
-    let beta = deck(
-        2,
-        DeckKind::Us,
-        &[("1415", [2 * m, 8 * m, 8 * m]), ("1204", [2 * m, 3 * m, m])],
-    );
+    let beta = deck(2, DeckKind::Us, &[("1415", [2 * m, 8 * m, 8 * m]), ("1204", [2 * m, 3 * m, m])]);
     let gamma = deck(
         3,
         DeckKind::Az,
-        &[
-            ("1", [4 * m; 3]),
-            ("44", [9 * m; 3]),
-            ("4420", [7 * m; 3]),
-            ("881", [6_000 * m; 3]),
-        ],
+        &[("1", [4 * m; 3]), ("44", [9 * m; 3]), ("4420", [7 * m; 3]), ("881", [6_000 * m; 3])],
     );
     let sell = deck(
         100,
@@ -179,11 +162,7 @@ pub fn index() -> LcrIndex {
 }
 
 pub fn snapshot_of(rows: DirectoryBuilder) -> Snapshot {
-    Snapshot::new(
-        Arc::new(rows.build().unwrap()),
-        Arc::new(index()),
-        Arc::new(NumberPlan::seed()),
-    )
+    Snapshot::new(Arc::new(rows.build().unwrap()), Arc::new(index()), Arc::new(NumberPlan::seed()))
 }
 
 pub fn input<'a>(caller: &'a str, called: &'a str) -> CallInput<'a> {
