@@ -1,4 +1,243 @@
-//! The SIP proxy: protocol meets policy in core, sockets live in server.
+//! The SIP proxy: protocol meets policy in [`core`], sockets live in [`server`].
+//!
+//! [`start`] binds the listeners, starts one thread per shard and gives a [`Proxy`] that takes commands.
 #![forbid(unsafe_code)]
 
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use warp_events::journal::{Journal, JournalOptions};
+use warp_feed::{Listening, Subscriber};
+use warp_net::mailbox::{Sender, mailbox};
+use warp_sip::flow::Transport;
+
+pub mod config;
 pub mod core;
+pub mod metrics;
+mod server;
+
+pub use config::{Config, StreamLimits};
+pub use metrics::Metrics;
+pub use server::media_control::{MediaControl, Submit};
+
+use crate::core::{Command, LiveCall, Shared};
+use server::shard::{Parts, Shard};
+use server::{Note, Quota, sockets};
+
+/// What a proxy is given besides its configuration.
+pub struct Handles {
+    /// Policy snapshots; `None` only in [`core::Mode::Static`].
+    pub snapshots: Option<Subscriber<Snapshot>>,
+    /// Where media questions go.
+    pub media: MediaControl,
+    /// Folder and options of the call journals, one journal per shard; `None`: calls leave no record.
+    pub journal: Option<(PathBuf, JournalOptions)>,
+    /// Secret of this process, from the operating system (or of a test).
+    pub seed: [u8; 32],
+    /// Where it counts.
+    pub metrics: Metrics,
+}
+
+/// A running proxy. Dropping it stops it at once.
+pub struct Proxy {
+    addresses: Vec<(Transport, SocketAddr)>,
+    senders: Vec<Sender<Note>>,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    _listening: Option<Listening>,
+}
+
+/// Binds the listeners and starts the shards. Traffic is accepted when this returns.
+/// Errors: an address cannot be bound, no descriptors, a journal cannot be opened.
+pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
+    config.shards = config.shards.clamp(1, SHARDS_MAX);
+    let sockets = sockets::bind(&mut config)?;
+    let config = Arc::new(config);
+    let shared = Arc::new(Shared::new(&config.core, handles.seed));
+    let quota = Arc::new(Quota::new(config.streams));
+    let mut senders = Vec::new();
+    let mut mailboxes = Vec::new();
+    for _ in 0..config.shards {
+        let (sender, mailbox) = mailbox(config.mailbox)?;
+        senders.push(sender);
+        mailboxes.push(mailbox);
+    }
+    // Before the shards read the first snapshot: none is missed.
+    let listening = handles.snapshots.as_ref().map(|snapshots| {
+        let senders = senders.clone();
+        snapshots.listen(move || {
+            for sender in &senders {
+                let _ = sender.send(Note::Snapshot);
+            }
+        })
+    });
+    let mut shards = Vec::new();
+    for (index, (sockets, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
+        let index = index as u16; // at most SHARDS_MAX
+        let journal = match &handles.journal {
+            None => None,
+            Some((dir, options)) => {
+                Some(Journal::open(dir, index, options.clone()).map_err(io::Error::other)?)
+            }
+        };
+        shards.push(Shard::new(Parts {
+            index,
+            config: Arc::clone(&config),
+            seed: handles.seed,
+            shared: Arc::clone(&shared),
+            sockets,
+            mailbox,
+            senders: senders.clone(),
+            quota: Arc::clone(&quota),
+            media: handles.media.clone(),
+            snapshots: handles.snapshots.clone(),
+            journal,
+            metrics: handles.metrics.clone(),
+        })?);
+    }
+    let mut proxy = Proxy {
+        addresses: sockets::addresses(&config.core.listeners),
+        senders,
+        threads: Vec::new(),
+        shared,
+        _listening: listening,
+    };
+    for (index, shard) in shards.into_iter().enumerate() {
+        let name = format!("sip-{index}");
+        proxy.threads.push(std::thread::Builder::new().name(name).spawn(move || shard.run())?);
+    }
+    Ok(proxy)
+}
+
+impl Proxy {
+    /// What is listened on, in the order of the configuration, with real ports.
+    pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The first UDP address.
+    pub fn udp_addr(&self) -> Option<SocketAddr> {
+        self.first(Transport::Udp)
+    }
+
+    /// The first TCP address.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.first(Transport::Tcp)
+    }
+
+    fn first(&self, transport: Transport) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(t, _)| *t == transport).map(|(_, a)| *a)
+    }
+
+    /// Passes a command to the shards that it concerns; returns at once. A list's reply comes from a shard's thread.
+    pub fn command(&self, command: Command) {
+        dispatch(&self.senders, command);
+    }
+
+    /// A handle for other parts of the process.
+    pub fn commander(&self) -> Commander {
+        Commander { senders: self.senders.clone() }
+    }
+
+    /// Takes no new calls from now on; with `end_calls` it ends those in the air as well.
+    pub fn drain(&self, end_calls: bool) {
+        self.command(Command::Drain { end_calls });
+    }
+
+    /// Transactions of all shards: 0 when a drained proxy has nothing left to say.
+    pub fn transactions(&self) -> usize {
+        self.shared.transactions()
+    }
+
+    /// Ends the threads and waits for them. Calls in the air are cut off; their journals say so at the next start.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        for sender in &self.senders {
+            // A full mailbox is drained by its owner: try until it takes it or is gone.
+            while let Err(warp_net::mailbox::SendError::Full(_)) = sender.send(Note::Stop) {
+                std::thread::yield_now();
+            }
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sends commands to a running proxy; after its end they go nowhere.
+#[derive(Clone)]
+pub struct Commander {
+    senders: Vec<Sender<Note>>,
+}
+
+impl Commander {
+    /// As [`Proxy::command`].
+    pub fn command(&self, command: Command) {
+        dispatch(&self.senders, command);
+    }
+}
+
+fn dispatch(senders: &[Sender<Note>], command: Command) {
+    let each = |make: &dyn Fn() -> Command| {
+        for sender in senders {
+            let _ = sender.send(Note::Command(make()));
+        }
+    };
+    match command {
+        Command::Drain { end_calls } => each(&|| Command::Drain { end_calls }),
+        Command::EndCall { cdr_id, reason } => each(&|| Command::EndCall { cdr_id, reason }),
+        Command::MediaTimeout { sip_call_id } => {
+            each(&|| Command::MediaTimeout { sip_call_id: sip_call_id.clone() });
+        }
+        Command::ListCalls { reply } => {
+            let gather = Arc::new(Gather { calls: Mutex::new(Vec::new()), reply: Mutex::new(Some(reply)) });
+            for sender in senders {
+                let gather = Arc::clone(&gather);
+                let reply = Box::new(move |calls| gather.add(calls));
+                let _ = sender.send(Note::Command(Command::ListCalls { reply }));
+            }
+        }
+    }
+}
+
+type ListReply = Box<dyn FnOnce(Vec<LiveCall>) + Send>;
+
+/// Collects the lists of all shards; the last part to go (or to be lost) sends the whole.
+struct Gather {
+    calls: Mutex<Vec<LiveCall>>,
+    reply: Mutex<Option<ListReply>>,
+}
+
+impl Gather {
+    fn add(&self, mut part: Vec<LiveCall>) {
+        self.calls.lock().unwrap_or_else(|e| e.into_inner()).append(&mut part);
+    }
+}
+
+impl Drop for Gather {
+    fn drop(&mut self) {
+        let mut calls = std::mem::take(&mut *self.calls.lock().unwrap_or_else(|e| e.into_inner()));
+        calls.sort_by_key(|c| c.setup_at);
+        if let Some(reply) = self.reply.lock().unwrap_or_else(|e| e.into_inner()).take() {
+            reply(calls);
+        }
+    }
+}
+
+/// Until `warp_policy::Snapshot` is there.
+pub type Snapshot = ();
+
+/// Connection numbers keep eight bits for the shard.
+const SHARDS_MAX: u16 = 255;

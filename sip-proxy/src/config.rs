@@ -1,0 +1,78 @@
+//! What the runtime around the cores needs to know. The core's own part is [`CoreConfig`].
+
+use std::time::Duration;
+
+use warp_model::limits;
+
+use crate::core::CoreConfig;
+
+/// Configuration of a proxy: its core and the runtime around it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The core, with the listeners. Port 0 lets the system choose; the core is told what it chose.
+    pub core: CoreConfig,
+    /// Threads, each with its own sockets, core and timers; 1 to 255. With more than one, sockets share their address
+    /// (`SO_REUSEPORT`).
+    pub shards: u16,
+    /// Keep each shard on a CPU of its own (shard `n` on the `n`-th that the process may use).
+    pub pin_shards: bool,
+    /// `SO_RCVBUF` and `SO_SNDBUF` of UDP sockets in bytes; 4 MiB. The kernel may give less.
+    pub socket_buffer: usize,
+    /// Datagrams that wait for a full socket; beyond: dropped and counted. Peers retransmit.
+    pub udp_queue: usize,
+    /// Messages that wait in a shard's mailbox; beyond: dropped and counted. Peers retransmit.
+    pub mailbox: usize,
+    /// Limits of streams.
+    pub streams: StreamLimits,
+}
+
+/// Limits of TCP connections (`ref/threats-and-faults` §1, T-SIP-15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Accepted connections of one stranger; refused at accept beyond.
+    pub per_stranger: u32,
+    /// Accepted connections of one known peer.
+    pub per_known: u32,
+    /// Accepted connections of all; strangers get at most three quarters of it.
+    pub total: u32,
+    /// Opened connections of one shard; beyond: the send fails.
+    pub opened: usize,
+    /// Until the first whole message.
+    pub first_message: Duration,
+    /// Without a whole message or a keep-alive.
+    pub idle: Duration,
+    /// Until a connection that we open is established.
+    pub connect: Duration,
+    /// Bytes that wait for a peer that does not read; beyond: closed.
+    pub write_buffer: usize,
+}
+
+impl Config {
+    /// Defaults around a core.
+    pub fn new(core: CoreConfig) -> Config {
+        Config {
+            core,
+            shards: 1,
+            pin_shards: false,
+            socket_buffer: 4 << 20,
+            udp_queue: 16_384,
+            mailbox: 65_536,
+            streams: StreamLimits::default(),
+        }
+    }
+}
+
+impl Default for StreamLimits {
+    fn default() -> StreamLimits {
+        StreamLimits {
+            per_stranger: limits::SIP_STREAMS_PER_SOURCE as u32,
+            per_known: 1_024,
+            total: limits::SIP_STREAMS as u32,
+            opened: 4_096,
+            first_message: Duration::from_secs(limits::SIP_STREAM_FIRST_MESSAGE_S),
+            idle: Duration::from_secs(limits::SIP_STREAM_IDLE_S),
+            connect: Duration::from_secs(5),
+            write_buffer: 1 << 20,
+        }
+    }
+}

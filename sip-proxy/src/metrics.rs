@@ -1,0 +1,285 @@
+//! The catalogue of `warp_sip_*` metrics (`ref/metrics-and-dashboards` §2) for what exists.
+//!
+//! Counting is one relaxed add on the shard's own cells. Counters that the core keeps itself ([`CoreStats`]) are carried over
+//! once a second.
+
+use warp_telemetry::Registry;
+use warp_telemetry::label_enum;
+use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, LATENCY_SECONDS, Label};
+
+use crate::core::CoreStats;
+
+label_enum! {
+    /// SIP methods, of requests and of what responses answer.
+    pub enum Method = "method" {
+        Invite = "INVITE", Ack = "ACK", Bye = "BYE", Cancel = "CANCEL", Options = "OPTIONS", Register = "REGISTER",
+        Prack = "PRACK", Update = "UPDATE", Info = "INFO", Refer = "REFER", Subscribe = "SUBSCRIBE",
+        Notify = "NOTIFY", Message = "MESSAGE", Publish = "PUBLISH", Other = "other",
+    }
+}
+label_enum! {
+    /// Seen from WARP.
+    pub enum Direction = "direction" { Ingress = "ingress", Egress = "egress" }
+}
+label_enum! {
+    /// What carried it.
+    pub enum Via = "transport" { Udp = "udp", Tcp = "tcp", Tls = "tls", Ws = "ws", Wss = "wss" }
+}
+label_enum! {
+    /// Why a message was dropped.
+    pub enum Dropped = "reason" {
+        Acl = "acl", RateLimit = "rate_limit", Overload = "overload", Loop = "loop", MaxForwards = "max_forwards",
+        Malformed = "malformed", Scanner = "scanner", Stray = "stray", Spoofed = "spoofed",
+        Destination = "destination",
+    }
+}
+label_enum! {
+    /// Whose repetition.
+    pub enum Repeated = "direction" { Ingress = "ingress", Egress = "egress" }
+}
+label_enum! {
+    /// State of a connection.
+    pub enum StreamState = "state" { Connecting = "connecting", Open = "open" }
+}
+label_enum! {
+    /// Which half of a transaction was being worked on.
+    pub enum Stage = "stage" { Request = "request", Response = "response" }
+}
+label_enum! {
+    /// What failed below SIP.
+    pub enum SocketError = "reason" {
+        Receive = "receive", Send = "send", Unreachable = "unreachable", QueueFull = "queue_full",
+        Accept = "accept",
+    }
+}
+label_enum! {
+    /// Kinds of transaction.
+    pub enum Transaction = "kind" { Server = "server", Client = "client" }
+}
+
+/// Response codes as a label: each code that is registered, the others by class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(u8);
+
+impl Code {
+    /// Of a status line.
+    pub fn of(status: u16) -> Code {
+        let index = match CODES.binary_search(&status) {
+            Ok(i) => i,
+            Err(_) => CODES.len() + usize::from((status / 100).clamp(1, 6) - 1),
+        };
+        Code(index as u8)
+    }
+}
+
+impl Label for Code {
+    const NAME: &'static str = "code";
+    const VALUES: &'static [&'static str] = CODE_TEXTS;
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Handles of all metrics of the proxy. Clones count into the same cells.
+#[derive(Clone)]
+#[allow(missing_docs)] // each is named and described below
+pub struct Metrics {
+    pub requests: Counters<(Method, Direction, Via)>,
+    pub responses: Counters<(Method, Code, Direction)>,
+    pub retransmissions: Counters<(Repeated,)>,
+    pub dropped: Counters<(Dropped,)>,
+    pub auth_failures: Counter,
+    pub transactions: Gauges<(Transaction,)>,
+    pub calls_started: Counter,
+    pub calls_answered: Counter,
+    pub calls_ended: Counter,
+    pub failovers: Counter,
+    pub timeouts: Counter,
+    pub media_failures: Counter,
+    pub latency: Histograms<(Stage,)>,
+    pub connections: Gauges<(StreamState,)>,
+    pub streams_refused: Counter,
+    pub streams_timed_out: Counter,
+    pub stream_faults: Counter,
+    pub socket_errors: Counters<(SocketError,)>,
+    pub handed_over: Counter,
+    pub mailbox_full: Counter,
+    pub journal_errors: Counter,
+    pub panics: Counter,
+}
+
+impl Metrics {
+    /// Registers the catalogue; once per registry.
+    pub fn register(r: &Registry) -> Metrics {
+        Metrics {
+            requests: r.counters("warp_sip_requests_total", "SIP requests received and sent."),
+            responses: r.counters("warp_sip_responses_total", "SIP responses received and sent."),
+            retransmissions: r.counters(
+                "warp_sip_retransmissions_total",
+                "Messages repeated by peers (ingress) and by us (egress).",
+            ),
+            dropped: r.counters("warp_sip_dropped_total", "Messages dropped or refused without state."),
+            auth_failures: r.counter("warp_sip_auth_failures_total", "Digest answers that were wrong."),
+            transactions: r.gauges("warp_sip_transactions", "Living transactions."),
+            calls_started: r.counter("warp_sip_call_starts_total", "Calls begun."),
+            calls_answered: r.counter("warp_sip_call_answers_total", "Calls answered."),
+            calls_ended: r.counter("warp_sip_call_ends_total", "Calls ended."),
+            failovers: r.counter("warp_sip_failovers_total", "Calls passed on to a further vendor."),
+            timeouts: r.counter("warp_sip_timeouts_total", "Requests that nobody answered."),
+            media_failures: r
+                .counter("warp_sip_media_failures_total", "Questions to the media relay that failed."),
+            latency: r.histograms(
+                "warp_sip_proxy_latency_seconds",
+                "From wake-up to the last message handed to the kernel, one observation per wake-up.",
+                LATENCY_SECONDS,
+            ),
+            connections: r.gauges("warp_sip_connections", "TCP connections."),
+            streams_refused: r
+                .counter("warp_sip_streams_refused_total", "Connections refused at accept (T-SIP-15)."),
+            streams_timed_out: r.counter(
+                "warp_sip_streams_timed_out_total",
+                "Connections closed: no first message, idle, or not established in time.",
+            ),
+            stream_faults: r
+                .counter("warp_sip_stream_faults_total", "Connections closed for bad framing (T-SIP-04)."),
+            socket_errors: r
+                .counters("warp_sip_socket_errors_total", "Errors below SIP; none ends a listener."),
+            handed_over: r.counter("warp_sip_handed_over_total", "Messages passed between shards."),
+            mailbox_full: r
+                .counter("warp_sip_mailbox_full_total", "Messages dropped because a mailbox was full."),
+            journal_errors: r
+                .counter("warp_sip_journal_errors_total", "Call records that could not be written."),
+            panics: r.counter("warp_sip_panics_total", "Panics caught at a shard's loop. Always 0."),
+        }
+    }
+
+    /// Counts nowhere: for tests.
+    pub fn detached() -> Metrics {
+        Metrics::register(&Registry::new())
+    }
+
+    /// One message, received or sent. Reads its first line and, for responses, its CSeq line.
+    pub(crate) fn message(&self, bytes: &[u8], direction: Direction, via: Via) -> Stage {
+        match status_of(bytes) {
+            Some(status) => {
+                let method = cseq_method(bytes).map_or(Method::Other, method_of);
+                self.responses.inc((method, Code::of(status), direction));
+                Stage::Response
+            }
+            None => {
+                let end = bytes.iter().take(16).position(|b| *b == b' ').unwrap_or(0);
+                self.requests.inc((method_of(bytes.get(..end).unwrap_or(b"")), direction, via));
+                Stage::Request
+            }
+        }
+    }
+
+    /// Carries over what a core counted since `last`.
+    pub(crate) fn carry(&self, last: &CoreStats, now: &CoreStats) {
+        let d = |a: u64, b: u64| b.wrapping_sub(a);
+        self.dropped.add((Dropped::Malformed,), d(last.malformed, now.malformed));
+        self.dropped.add((Dropped::RateLimit,), d(last.stranger_dropped, now.stranger_dropped));
+        self.dropped.add((Dropped::Scanner,), d(last.scanner_dropped, now.scanner_dropped));
+        self.dropped.add((Dropped::Stray,), d(last.stray, now.stray));
+        self.dropped.add((Dropped::Spoofed,), d(last.spoofed, now.spoofed));
+        self.dropped.add((Dropped::Destination,), d(last.refused_destination, now.refused_destination));
+        self.dropped.add((Dropped::Loop,), d(last.loops, now.loops));
+        self.dropped.add((Dropped::Overload,), d(last.table_full, now.table_full));
+        self.retransmissions.add((Repeated::Ingress,), d(last.retransmissions_in, now.retransmissions_in));
+        self.retransmissions.add((Repeated::Egress,), d(last.retransmissions_out, now.retransmissions_out));
+        self.auth_failures.add((), d(last.auth_failures, now.auth_failures));
+        self.calls_started.add((), d(last.calls_started, now.calls_started));
+        self.calls_answered.add((), d(last.calls_answered, now.calls_answered));
+        self.calls_ended.add((), d(last.calls_ended, now.calls_ended));
+        self.failovers.add((), d(last.failovers, now.failovers));
+        self.timeouts.add((), d(last.timeouts, now.timeouts));
+        self.media_failures.add((), d(last.media_failures, now.media_failures));
+    }
+}
+
+fn method_of(token: &[u8]) -> Method {
+    match token {
+        b"INVITE" => Method::Invite,
+        b"ACK" => Method::Ack,
+        b"BYE" => Method::Bye,
+        b"CANCEL" => Method::Cancel,
+        b"OPTIONS" => Method::Options,
+        b"REGISTER" => Method::Register,
+        b"PRACK" => Method::Prack,
+        b"UPDATE" => Method::Update,
+        b"INFO" => Method::Info,
+        b"REFER" => Method::Refer,
+        b"SUBSCRIBE" => Method::Subscribe,
+        b"NOTIFY" => Method::Notify,
+        b"MESSAGE" => Method::Message,
+        b"PUBLISH" => Method::Publish,
+        _ => Method::Other,
+    }
+}
+
+/// Status of a response's first line.
+fn status_of(bytes: &[u8]) -> Option<u16> {
+    let digits = bytes.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The method in a CSeq line of the usual spelling.
+fn cseq_method(bytes: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(bytes, b"\nCSeq:")?;
+    let line = bytes.get(at + 6..)?;
+    let line = line.get(..line.iter().take(64).position(|b| *b == b'\r' || *b == b'\n')?)?.trim_ascii_end();
+    line.rsplit(|b| *b == b' ' || *b == b'\t').next()
+}
+
+/// Codes with a series of their own, rising.
+const CODES: &[u16] = &[
+    100, 180, 181, 182, 183, 199, 200, 202, 204, 300, 301, 302, 305, 380, 400, 401, 402, 403, 404, 405, 406,
+    407, 408, 410, 412, 413, 414, 415, 416, 417, 420, 421, 422, 423, 424, 425, 428, 429, 430, 433, 436, 437,
+    438, 439, 440, 469, 470, 480, 481, 482, 483, 484, 485, 486, 487, 488, 489, 491, 493, 494, 500, 501, 502,
+    503, 504, 505, 513, 555, 580, 600, 603, 604, 606, 607, 608,
+];
+const CODE_TEXTS: &[&str] = &[
+    "100", "180", "181", "182", "183", "199", "200", "202", "204", "300", "301", "302", "305", "380", "400",
+    "401", "402", "403", "404", "405", "406", "407", "408", "410", "412", "413", "414", "415", "416", "417",
+    "420", "421", "422", "423", "424", "425", "428", "429", "430", "433", "436", "437", "438", "439", "440",
+    "469", "470", "480", "481", "482", "483", "484", "485", "486", "487", "488", "489", "491", "493", "494",
+    "500", "501", "502", "503", "504", "505", "513", "555", "580", "600", "603", "604", "606", "607", "608",
+    "1xx", "2xx", "3xx", "4xx", "5xx", "6xx",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_text() {
+        assert_eq!(CODES.len() + 6, CODE_TEXTS.len());
+        for (code, text) in CODES.iter().zip(CODE_TEXTS) {
+            assert_eq!(&code.to_string(), text);
+            assert_eq!(CODE_TEXTS[Code::of(*code).index()], *text);
+        }
+        assert_eq!(CODE_TEXTS[Code::of(499).index()], "4xx");
+        assert_eq!(CODE_TEXTS[Code::of(101).index()], "1xx");
+        assert_eq!(CODE_TEXTS[Code::of(999).index()], "6xx");
+    }
+
+    #[test]
+    fn messages_are_counted_by_their_first_line_and_cseq() {
+        let registry = Registry::new();
+        let m = Metrics::register(&registry);
+        m.message(b"INVITE sip:1@h SIP/2.0\r\n\r\n", Direction::Ingress, Via::Udp);
+        m.message(b"SIP/2.0 486 Busy\r\nCSeq: 1 INVITE\r\n\r\n", Direction::Egress, Via::Tcp);
+        m.message(b"SIP/2.0 200 OK\r\nCSeq: 2  BYE \r\n\r\n", Direction::Egress, Via::Tcp);
+        m.message(b"\0\xff", Direction::Ingress, Via::Udp);
+        let text = registry.render();
+        for line in [
+            "warp_sip_requests_total{method=\"INVITE\",direction=\"ingress\",transport=\"udp\"} 1",
+            "warp_sip_responses_total{method=\"INVITE\",code=\"486\",direction=\"egress\"} 1",
+            "warp_sip_responses_total{method=\"BYE\",code=\"200\",direction=\"egress\"} 1",
+            "warp_sip_requests_total{method=\"other\",direction=\"ingress\",transport=\"udp\"} 1",
+            "warp_sip_dropped_total{reason=\"scanner\"} 0",
+        ] {
+            assert!(text.contains(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The sharded runtime: sockets, threads, journals around the cores (RFC 0006).
+//!
+//! Code map: [`shard`] the loop of one thread · [`streams`] its TCP connections · [`media_control`] its questions to the
+//! media relay · [`sockets`] binding.
+//!
+//! Invariants:
+//! - Outputs of a core are carried out in order; a record is in the journal (write(2) has returned) before the message
+//!   after it leaves.
+//! - Messages of one call are handled by one core in the order in which their source sent them, and messages to one
+//!   destination leave in the order in which the core made them.
+//! - One reading of the clock, one send call per socket and wake-up; no lock, no allocation per message but the copy of
+//!   one that is handed to another shard.
+//! - No error of the network ends a listener (F-NET-05). A panic in a core is caught, metered, and costs the message that
+//!   caused it (G-1); only a core that keeps panicking is replaced, and then its transactions are lost.
+
+pub(crate) mod media_control;
+pub(crate) mod shard;
+pub(crate) mod sockets;
+mod streams;
+
+use warp_sip::flow::Flow;
+
+use crate::core::{Command, TransmitBuf};
+
+pub(crate) use streams::Quota;
+
+/// What a shard finds in its mailbox.
+pub(crate) enum Note {
+    /// A message that the kernel gave to another shard.
+    Message {
+        /// Where it came from.
+        flow: Flow,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Bytes for a connection that this shard owns.
+    Transmit {
+        /// The connection.
+        flow: Flow,
+        /// The bytes.
+        bytes: TransmitBuf,
+    },
+    /// A connection of another shard broke.
+    FlowError(Flow),
+    /// Close a connection of this shard.
+    CloseFlow(Flow),
+    /// An in-process media relay has answered question number so-and-so.
+    MediaReply(u64, warp_ng::Reply),
+    /// There is a new policy snapshot.
+    Snapshot,
+    /// Of an operator or another part of the process.
+    Command(Command),
+    /// End the thread.
+    Stop,
+}
+
+/// Tokens of a shard's epoll.
+pub(crate) mod token {
+    pub(crate) const MAILBOX: u64 = 0;
+    pub(crate) const MEDIA: u64 = 1;
+    const UDP: u64 = 1 << 32;
+    const LISTENER: u64 = 2 << 32;
+    const STREAM: u64 = 3 << 32;
+
+    /// What an event is about.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Target {
+        Mailbox,
+        Media,
+        Udp(usize),
+        Listener(usize),
+        Stream(u32),
+    }
+
+    pub(crate) fn udp(index: usize) -> u64 {
+        UDP | index as u64
+    }
+    pub(crate) fn listener(index: usize) -> u64 {
+        LISTENER | index as u64
+    }
+    pub(crate) fn stream(id: u32) -> u64 {
+        STREAM | u64::from(id)
+    }
+    pub(crate) fn target(token: u64) -> Target {
+        let low = token & u64::from(u32::MAX);
+        match token & !u64::from(u32::MAX) {
+            UDP => Target::Udp(low as usize),
+            LISTENER => Target::Listener(low as usize),
+            STREAM => Target::Stream(low as u32),
+            _ if low == MEDIA => Target::Media,
+            _ => Target::Mailbox,
+        }
+    }
+}

@@ -1,0 +1,697 @@
+//! One shard: a thread with its sockets, its core, its timers, its journal and its mailbox.
+//!
+//! A wake-up: epoll → read what came, in batches → each message to its core (this one, or through a mailbox the one that its
+//! Call-ID names) → carry out outputs in order → due timers → send what was queued, once per socket → sleep until the
+//! next event or timer. The clock is read when the thread wakes and once more before it sleeps.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use warp_events::journal::Journal;
+use warp_feed::Subscriber;
+use warp_model::cdr::JournalRecord;
+use warp_model::{Mono, Now};
+use warp_net::batch::{self, RecvBatch, RecvOutcome};
+use warp_net::clock::Clock;
+use warp_net::epoll::{Epoll, Event, Events, Interest};
+use warp_net::mailbox::{Mailbox, Sender};
+use warp_net::sched;
+use warp_net::tcp::{Accepted, ReadOutcome, TcpListener};
+use warp_sip::flow::{Flow, Transport};
+use warp_sip::message::{Answer as SipAnswer, Message};
+use warp_sip::stream::{self, Frame};
+
+use super::Note;
+use super::media_control::{MediaControl, MediaLink};
+use super::sockets::{OutBuf, Sockets, UdpPort};
+use super::streams::{Quota, Streams, owner_of};
+use super::token::{self, Target};
+use crate::Snapshot;
+use crate::config::Config;
+use crate::core::{
+    Answer, AskId, Command, Core, CoreStats, Mode, Output, Question, Shared, TransmitBuf, shard_of,
+};
+use crate::metrics::{Direction, Metrics, SocketError, Stage, Transaction, Via};
+
+/// What a shard is made of; everything that can fail has happened before.
+pub(crate) struct Parts {
+    pub(crate) index: u16,
+    pub(crate) config: Arc<Config>,
+    pub(crate) seed: [u8; 32],
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sockets: Sockets,
+    pub(crate) mailbox: Mailbox<Note>,
+    /// Of all shards, by their number.
+    pub(crate) senders: Vec<Sender<Note>>,
+    pub(crate) quota: Arc<Quota>,
+    pub(crate) media: MediaControl,
+    pub(crate) snapshots: Option<Subscriber<Snapshot>>,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) metrics: Metrics,
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    index: u16,
+    config: Arc<Config>,
+    seed: [u8; 32],
+    shared: Arc<Shared>,
+    core: Core,
+    epoll: Epoll,
+    udp: Vec<UdpPort>,
+    listeners: Vec<TcpListener>,
+    /// Accepting is paused: no descriptors are left.
+    exhausted: bool,
+    streams: Streams,
+    mailbox: Option<Mailbox<Note>>,
+    senders: Vec<Sender<Note>>,
+    media: MediaLink,
+    snapshots: Option<Subscriber<Snapshot>>,
+    snapshot: Option<Arc<Snapshot>>,
+    journal: Option<Journal>,
+    metrics: Metrics,
+    stats: CoreStats,
+    transactions: (usize, usize),
+    batch: Option<RecvBatch>,
+    read_buffer: Option<Box<[u8]>>,
+    flow_errors: VecDeque<Flow>,
+    next_tick: Mono,
+    /// Panics since the last tick.
+    panics: u32,
+    requests: bool,
+    responses: bool,
+    stopping: bool,
+}
+
+impl Shard {
+    /// Errors: no descriptors, or the media relay's address cannot be used.
+    pub(crate) fn new(parts: Parts) -> io::Result<Shard> {
+        let epoll = Epoll::new()?;
+        epoll.add(&parts.mailbox, token::MAILBOX, Interest::READ.edge())?;
+        for (i, port) in parts.sockets.udp.iter().enumerate() {
+            epoll.add(&port.socket, token::udp(i), Interest::READ)?;
+        }
+        for (i, listener) in parts.sockets.tcp.iter().enumerate() {
+            epoll.add(listener, token::listener(i), Interest::READ)?;
+        }
+        let own = parts.senders.get(usize::from(parts.index)).cloned().ok_or(io::ErrorKind::InvalidInput)?;
+        let instance = parts.seed.iter().fold(0_u64, |h, b| h.rotate_left(7) ^ u64::from(*b));
+        let media = MediaLink::new(parts.media, own, parts.index, instance)?;
+        if let Some(socket) = media.socket() {
+            epoll.add(socket, token::MEDIA, Interest::READ)?;
+        }
+        let core_config = Arc::new(parts.config.core.clone());
+        let core = Core::new(core_config, parts.index, parts.seed, Arc::clone(&parts.shared));
+        let streams = Streams::new(parts.index, parts.config.streams, parts.quota, parts.metrics.clone());
+        Ok(Shard {
+            index: parts.index,
+            config: parts.config,
+            seed: parts.seed,
+            shared: parts.shared,
+            core,
+            epoll,
+            udp: parts.sockets.udp,
+            listeners: parts.sockets.tcp,
+            exhausted: false,
+            streams,
+            mailbox: Some(parts.mailbox),
+            senders: parts.senders,
+            media,
+            snapshots: parts.snapshots,
+            snapshot: None,
+            journal: parts.journal,
+            metrics: parts.metrics,
+            stats: CoreStats::default(),
+            transactions: (0, 0),
+            batch: Some(RecvBatch::new(BATCH, DATAGRAM_BYTES)),
+            read_buffer: Some(vec![0; READ_BYTES].into_boxed_slice()),
+            flow_errors: VecDeque::new(),
+            next_tick: Mono(0),
+            panics: 0,
+            requests: false,
+            responses: false,
+            stopping: false,
+        })
+    }
+
+    /// The thread's life: until [`Note::Stop`].
+    pub(crate) fn run(mut self) {
+        if self.config.pin_shards {
+            let cpus = sched::available_cpus();
+            let cpu = cpus.get(usize::from(self.index) % cpus.len().max(1)).copied();
+            if let Some(Err(error)) = cpu.map(sched::pin_to_cpu) {
+                tracing::warn!(shard = self.index, %error, "cannot keep the shard on its CPU");
+            }
+        }
+        let mut events = Events::with_capacity(EVENTS);
+        self.take_snapshot(Clock::now());
+        while !self.stopping {
+            let timeout = self.next_deadline().since(Clock::mono());
+            if let Err(error) = self.epoll.wait(&mut events, Some(timeout)) {
+                tracing::error!(shard = self.index, %error, "epoll failed");
+                return;
+            }
+            let now = Clock::now();
+            for i in 0..events.len() {
+                if let Some(event) = events.at(i) {
+                    self.on_event(event, now);
+                }
+            }
+            if self.core.poll_timeout().is_some_and(|at| at <= now.mono) {
+                self.with_core(now, |core| core.handle_timeout(now));
+            }
+            if self.media.poll_timeout().is_some_and(|at| at <= now.mono) {
+                self.media.handle_timeout(now.mono);
+                self.settle(now);
+            }
+            if self.next_tick <= now.mono {
+                self.tick(now);
+            }
+            self.flush(now);
+        }
+        self.carry_stats();
+    }
+
+    fn next_deadline(&self) -> Mono {
+        [self.core.poll_timeout(), self.media.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .fold(self.next_tick, Mono::min)
+    }
+
+    fn on_event(&mut self, event: Event, now: Now) {
+        match token::target(event.token) {
+            Target::Udp(i) => self.on_udp(i, event, now),
+            Target::Stream(id) => self.on_stream(id, event, now),
+            Target::Mailbox => self.on_mailbox(now),
+            Target::Listener(i) => self.on_listener(i, now),
+            Target::Media => {
+                self.media.handle_readable();
+                self.settle(now);
+            }
+        }
+    }
+
+    // ---- UDP
+
+    fn on_udp(&mut self, i: usize, event: Event, now: Now) {
+        if event.error() {
+            self.take_reports(i, now);
+        }
+        if event.writable()
+            && let Some(port) = self.udp.get_mut(i)
+            && port.blocked
+        {
+            port.blocked = false;
+            let _ = self.epoll.modify(&port.socket, token::udp(i), Interest::READ);
+        }
+        if !event.readable() {
+            return;
+        }
+        let Some(mut batch) = self.batch.take() else { return };
+        for _ in 0..BATCHES_PER_EVENT {
+            let Some(port) = self.udp.get(i) else { break };
+            let local = port.socket.local_addr();
+            match batch.recv(&port.socket) {
+                RecvOutcome::Datagrams(n) => {
+                    for k in 0..n {
+                        if let Some((bytes, remote)) = batch.datagram(k) {
+                            self.on_message(Flow::udp(local, remote), bytes, now);
+                        }
+                    }
+                    if n < batch.capacity() {
+                        break;
+                    }
+                }
+                RecvOutcome::Empty => break,
+                RecvOutcome::Error(_) => self.metrics.socket_errors.inc((SocketError::Receive,)),
+            }
+        }
+        self.batch = Some(batch);
+    }
+
+    /// ICMP errors about what we sent from port `i`.
+    fn take_reports(&mut self, i: usize, now: Now) {
+        for _ in 0..REPORTS_PER_EVENT {
+            let Some(port) = self.udp.get(i) else { return };
+            let Some(report) = batch::take_report(&port.socket) else { break };
+            self.metrics.socket_errors.inc((SocketError::Unreachable,));
+            self.flow_errors.push_back(Flow::udp(port.socket.local_addr(), report.to));
+        }
+        self.settle(now);
+    }
+
+    // ---- messages
+
+    /// A whole message: to its core, here or on another shard.
+    fn on_message(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+        // Keep-alives (RFC 5626 §4.4.1) and other noise that nobody answers on UDP.
+        if bytes.len() <= 4 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        match self.metrics.message(bytes, Direction::Ingress, via(flow.transport)) {
+            Stage::Request => self.requests = true,
+            Stage::Response => self.responses = true,
+        }
+        let owner = shard_of(bytes, self.config.shards);
+        if owner == self.index {
+            self.with_core(now, |core| core.handle_message(flow, bytes, now));
+        } else {
+            self.metrics.handed_over.inc(());
+            self.tell(owner, Note::Message { flow, bytes: bytes.to_vec() });
+        }
+    }
+
+    /// Calls the core and carries out what it wants. A panic costs this input only (G-1); the core is replaced, and its
+    /// transactions and dialogs forgotten, when it keeps panicking.
+    fn with_core(&mut self, now: Now, step: impl FnOnce(&mut Core)) {
+        let core = &mut self.core;
+        if catch_unwind(AssertUnwindSafe(|| step(core))).is_err() {
+            self.metrics.panics.inc(());
+            self.panics += 1;
+            tracing::error!(shard = self.index, "the core panicked; its input was dropped");
+            if self.panics > PANICS_PER_TICK {
+                tracing::error!(shard = self.index, "the core keeps panicking; starting a new one");
+                self.carry_stats();
+                self.stats = CoreStats::default();
+                let mut seed = self.seed;
+                for (s, t) in seed.iter_mut().zip(now.mono.0.to_le_bytes()) {
+                    *s ^= t;
+                }
+                self.seed = seed;
+                let config = Arc::new(self.config.core.clone());
+                self.core = Core::new(config, self.index, seed, Arc::clone(&self.shared));
+                self.panics = 0;
+                self.snapshot = None;
+                self.take_snapshot(now);
+            }
+        }
+        self.run_outputs(now);
+        if !self.flow_errors.is_empty() {
+            self.settle(now);
+        }
+    }
+
+    fn run_outputs(&mut self, now: Now) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => self.transmit(flow, bytes, now),
+                Output::Ask { id, question: Question::Media(command) } => {
+                    self.media.ask(id, command, now.mono);
+                }
+                Output::Journal(record) => self.write_journal(&record),
+                Output::CloseFlow(flow) => self.close_flow(flow),
+            }
+        }
+    }
+
+    /// Gives the core the answers and errors that its own outputs caused, until there are none.
+    fn settle(&mut self, now: Now) {
+        loop {
+            if let Some((id, answer)) = self.media.take_answer() {
+                self.answer(id, answer, now);
+            } else if let Some(flow) = self.flow_errors.pop_front() {
+                let core = &mut self.core;
+                if catch_unwind(AssertUnwindSafe(|| core.handle_flow_error(flow, now))).is_err() {
+                    self.metrics.panics.inc(());
+                    self.panics += 1;
+                }
+                self.run_outputs(now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, id: AskId, answer: Answer, now: Now) {
+        let core = &mut self.core;
+        if catch_unwind(AssertUnwindSafe(|| core.handle_answer(id, answer, now))).is_err() {
+            self.metrics.panics.inc(());
+            self.panics += 1;
+        }
+        self.run_outputs(now);
+    }
+
+    fn write_journal(&mut self, record: &JournalRecord) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(error) = journal.append(record) {
+            self.metrics.journal_errors.inc(());
+            tracing::error!(shard = self.index, %error, "the call journal cannot be written");
+        }
+    }
+
+    // ---- sending
+
+    fn transmit(&mut self, flow: Flow, bytes: TransmitBuf, now: Now) {
+        self.metrics.message(&bytes, Direction::Egress, via(flow.transport));
+        match flow.transport {
+            Transport::Udp => self.transmit_udp(flow, bytes),
+            _ => self.transmit_stream(flow, bytes, now),
+        }
+    }
+
+    fn transmit_udp(&mut self, flow: Flow, bytes: TransmitBuf) {
+        let exact = self.udp.iter().position(|p| p.socket.local_addr() == flow.local);
+        let fits = |p: &UdpPort| p.socket.local_addr().is_ipv4() == flow.remote.is_ipv4();
+        let port = exact.or_else(|| self.udp.iter().position(fits));
+        let Some(port) = port.and_then(|i| self.udp.get_mut(i)) else {
+            self.metrics.socket_errors.inc((SocketError::Send,));
+            self.flow_errors.push_back(flow);
+            self.core.recycle(bytes);
+            return;
+        };
+        if let Err(OutBuf(bytes)) = port.out.push(flow.remote, OutBuf(bytes)) {
+            self.metrics.socket_errors.inc((SocketError::QueueFull,));
+            self.core.recycle(bytes);
+        }
+    }
+
+    /// On the connection that the flow names; else on one to the same address; else on a new one.
+    fn transmit_stream(&mut self, flow: Flow, bytes: TransmitBuf, now: Now) {
+        let owner = owner_of(flow.connection);
+        if flow.connection != 0 && owner != self.index && owner < self.config.shards {
+            self.tell(owner, Note::Transmit { flow, bytes });
+            return;
+        }
+        let named = Some(flow.connection).filter(|id| *id != 0 && !self.streams.is_closing(*id));
+        let id = named.or_else(|| self.streams.to(flow.remote).filter(|id| !self.streams.is_closing(*id)));
+        let id = match id {
+            Some(id) => Ok(id),
+            None => {
+                let remote = reconnect_address(&flow, &bytes);
+                match self.streams.to(remote).filter(|id| !self.streams.is_closing(*id)) {
+                    Some(id) => Ok(id),
+                    None => self.streams.open(Flow { remote, ..flow }, &self.epoll, now.mono),
+                }
+            }
+        };
+        let sent = id.is_ok_and(|id| match self.streams.send(id, &bytes) {
+            Some(true) => true,
+            // The peer does not read: its connection is of no use to anybody (T-SIP-15).
+            Some(false) => {
+                let lost = self.streams.remove(id);
+                self.lose(lost);
+                true
+            }
+            None => false,
+        });
+        if !sent {
+            self.metrics.socket_errors.inc((SocketError::Send,));
+            self.flow_errors.push_back(flow);
+        }
+        self.core.recycle(bytes);
+    }
+
+    fn close_flow(&mut self, flow: Flow) {
+        match owner_of(flow.connection) {
+            _ if flow.connection == 0 => {}
+            owner if owner == self.index => self.streams.close_after_flush(flow.connection),
+            owner => self.tell(owner, Note::CloseFlow(flow)),
+        }
+    }
+
+    /// Sends what this wake-up queued.
+    fn flush(&mut self, now: Now) {
+        for i in 0..self.udp.len() {
+            let Some(port) = self.udp.get_mut(i) else { continue };
+            if port.out.is_empty() || port.blocked {
+                continue;
+            }
+            let local = port.socket.local_addr();
+            let (core, errors, metrics) = (&mut self.core, &mut self.flow_errors, &self.metrics);
+            let flushed = port.out.flush(
+                &port.socket,
+                |to, _| {
+                    metrics.socket_errors.inc((SocketError::Send,));
+                    errors.push_back(Flow::udp(local, to));
+                },
+                |OutBuf(bytes)| core.recycle(bytes),
+            );
+            if flushed.full && self.epoll.modify(&port.socket, token::udp(i), Interest::READ_WRITE).is_ok() {
+                port.blocked = true;
+            }
+        }
+        let mut lost = Vec::new();
+        self.streams.flush(&self.epoll, now.mono, |flow| lost.push(flow));
+        for flow in lost {
+            self.lose(Some(flow));
+        }
+        if !self.flow_errors.is_empty() {
+            // What the core does about it leaves with the next wake-up, which is now.
+            self.settle(now);
+            self.next_tick = self.next_tick.min(now.mono);
+        }
+        if self.requests || self.responses {
+            let spent = Clock::mono().since(now.mono);
+            for (any, stage) in [(self.requests, Stage::Request), (self.responses, Stage::Response)] {
+                if any {
+                    self.metrics.latency.observe((stage,), spent);
+                }
+            }
+            (self.requests, self.responses) = (false, false);
+        }
+    }
+
+    // ---- streams
+
+    fn on_listener(&mut self, i: usize, now: Now) {
+        for _ in 0..ACCEPTS_PER_EVENT {
+            let Some(listener) = self.listeners.get(i) else { return };
+            match listener.accept(self.config.streams.write_buffer) {
+                Accepted::Connection(connection) => {
+                    let known = self.is_known(connection.remote_addr().ip());
+                    self.streams.accepted(connection, known, &self.epoll, now.mono);
+                }
+                Accepted::Empty => return,
+                Accepted::Failed(_) => self.metrics.socket_errors.inc((SocketError::Accept,)),
+                Accepted::Exhausted => {
+                    // Level-triggered readiness would spin: look again at the next tick (F-PROC-07).
+                    self.metrics.socket_errors.inc((SocketError::Accept,));
+                    self.pause_accepting(true);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn pause_accepting(&mut self, pause: bool) {
+        if self.exhausted == pause {
+            return;
+        }
+        self.exhausted = pause;
+        let interest = if pause { Interest::NONE } else { Interest::READ };
+        for (i, listener) in self.listeners.iter().enumerate() {
+            let _ = self.epoll.modify(listener, token::listener(i), interest);
+        }
+    }
+
+    /// Whether an address belongs to a peer with an account.
+    fn is_known(&self, ip: IpAddr) -> bool {
+        match &self.config.core.mode {
+            Mode::Static { next, trusted } => {
+                next.ip() == ip || trusted.iter().any(|range| range.contains(ip))
+            }
+            Mode::Policy => false,
+        }
+    }
+
+    fn on_stream(&mut self, id: u32, event: Event, now: Now) {
+        if event.writable() || event.error() {
+            self.streams.writable(id);
+        }
+        if !event.readable() || self.streams.is_closing(id) {
+            return;
+        }
+        let Some(mut buffer) = self.read_buffer.take() else { return };
+        let outcome = match self.streams.get(id) {
+            Some(stream) if !stream.connection.is_connecting() => stream.connection.read(&mut buffer),
+            // Not established: flush finds out.
+            _ => ReadOutcome::Empty,
+        };
+        match outcome {
+            ReadOutcome::Bytes(n) => self.on_bytes(id, buffer.get(..n).unwrap_or_default(), now),
+            ReadOutcome::Empty => {}
+            ReadOutcome::Closed | ReadOutcome::Failed(_) => {
+                let lost = self.streams.remove(id);
+                self.lose(lost);
+                self.settle(now);
+                self.pause_accepting(false);
+            }
+        }
+        self.read_buffer = Some(buffer);
+    }
+
+    fn on_bytes(&mut self, id: u32, bytes: &[u8], now: Now) {
+        let Some(stream) = self.streams.get(id) else { return };
+        let flow = stream.flow;
+        let mut framer = std::mem::take(&mut stream.framer);
+        framer.push(bytes);
+        while let Some(frame) = framer.poll_frame() {
+            match frame {
+                Frame::Message(message) => {
+                    self.streams.heard(id, now.mono);
+                    self.on_message(flow, message, now);
+                }
+                Frame::Ping => {
+                    self.streams.heard(id, now.mono);
+                    self.streams.send(id, stream::PONG);
+                }
+                Frame::Broken { head, error } => {
+                    self.metrics.stream_faults.inc(());
+                    let mut answer = Vec::new();
+                    if let Some(status) = error.status
+                        && SipAnswer::new(status).broken(head, &error, &mut answer)
+                    {
+                        self.metrics.message(&answer, Direction::Egress, Via::Tcp);
+                        self.streams.send(id, &answer);
+                    }
+                    self.streams.close_after_flush(id);
+                }
+            }
+            if self.streams.is_closing(id) {
+                break;
+            }
+        }
+        if let Some(stream) = self.streams.get(id) {
+            stream.framer = framer;
+        }
+    }
+
+    /// A connection is gone: every core may have transactions on it.
+    fn lose(&mut self, flow: Option<Flow>) {
+        let Some(flow) = flow else { return };
+        self.flow_errors.push_back(flow);
+        for other in 0..self.config.shards {
+            if other != self.index {
+                self.tell(other, Note::FlowError(flow));
+            }
+        }
+    }
+
+    // ---- mailbox, timers
+
+    fn tell(&self, shard: u16, note: Note) {
+        let Some(sender) = self.senders.get(usize::from(shard)) else { return };
+        if sender.send(note).is_err() {
+            self.metrics.mailbox_full.inc(());
+        }
+    }
+
+    fn on_mailbox(&mut self, now: Now) {
+        let Some(mut mailbox) = self.mailbox.take() else { return };
+        mailbox.drain(NOTES_PER_EVENT, |note| self.on_note(note, now));
+        self.mailbox = Some(mailbox);
+    }
+
+    fn on_note(&mut self, note: Note, now: Now) {
+        match note {
+            Note::Message { flow, bytes } => {
+                self.with_core(now, |core| core.handle_message(flow, &bytes, now));
+            }
+            Note::Transmit { flow, bytes } => self.transmit_stream(flow, bytes, now),
+            Note::FlowError(flow) => {
+                self.flow_errors.push_back(flow);
+                self.settle(now);
+            }
+            Note::CloseFlow(flow) => self.close_flow(flow),
+            Note::MediaReply(number, reply) => {
+                self.media.handle_reply(number, reply);
+                self.settle(now);
+            }
+            Note::Snapshot => self.take_snapshot(now),
+            Note::Command(command) => self.command(command, now),
+            Note::Stop => self.stopping = true,
+        }
+    }
+
+    fn command(&mut self, command: Command, now: Now) {
+        self.with_core(now, |core| core.handle_command(command, now));
+    }
+
+    fn take_snapshot(&mut self, now: Now) {
+        let Some(snapshots) = &self.snapshots else { return };
+        let latest = snapshots.latest();
+        if self.snapshot.as_ref().is_some_and(|held| Arc::ptr_eq(held, &latest)) {
+            return;
+        }
+        self.snapshot = Some(Arc::clone(&latest));
+        let _ = (latest, now);
+    }
+
+    /// About once a second: heartbeat of the journal, deadlines of streams, counters.
+    fn tick(&mut self, now: Now) {
+        self.next_tick = now.mono + TICK;
+        self.panics = 0;
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.heartbeat(now.wall)
+        {
+            self.metrics.journal_errors.inc(());
+            tracing::warn!(shard = self.index, %error, "no heartbeat in the call journal");
+        }
+        if !self.streams.is_empty() {
+            let mut lost = Vec::new();
+            self.streams.sweep(now.mono, |flow| lost.push(flow));
+            for flow in lost {
+                self.lose(Some(flow));
+            }
+            self.settle(now);
+        }
+        self.pause_accepting(false);
+        self.carry_stats();
+    }
+
+    fn carry_stats(&mut self) {
+        let stats = self.core.stats();
+        self.metrics.carry(&self.stats, &stats);
+        self.stats = stats;
+        let (server, client) = self.core.transactions();
+        let gauge = |kind, was: usize, is: usize| {
+            self.metrics.transactions.add((kind,), is as i64 - was as i64);
+        };
+        gauge(Transaction::Server, self.transactions.0, server);
+        gauge(Transaction::Client, self.transactions.1, client);
+        self.transactions = (server, client);
+    }
+}
+
+/// Where to connect when a named connection is gone: for a response the port of the Via that it goes back to, because the
+/// client's own port was chosen for that connection (RFC 3261 §18.2.2).
+fn reconnect_address(flow: &Flow, bytes: &[u8]) -> SocketAddr {
+    let mut remote = flow.remote;
+    if flow.connection != 0
+        && let Ok(message) = Message::parse(bytes)
+        && !message.is_request()
+    {
+        remote.set_port(message.top_via().port.unwrap_or_else(|| flow.transport.default_port()));
+    }
+    remote
+}
+
+fn via(transport: Transport) -> Via {
+    match transport {
+        Transport::Udp => Via::Udp,
+        Transport::Tcp => Via::Tcp,
+        Transport::Tls => Via::Tls,
+        Transport::Ws => Via::Ws,
+        Transport::Wss => Via::Wss,
+    }
+}
+
+/// Datagrams of one receive call.
+const BATCH: usize = 32;
+/// Every UDP datagram fits: 65,507 bytes at most.
+const DATAGRAM_BYTES: usize = 65_536;
+const READ_BYTES: usize = 65_536;
+const EVENTS: usize = 256;
+/// Bounds that keep one busy source from starving the others within a wake-up; what is left is reported again.
+const BATCHES_PER_EVENT: usize = 4;
+const REPORTS_PER_EVENT: usize = 32;
+const ACCEPTS_PER_EVENT: usize = 64;
+const NOTES_PER_EVENT: usize = 1_024;
+const TICK: Duration = Duration::from_secs(1);
+/// Panics within a tick after which the core's state is given up.
+const PANICS_PER_TICK: u32 = 16;

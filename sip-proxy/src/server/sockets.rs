@@ -1,0 +1,106 @@
+//! Binds the listeners of all shards before any thread starts, so that a wrong address is an error of the start.
+
+use std::io;
+use std::net::SocketAddr;
+
+use warp_net::batch::{self, SendBatch};
+use warp_net::tcp::TcpListener;
+use warp_net::udp::{UdpOptions, UdpSocket};
+use warp_sip::flow::Transport;
+
+use crate::config::Config;
+use crate::core::{Listener, TransmitBuf};
+
+/// The sockets of one shard.
+pub(crate) struct Sockets {
+    pub(crate) udp: Vec<UdpPort>,
+    pub(crate) tcp: Vec<TcpListener>,
+}
+
+/// A UDP listener with what waits to leave it.
+pub(crate) struct UdpPort {
+    pub(crate) socket: UdpSocket,
+    pub(crate) out: SendBatch<OutBuf>,
+    /// Watched for writability: the send buffer is full.
+    pub(crate) blocked: bool,
+}
+
+/// A message of the core, as the batch wants it.
+pub(crate) struct OutBuf(pub(crate) TransmitBuf);
+
+impl AsRef<[u8]> for OutBuf {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Binds everything; `config.core.listeners` gets the real ports. Errors name the address.
+pub(crate) fn bind(config: &mut Config) -> io::Result<Vec<Sockets>> {
+    let shared = config.shards > 1;
+    let mut shards: Vec<Sockets> =
+        (0..config.shards).map(|_| Sockets { udp: Vec::new(), tcp: Vec::new() }).collect();
+    let mut listeners = config.core.listeners.clone();
+    for i in 0..listeners.len() {
+        // TCP with port 0 takes the port of the UDP listener before it on the same address, as peers expect.
+        let twin = listeners
+            .get(..i)
+            .unwrap_or_default()
+            .iter()
+            .find(|l| l.bind.ip() == listeners[i].bind.ip() && l.transport != listeners[i].transport)
+            .map(|l| l.bind.port());
+        let Some(listener) = listeners.get_mut(i) else { continue };
+        let asked_any = listener.bind.port() == 0;
+        if let (true, Some(port)) = (asked_any, twin) {
+            listener.bind.set_port(port);
+        }
+        if let Err(e) = bind_one(config, listener, shared, &mut shards) {
+            let text = format!("{} {}: {e}", listener.transport, listener.bind);
+            return Err(io::Error::new(e.kind(), text));
+        }
+        if let Some(advertise) = listener.advertise.as_mut()
+            && advertise.port() == 0
+        {
+            advertise.set_port(listener.bind.port());
+        }
+    }
+    config.core.listeners = listeners;
+    Ok(shards)
+}
+
+fn bind_one(
+    config: &Config,
+    listener: &mut Listener,
+    shared: bool,
+    shards: &mut [Sockets],
+) -> io::Result<()> {
+    for sockets in shards {
+        match listener.transport {
+            Transport::Udp => {
+                let socket = UdpSocket::bind(
+                    listener.bind,
+                    &UdpOptions {
+                        reuse_port: shared,
+                        receive_buffer: Some(config.socket_buffer),
+                        send_buffer: Some(config.socket_buffer),
+                    },
+                )?;
+                batch::report_errors(&socket)?;
+                listener.bind = socket.local_addr();
+                let out = SendBatch::new(config.udp_queue);
+                sockets.udp.push(UdpPort { socket, out, blocked: false });
+            }
+            Transport::Tcp => {
+                let tcp = TcpListener::bind(listener.bind, shared)?;
+                listener.bind = tcp.local_addr();
+                sockets.tcp.push(tcp);
+            }
+            _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "only UDP and TCP so far")),
+        }
+    }
+    Ok(())
+}
+
+/// The addresses that were bound.
+pub(crate) fn addresses(listeners: &[Listener]) -> Vec<(Transport, SocketAddr)> {
+    listeners.iter().map(|l| (l.transport, l.bind)).collect()
+}

@@ -1,0 +1,358 @@
+//! The TCP connections of one shard: accepted under quotas, opened on demand, reused by remote address.
+//!
+//! A connection belongs to the shard that accepted or opened it; its number carries that shard, so that the others find
+//! it ([`owner_of`]). Bytes queued during a wake-up leave in one write at its end, in order.
+//! The table knows bytes and deadlines; what a frame means is the shard's business.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use warp_model::Mono;
+use warp_net::epoll::{Epoll, Interest};
+use warp_net::tcp::{FlushOutcome, TcpConnection};
+use warp_sip::flow::{Flow, Transport};
+use warp_sip::stream::Framer;
+
+use super::token;
+use crate::config::StreamLimits;
+use crate::metrics::{Metrics, StreamState};
+
+/// One connection.
+pub(super) struct Stream {
+    pub(super) connection: TcpConnection,
+    pub(super) framer: Framer,
+    pub(super) flow: Flow,
+    deadline: Mono,
+    /// Watched for writability.
+    watched: bool,
+    /// On the list of those to flush.
+    dirty: bool,
+    /// Close when everything is sent; nothing more is read.
+    closing: bool,
+    /// Whether the core is told when it ends.
+    state: StreamState,
+    _permit: Option<Permit>,
+}
+
+/// The table.
+pub(super) struct Streams {
+    shard: u16,
+    limits: StreamLimits,
+    quota: Arc<Quota>,
+    metrics: Metrics,
+    next: u32,
+    opened: usize,
+    table: HashMap<u32, Stream>,
+    by_remote: HashMap<SocketAddr, u32>,
+    dirty: Vec<u32>,
+}
+
+/// The shard that owns connection number `connection` (not 0).
+pub(super) fn owner_of(connection: u32) -> u16 {
+    (connection >> NUMBER_BITS) as u16
+}
+
+impl Streams {
+    pub(super) fn new(shard: u16, limits: StreamLimits, quota: Arc<Quota>, metrics: Metrics) -> Streams {
+        Streams {
+            shard,
+            limits,
+            quota,
+            metrics,
+            next: 0,
+            opened: 0,
+            table: HashMap::new(),
+            by_remote: HashMap::new(),
+            dirty: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
+        self.table.get_mut(&id)
+    }
+
+    /// The connection to `remote`, if there is one.
+    pub(super) fn to(&self, remote: SocketAddr) -> Option<u32> {
+        self.by_remote.get(&remote).copied()
+    }
+
+    /// Takes an accepted connection in, or refuses it (T-SIP-15). `known`: its source has an account.
+    pub(super) fn accepted(&mut self, connection: TcpConnection, known: bool, epoll: &Epoll, now: Mono) {
+        let (local, remote) = (connection.local_addr(), connection.remote_addr());
+        let Some(permit) = Quota::admit(&self.quota, remote.ip(), known) else {
+            self.metrics.streams_refused.inc(());
+            return;
+        };
+        let deadline = now + self.limits.first_message;
+        self.insert(connection, local, StreamState::Open, deadline, Some(permit), epoll);
+    }
+
+    /// Opens a connection to `flow.remote` and gives its number. `flow.local` stays our address in its messages.
+    pub(super) fn open(&mut self, flow: Flow, epoll: &Epoll, now: Mono) -> io::Result<u32> {
+        if self.opened >= self.limits.opened {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let ip = Some(flow.local.ip()).filter(|ip| ip.is_ipv4() == flow.remote.is_ipv4());
+        let connection = TcpConnection::connect(flow.remote, ip, self.limits.write_buffer)?;
+        let deadline = now + self.limits.connect;
+        self.insert(connection, flow.local, StreamState::Connecting, deadline, None, epoll)
+            .ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
+    }
+
+    fn insert(
+        &mut self,
+        connection: TcpConnection,
+        local: SocketAddr,
+        state: StreamState,
+        deadline: Mono,
+        permit: Option<Permit>,
+        epoll: &Epoll,
+    ) -> Option<u32> {
+        let id = self.free_number();
+        let remote = connection.remote_addr();
+        let watched = connection.wants_write();
+        let interest = if watched { Interest::READ_WRITE } else { Interest::READ };
+        epoll.add(&connection, token::stream(id), interest).ok()?;
+        if permit.is_none() {
+            self.opened += 1;
+        }
+        self.metrics.connections.inc((state,));
+        let flow = Flow { transport: Transport::Tcp, local, remote, connection: id };
+        let framer = Framer::new();
+        let stream = Stream {
+            connection,
+            framer,
+            flow,
+            deadline,
+            watched,
+            dirty: false,
+            closing: false,
+            state,
+            _permit: permit,
+        };
+        self.table.insert(id, stream);
+        self.by_remote.insert(remote, id);
+        Some(id)
+    }
+
+    fn free_number(&mut self) -> u32 {
+        loop {
+            self.next = (self.next + 1) & NUMBER_MASK;
+            let id = (u32::from(self.shard) << NUMBER_BITS) | self.next;
+            if self.next != 0 && !self.table.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Queues `bytes` on connection `id`; they leave with [`flush`](Streams::flush). `None`: no such connection.
+    /// `Some(false)`: the peer does not read; the caller closes it.
+    pub(super) fn send(&mut self, id: u32, bytes: &[u8]) -> Option<bool> {
+        let stream = self.table.get_mut(&id).filter(|s| !s.closing)?;
+        if !stream.connection.queue(bytes) {
+            return Some(false);
+        }
+        if !stream.dirty {
+            stream.dirty = true;
+            self.dirty.push(id);
+        }
+        Some(true)
+    }
+
+    /// A whole message or a keep-alive came: not idle.
+    pub(super) fn heard(&mut self, id: u32, now: Mono) {
+        if let Some(stream) = self.table.get_mut(&id) {
+            stream.deadline = now + self.limits.idle;
+        }
+    }
+
+    /// Whether connection `id` is only there to send its last bytes.
+    pub(super) fn is_closing(&self, id: u32) -> bool {
+        self.table.get(&id).is_none_or(|s| s.closing)
+    }
+
+    /// Close `id` after what is queued.
+    pub(super) fn close_after_flush(&mut self, id: u32) {
+        if let Some(stream) = self.table.get_mut(&id) {
+            stream.closing = true;
+            if !stream.dirty {
+                stream.dirty = true;
+                self.dirty.push(id);
+            }
+        }
+    }
+
+    /// `id` can be written: it goes out with the next [`flush`](Streams::flush).
+    pub(super) fn writable(&mut self, id: u32) {
+        if let Some(stream) = self.table.get_mut(&id)
+            && !stream.dirty
+        {
+            stream.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Sends what this wake-up queued. `lost` gets the flow of each connection that broke or could not be made.
+    pub(super) fn flush(&mut self, epoll: &Epoll, now: Mono, mut lost: impl FnMut(Flow)) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(stream) = self.table.get_mut(&id) else { continue };
+            stream.dirty = false;
+            let outcome = stream.connection.flush();
+            if stream.state == StreamState::Connecting && !stream.connection.is_connecting() {
+                stream.state = StreamState::Open;
+                stream.deadline = now + self.limits.idle;
+                self.metrics.connections.dec((StreamState::Connecting,));
+                self.metrics.connections.inc((StreamState::Open,));
+            }
+            match outcome {
+                FlushOutcome::Failed(_) => {
+                    if let Some(flow) = self.remove(id) {
+                        lost(flow);
+                    }
+                }
+                FlushOutcome::Done if stream.closing => {
+                    self.remove(id);
+                }
+                FlushOutcome::Done | FlushOutcome::Pending => {
+                    let want = stream.connection.wants_write();
+                    if want != stream.watched {
+                        let interest = if want { Interest::READ_WRITE } else { Interest::READ };
+                        if epoll.modify(&stream.connection, token::stream(id), interest).is_ok() {
+                            stream.watched = want;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets and closes `id`; gives its flow when the core should hear of the loss.
+    pub(super) fn remove(&mut self, id: u32) -> Option<Flow> {
+        let stream = self.table.remove(&id)?;
+        if self.by_remote.get(&stream.flow.remote) == Some(&id) {
+            self.by_remote.remove(&stream.flow.remote);
+        }
+        if stream._permit.is_none() {
+            self.opened = self.opened.saturating_sub(1);
+        }
+        self.metrics.connections.dec((stream.state,));
+        (!stream.closing).then_some(stream.flow)
+    }
+
+    /// Closes what is over its deadline: no first message, idle, not connected in time, not drained after the close.
+    /// Called about once a second.
+    pub(super) fn sweep(&mut self, now: Mono, mut lost: impl FnMut(Flow)) {
+        let mut late: Vec<u32> =
+            self.table.iter().filter(|(_, s)| s.deadline <= now).map(|(id, _)| *id).collect();
+        late.sort_unstable();
+        for id in late {
+            self.metrics.streams_timed_out.inc(());
+            if let Some(flow) = self.remove(id) {
+                lost(flow);
+            }
+        }
+    }
+}
+
+/// How many accepted connections there are, in the whole process. Touched at accept and close only.
+pub(crate) struct Quota {
+    limits: StreamLimits,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: u32,
+    strangers: u32,
+    by_source: HashMap<IpAddr, u32>,
+}
+
+/// Room for one connection, given back when dropped.
+struct Permit {
+    quota: Arc<Quota>,
+    source: IpAddr,
+    known: bool,
+}
+
+impl Quota {
+    pub(crate) fn new(limits: StreamLimits) -> Quota {
+        Quota { limits, counts: Mutex::new(Counts::default()) }
+    }
+
+    fn admit(quota: &Arc<Quota>, source: IpAddr, known: bool) -> Option<Permit> {
+        let limits = &quota.limits;
+        let mut counts = lock(&quota.counts);
+        let of_source = counts.by_source.get(&source).copied().unwrap_or(0);
+        let per_source = if known { limits.per_known } else { limits.per_stranger };
+        let strangers_full = !known && counts.strangers >= limits.total - limits.total / 4;
+        if counts.total >= limits.total || strangers_full || of_source >= per_source {
+            return None;
+        }
+        counts.total += 1;
+        counts.strangers += u32::from(!known);
+        counts.by_source.insert(source, of_source + 1);
+        Some(Permit { quota: Arc::clone(quota), source, known })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.quota.counts);
+        counts.total = counts.total.saturating_sub(1);
+        counts.strangers = counts.strangers.saturating_sub(u32::from(!self.known));
+        if let Some(n) = counts.by_source.get_mut(&self.source) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                counts.by_source.remove(&self.source);
+            }
+        }
+    }
+}
+
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+const NUMBER_BITS: u32 = 24;
+const NUMBER_MASK: u32 = (1 << NUMBER_BITS) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// T-SIP-15: strangers fill at most their own share and three quarters of the whole; known peers still get in.
+    #[test]
+    fn t_sip_15_a_quarter_of_the_streams_is_kept_for_known_peers() {
+        let limits = StreamLimits { per_stranger: 3, per_known: 5, total: 12, ..StreamLimits::default() };
+        let quota = Arc::new(Quota::new(limits));
+        let ip = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let mut held: Vec<Permit> = (0..3).filter_map(|_| Quota::admit(&quota, ip(1), false)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(Quota::admit(&quota, ip(1), false).is_none(), "one stranger's share");
+        for n in 2..10 {
+            held.extend((0..3).filter_map(|_| Quota::admit(&quota, ip(n), false)));
+        }
+        assert_eq!(held.len(), 9, "three quarters");
+        let known: Vec<Permit> = (0..9).filter_map(|_| Quota::admit(&quota, ip(200), true)).collect();
+        assert_eq!(known.len(), 3, "the kept quarter, then the whole is full");
+        held.truncate(8);
+        assert!(Quota::admit(&quota, ip(100), false).is_some(), "room was given back");
+        drop((held, known));
+        assert!(lock(&quota.counts).by_source.is_empty());
+    }
+
+    #[test]
+    fn connection_numbers_name_their_shard() {
+        let limits = StreamLimits::default();
+        let mut streams = Streams::new(7, limits, Arc::new(Quota::new(limits)), Metrics::detached());
+        streams.next = NUMBER_MASK;
+        let id = streams.free_number();
+        assert_eq!((owner_of(id), id & NUMBER_MASK), (7, 1), "0 is never given");
+    }
+}
