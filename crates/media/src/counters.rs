@@ -9,12 +9,33 @@ use crate::forward::DropReason;
 use crate::quality::{Impairment, mos_x100};
 
 /// Live figures of what one local port (or port pair when muxed) received. Shared as `Arc` by shard and book.
+///
+/// The first cache line is what every packet writes.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct StreamCounters {
     /// RTP packets passed on (or counted on a held stream).
     pub packets: AtomicU64,
     /// RTP bytes, headers of RTP included, UDP and IP not.
     pub bytes: AtomicU64,
+    /// RTP packets expected so far by sequence numbers, over all SSRCs (RFC 3550 A.3).
+    pub expected: AtomicU64,
+    /// RTP packets received that count against `expected`.
+    pub received: AtomicU64,
+    /// Latest packet of any accepted kind, `Mono` ns; 0 = none yet.
+    pub last_packet_ns: AtomicU64,
+    /// Latest sequence number.
+    pub sequence: AtomicU32,
+    /// Latest RTP timestamp.
+    pub timestamp: AtomicU32,
+    /// Interarrival jitter, microseconds (RFC 3550 A.8).
+    pub jitter_us: AtomicU32,
+    /// Largest jitter seen, microseconds.
+    pub jitter_max_us: AtomicU32,
+    /// Latest SSRC.
+    pub ssrc: AtomicU32,
+    /// Latest payload type.
+    pub payload_type: AtomicU32,
     /// RTCP packets.
     pub rtcp_packets: AtomicU64,
     /// RTCP bytes.
@@ -23,37 +44,19 @@ pub struct StreamCounters {
     pub send_errors: AtomicU64,
     /// Packets dropped, by reason.
     pub drops: [AtomicU64; DropReason::COUNT],
-    /// RTP packets expected so far by sequence numbers, over all SSRCs (RFC 3550 A.3).
-    pub expected: AtomicU64,
-    /// RTP packets received that count against `expected`.
-    pub received: AtomicU64,
     /// Packets seen twice.
     pub duplicates: AtomicU64,
     /// Packets that came after a later one.
     pub reordered: AtomicU64,
-    /// Interarrival jitter, microseconds (RFC 3550 A.8).
-    pub jitter_us: AtomicU32,
-    /// Largest jitter seen, microseconds.
-    pub jitter_max_us: AtomicU32,
     /// Round trip between us and the receiver of this stream, microseconds; 0 = not known.
     pub rtt_us: AtomicU32,
-    /// Latest SSRC.
-    pub ssrc: AtomicU32,
-    /// Latest payload type.
-    pub payload_type: AtomicU32,
-    /// Latest sequence number.
-    pub sequence: AtomicU32,
-    /// Latest RTP timestamp.
-    pub timestamp: AtomicU32,
-    /// First RTP packet, [`warp_model::Mono`] ns; 0 = none yet.
-    pub first_packet_ns: AtomicU64,
-    /// Latest packet of any accepted kind, `Mono` ns; 0 = none yet.
-    pub last_packet_ns: AtomicU64,
-    /// RTCP BYE packets seen. They end nothing (T-RTP-08).
-    pub rtcp_byes: AtomicU64,
     /// Latest sender report that passed: middle 32 bits of its NTP time, and when. For the round trip.
     pub(crate) sr_ntp_middle: AtomicU32,
     pub(crate) sr_at_ns: AtomicU64,
+    /// First RTP packet, [`warp_model::Mono`] ns; 0 = none yet.
+    pub first_packet_ns: AtomicU64,
+    /// RTCP BYE packets seen. They end nothing (T-RTP-08).
+    pub rtcp_byes: AtomicU64,
 }
 
 /// Add to a counter of which this thread is the only writer.

@@ -38,10 +38,17 @@ fn main() -> Result<()> {
     let late_ticks = send_for(&mut phones, &epoll, args.run, args.tick)?;
     let took = started.elapsed();
     let after = args.pid.map(Cpu::of).transpose()?;
-    // Packets still on their way when the clock stopped.
-    for _ in 0..50 {
+    // Packets still on their way when the clock stopped: until a quiet quarter of a second, five seconds at most.
+    let (mut quiet, mut seen) = (0, 0);
+    for _ in 0..1_000 {
         receive(&mut phones, &epoll)?;
-        std::thread::sleep(Duration::from_millis(2));
+        let all = phones.iter().map(|p| p.received).sum::<u64>();
+        quiet = if all == seen { quiet + 1 } else { 0 };
+        seen = all;
+        if quiet == 50 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
     tear_down(&ng, &args)?;
 

@@ -63,14 +63,16 @@ impl Default for Tuning {
     }
 }
 
+/// A port. In the order of use by a packet: see [`RuleState`].
+#[repr(C)]
 struct Entry {
+    socket: MediaSocket,
     generation: u32,
     port: LocalPort,
     watched: bool,
-    socket: MediaSocket,
-    state: Option<RuleState>,
     /// Slots of the two egress ports, checked by port on use.
     out: [u32; 2],
+    state: Option<RuleState>,
 }
 
 #[derive(Default)]
