@@ -281,20 +281,13 @@ impl RuleState {
             payload_type: 0xFF,
             hz: 0,
             next_free_ns: 0,
-            cost_ns: 1_000_000_000u64
-                .checked_div(u64::from(rule.max_packets_per_s))
-                .unwrap_or(0),
+            cost_ns: 1_000_000_000u64.checked_div(u64::from(rule.max_packets_per_s)).unwrap_or(0),
             counters: Arc::clone(&rule.counters),
             dest: [rule.rtp.and_then(|e| e.to), rule.rtcp.and_then(|e| e.to)],
             out_ports: [rule.rtp.map(|e| e.port), rule.rtcp.map(|e| e.port)],
             sequence: SeqTracker::default(),
             jitter: Jitter::default(),
-            cold: Box::new(Cold {
-                rule,
-                new_lock: None,
-                candidate: None,
-                companion_lock: None,
-            }),
+            cold: Box::new(Cold { rule, new_lock: None, candidate: None, companion_lock: None }),
         }
     }
 
@@ -396,11 +389,7 @@ impl RuleState {
             Path::Rtcp => (self.dest[1], self.out_ports[1]),
         };
         match (dest, out_port) {
-            (Some(dest), Some(out_port)) => Verdict::Forward {
-                dest,
-                out_port,
-                path,
-            },
+            (Some(dest), Some(out_port)) => Verdict::Forward { dest, out_port, path },
             _ => self.drop_packet(DropReason::NoDestination),
         }
     }
@@ -428,9 +417,8 @@ impl RuleState {
     }
 
     fn count_rtp(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Result<(), DropReason> {
-        let view =
-            if self.protected { RtpView::parse_protected(packet) } else { RtpView::parse(packet) }
-                .map_err(|_| DropReason::Malformed)?;
+        let view = if self.protected { RtpView::parse_protected(packet) } else { RtpView::parse(packet) }
+            .map_err(|_| DropReason::Malformed)?;
         let (ssrc, sequence) = (view.ssrc(), view.sequence());
         if self.peer.is_none() {
             self.learn(source, ssrc, sequence);
