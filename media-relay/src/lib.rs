@@ -21,12 +21,12 @@ mod server;
 
 pub use config::{Config, ConfigError};
 
+use crate::core::book::{Book, BookConfig};
 use crate::core::ports::{PortError, PortPool};
 use metrics::Metrics;
 use server::bound::BoundPorts;
 use server::control::{ControlThread, ToControl};
 use server::shard::{Shard, ToShard, Tuning};
-use server::stopgap::Stopgap;
 
 /// Commands of this process that may wait at the control thread. When full: `load limit`.
 const COMMANDS_WAITING: usize = 16_384;
@@ -165,7 +165,7 @@ pub fn start(
         shards.push(shard.map_err(io("packet thread"))?);
         to_shards.push(to_shard);
     }
-    let book = Stopgap::new(Box::new(ports), config.threads);
+    let book = Book::new(book_config(&config, &seed), Box::new(ports));
     let mut control = ControlThread::new(book, waiting, to_shards.clone(), inbox, metrics, on_timeout)
         .map_err(io("control thread"))?;
     let ng = match config.ng {
@@ -192,6 +192,22 @@ pub fn start(
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(run)
+}
+
+fn book_config(config: &Config, seed: &[u8; 32]) -> BookConfig {
+    let seconds = |s: u32| Duration::from_secs(u64::from(s));
+    BookConfig {
+        shards: config.threads,
+        advertise: config.advertise.clone(),
+        max_calls: usize::try_from(config.max_calls).unwrap_or(usize::MAX),
+        media_timeout: seconds(config.media_timeout_s),
+        hold_timeout: seconds(config.hold_timeout_s),
+        offer_timeout: seconds(config.offer_timeout_s),
+        delete_delay: seconds(config.delete_delay_s),
+        forbidden: config.ng.into_iter().collect(),
+        instance: format!("{:012x}", seed_word(seed) & 0xFFFF_FFFF_FFFF),
+        ..BookConfig::default()
+    }
 }
 
 fn seed_word(seed: &[u8; 32]) -> u64 {

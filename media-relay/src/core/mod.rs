@@ -4,7 +4,9 @@
 
 use warp_media::{ForwardRule, LocalPort, StreamSnapshot};
 
+pub mod book;
 pub mod compile;
+pub mod negotiate;
 pub mod ports;
 
 /// What the call book asks the server to do.

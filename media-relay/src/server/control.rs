@@ -16,6 +16,7 @@ use super::bound::Waiting;
 use super::ng_listener::{NgListener, command_label, result_label};
 use super::shard::ToShard;
 use crate::core::Output;
+use crate::core::book::Book;
 use crate::metrics::Metrics;
 
 /// Commands taken per wake-up.
@@ -47,6 +48,30 @@ pub(crate) trait CallBook: Send {
     fn poll_timeout(&self) -> Option<Mono>;
     fn calls(&self) -> usize;
     fn pairs_used(&self) -> usize;
+}
+
+impl CallBook for Book {
+    fn handle_command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
+        Book::handle_command(self, command, from, now)
+    }
+    fn handle_learnt(&mut self, port: LocalPort, peer: SocketAddr) {
+        Book::handle_learnt(self, port, peer);
+    }
+    fn handle_timeout(&mut self, now: Now) {
+        Book::handle_timeout(self, now);
+    }
+    fn poll_output(&mut self) -> Option<Output> {
+        Book::poll_output(self)
+    }
+    fn poll_timeout(&self) -> Option<Mono> {
+        Book::poll_timeout(self)
+    }
+    fn calls(&self) -> usize {
+        Book::calls(self)
+    }
+    fn pairs_used(&self) -> usize {
+        Book::pairs_used(self)
+    }
 }
 
 struct ShardLink {

@@ -4,4 +4,3 @@ pub(crate) mod bound;
 pub(crate) mod control;
 mod ng_listener;
 pub(crate) mod shard;
-pub(crate) mod stopgap;

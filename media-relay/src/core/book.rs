@@ -1,0 +1,709 @@
+//! The call book: ng commands in, replies and [`Output`] out.
+//!
+//! Call (Call-ID) → dialogue (offerer, answerer and Via branch) → media line → one port pair towards each party. Forked
+//! branches have ports of their own on both sides, so that early media of one never mixes with another's. An offer takes
+//! ports; its answer sets the rules of both directions; a re-offer changes nothing until it is answered (RFC 3264 §5).
+//!
+//! Invariants: pure (time is an argument, ports come from [`Ports`]); an error leaves everything as it was; ports taken =
+//! ports of the calls in the book; outputs do not depend on hash order. Full: new calls get `load limit`, calls in
+//! progress go on (T-NG-04). Absent on purpose: sockets, cookies, ICE, DTLS and transcoding (such lines are rejected).
+
+mod call;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use warp_media::LocalPort;
+use warp_model::{Mono, Now};
+use warp_ng::reply::reasons;
+use warp_ng::{AddressFamily, Command, Delete, Query, Reply, SdpCommand};
+use warp_sdp::{Sdp, SdpError};
+
+use self::call::{Call, Dialogue, MediaLine, Party};
+use super::Output;
+use super::negotiate::{
+    Class, MuxPlan, OutLine, OutOptions, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read, rewrite,
+};
+use super::ports::{PortPair, Ports};
+
+/// Limits and habits of the book.
+#[derive(Clone, Debug)]
+pub struct BookConfig {
+    /// Packet shards; calls are dealt to them in turn.
+    pub shards: u16,
+    /// What SDP says instead of the local addresses, by position; empty = the addresses themselves.
+    pub advertise: Vec<IpAddr>,
+    /// Calls at most (T-NG-04).
+    pub max_calls: usize,
+    /// Ports of one call at most, RTP and RTCP counted apart (T-NG-04).
+    pub max_ports_per_call: usize,
+    /// An answered call without any packet ends after this (T-RTP-10).
+    pub media_timeout: Duration,
+    /// The same on hold.
+    pub hold_timeout: Duration,
+    /// A call that is never answered ends after this.
+    pub offer_timeout: Duration,
+    /// How long media flows on after a `delete` that does not say.
+    pub delete_delay: Duration,
+    /// Addresses that media is never sent to: our control ports (T-NG-06).
+    pub forbidden: Vec<SocketAddr>,
+    /// Our mark in loop-protected SDP.
+    pub instance: String,
+}
+
+impl Default for BookConfig {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            advertise: Vec::new(),
+            max_calls: 20_000,
+            max_ports_per_call: 64,
+            media_timeout: Duration::from_secs(60),
+            hold_timeout: Duration::from_secs(3_600),
+            offer_timeout: Duration::from_secs(3_600),
+            delete_delay: Duration::from_secs(30),
+            forbidden: Vec::new(),
+            instance: "warp".to_owned(),
+        }
+    }
+}
+
+/// Figures of a call whose media timed out are kept so long for the `delete` of signalling.
+const ENDED_KEPT: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub struct Book {
+    config: BookConfig,
+    ports: Box<dyn Ports + Send>,
+    /// By serial number: the order of arrival.
+    calls: BTreeMap<u64, Call>,
+    // Looked up, never iterated.
+    by_id: HashMap<Vec<u8>, u64>,
+    by_port: HashMap<LocalPort, u64>,
+    timers: BTreeSet<(Mono, u64)>,
+    out: VecDeque<Output>,
+    next: u64,
+    /// Calls that are not ended.
+    live: usize,
+    pairs: usize,
+}
+
+impl Book {
+    /// An empty book over a supply of ports.
+    pub fn new(config: BookConfig, ports: Box<dyn Ports + Send>) -> Self {
+        Self {
+            config,
+            ports,
+            calls: BTreeMap::new(),
+            by_id: HashMap::new(),
+            by_port: HashMap::new(),
+            timers: BTreeSet::new(),
+            out: VecDeque::new(),
+            next: 0,
+            live: 0,
+            pairs: 0,
+        }
+    }
+
+    /// Carries out one command. `_from` is the ng client; which clients may speak is the listener's affair.
+    pub fn handle_command(&mut self, command: Command, _from: Option<IpAddr>, now: Now) -> Reply {
+        match command {
+            Command::Ping => Reply::Pong,
+            Command::Offer(c) => self.offer(&c, now).unwrap_or_else(|refused| refused),
+            Command::Answer(c) => self.answer(&c, now).unwrap_or_else(|refused| refused),
+            Command::Delete(c) => self.delete(&c, now),
+            Command::Query(c) => self.query(&c, now),
+            Command::List { limit } => {
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                let live = self.calls.values().filter(|c| c.ended.is_none());
+                Reply::Calls(live.take(limit).map(|c| c.id.clone()).collect())
+            }
+        }
+    }
+
+    /// A shard learnt the address of a party behind a NAT; only statistics need it here.
+    pub fn handle_learnt(&mut self, port: LocalPort, peer: SocketAddr) {
+        let call = self.by_port.get(&port).and_then(|serial| self.calls.get_mut(serial));
+        if let Some(side) = call.and_then(|c| c.side_of(port)) {
+            side.learn(peer);
+        }
+    }
+
+    /// Deletes what is due, ends calls without media (T-RTP-10).
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((at, serial)) = self.timers.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(call) = self.calls.remove(&serial) {
+                self.look_at(serial, call, now);
+            }
+        }
+    }
+
+    /// What to do next; drain after every `handle_*`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Book::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Calls that are not ended.
+    pub fn calls(&self) -> usize {
+        self.live
+    }
+
+    /// Port pairs in use.
+    pub fn pairs_used(&self) -> usize {
+        self.pairs
+    }
+
+    /// The supply of ports.
+    pub fn ports(&self) -> &dyn Ports {
+        &*self.ports
+    }
+
+    fn look_at(&mut self, serial: u64, mut call: Call, now: Now) {
+        if call.ended.is_some() {
+            self.by_id.remove(&call.id);
+            return;
+        }
+        let due = |d: &Dialogue| d.delete_at.is_some_and(|at| at <= now.mono);
+        for mut dialogue in call.dialogues.extract_if(.., |d| due(d)) {
+            self.release(call.shard, &mut dialogue.media, now);
+        }
+        if call.dialogues.is_empty() {
+            return self.forget(&call.id);
+        }
+        if call.last_activity() + self.patience(&call) <= now.mono {
+            call.ended = Some(call.stats(self.ports.ips(), now, |_| true));
+            for dialogue in &mut call.dialogues {
+                self.release(call.shard, &mut dialogue.media, now);
+            }
+            call.dialogues.clear();
+            self.live = self.live.saturating_sub(1);
+            self.out.push_back(Output::TimedOut { call_id: call.id.clone() });
+        }
+        self.put_back(serial, call, now);
+    }
+
+    fn patience(&self, call: &Call) -> Duration {
+        if !call.is_answered() {
+            self.config.offer_timeout
+        } else if call.is_held() {
+            self.config.hold_timeout
+        } else {
+            self.config.media_timeout
+        }
+    }
+
+    /// Takes a call out of the book, to be put back by [`Book::put_back`].
+    fn take(&mut self, serial: u64) -> Option<Call> {
+        let call = self.calls.remove(&serial)?;
+        self.timers.remove(&(call.look_at, serial));
+        Some(call)
+    }
+
+    fn put_back(&mut self, serial: u64, mut call: Call, now: Now) {
+        call.look_at = match &call.ended {
+            Some(_) => now.mono + ENDED_KEPT,
+            None => {
+                let silence = call.last_activity() + self.patience(&call);
+                call.dialogues.iter().filter_map(|d| d.delete_at).fold(silence, Mono::min)
+            }
+        };
+        self.timers.insert((call.look_at, serial));
+        self.calls.insert(serial, call);
+    }
+
+    fn forget(&mut self, id: &[u8]) {
+        self.by_id.remove(id);
+        self.live = self.live.saturating_sub(1);
+    }
+
+    /// Closes the ports of media lines and gives them back.
+    fn release(&mut self, shard: u16, lines: &mut [MediaLine], now: Now) {
+        for side in lines.iter_mut().flat_map(|l| &mut l.sides) {
+            let Some(pair) = side.pair.take() else { continue };
+            for port in [pair.rtp_port(), pair.rtcp_port()] {
+                self.by_port.remove(&port);
+                self.out.push_back(Output::Close { shard, port });
+            }
+            self.ports.give_back(pair, now.mono);
+            self.pairs = self.pairs.saturating_sub(1);
+            self.out.push_back(Output::StreamEnded(side.counters.snapshot(0)));
+        }
+    }
+
+    fn install(&mut self, shard: u16, lines: &[MediaLine]) {
+        for rule in lines.iter().flat_map(MediaLine::rules) {
+            self.out.push_back(Output::Install { shard, rule: Box::new(rule) });
+        }
+    }
+
+    /// The address that SDP shows for a pair.
+    fn advertised(&self, ip: u8, media_address: Option<IpAddr>) -> Option<IpAddr> {
+        let at = usize::from(ip);
+        let local = *self.ports.ips().get(at)?;
+        let shown = self.config.advertise.get(at).copied().unwrap_or(local);
+        Some(media_address.filter(|ip| ip.is_ipv4() == shown.is_ipv4()).unwrap_or(shown))
+    }
+
+    /// Index of the local address to use: the one that `name` spells, else the first of the family.
+    fn interface(&self, name: Option<&[u8]>, ipv4: bool) -> Option<u8> {
+        let ips = self.ports.ips();
+        let named = name.and_then(|n| std::str::from_utf8(n).ok()?.parse::<IpAddr>().ok());
+        let of_family = |ip: &IpAddr| ip.is_ipv4() == ipv4;
+        let at = ips
+            .iter()
+            .position(|ip| of_family(ip) && Some(*ip) == named)
+            .or_else(|| ips.iter().position(of_family))?;
+        u8::try_from(at).ok()
+    }
+
+    fn offer(&mut self, c: &SdpCommand, now: Now) -> Result<Reply, Reply> {
+        let sdp = parse(&c.sdp)?;
+        if c.flags.loop_protect && is_loop(&sdp, &self.config.instance) {
+            return Ok(Reply::Sdp { sdp: c.sdp.clone(), warning: None });
+        }
+        let known = self.by_id.get(&c.call_id).copied();
+        let known = known.and_then(|serial| Some((serial, self.take(serial)?)));
+        let (serial, mut call, is_new) = match known {
+            Some((serial, call)) if call.ended.is_none() => (serial, call, false),
+            other => {
+                if other.is_some() {
+                    self.by_id.remove(&c.call_id);
+                }
+                if self.live >= self.config.max_calls {
+                    return Err(Reply::LoadLimit { message: reasons::LIMIT_SESSIONS.into() });
+                }
+                let serial = self.next;
+                self.next = self.next.wrapping_add(1);
+                (serial, self.new_call(serial, &c.call_id, now), true)
+            }
+        };
+        let done = self.offer_in(serial, &mut call, c, &sdp, now);
+        if done.is_err() && is_new {
+            return done;
+        }
+        if is_new {
+            self.live = self.live.saturating_add(1);
+            self.by_id.insert(c.call_id.clone(), serial);
+        }
+        self.put_back(serial, call, now);
+        done
+    }
+
+    fn new_call(&self, serial: u64, id: &[u8], now: Now) -> Call {
+        let shard = serial.checked_rem(u64::from(self.config.shards)).unwrap_or(0);
+        Call {
+            id: id.to_vec(),
+            shard: u16::try_from(shard).unwrap_or(0),
+            created: now,
+            last_signal: now,
+            dialogues: Vec::new(),
+            look_at: now.mono,
+            ended: None,
+        }
+    }
+
+    fn offer_in(
+        &mut self,
+        serial: u64,
+        call: &mut Call,
+        c: &SdpCommand,
+        sdp: &Sdp<'_>,
+        now: Now,
+    ) -> Result<Reply, Reply> {
+        let spoken: Vec<Spoken> = sdp.media().map(|m| read(&m, Signalling::of(c))).collect();
+        let found = find_for_offer(&call.dialogues, c);
+        let fresh = || (Dialogue::new(c.via_branch.clone(), &c.from_tag, c.to_tag.as_deref(), now), 0);
+        // Worked on outside the call, so that an error leaves the call as it was.
+        let (mut new, me) = match found {
+            Some((_, me)) => (None, me),
+            None => {
+                let (dialogue, me) = fresh();
+                (Some(dialogue), me)
+            }
+        };
+        let other = 1 - me;
+        let used = call.ports();
+        let dialogue = match (&mut new, found) {
+            (Some(dialogue), _) => dialogue,
+            (None, Some((at, _))) => {
+                call.dialogues.get_mut(at).ok_or(Reply::error(reasons::INVALID_DIALOGUE))?
+            }
+            (None, None) => return Err(Reply::error(reasons::INVALID_DIALOGUE)),
+        };
+        let relayed = self.relayable(&spoken, c)?;
+        let taken = self.take_ports(&spoken, &relayed, dialogue, me, c, used, now)?;
+        if spoken.len() > dialogue.media.len() {
+            dialogue.media.resize_with(spoken.len(), MediaLine::default);
+        }
+        for (line, side, pair) in taken {
+            if let Some(side) = dialogue.media.get_mut(line).and_then(|l| l.sides.get_mut(side)) {
+                side.pair = Some(pair);
+                side.counters = Arc::default();
+            }
+            self.by_port.insert(pair.rtp_port(), serial);
+            self.by_port.insert(pair.rtcp_port(), serial);
+            self.pairs = self.pairs.saturating_add(1);
+        }
+        let mut lines = Vec::with_capacity(spoken.len());
+        for ((said, protocol), line) in spoken.iter().zip(&relayed).zip(&mut dialogue.media) {
+            line.mux = MuxPlan::offer(said.mux, c.rtcp_mux);
+            if !dialogue.answered
+                && let Some(side) = line.sides.get_mut(me)
+            {
+                side.speak(said.clone(), c.flags.reset);
+            }
+            let pair = line.sides.get(other).and_then(|s| s.pair).filter(|_| protocol.is_some());
+            lines.push(self.out_line(said, pair, protocol.clone(), c.media_address, |rtp, rtcp| {
+                (if line.mux.required { rtp } else { rtcp }, line.mux.sent)
+            }));
+        }
+        dialogue.pending = dialogue.answered;
+        dialogue.offered = spoken;
+        dialogue.offerer = me;
+        dialogue.delete_at = None;
+        let text = match &mut dialogue.parties {
+            [a, b] if me == 0 => say(a, b, sdp, &lines, c, &self.config.instance),
+            [a, b] => say(b, a, sdp, &lines, c, &self.config.instance),
+        };
+        if !dialogue.answered {
+            self.install(call.shard, &dialogue.media);
+        }
+        call.dialogues.extend(new);
+        call.last_signal = now;
+        Ok(Reply::Sdp { sdp: text, warning: None })
+    }
+
+    /// For each line: the protocol to offer on, or `None` when the line is or becomes rejected. An error when nothing of
+    /// a living SDP is left.
+    fn relayable(&self, spoken: &[Spoken], c: &SdpCommand) -> Result<Vec<Option<String>>, Reply> {
+        let relayed: Vec<Option<String>> = spoken
+            .iter()
+            .map(|said| {
+                if said.rejected || said.class == Class::Foreign {
+                    return None;
+                }
+                outgoing_protocol(&said.protocol, c.transport_protocol).map(str::to_owned)
+            })
+            .collect();
+        let living = spoken.iter().any(|s| !s.rejected);
+        if living && relayed.iter().all(Option::is_none) {
+            return Err(Reply::error(reasons::REWRITING_SDP));
+        }
+        Ok(relayed)
+    }
+
+    /// Takes the ports that an offer needs and does not have yet: all of them, or none and an error.
+    #[allow(clippy::too_many_arguments)]
+    fn take_ports(
+        &mut self,
+        spoken: &[Spoken],
+        relayed: &[Option<String>],
+        dialogue: &Dialogue,
+        me: usize,
+        c: &SdpCommand,
+        used: usize,
+        now: Now,
+    ) -> Result<Vec<(usize, usize, PortPair)>, Reply> {
+        let bad = || Reply::error(reasons::REWRITING_SDP);
+        let (my_name, other_name) = match &c.direction {
+            Some((a, b)) => (Some(a.as_slice()), Some(b.as_slice())),
+            None => (None, None),
+        };
+        let mut wanted = Vec::new();
+        for (at, said) in spoken.iter().enumerate().filter(|(at, _)| relayed.get(*at).is_some_and(Option::is_some)) {
+            let line = dialogue.media.get(at);
+            let pair = |side: usize| line.and_then(|l| l.sides.get(side)).and_then(|s| s.pair);
+            let ip = match pair(me) {
+                Some(pair) => pair.ip,
+                None => self.interface(my_name, said.ipv4).ok_or_else(bad)?,
+            };
+            self.check_target(ip, said)?;
+            if pair(me).is_none() {
+                wanted.push((at, me, ip));
+            }
+            if pair(1 - me).is_none() {
+                let ipv4 = match c.address_family {
+                    Some(AddressFamily::Ip4) => true,
+                    Some(AddressFamily::Ip6) => false,
+                    None => said.ipv4,
+                };
+                wanted.push((at, 1 - me, self.interface(other_name, ipv4).ok_or_else(bad)?));
+            }
+        }
+        if used.saturating_add(wanted.len().saturating_mul(2)) > self.config.max_ports_per_call {
+            return Err(Reply::LoadLimit { message: reasons::LIMIT_LOAD.into() });
+        }
+        let mut taken = Vec::with_capacity(wanted.len());
+        for (at, side, ip) in wanted {
+            match self.ports.take(ip, now.mono) {
+                Some(pair) => taken.push((at, side, pair)),
+                None => {
+                    for (_, _, pair) in taken {
+                        self.ports.give_back(pair, now.mono);
+                    }
+                    return Err(Reply::error(reasons::OUT_OF_PORTS));
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// T-NG-06: would we send where nobody may be sent to?
+    fn check_target(&self, ip: u8, said: &Spoken) -> Result<(), Reply> {
+        let bad = || Reply::error(reasons::BAD_SDP);
+        let local = *self.ports.ips().get(usize::from(ip)).ok_or_else(bad)?;
+        let nat = matches!(said.origin, super::negotiate::Origin::Nat(_));
+        let targets = [said.rtp, said.rtcp.filter(|_| said.class != Class::Raw)];
+        if !nat && targets.into_iter().flatten().any(|to| !may_send(local, to, &self.config.forbidden)) {
+            return Err(bad());
+        }
+        Ok(())
+    }
+
+    /// One line of an outgoing SDP; `rtcp` picks the port of `a=rtcp` (from RTP and RTCP port) and whether to mux.
+    fn out_line(
+        &self,
+        said: &Spoken,
+        pair: Option<PortPair>,
+        protocol: Option<String>,
+        media_address: Option<IpAddr>,
+        rtcp: impl FnOnce(u16, u16) -> (u16, bool),
+    ) -> OutLine {
+        let ip = pair.map_or(0, |p| p.ip);
+        let (rtcp_port, mux) = match pair {
+            Some(p) if said.class != Class::Raw => {
+                let (port, mux) = rtcp(p.rtp_port().port, p.rtcp_port().port);
+                (Some(port), mux)
+            }
+            _ => (None, false),
+        };
+        OutLine {
+            port: pair.map_or(0, |p| p.rtp),
+            ip: self.advertised(ip, media_address).unwrap_or(IpAddr::from([0, 0, 0, 0])),
+            rtcp_port,
+            mux,
+            protocol,
+            class: said.class,
+            zero: said.zero,
+            direction: said.direction,
+        }
+    }
+
+    fn answer(&mut self, c: &SdpCommand, now: Now) -> Result<Reply, Reply> {
+        let sdp = parse(&c.sdp)?;
+        let unknown = || Reply::error(reasons::UNKNOWN_CALL_ID);
+        let serial = *self.by_id.get(&c.call_id).ok_or_else(unknown)?;
+        let mut call = self.take(serial).ok_or_else(unknown)?;
+        let done = if call.ended.is_some() { Err(unknown()) } else { self.answer_in(&mut call, c, &sdp, now) };
+        self.put_back(serial, call, now);
+        done
+    }
+
+    fn answer_in(
+        &mut self,
+        call: &mut Call,
+        c: &SdpCommand,
+        sdp: &Sdp<'_>,
+        now: Now,
+    ) -> Result<Reply, Reply> {
+        let to_tag = c.to_tag.as_deref().ok_or(Reply::error(reasons::NO_TO_TAG))?;
+        let invalid = || Reply::error(reasons::INVALID_DIALOGUE);
+        let (at, offerer) = find_for_answer(&call.dialogues, c, to_tag).ok_or_else(invalid)?;
+        let me = 1 - offerer;
+        let dialogue = call.dialogues.get_mut(at).ok_or_else(invalid)?;
+        if dialogue.offerer != offerer {
+            return Err(invalid());
+        }
+        let spoken: Vec<Spoken> = sdp.media().map(|m| read(&m, Signalling::of(c))).collect();
+        // RFC 3264 §6: as many lines as the offer, of the same kinds and protocols.
+        let fits = spoken.len() == dialogue.offered.len()
+            && spoken.iter().zip(&dialogue.offered).all(|(answer, offer)| {
+                answer.kind == offer.kind && (answer.rejected || offer.rejected || answer.class == offer.class)
+            });
+        if !fits {
+            return Err(Reply::error(reasons::REWRITING_SDP));
+        }
+        for (said, line) in spoken.iter().zip(&dialogue.media) {
+            if let Some(pair) = line.sides.get(me).and_then(|s| s.pair).filter(|_| !said.rejected) {
+                self.check_target(pair.ip, said)?;
+            }
+        }
+        // Nothing can fail from here on.
+        let offered = dialogue.offered.clone();
+        let mut lines = Vec::with_capacity(spoken.len());
+        for (i, line) in dialogue.media.iter_mut().enumerate() {
+            let both = spoken.get(i).zip(offered.get(i)).filter(|(a, o)| !a.rejected && !o.rejected);
+            let Some((answer, offer)) = both else {
+                self.release(call.shard, std::slice::from_mut(line), now);
+                if let Some(answer) = spoken.get(i) {
+                    lines.push(self.out_line(answer, None, None, c.media_address, |_, rtcp| (rtcp, false)));
+                }
+                continue;
+            };
+            let (mux_offerer, mux_answerer) = line.mux.answer(answer.mux);
+            if let Some(side) = line.sides.get_mut(offerer) {
+                side.mux = mux_offerer;
+                if dialogue.pending {
+                    side.speak(offer.clone(), false);
+                }
+            }
+            if let Some(side) = line.sides.get_mut(me) {
+                side.mux = mux_answerer;
+                side.speak(answer.clone(), c.flags.reset);
+            }
+            let pair = line.sides.get(offerer).and_then(|s| s.pair);
+            let protocol = String::from_utf8(offer.protocol.clone()).ok();
+            lines.push(self.out_line(answer, pair, protocol, c.media_address, |rtp, rtcp| {
+                (if mux_offerer { rtp } else { rtcp }, mux_offerer)
+            }));
+        }
+        if let Some(party) = dialogue.parties.get_mut(me) {
+            party.rename(to_tag, now);
+        }
+        dialogue.answered = true;
+        dialogue.pending = false;
+        dialogue.delete_at = None;
+        let text = match &mut dialogue.parties {
+            [a, b] if me == 0 => say(a, b, sdp, &lines, c, &self.config.instance),
+            [a, b] => say(b, a, sdp, &lines, c, &self.config.instance),
+        };
+        self.install(call.shard, &dialogue.media);
+        call.last_signal = now;
+        Ok(Reply::Sdp { sdp: text, warning: None })
+    }
+
+    fn delete(&mut self, c: &Delete, now: Now) -> Reply {
+        let unknown = || {
+            if c.fatal {
+                Reply::error(reasons::NOT_FOUND)
+            } else {
+                Reply::Ok { warning: Some(reasons::NOT_FOUND.into()) }
+            }
+        };
+        let Some(serial) = self.by_id.get(&c.call_id).copied() else { return unknown() };
+        let Some(mut call) = self.take(serial) else { return unknown() };
+        if call.ended.is_none() && !call.dialogues.iter().any(|d| is_deleted(d, c)) {
+            self.put_back(serial, call, now);
+            return unknown();
+        }
+        let stats = call.stats(self.ports.ips(), now, |_| true);
+        let reply = if c.fast { Reply::Ok { warning: None } } else { Reply::Stats(stats) };
+        if call.ended.is_some() {
+            self.by_id.remove(&call.id);
+            return reply;
+        }
+        let delay = c.delete_delay.map_or(self.config.delete_delay, Duration::from_secs);
+        if delay.is_zero() {
+            for mut dialogue in call.dialogues.extract_if(.., |d| is_deleted(d, c)) {
+                self.release(call.shard, &mut dialogue.media, now);
+            }
+        } else {
+            for dialogue in call.dialogues.iter_mut().filter(|d| is_deleted(d, c)) {
+                dialogue.delete_at = Some(now.mono + delay);
+            }
+        }
+        if call.dialogues.is_empty() {
+            self.forget(&call.id);
+        } else {
+            self.put_back(serial, call, now);
+        }
+        reply
+    }
+
+    fn query(&self, c: &Query, now: Now) -> Reply {
+        let call = self.by_id.get(&c.call_id).and_then(|serial| self.calls.get(serial));
+        let Some(call) = call else {
+            return Reply::error(reasons::UNKNOWN_CALL_ID);
+        };
+        let has = |d: &Dialogue, tag: &Option<Vec<u8>>| tag.as_deref().is_none_or(|t| d.party(t).is_some());
+        Reply::Stats(call.stats(self.ports.ips(), now, |d| has(d, &c.from_tag) && has(d, &c.to_tag)))
+    }
+}
+
+fn parse(sdp: &[u8]) -> Result<Sdp<'_>, Reply> {
+    Sdp::parse(sdp).map_err(|e| {
+        Reply::error(match e {
+            SdpError::Incomplete => reasons::INCOMPLETE_SDP,
+            _ => reasons::BAD_SDP,
+        })
+    })
+}
+
+/// Which dialogue an offer is for, and which party speaks. `None`: a new one.
+fn find_for_offer(dialogues: &[Dialogue], c: &SdpCommand) -> Option<(usize, usize)> {
+    let of_tags = |d: &Dialogue, to: &[u8]| {
+        let me = d.party(&c.from_tag)?;
+        d.parties.get(1 - me).filter(|p| p.is(to)).map(|_| me)
+    };
+    match c.to_tag.as_deref() {
+        Some(to) => dialogues.iter().enumerate().rev().find_map(|(at, d)| Some((at, of_tags(d, to)?))),
+        None => dialogues.iter().enumerate().rev().find_map(|(at, d)| {
+            let me = d.party(&c.from_tag).filter(|_| d.branch == c.via_branch)?;
+            Some((at, me))
+        }),
+    }
+}
+
+/// Which dialogue an answer is for, and which party had asked.
+fn find_for_answer(dialogues: &[Dialogue], c: &SdpCommand, to_tag: &[u8]) -> Option<(usize, usize)> {
+    let asked = |d: &Dialogue| d.party(&c.from_tag);
+    let other_is = |d: &Dialogue, test: &dyn Fn(&Party) -> bool| {
+        asked(d).filter(|asker| d.parties.get(1 - asker).is_some_and(test))
+    };
+    let find = |test: &dyn Fn(&Dialogue) -> Option<usize>| {
+        dialogues.iter().enumerate().rev().find_map(|(at, d)| Some((at, test(d)?)))
+    };
+    let branch_fits = |d: &Dialogue| c.via_branch.is_none() || d.branch.is_none() || d.branch == c.via_branch;
+    // The pair of tags; a nameless party of the branch; a fork behind the next hop takes the branch over.
+    find(&|d| other_is(d, &|p| p.is(to_tag)))
+        .or_else(|| find(&|d| other_is(d, &|p| p.tag.is_none()).filter(|_| branch_fits(d))))
+        .or_else(|| find(&|d| asked(d).filter(|_| branch_fits(d))))
+}
+
+/// Is this dialogue meant by a `delete`? An answered one may come with the branch of its BYE, which says nothing.
+fn is_deleted(d: &Dialogue, c: &Delete) -> bool {
+    let has = |tag: &Option<Vec<u8>>| tag.as_deref().is_none_or(|t| d.party(t).is_some());
+    let branch = c.via_branch.is_none() || d.branch == c.via_branch || (d.answered && c.to_tag.is_some() && has(&c.to_tag));
+    has(&c.from_tag) && branch && (!c.match_to_tag || has(&c.to_tag))
+}
+
+/// The SDP of `speaker` for `listener`, with the version of `o=` kept right per listener when that is asked for.
+fn say(
+    speaker: &mut Party,
+    listener: &mut Party,
+    sdp: &Sdp<'_>,
+    lines: &[OutLine],
+    c: &SdpCommand,
+    instance: &str,
+) -> Vec<u8> {
+    if c.label.is_some() {
+        speaker.label.clone_from(&c.label);
+    }
+    let mut options = OutOptions { replace: c.replace, flags: c.flags, instance, version: None };
+    if !(c.replace.sdp_version || c.replace.force_increment_sdp_version) {
+        return rewrite(sdp, lines, options);
+    }
+    // Compared with the version taken out: it counts up when anything else has changed (RFC 3264 §8).
+    options.version = Some(0);
+    let plain = rewrite(sdp, lines, options);
+    let said = sdp.origin().and_then(|o| std::str::from_utf8(o.version).ok()?.parse().ok()).unwrap_or(1);
+    let version = match &listener.sent {
+        None => said,
+        Some((last, text)) if *text == plain && !c.replace.force_increment_sdp_version => *last,
+        Some((last, _)) => last.saturating_add(1).max(said),
+    };
+    listener.sent = Some((version, plain));
+    options.version = Some(version);
+    rewrite(sdp, lines, options)
+}

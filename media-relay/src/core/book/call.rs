@@ -1,0 +1,398 @@
+//! What the book keeps of a call: dialogues of two parties, their media lines, their ports; and the statistics of it all.
+//!
+//! Plain data without sockets or clocks, so that it could be written down and read back.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use warp_media::{ForwardRule, LocalPort, SourcePolicy, StreamCounters, StreamSnapshot};
+use warp_model::{Mono, Now, Wall};
+use warp_ng::{CallStats, Counts, MediaFlags, MediaStats, MosFigures, SsrcStats, StreamStats, TagStats};
+
+use crate::core::compile::{Side, compile};
+use crate::core::negotiate::{Class, MuxPlan, Spoken, policies};
+use crate::core::ports::PortPair;
+
+/// One SIP Call-ID.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: Vec<u8>,
+    pub(super) shard: u16,
+    pub(super) created: Now,
+    pub(super) last_signal: Now,
+    pub(super) dialogues: Vec<Dialogue>,
+    /// When the book looks at it again (its place in the timer table).
+    pub(super) look_at: Mono,
+    /// Set when media timed out: the last figures, kept for the `delete` that signalling will send.
+    pub(super) ended: Option<CallStats>,
+}
+
+/// Offerer and answerer of one branch: an early or confirmed dialogue.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    pub(super) branch: Option<Vec<u8>>,
+    /// The first offerer, then the other.
+    pub(super) parties: [Party; 2],
+    pub(super) media: Vec<MediaLine>,
+    pub(super) answered: bool,
+    /// Who made the last offer: 0 or 1.
+    pub(super) offerer: usize,
+    /// What the last offer said, line by line.
+    pub(super) offered: Vec<Spoken>,
+    /// That offer waits for its answer: until then media goes on as before.
+    pub(super) pending: bool,
+    pub(super) delete_at: Option<Mono>,
+}
+
+/// One SIP tag (RFC 3261 §19.3).
+#[derive(Debug, Default)]
+pub(super) struct Party {
+    /// `None` before its first answer.
+    pub(super) tag: Option<Vec<u8>>,
+    /// Earlier tags of the same branch (forks behind the next hop).
+    pub(super) aliases: Vec<Vec<u8>>,
+    pub(super) label: Option<Vec<u8>>,
+    pub(super) created: Wall,
+    /// Last SDP sent to it and its `o=` version.
+    pub(super) sent: Option<(u64, Vec<u8>)>,
+}
+
+/// One `m=` line.
+#[derive(Debug, Default)]
+pub(super) struct MediaLine {
+    pub(super) sides: [MediaSide; 2],
+    pub(super) mux: MuxPlan,
+}
+
+/// One party's half of a media line.
+#[derive(Debug)]
+pub(super) struct MediaSide {
+    /// Our ports towards the party.
+    pub(super) pair: Option<PortPair>,
+    pub(super) spoken: Option<Spoken>,
+    /// RTCP is muxed towards the party.
+    pub(super) mux: bool,
+    /// Who may send RTP, RTCP.
+    pub(super) sources: [SourcePolicy; 2],
+    epoch: u32,
+    learnt: Option<SocketAddr>,
+    pub(super) counters: Arc<StreamCounters>,
+}
+
+impl Default for MediaSide {
+    fn default() -> Self {
+        Self {
+            pair: None,
+            spoken: None,
+            mux: false,
+            sources: [SourcePolicy::Nobody; 2],
+            epoch: 0,
+            learnt: None,
+            counters: Arc::default(),
+        }
+    }
+}
+
+impl Party {
+    pub(super) fn is(&self, tag: &[u8]) -> bool {
+        self.tag.as_deref() == Some(tag) || self.aliases.iter().any(|a| a == tag)
+    }
+
+    /// Takes a tag; the old one becomes an alias.
+    pub(super) fn rename(&mut self, tag: &[u8], now: Now) {
+        if self.tag.as_deref() == Some(tag) {
+            return;
+        }
+        self.aliases.retain(|a| a != tag);
+        match self.tag.replace(tag.to_vec()) {
+            // A peer that forks without end keeps only its latest few names.
+            Some(old) if self.aliases.len() < 16 => self.aliases.push(old),
+            Some(_) => {}
+            None => self.created = now.wall,
+        }
+    }
+}
+
+impl MediaSide {
+    /// New SDP of the party. Learning starts again only when its address, or who may be learnt from, has changed.
+    pub(super) fn speak(&mut self, spoken: Spoken, reset: bool) {
+        let same = self.spoken.as_ref().is_some_and(|old| {
+            old.rtp == spoken.rtp && old.rtcp == spoken.rtcp && old.origin == spoken.origin
+        });
+        if (!same && spoken.rtp.is_some()) || reset {
+            self.epoch = self.epoch.wrapping_add(1);
+            self.learnt = None;
+        }
+        self.sources = policies(&spoken, self.epoch, self.sources);
+        self.spoken = Some(spoken);
+    }
+
+    pub(super) fn learn(&mut self, peer: SocketAddr) {
+        self.learnt = Some(peer);
+    }
+
+    fn side(&self) -> Option<Side> {
+        let spoken = self.spoken.as_ref();
+        // Behind a NAT the SDP's address is of no use: wait until the peer's packets show another.
+        let known = |at: Option<SocketAddr>| {
+            at.filter(|_| !matches!(self.sources.first(), Some(SourcePolicy::Learn(_))))
+        };
+        let [source, rtcp_source] = self.sources;
+        Some(Side {
+            ports: self.pair?,
+            mux: self.mux,
+            rtp_to: known(spoken.and_then(|s| s.rtp)),
+            rtcp_to: known(spoken.and_then(|s| s.rtcp)),
+            source,
+            rtcp_source,
+            clocks: spoken.map(|s| s.clocks).unwrap_or_default(),
+            max_packets_per_s: spoken.map_or(0, |s| s.max_packets_per_s),
+            counters: Arc::clone(&self.counters),
+        })
+    }
+}
+
+impl MediaLine {
+    /// Rules for all its ports; none when it has no ports.
+    pub(super) fn rules(&self) -> Vec<ForwardRule> {
+        let [a, b] = &self.sides;
+        match (a.side(), b.side()) {
+            (Some(side_a), Some(side_b)) => compile(self.class().media(), &side_a, &side_b),
+            _ => Vec::new(),
+        }
+    }
+
+    fn class(&self) -> Class {
+        self.sides.iter().find_map(|s| s.spoken.as_ref()).map_or(Class::Rtp, |s| s.class)
+    }
+
+    fn is_held(&self) -> bool {
+        let spoken = |s: &MediaSide| s.spoken.as_ref().is_none_or(|s| !s.direction.receives());
+        self.sides.iter().any(spoken)
+    }
+}
+
+impl Dialogue {
+    pub(super) fn new(branch: Option<Vec<u8>>, from: &[u8], to: Option<&[u8]>, now: Now) -> Self {
+        let party = |tag: Option<&[u8]>| Party {
+            tag: tag.map(<[u8]>::to_vec),
+            created: now.wall,
+            ..Party::default()
+        };
+        Self {
+            branch,
+            parties: [party(Some(from)), party(to)],
+            media: Vec::new(),
+            answered: false,
+            offerer: 0,
+            offered: Vec::new(),
+            pending: false,
+            delete_at: None,
+        }
+    }
+
+    /// Which party has this tag.
+    pub(super) fn party(&self, tag: &[u8]) -> Option<usize> {
+        self.parties.iter().position(|p| p.is(tag))
+    }
+
+    pub(super) fn pairs(&self) -> impl Iterator<Item = PortPair> {
+        self.media.iter().flat_map(|m| &m.sides).filter_map(|s| s.pair)
+    }
+
+    fn is_held(&self) -> bool {
+        let mut live = self.media.iter().filter(|m| m.sides.iter().all(|s| s.pair.is_some())).peekable();
+        live.peek().is_none() || live.all(MediaLine::is_held)
+    }
+}
+
+impl Call {
+    /// Ports in use, RTP and RTCP counted apart.
+    pub(super) fn ports(&self) -> usize {
+        self.dialogues.iter().flat_map(Dialogue::pairs).count().saturating_mul(2)
+    }
+
+    /// Any dialogue has been answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.dialogues.iter().any(|d| d.answered)
+    }
+
+    /// Every answered dialogue is on hold (or has no media left).
+    pub(super) fn is_held(&self) -> bool {
+        self.dialogues.iter().filter(|d| d.answered).all(Dialogue::is_held)
+    }
+
+    /// The latest of: last signalling, last packet that was let in.
+    pub(super) fn last_activity(&self) -> Mono {
+        self.dialogues
+            .iter()
+            .flat_map(|d| &d.media)
+            .flat_map(|m| &m.sides)
+            .map(|s| Mono(s.counters.last_packet_ns.load(std::sync::atomic::Ordering::Relaxed)))
+            .fold(self.last_signal.mono, Mono::max)
+    }
+
+    pub(super) fn side_of(&mut self, port: LocalPort) -> Option<&mut MediaSide> {
+        self.dialogues
+            .iter_mut()
+            .flat_map(|d| &mut d.media)
+            .flat_map(|m| &mut m.sides)
+            .find(|s| s.pair.is_some_and(|p| p.rtp_port() == port))
+    }
+
+    /// Statistics, of all parties or of the dialogues that `only` picks.
+    pub(super) fn stats(&self, ips: &[IpAddr], now: Now, only: impl Fn(&Dialogue) -> bool) -> CallStats {
+        if let Some(ended) = &self.ended {
+            return ended.clone();
+        }
+        let mut stats = CallStats {
+            created: self.created.wall,
+            last_signal: self.last_signal.wall,
+            ..CallStats::default()
+        };
+        let mut ssrcs: BTreeMap<u32, SsrcStats> = BTreeMap::new();
+        for dialogue in self.dialogues.iter().filter(|d| only(d)) {
+            for (me, party) in dialogue.parties.iter().enumerate() {
+                let other = dialogue.parties.get(1 - me);
+                party_stats(&mut stats, party, other, dialogue);
+                for (index, line) in dialogue.media.iter().enumerate() {
+                    line_stats(&mut stats, &mut ssrcs, Place { party, me, index, ips, now }, line);
+                }
+            }
+        }
+        stats.ssrcs = ssrcs.into_values().collect();
+        stats
+    }
+}
+
+fn party_stats(stats: &mut CallStats, party: &Party, other: Option<&Party>, dialogue: &Dialogue) {
+    let tag = party.tag.clone().unwrap_or_default();
+    let peer = other.and_then(|p| p.tag.clone());
+    match stats.tags.iter_mut().find(|t| t.tag == tag) {
+        Some(known) => {
+            known.peers.extend(peer.filter(|p| !known.peers.contains(p)));
+        }
+        None => stats.tags.push(TagStats {
+            tag,
+            via_branch: dialogue.branch.clone(),
+            label: party.label.clone(),
+            created: party.created,
+            peers: peer.into_iter().collect(),
+            medias: Vec::new(),
+        }),
+    }
+}
+
+struct Place<'p> {
+    party: &'p Party,
+    me: usize,
+    index: usize,
+    ips: &'p [IpAddr],
+    now: Now,
+}
+
+fn line_stats(
+    stats: &mut CallStats,
+    ssrcs: &mut BTreeMap<u32, SsrcStats>,
+    place: Place<'_>,
+    line: &MediaLine,
+) {
+    let (Some(side), Some(far)) = (line.sides.get(place.me), line.sides.get(1 - place.me)) else {
+        return;
+    };
+    let (mine, theirs) = (side.counters.snapshot(0), far.counters.snapshot(0));
+    stats.rtp = stats.rtp.plus(rtp_counts(&mine));
+    stats.rtcp = stats.rtcp.plus(rtcp_counts(&mine));
+    if mine.packets > 0 {
+        ssrcs.insert(mine.ssrc, ssrc_stats(&mine));
+    }
+    let tag = place.party.tag.as_deref().unwrap_or_default();
+    let Some(entry) = stats.tags.iter_mut().find(|t| t.tag == tag) else { return };
+    let spoken = side.spoken.as_ref();
+    entry.medias.push(MediaStats {
+        index: u32::try_from(place.index).unwrap_or(0).saturating_add(1),
+        kind: spoken.map(|s| s.kind.clone()).unwrap_or_default(),
+        protocol: spoken.map(|s| s.protocol.clone()).unwrap_or_default(),
+        flags: MediaFlags {
+            initialized: side.spoken.is_some() && far.spoken.is_some(),
+            rtcp_mux: side.mux,
+            send: spoken.is_some_and(|s| s.direction.receives()),
+            recv: spoken.is_some_and(|s| s.direction.sends()),
+        },
+        streams: streams(side, &mine, &theirs, &place),
+    });
+}
+
+fn streams(
+    side: &MediaSide,
+    mine: &StreamSnapshot,
+    theirs: &StreamSnapshot,
+    place: &Place<'_>,
+) -> Vec<StreamStats> {
+    let Some(pair) = side.pair else { return Vec::new() };
+    let Some(ip) = place.ips.get(usize::from(pair.ip)).copied() else { return Vec::new() };
+    let spoken = side.spoken.as_ref();
+    let last_packet = (mine.last_packet_ns > 0).then(|| wall_of(Mono(mine.last_packet_ns), place.now));
+    let mut out = vec![StreamStats {
+        local: SocketAddr::new(ip, pair.rtp_port().port),
+        endpoint: side.learnt.or(spoken.and_then(|s| s.rtp)),
+        advertised: spoken.and_then(|s| s.rtp),
+        last_packet,
+        ssrc: (mine.packets > 0).then_some(mine.ssrc),
+        rtcp: false,
+        confirmed: mine.packets > 0,
+        received: rtp_counts(mine),
+        sent: rtp_counts(theirs),
+    }];
+    if !side.mux {
+        out.push(StreamStats {
+            local: SocketAddr::new(ip, pair.rtcp_port().port),
+            endpoint: spoken.and_then(|s| s.rtcp),
+            advertised: spoken.and_then(|s| s.rtcp),
+            last_packet: last_packet.filter(|_| mine.rtcp_packets > 0),
+            ssrc: None,
+            rtcp: true,
+            confirmed: mine.rtcp_packets > 0,
+            received: rtcp_counts(mine),
+            sent: rtcp_counts(theirs),
+        });
+    }
+    out
+}
+
+/// The wall clock's reading at a point of the monotonic one.
+fn wall_of(at: Mono, now: Now) -> Wall {
+    let ago: Duration = now.mono.since(at);
+    Wall(now.wall.0.saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX)))
+}
+
+fn rtp_counts(s: &StreamSnapshot) -> Counts {
+    Counts { packets: s.packets, bytes: s.bytes, errors: s.errors }
+}
+
+fn rtcp_counts(s: &StreamSnapshot) -> Counts {
+    Counts { packets: s.rtcp_packets, bytes: s.rtcp_bytes, errors: 0 }
+}
+
+fn ssrc_stats(s: &StreamSnapshot) -> SsrcStats {
+    SsrcStats {
+        ssrc: s.ssrc,
+        packets: s.packets,
+        bytes: s.bytes,
+        lost: s.lost,
+        last_timestamp: s.timestamp,
+        last_sequence: u32::from(s.sequence),
+        average: MosFigures {
+            mos_x100: Some(s.mos_x100).filter(|m| *m > 0),
+            round_trip_us: u64::from(s.rtt_us),
+            jitter_us: u64::from(s.jitter_us),
+            loss_percent: u64::from(s.loss_x10000) / 100,
+            samples: 1,
+            reported_at: None,
+        },
+        lowest: None,
+        highest: None,
+    }
+}

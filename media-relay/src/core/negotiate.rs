@@ -1,0 +1,375 @@
+//! What one SDP says, in the relay's terms, and the SDP that the other side gets.
+//!
+//! Pure functions: [`read`] turns a media section and the facts of its signalling into [`Spoken`]; [`MuxPlan`] decides on
+//! rtcp-mux; [`rewrite`] writes the outgoing SDP with as few changes as possible. Who may send to us is decided here:
+//! the address of the SDP, exactly, unless the leg is behind a NAT as PRODUCT §6 defines it (T-RTP-01 to T-RTP-04).
+
+use std::net::{IpAddr, SocketAddr};
+
+use warp_media::forward::packet_limit;
+use warp_media::{ClockTable, LearnPolicy, SourcePolicy};
+use warp_ng::{Flags, Replace, RtcpMux, SdpCommand, Transport};
+use warp_sdp::{Direction, Media, MediaEdit, OriginEdit, Sdp, SessionEdit, Strip};
+
+/// What a media section is to a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// RTP/AVP, RTP/AVPF.
+    Rtp,
+    /// RTP/SAVP, RTP/SAVPF: passed through unopened, keys of the SDP unchanged.
+    Srtp,
+    /// UDPTL (T.38).
+    Raw,
+    /// TCP, DTLS and what we do not know: offered on as rejected.
+    Foreign,
+}
+
+impl Class {
+    /// By the protocol of the `m=` line.
+    pub fn of(protocol: &[u8]) -> Self {
+        match protocol {
+            b"RTP/AVP" | b"RTP/AVPF" => Self::Rtp,
+            b"RTP/SAVP" | b"RTP/SAVPF" => Self::Srtp,
+            b"udptl" | b"UDPTL" => Self::Raw,
+            _ => Self::Foreign,
+        }
+    }
+
+    /// For the packet path.
+    pub fn media(self) -> super::compile::Media {
+        match self {
+            Self::Srtp => super::compile::Media::ProtectedRtp,
+            Self::Raw => super::compile::Media::Raw,
+            Self::Rtp | Self::Foreign => super::compile::Media::Rtp,
+        }
+    }
+}
+
+/// Where a party's packets may come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Not said (`c=` 0.0.0.0): what was said before stays.
+    Unsaid,
+    /// The addresses of the SDP and nothing else.
+    Strict,
+    /// Behind a NAT: learn from these addresses only (T-RTP-04).
+    Nat(Vec<IpAddr>),
+}
+
+/// What one side's SDP says of one media section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spoken {
+    /// Kind of relaying.
+    pub class: Class,
+    /// `audio` …
+    pub kind: Vec<u8>,
+    /// Protocol as written.
+    pub protocol: Vec<u8>,
+    /// Port 0.
+    pub rejected: bool,
+    /// The `c=` line is IPv4.
+    pub ipv4: bool,
+    /// Address and port of the SDP; `None` when rejected or on hold by 0.0.0.0.
+    pub rtp: Option<SocketAddr>,
+    /// RTCP by `a=rtcp`, else port + 1.
+    pub rtcp: Option<SocketAddr>,
+    /// `a=rtcp-mux` is there.
+    pub mux: bool,
+    /// Direction, with 0.0.0.0 taken into account.
+    pub direction: Direction,
+    /// `c=` is 0.0.0.0 or `::`.
+    pub zero: bool,
+    /// Who may send.
+    pub origin: Origin,
+    /// Clocks of its payload types.
+    pub clocks: ClockTable,
+    /// Packets a second it may send (T-RTP-11).
+    pub max_packets_per_s: u32,
+}
+
+/// Facts about the SIP message that carried an SDP.
+#[derive(Clone, Copy, Debug)]
+pub struct Signalling<'a> {
+    /// Source of the SIP message.
+    pub received_from: Option<IpAddr>,
+    /// The trunk's media set.
+    pub media_ips: &'a [IpAddr],
+    /// Flag `SIP-source-address`.
+    pub use_source: bool,
+}
+
+impl<'a> Signalling<'a> {
+    /// Of one command.
+    pub fn of(command: &'a SdpCommand) -> Self {
+        Self {
+            received_from: command.received_from,
+            media_ips: &command.media_ips,
+            use_source: command.flags.sip_source_address,
+        }
+    }
+}
+
+/// Reads one media section.
+pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
+    let ip = media.connection().map(|c| c.ip).filter(|ip| !ip.is_unspecified());
+    let live = !media.is_rejected();
+    let rtp = ip.filter(|_| live).map(|ip| SocketAddr::new(ip, media.port()));
+    let rtcp = rtp.map(|at| rtcp_address(media, at));
+    let mut clocks = ClockTable::new();
+    for map in media.rtpmaps() {
+        clocks.set(map.payload_type, map.clock);
+    }
+    Spoken {
+        class: Class::of(media.protocol()),
+        kind: media.kind().to_vec(),
+        protocol: media.protocol().to_vec(),
+        rejected: !live,
+        ipv4: media.connection().is_none_or(|c| c.ip.is_ipv4()),
+        rtp,
+        rtcp,
+        mux: media.has_rtcp_mux(),
+        direction: media.effective_direction(),
+        zero: media.connection().is_some_and(|c| c.is_zero()),
+        origin: rtp.map_or(Origin::Unsaid, |at| origin(at.ip(), signalling)),
+        clocks,
+        max_packets_per_s: if media.kind() == b"audio" {
+            packet_limit(media.ptime_ms().unwrap_or(0))
+        } else {
+            VIDEO_PACKETS_PER_S
+        },
+    }
+}
+
+/// Video and fax have no packet time; this is 2 × 1,000 + 100 packets a second.
+const VIDEO_PACKETS_PER_S: u32 = 2_100;
+
+/// `a=rtcp`; its address counts only when it is the media address or a public one (else it is a NAT's leftover).
+fn rtcp_address(media: &Media<'_, '_>, rtp: SocketAddr) -> SocketAddr {
+    match media.rtcp() {
+        Some(rtcp) if rtcp.port != 0 => {
+            let ip = rtcp.ip.filter(|ip| ip.is_ipv4() == rtp.is_ipv4() && !is_private(*ip));
+            SocketAddr::new(ip.unwrap_or(rtp.ip()), rtcp.port)
+        }
+        _ => SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)),
+    }
+}
+
+/// PRODUCT §6: a leg is NAT when its SDP address is private and differs from the signalling source; then only that source
+/// and the trunk's media set may be learnt. An address in the media set itself is taken at its word (T-RTP-03).
+fn origin(sdp: IpAddr, signalling: Signalling<'_>) -> Origin {
+    let Some(source) = signalling.received_from else {
+        return Origin::Strict;
+    };
+    let differs = source != sdp;
+    let usable = !is_private(sdp) || signalling.media_ips.contains(&sdp);
+    if differs && (signalling.use_source || !usable) {
+        let mut allowed = vec![source];
+        allowed.extend(signalling.media_ips.iter().copied().filter(|ip| *ip != source));
+        return Origin::Nat(allowed);
+    }
+    Origin::Strict
+}
+
+/// Not reachable from elsewhere: RFC 1918, RFC 6598, RFC 4193, loopback, link-local.
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(ip) => {
+            ip.is_loopback()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.to_ipv4_mapped().is_some_and(|v4| is_private(IpAddr::V4(v4)))
+        }
+    }
+}
+
+/// T-NG-06: media is never sent to loopback or link-local addresses (unless we live there ourselves), to broadcast, "this
+/// network" or multicast addresses, or to one of `forbidden` (our control ports).
+pub fn may_send(local: IpAddr, to: SocketAddr, forbidden: &[SocketAddr]) -> bool {
+    let bad = match to.ip() {
+        IpAddr::V4(ip) => {
+            (ip.is_loopback() && !local.is_loopback())
+                || (ip.is_link_local() && !matches!(local, IpAddr::V4(l) if l.is_link_local()))
+                || ip.is_multicast()
+                || ip.is_broadcast()
+                || ip.octets().first() == Some(&0)
+                || ip.octets().first().is_some_and(|a| *a >= 240)
+        }
+        IpAddr::V6(ip) => {
+            (ip.is_loopback() && !local.is_loopback())
+                || (ip.is_unicast_link_local() && !matches!(local, IpAddr::V6(l) if l.is_unicast_link_local()))
+                || ip.is_multicast()
+                || ip.is_unspecified()
+                || ip.to_ipv4_mapped().is_some()
+        }
+    };
+    !bad && to.port() != 0 && to.ip().is_ipv4() == local.is_ipv4() && !forbidden.contains(&to)
+}
+
+/// Source policies for RTP and RTCP of a party. `before` stays when nothing is said.
+pub fn policies(spoken: &Spoken, epoch: u32, before: [SourcePolicy; 2]) -> [SourcePolicy; 2] {
+    match (&spoken.origin, spoken.rtp, spoken.rtcp) {
+        (Origin::Strict, Some(rtp), Some(rtcp)) => [SourcePolicy::Exact(rtp), SourcePolicy::Exact(rtcp)],
+        (Origin::Nat(allowed), Some(_), _) => {
+            [SourcePolicy::Learn(LearnPolicy::new(allowed.iter().copied(), epoch)); 2]
+        }
+        _ => before,
+    }
+}
+
+/// How rtcp-mux of one media section is negotiated (RFC 5761 §5.1.1 and the `rtcp-mux` key).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MuxPlan {
+    /// The offerer offered it.
+    offered: bool,
+    /// We offer it on.
+    pub sent: bool,
+    /// We offer nothing else (`require`).
+    pub required: bool,
+    /// What the offerer gets whatever the answerer says.
+    forced: Option<bool>,
+}
+
+impl MuxPlan {
+    /// At an offer.
+    pub fn offer(offered: bool, flags: RtcpMux) -> Self {
+        Self {
+            offered,
+            sent: (offered || flags.offer || flags.require) && !flags.demux,
+            required: flags.require && !flags.demux,
+            forced: if flags.reject {
+                Some(false)
+            } else if flags.demux || flags.accept {
+                Some(true)
+            } else {
+                None
+            },
+        }
+    }
+
+    /// At the answer: is RTCP muxed (towards the offerer, towards the answerer)?
+    pub fn answer(self, answered: bool) -> (bool, bool) {
+        let theirs = self.sent && (answered || self.required);
+        (self.offered && self.forced.unwrap_or(theirs), theirs)
+    }
+}
+
+/// May the outgoing side's protocol differ like this? Only the feedback profile may come or go: no keys are made here.
+pub fn outgoing_protocol(offered: &[u8], wanted: Option<Transport>) -> Option<&str> {
+    let offered_text = std::str::from_utf8(offered).ok()?;
+    match wanted {
+        None | Some(Transport::Accept) => Some(offered_text),
+        Some(wanted) if Class::of(wanted.as_str().as_bytes()) == Class::of(offered) => Some(wanted.as_str()),
+        // Fax and other media are not RTP: the key does not speak of them.
+        Some(_) if Class::of(offered) == Class::Raw => Some(offered_text),
+        Some(_) => None,
+    }
+}
+
+/// One media section of an outgoing SDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutLine {
+    /// Our port; 0 = rejected.
+    pub port: u16,
+    /// Our address as advertised.
+    pub ip: IpAddr,
+    /// Port for `a=rtcp`; `None` = no such line.
+    pub rtcp_port: Option<u16>,
+    /// Add `a=rtcp-mux`.
+    pub mux: bool,
+    /// Protocol to write.
+    pub protocol: Option<String>,
+    /// What it is.
+    pub class: Class,
+    /// The author said 0.0.0.0.
+    pub zero: bool,
+    /// Direction with 0.0.0.0 taken into account.
+    pub direction: Direction,
+}
+
+/// What the command wants of the outgoing SDP.
+#[derive(Clone, Copy, Debug)]
+pub struct OutOptions<'a> {
+    /// `replace`.
+    pub replace: Replace,
+    /// `flags`.
+    pub flags: Flags,
+    /// Our mark for loop protection.
+    pub instance: &'a str,
+    /// `o=` version to write.
+    pub version: Option<u64>,
+}
+
+/// Writes the SDP for the other side.
+///
+/// Touched: `c=` and the `m=` port and protocol; `a=rtcp` and `a=rtcp-mux` (at the end of a section); ICE, bundle and (on
+/// unprotected media) key lines go; `o=` and `s=` by `replace`. All else keeps its bytes and its order.
+pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec<u8> {
+    let ip = lines.iter().find(|l| l.port != 0).or(lines.first()).map(|l| l.ip);
+    let replace = options.replace;
+    let keep_zero = |zero: bool| zero && !replace.zero_address;
+    let session_zero = sdp.connection().is_some_and(|c| c.is_zero());
+    let any = Strip { ice: true, rtcp: true, rtcp_mux: true, bundle: true, ..Strip::default() };
+    let mut session = SessionEdit {
+        origin: OriginEdit {
+            address: ip.filter(|_| replace.origin || replace.origin_full),
+            username: (replace.username || replace.origin_full).then_some("-"),
+            session_id: None,
+            version: options.version,
+        },
+        name: replace.session_name.then_some("-"),
+        connection: ip.filter(|_| !keep_zero(session_zero)),
+        // Keys for all sections at once: only the protected ones may keep them.
+        strip: Strip { dtls: true, ..any },
+        add: Vec::new(),
+    };
+    if options.flags.loop_protect {
+        session.add.push(format!("a={LOOP_ATTRIBUTE}:{}", options.instance));
+    }
+    let media: Vec<MediaEdit<'_>> =
+        lines.iter().map(|line| media_edit(line, options, any, keep_zero(line.zero))).collect();
+    let mut out = Vec::new();
+    sdp.write(&session, &media, &mut out);
+    out
+}
+
+fn media_edit<'l>(line: &'l OutLine, options: OutOptions<'_>, strip: Strip, keep_zero: bool) -> MediaEdit<'l> {
+    if line.port == 0 {
+        return MediaEdit { port: Some(0), connection: Some(line.ip), strip, ..MediaEdit::default() };
+    }
+    let mut add = Vec::new();
+    if let Some(port) = line.rtcp_port
+        && !options.flags.no_rtcp_attribute
+    {
+        let family = if line.ip.is_ipv4() { "IP4" } else { "IP6" };
+        add.push(if options.flags.full_rtcp_attribute {
+            format!("a=rtcp:{port} IN {family} {}", line.ip)
+        } else {
+            format!("a=rtcp:{port}")
+        });
+    }
+    if line.mux {
+        add.push("a=rtcp-mux".to_owned());
+    }
+    let plain = line.class == Class::Rtp;
+    MediaEdit {
+        port: Some(line.port),
+        connection: Some(line.ip).filter(|_| !keep_zero),
+        protocol: line.protocol.as_deref(),
+        direction: Some(line.direction).filter(|_| line.zero && !options.flags.original_sendrecv),
+        strip: Strip { dtls: plain, crypto: plain, ..strip },
+        add,
+    }
+}
+
+/// Session attribute that marks SDP which went through a relay, as the original writes it.
+const LOOP_ATTRIBUTE: &str = "rtpengine";
+
+/// True when the SDP carries our own mark.
+pub fn is_loop(sdp: &Sdp<'_>, instance: &str) -> bool {
+    sdp.attributes()
+        .any(|a| a.name == LOOP_ATTRIBUTE.as_bytes() && a.value == Some(instance.as_bytes()))
+}

@@ -1,0 +1,607 @@
+//! The call book end to end: ng commands in, exact SDP and outputs out (`ref/ng-protocol.md` §3–§5, T-RTP and T-NG ids).
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use warp_media::{Carries, ForwardRule, SourcePolicy};
+use warp_media_relay::core::Output;
+use warp_media_relay::core::book::{Book, BookConfig};
+use warp_media_relay::core::ports::PortPool;
+use warp_model::{Mono, Now, Wall};
+use warp_ng::{AddressFamily, CallStats, Command, Delete, Query, Reply, SdpCommand, Transport};
+
+const EPOCH_US: i64 = 1_700_000_000_000_000;
+
+fn at(s: u64) -> Now {
+    Now { mono: Mono(s * 1_000_000_000), wall: Wall(EPOCH_US + s as i64 * 1_000_000) }
+}
+fn ip(t: &str) -> IpAddr {
+    t.parse().unwrap()
+}
+fn sock(t: &str) -> SocketAddr {
+    t.parse().unwrap()
+}
+
+/// A book on 203.0.113.9, 2001:db8::9.
+fn book() -> Book {
+    book_with(BookConfig::default(), 30_000..=30_999)
+}
+
+fn book_with(config: BookConfig, ports: std::ops::RangeInclusive<u16>) -> Book {
+    let pool = PortPool::new(&[ip("203.0.113.9"), ip("2001:db8::9")], ports, 42).unwrap();
+    Book::new(config, Box::new(pool))
+}
+
+fn sdp(at: &str, port: u16, more: &str) -> String {
+    let family = if at.contains(':') { "IP6" } else { "IP4" };
+    format!(
+        "v=0\r\no=- 1 1 IN {family} {at}\r\ns=-\r\nc=IN {family} {at}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n{more}"
+    )
+}
+
+fn offer(call: &str, from: &str, sdp: impl AsRef<str>) -> SdpCommand {
+    SdpCommand::new(call, from, sdp.as_ref())
+}
+
+fn answer(call: &str, from: &str, to: &str, sdp: impl AsRef<str>) -> SdpCommand {
+    SdpCommand { to_tag: Some(to.into()), ..SdpCommand::new(call, from, sdp.as_ref()) }
+}
+
+fn run(book: &mut Book, command: Command, now: Now) -> Reply {
+    book.handle_command(command, None, now)
+}
+
+fn text(reply: Reply) -> String {
+    match reply {
+        Reply::Sdp { sdp, .. } => String::from_utf8(sdp).unwrap(),
+        other => panic!("no SDP: {other:?}"),
+    }
+}
+
+fn reason(reply: Reply) -> String {
+    match reply {
+        Reply::Error { reason } => reason.into_owned(),
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+fn stats(reply: Reply) -> CallStats {
+    match reply {
+        Reply::Stats(stats) => stats,
+        other => panic!("no statistics: {other:?}"),
+    }
+}
+
+/// Our port in an SDP.
+fn port(sdp: &str) -> u16 {
+    sdp.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+/// The last rule of each port that the book has installed and not closed.
+#[derive(Default)]
+struct Rules(std::collections::BTreeMap<(u8, u16), ForwardRule>);
+
+impl Rules {
+    fn drain(&mut self, book: &mut Book) -> Vec<Vec<u8>> {
+        let mut timed_out = Vec::new();
+        while let Some(output) = book.poll_output() {
+            match output {
+                Output::Install { shard, rule } => {
+                    assert_eq!(shard, 0);
+                    self.0.insert((rule.local.ip, rule.local.port), *rule);
+                }
+                Output::Close { port, .. } => {
+                    self.0.remove(&(port.ip, port.port));
+                }
+                Output::TimedOut { call_id } => timed_out.push(call_id),
+                Output::StreamEnded(_) => {}
+            }
+        }
+        timed_out
+    }
+    fn at(&self, port: u16) -> &ForwardRule {
+        self.0.iter().find(|((_, p), _)| *p == port).unwrap().1
+    }
+}
+
+#[test]
+fn offer_answer_delete_with_exact_sdp() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let mut o = offer("c1", "f", sdp("198.51.100.1", 4000, "a=ptime:20\r\na=candidate:1 1 UDP 1 10.0.0.1 9 typ host\r\na=sendrecv\r\na=x:y\r\n"));
+    o.replace.origin = true;
+    let to_callee = text(run(&mut book, Command::Offer(o), at(0)));
+    let b = port(&to_callee);
+    assert_eq!(
+        to_callee,
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 203.0.113.9\r\ns=-\r\nc=IN IP4 203.0.113.9\r\nt=0 0\r\nm=audio {b} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\na=x:y\r\na=rtcp:{}\r\n",
+            b + 1
+        )
+    );
+    rules.drain(&mut book);
+    assert_eq!(rules.at(b).source, SourcePolicy::Nobody, "nobody may send before the answer");
+    let to_caller = text(run(&mut book, Command::Answer(answer("c1", "f", "t", sdp("192.0.2.2", 5000, ""))), at(1)));
+    let a = port(&to_caller);
+    assert_eq!(
+        to_caller,
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 203.0.113.9\r\nt=0 0\r\nm=audio {a} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=rtcp:{}\r\n",
+            a + 1
+        )
+    );
+    rules.drain(&mut book);
+    let from_caller = rules.at(a);
+    assert_eq!(from_caller.source, SourcePolicy::Exact(sock("198.51.100.1:4000")));
+    assert_eq!(from_caller.rtp.unwrap().to, Some(sock("192.0.2.2:5000")));
+    assert_eq!(from_caller.rtp.unwrap().port.port, b);
+    assert_eq!(from_caller.max_packets_per_s, 200);
+    assert_eq!(from_caller.clocks.hz(101), 8_000);
+    let rtcp = rules.at(b + 1);
+    assert_eq!(rtcp.carries, Carries::Rtcp);
+    assert_eq!(rtcp.source, SourcePolicy::Exact(sock("192.0.2.2:5001")));
+    assert_eq!(rtcp.rtcp.unwrap().to, Some(sock("198.51.100.1:4001")));
+    assert_eq!((book.calls(), book.pairs_used()), (1, 2));
+    assert_eq!(run(&mut book, Command::List { limit: 9 }, at(2)), Reply::Calls(vec![b"c1".to_vec()]));
+
+    let end = Delete { from_tag: Some("f".into()), delete_delay: Some(0), ..Delete::call("c1") };
+    let figures = stats(run(&mut book, Command::Delete(end.clone()), at(9)));
+    assert_eq!(figures.created, Wall(EPOCH_US));
+    assert_eq!(figures.tags.len(), 2);
+    assert_eq!(figures.tags[0].peers, [b"t".to_vec()]);
+    assert_eq!(figures.tags[1].medias[0].streams[0].local, SocketAddr::new(ip("203.0.113.9"), b));
+    assert_eq!(figures.tags[1].medias[0].streams[1].endpoint, Some(sock("192.0.2.2:5001")));
+    rules.drain(&mut book);
+    assert!(rules.0.is_empty());
+    assert_eq!((book.calls(), book.pairs_used(), book.poll_timeout()), (0, 0, None));
+    assert_eq!(
+        run(&mut book, Command::Delete(end.clone()), at(9)),
+        Reply::Ok { warning: Some("Call-ID not found or tags didn't match".into()) }
+    );
+    let fatal = Delete { fatal: true, ..end };
+    assert_eq!(reason(run(&mut book, Command::Delete(fatal), at(9))), "Call-ID not found or tags didn't match");
+}
+
+#[test]
+fn errors_have_the_texts_of_the_original() {
+    let mut book = book();
+    let a = answer("no", "f", "t", sdp("192.0.2.2", 5000, ""));
+    assert_eq!(reason(run(&mut book, Command::Answer(a), at(0))), "Unknown call-id");
+    let q = Query { call_id: "no".into(), ..Query::default() };
+    assert_eq!(reason(run(&mut book, Command::Query(q), at(0))), "Unknown call-id");
+    assert_eq!(reason(run(&mut book, Command::Offer(offer("c", "f", "nonsense")), at(0))), "Failed to parse SDP");
+    let bare = "v=0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    assert_eq!(reason(run(&mut book, Command::Offer(offer("c", "f", bare)), at(0))), "Incomplete SDP specification");
+    text(run(&mut book, Command::Offer(offer("c", "f", sdp("192.0.2.1", 4000, ""))), at(0)));
+    let stranger = answer("c", "other", "t", sdp("192.0.2.2", 5000, ""));
+    assert_eq!(reason(run(&mut book, Command::Answer(stranger), at(0))), "Invalid dialogue association");
+    let two = sdp("192.0.2.2", 5000, "m=video 6000 RTP/AVP 99\r\n");
+    assert_eq!(reason(run(&mut book, Command::Answer(answer("c", "f", "t", two)), at(0))), "Error rewriting SDP");
+    assert_eq!((book.calls(), book.pairs_used()), (1, 2));
+}
+
+#[test]
+fn forked_branches_have_ports_of_their_own() {
+    let mut book = book();
+    let mut ports = Vec::new();
+    for branch in ["b1", "b2", "b3"] {
+        let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));
+        o.via_branch = Some(branch.into());
+        ports.push(port(&text(run(&mut book, Command::Offer(o), at(0)))));
+    }
+    assert_eq!(book.pairs_used(), 6);
+    assert!(ports[0] != ports[1] && ports[1] != ports[2]);
+    // The second branch answers: its own ports, not those of the first.
+    let mut a = answer("c", "f", "t2", sdp("192.0.2.2", 5000, ""));
+    a.via_branch = Some("b2".into());
+    let first = text(run(&mut book, Command::Answer(a.clone()), at(1)));
+    let mut rules = Rules::default();
+    rules.drain(&mut book);
+    assert_eq!(rules.at(ports[1]).source, SourcePolicy::Exact(sock("192.0.2.2:5000")));
+    assert_eq!(rules.at(ports[0]).source, SourcePolicy::Nobody);
+    // 200 after 183: the same again.
+    assert_eq!(text(run(&mut book, Command::Answer(a.clone()), at(2))), first);
+    // A fork behind the next hop: another tag on the same branch.
+    a.to_tag = Some("t2b".into());
+    a.sdp = sdp("192.0.2.77", 5500, "").into_bytes();
+    assert_eq!(port(&text(run(&mut book, Command::Answer(a), at(3)))), port(&first));
+    rules.drain(&mut book);
+    assert_eq!(rules.at(ports[1]).source, SourcePolicy::Exact(sock("192.0.2.77:5500")));
+    // The losers are deleted by branch; the winner stays.
+    for branch in ["b1", "b3"] {
+        let d = Delete { from_tag: Some("f".into()), via_branch: Some(branch.into()), ..Delete::call("c") };
+        stats(run(&mut book, Command::Delete(d), at(4)));
+    }
+    assert_eq!((book.calls(), book.pairs_used()), (1, 2));
+    // BYE from the callee, with the BYE's own branch and the old tag as an alias.
+    let d = Delete {
+        from_tag: Some("t2".into()),
+        to_tag: Some("f".into()),
+        via_branch: Some("bye".into()),
+        ..Delete::call("c")
+    };
+    stats(run(&mut book, Command::Delete(d), at(5)));
+    assert_eq!((book.calls(), book.pairs_used()), (0, 0));
+}
+
+#[test]
+fn re_offers_keep_ports_and_change_nothing_before_their_answer() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let b = port(&text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0))));
+    let a = port(&text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))), at(1))));
+    // The callee re-offers from another address, and holds.
+    let mut o = offer("c", "t", sdp("192.0.2.3", 5002, "a=sendonly\r\n"));
+    o.to_tag = Some("f".into());
+    let to_caller = text(run(&mut book, Command::Offer(o), at(2)));
+    assert_eq!(port(&to_caller), a);
+    assert!(to_caller.contains("a=sendonly\r\n"));
+    rules.drain(&mut book);
+    assert_eq!(rules.at(b).source, SourcePolicy::Exact(sock("192.0.2.2:5000")));
+    let mut r = answer("c", "t", "f", sdp("198.51.100.1", 4000, "a=recvonly\r\n"));
+    r.to_tag = Some("f".into());
+    assert_eq!(port(&text(run(&mut book, Command::Answer(r), at(3)))), b);
+    rules.drain(&mut book);
+    assert_eq!(rules.at(b).source, SourcePolicy::Exact(sock("192.0.2.3:5002")));
+    assert_eq!(rules.at(a).source, SourcePolicy::Exact(sock("198.51.100.1:4000")));
+    assert_eq!(book.pairs_used(), 2);
+}
+
+#[test]
+fn hold_by_zero_address_is_kept_unless_told_otherwise() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let held = |zero_address: bool, tag: &str| {
+        let mut o = offer("c", tag, sdp("0.0.0.0", 4000, ""));
+        o.replace.zero_address = zero_address;
+        o
+    };
+    let b = text(run(&mut book, Command::Offer(held(false, "f")), at(0)));
+    assert!(b.contains("c=IN IP4 0.0.0.0\r\n") && b.contains("a=sendonly\r\n"), "{b}");
+    let other = text(run(&mut book, Command::Offer(held(true, "g")), at(0)));
+    assert!(other.contains("c=IN IP4 203.0.113.9\r\n") && other.contains("a=sendonly\r\n"), "{other}");
+    rules.drain(&mut book);
+    assert_eq!(rules.at(port(&b)).rtp.unwrap().to, None);
+}
+
+fn mux_case(offered: bool, answered: bool, set: fn(&mut warp_ng::RtcpMux)) -> (String, String) {
+    let mut book = book();
+    let line = |on: bool| if on { "a=rtcp-mux\r\n" } else { "" };
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, line(offered)));
+    set(&mut o.rtcp_mux);
+    let to_callee = text(run(&mut book, Command::Offer(o), at(0)));
+    let a = answer("c", "f", "t", sdp("192.0.2.2", 5000, line(answered)));
+    let to_caller = text(run(&mut book, Command::Answer(a), at(0)));
+    // Only what follows the last known line, with our RTP port as P.
+    let tail = |s: &str| {
+        let p = port(s);
+        let tail = s.split("telephone-event/8000\r\n").nth(1).unwrap();
+        tail.replace(&(p + 1).to_string(), "P+1").replace(&p.to_string(), "P").replace("\r\n", " ")
+    };
+    (tail(&to_callee), tail(&to_caller))
+}
+
+#[test]
+fn rtcp_mux_offered_accepted_demuxed() {
+    // What rtpengine 10.5.3 answers to the same dialogues (run by hand); RFC 5761.
+    let plain = "a=rtcp:P+1 ".to_owned();
+    let mux_offer = "a=rtcp:P+1 a=rtcp-mux ".to_owned();
+    let mux_answer = "a=rtcp:P a=rtcp-mux ".to_owned();
+    let case = |o, a, set| mux_case(o, a, set);
+    assert_eq!(case(false, false, |_| ()), (plain.clone(), plain.clone()));
+    assert_eq!(case(true, true, |_| ()), (mux_offer.clone(), mux_answer.clone()));
+    assert_eq!(case(true, false, |_| ()), (mux_offer.clone(), plain.clone()));
+    assert_eq!(case(true, false, |m| m.demux = true), (plain.clone(), mux_answer.clone()));
+    assert_eq!(case(true, false, |m| m.accept = true), (mux_offer.clone(), mux_answer.clone()));
+    assert_eq!(case(true, true, |m| m.reject = true), (mux_offer.clone(), plain.clone()));
+    assert_eq!(case(false, true, |m| m.offer = true), (mux_offer, plain.clone()));
+    assert_eq!(case(false, true, |m| (m.offer, m.require) = (true, true)), (mux_answer, plain));
+}
+
+#[test]
+fn rtcp_attribute_flags() {
+    let mut book = book();
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, "a=rtcp:4009\r\n"));
+    o.flags.full_rtcp_attribute = true;
+    let full = text(run(&mut book, Command::Offer(o.clone()), at(0)));
+    assert!(full.ends_with(&format!("a=rtcp:{} IN IP4 203.0.113.9\r\n", port(&full) + 1)), "{full}");
+    o.flags.no_rtcp_attribute = true;
+    assert!(!text(run(&mut book, Command::Offer(o), at(0))).contains("a=rtcp"));
+    let a = answer("c", "f", "t", sdp("192.0.2.2", 5000, "a=rtcp:5009 IN IP4 192.0.2.99\r\n"));
+    text(run(&mut book, Command::Answer(a), at(0)));
+    let mut rules = Rules::default();
+    rules.drain(&mut book);
+    let b = port(&full);
+    assert_eq!(rules.at(b + 1).source, SourcePolicy::Exact(sock("192.0.2.99:5009")));
+    assert_eq!(rules.at(b + 1).rtcp.unwrap().to, Some(sock("198.51.100.1:4009")));
+}
+
+#[test]
+fn addresses_of_both_families() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));
+    o.address_family = Some(AddressFamily::Ip6);
+    let to_callee = text(run(&mut book, Command::Offer(o), at(0)));
+    assert!(to_callee.contains("c=IN IP6 2001:db8::9\r\n"), "{to_callee}");
+    let a = answer("c", "f", "t", sdp("2001:db8::77", 5000, ""));
+    let to_caller = text(run(&mut book, Command::Answer(a), at(0)));
+    assert!(to_caller.contains("c=IN IP4 203.0.113.9\r\n"), "{to_caller}");
+    rules.drain(&mut book);
+    assert_eq!(rules.at(port(&to_caller)).rtp.unwrap().to, Some(sock("[2001:db8::77]:5000")));
+    // An answer in a family that the offered port does not have is refused.
+    text(run(&mut book, Command::Offer(offer("d", "f", sdp("198.51.100.1", 4000, ""))), at(0)));
+    let bad = answer("d", "f", "t", sdp("2001:db8::77", 5000, ""));
+    assert_eq!(reason(run(&mut book, Command::Answer(bad), at(0))), "Failed to parse SDP");
+    // A named interface.
+    let mut o = offer("e", "f", sdp("198.51.100.1", 4000, ""));
+    o.direction = Some((b"203.0.113.9".to_vec(), b"nonsense".to_vec()));
+    text(run(&mut book, Command::Offer(o), at(0)));
+}
+
+#[test]
+fn rejected_lines_stay_rejected_and_hold_no_ports() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let three = sdp("198.51.100.1", 4000, "m=video 4002 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 9 TCP/MSRP *\r\n");
+    let to_callee = text(run(&mut book, Command::Offer(offer("c", "f", &three)), at(0)));
+    assert!(to_callee.contains("m=image 0 udptl t38\r\nm=message 0 TCP/MSRP *\r\n"), "{to_callee}");
+    assert_eq!(book.pairs_used(), 4);
+    let a = sdp("192.0.2.2", 5000, "m=video 0 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 0 TCP/MSRP *\r\n");
+    let to_caller = text(run(&mut book, Command::Answer(answer("c", "f", "t", &a)), at(0)));
+    assert!(to_caller.contains("m=video 0 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 0"), "{to_caller}");
+    assert_eq!(book.pairs_used(), 2);
+    rules.drain(&mut book);
+    assert_eq!(rules.0.len(), 4);
+    // A re-offer revives the video line with new ports.
+    let mut o = offer("c", "f", &three);
+    o.to_tag = Some("t".into());
+    text(run(&mut book, Command::Offer(o), at(1)));
+    assert_eq!(book.pairs_used(), 4);
+}
+
+#[test]
+fn protocols_that_would_need_keys_are_not_bridged() {
+    let mut book = book();
+    let dtls = sdp("198.51.100.1", 4000, "").replace("RTP/AVP", "UDP/TLS/RTP/SAVPF");
+    assert_eq!(reason(run(&mut book, Command::Offer(offer("c", "f", dtls)), at(0))), "Error rewriting SDP");
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));
+    o.transport_protocol = Some(Transport::RtpSavp);
+    assert_eq!(reason(run(&mut book, Command::Offer(o.clone()), at(0))), "Error rewriting SDP");
+    assert_eq!((book.calls(), book.pairs_used()), (0, 0));
+    o.transport_protocol = Some(Transport::RtpAvpf);
+    let to_callee = text(run(&mut book, Command::Offer(o), at(0)));
+    assert!(to_callee.contains(" RTP/AVPF 0 101\r\n"));
+    let a = sdp("192.0.2.2", 5000, "").replace("RTP/AVP", "RTP/AVPF");
+    assert!(text(run(&mut book, Command::Answer(answer("c", "f", "t", a)), at(0))).contains(" RTP/AVP 0 101\r\n"));
+}
+
+#[test]
+fn t_rtp_05_srtp_passes_unopened_with_its_keys_and_flagged() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    let savp = |ip, p| sdp(ip, p, key).replace("RTP/AVP", "RTP/SAVP");
+    let to_callee = text(run(&mut book, Command::Offer(offer("c", "f", savp("198.51.100.1", 4000))), at(0)));
+    assert!(to_callee.contains(key));
+    text(run(&mut book, Command::Answer(answer("c", "f", "t", savp("192.0.2.2", 5000))), at(0)));
+    rules.drain(&mut book);
+    assert!(rules.0.values().all(|r| r.protected));
+    // Keys on a plain line would promise what nobody keeps.
+    let plain = text(run(&mut book, Command::Offer(offer("d", "f", sdp("198.51.100.1", 4000, key))), at(0)));
+    assert!(!plain.contains("crypto"));
+}
+
+#[test]
+fn loop_protection_marks_and_recognises() {
+    let mut book = book();
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));
+    o.flags.loop_protect = true;
+    let marked = text(run(&mut book, Command::Offer(o.clone()), at(0)));
+    assert!(marked.contains("a=rtpengine:warp\r\nm=audio"), "{marked}");
+    o.sdp = marked.clone().into_bytes();
+    o.call_id = b"again".to_vec();
+    assert_eq!(text(run(&mut book, Command::Offer(o), at(0))), marked);
+    assert_eq!(book.calls(), 1);
+}
+
+#[test]
+fn version_of_the_origin_counts_up_only_with_changes() {
+    let mut book = book();
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));
+    o.replace.sdp_version = true;
+    let version = |s: &str| s.split("o=- 1 ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+    let mut say = |o: &SdpCommand| version(&text(run(&mut book, Command::Offer(o.clone()), at(0))));
+    assert_eq!(say(&o), 1);
+    assert_eq!(say(&o), 1);
+    o.sdp = sdp("198.51.100.1", 4000, "a=sendonly\r\n").into_bytes();
+    assert_eq!(say(&o), 2);
+    o.replace.force_increment_sdp_version = true;
+    assert_eq!(say(&o), 3);
+}
+
+// --- T-RTP: who may send -----------------------------------------------------------------------------------------
+
+fn source_of_caller(sdp_ip: &str, received: Option<&str>, media_ips: &[&str]) -> (SourcePolicy, Option<SocketAddr>) {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let mut o = offer("c", "f", sdp(sdp_ip, 4000, ""));
+    o.received_from = received.map(ip);
+    o.media_ips = media_ips.iter().map(|t| ip(t)).collect();
+    let b = port(&text(run(&mut book, Command::Offer(o), at(0))));
+    let a = port(&text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))), at(0))));
+    rules.drain(&mut book);
+    (rules.at(a).source, rules.at(b).rtp.unwrap().to)
+}
+
+#[test]
+fn t_rtp_01_02_03_a_usable_address_is_taken_at_its_word() {
+    let exact = |t: &str| (SourcePolicy::Exact(sock(t)), Some(sock(t)));
+    // Public address, whatever the signalling source and the media set are.
+    assert_eq!(source_of_caller("198.51.100.1", Some("198.51.100.200"), &["192.0.2.50"]), exact("198.51.100.1:4000"));
+    assert_eq!(source_of_caller("198.51.100.1", None, &[]), exact("198.51.100.1:4000"));
+    // Private and equal to the signalling source: a LAN, not a NAT.
+    assert_eq!(source_of_caller("10.0.0.5", Some("10.0.0.5"), &[]), exact("10.0.0.5:4000"));
+    // Private and named by the trunk.
+    assert_eq!(source_of_caller("10.0.0.5", Some("10.0.0.1"), &["10.0.0.5"]), exact("10.0.0.5:4000"));
+}
+
+#[test]
+fn t_rtp_04_nat_learns_only_from_the_signalling_source_and_the_media_set() {
+    for private in ["10.0.0.5", "192.168.1.1", "172.16.3.4", "100.64.0.9"] {
+        let (source, to) = source_of_caller(private, Some("198.51.100.200"), &["192.0.2.50"]);
+        let SourcePolicy::Learn(policy) = source else { panic!("{private}: {source:?}") };
+        assert!(policy.allows(ip("198.51.100.200")) && policy.allows(ip("192.0.2.50")));
+        assert!(!policy.allows(ip(private)) && !policy.allows(ip("198.51.100.201")));
+        assert_eq!(to, None, "the private address is never sent to");
+    }
+}
+
+#[test]
+fn t_rtp_04_learning_starts_again_only_with_new_sdp() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let nat = |port: u16, to: Option<&str>| {
+        let mut o = offer("c", "f", sdp("10.0.0.5", port, ""));
+        o.received_from = Some(ip("198.51.100.200"));
+        o.to_tag = to.map(Into::into);
+        Command::Offer(o)
+    };
+    let ok = || Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, "")));
+    text(run(&mut book, nat(4000, None), at(0)));
+    let a = port(&text(run(&mut book, ok(), at(0))));
+    rules.drain(&mut book);
+    let first = rules.at(a).source;
+    text(run(&mut book, nat(4000, Some("t")), at(1)));
+    text(run(&mut book, ok(), at(1)));
+    rules.drain(&mut book);
+    assert_eq!(rules.at(a).source, first, "the same SDP keeps what was learnt");
+    text(run(&mut book, nat(4002, Some("t")), at(2)));
+    text(run(&mut book, ok(), at(2)));
+    rules.drain(&mut book);
+    assert_ne!(rules.at(a).source, first);
+    // What a shard learnt shows in the statistics.
+    let local = rules.at(a).local;
+    book.handle_learnt(local, sock("198.51.100.200:61234"));
+    let q = Query { call_id: "c".into(), ..Query::default() };
+    let figures = stats(run(&mut book, Command::Query(q), at(3)));
+    let stream = &figures.tags[0].medias[0].streams[0];
+    assert_eq!(stream.endpoint, Some(sock("198.51.100.200:61234")));
+    assert_eq!(stream.advertised, Some(sock("10.0.0.5:4002")));
+}
+
+#[test]
+fn t_rtp_09_ports_of_an_ended_call_rest() {
+    let mut book = book_with(BookConfig::default(), 30_000..=30_003);
+    let o = || Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, "")));
+    text(run(&mut book, o(), at(0)));
+    stats(run(&mut book, Command::Delete(Delete::call("c")), at(1)));
+    assert_eq!(reason(run(&mut book, o(), at(2))), "Ran out of ports");
+    assert_eq!((book.calls(), book.pairs_used()), (0, 0));
+    text(run(&mut book, o(), at(11)));
+}
+
+#[test]
+fn t_rtp_10_media_timeouts_end_the_call_through_signalling() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0)));
+    assert_eq!(book.poll_timeout(), Some(at(3_600).mono), "never answered");
+    let a = port(&text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))), at(10))));
+    assert_eq!(book.poll_timeout(), Some(at(70).mono));
+    rules.drain(&mut book);
+    // A packet that was let in puts it off.
+    let counters = rules.at(a).counters.clone();
+    counters.last_packet_ns.store(at(50).mono.0, std::sync::atomic::Ordering::Relaxed);
+    counters.packets.store(7, std::sync::atomic::Ordering::Relaxed);
+    book.handle_timeout(at(70));
+    assert!(rules.drain(&mut book).is_empty());
+    assert_eq!(book.poll_timeout(), Some(at(110).mono));
+    // On hold: 3,600 s.
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, "a=inactive\r\n"));
+    o.to_tag = Some("t".into());
+    text(run(&mut book, Command::Offer(o), at(100)));
+    text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, "a=inactive\r\n"))), at(100)));
+    book.handle_timeout(at(400));
+    assert!(rules.drain(&mut book).is_empty());
+    book.handle_timeout(at(3_700));
+    assert_eq!(rules.drain(&mut book), [b"c".to_vec()]);
+    assert!(rules.0.is_empty());
+    assert_eq!((book.calls(), book.pairs_used()), (0, 0));
+    // The proxy's delete still gets the figures, once.
+    let figures = stats(run(&mut book, Command::Delete(Delete::call("c")), at(3_701)));
+    assert_eq!(figures.rtp.packets, 7);
+    assert!(matches!(run(&mut book, Command::Delete(Delete::call("c")), at(3_701)), Reply::Ok { warning: Some(_) }));
+    assert_eq!(book.poll_timeout(), None);
+}
+
+#[test]
+fn delete_delay_lets_media_flow_and_a_new_offer_revives() {
+    let mut book = book();
+    let o = || Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, "")));
+    let d = || Command::Delete(Delete { delete_delay: None, ..Delete::call("c") });
+    text(run(&mut book, o(), at(0)));
+    stats(run(&mut book, d(), at(1)));
+    assert_eq!(book.poll_timeout(), Some(at(31).mono));
+    assert_eq!(book.pairs_used(), 2);
+    text(run(&mut book, o(), at(20)));
+    book.handle_timeout(at(31));
+    assert_eq!(book.calls(), 1);
+    stats(run(&mut book, d(), at(40)));
+    book.handle_timeout(at(69));
+    assert_eq!(book.calls(), 1);
+    book.handle_timeout(at(70));
+    assert_eq!((book.calls(), book.pairs_used(), book.poll_timeout()), (0, 0, None));
+}
+
+// --- T-NG --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn t_ng_04_sessions_and_ports_have_limits_and_calls_in_progress_go_on() {
+    let mut book = book_with(BookConfig { max_calls: 2, ..BookConfig::default() }, 30_000..=30_999);
+    let o = |call: &str| Command::Offer(offer(call, "f", sdp("198.51.100.1", 4000, "")));
+    text(run(&mut book, o("a"), at(0)));
+    text(run(&mut book, o("b"), at(0)));
+    let full = run(&mut book, o("c"), at(0));
+    assert_eq!(full, Reply::LoadLimit { message: "Parallel session limit reached".into() });
+    text(run(&mut book, o("a"), at(0)));
+    text(run(&mut book, Command::Answer(answer("b", "f", "t", sdp("192.0.2.2", 5000, ""))), at(0)));
+    // 64 ports a call: 16 branches with one audio line each.
+    for i in 0..16 {
+        let mut c = offer("a", "f", sdp("198.51.100.1", 4000, ""));
+        c.via_branch = Some(format!("b{i}").into_bytes());
+        let reply = run(&mut book, Command::Offer(c), at(0));
+        assert_eq!(reply.is_ok(), i < 15, "{i}: {reply:?}");
+    }
+    assert_eq!(book.pairs_used(), 32 + 2);
+}
+
+#[test]
+fn t_ng_06_media_is_never_sent_where_nobody_may_be_sent_to() {
+    let mut config = BookConfig::default();
+    config.forbidden.push(sock("203.0.113.50:2223"));
+    let mut book = book_with(config, 30_000..=30_999);
+    for (bad, port) in [
+        ("127.0.0.1", 4000),
+        ("127.8.8.8", 4000),
+        ("169.254.1.1", 4000),
+        ("255.255.255.255", 4000),
+        ("0.1.2.3", 4000),
+        ("240.0.0.1", 4000),
+        ("224.0.0.1", 4000),
+        ("203.0.113.50", 2223),
+        ("203.0.113.50", 2222), // its RTCP would hit the control port
+        ("::1", 4000),
+        ("fe80::1", 4000),
+        ("ff02::1", 4000),
+        ("::ffff:127.0.0.1", 4000),
+    ] {
+        let reply = run(&mut book, Command::Offer(offer("c", "f", sdp(bad, port, ""))), at(0));
+        assert_eq!(reason(reply), "Failed to parse SDP", "{bad}:{port}");
+    }
+    assert_eq!((book.calls(), book.pairs_used()), (0, 0));
+    // The same for an answer; the call stays as it was.
+    text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0)));
+    let bad = answer("c", "f", "t", sdp("127.0.0.1", 5000, ""));
+    assert_eq!(reason(run(&mut book, Command::Answer(bad), at(0))), "Failed to parse SDP");
+    text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))), at(0)));
+}
+
+#[test]
+fn a_relay_on_loopback_may_send_to_loopback() {
+    let pool = PortPool::new(&[ip("127.0.0.1")], 30_000..=30_099, 1).unwrap();
+    let mut book = Book::new(BookConfig { media_timeout: Duration::from_secs(5), ..BookConfig::default() }, Box::new(pool));
+    text(run(&mut book, Command::Offer(offer("c", "f", sdp("127.0.0.1", 4000, ""))), at(0)));
+    assert_eq!(book.ports().usage(0).0, 2);
+}
