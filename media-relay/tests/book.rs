@@ -107,7 +107,15 @@ impl Rules {
 #[test]
 fn offer_answer_delete_with_exact_sdp() {
     let (mut book, mut rules) = (book(), Rules::default());
-    let mut o = offer("c1", "f", sdp("198.51.100.1", 4000, "a=ptime:20\r\na=candidate:1 1 UDP 1 10.0.0.1 9 typ host\r\na=sendrecv\r\na=x:y\r\n"));
+    let mut o = offer(
+        "c1",
+        "f",
+        sdp(
+            "198.51.100.1",
+            4000,
+            "a=ptime:20\r\na=candidate:1 1 UDP 1 10.0.0.1 9 typ host\r\na=sendrecv\r\na=x:y\r\n",
+        ),
+    );
     o.replace.origin = true;
     let to_callee = text(run(&mut book, Command::Offer(o), at(0)));
     let b = port(&to_callee);
@@ -120,7 +128,8 @@ fn offer_answer_delete_with_exact_sdp() {
     );
     rules.drain(&mut book);
     assert_eq!(rules.at(b).source, SourcePolicy::Nobody, "nobody may send before the answer");
-    let to_caller = text(run(&mut book, Command::Answer(answer("c1", "f", "t", sdp("192.0.2.2", 5000, ""))), at(1)));
+    let to_caller =
+        text(run(&mut book, Command::Answer(answer("c1", "f", "t", sdp("192.0.2.2", 5000, ""))), at(1)));
     let a = port(&to_caller);
     assert_eq!(
         to_caller,
@@ -158,7 +167,10 @@ fn offer_answer_delete_with_exact_sdp() {
         Reply::Ok { warning: Some("Call-ID not found or tags didn't match".into()) }
     );
     let fatal = Delete { fatal: true, ..end };
-    assert_eq!(reason(run(&mut book, Command::Delete(fatal), at(9))), "Call-ID not found or tags didn't match");
+    assert_eq!(
+        reason(run(&mut book, Command::Delete(fatal), at(9))),
+        "Call-ID not found or tags didn't match"
+    );
 }
 
 #[test]
@@ -168,14 +180,23 @@ fn errors_have_the_texts_of_the_original() {
     assert_eq!(reason(run(&mut book, Command::Answer(a), at(0))), "Unknown call-id");
     let q = Query { call_id: "no".into(), ..Query::default() };
     assert_eq!(reason(run(&mut book, Command::Query(q), at(0))), "Unknown call-id");
-    assert_eq!(reason(run(&mut book, Command::Offer(offer("c", "f", "nonsense")), at(0))), "Failed to parse SDP");
+    assert_eq!(
+        reason(run(&mut book, Command::Offer(offer("c", "f", "nonsense")), at(0))),
+        "Failed to parse SDP"
+    );
     let bare = "v=0\r\nm=audio 4000 RTP/AVP 0\r\n";
-    assert_eq!(reason(run(&mut book, Command::Offer(offer("c", "f", bare)), at(0))), "Incomplete SDP specification");
+    assert_eq!(
+        reason(run(&mut book, Command::Offer(offer("c", "f", bare)), at(0))),
+        "Incomplete SDP specification"
+    );
     text(run(&mut book, Command::Offer(offer("c", "f", sdp("192.0.2.1", 4000, ""))), at(0)));
     let stranger = answer("c", "other", "t", sdp("192.0.2.2", 5000, ""));
     assert_eq!(reason(run(&mut book, Command::Answer(stranger), at(0))), "Invalid dialogue association");
     let two = sdp("192.0.2.2", 5000, "m=video 6000 RTP/AVP 99\r\n");
-    assert_eq!(reason(run(&mut book, Command::Answer(answer("c", "f", "t", two)), at(0))), "Error rewriting SDP");
+    assert_eq!(
+        reason(run(&mut book, Command::Answer(answer("c", "f", "t", two)), at(0))),
+        "Error rewriting SDP"
+    );
     assert_eq!((book.calls(), book.pairs_used()), (1, 2));
 }
 
@@ -226,8 +247,13 @@ fn forked_branches_have_ports_of_their_own() {
 #[test]
 fn re_offers_keep_ports_and_change_nothing_before_their_answer() {
     let (mut book, mut rules) = (book(), Rules::default());
-    let b = port(&text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0))));
-    let a = port(&text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))), at(1))));
+    let b =
+        port(&text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0))));
+    let a = port(&text(run(
+        &mut book,
+        Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))),
+        at(1),
+    )));
     // The callee re-offers from another address, and holds.
     let mut o = offer("c", "t", sdp("192.0.2.3", 5002, "a=sendonly\r\n"));
     o.to_tag = Some("f".into());
@@ -338,11 +364,16 @@ fn addresses_of_both_families() {
 #[test]
 fn rejected_lines_stay_rejected_and_hold_no_ports() {
     let (mut book, mut rules) = (book(), Rules::default());
-    let three = sdp("198.51.100.1", 4000, "m=video 4002 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 9 TCP/MSRP *\r\n");
+    let three = sdp(
+        "198.51.100.1",
+        4000,
+        "m=video 4002 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 9 TCP/MSRP *\r\n",
+    );
     let to_callee = text(run(&mut book, Command::Offer(offer("c", "f", &three)), at(0)));
     assert!(to_callee.contains("m=image 0 udptl t38\r\nm=message 0 TCP/MSRP *\r\n"), "{to_callee}");
     assert_eq!(book.pairs_used(), 4);
-    let a = sdp("192.0.2.2", 5000, "m=video 0 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 0 TCP/MSRP *\r\n");
+    let a =
+        sdp("192.0.2.2", 5000, "m=video 0 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 0 TCP/MSRP *\r\n");
     let to_caller = text(run(&mut book, Command::Answer(answer("c", "f", "t", &a)), at(0)));
     assert!(to_caller.contains("m=video 0 RTP/AVP 99\r\nm=image 0 udptl t38\r\nm=message 0"), "{to_caller}");
     assert_eq!(book.pairs_used(), 2);
@@ -368,7 +399,9 @@ fn protocols_that_would_need_keys_are_not_bridged() {
     let to_callee = text(run(&mut book, Command::Offer(o), at(0)));
     assert!(to_callee.contains(" RTP/AVPF 0 101\r\n"));
     let a = sdp("192.0.2.2", 5000, "").replace("RTP/AVP", "RTP/AVPF");
-    assert!(text(run(&mut book, Command::Answer(answer("c", "f", "t", a)), at(0))).contains(" RTP/AVP 0 101\r\n"));
+    assert!(
+        text(run(&mut book, Command::Answer(answer("c", "f", "t", a)), at(0))).contains(" RTP/AVP 0 101\r\n")
+    );
 }
 
 #[test]
@@ -404,7 +437,8 @@ fn version_of_the_origin_counts_up_only_with_changes() {
     let mut book = book();
     let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));
     o.replace.sdp_version = true;
-    let version = |s: &str| s.split("o=- 1 ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+    let version =
+        |s: &str| s.split("o=- 1 ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
     let mut say = |o: &SdpCommand| version(&text(run(&mut book, Command::Offer(o.clone()), at(0))));
     assert_eq!(say(&o), 1);
     assert_eq!(say(&o), 1);
@@ -416,13 +450,21 @@ fn version_of_the_origin_counts_up_only_with_changes() {
 
 // --- T-RTP: who may send -----------------------------------------------------------------------------------------
 
-fn source_of_caller(sdp_ip: &str, received: Option<&str>, media_ips: &[&str]) -> (SourcePolicy, Option<SocketAddr>) {
+fn source_of_caller(
+    sdp_ip: &str,
+    received: Option<&str>,
+    media_ips: &[&str],
+) -> (SourcePolicy, Option<SocketAddr>) {
     let (mut book, mut rules) = (book(), Rules::default());
     let mut o = offer("c", "f", sdp(sdp_ip, 4000, ""));
     o.received_from = received.map(ip);
     o.media_ips = media_ips.iter().map(|t| ip(t)).collect();
     let b = port(&text(run(&mut book, Command::Offer(o), at(0))));
-    let a = port(&text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))), at(0))));
+    let a = port(&text(run(
+        &mut book,
+        Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))),
+        at(0),
+    )));
     rules.drain(&mut book);
     (rules.at(a).source, rules.at(b).rtp.unwrap().to)
 }
@@ -431,7 +473,10 @@ fn source_of_caller(sdp_ip: &str, received: Option<&str>, media_ips: &[&str]) ->
 fn t_rtp_01_02_03_a_usable_address_is_taken_at_its_word() {
     let exact = |t: &str| (SourcePolicy::Exact(sock(t)), Some(sock(t)));
     // Public address, whatever the signalling source and the media set are.
-    assert_eq!(source_of_caller("198.51.100.1", Some("198.51.100.200"), &["192.0.2.50"]), exact("198.51.100.1:4000"));
+    assert_eq!(
+        source_of_caller("198.51.100.1", Some("198.51.100.200"), &["192.0.2.50"]),
+        exact("198.51.100.1:4000")
+    );
     assert_eq!(source_of_caller("198.51.100.1", None, &[]), exact("198.51.100.1:4000"));
     // Private and equal to the signalling source: a LAN, not a NAT.
     assert_eq!(source_of_caller("10.0.0.5", Some("10.0.0.5"), &[]), exact("10.0.0.5:4000"));
@@ -498,7 +543,11 @@ fn t_rtp_10_media_timeouts_end_the_call_through_signalling() {
     let (mut book, mut rules) = (book(), Rules::default());
     text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0)));
     assert_eq!(book.poll_timeout(), Some(at(3_600).mono), "never answered");
-    let a = port(&text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))), at(10))));
+    let a = port(&text(run(
+        &mut book,
+        Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, ""))),
+        at(10),
+    )));
     assert_eq!(book.poll_timeout(), Some(at(70).mono));
     rules.drain(&mut book);
     // A packet that was let in puts it off.
@@ -512,7 +561,11 @@ fn t_rtp_10_media_timeouts_end_the_call_through_signalling() {
     let mut o = offer("c", "f", sdp("198.51.100.1", 4000, "a=inactive\r\n"));
     o.to_tag = Some("t".into());
     text(run(&mut book, Command::Offer(o), at(100)));
-    text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, "a=inactive\r\n"))), at(100)));
+    text(run(
+        &mut book,
+        Command::Answer(answer("c", "f", "t", sdp("192.0.2.2", 5000, "a=inactive\r\n"))),
+        at(100),
+    ));
     book.handle_timeout(at(400));
     assert!(rules.drain(&mut book).is_empty());
     book.handle_timeout(at(3_700));
@@ -522,7 +575,10 @@ fn t_rtp_10_media_timeouts_end_the_call_through_signalling() {
     // The proxy's delete still gets the figures, once.
     let figures = stats(run(&mut book, Command::Delete(Delete::call("c")), at(3_701)));
     assert_eq!(figures.rtp.packets, 7);
-    assert!(matches!(run(&mut book, Command::Delete(Delete::call("c")), at(3_701)), Reply::Ok { warning: Some(_) }));
+    assert!(matches!(
+        run(&mut book, Command::Delete(Delete::call("c")), at(3_701)),
+        Reply::Ok { warning: Some(_) }
+    ));
     assert_eq!(book.poll_timeout(), None);
 }
 
@@ -601,7 +657,10 @@ fn t_ng_06_media_is_never_sent_where_nobody_may_be_sent_to() {
 #[test]
 fn a_relay_on_loopback_may_send_to_loopback() {
     let pool = PortPool::new(&[ip("127.0.0.1")], 30_000..=30_099, 1).unwrap();
-    let mut book = Book::new(BookConfig { media_timeout: Duration::from_secs(5), ..BookConfig::default() }, Box::new(pool));
+    let mut book = Book::new(
+        BookConfig { media_timeout: Duration::from_secs(5), ..BookConfig::default() },
+        Box::new(pool),
+    );
     text(run(&mut book, Command::Offer(offer("c", "f", sdp("127.0.0.1", 4000, ""))), at(0)));
     assert_eq!(book.ports().usage(0).0, 2);
 }

@@ -24,7 +24,8 @@ use warp_sdp::{Sdp, SdpError};
 use self::call::{Call, Dialogue, MediaLine, Party};
 use super::Output;
 use super::negotiate::{
-    Class, MuxPlan, OutLine, OutOptions, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read, rewrite,
+    Class, MuxPlan, OutLine, OutOptions, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
+    rewrite,
 };
 use super::ports::{PortPair, Ports};
 
@@ -421,7 +422,9 @@ impl Book {
             None => (None, None),
         };
         let mut wanted = Vec::new();
-        for (at, said) in spoken.iter().enumerate().filter(|(at, _)| relayed.get(*at).is_some_and(Option::is_some)) {
+        for (at, said) in
+            spoken.iter().enumerate().filter(|(at, _)| relayed.get(*at).is_some_and(Option::is_some))
+        {
             let line = dialogue.media.get(at);
             let pair = |side: usize| line.and_then(|l| l.sides.get(side)).and_then(|s| s.pair);
             let ip = match pair(me) {
@@ -505,7 +508,8 @@ impl Book {
         let unknown = || Reply::error(reasons::UNKNOWN_CALL_ID);
         let serial = *self.by_id.get(&c.call_id).ok_or_else(unknown)?;
         let mut call = self.take(serial).ok_or_else(unknown)?;
-        let done = if call.ended.is_some() { Err(unknown()) } else { self.answer_in(&mut call, c, &sdp, now) };
+        let done =
+            if call.ended.is_some() { Err(unknown()) } else { self.answer_in(&mut call, c, &sdp, now) };
         self.put_back(serial, call, now);
         done
     }
@@ -529,7 +533,8 @@ impl Book {
         // RFC 3264 §6: as many lines as the offer, of the same kinds and protocols.
         let fits = spoken.len() == dialogue.offered.len()
             && spoken.iter().zip(&dialogue.offered).all(|(answer, offer)| {
-                answer.kind == offer.kind && (answer.rejected || offer.rejected || answer.class == offer.class)
+                answer.kind == offer.kind
+                    && (answer.rejected || offer.rejected || answer.class == offer.class)
             });
         if !fits {
             return Err(Reply::error(reasons::REWRITING_SDP));
@@ -674,7 +679,9 @@ fn find_for_answer(dialogues: &[Dialogue], c: &SdpCommand, to_tag: &[u8]) -> Opt
 /// Is this dialogue meant by a `delete`? An answered one may come with the branch of its BYE, which says nothing.
 fn is_deleted(d: &Dialogue, c: &Delete) -> bool {
     let has = |tag: &Option<Vec<u8>>| tag.as_deref().is_none_or(|t| d.party(t).is_some());
-    let branch = c.via_branch.is_none() || d.branch == c.via_branch || (d.answered && c.to_tag.is_some() && has(&c.to_tag));
+    let branch = c.via_branch.is_none()
+        || d.branch == c.via_branch
+        || (d.answered && c.to_tag.is_some() && has(&c.to_tag));
     has(&c.from_tag) && branch && (!c.match_to_tag || has(&c.to_tag))
 }
 

@@ -200,7 +200,8 @@ pub fn may_send(local: IpAddr, to: SocketAddr, forbidden: &[SocketAddr]) -> bool
         }
         IpAddr::V6(ip) => {
             (ip.is_loopback() && !local.is_loopback())
-                || (ip.is_unicast_link_local() && !matches!(local, IpAddr::V6(l) if l.is_unicast_link_local()))
+                || (ip.is_unicast_link_local()
+                    && !matches!(local, IpAddr::V6(l) if l.is_unicast_link_local()))
                 || ip.is_multicast()
                 || ip.is_unspecified()
                 || ip.to_ipv4_mapped().is_some()
@@ -336,7 +337,12 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
     out
 }
 
-fn media_edit<'l>(line: &'l OutLine, options: OutOptions<'_>, strip: Strip, keep_zero: bool) -> MediaEdit<'l> {
+fn media_edit<'l>(
+    line: &'l OutLine,
+    options: OutOptions<'_>,
+    strip: Strip,
+    keep_zero: bool,
+) -> MediaEdit<'l> {
     if line.port == 0 {
         return MediaEdit { port: Some(0), connection: Some(line.ip), strip, ..MediaEdit::default() };
     }
@@ -370,6 +376,5 @@ const LOOP_ATTRIBUTE: &str = "rtpengine";
 
 /// True when the SDP carries our own mark.
 pub fn is_loop(sdp: &Sdp<'_>, instance: &str) -> bool {
-    sdp.attributes()
-        .any(|a| a.name == LOOP_ATTRIBUTE.as_bytes() && a.value == Some(instance.as_bytes()))
+    sdp.attributes().any(|a| a.name == LOOP_ATTRIBUTE.as_bytes() && a.value == Some(instance.as_bytes()))
 }
