@@ -154,7 +154,13 @@ fn t_ng_04_the_largest_call_fits_in_one_reply() {
     let query = Query { call_id: b"call-id-of-some-length@203.0.113.200".to_vec(), ..Query::default() };
     let Reply::Stats(stats) = book.handle_command(Command::Query(query), None, now(2)) else { panic!() };
     let mut out = Vec::new();
-    warp_ng::codec::encode_reply(b"c", warp_ng::Encoding::Bencode, false, &Reply::Stats(stats.clone()), &mut out);
+    warp_ng::codec::encode_reply(
+        b"c",
+        warp_ng::Encoding::Bencode,
+        false,
+        &Reply::Stats(stats.clone()),
+        &mut out,
+    );
     assert!(out.len() < 65_507, "{} bytes", out.len());
     // And it is read back by the decoder's own limits.
     assert!(warp_ng::codec::decode_reply(&out).is_ok());
