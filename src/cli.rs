@@ -4,9 +4,10 @@
 //! Errors go to stderr, with a hint line where one helps.
 
 mod calls;
-mod client;
+pub(crate) mod client;
+
 mod config;
-mod route;
+pub(crate) mod route;
 
 use std::fmt;
 use std::io::Write;

@@ -4,7 +4,10 @@
 mod settings;
 
 use std::io::Write;
+use std::net::SocketAddr;
+use std::str::FromStr;
 
+use warp_sip_proxy::core::{Cidr, CoreConfig, Listener, Mode, Transport};
 use warp_telemetry::Registry;
 use warp_telemetry::logging::{self, Format, Levels};
 
@@ -16,6 +19,7 @@ use settings::Settings;
 pub fn run(profile: &str, settings: &[String]) -> Result<u8, Failure> {
     let mut settings = Settings::parse(settings)?;
     match profile {
+        "proxy" => proxy(&mut settings),
         "media" => media(&mut settings),
         other => {
             Err(Failure::new(format!("no profile {other}")).with_code(2).hint("profiles: proxy, media, all"))
@@ -47,6 +51,68 @@ pub(crate) fn seed() -> Result<[u8; 32], Failure> {
     Ok(seed)
 }
 
+/// `IP:PORT`, perhaps with `;transport=…`: a request goes on by the transport that it came by.
+struct Next(SocketAddr);
+
+impl FromStr for Next {
+    type Err = std::net::AddrParseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(';').next().unwrap_or(text).parse().map(Next)
+    }
+}
+
+/// `proxy`: a stateful record-routing proxy without policy, media or database. `listen=IP:PORT` (UDP and TCP)
+/// `next=IP:PORT` `shards=N` `trusted=CIDR,…`.
+fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
+    let registry = Registry::new();
+    logs(settings, &registry)?;
+    let listen: SocketAddr = settings.take("listen")?.unwrap_or(([127, 0, 0, 1], 5060).into());
+    let next = settings.take::<Next>("next")?;
+    let mut trusted = Vec::new();
+    for list in settings.take_all::<String>("trusted")? {
+        for part in list.split(',').filter(|p| !p.is_empty()) {
+            let cidr: Cidr = part
+                .parse()
+                .map_err(|e: String| Failure::new(format!("trusted={part}: {e}")).with_code(2))?;
+            trusted.push(cidr);
+        }
+    }
+    if trusted.is_empty() {
+        trusted.push(Cidr::host([127, 0, 0, 1].into()));
+    }
+    let shards = settings.take("shards")?.unwrap_or(1);
+    let pin_shards = settings.take("pin")?.unwrap_or(false);
+    let ops = settings.take("ops")?;
+    settings.finish()?;
+    let next = next
+        .ok_or_else(|| Failure::new("next=IP:PORT is needed").with_code(2).hint("see loadtests/README.md"))?;
+    let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
+    let listener = |transport, bind| Listener { transport, bind, advertise: None };
+    let listeners = vec![listener(Transport::Udp, listen), listener(Transport::Tcp, listen)];
+    let core = CoreConfig::new(Mode::Static { next: next.0, trusted }, listeners);
+    let mut config = warp_sip_proxy::Config::new(core);
+    config.shards = shards;
+    config.pin_shards = pin_shards;
+    let handles = warp_sip_proxy::Handles {
+        snapshots: None,
+        media: warp_sip_proxy::MediaControl::None,
+        journal: None,
+        seed: seed()?,
+        metrics: warp_sip_proxy::Metrics::register(&registry),
+    };
+    let proxy =
+        warp_sip_proxy::start(config, handles).map_err(|e| Failure::new(format!("listen={listen}: {e}")))?;
+    let _ops = crate::run::OpsThread::start(ops, &registry, &warp_telemetry::Health::new(&registry))?;
+    let at = proxy.udp_addr().unwrap_or(listen);
+    ready(
+        "proxy",
+        &[("listen", at.to_string()), ("next", next.0.to_string()), ("shards", shards.to_string())],
+    )?;
+    wait_for_stop(&asks);
+    proxy.stop();
+    Ok(0)
+}
+
 /// `media`: the relay alone, driven by ng over UDP. `ng=IP:PORT` `ip=IP` (may repeat) `ports=A-B` `threads=N`.
 fn media(settings: &mut Settings) -> Result<u8, Failure> {
     let registry = Registry::new();
@@ -71,8 +137,9 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     let ops = settings.take("ops")?;
     settings.finish()?;
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
+    let at = config.ng.map(|ng| ng.to_string()).unwrap_or_default();
     let relay = warp_media_relay::start(config, seed()?, &registry, Box::new(|_| ()))
-        .map_err(|e| Failure::new(e.to_string()))?;
+        .map_err(|e| Failure::new(format!("ng={at}: {e}")))?;
     let _ops = crate::run::OpsThread::start(ops, &registry, &warp_telemetry::Health::new(&registry))?;
     let ng = relay.ng_addr().map(|at| at.to_string()).unwrap_or_default();
     ready("media", &[("ng", ng)])?;

@@ -1,1 +1,146 @@
-//! The HTTP client of the command line.
+//! The HTTP client of the command line: one key, JSON in, the envelope's `data` out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Common, Failure};
+
+/// A client of one API with one key.
+pub(crate) struct Client {
+    base: String,
+    key: String,
+    agent: ureq::Agent,
+}
+
+/// A page of a list.
+pub(crate) struct Page {
+    pub(crate) items: Vec<Value>,
+    pub(crate) next: Option<String>,
+}
+
+impl Client {
+    /// `base` without a path, for example `http://127.0.0.1:8080`.
+    pub(crate) fn new(base: &str, key: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            // The API is on this machine or in this network; a proxy of the environment must not see the key.
+            .proxy(None)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build();
+        Self { base: base.trim_end_matches('/').to_owned(), key: key.to_owned(), agent: config.into() }
+    }
+
+    /// From flags, then `WARP_API_URL` and `WARP_API_KEY`, then the dev world in this folder (its operator's key).
+    pub(crate) fn of(common: &Common) -> Result<Self, Failure> {
+        let dev = dev_secrets(Path::new(".warp/dev"));
+        let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let of_dev = |name: &str| dev.as_ref()?.get("api")?.get(name)?.as_str().map(str::to_owned);
+        let base = common.api_url.clone().or_else(|| env("WARP_API_URL")).or_else(|| of_dev("url"));
+        let key = common.api_key.clone().or_else(|| env("WARP_API_KEY")).or_else(|| of_dev("operator_key"));
+        match (base, key) {
+            (Some(base), Some(key)) => Ok(Self::new(&base, &key)),
+            _ => Err(Failure::new("no API to talk to")
+                .with_code(2)
+                .hint("start `warp dev` in this folder, or give --api-url and --api-key (WARP_API_URL, WARP_API_KEY)")),
+        }
+    }
+
+    /// Status and body.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<(u16, Value), Failure> {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1{path}", self.base))
+            .header("Authorization", format!("Bearer {}", self.key));
+        if !content_type.is_empty() {
+            request = request.header("Content-Type", content_type);
+        }
+        let request = request.body(body).map_err(|e| Failure::new(e.to_string()).with_code(2))?;
+        let unavailable = |e: ureq::Error| {
+            Failure::new(format!("{}: {e}", self.base)).with_code(6).hint("is it running? (`warp dev`)")
+        };
+        let mut response = self.agent.run(request).map_err(unavailable)?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().with_config().limit(64 << 20).read_to_string().map_err(unavailable)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// A request that must succeed; the whole envelope.
+    fn ok(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Result<Value, Failure> {
+        let (status, body) = self.send(method, path, content_type, body)?;
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        let error = &body["error"];
+        let mut message = error["message"].as_str().unwrap_or("the API refused").to_owned();
+        for detail in error["details"].as_array().into_iter().flatten().take(10) {
+            let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
+            message.push_str(&format!("\n  {}: {}", text("field"), text("message")));
+        }
+        let code = match status {
+            401 | 403 => 4,
+            404 => 3,
+            409 | 412 => 5,
+            429 | 502..=504 => 6,
+            400 | 413 | 415 | 422 => 2,
+            _ => 1,
+        };
+        Err(Failure::new(format!("{message} ({status})"))
+            .with_code(code)
+            .hint(error["hint"].as_str().unwrap_or_default()))
+    }
+
+    /// `data` of a GET.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
+        Ok(self.ok("GET", path, "", Vec::new())?["data"].take())
+    }
+
+    /// One page of a list.
+    pub(crate) fn page(&self, path: &str) -> Result<Page, Failure> {
+        let mut body = self.ok("GET", path, "", Vec::new())?;
+        let next = body["meta"]["next_cursor"].as_str().map(str::to_owned);
+        let Value::Array(items) = body["data"].take() else {
+            return Err(Failure::new(format!("{path} is no list")));
+        };
+        Ok(Page { items, next })
+    }
+
+    /// `data` of a request with a JSON body.
+    pub(crate) fn json(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+        Ok(self.ok(method, path, "application/json", body.to_string().into_bytes())?["data"].take())
+    }
+
+    /// `data` of a CSV upload.
+    #[cfg(feature = "dev")]
+    pub(crate) fn csv(&self, path: &str, csv: String) -> Result<Value, Failure> {
+        Ok(self.ok("POST", path, "text/csv", csv.into_bytes())?["data"].take())
+    }
+
+    /// `data` of a DELETE.
+    #[cfg(feature = "dev")]
+    pub(crate) fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.ok("DELETE", path, "", Vec::new()).map(|_| ())
+    }
+}
+
+/// `secrets.toml` of a dev world.
+pub(crate) fn dev_secrets(dir: &Path) -> Option<toml::Table> {
+    std::fs::read_to_string(dir.join("secrets.toml")).ok()?.parse().ok()
+}
+
+/// Percent-encodes everything but letters, digits and `-._~` (RFC 3986 §2.3).
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}

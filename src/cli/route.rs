@@ -1,12 +1,122 @@
-//! `warp route`.
+//! `warp route TO`: the route tester.
 
 use clap::Args;
+use serde_json::{Value, json};
 
+use super::client::Client;
 use super::{Common, Failure};
 
 #[derive(Args, Debug)]
-pub(super) struct RouteArgs {}
+pub(super) struct RouteArgs {
+    /// Called number, for example +442071234567.
+    to: String,
+    /// Calling number.
+    #[arg(long, default_value = "+12025550100")]
+    from: String,
+    /// Trunk (trk_…); default: the first one there is.
+    #[arg(long)]
+    trunk: Option<String>,
+    /// Time of the call (RFC 3339); default: now.
+    #[arg(long)]
+    at: Option<String>,
+}
 
-pub(super) fn run(_args: &RouteArgs, _common: &Common) -> Result<u8, Failure> {
-    Err(Failure::new("not wired yet"))
+pub(super) fn run(args: &RouteArgs, common: &Common) -> Result<u8, Failure> {
+    let client = Client::of(common)?;
+    let decision = ask(&client, args.trunk.as_deref(), &args.from, &args.to, args.at.as_deref())?;
+    let refused = !decision["refusal"].is_null();
+    if common.json {
+        println!("{decision}");
+    } else {
+        println!("{}", decision_text(&decision));
+    }
+    Ok(u8::from(refused))
+}
+
+/// The decision record for a call that is not made.
+pub(crate) fn ask(
+    client: &Client,
+    trunk: Option<&str>,
+    from: &str,
+    to: &str,
+    at: Option<&str>,
+) -> Result<Value, Failure> {
+    let trunk = match trunk {
+        Some(trunk) => trunk.to_owned(),
+        None => {
+            let first = client.page("/admin/trunks?limit=1")?.items.into_iter().next();
+            let id = first.and_then(|t| t["id"].as_str().map(str::to_owned));
+            id.ok_or_else(|| {
+                Failure::new("there is no trunk yet").with_code(3).hint("name one with --trunk")
+            })?
+        }
+    };
+    let mut body = json!({"trunk_id": trunk, "caller": from, "called": to});
+    if let Some(at) = at {
+        body["at"] = at.into();
+    }
+    let mut answer = client.json("POST", "/admin/route", &body)?;
+    // The record itself, whether it comes bare or in an envelope of its own.
+    Ok(if answer["decision"].is_object() { answer["decision"].take() } else { answer })
+}
+
+/// A decision record for people.
+pub(crate) fn decision_text(d: &Value) -> String {
+    let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
+    let mut out = format!("  {}\n", text(&d["summary"]));
+    if d["jurisdiction"].is_string() {
+        out.push_str(&format!(
+            "  {} ({} → {}), {}\n",
+            text(&d["jurisdiction"]),
+            text(&d["orig_state"]),
+            text(&d["term_state"]),
+            plain(&d["jurisdiction_rule"])
+        ));
+    }
+    if d["sell"].is_object() {
+        out.push_str(&format!(
+            "  customer pays {}/min  ({} prefix {})\n",
+            amount(&d["sell"]),
+            text(&d["sell"]["deck_version"]),
+            text(&d["sell"]["prefix"])
+        ));
+    }
+    for c in d["candidates"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "  {:>2}. {:<12} {:<16} {:>10}/min  prefix {:<8} {}\n",
+            c["rank"],
+            text(&c["vendor_name"]),
+            text(&c["vendor_trunk_name"]),
+            amount(&c["buy"]),
+            text(&c["buy"]["prefix"]),
+            text(&c["buy"]["sum"])
+        ));
+    }
+    for e in d["excluded"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "   –  {:<12} {}: {}\n",
+            text(&e["vendor_name"]),
+            plain(&e["reason"]),
+            plain(&e["rule"])
+        ));
+    }
+    out.push_str(&format!("  snapshot {}", plain(&d["snapshot_id"])));
+    out
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// `$0.0042` of a priced rate.
+pub(crate) fn amount(priced: &Value) -> String {
+    let rate = match &priced["rate_per_min"] {
+        Value::String(text) => text.clone(),
+        Value::Number(n) => warp_model::Nanos(n.as_i64().unwrap_or(0)).to_string(),
+        _ => return "-".to_owned(),
+    };
+    match priced["currency"].as_str() {
+        Some("USD") | None => format!("${rate}"),
+        Some(other) => format!("{rate} {other}"),
+    }
 }
