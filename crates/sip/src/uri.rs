@@ -95,9 +95,9 @@ impl<'a> Uri<'a> {
                 if user.is_empty() {
                     return Err(Malformed("URI with empty user"));
                 }
-                check_text(user, b"&=+$,;?/")?;
+                check_text(user, lex::USER)?;
                 if let Some(password) = password {
-                    check_text(password, b"&=+$,")?;
+                    check_text(password, lex::PASSWORD)?;
                 }
                 uri.user = Some(user);
                 uri.password = password;
@@ -125,7 +125,7 @@ impl<'a> Uri<'a> {
             if headers.is_empty() {
                 return Err(Malformed("URI headers"));
             }
-            check_text(headers, b"[]/?:+$&=;,@")?;
+            check_text(headers, lex::URI_HEADERS)?;
             uri.headers = Some(headers);
         }
         Ok(uri)
@@ -333,26 +333,16 @@ fn scheme(name: &[u8]) -> Result<Scheme, Malformed> {
     ok.then_some(Scheme::Other).ok_or(Malformed("URI without scheme"))
 }
 
-/// Unreserved characters, good escapes, and `more`.
-fn check_text(s: &[u8], more: &[u8]) -> Result<(), Malformed> {
-    let mut rest = s;
-    while let [b, tail @ ..] = rest {
-        rest = tail;
-        if *b == b'%' {
-            hex_pair(tail).ok_or(Malformed("bad escape in URI"))?;
-            rest = tail.get(2..).unwrap_or(b"");
-        } else if !lex::is_unreserved(*b) && !more.contains(b) {
-            return Err(Malformed("character not allowed in URI"));
-        }
-    }
-    Ok(())
+/// Good escapes, and characters of one class of [`lex`].
+fn check_text(s: &[u8], class: u8) -> Result<(), Malformed> {
+    if lex::all_escaped(s, class) { Ok(()) } else { Err(Malformed("character not allowed in URI")) }
 }
 
 fn check_params(params: &[u8]) -> Result<(), Malformed> {
     if params.is_empty() {
         return Ok(());
     }
-    check_text(params, b"[]/:&+$;=")?;
+    check_text(params, lex::URI_PARAMS)?;
     Params(params).check()
 }
 

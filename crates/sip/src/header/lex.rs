@@ -16,6 +16,29 @@ pub fn is_unreserved(b: u8) -> bool {
     CLASS.get(usize::from(b)).is_some_and(|c| c & UNRESERVED != 0)
 }
 
+/// Whether a byte may stand in a parameter's name or unquoted value: `token`, and what hosts and URI parameters add to it.
+#[inline]
+pub fn is_param_byte(b: u8) -> bool {
+    CLASS.get(usize::from(b)).is_some_and(|c| c & PARAM != 0)
+}
+
+/// Whether all bytes are of one of the classes in `mask`, but for escapes `%HH`.
+#[inline]
+pub(crate) fn all_escaped(s: &[u8], mask: u8) -> bool {
+    let mut rest = s;
+    while let [b, tail @ ..] = rest {
+        rest = tail;
+        if CLASS.get(usize::from(*b)).is_some_and(|c| c & mask != 0) {
+            continue;
+        }
+        match (b, tail) {
+            (b'%', [hi, lo, after @ ..]) if hi.is_ascii_hexdigit() && lo.is_ascii_hexdigit() => rest = after,
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Whether a byte is white space within a header value: SP, HT, and CR or LF, which the index only leaves there as part of a fold.
 #[inline]
 pub fn is_lws(b: u8) -> bool {
@@ -47,9 +70,34 @@ pub fn trim_end(mut s: &[u8]) -> &[u8] {
 }
 
 /// The slice without white space on either side.
-#[inline]
+#[inline(always)]
 pub fn trim(s: &[u8]) -> &[u8] {
-    trim_end(trim_start(s))
+    // Nearly every value has one space in front and none behind.
+    let s = s.strip_prefix(b" ").unwrap_or(s);
+    match s {
+        [first, .., last] if !is_lws(*first) && !is_lws(*last) => s,
+        _ => trim_end(trim_start(s)),
+    }
+}
+
+/// Where the first colon is. Eight bytes at a time: header names are too short for vector instructions to pay.
+#[inline]
+pub(crate) fn find_colon(s: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = 0_usize;
+    let mut rest = s;
+    while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
+        // A byte becomes zero where it was a colon, and the lowest zero byte is the one whose high bit the subtraction sets.
+        let x = u64::from_le_bytes(*chunk) ^ (ONES.wrapping_mul(b':' as u64));
+        let zero = x.wrapping_sub(ONES) & !x & HIGH;
+        if zero != 0 {
+            return Some(at.saturating_add((zero.trailing_zeros() >> 3) as usize));
+        }
+        at = at.saturating_add(8);
+        rest = tail;
+    }
+    rest.iter().position(|b| *b == b':').map(|n| at.saturating_add(n))
 }
 
 /// Splits a token off the front: (token, rest). The token may be empty.
@@ -75,9 +123,14 @@ pub fn quoted(s: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Splits the first of several comma-separated values off: (value trimmed, rest after its comma, or `None` at the end).
-/// Commas within quotes or angle brackets do not separate. `Err` when a quote or a bracket stays open.
+/// Commas within quotes or angle brackets do not separate. `Err` when a quote or a bracket stays open
+/// before a comma.
 #[allow(clippy::type_complexity)]
 pub fn split_comma(s: &[u8]) -> Result<(&[u8], Option<&[u8]>), Malformed> {
+    // Most lines hold one value; whoever reads it finds a quote or bracket that stays open.
+    if memchr::memchr(b',', s).is_none() {
+        return Ok((trim(s), None));
+    }
     let mut escaped = false;
     let mut in_quotes = false;
     let mut in_angle = false;
@@ -126,10 +179,18 @@ pub fn number(s: &[u8]) -> Option<u32> {
 
 /// A port: 1 to 5 digits, 0 to 65535.
 pub fn port(s: &[u8]) -> Option<u16> {
-    if s.is_empty() || s.len() > 5 || !s.iter().all(u8::is_ascii_digit) {
+    if s.is_empty() || s.len() > 5 {
         return None;
     }
-    u16::try_from(number(s)?).ok()
+    let mut n = 0_u32;
+    for b in s {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        n = n.saturating_mul(10).saturating_add(u32::from(digit));
+    }
+    u16::try_from(n).ok()
 }
 
 /// Where `part`, a subslice of `whole`, begins in it. `None` when it is not one.
@@ -152,30 +213,43 @@ impl std::error::Error for Malformed {}
 
 const TOKEN: u8 = 1;
 const UNRESERVED: u8 = 2;
+const PARAM: u8 = 4;
+/// `unreserved` and `user-unreserved`.
+pub(crate) const USER: u8 = 8;
+/// `unreserved` and what a password may have besides.
+pub(crate) const PASSWORD: u8 = 16;
+/// `paramchar`, and the `;` and `=` between them.
+pub(crate) const URI_PARAMS: u8 = 32;
+/// `hnv-unreserved` and `unreserved`, and the `&` and `=` between them; `;` `,` and `@` are let pass, as most do.
+pub(crate) const URI_HEADERS: u8 = 64;
+
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
+const fn with(mut table: [u8; 256], bytes: &[u8], class: u8) -> [u8; 256] {
+    let mut i = 0;
+    while i < bytes.len() {
+        table[bytes[i] as usize] |= class;
+        i += 1;
+    }
+    table
+}
+
 #[allow(clippy::indexing_slicing)] // evaluated by the compiler
 static CLASS: [u8; 256] = {
     let mut table = [0; 256];
     let mut i = 0;
     while i < 256 {
-        let b = i as u8;
-        if b.is_ascii_alphanumeric() {
-            table[i] = TOKEN | UNRESERVED;
+        if (i as u8).is_ascii_alphanumeric() {
+            table[i] = 127;
         }
         i += 1;
     }
-    let token = b"-.!%*_+`'~";
-    let mut i = 0;
-    while i < token.len() {
-        table[token[i] as usize] |= TOKEN;
-        i += 1;
-    }
-    let mark = b"-_.!~*'()";
-    let mut i = 0;
-    while i < mark.len() {
-        table[mark[i] as usize] |= UNRESERVED;
-        i += 1;
-    }
-    table
+    table = with(table, b"-.!%*_+`'~", TOKEN | PARAM);
+    table = with(table, b"[]:/&$()@", PARAM);
+    table = with(table, b"-_.!~*'()", UNRESERVED | USER | PASSWORD | URI_PARAMS | URI_HEADERS);
+    table = with(table, b"&=+$,;?/", USER);
+    table = with(table, b"&=+$,", PASSWORD);
+    table = with(table, b"[]/:&+$;=", URI_PARAMS);
+    with(table, b"[]/?:+$&=;,@", URI_HEADERS)
 };
 
 #[cfg(test)]
@@ -188,8 +262,20 @@ mod tests {
         let (first, rest) = split_comma(s).unwrap();
         assert_eq!(first, b"\"a,\\\"b\" <sip:x,y@z>");
         assert_eq!(split_comma(rest.unwrap()).unwrap(), (&b"<sip:2>"[..], None));
-        assert!(split_comma(b"\"open").is_err());
-        assert!(split_comma(b"<open").is_err());
+        assert!(split_comma(b"\"open,").is_err());
+        assert!(split_comma(b"<open,").is_err());
+    }
+
+    #[test]
+    fn colons_are_found_wherever_they_are() {
+        for n in 0..40 {
+            let mut s = vec![b';'; n];
+            assert_eq!(find_colon(&s), None);
+            s.extend_from_slice(b":a:");
+            assert_eq!(find_colon(&s), Some(n));
+            s[..n].fill(0xba);
+            assert_eq!(find_colon(&s), Some(n));
+        }
     }
 
     #[test]

@@ -17,10 +17,10 @@ macro_rules! headers {
 
             /// Name as the standard writes it; empty for [`Header::Other`].
             pub fn name(self) -> &'static str {
-                match self { $(Header::$id => $name,)* Header::Other => "" }
+                Header::NAMES.get(self as usize).copied().unwrap_or("")
             }
 
-            const NAMES: [&str; Header::ALL.len()] = [$($name,)*];
+            const NAMES: &[&str] = &[$($name,)*];
 
             const fn compact(self) -> u8 {
                 match self { $(Header::$id => $compact,)* Header::Other => 0 }
@@ -127,7 +127,8 @@ impl Header {
         }
         let mut at = TABLE.get(slot(name.len(), *first, *last)).copied().unwrap_or(NONE);
         while let Some(header) = Header::ALL.get(usize::from(at)) {
-            if header.name().as_bytes().eq_ignore_ascii_case(name) {
+            let known = header.name().as_bytes();
+            if known == name || known.eq_ignore_ascii_case(name) {
                 return *header;
             }
             at = CHAIN.get(usize::from(at)).copied().unwrap_or(NONE);

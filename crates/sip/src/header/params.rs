@@ -25,17 +25,27 @@ impl<'a> Params<'a> {
 
     /// Reads them all. Errors: not a list of parameters, or more than `limits::SIP_PARAMS`.
     pub fn check(self) -> Result<(), Malformed> {
+        self.checked(b"").map(|_| ())
+    }
+
+    /// Reads them all, and gives the value of the one of that name: [`Params::check`] and [`Params::value`] in one pass. Twice that name
+    /// is an error too: whoever reads the other one would see another dialog (T-SIP-03).
+    pub fn checked(self, name: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
         let mut rest = lex::trim(self.0);
         let mut count = 0_usize;
+        let mut found = None;
         while !rest.is_empty() {
-            let (_, after) = next(rest)?;
+            let ((this, value), after) = next(rest)?;
+            if this.eq_ignore_ascii_case(name) && found.replace(value).is_some() {
+                return Err(Malformed("parameter given twice"));
+            }
             rest = after;
             count = count.saturating_add(1);
             if count > warp_model::limits::SIP_PARAMS {
                 return Err(Malformed("too many parameters"));
             }
         }
-        Ok(())
+        Ok(found.flatten())
     }
 }
 
@@ -98,14 +108,9 @@ pub(crate) fn next(s: &[u8]) -> Result<(Param<'_>, &[u8]), Malformed> {
 
 /// What may stand in a parameter's name or value: token, host (brackets, colons) and URI parameter characters (RFC 3261 §25.1
 /// `gen-value`, `paramchar`).
+#[inline]
 fn param_text(s: &[u8]) -> (&[u8], &[u8]) {
-    let n = s
-        .iter()
-        .position(|b| {
-            !(lex::is_token_byte(*b)
-                || matches!(b, b'[' | b']' | b':' | b'/' | b'&' | b'$' | b'(' | b')' | b'@'))
-        })
-        .unwrap_or(s.len());
+    let n = s.iter().position(|b| !lex::is_param_byte(*b)).unwrap_or(s.len());
     s.split_at_checked(n).unwrap_or((s, b""))
 }
 

@@ -15,7 +15,7 @@ pub use parse::ParseError;
 pub(crate) use parse::stream_length;
 pub use respond::{Answer, reason_phrase, respond};
 
-use crate::header::{Header, NameAddr, Params, Values, Via, lex};
+use crate::header::{Header, NameAddr, Values, Via, lex};
 
 /// A parsed message over the buffer that it came in.
 #[derive(Clone, Debug)]
@@ -327,12 +327,4 @@ impl<'a> Message<'a> {
             }
         })
     }
-}
-
-/// Finds `tag` without reading the parameters twice.
-fn tag_of<'a>(params: Params<'a>) -> Option<&'a [u8]> {
-    if params.0.is_empty() {
-        return None;
-    }
-    params.value(b"tag")
 }

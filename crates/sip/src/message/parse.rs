@@ -1,9 +1,9 @@
 //! The one parser: first line, index of header lines, limits, and the five headers that every message needs.
 
-use memchr::{memchr, memchr2_iter, memchr3};
+use memchr::{memchr, memchr_iter, memchr3};
 use warp_model::limits;
 
-use super::{Entry, Kind, MAX_LINES, Message, Method, NO_LINE, tag_of};
+use super::{Entry, Kind, MAX_LINES, Message, Method, NO_LINE};
 use crate::header::{Header, NameAddr, Via, lex};
 
 /// Why bytes are not a message that can be handled, and what to answer.
@@ -35,8 +35,8 @@ impl ParseError {
 /// Errors: a head that cannot be indexed, no Content-Length, more than one, not a number.
 pub(crate) fn stream_length(head: &[u8]) -> Result<usize, ParseError> {
     let length = || {
-        let (mut m, at) = begin(head, Mode::Strict)?;
-        index(&mut m, at, Mode::Strict)?;
+        let mut m = blank(head);
+        index(&mut m, Mode::Strict)?;
         let value = m.header(Header::ContentLength).ok_or(bad("no Content-Length"))?;
         lex::number(value).and_then(|n| usize::try_from(n).ok()).ok_or(bad("Content-Length"))
     };
@@ -74,30 +74,23 @@ enum Mode {
 }
 
 fn read(whole: &[u8], mode: Mode) -> Result<Message<'_>, Fault> {
-    let (mut m, at) = begin(whole, mode)?;
-    index(&mut m, at, mode)?;
-    fields(&mut m, mode)?;
+    let mut m = blank(whole);
+    let counts = index(&mut m, mode)?;
+    fields(&mut m, counts, mode)?;
     Ok(m)
 }
 
-/// Reads the first line: an empty index, and where the headers begin.
+/// A message of which nothing is read yet.
 #[inline]
-fn begin(whole: &[u8], mode: Mode) -> Result<(Message<'_>, usize), Fault> {
+fn blank(whole: &[u8]) -> Message<'_> {
     // RFC 3261 §7.5: line ends before the first line are ignored.
     let mut buf = whole;
     while let Some(rest) = buf.strip_prefix(b"\r\n") {
         buf = rest;
     }
-    if buf.is_empty() {
-        return Err(Fault(0, "keep-alive"));
-    }
-    let line_end =
-        memchr(b'\n', buf.get(..limits::SIP_HEADER_BYTES).unwrap_or(buf)).ok_or(bad("first line"))?;
-    let line = buf.get(..line_end).and_then(|l| l.strip_suffix(b"\r")).ok_or(bad("first line end"))?;
-    let kind = first_line(line, mode)?;
-    let m = Message {
+    Message {
         buf,
-        kind,
+        kind: Kind::Response { status: 0, reason: b"" },
         entries: [EMPTY; MAX_LINES],
         count: 0,
         first: [NO_LINE; Header::COUNT],
@@ -111,8 +104,15 @@ fn begin(whole: &[u8], mode: Mode) -> Result<(Message<'_>, usize), Fault> {
         from_tag: None,
         to_tag: None,
         max_forwards: None,
-    };
-    Ok((m, line_end.saturating_add(1)))
+    }
+}
+
+/// How many values of the limited headers there are at most: lines plus commas, before anybody has looked at quotes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    vias: usize,
+    routes: usize,
+    contacts: usize,
 }
 
 const EMPTY: Entry = Entry { start: 0, name_len: 0, header: Header::Other, value: 0, value_end: 0 };
@@ -170,10 +170,18 @@ fn first_line(line: &[u8], mode: Mode) -> Result<Kind<'_>, Fault> {
     Ok(Kind::Request { method: Method::from_token(token), uri })
 }
 
-/// Indexes the lines from `at` on, up to the blank line.
-fn index(m: &mut Message<'_>, mut at: usize, mode: Mode) -> Result<(), Fault> {
+/// Reads the first line and indexes the others, up to the blank line.
+fn index(m: &mut Message<'_>, mode: Mode) -> Result<Counts, Fault> {
     let buf = m.buf;
     let head = buf.get(..limits::SIP_HEADER_BYTES).unwrap_or(buf);
+    if head.is_empty() {
+        return Err(Fault(0, "keep-alive"));
+    }
+    let line_end = memchr(b'\n', head).ok_or(bad("first line"))?;
+    let first = head.get(..line_end).and_then(|l| l.strip_suffix(b"\r")).ok_or(bad("first line end"))?;
+    m.kind = first_line(first, mode)?;
+    let mut at = line_end.saturating_add(1);
+    let mut counts = Counts::default();
     let too_long = || {
         if buf.len() > limits::SIP_HEADER_BYTES {
             Fault(513, "Message Too Large")
@@ -185,14 +193,14 @@ fn index(m: &mut Message<'_>, mut at: usize, mode: Mode) -> Result<(), Fault> {
         let rest = head.get(at..).unwrap_or(b"");
         if rest.starts_with(b"\r\n") {
             m.head_end = at;
-            return Ok(());
+            return Ok(counts);
         }
         if rest.is_empty() {
             // Salvage takes what there is of a cut message.
             m.head_end = at;
-            return if mode == Mode::Salvage { Ok(()) } else { Err(too_long()) };
+            return if mode == Mode::Salvage { Ok(counts) } else { Err(too_long()) };
         }
-        match line(m, head, at, mode) {
+        match line(m, &mut counts, head, at, mode) {
             Ok(next) => at = next,
             Err(fault) if mode == Mode::Strict => {
                 return Err(if fault.1 == CUT { too_long() } else { fault });
@@ -207,23 +215,33 @@ fn index(m: &mut Message<'_>, mut at: usize, mode: Mode) -> Result<(), Fault> {
 }
 
 const CUT: &str = "line without end";
+/// Bytes of a header's name with the white space after it.
+const MAX_NAME: usize = 250;
 
 /// One line with its folds: adds it to the index, gives the offset of the next.
 #[inline]
-fn line(m: &mut Message<'_>, head: &[u8], at: usize, mode: Mode) -> Result<usize, Fault> {
+fn line(
+    m: &mut Message<'_>,
+    counts: &mut Counts,
+    head: &[u8],
+    at: usize,
+    mode: Mode,
+) -> Result<usize, Fault> {
     let rest = head.get(at..).unwrap_or(b"");
-    let (name, after) = lex::token(rest);
-    if name.is_empty() {
+    let Some(colon) = lex::find_colon(rest.get(..MAX_NAME).unwrap_or(rest)) else {
+        return Err(if rest.len() < MAX_NAME { bad(CUT) } else { bad("header name too long") });
+    };
+    let mut name = rest.get(..colon).unwrap_or(b"");
+    while let [front @ .., b' ' | b'\t'] = name {
+        name = front;
+    }
+    let header = Header::from_name(name);
+    // A known name is a token; what is not one (a line without colon, say) is neither.
+    if header == Header::Other && !lex::is_token(name) {
         return Err(bad("header name"));
     }
-    let mut after = after;
-    while let [b' ' | b'\t', tail @ ..] = after {
-        after = tail;
-    }
-    let Some(text) = after.strip_prefix(b":") else {
-        return Err(if after.is_empty() { bad(CUT) } else { bad("header name") });
-    };
-    let value_at = head.len().saturating_sub(text.len());
+    let value_at = at.saturating_add(colon).saturating_add(1);
+    let mut nuls = 0_u32;
     let mut from = value_at;
     let (value_to, next) = loop {
         let seek = head.get(from..).unwrap_or(b"");
@@ -233,7 +251,11 @@ fn line(m: &mut Message<'_>, head: &[u8], at: usize, mode: Mode) -> Result<usize
             Some([b'\r', b'\n', b' ' | b'\t', ..]) => from = pos.saturating_add(2),
             // The blank line must still be in reach, so a line end at the very end is no end of the headers.
             Some([b'\r', b'\n', ..]) => break (pos, pos.saturating_add(2)),
-            Some([0, ..]) if escaped_nul(head, value_at, pos) => from = pos.saturating_add(1),
+            // A few only: each costs a look at the whole value.
+            Some([0, ..]) if nuls < 8 && escaped_nul(head, value_at, pos) => {
+                nuls = nuls.saturating_add(1);
+                from = pos.saturating_add(1);
+            }
             Some([0, ..]) => return Err(bad("NUL in header")),
             Some([b'\r', ..]) => return Err(bad("bare CR in header")),
             _ => return Err(bad("bare LF in header")),
@@ -241,11 +263,10 @@ fn line(m: &mut Message<'_>, head: &[u8], at: usize, mode: Mode) -> Result<usize
     };
     let value = lex::trim(head.get(value_at..value_to).unwrap_or(b""));
     let value_start = lex::offset_in(head, value).unwrap_or(value_to);
-    let header = Header::from_name(name);
     let count = usize::from(m.count);
     let entry = Entry {
         start: u16::try_from(at).unwrap_or(u16::MAX),
-        name_len: u8::try_from(name.len()).map_err(|_| bad("header name too long"))?,
+        name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
         header,
         value: u16::try_from(value_start).unwrap_or(u16::MAX),
         value_end: u16::try_from(value_start.saturating_add(value.len())).unwrap_or(u16::MAX),
@@ -262,6 +283,13 @@ fn line(m: &mut Message<'_>, head: &[u8], at: usize, mode: Mode) -> Result<usize
         }
     }
     m.count = m.count.saturating_add(1);
+    let counter = match header {
+        Header::Via => &mut counts.vias,
+        Header::Route | Header::RecordRoute => &mut counts.routes,
+        Header::Contact => &mut counts.contacts,
+        _ => return Ok(next),
+    };
+    *counter = counter.saturating_add(1).saturating_add(memchr_iter(b',', value).count());
     Ok(next)
 }
 
@@ -282,7 +310,7 @@ fn escaped_nul(head: &[u8], value_at: usize, pos: usize) -> bool {
 }
 
 /// The headers that every message needs, the counts, and the body.
-fn fields(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
+fn fields(m: &mut Message<'_>, counts: Counts, mode: Mode) -> Result<(), Fault> {
     let strict = mode == Mode::Strict;
     let via = m.values(Header::Via).next().ok_or(bad("no Via"))?;
     let parsed = if strict { Via::parse(via) } else { Via::parse_any_version(via) };
@@ -313,10 +341,8 @@ fn fields(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
         None if strict => return Err(bad("no Call-ID")),
         _ => {}
     }
-    m.from = address(m, Header::From, mode, "no From", "From")?;
-    m.from_tag = tag_of(m.from.params);
-    m.to = address(m, Header::To, mode, "no To", "To")?;
-    m.to_tag = tag_of(m.to.params);
+    (m.from, m.from_tag) = address(m, Header::From, mode, "no From", "From")?;
+    (m.to, m.to_tag) = address(m, Header::To, mode, "no To", "To")?;
     if let Some(value) = m.header(Header::MaxForwards) {
         m.max_forwards = lex::number(value).filter(|n| *n <= 255);
         if strict && m.max_forwards.is_none() {
@@ -324,7 +350,7 @@ fn fields(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
         }
     }
     if strict {
-        counts(m)?;
+        limited(m, counts)?;
     }
     body(m, mode)
 }
@@ -339,11 +365,11 @@ fn address<'a>(
     mode: Mode,
     missing: &'static str,
     broken: &'static str,
-) -> Result<NameAddr<'a>, Fault> {
+) -> Result<(NameAddr<'a>, Option<&'a [u8]>), Fault> {
     let parsed = match m.header(header) {
         None => Err(bad(missing)),
         Some(value) => {
-            NameAddr::parse(value).and_then(|a| a.params.check().map(|()| a)).map_err(|_| bad(broken))
+            NameAddr::parse(value).and_then(|a| Ok((a, a.params.checked(b"tag")?))).map_err(|_| bad(broken))
         }
     };
     if mode == Mode::Salvage {
@@ -363,30 +389,19 @@ fn cseq(value: &[u8]) -> Option<(u32, &[u8])> {
     Some((lex::number(number)?, token))
 }
 
-/// Limits on how many values there are (`ref/threats-and-faults` §1). Commas bound the values of a line from above without reading it
-/// closely.
-fn counts(m: &Message<'_>) -> Result<(), Fault> {
-    let over = |header: Header, limit: usize, used: usize| {
-        let mut most = used;
-        for value in m.lines_of(header) {
-            let commas = memchr2_iter(b',', b',', value).count();
-            most = most.saturating_add(commas).saturating_add(1);
-        }
-        if most <= limit {
-            return (most, false);
-        }
-        let real = m.values(header).take(limit.saturating_add(1)).count();
-        let real = used.saturating_add(real);
-        (real, real > limit)
+/// Limits on how many values there are (`ref/threats-and-faults` §1). The values are counted exactly only when the upper bound is too high.
+fn limited(m: &Message<'_>, counts: Counts) -> Result<(), Fault> {
+    let over = |most: usize, limit: usize, headers: &[Header]| {
+        most > limit
+            && headers.iter().flat_map(|h| m.values(*h)).take(limit.saturating_add(1)).count() > limit
     };
-    if over(Header::Via, limits::SIP_VIAS, 0).1 {
+    if over(counts.vias, limits::SIP_VIAS, &[Header::Via]) {
         return Err(bad("too many Via"));
     }
-    let routes = if m.has(Header::Route) { over(Header::Route, limits::SIP_ROUTES, 0) } else { (0, false) };
-    if routes.1 || (m.has(Header::RecordRoute) && over(Header::RecordRoute, limits::SIP_ROUTES, routes.0).1) {
+    if over(counts.routes, limits::SIP_ROUTES, &[Header::Route, Header::RecordRoute]) {
         return Err(bad("too many Route"));
     }
-    if m.has(Header::Contact) && over(Header::Contact, limits::SIP_CONTACTS, 0).1 {
+    if over(counts.contacts, limits::SIP_CONTACTS, &[Header::Contact]) {
         return Err(bad("too many Contact"));
     }
     Ok(())
