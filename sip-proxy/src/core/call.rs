@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
 use warp_model::{CallId, Mono, Now};
+use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{CallInput, Decision, Refusal, Snapshot, TrunkIx, VendorTrunkIx};
 use warp_sip::dialog::Dialog;
 use warp_sip::flow::Flow;
@@ -19,6 +20,7 @@ use super::media::Pending;
 use super::route::Plan;
 use super::slab::Id;
 use super::timers::Key;
+use super::types::LiveCall;
 use super::{Core, cdr};
 
 /// Where a call stands.
@@ -49,7 +51,7 @@ pub(crate) struct Leg {
     pub(crate) first_1xx_at: Mono,
     pub(crate) started: Mono,
     pub(crate) open: bool,
-    pub(crate) reserved: bool,
+    pub(crate) reservation: Option<VendorReservation>,
 }
 
 /// A message that waits for the relay.
@@ -81,8 +83,10 @@ pub(crate) struct Call {
     /// Candidates used up.
     pub(crate) tried: usize,
     pub(crate) cancelled: bool,
-    /// Customer's channel is held.
-    pub(crate) reserved: bool,
+    /// The customer's channel, token and first minute; settled or given back at the end.
+    pub(crate) reservation: Option<Reservation>,
+    /// Counters in the order of the snapshot's directory.
+    pub(crate) bound: Arc<Bound>,
     pub(crate) dialog: Dialog,
     pub(crate) callee_flow: Option<Flow>,
     /// The INVITE carried no SDP: the offer is in the 2xx, the answer in the ACK.
@@ -100,6 +104,28 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// For operators; `None` when it is over.
+    pub(crate) fn live(&self) -> Option<LiveCall> {
+        let r = self.record.as_ref().filter(|_| self.phase != Phase::Over)?;
+        Some(LiveCall {
+            cdr_id: r.cdr_id,
+            sip_call_id: r.sip_call_id.clone(),
+            customer_id: r.customer_id,
+            trunk_id: r.trunk_id,
+            vendor_id: r.vendor_id,
+            vendor_trunk_id: r.vendor_trunk_id,
+            caller: r.caller.clone(),
+            called: r.called.clone(),
+            state: match self.phase {
+                Phase::Answered => "answered",
+                Phase::Ringing => "ringing",
+                _ => "setup",
+            },
+            setup_at: r.setup_at,
+            answer_at: r.answer_at,
+        })
+    }
+
     /// The leg being tried, or that answered.
     pub(crate) fn leg(&self) -> Option<&Leg> {
         self.legs.last()
@@ -196,7 +222,7 @@ impl Core {
         txn_key: u128,
         now: Now,
     ) {
-        let Some(snapshot) = self.snapshot.clone() else {
+        let (Some(snapshot), Some(bound)) = (self.snapshot.clone(), self.bound.clone()) else {
             self.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], false);
             return;
         };
@@ -230,7 +256,8 @@ impl Core {
             legs: Vec::new(),
             tried: 0,
             cancelled: false,
-            reserved: false,
+            reservation: None,
+            bound,
             dialog: Dialog::default(),
             callee_flow: None,
             late_offer: msg.sdp().is_none(),
@@ -270,11 +297,7 @@ impl Core {
             return;
         }
         let snapshot = call.snapshot.clone();
-        if let Err(refusal) = self.shared.usage.reserve_trunk(&snapshot, call.trunk, now) {
-            self.refuse_by_policy(call, refusal, now);
-            return;
-        }
-        call.reserved = true;
+
         let (caller, called) = match &call.record {
             Some(r) => (r.caller.clone(), r.called.clone()),
             None => return,
@@ -287,15 +310,28 @@ impl Core {
             call_hash: self.shared.keyed.hash64(&[b"share", &call.dialog.call_id]),
             lrn: None,
         };
-        self.fill_live(&snapshot, now);
-        let live = std::mem::take(&mut self.live);
+        let mut live = std::mem::take(&mut self.live);
+        let health = &self.shared.health;
+        let up = |ix| {
+            let trunk = snapshot.directory.vendor_trunk(ix);
+            trunk.is_some_and(|t| !health.is_down(t.id, now.mono))
+        };
+        call.bound.live_into(now, up, &mut live);
         let (decision, record) = decide(&snapshot, &input, &live);
         self.live = live;
         cdr::decided(call.record.as_deref_mut(), &decision, record);
-        let result = decision.result.as_ref().map(|_| ()).map_err(|r| *r);
         call.decision = Some(decision);
-        match result {
-            Ok(()) => self.next_vendor(call, now),
+        // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
+        let sell = decision.sell.filter(|_| decision.emergency.is_none());
+        let admitted = decision
+            .result
+            .map(|_| ())
+            .and_then(|()| call.bound.admit(call.trunk, sell.as_ref(), now));
+        match admitted {
+            Ok(reservation) => {
+                call.reservation = Some(reservation);
+                self.next_vendor(call, now);
+            }
             Err(refusal) => self.refuse_by_policy(call, refusal, now),
         }
     }

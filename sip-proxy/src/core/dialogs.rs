@@ -13,7 +13,7 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::cause_of_reason;
 
 use super::call::{Call, Held, Phase};
-use super::forward::{Copy, derived_via};
+use super::forward::Copy;
 use super::media::Waiting;
 use super::route::{self, Plan};
 use super::slab::Id;
@@ -283,7 +283,15 @@ impl Core {
         let (Some(plan), Some(flow)) = (Plan::of(&self.config, &msg), self.way_to(call, to, came)) else {
             return;
         };
-        self.send_ack_copy(&msg, &plan, came, flow, sdp);
+        let copy = Copy {
+            incoming: route::listener_of(&self.ours, &came),
+            out_by: route::listener_of(&self.ours, &flow),
+            untrusted: true,
+            strip_credentials: true,
+            sdp,
+            ..Copy::new(&plan, came)
+        };
+        self.send_ack_copy(&msg, &copy, flow);
     }
 
     /// Where requests towards a party go: to its first route or target when that is a usable address, else to where it spoke from.
@@ -366,7 +374,7 @@ impl Core {
         });
         let cseq = invite.cseq().0;
         self.give_buf(request);
-        let via = derived_via(self, &flow);
+        let via = self.via_without_answer(&flow);
         let mut ack = self.take_buf();
         dialog.write_ack(cseq, &via, &mut ack);
         let kept = self.copy_buf(&ack);

@@ -3,7 +3,7 @@
 
 use warp_model::Now;
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
-use warp_policy::Snapshot;
+
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
 use warp_sip::flow::{Flow, Transport};
@@ -54,9 +54,9 @@ impl Core {
             let Some((_, flow)) = way else {
                 continue;
             };
-            if self.shared.usage.reserve_vendor(&snapshot, ix, now).is_err() {
+            let Some(reservation) = call.bound.take_vendor_trunk(ix, now) else {
                 continue;
-            }
+            };
             if !call.legs.is_empty() {
                 self.stats.failovers += 1;
             }
@@ -74,7 +74,7 @@ impl Core {
                 first_1xx_at: NEVER,
                 started: now.mono,
                 open: true,
-                reserved: true,
+                reservation: Some(reservation),
             });
             cdr::leg_begins(call, trunk, flow.remote.ip(), now);
             let invite = std::mem::take(&mut call.invite);
@@ -281,14 +281,9 @@ impl Core {
         call.dialog.callee.address = msg.to().raw.to_vec();
         call.callee_flow = Some(flow);
         self.learn_callee(call, msg);
-        let limit = call
-            .snapshot
-            .directory
-            .trunk(call.trunk)
-            .and_then(|t| t.limits.max_duration_s)
-            .map_or(self.config.max_duration, |s| {
-                std::time::Duration::from_secs(u64::from(s)).min(self.config.max_duration)
-            });
+        let limit = call.decision.as_ref().map_or(self.config.max_duration, |d| {
+            std::time::Duration::from_secs(u64::from(d.max_duration_s)).min(self.config.max_duration)
+        });
         call.ends_at = now.mono + limit;
         self.stats.calls_answered += 1;
         cdr::answered(call, leg, now);
@@ -329,6 +324,11 @@ impl Core {
         self.leg_over(call, status, cause, if call.cancelled { "cancelled" } else { "final" }, now);
         if call.cancelled {
             self.refuse_call(call, 487, "", "", 16, None, now);
+            return;
+        }
+        if status == 487 {
+            // Nobody cancelled but timer C (RFC 3261 §16.8).
+            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, now);
             return;
         }
         let mut buf = self.take_buf();
@@ -392,9 +392,7 @@ impl Core {
         };
         l.open = false;
         l.first_1xx_at = NEVER;
-        if std::mem::take(&mut l.reserved) {
-            self.shared.usage.release_vendor(&call.snapshot, l.vendor_trunk);
-        }
+        l.reservation = None;
         cdr::leg_ends(call, status, cause, why, now);
         self.delete_media(call, Some(last as u16));
     }
@@ -419,12 +417,5 @@ impl Core {
         self.leg_silent(call, leg, true, now);
     }
 
-    /// What the decision needs to know of vendor trunks right now.
-    pub(super) fn fill_live(&mut self, snapshot: &Snapshot, now: Now) {
-        self.live.clear();
-        for (ix, trunk) in snapshot.directory.vendor_trunks() {
-            let up = !self.shared.health.is_down(trunk.id, now.mono);
-            self.live.push(self.shared.usage.vendor_live(snapshot, ix, up, now));
-        }
-    }
+
 }
