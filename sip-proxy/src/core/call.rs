@@ -94,7 +94,6 @@ pub(crate) struct Call {
     /// The relay holds media of this call.
     pub(crate) media_open: bool,
     pub(crate) answered: Option<Mono>,
-    pub(crate) started: Mono,
     /// Longest duration; then how long the entry lingers.
     pub(crate) ends_at: Mono,
     pub(crate) ask: Option<Pending>,
@@ -263,7 +262,6 @@ impl Core {
             late_offer: msg.sdp().is_none(),
             media_open: false,
             answered: None,
-            started: now.mono,
             // Nothing rings longer than all its branches could.
             ends_at: now.mono + ring_limit * u32::from(self.config.max_attempts.max(1)),
             ask: None,

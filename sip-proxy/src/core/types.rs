@@ -11,7 +11,7 @@ use warp_sip::flow::Flow;
 pub use warp_sip::flow::Transport;
 use warp_sip::transaction::Timers;
 
-pub use super::cidr::Cidr;
+pub use warp_policy::Cidr;
 pub use super::strangers::StrangerLimits;
 
 /// What the core wants done. Outputs are carried out in the order in which they are polled:
