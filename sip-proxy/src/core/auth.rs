@@ -21,7 +21,13 @@ pub(super) enum Ingress {
 
 impl Core {
     /// Finds the trunk of a first INVITE, or answers it.
-    pub(super) fn authenticate(&mut self, flow: &Flow, msg: &Message<'_>, stranger: bool, now: Now) -> Ingress {
+    pub(super) fn authenticate(
+        &mut self,
+        flow: &Flow,
+        msg: &Message<'_>,
+        stranger: bool,
+        now: Now,
+    ) -> Ingress {
         let ip = flow.remote.ip();
         let Some(snapshot) = self.snapshot.clone() else {
             self.refuse(flow, msg, 503, "", &[("Retry-After", b"5")], stranger);

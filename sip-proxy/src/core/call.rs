@@ -131,11 +131,8 @@ impl Call {
     }
 
     pub(crate) fn next_timeout(&self) -> Mono {
-        let first = self
-            .legs
-            .last()
-            .filter(|l| l.open && l.client.is_some())
-            .map_or(NEVER, |l| l.first_1xx_at);
+        let first =
+            self.legs.last().filter(|l| l.open && l.client.is_some()).map_or(NEVER, |l| l.first_1xx_at);
         let ask = self.ask.as_ref().map_or(NEVER, |a| a.deadline);
         first.min(ask).min(self.ends_at)
     }
@@ -321,10 +318,8 @@ impl Core {
         call.decision = Some(decision);
         // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
         let sell = decision.sell.filter(|_| decision.emergency.is_none());
-        let admitted = decision
-            .result
-            .map(|_| ())
-            .and_then(|()| call.bound.admit(call.trunk, sell.as_ref(), now));
+        let admitted =
+            decision.result.map(|_| ()).and_then(|()| call.bound.admit(call.trunk, sell.as_ref(), now));
         match admitted {
             Ok(reservation) => {
                 call.reservation = Some(reservation);
@@ -416,9 +411,7 @@ impl Core {
 /// User part of who calls: P-Asserted-Identity from trunks that we trust, else From.
 pub(super) fn caller_of(msg: &Message<'_>, trust_asserted: bool) -> String {
     let mut out = [0; 256];
-    let asserted = trust_asserted
-        .then(|| msg.addresses(Header::PAssertedIdentity).next())
-        .flatten();
+    let asserted = trust_asserted.then(|| msg.addresses(Header::PAssertedIdentity).next()).flatten();
     let from = asserted.unwrap_or(msg.from());
     let text = |u: warp_sip::uri::Uri<'_>| {
         u.number(&mut [0; 64])

@@ -35,11 +35,7 @@ pub(super) fn begin(
     let row = directory.trunk(trunk);
     let trust = row.is_some_and(|t| t.caller.trust_asserted);
     let mut digits = [0; 256];
-    let called = plan
-        .uri
-        .user_unescaped(&mut digits)
-        .map(<[u8]>::to_vec)
-        .unwrap_or_default();
+    let called = plan.uri.user_unescaped(&mut digits).map(<[u8]>::to_vec).unwrap_or_default();
     CallRecord {
         cdr_id,
         version: CDR_VERSION,
@@ -78,7 +74,11 @@ pub(super) fn begin(
 }
 
 /// What policy decided.
-pub(super) fn decided(record: Option<&mut CallRecord>, decision: &Decision, explained: Option<Box<RawValue>>) {
+pub(super) fn decided(
+    record: Option<&mut CallRecord>,
+    decision: &Decision,
+    explained: Option<Box<RawValue>>,
+) {
     let Some(r) = record else {
         return;
     };
@@ -235,7 +235,14 @@ impl Core {
     }
 
     /// Closes an answered call at its BYE. The record waits for the relay's figures, at most as long as the relay may take.
-    pub(super) fn close_answered(&mut self, call: &mut Call, side: ReleaseSide, cause: u8, code: &str, now: Now) {
+    pub(super) fn close_answered(
+        &mut self,
+        call: &mut Call,
+        side: ReleaseSide,
+        cause: u8,
+        code: &str,
+        now: Now,
+    ) {
         if call.phase != Phase::Answered {
             return;
         }

@@ -25,9 +25,7 @@ impl Core {
     pub(super) fn find_call(&self, msg: &Message<'_>) -> Option<(Id, Side)> {
         let (from, to) = (msg.from_tag()?, msg.to_tag()?);
         let by = |tag: &[u8]| self.by_dialog.get(&self.call_key(msg.call_id(), tag)).copied();
-        by(from)
-            .map(|id| (id, Side::Caller))
-            .or_else(|| by(to).map(|id| (id, Side::Callee)))
+        by(from).map(|id| (id, Side::Caller)).or_else(|| by(to).map(|id| (id, Side::Callee)))
     }
 
     /// T-SIP-11: the learnt peer, or an address of the trunk that it belongs to.
@@ -35,16 +33,11 @@ impl Core {
         let ip = flow.remote.ip();
         let directory = &call.snapshot.directory;
         match side {
-            Side::Caller => {
-                call.flow.remote.ip() == ip || directory.trunk_by_ip(ip) == Some(call.trunk)
-            }
+            Side::Caller => call.flow.remote.ip() == ip || directory.trunk_by_ip(ip) == Some(call.trunk),
             Side::Callee => {
                 let of_trunk = || {
                     let carried = call.leg().map(|l| l.vendor_trunk);
-                    directory
-                        .vendor_trunks_by_ip(ip)
-                        .iter()
-                        .any(|ix| Some(*ix) == carried)
+                    directory.vendor_trunks_by_ip(ip).iter().any(|ix| Some(*ix) == carried)
                 };
                 call.callee_flow.is_some_and(|f| f.remote.ip() == ip) || of_trunk()
             }
@@ -300,9 +293,8 @@ impl Core {
             Side::Caller => call.flow,
             Side::Callee => call.callee_flow?,
         };
-        let written = warp_sip::uri::Uri::parse(call.dialog.next_hop(to))
-            .ok()
-            .and_then(|u| route::resolve(&u));
+        let written =
+            warp_sip::uri::Uri::parse(call.dialog.next_hop(to)).ok().and_then(|u| route::resolve(&u));
         let incoming = route::listener_of(&self.ours, &came);
         let usable = written
             // Behind a NAT, or over the stream that it opened: the address that it spoke from is the one that works.

@@ -25,11 +25,8 @@ impl Core {
     /// Tries the next candidate that is up and has room; without one the call fails.
     pub(super) fn next_vendor(&mut self, call: &mut Call, now: Now) {
         while call.legs.len() < usize::from(self.config.max_attempts) {
-            let Some(candidate) = call
-                .decision
-                .as_ref()
-                .and_then(|d| d.result.as_ref().ok())
-                .and_then(|c| c.get(call.tried))
+            let Some(candidate) =
+                call.decision.as_ref().and_then(|d| d.result.as_ref().ok()).and_then(|c| c.get(call.tried))
             else {
                 break;
             };
@@ -110,7 +107,14 @@ impl Core {
         }
     }
 
-    fn send_leg_of(&mut self, call: &mut Call, invite: &[u8], leg: u16, sdp: Option<&[u8]>, now: Now) -> bool {
+    fn send_leg_of(
+        &mut self,
+        call: &mut Call,
+        invite: &[u8],
+        leg: u16,
+        sdp: Option<&[u8]>,
+        now: Now,
+    ) -> bool {
         let snapshot = call.snapshot.clone();
         let Some(l) = call.legs.get(usize::from(leg)) else {
             return false;
@@ -125,10 +129,7 @@ impl Core {
         let number = cdr::number_for(call, trunk);
         let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
         let uri = format!("sip:{number}@{}{param}", flow.remote);
-        let trusted = snapshot
-            .directory
-            .trunk(call.trunk)
-            .is_some_and(|t| t.caller.trust_asserted);
+        let trusted = snapshot.directory.trunk(call.trunk).is_some_and(|t| t.caller.trust_asserted);
         let copy = Copy {
             incoming: route::listener_of(&self.ours, &call.flow),
             out_by: route::listener_of(&self.ours, &flow),
@@ -155,7 +156,14 @@ impl Core {
     }
 
     /// A response of a leg, already accepted by its transaction.
-    pub(super) fn leg_response(&mut self, call: &mut Call, leg: u16, flow: Flow, msg: &Message<'_>, now: Now) {
+    pub(super) fn leg_response(
+        &mut self,
+        call: &mut Call,
+        leg: u16,
+        flow: Flow,
+        msg: &Message<'_>,
+        now: Now,
+    ) {
         let status = msg.status().unwrap_or(0);
         let current = usize::from(leg) + 1 == call.legs.len();
         if call.ask.is_some() && call.phase != Phase::Over {
@@ -249,7 +257,15 @@ impl Core {
     }
 
     /// Passes an 18x or 2xx of a leg to the caller; the first 2xx makes the call an answered one.
-    fn pass_leg(&mut self, call: &mut Call, leg: u16, flow: Flow, msg: &Message<'_>, sdp: Option<&[u8]>, now: Now) {
+    fn pass_leg(
+        &mut self,
+        call: &mut Call,
+        leg: u16,
+        flow: Flow,
+        msg: &Message<'_>,
+        sdp: Option<&[u8]>,
+        now: Now,
+    ) {
         let status = msg.status().unwrap_or(0);
         if status >= 200 {
             self.call_answers(call, leg, flow, msg, now);
@@ -360,9 +376,7 @@ impl Core {
         if !current || !open || matches!(call.phase, Phase::Answered | Phase::Over) {
             return;
         }
-        if !rang
-            && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk)
-        {
+        if !rang && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
             let (after, rest) = (self.config.trunk_down_after, self.config.trunk_down_for);
             self.shared.health.failed(trunk.id, after, now.mono + rest);
         }
@@ -416,6 +430,4 @@ impl Core {
         self.abandon(client, now);
         self.leg_silent(call, leg, true, now);
     }
-
-
 }

@@ -133,11 +133,7 @@ impl Core {
             self.stats.stray += 1;
             return;
         };
-        let copy = Copy {
-            incoming,
-            out_by,
-            ..Copy::new(plan, flow)
-        };
+        let copy = Copy { incoming, out_by, ..Copy::new(plan, flow) };
         self.send_ack_copy(msg, &copy, out_flow);
     }
 

@@ -74,10 +74,7 @@ const LEARNT_FOR: Duration = Duration::from_secs(600);
 
 impl Learnt {
     pub(crate) fn new(key: u64) -> Learnt {
-        Learnt {
-            key,
-            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-        }
+        Learnt { key, slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect() }
     }
 
     fn set(&self, ip: IpAddr) -> (u64, &[AtomicU64]) {
@@ -142,11 +139,7 @@ impl Failures {
                 return; // the bucket of all strangers bounds how fast this can be reached
             }
         }
-        let s = sources.entry(ip).or_insert(Source {
-            since: now,
-            count: 0,
-            silent_until: Mono(0),
-        });
+        let s = sources.entry(ip).or_insert(Source { since: now, count: 0, silent_until: Mono(0) });
         if now.since(s.since) >= WINDOW {
             (s.since, s.count) = (now, 0);
         }

@@ -301,9 +301,10 @@ impl Core {
     pub(super) fn is_known(&self, ip: IpAddr) -> bool {
         match &self.config.mode {
             Mode::Static { next, trusted } => next.ip() == ip || trusted.iter().any(|c| c.contains(ip)),
-            Mode::Policy => self.snapshot.as_ref().is_some_and(|s| {
-                s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)
-            }),
+            Mode::Policy => self
+                .snapshot
+                .as_ref()
+                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
         }
     }
 

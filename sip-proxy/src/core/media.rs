@@ -43,21 +43,14 @@ impl Core {
     pub(super) fn ask_media(&mut self, call: &mut Call, command: Command, what: Waiting, now: Now) {
         let ask = self.send_ask(command);
         self.asks.insert(ask.0, call.id);
-        call.ask = Some(Pending {
-            ask,
-            deadline: now.mono + self.config.ask_deadline,
-            what,
-        });
+        call.ask = Some(Pending { ask, deadline: now.mono + self.config.ask_deadline, what });
     }
 
     /// Tells the relay; nobody waits.
     fn send_ask(&mut self, command: Command) -> AskId {
         self.next_ask += 1;
         let id = AskId(self.next_ask);
-        self.out.push_back(Output::Ask {
-            id,
-            question: Question::Media(command),
-        });
+        self.out.push_back(Output::Ask { id, question: Question::Media(command) });
         id
     }
 
@@ -76,9 +69,9 @@ impl Core {
         let leg = leg.and_then(|l| call.legs.get(usize::from(l))).or(call.leg());
         let media_ips = match speaker {
             Side::Caller => directory.trunk(call.trunk).map(|t| t.media_ips.clone()),
-            Side::Callee => leg
-                .and_then(|l| directory.vendor_trunk(l.vendor_trunk))
-                .map(|t| t.media_ips.clone()),
+            Side::Callee => {
+                leg.and_then(|l| directory.vendor_trunk(l.vendor_trunk)).map(|t| t.media_ips.clone())
+            }
         };
         SdpCommand {
             to_tag: to_tag.map(<[u8]>::to_vec),
@@ -91,10 +84,7 @@ impl Core {
 
     /// Forgets the media of one branch (`leg`), or of the whole call. Nobody waits.
     pub(super) fn delete_media(&mut self, call: &mut Call, leg: Option<u16>) {
-        let mut delete = Delete {
-            fast: true,
-            ..Delete::call(call.dialog.call_id.clone())
-        };
+        let mut delete = Delete { fast: true, ..Delete::call(call.dialog.call_id.clone()) };
         match leg.and_then(|l| call.legs.get_mut(usize::from(l))) {
             Some(leg) if leg.offered => {
                 leg.offered = false;

@@ -98,8 +98,14 @@ impl<'a> Plan<'a> {
             popped += 1;
         }
         let route = routes.next();
-        Some(Plan { uri, strict_before, popped, route, cookie,             // A telephone number without a host is for whoever gets it (RFC 3261 §16.5, RFC 3966).
-            names_us: route.is_none() && (uri.scheme == Scheme::Tel || is_us(&uri)), })
+        Some(Plan {
+            uri,
+            strict_before,
+            popped,
+            route,
+            cookie, // A telephone number without a host is for whoever gets it (RFC 3261 §16.5, RFC 3966).
+            names_us: route.is_none() && (uri.scheme == Scheme::Tel || is_us(&uri)),
+        })
     }
 
     /// The next route is a strict router: it gets the Request-URI.
