@@ -10,10 +10,7 @@ fn us() -> ImportOptions {
 }
 
 fn az() -> ImportOptions {
-    ImportOptions {
-        kind: DeckKind::Az,
-        ..ImportOptions::default()
-    }
+    ImportOptions { kind: DeckKind::Az, ..ImportOptions::default() }
 }
 
 fn errors(text: &str, options: &ImportOptions) -> Vec<(u64, String, String)> {
@@ -32,11 +29,7 @@ fn a_us_deck_with_and_without_the_leading_1() {
         2125551,132,0.001,0.001,0.001,\r\n\
         415,722,0.000000001,0.2,0.1,20260102\r\n";
     let deck = parse_csv(text.as_bytes(), &us()).unwrap();
-    let rows: Vec<_> = deck
-        .rows
-        .iter()
-        .map(|r| (r.code.to_string(), r.rates.map(|n| n.0)))
-        .collect();
+    let rows: Vec<_> = deck.rows.iter().map(|r| (r.code.to_string(), r.rates.map(|n| n.0))).collect();
     assert_eq!(
         rows,
         [
@@ -116,22 +109,14 @@ fn files_that_are_no_decks() {
     assert_eq!(errors(&many, &az()).len(), MAX_ERRORS);
     let mut small = az();
     small.max_rows = 10;
-    assert!(
-        errors("code,rate\n10-99,1\n", &small)
-            .last()
-            .unwrap()
-            .2
-            .contains("more rows")
-    );
+    assert!(errors("code,rate\n10-99,1\n", &small).last().unwrap().2.contains("more rows"));
     assert!(errors("code,rate\n1000000-9999999,1\n", &az())[0].2.contains("10,000 codes"));
 }
 
 #[test]
 fn a_remembered_mapping_is_used() {
     let options = ImportOptions {
-        mapping: Some(Mapping {
-            fields: vec![Some(Field::Rate), None, Some(Field::Code)],
-        }),
+        mapping: Some(Mapping { fields: vec![Some(Field::Rate), None, Some(Field::Code)] }),
         utc_offset_min: -300,
         ..az()
     };

@@ -19,16 +19,12 @@ fn plain(
     plan: &NumberPlan,
 ) -> Option<(Code, i64, Terms)> {
     let whole = Code::whole(number);
-    let us = plan.class(number) == Some(DestinationClass::Domestic)
-        || plan.code_has_jurisdiction(whole);
+    let us = plan.class(number) == Some(DestinationClass::Domestic) || plan.code_has_jurisdiction(whole);
     let mut best: Option<Row> = None;
     for deck in decks {
         for row in deck.in_force(Wall(0)) {
             let bare = row.code.len() < 4 && row.code.to_string().starts_with('1');
-            if row.code.covers(whole)
-                && (us || !bare)
-                && best.is_none_or(|b| row.code.len() > b.code.len())
-            {
+            if row.code.covers(whole) && (us || !bare) && best.is_none_or(|b| row.code.len() > b.code.len()) {
                 best = Some(row);
             }
         }
@@ -72,11 +68,7 @@ fn a_deck(rows: Vec<(String, [i64; 3], u32, i64)>, n: u128) -> Arc<Deck> {
             let row = Row {
                 code: code.parse().unwrap(),
                 rates: rates.map(Nanos),
-                terms: Terms {
-                    initial_s: inc,
-                    next_s: 6,
-                    setup_fee: Nanos(fee),
-                },
+                terms: Terms { initial_s: inc, next_s: 6, setup_fee: Nanos(fee) },
                 from: None,
                 until: None,
             };

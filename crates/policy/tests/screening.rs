@@ -18,9 +18,7 @@ fn now(ms: u64) -> Now {
 }
 
 fn sold(s: &Snapshot) -> SellRate {
-    decide(s, &input(NY, "+14155550123"), &Live::default())
-        .sell
-        .unwrap()
+    decide(s, &input(NY, "+14155550123"), &Live::default()).sell.unwrap()
 }
 
 #[test]
@@ -33,10 +31,7 @@ fn channels_are_held_and_given_back() {
     let bound = usage.bind(&s.directory);
     let sell = sold(&s);
     let a = bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap();
-    assert_eq!(
-        bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap_err(),
-        Refusal::CustomerChannels
-    );
+    assert_eq!(bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap_err(), Refusal::CustomerChannels);
     assert_eq!(bound.trunk(TrunkIx(0)).unwrap().channels, 1);
     // An emergency call passes a full trunk.
     assert!(bound.admit(TrunkIx(0), None, now(0)).is_ok());
@@ -110,10 +105,7 @@ fn vendor_trunks_and_live_figures() {
     assert!(bound.take_vendor_trunk(VendorTrunkIx(1), now(0)).is_some());
     let mut live = Vec::new();
     bound.live_into(now(0), |ix| ix.0 != 2, &mut live);
-    assert_eq!(
-        decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }),
-        "no_route_available"
-    );
+    assert_eq!(decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }), "no_route_available");
     drop(held);
     bound.live_into(now(1_000), |_| true, &mut live);
     assert_eq!(
@@ -125,10 +117,7 @@ fn vendor_trunks_and_live_figures() {
 #[test]
 fn addresses_and_users_find_their_trunk() {
     let mut r = rows();
-    r.trunks[0].digest.push(directory::DigestUser {
-        username: "demo".into(),
-        ha1: Default::default(),
-    });
+    r.trunks[0].digest.push(directory::DigestUser { username: "demo".into(), ha1: Default::default() });
     let d = r.clone().build().unwrap();
     assert_eq!(d.trunk_by_ip("192.0.2.9".parse().unwrap()), Some(TrunkIx(0)));
     assert_eq!(d.trunk_by_ip("::ffff:192.0.2.9".parse().unwrap()), Some(TrunkIx(0)));
@@ -159,7 +148,14 @@ fn a_directory_names_all_its_errors() {
     r.vendor_trunks[1].addresses.clear();
     r.partitions[0].max_candidates = 9;
     let errors: Vec<_> = r.build().unwrap_err().iter().map(ToString::to_string).collect();
-    for part in ["unknown customer", "unknown partition", "also belongs", "cannot be sent to", "no address", "1 to 8 tries"] {
+    for part in [
+        "unknown customer",
+        "unknown partition",
+        "also belongs",
+        "cannot be sent to",
+        "no address",
+        "1 to 8 tries",
+    ] {
         assert!(errors.iter().any(|e| e.contains(part)), "{part}: {errors:?}");
     }
 }

@@ -43,11 +43,8 @@ struct Head {
 impl LcrIndex {
     /// The stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let columns = |list: &[Column]| {
-            list.iter()
-                .map(|c| (c.decks.clone(), c.currency, c.usual_terms))
-                .collect()
-        };
+        let columns =
+            |list: &[Column]| list.iter().map(|c| (c.decks.clone(), c.currency, c.usual_terms)).collect();
         let head = Head {
             key: self.key,
             next_change: self.next_change,
@@ -58,14 +55,7 @@ impl LcrIndex {
             terms: self
                 .terms
                 .iter()
-                .map(|t| {
-                    (
-                        t.terms.initial_s,
-                        t.terms.next_s,
-                        t.terms.setup_fee.0,
-                        t.deck,
-                    )
-                })
+                .map(|t| (t.terms.initial_s, t.terms.next_s, t.terms.setup_fee.0, t.deck))
                 .collect(),
         };
         let mut out = Vec::with_capacity(self.memory_bytes() + 65_536);
@@ -114,17 +104,14 @@ impl LcrIndex {
 
     /// Reads the stored form; checks hash and shape.
     pub fn from_bytes(bytes: &[u8]) -> Result<LcrIndex, StoredError> {
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or(StoredError("wrong first bytes"))?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or(StoredError("wrong first bytes"))?;
         let (hash, rest) = rest.split_at_checked(32).ok_or(CUT)?;
         if Sha256::digest(rest).as_slice() != hash {
             return Err(StoredError("the hash is another one"));
         }
         let mut r = Reader { rest };
         let n = r.count(1)?;
-        let head: Head =
-            serde_json::from_slice(r.take(n)?).map_err(|_| StoredError("head"))?;
+        let head: Head = serde_json::from_slice(r.take(n)?).map_err(|_| StoredError("head"))?;
         let n = r.count(8)?;
         let mut codes = Vec::with_capacity(n);
         for c in r.take(n * 8)?.chunks_exact(8) {
@@ -133,11 +120,7 @@ impl LcrIndex {
         }
         let columns = |list: Vec<(Vec<DeckId>, Currency, u16)>| {
             list.into_iter()
-                .map(|(decks, currency, usual_terms)| Column {
-                    decks,
-                    currency,
-                    usual_terms,
-                })
+                .map(|(decks, currency, usual_terms)| Column { decks, currency, usual_terms })
                 .collect::<Vec<_>>()
         };
         let mut index = LcrIndex {
@@ -148,11 +131,7 @@ impl LcrIndex {
                 .terms
                 .into_iter()
                 .map(|(initial_s, next_s, fee, deck)| DeckTerms {
-                    terms: Terms {
-                        initial_s,
-                        next_s,
-                        setup_fee: Nanos(fee),
-                    },
+                    terms: Terms { initial_s, next_s, setup_fee: Nanos(fee) },
                     deck,
                 })
                 .collect(),
@@ -209,20 +188,9 @@ impl LcrIndex {
             && self.words <= MAX_COLUMNS / 32
             && self.codes.is_sorted()
             && self.big.iter().all(|p| *p >= 0)
-            && self
-                .parents
-                .iter()
-                .zip(0u32..)
-                .all(|(p, row)| *p == super::NONE || *p < row)
-            && self
-                .offsets
-                .iter()
-                .all(|o| ((o & !SINGLE) as usize) < self.data.len());
-        if sound {
-            Ok(())
-        } else {
-            Err(StoredError("shape"))
-        }
+            && self.parents.iter().zip(0u32..).all(|(p, row)| *p == super::NONE || *p < row)
+            && self.offsets.iter().all(|o| ((o & !SINGLE) as usize) < self.data.len());
+        if sound { Ok(()) } else { Err(StoredError("shape")) }
     }
 }
 
