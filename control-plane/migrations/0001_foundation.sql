@@ -48,11 +48,11 @@ BEGIN
                     FOR EACH STATEMENT EXECUTE FUNCTION notify_change()', name);
 END $$;
 
--- Rate decks. A version is immutable: its rows are kept as the canonical CSV that policy::deck reads, by content address.
+-- Rate decks. A version is immutable: its rows are kept in the canonical form of policy::deck, by content address.
 CREATE TABLE decks (
     id              text PRIMARY KEY,
     name            text NOT NULL UNIQUE,
-    side            text NOT NULL CHECK (side IN ('sell', 'buy')),
+    kind            text NOT NULL CHECK (kind IN ('us', 'az')),
     currency        text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     active_version  integer,
     created_at      timestamptz NOT NULL DEFAULT now(),
@@ -68,6 +68,7 @@ CREATE TABLE deck_versions (
     row_count    integer NOT NULL,
     sha256       text NOT NULL,
     source_name  text NOT NULL,
+    notes        text[] NOT NULL,
     content      bytea NOT NULL,
     activated_at timestamptz,
     created_at   timestamptz NOT NULL DEFAULT now(),
@@ -77,21 +78,41 @@ ALTER TABLE deck_versions ALTER COLUMN content SET STORAGE EXTERNAL;
 ALTER TABLE decks ADD FOREIGN KEY (id, active_version) REFERENCES deck_versions (deck_id, number) DEFERRABLE INITIALLY DEFERRED;
 CALL operator_table('deck_versions');
 
--- Customers: tenants. The tenant column of this table is its own id.
+-- A partition: a set of vendors and how to choose among them. The customer's price does not depend on it.
+CREATE TABLE partitions (
+    id                  text PRIMARY KEY,
+    name                text NOT NULL UNIQUE,
+    strategy            text NOT NULL CHECK (strategy IN ('cost', 'priority_cost', 'weighted_share')),
+    max_candidates      integer NOT NULL CHECK (max_candidates BETWEEN 1 AND 8),
+    expected_duration_s integer NOT NULL CHECK (expected_duration_s BETWEEN 1 AND 86400),
+    margin_per_min      bigint NOT NULL,
+    margin_bps          integer NOT NULL CHECK (margin_bps BETWEEN 0 AND 10000),
+    loss_ok             boolean NOT NULL,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    version             integer NOT NULL DEFAULT 1
+);
+CALL operator_table('partitions');
+CALL published_table('partitions');
+
+-- Customers: tenants. The tenant column of this table is its own id. Decks and partition are the defaults of its trunks.
 CREATE TABLE customers (
-    id            text PRIMARY KEY,
-    customer_id   text NOT NULL GENERATED ALWAYS AS (id) STORED,
-    name          text NOT NULL,
-    status        text NOT NULL CHECK (status IN ('active', 'suspended')),
-    currency      text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
-    channels      integer CHECK (channels >= 0),
-    cps           integer CHECK (cps >= 0),
-    daily_spend   bigint CHECK (daily_spend >= 0),
-    sell_deck_id  text REFERENCES decks,
-    demo          boolean NOT NULL DEFAULT false,
-    created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now(),
-    version       integer NOT NULL DEFAULT 1
+    id               text PRIMARY KEY,
+    customer_id      text NOT NULL GENERATED ALWAYS AS (id) STORED,
+    name             text NOT NULL,
+    status           text NOT NULL CHECK (status IN ('active', 'suspended')),
+    currency         text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    channels         integer CHECK (channels >= 0),
+    cps              integer CHECK (cps >= 0),
+    max_rate_per_min bigint CHECK (max_rate_per_min >= 0),
+    daily_spend      bigint CHECK (daily_spend >= 0),
+    utc_offset_min   integer NOT NULL DEFAULT 0 CHECK (utc_offset_min BETWEEN -840 AND 840),
+    sell_deck_ids    text[] NOT NULL DEFAULT '{}',
+    partition_id     text REFERENCES partitions,
+    demo             boolean NOT NULL DEFAULT false,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    version          integer NOT NULL DEFAULT 1
 );
 CALL tenant_table('customers');
 CALL published_table('customers');

@@ -1,59 +1,58 @@
 -- What a call is decided from: vendors and their trunks, partitions, customers' trunks, blocks and exclusions.
 
 CREATE TABLE vendors (
-    id           text PRIMARY KEY,
-    slug         text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9][a-z0-9-]{0,31}$'),
-    name         text NOT NULL,
-    status       text NOT NULL CHECK (status IN ('active', 'suspended')),
-    currency     text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
-    channels     integer CHECK (channels >= 0),
-    cps          integer CHECK (cps >= 0),
-    buy_deck_id  text REFERENCES decks,
-    poi_state    text CHECK (poi_state ~ '^[A-Z]{2}$'),
-    demo         boolean NOT NULL DEFAULT false,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    updated_at   timestamptz NOT NULL DEFAULT now(),
-    version      integer NOT NULL DEFAULT 1
+    id              text PRIMARY KEY,
+    slug            text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9][a-z0-9-]{0,31}$'),
+    name            text NOT NULL,
+    status          text NOT NULL CHECK (status IN ('active', 'suspended')),
+    buy_deck_ids    text[] NOT NULL DEFAULT '{}',
+    interconnection text CHECK (interconnection ~ '^[A-Z]{2}$'),
+    demo            boolean NOT NULL DEFAULT false,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    version         integer NOT NULL DEFAULT 1
 );
 CALL operator_table('vendors');
 CALL published_table('vendors');
 
 CREATE TABLE vendor_trunks (
-    id           text PRIMARY KEY,
-    vendor_id    text NOT NULL REFERENCES vendors,
-    name         text NOT NULL,
-    status       text NOT NULL CHECK (status IN ('active', 'disabled')),
-    transport    text NOT NULL CHECK (transport IN ('udp', 'tcp')),
-    addresses    text[] NOT NULL CHECK (cardinality(addresses) BETWEEN 1 AND 16),
-    channels     integer CHECK (channels >= 0),
-    cps          integer CHECK (cps >= 0),
-    tech_prefix  text NOT NULL DEFAULT '' CHECK (tech_prefix ~ '^[0-9*#]{0,15}$'),
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    updated_at   timestamptz NOT NULL DEFAULT now(),
-    version      integer NOT NULL DEFAULT 1,
-    UNIQUE (vendor_id, name)
+    id            text PRIMARY KEY,
+    vendor_id     text NOT NULL REFERENCES vendors,
+    name          text NOT NULL,
+    status        text NOT NULL CHECK (status IN ('active', 'disabled')),
+    transport     text NOT NULL CHECK (transport IN ('udp', 'tcp')),
+    addresses     text[] NOT NULL CHECK (cardinality(addresses) BETWEEN 1 AND 16),
+    channels      integer CHECK (channels >= 0),
+    cps           integer CHECK (cps >= 0),
+    tech_prefix   text NOT NULL DEFAULT '' CHECK (tech_prefix ~ '^[0-9*#]{0,15}$'),
+    number_format text NOT NULL CHECK (number_format IN ('plus_e164', 'e164', 'national')),
+    media_ips     text[] NOT NULL DEFAULT '{}',
+    priority      integer NOT NULL DEFAULT 0 CHECK (priority BETWEEN 0 AND 1000),
+    weight        integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0 AND 1000),
+    auth_username text,
+    auth_password text,
+    auth_realm    text,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    version       integer NOT NULL DEFAULT 1,
+    UNIQUE (vendor_id, name),
+    CHECK ((auth_username IS NULL) = (auth_password IS NULL))
 );
 CALL operator_table('vendor_trunks');
 CALL published_table('vendor_trunks');
 
--- A partition: an ordered set of vendors and how to choose among them. The customer's price does not depend on it.
-CREATE TABLE partitions (
-    id           text PRIMARY KEY,
-    name         text NOT NULL UNIQUE,
-    strategy     text NOT NULL CHECK (strategy IN ('cost', 'priority', 'weighted')),
-    min_margin   bigint NOT NULL DEFAULT 0,
-    max_attempts integer NOT NULL DEFAULT 3 CHECK (max_attempts BETWEEN 1 AND 8),
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    updated_at   timestamptz NOT NULL DEFAULT now(),
-    version      integer NOT NULL DEFAULT 1
+-- Where emergency calls go, in order.
+CREATE TABLE emergency_route (
+    position        integer PRIMARY KEY CHECK (position BETWEEN 1 AND 16),
+    vendor_trunk_id text NOT NULL UNIQUE REFERENCES vendor_trunks
 );
-CALL operator_table('partitions');
-CALL published_table('partitions');
+CALL operator_table('emergency_route');
+CALL published_table('emergency_route');
 
 CREATE TABLE partition_vendors (
     partition_id text NOT NULL REFERENCES partitions ON DELETE CASCADE,
     vendor_id    text NOT NULL REFERENCES vendors,
-    priority     integer NOT NULL CHECK (priority BETWEEN 1 AND 1000),
+    priority     integer NOT NULL CHECK (priority BETWEEN 0 AND 1000),
     weight       integer NOT NULL CHECK (weight BETWEEN 0 AND 1000),
     PRIMARY KEY (partition_id, vendor_id)
 );
@@ -61,25 +60,27 @@ CALL operator_table('partition_vendors');
 CALL published_table('partition_vendors');
 
 CREATE TABLE trunks (
-    id               text PRIMARY KEY,
-    customer_id      text NOT NULL REFERENCES customers,
-    ban_id           text,
-    name             text NOT NULL,
-    status           text NOT NULL CHECK (status IN ('active', 'disabled')),
-    channels         integer CHECK (channels >= 0),
-    cps              integer CHECK (cps >= 0),
-    max_rate_per_min bigint CHECK (max_rate_per_min >= 0),
-    daily_spend      bigint CHECK (daily_spend >= 0),
-    max_duration_s   integer CHECK (max_duration_s > 0),
-    allowed_classes  text[] NOT NULL,
-    strip_digits     integer NOT NULL DEFAULT 0 CHECK (strip_digits BETWEEN 0 AND 15),
-    add_prefix       text NOT NULL DEFAULT '' CHECK (add_prefix ~ '^[0-9]{0,15}$'),
-    media_ips        text[] NOT NULL DEFAULT '{}',
-    sell_deck_id     text REFERENCES decks,
-    partition_id     text REFERENCES partitions,
-    created_at       timestamptz NOT NULL DEFAULT now(),
-    updated_at       timestamptz NOT NULL DEFAULT now(),
-    version          integer NOT NULL DEFAULT 1,
+    id                   text PRIMARY KEY,
+    customer_id          text NOT NULL REFERENCES customers,
+    ban_id               text,
+    name                 text NOT NULL,
+    status               text NOT NULL CHECK (status IN ('active', 'disabled')),
+    channels             integer CHECK (channels >= 0),
+    cps                  integer CHECK (cps >= 0),
+    max_rate_per_min     bigint CHECK (max_rate_per_min >= 0),
+    daily_spend          bigint CHECK (daily_spend >= 0),
+    max_duration_s       integer CHECK (max_duration_s > 0),
+    destinations         text[] NOT NULL,
+    media_ips            text[] NOT NULL DEFAULT '{}',
+    strip_prefixes       text[] NOT NULL DEFAULT '{}',
+    strip_required       boolean NOT NULL DEFAULT false,
+    require_valid_caller boolean NOT NULL DEFAULT false,
+    trust_asserted       boolean NOT NULL DEFAULT false,
+    sell_deck_ids        text[] NOT NULL DEFAULT '{}',
+    partition_id         text REFERENCES partitions,
+    created_at           timestamptz NOT NULL DEFAULT now(),
+    updated_at           timestamptz NOT NULL DEFAULT now(),
+    version              integer NOT NULL DEFAULT 1,
     UNIQUE (customer_id, id),
     UNIQUE (customer_id, name),
     FOREIGN KEY (customer_id, ban_id) REFERENCES bans (customer_id, id)
@@ -115,35 +116,18 @@ CREATE INDEX trunk_credentials_trunk ON trunk_credentials (trunk_id);
 CALL tenant_table('trunk_credentials');
 CALL published_table('trunk_credentials');
 
--- Numbers that must not be called: for all (customer_id NULL), for a customer, or for one trunk.
-CREATE TABLE blocks (
-    id          text PRIMARY KEY,
-    customer_id text REFERENCES customers,
-    trunk_id    text,
-    prefix      text NOT NULL CHECK (prefix ~ '^[0-9]{1,15}$'),
-    reason      text NOT NULL,
-    until       timestamptz,
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    FOREIGN KEY (customer_id, trunk_id) REFERENCES trunks (customer_id, id) ON DELETE CASCADE,
-    CHECK (trunk_id IS NULL OR customer_id IS NOT NULL)
-);
-CALL tenant_table('blocks');
-CALL published_table('blocks');
-
--- Vendors that must not be used: everywhere, or for a customer, a trunk, a prefix.
+-- Vendors that must not be used: for all destinations, or below a dial code, for a time.
 CREATE TABLE exclusions (
-    id          text PRIMARY KEY,
-    vendor_id   text NOT NULL REFERENCES vendors,
-    customer_id text REFERENCES customers,
-    trunk_id    text,
-    prefix      text NOT NULL DEFAULT '' CHECK (prefix ~ '^[0-9]{0,15}$'),
-    kind        text NOT NULL CHECK (kind IN ('quality', 'dispute', 'temporary', 'permanent')),
-    reason      text NOT NULL,
-    until       timestamptz,
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    FOREIGN KEY (customer_id, trunk_id) REFERENCES trunks (customer_id, id) ON DELETE CASCADE,
-    CHECK (trunk_id IS NULL OR customer_id IS NOT NULL),
-    CHECK ((kind = 'permanent') = (until IS NULL))
+    id         text PRIMARY KEY,
+    vendor_id  text NOT NULL REFERENCES vendors,
+    code       text CHECK (code ~ '^[0-9]{1,15}$'),
+    kind       text NOT NULL CHECK (kind IN ('quality', 'dispute', 'temporary', 'permanent')),
+    reason     text NOT NULL,
+    starts_at  timestamptz,
+    ends_at    timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((kind = 'permanent') = (ends_at IS NULL)),
+    CHECK (starts_at IS NULL OR ends_at IS NULL OR starts_at < ends_at)
 );
 CALL operator_table('exclusions');
 CALL published_table('exclusions');

@@ -5,4 +5,220 @@
 //! `warp_policy`. No call ever waits for anything in here: calls are decided from the last published snapshot.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod app;
+pub mod billing;
+pub mod config;
+pub mod metrics;
 pub mod store;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use warp_events::EventLog;
+use warp_model::{CustomerId, KeyId, Mono, Secret, Wall};
+use warp_telemetry::Registry;
+
+use api::endpoint::Endpoint;
+use api::limiter::Limiter;
+pub use config::Config;
+use metrics::Metrics;
+pub use store::Database;
+use store::{Store, StoreError};
+
+/// What the composition root gives.
+pub struct Handles {
+    /// Where finished calls are read from; `None` = nothing is posted here.
+    pub events: Option<EventLog>,
+    /// Where the metrics are shown.
+    pub registry: Registry,
+}
+
+/// Everything that use cases share.
+pub struct App {
+    /// Settings.
+    pub config: Config,
+    /// Rows.
+    pub store: Store,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Every endpoint.
+    pub endpoints: Vec<Endpoint>,
+    /// Rate limits.
+    pub limits: Limits,
+    /// Rings after each committed change that calls depend on.
+    pub changed: Notify,
+    started: Instant,
+}
+
+/// Token buckets.
+pub struct Limits {
+    /// Of each key.
+    pub by_key: Limiter<KeyId>,
+    /// Of all keys of a customer.
+    pub by_customer: Limiter<CustomerId>,
+    /// Of failed authentications.
+    pub by_address: Limiter<std::net::IpAddr>,
+}
+
+/// Why the control plane does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The database.
+    Store(StoreError),
+    /// The listener.
+    Listen(SocketAddr, std::io::Error),
+    /// The event log.
+    Events(String),
+    /// A first key or object could not be made.
+    Bootstrap(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(e) => write!(f, "{e}"),
+            Self::Listen(addr, e) => write!(f, "API listener {addr}: {e}"),
+            Self::Events(e) => write!(f, "event log: {e}"),
+            Self::Bootstrap(e) => write!(f, "first start: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<StoreError> for StartError {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+/// A running control plane.
+pub struct ControlPlane {
+    /// Where the API listens.
+    pub addr: SocketAddr,
+    /// The first operator's key, made just now because there was none: show it once.
+    pub operator_key: Option<Secret<String>>,
+    /// For use cases in process: the demo world, the CLI.
+    pub app: Arc<App>,
+    registry: Registry,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Opens the store, starts publisher, consumer and listener. Runs on the caller's tokio runtime.
+pub async fn start(config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
+    let store = Store::open(&config.database).await?;
+    start_on(store, config, handles).await
+}
+
+/// The same on a store that is open already.
+pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
+    let app = Arc::new(App::new(store, config, &handles.registry));
+    let listen = app.config.listen;
+    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| StartError::Listen(listen, e))?;
+    let addr = listener.local_addr().map_err(|e| StartError::Listen(listen, e))?;
+    let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
+    let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = Vec::new();
+    if let Some(log) = &handles.events {
+        let name = app.config.consumer.clone();
+        let consumer = billing::consumer::Consumer::new(app.store.clone(), log, &name, app.metrics.clone());
+        let consumer = consumer.map_err(|e| StartError::Events(e.to_string()))?;
+        tasks.push(tokio::spawn(consumer.run(stopping.clone())));
+    }
+    tasks.push(tokio::spawn(api::server::run(listener, api::server::router(&app), stopping)));
+    Ok(ControlPlane {
+        addr,
+        operator_key: first.map(|k| Secret::new(k.secret)),
+        app,
+        registry: handles.registry,
+        stop,
+        tasks,
+    })
+}
+
+impl ControlPlane {
+    /// Where its metrics are shown.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Ends listener and tasks, then the pool and the private cluster.
+    pub async fn stop(self) {
+        self.stop_tasks().await;
+        if let Err(e) = self.app.store.close().await {
+            tracing::warn!(error = %e, "the database did not stop cleanly");
+        }
+    }
+
+    /// Ends listener and tasks; the database stays.
+    pub async fn stop_tasks(&self) {
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            while !task.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl App {
+    /// Without listener and tasks: for tests and for use cases in process.
+    pub fn new(store: Store, config: Config, registry: &Registry) -> Self {
+        Self {
+            limits: Limits {
+                by_key: Limiter::new(config.key_limit, 10_000),
+                by_customer: Limiter::new(config.customer_limit, 10_000),
+                by_address: Limiter::new(config.address_limit, 10_000),
+            },
+            metrics: Metrics::new(registry),
+            endpoints: api::endpoints(),
+            changed: Notify::new(),
+            started: Instant::now(),
+            config,
+            store,
+        }
+    }
+
+    /// The wall clock.
+    pub fn wall(&self) -> Wall {
+        wall_now()
+    }
+
+    /// The monotonic clock since our start.
+    pub fn mono(&self) -> Mono {
+        Mono(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Fills `out` from the operating system's generator.
+    pub fn random(&self, out: &mut [u8]) {
+        if let Err(e) = getrandom::fill(out) {
+            // Without randomness no secret may be made; Linux never gets here after boot.
+            tracing::error!(error = %e, "no randomness");
+            std::process::abort();
+        }
+    }
+
+    /// Random bits for an id.
+    pub fn random_id(&self) -> u128 {
+        let mut bytes = [0; 16];
+        self.random(&mut bytes);
+        u128::from_le_bytes(bytes)
+    }
+
+    /// The published snapshot, as in CDRs.
+    pub fn snapshot_id(&self) -> String {
+        String::new()
+    }
+}
+
+pub(crate) fn wall_now() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

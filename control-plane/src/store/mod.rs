@@ -88,6 +88,13 @@ pub enum StoreError {
     Internal(String),
 }
 
+impl StoreError {
+    /// Another attempt may go well.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::TooSlow | Self::Serialization)
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -63,3 +63,202 @@ fn guard(cluster: &Cluster, dir: &PathBuf) {
     // The pipe stays open until this process ends.
     std::mem::forget(child);
 }
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use warp_control_plane::{Config, ControlPlane, Database, Handles};
+
+/// A running API on a database of its own.
+pub struct Api {
+    /// The control plane.
+    pub control: ControlPlane,
+    /// First operator's key.
+    pub operator: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.body))
+    }
+    pub fn data(&self) -> Value {
+        assert!(self.status < 300, "{} {}", self.status, self.body);
+        self.json()["data"].clone()
+    }
+    pub fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or("").to_owned()
+    }
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|l| {
+            let (n, v) = l.split_once(':')?;
+            n.eq_ignore_ascii_case(name).then(|| v.trim())
+        })
+    }
+}
+
+/// Runs a test against a started API.
+pub fn with_api<F, Fut>(test: F)
+where
+    F: FnOnce(Arc<Api>) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    with_configured_api(|_| {}, test);
+}
+
+/// The same with other settings.
+pub fn with_configured_api<F, Fut>(change: impl FnOnce(&mut Config), test: F)
+where
+    F: FnOnce(Arc<Api>) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    with_database(|store| async move {
+        let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mut config = Config::new(Database::Private { dir: PathBuf::new() }, listen);
+        change(&mut config);
+        let control = warp_control_plane::start_on(store, config, handles()).await.expect("start");
+        let operator = control.operator_key.as_ref().expect("first key").reveal().clone();
+        let api = Arc::new(Api { control, operator });
+        test(api.clone()).await;
+        api.control.stop_tasks().await;
+    });
+}
+
+/// Handles without an event log.
+pub fn handles() -> Handles {
+    Handles { events: None, registry: warp_telemetry::Registry::new() }
+}
+
+impl Api {
+    /// Sends raw bytes, reads to the end of the connection.
+    pub async fn raw(&self, bytes: &[u8]) -> Reply {
+        let mut stream = tokio::net::TcpStream::connect(self.control.addr).await.unwrap();
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut out = Vec::new();
+        let _ = stream.read_to_end(&mut out).await;
+        let text = String::from_utf8_lossy(&out).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        Reply { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// A request with any headers and body.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() || method == "POST" {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        let mut bytes = request.into_bytes();
+        bytes.extend_from_slice(body);
+        self.raw(&bytes).await
+    }
+
+    /// A JSON request with a key.
+    pub async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let bearer = format!("Bearer {key}");
+        let text = body.map(|b| b.to_string()).unwrap_or_default();
+        self.send(
+            method,
+            path,
+            &[("Authorization", &bearer), ("Content-Type", "application/json")],
+            text.as_bytes(),
+        )
+        .await
+    }
+
+    /// An operator's request.
+    pub async fn op(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
+        self.call(&self.operator, method, &format!("/api/v1/admin{path}"), body).await
+    }
+
+    /// A customer and its key.
+    pub async fn customer(&self, name: &str) -> (String, String) {
+        let made = self.op("POST", "/customers", Some(serde_json::json!({ "name": name }))).await.data();
+        let id = made["id"].as_str().unwrap().to_owned();
+        let key = self
+            .op("POST", &format!("/customers/{id}/keys"), Some(serde_json::json!({ "name": "k" })))
+            .await
+            .data();
+        (id, key["secret"].as_str().unwrap().to_owned())
+    }
+}
+
+/// Waits for a condition, at most 10 s.
+pub async fn eventually<T, Fut: Future<Output = Option<T>>>(what: &str, mut probe: impl FnMut() -> Fut) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(std::time::Instant::now() < deadline, "not within 10 s: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A record of an answered call as the data plane writes it.
+pub fn record(cdr_id: &str, customer: &str, trunk: &str) -> Value {
+    let side = serde_json::json!({
+        "deck_version": "deck_1@1", "prefix": "1415", "rate_per_min": "0.01", "increment_initial_s": 6,
+        "increment_next_s": 6, "setup_fee": "0", "billable_s": 60, "charge": "0.01", "currency": "USD", "sum": "60 s"
+    });
+    let text = r#"{
+        "cdr_id": "CDR", "version": 1, "sip_call_id": "abc@host", "customer_id": "CUSTOMER", "trunk_id": "TRUNK",
+        "ingress_ip": "192.0.2.7", "ingress_user": null, "caller": "+12025550100", "called": "4155550123",
+        "caller_e164": "+12025550100", "called_e164": "+14155550123", "jurisdiction": "interstate",
+        "setup_at": 1795353285000000, "progress_at": null, "answer_at": 1795353286000000,
+        "end_at": 1795353346000000, "pdd_ms": 40, "duration_ms": 60000, "sip_code": 200, "q850": 16,
+        "release_side": "caller", "internal_code": "", "outcome": "answered", "recovered": false,
+        "snapshot_id": "snap", "route_rank": 1, "vendor_id": "vnd_00000000000000000000000001",
+        "vendor_trunk_id": "vtk_00000000000000000000000001",
+        "rating": { "sell": SIDE, "buy": SIDE, "margin": "0" }, "media": null, "decision": { "candidates": [] },
+        "legs": [{ "attempt_no": 1, "vendor_id": "vnd_00000000000000000000000001", "vendor_trunk_id": null,
+            "egress_ip": "192.0.2.80", "start_at": 1795353285000100, "pdd_ms": 40, "sip_code": 200, "q850": null,
+            "end_at": 1795353286000000, "ended_by": "answered" }],
+        "node": "n1"
+    }"#;
+    let text = text
+        .replace("CDR", cdr_id)
+        .replace("CUSTOMER", customer)
+        .replace("TRUNK", trunk)
+        .replace("SIDE", &side.to_string());
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A posted call of a customer, through the real consumer.
+pub async fn insert_call(api: &Api, customer: &str, trunk: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let log = event_log(dir.path());
+    let id = warp_model::CallId::new(api.control.app.wall(), api.control.app.random_id()).to_string();
+    let value = record(&id, customer, trunk).to_string();
+    let topic = log.topic(warp_events::TOPIC_CDR_VOICE).unwrap();
+    topic.append_durable(id.as_bytes(), value.as_bytes()).unwrap();
+    let app = &api.control.app;
+    let consumer = warp_control_plane::billing::consumer::Consumer::new(
+        app.store.clone(),
+        &log,
+        "test",
+        app.metrics.clone(),
+    );
+    let step = consumer.unwrap().step().await.unwrap();
+    assert_eq!(step, warp_control_plane::billing::consumer::Step::Posted(1));
+    id
+}
+
+/// An event log in a folder.
+pub fn event_log(dir: &std::path::Path) -> warp_events::EventLog {
+    let metrics = warp_events::EventsMetrics::new(&warp_telemetry::Registry::new());
+    warp_events::EventLog::open(dir, warp_events::LogOptions::new(metrics)).unwrap()
+}

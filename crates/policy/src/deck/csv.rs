@@ -137,8 +137,7 @@ impl Mapping {
             errors.push(LineError { line: 1, column: String::new(), message: message.to_owned() });
         };
         let has = |f: Field| self.fields.contains(&Some(f));
-        let country = kind == DeckKind::Az && has(Field::CountryCode);
-        if !has(Field::Code) && !country {
+        if !has(Field::Code) && !(kind == DeckKind::Az && has(Field::CountryCode)) {
             wrong("no column with the dial code (Prefix, NPANXX, Code …)");
         }
         let three = has(Field::Interstate) && has(Field::Intrastate);

@@ -1,0 +1,497 @@
+//! `/api/v1/admin`: what the carrier's staff sees and changes. Every change is in the audit log (T-API-05).
+
+use std::sync::Arc;
+
+use axum::http::Method;
+
+use super::customer::{call_endpoints, trunk_endpoints};
+use super::endpoint::{Access, Answer, Audience, Endpoint, Paging, Reply, Request, endpoint};
+use super::error::ApiError;
+use crate::App;
+use crate::app::{Ctx, audit, customers, decks, keys, routing, trunks, vendors};
+
+macro_rules! admin {
+    ($rest:literal) => {
+        concat!("/api/v1/admin", $rest)
+    };
+}
+
+fn scope(name: &'static str) -> Access {
+    Access::Scope(Audience::Operator, name)
+}
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut all = customer_endpoints();
+    all.extend(trunk_endpoints(Audience::Operator));
+    all.extend(vendor_endpoints());
+    all.extend(deck_endpoints());
+    all.extend(routing_endpoints());
+    all.extend(call_endpoints(Audience::Operator));
+    all.push(
+        endpoint(Method::GET, admin!("/audit"), scope("audit:read"), "Audit log, newest first", audit_list)
+            .lists::<audit::AuditEntry>(),
+    );
+    all
+}
+
+fn customer_endpoints() -> Vec<Endpoint> {
+    let (read, write) = (scope("customers:read"), scope("customers:write"));
+    vec![
+        endpoint(Method::GET, admin!("/customers"), read, "Customers", customer_list)
+            .lists::<customers::Customer>(),
+        endpoint(Method::POST, admin!("/customers"), write, "Make a customer", customer_new)
+            .takes::<customers::CustomerInput>()
+            .gives::<customers::Customer>(201),
+        endpoint(Method::GET, admin!("/customers/{customer_id}"), read, "A customer", customer_get)
+            .gives::<customers::Customer>(200),
+        endpoint(
+            Method::PATCH,
+            admin!("/customers/{customer_id}"),
+            write,
+            "Change a customer",
+            customer_patch,
+        )
+        .patches::<customers::CustomerInput>()
+        .gives::<customers::Customer>(200),
+        endpoint(Method::GET, admin!("/customers/{customer_id}/bans"), read, "Billing accounts", ban_list)
+            .lists::<customers::Ban>(),
+        endpoint(
+            Method::POST,
+            admin!("/customers/{customer_id}/bans"),
+            write,
+            "Make a billing account",
+            ban_new,
+        )
+        .takes::<customers::BanInput>()
+        .gives::<customers::Ban>(201),
+        endpoint(
+            Method::GET,
+            admin!("/customers/{customer_id}/keys"),
+            scope("keys:read"),
+            "A customer's keys",
+            key_list,
+        )
+        .lists::<keys::ApiKey>(),
+        endpoint(
+            Method::POST,
+            admin!("/customers/{customer_id}/keys"),
+            scope("keys:write"),
+            "Make a customer's key",
+            key_new,
+        )
+        .takes::<keys::ApiKeyInput>()
+        .gives::<keys::NewApiKey>(201)
+        .secret(),
+        endpoint(
+            Method::POST,
+            admin!("/customers/{customer_id}/trunks"),
+            scope("trunks:write"),
+            "Make a trunk of a customer",
+            trunk_new,
+        )
+        .takes::<trunks::TrunkInput>()
+        .gives::<trunks::Trunk>(201),
+        endpoint(Method::GET, admin!("/trunks"), scope("trunks:read"), "Trunks of all customers", trunk_list)
+            .lists::<trunks::Trunk>()
+            .query("customer", "string", "Only this customer (cus_…)."),
+        endpoint(Method::GET, admin!("/keys"), scope("keys:read"), "Operators' keys", own_keys)
+            .lists::<keys::ApiKey>(),
+        endpoint(Method::POST, admin!("/keys"), scope("keys:write"), "Make an operator's key", own_key_new)
+            .takes::<keys::ApiKeyInput>()
+            .gives::<keys::NewApiKey>(201)
+            .secret(),
+        endpoint(Method::DELETE, admin!("/keys/{key_id}"), scope("keys:write"), "Revoke any key", key_revoke),
+    ]
+}
+
+fn vendor_endpoints() -> Vec<Endpoint> {
+    let (read, write) = (scope("vendors:read"), scope("vendors:write"));
+    vec![
+        endpoint(Method::GET, admin!("/vendors"), read, "Vendors", vendor_list).lists::<vendors::Vendor>(),
+        endpoint(Method::POST, admin!("/vendors"), write, "Make a vendor", vendor_new)
+            .takes::<vendors::VendorInput>()
+            .gives::<vendors::Vendor>(201),
+        endpoint(Method::GET, admin!("/vendors/{vendor_id}"), read, "A vendor", vendor_get)
+            .gives::<vendors::Vendor>(200),
+        endpoint(Method::PATCH, admin!("/vendors/{vendor_id}"), write, "Change a vendor", vendor_patch)
+            .patches::<vendors::VendorInput>()
+            .gives::<vendors::Vendor>(200),
+        endpoint(
+            Method::DELETE,
+            admin!("/vendors/{vendor_id}"),
+            write,
+            "Delete an unused vendor",
+            vendor_delete,
+        ),
+        endpoint(
+            Method::POST,
+            admin!("/vendors/{vendor_id}/trunks"),
+            write,
+            "Make a vendor trunk",
+            vendor_trunk_new,
+        )
+        .takes::<vendors::VendorTrunkInput>()
+        .gives::<vendors::VendorTrunk>(201),
+        endpoint(Method::GET, admin!("/vendor-trunks"), read, "Vendor trunks", vendor_trunk_list)
+            .lists::<vendors::VendorTrunk>()
+            .query("vendor", "string", "Only this vendor (vnd_…)."),
+        endpoint(
+            Method::GET,
+            admin!("/vendor-trunks/{vendor_trunk_id}"),
+            read,
+            "A vendor trunk",
+            vendor_trunk_get,
+        )
+        .gives::<vendors::VendorTrunk>(200),
+        endpoint(
+            Method::PATCH,
+            admin!("/vendor-trunks/{vendor_trunk_id}"),
+            write,
+            "Change a vendor trunk",
+            vendor_trunk_patch,
+        )
+        .patches::<vendors::VendorTrunkInput>()
+        .gives::<vendors::VendorTrunk>(200),
+        endpoint(
+            Method::DELETE,
+            admin!("/vendor-trunks/{vendor_trunk_id}"),
+            write,
+            "Delete a vendor trunk",
+            vendor_trunk_delete,
+        ),
+        endpoint(Method::GET, admin!("/emergency-route"), read, "Where emergency calls go", emergency_get)
+            .gives::<vendors::EmergencyRoute>(200),
+        endpoint(
+            Method::PUT,
+            admin!("/emergency-route"),
+            write,
+            "Set where emergency calls go",
+            emergency_put,
+        )
+        .takes::<vendors::EmergencyRouteInput>()
+        .gives::<vendors::EmergencyRoute>(200),
+    ]
+}
+
+fn deck_endpoints() -> Vec<Endpoint> {
+    let (read, write) = (scope("decks:read"), scope("decks:write"));
+    vec![
+        endpoint(Method::GET, admin!("/rate-decks"), read, "Rate decks", deck_list).lists::<decks::Deck>(),
+        endpoint(Method::POST, admin!("/rate-decks"), write, "Make a rate deck", deck_new)
+            .takes::<decks::DeckInput>()
+            .gives::<decks::Deck>(201),
+        endpoint(Method::GET, admin!("/rate-decks/{deck_id}"), read, "A rate deck", deck_get)
+            .gives::<decks::Deck>(200),
+        endpoint(
+            Method::DELETE,
+            admin!("/rate-decks/{deck_id}"),
+            write,
+            "Delete an unused rate deck",
+            deck_delete,
+        ),
+        endpoint(
+            Method::GET,
+            admin!("/rate-decks/{deck_id}/versions"),
+            read,
+            "Versions, newest first",
+            version_list,
+        )
+        .lists::<decks::DeckVersion>(),
+        endpoint(
+            Method::POST,
+            admin!("/rate-decks/{deck_id}/versions"),
+            write,
+            "Upload a CSV file as a new version; wrong lines are all listed",
+            version_upload,
+        )
+        .takes_csv(decks::DECK_BYTES)
+        .gives::<decks::DeckVersion>(201)
+        .query("source_name", "string", "What the file is called.")
+        .query("activate", "string", "true puts the version into force at once."),
+        endpoint(
+            Method::POST,
+            admin!("/rate-decks/{deck_id}/versions/{number}/activate"),
+            write,
+            "Put a version into force",
+            version_activate,
+        )
+        .gives::<decks::Deck>(200),
+    ]
+}
+
+fn routing_endpoints() -> Vec<Endpoint> {
+    let (read, write) = (scope("routing:read"), scope("routing:write"));
+    vec![
+        endpoint(Method::GET, admin!("/partitions"), read, "Partitions", partition_list)
+            .lists::<routing::Partition>(),
+        endpoint(Method::POST, admin!("/partitions"), write, "Make a partition", partition_new)
+            .takes::<routing::PartitionInput>()
+            .gives::<routing::Partition>(201),
+        endpoint(Method::GET, admin!("/partitions/{partition_id}"), read, "A partition", partition_get)
+            .gives::<routing::Partition>(200),
+        endpoint(
+            Method::PATCH,
+            admin!("/partitions/{partition_id}"),
+            write,
+            "Change a partition",
+            partition_patch,
+        )
+        .patches::<routing::PartitionInput>()
+        .gives::<routing::Partition>(200),
+        endpoint(
+            Method::DELETE,
+            admin!("/partitions/{partition_id}"),
+            write,
+            "Delete an unused partition",
+            partition_delete,
+        ),
+        endpoint(Method::GET, admin!("/exclusions"), read, "Vendors not to be used", exclusion_list)
+            .lists::<routing::Exclusion>(),
+        endpoint(Method::POST, admin!("/exclusions"), write, "Exclude a vendor for a time", exclusion_new)
+            .takes::<routing::ExclusionInput>()
+            .gives::<routing::Exclusion>(201),
+        endpoint(
+            Method::DELETE,
+            admin!("/exclusions/{exclusion_id}"),
+            write,
+            "End an exclusion",
+            exclusion_delete,
+        ),
+    ]
+}
+
+async fn audit_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(audit::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+}
+
+async fn customer_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(customers::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+}
+
+async fn customer_new(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(&customers::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+}
+
+async fn customer_get(app: Arc<App>, r: Request) -> Answer {
+    let customer = customers::get(&Ctx::of(&app, &r)?, r.id("customer_id", "customer")?).await?;
+    let version = customer.version;
+    Reply::versioned(200, &customer, version)
+}
+
+async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let customer = customers::update(&ctx, r.id("customer_id", "customer")?, &r.json()?, r.if_match).await?;
+    let version = customer.version;
+    Reply::versioned(200, &customer, version)
+}
+
+async fn ban_list(app: Arc<App>, r: Request) -> Answer {
+    let customer = r.id("customer_id", "customer")?;
+    Reply::page(customers::list_bans(&Ctx::of(&app, &r)?, Some(customer), &Paging::read(&r)?).await?)
+}
+
+async fn ban_new(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(
+        &customers::create_ban(&Ctx::of(&app, &r)?, r.id("customer_id", "customer")?, r.input()?).await?,
+    )
+}
+
+async fn key_list(app: Arc<App>, r: Request) -> Answer {
+    let customer = r.id("customer_id", "customer")?;
+    Reply::page(keys::list(&Ctx::of(&app, &r)?, Some(customer), &Paging::read(&r)?).await?)
+}
+
+async fn key_new(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let customer = r.id("customer_id", "customer")?;
+    let input = r.input()?;
+    customers::get(&ctx, customer).await?;
+    Reply::created(&keys::create(&ctx, Some(customer), input).await?)
+}
+
+async fn own_keys(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(keys::list(&Ctx::of(&app, &r)?, None, &Paging::read(&r)?).await?)
+}
+
+async fn own_key_new(app: Arc<App>, r: Request) -> Answer {
+    let input: keys::ApiKeyInput = r.input()?;
+    keys::no_more_than(r.caller()?, &input)?;
+    Reply::created(&keys::create(&Ctx::of(&app, &r)?, None, input).await?)
+}
+
+async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
+    keys::revoke(&Ctx::of(&app, &r)?, r.id("key_id", "key")?).await?;
+    Reply::done()
+}
+
+async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let trunk = trunks::create(&ctx, r.id("customer_id", "customer")?, r.input()?).await?;
+    let version = trunk.version;
+    Reply::versioned(201, &trunk, version)
+}
+
+async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
+    let customer = filter(&r, "customer")?;
+    Reply::page(trunks::list(&Ctx::of(&app, &r)?, customer, &Paging::read(&r)?).await?)
+}
+
+async fn vendor_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(vendors::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+}
+
+async fn vendor_new(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(&vendors::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+}
+
+async fn vendor_get(app: Arc<App>, r: Request) -> Answer {
+    let vendor = vendors::get(&Ctx::of(&app, &r)?, r.id("vendor_id", "vendor")?).await?;
+    let version = vendor.version;
+    Reply::versioned(200, &vendor, version)
+}
+
+async fn vendor_patch(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let vendor = vendors::update(&ctx, r.id("vendor_id", "vendor")?, &r.json()?, r.if_match).await?;
+    let version = vendor.version;
+    Reply::versioned(200, &vendor, version)
+}
+
+async fn vendor_delete(app: Arc<App>, r: Request) -> Answer {
+    vendors::delete(&Ctx::of(&app, &r)?, r.id("vendor_id", "vendor")?).await?;
+    Reply::done()
+}
+
+async fn vendor_trunk_new(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(
+        &vendors::create_trunk(&Ctx::of(&app, &r)?, r.id("vendor_id", "vendor")?, r.input()?).await?,
+    )
+}
+
+async fn vendor_trunk_list(app: Arc<App>, r: Request) -> Answer {
+    let vendor = filter(&r, "vendor")?;
+    Reply::page(vendors::list_trunks(&Ctx::of(&app, &r)?, vendor, &Paging::read(&r)?).await?)
+}
+
+async fn vendor_trunk_get(app: Arc<App>, r: Request) -> Answer {
+    let trunk = vendors::get_trunk(&Ctx::of(&app, &r)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
+    let version = trunk.version;
+    Reply::versioned(200, &trunk, version)
+}
+
+async fn vendor_trunk_patch(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let id = r.id("vendor_trunk_id", "vendor trunk")?;
+    let trunk = vendors::update_trunk(&ctx, id, &r.json()?, r.if_match).await?;
+    let version = trunk.version;
+    Reply::versioned(200, &trunk, version)
+}
+
+async fn vendor_trunk_delete(app: Arc<App>, r: Request) -> Answer {
+    vendors::delete_trunk(&Ctx::of(&app, &r)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
+    Reply::done()
+}
+
+async fn emergency_get(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&vendors::emergency_route(&Ctx::of(&app, &r)?).await?)
+}
+
+async fn emergency_put(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&vendors::set_emergency_route(&Ctx::of(&app, &r)?, r.input()?).await?)
+}
+
+async fn deck_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(decks::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+}
+
+async fn deck_new(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(&decks::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+}
+
+async fn deck_get(app: Arc<App>, r: Request) -> Answer {
+    let deck = decks::get(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?).await?;
+    let version = deck.version;
+    Reply::versioned(200, &deck, version)
+}
+
+async fn deck_delete(app: Arc<App>, r: Request) -> Answer {
+    decks::delete(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?).await?;
+    Reply::done()
+}
+
+async fn version_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(decks::versions(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?).await?)
+}
+
+async fn version_upload(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let id = r.id("deck_id", "deck")?;
+    let activate = match r.query("activate") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            let code = super::error::Code::InvalidQuery;
+            return Err(ApiError::new(code, "activate must be true or false"));
+        }
+    };
+    let name = r.query("source_name").unwrap_or("upload.csv").to_owned();
+    Reply::created(&decks::upload(&ctx, id, &name, r.body.clone(), activate).await?)
+}
+
+async fn version_activate(app: Arc<App>, r: Request) -> Answer {
+    let number = r.part("number").and_then(|t| t.parse().ok());
+    let number: i32 = number.ok_or_else(|| ApiError::not_found("deck version"))?;
+    Reply::ok(&decks::activate(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?, number).await?)
+}
+
+async fn partition_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(routing::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+}
+
+async fn partition_new(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(&routing::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+}
+
+async fn partition_get(app: Arc<App>, r: Request) -> Answer {
+    let partition = routing::get(&Ctx::of(&app, &r)?, r.id("partition_id", "partition")?).await?;
+    let version = partition.row.version;
+    Reply::versioned(200, &partition, version)
+}
+
+async fn partition_patch(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let partition = routing::update(&ctx, r.id("partition_id", "partition")?, &r.json()?, r.if_match).await?;
+    let version = partition.row.version;
+    Reply::versioned(200, &partition, version)
+}
+
+async fn partition_delete(app: Arc<App>, r: Request) -> Answer {
+    routing::delete(&Ctx::of(&app, &r)?, r.id("partition_id", "partition")?).await?;
+    Reply::done()
+}
+
+async fn exclusion_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(routing::list_exclusions(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+}
+
+async fn exclusion_new(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(&routing::create_exclusion(&Ctx::of(&app, &r)?, r.input()?).await?)
+}
+
+async fn exclusion_delete(app: Arc<App>, r: Request) -> Answer {
+    routing::delete_exclusion(&Ctx::of(&app, &r)?, r.id("exclusion_id", "exclusion")?).await?;
+    Reply::done()
+}
+
+/// An id in the query.
+fn filter<K: warp_model::id::Kind>(
+    r: &Request,
+    name: &'static str,
+) -> Result<Option<warp_model::Id<K>>, ApiError> {
+    let read = |t: &str| {
+        t.parse().map_err(|e: warp_model::id::IdError| {
+            ApiError::new(super::error::Code::InvalidQuery, format!("{name}: {e}"))
+        })
+    };
+    r.query(name).map(read).transpose()
+}

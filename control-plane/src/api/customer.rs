@@ -1,0 +1,210 @@
+//! `/api/v1`: what a customer sees and changes. The tenant comes from the key; there is no way to name another one.
+
+use std::sync::Arc;
+
+use axum::http::Method;
+
+use super::endpoint::{Access, Answer, Audience, Endpoint, Page, Paging, Reply, Request, endpoint};
+use super::error::ApiError;
+use crate::App;
+use crate::app::{Ctx, calls, customers, keys, trunks};
+
+fn scope(name: &'static str) -> Access {
+    Access::Scope(Audience::Customer, name)
+}
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut all = vec![
+        endpoint(Method::GET, "/api/v1/customer", scope("customers:read"), "The customer of this key", me)
+            .gives::<customers::Customer>(200),
+        endpoint(Method::GET, "/api/v1/bans", scope("customers:read"), "Billing accounts", bans)
+            .lists::<customers::Ban>(),
+        endpoint(Method::GET, "/api/v1/keys", scope("keys:read"), "API keys", key_list)
+            .lists::<keys::ApiKey>(),
+        endpoint(
+            Method::POST,
+            "/api/v1/keys",
+            scope("keys:write"),
+            "Make an API key; its secret is shown once",
+            key_new,
+        )
+        .takes::<keys::ApiKeyInput>()
+        .gives::<keys::NewApiKey>(201)
+        .secret(),
+        endpoint(
+            Method::DELETE,
+            "/api/v1/keys/{key_id}",
+            scope("keys:write"),
+            "Revoke an API key",
+            key_revoke,
+        ),
+        endpoint(Method::POST, "/api/v1/trunks", scope("trunks:write"), "Make a trunk", trunk_new)
+            .takes::<trunks::TrunkInput>()
+            .gives::<trunks::Trunk>(201),
+        endpoint(Method::GET, "/api/v1/trunks", scope("trunks:read"), "Trunks", trunk_list)
+            .lists::<trunks::Trunk>(),
+    ];
+    all.extend(trunk_endpoints(Audience::Customer));
+    all.extend(call_endpoints(Audience::Customer));
+    all
+}
+
+/// Endpoints below one trunk: the same for both audiences, row-level security makes the difference.
+pub(super) fn trunk_endpoints(audience: Audience) -> Vec<Endpoint> {
+    macro_rules! at {
+        ($rest:literal) => {
+            match audience {
+                Audience::Customer => concat!("/api/v1/trunks/{trunk_id}", $rest),
+                Audience::Operator => concat!("/api/v1/admin/trunks/{trunk_id}", $rest),
+            }
+        };
+    }
+    let read = Access::Scope(audience, "trunks:read");
+    let write = Access::Scope(audience, "trunks:write");
+    vec![
+        endpoint(Method::GET, at!(""), read, "A trunk", trunk_get).gives::<trunks::Trunk>(200),
+        endpoint(Method::PATCH, at!(""), write, "Change a trunk; live within 1 s", trunk_patch)
+            .patches::<trunks::TrunkInput>()
+            .gives::<trunks::Trunk>(200),
+        endpoint(Method::DELETE, at!(""), write, "Delete a trunk; calls in the air go on", trunk_delete),
+        endpoint(Method::GET, at!("/ips"), read, "Addresses of a trunk", ip_list).lists::<trunks::TrunkIp>(),
+        endpoint(Method::POST, at!("/ips"), write, "Add an address or network", ip_add)
+            .takes::<trunks::TrunkIpInput>()
+            .gives::<trunks::TrunkIp>(201),
+        endpoint(Method::DELETE, at!("/ips"), write, "Remove an address or network", ip_remove).query(
+            "address",
+            "string",
+            "As it is listed.",
+        ),
+        endpoint(Method::GET, at!("/credentials"), read, "Digest users of a trunk", credential_list)
+            .lists::<trunks::Credential>(),
+        endpoint(Method::POST, at!("/credentials"), write, "Add a digest user", credential_add)
+            .takes::<trunks::CredentialInput>()
+            .gives::<trunks::Credential>(201),
+        endpoint(
+            Method::DELETE,
+            at!("/credentials/{username}"),
+            write,
+            "Remove a digest user",
+            credential_remove,
+        ),
+    ]
+}
+
+/// Calls: the same for both audiences; customers see less of each.
+pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
+    let (list, one) = match audience {
+        Audience::Customer => ("/api/v1/calls", "/api/v1/calls/{call_id}"),
+        Audience::Operator => ("/api/v1/admin/calls", "/api/v1/admin/calls/{call_id}"),
+    };
+    let access = Access::Scope(audience, "calls:read");
+    let mut listing =
+        endpoint(Method::GET, list, access, "Calls, newest first", call_list).lists::<calls::Call>();
+    for (name, kind, what) in calls::FILTERS {
+        listing = listing.query(name, kind, what);
+    }
+    let detail = endpoint(Method::GET, one, access, "A call: legs, decision, rating, media", call_get);
+    vec![listing, detail.gives::<calls::CallDetail>(200)]
+}
+
+async fn me(app: Arc<App>, r: Request) -> Answer {
+    let customer = customers::get(&Ctx::of(&app, &r)?, r.customer()?).await?;
+    let version = customer.version;
+    Reply::versioned(200, &customer, version)
+}
+
+async fn bans(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(customers::list_bans(&Ctx::of(&app, &r)?, Some(r.customer()?), &Paging::read(&r)?).await?)
+}
+
+async fn key_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(keys::list(&Ctx::of(&app, &r)?, Some(r.customer()?), &Paging::read(&r)?).await?)
+}
+
+async fn key_new(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let input: keys::ApiKeyInput = r.input()?;
+    keys::no_more_than(r.caller()?, &input)?;
+    Reply::created(&keys::create(&ctx, Some(r.customer()?), input).await?)
+}
+
+async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
+    keys::revoke(&Ctx::of(&app, &r)?, r.id("key_id", "key")?).await?;
+    Reply::done()
+}
+
+async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
+    let trunk = trunks::create(&Ctx::of(&app, &r)?, r.customer()?, r.input()?).await?;
+    let version = trunk.version;
+    Reply::versioned(201, &trunk, version)
+}
+
+async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(trunks::list(&Ctx::of(&app, &r)?, Some(r.customer()?), &Paging::read(&r)?).await?)
+}
+
+async fn trunk_get(app: Arc<App>, r: Request) -> Answer {
+    let trunk = trunks::get(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?;
+    let version = trunk.version;
+    Reply::versioned(200, &trunk, version)
+}
+
+async fn trunk_patch(app: Arc<App>, r: Request) -> Answer {
+    let ctx = Ctx::of(&app, &r)?;
+    let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, &r.json()?, r.if_match).await?;
+    let version = trunk.version;
+    Reply::versioned(200, &trunk, version)
+}
+
+async fn trunk_delete(app: Arc<App>, r: Request) -> Answer {
+    trunks::delete(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?;
+    Reply::done()
+}
+
+async fn ip_list(app: Arc<App>, r: Request) -> Answer {
+    unpaged(trunks::list_ips(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?)
+}
+
+async fn ip_add(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(&trunks::add_ip(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, r.input()?).await?)
+}
+
+async fn ip_remove(app: Arc<App>, r: Request) -> Answer {
+    let address =
+        r.query("address").ok_or_else(|| ApiError::field("address", "required", "name the address"))?;
+    trunks::remove_ip(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, address).await?;
+    Reply::done()
+}
+
+async fn credential_list(app: Arc<App>, r: Request) -> Answer {
+    unpaged(trunks::list_credentials(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?)
+}
+
+async fn credential_add(app: Arc<App>, r: Request) -> Answer {
+    Reply::created(
+        &trunks::add_credential(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, r.input()?).await?,
+    )
+}
+
+async fn credential_remove(app: Arc<App>, r: Request) -> Answer {
+    let username = r.part("username").unwrap_or("");
+    // A zero byte cannot be in a user name, and PostgreSQL refuses one.
+    if username.chars().any(char::is_control) {
+        return Err(ApiError::not_found("user"));
+    }
+    trunks::remove_credential(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, username).await?;
+    Reply::done()
+}
+
+async fn call_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(calls::list(&Ctx::of(&app, &r)?, &r, &Paging::read(&r)?).await?)
+}
+
+async fn call_get(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&calls::get(&Ctx::of(&app, &r)?, r.id("call_id", "call")?).await?)
+}
+
+/// A list that is always whole.
+fn unpaged(page: Page<impl serde::Serialize>) -> Answer {
+    Reply::page(page)
+}

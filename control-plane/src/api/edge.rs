@@ -1,0 +1,357 @@
+//! The edge: what happens to every request before and after its handler, in this order: request id → address limit → key →
+//! permission → key and customer limit → query → body (size, time, type) → Idempotency-Key → handler (in its own task, so
+//! that a panic ends one request only, G-1) → envelope, headers, metrics.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Query, RawPathParams};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
+use super::error::{ApiError, Code};
+use super::limiter::Verdict;
+use crate::App;
+use crate::app::{idempotency, keys};
+use crate::metrics::EndpointMetrics;
+
+/// Longest time for a body to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest Idempotency-Key.
+const IDEMPOTENCY_KEY_BYTES: usize = 128;
+
+/// Source address of a connection, put into each request by the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Serves one request of an endpoint.
+pub async fn serve(
+    app: Arc<App>,
+    endpoint: Arc<Endpoint>,
+    metrics: EndpointMetrics,
+    params: Option<RawPathParams>,
+    request: axum::extract::Request,
+) -> Response {
+    let started = Instant::now();
+    let in_flight = app.metrics.in_flight();
+    let (parts, body) = request.into_parts();
+    let id = request_id(&app, &parts.headers);
+    let mut verdict = None;
+    let path = match &params {
+        Some(params) => Ok(params.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>()),
+        None => Err(ApiError::new(Code::BadRequest, "the path is not UTF-8")),
+    };
+    let outcome = match path {
+        Ok(path) => run(&app, &endpoint, &id, path, &parts, body, &mut verdict).await,
+        Err(e) => Err(e),
+    };
+    if matches!(&outcome, Err(e) if e.code == Code::RateLimited) {
+        metrics.rate_limited();
+    }
+    let response = respond(&app, &id, outcome, verdict);
+    metrics.done(&endpoint.method, response.status(), started.elapsed());
+    drop(in_flight);
+    response
+}
+
+/// Answers for a path or method that does not exist.
+pub fn refuse(app: &App, headers: &HeaderMap, code: Code, message: &'static str) -> Response {
+    let id = request_id(app, headers);
+    respond(app, &id, Err(ApiError::new(code, message)), None)
+}
+
+async fn run(
+    app: &Arc<App>,
+    endpoint: &Arc<Endpoint>,
+    id: &str,
+    path: Vec<(String, String)>,
+    parts: &axum::http::request::Parts,
+    body: Body,
+    verdict: &mut Option<Verdict>,
+) -> Answer {
+    let headers = &parts.headers;
+    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |p| p.0);
+    check_framing(headers)?;
+    let caller = match endpoint.access {
+        Access::Public => None,
+        Access::Scope(audience, scope) => {
+            let caller = authenticate(app, headers, peer, verdict).await?;
+            if caller.audience != audience {
+                return Err(ApiError::new(Code::Forbidden, "this key is for another audience"));
+            }
+            if !caller.scopes.iter().any(|s| s == scope || s == "*") {
+                return Err(ApiError::new(Code::Forbidden, format!("this key lacks the scope {scope}")));
+            }
+            limit(app, &caller, verdict)?;
+            Some(caller)
+        }
+    };
+    let query = read_query(endpoint, &parts.uri)?;
+    check_content_type(endpoint, headers)?;
+    let body = read_body(endpoint, headers, body).await?;
+    let if_match = headers.get(IF_MATCH).map(read_etag).transpose()?;
+    let request = Request { caller, id: id.to_owned(), path, query, body, if_match, peer };
+    match idempotency_key(endpoint, headers)? {
+        Some(key) => idempotency::once(app, endpoint, key, request, perform).await,
+        None => perform(app.clone(), endpoint.clone(), request).await,
+    }
+}
+
+/// Runs the handler in its own task.
+async fn perform(app: Arc<App>, endpoint: Arc<Endpoint>, request: Request) -> Answer {
+    let id = request.id.clone();
+    let future = (endpoint.handler)(app.clone(), request);
+    match tokio::spawn(future).await {
+        Ok(answer) => answer,
+        Err(e) => {
+            app.metrics.panicked();
+            tracing::error!(request_id = id, route = endpoint.path, error = %e, "a handler panicked");
+            Err(ApiError::new(Code::Internal, "something went wrong on our side"))
+        }
+    }
+}
+
+fn request_id(app: &App, headers: &HeaderMap) -> String {
+    let given = headers.get(&REQUEST_ID).and_then(|v| v.to_str().ok()).filter(|t| {
+        (1..=64).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    });
+    match given {
+        Some(text) => text.to_owned(),
+        None => warp_model::RequestId::new(app.wall(), app.random_id()).to_string(),
+    }
+}
+
+/// T-API-11: a request whose length is stated twice is not guessed about.
+fn check_framing(headers: &HeaderMap) -> Result<(), ApiError> {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    let chunked = headers.contains_key(TRANSFER_ENCODING);
+    if lengths > 1 || (lengths == 1 && chunked) {
+        return Err(ApiError::new(Code::BadRequest, "the length of the body is stated twice"));
+    }
+    Ok(())
+}
+
+async fn authenticate(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    peer: IpAddr,
+    verdict: &mut Option<Verdict>,
+) -> Result<Caller, ApiError> {
+    let unauthorized =
+        || ApiError::new(Code::Unauthorized, "send a valid API key as: Authorization: Bearer wk_…");
+    let secret = headers
+        .get(AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|t| t.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, secret)| secret.trim());
+    let known = match secret {
+        Some(secret) => keys::authenticate(&app.store, secret, peer).await?,
+        None => None,
+    };
+    match known {
+        Some(caller) => Ok(caller),
+        None => {
+            // Guessing keys is paced by address; callers with a key are never slowed by it.
+            let v = app.limits.by_address.take(peer, app.mono());
+            if !v.allowed {
+                *verdict = Some(v);
+                return Err(limited(v));
+            }
+            Err(unauthorized())
+        }
+    }
+}
+
+fn limit(app: &App, caller: &Caller, verdict: &mut Option<Verdict>) -> Result<(), ApiError> {
+    let now = app.mono();
+    let by_key = app.limits.by_key.take(caller.key, now);
+    *verdict = Some(by_key);
+    if !by_key.allowed {
+        return Err(limited(by_key));
+    }
+    if let Some(customer) = caller.customer {
+        let by_customer = app.limits.by_customer.take(customer, now);
+        if by_customer.remaining < by_key.remaining {
+            *verdict = Some(by_customer);
+        }
+        if !by_customer.allowed {
+            return Err(limited(by_customer));
+        }
+    }
+    Ok(())
+}
+
+fn limited(v: Verdict) -> ApiError {
+    ApiError {
+        retry_after_s: Some(v.reset_s.max(1)),
+        ..ApiError::new(Code::RateLimited, "too many requests")
+    }
+}
+
+fn read_query(endpoint: &Endpoint, uri: &axum::http::Uri) -> Result<Vec<(String, String)>, ApiError> {
+    let wrong = |m: String| ApiError::new(Code::InvalidQuery, m);
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| wrong("the query cannot be read".into()))?;
+    for (i, (name, value)) in pairs.iter().enumerate() {
+        let shown = super::input::shown(name);
+        if !endpoint.query.iter().any(|q| q.name == name) {
+            return Err(wrong(format!("there is no query parameter {shown}")));
+        }
+        if pairs.iter().take(i).any(|(n, _)| n == name) {
+            return Err(wrong(format!("{shown} is there twice")));
+        }
+        if value.len() > 256 || value.chars().any(char::is_control) {
+            return Err(wrong(format!("{shown} cannot be read")));
+        }
+    }
+    Ok(pairs)
+}
+
+fn check_content_type(endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), ApiError> {
+    let wanted: &[&str] = match endpoint.takes {
+        Takes::Nothing => return Ok(()),
+        Takes::Json(_) => &["application/json"],
+        Takes::Patch(_) => &["application/merge-patch+json", "application/json"],
+        Takes::Csv(_) => &["text/csv", "application/csv"],
+    };
+    let given = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let essence = given.split(';').next().unwrap_or("").trim();
+    if wanted.iter().any(|w| essence.eq_ignore_ascii_case(w)) {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::UnsupportedMediaType, format!("send the body as {}", wanted.join(" or "))))
+}
+
+async fn read_body(endpoint: &Endpoint, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let max = match endpoint.takes {
+        Takes::Nothing => 4_096,
+        _ => endpoint.body_limit(),
+    };
+    let too_large = || ApiError::new(Code::BodyTooLarge, format!("the body is larger than {max} bytes"));
+    let stated =
+        headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|t| t.parse::<u64>().ok());
+    if stated.is_some_and(|n| n > max as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, max)).await {
+        Err(_) => Err(ApiError::new(Code::RequestTimeout, "the body did not arrive in time")),
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(e)) => {
+            let mut cause: Option<&dyn std::error::Error> = Some(&e);
+            while let Some(c) = cause {
+                if c.to_string().contains("length limit exceeded") {
+                    return Err(too_large());
+                }
+                cause = c.source();
+            }
+            Err(ApiError::new(Code::BadRequest, "the body could not be read"))
+        }
+    }
+}
+
+fn read_etag(value: &HeaderValue) -> Result<i32, ApiError> {
+    value
+        .to_str()
+        .ok()
+        .and_then(|t| t.trim().trim_matches('"').parse().ok())
+        .ok_or_else(|| ApiError::new(Code::VersionMismatch, "If-Match must be a value of the ETag header"))
+}
+
+fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    if endpoint.method != Method::POST || endpoint.access == Access::Public {
+        return Ok(None);
+    }
+    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(t) if (1..=IDEMPOTENCY_KEY_BYTES).contains(&t.len()) => Ok(Some(t.to_owned())),
+        _ => Err(ApiError::new(Code::BadRequest, "Idempotency-Key must have 1 to 128 printable characters")),
+    }
+}
+
+/// The JSON text of an answer, with its status: also what is kept for Idempotency-Key replays.
+pub fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
+    let mut meta = json!({ "timestamp": app.wall().to_string(), "request_id": id });
+    let (status, body) = match outcome {
+        Ok(Reply::Data { status, data, next, .. }) => {
+            if let Some(next) = next {
+                meta["next_cursor"] = next.clone().map_or(Value::Null, Value::String);
+                meta["has_more"] = Value::Bool(next.is_some());
+            }
+            (*status, json!({ "success": true, "data": data, "meta": meta }))
+        }
+        Ok(Reply::Raw { body, .. }) => return (200, body.clone()),
+        Err(e) => {
+            let mut error = json!({
+                "code": e.code.as_str(),
+                "message": e.message,
+                "doc_url": format!("/api/docs/errors#{}", e.code.as_str()),
+            });
+            if let [one] = e.details.as_slice() {
+                error["field"] = Value::String(one.field.clone());
+            }
+            if let Some(hint) = e.hint {
+                error["hint"] = Value::String(hint.to_owned());
+            }
+            if !e.details.is_empty() {
+                error["details"] = json!(e.details);
+            }
+            (e.code.status(), json!({ "success": false, "error": error, "meta": meta }))
+        }
+    };
+    (status, body.to_string())
+}
+
+fn respond(app: &App, id: &str, outcome: Answer, verdict: Option<Verdict>) -> Response {
+    let (status, body) = envelope(app, id, &outcome);
+    let content_type = match &outcome {
+        Ok(Reply::Raw { content_type, .. }) => content_type,
+        _ => "application/json",
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("cache-control", HeaderValue::from_static("no-store"));
+    if let Ok(v) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, v);
+    }
+    if let Some(v) = verdict {
+        headers.insert("ratelimit-limit", v.limit.into());
+        headers.insert("ratelimit-remaining", v.remaining.into());
+        headers.insert("ratelimit-reset", v.reset_s.into());
+    }
+    match &outcome {
+        Ok(Reply::Data { version: Some(v), .. }) => {
+            if let Ok(tag) = HeaderValue::from_str(&format!("\"{v}\"")) {
+                headers.insert(ETAG, tag);
+            }
+        }
+        Ok(Reply::Raw { content_type, .. }) if content_type.starts_with("text/html") => {
+            let csp = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+            headers.insert("content-security-policy", HeaderValue::from_static(csp));
+        }
+        Err(e) => {
+            if e.code == Code::Unauthorized {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"warp\""));
+            }
+            if let Some(s) = e.retry_after_s {
+                headers.insert(RETRY_AFTER, s.into());
+            }
+        }
+        _ => {}
+    }
+    response
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -1,0 +1,209 @@
+//! Errors as people meet them: a closed list of codes, each with one HTTP status and one sentence of documentation.
+//!
+//! T-API-09: a body carries code, message, field problems and request id; never SQL, file names, versions or secrets.
+
+use std::fmt;
+
+use crate::store::StoreError;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $variant:ident = ($text:literal, $status:literal);)*) => {
+        /// Every error code of the API.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[doc = $doc])* $variant),* }
+
+        impl Code {
+            /// All of them, for the documentation.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),*];
+
+            /// As it is sent: snake_case.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text),* }
+            }
+
+            /// HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Code::$variant => $status),* }
+            }
+
+            /// What it means.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$variant => concat!($($doc),*).trim_ascii()),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON, is nested too deeply, or names a key twice.
+    InvalidJson = ("invalid_json", 400);
+    /// A query parameter is unknown or cannot be read.
+    InvalidQuery = ("invalid_query", 400);
+    /// The paging cursor was not made by this API.
+    InvalidCursor = ("invalid_cursor", 400);
+    /// The request head cannot be accepted.
+    BadRequest = ("bad_request", 400);
+    /// No API key, or one that is unknown, revoked, expired or not allowed from this address.
+    Unauthorized = ("unauthorized", 401);
+    /// The key is for another audience, or lacks the scope that the endpoint needs.
+    Forbidden = ("forbidden", 403);
+    /// There is no such thing, or it is not yours.
+    NotFound = ("not_found", 404);
+    /// The path exists, the method does not.
+    MethodNotAllowed = ("method_not_allowed", 405);
+    /// The body did not arrive in time.
+    RequestTimeout = ("request_timeout", 408);
+    /// A value that must be unique is taken.
+    Conflict = ("conflict", 409);
+    /// Something still refers to it.
+    InUse = ("in_use", 409);
+    /// The Idempotency-Key was used for another request, is being worked on, or its answer was a secret shown once.
+    IdempotencyConflict = ("idempotency_conflict", 409);
+    /// If-Match names another version.
+    VersionMismatch = ("version_mismatch", 412);
+    /// The body is larger than the endpoint takes.
+    BodyTooLarge = ("body_too_large", 413);
+    /// The body is not of the content type that the endpoint takes.
+    UnsupportedMediaType = ("unsupported_media_type", 415);
+    /// Fields are missing, unknown, or of a wrong type or value; details lists all of them.
+    ValidationFailed = ("validation_failed", 422);
+    /// The CSV has lines that cannot be read; details lists them with their line numbers.
+    DeckInvalid = ("deck_invalid", 422);
+    /// The head of the request is larger than 16 KiB.
+    HeadersTooLarge = ("headers_too_large", 431);
+    /// Too many requests of this key, customer or address; Retry-After says when.
+    RateLimited = ("rate_limited", 429);
+    /// Our fault. The request id helps us to find it.
+    Internal = ("internal", 500);
+    /// The database is away or busy; Retry-After says when. Calls are not affected.
+    Unavailable = ("unavailable", 503);
+}
+
+/// One field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = FieldProblem)]
+pub struct Problem {
+    /// Path of the field, for example `media_ips[2]`.
+    pub field: String,
+    /// `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid` …
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of one field.
+    pub fn new(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.into(), code, message: message.into() }
+    }
+}
+
+/// An error answer.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    /// From the closed list.
+    pub code: Code,
+    /// One sentence.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<&'static str>,
+    /// All field problems at once.
+    pub details: Vec<Problem>,
+    /// Seconds until another attempt makes sense.
+    pub retry_after_s: Option<u64>,
+}
+
+impl ApiError {
+    /// With a sentence of its own.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, details: Vec::new(), retry_after_s: None }
+    }
+
+    /// 404 for what does not exist and for what is somebody else's: the two look the same (T-API-04).
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {what}"))
+    }
+
+    /// All field problems.
+    pub fn fields(details: Vec<Problem>) -> Self {
+        let message = match details.as_slice() {
+            [one] => format!("{}: {}", one.field, one.message),
+            many => format!("{} fields are wrong", many.len()),
+        };
+        Self { details, ..Self::new(Code::ValidationFailed, message) }
+    }
+
+    /// One field problem.
+    pub fn field(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self::fields(vec![Problem::new(field, code, message)])
+    }
+
+    /// With advice.
+    pub fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+/// What the store says, in the API's words; our own faults are logged here, once, and not told.
+impl From<StoreError> for ApiError {
+    fn from(e: StoreError) -> Self {
+        match e {
+            StoreError::Unavailable(_) | StoreError::TooSlow | StoreError::Serialization => {
+                tracing::warn!(error = %e, "store unavailable");
+                Self {
+                    retry_after_s: Some(1),
+                    ..Self::new(Code::Unavailable, "the database is not available, try again")
+                }
+            }
+            StoreError::Conflict(constraint) => {
+                let (field, what) = conflict(&constraint);
+                Self { details: vec![Problem::new(field, "taken", what)], ..Self::new(Code::Conflict, what) }
+            }
+            StoreError::Reference(constraint) => reference(&constraint),
+            StoreError::Check(constraint) => {
+                tracing::warn!(%constraint, "a row was refused by a check that validation should have made");
+                Self::new(Code::ValidationFailed, "a value is not allowed")
+            }
+            other => {
+                tracing::error!(error = %other, "store failed");
+                Self::new(Code::Internal, "something went wrong on our side")
+            }
+        }
+    }
+}
+
+/// Field and sentence for a unique constraint.
+fn conflict(constraint: &str) -> (&'static str, &'static str) {
+    match constraint {
+        "trunk_ips_address_excl" | "trunk_ips_pkey" => ("address", "this address is already on a trunk"),
+        "trunk_credentials_pkey" => ("username", "this user name is taken"),
+        "vendors_slug_key" => ("slug", "this slug is taken"),
+        _ => ("name", "this name is taken"),
+    }
+}
+
+/// A row that points to nothing (the field is wrong), or that others point to (409).
+fn reference(constraint: &str) -> ApiError {
+    let field = [
+        ("sell_deck", "sell_deck_id"),
+        ("buy_deck", "buy_deck_id"),
+        ("partition_id", "partition_id"),
+        ("ban_id", "ban_id"),
+        ("trunk_id", "trunk_id"),
+        ("vendor_id", "vendor_id"),
+        ("customer_id", "customer_id"),
+    ]
+    .iter()
+    .find(|(part, _)| constraint.contains(part))
+    .map_or("id", |(_, field)| field);
+    ApiError::field(field, "no_such_object", "there is no such object, or something still refers to it")
+}

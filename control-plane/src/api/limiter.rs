@@ -1,0 +1,118 @@
+//! Token buckets per key, per customer and per address (T-API-08). Bounded: when the table is full, full buckets go first
+//! (they carry no information), then the one that was used longest ago.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use warp_model::Mono;
+
+/// Rate and burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Requests a second in the long run.
+    pub per_second: u32,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+/// What the headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// `RateLimit-Limit`.
+    pub limit: u32,
+    /// `RateLimit-Remaining`.
+    pub remaining: u32,
+    /// `RateLimit-Reset` and, when refused, `Retry-After`: whole seconds, at least 1 when refused.
+    pub reset_s: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Tokens × 10⁹.
+    level: u128,
+    at: Mono,
+}
+
+/// Buckets by key.
+#[derive(Debug)]
+pub struct Limiter<K> {
+    limit: Limit,
+    cap: usize,
+    buckets: Mutex<HashMap<K, Bucket>>,
+}
+
+impl<K: Hash + Eq + Clone> Limiter<K> {
+    /// At most `cap` buckets.
+    pub fn new(limit: Limit, cap: usize) -> Self {
+        Self { limit, cap: cap.max(1), buckets: Mutex::new(HashMap::new()) }
+    }
+
+    /// Takes one token of `key`.
+    pub fn take(&self, key: K, now: Mono) -> Verdict {
+        let full = u128::from(self.limit.burst) * ONE;
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if !buckets.contains_key(&key) && buckets.len() >= self.cap {
+            let rate = u128::from(self.limit.per_second);
+            buckets.retain(|_, b| b.level + gained(rate, now.since(b.at)) < full);
+            if buckets.len() >= self.cap
+                && let Some(oldest) = buckets.iter().min_by_key(|(_, b)| b.at).map(|(k, _)| k.clone())
+            {
+                buckets.remove(&oldest);
+            }
+        }
+        let bucket = buckets.entry(key).or_insert(Bucket { level: full, at: now });
+        let gain = gained(u128::from(self.limit.per_second), now.since(bucket.at));
+        bucket.level = full.min(bucket.level + gain);
+        bucket.at = now;
+        let allowed = bucket.level >= ONE;
+        if allowed {
+            bucket.level -= ONE;
+        }
+        let rate = u128::from(self.limit.per_second.max(1));
+        let wanted = if allowed { full - bucket.level } else { ONE - bucket.level };
+        let seconds = wanted.div_ceil(rate * ONE);
+        Verdict {
+            allowed,
+            limit: self.limit.burst,
+            remaining: u32::try_from(bucket.level / ONE).unwrap_or(u32::MAX),
+            reset_s: u64::try_from(seconds).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+const ONE: u128 = 1_000_000_000;
+
+fn gained(per_second: u128, elapsed: Duration) -> u128 {
+    per_second.saturating_mul(elapsed.as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_api_08_a_bucket_empties_and_refills_and_others_are_untouched() {
+        let limiter = Limiter::new(Limit { per_second: 2, burst: 3 }, 10);
+        let at = |ms: u64| Mono(ms * 1_000_000);
+        let taken: Vec<bool> = (0..4).map(|_| limiter.take("a", at(0)).allowed).collect();
+        assert_eq!(taken, [true, true, true, false]);
+        assert_eq!(limiter.take("a", at(0)).reset_s, 1);
+        assert!(limiter.take("b", at(0)).allowed);
+        assert!(limiter.take("a", at(500)).allowed);
+        assert!(!limiter.take("a", at(600)).allowed);
+        assert_eq!(limiter.take("a", at(10_000)).remaining, 2);
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let limiter = Limiter::new(Limit { per_second: 1, burst: 1 }, 3);
+        for i in 0..100u64 {
+            limiter.take(i, Mono(i));
+        }
+        assert!(limiter.buckets.lock().unwrap().len() <= 3);
+    }
+}

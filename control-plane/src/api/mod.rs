@@ -1,0 +1,23 @@
+//! The HTTP edge: `/api/v1` for customers, `/api/v1/admin` for operators, `/api/docs` for people.
+
+pub mod edge;
+pub mod endpoint;
+pub mod error;
+pub mod input;
+pub mod limiter;
+pub mod openapi;
+pub mod server;
+
+mod admin;
+mod customer;
+mod docs;
+
+use endpoint::Endpoint;
+
+/// Every endpoint. The router, the OpenAPI files and the isolation test are made from this.
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut all = docs::endpoints();
+    all.extend(customer::endpoints());
+    all.extend(admin::endpoints());
+    all
+}

@@ -1,0 +1,352 @@
+//! OpenAPI 3.0.3 from the endpoint table. utoipa's schemas speak a later version of the standard; [`down_convert`] brings
+//! them to 3.0.3 (PRODUCT §6), [`check`] says whether a document keeps the rules that tools trip over.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::endpoint::{Access, Audience, Endpoint, Returns, Takes, TypeDoc};
+use super::error::{Code, Problem};
+
+/// The document of one audience.
+pub fn document(endpoints: &[Endpoint], audience: Audience) -> Value {
+    let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for e in endpoints.iter().filter(|e| shown(e, audience)) {
+        let operation = operation(e, &mut schemas);
+        paths.entry(e.path).or_default().insert(e.method.as_str().to_ascii_lowercase(), operation);
+    }
+    note(&super::endpoint::doc::<Problem>(), &mut schemas);
+    schemas.insert("Meta".into(), meta_schema());
+    schemas.insert("Error".into(), error_schema());
+    let (title, what) = match audience {
+        Audience::Customer => ("WARP customer API", "What a customer sees and changes: its own things only."),
+        Audience::Operator => ("WARP operator API", "What the carrier's staff sees and changes."),
+    };
+    json!({
+        "openapi": "3.0.3",
+        "info": {
+            "title": title,
+            "version": "1",
+            "description": format!("{what} Every answer has the envelope {{success, data, meta}}; errors carry a code of a closed list."),
+            "license": { "name": "Apache-2.0" }
+        },
+        "servers": [{ "url": "/" }],
+        "security": [{ "api_key": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "api_key": { "type": "http", "scheme": "bearer", "description": "An API key: wk_live_… or wk_test_…" }
+            },
+            "schemas": schemas,
+            "responses": { "Error": {
+                "description": "An error; the status follows the code.",
+                "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } }
+            } }
+        }
+    })
+}
+
+fn shown(e: &Endpoint, audience: Audience) -> bool {
+    match e.access {
+        Access::Public => audience == Audience::Customer,
+        Access::Scope(a, _) => a == audience,
+    }
+}
+
+fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
+    let mut parameters: Vec<Value> = path_parts(e.path)
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    for q in &e.query {
+        parameters.push(json!({
+            "name": q.name, "in": "query", "description": q.description, "schema": { "type": q.kind }
+        }));
+    }
+    if e.method == axum::http::Method::POST && e.access != Access::Public {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header",
+            "description": "The same key and request within 24 hours gives the first answer again.",
+            "schema": { "type": "string", "maxLength": 128 }
+        }));
+    }
+    let mut out = json!({
+        "operationId": operation_id(e),
+        "summary": e.summary,
+        "tags": [tag(e.path)],
+        "responses": { "default": { "$ref": "#/components/responses/Error" } }
+    });
+    if !parameters.is_empty() {
+        out["parameters"] = Value::Array(parameters);
+    }
+    match e.access {
+        Access::Public => out["security"] = json!([]),
+        Access::Scope(_, scope) => out["description"] = json!(format!("Needs the scope `{scope}`.")),
+    }
+    let body = match &e.takes {
+        Takes::Nothing => None,
+        Takes::Json(t) => Some(json!({ "application/json": { "schema": note(t, schemas) } })),
+        Takes::Patch(t) => {
+            note(t, schemas);
+            let description = format!("A JSON merge patch (RFC 7396) of {}.", (t.name)());
+            let schema = json!({ "type": "object", "description": description });
+            Some(
+                json!({ "application/merge-patch+json": { "schema": schema.clone() }, "application/json": { "schema": schema } }),
+            )
+        }
+        Takes::Csv(_) => Some(json!({ "text/csv": { "schema": { "type": "string" } } })),
+    };
+    if let Some(content) = body {
+        out["requestBody"] = json!({ "required": true, "content": content });
+    }
+    let (status, content) = match &e.returns {
+        Returns::One(status, t) => (*status, enveloped(note(t, schemas))),
+        Returns::Page(t) => (200, enveloped(json!({ "type": "array", "items": note(t, schemas) }))),
+        Returns::Nothing => (200, enveloped(json!({ "nullable": true }))),
+        Returns::Raw(content_type) => {
+            let essence = content_type.split(';').next().unwrap_or(content_type);
+            (200, json!({ essence: { "schema": { "type": "string" } } }))
+        }
+    };
+    out["responses"][status.to_string()] = json!({ "description": e.summary, "content": content });
+    out
+}
+
+fn enveloped(data: Value) -> Value {
+    json!({ "application/json": { "schema": {
+        "type": "object",
+        "required": ["success", "data", "meta"],
+        "properties": {
+            "success": { "type": "boolean", "enum": [true] },
+            "data": data,
+            "meta": { "$ref": "#/components/schemas/Meta" }
+        }
+    } } })
+}
+
+fn meta_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["timestamp", "request_id"],
+        "properties": {
+            "timestamp": { "type": "string", "format": "date-time" },
+            "request_id": { "type": "string" },
+            "next_cursor": { "type": "string", "nullable": true },
+            "has_more": { "type": "boolean" }
+        }
+    })
+}
+
+fn error_schema() -> Value {
+    let codes: Vec<&str> = Code::ALL.iter().map(|c| c.as_str()).collect();
+    json!({
+        "type": "object",
+        "required": ["success", "error", "meta"],
+        "properties": {
+            "success": { "type": "boolean", "enum": [false] },
+            "error": {
+                "type": "object",
+                "required": ["code", "message", "doc_url"],
+                "properties": {
+                    "code": { "type": "string", "enum": codes },
+                    "message": { "type": "string" },
+                    "field": { "type": "string" },
+                    "hint": { "type": "string" },
+                    "doc_url": { "type": "string" },
+                    "details": { "type": "array", "items": { "$ref": "#/components/schemas/FieldProblem" } }
+                }
+            },
+            "meta": { "$ref": "#/components/schemas/Meta" }
+        }
+    })
+}
+
+/// Adds a type and what it refers to; gives the reference.
+fn note(t: &TypeDoc, schemas: &mut BTreeMap<String, Value>) -> Value {
+    let mut all = vec![((t.name)(), (t.schema)())];
+    (t.others)(&mut all);
+    for (name, schema) in all {
+        let mut value = serde_json::to_value(schema).unwrap_or(Value::Null);
+        down_convert(&mut value);
+        schemas.entry(name).or_insert(value);
+    }
+    json!({ "$ref": format!("#/components/schemas/{}", (t.name)()) })
+}
+
+/// Brings a schema of JSON Schema 2020-12 to what 3.0.3 knows: `nullable`, `example`, `enum` of one, no `null` type.
+pub fn down_convert(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(down_convert),
+        Value::Object(map) => {
+            if let Some(Value::Array(types)) = map.get("type").cloned() {
+                let kept: Vec<Value> = types.iter().filter(|t| *t != "null").cloned().collect();
+                if kept.len() < types.len() {
+                    map.insert("nullable".into(), true.into());
+                }
+                match kept.as_slice() {
+                    [one] => map.insert("type".into(), one.clone()),
+                    _ => map.remove("type"),
+                };
+            }
+            for key in ["oneOf", "anyOf"] {
+                let Some(Value::Array(options)) = map.get(key).cloned() else { continue };
+                let kept: Vec<Value> =
+                    options.iter().filter(|o| o.get("type") != Some(&"null".into())).cloned().collect();
+                if kept.len() < options.len() {
+                    map.insert("nullable".into(), true.into());
+                    if kept.len() == 1 {
+                        map.remove(key);
+                        map.insert("allOf".into(), Value::Array(kept));
+                    } else {
+                        map.insert(key.into(), Value::Array(kept));
+                    }
+                }
+            }
+            if let Some(Value::Array(examples)) = map.remove("examples")
+                && let Some(first) = examples.into_iter().next()
+            {
+                map.insert("example".into(), first);
+            }
+            if let Some(constant) = map.remove("const") {
+                map.insert("enum".into(), json!([constant]));
+            }
+            // 3.0.3 ignores what stands beside $ref: allOf carries the reference.
+            if map.len() > 1
+                && let Some(target) = map.remove("$ref")
+            {
+                map.insert("allOf".into(), json!([{ "$ref": target }]));
+            }
+            map.remove("propertyNames");
+            map.remove("$schema");
+            map.values_mut().for_each(down_convert);
+        }
+        _ => {}
+    }
+}
+
+/// What is wrong with a document as OpenAPI 3.0.3; empty when nothing is.
+pub fn check(document: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    if document["openapi"] != "3.0.3" {
+        faults.push("openapi is not 3.0.3".into());
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for (method, op) in item.as_object().into_iter().flatten() {
+            let id = op["operationId"].as_str().unwrap_or("");
+            if id.is_empty() || !ids.insert(id.to_owned()) {
+                faults.push(format!("{method} {path}: operationId {id:?} is missing or used twice"));
+            }
+            let declared: Vec<&str> = op["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|p| p["in"] == "path")
+                .filter_map(|p| p["name"].as_str())
+                .collect();
+            if declared != path_parts(path).collect::<Vec<_>>() {
+                faults.push(format!("{method} {path}: path parameters are not those of the path"));
+            }
+            if op["responses"].as_object().is_none_or(Map::is_empty) {
+                faults.push(format!("{method} {path}: no responses"));
+            }
+        }
+    }
+    walk(document, document, "#", &mut faults);
+    faults
+}
+
+fn walk(root: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                walk(root, item, &format!("{at}/{i}"), faults);
+            }
+        }
+        Value::Object(map) => {
+            // Below "properties" the keys are names of fields, not keywords.
+            let keywords = !at.ends_with("/properties") && !at.ends_with("/schemas");
+            if keywords {
+                for word in ["const", "examples", "$defs", "propertyNames", "prefixItems"] {
+                    if map.contains_key(word) {
+                        faults.push(format!("{at}: 3.0.3 knows no {word}"));
+                    }
+                }
+                if map.get("type").is_some_and(|t| !t.is_string() || t == "null") {
+                    faults.push(format!("{at}: type must be one word, not null"));
+                }
+                for word in ["exclusiveMinimum", "exclusiveMaximum"] {
+                    if map.get(word).is_some_and(Value::is_number) {
+                        faults.push(format!("{at}: {word} must be a boolean"));
+                    }
+                }
+                if map.get("type") == Some(&"array".into()) && !map.contains_key("items") {
+                    faults.push(format!("{at}: an array without items"));
+                }
+            }
+            if let Some(Value::String(target)) = map.get("$ref") {
+                let pointer = target.strip_prefix('#').unwrap_or("");
+                if root.pointer(pointer).is_none() {
+                    faults.push(format!("{at}: {target} leads nowhere"));
+                }
+                if map.len() > 1 {
+                    faults.push(format!("{at}: keys beside $ref are ignored by 3.0.3"));
+                }
+            }
+            for (key, inner) in map {
+                walk(root, inner, &format!("{at}/{key}"), faults);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn path_parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn operation_id(e: &Endpoint) -> String {
+    let mut id = e.method.as_str().to_ascii_lowercase();
+    for part in e.path.trim_start_matches("/api/v1").split('/').filter(|p| !p.is_empty()) {
+        id.push('_');
+        id.extend(
+            part.chars()
+                .filter(|c| c.is_ascii_alphanumeric() || *c == '_' || *c == '-')
+                .map(|c| if c == '-' { '_' } else { c }),
+        );
+    }
+    id
+}
+
+fn tag(path: &str) -> &str {
+    let rest = path.trim_start_matches("/api/v1").trim_start_matches("/admin").trim_start_matches('/');
+    rest.split('/').next().filter(|t| !t.is_empty() && !t.starts_with('{')).unwrap_or("api")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_words_become_those_of_3_0_3() {
+        let mut v = json!({
+            "type": ["string", "null"], "examples": ["a", "b"],
+            "properties": { "x": { "oneOf": [{ "type": "null" }, { "$ref": "#/x" }] }, "y": { "const": 3 } }
+        });
+        down_convert(&mut v);
+        assert_eq!(
+            v,
+            json!({
+                "type": "string", "nullable": true, "example": "a",
+                "properties": { "x": { "nullable": true, "allOf": [{ "$ref": "#/x" }] }, "y": { "enum": [3] } }
+            })
+        );
+    }
+
+    #[test]
+    fn the_check_finds_faults() {
+        let bad = json!({ "openapi": "3.0.3", "paths": { "/a/{id}": { "get": { "operationId": "x", "responses": {} } } },
+            "components": { "schemas": { "A": { "type": ["string"] }, "B": { "$ref": "#/nowhere" } } } });
+        assert_eq!(check(&bad).len(), 4, "{:?}", check(&bad));
+    }
+}

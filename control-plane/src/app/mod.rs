@@ -1,0 +1,158 @@
+//! Use cases: one function each, the same for the API, the CLI's in-process use and the demo world. A function takes a
+//! [`Ctx`] (on whose behalf) and checked input, and gives rows or an [`ApiError`].
+
+pub mod audit;
+pub mod calls;
+pub mod customers;
+pub mod decks;
+pub mod idempotency;
+pub mod keys;
+pub mod routing;
+pub mod trunks;
+pub mod vendors;
+
+use serde::Serialize;
+use serde_json::Value;
+use warp_model::id::Kind;
+use warp_model::{Currency, CustomerId, Id};
+
+use crate::App;
+use crate::api::endpoint::Request;
+use crate::api::error::{ApiError, Code, Problem};
+use crate::api::input::{Input, merge_patch};
+use crate::store::types::Amount;
+use crate::store::{Scope, StoreError, Tx, sql};
+
+/// On whose behalf a use case runs.
+#[derive(Clone)]
+pub struct Ctx<'a> {
+    /// The program.
+    pub app: &'a App,
+    /// Whose rows.
+    pub scope: Scope,
+    /// Key id, or `system`.
+    pub actor: String,
+    /// For the audit log.
+    pub request_id: String,
+}
+
+impl<'a> Ctx<'a> {
+    /// Of an API request.
+    pub fn of(app: &'a App, request: &Request) -> Result<Self, ApiError> {
+        let caller = request.caller()?;
+        Ok(Self { app, scope: caller.scope(), actor: caller.key.to_string(), request_id: request.id.clone() })
+    }
+
+    /// Of the program itself: bootstrap, the demo world.
+    pub fn system(app: &'a App, why: &'static str) -> Self {
+        Self { app, scope: Scope::Operator(why), actor: "system".into(), request_id: why.into() }
+    }
+
+    /// A transaction in its scope.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        self.app.store.begin(self.scope).await
+    }
+
+    /// A new id.
+    pub fn new_id<K: Kind>(&self) -> Id<K> {
+        Id::new(self.app.wall(), self.app.random_id())
+    }
+
+    /// Writes a line of the audit log, in the same transaction as the change.
+    pub async fn audit(
+        &self,
+        tx: &mut Tx,
+        customer: Option<CustomerId>,
+        action: &str,
+        object: &str,
+        detail: Option<Value>,
+    ) -> Result<(), StoreError> {
+        tx.run(
+            sqlx::query(sql::AUDIT_INSERT)
+                .bind(customer.map(|c| c.to_string()))
+                .bind(&self.actor)
+                .bind(action)
+                .bind(object)
+                .bind(&self.request_id)
+                .bind(detail),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Commits a change that calls depend on and wakes the publisher.
+    pub async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+        tx.commit().await?;
+        self.app.changed.notify_one();
+        Ok(())
+    }
+}
+
+/// Applies a merge patch (RFC 7396) to an object as it stands: the outcome is checked like a new one.
+pub fn patched<I: Input>(current: &impl Serialize, patch: &Value) -> Result<I, ApiError> {
+    let fields = crate::api::input::object(patch)?;
+    let mut problems = Vec::new();
+    crate::api::input::unknown(fields, I::FIELDS, &mut problems);
+    if !problems.is_empty() {
+        return Err(ApiError::fields(problems));
+    }
+    let mut whole = serde_json::to_value(current).map_err(|e| {
+        tracing::error!(error = %e, "an object cannot be written as JSON");
+        ApiError::new(Code::Internal, "something went wrong on our side")
+    })?;
+    if let Value::Object(map) = &mut whole {
+        map.retain(|key, value| I::FIELDS.contains(&key.as_str()) && !value.is_null());
+    }
+    merge_patch(&mut whole, patch);
+    I::from_json(&whole)
+}
+
+/// What an UPDATE that touched no row means: another version, or nothing there.
+pub fn not_updated(exists: bool, what: &str) -> ApiError {
+    if exists {
+        ApiError::new(Code::VersionMismatch, "somebody changed it in the meantime")
+            .hint("read it again and send the new ETag as If-Match")
+    } else {
+        ApiError::not_found(what)
+    }
+}
+
+/// Nano-units of an amount that must be in this currency.
+pub fn nanos(
+    amount: Option<Amount>,
+    currency: Currency,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<i64> {
+    let money = amount?.0;
+    if money.currency != currency {
+        problems.push(Problem::new(field, "currency_mismatch", format!("must be in {currency}")));
+    }
+    Some(money.amount.0)
+}
+
+/// Refuses ids of decks that do not exist (lists of ids have no foreign key).
+pub async fn check_decks(
+    tx: &mut Tx,
+    ids: &[String],
+    field: &str,
+    problems: &mut Vec<Problem>,
+) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    use sqlx::Row;
+    let rows = sqlx::query(sql::DECK_KNOWN).bind(ids).fetch_all(tx.db()).await?;
+    let known: Vec<String> = rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?;
+    for (i, id) in ids.iter().enumerate() {
+        if !known.contains(id) {
+            problems.push(Problem::new(format!("{field}[{i}]"), "no_such_object", "there is no such deck"));
+        }
+    }
+    Ok(())
+}
+
+/// Fails when there are problems.
+pub fn none_wrong(problems: Vec<Problem>) -> Result<(), ApiError> {
+    if problems.is_empty() { Ok(()) } else { Err(ApiError::fields(problems)) }
+}

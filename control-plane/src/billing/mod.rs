@@ -1,0 +1,3 @@
+//! From the event log to rows: the CDR consumer.
+
+pub mod consumer;

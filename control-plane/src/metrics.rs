@@ -1,0 +1,199 @@
+//! The control plane's metrics (`ref/metrics-and-dashboards` §2, API and business).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use warp_telemetry::Registry;
+use warp_telemetry::label_enum;
+use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Sample};
+
+label_enum! {
+    /// HTTP methods of our endpoints.
+    pub enum HttpMethod = "method" { Get = "GET", Post = "POST", Put = "PUT", Patch = "PATCH", Delete = "DELETE" }
+}
+
+label_enum! {
+    /// What became of a CDR on its way to PostgreSQL.
+    pub enum CdrResult = "result" { Written = "written", Duplicate = "duplicate", Rejected = "rejected" }
+}
+
+const LATENCY: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// All of them. Clones share their cells.
+#[derive(Clone)]
+pub struct Metrics {
+    in_flight: Gauge,
+    panics: Counter,
+    rows: Arc<std::sync::RwLock<Vec<Arc<Row>>>>,
+    seconds: Keyed<Histograms<HttpMethod>>,
+    rate_limited: Keyed<Counter>,
+    /// CDRs by what became of them (`warp_cdr_written_total{sink="postgres"}`).
+    pub cdr: Counters<CdrResult>,
+    /// Age of the oldest CDR that is not posted yet; 0 when all are.
+    pub cdr_lag_seconds: FloatGauge,
+    /// Published snapshots.
+    pub snapshots_published: Counter,
+    /// Time from a change to its snapshot's publication.
+    pub publish_seconds: warp_telemetry::metrics::Histogram,
+    /// Publications that failed; the last good snapshot stays.
+    pub publish_failures: Counter,
+}
+
+/// Requests of one endpoint by status class.
+struct Row {
+    route: &'static str,
+    method: String,
+    classes: [AtomicU64; 4],
+}
+
+/// Handles of one endpoint.
+#[derive(Clone)]
+pub struct EndpointMetrics {
+    row: Arc<Row>,
+    seconds: Histograms<HttpMethod>,
+    rate_limited: Counter,
+}
+
+/// Counts a request as in flight until it is dropped.
+pub struct InFlight(Gauge);
+
+impl Metrics {
+    /// Registers them.
+    pub fn new(registry: &Registry) -> Self {
+        let rows: Arc<std::sync::RwLock<Vec<Arc<Row>>>> = Arc::default();
+        let seen = rows.clone();
+        registry.observe(
+            Kind::Counter,
+            "warp_http_requests_total",
+            "API requests by route template, method and class of the answer.",
+            &["route", "method", "status_class"],
+            move || {
+                let rows = seen.read().unwrap_or_else(|e| e.into_inner());
+                let mut out = Vec::new();
+                for row in rows.iter() {
+                    for (class, count) in CLASSES.iter().zip(&row.classes) {
+                        let labels = vec![
+                            ("route", row.route.to_owned()),
+                            ("method", row.method.clone()),
+                            ("status_class", (*class).to_owned()),
+                        ];
+                        out.push(Sample::number(labels, count.load(Ordering::Relaxed) as f64));
+                    }
+                }
+                out
+            },
+        );
+        let cdr = Counters::<CdrResult>::detached();
+        let shown = cdr.clone();
+        registry.observe(
+            Kind::Counter,
+            "warp_cdr_written_total",
+            "CDRs handled by a sink.",
+            &["sink", "result"],
+            move || {
+                let one = |r: CdrResult, name: &str| {
+                    Sample::number(
+                        vec![("sink", "postgres".to_owned()), ("result", name.to_owned())],
+                        shown.value(r) as f64,
+                    )
+                };
+                vec![
+                    one(CdrResult::Written, "written"),
+                    one(CdrResult::Duplicate, "duplicate"),
+                    one(CdrResult::Rejected, "rejected"),
+                ]
+            },
+        );
+        let cdr_lag_seconds = FloatGauge::default();
+        let lag = cdr_lag_seconds.clone();
+        registry.observe(
+            Kind::Gauge,
+            "warp_cdr_lag_seconds",
+            "Age of the oldest CDR that a sink has not taken.",
+            &["sink"],
+            move || vec![Sample::number(vec![("sink", "postgres".to_owned())], lag.value())],
+        );
+        Self {
+            in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
+            panics: registry.counter("warp_http_panics_total", "Handlers that panicked; the bar is 0 (G-1)."),
+            rows,
+            seconds: registry.keyed(
+                "warp_http_request_seconds",
+                "Time to answer an API request.",
+                "route",
+                200,
+                LATENCY,
+            ),
+            rate_limited: registry.keyed(
+                "warp_http_rate_limited_total",
+                "API requests refused by a rate limit.",
+                "route",
+                200,
+                (),
+            ),
+            cdr,
+            cdr_lag_seconds,
+            snapshots_published: registry
+                .counter("warp_snapshot_published_total", "Policy snapshots published to the data plane."),
+            publish_seconds: registry.histogram(
+                "warp_snapshot_publish_seconds",
+                "From the first change seen to the publication of its snapshot.",
+                LATENCY,
+            ),
+            publish_failures: registry.counter(
+                "warp_snapshot_failures_total",
+                "Publications that failed; the data plane keeps the last snapshot.",
+            ),
+        }
+    }
+
+    /// Handles of an endpoint; its series exist from now on.
+    pub fn endpoint(&self, route: &'static str, method: &Method) -> EndpointMetrics {
+        let row = Arc::new(Row { route, method: method.to_string(), classes: Default::default() });
+        self.rows.write().unwrap_or_else(|e| e.into_inner()).push(row.clone());
+        EndpointMetrics { row, seconds: self.seconds.of(route), rate_limited: self.rate_limited.of(route) }
+    }
+
+    /// One more in flight until the guard is dropped.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc(());
+        InFlight(self.in_flight.clone())
+    }
+
+    /// A handler panicked.
+    pub fn panicked(&self) {
+        self.panics.inc(());
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec(());
+    }
+}
+
+impl EndpointMetrics {
+    /// A request was answered.
+    pub fn done(&self, method: &Method, status: StatusCode, took: Duration) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(2).min(3);
+        if let Some(count) = self.row.classes.get(class) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let method = match method.as_str() {
+            "POST" => HttpMethod::Post,
+            "PUT" => HttpMethod::Put,
+            "PATCH" => HttpMethod::Patch,
+            "DELETE" => HttpMethod::Delete,
+            _ => HttpMethod::Get,
+        };
+        self.seconds.observe(method, took);
+    }
+
+    /// A request was refused by a rate limit.
+    pub fn rate_limited(&self) {
+        self.rate_limited.inc(());
+    }
+}
