@@ -1,0 +1,226 @@
+//! A real Kamailio with its rtpengine module drives our relay over ng: INVITE, 200, RTP both ways, BYE, all on loopback.
+
+mod programs;
+
+use std::net::UdpSocket;
+
+use programs::{DEADLINE, Program, audio_port, free_port, has, rtp, socket, wait_for};
+use warp_media_relay::{Config, Relay, start};
+use warp_ng::{Command, Reply};
+use warp_telemetry::metrics::Registry;
+
+/// `MODULES`, `SIP`, `NG` and `CALLEE` are put in.
+const KAMAILIO: &str = r#"
+debug=0
+log_stderror=yes
+children=1
+auto_aliases=no
+disable_tcp=yes
+listen=udp:127.0.0.1:SIP
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "rtpengine.so"
+modparam("rtpengine", "rtpengine_sock", "udp:127.0.0.1:NG")
+modparam("rtpengine", "rtpengine_tout_ms", 2000)
+
+request_route {
+    if (has_totag()) {
+        if (is_method("BYE")) rtpengine_manage();
+        loose_route();
+        t_relay();
+        exit;
+    }
+    if (is_method("INVITE")) {
+        record_route();
+        $du = "sip:127.0.0.1:CALLEE";
+        FLAGS
+        t_on_reply("ANSWER");
+        t_relay();
+    }
+    exit;
+}
+
+onreply_route[ANSWER] {
+    if (has_body("application/sdp")) rtpengine_manage("replace-origin ICE=remove via-branch=2");
+}
+"#;
+
+struct World {
+    _kamailio: Program,
+    _folder: tempfile::TempDir,
+    relay: Relay,
+    sip: u16,
+    caller: UdpSocket,
+    callee: UdpSocket,
+}
+
+impl World {
+    fn start(flags: &str, first_port: u16) -> World {
+        let config = Config {
+            ng: Some("127.0.0.1:0".parse().unwrap()),
+            ports: first_port..=first_port + 199,
+            ..Config::default()
+        };
+        let relay = start(config, [7; 32], &Registry::new(), Box::new(|_| ())).unwrap();
+        let (caller, callee) = (socket(), socket());
+        let sip = free_port();
+        let text = KAMAILIO
+            .replace("SIP", &sip.to_string())
+            .replace("NG\"", &format!("{}\"", relay.ng_addr().unwrap().port()))
+            .replace("CALLEE", &callee.local_addr().unwrap().port().to_string())
+            .replace("FLAGS", &format!("rtpengine_manage(\"{flags}\");"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kamailio.cfg");
+        std::fs::write(&path, text).unwrap();
+        let folder_path = folder.path().display().to_string();
+        let kamailio = Program::start(
+            "kamailio",
+            &[
+                "-DD", "-E", "-m", "64", "-M", "8", "-f",
+                &path.display().to_string(),
+                "-Y", &folder_path,
+                "-P", &format!("{folder_path}/pid"),
+            ],
+        );
+        World { _kamailio: kamailio, _folder: folder, relay, sip, caller, callee }
+    }
+
+    fn to_proxy(&self, from: &UdpSocket, message: &str) {
+        from.send_to(message.as_bytes(), ("127.0.0.1", self.sip)).unwrap();
+    }
+
+    fn calls(&self) -> Vec<Vec<u8>> {
+        match self.relay.control().ask(Command::List { limit: 100 }) {
+            Reply::Calls(calls) => calls,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The next SIP message that begins with `start` (INVITEs repeat until Kamailio listens).
+fn sip(socket: &UdpSocket, start: &str) -> String {
+    wait_for(socket, start, |bytes, _| {
+        let text = String::from_utf8_lossy(bytes);
+        text.starts_with(start).then(|| text.into_owned())
+    })
+}
+
+fn header<'m>(message: &'m str, name: &str) -> Vec<&'m str> {
+    message.lines().filter(|l| l.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase()))).collect()
+}
+
+fn body(port: u16) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 18\r\na=rtpmap:18 G729/8000\r\na=ice-ufrag:x\r\n"
+    )
+}
+
+fn local(s: &UdpSocket) -> u16 {
+    s.local_addr().unwrap().port()
+}
+
+/// One call through Kamailio and our relay; gives the SDP that each side got.
+fn call(world: &World, id: &str) -> (String, String) {
+    let (caller_rtp, callee_rtp) = (socket(), socket());
+    let me = local(&world.caller);
+    let sdp = body(local(&caller_rtp));
+    let invite = format!(
+        "INVITE sip:123@127.0.0.1:{} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{me};branch=z9hG4bK-{id}\r\nMax-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=ft1\r\nTo: <sip:123@127.0.0.1>\r\nCall-ID: {id}\r\nCSeq: 1 INVITE\r\nContact: <sip:a@127.0.0.1:{me}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+        world.sip,
+        sdp.len(),
+    );
+    // Kamailio needs a moment to listen: repeat like a SIP client does.
+    let end = std::time::Instant::now() + DEADLINE;
+    let mut buffer = vec![0; 65_536];
+    let at_callee = loop {
+        assert!(std::time::Instant::now() < end, "the INVITE never came through Kamailio");
+        world.to_proxy(&world.caller, &invite);
+        if let Ok(n) = world.callee.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            if text.starts_with("INVITE ") && text.contains(&format!("Call-ID: {id}\r\n")) {
+                break text;
+            }
+        }
+    };
+    let answer = body(local(&callee_rtp));
+    let copied = ["Via", "From", "Call-ID", "CSeq", "Record-Route"]
+        .into_iter()
+        .flat_map(|name| header(&at_callee, name))
+        .map(|l| format!("{l}\r\n"))
+        .collect::<String>();
+    let ok = format!(
+        "SIP/2.0 200 OK\r\n{copied}To: <sip:123@127.0.0.1>;tag=tt1\r\nContact: <sip:123@127.0.0.1:{}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{answer}",
+        local(&world.callee),
+        answer.len(),
+    );
+    world.to_proxy(&world.callee, &ok);
+    let at_caller = sip(&world.caller, "SIP/2.0 200");
+    let route = header(&at_caller, "Record-Route")[0].replace("Record-Route", "Route");
+    let in_dialog = |method: &str, cseq: u32| {
+        format!(
+            "{method} sip:123@127.0.0.1:{} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{me};branch=z9hG4bK-{id}-{method}\r\nMax-Forwards: 70\r\n{route}\r\nFrom: <sip:a@127.0.0.1>;tag=ft1\r\nTo: <sip:123@127.0.0.1>;tag=tt1\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n",
+            local(&world.callee),
+        )
+    };
+    world.to_proxy(&world.caller, &in_dialog("ACK", 1));
+    sip(&world.callee, "ACK ");
+    assert_eq!(world.calls(), [id.as_bytes().to_vec()]);
+
+    // Media both ways, and nothing of a stranger.
+    let (to_callee, to_caller) = (audio_port(&at_callee), audio_port(&at_caller));
+    let stranger = socket();
+    for n in 1..=20 {
+        stranger.send_to(&rtp(666, n), ("127.0.0.1", to_caller)).unwrap();
+        caller_rtp.send_to(&rtp(7, n), ("127.0.0.1", to_caller)).unwrap();
+        callee_rtp.send_to(&rtp(9, n), ("127.0.0.1", to_callee)).unwrap();
+    }
+    for n in 1..=20 {
+        wait_for(&callee_rtp, "RTP of the caller", |p, from| {
+            assert_ne!(p, rtp(666, n), "T-RTP-02");
+            (p == rtp(7, n) && from.port() == to_callee).then_some(())
+        });
+        wait_for(&caller_rtp, "RTP of the callee", |p, _| (p == rtp(9, n)).then_some(()));
+    }
+
+    world.to_proxy(&world.caller, &in_dialog("BYE", 2));
+    sip(&world.callee, "BYE ");
+    (at_callee, at_caller)
+}
+
+#[test]
+fn kamailio_carries_a_call_over_our_relay() {
+    if !has("kamailio", "kamailio_carries_a_call_over_our_relay") {
+        return;
+    }
+    let world = World::start("replace-origin replace-session-connection ICE=remove RTP/AVP via-branch=1", 36_000);
+    for id in ["one", "two"] {
+        let (at_callee, at_caller) = call(&world, id);
+        for sdp in [&at_callee, &at_caller] {
+            assert!((36_000..36_200).contains(&audio_port(sdp)), "{sdp}");
+            assert!(sdp.contains("a=rtcp:") && !sdp.contains("ice-ufrag"), "{sdp}");
+        }
+        // Kamailio sends no delete-delay: the call stays for the relay's default, then goes.
+        assert_eq!(world.calls(), [id.as_bytes().to_vec()]);
+        let gone = Command::Delete(warp_ng::Delete::call(id));
+        let Reply::Stats(stats) = world.relay.control().ask(gone) else { panic!("already gone") };
+        assert_eq!((stats.figures_from(b"ft1").packets, stats.figures_from(b"tt1").packets), (20, 20));
+        assert!(world.calls().is_empty());
+    }
+}
+
+/// The flags of the captured dialogue (`ref/ng-protocol.md` §10), all at once.
+#[test]
+fn kamailio_with_every_flag_of_the_capture() {
+    if !has("kamailio", "kamailio_with_every_flag_of_the_capture") {
+        return;
+    }
+    let world = World::start(
+        "replace-origin replace-session-connection ICE=remove RTP/AVP direction=a direction=b via-branch=1 codec-strip-G729 codec-transcode-PCMA SDES-off DTLS=off rtcp-mux-demux record-call=off TOS=184 media-address=127.0.0.1 label=caller trust-address",
+        36_200,
+    );
+    call(&world, "flags");
+}

@@ -1,0 +1,200 @@
+//! Our ng client side (`encode_request`, `decode_reply`) drives a real rtpengine in user space, and its SDP is compared
+//! with ours for the same dialogues.
+
+mod programs;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use programs::{Program, audio_port, free_port, has, rtp, socket, wait_for};
+use warp_media_relay::core::book::{Book, BookConfig};
+use warp_media_relay::core::ports::PortPool;
+use warp_model::Now;
+use warp_ng::codec::{decode_reply, encode_request};
+use warp_ng::{AddressFamily, Command, Delete, Encoding, Query, Reply, SdpCommand};
+
+struct Engine {
+    _program: Program,
+    socket: UdpSocket,
+    cookies: Cell<u32>,
+}
+
+impl Engine {
+    fn start(folder: &tempfile::TempDir) -> Engine {
+        let ng = free_port();
+        // Each engine has a part of the range to itself.
+        static ENGINES: AtomicU16 = AtomicU16::new(0);
+        let base = 33_000 + ENGINES.fetch_add(1, Ordering::Relaxed) * 200;
+        let program = Program::start(
+            "rtpengine",
+            &[
+                "--config-file=none",
+                "--foreground",
+                "--table=-1",
+                "--interface=127.0.0.1",
+                "--log-level=1",
+                &format!("--listen-ng=127.0.0.1:{ng}"),
+                &format!("--port-min={base}"),
+                &format!("--port-max={}", base + 99),
+                &format!("--pidfile={}/pid", folder.path().display()),
+            ],
+        );
+        let socket = socket();
+        socket.connect(("127.0.0.1", ng)).unwrap();
+        Engine { _program: program, socket, cookies: Cell::new(0) }
+    }
+
+    /// One command, sent again until it is answered, as the clients do.
+    fn ask(&self, command: &Command, encoding: Encoding) -> Reply {
+        let cookie = format!("w{}", self.cookies.replace(self.cookies.get() + 1));
+        let mut datagram = Vec::new();
+        encode_request(cookie.as_bytes(), encoding, true, command, &mut datagram);
+        // Refused until the daemon listens.
+        let _ = self.socket.send(&datagram);
+        wait_for_reply(&self.socket, &cookie, &datagram)
+    }
+}
+
+fn wait_for_reply(socket: &UdpSocket, cookie: &str, datagram: &[u8]) -> Reply {
+    let end = std::time::Instant::now() + programs::DEADLINE;
+    let mut buffer = vec![0; 65_536];
+    while std::time::Instant::now() < end {
+        match socket.recv(&mut buffer) {
+            Ok(n) => match decode_reply(&buffer[..n]) {
+                Ok((c, reply)) if c == cookie.as_bytes() => return reply,
+                Ok(_) => {}
+                Err(e) => panic!("{e}: {}", String::from_utf8_lossy(&buffer[..n])),
+            },
+            Err(_) => {
+                let _ = socket.send(datagram);
+            }
+        }
+    }
+    panic!("rtpengine does not answer");
+}
+
+fn sdp(port: u16, more: &str) -> String {
+    format!(
+        "v=0\r\no=u 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n{more}"
+    )
+}
+
+fn text(reply: Reply) -> String {
+    match reply {
+        Reply::Sdp { sdp, .. } => String::from_utf8(sdp).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Lines of an SDP as a set, with ports by name: relays may differ in the order of attributes, and nowhere else.
+fn facts(sdp: &str) -> BTreeSet<String> {
+    let p = audio_port(sdp);
+    let named = |line: &str| {
+        let named = line.replace(&(p + 1).to_string(), "P+1").replace(&p.to_string(), "P");
+        // The direction that holds when none is written.
+        (named != "a=sendrecv").then_some(named)
+    };
+    sdp.lines().filter_map(named).collect()
+}
+
+#[test]
+fn our_commands_drive_a_real_rtpengine() {
+    if !has("rtpengine", "our_commands_drive_a_real_rtpengine") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(&folder);
+    for encoding in [Encoding::Bencode, Encoding::Json] {
+        let ask = |c: &Command| engine.ask(c, encoding);
+        assert_eq!(ask(&Command::Ping), Reply::Pong);
+        assert_eq!(ask(&Command::List { limit: 5 }), Reply::Calls(vec![]));
+        let unknown = Query { call_id: b"none".to_vec(), ..Query::default() };
+        assert_eq!(ask(&Command::Query(unknown)), Reply::error("Unknown call-id"));
+        let gone = ask(&Command::Delete(Delete::call("none")));
+        assert_eq!(gone, Reply::Ok { warning: Some("Call-ID not found or tags didn't match".into()) });
+
+        // A call with one packet each way.
+        let (caller, callee) = (socket(), socket());
+        let port = |s: &UdpSocket| s.local_addr().unwrap().port();
+        let mut offer = SdpCommand::new("call", "ft", sdp(port(&caller), "a=sendrecv\r\n"));
+        offer.via_branch = Some(b"z9hG4bK1".to_vec());
+        offer.received_from = Some([127, 0, 0, 1].into());
+        offer.replace.origin = true;
+        offer.label = Some(b"caller".to_vec());
+        let to_callee = audio_port(&text(ask(&Command::Offer(offer.clone()))));
+        let mut answer = SdpCommand::new("call", "ft", sdp(port(&callee), "a=sendrecv\r\n"));
+        answer.to_tag = Some(b"tt".to_vec());
+        answer.via_branch = offer.via_branch.clone();
+        let to_caller = audio_port(&text(ask(&Command::Answer(answer))));
+        caller.send_to(&rtp(7, 1), ("127.0.0.1", to_caller)).unwrap();
+        wait_for(&callee, "the caller's packet", |p, from| {
+            (p == rtp(7, 1) && from.port() == to_callee).then_some(())
+        });
+        callee.send_to(&rtp(9, 1), ("127.0.0.1", to_callee)).unwrap();
+        wait_for(&caller, "the callee's packet", |p, _| (p == rtp(9, 1)).then_some(()));
+
+        let query = Query { call_id: b"call".to_vec(), ..Query::default() };
+        let Reply::Stats(stats) = ask(&Command::Query(query)) else { panic!("no statistics") };
+        assert_eq!(stats.rtp.packets, 2);
+        assert_eq!(stats.tags.len(), 2);
+        assert_eq!(stats.figures_from(b"ft").packets, 1);
+        let caller_tag = stats.tags.iter().find(|t| t.tag == b"ft").unwrap();
+        assert_eq!(caller_tag.peers, [b"tt".to_vec()]);
+        assert_eq!(caller_tag.medias[0].streams[0].local.port(), to_caller);
+        assert_eq!(caller_tag.medias[0].streams[0].ssrc, Some(7));
+        assert!(stats.created.0 > 1_700_000_000_000_000);
+        assert_eq!(ask(&Command::List { limit: 5 }), Reply::Calls(vec![b"call".to_vec()]));
+        // Version 10.5 gives figures only when a From-tag is named.
+        let delete = Delete { from_tag: Some(b"ft".to_vec()), ..Delete::call("call") };
+        let Reply::Stats(last) = ask(&Command::Delete(delete)) else { panic!("no statistics") };
+        assert_eq!(last.rtp.packets, 2);
+    }
+}
+
+#[test]
+fn our_sdp_says_what_rtpengine_says() {
+    if !has("rtpengine", "our_sdp_says_what_rtpengine_says") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(&folder);
+    let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], 20_000..=20_999, 1).unwrap();
+    let mut book = Book::new(BookConfig::default(), Box::new(pool));
+    let mut compare = |what: &str, command: Command| {
+        let theirs = text(engine.ask(&command, Encoding::Bencode));
+        let ours = text(book.handle_command(command, None, Now::default()));
+        assert_eq!(facts(&ours), facts(&theirs), "{what}:\n{ours}\nagainst\n{theirs}");
+    };
+    type Set = fn(&mut SdpCommand);
+    let cases: [(&str, &str, &str, Set); 12] = [
+        ("plain", "", "", |_| ()),
+        ("ptime and directions", "a=ptime:20\r\na=sendonly\r\n", "a=ptime:20\r\na=recvonly\r\n", |_| ()),
+        ("inactive", "a=inactive\r\n", "a=inactive\r\n", |_| ()),
+        ("mux both", "a=rtcp-mux\r\n", "a=rtcp-mux\r\n", |_| ()),
+        ("mux refused", "a=rtcp-mux\r\n", "", |_| ()),
+        ("demux", "a=rtcp-mux\r\n", "", |c| c.rtcp_mux.demux = true),
+        ("mux offered by the relay", "", "a=rtcp-mux\r\n", |c| c.rtcp_mux.offer = true),
+        ("mux required", "", "a=rtcp-mux\r\n", |c| (c.rtcp_mux.offer, c.rtcp_mux.require) = (true, true)),
+        ("full rtcp attribute", "", "", |c| c.flags.full_rtcp_attribute = true),
+        ("no rtcp attribute", "", "", |c| c.flags.no_rtcp_attribute = true),
+        ("origin", "", "", |c| c.replace.origin = true),
+        ("ice removed", "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=candidate:1 1 UDP 1 127.0.0.1 9 typ host\r\n", "", |c| {
+            c.ice = Some(warp_ng::Ice::Remove);
+            c.address_family = Some(AddressFamily::Ip4);
+        }),
+    ];
+    for (i, (what, offered, answered, set)) in cases.into_iter().enumerate() {
+        let call = format!("call{i}");
+        let mut offer = SdpCommand::new(call.clone(), "ft", sdp(40_000, offered));
+        set(&mut offer);
+        let mut answer = SdpCommand::new(call, "ft", sdp(40_002, answered));
+        (answer.flags, answer.replace, answer.ice) = (offer.flags, offer.replace, offer.ice);
+        answer.to_tag = Some(b"tt".to_vec());
+        compare(&format!("offer, {what}"), Command::Offer(offer));
+        compare(&format!("answer, {what}"), Command::Answer(answer));
+    }
+    let rejected = SdpCommand::new("rejected", "ft", sdp(40_000, "m=video 0 RTP/AVP 31\r\n"));
+    compare("a rejected line", Command::Offer(rejected));
+}
