@@ -80,10 +80,18 @@ impl World {
         let kamailio = Program::start(
             "kamailio",
             &[
-                "-DD", "-E", "-m", "64", "-M", "8", "-f",
+                "-DD",
+                "-E",
+                "-m",
+                "64",
+                "-M",
+                "8",
+                "-f",
                 &path.display().to_string(),
-                "-Y", &folder_path,
-                "-P", &format!("{folder_path}/pid"),
+                "-Y",
+                &folder_path,
+                "-P",
+                &format!("{folder_path}/pid"),
             ],
         );
         World { _kamailio: kamailio, _folder: folder, relay, sip, caller, callee }
@@ -110,7 +118,10 @@ fn sip(socket: &UdpSocket, start: &str) -> String {
 }
 
 fn header<'m>(message: &'m str, name: &str) -> Vec<&'m str> {
-    message.lines().filter(|l| l.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase()))).collect()
+    message
+        .lines()
+        .filter(|l| l.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase())))
+        .collect()
 }
 
 fn body(port: u16) -> String {
@@ -196,7 +207,8 @@ fn kamailio_carries_a_call_over_our_relay() {
     if !has("kamailio", "kamailio_carries_a_call_over_our_relay") {
         return;
     }
-    let world = World::start("replace-origin replace-session-connection ICE=remove RTP/AVP via-branch=1", 36_000);
+    let world =
+        World::start("replace-origin replace-session-connection ICE=remove RTP/AVP via-branch=1", 36_000);
     for id in ["one", "two"] {
         let (at_callee, at_caller) = call(&world, id);
         for sdp in [&at_callee, &at_caller] {

@@ -180,10 +180,15 @@ fn our_sdp_says_what_rtpengine_says() {
         ("full rtcp attribute", "", "", |c| c.flags.full_rtcp_attribute = true),
         ("no rtcp attribute", "", "", |c| c.flags.no_rtcp_attribute = true),
         ("origin", "", "", |c| c.replace.origin = true),
-        ("ice removed", "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=candidate:1 1 UDP 1 127.0.0.1 9 typ host\r\n", "", |c| {
-            c.ice = Some(warp_ng::Ice::Remove);
-            c.address_family = Some(AddressFamily::Ip4);
-        }),
+        (
+            "ice removed",
+            "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=candidate:1 1 UDP 1 127.0.0.1 9 typ host\r\n",
+            "",
+            |c| {
+                c.ice = Some(warp_ng::Ice::Remove);
+                c.address_family = Some(AddressFamily::Ip4);
+            },
+        ),
     ];
     for (i, (what, offered, answered, set)) in cases.into_iter().enumerate() {
         let call = format!("call{i}");

@@ -64,7 +64,11 @@ pub fn free_port() -> u16 {
 }
 
 /// Reads until `wanted` takes a datagram; panics with `what` when none comes.
-pub fn wait_for<T>(socket: &UdpSocket, what: &str, mut wanted: impl FnMut(&[u8], SocketAddr) -> Option<T>) -> T {
+pub fn wait_for<T>(
+    socket: &UdpSocket,
+    what: &str,
+    mut wanted: impl FnMut(&[u8], SocketAddr) -> Option<T>,
+) -> T {
     let end = Instant::now() + DEADLINE;
     let mut buffer = vec![0; 65_536];
     loop {
