@@ -18,6 +18,7 @@ pub mod dialog;
 pub mod digest;
 pub mod edit;
 pub mod flow;
+pub mod fuzzing;
 pub mod header;
 pub mod message;
 pub mod proxy;

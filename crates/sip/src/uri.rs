@@ -227,13 +227,7 @@ impl<'a> Uri<'a> {
                     && same_headers(self.headers, other.headers)
             }
             Scheme::Tel => {
-                let (mut a, mut b) = ([0; 64], [0; 64]);
-                let (a, b) = (
-                    tel_digits(self.user.unwrap_or(b""), &mut a),
-                    tel_digits(other.user.unwrap_or(b""), &mut b),
-                );
-                a.is_some()
-                    && a == b
+                same_number(self.user, other.user)
                     && tel_params_within(self.params, other.params)
                     && tel_params_within(other.params, self.params)
             }
@@ -414,15 +408,13 @@ fn same_header(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-fn tel_digits<'o>(number: &[u8], out: &'o mut [u8; 64]) -> Option<&'o [u8]> {
-    let mut n = 0_usize;
-    for b in number {
-        if !matches!(b, b'-' | b'.' | b'(' | b')') {
-            *out.get_mut(n)? = b.to_ascii_lowercase();
-            n = n.saturating_add(1);
-        }
+/// Whether two numbers are the same without their visual separators (RFC 3966 §5.1.1).
+fn same_number(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
+    fn digits(number: &[u8]) -> impl Iterator<Item = u8> + '_ {
+        let separator = |b: &&u8| !matches!(**b, b'-' | b'.' | b'(' | b')');
+        number.iter().filter(separator).map(u8::to_ascii_lowercase)
     }
-    out.get(..n)
+    digits(a.unwrap_or(b"")).eq(digits(b.unwrap_or(b"")))
 }
 
 fn tel_params_within(a: Params<'_>, b: Params<'_>) -> bool {

@@ -223,7 +223,7 @@ pub(crate) const URI_PARAMS: u8 = 32;
 /// `hnv-unreserved` and `unreserved`, and the `&` and `=` between them; `;` `,` and `@` are let pass, as most do.
 pub(crate) const URI_HEADERS: u8 = 64;
 
-#[allow(clippy::indexing_slicing)] // evaluated by the compiler
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // evaluated by the compiler
 const fn with(mut table: [u8; 256], bytes: &[u8], class: u8) -> [u8; 256] {
     let mut i = 0;
     while i < bytes.len() {

@@ -6,12 +6,14 @@ pub mod lex;
 mod name;
 mod name_addr;
 mod params;
+mod reason;
 mod via;
 
 pub use lex::Malformed;
 pub use name::Header;
 pub use name_addr::NameAddr;
 pub use params::{ParamIter, Params};
+pub use reason::{Reason, q850_cause};
 pub(crate) use via::host_part;
 pub use via::{BRANCH_COOKIE, Via};
 
