@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod carrier;
 pub mod net;
 pub mod rng;
 pub mod world;
