@@ -73,7 +73,7 @@ fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
         for part in list.split(',').filter(|p| !p.is_empty()) {
             let cidr: Cidr = part
                 .parse()
-                .map_err(|e: String| Failure::new(format!("trusted={part}: {e}")).with_code(2))?;
+                .map_err(|e| Failure::new(format!("trusted={part}: {e}")).with_code(2))?;
             trusted.push(cidr);
         }
     }

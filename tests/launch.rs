@@ -20,7 +20,7 @@ fn proxy_and_media_say_ready_once_and_end_at_once() {
         ("proxy", vec![format!("listen={}", local(free_port())), format!("next={}", local(free_port()))]),
         (
             "media",
-            vec![format!("ng={}", local(free_port())), "ip=127.0.0.1".into(), "ports=40000-40999".into()],
+            vec![format!("ng={}", local(free_port())), "ip=127.0.0.1".into(), "ports=22000-22999".into()],
         ),
     ];
     for (profile, args) in profiles {
@@ -66,8 +66,7 @@ fn sipp_calls_through_the_static_proxy() {
     {
         let dir = tempfile::tempdir().expect("tempdir");
         let (proxy, vendor) = (local(free_port()), local(free_port()));
-        let suffix = if transport == Transport::Tcp { ";transport=tcp" } else { "" };
-        let args = [format!("listen={proxy}"), format!("next={vendor}{suffix}"), format!("shards={shards}")];
+        let args = [format!("listen={proxy}"), format!("next={vendor}"), format!("shards={shards}")];
         let launched = Launched::start("proxy", &args, &dir.path().join("proxy.log"));
         let answering = Sipp::vendor(dir.path(), "vendor_answer.xml", vendor, transport, free_port(), 20);
         let calling = Sipp::calls(

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -132,13 +133,15 @@ pub fn poll_until<T>(within: Duration, mut check: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// A loopback port that is free for both UDP and TCP at this moment.
+/// An even loopback port that is free, with its odd neighbour, for UDP and TCP at this moment. Below the range from which
+/// the system gives out ports by itself, so that nobody else comes in between.
 pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free TCP port");
-        let port = tcp.local_addr().expect("bound").port();
-        // Even, with its odd neighbour free: SIPp takes media ports in pairs.
-        if port % 2 == 0
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..5_000 {
+        // Test processes that run side by side begin at different places.
+        let n = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(97));
+        let port = 12_000 + (n % 5_000) as u16 * 2;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok()
             && UdpSocket::bind(("127.0.0.1", port)).is_ok()
             && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok()
         {

@@ -64,7 +64,7 @@ impl Sipp {
             .args(["-s", calls.called, "-key", "caller", calls.caller])
             .args(["-d", &calls.talk.as_millis().to_string()])
             .args(["-m", &calls.count.to_string(), "-r", &calls.per_second.to_string()])
-            .args(["-min_rtp_port", &super::free_port().to_string()]);
+            .args(["-mp", &super::free_port().to_string()]);
         if let Some((user, password)) = calls.auth {
             cmd.args(["-au", user, "-ap", password]);
         }
