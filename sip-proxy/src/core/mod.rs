@@ -30,7 +30,11 @@ pub mod types;
 mod wheel;
 
 #[cfg(test)]
+mod tests_policy;
+#[cfg(test)]
 mod tests_static;
+#[cfg(test)]
+mod tests_world;
 
 pub use shared::Shared;
 pub use types::*;

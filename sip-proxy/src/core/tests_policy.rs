@@ -1,0 +1,599 @@
+//! Policy mode, driven by bytes: customer, three vendors and a relay are played by hand.
+
+use warp_model::cdr::{Outcome, ReleaseSide};
+use warp_ng::{Command as Ng, Reply};
+use warp_sip::digest::{self, Algorithm, Challenge, Ha1};
+
+use super::tests_static::{addr, line, lines};
+use super::tests_world::*;
+use super::types::{Command, MediaError};
+
+const NUMBER: &str = "+14155550123";
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+
+fn body(text: &str) -> &str {
+    text.split_once("\r\n\r\n").unwrap().1
+}
+
+/// An answered call to vendor 1; returns the 200 as the caller got it and the INVITE as the vendor got it.
+fn answered(w: &mut World, sdp: &str) -> (String, String) {
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", sdp));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 180 "));
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", sdp));
+    let ok = w.to(CUSTOMER);
+    assert!(ok.starts_with("SIP/2.0 200 "));
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    assert!(w.to(V1).starts_with("ACK "));
+    (ok, at_v)
+}
+
+#[test]
+fn an_answered_call_is_routed_anchored_rated_and_recorded() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "P-Asserted-Identity: <sip:999@x>\r\n", SDP));
+    let at_v = w.to(V1);
+    assert!(at_v.starts_with(&format!("INVITE sip:{NUMBER}@{V1} SIP/2.0\r\n")));
+    assert_eq!(body(&at_v), format!("relay:{SDP}"));
+    assert!(!at_v.contains("P-Asserted-Identity"), "T-SIP-03");
+    assert!(line(&at_v, "Record-Route").starts_with(&format!("<sip:{US};lr;w=")));
+    let Ng::Offer(offer) = w.questions().remove(0) else { panic!() };
+    assert_eq!(offer.from_tag, b"at");
+    assert_eq!(offer.received_from, Some("192.0.2.10".parse().unwrap()));
+    assert_eq!(offer.media_ips, ["192.0.2.200".parse::<std::net::IpAddr>().unwrap()]);
+    assert!(offer.via_branch.is_some());
+
+    w.wait(1_000);
+    w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "", SDP));
+    assert_eq!(body(&w.to(CUSTOMER)), format!("relay:{SDP}"));
+    let Ng::Answer(a) = w.questions().remove(0) else { panic!() };
+    assert_eq!((a.from_tag.as_slice(), a.to_tag.as_deref()), (&b"at"[..], Some(&b"bt"[..])));
+    assert_eq!(a.via_branch, offer.via_branch);
+
+    w.order.clear();
+    let final_ok = reply(&at_v, "200 OK", "bt", V1, "", SDP);
+    w.give(V1, &final_ok);
+    assert_eq!(w.order, "AJT", "the journal knows before the 200 goes");
+    let ok = w.to(CUSTOMER);
+    assert_eq!(body(&ok), format!("relay:{SDP}"));
+    assert_eq!(w.answered.len(), 1);
+    assert_eq!(w.answered[0].outcome, Outcome::Answered);
+    // The vendor repeats its 200: the caller's copy again, the relay is not asked.
+    w.questions();
+    w.give(V1, &final_ok);
+    assert_eq!(w.to(CUSTOMER), ok);
+    assert!(w.questions().is_empty());
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    assert!(w.to(V1).starts_with("ACK "));
+    let calls = std::sync::Arc::new(std::sync::Mutex::new(vec![]));
+    let got = calls.clone();
+    w.command(Command::ListCalls { reply: Box::new(move |all| *got.lock().unwrap() = all) });
+    assert_eq!(calls.lock().unwrap()[0].state, "answered");
+
+    w.wait(60_000);
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "Reason: Q.850;cause=31\r\n", ""));
+    let bye = w.to(V1);
+    assert!(bye.starts_with("BYE "));
+    let Ng::Delete(d) = w.questions().remove(0) else { panic!() };
+    assert_eq!(d.delete_delay, Some(0));
+    w.give(V1, &reply(&bye, "200 OK", "", V1, "", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+
+    assert_eq!(w.ended.len(), 1);
+    let r = &w.ended[0];
+    assert_eq!(r.cdr_id, w.answered[0].cdr_id);
+    assert_eq!(r.sip_code, 200);
+    assert_eq!(r.q850, Some(31));
+    assert_eq!(r.release_side, ReleaseSide::Caller);
+    assert!((60_000..60_100).contains(&r.duration_ms), "{}", r.duration_ms);
+    assert!(r.pdd_ms.is_some_and(|p| (1_000..1_100).contains(&p)), "{:?}", r.pdd_ms);
+    assert_eq!(r.called_e164.as_deref(), Some(NUMBER));
+    assert_eq!(r.vendor_id.unwrap().as_u128(), 1);
+    assert_eq!(r.route_rank, Some(1));
+    assert_eq!(r.legs.len(), 1);
+    assert_eq!(r.legs[0].sip_code, 200);
+    assert!(r.media.is_some());
+    let rating = r.rating.as_ref().unwrap();
+    assert_eq!((rating.sell.billable_s, rating.buy.billable_s), (66, 66));
+    assert_eq!(rating.sell.charge.to_string(), "0.011");
+    assert_eq!(rating.margin.unwrap().to_string(), "0.0099");
+    assert!(r.decision.as_ref().unwrap().get().contains("candidates"));
+    assert_eq!(r.snapshot_id, w.core.snapshot.as_ref().unwrap().id.to_string());
+    w.nothing_is_left();
+    assert_eq!(w.ended.len(), 1);
+}
+
+#[test]
+fn failover_from_a_503_and_from_a_dead_vendor() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    w.give(V1, &reply(&first, "503 Service Unavailable", "x", V1, "", ""));
+    let out = w.take();
+    assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("ACK ")));
+    assert!(out.iter().all(|(to, _)| *to != addr(CUSTOMER)), "the caller hears nothing of it");
+    let second = &out.iter().find(|(to, t)| *to == addr(V2) && t.starts_with("INVITE")).unwrap().1;
+    assert!(second.starts_with(&format!("INVITE sip:77#{NUMBER}@{V2} ")), "tech prefix");
+    // Each branch has its own media, and the failed one's is gone.
+    let q = w.questions();
+    let branches: Vec<_> = q.iter().filter_map(|c| match c {
+        Ng::Offer(o) => o.via_branch.clone(),
+        _ => None,
+    }).collect();
+    assert_eq!(branches.len(), 2);
+    assert_ne!(branches[0], branches[1]);
+    assert!(q.iter().any(|c| matches!(c, Ng::Delete(d) if d.via_branch.as_ref() == Some(&branches[0]))));
+    // F-NET-02: vendor 2 is silent for 2 s.
+    w.wait(2_100);
+    let out = w.take();
+    let third = out.iter().find(|(to, t)| *to == addr(V3) && t.starts_with("INVITE")).unwrap().1.clone();
+    w.give(V3, &reply(&third, "100 Trying", "", V3, "", ""));
+    w.wait(5_000);
+    assert!(w.take().iter().all(|(to, _)| *to != addr(V2)), "nothing more is sent to it");
+    w.give(V3, &reply(&third, "200 OK", "bt", V3, "", SDP));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+    let r = &w.answered[0];
+    assert_eq!(r.legs.len(), 3);
+    assert_eq!(r.legs.iter().map(|l| l.sip_code).collect::<Vec<_>>(), [503, 408, 200]);
+    assert_eq!(r.legs[1].ended_by, "no_response");
+    assert_eq!(r.vendor_id.unwrap().as_u128(), 3);
+    assert_eq!(w.core.stats().failovers, 2);
+}
+
+#[test]
+fn a_late_2xx_of_an_abandoned_vendor_is_acked_and_byed() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    w.wait(2_100);
+    let second = w.take().into_iter().find(|(to, _)| *to == addr(V2)).unwrap().1;
+    w.give(V2, &reply(&second, "200 OK", "b2", V2, "", SDP));
+    w.take();
+    let late = reply(&first, "200 OK", "b1", V1, "", SDP);
+    w.give(V1, &late);
+    let out = w.take();
+    assert_eq!(out.len(), 2, "{out:#?}");
+    assert!(out.iter().all(|(to, _)| *to == addr(V1)));
+    assert!(out[0].1.starts_with(&format!("ACK sip:b@{V1} ")));
+    assert!(out[1].1.starts_with(&format!("BYE sip:b@{V1} ")));
+    assert_eq!(line(&out[0].1, "CSeq"), "1 ACK");
+    assert_eq!(line(&out[1].1, "CSeq"), "2 BYE");
+    assert!(line(&out[1].1, "To").ends_with(";tag=b1"));
+    // Its repetition gets the same ACK again, and no second BYE.
+    let ack = out[0].1.clone();
+    w.give(V1, &late);
+    assert_eq!(w.to(V1), ack);
+    w.give(V1, &reply(&out[1].1, "200 OK", "", V1, "", ""));
+    assert_eq!(w.answered.len(), 1);
+    assert!(w.take().is_empty());
+}
+
+#[test]
+fn a_late_1xx_of_an_abandoned_vendor_is_cancelled() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    w.wait(2_100);
+    w.take();
+    w.give(V1, &reply(&first, "180 Ringing", "b1", V1, "", ""));
+    assert!(w.to(V1).starts_with("CANCEL "));
+    w.give(V1, &reply(&first, "487 Request Terminated", "b1", V1, "", ""));
+    assert!(w.to(V1).starts_with("ACK "));
+}
+
+#[test]
+fn busy_stops_and_is_passed_back() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "486 Busy Here", "bt", V1, "", ""));
+    let out = w.take();
+    assert!(out.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 486 ")));
+    assert_eq!(w.ended.len(), 1);
+    assert_eq!((w.ended[0].outcome, w.ended[0].sip_code, w.ended[0].q850), (Outcome::Busy, 486, Some(17)));
+    assert_eq!(w.ended[0].release_side, ReleaseSide::Callee);
+    assert!(w.ended[0].rating.is_none());
+    w.nothing_is_left();
+}
+
+#[test]
+fn all_vendors_fail() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    for v in [V1, V2, V3] {
+        let at_v = w.take().into_iter().rev().find(|(to, t)| *to == addr(v) && t.starts_with("INVITE")).unwrap().1;
+        w.give(v, &reply(&at_v, "500 Server Error", "x", v, "", ""));
+    }
+    let out = w.take();
+    let failed = &out.iter().find(|(to, _)| *to == addr(CUSTOMER)).unwrap().1;
+    assert!(failed.starts_with("SIP/2.0 503 "));
+    assert!(line(failed, "Reason").starts_with("Q.850;cause=34"));
+    assert_eq!(w.ended[0].internal_code, "vendors_exhausted");
+    assert_eq!(w.ended[0].legs.len(), 3);
+    w.nothing_is_left();
+}
+
+#[test]
+fn refusals_have_status_cause_and_record() {
+    let mut w = World::new(true, |_| ());
+    for (number, call, status, code) in [
+        ("+19995550123", "r1", "404", "invalid_number"),
+        ("+442071234567", "r2", "404", "no_route"),
+        ("+12125550123", "r3", "404", "no_route"),
+    ] {
+        w.give(CUSTOMER, &invite(number, call, "", SDP));
+        let out = w.to(CUSTOMER);
+        let r = w.ended.last().unwrap();
+        assert!(out.starts_with(&format!("SIP/2.0 {status} ")), "{number} {} {out}", r.internal_code);
+        assert!(line(&out, "Reason").starts_with("Q.850;cause="));
+        assert_eq!(r.internal_code, code, "{number}");
+        assert_eq!(r.outcome, Outcome::Rejected);
+        assert!(r.decision.is_some());
+    }
+    assert!(w.questions().is_empty(), "no media for what is refused");
+    w.nothing_is_left();
+    assert_eq!(w.ended.len(), 3);
+}
+
+#[test]
+fn limits_are_503_with_retry_after_and_channels_come_back() {
+    let mut w = World::new(false, |d| d.trunks[0].limits.channels = Some(1));
+    let (ok, _) = answered(&mut w, "");
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
+    let refused = w.to(CUSTOMER);
+    assert!(refused.starts_with("SIP/2.0 503 "));
+    assert_eq!(line(&refused, "Retry-After"), "1");
+    assert_eq!(w.ended[0].internal_code, "trunk_channels");
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    w.take();
+    w.give(CUSTOMER, &invite(NUMBER, "c3", "", ""));
+    assert!(w.to(V1).starts_with("INVITE "));
+}
+
+#[test]
+fn f_net_02_a_vendor_that_times_out_three_times_is_out_of_rotation() {
+    let mut w = World::new(false, |_| ());
+    for n in 0..3 {
+        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
+        w.to(V1);
+        w.wait(2_100);
+        let second = w.take().into_iter().find(|(to, _)| *to == addr(V2)).unwrap().1;
+        w.give(V2, &reply(&second, "486 Busy Here", "x", V2, "", ""));
+        w.take();
+    }
+    w.give(CUSTOMER, &invite(NUMBER, "c9", "", ""));
+    assert!(w.to(V2).starts_with("INVITE "), "vendor 1 is skipped");
+    let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
+    assert!(record.decision.unwrap().get().contains("down"), "and the decision record says so");
+}
+
+#[test]
+fn f_net_03_retry_after_of_a_vendor_is_honoured() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let first = w.to(V1);
+    w.give(V1, &reply(&first, "503 Overload", "x", V1, "Retry-After: 20\r\n", ""));
+    w.take();
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
+    assert!(w.to(V2).starts_with("INVITE "));
+    w.wait(21_000);
+    w.take();
+    w.give(CUSTOMER, &invite(NUMBER, "c3", "", ""));
+    assert!(w.to(V1).starts_with("INVITE "));
+}
+
+#[test]
+fn icmp_fails_over_at_once() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    w.to(V1);
+    let flow = warp_sip::flow::Flow::udp(addr(US), addr(V1));
+    w.core.handle_flow_error(flow, super::tests_static::at(w.ms));
+    w.drain();
+    assert!(w.to(V2).starts_with("INVITE "));
+}
+
+#[test]
+fn cancel_before_and_after_the_first_1xx() {
+    let mut w = World::new(true, |_| ());
+    let cancel = |call: &str| {
+        invite(NUMBER, call, "", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL")
+    };
+    // Ringing: CANCEL goes on, its 487 ends the call.
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    w.take();
+    w.give(CUSTOMER, &cancel("c1"));
+    let out = w.take();
+    assert!(out[0].1.starts_with("SIP/2.0 200 ") && out[1].1.starts_with("CANCEL "), "{out:#?}");
+    w.give(V1, &reply(&at_v, "487 Request Terminated", "bt", V1, "", ""));
+    let out = w.take();
+    assert!(out.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 487 ")));
+    assert!(out.iter().all(|(to, _)| *to != addr(V2)), "never re-routed after CANCEL");
+    assert_eq!(w.ended[0].outcome, Outcome::Cancelled);
+    // Nothing heard of the vendor: 487 at once.
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", SDP));
+    w.to(V1);
+    w.give(CUSTOMER, &cancel("c2"));
+    let out = w.take();
+    assert_eq!(out.iter().filter(|(to, _)| *to == addr(CUSTOMER)).count(), 2);
+    assert!(out.iter().any(|(_, t)| t.starts_with("SIP/2.0 487 ")));
+    assert_eq!(w.ended.len(), 2);
+    w.nothing_is_left();
+}
+
+#[test]
+fn t_sip_11_requests_from_elsewhere_are_481_and_change_nothing() {
+    let mut w = World::new(false, |_| ());
+    let (ok, _) = answered(&mut w, "");
+    let bye = inside("BYE", &ok, true, "spoof", "", "");
+    for source in ["192.0.2.99:5060", "203.0.113.2:5060", "127.0.0.1:5060"] {
+        w.give(source, &bye.replace("spoof", &format!("s{}", source.len())));
+        let out = w.take();
+        assert!(out.iter().all(|(_, t)| t.starts_with("SIP/2.0 481 ")), "{source} {out:#?}");
+    }
+    assert_eq!(w.core.live_calls(), 1);
+    // An address of the trunk's own set may speak for it.
+    w.give("192.0.2.11:5060", &bye);
+    assert!(w.to(V1).starts_with("BYE "));
+    assert_eq!(w.ended.len(), 1);
+    // Unknown dialogs: 481.
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "b9", "", "").replace("Call-ID: c1", "Call-ID: c7"));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 481 "));
+}
+
+#[test]
+fn the_callee_hangs_up() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.give(V1, &inside("BYE", &ok, false, "bye", "", ""));
+    let bye = w.to(CUSTOMER);
+    assert!(bye.starts_with("BYE "));
+    assert_eq!(w.ended[0].release_side, ReleaseSide::Callee);
+    w.give(CUSTOMER, &reply(&bye, "200 OK", "", CUSTOMER, "", ""));
+    assert!(w.to(V1).starts_with("SIP/2.0 200 "));
+    // Both hang up at once: the other BYE is passed on too, the record is one.
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye2", "", ""));
+    assert!(w.to(V1).starts_with("BYE "));
+    w.nothing_is_left();
+    assert_eq!(w.ended.len(), 1);
+}
+
+#[test]
+fn we_end_calls_with_bye_both_ways() {
+    for (n, reason) in ["operator", "media_timeout", "max_duration", "drain"].iter().enumerate() {
+        let mut w = World::new(true, |d| d.trunks[0].limits.max_duration_s = Some(600));
+        let (_, _) = answered(&mut w, SDP);
+        w.wait(5_000);
+        w.take();
+        let cdr_id = w.answered[0].cdr_id;
+        match n {
+            0 => w.command(Command::EndCall { cdr_id, reason: "operator" }),
+            1 => w.command(Command::MediaTimeout { sip_call_id: b"c1".to_vec() }),
+            2 => w.wait(600_000),
+            _ => w.command(Command::Drain { end_calls: true }),
+        }
+        let out = w.take();
+        let byes: Vec<_> = out.iter().filter(|(_, t)| t.starts_with("BYE ")).collect();
+        assert!(byes.iter().any(|(to, t)| *to == addr(V1) && line(t, "To").ends_with("tag=bt")), "{out:#?}");
+        assert!(byes.iter().any(|(to, t)| *to == addr(CUSTOMER) && line(t, "To").ends_with("tag=at")));
+        assert!(byes.iter().any(|(_, t)| line(t, "CSeq") == "2 BYE"));
+        let r = &w.ended[0];
+        assert_eq!((r.internal_code.as_str(), r.release_side), (*reason, ReleaseSide::System));
+        assert!(r.rating.is_some());
+        w.nothing_is_left();
+        assert_eq!(w.ended.len(), 1);
+    }
+}
+
+#[test]
+fn a_session_refresh_renews_the_media_of_both_sides() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.questions();
+    for (method, caller, branch) in [("INVITE", true, "re1"), ("UPDATE", false, "up1")] {
+        let (from, to) = if caller { (CUSTOMER, V1) } else { (V1, CUSTOMER) };
+        w.give(from, &inside(method, &ok, caller, branch, "Contact: <sip:new@192.0.2.10>\r\n", SDP));
+        let again = w.to(to);
+        assert!(again.starts_with(&format!("{method} ")));
+        assert_eq!(body(&again), format!("relay:{SDP}"));
+        let Ng::Offer(o) = w.questions().remove(0) else { panic!() };
+        assert_eq!(o.to_tag.as_deref(), Some(if caller { &b"bt"[..] } else { &b"at"[..] }));
+        let done = reply(&again, "200 OK", "", to, "", SDP);
+        w.give(to, &done);
+        let back = w.to(from);
+        assert_eq!(body(&back), format!("relay:{SDP}"));
+        assert!(matches!(w.questions().remove(0), Ng::Answer(_)));
+        if method == "INVITE" {
+            // Repeated 2xx to the re-INVITE: our copy again.
+            w.give(to, &done);
+            assert_eq!(w.to(from), back);
+            w.give(from, &inside("ACK", &ok, caller, "rack", "", "").replace("1 ACK", "2 ACK"));
+            assert!(w.to(to).starts_with("ACK "));
+        }
+    }
+}
+
+#[test]
+fn a_late_offer_is_answered_in_the_ack() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    assert!(w.questions().is_empty());
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
+    let ok = w.to(CUSTOMER);
+    assert_eq!(body(&ok), format!("relay:{SDP}"));
+    let Ng::Offer(o) = w.questions().remove(0) else { panic!() };
+    assert_eq!(o.from_tag, b"bt");
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", SDP));
+    assert_eq!(body(&w.to(V1)), format!("relay:{SDP}"));
+    let Ng::Answer(a) = w.questions().remove(0) else { panic!() };
+    assert_eq!((a.from_tag.as_slice(), a.to_tag.as_deref()), (&b"bt"[..], Some(&b"at"[..])));
+}
+
+#[test]
+fn a_relay_that_fails_or_is_silent_refuses_the_call() {
+    for silent in [false, true] {
+        let mut w = World::new(true, |_| ());
+        w.relay = false;
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let (id, _) = w.asked.pop_front().unwrap();
+        if silent {
+            w.wait(1_100);
+        } else {
+            w.answer(id, Err(MediaError::Unreachable));
+        }
+        let out = w.to(CUSTOMER);
+        assert!(out.starts_with("SIP/2.0 503 "));
+        assert_eq!(w.ended[0].internal_code, "media_unavailable");
+        // Too late now.
+        w.answer(id, Ok(Reply::Sdp { sdp: b"x".to_vec(), warning: None }));
+        assert!(w.take().is_empty());
+        w.nothing_is_left();
+    }
+}
+
+#[test]
+fn messages_wait_in_order_while_the_relay_is_asked() {
+    let mut w = World::new(true, |_| ());
+    w.relay = false;
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let (id, _) = w.asked.pop_front().unwrap();
+    w.answer(id, Ok(Reply::Sdp { sdp: b"one".to_vec(), warning: None }));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "", SDP));
+    let (id, _) = w.asked.pop_front().unwrap();
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
+    assert!(w.take().is_empty());
+    w.answer(id, Ok(Reply::Sdp { sdp: b"two".to_vec(), warning: None }));
+    let (id, _) = w.asked.pop_front().unwrap();
+    w.answer(id, Ok(Reply::Sdp { sdp: b"three".to_vec(), warning: None }));
+    let seen: Vec<String> = w.take().iter().map(|(_, t)| t[8..11].to_owned()).collect();
+    assert_eq!(seen, ["183", "180", "200"]);
+}
+
+#[test]
+fn t_sip_08_digest_trunks_sign_in_from_anywhere() {
+    let mut w = World::new(false, |_| ());
+    let home = "198.18.0.5:5060";
+    let plain = invite(NUMBER, "d1", "", "").replace(CUSTOMER, home);
+    w.give(home, &plain);
+    let challenge = w.to(home);
+    assert!(challenge.starts_with("SIP/2.0 407 "));
+    let offers = lines(&challenge, "Proxy-Authenticate");
+    assert!(offers[0].contains("SHA-256") && offers[1].contains("MD5"));
+    assert_eq!(w.core.transactions(), (0, 0), "no state before the caller is known");
+    let sign = |password: &[u8], offer: &str, user: &str, call: &str| {
+        let c = Challenge::parse(offer.as_bytes()).unwrap();
+        let ha1 = Ha1::new(c.algorithm, user.as_bytes(), b"warp", password);
+        let uri = format!("sip:{NUMBER}@{US}");
+        let mut value = vec![];
+        digest::respond(&c, user.as_bytes(), &ha1, b"INVITE", uri.as_bytes(), b"cn", 1, &mut value);
+        let header = format!("Proxy-Authorization: {}\r\n", String::from_utf8(value).unwrap());
+        invite(NUMBER, call, &header, "").replace(CUSTOMER, home)
+    };
+    // Wrong password and unknown user: the same answer.
+    w.give(home, &sign(b"wrong", offers[0], "pbx", "d2"));
+    let wrong = w.to(home);
+    w.give(home, &sign(b"secret", offers[0], "nobody", "d3"));
+    let unknown = w.to(home);
+    assert!(wrong.starts_with("SIP/2.0 403 ") && unknown.starts_with("SIP/2.0 403 "));
+    assert_eq!(wrong.len(), unknown.len());
+    for (offer, call) in [(offers[0], "d4"), (offers[1], "d5")] {
+        let good = sign(b"secret", offer, "pbx", call);
+        w.give(home, &good);
+        if call == "d5" {
+            // T-SIP-09: the same nonce count again is a replay, whatever the algorithm.
+            let again = w.to(home);
+            assert!(again.starts_with("SIP/2.0 407 ") && again.contains("stale=true"), "{again}");
+            continue;
+        }
+        let at_v = w.to(V1);
+        assert!(!at_v.contains("Proxy-Authorization"), "T-SIP-10");
+        let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
+        assert_eq!(record.ingress_user.as_deref(), Some("pbx"));
+    }
+    assert_eq!(Challenge::parse(offers[1].as_bytes()).unwrap().algorithm, Algorithm::Md5);
+}
+
+#[test]
+fn t_sip_08_brute_force_is_silenced() {
+    let mut w = World::new(false, |_| ());
+    let home = "198.18.0.6:5060";
+    w.give(home, &invite(NUMBER, "b0", "", "").replace(CUSTOMER, home));
+    let challenge = w.to(home);
+    let offer = lines(&challenge, "Proxy-Authenticate")[0].to_owned();
+    let mut refused = 0;
+    for n in 1..20 {
+        let c = Challenge::parse(offer.as_bytes()).unwrap();
+        let ha1 = Ha1::new(c.algorithm, b"pbx", b"warp", format!("guess{n}").as_bytes());
+        let mut value = vec![];
+        let uri = format!("sip:{NUMBER}@{US}");
+        digest::respond(&c, b"pbx", &ha1, b"INVITE", uri.as_bytes(), b"cn", n, &mut value);
+        let header = format!("Proxy-Authorization: {}\r\n", String::from_utf8(value).unwrap());
+        w.give(home, &invite(NUMBER, &format!("b{n}"), &header, "").replace(CUSTOMER, home));
+        refused += w.take().len();
+    }
+    assert_eq!(refused, 10);
+    w.give(CUSTOMER, &invite(NUMBER, "good", "", ""));
+    assert!(w.to(V1).starts_with("INVITE "), "others are not touched");
+}
+
+#[test]
+fn t_sip_05_only_our_names_and_no_foreign_routes() {
+    let mut w = World::new(false, |_| ());
+    let ours = invite(NUMBER, "n1", "", "").replace(&format!("@{US} SIP"), "@sip.example.com SIP");
+    w.give(CUSTOMER, &ours);
+    assert!(w.to(V1).starts_with("INVITE "));
+    let foreign = invite(NUMBER, "n2", "", "").replace(&format!("@{US} SIP"), "@192.0.2.77 SIP");
+    w.give(CUSTOMER, &foreign);
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 403 "));
+    w.give(CUSTOMER, &invite(NUMBER, "n3", "Route: <sip:192.0.2.77;lr>\r\n", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 403 "));
+    let register = invite(NUMBER, "n4", "", "").replace("INVITE", "REGISTER");
+    w.give(CUSTOMER, &register);
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 405 "));
+}
+
+#[test]
+fn draining_refuses_new_calls_and_keeps_those_in_the_air() {
+    let mut w = World::new(false, |_| ());
+    let (ok, _) = answered(&mut w, "");
+    w.command(Command::Drain { end_calls: false });
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 503 "));
+    assert_eq!(w.ended[0].internal_code, "draining");
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    assert!(w.to(V1).starts_with("BYE "));
+}
+
+#[test]
+fn the_same_invite_by_another_way_is_482() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    w.take();
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", "").replace("z9hG4bKc1", "z9hG4bKother"));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 482 "));
+}
+
+#[test]
+fn record_routes_of_others_are_kept_for_our_own_bye() {
+    let mut w = World::new(false, |_| ());
+    let rr = "Record-Route: <sip:192.0.2.12:5062;lr>\r\n";
+    w.give(CUSTOMER, &invite(NUMBER, "c1", rr, ""));
+    let at_v = w.to(V1);
+    let ok = reply(&at_v, "200 OK", "bt", V1, "", "")
+        .replacen("Record-Route: ", "Record-Route: <sip:203.0.113.1:5064;lr>\r\nRecord-Route: ", 1);
+    w.give(V1, &ok);
+    w.take();
+    let cdr_id = w.answered[0].cdr_id;
+    w.command(Command::EndCall { cdr_id, reason: "operator" });
+    let out = w.take();
+    let to_callee = &out.iter().find(|(to, _)| *to == addr("203.0.113.1:5064")).unwrap().1;
+    assert_eq!(lines(to_callee, "Route"), ["<sip:203.0.113.1:5064;lr>"]);
+    let to_caller = &out.iter().find(|(to, _)| *to == addr("192.0.2.12:5062")).unwrap().1;
+    assert_eq!(lines(to_caller, "Route"), ["<sip:192.0.2.12:5062;lr>"]);
+}
