@@ -9,7 +9,8 @@ use super::tests_world::*;
 use super::types::{Command, MediaError};
 
 const NUMBER: &str = "+14155550123";
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+const SDP: &str =
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
 fn body(text: &str) -> &str {
     text.split_once("\r\n\r\n").unwrap().1
@@ -117,10 +118,13 @@ fn failover_from_a_503_and_from_a_dead_vendor() {
     assert!(second.starts_with(&format!("INVITE sip:77#{NUMBER}@{V2} ")), "tech prefix");
     // Each branch has its own media, and the failed one's is gone.
     let q = w.questions();
-    let branches: Vec<_> = q.iter().filter_map(|c| match c {
-        Ng::Offer(o) => o.via_branch.clone(),
-        _ => None,
-    }).collect();
+    let branches: Vec<_> = q
+        .iter()
+        .filter_map(|c| match c {
+            Ng::Offer(o) => o.via_branch.clone(),
+            _ => None,
+        })
+        .collect();
     assert_eq!(branches.len(), 2);
     assert_ne!(branches[0], branches[1]);
     assert!(q.iter().any(|c| matches!(c, Ng::Delete(d) if d.via_branch.as_ref() == Some(&branches[0]))));
@@ -202,7 +206,8 @@ fn all_vendors_fail() {
     let mut w = World::new(true, |_| ());
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
     for v in [V1, V2, V3] {
-        let at_v = w.take().into_iter().rev().find(|(to, t)| *to == addr(v) && t.starts_with("INVITE")).unwrap().1;
+        let at_v =
+            w.take().into_iter().rev().find(|(to, t)| *to == addr(v) && t.starts_with("INVITE")).unwrap().1;
         w.give(v, &reply(&at_v, "500 Server Error", "x", v, "", ""));
     }
     let out = w.take();
@@ -585,8 +590,11 @@ fn record_routes_of_others_are_kept_for_our_own_bye() {
     let rr = "Record-Route: <sip:192.0.2.12:5062;lr>\r\n";
     w.give(CUSTOMER, &invite(NUMBER, "c1", rr, ""));
     let at_v = w.to(V1);
-    let ok = reply(&at_v, "200 OK", "bt", V1, "", "")
-        .replacen("Record-Route: ", "Record-Route: <sip:203.0.113.1:5064;lr>\r\nRecord-Route: ", 1);
+    let ok = reply(&at_v, "200 OK", "bt", V1, "", "").replacen(
+        "Record-Route: ",
+        "Record-Route: <sip:203.0.113.1:5064;lr>\r\nRecord-Route: ",
+        1,
+    );
     w.give(V1, &ok);
     w.take();
     let cdr_id = w.answered[0].cdr_id;

@@ -75,11 +75,7 @@ pub(super) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
             acl: vec!["192.0.2.0/28".parse().unwrap()],
             digest: vec![DigestUser {
                 username: "pbx".into(),
-                ha1: Ha1s {
-                    realm: "warp".into(),
-                    md5: ha1(Algorithm::Md5),
-                    sha256: ha1(Algorithm::Sha256),
-                },
+                ha1: Ha1s { realm: "warp".into(), md5: ha1(Algorithm::Md5), sha256: ha1(Algorithm::Sha256) },
             }],
             media_ips: vec!["192.0.2.200".parse().unwrap()],
             dial: Default::default(),
@@ -251,7 +247,8 @@ impl World {
     /// The only message sent to an address since the last look.
     pub(super) fn to(&mut self, who: &str) -> String {
         let all = self.take();
-        let mut mine: Vec<String> = all.iter().filter(|(to, _)| *to == addr(who)).map(|(_, t)| t.clone()).collect();
+        let mut mine: Vec<String> =
+            all.iter().filter(|(to, _)| *to == addr(who)).map(|(_, t)| t.clone()).collect();
         mine.retain(|t| !t.starts_with("SIP/2.0 100 "));
         assert_eq!(mine.len(), 1, "to {who}: {all:#?}");
         mine.remove(0)
@@ -293,7 +290,14 @@ pub(super) fn invite(number: &str, call: &str, extra: &str, body: &str) -> Strin
     )
 }
 
-pub(super) fn reply(request: &str, status: &str, tag: &str, contact: &str, extra: &str, body: &str) -> String {
+pub(super) fn reply(
+    request: &str,
+    status: &str,
+    tag: &str,
+    contact: &str,
+    extra: &str,
+    body: &str,
+) -> String {
     let mut out = format!("SIP/2.0 {status}\r\n");
     for name in ["Via", "Record-Route"] {
         for v in lines(request, name) {
