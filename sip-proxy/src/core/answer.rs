@@ -43,6 +43,24 @@ impl Core {
         if actions.contains(Action::PassUp) {
             match owner {
                 Owner::Server(server) => self.pass_back(server, msg, status, now),
+                Owner::Leg { call, leg } => {
+                    let told = self.with_call(call, now, |core, call| {
+                        core.leg_response(call, leg, flow, msg, now);
+                    });
+                    // The call is forgotten, its vendor answers: nobody must be left talking to a wall.
+                    if told.is_none() && (200..300).contains(&status) {
+                        self.ack_and_bye(id, msg, now);
+                    }
+                }
+                Owner::InDialog { call, server } => {
+                    let offered = self.table.clients.get(id).is_some_and(|t| t.offered);
+                    let told = self.with_call(call, now, |core, call| {
+                        core.in_dialog_response(call, server, offered, flow, msg, now);
+                    });
+                    if told.is_none() {
+                        self.pass_back(server, msg, status, now);
+                    }
+                }
                 Owner::Ours => {}
             }
         }
@@ -100,12 +118,17 @@ impl Core {
         self.stats.timeouts += 1;
         let (invite, cancelled) = (txn.method == Method::Invite, txn.cancel.wanted());
         match txn.owner {
-            Owner::Server(server) if invite && timed_out => {
+            Owner::Leg { call, leg } => {
+                self.with_call(call, now, |core, call| core.leg_silent(call, leg, timed_out, now));
+            }
+            Owner::Server(server) | Owner::InDialog { server, .. } if invite && timed_out => {
                 self.answer(server, if cancelled { 487 } else { 408 }, "", &[], now);
             }
             // The only next hop is gone, so a repetition would fail as well: 503 is ours to say (§16.7 step 6).
-            Owner::Server(server) if !timed_out => self.answer(server, 503, "", &[], now),
-            Owner::Server(server) => self.remove_server(server),
+            Owner::Server(server) | Owner::InDialog { server, .. } if !timed_out => {
+                self.answer(server, 503, "", &[], now);
+            }
+            Owner::Server(server) | Owner::InDialog { server, .. } => self.remove_server(server),
             Owner::Ours => {}
         }
     }
@@ -118,7 +141,9 @@ impl Core {
         }
         // After a final only an INVITE that failed needs its request, for the ACK; after a 2xx nobody does.
         let over = self.table.clients.get_mut(id).and_then(|txn| {
-            let keep = txn.machine.is_open() || txn.machine.is_completed_invite();
+            let keep = txn.machine.is_open()
+                || txn.machine.is_completed_invite()
+                || matches!(txn.owner, Owner::Leg { .. });
             (!keep).then(|| std::mem::take(&mut txn.request))
         });
         if let Some(request) = over {

@@ -33,6 +33,8 @@ pub(crate) struct Copy<'x> {
     pub(crate) record_route: bool,
     /// Remove what only trusted peers may say (T-SIP-03).
     pub(crate) untrusted: bool,
+    /// Remove credentials for our realm: nobody downstream needs them (T-SIP-10).
+    pub(crate) strip_credentials: bool,
     /// Another Request-URI than the plan's.
     pub(crate) uri: Option<&'x [u8]>,
     /// Another SDP body.
@@ -48,6 +50,7 @@ impl<'x> Copy<'x> {
             came,
             record_route: false,
             untrusted: false,
+            strip_credentials: false,
             uri: None,
             sdp: None,
         }
@@ -55,7 +58,7 @@ impl<'x> Copy<'x> {
 }
 
 impl Core {
-    /// Forwards a request by a new client transaction. False when there is no room.
+    /// Forwards a request by a new client transaction. `None` when there is no room.
     pub(super) fn forward_request(
         &mut self,
         msg: &Message<'_>,
@@ -63,10 +66,10 @@ impl Core {
         flow: Flow,
         owner: Owner,
         now: Now,
-    ) -> bool {
+    ) -> Option<Id> {
         if !self.shared.take_transaction(self.config.transactions) {
             self.stats.table_full += 1;
-            return false;
+            return None;
         }
         let reliable = flow.transport.is_reliable();
         let timers = &self.config.timers;
@@ -89,6 +92,7 @@ impl Core {
             cancelled_by: None,
             timer_c,
             offered: copy.sdp.is_some(),
+            reaped: false,
             armed: NEVER,
         });
         if let Owner::Server(server) = owner
@@ -101,7 +105,7 @@ impl Core {
         if !self.write_copy(msg, copy, flow, &branch, &mut buf) {
             self.give_buf(buf);
             self.remove_client(id);
-            return false;
+            return None;
         }
         // Kept for repetitions, ACK and CANCEL.
         if invite || !reliable {
@@ -112,7 +116,7 @@ impl Core {
         }
         self.transmit(flow, buf);
         self.arm_client(id);
-        true
+        Some(id)
     }
 
     /// Forwards an ACK for a 2xx: no transaction, a branch that nobody answers.
@@ -130,13 +134,70 @@ impl Core {
             return;
         };
         let copy = Copy { incoming, out_by, ..Copy::new(plan, flow) };
-        let branch = branch_of(0, self.rng.u64(), self.loop_hash(msg, plan));
+        self.send_ack_copy(msg, &copy, out_flow);
+    }
+
+    /// Sends the copy of an ACK for a 2xx.
+    pub(super) fn send_ack_copy(&mut self, msg: &Message<'_>, copy: &Copy<'_>, out_flow: Flow) {
+        let branch = branch_of(0, self.rng.u64(), self.loop_hash(msg, copy.plan));
         let mut buf = self.take_buf();
-        if self.write_copy(msg, &copy, out_flow, &branch, &mut buf) {
+        if self.write_copy(msg, copy, out_flow, &branch, &mut buf) {
             self.transmit(out_flow, buf);
         } else {
             self.give_buf(buf);
         }
+    }
+
+    /// Sends a request of our own making by a client transaction whose answer nobody waits for. `write` gets our Via value.
+    pub(super) fn originate(
+        &mut self,
+        flow: Flow,
+        method: Method,
+        now: Now,
+        write: impl FnOnce(&[u8], &mut Vec<u8>),
+    ) {
+        if !self.shared.take_transaction(self.config.transactions) {
+            self.stats.table_full += 1;
+            return;
+        }
+        let nonce = self.rng.u64();
+        let (machine, _) = ClientOther::start(flow.transport.is_reliable(), &self.config.timers, now.mono);
+        let id = self.table.clients.insert(ClientTxn {
+            nonce,
+            machine: ClientMachine::Other(machine),
+            method,
+            flow,
+            request: Vec::new(),
+            owner: Owner::Ours,
+            cancel: CancelState::default(),
+            cancelled_by: None,
+            timer_c: None,
+            offered: false,
+            reaped: false,
+            armed: NEVER,
+        });
+        let via = self.via_value(&flow, &branch_of(id.as_u64(), nonce, 0));
+        let mut buf = self.take_buf();
+        write(&via, &mut buf);
+        let kept = self.copy_buf(&buf);
+        if let Some(txn) = self.table.clients.get_mut(id) {
+            txn.request = kept;
+        }
+        self.transmit(flow, buf);
+        self.arm_client(id);
+    }
+
+    /// A Via value for a message that nobody answers.
+    pub(super) fn via_without_answer(&mut self, flow: &Flow) -> Vec<u8> {
+        let nonce = self.rng.u64();
+        self.via_value(flow, &branch_of(0, nonce, 0))
+    }
+
+    fn via_value(&self, flow: &Flow, branch: &[u8]) -> Vec<u8> {
+        let by = route::listener_of(&self.ours, flow);
+        let sent_by = self.ours.get(by).map_or(&b""[..], |o| &o.sent_by);
+        let token = flow.transport.token().as_bytes();
+        [b"SIP/2.0/", token, b" ", sent_by, b";branch=", branch].concat()
     }
 
     /// Writes the forwarded copy (RFC 3261 §16.6 steps 1 to 8). False when it needs more edits than there are.
@@ -194,6 +255,9 @@ impl Core {
         if copy.untrusted {
             edit.remove_trust_headers();
         }
+        if copy.strip_credentials {
+            edit.remove_header(Header::ProxyAuthorization);
+        }
         if let Some(sdp) = copy.sdp {
             edit.replace_body(b"application/sdp", sdp);
         } else if out_flow.transport.is_reliable() {
@@ -246,6 +310,7 @@ impl Core {
             cancelled_by: None,
             timer_c: None,
             offered: false,
+            reaped: false,
             armed: NEVER,
         });
         // The CANCEL must carry the INVITE's branch: its own transaction is found through the INVITE's.

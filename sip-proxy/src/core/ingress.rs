@@ -9,6 +9,7 @@ use warp_sip::header::Header;
 use warp_sip::message::{Message, Method, check, check_proxy};
 use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOther};
 
+use super::auth::Ingress;
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::{Owner, ServerMachine, ServerTxn, server_key};
@@ -17,7 +18,8 @@ use super::{Core, forward, reject};
 
 impl Core {
     pub(super) fn on_request(&mut self, flow: Flow, msg: &Message<'_>, bytes: &[u8], now: Now) {
-        let stranger = !self.is_known(flow.remote.ip());
+        let stranger = !self.is_known(flow.remote.ip())
+            && !(self.config.mode == Mode::Policy && self.shared.learnt.knows(flow.remote.ip(), now.mono));
         // ACK is never answered and makes no state: it costs a lookup, and no token.
         if msg.method() == Method::Ack {
             self.on_ack(flow, msg, stranger, now);
@@ -28,7 +30,7 @@ impl Core {
                 self.stats.stranger_dropped += 1;
                 return;
             }
-            if self.config.drop_scanners && is_scanner(msg) {
+            if self.is_silenced(flow.remote.ip(), now) || (self.config.drop_scanners && is_scanner(msg)) {
                 self.stats.scanner_dropped += 1;
                 return;
             }
@@ -68,7 +70,7 @@ impl Core {
             return;
         }
         if self.config.mode == Mode::Policy {
-            self.refuse(&flow, msg, 503, "", &[], stranger);
+            self.policy_request(flow, msg, bytes, &plan, key, stranger, now);
             return;
         }
         self.static_request(flow, msg, bytes, &plan, key, stranger, now);
@@ -130,7 +132,7 @@ impl Core {
             untrusted: stranger,
             ..forward::Copy::new(plan, flow)
         };
-        if !self.forward_request(msg, &copy, out_flow, Owner::Server(server), now) {
+        if self.forward_request(msg, &copy, out_flow, Owner::Server(server), now).is_none() {
             self.answer(server, 503, "", &[("Retry-After", b"5")], now);
         }
     }
@@ -166,6 +168,7 @@ impl Core {
             request,
             response,
             client: None,
+            call: None,
             stranger,
             armed: NEVER,
         }))
@@ -217,6 +220,10 @@ impl Core {
             self.stats.stray += 1;
             return;
         }
+        if self.config.mode == Mode::Policy {
+            self.call_ack(flow, msg, now);
+            return;
+        }
         let Some(plan) = Plan::of(&self.config, msg) else {
             return;
         };
@@ -257,8 +264,36 @@ impl Core {
             return;
         };
         self.answer(server, 200, "", &[], now);
-        if open && let Some(client) = self.table.servers.get(invite).and_then(|t| t.client) {
-            self.want_cancel(client, now);
+        let Some(txn) = self.table.servers.get(invite).filter(|_| open) else {
+            return;
+        };
+        match (txn.call, txn.client) {
+            (Some(call), _) => self.call_cancelled(call, now),
+            (None, Some(client)) => self.want_cancel(client, now),
+            (None, None) => {}
+        }
+    }
+
+    /// Policy mode: in-dialog requests to their call, first INVITEs to a new one.
+    #[allow(clippy::too_many_arguments)] // one call site
+    fn policy_request(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        plan: &Plan<'_>,
+        key: u128,
+        stranger: bool,
+        now: Now,
+    ) {
+        if msg.to_tag().is_some() {
+            self.in_dialog(flow, msg, bytes, key, stranger, now);
+        } else if msg.method() == Method::Invite && plan.names_us {
+            if let Ingress::Trunk(trunk, user) = self.authenticate(&flow, msg, stranger, now) {
+                self.begin_call(flow, msg, bytes, plan, trunk, user.as_deref(), key, now);
+            }
+        } else {
+            self.out_of_dialog(flow, msg, plan, stranger);
         }
     }
 
@@ -266,7 +301,10 @@ impl Core {
     pub(super) fn is_known(&self, ip: IpAddr) -> bool {
         match &self.config.mode {
             Mode::Static { next, trusted } => next.ip() == ip || trusted.iter().any(|c| c.contains(ip)),
-            Mode::Policy => false,
+            Mode::Policy => self
+                .snapshot
+                .as_ref()
+                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
         }
     }
 

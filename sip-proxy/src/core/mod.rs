@@ -7,17 +7,25 @@
 //! branches, ACK, CANCEL · `answer` responses · `timers` · `reject` our own responses · `table` transactions ·
 //! `strangers` buckets · `call`, `failover`, `media`, `cdr` the policy mode.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use warp_model::{Mono, Now};
+use warp_policy::screen::Bound;
+use warp_policy::{Snapshot, VendorTrunkLive};
 use warp_sip::flow::Flow;
 use warp_sip::message::{Kind, Message};
 
 mod answer;
-mod cidr;
+mod auth;
+mod call;
+mod cdr;
+mod dialogs;
+mod failover;
 mod forward;
+mod health;
 mod ingress;
+mod media;
 mod random;
 mod reject;
 mod route;
@@ -39,9 +47,10 @@ mod tests_world;
 pub use shared::Shared;
 pub use types::*;
 
-use random::{Keyed, Rng};
+use call::Call;
+use random::{HashTable, Keyed, Rng};
 use route::Ours;
-use slab::Id;
+use slab::{Id, Slab};
 use table::Table;
 use timers::Key;
 use wheel::Wheel;
@@ -59,6 +68,14 @@ pub struct Core {
     out: VecDeque<Output>,
     pool: Vec<Vec<u8>>,
     stats: CoreStats,
+    snapshot: Option<Arc<Snapshot>>,
+    bound: Option<Arc<Bound>>,
+    /// Kept for its capacity.
+    live: Vec<VendorTrunkLive>,
+    calls: Slab<Box<Call>>,
+    by_dialog: HashTable<Id>,
+    asks: BTreeMap<u64, Id>,
+    next_ask: u64,
     /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
     failed: VecDeque<(std::net::SocketAddr, Mono)>,
 }
@@ -81,6 +98,13 @@ impl Core {
             out: VecDeque::new(),
             pool: Vec::new(),
             stats: CoreStats::default(),
+            snapshot: None,
+            bound: None,
+            live: Vec::new(),
+            calls: Slab::new(),
+            by_dialog: HashTable::default(),
+            asks: BTreeMap::new(),
+            next_ask: 0,
             failed: VecDeque::new(),
         }
     }
@@ -112,17 +136,50 @@ impl Core {
 
     /// The answer to a question. Late answers, and answers to questions that nobody asked, are ignored.
     pub fn handle_answer(&mut self, ask: AskId, answer: Answer, now: Now) {
-        let _ = (ask, answer, now);
+        self.on_answer(ask, answer, now);
     }
 
     /// An operator, or another part of the process, wants something.
     pub fn handle_command(&mut self, command: Command, now: Now) {
-        let _ = now;
         match command {
-            Command::Drain { .. } => self.shared.drain(),
-            Command::EndCall { .. } | Command::MediaTimeout { .. } => {}
-            Command::ListCalls { reply } => reply(Vec::new()),
+            Command::Drain { end_calls } => {
+                self.shared.drain();
+                if end_calls {
+                    let all: Vec<Id> = self.calls.iter().map(|(id, _)| id).collect();
+                    for id in all {
+                        self.end_call(id, "drain", now);
+                    }
+                }
+            }
+            Command::EndCall { cdr_id, reason } => {
+                let hit = self
+                    .calls
+                    .iter()
+                    .find(|(_, c)| c.record.as_ref().is_some_and(|r| r.cdr_id == cdr_id))
+                    .map(|(id, _)| id);
+                if let Some(id) = hit {
+                    self.end_call(id, reason, now);
+                }
+            }
+            Command::MediaTimeout { sip_call_id } => self.media_timeout(&sip_call_id, now),
+            Command::ListCalls { reply } => {
+                let mut all: Vec<LiveCall> = self.calls.iter().filter_map(|(_, c)| c.live()).collect();
+                all.sort_by_key(|c| (c.setup_at, c.cdr_id));
+                reply(all);
+            }
         }
+    }
+
+    /// A new snapshot: for calls that begin from now on; those in the air keep theirs.
+    pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Now) {
+        let _ = now;
+        self.bound = Some(Arc::new(self.shared.usage.bind(&snapshot.directory)));
+        self.snapshot = Some(snapshot);
+    }
+
+    /// Calls in the air.
+    pub fn live_calls(&self) -> usize {
+        self.calls.iter().filter(|(_, c)| c.phase != call::Phase::Over).count()
     }
 
     /// Time has passed. Calling it early or twice does nothing.

@@ -9,7 +9,7 @@ use warp_sip::message::{Answer, Message, Method, ParseError};
 use warp_sip::transaction::ServerInput;
 
 use super::slab::Id;
-use super::types::Output;
+use super::types::{Mode, Output};
 use super::{Core, route};
 
 impl Core {
@@ -90,9 +90,12 @@ impl Core {
         };
         let actions = txn.machine.on_input(ServerInput::Respond(status), &self.config.timers, now.mono);
         let flow = txn.flow;
-        // What may have to be said again: everything but 2xx to INVITE, which the callee itself repeats.
-        let keep =
-            !flow.transport.is_reliable() && !(txn.method == Method::Invite && (200..300).contains(&status));
+        // What may have to be said again: everything but 2xx to INVITE, which the callee itself repeats (with the relay's SDP
+        // in it, our copy is the one to repeat).
+        let keep = !flow.transport.is_reliable()
+            && !(txn.method == Method::Invite
+                && (200..300).contains(&status)
+                && self.config.mode != Mode::Policy);
         if txn.stranger
             && status >= 300
             && let super::table::ServerMachine::Invite(m) = &mut txn.machine

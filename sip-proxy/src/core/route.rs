@@ -98,7 +98,14 @@ impl<'a> Plan<'a> {
             popped += 1;
         }
         let route = routes.next();
-        Some(Plan { uri, strict_before, popped, route, cookie, names_us: route.is_none() && is_us(&uri) })
+        Some(Plan {
+            uri,
+            strict_before,
+            popped,
+            route,
+            cookie, // A telephone number without a host is for whoever gets it (RFC 3261 §16.5, RFC 3966).
+            names_us: route.is_none() && (uri.scheme == Scheme::Tel || is_us(&uri)),
+        })
     }
 
     /// The next route is a strict router: it gets the Request-URI.
@@ -139,6 +146,12 @@ pub(crate) fn is_refused(config: &CoreConfig, flow: &Flow) -> bool {
         || config.is_us(Some(ip), b"", Some(flow.remote.port()))
         || (ip.is_loopback() && !local.is_loopback() && !local.is_unspecified())
         || (is_private(ip) && is_public(local))
+}
+
+/// Loopback or private: an address that only means something to its own side.
+pub(crate) fn is_inside(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ip.is_loopback() || ip.is_unspecified() || is_private(ip)
 }
 
 fn is_private(ip: IpAddr) -> bool {

@@ -1,16 +1,32 @@
-//! What all shards of a process share: limits in atomics, keys, health of vendor trunks. Made once; no locks on the call path.
+//! What all shards of a process share: limits in atomics, keys, health of vendor trunks. Made once. No lock on the path of a
+//! trunk's call; signing in by digest takes one for its nonce count.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use warp_model::Mono;
+use warp_policy::Usage;
+use warp_sip::digest::{NonceCounts, NonceIssuer};
+
+use super::health::{Failures, Health, Learnt};
 use super::random::{Keyed, Rng};
 use super::strangers::Strangers;
 use super::types::CoreConfig;
+
+/// Nonces in use that are remembered against replays (T-SIP-09).
+const NONCES: usize = 1_000_000;
 
 /// Shared by the cores of one process.
 pub struct Shared {
     pub(crate) strangers: Strangers,
     /// Keys of Record-Route cookies and loop hashes: the same on every shard.
     pub(crate) keyed: Keyed,
+    pub(crate) usage: Usage,
+    pub(crate) health: Health,
+    pub(crate) learnt: Learnt,
+    pub(crate) failures: Failures,
+    pub(crate) nonces: NonceIssuer,
+    nonce_counts: Mutex<NonceCounts>,
     transactions: AtomicUsize,
     draining: AtomicBool,
 }
@@ -19,17 +35,41 @@ impl Shared {
     /// With a seed of its own (from the operating system, or of a test).
     pub fn new(config: &CoreConfig, seed: [u8; 32]) -> Shared {
         let mut rng = Rng::new(seed, u16::MAX);
+        let mut nonce_key = [0; 32];
+        for part in nonce_key.chunks_exact_mut(8) {
+            part.copy_from_slice(&rng.u64().to_be_bytes());
+        }
         Shared {
             strangers: Strangers::new(config.strangers, rng.u64()),
             keyed: Keyed::new(&mut rng),
+            usage: Usage::new(),
+            health: Health::new(),
+            learnt: Learnt::new(rng.u64()),
+            failures: Failures::default(),
+            nonces: NonceIssuer::new(nonce_key, None),
+            nonce_counts: Mutex::new(NonceCounts::new(NONCES, Mono(0))),
             transactions: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         }
     }
 
+    /// Channels, calls per second and spend of trunks, for the operator's view.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
     /// Transactions of all shards.
     pub fn transactions(&self) -> usize {
         self.transactions.load(Ordering::Relaxed)
+    }
+
+    /// Whether new calls are refused.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// Takes room for one transaction; false when the table is full.
@@ -45,12 +85,9 @@ impl Shared {
         self.transactions.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether new calls are refused.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// Notes a verified use of a nonce; false for a replay.
+    pub(crate) fn accept_nonce(&self, nonce: u64, count: u32, now: Mono) -> bool {
+        let mut counts = self.nonce_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.accept(nonce, count, now)
     }
 }

@@ -78,6 +78,34 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Takes the entry out for a while; its id stays good, lookups find nothing meanwhile.
+    pub(crate) fn lend(&mut self, id: Id) -> Option<T> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.0 != id.generation {
+            return None;
+        }
+        slot.1.take()
+    }
+
+    /// Puts a lent entry back.
+    pub(crate) fn give_back(&mut self, id: Id, value: T) {
+        if let Some(slot) = self.slots.get_mut(id.index as usize)
+            && slot.0 == id.generation
+        {
+            slot.1 = Some(value);
+        }
+    }
+
+    /// A lent entry does not come back.
+    pub(crate) fn remove_lent(&mut self, id: Id) {
+        if let Some(slot) = self.slots.get_mut(id.index as usize)
+            && slot.0 == id.generation
+        {
+            slot.0 = slot.0.wrapping_add(1).max(1);
+            self.free.push(id.index);
+        }
+    }
+
     /// All living entries by index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         self.slots.iter().enumerate().filter_map(|(i, (g, v))| {

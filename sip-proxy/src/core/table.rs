@@ -116,6 +116,8 @@ pub(crate) struct ServerTxn {
     pub(crate) response: Vec<u8>,
     /// The branch that it was forwarded by.
     pub(crate) client: Option<Id>,
+    /// The call that it began (policy mode).
+    pub(crate) call: Option<Id>,
     pub(crate) stranger: bool,
     pub(crate) armed: Mono,
 }
@@ -125,6 +127,10 @@ pub(crate) struct ServerTxn {
 pub(crate) enum Owner {
     /// It forwards the request of this server transaction.
     Server(Id),
+    /// It is a vendor attempt of a call.
+    Leg { call: Id, leg: u16 },
+    /// It forwards an in-dialog request of a call, of this server transaction.
+    InDialog { call: Id, server: Id },
     /// A CANCEL or BYE of ours: nobody waits for its answer.
     Ours,
 }
@@ -147,6 +153,8 @@ pub(crate) struct ClientTxn {
     pub(crate) timer_c: Option<TimerC>,
     /// The request carried an SDP offer that the relay rewrote.
     pub(crate) offered: bool,
+    /// Its late 2xx was ACKed and BYEd by us; `request` is that ACK.
+    pub(crate) reaped: bool,
     pub(crate) armed: Mono,
 }
 

@@ -7,6 +7,7 @@ use warp_sip::proxy::TimerCFired;
 use warp_sip::transaction::{Action, ClientInput, NEVER, ServerInput};
 
 use super::Core;
+use super::call::Phase;
 use super::slab::Id;
 
 /// What to look at when the wheel says so.
@@ -14,6 +15,7 @@ use super::slab::Id;
 pub(crate) enum Key {
     Server(Id),
     Client(Id),
+    Call(Id),
 }
 
 impl Core {
@@ -41,6 +43,37 @@ impl Core {
         match key {
             Key::Server(id) => self.server_due(id, now),
             Key::Client(id) => self.client_due(id, now),
+            Key::Call(id) => self.call_due(id, now),
+        }
+    }
+
+    fn call_due(&mut self, id: Id, now: Now) {
+        let end = self.with_call(id, now, |core, call| {
+            if call.armed > now.mono {
+                return None;
+            }
+            call.armed = NEVER;
+            core.ask_overdue(call, now);
+            let first_1xx = call.leg().is_some_and(|l| l.open && l.first_1xx_at <= now.mono);
+            if first_1xx && call.phase == Phase::Setup {
+                core.no_first_1xx(call, now);
+            }
+            if call.ends_at > now.mono {
+                return None;
+            }
+            match call.phase {
+                Phase::Over => {
+                    // A record still waiting for figures that never came goes out now.
+                    core.write_ended(call, now);
+                    call.gone = true;
+                    None
+                }
+                Phase::Answered => Some("max_duration"),
+                Phase::Setup | Phase::Ringing => Some("setup_timeout"),
+            }
+        });
+        if let Some(Some(reason)) = end {
+            self.end_call(id, reason, now);
         }
     }
 

@@ -11,8 +11,8 @@ use warp_sip::flow::Flow;
 pub use warp_sip::flow::Transport;
 use warp_sip::transaction::Timers;
 
-pub use super::cidr::Cidr;
 pub use super::strangers::StrangerLimits;
+pub use warp_policy::Cidr;
 
 /// What the core wants done. Outputs are carried out in the order in which they are polled:
 /// the journal record of an answer comes before the 200 that it belongs to.

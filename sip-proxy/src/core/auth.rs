@@ -1,0 +1,107 @@
+//! Who is calling: a trunk by its address, or by digest (T-SIP-08, T-SIP-09). Nothing is known of a caller until then, and nothing kept.
+
+use std::net::IpAddr;
+
+use warp_model::Now;
+use warp_policy::TrunkIx;
+use warp_sip::digest::{self, Algorithm, Ha1, NonceState};
+use warp_sip::flow::Flow;
+use warp_sip::header::Header;
+use warp_sip::message::Message;
+
+use super::Core;
+
+/// What came of it.
+pub(super) enum Ingress {
+    /// A trunk, and the user it signed in as.
+    Trunk(TrunkIx, Option<String>),
+    /// Answered: a challenge, or a refusal; or silence.
+    Answered,
+}
+
+impl Core {
+    /// Finds the trunk of a first INVITE, or answers it.
+    pub(super) fn authenticate(
+        &mut self,
+        flow: &Flow,
+        msg: &Message<'_>,
+        stranger: bool,
+        now: Now,
+    ) -> Ingress {
+        let ip = flow.remote.ip();
+        let Some(snapshot) = self.snapshot.clone() else {
+            self.refuse(flow, msg, 503, "", &[("Retry-After", b"5")], stranger);
+            return Ingress::Answered;
+        };
+        let directory = &snapshot.directory;
+        if let Some(trunk) = directory.trunk_by_ip(ip) {
+            return Ingress::Trunk(trunk, None);
+        }
+        let realm = self.config.realm.name.clone();
+        let Some(c) = digest::credentials(msg, Header::ProxyAuthorization, realm.as_bytes()) else {
+            self.challenge(flow, msg, false, stranger, now);
+            return Ingress::Answered;
+        };
+        let nonce = self.shared.nonces.check(c.nonce, now.wall, realm.as_bytes(), ip);
+        let NonceState::Fresh(nonce) = nonce else {
+            self.challenge(flow, msg, nonce == NonceState::Stale, stranger, now);
+            return Ingress::Answered;
+        };
+        let user = std::str::from_utf8(c.username).unwrap_or("");
+        let found = directory.digest_user(user);
+        let allowed = match c.algorithm {
+            Algorithm::Md5 => self.config.realm.md5,
+            Algorithm::Sha256 => self.config.realm.sha256,
+        };
+        // An unknown user costs the same time as a wrong password, and gets the same answer (T-SIP-08).
+        let ha1 = found
+            .and_then(|(_, h)| match c.algorithm {
+                Algorithm::Md5 => h.md5.as_ref(),
+                Algorithm::Sha256 => h.sha256.as_ref(),
+            })
+            .and_then(|text| Ha1::from_hex(text.reveal().as_bytes()));
+        let known = ha1.is_some() && allowed;
+        let ha1 = ha1.unwrap_or_else(|| Ha1::decoy(c.algorithm));
+        let right = digest::verify(&c, msg.method_text(), &ha1) && known;
+        if !right {
+            self.stats.auth_failures += 1;
+            self.shared.failures.failed(ip, now.mono);
+            self.refuse(flow, msg, 403, "", &[], stranger);
+            return Ingress::Answered;
+        }
+        if !self.shared.accept_nonce(nonce, c.count(), now.mono) {
+            self.challenge(flow, msg, true, stranger, now);
+            return Ingress::Answered;
+        }
+        self.shared.learnt.learn(ip, now.mono);
+        match found {
+            Some((trunk, _)) => Ingress::Trunk(trunk, Some(user.to_owned())),
+            None => Ingress::Answered,
+        }
+    }
+
+    fn challenge(&mut self, flow: &Flow, msg: &Message<'_>, stale: bool, stranger: bool, now: Now) {
+        let random = self.rng.u64();
+        let (shared, config) = (self.shared.clone(), self.config.clone());
+        let realm = config.realm.name.as_bytes();
+        let nonce = shared.nonces.issue(now.wall, random, realm, flow.remote.ip());
+        // SHA-256 first: a client takes the first that it knows (RFC 8760 §2.4).
+        let offers = [(config.realm.sha256, Algorithm::Sha256), (config.realm.md5, Algorithm::Md5)];
+        let values: Vec<Vec<u8>> = offers
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, algorithm)| {
+                let mut out = Vec::with_capacity(200);
+                digest::challenge(realm, &nonce, *algorithm, stale, &mut out);
+                out
+            })
+            .collect();
+        let headers: Vec<(&str, &[u8])> = values.iter().map(|v| ("Proxy-Authenticate", &v[..])).collect();
+        self.refuse(flow, msg, 407, "", &headers, stranger);
+    }
+
+    /// Whether a stranger's source is silenced for its failures (T-SIP-08).
+    pub(super) fn is_silenced(&self, ip: IpAddr, now: Now) -> bool {
+        self.shared.failures.is_silenced(ip, now.mono)
+    }
+}

@@ -1,0 +1,445 @@
+//! One call of the policy mode, from its INVITE to its record: what is known of it, and its beginning.
+//!
+//! A call is lent out of the slab while something happens to it ([`Core::with_call`]), so that the core's other parts can be used at
+//! the same time. Its messages are handled in order: while the relay is asked, further ones wait in `held`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
+use warp_model::{CallId, Mono, Now};
+use warp_policy::screen::{Bound, Reservation, VendorReservation};
+use warp_policy::{CallInput, Decision, Refusal, Snapshot, TrunkIx, VendorTrunkIx};
+use warp_sip::dialog::Dialog;
+use warp_sip::flow::Flow;
+use warp_sip::header::Header;
+use warp_sip::message::{Message, Method};
+use warp_sip::transaction::NEVER;
+
+use super::media::Pending;
+use super::route::Plan;
+use super::slab::Id;
+use super::timers::Key;
+use super::types::LiveCall;
+use super::{Core, cdr};
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Vendors are being tried.
+    Setup,
+    /// A vendor rings.
+    Ringing,
+    /// A 2xx went to the caller.
+    Answered,
+    /// Over; kept until late messages have died out.
+    Over,
+}
+
+/// One attempt towards a vendor.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) vendor_trunk: VendorTrunkIx,
+    pub(crate) flow: Flow,
+    /// Its INVITE transaction, once it is out.
+    pub(crate) client: Option<Id>,
+    /// Names its media dialogue at the relay.
+    pub(crate) via_branch: Vec<u8>,
+    /// The relay knows it.
+    pub(crate) offered: bool,
+    /// No 1xx by then: the next vendor (F-NET-02). NEVER once one came.
+    pub(crate) first_1xx_at: Mono,
+    pub(crate) started: Mono,
+    pub(crate) open: bool,
+    pub(crate) reservation: Option<VendorReservation>,
+}
+
+/// A message that waits for the relay.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// A response of a leg, already accepted by its transaction.
+    Leg { leg: u16, flow: Flow, bytes: Vec<u8> },
+    /// A response to an in-dialog request.
+    InDialog { server: Id, offered: bool, flow: Flow, bytes: Vec<u8> },
+    /// A request, not looked at yet.
+    Request { flow: Flow, bytes: Vec<u8> },
+}
+
+/// A call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: Id,
+    pub(crate) key: u128,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) trunk: TrunkIx,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) record: Option<Box<CallRecord>>,
+    /// Server transaction of the first INVITE, and its bytes.
+    pub(crate) server: Id,
+    pub(crate) invite: Vec<u8>,
+    pub(crate) flow: Flow,
+    pub(crate) phase: Phase,
+    pub(crate) legs: Vec<Leg>,
+    /// Candidates used up.
+    pub(crate) tried: usize,
+    pub(crate) cancelled: bool,
+    /// The customer's channel, token and first minute; settled or given back at the end.
+    pub(crate) reservation: Option<Reservation>,
+    /// Counters in the order of the snapshot's directory.
+    pub(crate) bound: Arc<Bound>,
+    pub(crate) dialog: Dialog,
+    pub(crate) callee_flow: Option<Flow>,
+    /// The INVITE carried no SDP: the offer is in the 2xx, the answer in the ACK.
+    pub(crate) late_offer: bool,
+    /// The relay holds media of this call.
+    pub(crate) media_open: bool,
+    pub(crate) answered: Option<Mono>,
+    /// Longest duration; then how long the entry lingers.
+    pub(crate) ends_at: Mono,
+    pub(crate) ask: Option<Pending>,
+    pub(crate) held: VecDeque<Held>,
+    pub(crate) armed: Mono,
+    pub(crate) gone: bool,
+}
+
+impl Call {
+    /// For operators; `None` when it is over.
+    pub(crate) fn live(&self) -> Option<LiveCall> {
+        let r = self.record.as_ref().filter(|_| self.phase != Phase::Over)?;
+        Some(LiveCall {
+            cdr_id: r.cdr_id,
+            sip_call_id: r.sip_call_id.clone(),
+            customer_id: r.customer_id,
+            trunk_id: r.trunk_id,
+            vendor_id: r.vendor_id,
+            vendor_trunk_id: r.vendor_trunk_id,
+            caller: r.caller.clone(),
+            called: r.called.clone(),
+            state: match self.phase {
+                Phase::Answered => "answered",
+                Phase::Ringing => "ringing",
+                _ => "setup",
+            },
+            setup_at: r.setup_at,
+            answer_at: r.answer_at,
+        })
+    }
+
+    /// The leg being tried, or that answered.
+    pub(crate) fn leg(&self) -> Option<&Leg> {
+        self.legs.last()
+    }
+
+    pub(crate) fn next_timeout(&self) -> Mono {
+        let first =
+            self.legs.last().filter(|l| l.open && l.client.is_some()).map_or(NEVER, |l| l.first_1xx_at);
+        let ask = self.ask.as_ref().map_or(NEVER, |a| a.deadline);
+        first.min(ask).min(self.ends_at)
+    }
+}
+
+/// Messages of one call that may wait for the relay.
+const HELD: usize = 32;
+
+impl Core {
+    /// Lends a call out, lets something happen to it, and puts it back (or drops it when it is gone). Then what waited for it.
+    pub(super) fn with_call<R>(
+        &mut self,
+        id: Id,
+        now: Now,
+        f: impl FnOnce(&mut Core, &mut Call) -> R,
+    ) -> Option<R> {
+        let mut call = self.calls.lend(id)?;
+        let result = f(self, &mut call);
+        // What waited for the relay goes on in its order, until something asks again.
+        let mut requests = Vec::new();
+        while call.ask.is_none()
+            && let Some(held) = call.held.pop_front()
+        {
+            match held {
+                Held::Leg { leg, flow, bytes } => {
+                    if let Ok(msg) = Message::parse(&bytes) {
+                        self.leg_response(&mut call, leg, flow, &msg, now);
+                    }
+                    self.give_buf(bytes);
+                }
+                Held::InDialog { server, offered, flow, bytes } => {
+                    if let Ok(msg) = Message::parse(&bytes) {
+                        self.in_dialog_response(&mut call, server, offered, flow, &msg, now);
+                    }
+                    self.give_buf(bytes);
+                }
+                // A request finds its call by itself: the call must be back first.
+                Held::Request { flow, bytes } => requests.push((flow, bytes)),
+            }
+        }
+        if call.gone {
+            self.by_dialog.remove(&call.key);
+            self.give_buf(std::mem::take(&mut call.invite));
+            self.calls.remove_lent(id);
+        } else {
+            let at = call.next_timeout();
+            if at < call.armed {
+                call.armed = at;
+                self.wheel.arm(at, Key::Call(id));
+            }
+            self.calls.give_back(id, call);
+        }
+        for (flow, bytes) in requests {
+            if let Ok(msg) = Message::parse(&bytes) {
+                self.on_request(flow, &msg, &bytes, now);
+            }
+            self.give_buf(bytes);
+        }
+        Some(result)
+    }
+
+    /// Puts a message aside until the relay has answered; dropped when too many wait (their senders repeat them).
+    pub(super) fn hold(&mut self, call: &mut Call, held: Held) {
+        if call.held.len() < HELD {
+            call.held.push_back(held);
+        }
+    }
+
+    /// Key of a call: Call-ID and the caller's tag, which every message of its dialogs carries on one side or the other.
+    pub(super) fn call_key(&self, call_id: &[u8], caller_tag: &[u8]) -> u128 {
+        self.keyed.hash128(&[b"call", call_id, caller_tag])
+    }
+
+    /// A first INVITE of an authenticated trunk: screen, decide, and try the first vendor.
+    pub(super) fn begin_call(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        plan: &Plan<'_>,
+        trunk: TrunkIx,
+        user: Option<&str>,
+        txn_key: u128,
+        now: Now,
+    ) {
+        let (Some(snapshot), Some(bound)) = (self.snapshot.clone(), self.bound.clone()) else {
+            self.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], false);
+            return;
+        };
+        let call_key = self.call_key(msg.call_id(), msg.from_tag().unwrap_or(b""));
+        if self.by_dialog.contains_key(&call_key) {
+            // RFC 3261 §8.2.2.2: the same request came by another way.
+            self.stats.loops += 1;
+            self.refuse(&flow, msg, 482, "", &[], false);
+            return;
+        }
+        let Some(server) = self.begin_server(flow, msg, bytes, txn_key, false) else {
+            self.on_table_full(&flow, msg, false);
+            return;
+        };
+        self.stats.calls_started += 1;
+        self.answer(server, 100, "", &[], now);
+        let random = self.rng.u128();
+        let cdr_id = CallId::new(now.wall, random);
+        let record = cdr::begin(&self.config, &snapshot, msg, plan, flow, trunk, user, cdr_id, now);
+        let ring_limit = self.config.timers.c + self.config.timers.t1_64();
+        let mut call = Box::new(Call {
+            id: Id::from_u64(0),
+            key: call_key,
+            trunk,
+            decision: None,
+            record: Some(Box::new(record)),
+            server,
+            invite: self.copy_buf(bytes),
+            flow,
+            phase: Phase::Setup,
+            legs: Vec::new(),
+            tried: 0,
+            cancelled: false,
+            reservation: None,
+            bound,
+            dialog: Dialog::default(),
+            callee_flow: None,
+            late_offer: msg.sdp().is_none(),
+            media_open: false,
+            answered: None,
+            // Nothing rings longer than all its branches could.
+            ends_at: now.mono + ring_limit * u32::from(self.config.max_attempts.max(1)),
+            ask: None,
+            held: VecDeque::new(),
+            armed: NEVER,
+            gone: false,
+            snapshot,
+        });
+        call.dialog.call_id = msg.call_id().to_vec();
+        call.dialog.caller.tag = msg.from_tag().unwrap_or(b"").to_vec();
+        call.dialog.caller.address = msg.from().raw.to_vec();
+        call.dialog.caller.cseq = msg.cseq().0;
+        if let Some(contact) = msg.contacts().next() {
+            call.dialog.caller.target = contact.uri.to_vec();
+        }
+        let id = self.calls.insert(call);
+        self.by_dialog.insert(call_key, id);
+        if let Some(txn) = self.table.servers.get_mut(server) {
+            txn.call = Some(id);
+        }
+        self.with_call(id, now, |core, call| {
+            call.id = id;
+            core.screen_and_route(call, now);
+        });
+    }
+
+    /// Limits, then the decision, then the first vendor; or a refusal with its record.
+    fn screen_and_route(&mut self, call: &mut Call, now: Now) {
+        if self.shared.is_draining() {
+            self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), now);
+            return;
+        }
+        let snapshot = call.snapshot.clone();
+
+        let (caller, called) = match &call.record {
+            Some(r) => (r.caller.clone(), r.called.clone()),
+            None => return,
+        };
+        let input = CallInput {
+            trunk: call.trunk,
+            caller: caller.as_bytes(),
+            called: called.as_bytes(),
+            at: now.wall,
+            call_hash: self.shared.keyed.hash64(&[b"share", &call.dialog.call_id]),
+            lrn: None,
+        };
+        let mut live = std::mem::take(&mut self.live);
+        let health = &self.shared.health;
+        let up = |ix| {
+            let trunk = snapshot.directory.vendor_trunk(ix);
+            trunk.is_some_and(|t| !health.is_down(t.id, now.mono))
+        };
+        call.bound.live_into(now, up, &mut live);
+        let (decision, record) = decide(&snapshot, &input, &live);
+        self.live = live;
+        cdr::decided(call.record.as_deref_mut(), &decision, record);
+        call.decision = Some(decision);
+        // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
+        let sell = decision.sell.filter(|_| decision.emergency.is_none());
+        let admitted =
+            decision.result.map(|_| ()).and_then(|()| call.bound.admit(call.trunk, sell.as_ref(), now));
+        match admitted {
+            Ok(reservation) => {
+                call.reservation = Some(reservation);
+                self.next_vendor(call, now);
+            }
+            Err(refusal) => self.refuse_by_policy(call, refusal, now),
+        }
+    }
+
+    /// A refusal of policy: its status, its cause, and a record.
+    fn refuse_by_policy(&mut self, call: &mut Call, refusal: Refusal, now: Now) {
+        let retry: Option<&[u8]> = refusal.retry_after().then_some(b"1");
+        let (status, reason) = (refusal.sip_status(), refusal.reason());
+        self.refuse_call(call, status, reason, refusal.code(), refusal.q850(), retry, now);
+    }
+
+    /// Ends a call that was not answered with a response of our own.
+    #[allow(clippy::too_many_arguments)] // the facts of a refusal, said once
+    pub(super) fn refuse_call(
+        &mut self,
+        call: &mut Call,
+        status: u16,
+        phrase: &str,
+        code: &str,
+        cause: u8,
+        retry_after: Option<&[u8]>,
+        now: Now,
+    ) {
+        let reason = format!("Q.850;cause={cause};text=\"{phrase}\"");
+        let mut headers: Vec<(&str, &[u8])> = vec![("Reason", reason.as_bytes())];
+        if let Some(seconds) = retry_after {
+            headers.push(("Retry-After", seconds));
+        }
+        self.answer(call.server, status, phrase, &headers, now);
+        let outcome = match status {
+            487 => Outcome::Cancelled,
+            _ if call.legs.is_empty() => Outcome::Rejected,
+            408 | 480 => Outcome::NoAnswer,
+            _ => Outcome::Failed,
+        };
+        let side = if status == 487 { ReleaseSide::Caller } else { ReleaseSide::System };
+        self.close_unanswered(call, status, Some(cause), outcome, side, code, now);
+    }
+
+    /// The caller gave up.
+    pub(super) fn call_cancelled(&mut self, id: Id, now: Now) {
+        self.with_call(id, now, |core, call| {
+            if matches!(call.phase, Phase::Answered | Phase::Over) || call.cancelled {
+                return;
+            }
+            call.cancelled = true;
+            let branch = call.legs.last().filter(|l| l.open).map(|l| (l.client, l.first_1xx_at));
+            match branch {
+                // Its answer (487, or a 2xx that was faster) ends the call.
+                Some((Some(client), NEVER)) => core.want_cancel(client, now),
+                // Nothing heard of that vendor yet, or nothing sent: do not let the caller wait.
+                Some((Some(client), _)) => {
+                    core.abandon(client, now);
+                    core.leg_over(call, 487, None, "cancelled", now);
+                    core.refuse_call(call, 487, "", "", 16, None, now);
+                }
+                _ => {
+                    call.ask = None;
+                    core.leg_over(call, 487, None, "cancelled", now);
+                    core.refuse_call(call, 487, "", "", 16, None, now);
+                }
+            }
+        });
+    }
+
+    /// Requests of a first INVITE's kind from whom we do not know, or that policy does not carry.
+    pub(super) fn out_of_dialog(&mut self, flow: Flow, msg: &Message<'_>, plan: &Plan<'_>, stranger: bool) {
+        // T-SIP-05: what is not for us is not for anybody we would ask.
+        let status = match msg.method() {
+            _ if !plan.names_us => 403,
+            Method::Bye | Method::Prack | Method::Update | Method::Info => 481,
+            Method::Other => 501,
+            _ => 405,
+        };
+        let allow: &[(&str, &[u8])] = if status == 405 {
+            &[("Allow", b"INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO, REFER, NOTIFY")]
+        } else {
+            &[]
+        };
+        self.refuse(&flow, msg, status, "", allow, stranger);
+    }
+}
+
+/// User part of who calls: P-Asserted-Identity from trunks that we trust, else From.
+pub(super) fn caller_of(msg: &Message<'_>, trust_asserted: bool) -> String {
+    let mut out = [0; 256];
+    let asserted = trust_asserted.then(|| msg.addresses(Header::PAssertedIdentity).next()).flatten();
+    let from = asserted.unwrap_or(msg.from());
+    let text = |u: warp_sip::uri::Uri<'_>| {
+        u.number(&mut [0; 64])
+            .map(<[u8]>::to_vec)
+            .or_else(|| u.user_unescaped(&mut out).map(<[u8]>::to_vec))
+            .unwrap_or_default()
+    };
+    from.uri().map(text).map_or_else(|_| String::new(), printable)
+}
+
+/// Text for a record: lossy, without control characters, at most 256 bytes (T-SIP-19).
+pub(super) fn printable(bytes: Vec<u8>) -> String {
+    let text = String::from_utf8_lossy(&bytes);
+    let mut out: String = text.chars().filter(|c| !c.is_control()).collect();
+    while out.len() > 256 {
+        out.pop();
+    }
+    out
+}
+
+fn decide(
+    snapshot: &Snapshot,
+    input: &CallInput<'_>,
+    live: &[warp_policy::VendorTrunkLive],
+) -> (Decision, Option<Box<serde_json::value::RawValue>>) {
+    let live = warp_policy::Live { vendor_trunks: live };
+    let decision = warp_policy::decide(snapshot, input, &live);
+    let record = warp_policy::explain(snapshot, input, &live, &decision);
+    let record = serde_json::value::to_raw_value(&record).ok();
+    (decision, record)
+}

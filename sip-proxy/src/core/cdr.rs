@@ -1,0 +1,305 @@
+//! The call record while it grows: begun with the INVITE, one leg per attempt, closed with duration, price and figures
+//! (`ref/telecom-domain` §5). Every call ends as exactly one `Ended`; an answered one has exactly one `Answered` before it.
+
+use std::net::IpAddr;
+
+use serde_json::value::RawValue;
+use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, LegRecord, Outcome, ReleaseSide};
+use warp_model::{CallId, Now};
+use warp_policy::directory::NumberFormat;
+use warp_policy::{Decision, Snapshot, TrunkIx, VendorTrunk, rate_call};
+use warp_sip::dialog::{Dialog, Party};
+use warp_sip::flow::Flow;
+use warp_sip::message::Message;
+use warp_sip::proxy::cause_of_status;
+
+use super::Core;
+use super::call::{Call, Phase, caller_of, printable};
+use super::route::Plan;
+use super::types::{CoreConfig, Output};
+
+/// The record of a call that begins.
+#[allow(clippy::too_many_arguments)] // the facts of an INVITE
+pub(super) fn begin(
+    config: &CoreConfig,
+    snapshot: &Snapshot,
+    msg: &Message<'_>,
+    plan: &Plan<'_>,
+    flow: Flow,
+    trunk: TrunkIx,
+    user: Option<&str>,
+    cdr_id: CallId,
+    now: Now,
+) -> CallRecord {
+    let directory = &snapshot.directory;
+    let row = directory.trunk(trunk);
+    let trust = row.is_some_and(|t| t.caller.trust_asserted);
+    let mut digits = [0; 256];
+    let called = plan.uri.user_unescaped(&mut digits).map(<[u8]>::to_vec).unwrap_or_default();
+    CallRecord {
+        cdr_id,
+        version: CDR_VERSION,
+        sip_call_id: printable(msg.call_id().to_vec()),
+        customer_id: row.map(|t| t.customer),
+        trunk_id: row.map(|t| t.id),
+        ingress_ip: flow.remote.ip().to_canonical(),
+        ingress_user: user.map(str::to_owned),
+        caller: caller_of(msg, trust),
+        called: printable(called),
+        caller_e164: None,
+        called_e164: None,
+        jurisdiction: None,
+        setup_at: now.wall,
+        progress_at: None,
+        answer_at: None,
+        end_at: now.wall,
+        pdd_ms: None,
+        duration_ms: 0,
+        sip_code: 0,
+        q850: None,
+        release_side: ReleaseSide::System,
+        internal_code: String::new(),
+        outcome: Outcome::Failed,
+        recovered: false,
+        snapshot_id: snapshot.id.to_string(),
+        route_rank: None,
+        vendor_id: None,
+        vendor_trunk_id: None,
+        rating: None,
+        media: None,
+        decision: None,
+        legs: Vec::new(),
+        node: config.node.clone(),
+    }
+}
+
+/// What policy decided.
+pub(super) fn decided(
+    record: Option<&mut CallRecord>,
+    decision: &Decision,
+    explained: Option<Box<RawValue>>,
+) {
+    let Some(r) = record else {
+        return;
+    };
+    r.caller_e164 = decision.caller.and_then(|c| c.number).map(|n| n.to_string());
+    r.called_e164 = decision.called.map(|n| n.to_string());
+    r.jurisdiction = decision.jurisdiction.map(|j| j.as_str().to_owned());
+    r.decision = explained;
+}
+
+/// The number as a vendor wants it.
+pub(super) fn number_for(call: &Call, trunk: &VendorTrunk) -> String {
+    let dialled = call.record.as_ref().map_or("", |r| r.called.as_str());
+    let number = match call.decision.as_ref().and_then(|d| d.called) {
+        None => dialled.to_owned(),
+        Some(n) => match trunk.number_format {
+            NumberFormat::PlusE164 => n.to_string(),
+            NumberFormat::E164 => n.as_u64().to_string(),
+            NumberFormat::National => match n.nanp() {
+                Some(national) => format!("{national:010}"),
+                None => format!("011{}", n.as_u64()),
+            },
+        },
+    };
+    format!("{}{number}", trunk.tech_prefix)
+}
+
+/// An attempt begins.
+pub(super) fn leg_begins(call: &mut Call, trunk: &VendorTrunk, egress: IpAddr, now: Now) {
+    let rank = call
+        .decision
+        .as_ref()
+        .and_then(|d| d.result.as_ref().ok())
+        .and_then(|c| c.get(call.tried.saturating_sub(1)))
+        .map(|c| c.rank);
+    let Some(r) = &mut call.record else {
+        return;
+    };
+    r.vendor_id = Some(trunk.vendor);
+    r.vendor_trunk_id = Some(trunk.id);
+    r.route_rank = rank;
+    r.legs.push(LegRecord {
+        attempt_no: call.legs.len() as u16,
+        vendor_id: Some(trunk.vendor),
+        vendor_trunk_id: Some(trunk.id),
+        egress_ip: egress.to_canonical(),
+        start_at: now.wall,
+        pdd_ms: None,
+        sip_code: 0,
+        q850: None,
+        end_at: now.wall,
+        ended_by: String::new(),
+    });
+}
+
+/// The first 18x, or the 2xx.
+pub(super) fn leg_progress(call: &mut Call, leg: u16, status: u16, now: Now) {
+    let started = call.legs.get(usize::from(leg)).map_or(now.mono, |l| l.started);
+    let Some(r) = &mut call.record else {
+        return;
+    };
+    let pdd = now.mono.since(started).as_millis() as u64;
+    if status < 200 && r.progress_at.is_none() {
+        r.progress_at = Some(now.wall);
+    }
+    if let Some(l) = r.legs.get_mut(usize::from(leg)) {
+        l.pdd_ms.get_or_insert(pdd);
+        r.pdd_ms = l.pdd_ms;
+    }
+}
+
+/// An attempt ends without having carried the call.
+pub(super) fn leg_ends(call: &mut Call, status: u16, cause: Option<u8>, why: &str, now: Now) {
+    if let Some(l) = call.record.as_mut().and_then(|r| r.legs.last_mut()) {
+        l.sip_code = status;
+        l.q850 = cause.or((status > 0).then(|| cause_of_status(status)));
+        l.end_at = now.wall;
+        l.ended_by = why.to_owned();
+    }
+}
+
+/// The 2xx is about to go to the caller.
+pub(super) fn answered(call: &mut Call, leg: u16, now: Now) {
+    if let Some(r) = &mut call.record {
+        r.answer_at = Some(now.wall);
+        r.end_at = now.wall;
+        r.sip_code = 200;
+        r.outcome = Outcome::Answered;
+        if let Some(l) = r.legs.get_mut(usize::from(leg)) {
+            l.sip_code = 200;
+            l.ended_by = "answered".to_owned();
+        }
+    }
+}
+
+/// The dialog that an INVITE of ours and a 2xx to it make.
+pub(super) fn dialog_of(invite: &Message<'_>, ok: &Message<'_>) -> Dialog {
+    let contact = |m: &Message<'_>| m.contacts().next().map(|c| c.uri.to_vec()).unwrap_or_default();
+    Dialog {
+        call_id: invite.call_id().to_vec(),
+        caller: Party {
+            address: invite.from().raw.to_vec(),
+            tag: invite.from_tag().unwrap_or(b"").to_vec(),
+            target: contact(invite),
+            routes: Vec::new(),
+            cseq: invite.cseq().0,
+        },
+        callee: Party {
+            address: ok.to().raw.to_vec(),
+            tag: ok.to_tag().unwrap_or(b"").to_vec(),
+            target: contact(ok),
+            routes: Vec::new(),
+            cseq: 0,
+        },
+    }
+}
+
+/// Q.850 cause of a reason of ours to end a call.
+pub(super) fn cause_of_code(code: &str) -> u8 {
+    match code {
+        "media_timeout" => 41,
+        "max_duration" => 31,
+        _ => 16,
+    }
+}
+
+impl Core {
+    /// Closes a call that was never answered: its record goes to the journal now.
+    #[allow(clippy::too_many_arguments)] // the facts of an ending
+    pub(super) fn close_unanswered(
+        &mut self,
+        call: &mut Call,
+        status: u16,
+        cause: Option<u8>,
+        outcome: Outcome,
+        side: ReleaseSide,
+        code: &str,
+        now: Now,
+    ) {
+        if call.phase == Phase::Over {
+            return;
+        }
+        self.delete_media(call, None);
+        if let Some(r) = &mut call.record {
+            r.sip_code = status;
+            r.q850 = cause;
+            r.outcome = outcome;
+            r.release_side = side;
+            r.internal_code = code.to_owned();
+            r.end_at = now.wall;
+        }
+        call.reservation = None;
+        self.write_ended(call, now);
+        self.linger(call, now);
+    }
+
+    /// Closes an answered call at its BYE. The record waits for the relay's figures, at most as long as the relay may take.
+    pub(super) fn close_answered(
+        &mut self,
+        call: &mut Call,
+        side: ReleaseSide,
+        cause: u8,
+        code: &str,
+        now: Now,
+    ) {
+        if call.phase != Phase::Answered {
+            return;
+        }
+        let duration_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
+        let rates = call.decision.as_ref().and_then(|d| {
+            let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
+            Some((d.sell?, candidate.buy?))
+        });
+        let rating = rates.and_then(|(sell, buy)| rate_call(&call.snapshot, &sell, &buy, duration_ms).ok());
+        let charge = rating.as_ref().map(|r| r.sell.charge);
+        if let Some(r) = &mut call.record {
+            r.duration_ms = duration_ms;
+            r.end_at = now.wall;
+            r.q850 = Some(cause);
+            r.release_side = side;
+            r.internal_code = code.to_owned();
+            if rates.is_some() && rating.is_none() {
+                r.internal_code = "rating_failed".to_owned();
+            }
+            r.rating = rating;
+            if let Some(l) = r.legs.last_mut() {
+                l.end_at = now.wall;
+                l.q850 = Some(cause);
+            }
+        }
+        if let Some(reservation) = call.reservation.take()
+            && let Some(charge) = charge
+        {
+            reservation.settle(charge);
+        }
+        if let Some(l) = call.legs.last_mut() {
+            l.open = false;
+            l.reservation = None;
+        }
+        // A question that is still open is about a dialog that is over.
+        if let Some(pending) = call.ask.take() {
+            self.asks.remove(&pending.ask.0);
+        }
+        if !self.ask_figures(call, now) {
+            self.write_ended(call, now);
+        }
+        self.linger(call, now);
+    }
+
+    /// Writes the finished record, once.
+    pub(super) fn write_ended(&mut self, call: &mut Call, _now: Now) {
+        if let Some(record) = call.record.take() {
+            self.stats.calls_ended += 1;
+            self.out.push_back(Output::Journal(JournalRecord::Ended(record)));
+        }
+    }
+
+    /// Keeps the entry until late messages of the dialog have died out.
+    fn linger(&mut self, call: &mut Call, now: Now) {
+        call.phase = Phase::Over;
+        let invite = std::mem::take(&mut call.invite);
+        self.give_buf(invite);
+        call.ends_at = now.mono + self.config.timers.t1_64();
+    }
+}

@@ -1,0 +1,399 @@
+//! Requests within the dialogs of our calls: matched by Call-ID and tags, checked for their source (T-SIP-11), sent to where the dialog
+//! says (never to where a request would like to be sent: T-SIP-05), and the BYEs that we originate.
+
+use std::net::SocketAddr;
+
+use warp_model::Now;
+use warp_model::cdr::ReleaseSide;
+use warp_sip::dialog::Side;
+use warp_sip::edit::Edit;
+use warp_sip::flow::Flow;
+use warp_sip::header::Header;
+use warp_sip::message::{Message, Method};
+use warp_sip::proxy::cause_of_reason;
+
+use super::call::{Call, Held, Phase};
+use super::forward::Copy;
+use super::media::Waiting;
+use super::route::{self, Plan};
+use super::slab::Id;
+use super::table::Owner;
+use super::{Core, cdr};
+
+impl Core {
+    /// The call of a message with a To tag, and who sent it.
+    pub(super) fn find_call(&self, msg: &Message<'_>) -> Option<(Id, Side)> {
+        let (from, to) = (msg.from_tag()?, msg.to_tag()?);
+        let by = |tag: &[u8]| self.by_dialog.get(&self.call_key(msg.call_id(), tag)).copied();
+        by(from).map(|id| (id, Side::Caller)).or_else(|| by(to).map(|id| (id, Side::Callee)))
+    }
+
+    /// T-SIP-11: the learnt peer, or an address of the trunk that it belongs to.
+    fn may_speak(&self, call: &Call, side: Side, flow: &Flow) -> bool {
+        let ip = flow.remote.ip();
+        let directory = &call.snapshot.directory;
+        match side {
+            Side::Caller => call.flow.remote.ip() == ip || directory.trunk_by_ip(ip) == Some(call.trunk),
+            Side::Callee => {
+                let of_trunk = || {
+                    let carried = call.leg().map(|l| l.vendor_trunk);
+                    directory.vendor_trunks_by_ip(ip).iter().any(|ix| Some(*ix) == carried)
+                };
+                call.callee_flow.is_some_and(|f| f.remote.ip() == ip) || of_trunk()
+            }
+        }
+    }
+
+    /// A request with a To tag (not ACK, not CANCEL).
+    pub(super) fn in_dialog(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        key: u128,
+        stranger: bool,
+        now: Now,
+    ) {
+        let Some((id, side)) = self.find_call(msg) else {
+            self.refuse(&flow, msg, 481, "", &[], stranger);
+            return;
+        };
+        self.with_call(id, now, |core, call| {
+            let other = match side {
+                Side::Caller => msg.to_tag(),
+                Side::Callee => msg.from_tag(),
+            };
+            if !core.may_speak(call, side, &flow) || other != Some(&call.dialog.callee.tag[..]) {
+                core.stats.spoofed += 1;
+                core.refuse(&flow, msg, 481, "", &[], stranger);
+                return;
+            }
+            if call.ask.is_some() {
+                let bytes = core.copy_buf(bytes);
+                core.hold(call, Held::Request { flow, bytes });
+                return;
+            }
+            let Some(server) = core.begin_server(flow, msg, bytes, key, false) else {
+                core.on_table_full(&flow, msg, stranger);
+                return;
+            };
+            let target = matches!(msg.method(), Method::Invite | Method::Update)
+                .then(|| msg.contacts().next().map(|c| c.uri))
+                .flatten();
+            call.dialog.on_request(side, msg.cseq().0, target);
+            if msg.method() == Method::Invite {
+                core.answer(server, 100, "", &[], now);
+            }
+            let carries = matches!(msg.method(), Method::Invite | Method::Update | Method::Prack);
+            match msg.sdp().filter(|_| carries && core.config.anchor_media && call.phase != Phase::Over) {
+                Some(sdp) => {
+                    let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag());
+                    let command = core.sdp_command(call, None, from, to, sdp, side, flow.remote.ip());
+                    call.media_open = true;
+                    let bytes = core.copy_buf(bytes);
+                    let what = Waiting::Request { side, server, flow, bytes };
+                    core.ask_media(call, warp_ng::Command::Offer(command), what, now);
+                }
+                None => core.forward_in_dialog(call, side, server, flow, bytes, None, now),
+            }
+            if msg.method() == Method::Bye {
+                let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
+                let release = match side {
+                    Side::Caller => ReleaseSide::Caller,
+                    Side::Callee => ReleaseSide::Callee,
+                };
+                core.close_answered(call, release, cause.unwrap_or(16), "", now);
+            }
+        });
+    }
+
+    /// Sends an in-dialog request on by a client transaction.
+    #[allow(clippy::too_many_arguments)] // the parts of one message on its way
+    pub(super) fn forward_in_dialog(
+        &mut self,
+        call: &mut Call,
+        side: Side,
+        server: Id,
+        came: Flow,
+        bytes: &[u8],
+        sdp: Option<&[u8]>,
+        now: Now,
+    ) {
+        let sent = (|| {
+            let msg = Message::parse(bytes).ok()?;
+            let plan = Plan::of(&self.config, &msg)?;
+            let flow = self.way_to(call, side.other(), came)?;
+            let copy = Copy {
+                incoming: route::listener_of(&self.ours, &came),
+                out_by: route::listener_of(&self.ours, &flow),
+                untrusted: true,
+                strip_credentials: true,
+                sdp,
+                ..Copy::new(&plan, came)
+            };
+            let owner = Owner::InDialog { call: call.id, server };
+            let client = self.forward_request(&msg, &copy, flow, owner, now)?;
+            if let Some(txn) = self.table.servers.get_mut(server) {
+                txn.client = Some(client);
+            }
+            Some(())
+        })();
+        if sent.is_none() {
+            self.answer(server, 480, "", &[], now);
+        }
+    }
+
+    /// A response to an in-dialog request.
+    pub(super) fn in_dialog_response(
+        &mut self,
+        call: &mut Call,
+        server: Id,
+        offered: bool,
+        flow: Flow,
+        msg: &Message<'_>,
+        now: Now,
+    ) {
+        if call.ask.is_some() {
+            let bytes = self.copy_buf(msg.bytes());
+            self.hold(call, Held::InDialog { server, offered, flow, bytes });
+            return;
+        }
+        let status = msg.status().unwrap_or(0);
+        if status == 100 {
+            return;
+        }
+        let Some((side, repeated)) = self.table.servers.get(server).map(|t| {
+            let side = if t.source.ip() == call.flow.remote.ip() { Side::Caller } else { Side::Callee };
+            (side, !t.machine.is_open())
+        }) else {
+            return;
+        };
+        if repeated && (200..300).contains(&status) {
+            self.resend_ok(server, now);
+            return;
+        }
+        // From tag of the response is who asked; the answerer is the other one.
+        let answerer = match msg.from_tag() {
+            Some(t) if t == call.dialog.caller.tag => Side::Callee,
+            Some(_) => Side::Caller,
+            None => side.other(),
+        };
+        if (200..300).contains(&status)
+            && matches!(msg.method_of_cseq(), Method::Invite | Method::Update)
+            && let Some(contact) = msg.contacts().next()
+        {
+            call.dialog.party_mut(answerer).target = contact.uri.to_vec();
+        }
+        let carries = matches!(msg.method_of_cseq(), Method::Invite | Method::Update | Method::Prack);
+        let sdp = msg
+            .sdp()
+            .filter(|_| carries && status < 300 && self.config.anchor_media && call.phase != Phase::Over);
+        let bytes = self.copy_buf(msg.bytes());
+        match sdp {
+            Some(sdp) => {
+                let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
+                let ip = flow.remote.ip();
+                let command = if offered {
+                    let c = self.sdp_command(call, None, from, Some(to), sdp, answerer, ip);
+                    warp_ng::Command::Answer(c)
+                } else {
+                    // The request had none: this is the offer, its answer comes in the ACK.
+                    let c = self.sdp_command(call, None, to, Some(from), sdp, answerer, ip);
+                    warp_ng::Command::Offer(c)
+                };
+                self.ask_media(call, command, Waiting::Response { server, flow, bytes }, now);
+            }
+            None => {
+                self.pass_in_dialog(call, server, flow, &bytes, None, now);
+                self.give_buf(bytes);
+            }
+        }
+    }
+
+    /// Passes a response to an in-dialog request back, with the relay's SDP where it has one.
+    pub(super) fn pass_in_dialog(
+        &mut self,
+        _call: &mut Call,
+        server: Id,
+        _flow: Flow,
+        bytes: &[u8],
+        sdp: Option<&[u8]>,
+        now: Now,
+    ) {
+        let Ok(msg) = Message::parse(bytes) else {
+            return;
+        };
+        let mut buf = self.take_buf();
+        let mut edit = Edit::new(&msg);
+        edit.pop_via();
+        match sdp {
+            Some(sdp) => edit.replace_body(b"application/sdp", sdp),
+            None => edit.ensure_content_length(),
+        };
+        if edit.write_to(&mut buf).is_err() {
+            self.give_buf(buf);
+            return;
+        }
+        self.send_response(server, msg.status().unwrap_or(0), buf, now);
+    }
+
+    /// ACK for a 2xx of one of our calls.
+    pub(super) fn call_ack(&mut self, flow: Flow, msg: &Message<'_>, now: Now) {
+        let Some((id, side)) = self.find_call(msg) else {
+            self.stats.stray += 1;
+            return;
+        };
+        self.with_call(id, now, |core, call| {
+            if !core.may_speak(call, side, &flow) {
+                core.stats.spoofed += 1;
+                return;
+            }
+            if call.ask.is_some() {
+                let bytes = core.copy_buf(msg.bytes());
+                core.hold(call, Held::Request { flow, bytes });
+                return;
+            }
+            match msg.sdp().filter(|_| core.config.anchor_media && call.phase == Phase::Answered) {
+                // Answer to a late offer: the callee asked, the sender of the ACK answers.
+                Some(sdp) => {
+                    let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
+                    let c = core.sdp_command(call, None, to, Some(from), sdp, side, flow.remote.ip());
+                    let bytes = core.copy_buf(msg.bytes());
+                    core.ask_media(call, warp_ng::Command::Answer(c), Waiting::Ack { flow, bytes }, now);
+                }
+                None => core.forward_call_ack(call, flow, msg.bytes(), None),
+            }
+        });
+    }
+
+    /// Sends an ACK on, without a transaction.
+    pub(super) fn forward_call_ack(&mut self, call: &mut Call, came: Flow, bytes: &[u8], sdp: Option<&[u8]>) {
+        let Ok(msg) = Message::parse(bytes) else {
+            return;
+        };
+        let from_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
+        let to = if from_caller { Side::Callee } else { Side::Caller };
+        let (Some(plan), Some(flow)) = (Plan::of(&self.config, &msg), self.way_to(call, to, came)) else {
+            return;
+        };
+        let copy = Copy {
+            incoming: route::listener_of(&self.ours, &came),
+            out_by: route::listener_of(&self.ours, &flow),
+            untrusted: true,
+            strip_credentials: true,
+            sdp,
+            ..Copy::new(&plan, came)
+        };
+        self.send_ack_copy(&msg, &copy, flow);
+    }
+
+    /// Where requests towards a party go: to its first route or target when that is a usable address, else to where it spoke from.
+    pub(super) fn way_to(&self, call: &Call, to: Side, came: Flow) -> Option<Flow> {
+        let learnt = match to {
+            Side::Caller => call.flow,
+            Side::Callee => call.callee_flow?,
+        };
+        let written =
+            warp_sip::uri::Uri::parse(call.dialog.next_hop(to)).ok().and_then(|u| route::resolve(&u));
+        let incoming = route::listener_of(&self.ours, &came);
+        let usable = written
+            // Behind a NAT, or over the stream that it opened: the address that it spoke from is the one that works.
+            .filter(|(t, a)| *t == learnt.transport && !(t.is_reliable() && a.ip() == learnt.remote.ip()))
+            .filter(|(_, a)| a.ip() == learnt.remote.ip() || !route::is_inside(a.ip()))
+            .and_then(|(t, a): (_, SocketAddr)| route::way_out(&self.ours, incoming, &came, t, a))
+            .map(|(_, f)| f)
+            .filter(|f| !route::is_refused(&self.config, f));
+        Some(usable.unwrap_or(learnt))
+    }
+
+    /// Ends a call by our own will: BYE both ways, or CANCEL and a final when it was not answered.
+    pub(super) fn end_call(&mut self, id: Id, reason: &str, now: Now) {
+        self.with_call(id, now, |core, call| match call.phase {
+            Phase::Over => {}
+            Phase::Answered => {
+                for side in [Side::Callee, Side::Caller] {
+                    core.send_bye(call, side, now);
+                }
+                core.close_answered(call, ReleaseSide::System, cdr::cause_of_code(reason), reason, now);
+            }
+            Phase::Setup | Phase::Ringing => {
+                if let Some(client) = call.leg().filter(|l| l.open).and_then(|l| l.client) {
+                    core.abandon(client, now);
+                }
+                call.ask = None;
+                core.leg_over(call, 487, None, "ended_by_us", now);
+                core.refuse_call(call, 480, "", reason, 31, None, now);
+            }
+        });
+    }
+
+    /// A BYE of ours towards one side, in the other's name.
+    fn send_bye(&mut self, call: &mut Call, to: Side, now: Now) {
+        let came = if to == Side::Caller { call.callee_flow.unwrap_or(call.flow) } else { call.flow };
+        let Some(flow) = self.way_to(call, to, came) else {
+            return;
+        };
+        let dialog = &mut call.dialog;
+        self.originate(flow, Method::Bye, now, |via, out| {
+            dialog.write_request("BYE", to, via, b"", out);
+        });
+    }
+
+    /// A 2xx that came too late or twice: ACK it and end that dialog (PRODUCT §6). The ACK is kept, for repetitions of the 2xx.
+    pub(super) fn ack_and_bye(&mut self, client: Id, msg: &Message<'_>, now: Now) {
+        let Some(txn) = self.table.clients.get_mut(client) else {
+            return;
+        };
+        let flow = txn.flow;
+        if txn.reaped {
+            let copy = std::mem::take(&mut txn.request);
+            let again = self.copy_buf(&copy);
+            if let Some(txn) = self.table.clients.get_mut(client) {
+                txn.request = copy;
+            }
+            self.transmit(flow, again);
+            return;
+        }
+        let request = std::mem::take(&mut txn.request);
+        let Ok(invite) = Message::parse(&request) else {
+            return;
+        };
+        let mut dialog = cdr::dialog_of(&invite, msg);
+        let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
+        dialog.set_routes(routes.into_iter(), |raw| {
+            warp_sip::uri::Uri::parse(warp_sip::dialog::uri_of(raw))
+                .is_ok_and(|u| u.params.has(b"w") && self.config.is_us(u.ip(), u.host, u.port))
+        });
+        let cseq = invite.cseq().0;
+        self.give_buf(request);
+        let via = self.via_without_answer(&flow);
+        let mut ack = self.take_buf();
+        dialog.write_ack(cseq, &via, &mut ack);
+        let kept = self.copy_buf(&ack);
+        if let Some(txn) = self.table.clients.get_mut(client) {
+            txn.request = kept;
+            txn.reaped = true;
+        }
+        self.transmit(flow, ack);
+        self.originate(flow, Method::Bye, now, |via, out| {
+            dialog.write_request("BYE", Side::Callee, via, b"", out);
+        });
+    }
+
+    /// Sends the kept 2xx of a server transaction again.
+    pub(super) fn resend_ok(&mut self, server: Id, _now: Now) {
+        let Some(txn) = self.table.servers.get_mut(server) else {
+            return;
+        };
+        if txn.response.is_empty() || txn.machine.is_open() {
+            return;
+        }
+        let (flow, response) = (txn.flow, std::mem::take(&mut txn.response));
+        let copy = self.copy_buf(&response);
+        if let Some(txn) = self.table.servers.get_mut(server) {
+            txn.response = response;
+        }
+        self.stats.retransmissions_out += 1;
+        self.transmit(flow, copy);
+    }
+}

@@ -1,0 +1,433 @@
+//! Vendors one after the other: the next candidate, its INVITE, its answers, and when the next one is tried
+//! (`ref/telecom-domain` §7). Also the health of vendor trunks (F-NET-02, F-NET-03).
+
+use warp_model::Now;
+use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
+
+use warp_sip::dialog::Side;
+use warp_sip::edit::Edit;
+use warp_sip::flow::{Flow, Transport};
+use warp_sip::header::Header;
+use warp_sip::message::Message;
+use warp_sip::proxy::{FailoverRules, Verdict, cause_of_reason, cause_of_status, verdict};
+use warp_sip::transaction::NEVER;
+
+use super::call::{Call, Held, Leg, Phase};
+use super::forward::Copy;
+use super::media::Waiting;
+use super::route::{self, Plan};
+use super::slab::Id;
+use super::table::Owner;
+use super::types::Output;
+use super::{Core, cdr};
+
+impl Core {
+    /// Tries the next candidate that is up and has room; without one the call fails.
+    pub(super) fn next_vendor(&mut self, call: &mut Call, now: Now) {
+        while call.legs.len() < usize::from(self.config.max_attempts) {
+            let Some(candidate) =
+                call.decision.as_ref().and_then(|d| d.result.as_ref().ok()).and_then(|c| c.get(call.tried))
+            else {
+                break;
+            };
+            let ix = candidate.vendor_trunk;
+            call.tried += 1;
+            let snapshot = call.snapshot.clone();
+            let Some(trunk) = snapshot.directory.vendor_trunk(ix) else {
+                continue;
+            };
+            if self.shared.health.is_down(trunk.id, now.mono) {
+                continue;
+            }
+            let transport = match trunk.transport {
+                warp_policy::directory::Transport::Udp => Transport::Udp,
+                warp_policy::directory::Transport::Tcp => Transport::Tcp,
+            };
+            let incoming = route::listener_of(&self.ours, &call.flow);
+            let way = trunk.addresses.iter().find_map(|a| {
+                route::way_out(&self.ours, incoming, &call.flow, transport, *a)
+                    .filter(|(_, f)| !route::is_refused(&self.config, f))
+            });
+            let Some((_, flow)) = way else {
+                continue;
+            };
+            let Some(reservation) = call.bound.take_vendor_trunk(ix, now) else {
+                continue;
+            };
+            if !call.legs.is_empty() {
+                self.stats.failovers += 1;
+            }
+            let leg_no = call.legs.len() as u16;
+            let via_branch = match &call.record {
+                Some(r) => format!("{}-{}", r.cdr_id, leg_no + 1).into_bytes(),
+                None => Vec::new(),
+            };
+            call.legs.push(Leg {
+                vendor_trunk: ix,
+                flow,
+                client: None,
+                via_branch,
+                offered: false,
+                first_1xx_at: NEVER,
+                started: now.mono,
+                open: true,
+                reservation: Some(reservation),
+            });
+            cdr::leg_begins(call, trunk, flow.remote.ip(), now);
+            let invite = std::mem::take(&mut call.invite);
+            let offer = Message::parse(&invite).ok().and_then(|m| m.sdp().map(<[u8]>::to_vec));
+            call.invite = invite;
+            match offer.filter(|_| self.config.anchor_media) {
+                Some(sdp) => {
+                    let tag = call.dialog.caller.tag.clone();
+                    let ip = call.flow.remote.ip();
+                    let command = self.sdp_command(call, Some(leg_no), &tag, None, &sdp, Side::Caller, ip);
+                    self.ask_media(call, warp_ng::Command::Offer(command), Waiting::LegOffer, now);
+                }
+                None => self.send_leg(call, leg_no, None, now),
+            }
+            return;
+        }
+        let (code, phrase) = if call.legs.is_empty() {
+            ("no_route_available", "No Route Available")
+        } else {
+            ("vendors_exhausted", "No Route Available")
+        };
+        self.refuse_call(call, 503, phrase, code, 34, Some(b"5"), now);
+    }
+
+    /// Sends the INVITE of a leg.
+    pub(super) fn send_leg(&mut self, call: &mut Call, leg: u16, sdp: Option<&[u8]>, now: Now) {
+        let invite = std::mem::take(&mut call.invite);
+        let sent = self.send_leg_of(call, &invite, leg, sdp, now);
+        call.invite = invite;
+        if !sent {
+            self.leg_over(call, 500, None, "not_sent", now);
+            self.next_vendor(call, now);
+        }
+    }
+
+    fn send_leg_of(
+        &mut self,
+        call: &mut Call,
+        invite: &[u8],
+        leg: u16,
+        sdp: Option<&[u8]>,
+        now: Now,
+    ) -> bool {
+        let snapshot = call.snapshot.clone();
+        let Some(l) = call.legs.get(usize::from(leg)) else {
+            return false;
+        };
+        let (flow, ix) = (l.flow, l.vendor_trunk);
+        let (Ok(msg), Some(trunk)) = (Message::parse(invite), snapshot.directory.vendor_trunk(ix)) else {
+            return false;
+        };
+        let Some(plan) = Plan::of(&self.config, &msg) else {
+            return false;
+        };
+        let number = cdr::number_for(call, trunk);
+        let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
+        let uri = format!("sip:{number}@{}{param}", flow.remote);
+        let trusted = snapshot.directory.trunk(call.trunk).is_some_and(|t| t.caller.trust_asserted);
+        let copy = Copy {
+            incoming: route::listener_of(&self.ours, &call.flow),
+            out_by: route::listener_of(&self.ours, &flow),
+            record_route: true,
+            untrusted: !trusted,
+            strip_credentials: true,
+            uri: Some(uri.as_bytes()),
+            sdp,
+            ..Copy::new(&plan, call.flow)
+        };
+        let owner = Owner::Leg { call: call.id, leg };
+        let Some(client) = self.forward_request(&msg, &copy, flow, owner, now) else {
+            return false;
+        };
+        if let Some(txn) = self.table.servers.get_mut(call.server) {
+            txn.client = Some(client);
+        }
+        if let Some(l) = call.legs.get_mut(usize::from(leg)) {
+            l.client = Some(client);
+            l.started = now.mono;
+            l.first_1xx_at = now.mono + self.config.first_1xx;
+        }
+        true
+    }
+
+    /// A response of a leg, already accepted by its transaction.
+    pub(super) fn leg_response(
+        &mut self,
+        call: &mut Call,
+        leg: u16,
+        flow: Flow,
+        msg: &Message<'_>,
+        now: Now,
+    ) {
+        let status = msg.status().unwrap_or(0);
+        let current = usize::from(leg) + 1 == call.legs.len();
+        if call.ask.is_some() && call.phase != Phase::Over {
+            let bytes = self.copy_buf(msg.bytes());
+            self.hold(call, Held::Leg { leg, flow, bytes });
+            return;
+        }
+        let Some(l) = call.legs.get_mut(usize::from(leg)) else {
+            return;
+        };
+        if let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
+            self.shared.health.alive(trunk.id);
+        }
+        l.first_1xx_at = NEVER;
+        let client = l.client;
+        if (200..300).contains(&status) {
+            let same_tag = call.dialog.callee.tag == msg.to_tag().unwrap_or(b"");
+            if call.phase == Phase::Answered && current && same_tag {
+                // The callee repeats its 2xx: the caller's copy again.
+                self.resend_ok(call.server, now);
+                return;
+            }
+            if call.phase == Phase::Answered || call.phase == Phase::Over || !current || !l.open {
+                // PRODUCT §6: a later 2xx of another branch (or fork) is ACKed and BYEd by us.
+                if let Some(client) = client {
+                    self.ack_and_bye(client, msg, now);
+                }
+                return;
+            }
+        }
+        if !current || !l.open || call.phase == Phase::Over || call.phase == Phase::Answered {
+            return;
+        }
+        match status {
+            100 => {}
+            101..=299 => {
+                if status >= 180 {
+                    cdr::leg_progress(call, leg, status, now);
+                }
+                if call.phase == Phase::Setup && status < 200 {
+                    call.phase = Phase::Ringing;
+                }
+                let Some(sdp) = msg.sdp().filter(|_| self.config.anchor_media) else {
+                    self.pass_leg(call, leg, flow, msg, None, now);
+                    return;
+                };
+                let (from, to) = (call.dialog.caller.tag.clone(), msg.to_tag().unwrap_or(b"").to_vec());
+                let ip = flow.remote.ip();
+                let command = if call.late_offer {
+                    // The offer comes from the callee; the answer will be in the ACK (or PRACK).
+                    let c = self.sdp_command(call, Some(leg), &to, Some(&from), sdp, Side::Callee, ip);
+                    call.media_open = true;
+                    warp_ng::Command::Offer(c)
+                } else {
+                    let c = self.sdp_command(call, Some(leg), &from, Some(&to), sdp, Side::Callee, ip);
+                    warp_ng::Command::Answer(c)
+                };
+                let bytes = self.copy_buf(msg.bytes());
+                self.ask_media(call, command, Waiting::LegAnswer { leg, flow, bytes }, now);
+            }
+            _ => self.leg_failed(call, leg, status, msg, now),
+        }
+    }
+
+    /// The relay has spoken about a leg's 18x or 2xx.
+    pub(super) fn leg_answered_by_relay(
+        &mut self,
+        call: &mut Call,
+        leg: u16,
+        flow: Flow,
+        bytes: &[u8],
+        sdp: Option<Vec<u8>>,
+        now: Now,
+    ) {
+        let Ok(msg) = Message::parse(bytes) else {
+            return;
+        };
+        let answered = msg.status().is_some_and(|s| s >= 200);
+        match sdp {
+            Some(sdp) => self.pass_leg(call, leg, flow, &msg, Some(&sdp), now),
+            // An early SDP that the relay refuses is not passed on; the 2xx will decide.
+            None if !answered => {}
+            None => {
+                if let Some(client) = call.legs.get(usize::from(leg)).and_then(|l| l.client) {
+                    self.ack_and_bye(client, &msg, now);
+                }
+                self.leg_over(call, 200, None, "media_refused", now);
+                self.refuse_call(call, 503, "", "media_unavailable", 47, None, now);
+            }
+        }
+    }
+
+    /// Passes an 18x or 2xx of a leg to the caller; the first 2xx makes the call an answered one.
+    fn pass_leg(
+        &mut self,
+        call: &mut Call,
+        leg: u16,
+        flow: Flow,
+        msg: &Message<'_>,
+        sdp: Option<&[u8]>,
+        now: Now,
+    ) {
+        let status = msg.status().unwrap_or(0);
+        if status >= 200 {
+            self.call_answers(call, leg, flow, msg, now);
+        } else if let Some(tag) = msg.to_tag() {
+            // Early dialog: requests in it (PRACK, UPDATE) must find the callee.
+            call.dialog.callee.tag = tag.to_vec();
+            call.callee_flow = Some(flow);
+            self.learn_callee(call, msg);
+        }
+        let mut buf = self.take_buf();
+        let mut edit = Edit::new(msg);
+        edit.pop_via();
+        match sdp {
+            Some(sdp) => edit.replace_body(b"application/sdp", sdp),
+            None => edit.ensure_content_length(),
+        };
+        if edit.write_to(&mut buf).is_err() {
+            self.give_buf(buf);
+            return;
+        }
+        self.send_response(call.server, status, buf, now);
+    }
+
+    /// The first 2xx: the dialog stands, the journal knows, then the 200 may go.
+    fn call_answers(&mut self, call: &mut Call, leg: u16, flow: Flow, msg: &Message<'_>, now: Now) {
+        call.phase = Phase::Answered;
+        call.answered = Some(now.mono);
+        call.dialog.callee.tag = msg.to_tag().unwrap_or(b"").to_vec();
+        call.dialog.callee.address = msg.to().raw.to_vec();
+        call.callee_flow = Some(flow);
+        self.learn_callee(call, msg);
+        let limit = call.decision.as_ref().map_or(self.config.max_duration, |d| {
+            std::time::Duration::from_secs(u64::from(d.max_duration_s)).min(self.config.max_duration)
+        });
+        call.ends_at = now.mono + limit;
+        self.stats.calls_answered += 1;
+        cdr::answered(call, leg, now);
+        if let Some(r) = &call.record {
+            self.out.push_back(Output::Journal(JournalRecord::Answered(r.clone())));
+        }
+    }
+
+    /// Target and route sets from a response of the callee.
+    fn learn_callee(&self, call: &mut Call, msg: &Message<'_>) {
+        if let Some(contact) = msg.contacts().next() {
+            call.dialog.callee.target = contact.uri.to_vec();
+        }
+        let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
+        call.dialog.set_routes(routes.into_iter(), |raw| {
+            warp_sip::uri::Uri::parse(warp_sip::dialog::uri_of(raw))
+                .is_ok_and(|u| u.params.has(b"w") && self.config.is_us(u.ip(), u.host, u.port))
+        });
+    }
+
+    /// A leg failed with a response: the next vendor, or the caller hears of it.
+    fn leg_failed(&mut self, call: &mut Call, leg: u16, status: u16, msg: &Message<'_>, now: Now) {
+        let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
+        if status == 503
+            && let Some(seconds) = msg.number(Header::RetryAfter)
+            && let Some(l) = call.legs.get(usize::from(leg))
+            && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk)
+        {
+            let wait = std::time::Duration::from_secs(u64::from(seconds).min(300));
+            self.shared.health.rest(trunk.id, now.mono + wait);
+        }
+        let verdict = verdict(status, cause, &FailoverRules::default());
+        if verdict == Verdict::Next && !call.cancelled {
+            self.leg_over(call, status, cause, "failover", now);
+            self.next_vendor(call, now);
+            return;
+        }
+        self.leg_over(call, status, cause, if call.cancelled { "cancelled" } else { "final" }, now);
+        if call.cancelled {
+            self.refuse_call(call, 487, "", "", 16, None, now);
+            return;
+        }
+        if status == 487 {
+            // Nobody cancelled but timer C (RFC 3261 §16.8).
+            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, now);
+            return;
+        }
+        let mut buf = self.take_buf();
+        let mut edit = Edit::new(msg);
+        edit.pop_via().ensure_content_length();
+        if edit.write_to(&mut buf).is_ok() {
+            self.send_response(call.server, status, buf, now);
+        } else {
+            self.give_buf(buf);
+            self.answer(call.server, status, "", &[], now);
+        }
+        let outcome = match status {
+            486 | 600 => Outcome::Busy,
+            480 | 408 => Outcome::NoAnswer,
+            487 => Outcome::Cancelled,
+            _ => Outcome::Failed,
+        };
+        let cause = cause.unwrap_or_else(|| cause_of_status(status));
+        self.close_unanswered(call, status, Some(cause), outcome, ReleaseSide::Callee, "", now);
+    }
+
+    /// A leg ended without a response: time-out (timer B, no first 1xx, timer C) or transport failure.
+    pub(super) fn leg_silent(&mut self, call: &mut Call, leg: u16, timed_out: bool, now: Now) {
+        let current = usize::from(leg) + 1 == call.legs.len();
+        let Some(l) = call.legs.get(usize::from(leg)) else {
+            return;
+        };
+        let (rang, open) = (l.first_1xx_at == NEVER && l.client.is_some(), l.open);
+        if !current || !open || matches!(call.phase, Phase::Answered | Phase::Over) {
+            return;
+        }
+        if !rang && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
+            let (after, rest) = (self.config.trunk_down_after, self.config.trunk_down_for);
+            self.shared.health.failed(trunk.id, after, now.mono + rest);
+        }
+        let (status, why) = match (timed_out, rang) {
+            (true, true) => (408, "no_answer"),
+            (true, false) => (408, "no_response"),
+            (false, _) => (503, "transport_error"),
+        };
+        let why = if call.cancelled { "cancelled" } else { why };
+        self.leg_over(call, status, None, why, now);
+        if call.cancelled {
+            self.refuse_call(call, 487, "", "", 16, None, now);
+        } else if timed_out && rang {
+            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, now);
+        } else {
+            self.next_vendor(call, now);
+        }
+    }
+
+    /// Closes a leg: its record, its channel, its media.
+    pub(super) fn leg_over(&mut self, call: &mut Call, status: u16, cause: Option<u8>, why: &str, now: Now) {
+        let Some(last) = call.legs.len().checked_sub(1) else {
+            return;
+        };
+        let Some(l) = call.legs.get_mut(last).filter(|l| l.open) else {
+            return;
+        };
+        l.open = false;
+        l.first_1xx_at = NEVER;
+        l.reservation = None;
+        cdr::leg_ends(call, status, cause, why, now);
+        self.delete_media(call, Some(last as u16));
+    }
+
+    /// Gives a branch up: nothing more is sent for it but the CANCEL that a late 1xx asks for, and the ACK and BYE that a late 2xx asks for.
+    pub(super) fn abandon(&mut self, client: Id, now: Now) {
+        if let Some(txn) = self.table.clients.get_mut(client)
+            && let super::table::ClientMachine::Invite(m) = &mut txn.machine
+        {
+            m.hush();
+        }
+        self.want_cancel(client, now);
+    }
+
+    /// No 1xx in time (F-NET-02): the next vendor.
+    pub(super) fn no_first_1xx(&mut self, call: &mut Call, now: Now) {
+        let leg = call.legs.len().saturating_sub(1) as u16;
+        let Some(client) = call.legs.last().and_then(|l| l.client) else {
+            return;
+        };
+        self.abandon(client, now);
+        self.leg_silent(call, leg, true, now);
+    }
+}

@@ -1,0 +1,227 @@
+//! The relay as a question and an answer: an offer per branch before its INVITE, an answer on each 18x or 2xx with SDP, re-offers
+//! in the dialog, and the deletion with the final figures (PRODUCT §6).
+
+use std::net::IpAddr;
+
+use warp_model::{Mono, Now};
+use warp_ng::{Command, Delete, Reply, SdpCommand};
+use warp_sip::dialog::Side;
+use warp_sip::flow::Flow;
+
+use super::Core;
+use super::call::{Call, Phase};
+use super::slab::Id;
+use super::types::{Answer, AskId, MediaError, Output, Question};
+
+/// What a call waits for.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) ask: AskId,
+    pub(crate) deadline: Mono,
+    pub(crate) what: Waiting,
+}
+
+/// And what goes on with the answer.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// The SDP for a vendor's INVITE.
+    LegOffer,
+    /// The SDP of a leg's 18x or 2xx, for the caller.
+    LegAnswer { leg: u16, flow: Flow, bytes: Vec<u8> },
+    /// The SDP of a request within the dialog.
+    Request { side: Side, server: Id, flow: Flow, bytes: Vec<u8> },
+    /// The SDP of the response to one.
+    Response { server: Id, flow: Flow, bytes: Vec<u8> },
+    /// The SDP in an ACK (late offer).
+    Ack { flow: Flow, bytes: Vec<u8> },
+    /// The final figures.
+    Figures,
+}
+
+impl Core {
+    /// Asks the relay; the call waits.
+    pub(super) fn ask_media(&mut self, call: &mut Call, command: Command, what: Waiting, now: Now) {
+        let ask = self.send_ask(command);
+        self.asks.insert(ask.0, call.id);
+        call.ask = Some(Pending { ask, deadline: now.mono + self.config.ask_deadline, what });
+    }
+
+    /// Tells the relay; nobody waits.
+    fn send_ask(&mut self, command: Command) -> AskId {
+        self.next_ask += 1;
+        let id = AskId(self.next_ask);
+        self.out.push_back(Output::Ask { id, question: Question::Media(command) });
+        id
+    }
+
+    /// An `offer` or `answer` about this call.
+    pub(super) fn sdp_command(
+        &self,
+        call: &Call,
+        leg: Option<u16>,
+        from_tag: &[u8],
+        to_tag: Option<&[u8]>,
+        sdp: &[u8],
+        speaker: Side,
+        received_from: IpAddr,
+    ) -> SdpCommand {
+        let directory = &call.snapshot.directory;
+        let leg = leg.and_then(|l| call.legs.get(usize::from(l))).or(call.leg());
+        let media_ips = match speaker {
+            Side::Caller => directory.trunk(call.trunk).map(|t| t.media_ips.clone()),
+            Side::Callee => {
+                leg.and_then(|l| directory.vendor_trunk(l.vendor_trunk)).map(|t| t.media_ips.clone())
+            }
+        };
+        SdpCommand {
+            to_tag: to_tag.map(<[u8]>::to_vec),
+            via_branch: leg.map(|l| l.via_branch.clone()),
+            received_from: Some(received_from),
+            media_ips: media_ips.unwrap_or_default(),
+            ..SdpCommand::new(call.dialog.call_id.clone(), from_tag, sdp)
+        }
+    }
+
+    /// Forgets the media of one branch (`leg`), or of the whole call. Nobody waits.
+    pub(super) fn delete_media(&mut self, call: &mut Call, leg: Option<u16>) {
+        let mut delete = Delete { fast: true, ..Delete::call(call.dialog.call_id.clone()) };
+        match leg.and_then(|l| call.legs.get_mut(usize::from(l))) {
+            Some(leg) if leg.offered => {
+                leg.offered = false;
+                delete.from_tag = Some(call.dialog.caller.tag.clone());
+                delete.via_branch = Some(leg.via_branch.clone());
+            }
+            Some(_) => return,
+            None if !call.media_open => return,
+            None => call.media_open = false,
+        }
+        if call.legs.iter().all(|l| !l.offered) {
+            call.media_open = false;
+        }
+        self.send_ask(Command::Delete(delete));
+    }
+
+    /// Ends the media of an answered call and waits for its figures. False: there is none, or the relay is busy with it.
+    pub(super) fn ask_figures(&mut self, call: &mut Call, now: Now) -> bool {
+        if !call.media_open {
+            return false;
+        }
+        call.media_open = false;
+        call.legs.iter_mut().for_each(|l| l.offered = false);
+        let delete = Delete::call(call.dialog.call_id.clone());
+        self.ask_media(call, Command::Delete(delete), Waiting::Figures, now);
+        true
+    }
+
+    pub(super) fn on_answer(&mut self, ask: AskId, answer: Answer, now: Now) {
+        let Some(id) = self.asks.remove(&ask.0) else {
+            return;
+        };
+        let Answer::Media(answer) = answer;
+        self.with_call(id, now, |core, call| {
+            let Some(pending) = call.ask.take_if(|p| p.ask == ask) else {
+                return;
+            };
+            core.media_answered(call, pending.what, answer, now);
+        });
+    }
+
+    /// Goes on with what waited for the relay.
+    pub(super) fn media_answered(
+        &mut self,
+        call: &mut Call,
+        what: Waiting,
+        answer: Result<Reply, MediaError>,
+        now: Now,
+    ) {
+        let (sdp, figures, refused) = match answer {
+            Ok(Reply::Sdp { sdp, .. }) => (Some(sdp), None, false),
+            Ok(Reply::Stats(stats)) => (None, Some(stats), false),
+            Ok(Reply::Error { reason }) => {
+                use warp_ng::reply::reasons::{BAD_SDP, INCOMPLETE_SDP, NO_SDP, REWRITING_SDP};
+                let of_sdp = [BAD_SDP, INCOMPLETE_SDP, NO_SDP, REWRITING_SDP];
+                (None, None, of_sdp.iter().any(|r| reason == *r))
+            }
+            _ => (None, None, false),
+        };
+        if sdp.is_none() && !matches!(what, Waiting::Figures) {
+            self.stats.media_failures += 1;
+        }
+        // Whose SDP is refused is told 488; a relay that fails is our trouble.
+        let (status, code) = if refused { (488, "media_refused") } else { (503, "media_unavailable") };
+        match what {
+            Waiting::LegOffer => match sdp {
+                Some(sdp) => {
+                    let leg = call.legs.len().saturating_sub(1);
+                    if let Some(leg) = call.legs.last_mut() {
+                        leg.offered = true;
+                    }
+                    call.media_open = true;
+                    self.send_leg(call, leg as u16, Some(&sdp), now);
+                }
+                None => {
+                    self.leg_over(call, 0, None, code, now);
+                    self.refuse_call(call, status, "", code, if refused { 65 } else { 47 }, None, now);
+                }
+            },
+            Waiting::LegAnswer { leg, flow, bytes } => {
+                self.leg_answered_by_relay(call, leg, flow, &bytes, sdp, now);
+                self.give_buf(bytes);
+            }
+            Waiting::Request { side, server, flow, bytes } => {
+                match sdp {
+                    Some(sdp) => self.forward_in_dialog(call, side, server, flow, &bytes, Some(&sdp), now),
+                    None => self.answer(server, status, "", &[], now),
+                }
+                self.give_buf(bytes);
+            }
+            Waiting::Response { server, flow, bytes } => {
+                self.pass_in_dialog(call, server, flow, &bytes, sdp.as_deref(), now);
+                self.give_buf(bytes);
+            }
+            Waiting::Ack { flow, bytes } => {
+                self.forward_call_ack(call, flow, &bytes, sdp.as_deref());
+                self.give_buf(bytes);
+            }
+            Waiting::Figures => {
+                let tags = [&call.dialog.caller.tag, &call.dialog.callee.tag];
+                let media = figures.map(|s| warp_model::cdr::MediaFigures {
+                    to_callee: s.figures_from(tags[0]),
+                    to_caller: s.figures_from(tags[1]),
+                });
+                if let Some(r) = &mut call.record {
+                    r.media = media;
+                }
+                self.write_ended(call, now);
+            }
+        }
+    }
+
+    /// The relay took too long.
+    pub(super) fn ask_overdue(&mut self, call: &mut Call, now: Now) {
+        if let Some(pending) = call.ask.take_if(|p| p.deadline <= now.mono) {
+            self.asks.remove(&pending.ask.0);
+            // Whatever it did meanwhile must be undone.
+            if matches!(pending.what, Waiting::LegOffer) {
+                let leg = call.legs.len().saturating_sub(1) as u16;
+                if let Some(l) = call.legs.last_mut() {
+                    l.offered = true;
+                }
+                self.delete_media(call, Some(leg));
+            }
+            self.media_answered(call, pending.what, Err(MediaError::Timeout), now);
+        }
+    }
+
+    /// The relay has seen no media for too long (T-RTP-10).
+    pub(super) fn media_timeout(&mut self, sip_call_id: &[u8], now: Now) {
+        let hit = self
+            .calls
+            .iter()
+            .find(|(_, c)| c.dialog.call_id == sip_call_id && c.phase == Phase::Answered)
+            .map(|(id, _)| id);
+        if let Some(id) = hit {
+            self.end_call(id, "media_timeout", now);
+        }
+    }
+}
