@@ -116,7 +116,7 @@ impl Code {
         let code = Code(raw);
         let len = code.len();
         let fits = code.aligned() < pow10(15) && code.aligned() >= pow10(14);
-        (len != 0 && fits && code.aligned() % pow10(15 - len) == 0).then_some(code)
+        (len != 0 && fits && code.aligned().is_multiple_of(pow10(15 - len))).then_some(code)
     }
 
     /// For a NANP code with at least an area code: the area code.

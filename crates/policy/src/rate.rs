@@ -277,7 +277,7 @@ mod tests {
         fn billable_is_minimal(ms in 0u64..100_000_000, a in 1u32..3_600, b in 1u32..3_600) {
             let s = billable_s(ms, Terms::of(a, b), PartialSecond::Up).unwrap();
             let (a, b) = (u64::from(a), u64::from(b));
-            prop_assert!(s * 1_000 >= ms && s >= a && (s - a) % b == 0);
+            prop_assert!(s * 1_000 >= ms && s >= a && (s - a).is_multiple_of(b));
             prop_assert!(s == a || (s - b) * 1_000 < ms);
         }
     }

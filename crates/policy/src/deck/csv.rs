@@ -137,7 +137,8 @@ impl Mapping {
             errors.push(LineError { line: 1, column: String::new(), message: message.to_owned() });
         };
         let has = |f: Field| self.fields.contains(&Some(f));
-        if !has(Field::Code) && !(kind == DeckKind::Az && has(Field::CountryCode)) {
+        let country = kind == DeckKind::Az && has(Field::CountryCode);
+        if !has(Field::Code) && !country {
             wrong("no column with the dial code (Prefix, NPANXX, Code …)");
         }
         let three = has(Field::Interstate) && has(Field::Intrastate);

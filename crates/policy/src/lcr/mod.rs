@@ -17,12 +17,14 @@
 //! stored once however often they repeat, so that flat price lists cost nothing.
 
 mod build;
+mod stored;
 
 use std::fmt;
 
 use warp_model::{Currency, DeckId, E164, Nanos, Wall};
 
 pub use build::{BuildError, LcrBuilder, RateList, Side};
+pub use stored::StoredError;
 
 use crate::code::{Code, pow10};
 use crate::deck::{DeckMeta, Terms};

@@ -107,8 +107,10 @@ fn clean(text: &[u8]) -> Option<Digits> {
     Some(out)
 }
 
+type Pair<'a> = (&'a [u8], Option<&'a [u8]>);
+
 /// Splits the parameters off a user part: the number, then `name=value` pairs.
-fn params(text: &[u8]) -> (&[u8], impl Iterator<Item = (&[u8], Option<&[u8]>)>) {
+fn params(text: &[u8]) -> (&[u8], impl Iterator<Item = Pair<'_>>) {
     let mut parts = text.split(|b| *b == b';');
     let number = parts.next().unwrap_or(&[]);
     let pairs = parts.map(|p| match p.iter().position(|b| *b == b'=') {

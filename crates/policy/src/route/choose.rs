@@ -318,7 +318,7 @@ fn share(call_hash: u64, seed: u64, weight: u16) -> u64 {
     let zeros = u64::from(draw.leading_zeros());
     // log₂(1 + f) ≈ f + 0.343·f·(1 − f), error below 0.01; f in 16 bits.
     let f = draw.checked_shl(zeros as u32 + 1).unwrap_or(0) >> 48;
-    let log = f + (((f * (65_536 - f)) >> 16) * 22_487 >> 16);
+    let log = f + ((((f * (65_536 - f)) >> 16) * 22_487) >> 16);
     let minus_log2 = ((zeros + 1) << 16).saturating_sub(log.min(65_535));
     (minus_log2 << 24) / u64::from(weight.max(1))
 }

@@ -1,0 +1,256 @@
+//! The stored form of the index: a section of the snapshot, loaded without building.
+//!
+//! `WARPLCR01\n`, SHA-256 of everything after it, then the tables with their counts, little endian. Loading checks the hash
+//! and the shape; lookups are bounds-checked besides, so a wrong table can cost a rate but never the process.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use warp_model::{Currency, DeckId, Nanos, Wall};
+
+use super::{Column, DeckTerms, LcrIndex, MAX_COLUMNS, ROW_BITS, SINGLE, SellEntry};
+use crate::code::Code;
+use crate::deck::Terms;
+
+const MAGIC: &[u8] = b"WARPLCR01\n";
+
+/// Why bytes are no index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredError(pub &'static str);
+
+impl fmt::Display for StoredError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a stored prefix index: {}", self.0)
+    }
+}
+
+impl std::error::Error for StoredError {}
+
+const CUT: StoredError = StoredError("cut short");
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Head {
+    key: [u8; 32],
+    next_change: Option<Wall>,
+    decks: Vec<crate::deck::DeckMeta>,
+    words: usize,
+    buy: Vec<(Vec<DeckId>, Currency, u16)>,
+    sell: Vec<(Vec<DeckId>, Currency, u16)>,
+    /// Initial, next, fee, deck.
+    terms: Vec<(u32, u32, i64, u16)>,
+}
+
+impl LcrIndex {
+    /// The stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let columns =
+            |list: &[Column]| list.iter().map(|c| (c.decks.clone(), c.currency, c.usual_terms)).collect();
+        let head = Head {
+            key: self.key,
+            next_change: self.next_change,
+            decks: self.decks.clone(),
+            words: self.words,
+            buy: columns(&self.buy),
+            sell: columns(&self.sell),
+            terms: self
+                .terms
+                .iter()
+                .map(|t| (t.terms.initial_s, t.terms.next_s, t.terms.setup_fee.0, t.deck))
+                .collect(),
+        };
+        let mut out = Vec::with_capacity(self.memory_bytes() + 65_536);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&[0; 32]);
+        let json = serde_json::to_vec(&head).unwrap_or_default();
+        count(&mut out, json.len());
+        out.extend_from_slice(&json);
+        count(&mut out, self.codes.len());
+        for c in &self.codes {
+            out.extend_from_slice(&c.packed().to_le_bytes());
+        }
+        for table in [
+            &self.parents,
+            &self.npanxx,
+            &self.world,
+            &self.offsets,
+            &self.data,
+            &self.exceptions,
+            &self.page_pool,
+        ] {
+            words(&mut out, table);
+        }
+        for pages in &self.sell_pages {
+            words(&mut out, pages);
+        }
+        count(&mut out, self.big.len());
+        for b in &self.big {
+            out.extend_from_slice(&b.to_le_bytes());
+        }
+        count(&mut out, self.sell_entries.len());
+        for e in &self.sell_entries {
+            for r in e.rates {
+                out.extend_from_slice(&r.to_le_bytes());
+            }
+            out.extend_from_slice(&e.terms.to_le_bytes());
+            out.push(e.code_len);
+        }
+        let start = MAGIC.len() + 32;
+        let hash = Sha256::digest(out.get(start..).unwrap_or(&[]));
+        if let Some(slot) = out.get_mut(MAGIC.len()..start) {
+            slot.copy_from_slice(&hash);
+        }
+        out
+    }
+
+    /// Reads the stored form; checks hash and shape.
+    pub fn from_bytes(bytes: &[u8]) -> Result<LcrIndex, StoredError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(StoredError("wrong first bytes"))?;
+        let (hash, rest) = rest.split_at_checked(32).ok_or(CUT)?;
+        if Sha256::digest(rest).as_slice() != hash {
+            return Err(StoredError("the hash is another one"));
+        }
+        let mut r = Reader { rest };
+        let n = r.count(1)?;
+        let head: Head = serde_json::from_slice(r.take(n)?).map_err(|_| StoredError("head"))?;
+        let n = r.count(8)?;
+        let mut codes = Vec::with_capacity(n);
+        for c in r.take(n * 8)?.chunks_exact(8) {
+            let raw = u64::from_le_bytes(c.try_into().map_err(|_| CUT)?);
+            codes.push(Code::from_packed(raw).ok_or(StoredError("dial code"))?);
+        }
+        let columns = |list: Vec<(Vec<DeckId>, Currency, u16)>| {
+            list.into_iter()
+                .map(|(decks, currency, usual_terms)| Column { decks, currency, usual_terms })
+                .collect::<Vec<_>>()
+        };
+        let mut index = LcrIndex {
+            key: head.key,
+            next_change: head.next_change,
+            decks: head.decks,
+            terms: head
+                .terms
+                .into_iter()
+                .map(|(initial_s, next_s, fee, deck)| DeckTerms {
+                    terms: Terms { initial_s, next_s, setup_fee: Nanos(fee) },
+                    deck,
+                })
+                .collect(),
+            buy: columns(head.buy),
+            sell: columns(head.sell),
+            words: head.words,
+            codes,
+            parents: r.words()?,
+            npanxx: r.words()?,
+            world: r.words()?,
+            offsets: r.words()?,
+            data: r.words()?,
+            exceptions: r.words()?,
+            page_pool: r.words()?,
+            sell_pages: Vec::new(),
+            big: Vec::new(),
+            sell_entries: Vec::new(),
+        };
+        for _ in 0..index.sell.len() {
+            index.sell_pages.push(r.words()?);
+        }
+        let n = r.count(8)?;
+        index.big = r
+            .take(n * 8)?
+            .chunks_exact(8)
+            .filter_map(|c| c.try_into().ok().map(i64::from_le_bytes))
+            .collect();
+        let n = r.count(27)?;
+        for _ in 0..n {
+            let mut rates = [0; 3];
+            for rate in &mut rates {
+                *rate = i64::from_le_bytes(r.array()?);
+            }
+            index.sell_entries.push(SellEntry {
+                rates,
+                terms: u16::from_le_bytes(r.array()?),
+                code_len: u8::from_le_bytes(r.array()?),
+            });
+        }
+        if !r.rest.is_empty() {
+            return Err(StoredError("bytes after the end"));
+        }
+        index.check()?;
+        Ok(index)
+    }
+
+    /// Shape: tables of one length where they must be, fallbacks that go backwards (so that a search ends).
+    fn check(&self) -> Result<(), StoredError> {
+        let rows = self.codes.len();
+        let sound = self.parents.len() == rows
+            && self.offsets.len() == rows
+            && rows < (1 << ROW_BITS) - 1
+            && self.buy.len() <= self.words * 32
+            && self.words <= MAX_COLUMNS / 32
+            && self.codes.is_sorted()
+            && self.big.iter().all(|p| *p >= 0)
+            && self.parents.iter().zip(0u32..).all(|(p, row)| *p == super::NONE || *p < row)
+            && self.offsets.iter().all(|o| ((o & !SINGLE) as usize) < self.data.len());
+        if sound { Ok(()) } else { Err(StoredError("shape")) }
+    }
+}
+
+fn count(out: &mut Vec<u8>, n: usize) {
+    out.extend_from_slice(&(n as u64).to_le_bytes());
+}
+
+fn words(out: &mut Vec<u8>, table: &[u32]) {
+    count(out, table.len());
+    for w in table {
+        out.extend_from_slice(&w.to_le_bytes());
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], StoredError> {
+        let (head, rest) = self.rest.split_at_checked(n).ok_or(CUT)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoredError> {
+        self.take(N)?.try_into().map_err(|_| CUT)
+    }
+
+    fn count(&mut self, size: usize) -> Result<usize, StoredError> {
+        let n = usize::try_from(u64::from_le_bytes(self.array()?)).map_err(|_| CUT)?;
+        if n.checked_mul(size).is_none_or(|b| b > self.rest.len()) {
+            return Err(StoredError("count"));
+        }
+        Ok(n)
+    }
+
+    fn words(&mut self) -> Result<Vec<u32>, StoredError> {
+        let n = self.count(4)?;
+        Ok(self
+            .take(n * 4)?
+            .chunks_exact(4)
+            .filter_map(|c| c.try_into().ok().map(u32::from_le_bytes))
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_bytes_are_refused() {
+        let good = LcrIndex::empty().to_bytes();
+        assert!(LcrIndex::from_bytes(&good).is_ok());
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(LcrIndex::from_bytes(&bad).is_err(), "{at}");
+            assert!(LcrIndex::from_bytes(&good[..at]).is_err());
+        }
+    }
+}

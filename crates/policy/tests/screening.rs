@@ -1,0 +1,161 @@
+//! Limits: reserved at INVITE time, given back on every path, never passed by many calls at once.
+
+mod world;
+
+use std::sync::Arc;
+
+use warp_model::{Mono, Nanos, Now, Wall};
+use warp_policy::*;
+use world::*;
+
+const NY: &str = "+12125550100";
+
+fn now(ms: u64) -> Now {
+    Now {
+        mono: Mono(1_000_000_000_000 + ms * 1_000_000),
+        wall: Wall::from_unix_ms(1_700_000_000_000 + ms as i64),
+    }
+}
+
+fn sold(s: &Snapshot) -> SellRate {
+    decide(s, &input(NY, "+14155550123"), &Live::default()).sell.unwrap()
+}
+
+#[test]
+fn channels_are_held_and_given_back() {
+    let mut r = rows();
+    r.trunks[0].limits.channels = Some(2);
+    r.customers[0].limits.channels = Some(1);
+    let s = snapshot_of(r);
+    let usage = Usage::new();
+    let bound = usage.bind(&s.directory);
+    let sell = sold(&s);
+    let a = bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap();
+    assert_eq!(bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap_err(), Refusal::CustomerChannels);
+    assert_eq!(bound.trunk(TrunkIx(0)).unwrap().channels, 1);
+    // An emergency call passes a full trunk.
+    assert!(bound.admit(TrunkIx(0), None, now(0)).is_ok());
+    // A new snapshot sees the same call.
+    let again = usage.bind(&s.directory);
+    assert_eq!(again.trunk(TrunkIx(0)).unwrap().channels, 1);
+    drop(a);
+    assert_eq!(again.trunk(TrunkIx(0)).unwrap().channels, 0);
+    assert_eq!(again.trunk(TrunkIx(0)).unwrap().spent, Nanos(0));
+}
+
+#[test]
+fn calls_per_second() {
+    let mut r = rows();
+    r.trunks[0].limits.cps = Some(10);
+    let s = snapshot_of(r);
+    let bound = Usage::new().bind(&s.directory);
+    let sell = sold(&s);
+    let admitted = |ms| (0..100).filter(|_| bound.admit(TrunkIx(0), Some(&sell), now(ms)).is_ok()).count();
+    assert_eq!(admitted(0), 10);
+    assert_eq!(admitted(99), 0);
+    assert_eq!(admitted(100), 1);
+    assert_eq!(admitted(5_000), 10);
+}
+
+#[test]
+fn t_sip_06_a_thousand_invites_cannot_each_see_the_old_balance() {
+    let mut r = rows();
+    // The first 60 s cost 0.01: room for 25 calls.
+    r.customers[0].limits.daily_spend = Some(Nanos(250_000_000));
+    let s = snapshot_of(r);
+    let bound = Arc::new(Usage::new().bind(&s.directory));
+    let sell = sold(&s);
+    let held = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..250 {
+                    match bound.admit(TrunkIx(0), Some(&sell), now(0)) {
+                        Ok(r) => held.lock().unwrap().push(r),
+                        Err(e) => assert_eq!(e, Refusal::DailySpend),
+                    }
+                }
+            });
+        }
+    });
+    let mut held = held.into_inner().unwrap();
+    assert_eq!(held.len(), 25);
+    assert_eq!(bound.trunk(TrunkIx(0)).unwrap().channels, 25);
+    // One was answered and cost more, the others never were.
+    held.pop().unwrap().settle(Nanos(200_000_000));
+    held.clear();
+    let gauges = bound.trunk(TrunkIx(0)).unwrap();
+    assert_eq!((gauges.channels, gauges.spent), (0, Nanos(200_000_000)));
+    assert_eq!((0..9).filter(|_| bound.admit(TrunkIx(0), Some(&sell), now(0)).is_ok()).count(), 9);
+    // A new day.
+    let tomorrow = now(86_400_000);
+    assert!(bound.admit(TrunkIx(0), Some(&sell), tomorrow).is_ok());
+    assert_eq!(bound.trunk(TrunkIx(0)).unwrap().spent, Nanos(0));
+}
+
+#[test]
+fn vendor_trunks_and_live_figures() {
+    let mut r = rows();
+    r.vendor_trunks[0].limits.channels = Some(1);
+    r.vendor_trunks[1].limits.cps = Some(1);
+    let s = snapshot_of(r);
+    let bound = Usage::new().bind(&s.directory);
+    let held = bound.take_vendor_trunk(VendorTrunkIx(0), now(0)).unwrap();
+    assert!(bound.take_vendor_trunk(VendorTrunkIx(0), now(0)).is_none());
+    assert!(bound.take_vendor_trunk(VendorTrunkIx(1), now(0)).is_some());
+    let mut live = Vec::new();
+    bound.live_into(now(0), |ix| ix.0 != 2, &mut live);
+    assert_eq!(decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }), "no_route_available");
+    drop(held);
+    bound.live_into(now(1_000), |_| true, &mut live);
+    assert_eq!(
+        decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }),
+        "alpha@14155550 beta@1415 gamma@1"
+    );
+}
+
+#[test]
+fn addresses_and_users_find_their_trunk() {
+    let mut r = rows();
+    r.trunks[0].digest.push(directory::DigestUser { username: "demo".into(), ha1: Default::default() });
+    let d = r.clone().build().unwrap();
+    assert_eq!(d.trunk_by_ip("192.0.2.9".parse().unwrap()), Some(TrunkIx(0)));
+    assert_eq!(d.trunk_by_ip("::ffff:192.0.2.9".parse().unwrap()), Some(TrunkIx(0)));
+    assert_eq!(d.trunk_by_ip("203.0.113.1".parse().unwrap()), None);
+    assert_eq!(d.digest_user("demo").unwrap().0, TrunkIx(0));
+    assert!(d.digest_user("nobody").is_none());
+    assert!(d.is_vendor_ip("198.51.100.2".parse().unwrap()));
+    // The stored form does not depend on the order of rows, and reads back.
+    let mut turned = r.clone();
+    turned.vendors.reverse();
+    turned.vendor_trunks.reverse();
+    assert_eq!(turned.build().unwrap().hash(), d.hash());
+    let text = serde_json::to_string(d.rows()).unwrap();
+    let back: DirectoryBuilder = serde_json::from_str(&text).unwrap();
+    assert_eq!(back.build().unwrap().hash(), d.hash());
+    assert!(!format!("{d:?}").is_empty());
+}
+
+#[test]
+fn a_directory_names_all_its_errors() {
+    let mut r = rows();
+    let mut twin = r.trunks[0].clone();
+    twin.id = warp_model::TrunkId::from_u128(9);
+    twin.customer = warp_model::CustomerId::from_u128(77);
+    twin.partition = "none".into();
+    r.trunks.push(twin);
+    r.vendor_trunks[0].addresses = vec!["224.0.0.1:5060".parse().unwrap()];
+    r.vendor_trunks[1].addresses.clear();
+    r.partitions[0].max_candidates = 9;
+    let errors: Vec<_> = r.build().unwrap_err().iter().map(ToString::to_string).collect();
+    for part in [
+        "unknown customer",
+        "unknown partition",
+        "also belongs",
+        "cannot be sent to",
+        "no address",
+        "1 to 8 tries",
+    ] {
+        assert!(errors.iter().any(|e| e.contains(part)), "{part}: {errors:?}");
+    }
+}
