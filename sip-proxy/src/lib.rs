@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use warp_events::journal::{Journal, JournalOptions};
 use warp_feed::{Listening, Subscriber};
 use warp_net::mailbox::{Sender, mailbox};
+use warp_policy::Snapshot;
 use warp_sip::flow::Transport;
 
 pub mod config;
@@ -235,9 +236,6 @@ impl Drop for Gather {
         }
     }
 }
-
-/// Until `warp_policy::Snapshot` is there.
-pub type Snapshot = ();
 
 /// Connection numbers keep eight bits for the shard.
 const SHARDS_MAX: u16 = 255;

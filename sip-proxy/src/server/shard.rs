@@ -21,6 +21,7 @@ use warp_net::epoll::{Epoll, Event, Events, Interest};
 use warp_net::mailbox::{Mailbox, Sender};
 use warp_net::sched;
 use warp_net::tcp::{Accepted, ReadOutcome, TcpListener};
+use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::{Answer as SipAnswer, Message};
 use warp_sip::stream::{self, Frame};
@@ -30,7 +31,6 @@ use super::media_control::{MediaControl, MediaLink};
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams, owner_of};
 use super::token::{self, Target};
-use crate::Snapshot;
 use crate::config::Config;
 use crate::core::{
     Answer, AskId, Command, Core, CoreStats, Mode, Output, Question, Shared, TransmitBuf, shard_of,
@@ -495,7 +495,10 @@ impl Shard {
             Mode::Static { next, trusted } => {
                 next.ip() == ip || trusted.iter().any(|range| range.contains(ip))
             }
-            Mode::Policy => false,
+            Mode::Policy => self
+                .snapshot
+                .as_ref()
+                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
         }
     }
 
