@@ -111,6 +111,7 @@ pub(crate) fn next(s: &[u8]) -> Result<(Param<'_>, &[u8]), Malformed> {
 #[inline]
 fn param_text(s: &[u8]) -> (&[u8], &[u8]) {
     let n = s.iter().position(|b| !lex::is_param_byte(*b)).unwrap_or(s.len());
+    lex::step(n);
     s.split_at_checked(n).unwrap_or((s, b""))
 }
 

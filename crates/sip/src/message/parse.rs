@@ -246,6 +246,7 @@ fn line(
     let (value_to, next) = loop {
         let seek = head.get(from..).unwrap_or(b"");
         let hit = memchr3(b'\r', b'\n', 0, seek).ok_or(bad(CUT))?;
+        lex::step(hit);
         let pos = from.saturating_add(hit);
         match seek.get(hit..) {
             Some([b'\r', b'\n', b' ' | b'\t', ..]) => from = pos.saturating_add(2),
@@ -299,6 +300,7 @@ fn line(
 fn escaped_nul(head: &[u8], value_at: usize, pos: usize) -> bool {
     let (mut in_quotes, mut escaped) = (false, false);
     for b in head.get(value_at..pos).unwrap_or(b"") {
+        lex::step(0);
         match b {
             _ if escaped => escaped = false,
             b'\\' if in_quotes => escaped = true,
@@ -421,4 +423,80 @@ fn body(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
         None => return Err(bad("Content-Length beyond the message")),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Answer, check, check_proxy};
+
+    /// Steps of reading, checking and answering `value` in each header that is looked into.
+    fn steps(header: &str, value: &[u8]) -> (usize, usize) {
+        let mut text =
+            b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+            To: <sip:c@d>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n"
+                .to_vec();
+        text.extend_from_slice(format!("{header}: ").as_bytes());
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n\r\n");
+        lex::STEPS.with(|s| s.set(0));
+        match parse(&text) {
+            Ok(m) => {
+                let _ = (check(&m).is_ok(), check_proxy(&m, &[]).is_ok());
+                let _ = (m.vias().count(), m.routes().count(), m.contacts().count());
+            }
+            Err(e) => {
+                Answer::new(0).broken(&text, &e, &mut Vec::new());
+            }
+        }
+        (lex::STEPS.with(std::cell::Cell::get), text.len())
+    }
+
+    /// 64 times the input costs at most 100 times the steps (`ref/threats-and-faults` §4 (c)).
+    #[test]
+    fn t_sip_01_work_is_linear_in_the_input() {
+        let pieces: [&[u8]; 16] = [
+            b",",
+            b"\"",
+            b"\\",
+            b"\"\\\0\"",
+            b";a",
+            b";a=b",
+            b"<",
+            b">,<",
+            b"\r\n ",
+            b" ",
+            b"<sip:a>,",
+            b"SIP/2.0/UDP h,",
+            b"%41",
+            b"a",
+            b"\"a\",",
+            b"[",
+        ];
+        for header in [
+            "X-A",
+            "Via",
+            "From",
+            "Contact",
+            "Route",
+            "Record-Route",
+            "CSeq",
+            "Call-ID",
+            "Proxy-Require",
+            "Max-Forwards",
+        ] {
+            for piece in pieces {
+                let fill = |n: usize| piece.repeat(n / piece.len());
+                let (small, few) = steps(header, &fill(120));
+                let (large, many) = steps(header, &fill(7_680));
+                assert!(many <= 64 * few);
+                assert!(large <= 100 * small.max(few), "{header}: {} {small} {large}", piece.escape_ascii());
+                assert!(
+                    large <= 40 * many,
+                    "{header}: {} {large} steps for {many} bytes",
+                    piece.escape_ascii()
+                );
+            }
+        }
+    }
 }
