@@ -1,0 +1,133 @@
+//! ng over UDP against the whole relay: cookies, bad input, errors (T-NG).
+
+mod common;
+
+use std::net::UdpSocket;
+
+use common::{DEADLINE, Phone, World};
+use warp_media_relay::{Config, StartError, start};
+use warp_telemetry::metrics::Registry;
+
+fn client(world: &World) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(world.relay.ng_addr().unwrap()).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket
+}
+
+fn ask(socket: &UdpSocket, request: &str) -> String {
+    socket.send(request.as_bytes()).unwrap();
+    let mut buffer = [0; 65_536];
+    let len = socket.recv(&mut buffer).expect("no answer");
+    String::from_utf8_lossy(&buffer[..len]).into_owned()
+}
+
+fn world() -> World {
+    World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()))
+}
+
+fn offer(cookie: &str, id: &str, sdp: &str) -> String {
+    format!("{cookie} d3:sdp{}:{sdp}7:call-id{}:{id}8:from-tag1:f7:command5:offere", sdp.len(), id.len())
+}
+
+#[test]
+fn ping_in_both_encodings_and_errors_with_the_cookie() {
+    let world = world();
+    let socket = client(&world);
+    assert_eq!(ask(&socket, "c1 d7:command4:pinge"), "c1 d6:result4:ponge");
+    assert_eq!(ask(&socket, "c2 {\"command\":\"ping\"}"), "c2 {\"result\":\"pong\"}");
+    assert!(ask(&socket, "c3 hello").contains("Invalid NG data format"));
+    assert!(ask(&socket, "c4 d7:command5:offere").contains("No SDP body in message"));
+    assert!(ask(&socket, "c5 d7:call-id1:x7:command5:querye").contains("Unknown call-id"));
+}
+
+#[test]
+fn t_ng_02_bad_documents_are_answered_or_dropped_and_the_loop_lives() {
+    let world = world();
+    let socket = client(&world);
+    for silent in ["", "nocookie", " d7:command4:pinge"] {
+        socket.send(silent.as_bytes()).unwrap();
+    }
+    let deep = format!("deep {}{}", "d1:a".repeat(5_000), "e".repeat(5_000));
+    for bad in [
+        "b1 d7:command99999999999999999999:x",
+        "b2 d7:commandi99999999999999999999999ee",
+        "b3 d7:command4:pin",
+        "b4 {\"command\":",
+        &deep,
+    ] {
+        let cookie = bad.split(' ').next().unwrap();
+        let reply = ask(&socket, bad);
+        assert!(reply.starts_with(&format!("{cookie} ")) && reply.contains("error"), "{bad:.40}: {reply}");
+    }
+    let mut random = 0x5EED_u64;
+    let good = offer("m", "mutated", &Phone::new("127.0.0.1", false, 1).sdp());
+    for i in 0..2_000 {
+        let mut bytes = good.clone().into_bytes();
+        for _ in 0..3 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (random >> 33) as usize % bytes.len();
+            bytes[at] = (random >> 24) as u8;
+        }
+        let _ = socket.send(&bytes);
+        if i % 50 == 0 {
+            // Replies come in order: read on until the one to this ping.
+            let mut reply = ask(&socket, &format!("alive{i} d7:command4:pinge"));
+            while !reply.starts_with(&format!("alive{i} ")) {
+                let mut buffer = [0; 65_536];
+                let len = socket.recv(&mut buffer).expect("no answer");
+                reply = String::from_utf8_lossy(&buffer[..len]).into_owned();
+            }
+        }
+    }
+    assert_eq!(world.metric("warp_media_panics_total"), 0.0);
+}
+
+#[test]
+fn t_ng_03_a_repeated_cookie_gets_the_stored_answer_and_runs_once() {
+    let world = world();
+    let (one, two) = (client(&world), client(&world));
+    let phone = Phone::new("127.0.0.1", false, 1);
+    let request = offer("same", "repeated", &phone.sdp());
+    let first = ask(&one, &request);
+    assert!(first.contains("m=audio"), "{first}");
+    let used = world.metric("warp_media_ports_used");
+    for _ in 0..5 {
+        assert_eq!(ask(&one, &request), first);
+    }
+    assert_eq!(world.metric("warp_media_ports_used"), used);
+    // Another client with the same cookie is another request.
+    assert_eq!(ask(&two, "same d7:command4:pinge"), "same d6:result4:ponge");
+}
+
+#[test]
+fn t_ng_04_offers_beyond_the_limit_are_refused_and_calls_go_on() {
+    let world = World::new(|c| {
+        c.ng = Some("127.0.0.1:0".parse().unwrap());
+        c.max_calls = 3;
+    });
+    let socket = client(&world);
+    let phones: Vec<_> = (0..3).map(|i| Phone::new("127.0.0.1", false, i)).collect();
+    for (i, phone) in phones.iter().enumerate() {
+        assert!(ask(&socket, &offer(&format!("o{i}"), &format!("call{i}"), &phone.sdp())).contains("m=audio"));
+    }
+    let refused = ask(&socket, &offer("o9", "one too many", &phones[0].sdp()));
+    assert!(refused.contains("error") && refused.contains("Parallel session limit reached"), "{refused}");
+    assert!(ask(&socket, &offer("o10", "call1", &phones[1].sdp())).contains("m=audio"), "re-offer");
+    assert_eq!(world.metric("warp_media_sessions"), 3.0);
+}
+
+#[test]
+fn t_ng_01_start_is_refused_on_a_wildcard_address() {
+    let config = Config { ng: Some("0.0.0.0:0".parse().unwrap()), ..Config::default() };
+    let result = start(config, [1; 32], &Registry::new(), Box::new(|_| ()));
+    assert!(matches!(result, Err(StartError::Config(e)) if e.key == "ng"));
+}
+
+#[test]
+fn an_address_in_use_is_an_error_and_leaves_nothing_running() {
+    let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let config = Config { ng: Some(held.local_addr().unwrap()), ..Config::default() };
+    let result = start(config, [1; 32], &Registry::new(), Box::new(|_| ()));
+    assert!(matches!(result, Err(StartError::Io("ng address", _))));
+}

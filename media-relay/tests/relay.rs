@@ -1,0 +1,206 @@
+//! The whole relay on loopback: real sockets, both directions, RTP and RTCP, and the media threats (T-RTP).
+
+mod common;
+
+use std::net::{IpAddr, UdpSocket};
+
+use common::{DEADLINE, Phone, World, answer, offer, rtp};
+use warp_ng::{Command, Delete, Reply};
+
+fn both_ways(a: &mut Phone, b: &mut Phone) {
+    for _ in 0..20 {
+        let packet = a.send_rtp();
+        assert_eq!(b.recv_rtp(), packet, "unchanged");
+        let packet = b.send_rtp();
+        assert_eq!(a.recv_rtp(), packet);
+    }
+    let report = a.send_rtcp();
+    assert_eq!(b.recv_rtcp(), report);
+    let report = b.send_rtcp();
+    assert_eq!(a.recv_rtcp(), report);
+}
+
+#[test]
+fn rtp_and_rtcp_both_ways_with_and_without_mux() {
+    for connect in [true, false] {
+        let world = World::new(|c| {
+            c.connect_sockets = connect;
+            c.threads = 2;
+        });
+        for i in 0..4 {
+            let id = format!("plain-{i}");
+            let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+            world.call(&id, &mut a, &mut b);
+            assert!(!a.relay.as_ref().unwrap().mux);
+            both_ways(&mut a, &mut b);
+        }
+        let (mut a, mut b) = (Phone::new("127.0.0.1", true, 1), Phone::new("127.0.0.1", true, 2));
+        world.call("muxed", &mut a, &mut b);
+        assert!(a.relay.as_ref().unwrap().mux && b.relay.as_ref().unwrap().mux);
+        both_ways(&mut a, &mut b);
+        world.wait("metrics", |w| w.metric("warp_media_packets_total{direction=\"egress\",path=\"user\"}") >= 5.0 * 42.0);
+        assert_eq!(world.metric("warp_media_panics_total"), 0.0);
+        assert_eq!(world.metric("warp_media_sessions"), 5.0);
+        world.relay.stop();
+    }
+}
+
+#[test]
+fn ipv6_call() {
+    let world = World::new(|c| c.ips = vec!["::1".parse().unwrap()]);
+    let (mut a, mut b) = (Phone::new("::1", false, 1), Phone::new("::1", false, 2));
+    world.call("six", &mut a, &mut b);
+    assert!(a.relay.as_ref().unwrap().rtp.is_ipv6());
+    both_ways(&mut a, &mut b);
+}
+
+#[test]
+fn t_rtp_01_02_strangers_neither_hear_nor_speak() {
+    for connect in [true, false] {
+        let world = World::new(|c| c.connect_sockets = connect);
+        let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+        let stranger = Phone::new("127.0.0.1", false, 1);
+        b.relay = Some(world.sdp(Command::Offer(offer("x", &a.sdp()))));
+        // Before the answer, and on both sides: what was queued then must not come out later either.
+        let open = b.relay.clone().unwrap();
+        for s in 0..20 {
+            stranger.rtp.send_to(&rtp(2, s), open.rtp).unwrap();
+        }
+        a.relay = Some(world.sdp(Command::Answer(answer("x", &b.sdp()))));
+        let to_a = a.relay.clone().unwrap();
+        both_ways(&mut a, &mut b);
+        for s in 0..200 {
+            // The right SSRC and sequence numbers, even the right address, only the port is another.
+            let _ = stranger.rtp.send_to(&rtp(1, a.sequence + 1 + s), to_a.rtp);
+            let _ = stranger.rtp.send_to(&rtp(2, b.sequence + 1 + s), open.rtp);
+            let _ = stranger.rtcp.send_to(&[0x80, 203, 0, 1, 0, 0, 0, 1], to_a.rtcp);
+        }
+        // Packets of one socket pass in order: after these, whatever the stranger sent has been judged.
+        both_ways(&mut a, &mut b);
+        assert!(a.is_quiet() && b.is_quiet(), "injected");
+        assert!(stranger.is_quiet(), "bled");
+    }
+}
+
+#[test]
+fn t_rtp_04_a_private_address_is_learnt_from_the_signalling_source_only() {
+    let world = World::new(|c| c.ips = vec!["127.0.0.1".parse().unwrap()]);
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    a.claimed = Some("192.168.7.7".parse::<IpAddr>().unwrap());
+    let mut from_nat = offer("nat", &a.sdp());
+    from_nat.received_from = Some("127.0.0.1".parse().unwrap());
+    b.relay = Some(world.sdp(Command::Offer(from_nat)));
+    a.relay = Some(world.sdp(Command::Answer(answer("nat", &b.sdp()))));
+    let to_a = a.relay.clone().unwrap();
+    // Not from the allowed address (another loopback address stands for the rest of the world).
+    let stranger = Phone::new("127.0.0.2", false, 1);
+    for s in 0..20 {
+        stranger.rtp.send_to(&rtp(1, s), to_a.rtp).unwrap();
+    }
+    for _ in 0..5 {
+        let packet = a.send_rtp();
+        assert_eq!(b.recv_rtp(), packet);
+    }
+    // Locked: the other direction finds the learnt address, RTCP follows, the stranger and a second port do not.
+    both_ways(&mut a, &mut b);
+    let late = Phone::new("127.0.0.1", false, 1);
+    for s in 0..20 {
+        let _ = late.rtp.send_to(&rtp(1, a.sequence + s), to_a.rtp);
+    }
+    both_ways(&mut a, &mut b);
+    assert!(stranger.is_quiet() && late.is_quiet() && a.is_quiet() && b.is_quiet());
+}
+
+#[test]
+fn t_rtp_08_an_rtcp_bye_passes_and_the_call_goes_on() {
+    let world = World::new(|_| ());
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    world.call("bye", &mut a, &mut b);
+    both_ways(&mut a, &mut b);
+    let bye = [0x81, 203, 0, 1, 0, 0, 0, 1];
+    a.rtcp.send_to(&bye, a.relay.as_ref().unwrap().rtcp).unwrap();
+    assert_eq!(b.recv_rtcp(), bye);
+    both_ways(&mut a, &mut b);
+}
+
+#[test]
+fn t_rtp_09_ports_of_an_ended_call_are_closed() {
+    let world = World::new(|_| ());
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    world.call("ends", &mut a, &mut b);
+    both_ways(&mut a, &mut b);
+    let port = a.relay.as_ref().unwrap().rtp;
+    assert!(world.delete("ends").is_ok());
+    world.wait("port closed", |_| {
+        let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
+        probe.connect(port).unwrap();
+        probe.set_read_timeout(Some(DEADLINE)).unwrap();
+        // A closed port is refused at once; an open, connected one refuses strangers as well, so bind it.
+        let _ = probe.send(b"x");
+        UdpSocket::bind(port).is_ok()
+    });
+    world.wait("metrics", |w| w.metric("warp_media_streams") == 0.0);
+    assert_eq!((world.metric("warp_media_sessions"), world.metric("warp_media_ports_used")), (0.0, 0.0));
+}
+
+#[test]
+fn t_rtp_10_a_call_without_media_is_reported() {
+    let world = World::new(|c| c.media_timeout_s = 1);
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    world.call("dead", &mut a, &mut b);
+    both_ways(&mut a, &mut b);
+    assert_eq!(world.timed_out.recv_timeout(DEADLINE).unwrap(), b"dead");
+    world.wait("gone", |w| w.metric("warp_media_sessions") == 0.0);
+    assert_eq!(world.metric("warp_media_silent_timeouts_total"), 1.0);
+    let list = world.relay.control().ask(Command::List { limit: 10 });
+    assert_eq!(list, Reply::Calls(vec![]));
+}
+
+#[test]
+fn t_rtp_11_a_flood_at_one_call_costs_another_nothing() {
+    let world = World::new(|_| ());
+    let [mut a, mut b, mut c, mut d] = [1, 2, 3, 4].map(|ssrc| Phone::new("127.0.0.1", false, ssrc));
+    world.call("flooded", &mut a, &mut b);
+    world.call("calm", &mut c, &mut d);
+    both_ways(&mut a, &mut b);
+    for _ in 0..40 {
+        for _ in 0..100 {
+            a.send_rtp(); // 4,000 packets from the right source
+        }
+        let packet = c.send_rtp();
+        assert_eq!(d.recv_rtp(), packet);
+    }
+    world.wait("limit", |w| w.metric("warp_media_packet_errors_total{reason=\"rate\"}") > 0.0);
+}
+
+#[test]
+fn statistics_count_what_passed() {
+    let world = World::new(|_| ());
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 0xA), Phone::new("127.0.0.1", false, 0xB));
+    world.call("stats", &mut a, &mut b);
+    both_ways(&mut a, &mut b);
+    a.sequence += 5; // five packets lost on the way here
+    let packet = a.send_rtp();
+    assert_eq!(b.recv_rtp(), packet);
+    let Reply::Stats(stats) = world.delete("stats") else { panic!("no statistics") };
+    assert_eq!((stats.rtp.packets, stats.rtp.bytes), (41, 41 * 172));
+    assert_eq!(stats.rtcp.packets, 2);
+    let (from_a, from_b) = (stats.figures_from(b"caller"), stats.figures_from(b"callee"));
+    assert_eq!((from_a.packets, from_a.lost, from_b.packets, from_b.lost), (21, 5, 20, 0));
+    assert!(from_b.mos_x100.unwrap() > from_a.mos_x100.unwrap());
+    world.wait("metrics", |w| w.metric("warp_media_stream_mos_count") == 2.0);
+    assert_eq!(world.metric("warp_media_packets_lost_total{direction=\"ingress\"}"), 5.0);
+}
+
+#[test]
+fn stopping_ends_threads_and_frees_ports() {
+    let world = World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    world.call("stop", &mut a, &mut b);
+    both_ways(&mut a, &mut b);
+    let (port, ng, control) = (a.relay.clone().unwrap().rtp, world.relay.ng_addr().unwrap(), world.relay.control());
+    world.relay.stop();
+    assert!(UdpSocket::bind(port).is_ok() && UdpSocket::bind(ng).is_ok());
+    assert!(!control.ask(Command::Ping).is_ok());
+    assert!(!control.ask(Command::Delete(Delete::call("stop"))).is_ok());
+}
