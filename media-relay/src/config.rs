@@ -40,11 +40,6 @@ pub struct Config {
     pub delete_delay_s: u32,
     /// DSCP and ECN byte of sent packets (184 = expedited forwarding); 0 leaves the system's default.
     pub tos: u8,
-    /// Microseconds that a busy packet thread naps between wake-ups, so that one serves many packets; 0 = never. It is
-    /// the most that a packet waits for it.
-    pub gather_us: u32,
-    /// Packets a second and thread above which it is busy.
-    pub busy_packets_per_s: u32,
     /// Connect media sockets to their only peer: cheaper sends, and strangers are refused by the kernel.
     pub connect_sockets: bool,
 }
@@ -66,8 +61,6 @@ impl Default for Config {
             offer_timeout_s: 3_600,
             delete_delay_s: 30,
             tos: 184,
-            gather_us: 500,
-            busy_packets_per_s: 5_000,
             connect_sockets: true,
         }
     }
@@ -124,9 +117,6 @@ impl Config {
         }
         if self.max_calls == 0 {
             return wrong("max_calls", "at least 1");
-        }
-        if self.gather_us > 10_000 {
-            return wrong("gather_us", "at most 10000");
         }
         Ok(())
     }

@@ -156,8 +156,6 @@ pub fn start(
     for i in 0..config.threads {
         let (to_shard, shard_inbox) = mailbox::<ToShard>(SHARD_MESSAGES).map_err(io("mailbox"))?;
         let tuning = Tuning {
-            gather: Duration::from_micros(u64::from(config.gather_us)),
-            busy_packets_per_s: u64::from(config.busy_packets_per_s),
             connect: config.connect_sockets,
             cpu: cpus.get(usize::from(i) % cpus.len().max(1)).copied().filter(|_| config.pin_cpus),
         };

@@ -8,7 +8,6 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket as StdUdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -174,16 +173,10 @@ fn address(from: &libc::sockaddr_in6) -> Option<SocketAddr> {
     }
 }
 
-/// Lets the kernel end this thread's sleeps up to `slack` late, and no later: the default of 50 µs is a lot for a nap of
-/// a few hundred.
-pub fn set_timer_slack(slack: Duration) {
-    let ns = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(50_000);
-    // SAFETY: PR_SET_TIMERSLACK takes one integer and touches no memory of ours.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, ns, 0, 0, 0) };
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::epoll::{Epoll, Events, Interest};
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use warp_media::LocalPort;
-use warp_model::{Mono, Now};
+use warp_model::Now;
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
 use warp_net::mailbox::{Mailbox, SendError, Sender};
@@ -39,49 +39,14 @@ pub(crate) enum ToControl {
     Stop,
 }
 
-/// The call book as the control thread drives it.
-pub(crate) trait CallBook: Send {
-    fn handle_command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply;
-    fn handle_learnt(&mut self, port: LocalPort, peer: SocketAddr);
-    fn handle_timeout(&mut self, now: Now);
-    fn poll_output(&mut self) -> Option<Output>;
-    fn poll_timeout(&self) -> Option<Mono>;
-    fn calls(&self) -> usize;
-    fn pairs_used(&self) -> usize;
-}
-
-impl CallBook for Book {
-    fn handle_command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
-        Book::handle_command(self, command, from, now)
-    }
-    fn handle_learnt(&mut self, port: LocalPort, peer: SocketAddr) {
-        Book::handle_learnt(self, port, peer);
-    }
-    fn handle_timeout(&mut self, now: Now) {
-        Book::handle_timeout(self, now);
-    }
-    fn poll_output(&mut self) -> Option<Output> {
-        Book::poll_output(self)
-    }
-    fn poll_timeout(&self) -> Option<Mono> {
-        Book::poll_timeout(self)
-    }
-    fn calls(&self) -> usize {
-        Book::calls(self)
-    }
-    fn pairs_used(&self) -> usize {
-        Book::pairs_used(self)
-    }
-}
-
 struct ShardLink {
     sender: Sender<ToShard>,
     backlog: VecDeque<ToShard>,
 }
 
 /// See the module.
-pub(crate) struct ControlThread<B> {
-    book: B,
+pub(crate) struct ControlThread {
+    book: Book,
     waiting: Waiting,
     shards: Vec<ShardLink>,
     mailbox: Mailbox<ToControl>,
@@ -92,10 +57,10 @@ pub(crate) struct ControlThread<B> {
     stopping: bool,
 }
 
-impl<B: CallBook> ControlThread<B> {
-    /// With everything it needs; `ng` was bound on `epoll` with [`ControlThread::ng_token`].
+impl ControlThread {
+    /// With everything it needs.
     pub(crate) fn new(
-        book: B,
+        book: Book,
         waiting: Waiting,
         shards: Vec<Sender<ToShard>>,
         mailbox: Mailbox<ToControl>,
@@ -153,8 +118,6 @@ impl<B: CallBook> ControlThread<B> {
         for shard in &mut self.shards {
             shard.flush();
         }
-        self.metrics.sessions.set((), self.book.calls() as i64);
-        self.metrics.ports_used.set((), self.book.pairs_used() as i64);
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -215,6 +178,8 @@ impl<B: CallBook> ControlThread<B> {
                 Output::StreamEnded(figures) => self.metrics.stream_ended(&figures),
             }
         }
+        self.metrics.sessions.set((), self.book.calls() as i64);
+        self.metrics.ports_used.set((), self.book.pairs_used() as i64);
     }
 
     fn tell(&mut self, shard: u16, message: ToShard) {

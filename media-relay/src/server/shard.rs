@@ -1,8 +1,8 @@
 //! A packet shard: one thread, its epoll, its sockets, its rules. Both sides of a call are on one shard.
 //!
 //! Per packet: one recvfrom, one rule, one send; no allocation, no lock, no log line, no clock (the time is read once per
-//! wake-up). Rules and sockets come by mailbox from the control thread; what is learnt goes back the same way.
-//! Under load the shard naps for [`Tuning::gather`] between wake-ups, so that one wake-up serves many packets.
+//! wake-up). Tried and left out because it measured no better (`bench/results`): edge-triggered epoll, naps that gather
+//! packets. Rules and sockets come by mailbox from the control thread; what is learnt goes back the same way.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use warp_model::Mono;
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Event, Events, Interest};
 use warp_net::mailbox::{Mailbox, Sender};
-use warp_net::media::{MediaSocket, set_timer_slack};
+use warp_net::media::MediaSocket;
 use warp_net::udp::{Received, Sent};
 
 use super::control::ToControl;
@@ -26,8 +26,6 @@ const BUFFER_BYTES: usize = 65_536;
 const EVENTS: usize = 512;
 /// Control messages taken per wake-up, so that a burst of set-ups does not hold up media.
 const MESSAGES: usize = 64;
-/// Packets thrown away when a port is opened to a peer: what came before is not of this call.
-const STALE_PACKETS: usize = 1_024;
 /// One packet in this many is timed.
 const SAMPLE: u64 = 1_024;
 const MAILBOX_TOKEN: u64 = u64::MAX;
@@ -47,20 +45,10 @@ pub(crate) enum ToShard {
 /// Knobs of the packet path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
-    /// Nap between wake-ups when busy; zero = never.
-    pub(crate) gather: Duration,
-    /// Packets a second above which the shard is busy.
-    pub(crate) busy_packets_per_s: u64,
     /// Connect sockets to their only peer.
     pub(crate) connect: bool,
     /// Bind the thread to this CPU.
     pub(crate) cpu: Option<usize>,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self { gather: Duration::from_micros(500), busy_packets_per_s: 5_000, connect: true, cpu: None }
-    }
 }
 
 /// A port. In the order of use by a packet: see [`RuleState`].
@@ -99,9 +87,6 @@ pub(crate) struct Shard {
     buffer: Box<[u8]>,
     tally: Tally,
     packets: u64,
-    window_packets: u64,
-    window_from: Mono,
-    busy: bool,
     stopping: bool,
 }
 
@@ -128,9 +113,6 @@ impl Shard {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             tally: Tally::default(),
             packets: 0,
-            window_packets: 0,
-            window_from: Mono::default(),
-            busy: false,
             stopping: false,
         })
     }
@@ -141,7 +123,6 @@ impl Shard {
             // Pinning is an optimisation; a container may forbid it.
             let _ = warp_net::sched::pin_to_cpu(cpu);
         }
-        set_timer_slack(Duration::from_micros(1));
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopping {
             // G-1: a panic ends one wake-up, not the shard. The bar for the counter is 0.
@@ -153,9 +134,6 @@ impl Shard {
     }
 
     fn wake_up(&mut self, events: &mut Events) {
-        if self.busy {
-            std::thread::sleep(self.tuning.gather);
-        }
         if self.epoll.wait(events, None).is_err() {
             // Only a bad descriptor of our own could do this; do not spin on it.
             std::thread::sleep(Duration::from_millis(1));
@@ -169,10 +147,10 @@ impl Shard {
                 self.take_packet(event, now);
             }
         }
-        self.end_of_wake_up(now);
+        self.end_of_wake_up();
     }
 
-    fn end_of_wake_up(&mut self, now: Mono) {
+    fn end_of_wake_up(&mut self) {
         let t = std::mem::take(&mut self.tally);
         if t.received > 0 {
             self.metrics.packets.add((Direction::Ingress, PacketPath::User), t.received);
@@ -187,13 +165,6 @@ impl Shard {
         }
         if t.socket_errors > 0 {
             self.metrics.packet_errors.add(PacketError::Socket, t.socket_errors);
-        }
-        self.window_packets += t.received;
-        let window = now.since(self.window_from);
-        if window >= Duration::from_millis(100) {
-            let per_s = self.window_packets.saturating_mul(1_000) / (window.as_millis() as u64).max(1);
-            self.busy = !self.tuning.gather.is_zero() && per_s > self.tuning.busy_packets_per_s;
-            (self.window_packets, self.window_from) = (0, now);
         }
     }
 
@@ -255,10 +226,6 @@ impl Shard {
             _ => None,
         };
         let Some(entry) = self.entry_of(port) else { return };
-        let opened = match &entry.state {
-            None => true,
-            Some(old) => old.rule().source == SourcePolicy::Nobody,
-        };
         let first = entry.state.is_none();
         let state = match entry.state.take() {
             Some(mut state) => {
@@ -279,11 +246,12 @@ impl Shard {
         if first {
             self.metrics.streams.inc(());
         }
-        self.arm(port, opened);
+        self.arm(port);
     }
 
-    /// Watches the port when somebody may send to it, and connects it to its only peer.
-    fn arm(&mut self, port: LocalPort, opened: bool) {
+    /// Watches the port when somebody may send to it, and connects it to its only peer. Packets that came before are
+    /// judged by the rule like all others: those of the peer sent while the answer was on its way are media.
+    fn arm(&mut self, port: LocalPort) {
         let connect = self.tuning.connect;
         let Some(&slot) = self.by_port.get(&port) else { return };
         let Some(Some(entry)) = self.entries.get_mut(slot as usize) else { return };
@@ -293,13 +261,6 @@ impl Shard {
             let _ = entry.socket.set_peer(state.peer());
         }
         let wanted = state.rule().source != SourcePolicy::Nobody;
-        if wanted && opened {
-            for _ in 0..STALE_PACKETS {
-                if entry.socket.recv(&mut self.buffer) == Received::Empty {
-                    break;
-                }
-            }
-        }
         if wanted != entry.watched {
             let token = u64::from(slot) | u64::from(entry.generation) << 32;
             let changed = if wanted {
@@ -432,7 +393,7 @@ impl Shard {
         {
             state.companion_locked(lock);
         }
-        self.arm(port, false);
+        self.arm(port);
         // A full mailbox loses only the display of a learnt address in `query`.
         let _ = self.control.send(ToControl::Learnt(port, lock.peer));
     }
