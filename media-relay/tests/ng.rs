@@ -109,7 +109,9 @@ fn t_ng_04_offers_beyond_the_limit_are_refused_and_calls_go_on() {
     let socket = client(&world);
     let phones: Vec<_> = (0..3).map(|i| Phone::new("127.0.0.1", false, i)).collect();
     for (i, phone) in phones.iter().enumerate() {
-        assert!(ask(&socket, &offer(&format!("o{i}"), &format!("call{i}"), &phone.sdp())).contains("m=audio"));
+        assert!(
+            ask(&socket, &offer(&format!("o{i}"), &format!("call{i}"), &phone.sdp())).contains("m=audio")
+        );
     }
     let refused = ask(&socket, &offer("o9", "one too many", &phones[0].sdp()));
     assert!(refused.contains("error") && refused.contains("Parallel session limit reached"), "{refused}");

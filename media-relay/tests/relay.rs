@@ -38,7 +38,9 @@ fn rtp_and_rtcp_both_ways_with_and_without_mux() {
         world.call("muxed", &mut a, &mut b);
         assert!(a.relay.as_ref().unwrap().mux && b.relay.as_ref().unwrap().mux);
         both_ways(&mut a, &mut b);
-        world.wait("metrics", |w| w.metric("warp_media_packets_total{direction=\"egress\",path=\"user\"}") >= 5.0 * 42.0);
+        world.wait("metrics", |w| {
+            w.metric("warp_media_packets_total{direction=\"egress\",path=\"user\"}") >= 5.0 * 42.0
+        });
         assert_eq!(world.metric("warp_media_panics_total"), 0.0);
         assert_eq!(world.metric("warp_media_sessions"), 5.0);
         world.relay.stop();
@@ -198,7 +200,8 @@ fn stopping_ends_threads_and_frees_ports() {
     let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
     world.call("stop", &mut a, &mut b);
     both_ways(&mut a, &mut b);
-    let (port, ng, control) = (a.relay.clone().unwrap().rtp, world.relay.ng_addr().unwrap(), world.relay.control());
+    let (port, ng, control) =
+        (a.relay.clone().unwrap().rtp, world.relay.ng_addr().unwrap(), world.relay.control());
     world.relay.stop();
     assert!(UdpSocket::bind(port).is_ok() && UdpSocket::bind(ng).is_ok());
     assert!(!control.ask(Command::Ping).is_ok());
