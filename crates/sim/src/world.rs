@@ -22,8 +22,8 @@ const EPOCH: Wall = Wall(1_795_000_000_000_000);
 /// What the relay did: which calls it holds.
 #[derive(Debug, Default)]
 struct Relay {
-    /// Open calls: offers made and not deleted.
-    open: BTreeSet<Vec<u8>>,
+    /// Open calls with their branches: offers made and not deleted.
+    open: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
     offers: u64,
 }
 
@@ -215,19 +215,24 @@ impl World {
             C::Offer(c) => {
                 if !deaf {
                     self.relay.offers += 1;
-                    self.relay.open.insert(c.call_id.clone());
+                    let branches = self.relay.open.entry(c.call_id.clone()).or_default();
+                    branches.insert(c.via_branch.clone().unwrap_or_default());
                 }
                 Reply::Sdp { sdp: c.sdp, warning: None }
             }
             C::Answer(c) => {
-                if !self.relay.open.contains(&c.call_id) {
+                if !self.relay.open.contains_key(&c.call_id) {
                     self.faults.push("answer for a call that the relay does not hold".into());
                 }
                 Reply::Sdp { sdp: c.sdp, warning: None }
             }
             C::Delete(c) => {
                 // A branch's delete keeps the call as long as another branch uses it; the last one, without branch, ends it.
-                if c.via_branch.is_none() {
+                if let (Some(branch), Some(held)) = (&c.via_branch, self.relay.open.get_mut(&c.call_id)) {
+                    held.remove(branch);
+                }
+                let left = self.relay.open.get(&c.call_id).is_some_and(|b| !b.is_empty());
+                if c.via_branch.is_none() || !left {
                     self.relay.open.remove(&c.call_id);
                 }
                 Reply::Stats(Default::default())

@@ -138,6 +138,9 @@ impl Call {
     }
 }
 
+/// Longest time between two looks at a call.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Messages of one call that may wait for the relay.
 const HELD: usize = 32;
 
@@ -178,7 +181,8 @@ impl Core {
             self.give_buf(std::mem::take(&mut call.invite));
             self.calls.remove_lent(id);
         } else {
-            let at = call.next_timeout();
+            // Looked at once a minute at least: a call of seconds must not leave its four-hour limit in the wheel.
+            let at = call.next_timeout().min(now.mono + LOOK);
             if at < call.armed {
                 call.armed = at;
                 self.wheel.arm(at, Key::Call(id));

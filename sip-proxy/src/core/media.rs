@@ -134,6 +134,13 @@ impl Core {
         answer: Result<Reply, MediaError>,
         now: Now,
     ) {
+        // A relay that did not answer may have done it all the same: what it holds must be forgotten.
+        if answer.is_err()
+            && matches!(what, Waiting::LegOffer)
+            && let Some(leg) = call.legs.last_mut()
+        {
+            leg.offered = true;
+        }
         let (sdp, figures, refused) = match answer {
             Ok(Reply::Sdp { sdp, .. }) => (Some(sdp), None, false),
             Ok(Reply::Stats(stats)) => (None, Some(stats), false),
@@ -201,14 +208,7 @@ impl Core {
     pub(super) fn ask_overdue(&mut self, call: &mut Call, now: Now) {
         if let Some(pending) = call.ask.take_if(|p| p.deadline <= now.mono) {
             self.asks.remove(&pending.ask.0);
-            // Whatever it did meanwhile must be undone.
-            if matches!(pending.what, Waiting::LegOffer) {
-                let leg = call.legs.len().saturating_sub(1) as u16;
-                if let Some(l) = call.legs.last_mut() {
-                    l.offered = true;
-                }
-                self.delete_media(call, Some(leg));
-            }
+
             self.media_answered(call, pending.what, Err(MediaError::Timeout), now);
         }
     }
