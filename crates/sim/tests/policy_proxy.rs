@@ -45,10 +45,8 @@ fn world(seed: u64, snapshot: &Arc<warp_policy::Snapshot>) -> World {
         delay: Duration::from_millis(1 + rng.below(40)),
         jitter: Duration::from_millis(rng.below(120)),
     };
-    let vendors = vendors()
-        .iter()
-        .map(|v| Vendor::new(*v, behaviour(&mut rng), Duration::from_secs(3)))
-        .collect();
+    let vendors =
+        vendors().iter().map(|v| Vendor::new(*v, behaviour(&mut rng), Duration::from_secs(3))).collect();
     let mut w = World::new(seed, config, proxy, vendors, weather);
     w.relay_deaf_per_mille = [0, 0, 0, 30][rng.below(4) as usize];
     let now = w.clock();
