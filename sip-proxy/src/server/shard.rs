@@ -622,7 +622,7 @@ impl Shard {
             return;
         }
         self.snapshot = Some(Arc::clone(&latest));
-        let _ = (latest, now);
+        self.with_core(now, |core| core.handle_snapshot(latest, now));
     }
 
     /// About once a second: heartbeat of the journal, deadlines of streams, counters.
