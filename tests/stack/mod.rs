@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod api;
+pub mod carrier;
 pub mod sipp;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,222 @@
+//! Real calls through the whole stack: SIPp → warp → SIPp with RTP, and the CDR as the API tells it.
+
+mod stack;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stack::carrier::{CALLED, CALLER, CUSTOMER_IP, Carrier, PASSWORD, VENDOR_IP, VendorSpec};
+use stack::sipp::{Calls, Sipp, Transport};
+use stack::{free_port, have, poll_until};
+
+fn at(ip: [u8; 4]) -> SocketAddr {
+    (ip, free_port()).into()
+}
+
+fn customer_call<'a>(
+    carrier: &Carrier,
+    transport: Transport,
+    auth: Option<(&'a str, &'a str)>,
+) -> Calls<'a> {
+    Calls {
+        scenario: if auth.is_some() { "customer_call_digest.xml" } else { "customer_call.xml" },
+        to: carrier.sip,
+        local: at(CUSTOMER_IP),
+        transport,
+        caller: CALLER,
+        called: CALLED,
+        talk: Duration::from_millis(1_500),
+        count: 1,
+        per_second: 1,
+        auth,
+    }
+}
+
+/// The three vendors of the failover tests: one refuses, one is dead, the dearest answers.
+struct Vendors {
+    specs: Vec<VendorSpec>,
+    _refusing: Sipp,
+    _answering: Sipp,
+}
+
+fn vendors(dir: &Path, transport: Transport) -> Vendors {
+    let (refuses, dead, answers) = (at(VENDOR_IP), at(VENDOR_IP), at(VENDOR_IP));
+    let spec = |slug, rate, addr| VendorSpec { slug, rate, addr, transport };
+    Vendors {
+        specs: vec![
+            spec("refuses", "0.001", refuses),
+            spec("dead", "0.002", dead),
+            spec("answers", "0.004", answers),
+        ],
+        _refusing: Sipp::vendor(dir, "vendor_503.xml", refuses, transport, free_port(), 100),
+        _answering: Sipp::vendor(dir, "vendor_answer.xml", answers, transport, free_port(), 100),
+    }
+}
+
+/// What the API must say of one answered call of about 1.5 s that two vendors did not carry.
+fn assert_carried_by_the_third(carrier: &Carrier, call: &Value) {
+    assert_eq!(call["outcome"], "answered", "{call:#}");
+    assert_eq!(call["sip_code"], 200);
+    assert_eq!(call["vendor_id"], carrier.vendors[2].as_str());
+    assert_eq!(call["route_rank"], 3);
+    assert_eq!(call["jurisdiction"], "interstate");
+    let ms = call["duration_ms"].as_i64().expect("duration");
+    assert!((1_400..2_500).contains(&ms), "{ms} ms of a talk of 1,500");
+    // 6/6: six seconds; 0.012 × 6 / 60 and 0.004 × 6 / 60.
+    assert_eq!(call["billable_s"], 6);
+    assert_eq!(call["price"], json!({"amount": "0.0012", "currency": "USD"}));
+    assert_eq!(call["cost"], json!({"amount": "0.0004", "currency": "USD"}));
+    assert_eq!(call["margin"], json!({"amount": "0.0008", "currency": "USD"}));
+
+    let detail = carrier.call(call["id"].as_str().expect("id"));
+    let record = &detail["record"];
+    let codes: Vec<i64> =
+        record["legs"].as_array().expect("legs").iter().map(|l| l["sip_code"].as_i64().unwrap_or(-1)).collect();
+    assert_eq!(codes, [503, 408, 200], "{record:#}");
+    for direction in ["to_callee", "to_caller"] {
+        let packets = record["media"][direction]["packets"].as_u64().unwrap_or(0);
+        assert!(packets >= 30, "{direction}: {packets} packets of 1.5 s at 50/s: {record:#}");
+    }
+    let decision = record["decision"].to_string();
+    for id in &carrier.vendors {
+        assert!(decision.contains(id.as_str()), "the decision names {id}: {decision}");
+    }
+    assert!(record["rating"]["sell"]["sum"].as_str().is_some_and(|s| s.contains("0.012")), "{record:#}");
+}
+
+fn ip_acl_call(transport: Transport, name: &str) {
+    if !have("sipp", name) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let v = vendors(dir.path(), transport);
+    let carrier = Carrier::start(dir.path(), &v.specs, true);
+    Sipp::calls(dir.path(), &customer_call(&carrier, transport, None)).finish(Duration::from_secs(30));
+    let calls = carrier.calls(1);
+    assert_eq!(calls.len(), 1);
+    assert_carried_by_the_third(&carrier, &calls[0]);
+    // The customer sees the price and not from whom we buy.
+    let id = calls[0]["id"].as_str().expect("id");
+    let own = carrier.customer.get(&format!("/calls/{id}")).to_string();
+    assert!(own.contains("0.0012") && !own.contains("0.0004") && !own.contains("vnd_"), "{own}");
+}
+
+#[test]
+fn ip_acl_call_over_udp_fails_over_from_503_and_from_a_dead_vendor() {
+    ip_acl_call(Transport::Udp, "ip_acl_call_over_udp");
+}
+
+#[test]
+fn ip_acl_call_over_tcp_fails_over_from_503_and_from_a_dead_vendor() {
+    ip_acl_call(Transport::Tcp, "ip_acl_call_over_tcp");
+}
+
+#[test]
+fn digest_calls_over_udp_and_tcp() {
+    if !have("sipp", "digest_calls_over_udp_and_tcp") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let answers = at(VENDOR_IP);
+    let _vendor = Sipp::vendor(dir.path(), "vendor_answer.xml", answers, Transport::Udp, free_port(), 100);
+    let spec = VendorSpec { slug: "answers", rate: "0.004", addr: answers, transport: Transport::Udp };
+    let carrier = Carrier::start(dir.path(), &[spec], false);
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let calls = customer_call(&carrier, transport, Some(("pbx1", PASSWORD)));
+        Sipp::calls(dir.path(), &calls).finish(Duration::from_secs(30));
+    }
+    let calls = carrier.calls(2);
+    assert_eq!(calls.iter().filter(|c| c["outcome"] == "answered").count(), 2, "{calls:#?}");
+    let record = carrier.call(calls[0]["id"].as_str().expect("id"));
+    assert_eq!(record["record"]["ingress_user"], "pbx1");
+}
+
+/// PRODUCT §6: a change reaches the proxy within a second, and calls in the air do not notice.
+#[test]
+fn a_disabled_trunk_is_refused_at_once_and_its_call_in_the_air_goes_on() {
+    if !have("sipp", "a_disabled_trunk_is_refused_at_once") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let answers = at(VENDOR_IP);
+    let _vendor = Sipp::vendor(dir.path(), "vendor_answer.xml", answers, Transport::Udp, free_port(), 100);
+    let spec = VendorSpec { slug: "answers", rate: "0.004", addr: answers, transport: Transport::Udp };
+    let carrier = Carrier::start(dir.path(), &[spec], true);
+    let mut long = customer_call(&carrier, Transport::Udp, None);
+    long.talk = Duration::from_secs(4);
+    let long = Sipp::calls(dir.path(), &long);
+    await_live_calls(&carrier, 1);
+
+    let trunk = format!("/trunks/{}", carrier.trunk);
+    carrier.customer.ok("PATCH", &trunk, Some(&json!({"name": "pbx", "status": "disabled"})));
+    let changed = std::time::Instant::now();
+    // A refused call ends SIPp with an error; the first refusal must come within a second of the change.
+    let refused = poll_until(Duration::from_secs(3), || {
+        let mut short = customer_call(&carrier, Transport::Udp, None);
+        short.talk = Duration::from_millis(50);
+        let mut sipp = Sipp::calls(dir.path(), &short);
+        poll_until(Duration::from_secs(3), || (!sipp.running()).then_some(()))?;
+        sipp.report().contains("40").then_some(changed.elapsed())
+    });
+    assert!(refused.is_some(), "calls still go through\n{}", carrier.launched.log_tail());
+    long.finish(Duration::from_secs(20));
+}
+
+/// F-PROC-01: kill −9 with calls in the air. Every call that was answered with 200 is in the ledger exactly once, those in
+/// the air with the duration up to the last heartbeat.
+#[test]
+fn f_proc_01_kill_9_in_mid_call_loses_and_doubles_nothing() {
+    if !have("sipp", "f_proc_01_kill_9_in_mid_call") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let answers = at(VENDOR_IP);
+    let _vendor = Sipp::vendor(dir.path(), "vendor_answer.xml", answers, Transport::Udp, free_port(), 1_000);
+    let spec = VendorSpec { slug: "answers", rate: "0.004", addr: answers, transport: Transport::Udp };
+    let mut carrier = Carrier::start(dir.path(), &[spec], true);
+
+    // Ten short calls that end before the kill, and ten long ones that are in the air.
+    let mut short = customer_call(&carrier, Transport::Udp, None);
+    (short.count, short.per_second, short.talk) = (10, 20, Duration::from_millis(300));
+    Sipp::calls(dir.path(), &short).finish(Duration::from_secs(20));
+    let mut long = customer_call(&carrier, Transport::Udp, None);
+    (long.count, long.per_second, long.talk) = (10, 20, Duration::from_secs(60));
+    let long = Sipp::calls(dir.path(), &long);
+    await_live_calls(&carrier, 10);
+    // At least two heartbeats of life.
+    let begun = std::time::Instant::now();
+    poll_until(Duration::from_secs(3), || (begun.elapsed() > Duration::from_millis(2_500)).then_some(()));
+    let lived = begun.elapsed();
+
+    carrier = carrier.kill_and_restart(dir.path());
+    drop(long);
+    let calls = carrier.calls(20);
+    assert_eq!(calls.len(), 20, "each call once");
+    let answered = calls.iter().filter(|c| c["outcome"] == "answered").count();
+    assert_eq!(answered, 20);
+    let recovered: Vec<&Value> = calls.iter().filter(|c| c["recovered"] == true).collect();
+    assert_eq!(recovered.len(), 10, "{calls:#?}");
+    for call in &recovered {
+        let ms = call["duration_ms"].as_i64().expect("duration") as f64;
+        let lived = lived.as_millis() as f64;
+        assert!((lived - 1_300.0..lived + 1_500.0).contains(&ms), "{ms} ms recorded, {lived} ms lived");
+        assert!(call["price"]["amount"].is_string(), "a recovered call is rated: {call:#}");
+    }
+
+    // And once more: a second start finds nothing to recover and posts nothing twice.
+    carrier = carrier.kill_and_restart(dir.path());
+    assert_eq!(carrier.calls(20).len(), 20);
+}
+
+/// Calls in the air, from the metrics.
+fn await_live_calls(carrier: &Carrier, wanted: u64) {
+    let url = format!("http://{}/metrics", carrier.launched.addr("ops"));
+    let up = poll_until(Duration::from_secs(15), || {
+        let text = ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()?;
+        let confirmed = text.lines().find(|l| l.starts_with("warp_sip_dialogs{state=\"confirmed\"}"))?;
+        (confirmed.rsplit(' ').next()?.parse::<f64>().ok()? >= wanted as f64).then_some(())
+    });
+    assert!(up.is_some(), "never {wanted} calls in the air\n{}", carrier.launched.log_tail());
+}
