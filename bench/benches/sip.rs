@@ -47,7 +47,15 @@ fn proxy_view(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let msg = Message::parse(black_box(&invite)).unwrap();
         let uri = Uri::parse(msg.request_uri().unwrap()).unwrap();
-        black_box((msg.top_via().branch, msg.from_tag(), msg.to_tag(), msg.cseq(), msg.call_id().len(), msg.max_forwards(), uri.host.len()))
+        black_box((
+            msg.top_via().branch,
+            msg.from_tag(),
+            msg.to_tag(),
+            msg.cseq(),
+            msg.call_id().len(),
+            msg.max_forwards(),
+            uri.host.len(),
+        ))
     });
 }
 
