@@ -98,6 +98,8 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Everything in one process with a demo world and live traffic, on 127.0.0.1.
+    #[cfg(feature = "dev")]
+    Dev(crate::dev::DevArgs),
     /// Production: the given roles of this node.
     Serve(ServeArgs),
     /// Where would a call go, at what price, and why not elsewhere. Nothing is dialled.
@@ -109,6 +111,8 @@ enum Command {
     /// Configuration: check, show, diff, reload.
     Config(config::ConfigArgs),
     /// Demo traffic of a running `warp dev`: `--cps N`, or `off`.
+    #[cfg(feature = "dev")]
+    Demo(crate::dev::DemoArgs),
     /// Version and build.
     Version,
     /// The launch contract of load tools (loadtests/README.md).
@@ -169,6 +173,10 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
     let common = &cli.common;
     match cli.command {
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => crate::dev::run(&args).map_err(Failure::from),
+        #[cfg(feature = "dev")]
+        Command::Demo(args) => crate::dev::demo(&args, common),
         Command::Serve(args) => run::serve(&args.file, args.roles).map_err(Failure::from),
         Command::Route(args) => route::run(&args, common),
         Command::Calls(args) => calls::run(&args, common),

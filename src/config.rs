@@ -4,6 +4,7 @@
 //! works on a laptop. Unknown keys and wrong values are errors that name `file:line:column` and the key, all of them at
 //! once. A [`Loaded`] is whole or does not exist: a bad file changes nothing (F-CFG-01).
 
+mod api;
 mod layers;
 mod sip;
 mod units;
@@ -17,6 +18,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use api::Api;
+pub(crate) use layers::from_text;
 pub use layers::{ConfigError, Origin, Sources};
 pub use sip::{Algorithm, Listen, Sip};
 pub use units::{Size, Span};
@@ -32,6 +35,8 @@ pub struct Config {
     pub ops: Ops,
     /// `[events]`
     pub events: Events,
+    /// `[api]`
+    pub api: Api,
     /// `[sip]`
     pub sip: Sip,
     /// `[media]`
@@ -160,6 +165,7 @@ macro_rules! sections {
         $do!(log);
         $do!(ops);
         $do!(events);
+        $do!(api);
         $do!(sip);
         $do!(media);
     };

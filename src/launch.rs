@@ -21,6 +21,8 @@ pub fn run(profile: &str, settings: &[String]) -> Result<u8, Failure> {
     match profile {
         "proxy" => proxy(&mut settings),
         "media" => media(&mut settings),
+        #[cfg(feature = "dev")]
+        "all" => all(&mut settings),
         other => {
             Err(Failure::new(format!("no profile {other}")).with_code(2).hint("profiles: proxy, media, all"))
         }
@@ -71,9 +73,8 @@ fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
     let mut trusted = Vec::new();
     for list in settings.take_all::<String>("trusted")? {
         for part in list.split(',').filter(|p| !p.is_empty()) {
-            let cidr: Cidr = part
-                .parse()
-                .map_err(|e| Failure::new(format!("trusted={part}: {e}")).with_code(2))?;
+            let cidr: Cidr =
+                part.parse().map_err(|e| Failure::new(format!("trusted={part}: {e}")).with_code(2))?;
             trusted.push(cidr);
         }
     }
@@ -145,6 +146,66 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     ready("media", &[("ng", ng)])?;
     wait_for_stop(&asks);
     relay.stop();
+    Ok(0)
+}
+
+/// `all`: `warp dev` without the demo traffic. See `loadtests/README.md` for its settings.
+#[cfg(feature = "dev")]
+fn all(settings: &mut Settings) -> Result<u8, Failure> {
+    use crate::config::{Origin, Sources};
+    let dir: std::path::PathBuf = settings.take("dir")?.unwrap_or_else(|| ".warp/launch".into());
+    let mut base = crate::dev::base(&dir);
+    if let Some(at) = settings.take("sip")? {
+        base.sip.listen = crate::dev::both(at);
+    }
+    if let Some(at) = settings.take("api")? {
+        base.api.listen = at;
+    }
+    if let Some(at) = settings.take("ops")? {
+        base.ops.listen = at;
+    }
+    base.media.ng = settings.take("ng")?;
+    let ips = settings.take_all("ip")?;
+    if !ips.is_empty() {
+        base.media.ips = ips;
+    }
+    if let Some(ports) = settings.take::<settings::Ports>("ports")? {
+        base.media.ports = ports.0;
+    }
+    if let Some(threads) = settings.take("threads")? {
+        base.media.threads = threads;
+    }
+    if let Some(shards) = settings.take("shards")? {
+        base.sip.shards = shards;
+    }
+    if let Some(levels) = settings.take("log")? {
+        base.log.levels = levels;
+    }
+    let demo = match settings.take::<String>("world")?.as_deref() {
+        None | Some("demo") => true,
+        Some("none") => false,
+        Some(other) => return Err(Failure::new(format!("world={other}: demo or none")).with_code(2)),
+    };
+    let flags = settings.take_dotted().into_iter();
+    let flags = flags.map(|(key, text)| (key, crate::config::from_text(&text))).collect();
+    settings.finish()?;
+    // The ready-made configuration, and nothing of this machine's: runs must be alike.
+    let sources = Sources { flags, ..Sources::default() };
+    let loaded = crate::run::load(&base, &sources)?;
+    debug_assert!(loaded.origins.values().all(|origin| *origin == Origin::Flag));
+    let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
+    let world = crate::dev::World::start(&loaded, demo)?;
+    let at = &world.stack.addresses;
+    let addr = |a: Option<SocketAddr>| a.map(|a| a.to_string()).unwrap_or_default();
+    let secret = |name: &str| world.secrets.get("api", name).unwrap_or_default();
+    let mut pairs = vec![("sip", addr(at.sip_udp)), ("api", addr(at.api)), ("ops", addr(at.ops))];
+    pairs.extend(at.ng.map(|ng| ("ng", ng.to_string())));
+    pairs.push(("customer", world.customer.clone()));
+    pairs.push(("customer_key", secret("customer_key")));
+    pairs.push(("operator_key", secret("operator_key")));
+    ready("all", &pairs)?;
+    crate::run::attend_with(&world.stack, &base, &sources, &asks, || ());
+    world.stop();
     Ok(0)
 }
 

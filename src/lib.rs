@@ -6,6 +6,8 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod doctor;
 pub mod launch;
 pub mod run;

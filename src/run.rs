@@ -4,12 +4,21 @@ mod folder;
 mod ops;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
 
 pub use folder::{Reload, RunFolder};
 pub use ops::OpsThread;
 
-use crate::cli::ConfigFile;
+use crate::cli::{ConfigFile, Failure};
+use crate::config::{Config, Loaded, Sources};
+use crate::signals::{self, Ask};
+use crate::wire::Stack;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +65,150 @@ impl fmt::Display for Roles {
 }
 
 /// `warp serve`.
-pub fn serve(_file: &ConfigFile, _roles: Roles) -> anyhow::Result<u8> {
-    anyhow::bail!("not wired yet")
+pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
+    let base = Config::default();
+    let sources = Sources::of_process(file.config.clone());
+    let loaded = load(&base, &sources)?;
+    let (ask, asks) = signals::listen()?;
+    let stack = Stack::start(&loaded, roles)?;
+    tracing::info!(%roles, sip = ?stack.addresses.sip_udp, api = ?stack.addresses.api, "ready");
+    let watch = Watch::start(sources.clone(), ask)?;
+    attend(stack, &base, &sources, &asks);
+    drop(watch);
+    Ok(0)
+}
+
+/// Reads a configuration; all its mistakes as one error.
+pub fn load(base: &Config, sources: &Sources) -> Result<Loaded, Failure> {
+    Loaded::load(base, sources).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Failure::new(lines.join("\nwarp: "))
+    })
+}
+
+/// Does what signals ask until the process shall end, then stops the stack: SIGHUP reloads, the first SIGTERM drains, the
+/// second ends at once.
+pub fn attend(stack: Stack, base: &Config, sources: &Sources, asks: &Receiver<Ask>) {
+    attend_with(&stack, base, sources, asks, || ());
+    stack.stop();
+}
+
+/// As [`attend`], without the stop; `on_stop` is called when the first SIGTERM came.
+pub fn attend_with(
+    stack: &Stack,
+    base: &Config,
+    sources: &Sources,
+    asks: &Receiver<Ask>,
+    on_stop: impl FnOnce(),
+) {
+    let mut reloads = 0;
+    loop {
+        match asks.recv() {
+            Ok(Ask::Reload) => {
+                reloads += 1;
+                reload(stack, base, sources, reloads);
+            }
+            Ok(Ask::Dump) => dump(stack),
+            Ok(Ask::Stop) | Err(_) => break,
+        }
+    }
+    on_stop();
+    let timeout = stack.config().node.drain_timeout.0;
+    drain(stack, timeout, asks);
+}
+
+fn reload(stack: &Stack, base: &Config, sources: &Sources, number: u64) {
+    let outcome = match Loaded::load(base, sources) {
+        Ok(loaded) => {
+            let changes = stack.apply(&loaded).iter().map(ToString::to_string).collect();
+            Reload { number, changes, errors: Vec::new() }
+        }
+        Err(errors) => {
+            stack.refuse();
+            for error in &errors {
+                tracing::error!("config not reloaded: {error}");
+            }
+            Reload { number, changes: Vec::new(), errors: errors.iter().map(ToString::to_string).collect() }
+        }
+    };
+    let text = serde_json::to_string(&outcome).unwrap_or_default();
+    if let Err(error) = stack.folder.write("reload.json", &text) {
+        tracing::warn!(%error, "run folder");
+    }
+}
+
+fn dump(stack: &Stack) {
+    let calls = stack.calls();
+    tracing::info!(calls = calls.len(), addresses = ?stack.addresses, "state");
+    for call in calls.iter().take(100) {
+        tracing::info!(call_id = %call.cdr_id, state = call.state, setup_at = %call.setup_at, "call in the air");
+    }
+}
+
+/// Waits for the calls in the air, at most `timeout`, then BYEs the rest. A second SIGTERM ends the wait at once.
+fn drain(stack: &Stack, timeout: Duration, asks: &Receiver<Ask>) {
+    stack.drain();
+    let until = Instant::now() + timeout;
+    loop {
+        if stack.calls().is_empty() {
+            return;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match asks.recv_timeout(left.min(Duration::from_millis(200))) {
+            Ok(Ask::Stop) => {
+                tracing::warn!("told twice: ending at once");
+                return;
+            }
+            _ if left.is_zero() => break,
+            _ => {}
+        }
+    }
+    if !timeout.is_zero() {
+        stack.end_calls(Duration::from_secs(2));
+    }
+}
+
+/// Asks for a reload when one of the files changes.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts the thread. Errors: it cannot be started.
+    pub fn start(sources: Sources, ask: Sender<Ask>) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name("config-watch".to_owned()).spawn(move || {
+            let mut seen = stamps(&sources);
+            while !stopped.load(Ordering::Acquire) {
+                std::thread::park_timeout(Duration::from_secs(1));
+                let now = stamps(&sources);
+                if now != seen {
+                    seen = now;
+                    let _ = ask.send(Ask::Reload);
+                }
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Name, time and size of every configuration file.
+fn stamps(sources: &Sources) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
+    let stamp = |path: &PathBuf| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    sources.files().into_iter().map(|path| (path.clone(), stamp(&path))).collect()
 }

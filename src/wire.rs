@@ -3,29 +3,342 @@
 //! Order of the start: metrics and health → recovery of journals (before any traffic) → event log and pump → media relay →
 //! control plane (which publishes the first snapshot) → SIP proxy → readiness. The end is the other way round.
 
+mod control;
+mod recovered;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use anyhow::Context;
+use warp_events::{EventLog, EventsMetrics, JournalOptions, LogOptions, Pump, PumpOptions, TOPIC_CDR_VOICE};
+use warp_policy::Snapshot;
+use warp_sip_proxy::core::{Command, LiveCall, Mode, Transport};
+use warp_sip_proxy::{Commander, MediaControl, Proxy};
+use warp_telemetry::logging::{self, Format, Levels, LogHandle};
+use warp_telemetry::metrics::{FloatGauge, Gauge};
+use warp_telemetry::{Health, Registry};
+
+use crate::config::{Change, Config, Loaded, LogFormat, diff, values};
+use crate::run::{OpsThread, Roles, RunFolder};
+
+/// A running node: everything that `warp serve`, `warp dev` and the launch profile `all` start.
+pub struct Stack {
+    /// Its metrics.
+    pub registry: Registry,
+    /// Its health.
+    pub health: Health,
+    /// Real addresses.
+    pub addresses: Addresses,
+    /// Its event log.
+    pub events: EventLog,
+    /// `run/` of its data folder.
+    pub folder: RunFolder,
+    in_force: Mutex<Config>,
+    log: LogHandle,
+    reloads: Reloads,
+    // Dropped in this order: traffic first, then what records it.
+    proxy: Option<Proxy>,
+    relay: Option<warp_media_relay::Relay>,
+    pump: Option<Pump>,
+    control_plane: Option<control::ControlThread>,
+    ops: Option<OpsThread>,
+    _lock: std::fs::File,
+}
+
+/// Where a node listens, with real ports.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// SIP over UDP.
+    pub sip_udp: Option<SocketAddr>,
+    /// SIP over TCP.
+    pub sip_tcp: Option<SocketAddr>,
+    /// REST API.
+    pub api: Option<SocketAddr>,
+    /// Metrics and health.
+    pub ops: Option<SocketAddr>,
+    /// ng control.
+    pub ng: Option<SocketAddr>,
+}
+
+struct Reloads {
+    successful: Gauge,
+    at: FloatGauge,
+}
+
+impl Stack {
+    /// Starts the roles of a node. Traffic is taken when this returns.
+    /// Errors: another process has the data folder, an address is taken, the database cannot be started, …
+    pub fn start(loaded: &Loaded, roles: Roles) -> anyhow::Result<Stack> {
+        let config = loaded.config.clone();
+        let folder = RunFolder::of(&config);
+        let lock =
+            folder.take().with_context(|| format!("data folder {}", config.node.data_dir.display()))?;
+        let registry = Registry::new();
+        let log = start_log(&config, &registry);
+        warp_telemetry::process::register(&registry, crate::VERSION, revision(), &roles.to_string());
+        let health = Health::new(&registry);
+        let reloads = Reloads {
+            successful: registry
+                .gauge("warp_config_last_reload_successful", "1 when the last reload was applied."),
+            at: registry.float_gauge(
+                "warp_config_last_reload_success_timestamp_seconds",
+                "When a configuration was applied last, Unix time.",
+            ),
+        };
+        reloads.applied();
+        let seed = seed()?;
+
+        let metrics = EventsMetrics::new(&registry);
+        let journal = JournalOptions {
+            segment_bytes: config.events.segment.0,
+            limit_bytes: config.events.limit.0,
+            metrics: metrics.clone(),
+        };
+        let journals = config.node.data_dir.join("journal");
+        let recovery = warp_events::recover(&journals, &journal, &mut recovered::rate)?;
+        if recovery.records > 0 {
+            let (calls, records, damaged) = (recovery.calls.len(), recovery.records, recovery.damaged);
+            tracing::info!(calls, records, damaged, "call journals recovered");
+        }
+        let log_options = LogOptions {
+            segment_bytes: config.events.segment.0,
+            keep: config.events.keep.0,
+            limit_bytes: config.events.limit.0,
+            metrics: metrics.clone(),
+        };
+        let events = EventLog::open(&config.node.data_dir.join("events"), log_options)?;
+        let topic = events.topic(TOPIC_CDR_VOICE)?;
+        let pump = Pump::start(&journals, topic, PumpOptions::default(), metrics)?;
+
+        let mut addresses = Addresses::default();
+        let commander: Arc<OnceLock<Commander>> = Arc::default();
+        let relay = if roles.media {
+            let to_proxy = commander.clone();
+            let on_timeout = Box::new(move |sip_call_id: Vec<u8>| {
+                if let Some(proxy) = to_proxy.get() {
+                    proxy.command(Command::MediaTimeout { sip_call_id });
+                }
+            });
+            let relay = warp_media_relay::start(config.media.clone(), seed, &registry, on_timeout)?;
+            addresses.ng = relay.ng_addr();
+            health.required("media").up();
+            Some(relay)
+        } else {
+            None
+        };
+
+        let (publisher, snapshots) = warp_feed::channel(Snapshot::empty());
+        let control_plane = if roles.api {
+            let part = health.optional("api");
+            let posts = roles.jobs.then(|| events.clone());
+            let control = control::ControlThread::start(&config, publisher, posts, &registry)?;
+            addresses.api = Some(control.addr());
+            part.up();
+            Some(control)
+        } else {
+            None
+        };
+
+        let proxy = if roles.sip {
+            let part = health.required("sip");
+            let mut sip = warp_sip_proxy::Config::new(config.sip.core(Mode::Policy, &config.node.name));
+            sip.shards = config.sip.shards;
+            sip.pin_shards = config.sip.pin_shards;
+            let handles = warp_sip_proxy::Handles {
+                snapshots: Some(snapshots),
+                media: media_control(&config, relay.as_ref()),
+                journal: Some((journals, journal)),
+                seed,
+                metrics: warp_sip_proxy::Metrics::register(&registry),
+            };
+            let listen: Vec<String> = config.sip.listen.iter().map(ToString::to_string).collect();
+            let proxy = warp_sip_proxy::start(sip, handles)
+                .with_context(|| format!("sip.listen {}", listen.join(", ")))?;
+            addresses.sip_udp = proxy.udp_addr();
+            addresses.sip_tcp = proxy.tcp_addr();
+            let _ = commander.set(proxy.commander());
+            part.up();
+            Some(proxy)
+        } else {
+            None
+        };
+
+        let ops = OpsThread::start(Some(config.ops.listen), &registry, &health)?;
+        addresses.ops = ops.addr();
+        let stack = Stack {
+            registry,
+            health,
+            addresses,
+            events,
+            folder,
+            in_force: Mutex::new(config),
+            log,
+            reloads,
+            proxy,
+            relay,
+            pump: Some(pump),
+            control_plane,
+            ops: Some(ops),
+            _lock: lock,
+        };
+        stack.show_config();
+        Ok(stack)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.in_force.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// An operator's key: the one of the first start, or a new one.
+    pub fn operator_key(&self) -> anyhow::Result<String> {
+        let control = self.control_plane.as_ref().context("this node has no API")?;
+        control.operator_key()
+    }
+
+    fn show_config(&self) {
+        let text = serde_json::to_string(&values(&self.config())).unwrap_or_default();
+        if let Err(error) = self.folder.write("config.json", &text) {
+            tracing::warn!(%error, "run folder");
+        }
+    }
+
+    /// Applies what a reload can change, logs the whole difference, and gives it. What needs a restart stays as it was.
+    pub fn apply(&self, loaded: &Loaded) -> Vec<Change> {
+        let old = self.config();
+        let changes = diff(&values(&old), &loaded.values());
+        for change in &changes {
+            tracing::info!("config {change}");
+        }
+        let mut new = old.clone();
+        new.log.levels = loaded.config.log.levels.clone();
+        new.node.drain_timeout = loaded.config.node.drain_timeout;
+        if new.log.levels != old.log.levels
+            && let Ok(levels) = Levels::parse(&new.log.levels)
+        {
+            self.log.set_levels(levels);
+        }
+        *self.in_force.lock().unwrap_or_else(|p| p.into_inner()) = new;
+        self.reloads.applied();
+        self.show_config();
+        changes
+    }
+
+    /// Says that a reload failed: the configuration in force stays whole.
+    pub fn refuse(&self) {
+        self.reloads.successful.set((), 0);
+    }
+
+    /// Calls in the air; none when there is no proxy.
+    pub fn calls(&self) -> Vec<LiveCall> {
+        let Some(proxy) = &self.proxy else { return Vec::new() };
+        let (tx, rx) = mpsc::channel();
+        proxy.command(Command::ListCalls { reply: Box::new(move |calls| drop(tx.send(calls))) });
+        rx.recv_timeout(Duration::from_secs(2)).unwrap_or_default()
+    }
+
+    /// Takes no new work: readiness off, new INVITE and OPTIONS get 503, calls in the air go on.
+    pub fn drain(&self) {
+        self.health.drain();
+        if let Some(proxy) = &self.proxy {
+            proxy.drain(false);
+        }
+    }
+
+    /// BYE both ways to every call in the air, and waits a moment for their ends.
+    pub fn end_calls(&self, within: Duration) {
+        let Some(proxy) = &self.proxy else { return };
+        proxy.drain(true);
+        let until = Instant::now() + within;
+        while Instant::now() < until && !self.calls().is_empty() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends everything, in order: traffic, records, listeners. Calls in the air are cut off and end in the ledger at the
+    /// next start.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.proxy.take());
+        drop(self.relay.take());
+        // The pump looks once more: everything that ended is in the event log.
+        drop(self.pump.take());
+        drop(self.control_plane.take());
+        drop(self.ops.take());
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Reloads {
+    fn applied(&self) {
+        self.successful.set((), 1);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        self.at.set(now.map_or(0.0, |d| d.as_secs_f64()));
+    }
+}
+
+fn media_control(config: &Config, relay: Option<&warp_media_relay::Relay>) -> MediaControl {
+    if !config.sip.anchor_media {
+        return MediaControl::None;
+    }
+    match (config.sip.media_ng, relay) {
+        (Some(ng), _) => MediaControl::Udp(ng),
+        (None, Some(relay)) => {
+            let control = relay.control();
+            MediaControl::InProcess(Arc::new(move |command, reply| control.submit(command, reply)))
+        }
+        (None, None) => MediaControl::None,
+    }
+}
+
+fn start_log(config: &Config, registry: &Registry) -> LogHandle {
+    let format = match config.log.format {
+        LogFormat::Auto => Format::Auto,
+        LogFormat::Human => Format::Human,
+        LogFormat::Json => Format::Json,
+    };
+    // Checked when the configuration was loaded.
+    let levels = Levels::parse(&config.log.levels).or_else(|_| Levels::parse("info"));
+    match levels {
+        Ok(levels) => logging::init(format, levels, &config.node.name, registry),
+        Err(_) => unreachable!("\"info\" is a level"),
+    }
+}
+
+fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
+    Ok(seed)
+}
+
+/// Revision of the build, when the build was told.
+fn revision() -> &'static str {
+    option_env!("WARP_REVISION").unwrap_or("unknown")
+}
 
 /// `key`, address, UDP, TCP of everything that the configuration listens on.
 pub fn listen_addresses(config: &Config) -> Vec<(&'static str, SocketAddr, bool, bool)> {
-    use warp_sip_proxy::core::Transport;
     let mut all = vec![("ops.listen", config.ops.listen, false, true)];
     all.extend(config.sip.listen.iter().map(|l| {
         let udp = l.transport == Transport::Udp;
         ("sip.listen", l.at, udp, !udp)
     }));
+    all.push(("api.listen", config.api.listen, false, true));
     all.extend(config.media.ng.map(|at| ("media.ng", at, true, false)));
     all
 }
 
-/// Where the call journals of a node are.
-pub fn journal_dir(config: &Config) -> PathBuf {
-    config.node.data_dir.join("journal")
-}
-
-/// Where the event log of a node is.
-pub fn log_dir(config: &Config) -> PathBuf {
-    config.node.data_dir.join("events")
+/// Where the private PostgreSQL cluster of a node is.
+pub fn database_dir(config: &Config) -> PathBuf {
+    config.node.data_dir.join("pg")
 }

@@ -9,7 +9,7 @@ use toml::Value;
 use crate::cli::Failure;
 
 /// Its content; every change is written at once.
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     path: std::path::PathBuf,
     table: toml::Table,
 }
@@ -21,7 +21,7 @@ impl Secrets {
         Self { path: dir.join("secrets.toml"), table }
     }
 
-    pub(super) fn get(&self, section: &str, key: &str) -> Option<String> {
+    pub(crate) fn get(&self, section: &str, key: &str) -> Option<String> {
         self.table.get(section)?.get(key)?.as_str().map(str::to_owned)
     }
 
@@ -50,7 +50,9 @@ impl Secrets {
         let new = self.path.with_extension("toml.new");
         let _ = std::fs::remove_file(&new);
         let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(b"# Of this checkout's dev world; regenerated when deleted together with the folder.\n\n")?;
+        file.write_all(
+            b"# Of this checkout's dev world; regenerated when deleted together with the folder.\n\n",
+        )?;
         file.write_all(self.table.to_string().as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&new, &self.path)

@@ -73,7 +73,8 @@ impl Launched {
 
     /// Address under `key` in the ready line.
     pub fn addr(&self, key: &str) -> SocketAddr {
-        let text = self.ready.get(key).unwrap_or_else(|| panic!("no {key}= in the ready line: {:?}", self.ready));
+        let text =
+            self.ready.get(key).unwrap_or_else(|| panic!("no {key}= in the ready line: {:?}", self.ready));
         text.parse().unwrap_or_else(|_| panic!("{key}={text} is not an address"))
     }
 
@@ -117,7 +118,8 @@ impl Drop for Launched {
 
 /// Sends a signal to a process that a test started.
 pub fn signal_pid(pid: u32, signal: &str) {
-    let _ = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).stderr(Stdio::null()).status();
+    let _ =
+        Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).stderr(Stdio::null()).status();
 }
 
 /// Calls `check` until it gives a value or the time is over.

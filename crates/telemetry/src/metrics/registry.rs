@@ -1,6 +1,6 @@
 //! The registry: every metric of a process, its catalogue, and the text that Prometheus scrapes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -55,6 +55,25 @@ pub(super) enum Value {
     Buckets { buckets: Vec<(f64, u64)>, count: u64, sum: f64 },
 }
 
+impl Value {
+    fn add(&mut self, other: Value) {
+        match (self, other) {
+            (Value::Number(a), Value::Number(b)) => *a += b,
+            (
+                Value::Buckets { buckets, count, sum },
+                Value::Buckets { buckets: more, count: more_count, sum: more_sum },
+            ) => {
+                for ((_, a), (_, b)) in buckets.iter_mut().zip(more) {
+                    *a += b;
+                }
+                *count += more_count;
+                *sum += more_sum;
+            }
+            _ => {}
+        }
+    }
+}
+
 /// All metrics of a process. Clones share it. Products register theirs once, at their start.
 #[derive(Clone)]
 pub struct Registry {
@@ -63,11 +82,15 @@ pub struct Registry {
 
 struct Inner {
     prometheus: prometheus::Registry,
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<BTreeMap<&'static str, (Entry, Sources)>>,
     overflow: Mutex<Option<Keyed<Counter>>>,
     series: Gauge,
     scrape_seconds: FloatGauge,
 }
+
+type Source = Box<dyn Fn() -> Vec<Sample> + Send + Sync>;
+/// Who fills a metric: mostly one, several when two parts of a process count the same thing.
+type Sources = Arc<Mutex<Vec<Source>>>;
 
 impl Default for Registry {
     fn default() -> Self {
@@ -81,7 +104,7 @@ impl Registry {
         let registry = Self {
             inner: Arc::new(Inner {
                 prometheus: prometheus::Registry::new(),
-                entries: Mutex::new(Vec::new()),
+                entries: Mutex::new(BTreeMap::new()),
                 overflow: Mutex::new(None),
                 series: Gauge::detached(),
                 scrape_seconds: FloatGauge::default(),
@@ -184,9 +207,7 @@ impl Registry {
 
     /// Every registered metric, by name.
     pub fn catalogue(&self) -> Vec<Entry> {
-        let mut all = lock(&self.inner.entries).clone();
-        all.sort_by_key(|entry| entry.name);
-        all
+        lock(&self.inner.entries).values().map(|(entry, _)| entry.clone()).collect()
     }
 
     /// Everything in Prometheus text format 0.0.4.
@@ -212,14 +233,26 @@ impl Registry {
         family
     }
 
-    fn collect(&self, entry: Entry, samples: Box<dyn Fn() -> Vec<Sample> + Send + Sync>) {
+    /// A second part that registers the same name, type and labels counts into the same metric: values add up.
+    fn collect(&self, entry: Entry, source: Source) {
+        let mut entries = lock(&self.inner.entries);
+        if let Some((first, sources)) = entries.get(entry.name) {
+            if first.kind == entry.kind && first.labels == entry.labels {
+                lock(sources).push(source);
+            } else {
+                tracing::error!(metric = entry.name, "registered twice with different type or labels");
+            }
+            return;
+        }
         let labels = entry.labels.iter().map(|l| (*l).to_owned()).collect();
         let desc = Desc::new(entry.name.into(), entry.help.into(), labels, HashMap::new());
+        let sources: Sources = Arc::new(Mutex::new(vec![source]));
         let registered = desc.and_then(|desc| {
-            self.inner.prometheus.register(Box::new(Family { desc, entry: entry.clone(), samples }))
+            let family = Family { desc, entry: entry.clone(), sources: sources.clone() };
+            self.inner.prometheus.register(Box::new(family))
         });
         match registered {
-            Ok(()) => lock(&self.inner.entries).push(entry),
+            Ok(()) => drop(entries.insert(entry.name, (entry, sources))),
             // The caller's family still works, it is only not shown: a wrong name must not stop a carrier.
             Err(error) => tracing::error!(metric = entry.name, %error, "metric not registered"),
         }
@@ -229,7 +262,28 @@ impl Registry {
 struct Family {
     desc: Desc,
     entry: Entry,
-    samples: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+    sources: Sources,
+}
+
+impl Family {
+    fn samples(&self) -> Vec<Sample> {
+        let sources = lock(&self.sources);
+        let mut all: Vec<Sample> = Vec::new();
+        for source in sources.iter() {
+            let fresh = source();
+            if all.is_empty() {
+                all = fresh;
+                continue;
+            }
+            for sample in fresh {
+                match all.iter_mut().find(|s| s.labels == sample.labels) {
+                    Some(same) => same.value.add(sample.value),
+                    None => all.push(sample),
+                }
+            }
+        }
+        all
+    }
 }
 
 impl Collector for Family {
@@ -246,8 +300,7 @@ impl Collector for Family {
             Kind::Gauge => proto::MetricType::GAUGE,
             Kind::Histogram => proto::MetricType::HISTOGRAM,
         });
-        family
-            .set_metric((self.samples)().into_iter().map(|sample| metric(self.entry.kind, sample)).collect());
+        family.set_metric(self.samples().into_iter().map(|sample| metric(self.entry.kind, sample)).collect());
         vec![family]
     }
 }

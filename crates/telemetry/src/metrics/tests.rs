@@ -103,12 +103,16 @@ fn names_beyond_the_cap_fold_into_other() {
 }
 
 #[test]
-fn a_second_metric_of_the_same_name_is_not_shown_and_harms_nothing() {
+fn two_parts_that_count_the_same_thing_add_up() {
     let r = Registry::new();
     let a = r.counter("warp_t_twice_total", "A.");
     let b = r.counter("warp_t_twice_total", "A.");
     a.inc(());
     b.add((), 5);
-    assert!(r.render().contains("warp_t_twice_total 1"));
+    assert!(r.render().contains("warp_t_twice_total 6"));
     assert_eq!(r.catalogue().iter().filter(|e| e.name == "warp_t_twice_total").count(), 1);
+    // Another type under a known name is not shown and harms nothing.
+    let g = r.gauge("warp_t_twice_total", "A.");
+    g.set((), 99);
+    assert!(r.render().contains("warp_t_twice_total 6"));
 }

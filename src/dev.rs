@@ -1,0 +1,204 @@
+//! `warp dev`: the whole platform in one process with a demo world and live traffic, on loopback.
+//!
+//! Everything here goes through the doors that others use: rows through the REST API, calls through SIP sockets with real
+//! RTP. Absent on purpose: shortcuts into the products.
+
+mod banner;
+mod decks;
+mod ports;
+mod secrets;
+mod traffic;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::cli::client::Client;
+use crate::cli::{Common, Failure, route, say};
+use crate::config::{Config, Listen, Loaded, Size, Sources, Span};
+use crate::run::{self, Roles, RunFolder};
+use crate::signals;
+use crate::wire::Stack;
+use secrets::Secrets;
+use traffic::{Callers, Generator, RATE_FILE, VendorAgents};
+
+/// `warp dev`
+#[derive(Args, Clone, Debug)]
+pub struct DevArgs {
+    /// Folder of this world.
+    #[arg(long, default_value = ".warp/dev")]
+    pub dir: PathBuf,
+    /// Demo calls a second.
+    #[arg(long, default_value_t = 5.0)]
+    pub cps: f64,
+    /// No demo traffic.
+    #[arg(long)]
+    pub no_traffic: bool,
+    /// warp.toml over the defaults of the dev world.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+/// `warp demo`
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// `off`
+    pub state: Option<String>,
+    /// Calls a second, 0 to 1,000.
+    #[arg(long)]
+    pub cps: Option<f64>,
+    /// Folder of the world.
+    #[arg(long, default_value = ".warp/dev")]
+    pub dir: PathBuf,
+}
+
+/// Defaults of a world in `dir`.
+pub(crate) fn base(dir: &Path) -> Config {
+    let mut config = Config::default();
+    config.node.name = "dev".to_owned();
+    config.node.data_dir = dir.to_owned();
+    config.node.drain_timeout = Span(Duration::ZERO);
+    config.log.levels = "warn".to_owned();
+    config.events.segment = Size(8 << 20);
+    config.media.ports = 30_000..=31_999;
+    config
+}
+
+/// A started world.
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) secrets: Secrets,
+    pub(crate) client: Client,
+    pub(crate) customer: String,
+    /// A trunk of it; absent in an empty world.
+    trunk: Option<String>,
+    _vendors: Option<VendorAgents>,
+}
+
+impl World {
+    /// Starts the stack and makes the rows that are missing: the demo world, or one customer with a key only.
+    pub(crate) fn start(loaded: &Loaded, demo: bool) -> anyhow::Result<World> {
+        let stack = Stack::start(loaded, Roles::ALL)?;
+        let mut secrets = Secrets::open(&loaded.config.node.data_dir);
+        let api = stack.addresses.api.ok_or_else(|| Failure::new("the API does not listen"))?;
+        secrets.set("api", "url", &format!("http://{api}"))?;
+        let client = operator(&stack, &mut secrets, api)?;
+        let (vendors, customer, trunk) = if demo {
+            let vendors = VendorAgents::start(seed())?;
+            let seeded = world::seed(&client, &mut secrets, &vendors.addresses())?;
+            (Some(vendors), seeded.customer, Some(seeded.trunk))
+        } else {
+            (None, world::bare(&client, &mut secrets)?, None)
+        };
+        Ok(World { stack, secrets, client, customer, trunk, _vendors: vendors })
+    }
+
+    /// Stops the stack, then the vendors.
+    pub(crate) fn stop(self) {
+        let World { stack, _vendors, .. } = self;
+        stack.stop();
+    }
+
+    /// Waits until the running proxy decides with the demo decks.
+    fn routable(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            let asked = route::ask(
+                &self.client,
+                self.trunk.as_deref(),
+                world::TRUNKS[0].caller,
+                traffic::FIRST_CALLED,
+                None,
+            );
+            if asked.is_ok_and(|d| d["candidates"].as_array().is_some_and(|c| !c.is_empty())) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A client with the operator's key of this world; a lost or revoked one is replaced.
+fn operator(stack: &Stack, secrets: &mut Secrets, api: SocketAddr) -> anyhow::Result<Client> {
+    let base = format!("http://{api}");
+    if let Some(key) = secrets.get("api", "operator_key") {
+        let client = Client::new(&base, &key);
+        if client.page("/admin/vendors?limit=1").is_ok() {
+            return Ok(client);
+        }
+    }
+    let key = stack.operator_key()?;
+    secrets.set("api", "operator_key", &key)?;
+    Ok(Client::new(&base, &key))
+}
+
+fn seed() -> u64 {
+    let mut bytes = [0u8; 8];
+    // Without randomness two agents of one run still differ.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// Runs until told to stop.
+pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
+    let began = Instant::now();
+    let mut base = base(&args.dir);
+    let taken = ports::find_free(&mut base);
+    // Not /etc/warp: a production node on this machine and a dev world have nothing in common.
+    let sources = Sources { file: args.config.clone(), ..Sources::of_process(args.config.clone()) };
+    let loaded = run::load(&base, &sources)?;
+    let (_ask, asks) = signals::listen()?;
+    let world = World::start(&loaded, true)?;
+    for line in &taken {
+        println!("{line}");
+    }
+    let sip = world.stack.addresses.sip_udp.ok_or_else(|| Failure::new("SIP over UDP does not listen"))?;
+    let callers = Callers::start(sip, &world.secrets, seed())?;
+    let routable = world.routable(Duration::from_secs(10));
+    let first = if routable { callers.first() } else { None };
+    banner::print(&world, first.as_ref(), args, began.elapsed());
+    let rate_file = world.stack.folder.path(RATE_FILE);
+    let _ = std::fs::remove_file(&rate_file);
+    let cps10 = if args.no_traffic { 0 } else { tenths(args.cps) };
+    let generator = Generator::start(callers, cps10, rate_file)?;
+    run::attend_with(&world.stack, &base, &sources, &asks, || drop(generator));
+    world.stop();
+    Ok(0)
+}
+
+fn tenths(cps: f64) -> u32 {
+    // A float cast saturates; not-a-number becomes 0.
+    (cps.clamp(0.0, 1_000.0) * 10.0).round() as u32
+}
+
+/// `warp demo --cps N`, `warp demo off`.
+pub(crate) fn demo(args: &DemoArgs, common: &Common) -> Result<u8, Failure> {
+    let folder = RunFolder::of(&base(&args.dir));
+    if folder.pid().is_none() {
+        return Err(Failure::new(format!("no warp dev is running in {}", args.dir.display())).with_code(6));
+    }
+    let cps10 = match (args.state.as_deref(), args.cps) {
+        (Some("off"), None) => 0,
+        (None, Some(cps)) => tenths(cps),
+        _ => return Err(Failure::new("say `warp demo off` or `warp demo --cps N`").with_code(2)),
+    };
+    folder.write(RATE_FILE, &cps10.to_string()).map_err(|e| Failure::new(e.to_string()))?;
+    if common.json {
+        println!("{}", serde_json::json!({"cps": f64::from(cps10) / 10.0}));
+    } else {
+        say(common, format_args!("demo traffic: {} calls/s", f64::from(cps10) / 10.0));
+    }
+    Ok(0)
+}
+
+/// SIP on UDP and TCP at one address.
+pub(crate) fn both(at: SocketAddr) -> Vec<Listen> {
+    use warp_sip_proxy::core::Transport;
+    vec![Listen { transport: Transport::Udp, at }, Listen { transport: Transport::Tcp, at }]
+}

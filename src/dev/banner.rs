@@ -1,0 +1,80 @@
+//! What the first run prints, and nothing else at the default level (`ref/user-experience` §2; the lines that exist).
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use warp_ua::CallResult;
+
+use super::traffic::FIRST_CALLED;
+use super::world::TRUNKS;
+use super::{DevArgs, World};
+use crate::cli::route::amount;
+
+pub(super) fn print(world: &World, first: Option<&CallResult>, args: &DevArgs, took: Duration) {
+    let at = &world.stack.addresses;
+    let addr = |a: Option<std::net::SocketAddr>| a.map(|a| a.to_string()).unwrap_or_default();
+    let (api, sip, ops) = (addr(at.api), addr(at.sip_udp), addr(at.ops));
+    let key = world.secrets.get("api", "customer_key").unwrap_or_default();
+    let password = world.secrets.get("sip", "demo1001").unwrap_or_default();
+    println!(
+        "WARP {}  dev mode: private PostgreSQL and event log in {}, everything on 127.0.0.1\n",
+        crate::VERSION,
+        shown(&args.dir)
+    );
+    println!("  API        http://{api}/api/v1/      docs at /api/docs     key  {key}");
+    println!("  SIP        {sip} udp/tcp             digest demo1001 / {password}");
+    println!("  Metrics    http://{ops}/metrics\n");
+    println!("{}\n", call_line(world, first));
+    if args.no_traffic {
+        println!("  Demo traffic: off (start: warp demo --cps 5)");
+    } else {
+        println!("  Demo traffic: {} calls/s (change: warp demo --cps 50, stop: warp demo off)", args.cps);
+    }
+    println!(
+        "  Next: warp calls tail · warp route +442071234567 · docs/quickstart.md          Ctrl-C stops, twice kills"
+    );
+    if took > Duration::from_secs(3) {
+        eprintln!("ready after {:.1} s", took.as_secs_f64());
+    }
+}
+
+fn shown(dir: &Path) -> String {
+    if dir.is_relative() { format!("./{}", dir.display()) } else { dir.display().to_string() }
+}
+
+/// `✓ demo call 1   +12025550100 → +14155550123   200 OK in 41 ms   vendor alpha   $0.0042/min`
+fn call_line(world: &World, first: Option<&CallResult>) -> String {
+    let head = format!("demo call 1   {} → {FIRST_CALLED}", TRUNKS[0].caller);
+    let Some(call) = first else {
+        return format!("  ✗ {head}   not routable yet: see the log");
+    };
+    let Some(setup) = call.setup.filter(|_| call.status == 200) else {
+        return format!("  ✗ {head}   {} {:?}", call.status, call.statuses);
+    };
+    let head = format!("  ✓ {head}   200 OK in {} ms", setup.as_millis());
+    let Some(record) = record(world, &call.call_id) else {
+        return format!("{head}   (its record is on its way)");
+    };
+    let vendor = record["vendor_id"].as_str().unwrap_or_default();
+    let slug = world.client.get(&format!("/admin/vendors/{vendor}"));
+    let slug = slug.ok().and_then(|v| v["slug"].as_str().map(str::to_owned)).unwrap_or_default();
+    format!("{head}   vendor {slug}   {}/min", amount(&record["rating"]["buy"]))
+}
+
+/// The call's record, from the ledger: it has gone journal → event log → PostgreSQL → API by then.
+fn record(world: &World, sip_call_id: &str) -> Option<Value> {
+    let path = format!("/admin/calls?limit=1&call_id={}", crate::cli::client::encoded(sip_call_id));
+    let until = Instant::now() + Duration::from_secs(3);
+    loop {
+        let found = world.client.page(&path).ok().and_then(|page| page.items.into_iter().next());
+        if let Some(id) = found.as_ref().and_then(|c| c["id"].as_str()) {
+            let mut detail = world.client.get(&format!("/admin/calls/{id}")).ok()?;
+            return Some(detail["record"].take());
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,226 @@
+//! The demo world's rows, made through the public API like anybody's: found by name first, so that a start after a kill in
+//! the middle of seeding goes on where it stopped.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::decks::{self, Deck};
+use super::secrets::Secrets;
+use crate::cli::Failure;
+use crate::cli::client::Client;
+
+/// A vendor of the demo world.
+pub(super) struct Vendor {
+    pub(super) slug: &'static str,
+    pub(super) name: &'static str,
+    /// Address of its user agent; port 5070 when it is free.
+    pub(super) ip: [u8; 4],
+    pub(super) deck: Deck,
+}
+
+/// alpha is good and mostly cheapest, beta is good, gamma is cheap and fails, delta is slow.
+pub(super) const VENDORS: [Vendor; 4] = [
+    Vendor {
+        slug: "alpha",
+        name: "Alpha Carrier",
+        ip: [127, 0, 1, 1],
+        deck: Deck { name: "Alpha", level: 100, salt: 1 },
+    },
+    Vendor {
+        slug: "beta",
+        name: "Beta Networks",
+        ip: [127, 0, 1, 2],
+        deck: Deck { name: "Beta", level: 106, salt: 2 },
+    },
+    Vendor {
+        slug: "gamma",
+        name: "Gamma Bargain",
+        ip: [127, 0, 1, 3],
+        deck: Deck { name: "Gamma", level: 101, salt: 3 },
+    },
+    Vendor {
+        slug: "delta",
+        name: "Delta Slow",
+        ip: [127, 0, 1, 4],
+        deck: Deck { name: "Delta", level: 108, salt: 4 },
+    },
+];
+
+/// What customers pay by.
+const SELL: Deck = Deck { name: "Retail", level: 190, salt: 9 };
+
+/// A trunk of the demo world.
+pub(super) struct Trunk {
+    pub(super) customer: &'static str,
+    pub(super) name: &'static str,
+    /// Source address of its calls.
+    pub(super) ip: [u8; 4],
+    /// Digest user; without one the address is in the trunk's ACL.
+    pub(super) user: Option<&'static str>,
+    /// Caller number of its calls.
+    pub(super) caller: &'static str,
+    pub(super) channels: u32,
+    pub(super) cps: u32,
+}
+
+const fn trunk(
+    customer: &'static str,
+    name: &'static str,
+    ip: [u8; 4],
+    user: Option<&'static str>,
+    caller: &'static str,
+) -> Trunk {
+    Trunk { customer, name, ip, user, caller, channels: 200, cps: 50 }
+}
+
+/// Three customers with two trunks each, by IP ACL and by digest.
+pub(super) const TRUNKS: [Trunk; 6] = [
+    trunk("Acme Voice", "acme-east", [127, 0, 2, 1], None, "+12025550100"),
+    trunk("Acme Voice", "acme-pbx", [127, 0, 2, 2], Some("demo1001"), "+12125550111"),
+    trunk("Bluebird Telecom", "bluebird-core", [127, 0, 2, 3], None, "+13055550120"),
+    trunk("Bluebird Telecom", "bluebird-west", [127, 0, 2, 4], None, "+17135550133"),
+    trunk("Cobalt Cloud", "cobalt-app", [127, 0, 2, 5], Some("demo1002"), "+16175550140"),
+    trunk("Cobalt Cloud", "cobalt-ivr", [127, 0, 2, 6], None, "+13125550155"),
+];
+
+/// What the rest of the dev world needs to know of the rows.
+pub(super) struct Seeded {
+    /// Id of the first customer.
+    pub(super) customer: String,
+    /// Id of its first trunk.
+    pub(super) trunk: String,
+}
+
+/// Makes what is missing; `vendors` are the addresses of the vendors' agents.
+pub(super) fn seed(
+    client: &Client,
+    secrets: &mut Secrets,
+    vendors: &[SocketAddr],
+) -> Result<Seeded, Failure> {
+    let sell = deck_pair(client, &SELL)?;
+    let mut partition = Vec::new();
+    for (vendor, at) in VENDORS.iter().zip(vendors) {
+        let decks = deck_pair(client, &vendor.deck)?;
+        let body = json!({"slug": vendor.slug, "name": vendor.name, "buy_deck_ids": decks});
+        let id = ensure(client, "/admin/vendors", "slug", vendor.slug, "/admin/vendors", body)?;
+        let trunks = format!("/admin/vendor-trunks?vendor={id}");
+        let body = json!({"name": "main", "addresses": [at.to_string()], "channels": 500, "cps": 100});
+        let trunk = ensure(client, &trunks, "name", "main", &format!("/admin/vendors/{id}/trunks"), body)?;
+        let at_trunk = format!("/admin/vendor-trunks/{trunk}");
+        if client.get(&at_trunk)?["addresses"] != json!([at.to_string()]) {
+            client.json("PATCH", &at_trunk, &json!({"addresses": [at.to_string()]}))?;
+        }
+        partition.push(json!({"vendor_id": id}));
+    }
+    let body = json!({"name": "Standard", "strategy": "cost", "max_candidates": 4, "vendors": partition});
+    let partition = ensure(client, "/admin/partitions", "name", "Standard", "/admin/partitions", body)?;
+    let mut first = None;
+    for t in &TRUNKS {
+        let body =
+            json!({"name": t.customer, "sell_deck_ids": sell, "partition_id": partition, "channels": 400});
+        let customer = ensure(client, "/admin/customers", "name", t.customer, "/admin/customers", body)?;
+        let body = json!({
+            "name": t.name, "channels": t.channels, "cps": t.cps,
+            "destinations": ["domestic", "toll_free", "canada", "us_territory", "international"],
+        });
+        let list = format!("/admin/trunks?customer={customer}");
+        let id = ensure(client, &list, "name", t.name, &format!("/admin/customers/{customer}/trunks"), body)?;
+        match t.user {
+            None => {
+                let ip = std::net::IpAddr::from(t.ip).to_string();
+                let ips = format!("/admin/trunks/{id}/ips");
+                let known = client.page(&ips)?.items;
+                if !known.iter().any(|k| k["address"].as_str().is_some_and(|a| a.starts_with(&ip))) {
+                    client.json("POST", &ips, &json!({"address": ip}))?;
+                }
+            }
+            Some(user) => credential(client, secrets, &id, user)?,
+        }
+        first.get_or_insert(Seeded { customer, trunk: id });
+    }
+    let seeded = first.ok_or_else(|| Failure::new("the demo world has no trunk"))?;
+    customer_key(client, secrets, &seeded.customer)?;
+    Ok(seeded)
+}
+
+/// One customer with a key, nothing else.
+pub(super) fn bare(client: &Client, secrets: &mut Secrets) -> Result<String, Failure> {
+    let body = json!({"name": "Launch"});
+    let customer = ensure(client, "/admin/customers", "name", "Launch", "/admin/customers", body)?;
+    customer_key(client, secrets, &customer)?;
+    Ok(customer)
+}
+
+/// The customer's key is made once; its secret is shown once and kept in `secrets.toml`.
+fn customer_key(client: &Client, secrets: &mut Secrets, customer: &str) -> Result<(), Failure> {
+    if secrets.get("api", "customer_key").is_some()
+        && secrets.get("api", "customer").as_deref() == Some(customer)
+    {
+        return Ok(());
+    }
+    let made = client.json("POST", &format!("/admin/customers/{customer}/keys"), &json!({"name": "demo"}))?;
+    let secret = made["secret"].as_str().ok_or_else(|| Failure::new("the API gave no key"))?;
+    secrets.set("api", "customer", customer)?;
+    secrets.set("api", "customer_key", secret)
+}
+
+/// The digest user with the password of `secrets.toml`, set anew when the file was lost.
+fn credential(client: &Client, secrets: &mut Secrets, trunk: &str, user: &str) -> Result<(), Failure> {
+    let list = format!("/admin/trunks/{trunk}/credentials");
+    let exists = client.page(&list)?.items.iter().any(|c| c["username"] == user);
+    if exists && secrets.get("sip", user).is_some() {
+        return Ok(());
+    }
+    if exists {
+        client.delete(&format!("{list}/{user}"))?;
+    }
+    let password = secrets.password("sip", user)?;
+    client.json("POST", &list, &json!({"username": user, "password": password}))?;
+    Ok(())
+}
+
+/// A US deck and a world deck, with their first version in force.
+fn deck_pair(client: &Client, deck: &Deck) -> Result<[String; 2], Failure> {
+    let one = |kind: &str, csv: fn(&Deck) -> String| -> Result<String, Failure> {
+        let name = format!("{} {}", deck.name, if kind == "us" { "US" } else { "A-Z" });
+        let body = json!({"name": name, "kind": kind});
+        let id = ensure(client, "/admin/rate-decks", "name", &name, "/admin/rate-decks", body)?;
+        if client.get(&format!("/admin/rate-decks/{id}"))?["active_version"].is_null() {
+            let path = format!("/admin/rate-decks/{id}/versions?activate=true&source_name=demo-{kind}.csv");
+            client.csv(&path, csv(deck))?;
+        }
+        Ok(id)
+    };
+    Ok([one("us", decks::us)?, one("az", decks::world)?])
+}
+
+/// Id of the row whose `field` is `value`, made from `body` when there is none.
+fn ensure(
+    client: &Client,
+    list: &str,
+    field: &str,
+    value: &str,
+    create: &str,
+    body: Value,
+) -> Result<String, Failure> {
+    let mut cursor: Option<String> = None;
+    loop {
+        let join = if list.contains('?') { '&' } else { '?' };
+        let after =
+            cursor.map(|c| format!("&cursor={}", crate::cli::client::encoded(&c))).unwrap_or_default();
+        let page = client.page(&format!("{list}{join}limit=100{after}"))?;
+        if let Some(row) = page.items.iter().find(|row| row[field] == value) {
+            return id_of(row);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return id_of(&client.json("POST", create, &body)?);
+        }
+    }
+}
+
+fn id_of(row: &Value) -> Result<String, Failure> {
+    let id = row["id"].as_str();
+    id.map(str::to_owned).ok_or_else(|| Failure::new(format!("the API gave no id: {row}")))
+}

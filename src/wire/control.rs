@@ -1,0 +1,66 @@
+//! The control plane on a runtime of its own: nothing on the call path shares its threads.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use warp_control_plane::ControlPlane;
+use warp_events::EventLog;
+use warp_feed::Publisher;
+use warp_policy::Snapshot;
+use warp_telemetry::Registry;
+
+use crate::config::Config;
+
+/// A running control plane. Dropping it stops listener, tasks and the private PostgreSQL cluster.
+pub(super) struct ControlThread {
+    runtime: Option<tokio::runtime::Runtime>,
+    control: Option<ControlPlane>,
+    addr: SocketAddr,
+}
+
+impl ControlThread {
+    pub(super) fn start(
+        config: &Config,
+        _publisher: Publisher<Snapshot>,
+        events: Option<EventLog>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("api")
+            .enable_all()
+            .build()
+            .context("runtime")?;
+        let handles = warp_control_plane::Handles { events, registry: registry.clone() };
+        let started = warp_control_plane::start(config.api.control_plane(config), handles);
+        let control = runtime.block_on(started).context("control plane")?;
+        Ok(Self { addr: control.addr, runtime: Some(runtime), control: Some(control) })
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The key of the first start when this is it, otherwise a new one.
+    pub(super) fn operator_key(&self) -> anyhow::Result<String> {
+        let (Some(runtime), Some(control)) = (&self.runtime, &self.control) else {
+            anyhow::bail!("the control plane has stopped");
+        };
+        if let Some(key) = &control.operator_key {
+            return Ok(key.reveal().clone());
+        }
+        use warp_control_plane::app::{Ctx, keys};
+        let ctx = Ctx::system(&control.app, "a new operator's key");
+        let made = runtime.block_on(keys::create(&ctx, None, keys::ApiKeyInput::everything("warp")));
+        Ok(made.map_err(|e| anyhow::anyhow!("operator's key: {e}"))?.secret)
+    }
+}
+
+impl Drop for ControlThread {
+    fn drop(&mut self) {
+        if let (Some(runtime), Some(control)) = (self.runtime.take(), self.control.take()) {
+            runtime.block_on(control.stop());
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+        }
+    }
+}
