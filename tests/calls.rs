@@ -15,11 +15,7 @@ fn at(ip: [u8; 4]) -> SocketAddr {
     (ip, free_port()).into()
 }
 
-fn customer_call<'a>(
-    carrier: &Carrier,
-    transport: Transport,
-    auth: Option<(&'a str, &'a str)>,
-) -> Calls<'a> {
+fn customer_call<'a>(carrier: &Carrier, transport: Transport, auth: Option<(&'a str, &'a str)>) -> Calls<'a> {
     Calls {
         scenario: if auth.is_some() { "customer_call_digest.xml" } else { "customer_call.xml" },
         to: carrier.sip,
@@ -72,8 +68,12 @@ fn assert_carried_by_the_third(carrier: &Carrier, call: &Value) {
 
     let detail = carrier.call(call["id"].as_str().expect("id"));
     let record = &detail["record"];
-    let codes: Vec<i64> =
-        record["legs"].as_array().expect("legs").iter().map(|l| l["sip_code"].as_i64().unwrap_or(-1)).collect();
+    let codes: Vec<i64> = record["legs"]
+        .as_array()
+        .expect("legs")
+        .iter()
+        .map(|l| l["sip_code"].as_i64().unwrap_or(-1))
+        .collect();
     assert_eq!(codes, [503, 408, 200], "{record:#}");
     for direction in ["to_callee", "to_caller"] {
         let packets = record["media"][direction]["packets"].as_u64().unwrap_or(0);

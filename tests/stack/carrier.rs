@@ -62,10 +62,8 @@ impl Carrier {
         let mut ids = Vec::new();
         for v in vendors {
             let deck = deck(&admin, &format!("buy {}", v.slug), v.rate);
-            let vendor = admin.post(
-                "/admin/vendors",
-                json!({"slug": v.slug, "name": v.slug, "buy_deck_ids": [deck]}),
-            );
+            let vendor =
+                admin.post("/admin/vendors", json!({"slug": v.slug, "name": v.slug, "buy_deck_ids": [deck]}));
             let id = vendor["id"].as_str().expect("id").to_owned();
             let transport = if v.transport == Transport::Udp { "udp" } else { "tcp" };
             admin.post(
@@ -163,7 +161,8 @@ const CALLED_E164: &str = "+14155550123";
 fn deck(admin: &Api, name: &str, rate: &str) -> String {
     let deck = admin.post("/admin/rate-decks", json!({"name": name, "kind": "us"}));
     let id = deck["id"].as_str().expect("id").to_owned();
-    let csv = format!("Prefix,Interstate,Intrastate,Indeterminate,Increment\n1415,{rate},{rate},{rate},6/6\n");
+    let csv =
+        format!("Prefix,Interstate,Intrastate,Indeterminate,Increment\n1415,{rate},{rate},{rate},6/6\n");
     admin.ok("POST", &format!("/admin/rate-decks/{id}/versions?activate=true"), Some(&Value::String(csv)));
     id
 }
