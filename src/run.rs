@@ -69,6 +69,11 @@ pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
     let base = Config::default();
     let sources = Sources::of_process(file.config.clone());
     let loaded = load(&base, &sources)?;
+    let dir = &loaded.config.node.data_dir;
+    if dir.join("secrets.toml").exists() {
+        let message = format!("{} is the folder of a dev world; its identities stay there", dir.display());
+        return Err(Failure::new(message).hint("set node.data_dir").into());
+    }
     let (ask, asks) = signals::listen()?;
     let stack = Stack::start(&loaded, roles)?;
     tracing::info!(%roles, sip = ?stack.addresses.sip_udp, api = ?stack.addresses.api, "ready");
@@ -212,3 +217,6 @@ fn stamps(sources: &Sources) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
     };
     sources.files().into_iter().map(|path| (path.clone(), stamp(&path))).collect()
 }
+
+#[cfg(test)]
+mod tests;

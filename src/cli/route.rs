@@ -51,7 +51,7 @@ pub(crate) fn ask(
             })?
         }
     };
-    let mut body = json!({"trunk_id": trunk, "caller": from, "called": to});
+    let mut body = json!({"trunk_id": trunk, "from": from, "to": to});
     if let Some(at) = at {
         body["at"] = at.into();
     }

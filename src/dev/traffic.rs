@@ -79,9 +79,9 @@ fn answering(called: &str, delay: Duration) -> Behaviour {
         Fate::Answered => Behaviour::Answer {
             ring: delay,
             answer: delay * 2 + spread,
-            early_media: digits(called) % 7 == 0,
+            early_media: digits(called).is_multiple_of(7),
             // Every fourth call is ended by the called side.
-            hang_up: (digits(called) % 4 == 0).then(|| Duration::from_secs(2) + spread * 10),
+            hang_up: digits(called).is_multiple_of(4).then(|| Duration::from_secs(2) + spread * 10),
             rtp: true,
         },
         Fate::Busy => refuse(486, delay + spread, 17),
