@@ -33,7 +33,8 @@ fn until<T>(mut check: impl FnMut() -> Option<T>) -> T {
 fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("warp.toml");
-    let write = |text: &str| std::fs::write(&path, text.replace("DIR", &dir.path().display().to_string())).unwrap();
+    let write =
+        |text: &str| std::fs::write(&path, text.replace("DIR", &dir.path().display().to_string())).unwrap();
     write(FILE);
     let sources = Sources { file: Some(path.clone()), ..Sources::default() };
     let base = Config::default();
