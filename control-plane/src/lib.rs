@@ -10,33 +10,43 @@ pub mod app;
 pub mod billing;
 pub mod config;
 pub mod metrics;
+pub mod publish;
 pub mod store;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use warp_events::EventLog;
 use warp_model::{CustomerId, KeyId, Mono, Secret, Wall};
+use warp_policy::{Snapshot, VendorTrunkLive};
 use warp_telemetry::Registry;
 
 use api::endpoint::Endpoint;
 use api::limiter::Limiter;
 pub use config::Config;
 use metrics::Metrics;
+use publish::{Publication, PublishError};
 pub use store::Database;
 use store::{Store, StoreError};
 
 /// What the composition root gives.
 pub struct Handles {
+    /// Where snapshots go.
+    pub publisher: warp_feed::Publisher<Snapshot>,
+    /// Live figures of the vendor trunks, in the order of the snapshot's directory, for the route tester.
+    pub live: Option<LiveFigures>,
     /// Where finished calls are read from; `None` = nothing is posted here.
     pub events: Option<EventLog>,
     /// Where the metrics are shown.
     pub registry: Registry,
 }
+
+/// Reads the live figures that the call path would decide with.
+pub type LiveFigures = Arc<dyn Fn(&Snapshot) -> Vec<VendorTrunkLive> + Send + Sync>;
 
 /// Everything that use cases share.
 pub struct App {
@@ -52,6 +62,10 @@ pub struct App {
     pub limits: Limits,
     /// Rings after each committed change that calls depend on.
     pub changed: Notify,
+    /// What calls are decided from.
+    pub publication: Publication,
+    /// Live figures of the vendor trunks.
+    pub live: Option<LiveFigures>,
     started: Instant,
 }
 
@@ -72,6 +86,8 @@ pub enum StartError {
     Store(StoreError),
     /// The listener.
     Listen(SocketAddr, std::io::Error),
+    /// The first snapshot.
+    Publish(PublishError),
     /// The event log.
     Events(String),
     /// A first key or object could not be made.
@@ -83,6 +99,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Store(e) => write!(f, "{e}"),
             Self::Listen(addr, e) => write!(f, "API listener {addr}: {e}"),
+            Self::Publish(e) => write!(f, "first snapshot: {e}"),
             Self::Events(e) => write!(f, "event log: {e}"),
             Self::Bootstrap(e) => write!(f, "first start: {e}"),
         }
@@ -107,7 +124,7 @@ pub struct ControlPlane {
     pub app: Arc<App>,
     registry: Registry,
     stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Opens the store, starts publisher, consumer and listener. Runs on the caller's tokio runtime.
@@ -118,29 +135,28 @@ pub async fn start(config: Config, handles: Handles) -> Result<ControlPlane, Sta
 
 /// The same on a store that is open already.
 pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
-    let app = Arc::new(App::new(store, config, &handles.registry));
+    let Handles { publisher, live, events, registry } = handles;
+    let app = Arc::new(App::new(store, config, &registry, publisher, live));
     let listen = app.config.listen;
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| StartError::Listen(listen, e))?;
     let addr = listener.local_addr().map_err(|e| StartError::Listen(listen, e))?;
     let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
     let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
+    // The first snapshot is there before the first request, and before the caller goes on to start the data plane.
+    app.publication.publish_now(&app).await.map_err(StartError::Publish)?;
     let (stop, stopping) = watch::channel(false);
-    let mut tasks = Vec::new();
-    if let Some(log) = &handles.events {
+    let mut tasks = vec![
+        tokio::spawn(publish::run(app.clone(), stopping.clone())),
+        tokio::spawn(publish::listen(app.clone(), stopping.clone())),
+    ];
+    if let Some(log) = &events {
         let name = app.config.consumer.clone();
         let consumer = billing::consumer::Consumer::new(app.store.clone(), log, &name, app.metrics.clone());
         let consumer = consumer.map_err(|e| StartError::Events(e.to_string()))?;
         tasks.push(tokio::spawn(consumer.run(stopping.clone())));
     }
     tasks.push(tokio::spawn(api::server::run(listener, api::server::router(&app), stopping)));
-    Ok(ControlPlane {
-        addr,
-        operator_key: first.map(|k| Secret::new(k.secret)),
-        app,
-        registry: handles.registry,
-        stop,
-        tasks,
-    })
+    Ok(ControlPlane { addr, operator_key: first.map(|k| Secret::new(k.secret)), app, registry, stop, tasks })
 }
 
 impl ControlPlane {
@@ -160,9 +176,10 @@ impl ControlPlane {
     /// Ends listener and tasks; the database stays.
     pub async fn stop_tasks(&self) {
         self.stop.send_replace(true);
-        for task in &self.tasks {
-            while !task.is_finished() {
-                tokio::task::yield_now().await;
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(|e| e.into_inner()));
+        for task in tasks {
+            if let Err(e) = task.await {
+                tracing::error!(error = %e, "a task of the control plane ended badly");
             }
         }
     }
@@ -170,7 +187,13 @@ impl ControlPlane {
 
 impl App {
     /// Without listener and tasks: for tests and for use cases in process.
-    pub fn new(store: Store, config: Config, registry: &Registry) -> Self {
+    pub fn new(
+        store: Store,
+        config: Config,
+        registry: &Registry,
+        publisher: warp_feed::Publisher<Snapshot>,
+        live: Option<LiveFigures>,
+    ) -> Self {
         Self {
             limits: Limits {
                 by_key: Limiter::new(config.key_limit, 10_000),
@@ -180,6 +203,8 @@ impl App {
             metrics: Metrics::new(registry),
             endpoints: api::endpoints(),
             changed: Notify::new(),
+            publication: Publication::new(publisher),
+            live,
             started: Instant::now(),
             config,
             store,
@@ -212,9 +237,15 @@ impl App {
         u128::from_le_bytes(bytes)
     }
 
+    /// Publishes what the rows say now; when it returns, new calls are decided by it. The demo world calls it once at
+    /// the end of its seeding.
+    pub async fn publish_now(&self) -> Result<warp_policy::SnapshotId, PublishError> {
+        self.publication.publish_now(self).await
+    }
+
     /// The published snapshot, as in CDRs.
     pub fn snapshot_id(&self) -> String {
-        String::new()
+        self.publication.latest().id.to_string()
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::Method;
 use super::endpoint::{Access, Answer, Audience, Endpoint, Page, Paging, Reply, Request, endpoint};
 use super::error::ApiError;
 use crate::App;
-use crate::app::{Ctx, calls, customers, keys, trunks};
+use crate::app::{Ctx, calls, customers, keys, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, name)
@@ -104,7 +104,21 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
         listing = listing.query(name, kind, what);
     }
     let detail = endpoint(Method::GET, one, access, "A call: legs, decision, rating, media", call_get);
-    vec![listing, detail.gives::<calls::CallDetail>(200)]
+    let path = match audience {
+        Audience::Customer => "/api/v1/route",
+        Audience::Operator => "/api/v1/admin/route",
+    };
+    let access = Access::Scope(audience, "route:test");
+    let tester = endpoint(
+        Method::POST,
+        path,
+        access,
+        "Route tester: how a call would go; nothing is dialled",
+        route_test,
+    )
+    .takes::<route_test::RouteInput>()
+    .gives::<route_test::RouteResult>(200);
+    vec![listing, detail.gives::<calls::CallDetail>(200), tester]
 }
 
 async fn me(app: Arc<App>, r: Request) -> Answer {
@@ -202,6 +216,10 @@ async fn call_list(app: Arc<App>, r: Request) -> Answer {
 
 async fn call_get(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&calls::get(&Ctx::of(&app, &r)?, r.id("call_id", "call")?).await?)
+}
+
+async fn route_test(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&route_test::test(&Ctx::of(&app, &r)?, r.input()?).await?)
 }
 
 /// A list that is always whole.

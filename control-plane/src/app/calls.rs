@@ -180,13 +180,56 @@ pub fn conceal_record(record: &mut serde_json::Value) {
             map.retain(|key, _| !hidden.contains(&key.as_str()));
         }
     };
-    keep(record, &["vendor_id", "vendor_trunk_id", "node", "decision"]);
+    keep(record, &["vendor_id", "vendor_trunk_id", "node"]);
+    if let Some(decision) = record.get_mut("decision") {
+        conceal_decision(decision);
+    }
     if let Some(rating) = record.get_mut("rating") {
         keep(rating, &["buy", "margin"]);
     }
     if let Some(Value::Array(legs)) = record.get_mut("legs") {
         for leg in legs {
             keep(leg, &["vendor_id", "vendor_trunk_id", "egress_ip"]);
+        }
+    }
+}
+
+/// The same for a decision record: what a customer may see of it, by name; candidates and exclusions keep their rank and
+/// reason, not who they are and what they cost.
+pub fn conceal_decision(decision: &mut serde_json::Value) {
+    use serde_json::Value;
+    const SHOWN: &[&str] = &[
+        "version",
+        "snapshot_id",
+        "inputs",
+        "refusal",
+        "called",
+        "routed",
+        "class",
+        "emergency",
+        "caller",
+        "caller_class",
+        "orig_state",
+        "term_state",
+        "jurisdiction",
+        "jurisdiction_rule",
+        "sell",
+        "candidates",
+        "excluded",
+        "max_duration_s",
+    ];
+    const INPUTS: &[&str] = &["trunk", "caller", "called", "at", "call_hash", "lrn"];
+    let only = |value: &mut Value, shown: &[&str]| match value {
+        Value::Object(map) => map.retain(|key, _| shown.contains(&key.as_str())),
+        other => *other = Value::Null,
+    };
+    only(decision, SHOWN);
+    if let Some(inputs) = decision.get_mut("inputs") {
+        only(inputs, INPUTS);
+    }
+    for (name, shown) in [("candidates", &["rank", "jurisdiction"] as &[&str]), ("excluded", &["reason"])] {
+        if let Some(Value::Array(items)) = decision.get_mut(name) {
+            items.iter_mut().for_each(|item| only(item, shown));
         }
     }
 }
@@ -207,13 +250,13 @@ mod tests {
     #[test]
     fn the_buying_side_is_not_shown() {
         let mut record = serde_json::json!({
-            "cdr_id": "call_1", "vendor_id": "vnd_1", "decision": { "candidates": [] },
+            "cdr_id": "call_1", "vendor_id": "vnd_1", "decision": { "candidates": [{ "rank": 1, "vendor": "v", "buy": 1 }], "summary": "alpha" },
             "rating": { "sell": 1, "buy": 2, "margin": 3 }, "legs": [{ "attempt_no": 1, "vendor_id": "vnd_1", "egress_ip": "1.2.3.4" }]
         });
         conceal_record(&mut record);
         assert_eq!(
             record,
-            serde_json::json!({ "cdr_id": "call_1", "rating": { "sell": 1 }, "legs": [{ "attempt_no": 1 }] })
+            serde_json::json!({ "cdr_id": "call_1", "decision": { "candidates": [{ "rank": 1 }] }, "rating": { "sell": 1 }, "legs": [{ "attempt_no": 1 }] })
         );
     }
 }

@@ -179,7 +179,7 @@ async fn write(
     let daily = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
     let decks: Vec<String> = input.sell_deck_ids.0.iter().map(|d| d.0.to_string()).collect();
     let mut tx = ctx.begin().await?;
-    check_decks(&mut tx, &decks, "sell_deck_ids", &mut problems).await?;
+    check_decks(&mut tx, &decks, Some(currency), "sell_deck_ids", &mut problems).await?;
     none_wrong(problems)?;
     let mut query = sqlx::query(statement)
         .bind(id.to_string())

@@ -113,7 +113,7 @@ pub async fn create(ctx: &Ctx<'_>, input: DeckInput) -> Result<Deck, ApiError> {
     Ok(row)
 }
 
-/// Gone with its versions, unless a customer, trunk or vendor uses it.
+/// Gone with its versions, unless somebody uses it or one of its versions was ever in force (decisions refer to it).
 pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), ApiError> {
     let mut tx = ctx.begin().await?;
     let locked: Option<Deck> = tx.first(sqlx::query(sql::DECK_LOCK).bind(id.to_string())).await?;
@@ -121,7 +121,10 @@ pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), ApiError> {
     let row = sqlx::query(sql::DECK_USERS).bind(id.to_string()).fetch_one(tx.db()).await;
     let users: i64 = row.and_then(|r| r.try_get(0)).map_err(StoreError::from)?;
     if users > 0 {
-        return Err(ApiError::new(Code::InUse, "a customer, trunk or vendor uses this deck"));
+        return Err(ApiError::new(
+            Code::InUse,
+            "a customer, trunk or vendor uses this deck, or calls were priced by it",
+        ));
     }
     tx.run(sqlx::query(sql::DECK_DELETE).bind(id.to_string())).await?;
     ctx.audit(&mut tx, None, "deck.delete", &id.to_string(), None).await?;

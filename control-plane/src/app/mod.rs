@@ -7,6 +7,7 @@ pub mod customers;
 pub mod decks;
 pub mod idempotency;
 pub mod keys;
+pub mod route_test;
 pub mod routing;
 pub mod trunks;
 pub mod vendors;
@@ -131,10 +132,11 @@ pub fn nanos(
     Some(money.amount.0)
 }
 
-/// Refuses ids of decks that do not exist (lists of ids have no foreign key).
+/// Refuses ids of decks that do not exist (lists of ids have no foreign key), or whose prices are in another currency.
 pub async fn check_decks(
     tx: &mut Tx,
     ids: &[String],
+    currency: Option<Currency>,
     field: &str,
     problems: &mut Vec<Problem>,
 ) -> Result<(), StoreError> {
@@ -143,10 +145,21 @@ pub async fn check_decks(
     }
     use sqlx::Row;
     let rows = sqlx::query(sql::DECK_KNOWN).bind(ids).fetch_all(tx.db()).await?;
-    let known: Vec<String> = rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?;
+    let mut known: Vec<(String, String)> = Vec::with_capacity(rows.len());
+    for row in &rows {
+        known.push((row.try_get(0)?, row.try_get(1)?));
+    }
+    // A vendor's decks need no given currency, but one among them.
+    let mut wanted = currency.map(|c| c.as_str().to_owned());
     for (i, id) in ids.iter().enumerate() {
-        if !known.contains(id) {
-            problems.push(Problem::new(format!("{field}[{i}]"), "no_such_object", "there is no such deck"));
+        let at = format!("{field}[{i}]");
+        match known.iter().find(|(k, _)| k == id) {
+            None => problems.push(Problem::new(at, "no_such_object", "there is no such deck")),
+            Some((_, c)) => {
+                if wanted.get_or_insert_with(|| c.clone()) != c {
+                    problems.push(Problem::new(at, "currency_mismatch", format!("this deck is in {c}")));
+                }
+            }
         }
     }
     Ok(())

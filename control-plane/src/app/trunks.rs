@@ -303,7 +303,7 @@ async fn write(
         None => ClassSet::default().iter().map(|c| c.as_str().to_owned()).collect(),
     };
     let mut tx = ctx.begin().await?;
-    check_decks(&mut tx, &decks, "sell_deck_ids", &mut problems).await?;
+    check_decks(&mut tx, &decks, Some(currency), "sell_deck_ids", &mut problems).await?;
     none_wrong(problems)?;
     let mut query = sqlx::query(statement)
         .bind(id.to_string())

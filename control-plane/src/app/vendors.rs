@@ -209,7 +209,7 @@ async fn write(
     let decks: Vec<String> = input.buy_deck_ids.0.iter().map(|d| d.0.to_string()).collect();
     let mut problems = Vec::new();
     let mut tx = ctx.begin().await?;
-    check_decks(&mut tx, &decks, "buy_deck_ids", &mut problems).await?;
+    check_decks(&mut tx, &decks, None, "buy_deck_ids", &mut problems).await?;
     none_wrong(problems)?;
     let mut query = sqlx::query(statement)
         .bind(id.to_string())

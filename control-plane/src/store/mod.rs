@@ -212,7 +212,19 @@ impl Store {
 
     /// Begins a transaction in a scope.
     pub async fn begin(&self, scope: Scope) -> Result<Tx, StoreError> {
-        let mut inner = self.pool.begin().await?;
+        self.scoped(self.pool.begin().await?, scope).await
+    }
+
+    /// A read-only transaction that sees one moment of all tables.
+    pub async fn begin_consistent(&self, scope: Scope) -> Result<Tx, StoreError> {
+        self.scoped(self.pool.begin_with(sql::BEGIN_CONSISTENT).await?, scope).await
+    }
+
+    async fn scoped(
+        &self,
+        mut inner: Transaction<'static, Postgres>,
+        scope: Scope,
+    ) -> Result<Tx, StoreError> {
         let (kind, customer) = match scope {
             Scope::Customer(id) => ("customer", id.to_string()),
             Scope::Operator(_) => ("operator", String::new()),

@@ -25,6 +25,9 @@ BEGIN
     END LOOP;
 END $$";
 
+/// Not prepared: it begins a transaction.
+pub const BEGIN_CONSISTENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 macro_rules! key_columns {
     () => {
         "id, customer_id, audience, name, hint, scopes, ip_allow, us(created_at) AS created_at, us(expires_at) AS expires_at,
@@ -114,12 +117,17 @@ statements! {
     ROLE_POWERS = "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user";
     /// GRANT statements for role `$1` of kind `$2` (app, readonly), quoted by PostgreSQL.
     GRANT_TEXTS = "SELECT format('GRANT %s ON %I.%I TO %I',
-            CASE WHEN $2::text = 'readonly' THEN 'SELECT'
+            CASE WHEN $2::text = 'readonly' AND c.relname = 'vendor_trunks' THEN
+                     (SELECT 'SELECT (' || string_agg(quote_ident(a.attname), ', ') || ')' FROM pg_attribute a
+                      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'auth_password')
+                 WHEN $2::text = 'readonly' THEN 'SELECT'
                  WHEN c.relname = 'audit_log' THEN 'SELECT, INSERT'
                  ELSE 'SELECT, INSERT, UPDATE, DELETE' END,
             n.nspname, c.relname, $1::text)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations'
+          AND NOT ($2::text = 'readonly'
+                   AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys'))
         ORDER BY c.relname";
 
     /// Audit line.
@@ -301,14 +309,15 @@ statements! {
     DECK_LOCK = concat!("SELECT ", deck_columns!(), " FROM decks WHERE id = $1 FOR UPDATE");
     /// New.
     DECK_INSERT = concat!("INSERT INTO decks (id, name, kind, currency) VALUES ($1, $2, $3, $4) RETURNING ", deck_columns!());
-    /// Who uses a deck.
-    DECK_USERS = "SELECT (SELECT count(*) FROM customers WHERE $1 = ANY(sell_deck_ids))
+    /// Who uses a deck, or has used it: the decisions of calls refer to its versions.
+    DECK_USERS = "SELECT (SELECT count(*) FROM deck_versions WHERE deck_id = $1 AND activated_at IS NOT NULL)
+        + (SELECT count(*) FROM customers WHERE $1 = ANY(sell_deck_ids))
         + (SELECT count(*) FROM trunks WHERE $1 = ANY(sell_deck_ids))
         + (SELECT count(*) FROM vendors WHERE $1 = ANY(buy_deck_ids))";
     /// Gone with its versions.
     DECK_DELETE = "DELETE FROM decks WHERE id = $1";
     /// Which of these decks exist.
-    DECK_KNOWN = "SELECT id FROM decks WHERE id = ANY($1)";
+    DECK_KNOWN = "SELECT id, currency FROM decks WHERE id = ANY($1)";
     /// Versions of a deck, newest first.
     DECK_VERSION_LIST = concat!("SELECT ", deck_version_columns!(), " FROM deck_versions
         WHERE deck_id = $1 ORDER BY number DESC LIMIT 200");

@@ -134,7 +134,8 @@ where
 
 /// Handles without an event log.
 pub fn handles() -> Handles {
-    Handles { events: None, registry: warp_telemetry::Registry::new() }
+    let (publisher, _) = warp_feed::channel(warp_policy::Snapshot::empty());
+    Handles { publisher, live: None, events: None, registry: warp_telemetry::Registry::new() }
 }
 
 impl Api {
@@ -196,15 +197,16 @@ impl Api {
     }
 }
 
-/// Waits for a condition, at most 10 s.
+/// Waits for a condition, at most 30 s.
 pub async fn eventually<T, Fut: Future<Output = Option<T>>>(what: &str, mut probe: impl FnMut() -> Fut) -> T {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(10));
     loop {
+        look.tick().await;
         if let Some(value) = probe().await {
             return value;
         }
-        assert!(std::time::Instant::now() < deadline, "not within 10 s: {what}");
-        tokio::task::yield_now().await;
+        assert!(std::time::Instant::now() < deadline, "not within 30 s: {what}");
     }
 }
 

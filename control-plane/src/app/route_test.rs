@@ -1,0 +1,71 @@
+//! The route tester: the same `warp_policy::decide` and `explain` as in the call path, on the published snapshot. Nothing
+//! is dialled.
+
+use serde_json::Value;
+use warp_model::TrunkId;
+use warp_model::id::TrunkKind;
+use warp_policy::{CallInput, DecisionRecord, Live, decide, explain};
+
+use super::{Ctx, calls, trunks};
+use crate::api::error::ApiError;
+use crate::api::input::{DialString, Ref};
+use crate::store::types::{Json, Time};
+
+crate::input! {
+    /// A call to think through.
+    pub struct RouteInput {
+        /// Where it would come in.
+        pub trunk_id: Ref<TrunkKind>,
+        /// Called number as it would be dialled.
+        pub to: DialString,
+        /// Caller; none when absent.
+        pub from: Option<DialString>,
+        /// When; now when absent.
+        pub at: Option<Time>,
+    }
+}
+
+/// The decision.
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct RouteResult {
+    /// The decision record: candidates in order, exclusions with their rules, prices with the sums written out,
+    /// jurisdiction, snapshot id. Customers do not see whom we buy from and what we pay.
+    pub decision: Json,
+}
+
+/// Decides and explains.
+pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, ApiError> {
+    let id: TrunkId = input.trunk_id.0;
+    // Row-level security says whether the caller may know this trunk at all.
+    trunks::get(ctx, id).await?;
+    let record = decide_now(ctx, id, &input)?;
+    let mut decision = serde_json::to_value(&record).unwrap_or(Value::Null);
+    if ctx.scope.customer().is_some() {
+        calls::conceal_decision(&mut decision);
+    }
+    Ok(RouteResult { decision: Json(decision) })
+}
+
+fn decide_now(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<DecisionRecord, ApiError> {
+    let snapshot = ctx.app.publication.latest();
+    let trunk = snapshot.directory.trunk_ix(id);
+    // Made a moment ago: the snapshot that knows it is on its way.
+    let trunk = trunk.ok_or_else(|| {
+        ApiError::new(
+            crate::api::error::Code::Unavailable,
+            "this trunk is not live yet, try again in a second",
+        )
+    })?;
+    let figures = ctx.app.live.as_ref().map(|live| live(&snapshot)).unwrap_or_default();
+    let live = Live { vendor_trunks: &figures };
+    let call = CallInput {
+        trunk,
+        caller: input.from.as_ref().map_or(b"", |n| n.0.as_bytes()),
+        called: input.to.0.as_bytes(),
+        at: input.at.map_or(ctx.app.wall(), |t| t.0),
+        call_hash: 0,
+        lrn: None,
+    };
+    let decision = decide(&snapshot, &call, &live);
+    Ok(explain(&snapshot, &call, &live, &decision))
+}

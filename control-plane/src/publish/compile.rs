@@ -1,0 +1,226 @@
+//! The compiler: rows and decks to a snapshot, with what has not changed taken from the last one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sqlx::Row;
+use warp_model::{DeckId, Wall};
+use warp_policy::deck::Deck;
+use warp_policy::{Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot};
+
+use super::PublishError;
+use super::rows::{self, DeckRef};
+use crate::store::{Scope, Store, sql};
+
+/// What a snapshot was made from: enough to make it again.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Manifest {
+    /// Version of this form.
+    pub version: u16,
+    /// Content address of the directory's JSON.
+    pub directory: String,
+    /// Content address of the number plan's text.
+    pub number_plan: String,
+    /// Moment that the index was built for.
+    pub index_at: Wall,
+    /// Buy lists: decks with their versions, in order.
+    pub buy: Vec<Vec<(DeckId, i32)>>,
+    /// Sell lists.
+    pub sell: Vec<Vec<(DeckId, i32)>>,
+}
+
+/// A snapshot with its manifest.
+pub struct Compiled {
+    /// To publish.
+    pub snapshot: Arc<Snapshot>,
+    /// To keep.
+    pub manifest: Manifest,
+}
+
+/// Keeps what the next compilation can share.
+pub struct Compiler {
+    plan: Arc<NumberPlan>,
+    decks: HashMap<(DeckId, i32), Arc<Deck>>,
+    index: Option<Index>,
+}
+
+struct Index {
+    lcr: Arc<LcrIndex>,
+    at: Wall,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Compiler {
+    /// Nothing shared yet; the built-in number plan.
+    pub fn new() -> Self {
+        Self { plan: Arc::new(NumberPlan::seed()), decks: HashMap::new(), index: None }
+    }
+
+    /// When the index must be built again because rows of a deck begin or end.
+    pub fn next_change(&self) -> Option<Wall> {
+        self.index.as_ref().and_then(|i| i.lcr.next_change())
+    }
+
+    /// Reads the rows and makes a snapshot of them, for calls from `at` on.
+    pub async fn compile(&mut self, store: &Store, at: Wall) -> Result<Compiled, PublishError> {
+        let mut tx = store.begin_consistent(Scope::Operator("publish")).await?;
+        let rows = rows::read(&mut tx).await?;
+        for fault in &rows.faults {
+            tracing::error!(fault, "a row is left out of the snapshot");
+        }
+        self.load_decks(&mut tx, &rows.decks).await?;
+        drop(tx);
+        let mut directory = rows.directory;
+        let (buy, sell) = self.lists(&mut directory, &rows.decks);
+        let lists = |all: &[Vec<(DeckId, i32)>]| -> Vec<RateList> {
+            let list = |ids: &Vec<(DeckId, i32)>| RateList {
+                decks: ids.iter().filter_map(|id| self.decks.get(id).cloned()).collect(),
+            };
+            all.iter().map(list).collect()
+        };
+        let (buy_lists, sell_lists) = (lists(&buy), lists(&sell));
+        let index = self.index(buy_lists, sell_lists, at).await?;
+        let directory = tokio::task::spawn_blocking(move || build(directory)).await;
+        let directory = directory.map_err(|e| PublishError::Compile(e.to_string()))??;
+        let (plan, lcr) = (self.plan.clone(), index.0.clone());
+        let snapshot =
+            tokio::task::spawn_blocking(move || Snapshot::new(Arc::new(directory), lcr, plan)).await;
+        let snapshot = snapshot.map_err(|e| PublishError::Compile(e.to_string()))?;
+        let manifest = Manifest {
+            version: 1,
+            directory: hex(&snapshot.directory.hash()),
+            number_plan: hex(&self.plan.hash()),
+            index_at: index.1,
+            buy,
+            sell,
+        };
+        Ok(Compiled { snapshot: Arc::new(snapshot), manifest })
+    }
+
+    /// Loads decks that are not in memory, drops those that nobody uses any more.
+    async fn load_decks(
+        &mut self,
+        tx: &mut crate::store::Tx,
+        wanted: &[DeckRef],
+    ) -> Result<(), PublishError> {
+        let keys: BTreeSet<(DeckId, i32)> = wanted.iter().map(|d| (d.id, d.number)).collect();
+        self.decks.retain(|key, _| keys.contains(key));
+        for (id, number) in keys {
+            if self.decks.contains_key(&(id, number)) {
+                continue;
+            }
+            match load_deck(tx, id, number).await? {
+                Some(deck) => {
+                    self.decks.insert((id, number), Arc::new(deck));
+                }
+                None => tracing::error!(deck = %id, number, "a deck version cannot be read; it is left out"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The lists that trunks and vendors use. Decks of another currency than the first of a list are taken out of it.
+    #[allow(clippy::type_complexity)]
+    fn lists(
+        &self,
+        directory: &mut DirectoryBuilder,
+        decks: &[DeckRef],
+    ) -> (Vec<Vec<(DeckId, i32)>>, Vec<Vec<(DeckId, i32)>>) {
+        let number: HashMap<DeckId, i32> = decks.iter().map(|d| (d.id, d.number)).collect();
+        let clean = |ids: &mut Vec<DeckId>| -> Option<Vec<(DeckId, i32)>> {
+            let deck = |id: &DeckId| self.decks.get(&(*id, *number.get(id)?));
+            ids.retain(|id| deck(id).is_some());
+            let currency = ids.first().and_then(deck)?.meta().currency;
+            ids.retain(|id| deck(id).is_some_and(|d| d.meta().currency == currency));
+            Some(ids.iter().filter_map(|id| Some((*id, *number.get(id)?))).collect())
+        };
+        let sell: BTreeSet<_> =
+            directory.trunks.iter_mut().filter_map(|t| clean(&mut t.sell_decks)).collect();
+        let buy: BTreeSet<_> = directory.vendors.iter_mut().filter_map(|v| clean(&mut v.buy_decks)).collect();
+        (buy.into_iter().collect(), sell.into_iter().collect())
+    }
+
+    /// The index of these lists: the last one when nothing changed.
+    async fn index(
+        &mut self,
+        buy: Vec<RateList>,
+        sell: Vec<RateList>,
+        at: Wall,
+    ) -> Result<(Arc<LcrIndex>, Wall), PublishError> {
+        let key = LcrIndex::key_of(&buy, &sell, &self.plan, at);
+        if let Some(last) = &self.index
+            && last.lcr.key() == key
+        {
+            return Ok((last.lcr.clone(), last.at));
+        }
+        let plan = self.plan.clone();
+        let built = tokio::task::spawn_blocking(move || LcrIndex::build(&buy, &sell, &plan, at)).await;
+        let lcr = built
+            .map_err(|e| PublishError::Compile(e.to_string()))?
+            .map_err(|e| PublishError::Compile(format!("prefix index: {e}")))?;
+        let lcr = Arc::new(lcr);
+        self.index = Some(Index { lcr: lcr.clone(), at });
+        Ok((lcr, at))
+    }
+}
+
+/// A version's canonical bytes, read.
+pub(super) async fn load_deck(
+    tx: &mut crate::store::Tx,
+    id: DeckId,
+    number: i32,
+) -> Result<Option<Deck>, PublishError> {
+    let row = sqlx::query(sql::DECK_VERSION_CONTENT)
+        .bind(id.to_string())
+        .bind(number)
+        .fetch_optional(tx.db())
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let content: Vec<u8> = row.try_get(0)?;
+    let read = tokio::task::spawn_blocking(move || Deck::from_bytes(&content)).await;
+    let read = read.map_err(|e| PublishError::Compile(e.to_string()))?;
+    if let Err(e) = &read {
+        tracing::error!(deck = %id, number, error = %e, "a stored deck is damaged");
+    }
+    Ok(read.ok())
+}
+
+/// Builds the directory; rows that it refuses are left out, as often as needed.
+fn build(mut rows: DirectoryBuilder) -> Result<Directory, PublishError> {
+    for _ in 0..16 {
+        let errors = match rows.clone().build() {
+            Ok(directory) => return Ok(directory),
+            Err(errors) => errors,
+        };
+        let mut bad = BTreeSet::new();
+        for e in errors {
+            tracing::error!(row = e.row, fault = e.message, "a row is left out of the snapshot");
+            bad.insert(e.row);
+        }
+        rows.customers.retain(|r| !bad.contains(&r.id.to_string()));
+        rows.trunks.retain(|r| !bad.contains(&r.id.to_string()));
+        rows.vendors.retain(|r| !bad.contains(&r.id.to_string()));
+        rows.vendor_trunks.retain(|r| !bad.contains(&r.id.to_string()));
+        rows.partitions.retain(|r| !bad.contains(&format!("partition {}", r.name)));
+        rows.blocks.retain(|r| !bad.contains(&format!("block {}", r.id)));
+        if bad.contains("emergency route") {
+            let known: BTreeSet<_> = rows.vendor_trunks.iter().map(|t| t.id).collect();
+            rows.emergency_route.retain(|id| known.contains(id));
+        }
+        // Vendors that went must go from the partitions too.
+        let vendors: BTreeSet<_> = rows.vendors.iter().map(|v| v.id).collect();
+        for p in &mut rows.partitions {
+            p.vendors.retain(|v| vendors.contains(&v.vendor));
+        }
+    }
+    Err(PublishError::Compile("the directory cannot be built".into()))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,164 @@
+//! Rows to policy snapshot: read consistently, compile, keep for replay, publish (RFC 0003).
+//!
+//! Invariants: a snapshot is stored before calls are decided by it, so that the decision of every CDR can be repeated; the
+//! prefix index is built again only when a deck in use changes; a row that cannot be compiled is left out, logged and
+//! metered, and never stops the others; a failure leaves the last snapshot in force.
+
+pub mod archive;
+pub mod compile;
+mod rows;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgListener;
+use tokio::sync::{Mutex, watch};
+use warp_feed::Publisher;
+use warp_policy::{Snapshot, SnapshotId};
+
+use crate::App;
+use crate::store::StoreError;
+use compile::Compiler;
+
+/// Longest time until a change that was not announced is seen.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Longest pause between attempts while the database is away.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Why nothing was published.
+#[derive(Debug)]
+pub enum PublishError {
+    /// The database.
+    Store(StoreError),
+    /// Rows that do not make a snapshot even without the bad ones.
+    Compile(String),
+}
+
+impl std::fmt::Display for PublishError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(e) => write!(f, "{e}"),
+            Self::Compile(e) => f.write_str(e),
+        }
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+impl From<StoreError> for PublishError {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+impl From<sqlx::Error> for PublishError {
+    fn from(e: sqlx::Error) -> Self {
+        Self::Store(e.into())
+    }
+}
+
+/// Compiles and publishes; one at a time.
+pub struct Publication {
+    publisher: Publisher<Snapshot>,
+    compiler: Mutex<Compiler>,
+}
+
+impl Publication {
+    /// Publishes to the readers of this channel.
+    pub fn new(publisher: Publisher<Snapshot>) -> Self {
+        Self { publisher, compiler: Mutex::new(Compiler::new()) }
+    }
+
+    /// The snapshot that calls are decided from.
+    pub fn latest(&self) -> Arc<Snapshot> {
+        self.publisher.subscriber().latest()
+    }
+
+    /// Compiles what the rows say now and publishes it, unless it is what is published already. When this returns, new
+    /// calls are decided by it.
+    pub async fn publish_now(&self, app: &App) -> Result<SnapshotId, PublishError> {
+        let started = Instant::now();
+        let mut compiler = self.compiler.lock().await;
+        let compiled = compiler.compile(&app.store, app.wall()).await?;
+        let id = compiled.snapshot.id;
+        if id == self.latest().id {
+            return Ok(id);
+        }
+        archive::keep(&app.store, &compiled).await?;
+        let version = self.publisher.publish_arc(compiled.snapshot.clone());
+        app.metrics.snapshots_published.inc(());
+        app.metrics.publish_seconds.observe((), started.elapsed());
+        tracing::info!(snapshot = %id, version, took_ms = started.elapsed().as_millis(), "snapshot published");
+        Ok(id)
+    }
+
+    /// When rows of a deck in force begin or end next.
+    async fn next_change(&self) -> Option<Duration> {
+        let at = self.compiler.lock().await.next_change()?;
+        let now = crate::wall_now();
+        Some(Duration::from_micros(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0)))
+    }
+}
+
+/// Publishes after each change until told to stop.
+pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut pause = Duration::from_millis(100);
+    let mut failed = false;
+    loop {
+        if !failed {
+            let wait = app.publication.next_change().await.map_or(LOOK_EVERY, |d| d.min(LOOK_EVERY));
+            tokio::select! {
+                () = app.changed.notified() => {}
+                () = stopped(&mut stop) => return,
+                _ = tokio::time::timeout(wait, std::future::pending::<()>()) => {}
+            }
+        }
+        match app.publication.publish_now(&app).await {
+            Ok(_) => {
+                failed = false;
+                pause = Duration::from_millis(100);
+            }
+            Err(e) => {
+                app.metrics.publish_failures.inc(());
+                tracing::warn!(error = %e, "no new snapshot; calls go on with the last one");
+                failed = true;
+                if tokio::time::timeout(pause, stopped(&mut stop)).await.is_ok() {
+                    return;
+                }
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+/// Hears of changes that other processes make (`LISTEN warp_change`) until told to stop. A lost connection counts as a
+/// change: something may have been missed.
+pub async fn listen(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let heard = tokio::select! {
+            r = hear(&app) => r,
+            () = stopped(&mut stop) => return,
+        };
+        if let Err(e) = heard {
+            tracing::debug!(error = %e, "not listening for changes");
+        }
+        if tokio::time::timeout(Duration::from_secs(1), stopped(&mut stop)).await.is_ok() {
+            return;
+        }
+    }
+}
+
+async fn hear(app: &App) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(app.store.listen_pool()).await?;
+    listener.listen("warp_change").await?;
+    loop {
+        app.changed.notify_one();
+        if listener.try_recv().await?.is_none() {
+            app.changed.notify_one();
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|s| *s).await;
+}

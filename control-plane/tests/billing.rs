@@ -1,0 +1,135 @@
+//! Finished calls from the event log to PostgreSQL, exactly once.
+mod common;
+
+use common::{event_log, record, with_api, with_database};
+use serde_json::json;
+use sqlx::Row;
+use warp_control_plane::billing::consumer::{Consumer, Step};
+use warp_control_plane::metrics::{CdrResult, Metrics};
+use warp_control_plane::store::{Scope, Store};
+use warp_events::TOPIC_CDR_VOICE;
+use warp_model::{CallId, CustomerId, TrunkId};
+
+fn id(n: u128) -> String {
+    CallId::from_u128(n).to_string()
+}
+
+fn call(n: u128) -> String {
+    record(&id(n), &CustomerId::from_u128(1).to_string(), &TrunkId::from_u128(1).to_string()).to_string()
+}
+
+async fn count(store: &Store, table: &'static str) -> i64 {
+    let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+    let sql = match table {
+        "calls" => "SELECT count(*) FROM calls",
+        "call_legs" => "SELECT count(*) FROM call_legs",
+        _ => "SELECT count(*) FROM cdr_rejects",
+    };
+    sqlx::query(sql).fetch_one(tx.db()).await.unwrap().get(0)
+}
+
+async fn drain(consumer: &mut Consumer) -> usize {
+    let mut posted = 0;
+    while let Step::Posted(n) = consumer.step().await.unwrap() {
+        posted += n;
+    }
+    posted
+}
+
+#[test]
+fn a_record_is_posted_once_however_often_it_comes() {
+    with_database(|store| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        for n in [1, 2, 1, 3, 3] {
+            topic.append_durable(id(n).as_bytes(), call(n).as_bytes()).unwrap();
+        }
+        let consumer = || Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+        assert_eq!(drain(&mut consumer()).await, 5);
+        assert_eq!((count(&store, "calls").await, count(&store, "call_legs").await), (3, 3));
+        // A restart goes on behind what was posted.
+        assert_eq!(drain(&mut consumer()).await, 0);
+        topic.append_durable(id(4).as_bytes(), call(4).as_bytes()).unwrap();
+        assert_eq!(drain(&mut consumer()).await, 1);
+        // A lost cursor: everything comes again, nothing is doubled.
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        sqlx::query("DELETE FROM event_cursors").execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(drain(&mut consumer()).await, 6);
+        assert_eq!(count(&store, "calls").await, 4);
+        assert_eq!((metrics.cdr.value(CdrResult::Written), metrics.cdr.value(CdrResult::Duplicate)), (4, 8));
+    });
+}
+
+#[test]
+fn another_event_log_is_read_from_its_beginning() {
+    with_database(|store| async move {
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        for round in 0..2u128 {
+            let dir = tempfile::tempdir().unwrap();
+            let log = event_log(dir.path());
+            let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+            for n in 0..3 {
+                let n = round * 10 + n;
+                topic.append_durable(id(n).as_bytes(), call(n).as_bytes()).unwrap();
+            }
+            let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+            assert_eq!(drain(&mut consumer).await, 3, "round {round}");
+        }
+        assert_eq!(count(&store, "calls").await, 6);
+    });
+}
+
+#[test]
+fn a_record_that_cannot_be_read_stops_nothing() {
+    with_database(|store| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        topic.append_durable(b"x", b"not json").unwrap();
+        topic
+            .append_durable(id(1).as_bytes(), call(1).replace("abc@host", "nul\\u0000@host").as_bytes())
+            .unwrap();
+        topic.append_durable(b"y", b"\xff\xfe").unwrap();
+        topic.append_durable(id(2).as_bytes(), call(2).as_bytes()).unwrap();
+        let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+        assert_eq!(drain(&mut consumer).await, 4);
+        assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (2, 2));
+        assert_eq!(metrics.cdr.value(CdrResult::Rejected), 2);
+    });
+}
+
+#[test]
+fn a_posted_call_is_listed_found_and_detailed() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "pbx" }))).await.data();
+        let trunk = trunk["id"].as_str().unwrap();
+        let call = common::insert_call(&api, &customer, trunk).await;
+        let listed = api
+            .call(&key, "GET", "/api/v1/calls?code=200&called=(415)%20555-0123&outcome=answered", None)
+            .await;
+        let row = listed.data()[0].clone();
+        assert_eq!(
+            (row["id"].as_str(), row["price"].clone()),
+            (Some(call.as_str()), json!({ "amount": "0.01", "currency": "USD" }))
+        );
+        assert_eq!((row["vendor_id"].clone(), row["cost"].clone()), (json!(null), json!(null)));
+        assert_eq!(row["setup_at"], "2026-11-22T13:14:45.000Z");
+        let none = api.call(&key, "GET", "/api/v1/calls?setup_at[gte]=2027-01-01T00:00:00Z", None).await;
+        assert_eq!(none.data(), json!([]));
+        assert_eq!(api.call(&key, "GET", "/api/v1/calls?vendor=x", None).await.status, 400);
+        let detail = api.op("GET", &format!("/calls/{call}"), None).await.data();
+        assert_eq!(detail["record"]["legs"][0]["egress_ip"], "192.0.2.80");
+        assert_eq!(detail["record"]["rating"]["buy"]["charge"], "0.01");
+        let own = api.call(&key, "GET", &format!("/api/v1/calls/{call}"), None).await.data();
+        assert!(
+            own["record"]["rating"].get("buy").is_none()
+                && own["record"]["legs"][0].get("egress_ip").is_none()
+        );
+        assert_eq!(own["record"]["rating"]["sell"]["sum"], "60 s");
+    });
+}

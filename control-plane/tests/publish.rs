@@ -1,0 +1,227 @@
+//! From a change in the API to the snapshot that calls are decided from, and back from a decision to its snapshot.
+mod common;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use common::{Api, eventually, with_api};
+use serde_json::{Value, json};
+use warp_control_plane::publish::archive;
+use warp_control_plane::store::Scope;
+use warp_policy::{CallInput, Live, Snapshot, decide, explain, replay};
+
+/// Ids of a small world: one customer with a trunk at 192.0.2.7, two vendors.
+struct World {
+    trunk: String,
+    key: String,
+    cheap: String,
+}
+
+async fn deck(api: &Api, name: &str, rows: &str) -> String {
+    let deck = api.op("POST", "/rate-decks", Some(json!({ "name": name, "kind": "us" }))).await.data();
+    let id = deck["id"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {}", api.operator);
+    let path = format!("/api/v1/admin/rate-decks/{id}/versions?activate=true");
+    let csv = format!("NPANXX,Interstate,Intrastate,Indeterminate\n{rows}");
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "text/csv")];
+    assert_eq!(api.send("POST", &path, &headers, csv.as_bytes()).await.status, 201);
+    id
+}
+
+async fn world(api: &Api) -> World {
+    let sell = deck(api, "sell", "415,0.01,0.012,0.015\n212,0.01,0.012,0.015\n").await;
+    let mut vendors = Vec::new();
+    for (slug, rate, port) in [("alpha", "0.004", 5080), ("beta", "0.006", 5081)] {
+        let buy = deck(api, slug, &format!("415,{rate},{rate},{rate}\n")).await;
+        let body = json!({ "slug": slug, "name": slug, "buy_deck_ids": [buy] });
+        let id = api.op("POST", "/vendors", Some(body)).await.data()["id"].as_str().unwrap().to_owned();
+        let body = json!({ "name": "t1", "addresses": [format!("127.0.0.1:{port}")], "auth_username": "u", "auth_password": "vendor-secret" });
+        assert_eq!(api.op("POST", &format!("/vendors/{id}/trunks"), Some(body)).await.status, 201);
+        vendors.push(id);
+    }
+    let body = json!({ "name": "economy", "vendors": vendors.iter().map(|v| json!({ "vendor_id": v })).collect::<Vec<_>>() });
+    let partition = api.op("POST", "/partitions", Some(body)).await.data();
+    let (customer, key) = api.customer("Acme").await;
+    let body = json!({ "sell_deck_ids": [sell], "partition_id": partition["id"] });
+    assert_eq!(api.op("PATCH", &format!("/customers/{customer}"), Some(body)).await.status, 200);
+    let body = json!({ "name": "pbx", "channels": 10 });
+    let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(body)).await.data();
+    let trunk = trunk["id"].as_str().unwrap().to_owned();
+    let ip = json!({ "address": "192.0.2.7" });
+    assert_eq!(api.call(&key, "POST", &format!("/api/v1/trunks/{trunk}/ips"), Some(ip)).await.status, 201);
+    World { trunk, key, cheap: vendors.swap_remove(0) }
+}
+
+fn latest(api: &Api) -> Arc<Snapshot> {
+    api.control.app.publication.latest()
+}
+
+/// Waits for a snapshot of which this holds.
+async fn live(api: &Api, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
+    eventually(what, || async { Some(latest(api)).filter(|s| holds(s)) }).await
+}
+
+fn caller_ip() -> IpAddr {
+    "192.0.2.7".parse().unwrap()
+}
+
+#[test]
+fn a_change_is_live_in_a_new_snapshot_and_the_index_is_shared() {
+    with_api(|api| async move {
+        let w = world(&api).await;
+        let before =
+            live(&api, "the trunk's address", |s| s.directory.trunk_by_ip(caller_ip()).is_some()).await;
+        assert!(!before.lcr.is_empty());
+        let path = format!("/api/v1/trunks/{}", w.trunk);
+        assert_eq!(api.call(&w.key, "PATCH", &path, Some(json!({ "channels": 3 }))).await.status, 200);
+        let channels = |s: &Snapshot| {
+            let ix = s.directory.trunk_by_ip(caller_ip())?;
+            s.directory.trunk(ix)?.limits.channels
+        };
+        let after = live(&api, "the new limit", |s| channels(s) == Some(3)).await;
+        assert_eq!(channels(&before), Some(10), "a call in the air keeps its snapshot");
+        assert!(Arc::ptr_eq(&before.lcr, &after.lcr), "the prefix index was built again for a trunk's limit");
+        assert_ne!(before.id, after.id);
+        let user = json!({ "username": "pbx1", "password": "correct horse battery" });
+        api.call(&w.key, "POST", &format!("{path}/credentials"), Some(user)).await.data();
+        let s = live(&api, "the digest user", |s| s.directory.digest_user("pbx1").is_some()).await;
+        let (_, ha1) = s.directory.digest_user("pbx1").unwrap();
+        let (md5, sha256) = warp_control_plane::app::trunks::ha1("pbx1", "warp", "correct horse battery");
+        assert_eq!((ha1.realm.as_str(), ha1.md5.as_ref().unwrap().reveal()), ("warp", &md5));
+        assert_eq!(ha1.sha256.as_ref().unwrap().reveal(), &sha256);
+        assert_eq!(api.call(&w.key, "DELETE", &path, None).await.status, 200);
+        live(&api, "the trunk gone", |s| s.directory.trunk_by_ip(caller_ip()).is_none()).await;
+    });
+}
+
+#[test]
+fn the_route_tester_decides_as_the_call_path_and_shows_customers_less() {
+    with_api(|api| async move {
+        let w = world(&api).await;
+        live(&api, "the trunk's address", |s| s.directory.trunk_by_ip(caller_ip()).is_some()).await;
+        let body = json!({ "trunk_id": w.trunk, "to": "+1 (415) 555-0123", "from": "+12125550100" });
+        let full = api.op("POST", "/route", Some(body.clone())).await.data();
+        let decision = &full["decision"];
+        assert_eq!(decision["candidates"][0]["vendor"], w.cheap.as_str(), "{decision}");
+        assert_eq!(decision["jurisdiction"], "interstate");
+        assert_eq!(decision["sell"]["rate_per_min"], "0.01");
+        let own = api.call(&w.key, "POST", "/api/v1/route", Some(body.clone())).await;
+        let shown = own.data();
+        assert_eq!(
+            shown["decision"]["candidates"],
+            json!([{ "rank": 1, "jurisdiction": "interstate" }, { "rank": 2, "jurisdiction": "interstate" }])
+        );
+        assert_eq!(shown["decision"]["sell"]["rate_per_min"], "0.01");
+        for hidden in ["alpha", "0.004", w.cheap.as_str(), "economy"] {
+            assert!(!own.body.contains(hidden), "a customer sees {hidden}: {}", own.body);
+        }
+        let (_, stranger) = api.customer("Other").await;
+        assert_eq!(api.call(&stranger, "POST", "/api/v1/route", Some(body)).await.status, 404);
+        let excluded = json!({ "vendor_id": w.cheap, "kind": "temporary", "reason": "maintenance", "ends_at": "2099-01-01T00:00:00Z" });
+        assert_eq!(api.op("POST", "/exclusions", Some(excluded)).await.status, 201);
+        let again = json!({ "trunk_id": w.trunk, "to": "4155550123" });
+        let moved = eventually("the other vendor first", || async {
+            let d = api.op("POST", "/route", Some(again.clone())).await.data()["decision"].clone();
+            (d["candidates"][0]["vendor_name"] == "beta").then_some(d)
+        });
+        assert_eq!(moved.await["excluded"][0]["reason"], "blocked");
+    });
+}
+
+#[test]
+fn the_decision_of_a_call_can_be_repeated_from_its_snapshot_id() {
+    with_api(|api| async move {
+        let w = world(&api).await;
+        let snapshot =
+            live(&api, "the trunk's address", |s| s.directory.trunk_by_ip(caller_ip()).is_some()).await;
+        let trunk = snapshot.directory.trunk_by_ip(caller_ip()).unwrap();
+        let at = api.control.app.wall();
+        let call = CallInput {
+            trunk,
+            caller: b"+12125550100",
+            called: b"+14155550123",
+            at,
+            call_hash: 7,
+            lrn: None,
+        };
+        let decision = decide(&snapshot, &call, &Live::default());
+        let record = explain(&snapshot, &call, &Live::default(), &decision);
+        assert!(decision.result.is_ok(), "{}", record.summary);
+        // The world goes on: other prices, other limits.
+        let bearer = format!("Bearer {}", api.operator);
+        let decks = api.op("GET", "/rate-decks", None).await.data();
+        let alpha = decks.as_array().unwrap().iter().find(|d| d["name"] == "alpha").unwrap()["id"].clone();
+        let path = format!("/api/v1/admin/rate-decks/{}/versions?activate=true", alpha.as_str().unwrap());
+        let csv = b"NPANXX,Interstate,Intrastate,Indeterminate\n415,0.009,0.009,0.009\n";
+        api.send("POST", &path, &[("Authorization", &bearer), ("Content-Type", "text/csv")], csv)
+            .await
+            .data();
+        let trunk_path = format!("/api/v1/trunks/{}", w.trunk);
+        api.call(&w.key, "PATCH", &trunk_path, Some(json!({ "destinations": ["toll_free"] }))).await.data();
+        let now = live(&api, "the new world", |s| {
+            s.directory.trunk_by_ip(caller_ip()).is_some_and(|ix| {
+                decide(s, &CallInput { trunk: ix, ..call }, &Live::default()).result.is_err()
+            })
+        });
+        assert_ne!(now.await.id, snapshot.id);
+        let stored = archive::load(&api.control.app.store, record.snapshot_id).await.unwrap().expect("kept");
+        assert_eq!(stored.id, snapshot.id);
+        assert_eq!(
+            format!("{:?}", replay(&stored, &record).unwrap().result),
+            format!("{:?}", decision.result)
+        );
+        let unknown = archive::load(&api.control.app.store, "0".repeat(32).parse().unwrap()).await.unwrap();
+        assert!(unknown.is_none());
+    });
+}
+
+#[test]
+fn changes_of_other_processes_are_heard_and_a_bad_row_stops_nothing() {
+    with_api(|api| async move {
+        let w = world(&api).await;
+        live(&api, "the trunk's address", |s| s.directory.trunk_by_ip(caller_ip()).is_some()).await;
+        // As another process: no use case of ours, only the database.
+        let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
+        sqlx::query("UPDATE vendors SET status = 'suspended' WHERE slug = 'beta'")
+            .execute(tx.db())
+            .await
+            .unwrap();
+        sqlx::query(
+            "INSERT INTO trunks (id, customer_id, name, status, destinations, media_ips)
+             SELECT 'trk_00000000000000000000000bad', customer_id, 'bad', 'active', '{}', '{nonsense}' FROM trunks WHERE id = $1",
+        )
+        .bind(&w.trunk)
+        .execute(tx.db())
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let s = live(&api, "the suspended vendor", |s| s.directory.vendors().any(|(_, v)| !v.enabled)).await;
+        assert!(s.directory.trunk_by_ip(caller_ip()).is_some());
+        assert_eq!(s.directory.trunks().count(), 1, "the row that cannot be read is left out");
+    });
+}
+
+#[test]
+fn secrets_are_not_told() {
+    with_api(|api| async move {
+        let _ = world(&api).await;
+        for path in ["/vendors", "/vendor-trunks", "/audit?limit=200", "/partitions"] {
+            let r = api.op("GET", path, None).await;
+            assert_eq!(r.status, 200);
+            assert!(!r.body.contains("vendor-secret"), "{path}");
+        }
+        let snapshot = latest(&api);
+        assert!(!format!("{:?}", snapshot.directory.rows().vendor_trunks).contains("vendor-secret"));
+    });
+}
+
+#[test]
+fn a_trunk_in_another_currency_than_its_deck_is_refused() {
+    with_api(|api| async move {
+        let deck = deck(&api, "usd", "415,0.01,0.01,0.01\n").await;
+        let body = json!({ "name": "Euro", "currency": "EUR", "sell_deck_ids": [deck] });
+        let r = api.op("POST", "/customers", Some(body)).await;
+        let details: &Value = &r.json()["error"]["details"];
+        assert_eq!(details[0]["code"], "currency_mismatch");
+    });
+}
