@@ -156,7 +156,14 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tasks.push(tokio::spawn(consumer.run(stopping.clone())));
     }
     tasks.push(tokio::spawn(api::server::run(listener, api::server::router(&app), stopping)));
-    Ok(ControlPlane { addr, operator_key: first.map(|k| Secret::new(k.secret)), app, registry, stop, tasks })
+    Ok(ControlPlane {
+        addr,
+        operator_key: first.map(|k| Secret::new(k.secret)),
+        app,
+        registry,
+        stop,
+        tasks: tasks.into(),
+    })
 }
 
 impl ControlPlane {

@@ -225,3 +225,45 @@ fn a_trunk_in_another_currency_than_its_deck_is_refused() {
         assert_eq!(details[0]["code"], "currency_mismatch");
     });
 }
+
+#[test]
+fn seeding_twice_makes_one_world() {
+    with_api(|api| async move {
+        let app = &api.control.app;
+        let mut ids = Vec::new();
+        for address in ["127.0.0.1:5090", "127.0.0.1:5091"] {
+            let seed = warp_control_plane::app::seed::Seed::new(app);
+            let csv = |rate: &str| {
+                format!("NPANXX,Interstate,Intrastate,Indeterminate\n415,{rate},{rate},{rate}\n")
+            };
+            let sell = seed.deck("retail", "us", csv("0.01")).await.unwrap();
+            let buy = seed.deck("alpha", "us", csv("0.004")).await.unwrap();
+            let vendor = seed
+                .vendor(json!({ "slug": "alpha", "name": "Alpha", "buy_deck_ids": [buy] }))
+                .await
+                .unwrap();
+            let vt =
+                seed.vendor_trunk(vendor, json!({ "name": "a1", "addresses": [address] })).await.unwrap();
+            let partition = seed
+                .partition(json!({ "name": "economy", "vendors": [{ "vendor_id": vendor }] }))
+                .await
+                .unwrap();
+            let body = json!({ "name": "Demo", "sell_deck_ids": [sell], "partition_id": partition });
+            let customer = seed.customer(body).await.unwrap();
+            let users = [("demo1001", "generated-password")];
+            let trunk = seed.trunk(customer, json!({ "name": "pbx" }), &["127.0.0.5"], &users).await.unwrap();
+            let published = app.publish_now().await.unwrap();
+            let snapshot = latest(&api);
+            assert_eq!(snapshot.id, published);
+            assert_eq!(snapshot.directory.vendor_addresses().next().unwrap().to_string(), address);
+            assert_eq!(
+                snapshot.directory.trunk_by_ip("127.0.0.5".parse().unwrap()),
+                snapshot.directory.trunk_ix(trunk)
+            );
+            ids.push((sell, buy, vendor, vt, partition.to_string(), customer, trunk));
+            let key = seed.key(Some(customer), "demo").await.unwrap();
+            assert_eq!(api.call(key.reveal(), "GET", "/api/v1/trunks", None).await.status, 200);
+        }
+        assert_eq!(ids[0], ids[1]);
+    });
+}

@@ -256,7 +256,8 @@ fn encode_cursor(key: &str) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key)
 }
 
-fn decode_cursor(text: &str) -> Result<String, ApiError> {
+/// The key of the last row seen.
+pub(crate) fn decode_cursor(text: &str) -> Result<String, ApiError> {
     use base64::Engine;
     let wrong = || ApiError::new(Code::InvalidCursor, "cursor must be a value of meta.next_cursor");
     if text.len() > 128 {

@@ -9,6 +9,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod route_test;
 pub mod routing;
+pub mod seed;
 pub mod trunks;
 pub mod vendors;
 

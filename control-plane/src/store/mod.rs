@@ -186,6 +186,11 @@ impl Store {
     pub async fn on_cluster(cluster: std::sync::Arc<Cluster>, database: &str) -> Result<Store, StoreError> {
         migrate::bootstrap(&cluster.options("warp_super", "postgres"), database).await?;
         migrate::migrate(&cluster.options(migrate::MIGRATE_ROLE, database), migrate::APP_ROLE).await?;
+        Self::migrated(cluster, database).await
+    }
+
+    /// A database that has its migrations already.
+    pub async fn migrated(cluster: std::sync::Arc<Cluster>, database: &str) -> Result<Store, StoreError> {
         let options = cluster.options(migrate::APP_ROLE, database);
         Self::connect(options, Some(cluster)).await
     }
@@ -246,6 +251,11 @@ impl Store {
     /// The private cluster, when it is ours.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_deref()
+    }
+
+    /// Closes the pool; the cluster goes on.
+    pub async fn disconnect(&self) {
+        self.pool.close().await;
     }
 
     /// Closes the pool and stops the private cluster.

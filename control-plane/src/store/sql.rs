@@ -111,6 +111,8 @@ statements! {
     DATABASE_EXISTS = "SELECT 1 FROM pg_database WHERE datname = $1";
     /// The text of CREATE DATABASE, quoted by PostgreSQL.
     CREATE_DATABASE_TEXT = "SELECT format('CREATE DATABASE %I OWNER warp_migrate', $1::text)";
+    /// The text of CREATE DATABASE from a template, quoted by PostgreSQL.
+    COPY_DATABASE_TEXT = "SELECT format('CREATE DATABASE %I OWNER warp_migrate TEMPLATE %I', $1::text, $2::text)";
     /// One row when the role exists.
     ROLE_EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = $1";
     /// Whether we are a role that row-level security does not hold.

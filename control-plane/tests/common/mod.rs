@@ -8,11 +8,14 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use warp_control_plane::store::Store;
 use warp_control_plane::store::cluster::Cluster;
+use warp_control_plane::store::{Store, StoreError, migrate};
 
 static CLUSTER: OnceLock<Option<Arc<Cluster>>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
+static COPYING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Migrated once, copied for each test.
+const TEMPLATE: &str = "warp_template";
 
 /// The cluster of this test binary, or `None` with a printed line.
 pub fn cluster() -> Option<Arc<Cluster>> {
@@ -26,9 +29,23 @@ pub fn cluster() -> Option<Arc<Cluster>> {
             let dir = std::env::temp_dir().join(format!("warp-test-pg-{}", std::process::id()));
             let cluster = Cluster::start(&dir).expect("private cluster");
             guard(&cluster, &dir);
-            Some(Arc::new(cluster))
+            let cluster = Arc::new(cluster);
+            let template = cluster.clone();
+            let made = std::thread::spawn(move || {
+                runtime().block_on(async {
+                    let store = Store::on_cluster(template, TEMPLATE).await?;
+                    store.disconnect().await;
+                    Ok::<(), StoreError>(())
+                })
+            });
+            made.join().unwrap().unwrap_or_else(|e| panic!("template database: {e}"));
+            Some(cluster)
         })
         .clone()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// Runs a test on a database of its own.
@@ -39,9 +56,13 @@ where
 {
     let Some(cluster) = cluster() else { return };
     let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async move {
-        let store = Store::on_cluster(cluster, &name).await.unwrap_or_else(|e| panic!("database: {e}"));
+    runtime().block_on(async move {
+        // PostgreSQL copies a template for one at a time.
+        let copying = COPYING.lock().await;
+        let made = migrate::copy(&cluster.options("warp_super", "postgres"), TEMPLATE, &name).await;
+        made.unwrap_or_else(|e| panic!("database: {e}"));
+        drop(copying);
+        let store = Store::migrated(cluster, &name).await.unwrap_or_else(|e| panic!("database: {e}"));
         test(store).await;
     });
 }
