@@ -655,6 +655,31 @@ fn t_ng_06_media_is_never_sent_where_nobody_may_be_sent_to() {
 }
 
 #[test]
+fn t_ng_06_a_call_is_never_sent_to_itself() {
+    let mut book = book();
+    let first = text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0)));
+    let own = answer("c", "f", "t", sdp("203.0.113.9", port(&first), ""));
+    assert_eq!(reason(run(&mut book, Command::Answer(own), at(0))), "Failed to parse SDP");
+    // The same call through us a second time, on another branch, does speak of our own port.
+    let mut again = offer("c", "f", sdp("203.0.113.9", port(&first), ""));
+    again.via_branch = Some("second pass".into());
+    text(run(&mut book, Command::Offer(again), at(0)));
+}
+
+#[test]
+fn a_ringing_call_with_silent_early_media_is_not_timed_out() {
+    let mut book = book();
+    text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(0)));
+    let mut a = answer("c", "f", "t", sdp("192.0.2.2", 5000, ""));
+    a.flags.provisional = true;
+    text(run(&mut book, Command::Answer(a.clone()), at(1)));
+    assert_eq!(book.poll_timeout(), Some(at(3_601).mono));
+    a.flags.provisional = false;
+    text(run(&mut book, Command::Answer(a), at(100)));
+    assert_eq!(book.poll_timeout(), Some(at(160).mono));
+}
+
+#[test]
 fn a_relay_on_loopback_may_send_to_loopback() {
     let pool = PortPool::new(&[ip("127.0.0.1")], 30_000..=30_099, 1).unwrap();
     let mut book = Book::new(

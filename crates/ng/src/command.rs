@@ -283,6 +283,8 @@ pub struct Flags {
     pub reset: bool,
     /// `generate-mid`.
     pub generate_mid: bool,
+    /// `provisional`: this answer came in an 18x; the call is still ringing, and silence does not end it.
+    pub provisional: bool,
 }
 
 /// `address-family` key.

@@ -101,6 +101,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
                 unidirectional: bit(24),
                 reset: bit(25),
                 generate_mid: bit(26),
+                provisional: bit(27),
             },
         }
     })

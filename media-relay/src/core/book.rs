@@ -431,7 +431,7 @@ impl Book {
                 Some(pair) => pair.ip,
                 None => self.interface(my_name, said.ipv4).ok_or_else(bad)?,
             };
-            self.check_target(ip, said)?;
+            self.check_target(ip, said, dialogue)?;
             if pair(me).is_none() {
                 wanted.push((at, me, ip));
             }
@@ -462,13 +462,21 @@ impl Book {
         Ok(taken)
     }
 
-    /// T-NG-06: would we send where nobody may be sent to?
-    fn check_target(&self, ip: u8, said: &Spoken) -> Result<(), Reply> {
+    /// T-NG-06: would we send where nobody may be sent to, or to ourselves in a circle?
+    fn check_target(&self, ip: u8, said: &Spoken, dialogue: &Dialogue) -> Result<(), Reply> {
         let bad = || Reply::error(reasons::BAD_SDP);
         let local = *self.ports.ips().get(usize::from(ip)).ok_or_else(bad)?;
         let nat = matches!(said.origin, super::negotiate::Origin::Nat(_));
         let targets = [said.rtp, said.rtcp.filter(|_| said.class != Class::Raw)];
-        if !nat && targets.into_iter().flatten().any(|to| !may_send(local, to, &self.config.forbidden)) {
+        // The other branch of a call that comes through us twice may well be our own port; this dialogue's may not.
+        let is_own = |to: SocketAddr| {
+            dialogue.pairs().any(|p| {
+                let own = [self.ports.ips().get(usize::from(p.ip)).copied(), self.advertised(p.ip, None)];
+                own.contains(&Some(to.ip())) && (p.rtp_port().port == to.port() || p.rtcp_port().port == to.port())
+            })
+        };
+        let may = |to: SocketAddr| may_send(local, to, &self.config.forbidden) && !is_own(to);
+        if !nat && !targets.into_iter().flatten().all(may) {
             return Err(bad());
         }
         Ok(())
@@ -541,7 +549,7 @@ impl Book {
         }
         for (said, line) in spoken.iter().zip(&dialogue.media) {
             if let Some(pair) = line.sides.get(me).and_then(|s| s.pair).filter(|_| !said.rejected) {
-                self.check_target(pair.ip, said)?;
+                self.check_target(pair.ip, said, dialogue)?;
             }
         }
         // Nothing can fail from here on.
@@ -576,6 +584,8 @@ impl Book {
         if let Some(party) = dialogue.parties.get_mut(me) {
             party.rename(to_tag, now);
         }
+        // A 200 may come after its 18x, an 18x of a re-INVITE makes nothing early again.
+        dialogue.early = c.flags.provisional && (dialogue.early || !dialogue.answered);
         dialogue.answered = true;
         dialogue.pending = false;
         dialogue.delete_at = None;

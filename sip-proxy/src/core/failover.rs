@@ -218,7 +218,8 @@ impl Core {
                     call.media_open = true;
                     warp_ng::Command::Offer(c)
                 } else {
-                    let c = self.sdp_command(call, Some(leg), &from, Some(&to), sdp, Side::Callee, ip);
+                    let mut c = self.sdp_command(call, Some(leg), &from, Some(&to), sdp, Side::Callee, ip);
+                    c.flags.provisional = status < 200;
                     warp_ng::Command::Answer(c)
                 };
                 let bytes = self.copy_buf(msg.bytes());

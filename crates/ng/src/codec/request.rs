@@ -384,7 +384,7 @@ const REPLACE: Names<Replace, 7> = [
     ("zero-address", |r| &mut r.zero_address),
 ];
 
-const FLAGS: Names<Flags, 14> = [
+const FLAGS: Names<Flags, 15> = [
     ("trust-address", |f| &mut f.trust_address),
     ("SIP-source-address", |f| &mut f.sip_source_address),
     ("symmetric", |f| &mut f.symmetric),
@@ -399,4 +399,5 @@ const FLAGS: Names<Flags, 14> = [
     ("unidirectional", |f| &mut f.unidirectional),
     ("reset", |f| &mut f.reset),
     ("generate-mid", |f| &mut f.generate_mid),
+    ("provisional", |f| &mut f.provisional),
 ];

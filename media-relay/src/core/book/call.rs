@@ -37,6 +37,8 @@ pub(super) struct Dialogue {
     pub(super) parties: [Party; 2],
     pub(super) media: Vec<MediaLine>,
     pub(super) answered: bool,
+    /// Answered by an 18x only.
+    pub(super) early: bool,
     /// Who made the last offer: 0 or 1.
     pub(super) offerer: usize,
     /// What the last offer said, line by line.
@@ -186,6 +188,7 @@ impl Dialogue {
             parties: [party(Some(from)), party(to)],
             media: Vec::new(),
             answered: false,
+            early: false,
             offerer: 0,
             offered: Vec::new(),
             pending: false,
@@ -214,9 +217,9 @@ impl Call {
         self.dialogues.iter().flat_map(Dialogue::pairs).count().saturating_mul(2)
     }
 
-    /// Any dialogue has been answered.
+    /// Any dialogue has been answered for good, as far as we were told.
     pub(super) fn is_answered(&self) -> bool {
-        self.dialogues.iter().any(|d| d.answered)
+        self.dialogues.iter().any(|d| d.answered && !d.early)
     }
 
     /// Every answered dialogue is on hold (or has no media left).
