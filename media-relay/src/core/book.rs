@@ -472,7 +472,8 @@ impl Book {
         let is_own = |to: SocketAddr| {
             dialogue.pairs().any(|p| {
                 let own = [self.ports.ips().get(usize::from(p.ip)).copied(), self.advertised(p.ip, None)];
-                own.contains(&Some(to.ip())) && (p.rtp_port().port == to.port() || p.rtcp_port().port == to.port())
+                own.contains(&Some(to.ip()))
+                    && (p.rtp_port().port == to.port() || p.rtcp_port().port == to.port())
             })
         };
         let may = |to: SocketAddr| may_send(local, to, &self.config.forbidden) && !is_own(to);
