@@ -49,6 +49,8 @@ pub(crate) struct Leg {
     pub(crate) offered: bool,
     /// No 1xx by then: the next vendor (F-NET-02). NEVER once one came.
     pub(crate) first_1xx_at: Mono,
+    /// No 18x by then: the next vendor. NEVER once one came.
+    pub(crate) progress_by: Mono,
     pub(crate) started: Mono,
     pub(crate) open: bool,
     pub(crate) reservation: Option<VendorReservation>,
@@ -132,7 +134,7 @@ impl Call {
 
     pub(crate) fn next_timeout(&self) -> Mono {
         let first =
-            self.legs.last().filter(|l| l.open && l.client.is_some()).map_or(NEVER, |l| l.first_1xx_at);
+            self.legs.last().filter(|l| l.open && l.client.is_some())            .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
         let ask = self.ask.as_ref().map_or(NEVER, |a| a.deadline);
         first.min(ask).min(self.ends_at)
     }
@@ -238,7 +240,7 @@ impl Core {
             return;
         };
         self.stats.calls_started += 1;
-        self.answer(server, 100, "", &[], now);
+        self.trying(server, &flow, msg, now);
         let random = self.rng.u128();
         let cdr_id = CallId::new(now.wall, random);
         let record = cdr::begin(&self.config, &snapshot, msg, plan, flow, trunk, user, cdr_id, now);
@@ -386,7 +388,7 @@ impl Core {
                     core.refuse_call(call, 487, "", "", 16, None, now);
                 }
                 _ => {
-                    call.ask = None;
+                    core.drop_ask(call);
                     core.leg_over(call, 487, None, "cancelled", now);
                     core.refuse_call(call, 487, "", "", 16, None, now);
                 }

@@ -278,9 +278,7 @@ impl Core {
             l.reservation = None;
         }
         // A question that is still open is about a dialog that is over.
-        if let Some(pending) = call.ask.take() {
-            self.asks.remove(&pending.ask.0);
-        }
+        self.drop_ask(call);
         if !self.ask_figures(call, now) {
             self.write_ended(call, now);
         }

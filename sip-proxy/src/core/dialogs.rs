@@ -82,7 +82,7 @@ impl Core {
                 .flatten();
             call.dialog.on_request(side, msg.cseq().0, target);
             if msg.method() == Method::Invite {
-                core.answer(server, 100, "", &[], now);
+                core.trying(server, &flow, msg, now);
             }
             let carries = matches!(msg.method(), Method::Invite | Method::Update | Method::Prack);
             match msg.sdp().filter(|_| carries && core.config.anchor_media && call.phase != Phase::Over) {
@@ -320,7 +320,7 @@ impl Core {
                 if let Some(client) = call.leg().filter(|l| l.open).and_then(|l| l.client) {
                     core.abandon(client, now);
                 }
-                call.ask = None;
+                core.drop_ask(call);
                 core.leg_over(call, 487, None, "ended_by_us", now);
                 core.refuse_call(call, 480, "", reason, 31, None, now);
             }

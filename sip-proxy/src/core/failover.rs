@@ -69,6 +69,7 @@ impl Core {
                 via_branch,
                 offered: false,
                 first_1xx_at: NEVER,
+                progress_by: NEVER,
                 started: now.mono,
                 open: true,
                 reservation: Some(reservation),
@@ -151,6 +152,7 @@ impl Core {
             l.client = Some(client);
             l.started = now.mono;
             l.first_1xx_at = now.mono + self.config.first_1xx;
+            l.progress_by = now.mono + self.config.first_18x;
         }
         true
     }
@@ -178,6 +180,9 @@ impl Core {
             self.shared.health.alive(trunk.id);
         }
         l.first_1xx_at = NEVER;
+        if status > 100 {
+            l.progress_by = NEVER;
+        }
         let client = l.client;
         if (200..300).contains(&status) {
             let same_tag = call.dialog.callee.tag == msg.to_tag().unwrap_or(b"");
@@ -373,18 +378,22 @@ impl Core {
         let Some(l) = call.legs.get(usize::from(leg)) else {
             return;
         };
-        let (rang, open) = (l.first_1xx_at == NEVER && l.client.is_some(), l.open);
+        // Alive: it said something. Rang: it got as far as the callee.
+        let alive = l.first_1xx_at == NEVER && l.client.is_some();
+        let (rang, open) = (alive && l.progress_by == NEVER, l.open);
         if !current || !open || matches!(call.phase, Phase::Answered | Phase::Over) {
             return;
         }
-        if !rang && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
+        if !alive
+            && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
             let (after, rest) = (self.config.trunk_down_after, self.config.trunk_down_for);
             self.shared.health.failed(trunk.id, after, now.mono + rest);
         }
-        let (status, why) = match (timed_out, rang) {
-            (true, true) => (408, "no_answer"),
-            (true, false) => (408, "no_response"),
-            (false, _) => (503, "transport_error"),
+        let (status, why) = match (timed_out, rang, alive) {
+            (true, true, _) => (408, "no_answer"),
+            (true, false, true) => (408, "no_progress"),
+            (true, false, false) => (408, "no_response"),
+            (false, ..) => (503, "transport_error"),
         };
         let why = if call.cancelled { "cancelled" } else { why };
         self.leg_over(call, status, None, why, now);
@@ -407,6 +416,7 @@ impl Core {
         };
         l.open = false;
         l.first_1xx_at = NEVER;
+        l.progress_by = NEVER;
         l.reservation = None;
         cdr::leg_ends(call, status, cause, why, now);
         self.delete_media(call, Some(last as u16));
@@ -422,8 +432,8 @@ impl Core {
         self.want_cancel(client, now);
     }
 
-    /// No 1xx in time (F-NET-02): the next vendor.
-    pub(super) fn no_first_1xx(&mut self, call: &mut Call, now: Now) {
+    /// No 1xx (F-NET-02), or no 18x, in time: the next vendor.
+    pub(super) fn no_progress(&mut self, call: &mut Call, now: Now) {
         let leg = call.legs.len().saturating_sub(1) as u16;
         let Some(client) = call.legs.last().and_then(|l| l.client) else {
             return;

@@ -121,7 +121,7 @@ impl Core {
             return;
         };
         if msg.method() == Method::Invite {
-            self.answer(server, 100, "", &[], now);
+            self.trying(server, &flow, msg, now);
         }
         let copy = forward::Copy {
             plan,

@@ -101,6 +101,27 @@ impl Core {
         self.send_ask(Command::Delete(delete));
     }
 
+    /// Nobody waits for the relay any more; what it was asked to hold counts as held, so that it will be told to forget it.
+    pub(super) fn drop_ask(&mut self, call: &mut Call) {
+        let Some(pending) = call.ask.take() else {
+            return;
+        };
+        self.asks.remove(&pending.ask.0);
+        if matches!(pending.what, Waiting::LegOffer)
+            && let Some(leg) = call.legs.last_mut()
+        {
+            leg.offered = true;
+            call.media_open = true;
+        }
+        if let Waiting::LegAnswer { bytes, .. }
+        | Waiting::Request { bytes, .. }
+        | Waiting::Response { bytes, .. }
+        | Waiting::Ack { bytes, .. } = pending.what
+        {
+            self.give_buf(bytes);
+        }
+    }
+
     /// Ends the media of an answered call and waits for its figures. False: there is none, or the relay is busy with it.
     pub(super) fn ask_figures(&mut self, call: &mut Call, now: Now) -> bool {
         if !call.media_open {

@@ -38,6 +38,8 @@ pub mod types;
 mod wheel;
 
 #[cfg(test)]
+mod tests_fuzz;
+#[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
 mod tests_static;

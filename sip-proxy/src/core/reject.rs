@@ -56,6 +56,13 @@ impl Core {
         }
     }
 
+    /// 100 Trying, made of the request at hand.
+    pub(super) fn trying(&mut self, server: Id, flow: &Flow, msg: &Message<'_>, now: Now) {
+        let mut buf = self.take_buf();
+        Answer { source: Some(flow.remote), ..Answer::new(100) }.write(msg, &mut buf);
+        self.send_response(server, 100, buf, now);
+    }
+
     /// Answers a server transaction with a response of our own.
     pub(super) fn answer(
         &mut self,

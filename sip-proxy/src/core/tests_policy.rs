@@ -605,3 +605,31 @@ fn record_routes_of_others_are_kept_for_our_own_bye() {
     let to_caller = &out.iter().find(|(to, _)| *to == addr("192.0.2.12:5062")).unwrap().1;
     assert_eq!(lines(to_caller, "Route"), ["<sip:192.0.2.12:5062;lr>"]);
 }
+
+#[test]
+fn a_vendor_that_says_100_and_nothing_more_is_given_up() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    w.give(V1, &reply(&first, "100 Trying", "", V1, "", ""));
+    w.wait(21_000);
+    let out = w.take();
+    assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("CANCEL ")));
+    assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
+    let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
+    assert_eq!(record.legs[0].ended_by, "no_progress");
+}
+
+#[test]
+fn a_cancel_while_the_relay_is_asked_leaves_no_media_behind() {
+    let mut w = World::new(true, |_| ());
+    w.relay = false;
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let cancel = invite(NUMBER, "c1", "", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL");
+    w.give(CUSTOMER, &cancel);
+    assert!(w.take().iter().any(|(_, t)| t.starts_with("SIP/2.0 487 ")));
+    let q = w.questions();
+    assert!(matches!((&q[0], &q[1]), (Ng::Offer(o), Ng::Delete(d)) if o.via_branch == d.via_branch), "{q:?}");
+    assert_eq!(w.ended[0].outcome, Outcome::Cancelled);
+    w.nothing_is_left();
+}

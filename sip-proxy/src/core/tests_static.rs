@@ -40,7 +40,7 @@ fn core_with(config: CoreConfig) -> Core {
     Core::new(Arc::new(config), 0, [9; 32], shared)
 }
 
-fn core() -> Core {
+pub(super) fn core() -> Core {
     core_with(config(&["127.0.0.1/32", "::1/128"]))
 }
 

@@ -54,9 +54,9 @@ impl Core {
             }
             call.armed = NEVER;
             core.ask_overdue(call, now);
-            let first_1xx = call.leg().is_some_and(|l| l.open && l.first_1xx_at <= now.mono);
-            if first_1xx && call.phase == Phase::Setup {
-                core.no_first_1xx(call, now);
+            let late = |t: &super::call::Leg| t.first_1xx_at.min(t.progress_by) <= now.mono;
+            if call.phase == Phase::Setup && call.leg().is_some_and(|l| l.open && late(l)) {
+                core.no_progress(call, now);
             }
             if call.ends_at > now.mono {
                 return None;

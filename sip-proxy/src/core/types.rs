@@ -211,6 +211,8 @@ pub struct CoreConfig {
     pub timers: Timers,
     /// Give up a vendor that sends no 1xx for so long (F-NET-02); 2 s.
     pub first_1xx: Duration,
+    /// Give up a vendor that has said 100 but no 18x for so long; 20 s (`ref/telecom-domain` §7).
+    pub first_18x: Duration,
     /// How long the media relay may take to answer; 1 s.
     pub ask_deadline: Duration,
     /// Longest call unless its trunk says less (T-SIP-06); 4 h.
@@ -245,6 +247,7 @@ impl CoreConfig {
             realm: Realm { name: "warp".into(), sha256: true, md5: true },
             timers: Timers::default(),
             first_1xx: Duration::from_secs(2),
+            first_18x: Duration::from_secs(20),
             ask_deadline: Duration::from_secs(1),
             max_duration: Duration::from_secs(4 * 3_600),
             max_attempts: 5,
