@@ -133,8 +133,11 @@ impl Call {
     }
 
     pub(crate) fn next_timeout(&self) -> Mono {
-        let first =
-            self.legs.last().filter(|l| l.open && l.client.is_some())            .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
+        let first = self
+            .legs
+            .last()
+            .filter(|l| l.open && l.client.is_some())
+            .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
         let ask = self.ask.as_ref().map_or(NEVER, |a| a.deadline);
         first.min(ask).min(self.ends_at)
     }

@@ -384,8 +384,7 @@ impl Core {
         if !current || !open || matches!(call.phase, Phase::Answered | Phase::Over) {
             return;
         }
-        if !alive
-            && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
+        if !alive && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
             let (after, rest) = (self.config.trunk_down_after, self.config.trunk_down_for);
             self.shared.health.failed(trunk.id, after, now.mono + rest);
         }

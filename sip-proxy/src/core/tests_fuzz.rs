@@ -9,12 +9,35 @@ use super::tests_world::{CUSTOMER, US, V1, World, inside, invite, reply};
 use super::types::{Answer, MediaError, Output};
 use super::{Core, random::Rng};
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+const SDP: &str =
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
 /// Bytes that mean something to a SIP parser.
 const BITS: [&[u8]; 24] = [
-    b"\r\n", b"\r\n\r\n", b"\0", b";lr", b"<", b">", b"\"", b",", b";", b":", b"@", b"%00", b"sip:", b"tag=", b";branch=z9hG4bK",
-    b"4294967296", b"-1", b"[::1]", b"255.255.255.255", b"SIP/2.0", b"INVITE", b"Route: <sip:x;lr>\r\n", b" \t", b"Max-Forwards: 0\r\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\0",
+    b";lr",
+    b"<",
+    b">",
+    b"\"",
+    b",",
+    b";",
+    b":",
+    b"@",
+    b"%00",
+    b"sip:",
+    b"tag=",
+    b";branch=z9hG4bK",
+    b"4294967296",
+    b"-1",
+    b"[::1]",
+    b"255.255.255.255",
+    b"SIP/2.0",
+    b"INVITE",
+    b"Route: <sip:x;lr>\r\n",
+    b" \t",
+    b"Max-Forwards: 0\r\n",
 ];
 
 fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {

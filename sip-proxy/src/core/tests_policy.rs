@@ -625,7 +625,8 @@ fn a_cancel_while_the_relay_is_asked_leaves_no_media_behind() {
     let mut w = World::new(true, |_| ());
     w.relay = false;
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
-    let cancel = invite(NUMBER, "c1", "", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL");
+    let cancel =
+        invite(NUMBER, "c1", "", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL");
     w.give(CUSTOMER, &cancel);
     assert!(w.take().iter().any(|(_, t)| t.starts_with("SIP/2.0 487 ")));
     let q = w.questions();
