@@ -118,22 +118,54 @@ impl Header {
 
     /// From a name in any spelling, compact forms too (RFC 3261 §7.3.3). Constant time in the number of known headers.
     pub fn from_name(name: &[u8]) -> Header {
-        let (Some(first), Some(last)) = (name.first(), name.last()) else {
-            return Header::Other;
+        let mut chunk = [0; WORD];
+        let Some(to) = chunk.get_mut(..name.len()) else {
+            return Header::from_long_name(name);
         };
-        if name.len() == 1 {
-            let at = COMPACT.get(usize::from(first.to_ascii_lowercase())).copied().unwrap_or(NONE);
-            return Header::ALL.get(usize::from(at)).copied().unwrap_or(Header::Other);
+        to.copy_from_slice(name);
+        Header::from_word(u128::from_le_bytes(chunk), name.len())
+    }
+
+    /// The same when the name stands at the start of a longer text: no copy, which is what the parser has.
+    #[inline]
+    pub(crate) fn at_start(text: &[u8], len: usize) -> Header {
+        match text.first_chunk::<WORD>() {
+            Some(chunk) if len < WORD => {
+                let mask = (1_u128 << (len.wrapping_mul(8) & 127)).wrapping_sub(1);
+                Header::from_word(u128::from_le_bytes(*chunk) & mask, len)
+            }
+            _ => Header::from_name(text.get(..len).unwrap_or(text)),
         }
-        let mut at = TABLE.get(slot(name.len(), *first, *last)).copied().unwrap_or(NONE);
-        while let Some(header) = Header::ALL.get(usize::from(at)) {
-            let known = header.name().as_bytes();
-            if known == name || known.eq_ignore_ascii_case(name) {
+    }
+
+    /// By up to 16 bytes as one little-endian number.
+    #[inline]
+    fn from_word(word: u128, len: usize) -> Header {
+        let word = lower(word);
+        if len == 1 {
+            let at = COMPACT.get((word & 127) as usize).copied().unwrap_or(NONE);
+            let known = Header::ALL.get(usize::from(at)).copied().unwrap_or(Header::Other);
+            // Eight bits, of which the table has seven.
+            return if word < 128 { known } else { Header::Other };
+        }
+        let mut at = WORDS.slots.get(slot(word)).copied().unwrap_or(NONE);
+        while let Some(known) = WORDS.words.get(usize::from(at)) {
+            // The length too: a NUL behind a name is no part of the number.
+            if *known == word
+                && let Some(header) = Header::ALL.get(usize::from(at))
+                && header.name().len() == len
+            {
                 return *header;
             }
-            at = CHAIN.get(usize::from(at)).copied().unwrap_or(NONE);
+            at = WORDS.chain.get(usize::from(at)).copied().unwrap_or(NONE);
         }
         Header::Other
+    }
+
+    /// By a name of more than 16 bytes: there are few.
+    fn from_long_name(name: &[u8]) -> Header {
+        let long = Header::ALL.iter().filter(|h| h.name().len() > WORD);
+        long.copied().find(|h| h.name().as_bytes().eq_ignore_ascii_case(name)).unwrap_or(Header::Other)
     }
 
     /// Whether its value is a comma-separated list that may be split over lines, and commas at the top level separate values
@@ -164,32 +196,49 @@ impl Header {
 
 const NONE: u8 = u8::MAX;
 const SLOTS: usize = 256;
+/// Bytes of a name that are compared as one number.
+const WORD: usize = 16;
 
-const fn slot(len: usize, first: u8, last: u8) -> usize {
-    let (a, b) = (first | 0x20, last | 0x20);
-    len.wrapping_mul(31)
-        .wrapping_add((a as usize).wrapping_mul(7))
-        .wrapping_add((b as usize).wrapping_mul(59))
-        % SLOTS
+/// Letters in lower case. A byte with bit 6 set gets bit 5: that makes A–Z into a–z, and no other byte into a letter or a hyphen, so that
+/// only a name's own spellings become equal to it (T-SIP-03).
+const fn lower(word: u128) -> u128 {
+    word | (word & 0x4040_4040_4040_4040_4040_4040_4040_4040) >> 1
 }
 
-#[allow(clippy::indexing_slicing)] // evaluated by the compiler
-/// First header of each slot, and the next one of the same slot after each header: made by the compiler.
-const TABLES: ([u8; SLOTS], [u8; Header::COUNT]) = {
-    let mut table = [NONE; SLOTS];
-    let mut chain = [NONE; Header::COUNT];
+const fn slot(word: u128) -> usize {
+    let folded = (word as u64) ^ ((word >> 64) as u64).rotate_left(17);
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+}
+
+/// Names of up to 16 bytes as numbers (0 for longer ones, which no name is), and which are in each slot: made by the compiler.
+struct Words {
+    words: [u128; Header::COUNT],
+    slots: [u8; SLOTS],
+    chain: [u8; Header::COUNT],
+}
+
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // evaluated by the compiler
+static WORDS: Words = {
+    let mut t = Words { words: [0; Header::COUNT], slots: [NONE; SLOTS], chain: [NONE; Header::COUNT] };
     let mut i = 0;
     while i < Header::COUNT {
         let name = Header::NAMES[i].as_bytes();
-        let s = slot(name.len(), name[0], name[name.len() - 1]);
-        chain[i] = table[s];
-        table[s] = i as u8;
+        if name.len() <= WORD {
+            let mut chunk = [0; WORD];
+            let mut at = 0;
+            while at < name.len() {
+                chunk[at] = name[at];
+                at += 1;
+            }
+            let word = lower(u128::from_le_bytes(chunk));
+            t.words[i] = word;
+            t.chain[i] = t.slots[slot(word)];
+            t.slots[slot(word)] = i as u8;
+        }
         i += 1;
     }
-    (table, chain)
+    t
 };
-static TABLE: [u8; SLOTS] = TABLES.0;
-static CHAIN: [u8; Header::COUNT] = TABLES.1;
 
 #[allow(clippy::indexing_slicing)] // evaluated by the compiler
 static COMPACT: [u8; 128] = {
@@ -222,5 +271,24 @@ mod tests {
         assert_eq!(Header::from_name(b""), Header::Other);
         assert_eq!(Header::from_name(b"Viaa"), Header::Other);
         assert_eq!(Header::from_name(b"\xff"), Header::Other);
+        assert_eq!(Header::from_name(b"\xf6"), Header::Other, "v with the high bit");
+        assert_eq!(Header::from_name(b"Via\0"), Header::Other);
+    }
+
+    /// Every byte in the place of every byte of every name: only the other case of a letter is the same header.
+    #[test]
+    fn t_sip_03_nothing_but_case_makes_names_equal() {
+        for h in Header::ALL {
+            for at in 0..h.name().len() {
+                for b in 0..=255_u8 {
+                    let mut name = h.name().as_bytes().to_vec();
+                    let same = b.eq_ignore_ascii_case(&name[at]);
+                    name[at] = b;
+                    let text = [&name[..], b": a value, longer than a word"].concat();
+                    assert_eq!(Header::from_name(&name), Header::at_start(&text, name.len()));
+                    assert_eq!(Header::from_name(&name) == *h, same, "{}", name.escape_ascii());
+                }
+            }
+        }
     }
 }

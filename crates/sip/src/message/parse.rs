@@ -235,7 +235,7 @@ fn line(
     while let [front @ .., b' ' | b'\t'] = name {
         name = front;
     }
-    let header = Header::from_name(name);
+    let header = Header::at_start(rest, name.len());
     // A known name is a token; what is not one (a line without colon, say) is neither.
     if header == Header::Other && !lex::is_token(name) {
         return Err(bad("header name"));
