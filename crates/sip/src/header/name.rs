@@ -126,16 +126,21 @@ impl Header {
         Header::from_word(u128::from_le_bytes(chunk), name.len())
     }
 
-    /// The same when the name stands at the start of a longer text: no copy, which is what the parser has.
+    /// The name before the first colon of a line, and its length: the parser's way, without a copy. `None` when it is longer than a word
+    /// or has white space behind it, which [`Header::from_name`] is for.
     #[inline]
-    pub(crate) fn at_start(text: &[u8], len: usize) -> Header {
-        match text.first_chunk::<WORD>() {
-            Some(chunk) if len < WORD => {
-                let mask = (1_u128 << (len.wrapping_mul(8) & 127)).wrapping_sub(1);
-                Header::from_word(u128::from_le_bytes(*chunk) & mask, len)
-            }
-            _ => Header::from_name(text.get(..len).unwrap_or(text)),
+    pub(crate) fn at_start(line: &[u8]) -> Option<(Header, usize)> {
+        const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
+        let word = u128::from_le_bytes(*line.first_chunk::<WORD>()?);
+        // A byte becomes zero where it was a colon, and the lowest zero byte is the first whose high bit the subtraction sets.
+        let x = word ^ ONES.wrapping_mul(b':' as u128);
+        let zero = x.wrapping_sub(ONES) & !x & (ONES << 7);
+        if zero == 0 {
+            return None;
         }
+        let bit = zero.trailing_zeros() & 0x78;
+        let header = Header::from_word(word & (1_u128 << bit).wrapping_sub(1), (bit >> 3) as usize);
+        (header != Header::Other).then_some((header, (bit >> 3) as usize))
     }
 
     /// By up to 16 bytes as one little-endian number.
@@ -164,8 +169,12 @@ impl Header {
 
     /// By a name of more than 16 bytes: there are few.
     fn from_long_name(name: &[u8]) -> Header {
-        let long = Header::ALL.iter().filter(|h| h.name().len() > WORD);
-        long.copied().find(|h| h.name().as_bytes().eq_ignore_ascii_case(name)).unwrap_or(Header::Other)
+        let same = |at: &&u8| {
+            let known = Header::NAMES.get(usize::from(**at)).map_or("", |n| n);
+            known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name)
+        };
+        let found = LONG.iter().find(same).and_then(|at| Header::ALL.get(usize::from(*at)));
+        found.copied().unwrap_or(Header::Other)
     }
 
     /// Whether its value is a comma-separated list that may be split over lines, and commas at the top level separate values
@@ -241,6 +250,31 @@ static WORDS: Words = {
 };
 
 #[allow(clippy::indexing_slicing)] // evaluated by the compiler
+const fn long_names() -> usize {
+    let (mut i, mut n) = (0, 0_usize);
+    while i < Header::COUNT {
+        n = n.wrapping_add((Header::NAMES[i].len() > WORD) as usize);
+        i = i.wrapping_add(1);
+    }
+    n
+}
+
+/// Headers whose names are longer than a word.
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
+static LONG: [u8; long_names()] = {
+    let mut all = [0; long_names()];
+    let (mut i, mut n) = (0, 0_usize);
+    while i < Header::COUNT {
+        if Header::NAMES[i].len() > WORD {
+            all[n] = i as u8;
+            n = n.wrapping_add(1);
+        }
+        i = i.wrapping_add(1);
+    }
+    all
+};
+
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
 static COMPACT: [u8; 128] = {
     let mut table = [NONE; 128];
     let mut i = 0;
@@ -285,7 +319,10 @@ mod tests {
                     let same = b.eq_ignore_ascii_case(&name[at]);
                     name[at] = b;
                     let text = [&name[..], b": a value, longer than a word"].concat();
-                    assert_eq!(Header::from_name(&name), Header::at_start(&text, name.len()));
+                    let colon = name.iter().position(|b| *b == b':').unwrap_or(name.len());
+                    let expected = Header::from_name(&name[..colon]);
+                    let got = Header::at_start(&text);
+                    assert_eq!(got, (colon < WORD && expected != Header::Other).then_some((expected, colon)));
                     assert_eq!(Header::from_name(&name) == *h, same, "{}", name.escape_ascii());
                 }
             }

@@ -228,34 +228,29 @@ fn line(
     mode: Mode,
 ) -> Result<usize, Fault> {
     let rest = head.get(at..).unwrap_or(b"");
-    let Some(colon) = lex::find_colon(rest.get(..MAX_NAME).unwrap_or(rest)) else {
-        return Err(if rest.len() < MAX_NAME { bad(CUT) } else { bad("header name too long") });
+    let (header, name_len, colon) = match Header::at_start(rest) {
+        Some((header, colon)) => (header, colon, colon),
+        None => {
+            let (header, name) = odd_name(rest)?;
+            (header, name.0, name.1)
+        }
     };
-    let mut name = rest.get(..colon).unwrap_or(b"");
-    while let [front @ .., b' ' | b'\t'] = name {
-        name = front;
-    }
-    let header = Header::at_start(rest, name.len());
-    // A known name is a token; what is not one (a line without colon, say) is neither.
-    if header == Header::Other && !lex::is_token(name) {
-        return Err(bad("header name"));
-    }
-    let value_at = at.saturating_add(colon).saturating_add(1);
+    let value_at = at.wrapping_add(colon).wrapping_add(1);
     let mut nuls = 0_u32;
     let mut from = value_at;
     let (value_to, next) = loop {
         let seek = head.get(from..).unwrap_or(b"");
         let hit = memchr3(b'\r', b'\n', 0, seek).ok_or(bad(CUT))?;
         lex::step(hit);
-        let pos = from.saturating_add(hit);
+        let pos = from.wrapping_add(hit); // all within `head`
         match seek.get(hit..) {
-            Some([b'\r', b'\n', b' ' | b'\t', ..]) => from = pos.saturating_add(2),
+            Some([b'\r', b'\n', b' ' | b'\t', ..]) => from = pos.wrapping_add(2),
             // The blank line must still be in reach, so a line end at the very end is no end of the headers.
-            Some([b'\r', b'\n', ..]) => break (pos, pos.saturating_add(2)),
+            Some([b'\r', b'\n', ..]) => break (pos, pos.wrapping_add(2)),
             // A few only: each costs a look at the whole value.
             Some([0, ..]) if nuls < 8 && escaped_nul(head, value_at, pos) => {
                 nuls = nuls.saturating_add(1);
-                from = pos.saturating_add(1);
+                from = pos.wrapping_add(1);
             }
             Some([0, ..]) => return Err(bad("NUL in header")),
             Some([b'\r', ..]) => return Err(bad("bare CR in header")),
@@ -265,12 +260,13 @@ fn line(
     let value = lex::trim(head.get(value_at..value_to).unwrap_or(b""));
     let value_start = lex::offset_in(head, value).unwrap_or(value_to);
     let count = usize::from(m.count);
+    // Offsets below SIP_HEADER_BYTES fit 16 bits, names below MAX_NAME fit 8.
     let entry = Entry {
-        start: u16::try_from(at).unwrap_or(u16::MAX),
-        name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
+        start: at as u16,
+        name_len: name_len as u8,
         header,
-        value: u16::try_from(value_start).unwrap_or(u16::MAX),
-        value_end: u16::try_from(value_start.saturating_add(value.len())).unwrap_or(u16::MAX),
+        value: value_start as u16,
+        value_end: value_start.wrapping_add(value.len()) as u16,
     };
     if value.len() > limits::SIP_HEADER_VALUE_BYTES {
         return Err(Fault(513, "Message Too Large"));
@@ -290,8 +286,26 @@ fn line(
         Header::Contact => &mut counts.contacts,
         _ => return Ok(next),
     };
-    *counter = counter.saturating_add(1).saturating_add(memchr_iter(b',', value).count());
+    let commas = if memchr(b',', value).is_some() { memchr_iter(b',', value).count() } else { 0 };
+    *counter = counter.saturating_add(1).saturating_add(commas);
     Ok(next)
+}
+
+/// A name that is long, unknown or has white space behind it: its header, its length and where its colon is.
+fn odd_name(rest: &[u8]) -> Result<(Header, (usize, usize)), Fault> {
+    let Some(colon) = lex::find_colon(rest.get(..MAX_NAME).unwrap_or(rest)) else {
+        return Err(if rest.len() < MAX_NAME { bad(CUT) } else { bad("header name too long") });
+    };
+    let mut name = rest.get(..colon).unwrap_or(b"");
+    while let [front @ .., b' ' | b'\t'] = name {
+        name = front;
+    }
+    let header = Header::from_name(name);
+    // A known name is a token; what is not one (a line without colon, say) is neither.
+    if header == Header::Other && !lex::is_token(name) {
+        return Err(bad("header name"));
+    }
+    Ok((header, (name.len(), colon)))
 }
 
 /// Whether the NUL at `pos` is a quoted-pair within a quoted string, the one place where the grammar allows it (RFC 3261 §25.1;
