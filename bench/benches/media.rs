@@ -98,7 +98,8 @@ fn refuse_stranger(bencher: Bencher<'_, '_>) {
 fn rtp_view(bencher: Bencher<'_, '_>) {
     let p = packet();
     bencher.bench_local(|| {
-        let v = RtpView::parse(black_box(&p)).map(|v| (v.ssrc(), v.sequence(), v.timestamp(), v.payload().len()));
+        let v =
+            RtpView::parse(black_box(&p)).map(|v| (v.ssrc(), v.sequence(), v.timestamp(), v.payload().len()));
         black_box(v)
     });
 }
