@@ -493,6 +493,7 @@ mod tests {
             n("sip:%2B14155550100;npdi;rn=+14155550199@gw;user=phone").as_deref(),
             Some("+14155550100")
         );
+        assert_eq!(n("sip:7890#14155550100@gw").as_deref(), Some("7890#14155550100"), "a technical prefix");
         assert_eq!(n("sip:alice@h"), None);
         assert_eq!(n("sip:h"), None);
         let u = uri("sip:+14155550100;npdi;rn=+14155550199@gw;user=phone");

@@ -237,7 +237,8 @@ impl std::error::Error for Malformed {}
 const TOKEN: u8 = 1;
 const UNRESERVED: u8 = 2;
 const PARAM: u8 = 4;
-/// `unreserved` and `user-unreserved`.
+/// `unreserved` and `user-unreserved`, and `#`: carriers write it between a technical prefix and the number (`7890#14155550100`), although
+/// the grammar wants it escaped.
 pub(crate) const USER: u8 = 8;
 /// `unreserved` and what a password may have besides.
 pub(crate) const PASSWORD: u8 = 16;
@@ -269,7 +270,7 @@ static CLASS: [u8; 256] = {
     table = with(table, b"-.!%*_+`'~", TOKEN | PARAM);
     table = with(table, b"[]:/&$()@", PARAM);
     table = with(table, b"-_.!~*'()", UNRESERVED | USER | PASSWORD | URI_PARAMS | URI_HEADERS);
-    table = with(table, b"&=+$,;?/", USER);
+    table = with(table, b"&=+$,;?/#", USER);
     table = with(table, b"&=+$,", PASSWORD);
     table = with(table, b"[]/:&+$;=", URI_PARAMS);
     with(table, b"[]/?:+$&=;,@", URI_HEADERS)

@@ -36,7 +36,9 @@ impl<'a> NameAddr<'a> {
         match rest.first() {
             Some(b'<') => {
                 let display = lex::trim_end(head);
-                if !display.iter().all(|b| lex::is_token_byte(*b) || lex::is_lws(*b)) {
+                // UTF-8 without quotes is against the grammar and common, and hides nothing that separates values.
+                let plain = |b: &u8| lex::is_token_byte(*b) || lex::is_lws(*b) || !b.is_ascii();
+                if !display.iter().all(plain) {
                     return Err(Malformed("display name needs quotes"));
                 }
                 Self::bracketed(raw, display, rest.get(1..).unwrap_or(b""))
@@ -110,6 +112,7 @@ mod tests {
         let a = NameAddr::parse(b"Watson, Thomas <sip:t@b>");
         assert!(a.is_err());
         assert_eq!(NameAddr::parse(b"caller<sip:a@b>").unwrap().display, b"caller");
+        assert_eq!(NameAddr::parse("José P. <sip:a@b>".as_bytes()).unwrap().display_text(), "José P.");
         for bad in
             [&b""[..], b"<>", b"<sip:a", b"\"x <sip:a@b>", b"<sip:a@b> x", b"sip:a@b?Route=x", b"a@b <sip:x>"]
         {
