@@ -168,6 +168,13 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
     let cps10 = if args.no_traffic { 0 } else { tenths(args.cps) };
     let generator = Generator::start(callers, cps10, rate_file)?;
     run::attend_with(&world.stack, &base, &sources, &asks, || drop(generator));
+    // The demo's calls end like calls; somebody in a hurry presses Ctrl-C twice.
+    std::thread::spawn(move || {
+        if asks.recv().is_ok() {
+            std::process::exit(130);
+        }
+    });
+    world.stack.end_calls(Duration::from_secs(2));
     world.stop();
     Ok(0)
 }

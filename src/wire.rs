@@ -17,7 +17,7 @@ use warp_policy::Snapshot;
 use warp_sip_proxy::core::{Command, LiveCall, Mode, Transport};
 use warp_sip_proxy::{Commander, MediaControl, Proxy};
 use warp_telemetry::logging::{self, Format, Levels, LogHandle};
-use warp_telemetry::metrics::{FloatGauge, Gauge};
+use warp_telemetry::metrics::{FloatGauge, Gauge, Kind, Sample};
 use warp_telemetry::{Health, Registry};
 
 use crate::config::{Change, Config, Loaded, LogFormat, diff, values};
@@ -88,6 +88,7 @@ impl Stack {
             ),
         };
         reloads.applied();
+        watch_disk(&registry, config.node.data_dir.clone());
         let seed = seed()?;
 
         let metrics = EventsMetrics::new(&registry);
@@ -313,6 +314,22 @@ fn start_log(config: &Config, registry: &Registry) -> LogHandle {
         Ok(levels) => logging::init(format, levels, &config.node.name, registry),
         Err(_) => unreachable!("\"info\" is a level"),
     }
+}
+
+/// The alarm at 80 % of F-DISK-01 is a rule over this.
+fn watch_disk(registry: &Registry, dir: PathBuf) {
+    let used = move || {
+        let space = rustix::fs::statvfs(&dir).ok()?;
+        let all = space.f_blocks.max(1) as f64;
+        Some(Sample::number(Vec::new(), 1.0 - space.f_bavail as f64 / all))
+    };
+    registry.observe(
+        Kind::Gauge,
+        "warp_data_disk_used_ratio",
+        "Used part of the disk that holds journal and event log.",
+        &[],
+        move || used().into_iter().collect(),
+    );
 }
 
 fn seed() -> anyhow::Result<[u8; 32]> {

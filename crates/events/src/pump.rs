@@ -146,7 +146,10 @@ impl Copier {
 
     fn copy(&mut self, path: &Path) -> Result<usize, EventsError> {
         if !self.segments.contains_key(path) {
-            let file = File::open(path).map_err(EventsError::io("open", path))?;
+            let file = match File::open(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+                opened => opened.map_err(EventsError::io("open", path))?,
+            };
             let Some(header) = segment::read_header(path, &file)? else {
                 // Being made at this moment, or torn: then recovery puts it aside at the next start.
                 return Ok(0);
@@ -206,7 +209,11 @@ impl Copier {
             .map(|(path, _)| path.clone())
             .collect();
         for path in &done {
-            std::fs::remove_file(path).map_err(EventsError::io("delete", path))?;
+            match std::fs::remove_file(path) {
+                // A journal that closes takes its unused spare away itself.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                done => done.map_err(EventsError::io("delete", path))?,
+            }
             self.segments.remove(path);
             self.unsaved = true;
         }
