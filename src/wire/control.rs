@@ -31,7 +31,8 @@ impl ControlThread {
             .enable_all()
             .build()
             .context("runtime")?;
-        let handles = warp_control_plane::Handles { publisher, live: None, events, registry: registry.clone() };
+        let handles =
+            warp_control_plane::Handles { publisher, live: None, events, registry: registry.clone() };
         let started = warp_control_plane::start(config.api.control_plane(config), handles);
         let control = runtime.block_on(started).context("control plane")?;
         Ok(Self { addr: control.addr, runtime: Some(runtime), control: Some(control) })
