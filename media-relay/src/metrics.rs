@@ -36,6 +36,9 @@ label_enum! {
     pub enum NgResult = "result" { Ok = "ok", Error = "error", LoadLimit = "load_limit", Repeated = "repeated" }
 }
 
+/// A stream of which one side sent at least so many packets (a second of audio) and the other none is one-way.
+const ONE_WAY_PACKETS: u64 = 50;
+
 /// Everything the relay counts.
 #[derive(Clone)]
 pub struct Metrics {
@@ -65,7 +68,7 @@ pub struct Metrics {
     pub rtt: Histogram,
     /// Wake-up to send, one packet in 1,024.
     pub forward_latency: Histograms<PacketPath>,
-    /// Calls in which one side only sent media.
+    /// Streams in which one side only sent media.
     pub one_way_sessions: Counter,
     /// Calls ended because no media came.
     pub silent_timeouts: Counter,
@@ -114,7 +117,7 @@ impl Metrics {
                 FORWARD,
             ),
             one_way_sessions: r
-                .counter("warp_media_one_way_sessions_total", "Calls with media of one side only."),
+                .counter("warp_media_one_way_sessions_total", "Streams with media of one side only."),
             silent_timeouts: r.counter("warp_media_silent_timeouts_total", "Calls ended for want of media."),
             ports_used: r.gauge("warp_media_ports_used", "Port pairs in use."),
             ports: r.gauge("warp_media_ports", "Port pairs of the range, over all addresses."),
@@ -128,8 +131,18 @@ impl Metrics {
         }
     }
 
-    /// A stream has ended: count its figures. `far_rtt_us` is the round trip of the other leg, 0 when unknown.
-    pub fn stream_ended(&self, s: &StreamSnapshot) {
+    /// A stream has ended: count the figures of both directions.
+    pub fn stream_ended(&self, both: &[StreamSnapshot; 2]) {
+        let [a, b] = both.each_ref().map(|s| s.packets);
+        if (a == 0 && b >= ONE_WAY_PACKETS) || (b == 0 && a >= ONE_WAY_PACKETS) {
+            self.one_way_sessions.inc(());
+        }
+        for direction in both {
+            self.direction_ended(direction);
+        }
+    }
+
+    fn direction_ended(&self, s: &StreamSnapshot) {
         if s.packets == 0 {
             return;
         }

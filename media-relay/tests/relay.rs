@@ -195,6 +195,19 @@ fn statistics_count_what_passed() {
 }
 
 #[test]
+fn a_stream_of_one_side_only_is_counted() {
+    let world = World::new(|_| ());
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    world.call("one way", &mut a, &mut b);
+    for _ in 0..50 {
+        let packet = a.send_rtp();
+        assert_eq!(b.recv_rtp(), packet);
+    }
+    assert!(world.delete("one way").is_ok());
+    assert_eq!(world.metric("warp_media_one_way_sessions_total"), 1.0);
+}
+
+#[test]
 fn stopping_ends_threads_and_frees_ports() {
     let world = World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
     let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));

@@ -230,15 +230,23 @@ impl Book {
 
     /// Closes the ports of media lines and gives them back.
     fn release(&mut self, shard: u16, lines: &mut [MediaLine], now: Now) {
-        for side in lines.iter_mut().flat_map(|l| &mut l.sides) {
-            let Some(pair) = side.pair.take() else { continue };
-            for port in [pair.rtp_port(), pair.rtcp_port()] {
-                self.by_port.remove(&port);
-                self.out.push_back(Output::Close { shard, port });
+        for line in lines {
+            let mut ended = false;
+            for side in &mut line.sides {
+                let Some(pair) = side.pair.take() else { continue };
+                for port in [pair.rtp_port(), pair.rtcp_port()] {
+                    self.by_port.remove(&port);
+                    self.out.push_back(Output::Close { shard, port });
+                }
+                self.ports.give_back(pair, now.mono);
+                self.pairs = self.pairs.saturating_sub(1);
+                ended = true;
             }
-            self.ports.give_back(pair, now.mono);
-            self.pairs = self.pairs.saturating_sub(1);
-            self.out.push_back(Output::StreamEnded(side.counters.snapshot(0)));
+            if ended {
+                let [a, b] = &line.sides;
+                let figures = [a, b].map(|s| s.counters.snapshot(0));
+                self.out.push_back(Output::StreamEnded(Box::new(figures)));
+            }
         }
     }
 

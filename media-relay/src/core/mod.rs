@@ -32,6 +32,6 @@ pub enum Output {
         /// SIP Call-ID.
         call_id: Vec<u8>,
     },
-    /// One direction of a stream has ended: its last figures, for the metrics.
-    StreamEnded(StreamSnapshot),
+    /// A stream has ended: the last figures of its two directions, for the metrics.
+    StreamEnded(Box<[StreamSnapshot; 2]>),
 }
