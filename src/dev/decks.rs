@@ -8,8 +8,10 @@ pub(super) const NPAS: [u16; 50] = [
     410, 412, 414, 415, 417, 419, 501, 502, 503, 504, 505, 512, 513, 515, 602, 603, 605, 612, 614, 615, 617,
     702, 703, 713, 718, 801, 802, 804, 808,
 ];
-/// Exchanges per area code: 200 to 579.
-pub(super) const EXCHANGES: std::ops::Range<u16> = 200..580;
+/// Exchanges of an area code: 200 to 583 without the service codes N11.
+pub(super) fn exchanges() -> impl Iterator<Item = u16> {
+    (200..584).filter(|nxx| nxx % 100 != 11)
+}
 
 /// Dial codes outside of NANP with a base price in 10⁻⁴ dollars a minute.
 const COUNTRIES: [(&str, u32); 40] = [
@@ -87,7 +89,7 @@ pub(super) fn us(deck: &Deck) -> String {
     let mut csv = String::with_capacity(700_000);
     csv.push_str("NPANXX,Interstate,Intrastate,Indeterminate,Min,Inc\n");
     for npa in NPAS {
-        for nxx in EXCHANGES {
+        for nxx in exchanges() {
             let code = u32::from(npa) * 1_000 + u32::from(nxx);
             let inter =
                 (if code == 415_555 { 42 } else { 38 + scatter(code, deck.salt) % 40 }) * deck.level / 100;

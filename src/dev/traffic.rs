@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use warp_model::Secret;
 use warp_ua::{Agent, AgentConfig, Behaviour, CallResult, CallSpec, Credentials, Rule};
 
-use super::decks::{EXCHANGES, NPAS, scatter};
+use super::decks::{NPAS, exchanges, scatter};
 use super::secrets::Secrets;
 use super::world::{TRUNKS, VENDORS};
 use crate::cli::Failure;
@@ -139,7 +139,7 @@ impl Callers {
             format!("+4420{:08}", scatter(n, salt) % 100_000_000)
         } else {
             let npa = NPAS[pick(1, NPAS.len())];
-            let nxx = EXCHANGES.start + pick(2, EXCHANGES.len()) as u16;
+            let nxx = exchanges().nth(pick(2, 380)).unwrap_or(555);
             format!("+1{npa}{nxx}{:04}", pick(3, 10_000))
         };
         let mut spec = CallSpec::new(self.proxy, trunk.caller, &called);
