@@ -6,8 +6,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use warp_events::journal::{Journal, JournalOptions};
 use warp_feed::{Listening, Subscriber};
@@ -69,7 +70,15 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
     // Before the shards read the first snapshot: none is missed.
     let listening = handles.snapshots.as_ref().map(|snapshots| {
         let senders = senders.clone();
+        let reader = snapshots.clone();
+        let (to_janitor, incoming) = mpsc::channel();
+        let janitor = std::thread::Builder::new().name("sip-janitor".into());
+        if let Err(error) = janitor.spawn(move || server::janitor::run(incoming, JANITOR_LOOKS)) {
+            tracing::warn!(%error, "no janitor: shards free old snapshots themselves");
+        }
+        let _ = to_janitor.send(reader.latest());
         snapshots.listen(move || {
+            let _ = to_janitor.send(reader.latest());
             for sender in &senders {
                 let _ = sender.send(Note::Snapshot);
             }
@@ -236,6 +245,9 @@ impl Drop for Gather {
         }
     }
 }
+
+/// How often the janitor looks whether an old snapshot can go.
+const JANITOR_LOOKS: Duration = Duration::from_secs(1);
 
 /// Connection numbers keep eight bits for the shard.
 const SHARDS_MAX: u16 = 255;

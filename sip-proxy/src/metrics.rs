@@ -9,6 +9,10 @@ use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, LATENCY_SEC
 
 use crate::core::CoreStats;
 
+mod calls;
+
+pub(crate) use calls::{CallCounter, CallMetrics};
+
 label_enum! {
     /// SIP methods, of requests and of what responses answer.
     pub enum Method = "method" {
@@ -106,6 +110,7 @@ pub struct Metrics {
     pub mailbox_full: Counter,
     pub journal_errors: Counter,
     pub panics: Counter,
+    pub(crate) calls: CallMetrics,
 }
 
 impl Metrics {
@@ -150,6 +155,7 @@ impl Metrics {
             journal_errors: r
                 .counter("warp_sip_journal_errors_total", "Call records that could not be written."),
             panics: r.counter("warp_sip_panics_total", "Panics caught at a shard's loop. Always 0."),
+            calls: CallMetrics::register(r),
         }
     }
 

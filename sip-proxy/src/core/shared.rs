@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use warp_model::Mono;
+use warp_model::{Mono, VendorTrunkId};
 use warp_policy::Usage;
 use warp_sip::digest::{NonceCounts, NonceIssuer};
 
@@ -29,6 +29,8 @@ pub struct Shared {
     nonce_counts: Mutex<NonceCounts>,
     transactions: AtomicUsize,
     draining: AtomicBool,
+    /// Shards whose call journal cannot be written (F-DISK-01).
+    unrecorded: AtomicUsize,
 }
 
 impl Shared {
@@ -50,6 +52,7 @@ impl Shared {
             nonce_counts: Mutex::new(NonceCounts::new(NONCES, Mono(0))),
             transactions: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            unrecorded: AtomicUsize::new(0),
         }
     }
 
@@ -63,9 +66,24 @@ impl Shared {
         self.transactions.load(Ordering::Relaxed)
     }
 
-    /// Whether new calls are refused.
+    /// Whether new calls are refused: draining, or a call journal cannot be written.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.unrecorded.load(Ordering::Relaxed) > 0
+    }
+
+    /// A shard's call journal cannot be written any more (`true`) or again (`false`): new calls are refused meanwhile, because
+    /// a call without a record is not carried (F-DISK-01).
+    pub fn unrecorded(&self, failing: bool) {
+        if failing {
+            self.unrecorded.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.unrecorded.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a vendor trunk is in rotation.
+    pub fn is_up(&self, id: VendorTrunkId, now: Mono) -> bool {
+        !self.health.is_down(id, now)
     }
 
     pub(crate) fn drain(&self) {

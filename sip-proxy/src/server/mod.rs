@@ -1,7 +1,8 @@
 //! The sharded runtime: sockets, threads, journals around the cores (RFC 0006).
 //!
 //! Code map: [`shard`] the loop of one thread · [`streams`] its TCP connections · [`media_control`] its questions to the
-//! media relay · [`sockets`] binding.
+//! media relay · [`sockets`] binding ·
+//! [`wire`] the little it knows of SIP itself · [`janitor`] frees old snapshots.
 //!
 //! Invariants:
 //! - Outputs of a core are carried out in order; a record is in the journal (write(2) has returned) before the message
@@ -13,10 +14,12 @@
 //! - No error of the network ends a listener (F-NET-05). A panic in a core is caught, metered, and costs the message that
 //!   caused it (G-1); only a core that keeps panicking is replaced, and then its transactions are lost.
 
+pub(crate) mod janitor;
 pub(crate) mod media_control;
 pub(crate) mod shard;
 pub(crate) mod sockets;
 mod streams;
+mod wire;
 
 use warp_sip::flow::Flow;
 

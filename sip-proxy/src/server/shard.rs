@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use warp_events::journal::Journal;
 use warp_feed::Subscriber;
 use warp_model::cdr::JournalRecord;
-use warp_model::{Mono, Now};
+use warp_model::{CallId, Mono, Now};
 use warp_net::batch::{self, RecvBatch, RecvOutcome};
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Event, Events, Interest};
@@ -23,7 +23,7 @@ use warp_net::sched;
 use warp_net::tcp::{Accepted, ReadOutcome, TcpListener};
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, Transport};
-use warp_sip::message::{Answer as SipAnswer, Message};
+use warp_sip::message::Answer as SipAnswer;
 use warp_sip::stream::{self, Frame};
 
 use super::Note;
@@ -31,11 +31,12 @@ use super::media_control::{MediaControl, MediaLink};
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams, owner_of};
 use super::token::{self, Target};
+use super::wire::{reconnect_address, refuse, via};
 use crate::config::Config;
 use crate::core::{
     Answer, AskId, Command, Core, CoreStats, Mode, Output, Question, Shared, TransmitBuf, shard_of,
 };
-use crate::metrics::{Direction, Metrics, SocketError, Stage, Transaction, Via};
+use crate::metrics::{CallCounter, Direction, Metrics, SocketError, Stage, Transaction, Via};
 
 /// What a shard is made of; everything that can fail has happened before.
 pub(crate) struct Parts {
@@ -74,6 +75,11 @@ pub(crate) struct Shard {
     snapshot: Option<Arc<Snapshot>>,
     journal: Option<Journal>,
     metrics: Metrics,
+    calls: CallCounter,
+    /// The journal refuses new calls, and the cores know.
+    unrecorded: bool,
+    /// A call that must not be connected, because its answer could not be written.
+    refused: Option<CallId>,
     stats: CoreStats,
     transactions: (usize, usize),
     batch: Option<RecvBatch>,
@@ -124,7 +130,10 @@ impl Shard {
             snapshots: parts.snapshots,
             snapshot: None,
             journal: parts.journal,
+            calls: CallCounter::new(parts.metrics.calls.clone()),
             metrics: parts.metrics,
+            unrecorded: false,
+            refused: None,
             stats: CoreStats::default(),
             transactions: (0, 0),
             batch: Some(RecvBatch::new(BATCH, DATAGRAM_BYTES)),
@@ -336,17 +345,45 @@ impl Shard {
         self.run_outputs(now);
     }
 
+    /// Writes a record before anything that follows it. An answer that cannot be written is not passed on: the message
+    /// after it (the 200) becomes a 503 and the call is ended (F-DISK-01). Ended records are kept by the journal.
     fn write_journal(&mut self, record: &JournalRecord) {
+        self.calls.record(record);
         let Some(journal) = &mut self.journal else { return };
         if let Err(error) = journal.append(record) {
             self.metrics.journal_errors.inc(());
             tracing::error!(shard = self.index, %error, "the call journal cannot be written");
+            if let JournalRecord::Answered(call) = record {
+                self.refused = Some(call.cdr_id);
+            }
+        }
+        self.watch_journal();
+    }
+
+    /// Tells the cores whether new calls may be taken.
+    fn watch_journal(&mut self) {
+        let failing = self.journal.as_ref().is_some_and(|j| !j.accepting());
+        if failing != self.unrecorded {
+            self.unrecorded = failing;
+            self.shared.unrecorded(failing);
+            tracing::warn!(shard = self.index, failing, "call journal: new calls are refused while it fails");
         }
     }
 
     // ---- sending
 
     fn transmit(&mut self, flow: Flow, bytes: TransmitBuf, now: Now) {
+        let bytes = match self.refused.take() {
+            None => bytes,
+            Some(cdr_id) => {
+                let command = Command::EndCall { cdr_id, reason: "journal" };
+                let own = self.senders.get(usize::from(self.index));
+                if own.is_some_and(|s| s.send(Note::Command(command)).is_err()) {
+                    self.metrics.mailbox_full.inc(());
+                }
+                refuse(bytes)
+            }
+        };
         self.metrics.message(&bytes, Direction::Egress, via(flow.transport));
         match flow.transport {
             Transport::Udp => self.transmit_udp(flow, bytes),
@@ -621,6 +658,7 @@ impl Shard {
         if self.snapshot.as_ref().is_some_and(|held| Arc::ptr_eq(held, &latest)) {
             return;
         }
+        self.calls.snapshot(&latest, self.index == 0, now.mono);
         self.snapshot = Some(Arc::clone(&latest));
         self.with_core(now, |core| core.handle_snapshot(latest, now));
     }
@@ -644,6 +682,15 @@ impl Shard {
             self.settle(now);
         }
         self.pause_accepting(false);
+        self.watch_journal();
+        self.calls.tick(self.core.live_calls());
+        if self.index == 0
+            && let Some(snapshot) = &self.snapshot
+        {
+            for (_, trunk) in snapshot.directory.vendor_trunks() {
+                self.calls.trunk_up(trunk.id, self.shared.is_up(trunk.id, now.mono));
+            }
+        }
         self.carry_stats();
     }
 
@@ -658,29 +705,6 @@ impl Shard {
         gauge(Transaction::Server, self.transactions.0, server);
         gauge(Transaction::Client, self.transactions.1, client);
         self.transactions = (server, client);
-    }
-}
-
-/// Where to connect when a named connection is gone: for a response the port of the Via that it goes back to, because the
-/// client's own port was chosen for that connection (RFC 3261 §18.2.2).
-fn reconnect_address(flow: &Flow, bytes: &[u8]) -> SocketAddr {
-    let mut remote = flow.remote;
-    if flow.connection != 0
-        && let Ok(message) = Message::parse(bytes)
-        && !message.is_request()
-    {
-        remote.set_port(message.top_via().port.unwrap_or_else(|| flow.transport.default_port()));
-    }
-    remote
-}
-
-fn via(transport: Transport) -> Via {
-    match transport {
-        Transport::Udp => Via::Udp,
-        Transport::Tcp => Via::Tcp,
-        Transport::Tls => Via::Tls,
-        Transport::Ws => Via::Ws,
-        Transport::Wss => Via::Wss,
     }
 }
 
