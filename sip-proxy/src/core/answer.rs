@@ -61,7 +61,8 @@ impl Core {
                         self.pass_back(server, msg, status, now);
                     }
                 }
-                Owner::Ours => {}
+                Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, status),
+                Owner::Probe(_) | Owner::Ours => {}
             }
         }
         if cancel {
@@ -129,7 +130,7 @@ impl Core {
                 self.answer(server, 503, "", &[], now);
             }
             Owner::Server(server) | Owner::InDialog { server, .. } => self.remove_server(server),
-            Owner::Ours => {}
+            Owner::Probe(_) | Owner::Ours => {}
         }
     }
 

@@ -216,6 +216,7 @@ impl Core {
     }
 
     /// A first INVITE of an authenticated trunk: screen, decide, and try the first vendor.
+    #[allow(clippy::too_many_arguments)] // one call site
     pub(super) fn begin_call(
         &mut self,
         flow: Flow,

@@ -306,6 +306,30 @@ impl Core {
         Some(usable.unwrap_or(learnt))
     }
 
+    /// A stream closed: the calls that it carried are reached at the addresses that their parties wrote.
+    pub(super) fn forget_stream(&mut self, flow: &Flow) {
+        let mut written = Vec::new();
+        for (id, call) in self.calls.iter() {
+            for (side, learnt) in [(Side::Caller, Some(call.flow)), (Side::Callee, call.callee_flow)] {
+                if learnt == Some(*flow)
+                    && let Ok(uri) = warp_sip::uri::Uri::parse(call.dialog.next_hop(side))
+                    && let Some((transport, remote)) = route::resolve(&uri)
+                    && let Some((_, out)) = route::way_out(&self.ours, usize::MAX, flow, transport, remote)
+                {
+                    written.push((id, side, out));
+                }
+            }
+        }
+        for (id, side, out) in written {
+            if let Some(call) = self.calls.get_mut(id) {
+                match side {
+                    Side::Caller => call.flow = out,
+                    Side::Callee => call.callee_flow = Some(out),
+                }
+            }
+        }
+    }
+
     /// Ends a call by our own will: BYE both ways, or CANCEL and a final when it was not answered.
     pub(super) fn end_call(&mut self, id: Id, reason: &str, now: Now) {
         self.with_call(id, now, |core, call| match call.phase {
@@ -334,7 +358,7 @@ impl Core {
             return;
         };
         let dialog = &mut call.dialog;
-        self.originate(flow, Method::Bye, now, |via, out| {
+        self.originate(flow, Method::Bye, Owner::Ours, now, |via, out| {
             dialog.write_request("BYE", to, via, b"", out);
         });
     }
@@ -375,7 +399,7 @@ impl Core {
             txn.reaped = true;
         }
         self.transmit(flow, ack);
-        self.originate(flow, Method::Bye, now, |via, out| {
+        self.originate(flow, Method::Bye, Owner::Ours, now, |via, out| {
             dialog.write_request("BYE", Side::Callee, via, b"", out);
         });
     }

@@ -386,7 +386,10 @@ impl Core {
         }
         if !alive && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
             let (after, rest) = (self.config.trunk_down_after, self.config.trunk_down_for);
-            self.shared.health.failed(trunk.id, after, now.mono + rest);
+            if self.shared.health.failed(trunk.id, after, now.mono + rest) {
+                let (id, flow) = (trunk.id, l.flow);
+                self.begin_probe(id, flow, now);
+            }
         }
         let (status, why) = match (timed_out, rang, alive) {
             (true, true, _) => (408, "no_answer"),

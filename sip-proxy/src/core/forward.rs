@@ -148,11 +148,12 @@ impl Core {
         }
     }
 
-    /// Sends a request of our own making by a client transaction whose answer nobody waits for. `write` gets our Via value.
+    /// Sends a request of our own making by a client transaction. `write` gets our Via value.
     pub(super) fn originate(
         &mut self,
         flow: Flow,
         method: Method,
+        owner: Owner,
         now: Now,
         write: impl FnOnce(&[u8], &mut Vec<u8>),
     ) {
@@ -168,7 +169,7 @@ impl Core {
             method,
             flow,
             request: Vec::new(),
-            owner: Owner::Ours,
+            owner,
             cancel: CancelState::default(),
             cancelled_by: None,
             timer_c: None,
@@ -193,9 +194,14 @@ impl Core {
         self.via_value(flow, &branch_of(0, nonce, 0))
     }
 
-    fn via_value(&self, flow: &Flow, branch: &[u8]) -> Vec<u8> {
+    /// Our address as peers of this flow know it.
+    pub(super) fn sent_by(&self, flow: &Flow) -> &[u8] {
         let by = route::listener_of(&self.ours, flow);
-        let sent_by = self.ours.get(by).map_or(&b""[..], |o| &o.sent_by);
+        self.ours.get(by).map_or(&b""[..], |o| &o.sent_by)
+    }
+
+    fn via_value(&self, flow: &Flow, branch: &[u8]) -> Vec<u8> {
+        let sent_by = self.sent_by(flow);
         let token = flow.transport.token().as_bytes();
         [b"SIP/2.0/", token, b" ", sent_by, b";branch=", branch].concat()
     }

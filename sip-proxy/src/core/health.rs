@@ -45,13 +45,20 @@ impl Health {
         }
     }
 
-    /// It did not; after `limit` times in a row it rests until `until`.
-    pub(crate) fn failed(&self, id: VendorTrunkId, limit: u32, until: Mono) {
-        let _ = self.slot(id).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
-            let failures = (v >> TIME_BITS).saturating_add(1).min(u64::from(u16::MAX));
-            let rest = if failures >= u64::from(limit) { (until.0 / 1_000_000) & TIME } else { v & TIME };
-            Some(failures << TIME_BITS | rest)
+    /// It did not; after `limit` times in a row it rests until `until`. True when it is out of rotation now.
+    pub(crate) fn failed(&self, id: VendorTrunkId, limit: u32, until: Mono) -> bool {
+        let failures = |v: u64| (v >> TIME_BITS).saturating_add(1).min(u64::from(u16::MAX));
+        let before = self.slot(id).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
+            let n = failures(v);
+            let rest = if n >= u64::from(limit) { (until.0 / 1_000_000) & TIME } else { v & TIME };
+            Some(n << TIME_BITS | rest)
         });
+        before.is_ok_and(|v| failures(v) >= u64::from(limit))
+    }
+
+    /// It answered a probe: back in rotation, whatever was held against it.
+    pub(crate) fn up(&self, id: VendorTrunkId) {
+        self.slot(id).store(0, Ordering::Relaxed);
     }
 
     /// It asked for a pause.
@@ -180,8 +187,10 @@ mod tests {
         h.failed(id, 3, s(44));
         assert!(h.is_down(id, s(14)));
         assert!(!h.is_down(id, s(45)));
-        h.failed(id, 3, s(76));
-        assert!(h.is_down(id, s(46)), "one more failure is enough");
+        assert!(h.failed(id, 3, s(76)), "one more failure is enough");
+        assert!(h.is_down(id, s(46)));
+        h.up(id);
+        assert!(!h.is_down(id, s(46)));
     }
 
     #[test]

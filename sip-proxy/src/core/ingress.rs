@@ -18,8 +18,9 @@ use super::{Core, forward, reject};
 
 impl Core {
     pub(super) fn on_request(&mut self, flow: Flow, msg: &Message<'_>, bytes: &[u8], now: Now) {
-        let stranger = !self.is_known(flow.remote.ip())
-            && !(self.config.mode == Mode::Policy && self.shared.learnt.knows(flow.remote.ip(), now.mono));
+        let signed_in =
+            || self.config.mode == Mode::Policy && self.shared.learnt.knows(flow.remote.ip(), now.mono);
+        let stranger = !self.is_known(flow.remote.ip()) && !signed_in();
         // ACK is never answered and makes no state: it costs a lookup, and no token.
         if msg.method() == Method::Ack {
             self.on_ack(flow, msg, stranger, now);

@@ -55,6 +55,7 @@ impl Core {
     }
 
     /// An `offer` or `answer` about this call.
+    #[allow(clippy::too_many_arguments)] // the parts of one command
     pub(super) fn sdp_command(
         &self,
         call: &Call,

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use warp_model::{Mono, Now};
+use warp_model::{Mono, Now, VendorTrunkId};
 use warp_policy::screen::Bound;
 use warp_policy::{Snapshot, VendorTrunkLive};
 use warp_sip::flow::Flow;
@@ -26,6 +26,7 @@ mod forward;
 mod health;
 mod ingress;
 mod media;
+mod probe;
 mod random;
 mod reject;
 mod route;
@@ -50,6 +51,7 @@ pub use shared::Shared;
 pub use types::*;
 
 use call::Call;
+use probe::Probe;
 use random::{HashTable, Keyed, Rng};
 use route::Ours;
 use slab::{Id, Slab};
@@ -78,6 +80,8 @@ pub struct Core {
     by_dialog: HashTable<Id>,
     asks: BTreeMap<u64, Id>,
     next_ask: u64,
+    /// Vendor trunks out of rotation that this shard asks for a sign of life.
+    probes: BTreeMap<VendorTrunkId, Probe>,
     /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
     failed: VecDeque<(std::net::SocketAddr, Mono)>,
 }
@@ -107,6 +111,7 @@ impl Core {
             by_dialog: HashTable::default(),
             asks: BTreeMap::new(),
             next_ask: 0,
+            probes: BTreeMap::new(),
             failed: VecDeque::new(),
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use warp_model::Mono;
+use warp_model::{Mono, VendorTrunkId};
 use warp_sip::flow::Flow;
 use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{CancelState, TimerC};
@@ -131,6 +131,8 @@ pub(crate) enum Owner {
     Leg { call: Id, leg: u16 },
     /// It forwards an in-dialog request of a call, of this server transaction.
     InDialog { call: Id, server: Id },
+    /// OPTIONS to a vendor trunk that is out of rotation.
+    Probe(VendorTrunkId),
     /// A CANCEL or BYE of ours: nobody waits for its answer.
     Ours,
 }

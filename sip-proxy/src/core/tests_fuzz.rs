@@ -123,20 +123,20 @@ fn fuzz(mut core: Core, sources: [&str; 3], rounds: u64) {
             },
         }
         .into_bytes();
-        if rng.u64() % 4 != 0 {
+        if !rng.u64().is_multiple_of(4) {
             mutate(&mut text, &mut rng);
         }
         if sent.len() > 48 {
             sent.drain(..24);
         }
         let mut flow = Flow::udp(addr(US), addr(sources[rng.u64() as usize % 3]));
-        if rng.u64() % 4 == 0 {
+        if rng.u64().is_multiple_of(4) {
             flow.transport = Transport::Tcp;
             flow.connection = 9;
         }
         core.handle_message(flow, &text, at(ms));
         drain(&mut core, ms, &mut sent);
-        if rng.u64() % 50 == 0 {
+        if rng.u64().is_multiple_of(50) {
             core.handle_flow_error(flow, at(ms));
             drain(&mut core, ms, &mut sent);
         }

@@ -634,3 +634,68 @@ fn a_cancel_while_the_relay_is_asked_leaves_no_media_behind() {
     assert_eq!(w.ended[0].outcome, Outcome::Cancelled);
     w.nothing_is_left();
 }
+
+#[test]
+fn f_net_02_a_probe_brings_a_vendor_back() {
+    let mut w = World::new(false, |_| ());
+    for n in 0..3 {
+        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
+        w.to(V1);
+        w.wait(2_100);
+        let second = w.take().into_iter().find(|(to, _)| *to == addr(V2)).unwrap().1;
+        w.give(V2, &reply(&second, "486 Busy Here", "x", V2, "", ""));
+        w.take();
+    }
+    let options = |w: &mut World| {
+        w.take().into_iter().find(|(to, t)| *to == addr(V1) && t.starts_with("OPTIONS ")).map(|(_, t)| t)
+    };
+    w.wait(5_000);
+    assert!(options(&mut w).is_some());
+    // Unanswered: still out after the time that a failure costs.
+    w.wait(60_000);
+    let probe = options(&mut w).unwrap();
+    w.give(CUSTOMER, &invite(NUMBER, "c8", "", ""));
+    assert!(w.take().iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
+    let last = {
+        w.wait(6_000);
+        options(&mut w).unwrap_or(probe)
+    };
+    w.give(V1, &reply(&last, "200 OK", "o", V1, "", ""));
+    w.take();
+    w.give(CUSTOMER, &invite(NUMBER, "c9", "", ""));
+    assert!(w.to(V1).starts_with("INVITE "));
+}
+
+#[test]
+fn a_stream_that_closed_is_replaced_by_the_written_address() {
+    let mut w = World::new(false, |d| {
+        d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp;
+    });
+    let listener = super::types::Listener {
+        transport: warp_sip::flow::Transport::Tcp,
+        bind: addr(US),
+        advertise: None,
+    };
+    let mut config = (*w.core.config).clone();
+    config.listeners.push(listener);
+    let shared = w.core.shared.clone();
+    w.core = super::Core::new(std::sync::Arc::new(config), 0, [9; 32], shared);
+    w.core.handle_snapshot(snapshot(|d| d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp), super::tests_static::at(0));
+    let tcp = |remote: &str, connection| warp_sip::flow::Flow {
+        transport: warp_sip::flow::Transport::Tcp,
+        connection,
+        ..warp_sip::flow::Flow::udp(addr(US), addr(remote))
+    };
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    assert!(lines(&at_v, "Record-Route").len() == 2, "UDP on one side, TCP on the other");
+    assert!(at_v.starts_with(&format!("INVITE sip:{NUMBER}@{V1};transport=tcp ")));
+    let ok = reply(&at_v, "200 OK", "bt", &format!("{V1};transport=tcp"), "", "");
+    w.core.handle_message(tcp(V1, 5), ok.as_bytes(), super::tests_static::at(50));
+    w.drain();
+    let ok = w.to(CUSTOMER);
+    w.core.handle_flow_error(tcp(V1, 5), super::tests_static::at(60));
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    let out = w.take();
+    assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("BYE ") && t.contains("SIP/2.0/TCP")));
+}

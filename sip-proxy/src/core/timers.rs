@@ -16,6 +16,7 @@ pub(crate) enum Key {
     Server(Id),
     Client(Id),
     Call(Id),
+    Probes,
 }
 
 impl Core {
@@ -44,6 +45,7 @@ impl Core {
             Key::Server(id) => self.server_due(id, now),
             Key::Client(id) => self.client_due(id, now),
             Key::Call(id) => self.call_due(id, now),
+            Key::Probes => self.probes_due(now),
         }
     }
 
@@ -170,6 +172,7 @@ impl Core {
             self.after_client(id, actions);
         }
         if flow.transport.is_reliable() {
+            self.forget_stream(&flow);
             let lost: Vec<Id> = self
                 .table
                 .servers

@@ -17,6 +17,7 @@ pub use warp_policy::Cidr;
 /// What the core wants done. Outputs are carried out in the order in which they are polled:
 /// the journal record of an answer comes before the 200 that it belongs to.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // lives in one queue between two calls
 pub enum Output {
     /// Send these bytes. A flow with `connection` 0 on a stream transport means: use a connection to that remote address, open
     /// one if there is none. When a named connection is gone, the same. A failure comes back as

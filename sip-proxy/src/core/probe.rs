@@ -1,0 +1,82 @@
+//! OPTIONS to vendor trunks that are out of rotation: an answer brings them back (F-NET-02).
+//!
+//! The shard that saw a trunk fail probes it, every five seconds. While no answer comes the trunk stays out; after ten minutes
+//! it is tried again by a call, in case it answers INVITE but not OPTIONS.
+
+use std::time::Duration;
+
+use warp_model::{Mono, Now, VendorTrunkId};
+use warp_sip::flow::Flow;
+use warp_sip::message::Method;
+
+use super::Core;
+use super::reject::hex;
+use super::table::Owner;
+use super::timers::Key;
+
+/// One trunk being probed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    flow: Flow,
+    gives_up: Mono,
+}
+
+const EVERY: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(600);
+/// Trunks probed at once by one shard; more are tried again by calls when their time is over.
+const PROBES: usize = 256;
+
+impl Core {
+    /// A trunk went out of rotation.
+    pub(super) fn begin_probe(&mut self, id: VendorTrunkId, flow: Flow, now: Now) {
+        if self.probes.len() >= PROBES || self.probes.contains_key(&id) {
+            return;
+        }
+        if self.probes.is_empty() {
+            self.wheel.arm(now.mono + EVERY, Key::Probes);
+        }
+        let gives_up = now.mono + LONGEST;
+        self.probes.insert(id, Probe { flow, gives_up });
+    }
+
+    pub(super) fn probes_due(&mut self, now: Now) {
+        let shared = self.shared.clone();
+        self.probes.retain(|id, p| p.gives_up > now.mono && shared.health.is_down(*id, now.mono));
+        let all: Vec<(VendorTrunkId, Flow)> = self.probes.iter().map(|(id, p)| (*id, p.flow)).collect();
+        for (id, flow) in all {
+            // Out until the next look at least.
+            self.shared.health.rest(id, now.mono + EVERY + EVERY);
+            self.send_probe(id, flow, now);
+        }
+        if !self.probes.is_empty() {
+            self.wheel.arm(now.mono + EVERY, Key::Probes);
+        }
+    }
+
+    fn send_probe(&mut self, id: VendorTrunkId, flow: Flow, now: Now) {
+        let (mut tag, mut call) = ([0; 24], [0; 32]);
+        hex(self.rng.u128() >> 32, &mut tag);
+        hex(self.rng.u128(), &mut call);
+        let us = String::from_utf8_lossy(self.sent_by(&flow)).into_owned();
+        let (tag, call) = (String::from_utf8_lossy(&tag), String::from_utf8_lossy(&call));
+        let remote = flow.remote;
+        self.originate(flow, Method::Options, Owner::Probe(id), now, |via, out| {
+            let via = String::from_utf8_lossy(via);
+            out.extend_from_slice(
+                format!(
+                    "OPTIONS sip:{remote} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n\
+                     From: <sip:{us}>;tag={tag}\r\nTo: <sip:{remote}>\r\nCall-ID: {call}\r\nCSeq: 1 OPTIONS\r\n\
+                     Accept: application/sdp\r\nContent-Length: 0\r\n\r\n"
+                )
+                .as_bytes(),
+            );
+        });
+    }
+
+    /// A probe was answered. 503 is an answer too, but not one that brings calls back.
+    pub(super) fn probe_answered(&mut self, id: VendorTrunkId, status: u16) {
+        if !matches!(status, 408 | 503) && self.probes.remove(&id).is_some() {
+            self.shared.health.up(id);
+        }
+    }
+}
