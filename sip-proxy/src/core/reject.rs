@@ -99,9 +99,8 @@ impl Core {
         let flow = txn.flow;
         // What may have to be said again: everything but 2xx to INVITE, which the callee itself repeats (with the relay's SDP
         // in it, our copy is the one to repeat).
-        let callee_repeats = txn.method == Method::Invite
-            && (200..300).contains(&status)
-            && self.config.mode != Mode::Policy;
+        let callee_repeats =
+            txn.method == Method::Invite && (200..300).contains(&status) && self.config.mode != Mode::Policy;
         let keep = !flow.transport.is_reliable() && !callee_repeats;
         if txn.stranger
             && status >= 300

@@ -671,16 +671,16 @@ fn a_stream_that_closed_is_replaced_by_the_written_address() {
     let mut w = World::new(false, |d| {
         d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp;
     });
-    let listener = super::types::Listener {
-        transport: warp_sip::flow::Transport::Tcp,
-        bind: addr(US),
-        advertise: None,
-    };
+    let listener =
+        super::types::Listener { transport: warp_sip::flow::Transport::Tcp, bind: addr(US), advertise: None };
     let mut config = (*w.core.config).clone();
     config.listeners.push(listener);
     let shared = w.core.shared.clone();
     w.core = super::Core::new(std::sync::Arc::new(config), 0, [9; 32], shared);
-    w.core.handle_snapshot(snapshot(|d| d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp), super::tests_static::at(0));
+    w.core.handle_snapshot(
+        snapshot(|d| d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp),
+        super::tests_static::at(0),
+    );
     let tcp = |remote: &str, connection| warp_sip::flow::Flow {
         transport: warp_sip::flow::Transport::Tcp,
         connection,
