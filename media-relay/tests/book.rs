@@ -420,6 +420,31 @@ fn t_rtp_05_srtp_passes_unopened_with_its_keys_and_flagged() {
 }
 
 #[test]
+fn codecs_are_taken_away_but_never_the_last_one() {
+    let mut book = book();
+    let many = sdp("198.51.100.1", 4000, "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n")
+        .replace(" 0 101", " 0 18 96 8 101");
+    let formats =
+        |s: &str| s.lines().find_map(|l| l.strip_prefix("m=audio ")?.split_once("AVP ")).unwrap().1.to_owned();
+    let mut with = |set: fn(&mut warp_ng::Codecs)| {
+        let mut o = offer("c", "f", &many);
+        set(&mut o.codec);
+        text(run(&mut book, Command::Offer(o), at(0)))
+    };
+    let one = with(|c| c.strip = vec![b"g729".to_vec(), b"OPUS/48000/2".to_vec()]);
+    assert_eq!(formats(&one), "0 8 101");
+    assert!(!one.contains("opus") && !one.contains("fmtp:96") && one.contains("rtpmap:101"));
+    let ordered = with(|c| {
+        c.strip = vec![b"all".to_vec()];
+        c.offer = vec![b"PCMA".to_vec(), b"AMR".to_vec(), b"PCMU".to_vec()];
+        c.except = vec![b"telephone-event".to_vec(), b"PCMU".to_vec()];
+    });
+    assert_eq!(formats(&ordered), "8 0 101");
+    let none = with(|c| c.strip = vec![b"all".to_vec()]);
+    assert_eq!(formats(&none), "0 18 96 8 101");
+}
+
+#[test]
 fn loop_protection_marks_and_recognises() {
     let mut book = book();
     let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));

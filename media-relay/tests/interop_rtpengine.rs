@@ -168,7 +168,12 @@ fn our_sdp_says_what_rtpengine_says() {
         assert_eq!(facts(&ours), facts(&theirs), "{what}:\n{ours}\nagainst\n{theirs}");
     };
     type Set = fn(&mut SdpCommand);
-    let cases: [(&str, &str, &str, Set); 12] = [
+    let cases: [(&str, &str, &str, Set); 14] = [
+        ("a codec stripped", "", "", |c| c.codec.strip = vec![b"telephone-event".to_vec()]),
+        ("all but one stripped", "", "", |c| {
+            c.codec.strip = vec![b"all".to_vec()];
+            c.codec.except = vec![b"PCMU".to_vec()];
+        }),
         ("plain", "", "", |_| ()),
         ("ptime and directions", "a=ptime:20\r\na=sendonly\r\n", "a=ptime:20\r\na=recvonly\r\n", |_| ()),
         ("inactive", "a=inactive\r\n", "a=inactive\r\n", |_| ()),
@@ -194,7 +199,12 @@ fn our_sdp_says_what_rtpengine_says() {
         let call = format!("call{i}");
         let mut offer = SdpCommand::new(call.clone(), "ft", sdp(40_000, offered));
         set(&mut offer);
-        let mut answer = SdpCommand::new(call, "ft", sdp(40_002, answered));
+        let mut answered = sdp(40_002, answered);
+        if !offer.codec.strip.is_empty() {
+            // An answer takes only what was offered (RFC 3264 §6.1).
+            answered = answered.replace(" 0 101", " 0").replace("a=rtpmap:101 telephone-event/8000\r\n", "");
+        }
+        let mut answer = SdpCommand::new(call, "ft", answered);
         (answer.flags, answer.replace, answer.ice) = (offer.flags, offer.replace, offer.ice);
         answer.to_tag = Some(b"tt".to_vec());
         compare(&format!("offer, {what}"), Command::Offer(offer));

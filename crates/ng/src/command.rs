@@ -91,6 +91,8 @@ pub struct SdpCommand {
     pub sdes_off: bool,
     /// DSCP byte of outgoing packets, 0–255; other values keep the default.
     pub tos: Option<i64>,
+    /// `codec`: which codecs the other side gets to see. Nothing is transcoded yet.
+    pub codec: Codecs,
     /// Label of the speaking party.
     pub label: Option<Vec<u8>>,
     /// Free text kept with the call.
@@ -231,6 +233,18 @@ pub struct RtcpMux {
     pub accept: bool,
     /// Never accept muxing.
     pub reject: bool,
+}
+
+/// `codec` dictionary (or flags `codec-OP-NAME`): the operations that only take codecs away. Names are those of
+/// `a=rtpmap`, in any case; `all` and `full` mean every codec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Codecs {
+    /// Take out of the outgoing SDP.
+    pub strip: Vec<Vec<u8>>,
+    /// Keep these where present, in this order, when everything else is stripped.
+    pub offer: Vec<Vec<u8>>,
+    /// Keep these when everything else is stripped.
+    pub except: Vec<Vec<u8>>,
 }
 
 /// `replace` list.

@@ -24,7 +24,7 @@ mod write;
 
 pub use codec::{Encoding, NgError, Request};
 pub use command::{
-    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
+    AddressFamily, Codecs, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
 pub use cookie::{Channel, CookieCache};
 pub use reply::{

@@ -64,6 +64,7 @@ fn offer_as_kamailio_sends_it() {
     want.replace.origin = true;
     want.transport_protocol = Some(Transport::RtpAvp);
     want.rtcp_mux.demux = true;
+    want.codec.strip = vec![b"G729".to_vec()]; // and no transcoding yet
     assert_eq!(request.command, Command::Offer(want));
 }
 

@@ -30,6 +30,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
         option::of((token(), token())),
         option::of(ip()),
         option::of(token()),
+        vec(token(), 0..3),
     );
     let choices = (
         option::of(prop_oneof![
@@ -64,6 +65,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
             media_address: w.8,
             label: w.9,
             metadata: None,
+            codec: Codecs { strip: w.10, offer: vec![], except: vec![b"PCMU".to_vec()] },
             ice: c.0,
             transport_protocol: c.1,
             dtls: c.2,

@@ -86,6 +86,8 @@ pub struct MediaEdit<'e> {
     pub protocol: Option<&'e str>,
     /// New direction, in the place of the old attribute, else at the end.
     pub direction: Option<Direction>,
+    /// Formats to keep, in this order; `rtpmap`, `fmtp` and `rtcp-fb` lines of the others go.
+    pub formats: Option<Vec<&'e [u8]>>,
     /// Attributes to take out.
     pub strip: Strip,
     /// Whole lines (without line end) added at the end of the section.
@@ -164,13 +166,13 @@ impl<'a> Writer<'_, 'a> {
                 self.connection(ip);
             }
             match line.kind {
-                b'm' if edit.port.is_some() || edit.protocol.is_some() => self.media_line(value, edit),
+                b'm' if edit.port.is_some() || edit.protocol.is_some() || edit.formats.is_some() => self.media_line(value, edit),
                 b'c' if edit.connection.is_some() => {
                     if let Some(ip) = wanted.take() {
                         self.connection(ip);
                     }
                 }
-                b'a' if edit.strip.takes(value) => {}
+                b'a' if edit.strip.takes(value) || is_of_other_format(value, edit.formats.as_deref()) => {}
                 b'a' if edit.direction.is_some() && Direction::from_name(value).is_some() => {
                     if let Some(d) = direction.take() {
                         self.line(b"a=", d.as_str());
@@ -277,8 +279,12 @@ impl<'a> Writer<'_, 'a> {
         self.start_line();
         self.out.extend_from_slice(b"m=");
         let mut nth = 0usize;
+        let formats = edit.formats.as_deref();
         for piece in value.split_inclusive(|b| *b == b' ') {
             let word = piece.strip_suffix(b" ").unwrap_or(piece);
+            if nth > 2 && formats.is_some() {
+                break;
+            }
             if word.is_empty() {
                 self.out.extend_from_slice(piece);
                 continue;
@@ -293,8 +299,20 @@ impl<'a> Writer<'_, 'a> {
             self.out.extend_from_slice(piece.get(word.len()..).unwrap_or_default());
             nth = nth.saturating_add(1);
         }
+        if let Some(formats) = formats {
+            self.out.extend_from_slice(&formats.join(&b' '));
+        }
         self.end_line();
     }
+}
+
+/// A line about a format that is not kept (RFC 8866 §6.6, §6.15; RFC 4585 §4.2).
+fn is_of_other_format(value: &[u8], kept: Option<&[&[u8]]>) -> bool {
+    let Some(kept) = kept else { return false };
+    let a = attribute(value);
+    let format = a.value.and_then(|v| words(v).next());
+    matches!(a.name, b"rtpmap" | b"fmtp" | b"rtcp-fb")
+        && format.is_some_and(|f| f != b"*" && !kept.contains(&f))
 }
 
 /// Blank lines at the end stay at the end.

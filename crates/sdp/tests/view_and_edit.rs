@@ -89,6 +89,19 @@ fn a_connection_line_is_added_only_where_the_session_one_does_not_do() {
 }
 
 #[test]
+fn formats_can_be_taken_away_and_put_in_order() {
+    let text = "v=0\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nm=audio 4000  RTP/AVP 0 18 8 101\r\na=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=rtcp-fb:* nack\r\n";
+    let sdp = Sdp::parse(text.as_bytes()).unwrap();
+    let edit = MediaEdit { formats: Some(vec![b"8", b"0", b"101"]), ..MediaEdit::default() };
+    let mut out = Vec::new();
+    sdp.write(&SessionEdit::default(), &[edit], &mut out);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "v=0\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nm=audio 4000  RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=rtcp-fb:* nack\r\n"
+    );
+}
+
+#[test]
 fn directions() {
     use Direction::*;
     assert_eq!(SendRecv.with_answer(RecvOnly), SendOnly);

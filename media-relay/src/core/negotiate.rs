@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use warp_media::forward::packet_limit;
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy};
-use warp_ng::{Flags, Replace, RtcpMux, SdpCommand, Transport};
+use warp_ng::{Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
 use warp_sdp::{Direction, Media, MediaEdit, OriginEdit, Sdp, SessionEdit, Strip};
 
 /// What a media section is to a relay.
@@ -300,8 +300,60 @@ pub struct OutOptions<'a> {
     pub flags: Flags,
     /// Our mark for loop protection.
     pub instance: &'a str,
+    /// `codec`.
+    pub codec: &'a Codecs,
     /// `o=` version to write.
     pub version: Option<u64>,
+}
+
+/// Names of the static payload types in use (RFC 3551 §6), for media without `a=rtpmap` lines.
+const STATIC_NAMES: [(u8, &str); 12] = [
+    (0, "PCMU"),
+    (3, "GSM"),
+    (4, "G723"),
+    (8, "PCMA"),
+    (9, "G722"),
+    (10, "L16"),
+    (11, "L16"),
+    (13, "CN"),
+    (15, "G728"),
+    (18, "G729"),
+    (31, "H261"),
+    (34, "H263"),
+];
+
+/// The formats that the `codec` key leaves, in the order to write them; `None` when all stay as they are. Taking away the
+/// last one is undone: media without a codec is worth nothing.
+fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8]>> {
+    if codec.strip.is_empty() || !matches!(Class::of(media.protocol()), Class::Rtp | Class::Srtp) {
+        return None;
+    }
+    let name_of = |format: &[u8]| -> Option<&[u8]> {
+        let number: u8 = std::str::from_utf8(format).ok()?.parse().ok()?;
+        let mapped = media.rtpmaps().find(|m| m.payload_type == number).map(|m| m.name);
+        let fixed = || STATIC_NAMES.iter().find(|(n, _)| *n == number).map(|(_, name)| name.as_bytes());
+        mapped.or_else(fixed)
+    };
+    let is = |format: &[u8], wanted: &[u8]| {
+        // Parameters after the name (rate, channels …) are not compared.
+        let wanted = wanted.split(|b| *b == b'/').next().unwrap_or_default();
+        name_of(format).is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+    };
+    let named = |list: &[Vec<u8>], format: &[u8]| list.iter().any(|wanted| is(format, wanted));
+    let all = codec.strip.iter().any(|s| s == b"all" || s == b"full");
+    let kept: Vec<&[u8]> = if all {
+        let offered = codec.offer.iter().filter_map(|wanted| media.formats().find(|f| is(f, wanted)));
+        let mut kept: Vec<&[u8]> = Vec::new();
+        for format in offered.chain(media.formats().filter(|f| named(&codec.except, f))) {
+            if !kept.contains(&format) {
+                kept.push(format);
+            }
+        }
+        kept
+    } else {
+        media.formats().filter(|f| !named(&codec.strip, f)).collect()
+    };
+    Some(kept).filter(|kept| !kept.is_empty())
 }
 
 /// Writes the SDP for the other side.
@@ -330,8 +382,14 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
     if options.flags.loop_protect {
         session.add.push(format!("a={LOOP_ATTRIBUTE}:{}", options.instance));
     }
-    let media: Vec<MediaEdit<'_>> =
-        lines.iter().map(|line| media_edit(line, options, any, keep_zero(line.zero))).collect();
+    let media: Vec<MediaEdit<'_>> = lines
+        .iter()
+        .zip(sdp.media())
+        .map(|(line, said)| MediaEdit {
+            formats: kept_formats(&said, options.codec),
+            ..media_edit(line, options, any, keep_zero(line.zero))
+        })
+        .collect();
     let mut out = Vec::new();
     sdp.write(&session, &media, &mut out);
     out
@@ -362,6 +420,7 @@ fn media_edit<'l>(
     }
     let plain = line.class == Class::Rtp;
     MediaEdit {
+        formats: None,
         port: Some(line.port),
         connection: Some(line.ip).filter(|_| !keep_zero),
         protocol: line.protocol.as_deref(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Encoding, NgError, Request, Word, open};
 use crate::command::{
-    AddressFamily, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
+    AddressFamily, Codecs, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
 use crate::reply::reasons;
 use crate::tape::View;
@@ -133,6 +133,13 @@ impl Fields {
                     self.flag(Word::new(item.str().unwrap_or_default()).as_bytes());
                 }
             }
+            b"codec" => {
+                for (op, names) in value.entries() {
+                    if let Some((_, list)) = CODEC.iter().find(|(name, _)| name.as_bytes() == op) {
+                        list(&mut sdp.codec).extend(names.items().filter_map(some).take(CODEC_NAMES));
+                    }
+                }
+            }
             b"direction" => {
                 let mut names = value.items();
                 if let (Some(a), Some(b)) = (names.next(), names.next()) {
@@ -166,6 +173,17 @@ impl Fields {
     }
 
     fn flag(&mut self, flag: &[u8]) {
+        let codec = |(op, list): &(&str, CodecList)| {
+            let rest = flag.strip_prefix(b"codec-")?.strip_prefix(op.as_bytes())?;
+            Some((*list, rest.strip_prefix(b"-")?))
+        };
+        if let Some((list, name)) = CODEC.iter().find_map(codec) {
+            let names = list(&mut self.sdp.codec);
+            if names.len() < CODEC_NAMES {
+                names.push(name.to_vec());
+            }
+            return;
+        }
         match flag {
             b"fatal" => self.fatal = true,
             b"to-tag" => self.match_to_tag = true,
@@ -331,6 +349,15 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
     let mut flags = c.flags;
     w.pair_list("flags", FLAGS.iter().filter(|(_, is)| *is(&mut flags)).map(|(name, _)| name));
     let mut what = c.replace;
+    if c.codec != Codecs::default() {
+        w.key("codec");
+        w.open_dict();
+        let mut codec = c.codec.clone();
+        for (op, list) in CODEC {
+            w.pair_list(op, list(&mut codec).iter());
+        }
+        w.close_dict();
+    }
     w.pair_list("replace", REPLACE.iter().filter(|(_, is)| *is(&mut what)).map(|(name, _)| name));
     if let Some(transport) = c.transport_protocol {
         w.pair_text("transport-protocol", transport.as_str());
@@ -365,6 +392,14 @@ const ICE: [(&str, Ice); 5] = [
 ];
 
 type Names<T, const N: usize> = [(&'static str, fn(&mut T) -> &mut bool); N];
+
+/// Codecs that one list names at most.
+const CODEC_NAMES: usize = 64;
+
+type CodecList = fn(&mut Codecs) -> &mut Vec<Vec<u8>>;
+
+const CODEC: [(&str, CodecList); 3] =
+    [("strip", |c| &mut c.strip), ("offer", |c| &mut c.offer), ("except", |c| &mut c.except)];
 
 const RTCP_MUX: Names<RtcpMux, 5> = [
     ("offer", |m| &mut m.offer),
