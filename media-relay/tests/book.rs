@@ -424,8 +424,9 @@ fn codecs_are_taken_away_but_never_the_last_one() {
     let mut book = book();
     let many = sdp("198.51.100.1", 4000, "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n")
         .replace(" 0 101", " 0 18 96 8 101");
-    let formats =
-        |s: &str| s.lines().find_map(|l| l.strip_prefix("m=audio ")?.split_once("AVP ")).unwrap().1.to_owned();
+    let formats = |s: &str| {
+        s.lines().find_map(|l| l.strip_prefix("m=audio ")?.split_once("AVP ")).unwrap().1.to_owned()
+    };
     let mut with = |set: fn(&mut warp_ng::Codecs)| {
         let mut o = offer("c", "f", &many);
         set(&mut o.codec);

@@ -166,7 +166,9 @@ impl<'a> Writer<'_, 'a> {
                 self.connection(ip);
             }
             match line.kind {
-                b'm' if edit.port.is_some() || edit.protocol.is_some() || edit.formats.is_some() => self.media_line(value, edit),
+                b'm' if edit.port.is_some() || edit.protocol.is_some() || edit.formats.is_some() => {
+                    self.media_line(value, edit)
+                }
                 b'c' if edit.connection.is_some() => {
                     if let Some(ip) = wanted.take() {
                         self.connection(ip);

@@ -716,7 +716,8 @@ fn say(
     if c.label.is_some() {
         speaker.label.clone_from(&c.label);
     }
-    let mut options = OutOptions { replace: c.replace, flags: c.flags, instance, codec: &c.codec, version: None };
+    let mut options =
+        OutOptions { replace: c.replace, flags: c.flags, instance, codec: &c.codec, version: None };
     if !(c.replace.sdp_version || c.replace.force_increment_sdp_version) {
         return rewrite(sdp, lines, options);
     }
