@@ -57,7 +57,11 @@ fn main() -> Result<()> {
     let mut medians = BTreeMap::new();
     for (name, _) in &sides {
         let figures: BTreeMap<_, _> = [
-            "cpu_s_per_million_packets", "run_s_per_million_packets", "packets_lost", "packets_foreign", "rss_kb",
+            "cpu_s_per_million_packets",
+            "run_s_per_million_packets",
+            "packets_lost",
+            "packets_foreign",
+            "rss_kb",
         ]
         .into_iter()
         .map(|key| (key, middle(name, key)))
