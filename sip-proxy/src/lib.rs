@@ -149,7 +149,7 @@ impl Proxy {
 
     /// A handle for other parts of the process.
     pub fn commander(&self) -> Commander {
-        Commander { senders: self.senders.clone() }
+        Commander { senders: self.senders.clone(), shared: Arc::clone(&self.shared) }
     }
 
     /// Takes no new calls from now on; with `end_calls` it ends those in the air as well.
@@ -190,9 +190,15 @@ impl Drop for Proxy {
 #[derive(Clone)]
 pub struct Commander {
     senders: Vec<Sender<Note>>,
+    shared: Arc<Shared>,
 }
 
 impl Commander {
+    /// Live figures of the vendor trunks of a snapshot, as the next call would be decided with.
+    pub fn vendor_trunks(&self, snapshot: &Snapshot) -> Vec<warp_policy::VendorTrunkLive> {
+        self.shared.vendor_trunks(&snapshot.directory, warp_net::clock::Clock::now())
+    }
+
     /// As [`Proxy::command`].
     pub fn command(&self, command: Command) {
         dispatch(&self.senders, command);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use warp_control_plane::ControlPlane;
+use warp_control_plane::{ControlPlane, LiveFigures};
 use warp_events::EventLog;
 use warp_feed::Publisher;
 use warp_policy::Snapshot;
@@ -22,6 +22,7 @@ impl ControlThread {
     pub(super) fn start(
         config: &Config,
         publisher: Publisher<Snapshot>,
+        live: LiveFigures,
         events: Option<EventLog>,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
@@ -32,7 +33,7 @@ impl ControlThread {
             .build()
             .context("runtime")?;
         let handles =
-            warp_control_plane::Handles { publisher, live: None, events, registry: registry.clone() };
+            warp_control_plane::Handles { publisher, live: Some(live), events, registry: registry.clone() };
         let started = warp_control_plane::start(config.api.control_plane(config), handles);
         let control = runtime.block_on(started).context("control plane")?;
         Ok(Self { addr: control.addr, runtime: Some(runtime), control: Some(control) })

@@ -2,10 +2,10 @@
 //! trunk's call; signing in by digest takes one for its nonce count.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use warp_model::{Mono, VendorTrunkId};
-use warp_policy::Usage;
+use warp_model::{Mono, Now, VendorTrunkId};
+use warp_policy::{Directory, Usage, VendorTrunkLive};
 use warp_sip::digest::{NonceCounts, NonceIssuer};
 
 use super::health::{Failures, Health, Learnt};
@@ -59,6 +59,14 @@ impl Shared {
     /// Channels, calls per second and spend of trunks, for the operator's view.
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// What a decision would look at now: the vendor trunks of `directory`, in its order.
+    pub fn vendor_trunks(&self, directory: &Arc<Directory>, now: Now) -> Vec<VendorTrunkLive> {
+        let up = |ix| directory.vendor_trunk(ix).is_some_and(|t| !self.health.is_down(t.id, now.mono));
+        let mut live = Vec::new();
+        self.usage.bind(directory).live_into(now, up, &mut live);
+        live
     }
 
     /// Transactions of all shards.
