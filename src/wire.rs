@@ -136,8 +136,10 @@ impl Stack {
             let posts = roles.jobs.then(|| events.clone());
             let of_proxy = commander.clone();
             // A node without a proxy has no figures: then the tester decides as for an idle network.
-            let live = move |snapshot: &Snapshot| of_proxy.get().map_or(Vec::new(), |p| p.vendor_trunks(snapshot));
-            let control = control::ControlThread::start(&config, publisher, Arc::new(live), posts, &registry)?;
+            let live =
+                move |snapshot: &Snapshot| of_proxy.get().map_or(Vec::new(), |p| p.vendor_trunks(snapshot));
+            let control =
+                control::ControlThread::start(&config, publisher, Arc::new(live), posts, &registry)?;
             addresses.api = Some(control.addr());
             part.up();
             Some(control)
