@@ -12,6 +12,8 @@ pub struct Config {
     pub database: Database,
     /// Listener of the API; port 0 = chosen by the OS. Loopback unless told otherwise (T-CFG-02).
     pub listen: SocketAddr,
+    /// A taken port is not an error: take the next free one (`warp dev`).
+    pub next_free_port: bool,
     /// Digest realm that trunk credentials are made for.
     pub realm: String,
     /// New keys say `wk_live_` instead of `wk_test_`.
@@ -32,6 +34,7 @@ impl Config {
         Self {
             database,
             listen,
+            next_free_port: false,
             realm: "warp".into(),
             live_keys: false,
             key_limit: Limit { per_second: 200, burst: 400 },

@@ -15,8 +15,8 @@ pub mod store;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ use warp_events::EventLog;
 use warp_model::{CustomerId, KeyId, Mono, Secret, Wall};
 use warp_policy::{Snapshot, VendorTrunkLive};
 use warp_telemetry::Registry;
+use warp_telemetry::health::Part;
 
 use api::endpoint::Endpoint;
 use api::limiter::Limiter;
@@ -66,6 +67,8 @@ pub struct App {
     pub publication: Publication,
     /// Live figures of the vendor trunks.
     pub live: Option<LiveFigures>,
+    /// Told whether the database answers.
+    health: OnceLock<Part>,
     started: Instant,
 }
 
@@ -138,7 +141,7 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
     let Handles { publisher, live, events, registry } = handles;
     let app = Arc::new(App::new(store, config, &registry, publisher, live));
     let listen = app.config.listen;
-    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| StartError::Listen(listen, e))?;
+    let listener = bind(listen, app.config.next_free_port).await?;
     let addr = listener.local_addr().map_err(|e| StartError::Listen(listen, e))?;
     let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
     let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
@@ -148,6 +151,7 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
     let mut tasks = vec![
         tokio::spawn(publish::run(app.clone(), stopping.clone())),
         tokio::spawn(publish::listen(app.clone(), stopping.clone())),
+        tokio::spawn(housekeeping(app.clone(), stopping.clone())),
     ];
     if let Some(log) = &events {
         let name = app.config.consumer.clone();
@@ -164,6 +168,42 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         stop,
         tasks: tasks.into(),
     })
+}
+
+/// The wanted address, or (when allowed) the next free port within 100.
+async fn bind(wanted: SocketAddr, next_free: bool) -> Result<tokio::net::TcpListener, StartError> {
+    let mut addr = wanted;
+    loop {
+        match tokio::net::TcpListener::bind(addr).await {
+            Ok(listener) => return Ok(listener),
+            Err(e) => {
+                let taken = e.kind() == std::io::ErrorKind::AddrInUse;
+                let next = addr.port().checked_add(1).filter(|p| p - wanted.port() <= 100);
+                match next {
+                    Some(port) if taken && next_free => addr.set_port(port),
+                    _ => return Err(StartError::Listen(addr, e)),
+                }
+            }
+        }
+    }
+}
+
+/// Deletes what has expired, every ten minutes, until told to stop.
+async fn housekeeping(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let expired = async {
+            let mut tx = app.store.begin(store::Scope::Operator("housekeeping")).await?;
+            tx.run(sqlx::query(store::sql::IDEMPOTENCY_EXPIRE)).await?;
+            tx.commit().await
+        };
+        if let Err(e) = expired.await {
+            tracing::debug!(error = %e, "housekeeping waits for the database");
+        }
+        let pause = Duration::from_secs(600);
+        if tokio::time::timeout(pause, stop.wait_for(|s| *s)).await.is_ok() {
+            return;
+        }
+    }
 }
 
 impl ControlPlane {
@@ -212,9 +252,25 @@ impl App {
             changed: Notify::new(),
             publication: Publication::new(publisher),
             live,
+            health: OnceLock::new(),
             started: Instant::now(),
             config,
             store,
+        }
+    }
+
+    /// From now on this part of the process' health says whether the database answers. Only the first call counts.
+    pub fn report_health_to(&self, part: Part) {
+        let _ = self.health.set(part);
+        self.changed.notify_one();
+    }
+
+    /// The database answered, or why it did not.
+    pub(crate) fn database_is(&self, fault: Option<String>) {
+        match (self.health.get(), fault) {
+            (Some(part), None) => part.up(),
+            (Some(part), Some(why)) => part.down(why),
+            (None, _) => {}
         }
     }
 

@@ -70,6 +70,9 @@ fn a_customer_with_trunk_addresses_and_users() {
             )
             .await;
         assert_eq!((stale.status, stale.code().as_str()), (412, "version_mismatch"));
+        let whole = api.call(&key, "PUT", &path, Some(json!({ "name": "pbx", "cps": 7 }))).await;
+        assert_eq!((whole.data()["channels"].clone(), whole.data()["cps"].clone()), (Value::Null, json!(7)));
+        assert_eq!(api.call(&key, "PUT", &path, Some(json!({ "cps": 7 }))).await.status, 422);
         let gone = format!("{path}/ips?address=198.51.100.7%2F32");
         assert_eq!(api.call(&key, "DELETE", &gone, None).await.status, 200);
         assert_eq!(api.call(&key, "GET", &format!("{path}/ips"), None).await.data(), json!([]));
@@ -286,7 +289,8 @@ fn t_api_04_no_endpoint_gives_or_changes_what_is_anothers() {
                 (_, Some("credentials")) => Some(json!({ "username": "evil", "password": "0123456789abc" })),
                 // A tenant in the body is an unknown field.
                 (Takes::Json(_), _) => Some(json!({ "name": "x", "customer_id": mine })),
-                _ => Some(json!({ "name": "taken over" })),
+                (Takes::Patch(_), _) => Some(json!({ "name": "taken over" })),
+                _ => None,
             };
             let r = api.call(&other_key, e.method.as_str(), &format!("{path}{query}"), body).await;
             let text = format!("{} {path}: {} {}", e.method, r.status, r.body);

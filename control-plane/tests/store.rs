@@ -2,7 +2,7 @@
 mod common;
 
 use sqlx::Row;
-use warp_control_plane::store::{Scope, Store, migrate, sql};
+use warp_control_plane::store::{Scope, Store, StoreError, migrate, sql};
 
 #[test]
 fn every_statement_can_be_prepared() {
@@ -81,5 +81,85 @@ fn t_api_04_without_a_scope_no_row_is_seen() {
         let other = warp_model::CustomerId::from_u128(7);
         let mut tx = store.begin(Scope::Customer(other)).await.unwrap();
         assert_eq!(sqlx::query(count).fetch_one(tx.db()).await.unwrap().get::<i64, _>(0), 0);
+    });
+}
+
+#[test]
+fn t_pg_01_the_read_only_role_reads_no_secret_and_writes_nothing() {
+    common::with_database(|store: Store| async move {
+        use sqlx::{ConnectOptions, Connection};
+        let name: String = sqlx::query("SELECT current_database()::text")
+            .fetch_one(store.listen_pool())
+            .await
+            .unwrap()
+            .get(0);
+        let options = common::cluster().unwrap().options(migrate::READONLY_ROLE, &name);
+        let mut db = options.connect().await.unwrap();
+        for allowed in ["SELECT * FROM calls", "SELECT name FROM vendor_trunks", "SELECT * FROM trunks"] {
+            assert!(sqlx::query(allowed).execute(&mut db).await.is_ok(), "{allowed}");
+        }
+        for refused in [
+            "SELECT * FROM api_keys",
+            "SELECT * FROM trunk_credentials",
+            "SELECT auth_password FROM vendor_trunks",
+            "SELECT * FROM snapshot_sections",
+            "DELETE FROM calls",
+            "INSERT INTO decks (id, name, kind, currency) VALUES ('x', 'x', 'us', 'USD')",
+        ] {
+            assert!(sqlx::query(refused).execute(&mut db).await.is_err(), "{refused}");
+        }
+        db.close().await.unwrap();
+    });
+}
+
+#[test]
+fn t_api_07_a_slow_statement_ends() {
+    common::with_database(|store: Store| async move {
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let e = sqlx::query("SELECT pg_sleep(60)").execute(tx.db()).await.unwrap_err();
+        assert!(matches!(StoreError::from(e), StoreError::TooSlow));
+    });
+}
+
+#[test]
+fn t_api_07_statements_are_constants_with_bound_parameters() {
+    fn files(dir: &std::path::Path, out: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                files(&path, out);
+            } else {
+                out.push(path);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    files(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut all);
+    for path in all {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("sqlx::query(") {
+            let rest = text[at + "sqlx::query(".len()..].trim_start();
+            let constant = rest.starts_with("sql::")
+                || rest.starts_with("store::sql::")
+                || rest.starts_with("statement)");
+            let doc = text[..at].rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with("//"));
+            assert!(constant || doc, "{}: {}", path.display(), &rest[..rest.len().min(40)]);
+        }
+        let asserted = text.matches("AssertSqlSafe").count();
+        assert!(asserted == 0 || path.ends_with("store/migrate.rs"), "{}", path.display());
+    }
+}
+
+#[test]
+fn f_pg_03_an_exhausted_pool_answers_after_a_bounded_wait() {
+    common::with_database(|store: Store| async move {
+        let mut held = Vec::new();
+        for _ in 0..warp_control_plane::store::POOL_CONNECTIONS {
+            held.push(store.begin(Scope::Operator("test")).await.unwrap());
+        }
+        let refused = store.begin(Scope::Operator("test")).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+        held.pop();
+        assert!(store.begin(Scope::Operator("test")).await.is_ok());
     });
 }

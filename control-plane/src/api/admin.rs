@@ -45,6 +45,15 @@ fn customer_endpoints() -> Vec<Endpoint> {
         endpoint(Method::GET, admin!("/customers/{customer_id}"), read, "A customer", customer_get)
             .gives::<customers::Customer>(200),
         endpoint(
+            Method::PUT,
+            admin!("/customers/{customer_id}"),
+            write,
+            "Replace a customer",
+            customer_patch,
+        )
+        .takes::<customers::CustomerInput>()
+        .gives::<customers::Customer>(200),
+        endpoint(
             Method::PATCH,
             admin!("/customers/{customer_id}"),
             write,
@@ -113,6 +122,9 @@ fn vendor_endpoints() -> Vec<Endpoint> {
             .gives::<vendors::Vendor>(201),
         endpoint(Method::GET, admin!("/vendors/{vendor_id}"), read, "A vendor", vendor_get)
             .gives::<vendors::Vendor>(200),
+        endpoint(Method::PUT, admin!("/vendors/{vendor_id}"), write, "Replace a vendor", vendor_patch)
+            .takes::<vendors::VendorInput>()
+            .gives::<vendors::Vendor>(200),
         endpoint(Method::PATCH, admin!("/vendors/{vendor_id}"), write, "Change a vendor", vendor_patch)
             .patches::<vendors::VendorInput>()
             .gives::<vendors::Vendor>(200),
@@ -142,6 +154,15 @@ fn vendor_endpoints() -> Vec<Endpoint> {
             "A vendor trunk",
             vendor_trunk_get,
         )
+        .gives::<vendors::VendorTrunk>(200),
+        endpoint(
+            Method::PUT,
+            admin!("/vendor-trunks/{vendor_trunk_id}"),
+            write,
+            "Replace a vendor trunk",
+            vendor_trunk_patch,
+        )
+        .takes::<vendors::VendorTrunkInput>()
         .gives::<vendors::VendorTrunk>(200),
         endpoint(
             Method::PATCH,
@@ -230,6 +251,15 @@ fn routing_endpoints() -> Vec<Endpoint> {
         endpoint(Method::GET, admin!("/partitions/{partition_id}"), read, "A partition", partition_get)
             .gives::<routing::Partition>(200),
         endpoint(
+            Method::PUT,
+            admin!("/partitions/{partition_id}"),
+            write,
+            "Replace a partition",
+            partition_patch,
+        )
+        .takes::<routing::PartitionInput>()
+        .gives::<routing::Partition>(200),
+        endpoint(
             Method::PATCH,
             admin!("/partitions/{partition_id}"),
             write,
@@ -280,7 +310,8 @@ async fn customer_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
-    let customer = customers::update(&ctx, r.id("customer_id", "customer")?, &r.json()?, r.if_match).await?;
+    let customer =
+        customers::update(&ctx, r.id("customer_id", "customer")?, r.change(&r.json()?), r.if_match).await?;
     let version = customer.version;
     Reply::versioned(200, &customer, version)
 }
@@ -352,7 +383,8 @@ async fn vendor_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn vendor_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
-    let vendor = vendors::update(&ctx, r.id("vendor_id", "vendor")?, &r.json()?, r.if_match).await?;
+    let vendor =
+        vendors::update(&ctx, r.id("vendor_id", "vendor")?, r.change(&r.json()?), r.if_match).await?;
     let version = vendor.version;
     Reply::versioned(200, &vendor, version)
 }
@@ -382,7 +414,7 @@ async fn vendor_trunk_get(app: Arc<App>, r: Request) -> Answer {
 async fn vendor_trunk_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
     let id = r.id("vendor_trunk_id", "vendor trunk")?;
-    let trunk = vendors::update_trunk(&ctx, id, &r.json()?, r.if_match).await?;
+    let trunk = vendors::update_trunk(&ctx, id, r.change(&r.json()?), r.if_match).await?;
     let version = trunk.version;
     Reply::versioned(200, &trunk, version)
 }
@@ -460,7 +492,8 @@ async fn partition_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn partition_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
-    let partition = routing::update(&ctx, r.id("partition_id", "partition")?, &r.json()?, r.if_match).await?;
+    let partition =
+        routing::update(&ctx, r.id("partition_id", "partition")?, r.change(&r.json()?), r.if_match).await?;
     let version = partition.row.version;
     Reply::versioned(200, &partition, version)
 }

@@ -66,6 +66,9 @@ pub(super) fn trunk_endpoints(audience: Audience) -> Vec<Endpoint> {
         endpoint(Method::PATCH, at!(""), write, "Change a trunk; live within 1 s", trunk_patch)
             .patches::<trunks::TrunkInput>()
             .gives::<trunks::Trunk>(200),
+        endpoint(Method::PUT, at!(""), write, "Replace a trunk; live within 1 s", trunk_patch)
+            .takes::<trunks::TrunkInput>()
+            .gives::<trunks::Trunk>(200),
         endpoint(Method::DELETE, at!(""), write, "Delete a trunk; calls in the air go on", trunk_delete),
         endpoint(Method::GET, at!("/ips"), read, "Addresses of a trunk", ip_list).lists::<trunks::TrunkIp>(),
         endpoint(Method::POST, at!("/ips"), write, "Add an address or network", ip_add)
@@ -165,7 +168,7 @@ async fn trunk_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn trunk_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
-    let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, &r.json()?, r.if_match).await?;
+    let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, r.change(&r.json()?), r.if_match).await?;
     let version = trunk.version;
     Reply::versioned(200, &trunk, version)
 }

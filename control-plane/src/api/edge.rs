@@ -98,7 +98,16 @@ async fn run(
     check_content_type(endpoint, headers)?;
     let body = read_body(endpoint, headers, body).await?;
     let if_match = headers.get(IF_MATCH).map(read_etag).transpose()?;
-    let request = Request { caller, id: id.to_owned(), path, query, body, if_match, peer };
+    let request = Request {
+        caller,
+        id: id.to_owned(),
+        path,
+        query,
+        body,
+        replaces: endpoint.method == Method::PUT,
+        if_match,
+        peer,
+    };
     match idempotency_key(endpoint, headers)? {
         Some(key) => idempotency::once(app, endpoint, key, request, perform).await,
         None => perform(app.clone(), endpoint.clone(), request).await,

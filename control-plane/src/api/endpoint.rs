@@ -19,6 +19,7 @@ use warp_model::{CustomerId, Id, KeyId};
 use super::error::{ApiError, Code};
 use super::input::{Input, parse_json};
 use crate::App;
+use crate::app::Change;
 use crate::store::Scope;
 
 /// Whose API.
@@ -85,6 +86,8 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+    /// The method is PUT.
+    pub replaces: bool,
     /// Version of If-Match.
     pub if_match: Option<i32>,
     /// Source address of the connection.
@@ -127,6 +130,11 @@ impl Request {
     /// The body as JSON.
     pub fn json(&self) -> Result<Value, ApiError> {
         parse_json(&self.body)
+    }
+
+    /// What PUT and PATCH mean by a body.
+    pub fn change<'v>(&self, body: &'v Value) -> Change<'v> {
+        if self.replaces { Change::Replace(body) } else { Change::Patch(body) }
     }
 
     /// The body as a checked input.

@@ -4,7 +4,7 @@ use warp_model::id::{BanKind, CustomerKind, DeckKind};
 use warp_model::{BanId, Currency, CustomerId};
 
 use super::routing::PartitionKind;
-use super::{Ctx, check_decks, nanos, none_wrong, not_updated, patched};
+use super::{Change, Ctx, check_decks, nanos, none_wrong, not_updated, patched};
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Problem};
 use crate::api::input::{CurrencyCode, Int, List, Ref, Text};
@@ -153,11 +153,11 @@ pub async fn create(ctx: &Ctx<'_>, input: CustomerInput) -> Result<Customer, Api
 pub async fn update(
     ctx: &Ctx<'_>,
     id: CustomerId,
-    patch: &serde_json::Value,
+    change: Change<'_>,
     version: Option<i32>,
 ) -> Result<Customer, ApiError> {
     let current = get(ctx, id).await?;
-    let input: CustomerInput = patched(&current, patch)?;
+    let input: CustomerInput = patched(&current, change)?;
     if input.currency.as_ref().is_some_and(|c| c.0.as_str() != current.currency) {
         return Err(ApiError::field("currency", "invalid", "the currency of a customer cannot change"));
     }

@@ -9,11 +9,14 @@ use warp_model::{CustomerId, KeyId, Secret};
 use crate::api::endpoint::{Audience, Caller, Page, Paging};
 use crate::api::error::{ApiError, Code};
 use crate::api::input::{Int, List, Net, Text};
-use crate::app::Ctx;
+use crate::app::{Ctx, check_count};
 use crate::store::types::Time;
 use crate::store::{Scope, Store, StoreError, sql};
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Live keys of one customer, or of operators.
+pub const LIVE_KEYS: i64 = 1_000;
 
 /// Scopes that exist; a key holds some of them, or `*`.
 pub const SCOPES: &[&str] = &[
@@ -179,6 +182,7 @@ pub async fn create(
     };
     let audience = if customer.is_some() { Audience::Customer } else { Audience::Operator };
     let mut tx = ctx.begin().await?;
+    check_count(&mut tx, sql::KEY_COUNT, customer.map(|c| c.to_string()), LIVE_KEYS, "live keys").await?;
     let key: Option<ApiKey> = tx
         .first(
             sqlx::query(sql::KEY_INSERT)

@@ -90,8 +90,21 @@ impl<'a> Ctx<'a> {
     }
 }
 
-/// Applies a merge patch (RFC 7396) to an object as it stands: the outcome is checked like a new one.
-pub fn patched<I: Input>(current: &impl Serialize, patch: &Value) -> Result<I, ApiError> {
+/// How an object changes.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// PATCH: a JSON merge patch (RFC 7396).
+    Patch(&'a Value),
+    /// PUT: the whole object; what is absent gets its default.
+    Replace(&'a Value),
+}
+
+/// The object after a change, checked like a new one.
+pub fn patched<I: Input>(current: &impl Serialize, change: Change<'_>) -> Result<I, ApiError> {
+    let patch = match change {
+        Change::Replace(whole) => return I::from_json(whole),
+        Change::Patch(patch) => patch,
+    };
     let fields = crate::api::input::object(patch)?;
     let mut problems = Vec::new();
     crate::api::input::unknown(fields, I::FIELDS, &mut problems);
@@ -164,6 +177,23 @@ pub async fn check_decks(
         }
     }
     Ok(())
+}
+
+/// Refuses one more of something that is limited (G-2). `statement` counts what `owner` has.
+pub async fn check_count(
+    tx: &mut Tx,
+    statement: &'static str,
+    owner: Option<String>,
+    limit: i64,
+    what: &str,
+) -> Result<(), ApiError> {
+    use sqlx::Row;
+    let row = sqlx::query(statement).bind(owner).fetch_one(tx.db()).await.map_err(StoreError::from)?;
+    let count: i64 = row.try_get(0).map_err(StoreError::from)?;
+    if count < limit {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::Conflict, format!("there are {count} {what} already, and {limit} at most")))
 }
 
 /// Fails when there are problems.

@@ -6,7 +6,7 @@ use warp_model::id::{Kind, VendorKind};
 use warp_model::{Currency, Id, Wall};
 
 use super::vendors::delete_row;
-use super::{Ctx, nanos, none_wrong, not_updated, patched};
+use super::{Change, Ctx, nanos, none_wrong, not_updated, patched};
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Problem};
 use crate::api::input::{Digits, Field, Int, List, Ref, Text};
@@ -246,12 +246,12 @@ pub async fn create(ctx: &Ctx<'_>, input: PartitionInput) -> Result<Partition, A
 pub async fn update(
     ctx: &Ctx<'_>,
     id: PartitionId,
-    patch: &serde_json::Value,
+    change: Change<'_>,
     version: Option<i32>,
 ) -> Result<Partition, ApiError> {
     let current = get(ctx, id).await?;
     let version = Some(version.unwrap_or(current.row.version));
-    let row = write(ctx, sql::PARTITION_UPDATE, id, patched(&current, patch)?, Some(version)).await?;
+    let row = write(ctx, sql::PARTITION_UPDATE, id, patched(&current, change)?, Some(version)).await?;
     row.ok_or_else(|| not_updated(true, "partition"))
 }
 

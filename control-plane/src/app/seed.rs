@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use warp_model::{CustomerId, DeckId, Secret, TrunkId, VendorId, VendorTrunkId};
 
 use super::routing::{self, PartitionId};
-use super::{Ctx, customers, decks, keys, trunks, vendors};
+use super::{Change, Ctx, customers, decks, keys, trunks, vendors};
 use crate::App;
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Code};
@@ -63,7 +63,7 @@ impl<'a> Seed<'a> {
         match find(list, |t: &vendors::VendorTrunk| t.name == name).await? {
             Some(t) => {
                 let trunk = id(&t.id)?;
-                vendors::update_trunk(&self.ctx, trunk, &body, None).await?;
+                vendors::update_trunk(&self.ctx, trunk, Change::Patch(&body), None).await?;
                 Ok(trunk)
             }
             None => id(&vendors::create_trunk(&self.ctx, vendor, read(&body)?).await?.id),

@@ -7,13 +7,17 @@ use warp_model::{Currency, CustomerId, TrunkId};
 use warp_policy::number_plan::{ClassSet, DestinationClass};
 
 use super::routing::PartitionKind;
-use super::{Ctx, check_decks, nanos, none_wrong, not_updated, patched};
+use super::{Change, Ctx, check_count, check_decks, nanos, none_wrong, not_updated, patched};
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Code, Problem};
 use crate::api::input::{DialPrefix, Int, Ip, List, Net, Password, Ref, SipUser, Text};
 use crate::store::types::{Amount, Time};
 use crate::store::{StoreError, Tx, sql};
 
+/// Trunks of one customer.
+pub const TRUNKS_PER_CUSTOMER: i64 = 1_000;
+/// Digest users of one trunk.
+pub const CREDENTIALS_PER_TRUNK: i64 = 1_000;
 /// Addresses of one trunk.
 pub const IPS_PER_TRUNK: i64 = 256;
 
@@ -210,6 +214,9 @@ async fn read(tx: &mut Tx, id: TrunkId) -> Result<Trunk, ApiError> {
 pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> Result<Trunk, ApiError> {
     let currency = super::customers::get(ctx, customer).await?.currency;
     operators_only(ctx, &input, None)?;
+    let mut tx = ctx.begin().await?;
+    check_count(&mut tx, sql::TRUNK_COUNT, Some(customer.to_string()), TRUNKS_PER_CUSTOMER, "trunks").await?;
+    drop(tx);
     let id: TrunkId = ctx.new_id::<TrunkKind>();
     let row = write(ctx, sql::TRUNK_INSERT, id, customer, &currency, input, None).await?;
     row.ok_or_else(|| ApiError::not_found("customer"))
@@ -219,14 +226,14 @@ pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> R
 pub async fn update(
     ctx: &Ctx<'_>,
     id: TrunkId,
-    patch: &serde_json::Value,
+    change: Change<'_>,
     version: Option<i32>,
 ) -> Result<Trunk, ApiError> {
     let mut tx = ctx.begin().await?;
     let current = read(&mut tx, id).await?;
     let (customer, currency) = owner(&mut tx, id).await?;
     drop(tx);
-    let input: TrunkInput = patched(&current, patch)?;
+    let input: TrunkInput = patched(&current, change)?;
     operators_only(ctx, &input, Some(&current))?;
     // Without If-Match the version just read guards against losing somebody else's change of another field.
     let version = Some(version.unwrap_or(current.version));
@@ -362,11 +369,8 @@ pub async fn list_ips(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<TrunkIp>, ApiEr
 pub async fn add_ip(ctx: &Ctx<'_>, id: TrunkId, input: TrunkIpInput) -> Result<TrunkIp, ApiError> {
     let mut tx = ctx.begin().await?;
     let (customer, _) = owner(&mut tx, id).await?;
-    let count = sqlx::query(sql::TRUNK_IP_COUNT).bind(id.to_string()).fetch_one(tx.db()).await;
-    let count: i64 = count.and_then(|r| r.try_get(0)).map_err(StoreError::from)?;
-    if count >= IPS_PER_TRUNK {
-        return Err(ApiError::new(Code::Conflict, format!("a trunk has at most {IPS_PER_TRUNK} addresses")));
-    }
+    check_count(&mut tx, sql::TRUNK_IP_COUNT, Some(id.to_string()), IPS_PER_TRUNK, "addresses on this trunk")
+        .await?;
     let query = sqlx::query(sql::TRUNK_IP_INSERT)
         .bind(customer.to_string())
         .bind(id.to_string())
@@ -413,6 +417,8 @@ pub async fn add_credential(
     let ha1 = ha1(&input.username.0, &realm, input.password.0.reveal());
     let mut tx = ctx.begin().await?;
     let (customer, _) = owner(&mut tx, id).await?;
+    let (limit, what) = (CREDENTIALS_PER_TRUNK, "users on this trunk");
+    check_count(&mut tx, sql::CREDENTIAL_COUNT, Some(id.to_string()), limit, what).await?;
     let query = sqlx::query(sql::CREDENTIAL_INSERT)
         .bind(customer.to_string())
         .bind(id.to_string())

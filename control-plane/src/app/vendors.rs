@@ -6,7 +6,7 @@ use warp_model::{VendorId, VendorTrunkId};
 
 use super::customers::Status;
 use super::trunks::TrunkStatus;
-use super::{Ctx, check_decks, none_wrong, not_updated, patched};
+use super::{Change, Ctx, check_decks, none_wrong, not_updated, patched};
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Problem};
 use crate::api::input::{DialPrefix, Int, Ip, List, Ref, Slug, Socket, State, Text};
@@ -190,12 +190,12 @@ pub async fn create(ctx: &Ctx<'_>, input: VendorInput) -> Result<Vendor, ApiErro
 pub async fn update(
     ctx: &Ctx<'_>,
     id: VendorId,
-    patch: &serde_json::Value,
+    change: Change<'_>,
     version: Option<i32>,
 ) -> Result<Vendor, ApiError> {
     let current = get(ctx, id).await?;
     let version = Some(version.unwrap_or(current.version));
-    let row = write(ctx, sql::VENDOR_UPDATE, id, patched(&current, patch)?, Some(version)).await?;
+    let row = write(ctx, sql::VENDOR_UPDATE, id, patched(&current, change)?, Some(version)).await?;
     row.ok_or_else(|| not_updated(true, "vendor"))
 }
 
@@ -299,12 +299,12 @@ pub async fn create_trunk(
 pub async fn update_trunk(
     ctx: &Ctx<'_>,
     id: VendorTrunkId,
-    patch: &serde_json::Value,
+    change: Change<'_>,
     version: Option<i32>,
 ) -> Result<VendorTrunk, ApiError> {
     let current = get_trunk(ctx, id).await?;
     let vendor = current.vendor_id.parse().map_err(|_| ApiError::not_found("vendor"))?;
-    let input: VendorTrunkInput = patched(&current, patch)?;
+    let input: VendorTrunkInput = patched(&current, change)?;
     if input.auth_username.is_some() && current.auth_username.is_none() && input.auth_password.is_none() {
         return Err(ApiError::field("auth_password", "required", "user name and password belong together"));
     }

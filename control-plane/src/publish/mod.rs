@@ -115,10 +115,12 @@ pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         }
         match app.publication.publish_now(&app).await {
             Ok(_) => {
+                app.database_is(None);
                 failed = false;
                 pause = Duration::from_millis(100);
             }
             Err(e) => {
+                app.database_is(Some(e.to_string()));
                 app.metrics.publish_failures.inc(());
                 tracing::warn!(error = %e, "no new snapshot; calls go on with the last one");
                 failed = true;

@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -20,6 +21,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// What PostgreSQL calls its socket in the folder.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
+/// Longest wait for a postmaster of an earlier run to get ready or to end.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the cluster goes when the service user cannot reach the wanted folder.
 const SHARED_STATE_DIR: &str = "/var/lib/warp";
 
@@ -74,6 +77,13 @@ impl fmt::Display for ClusterError {
 
 impl std::error::Error for ClusterError {}
 
+/// What the pid file and `/proc` say.
+enum Postmaster {
+    None,
+    Busy,
+    Ready,
+}
+
 /// An unprivileged user of `/etc/passwd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ServiceUser {
@@ -119,7 +129,7 @@ impl Cluster {
         make_dir(&data, 0o700, user.as_ref())?;
         make_dir(&sockets, 0o700, user.as_ref())?;
         let mut cluster = Cluster { bin, data, sockets, user, adopted: false };
-        if cluster.live_postmaster() {
+        if cluster.settled() {
             cluster.adopted = true;
             return Ok(cluster);
         }
@@ -227,19 +237,32 @@ impl Cluster {
         write("pg_hba.conf", "# The folder of the socket is the wall: mode 0700.\nlocal all all trust\n")
     }
 
-    /// A postmaster of this data folder that is alive: the pid file names it and its command line names the folder or its
-    /// working directory is the folder.
-    fn live_postmaster(&self) -> bool {
-        let Ok(text) = fs::read_to_string(self.data.join("postmaster.pid")) else {
-            return false;
-        };
+    /// State of a postmaster of this data folder. The pid file may be of a past life whose pid another process has now:
+    /// only a process whose working directory is this folder counts.
+    fn postmaster(&self) -> Postmaster {
+        let Ok(text) = fs::read_to_string(self.data.join("postmaster.pid")) else { return Postmaster::None };
         let Some(pid) = text.lines().next().and_then(|l| l.trim().parse::<u32>().ok()) else {
-            return false;
+            return Postmaster::None;
         };
-        let process = PathBuf::from(format!("/proc/{pid}"));
-        let same_folder = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == self.data);
+        let same_folder = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == self.data);
+        if !same_folder {
+            return Postmaster::None;
+        }
         let ready = text.lines().nth(7).is_some_and(|l| l.trim() == "ready");
-        same_folder && ready && self.sockets.join(SOCKET_NAME).exists()
+        if ready && self.sockets.join(SOCKET_NAME).exists() { Postmaster::Ready } else { Postmaster::Busy }
+    }
+
+    /// Waits while a postmaster of an earlier run starts, recovers or stops; true when it can be adopted.
+    fn settled(&self) -> bool {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            match self.postmaster() {
+                Postmaster::Ready => return true,
+                Postmaster::None => return false,
+                Postmaster::Busy if Instant::now() >= deadline => return false,
+                Postmaster::Busy => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 
     fn program(&self, name: &str) -> Command {
@@ -382,5 +405,46 @@ mod tests {
         let user = ServiceUser { uid: 65_000, gid: 65_000 };
         assert!(!reachable(&top.path().join("a/b"), &user));
         assert!(reachable(Path::new("/usr/warp"), &user));
+    }
+
+    /// One cluster through its life: made, left behind as by kill −9, adopted, stopped, started again. Its folder is one
+    /// that the service user cannot reach when this runs as root.
+    #[test]
+    fn f_proc_04_a_live_postmaster_is_adopted() {
+        if Cluster::binaries().is_none() {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI=true and no PostgreSQL programs");
+            println!("skipped: no PostgreSQL server programs");
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let dir = top.path().join("pg");
+        let first = Cluster::start(&dir).unwrap();
+        assert!(!first.adopted());
+        assert_eq!(first.data_dir().starts_with(SHARED_STATE_DIR), is_root());
+        assert_ne!(fs::metadata(first.data_dir()).unwrap().uid(), 0);
+        let pid = || {
+            fs::read_to_string(first.data_dir().join("postmaster.pid"))
+                .unwrap()
+                .lines()
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        let before = pid();
+        let second = Cluster::start(&dir).unwrap();
+        assert!(second.adopted());
+        assert_eq!(pid(), before);
+        second.stop().unwrap();
+        assert!(!first.data_dir().join("postmaster.pid").exists());
+        // A pid file of a past life: the pid is alive, but it is ours and no postmaster.
+        let text = format!("{}\n{}\n", std::process::id(), first.data_dir().display());
+        fs::write(first.data_dir().join("postmaster.pid"), text).unwrap();
+        let third = Cluster::start(&dir).unwrap();
+        assert!(!third.adopted());
+        third.stop().unwrap();
+        let home = first.data_dir().parent().unwrap();
+        fs::remove_dir_all(home).unwrap();
+        let _ = fs::remove_dir(SHARED_STATE_DIR);
     }
 }

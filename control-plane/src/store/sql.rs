@@ -228,6 +228,12 @@ statements! {
     TRUNK_IP_DELETE = "DELETE FROM trunk_ips WHERE trunk_id = $1 AND address = $2::text::inet";
     /// How many it has.
     TRUNK_IP_COUNT = "SELECT count(*) FROM trunk_ips WHERE trunk_id = $1";
+    /// How many trunks a customer has.
+    TRUNK_COUNT = "SELECT count(*) FROM trunks WHERE customer_id = $1";
+    /// How many digest users a trunk has.
+    CREDENTIAL_COUNT = "SELECT count(*) FROM trunk_credentials WHERE trunk_id = $1";
+    /// How many live keys a customer, or (`$1` NULL) operators have.
+    KEY_COUNT = "SELECT count(*) FROM api_keys WHERE customer_id IS NOT DISTINCT FROM $1 AND revoked_at IS NULL";
     /// Digest users of a trunk.
     CREDENTIAL_LIST = "SELECT username, realm, us(created_at) AS created_at FROM trunk_credentials
         WHERE trunk_id = $1 ORDER BY username";
