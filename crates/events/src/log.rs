@@ -144,39 +144,21 @@ impl Topic {
         std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
         let mut segments = BTreeMap::new();
         let mut next = 0;
-        for path in list(dir)? {
-            let Some((header, bytes)) = segment::read(&path)? else {
-                put_aside(dir, &path, &options.metrics, 0)?;
+        // Newest first: only the newest one that holds records is read through, the others are finished and known by name.
+        for path in list(dir)?.into_iter().rev() {
+            if next == 0 {
+                let Some((info, first, end)) = newest(dir, path, &options)? else { continue };
+                next = end;
+                segments.insert(first, info);
+                continue;
+            }
+            let file = File::open(&path).map_err(EventsError::io("open", &path))?;
+            let Some(header) = segment::read_header(&path, &file)? else {
+                put_aside(dir, &path, &options.metrics, usize::MAX)?;
                 continue;
             };
-            let mut last = None;
-            let mut used = HEADER_BYTES as u64;
-            for item in Scan::new(&header, &bytes) {
-                match item {
-                    Item::Frame(frame) => {
-                        last = Some(frame.stamp);
-                        used = frame.end();
-                    }
-                    Item::Damaged(range) => {
-                        options.metrics.torn.inc(());
-                        options.metrics.torn_bytes.add((), range.end - range.start);
-                        tracing::warn!(path = %path.display(), from = range.start, "damaged records in event log");
-                    }
-                }
-            }
-            let Some(last) = last else {
-                // Nobody wrote to it, or nothing of it is whole.
-                put_aside(dir, &path, &options.metrics, bytes.iter().rposition(|b| *b != 0).unwrap_or(0))?;
-                continue;
-            };
-            next = next.max(last + 1);
-            if used < bytes.len() as u64 && bytes.iter().skip(used as usize).all(|b| *b == 0) {
-                // Give the unused preallocation back.
-                let shrunk = File::options().write(true).open(&path).and_then(|f| f.set_len(used));
-                shrunk.map_err(EventsError::io("shrink", &path))?;
-            }
-            let info = SegmentInfo { path, bytes: used, created: header.created };
-            segments.insert(header.first, info);
+            let bytes = file.metadata().map_err(EventsError::io("read", &path))?.len();
+            segments.insert(header.first, SegmentInfo { path, bytes, created: header.created });
         }
         let (header, file, info) = new_segment(dir, next, &options)?;
         segments.insert(next, info);
@@ -551,13 +533,56 @@ fn new_segment(
     Ok((header, file, info))
 }
 
+/// Reads the newest segment through: what it is, its first record's number, and the number after its last one. `None`: it
+/// held nothing whole and is gone.
+fn newest(
+    dir: &Path,
+    path: PathBuf,
+    options: &LogOptions,
+) -> Result<Option<(SegmentInfo, u64, u64)>, EventsError> {
+    let Some((header, bytes)) = segment::read(&path)? else {
+        put_aside(dir, &path, &options.metrics, 0)?;
+        return Ok(None);
+    };
+    let mut last = None;
+    let mut used = HEADER_BYTES as u64;
+    for item in Scan::new(&header, &bytes) {
+        match item {
+            Item::Frame(frame) => {
+                last = Some(frame.stamp);
+                used = frame.end();
+            }
+            Item::Damaged(range) => {
+                options.metrics.torn.inc(());
+                options.metrics.torn_bytes.add((), range.end - range.start);
+                tracing::warn!(path = %path.display(), from = range.start, "damaged records in event log");
+            }
+        }
+    }
+    let Some(last) = last else {
+        // Nobody wrote to it, or nothing of it is whole.
+        let written = bytes.iter().rposition(|b| *b != 0).unwrap_or(0);
+        put_aside(dir, &path, &options.metrics, written)?;
+        return Ok(None);
+    };
+    let rest = bytes.iter().skip(usize::try_from(used).unwrap_or(usize::MAX));
+    if used < bytes.len() as u64 && rest.into_iter().all(|b| *b == 0) {
+        // Give the unused preallocation back.
+        let shrunk = File::options().write(true).open(&path).and_then(|f| f.set_len(used));
+        shrunk.map_err(EventsError::io("shrink", &path))?;
+    }
+    let info = SegmentInfo { path, bytes: used, created: header.created };
+    Ok(Some((info, header.first, last + 1)))
+}
+
 fn put_aside(dir: &Path, path: &Path, metrics: &EventsMetrics, used: usize) -> Result<(), EventsError> {
     if used < HEADER_BYTES {
         // Only a header or less: nothing to keep.
         return std::fs::remove_file(path).map_err(EventsError::io("remove", path));
     }
+    let bytes = path.metadata().map_or(0, |m| m.len());
     metrics.torn.inc(());
-    metrics.torn_bytes.add((), used as u64);
+    metrics.torn_bytes.add((), bytes.min(used as u64));
     let torn = dir.join("torn");
     std::fs::create_dir_all(&torn).map_err(EventsError::io("create", &torn))?;
     let aside = torn.join(format!("{}.{}", path.file_name().unwrap_or_default().to_string_lossy(), wall().0));
