@@ -7,6 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::header::NameAddr;
+use crate::uri::Uri;
+
 /// One of the two parties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -177,24 +180,14 @@ impl Dialog {
     }
 }
 
-/// The URI inside `<…>` of a route value; the value itself when there are no brackets.
+/// The URI of a route value, without its brackets; the value itself when it is none.
 pub fn uri_of(value: &[u8]) -> &[u8] {
-    let inner = value
-        .iter()
-        .position(|b| *b == b'<')
-        .and_then(|start| value.get(start.checked_add(1)?..))
-        .unwrap_or(value);
-    inner.split(|b| *b == b'>').next().unwrap_or(inner)
+    NameAddr::parse(value).map_or(value, |a| a.uri)
 }
 
 /// Whether a route value's URI has the `lr` parameter.
 pub fn is_loose(value: &[u8]) -> bool {
-    let uri = uri_of(value);
-    let params = uri.split(|b| *b == b'?').next().unwrap_or(uri);
-    params.split(|b| *b == b';').skip(1).any(|p| {
-        let name = p.split(|b| *b == b'=').next().unwrap_or(p);
-        name.trim_ascii().eq_ignore_ascii_case(b"lr")
-    })
+    Uri::parse(uri_of(value)).is_ok_and(|u| u.is_loose())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::digest::{Challenge, Credentials, Ha1, verify};
 use crate::edit::{Edit, NewVia};
 use crate::flow::Transport;
 use crate::header::{Header, NameAddr, Params, Reason, Via, lex};
-use crate::message::{Answer, Message, check, check_proxy};
+use crate::message::{Answer, Message, call_id_of, check, check_proxy};
 use crate::stream::{Frame, Framer};
 use crate::uri::Uri;
 
@@ -24,6 +24,7 @@ pub fn fuzz_sip_parse(data: &[u8]) {
         }
     };
     read_all(&msg);
+    assert_eq!(call_id_of(data), Some(msg.call_id()));
     let _ = check_proxy(&msg, &[]);
     let sound = check(&msg).is_ok();
     let mut same = Vec::new();

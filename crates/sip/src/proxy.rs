@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use warp_model::Mono;
 
+use crate::header::{Reason, Values};
+
 /// Which final responses the branches of one request have had, and which of them is the one to forward
 /// (RFC 3261 §16.7 step 6). Holds no bytes: the owner keeps the response of [`ResponseContext::best`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -229,25 +231,10 @@ pub fn status_of_cause(cause: u8) -> u16 {
 /// The Q.850 cause in a Reason header value (RFC 3326): `Q.850;cause=17;text="user busy"`, first of a list.
 /// `None` when the protocol is another one, or the cause is not 0–127.
 pub fn cause_of_reason(value: &[u8]) -> Option<u8> {
-    value.split(|b| *b == b',').find_map(|one| {
-        let mut parts = one.split(|b| *b == b';').map(<[u8]>::trim_ascii);
-        if !parts.next()?.eq_ignore_ascii_case(b"Q.850") {
-            return None;
-        }
-        parts.find_map(|p| {
-            let eq = p.iter().position(|b| *b == b'=')?;
-            let (name, digits) = p.split_at_checked(eq)?;
-            if !name.trim_ascii().eq_ignore_ascii_case(b"cause") {
-                return None;
-            }
-            let digits = digits.get(1..)?.trim_ascii();
-            if digits.is_empty() || digits.len() > 3 || !digits.iter().all(u8::is_ascii_digit) {
-                return None;
-            }
-            let text = std::str::from_utf8(digits).ok()?;
-            text.parse::<u8>().ok().filter(|c| *c <= 127)
-        })
-    })
+    Values::new(value)
+        .filter_map(|v| Reason::parse(v).ok())
+        .filter(Reason::is_q850)
+        .find_map(|r| u8::try_from(r.cause?).ok().filter(|c| *c <= 127))
 }
 
 #[cfg(test)]

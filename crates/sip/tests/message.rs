@@ -195,3 +195,18 @@ fn t_sip_03_trust_headers_go_by_parsed_name() {
         );
     }
 }
+
+#[test]
+fn t_sip_03_the_call_id_for_sharding_is_the_parsers() {
+    let odd = ["Call-ID: abc", "call-id:abc", "i: abc", "I \t: abc", "Call-ID:\r\n abc", "CALL-ID  :  abc  "];
+    for line in odd {
+        let text = INVITE.replace("Call-ID: abc@192.0.2.1", line);
+        assert_eq!(message::call_id_of(text.as_bytes()), Some(&b"abc"[..]), "{line:?}");
+        assert_eq!(Message::parse(text.as_bytes()).unwrap().call_id(), b"abc", "{line:?}");
+    }
+    let hidden = INVITE
+        .replace("X-Unknown :", "X-Unknown: a\r\n Call-ID: evil\r\nX-Other:")
+        .replace("Call-ID: abc", "X-Id: abc");
+    assert_eq!(message::call_id_of(hidden.as_bytes()), None, "a folded line is no header");
+    assert_eq!(message::call_id_of(b"\r\n\r\n"), None);
+}

@@ -281,7 +281,7 @@ pub fn shard_of(bytes: &[u8], shards: u16) -> u16 {
     if shards <= 1 {
         return 0;
     }
-    let Some(id) = find_call_id(bytes) else {
+    let Some(id) = warp_sip::message::call_id_of(bytes) else {
         return 0;
     };
     // FNV-1a: the choice of a shard is no secret, and a flood at one shard is bounded by the buckets.
@@ -289,26 +289,6 @@ pub fn shard_of(bytes: &[u8], shards: u16) -> u16 {
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
     (strangers::mix(h) % u64::from(shards)) as u16
-}
-
-/// Value of the first Call-ID (or `i`) line, without a full parse: the same rule for each message of a call is enough.
-fn find_call_id(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|b| *b == b'\n') {
-        rest = rest.get(at + 1..)?;
-        let name = match rest {
-            [b'\r' | b'\n', ..] | [] => return None,
-            [b'i' | b'I', b':' | b' ' | b'\t', ..] => 1,
-            _ if rest.len() > 7 && rest[..7].eq_ignore_ascii_case(b"call-id") => 7,
-            _ => continue,
-        };
-        let line = rest.split(|b| *b == b'\n').next()?;
-        let value = line.get(name..)?.trim_ascii();
-        if let Some(value) = value.strip_prefix(b":") {
-            return Some(value.trim_ascii());
-        }
-    }
-    None
 }
 
 const POOL_BUFS: usize = 4_096;

@@ -11,8 +11,8 @@ mod respond;
 
 pub use check::{Reject, check, check_proxy};
 pub use method::Method;
-pub use parse::ParseError;
 pub(crate) use parse::stream_length;
+pub use parse::{ParseError, call_id_of};
 pub use respond::{Answer, reason_phrase, respond};
 
 use crate::header::{Header, NameAddr, Values, Via, lex};

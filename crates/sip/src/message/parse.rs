@@ -236,27 +236,7 @@ fn line(
         }
     };
     let value_at = at.wrapping_add(colon).wrapping_add(1);
-    let mut nuls = 0_u32;
-    let mut from = value_at;
-    let (value_to, next) = loop {
-        let seek = head.get(from..).unwrap_or(b"");
-        let hit = memchr3(b'\r', b'\n', 0, seek).ok_or(bad(CUT))?;
-        lex::step(hit);
-        let pos = from.wrapping_add(hit); // all within `head`
-        match seek.get(hit..) {
-            Some([b'\r', b'\n', b' ' | b'\t', ..]) => from = pos.wrapping_add(2),
-            // The blank line must still be in reach, so a line end at the very end is no end of the headers.
-            Some([b'\r', b'\n', ..]) => break (pos, pos.wrapping_add(2)),
-            // A few only: each costs a look at the whole value.
-            Some([0, ..]) if nuls < 8 && escaped_nul(head, value_at, pos) => {
-                nuls = nuls.saturating_add(1);
-                from = pos.wrapping_add(1);
-            }
-            Some([0, ..]) => return Err(bad("NUL in header")),
-            Some([b'\r', ..]) => return Err(bad("bare CR in header")),
-            _ => return Err(bad("bare LF in header")),
-        }
-    };
+    let (value_to, next) = value_end(head, value_at)?;
     let value = lex::trim(head.get(value_at..value_to).unwrap_or(b""));
     let value_start = lex::offset_in(head, value).unwrap_or(value_to);
     let count = usize::from(m.count);
@@ -289,6 +269,59 @@ fn line(
     let commas = if memchr(b',', value).is_some() { memchr_iter(b',', value).count() } else { 0 };
     *counter = counter.saturating_add(1).saturating_add(commas);
     Ok(next)
+}
+
+/// Where a value with its folds ends, and where the next line begins.
+#[inline]
+fn value_end(head: &[u8], value_at: usize) -> Result<(usize, usize), Fault> {
+    let mut nuls = 0_u32;
+    let mut from = value_at;
+    loop {
+        let seek = head.get(from..).unwrap_or(b"");
+        let hit = memchr3(b'\r', b'\n', 0, seek).ok_or(bad(CUT))?;
+        lex::step(hit);
+        let pos = from.wrapping_add(hit); // all within `head`
+        match seek.get(hit..) {
+            Some([b'\r', b'\n', b' ' | b'\t', ..]) => from = pos.wrapping_add(2),
+            // The blank line must still be in reach, so a line end at the very end is no end of the headers.
+            Some([b'\r', b'\n', ..]) => return Ok((pos, pos.wrapping_add(2))),
+            // A few only: each costs a look at the whole value.
+            Some([0, ..]) if nuls < 8 && escaped_nul(head, value_at, pos) => {
+                nuls = nuls.wrapping_add(1);
+                from = pos.wrapping_add(1);
+            }
+            Some([0, ..]) => return Err(bad("NUL in header")),
+            Some([b'\r', ..]) => return Err(bad("bare CR in header")),
+            _ => return Err(bad("bare LF in header")),
+        }
+    }
+}
+
+/// The Call-ID of a message, by the rules of the parser but without reading the rest: for choosing who shall read it.
+/// `None` when there is none before the first line that is no header, or it cannot be read.
+pub fn call_id_of(bytes: &[u8]) -> Option<&[u8]> {
+    let mut bytes = bytes;
+    while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+        bytes = rest;
+    }
+    let head = bytes.get(..limits::SIP_HEADER_BYTES).unwrap_or(bytes);
+    let mut at = memchr(b'\n', head)?.checked_add(1)?;
+    loop {
+        let rest = head.get(at..)?;
+        let found = match rest.first()? {
+            b'i' | b'I' | b'c' | b'C' => {
+                Header::at_start(rest).or_else(|| odd_name(rest).ok().map(|(h, n)| (h, n.1)))
+            }
+            b'\r' => return None,
+            _ => None,
+        };
+        if let Some((Header::CallId, colon)) = found {
+            let value_at = at.checked_add(colon)?.checked_add(1)?;
+            let (value_to, _) = value_end(head, value_at).ok()?;
+            return head.get(value_at..value_to).map(lex::trim).filter(|v| !v.is_empty());
+        }
+        at = at.checked_add(memchr(b'\n', rest)?)?.checked_add(1)?;
+    }
 }
 
 /// A name that is long, unknown or has white space behind it: its header, its length and where its colon is.
