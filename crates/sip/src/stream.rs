@@ -274,6 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn one_header_value_has_a_limit_on_streams() {
+        let with =
+            |n: usize| message(1, "").replace("Call-ID: 1", &format!("Call-ID: 1\r\nX-A: {}", "x".repeat(n)));
+        assert_eq!(frames(&[with(8_192).as_bytes()]).len(), 1);
+        assert!(frames(&[with(8_192).as_bytes()])[0].starts_with("MESSAGE"));
+        assert_eq!(frames(&[with(8_193).as_bytes()]), ["Some(513) Message Too Large"]);
+        assert!(
+            crate::message::Message::parse(with(8_193).as_bytes()).is_ok(),
+            "over UDP the limit of all headers counts"
+        );
+    }
+
+    #[test]
     fn t_sip_15_memory_is_bounded() {
         let mut framer = Framer::new();
         let mut sent = 0;

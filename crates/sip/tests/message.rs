@@ -210,3 +210,55 @@ fn t_sip_03_the_call_id_for_sharding_is_the_parsers() {
     assert_eq!(message::call_id_of(hidden.as_bytes()), None, "a folded line is no header");
     assert_eq!(message::call_id_of(b"\r\n\r\n"), None);
 }
+
+#[test]
+fn too_many_edits_write_nothing() {
+    let m = Message::parse(INVITE.as_bytes()).unwrap();
+    let mut edit = Edit::new(&m);
+    for _ in 0..32 {
+        edit.add_header(b"X-Y", b"z");
+    }
+    let mut out = Vec::new();
+    edit.write_to(&mut out).unwrap();
+    assert_eq!(Message::parse(&out).unwrap().headers().count(), m.headers().count() + 32);
+    out.clear();
+    assert!(edit.add_header(b"X-Y", b"z").write_to(&mut out).is_err());
+    assert!(out.is_empty());
+}
+
+#[test]
+fn edits_within_removed_lines_go_with_them() {
+    let out = edited(INVITE, |e| {
+        e.remove_route_top()
+            .remove_header(Header::Route)
+            .push_route(b"<sip:n;lr>")
+            .set_max_forwards(3)
+            .remove_header(Header::MaxForwards);
+    });
+    assert_eq!(out.matches("Route:").count(), 1);
+    assert!(out.contains("Route: <sip:n;lr>\r\nFrom"), "{out}");
+    assert!(!out.contains("Max-Forwards"), "{out}");
+    Message::parse(out.as_bytes()).unwrap();
+}
+
+#[test]
+fn received_is_written_for_ipv6_and_replaces_what_the_sender_claimed() {
+    for (via, expected) in [
+        (
+            "SIP/2.0/UDP [2001:db8::1];rport;branch=z9hG4bKa1",
+            "SIP/2.0/UDP [2001:db8::1];branch=z9hG4bKa1;rport=6000;received=2001:db8::9",
+        ),
+        ("SIP/2.0/UDP host;branch=z9hG4bKa1", "SIP/2.0/UDP host;branch=z9hG4bKa1;received=2001:db8::9"),
+        (
+            "SIP/2.0/UDP host;received=192.0.2.66;branch=z9hG4bKa1;rport=1",
+            "SIP/2.0/UDP host;branch=z9hG4bKa1;rport=6000;received=2001:db8::9",
+        ),
+        ("SIP/2.0/UDP [2001:db8::9];branch=z9hG4bKa1", "SIP/2.0/UDP [2001:db8::9];branch=z9hG4bKa1"),
+    ] {
+        let text = INVITE.replace("SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKa1", via);
+        let out = edited(&text, |e| {
+            e.mark_received_rport("[2001:db8::9]:6000".parse().unwrap());
+        });
+        assert_eq!(out, text.replace(via, expected), "{via}");
+    }
+}

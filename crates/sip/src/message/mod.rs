@@ -262,7 +262,8 @@ impl<'a> Message<'a> {
         kind.eq_ignore_ascii_case(b"application/sdp").then_some(body)
     }
 
-    /// Expires, or the default when it is absent or unreadable.
+    /// A header that is a number (Expires, Retry-After, Min-Expires …), without the comment or parameters behind it. `None` when it is absent
+    /// or no 32-bit number.
     pub fn number(&self, header: Header) -> Option<u32> {
         let value = self.header(header)?;
         // Retry-After and others may be followed by a comment or parameters (RFC 3261 §20.33).

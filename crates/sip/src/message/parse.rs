@@ -32,11 +32,14 @@ impl ParseError {
 }
 
 /// Length of the body by Content-Length, which a stream must have (RFC 3261 §20.14). `head`: one message up to its blank line.
-/// Errors: a head that cannot be indexed, no Content-Length, more than one, not a number.
+/// Errors: a head that cannot be indexed, a value longer than a stream may bring, no Content-Length, more than one, not a number.
 pub(crate) fn stream_length(head: &[u8]) -> Result<usize, ParseError> {
     let length = || {
         let mut m = blank(head);
         index(&mut m, Mode::Strict)?;
+        if m.headers().any(|l| l.value.len() > limits::SIP_HEADER_VALUE_BYTES) {
+            return Err(Fault(513, "Message Too Large"));
+        }
         let value = m.header(Header::ContentLength).ok_or(bad("no Content-Length"))?;
         lex::number(value).and_then(|n| usize::try_from(n).ok()).ok_or(bad("Content-Length"))
     };
@@ -248,9 +251,6 @@ fn line(
         value: value_start as u16,
         value_end: value_start.wrapping_add(value.len()) as u16,
     };
-    if value.len() > limits::SIP_HEADER_VALUE_BYTES {
-        return Err(Fault(513, "Message Too Large"));
-    }
     *m.entries.get_mut(count).ok_or(bad("too many headers"))? = entry;
     if let Some(first) = m.first.get_mut(header as usize) {
         if *first == NO_LINE {
