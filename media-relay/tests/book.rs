@@ -149,6 +149,13 @@ fn offer_answer_delete_with_exact_sdp() {
     assert_eq!(rtcp.carries, Carries::Rtcp);
     assert_eq!(rtcp.source, SourcePolicy::Exact(sock("192.0.2.2:5001")));
     assert_eq!(rtcp.rtcp.unwrap().to, Some(sock("198.51.100.1:4001")));
+    // An echo: one SSRC on both sides, but the losses are those of each direction.
+    for (port, received) in [(a, 90), (b, 100)] {
+        let c = &rules.at(port).counters;
+        for (counter, value) in [(&c.packets, received), (&c.received, received), (&c.expected, 100)] {
+            counter.store(value, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
     assert_eq!((book.calls(), book.pairs_used()), (1, 2));
     assert_eq!(run(&mut book, Command::List { limit: 9 }, at(2)), Reply::Calls(vec![b"c1".to_vec()]));
 
@@ -159,6 +166,8 @@ fn offer_answer_delete_with_exact_sdp() {
     assert_eq!(figures.tags[0].peers, [b"t".to_vec()]);
     assert_eq!(figures.tags[1].medias[0].streams[0].local, SocketAddr::new(ip("203.0.113.9"), b));
     assert_eq!(figures.tags[1].medias[0].streams[1].endpoint, Some(sock("192.0.2.2:5001")));
+    assert_eq!((figures.figures_from(b"f").packets, figures.figures_from(b"f").lost), (90, 10));
+    assert_eq!((figures.figures_from(b"t").packets, figures.figures_from(b"t").lost), (100, 0));
     rules.drain(&mut book);
     assert!(rules.0.is_empty());
     assert_eq!((book.calls(), book.pairs_used(), book.poll_timeout()), (0, 0, None));
@@ -700,6 +709,16 @@ fn a_ringing_call_with_silent_early_media_is_not_timed_out() {
     a.flags.provisional = true;
     text(run(&mut book, Command::Answer(a.clone()), at(1)));
     assert_eq!(book.poll_timeout(), Some(at(3_601).mono));
+    // Media of both sides says that the call was answered after all.
+    let mut rules = Rules::default();
+    rules.drain(&mut book);
+    for rule in rules.0.values() {
+        rule.counters.packets.store(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    book.handle_timeout(at(3_601));
+    assert_eq!(rules.drain(&mut book), [b"c".to_vec()]);
+    text(run(&mut book, Command::Offer(offer("c", "f", sdp("198.51.100.1", 4000, ""))), at(90)));
+    text(run(&mut book, Command::Answer(a.clone()), at(90)));
     a.flags.provisional = false;
     text(run(&mut book, Command::Answer(a), at(100)));
     assert_eq!(book.poll_timeout(), Some(at(160).mono));

@@ -134,8 +134,9 @@ impl CallStats {
         for stream in streams {
             out.packets = out.packets.saturating_add(stream.received.packets);
             out.bytes = out.bytes.saturating_add(stream.received.bytes);
-            let Some(ssrc) = stream.ssrc else { continue };
-            for source in self.ssrcs.iter().filter(|s| s.ssrc == ssrc) {
+            // Both sides may use one SSRC (an echo does): what the stream itself knows goes first.
+            let by_ssrc = || self.ssrcs.iter().find(|s| Some(s.ssrc) == stream.ssrc);
+            if let Some(source) = stream.source.as_ref().or_else(by_ssrc) {
                 out.lost = out.lost.saturating_add(source.lost);
                 out.jitter_us = out.jitter_us.max(source.average.jitter_us);
                 if let Some(mos) = source.average.mos_x100 {
@@ -253,6 +254,8 @@ pub struct StreamStats {
     pub received: Counts,
     /// Packets sent to the party.
     pub sent: Counts,
+    /// The source of this very stream. In process only: on the wire sources are listed by SSRC.
+    pub source: Option<SsrcStats>,
 }
 
 impl StreamStats {

@@ -183,6 +183,7 @@ fn stats() -> impl Strategy<Value = CallStats> {
             confirmed,
             received,
             sent,
+            source: None,
         });
     let media =
         (1u32..4, vec(stream, 0..3), any::<(bool, bool, bool, bool)>()).prop_map(|(index, streams, f)| {

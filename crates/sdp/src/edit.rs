@@ -212,8 +212,12 @@ impl<'a> Writer<'_, 'a> {
 
     /// Ends a last line that came without a line end.
     fn start_line(&mut self) {
-        if self.out.len() > self.begin && self.out.last() != Some(&b'\n') {
-            self.end_line();
+        match self.out.last() {
+            _ if self.out.len() <= self.begin => {}
+            Some(b'\n') => {}
+            // Half a line end.
+            Some(b'\r') => self.out.push(b'\n'),
+            _ => self.end_line(),
         }
     }
 

@@ -25,12 +25,13 @@ pub fn fuzz_sdp(data: &[u8]) {
             connection: Some(ip),
             protocol: Some("RTP/AVP"),
             strip: all,
+            add: vec!["a=added".to_owned()],
             ..MediaEdit::default()
         })
         .collect();
     let mut out = Vec::new();
     sdp.write(&session, &media, &mut out);
-    assert!(out.len() <= data.len() + 64 + 48 * sdp.media_count(), "output grew too much");
+    assert!(out.len() <= data.len() + 64 + 64 * sdp.media_count(), "output grew too much");
     if out.len() <= warp_model::limits::SDP_BYTES {
         let again = Sdp::parse(&out);
         assert_eq!(again.as_ref().err(), None, "edited SDP must parse");

@@ -102,6 +102,15 @@ fn formats_can_be_taken_away_and_put_in_order() {
 }
 
 #[test]
+fn half_a_line_end_at_the_end_is_completed() {
+    let sdp = Sdp::parse(b"v=0\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nm=audio 4000 RTP/AVP 0\r").unwrap();
+    let edit = MediaEdit { add: vec!["a=x".to_owned()], ..MediaEdit::default() };
+    let mut out = Vec::new();
+    sdp.write(&SessionEdit::default(), &[edit], &mut out);
+    assert!(out.ends_with(b"RTP/AVP 0\r\na=x\r\n"));
+}
+
+#[test]
 fn directions() {
     use Direction::*;
     assert_eq!(SendRecv.with_answer(RecvOnly), SendOnly);

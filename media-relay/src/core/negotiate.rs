@@ -102,7 +102,8 @@ impl<'a> Signalling<'a> {
     /// Of one command.
     pub fn of(command: &'a SdpCommand) -> Self {
         Self {
-            received_from: command.received_from,
+            // A dual-stack socket's spelling of an IPv4 source is that IPv4 address.
+            received_from: command.received_from.map(|ip| ip.to_canonical()),
             media_ips: &command.media_ips,
             use_source: command.flags.sip_source_address,
         }

@@ -74,7 +74,10 @@ impl Core {
                 leg.and_then(|l| directory.vendor_trunk(l.vendor_trunk)).map(|t| t.media_ips.clone())
             }
         };
+        // While the call rings, silence of the media does not end it.
+        let ringing = matches!(call.phase, Phase::Setup | Phase::Ringing);
         SdpCommand {
+            flags: warp_ng::Flags { provisional: ringing, ..warp_ng::Flags::default() },
             to_tag: to_tag.map(<[u8]>::to_vec),
             via_branch: leg.map(|l| l.via_branch.clone()),
             received_from: Some(received_from),

@@ -402,5 +402,6 @@ fn read_stream(v: View<'_, '_>) -> Option<StreamStats> {
         confirmed: has_flag(v, "confirmed"),
         received: counts(v.get("stats")),
         sent: counts(v.get("stats_out")),
+        source: None,
     })
 }

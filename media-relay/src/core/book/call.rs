@@ -170,6 +170,10 @@ impl MediaLine {
         self.sides.iter().find_map(|s| s.spoken.as_ref()).map_or(Class::Rtp, |s| s.class)
     }
 
+    fn is_two_way(&self) -> bool {
+        self.sides.iter().all(|s| s.counters.packets.load(std::sync::atomic::Ordering::Relaxed) > 0)
+    }
+
     fn is_held(&self) -> bool {
         let spoken = |s: &MediaSide| s.spoken.as_ref().is_none_or(|s| !s.direction.receives());
         self.sides.iter().any(spoken)
@@ -217,9 +221,10 @@ impl Call {
         self.dialogues.iter().flat_map(Dialogue::pairs).count().saturating_mul(2)
     }
 
-    /// Any dialogue has been answered for good, as far as we were told.
+    /// Any dialogue has been answered for good: we were told so, or both parties have sent media (the 200 after a reliable
+    /// 18x need not carry SDP).
     pub(super) fn is_answered(&self) -> bool {
-        self.dialogues.iter().any(|d| d.answered && !d.early)
+        self.dialogues.iter().any(|d| d.answered && (!d.early || d.media.iter().any(MediaLine::is_two_way)))
     }
 
     /// Every answered dialogue is on hold (or has no media left).
@@ -309,7 +314,7 @@ fn line_stats(
     stats.rtp = stats.rtp.plus(rtp_counts(&mine));
     stats.rtcp = stats.rtcp.plus(rtcp_counts(&mine));
     if mine.packets > 0 {
-        ssrcs.insert(mine.ssrc, ssrc_stats(&mine));
+        ssrcs.entry(mine.ssrc).or_insert_with(|| ssrc_stats(&mine));
     }
     let tag = place.party.tag.as_deref().unwrap_or_default();
     let Some(entry) = stats.tags.iter_mut().find(|t| t.tag == tag) else { return };
@@ -348,6 +353,7 @@ fn streams(
         confirmed: mine.packets > 0,
         received: rtp_counts(mine),
         sent: rtp_counts(theirs),
+        source: (mine.packets > 0).then(|| ssrc_stats(mine)),
     }];
     if !side.mux {
         out.push(StreamStats {
@@ -360,6 +366,7 @@ fn streams(
             confirmed: mine.rtcp_packets > 0,
             received: rtcp_counts(mine),
             sent: rtcp_counts(theirs),
+            source: None,
         });
     }
     out
