@@ -1,0 +1,141 @@
+//! `warp dev` as a newcomer meets it: the banner with a completed call, live traffic of every kind, the client commands,
+//! Ctrl-C, and a second start on the same folder.
+
+mod stack;
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+use stack::{poll_until, signal_pid, tail};
+
+struct Dev {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    banner: Vec<String>,
+}
+
+impl Dev {
+    /// Starts `warp dev` in `dir` and reads its banner to the end.
+    fn start(dir: &Path, args: &[&str]) -> Dev {
+        let log = dir.join("stderr.log");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_warp"))
+            .arg("dev")
+            .args(args)
+            .current_dir(dir)
+            .env_remove("DATABASE_URL")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).expect("log"))
+            .spawn()
+            .expect("warp dev starts");
+        let stdout = child.stdout.take().expect("piped");
+        let (tx, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = tx.send(line);
+            }
+        });
+        let mut dev = Dev { child, lines, banner: Vec::new() };
+        while !dev.banner.last().is_some_and(|l| l.contains("Ctrl-C stops")) {
+            match dev.lines.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) => dev.banner.push(line),
+                Err(why) => panic!("{why} after {:#?}\n{}", dev.banner, tail(&log)),
+            }
+        }
+        dev
+    }
+
+    fn banner(&self, word: &str) -> &str {
+        let line = self.banner.iter().find(|l| l.contains(word));
+        line.unwrap_or_else(|| panic!("no {word:?} in {:#?}", self.banner))
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            signal_pid(self.child.id(), "TERM");
+            if poll_until(Duration::from_secs(15), || self.child.try_wait().ok().flatten()).is_none() {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+        }
+    }
+}
+
+/// A client command, run in the folder where `warp dev` runs.
+fn warp(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_warp"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("WARP_API_URL")
+        .env_remove("WARP_API_KEY")
+        .output()
+        .expect("warp runs")
+}
+
+fn calls(dir: &Path, outcome: &str) -> Vec<Value> {
+    let out = warp(dir, &["calls", "list", "--limit", "100", "--outcome", outcome, "--json"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("JSON line"))
+        .collect()
+}
+
+#[test]
+fn a_newcomer_sees_a_completed_call_and_live_traffic() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let dir = dir.path();
+    let mut dev = Dev::start(dir, &["--cps", "20"]);
+    let first = dev.banner("demo call 1").to_owned();
+    assert!(first.contains("✓ demo call 1   +12025550100 → +14155550123   200 OK in "), "{first}");
+    assert!(first.ends_with("vendor alpha   $0.0042/min"), "{first}");
+    for word in ["WARP 0.1.0  dev mode", "API        http://127.0.0.1:", "digest demo1001 / ", "/metrics"] {
+        dev.banner(word);
+    }
+    let mode = std::fs::metadata(dir.join(".warp/dev/secrets.toml")).expect("secrets").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // Calls of every kind come into the ledger, among them one that gamma refused with 503 and another vendor carried.
+    for outcome in ["answered", "busy", "no_answer", "cancelled"] {
+        let seen = poll_until(Duration::from_secs(60), || (!calls(dir, outcome).is_empty()).then_some(()));
+        assert!(seen.is_some(), "no {outcome} call\n{}", tail(&dir.join("stderr.log")));
+    }
+    let failed_over = poll_until(Duration::from_secs(60), || {
+        calls(dir, "answered").into_iter().find(|c| c["route_rank"].as_i64().is_some_and(|rank| rank > 1))
+    });
+    let id = failed_over.expect("a failover")["id"].as_str().expect("id").to_owned();
+    let shown = warp(dir, &["calls", "show", &id]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.success() && text.contains(" 503 ") && text.contains("answered"), "{text}");
+    assert!(text.contains(" packets, "), "media figures: {text}");
+    let digest = poll_until(Duration::from_secs(60), || {
+        calls(dir, "answered").iter().any(|c| c["caller"] == "+12125550111").then_some(())
+    });
+    assert!(digest.is_some(), "no call of the digest trunk");
+
+    let route = warp(dir, &["route", "+442071234567", "--json"]);
+    let decision: Value = serde_json::from_slice(&route.stdout).expect("JSON");
+    assert_eq!(decision["candidates"].as_array().map(Vec::len), Some(4), "{decision:#}");
+    assert_eq!(warp(dir, &["calls", "show", "call_00000000000000000000000000"]).status.code(), Some(3));
+    assert_eq!(warp(dir, &["--api-key", "wk_test_wrong", "calls", "list"]).status.code(), Some(4));
+    assert_eq!(warp(dir, &["demo", "off"]).status.code(), Some(0));
+
+    signal_pid(dev.child.id(), "INT");
+    let ended = poll_until(Duration::from_secs(30), || dev.child.try_wait().expect("wait"));
+    assert_eq!(ended.and_then(|s| s.code()), Some(0), "{}", tail(&dir.join("stderr.log")));
+    assert_eq!(warp(dir, &["calls", "list"]).status.code(), Some(6), "nobody answers any more");
+
+    // The second start finds its rows, its keys and its passwords.
+    let again = Dev::start(dir, &["--no-traffic"]);
+    let key = |dev: &Dev| dev.banner("API  ").rsplit(' ').next().unwrap_or_default().to_owned();
+    assert_eq!(key(&again), key(&dev));
+    assert_eq!(again.banner("digest").rsplit(' ').next(), dev.banner("digest").rsplit(' ').next());
+    assert!(again.banner("demo call 1").contains('✓'));
+}
