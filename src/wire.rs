@@ -35,7 +35,7 @@ pub struct Stack {
     pub events: EventLog,
     /// `run/` of its data folder.
     pub folder: RunFolder,
-    in_force: Mutex<Config>,
+    in_force: Arc<Mutex<Config>>,
     log: LogHandle,
     reloads: Reloads,
     // Dropped in this order: traffic first, then what records it.
@@ -171,6 +171,8 @@ impl Stack {
             None
         };
 
+        let in_force = Arc::new(Mutex::new(config.clone()));
+        show_config_hash(&registry, in_force.clone());
         let ops = OpsThread::start(Some(config.ops.listen), &registry, &health)?;
         addresses.ops = ops.addr();
         let stack = Stack {
@@ -179,7 +181,7 @@ impl Stack {
             addresses,
             events,
             folder,
-            in_force: Mutex::new(config),
+            in_force,
             log,
             reloads,
             proxy,
@@ -319,6 +321,23 @@ fn start_log(config: &Config, registry: &Registry) -> LogHandle {
         Ok(levels) => logging::init(format, levels, &config.node.name, registry),
         Err(_) => unreachable!("\"info\" is a level"),
     }
+}
+
+/// `warp_config_hash_info{hash}`: nodes that should be alike are.
+fn show_config_hash(registry: &Registry, in_force: Arc<Mutex<Config>>) {
+    let hash = move || {
+        let values = values(&in_force.lock().unwrap_or_else(|p| p.into_inner()));
+        // FNV-1a, 64 bits: the same in every build.
+        let text = values.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>();
+        text.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3))
+    };
+    registry.observe(
+        Kind::Gauge,
+        "warp_config_hash_info",
+        "Always 1; the hash of the configuration in force is in the label.",
+        &["hash"],
+        move || vec![Sample::number(vec![("hash", format!("{:016x}", hash()))], 1.0)],
+    );
 }
 
 /// The alarm at 80 % of F-DISK-01 is a rule over this.

@@ -71,6 +71,16 @@ fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_not
     assert_eq!(folder.values().unwrap(), in_force, "nothing changed");
     assert!(registry.render().contains("warp_config_last_reload_successful 0"));
 
+    // The whole catalogue keeps the rules of names.
+    for entry in registry.catalogue() {
+        use warp_telemetry::metrics::Kind;
+        let ours = entry.name.starts_with("warp_") || entry.name.starts_with("process_");
+        assert!(ours && entry.help.ends_with('.'), "{entry:?}");
+        assert_eq!(entry.kind == Kind::Counter, entry.name.ends_with("_total"), "{entry:?}");
+    }
+    let series = registry.render().lines().filter(|l| !l.starts_with('#')).count();
+    assert!(series < 20_000, "{series} series");
+
     ask.send(Ask::Stop).unwrap();
     node.join().unwrap();
     assert_eq!(folder.pid(), None);
