@@ -3,9 +3,12 @@
 //! Counting is one relaxed add on the shard's own cells. Counters that the core keeps itself ([`CoreStats`]) are carried over
 //! once a second.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
-use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, LATENCY_SECONDS, Label};
+use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, Kind, LATENCY_SECONDS, Label, Sample};
 
 use crate::core::CoreStats;
 
@@ -111,6 +114,7 @@ pub struct Metrics {
     pub journal_errors: Counter,
     pub panics: Counter,
     pub(crate) calls: CallMetrics,
+    pub(crate) busy: Arc<Busy>,
 }
 
 impl Metrics {
@@ -156,6 +160,7 @@ impl Metrics {
                 .counter("warp_sip_journal_errors_total", "Call records that could not be written."),
             panics: r.counter("warp_sip_panics_total", "Panics caught at a shard's loop. Always 0."),
             calls: CallMetrics::register(r),
+            busy: Busy::register(r),
         }
     }
 
@@ -202,6 +207,41 @@ impl Metrics {
         self.media_failures.add((), d(last.media_failures, now.media_failures));
     }
 }
+
+/// How busy each shard's thread was in the last second: `warp_worker_busy_ratio{worker}`.
+pub(crate) struct Busy([AtomicU64; WORKERS]);
+
+impl Busy {
+    fn register(r: &Registry) -> Arc<Busy> {
+        let busy = Arc::new(Busy(std::array::from_fn(|_| AtomicU64::new(u64::MAX))));
+        let seen = Arc::clone(&busy);
+        r.observe(
+            Kind::Gauge,
+            "warp_worker_busy_ratio",
+            "Share of the last second that a worker's thread spent on a CPU.",
+            &["worker"],
+            move || {
+                let of = |(i, share): (usize, &AtomicU64)| {
+                    let share = share.load(Ordering::Relaxed);
+                    let labels = vec![("worker", format!("sip-{i}"))];
+                    (share != u64::MAX).then(|| Sample::number(labels, share as f64 / 1e6))
+                };
+                seen.0.iter().enumerate().filter_map(of).collect()
+            },
+        );
+        busy
+    }
+
+    /// In millionths.
+    pub(crate) fn set(&self, worker: u16, share: u64) {
+        if let Some(cell) = self.0.get(usize::from(worker)) {
+            cell.store(share, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Workers beyond this have no series.
+const WORKERS: usize = 64;
 
 fn method_of(token: &[u8]) -> Method {
     match token {

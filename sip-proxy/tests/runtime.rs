@@ -272,6 +272,36 @@ fn responses_go_back_on_the_connection_of_the_request() {
     assert!(!registry.render().contains("warp_sip_handed_over_total 0"), "both shards took part");
 }
 
+/// RFC 3261 §18.2.2: the connection of the request is gone when the answer comes: it goes to the address of the Via.
+#[test]
+fn an_answer_whose_connection_is_gone_goes_to_the_address_of_the_via() {
+    let bob = TcpListener::bind(any()).unwrap();
+    let (proxy, _) = proxy(bob.local_addr().unwrap(), 1, |_| {});
+    let to = proxy.tcp_addr().unwrap();
+    let home = TcpListener::bind(any()).unwrap();
+    let mut alice = TcpStream::connect(to).unwrap();
+    let via = format!("SIP/2.0/TCP {}", home.local_addr().unwrap());
+    let text = request("INVITE", &format!("sip:100@{to}"), "gone", &via, "", 1, "");
+    alice.write_all(text.as_bytes()).unwrap();
+    let (mut at_bob, _) = bob.accept().unwrap();
+    let mut invite = Vec::new();
+    read_messages(&mut at_bob, &mut Framer::new(), &mut invite, 1);
+    alice.shutdown(std::net::Shutdown::Both).unwrap();
+    drop(alice);
+    // The proxy has seen the end when it serves a later connection.
+    let mut other = TcpStream::connect(to).unwrap();
+    other.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    other.read_exact(&mut pong).unwrap();
+    let answer = response(&Message::parse(&invite[0]).unwrap(), "200 OK", bob.local_addr().unwrap());
+    at_bob.write_all(answer.as_bytes()).unwrap();
+    let (mut back, _) = home.accept().unwrap();
+    let mut got = Vec::new();
+    read_messages(&mut back, &mut Framer::new(), &mut got, 1);
+    assert_eq!(Message::parse(&got[0]).unwrap().status(), Some(200));
+    proxy.stop();
+}
+
 /// The next hop's address on TCP: one connection is opened and serves all requests to that address.
 #[test]
 fn an_opened_connection_is_reused_by_its_remote_address() {

@@ -19,6 +19,8 @@ pub(crate) mod media_control;
 pub(crate) mod shard;
 pub(crate) mod sockets;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use warp_sip::flow::Flow;

@@ -16,7 +16,7 @@ use warp_feed::Subscriber;
 use warp_model::cdr::JournalRecord;
 use warp_model::{CallId, Mono, Now};
 use warp_net::batch::{self, RecvBatch, RecvOutcome};
-use warp_net::clock::Clock;
+use warp_net::clock::{Clock, thread_cpu_time};
 use warp_net::epoll::{Epoll, Event, Events, Interest};
 use warp_net::mailbox::{Mailbox, Sender};
 use warp_net::sched;
@@ -86,6 +86,8 @@ pub(crate) struct Shard {
     read_buffer: Option<Box<[u8]>>,
     flow_errors: VecDeque<Flow>,
     next_tick: Mono,
+    /// Time and CPU time of the last tick.
+    last_tick: (Mono, Duration),
     /// Panics since the last tick.
     panics: u32,
     requests: bool,
@@ -140,6 +142,7 @@ impl Shard {
             read_buffer: Some(vec![0; READ_BYTES].into_boxed_slice()),
             flow_errors: VecDeque::new(),
             next_tick: Mono(0),
+            last_tick: (Mono(0), Duration::ZERO),
             panics: 0,
             requests: false,
             responses: false,
@@ -277,7 +280,7 @@ impl Shard {
 
     /// Calls the core and carries out what it wants. A panic costs this input only (G-1); the core is replaced, and its
     /// transactions and dialogs forgotten, when it keeps panicking.
-    fn with_core(&mut self, now: Now, step: impl FnOnce(&mut Core)) {
+    pub(super) fn with_core(&mut self, now: Now, step: impl FnOnce(&mut Core)) {
         let core = &mut self.core;
         if catch_unwind(AssertUnwindSafe(|| step(core))).is_err() {
             self.metrics.panics.inc(());
@@ -666,6 +669,12 @@ impl Shard {
     /// About once a second: heartbeat of the journal, deadlines of streams, counters.
     fn tick(&mut self, now: Now) {
         self.next_tick = now.mono + TICK;
+        let cpu = thread_cpu_time();
+        let passed = now.mono.since(self.last_tick.0).as_micros().max(1);
+        let spent = cpu.saturating_sub(self.last_tick.1).as_micros();
+        let share = u64::try_from(spent * 1_000_000 / passed).unwrap_or(1_000_000);
+        self.metrics.busy.set(self.index, share.min(1_000_000));
+        self.last_tick = (now.mono, cpu);
         self.panics = 0;
         if let Some(journal) = &mut self.journal
             && let Err(error) = journal.heartbeat(now.wall)
@@ -692,6 +701,11 @@ impl Shard {
             }
         }
         self.carry_stats();
+    }
+
+    #[cfg(test)]
+    pub(super) fn core_stats(&self) -> CoreStats {
+        self.core.stats()
     }
 
     fn carry_stats(&mut self) {

@@ -1,0 +1,113 @@
+//! What needs a shard in the hand: panics, deadlines of streams.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use warp_model::{Mono, Now, Wall};
+use warp_net::epoll::{Epoll, Events, Interest};
+use warp_net::mailbox::mailbox;
+use warp_net::tcp::{Accepted, TcpConnection, TcpListener};
+use warp_sip::flow::{Flow, Transport};
+
+use super::media_control::MediaControl;
+use super::shard::{Parts, Shard};
+use super::sockets;
+use super::streams::{Quota, Streams};
+use crate::config::{Config, StreamLimits};
+use crate::core::{CoreConfig, Listener, Mode, Shared};
+use crate::metrics::{Metrics, StreamState};
+
+fn at_s(s: u64) -> Now {
+    Now { mono: Mono(s * 1_000_000_000), wall: Wall(s as i64 * 1_000_000) }
+}
+
+fn shard() -> (Shard, Metrics) {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mode = Mode::Static { next: "127.0.0.1:9".parse().unwrap(), trusted: Vec::new() };
+    let listener = Listener { transport: Transport::Udp, bind: any, advertise: None };
+    let mut config = Config::new(CoreConfig::new(mode, vec![listener]));
+    let sockets = sockets::bind(&mut config).unwrap().remove(0);
+    let (sender, mailbox) = mailbox(16).unwrap();
+    let metrics = Metrics::detached();
+    let shard = Shard::new(Parts {
+        index: 0,
+        seed: [3; 32],
+        shared: Arc::new(Shared::new(&config.core, [3; 32])),
+        quota: Arc::new(Quota::new(config.streams)),
+        config: Arc::new(config),
+        sockets,
+        mailbox,
+        senders: vec![sender],
+        media: MediaControl::None,
+        snapshots: None,
+        journal: None,
+        metrics: metrics.clone(),
+    });
+    (shard.unwrap(), metrics)
+}
+
+/// G-1, F-PROC-05: a panic in the core costs the input that caused it. Only a core that keeps panicking is replaced.
+#[test]
+fn g_1_a_panic_costs_one_input_and_many_cost_the_core() {
+    let (mut shard, metrics) = shard();
+    let options = "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+        From: <sip:a@h>;tag=1\r\nTo: <sip:h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    let remote = "127.0.0.1:9".parse().unwrap();
+    let flow = Flow::udp(remote, remote);
+    let now = at_s(1_000);
+    let ask = |shard: &mut Shard| {
+        shard.with_core(now, |core| core.handle_message(flow, options.as_bytes(), now));
+        shard.core_stats().requests_in
+    };
+    assert_eq!(ask(&mut shard), 1);
+    shard.with_core(now, |_| panic!("meant"));
+    assert_eq!(metrics.panics.value(()), 1);
+    assert_eq!(ask(&mut shard), 2, "the same core goes on");
+    for _ in 0..16 {
+        shard.with_core(now, |_| panic!("meant"));
+    }
+    assert_eq!(metrics.panics.value(()), 17);
+    assert_eq!(ask(&mut shard), 1, "a new core");
+}
+
+fn connection() -> (TcpListener, TcpConnection, TcpConnection) {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let client = TcpConnection::connect(listener.local_addr(), None, 1_000).unwrap();
+    let epoll = Epoll::new().unwrap();
+    epoll.add(&listener, 0, Interest::READ).unwrap();
+    epoll.wait(&mut Events::with_capacity(1), Some(Duration::from_secs(10))).unwrap();
+    let Accepted::Connection(server) = listener.accept(1_000) else { panic!("no connection") };
+    (listener, client, server)
+}
+
+/// T-SIP-15: 5 s for the first message, then 120 s of silence; a keep-alive or a message starts the time anew.
+#[test]
+fn t_sip_15_streams_have_deadlines() {
+    let limits = StreamLimits::default();
+    let metrics = Metrics::detached();
+    let epoll = Epoll::new().unwrap();
+    let mut streams = Streams::new(0, limits, Arc::new(Quota::new(limits)), metrics.clone());
+    let (_l, _client, server) = connection();
+    let remote = server.remote_addr();
+    streams.accepted(server, false, &epoll, at_s(0).mono);
+    let id = streams.to(remote).unwrap();
+    let swept = |streams: &mut Streams, s: u64| {
+        let mut lost = Vec::new();
+        streams.sweep(at_s(s).mono, |flow| lost.push(flow));
+        lost
+    };
+    assert!(swept(&mut streams, 4).is_empty());
+    streams.heard(id, at_s(4).mono);
+    assert!(swept(&mut streams, 123).is_empty());
+    streams.heard(id, at_s(123).mono);
+    assert!(swept(&mut streams, 242).is_empty());
+    let lost = swept(&mut streams, 243);
+    assert_eq!((lost.len(), lost[0].connection, lost[0].remote), (1, id, remote));
+    assert!(streams.is_empty());
+    assert_eq!(metrics.connections.value((StreamState::Open,)), 0);
+
+    let (_l, _client, server) = connection();
+    streams.accepted(server, false, &epoll, at_s(300).mono);
+    assert_eq!(swept(&mut streams, 305).len(), 1, "no first message in 5 s");
+    assert_eq!(metrics.streams_timed_out.value(()), 2);
+}
