@@ -297,12 +297,14 @@ fn exclusions(
         return;
     }
     let mut offers: Vec<(&Entry, Offer)> = Vec::new();
-    call.each(|entry, at, slot| {
-        if let Some(offer) = call.offer(entry, at, slot) {
+    call.each(|at, slot, _| {
+        if let Some(entry) = call.partition.entries.get(at)
+            && let Some(offer) = call.offer(entry, at, slot)
+        {
             offers.push((entry, offer));
         }
     });
-    offers.sort_by_key(|(_, o)| o.key);
+    offers.sort_by_key(|(_, o)| (o.order, o.tie));
     let chosen = |ix: VendorTrunkIx| match &decision.result {
         Ok(list) => list.iter().any(|c| c.vendor_trunk == ix),
         Err(_) => false,

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use warp_model::{DeckId, Wall};
 
 use super::{
-    Column, DeckTerms, Exception, LcrIndex, MAX_COLUMNS, NONE, PAGE_BITS, ROW_BITS, SINGLE, SellEntry,
+    Column, DeckTerms, Exception, LONGER, LcrIndex, MAX_COLUMNS, MAX_ROWS, NONE, PAGE_BITS, ROW_BITS, SINGLE, SellEntry,
 };
 use crate::code::{Code, pow10};
 use crate::deck::{Deck, Row};
@@ -31,7 +31,7 @@ pub enum BuildError {
     EmptyList,
     /// Decks of one list in two currencies.
     Currencies(String),
-    /// More than 1,024 lists on one side, 65,535 decks, 65,535 different terms, or 134 million rows.
+    /// More than 1,024 lists on one side, 65,535 decks, 65,535 different terms, or two billion rows.
     TooLarge(&'static str),
     /// `fill` was given other decks than `survey`.
     OutOfStep,
@@ -289,7 +289,7 @@ impl<'a> LcrBuilder<'a> {
         exchanges.dedup();
         self.union(&exchanges, None);
         let rows = self.codes.len();
-        if rows >= (1 << ROW_BITS) - 1 {
+        if rows > MAX_ROWS {
             return Err(BuildError::TooLarge("dial codes"));
         }
         let words = self.index.words;
@@ -572,6 +572,7 @@ impl<'a> LcrBuilder<'a> {
     fn tables(&mut self) {
         let index = &mut self.index;
         index.npanxx = vec![0; 1_000_000];
+        index.npanxx_offset = vec![0; 1_000_000];
         for (row, code) in index.codes.iter().enumerate() {
             if code.aligned() / pow10(14) != 1 {
                 continue;
@@ -579,8 +580,12 @@ impl<'a> LcrBuilder<'a> {
             let len = code.len();
             if len > 7 {
                 if let Some(e) = code.npanxx_part().and_then(|n| index.npanxx.get_mut(n as usize)) {
-                    let longer = (*e >> ROW_BITS).saturating_add(1).min(31);
-                    *e = (*e & ((1 << ROW_BITS) - 1)) | (longer << ROW_BITS);
+                    let block = code.aligned() / pow10(7) % 10;
+                    *e |= if len == 8 {
+                        1 << (u64::from(ROW_BITS) + block)
+                    } else {
+                        LONGER
+                    };
                 }
                 continue;
             }
@@ -591,8 +596,13 @@ impl<'a> LcrBuilder<'a> {
                 if falls_back(self.plan, *code, Code::npanxx(npanxx))
                     && let Some(e) = index.npanxx.get_mut(npanxx as usize)
                 {
-                    *e = row as u32 + 1;
+                    *e = row as u64 + 1;
                 }
+            }
+        }
+        for (entry, offset) in index.npanxx.iter().zip(&mut index.npanxx_offset) {
+            if let Some(row) = (*entry as u32).checked_sub(1) {
+                *offset = index.offsets.get(row as usize).copied().unwrap_or(0);
             }
         }
         index.world = (0..=1_000u64)

@@ -35,8 +35,13 @@ use crate::rate::{Rate, Rounding};
 const NONE: u32 = u32::MAX;
 /// Rows per sell page: a shift.
 const PAGE_BITS: u32 = 8;
-/// Low bits of an NPANXX entry: row + 1; above them the number of longer codes below it (31 = at least 31).
-const ROW_BITS: u32 = 27;
+/// An NPANXX entry: row + 1 in the low bits, then one bit for each thousands block (eighth digit) that has a row of its own,
+/// then a flag: there are longer codes still, so search. The blocks' rows follow the exchange's row in order.
+const ROW_BITS: u32 = 32;
+/// See [`ROW_BITS`].
+const LONGER: u64 = 1 << (ROW_BITS + 10);
+/// Highest number of rows.
+const MAX_ROWS: usize = (1 << 31) - 2;
 /// Flag of a row offset: one group of rates only.
 const SINGLE: u32 = 1 << 31;
 /// Highest number of columns on one side.
@@ -101,7 +106,9 @@ pub struct LcrIndex {
     codes: Vec<Code>,
     /// The next shorter code that this one falls back to.
     parents: Vec<u32>,
-    npanxx: Vec<u32>,
+    npanxx: Vec<u64>,
+    /// Offset of the exchange's own row, so that the row's number need not be waited for.
+    npanxx_offset: Vec<u32>,
     /// First row at or after each group of three first digits (1,001 entries).
     world: Vec<u32>,
     offsets: Vec<u32>,
@@ -131,6 +138,7 @@ impl LcrIndex {
             codes: Vec::new(),
             parents: Vec::new(),
             npanxx: Vec::new(),
+            npanxx_offset: Vec::new(),
             world: Vec::new(),
             offsets: Vec::new(),
             data: Vec::new(),
@@ -200,9 +208,9 @@ impl LcrIndex {
     /// Bytes of memory that its tables take.
     pub fn memory_bytes(&self) -> usize {
         let pages: usize = self.sell_pages.iter().map(|p| p.capacity() * 4).sum();
-        self.codes.capacity() * 8
+        (self.codes.capacity() + self.npanxx.capacity()) * 8
             + (self.parents.capacity()
-                + self.npanxx.capacity()
+                + self.npanxx_offset.capacity()
                 + self.world.capacity()
                 + self.offsets.capacity()
                 + self.data.capacity()
@@ -227,25 +235,34 @@ impl LcrIndex {
     #[inline]
     fn find_nanp(&self, number: E164, npanxx: u32) -> Option<RowIx> {
         let entry = *self.npanxx.get(npanxx as usize)?;
-        let row = (entry & ((1 << ROW_BITS) - 1)).checked_sub(1)?;
-        let longer = entry >> ROW_BITS;
-        if longer == 0 {
+        let row = (entry as u32).checked_sub(1)?;
+        if entry >> ROW_BITS == 0 {
             return Some(RowIx(row));
         }
-        // The codes below an exchange follow it in order; a later one that covers the number is a longer one.
+        if entry & LONGER != 0 {
+            return self.search_below(row, number);
+        }
+        let block = number.as_u64() / 1_000 % 10;
+        let blocks = (entry >> ROW_BITS) as u32;
+        if blocks >> block & 1 == 0 {
+            return Some(RowIx(row));
+        }
+        let before = (blocks & ((1 << block) - 1)).count_ones();
+        Some(RowIx(row + 1 + before))
+    }
+
+    /// The codes below an exchange follow it in order; a later one that covers the number is a longer one.
+    #[cold]
+    fn search_below(&self, row: u32, number: E164) -> Option<RowIx> {
         let whole = Code::whole(number);
-        let first = row as usize + 1;
-        let window = match longer {
-            31 => self.codes.get(first..)?,
-            n => self.codes.get(first..first + n as usize)?,
-        };
+        let first = row + 1;
         let mut best = row;
-        for (i, code) in window.iter().enumerate() {
+        for (code, at) in self.codes.get(first as usize..)?.iter().zip(first..) {
             if *code > whole {
                 break;
             }
             if code.covers(whole) {
-                best = (first + i) as u32;
+                best = at;
             }
         }
         Some(RowIx(best))
@@ -273,7 +290,23 @@ impl LcrIndex {
     /// The vendors' rates of a row.
     #[inline]
     pub(crate) fn block(&self, row: RowIx) -> Option<Block<'_>> {
-        let offset = *self.offsets.get(row.0 as usize)?;
+        self.block_at(row, *self.offsets.get(row.0 as usize)?)
+    }
+
+    /// The vendors' rates of the row that was found for a number.
+    #[inline]
+    pub(crate) fn block_of(&self, number: E164, row: RowIx) -> Option<Block<'_>> {
+        if let Some(npanxx) = number.npanxx() {
+            let at = npanxx as usize;
+            if *self.npanxx.get(at)? as u32 == row.0 + 1 {
+                return self.block_at(row, *self.npanxx_offset.get(at)?);
+            }
+        }
+        self.block(row)
+    }
+
+    #[inline]
+    fn block_at(&self, row: RowIx, offset: u32) -> Option<Block<'_>> {
         let block = self.data.get((offset & !SINGLE) as usize..)?;
         let (presence, rest) = block.split_at_checked(self.words)?;
         let (exceptions, rest) = rest.split_at_checked(self.words)?;
@@ -324,10 +357,22 @@ impl LcrIndex {
     ) -> Option<Rate> {
         let block = self.block(row)?;
         let slot = block.slot(column)?;
-        let (rate, exception) = self.price(&block, column, slot, jurisdiction)?;
+        self.buy_rate_at(&block, column, slot, jurisdiction, rounding)
+    }
+
+    /// A buy price by its slot in the row.
+    pub(crate) fn buy_rate_at(
+        &self,
+        block: &Block<'_>,
+        column: usize,
+        slot: usize,
+        jurisdiction: Option<Jurisdiction>,
+        rounding: Rounding,
+    ) -> Option<Rate> {
+        let (rate, exception) = self.price(block, column, slot, jurisdiction)?;
         let info = self.buy.get(column)?;
         let terms = self.terms.get(usize::from(exception.map_or(info.usual_terms, Exception::terms)))?;
-        let code = self.code(row)?;
+        let code = self.code(block.row)?;
         Some(Rate {
             rate_per_min: Nanos(rate),
             terms: terms.terms,
@@ -404,10 +449,23 @@ impl Block<'_> {
         Some((before + (w & (bit - 1)).count_ones()) as usize)
     }
 
+    /// The rates of one jurisdiction, in slot order.
+    #[inline]
+    pub(crate) fn group(&self, jurisdiction: Option<Jurisdiction>) -> &[u32] {
+        let one_price = self.rates.len() == self.n;
+        let group = if one_price { 0 } else { jurisdiction.map_or(2, Jurisdiction::column) };
+        self.rates.get(group * self.n..(group + 1) * self.n).unwrap_or(&[])
+    }
+
     #[inline]
     fn rate(&self, slot: usize, jurisdiction: Option<Jurisdiction>) -> Option<u32> {
-        let group = if self.rates.len() == self.n { 0 } else { jurisdiction.map_or(2, Jurisdiction::column) };
-        self.rates.get(group * self.n + slot).copied()
+        self.group(jurisdiction).get(slot).copied()
+    }
+
+    /// Which columns differ from the usual.
+    #[inline]
+    pub(crate) fn exception_bits(&self, word: usize) -> u32 {
+        self.exceptions.get(word).copied().unwrap_or(0)
     }
 
     #[inline]

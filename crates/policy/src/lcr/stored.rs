@@ -8,7 +8,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use warp_model::{Currency, DeckId, Nanos, Wall};
 
-use super::{Column, DeckTerms, LcrIndex, MAX_COLUMNS, ROW_BITS, SINGLE, SellEntry};
+use super::{Column, DeckTerms, LcrIndex, MAX_COLUMNS, MAX_ROWS, SINGLE, SellEntry};
 use crate::code::Code;
 use crate::deck::Terms;
 
@@ -68,9 +68,13 @@ impl LcrIndex {
         for c in &self.codes {
             out.extend_from_slice(&c.packed().to_le_bytes());
         }
+        count(&mut out, self.npanxx.len());
+        for e in &self.npanxx {
+            out.extend_from_slice(&e.to_le_bytes());
+        }
         for table in [
             &self.parents,
-            &self.npanxx,
+            &self.npanxx_offset,
             &self.world,
             &self.offsets,
             &self.data,
@@ -118,6 +122,12 @@ impl LcrIndex {
             let raw = u64::from_le_bytes(c.try_into().map_err(|_| CUT)?);
             codes.push(Code::from_packed(raw).ok_or(StoredError("dial code"))?);
         }
+        let n = r.count(8)?;
+        let npanxx = r
+            .take(n * 8)?
+            .chunks_exact(8)
+            .filter_map(|c| c.try_into().ok().map(u64::from_le_bytes))
+            .collect();
         let columns = |list: Vec<(Vec<DeckId>, Currency, u16)>| {
             list.into_iter()
                 .map(|(decks, currency, usual_terms)| Column { decks, currency, usual_terms })
@@ -140,7 +150,8 @@ impl LcrIndex {
             words: head.words,
             codes,
             parents: r.words()?,
-            npanxx: r.words()?,
+            npanxx,
+            npanxx_offset: r.words()?,
             world: r.words()?,
             offsets: r.words()?,
             data: r.words()?,
@@ -183,7 +194,7 @@ impl LcrIndex {
         let rows = self.codes.len();
         let sound = self.parents.len() == rows
             && self.offsets.len() == rows
-            && rows < (1 << ROW_BITS) - 1
+            && rows <= MAX_ROWS
             && self.buy.len() <= self.words * 32
             && self.words <= MAX_COLUMNS / 32
             && self.codes.is_sorted()

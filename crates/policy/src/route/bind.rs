@@ -38,6 +38,8 @@ pub(crate) struct PartitionBinding {
     pub(crate) loss_ok: bool,
     /// By column order.
     pub(crate) entries: Vec<Entry>,
+    /// Seconds billed and 60 × fee of each entry, close together.
+    pub(crate) hot: Vec<(u64, u64)>,
     /// First entry and count of each column.
     pub(crate) by_column: Vec<(u16, u16)>,
     /// Columns that have an entry.
@@ -141,6 +143,7 @@ fn bind(
         expected_ms,
         margin: partition.margin,
         loss_ok: partition.loss_ok,
+        hot: entries.iter().map(|e| (e.billable_s, e.setup_x60)).collect(),
         any_interconnection: entries.iter().any(|e| e.interconnection.is_some()),
         entries,
         by_column,

@@ -1,7 +1,7 @@
 //! Choosing and ordering candidates of one row.
 //!
-//! Vendors are not sorted as a whole: a pass over the row keeps the best eight keys, they are judged in order, and only when
-//! all eight fell out does the next pass look behind them.
+//! One pass over the row prices the expected call for every vendor; then the best one is taken out again and again and
+//! judged, until there are enough. Most vendors are never sorted or judged at all.
 
 use warp_model::Wall;
 
@@ -58,8 +58,10 @@ pub(crate) struct Offer {
     pub(crate) jurisdiction: Option<Jurisdiction>,
     /// 60 × the price of the expected call.
     pub(crate) cost_x60: u64,
-    /// Order: smaller first; unique in a row.
-    pub(crate) key: u128,
+    /// Smaller first …
+    pub(crate) order: u64,
+    /// … then the heavier, then by position: unique in a row.
+    pub(crate) tie: u32,
 }
 
 /// Does any vendor of the partition have a rate in this row?
@@ -80,7 +82,7 @@ impl<'a> Call<'a> {
         Some(Call {
             snapshot,
             partition,
-            block: snapshot.lcr.block(row)?,
+            block: snapshot.lcr.block_of(decision.routed?, row)?,
             at: input.at,
             call_hash: input.call_hash,
             routed: decision.routed?,
@@ -119,7 +121,13 @@ impl<'a> Call<'a> {
         };
         // Prices are not below zero (checked when a deck is made).
         let cost_x60 = (rate as u64).saturating_mul(billable_s).saturating_add(setup_x60);
-        Some(Offer { rate, jurisdiction, cost_x60, key: self.key(entry, entry_at, slot, cost_x60) })
+        Some(Offer {
+            rate,
+            jurisdiction,
+            cost_x60,
+            order: self.order(entry, cost_x60),
+            tie: tie(entry, entry_at),
+        })
     }
 
     #[cold]
@@ -127,43 +135,84 @@ impl<'a> Call<'a> {
         expected(self.partition.expected_ms, terms, entry.rounding)
     }
 
-    /// priority (16 bits) | cost or share (64) | heavier first (16) | entry (16) | slot (16).
+    /// By plan: cost; priority and cost (up to 48 bits: 4,690 units a call); share.
     #[inline]
-    fn key(&self, entry: &Entry, entry_at: usize, slot: usize, cost_x60: u64) -> u128 {
-        let (priority, order) = match self.partition.strategy {
-            Strategy::Cost => (0, cost_x60),
-            Strategy::PriorityCost => (entry.priority, cost_x60),
-            Strategy::WeightedShare => (0, share(self.call_hash, entry.seed, entry.weight)),
-        };
-        u128::from(priority) << 112
-            | u128::from(order) << 48
-            | u128::from(u16::MAX - entry.weight) << 32
-            | (entry_at as u128 & 0xFFFF) << 16
-            | (slot as u128 & 0xFFFF)
+    fn order(&self, entry: &Entry, cost_x60: u64) -> u64 {
+        match self.partition.strategy {
+            Strategy::Cost => cost_x60,
+            Strategy::PriorityCost => {
+                u64::from(entry.priority) << 48 | cost_x60.min((1 << 48) - 1)
+            }
+            Strategy::WeightedShare => share(self.call_hash, entry.seed, entry.weight),
+        }
     }
 
-    /// Runs over the vendors that have a rate: entry, its position, its slot.
+    /// Prices every vendor of the row. Returns how many; at most as many as there is room for.
     #[inline]
-    pub(crate) fn each(&self, mut f: impl FnMut(&'a Entry, usize, usize)) {
+    fn price_all(&self, out: &mut [Priced]) -> usize {
+        let partition = self.partition;
+        let plain = partition.strategy == Strategy::Cost && !partition.any_interconnection;
+        let rates = self.block.group(self.jurisdiction);
+        let mut places = out.iter_mut();
+        let mut n = 0;
+        self.each(|at, slot, exception| {
+            let order = if plain && !exception {
+                let (Some(hot), Some(rate)) = (partition.hot.get(at), rates.get(slot)) else {
+                    return;
+                };
+                // 32 bits times at most two days' seconds: fits.
+                u64::from(*rate).wrapping_mul(hot.0).saturating_add(hot.1)
+            } else {
+                let Some(entry) = partition.entries.get(at) else {
+                    return;
+                };
+                match self.offer(entry, at, slot) {
+                    Some(offer) => offer.order,
+                    None => return,
+                }
+            };
+            if let Some(place) = places.next() {
+                *place = Priced { order, at: at as u16, slot: slot as u16 };
+                n += 1;
+            }
+        });
+        n
+    }
+
+    /// Runs over the vendors that have a rate: position of the entry, its slot, and whether it is an exception.
+    #[inline]
+    pub(crate) fn each(&self, mut f: impl FnMut(usize, usize, bool)) {
+        let partition = self.partition;
         let mut slot = 0;
-        for (w, (presence, mask)) in self.block.presence.iter().zip(&self.partition.mask).enumerate() {
+        for (w, (presence, mask)) in self.block.presence.iter().zip(&partition.mask).enumerate() {
+            let exceptions = self.block.exception_bits(w);
             let mut bits = *presence;
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 bits ^= bit;
                 if mask & bit != 0 {
                     let column = w * 32 + bit.trailing_zeros() as usize;
-                    let (first, count) = self.partition.by_column.get(column).copied().unwrap_or((0, 0));
+                    let (first, count) = partition.by_column.get(column).copied().unwrap_or((0, 0));
                     for at in first..first + count {
-                        if let Some(entry) = self.partition.entries.get(usize::from(at)) {
-                            f(entry, usize::from(at), slot);
-                        }
+                        f(usize::from(at), slot, exceptions & bit != 0);
                     }
                 }
                 slot += 1;
             }
         }
     }
+}
+
+/// A vendor of the row with its place in the order.
+#[derive(Clone, Copy, Default)]
+struct Priced {
+    order: u64,
+    at: u16,
+    slot: u16,
+}
+
+fn tie(entry: &Entry, at: usize) -> u32 {
+    u32::from(u16::MAX - entry.weight) << 16 | (at as u32 & 0xFFFF)
 }
 
 /// Is a vendor with this offer acceptable at all? `None` = yes.
@@ -209,8 +258,8 @@ pub(crate) fn judge_trunk(snapshot: &Snapshot, live: &Live<'_>, ix: VendorTrunkI
     }
 }
 
-/// How many keys one pass keeps.
-const PASS: usize = 8;
+/// Vendors that are priced without allocation.
+const INLINE: usize = 32;
 
 pub(super) fn candidates(
     snapshot: &Snapshot,
@@ -221,94 +270,96 @@ pub(super) fn candidates(
     decision: &Decision,
     sell: &SellRate,
 ) -> Result<Candidates, Refusal> {
-    let call = Call::new(snapshot, partition, input, decision, row, sell).ok_or(Refusal::RatingFailed)?;
-    let mut out = Candidates::new();
-    let (mut offered, mut unavailable) = (false, false);
-    let mut after: Option<u128> = None;
-    'passes: loop {
-        let mut best = [u128::MAX; PASS];
-        let mut kept = 0usize;
-        call.each(|entry, at, slot| {
-            let Some(offer) = call.offer(entry, at, slot) else {
-                return;
-            };
-            offered = true;
-            if after.is_none_or(|a| offer.key > a) {
-                kept = insert(&mut best, kept, offer.key);
-            }
-        });
-        for key in best.iter().take(kept) {
-            let (at, slot) = ((key >> 16 & 0xFFFF) as usize, (key & 0xFFFF) as usize);
-            let Some(entry) = partition.entries.get(at) else {
-                continue;
-            };
-            let Some(offer) = call.offer(entry, at, slot) else {
-                continue;
-            };
-            match judge(&call, entry, &offer) {
-                None => {}
-                Some(Exclusion::Margin) => {
-                    // Everybody behind is dearer still.
-                    if partition.strategy == Strategy::Cost {
-                        break 'passes;
-                    }
-                    continue;
-                }
-                Some(_) => {
-                    unavailable = true;
-                    continue;
-                }
-            }
-            let trunks = snapshot.directory.trunks_of_vendor(entry.vendor);
-            unavailable |= trunks.is_empty();
-            for ix in trunks {
-                if judge_trunk(snapshot, live, *ix).is_some() {
-                    unavailable = true;
-                    continue;
-                }
-                let buy = snapshot
-                    .lcr
-                    .buy_rate(entry.column, row, offer.jurisdiction, entry.rounding)
-                    .ok_or(Refusal::RatingFailed)?;
-                let rank = out.len() as u16 + 1;
-                out.push(Candidate {
-                    vendor_trunk: *ix,
-                    vendor: entry.vendor,
-                    buy: Some(buy),
-                    jurisdiction: offer.jurisdiction,
-                    rank,
-                });
-                if out.len() >= partition.max_candidates {
-                    break 'passes;
-                }
-            }
-        }
-        if kept < PASS {
-            break;
-        }
-        after = best.last().copied();
+    let call =
+        Call::new(snapshot, partition, input, decision, row, sell).ok_or(Refusal::RatingFailed)?;
+    let mut few = [Priced::default(); INLINE];
+    let mut many;
+    let room: &mut [Priced] = if partition.entries.len() <= INLINE {
+        &mut few
+    } else {
+        many = vec![Priced::default(); partition.entries.len()];
+        &mut many
+    };
+    let n = call.price_all(room);
+    let mut left = room.get_mut(..n).unwrap_or(&mut []);
+    if left.is_empty() {
+        return Err(Refusal::NoRoute);
     }
-    match (out.is_empty(), offered, unavailable) {
-        (false, ..) => Ok(out),
-        (true, false, _) => Err(Refusal::NoRoute),
-        (true, true, true) => Err(Refusal::NoRouteAvailable),
-        (true, true, false) => Err(Refusal::NoRouteAtMargin),
+    let mut out = Candidates::new();
+    let mut unavailable = false;
+    while let Some((best, rest)) = take_best(left, partition) {
+        left = rest;
+        let (at, slot) = (usize::from(best.at), usize::from(best.slot));
+        let Some(entry) = partition.entries.get(at) else {
+            continue;
+        };
+        let Some(offer) = call.offer(entry, at, slot) else {
+            continue;
+        };
+        match judge(&call, entry, &offer) {
+            None => {}
+            // Everybody behind is dearer still.
+            Some(Exclusion::Margin) if partition.strategy == Strategy::Cost => break,
+            Some(Exclusion::Margin) => continue,
+            Some(_) => {
+                unavailable = true;
+                continue;
+            }
+        }
+        let trunks = snapshot.directory.trunks_of_vendor(entry.vendor);
+        unavailable |= trunks.is_empty();
+        for ix in trunks {
+            if judge_trunk(snapshot, live, *ix).is_some() {
+                unavailable = true;
+                continue;
+            }
+            let buy = snapshot
+                .lcr
+                .buy_rate_at(&call.block, entry.column, slot, offer.jurisdiction, entry.rounding)
+                .ok_or(Refusal::RatingFailed)?;
+            let rank = out.len() as u16 + 1;
+            out.push(Candidate {
+                vendor_trunk: *ix,
+                vendor: entry.vendor,
+                buy: Some(buy),
+                jurisdiction: offer.jurisdiction,
+                rank,
+            });
+            if out.len() >= partition.max_candidates {
+                return Ok(out);
+            }
+        }
+    }
+    match (out.is_empty(), unavailable) {
+        (false, _) => Ok(out),
+        (true, true) => Err(Refusal::NoRouteAvailable),
+        (true, false) => Err(Refusal::NoRouteAtMargin),
     }
 }
 
-/// Keeps the smallest keys in order. Returns how many there are now.
+/// Takes the first in order out of a list; gives it and the others.
 #[inline]
-fn insert(best: &mut [u128; PASS], kept: usize, key: u128) -> usize {
-    if best.last().is_some_and(|last| key >= *last) {
-        return kept;
-    }
-    let mut carry = key;
-    for slot in best.iter_mut() {
-        if carry < *slot {
-            std::mem::swap(&mut carry, slot);
+fn take_best<'a>(
+    list: &'a mut [Priced],
+    partition: &PartitionBinding,
+) -> Option<(Priced, &'a mut [Priced])> {
+    let (first, _) = list.split_first()?;
+    let (mut best, mut best_i) = (*first, 0);
+    for (i, p) in list.iter().enumerate().skip(1) {
+        if p.order < best.order || (p.order == best.order && earlier(p, &best, partition)) {
+            (best, best_i) = (*p, i);
         }
     }
-    (kept + 1).min(PASS)
+    list.swap(0, best_i);
+    Some((best, list.get_mut(1..)?))
+}
+
+#[cold]
+fn earlier(a: &Priced, b: &Priced, partition: &PartitionBinding) -> bool {
+    let key = |p: &Priced| {
+        partition.entries.get(usize::from(p.at)).map(|e| tie(e, usize::from(p.at)))
+    };
+    key(a) < key(b)
 }
 
 /// Weighted order without a float: each vendor draws −log₂ of a uniform number and divides it by its weight; the smallest
@@ -331,17 +382,6 @@ pub(crate) fn nanos(offer: &Offer) -> Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_smallest_keys_are_kept_in_order() {
-        let mut best = [u128::MAX; PASS];
-        let mut kept = 0;
-        for k in [5u128, 3, 9, 1, 7, 2, 8, 4, 6, 0] {
-            kept = insert(&mut best, kept, k);
-        }
-        assert_eq!(kept, PASS);
-        assert_eq!(best, [0, 1, 2, 3, 4, 5, 6, 7]);
-    }
 
     #[test]
     fn shares_follow_the_weights() {
