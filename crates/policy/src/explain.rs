@@ -279,7 +279,8 @@ pub fn replay(snapshot: &Snapshot, record: &DecisionRecord) -> Option<Decision> 
 fn call_of<'a>(snapshot: &'a Snapshot, input: &CallInput<'_>, decision: &Decision) -> Option<Call<'a>> {
     let partition = snapshot.bindings.partition_of(input.trunk)?;
     let sell = decision.sell.as_ref()?;
-    Call::new(snapshot, partition, input, decision, decision.row?, sell)
+    let block = snapshot.lcr.block(decision.row?)?;
+    Call::new(snapshot, partition, input, decision, block, sell)
 }
 
 fn exclusions(
@@ -310,7 +311,7 @@ fn exclusions(
         Err(_) => false,
     };
     for (entry, offer) in &offers {
-        let buy = snapshot.lcr.buy_rate(entry.column, call.block.row, offer.jurisdiction, entry.rounding);
+        let buy = snapshot.lcr.buy_rate(entry.column, call.block.row, crate::code::Code::whole(call.routed), offer.jurisdiction, entry.rounding);
         let mut note = |trunk: Option<VendorTrunkIx>, reason: &str, rule: String| {
             let Some(v) = directory.vendor(entry.vendor) else {
                 return;

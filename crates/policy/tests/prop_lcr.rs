@@ -110,9 +110,9 @@ proptest! {
                         let want = plain(list, n, j, &plan);
                         let row = index.find(n);
                         let shape = |r: Rate| (r.code, r.rate_per_min.0, r.terms);
-                        let buy = row.and_then(|r| index.buy_rate(column, r, j, Rounding::default()));
+                        let buy = row.and_then(|r| index.buy_rate(column, r, Code::whole(n), j, Rounding::default()));
                         prop_assert_eq!(buy.map(shape), want, "buy {} {:?}", n, j);
-                        let sell = row.and_then(|r| index.sell_rate(column, r, j, Rounding::default()));
+                        let sell = row.and_then(|r| index.sell_rate(column, r, Code::whole(n), j, Rounding::default()));
                         prop_assert_eq!(sell.map(shape), want, "sell {} {:?}", n, j);
                         if let Some(buy) = buy {
                             prop_assert!(index.deck(buy.deck).is_some());

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use warp_model::{DeckId, Wall};
 
 use super::{
-    Column, DeckTerms, Exception, LONGER, LcrIndex, MAX_COLUMNS, MAX_ROWS, NONE, PAGE_BITS, ROW_BITS, SINGLE, SellEntry,
+    Column, DeckTerms, Exception, FIRST_EXCEPTION, LONGER, LcrIndex, MAX_COLUMNS, MAX_ROWS, NONE, PAGE_BITS, ROW_BITS, SINGLE, SellEntry,
 };
 use crate::code::{Code, pow10};
 use crate::deck::{Deck, Row};
@@ -483,8 +483,11 @@ impl<'a> LcrBuilder<'a> {
         for row in 0..self.index.codes.len() {
             let offset = self.index.offsets.get(row).copied().unwrap_or(0);
             let at = (offset & !SINGLE) as usize;
-            let first =
-                u32::try_from(self.index.exceptions.len()).map_err(|_| BuildError::TooLarge("exceptions"))?;
+            let first = u32::try_from(self.index.exceptions.len())
+                .ok()
+                .filter(|n| *n <= FIRST_EXCEPTION)
+                .ok_or(BuildError::TooLarge("exceptions"))?;
+            let len = self.index.codes.get(row).map_or(0, |c| c.len()) as u32;
             let parent = self.index.parents.get(row).copied().unwrap_or(NONE);
             for word in 0..words {
                 let presence = self.index.data.get(at + word).copied().unwrap_or(0);
@@ -512,7 +515,7 @@ impl<'a> LcrBuilder<'a> {
                 }
             }
             if let Some(w) = self.index.data.get_mut(at + 2 * words) {
-                *w = first;
+                *w = first | len << 28;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! binary search inside their first three digits. Row block, in 32-bit words:
 //!
 //! ```text
-//! presence bits [words] | exception bits [words] | first exception | inter [n] | intra [n] | indeterminate [n]
+//! presence bits [words] | exception bits [words] | code length, first exception | inter [n] | intra [n] | indeterminate [n]
 //! ```
 //!
 //! with `n` = vendors present, in column order; rows without jurisdiction have one group of rates only. Rates are nano-units
@@ -42,6 +42,8 @@ const ROW_BITS: u32 = 32;
 const LONGER: u64 = 1 << (ROW_BITS + 10);
 /// Highest number of rows.
 const MAX_ROWS: usize = (1 << 31) - 2;
+/// Position of a row's first exception: the word's low bits; above them the length of the row's code.
+const FIRST_EXCEPTION: u32 = (1 << 28) - 1;
 /// Flag of a row offset: one group of rates only.
 const SINGLE: u32 = 1 << 31;
 /// Highest number of columns on one side.
@@ -316,18 +318,20 @@ impl LcrIndex {
         Some(Block {
             presence,
             exceptions,
-            first_exception: *first,
+            first_exception: *first & FIRST_EXCEPTION,
+            code_len: (*first >> 28) as usize,
             rates: rates.get(..n as usize * groups)?,
             n: n as usize,
             row,
         })
     }
 
-    /// A sell price: its rate for a jurisdiction (`None`: the one price).
+    /// A sell price: its rate for a jurisdiction (`None`: the one price). `whole` is a number, or a code, of this row.
     pub fn sell_rate(
         &self,
         column: usize,
         row: RowIx,
+        whole: Code,
         jurisdiction: Option<Jurisdiction>,
         rounding: Rounding,
     ) -> Option<Rate> {
@@ -340,24 +344,25 @@ impl LcrIndex {
         Some(Rate {
             rate_per_min: Nanos(*rate),
             terms: terms.terms,
-            code: self.code(row)?.head(usize::from(entry.code_len)),
+            code: whole.head(usize::from(entry.code_len)),
             deck: u32::from(terms.deck),
             currency: self.sell.get(column)?.currency,
             rounding,
         })
     }
 
-    /// A buy price of one column, in full.
+    /// A buy price of one column, in full. `whole` is a number, or a code, of this row.
     pub fn buy_rate(
         &self,
         column: usize,
         row: RowIx,
+        whole: Code,
         jurisdiction: Option<Jurisdiction>,
         rounding: Rounding,
     ) -> Option<Rate> {
         let block = self.block(row)?;
         let slot = block.slot(column)?;
-        self.buy_rate_at(&block, column, slot, jurisdiction, rounding)
+        self.buy_rate_at(&block, column, slot, whole, jurisdiction, rounding)
     }
 
     /// A buy price by its slot in the row.
@@ -366,17 +371,19 @@ impl LcrIndex {
         block: &Block<'_>,
         column: usize,
         slot: usize,
+        whole: Code,
         jurisdiction: Option<Jurisdiction>,
         rounding: Rounding,
     ) -> Option<Rate> {
         let (rate, exception) = self.price(block, column, slot, jurisdiction)?;
         let info = self.buy.get(column)?;
-        let terms = self.terms.get(usize::from(exception.map_or(info.usual_terms, Exception::terms)))?;
-        let code = self.code(block.row)?;
+        let terms = self
+            .terms
+            .get(usize::from(exception.map_or(info.usual_terms, Exception::terms)))?;
         Some(Rate {
             rate_per_min: Nanos(rate),
             terms: terms.terms,
-            code: code.head(exception.map_or(code.len(), Exception::code_len)),
+            code: whole.head(exception.map_or(block.code_len, Exception::code_len)),
             deck: u32::from(terms.deck),
             currency: info.currency,
             rounding,
@@ -432,6 +439,8 @@ pub(crate) struct Block<'a> {
     pub(crate) presence: &'a [u32],
     exceptions: &'a [u32],
     first_exception: u32,
+    /// Digits of the row's code.
+    code_len: usize,
     rates: &'a [u32],
     n: usize,
     pub(crate) row: RowIx,

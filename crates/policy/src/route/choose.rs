@@ -10,7 +10,7 @@ use super::{CallInput, Candidate, Candidates, Decision, Live};
 use crate::code::Code;
 use crate::deck::Terms;
 use crate::directory::{Strategy, VendorTrunkIx};
-use crate::lcr::{Block, RowIx};
+use crate::lcr::Block;
 use crate::number_plan::{DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::{SellRate, charge_x60};
 use crate::refusal::Refusal;
@@ -65,8 +65,8 @@ pub(crate) struct Offer {
 }
 
 /// Does any vendor of the partition have a rate in this row?
-pub(super) fn anyone_offers(snapshot: &Snapshot, partition: &PartitionBinding, row: RowIx) -> bool {
-    snapshot.lcr.block(row).is_some_and(|b| b.presence.iter().zip(&partition.mask).any(|(p, m)| p & m != 0))
+pub(super) fn anyone_offers(block: &Block<'_>, partition: &PartitionBinding) -> bool {
+    block.presence.iter().zip(&partition.mask).any(|(p, m)| p & m != 0)
 }
 
 impl<'a> Call<'a> {
@@ -75,14 +75,14 @@ impl<'a> Call<'a> {
         partition: &'a PartitionBinding,
         input: &CallInput<'_>,
         decision: &Decision,
-        row: RowIx,
+        block: Block<'a>,
         sell: &SellRate,
     ) -> Option<Call<'a>> {
         let (sell_s, _) = expected(partition.expected_ms, sell.terms, sell.rounding);
         Some(Call {
             snapshot,
             partition,
-            block: snapshot.lcr.block_of(decision.routed?, row)?,
+            block,
             at: input.at,
             call_hash: input.call_hash,
             routed: decision.routed?,
@@ -266,12 +266,12 @@ pub(super) fn candidates(
     input: &CallInput<'_>,
     live: &Live<'_>,
     partition: &PartitionBinding,
-    row: RowIx,
+    block: Block<'_>,
     decision: &Decision,
     sell: &SellRate,
 ) -> Result<Candidates, Refusal> {
     let call =
-        Call::new(snapshot, partition, input, decision, row, sell).ok_or(Refusal::RatingFailed)?;
+        Call::new(snapshot, partition, input, decision, block, sell).ok_or(Refusal::RatingFailed)?;
     let mut few = [Priced::default(); INLINE];
     let mut many;
     let room: &mut [Priced] = if partition.entries.len() <= INLINE {
@@ -315,7 +315,7 @@ pub(super) fn candidates(
             }
             let buy = snapshot
                 .lcr
-                .buy_rate_at(&call.block, entry.column, slot, offer.jurisdiction, entry.rounding)
+                .buy_rate_at(&call.block, entry.column, slot, Code::whole(call.routed), offer.jurisdiction, entry.rounding)
                 .ok_or(Refusal::RatingFailed)?;
             let rank = out.len() as u16 + 1;
             out.push(Candidate {

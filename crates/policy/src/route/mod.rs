@@ -13,6 +13,7 @@ use warp_model::{E164, Wall};
 pub(crate) use bind::{Bindings, Entry};
 pub(crate) use choose::{Call, Exclusion, Offer, judge, judge_trunk, nanos};
 
+use crate::code::Code;
 use crate::directory::{Trunk, TrunkIx, VendorIx, VendorTrunkIx};
 use crate::lcr::RowIx;
 use crate::number_plan::{Caller, DestinationClass, Dialled, Jurisdiction, JurisdictionRule};
@@ -224,6 +225,15 @@ fn decide_into(
     out.called = Some(number);
     let class = plan.class(number).ok_or(Refusal::UnassignedNumber)?;
     out.class = Some(class);
+    // Toll-free numbers are never dipped (§1).
+    let routed = match class {
+        DestinationClass::TollFree => number,
+        _ => input.lrn.or(rn).filter(|n| n.nanp().is_some()).unwrap_or(number),
+    };
+    out.routed = Some(routed);
+    // Looked up before it is needed: memory answers while the caller is read.
+    let row = snapshot.lcr.find(routed);
+    let block = row.and_then(|r| snapshot.lcr.block_of(routed, r));
     let caller = plan.caller(input.caller, Some(number));
     out.caller = Some(caller);
     if !trunk.destinations.contains(class) {
@@ -232,28 +242,25 @@ fn decide_into(
     if trunk.caller.require_valid && caller.number.is_none() {
         return Err(Refusal::InvalidCaller);
     }
-    // Toll-free numbers are never dipped (§1).
-    let routed = match class {
-        DestinationClass::TollFree => number,
-        _ => input.lrn.or(rn).filter(|n| n.nanp().is_some()).unwrap_or(number),
-    };
-    out.routed = Some(routed);
     let (jurisdiction, rule) = plan.jurisdiction(&caller, routed, class);
     out.jurisdiction = jurisdiction;
     out.jurisdiction_rule = Some(rule);
 
-    let row = snapshot.lcr.find(routed).ok_or(Refusal::NoRoute)?;
+    let (Some(row), Some(block)) = (row, block) else {
+        return Err(Refusal::NoRoute);
+    };
     out.row = Some(row);
     let partition = snapshot.bindings.partition_of(input.trunk).ok_or(Refusal::NoRoute)?;
+    let whole = Code::whole(routed);
     out.sell = snapshot
         .bindings
         .sell_column(input.trunk)
-        .and_then(|c| snapshot.lcr.sell_rate(c, row, jurisdiction, trunk.rounding));
+        .and_then(|c| snapshot.lcr.sell_rate(c, row, whole, jurisdiction, trunk.rounding));
     let sell = match out.sell {
         Some(s) => s,
         // Nobody offers it: unroutable. Somebody does: it cannot be rated, and is not carried (T-SIP-07).
         None => {
-            return Err(if choose::anyone_offers(snapshot, partition, row) {
+            return Err(if choose::anyone_offers(&block, partition) {
                 Refusal::RatingFailed
             } else {
                 Refusal::NoRoute
@@ -264,7 +271,7 @@ fn decide_into(
     if cap.into_iter().flatten().any(|c| sell.rate_per_min > c) {
         return Err(Refusal::MaxRate);
     }
-    choose::candidates(snapshot, input, live, partition, row, out, &sell)
+    choose::candidates(snapshot, input, live, partition, block, out, &sell)
 }
 
 /// Trunks of the emergency route that are up, then those that are not: trying is better than not trying.
