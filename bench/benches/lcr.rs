@@ -20,14 +20,9 @@ struct Small {
 static SMALL: LazyLock<Small> = LazyLock::new(|| {
     let plan = Arc::new(NumberPlan::seed());
     let world = World::new(&plan, 23_500, 7);
-    let buy: Vec<RateList> = (0..VENDORS)
-        .map(|n| RateList {
-            decks: vec![world.vendor_deck(n, 20_000, 7)],
-        })
-        .collect();
-    let sell = RateList {
-        decks: vec![world.sell_deck(7)],
-    };
+    let buy: Vec<RateList> =
+        (0..VENDORS).map(|n| RateList { decks: vec![world.vendor_deck(n, 20_000, 7)] }).collect();
+    let sell = RateList { decks: vec![world.sell_deck(7)] };
     let index = LcrIndex::build(&buy, &[sell], &plan, Wall(0)).expect("generated decks");
     let rows = directory(VENDORS, 4).build().expect("a generated directory");
     let mut rng = Rng(1);
@@ -91,7 +86,12 @@ fn number_as_dialled(b: Bencher) {
 fn import_10_000_lines(b: Bencher) {
     let mut text = String::from("NPANXX,Inter,Intra,IJ\n");
     for i in 0..10_000 {
-        text.push_str(&format!("{},0.00{},0.00{},\n", 212_200 + i / 10 % 700 + (i % 10) * 1_000, i % 90 + 10, i % 80 + 10));
+        text.push_str(&format!(
+            "{},0.00{},0.00{},\n",
+            212_200 + i / 10 % 700 + (i % 10) * 1_000,
+            i % 90 + 10,
+            i % 80 + 10
+        ));
     }
     b.bench_local(|| parse_csv(black_box(text.as_bytes()), &ImportOptions::default()));
 }

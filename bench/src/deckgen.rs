@@ -5,13 +5,11 @@
 
 use std::sync::Arc;
 
-use warp_model::{
-    Currency, CustomerId, DeckId, E164, Nanos, TrunkId, VendorId, VendorTrunkId,
-};
+use warp_model::{Currency, CustomerId, DeckId, E164, Nanos, TrunkId, VendorId, VendorTrunkId};
 use warp_policy::deck::{Deck, DeckKind, DeckMeta, Row, Terms};
 use warp_policy::directory::{
-    Customer, DirectoryBuilder, Limits, Margin, NumberFormat, Partition, PartitionVendor,
-    Strategy, Transport, Trunk, Vendor, VendorTrunk,
+    Customer, DirectoryBuilder, Limits, Margin, NumberFormat, Partition, PartitionVendor, Strategy,
+    Transport, Trunk, Vendor, VendorTrunk,
 };
 use warp_policy::number_plan::NpaClass;
 use warp_policy::{Code, NumberPlan, Rounding};
@@ -64,12 +62,11 @@ impl World {
         }
         let mut abroad = Vec::new();
         let countries = [
-            "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45",
-            "46", "47", "48", "49", "51", "52", "54", "55", "56", "57", "60", "61", "62", "63",
-            "64", "65", "66", "7", "81", "82", "84", "86", "90", "91", "92", "94", "98", "212",
-            "213", "216", "234", "254", "351", "352", "353", "358", "370", "380", "420", "421",
-            "502", "503", "506", "507", "591", "593", "595", "598", "852", "880", "886", "961",
-            "962", "965", "966", "971", "972", "974",
+            "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46", "47",
+            "48", "49", "51", "52", "54", "55", "56", "57", "60", "61", "62", "63", "64", "65", "66", "7",
+            "81", "82", "84", "86", "90", "91", "92", "94", "98", "212", "213", "216", "234", "254", "351",
+            "352", "353", "358", "370", "380", "420", "421", "502", "503", "506", "507", "591", "593", "595",
+            "598", "852", "880", "886", "961", "962", "965", "966", "971", "972", "974",
         ];
         for c in countries {
             abroad.push(c.parse::<Code>().unwrap_or_default());
@@ -105,11 +102,7 @@ impl World {
         }
         codes.sort_unstable();
         codes.dedup();
-        World {
-            exchanges,
-            codes,
-            abroad,
-        }
+        World { exchanges, codes, abroad }
     }
 
     /// Vendor `n`'s deck: exactly `rows` of the codes (all when there are fewer), prices around a vendor's own level; one
@@ -122,17 +115,10 @@ impl World {
             .into_iter()
             .map(|code| {
                 let home = code.npa().is_some();
-                let base = if home {
-                    5_000 + rng.below(35_000)
-                } else {
-                    50_000 + rng.below(3_000_000)
-                };
+                let base = if home { 5_000 + rng.below(35_000) } else { 50_000 + rng.below(3_000_000) };
                 let inter = (base * level / 1_000) as i64 * 100;
                 let (intra, other) = if home {
-                    (
-                        inter + rng.below(4_000) as i64 * 1_000,
-                        inter + rng.below(6_000) as i64 * 1_000,
-                    )
+                    (inter + rng.below(4_000) as i64 * 1_000, inter + rng.below(6_000) as i64 * 1_000)
                 } else {
                     (inter, inter)
                 };
@@ -172,11 +158,8 @@ impl World {
         let rows = heads
             .into_iter()
             .map(|code| {
-                let base = if code.npa().is_some() {
-                    8_000_000 + rng.below(2_000_000) as i64
-                } else {
-                    500_000_000
-                };
+                let base =
+                    if code.npa().is_some() { 8_000_000 + rng.below(2_000_000) as i64 } else { 500_000_000 };
                 Row {
                     code,
                     rates: [Nanos(base), Nanos(base * 3 / 2), Nanos(base * 3 / 2)],
@@ -214,13 +197,8 @@ impl World {
 const SELL: u128 = 1 << 64;
 
 fn deck(id: u128, name: String, rows: Vec<Row>) -> Arc<Deck> {
-    let meta = DeckMeta {
-        id: DeckId::from_u128(id),
-        version: 1,
-        name,
-        kind: DeckKind::Us,
-        currency: Currency::USD,
-    };
+    let meta =
+        DeckMeta { id: DeckId::from_u128(id), version: 1, name, kind: DeckKind::Us, currency: Currency::USD };
     match Deck::new(meta, rows) {
         Ok(d) => Arc::new(d),
         Err(e) => unreachable!("a generated deck is valid: {e}"),
@@ -285,11 +263,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
                 enabled: true,
                 addresses: vec![std::net::SocketAddr::from(([127, 0, 0, 1], 5060))],
                 transport: Transport::Udp,
-                limits: Limits {
-                    channels: Some(10_000),
-                    cps: Some(1_000),
-                    ..Limits::default()
-                },
+                limits: Limits { channels: Some(10_000), cps: Some(1_000), ..Limits::default() },
                 credentials: None,
                 tech_prefix: String::new(),
                 number_format: NumberFormat::PlusE164,
@@ -302,11 +276,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
             name: "all".into(),
             strategy: Strategy::Cost,
             vendors: (0..vendors)
-                .map(|n| PartitionVendor {
-                    vendor: vendor_id(n),
-                    priority: 0,
-                    weight: 1,
-                })
+                .map(|n| PartitionVendor { vendor: vendor_id(n), priority: 0, weight: 1 })
                 .collect(),
             max_candidates,
             expected_duration_s: 180,

@@ -39,11 +39,7 @@ impl Facts {
                 .unwrap_or_default()
         };
         let memory = field("/proc/meminfo", "MemTotal");
-        let kib: u64 = memory
-            .split(' ')
-            .next()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0);
+        let kib: u64 = memory.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let changed = !run("git", &["status", "--porcelain", "-uno"]).is_empty();
         Facts {
             cpu: field("/proc/cpuinfo", "model name"),
@@ -53,10 +49,7 @@ impl Facts {
             rustc: run("rustc", &["-V"]),
             date: run("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
             commit: run("git", &["rev-parse", "--short", "HEAD"]) + if changed { "+" } else { "" },
-            load_average: std::fs::read_to_string("/proc/loadavg")
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
+            load_average: std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned(),
         }
     }
 }

@@ -17,8 +17,7 @@ use warp_bench::facts::{Facts, memory_mib};
 use warp_model::Wall;
 use warp_policy::lcr::Side;
 use warp_policy::{
-    CallInput, LcrBuilder, Live, NumberPlan, RateList, Snapshot, TrunkIx, VendorTrunkLive, decide,
-    explain,
+    CallInput, LcrBuilder, Live, NumberPlan, RateList, Snapshot, TrunkIx, VendorTrunkLive, decide, explain,
 };
 
 fn main() {
@@ -26,9 +25,8 @@ fn main() {
         .skip(1)
         .filter_map(|a| a.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
         .collect();
-    let number = |key: &str, default: u64| -> u64 {
-        args.get(key).and_then(|v| v.parse().ok()).unwrap_or(default)
-    };
+    let number =
+        |key: &str, default: u64| -> u64 { args.get(key).and_then(|v| v.parse().ok()).unwrap_or(default) };
     let vendors = number("vendors", 30);
     let prefixes = number("prefixes", 500_000) as usize;
     let coverage = number("coverage", 85).clamp(1, 100) as usize;
@@ -43,12 +41,8 @@ fn main() {
     let mut rows = 0usize;
     let mut build_s = 0.0;
     let mut builder = LcrBuilder::new(&plan, Wall(0), vendors as usize);
-    let sell = RateList {
-        decks: vec![world.sell_deck(seed)],
-    };
-    let list = |n: u64| RateList {
-        decks: vec![world.vendor_deck(n, prefixes, seed)],
-    };
+    let sell = RateList { decks: vec![world.sell_deck(seed)] };
+    let list = |n: u64| RateList { decks: vec![world.vendor_deck(n, prefixes, seed)] };
     for n in 0..vendors {
         let list = list(n);
         rows += list.decks[0].len();
@@ -78,9 +72,7 @@ fn main() {
     let snapshot = Snapshot::new(directory, index.clone(), plan);
     let bind_us = t.elapsed().as_micros();
     let live = vec![VendorTrunkLive::default(); vendors as usize];
-    let live = Live {
-        vendor_trunks: &live,
-    };
+    let live = Live { vendor_trunks: &live };
     let rss = memory_mib("VmRSS") - before;
     let index_mib = index.memory_bytes() as f64 / 1_048_576.0;
 
@@ -119,9 +111,7 @@ fn main() {
         }
     }
     let clock = {
-        let mut c: Vec<u64> = (0..10_000)
-            .map(|_| Instant::now().elapsed().as_nanos() as u64)
-            .collect();
+        let mut c: Vec<u64> = (0..10_000).map(|_| Instant::now().elapsed().as_nanos() as u64).collect();
         c.sort_unstable();
         c[5_000]
     };
@@ -154,8 +144,19 @@ fn main() {
         "reach": {"p50_ns": 1000, "memory_mib": 250},
         "facts": facts,
     });
-    println!("{:>12} {:>8} {:>8} {:>8} {:>10} {:>10}", "p50 ns", "p90", "p99", "p99.9", "mean ns", "index MiB");
-    println!("{:>12} {:>8} {:>8} {:>8} {:>10.0} {:>10.1}", at(0.5), at(0.9), at(0.99), at(0.999), mean_ns, index_mib);
+    println!(
+        "{:>12} {:>8} {:>8} {:>8} {:>10} {:>10}",
+        "p50 ns", "p90", "p99", "p99.9", "mean ns", "index MiB"
+    );
+    println!(
+        "{:>12} {:>8} {:>8} {:>8} {:>10.0} {:>10.1}",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999),
+        mean_ns,
+        index_mib
+    );
     let text = serde_json::to_string_pretty(&result).expect("plain JSON");
     match args.get("out") {
         Some(path) => std::fs::write(path, text + "\n").expect("the results file"),

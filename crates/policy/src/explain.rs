@@ -311,7 +311,13 @@ fn exclusions(
         Err(_) => false,
     };
     for (entry, offer) in &offers {
-        let buy = snapshot.lcr.buy_rate(entry.column, call.block.row, crate::code::Code::whole(call.routed), offer.jurisdiction, entry.rounding);
+        let buy = snapshot.lcr.buy_rate(
+            entry.column,
+            call.block.row,
+            crate::code::Code::whole(call.routed),
+            offer.jurisdiction,
+            entry.rounding,
+        );
         let mut note = |trunk: Option<VendorTrunkIx>, reason: &str, rule: String| {
             let Some(v) = directory.vendor(entry.vendor) else {
                 return;

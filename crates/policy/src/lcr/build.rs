@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use warp_model::{DeckId, Wall};
 
 use super::{
-    Column, DeckTerms, Exception, FIRST_EXCEPTION, LONGER, LcrIndex, MAX_COLUMNS, MAX_ROWS, NONE, PAGE_BITS, ROW_BITS, SINGLE, SellEntry,
+    Column, DeckTerms, Exception, FIRST_EXCEPTION, LONGER, LcrIndex, MAX_COLUMNS, MAX_ROWS, NONE, PAGE_BITS,
+    ROW_BITS, SINGLE, SellEntry,
 };
 use crate::code::{Code, pow10};
 use crate::deck::{Deck, Row};
@@ -584,11 +585,7 @@ impl<'a> LcrBuilder<'a> {
             if len > 7 {
                 if let Some(e) = code.npanxx_part().and_then(|n| index.npanxx.get_mut(n as usize)) {
                     let block = code.aligned() / pow10(7) % 10;
-                    *e |= if len == 8 {
-                        1 << (u64::from(ROW_BITS) + block)
-                    } else {
-                        LONGER
-                    };
+                    *e |= if len == 8 { 1 << (u64::from(ROW_BITS) + block) } else { LONGER };
                 }
                 continue;
             }

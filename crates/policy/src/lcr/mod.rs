@@ -377,9 +377,7 @@ impl LcrIndex {
     ) -> Option<Rate> {
         let (rate, exception) = self.price(block, column, slot, jurisdiction)?;
         let info = self.buy.get(column)?;
-        let terms = self
-            .terms
-            .get(usize::from(exception.map_or(info.usual_terms, Exception::terms)))?;
+        let terms = self.terms.get(usize::from(exception.map_or(info.usual_terms, Exception::terms)))?;
         Some(Rate {
             rate_per_min: Nanos(rate),
             terms: terms.terms,

@@ -140,9 +140,7 @@ impl<'a> Call<'a> {
     fn order(&self, entry: &Entry, cost_x60: u64) -> u64 {
         match self.partition.strategy {
             Strategy::Cost => cost_x60,
-            Strategy::PriorityCost => {
-                u64::from(entry.priority) << 48 | cost_x60.min((1 << 48) - 1)
-            }
+            Strategy::PriorityCost => u64::from(entry.priority) << 48 | cost_x60.min((1 << 48) - 1),
             Strategy::WeightedShare => share(self.call_hash, entry.seed, entry.weight),
         }
     }
@@ -270,8 +268,7 @@ pub(super) fn candidates(
     decision: &Decision,
     sell: &SellRate,
 ) -> Result<Candidates, Refusal> {
-    let call =
-        Call::new(snapshot, partition, input, decision, block, sell).ok_or(Refusal::RatingFailed)?;
+    let call = Call::new(snapshot, partition, input, decision, block, sell).ok_or(Refusal::RatingFailed)?;
     let mut few = [Priced::default(); INLINE];
     let mut many;
     let room: &mut [Priced] = if partition.entries.len() <= INLINE {
@@ -315,7 +312,14 @@ pub(super) fn candidates(
             }
             let buy = snapshot
                 .lcr
-                .buy_rate_at(&call.block, entry.column, slot, Code::whole(call.routed), offer.jurisdiction, entry.rounding)
+                .buy_rate_at(
+                    &call.block,
+                    entry.column,
+                    slot,
+                    Code::whole(call.routed),
+                    offer.jurisdiction,
+                    entry.rounding,
+                )
                 .ok_or(Refusal::RatingFailed)?;
             let rank = out.len() as u16 + 1;
             out.push(Candidate {
@@ -339,10 +343,7 @@ pub(super) fn candidates(
 
 /// Takes the first in order out of a list; gives it and the others.
 #[inline]
-fn take_best<'a>(
-    list: &'a mut [Priced],
-    partition: &PartitionBinding,
-) -> Option<(Priced, &'a mut [Priced])> {
+fn take_best<'a>(list: &'a mut [Priced], partition: &PartitionBinding) -> Option<(Priced, &'a mut [Priced])> {
     let (first, _) = list.split_first()?;
     let (mut best, mut best_i) = (*first, 0);
     for (i, p) in list.iter().enumerate().skip(1) {
@@ -356,9 +357,7 @@ fn take_best<'a>(
 
 #[cold]
 fn earlier(a: &Priced, b: &Priced, partition: &PartitionBinding) -> bool {
-    let key = |p: &Priced| {
-        partition.entries.get(usize::from(p.at)).map(|e| tie(e, usize::from(p.at)))
-    };
+    let key = |p: &Priced| partition.entries.get(usize::from(p.at)).map(|e| tie(e, usize::from(p.at)));
     key(a) < key(b)
 }
 
