@@ -162,7 +162,9 @@ impl Core {
             return;
         }
         let nonce = self.rng.u64();
-        let (machine, _) = ClientOther::start(flow.transport.is_reliable(), &self.config.timers, now.mono);
+        // A probe that is lost is followed by the next one: it is not repeated by timer E.
+        let repeats = !flow.transport.is_reliable() && !matches!(owner, Owner::Probe(_));
+        let (machine, _) = ClientOther::start(!repeats, &self.config.timers, now.mono);
         let id = self.table.clients.insert(ClientTxn {
             nonce,
             machine: ClientMachine::Other(machine),
