@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use warp_events::{EventLog, EventsMetrics, JournalOptions, LogOptions, Pump, PumpOptions, TOPIC_CDR_VOICE};
 use warp_policy::Snapshot;
-use warp_sip_proxy::core::{Command, LiveCall, Mode, Transport};
+use warp_sip_proxy::core::{Command, LiveCall, Mode, Resume, Transport};
 use warp_sip_proxy::{Commander, MediaControl, Proxy};
 use warp_telemetry::logging::{self, Format, Levels, LogHandle};
 use warp_telemetry::metrics::{FloatGauge, Gauge, Kind, Sample};
@@ -165,6 +165,10 @@ impl Stack {
             addresses.sip_udp = proxy.udp_addr();
             addresses.sip_tcp = proxy.tcp_addr();
             let _ = commander.set(proxy.commander());
+            // Calls that a crash cut off: their media is gone, so both parties are told (PRODUCT §6).
+            for resume in recovery.calls.iter().filter_map(|c| Resume::read(c.resume.as_deref()?)) {
+                proxy.command(Command::EndRecovered(Box::new(resume)));
+            }
             part.up();
             Some(proxy)
         } else {

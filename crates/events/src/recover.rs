@@ -98,8 +98,11 @@ pub fn recover(
     for (_, (run, answered, mut call)) in open {
         let last = last_stamp.get(&run).copied().unwrap_or(answered);
         end_at_last_sign(&mut call, Duration::from_nanos(last.saturating_sub(answered)));
+        // For whoever ends the call; no part of a finished record.
+        let resume = call.resume.take();
         finish(&mut call);
         out.append(&JournalRecord::Ended(call.clone()))?;
+        call.resume = resume;
         options.metrics.recovered_calls.inc(());
         recovery.calls.push(*call);
     }

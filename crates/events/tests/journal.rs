@@ -52,6 +52,7 @@ fn call(n: u128, answered: bool) -> Box<CallRecord> {
         decision: None,
         legs: Vec::new(),
         node: "test".into(),
+        resume: None,
     })
 }
 

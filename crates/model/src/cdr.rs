@@ -86,6 +86,9 @@ pub struct CallRecord {
     pub legs: Vec<LegRecord>,
     /// Which node and shard wrote it.
     pub node: String,
+    /// Only in the journal's `Answered` record: what a restarted proxy needs to end the call, as JSON of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Box<RawValue>>,
 }
 
 /// What a SIP shard writes to its call journal. `Answered` is written before the 200 is forwarded (PRODUCT §6).

@@ -70,6 +70,7 @@ pub(super) fn begin(
         decision: None,
         legs: Vec::new(),
         node: config.node.clone(),
+        resume: None,
     }
 }
 

@@ -309,8 +309,11 @@ impl Core {
         call.ends_at = now.mono + limit;
         self.stats.calls_answered += 1;
         cdr::answered(call, leg, now);
+        let resume = self.resume_of(call);
         if let Some(r) = &call.record {
-            self.out.push_back(Output::Journal(JournalRecord::Answered(r.clone())));
+            let mut record = r.clone();
+            record.resume = resume;
+            self.out.push_back(Output::Journal(JournalRecord::Answered(record)));
         }
     }
 

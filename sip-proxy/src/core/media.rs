@@ -126,6 +126,11 @@ impl Core {
         }
     }
 
+    /// Forgets the media of a call that only the relay still knows.
+    pub(super) fn delete_call_media(&mut self, call_id: &[u8]) {
+        self.send_ask(Command::Delete(Delete { fast: true, ..Delete::call(call_id) }));
+    }
+
     /// Ends the media of an answered call and waits for its figures. False: there is none, or the relay is busy with it.
     pub(super) fn ask_figures(&mut self, call: &mut Call, now: Now) -> bool {
         if !call.media_open {

@@ -29,6 +29,7 @@ mod media;
 mod probe;
 mod random;
 mod reject;
+mod resume;
 mod route;
 mod shared;
 mod slab;
@@ -47,6 +48,7 @@ mod tests_static;
 #[cfg(test)]
 mod tests_world;
 
+pub use resume::Resume;
 pub use shared::Shared;
 pub use types::*;
 
@@ -169,6 +171,7 @@ impl Core {
                 }
             }
             Command::MediaTimeout { sip_call_id } => self.media_timeout(&sip_call_id, now),
+            Command::EndRecovered(resume) => self.end_recovered(*resume, now),
             Command::ListCalls { reply } => {
                 let mut all: Vec<LiveCall> = self.calls.iter().filter_map(|(_, c)| c.live()).collect();
                 all.sort_by_key(|c| (c.setup_at, c.cdr_id));
@@ -281,9 +284,14 @@ pub fn shard_of(bytes: &[u8], shards: u16) -> u16 {
     if shards <= 1 {
         return 0;
     }
-    let Some(id) = warp_sip::message::call_id_of(bytes) else {
+    warp_sip::message::call_id_of(bytes).map_or(0, |id| shard_of_call_id(id, shards))
+}
+
+/// The shard of a Call-ID.
+pub fn shard_of_call_id(id: &[u8], shards: u16) -> u16 {
+    if shards <= 1 {
         return 0;
-    };
+    }
     // FNV-1a: the choice of a shard is no secret, and a flood at one shard is bounded by the buckets.
     let h = id
         .iter()

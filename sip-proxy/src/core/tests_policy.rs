@@ -699,3 +699,28 @@ fn a_stream_that_closed_is_replaced_by_the_written_address() {
     let out = w.take();
     assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("BYE ") && t.contains("SIP/2.0/TCP")));
 }
+
+#[test]
+fn f_proc_01_a_call_of_a_dead_process_ends_with_bye_both_ways() {
+    let mut w = World::new(true, |_| ());
+    answered(&mut w, SDP);
+    let json = w.answered[0].resume.clone().unwrap();
+    let resume = super::Resume::read(&json).unwrap();
+    assert_eq!(resume.call_id(), b"c1");
+    // Another process, later.
+    let mut next = World::new(true, |_| ());
+    next.command(Command::EndRecovered(Box::new(resume)));
+    let out = next.take();
+    let to = |who: &str| &out.iter().find(|(to, _)| *to == addr(who)).unwrap().1;
+    assert!(to(V1).starts_with(&format!("BYE sip:b@{V1} ")));
+    assert!(line(to(V1), "To").ends_with(";tag=bt") && line(to(V1), "CSeq") == "2 BYE");
+    assert!(to(CUSTOMER).starts_with(&format!("BYE sip:a@{CUSTOMER} ")));
+    assert!(line(to(CUSTOMER), "To").ends_with(";tag=at"));
+    assert!(matches!(&next.questions()[0], Ng::Delete(d) if d.call_id == b"c1"));
+    next.give(V1, &reply(to(V1), "200 OK", "", V1, "", ""));
+    assert!(next.ended.is_empty(), "its record was written by recovery");
+    next.nothing_is_left();
+    // The finished record of a call that goes on does not carry it.
+    w.command(Command::Drain { end_calls: true });
+    assert!(w.ended[0].resume.is_none());
+}

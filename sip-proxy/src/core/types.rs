@@ -112,6 +112,8 @@ pub enum Command {
         /// SIP Call-ID of the call.
         sip_call_id: Vec<u8>,
     },
+    /// End a call of a dead process, which recovery found in its journal: BYE both ways. For the shard of its Call-ID only.
+    EndRecovered(Box<super::Resume>),
     /// Calls in the air, in the order of their beginning.
     ListCalls {
         /// Gets the list.
@@ -125,6 +127,7 @@ impl fmt::Debug for Command {
             Command::Drain { .. } => "Drain",
             Command::EndCall { .. } => "EndCall",
             Command::MediaTimeout { .. } => "MediaTimeout",
+            Command::EndRecovered(_) => "EndRecovered",
             Command::ListCalls { .. } => "ListCalls",
         })
     }

@@ -420,6 +420,7 @@ mod tests {
             decision: None,
             legs: vec![leg(1, 503), leg(2, 200)],
             node: String::new(),
+            resume: None,
         }
     }
 
