@@ -218,7 +218,8 @@ fn dispatch(senders: &[Sender<Note>], command: Command) {
             each(&|| Command::MediaTimeout { sip_call_id: sip_call_id.clone() });
         }
         Command::EndRecovered(resume) => {
-            let shard = core::shard_of_call_id(resume.call_id(), senders.len().try_into().unwrap_or(u16::MAX));
+            let shard =
+                core::shard_of_call_id(resume.call_id(), senders.len().try_into().unwrap_or(u16::MAX));
             if let Some(sender) = senders.get(usize::from(shard)) {
                 let _ = sender.send(Note::Command(Command::EndRecovered(resume)));
             }
