@@ -157,7 +157,7 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         let name = app.config.consumer.clone();
         let consumer = billing::consumer::Consumer::new(app.store.clone(), log, &name, app.metrics.clone());
         let consumer = consumer.map_err(|e| StartError::Events(e.to_string()))?;
-        tasks.push(tokio::spawn(consumer.run(stopping.clone())));
+        tasks.push(tokio::spawn(consumer.rating_again(app.clone()).run(stopping.clone())));
     }
     tasks.push(tokio::spawn(api::server::run(listener, api::server::router(&app), stopping)));
     Ok(ControlPlane {
@@ -190,10 +190,13 @@ async fn bind(wanted: SocketAddr, next_free: bool) -> Result<tokio::net::TcpList
 
 /// Deletes what has expired, every ten minutes, until told to stop.
 async fn housekeeping(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    use store::sql::{IDEMPOTENCY_EXPIRE, SECTION_EXPIRE, SNAPSHOT_EXPIRE};
     loop {
         let expired = async {
             let mut tx = app.store.begin(store::Scope::Operator("housekeeping")).await?;
-            tx.run(sqlx::query(store::sql::IDEMPOTENCY_EXPIRE)).await?;
+            for statement in [IDEMPOTENCY_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE] {
+                tx.run(sqlx::query(statement)).await?;
+            }
             tx.commit().await
         };
         if let Err(e) = expired.await {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::billing::rerate::Verdict;
 use axum::http::{Method, StatusCode};
 use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
-use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Sample};
+use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Label, Sample};
 
 label_enum! {
     /// HTTP methods of our endpoints.
@@ -17,6 +18,11 @@ label_enum! {
 label_enum! {
     /// What became of a CDR on its way to PostgreSQL.
     pub enum CdrResult = "result" { Written = "written", Duplicate = "duplicate", Rejected = "rejected" }
+}
+
+label_enum! {
+    /// What rating a call again said. The bar for `mismatch` is 0.
+    pub enum RatingResult = "result" { Confirmed = "confirmed", Mismatch = "mismatch", Unchecked = "unchecked" }
 }
 
 const LATENCY: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -34,6 +40,7 @@ pub struct Metrics {
     pub cdr: Counters<CdrResult>,
     /// Age of the oldest CDR that is not posted yet; 0 when all are.
     pub cdr_lag_seconds: FloatGauge,
+    ratings: Counters<RatingResult>,
     /// Published snapshots.
     pub snapshots_published: Counter,
     /// Time from a change to its snapshot's publication.
@@ -116,7 +123,26 @@ impl Metrics {
             &["sink"],
             move || vec![Sample::number(vec![("sink", "postgres".to_owned())], lag.value())],
         );
+        let ratings = Counters::<RatingResult>::detached();
+        let shown = ratings.clone();
+        registry.observe(
+            Kind::Counter,
+            "warp_rating_total",
+            "Answered calls rated again when they were posted.",
+            &["product", "result"],
+            move || {
+                RatingResult::ALL
+                    .iter()
+                    .map(|r| {
+                        let name = RatingResult::VALUES.get(r.index()).copied().unwrap_or("");
+                        let labels = vec![("product", "voice".to_owned()), ("result", name.to_owned())];
+                        Sample::number(labels, shown.value(*r) as f64)
+                    })
+                    .collect()
+            },
+        );
         Self {
+            ratings,
             in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
             panics: registry.counter("warp_http_panics_total", "Handlers that panicked; the bar is 0 (G-1)."),
             rows,
@@ -161,6 +187,16 @@ impl Metrics {
     pub fn in_flight(&self) -> InFlight {
         self.in_flight.inc(());
         InFlight(self.in_flight.clone())
+    }
+
+    /// A posted call was rated again.
+    pub fn rated(&self, verdict: Verdict) {
+        match verdict {
+            Verdict::None => {}
+            Verdict::Confirmed => self.ratings.inc(RatingResult::Confirmed),
+            Verdict::Mismatch => self.ratings.inc(RatingResult::Mismatch),
+            Verdict::Unchecked => self.ratings.inc(RatingResult::Unchecked),
+        }
     }
 
     /// A handler panicked.

@@ -267,3 +267,62 @@ fn seeding_twice_makes_one_world() {
         assert_eq!(ids[0], ids[1]);
     });
 }
+
+#[test]
+fn a_posted_call_is_rated_again_and_can_be_replayed() {
+    use warp_control_plane::billing::consumer::{Consumer, Step};
+    with_api(|api| async move {
+        let w = world(&api).await;
+        let snapshot =
+            live(&api, "the trunk's address", |s| s.directory.trunk_by_ip(caller_ip()).is_some()).await;
+        let trunk = snapshot.directory.trunk_by_ip(caller_ip()).unwrap();
+        let customer = snapshot.directory.trunk(trunk).unwrap().customer.to_string();
+        let at = api.control.app.wall();
+        let call = CallInput {
+            trunk,
+            caller: b"+12125550100",
+            called: b"+14155550123",
+            at,
+            call_hash: 7,
+            lrn: None,
+        };
+        let decision = decide(&snapshot, &call, &Live::default());
+        let explained = explain(&snapshot, &call, &Live::default(), &decision);
+        let first = *decision.result.as_ref().unwrap().get(0).unwrap();
+        let price =
+            warp_policy::rate_call(&snapshot, &decision.sell.unwrap(), &first.buy.unwrap(), 60_000).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let log = common::event_log(dir.path());
+        let topic = log.topic(warp_events::TOPIC_CDR_VOICE).unwrap();
+        let mut ids = Vec::new();
+        for charge in [price.sell.charge.to_string(), "0.5".to_owned()] {
+            let id = warp_model::CallId::new(at, api.control.app.random_id()).to_string();
+            let mut record = common::record(&id, &customer, &w.trunk);
+            record["decision"] = serde_json::to_value(&explained).unwrap();
+            record["rating"] = serde_json::to_value(&price).unwrap();
+            record["rating"]["sell"]["charge"] = json!(charge);
+            record["snapshot_id"] = json!(snapshot.id.to_string());
+            record["vendor_trunk_id"] = json!(explained.candidates[0].vendor_trunk);
+            topic.append_durable(id.as_bytes(), record.to_string().as_bytes()).unwrap();
+            ids.push(id);
+        }
+        let app = api.control.app.clone();
+        let consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+        assert_eq!(consumer.rating_again(app.clone()).step().await.unwrap(), Step::Posted(2));
+        for (id, status, rating) in [(&ids[0], "confirmed", "confirmed"), (&ids[1], "mismatch", "mismatch")] {
+            let posted = api.op("GET", &format!("/calls/{id}"), None).await.data();
+            assert_eq!(posted["rating_status"], status);
+            let again = api.op("POST", &format!("/calls/{id}/replay"), None).await.data();
+            assert_eq!(
+                (again["same_decision"].clone(), again["rating"].clone()),
+                (json!(true), json!(rating))
+            );
+        }
+        let own = api.call(&w.key, "GET", &format!("/api/v1/calls/{}", ids[0]), None).await;
+        assert!(
+            !own.body.contains("alpha") && own.data()["record"]["decision"]["sell"]["rate_per_min"] == "0.01"
+        );
+        let text = api.control.registry().render();
+        assert!(text.contains(r#"warp_rating_total{product="voice",result="mismatch"} 1"#), "{text}");
+    });
+}

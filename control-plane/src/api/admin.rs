@@ -8,7 +8,7 @@ use super::customer::{call_endpoints, trunk_endpoints};
 use super::endpoint::{Access, Answer, Audience, Endpoint, Paging, Reply, Request, endpoint};
 use super::error::ApiError;
 use crate::App;
-use crate::app::{Ctx, audit, customers, decks, keys, routing, trunks, vendors};
+use crate::app::{Ctx, audit, customers, decks, keys, replay, routing, trunks, vendors};
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -27,6 +27,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(deck_endpoints());
     all.extend(routing_endpoints());
     all.extend(call_endpoints(Audience::Operator));
+    all.push(
+        endpoint(
+            Method::POST,
+            admin!("/calls/{call_id}/replay"),
+            scope("calls:read"),
+            "Decide and rate a call again from its snapshot",
+            call_replay,
+        )
+        .gives::<replay::Replay>(200),
+    );
     all.push(
         endpoint(Method::GET, admin!("/audit"), scope("audit:read"), "Audit log, newest first", audit_list)
             .lists::<audit::AuditEntry>(),
@@ -288,6 +298,10 @@ fn routing_endpoints() -> Vec<Endpoint> {
             exclusion_delete,
         ),
     ]
+}
+
+async fn call_replay(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&replay::replay(&Ctx::of(&app, &r)?, r.id("call_id", "call")?).await?)
 }
 
 async fn audit_list(app: Arc<App>, r: Request) -> Answer {

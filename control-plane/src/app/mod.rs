@@ -7,6 +7,7 @@ pub mod customers;
 pub mod decks;
 pub mod idempotency;
 pub mod keys;
+pub mod replay;
 pub mod route_test;
 pub mod routing;
 pub mod seed;

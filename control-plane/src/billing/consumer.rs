@@ -5,6 +5,8 @@
 //! with back-off and the log keeps the records (F-PG-01, F-KAFKA-01). A record that cannot be read is put aside in
 //! `cdr_rejects`, metered and logged: it never stops the others.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,6 +14,8 @@ use warp_events::{Event, EventLog, Reader, TOPIC_CDR_VOICE, Topic};
 use warp_model::Wall;
 use warp_model::cdr::CallRecord;
 
+use super::rerate::{self, Verdict};
+use crate::App;
 use crate::metrics::{CdrResult, Metrics};
 use crate::store::{Scope, Store, StoreError, Tx, sql};
 
@@ -29,6 +33,7 @@ pub struct Consumer {
     reader: Reader,
     name: String,
     metrics: Metrics,
+    snapshots: Option<Arc<App>>,
     /// The cursor was read from the store.
     placed: bool,
 }
@@ -54,7 +59,13 @@ impl Consumer {
         // Until the cursor is known, nothing may be deleted under us.
         topic.acknowledge(name, 0);
         let reader = topic.reader(0);
-        Ok(Self { store, topic, reader, name: name.to_owned(), metrics, placed: false })
+        Ok(Self { store, topic, reader, name: name.to_owned(), metrics, snapshots: None, placed: false })
+    }
+
+    /// Rates each call again with the snapshots that were published lately.
+    pub fn rating_again(mut self, app: Arc<App>) -> Self {
+        self.snapshots = Some(app);
+        self
     }
 
     /// Works until told to stop.
@@ -149,15 +160,24 @@ impl Consumer {
     async fn post(&self, events: &[Event], position: &str) -> Result<(), StoreError> {
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
         let (mut written, mut duplicate, mut rejected) = (0, 0, 0);
+        let mut verdicts = Vec::new();
+        let mut used = BTreeSet::new();
         for event in events {
             let read = std::str::from_utf8(&event.value)
                 .map_err(|e| e.to_string())
                 .and_then(|text| serde_json::from_str::<CallRecord>(text).map_err(|e| e.to_string()));
             match read {
-                Ok(record) => match post_call(&mut tx, &record, &event.value).await? {
-                    true => written += 1,
-                    false => duplicate += 1,
-                },
+                Ok(record) => {
+                    let verdict = self.rate_again(&record);
+                    match post_call(&mut tx, &record, &event.value, verdict).await? {
+                        true => {
+                            written += 1;
+                            verdicts.push(verdict);
+                            used.insert(record.snapshot_id);
+                        }
+                        false => duplicate += 1,
+                    }
+                }
                 Err(reason) => {
                     tracing::error!(offset = event.offset, reason, "a CDR cannot be read; it is put aside");
                     let query = sqlx::query(sql::REJECT_INSERT)
@@ -169,12 +189,27 @@ impl Consumer {
                 }
             }
         }
+        tx.run(sqlx::query(sql::SNAPSHOT_USED).bind(used.into_iter().collect::<Vec<_>>())).await?;
         tx.run(sqlx::query(sql::CURSOR_SET).bind(&self.name).bind(TOPIC_CDR_VOICE).bind(position)).await?;
         tx.commit().await?;
         self.metrics.cdr.add(CdrResult::Written, written);
         self.metrics.cdr.add(CdrResult::Duplicate, duplicate);
         self.metrics.cdr.add(CdrResult::Rejected, rejected);
+        verdicts.into_iter().for_each(|v| self.metrics.rated(v));
+        if let Some(oldest) = events.first() {
+            self.metrics.cdr_lag_seconds.set(age(oldest));
+        }
         Ok(())
+    }
+
+    fn rate_again(&self, record: &CallRecord) -> Verdict {
+        let app = self.snapshots.as_ref();
+        let snapshot = app.and_then(|a| a.publication.recent(record.snapshot_id.parse().ok()?));
+        let verdict = rerate::check(snapshot.as_deref(), record);
+        if verdict == Verdict::Mismatch {
+            tracing::error!(cdr_id = %record.cdr_id, snapshot = record.snapshot_id, "a call's price cannot be repeated");
+        }
+        verdict
     }
 
     /// Each record in a transaction of its own; one that the database refuses is put aside.
@@ -204,10 +239,7 @@ impl Consumer {
     fn show_lag(&self) {
         let mut probe = self.topic.reader(self.reader.cursor());
         let oldest = probe.next_batch(1).ok().and_then(|e| e.into_iter().next());
-        let age = oldest.map_or(0.0, |e| {
-            let now = crate::wall_now();
-            (now.0.saturating_sub(e.at.0)).max(0) as f64 / 1e6
-        });
+        let age = oldest.as_ref().map_or(0.0, age);
         self.metrics.cdr_lag_seconds.set(age);
     }
 
@@ -222,8 +254,14 @@ impl Consumer {
     }
 }
 
+/// Seconds since a record was appended.
+fn age(event: &Event) -> f64 {
+    let us = crate::wall_now().0.saturating_sub(event.at.0).max(0);
+    us as f64 / 1e6
+}
+
 /// Writes a call and its legs; false when they are already there.
-async fn post_call(tx: &mut Tx, r: &CallRecord, raw: &[u8]) -> Result<bool, StoreError> {
+async fn post_call(tx: &mut Tx, r: &CallRecord, raw: &[u8], verdict: Verdict) -> Result<bool, StoreError> {
     let us = |w: Option<Wall>| w.map(|w| w.0);
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let record: serde_json::Value =
@@ -267,7 +305,8 @@ async fn post_call(tx: &mut Tx, r: &CallRecord, raw: &[u8]) -> Result<bool, Stor
         .bind(buy.map(|s| s.charge.0))
         .bind(r.rating.as_ref().and_then(|x| x.margin).map(|m| m.0))
         .bind(sell.map(|s| signed(s.billable_s)))
-        .bind(without_nul(record));
+        .bind(without_nul(record))
+        .bind(verdict.as_str());
     if tx.run(query).await? == 0 {
         return Ok(false);
     }

@@ -1,3 +1,4 @@
 //! From the event log to rows: the CDR consumer.
 
 pub mod consumer;
+pub mod rerate;

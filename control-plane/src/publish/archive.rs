@@ -42,7 +42,8 @@ async fn insert(tx: &mut Tx, sha256: &str, kind: &str, content: &[u8]) -> Result
 
 /// Makes a kept snapshot again. `None`: it was never published here, or a part of it is gone.
 pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, PublishError> {
-    let mut tx = store.begin(Scope::Operator("replay")).await?;
+    let mut tx = store.begin_consistent(Scope::Operator("replay")).await?;
+    tx.allow_long_statements().await?;
     let row = sqlx::query(sql::SNAPSHOT_GET).bind(id.to_string()).fetch_optional(tx.db()).await?;
     let Some(row) = row else { return Ok(None) };
     let manifest: serde_json::Value = row.try_get(0)?;

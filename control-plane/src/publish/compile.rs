@@ -69,6 +69,8 @@ impl Compiler {
     /// Reads the rows and makes a snapshot of them, for calls from `at` on.
     pub async fn compile(&mut self, store: &Store, at: Wall) -> Result<Compiled, PublishError> {
         let mut tx = store.begin_consistent(Scope::Operator("publish")).await?;
+        // The bytes of a large deck take their time.
+        tx.allow_long_statements().await?;
         let rows = rows::read(&mut tx).await?;
         for fault in &rows.faults {
             tracing::error!(fault, "a row is left out of the snapshot");

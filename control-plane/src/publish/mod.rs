@@ -8,13 +8,14 @@ pub mod archive;
 pub mod compile;
 mod rows;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgListener;
 use tokio::sync::{Mutex, watch};
 use warp_feed::Publisher;
-use warp_policy::{Snapshot, SnapshotId};
+use warp_policy::{LcrIndex, Snapshot, SnapshotId};
 
 use crate::App;
 use crate::store::StoreError;
@@ -22,6 +23,8 @@ use compile::Compiler;
 
 /// Longest time until a change that was not announced is seen.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Snapshots kept in memory for rating calls again.
+const RECENT: usize = 64;
 /// Longest pause between attempts while the database is away.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -61,17 +64,42 @@ impl From<sqlx::Error> for PublishError {
 pub struct Publication {
     publisher: Publisher<Snapshot>,
     compiler: Mutex<Compiler>,
+    recent: std::sync::Mutex<VecDeque<Arc<Snapshot>>>,
 }
 
 impl Publication {
     /// Publishes to the readers of this channel.
     pub fn new(publisher: Publisher<Snapshot>) -> Self {
-        Self { publisher, compiler: Mutex::new(Compiler::new()) }
+        Self { publisher, compiler: Mutex::new(Compiler::new()), recent: Default::default() }
     }
 
     /// The snapshot that calls are decided from.
     pub fn latest(&self) -> Arc<Snapshot> {
         self.publisher.subscriber().latest()
+    }
+
+    /// A snapshot that was published lately.
+    pub fn recent(&self, id: SnapshotId) -> Option<Arc<Snapshot>> {
+        let recent = self.recent.lock().unwrap_or_else(|e| e.into_inner());
+        recent.iter().find(|s| s.id == id).cloned()
+    }
+
+    /// Remembers a snapshot: as many as share the newest two indexes, [`RECENT`] at most. An index is large, directories
+    /// are small.
+    fn remember(&self, snapshot: Arc<Snapshot>) {
+        let mut recent = self.recent.lock().unwrap_or_else(|e| e.into_inner());
+        recent.push_front(snapshot);
+        recent.truncate(RECENT);
+        let mut indexes: Vec<*const LcrIndex> = Vec::new();
+        let whole = recent.iter().take_while(|s| {
+            let index = Arc::as_ptr(&s.lcr);
+            if !indexes.contains(&index) {
+                indexes.push(index);
+            }
+            indexes.len() <= 2
+        });
+        let keep = whole.count();
+        recent.truncate(keep);
     }
 
     /// Compiles what the rows say now and publishes it, unless it is what is published already. When this returns, new
@@ -85,6 +113,7 @@ impl Publication {
             return Ok(id);
         }
         archive::keep(&app.store, &compiled).await?;
+        self.remember(compiled.snapshot.clone());
         let version = self.publisher.publish_arc(compiled.snapshot.clone());
         app.metrics.snapshots_published.inc(());
         app.metrics.publish_seconds.observe((), started.elapsed());

@@ -24,6 +24,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "routing", include_str!("../../migrations/0002_routing.sql")),
     (3, "calls", include_str!("../../migrations/0003_calls.sql")),
+    (4, "rating check", include_str!("../../migrations/0004_rating_check.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -96,7 +96,8 @@ macro_rules! call_columns {
          us(setup_at) AS setup_at, us(answer_at) AS answer_at, us(end_at) AS end_at, pdd_ms, duration_ms, sip_code, q850,
          release_side, internal_code, outcome, recovered, vendor_id, vendor_trunk_id, route_rank,
          amount_text(sell, currency) AS price, amount_text(buy, buy_currency) AS cost,
-         amount_text(margin, currency) AS margin, billable_s, snapshot_id"
+         amount_text(margin, currency) AS margin, billable_s, snapshot_id,
+         rating_status"
     };
 }
 
@@ -366,14 +367,22 @@ statements! {
     CALL_INSERT = "INSERT INTO calls (cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164,
             called_e164, jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
             release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id, currency,
-            sell, buy_currency, buy, margin, billable_s, record)
+            sell, buy_currency, buy, margin, billable_s, record, rating_status)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, ts($11), ts($12), ts($13), ts($14), $15, $16, $17, $18, $19, $20,
-            $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)
+            $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
         ON CONFLICT (cdr_id) DO NOTHING";
     /// Its legs.
     LEG_INSERT = "INSERT INTO call_legs (cdr_id, attempt_no, customer_id, vendor_id, vendor_trunk_id, egress_ip, start_at,
             pdd_ms, sip_code, q850, end_at, ended_by)
         VALUES ($1, $2, $3, $4, $5, $6, ts($7), $8, $9, $10, ts($11), $12) ON CONFLICT DO NOTHING";
+    /// CDRs refer to these snapshots.
+    SNAPSHOT_USED = "UPDATE snapshots SET used = true WHERE id = ANY($1) AND NOT used";
+    /// Snapshots that no CDR refers to go after 7 days (the event log keeps records no longer) …
+    SNAPSHOT_EXPIRE = "DELETE FROM snapshots WHERE NOT used AND created_at < now() - interval '7 days'";
+    /// … and with them the sections that nobody needs any more.
+    SECTION_EXPIRE = "DELETE FROM snapshot_sections x WHERE x.created_at < now() - interval '7 days'
+        AND NOT EXISTS (SELECT FROM snapshots s
+                        WHERE x.sha256 IN (s.manifest->>'directory', s.manifest->>'number_plan'))";
     /// A record that cannot be posted.
     REJECT_INSERT = "INSERT INTO cdr_rejects (position, reason, content) VALUES ($1, $2, $3)";
     /// Where a consumer stands.

@@ -1,0 +1,49 @@
+//! Repeating the decision and the price of a posted call from its snapshot id.
+
+use std::sync::Arc;
+
+use warp_model::CallId;
+use warp_model::cdr::CallRecord;
+use warp_policy::{Snapshot, SnapshotId};
+
+use super::{Ctx, calls};
+use crate::api::error::{ApiError, Code};
+use crate::billing::rerate;
+use crate::publish::archive;
+
+/// What came out.
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct Replay {
+    /// The snapshot that decided the call.
+    pub snapshot_id: String,
+    /// The same candidates in the same order, or the same refusal.
+    pub same_decision: bool,
+    /// `confirmed`, `mismatch`, or `none` when nothing was to be rated.
+    pub rating: &'static str,
+}
+
+/// Decides and rates a call again as it was.
+pub async fn replay(ctx: &Ctx<'_>, id: CallId) -> Result<Replay, ApiError> {
+    let gone = |what: &str| ApiError::new(Code::NotFound, format!("{what} of this call is not kept"));
+    let detail = calls::get(ctx, id).await?;
+    let record: CallRecord =
+        serde_json::from_str(&detail.record.0.to_string()).map_err(|_| gone("the record"))?;
+    let snapshot_id: SnapshotId = record.snapshot_id.parse().map_err(|_| gone("the snapshot"))?;
+    let snapshot: Arc<Snapshot> = match ctx.app.publication.recent(snapshot_id) {
+        Some(s) => s,
+        None => match archive::load(&ctx.app.store, snapshot_id).await {
+            Ok(Some(s)) => Arc::new(s),
+            Ok(None) => return Err(gone("the snapshot")),
+            Err(e) => {
+                tracing::error!(error = %e, snapshot = %snapshot_id, "a kept snapshot cannot be made again");
+                return Err(ApiError::new(Code::Internal, "something went wrong on our side"));
+            }
+        },
+    };
+    let again = rerate::repeat(&snapshot, &record).ok_or_else(|| gone("the decision"))?;
+    Ok(Replay {
+        snapshot_id: snapshot_id.to_string(),
+        same_decision: again.same_decision,
+        rating: again.rating.as_str(),
+    })
+}

@@ -1,0 +1,88 @@
+//! Rating again: the decision of a CDR is repeated from its snapshot, the call is priced again, and both must come out as
+//! they were recorded. Zero tolerance (PRODUCT §2.10): a difference is an alarm.
+
+use warp_model::VendorTrunkId;
+use warp_model::cdr::CallRecord;
+use warp_policy::{Decision, DecisionRecord, Snapshot, rate_call, replay};
+
+/// What rating again says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing to rate: not answered, or an emergency call.
+    None,
+    /// The same price on both sides.
+    Confirmed,
+    /// Another price, another vendor, or no price at all for an answered call.
+    Mismatch,
+    /// The snapshot is not at hand.
+    Unchecked,
+}
+
+impl Verdict {
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Confirmed => "confirmed",
+            Self::Mismatch => "mismatch",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// A decision made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// It has the same candidates in the same order, or the same refusal.
+    pub same_decision: bool,
+    /// Its price.
+    pub rating: Verdict,
+}
+
+/// Repeats the decision and the price of a record with its snapshot. `None`: the record carries no decision, or one that
+/// this snapshot cannot repeat.
+pub fn repeat(snapshot: &Snapshot, record: &CallRecord) -> Option<Repeated> {
+    let recorded: DecisionRecord = serde_json::from_str(record.decision.as_ref()?.get()).ok()?;
+    let again = replay(snapshot, &recorded)?;
+    Some(Repeated {
+        same_decision: same(snapshot, &recorded, &again),
+        rating: rate(snapshot, record, &again),
+    })
+}
+
+/// The price only, as the consumer checks it.
+pub fn check(snapshot: Option<&Snapshot>, record: &CallRecord) -> Verdict {
+    if record.answer_at.is_none() {
+        return Verdict::None;
+    }
+    match snapshot {
+        None => Verdict::Unchecked,
+        Some(s) => repeat(s, record).map_or(Verdict::Mismatch, |r| r.rating),
+    }
+}
+
+fn same(snapshot: &Snapshot, recorded: &DecisionRecord, again: &Decision) -> bool {
+    let ids: Vec<Option<VendorTrunkId>> = match &again.result {
+        Ok(list) => {
+            list.iter().map(|c| snapshot.directory.vendor_trunk(c.vendor_trunk).map(|t| t.id)).collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    let were: Vec<Option<VendorTrunkId>> = recorded.candidates.iter().map(|c| Some(c.vendor_trunk)).collect();
+    ids == were && again.result.err() == recorded.refusal
+}
+
+fn rate(snapshot: &Snapshot, record: &CallRecord, again: &Decision) -> Verdict {
+    if record.answer_at.is_none() || again.emergency.is_some() {
+        return Verdict::None;
+    }
+    let used = again.result.as_ref().ok().and_then(|list| {
+        list.iter()
+            .find(|c| snapshot.directory.vendor_trunk(c.vendor_trunk).map(|t| t.id) == record.vendor_trunk_id)
+    });
+    let price = match (&again.sell, used.and_then(|c| c.buy)) {
+        (Some(sell), Some(buy)) => rate_call(snapshot, sell, &buy, record.duration_ms).ok(),
+        _ => None,
+    };
+    if price.is_some() && price == record.rating { Verdict::Confirmed } else { Verdict::Mismatch }
+}
