@@ -42,8 +42,12 @@ impl Core {
             return;
         }
         if let Err(r) = check(msg).and_then(|()| check_proxy(msg, SUPPORTED)) {
-            // OPTIONS with no hops left is answered as if it were for us (RFC 3261 §11, §16.3).
-            if r.status == 483 && msg.method() == Method::Options {
+            // OPTIONS to us needs no further hop (RFC 3261 §11); one to somebody else is 483 like the rest (RFC 4475 §3.3.11).
+            let for_us = |p: Plan<'_>| p.names_us && p.uri.user.is_none();
+            if r.status == 483
+                && msg.method() == Method::Options
+                && Plan::of(&self.config, msg).is_some_and(for_us)
+            {
                 self.answer_options(&flow, msg, stranger);
                 return;
             }

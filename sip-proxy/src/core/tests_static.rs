@@ -341,6 +341,10 @@ fn options_to_us_and_through_us_and_draining() {
     assert!(out[0].1.starts_with("SIP/2.0 200 "));
     let out = give(&mut core, A, &options(&format!("sip:100@{US}"), "x2"), 0);
     assert_eq!(out[0].0, addr(B));
+    // No hop left: enough for us, too few for anybody behind us (RFC 4475 §3.3.11).
+    let spent = |uri: &str, b: &str| options(uri, b).replace("Max-Forwards: 70", "Max-Forwards: 0");
+    assert!(give(&mut core, A, &spent(&format!("sip:{US}"), "x4"), 0)[0].1.starts_with("SIP/2.0 200 "));
+    assert!(give(&mut core, A, &spent(&format!("sip:100@{US}"), "x5"), 0)[0].1.starts_with("SIP/2.0 483 "));
     core.handle_command(Command::Drain { end_calls: false }, at(1));
     let out = give(&mut core, A, &options(&format!("sip:{US}"), "x3"), 2);
     assert!(out[0].1.starts_with("SIP/2.0 503 "), "F-UPG-01");
