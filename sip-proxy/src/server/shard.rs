@@ -92,6 +92,8 @@ pub(crate) struct Shard {
     panics: u32,
     requests: bool,
     responses: bool,
+    /// Something was queued after the flush: wake at once.
+    again: bool,
     stopping: bool,
 }
 
@@ -146,6 +148,7 @@ impl Shard {
             panics: 0,
             requests: false,
             responses: false,
+            again: false,
             stopping: false,
         })
     }
@@ -162,7 +165,10 @@ impl Shard {
         let mut events = Events::with_capacity(EVENTS);
         self.take_snapshot(Clock::now());
         while !self.stopping {
-            let timeout = self.next_deadline().since(Clock::mono());
+            let timeout = match std::mem::take(&mut self.again) {
+                true => Duration::ZERO,
+                false => self.next_deadline().since(Clock::mono()),
+            };
             if let Err(error) = self.epoll.wait(&mut events, Some(timeout)) {
                 tracing::error!(shard = self.index, %error, "epoll failed");
                 return;
@@ -483,7 +489,7 @@ impl Shard {
         if !self.flow_errors.is_empty() {
             // What the core does about it leaves with the next wake-up, which is now.
             self.settle(now);
-            self.next_tick = self.next_tick.min(now.mono);
+            self.again = true;
         }
         if self.requests || self.responses {
             let spent = Clock::mono().since(now.mono);
@@ -691,6 +697,8 @@ impl Shard {
             self.settle(now);
         }
         self.pause_accepting(false);
+        // A note that a full mailbox refused is made good here.
+        self.take_snapshot(now);
         self.watch_journal();
         self.calls.tick(self.core.live_calls());
         if self.index == 0
