@@ -50,7 +50,7 @@ impl Carrier {
             "ports=24000-27999".into(),
             "world=none".into(),
             // Debian's SIPp knows MD5 only, and a dead vendor is given up sooner than in production.
-            "sip.digest=md5".into(),
+            "sip.digest=[\"md5\"]".into(),
             "sip.first_1xx=500ms".into(),
         ];
         let launched = Launched::start("all", &args, &dir.join("warp.log"));
@@ -100,8 +100,9 @@ impl Carrier {
     fn await_routable(&self) {
         let routed = poll_until(Duration::from_secs(10), || {
             let (status, answer) = self.route();
-            (status == 200 && answer["data"]["candidates"].as_array().is_some_and(|c| !c.is_empty()))
-                .then_some(())
+            (status == 200
+                && answer["data"]["decision"]["candidates"].as_array().is_some_and(|c| !c.is_empty()))
+            .then_some(())
         });
         assert!(routed.is_some(), "never routable: {:?}\n{}", self.route(), self.launched.log_tail());
     }
