@@ -149,12 +149,24 @@ fn seed() -> u64 {
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
     let began = Instant::now();
     let mut base = base(&args.dir);
-    let taken = ports::find_free(&mut base);
+    let wanted = base.clone();
+    let mut taken = ports::find_free(&mut base);
     // Not /etc/warp: a production node on this machine and a dev world have nothing in common.
     let sources = Sources { file: args.config.clone(), ..Sources::of_process(args.config.clone()) };
-    let loaded = run::load(&base, &sources)?;
     let (_ask, asks) = signals::listen()?;
-    let world = World::start(&loaded, true)?;
+    let mut tries = 0;
+    let world = loop {
+        match World::start(&run::load(&base, &sources)?, true) {
+            Ok(world) => break world,
+            // Another process took a port between the look and the start: look again.
+            Err(why) if tries < 3 && is_address_in_use(&why) => {
+                tries += 1;
+                base = wanted.clone();
+                taken = ports::find_free(&mut base);
+            }
+            Err(why) => return Err(why),
+        }
+    };
     for line in &taken {
         println!("{line}");
     }
@@ -177,6 +189,13 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
     world.stack.end_calls(Duration::from_secs(2));
     world.stop();
     Ok(0)
+}
+
+fn is_address_in_use(why: &anyhow::Error) -> bool {
+    let kind =
+        |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    why.chain()
+        .any(|e| kind(e) == Some(std::io::ErrorKind::AddrInUse) || e.to_string().contains("in use (os error"))
 }
 
 fn tenths(cps: f64) -> u32 {
