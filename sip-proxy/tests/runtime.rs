@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use warp_net::epoll::{Epoll, Events, Interest};
+use warp_net::tcp::TcpConnection;
 use warp_net::udp::{Received, UdpOptions, UdpSocket};
 use warp_sip::flow::Transport;
 use warp_sip::header::Header;
@@ -387,6 +388,44 @@ fn t_sip_15_silent_and_surplus_connections_are_closed_while_others_are_served() 
     let metrics = registry.render();
     assert!(metrics.contains("warp_sip_streams_refused_total 1"), "{metrics}");
     assert!(!metrics.contains("warp_sip_streams_timed_out_total 0"));
+}
+
+/// T-SIP-15, T-SIP-12: strangers may hold three quarters of all connections, however many addresses they have; a known peer
+/// still connects and is served.
+#[test]
+fn t_sip_15_strangers_cannot_take_the_places_of_known_peers() {
+    const TOTAL: u32 = 40;
+    let bob = Peer::new();
+    let (proxy, registry) = proxy(bob.addr(), 1, |c| {
+        c.streams.total = TOTAL;
+        c.streams.per_stranger = 4;
+    });
+    let to = proxy.tcp_addr().unwrap();
+    let metric = |name: &str| -> u64 {
+        let text = registry.render();
+        let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("0");
+        line.trim().parse().unwrap_or(0)
+    };
+    // 5 from each of 10 addresses that have no account: 4 each by their own share, 30 in all.
+    let mut strangers = Vec::new();
+    for i in 0..50_u8 {
+        let ip = std::net::IpAddr::from([127, 0, 0, 2 + i % 10]);
+        strangers.push(TcpConnection::connect(to, Some(ip), 1_000).unwrap());
+    }
+    let begin = Instant::now();
+    while metric("warp_sip_connections{state=\"open\"}") + metric("warp_sip_streams_refused_total") < 50 {
+        assert!(begin.elapsed() < DEADLINE);
+        std::thread::yield_now();
+    }
+    assert_eq!(metric("warp_sip_connections{state=\"open\"}"), u64::from(TOTAL - TOTAL / 4));
+    let mut alice = TcpStream::connect(to).unwrap();
+    alice.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    alice.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    alice.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\r\n");
+    drop(strangers);
+    proxy.stop();
 }
 
 /// F-NET-05: a callee whose port is closed costs its own calls only; the listener goes on.

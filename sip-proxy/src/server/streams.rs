@@ -347,6 +347,13 @@ mod tests {
         assert!(lock(&quota.counts).by_source.is_empty());
     }
 
+    /// `ref/threats-and-faults` §1: an idle connection costs at most 8 KiB; its buffers are empty and unallocated.
+    #[test]
+    fn t_sip_15_an_idle_connection_is_small() {
+        assert!(std::mem::size_of::<Stream>() <= 1_024);
+        assert_eq!(Framer::new().memory(), 0);
+    }
+
     #[test]
     fn connection_numbers_name_their_shard() {
         let limits = StreamLimits::default();
