@@ -42,7 +42,7 @@ impl Core {
         let known = self.is_known(flow.remote.ip());
         if error.status.is_some() && (known || self.shared.strangers.admit(flow.remote.ip(), now.mono)) {
             let mut buf = self.take_buf();
-            let answer = Answer { to_tag: Some(b"malformed"), source: Some(flow.remote), ..Answer::new(400) };
+            let answer = Answer { source: Some(flow.remote), ..Answer::new(400) };
             let written = answer.broken(bytes, error, &mut buf);
             if written && (known || buf.len() <= 2 * bytes.len()) {
                 // Without a readable Via port the source address is the only one that can be right.

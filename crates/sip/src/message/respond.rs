@@ -73,13 +73,29 @@ impl<'x> Answer<'x> {
         out.extend_from_slice(body);
     }
 
-    /// Answers a message that did not parse, from what can be read of it. Returns whether something was written.
-    pub fn broken(self, buf: &[u8], error: &'x ParseError, out: &mut Vec<u8>) -> bool {
+    /// Answers a message that did not parse, from what can be read of it. Returns whether something was written. Without a `to_tag` it gets one
+    /// that is the same for a repetition of the request (RFC 3261 §8.2.7); nothing is refused by it later, so it is no secret.
+    pub fn broken(self, buf: &[u8], error: &ParseError, out: &mut Vec<u8>) -> bool {
         let (Some(status), Some(msg)) = (error.status, salvage(buf)) else {
             return false;
         };
+        // FNV-1a.
+        let parts = [
+            msg.top_via().raw,
+            msg.header(Header::CallId).unwrap_or(b""),
+            msg.header(Header::CSeq).unwrap_or(b""),
+        ];
+        let hash = parts
+            .iter()
+            .flat_map(|p| p.iter())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
+        let mut tag = [b'b'; 16];
+        for (i, digit) in tag.iter_mut().enumerate().skip(1) {
+            *digit = b'a'.wrapping_add((hash >> (i & 15).wrapping_mul(4)) as u8 & 15);
+        }
         let reason = if status == 400 { error.reason } else { "" };
-        Answer { status, reason, ..self }.write(&msg, out);
+        let to_tag = self.to_tag.unwrap_or(&tag);
+        Answer { status, reason, to_tag: Some(to_tag), ..self }.write(&msg, out);
         true
     }
 
