@@ -97,7 +97,11 @@ impl Core {
             })
             .collect();
         let headers: Vec<(&str, &[u8])> = values.iter().map(|v| ("Proxy-Authenticate", &v[..])).collect();
-        self.refuse(flow, msg, 407, "", &headers, stranger);
+        // A short INVITE has no room for two challenges in what a stranger may be sent: then the one that every client knows.
+        let last = headers.len().saturating_sub(1);
+        if !self.refuse(flow, msg, 407, "", &headers, stranger) && last > 0 {
+            self.refuse(flow, msg, 407, "", &headers[last..], stranger);
+        }
     }
 
     /// Whether a stranger's source is silenced for its failures (T-SIP-08).

@@ -182,7 +182,10 @@ impl Core {
             }
         }
         if call.gone {
-            self.by_dialog.remove(&call.key);
+            // A further attempt of the caller may have taken its place.
+            if self.by_dialog.get(&call.key) == Some(&id) {
+                self.by_dialog.remove(&call.key);
+            }
             self.give_buf(std::mem::take(&mut call.invite));
             self.calls.remove_lent(id);
         } else {
@@ -233,7 +236,8 @@ impl Core {
             return;
         };
         let call_key = self.call_key(msg.call_id(), msg.from_tag().unwrap_or(b""));
-        if self.by_dialog.contains_key(&call_key) {
+        let held = self.by_dialog.get(&call_key).and_then(|id| self.calls.get(*id));
+        if held.is_some_and(|c| c.phase != Phase::Over) {
             // RFC 3261 §8.2.2.2: the same request came by another way.
             self.stats.loops += 1;
             self.refuse(&flow, msg, 482, "", &[], false);

@@ -81,7 +81,7 @@ impl Core {
         };
         let nonce = self.rng.u64();
         let timer_c = invite.then(|| TimerC::start(timers.c, now.mono));
-        let id = self.table.clients.insert(ClientTxn {
+        let id = self.table.insert_client(ClientTxn {
             nonce,
             machine,
             method: msg.method(),
@@ -165,7 +165,7 @@ impl Core {
         // A probe that is lost is followed by the next one: it is not repeated by timer E.
         let repeats = !flow.transport.is_reliable() && !matches!(owner, Owner::Probe(_));
         let (machine, _) = ClientOther::start(!repeats, &self.config.timers, now.mono);
-        let id = self.table.clients.insert(ClientTxn {
+        let id = self.table.insert_client(ClientTxn {
             nonce,
             machine: ClientMachine::Other(machine),
             method,
@@ -307,7 +307,7 @@ impl Core {
         }
         let (machine, _) = ClientOther::start(flow.transport.is_reliable(), &self.config.timers, now.mono);
         let request = self.copy_buf(&buf);
-        let id = self.table.clients.insert(ClientTxn {
+        let id = self.table.insert_client(ClientTxn {
             nonce,
             machine: ClientMachine::Other(machine),
             method: Method::Cancel,

@@ -263,7 +263,7 @@ impl Core {
     }
 
     fn remove_client(&mut self, id: Id) {
-        if let Some(txn) = self.table.clients.remove(id) {
+        if let Some(txn) = self.table.remove_client(id) {
             self.shared.give_transaction();
             self.give_buf(txn.request);
         }

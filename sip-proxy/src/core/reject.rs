@@ -13,7 +13,7 @@ use super::types::{Mode, Output};
 use super::{Core, route};
 
 impl Core {
-    /// Answers without a transaction. Never to ACK.
+    /// Answers without a transaction. Never to ACK. False when nothing was sent: an answer to a stranger would be too long (T-SIP-13).
     pub(super) fn refuse(
         &mut self,
         flow: &Flow,
@@ -22,19 +22,29 @@ impl Core {
         reason: &str,
         headers: &[(&str, &[u8])],
         stranger: bool,
-    ) {
+    ) -> bool {
         if msg.method() == Method::Ack {
-            return;
+            return false;
         }
         let mut buf = self.take_buf();
         let tag = self.tag_for(msg);
-        Answer { status, reason, to_tag: Some(&tag), source: Some(flow.remote), headers, body: None }
-            .write(msg, &mut buf);
+        let (config, mut named) = (self.config.clone(), Vec::new());
+        let headers = with_server(&config.server_name, headers, &mut named);
+        Answer {
+            status,
+            reason,
+            to_tag: Some(&tag),
+            source: Some(flow.remote),
+            headers,
+            body: None,
+        }
+        .write(msg, &mut buf);
         if stranger && !flow.transport.is_reliable() && buf.len() > 2 * msg.bytes().len() {
             self.give_buf(buf);
-            return;
+            return false;
         }
         self.transmit(route::reply_flow(msg, flow), buf);
+        true
     }
 
     /// A message that the parser refused: answered when it can be, and a stream with broken framing is closed.
@@ -80,7 +90,14 @@ impl Core {
         if let Ok(msg) = Message::parse(&request) {
             let mut buf = self.take_buf();
             let tag = self.tag_for(&msg);
-            Answer { status, reason, to_tag: Some(&tag), source: Some(source), headers, body: None }
+            let (config, mut named) = (self.config.clone(), Vec::new());
+            let headers = with_server(&config.server_name, headers, &mut named);
+            Answer {
+                status,
+                reason,
+                to_tag: Some(&tag),
+                source: Some(source),
+                headers, body: None }
                 .write(&msg, &mut buf);
             if let Some(txn) = self.table.servers.get_mut(server) {
                 txn.request = request;
@@ -115,7 +132,9 @@ impl Core {
             }
             if status >= 200 {
                 let request = std::mem::take(&mut txn.request);
+                let unneeded = if keep { Vec::new() } else { std::mem::take(&mut txn.response) };
                 self.give_buf(request);
+                self.give_buf(unneeded);
             }
             self.transmit(flow, bytes);
         } else {
@@ -149,6 +168,20 @@ impl Core {
         ];
         self.refuse(flow, msg, 200, "", headers, stranger);
     }
+}
+
+/// The headers with our `Server` line, when we have a name.
+fn with_server<'x>(
+    name: &'x str,
+    headers: &'x [(&'x str, &'x [u8])],
+    named: &'x mut Vec<(&'x str, &'x [u8])>,
+) -> &'x [(&'x str, &'x [u8])] {
+    if name.is_empty() {
+        return headers;
+    }
+    named.extend_from_slice(headers);
+    named.push(("Server", name.as_bytes()));
+    named
 }
 
 /// Lower-case hexadecimal of the low bits, as many digits as fit into `out`.

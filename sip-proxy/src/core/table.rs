@@ -175,6 +175,8 @@ pub(crate) struct Table {
     pub(crate) servers: Slab<ServerTxn>,
     pub(crate) clients: Slab<ClientTxn>,
     by_key: HashTable<Id>,
+    /// How many client transactions each remote address has: only those are looked for when a transport fails.
+    targets: HashMap<SocketAddr, u32>,
     strangers: HashMap<IpAddr, u32>,
 }
 
@@ -184,6 +186,7 @@ impl Table {
             servers: Slab::new(),
             clients: Slab::new(),
             by_key: HashTable::default(),
+            targets: HashMap::new(),
             strangers: HashMap::new(),
         }
     }
@@ -217,6 +220,29 @@ impl Table {
             }
         }
         Some(txn)
+    }
+
+    /// Stores a client transaction.
+    pub(crate) fn insert_client(&mut self, txn: ClientTxn) -> Id {
+        *self.targets.entry(txn.flow.remote).or_insert(0) += 1;
+        self.clients.insert(txn)
+    }
+
+    /// Takes a client transaction out.
+    pub(crate) fn remove_client(&mut self, id: Id) -> Option<ClientTxn> {
+        let txn = self.clients.remove(id)?;
+        if let Some(n) = self.targets.get_mut(&txn.flow.remote) {
+            *n -= 1;
+            if *n == 0 {
+                self.targets.remove(&txn.flow.remote);
+            }
+        }
+        Some(txn)
+    }
+
+    /// Whether any client transaction goes there.
+    pub(crate) fn is_target(&self, remote: SocketAddr) -> bool {
+        self.targets.contains_key(&remote)
     }
 
     /// Server transactions that a stranger has here.

@@ -724,3 +724,39 @@ fn f_proc_01_a_call_of_a_dead_process_ends_with_bye_both_ways() {
     w.command(Command::Drain { end_calls: true });
     assert!(w.ended[0].resume.is_none());
 }
+
+#[test]
+fn a_caller_may_try_again_with_the_same_call_id() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "486 Busy Here", "bt", V1, "", ""));
+    w.take();
+    let again = invite(NUMBER, "c1", "", "").replace("z9hG4bKc1", "z9hG4bKc1b").replace("1 INVITE", "2 INVITE");
+    w.give(CUSTOMER, &again);
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "200 OK", "bt2", V1, "", ""));
+    let ok = w.to(CUSTOMER);
+    // The first attempt's entry dies out; the second call's dialog is still found.
+    w.wait(40_000);
+    w.take();
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    assert!(w.to(V1).starts_with("BYE "));
+    assert_eq!(w.ended.len(), 2);
+    w.nothing_is_left();
+}
+
+#[test]
+fn t_sip_13_a_short_invite_gets_one_challenge() {
+    let mut w = World::new(false, |_| ());
+    let home = "198.18.0.5:5060";
+    let short = format!(
+        "INVITE sip:1@{US} SIP/2.0\r\nv: SIP/2.0/UDP {home};branch=z9hG4bKs\r\nf: <sip:a@b>;tag=1\r\nt: <sip:1@c>\r\n\
+         i: s1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nm: <sip:a@{home}>\r\nUser-Agent: some phone 1.0\r\n\r\n"
+    );
+    w.give(home, &short);
+    let challenge = w.to(home);
+    assert!(challenge.len() <= 2 * short.len());
+    assert_eq!(lines(&challenge, "Proxy-Authenticate").len(), 1);
+    assert!(challenge.contains("MD5"));
+}

@@ -573,3 +573,15 @@ fn messages_of_one_call_meet_one_shard() {
     assert_eq!(shard_of(b"garbage", 8), 0);
     assert_eq!(shard_of(b"", 8), 0);
 }
+
+#[test]
+fn our_name_stands_in_our_own_responses_only() {
+    let mut config = config(&["127.0.0.1/32"]);
+    config.server_name = "warp".into();
+    let mut core = core_with(config);
+    let out = give(&mut core, A, &request("OPTIONS", &format!("sip:{US}"), "n1", "To: <sip:us>\r\n"), 0);
+    assert_eq!(line(&out[0].1, "Server"), "warp");
+    let at_b = begin(&mut core);
+    let busy = give(&mut core, B, &response(&at_b, "486 Busy Here", B), 5);
+    assert!(busy.iter().all(|(_, t)| !t.contains("Server:")));
+}

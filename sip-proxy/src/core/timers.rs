@@ -141,6 +141,10 @@ impl Core {
 
     /// All branches to that remote address that nobody has answered yet failed; so did responses still owed on that stream.
     pub(super) fn on_flow_error(&mut self, flow: Flow, now: Now) {
+        // Strangers can have errors sent to us for addresses that we only answered: those cost nothing.
+        if !flow.transport.is_reliable() && !self.table.is_target(flow.remote) {
+            return;
+        }
         // One look for a burst of ICMP.
         if !flow.transport.is_reliable() {
             self.failed.retain(|(_, at)| now.mono.since(*at) < ONE_LOOK);
