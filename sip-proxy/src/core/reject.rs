@@ -30,15 +30,8 @@ impl Core {
         let tag = self.tag_for(msg);
         let (config, mut named) = (self.config.clone(), Vec::new());
         let headers = with_server(&config.server_name, headers, &mut named);
-        Answer {
-            status,
-            reason,
-            to_tag: Some(&tag),
-            source: Some(flow.remote),
-            headers,
-            body: None,
-        }
-        .write(msg, &mut buf);
+        Answer { status, reason, to_tag: Some(&tag), source: Some(flow.remote), headers, body: None }
+            .write(msg, &mut buf);
         if stranger && !flow.transport.is_reliable() && buf.len() > 2 * msg.bytes().len() {
             self.give_buf(buf);
             return false;
@@ -92,12 +85,7 @@ impl Core {
             let tag = self.tag_for(&msg);
             let (config, mut named) = (self.config.clone(), Vec::new());
             let headers = with_server(&config.server_name, headers, &mut named);
-            Answer {
-                status,
-                reason,
-                to_tag: Some(&tag),
-                source: Some(source),
-                headers, body: None }
+            Answer { status, reason, to_tag: Some(&tag), source: Some(source), headers, body: None }
                 .write(&msg, &mut buf);
             if let Some(txn) = self.table.servers.get_mut(server) {
                 txn.request = request;

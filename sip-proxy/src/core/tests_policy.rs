@@ -732,7 +732,8 @@ fn a_caller_may_try_again_with_the_same_call_id() {
     let at_v = w.to(V1);
     w.give(V1, &reply(&at_v, "486 Busy Here", "bt", V1, "", ""));
     w.take();
-    let again = invite(NUMBER, "c1", "", "").replace("z9hG4bKc1", "z9hG4bKc1b").replace("1 INVITE", "2 INVITE");
+    let again =
+        invite(NUMBER, "c1", "", "").replace("z9hG4bKc1", "z9hG4bKc1b").replace("1 INVITE", "2 INVITE");
     w.give(CUSTOMER, &again);
     let at_v = w.to(V1);
     w.give(V1, &reply(&at_v, "200 OK", "bt2", V1, "", ""));
