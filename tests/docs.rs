@@ -1,0 +1,131 @@
+//! The commands of the documentation, run as a reader would run them: every `sh` block of the README and of `docs/`
+//! against a living `warp dev`.
+
+mod stack;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use stack::poll_until;
+
+/// `warp dev` in a folder of its own; ended politely, so that its PostgreSQL ends too.
+struct Dev(Child);
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        stack::signal_pid(self.0.id(), "INT");
+        if poll_until(Duration::from_secs(15), || self.0.try_wait().ok().flatten()).is_none() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+#[test]
+fn commands_of_the_docs_work() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let log = dir.path().join("dev.log");
+    let out = std::fs::File::create(&log).expect("log");
+    let child = Command::new(env!("CARGO_BIN_EXE_warp"))
+        .arg("dev")
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().expect("clone"))
+        .stderr(out)
+        .spawn()
+        .expect("warp dev starts");
+    let _dev = Dev(child);
+    let up = poll_until(Duration::from_secs(60), || {
+        std::fs::read_to_string(&log).ok().filter(|t| t.contains("✓ demo call 1")).map(|_| ())
+    });
+    assert!(up.is_some(), "no completed demo call:\n{}", stack::tail(&log));
+
+    let bin = Path::new(env!("CARGO_BIN_EXE_warp")).parent().expect("folder");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let makefile = std::fs::read_to_string(root.join("Makefile")).expect("Makefile");
+    let mut ran = 0;
+    for page in pages(root) {
+        let text = std::fs::read_to_string(&page).expect("page");
+        for block in blocks(&text) {
+            let mut script = String::from(PREAMBLE);
+            for line in block.lines() {
+                // `make …` is what runs this test: the target must exist.
+                if let Some(target) = line.strip_prefix("make ").and_then(|l| l.split_whitespace().next()) {
+                    assert!(makefile.contains(&format!("\n{target}:")), "{}: make {target}", page.display());
+                    continue;
+                }
+                script.push_str(line);
+                script.push('\n');
+            }
+            let out = Command::new("bash")
+                .args(["-euo", "pipefail", "-c", &script])
+                .env("PATH", &path)
+                .current_dir(dir.path())
+                .output()
+                .expect("bash runs");
+            assert!(
+                out.status.success(),
+                "{}:\n{block}\n--\n{}{}\n-- {}",
+                page.display(),
+                String::from_utf8_lossy(&out.stdout),
+                String::from_utf8_lossy(&out.stderr),
+                stack::tail(&log)
+            );
+            ran += 1;
+        }
+    }
+    assert!(ran >= 4, "only {ran} blocks found");
+}
+
+/// What the pages leave open: `tail` ends after its first line, `call_…` is the newest call that there is.
+const PREAMBLE: &str = r#"
+warp() {
+    local last args=()
+    last=$(command warp calls list --json | grep -o 'call_[0-9a-z]*' | head -n 1 || true)
+    for a in "$@"; do args+=("${a/call_…/$last}"); done
+    case "$*" in
+        "calls tail"*) { timeout 20 "$(type -P warp)" "${args[@]}" || true; } | { read -r first && echo "$first"; } ;;
+        *) command warp "${args[@]}" ;;
+    esac
+}
+"#;
+
+fn pages(root: &Path) -> Vec<PathBuf> {
+    let mut out = vec![root.join("README.md")];
+    let mut open = vec![root.join("docs")];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).expect("docs") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "md") {
+                out.push(path);
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+/// The `sh` blocks of a page.
+fn blocks(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut current: Option<String> = None;
+    for line in text.lines() {
+        match (&mut current, line) {
+            (None, "```sh") => current = Some(String::new()),
+            (Some(block), "```") => {
+                out.push(std::mem::take(block));
+                current = None;
+            }
+            (Some(block), line) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            _ => {}
+        }
+    }
+    out
+}
