@@ -41,6 +41,10 @@ label_enum! {
     }
 }
 label_enum! {
+    /// What could not be read: a message, or where messages of a stream end.
+    pub enum ParseError = "reason" { Message = "message", Framing = "framing" }
+}
+label_enum! {
     /// Whose repetition.
     pub enum Repeated = "direction" { Ingress = "ingress", Egress = "egress" }
 }
@@ -60,8 +64,8 @@ label_enum! {
     }
 }
 label_enum! {
-    /// Kinds of transaction.
-    pub enum Transaction = "kind" { Server = "server", Client = "client" }
+    /// Kinds of transaction: client or server, of INVITE or another.
+    pub enum Transaction = "kind" { Ict = "ict", Ist = "ist", Nict = "nict", Nist = "nist" }
 }
 
 /// Response codes as a label: each code that is registered, the others by class.
@@ -107,7 +111,7 @@ pub struct Metrics {
     pub connections: Gauges<(StreamState,)>,
     pub streams_refused: Counter,
     pub streams_timed_out: Counter,
-    pub stream_faults: Counter,
+    pub parse_errors: Counters<(ParseError,)>,
     pub socket_errors: Counters<(SocketError,)>,
     pub handed_over: Counter,
     pub mailbox_full: Counter,
@@ -149,8 +153,10 @@ impl Metrics {
                 "warp_sip_streams_timed_out_total",
                 "Connections closed: no first message, idle, or not established in time.",
             ),
-            stream_faults: r
-                .counter("warp_sip_stream_faults_total", "Connections closed for bad framing (T-SIP-04)."),
+            parse_errors: r.counters(
+                "warp_sip_parse_errors_total",
+                "What was no SIP; bad framing closes its connection (T-SIP-04).",
+            ),
             socket_errors: r
                 .counters("warp_sip_socket_errors_total", "Errors below SIP; none ends a listener."),
             handed_over: r.counter("warp_sip_handed_over_total", "Messages passed between shards."),
@@ -189,6 +195,7 @@ impl Metrics {
     pub(crate) fn carry(&self, last: &CoreStats, now: &CoreStats) {
         let d = |a: u64, b: u64| b.wrapping_sub(a);
         self.dropped.add((Dropped::Malformed,), d(last.malformed, now.malformed));
+        self.parse_errors.add((ParseError::Message,), d(last.malformed, now.malformed));
         self.dropped.add((Dropped::RateLimit,), d(last.stranger_dropped, now.stranger_dropped));
         self.dropped.add((Dropped::Scanner,), d(last.scanner_dropped, now.scanner_dropped));
         self.dropped.add((Dropped::Stray,), d(last.stray, now.stray));

@@ -349,7 +349,7 @@ fn t_sip_04_bad_framing_is_answered_and_closed() {
     assert_eq!(text.matches("Call-ID:").count(), 1, "{text}");
     proxy.stop();
     let metrics = registry.render();
-    assert!(metrics.contains("warp_sip_stream_faults_total 1"));
+    assert!(metrics.contains("warp_sip_parse_errors_total{reason=\"framing\"} 1"));
     assert!(metrics.contains("warp_sip_connections{state=\"open\"} 0"));
 }
 

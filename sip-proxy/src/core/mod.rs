@@ -227,6 +227,11 @@ impl Core {
         (self.table.servers.len(), self.table.clients.len())
     }
 
+    /// The same by kind: client INVITE, server INVITE, client other, server other.
+    pub fn transaction_kinds(&self) -> [usize; 4] {
+        self.table.kinds()
+    }
+
     fn take_buf(&mut self) -> Vec<u8> {
         self.pool.pop().unwrap_or_else(|| Vec::with_capacity(1_024))
     }

@@ -183,12 +183,18 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new() -> Table {
         Table {
-            servers: Slab::new(),
-            clients: Slab::new(),
+            servers: Slab::counting(|t| matches!(t.machine, ServerMachine::Invite(_))),
+            clients: Slab::counting(|t| matches!(t.machine, ClientMachine::Invite(_))),
             by_key: HashTable::default(),
             targets: HashMap::new(),
             strangers: HashMap::new(),
         }
+    }
+
+    /// Living transactions by kind: client INVITE, server INVITE, client other, server other.
+    pub(crate) fn kinds(&self) -> [usize; 4] {
+        let (ict, ist) = (self.clients.counted(), self.servers.counted());
+        [ict, ist, self.clients.len() - ict, self.servers.len() - ist]
     }
 
     /// Finds a server transaction by its key.

@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::core::{
     Answer, AskId, Command, Core, CoreStats, Mode, Output, Question, Shared, TransmitBuf, shard_of,
 };
-use crate::metrics::{CallCounter, Direction, Metrics, SocketError, Stage, Transaction, Via};
+use crate::metrics::{CallCounter, Direction, Metrics, ParseError, SocketError, Stage, Transaction, Via};
 
 /// What a shard is made of; everything that can fail has happened before.
 pub(crate) struct Parts {
@@ -81,7 +81,7 @@ pub(crate) struct Shard {
     /// A call that must not be connected, because its answer could not be written.
     refused: Option<CallId>,
     stats: CoreStats,
-    transactions: (usize, usize),
+    transactions: [usize; 4],
     batch: Option<RecvBatch>,
     read_buffer: Option<Box<[u8]>>,
     flow_errors: VecDeque<Flow>,
@@ -139,7 +139,7 @@ impl Shard {
             unrecorded: false,
             refused: None,
             stats: CoreStats::default(),
-            transactions: (0, 0),
+            transactions: [0; 4],
             batch: Some(RecvBatch::new(BATCH, DATAGRAM_BYTES)),
             read_buffer: Some(vec![0; READ_BYTES].into_boxed_slice()),
             flow_errors: VecDeque::new(),
@@ -590,7 +590,7 @@ impl Shard {
                     self.streams.send(id, stream::PONG);
                 }
                 Frame::Broken { head, error } => {
-                    self.metrics.stream_faults.inc(());
+                    self.metrics.parse_errors.inc((ParseError::Framing,));
                     let mut answer = Vec::new();
                     if let Some(status) = error.status
                         && SipAnswer::new(status).broken(head, &error, &mut answer)
@@ -720,13 +720,12 @@ impl Shard {
         let stats = self.core.stats();
         self.metrics.carry(&self.stats, &stats);
         self.stats = stats;
-        let (server, client) = self.core.transactions();
-        let gauge = |kind, was: usize, is: usize| {
+        let kinds = self.core.transaction_kinds();
+        let labels = [Transaction::Ict, Transaction::Ist, Transaction::Nict, Transaction::Nist];
+        for ((kind, was), is) in labels.into_iter().zip(self.transactions).zip(kinds) {
             self.metrics.transactions.add((kind,), is as i64 - was as i64);
-        };
-        gauge(Transaction::Server, self.transactions.0, server);
-        gauge(Transaction::Client, self.transactions.1, client);
-        self.transactions = (server, client);
+        }
+        self.transactions = kinds;
     }
 }
 
