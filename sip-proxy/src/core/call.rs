@@ -47,6 +47,10 @@ pub(crate) struct Leg {
     pub(crate) via_branch: Vec<u8>,
     /// The relay knows it.
     pub(crate) offered: bool,
+    /// The relay's SDP, kept when the vendor may challenge the INVITE.
+    pub(crate) sdp: Vec<u8>,
+    /// Our credentials were sent already.
+    pub(crate) signed_in: bool,
     /// No 1xx by then: the next vendor (F-NET-02). NEVER once one came.
     pub(crate) first_1xx_at: Mono,
     /// No 18x by then: the next vendor. NEVER once one came.

@@ -103,7 +103,20 @@ pub(super) fn number_for(call: &Call, trunk: &VendorTrunk) -> String {
             },
         },
     };
-    format!("{}{number}", trunk.tech_prefix)
+    escaped(&format!("{}{number}", trunk.tech_prefix))
+}
+
+/// A user part (RFC 3261 §25.1): what is not plain is escaped, so that `#` of a tech prefix stays legal and nothing can leave it.
+fn escaped(user: &str) -> String {
+    let mut out = String::with_capacity(user.len());
+    for b in user.bytes() {
+        if b.is_ascii_alphanumeric() || b"+*-_.!~".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
 }
 
 /// An attempt begins.

@@ -4,7 +4,9 @@
 use warp_model::Now;
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
+use warp_policy::VendorTrunk;
 use warp_sip::dialog::Side;
+use warp_sip::digest::{self, Ha1};
 use warp_sip::edit::Edit;
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
@@ -14,6 +16,7 @@ use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Held, Leg, Phase};
 use super::forward::Copy;
+use super::reject::hex;
 use super::media::Waiting;
 use super::route::{self, Plan};
 use super::slab::Id;
@@ -68,6 +71,8 @@ impl Core {
                 client: None,
                 via_branch,
                 offered: false,
+                sdp: Vec::new(),
+                signed_in: false,
                 first_1xx_at: NEVER,
                 progress_by: NEVER,
                 started: now.mono,
@@ -100,7 +105,7 @@ impl Core {
     /// Sends the INVITE of a leg.
     pub(super) fn send_leg(&mut self, call: &mut Call, leg: u16, sdp: Option<&[u8]>, now: Now) {
         let invite = std::mem::take(&mut call.invite);
-        let sent = self.send_leg_of(call, &invite, leg, sdp, now);
+        let sent = self.send_leg_of(call, &invite, leg, sdp, None, now);
         call.invite = invite;
         if !sent {
             self.leg_over(call, 500, None, "not_sent", now);
@@ -114,6 +119,7 @@ impl Core {
         invite: &[u8],
         leg: u16,
         sdp: Option<&[u8]>,
+        challenged: Option<&Message<'_>>,
         now: Now,
     ) -> bool {
         let snapshot = call.snapshot.clone();
@@ -130,6 +136,11 @@ impl Core {
         let number = cdr::number_for(call, trunk);
         let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
         let uri = format!("sip:{number}@{}{param}", flow.remote);
+        let signed = match challenged.map(|c| self.sign(trunk, c, uri.as_bytes())) {
+            Some(None) => return false,
+            Some(Some(signed)) => Some(signed),
+            None => None,
+        };
         let trusted = snapshot.directory.trunk(call.trunk).is_some_and(|t| t.caller.trust_asserted);
         let copy = Copy {
             incoming: route::listener_of(&self.ours, &call.flow),
@@ -138,6 +149,7 @@ impl Core {
             untrusted: !trusted,
             strip_credentials: true,
             uri: Some(uri.as_bytes()),
+            extra: signed.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
             sdp,
             ..Copy::new(&plan, call.flow)
         };
@@ -155,6 +167,37 @@ impl Core {
             l.progress_by = now.mono + self.config.first_18x;
         }
         true
+    }
+
+    /// Our credentials in answer to a vendor's challenge. `None`: we have none for that realm (T-SIP-10). They only ever go out
+    /// in an INVITE to an address of that trunk, because that is where a leg goes.
+    fn sign(&mut self, trunk: &VendorTrunk, challenged: &Message<'_>, uri: &[u8]) -> Option<(Header, Vec<u8>)> {
+        let own = trunk.credentials.as_ref()?;
+        let (header, challenge) = digest::best_challenge(challenged)?;
+        if own.realm.as_ref().is_some_and(|r| r.as_bytes() != challenge.realm) {
+            return None;
+        }
+        let (user, password) = (own.username.as_bytes(), own.password.reveal().as_bytes());
+        let ha1 = Ha1::new(challenge.algorithm, user, challenge.realm, password);
+        let mut cnonce = [0; 16];
+        hex(u128::from(self.rng.u64()), &mut cnonce);
+        let mut value = Vec::with_capacity(400);
+        digest::respond(&challenge, user, &ha1, b"INVITE", uri, &cnonce, 1, &mut value);
+        Some((header, value))
+    }
+
+    /// Answers a vendor's first challenge on the same leg. The CSeq stays: it is the caller's, and we are transparent.
+    fn sign_in(&mut self, call: &mut Call, leg: u16, challenged: &Message<'_>, now: Now) -> bool {
+        let Some(l) = call.legs.get_mut(usize::from(leg)).filter(|l| !l.signed_in) else {
+            return false;
+        };
+        l.signed_in = true;
+        let sdp = std::mem::take(&mut l.sdp);
+        let sdp = (!sdp.is_empty()).then_some(&sdp[..]);
+        let invite = std::mem::take(&mut call.invite);
+        let sent = self.send_leg_of(call, &invite, leg, sdp, Some(challenged), now);
+        call.invite = invite;
+        sent
     }
 
     /// A response of a leg, already accepted by its transaction.
@@ -339,6 +382,9 @@ impl Core {
         {
             let wait = std::time::Duration::from_secs(u64::from(seconds).min(300));
             self.shared.health.rest(trunk.id, now.mono + wait);
+        }
+        if matches!(status, 401 | 407) && !call.cancelled && self.sign_in(call, leg, msg, now) {
+            return;
         }
         let verdict = verdict(status, cause, &FailoverRules::default());
         if verdict == Verdict::Next && !call.cancelled {

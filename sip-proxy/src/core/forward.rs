@@ -37,6 +37,8 @@ pub(crate) struct Copy<'x> {
     pub(crate) strip_credentials: bool,
     /// Another Request-URI than the plan's.
     pub(crate) uri: Option<&'x [u8]>,
+    /// A further header line: name and value.
+    pub(crate) extra: Option<(&'x str, &'x [u8])>,
     /// Another SDP body.
     pub(crate) sdp: Option<&'x [u8]>,
 }
@@ -52,6 +54,7 @@ impl<'x> Copy<'x> {
             untrusted: false,
             strip_credentials: false,
             uri: None,
+            extra: None,
             sdp: None,
         }
     }
@@ -265,6 +268,9 @@ impl Core {
         }
         if copy.strip_credentials {
             edit.remove_header(Header::ProxyAuthorization);
+        }
+        if let Some((name, value)) = copy.extra {
+            edit.add_header(name.as_bytes(), value);
         }
         if let Some(sdp) = copy.sdp {
             edit.replace_body(b"application/sdp", sdp);

@@ -192,6 +192,10 @@ impl Core {
                     let leg = call.legs.len().saturating_sub(1);
                     if let Some(leg) = call.legs.last_mut() {
                         leg.offered = true;
+                        let trunk = call.snapshot.directory.vendor_trunk(leg.vendor_trunk);
+                        if trunk.is_some_and(|t| t.credentials.is_some()) {
+                            leg.sdp.clone_from(&sdp);
+                        }
                     }
                     call.media_open = true;
                     self.send_leg(call, leg as u16, Some(&sdp), now);

@@ -115,7 +115,7 @@ fn failover_from_a_503_and_from_a_dead_vendor() {
     assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("ACK ")));
     assert!(out.iter().all(|(to, _)| *to != addr(CUSTOMER)), "the caller hears nothing of it");
     let second = &out.iter().find(|(to, t)| *to == addr(V2) && t.starts_with("INVITE")).unwrap().1;
-    assert!(second.starts_with(&format!("INVITE sip:77#{NUMBER}@{V2} ")), "tech prefix");
+    assert!(second.starts_with(&format!("INVITE sip:77%23{NUMBER}@{V2} ")), "tech prefix");
     // Each branch has its own media, and the failed one's is gone.
     let q = w.questions();
     let branches: Vec<_> = q
@@ -760,4 +760,38 @@ fn t_sip_13_a_short_invite_gets_one_challenge() {
     assert!(challenge.len() <= 2 * short.len());
     assert_eq!(lines(&challenge, "Proxy-Authenticate").len(), 1);
     assert!(challenge.contains("MD5"));
+}
+
+#[test]
+fn t_sip_10_a_vendor_challenge_is_answered_once_and_only_for_its_realm() {
+    fn tweak(d: &mut warp_policy::DirectoryBuilder) {
+        d.vendor_trunks[0].credentials = Some(warp_policy::directory::Credentials {
+            username: "us".into(),
+            password: warp_model::Secret::new("pw".into()),
+            realm: Some("vendor1".into()),
+        });
+    }
+    let challenge = |realm: &str| {
+        format!("Proxy-Authenticate: Digest realm=\"{realm}\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n")
+    };
+    let mut w = World::new(true, tweak);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    w.give(V1, &reply(&first, "407 Proxy Authentication Required", "x", V1, &challenge("vendor1"), ""));
+    let out = w.take();
+    let second = &out.iter().find(|(to, t)| *to == addr(V1) && t.starts_with("INVITE")).unwrap().1;
+    assert_eq!(body(second), format!("relay:{SDP}"));
+    assert_ne!(lines(second, "Via")[0], lines(&first, "Via")[0]);
+    let msg = warp_sip::message::Message::parse(second.as_bytes()).unwrap();
+    let c = digest::credentials(&msg, warp_sip::header::Header::ProxyAuthorization, b"vendor1").unwrap();
+    assert!(digest::verify(&c, b"INVITE", &Ha1::new(Algorithm::Md5, b"us", b"vendor1", b"pw")));
+    // Again: our account is not good there, the next vendor is tried.
+    w.give(V1, &reply(second, "407 Proxy Authentication Required", "x", V1, &challenge("vendor1"), ""));
+    let out = w.take();
+    assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE") && !t.contains("Authorization")));
+    // Another realm gets nothing.
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", SDP));
+    let first = w.to(V1);
+    w.give(V1, &reply(&first, "407 Proxy Authentication Required", "x", V1, &challenge("other"), ""));
+    assert!(w.take().iter().all(|(_, t)| !t.contains("Authorization: Digest")));
 }
