@@ -16,8 +16,8 @@ use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Held, Leg, Phase};
 use super::forward::Copy;
-use super::reject::hex;
 use super::media::Waiting;
+use super::reject::hex;
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::Owner;
@@ -171,7 +171,12 @@ impl Core {
 
     /// Our credentials in answer to a vendor's challenge. `None`: we have none for that realm (T-SIP-10). They only ever go out
     /// in an INVITE to an address of that trunk, because that is where a leg goes.
-    fn sign(&mut self, trunk: &VendorTrunk, challenged: &Message<'_>, uri: &[u8]) -> Option<(Header, Vec<u8>)> {
+    fn sign(
+        &mut self,
+        trunk: &VendorTrunk,
+        challenged: &Message<'_>,
+        uri: &[u8],
+    ) -> Option<(Header, Vec<u8>)> {
         let own = trunk.credentials.as_ref()?;
         let (header, challenge) = digest::best_challenge(challenged)?;
         if own.realm.as_ref().is_some_and(|r| r.as_bytes() != challenge.realm) {

@@ -788,7 +788,9 @@ fn t_sip_10_a_vendor_challenge_is_answered_once_and_only_for_its_realm() {
     // Again: our account is not good there, the next vendor is tried.
     w.give(V1, &reply(second, "407 Proxy Authentication Required", "x", V1, &challenge("vendor1"), ""));
     let out = w.take();
-    assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE") && !t.contains("Authorization")));
+    assert!(
+        out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE") && !t.contains("Authorization"))
+    );
     // Another realm gets nothing.
     w.give(CUSTOMER, &invite(NUMBER, "c2", "", SDP));
     let first = w.to(V1);
