@@ -64,7 +64,8 @@ fn main() -> Result<()> {
     let mut runs: Vec<Value> = Vec::new();
     for round in 0..rounds {
         for side in &sides {
-            let folder = std::env::temp_dir().join(format!("sipcompare-{}-{side}-{round}", std::process::id()));
+            let folder =
+                std::env::temp_dir().join(format!("sipcompare-{}-{side}-{round}", std::process::id()));
             fs::create_dir_all(&folder)?;
             let run = run(side, &warp, &kamailio, &folder, &load)
                 .with_context(|| format!("{side}, round {round} ({})", folder.display()))?;
@@ -106,7 +107,9 @@ fn main() -> Result<()> {
         println!("{side:10}{cells}");
         medians.insert(
             *side,
-            keys.iter().map(|(_, k)| (k.trim_start_matches('/'), middle(side, k))).collect::<BTreeMap<_, _>>(),
+            keys.iter()
+                .map(|(_, k)| (k.trim_start_matches('/'), middle(side, k)))
+                .collect::<BTreeMap<_, _>>(),
         );
     }
     let ratio = |key: &str| {
@@ -233,7 +236,18 @@ fn call(folder: &Path, from: SocketAddr, to: SocketAddr, calls: u32, load: &Load
         .args(["-sf", "uac.xml", "-i", "127.0.0.1", "-p", &from.port().to_string(), "-nostdin"])
         .args(["-m", &calls.to_string(), "-r", &load.rate.to_string(), "-l", &limit.to_string()])
         .args(["-d", &load.hold_ms.to_string(), "-mp", "24000", "-skip_rlimit"])
-        .args(["-timeout", "180", "-timer_resol", "1", "-trace_stat", "-fd", "1", "-trace_rtt", "-rtt_freq", "1"])
+        .args([
+            "-timeout",
+            "180",
+            "-timer_resol",
+            "1",
+            "-trace_stat",
+            "-fd",
+            "1",
+            "-trace_rtt",
+            "-rtt_freq",
+            "1",
+        ])
         .arg(to.to_string())
         .current_dir(folder)
         .stdout(Stdio::null())
@@ -246,7 +260,8 @@ fn call(folder: &Path, from: SocketAddr, to: SocketAddr, calls: u32, load: &Load
 
 /// Three free UDP ports.
 fn free_ports() -> Result<[SocketAddr; 3]> {
-    let sockets = [UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?];
+    let sockets =
+        [UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?];
     Ok([sockets[0].local_addr()?, sockets[1].local_addr()?, sockets[2].local_addr()?])
 }
 
@@ -292,7 +307,8 @@ impl Cpu {
                 pids.extend(children.split_whitespace().filter_map(|p| p.parse::<u32>().ok()));
             }
         }
-        let mut cpu = Cpu { user_s: 0.0, ticks_s: 0.0, scheduler_s: 0.0, pss_mib: 0.0, processes: pids.len() };
+        let mut cpu =
+            Cpu { user_s: 0.0, ticks_s: 0.0, scheduler_s: 0.0, pss_mib: 0.0, processes: pids.len() };
         for pid in pids {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let fields: Vec<f64> = stat
@@ -342,12 +358,14 @@ impl Stats {
             if header.first().is_some_and(|h| h.starts_with("Date_ms")) {
                 for line in lines {
                     let mut cells = line.split(';').skip(1);
-                    if let (Some(ms), Some(name)) = (cells.next().and_then(|c| c.parse().ok()), cells.next()) {
+                    if let (Some(ms), Some(name)) = (cells.next().and_then(|c| c.parse().ok()), cells.next())
+                    {
                         times.entry(name.trim().to_owned()).or_default().push(ms);
                     }
                 }
             } else if let Some(line) = lines.next_back() {
-                last = header.iter().map(|h| (*h).to_owned()).zip(line.split(';').map(str::to_owned)).collect();
+                last =
+                    header.iter().map(|h| (*h).to_owned()).zip(line.split(';').map(str::to_owned)).collect();
             }
         }
         let count = |name: &str| last.get(name).and_then(|v: &String| v.parse().ok());
@@ -377,7 +395,8 @@ fn round(v: f64, places: i32) -> f64 {
 }
 
 fn installed(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|f| f.join(program).exists()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|f| f.join(program).exists()))
 }
 
 /// What the figures were measured on.
