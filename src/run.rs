@@ -77,6 +77,10 @@ pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
     let (ask, asks) = signals::listen()?;
     let stack = Stack::start(&loaded, roles)?;
     tracing::info!(%roles, sip = ?stack.addresses.sip_udp, api = ?stack.addresses.api, "ready");
+    if let Some(key) = stack.first_operator_key() {
+        // On stdout, not in the log: logs are shipped and kept.
+        println!("first operator's API key (shown once): {key}");
+    }
     let watch = Watch::start(sources.clone(), ask)?;
     attend(stack, &base, &sources, &asks);
     drop(watch);

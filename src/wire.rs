@@ -204,6 +204,11 @@ impl Stack {
         self.in_force.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
+    /// The first operator's key, when this start made it: it is shown once, and never again.
+    pub fn first_operator_key(&self) -> Option<String> {
+        self.control_plane.as_ref()?.first_key()
+    }
+
     /// An operator's key: the one of the first start, or a new one.
     pub fn operator_key(&self) -> anyhow::Result<String> {
         let control = self.control_plane.as_ref().context("this node has no API")?;

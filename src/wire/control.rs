@@ -43,6 +43,12 @@ impl ControlThread {
         self.addr
     }
 
+    /// The operator's key that was made because there was none.
+    pub(super) fn first_key(&self) -> Option<String> {
+        let key = self.control.as_ref()?.operator_key.as_ref()?;
+        Some(key.reveal().clone())
+    }
+
     /// The key of the first start when this is it, otherwise a new one.
     pub(super) fn operator_key(&self) -> anyhow::Result<String> {
         let (Some(runtime), Some(control)) = (&self.runtime, &self.control) else {
