@@ -87,6 +87,7 @@ impl<'a> Message<'a> {
     ///
     /// In: the bytes. Out: the view; bytes after the length in Content-Length are ignored (RFC 3261 §18.3).
     /// Errors: [`ParseError`], which says what to answer; nothing is answered to a broken response or ACK, or when Via cannot be read.
+    #[inline]
     pub fn parse(buf: &'a [u8]) -> Result<Message<'a>, ParseError> {
         parse::parse(buf)
     }

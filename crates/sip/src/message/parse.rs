@@ -55,7 +55,12 @@ const fn bad(reason: &'static str) -> Fault {
 }
 
 pub(super) fn parse(buf: &[u8]) -> Result<Message<'_>, ParseError> {
-    read(buf, Mode::Strict).map_err(|fault| refuse(buf, fault))
+    // Filled where it is, not handed up from function to function: it is more than a kilobyte.
+    let mut m = blank(buf);
+    match fill(&mut m, Mode::Strict) {
+        Ok(()) => Ok(m),
+        Err(fault) => Err(refuse(buf, fault)),
+    }
 }
 
 /// Finds out whether a broken message can be answered: its sender must be readable, and it must want an answer.
@@ -67,7 +72,9 @@ fn refuse(buf: &[u8], Fault(status, reason): Fault) -> ParseError {
 
 /// What can still be read of a broken message: first line and top Via are good; From, To, Call-ID and CSeq may be missing.
 pub(super) fn salvage(buf: &[u8]) -> Option<Message<'_>> {
-    read(buf, Mode::Salvage).ok()
+    let mut m = blank(buf);
+    fill(&mut m, Mode::Salvage).ok()?;
+    Some(m)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,15 +83,14 @@ enum Mode {
     Salvage,
 }
 
-fn read(whole: &[u8], mode: Mode) -> Result<Message<'_>, Fault> {
-    let mut m = blank(whole);
-    let counts = index(&mut m, mode)?;
-    fields(&mut m, counts, mode)?;
-    Ok(m)
+#[inline]
+fn fill(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
+    let counts = index(m, mode)?;
+    fields(m, counts, mode)
 }
 
 /// A message of which nothing is read yet.
-#[inline]
+#[inline(always)]
 fn blank(whole: &[u8]) -> Message<'_> {
     // RFC 3261 §7.5: line ends before the first line are ignored.
     let mut buf = whole;
