@@ -37,4 +37,4 @@ pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate, rate_call};
 pub use refusal::Refusal;
 pub use route::{CallInput, Candidate, Candidates, Decision, Live, VendorTrunkLive, decide};
 pub use screen::{Cidr, Usage};
-pub use snapshot::{Snapshot, SnapshotId};
+pub use snapshot::{Manifest, Section, Snapshot, SnapshotId};

@@ -115,6 +115,158 @@ impl Snapshot {
     }
 }
 
+/// What a section holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SectionKind {
+    /// [`NumberPlan`], as text.
+    NumberPlan,
+    /// [`Directory`], as JSON of its rows.
+    Directory,
+    /// [`LcrIndex`], in its stored form.
+    Lcr,
+}
+
+/// One section of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// What it holds.
+    pub kind: SectionKind,
+    /// Names the content: a node that has this key already does not fetch the bytes.
+    pub key: String,
+    /// SHA-256 of the bytes.
+    pub sha256: String,
+    /// How many bytes.
+    pub len: u64,
+}
+
+/// What a snapshot is made of; a few hundred bytes that nodes poll for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// 1.
+    pub version: u16,
+    /// Of the snapshot.
+    pub id: SnapshotId,
+    /// Its sections.
+    pub sections: Vec<Section>,
+}
+
+/// Why a snapshot cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// A manifest of another version.
+    Version(u16),
+    /// The manifest lacks a section.
+    Missing(SectionKind),
+    /// The section's bytes were not found.
+    NotFound(SectionKind),
+    /// The bytes are not the ones that the manifest names.
+    WrongBytes(SectionKind),
+    /// The bytes cannot be read; in words.
+    Unreadable(SectionKind, String),
+    /// The parts are fine and make another snapshot than the manifest says.
+    WrongId,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(v) => write!(f, "a manifest of version {v}"),
+            Self::Missing(k) => write!(f, "the manifest has no section {k:?}"),
+            Self::NotFound(k) => write!(f, "section {k:?} was not found"),
+            Self::WrongBytes(k) => write!(f, "section {k:?} has another hash than the manifest says"),
+            Self::Unreadable(k, e) => write!(f, "section {k:?}: {e}"),
+            Self::WrongId => f.write_str("the sections make another snapshot than the manifest says"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl Snapshot {
+    /// The manifest with the bytes of each section, in the manifest's order. The index is copied: tens to hundreds of MB.
+    pub fn store(&self) -> (Manifest, Vec<Vec<u8>>) {
+        let rows = serde_json::to_vec(self.directory.rows()).unwrap_or_default();
+        let parts = [
+            (SectionKind::NumberPlan, self.number_plan.hash(), self.number_plan.text().as_bytes().to_vec()),
+            (SectionKind::Directory, self.directory.hash(), rows),
+            (SectionKind::Lcr, self.lcr.key(), self.lcr.to_bytes()),
+        ];
+        let mut manifest = Manifest { version: 1, id: self.id, sections: Vec::new() };
+        let mut bytes = Vec::new();
+        for (kind, key, body) in parts {
+            manifest.sections.push(Section {
+                kind,
+                key: hex(&key),
+                sha256: hex(&Sha256::digest(&body)),
+                len: body.len() as u64,
+            });
+            bytes.push(body);
+        }
+        (manifest, bytes)
+    }
+
+    /// Loads what a manifest names and checks all of it. Sections that `current` has already are shared, not fetched.
+    pub fn load(
+        manifest: &Manifest,
+        current: Option<&Snapshot>,
+        mut fetch: impl FnMut(&Section) -> Option<Vec<u8>>,
+    ) -> Result<Snapshot, LoadError> {
+        if manifest.version != 1 {
+            return Err(LoadError::Version(manifest.version));
+        }
+        let section = |kind: SectionKind| {
+            manifest.sections.iter().find(|s| s.kind == kind).ok_or(LoadError::Missing(kind))
+        };
+        let mut bytes = |s: &Section| {
+            let body = fetch(s).ok_or(LoadError::NotFound(s.kind))?;
+            if body.len() as u64 != s.len || hex(&Sha256::digest(&body)) != s.sha256 {
+                return Err(LoadError::WrongBytes(s.kind));
+            }
+            Ok(body)
+        };
+        let unreadable = |kind, e: &dyn fmt::Display| LoadError::Unreadable(kind, e.to_string());
+
+        let kind = SectionKind::NumberPlan;
+        let s = section(kind)?;
+        let number_plan = match current.filter(|c| hex(&c.number_plan.hash()) == s.key) {
+            Some(c) => c.number_plan.clone(),
+            None => {
+                let text = String::from_utf8(bytes(s)?).map_err(|e| unreadable(kind, &e))?;
+                Arc::new(NumberPlan::parse(&text).map_err(|e| unreadable(kind, &e))?)
+            }
+        };
+        let kind = SectionKind::Directory;
+        let s = section(kind)?;
+        let directory = match current.filter(|c| hex(&c.directory.hash()) == s.key) {
+            Some(c) => c.directory.clone(),
+            None => {
+                let rows: crate::directory::DirectoryBuilder =
+                    serde_json::from_slice(&bytes(s)?).map_err(|e| unreadable(kind, &e))?;
+                let built = rows.build().map_err(|errors| {
+                    let first = errors.first().map(ToString::to_string).unwrap_or_default();
+                    unreadable(kind, &first)
+                })?;
+                Arc::new(built)
+            }
+        };
+        let kind = SectionKind::Lcr;
+        let s = section(kind)?;
+        let lcr = match current.filter(|c| hex(&c.lcr.key()) == s.key) {
+            Some(c) => c.lcr.clone(),
+            None => Arc::new(LcrIndex::from_bytes(&bytes(s)?).map_err(|e| unreadable(kind, &e))?),
+        };
+        let snapshot = Snapshot::new(directory, lcr, number_plan);
+        if snapshot.id == manifest.id { Ok(snapshot) } else { Err(LoadError::WrongId) }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("id", &self.id).field("lcr", &self.lcr).finish_non_exhaustive()

@@ -211,3 +211,48 @@ fn a_call_is_rated_with_its_decision() {
     assert_eq!(rating.buy.prefix, "14155550");
     assert_eq!(rating.margin, Some(Nanos(10_450_000)));
 }
+
+#[test]
+fn a_snapshot_is_stored_and_loaded_by_its_sections() {
+    use warp_policy::snapshot::{LoadError, SectionKind};
+    let s = snapshot_of(rows());
+    let (manifest, bodies) = s.store();
+    let text = serde_json::to_string(&manifest).unwrap();
+    let manifest: Manifest = serde_json::from_str(&text).unwrap();
+    let body = |kind| {
+        let at = manifest.sections.iter().position(|s| s.kind == kind).unwrap();
+        bodies[at].clone()
+    };
+    let loaded = Snapshot::load(&manifest, None, |s| Some(body(s.kind))).unwrap();
+    assert_eq!(loaded.id, s.id);
+    assert_eq!(go(&loaded, NY, "+14155550123"), "alpha@14155550 beta@1415 gamma@1");
+
+    // A change of the directory fetches the directory only.
+    let mut r = rows();
+    r.vendors[0].enabled = false;
+    let changed = s.with_directory(std::sync::Arc::new(r.build().unwrap()));
+    let (next, next_bodies) = changed.store();
+    let mut fetched = Vec::new();
+    let swapped = Snapshot::load(&next, Some(&loaded), |s| {
+        fetched.push(s.kind);
+        Some(next_bodies[1].clone())
+    })
+    .unwrap();
+    assert_eq!(fetched, [SectionKind::Directory]);
+    assert_eq!(swapped.id, changed.id);
+    assert!(std::sync::Arc::ptr_eq(&swapped.lcr, &loaded.lcr));
+
+    // Wrong bytes, missing bytes, sections of another snapshot.
+    let mut bad = body(SectionKind::Directory);
+    bad[9] ^= 1;
+    let wrong = Snapshot::load(&manifest, None, |s| {
+        Some(if s.kind == SectionKind::Directory { bad.clone() } else { body(s.kind) })
+    });
+    assert_eq!(wrong.unwrap_err(), LoadError::WrongBytes(SectionKind::Directory));
+    let gone = Snapshot::load(&manifest, None, |_| None);
+    assert_eq!(gone.unwrap_err(), LoadError::NotFound(SectionKind::NumberPlan));
+    let mut mixed = manifest.clone();
+    mixed.sections[1] = next.sections[1].clone();
+    let mixed = Snapshot::load(&mixed, Some(&changed), |s| Some(body(s.kind)));
+    assert_eq!(mixed.unwrap_err(), LoadError::WrongId);
+}
