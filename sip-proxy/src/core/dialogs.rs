@@ -121,7 +121,7 @@ impl Core {
     ) {
         let sent = (|| {
             let msg = Message::parse(bytes).ok()?;
-            let plan = Plan::of(&self.config, &msg)?;
+            let plan = Plan::of(&self.config, &came, &msg)?;
             let flow = self.way_to(call, side.other(), came)?;
             let copy = Copy {
                 incoming: route::listener_of(&self.ours, &came),
@@ -273,7 +273,7 @@ impl Core {
         };
         let from_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
         let to = if from_caller { Side::Callee } else { Side::Caller };
-        let (Some(plan), Some(flow)) = (Plan::of(&self.config, &msg), self.way_to(call, to, came)) else {
+        let (Some(plan), Some(flow)) = (Plan::of(&self.config, &came, &msg), self.way_to(call, to, came)) else {
             return;
         };
         let copy = Copy {
@@ -384,10 +384,7 @@ impl Core {
         };
         let mut dialog = cdr::dialog_of(&invite, msg);
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
-        dialog.set_routes(routes.into_iter(), |raw| {
-            warp_sip::uri::Uri::parse(warp_sip::dialog::uri_of(raw))
-                .is_ok_and(|u| u.params.has(b"w") && self.config.is_us(u.ip(), u.host, u.port))
-        });
+        dialog.set_routes(routes.into_iter(), |raw| self.is_our_route(raw, msg.call_id()));
         let cseq = invite.cseq().0;
         self.give_buf(request);
         let via = self.via_without_answer(&flow);

@@ -130,7 +130,7 @@ impl Core {
         let (Ok(msg), Some(trunk)) = (Message::parse(invite), snapshot.directory.vendor_trunk(ix)) else {
             return false;
         };
-        let Some(plan) = Plan::of(&self.config, &msg) else {
+        let Some(plan) = Plan::of(&self.config, &call.flow, &msg) else {
             return false;
         };
         let number = cdr::number_for(call, trunk);
@@ -371,10 +371,7 @@ impl Core {
             call.dialog.callee.target = contact.uri.to_vec();
         }
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
-        call.dialog.set_routes(routes.into_iter(), |raw| {
-            warp_sip::uri::Uri::parse(warp_sip::dialog::uri_of(raw))
-                .is_ok_and(|u| u.params.has(b"w") && self.config.is_us(u.ip(), u.host, u.port))
-        });
+        call.dialog.set_routes(routes.into_iter(), |raw| self.is_our_route(raw, msg.call_id()));
     }
 
     /// A leg failed with a response: the next vendor, or the caller hears of it.

@@ -1,6 +1,7 @@
 //! Copies that go on: the forwarded request with its branch (RFC 3261 §16.6), ACK for 2xx, and what a proxy makes itself of a
 //! request that it sent: CANCEL (§9.1) and ACK for 300–699 (§17.1.1.3).
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -200,15 +201,15 @@ impl Core {
     }
 
     /// Our address as peers of this flow know it.
-    pub(super) fn sent_by(&self, flow: &Flow) -> &[u8] {
+    pub(super) fn sent_by(&self, flow: &Flow) -> Cow<'_, [u8]> {
         let by = route::listener_of(&self.ours, flow);
-        self.ours.get(by).map_or(&b""[..], |o| &o.sent_by)
+        self.ours.get(by).map_or(Cow::Borrowed(&b""[..]), |o| o.sent_by(flow.local, flow.local))
     }
 
     fn via_value(&self, flow: &Flow, branch: &[u8]) -> Vec<u8> {
         let sent_by = self.sent_by(flow);
         let token = flow.transport.token().as_bytes();
-        [b"SIP/2.0/", token, b" ", sent_by, b";branch=", branch].concat()
+[b"SIP/2.0/", token, b" ", &sent_by, b";branch=", branch].concat()
     }
 
     /// Writes the forwarded copy (RFC 3261 §16.6 steps 1 to 8). False when it needs more edits than there are.
@@ -225,11 +226,14 @@ impl Core {
         else {
             return false;
         };
+        let (local_in, local_out) = (copy.came.local, out_flow.local);
+        let sent_by_in = ours_in.sent_by(local_in, local_in);
+        let sent_by_out = ours_out.sent_by(local_out, local_in);
         let mut edit = Edit::new(msg);
         edit.mark_received_rport(copy.came.remote);
         edit.push_via(NewVia {
             transport: out_flow.transport,
-            sent_by: &ours_out.sent_by,
+            sent_by: &sent_by_out,
             branch,
             rport: false,
         });
@@ -255,10 +259,10 @@ impl Core {
         let (mut rr_in, mut rr_out) = (RouteText::new(), RouteText::new());
         if copy.record_route {
             let cookie = self.cookie(msg.call_id());
-            rr_in.set(&ours_in.sent_by, ours_in.listener.transport, cookie);
+rr_in.set(&sent_by_in, ours_in.listener.transport, cookie);
             // Two entries when transport or address differ, so that each side finds one it can reach (RFC 5658).
             if copy.incoming != copy.out_by {
-                rr_out.set(&ours_out.sent_by, ours_out.listener.transport, cookie);
+rr_out.set(&sent_by_out, ours_out.listener.transport, cookie);
                 edit.add_record_route(rr_out.as_bytes());
             }
             edit.add_record_route(rr_in.as_bytes());

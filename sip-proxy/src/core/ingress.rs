@@ -7,6 +7,7 @@ use warp_model::Now;
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
 use warp_sip::message::{Message, Method, check, check_proxy};
+use warp_sip::uri::Uri;
 use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOther};
 
 use super::auth::Ingress;
@@ -46,7 +47,7 @@ impl Core {
             let for_us = |p: Plan<'_>| p.names_us && p.uri.user.is_none();
             if r.status == 483
                 && msg.method() == Method::Options
-                && Plan::of(&self.config, msg).is_some_and(for_us)
+                && Plan::of(&self.config, &flow, msg).is_some_and(for_us)
             {
                 self.answer_options(&flow, msg, stranger);
                 return;
@@ -61,7 +62,7 @@ impl Core {
             self.on_cancel(flow, msg, key, stranger, now);
             return;
         }
-        let Some(plan) = Plan::of(&self.config, msg) else {
+        let Some(plan) = Plan::of(&self.config, &flow, msg) else {
             self.refuse(&flow, msg, 400, "", &[], stranger);
             return;
         };
@@ -229,7 +230,7 @@ impl Core {
             self.call_ack(flow, msg, now);
             return;
         }
-        let Some(plan) = Plan::of(&self.config, msg) else {
+        let Some(plan) = Plan::of(&self.config, &flow, msg) else {
             return;
         };
         if stranger && !self.is_our_cookie(plan.cookie, msg.call_id()) {
@@ -316,6 +317,12 @@ impl Core {
     /// Whether a Record-Route cookie is ours for this Call-ID.
     pub(super) fn is_our_cookie(&self, cookie: Option<&[u8]>, call_id: &[u8]) -> bool {
         cookie.is_some_and(|c| c.len() == 16 && reject::unhex(c) == Some(self.cookie(call_id)))
+    }
+
+    /// Whether a Record-Route value is one that we wrote for this Call-ID, at whatever address we are known.
+    pub(super) fn is_our_route(&self, raw: &[u8], call_id: &[u8]) -> bool {
+        Uri::parse(warp_sip::dialog::uri_of(raw))
+            .is_ok_and(|u| self.is_our_cookie(u.params.value(b"w"), call_id))
     }
 
     /// In our Record-Route: shows later that the dialog came through us.

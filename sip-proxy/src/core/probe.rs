@@ -57,7 +57,7 @@ impl Core {
         let (mut tag, mut call) = ([0; 24], [0; 32]);
         hex(self.rng.u128() >> 32, &mut tag);
         hex(self.rng.u128(), &mut call);
-        let us = String::from_utf8_lossy(self.sent_by(&flow)).into_owned();
+        let us = String::from_utf8_lossy(&self.sent_by(&flow)).into_owned();
         let (tag, call) = (String::from_utf8_lossy(&tag), String::from_utf8_lossy(&call));
         let remote = flow.remote;
         self.originate(flow, Method::Options, Owner::Probe(id), now, |via, out| {

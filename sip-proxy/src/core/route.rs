@@ -1,6 +1,7 @@
 //! Where a request goes: Route processing of RFC 3261 §16.4 and §16.6 steps 2, 6 and 7, next hop, listener, and the
 //! destinations that we refuse to send to (T-SIP-05, T-SIP-14). Numeric addresses only; names are ours or nobody's.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use warp_sip::flow::{Flow, Transport};
@@ -18,6 +19,17 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
+    /// Our address for peers of this listener. Bound to the wildcard with nothing to advertise, it is the one that the message at
+    /// hand came to.
+    pub(crate) fn sent_by(&self, local: SocketAddr, came: SocketAddr) -> Cow<'_, [u8]> {
+        let bind = self.listener.bind;
+        if self.listener.advertise.is_some() || !bind.ip().is_unspecified() {
+            return Cow::Borrowed(&self.sent_by);
+        }
+        let ip = if local.ip().is_unspecified() { came.ip() } else { local.ip() };
+        Cow::Owned(SocketAddr::new(ip, bind.port()).to_string().into_bytes())
+    }
+
     pub(crate) fn new(listener: Listener) -> Ours {
         let addr = listener.advertise.unwrap_or(listener.bind);
         Ours { listener, sent_by: addr.to_string().into_bytes() }
@@ -75,9 +87,14 @@ pub(crate) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// `None` when URIs do not parse (the checks have answered that before).
-    pub(crate) fn of(config: &CoreConfig, msg: &Message<'a>) -> Option<Plan<'a>> {
+    pub(crate) fn of(config: &CoreConfig, came: &Flow, msg: &Message<'a>) -> Option<Plan<'a>> {
+        // The address that it was sent to is ours, whatever it is called.
+        let here = |u: &Uri<'_>| {
+            u.port.unwrap_or(5060) == came.local.port() && u.ip() == Some(came.local.ip().to_canonical())
+        };
         let is_us = |u: &Uri<'_>| {
-            matches!(u.scheme, Scheme::Sip | Scheme::Sips) && config.is_us(u.ip(), u.host, u.port)
+            matches!(u.scheme, Scheme::Sip | Scheme::Sips)
+                && (config.is_us(u.ip(), u.host, u.port) || here(u))
         };
         let mut uri = Uri::parse(msg.request_uri()?).ok()?;
         let mut cookie = None;

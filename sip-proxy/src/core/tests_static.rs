@@ -585,3 +585,22 @@ fn our_name_stands_in_our_own_responses_only() {
     let busy = give(&mut core, B, &response(&at_b, "486 Busy Here", B), 5);
     assert!(busy.iter().all(|(_, t)| !t.contains("Server:")));
 }
+
+#[test]
+fn bound_to_the_wildcard_we_are_the_address_that_was_called() {
+    let mut config = config(&["127.0.0.1/32"]);
+    config.listeners = vec![Listener {
+        transport: Transport::Udp,
+        bind: addr("0.0.0.0:5060"),
+        advertise: None,
+    }];
+    let mut core = core_with(config);
+    let at_b = begin(&mut core);
+    assert!(lines(&at_b, "Via")[0].starts_with("SIP/2.0/UDP 127.0.0.1:5060;"));
+    let rr = line(&at_b, "Record-Route").to_owned();
+    assert!(rr.starts_with("<sip:127.0.0.1:5060;lr;w="));
+    give(&mut core, B, &response(&at_b, "200 OK", B), 30);
+    let dialog = format!("Route: {rr}\r\nTo: <sip:100@us>;tag=bt\r\n");
+    let bye = give(&mut core, A, &request("BYE", &format!("sip:b@{B}"), "b1", &dialog), 900);
+    assert_eq!(bye[0].0, addr(B));
+}
