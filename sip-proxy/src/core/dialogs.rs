@@ -273,7 +273,8 @@ impl Core {
         };
         let from_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
         let to = if from_caller { Side::Callee } else { Side::Caller };
-        let (Some(plan), Some(flow)) = (Plan::of(&self.config, &came, &msg), self.way_to(call, to, came)) else {
+        let (Some(plan), Some(flow)) = (Plan::of(&self.config, &came, &msg), self.way_to(call, to, came))
+        else {
             return;
         };
         let copy = Copy {

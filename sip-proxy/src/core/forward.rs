@@ -209,7 +209,7 @@ impl Core {
     fn via_value(&self, flow: &Flow, branch: &[u8]) -> Vec<u8> {
         let sent_by = self.sent_by(flow);
         let token = flow.transport.token().as_bytes();
-[b"SIP/2.0/", token, b" ", &sent_by, b";branch=", branch].concat()
+        [b"SIP/2.0/", token, b" ", &sent_by, b";branch=", branch].concat()
     }
 
     /// Writes the forwarded copy (RFC 3261 §16.6 steps 1 to 8). False when it needs more edits than there are.
@@ -231,12 +231,7 @@ impl Core {
         let sent_by_out = ours_out.sent_by(local_out, local_in);
         let mut edit = Edit::new(msg);
         edit.mark_received_rport(copy.came.remote);
-        edit.push_via(NewVia {
-            transport: out_flow.transport,
-            sent_by: &sent_by_out,
-            branch,
-            rport: false,
-        });
+        edit.push_via(NewVia { transport: out_flow.transport, sent_by: &sent_by_out, branch, rport: false });
         let hops = msg.max_forwards().map_or(70, |n| n.saturating_sub(1).min(255));
         edit.set_max_forwards(hops);
         for _ in 0..plan.popped {
@@ -259,10 +254,10 @@ impl Core {
         let (mut rr_in, mut rr_out) = (RouteText::new(), RouteText::new());
         if copy.record_route {
             let cookie = self.cookie(msg.call_id());
-rr_in.set(&sent_by_in, ours_in.listener.transport, cookie);
+            rr_in.set(&sent_by_in, ours_in.listener.transport, cookie);
             // Two entries when transport or address differ, so that each side finds one it can reach (RFC 5658).
             if copy.incoming != copy.out_by {
-rr_out.set(&sent_by_out, ours_out.listener.transport, cookie);
+                rr_out.set(&sent_by_out, ours_out.listener.transport, cookie);
                 edit.add_record_route(rr_out.as_bytes());
             }
             edit.add_record_route(rr_in.as_bytes());

@@ -7,8 +7,8 @@ use warp_model::Now;
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
 use warp_sip::message::{Message, Method, check, check_proxy};
-use warp_sip::uri::Uri;
 use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOther};
+use warp_sip::uri::Uri;
 
 use super::auth::Ingress;
 use super::route::{self, Plan};

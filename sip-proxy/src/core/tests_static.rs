@@ -589,11 +589,8 @@ fn our_name_stands_in_our_own_responses_only() {
 #[test]
 fn bound_to_the_wildcard_we_are_the_address_that_was_called() {
     let mut config = config(&["127.0.0.1/32"]);
-    config.listeners = vec![Listener {
-        transport: Transport::Udp,
-        bind: addr("0.0.0.0:5060"),
-        advertise: None,
-    }];
+    config.listeners =
+        vec![Listener { transport: Transport::Udp, bind: addr("0.0.0.0:5060"), advertise: None }];
     let mut core = core_with(config);
     let at_b = begin(&mut core);
     assert!(lines(&at_b, "Via")[0].starts_with("SIP/2.0/UDP 127.0.0.1:5060;"));
