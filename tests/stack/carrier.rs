@@ -41,7 +41,12 @@ impl Carrier {
     /// Starts `launch all world=none` in `dir` and sets the carrier up. `acl`: the trunk is known by address, else by
     /// digest as `pbx1` / [`PASSWORD`].
     pub fn start(dir: &Path, vendors: &[VendorSpec], acl: bool) -> Carrier {
-        let args: Vec<String> = vec![
+        Carrier::start_with(dir, vendors, acl, &[])
+    }
+
+    /// The same with further `key=value` pairs for the launch.
+    pub fn start_with(dir: &Path, vendors: &[VendorSpec], acl: bool, more: &[String]) -> Carrier {
+        let mut args: Vec<String> = vec![
             format!("dir={}", dir.join("data").display()),
             format!("sip=127.0.0.1:{}", free_port()),
             format!("api=127.0.0.1:{}", free_port()),
@@ -53,6 +58,7 @@ impl Carrier {
             "sip.digest=[\"md5\"]".into(),
             "sip.first_1xx=500ms".into(),
         ];
+        args.extend_from_slice(more);
         let launched = Launched::start("all", &args, &dir.join("warp.log"));
         let admin = Api::new(launched.addr("api"), &launched.ready["operator_key"]);
         let customer = Api::new(launched.addr("api"), &launched.ready["customer_key"]);

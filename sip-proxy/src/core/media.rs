@@ -138,7 +138,9 @@ impl Core {
         }
         call.media_open = false;
         call.legs.iter_mut().for_each(|l| l.offered = false);
-        let delete = Delete::call(call.dialog.call_id.clone());
+        // The caller's tag is in every dialogue of the call; rtpengine gives figures only when one is named.
+        let from_tag = Some(call.dialog.caller.tag.clone());
+        let delete = Delete { from_tag, ..Delete::call(call.dialog.call_id.clone()) };
         self.ask_media(call, Command::Delete(delete), Waiting::Figures, now);
         true
     }
