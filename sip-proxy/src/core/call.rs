@@ -203,7 +203,7 @@ impl Core {
         }
         for (flow, bytes) in requests {
             if let Ok(msg) = Message::parse(&bytes) {
-                self.on_request(flow, &msg, &bytes, now);
+                self.on_request(flow, &msg, &bytes, false, now);
             }
             self.give_buf(bytes);
         }

@@ -18,24 +18,29 @@ use super::types::Mode;
 use super::{Core, forward, reject};
 
 impl Core {
-    pub(super) fn on_request(&mut self, flow: Flow, msg: &Message<'_>, bytes: &[u8], now: Now) {
-        let signed_in =
-            || self.config.mode == Mode::Policy && self.shared.learnt.knows(flow.remote.ip(), now.mono);
-        let stranger = !self.is_known(flow.remote.ip()) && !signed_in();
-        // ACK is never answered and makes no state: it costs a lookup, and no token.
+    /// Whether a source has no account here and has not signed in lately.
+    pub(super) fn is_stranger(&self, ip: IpAddr, now: Now) -> bool {
+        let signed_in = || self.config.mode == Mode::Policy && self.shared.learnt.knows(ip, now.mono);
+        !self.is_known(ip) && !signed_in()
+    }
+
+    pub(super) fn on_request(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        stranger: bool,
+        now: Now,
+    ) {
         if msg.method() == Method::Ack {
             self.on_ack(flow, msg, stranger, now);
             return;
         }
-        if stranger {
-            if !self.shared.strangers.admit(flow.remote.ip(), now.mono) {
-                self.stats.stranger_dropped += 1;
-                return;
-            }
-            if self.is_silenced(flow.remote.ip(), now) || (self.config.drop_scanners && is_scanner(msg)) {
-                self.stats.scanner_dropped += 1;
-                return;
-            }
+        let silent =
+            || self.is_silenced(flow.remote.ip(), now) || (self.config.drop_scanners && is_scanner(msg));
+        if stranger && silent() {
+            self.stats.scanner_dropped += 1;
+            return;
         }
         let key = server_key(&self.shared.keyed, msg, msg.method_text());
         if let Some(id) = self.table.find(key) {

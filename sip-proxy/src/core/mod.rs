@@ -6,6 +6,7 @@
 //! Code map: [`types`] what goes in and out · `ingress` requests as they come · `route` where they go · `forward` copies,
 //! branches, ACK, CANCEL · `answer` responses · `timers` · `reject` our own responses · `table` transactions ·
 //! `strangers` buckets · `call`, `failover`, `media`, `cdr` the policy mode.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -120,11 +121,18 @@ impl Core {
 
     /// One datagram, or one framed message of a stream.
     pub fn handle_message(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+        let stranger = self.is_stranger(flow.remote.ip(), now);
+        // Before anything is read of it (T-SIP-12). ACK is never answered and makes no state; responses must find a branch of ours.
+        let costs_a_token = stranger && !bytes.starts_with(b"ACK ") && !bytes.starts_with(b"SIP/2.0 ");
+        if costs_a_token && !self.shared.strangers.admit(flow.remote.ip(), now.mono) {
+            self.stats.stranger_dropped += 1;
+            return;
+        }
         match Message::parse(bytes) {
             Ok(msg) => match msg.kind() {
                 Kind::Request { .. } => {
                     self.stats.requests_in += 1;
-                    self.on_request(flow, &msg, bytes, now);
+                    self.on_request(flow, &msg, bytes, stranger, now);
                 }
                 Kind::Response { status, .. } => {
                     self.stats.responses_in += 1;
@@ -133,7 +141,7 @@ impl Core {
             },
             Err(error) => {
                 self.stats.malformed += 1;
-                self.on_malformed(flow, bytes, &error, now);
+                self.on_malformed(flow, bytes, &error, stranger);
             }
         }
     }

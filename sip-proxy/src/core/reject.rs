@@ -41,13 +41,12 @@ impl Core {
     }
 
     /// A message that the parser refused: answered when it can be, and a stream with broken framing is closed.
-    pub(super) fn on_malformed(&mut self, flow: Flow, bytes: &[u8], error: &ParseError, now: Now) {
-        let known = self.is_known(flow.remote.ip());
-        if error.status.is_some() && (known || self.shared.strangers.admit(flow.remote.ip(), now.mono)) {
+    pub(super) fn on_malformed(&mut self, flow: Flow, bytes: &[u8], error: &ParseError, stranger: bool) {
+        if error.status.is_some() {
             let mut buf = self.take_buf();
             let answer = Answer { source: Some(flow.remote), ..Answer::new(400) };
             let written = answer.broken(bytes, error, &mut buf);
-            if written && (known || buf.len() <= 2 * bytes.len()) {
+            if written && (!stranger || buf.len() <= 2 * bytes.len()) {
                 // Without a readable Via port the source address is the only one that can be right.
                 self.transmit(flow, buf);
             } else {

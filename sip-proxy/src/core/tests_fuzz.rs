@@ -167,10 +167,10 @@ fn drain_any(core: &mut Core, ms: u64, sent: &mut Vec<String>) {
 #[test]
 fn t_sip_01_mutations_into_the_policy_core() {
     let w = World::new(true, |_| ());
-    fuzz(w.core, [CUSTOMER, V1, "198.18.0.9:5060"], 20_000);
+    fuzz(w.core, [CUSTOMER, V1, "198.18.0.9:5060"], 10_000);
 }
 
 #[test]
 fn t_sip_01_mutations_into_the_static_core() {
-    fuzz(tests_static::core(), [tests_static::A, tests_static::B, "198.18.0.9:5060"], 20_000);
+    fuzz(tests_static::core(), [tests_static::A, tests_static::B, "198.18.0.9:5060"], 10_000);
 }
