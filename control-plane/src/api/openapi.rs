@@ -105,7 +105,8 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         Returns::Nothing => (200, enveloped(json!({ "nullable": true }))),
         Returns::Raw(content_type) => {
             let essence = content_type.split(';').next().unwrap_or(content_type);
-            (200, json!({ essence: { "schema": { "type": "string" } } }))
+            let kind = if essence == "application/json" { "object" } else { "string" };
+            (200, json!({ essence: { "schema": { "type": kind } } }))
         }
     };
     out["responses"][status.to_string()] = json!({ "description": e.summary, "content": content });
