@@ -21,6 +21,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// What PostgreSQL calls its socket in the folder.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
+/// In a cluster below [`SHARED_STATE_DIR`]: the folder that it stands in for.
+const WANTED_FILE: &str = "stands-in-for";
 /// Longest wait for a postmaster of an earlier run to get ready or to end.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the cluster goes when the service user cannot reach the wanted folder.
@@ -84,6 +86,20 @@ enum Postmaster {
     Ready,
 }
 
+/// Removes clusters that stand in for folders below the temporary directory that are gone: those of past test runs.
+/// Clusters of any other folder are never touched, even when their folder cannot be seen at the moment.
+fn forget_temporary(shared: &Path, temporary: &Path) {
+    let Ok(entries) = fs::read_dir(shared) else { return };
+    for home in entries.flatten().map(|e| e.path()) {
+        let Ok(wanted) = fs::read_to_string(home.join(WANTED_FILE)) else { continue };
+        let gone = Path::new(&wanted).starts_with(temporary) && !Path::new(&wanted).exists();
+        // A postmaster that still runs removes its pid file when it ends.
+        if gone && !home.join("data/postmaster.pid").exists() {
+            let _ = fs::remove_dir_all(&home);
+        }
+    }
+}
+
 /// An unprivileged user of `/etc/passwd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ServiceUser {
@@ -121,9 +137,16 @@ impl Cluster {
             Some(u) if !reachable(&dir, u) => {
                 Path::new(SHARED_STATE_DIR).join(format!("pg-{}", short_hash(&dir)))
             }
-            _ => dir,
+            _ => dir.clone(),
         };
+        if home.starts_with(SHARED_STATE_DIR) {
+            forget_temporary(Path::new(SHARED_STATE_DIR), &std::env::temp_dir());
+        }
         make_dir(&home, 0o755, None)?;
+        if home != dir {
+            let note = home.join(WANTED_FILE);
+            fs::write(&note, dir.as_os_str().as_encoded_bytes()).map_err(|e| ClusterError::Io(note, e))?;
+        }
         let data = home.join("data");
         let sockets = socket_dir(&home);
         make_dir(&data, 0o700, user.as_ref())?;
@@ -405,6 +428,27 @@ mod tests {
         let user = ServiceUser { uid: 65_000, gid: 65_000 };
         assert!(!reachable(&top.path().join("a/b"), &user));
         assert!(reachable(Path::new("/usr/warp"), &user));
+    }
+
+    #[test]
+    fn only_clusters_of_vanished_temporary_folders_are_forgotten() {
+        let (shared, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let kept = temporary.path().join("kept");
+        fs::create_dir(&kept).unwrap();
+        let of = |name: &str, wanted: &Path| {
+            let home = shared.path().join(name);
+            fs::create_dir(&home).unwrap();
+            fs::write(home.join(WANTED_FILE), wanted.as_os_str().as_encoded_bytes()).unwrap();
+            home
+        };
+        let gone = of("pg-1", &temporary.path().join("gone"));
+        let still = of("pg-2", &kept);
+        let elsewhere = of("pg-3", Path::new("/srv/not-mounted/warp"));
+        let running = of("pg-4", &temporary.path().join("gone too"));
+        fs::create_dir(running.join("data")).unwrap();
+        fs::write(running.join("data/postmaster.pid"), "1").unwrap();
+        forget_temporary(shared.path(), temporary.path());
+        assert_eq!([&gone, &still, &elsewhere, &running].map(|h| h.exists()), [false, true, true, true]);
     }
 
     /// One cluster through its life: made, left behind as by kill −9, adopted, stopped, started again. Its folder is one
