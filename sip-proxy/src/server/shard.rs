@@ -68,7 +68,9 @@ pub(crate) struct Shard {
     /// Accepting is paused: no descriptors are left.
     exhausted: bool,
     streams: Streams,
-    mailbox: Option<Mailbox<Note>>,
+    mailbox: Mailbox<Note>,
+    /// Kept for its capacity.
+    notes: Vec<Note>,
     senders: Vec<Sender<Note>>,
     media: MediaLink,
     snapshots: Option<Subscriber<Snapshot>>,
@@ -128,7 +130,8 @@ impl Shard {
             listeners: parts.sockets.tcp,
             exhausted: false,
             streams,
-            mailbox: Some(parts.mailbox),
+            mailbox: parts.mailbox,
+            notes: Vec::new(),
             senders: parts.senders,
             media,
             snapshots: parts.snapshots,
@@ -173,25 +176,41 @@ impl Shard {
                 tracing::error!(shard = self.index, %error, "epoll failed");
                 return;
             }
-            let now = Clock::now();
-            for i in 0..events.len() {
-                if let Some(event) = events.at(i) {
-                    self.on_event(event, now);
-                }
-            }
-            if self.core.poll_timeout().is_some_and(|at| at <= now.mono) {
-                self.with_core(now, |core| core.handle_timeout(now));
-            }
-            if self.media.poll_timeout().is_some_and(|at| at <= now.mono) {
-                self.media.handle_timeout(now.mono);
-                self.settle(now);
-            }
-            if self.next_tick <= now.mono {
-                self.tick(now);
-            }
-            self.flush(now);
+            self.guarded(|shard| shard.wake_up(&events, Clock::now()));
         }
         self.carry_stats();
+    }
+
+    /// Everything that one wake-up does.
+    fn wake_up(&mut self, events: &Events, now: Now) {
+        for i in 0..events.len() {
+            if let Some(event) = events.at(i) {
+                self.on_event(event, now);
+            }
+        }
+        if self.core.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.with_core(now, |core| core.handle_timeout(now));
+        }
+        if self.media.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.media.handle_timeout(now.mono);
+            self.settle(now);
+        }
+        if self.next_tick <= now.mono {
+            self.tick(now);
+        }
+        self.flush(now);
+    }
+
+    /// A panic outside the core (in a relay's callback, or here) ends the wake-up, not the thread: what was not read is
+    /// reported again, what was read and not handled is lost as a datagram may be.
+    pub(super) fn guarded(&mut self, step: impl FnOnce(&mut Shard)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            self.metrics.panics.inc(());
+            tracing::error!(shard = self.index, "a wake-up panicked and was cut short");
+            self.batch.get_or_insert_with(|| RecvBatch::new(BATCH, DATAGRAM_BYTES));
+            self.read_buffer.get_or_insert_with(|| vec![0; READ_BYTES].into_boxed_slice());
+            self.again = true;
+        }
     }
 
     fn next_deadline(&self) -> Mono {
@@ -631,9 +650,14 @@ impl Shard {
     }
 
     fn on_mailbox(&mut self, now: Now) {
-        let Some(mut mailbox) = self.mailbox.take() else { return };
-        mailbox.drain(NOTES_PER_EVENT, |note| self.on_note(note, now));
-        self.mailbox = Some(mailbox);
+        let mut notes = std::mem::take(&mut self.notes);
+        self.mailbox.drain(NOTES_PER_EVENT, |note| notes.push(note));
+        // Whatever happens to the notes before it, an end is an end.
+        self.stopping |= notes.iter().any(|note| matches!(note, Note::Stop));
+        for note in notes.drain(..) {
+            self.on_note(note, now);
+        }
+        self.notes = notes;
     }
 
     fn on_note(&mut self, note: Note, now: Now) {
@@ -653,7 +677,7 @@ impl Shard {
             }
             Note::Snapshot => self.take_snapshot(now),
             Note::Command(command) => self.command(command, now),
-            Note::Stop => self.stopping = true,
+            Note::Stop => {}
         }
     }
 
@@ -709,6 +733,15 @@ impl Shard {
             }
         }
         self.carry_stats();
+    }
+
+    /// As while a batch is being worked on.
+    #[cfg(test)]
+    pub(super) fn without_buffers(&mut self, step: impl FnOnce()) {
+        let (batch, buffer) = (self.batch.take(), self.read_buffer.take());
+        assert!(batch.is_some() && buffer.is_some());
+        step();
+        (self.batch, self.read_buffer) = (batch, buffer);
     }
 
     #[cfg(test)]

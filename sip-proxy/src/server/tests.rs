@@ -70,6 +70,16 @@ fn g_1_a_panic_costs_one_input_and_many_cost_the_core() {
     assert_eq!(ask(&mut shard), 1, "a new core");
 }
 
+/// G-1: a panic of the runtime itself (a relay's callback, say) ends one wake-up; the shard still reads its socket.
+#[test]
+fn g_1_a_panic_outside_the_core_ends_one_wake_up() {
+    let (mut shard, metrics) = shard();
+    shard.guarded(|shard| shard.without_buffers(|| panic!("meant")));
+    assert_eq!(metrics.panics.value(()), 1);
+    shard.guarded(|shard| shard.without_buffers(|| {}));
+    assert_eq!(metrics.panics.value(()), 1, "the buffers are back");
+}
+
 fn connection() -> (TcpListener, TcpConnection, TcpConnection) {
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
     let client = TcpConnection::connect(listener.local_addr(), None, 1_000).unwrap();
