@@ -173,7 +173,9 @@ fn is_there(name: &str, command: &str) -> bool {
 fn facts() -> Value {
     let first = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().ok();
-        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+        let text = output
+            .map(|o| String::from_utf8_lossy(if o.stdout.is_empty() { &o.stderr } else { &o.stdout }).into_owned())
+            .unwrap_or_default();
         text.lines().next().unwrap_or_default().trim().to_owned()
     };
     let field = |file: &str, name: &str| {
