@@ -174,7 +174,9 @@ fn facts() -> Value {
     let first = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().ok();
         let text = output
-            .map(|o| String::from_utf8_lossy(if o.stdout.is_empty() { &o.stderr } else { &o.stdout }).into_owned())
+            .map(|o| {
+                String::from_utf8_lossy(if o.stdout.is_empty() { &o.stderr } else { &o.stdout }).into_owned()
+            })
             .unwrap_or_default();
         text.lines().next().unwrap_or_default().trim().to_owned()
     };
