@@ -13,11 +13,13 @@ pub mod metrics;
 pub mod publish;
 pub mod store;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use sha2::Digest;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use warp_events::EventLog;
@@ -80,6 +82,31 @@ pub struct Limits {
     pub by_customer: Limiter<CustomerId>,
     /// Of failed authentications.
     pub by_address: Limiter<std::net::IpAddr>,
+    /// Hashes of keys that were good lately.
+    known: Mutex<HashSet<[u8; 32]>>,
+}
+
+/// Hashes of good keys that are remembered; when full, all are forgotten and learnt again.
+const KNOWN_KEYS: usize = 10_000;
+
+impl Limits {
+    /// Was this secret good lately? It is still checked: this only says that it is no guess.
+    pub(crate) fn is_known(&self, secret: &str) -> bool {
+        self.known.lock().unwrap_or_else(|e| e.into_inner()).contains(&digest(secret))
+    }
+
+    /// It is good.
+    pub(crate) fn know(&self, secret: &str) {
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if known.len() >= KNOWN_KEYS {
+            known.clear();
+        }
+        known.insert(digest(secret));
+    }
+}
+
+fn digest(secret: &str) -> [u8; 32] {
+    sha2::Sha256::digest(secret.as_bytes()).into()
 }
 
 /// Why the control plane does not start.
@@ -249,6 +276,7 @@ impl App {
                 by_key: Limiter::new(config.key_limit, 10_000),
                 by_customer: Limiter::new(config.customer_limit, 10_000),
                 by_address: Limiter::new(config.address_limit, 10_000),
+                known: Mutex::default(),
             },
             metrics: Metrics::new(registry),
             endpoints: api::endpoints(),

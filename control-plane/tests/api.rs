@@ -411,11 +411,16 @@ fn t_api_08_guessing_keys_is_paced() {
     let slow = |c: &mut warp_control_plane::Config| c.address_limit = Limit { per_second: 1, burst: 3 };
     with_configured_api(slow, |api| async move {
         let (_, good) = api.customer("Acme").await;
+        assert_eq!(api.call(&good, "GET", "/api/v1/trunks", None).await.status, 200);
         let mut statuses = Vec::new();
         for _ in 0..5 {
             statuses.push(api.send("GET", "/api/v1/trunks", &[], b"").await.status);
         }
         assert_eq!(statuses, [401, 401, 401, 429, 429]);
+        let mut guess = vec![b'0'; 25];
+        guess[0] = 7;
+        let guess = warp_control_plane::app::keys::format_key(false, &guess.try_into().unwrap());
+        assert_eq!(api.call(guess.reveal(), "GET", "/api/v1/trunks", None).await.status, 429);
         assert_eq!(api.call(&good, "GET", "/api/v1/trunks", None).await.status, 200);
     });
 }

@@ -162,22 +162,26 @@ async fn authenticate(
         .and_then(|t| t.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, secret)| secret.trim());
-    let known = match secret {
+    let now = app.mono();
+    let secret = secret.filter(|s| keys::looks_like_key(s));
+    // Guessing is paced by address, before the database is asked. A key that was good a while ago is not slowed by what
+    // others behind its address do.
+    let trusted = secret.is_some_and(|s| app.limits.is_known(s));
+    if !trusted && app.limits.by_address.is_exhausted(&peer, now) {
+        let v = app.limits.by_address.take(peer, now);
+        *verdict = Some(v);
+        return Err(limited(v));
+    }
+    let caller = match secret {
         Some(secret) => keys::authenticate(&app.store, secret, peer).await?,
         None => None,
     };
-    match known {
-        Some(caller) => Ok(caller),
-        None => {
-            // Guessing keys is paced by address; callers with a key are never slowed by it.
-            let v = app.limits.by_address.take(peer, app.mono());
-            if !v.allowed {
-                *verdict = Some(v);
-                return Err(limited(v));
-            }
-            Err(unauthorized())
-        }
+    if let (Some(secret), Some(caller)) = (secret, caller) {
+        app.limits.know(secret);
+        return Ok(caller);
     }
+    app.limits.by_address.take(peer, now);
+    Err(unauthorized())
 }
 
 fn limit(app: &App, caller: &Caller, verdict: &mut Option<Verdict>) -> Result<(), ApiError> {

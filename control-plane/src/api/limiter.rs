@@ -51,6 +51,14 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         Self { limit, cap: cap.max(1), buckets: Mutex::new(HashMap::new()) }
     }
 
+    /// Whether `key` has no token left, without taking one.
+    pub fn is_exhausted(&self, key: &K, now: Mono) -> bool {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets
+            .get(key)
+            .is_some_and(|b| b.level + gained(u128::from(self.limit.per_second), now.since(b.at)) < ONE)
+    }
+
     /// Takes one token of `key`.
     pub fn take(&self, key: K, now: Mono) -> Verdict {
         let full = u128::from(self.limit.burst) * ONE;
@@ -101,6 +109,8 @@ mod tests {
         let taken: Vec<bool> = (0..4).map(|_| limiter.take("a", at(0)).allowed).collect();
         assert_eq!(taken, [true, true, true, false]);
         assert_eq!(limiter.take("a", at(0)).reset_s, 1);
+        assert!(limiter.is_exhausted(&"a", at(400)) && !limiter.is_exhausted(&"a", at(500)));
+        assert!(!limiter.is_exhausted(&"c", at(0)));
         assert!(limiter.take("b", at(0)).allowed);
         assert!(limiter.take("a", at(500)).allowed);
         assert!(!limiter.take("a", at(600)).allowed);
