@@ -40,7 +40,9 @@ impl Core {
         true
     }
 
-    /// A message that the parser refused: answered when it can be, and a stream with broken framing is closed.
+    /// A message that the parser refused: answered when it can be. A stranger's stream is closed; a known peer's goes on,
+    /// for one odd message must not take the other calls of a shared connection with it. (Framing faults close any
+    /// stream: the server's framer sees those first, T-SIP-04.)
     pub(super) fn on_malformed(&mut self, flow: Flow, bytes: &[u8], error: &ParseError, stranger: bool) {
         if error.status.is_some() {
             let mut buf = self.take_buf();
@@ -53,7 +55,7 @@ impl Core {
                 self.give_buf(buf);
             }
         }
-        if flow.transport.is_reliable() {
+        if stranger && flow.transport.is_reliable() {
             self.out.push_back(Output::CloseFlow(flow));
         }
     }
