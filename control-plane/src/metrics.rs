@@ -16,11 +16,6 @@ label_enum! {
 }
 
 label_enum! {
-    /// What became of a CDR on its way to PostgreSQL.
-    pub enum CdrResult = "result" { Written = "written", Duplicate = "duplicate", Rejected = "rejected" }
-}
-
-label_enum! {
     /// What rating a call again said. The bar for `mismatch` is 0.
     pub enum RatingResult = "result" { Confirmed = "confirmed", Mismatch = "mismatch", Unchecked = "unchecked" }
 }
@@ -36,8 +31,6 @@ pub struct Metrics {
     rows: Arc<std::sync::RwLock<Vec<Arc<Row>>>>,
     seconds: Keyed<Histograms<HttpMethod>>,
     rate_limited: Keyed<Counter>,
-    /// CDRs by what became of them (`warp_cdr_written_total{sink="postgres"}`).
-    pub cdr: Counters<CdrResult>,
     /// Age of the oldest CDR that is not posted yet; 0 when all are.
     pub cdr_lag_seconds: FloatGauge,
     ratings: Counters<RatingResult>,
@@ -93,27 +86,6 @@ impl Metrics {
                 out
             },
         );
-        let cdr = Counters::<CdrResult>::detached();
-        let shown = cdr.clone();
-        registry.observe(
-            Kind::Counter,
-            "warp_cdr_written_total",
-            "CDRs handled by a sink.",
-            &["sink", "result"],
-            move || {
-                let one = |r: CdrResult, name: &str| {
-                    Sample::number(
-                        vec![("sink", "postgres".to_owned()), ("result", name.to_owned())],
-                        shown.value(r) as f64,
-                    )
-                };
-                vec![
-                    one(CdrResult::Written, "written"),
-                    one(CdrResult::Duplicate, "duplicate"),
-                    one(CdrResult::Rejected, "rejected"),
-                ]
-            },
-        );
         let cdr_lag_seconds = FloatGauge::default();
         let lag = cdr_lag_seconds.clone();
         registry.observe(
@@ -160,7 +132,6 @@ impl Metrics {
                 200,
                 (),
             ),
-            cdr,
             cdr_lag_seconds,
             snapshots_published: registry
                 .counter("warp_snapshot_published_total", "Policy snapshots published to the data plane."),

@@ -5,9 +5,10 @@ use common::{event_log, record, with_api, with_database};
 use serde_json::json;
 use sqlx::Row;
 use warp_control_plane::billing::consumer::{Consumer, Step};
-use warp_control_plane::metrics::{CdrResult, Metrics};
+use warp_control_plane::metrics::Metrics;
 use warp_control_plane::store::{Scope, Store};
 use warp_events::TOPIC_CDR_VOICE;
+use warp_events::metrics::{Sink, WriteResult};
 use warp_model::{CallId, CustomerId, TrunkId};
 
 fn id(n: u128) -> String {
@@ -59,7 +60,8 @@ fn a_record_is_posted_once_however_often_it_comes() {
         tx.commit().await.unwrap();
         assert_eq!(drain(&mut consumer()).await, 6);
         assert_eq!(count(&store, "calls").await, 4);
-        assert_eq!((metrics.cdr.value(CdrResult::Written), metrics.cdr.value(CdrResult::Duplicate)), (4, 8));
+        let counted = |r: WriteResult| log.metrics().cdr_written.value((Sink::Postgres, r));
+        assert_eq!((counted(WriteResult::Ok), counted(WriteResult::Duplicate)), (4, 8));
     });
 }
 
@@ -98,7 +100,7 @@ fn a_record_that_cannot_be_read_stops_nothing() {
         let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
         assert_eq!(drain(&mut consumer).await, 4);
         assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (2, 2));
-        assert_eq!(metrics.cdr.value(CdrResult::Rejected), 2);
+        assert_eq!(log.metrics().cdr_written.value((Sink::Postgres, WriteResult::Error)), 2);
     });
 }
 

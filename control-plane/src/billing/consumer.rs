@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use warp_events::metrics::{EventsMetrics, Sink, WriteResult};
 use warp_events::{Event, EventLog, Reader, TOPIC_CDR_VOICE, Topic};
 use warp_model::Wall;
 use warp_model::cdr::CallRecord;
 
 use super::rerate::{self, Verdict};
 use crate::App;
-use crate::metrics::{CdrResult, Metrics};
+use crate::metrics::Metrics;
 use crate::store::{Scope, Store, StoreError, Tx, sql};
 
 /// Records of one transaction.
@@ -33,6 +34,8 @@ pub struct Consumer {
     reader: Reader,
     name: String,
     metrics: Metrics,
+    /// `warp_cdr_written_total` of all sinks.
+    events: EventsMetrics,
     snapshots: Option<Arc<App>>,
     /// The cursor was read from the store.
     placed: bool,
@@ -59,7 +62,17 @@ impl Consumer {
         // Until the cursor is known, nothing may be deleted under us.
         topic.acknowledge(name, 0);
         let reader = topic.reader(0);
-        Ok(Self { store, topic, reader, name: name.to_owned(), metrics, snapshots: None, placed: false })
+        let events = log.metrics().clone();
+        Ok(Self {
+            store,
+            topic,
+            reader,
+            name: name.to_owned(),
+            metrics,
+            events,
+            snapshots: None,
+            placed: false,
+        })
     }
 
     /// Rates each call again with the snapshots that were published lately.
@@ -192,14 +205,18 @@ impl Consumer {
         tx.run(sqlx::query(sql::SNAPSHOT_USED).bind(used.into_iter().collect::<Vec<_>>())).await?;
         tx.run(sqlx::query(sql::CURSOR_SET).bind(&self.name).bind(TOPIC_CDR_VOICE).bind(position)).await?;
         tx.commit().await?;
-        self.metrics.cdr.add(CdrResult::Written, written);
-        self.metrics.cdr.add(CdrResult::Duplicate, duplicate);
-        self.metrics.cdr.add(CdrResult::Rejected, rejected);
+        self.count(WriteResult::Ok, written);
+        self.count(WriteResult::Duplicate, duplicate);
+        self.count(WriteResult::Error, rejected);
         verdicts.into_iter().for_each(|v| self.metrics.rated(v));
         if let Some(oldest) = events.first() {
             self.metrics.cdr_lag_seconds.set(age(oldest));
         }
         Ok(())
+    }
+
+    fn count(&self, result: WriteResult, n: u64) {
+        self.events.cdr_written.add((Sink::Postgres, result), n);
     }
 
     fn rate_again(&self, record: &CallRecord) -> Verdict {
@@ -228,7 +245,7 @@ impl Consumer {
                         .bind(event.value.as_slice());
                     tx.run(query).await?;
                     tx.commit().await?;
-                    self.metrics.cdr.inc(CdrResult::Rejected);
+                    self.count(WriteResult::Error, 1);
                 }
             }
         }
