@@ -52,6 +52,11 @@ impl E164 {
         Ok(E164(value))
     }
 
+    /// From the digits as a number, when it has 3 to 15 of them.
+    pub fn from_value(value: u64) -> Option<E164> {
+        (100..1_000_000_000_000_000).contains(&value).then_some(E164(value))
+    }
+
     /// The digits as a number: `+14155550123` is 14155550123.
     pub fn as_u64(self) -> u64 {
         self.0

@@ -300,12 +300,12 @@ fn exclusions(
     let mut offers: Vec<(&Entry, Offer)> = Vec::new();
     call.each(|at, slot, _| {
         if let Some(entry) = call.partition.entries.get(at)
-            && let Some(offer) = call.offer(entry, at, slot)
+            && let Some(offer) = call.offer(entry, slot)
         {
             offers.push((entry, offer));
         }
     });
-    offers.sort_by_key(|(_, o)| (o.order, o.tie));
+    offers.sort_by_key(|(_, o)| o.key);
     let chosen = |ix: VendorTrunkIx| match &decision.result {
         Ok(list) => list.iter().any(|c| c.vendor_trunk == ix),
         Err(_) => false,

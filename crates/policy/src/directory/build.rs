@@ -173,6 +173,9 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
                 wrong(row.clone(), format!("vendor {}: weights are at least 1", v.vendor));
             }
         }
+        if p.vendors.len() > 1_024 {
+            wrong(row.clone(), "at most 1,024 vendors".into());
+        }
         if !(1..=8).contains(&p.max_candidates) {
             wrong(row.clone(), "1 to 8 tries".into());
         }

@@ -450,7 +450,7 @@ pub(crate) struct Block<'a> {
 
 impl Block<'_> {
     /// The place of a column among those present.
-    fn slot(&self, column: usize) -> Option<usize> {
+    pub(crate) fn slot(&self, column: usize) -> Option<usize> {
         let (word, bit) = (column / 32, 1u32 << (column % 32));
         let w = *self.presence.get(word)?;
         if w & bit == 0 {

@@ -128,6 +128,18 @@ impl NumberPlan {
         if user.len() > MAX_USER_BYTES {
             return Err(Refusal::InvalidNumber);
         }
+        // What nearly every call has: `+1` or `1` and ten digits, nothing else.
+        let plain = match user {
+            [b'+', b'1', ten @ ..] if rules.strip.is_empty() => Some(ten),
+            [b'1', ten @ ..] if rules.strip.is_empty() && rules.nanp_home => Some(ten),
+            _ => None,
+        };
+        if let Some(ten) = plain.filter(|t| t.len() == 10 && t.iter().all(u8::is_ascii_digit))
+            && !rules.international.iter().any(|p| user.starts_with(p.as_bytes()))
+        {
+            let number = self.nanp(ten)?;
+            return Ok(Dialled::Number { number, rn: None, npdi: false });
+        }
         let (text, pairs) = params(user);
         let (mut rn, mut npdi, mut context) = (None, false, None);
         for (name, value) in pairs {
@@ -239,9 +251,7 @@ pub(super) fn nanp_number(digits: &[u8]) -> Option<E164> {
     if !valid {
         return None;
     }
-    let mut text = [b'1'; 11];
-    text.get_mut(1..)?.copy_from_slice(digits);
-    E164::parse(&text).ok()
+    E164::from_value(pow10(10) + value)
 }
 
 fn longest_prefix(digits: &[u8], prefixes: &[String]) -> Option<usize> {

@@ -13,7 +13,10 @@ use crate::rate::{self, Rounding};
 pub(crate) struct Entry {
     pub(crate) vendor: VendorIx,
     pub(crate) column: usize,
-    pub(crate) priority: u16,
+    /// Rank of the vendor's priority among those of the partition.
+    pub(crate) priority: u64,
+    /// Among equals: the heavier first, then by position. Unique in the partition.
+    pub(crate) rank: u64,
     pub(crate) weight: u16,
     /// Seconds billed of the expected call at the column's usual terms.
     pub(crate) billable_s: u64,
@@ -39,7 +42,11 @@ pub(crate) struct PartitionBinding {
     /// By column order.
     pub(crate) entries: Vec<Entry>,
     /// Seconds billed and 60 × fee of each entry, close together.
-    pub(crate) hot: Vec<(u64, u64)>,
+    pub(crate) hot: Vec<Hot>,
+    /// Entries by rank.
+    pub(crate) by_rank: Vec<u16>,
+    /// Bits that are left for the cost beside the priority.
+    pub(crate) cost_bits: u32,
     /// First entry and count of each column.
     pub(crate) by_column: Vec<(u16, u16)>,
     /// Columns that have an entry.
@@ -47,6 +54,14 @@ pub(crate) struct PartitionBinding {
     /// Vendors without rates in this index.
     pub(crate) unbound: Vec<VendorIx>,
     pub(crate) any_interconnection: bool,
+}
+
+/// What prices the expected call at a column's usual terms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hot {
+    pub(crate) billable_s: u64,
+    pub(crate) setup_x60: u64,
+    pub(crate) rank: u64,
 }
 
 /// Everything bound.
@@ -111,7 +126,8 @@ fn bind(
         entries.push(Entry {
             vendor: vendor_ix,
             column,
-            priority: pv.priority,
+            priority: u64::from(pv.priority),
+            rank: 0,
             weight: pv.weight,
             billable_s,
             setup_x60,
@@ -123,6 +139,20 @@ fn bind(
         });
     }
     entries.sort_by_key(|e| (e.column, e.vendor));
+    let mut by_rank: Vec<u16> = (0..entries.len() as u16).collect();
+    by_rank.sort_by_key(|at| entries.get(usize::from(*at)).map(|e| (std::cmp::Reverse(e.weight), *at)));
+    for (rank, at) in by_rank.iter().enumerate() {
+        if let Some(e) = entries.get_mut(usize::from(*at)) {
+            e.rank = rank as u64;
+        }
+    }
+    let mut priorities: Vec<u64> = entries.iter().map(|e| e.priority).collect();
+    priorities.sort_unstable();
+    priorities.dedup();
+    for e in &mut entries {
+        e.priority = priorities.partition_point(|p| *p < e.priority) as u64;
+    }
+    let cost_bits = 54 - usize::BITS.saturating_sub(priorities.len().leading_zeros());
     let mut by_column = vec![(0, 0); lcr.buy_columns().len()];
     let mut mask = vec![0u32; lcr.mask_words()];
     for (i, e) in entries.iter().enumerate() {
@@ -143,7 +173,12 @@ fn bind(
         expected_ms,
         margin: partition.margin,
         loss_ok: partition.loss_ok,
-        hot: entries.iter().map(|e| (e.billable_s, e.setup_x60)).collect(),
+        hot: entries
+            .iter()
+            .map(|e| Hot { billable_s: e.billable_s, setup_x60: e.setup_x60, rank: e.rank })
+            .collect(),
+        by_rank,
+        cost_bits,
         any_interconnection: entries.iter().any(|e| e.interconnection.is_some()),
         entries,
         by_column,

@@ -49,6 +49,8 @@ pub(crate) struct Call<'a> {
     pub(crate) sell: SellRate,
     /// 60 × the customer's price of the expected call.
     pub(crate) sell_x60: i128,
+    /// What the expected call may cost at most (× 60), or nothing is left.
+    highest_cost: Option<u64>,
 }
 
 /// A vendor's price for the expected call.
@@ -58,10 +60,8 @@ pub(crate) struct Offer {
     pub(crate) jurisdiction: Option<Jurisdiction>,
     /// 60 × the price of the expected call.
     pub(crate) cost_x60: u64,
-    /// Smaller first …
-    pub(crate) order: u64,
-    /// … then the heavier, then by position: unique in a row.
-    pub(crate) tie: u32,
+    /// Smaller first; unique in a row: cost or share (54 bits, saturated) | the vendor's rank among equals (10 bits).
+    pub(crate) key: u64,
 }
 
 /// Does any vendor of the partition have a rate in this row?
@@ -79,6 +79,7 @@ impl<'a> Call<'a> {
         sell: &SellRate,
     ) -> Option<Call<'a>> {
         let (sell_s, _) = expected(partition.expected_ms, sell.terms, sell.rounding);
+        let sell_x60 = charge_x60(sell.rate_per_min, sell.terms.setup_fee, sell_s);
         Some(Call {
             snapshot,
             partition,
@@ -89,7 +90,8 @@ impl<'a> Call<'a> {
             class: decision.class?,
             jurisdiction: decision.jurisdiction,
             sell: *sell,
-            sell_x60: charge_x60(sell.rate_per_min, sell.terms.setup_fee, sell_s),
+            sell_x60,
+            highest_cost: highest_cost(partition, sell_x60),
         })
     }
 
@@ -107,7 +109,7 @@ impl<'a> Call<'a> {
 
     /// What a vendor asks, from its slot in the row.
     #[inline]
-    pub(crate) fn offer(&self, entry: &Entry, entry_at: usize, slot: usize) -> Option<Offer> {
+    pub(crate) fn offer(&self, entry: &Entry, slot: usize) -> Option<Offer> {
         let jurisdiction = if self.partition.any_interconnection {
             self.jurisdiction_of(entry).0
         } else {
@@ -125,8 +127,7 @@ impl<'a> Call<'a> {
             rate,
             jurisdiction,
             cost_x60,
-            order: self.order(entry, cost_x60),
-            tie: tie(entry, entry_at),
+            key: key(self.order(entry, cost_x60), entry.rank),
         })
     }
 
@@ -135,43 +136,44 @@ impl<'a> Call<'a> {
         expected(self.partition.expected_ms, terms, entry.rounding)
     }
 
-    /// By plan: cost; priority and cost (up to 48 bits: 4,690 units a call); share.
+    /// By plan: cost; priority and cost; share.
     #[inline]
     fn order(&self, entry: &Entry, cost_x60: u64) -> u64 {
         match self.partition.strategy {
             Strategy::Cost => cost_x60,
-            Strategy::PriorityCost => u64::from(entry.priority) << 48 | cost_x60.min((1 << 48) - 1),
+            Strategy::PriorityCost => {
+                let room = self.partition.cost_bits;
+                entry.priority << room | cost_x60.min((1 << room) - 1)
+            }
             Strategy::WeightedShare => share(self.call_hash, entry.seed, entry.weight),
         }
     }
 
     /// Prices every vendor of the row. Returns how many; at most as many as there is room for.
     #[inline]
-    fn price_all(&self, out: &mut [Priced]) -> usize {
+    fn price_all(&self, out: &mut [u64]) -> usize {
         let partition = self.partition;
         let plain = partition.strategy == Strategy::Cost && !partition.any_interconnection;
         let rates = self.block.group(self.jurisdiction);
-        let mut places = out.iter_mut();
-        let mut n = 0;
+        let mut n = 0usize;
         self.each(|at, slot, exception| {
-            let order = if plain && !exception {
+            let key = if plain && !exception {
                 let (Some(hot), Some(rate)) = (partition.hot.get(at), rates.get(slot)) else {
                     return;
                 };
                 // 32 bits times at most two days' seconds: fits.
-                u64::from(*rate).wrapping_mul(hot.0).saturating_add(hot.1)
+                let cost_x60 = u64::from(*rate).wrapping_mul(hot.billable_s).wrapping_add(hot.setup_x60);
+                key(cost_x60, hot.rank)
             } else {
-                let Some(entry) = partition.entries.get(at) else {
-                    return;
-                };
-                match self.offer(entry, at, slot) {
-                    Some(offer) => offer.order,
+                let offer = partition.entries.get(at).and_then(|e| self.offer(e, slot));
+                match offer {
+                    Some(offer) => offer.key,
                     None => return,
                 }
             };
-            if let Some(place) = places.next() {
-                *place = Priced { order, at: at as u16, slot: slot as u16 };
-                n += 1;
+            if let Some(place) = out.get_mut(n) {
+                *place = key;
+                n = n.wrapping_add(1);
             }
         });
         n
@@ -201,16 +203,14 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A vendor of the row with its place in the order.
-#[derive(Clone, Copy, Default)]
-struct Priced {
-    order: u64,
-    at: u16,
-    slot: u16,
-}
+/// Largest order value: what is dearer is equal to it.
+const DEAREST: u64 = (1 << 54) - 1;
+/// Bits of a vendor's rank in a key.
+const RANK_BITS: u32 = 10;
 
-fn tie(entry: &Entry, at: usize) -> u32 {
-    u32::from(u16::MAX - entry.weight) << 16 | (at as u32 & 0xFFFF)
+#[inline]
+fn key(order: u64, rank: u64) -> u64 {
+    order.min(DEAREST) << RANK_BITS | rank
 }
 
 /// Is a vendor with this offer acceptable at all? `None` = yes.
@@ -227,18 +227,23 @@ pub(crate) fn judge(call: &Call<'_>, entry: &Entry, offer: &Offer) -> Option<Exc
             }
         }
     }
-    if !call.partition.loss_ok && !margin_holds(call, offer) {
+    if !call.partition.loss_ok && call.highest_cost.is_none_or(|h| offer.cost_x60 > h) {
         return Some(Exclusion::Margin);
     }
     None
 }
 
-/// `buy + margin per minute + share of sell ≤ sell`, all for the expected call, without a division.
-fn margin_holds(call: &Call<'_>, offer: &Offer) -> bool {
-    let margin = call.partition.margin;
-    let per_min = i128::from(margin.per_min.0) * i128::from(call.partition.expected_ms / 1_000);
-    let needed = i128::from(offer.cost_x60) + per_min;
-    needed * 10_000 <= call.sell_x60 * (10_000 - i128::from(margin.bps))
+/// The highest cost (× 60) of the expected call at which the margin is left:
+/// `buy + margin per minute ≤ sell − share of sell`. `None`: not even a free call leaves it.
+fn highest_cost(partition: &PartitionBinding, sell_x60: i128) -> Option<u64> {
+    let margin = partition.margin;
+    let per_min = i128::from(margin.per_min.0) * i128::from(partition.expected_ms / 1_000);
+    let kept = match margin.bps {
+        0 => sell_x60,
+        bps => (sell_x60 * (10_000 - i128::from(bps))).div_euclid(10_000),
+    };
+    let limit = kept - per_min;
+    (limit >= 0).then(|| u64::try_from(limit).unwrap_or(u64::MAX))
 }
 
 /// Is a trunk of an acceptable vendor usable now? `None` = yes.
@@ -269,34 +274,43 @@ pub(super) fn candidates(
     sell: &SellRate,
 ) -> Result<Candidates, Refusal> {
     let call = Call::new(snapshot, partition, input, decision, block, sell).ok_or(Refusal::RatingFailed)?;
-    let mut few = [Priced::default(); INLINE];
+    let mut few = [0u64; INLINE];
     let mut many;
-    let room: &mut [Priced] = if partition.entries.len() <= INLINE {
+    let room: &mut [u64] = if partition.entries.len() <= INLINE {
         &mut few
     } else {
-        many = vec![Priced::default(); partition.entries.len()];
+        many = vec![0u64; partition.entries.len()];
         &mut many
     };
     let n = call.price_all(room);
-    let mut left = room.get_mut(..n).unwrap_or(&mut []);
-    if left.is_empty() {
+    let keys = room.get(..n).unwrap_or(&[]);
+    if keys.is_empty() {
         return Err(Refusal::NoRoute);
     }
     let mut out = Candidates::new();
     let mut unavailable = false;
-    while let Some((best, rest)) = take_best(left, partition) {
-        left = rest;
-        let (at, slot) = (usize::from(best.at), usize::from(best.slot));
-        let Some(entry) = partition.entries.get(at) else {
+    let mut best = keys.iter().copied().min();
+    while let Some(key) = best {
+        best = next_after(keys, key);
+        let rank = (key & ((1 << RANK_BITS) - 1)) as usize;
+        let entry = partition.by_rank.get(rank).and_then(|at| partition.entries.get(usize::from(*at)));
+        let Some(entry) = entry else {
             continue;
         };
-        let Some(offer) = call.offer(entry, at, slot) else {
+        let Some(slot) = call.block.slot(entry.column) else {
+            continue;
+        };
+        let Some(offer) = call.offer(entry, slot) else {
             continue;
         };
         match judge(&call, entry, &offer) {
             None => {}
             // Everybody behind is dearer still.
-            Some(Exclusion::Margin) if partition.strategy == Strategy::Cost => break,
+            Some(Exclusion::Margin)
+                if partition.strategy == Strategy::Cost && offer.cost_x60 < DEAREST =>
+            {
+                break;
+            }
             Some(Exclusion::Margin) => continue,
             Some(_) => {
                 unavailable = true;
@@ -341,24 +355,14 @@ pub(super) fn candidates(
     }
 }
 
-/// Takes the first in order out of a list; gives it and the others.
+/// The smallest key above one; keys are unique. Without branches: which vendor comes next cannot be predicted.
 #[inline]
-fn take_best<'a>(list: &'a mut [Priced], partition: &PartitionBinding) -> Option<(Priced, &'a mut [Priced])> {
-    let (first, _) = list.split_first()?;
-    let (mut best, mut best_i) = (*first, 0);
-    for (i, p) in list.iter().enumerate().skip(1) {
-        if p.order < best.order || (p.order == best.order && earlier(p, &best, partition)) {
-            (best, best_i) = (*p, i);
-        }
-    }
-    list.swap(0, best_i);
-    Some((best, list.get_mut(1..)?))
-}
-
-#[cold]
-fn earlier(a: &Priced, b: &Priced, partition: &PartitionBinding) -> bool {
-    let key = |p: &Priced| partition.entries.get(usize::from(p.at)).map(|e| tie(e, usize::from(p.at)));
-    key(a) < key(b)
+fn next_after(keys: &[u64], last: u64) -> Option<u64> {
+    let next = keys.iter().fold(u64::MAX, |best, k| {
+        let k = if *k > last { *k } else { u64::MAX };
+        best.min(k)
+    });
+    (next != u64::MAX).then_some(next)
 }
 
 /// Weighted order without a float: each vendor draws −log₂ of a uniform number and divides it by its weight; the smallest
