@@ -123,12 +123,7 @@ impl<'a> Call<'a> {
         };
         // Prices are not below zero (checked when a deck is made).
         let cost_x60 = (rate as u64).saturating_mul(billable_s).saturating_add(setup_x60);
-        Some(Offer {
-            rate,
-            jurisdiction,
-            cost_x60,
-            key: key(self.order(entry, cost_x60), entry.rank),
-        })
+        Some(Offer { rate, jurisdiction, cost_x60, key: key(self.order(entry, cost_x60), entry.rank) })
     }
 
     #[cold]
@@ -306,9 +301,7 @@ pub(super) fn candidates(
         match judge(&call, entry, &offer) {
             None => {}
             // Everybody behind is dearer still.
-            Some(Exclusion::Margin)
-                if partition.strategy == Strategy::Cost && offer.cost_x60 < DEAREST =>
-            {
+            Some(Exclusion::Margin) if partition.strategy == Strategy::Cost && offer.cost_x60 < DEAREST => {
                 break;
             }
             Some(Exclusion::Margin) => continue,
