@@ -284,9 +284,20 @@ pub(super) fn candidates(
     }
     let mut out = Candidates::new();
     let mut unavailable = false;
-    let mut best = keys.iter().copied().min();
-    while let Some(key) = best {
-        best = next_after(keys, key);
+    // The first four in one pass; only when more are wanted, or some fell out, the others one by one.
+    let first = first_four(keys);
+    let mut next = 0usize;
+    let mut last = None;
+    loop {
+        let key = match (first.get(next).copied(), last) {
+            (Some(u64::MAX), _) => None,
+            (Some(key), _) => Some(key),
+            (None, Some(last)) => next_after(keys, last),
+            (None, None) => None,
+        };
+        let Some(key) = key else { break };
+        next = next.wrapping_add(1);
+        last = Some(key);
         let rank = (key & ((1 << RANK_BITS) - 1)) as usize;
         let entry = partition.by_rank.get(rank).and_then(|at| partition.entries.get(usize::from(*at)));
         let Some(entry) = entry else {
@@ -348,7 +359,24 @@ pub(super) fn candidates(
     }
 }
 
-/// The smallest key above one; keys are unique. Without branches: which vendor comes next cannot be predicted.
+/// The four smallest keys in order, `u64::MAX` where there are fewer. Without branches: which vendors are cheap cannot be
+/// predicted.
+#[inline]
+fn first_four(keys: &[u64]) -> [u64; 4] {
+    let [mut a, mut b, mut c, mut d] = [u64::MAX; 4];
+    for key in keys.iter().copied() {
+        let (x, y) = (a.min(key), a.max(key));
+        a = x;
+        let (x, z) = (b.min(y), b.max(y));
+        b = x;
+        let (x, w) = (c.min(z), c.max(z));
+        c = x;
+        d = d.min(w);
+    }
+    [a, b, c, d]
+}
+
+/// The smallest key above one; keys are unique.
 #[inline]
 fn next_after(keys: &[u64], last: u64) -> Option<u64> {
     let next = keys.iter().fold(u64::MAX, |best, k| {
@@ -378,6 +406,15 @@ pub(crate) fn nanos(offer: &Offer) -> Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_smallest_keys_come_in_order() {
+        let keys = [5u64, 3, 9, 1, 7, 2];
+        assert_eq!(first_four(&keys), [1, 2, 3, 5]);
+        assert_eq!(next_after(&keys, 5), Some(7));
+        assert_eq!(next_after(&keys, 9), None);
+        assert_eq!(first_four(&[4]), [4, u64::MAX, u64::MAX, u64::MAX]);
+    }
 
     #[test]
     fn shares_follow_the_weights() {
