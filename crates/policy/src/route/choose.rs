@@ -259,6 +259,7 @@ pub(crate) fn judge_trunk(snapshot: &Snapshot, live: &Live<'_>, ix: VendorTrunkI
 /// Vendors that are priced without allocation.
 const INLINE: usize = 32;
 
+#[allow(clippy::too_many_arguments)] // the facts of one call, on its only path
 pub(super) fn candidates(
     snapshot: &Snapshot,
     input: &CallInput<'_>,
@@ -267,7 +268,8 @@ pub(super) fn candidates(
     block: Block<'_>,
     decision: &Decision,
     sell: &SellRate,
-) -> Result<Candidates, Refusal> {
+    out: &mut Candidates,
+) -> Result<(), Refusal> {
     let call = Call::new(snapshot, partition, input, decision, block, sell).ok_or(Refusal::RatingFailed)?;
     let mut few = [0u64; INLINE];
     let mut many;
@@ -282,8 +284,8 @@ pub(super) fn candidates(
     if keys.is_empty() {
         return Err(Refusal::NoRoute);
     }
-    let mut out = Candidates::new();
     let mut unavailable = false;
+    let whole = Code::whole(call.routed);
     // The first four in one pass; only when more are wanted, or some fell out, the others one by one.
     let first = first_four(keys);
     let mut next = 0usize;
@@ -334,7 +336,7 @@ pub(super) fn candidates(
                     &call.block,
                     entry.column,
                     slot,
-                    Code::whole(call.routed),
+                    whole,
                     offer.jurisdiction,
                     entry.rounding,
                 )
@@ -348,12 +350,12 @@ pub(super) fn candidates(
                 rank,
             });
             if out.len() >= partition.max_candidates {
-                return Ok(out);
+                return Ok(());
             }
         }
     }
     match (out.is_empty(), unavailable) {
-        (false, _) => Ok(out),
+        (false, _) => Ok(()),
         (true, true) => Err(Refusal::NoRouteAvailable),
         (true, false) => Err(Refusal::NoRouteAtMargin),
     }

@@ -186,7 +186,12 @@ pub fn decide(snapshot: &Snapshot, input: &CallInput<'_>, live: &Live<'_>) -> De
         row: None,
         max_duration_s: MAX_DURATION_S,
     };
-    decision.result = decide_into(snapshot, input, live, &mut decision);
+    let mut list = Candidates::new();
+    let outcome = decide_into(snapshot, input, live, &mut decision, &mut list);
+    decision.result = match outcome {
+        Ok(()) => Ok(list),
+        Err(refusal) => Err(refusal),
+    };
     decision
 }
 
@@ -195,7 +200,8 @@ fn decide_into(
     input: &CallInput<'_>,
     live: &Live<'_>,
     out: &mut Decision,
-) -> Result<Candidates, Refusal> {
+    list: &mut Candidates,
+) -> Result<(), Refusal> {
     let directory = &snapshot.directory;
     let plan = &snapshot.number_plan;
     let trunk = directory.trunk(input.trunk).ok_or(Refusal::TrunkDisabled)?;
@@ -213,7 +219,7 @@ fn decide_into(
     if let Ok(Dialled::Emergency(code)) = dialled {
         out.emergency = Some(code);
         out.caller = Some(plan.caller(input.caller, None));
-        return emergency(snapshot, live);
+        return emergency(snapshot, live, list);
     }
     if !trunk.enabled || !customer.enabled {
         return Err(Refusal::TrunkDisabled);
@@ -271,12 +277,11 @@ fn decide_into(
     if cap.into_iter().flatten().any(|c| sell.rate_per_min > c) {
         return Err(Refusal::MaxRate);
     }
-    choose::candidates(snapshot, input, live, partition, block, out, &sell)
+    choose::candidates(snapshot, input, live, partition, block, out, &sell, list)
 }
 
 /// Trunks of the emergency route that are up, then those that are not: trying is better than not trying.
-fn emergency(snapshot: &Snapshot, live: &Live<'_>) -> Result<Candidates, Refusal> {
-    let mut out = Candidates::new();
+fn emergency(snapshot: &Snapshot, live: &Live<'_>, out: &mut Candidates) -> Result<(), Refusal> {
     let route = snapshot.directory.emergency_route();
     for want_up in [true, false] {
         for ix in route {
@@ -288,7 +293,7 @@ fn emergency(snapshot: &Snapshot, live: &Live<'_>) -> Result<Candidates, Refusal
             }
         }
     }
-    if out.is_empty() { Err(Refusal::NoEmergencyRoute) } else { Ok(out) }
+    if out.is_empty() { Err(Refusal::NoEmergencyRoute) } else { Ok(()) }
 }
 
 /// The sell column and partition of a trunk depend on its directory row only; kept here for [`Bindings`].
