@@ -332,14 +332,7 @@ pub(super) fn candidates(
             }
             let buy = snapshot
                 .lcr
-                .buy_rate_at(
-                    &call.block,
-                    entry.column,
-                    slot,
-                    whole,
-                    offer.jurisdiction,
-                    entry.rounding,
-                )
+                .buy_rate_at(&call.block, entry.column, slot, whole, offer.jurisdiction, entry.rounding)
                 .ok_or(Refusal::RatingFailed)?;
             let rank = out.len() as u16 + 1;
             out.push(Candidate {
