@@ -17,6 +17,9 @@ pub(crate) struct Sockets {
     pub(crate) tcp: Vec<TcpListener>,
 }
 
+/// How often a port that is free for UDP and TCP alike is looked for.
+const BIND_TRIES: usize = 16;
+
 /// A UDP listener with what waits to leave it.
 pub(crate) struct UdpPort {
     pub(crate) socket: UdpSocket,
@@ -35,7 +38,20 @@ impl AsRef<[u8]> for OutBuf {
 }
 
 /// Binds everything; `config.core.listeners` gets the real ports. Errors name the address.
+///
+/// With port 0 the system chooses for UDP, and somebody else may hold that number for TCP: then it is asked again.
 pub(crate) fn bind(config: &mut Config) -> io::Result<Vec<Sockets>> {
+    let chosen_for_us = config.core.listeners.iter().any(|l| l.bind.port() == 0);
+    for _ in 0..BIND_TRIES {
+        match bind_all(config) {
+            Err(e) if chosen_for_us && e.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+    bind_all(config)
+}
+
+fn bind_all(config: &mut Config) -> io::Result<Vec<Sockets>> {
     let shared = config.shards > 1;
     let mut shards: Vec<Sockets> =
         (0..config.shards).map(|_| Sockets { udp: Vec::new(), tcp: Vec::new() }).collect();
