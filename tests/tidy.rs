@@ -192,6 +192,17 @@ fn cores_are_pure() {
 }
 
 #[test]
+fn every_core_forbids_clocks_and_sockets_to_clippy_too() {
+    for core in ["model", "sip", "sdp", "media", "ng", "policy"] {
+        let path = root().join("crates").join(core).join("clippy.toml");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        for word in ["Instant::now", "SystemTime::now", "UdpSocket", "TcpStream"] {
+            assert!(text.contains(word), "{}: does not forbid {word}", show(&path));
+        }
+    }
+}
+
+#[test]
 fn files_know_their_room_and_stay_short() {
     let mut faults = Vec::new();
     for (path, text) in sources(&root()) {
