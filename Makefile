@@ -1,14 +1,11 @@
 # The two commands of the README (run, test) and what stands around them.
 .PHONY: run test check full bench compare bootstrap
 
-# The prefix index is read at random: large pages save a tenth of a decision (bench/results/lcr-*.json).
-HUGE_PAGES := glibc.malloc.hugetlb=1
-
 # Installs what is missing, builds the release binary, starts the whole platform with its demo world.
 run:
 	@scripts/bootstrap run
 	@scripts/cold-times build cargo build --release --bin warp
-	@GLIBC_TUNABLES=$${GLIBC_TUNABLES:-$(HUGE_PAGES)} ./target/release/warp dev $(ARGS)
+	@./target/release/warp dev $(ARGS)
 
 # Installs what is missing, builds, runs every test, ends in a summary.
 test:
