@@ -137,6 +137,17 @@ fn digest_calls_over_udp_and_tcp() {
     assert_eq!(calls.iter().filter(|c| c["outcome"] == "answered").count(), 2, "{calls:#?}");
     let record = carrier.call(calls[0]["id"].as_str().expect("id"));
     assert_eq!(record["record"]["ingress_user"], "pbx1");
+    // Each call was challenged (at least) once, and answered rightly once.
+    let url = format!("http://{}/metrics", carrier.launched.addr("ops"));
+    let counted = poll_until(Duration::from_secs(10), || {
+        let text = ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()?;
+        let value = |result: &str| {
+            let name = format!("warp_sip_auth_total{{result=\"{result}\"}} ");
+            text.lines().find_map(|l| l.strip_prefix(&name)?.parse::<f64>().ok())
+        };
+        (value("ok")? == 2.0 && value("challenge")? >= 2.0).then_some(())
+    });
+    assert!(counted.is_some(), "warp_sip_auth_total does not tell of two sign-ins");
 }
 
 /// PRODUCT §6: a change reaches the proxy within a second, and calls in the air do not notice.

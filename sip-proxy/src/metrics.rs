@@ -41,6 +41,12 @@ label_enum! {
     }
 }
 label_enum! {
+    /// What came of digest authentication.
+    pub enum Auth = "result" {
+        Ok = "ok", Challenge = "challenge", BadCredentials = "bad_credentials", Stale = "stale", Unknown = "unknown",
+    }
+}
+label_enum! {
     /// What could not be read: a message, or where messages of a stream end.
     pub enum ParseError = "reason" { Message = "message", Framing = "framing" }
 }
@@ -99,7 +105,7 @@ pub struct Metrics {
     pub responses: Counters<(Method, Code, Direction)>,
     pub retransmissions: Counters<(Repeated,)>,
     pub dropped: Counters<(Dropped,)>,
-    pub auth_failures: Counter,
+    pub auth: Counters<(Auth,)>,
     pub transactions: Gauges<(Transaction,)>,
     pub calls_started: Counter,
     pub calls_answered: Counter,
@@ -132,7 +138,7 @@ impl Metrics {
                 "Messages repeated by peers (ingress) and by us (egress).",
             ),
             dropped: r.counters("warp_sip_dropped_total", "Messages dropped or refused without state."),
-            auth_failures: r.counter("warp_sip_auth_failures_total", "Digest answers that were wrong."),
+            auth: r.counters("warp_sip_auth_total", "Digest authentication of first INVITEs by result."),
             transactions: r.gauges("warp_sip_transactions", "Living transactions."),
             calls_started: r.counter("warp_sip_call_starts_total", "Calls begun."),
             calls_answered: r.counter("warp_sip_call_answers_total", "Calls answered."),
@@ -205,7 +211,15 @@ impl Metrics {
         self.dropped.add((Dropped::Overload,), d(last.table_full, now.table_full));
         self.retransmissions.add((Repeated::Ingress,), d(last.retransmissions_in, now.retransmissions_in));
         self.retransmissions.add((Repeated::Egress,), d(last.retransmissions_out, now.retransmissions_out));
-        self.auth_failures.add((), d(last.auth_failures, now.auth_failures));
+        for (result, before, after) in [
+            (Auth::Ok, last.auth_ok, now.auth_ok),
+            (Auth::Challenge, last.auth_challenge, now.auth_challenge),
+            (Auth::BadCredentials, last.auth_bad_credentials, now.auth_bad_credentials),
+            (Auth::Stale, last.auth_stale, now.auth_stale),
+            (Auth::Unknown, last.auth_unknown, now.auth_unknown),
+        ] {
+            self.auth.add((result,), d(before, after));
+        }
         self.calls_started.add((), d(last.calls_started, now.calls_started));
         self.calls_answered.add((), d(last.calls_answered, now.calls_answered));
         self.calls_ended.add((), d(last.calls_ended, now.calls_ended));

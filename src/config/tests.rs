@@ -86,6 +86,41 @@ fn f_cfg_01_broken_toml_and_wrong_values_are_located() {
     assert!(found[0].contains("is not a duration such as"), "{found:?}");
 }
 
+/// A damaged file is read or refused with its place, and never anything else; the seed makes a failure repeat.
+#[test]
+fn f_cfg_01_mutated_files_are_read_or_refused() {
+    let whole = "[log]\nlevels = \"warn\"\n\n[node]\ndrain_timeout = \"1m\"\nname = \"a\"\n[events]\nsegment = \"1MiB\"\n\
+                 [sip]\nlisten = [\"udp:127.0.0.1:5060\"]\ndigest = [\"md5\"]\nfirst_1xx = \"500ms\"\nshards = 2\n";
+    let dir = tempfile::tempdir().unwrap();
+    let (mut state, mut refused) = (7u64, 0);
+    let mut below = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    for round in 0..2_000 {
+        let mut bytes = whole.as_bytes().to_vec();
+        for _ in 0..=below(4) {
+            let at = below(bytes.len());
+            match below(3) {
+                0 => bytes[at] = below(256) as u8,
+                1 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, b"=[]\"\n#.x0"[below(9)]),
+            }
+        }
+        let path = dir.path().join("warp.toml");
+        std::fs::write(&path, &bytes).unwrap();
+        let sources = Sources { file: Some(path), ..Sources::default() };
+        if let Err(errors) = Loaded::load(&Config::default(), &sources) {
+            refused += 1;
+            assert!(!errors.is_empty(), "round {round}: refused without a word");
+            // An unknown section without a key in it has a name and no line.
+            let told = |e: &ConfigError| e.to_string().contains("warp.toml") || !e.key.is_empty();
+            assert!(errors.iter().all(told), "round {round}: {errors:?}");
+        }
+    }
+    assert!((500..2_000).contains(&refused), "{refused} of 2,000 refused");
+}
+
 #[test]
 fn differences_say_what_needs_a_restart() {
     let old = Config::default();

@@ -163,9 +163,15 @@ fn f_proc_01_every_acknowledged_call_is_in_the_ledger_exactly_once_after_kill_9(
     assert!(second.calls.is_empty());
     let (_log, topic) = topic(&dir.path().join("log"));
     let ledger = pumped(&journals, &topic);
+    // The kill may have come between the write of an end and the word of it: then the newest call is ended, not recovered.
+    let mut ahead = 0;
     for (id, what) in &acknowledged {
         let records = ledger.get(id).unwrap_or_else(|| panic!("{what} {id} is lost"));
         assert_eq!(records.len(), 1, "{id} is doubled");
+        if what == "answered" && !records[0].recovered {
+            ahead += 1;
+            continue;
+        }
         assert_eq!(records[0].recovered, what == "answered", "{id}");
         if what == "answered" {
             assert_eq!(records[0].outcome, Outcome::Answered);
@@ -174,8 +180,9 @@ fn f_proc_01_every_acknowledged_call_is_in_the_ledger_exactly_once_after_kill_9(
         }
     }
     // The child may have written one record more than it told about.
+    assert!(ahead <= 1, "{ahead} ends that nobody was told of");
     assert!(ledger.len() <= acknowledged.len() + 1);
-    assert!(first.calls.len() >= acknowledged.values().filter(|w| *w == "answered").count());
+    assert!(first.calls.len() + ahead >= acknowledged.values().filter(|w| *w == "answered").count());
     assert!(segments(&journals).is_empty(), "all copied, all deleted");
 }
 

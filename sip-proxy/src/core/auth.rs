@@ -64,7 +64,11 @@ impl Core {
         let ha1 = ha1.unwrap_or_else(|| Ha1::decoy(c.algorithm));
         let right = digest::verify(&c, msg.method_text(), &ha1) && known;
         if !right {
-            self.stats.auth_failures += 1;
+            // Told apart for us alone: the peer gets the same answer.
+            match known {
+                true => self.stats.auth_bad_credentials += 1,
+                false => self.stats.auth_unknown += 1,
+            }
             self.shared.failures.failed(ip, now.mono);
             self.refuse(flow, msg, 403, "", &[], stranger);
             return Ingress::Answered;
@@ -73,6 +77,7 @@ impl Core {
             self.challenge(flow, msg, true, stranger, now);
             return Ingress::Answered;
         }
+        self.stats.auth_ok += 1;
         self.shared.learnt.learn(ip, now.mono);
         match found {
             Some((trunk, _)) => Ingress::Trunk(trunk, Some(user.to_owned())),
@@ -81,6 +86,10 @@ impl Core {
     }
 
     fn challenge(&mut self, flow: &Flow, msg: &Message<'_>, stale: bool, stranger: bool, now: Now) {
+        match stale {
+            true => self.stats.auth_stale += 1,
+            false => self.stats.auth_challenge += 1,
+        }
         let random = self.rng.u64();
         let (shared, config) = (self.shared.clone(), self.config.clone());
         let realm = config.realm.name.as_bytes();

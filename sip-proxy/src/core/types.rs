@@ -309,8 +309,12 @@ pub struct CoreStats {
     pub responses_in: u64,
     /// Client transactions that ended without an answer.
     pub timeouts: u64,
-    /// Digest failures.
-    pub auth_failures: u64,
+    /// Digest: right answers, challenges sent, wrong passwords, nonces too old or used, unknown users.
+    pub auth_ok: u64,
+    pub auth_challenge: u64,
+    pub auth_bad_credentials: u64,
+    pub auth_stale: u64,
+    pub auth_unknown: u64,
     /// Calls begun, answered, ended.
     pub calls_started: u64,
     pub calls_answered: u64,
