@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use memchr::memmem::Finder;
 use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, Kind, LATENCY_SECONDS, Label, Sample};
@@ -125,6 +126,8 @@ pub struct Metrics {
     pub panics: Counter,
     pub(crate) calls: CallMetrics,
     pub(crate) busy: Arc<Busy>,
+    /// Made once: a search of every response.
+    cseq: Arc<Finder<'static>>,
 }
 
 impl Metrics {
@@ -173,6 +176,7 @@ impl Metrics {
             panics: r.counter("warp_sip_panics_total", "Panics caught at a shard's loop. Always 0."),
             calls: CallMetrics::register(r),
             busy: Busy::register(r),
+            cseq: Arc::new(Finder::new(b"\nCSeq:")),
         }
     }
 
@@ -185,7 +189,7 @@ impl Metrics {
     pub(crate) fn message(&self, bytes: &[u8], direction: Direction, via: Via) -> Stage {
         match status_of(bytes) {
             Some(status) => {
-                let method = cseq_method(bytes).map_or(Method::Other, method_of);
+                let method = cseq_method(&self.cseq, bytes).map_or(Method::Other, method_of);
                 self.responses.inc((method, Code::of(status), direction));
                 Stage::Response
             }
@@ -286,13 +290,14 @@ fn method_of(token: &[u8]) -> Method {
 
 /// Status of a response's first line.
 fn status_of(bytes: &[u8]) -> Option<u16> {
-    let digits = bytes.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let [a, b, c, ..] = bytes.strip_prefix(b"SIP/2.0 ")? else { return None };
+    let digit = |b: &u8| b.is_ascii_digit().then(|| u16::from(b - b'0'));
+    Some(digit(a)? * 100 + digit(b)? * 10 + digit(c)?)
 }
 
 /// The method in a CSeq line of the usual spelling.
-fn cseq_method(bytes: &[u8]) -> Option<&[u8]> {
-    let at = memchr::memmem::find(bytes, b"\nCSeq:")?;
+fn cseq_method<'a>(finder: &Finder<'_>, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let at = finder.find(bytes)?;
     let line = bytes.get(at + 6..)?;
     let line = line.get(..line.iter().take(64).position(|b| *b == b'\r' || *b == b'\n')?)?.trim_ascii_end();
     line.rsplit(|b| *b == b' ' || *b == b'\t').next()

@@ -40,6 +40,8 @@ pub struct NewVia<'x> {
 pub struct Edit<'m, 'a> {
     msg: &'m Message<'a>,
     ops: [Op<'m>; OPS],
+    /// What [`Put::Via`] stands for: kept out of the list, whose elements are many and small.
+    via: Option<NewVia<'m>>,
     count: usize,
     full: bool,
     /// Bit n: line n is left out.
@@ -51,11 +53,11 @@ pub struct Edit<'m, 'a> {
 
 const OPS: usize = 32;
 
-/// At `at`, leave out `del` bytes and write `put`.
+/// At `at`, leave out `del` bytes and write `put`. Headers are at most 16 KiB, so 32 bits do.
 #[derive(Clone, Copy, Debug)]
 struct Op<'m> {
-    at: usize,
-    del: usize,
+    at: u32,
+    del: u32,
     put: Put<'m>,
 }
 
@@ -66,8 +68,10 @@ enum Put<'m> {
     Line(&'m [u8], &'m [u8]),
     Number(u64),
     NumberLine(&'static str, u64),
-    Via(NewVia<'m>),
-    Received(Via<'m>, SocketAddr),
+    /// The pushed Via.
+    Via,
+    /// The top Via as this source may be told.
+    Received(SocketAddr),
 }
 
 impl<'m, 'a: 'm> Edit<'m, 'a> {
@@ -76,6 +80,7 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
         Edit {
             msg,
             ops: [NO_OP; OPS],
+            via: None,
             count: 0,
             full: false,
             removed: 0,
@@ -85,10 +90,13 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
         }
     }
 
-    /// Puts a Via line above the others.
+    /// Puts a Via line above the others: one, for a hop adds one.
     pub fn push_via(&mut self, via: NewVia<'m>) -> &mut Self {
+        if self.via.replace(via).is_some() {
+            self.full = true;
+        }
         let at = self.before(Header::Via);
-        self.op(at, 0, Put::Via(via))
+        self.op(at, 0, Put::Via)
     }
 
     /// Takes the top Via value off; again: the next one.
@@ -106,7 +114,7 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
             return self;
         }
         match lex::offset_in(self.msg.buf, via.raw) {
-            Some(at) => self.op(at, via.raw.len(), Put::Received(via, source)),
+            Some(at) => self.op(at, via.raw.len(), Put::Received(source)),
             None => self,
         }
     }
@@ -276,20 +284,21 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
         };
         let mut cut = next_removed(self.msg, &mut removed);
         for op in ops {
+            let (op_at, op_del) = (op.at as usize, op.del as usize);
             while let Some((start, end)) = cut
-                && start < op.at
+                && start < op_at
             {
                 copy(at, start, out);
                 at = at.max(end);
                 cut = next_removed(self.msg, &mut removed);
             }
             // An edit within a removed line goes with it.
-            if op.del > 0 && op.at < at {
+            if op_del > 0 && op_at < at {
                 continue;
             }
-            copy(at, op.at, out);
-            at = at.max(op.at.saturating_add(op.del));
-            op.put.write(out);
+            copy(at, op_at, out);
+            at = at.max(op_at.saturating_add(op_del));
+            op.put.write(self.msg, self.via.as_ref(), out);
         }
         while let Some((start, end)) = cut {
             copy(at, start, out);
@@ -303,12 +312,12 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
     }
 
     fn op(&mut self, at: usize, del: usize, put: Put<'m>) -> &mut Self {
-        match self.ops.get_mut(self.count) {
-            Some(slot) => {
+        match (self.ops.get_mut(self.count), u32::try_from(at), u32::try_from(del)) {
+            (Some(slot), Ok(at), Ok(del)) => {
                 *slot = Op { at, del, put };
                 self.count = self.count.saturating_add(1);
             }
-            None => self.full = true,
+            _ => self.full = true,
         }
         self
     }
@@ -340,46 +349,46 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
     /// Removes the `nth` value of a list header: its whole line when no other value is left in it.
     fn remove_value(&mut self, header: Header, nth: usize) -> &mut Self {
         let mut seen = 0_usize;
-        for n in 0..self.msg.line_count() {
+        let Some(first) = self.msg.first_line(header) else { return self };
+        for n in first..self.msg.line_count() {
             if self.msg.line_header(n) != Some(header) {
                 continue;
             }
-            let line = self.msg.line_value(n).unwrap_or(b"");
-            let in_line = crate::header::Values::new(line).count();
-            if nth >= seen.saturating_add(in_line) {
-                seen = seen.saturating_add(in_line);
-                continue;
-            }
-            let within = nth.saturating_sub(seen);
-            // Values that earlier calls took from the front of this line are gone already.
-            let popped = match header {
-                Header::Via => self.vias_popped,
-                Header::Route => self.routes_popped,
-                _ => 0,
-            };
-            let all_popped = popped >= seen.saturating_add(in_line);
-            if in_line == 1 || (all_popped && within.saturating_add(1) == in_line) {
-                self.remove_line(n);
-                return self;
-            }
-            let Some(value) = crate::header::Values::new(line).nth(within) else {
-                return self;
-            };
-            let next = crate::header::Values::new(line).nth(within.saturating_add(1));
-            let offset = |s: &[u8]| lex::offset_in(self.msg.buf, s);
-            let (from, to) = match next {
-                Some(next) => (offset(value), offset(next)),
-                // The last of several: from the end of the one before it.
-                None => {
-                    let before = within.checked_sub(1).and_then(|w| crate::header::Values::new(line).nth(w));
-                    let from = before.and_then(|b| offset(b)?.checked_add(b.len()));
-                    (from, offset(value).and_then(|v| v.checked_add(value.len())))
+            let mut values = crate::header::Values::new(self.msg.line_value(n).unwrap_or(b""));
+            let mut within = 0_usize;
+            let mut before: Option<&[u8]> = None;
+            while let Some(value) = values.next() {
+                if seen != nth {
+                    seen = seen.saturating_add(1);
+                    within = within.saturating_add(1);
+                    before = Some(value);
+                    continue;
                 }
-            };
-            if let (Some(from), Some(to)) = (from, to) {
-                self.op(from, to.saturating_sub(from), Put::Nothing);
+                let next = values.next();
+                // Values that earlier calls took from the front of this line are gone already.
+                let popped = match header {
+                    Header::Via => self.vias_popped,
+                    Header::Route => self.routes_popped,
+                    _ => 0,
+                };
+                if next.is_none() && (within == 0 || popped > seen) {
+                    self.remove_line(n);
+                    return self;
+                }
+                let offset = |s: &[u8]| lex::offset_in(self.msg.buf, s);
+                let (from, to) = match next {
+                    Some(next) => (offset(value), offset(next)),
+                    // The last of several: from the end of the one before it.
+                    None => {
+                        let from = before.and_then(|b| offset(b)?.checked_add(b.len()));
+                        (from, offset(value).and_then(|v| v.checked_add(value.len())))
+                    }
+                };
+                if let (Some(from), Some(to)) = (from, to) {
+                    self.op(from, to.saturating_sub(from), Put::Nothing);
+                }
+                return self;
             }
-            return self;
         }
         self
     }
@@ -406,7 +415,7 @@ fn next_removed(msg: &Message<'_>, removed: &mut u128) -> Option<(usize, usize)>
 }
 
 impl Put<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, msg: &Message<'_>, via: Option<&NewVia<'_>>, out: &mut Vec<u8>) {
         match self {
             Put::Nothing => {}
             Put::Text(text) => out.extend_from_slice(text),
@@ -423,7 +432,8 @@ impl Put<'_> {
                 write_number(*n, out);
                 out.extend_from_slice(b"\r\n");
             }
-            Put::Via(via) => {
+            Put::Via => {
+                let Some(via) = via else { return };
                 out.extend_from_slice(b"Via: SIP/2.0/");
                 out.extend_from_slice(via.transport.token().as_bytes());
                 out.push(b' ');
@@ -435,7 +445,7 @@ impl Put<'_> {
                 out.extend_from_slice(via.branch);
                 out.extend_from_slice(b"\r\n");
             }
-            Put::Received(via, source) => write_received(via, *source, out),
+            Put::Received(source) => write_received(&msg.top_via(), *source, out),
         }
     }
 }

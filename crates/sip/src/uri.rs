@@ -23,6 +23,13 @@ pub enum Scheme {
     Other,
 }
 
+impl Scheme {
+    /// Scheme of a URI that is not read further. Errors: no colon, or what stands before it is no scheme.
+    pub fn of(uri: &[u8]) -> Result<Scheme, Malformed> {
+        scheme(uri).map(|(scheme, _)| scheme)
+    }
+}
+
 /// A URI, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uri<'a> {
@@ -51,10 +58,7 @@ impl<'a> Uri<'a> {
         if raw.len() > warp_model::limits::SIP_URI_BYTES {
             return Err(Malformed("URI too long"));
         }
-        let colon = memchr::memchr(b':', raw).ok_or(Malformed("URI without scheme"))?;
-        let (name, rest) = raw.split_at_checked(colon).ok_or(Malformed("URI"))?;
-        let rest = rest.get(1..).unwrap_or(b"");
-        let scheme = scheme(name)?;
+        let (scheme, rest) = scheme(raw)?;
         match scheme {
             Scheme::Sip | Scheme::Sips => Self::parse_sip(raw, scheme, rest),
             Scheme::Tel => Self::parse_tel(raw, rest),
@@ -312,19 +316,26 @@ fn hex_pair(s: &[u8]) -> Option<u8> {
     }
 }
 
-fn scheme(name: &[u8]) -> Result<Scheme, Malformed> {
-    if name.eq_ignore_ascii_case(b"sip") {
-        return Ok(Scheme::Sip);
+/// The scheme and what follows its colon.
+fn scheme(raw: &[u8]) -> Result<(Scheme, &[u8]), Malformed> {
+    // Nearly every URI begins like this.
+    if let Some(rest) = raw.strip_prefix(b"sip:") {
+        return Ok((Scheme::Sip, rest));
     }
-    if name.eq_ignore_ascii_case(b"sips") {
-        return Ok(Scheme::Sips);
-    }
-    if name.eq_ignore_ascii_case(b"tel") {
-        return Ok(Scheme::Tel);
-    }
-    let ok = name.first().is_some_and(u8::is_ascii_alphabetic)
-        && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    ok.then_some(Scheme::Other).ok_or(Malformed("URI without scheme"))
+    let colon = lex::find_colon(raw).ok_or(Malformed("URI without scheme"))?;
+    let (name, rest) = raw.split_at_checked(colon).ok_or(Malformed("URI"))?;
+    let scheme = if name.eq_ignore_ascii_case(b"sip") {
+        Scheme::Sip
+    } else if name.eq_ignore_ascii_case(b"sips") {
+        Scheme::Sips
+    } else if name.eq_ignore_ascii_case(b"tel") {
+        Scheme::Tel
+    } else {
+        let ok = name.first().is_some_and(u8::is_ascii_alphabetic)
+            && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        ok.then_some(Scheme::Other).ok_or(Malformed("URI without scheme"))?
+    };
+    Ok((scheme, rest.get(1..).unwrap_or(b"")))
 }
 
 /// Good escapes, and characters of one class of [`lex`].

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use warp_model::Now;
 use warp_sip::flow::Flow;
-use warp_sip::header::Header;
+use warp_sip::header::{Header, Via};
 use warp_sip::message::{Message, Method, check, check_proxy};
 use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOther};
 use warp_sip::uri::Uri;
@@ -337,7 +337,11 @@ impl Core {
 
     /// RFC 5393 §4.2: one of the Vias is ours and was made for the same routing decision.
     fn is_loop(&self, msg: &Message<'_>, plan: &Plan<'_>) -> bool {
-        let mut ours = msg.vias().filter_map(|v| v.branch).filter_map(forward::loop_hash_of).peekable();
+        // The top Via has been read already, and nearly every request has only that one.
+        let top = msg.top_via().branch.and_then(forward::loop_hash_of);
+        let below = msg.values(Header::Via).skip(1).map_while(|v| Via::parse(v).ok());
+        let below = below.filter_map(|v| v.branch).filter_map(forward::loop_hash_of);
+        let mut ours = top.into_iter().chain(below).peekable();
         ours.peek().is_some() && {
             let hash = self.loop_hash(msg, plan);
             ours.any(|h| h == hash)

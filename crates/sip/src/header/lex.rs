@@ -22,6 +22,12 @@ pub fn is_param_byte(b: u8) -> bool {
     CLASS.get(usize::from(b)).is_some_and(|c| c & PARAM != 0)
 }
 
+/// Whether a byte may stand in a host name or an IPv4 address; `_` is not in the grammar and common.
+#[inline]
+pub(crate) fn is_host_byte(b: u8) -> bool {
+    CLASS.get(usize::from(b)).is_some_and(|c| c & HOST != 0)
+}
+
 /// Whether all bytes are of one of the classes in `mask`, but for escapes `%HH`.
 #[inline]
 pub(crate) fn all_escaped(s: &[u8], mask: u8) -> bool {
@@ -153,35 +159,27 @@ pub fn split_comma(s: &[u8]) -> Result<(&[u8], Option<&[u8]>), Malformed> {
         step(s.len());
         return Ok((trim(s), None));
     }
-    let mut escaped = false;
-    let mut in_quotes = false;
-    let mut in_angle = false;
-    for (i, b) in s.iter().enumerate() {
-        step(0);
-        if in_quotes {
-            match b {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_quotes = false,
-                _ => {}
-            }
-            continue;
-        }
-        match b {
-            b'"' if !in_angle => in_quotes = true,
-            b'<' => in_angle = true,
-            b'>' => in_angle = false,
-            b',' if !in_angle => {
-                let (value, rest) = s.split_at_checked(i).ok_or(Malformed("comma"))?;
+    let mut at = 0_usize;
+    loop {
+        let rest = s.get(at..).unwrap_or(b"");
+        // Brackets in quotes, and quotes in brackets, are text.
+        let Some(hit) = memchr::memchr3(b',', b'"', b'<', rest) else {
+            step(rest.len());
+            return Ok((trim(s), None));
+        };
+        step(hit);
+        let from = rest.get(hit..).unwrap_or(b"");
+        let skip = match from.first() {
+            Some(b',') => {
+                let (value, rest) = s.split_at_checked(at.saturating_add(hit)).ok_or(Malformed("comma"))?;
                 return Ok((trim(value), rest.get(1..)));
             }
-            _ => {}
-        }
+            Some(b'"') => quoted(from).map(|(text, _)| text.len()),
+            _ => memchr::memchr(b'>', from).inspect(|n| step(*n)).map(|n| n.saturating_add(1)),
+        };
+        let skip = skip.ok_or(Malformed("unclosed quote or bracket"))?;
+        at = at.saturating_add(hit).saturating_add(skip);
     }
-    if in_quotes || in_angle {
-        return Err(Malformed("unclosed quote or bracket"));
-    }
-    Ok((trim(s), None))
 }
 
 /// A decimal number of at most 10 digits that fits `u32`; white space around it is allowed.
@@ -236,6 +234,8 @@ impl std::error::Error for Malformed {}
 
 const TOKEN: u8 = 1;
 const UNRESERVED: u8 = 2;
+/// Letters and digits, and what else stands in names and IPv4 addresses.
+const HOST: u8 = 128;
 const PARAM: u8 = 4;
 /// `unreserved` and `user-unreserved`, and `#`: carriers write it between a technical prefix and the number (`7890#14155550100`), although
 /// the grammar wants it escaped.
@@ -263,10 +263,11 @@ static CLASS: [u8; 256] = {
     let mut i = 0;
     while i < 256 {
         if (i as u8).is_ascii_alphanumeric() {
-            table[i] = 127;
+            table[i] = 255;
         }
         i += 1;
     }
+    table = with(table, b"-._", HOST);
     table = with(table, b"-.!%*_+`'~", TOKEN | PARAM);
     table = with(table, b"[]:/&$()@", PARAM);
     table = with(table, b"-_.!~*'()", UNRESERVED | USER | PASSWORD | URI_PARAMS | URI_HEADERS);

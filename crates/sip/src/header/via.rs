@@ -146,10 +146,7 @@ pub(crate) fn host_part(s: &[u8]) -> Option<(&[u8], &[u8])> {
         host_ip(host)?;
         return Some((host, rest));
     }
-    let n = s
-        .iter()
-        .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')))
-        .unwrap_or(s.len());
+    let n = s.iter().position(|b| !lex::is_host_byte(*b)).unwrap_or(s.len());
     (n > 0).then(|| s.split_at_checked(n)).flatten()
 }
 

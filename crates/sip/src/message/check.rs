@@ -3,8 +3,6 @@
 
 use std::net::IpAddr;
 
-use warp_model::limits;
-
 use super::{Kind, Message, Method};
 use crate::header::{Header, Malformed, NameAddr, Via};
 use crate::uri::{Scheme, Uri};
@@ -44,15 +42,24 @@ pub fn check<'a>(msg: &Message<'a>) -> Result<(), Reject<'a>> {
                 return Err(Reject::new(400, "headers in Request-URI"));
             }
         }
-        Kind::Response { .. } => {
-            if msg.vias().take(2).any(|v| leads_nowhere(&v)) {
-                return Err(Reject::new(400, "response to nowhere"));
-            }
-        }
+        Kind::Response { .. } => {}
     }
-    check_address(&msg.from())?;
-    check_address(&msg.to())?;
-    check_list(msg, Header::Via, |v| Via::parse(v).map(|_| ()))?;
+    // The parser has read the parameters of these two, for their tags, and the first Via.
+    check_uri(&msg.from())?;
+    check_uri(&msg.to())?;
+    let mut nth = 0_usize;
+    let mut nowhere = !msg.is_request() && leads_nowhere(&msg.top_via());
+    check_list(msg, Header::Via, |v| {
+        nth = nth.saturating_add(1);
+        if nth > 1 {
+            let via = Via::parse(v)?;
+            nowhere |= nth == 2 && !msg.is_request() && leads_nowhere(&via);
+        }
+        Ok(())
+    })?;
+    if nowhere {
+        return Err(Reject::new(400, "response to nowhere"));
+    }
     for header in [Header::Route, Header::RecordRoute] {
         check_list(msg, header, |v| {
             let address = NameAddr::parse(v)?;
@@ -86,7 +93,7 @@ pub fn check_proxy<'a>(msg: &Message<'a>, supported: &[&[u8]]) -> Result<(), Rej
     let Some(uri) = msg.request_uri() else {
         return Ok(());
     };
-    if Uri::parse(uri)?.scheme == Scheme::Other {
+    if Scheme::of(uri)? == Scheme::Other {
         return Err(Reject::new(416, "Unsupported URI Scheme"));
     }
     if msg.max_forwards() == Some(0) {
@@ -106,10 +113,11 @@ pub fn check_proxy<'a>(msg: &Message<'a>, supported: &[&[u8]]) -> Result<(), Rej
 }
 
 fn check_address(address: &NameAddr<'_>) -> Result<(), Malformed> {
-    if address.uri.len() > limits::SIP_URI_BYTES {
-        return Err(Malformed("URI too long"));
-    }
     address.params.check()?;
+    check_uri(address)
+}
+
+fn check_uri(address: &NameAddr<'_>) -> Result<(), Malformed> {
     address.uri().map(|_| ())
 }
 
