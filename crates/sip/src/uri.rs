@@ -3,7 +3,7 @@
 //! Invariant: escaped text stays escaped in the message; it is unescaped only into buffers of the reader, so that `%0d%0a` never
 //! becomes a line (T-SIP-16).
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use memchr::memmem;
 
@@ -252,7 +252,29 @@ pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
     if host.contains(&b':') {
         return v6(host).map(IpAddr::V6);
     }
-    std::str::from_utf8(host).ok()?.parse().ok()
+    v4(host).map(IpAddr::V4)
+}
+
+/// Four decimal numbers without leading zeros, as the standard library reads them.
+fn v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let (mut nth, mut digits, mut n) = (0_usize, 0_u8, 0_u16);
+    for b in text {
+        match b {
+            b'0'..=b'9' if digits < 3 && !(digits > 0 && n == 0) => {
+                n = n.saturating_mul(10).saturating_add(u16::from(b.wrapping_sub(b'0')));
+                digits = digits.saturating_add(1);
+            }
+            b'.' if digits > 0 && nth < 3 => {
+                *octets.get_mut(nth)? = u8::try_from(n).ok()?;
+                nth = nth.saturating_add(1);
+                (digits, n) = (0, 0);
+            }
+            _ => return None,
+        }
+    }
+    *octets.get_mut(3)? = u8::try_from(n).ok()?;
+    (nth == 3 && digits > 0).then(|| octets.into())
 }
 
 /// An IPv6 address; also with the third colon before an embedded IPv4 address that the grammar of RFC 3261 asks for by mistake
@@ -441,6 +463,26 @@ mod tests {
 
     fn uri(s: &str) -> Uri<'_> {
         Uri::parse(s.as_bytes()).unwrap_or_else(|e| panic!("{s}: {e}"))
+    }
+
+    /// The same verdict as the standard library's parser, on everything near an address.
+    #[test]
+    fn ipv4_is_read_as_the_standard_library_reads_it() {
+        let pieces = ["0", "1", "00", "01", "9", "99", "255", "256", "999", "1000", "", "a", " 1", "-1", "+1"];
+        for a in pieces {
+            for b in pieces {
+                for text in [
+                    format!("{a}.{b}.0.1"),
+                    format!("1.2.{a}.{b}"),
+                    format!("{a}.{b}"),
+                    format!("1.2.3.{a}.{b}"),
+                    format!("{a}.2.3.{b}."),
+                    format!(".{a}.2.3.{b}"),
+                ] {
+                    assert_eq!(v4(text.as_bytes()), text.parse().ok(), "{text}");
+                }
+            }
+        }
     }
 
     #[test]
