@@ -468,7 +468,8 @@ mod tests {
     /// The same verdict as the standard library's parser, on everything near an address.
     #[test]
     fn ipv4_is_read_as_the_standard_library_reads_it() {
-        let pieces = ["0", "1", "00", "01", "9", "99", "255", "256", "999", "1000", "", "a", " 1", "-1", "+1"];
+        let pieces =
+            ["0", "1", "00", "01", "9", "99", "255", "256", "999", "1000", "", "a", " 1", "-1", "+1"];
         for a in pieces {
             for b in pieces {
                 for text in [

@@ -169,7 +169,7 @@ impl Core {
         } else {
             ServerMachine::Other(ServerOther::start(reliable))
         };
-        let (request, response) = (self.copy_buf(bytes), self.take_buf());
+        let request = self.copy_buf(bytes);
         Some(self.table.insert(ServerTxn {
             key,
             machine,
@@ -177,7 +177,7 @@ impl Core {
             flow: route::reply_flow(msg, &flow),
             source: flow.remote,
             request,
-            response,
+            response: Vec::new(),
             client: None,
             call: None,
             stranger,

@@ -73,7 +73,10 @@ pub struct Core {
     wheel: Wheel<Key>,
     due: Vec<Key>,
     out: VecDeque<Output>,
+    /// Buffers to write messages into.
     pool: Vec<Vec<u8>>,
+    /// Buffers for copies of small messages, which live as long as their transactions.
+    small: Vec<Vec<u8>>,
     stats: CoreStats,
     snapshot: Option<Arc<Snapshot>>,
     bound: Option<Arc<Bound>>,
@@ -106,6 +109,7 @@ impl Core {
             due: Vec::new(),
             out: VecDeque::new(),
             pool: Vec::new(),
+            small: Vec::new(),
             stats: CoreStats::default(),
             snapshot: None,
             bound: None,
@@ -117,6 +121,13 @@ impl Core {
             probes: BTreeMap::new(),
             failed: VecDeque::new(),
         }
+    }
+
+    /// Makes room for so many transactions of each side beforehand, and touches that memory: the first calls of a process then
+    /// pay for no page faults. More are stored all the same.
+    pub fn make_room(&mut self, transactions: usize) {
+        self.table.servers.make_room(transactions);
+        self.table.clients.make_room(transactions);
     }
 
     /// One datagram, or one framed message of a stream.
@@ -241,19 +252,28 @@ impl Core {
     }
 
     fn take_buf(&mut self) -> Vec<u8> {
-        self.pool.pop().unwrap_or_else(|| Vec::with_capacity(1_024))
+        self.pool.pop().unwrap_or_else(|| Vec::with_capacity(BUF_BYTES))
     }
 
     fn give_buf(&mut self, mut buf: Vec<u8>) {
-        if buf.capacity() > 0 && buf.capacity() <= POOL_BUF_BYTES && self.pool.len() < POOL_BUFS {
+        let pool = match buf.capacity() {
+            0 => return,
+            1..=SMALL_BUF_BYTES => &mut self.small,
+            n if n <= POOL_BUF_BYTES => &mut self.pool,
+            _ => return,
+        };
+        if pool.len() < POOL_BUFS {
             buf.clear();
-            self.pool.push(buf);
+            pool.push(buf);
         }
     }
 
-    /// A pooled copy.
+    /// A pooled copy, in no more memory than its size wants: most of what a transaction keeps for 32 seconds is a small response.
     fn copy_buf(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut buf = self.take_buf();
+        let mut buf = match bytes.len() {
+            ..=SMALL_BUF_BYTES => self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BUF_BYTES)),
+            _ => self.take_buf(),
+        };
         buf.extend_from_slice(bytes);
         buf
     }
@@ -313,4 +333,7 @@ pub fn shard_of_call_id(id: &[u8], shards: u16) -> u16 {
 }
 
 const POOL_BUFS: usize = 4_096;
+/// Nearly every message that is written fits without growing.
+const BUF_BYTES: usize = 2_048;
+const SMALL_BUF_BYTES: usize = 512;
 const POOL_BUF_BYTES: usize = 8_192;

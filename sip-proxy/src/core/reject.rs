@@ -115,15 +115,16 @@ impl Core {
             m.hush(); // T-SIP-13: failures are not repeated to strangers
         }
         if actions.contains(warp_sip::transaction::Action::Send) {
+            let over = status >= 200;
+            let request = if over { std::mem::take(&mut txn.request) } else { Vec::new() };
+            let former = if keep || over { std::mem::take(&mut txn.response) } else { Vec::new() };
+            self.give_buf(request);
+            self.give_buf(former);
             if keep {
-                txn.response.clear();
-                txn.response.extend_from_slice(&bytes);
-            }
-            if status >= 200 {
-                let request = std::mem::take(&mut txn.request);
-                let unneeded = if keep { Vec::new() } else { std::mem::take(&mut txn.response) };
-                self.give_buf(request);
-                self.give_buf(unneeded);
+                let copy = self.copy_buf(&bytes);
+                if let Some(txn) = self.table.servers.get_mut(server) {
+                    txn.response = copy;
+                }
             }
             self.transmit(flow, bytes);
         } else {

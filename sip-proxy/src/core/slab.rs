@@ -41,6 +41,13 @@ impl<T> Slab<T> {
         Slab { slots: Vec::new(), free: Vec::new(), counts, counted: 0 }
     }
 
+    /// Adds so many empty slots, used from the lowest.
+    pub(crate) fn make_room(&mut self, slots: usize) {
+        let from = self.slots.len() as u32;
+        self.slots.extend((0..slots).map(|_| (1, None)));
+        self.free.extend((from..self.slots.len() as u32).rev());
+    }
+
     /// How many living entries the slab was told to count.
     pub(crate) fn counted(&self) -> usize {
         self.counted
@@ -148,5 +155,10 @@ mod tests {
         assert_eq!(s.get(b), Some(&"b"));
         assert_eq!((s.len(), s.counted()), (1, 1));
         assert_eq!(s.iter().count(), 1);
+        s.make_room(3);
+        assert_eq!((s.len(), s.iter().count()), (1, 1));
+        let more = ["c", "d", "e", "f"].map(|text| s.insert(text));
+        assert_eq!(more.map(|id| s.get(id).copied()), [Some("c"), Some("d"), Some("e"), Some("f")]);
+        assert_eq!((s.len(), s.slots.len()), (5, 5));
     }
 }

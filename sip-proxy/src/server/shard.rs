@@ -117,7 +117,8 @@ impl Shard {
             epoll.add(socket, token::MEDIA, Interest::READ)?;
         }
         let core_config = Arc::new(parts.config.core.clone());
-        let core = Core::new(core_config, parts.index, parts.seed, Arc::clone(&parts.shared));
+        let mut core = Core::new(core_config, parts.index, parts.seed, Arc::clone(&parts.shared));
+        core.make_room(ROOM);
         let streams = Streams::new(parts.index, parts.config.streams, parts.quota, parts.metrics.clone());
         Ok(Shard {
             index: parts.index,
@@ -767,6 +768,8 @@ const BATCH: usize = 32;
 /// Every UDP datagram fits: 65,507 bytes at most.
 const DATAGRAM_BYTES: usize = 65_536;
 const READ_BYTES: usize = 65_536;
+/// Transactions of each side that memory is ready for at the start: about 60 calls a second, for the 32 s that they are kept.
+const ROOM: usize = 4_096;
 const EVENTS: usize = 256;
 /// Bounds that keep one busy source from starving the others within a wake-up; what is left is reported again.
 const BATCHES_PER_EVENT: usize = 4;
