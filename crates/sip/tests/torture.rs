@@ -156,6 +156,18 @@ fn rfc4475_3_1_1_escapes_stay_where_they_mean_something() {
 }
 
 #[test]
+fn rfc4475_3_1_1_11_mpart01_keeps_every_byte_of_its_signature() {
+    let data = bytes("rfc4475/mpart01");
+    let m = Message::parse(&data).unwrap();
+    assert_eq!(m.body().len(), 553);
+    let at = m.body().len() - b"\r\n--7a9cbec02ceef655--\r\n".len() - 342;
+    let signature = &m.body()[at..at + 342];
+    // A DER sequence says its own length: 0x0152 and the four bytes of its head.
+    assert_eq!(&signature[..4], &[0x30, 0x82, 0x01, 0x52]);
+    assert!(signature.ends_with(&[0xbc, 0x99, 0xd0, 0x05]));
+}
+
+#[test]
 fn rfc4475_3_1_1_others() {
     let data = bytes("rfc4475/longreq");
     let m = Message::parse(&data).unwrap();
