@@ -13,7 +13,8 @@ use crate::rate::{self, Rate};
 use crate::refusal::Refusal;
 use crate::route::{Call, Entry, Offer};
 use crate::route::{
-    CallInput, Candidate, Decision, Exclusion, Live, VendorTrunkLive, decide, judge, judge_trunk, nanos,
+    CallInput, Candidate, Decision, Exclusion, Live, VendorTrunkLive, WHOLE, decide, judge, judge_trunk,
+    nanos, passed_over,
 };
 use crate::snapshot::{Snapshot, SnapshotId};
 
@@ -99,6 +100,18 @@ pub struct LiveRecord {
     pub channels_used: u32,
     /// Another call may start.
     pub cps_ok: bool,
+    /// Percent of calls that it takes in its turn; absent: all.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub share: u8,
+}
+
+fn whole() -> u8 {
+    WHOLE
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_whole(share: &u8) -> bool {
+    *share == WHOLE
 }
 
 /// A price with the sum for the expected call.
@@ -145,6 +158,9 @@ pub struct CandidateRecord {
     pub buy: Option<PricedRate>,
     /// Sell − buy for the expected call.
     pub expected_margin: Option<Nanos>,
+    /// Why it stands behind dearer ones; absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<String>,
 }
 
 /// One that is no candidate.
@@ -157,7 +173,7 @@ pub struct ExclusionRecord {
     /// Which trunk, when it is about one.
     pub vendor_trunk: Option<VendorTrunkId>,
     /// Closed list: `no_rate`, `vendor_disabled`, `blocked`, `currency`, `margin`, `no_trunk`, `down`, `channels`, `cps`,
-    /// `tries` (enough better ones).
+    /// `ramp_up` (coming back, and this call is not in its share yet), `tries` (enough better ones).
     pub reason: String,
     /// The rule behind it: a block's id, the margin, a limit.
     pub rule: String,
@@ -201,7 +217,7 @@ pub fn explain(
     let candidates = match &decision.result {
         Ok(list) => list
             .iter()
-            .filter_map(|c| candidate(snapshot, c, call.as_ref(), sell.as_ref(), expected_ms))
+            .filter_map(|c| candidate(snapshot, input, live, c, call.as_ref(), sell.as_ref(), expected_ms))
             .collect(),
         Err(_) => Vec::new(),
     };
@@ -224,6 +240,7 @@ pub fn explain(
                         up: l.up,
                         channels_used: l.channels_used,
                         cps_ok: l.cps_ok,
+                        share: l.share,
                     })
                 })
                 .collect(),
@@ -263,7 +280,7 @@ pub fn replay(snapshot: &Snapshot, record: &DecisionRecord) -> Option<Decision> 
     for l in &record.inputs.live {
         let ix = directory.vendor_trunk_ix(l.vendor_trunk)?;
         *live.get_mut(ix.at())? =
-            VendorTrunkLive { up: l.up, channels_used: l.channels_used, cps_ok: l.cps_ok };
+            VendorTrunkLive { up: l.up, channels_used: l.channels_used, cps_ok: l.cps_ok, share: l.share };
     }
     let input = CallInput {
         trunk: directory.trunk_ix(record.inputs.trunk)?,
@@ -357,6 +374,9 @@ fn exclusions(
                     let rule = limit.map(|l| format!("limit {l}")).unwrap_or_default();
                     note(Some(*ix), reason(e), rule);
                 }
+                None if passed_over(snapshot, live, *ix, input.call_hash) => {
+                    note(Some(*ix), "ramp_up", takes(live.of(*ix).share));
+                }
                 None => note(Some(*ix), "tries", format!("at most {} tries", call.partition.max_candidates)),
             }
         }
@@ -395,6 +415,11 @@ impl Decision {
             Err(r) if !matches!(r, Refusal::NoRoute | Refusal::NoRouteAvailable | Refusal::NoRouteAtMargin)
         )
     }
+}
+
+/// Of a trunk that is coming back.
+fn takes(share: u8) -> String {
+    format!("takes {share} % of calls while it comes back")
 }
 
 fn reason(e: Exclusion) -> &'static str {
@@ -452,6 +477,8 @@ fn priced(snapshot: &Snapshot, r: &Rate, expected_ms: u64) -> Option<PricedRate>
 
 fn candidate(
     snapshot: &Snapshot,
+    input: &CallInput<'_>,
+    live: &Live<'_>,
     c: &Candidate,
     call: Option<&Call<'_>>,
     sell: Option<&PricedRate>,
@@ -479,6 +506,11 @@ fn candidate(
             }
             _ => None,
         },
+        // An emergency route's order is its own.
+        passed_over: c
+            .buy
+            .filter(|_| passed_over(snapshot, live, c.vendor_trunk, input.call_hash))
+            .map(|_| takes(live.of(c.vendor_trunk).share)),
         buy,
     })
 }

@@ -35,6 +35,6 @@ pub use lcr::{LcrBuilder, LcrIndex, RateList};
 pub use number_plan::{Jurisdiction, NumberPlan};
 pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate, rate_call};
 pub use refusal::Refusal;
-pub use route::{CallInput, Candidate, Candidates, Decision, Live, VendorTrunkLive, decide};
+pub use route::{CallInput, Candidate, Candidates, Decision, Live, VendorTrunkLive, WHOLE, decide};
 pub use screen::{Cidr, Usage};
 pub use snapshot::{Manifest, Section, Snapshot, SnapshotId};

@@ -113,6 +113,34 @@ fn live_figures_exclude() {
 }
 
 #[test]
+fn f_net_02_a_share_is_drawn_by_the_hash_of_the_call_and_only_grows() {
+    let s = snapshot_of(rows());
+    let first = |share: u8, hash: u64| {
+        let mut live = vec![VendorTrunkLive::default(); 3];
+        live[0].share = share;
+        let i = CallInput { call_hash: hash, ..input(NY, "+14155550123") };
+        decided(&s, &i, &Live { vendor_trunks: &live })
+    };
+    let taken = |share| (0..1_000).filter(|h| first(share, *h).starts_with("alpha")).collect::<Vec<u64>>();
+    let (tenth, half) = (taken(10), taken(50));
+    assert!((70..=130).contains(&tenth.len()) && (450..=550).contains(&half.len()));
+    assert!(tenth.iter().all(|h| half.contains(h)), "a call that is taken at 10 % is taken at 50 %");
+    assert_eq!(taken(100).len(), 1_000);
+    let passed = (0..).find(|h| !tenth.contains(h)).unwrap();
+    assert_eq!(first(10, passed), "beta@1415 gamma@1 alpha@14155550", "behind all others, not away");
+    // Where there is room for two, it is named among those left out.
+    let mut r = rows();
+    r.partitions[0].max_candidates = 2;
+    let s = snapshot_of(r);
+    let live = [VendorTrunkLive { share: 10, ..VendorTrunkLive::default() }];
+    let live = Live { vendor_trunks: &live };
+    let i = CallInput { call_hash: passed, ..input(NY, "+14155550123") };
+    let record = explain(&s, &i, &live, &decide(&s, &i, &live));
+    let why: Vec<_> = record.excluded.iter().map(|e| (e.reason.as_str(), e.rule.as_str())).collect();
+    assert_eq!(why, [("ramp_up", "takes 10 % of calls while it comes back")]);
+}
+
+#[test]
 fn blocks_hold_for_a_time_and_a_code() {
     let r = rows().block(Block {
         id: "b1".into(),

@@ -104,10 +104,10 @@ fn vendor_trunks_and_live_figures() {
     assert!(bound.take_vendor_trunk(VendorTrunkIx(0), now(0)).is_none());
     assert!(bound.take_vendor_trunk(VendorTrunkIx(1), now(0)).is_some());
     let mut live = Vec::new();
-    bound.live_into(now(0), |ix| ix.0 != 2, &mut live);
+    bound.live_into(now(0), |ix| if ix.0 != 2 { 100 } else { 0 }, &mut live);
     assert_eq!(decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }), "no_route_available");
     drop(held);
-    bound.live_into(now(1_000), |_| true, &mut live);
+    bound.live_into(now(1_000), |_| 100, &mut live);
     assert_eq!(
         decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }),
         "alpha@14155550 beta@1415 gamma@1"

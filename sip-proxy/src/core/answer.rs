@@ -61,7 +61,7 @@ impl Core {
                         self.pass_back(server, msg, status, now);
                     }
                 }
-                Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, status),
+                Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, status, now),
                 Owner::Probe(_) | Owner::Ours => {}
             }
         }

@@ -325,11 +325,8 @@ impl Core {
         };
         let mut live = std::mem::take(&mut self.live);
         let health = &self.shared.health;
-        let up = |ix| {
-            let trunk = snapshot.directory.vendor_trunk(ix);
-            trunk.is_some_and(|t| !health.is_down(t.id, now.mono))
-        };
-        call.bound.live_into(now, up, &mut live);
+        let share = |ix| snapshot.directory.vendor_trunk(ix).map_or(0, |t| health.share(t.id, now.mono));
+        call.bound.live_into(now, share, &mut live);
         let (decision, record) = decide(&snapshot, &input, &live);
         self.live = live;
         cdr::decided(call.record.as_deref_mut(), &decision, record);

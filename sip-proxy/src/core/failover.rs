@@ -383,7 +383,10 @@ impl Core {
             && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk)
         {
             let wait = std::time::Duration::from_secs(u64::from(seconds).min(300));
-            self.shared.health.rest(trunk.id, now.mono + wait);
+            // Retry-After: 0 asks for no pause, and a trunk that had none does not come back from one.
+            if !wait.is_zero() {
+                self.shared.health.rest(trunk.id, now.mono + wait);
+            }
         }
         if matches!(status, 401 | 407) && !call.cancelled && self.sign_in(call, leg, msg, now) {
             return;

@@ -1,7 +1,8 @@
 //! Health of vendor trunks, sources that signed in, and sources that fail to: tables of the process in atomics.
 //!
 //! A vendor trunk is out of rotation after some successive time-outs or transport failures (F-NET-02), or for as long as its
-//! Retry-After says (F-NET-03). When the time is over it is tried again; one more failure puts it out again at once.
+//! Retry-After says (F-NET-03). When the time is over, or a probe was answered, it takes a tenth of its calls, and a tenth more
+//! each second. Until it has answered a call, one more failure after a time-out puts it out again at once.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use warp_model::{Mono, VendorTrunkId};
+use warp_policy::WHOLE;
 
 use super::strangers::mix;
 
@@ -18,6 +20,11 @@ const SLOTS: usize = 16_384;
 /// Bits for the time, in ms.
 const TIME_BITS: u32 = 48;
 const TIME: u64 = (1 << TIME_BITS) - 1;
+/// Time of a trunk that never was out.
+const NEVER_OUT: u64 = 0;
+/// Percent of calls that a returning trunk takes at first, and more of them each step.
+const RAMP: u8 = 10;
+const RAMP_STEP_MS: u64 = 1_000;
 
 /// Health of vendor trunks.
 pub(crate) struct Health(Vec<AtomicU64>);
@@ -35,6 +42,16 @@ impl Health {
     /// Whether it is out of rotation.
     pub(crate) fn is_down(&self, id: VendorTrunkId, now: Mono) -> bool {
         self.slot(id).load(Ordering::Relaxed) & TIME > now.0 / 1_000_000
+    }
+
+    /// Percent of calls that it takes in its turn: 0 while it is out of rotation, 10 when it comes back, 10 more each second.
+    pub(crate) fn share(&self, id: VendorTrunkId, now: Mono) -> u8 {
+        let (back, now) = (self.slot(id).load(Ordering::Relaxed) & TIME, now.0 / 1_000_000);
+        match now.checked_sub(back) {
+            None => 0,
+            Some(_) if back == NEVER_OUT => WHOLE,
+            Some(ms) => u8::try_from(ms / RAMP_STEP_MS + 1).unwrap_or(WHOLE).saturating_mul(RAMP).min(WHOLE),
+        }
     }
 
     /// It answered something.
@@ -56,9 +73,9 @@ impl Health {
         before.is_ok_and(|v| failures(v) >= u64::from(limit))
     }
 
-    /// It answered a probe: back in rotation, whatever was held against it.
-    pub(crate) fn up(&self, id: VendorTrunkId) {
-        self.slot(id).store(0, Ordering::Relaxed);
+    /// It answered a probe: back in rotation, whatever was held against it, and slowly.
+    pub(crate) fn up(&self, id: VendorTrunkId, now: Mono) {
+        self.slot(id).store((now.0 / 1_000_000) & TIME, Ordering::Relaxed);
     }
 
     /// It asked for a pause.
@@ -189,8 +206,28 @@ mod tests {
         assert!(!h.is_down(id, s(45)));
         assert!(h.failed(id, 3, s(76)), "one more failure is enough");
         assert!(h.is_down(id, s(46)));
-        h.up(id);
+        h.up(id, s(46));
         assert!(!h.is_down(id, s(46)));
+    }
+
+    #[test]
+    fn f_net_02_a_trunk_that_comes_back_takes_a_tenth_more_each_second() {
+        let h = Health::new();
+        let id = VendorTrunkId::from_u128(78);
+        let share = |ms: u64| h.share(id, Mono(ms * 1_000_000));
+        assert_eq!(share(0), 100);
+        for _ in 0..3 {
+            h.failed(id, 3, s(40));
+        }
+        assert_eq!((share(39_999), share(40_000), share(40_999), share(41_000)), (0, 10, 10, 20));
+        assert_eq!((share(48_999), share(49_000), share(3_600_000)), (90, 100, 100));
+        // A probe brings it back at once, and no faster.
+        h.failed(id, 3, s(80));
+        h.up(id, s(60));
+        assert_eq!((share(60_000), share(64_500), share(69_000)), (10, 50, 100));
+        // Out again in the middle of it.
+        h.rest(id, s(70));
+        assert_eq!((share(65_000), share(70_000)), (0, 10));
     }
 
     #[test]

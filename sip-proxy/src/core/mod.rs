@@ -43,6 +43,8 @@ mod wheel;
 #[cfg(test)]
 mod tests_fuzz;
 #[cfg(test)]
+mod tests_health;
+#[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
 mod tests_static;

@@ -74,9 +74,9 @@ impl Core {
     }
 
     /// A probe was answered. 503 is an answer too, but not one that brings calls back.
-    pub(super) fn probe_answered(&mut self, id: VendorTrunkId, status: u16) {
+    pub(super) fn probe_answered(&mut self, id: VendorTrunkId, status: u16, now: Now) {
         if !matches!(status, 408 | 503) && self.probes.remove(&id).is_some() {
-            self.shared.health.up(id);
+            self.shared.health.up(id, now.mono);
         }
     }
 }

@@ -63,9 +63,9 @@ impl Shared {
 
     /// What a decision would look at now: the vendor trunks of `directory`, in its order.
     pub fn vendor_trunks(&self, directory: &Arc<Directory>, now: Now) -> Vec<VendorTrunkLive> {
-        let up = |ix| directory.vendor_trunk(ix).is_some_and(|t| !self.health.is_down(t.id, now.mono));
+        let share = |ix| directory.vendor_trunk(ix).map_or(0, |t| self.health.share(t.id, now.mono));
         let mut live = Vec::new();
-        self.usage.bind(directory).live_into(now, up, &mut live);
+        self.usage.bind(directory).live_into(now, share, &mut live);
         live
     }
 

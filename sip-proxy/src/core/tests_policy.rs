@@ -257,38 +257,6 @@ fn limits_are_503_with_retry_after_and_channels_come_back() {
 }
 
 #[test]
-fn f_net_02_a_vendor_that_times_out_three_times_is_out_of_rotation() {
-    let mut w = World::new(false, |_| ());
-    for n in 0..3 {
-        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
-        w.to(V1);
-        w.wait(2_100);
-        let second = w.take().into_iter().find(|(to, _)| *to == addr(V2)).unwrap().1;
-        w.give(V2, &reply(&second, "486 Busy Here", "x", V2, "", ""));
-        w.take();
-    }
-    w.give(CUSTOMER, &invite(NUMBER, "c9", "", ""));
-    assert!(w.to(V2).starts_with("INVITE "), "vendor 1 is skipped");
-    let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
-    assert!(record.decision.unwrap().get().contains("down"), "and the decision record says so");
-}
-
-#[test]
-fn f_net_03_retry_after_of_a_vendor_is_honoured() {
-    let mut w = World::new(false, |_| ());
-    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
-    let first = w.to(V1);
-    w.give(V1, &reply(&first, "503 Overload", "x", V1, "Retry-After: 20\r\n", ""));
-    w.take();
-    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
-    assert!(w.to(V2).starts_with("INVITE "));
-    w.wait(21_000);
-    w.take();
-    w.give(CUSTOMER, &invite(NUMBER, "c3", "", ""));
-    assert!(w.to(V1).starts_with("INVITE "));
-}
-
-#[test]
 fn icmp_fails_over_at_once() {
     let mut w = World::new(true, |_| ());
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
@@ -633,37 +601,6 @@ fn a_cancel_while_the_relay_is_asked_leaves_no_media_behind() {
     assert!(matches!((&q[0], &q[1]), (Ng::Offer(o), Ng::Delete(d)) if o.via_branch == d.via_branch), "{q:?}");
     assert_eq!(w.ended[0].outcome, Outcome::Cancelled);
     w.nothing_is_left();
-}
-
-#[test]
-fn f_net_02_a_probe_brings_a_vendor_back() {
-    let mut w = World::new(false, |_| ());
-    for n in 0..3 {
-        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
-        w.to(V1);
-        w.wait(2_100);
-        let second = w.take().into_iter().find(|(to, _)| *to == addr(V2)).unwrap().1;
-        w.give(V2, &reply(&second, "486 Busy Here", "x", V2, "", ""));
-        w.take();
-    }
-    let options = |w: &mut World| {
-        w.take().into_iter().find(|(to, t)| *to == addr(V1) && t.starts_with("OPTIONS ")).map(|(_, t)| t)
-    };
-    w.wait(5_000);
-    assert!(options(&mut w).is_some());
-    // Unanswered: still out after the time that a failure costs.
-    w.wait(60_000);
-    let probe = options(&mut w).unwrap();
-    w.give(CUSTOMER, &invite(NUMBER, "c8", "", ""));
-    assert!(w.take().iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
-    let last = {
-        w.wait(6_000);
-        options(&mut w).unwrap_or(probe)
-    };
-    w.give(V1, &reply(&last, "200 OK", "o", V1, "", ""));
-    w.take();
-    w.give(CUSTOMER, &invite(NUMBER, "c9", "", ""));
-    assert!(w.to(V1).starts_with("INVITE "));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use warp_model::Wall;
 
 use super::bind::{Entry, PartitionBinding, expected, mix};
-use super::{CallInput, Candidate, Candidates, Decision, Live};
+use super::{CallInput, Candidate, Candidates, Decision, Live, WHOLE};
 use crate::code::Code;
 use crate::deck::Terms;
 use crate::directory::{Strategy, VendorTrunkIx};
@@ -256,6 +256,17 @@ pub(crate) fn judge_trunk(snapshot: &Snapshot, live: &Live<'_>, ix: VendorTrunkI
     }
 }
 
+/// Does a trunk that is coming back leave this call to others? Drawn from the call's hash, so that it replays; as its share
+/// rises, calls are only added.
+#[inline]
+pub(crate) fn passed_over(snapshot: &Snapshot, live: &Live<'_>, ix: VendorTrunkIx, call_hash: u64) -> bool {
+    let share = live.of(ix).share;
+    share < WHOLE && {
+        let id = snapshot.directory.vendor_trunk(ix).map_or(0, |t| t.id.as_u128());
+        mix(call_hash ^ mix(id as u64 ^ (id >> 64) as u64)) % u64::from(WHOLE) >= u64::from(share)
+    }
+}
+
 /// Vendors that are priced without allocation.
 const INLINE: usize = 32;
 
@@ -285,6 +296,8 @@ pub(super) fn candidates(
         return Err(Refusal::NoRoute);
     }
     let mut unavailable = false;
+    // Trunks that are coming back and leave this call to others: behind all others, so that nothing is refused for their sake.
+    let mut returning: Option<Candidates> = None;
     let whole = Code::whole(call.routed);
     // The first four in one pass; only when more are wanted, or some fell out, the others one by one.
     let first = first_four(keys);
@@ -334,8 +347,12 @@ pub(super) fn candidates(
                 .lcr
                 .buy_rate_at(&call.block, entry.column, slot, whole, offer.jurisdiction, entry.rounding)
                 .ok_or(Refusal::RatingFailed)?;
-            let rank = out.len() as u16 + 1;
-            out.push(Candidate {
+            let to = match passed_over(snapshot, live, *ix, call.call_hash) {
+                false => &mut *out,
+                true => returning.get_or_insert_with(Candidates::new),
+            };
+            let rank = to.len() as u16 + 1;
+            to.push(Candidate {
                 vendor_trunk: *ix,
                 vendor: entry.vendor,
                 buy: Some(buy),
@@ -345,6 +362,12 @@ pub(super) fn candidates(
             if out.len() >= partition.max_candidates {
                 return Ok(());
             }
+        }
+    }
+    if let Some(returning) = returning {
+        let room = partition.max_candidates.saturating_sub(out.len());
+        for c in returning.iter().take(room) {
+            out.push(Candidate { rank: out.len() as u16 + 1, ..*c });
         }
     }
     match (out.is_empty(), unavailable) {

@@ -11,7 +11,7 @@ use std::fmt;
 use warp_model::{E164, Wall};
 
 pub(crate) use bind::{Bindings, Entry};
-pub(crate) use choose::{Call, Exclusion, Offer, judge, judge_trunk, nanos};
+pub(crate) use choose::{Call, Exclusion, Offer, judge, judge_trunk, nanos, passed_over};
 
 use crate::code::Code;
 use crate::directory::{Trunk, TrunkIx, VendorIx, VendorTrunkIx};
@@ -41,6 +41,9 @@ pub struct CallInput<'a> {
     pub lrn: Option<E164>,
 }
 
+/// [`VendorTrunkLive::share`] of a trunk with nothing held against it.
+pub const WHOLE: u8 = 100;
+
 /// Live figures of one vendor trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VendorTrunkLive {
@@ -50,11 +53,14 @@ pub struct VendorTrunkLive {
     pub channels_used: u32,
     /// Another call may start now.
     pub cps_ok: bool,
+    /// Percent of calls that it takes in its turn: 100, or less while it comes back after a failure (F-NET-02). The others
+    /// find it behind all other candidates.
+    pub share: u8,
 }
 
 impl Default for VendorTrunkLive {
     fn default() -> Self {
-        VendorTrunkLive { up: true, channels_used: 0, cps_ok: true }
+        VendorTrunkLive { up: true, channels_used: 0, cps_ok: true, share: WHOLE }
     }
 }
 

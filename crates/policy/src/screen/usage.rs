@@ -16,7 +16,7 @@ use warp_model::{Nanos, Now};
 use crate::directory::{Directory, Limits, TrunkIx, VendorTrunkIx};
 use crate::rate::{self, SellRate};
 use crate::refusal::Refusal;
-use crate::route::VendorTrunkLive;
+use crate::route::{VendorTrunkLive, WHOLE};
 
 /// Counters of one trunk, customer or vendor trunk.
 #[derive(Debug, Default)]
@@ -236,12 +236,15 @@ impl Bound {
         Some(VendorReservation { slot: slot.clone() })
     }
 
-    /// Fills the live figures that [`decide`](crate::decide) takes, in index order; `up` says which trunks are in rotation.
-    pub fn live_into(&self, now: Now, up: impl Fn(VendorTrunkIx) -> bool, out: &mut Vec<VendorTrunkLive>) {
+    /// Fills the live figures that [`decide`](crate::decide) takes, in index order; `share` says what percentage of calls a
+    /// trunk takes in its turn, 0 when it is out of rotation.
+    pub fn live_into(&self, now: Now, share: impl Fn(VendorTrunkIx) -> u8, out: &mut Vec<VendorTrunkLive>) {
         out.clear();
         out.extend(self.directory.vendor_trunks().zip(&self.vendor_trunks).map(|((ix, row), slot)| {
+            let share = share(ix).min(WHOLE);
             VendorTrunkLive {
-                up: up(ix),
+                up: share > 0,
+                share,
                 channels_used: slot.channels.load(Ordering::Relaxed),
                 cps_ok: slot.token_ready(row.limits.cps, now.mono.0),
             }
