@@ -145,9 +145,9 @@ impl Dialog {
         cseq
     }
 
-    /// Writes the ACK for a 2xx of the callee to the INVITE numbered `cseq` (RFC 3261 §13.2.2.4).
-    pub fn write_ack(&self, cseq: u32, via: &[u8], out: &mut Vec<u8>) {
-        self.write("ACK", Side::Callee, cseq, via, b"", out);
+    /// Writes the ACK for a 2xx of `towards` to the INVITE numbered `cseq` (RFC 3261 §13.2.2.4).
+    pub fn write_ack(&self, towards: Side, cseq: u32, via: &[u8], out: &mut Vec<u8>) {
+        self.write("ACK", towards, cseq, via, b"", out);
     }
 
     fn write(&self, method: &str, towards: Side, cseq: u32, via: &[u8], extra: &[u8], out: &mut Vec<u8>) {

@@ -256,6 +256,15 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
         self.op(at, 0, Put::NumberLine("Content-Length", length))
     }
 
+    /// Another body of the same Content-Type.
+    pub fn replace_content(&mut self, body: &'m [u8]) -> &mut Self {
+        self.remove_header(Header::ContentLength);
+        let at = self.msg.head_end();
+        self.body = Some(body);
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        self.op(at, 0, Put::NumberLine("Content-Length", length))
+    }
+
     /// Adds Content-Length when the message has none: a datagram that goes on over a stream (RFC 3261 §20.14).
     pub fn ensure_content_length(&mut self) -> &mut Self {
         if self.msg.has(Header::ContentLength) || self.body.is_some() {

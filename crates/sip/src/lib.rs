@@ -22,6 +22,7 @@ pub mod fuzzing;
 pub mod header;
 pub mod message;
 pub mod proxy;
+pub mod session;
 pub mod stream;
 pub mod transaction;
 pub mod uri;

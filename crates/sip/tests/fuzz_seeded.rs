@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use warp_sip::fuzzing::{fuzz_sip_digest, fuzz_sip_parse, fuzz_sip_stream, fuzz_sip_uri, fuzz_sip_via};
+use warp_sip::fuzzing::{
+    fuzz_sip_digest, fuzz_sip_parse, fuzz_sip_session, fuzz_sip_stream, fuzz_sip_uri, fuzz_sip_via,
+};
 
 /// xorshift64*: small, seeded, the same everywhere.
 struct Random(u64);
@@ -162,6 +164,21 @@ fn mutated_header_values_do_no_harm() {
     ]
     .map(|s| s.as_bytes().to_vec());
     run("sip_via", &corpus, fuzz_sip_via, 30_000);
+}
+
+#[test]
+fn t_sip_18_mutated_multipart_bodies_do_no_harm() {
+    let corpus = [
+        "multipart/mixed;boundary=b1\n--b1\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n\r\n--b1\r\n\
+         Content-Type: application/isup\r\nContent-Disposition: signal;handling=optional\r\n\r\n\x01\x02\r\n--b1--\r\n",
+        "multipart/related;boundary=\"b 1\"\npreamble\r\n--b 1\r\n\r\nhello\r\n--b 1 \t\r\nContent-Type: \
+         multipart/alternative;boundary=in\r\n\r\n--in\r\nContent-Type: application/sdp;x=y\r\nContent-Disposition: session\r\n\
+         Content-Transfer-Encoding: 8bit\r\n\r\nv=0\r\n\r\n--in--\r\n\r\n--b 1--\r\nepilogue",
+        "application/sdp\nv=0\r\n",
+        "--b1\r\n--b1--\r\n--in\r\nContent-Type: application/sdp\r\n",
+    ]
+    .map(|s| s.as_bytes().to_vec());
+    run("sip_session", &corpus, fuzz_sip_session, 40_000);
 }
 
 #[test]

@@ -239,6 +239,13 @@ impl Core {
             self.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], false);
             return;
         };
+        let late_offer = match self.session(msg) {
+            Ok(sdp) => sdp.is_none(),
+            Err(e) => {
+                self.refuse(&flow, msg, e.status(), e.phrase(), e.headers(), false);
+                return;
+            }
+        };
         let call_key = self.call_key(msg.call_id(), msg.from_tag().unwrap_or(b""));
         let held = self.by_dialog.get(&call_key).and_then(|id| self.calls.get(*id));
         if held.is_some_and(|c| c.phase != Phase::Over) {
@@ -274,7 +281,7 @@ impl Core {
             bound,
             dialog: Dialog::default(),
             callee_flow: None,
-            late_offer: msg.sdp().is_none(),
+            late_offer,
             media_open: false,
             answered: None,
             // Nothing rings longer than all its branches could.

@@ -213,6 +213,7 @@ pub(super) fn dialog_of(invite: &Message<'_>, ok: &Message<'_>) -> Dialog {
 pub(super) fn cause_of_code(code: &str) -> u8 {
     match code {
         "media_timeout" => 41,
+        "media_unavailable" => 47,
         "max_duration" => 31,
         _ => 16,
     }

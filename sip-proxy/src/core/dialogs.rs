@@ -14,7 +14,7 @@ use warp_sip::proxy::cause_of_reason;
 
 use super::call::{Call, Held, Phase};
 use super::forward::Copy;
-use super::media::Waiting;
+use super::media::{self, Waiting};
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::Owner;
@@ -85,8 +85,10 @@ impl Core {
                 core.trying(server, &flow, msg, now);
             }
             let carries = matches!(msg.method(), Method::Invite | Method::Update | Method::Prack);
-            match msg.sdp().filter(|_| carries && core.config.anchor_media && call.phase != Phase::Over) {
-                Some(sdp) => {
+            let anchored = carries && call.phase != Phase::Over;
+            match if anchored { core.session(msg) } else { Ok(None) } {
+                Err(e) => core.answer(server, e.status(), e.phrase(), e.headers(), now),
+                Ok(Some(sdp)) => {
                     let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag());
                     let command = core.sdp_command(call, None, from, to, sdp, side, flow.remote.ip());
                     call.media_open = true;
@@ -94,7 +96,7 @@ impl Core {
                     let what = Waiting::Request { side, server, flow, bytes };
                     core.ask_media(call, warp_ng::Command::Offer(command), what, now);
                 }
-                None => core.forward_in_dialog(call, side, server, flow, bytes, None, now),
+                Ok(None) => core.forward_in_dialog(call, side, server, flow, bytes, None, now),
             }
             if msg.method() == Method::Bye {
                 let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
@@ -168,16 +170,20 @@ impl Core {
         }) else {
             return;
         };
-        if repeated && (200..300).contains(&status) {
-            self.resend_ok(server, now);
-            return;
-        }
         // From tag of the response is who asked; the answerer is the other one.
         let answerer = match msg.from_tag() {
             Some(t) if t == call.dialog.caller.tag => Side::Callee,
             Some(_) => Side::Caller,
             None => side.other(),
         };
+        if repeated && (200..300).contains(&status) {
+            match self.table.servers.get(server).is_some_and(|t| t.response.starts_with(b"SIP/2.0 2")) {
+                true => self.resend_ok(server, now),
+                // Its asker was told another thing: the ACK is ours.
+                false => self.ack_for(call, answerer, flow, msg),
+            }
+            return;
+        }
         if (200..300).contains(&status)
             && matches!(msg.method_of_cseq(), Method::Invite | Method::Update)
             && let Some(contact) = msg.contacts().next()
@@ -185,12 +191,16 @@ impl Core {
             call.dialog.party_mut(answerer).target = contact.uri.to_vec();
         }
         let carries = matches!(msg.method_of_cseq(), Method::Invite | Method::Update | Method::Prack);
-        let sdp = msg
-            .sdp()
-            .filter(|_| carries && status < 300 && self.config.anchor_media && call.phase != Phase::Over);
+        let anchored = carries && status < 300 && call.phase != Phase::Over;
+        let sdp = if anchored { self.session(msg) } else { Ok(None) };
         let bytes = self.copy_buf(msg.bytes());
         match sdp {
-            Some(sdp) => {
+            Err(_) => {
+                self.stats.media_failures += 1;
+                self.refuse_in_dialog(call, server, flow, &bytes, 502, now);
+                self.give_buf(bytes);
+            }
+            Ok(Some(sdp)) => {
                 let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
                 let ip = flow.remote.ip();
                 let command = if offered {
@@ -203,8 +213,8 @@ impl Core {
                 };
                 self.ask_media(call, command, Waiting::Response { server, flow, bytes }, now);
             }
-            None => {
-                self.pass_in_dialog(call, server, flow, &bytes, None, now);
+            Ok(None) => {
+                self.pass_in_dialog(call, server, &bytes, None, now);
                 self.give_buf(bytes);
             }
         }
@@ -215,7 +225,6 @@ impl Core {
         &mut self,
         _call: &mut Call,
         server: Id,
-        _flow: Flow,
         bytes: &[u8],
         sdp: Option<&[u8]>,
         now: Now,
@@ -223,18 +232,61 @@ impl Core {
         let Ok(msg) = Message::parse(bytes) else {
             return;
         };
+        let whole = sdp.and_then(|sdp| media::whole_body(&msg, sdp));
         let mut buf = self.take_buf();
         let mut edit = Edit::new(&msg);
         edit.pop_via();
         match sdp {
-            Some(sdp) => edit.replace_body(b"application/sdp", sdp),
-            None => edit.ensure_content_length(),
-        };
+            Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
+            None => drop(edit.ensure_content_length()),
+        }
         if edit.write_to(&mut buf).is_err() {
             self.give_buf(buf);
             return;
         }
         self.send_response(server, msg.status().unwrap_or(0), buf, now);
+    }
+
+    /// The SDP of a response to an in-dialog request cannot be anchored: it is not passed on, because media would go past the relay. The asker
+    /// hears a failure, so both sides keep the session that they had; a 2xx is ACKed by us. An 18x is left out, the final will decide.
+    pub(super) fn refuse_in_dialog(
+        &mut self,
+        call: &mut Call,
+        server: Id,
+        flow: Flow,
+        bytes: &[u8],
+        status: u16,
+        now: Now,
+    ) {
+        let Ok(msg) = Message::parse(bytes) else {
+            return;
+        };
+        if msg.status().is_none_or(|s| s < 200) {
+            return;
+        }
+        if msg.method_of_cseq() == Method::Invite {
+            let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
+            self.ack_for(call, if by_caller { Side::Callee } else { Side::Caller }, flow, &msg);
+        }
+        self.answer(server, status, "", &[], now);
+    }
+
+    /// ACKs a 2xx to a re-INVITE in the asker's place.
+    fn ack_for(&mut self, call: &mut Call, answerer: Side, came: Flow, msg: &Message<'_>) {
+        let Some(flow) = self.way_to(call, answerer, came).filter(|_| msg.method_of_cseq() == Method::Invite)
+        else {
+            return;
+        };
+        let via = self.via_without_answer(&flow);
+        let mut ack = self.take_buf();
+        call.dialog.write_ack(answerer, msg.cseq().0, &via, &mut ack);
+        self.transmit(flow, ack);
+    }
+
+    /// An ACK whose SDP (the answer to a late offer) cannot be anchored: it goes on without, and the call, which can have no media, ends.
+    pub(super) fn ack_without_media(&mut self, call: &mut Call, flow: Flow, bytes: &[u8], now: Now) {
+        self.forward_call_ack(call, flow, bytes, Some(b""));
+        self.end_answered(call, "media_unavailable", now);
     }
 
     /// ACK for a 2xx of one of our calls.
@@ -253,15 +305,19 @@ impl Core {
                 core.hold(call, Held::Request { flow, bytes });
                 return;
             }
-            match msg.sdp().filter(|_| core.config.anchor_media && call.phase == Phase::Answered) {
+            match if call.phase == Phase::Answered { core.session(msg) } else { Ok(None) } {
+                Err(_) => {
+                    core.stats.media_failures += 1;
+                    core.ack_without_media(call, flow, msg.bytes(), now);
+                }
                 // Answer to a late offer: the callee asked, the sender of the ACK answers.
-                Some(sdp) => {
+                Ok(Some(sdp)) => {
                     let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
                     let c = core.sdp_command(call, None, to, Some(from), sdp, side, flow.remote.ip());
                     let bytes = core.copy_buf(msg.bytes());
                     core.ask_media(call, warp_ng::Command::Answer(c), Waiting::Ack { flow, bytes }, now);
                 }
-                None => core.forward_call_ack(call, flow, msg.bytes(), None),
+                Ok(None) => core.forward_call_ack(call, flow, msg.bytes(), None),
             }
         });
     }
@@ -335,12 +391,7 @@ impl Core {
     pub(super) fn end_call(&mut self, id: Id, reason: &str, now: Now) {
         self.with_call(id, now, |core, call| match call.phase {
             Phase::Over => {}
-            Phase::Answered => {
-                for side in [Side::Callee, Side::Caller] {
-                    core.send_bye(call, side, now);
-                }
-                core.close_answered(call, ReleaseSide::System, cdr::cause_of_code(reason), reason, now);
-            }
+            Phase::Answered => core.end_answered(call, reason, now),
             Phase::Setup | Phase::Ringing => {
                 if let Some(client) = call.leg().filter(|l| l.open).and_then(|l| l.client) {
                     core.abandon(client, now);
@@ -350,6 +401,17 @@ impl Core {
                 core.refuse_call(call, 480, "", reason, 31, None, now);
             }
         });
+    }
+
+    /// BYE both ways, and the record.
+    fn end_answered(&mut self, call: &mut Call, reason: &str, now: Now) {
+        if call.phase != Phase::Answered {
+            return;
+        }
+        for side in [Side::Callee, Side::Caller] {
+            self.send_bye(call, side, now);
+        }
+        self.close_answered(call, ReleaseSide::System, cdr::cause_of_code(reason), reason, now);
     }
 
     /// A BYE of ours towards one side, in the other's name.
@@ -390,7 +452,7 @@ impl Core {
         self.give_buf(request);
         let via = self.via_without_answer(&flow);
         let mut ack = self.take_buf();
-        dialog.write_ack(cseq, &via, &mut ack);
+        dialog.write_ack(Side::Callee, cseq, &via, &mut ack);
         let kept = self.copy_buf(&ack);
         if let Some(txn) = self.table.clients.get_mut(client) {
             txn.request = kept;

@@ -16,7 +16,7 @@ use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Held, Leg, Phase};
 use super::forward::Copy;
-use super::media::Waiting;
+use super::media::{self, Waiting};
 use super::reject::hex;
 use super::route::{self, Plan};
 use super::slab::Id;
@@ -81,9 +81,9 @@ impl Core {
             });
             cdr::leg_begins(call, trunk, flow.remote.ip(), now);
             let invite = std::mem::take(&mut call.invite);
-            let offer = Message::parse(&invite).ok().and_then(|m| m.sdp().map(<[u8]>::to_vec));
+            let offer = Message::parse(&invite).ok().and_then(|m| self.session(&m).ok()?.map(<[u8]>::to_vec));
             call.invite = invite;
-            match offer.filter(|_| self.config.anchor_media) {
+            match offer {
                 Some(sdp) => {
                     let tag = call.dialog.caller.tag.clone();
                     let ip = call.flow.remote.ip();
@@ -259,9 +259,17 @@ impl Core {
                 if call.phase == Phase::Setup && status < 200 {
                     call.phase = Phase::Ringing;
                 }
-                let Some(sdp) = msg.sdp().filter(|_| self.config.anchor_media) else {
-                    self.pass_leg(call, leg, flow, msg, None, now);
-                    return;
+                let sdp = match self.session(msg) {
+                    Ok(Some(sdp)) => sdp,
+                    Ok(None) => {
+                        self.pass_leg(call, leg, flow, msg, None, now);
+                        return;
+                    }
+                    Err(_) => {
+                        self.stats.media_failures += 1;
+                        self.leg_answered_by_relay(call, leg, flow, msg.bytes(), None, now);
+                        return;
+                    }
                 };
                 let (from, to) = (call.dialog.caller.tag.clone(), msg.to_tag().unwrap_or(b"").to_vec());
                 let ip = flow.remote.ip();
@@ -329,13 +337,14 @@ impl Core {
             call.callee_flow = Some(flow);
             self.learn_callee(call, msg);
         }
+        let whole = sdp.and_then(|sdp| media::whole_body(msg, sdp));
         let mut buf = self.take_buf();
         let mut edit = Edit::new(msg);
         edit.pop_via();
         match sdp {
-            Some(sdp) => edit.replace_body(b"application/sdp", sdp),
-            None => edit.ensure_content_length(),
-        };
+            Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
+            None => drop(edit.ensure_content_length()),
+        }
         if edit.write_to(&mut buf).is_err() {
             self.give_buf(buf);
             return;

@@ -14,6 +14,7 @@ use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{ClientInvite, ClientOther, NEVER};
 
 use super::Core;
+use super::media;
 use super::reject::{hex, unhex};
 use super::route::{self, Plan};
 use super::slab::Id;
@@ -229,6 +230,7 @@ impl Core {
         let (local_in, local_out) = (copy.came.local, out_flow.local);
         let sent_by_in = ours_in.sent_by(local_in, local_in);
         let sent_by_out = ours_out.sent_by(local_out, local_in);
+        let whole = copy.sdp.and_then(|sdp| media::whole_body(msg, sdp));
         let mut edit = Edit::new(msg);
         edit.mark_received_rport(copy.came.remote);
         edit.push_via(NewVia { transport: out_flow.transport, sent_by: &sent_by_out, branch, rport: false });
@@ -272,7 +274,7 @@ impl Core {
             edit.add_header(name.as_bytes(), value);
         }
         if let Some(sdp) = copy.sdp {
-            edit.replace_body(b"application/sdp", sdp);
+            media::put_sdp(&mut edit, sdp, whole.as_deref());
         } else if out_flow.transport.is_reliable() {
             edit.ensure_content_length();
         }

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use warp_model::{Mono, Now};
 use warp_ng::{Command, Delete, Reply, SdpCommand};
 use warp_sip::dialog::Side;
+use warp_sip::edit::Edit;
 use warp_sip::flow::Flow;
+use warp_sip::message::Message;
+use warp_sip::session::{BodyError, Session};
 
 use super::Core;
 use super::call::{Call, Phase};
@@ -38,7 +41,33 @@ pub(crate) enum Waiting {
     Figures,
 }
 
+/// Puts the relay's SDP where the sender's was: the whole body, or its part of a multipart body (`whole`, of [`whole_body`]). An empty one takes
+/// the body away.
+pub(super) fn put_sdp<'m>(edit: &mut Edit<'m, '_>, sdp: &'m [u8], whole: Option<&'m [u8]>) {
+    match whole {
+        Some(body) => edit.replace_content(body),
+        None => edit.replace_body(b"application/sdp", sdp),
+    };
+}
+
+/// A multipart body with the relay's SDP in the place of the sender's; `None` when the SDP is all there is, or when it goes.
+pub(super) fn whole_body(msg: &Message<'_>, sdp: &[u8]) -> Option<Vec<u8>> {
+    if msg.sdp().is_some() || sdp.is_empty() {
+        return None;
+    }
+    Session::of(msg).ok().flatten()?.rebuilt(sdp)
+}
+
 impl Core {
+    /// The SDP of a message, when media is anchored. Errors: there may be one that the relay cannot be given, so that media would pass
+    /// unanchored.
+    pub(super) fn session<'a>(&self, msg: &Message<'a>) -> Result<Option<&'a [u8]>, BodyError> {
+        if !self.config.anchor_media {
+            return Ok(None);
+        }
+        Session::of(msg).map(|found| found.map(|s| s.sdp))
+    }
+
     /// Asks the relay; the call waits.
     pub(super) fn ask_media(&mut self, call: &mut Call, command: Command, what: Waiting, now: Now) {
         let ask = self.send_ask(command);
@@ -219,11 +248,17 @@ impl Core {
                 self.give_buf(bytes);
             }
             Waiting::Response { server, flow, bytes } => {
-                self.pass_in_dialog(call, server, flow, &bytes, sdp.as_deref(), now);
+                match sdp {
+                    Some(sdp) => self.pass_in_dialog(call, server, &bytes, Some(&sdp), now),
+                    None => self.refuse_in_dialog(call, server, flow, &bytes, status, now),
+                }
                 self.give_buf(bytes);
             }
             Waiting::Ack { flow, bytes } => {
-                self.forward_call_ack(call, flow, &bytes, sdp.as_deref());
+                match sdp {
+                    Some(sdp) => self.forward_call_ack(call, flow, &bytes, Some(&sdp)),
+                    None => self.ack_without_media(call, flow, &bytes, now),
+                }
                 self.give_buf(bytes);
             }
             Waiting::Figures => {

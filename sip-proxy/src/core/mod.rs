@@ -45,6 +45,8 @@ mod tests_fuzz;
 #[cfg(test)]
 mod tests_health;
 #[cfg(test)]
+mod tests_media;
+#[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
 mod tests_static;

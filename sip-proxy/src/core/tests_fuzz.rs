@@ -5,12 +5,9 @@ use warp_model::Mono;
 use warp_sip::flow::{Flow, Transport};
 
 use super::tests_static::{self, addr, at};
-use super::tests_world::{CUSTOMER, US, V1, World, inside, invite, reply};
+use super::tests_world::{CUSTOMER, SDP, US, V1, World, inside, invite, reply};
 use super::types::{Answer, MediaError, Output};
 use super::{Core, random::Rng};
-
-const SDP: &str =
-    "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
 /// Bytes that mean something to a SIP parser.
 const BITS: [&[u8]; 24] = [
@@ -63,6 +60,17 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
             _ => {}
         }
     }
+}
+
+/// The same message with its SDP as one part of a multipart body.
+fn in_a_part(text: &str) -> String {
+    let Some((head, body)) = text.split_once("\r\n\r\n").filter(|(_, b)| *b == SDP) else {
+        return text.to_owned();
+    };
+    let head = head.replace("application/sdp", "multipart/mixed;boundary=b1");
+    let length = format!("Content-Length: {}", body.len());
+    let body = format!("--b1\r\nContent-Type: application/sdp\r\n\r\n{body}\r\n--b1--\r\n");
+    format!("{}\r\n\r\n{body}", head.replace(&length, &format!("Content-Length: {}", body.len())))
 }
 
 fn drain(core: &mut Core, ms: u64, sent: &mut Vec<String>) -> usize {
@@ -121,8 +129,11 @@ fn fuzz(mut core: Core, sources: [&str; 3], rounds: u64) {
                 Some(m) if !m.starts_with("SIP/2.0") => reply(m, "200 OK", "bt", V1, "", ""),
                 _ => first,
             },
+        };
+        if rng.u64().is_multiple_of(4) {
+            text = in_a_part(&text);
         }
-        .into_bytes();
+        let mut text = text.into_bytes();
         if !rng.u64().is_multiple_of(4) {
             mutate(&mut text, &mut rng);
         }

@@ -5,8 +5,6 @@ use warp_policy::{DecisionRecord, replay};
 use super::tests_static::addr;
 use super::tests_world::*;
 
-const NUMBER: &str = "+14155550123";
-
 /// The vendor that a call goes to first. The call is cancelled at once, and no time passes but the gaps between messages.
 fn first_choice(w: &mut World, call: &str) -> &'static str {
     let before = w.ms;

@@ -1,34 +1,12 @@
 //! Policy mode, driven by bytes: customer, three vendors and a relay are played by hand.
 
 use warp_model::cdr::{Outcome, ReleaseSide};
-use warp_ng::{Command as Ng, Reply};
+use warp_ng::Command as Ng;
 use warp_sip::digest::{self, Algorithm, Challenge, Ha1};
 
 use super::tests_static::{addr, line, lines};
 use super::tests_world::*;
-use super::types::{Command, MediaError};
-
-const NUMBER: &str = "+14155550123";
-const SDP: &str =
-    "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
-
-fn body(text: &str) -> &str {
-    text.split_once("\r\n\r\n").unwrap().1
-}
-
-/// An answered call to vendor 1; returns the 200 as the caller got it and the INVITE as the vendor got it.
-fn answered(w: &mut World, sdp: &str) -> (String, String) {
-    w.give(CUSTOMER, &invite(NUMBER, "c1", "", sdp));
-    let at_v = w.to(V1);
-    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
-    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 180 "));
-    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", sdp));
-    let ok = w.to(CUSTOMER);
-    assert!(ok.starts_with("SIP/2.0 200 "));
-    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
-    assert!(w.to(V1).starts_with("ACK "));
-    (ok, at_v)
-}
+use super::types::Command;
 
 #[test]
 fn an_answered_call_is_routed_anchored_rated_and_recorded() {
@@ -362,93 +340,6 @@ fn we_end_calls_with_bye_both_ways() {
 }
 
 #[test]
-fn a_session_refresh_renews_the_media_of_both_sides() {
-    let mut w = World::new(true, |_| ());
-    let (ok, _) = answered(&mut w, SDP);
-    w.questions();
-    for (method, caller, branch) in [("INVITE", true, "re1"), ("UPDATE", false, "up1")] {
-        let (from, to) = if caller { (CUSTOMER, V1) } else { (V1, CUSTOMER) };
-        w.give(from, &inside(method, &ok, caller, branch, "Contact: <sip:new@192.0.2.10>\r\n", SDP));
-        let again = w.to(to);
-        assert!(again.starts_with(&format!("{method} ")));
-        assert_eq!(body(&again), format!("relay:{SDP}"));
-        let Ng::Offer(o) = w.questions().remove(0) else { panic!() };
-        assert_eq!(o.to_tag.as_deref(), Some(if caller { &b"bt"[..] } else { &b"at"[..] }));
-        let done = reply(&again, "200 OK", "", to, "", SDP);
-        w.give(to, &done);
-        let back = w.to(from);
-        assert_eq!(body(&back), format!("relay:{SDP}"));
-        assert!(matches!(w.questions().remove(0), Ng::Answer(_)));
-        if method == "INVITE" {
-            // Repeated 2xx to the re-INVITE: our copy again.
-            w.give(to, &done);
-            assert_eq!(w.to(from), back);
-            w.give(from, &inside("ACK", &ok, caller, "rack", "", "").replace("1 ACK", "2 ACK"));
-            assert!(w.to(to).starts_with("ACK "));
-        }
-    }
-}
-
-#[test]
-fn a_late_offer_is_answered_in_the_ack() {
-    let mut w = World::new(true, |_| ());
-    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
-    let at_v = w.to(V1);
-    assert!(w.questions().is_empty());
-    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
-    let ok = w.to(CUSTOMER);
-    assert_eq!(body(&ok), format!("relay:{SDP}"));
-    let Ng::Offer(o) = w.questions().remove(0) else { panic!() };
-    assert_eq!(o.from_tag, b"bt");
-    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", SDP));
-    assert_eq!(body(&w.to(V1)), format!("relay:{SDP}"));
-    let Ng::Answer(a) = w.questions().remove(0) else { panic!() };
-    assert_eq!((a.from_tag.as_slice(), a.to_tag.as_deref()), (&b"bt"[..], Some(&b"at"[..])));
-}
-
-#[test]
-fn a_relay_that_fails_or_is_silent_refuses_the_call() {
-    for silent in [false, true] {
-        let mut w = World::new(true, |_| ());
-        w.relay = false;
-        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
-        let (id, _) = w.asked.pop_front().unwrap();
-        if silent {
-            w.wait(1_100);
-        } else {
-            w.answer(id, Err(MediaError::Unreachable));
-        }
-        let out = w.to(CUSTOMER);
-        assert!(out.starts_with("SIP/2.0 503 "));
-        assert_eq!(w.ended[0].internal_code, "media_unavailable");
-        // Too late now.
-        w.answer(id, Ok(Reply::Sdp { sdp: b"x".to_vec(), warning: None }));
-        assert!(w.take().is_empty());
-        w.nothing_is_left();
-    }
-}
-
-#[test]
-fn messages_wait_in_order_while_the_relay_is_asked() {
-    let mut w = World::new(true, |_| ());
-    w.relay = false;
-    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
-    let (id, _) = w.asked.pop_front().unwrap();
-    w.answer(id, Ok(Reply::Sdp { sdp: b"one".to_vec(), warning: None }));
-    let at_v = w.to(V1);
-    w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "", SDP));
-    let (id, _) = w.asked.pop_front().unwrap();
-    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
-    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
-    assert!(w.take().is_empty());
-    w.answer(id, Ok(Reply::Sdp { sdp: b"two".to_vec(), warning: None }));
-    let (id, _) = w.asked.pop_front().unwrap();
-    w.answer(id, Ok(Reply::Sdp { sdp: b"three".to_vec(), warning: None }));
-    let seen: Vec<String> = w.take().iter().map(|(_, t)| t[8..11].to_owned()).collect();
-    assert_eq!(seen, ["183", "180", "200"]);
-}
-
-#[test]
 fn t_sip_08_digest_trunks_sign_in_from_anywhere() {
     let mut w = World::new(false, |_| ());
     let home = "198.18.0.5:5060";
@@ -586,21 +477,6 @@ fn a_vendor_that_says_100_and_nothing_more_is_given_up() {
     assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
     let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
     assert_eq!(record.legs[0].ended_by, "no_progress");
-}
-
-#[test]
-fn a_cancel_while_the_relay_is_asked_leaves_no_media_behind() {
-    let mut w = World::new(true, |_| ());
-    w.relay = false;
-    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
-    let cancel =
-        invite(NUMBER, "c1", "", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL");
-    w.give(CUSTOMER, &cancel);
-    assert!(w.take().iter().any(|(_, t)| t.starts_with("SIP/2.0 487 ")));
-    let q = w.questions();
-    assert!(matches!((&q[0], &q[1]), (Ng::Offer(o), Ng::Delete(d)) if o.via_branch == d.via_branch), "{q:?}");
-    assert_eq!(w.ended[0].outcome, Outcome::Cancelled);
-    w.nothing_is_left();
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub(super) const CUSTOMER: &str = "192.0.2.10:5060";
 pub(super) const V1: &str = "203.0.113.1:5060";
 pub(super) const V2: &str = "203.0.113.2:5060";
 pub(super) const V3: &str = "203.0.113.3:5060";
+pub(super) const NUMBER: &str = "+14155550123";
+pub(super) const SDP: &str =
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
 fn deck(n: u128, rate: i64) -> Arc<Deck> {
     let kind = DeckKind::Us;
@@ -333,4 +336,22 @@ pub(super) fn inside(method: &str, ok: &str, caller: bool, branch: &str, extra: 
         ),
         body,
     )
+}
+
+pub(super) fn body(text: &str) -> &str {
+    text.split_once("\r\n\r\n").unwrap().1
+}
+
+/// An answered call to vendor 1; returns the 200 as the caller got it and the INVITE as the vendor got it.
+pub(super) fn answered(w: &mut World, sdp: &str) -> (String, String) {
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", sdp));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 180 "));
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", sdp));
+    let ok = w.to(CUSTOMER);
+    assert!(ok.starts_with("SIP/2.0 200 "));
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    assert!(w.to(V1).starts_with("ACK "));
+    (ok, at_v)
 }
