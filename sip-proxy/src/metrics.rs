@@ -4,7 +4,7 @@
 //! once a second.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memchr::memmem::Finder;
 use warp_telemetry::Registry;
@@ -12,6 +12,7 @@ use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, Kind, LATENCY_SECONDS, Label, Sample};
 
 use crate::core::CoreStats;
+use crate::core::overload::FULL;
 
 mod calls;
 
@@ -128,6 +129,7 @@ pub struct Metrics {
     pub(crate) busy: Arc<Busy>,
     /// Made once: a search of every response.
     cseq: Arc<Finder<'static>>,
+    pub(crate) overload: Arc<Level>,
 }
 
 impl Metrics {
@@ -177,6 +179,7 @@ impl Metrics {
             calls: CallMetrics::register(r),
             busy: Busy::register(r),
             cseq: Arc::new(Finder::new(b"\nCSeq:")),
+            overload: Level::register(r),
         }
     }
 
@@ -213,6 +216,7 @@ impl Metrics {
         self.dropped.add((Dropped::Destination,), d(last.refused_destination, now.refused_destination));
         self.dropped.add((Dropped::Loop,), d(last.loops, now.loops));
         self.dropped.add((Dropped::Overload,), d(last.table_full, now.table_full));
+        self.dropped.add((Dropped::Overload,), d(last.shed, now.shed));
         self.retransmissions.add((Repeated::Ingress,), d(last.retransmissions_in, now.retransmissions_in));
         self.retransmissions.add((Repeated::Egress,), d(last.retransmissions_out, now.retransmissions_out));
         for (result, before, after) in [
@@ -261,6 +265,34 @@ impl Busy {
     pub(crate) fn set(&self, worker: u16, share: u64) {
         if let Some(cell) = self.0.get(usize::from(worker)) {
             cell.store(share, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Share of new calls that overload control refuses, of the shard that refuses most: `warp_sip_overload_level_ratio`.
+pub(crate) struct Level([AtomicU32; WORKERS]);
+
+impl Level {
+    fn register(r: &Registry) -> Arc<Level> {
+        let level = Arc::new(Level(std::array::from_fn(|_| AtomicU32::new(0))));
+        let seen = Arc::clone(&level);
+        r.observe(
+            Kind::Gauge,
+            "warp_sip_overload_level_ratio",
+            "Share of new calls refused by overload control; 0 when calm.",
+            &[],
+            move || {
+                let most = seen.0.iter().map(|l| l.load(Ordering::Relaxed)).max().unwrap_or(0);
+                vec![Sample::number(vec![], f64::from(most) / f64::from(FULL))]
+            },
+        );
+        level
+    }
+
+    /// Of [`FULL`].
+    pub(crate) fn set(&self, worker: u16, level: u32) {
+        if let Some(cell) = self.0.get(usize::from(worker)) {
+            cell.store(level, Ordering::Relaxed);
         }
     }
 }
@@ -333,6 +365,22 @@ mod tests {
         assert_eq!(CODE_TEXTS[Code::of(499).index()], "4xx");
         assert_eq!(CODE_TEXTS[Code::of(101).index()], "1xx");
         assert_eq!(CODE_TEXTS[Code::of(999).index()], "6xx");
+    }
+
+    #[test]
+    fn f_load_01_the_level_is_that_of_the_worst_shard() {
+        let registry = Registry::new();
+        let m = Metrics::register(&registry);
+        let says =
+            |n: &str| assert!(registry.render().contains(&format!("warp_sip_overload_level_ratio {n}\n")));
+        says("0");
+        m.overload.set(0, FULL / 4);
+        m.overload.set(3, FULL / 2);
+        says("0.5");
+        m.overload.set(3, 0);
+        says("0.25");
+        m.carry(&CoreStats::default(), &CoreStats { shed: 3, ..CoreStats::default() });
+        assert!(registry.render().contains("warp_sip_dropped_total{reason=\"overload\"} 3\n"));
     }
 
     #[test]

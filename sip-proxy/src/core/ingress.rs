@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use warp_model::Now;
+use warp_policy::number_plan::{DialRules, Dialled};
 use warp_sip::flow::Flow;
 use warp_sip::header::{Header, Via};
 use warp_sip::message::{Message, Method, check, check_proxy};
@@ -15,7 +16,7 @@ use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::{Owner, ServerMachine, ServerTxn, server_key};
 use super::types::Mode;
-use super::{Core, forward, reject};
+use super::{Core, forward, overload, reject};
 
 impl Core {
     /// Whether a source has no account here and has not signed in lately.
@@ -45,6 +46,13 @@ impl Core {
         let key = server_key(&self.shared.keyed, msg, msg.method_text());
         if let Some(id) = self.table.find(key) {
             self.on_repetition(id, now);
+            return;
+        }
+        if self.shed > 0 && self.is_shed(msg, flow.remote.ip()) {
+            self.stats.shed += 1;
+            // Short and not the same for all: who waits that long shall not come back together.
+            let seconds = [b'1' + (self.shed_draw(msg) % 4) as u8];
+            self.refuse(&flow, msg, 503, "Overload", &[("Retry-After", &seconds)], stranger);
             return;
         }
         if let Err(r) = check(msg).and_then(|()| check_proxy(msg, SUPPORTED)) {
@@ -85,6 +93,37 @@ impl Core {
             return;
         }
         self.static_request(flow, msg, bytes, &plan, key, stranger, now);
+    }
+
+    /// Whether overload control refuses a request (F-LOAD-01): a first INVITE whose hash falls below the level. What belongs to a call that was
+    /// admitted never is, nor OPTIONS, nor an emergency call.
+    fn is_shed(&self, msg: &Message<'_>, source: IpAddr) -> bool {
+        msg.method() == Method::Invite
+            && msg.to_tag().is_none()
+            && self.shed_draw(msg) % u64::from(overload::FULL) < u64::from(self.shed)
+            && !self.is_emergency(msg, source)
+    }
+
+    /// The same for all requests of a call, so that one which was challenged is not refused at its second try.
+    fn shed_draw(&self, msg: &Message<'_>) -> u64 {
+        self.shared.keyed.hash64(&[b"shed", msg.call_id()])
+    }
+
+    /// Whether the Request-URI is an emergency number of the plan (dialled as the trunk of this address may), or the emergency URN (RFC 5031).
+    fn is_emergency(&self, msg: &Message<'_>, source: IpAddr) -> bool {
+        let uri = msg.request_uri().unwrap_or(b"");
+        let urn = uri.get(..15).is_some_and(|u| u.eq_ignore_ascii_case(b"urn:service:sos"));
+        urn || (|| {
+            let snapshot = self.snapshot.as_ref()?;
+            let directory = &snapshot.directory;
+            let uri = Uri::parse(uri).ok()?;
+            let usual = DialRules::default();
+            let trunk = directory.trunk_by_ip(source).and_then(|ix| directory.trunk(ix));
+            let rules = trunk.map_or(&usual, |t| &t.dial);
+            let dialled = snapshot.number_plan.dialled(uri.user_unescaped(&mut [0; 256])?, rules).ok()?;
+            Some(matches!(dialled, Dialled::Emergency(_)))
+        })()
+        .unwrap_or(false)
     }
 
     /// Launch profile `proxy`: to `next` when it is addressed to us, else by Request-URI and Route.

@@ -27,6 +27,7 @@ mod forward;
 mod health;
 mod ingress;
 mod media;
+pub mod overload;
 mod probe;
 mod random;
 mod reject;
@@ -46,6 +47,8 @@ mod tests_fuzz;
 mod tests_health;
 #[cfg(test)]
 mod tests_media;
+#[cfg(test)]
+mod tests_overload;
 #[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
@@ -94,6 +97,8 @@ pub struct Core {
     probes: BTreeMap<VendorTrunkId, Probe>,
     /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
     failed: VecDeque<(std::net::SocketAddr, Mono)>,
+    /// Share of new calls to be refused, of [`overload::FULL`] (F-LOAD-01).
+    shed: u32,
 }
 
 impl Core {
@@ -124,6 +129,7 @@ impl Core {
             next_ask: 0,
             probes: BTreeMap::new(),
             failed: VecDeque::new(),
+            shed: 0,
         }
     }
 
@@ -208,6 +214,11 @@ impl Core {
         let _ = now;
         self.bound = Some(Arc::new(self.shared.usage.bind(&snapshot.directory)));
         self.snapshot = Some(snapshot);
+    }
+
+    /// The share of new calls to be refused from now on, of [`overload::FULL`] (F-LOAD-01).
+    pub fn set_overload(&mut self, level: u32) {
+        self.shed = level;
     }
 
     /// Calls in the air.

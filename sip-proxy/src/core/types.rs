@@ -304,6 +304,8 @@ pub struct CoreStats {
     pub spoofed: u64,
     /// Requests refused because the transaction table was full.
     pub table_full: u64,
+    /// First INVITEs refused by overload control (F-LOAD-01).
+    pub shed: u64,
     /// Requests received, and responses received.
     pub requests_in: u64,
     pub responses_in: u64,

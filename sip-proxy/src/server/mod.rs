@@ -1,7 +1,7 @@
 //! The sharded runtime: sockets, threads, journals around the cores (RFC 0006).
 //!
 //! Code map: [`shard`] the loop of one thread · [`streams`] its TCP connections · [`media_control`] its questions to the
-//! media relay · [`sockets`] binding ·
+//! media relay · [`sockets`] binding · [`load`] overload control ·
 //! [`wire`] the little it knows of SIP itself · [`janitor`] frees old snapshots.
 //!
 //! Invariants:
@@ -15,6 +15,7 @@
 //!   caused it (G-1); only a core that keeps panicking is replaced, and then its transactions are lost.
 
 pub(crate) mod janitor;
+mod load;
 pub(crate) mod media_control;
 pub(crate) mod shard;
 pub(crate) mod sockets;

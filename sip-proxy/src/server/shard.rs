@@ -27,6 +27,7 @@ use warp_sip::message::Answer as SipAnswer;
 use warp_sip::stream::{self, Frame};
 
 use super::Note;
+use super::load::Load;
 use super::media_control::{MediaControl, MediaLink};
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams, owner_of};
@@ -96,6 +97,7 @@ pub(crate) struct Shard {
     responses: bool,
     /// Something was queued after the flush: wake at once.
     again: bool,
+    load: Load,
     stopping: bool,
 }
 
@@ -153,6 +155,7 @@ impl Shard {
             requests: false,
             responses: false,
             again: false,
+            load: Load::new(Clock::mono()),
             stopping: false,
         })
     }
@@ -169,15 +172,21 @@ impl Shard {
         let mut events = Events::with_capacity(EVENTS);
         self.take_snapshot(Clock::now());
         while !self.stopping {
+            let before = Clock::mono();
             let timeout = match std::mem::take(&mut self.again) {
                 true => Duration::ZERO,
-                false => self.next_deadline().since(Clock::mono()),
+                false => self.next_deadline().since(before),
             };
             if let Err(error) = self.epoll.wait(&mut events, Some(timeout)) {
                 tracing::error!(shard = self.index, %error, "epoll failed");
                 return;
             }
-            self.guarded(|shard| shard.wake_up(&events, Clock::now()));
+            let now = Clock::now();
+            self.guarded(|shard| shard.wake_up(&events, now));
+            self.load.left_over(events.len() == EVENTS);
+            if let Some(level) = self.load.woke(self.index, now.mono, now.mono.since(before), &self.metrics) {
+                self.core.set_overload(level);
+            }
         }
         self.carry_stats();
     }
@@ -251,7 +260,7 @@ impl Shard {
             return;
         }
         let Some(mut batch) = self.batch.take() else { return };
-        for _ in 0..BATCHES_PER_EVENT {
+        for round in 1..=BATCHES_PER_EVENT {
             let Some(port) = self.udp.get(i) else { break };
             let local = port.socket.local_addr();
             match batch.recv(&port.socket) {
@@ -264,6 +273,7 @@ impl Shard {
                     if n < batch.capacity() {
                         break;
                     }
+                    self.load.left_over(round == BATCHES_PER_EVENT);
                 }
                 RecvOutcome::Empty => break,
                 RecvOutcome::Error(_) => self.metrics.socket_errors.inc((SocketError::Receive,)),
@@ -323,6 +333,7 @@ impl Shard {
                 self.seed = seed;
                 let config = Arc::new(self.config.core.clone());
                 self.core = Core::new(config, self.index, seed, Arc::clone(&self.shared));
+                self.core.set_overload(self.load.level());
                 self.panics = 0;
                 self.snapshot = None;
                 self.take_snapshot(now);
@@ -582,7 +593,10 @@ impl Shard {
             _ => ReadOutcome::Empty,
         };
         match outcome {
-            ReadOutcome::Bytes(n) => self.on_bytes(id, buffer.get(..n).unwrap_or_default(), now),
+            ReadOutcome::Bytes(n) => {
+                self.load.left_over(n == buffer.len());
+                self.on_bytes(id, buffer.get(..n).unwrap_or_default(), now);
+            }
             ReadOutcome::Empty => {}
             ReadOutcome::Closed | ReadOutcome::Failed(_) => {
                 let lost = self.streams.remove(id);
@@ -653,6 +667,7 @@ impl Shard {
     fn on_mailbox(&mut self, now: Now) {
         let mut notes = std::mem::take(&mut self.notes);
         self.mailbox.drain(NOTES_PER_EVENT, |note| notes.push(note));
+        self.load.left_over(notes.len() >= NOTES_PER_EVENT);
         // Whatever happens to the notes before it, an end is an end.
         self.stopping |= notes.iter().any(|note| matches!(note, Note::Stop));
         for note in notes.drain(..) {
