@@ -57,6 +57,14 @@ label_enum! {
     pub enum Repeated = "direction" { Ingress = "ingress", Egress = "egress" }
 }
 label_enum! {
+    /// What was repeated.
+    pub enum Half = "kind" { Request = "request", Response = "response" }
+}
+label_enum! {
+    /// What a connection speaks; datagrams have none. One variant now, the other stream transports come here.
+    pub enum Stream = "transport" { Tcp = "tcp" }
+}
+label_enum! {
     /// State of a connection.
     pub enum StreamState = "state" { Connecting = "connecting", Open = "open" }
 }
@@ -105,7 +113,7 @@ impl Label for Code {
 pub struct Metrics {
     pub requests: Counters<(Method, Direction, Via)>,
     pub responses: Counters<(Method, Code, Direction)>,
-    pub retransmissions: Counters<(Repeated,)>,
+    pub retransmissions: Counters<(Repeated, Half)>,
     pub dropped: Counters<(Dropped,)>,
     pub auth: Counters<(Auth,)>,
     pub transactions: Gauges<(Transaction,)>,
@@ -116,7 +124,7 @@ pub struct Metrics {
     pub timeouts: Counter,
     pub media_failures: Counter,
     pub latency: Histograms<(Stage,)>,
-    pub connections: Gauges<(StreamState,)>,
+    pub connections: Gauges<(Stream, StreamState)>,
     pub streams_refused: Counter,
     pub streams_timed_out: Counter,
     pub parse_errors: Counters<(ParseError,)>,
@@ -157,7 +165,7 @@ impl Metrics {
                 "From wake-up to the last message handed to the kernel, one observation per wake-up.",
                 LATENCY_SECONDS,
             ),
-            connections: r.gauges("warp_sip_connections", "TCP connections."),
+            connections: r.gauges("warp_sip_connections", "Connections of stream transports."),
             streams_refused: r
                 .counter("warp_sip_streams_refused_total", "Connections refused at accept (T-SIP-15)."),
             streams_timed_out: r.counter(
@@ -217,8 +225,16 @@ impl Metrics {
         self.dropped.add((Dropped::Loop,), d(last.loops, now.loops));
         self.dropped.add((Dropped::Overload,), d(last.table_full, now.table_full));
         self.dropped.add((Dropped::Overload,), d(last.shed, now.shed));
-        self.retransmissions.add((Repeated::Ingress,), d(last.retransmissions_in, now.retransmissions_in));
-        self.retransmissions.add((Repeated::Egress,), d(last.retransmissions_out, now.retransmissions_out));
+        self.dropped.add((Dropped::MaxForwards,), d(last.max_forwards, now.max_forwards));
+        self.dropped.add((Dropped::Acl,), d(last.acl, now.acl));
+        for (label, before, after) in [
+            ((Repeated::Ingress, Half::Request), last.repeated_requests_in, now.repeated_requests_in),
+            ((Repeated::Ingress, Half::Response), last.repeated_responses_in, now.repeated_responses_in),
+            ((Repeated::Egress, Half::Request), last.repeated_requests_out, now.repeated_requests_out),
+            ((Repeated::Egress, Half::Response), last.repeated_responses_out, now.repeated_responses_out),
+        ] {
+            self.retransmissions.add(label, d(before, after));
+        }
         for (result, before, after) in [
             (Auth::Ok, last.auth_ok, now.auth_ok),
             (Auth::Challenge, last.auth_challenge, now.auth_challenge),
@@ -365,6 +381,70 @@ mod tests {
         assert_eq!(CODE_TEXTS[Code::of(499).index()], "4xx");
         assert_eq!(CODE_TEXTS[Code::of(101).index()], "1xx");
         assert_eq!(CODE_TEXTS[Code::of(999).index()], "6xx");
+    }
+
+    #[test]
+    fn every_label_value_of_the_catalogue_is_there_before_its_first_event() {
+        let registry = Registry::new();
+        let m = Metrics::register(&registry);
+        let text = registry.render();
+        let mut expected = vec!["warp_sip_overload_level_ratio 0".to_owned()];
+        for reason in ["acl", "rate_limit", "overload", "loop", "max_forwards", "malformed", "scanner"] {
+            expected.push(format!("warp_sip_dropped_total{{reason=\"{reason}\"}} 0"));
+        }
+        for (direction, kind) in
+            [("ingress", "request"), ("ingress", "response"), ("egress", "request"), ("egress", "response")]
+        {
+            expected.push(format!(
+                "warp_sip_retransmissions_total{{direction=\"{direction}\",kind=\"{kind}\"}} 0"
+            ));
+        }
+        for state in ["connecting", "open"] {
+            expected.push(format!("warp_sip_connections{{transport=\"tcp\",state=\"{state}\"}} 0"));
+        }
+        for kind in ["ict", "ist", "nict", "nist"] {
+            expected.push(format!("warp_sip_transactions{{kind=\"{kind}\"}} 0"));
+        }
+        for state in ["early", "confirmed"] {
+            expected.push(format!("warp_sip_dialogs{{state=\"{state}\"}} 0"));
+        }
+        for result in ["ok", "challenge", "bad_credentials", "stale", "unknown"] {
+            expected.push(format!("warp_sip_auth_total{{result=\"{result}\"}} 0"));
+        }
+        for stage in ["request", "response"] {
+            for le in ["0.000025", "0.05", "+Inf"] {
+                expected.push(format!(
+                    "warp_sip_proxy_latency_seconds_bucket{{stage=\"{stage}\",le=\"{le}\"}} 0"
+                ));
+            }
+        }
+        for line in expected {
+            assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
+        }
+        // What the core counts arrives under its own name.
+        let counted = CoreStats {
+            loops: 1,
+            max_forwards: 2,
+            acl: 3,
+            repeated_requests_in: 4,
+            repeated_responses_in: 5,
+            repeated_requests_out: 6,
+            repeated_responses_out: 7,
+            ..CoreStats::default()
+        };
+        m.carry(&CoreStats::default(), &counted);
+        let text = registry.render();
+        for line in [
+            "warp_sip_dropped_total{reason=\"loop\"} 1",
+            "warp_sip_dropped_total{reason=\"max_forwards\"} 2",
+            "warp_sip_dropped_total{reason=\"acl\"} 3",
+            "warp_sip_retransmissions_total{direction=\"ingress\",kind=\"request\"} 4",
+            "warp_sip_retransmissions_total{direction=\"ingress\",kind=\"response\"} 5",
+            "warp_sip_retransmissions_total{direction=\"egress\",kind=\"request\"} 6",
+            "warp_sip_retransmissions_total{direction=\"egress\",kind=\"response\"} 7",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line}");
+        }
     }
 
     #[test]

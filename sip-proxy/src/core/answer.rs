@@ -22,6 +22,7 @@ impl Core {
             return;
         };
         let owner = txn.owner;
+        self.stats.repeated_responses_in += u64::from(status >= 200 && !txn.machine.is_open());
         let actions = txn.machine.on_input(ClientInput::Response(status), timers, now.mono);
         let mut cancel = false;
         if txn.method == Method::Invite {

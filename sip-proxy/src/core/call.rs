@@ -416,7 +416,10 @@ impl Core {
     pub(super) fn out_of_dialog(&mut self, flow: Flow, msg: &Message<'_>, plan: &Plan<'_>, stranger: bool) {
         // T-SIP-05: what is not for us is not for anybody we would ask.
         let status = match msg.method() {
-            _ if !plan.names_us => 403,
+            _ if !plan.names_us => {
+                self.stats.acl += u64::from(stranger);
+                403
+            }
             Method::Bye | Method::Prack | Method::Update | Method::Info => 481,
             Method::Other => 501,
             _ => 405,

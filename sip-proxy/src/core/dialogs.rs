@@ -477,7 +477,7 @@ impl Core {
         if let Some(txn) = self.table.servers.get_mut(server) {
             txn.response = response;
         }
-        self.stats.retransmissions_out += 1;
+        self.stats.repeated_responses_out += 1;
         self.transmit(flow, copy);
     }
 }

@@ -12,6 +12,7 @@ use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOthe
 use warp_sip::uri::Uri;
 
 use super::auth::Ingress;
+use super::reject::TAG;
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::{Owner, ServerMachine, ServerTxn, server_key};
@@ -65,7 +66,7 @@ impl Core {
                 self.answer_options(&flow, msg, stranger);
                 return;
             }
-            self.stats.loops += u64::from(r.status == 483);
+            self.stats.max_forwards += u64::from(r.status == 483);
             let unsupported = r.unsupported.map(|u| [("Unsupported", u)]);
             let headers = unsupported.as_ref().map_or(&[][..], |u| &u[..]);
             self.refuse(&flow, msg, r.status, r.reason, headers, stranger);
@@ -143,6 +144,7 @@ impl Core {
         };
         // T-SIP-05: from strangers only what is for us, or belongs to a dialog that we record-routed.
         if stranger && !plan.names_us && !self.is_our_cookie(plan.cookie, msg.call_id()) {
+            self.stats.acl += 1;
             self.refuse(&flow, msg, 403, "", &[], true);
             return;
         }
@@ -233,7 +235,7 @@ impl Core {
     }
 
     fn on_repetition(&mut self, id: Id, now: Now) {
-        self.stats.retransmissions_in += 1;
+        self.stats.repeated_requests_in += 1;
         let Some(txn) = self.table.servers.get_mut(id) else {
             return;
         };
@@ -244,7 +246,7 @@ impl Core {
             if let Some(txn) = self.table.servers.get_mut(id) {
                 txn.response = response;
             }
-            self.stats.retransmissions_out += 1;
+            self.stats.repeated_responses_out += 1;
             self.transmit(flow, copy);
         }
     }
@@ -264,6 +266,11 @@ impl Core {
                 self.after_server(id, actions);
                 return;
             }
+        }
+        // For a final that we gave without a transaction (a challenge, a refusal), or of one that is over: it ends here, too (RFC 3261 §8.2.7).
+        // Our tag says so, which nobody else can make.
+        if msg.to_tag().is_some_and(|t| t.len() == TAG && t == self.tag_for(msg)) {
+            return;
         }
         // End to end from here on. It must belong to a dialog, pass the checks that cost no answer, and lead somewhere.
         if msg.to_tag().is_none() || check(msg).and_then(|()| check_proxy(msg, SUPPORTED)).is_err() {

@@ -42,6 +42,8 @@ pub mod types;
 mod wheel;
 
 #[cfg(test)]
+mod tests_edge;
+#[cfg(test)]
 mod tests_fuzz;
 #[cfg(test)]
 mod tests_health;
@@ -95,6 +97,8 @@ pub struct Core {
     next_ask: u64,
     /// Vendor trunks out of rotation that this shard asks for a sign of life.
     probes: BTreeMap<VendorTrunkId, Probe>,
+    /// How long answered probes took, since the server last asked.
+    probe_times: Vec<(VendorTrunkId, std::time::Duration)>,
     /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
     failed: VecDeque<(std::net::SocketAddr, Mono)>,
     /// Share of new calls to be refused, of [`overload::FULL`] (F-LOAD-01).
@@ -128,6 +132,7 @@ impl Core {
             asks: BTreeMap::new(),
             next_ask: 0,
             probes: BTreeMap::new(),
+            probe_times: Vec::new(),
             failed: VecDeque::new(),
             shed: 0,
         }
@@ -254,6 +259,11 @@ impl Core {
     /// Counters.
     pub fn stats(&self) -> CoreStats {
         self.stats
+    }
+
+    /// How long each probe of a vendor trunk took that was answered since the last call.
+    pub fn take_probe_times(&mut self) -> impl Iterator<Item = (VendorTrunkId, std::time::Duration)> + '_ {
+        self.probe_times.drain(..)
     }
 
     /// Living server and client transactions of this shard.

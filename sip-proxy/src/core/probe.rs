@@ -19,6 +19,8 @@ use super::timers::Key;
 pub(crate) struct Probe {
     flow: Flow,
     gives_up: Mono,
+    /// When the last OPTIONS went.
+    asked: Mono,
 }
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -36,7 +38,7 @@ impl Core {
             self.wheel.arm(now.mono + EVERY, Key::Probes);
         }
         let gives_up = now.mono + LONGEST;
-        self.probes.insert(id, Probe { flow, gives_up });
+        self.probes.insert(id, Probe { flow, gives_up, asked: now.mono });
     }
 
     pub(super) fn probes_due(&mut self, now: Now) {
@@ -46,6 +48,9 @@ impl Core {
         for (id, flow) in all {
             // Out until the next look at least.
             self.shared.health.rest(id, now.mono + EVERY + EVERY);
+            if let Some(probe) = self.probes.get_mut(&id) {
+                probe.asked = now.mono;
+            }
             self.send_probe(id, flow, now);
         }
         if !self.probes.is_empty() {
@@ -75,7 +80,14 @@ impl Core {
 
     /// A probe was answered. 503 is an answer too, but not one that brings calls back.
     pub(super) fn probe_answered(&mut self, id: VendorTrunkId, status: u16, now: Now) {
-        if !matches!(status, 408 | 503) && self.probes.remove(&id).is_some() {
+        let Some(probe) = self.probes.get(&id) else {
+            return;
+        };
+        if self.probe_times.len() < PROBES {
+            self.probe_times.push((id, now.mono.since(probe.asked)));
+        }
+        if !matches!(status, 408 | 503) {
+            self.probes.remove(&id);
             self.shared.health.up(id, now.mono);
         }
     }

@@ -134,14 +134,14 @@ impl Core {
     }
 
     /// Our tag for responses to this request: 96 bits that only we can compute, the same for its repetitions (T-SIP-11).
-    pub(super) fn tag_for(&self, msg: &Message<'_>) -> [u8; 24] {
+    pub(super) fn tag_for(&self, msg: &Message<'_>) -> [u8; TAG] {
         let h = self.shared.keyed.hash128(&[
             b"tag",
             msg.call_id(),
             msg.from_tag().unwrap_or(b""),
             msg.top_via().branch.unwrap_or(b""),
         ]);
-        let mut tag = [0; 24];
+        let mut tag = [0; TAG];
         hex(h >> 32, &mut tag);
         tag
     }
@@ -159,6 +159,9 @@ impl Core {
         self.refuse(flow, msg, 200, "", headers, stranger);
     }
 }
+
+/// Characters of our tags.
+pub(super) const TAG: usize = 24;
 
 /// The headers with our `Server` line, when we have a name.
 fn with_server<'x>(

@@ -87,6 +87,8 @@ fn f_net_02_a_probe_brings_a_vendor_back() {
     };
     w.give(V1, &reply(&last, "200 OK", "o", V1, "", ""));
     w.take();
+    let times: Vec<_> = w.core.take_probe_times().map(|(id, _)| id).collect();
+    assert_eq!(times, [warp_model::VendorTrunkId::from_u128(1)], "only the probe that was answered");
     let mut shares = Vec::new();
     for second in 0..11 {
         shares.push((0..100).filter(|n| first_choice(&mut w, &format!("s{second}-{n}")) == V1).count());

@@ -94,7 +94,7 @@ impl Core {
             if let Some(txn) = self.table.servers.get_mut(id) {
                 txn.response = response;
             }
-            self.stats.retransmissions_out += 1;
+            self.stats.repeated_responses_out += 1;
             self.transmit(flow, copy);
         }
         self.after_server(id, actions);
@@ -130,7 +130,7 @@ impl Core {
             if let Some(txn) = self.table.clients.get_mut(id) {
                 txn.request = request;
             }
-            self.stats.retransmissions_out += 1;
+            self.stats.repeated_requests_out += 1;
             self.transmit(flow, copy);
         }
         if actions.contains(Action::TimedOut) {

@@ -290,16 +290,22 @@ pub struct CoreStats {
     pub stranger_dropped: u64,
     /// Scanners dropped (T-SIP-13).
     pub scanner_dropped: u64,
-    /// Requests repeated by the peer and answered from the transaction.
-    pub retransmissions_in: u64,
+    /// Requests repeated by peers and answered from the transaction, and finals repeated by them.
+    pub repeated_requests_in: u64,
+    pub repeated_responses_in: u64,
     /// Requests and responses that we repeated.
-    pub retransmissions_out: u64,
-    /// Responses and ACKs without a transaction.
+    pub repeated_requests_out: u64,
+    pub repeated_responses_out: u64,
+    /// Responses and ACKs that belong to nothing of ours.
     pub stray: u64,
+    /// Refused because who asks has no business here: not an address, not a user, not a dialog that we know (T-SIP-05).
+    pub acl: u64,
     /// Destinations that we refuse to send to (T-SIP-14).
     pub refused_destination: u64,
-    /// Loops found (RFC 5393) and Max-Forwards used up.
+    /// Loops found (RFC 5393).
     pub loops: u64,
+    /// Max-Forwards used up.
+    pub max_forwards: u64,
     /// In-dialog requests and CANCELs from an address that has no business there (T-SIP-11).
     pub spoofed: u64,
     /// Requests refused because the transaction table was full.

@@ -4,7 +4,8 @@
 //! `direction="ingress"` is the customer's trunk, `direction="egress"` the vendor's. To stay under the budget of series a
 //! trunk has only the direction that it can have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use warp_model::cdr::{CallRecord, JournalRecord, LegRecord, Outcome as CallOutcome};
@@ -12,7 +13,7 @@ use warp_model::{Mono, TrunkId, VendorTrunkId};
 use warp_policy::Snapshot;
 use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
-use warp_telemetry::metrics::{Counters, Gauge, Gauges, Histogram, Histograms, Keyed};
+use warp_telemetry::metrics::{Counters, Gauge, Gauges, Histogram, Histograms, Keyed, Kind, Sample};
 
 label_enum! {
     /// A customer's trunk.
@@ -64,6 +65,8 @@ pub(crate) struct CallMetrics {
     call_limit: Keyed<Gauge>,
     cps_limit: Keyed<Gauge>,
     trunk_up: Keyed<Gauge>,
+    /// By name of the trunk; touched when a probe is answered, when a snapshot comes, and by a scrape.
+    probe_seconds: Arc<Mutex<BTreeMap<String, f64>>>,
 }
 
 impl CallMetrics {
@@ -72,7 +75,20 @@ impl CallMetrics {
         const FINAL: (&str, &str) = ("warp_sip_trunk_invite_final_total", "Final responses to INVITE.");
         const ACTIVE: (&str, &str) = ("warp_sip_active_calls", "Answered calls in the air.");
         const DURATION: (&str, &str) = ("warp_sip_call_duration_seconds", "Length of answered calls.");
+        let probe_seconds = Arc::<Mutex<BTreeMap<String, f64>>>::default();
+        let seen = Arc::clone(&probe_seconds);
+        r.observe(
+            Kind::Gauge,
+            "warp_sip_trunk_probe_seconds",
+            "Time that the last answered OPTIONS probe of a vendor trunk took.",
+            &[TRUNK],
+            move || {
+                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.iter().map(|(id, s)| Sample::number(vec![(TRUNK, id.clone())], *s)).collect()
+            },
+        );
         CallMetrics {
+            probe_seconds,
             dialogs: r.gauges("warp_sip_dialogs", "Calls being set up, and answered ones."),
             calls_in: r.keyed(CALLS.0, CALLS.1, TRUNK, TRUNKS, ()),
             calls_out: r.keyed(CALLS.0, CALLS.1, TRUNK, TRUNKS, ()),
@@ -267,6 +283,7 @@ impl CallCounter {
         m.call_limit.retire(live, now);
         m.cps_limit.retire(live, now);
         m.trunk_up.retire(live, now);
+        m.probe_seconds.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| live(name));
         // Every provisioned trunk has its series from the start, so that rates and absences can be seen.
         for (_, t) in directory.trunks() {
             self.trunk(t.id);
@@ -274,11 +291,24 @@ impl CallCounter {
         for (_, t) in directory.vendor_trunks() {
             self.vendor(t.id);
         }
+        let vendors: std::collections::HashSet<String> =
+            directory.vendors().map(|(_, v)| v.id.to_string()).collect();
+        let failover = &self.metrics.failover;
+        failover.retire(|name| vendors.contains(name), now);
+        vendors.iter().for_each(|name| drop(failover.of(name)));
     }
 
     /// Whether a vendor trunk is in rotation.
     pub(crate) fn trunk_up(&self, id: VendorTrunkId, up: bool) {
         self.metrics.trunk_up.of(&id.to_string()).set((), i64::from(up));
+    }
+
+    /// A probe of a vendor trunk was answered. At most as many names as trunks have series.
+    pub(crate) fn probed(&self, id: VendorTrunkId, took: Duration) {
+        let mut all = self.metrics.probe_seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < TRUNKS {
+            all.insert(id.to_string(), took.as_secs_f64());
+        }
     }
 
     fn trunk(&mut self, id: TrunkId) -> &TrunkHandles {
@@ -422,6 +452,18 @@ mod tests {
             node: String::new(),
             resume: None,
         }
+    }
+
+    #[test]
+    fn the_probe_of_a_trunk_is_a_gauge_of_seconds() {
+        let registry = Registry::new();
+        let counter = CallCounter::new(CallMetrics::register(&registry));
+        let id = VendorTrunkId::from_u128(9);
+        counter.probed(id, Duration::from_millis(40));
+        counter.probed(id, Duration::from_millis(30));
+        assert!(
+            registry.render().contains(&format!("warp_sip_trunk_probe_seconds{{trunk=\"{id}\"}} 0.03\n"))
+        );
     }
 
     #[test]

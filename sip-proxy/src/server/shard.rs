@@ -741,6 +741,7 @@ impl Shard {
         self.take_snapshot(now);
         self.watch_journal();
         self.calls.tick(self.core.live_calls());
+        self.core.take_probe_times().for_each(|(id, took)| self.calls.probed(id, took));
         if self.index == 0
             && let Some(snapshot) = &self.snapshot
         {

@@ -17,7 +17,7 @@ use warp_sip::stream::Framer;
 
 use super::token;
 use crate::config::StreamLimits;
-use crate::metrics::{Metrics, StreamState};
+use crate::metrics::{Metrics, Stream as StreamKind, StreamState};
 
 /// One connection.
 pub(super) struct Stream {
@@ -122,7 +122,7 @@ impl Streams {
         if permit.is_none() {
             self.opened += 1;
         }
-        self.metrics.connections.inc((state,));
+        self.metrics.connections.inc((StreamKind::Tcp, state));
         let flow = Flow { transport: Transport::Tcp, local, remote, connection: id };
         let framer = Framer::new();
         let stream = Stream {
@@ -207,8 +207,8 @@ impl Streams {
             if stream.state == StreamState::Connecting && !stream.connection.is_connecting() {
                 stream.state = StreamState::Open;
                 stream.deadline = now + self.limits.idle;
-                self.metrics.connections.dec((StreamState::Connecting,));
-                self.metrics.connections.inc((StreamState::Open,));
+                self.metrics.connections.dec((StreamKind::Tcp, StreamState::Connecting));
+                self.metrics.connections.inc((StreamKind::Tcp, StreamState::Open));
             }
             match outcome {
                 FlushOutcome::Failed(_) => {
@@ -241,7 +241,7 @@ impl Streams {
         if stream._permit.is_none() {
             self.opened = self.opened.saturating_sub(1);
         }
-        self.metrics.connections.dec((stream.state,));
+        self.metrics.connections.dec((StreamKind::Tcp, stream.state));
         (!stream.closing).then_some(stream.flow)
     }
 

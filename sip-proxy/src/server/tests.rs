@@ -15,7 +15,7 @@ use super::sockets;
 use super::streams::{Quota, Streams};
 use crate::config::{Config, StreamLimits};
 use crate::core::{CoreConfig, Listener, Mode, Shared};
-use crate::metrics::{Metrics, StreamState};
+use crate::metrics::{Metrics, Stream as StreamKind, StreamState};
 
 fn at_s(s: u64) -> Now {
     Now { mono: Mono(s * 1_000_000_000), wall: Wall(s as i64 * 1_000_000) }
@@ -114,7 +114,7 @@ fn t_sip_15_streams_have_deadlines() {
     let lost = swept(&mut streams, 243);
     assert_eq!((lost.len(), lost[0].connection, lost[0].remote), (1, id, remote));
     assert!(streams.is_empty());
-    assert_eq!(metrics.connections.value((StreamState::Open,)), 0);
+    assert_eq!(metrics.connections.value((StreamKind::Tcp, StreamState::Open)), 0);
 
     let (_l, _client, server) = connection();
     streams.accepted(server, false, &epoll, at_s(300).mono);
