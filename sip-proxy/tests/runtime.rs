@@ -413,11 +413,17 @@ fn t_sip_15_strangers_cannot_take_the_places_of_known_peers() {
         strangers.push(TcpConnection::connect(to, Some(ip), 1_000).unwrap());
     }
     let begin = Instant::now();
-    while metric("warp_sip_connections{transport=\"tcp\",state=\"open\"}") + metric("warp_sip_streams_refused_total") < 50 {
+    while metric("warp_sip_connections{transport=\"tcp\",state=\"open\"}")
+        + metric("warp_sip_streams_refused_total")
+        < 50
+    {
         assert!(begin.elapsed() < DEADLINE);
         std::thread::yield_now();
     }
-    assert_eq!(metric("warp_sip_connections{transport=\"tcp\",state=\"open\"}"), u64::from(TOTAL - TOTAL / 4));
+    assert_eq!(
+        metric("warp_sip_connections{transport=\"tcp\",state=\"open\"}"),
+        u64::from(TOTAL - TOTAL / 4)
+    );
     let mut alice = TcpStream::connect(to).unwrap();
     alice.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     alice.write_all(b"\r\n\r\n").unwrap();

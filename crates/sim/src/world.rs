@@ -53,6 +53,8 @@ pub struct World {
     finals: BTreeMap<(String, String), BTreeSet<u16>>,
     /// Per mille of relay questions that get no answer.
     pub relay_deaf_per_mille: u64,
+    /// How far the wall clock has been put forward or back (F-TIME-01), in ms.
+    pub wall_shift_ms: i64,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             faults: Vec::new(),
             finals: BTreeMap::new(),
             relay_deaf_per_mille: 0,
+            wall_shift_ms: 0,
             rng,
         }
     }
@@ -94,7 +97,8 @@ impl World {
 
     /// Both clocks.
     pub fn clock(&self) -> Now {
-        Now { mono: self.now, wall: EPOCH.plus(Duration::from_nanos(self.now.0)) }
+        let wall = EPOCH.plus(Duration::from_nanos(self.now.0));
+        Now { mono: self.now, wall: Wall(wall.0.saturating_add(self.wall_shift_ms.saturating_mul(1_000))) }
     }
 
     /// Places a call now.
@@ -316,6 +320,11 @@ impl World {
             faults.push(format!("the relay still holds {} calls", self.relay.open.len()));
         }
         faults
+    }
+
+    /// The records of the calls that are over, in the order of their ids.
+    pub fn ended(&self) -> impl Iterator<Item = &CallRecord> {
+        self.ended.values()
     }
 
     /// Figures for a summary: calls answered, ended, datagrams lost, offers.

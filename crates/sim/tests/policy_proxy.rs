@@ -108,3 +108,55 @@ fn f_net_01_a_thousand_seeds_keep_the_ledger() {
         assert!(failovers > 300 && lost > 1_000);
     }
 }
+
+/// What a world came to: per call its Call-ID, code, duration, post-dial delay and price, and the statuses that its caller saw.
+fn outcome(seed: u64, snapshot: &Arc<warp_policy::Snapshot>, jumps: bool) -> Vec<String> {
+    let mut w = world(seed, snapshot);
+    for n in 0..3u64 {
+        let plan = CallPlan {
+            talk: Duration::from_millis(w.rng.below(20_000)),
+            cancel_after: w.rng.chance(200).then(|| Duration::from_millis(w.rng.below(10_000))),
+            callee_hangs_up: false,
+        };
+        w.place(n, SocketAddr::new([10, 0, 2, n as u8 + 1].into(), 5060), "14155550123", plan);
+        let at = w.now + Duration::from_millis(w.rng.below(2_000));
+        w.run_until(at);
+    }
+    for step in 0..40u64 {
+        if jumps {
+            w.wall_shift_ms = [3_600_000, -3_600_000, 0, 1_000][(step % 4) as usize];
+        }
+        let at = w.now + Duration::from_millis(731);
+        w.run_until(at);
+    }
+    let end = w.now + Duration::from_secs(1_200);
+    w.run_until(end);
+    let faults: Vec<String> = w.faults().into_iter().chain(w.ledger_faults()).collect();
+    assert!(faults.is_empty(), "seed {seed}: {}", faults.join("\n"));
+    let mut all: Vec<String> = w
+        .ended()
+        .map(|r| {
+            let order = [Some(r.setup_at), r.answer_at, Some(r.end_at)];
+            assert!(order.iter().flatten().is_sorted(), "seed {seed}: {order:?}");
+            let charge = r.rating.as_ref().map(|x| x.sell.charge);
+            let span = r.end_at.0 - r.setup_at.0;
+            format!("{} {} {} {:?} {charge:?} {span}", r.sip_call_id, r.sip_code, r.duration_ms, r.pdd_ms)
+        })
+        .chain(w.callers.values().map(|c| format!("{:?}", c.finals)))
+        .collect();
+    all.sort();
+    all
+}
+
+/// F-TIME-01: a wall clock that jumps an hour forward and back changes no timer, no duration, no price, and no message.
+#[test]
+fn f_time_01_jumps_of_the_wall_clock_change_nothing_but_dates() {
+    let snapshot = Arc::new(carrier::snapshot("10.0.2.0/24", &vendors()));
+    let mut answered = 0;
+    for seed in 0..100 {
+        let calm = outcome(seed, &snapshot, false);
+        assert_eq!(calm, outcome(seed, &snapshot, true), "seed {seed}");
+        answered += calm.iter().filter(|l| l.contains(" 200 ")).count();
+    }
+    assert!(answered > 100, "{answered}");
+}

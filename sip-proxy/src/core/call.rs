@@ -84,6 +84,8 @@ pub(crate) struct Call {
     pub(crate) server: Id,
     pub(crate) invite: Vec<u8>,
     pub(crate) flow: Flow,
+    /// When the INVITE came: all times of the record are its wall time and what has passed since (F-TIME-01).
+    pub(crate) began: Mono,
     pub(crate) phase: Phase,
     pub(crate) legs: Vec<Leg>,
     /// Candidates used up.
@@ -273,6 +275,7 @@ impl Core {
             server,
             invite: self.copy_buf(bytes),
             flow,
+            began: now.mono,
             phase: Phase::Setup,
             legs: Vec::new(),
             tried: 0,

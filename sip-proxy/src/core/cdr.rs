@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::value::RawValue;
 use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, LegRecord, Outcome, ReleaseSide};
-use warp_model::{CallId, Now};
+use warp_model::{CallId, Now, Wall};
 use warp_policy::directory::NumberFormat;
 use warp_policy::{Decision, Snapshot, TrunkIx, VendorTrunk, rate_call};
 use warp_sip::dialog::{Dialog, Party};
@@ -74,6 +74,12 @@ pub(super) fn begin(
     }
 }
 
+/// The wall time of a call: that of its INVITE and what has passed since by the monotonic clock, so that no jump of the wall clock in between
+/// puts its end before its beginning (F-TIME-01).
+fn wall(call: &Call, now: Now) -> Wall {
+    call.record.as_ref().map_or(now.wall, |r| r.setup_at.plus(now.mono.since(call.began)))
+}
+
 /// What policy decided.
 pub(super) fn decided(
     record: Option<&mut CallRecord>,
@@ -127,6 +133,7 @@ pub(super) fn leg_begins(call: &mut Call, trunk: &VendorTrunk, egress: IpAddr, n
         .and_then(|d| d.result.as_ref().ok())
         .and_then(|c| c.get(call.tried.saturating_sub(1)))
         .map(|c| c.rank);
+    let at = wall(call, now);
     let Some(r) = &mut call.record else {
         return;
     };
@@ -138,11 +145,11 @@ pub(super) fn leg_begins(call: &mut Call, trunk: &VendorTrunk, egress: IpAddr, n
         vendor_id: Some(trunk.vendor),
         vendor_trunk_id: Some(trunk.id),
         egress_ip: egress.to_canonical(),
-        start_at: now.wall,
+        start_at: at,
         pdd_ms: None,
         sip_code: 0,
         q850: None,
-        end_at: now.wall,
+        end_at: at,
         ended_by: String::new(),
     });
 }
@@ -150,12 +157,13 @@ pub(super) fn leg_begins(call: &mut Call, trunk: &VendorTrunk, egress: IpAddr, n
 /// The first 18x, or the 2xx.
 pub(super) fn leg_progress(call: &mut Call, leg: u16, status: u16, now: Now) {
     let started = call.legs.get(usize::from(leg)).map_or(now.mono, |l| l.started);
+    let at = wall(call, now);
     let Some(r) = &mut call.record else {
         return;
     };
     let pdd = now.mono.since(started).as_millis() as u64;
     if status < 200 && r.progress_at.is_none() {
-        r.progress_at = Some(now.wall);
+        r.progress_at = Some(at);
     }
     if let Some(l) = r.legs.get_mut(usize::from(leg)) {
         l.pdd_ms.get_or_insert(pdd);
@@ -165,19 +173,21 @@ pub(super) fn leg_progress(call: &mut Call, leg: u16, status: u16, now: Now) {
 
 /// An attempt ends without having carried the call.
 pub(super) fn leg_ends(call: &mut Call, status: u16, cause: Option<u8>, why: &str, now: Now) {
+    let at = wall(call, now);
     if let Some(l) = call.record.as_mut().and_then(|r| r.legs.last_mut()) {
         l.sip_code = status;
         l.q850 = cause.or((status > 0).then(|| cause_of_status(status)));
-        l.end_at = now.wall;
+        l.end_at = at;
         l.ended_by = why.to_owned();
     }
 }
 
 /// The 2xx is about to go to the caller.
 pub(super) fn answered(call: &mut Call, leg: u16, now: Now) {
+    let at = wall(call, now);
     if let Some(r) = &mut call.record {
-        r.answer_at = Some(now.wall);
-        r.end_at = now.wall;
+        r.answer_at = Some(at);
+        r.end_at = at;
         r.sip_code = 200;
         r.outcome = Outcome::Answered;
         if let Some(l) = r.legs.get_mut(usize::from(leg)) {
@@ -236,13 +246,14 @@ impl Core {
             return;
         }
         self.delete_media(call, None);
+        let at = wall(call, now);
         if let Some(r) = &mut call.record {
             r.sip_code = status;
             r.q850 = cause;
             r.outcome = outcome;
             r.release_side = side;
             r.internal_code = code.to_owned();
-            r.end_at = now.wall;
+            r.end_at = at;
         }
         call.reservation = None;
         self.write_ended(call, now);
@@ -261,6 +272,7 @@ impl Core {
         if call.phase != Phase::Answered {
             return;
         }
+        let at = wall(call, now);
         let duration_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
         let rates = call.decision.as_ref().and_then(|d| {
             let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
@@ -270,7 +282,7 @@ impl Core {
         let charge = rating.as_ref().map(|r| r.sell.charge);
         if let Some(r) = &mut call.record {
             r.duration_ms = duration_ms;
-            r.end_at = now.wall;
+            r.end_at = at;
             r.q850 = Some(cause);
             r.release_side = side;
             r.internal_code = code.to_owned();
@@ -279,7 +291,7 @@ impl Core {
             }
             r.rating = rating;
             if let Some(l) = r.legs.last_mut() {
-                l.end_at = now.wall;
+                l.end_at = at;
                 l.q850 = Some(cause);
             }
         }

@@ -423,18 +423,6 @@ fn t_sip_05_only_our_names_and_no_foreign_routes() {
 }
 
 #[test]
-fn draining_refuses_new_calls_and_keeps_those_in_the_air() {
-    let mut w = World::new(false, |_| ());
-    let (ok, _) = answered(&mut w, "");
-    w.command(Command::Drain { end_calls: false });
-    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
-    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 503 "));
-    assert_eq!(w.ended[0].internal_code, "draining");
-    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
-    assert!(w.to(V1).starts_with("BYE "));
-}
-
-#[test]
 fn the_same_invite_by_another_way_is_482() {
     let mut w = World::new(false, |_| ());
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
