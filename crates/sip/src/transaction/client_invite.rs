@@ -78,22 +78,9 @@ impl ClientInvite {
 
     /// Time has passed.
     pub fn on_timeout(&mut self, _t: &Timers, now: Mono) -> Actions {
-        if self.state == State::Terminated {
-            return Actions::NONE;
-        }
-        if self.timers.expired(now) {
-            let calling = self.state == State::Calling;
-            self.end();
-            return if calling {
-                Actions::two(Action::TimedOut, Action::Terminated)
-            } else {
-                Actions::one(Action::Terminated)
-            };
-        }
-        if self.timers.retransmit_due(now, Duration::MAX) {
-            return Actions::one(Action::Resend);
-        }
-        Actions::NONE
+        let unanswered = self.state == State::Calling;
+        let actions = self.timers.on_timeout(now, Duration::MAX, unanswered);
+        self.over(actions)
     }
 
     /// Stops timer A: nothing more is sent for this branch, but its late answers are still understood until timer B.
@@ -120,6 +107,13 @@ impl ClientInvite {
             _ => TimerName::D,
         };
         self.timers.named(TimerName::A, expire)
+    }
+
+    fn over(&mut self, actions: Actions) -> Actions {
+        if actions.contains(Action::Terminated) {
+            self.state = State::Terminated;
+        }
+        actions
     }
 
     fn end(&mut self) {

@@ -64,26 +64,13 @@ impl ClientOther {
 
     /// Time has passed.
     pub fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
-        if self.state == State::Terminated {
-            return Actions::NONE;
-        }
-        if self.timers.expired(now) {
-            let waiting = matches!(self.state, State::Trying | State::Proceeding);
-            self.end();
-            return if waiting {
-                Actions::two(Action::TimedOut, Action::Terminated)
-            } else {
-                Actions::one(Action::Terminated)
-            };
-        }
         if self.state == State::Proceeding {
             // RFC 3261 §17.1.2.2: in Proceeding timer E is reset to T2.
             self.timers.interval = t.t2;
         }
-        if self.timers.retransmit_due(now, t.t2) {
-            return Actions::one(Action::Resend);
-        }
-        Actions::NONE
+        let unanswered = matches!(self.state, State::Trying | State::Proceeding);
+        let actions = self.timers.on_timeout(now, t.t2, unanswered);
+        self.over(actions)
     }
 
     /// Where it is.
@@ -103,6 +90,13 @@ impl ClientOther {
             _ => TimerName::K,
         };
         self.timers.named(TimerName::E, expire)
+    }
+
+    fn over(&mut self, actions: Actions) -> Actions {
+        if actions.contains(Action::Terminated) {
+            self.state = State::Terminated;
+        }
+        actions
     }
 
     fn end(&mut self) {

@@ -187,8 +187,20 @@ impl Deadlines {
         ]
     }
 
-    fn expired(&self, now: Mono) -> bool {
-        self.expire_at <= now
+    /// What the clock says, the same for all machines: the state's time is up (`unanswered`: while the peer still owed something), or a
+    /// retransmission is due. Nothing when no timer runs.
+    fn on_timeout(&mut self, now: Mono, cap: Duration, unanswered: bool) -> Actions {
+        if self.expire_at <= now {
+            *self = Deadlines::OFF;
+            return match unanswered {
+                true => Actions::two(Action::TimedOut, Action::Terminated),
+                false => Actions::one(Action::Terminated),
+            };
+        }
+        match self.retransmit_due(now, cap) {
+            true => Actions::one(Action::Resend),
+            false => Actions::NONE,
+        }
     }
 
     /// True when a retransmission is due; the next one is armed after the doubled interval, at most `cap`.

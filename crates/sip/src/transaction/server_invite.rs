@@ -77,22 +77,9 @@ impl ServerInvite {
 
     /// Time has passed.
     pub fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
-        if self.state == State::Terminated {
-            return Actions::NONE;
-        }
-        if self.timers.expired(now) {
-            let unacknowledged = self.state == State::Completed;
-            self.end();
-            return if unacknowledged {
-                Actions::two(Action::TimedOut, Action::Terminated)
-            } else {
-                Actions::one(Action::Terminated)
-            };
-        }
-        if self.timers.retransmit_due(now, t.t2) {
-            return Actions::one(Action::Resend);
-        }
-        Actions::NONE
+        let unacknowledged = self.state == State::Completed;
+        let actions = self.timers.on_timeout(now, t.t2, unacknowledged);
+        self.over(actions)
     }
 
     /// Stops timer G: the 300–699 is not repeated by itself. For strangers over UDP (T-SIP-13).
@@ -118,6 +105,13 @@ impl ServerInvite {
             _ => TimerName::H,
         };
         self.timers.named(TimerName::G, expire)
+    }
+
+    fn over(&mut self, actions: Actions) -> Actions {
+        if actions.contains(Action::Terminated) {
+            self.state = State::Terminated;
+        }
+        actions
     }
 
     fn end(&mut self) {

@@ -62,12 +62,9 @@ impl ServerOther {
     }
 
     /// Time has passed.
-    pub fn on_timeout(&mut self, _t: &Timers, now: Mono) -> Actions {
-        if self.state != State::Terminated && self.timers.expired(now) {
-            self.end();
-            return Actions::one(Action::Terminated);
-        }
-        Actions::NONE
+    pub fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
+        let actions = self.timers.on_timeout(now, t.t2, false);
+        self.over(actions)
     }
 
     /// Where it is.
@@ -84,6 +81,13 @@ impl ServerOther {
     pub fn running(&self) -> [Option<(TimerName, Mono)>; 2] {
         // No timer retransmits here: the name of the first is never used.
         self.timers.named(TimerName::J, TimerName::J)
+    }
+
+    fn over(&mut self, actions: Actions) -> Actions {
+        if actions.contains(Action::Terminated) {
+            self.state = State::Terminated;
+        }
+        actions
     }
 
     fn end(&mut self) {
