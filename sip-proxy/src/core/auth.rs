@@ -62,7 +62,11 @@ impl Core {
             .and_then(|text| Ha1::from_hex(text.reveal().as_bytes()));
         let known = ha1.is_some() && allowed;
         let ha1 = ha1.unwrap_or_else(|| Ha1::decoy(c.algorithm));
-        let right = digest::verify(&c, msg.method_text(), &ha1) && known;
+        // Guessing from many sources at one account: only sources that have signed in lately are still believed.
+        let account = self.shared.keyed.hash64(&[b"account", c.username]);
+        let besieged = self.shared.account_failures.is_silenced(&account, now.mono)
+            && !self.shared.learnt.knows(ip, now.mono);
+        let right = digest::verify(&c, msg.method_text(), &ha1) && known && !besieged;
         if !right {
             // Told apart for us alone: the peer gets the same answer.
             match known {
@@ -70,6 +74,7 @@ impl Core {
                 false => self.stats.auth_unknown += 1,
             }
             self.shared.failures.failed(ip, now.mono);
+            self.shared.account_failures.failed(account, now.mono);
             self.refuse(flow, msg, 403, "", &[], stranger);
             return Ingress::Answered;
         }
@@ -115,6 +120,6 @@ impl Core {
 
     /// Whether a stranger's source is silenced for its failures (T-SIP-08).
     pub(super) fn is_silenced(&self, ip: IpAddr, now: Now) -> bool {
-        self.shared.failures.is_silenced(ip, now.mono)
+        self.shared.failures.is_silenced(&ip, now.mono)
     }
 }

@@ -14,6 +14,7 @@ use warp_sip::dialog::Dialog;
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
+use warp_sip::proxy::ResponseContext;
 use warp_sip::transaction::NEVER;
 
 use super::media::Pending;
@@ -90,6 +91,8 @@ pub(crate) struct Call {
     pub(crate) legs: Vec<Leg>,
     /// Candidates used up.
     pub(crate) tried: usize,
+    /// What those that failed have said (RFC 3261 §16.7 step 6).
+    pub(crate) finals: ResponseContext,
     pub(crate) cancelled: bool,
     /// The customer's channel, token and first minute; settled or given back at the end.
     pub(crate) reservation: Option<Reservation>,
@@ -189,8 +192,11 @@ impl Core {
         }
         if call.gone {
             // A further attempt of the caller may have taken its place.
-            if self.by_dialog.get(&call.key) == Some(&id) {
-                self.by_dialog.remove(&call.key);
+            let by_id = self.keyed.hash128(&[b"id", &call.dialog.call_id]);
+            for key in [call.key, by_id] {
+                if self.by_dialog.get(&key) == Some(&id) {
+                    self.by_dialog.remove(&key);
+                }
             }
             self.give_buf(std::mem::take(&mut call.invite));
             self.calls.remove_lent(id);
@@ -249,9 +255,11 @@ impl Core {
             }
         };
         let call_key = self.call_key(msg.call_id(), msg.from_tag().unwrap_or(b""));
-        let held = self.by_dialog.get(&call_key).and_then(|id| self.calls.get(*id));
+        let id_key = self.keyed.hash128(&[b"id", msg.call_id()]);
+        let held = self.by_dialog.get(&id_key).and_then(|id| self.calls.get(*id));
         if held.is_some_and(|c| c.phase != Phase::Over) {
-            // RFC 3261 §8.2.2.2: the same request came by another way.
+            // RFC 3261 §8.2.2.2: the same request came by another way. Or somebody else calls himself like a call in the air: the relay
+            // tells calls apart by their Call-ID, so that his end would be the other's (T-SIP-11).
             self.stats.loops += 1;
             self.refuse(&flow, msg, 482, "", &[], false);
             return;
@@ -279,6 +287,7 @@ impl Core {
             phase: Phase::Setup,
             legs: Vec::new(),
             tried: 0,
+            finals: ResponseContext::default(),
             cancelled: false,
             reservation: None,
             bound,
@@ -304,6 +313,7 @@ impl Core {
         }
         let id = self.calls.insert(call);
         self.by_dialog.insert(call_key, id);
+        self.by_dialog.insert(id_key, id);
         if let Some(txn) = self.table.servers.get_mut(server) {
             txn.call = Some(id);
         }

@@ -235,7 +235,7 @@ impl Core {
         let whole = sdp.and_then(|sdp| media::whole_body(&msg, sdp));
         let mut buf = self.take_buf();
         let mut edit = Edit::new(&msg);
-        edit.pop_via();
+        edit.pop_via().remove_trust_headers();
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
             None => drop(edit.ensure_content_length()),

@@ -94,12 +94,14 @@ impl Core {
             }
             return;
         }
-        let (code, phrase) = if call.legs.is_empty() {
-            ("no_route_available", "No Route Available")
-        } else {
-            ("vendors_exhausted", "No Route Available")
-        };
-        self.refuse_call(call, 503, phrase, code, 34, Some(b"5"), now);
+        let code = if call.legs.is_empty() { "no_route_available" } else { "vendors_exhausted" };
+        match call.finals.best() {
+            // What the caller can act on is his to hear. What was about our account with a vendor, and its troubles, is not.
+            Some((_, status @ (404 | 406 | 480 | 488))) => {
+                self.refuse_call(call, status, "", code, cause_of_status(status), None, now);
+            }
+            _ => self.refuse_call(call, 503, "No Route Available", code, 34, Some(b"5"), now),
+        }
     }
 
     /// Sends the INVITE of a leg.
@@ -340,7 +342,7 @@ impl Core {
         let whole = sdp.and_then(|sdp| media::whole_body(msg, sdp));
         let mut buf = self.take_buf();
         let mut edit = Edit::new(msg);
-        edit.pop_via();
+        edit.pop_via().remove_trust_headers();
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
             None => drop(edit.ensure_content_length()),
@@ -402,6 +404,7 @@ impl Core {
         }
         let verdict = verdict(status, cause, &FailoverRules::default());
         if verdict == Verdict::Next && !call.cancelled {
+            call.finals.add(leg, status);
             self.leg_over(call, status, cause, "failover", now);
             self.next_vendor(call, now);
             return;
@@ -418,7 +421,7 @@ impl Core {
         }
         let mut buf = self.take_buf();
         let mut edit = Edit::new(msg);
-        edit.pop_via().ensure_content_length();
+        edit.pop_via().remove_trust_headers().ensure_content_length();
         if edit.write_to(&mut buf).is_ok() {
             self.send_response(call.server, status, buf, now);
         } else {
@@ -467,6 +470,7 @@ impl Core {
         } else if timed_out && rang {
             self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, now);
         } else {
+            call.finals.add(leg, status);
             self.next_vendor(call, now);
         }
     }

@@ -5,6 +5,7 @@
 //! each second. Until it has answered a call, one more failure after a time-out puts it out again at once.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -135,11 +136,12 @@ impl Learnt {
     }
 }
 
-/// Sources that fail to sign in (T-SIP-08): 10 failures in 60 s are 5 minutes of silence. Only failures take the lock.
-#[derive(Default)]
-pub(crate) struct Failures {
+/// Who fails to sign in (T-SIP-08): a source, or an account whatever the source. So many failures in 60 s are 5 minutes in which it fails by
+/// itself. Only failures take the lock.
+pub(crate) struct Failures<K> {
+    limit: u32,
     any: AtomicBool,
-    sources: Mutex<HashMap<IpAddr, Source>>,
+    sources: Mutex<HashMap<K, Source>>,
 }
 
 struct Source {
@@ -149,13 +151,20 @@ struct Source {
 }
 
 const MAX_SOURCES: usize = 65_536;
-const MAX_FAILURES: u32 = 10;
+/// Of one source: it is not answered any more.
+pub(crate) const SOURCE_FAILURES: u32 = 10;
+/// Of one account, from all sources together: sources that have not signed in lately are refused, right or wrong.
+pub(crate) const ACCOUNT_FAILURES: u32 = 30;
 const WINDOW: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(300);
 
-impl Failures {
+impl<K: Eq + Hash> Failures<K> {
+    pub(crate) fn new(limit: u32) -> Self {
+        Failures { limit, any: AtomicBool::new(false), sources: Mutex::default() }
+    }
+
     /// A wrong password or an unknown user.
-    pub(crate) fn failed(&self, ip: IpAddr, now: Mono) {
+    pub(crate) fn failed(&self, who: K, now: Mono) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.len() >= MAX_SOURCES {
             sources.retain(|_, s| s.silent_until > now || now.since(s.since) < WINDOW);
@@ -163,22 +172,22 @@ impl Failures {
                 return; // the bucket of all strangers bounds how fast this can be reached
             }
         }
-        let s = sources.entry(ip).or_insert(Source { since: now, count: 0, silent_until: Mono(0) });
+        let s = sources.entry(who).or_insert(Source { since: now, count: 0, silent_until: Mono(0) });
         if now.since(s.since) >= WINDOW {
             (s.since, s.count) = (now, 0);
         }
         s.count += 1;
-        if s.count >= MAX_FAILURES {
+        if s.count >= self.limit {
             s.silent_until = now + SILENCE;
             self.any.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether nothing of this source is answered.
-    pub(crate) fn is_silenced(&self, ip: IpAddr, now: Mono) -> bool {
+    /// Whether it has failed too often.
+    pub(crate) fn is_silenced(&self, who: &K, now: Mono) -> bool {
         self.any.load(Ordering::Relaxed) && {
             let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            sources.get(&ip).is_some_and(|s| s.silent_until > now)
+            sources.get(who).is_some_and(|s| s.silent_until > now)
         }
     }
 }
@@ -243,16 +252,16 @@ mod tests {
 
     #[test]
     fn t_sip_08_ten_failures_are_five_minutes_of_silence() {
-        let f = Failures::default();
+        let f = Failures::new(SOURCE_FAILURES);
         let ip: IpAddr = "203.0.113.4".parse().unwrap();
         for n in 0..9 {
             f.failed(ip, s(n));
         }
-        assert!(!f.is_silenced(ip, s(9)));
+        assert!(!f.is_silenced(&ip, s(9)));
         f.failed(ip, s(9));
-        assert!(f.is_silenced(ip, s(308)));
-        assert!(!f.is_silenced(ip, s(310)));
-        assert!(!f.is_silenced("203.0.113.5".parse().unwrap(), s(10)));
+        assert!(f.is_silenced(&ip, s(308)));
+        assert!(!f.is_silenced(&ip, s(310)));
+        assert!(!f.is_silenced(&"203.0.113.5".parse().unwrap(), s(10)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What all shards of a process share: limits in atomics, keys, health of vendor trunks. Made once. No lock on the path of a
 //! trunk's call; signing in by digest takes one for its nonce count.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use warp_model::{Mono, Now, VendorTrunkId};
 use warp_policy::{Directory, Usage, VendorTrunkLive};
 use warp_sip::digest::{NonceCounts, NonceIssuer};
 
-use super::health::{Failures, Health, Learnt};
+use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES};
 use super::random::{Keyed, Rng};
 use super::strangers::Strangers;
 use super::types::CoreConfig;
@@ -24,7 +25,9 @@ pub struct Shared {
     pub(crate) usage: Usage,
     pub(crate) health: Health,
     pub(crate) learnt: Learnt,
-    pub(crate) failures: Failures,
+    pub(crate) failures: Failures<IpAddr>,
+    /// The same by account: the keyed hash of its name.
+    pub(crate) account_failures: Failures<u64>,
     pub(crate) nonces: NonceIssuer,
     nonce_counts: Mutex<NonceCounts>,
     transactions: AtomicUsize,
@@ -47,7 +50,8 @@ impl Shared {
             usage: Usage::new(),
             health: Health::new(),
             learnt: Learnt::new(rng.u64()),
-            failures: Failures::default(),
+            failures: Failures::new(SOURCE_FAILURES),
+            account_failures: Failures::new(ACCOUNT_FAILURES),
             nonces: NonceIssuer::new(nonce_key, None),
             nonce_counts: Mutex::new(NonceCounts::new(NONCES, Mono(0))),
             transactions: AtomicUsize::new(0),

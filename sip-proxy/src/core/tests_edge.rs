@@ -105,6 +105,17 @@ fn f_upg_01_a_draining_proxy_refuses_new_work_and_finishes_what_it_has() {
     w.nothing_is_left();
 }
 
+/// A first INVITE with credentials for the SHA-256 offer of a challenge.
+fn signed(challenge: &str, password: &[u8], from: &str, call: &str) -> String {
+    let offer = lines(challenge, "Proxy-Authenticate")[0];
+    let c = Challenge::parse(offer.as_bytes()).unwrap();
+    let ha1 = Ha1::new(c.algorithm, b"pbx", b"warp", password);
+    let (uri, mut value) = (format!("sip:{NUMBER}@{US}"), vec![]);
+    digest::respond(&c, b"pbx", &ha1, b"INVITE", uri.as_bytes(), call.as_bytes(), 1, &mut value);
+    let header = format!("Proxy-Authorization: {}\r\n", String::from_utf8(value).unwrap());
+    invite(NUMBER, call, &header, "").replace(CUSTOMER, from)
+}
+
 /// The time of the world with the wall clock put forward or back.
 fn shifted(w: &World, ms: i64) -> Now {
     let now = at(w.ms);
@@ -121,13 +132,7 @@ fn f_time_01_nonces_of_another_time_are_stale_and_a_new_one_works_at_once() {
         w.give(home, &invite(NUMBER, "d1", "", "").replace(CUSTOMER, home));
         let mut challenge = w.to(home);
         for (call, expected) in [("d2", "SIP/2.0 407 "), ("d3", "INVITE ")] {
-            let offer = lines(&challenge, "Proxy-Authenticate")[0].to_owned();
-            let c = Challenge::parse(offer.as_bytes()).unwrap();
-            let ha1 = Ha1::new(c.algorithm, b"pbx", b"warp", b"secret");
-            let (uri, mut value) = (format!("sip:{NUMBER}@{US}"), vec![]);
-            digest::respond(&c, b"pbx", &ha1, b"INVITE", uri.as_bytes(), b"cn", 1, &mut value);
-            let header = format!("Proxy-Authorization: {}\r\n", String::from_utf8(value).unwrap());
-            let signed = invite(NUMBER, call, &header, "").replace(CUSTOMER, home);
+            let signed = signed(&challenge, b"secret", home, call);
             let now = shifted(&w, jump);
             w.core.handle_message(flow, signed.as_bytes(), now);
             w.drain();
@@ -209,4 +214,118 @@ fn t_sip_19_texts_of_strangers_are_tamed_in_records() {
     let json = serde_json::to_string(r).unwrap();
     assert!(!json.chars().any(char::is_control), "one record is one line");
     assert!(r.decision.as_ref().unwrap().get().len() < 8_192);
+}
+
+#[test]
+fn t_sip_08_an_account_guessed_at_from_everywhere_believes_only_whom_it_knows() {
+    let mut w = World::new(false, |_| ());
+    let call_from = |w: &mut World, from: &str, password: &[u8], call: &str| {
+        w.give(from, &invite(NUMBER, &format!("{call}a"), "", "").replace(CUSTOMER, from));
+        let challenge = w.to(from);
+        w.give(from, &signed(&challenge, password, from, &format!("{call}b")));
+        w.take().into_iter().map(|(_, t)| t).find(|t| !t.starts_with("SIP/2.0 100 ")).unwrap()
+    };
+    let office = "198.18.0.5:5060";
+    assert!(call_from(&mut w, office, b"secret", "first").starts_with("INVITE "));
+    for n in 0..30 {
+        let out = call_from(&mut w, &format!("198.18.{}.9:5060", n + 1), b"guess", &format!("g{n}"));
+        assert!(out.starts_with("SIP/2.0 403 "), "{n}: {out}");
+    }
+    let (elsewhere, again) = ("198.18.77.7:5060", "198.18.77.8:5060");
+    assert!(
+        call_from(&mut w, elsewhere, b"secret", "new").starts_with("SIP/2.0 403 "),
+        "right, and not believed"
+    );
+    assert!(call_from(&mut w, office, b"secret", "second").starts_with("INVITE "), "known since before");
+    w.wait(301_000);
+    w.take();
+    assert!(call_from(&mut w, again, b"secret", "late").starts_with("INVITE "));
+}
+
+#[test]
+fn t_sip_03_a_vendor_vouches_for_nobody_in_its_responses() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    let claims = "p-asserted-identity : <sip:ceo@bank>\r\nRemote-Party-ID: <sip:x@y>\r\nX-Internal: 1\r\nX-Other: kept\r\n";
+    let clean = |text: &str| {
+        let lower = text.to_lowercase();
+        !["asserted", "remote-party", "x-internal"].iter().any(|n| lower.contains(n))
+            && text.contains("X-Other: kept")
+    };
+    w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, claims, ""));
+    assert!(clean(&w.to(CUSTOMER)));
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, claims, ""));
+    let ok = w.to(CUSTOMER);
+    assert!(clean(&ok));
+    w.give(CUSTOMER, &inside("INVITE", &ok, true, "re", "", ""));
+    let again = w.to(V1);
+    w.give(V1, &reply(&again, "200 OK", "", V1, claims, ""));
+    assert!(clean(&w.to(CUSTOMER)));
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
+    let second = w.to(V1);
+    w.give(V1, &reply(&second, "486 Busy Here", "bt", V1, claims, ""));
+    assert!(clean(&w.take().into_iter().find(|(to, _)| *to == addr(CUSTOMER)).unwrap().1));
+}
+
+#[test]
+fn t_sip_11_nobody_begins_a_call_under_the_call_id_of_one_in_the_air() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.questions();
+    // Another address of a customer, the same Call-ID, a tag of its own.
+    let other = "192.0.2.11:5060";
+    let copied = invite(NUMBER, "c1", "", SDP).replace(CUSTOMER, other).replace("tag=at", "tag=evil");
+    w.give(other, &copied.replace("z9hG4bKc1", "z9hG4bKevil"));
+    assert!(w.to(other).starts_with("SIP/2.0 482 "));
+    assert!(w.questions().is_empty(), "the relay hears nothing of it");
+    assert_eq!(w.core.live_calls(), 1);
+    // When the call is over its name is free.
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    w.take();
+    w.give(other, &copied.replace("z9hG4bKc1", "z9hG4bKnext"));
+    assert!(w.to(V1).starts_with("INVITE "));
+}
+
+#[test]
+fn the_best_response_of_all_vendors_reaches_the_caller() {
+    let cases = [
+        (["488 Not Acceptable Here", "503 No", "500 No"], "488", 79),
+        (["503 No", "406 Not Acceptable", "503 No"], "406", 79),
+        (["403 Forbidden", "407 Auth", "502 Bad"], "503", 34),
+        (["503 No", "503 No", "504 No"], "503", 34),
+    ];
+    for (n, (statuses, expected, cause)) in cases.into_iter().enumerate() {
+        let mut w = World::new(false, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
+        for (vendor, status) in [V1, V2, V3].into_iter().zip(statuses) {
+            let request = w
+                .take()
+                .into_iter()
+                .find(|(to, t)| *to == addr(vendor) && t.starts_with("INVITE "))
+                .unwrap()
+                .1;
+            w.give(vendor, &reply(&request, status, "x", vendor, "", ""));
+        }
+        let out = w.take().into_iter().find(|(to, _)| *to == addr(CUSTOMER)).unwrap().1;
+        assert!(out.starts_with(&format!("SIP/2.0 {expected} ")), "{out}");
+        assert!(line(&out, "Reason").starts_with(&format!("Q.850;cause={cause};")), "{out}");
+        assert_eq!(w.ended[0].internal_code, "vendors_exhausted");
+    }
+}
+
+#[test]
+fn a_cancel_needs_no_hops() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    w.take();
+    let cancel = invite(NUMBER, "c1", "", "")
+        .replace("INVITE", "CANCEL")
+        .replace("Max-Forwards: 70", "Max-Forwards: 0");
+    w.give(CUSTOMER, &cancel);
+    let sent = w.take();
+    assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 200 ")), "{sent:?}");
+    assert!(sent.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("CANCEL ")));
 }

@@ -96,7 +96,8 @@ pub fn check_proxy<'a>(msg: &Message<'a>, supported: &[&[u8]]) -> Result<(), Rej
     if Scheme::of(uri)? == Scheme::Other {
         return Err(Reject::new(416, "Unsupported URI Scheme"));
     }
-    if msg.max_forwards() == Some(0) {
+    // CANCEL goes no further than its hop, whatever it says (RFC 3261 §9.1).
+    if msg.max_forwards() == Some(0) && msg.method() != Method::Cancel {
         return Err(Reject::new(483, "Too Many Hops"));
     }
     if msg.has(Header::ProxyRequire) && !matches!(msg.method(), Method::Ack | Method::Cancel) {
