@@ -91,6 +91,9 @@ pub(crate) fn decision_text(d: &Value) -> String {
             text(&c["buy"]["prefix"]),
             text(&c["buy"]["sum"])
         ));
+        if let Some(why) = c["passed_over"].as_str() {
+            out.push_str(&format!("      passed over: {why}\n"));
+        }
     }
     for e in d["excluded"].as_array().into_iter().flatten() {
         out.push_str(&format!(

@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
         let Some((kind, body)) = msg.content() else {
             return Ok(None);
         };
-        let content = Content::of(kind);
+        let content = Content::of(kind)?;
         if content == Content::Other {
             return Ok(None);
         }
@@ -134,26 +134,29 @@ enum Content {
 }
 
 impl Content {
-    /// Of a media type without parameters. White space around the slash is allowed in SIP.
-    fn of(kind: &[u8]) -> Content {
+    /// Of a media type without parameters. White space around the slash is allowed in SIP. Errors: no type at all, or none that all readers
+    /// take for the same.
+    fn of(kind: &[u8]) -> Result<Content, BodyError> {
         if kind.eq_ignore_ascii_case(b"application/sdp") {
-            return Content::Sdp;
+            return Ok(Content::Sdp);
         }
         let slash = kind.iter().position(|b| *b == b'/').unwrap_or(kind.len());
         let (main, sub) = kind.split_at_checked(slash).unwrap_or((kind, b""));
         let (main, sub) = (lex::trim(main), lex::trim(sub.strip_prefix(b"/").unwrap_or(b"")));
+        if !lex::is_token(main) || !lex::is_token(sub) {
+            return Err(BodyError::Malformed("Bad Content-Type"));
+        }
         let is = |m: &[u8], s: &[u8]| main.eq_ignore_ascii_case(m) && sub.eq_ignore_ascii_case(s);
-        if is(b"application", b"sdp") {
+        let sealed = || [&b"signed"[..], b"encrypted"].iter().any(|s| sub.eq_ignore_ascii_case(s));
+        Ok(if is(b"application", b"sdp") {
             Content::Sdp
         } else if is(b"application", b"pkcs7-mime") {
             Content::Sealed
         } else if main.eq_ignore_ascii_case(b"multipart") {
-            Content::Multipart {
-                sealed: [&b"signed"[..], b"encrypted"].iter().any(|s| sub.eq_ignore_ascii_case(s)),
-            }
+            Content::Multipart { sealed: sealed() }
         } else {
             Content::Other
-        }
+        })
     }
 }
 
@@ -231,10 +234,7 @@ impl<'a> Walk<'a> {
         let head = Head::read(head)?;
         let value = head.kind.unwrap_or(b"text/plain");
         let kind = value.split(|b| *b == b';').next().unwrap_or(b"");
-        if kind.contains(&b'(') {
-            return Err(BodyError::Malformed("Comment In Content-Type"));
-        }
-        match Content::of(lex::trim(kind)) {
+        match Content::of(lex::trim(kind))? {
             Content::Other => Ok(()),
             _ if head.encoded => Err(BodyError::Encoded),
             Content::Sealed => Err(SEALED),

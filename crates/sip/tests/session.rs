@@ -115,6 +115,17 @@ fn t_sip_03_what_two_readers_could_read_differently_is_400() {
     ] {
         assert_eq!(found(kind, &bad), Err(400), "{bad}");
     }
+    for kind in [
+        "",
+        "sdp",
+        "application/sdp (x)",
+        "application/",
+        "/sdp",
+        "application/sdp/x",
+        "text/plain, application/sdp",
+    ] {
+        assert_eq!(found(kind, SDP), Err(400), "{kind}");
+    }
     let long = "b".repeat(71);
     for kind in [
         "multipart/mixed",

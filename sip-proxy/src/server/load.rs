@@ -47,3 +47,34 @@ impl Load {
         Some(level)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f_load_01_wake_ups_that_leave_something_unread_raise_the_level_of_their_shard() {
+        let metrics = Metrics::detached();
+        let at = |n: u64| Mono(n * 50_000_000);
+        let mut load = Load::new(at(0));
+        // Two wake-ups in each interval, one of which read everything: calm.
+        for n in 1..=20 {
+            load.left_over(n % 2 == 0);
+            assert_eq!(load.woke(3, at(n), Duration::ZERO, &metrics), None);
+        }
+        let mut told = vec![];
+        for n in 21..=26 {
+            load.left_over(false);
+            load.left_over(true);
+            told.extend(load.woke(3, at(n), Duration::ZERO, &metrics));
+        }
+        assert_eq!((told.len(), told.last().copied()), (2, Some(load.level())));
+        assert!(load.level() > 0);
+        // Idle again: down to nothing, and told so.
+        told.clear();
+        for n in 27..=60 {
+            told.extend(load.woke(3, at(n), Duration::from_millis(45), &metrics));
+        }
+        assert_eq!((told.last(), load.level()), (Some(&0), 0));
+    }
+}
