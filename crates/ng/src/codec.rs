@@ -43,6 +43,8 @@ pub struct Request<'a> {
     pub load_limit: bool,
     /// What to do.
     pub command: crate::Command,
+    /// Keys and flags that mean nothing here, for the log: the first few, at most 40 bytes of each.
+    pub ignored: Vec<Vec<u8>>,
 }
 
 /// Why a datagram is not a request (or a reply).

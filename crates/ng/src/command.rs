@@ -83,16 +83,20 @@ pub struct SdpCommand {
     pub direction: Option<(Vec<u8>, Vec<u8>)>,
     /// Family of the addresses in the outgoing SDP.
     pub address_family: Option<AddressFamily>,
-    /// Overrides the address used for the speaker's endpoint.
+    /// Shown in the outgoing SDP instead of our own address, when it is of the same family.
     pub media_address: Option<IpAddr>,
     /// DTLS for the outgoing side.
     pub dtls: Option<Dtls>,
     /// `SDES: off`: no SDES keys towards the outgoing side.
     pub sdes_off: bool,
-    /// DSCP byte of outgoing packets, 0–255; other values keep the default.
+    /// DSCP and ECN byte of the call's outgoing packets: 0–255; negative leaves it as it is; 256 and more is the default.
     pub tos: Option<i64>,
     /// `codec`: which codecs the other side gets to see. Nothing is transcoded yet.
     pub codec: Codecs,
+    /// `sdp-attr`: attributes of the outgoing SDP to add, remove or replace.
+    pub attributes: Vec<AttributeEdits>,
+    /// `sdp-media-remove`: kinds of media sections that the other side must not use.
+    pub media_remove: Vec<Vec<u8>>,
     /// Label of the speaking party.
     pub label: Option<Vec<u8>>,
     /// Free text kept with the call.
@@ -235,6 +239,20 @@ pub struct RtcpMux {
     pub reject: bool,
 }
 
+/// One entry of `sdp-attr`. Values are what follows `a=`; those with a line end or another control character are left
+/// out on reading, because they would write lines of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeEdits {
+    /// `audio`, `video` …; empty is the part before the first `m=` (`none` and `global` on the wire).
+    pub kind: Vec<u8>,
+    /// Added at the end of the section.
+    pub add: Vec<Vec<u8>>,
+    /// Taken out: the whole value, or the name alone for all attributes of that name.
+    pub remove: Vec<Vec<u8>>,
+    /// Whole values and what to write instead.
+    pub substitute: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
 /// `codec` dictionary (or flags `codec-OP-NAME`): the operations that only take codecs away. Names are those of
 /// `a=rtpmap`, in any case; `all` and `full` mean every codec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -245,6 +263,12 @@ pub struct Codecs {
     pub offer: Vec<Vec<u8>>,
     /// Keep these when everything else is stripped.
     pub except: Vec<Vec<u8>>,
+    /// Hide from the other side. Without a transcoder that is as good as `strip`.
+    pub mask: Vec<Vec<u8>>,
+    /// As `mask`.
+    pub consume: Vec<Vec<u8>>,
+    /// As if never offered.
+    pub ignore: Vec<Vec<u8>>,
 }
 
 /// `replace` list.

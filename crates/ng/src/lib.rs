@@ -19,12 +19,14 @@ pub mod cookie;
 pub mod fuzzing;
 pub mod json;
 pub mod reply;
+mod rtpp_flags;
 pub mod tape;
 mod write;
 
 pub use codec::{Encoding, NgError, Request};
 pub use command::{
-    AddressFamily, Codecs, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
+    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux,
+    SdpCommand, Transport,
 };
 pub use cookie::{Channel, CookieCache};
 pub use reply::{

@@ -203,6 +203,79 @@ fn spellings_of_other_clients() {
     assert_eq!(d.delete_delay, Some(15));
 }
 
+fn offered(pairs: &str) -> (SdpCommand, Vec<String>) {
+    let datagram = format!("c {{\"command\":\"offer\",\"sdp\":\"v\",\"call-id\":\"c\",\"from-tag\":\"f\",{pairs}}}");
+    let request = decode_request(datagram.as_bytes()).unwrap();
+    let ignored = request.ignored.into_iter().map(|n| String::from_utf8(n).unwrap()).collect();
+    match request.command {
+        Command::Offer(c) => (c, ignored),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_string_of_flags_is_taken_apart() {
+    let string = [
+        "replace-origin trust-address RTP/AVPF ICE=remove via-branch=auto-next direction=a direction=b TOS=96",
+        "address-family=IP6 rtcp-mux=[demux accept] codec=[strip=[all G729] offer=PCMA transcode=[opus]]",
+        "codec-except-PCMU SDES-off sdp-attr=[audio=[add=[ptime:20] substitute=[[a b]]]] call-id=other label=trunk",
+        "no-such-flag",
+    ];
+    let (apart, ignored) = offered(&format!("\"rtpp_flags\":\"{}\"", string.join(" ")));
+    let (keys, _) = offered(
+        r#""flags":["trust-address"],"replace":["origin"],"transport-protocol":"RTP/AVPF","ICE":"remove","direction":["a","b"],
+        "TOS":96,"address family":"IP6","rtcp-mux":["demux","accept"],"SDES":["off"],"label":"trunk",
+        "codec":{"strip":["all","G729"],"offer":["PCMA"],"except":["PCMU"]},
+        "sdp-attr":{"audio":{"add":["ptime:20"],"substitute":[["a","b"]]}}"#,
+    );
+    assert_eq!(apart, keys);
+    assert_eq!(ignored, ["codec-transcode", "no-such-flag"]);
+    let (none, ignored) = offered(r#""rtpp_flags":"codec=[strip=[x]""#);
+    assert_eq!((none.codec.strip.len(), ignored), (0, vec!["rtpp-flags".to_owned()]));
+}
+
+#[test]
+fn second_spellings_and_integers_as_text() {
+    let (first, none) = offered(
+        r#""ICE":"remove","DTLS":"off","SDES":["off"],"TOS":184,"flags":["SIP-source-address","to-tag","loop-protect"],
+        "sdp-media-remove":["video"],"codec":{"mask":["PCMA"]},"received-from":["IP4","192.0.2.1"]"#,
+    );
+    let (second, _) = offered(
+        r#""ice":"remove","dtls":"no","flags":["sip-source-address","to_tag","loop protect","sdes-off","codec-mask-PCMA"],
+        "tos":"184","sdp_media_remove":["video"],"received from":["IP4","192.0.2.1"]"#,
+    );
+    assert_eq!(first, second);
+    assert_eq!((first.tos, none.len()), (Some(184), 0));
+    // Codec names keep their spelling and may be long.
+    let (c, _) = offered(r#""flags":["codec-strip-opus/48000/2/64000/20/useinbandfec--1/complexity--9","codec_ignore_x_y"]"#);
+    assert_eq!(c.codec.strip, [b"opus/48000/2/64000/20/useinbandfec--1/complexity--9".to_vec()]);
+    assert_eq!(c.codec.ignore, [b"x_y".to_vec()]);
+    // The four kinds of `direction` that are not two names leave the interfaces alone.
+    for odd in ["[]", "[\"a\"]", "\"a\"", "7"] {
+        assert_eq!(offered(&format!("\"direction\":{odd}")).0.direction, None, "{odd}");
+    }
+}
+
+#[test]
+fn t_ng_02_unknown_keys_and_flags_are_named_and_bounded() {
+    let (_, ignored) = offered(r#""record-call":"off","flags":["what is this","what is this"],"repacketize":20"#);
+    assert_eq!(ignored, ["record-call", "what is this", "repacketize"]);
+    let many: Vec<String> = (0..50).map(|i| format!("\"{}{i}\":1", "x".repeat(100 + i))).collect();
+    let (_, ignored) = offered(&many.join(","));
+    assert!(ignored.len() <= 8 && ignored.iter().all(|n| n.len() == 40), "{ignored:?}");
+}
+
+#[test]
+fn t_ng_06_an_attribute_cannot_bring_lines_of_its_own() {
+    let (c, _) = offered(
+        r#""sdp-attr":{"none":{"add":["good:1","bad\r\nm=audio 9 RTP/AVP 0","tab\tbed",""],"remove":"x"},
+        "video":{"substitute":[["a","b\n"],["only one"],{"from":"c","to":"d"}]}}"#,
+    );
+    assert_eq!(c.attributes[0].add, [b"good:1".to_vec()]);
+    assert_eq!((c.attributes[0].kind.len(), &c.attributes[0].remove), (0, &vec![b"x".to_vec()]));
+    assert_eq!(c.attributes[1].substitute, [(b"c".to_vec(), b"d".to_vec())]);
+}
+
 #[test]
 fn no_cookie_no_reply() {
     for datagram in [&b""[..], b" d7:command4:pinge", b"d7:command4:pinge", b"x"] {

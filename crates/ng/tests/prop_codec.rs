@@ -65,7 +65,26 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
             media_address: w.8,
             label: w.9,
             metadata: None,
-            codec: Codecs { strip: w.10, offer: vec![], except: vec![b"PCMU".to_vec()] },
+            attributes: match w.10.as_slice() {
+                [] => vec![],
+                values => vec![
+                    AttributeEdits { add: values.to_vec(), ..AttributeEdits::default() },
+                    AttributeEdits {
+                        kind: b"audio".to_vec(),
+                        remove: values.to_vec(),
+                        substitute: values.iter().map(|v| (v.clone(), b"x:y z".to_vec())).collect(),
+                        ..AttributeEdits::default()
+                    },
+                ],
+            },
+            media_remove: w.10.clone(),
+            codec: Codecs {
+                strip: w.10.clone(),
+                except: vec![b"PCMU".to_vec()],
+                mask: w.10,
+                ignore: vec![b"G729".to_vec()],
+                ..Codecs::default()
+            },
             ice: c.0,
             transport_protocol: c.1,
             dtls: c.2,
@@ -240,7 +259,7 @@ proptest! {
         let mut out = Vec::new();
         encode_request(b"1_2_3", encoding, load_limit, &command, &mut out);
         let request = decode_request(&out).unwrap();
-        prop_assert_eq!(request, Request { cookie: b"1_2_3", encoding, load_limit, command });
+        prop_assert_eq!(request, Request { cookie: b"1_2_3", encoding, load_limit, command, ignored: vec![] });
     }
 
     #[test]

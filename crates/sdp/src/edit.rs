@@ -60,6 +60,26 @@ impl Strip {
     }
 }
 
+/// Attributes named by their whole value (what follows `a=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttributeChanges<'e> {
+    /// To take out: the whole value, or only the name for all attributes of that name.
+    pub remove: &'e [Vec<u8>],
+    /// Whole values, and what to write in their place. The first that fits counts.
+    pub substitute: &'e [(Vec<u8>, Vec<u8>)],
+}
+
+impl<'e> AttributeChanges<'e> {
+    fn takes(&self, value: &[u8]) -> bool {
+        let name = attribute(value).name;
+        self.remove.iter().any(|r| r == value || r == name)
+    }
+
+    fn instead(&self, value: &[u8]) -> Option<&'e [u8]> {
+        self.substitute.iter().find(|(from, _)| from == value).map(|(_, to)| to.as_slice())
+    }
+}
+
 /// Changes to the lines before the first `m=`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionEdit<'e> {
@@ -71,6 +91,8 @@ pub struct SessionEdit<'e> {
     pub connection: Option<IpAddr>,
     /// Attributes to take out.
     pub strip: Strip,
+    /// Attributes to change by value.
+    pub attributes: AttributeChanges<'e>,
     /// Whole lines (without line end) added at the end of the session part.
     pub add: Vec<String>,
 }
@@ -90,6 +112,8 @@ pub struct MediaEdit<'e> {
     pub formats: Option<Vec<&'e [u8]>>,
     /// Attributes to take out.
     pub strip: Strip,
+    /// Attributes to change by value.
+    pub attributes: AttributeChanges<'e>,
     /// Whole lines (without line end) added at the end of the section.
     pub add: Vec<String>,
 }
@@ -142,7 +166,7 @@ impl<'a> Writer<'_, 'a> {
                         self.connection(ip);
                     }
                 }
-                (b'a', _) if edit.strip.takes(value) => {}
+                (b'a', _) => self.attribute(*line, value, edit.strip, &edit.attributes),
                 _ => self.copy(*line),
             }
         }
@@ -174,12 +198,13 @@ impl<'a> Writer<'_, 'a> {
                         self.connection(ip);
                     }
                 }
-                b'a' if edit.strip.takes(value) || is_of_other_format(value, edit.formats.as_deref()) => {}
+                b'a' if is_of_other_format(value, edit.formats.as_deref()) => {}
                 b'a' if edit.direction.is_some() && Direction::from_name(value).is_some() => {
                     if let Some(d) = direction.take() {
                         self.line(b"a=", d.as_str());
                     }
                 }
+                b'a' => self.attribute(*line, value, edit.strip, &edit.attributes),
                 _ => self.copy(*line),
             }
         }
@@ -195,6 +220,17 @@ impl<'a> Writer<'_, 'a> {
 
     fn value(&self, line: Line) -> &'a [u8] {
         self.sdp.text(line).get(2..).unwrap_or_default()
+    }
+
+    fn attribute(&mut self, line: Line, value: &[u8], strip: Strip, changes: &AttributeChanges<'_>) {
+        if strip.takes(value) || changes.takes(value) {
+            return;
+        }
+        let Some(instead) = changes.instead(value) else { return self.copy(line) };
+        self.start_line();
+        self.out.extend_from_slice(b"a=");
+        self.out.extend_from_slice(instead);
+        self.end_line();
     }
 
     /// The line with its own line end; one that had none (the last) gets one, so that something may follow.

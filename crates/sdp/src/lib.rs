@@ -15,6 +15,6 @@ pub mod fuzzing;
 pub mod offer_answer;
 mod view;
 
-pub use edit::{MediaEdit, OriginEdit, SessionEdit, Strip};
+pub use edit::{AttributeChanges, MediaEdit, OriginEdit, SessionEdit, Strip};
 pub use offer_answer::{AnswerError, Direction};
 pub use view::{Attribute, Connection, Media, Origin, Rtcp, RtpMap, Sdp, SdpError};

@@ -102,6 +102,26 @@ fn formats_can_be_taken_away_and_put_in_order() {
 }
 
 #[test]
+fn attributes_are_removed_and_replaced_by_value_or_name() {
+    let text = b"v=0\r\na=x:1\r\nc=IN IP4 192.0.2.1\r\nm=audio 1 RTP/AVP 0\r\na=x:1\r\na=x:2\r\na=y\r\na=ptime:20";
+    let sdp = Sdp::parse(text).unwrap();
+    let removed = [b"x:1".to_vec(), b"y".to_vec()];
+    let substituted = [(b"ptime:20".to_vec(), b"ptime:30".to_vec()), (b"x".to_vec(), b"never".to_vec())];
+    let attributes = AttributeChanges { remove: &removed, substitute: &substituted };
+    let media = [MediaEdit { attributes, ..MediaEdit::default() }];
+    let mut out = Vec::new();
+    sdp.write(&SessionEdit::default(), &media, &mut out);
+    let head = "v=0\r\na=x:1\r\nc=IN IP4 192.0.2.1\r\nm=audio 1 RTP/AVP 0\r\n";
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{head}a=x:2\r\na=ptime:30\r\n"));
+    let by_name = [b"x".to_vec()];
+    let attributes = AttributeChanges { remove: &by_name, substitute: &[] };
+    let session = SessionEdit { attributes, ..SessionEdit::default() };
+    let mut out = Vec::new();
+    sdp.write(&session, &[], &mut out);
+    assert!(out.starts_with(b"v=0\r\nc=") && out.ends_with(&text[text.len() - 30..]));
+}
+
+#[test]
 fn half_a_line_end_at_the_end_is_completed() {
     let sdp = Sdp::parse(b"v=0\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nm=audio 4000 RTP/AVP 0\r").unwrap();
     let edit = MediaEdit { add: vec!["a=x".to_owned()], ..MediaEdit::default() };

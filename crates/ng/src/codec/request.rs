@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use super::{Encoding, NgError, Request, Word, open};
 use crate::command::{
-    AddressFamily, Codecs, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux, SdpCommand, Transport,
+    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux,
+    SdpCommand, Transport,
 };
 use crate::reply::reasons;
+use crate::rtpp_flags;
 use crate::tape::View;
 use crate::write::Writer;
 
@@ -16,19 +18,20 @@ const LIST_DEFAULT: u64 = 32;
 /// Decodes one request datagram.
 ///
 /// Keys are taken in any order; `-`, space and `_` in keys and flags are the same; integers and their texts are the same;
-/// what is unknown is ignored. A doubled `command`, `call-id`, tag, branch or `sdp` is refused: two readers could pick
+/// what is unknown is ignored and listed in [`Request::ignored`]. A doubled `command`, `call-id`, tag, branch or `sdp` is refused: two readers could pick
 /// different ones. Missing keys are reported in the order and with the texts of the original relay.
 pub fn decode_request(datagram: &[u8]) -> Result<Request<'_>, NgError<'_>> {
     let (cookie, encoding, tape) = open(datagram)?;
     let bad = |reason| NgError::Bad { cookie, encoding, reason };
     let root = tape.root().ok_or(bad(reasons::INVALID_FORMAT))?;
-    let fields = Fields::read(root).ok_or(bad(match encoding {
+    let mut fields = Fields::read(root).ok_or(bad(match encoding {
         Encoding::Bencode => reasons::BAD_BENCODE,
         Encoding::Json => reasons::BAD_JSON_DICTIONARY,
     }))?;
     let load_limit = fields.load_limit;
+    let ignored = std::mem::take(&mut fields.ignored);
     let command = fields.command().map_err(bad)?;
-    Ok(Request { cookie, encoding, load_limit, command })
+    Ok(Request { cookie, encoding, load_limit, command, ignored })
 }
 
 /// Everything we know of a request, before it is known which command it is.
@@ -43,7 +46,16 @@ struct Fields {
     match_to_tag: bool,
     fast: bool,
     load_limit: bool,
+    /// Names of `direction`, which `rtpp-flags` gives one by one.
+    interfaces: Vec<Vec<u8>>,
+    ignored: Vec<Vec<u8>>,
 }
+
+/// Names that [`Request::ignored`] lists at most, and bytes of each.
+const IGNORED: usize = 8;
+const IGNORED_BYTES: usize = 40;
+/// Attribute edits of one list at most.
+const ATTRIBUTE_EDITS: usize = 64;
 
 /// Keys that may come once only.
 #[derive(Debug, Default)]
@@ -97,12 +109,36 @@ impl Fields {
             {
                 return None;
             }
-            f.key(word.as_bytes(), value);
+            f.key(word.as_bytes(), key, value);
+        }
+        if let [a, b, ..] = f.interfaces.as_slice() {
+            f.sdp.direction = Some((a.clone(), b.clone()));
         }
         Some(f)
     }
 
-    fn key(&mut self, key: &[u8], value: View<'_, '_>) {
+    fn ignore(&mut self, name: &[u8]) {
+        let name = name.get(..IGNORED_BYTES).unwrap_or(name);
+        if self.ignored.len() < IGNORED && !self.ignored.iter().any(|n| n == name) {
+            self.ignored.push(name.to_vec());
+        }
+    }
+
+    /// The string of flags that a newer client leaves to the relay to take apart. It names no call: keys that identify
+    /// one are directions for the client's own module there.
+    fn rtpp_flags(&mut self, text: &[u8]) {
+        let Some(tape) = rtpp_flags::parse(text) else { return self.ignore(b"rtpp-flags") };
+        for (key, value) in tape.root().into_iter().flat_map(View::entries) {
+            let word = Word::new(key);
+            match word.as_bytes() {
+                b"command" | b"sdp" | b"call-id" | b"from-tag" | b"to-tag" | b"via-branch" | b"rtpp-flags" => {}
+                known => self.key(known, key, value),
+            }
+        }
+    }
+
+    /// `key` in its canonical spelling, and as it came.
+    fn key(&mut self, key: &[u8], as_sent: &[u8], value: View<'_, '_>) {
         let sdp = &mut self.sdp;
         match key {
             b"command" => self.command = some(value),
@@ -130,21 +166,33 @@ impl Fields {
             }
             b"flags" => {
                 for item in value.items() {
-                    self.flag(Word::new(item.str().unwrap_or_default()).as_bytes());
+                    self.flag(item.str().unwrap_or_default());
                 }
             }
+            b"rtpp-flags" => self.rtpp_flags(value.str().unwrap_or_default()),
             b"codec" => {
                 for (op, names) in value.entries() {
-                    if let Some((_, list)) = CODEC.iter().find(|(name, _)| name.as_bytes() == op) {
-                        list(&mut sdp.codec).extend(names.items().filter_map(some).take(CODEC_NAMES));
+                    match CODEC.iter().find(|(name, _)| name.as_bytes() == op) {
+                        Some((_, list)) => {
+                            let list = list(&mut self.sdp.codec);
+                            let room = CODEC_NAMES.saturating_sub(list.len());
+                            list.extend(names.items().filter_map(some).take(room));
+                        }
+                        None => self.ignore(&[b"codec-", op].concat()),
                     }
                 }
             }
-            b"direction" => {
-                let mut names = value.items();
-                if let (Some(a), Some(b)) = (names.next(), names.next()) {
-                    sdp.direction = Some((bytes(a), bytes(b)));
+            b"sdp-attr" => {
+                for (kind, edits) in value.entries() {
+                    attribute_edits(kind, edits, &mut sdp.attributes);
                 }
+            }
+            b"sdp-media-remove" => {
+                sdp.media_remove = value.items().filter_map(some).take(ATTRIBUTE_EDITS).collect();
+            }
+            b"direction" => {
+                let names = value.items().filter_map(some);
+                self.interfaces.extend(names.take(2usize.saturating_sub(self.interfaces.len())));
             }
             b"address-family" => {
                 sdp.address_family = match value.str().unwrap_or_default() {
@@ -158,7 +206,7 @@ impl Fields {
                 sdp.sdes_off |= value.items().any(|i| i.str().is_some_and(says_off));
             }
             b"TOS" | b"tos" => sdp.tos = value.int(),
-            b"label" | b"from-label" => sdp.label = some(value),
+            b"label" | b"from-label" | b"set-label" => sdp.label = some(value),
             b"metadata" => sdp.metadata = some(value),
             b"limit" => self.limit = value.int(),
             b"delete-delay" => {
@@ -168,14 +216,17 @@ impl Fields {
                 self.load_limit =
                     value.items().any(|i| Word::new(i.str().unwrap_or_default()).as_bytes() == b"load-limit");
             }
-            _ => {}
+            _ => self.ignore(as_sent),
         }
     }
 
-    fn flag(&mut self, flag: &[u8]) {
+    fn flag(&mut self, as_sent: &[u8]) {
+        // The name of a codec may be long, with parameters, and keeps its own spelling.
         let codec = |(op, list): &(&str, CodecList)| {
-            let rest = flag.strip_prefix(b"codec-")?.strip_prefix(op.as_bytes())?;
-            Some((*list, rest.strip_prefix(b"-")?))
+            let separated = |text: &[u8]| text.split_first().filter(|(b, _)| b"- _".contains(b)).is_some();
+            let rest = as_sent.strip_prefix(b"codec").filter(|r| separated(r))?.get(1..)?;
+            let rest = rest.strip_prefix(op.as_bytes()).filter(|r| separated(r))?;
+            Some((*list, rest.get(1..)?))
         };
         if let Some((list, name)) = CODEC.iter().find_map(codec) {
             let names = list(&mut self.sdp.codec);
@@ -184,18 +235,26 @@ impl Fields {
             }
             return;
         }
-        match flag {
+        let word = Word::new(as_sent);
+        match word.as_bytes() {
             b"fatal" => self.fatal = true,
             b"to-tag" => self.match_to_tag = true,
             b"fast" => self.fast = true,
-            b"SDES-off" | b"SDES-no" | b"SDES-disable" => self.sdp.sdes_off = true,
-            _ => {
+            b"SDES-off" | b"SDES-no" | b"SDES-disable" | b"sdes-off" | b"sdes-no" | b"sdes-disable" => {
+                self.sdp.sdes_off = true;
+            }
+            b"sip-source-address" => self.sdp.flags.sip_source_address = true,
+            flag => {
                 if let Some((_, set)) = FLAGS.iter().find(|(name, _)| name.as_bytes() == flag) {
                     *set(&mut self.sdp.flags) = true;
                 } else if let Some(rest) = flag.strip_prefix(b"rtcp-mux-") {
                     rtcp_mux(rest, &mut self.sdp.rtcp_mux);
                 } else if let Some(rest) = flag.strip_prefix(b"replace-") {
                     replace(rest, &mut self.sdp.replace);
+                } else if let Some(transport) = Transport::from_bytes(flag) {
+                    self.sdp.transport_protocol = Some(transport);
+                } else {
+                    self.ignore(as_sent);
                 }
             }
         }
@@ -247,6 +306,34 @@ impl Fields {
             _ => Err(reasons::UNRECOGNIZED_COMMAND),
         }
     }
+}
+
+/// One sub-dictionary of `sdp-attr`.
+fn attribute_edits(kind: &[u8], edits: View<'_, '_>, out: &mut Vec<AttributeEdits>) {
+    let kind = if matches!(kind, b"none" | b"global") { &[][..] } else { kind };
+    if out.len() >= ATTRIBUTE_EDITS {
+        return;
+    }
+    let one_line = |v: View<'_, '_>| some(v).filter(|text| !text.iter().any(u8::is_ascii_control));
+    let mut new = AttributeEdits { kind: kind.to_vec(), ..AttributeEdits::default() };
+    for (what, list) in edits.entries() {
+        match what {
+            b"add" => new.add.extend(list.items().filter_map(one_line).take(ATTRIBUTE_EDITS)),
+            b"remove" => new.remove.extend(list.items().filter_map(one_line).take(ATTRIBUTE_EDITS)),
+            b"substitute" => {
+                let pairs = list.items().filter_map(|pair| {
+                    let mut two = pair.items();
+                    match (pair.get("from"), pair.get("to")) {
+                        (Some(from), Some(to)) => one_line(from).zip(one_line(to)),
+                        _ => one_line(two.next()?).zip(one_line(two.next()?)),
+                    }
+                });
+                new.substitute.extend(pairs.take(ATTRIBUTE_EDITS));
+            }
+            _ => {}
+        }
+    }
+    out.push(new);
 }
 
 fn ice(text: &[u8]) -> Option<Ice> {
@@ -358,6 +445,8 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
         }
         w.close_dict();
     }
+    write_attribute_edits(w, &c.attributes);
+    w.pair_list("sdp-media-remove", c.media_remove.iter());
     w.pair_list("replace", REPLACE.iter().filter(|(_, is)| *is(&mut what)).map(|(name, _)| name));
     if let Some(transport) = c.transport_protocol {
         w.pair_text("transport-protocol", transport.as_str());
@@ -383,6 +472,33 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
     optional(w, "to-tag", c.to_tag.as_ref());
 }
 
+fn write_attribute_edits(w: &mut Writer<'_>, edits: &[AttributeEdits]) {
+    if edits.is_empty() {
+        return;
+    }
+    w.key("sdp-attr");
+    w.open_dict();
+    for edit in edits {
+        w.key(if edit.kind.is_empty() { b"none" } else { edit.kind.as_slice() });
+        w.open_dict();
+        w.pair_list("add", edit.add.iter());
+        w.pair_list("remove", edit.remove.iter());
+        if !edit.substitute.is_empty() {
+            w.key("substitute");
+            w.open_list();
+            for (from, to) in &edit.substitute {
+                w.open_list();
+                w.text(from);
+                w.text(to);
+                w.close_list();
+            }
+            w.close_list();
+        }
+        w.close_dict();
+    }
+    w.close_dict();
+}
+
 const ICE: [(&str, Ice); 5] = [
     ("remove", Ice::Remove),
     ("force", Ice::Force),
@@ -398,8 +514,14 @@ const CODEC_NAMES: usize = 64;
 
 type CodecList = fn(&mut Codecs) -> &mut Vec<Vec<u8>>;
 
-const CODEC: [(&str, CodecList); 3] =
-    [("strip", |c| &mut c.strip), ("offer", |c| &mut c.offer), ("except", |c| &mut c.except)];
+const CODEC: [(&str, CodecList); 6] = [
+    ("strip", |c| &mut c.strip),
+    ("offer", |c| &mut c.offer),
+    ("except", |c| &mut c.except),
+    ("mask", |c| &mut c.mask),
+    ("consume", |c| &mut c.consume),
+    ("ignore", |c| &mut c.ignore),
+];
 
 const RTCP_MUX: Names<RtcpMux, 5> = [
     ("offer", |m| &mut m.offer),
