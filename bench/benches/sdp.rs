@@ -18,7 +18,8 @@ const SDP: &str = "v=0\r\no=carrier 3725198 3725198 IN IP4 198.51.100.20\r\ns=-\
 
 fn edits() -> (SessionEdit<'static>, Vec<MediaEdit<'static>>) {
     let ip = IpAddr::from([203, 0, 113, 9]);
-    let strip = Strip { ice: true, dtls: true, crypto: true, rtcp: true, rtcp_mux: true, bundle: true };
+    let strip =
+        Strip { ice: true, dtls: true, crypto: true, rtcp: true, rtcp_mux: true, bundle: true, mid: false };
     let session = SessionEdit {
         origin: OriginEdit { address: Some(ip), ..OriginEdit::default() },
         connection: Some(ip),

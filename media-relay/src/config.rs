@@ -21,6 +21,9 @@ pub struct Config {
     pub ips: Vec<IpAddr>,
     /// What the SDP says instead of `ips`, by position (NAT in front of us); empty = the same.
     pub advertise: Vec<IpAddr>,
+    /// Logical names of `ips`, by position, for the `direction` key and the `interface` label; several addresses may share
+    /// one name. Empty = the addresses themselves.
+    pub interfaces: Vec<String>,
     /// UDP ports for media, `A-B`.
     #[serde(with = "range")]
     pub ports: RangeInclusive<u16>,
@@ -52,6 +55,7 @@ impl Default for Config {
             ng_allow: Vec::new(),
             ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             advertise: Vec::new(),
+            interfaces: Vec::new(),
             ports: 30_000..=39_999,
             threads: 1,
             pin_cpus: false,
@@ -109,6 +113,15 @@ impl Config {
                 return wrong("advertise", "one for each of ips, of the same family");
             }
         }
+        let good = |name: &String| {
+            (1..=40).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        if !self.interfaces.is_empty()
+            && (self.interfaces.len() != self.ips.len() || !self.interfaces.iter().all(good))
+        {
+            return wrong("interfaces", "one name for each of ips: letters, digits, - _ . and at most 40");
+        }
         if self.ports.is_empty() || *self.ports.start() < 1_024 {
             return wrong("ports", "a range of ports from 1024 up");
         }
@@ -119,6 +132,12 @@ impl Config {
             return wrong("max_calls", "at least 1");
         }
         Ok(())
+    }
+
+    /// The name of each of `ips`: the logical one, else the address as text.
+    pub fn interface_names(&self) -> Vec<String> {
+        let name = |(at, ip): (usize, &IpAddr)| self.interfaces.get(at).cloned().unwrap_or(ip.to_string());
+        self.ips.iter().enumerate().map(name).collect()
     }
 
     /// True when `source` may send ng commands.
@@ -254,6 +273,9 @@ mod tests {
         assert_eq!(key(|c| c.ips.clear()), Some("ips"));
         assert_eq!(key(|c| c.ips = vec!["0.0.0.0".parse().unwrap()]), Some("ips"));
         assert_eq!(key(|c| c.advertise = vec!["::1".parse().unwrap()]), Some("advertise"));
+        assert_eq!(key(|c| c.interfaces = vec!["pub".into(), "priv".into()]), Some("interfaces"));
+        assert_eq!(key(|c| c.interfaces = vec!["two words".into()]), Some("interfaces"));
+        assert_eq!(key(|c| c.interfaces = vec!["pub".into()]), None);
         assert_eq!(key(|c| c.ports = 80..=90), Some("ports"));
         assert_eq!(key(|c| c.threads = 0), Some("threads"));
     }

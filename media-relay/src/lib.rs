@@ -141,12 +141,9 @@ pub fn start(
     config.check().map_err(StartError::Config)?;
     // Four descriptors a call and more; what the system does not give shows up as `Ran out of ports`.
     let _ = warp_net::sched::raise_open_files();
-    let metrics = Metrics::new(registry);
     let pool =
         PortPool::new(&config.ips, config.ports.clone(), seed_word(&seed)).map_err(StartError::Ports)?;
-    let pairs: usize =
-        (0..=u8::MAX).zip(&config.ips).map(|(i, _)| crate::core::ports::Ports::usage(&pool, i).1).sum();
-    metrics.ports.set((), i64::try_from(pairs).unwrap_or(i64::MAX));
+    let metrics = Metrics::new(registry, &config.interface_names(), &pool);
     let (ports, waiting) = BoundPorts::new(pool, config.tos);
     let io = |what: &'static str| move |e: io::Error| StartError::Io(what, e);
     let (sender, inbox) = mailbox(COMMANDS_WAITING).map_err(io("mailbox"))?;
@@ -197,6 +194,7 @@ fn book_config(config: &Config, seed: &[u8; 32]) -> BookConfig {
     BookConfig {
         shards: config.threads,
         advertise: config.advertise.clone(),
+        interfaces: config.interfaces.clone(),
         max_calls: usize::try_from(config.max_calls).unwrap_or(usize::MAX),
         media_timeout: seconds(config.media_timeout_s),
         hold_timeout: seconds(config.hold_timeout_s),

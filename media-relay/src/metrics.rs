@@ -1,12 +1,26 @@
 //! The metrics of the relay: the catalogue of `warp_media_*` names (`ref/metrics-and-dashboards`).
 //!
+//! Trunks come as the `label` of ng commands, which our own proxy sets to a trunk's public id. Whatever is not such an id
+//! counts under `_other`; so does every trunk beyond [`TRUNKS`]. The relay does not know which trunks exist: the series of
+//! one go 15 minutes after its last stream.
+//!
 //! Shards count in plain numbers while they handle a wake-up and add them here once at its end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use warp_media::StreamSnapshot;
+use warp_model::Mono;
+use warp_model::id::{TrunkId, VendorTrunkId};
 use warp_telemetry::label_enum;
-use warp_telemetry::metrics::{Counter, Counters, Gauge, Histogram, Histograms, Registry};
+use warp_telemetry::metrics::{
+    Counter, Counters, Gauge, Gauges, Histogram, Histograms, Keyed, OTHER, Registry,
+};
+
+use crate::core::negotiate::Class;
+use crate::core::ports::Ports;
+use crate::core::{EndedStream, StreamKind};
 
 label_enum! {
     /// Seen from WARP.
@@ -28,9 +42,54 @@ label_enum! {
     /// ng commands.
     pub enum NgCommand = "command" {
         Ping = "ping", Offer = "offer", Answer = "answer", Delete = "delete", Query = "query", List = "list",
-        Bad = "bad",
+        Statistics = "statistics", Bad = "bad",
     }
 }
+label_enum! {
+    /// What a stream was negotiated to carry.
+    pub enum Codec = "codec" {
+        Pcmu = "pcmu", Pcma = "pcma", G722 = "g722", G729 = "g729", Opus = "opus", Amr = "amr", AmrWb = "amrwb",
+        TelephoneEvent = "telephone-event", T38 = "t38", Other = "other",
+    }
+}
+label_enum! {
+    /// How a stream is protected, as far as its SDP says.
+    pub enum Srtp = "srtp" { None = "none", Sdes = "sdes", Dtls = "dtls" }
+}
+
+impl Codec {
+    /// Of a negotiated stream.
+    pub fn of(kind: &StreamKind) -> Self {
+        if kind.class == Class::Raw {
+            return Self::T38;
+        }
+        let name = kind.codec.split(|b| *b == b'/').next().unwrap_or_default().to_ascii_lowercase();
+        match name.as_slice() {
+            b"pcmu" => Self::Pcmu,
+            b"pcma" => Self::Pcma,
+            b"g722" => Self::G722,
+            b"g729" | b"g729a" => Self::G729,
+            b"opus" => Self::Opus,
+            b"amr" => Self::Amr,
+            b"amr-wb" => Self::AmrWb,
+            b"telephone-event" => Self::TelephoneEvent,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Trunks with series of their own.
+pub const TRUNKS: usize = 2_000;
+/// How often trunks without streams are looked for.
+const RETIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// The `trunk` label for what a command says: a public id of a trunk or a vendor trunk, else `_other`.
+fn trunk(label: Option<&[u8]>) -> &str {
+    let text = label.and_then(|l| std::str::from_utf8(l).ok());
+    let is_id = |t: &&str| t.parse::<TrunkId>().is_ok() || t.parse::<VendorTrunkId>().is_ok();
+    text.filter(is_id).unwrap_or(OTHER)
+}
+
 label_enum! {
     /// How a command ended.
     pub enum NgResult = "result" { Ok = "ok", Error = "error", LoadLimit = "load_limit", Repeated = "repeated" }
@@ -44,8 +103,8 @@ const ONE_WAY_PACKETS: u64 = 50;
 pub struct Metrics {
     /// Calls in the book.
     pub sessions: Gauge,
-    /// Local ports with a rule.
-    pub streams: Gauge,
+    /// Negotiated media, each direction apart.
+    pub streams: Gauges<(Codec, Srtp)>,
     /// Packets by direction and path.
     pub packets: Counters<(Direction, PacketPath)>,
     /// Bytes by direction and path.
@@ -58,12 +117,14 @@ pub struct Metrics {
     pub packets_reordered: Counters<Direction>,
     /// RTP packets seen twice, counted when a stream ends.
     pub packets_duplicate: Counters<Direction>,
-    /// MOS estimate, one observation per stream end.
-    pub stream_mos: Histogram,
-    /// Jitter, one observation per stream end.
-    pub stream_jitter: Histogram,
-    /// Loss ratio, one observation per stream end.
-    pub stream_loss: Histogram,
+    /// RTP packets out of order by so much that a usual jitter buffer has played over them, counted when a stream ends.
+    pub packets_late: Counters<Direction>,
+    /// MOS estimate by trunk, one observation per stream end.
+    pub stream_mos: Keyed<Histogram>,
+    /// Jitter by trunk, one observation per stream end.
+    pub stream_jitter: Keyed<Histogram>,
+    /// Loss ratio by trunk, one observation per stream end.
+    pub stream_loss: Keyed<Histogram>,
     /// Round trips read from RTCP, one observation per stream end.
     pub rtt: Histogram,
     /// Wake-up to send, one packet in 1,024.
@@ -72,30 +133,35 @@ pub struct Metrics {
     pub one_way_sessions: Counter,
     /// Calls ended because no media came.
     pub silent_timeouts: Counter,
-    /// Port pairs in use.
-    pub ports_used: Gauge,
-    /// Port pairs there are.
-    pub ports: Gauge,
+    /// Port pairs in use, with the indexes of the addresses of each interface.
+    ports_used: Arc<[(Gauge, Vec<u8>)]>,
     /// ng commands.
     pub ng_requests: Counters<(NgCommand, NgResult)>,
     /// How long they took.
-    pub ng_request_seconds: Histograms<NgCommand>,
+    pub ng_request_seconds: Histograms<(NgCommand, NgResult)>,
     /// Panics caught in a shard or the control thread (G-1: stays 0).
     pub panics: Counter,
+    /// When trunks were last retired, [`Mono`] ns.
+    retired: Arc<AtomicU64>,
 }
 
 impl Metrics {
-    /// Register all names at zero.
-    pub fn new(r: &Registry) -> Self {
+    /// Register all names at zero. `interfaces` names the addresses of `ports`, by position.
+    pub fn new(r: &Registry, interfaces: &[String], ports: &dyn Ports) -> Self {
         const MOS: &[f64] = &[1.0, 2.0, 2.5, 3.0, 3.3, 3.6, 3.8, 4.0, 4.1, 4.2, 4.3, 4.4];
         const JITTER: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1];
         const LOSS: &[f64] = &[0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1];
         const RTT: &[f64] = &[0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
         const FORWARD: &[f64] =
             &[0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005];
+        let by_trunk = |name, help, bounds| {
+            let family: Keyed<Histogram> = r.keyed(name, help, "trunk", TRUNKS, bounds);
+            family.of(OTHER);
+            family
+        };
         Self {
             sessions: r.gauge("warp_media_sessions", "Calls that the relay holds."),
-            streams: r.gauge("warp_media_streams", "Local ports with a forward rule."),
+            streams: r.gauges("warp_media_streams", "Negotiated media, each direction apart."),
             packets: r.counters("warp_media_packets_total", "RTP and RTCP packets received and sent on."),
             bytes: r.counters("warp_media_bytes_total", "Bytes of those packets (UDP payload)."),
             packet_errors: r.counters("warp_media_packet_errors_total", "Packets not passed on, by reason."),
@@ -103,13 +169,13 @@ impl Metrics {
                 .counters("warp_media_packets_lost_total", "RTP packets lost before they came here."),
             packets_reordered: r.counters("warp_media_packets_reordered_total", "RTP packets out of order."),
             packets_duplicate: r.counters("warp_media_packets_duplicate_total", "RTP packets seen twice."),
-            stream_mos: r.histogram("warp_media_stream_mos", "Estimated MOS of ended streams.", MOS),
-            stream_jitter: r.histogram(
-                "warp_media_stream_jitter_seconds",
-                "Jitter of ended streams.",
-                JITTER,
+            packets_late: r.counters(
+                "warp_media_packets_late_total",
+                "RTP packets five or more places behind, too late for a usual jitter buffer.",
             ),
-            stream_loss: r.histogram("warp_media_stream_loss_ratio", "Loss of ended streams.", LOSS),
+            stream_mos: by_trunk("warp_media_stream_mos", "Estimated MOS of ended streams.", MOS),
+            stream_jitter: by_trunk("warp_media_stream_jitter_seconds", "Jitter of ended streams.", JITTER),
+            stream_loss: by_trunk("warp_media_stream_loss_ratio", "Loss of ended streams.", LOSS),
             rtt: r.histogram("warp_media_rtt_seconds", "Round trips from RTCP.", RTT),
             forward_latency: r.histograms(
                 "warp_media_forward_latency_seconds",
@@ -119,8 +185,7 @@ impl Metrics {
             one_way_sessions: r
                 .counter("warp_media_one_way_sessions_total", "Streams with media of one side only."),
             silent_timeouts: r.counter("warp_media_silent_timeouts_total", "Calls ended for want of media."),
-            ports_used: r.gauge("warp_media_ports_used", "Port pairs in use."),
-            ports: r.gauge("warp_media_ports", "Port pairs of the range, over all addresses."),
+            ports_used: port_gauges(r, interfaces, ports),
             ng_requests: r.counters("warp_media_ng_requests_total", "ng commands by result."),
             ng_request_seconds: r.histograms(
                 "warp_media_ng_request_seconds",
@@ -128,32 +193,75 @@ impl Metrics {
                 warp_telemetry::metrics::LATENCY_SECONDS,
             ),
             panics: r.counter("warp_media_panics_total", "Panics caught in a thread of the relay."),
+            retired: Arc::default(),
+        }
+    }
+
+    /// `by` more streams of this kind; nothing when there is none.
+    pub fn streams_changed(&self, kind: Option<&StreamKind>, by: i64) {
+        if let Some(kind) = kind {
+            let srtp = if kind.class == Class::Srtp { Srtp::Sdes } else { Srtp::None };
+            self.streams.add((Codec::of(kind), srtp), by);
+        }
+    }
+
+    /// Port pairs in use now.
+    pub fn ports_in_use(&self, ports: &dyn Ports) {
+        for (gauge, addresses) in &*self.ports_used {
+            let used: usize = addresses.iter().map(|ip| ports.usage(*ip).0).sum();
+            gauge.set((), i64::try_from(used).unwrap_or(i64::MAX));
         }
     }
 
     /// A stream has ended: count the figures of both directions.
-    pub fn stream_ended(&self, both: &[StreamSnapshot; 2]) {
+    pub fn stream_ended(&self, stream: &EndedStream, now: Mono) {
+        let both = &stream.figures;
         let [a, b] = both.each_ref().map(|s| s.packets);
         if (a == 0 && b >= ONE_WAY_PACKETS) || (b == 0 && a >= ONE_WAY_PACKETS) {
             self.one_way_sessions.inc(());
         }
-        for direction in both {
-            self.direction_ended(direction);
+        for (direction, label) in both.iter().zip(&stream.labels) {
+            self.direction_ended(direction, trunk(label.as_deref()));
+        }
+        if now.since(Mono(self.retired.load(Ordering::Relaxed))) >= RETIRE_EVERY {
+            self.retired.store(now.0, Ordering::Relaxed);
+            for family in [&self.stream_mos, &self.stream_jitter, &self.stream_loss] {
+                family.retire(|_| false, now);
+            }
         }
     }
 
-    fn direction_ended(&self, s: &StreamSnapshot) {
+    fn direction_ended(&self, s: &StreamSnapshot, trunk: &str) {
         if s.packets == 0 {
             return;
         }
+        self.packets_late.add(Direction::Ingress, s.late);
         self.packets_lost.add(Direction::Ingress, s.lost);
         self.packets_reordered.add(Direction::Ingress, s.reordered);
         self.packets_duplicate.add(Direction::Ingress, s.duplicates);
-        self.stream_mos.observe_value((), f64::from(s.mos_x100) / 100.0);
-        self.stream_jitter.observe((), Duration::from_micros(u64::from(s.jitter_us)));
-        self.stream_loss.observe_value((), f64::from(s.loss_x10000) / 10_000.0);
+        self.stream_mos.of(trunk).observe_value((), f64::from(s.mos_x100) / 100.0);
+        self.stream_jitter.of(trunk).observe((), Duration::from_micros(u64::from(s.jitter_us)));
+        self.stream_loss.of(trunk).observe_value((), f64::from(s.loss_x10000) / 10_000.0);
         if s.rtt_us > 0 {
             self.rtt.observe((), Duration::from_micros(u64::from(s.rtt_us)));
         }
     }
+}
+
+/// Sets the gauge of ports there are, and makes the one of those in use, by interface.
+fn port_gauges(r: &Registry, interfaces: &[String], ports: &dyn Ports) -> Arc<[(Gauge, Vec<u8>)]> {
+    let cap = interfaces.len().max(1);
+    let used: Keyed<Gauge> = r.keyed("warp_media_ports_used", "Port pairs in use.", "interface", cap, ());
+    let all: Keyed<Gauge> =
+        r.keyed("warp_media_ports", "Port pairs of the range, over all addresses.", "interface", cap, ());
+    let mut by_name: std::collections::BTreeMap<&str, Vec<u8>> = std::collections::BTreeMap::new();
+    for (name, ip) in interfaces.iter().zip(0..=u8::MAX) {
+        by_name.entry(name).or_default().push(ip);
+    }
+    let gauge = |(name, addresses): (&str, Vec<u8>)| {
+        let pairs: usize = addresses.iter().map(|ip| ports.usage(*ip).1).sum();
+        all.of(name).set((), i64::try_from(pairs).unwrap_or(i64::MAX));
+        (used.of(name), addresses)
+    };
+    by_name.into_iter().map(gauge).collect()
 }

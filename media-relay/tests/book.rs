@@ -67,7 +67,7 @@ fn reason(reply: Reply) -> String {
 
 fn stats(reply: Reply) -> CallStats {
     match reply {
-        Reply::Stats(stats) => stats,
+        Reply::Stats(stats) => *stats,
         other => panic!("no statistics: {other:?}"),
     }
 }
@@ -94,7 +94,10 @@ impl Rules {
                     self.0.remove(&(port.ip, port.port));
                 }
                 Output::TimedOut { call_id } => timed_out.push(call_id),
-                Output::StreamEnded(_) => {}
+                Output::StreamEnded(_)
+                | Output::StreamKind { .. }
+                | Output::Mark { .. }
+                | Output::CallEnded { .. } => {}
             }
         }
         timed_out

@@ -168,11 +168,27 @@ fn our_sdp_says_what_rtpengine_says() {
         assert_eq!(facts(&ours), facts(&theirs), "{what}:\n{ours}\nagainst\n{theirs}");
     };
     type Set = fn(&mut SdpCommand);
-    let cases: [(&str, &str, &str, Set); 14] = [
+    let cases: [(&str, &str, &str, Set); 20] = [
         ("a codec stripped", "", "", |c| c.codec.strip = vec![b"telephone-event".to_vec()]),
         ("all but one stripped", "", "", |c| {
             c.codec.strip = vec![b"all".to_vec()];
             c.codec.except = vec![b"PCMU".to_vec()];
+        }),
+        ("offer and except alone change nothing", "", "", |c| {
+            c.codec.offer = vec![b"telephone-event".to_vec()];
+            c.codec.except = vec![b"telephone-event".to_vec()];
+        }),
+        ("masked", "", "", |c| c.codec.mask = vec![b"telephone-event".to_vec()]),
+        ("all masked but one", "", "", |c| {
+            c.codec.mask = vec![b"all".to_vec()];
+            c.codec.except = vec![b"PCMU".to_vec()];
+        }),
+        ("with an identification of its own", "a=mid:abc\r\n", "a=mid:abc\r\n", |c| {
+            c.flags.generate_mid = true;
+        }),
+        ("another address shown", "", "", |c| c.media_address = Some([203, 0, 113, 9].into())),
+        ("direction left alone", "a=sendonly\r\n", "a=recvonly\r\n", |c| {
+            c.flags.original_sendrecv = true;
         }),
         ("plain", "", "", |_| ()),
         ("ptime and directions", "a=ptime:20\r\na=sendonly\r\n", "a=ptime:20\r\na=recvonly\r\n", |_| ()),
@@ -200,16 +216,24 @@ fn our_sdp_says_what_rtpengine_says() {
         let mut offer = SdpCommand::new(call.clone(), "ft", sdp(40_000, offered));
         set(&mut offer);
         let mut answered = sdp(40_002, answered);
-        if !offer.codec.strip.is_empty() {
+        if !offer.codec.strip.is_empty() || !offer.codec.mask.is_empty() {
             // An answer takes only what was offered (RFC 3264 §6.1).
             answered = answered.replace(" 0 101", " 0").replace("a=rtpmap:101 telephone-event/8000\r\n", "");
         }
         let mut answer = SdpCommand::new(call, "ft", answered);
         (answer.flags, answer.replace, answer.ice) = (offer.flags, offer.replace, offer.ice);
+        answer.media_address = offer.media_address;
         answer.to_tag = Some(b"tt".to_vec());
         compare(&format!("offer, {what}"), Command::Offer(offer));
         compare(&format!("answer, {what}"), Command::Answer(answer));
     }
+    // A generated identification is in the offer only: who did not offer one must not get one (RFC 5888 §9.1).
+    let mut generated = SdpCommand::new("mid", "ft", sdp(40_000, ""));
+    generated.flags.generate_mid = true;
+    compare("offer, identification generated", Command::Offer(generated));
+    let mut answer = SdpCommand::new("mid", "ft", sdp(40_002, ""));
+    answer.to_tag = Some(b"tt".to_vec());
+    compare("answer, identification generated", Command::Answer(answer));
     let rejected = SdpCommand::new("rejected", "ft", sdp(40_000, "m=video 0 RTP/AVP 31\r\n"));
     compare("a rejected line", Command::Offer(rejected));
 }

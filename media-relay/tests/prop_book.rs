@@ -98,6 +98,7 @@ proptest! {
     #[test]
     fn ports_taken_are_ports_in_use(steps in vec((command(), 0u64..15), 1..60), seed: u64) {
         let (mut book, mut twin) = (book(seed), book(seed));
+        let mut kinds = 0i64;
         let mut open: BTreeSet<(u8, u16)> = BTreeSet::new();
         let mut s = 0;
         for (command, later) in steps {
@@ -124,7 +125,14 @@ proptest! {
                     Output::Close { port, .. } => {
                         open.remove(&(port.ip, port.port));
                     }
-                    Output::TimedOut { .. } | Output::StreamEnded(_) => {}
+                    Output::StreamKind { from, to } => {
+                        kinds += i64::from(to.is_some()) - i64::from(from.is_some());
+                        prop_assert!(kinds >= 0, "a stream ended that had not begun");
+                    }
+                    Output::TimedOut { .. }
+                    | Output::StreamEnded(_)
+                    | Output::Mark { .. }
+                    | Output::CallEnded { .. } => {}
                 }
             }
             prop_assert!(twin.poll_output().is_none());
@@ -136,6 +144,12 @@ proptest! {
         }
         prop_assert_eq!((book.calls(), book.pairs_used(), used(&book)), (0, 0, 0));
         prop_assert_eq!(book.poll_timeout(), None);
+        while let Some(output) = book.poll_output() {
+            if let Output::StreamKind { from, to } = output {
+                kinds += i64::from(to.is_some()) - i64::from(from.is_some());
+            }
+        }
+        prop_assert_eq!(kinds, 0, "streams that never ended");
     }
 }
 

@@ -48,6 +48,8 @@ pub struct StreamCounters {
     pub duplicates: AtomicU64,
     /// Packets that came after a later one.
     pub reordered: AtomicU64,
+    /// Those of them that are [`crate::quality::LATE_PLACES`] or more behind.
+    pub late: AtomicU64,
     /// Round trip between us and the receiver of this stream, microseconds; 0 = not known.
     pub rtt_us: AtomicU32,
     /// Latest sender report that passed: middle 32 bits of its NTP time, and when. For the round trip.
@@ -57,6 +59,8 @@ pub struct StreamCounters {
     pub first_packet_ns: AtomicU64,
     /// RTCP BYE packets seen. They end nothing (T-RTP-08).
     pub rtcp_byes: AtomicU64,
+    /// Sender of the latest RTCP packet.
+    pub rtcp_ssrc: AtomicU32,
 }
 
 /// Add to a counter of which this thread is the only writer.
@@ -86,6 +90,8 @@ pub struct StreamSnapshot {
     pub duplicates: u64,
     /// Packets out of order.
     pub reordered: u64,
+    /// Packets so far behind that a usual jitter buffer has played over them.
+    pub late: u64,
     /// Jitter in microseconds.
     pub jitter_us: u32,
     /// Largest jitter in microseconds.
@@ -94,6 +100,8 @@ pub struct StreamSnapshot {
     pub rtt_us: u32,
     /// Latest SSRC.
     pub ssrc: u32,
+    /// Sender of the latest RTCP packet.
+    pub rtcp_ssrc: u32,
     /// Latest payload type.
     pub payload_type: u8,
     /// Latest sequence number.
@@ -139,10 +147,12 @@ impl StreamCounters {
             lost,
             duplicates: self.duplicates.load(Relaxed),
             reordered: self.reordered.load(Relaxed),
+            late: self.late.load(Relaxed),
             jitter_us,
             jitter_max_us: self.jitter_max_us.load(Relaxed),
             rtt_us,
             ssrc: self.ssrc.load(Relaxed),
+            rtcp_ssrc: self.rtcp_ssrc.load(Relaxed),
             payload_type: (self.payload_type.load(Relaxed) & 0x7F) as u8,
             sequence: (self.sequence.load(Relaxed) & 0xFFFF) as u16,
             timestamp: self.timestamp.load(Relaxed),

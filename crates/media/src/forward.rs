@@ -449,6 +449,7 @@ impl RuleState {
         } else {
             c.duplicates.store(self.sequence.duplicates(), Relaxed);
             c.reordered.store(self.sequence.reordered(), Relaxed);
+            c.late.store(self.sequence.late(), Relaxed);
         }
         bump(&c.packets, 1);
         bump(&c.bytes, packet.len() as u64);
@@ -512,6 +513,7 @@ impl RuleState {
                 _ => return Err(DropReason::Source),
             }
         }
+        self.counters.rtcp_ssrc.store(sender, Relaxed);
         bump(&self.counters.rtcp_packets, 1);
         bump(&self.counters.rtcp_bytes, packet.len() as u64);
         Ok(())

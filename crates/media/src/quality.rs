@@ -10,6 +10,9 @@ const MAX_DROPOUT: u16 = 3_000;
 /// Packets this far behind are late; further behind is a restart (RFC 3550 A.1). The history bit map covers it.
 const MAX_MISORDER: u16 = 100;
 
+/// Packets this far behind are late: at 20 ms each, a jitter buffer of 100 ms has played over them.
+pub const LATE_PLACES: u16 = 5;
+
 /// What one sequence number meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeqEvent {
@@ -45,6 +48,7 @@ pub struct SeqTracker {
     received: u64,
     duplicates: u64,
     reordered: u64,
+    late: u64,
 }
 
 impl SeqTracker {
@@ -96,6 +100,9 @@ impl SeqTracker {
         self.base = self.base.min(self.max.saturating_sub(u64::from(behind)));
         self.received = self.received.wrapping_add(1);
         self.reordered = self.reordered.wrapping_add(1);
+        if behind >= LATE_PLACES {
+            self.late = self.late.wrapping_add(1);
+        }
         SeqEvent::Reordered
     }
 
@@ -135,6 +142,12 @@ impl SeqTracker {
     #[inline]
     pub fn reordered(&self) -> u64 {
         self.reordered
+    }
+
+    /// Packets out of order by [`LATE_PLACES`] or more.
+    #[inline]
+    pub fn late(&self) -> u64 {
+        self.late
     }
 }
 
@@ -283,6 +296,19 @@ mod tests {
             prop_assert_eq!(tracker.received(), seen.len() as u64);
             prop_assert_eq!(tracker.expected(), (max - first + 1) as u64);
         }
+    }
+
+    #[test]
+    fn late_is_five_places_behind() {
+        let mut t = SeqTracker::default();
+        for s in [0, 1, 2, 4, 5, 10, 11, 12] {
+            t.update(1, s);
+        }
+        for (s, late) in [(8, 0), (7, 1), (3, 2), (3, 2)] {
+            t.update(1, s);
+            assert_eq!(t.late(), late, "{s}");
+        }
+        assert_eq!((t.reordered(), t.duplicates()), (3, 1));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Reply {
         warning: Option<Cow<'static, str>>,
     },
     /// To `query` and `delete`.
-    Stats(CallStats),
+    Stats(Box<CallStats>),
     /// To `list`.
     Calls(Vec<Vec<u8>>),
     /// Refused or failed; the exact texts are in [`reasons`].
@@ -109,6 +109,8 @@ pub struct CallStats {
     pub created: Wall,
     /// Last offer or answer.
     pub last_signal: Wall,
+    /// Free text that the client left with the call.
+    pub metadata: Option<Vec<u8>>,
     /// RTP packets received of all parties.
     pub rtp: Counts,
     /// RTCP packets received of all parties.
@@ -214,6 +216,8 @@ pub struct MediaStats {
     pub kind: Vec<u8>,
     /// `RTP/AVP` …
     pub protocol: Vec<u8>,
+    /// First codec of the party's SDP, for example `PCMU/8000`; empty when there is none.
+    pub codec: Vec<u8>,
     /// State.
     pub flags: MediaFlags,
     /// RTP, then RTCP unless multiplexed.
@@ -227,6 +231,12 @@ pub struct MediaFlags {
     pub initialized: bool,
     /// RTCP on the RTP port.
     pub rtcp_mux: bool,
+    /// SRTP goes through unopened.
+    pub passthrough: bool,
+    /// The party receives elsewhere than it sends from.
+    pub asymmetric: bool,
+    /// Its SDP is checked for loops.
+    pub loop_check: bool,
     /// The party may send.
     pub send: bool,
     /// The party may receive.

@@ -204,7 +204,8 @@ fn spellings_of_other_clients() {
 }
 
 fn offered(pairs: &str) -> (SdpCommand, Vec<String>) {
-    let datagram = format!("c {{\"command\":\"offer\",\"sdp\":\"v\",\"call-id\":\"c\",\"from-tag\":\"f\",{pairs}}}");
+    let datagram =
+        format!("c {{\"command\":\"offer\",\"sdp\":\"v\",\"call-id\":\"c\",\"from-tag\":\"f\",{pairs}}}");
     let request = decode_request(datagram.as_bytes()).unwrap();
     let ignored = request.ignored.into_iter().map(|n| String::from_utf8(n).unwrap()).collect();
     match request.command {
@@ -247,7 +248,9 @@ fn second_spellings_and_integers_as_text() {
     assert_eq!(first, second);
     assert_eq!((first.tos, none.len()), (Some(184), 0));
     // Codec names keep their spelling and may be long.
-    let (c, _) = offered(r#""flags":["codec-strip-opus/48000/2/64000/20/useinbandfec--1/complexity--9","codec_ignore_x_y"]"#);
+    let (c, _) = offered(
+        r#""flags":["codec-strip-opus/48000/2/64000/20/useinbandfec--1/complexity--9","codec_ignore_x_y"]"#,
+    );
     assert_eq!(c.codec.strip, [b"opus/48000/2/64000/20/useinbandfec--1/complexity--9".to_vec()]);
     assert_eq!(c.codec.ignore, [b"x_y".to_vec()]);
     // The four kinds of `direction` that are not two names leave the interfaces alone.
@@ -258,7 +261,8 @@ fn second_spellings_and_integers_as_text() {
 
 #[test]
 fn t_ng_02_unknown_keys_and_flags_are_named_and_bounded() {
-    let (_, ignored) = offered(r#""record-call":"off","flags":["what is this","what is this"],"repacketize":20"#);
+    let (_, ignored) =
+        offered(r#""record-call":"off","flags":["what is this","what is this"],"repacketize":20"#);
     assert_eq!(ignored, ["record-call", "what is this", "repacketize"]);
     let many: Vec<String> = (0..50).map(|i| format!("\"{}{i}\":1", "x".repeat(100 + i))).collect();
     let (_, ignored) = offered(&many.join(","));

@@ -210,7 +210,16 @@ fn stats() -> impl Strategy<Value = CallStats> {
                 index,
                 kind: b"audio".to_vec(),
                 protocol: b"RTP/AVP".to_vec(),
-                flags: MediaFlags { initialized: f.0, rtcp_mux: f.1, send: f.2, recv: f.3 },
+                codec: if f.0 { b"PCMU/8000".to_vec() } else { vec![] },
+                flags: MediaFlags {
+                    initialized: f.0,
+                    rtcp_mux: f.1,
+                    send: f.2,
+                    recv: f.3,
+                    passthrough: f.0,
+                    asymmetric: f.1,
+                    loop_check: f.2,
+                },
                 streams,
             }
         });
@@ -240,6 +249,7 @@ fn stats() -> impl Strategy<Value = CallStats> {
     (counts(), counts(), vec(source, 0..4), vec(tag, 0..4)).prop_map(|(rtp, rtcp, ssrcs, tags)| CallStats {
         created: Wall(1_700_000_000_123_456),
         last_signal: Wall(1_700_000_000_000_000),
+        metadata: (rtp.errors > 500).then(|| b"text".to_vec()),
         rtp,
         rtcp,
         ssrcs,
@@ -266,7 +276,7 @@ proptest! {
     fn replies_round_trip(stats in stats(), calls in vec(token(), 0..5), json: bool) {
         let encoding = if json { Encoding::Json } else { Encoding::Bencode };
         for reply in [
-            Reply::Stats(stats.clone()),
+            Reply::Stats(Box::new(stats.clone())),
             Reply::Calls(calls.clone()),
             Reply::Pong,
             Reply::Ok { warning: Some("x".into()) },

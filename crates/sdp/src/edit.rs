@@ -42,6 +42,8 @@ pub struct Strip {
     pub rtcp_mux: bool,
     /// `group:BUNDLE` and `bundle-only` (RFC 9143).
     pub bundle: bool,
+    /// `mid` (RFC 5888).
+    pub mid: bool,
 }
 
 impl Strip {
@@ -54,6 +56,7 @@ impl Strip {
             b"rtcp" => self.rtcp,
             b"rtcp-mux" | b"rtcp-mux-only" => self.rtcp_mux,
             b"bundle-only" => self.bundle,
+            b"mid" => self.mid,
             b"group" => self.bundle && a.value.is_some_and(|v| v.starts_with(b"BUNDLE")),
             name => self.ice && name.starts_with(b"ice-"),
         }

@@ -12,7 +12,8 @@ pub fn fuzz_sdp(data: &[u8]) {
     sdp.write(&SessionEdit::default(), &[], &mut same);
     assert_eq!(same, data, "an SDP without edits must keep its bytes");
     let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-    let all = Strip { ice: true, dtls: true, crypto: true, rtcp: true, rtcp_mux: true, bundle: true };
+    let all =
+        Strip { ice: true, dtls: true, crypto: true, rtcp: true, rtcp_mux: true, bundle: true, mid: true };
     let session = SessionEdit {
         origin: OriginEdit { address: Some(ip), ..OriginEdit::default() },
         connection: Some(ip),

@@ -142,6 +142,8 @@ pub struct RtpMap<'a> {
     pub name: &'a [u8],
     /// Hz.
     pub clock: u32,
+    /// Channels of audio, when written.
+    pub channels: Option<&'a [u8]>,
 }
 
 impl<'a> Sdp<'a> {
@@ -404,7 +406,8 @@ impl<'s, 'a> Media<'s, 'a> {
             let mut w = words(a.value?);
             let payload_type = number(w.next()?).and_then(|n| u8::try_from(n).ok()).filter(|n| *n < 128)?;
             let mut parts = w.next()?.split(|b| *b == b'/');
-            Some(RtpMap { payload_type, name: parts.next()?, clock: number(parts.next()?)? })
+            let (name, clock) = (parts.next()?, number(parts.next()?)?);
+            Some(RtpMap { payload_type, name, clock, channels: parts.next() })
         })
     }
 }

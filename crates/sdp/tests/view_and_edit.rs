@@ -33,7 +33,7 @@ fn facts_of_an_offer() {
     assert!(audio.has_rtcp_mux() && !audio.is_hold());
     assert_eq!(audio.ptime_ms(), Some(20));
     let maps: Vec<_> = audio.rtpmaps().collect();
-    assert_eq!(maps[1], RtpMap { payload_type: 101, name: b"telephone-event", clock: 8000 });
+    assert_eq!(maps[1], RtpMap { payload_type: 101, name: b"telephone-event", clock: 8000, channels: None });
     let video = media[1];
     assert_eq!(video.connection().unwrap().ip, ip("2001:db8::1"));
     assert_eq!(video.rtcp(), Some(Rtcp { port: 51400, ip: Some(ip("2001:db8::2")) }));
@@ -103,7 +103,8 @@ fn formats_can_be_taken_away_and_put_in_order() {
 
 #[test]
 fn attributes_are_removed_and_replaced_by_value_or_name() {
-    let text = b"v=0\r\na=x:1\r\nc=IN IP4 192.0.2.1\r\nm=audio 1 RTP/AVP 0\r\na=x:1\r\na=x:2\r\na=y\r\na=ptime:20";
+    let text =
+        b"v=0\r\na=x:1\r\nc=IN IP4 192.0.2.1\r\nm=audio 1 RTP/AVP 0\r\na=x:1\r\na=x:2\r\na=y\r\na=ptime:20";
     let sdp = Sdp::parse(text).unwrap();
     let removed = [b"x:1".to_vec(), b"y".to_vec()];
     let substituted = [(b"ptime:20".to_vec(), b"ptime:30".to_vec()), (b"x".to_vec(), b"never".to_vec())];

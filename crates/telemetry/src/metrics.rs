@@ -32,7 +32,7 @@ mod registry;
 
 pub use cells::SHARDS;
 pub use family::{Counter, Counters, FloatGauge, Gauge, Gauges, Histogram, Histograms};
-pub use keyed::{Keyed, KeyedFamily};
+pub use keyed::{Keyed, KeyedFamily, OTHER};
 pub use label::{Label, LabelSet};
 pub use registry::{Entry, Kind, Registry, Sample};
 

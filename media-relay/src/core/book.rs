@@ -9,6 +9,7 @@
 //! progress go on (T-NG-04). Absent on purpose: sockets, cookies, ICE, DTLS and transcoding (such lines are rejected).
 
 mod call;
+mod dialogues;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -21,13 +22,13 @@ use warp_ng::reply::reasons;
 use warp_ng::{AddressFamily, Command, Delete, Query, Reply, SdpCommand};
 use warp_sdp::{Sdp, SdpError};
 
-use self::call::{Call, Dialogue, MediaLine, Party};
-use super::Output;
+use self::call::{Call, Dialogue, MediaLine};
+use self::dialogues::{find_for_answer, find_for_offer, is_deleted, say};
 use super::negotiate::{
-    Class, MuxPlan, OutLine, OutOptions, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
-    rewrite,
+    Class, MuxPlan, OutLine, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
 };
 use super::ports::{PortPair, Ports};
+use super::{EndOfCall, EndedStream, Output, StreamKind};
 
 /// Limits and habits of the book.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct BookConfig {
     pub shards: u16,
     /// What SDP says instead of the local addresses, by position; empty = the addresses themselves.
     pub advertise: Vec<IpAddr>,
+    /// Logical names of the local addresses, by position; several may share one. Empty = the addresses themselves.
+    pub interfaces: Vec<String>,
     /// Calls at most (T-NG-04).
     pub max_calls: usize,
     /// Ports of one call at most, RTP and RTCP counted apart (T-NG-04).
@@ -59,6 +62,7 @@ impl Default for BookConfig {
         Self {
             shards: 1,
             advertise: Vec::new(),
+            interfaces: Vec::new(),
             max_calls: 20_000,
             max_ports_per_call: 64,
             media_timeout: Duration::from_secs(60),
@@ -177,18 +181,26 @@ impl Book {
         }
         let due = |d: &Dialogue| d.delete_at.is_some_and(|at| at <= now.mono);
         for mut dialogue in call.dialogues.extract_if(.., |d| due(d)) {
-            self.release(call.shard, &mut dialogue.media, now);
+            self.release_dialogue(call.shard, &mut dialogue, now);
         }
         if call.dialogues.is_empty() {
-            return self.forget(&call.id);
+            return self.forget(&call, now);
         }
         if call.last_activity() + self.patience(&call) <= now.mono {
             call.ended = Some(call.stats(self.ports.ips(), now, |_| true));
+            let why = if !call.is_answered() {
+                EndOfCall::NeverAnswered
+            } else if call.is_held() {
+                EndOfCall::SilentOnHold
+            } else {
+                EndOfCall::Silent
+            };
             for dialogue in &mut call.dialogues {
-                self.release(call.shard, &mut dialogue.media, now);
+                self.release_dialogue(call.shard, dialogue, now);
             }
             call.dialogues.clear();
             self.live = self.live.saturating_sub(1);
+            self.out.push_back(Output::CallEnded { why, lasted: now.mono.since(call.created.mono) });
             self.out.push_back(Output::TimedOut { call_id: call.id.clone() });
         }
         self.put_back(serial, call, now);
@@ -223,13 +235,20 @@ impl Book {
         self.calls.insert(serial, call);
     }
 
-    fn forget(&mut self, id: &[u8]) {
-        self.by_id.remove(id);
+    fn forget(&mut self, call: &Call, now: Now) {
+        self.by_id.remove(&call.id);
         self.live = self.live.saturating_sub(1);
+        let lasted = now.mono.since(call.created.mono);
+        self.out.push_back(Output::CallEnded { why: EndOfCall::Deleted, lasted });
     }
 
-    /// Closes the ports of media lines and gives them back.
-    fn release(&mut self, shard: u16, lines: &mut [MediaLine], now: Now) {
+    fn release_dialogue(&mut self, shard: u16, dialogue: &mut Dialogue, now: Now) {
+        let labels = dialogue.labels();
+        self.release(shard, &labels, &mut dialogue.media, now);
+    }
+
+    /// Closes the ports of media lines and gives them back. `labels` are those of the two parties.
+    fn release(&mut self, shard: u16, labels: &[Option<Vec<u8>>; 2], lines: &mut [MediaLine], now: Now) {
         for line in lines {
             let mut ended = false;
             for side in &mut line.sides {
@@ -245,7 +264,13 @@ impl Book {
             if ended {
                 let [a, b] = &line.sides;
                 let figures = [a, b].map(|s| s.counters.snapshot(0));
-                self.out.push_back(Output::StreamEnded(Box::new(figures)));
+                self.out.push_back(Output::StreamEnded(Box::new(EndedStream {
+                    figures,
+                    labels: labels.clone(),
+                })));
+                if let Some(from) = line.kind.take() {
+                    self.out.push_back(Output::StreamKind { from: Some(from), to: None });
+                }
             }
         }
     }
@@ -264,16 +289,42 @@ impl Book {
         Some(media_address.filter(|ip| ip.is_ipv4() == shown.is_ipv4()).unwrap_or(shown))
     }
 
-    /// Index of the local address to use: the one that `name` spells, else the first of the family.
+    /// Index of the local address to use: the first of the family on the logical interface `name`, or the one that `name`
+    /// spells; else the first of the family, as for every unknown name.
     fn interface(&self, name: Option<&[u8]>, ipv4: bool) -> Option<u8> {
         let ips = self.ports.ips();
-        let named = name.and_then(|n| std::str::from_utf8(n).ok()?.parse::<IpAddr>().ok());
+        let text = name.and_then(|n| std::str::from_utf8(n).ok());
+        let spelt = text.and_then(|n| n.parse::<IpAddr>().ok());
         let of_family = |ip: &IpAddr| ip.is_ipv4() == ipv4;
-        let at = ips
-            .iter()
-            .position(|ip| of_family(ip) && Some(*ip) == named)
-            .or_else(|| ips.iter().position(of_family))?;
+        let named = |at: usize| text.is_some() && self.config.interfaces.get(at).map(String::as_str) == text;
+        let find = |fits: &dyn Fn(usize, &IpAddr) -> bool| {
+            ips.iter().enumerate().position(|(at, ip)| of_family(ip) && fits(at, ip))
+        };
+        let at = find(&|at, _| named(at))
+            .or_else(|| find(&|_, ip| Some(*ip) == spelt))
+            .or_else(|| find(&|_, _| true))?;
         u8::try_from(at).ok()
+    }
+
+    /// Takes over the marking that a command asks for and tells the ports: all of the call when it has changed, else those
+    /// just taken, which carry the default.
+    fn mark(&mut self, call: &mut Call, tos: Option<i64>, taken: &[PortPair]) {
+        let before = call.tos;
+        match tos.map(u8::try_from) {
+            Some(Ok(tos)) => call.tos = Some(tos),
+            Some(Err(_)) if tos.is_some_and(|t| t > 255) => call.tos = None,
+            _ => {}
+        }
+        let pairs: Vec<PortPair> = if call.tos != before {
+            call.dialogues.iter().flat_map(Dialogue::pairs).collect()
+        } else if call.tos.is_some() {
+            taken.to_vec()
+        } else {
+            return;
+        };
+        for port in pairs.into_iter().flat_map(|p| [p.rtp_port(), p.rtcp_port()]) {
+            self.out.push_back(Output::Mark { shard: call.shard, port, tos: call.tos });
+        }
     }
 
     fn offer(&mut self, c: &SdpCommand, now: Now) -> Result<Reply, Reply> {
@@ -319,6 +370,8 @@ impl Book {
             dialogues: Vec::new(),
             look_at: now.mono,
             ended: None,
+            tos: None,
+            metadata: None,
         }
     }
 
@@ -355,6 +408,7 @@ impl Book {
         if spoken.len() > dialogue.media.len() {
             dialogue.media.resize_with(spoken.len(), MediaLine::default);
         }
+        let new_pairs: Vec<PortPair> = taken.iter().map(|(_, _, pair)| *pair).collect();
         for (line, side, pair) in taken {
             if let Some(side) = dialogue.media.get_mut(line).and_then(|l| l.sides.get_mut(side)) {
                 side.pair = Some(pair);
@@ -381,6 +435,14 @@ impl Book {
         dialogue.offered = spoken;
         dialogue.offerer = me;
         dialogue.delete_at = None;
+        dialogue.loop_check |= c.flags.loop_protect;
+        if let Some((mine, theirs)) = &c.direction {
+            for (party, name) in [(me, mine), (other, theirs)] {
+                if let Some(party) = dialogue.parties.get_mut(party) {
+                    party.interface = Some(name.clone());
+                }
+            }
+        }
         let text = match &mut dialogue.parties {
             [a, b] if me == 0 => say(a, b, sdp, &lines, c, &self.config.instance),
             [a, b] => say(b, a, sdp, &lines, c, &self.config.instance),
@@ -390,6 +452,8 @@ impl Book {
         }
         call.dialogues.extend(new);
         call.last_signal = now;
+        call.take_metadata(c);
+        self.mark(call, c.tos, &new_pairs);
         Ok(Reply::Sdp { sdp: text, warning: None })
     }
 
@@ -399,7 +463,8 @@ impl Book {
         let relayed: Vec<Option<String>> = spoken
             .iter()
             .map(|said| {
-                if said.rejected || said.class == Class::Foreign {
+                // "Removed" is offered on as rejected: both sides count the same lines (RFC 3264 §8).
+                if said.rejected || said.class == Class::Foreign || c.media_remove.contains(&said.kind) {
                     return None;
                 }
                 outgoing_protocol(&said.protocol, c.transport_protocol).map(str::to_owned)
@@ -425,9 +490,11 @@ impl Book {
         now: Now,
     ) -> Result<Vec<(usize, usize, PortPair)>, Reply> {
         let bad = || Reply::error(reasons::REWRITING_SDP);
+        // Remembered for the dialogue: a later offer need not say it again.
+        let known = |party: usize| dialogue.parties.get(party).and_then(|p| p.interface.as_deref());
         let (my_name, other_name) = match &c.direction {
             Some((a, b)) => (Some(a.as_slice()), Some(b.as_slice())),
-            None => (None, None),
+            None => (known(me), known(1 - me)),
         };
         let mut wanted = Vec::new();
         for (at, said) in
@@ -517,6 +584,7 @@ impl Book {
             class: said.class,
             zero: said.zero,
             direction: said.direction,
+            drop_mid: false,
         }
     }
 
@@ -563,11 +631,15 @@ impl Book {
         }
         // Nothing can fail from here on.
         let offered = dialogue.offered.clone();
+        let trunks = dialogue.labels();
         let mut lines = Vec::with_capacity(spoken.len());
         for (i, line) in dialogue.media.iter_mut().enumerate() {
-            let both = spoken.get(i).zip(offered.get(i)).filter(|(a, o)| !a.rejected && !o.rejected);
+            let both = spoken
+                .get(i)
+                .zip(offered.get(i))
+                .filter(|(a, o)| !a.rejected && !o.rejected && !c.media_remove.contains(&a.kind));
             let Some((answer, offer)) = both else {
-                self.release(call.shard, std::slice::from_mut(line), now);
+                self.release(call.shard, &trunks, std::slice::from_mut(line), now);
                 if let Some(answer) = spoken.get(i) {
                     lines.push(self.out_line(answer, None, None, c.media_address, |_, rtcp| (rtcp, false)));
                 }
@@ -586,9 +658,15 @@ impl Book {
             }
             let pair = line.sides.get(offerer).and_then(|s| s.pair);
             let protocol = String::from_utf8(offer.protocol.clone()).ok();
-            lines.push(self.out_line(answer, pair, protocol, c.media_address, |rtp, rtcp| {
+            let out = self.out_line(answer, pair, protocol, c.media_address, |rtp, rtcp| {
                 (if mux_offerer { rtp } else { rtcp }, mux_offerer)
-            }));
+            });
+            lines.push(OutLine { drop_mid: !offer.has_mid, ..out });
+            let kind = StreamKind { codec: answer.codec.clone(), class: answer.class };
+            if pair.is_some() && line.kind.as_ref() != Some(&kind) {
+                let from = line.kind.replace(kind.clone());
+                self.out.push_back(Output::StreamKind { from, to: Some(kind) });
+            }
         }
         if let Some(party) = dialogue.parties.get_mut(me) {
             party.rename(to_tag, now);
@@ -604,6 +682,8 @@ impl Book {
         };
         self.install(call.shard, &dialogue.media);
         call.last_signal = now;
+        call.take_metadata(c);
+        self.mark(call, c.tos, &[]);
         Ok(Reply::Sdp { sdp: text, warning: None })
     }
 
@@ -622,7 +702,7 @@ impl Book {
             return unknown();
         }
         let stats = call.stats(self.ports.ips(), now, |_| true);
-        let reply = if c.fast { Reply::Ok { warning: None } } else { Reply::Stats(stats) };
+        let reply = if c.fast { Reply::Ok { warning: None } } else { Reply::Stats(Box::new(stats)) };
         if call.ended.is_some() {
             self.by_id.remove(&call.id);
             return reply;
@@ -630,7 +710,7 @@ impl Book {
         let delay = c.delete_delay.map_or(self.config.delete_delay, Duration::from_secs);
         if delay.is_zero() {
             for mut dialogue in call.dialogues.extract_if(.., |d| is_deleted(d, c)) {
-                self.release(call.shard, &mut dialogue.media, now);
+                self.release_dialogue(call.shard, &mut dialogue, now);
             }
         } else {
             for dialogue in call.dialogues.iter_mut().filter(|d| is_deleted(d, c)) {
@@ -638,7 +718,7 @@ impl Book {
             }
         }
         if call.dialogues.is_empty() {
-            self.forget(&call.id);
+            self.forget(&call, now);
         } else {
             self.put_back(serial, call, now);
         }
@@ -651,7 +731,8 @@ impl Book {
             return Reply::error(reasons::UNKNOWN_CALL_ID);
         };
         let has = |d: &Dialogue, tag: &Option<Vec<u8>>| tag.as_deref().is_none_or(|t| d.party(t).is_some());
-        Reply::Stats(call.stats(self.ports.ips(), now, |d| has(d, &c.from_tag) && has(d, &c.to_tag)))
+        let meant = |d: &Dialogue| has(d, &c.from_tag) && has(d, &c.to_tag);
+        Reply::Stats(Box::new(call.stats(self.ports.ips(), now, meant)))
     }
 }
 
@@ -662,75 +743,4 @@ fn parse(sdp: &[u8]) -> Result<Sdp<'_>, Reply> {
             _ => reasons::BAD_SDP,
         })
     })
-}
-
-/// Which dialogue an offer is for, and which party speaks. `None`: a new one.
-fn find_for_offer(dialogues: &[Dialogue], c: &SdpCommand) -> Option<(usize, usize)> {
-    let of_tags = |d: &Dialogue, to: &[u8]| {
-        let me = d.party(&c.from_tag)?;
-        d.parties.get(1 - me).filter(|p| p.is(to)).map(|_| me)
-    };
-    match c.to_tag.as_deref() {
-        Some(to) => dialogues.iter().enumerate().rev().find_map(|(at, d)| Some((at, of_tags(d, to)?))),
-        None => dialogues.iter().enumerate().rev().find_map(|(at, d)| {
-            let me = d.party(&c.from_tag).filter(|_| d.branch == c.via_branch)?;
-            Some((at, me))
-        }),
-    }
-}
-
-/// Which dialogue an answer is for, and which party had asked.
-fn find_for_answer(dialogues: &[Dialogue], c: &SdpCommand, to_tag: &[u8]) -> Option<(usize, usize)> {
-    let asked = |d: &Dialogue| d.party(&c.from_tag);
-    let other_is = |d: &Dialogue, test: &dyn Fn(&Party) -> bool| {
-        asked(d).filter(|asker| d.parties.get(1 - asker).is_some_and(test))
-    };
-    let find = |test: &dyn Fn(&Dialogue) -> Option<usize>| {
-        dialogues.iter().enumerate().rev().find_map(|(at, d)| Some((at, test(d)?)))
-    };
-    let branch_fits = |d: &Dialogue| c.via_branch.is_none() || d.branch.is_none() || d.branch == c.via_branch;
-    // The pair of tags; a nameless party of the branch; a fork behind the next hop takes the branch over.
-    find(&|d| other_is(d, &|p| p.is(to_tag)))
-        .or_else(|| find(&|d| other_is(d, &|p| p.tag.is_none()).filter(|_| branch_fits(d))))
-        .or_else(|| find(&|d| asked(d).filter(|_| branch_fits(d))))
-}
-
-/// Is this dialogue meant by a `delete`? An answered one may come with the branch of its BYE, which says nothing.
-fn is_deleted(d: &Dialogue, c: &Delete) -> bool {
-    let has = |tag: &Option<Vec<u8>>| tag.as_deref().is_none_or(|t| d.party(t).is_some());
-    let branch = c.via_branch.is_none()
-        || d.branch == c.via_branch
-        || (d.answered && c.to_tag.is_some() && has(&c.to_tag));
-    has(&c.from_tag) && branch && (!c.match_to_tag || has(&c.to_tag))
-}
-
-/// The SDP of `speaker` for `listener`, with the version of `o=` kept right per listener when that is asked for.
-fn say(
-    speaker: &mut Party,
-    listener: &mut Party,
-    sdp: &Sdp<'_>,
-    lines: &[OutLine],
-    c: &SdpCommand,
-    instance: &str,
-) -> Vec<u8> {
-    if c.label.is_some() {
-        speaker.label.clone_from(&c.label);
-    }
-    let mut options =
-        OutOptions { replace: c.replace, flags: c.flags, instance, codec: &c.codec, version: None };
-    if !(c.replace.sdp_version || c.replace.force_increment_sdp_version) {
-        return rewrite(sdp, lines, options);
-    }
-    // Compared with the version taken out: it counts up when anything else has changed (RFC 3264 §8).
-    options.version = Some(0);
-    let plain = rewrite(sdp, lines, options);
-    let said = sdp.origin().and_then(|o| std::str::from_utf8(o.version).ok()?.parse().ok()).unwrap_or(1);
-    let version = match &listener.sent {
-        None => said,
-        Some((last, text)) if *text == plain && !c.replace.force_increment_sdp_version => *last,
-        Some((last, _)) => last.saturating_add(1).max(said),
-    };
-    listener.sent = Some((version, plain));
-    options.version = Some(version);
-    rewrite(sdp, lines, options)
 }

@@ -2,7 +2,11 @@
 //!
 //! Time, randomness and sockets come from outside ([`ports::Ports`]); what must be done comes out as [`Output`], in order.
 
+use std::time::Duration;
+
 use warp_media::{ForwardRule, LocalPort, StreamSnapshot};
+
+use negotiate::Class;
 
 pub mod book;
 pub mod compile;
@@ -32,6 +36,60 @@ pub enum Output {
         /// SIP Call-ID.
         call_id: Vec<u8>,
     },
-    /// A stream has ended: the last figures of its two directions, for the metrics.
-    StreamEnded(Box<[StreamSnapshot; 2]>),
+    /// Mark what a port sends from now on.
+    Mark {
+        /// Shard that has the port.
+        shard: u16,
+        /// Which port.
+        port: LocalPort,
+        /// DSCP and ECN byte; `None` is the configured default.
+        tos: Option<u8>,
+    },
+    /// The two directions of a media line are of another kind now: for the gauge of streams.
+    StreamKind {
+        /// What they were; `None` when they begin.
+        from: Option<StreamKind>,
+        /// What they are; `None` when they end.
+        to: Option<StreamKind>,
+    },
+    /// A stream has ended.
+    StreamEnded(Box<EndedStream>),
+    /// A call is gone from the book, once for each.
+    CallEnded {
+        /// How.
+        why: EndOfCall,
+        /// Since its first offer.
+        lasted: Duration,
+    },
+}
+
+/// What a negotiated media line carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamKind {
+    /// As in `a=rtpmap`, for example `PCMU/8000`; empty when there is none.
+    pub codec: Vec<u8>,
+    /// Plain, protected or other.
+    pub class: Class,
+}
+
+/// The last figures of the two directions of a stream: what the first offerer sent, then what the other one sent.
+#[derive(Clone, Debug)]
+pub struct EndedStream {
+    /// By sender.
+    pub figures: [StreamSnapshot; 2],
+    /// Labels of the senders.
+    pub labels: [Option<Vec<u8>>; 2],
+}
+
+/// Why a call is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfCall {
+    /// By command.
+    Deleted,
+    /// Answered, and no packet for the media time-out.
+    Silent,
+    /// The same on hold.
+    SilentOnHold,
+    /// Offered and never answered.
+    NeverAnswered,
 }

@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use warp_media::forward::packet_limit;
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy};
-use warp_ng::{Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
-use warp_sdp::{Direction, Media, MediaEdit, OriginEdit, Sdp, SessionEdit, Strip};
+use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
+use warp_sdp::{AttributeChanges, Direction, Media, MediaEdit, OriginEdit, Sdp, SessionEdit, Strip};
 
 /// What a media section is to a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,12 @@ pub struct Spoken {
     pub clocks: ClockTable,
     /// Packets a second it may send (T-RTP-11).
     pub max_packets_per_s: u32,
+    /// First codec that is neither DTMF nor comfort noise, as `PCMU/8000`; empty when there is none.
+    pub codec: Vec<u8>,
+    /// `a=mid` is there.
+    pub has_mid: bool,
+    /// Flag `asymmetric`, for the statistics.
+    pub asymmetric: bool,
 }
 
 /// Facts about the SIP message that carried an SDP.
@@ -96,6 +102,8 @@ pub struct Signalling<'a> {
     pub media_ips: &'a [IpAddr],
     /// Flag `SIP-source-address`.
     pub use_source: bool,
+    /// Flag `asymmetric`.
+    pub asymmetric: bool,
 }
 
 impl<'a> Signalling<'a> {
@@ -106,6 +114,7 @@ impl<'a> Signalling<'a> {
             received_from: command.received_from.map(|ip| ip.to_canonical()),
             media_ips: &command.media_ips,
             use_source: command.flags.sip_source_address,
+            asymmetric: command.flags.asymmetric,
         }
     }
 }
@@ -138,7 +147,36 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         } else {
             VIDEO_PACKETS_PER_S
         },
+        codec: main_codec(media),
+        has_mid: media.attribute(b"mid").is_some(),
+        asymmetric: signalling.asymmetric,
     }
+}
+
+/// See [`Spoken::codec`].
+fn main_codec(media: &Media<'_, '_>) -> Vec<u8> {
+    let aside = |name: &[u8]| {
+        [&b"telephone-event"[..], b"CN", b"red"].iter().any(|other| name.eq_ignore_ascii_case(other))
+    };
+    for format in media.formats() {
+        let Some(number) = payload_type(format) else { continue };
+        let mapped = media.rtpmaps().find(|m| m.payload_type == number);
+        let mut text = match mapped {
+            Some(m) => m.name.to_vec(),
+            None => static_name(number).unwrap_or_default().as_bytes().to_vec(),
+        };
+        if text.is_empty() || aside(&text) {
+            continue;
+        }
+        let clock = mapped.map_or(ClockTable::new().hz(number), |m| m.clock);
+        text.extend_from_slice(format!("/{clock}").as_bytes());
+        if let Some(channels) = mapped.and_then(|m| m.channels).filter(|c| *c != b"1") {
+            text.push(b'/');
+            text.extend_from_slice(channels);
+        }
+        return text;
+    }
+    Vec::new()
 }
 
 /// Video and fax have no packet time; this is 2 × 1,000 + 100 packets a second.
@@ -290,6 +328,8 @@ pub struct OutLine {
     pub zero: bool,
     /// Direction with 0.0.0.0 taken into account.
     pub direction: Direction,
+    /// Take `a=mid` out: the offer that this answers had none (RFC 5888 §9.1).
+    pub drop_mid: bool,
 }
 
 /// What the command wants of the outgoing SDP.
@@ -303,6 +343,8 @@ pub struct OutOptions<'a> {
     pub instance: &'a str,
     /// `codec`.
     pub codec: &'a Codecs,
+    /// `sdp-attr`.
+    pub attributes: &'a [AttributeEdits],
     /// `o=` version to write.
     pub version: Option<u64>,
 }
@@ -323,17 +365,26 @@ const STATIC_NAMES: [(u8, &str); 12] = [
     (34, "H263"),
 ];
 
+fn payload_type(format: &[u8]) -> Option<u8> {
+    std::str::from_utf8(format).ok()?.parse().ok()
+}
+
+fn static_name(payload_type: u8) -> Option<&'static str> {
+    STATIC_NAMES.iter().find(|(n, _)| *n == payload_type).map(|(_, name)| *name)
+}
+
 /// The formats that the `codec` key leaves, in the order to write them; `None` when all stay as they are. Taking away the
-/// last one is undone: media without a codec is worth nothing.
+/// last one is undone: media without a codec is worth nothing. What hides a codec from the other side only (`mask`,
+/// `consume`) takes it from both here, because nothing is transcoded.
 fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8]>> {
-    if codec.strip.is_empty() || !matches!(Class::of(media.protocol()), Class::Rtp | Class::Srtp) {
+    let away = || [&codec.strip, &codec.mask, &codec.consume, &codec.ignore].into_iter().flatten();
+    if away().next().is_none() || !matches!(Class::of(media.protocol()), Class::Rtp | Class::Srtp) {
         return None;
     }
     let name_of = |format: &[u8]| -> Option<&[u8]> {
-        let number: u8 = std::str::from_utf8(format).ok()?.parse().ok()?;
+        let number = payload_type(format)?;
         let mapped = media.rtpmaps().find(|m| m.payload_type == number).map(|m| m.name);
-        let fixed = || STATIC_NAMES.iter().find(|(n, _)| *n == number).map(|(_, name)| name.as_bytes());
-        mapped.or_else(fixed)
+        mapped.or_else(|| static_name(number).map(str::as_bytes))
     };
     let is = |format: &[u8], wanted: &[u8]| {
         // Parameters after the name (rate, channels …) are not compared.
@@ -341,7 +392,7 @@ fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8
         name_of(format).is_some_and(|name| name.eq_ignore_ascii_case(wanted))
     };
     let named = |list: &[Vec<u8>], format: &[u8]| list.iter().any(|wanted| is(format, wanted));
-    let all = codec.strip.iter().any(|s| s == b"all" || s == b"full");
+    let all = away().any(|s| s == b"all" || s == b"full");
     let kept: Vec<&[u8]> = if all {
         let offered = codec.offer.iter().filter_map(|wanted| media.formats().find(|f| is(f, wanted)));
         let mut kept: Vec<&[u8]> = Vec::new();
@@ -352,7 +403,7 @@ fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8
         }
         kept
     } else {
-        media.formats().filter(|f| !named(&codec.strip, f)).collect()
+        media.formats().filter(|f| !away().any(|wanted| is(f, wanted))).collect()
     };
     Some(kept).filter(|kept| !kept.is_empty())
 }
@@ -360,7 +411,7 @@ fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8
 /// Writes the SDP for the other side.
 ///
 /// Touched: `c=` and the `m=` port and protocol; `a=rtcp` and `a=rtcp-mux` (at the end of a section); ICE, bundle and (on
-/// unprotected media) key lines go; `o=` and `s=` by `replace`. All else keeps its bytes and its order.
+/// unprotected media) key lines go; `o=` and `s=` by `replace`; what `sdp-attr` names. All else keeps its bytes and its order.
 pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec<u8> {
     let ip = lines.iter().find(|l| l.port != 0).or(lines.first()).map(|l| l.ip);
     let replace = options.replace;
@@ -378,22 +429,64 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
         connection: ip.filter(|_| !keep_zero(session_zero)),
         // Keys for all sections at once: only the protected ones may keep them.
         strip: Strip { dtls: true, ..any },
+        attributes: AttributeChanges::default(),
         add: Vec::new(),
     };
     if options.flags.loop_protect {
         session.add.push(format!("a={LOOP_ATTRIBUTE}:{}", options.instance));
     }
+    session.attributes = by_value(options.attributes, b"", &mut session.add);
+    let mut mids = Mids::new(sdp, options.flags.generate_mid);
     let media: Vec<MediaEdit<'_>> = lines
         .iter()
         .zip(sdp.media())
-        .map(|(line, said)| MediaEdit {
-            formats: kept_formats(&said, options.codec),
-            ..media_edit(line, options, any, keep_zero(line.zero))
+        .map(|(line, said)| {
+            let mut edit = media_edit(line, options, any, keep_zero(line.zero));
+            edit.formats = kept_formats(&said, options.codec);
+            edit.strip.mid = line.drop_mid;
+            if line.port != 0 {
+                edit.add.extend(mids.of(&said));
+            }
+            edit.attributes = by_value(options.attributes, said.kind(), &mut edit.add);
+            edit
         })
         .collect();
     let mut out = Vec::new();
     sdp.write(&session, &media, &mut out);
     out
+}
+
+/// The changes of `sdp-attr` for one kind of section; its additions go to `add`.
+fn by_value<'e>(edits: &'e [AttributeEdits], kind: &[u8], add: &mut Vec<String>) -> AttributeChanges<'e> {
+    let Some(edit) = edits.iter().find(|e| e.kind == kind) else {
+        return AttributeChanges::default();
+    };
+    let text = |value: &Vec<u8>| Some(format!("a={}", std::str::from_utf8(value).ok()?));
+    add.extend(edit.add.iter().filter_map(text));
+    AttributeChanges { remove: &edit.remove, substitute: &edit.substitute }
+}
+
+/// Gives the sections without an `a=mid` one each (flag `generate-mid`; RFC 5888 §4).
+struct Mids {
+    taken: Option<Vec<Vec<u8>>>,
+}
+
+impl Mids {
+    fn new(sdp: &Sdp<'_>, wanted: bool) -> Self {
+        let known = || sdp.media().filter_map(|m| m.attribute(b"mid")?.value.map(<[u8]>::to_vec)).collect();
+        Self { taken: wanted.then(known) }
+    }
+
+    fn of(&mut self, media: &Media<'_, '_>) -> Option<String> {
+        let taken = self.taken.as_mut().filter(|_| media.attribute(b"mid").is_none())?;
+        // The place of the section, as the original numbers them, unless somebody else has that name.
+        let mut number = media.index().saturating_add(1);
+        while taken.iter().any(|t| *t == number.to_string().as_bytes()) {
+            number = number.saturating_add(100);
+        }
+        taken.push(number.to_string().into_bytes());
+        Some(format!("a=mid:{number}"))
+    }
 }
 
 fn media_edit<'l>(
@@ -422,6 +515,7 @@ fn media_edit<'l>(
     let plain = line.class == Class::Rtp;
     MediaEdit {
         formats: None,
+        attributes: AttributeChanges::default(),
         port: Some(line.port),
         connection: Some(line.ip).filter(|_| !keep_zero),
         protocol: line.protocol.as_deref(),

@@ -15,7 +15,10 @@ const TRIES: usize = 16;
 
 /// Sockets bound and not yet sent to a shard. Touched by the control thread only; the lock is never contended.
 #[derive(Clone, Default)]
-pub(crate) struct Waiting(Arc<Mutex<HashMap<LocalPort, MediaSocket>>>);
+pub(crate) struct Waiting {
+    sockets: Arc<Mutex<HashMap<LocalPort, MediaSocket>>>,
+    tos: u8,
+}
 
 impl Waiting {
     /// The socket of a port, once.
@@ -23,8 +26,22 @@ impl Waiting {
         self.lock().remove(&port)
     }
 
+    /// Marks the socket of a port that is still here; `None` is the configured default. Gives the byte to tell the shard
+    /// when the socket is there already.
+    pub(crate) fn mark(&self, port: LocalPort, tos: Option<u8>) -> Option<u8> {
+        let tos = tos.unwrap_or(self.tos);
+        match self.lock().get(&port) {
+            Some(socket) => {
+                // Marking is a wish: without it the call still works.
+                let _ = socket.set_tos(tos);
+                None
+            }
+            None => Some(tos),
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LocalPort, MediaSocket>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -32,14 +49,13 @@ impl Waiting {
 pub(crate) struct BoundPorts {
     pool: PortPool,
     waiting: Waiting,
-    tos: u8,
 }
 
 impl BoundPorts {
     /// Around a pool; the sockets come out of the returned place.
     pub(crate) fn new(pool: PortPool, tos: u8) -> (Self, Waiting) {
-        let waiting = Waiting::default();
-        (Self { pool, waiting: waiting.clone(), tos }, waiting)
+        let waiting = Waiting { tos, ..Waiting::default() };
+        (Self { pool, waiting: waiting.clone() }, waiting)
     }
 
     fn bind(&self, pair: PortPair) -> std::io::Result<[(LocalPort, MediaSocket); 2]> {
@@ -47,9 +63,8 @@ impl BoundPorts {
             let ip = self.pool.ips().get(usize::from(port.ip)).copied();
             let ip = ip.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
             let socket = MediaSocket::bind(SocketAddr::new(ip, port.port))?;
-            if self.tos != 0 {
-                // Marking is a wish: without it the call still works.
-                let _ = socket.set_tos(self.tos);
+            if self.waiting.tos != 0 {
+                let _ = socket.set_tos(self.waiting.tos);
             }
             Ok::<_, std::io::Error>((port, socket))
         };

@@ -152,8 +152,9 @@ impl ControlThread {
         let begun = Clock::mono();
         let reply = self.book.handle_command(command, from, now);
         self.carry_out();
-        self.metrics.ng_requests.inc((name, result_label(&reply)));
-        self.metrics.ng_request_seconds.observe(name, Clock::mono().since(begun));
+        let labels = (name, result_label(&reply));
+        self.metrics.ng_requests.inc(labels);
+        self.metrics.ng_request_seconds.observe(labels, Clock::mono().since(begun));
         reply
     }
 
@@ -175,11 +176,21 @@ impl ControlThread {
                     self.metrics.silent_timeouts.inc(());
                     (self.on_timeout)(call_id);
                 }
-                Output::StreamEnded(figures) => self.metrics.stream_ended(&figures),
+                Output::Mark { shard, port, tos } => {
+                    if let Some(tos) = self.waiting.mark(port, tos) {
+                        self.tell(shard, ToShard::Mark(port, tos));
+                    }
+                }
+                Output::StreamKind { from, to } => {
+                    self.metrics.streams_changed(from.as_ref(), -2);
+                    self.metrics.streams_changed(to.as_ref(), 2);
+                }
+                Output::StreamEnded(stream) => self.metrics.stream_ended(&stream, Clock::mono()),
+                Output::CallEnded { .. } => {}
             }
         }
         self.metrics.sessions.set((), self.book.calls() as i64);
-        self.metrics.ports_used.set((), self.book.pairs_used() as i64);
+        self.metrics.ports_in_use(self.book.ports());
     }
 
     fn tell(&mut self, shard: u16, message: ToShard) {

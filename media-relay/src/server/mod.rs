@@ -4,3 +4,6 @@ pub(crate) mod bound;
 pub(crate) mod control;
 mod ng_listener;
 pub(crate) mod shard;
+
+#[cfg(test)]
+mod tests;

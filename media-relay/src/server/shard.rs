@@ -39,6 +39,8 @@ pub(crate) enum ToShard {
     Open(LocalPort, MediaSocket),
     /// A rule for an opened port, first or newer.
     Install(Box<ForwardRule>),
+    /// Mark what the port sends with this DSCP and ECN byte.
+    Mark(LocalPort, u8),
     /// Close the port; its socket is dropped.
     Close(LocalPort),
     /// End the thread.
@@ -178,6 +180,10 @@ impl Shard {
             match message {
                 ToShard::Open(port, socket) => self.open(port, socket),
                 ToShard::Install(rule) => self.install(*rule),
+                ToShard::Mark(port, tos) => {
+                    // A wish: without it the call still works.
+                    let _ = self.entry_of(port).map(|entry| entry.socket.set_tos(tos));
+                }
                 ToShard::Close(port) => self.close(port),
                 ToShard::Stop => self.stopping = true,
             }
@@ -211,9 +217,6 @@ impl Shard {
     fn close(&mut self, port: LocalPort) {
         let Some(slot) = self.by_port.remove(&port) else { return };
         if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) {
-            if entry.state.is_some() {
-                self.metrics.streams.dec(());
-            }
             // Closing the descriptor takes it out of the epoll; pending events of this wake-up fail the generation check.
             drop(entry);
             self.free.push(slot);
@@ -229,7 +232,6 @@ impl Shard {
             _ => None,
         };
         let Some(entry) = self.entry_of(port) else { return };
-        let first = entry.state.is_none();
         let state = match entry.state.take() {
             Some(mut state) => {
                 state.replace(rule);
@@ -245,9 +247,6 @@ impl Shard {
         }
         if let Some(lock) = companion {
             state.companion_locked(lock);
-        }
-        if first {
-            self.metrics.streams.inc(());
         }
         self.arm(port);
     }

@@ -97,12 +97,14 @@ impl Core {
     ) -> SdpCommand {
         let directory = &call.snapshot.directory;
         let leg = leg.and_then(|l| call.legs.get(usize::from(l))).or(call.leg());
-        let media_ips = match speaker {
-            Side::Caller => directory.trunk(call.trunk).map(|t| t.media_ips.clone()),
-            Side::Callee => {
-                leg.and_then(|l| directory.vendor_trunk(l.vendor_trunk)).map(|t| t.media_ips.clone())
-            }
-        };
+        // The label says whose media this is: the relay's figures by trunk go by it.
+        let (media_ips, label) = match speaker {
+            Side::Caller => directory.trunk(call.trunk).map(|t| (t.media_ips.clone(), t.id.to_string())),
+            Side::Callee => leg
+                .and_then(|l| directory.vendor_trunk(l.vendor_trunk))
+                .map(|t| (t.media_ips.clone(), t.id.to_string())),
+        }
+        .unzip();
         // While the call rings, silence of the media does not end it.
         let ringing = matches!(call.phase, Phase::Setup | Phase::Ringing);
         SdpCommand {
@@ -111,6 +113,7 @@ impl Core {
             via_branch: leg.map(|l| l.via_branch.clone()),
             received_from: Some(received_from),
             media_ips: media_ips.unwrap_or_default(),
+            label: label.map(String::into_bytes),
             ..SdpCommand::new(call.dialog.call_id.clone(), from_tag, sdp)
         }
     }

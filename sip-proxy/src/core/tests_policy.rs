@@ -21,12 +21,13 @@ fn an_answered_call_is_routed_anchored_rated_and_recorded() {
     assert_eq!(offer.from_tag, b"at");
     assert_eq!(offer.received_from, Some("192.0.2.10".parse().unwrap()));
     assert_eq!(offer.media_ips, ["192.0.2.200".parse::<std::net::IpAddr>().unwrap()]);
-    assert!(offer.via_branch.is_some());
+    assert!(offer.via_branch.is_some() && offer.label.unwrap().starts_with(b"trk_"));
 
     w.wait(1_000);
     w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "", SDP));
     assert_eq!(body(&w.to(CUSTOMER)), format!("relay:{SDP}"));
     let Ng::Answer(a) = w.questions().remove(0) else { panic!() };
+    assert!(a.label.unwrap().starts_with(b"vtk_"));
     assert_eq!((a.from_tag.as_slice(), a.to_tag.as_deref()), (&b"at"[..], Some(&b"bt"[..])));
     assert_eq!(a.via_branch, offer.via_branch);
 

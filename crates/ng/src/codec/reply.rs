@@ -71,6 +71,9 @@ fn write_stats(w: &mut Writer<'_>, s: &CallStats) {
     w.pair_int("created_us", s.created.0.rem_euclid(1_000_000));
     w.pair_int("created_ts", s.created.0);
     w.pair_int("last signal", seconds(s.last_signal));
+    if let Some(text) = &s.metadata {
+        w.pair_text("metadata", text);
+    }
     w.key("SSRC");
     w.open_dict();
     for source in &s.ssrcs {
@@ -172,6 +175,9 @@ fn write_media(w: &mut Writer<'_>, m: &MediaStats) {
     w.pair_int("index", i64::from(m.index));
     w.pair_text("type", &m.kind);
     w.pair_text("protocol", &m.protocol);
+    if !m.codec.is_empty() {
+        w.pair_text("codec", &m.codec);
+    }
     w.key("streams");
     w.open_list();
     for stream in &m.streams {
@@ -181,9 +187,15 @@ fn write_media(w: &mut Writer<'_>, m: &MediaStats) {
     w.key("flags");
     w.open_list();
     let f = m.flags;
-    for (name, on) in
-        [("initialized", f.initialized), ("rtcp-mux", f.rtcp_mux), ("send", f.send), ("recv", f.recv)]
-    {
+    for (name, on) in [
+        ("initialized", f.initialized),
+        ("rtcp-mux", f.rtcp_mux),
+        ("passthrough", f.passthrough),
+        ("asymmetric", f.asymmetric),
+        ("send", f.send),
+        ("recv", f.recv),
+        ("loop check", f.loop_check),
+    ] {
         if on {
             w.text(name);
         }
@@ -253,7 +265,7 @@ pub fn decode_reply(datagram: &[u8]) -> Result<(&[u8], Reply), NgError<'_>> {
             } else if let Some(calls) = root.get("calls") {
                 Reply::Calls(calls.items().filter_map(|c| Some(c.text()?.into_owned())).collect())
             } else if root.get("totals").is_some() || root.get("tags").is_some() {
-                Reply::Stats(read_stats(root))
+                Reply::Stats(Box::new(read_stats(root)))
             } else {
                 Reply::Ok { warning: owned("warning") }
             }
@@ -302,6 +314,7 @@ fn read_stats(root: View<'_, '_>) -> CallStats {
             number(root, "created").saturating_mul(1_000_000).saturating_add(number(root, "created_us")),
         ),
         last_signal: wall(number(root, "last signal")),
+        metadata: root.get("metadata").and_then(View::text).map(Cow::into_owned),
         rtp: counts(totals.and_then(|t| t.get("RTP"))),
         rtcp: counts(totals.and_then(|t| t.get("RTCP"))),
         ssrcs: root
@@ -368,9 +381,13 @@ fn read_media(v: View<'_, '_>) -> MediaStats {
         index: word32(v, "index"),
         kind: bytes(v, "type"),
         protocol: bytes(v, "protocol"),
+        codec: bytes(v, "codec"),
         flags: MediaFlags {
             initialized: has_flag(v, "initialized"),
             rtcp_mux: has_flag(v, "rtcp-mux"),
+            passthrough: has_flag(v, "passthrough"),
+            asymmetric: has_flag(v, "asymmetric"),
+            loop_check: has_flag(v, "loop check"),
             send: has_flag(v, "send"),
             recv: has_flag(v, "recv"),
         },

@@ -131,7 +131,8 @@ impl Fields {
         for (key, value) in tape.root().into_iter().flat_map(View::entries) {
             let word = Word::new(key);
             match word.as_bytes() {
-                b"command" | b"sdp" | b"call-id" | b"from-tag" | b"to-tag" | b"via-branch" | b"rtpp-flags" => {}
+                b"command" | b"sdp" | b"call-id" | b"from-tag" | b"to-tag" | b"via-branch"
+                | b"rtpp-flags" => {}
                 known => self.key(known, key, value),
             }
         }

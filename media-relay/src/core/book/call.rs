@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use warp_media::{ForwardRule, LocalPort, SourcePolicy, StreamCounters, StreamSnapshot};
 use warp_model::{Mono, Now, Wall};
-use warp_ng::{CallStats, Counts, MediaFlags, MediaStats, MosFigures, SsrcStats, StreamStats, TagStats};
+use warp_ng::{
+    CallStats, Counts, MediaFlags, MediaStats, MosFigures, SdpCommand, SsrcStats, StreamStats, TagStats,
+};
 
+use crate::core::StreamKind;
 use crate::core::compile::{Side, compile};
 use crate::core::negotiate::{Class, MuxPlan, Spoken, policies};
 use crate::core::ports::PortPair;
@@ -25,6 +28,10 @@ pub(super) struct Call {
     pub(super) dialogues: Vec<Dialogue>,
     /// When the book looks at it again (its place in the timer table).
     pub(super) look_at: Mono,
+    /// DSCP and ECN byte of its packets; `None` is the configured default.
+    pub(super) tos: Option<u8>,
+    /// Free text of the client.
+    pub(super) metadata: Option<Vec<u8>>,
     /// Set when media timed out: the last figures, kept for the `delete` that signalling will send.
     pub(super) ended: Option<CallStats>,
 }
@@ -46,6 +53,8 @@ pub(super) struct Dialogue {
     /// That offer waits for its answer: until then media goes on as before.
     pub(super) pending: bool,
     pub(super) delete_at: Option<Mono>,
+    /// SDP is marked and recognised (flag `loop-protect`).
+    pub(super) loop_check: bool,
 }
 
 /// One SIP tag (RFC 3261 §19.3).
@@ -56,6 +65,8 @@ pub(super) struct Party {
     /// Earlier tags of the same branch (forks behind the next hop).
     pub(super) aliases: Vec<Vec<u8>>,
     pub(super) label: Option<Vec<u8>>,
+    /// Logical interface of its ports, as `direction` named it.
+    pub(super) interface: Option<Vec<u8>>,
     pub(super) created: Wall,
     /// Last SDP sent to it and its `o=` version.
     pub(super) sent: Option<(u64, Vec<u8>)>,
@@ -66,6 +77,8 @@ pub(super) struct Party {
 pub(super) struct MediaLine {
     pub(super) sides: [MediaSide; 2],
     pub(super) mux: MuxPlan,
+    /// What it carries since its answer.
+    pub(super) kind: Option<StreamKind>,
 }
 
 /// One party's half of a media line.
@@ -161,7 +174,12 @@ impl MediaLine {
     pub(super) fn rules(&self) -> Vec<ForwardRule> {
         let [a, b] = &self.sides;
         match (a.side(), b.side()) {
-            (Some(side_a), Some(side_b)) => compile(self.class().media(), &side_a, &side_b),
+            (Some(mut side_a), Some(mut side_b)) => {
+                // `a=ptime` is what its author wants to receive (RFC 8866 §6.4): either side may send at the faster of both.
+                let limit = side_a.max_packets_per_s.max(side_b.max_packets_per_s);
+                (side_a.max_packets_per_s, side_b.max_packets_per_s) = (limit, limit);
+                compile(self.class().media(), &side_a, &side_b)
+            }
             _ => Vec::new(),
         }
     }
@@ -197,7 +215,13 @@ impl Dialogue {
             offered: Vec::new(),
             pending: false,
             delete_at: None,
+            loop_check: false,
         }
+    }
+
+    /// Labels of the two parties.
+    pub(super) fn labels(&self) -> [Option<Vec<u8>>; 2] {
+        self.parties.each_ref().map(|p| p.label.clone())
     }
 
     /// Which party has this tag.
@@ -216,6 +240,13 @@ impl Dialogue {
 }
 
 impl Call {
+    /// The latest `metadata` stays.
+    pub(super) fn take_metadata(&mut self, c: &SdpCommand) {
+        if c.metadata.is_some() {
+            self.metadata.clone_from(&c.metadata);
+        }
+    }
+
     /// Ports in use, RTP and RTCP counted apart.
     pub(super) fn ports(&self) -> usize {
         self.dialogues.iter().flat_map(Dialogue::pairs).count().saturating_mul(2)
@@ -258,15 +289,19 @@ impl Call {
         let mut stats = CallStats {
             created: self.created.wall,
             last_signal: self.last_signal.wall,
+            metadata: self.metadata.clone(),
             ..CallStats::default()
         };
         let mut ssrcs: BTreeMap<u32, SsrcStats> = BTreeMap::new();
         for dialogue in self.dialogues.iter().filter(|d| only(d)) {
             for (me, party) in dialogue.parties.iter().enumerate() {
                 let other = dialogue.parties.get(1 - me);
-                party_stats(&mut stats, party, other, dialogue);
+                // The branch tells the called parties apart, as in the original.
+                party_stats(&mut stats, party, other, dialogue.branch.as_ref().filter(|_| me == 1));
+                let loop_check = dialogue.loop_check;
                 for (index, line) in dialogue.media.iter().enumerate() {
-                    line_stats(&mut stats, &mut ssrcs, Place { party, me, index, ips, now }, line);
+                    let place = Place { party, me, index, ips, now, loop_check };
+                    line_stats(&mut stats, &mut ssrcs, place, line);
                 }
             }
         }
@@ -275,7 +310,7 @@ impl Call {
     }
 }
 
-fn party_stats(stats: &mut CallStats, party: &Party, other: Option<&Party>, dialogue: &Dialogue) {
+fn party_stats(stats: &mut CallStats, party: &Party, other: Option<&Party>, branch: Option<&Vec<u8>>) {
     let tag = party.tag.clone().unwrap_or_default();
     let peer = other.and_then(|p| p.tag.clone());
     match stats.tags.iter_mut().find(|t| t.tag == tag) {
@@ -284,7 +319,7 @@ fn party_stats(stats: &mut CallStats, party: &Party, other: Option<&Party>, dial
         }
         None => stats.tags.push(TagStats {
             tag,
-            via_branch: dialogue.branch.clone(),
+            via_branch: branch.cloned(),
             label: party.label.clone(),
             created: party.created,
             peers: peer.into_iter().collect(),
@@ -299,6 +334,7 @@ struct Place<'p> {
     index: usize,
     ips: &'p [IpAddr],
     now: Now,
+    loop_check: bool,
 }
 
 fn line_stats(
@@ -323,9 +359,13 @@ fn line_stats(
         index: u32::try_from(place.index).unwrap_or(0).saturating_add(1),
         kind: spoken.map(|s| s.kind.clone()).unwrap_or_default(),
         protocol: spoken.map(|s| s.protocol.clone()).unwrap_or_default(),
+        codec: spoken.map(|s| s.codec.clone()).unwrap_or_default(),
         flags: MediaFlags {
             initialized: side.spoken.is_some() && far.spoken.is_some(),
             rtcp_mux: side.mux,
+            passthrough: line.class() == Class::Srtp,
+            asymmetric: spoken.is_some_and(|s| s.asymmetric),
+            loop_check: place.loop_check,
             send: spoken.is_some_and(|s| s.direction.receives()),
             recv: spoken.is_some_and(|s| s.direction.sends()),
         },
@@ -361,7 +401,7 @@ fn streams(
             endpoint: spoken.and_then(|s| s.rtcp),
             advertised: spoken.and_then(|s| s.rtcp),
             last_packet: last_packet.filter(|_| mine.rtcp_packets > 0),
-            ssrc: None,
+            ssrc: (mine.rtcp_packets > 0).then_some(mine.rtcp_ssrc),
             rtcp: true,
             confirmed: mine.rtcp_packets > 0,
             received: rtcp_counts(mine),

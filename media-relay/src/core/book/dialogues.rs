@@ -1,0 +1,88 @@
+//! Which dialogue a command means (`ref/ng-protocol.md` §3), and the words of one party for the other.
+
+use warp_ng::{Delete, SdpCommand};
+use warp_sdp::Sdp;
+
+use super::call::{Dialogue, Party};
+use crate::core::negotiate::{OutLine, OutOptions, rewrite};
+
+/// Which dialogue an offer is for, and which party speaks. `None`: a new one.
+pub(super) fn find_for_offer(dialogues: &[Dialogue], c: &SdpCommand) -> Option<(usize, usize)> {
+    let of_tags = |d: &Dialogue, to: &[u8]| {
+        let me = d.party(&c.from_tag)?;
+        d.parties.get(1 - me).filter(|p| p.is(to)).map(|_| me)
+    };
+    match c.to_tag.as_deref() {
+        Some(to) => dialogues.iter().enumerate().rev().find_map(|(at, d)| Some((at, of_tags(d, to)?))),
+        None => dialogues.iter().enumerate().rev().find_map(|(at, d)| {
+            let me = d.party(&c.from_tag).filter(|_| d.branch == c.via_branch)?;
+            Some((at, me))
+        }),
+    }
+}
+
+/// Which dialogue an answer is for, and which party had asked.
+pub(super) fn find_for_answer(
+    dialogues: &[Dialogue],
+    c: &SdpCommand,
+    to_tag: &[u8],
+) -> Option<(usize, usize)> {
+    let asked = |d: &Dialogue| d.party(&c.from_tag);
+    let other_is = |d: &Dialogue, test: &dyn Fn(&Party) -> bool| {
+        asked(d).filter(|asker| d.parties.get(1 - asker).is_some_and(test))
+    };
+    let find = |test: &dyn Fn(&Dialogue) -> Option<usize>| {
+        dialogues.iter().enumerate().rev().find_map(|(at, d)| Some((at, test(d)?)))
+    };
+    let branch_fits = |d: &Dialogue| c.via_branch.is_none() || d.branch.is_none() || d.branch == c.via_branch;
+    // The pair of tags; a nameless party of the branch; a fork behind the next hop takes the branch over.
+    find(&|d| other_is(d, &|p| p.is(to_tag)))
+        .or_else(|| find(&|d| other_is(d, &|p| p.tag.is_none()).filter(|_| branch_fits(d))))
+        .or_else(|| find(&|d| asked(d).filter(|_| branch_fits(d))))
+}
+
+/// Is this dialogue meant by a `delete`? An answered one may come with the branch of its BYE, which says nothing.
+pub(super) fn is_deleted(d: &Dialogue, c: &Delete) -> bool {
+    let has = |tag: &Option<Vec<u8>>| tag.as_deref().is_none_or(|t| d.party(t).is_some());
+    let branch = c.via_branch.is_none()
+        || d.branch == c.via_branch
+        || (d.answered && c.to_tag.is_some() && has(&c.to_tag));
+    has(&c.from_tag) && branch && (!c.match_to_tag || has(&c.to_tag))
+}
+
+/// The SDP of `speaker` for `listener`, with the version of `o=` kept right per listener when that is asked for.
+pub(super) fn say(
+    speaker: &mut Party,
+    listener: &mut Party,
+    sdp: &Sdp<'_>,
+    lines: &[OutLine],
+    c: &SdpCommand,
+    instance: &str,
+) -> Vec<u8> {
+    if c.label.is_some() {
+        speaker.label.clone_from(&c.label);
+    }
+    let mut options = OutOptions {
+        replace: c.replace,
+        flags: c.flags,
+        instance,
+        codec: &c.codec,
+        attributes: &c.attributes,
+        version: None,
+    };
+    if !(c.replace.sdp_version || c.replace.force_increment_sdp_version) {
+        return rewrite(sdp, lines, options);
+    }
+    // Compared with the version taken out: it counts up when anything else has changed (RFC 3264 §8).
+    options.version = Some(0);
+    let plain = rewrite(sdp, lines, options);
+    let said = sdp.origin().and_then(|o| std::str::from_utf8(o.version).ok()?.parse().ok()).unwrap_or(1);
+    let version = match &listener.sent {
+        None => said,
+        Some((last, text)) if *text == plain && !c.replace.force_increment_sdp_version => *last,
+        Some((last, _)) => last.saturating_add(1).max(said),
+    };
+    listener.sent = Some((version, plain));
+    options.version = Some(version);
+    rewrite(sdp, lines, options)
+}
