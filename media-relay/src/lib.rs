@@ -25,7 +25,7 @@ use crate::core::book::{Book, BookConfig};
 use crate::core::ports::{PortError, PortPool};
 use metrics::Metrics;
 use server::bound::BoundPorts;
-use server::control::{ControlThread, ToControl};
+use server::control::{ControlThread, PortsShown, ToControl};
 use server::shard::{Shard, ToShard, Tuning};
 
 /// Commands of this process that may wait at the control thread. When full: `load limit`.
@@ -161,7 +161,9 @@ pub fn start(
         to_shards.push(to_shard);
     }
     let book = Book::new(book_config(&config, &seed), Box::new(ports));
-    let mut control = ControlThread::new(book, waiting, to_shards.clone(), inbox, metrics, on_timeout)
+    let shown =
+        PortsShown { names: config.interface_names(), range: (*config.ports.start(), *config.ports.end()) };
+    let mut control = ControlThread::new(book, waiting, to_shards.clone(), inbox, metrics, shown, on_timeout)
         .map_err(io("control thread"))?;
     let ng = match config.ng {
         Some(at) => Some(control.listen(at, &config).map_err(io("ng address"))?),

@@ -18,6 +18,7 @@ use warp_telemetry::metrics::{
     Counter, Counters, Gauge, Gauges, Histogram, Histograms, Keyed, OTHER, Registry,
 };
 
+use crate::core::ledger::Traffic;
 use crate::core::negotiate::Class;
 use crate::core::ports::Ports;
 use crate::core::{EndedStream, StreamKind};
@@ -197,6 +198,15 @@ impl Metrics {
         }
     }
 
+    /// Packets sent on, and those not passed on, since the start.
+    pub fn traffic(&self) -> Traffic {
+        let sent = |family: &Counters<(Direction, PacketPath)>| {
+            PacketPath::ALL.iter().map(|path| family.value((Direction::Egress, *path))).sum()
+        };
+        let (packets, bytes) = (sent(&self.packets), sent(&self.bytes));
+        Traffic { packets, bytes, errors: self.packet_errors.total() }
+    }
+
     /// `by` more streams of this kind; nothing when there is none.
     pub fn streams_changed(&self, kind: Option<&StreamKind>, by: i64) {
         if let Some(kind) = kind {
@@ -232,7 +242,8 @@ impl Metrics {
     }
 
     fn direction_ended(&self, s: &StreamSnapshot, trunk: &str) {
-        if s.packets == 0 {
+        // Fax has no sequence numbers to judge by.
+        if s.expected == 0 {
             return;
         }
         self.packets_late.add(Direction::Ingress, s.late);

@@ -1,6 +1,7 @@
 //! Our ng client side (`encode_request`, `decode_reply`) drives a real rtpengine in user space, and its SDP is compared
 //! with ours for the same dialogues.
 
+mod common;
 mod programs;
 
 use std::cell::Cell;
@@ -236,4 +237,115 @@ fn our_sdp_says_what_rtpengine_says() {
     compare("answer, identification generated", Command::Answer(answer));
     let rejected = SdpCommand::new("rejected", "ft", sdp(40_000, "m=video 0 RTP/AVP 31\r\n"));
     compare("a rejected line", Command::Offer(rejected));
+}
+
+/// Every path in a document with the type of what is there. Tags, sources and places in lists have one name each.
+fn shape(value: &serde_json::Value, path: &str, out: &mut BTreeSet<String>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let by_name = path.ends_with("/tags") || path.ends_with("/SSRC");
+                shape(inner, &format!("{path}/{}", if by_name { "*" } else { key }), out);
+            }
+        }
+        Value::Array(list) => {
+            for inner in list {
+                shape(inner, &format!("{path}[]"), out);
+            }
+            out.insert(format!("{path}: list"));
+        }
+        Value::String(_) => drop(out.insert(format!("{path}: string"))),
+        Value::Number(_) => drop(out.insert(format!("{path}: integer"))),
+        other => panic!("{path}: {other}"),
+    }
+}
+
+/// One JSON command to a relay, sent until it is answered.
+fn json(socket: &UdpSocket, cookie: &str, document: &str) -> serde_json::Value {
+    let datagram = format!("{cookie} {document}");
+    let _ = socket.send(datagram.as_bytes());
+    let end = std::time::Instant::now() + programs::DEADLINE;
+    let mut buffer = vec![0; 65_536];
+    while std::time::Instant::now() < end {
+        match socket.recv(&mut buffer) {
+            Ok(n) => {
+                let text = String::from_utf8(buffer[..n].to_vec()).unwrap();
+                if let Some(rest) = text.strip_prefix(&format!("{cookie} ")) {
+                    return serde_json::from_str(rest).unwrap();
+                }
+            }
+            Err(_) => drop(socket.send(datagram.as_bytes())),
+        }
+    }
+    panic!("no answer to {cookie}");
+}
+
+/// A call with media and reports both ways, asked about in every way; the replies by command.
+fn documents(relay: &UdpSocket) -> Vec<(&'static str, serde_json::Value)> {
+    let (caller, callee) = (socket(), socket());
+    let port = |s: &UdpSocket| s.local_addr().unwrap().port();
+    let sdp_of = |s: &UdpSocket| serde_json::Value::from(sdp(port(s), "a=rtcp-mux\r\n"));
+    let ids = r#""call-id":"shape","from-tag":"ft","label":"x""#;
+    let offer = format!(r#"{{"command":"offer",{ids},"via-branch":"z9","sdp":{}}}"#, sdp_of(&caller));
+    let to_callee = audio_port(json(relay, "s1", &offer)["sdp"].as_str().unwrap());
+    let answer = format!(r#"{{"command":"answer",{ids},"to-tag":"tt","sdp":{}}}"#, sdp_of(&callee));
+    let to_caller = audio_port(json(relay, "s2", &answer)["sdp"].as_str().unwrap());
+    // Sender reports that answer each other: the middle 32 bits of the NTP time come back as LSR.
+    let report = |ssrc: u32, about: u32, last: u32| {
+        let words = [ssrc, 0xE000_1234, 0x5678_0000, 160, 1, 160, about, 0, 1, 0, last, 1];
+        let mut packet = vec![0x81, 200, 0, 12];
+        packet.extend(words.iter().flat_map(|w| w.to_be_bytes()));
+        packet
+    };
+    let [from_caller, from_callee] = [(&caller, to_caller, &callee), (&callee, to_callee, &caller)];
+    let pass = |(from, port, to): (&UdpSocket, u16, &UdpSocket), packet: Vec<u8>| {
+        from.send_to(&packet, ("127.0.0.1", port)).unwrap();
+        // An RTCP packet may be rewritten on the way (its lengths are kept).
+        wait_for(to, "a packet", |p, _| (p[1] == packet[1] && p.len() == packet.len()).then_some(()));
+    };
+    for n in 1..4 {
+        pass(from_caller, rtp(7, n));
+        pass(from_callee, rtp(9, n));
+        pass(from_caller, report(7, 9, if n == 1 { 0 } else { 0x1234_5678 }));
+        pass(from_callee, report(9, 7, 0x1234_5678));
+    }
+    let ask = |cookie: &str, command: &str| {
+        json(relay, cookie, &format!(r#"{{"command":"{command}","call-id":"shape","from-tag":"ft"}}"#))
+    };
+    let list = json(relay, "s3", r#"{"command":"list","limit":"1"}"#);
+    assert_eq!(list["calls"], serde_json::json!(["shape"]));
+    vec![
+        ("query", ask("s4", "query")),
+        ("list", list),
+        ("statistics", json(relay, "s5", r#"{"command":"statistics"}"#)),
+        ("delete", ask("s6", "delete")),
+        ("ping", json(relay, "s7", r#"{"command":"ping"}"#)),
+        ("unknown delete", json(relay, "s8", r#"{"command":"delete","call-id":"none"}"#)),
+    ]
+}
+
+#[test]
+fn our_replies_have_the_keys_and_types_of_rtpengine() {
+    if !has("rtpengine", "our_replies_have_the_keys_and_types_of_rtpengine") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(&folder);
+    let world = common::World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
+    let ours = socket();
+    ours.connect(world.relay.ng_addr().unwrap()).unwrap();
+    for ((what, theirs), (_, ours)) in documents(&engine.socket).into_iter().zip(documents(&ours)) {
+        let (mut their_shape, mut our_shape) = (BTreeSet::new(), BTreeSet::new());
+        shape(&theirs, what, &mut their_shape);
+        shape(&ours, what, &mut our_shape);
+        let missing: Vec<&String> = their_shape.difference(&our_shape).collect();
+        assert!(missing.is_empty(), "{what}: we lack {missing:#?} of\n{theirs:#}\nin\n{ours:#}");
+        // What we say beyond it: keys of newer versions, and one that older clients read.
+        let newer = ["created_ts", "in dialogue with", "stats_out/", "/SSRC/*/bytes", "/SSRC/*/packets"];
+        let newest = ["/SSRC/*/last RTP timestamp", "/SSRC/*/last RTP seq"];
+        let known = |path: &&&String| newer.iter().chain(&newest).any(|n| path.contains(n));
+        let more: Vec<&String> = our_shape.difference(&their_shape).filter(|p| !known(&p)).collect();
+        assert!(more.is_empty(), "{what}: {more:#?}");
+    }
 }

@@ -309,3 +309,42 @@ fn kinds_and_ends_of_streams_are_told_once_each() {
         assert_eq!(told(&mut b).2, vec![], "it was gone already");
     }
 }
+
+#[test]
+fn quality_is_looked_at_every_ten_seconds_and_told_as_lowest_highest_and_progression() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let mut b = book();
+    text(&mut b, offer(|_| ()));
+    assert_eq!(b.poll_sample(), None, "not answered");
+    text(&mut b, answer(|_| ()));
+    let mut counters = Vec::new();
+    while let Some(output) = b.poll_output() {
+        if let Output::Install { rule, .. } = output {
+            counters.push(rule.counters);
+        }
+    }
+    let caller = counters.last().unwrap().clone();
+    let heard = |expected: u64, received: u64| {
+        caller.packets.store(received, Relaxed);
+        caller.expected.store(expected, Relaxed);
+        caller.received.store(received, Relaxed);
+    };
+    assert_eq!(b.poll_sample(), Some(at(10).mono));
+    heard(500, 500);
+    b.handle_samples(at(9));
+    b.handle_samples(at(10));
+    heard(1_000, 900);
+    b.handle_samples(at(20));
+    let s = stats(&mut b);
+    let [source] = s.ssrcs.as_slice() else { panic!("{:?}", s.ssrcs) };
+    let reported: Vec<i64> =
+        source.progression.iter().filter_map(|e| Some(e.reported_at?.0 / 1_000_000)).collect();
+    assert_eq!((reported, source.progression_s, source.average.samples), (vec![10, 20], 10, 2));
+    assert!(source.lowest.unwrap().mos_x100 < source.highest.unwrap().mos_x100);
+    // A re-answer starts no second clock, an ended call none at all.
+    text(&mut b, answer(|_| ()));
+    assert_eq!(b.poll_sample(), Some(at(30).mono));
+    b.handle_command(Command::Delete(Delete::call("c")), None, at(25));
+    b.handle_samples(at(30));
+    assert_eq!(b.poll_sample(), None);
+}

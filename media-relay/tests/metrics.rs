@@ -52,8 +52,14 @@ fn streams_are_counted_by_trunk() {
 }
 
 fn ended(trunk: u128) -> EndedStream {
-    let heard =
-        StreamSnapshot { packets: 100, mos_x100: 420, rtt_us: 80_000, late: 2, ..StreamSnapshot::default() };
+    let heard = StreamSnapshot {
+        packets: 100,
+        expected: 100,
+        mos_x100: 420,
+        rtt_us: 80_000,
+        late: 2,
+        ..StreamSnapshot::default()
+    };
     let label = TrunkId::from_u128(trunk).to_string().into_bytes();
     EndedStream { figures: [heard, StreamSnapshot::default()], labels: [Some(label), None] }
 }

@@ -133,3 +133,52 @@ fn an_address_in_use_is_an_error_and_leaves_nothing_running() {
     let result = start(config, [1; 32], &Registry::new(), Box::new(|_| ()));
     assert!(matches!(result, Err(StartError::Io("ng address", _))));
 }
+
+#[test]
+fn statistics_are_the_real_figures() {
+    let world = world();
+    let socket = client(&world);
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    world.call("counted", &mut a, &mut b);
+    for _ in 0..7 {
+        let packet = a.send_rtp();
+        assert_eq!(b.recv_rtp(), packet);
+    }
+    let sent = "warp_media_packets_total{direction=\"egress\",path=\"user\"}";
+    world.wait("the packets", |w| w.metric(sent) == 7.0);
+    assert!(ask(&socket, "e1 nonsense").contains("error"));
+    assert!(ask(&socket, "e2 {\"command\":\"ping\"}").contains("pong"));
+    let all = |cookie: &str| {
+        let reply = ask(&socket, &format!("{cookie} {{\"command\":\"statistics\"}}"));
+        let document: serde_json::Value = serde_json::from_str(reply.split_once(' ').unwrap().1).unwrap();
+        assert_eq!(document["result"], "ok");
+        document["statistics"].clone()
+    };
+    let s = all("s1");
+    assert_eq!(
+        (&s["currentstatistics"]["sessionsown"], &s["currentstatistics"]["media_userspace"]),
+        (&1.into(), &1.into())
+    );
+    let totals = &s["totalstatistics"];
+    assert_eq!((&totals["relayedpackets"], &totals["relayedbytes"]), (&7.into(), &(7 * 172).into()));
+    assert_eq!((&totals["managedsessions"], &totals["totalcallsduration"]), (&0.into(), &"0.000000".into()));
+    let control = &s["controlstatistics"];
+    assert_eq!((&control["totaloffercount"], &control["totalpingcount"]), (&1.into(), &1.into()));
+    let proxy = &control["proxies"][0];
+    // The call came from this process; the two requests and the nonsense from the client.
+    assert_eq!((&proxy["proxy"], &proxy["offercount"]), (&"127.0.0.1".into(), &0.into()));
+    assert_eq!((&proxy["pingcount"], &proxy["errorcount"]), (&1.into(), &1.into()));
+    let interface = &s["interfaces"][0];
+    assert_eq!((&interface["name"], &interface["ports"]["used"]), (&"127.0.0.1".into(), &4.into()));
+    assert_eq!(
+        (&interface["ports"]["totals"], &interface["ports"]["used_pct"]),
+        (&12_000.into(), &"0.03".into())
+    );
+    assert!(world.delete("counted").is_ok());
+    let s = all("s2");
+    let totals = &s["totalstatistics"];
+    assert_eq!((&totals["managedsessions"], &totals["regularterminatedsessions"]), (&1.into(), &1.into()));
+    assert_eq!((&totals["onewaystreams"], &s["mos"]["mos_samples_total"]), (&1.into(), &1.into()));
+    assert_eq!(s["controlstatistics"]["totalstatscount"], 1);
+    assert_eq!(s["interfaces"][0]["ports"]["used"], 0);
+}

@@ -114,7 +114,7 @@ pub struct StreamSnapshot {
     pub last_packet_ns: u64,
     /// Lost per 10,000 expected.
     pub loss_x10000: u32,
-    /// Estimated MOS × 100 (E-model); 0 when no packet came.
+    /// Estimated MOS × 100 (E-model); 0 when no packet with a sequence number came.
     pub mos_x100: u16,
 }
 
@@ -159,7 +159,7 @@ impl StreamCounters {
             first_packet_ns: self.first_packet_ns.load(Relaxed),
             last_packet_ns: self.last_packet_ns.load(Relaxed),
             loss_x10000,
-            mos_x100: if packets == 0 { 0 } else { mos },
+            mos_x100: if expected == 0 { 0 } else { mos },
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod reply;
 mod request;
+mod statistics;
 
 pub use reply::{decode_reply, encode_reply};
 pub use request::{decode_request, encode_request};

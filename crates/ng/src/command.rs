@@ -18,6 +18,8 @@ pub enum Command {
     Delete(Delete),
     /// Statistics of a call.
     Query(Query),
+    /// Figures of the whole relay.
+    Statistics,
     /// Call-IDs, at most `limit` of them.
     List {
         /// At most so many; 32 when the client named none.
@@ -32,7 +34,7 @@ impl Command {
             Self::Offer(c) | Self::Answer(c) => Some(&c.call_id),
             Self::Delete(c) => Some(&c.call_id),
             Self::Query(c) => Some(&c.call_id),
-            Self::Ping | Self::List { .. } => None,
+            Self::Ping | Self::List { .. } | Self::Statistics => None,
         }
     }
 
@@ -45,6 +47,7 @@ impl Command {
             Self::Delete(_) => "delete",
             Self::Query(_) => "query",
             Self::List { .. } => "list",
+            Self::Statistics => "statistics",
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod fuzzing;
 pub mod json;
 pub mod reply;
 mod rtpp_flags;
+pub mod statistics;
 pub mod tape;
 mod write;
 

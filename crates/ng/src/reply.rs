@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use warp_model::cdr::StreamFigures;
 use warp_model::now::Wall;
 
+use crate::statistics::RelayStatistics;
+
 /// One reply of a relay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
@@ -25,6 +27,8 @@ pub enum Reply {
     },
     /// To `query` and `delete`.
     Stats(Box<CallStats>),
+    /// To `statistics`.
+    Statistics(Box<RelayStatistics>),
     /// To `list`.
     Calls(Vec<Vec<u8>>),
     /// Refused or failed; the exact texts are in [`reasons`].
@@ -61,6 +65,7 @@ pub mod reasons {
     pub const BAD_JSON_DICTIONARY: &str = "Could not decode JSON dictionary";
     pub const NO_COMMAND: &str = "Dictionary contains no key \"command\"";
     pub const UNRECOGNIZED_COMMAND: &str = "Unrecognized command";
+    pub const NO_HANDLER: &str = "No command handler";
     pub const NO_SDP: &str = "No SDP body in message";
     pub const NO_CALL_ID: &str = "No call-id in message";
     pub const NO_FROM_TAG: &str = "No from-tag in message";
@@ -171,6 +176,10 @@ pub struct SsrcStats {
     pub lowest: Option<MosFigures>,
     /// At its best; absent when never measured.
     pub highest: Option<MosFigures>,
+    /// Over time, in order.
+    pub progression: Vec<MosFigures>,
+    /// Seconds between two of them.
+    pub progression_s: u64,
 }
 
 /// Quality figures. On the wire MOS is × 10, jitter in ms, round-trip time in µs, loss in percent.
@@ -178,8 +187,10 @@ pub struct SsrcStats {
 pub struct MosFigures {
     /// Mean opinion score × 100 (100 to 450); absent without enough packets.
     pub mos_x100: Option<u16>,
-    /// Round-trip time in µs; 0 when unknown.
+    /// Round-trip time from end to end in µs; 0 when unknown.
     pub round_trip_us: u64,
+    /// Between the relay and the receiver of the stream, µs; 0 when unknown.
+    pub round_trip_leg_us: u64,
     /// Interarrival jitter in µs (RFC 3550 A.8).
     pub jitter_us: u64,
     /// Packet loss in percent.

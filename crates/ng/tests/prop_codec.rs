@@ -131,6 +131,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         Just(Command::Ping),
+        Just(Command::Statistics),
         sdp_command().prop_map(Command::Offer),
         (sdp_command(), token()).prop_map(|(mut c, t)| {
             c.to_tag = Some(t);
@@ -176,6 +177,7 @@ fn mos(at: bool) -> impl Strategy<Value = MosFigures> {
     (10u16..46, 0u64..1000, 0u64..500, 0u64..100).prop_map(move |(mos, rtt, jitter, loss)| MosFigures {
         mos_x100: Some(mos * 10),
         round_trip_us: rtt,
+        round_trip_leg_us: rtt / 2,
         jitter_us: jitter * 1000,
         loss_percent: loss,
         samples: if at { 0 } else { 9 },
@@ -244,6 +246,8 @@ fn stats() -> impl Strategy<Value = CallStats> {
             average,
             lowest,
             highest: lowest,
+            progression: lowest.into_iter().chain(lowest).collect(),
+            progression_s: if lowest.is_some() { 20 } else { 0 },
         },
     );
     (counts(), counts(), vec(source, 0..4), vec(tag, 0..4)).prop_map(|(rtp, rtcp, ssrcs, tags)| CallStats {

@@ -10,6 +10,7 @@
 
 mod call;
 mod dialogues;
+mod quality;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use warp_sdp::{Sdp, SdpError};
 
 use self::call::{Call, Dialogue, MediaLine};
 use self::dialogues::{find_for_answer, find_for_offer, is_deleted, say};
+use self::quality::QualityLog;
 use super::negotiate::{
     Class, MuxPlan, OutLine, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
 };
@@ -75,6 +77,9 @@ impl Default for BookConfig {
     }
 }
 
+/// Calls looked at for quality in one go.
+const SAMPLES: usize = 256;
+
 /// Figures of a call whose media timed out are kept so long for the `delete` of signalling.
 const ENDED_KEPT: Duration = Duration::from_secs(60);
 
@@ -88,6 +93,8 @@ pub struct Book {
     by_id: HashMap<Vec<u8>, u64>,
     by_port: HashMap<LocalPort, u64>,
     timers: BTreeSet<(Mono, u64)>,
+    /// When the quality of a call's streams is looked at.
+    samples: BTreeSet<(Mono, u64)>,
     out: VecDeque<Output>,
     next: u64,
     /// Calls that are not ended.
@@ -105,6 +112,7 @@ impl Book {
             by_id: HashMap::new(),
             by_port: HashMap::new(),
             timers: BTreeSet::new(),
+            samples: BTreeSet::new(),
             out: VecDeque::new(),
             next: 0,
             live: 0,
@@ -120,6 +128,8 @@ impl Book {
             Command::Answer(c) => self.answer(&c, now).unwrap_or_else(|refused| refused),
             Command::Delete(c) => self.delete(&c, now),
             Command::Query(c) => self.query(&c, now),
+            // Of the whole relay, and the book is only a part of it.
+            Command::Statistics => Reply::error(reasons::NO_HANDLER),
             Command::List { limit } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 let live = self.calls.values().filter(|c| c.ended.is_none());
@@ -147,6 +157,25 @@ impl Book {
                 self.look_at(serial, call, now);
             }
         }
+    }
+
+    /// Looks at the quality of the streams that are due: some of them, so that commands need not wait for many calls.
+    pub fn handle_samples(&mut self, now: Now) {
+        for _ in 0..SAMPLES {
+            let Some((at, serial)) = self.samples.first().copied().filter(|(at, _)| *at <= now.mono) else {
+                return;
+            };
+            self.samples.remove(&(at, serial));
+            if let Some(call) = self.calls.get_mut(&serial).filter(|c| c.ended.is_none()) {
+                call.look_at_quality(now);
+                self.samples.insert((now.mono + quality::INTERVAL, serial));
+            }
+        }
+    }
+
+    /// When to call [`Book::handle_samples`].
+    pub fn poll_sample(&self) -> Option<Mono> {
+        self.samples.first().map(|(at, _)| *at)
     }
 
     /// What to do next; drain after every `handle_*`.
@@ -372,6 +401,7 @@ impl Book {
             ended: None,
             tos: None,
             metadata: None,
+            is_sampled: false,
         }
     }
 
@@ -413,6 +443,7 @@ impl Book {
             if let Some(side) = dialogue.media.get_mut(line).and_then(|l| l.sides.get_mut(side)) {
                 side.pair = Some(pair);
                 side.counters = Arc::default();
+                side.quality = QualityLog::default();
             }
             self.by_port.insert(pair.rtp_port(), serial);
             self.by_port.insert(pair.rtcp_port(), serial);
@@ -595,6 +626,9 @@ impl Book {
         let mut call = self.take(serial).ok_or_else(unknown)?;
         let done =
             if call.ended.is_some() { Err(unknown()) } else { self.answer_in(&mut call, c, &sdp, now) };
+        if done.is_ok() && !std::mem::replace(&mut call.is_sampled, true) {
+            self.samples.insert((now.mono + quality::INTERVAL, serial));
+        }
         self.put_back(serial, call, now);
         done
     }

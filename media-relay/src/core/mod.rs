@@ -10,6 +10,7 @@ use negotiate::Class;
 
 pub mod book;
 pub mod compile;
+pub mod ledger;
 pub mod negotiate;
 pub mod ports;
 

@@ -46,6 +46,8 @@ pub trait Ports {
     fn ips(&self) -> &[IpAddr];
     /// Pairs now handed out, and pairs there are, on address `ip`.
     fn usage(&self, ip: u8) -> (usize, usize);
+    /// The RTP port last handed out on address `ip`; 0 = none yet.
+    fn last(&self, ip: u8) -> u16;
 }
 
 /// Why a pool cannot be made.
@@ -80,6 +82,7 @@ struct Shelf {
     /// One bit per pair handed out, so that a pair given back twice changes nothing.
     out: Vec<bool>,
     used: usize,
+    last: u16,
 }
 
 /// See the module.
@@ -111,6 +114,7 @@ impl PortPool {
             resting: VecDeque::new(),
             out: vec![false; pairs.len()],
             used: 0,
+            last: 0,
         };
         Ok(Self {
             ips: ips.to_vec(),
@@ -151,6 +155,7 @@ impl Ports for PortPool {
             *out = true;
         }
         shelf.used += 1;
+        shelf.last = rtp;
         Some(PortPair { ip, rtp })
     }
 
@@ -175,6 +180,10 @@ impl Ports for PortPool {
 
     fn usage(&self, ip: u8) -> (usize, usize) {
         self.shelves.get(usize::from(ip)).map_or((0, 0), |s| (s.used, s.out.len()))
+    }
+
+    fn last(&self, ip: u8) -> u16 {
+        self.shelves.get(usize::from(ip)).map_or(0, |s| s.last)
     }
 }
 

@@ -103,6 +103,10 @@ impl Ports for BoundPorts {
     fn usage(&self, ip: u8) -> (usize, usize) {
         self.pool.usage(ip)
     }
+
+    fn last(&self, ip: u8) -> u16 {
+        self.pool.last(ip)
+    }
 }
 
 #[cfg(test)]

@@ -6,17 +6,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use warp_media::LocalPort;
-use warp_model::Now;
+use warp_model::{Mono, Now};
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
 use warp_net::mailbox::{Mailbox, SendError, Sender};
+use warp_ng::statistics::Interface;
 use warp_ng::{Command, Reply};
 
 use super::bound::Waiting;
-use super::ng_listener::{NgListener, command_label, result_label};
+use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::shard::ToShard;
 use crate::core::Output;
 use crate::core::book::Book;
+use crate::core::ledger::{Ledger, kind_of};
 use crate::metrics::Metrics;
 
 /// Commands taken per wake-up.
@@ -53,8 +55,18 @@ pub(crate) struct ControlThread {
     ng: Option<NgListener>,
     epoll: Epoll,
     metrics: Metrics,
+    ledger: Ledger,
+    ports: PortsShown,
     on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
     stopping: bool,
+}
+
+/// What `statistics` says of the interfaces besides their use.
+pub(crate) struct PortsShown {
+    /// Names by address.
+    pub(crate) names: Vec<String>,
+    /// The range.
+    pub(crate) range: (u16, u16),
 }
 
 impl ControlThread {
@@ -65,13 +77,27 @@ impl ControlThread {
         shards: Vec<Sender<ToShard>>,
         mailbox: Mailbox<ToControl>,
         metrics: Metrics,
+        ports: PortsShown,
         on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&mailbox, MAILBOX_TOKEN, Interest::READ.edge())?;
         let shards =
             shards.into_iter().map(|sender| ShardLink { sender, backlog: VecDeque::new() }).collect();
-        Ok(Self { book, waiting, shards, mailbox, ng: None, epoll, metrics, on_timeout, stopping: false })
+        let ledger = Ledger::new(Clock::mono());
+        Ok(Self {
+            book,
+            waiting,
+            shards,
+            mailbox,
+            ng: None,
+            epoll,
+            metrics,
+            ledger,
+            ports,
+            on_timeout,
+            stopping: false,
+        })
     }
 
     /// Also listen for ng over UDP. Returns where.
@@ -114,6 +140,7 @@ impl ControlThread {
             }
         }
         self.book.handle_timeout(now);
+        self.book.handle_samples(now);
         self.carry_out();
         for shard in &mut self.shards {
             shard.flush();
@@ -124,13 +151,20 @@ impl ControlThread {
         if self.shards.iter().any(|s| !s.backlog.is_empty()) {
             return Some(RETRY);
         }
-        self.book.poll_timeout().map(|at| at.since(Clock::mono()))
+        let next = [self.book.poll_timeout(), self.book.poll_sample()].into_iter().flatten().min();
+        next.map(|at| at.since(Clock::mono()))
     }
 
     fn serve_ng(&mut self, now: Now) {
         let Some(mut ng) = self.ng.take() else { return };
         let metrics = self.metrics.clone();
-        ng.serve(&metrics, now.mono, |command, from| self.command(command, Some(from.ip()), now));
+        ng.serve(&metrics, now.mono, |command, from| match command {
+            Ok(command) => self.command(command, Some(from.ip()), now),
+            Err(Refused(reason)) => {
+                self.ledger.refused(Some(from.ip()));
+                Reply::error(reason)
+            }
+        });
         self.ng = Some(ng);
     }
 
@@ -149,17 +183,46 @@ impl ControlThread {
     /// Carries out one command with all that follows from it: when the answer is given, the rules are on their way.
     fn command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
         let name = command_label(&command);
-        let begun = Clock::mono();
-        let reply = self.book.handle_command(command, from, now);
+        let kind = kind_of(&command);
+        let (begun, sessions) = (Clock::mono(), self.sessions());
+        let reply = match command {
+            Command::Statistics => self.statistics(now.mono),
+            command => self.book.handle_command(command, from, now),
+        };
         self.carry_out();
         let labels = (name, result_label(&reply));
+        let took = Clock::mono().since(begun);
         self.metrics.ng_requests.inc(labels);
-        self.metrics.ng_request_seconds.observe(labels, Clock::mono().since(begun));
+        self.metrics.ng_request_seconds.observe(labels, took);
+        self.ledger.command(kind, from, &reply, took, (sessions, self.sessions()), now.mono);
         reply
+    }
+
+    fn sessions(&self) -> u64 {
+        u64::try_from(self.book.calls()).unwrap_or(u64::MAX)
+    }
+
+    fn statistics(&mut self, now: Mono) -> Reply {
+        let mut all = self.ledger.statistics(self.metrics.traffic(), self.sessions(), now);
+        let ports = self.book.ports();
+        let count = |pairs: usize| u64::try_from(pairs).unwrap_or(u64::MAX).saturating_mul(2);
+        for ((name, address), ip) in self.ports.names.iter().zip(ports.ips()).zip(0..=u8::MAX) {
+            let (used, total) = ports.usage(ip);
+            all.interfaces.push(Interface {
+                name: name.clone(),
+                address: *address,
+                ports: self.ports.range,
+                used: count(used),
+                total: count(total),
+                last: ports.last(ip),
+            });
+        }
+        Reply::Statistics(Box::new(all))
     }
 
     fn carry_out(&mut self) {
         while let Some(output) = self.book.poll_output() {
+            self.ledger.output(&output, self.sessions(), Clock::mono());
             match output {
                 Output::Install { shard, rule } => {
                     let port = rule.local;

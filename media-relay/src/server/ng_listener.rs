@@ -17,6 +17,9 @@ use crate::metrics::{Metrics, NgCommand, NgResult};
 /// Datagrams taken per wake-up, so that in-process commands get their turn.
 const DATAGRAMS: usize = 64;
 
+/// Why a document is no command.
+pub(super) struct Refused(pub(super) &'static str);
+
 /// The listener; see the module.
 pub(super) struct NgListener {
     socket: UdpSocket,
@@ -80,12 +83,12 @@ impl NgListener {
         self.socket.local_addr()
     }
 
-    /// Reads what waits; `carry_out` gets each command with its source once, repeated cookies get the stored answer.
+    /// Reads what waits; `carry_out` gets each command (or why it is none) with its source once, repeated cookies get the stored answer.
     pub(super) fn serve(
         &mut self,
         metrics: &Metrics,
         now: Mono,
-        mut carry_out: impl FnMut(Command, SocketAddr) -> Reply,
+        mut carry_out: impl FnMut(Result<Command, Refused>, SocketAddr) -> Reply,
     ) {
         for _ in 0..DATAGRAMS {
             let (len, from) = match self.socket.recv_from(&mut self.buffer) {
@@ -103,7 +106,8 @@ impl NgListener {
                 Err(NgError::NoCookie) => metrics.ng_requests.inc((NgCommand::Bad, NgResult::Error)),
                 Err(NgError::Bad { cookie, encoding, reason }) => {
                     metrics.ng_requests.inc((NgCommand::Bad, NgResult::Error));
-                    encode_reply(cookie, encoding, false, &Reply::error(reason), &mut self.out);
+                    let reply = carry_out(Err(Refused(reason)), from);
+                    encode_reply(cookie, encoding, false, &reply, &mut self.out);
                 }
                 Ok(request) => {
                     let name = command_label(&request.command);
@@ -118,7 +122,7 @@ impl NgListener {
                             tracing::info!(%name, %from, times, "ng key or flag is not carried out");
                         }
                     }
-                    let reply = carry_out(request.command, from);
+                    let reply = carry_out(Ok(request.command), from);
                     encode_reply(request.cookie, request.encoding, request.load_limit, &reply, &mut self.out);
                     self.cookies.keep(Channel::Udp, from, request.cookie, &self.out, now);
                 }
@@ -140,6 +144,7 @@ pub(super) fn command_label(command: &Command) -> NgCommand {
         Command::Delete(_) => NgCommand::Delete,
         Command::Query(_) => NgCommand::Query,
         Command::List { .. } => NgCommand::List,
+        Command::Statistics => NgCommand::Statistics,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use warp_model::now::Wall;
 
+use super::statistics::write_statistics;
 use super::{Encoding, NgError, open};
 use crate::reply::{
     CallStats, Counts, MediaFlags, MediaStats, MosFigures, Reply, SsrcStats, StreamStats, TagStats, reasons,
@@ -38,6 +39,10 @@ pub fn encode_reply(cookie: &[u8], encoding: Encoding, load_limit: bool, reply: 
                 w.text(call);
             }
             w.close_list();
+            w.pair_text("result", "ok");
+        }
+        Reply::Statistics(statistics) => {
+            write_statistics(&mut w, statistics);
             w.pair_text("result", "ok");
         }
         Reply::Stats(stats) => {
@@ -117,16 +122,35 @@ fn write_ssrc(w: &mut Writer<'_>, s: &SsrcStats) {
     if let Some(figures) = &s.highest {
         write_mos(w, "highest MOS", figures);
     }
+    if !s.progression.is_empty() {
+        w.key("MOS progression");
+        w.open_dict();
+        w.pair_count("interval", s.progression_s);
+        w.key("entries");
+        w.open_list();
+        for figures in &s.progression {
+            write_figures(w, figures);
+        }
+        w.close_list();
+        w.close_dict();
+    }
     w.close_dict();
 }
 
 fn write_mos(w: &mut Writer<'_>, key: &str, m: &MosFigures) {
-    let Some(mos) = m.mos_x100 else { return };
-    w.key(key);
+    if m.mos_x100.is_some() {
+        w.key(key);
+        write_figures(w, m);
+    }
+}
+
+fn write_figures(w: &mut Writer<'_>, m: &MosFigures) {
+    let mos = m.mos_x100.unwrap_or(0);
     w.open_dict();
     // × 10 on the wire, rounded.
     w.pair_count("MOS", u64::from(mos).saturating_add(5) / 10);
     w.pair_count("round-trip time", m.round_trip_us);
+    w.pair_count("round-trip time leg", m.round_trip_leg_us);
     w.pair_count("jitter", m.jitter_us.saturating_add(500) / 1_000);
     w.pair_count("packet loss", m.loss_percent);
     match m.reported_at {
@@ -247,7 +271,8 @@ fn write_endpoint(w: &mut Writer<'_>, key: &str, at: SocketAddr) {
     w.close_dict();
 }
 
-/// Decodes one reply datagram of a relay, ours or another: its cookie and the reply.
+/// Decodes one reply datagram of a relay, ours or another: its cookie and the reply. That of `statistics` is for the tools
+/// of operators and comes back as [`Reply::Ok`].
 pub fn decode_reply(datagram: &[u8]) -> Result<(&[u8], Reply), NgError<'_>> {
     let (cookie, encoding, tape) = open(datagram)?;
     let bad = NgError::Bad { cookie, encoding, reason: reasons::INVALID_FORMAT };
@@ -343,6 +368,12 @@ fn read_ssrc(ssrc: u32, v: View<'_, '_>) -> SsrcStats {
         average: read_mos(v.get("average MOS")).unwrap_or_default(),
         lowest: read_mos(v.get("lowest MOS")),
         highest: read_mos(v.get("highest MOS")),
+        progression: v
+            .get("MOS progression")
+            .and_then(|p| p.get("entries"))
+            .map(|e| e.items().filter_map(|i| read_mos(Some(i))).collect())
+            .unwrap_or_default(),
+        progression_s: v.get("MOS progression").map_or(0, |p| count(p, "interval")),
     }
 }
 
@@ -351,6 +382,7 @@ fn read_mos(view: Option<View<'_, '_>>) -> Option<MosFigures> {
     Some(MosFigures {
         mos_x100: v.get("MOS").and_then(View::int).and_then(|m| u16::try_from(m.saturating_mul(10)).ok()),
         round_trip_us: count(v, "round-trip time"),
+        round_trip_leg_us: count(v, "round-trip time leg"),
         jitter_us: count(v, "jitter").saturating_mul(1_000),
         loss_percent: count(v, "packet loss"),
         samples: count(v, "samples"),

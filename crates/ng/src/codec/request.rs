@@ -300,6 +300,7 @@ impl Fields {
                 from_tag: Some(sdp.from_tag).filter(|t| !t.is_empty()),
                 to_tag: sdp.to_tag,
             })),
+            b"statistics" => Ok(Command::Statistics),
             b"list" => match self.limit {
                 None => Ok(Command::List { limit: LIST_DEFAULT }),
                 Some(n) => Ok(Command::List { limit: u64::try_from(n).map_err(|_| reasons::INVALID_LIMIT)? }),
@@ -380,7 +381,7 @@ pub fn encode_request(
         w.pair_list("supports", ["load limit"]);
     }
     match command {
-        Command::Ping => {}
+        Command::Ping | Command::Statistics => {}
         Command::Offer(c) | Command::Answer(c) => write_sdp_command(&mut w, c),
         Command::Delete(c) => {
             w.pair_text("call-id", &c.call_id);

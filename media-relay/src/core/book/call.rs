@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use warp_media::{ForwardRule, LocalPort, SourcePolicy, StreamCounters, StreamSnapshot};
 use warp_model::{Mono, Now, Wall};
-use warp_ng::{
-    CallStats, Counts, MediaFlags, MediaStats, MosFigures, SdpCommand, SsrcStats, StreamStats, TagStats,
-};
+use warp_ng::{CallStats, Counts, MediaFlags, MediaStats, SdpCommand, SsrcStats, StreamStats, TagStats};
 
+use super::quality::QualityLog;
 use crate::core::StreamKind;
 use crate::core::compile::{Side, compile};
 use crate::core::negotiate::{Class, MuxPlan, Spoken, policies};
@@ -32,6 +31,8 @@ pub(super) struct Call {
     pub(super) tos: Option<u8>,
     /// Free text of the client.
     pub(super) metadata: Option<Vec<u8>>,
+    /// It is looked at for quality from its first answer on.
+    pub(super) is_sampled: bool,
     /// Set when media timed out: the last figures, kept for the `delete` that signalling will send.
     pub(super) ended: Option<CallStats>,
 }
@@ -94,6 +95,7 @@ pub(super) struct MediaSide {
     epoch: u32,
     learnt: Option<SocketAddr>,
     pub(super) counters: Arc<StreamCounters>,
+    pub(super) quality: QualityLog,
 }
 
 impl Default for MediaSide {
@@ -106,6 +108,7 @@ impl Default for MediaSide {
             epoch: 0,
             learnt: None,
             counters: Arc::default(),
+            quality: QualityLog::default(),
         }
     }
 }
@@ -239,7 +242,20 @@ impl Dialogue {
     }
 }
 
+/// With more sources than this a reply has no MOS over time.
+const PROGRESSIONS: usize = 8;
+
 impl Call {
+    /// Looks at the quality of each stream.
+    pub(super) fn look_at_quality(&mut self, now: Now) {
+        for line in self.dialogues.iter_mut().flat_map(|d| &mut d.media) {
+            let [a, b] = &mut line.sides;
+            let (from_a, from_b) = (a.counters.snapshot(0), b.counters.snapshot(0));
+            a.quality.look(&from_a, from_b.rtt_us, now.wall);
+            b.quality.look(&from_b, from_a.rtt_us, now.wall);
+        }
+    }
+
     /// The latest `metadata` stays.
     pub(super) fn take_metadata(&mut self, c: &SdpCommand) {
         if c.metadata.is_some() {
@@ -306,6 +322,10 @@ impl Call {
             }
         }
         stats.ssrcs = ssrcs.into_values().collect();
+        if stats.ssrcs.len() > PROGRESSIONS {
+            // A reply is one datagram.
+            stats.ssrcs.iter_mut().for_each(|s| s.progression.clear());
+        }
         stats
     }
 }
@@ -349,8 +369,9 @@ fn line_stats(
     let (mine, theirs) = (side.counters.snapshot(0), far.counters.snapshot(0));
     stats.rtp = stats.rtp.plus(rtp_counts(&mine));
     stats.rtcp = stats.rtcp.plus(rtcp_counts(&mine));
-    if mine.packets > 0 {
-        ssrcs.entry(mine.ssrc).or_insert_with(|| ssrc_stats(&mine));
+    let source = (mine.expected > 0).then(|| side.quality.source(&mine, theirs.rtt_us, place.now.wall));
+    if let Some(source) = source.clone() {
+        ssrcs.entry(mine.ssrc).or_insert(source);
     }
     let tag = place.party.tag.as_deref().unwrap_or_default();
     let Some(entry) = stats.tags.iter_mut().find(|t| t.tag == tag) else { return };
@@ -369,7 +390,7 @@ fn line_stats(
             send: spoken.is_some_and(|s| s.direction.receives()),
             recv: spoken.is_some_and(|s| s.direction.sends()),
         },
-        streams: streams(side, &mine, &theirs, &place),
+        streams: streams(side, &mine, &theirs, source, &place),
     });
 }
 
@@ -377,6 +398,7 @@ fn streams(
     side: &MediaSide,
     mine: &StreamSnapshot,
     theirs: &StreamSnapshot,
+    source: Option<SsrcStats>,
     place: &Place<'_>,
 ) -> Vec<StreamStats> {
     let Some(pair) = side.pair else { return Vec::new() };
@@ -393,7 +415,7 @@ fn streams(
         confirmed: mine.packets > 0,
         received: rtp_counts(mine),
         sent: rtp_counts(theirs),
-        source: (mine.packets > 0).then(|| ssrc_stats(mine)),
+        source: source.map(|s| SsrcStats { progression: Vec::new(), ..s }),
     }];
     if !side.mux {
         out.push(StreamStats {
@@ -424,25 +446,4 @@ fn rtp_counts(s: &StreamSnapshot) -> Counts {
 
 fn rtcp_counts(s: &StreamSnapshot) -> Counts {
     Counts { packets: s.rtcp_packets, bytes: s.rtcp_bytes, errors: 0 }
-}
-
-fn ssrc_stats(s: &StreamSnapshot) -> SsrcStats {
-    SsrcStats {
-        ssrc: s.ssrc,
-        packets: s.packets,
-        bytes: s.bytes,
-        lost: s.lost,
-        last_timestamp: s.timestamp,
-        last_sequence: u32::from(s.sequence),
-        average: MosFigures {
-            mos_x100: Some(s.mos_x100).filter(|m| *m > 0),
-            round_trip_us: u64::from(s.rtt_us),
-            jitter_us: u64::from(s.jitter_us),
-            loss_percent: u64::from(s.loss_x10000) / 100,
-            samples: 1,
-            reported_at: None,
-        },
-        lowest: None,
-        highest: None,
-    }
 }
