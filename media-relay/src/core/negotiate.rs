@@ -373,6 +373,46 @@ fn static_name(payload_type: u8) -> Option<&'static str> {
     STATIC_NAMES.iter().find(|(n, _)| *n == payload_type).map(|(_, name)| *name)
 }
 
+/// A format with what its payload type stands for.
+struct Named<'a> {
+    format: &'a [u8],
+    name: &'a [u8],
+    clock: u32,
+    channels: &'a [u8],
+}
+
+impl<'a> Named<'a> {
+    /// Without a name when nothing says what it is.
+    fn of(format: &'a [u8], media: &Media<'_, 'a>) -> Self {
+        let number = payload_type(format);
+        let mapped = number.and_then(|n| media.rtpmaps().find(|m| m.payload_type == n));
+        match (mapped, number) {
+            (Some(m), _) => {
+                Self { format, name: m.name, clock: m.clock, channels: m.channels.unwrap_or(b"1") }
+            }
+            (None, Some(n)) => Self {
+                format,
+                name: static_name(n).unwrap_or_default().as_bytes(),
+                clock: ClockTable::new().hz(n),
+                channels: b"1",
+            },
+            (None, None) => Self { format, name: b"", clock: 0, channels: b"" },
+        }
+    }
+
+    /// `NAME`, or `NAME/rate` and `NAME/rate/channels` with one channel where none is named; further parameters are those of
+    /// an encoder and say nothing here.
+    fn is(&self, wanted: &[u8]) -> bool {
+        let mut parts = wanted.split(|b| *b == b'/');
+        let name = parts.next().unwrap_or_default();
+        let rate = parts.next().map(|r| std::str::from_utf8(r).ok().and_then(|r| r.parse::<u32>().ok()));
+        let channels = parts.next().unwrap_or(b"1");
+        !name.is_empty()
+            && self.name.eq_ignore_ascii_case(name)
+            && rate.is_none_or(|rate| rate == Some(self.clock) && channels == self.channels)
+    }
+}
+
 /// The formats that the `codec` key leaves, in the order to write them; `None` when all stay as they are. Taking away the
 /// last one is undone: media without a codec is worth nothing. What hides a codec from the other side only (`mask`,
 /// `consume`) takes it from both here, because nothing is transcoded.
@@ -381,29 +421,21 @@ fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8
     if away().next().is_none() || !matches!(Class::of(media.protocol()), Class::Rtp | Class::Srtp) {
         return None;
     }
-    let name_of = |format: &[u8]| -> Option<&[u8]> {
-        let number = payload_type(format)?;
-        let mapped = media.rtpmaps().find(|m| m.payload_type == number).map(|m| m.name);
-        mapped.or_else(|| static_name(number).map(str::as_bytes))
-    };
-    let is = |format: &[u8], wanted: &[u8]| {
-        // Parameters after the name (rate, channels …) are not compared.
-        let wanted = wanted.split(|b| *b == b'/').next().unwrap_or_default();
-        name_of(format).is_some_and(|name| name.eq_ignore_ascii_case(wanted))
-    };
-    let named = |list: &[Vec<u8>], format: &[u8]| list.iter().any(|wanted| is(format, wanted));
+    // Each name is looked up once: lists, formats and lines may all be as long as the limits allow.
+    let formats: Vec<Named<'a>> = media.formats().map(|f| Named::of(f, media)).collect();
     let all = away().any(|s| s == b"all" || s == b"full");
     let kept: Vec<&[u8]> = if all {
-        let offered = codec.offer.iter().filter_map(|wanted| media.formats().find(|f| is(f, wanted)));
+        let offered = codec.offer.iter().flat_map(|wanted| formats.iter().filter(move |f| f.is(wanted)));
+        let excepted = formats.iter().filter(|f| codec.except.iter().any(|wanted| f.is(wanted)));
         let mut kept: Vec<&[u8]> = Vec::new();
-        for format in offered.chain(media.formats().filter(|f| named(&codec.except, f))) {
-            if !kept.contains(&format) {
-                kept.push(format);
+        for named in offered.chain(excepted) {
+            if !kept.contains(&named.format) {
+                kept.push(named.format);
             }
         }
         kept
     } else {
-        media.formats().filter(|f| !away().any(|wanted| is(f, wanted))).collect()
+        formats.iter().filter(|f| !away().any(|wanted| f.is(wanted))).map(|f| f.format).collect()
     };
     Some(kept).filter(|kept| !kept.is_empty())
 }

@@ -54,6 +54,8 @@ struct Fields {
 /// Names that [`Request::ignored`] lists at most, and bytes of each.
 const IGNORED: usize = 8;
 const IGNORED_BYTES: usize = 40;
+/// Bytes of all attribute edits of one kind of section.
+const ATTRIBUTE_BYTES: usize = 2_048;
 /// Attribute edits of one list at most.
 const ATTRIBUTE_EDITS: usize = 64;
 
@@ -316,12 +318,18 @@ fn attribute_edits(kind: &[u8], edits: View<'_, '_>, out: &mut Vec<AttributeEdit
     if out.len() >= ATTRIBUTE_EDITS {
         return;
     }
-    let one_line = |v: View<'_, '_>| some(v).filter(|text| !text.iter().any(u8::is_ascii_control));
+    // One section in each of many may get what is added here: the reply must still fit in a datagram.
+    let mut room = ATTRIBUTE_BYTES;
+    let mut one_line = |v: View<'_, '_>| {
+        let text = some(v).filter(|text| !text.iter().any(u8::is_ascii_control))?;
+        room = room.checked_sub(text.len())?;
+        Some(text)
+    };
     let mut new = AttributeEdits { kind: kind.to_vec(), ..AttributeEdits::default() };
     for (what, list) in edits.entries() {
         match what {
-            b"add" => new.add.extend(list.items().filter_map(one_line).take(ATTRIBUTE_EDITS)),
-            b"remove" => new.remove.extend(list.items().filter_map(one_line).take(ATTRIBUTE_EDITS)),
+            b"add" => new.add.extend(list.items().filter_map(&mut one_line).take(ATTRIBUTE_EDITS)),
+            b"remove" => new.remove.extend(list.items().filter_map(&mut one_line).take(ATTRIBUTE_EDITS)),
             b"substitute" => {
                 let pairs = list.items().filter_map(|pair| {
                     let mut two = pair.items();
