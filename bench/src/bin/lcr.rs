@@ -3,9 +3,6 @@
 //!
 //! `cargo run --release -p warp-bench --bin lcr [vendors=30] [prefixes=500000] [coverage=85] [calls=1000000] [out=FILE]`
 //!
-//! `GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1048576` gives the memory of dropped decks back at once, so that the process
-//! shows what the index takes; `:glibc.malloc.hugetlb=1` beside it puts the tables on huge pages, which saves address look-ups.
-//!
 //! Decks are generated twice (two passes of the index builder), so that one deck at a time is in memory. A decision is the
 //! whole of `decide`: reading both numbers, class, jurisdiction, sell price, candidates with live figures, margin and prices.
 

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use warp_model::{DeckId, Wall};
 
 use super::{
-    Column, DeckTerms, Exception, FIRST_EXCEPTION, LONGER, LcrIndex, MAX_COLUMNS, MAX_ROWS, NONE, PAGE_BITS,
-    ROW_BITS, SINGLE, SellEntry,
+    Column, DeckTerms, Exception, Exchange, FIRST_EXCEPTION, LINE, LINE_BYTES, LONGER, LcrIndex, MAX_COLUMNS,
+    MAX_ROWS, NONE, PAGE_BITS, Pages, SAME, SINGLE, Scale, SellEntry, pair, unit,
 };
 use crate::code::{Code, pow10};
 use crate::deck::{Deck, Row};
@@ -85,6 +85,7 @@ pub struct LcrBuilder<'a> {
     /// Per sell column: dictionary entry per row.
     sell_rows: Vec<Vec<u32>>,
     sell_of: HashMap<SellEntry, u32>,
+    wide_of: HashMap<[i64; 3], u32>,
 }
 
 impl std::hash::Hash for DeckTerms {
@@ -167,6 +168,7 @@ impl<'a> LcrBuilder<'a> {
             exceptions: Vec::new(),
             sell_rows: Vec::new(),
             sell_of: HashMap::new(),
+            wide_of: HashMap::new(),
         }
     }
 
@@ -193,8 +195,14 @@ impl<'a> LcrBuilder<'a> {
         }
         // The terms that most rows have are the column's usual ones.
         let mut counts: BTreeMap<DeckTerms, usize> = BTreeMap::new();
-        let mut codes = Vec::with_capacity(list.decks.iter().map(|d| d.len()).sum());
-        for (pos, row) in merged(list, self.at) {
+        let most = list.decks.iter().map(|d| d.len()).sum::<usize>();
+        let mut codes = Vec::with_capacity(most);
+        let every = most.div_ceil(SAMPLES).max(1);
+        let mut samples = Vec::new();
+        for (i, (pos, row)) in merged(list, self.at).enumerate() {
+            if i % every == 0 && self.plan.code_has_jurisdiction(row.code) {
+                samples.push(row.rates.map(|r| r.0));
+            }
             codes.push(row.code);
             let deck = decks.get(pos).copied().unwrap_or_default();
             let terms = DeckTerms { terms: row.terms, deck };
@@ -214,6 +222,7 @@ impl<'a> LcrBuilder<'a> {
             decks: list.decks.iter().map(|d| d.meta().id).collect::<Vec<DeckId>>(),
             currency,
             usual_terms,
+            scale: if side == Side::Buy { Scale::fitting(&samples) } else { Scale::default() },
         });
         let too_many = match side {
             Side::Buy => column >= MAX_COLUMNS || column >= self.index.words * 32,
@@ -329,15 +338,13 @@ impl<'a> LcrBuilder<'a> {
                 return Err(BuildError::TooLarge("rates"));
             }
             offsets.push(size as u32 | if three { 0 } else { SINGLE });
-            size += 2 * words + 1 + n * if three { 3 } else { 1 };
+            size += (4 * words + 2 + n * if three { 3 } else { 2 }).div_ceil(LINE);
         }
-        let mut data = vec![0u32; size];
+        let mut data = Pages::zeroed(size * LINE_BYTES);
         for (i, offset) in offsets.iter().enumerate() {
-            let at = (offset & !SINGLE) as usize;
-            if let (Some(to), Some(from)) =
-                (data.get_mut(at..at + words), presence_of.get(i * words..(i + 1) * words))
-            {
-                to.copy_from_slice(from);
+            let at = (offset & !SINGLE) as usize * LINE;
+            for (w, bits) in presence_of.iter().skip(i * words).take(words).enumerate() {
+                set_pair(&mut data, at + 2 * w, *bits);
             }
         }
         self.index.codes = std::mem::take(&mut self.codes);
@@ -382,6 +389,9 @@ impl<'a> LcrBuilder<'a> {
                 Side::Sell => {
                     let entry = SellEntry { rates, terms, code_len: row.code.len() as u8 };
                     let next = self.index.sell_entries.len() as u32;
+                    if next >= SAME - 1 {
+                        return Err(BuildError::TooLarge("sell prices"));
+                    }
                     let ix = *self.sell_of.entry(entry).or_insert(next);
                     if ix == next {
                         self.index.sell_entries.push(entry);
@@ -407,52 +417,44 @@ impl<'a> LcrBuilder<'a> {
         rates: [i64; 3],
         len: usize,
     ) -> Result<(), BuildError> {
-        let small = rates.map(|r| u32::try_from(r).ok());
-        let (values, big) = match small {
-            [Some(a), Some(b), Some(c)] => ([a, b, c], false),
-            _ => {
-                let first =
-                    u32::try_from(self.index.big.len()).map_err(|_| BuildError::TooLarge("large prices"))?;
-                self.index.big.extend_from_slice(&rates);
-                ([first, first + 1, first + 2], true)
-            }
+        let places = self.places(row, column).ok_or(BuildError::OutOfStep)?;
+        let info = self.index.buy.get(column).ok_or(BuildError::OutOfStep)?;
+        let coded = match places.single {
+            // Its prices are equal.
+            true => u32::try_from(rates[0]).ok().map(halves),
+            false => info.scale.codes(rates),
         };
-        let usual = self.index.buy.get(column).map_or(0, |c| c.usual_terms);
-        if big || terms != usual {
-            let e = Exception::of(terms, len, big);
+        if coded.is_none() || terms != info.usual_terms {
+            let e = Exception::of(terms, len, coded.is_none());
             self.exceptions.push((row as u32, column as u32, e));
         }
-        let places = self.places(row, column).ok_or(BuildError::OutOfStep)?;
-        // A row without jurisdiction has equal prices: the first place is the only one.
-        for (place, value) in places.into_iter().zip(values) {
-            if let Some(place) = place
-                && let Some(slot) = self.index.data.get_mut(place)
-            {
-                *slot = value;
+        let units = match coded {
+            Some(units) => units,
+            None => {
+                let next =
+                    u32::try_from(self.index.wide.len()).map_err(|_| BuildError::TooLarge("wide prices"))?;
+                let ix = *self.wide_of.entry(rates).or_insert(next);
+                if ix == next {
+                    self.index.wide.push(rates);
+                }
+                halves(ix)
             }
+        };
+        for (at, value) in places.list().zip(units) {
+            set(&mut self.index.data, at, value);
         }
         Ok(())
     }
 
     /// Where the prices of a column of a row are.
-    fn places(&self, row: usize, column: usize) -> Option<[Option<usize>; 3]> {
+    fn places(&self, row: usize, column: usize) -> Option<Places> {
         let offset = *self.index.offsets.get(row)?;
-        let at = (offset & !SINGLE) as usize;
-        let words = self.index.words;
-        let (word, bit) = (column / 32, 1u32 << (column % 32));
-        let presence = self.index.data.get(at..at + words)?;
-        if presence.get(word)? & bit == 0 {
-            return None;
-        }
-        let before: u32 = presence.iter().take(word).map(|w| w.count_ones()).sum();
-        let slot = (before + (presence.get(word)? & (bit - 1)).count_ones()) as usize;
-        let n: u32 = presence.iter().map(|w| w.count_ones()).sum();
-        let base = at + 2 * words + 1 + slot;
-        let n = n as usize;
-        Some(if offset & SINGLE != 0 {
-            [Some(base), None, None]
-        } else {
-            [Some(base), Some(base + n), Some(base + 2 * n)]
+        let block = self.index.block(super::RowIx(row as u32))?;
+        let slot = block.slot(column)?;
+        let first = (offset & !SINGLE) as usize * LINE + block.rates;
+        Some(match block.single {
+            true => Places { first: first + 2 * slot, step: 1, single: true },
+            false => Places { first: first + slot, step: block.n, single: false },
         })
     }
 
@@ -471,7 +473,7 @@ impl<'a> LcrBuilder<'a> {
         let mut index = self.index;
         index.key = h.finalize().into();
         index.exceptions.shrink_to_fit();
-        index.big.shrink_to_fit();
+        index.wide.shrink_to_fit();
         Ok(index)
     }
 
@@ -483,7 +485,7 @@ impl<'a> LcrBuilder<'a> {
         let mut next = own_exceptions.iter().peekable();
         for row in 0..self.index.codes.len() {
             let offset = self.index.offsets.get(row).copied().unwrap_or(0);
-            let at = (offset & !SINGLE) as usize;
+            let at = (offset & !SINGLE) as usize * LINE;
             let first = u32::try_from(self.index.exceptions.len())
                 .ok()
                 .filter(|n| *n <= FIRST_EXCEPTION)
@@ -491,7 +493,7 @@ impl<'a> LcrBuilder<'a> {
             let len = self.index.codes.get(row).map_or(0, |c| c.len()) as u32;
             let parent = self.index.parents.get(row).copied().unwrap_or(NONE);
             for word in 0..words {
-                let presence = self.index.data.get(at + word).copied().unwrap_or(0);
+                let presence = pair(&self.index.data, at + 2 * word).unwrap_or(0);
                 let own = self.own.get(row * words + word).copied().unwrap_or(0);
                 let mut marks = 0;
                 let mut bits = presence;
@@ -506,18 +508,15 @@ impl<'a> LcrBuilder<'a> {
                             marks |= bit;
                             self.index.exceptions.push(e.0);
                         }
-                    } else if let Some(e) = self.inherit(row, parent, column) {
+                    } else {
+                        let e = self.inherit(row, parent, column).ok_or(BuildError::OutOfStep)?;
                         marks |= bit;
                         self.index.exceptions.push(e.0);
                     }
                 }
-                if let Some(w) = self.index.data.get_mut(at + words + word) {
-                    *w = marks;
-                }
+                set_pair(&mut self.index.data, at + 2 * (words + word), marks);
             }
-            if let Some(w) = self.index.data.get_mut(at + 2 * words) {
-                *w = first | len << 28;
-            }
+            set_pair(&mut self.index.data, at + 4 * words, first | len << 28);
         }
         Ok(())
     }
@@ -526,12 +525,13 @@ impl<'a> LcrBuilder<'a> {
     fn inherit(&mut self, row: usize, parent: u32, column: usize) -> Option<Exception> {
         let from = self.places(parent as usize, column)?;
         let to = self.places(row, column)?;
-        for (f, t) in from.into_iter().zip(to) {
-            let (Some(t), Some(f)) = (t, f.or(from[0])) else {
-                continue;
-            };
-            let value = *self.index.data.get(f)?;
-            *self.index.data.get_mut(t)? = value;
+        // Both price by jurisdiction or neither does: a code without it is never reached from one with it (`falls_back`).
+        if from.single != to.single {
+            return None;
+        }
+        for (f, t) in from.list().zip(to.list()) {
+            let value = unit(&self.index.data, f)?;
+            set(&mut self.index.data, t, value);
         }
         let block = self.index.block(super::RowIx(parent))?;
         Some(if block.is_exception(column) {
@@ -560,6 +560,10 @@ impl<'a> LcrBuilder<'a> {
             column.resize(column.len().div_ceil(size) * size, NONE);
             let mut pages = Vec::with_capacity(column.len() / size);
             for page in column.chunks(size) {
+                if let Some(entry) = page.first().filter(|e| page.iter().all(|p| p == *e)) {
+                    pages.push(entry | SAME);
+                    continue;
+                }
                 let next = known.len() as u32;
                 let ix = *known.entry(page.to_vec()).or_insert(next);
                 if ix == next {
@@ -575,35 +579,35 @@ impl<'a> LcrBuilder<'a> {
 
     fn tables(&mut self) {
         let index = &mut self.index;
-        index.npanxx = vec![0; 1_000_000];
-        index.npanxx_offset = vec![0; 1_000_000];
+        let mut exchanges = vec![Exchange::default(); 1_000_000];
         for (row, code) in index.codes.iter().enumerate() {
             if code.aligned() / pow10(14) != 1 {
                 continue;
             }
             let len = code.len();
             if len > 7 {
-                if let Some(e) = code.npanxx_part().and_then(|n| index.npanxx.get_mut(n as usize)) {
+                if let Some(e) = code.npanxx_part().and_then(|n| exchanges.get_mut(n as usize)) {
                     let block = code.aligned() / pow10(7) % 10;
-                    *e |= if len == 8 { 1 << (u64::from(ROW_BITS) + block) } else { LONGER };
+                    e.longer |= if len == 8 { 1 << block } else { LONGER };
                 }
                 continue;
             }
             // Shorter codes come first, longer ones write over them.
             let first = (code.aligned() / pow10(8) % 1_000_000) as u32;
             let count = pow10(7 - len) as u32;
+            let offset = index.offsets.get(row).copied().unwrap_or(0);
             for npanxx in first..first + count {
                 if falls_back(self.plan, *code, Code::npanxx(npanxx))
-                    && let Some(e) = index.npanxx.get_mut(npanxx as usize)
+                    && let Some(e) = exchanges.get_mut(npanxx as usize)
                 {
-                    *e = row as u64 + 1;
+                    *e = Exchange { row: row as u32 + 1, offset, longer: 0 };
                 }
             }
         }
-        for (entry, offset) in index.npanxx.iter().zip(&mut index.npanxx_offset) {
-            if let Some(row) = (*entry as u32).checked_sub(1) {
-                *offset = index.offsets.get(row as usize).copied().unwrap_or(0);
-            }
+        // Area codes that nobody sells stay untouched memory.
+        index.exchanges = Pages::zeroed(exchanges.len() * Exchange::BYTES);
+        for (npanxx, exchange) in exchanges.into_iter().enumerate().filter(|(_, e)| e.row != 0) {
+            exchange.write(&mut index.exchanges, npanxx);
         }
         index.world = (0..=1_000u64)
             .map(|group| {
@@ -635,3 +639,37 @@ fn merged(list: &RateList, at: Wall) -> impl Iterator<Item = (usize, Row)> + '_ 
         out
     })
 }
+
+/// Where a column's prices of a row lie: their codes in turn (inter, intra, indeterminate), or the halves of the one price.
+#[derive(Clone, Copy)]
+struct Places {
+    first: usize,
+    step: usize,
+    single: bool,
+}
+
+impl Places {
+    fn list(self) -> impl Iterator<Item = usize> {
+        (0..if self.single { 2 } else { 3 }).map(move |i| self.first + i * self.step)
+    }
+}
+
+/// 32 bits as units, low half first.
+fn halves(word: u32) -> [u16; 3] {
+    [(word & 0xFFFF) as u16, (word >> 16) as u16, 0]
+}
+
+fn set(lines: &mut [u8], at: usize, value: u16) {
+    if let Some(unit) = lines.get_mut(2 * at..).and_then(|rest| rest.first_chunk_mut()) {
+        *unit = value.to_le_bytes();
+    }
+}
+
+fn set_pair(lines: &mut [u8], at: usize, word: u32) {
+    let [low, high, _] = halves(word);
+    set(lines, at, low);
+    set(lines, at + 1, high);
+}
+
+/// A column's scale is fitted to about as many of its rows.
+const SAMPLES: usize = 16_384;

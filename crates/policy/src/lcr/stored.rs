@@ -1,6 +1,6 @@
 //! The stored form of the index: a section of the snapshot, loaded without building.
 //!
-//! `WARPLCR01\n`, SHA-256 of everything after it, then the tables with their counts, little endian. Loading checks the hash
+//! `WARPLCR02\n`, SHA-256 of everything after it, then the tables with their counts, little endian. Loading checks the hash
 //! and the shape; lookups are bounds-checked besides, so a wrong table can cost a rate but never the process.
 
 use std::fmt;
@@ -8,11 +8,15 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use warp_model::{Currency, DeckId, Nanos, Wall};
 
-use super::{Column, DeckTerms, LcrIndex, MAX_COLUMNS, MAX_ROWS, SINGLE, SellEntry};
+use super::{
+    Column, DeckTerms, LINE_BYTES, LcrIndex, MAX_COLUMNS, MAX_ROWS, Pages, SINGLE, Scale, SellEntry,
+};
 use crate::code::Code;
 use crate::deck::Terms;
 
-const MAGIC: &[u8] = b"WARPLCR01\n";
+const MAGIC: &[u8] = b"WARPLCR02\n";
+/// What the stored forms of all versions begin with; 01 had 32-bit prices.
+const FAMILY: &[u8] = b"WARPLCR";
 
 /// Why bytes are no index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ struct Head {
     decks: Vec<crate::deck::DeckMeta>,
     words: usize,
     buy: Vec<(Vec<DeckId>, Currency, u16)>,
+    /// Of the buy columns: bases, units.
+    scales: Vec<([i64; 3], [i64; 3])>,
     sell: Vec<(Vec<DeckId>, Currency, u16)>,
     /// Initial, next, fee, deck.
     terms: Vec<(u32, u32, i64, u16)>,
@@ -51,6 +57,7 @@ impl LcrIndex {
             decks: self.decks.clone(),
             words: self.words,
             buy: columns(&self.buy),
+            scales: self.buy.iter().map(|c| c.scale.parts()).collect(),
             sell: columns(&self.sell),
             terms: self
                 .terms
@@ -68,27 +75,19 @@ impl LcrIndex {
         for c in &self.codes {
             out.extend_from_slice(&c.packed().to_le_bytes());
         }
-        count(&mut out, self.npanxx.len());
-        for e in &self.npanxx {
-            out.extend_from_slice(&e.to_le_bytes());
+        for table in [&self.exchanges, &self.data] {
+            count(&mut out, table.len());
+            out.extend_from_slice(table);
         }
-        for table in [
-            &self.parents,
-            &self.npanxx_offset,
-            &self.world,
-            &self.offsets,
-            &self.data,
-            &self.exceptions,
-            &self.page_pool,
-        ] {
+        for table in [&self.parents, &self.world, &self.offsets, &self.exceptions, &self.page_pool] {
             words(&mut out, table);
         }
         for pages in &self.sell_pages {
             words(&mut out, pages);
         }
-        count(&mut out, self.big.len());
-        for b in &self.big {
-            out.extend_from_slice(&b.to_le_bytes());
+        count(&mut out, self.wide.len());
+        for price in self.wide.iter().flatten() {
+            out.extend_from_slice(&price.to_le_bytes());
         }
         count(&mut out, self.sell_entries.len());
         for e in &self.sell_entries {
@@ -108,7 +107,10 @@ impl LcrIndex {
 
     /// Reads the stored form; checks hash and shape.
     pub fn from_bytes(bytes: &[u8]) -> Result<LcrIndex, StoredError> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(StoredError("wrong first bytes"))?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or(match bytes.starts_with(FAMILY) {
+            true => StoredError("made by another version of WARP; it has to be built again from its decks"),
+            false => StoredError("wrong first bytes"),
+        })?;
         let (hash, rest) = rest.split_at_checked(32).ok_or(CUT)?;
         if Sha256::digest(rest).as_slice() != hash {
             return Err(StoredError("the hash is another one"));
@@ -122,15 +124,22 @@ impl LcrIndex {
             let raw = u64::from_le_bytes(c.try_into().map_err(|_| CUT)?);
             codes.push(Code::from_packed(raw).ok_or(StoredError("dial code"))?);
         }
-        let n = r.count(8)?;
-        let npanxx = r
-            .take(n * 8)?
-            .chunks_exact(8)
-            .filter_map(|c| c.try_into().ok().map(u64::from_le_bytes))
-            .collect();
-        let columns = |list: Vec<(Vec<DeckId>, Currency, u16)>| {
+        let n = r.count(1)?;
+        let exchanges = Pages::copy_of(r.take(n)?);
+        let n = r.count(1)?;
+        let data = Pages::copy_of(r.take(n)?);
+        if head.scales.len() != head.buy.len() {
+            return Err(StoredError("scales"));
+        }
+        let scales = head
+            .scales
+            .into_iter()
+            .map(|(base, unit)| Scale::from_parts(base, unit).ok_or(StoredError("scales")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let columns = |list: Vec<(Vec<DeckId>, Currency, u16)>, scales: Vec<Scale>| {
             list.into_iter()
-                .map(|(decks, currency, usual_terms)| Column { decks, currency, usual_terms })
+                .zip(scales.into_iter().chain(std::iter::repeat(Scale::default())))
+                .map(|((decks, currency, usual_terms), scale)| Column { decks, currency, usual_terms, scale })
                 .collect::<Vec<_>>()
         };
         let mut index = LcrIndex {
@@ -145,39 +154,32 @@ impl LcrIndex {
                     deck,
                 })
                 .collect(),
-            buy: columns(head.buy),
-            sell: columns(head.sell),
+            buy: columns(head.buy, scales),
+            sell: columns(head.sell, Vec::new()),
             words: head.words,
             codes,
             parents: r.words()?,
-            npanxx,
-            npanxx_offset: r.words()?,
+            exchanges,
             world: r.words()?,
             offsets: r.words()?,
-            data: r.words()?,
+            data,
             exceptions: r.words()?,
             page_pool: r.words()?,
             sell_pages: Vec::new(),
-            big: Vec::new(),
+            wide: Vec::new(),
             sell_entries: Vec::new(),
         };
         for _ in 0..index.sell.len() {
             index.sell_pages.push(r.words()?);
         }
-        let n = r.count(8)?;
-        index.big = r
-            .take(n * 8)?
-            .chunks_exact(8)
-            .filter_map(|c| c.try_into().ok().map(i64::from_le_bytes))
-            .collect();
+        let n = r.count(24)?;
+        for _ in 0..n {
+            index.wide.push(r.prices()?);
+        }
         let n = r.count(27)?;
         for _ in 0..n {
-            let mut rates = [0; 3];
-            for rate in &mut rates {
-                *rate = i64::from_le_bytes(r.array()?);
-            }
             index.sell_entries.push(SellEntry {
-                rates,
+                rates: r.prices()?,
                 terms: u16::from_le_bytes(r.array()?),
                 code_len: u8::from_le_bytes(r.array()?),
             });
@@ -198,9 +200,9 @@ impl LcrIndex {
             && self.buy.len() <= self.words * 32
             && self.words <= MAX_COLUMNS / 32
             && self.codes.is_sorted()
-            && self.big.iter().all(|p| *p >= 0)
+            && self.wide.iter().flatten().all(|p| *p >= 0)
             && self.parents.iter().zip(0u32..).all(|(p, row)| *p == super::NONE || *p < row)
-            && self.offsets.iter().all(|o| ((o & !SINGLE) as usize) < self.data.len());
+            && self.offsets.iter().all(|o| ((o & !SINGLE) as usize) < self.data.len() / LINE_BYTES);
         if sound { Ok(()) } else { Err(StoredError("shape")) }
     }
 }
@@ -237,6 +239,14 @@ impl<'a> Reader<'a> {
             return Err(StoredError("count"));
         }
         Ok(n)
+    }
+
+    fn prices(&mut self) -> Result<[i64; 3], StoredError> {
+        let mut prices = [0; 3];
+        for p in &mut prices {
+            *p = i64::from_le_bytes(self.array()?);
+        }
+        Ok(prices)
     }
 
     fn words(&mut self) -> Result<Vec<u32>, StoredError> {

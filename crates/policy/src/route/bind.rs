@@ -41,8 +41,8 @@ pub(crate) struct PartitionBinding {
     pub(crate) loss_ok: bool,
     /// By column order.
     pub(crate) entries: Vec<Entry>,
-    /// Seconds billed and 60 × fee of each entry, close together.
-    pub(crate) hot: Vec<Hot>,
+    /// For plain price order: what prices a column, by group of prices (inter, intra, indeterminate, one for all).
+    pub(crate) plain: Option<[Vec<Hot>; 4]>,
     /// Entries by rank.
     pub(crate) by_rank: Vec<u16>,
     /// Bits that are left for the cost beside the priority.
@@ -56,11 +56,15 @@ pub(crate) struct PartitionBinding {
     pub(crate) any_interconnection: bool,
 }
 
-/// What prices the expected call at a column's usual terms.
-#[derive(Clone, Copy, Debug)]
+/// What prices the expected call (× 60) at a column's usual terms: `sum + first · a + own · b`, where `a` and `b` are the row's
+/// 16-bit units (codes of the interstate price and of the group's own, or low and high half of the one price). Modulo 2⁶⁴, as
+/// a base may be below zero.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hot {
-    pub(crate) billable_s: u64,
-    pub(crate) setup_x60: u64,
+    pub(crate) sum: u64,
+    pub(crate) first: u64,
+    pub(crate) own: u64,
+    /// Of the column's entry.
     pub(crate) rank: u64,
 }
 
@@ -173,10 +177,7 @@ fn bind(
         expected_ms,
         margin: partition.margin,
         loss_ok: partition.loss_ok,
-        hot: entries
-            .iter()
-            .map(|e| Hot { billable_s: e.billable_s, setup_x60: e.setup_x60, rank: e.rank })
-            .collect(),
+        plain: plain(partition.strategy, lcr, &entries, &by_column),
         by_rank,
         cost_bits,
         any_interconnection: entries.iter().any(|e| e.interconnection.is_some()),
@@ -185,6 +186,32 @@ fn bind(
         mask,
         unbound,
     }
+}
+
+/// `None`: the order is not by price alone, or a column has several entries.
+fn plain(
+    strategy: Strategy,
+    lcr: &LcrIndex,
+    entries: &[Entry],
+    by_column: &[(u16, u16)],
+) -> Option<[Vec<Hot>; 4]> {
+    let by_price = strategy == Strategy::Cost && entries.iter().all(|e| e.interconnection.is_none());
+    if !by_price || by_column.iter().any(|(_, count)| *count > 1) {
+        return None;
+    }
+    Some([0, 1, 2, 3].map(|group| {
+        let mut columns = vec![Hot::default(); by_column.len()];
+        for e in entries {
+            // The one price of a row without jurisdiction stands in halves, not in codes.
+            let terms =
+                if group == 3 { Some([0, 1, 1 << 16]) } else { lcr.scale(e.column).map(|s| s.terms(group)) };
+            let [base, first, own] = terms.unwrap_or_default().map(|x| (x as u64).wrapping_mul(e.billable_s));
+            if let Some(hot) = columns.get_mut(e.column) {
+                *hot = Hot { sum: base.wrapping_add(e.setup_x60), first, own, rank: e.rank };
+            }
+        }
+        columns
+    }))
 }
 
 /// Seconds billed of the expected call, and 60 × the fee. Terms were checked when the deck was made.

@@ -5,12 +5,12 @@
 
 use warp_model::Wall;
 
-use super::bind::{Entry, PartitionBinding, expected, mix};
+use super::bind::{Entry, Hot, PartitionBinding, expected, mix};
 use super::{CallInput, Candidate, Candidates, Decision, Live, WHOLE};
 use crate::code::Code;
 use crate::deck::Terms;
 use crate::directory::{Strategy, VendorTrunkIx};
-use crate::lcr::Block;
+use crate::lcr::{Block, COPIED, Exception};
 use crate::number_plan::{DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::{SellRate, charge_x60};
 use crate::refusal::Refusal;
@@ -58,6 +58,8 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Offer {
     pub(crate) rate: i64,
     pub(crate) jurisdiction: Option<Jurisdiction>,
+    /// What differs from the column's usual.
+    pub(crate) exception: Option<Exception>,
     /// 60 × the price of the expected call.
     pub(crate) cost_x60: u64,
     /// Smaller first; unique in a row: cost or share (54 bits, saturated) | the vendor's rank among equals (10 bits).
@@ -66,7 +68,7 @@ pub(crate) struct Offer {
 
 /// Does any vendor of the partition have a rate in this row?
 pub(super) fn anyone_offers(block: &Block<'_>, partition: &PartitionBinding) -> bool {
-    block.presence.iter().zip(&partition.mask).any(|(p, m)| p & m != 0)
+    partition.mask.iter().enumerate().any(|(word, mask)| block.presence(word) & mask != 0)
 }
 
 impl<'a> Call<'a> {
@@ -116,14 +118,20 @@ impl<'a> Call<'a> {
             self.jurisdiction
         };
         let lcr = &self.snapshot.lcr;
-        let (rate, terms) = lcr.price_and_terms(&self.block, entry.column, slot, jurisdiction)?;
-        let (billable_s, setup_x60) = match terms {
+        let (rate, exception) = lcr.price(&self.block, entry.column, slot, jurisdiction)?;
+        let (billable_s, setup_x60) = match exception {
             None => (entry.billable_s, entry.setup_x60),
-            Some(t) => self.expected(t, entry),
+            Some(e) => self.expected(lcr.terms_of(e)?, entry),
         };
         // Prices are not below zero (checked when a deck is made).
         let cost_x60 = (rate as u64).saturating_mul(billable_s).saturating_add(setup_x60);
-        Some(Offer { rate, jurisdiction, cost_x60, key: key(self.order(entry, cost_x60), entry.rank) })
+        Some(Offer {
+            rate,
+            jurisdiction,
+            exception,
+            cost_x60,
+            key: key(self.order(entry, cost_x60), entry.rank),
+        })
     }
 
     #[cold]
@@ -147,31 +155,76 @@ impl<'a> Call<'a> {
     /// Prices every vendor of the row. Returns how many; at most as many as there is room for.
     #[inline]
     fn price_all(&self, out: &mut [u64]) -> usize {
-        let partition = self.partition;
-        let plain = partition.strategy == Strategy::Cost && !partition.any_interconnection;
-        let rates = self.block.group(self.jurisdiction);
-        let mut n = 0usize;
-        self.each(|at, slot, exception| {
-            let key = if plain && !exception {
-                let (Some(hot), Some(rate)) = (partition.hot.get(at), rates.get(slot)) else {
-                    return;
-                };
-                // 32 bits times at most two days' seconds: fits.
-                let cost_x60 = u64::from(*rate).wrapping_mul(hot.billable_s).wrapping_add(hot.setup_x60);
-                key(cost_x60, hot.rank)
-            } else {
-                let offer = partition.entries.get(at).and_then(|e| self.offer(e, slot));
-                match offer {
-                    Some(offer) => offer.key,
-                    None => return,
-                }
+        if let Some(groups) = &self.partition.plain {
+            let group = match self.block.one_price() {
+                true => 3,
+                false => self.jurisdiction.map_or(2, Jurisdiction::column),
             };
-            if let Some(place) = out.get_mut(n) {
-                *place = key;
+            let hot = groups.get(group).map_or(&[][..], Vec::as_slice);
+            return match self.block.copied() {
+                Some(units) => {
+                    self.price_plain(hot, group, out, |at| units.get(at % COPIED).copied().unwrap_or(0))
+                }
+                None => self.price_plain(hot, group, out, |at| self.block.unit(at)),
+            };
+        }
+        let mut n = 0usize;
+        self.each(|at, slot, _| {
+            if let Some(offer) = self.partition.entries.get(at).and_then(|e| self.offer(e, slot))
+                && let Some(place) = out.get_mut(n)
+            {
+                *place = offer.key;
                 n = n.wrapping_add(1);
             }
         });
         n
+    }
+
+    /// [`Call::price_all`] where price alone counts: a few instructions for each vendor. `unit` reads the row's block.
+    #[inline(always)]
+    fn price_plain(&self, hot: &[Hot], group: usize, out: &mut [u64], unit: impl Fn(usize) -> u16) -> usize {
+        let (first, stride, apart) = self.block.places(group);
+        let mut n = 0usize;
+        let mut at = first;
+        for (word, mask) in self.partition.mask.iter().enumerate().take(self.block.words()) {
+            let exceptions = self.block.exception_bits(word);
+            let mut bits = self.block.presence(word);
+            while bits != 0 {
+                let column = word.wrapping_mul(32).wrapping_add(bits.trailing_zeros() as usize);
+                let bit = bits & bits.wrapping_neg();
+                bits ^= bit;
+                let here = at;
+                at = at.wrapping_add(stride);
+                if mask & bit == 0 {
+                    continue;
+                }
+                let key = if exceptions & bit == 0 {
+                    let Some(hot) = hot.get(column) else { continue };
+                    // The price has at most 32 bits and is billed for at most two days; a fee is at most a million: fits.
+                    let cost_x60 = hot
+                        .sum
+                        .wrapping_add(hot.first.wrapping_mul(u64::from(unit(here))))
+                        .wrapping_add(hot.own.wrapping_mul(u64::from(unit(here.wrapping_add(apart)))));
+                    key(cost_x60, hot.rank)
+                } else {
+                    let Some(offer) = self.offer_of_column(column, here.wrapping_sub(first) / stride) else {
+                        continue;
+                    };
+                    offer.key
+                };
+                if let Some(place) = out.get_mut(n) {
+                    *place = key;
+                    n = n.wrapping_add(1);
+                }
+            }
+        }
+        n
+    }
+
+    /// The offer of the one vendor that is bound to a column.
+    fn offer_of_column(&self, column: usize, slot: usize) -> Option<Offer> {
+        let (at, _) = *self.partition.by_column.get(column)?;
+        self.offer(self.partition.entries.get(usize::from(at))?, slot)
     }
 
     /// Runs over the vendors that have a rate: position of the entry, its slot, and whether it is an exception.
@@ -179,9 +232,9 @@ impl<'a> Call<'a> {
     pub(crate) fn each(&self, mut f: impl FnMut(usize, usize, bool)) {
         let partition = self.partition;
         let mut slot = 0;
-        for (w, (presence, mask)) in self.block.presence.iter().zip(&partition.mask).enumerate() {
+        for (w, mask) in partition.mask.iter().enumerate().take(self.block.words()) {
             let exceptions = self.block.exception_bits(w);
-            let mut bits = *presence;
+            let mut bits = self.block.presence(w);
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 bits ^= bit;
@@ -298,7 +351,7 @@ pub(super) fn candidates(
     let mut unavailable = false;
     // Trunks that are coming back and leave this call to others: behind all others, so that nothing is refused for their sake.
     let mut returning: Option<Candidates> = None;
-    let whole = Code::whole(call.routed);
+    let code_of = call.block.matched(Code::whole(call.routed));
     // The first four in one pass; only when more are wanted, or some fell out, the others one by one.
     let first = first_four(keys);
     let mut next = 0usize;
@@ -345,7 +398,7 @@ pub(super) fn candidates(
             }
             let buy = snapshot
                 .lcr
-                .buy_rate_at(&call.block, entry.column, slot, whole, offer.jurisdiction, entry.rounding)
+                .buy_rate_at(entry.column, offer.rate, offer.exception, &code_of, entry.rounding)
                 .ok_or(Refusal::RatingFailed)?;
             let to = match passed_over(snapshot, live, *ix, call.call_hash) {
                 false => &mut *out,
