@@ -95,7 +95,7 @@ impl Stack {
         let journal = JournalOptions {
             segment_bytes: config.events.segment.0,
             limit_bytes: config.events.limit.0,
-            metrics: metrics.clone(),
+            ..JournalOptions::new(metrics.clone())
         };
         let journals = config.node.data_dir.join("journal");
         let recovery = warp_events::recover(&journals, &journal, &mut recovered::rate)?;
@@ -107,7 +107,7 @@ impl Stack {
             segment_bytes: config.events.segment.0,
             keep: config.events.keep.0,
             limit_bytes: config.events.limit.0,
-            metrics: metrics.clone(),
+            ..LogOptions::new(metrics.clone())
         };
         let events = EventLog::open(&config.node.data_dir.join("events"), log_options)?;
         let topic = events.topic(TOPIC_CDR_VOICE)?;

@@ -7,14 +7,17 @@
 //! Disk full (F-DISK-01): a journal takes new calls only while a whole spare segment exists ([`Journal::accepting`]).
 //! When none can be made, running calls still end with records in the spare that is already there; beyond that, finished
 //! records wait in memory (bounded) and are written first when space returns, which is tried each second.
-//! I/O error (F-DISK-02): the append fails, nothing is acknowledged, and the next append goes to a fresh segment.
+//! I/O error (F-DISK-02): the append fails, nothing is acknowledged, and the next append goes to a fresh segment. After a
+//! failed sync the kernel may have thrown away what it could not write, and a second sync of the same file would succeed all
+//! the same: so that file is never trusted again, and the records since its last good sync, which are kept in memory until
+//! then, are written once more to the fresh segment (readers drop doubles by `cdr_id`). New calls are refused until a write
+//! and its sync have worked again; the heartbeat is the probe, so that takes about a second and no restart.
 //!
 //! Each live segment is held under an exclusive file lock: that is how the pump and recovery tell it from a finished one.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -24,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use warp_model::Wall;
 use warp_model::cdr::{CallRecord, JournalRecord};
 
+use crate::disk::Disk;
 use crate::error::EventsError;
 use crate::metrics::{EventsMetrics, RecordKind, Sink, WriteResult};
 use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, SegmentKind};
@@ -58,12 +62,14 @@ pub struct JournalOptions {
     pub limit_bytes: u64,
     /// Where it counts.
     pub metrics: EventsMetrics,
+    /// Where it writes.
+    pub disk: Disk,
 }
 
 impl JournalOptions {
     /// 64 MiB segments, 50 GiB in all.
     pub fn new(metrics: EventsMetrics) -> Self {
-        Self { segment_bytes: 64 << 20, limit_bytes: 50 << 30, metrics }
+        Self { segment_bytes: 64 << 20, limit_bytes: 50 << 30, metrics, disk: Disk::default() }
     }
 }
 
@@ -77,6 +83,10 @@ pub struct Journal {
     json: Vec<u8>,
     /// Encoded `Ended` records that could not be written.
     backlog: VecDeque<Vec<u8>>,
+    /// Written and not known to be synced: sequence number, kind, record.
+    unsynced: VecDeque<(u64, u8, Vec<u8>)>,
+    /// When a segment was last left because of a failure.
+    left_at: Option<Instant>,
     syncer: Option<JoinHandle<()>>,
 }
 
@@ -91,12 +101,26 @@ struct Shared {
     dirty: AtomicBool,
     /// The current segment cannot be trusted with more: go to a fresh one.
     failed: AtomicBool,
+    /// A write or sync failed, and none has worked since: no new calls.
+    ill: AtomicBool,
+    /// A segment was made whose name is not durable yet.
+    new_name: AtomicBool,
+    /// Records written so far.
+    written: AtomicU64,
+    /// So many of them are synced.
+    synced: AtomicU64,
+    /// Goes up with each failed sync: what was not synced by then has to be written again.
+    lost: AtomicU64,
+    /// The failed syncs up to this one are made good.
+    rewritten: AtomicU64,
     stop: AtomicBool,
     files: Mutex<Files>,
 }
 
 struct Files {
     current: Arc<File>,
+    /// A sync of the current segment failed.
+    current_lost: bool,
     /// Left behind by rotation, not yet synced.
     to_sync: Vec<Arc<File>>,
     spare: Option<(Header, File)>,
@@ -123,9 +147,16 @@ impl Journal {
             has_spare: AtomicBool::new(true),
             dirty: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            ill: AtomicBool::new(false),
+            new_name: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            rewritten: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             files: Mutex::new(Files {
                 current: file.clone(),
+                current_lost: false,
                 to_sync: Vec::new(),
                 spare: Some(spare),
                 next: 2,
@@ -144,6 +175,8 @@ impl Journal {
             frame: Vec::new(),
             json: Vec::new(),
             backlog: VecDeque::new(),
+            unsynced: VecDeque::new(),
+            left_at: None,
             syncer: Some(syncer),
         })
     }
@@ -240,33 +273,82 @@ impl Journal {
     }
 
     fn write(&mut self, kind: u8, payload: &[u8]) -> Result<(), EventsError> {
+        self.write_lost_again()?;
+        self.write_frame(kind, payload)?;
+        let number = self.shared.written.fetch_add(1, Ordering::AcqRel) + 1;
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        while self.unsynced.front().is_some_and(|(n, ..)| *n <= synced) {
+            self.unsynced.pop_front();
+        }
+        if kind == kind::ANSWERED || kind == kind::ENDED {
+            if self.unsynced.len() >= BACKLOG_RECORDS {
+                self.unsynced.pop_front();
+            }
+            self.unsynced.push_back((number, kind, payload.to_vec()));
+        }
+        if !self.shared.dirty.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// After a failed sync: the records since the last good one go to the fresh segment.
+    fn write_lost_again(&mut self) -> Result<(), EventsError> {
+        let lost = self.shared.lost.load(Ordering::Acquire);
+        if lost == self.shared.rewritten.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let soon = self.left_at.is_some_and(|at| at.elapsed() < RETRY_EVERY);
+        if soon && self.shared.files().current_lost {
+            return Ok(());
+        }
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        let records = std::mem::take(&mut self.unsynced);
+        let done = records
+            .iter()
+            .filter(|(number, ..)| *number > synced)
+            .try_for_each(|(_, kind, payload)| self.write_frame(*kind, payload));
+        self.unsynced = records;
+        done?;
+        self.shared.rewritten.store(lost, Ordering::Release);
+        Ok(())
+    }
+
+    fn write_frame(&mut self, kind: u8, payload: &[u8]) -> Result<(), EventsError> {
         let size = (FRAME_BYTES + payload.len()) as u64;
         let failed = self.shared.failed.swap(false, Ordering::Relaxed);
-        if failed || self.position + size > self.shared.options.segment_bytes {
+        // A failing disk shall not eat a segment per try: it is left once a second at most, and never when it is empty. Until
+        // then writing goes on in the old one, over what a failed write left behind; what is lost there is still in memory.
+        let soon = self.left_at.is_some_and(|at| at.elapsed() < RETRY_EVERY);
+        let leave = failed && self.position > HEADER_BYTES as u64 && !soon;
+        let no_room = self.position + size > self.shared.options.segment_bytes;
+        if leave || no_room {
             self.rotate().inspect_err(|_| self.shared.failed.store(failed, Ordering::Relaxed))?;
+            if failed {
+                self.left_at = Some(Instant::now());
+            }
+        } else if failed && self.shared.files().current_lost {
+            self.shared.failed.store(true, Ordering::Relaxed);
         }
         self.frame.clear();
         let stamp = mono_ns();
         let written =
             segment::encode_frame(&self.header, self.position, kind, stamp, payload, &mut self.frame)
                 .and_then(|()| {
-                    self.file
-                        .write_all_at(&self.frame, self.position)
+                    let disk = &self.shared.options.disk;
+                    disk.write_all_at(&self.file, &self.frame, self.position)
                         .map_err(EventsError::io("write journal in", &self.shared.dir))
                 });
         if let Err(error) = written {
             self.shared.count(&error);
             if !matches!(error, EventsError::TooLarge { .. }) {
                 self.shared.failed.store(true, Ordering::Relaxed);
-                self.shared.set_accepting(false);
+                self.shared.fall_ill();
                 self.wake();
             }
             return Err(error);
         }
         self.position += size;
-        if !self.shared.dirty.swap(true, Ordering::AcqRel) {
-            self.wake();
-        }
         Ok(())
     }
 
@@ -281,7 +363,10 @@ impl Journal {
             self.shared.has_spare.store(false, Ordering::Release);
             let file = Arc::new(file);
             let old = std::mem::replace(&mut files.current, file.clone());
-            files.to_sync.push(old);
+            // A second sync of a file whose sync failed says nothing.
+            if !std::mem::take(&mut files.current_lost) {
+                files.to_sync.push(old);
+            }
             (header, file)
         };
         self.header = header;
@@ -343,6 +428,11 @@ impl Shared {
         tracing::warn!(%error, shard = self.shard, "call journal");
     }
 
+    fn fall_ill(&self) {
+        self.ill.store(true, Ordering::Release);
+        self.set_accepting(false);
+    }
+
     fn set_accepting(&self, accepting: bool) {
         if self.accepting.swap(accepting, Ordering::Relaxed) != accepting {
             let step = if accepting { -1 } else { 1 };
@@ -358,6 +448,7 @@ impl Shared {
     fn prepare(&self, files: &mut Files) -> Result<(), EventsError> {
         let spare = new_segment(&self.dir, self.shard, self.run, files.next, &self.options)?;
         files.next += 1;
+        self.new_name.store(true, Ordering::Release);
         files.spare = Some(spare);
         self.has_spare.store(true, Ordering::Release);
         Ok(())
@@ -377,7 +468,9 @@ impl Shared {
             match prepared {
                 Ok(()) => {
                     reported = false;
-                    self.set_accepting(true);
+                    if !self.ill.load(Ordering::Acquire) {
+                        self.set_accepting(true);
+                    }
                 }
                 Err(error) => {
                     self.set_accepting(false);
@@ -409,24 +502,53 @@ impl Shared {
     }
 
     fn sync_once(&self) -> bool {
-        let files: Vec<Arc<File>> = {
+        // What was written before the files are taken is in them.
+        let (files, written) = {
             let mut files = self.files();
+            let written = self.written.load(Ordering::Acquire);
             let dirty = self.dirty.swap(false, Ordering::AcqRel);
             let mut all: Vec<_> = files.to_sync.drain(..).collect();
-            if dirty {
+            if dirty && !files.current_lost {
                 all.push(files.current.clone());
             }
-            all
+            let good = self.lost.load(Ordering::Acquire) == self.rewritten.load(Ordering::Acquire);
+            (all, good.then_some(written))
         };
+        let mut whole = true;
+        if !files.is_empty()
+            && self.new_name.swap(false, Ordering::AcqRel)
+            && let Err(error) = segment::sync_dir(&self.dir)
+        {
+            whole = false;
+            self.new_name.store(true, Ordering::Release);
+            self.fall_ill();
+            self.count(&error);
+        }
         for file in &files {
             let began = Instant::now();
-            if let Err(error) = file.sync_data() {
+            if let Err(error) = self.options.disk.sync_data(file) {
+                whole = false;
+                let mut now = self.files();
+                now.current_lost |= Arc::ptr_eq(&now.current, file);
+                // With the lock held: a rotation that comes now goes to a segment that is newer than this failure.
                 self.failed.store(true, Ordering::Relaxed);
-                self.set_accepting(false);
+                self.lost.fetch_add(1, Ordering::AcqRel);
+                drop(now);
+                self.fall_ill();
                 self.count(&EventsError::io("sync journal in", &self.dir)(error));
             }
             let metrics = &self.options.metrics;
             metrics.sync_seconds.observe((), began.elapsed());
+        }
+        if whole
+            && !files.is_empty()
+            && let Some(written) = written
+        {
+            self.synced.fetch_max(written, Ordering::AcqRel);
+            // Not while the segment that failed is still in use: nothing has been written since.
+            if !self.failed.load(Ordering::Relaxed) {
+                self.ill.store(false, Ordering::Release);
+            }
         }
         !files.is_empty()
     }
@@ -458,7 +580,7 @@ fn new_segment(
     }
     let header = Header { kind: SegmentKind::Journal, shard: shard.into(), run, first, created: wall() };
     let path = dir.join(file_name(run, shard, first));
-    let file = segment::create(&path, &header, options.segment_bytes)?;
+    let file = options.disk.create(&path, &header, options.segment_bytes)?;
     file.try_lock().map_err(|error| EventsError::io("lock", &path)(io::Error::other(error.to_string())))?;
     Ok((header, file))
 }

@@ -12,7 +12,10 @@
 //! Absent on purpose: knowledge of SIP, rating or SQL; other backends (Kafka comes as a second variant of the log).
 #![forbid(unsafe_code)]
 
+pub mod disk;
 pub mod error;
+#[cfg(test)]
+mod faults;
 pub mod journal;
 pub mod log;
 pub mod metrics;
@@ -20,6 +23,7 @@ pub mod pump;
 pub mod recover;
 pub mod segment;
 
+pub use disk::Disk;
 pub use error::EventsError;
 pub use journal::{Journal, JournalOptions};
 pub use log::{Event, EventLog, LogOptions, Reader, Topic};

@@ -2,13 +2,16 @@
 //!
 //! A topic is a folder of [`segment`] files named by their first record's number. Appending writes;
 //! [`Topic::sync`] makes durable, and concurrent callers share one `fdatasync` (group commit). Readers see durable records
-//! only, so that a number once read never names another record after a power cut. A consumer keeps its own cursor (the
+//! only, so that a number once read never names another record after a power cut. When a sync fails, the records that it was
+//! to cover are withdrawn: a second sync of the same file would succeed without them (F-DISK-02). Their numbers are not used
+//! again, their callers are told, and a fresh segment goes on. A consumer keeps its own cursor (the
 //! number of the next record it wants) where it keeps its results, which makes "exactly once" its own transaction.
 //! Segments go when they are older than the retention *and* every registered consumer has acknowledged them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use warp_model::Wall;
 
+use crate::disk::Disk;
 use crate::error::EventsError;
 use crate::journal::wall;
 use crate::metrics::EventsMetrics;
@@ -38,6 +42,8 @@ pub struct LogOptions {
     pub limit_bytes: u64,
     /// Where it counts.
     pub metrics: EventsMetrics,
+    /// Where it writes.
+    pub disk: Disk,
 }
 
 impl LogOptions {
@@ -48,6 +54,7 @@ impl LogOptions {
             keep: Duration::from_secs(7 * 86_400),
             limit_bytes: 50 << 30,
             metrics,
+            disk: Disk::default(),
         }
     }
 }
@@ -90,6 +97,10 @@ struct Writer {
     segments: BTreeMap<u64, SegmentInfo>,
     to_sync: Vec<Arc<File>>,
     consumers: BTreeMap<String, u64>,
+    /// A write or sync failed: the next append begins a fresh segment.
+    failed: bool,
+    /// Numbers whose records were never made durable, oldest first.
+    withdrawn: Vec<Range<u64>>,
 }
 
 #[derive(Clone)]
@@ -173,6 +184,8 @@ impl Topic {
                     segments,
                     to_sync: Vec::new(),
                     consumers: BTreeMap::new(),
+                    failed: false,
+                    withdrawn: Vec::new(),
                 }),
                 syncing: Mutex::new(()),
                 durable: AtomicU64::new(next),
@@ -206,6 +219,9 @@ impl Topic {
         let mut frames = Vec::new();
         let mut payload = Vec::new();
         let mut pending = 0u64;
+        if writer.failed {
+            self.leave_failed(writer)?;
+        }
         for (key, value) in records {
             payload.clear();
             payload.extend_from_slice(&at.0.to_le_bytes());
@@ -233,10 +249,12 @@ impl Topic {
         if frames.is_empty() {
             return Ok(());
         }
-        writer
-            .file
-            .write_all_at(frames, writer.position)
-            .map_err(EventsError::io("write log in", &self.inner.dir))?;
+        let written = self.inner.options.disk.write_all_at(&writer.file, frames, writer.position);
+        if let Err(error) = written {
+            // A part may stand there: what is written next must not be mixed with it.
+            writer.failed = true;
+            return Err(EventsError::io("write log in", &self.inner.dir)(error));
+        }
         writer.position += frames.len() as u64;
         writer.next += *pending;
         frames.clear();
@@ -263,15 +281,55 @@ impl Topic {
         Ok(())
     }
 
+    /// Goes to a fresh segment after a failure. One that holds nothing that counts is removed first.
+    fn leave_failed(&self, writer: &mut Writer) -> Result<(), EventsError> {
+        let first = writer.header.first;
+        if first == writer.next || writer.withdrawn.last().is_some_and(|w| w.start <= first) {
+            if let Some(info) = writer.segments.remove(&first)
+                && let Err(error) = std::fs::remove_file(&info.path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                writer.segments.insert(first, info.clone());
+                return Err(EventsError::io("remove", &info.path)(error));
+            }
+            let (header, file, info) = new_segment(&self.inner.dir, writer.next, &self.inner.options)?;
+            writer.segments.insert(writer.next, info);
+            writer.header = header;
+            writer.file = Arc::new(file);
+            writer.position = HEADER_BYTES as u64;
+        } else {
+            self.rotate(writer)?;
+            if writer.withdrawn.last().is_some_and(|w| w.end == writer.next) {
+                // What is not durable in the old file is withdrawn: nothing of it waits for a sync.
+                writer.to_sync.clear();
+            }
+        }
+        writer.failed = false;
+        Ok(())
+    }
+
+    /// What was to be made durable is not, and never will be by these files.
+    fn withdraw(&self, writer: &mut Writer) {
+        let lost = self.inner.durable.load(Ordering::Acquire)..writer.next;
+        writer.failed = true;
+        writer.to_sync.clear();
+        if lost.is_empty() {
+            return;
+        }
+        writer.withdrawn.retain(|w| w.start < lost.start);
+        writer.withdrawn.push(lost);
+    }
+
     /// Returns when every record below `number` is durable. Concurrent callers share a sync.
-    /// Errors: the sync failed; nothing may be acknowledged.
+    /// Errors: the sync failed, this one or an earlier one that was to cover the record before `number`; nothing may be
+    /// acknowledged, and the records are to be appended again.
     pub fn sync(&self, number: u64) -> Result<(), EventsError> {
         let inner = &*self.inner;
-        if inner.durable.load(Ordering::Acquire) >= number {
+        if self.is_durable(number)? {
             return Ok(());
         }
         let _one_at_a_time = lock(&inner.syncing);
-        if inner.durable.load(Ordering::Acquire) >= number {
+        if self.is_durable(number)? {
             return Ok(());
         }
         let (files, next) = {
@@ -281,9 +339,9 @@ impl Topic {
             (files, writer.next)
         };
         let began = Instant::now();
-        for (i, file) in files.iter().enumerate() {
-            if let Err(error) = file.sync_data() {
-                lock(&inner.writer).to_sync.extend(files.iter().skip(i).take(files.len() - 1 - i).cloned());
+        for file in &files {
+            if let Err(error) = inner.options.disk.sync_data(file) {
+                self.withdraw(&mut lock(&inner.writer));
                 let error = EventsError::io("sync log in", &inner.dir)(error);
                 inner.options.metrics.count_error(&error);
                 return Err(error);
@@ -294,6 +352,16 @@ impl Topic {
         let _told = lock(&inner.durable_changed.0);
         inner.durable_changed.1.notify_all();
         Ok(())
+    }
+
+    fn is_durable(&self, number: u64) -> Result<bool, EventsError> {
+        if let Some(last) = number.checked_sub(1)
+            && lock(&self.inner.writer).withdrawn.iter().any(|w| w.contains(&last))
+        {
+            let error = io::Error::other("an earlier sync of these records failed");
+            return Err(EventsError::io("sync log in", &self.inner.dir)(error));
+        }
+        Ok(self.inner.durable.load(Ordering::Acquire) >= number)
     }
 
     /// [`Topic::append`] and [`Topic::sync`] of one record; gives its number.
@@ -357,13 +425,30 @@ impl Topic {
         Reader { topic: self.clone(), next: if cursor == 0 { self.oldest() } else { cursor }, open: None }
     }
 
-    fn segment_of(&self, number: u64) -> Option<(u64, PathBuf, Option<u64>)> {
+    /// Segment of a record: its first number, its path, the number after its last one when another segment follows. `Err`:
+    /// the record was withdrawn, and the number after those is this.
+    fn segment_of(&self, number: u64) -> Option<Result<Place, u64>> {
         let writer = lock(&self.inner.writer);
+        let mut after_hole = None;
+        let mut stop = None;
+        for w in &writer.withdrawn {
+            if w.contains(&number) {
+                after_hole = Some(w.end);
+            } else if w.start > number && stop.is_none() {
+                stop = Some(w.start);
+            }
+        }
+        if let Some(after) = after_hole {
+            return Some(Err(after));
+        }
         let (first, info) = writer.segments.range(..=number).next_back()?;
         let after = writer.segments.range(first + 1..).next().map(|(n, _)| *n);
-        Some((*first, info.path.clone(), after))
+        let after = after.into_iter().chain(stop).min();
+        Some(Ok((*first, info.path.clone(), after)))
     }
 }
+
+type Place = (u64, PathBuf, Option<u64>);
 
 /// Reads a topic in order.
 pub struct Reader {
@@ -404,8 +489,13 @@ impl Reader {
             return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() });
         }
         while out.len() < max && self.next < end {
-            let Some((first, path, after)) = self.topic.segment_of(self.next) else {
-                return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() });
+            let (first, path, after) = match self.topic.segment_of(self.next) {
+                Some(Ok(segment)) => segment,
+                Some(Err(after_hole)) => {
+                    self.next = after_hole;
+                    continue;
+                }
+                None => return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() }),
             };
             let before = self.next;
             let segment_end = after.unwrap_or(end).min(end);
@@ -527,7 +617,7 @@ fn new_segment(
         created: wall(),
     };
     let path = dir.join(format!("{first:020}.{EXTENSION}"));
-    let file = segment::create(&path, &header, options.segment_bytes)?;
+    let file = options.disk.create(&path, &header, options.segment_bytes)?;
     segment::sync_dir(dir)?;
     let info = SegmentInfo { path, bytes: HEADER_BYTES as u64, created: header.created };
     Ok((header, file, info))
@@ -549,7 +639,7 @@ fn newest(
     for item in Scan::new(&header, &bytes) {
         match item {
             Item::Frame(frame) => {
-                last = Some(frame.stamp);
+                last = Some(frame.stamp.max(last.unwrap_or(0)));
                 used = frame.end();
             }
             Item::Damaged(range) => {

@@ -294,6 +294,85 @@ fn f_disk_01_full_disk_refuses_new_calls_ends_running_ones_and_heals() {
     assert_eq!(pumped(&journals, &topic).len(), n as usize);
 }
 
+/// A file system of its own, of so many bytes; `None` where this user may not mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: usize) -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(dir.path())
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|s| s.success()).then_some(SmallDisk(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn f_disk_01_on_a_real_full_file_system_running_calls_end_and_new_ones_wait_for_space() {
+    let Some(disk) = SmallDisk::mount(1 << 20) else {
+        println!("skipped: f_disk_01 on a real file system: only root may mount one");
+        return;
+    };
+    let journals = disk.0.path().join("journal");
+    let opts = options(256 << 10);
+    let mut journal = Journal::open(&journals, 0, opts.clone()).unwrap();
+    // Somebody else fills the disk to the last byte.
+    let filler = disk.0.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    let full = loop {
+        if let Err(error) = file.write_all(&[1; 4_096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    // Calls come and go in the space that was there; nine of ten end at once.
+    let (mut running, mut n) = (Vec::new(), 0);
+    while journal.append(&JournalRecord::Answered(call(n, true))).is_ok() {
+        if n % 10 == 0 {
+            running.push(n);
+        } else {
+            journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
+        }
+        n += 1;
+    }
+    assert!(!journal.accepting());
+    assert!(running.len() > 3, "{running:?}");
+    assert!(matches!(journal.append(&JournalRecord::Answered(call(n, true))), Err(EventsError::Full)));
+    // Every one of them ends with a record, in reserved blocks: none waits in memory.
+    for call_number in &running {
+        journal.append(&JournalRecord::Ended(call(*call_number, true))).unwrap();
+    }
+    assert_eq!(opts.metrics.backlog.value(()), 0);
+    // The log that the pump would copy to lies on the same disk: nothing is lost by that.
+    let log_dir = disk.0.path().join("log");
+    let log = EventLog::open(
+        &log_dir,
+        LogOptions { segment_bytes: 64 << 10, ..LogOptions::new(EventsMetrics::detached()) },
+    );
+    assert!(log.is_err() || log.is_ok_and(|l| l.topic(TOPIC_CDR_VOICE).is_err()));
+    std::fs::remove_file(&filler).unwrap();
+    drop(file);
+    wait_until(|| journal.accepting());
+    journal.append(&JournalRecord::Answered(call(n, true))).unwrap();
+    journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
+    drop(journal);
+    let recovery = recover(&journals, &options(64 << 10), &mut |_| ()).unwrap();
+    assert_eq!((recovery.calls.len(), recovery.damaged), (0, 0));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (_log, topic) = topic(elsewhere.path());
+    let ledger = pumped(&journals, &topic);
+    assert_eq!(ledger.len() as u128, n + 1);
+    assert!(ledger.values().all(|records| records.len() == 1));
+}
+
 #[test]
 fn segments_stay_while_a_call_answered_in_them_is_open() {
     let dir = tempfile::tempdir().unwrap();

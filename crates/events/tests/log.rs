@@ -138,7 +138,7 @@ fn f_disk_01_a_full_log_refuses_and_keeps_what_is_not_acknowledged() {
         segment_bytes: 1_024,
         keep: Duration::ZERO,
         limit_bytes: 4_096,
-        metrics: EventsMetrics::detached(),
+        ..LogOptions::new(EventsMetrics::detached())
     };
     let topic = EventLog::open(dir.path(), options).unwrap().topic("t").unwrap();
     topic.acknowledge("postgres", 0);

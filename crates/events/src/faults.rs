@@ -1,0 +1,418 @@
+//! A disk that fails to order, and what journal and log make of it (F-DISK-02).
+//!
+//! It remembers what a sync made durable. `power_cut` puts that on disk in place of what the kernel showed: the worst that
+//! a machine may do. After a failed sync, what it was to write never becomes durable, although the next sync says it worked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSide};
+use warp_model::{CallId, Wall};
+
+use crate::disk::Disk;
+use crate::pump::Copier;
+use crate::segment::{self, Header};
+use crate::*;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+#[derive(Default)]
+struct Plan {
+    create: Option<i32>,
+    /// After so many bytes of the frame.
+    write: Option<(usize, i32)>,
+    sync: Option<i32>,
+    /// By inode.
+    durable: BTreeMap<u64, Vec<u8>>,
+    /// Files whose dirty pages were thrown away.
+    thrown: BTreeSet<u64>,
+    created: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Plan>);
+
+impl Faults {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().unwrap()
+    }
+
+    pub(crate) fn create(&self, path: &Path, header: &Header, bytes: u64) -> Result<File, EventsError> {
+        let mut plan = self.plan();
+        if let Some(errno) = plan.create {
+            return Err(EventsError::io("allocate", path)(io::Error::from_raw_os_error(errno)));
+        }
+        plan.created += 1;
+        let file = segment::create(path, header, bytes)?;
+        // The inode of a removed file may come again.
+        let inode = file.metadata().unwrap().ino();
+        plan.thrown.remove(&inode);
+        plan.durable.remove(&inode);
+        Ok(file)
+    }
+
+    pub(crate) fn write_all_at(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
+        match self.plan().write {
+            None => file.write_all_at(bytes, position),
+            Some((part, errno)) => {
+                file.write_all_at(bytes.get(..part).unwrap_or(bytes), position)?;
+                Err(io::Error::from_raw_os_error(errno))
+            }
+        }
+    }
+
+    pub(crate) fn sync_data(&self, file: &File) -> io::Result<()> {
+        let mut plan = self.plan();
+        let meta = file.metadata()?;
+        if let Some(errno) = plan.sync {
+            plan.thrown.insert(meta.ino());
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        if !plan.thrown.contains(&meta.ino()) {
+            let mut bytes = vec![0; meta.len() as usize];
+            file.read_exact_at(&mut bytes, 0)?;
+            plan.durable.insert(meta.ino(), bytes);
+        }
+        file.sync_data()
+    }
+
+    /// Every file of a folder becomes what was durable of it.
+    fn power_cut(&self, dir: &Path) {
+        let plan = self.plan();
+        for entry in std::fs::read_dir(dir).unwrap().map(|e| e.unwrap()) {
+            let meta = entry.metadata().unwrap();
+            if meta.is_file() {
+                let bytes = plan.durable.get(&meta.ino()).cloned().unwrap_or_default();
+                let file = File::options().write(true).open(entry.path()).unwrap();
+                file.set_len(0).unwrap();
+                file.write_all_at(&bytes, 0).unwrap();
+            }
+        }
+    }
+}
+
+fn call(n: u128) -> Box<CallRecord> {
+    let at = Wall::from_unix_ms(1_700_000_000_000 + n as i64);
+    Box::new(CallRecord {
+        cdr_id: CallId::new(at, n),
+        version: CDR_VERSION,
+        sip_call_id: format!("call-{n}@test"),
+        customer_id: None,
+        trunk_id: None,
+        ingress_ip: [127, 0, 0, 1].into(),
+        ingress_user: None,
+        caller: "+12025550100".into(),
+        called: "+14155550123".into(),
+        caller_e164: None,
+        called_e164: None,
+        jurisdiction: None,
+        setup_at: at,
+        progress_at: None,
+        answer_at: Some(at),
+        end_at: at,
+        pdd_ms: None,
+        duration_ms: 0,
+        sip_code: 200,
+        q850: None,
+        release_side: ReleaseSide::Caller,
+        internal_code: String::new(),
+        outcome: Outcome::Answered,
+        recovered: false,
+        snapshot_id: "snap".into(),
+        route_rank: None,
+        vendor_id: None,
+        vendor_trunk_id: None,
+        rating: None,
+        media: None,
+        decision: None,
+        legs: Vec::new(),
+        node: "test".into(),
+        resume: None,
+    })
+}
+
+fn answered(n: u128) -> JournalRecord {
+    JournalRecord::Answered(call(n))
+}
+
+fn ended(n: u128) -> JournalRecord {
+    JournalRecord::Ended(call(n))
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not reached in 30 s");
+        std::thread::yield_now();
+    }
+}
+
+struct Rig {
+    folder: tempfile::TempDir,
+    faults: Arc<Faults>,
+    options: JournalOptions,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let faults = Arc::new(Faults::default());
+        let options = JournalOptions {
+            segment_bytes: 64 << 10,
+            disk: Disk::faulty(&faults),
+            ..JournalOptions::new(EventsMetrics::detached())
+        };
+        Rig { folder: tempfile::tempdir().unwrap(), faults, options }
+    }
+
+    fn dir(&self) -> std::path::PathBuf {
+        self.folder.path().join("journal")
+    }
+
+    fn open(&self) -> Journal {
+        Journal::open(&self.dir(), 0, self.options.clone()).unwrap()
+    }
+
+    /// As after a power cut: what a consumer that drops doubles by id gets, with how each call ended.
+    fn ledger_after_power_cut(&self, journal: Journal) -> BTreeMap<String, bool> {
+        self.faults.power_cut(&self.dir());
+        let copy = self.folder.path().join("after");
+        std::fs::create_dir(&copy).unwrap();
+        for entry in std::fs::read_dir(self.dir()).unwrap().map(|e| e.unwrap()) {
+            if entry.path().is_file() {
+                std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+        }
+        // The dead process, out of the way.
+        drop(journal);
+        self.ledger(&copy)
+    }
+
+    fn ledger(&self, dir: &Path) -> BTreeMap<String, bool> {
+        let options = JournalOptions::new(EventsMetrics::detached());
+        recover(dir, &JournalOptions { segment_bytes: 64 << 10, ..options }, &mut |_| ()).unwrap();
+        let log_options =
+            LogOptions { segment_bytes: 64 << 10, ..LogOptions::new(EventsMetrics::detached()) };
+        let log = EventLog::open(&self.folder.path().join("log"), log_options).unwrap();
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        Copier::new(dir, topic.clone(), EventsMetrics::detached()).look().unwrap();
+        let mut ledger = BTreeMap::new();
+        let mut reader = topic.reader(0);
+        while topic.end() > reader.cursor() {
+            for event in reader.next_batch(100).unwrap() {
+                let record: CallRecord = serde_json::from_slice(&event.value).unwrap();
+                let double = ledger.insert(record.cdr_id.to_string(), record.recovered);
+                assert!(double.is_none_or(|before| before == record.recovered), "two ends that differ");
+            }
+        }
+        ledger
+    }
+}
+
+fn id(n: u128) -> String {
+    call(n).cdr_id.to_string()
+}
+
+#[test]
+fn f_disk_02_a_failed_or_short_write_acknowledges_nothing_and_heals_without_a_restart() {
+    for fault in [(0, EIO), (0, ENOSPC), (1, EIO), (30, EIO), (400, ENOSPC)] {
+        let rig = Rig::new();
+        let mut journal = rig.open();
+        for n in 0..4 {
+            journal.append(&answered(n)).unwrap();
+        }
+        journal.append(&ended(0)).unwrap();
+        rig.faults.plan().write = Some(fault);
+        // A new call is refused, also the ones after it; the end of a running one waits in memory.
+        assert!(journal.append(&answered(10)).is_err());
+        assert!(!journal.accepting());
+        assert!(journal.append(&ended(1)).is_err());
+        assert_eq!(rig.options.metrics.backlog.value(()), 1);
+        let made = rig.faults.plan().created;
+        for _ in 0..50 {
+            assert!(journal.heartbeat(Wall(0)).is_err());
+            assert!(!journal.accepting(), "the disk is still ill");
+        }
+        assert!(rig.faults.plan().created <= made + 1, "a failing disk eats no segment per try");
+        rig.faults.plan().write = None;
+        // The heartbeat of the next second is the probe.
+        wait_until(|| {
+            journal.heartbeat(Wall(0)).unwrap();
+            journal.accepting()
+        });
+        assert_eq!(rig.options.metrics.backlog.value(()), 0);
+        journal.append(&answered(11)).unwrap();
+        journal.append(&ended(11)).unwrap();
+        journal.append(&ended(2)).unwrap();
+        drop(journal);
+        let ledger = rig.ledger(&rig.dir());
+        let want: BTreeMap<String, bool> =
+            [(id(0), false), (id(1), false), (id(2), false), (id(3), true), (id(11), false)].into();
+        assert_eq!(ledger, want, "{fault:?}");
+    }
+}
+
+#[test]
+fn f_disk_02_what_a_failed_sync_lost_is_written_again_and_no_call_is_taken_until_then() {
+    let rig = Rig::new();
+    let mut journal = rig.open();
+    journal.append(&answered(0)).unwrap();
+    rig.faults.plan().sync = Some(EIO);
+    for n in 1..5 {
+        // Whether these are still taken depends on how soon the syncer comes; what is taken counts.
+        journal.append(&answered(n)).unwrap();
+    }
+    journal.append(&ended(1)).unwrap();
+    wait_until(|| !journal.accepting());
+    let errors = |rig: &Rig| rig.faults.plan().thrown.len();
+    assert!(errors(&rig) > 0);
+    // Writing works: the ends of running calls go on, and still no new call.
+    for _ in 0..20 {
+        journal.heartbeat(Wall(0)).unwrap();
+        assert!(!journal.accepting(), "no sync has worked yet");
+    }
+    journal.append(&ended(2)).unwrap();
+    assert!(rig.faults.plan().created <= 5, "a failing disk eats no segment per try");
+    rig.faults.plan().sync = None;
+    wait_until(|| {
+        journal.heartbeat(Wall(0)).unwrap();
+        journal.accepting()
+    });
+    // From here on everything that was acknowledged is durable, whatever the kernel threw away.
+    let ledger = rig.ledger_after_power_cut(journal);
+    let want: BTreeMap<String, bool> =
+        [(id(0), true), (id(1), false), (id(2), false), (id(3), true), (id(4), true)].into();
+    assert_eq!(ledger, want);
+}
+
+#[test]
+fn f_disk_01_no_space_for_a_further_segment_refuses_new_calls_and_heals() {
+    let rig = Rig::new();
+    let mut journal = rig.open();
+    rig.faults.plan().create = Some(ENOSPC);
+    let mut taken = 0;
+    while journal.append(&answered(taken)).is_ok() {
+        taken += 1;
+    }
+    assert!(!journal.accepting());
+    // Every running call ends in the space that was reserved: no record is larger than the one that began the call.
+    journal.append(&ended(0)).unwrap();
+    rig.faults.plan().create = None;
+    wait_until(|| journal.accepting());
+    journal.append(&answered(taken)).unwrap();
+    for n in 1..=taken {
+        journal.append(&ended(n)).unwrap();
+    }
+    drop(journal);
+    let ledger = rig.ledger(&rig.dir());
+    assert_eq!(ledger.len() as u128, taken + 1);
+    assert!(ledger.values().all(|recovered| !recovered));
+}
+
+fn topic(dir: &Path, faults: &Arc<Faults>) -> Topic {
+    let options = LogOptions {
+        segment_bytes: 8 << 10,
+        disk: Disk::faulty(faults),
+        ..LogOptions::new(EventsMetrics::detached())
+    };
+    EventLog::open(dir, options).unwrap().topic("t").unwrap()
+}
+
+fn values(reader: &mut Reader) -> Vec<String> {
+    let mut out = Vec::new();
+    loop {
+        let batch = reader.next_batch(7).unwrap();
+        if batch.is_empty() {
+            return out;
+        }
+        out.extend(batch.into_iter().map(|e| String::from_utf8(e.value).unwrap()));
+    }
+}
+
+#[test]
+fn f_disk_02_the_log_never_shows_what_a_sync_failed_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let topic = topic(dir.path(), &faults);
+    for n in 0..10 {
+        topic.append_durable(b"k", format!("good {n}").as_bytes()).unwrap();
+    }
+    let mut reader = topic.reader(0);
+    assert_eq!(values(&mut reader).len(), 10);
+    let late = topic.append([(&b"k"[..], &b"withdrawn"[..])]).unwrap();
+    faults.plan().sync = Some(EIO);
+    for _ in 0..20 {
+        assert!(topic.append_durable(b"k", b"lost").is_err());
+        assert_eq!(topic.end(), 10);
+        assert!(values(&mut reader).is_empty());
+    }
+    // No segment is left behind for each try.
+    assert!(std::fs::read_dir(dir.path().join("t")).unwrap().count() <= 3);
+    faults.plan().sync = None;
+    let number = topic.append_durable(b"k", b"again").unwrap();
+    assert!(number >= late, "a number never names two records");
+    assert!(topic.sync(late).is_err(), "its file was synced in vain: the caller must append it again");
+    assert_eq!(values(&mut reader), ["again"]);
+    assert_eq!(reader.cursor(), number + 1);
+    assert_eq!(values(&mut topic.reader(0)).len(), 11);
+    drop((topic, reader));
+    faults.power_cut(&dir.path().join("t"));
+    let reopened = self::topic(dir.path(), &faults);
+    assert_eq!(reopened.end(), number + 1);
+    let all = values(&mut reopened.reader(0));
+    assert_eq!(all.len(), 11, "{all:?}");
+    assert_eq!(all.last().map(String::as_str), Some("again"));
+}
+
+#[test]
+fn f_disk_02_a_short_write_leaves_nothing_that_a_reader_could_take_for_a_record() {
+    for part in [0, 25, 60, 200] {
+        let dir = tempfile::tempdir().unwrap();
+        let faults = Arc::new(Faults::default());
+        let topic = topic(dir.path(), &faults);
+        topic.append_durable(b"k", b"first").unwrap();
+        faults.plan().write = Some((part, EIO));
+        // Five records in one write: some of them whole on disk, none of them acknowledged.
+        let five = ["a", "b", "c", "d", "e"].map(|v| (&b"k"[..], v.as_bytes()));
+        for _ in 0..10 {
+            assert!(topic.append(five).is_err());
+        }
+        faults.plan().write = None;
+        for n in 0..8 {
+            topic.append_durable(b"k", format!("later {n}").as_bytes()).unwrap();
+        }
+        let want: Vec<String> =
+            std::iter::once("first".to_owned()).chain((0..8).map(|n| format!("later {n}"))).collect();
+        assert_eq!(values(&mut topic.reader(0)), want);
+        drop(topic);
+        let reopened = self::topic(dir.path(), &faults);
+        assert_eq!((reopened.end(), values(&mut reopened.reader(0))), (9, want), "{part}");
+        assert_eq!(reopened.append_durable(b"k", b"on").unwrap(), 9);
+    }
+}
+
+#[test]
+fn f_disk_01_a_full_disk_stops_the_log_and_it_goes_on_where_it_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let topic = topic(dir.path(), &faults);
+    faults.plan().create = Some(ENOSPC);
+    let mut n = 0;
+    let full = loop {
+        match topic.append_durable(b"k", format!("{n}").as_bytes()) {
+            Ok(number) => assert_eq!(number, n),
+            Err(error) => break error,
+        }
+        n += 1;
+    };
+    assert!(matches!(full, EventsError::Full));
+    assert!(topic.append_durable(b"k", b"x").is_err());
+    faults.plan().create = None;
+    assert_eq!(topic.append_durable(b"k", b"on").unwrap(), n);
+    assert_eq!(values(&mut topic.reader(0)).len() as u64, n + 1);
+}
