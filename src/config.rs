@@ -18,11 +18,11 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use api::Api;
+pub use api::{Api, KeyFile};
 pub(crate) use layers::from_text;
 pub use layers::{ConfigError, Origin, Sources};
 pub use sip::{Algorithm, Listen, Sip};
-pub use units::{Size, Span};
+pub use units::{Network, Size, Span};
 
 /// Everything that can be set, by section of `warp.toml`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -150,13 +150,56 @@ pub struct Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} -> {}", self.key, self.old, self.new)?;
+        write!(f, "{}: {} -> {}", self.key, bare(&self.old), bare(&self.new))?;
         if self.live { Ok(()) } else { f.write_str(" (needs a restart)") }
     }
 }
 
-/// Keys that a reload applies to a running process.
-const LIVE: &[&str] = &["log.levels", "node.drain_timeout"];
+/// A text without the quotes that TOML wants around it.
+fn bare(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).filter(|v| !v.is_empty()).unwrap_or(value)
+}
+
+/// Keys that a running process cannot change: sockets, threads, folders and databases, names that stand in records and
+/// stored digests, and what a call keeps from its beginning. Every other key takes effect by a reload.
+const FIXED: &[&str] = &[
+    "node.name",
+    "node.data_dir",
+    "log.format",
+    "ops.listen",
+    "events.segment",
+    "events.limit",
+    "events.keep",
+    "api.listen",
+    "api.database_url",
+    "api.migrate_url",
+    "api.database_dir",
+    "api.live_keys",
+    "api.consumer",
+    "api.seal_key",
+    "sip.listen",
+    "sip.advertise",
+    "sip.shards",
+    "sip.pin_shards",
+    "sip.realm",
+    "sip.anchor_media",
+    "sip.media_ng",
+    "media.ng",
+    "media.ng_allow_public",
+    "media.ng_allow",
+    "media.ips",
+    "media.advertise",
+    "media.ports",
+    "media.threads",
+    "media.pin_cpus",
+    "media.tos",
+    "media.connect_sockets",
+];
+
+/// Whether a reload applies `section.key`.
+fn is_live(key: &str) -> bool {
+    !FIXED.contains(&key)
+}
 
 /// Calls `$do!(section, field)` for each section: the one list of them.
 macro_rules! sections {
@@ -175,7 +218,7 @@ impl Loaded {
     /// Reads all layers over `base` (the defaults of a command, such as those of `warp dev`).
     /// Errors: every mistake found, in the order of the files.
     pub fn load(base: &Config, sources: &Sources) -> Result<Loaded, Vec<ConfigError>> {
-        let (mut settings, mut errors) = sources.read();
+        let layers::Read { mut settings, mut sections, mut errors } = sources.read();
         let mut loaded = Loaded { config: base.clone(), origins: BTreeMap::new() };
         let mut known: Vec<&'static str> = Vec::new();
         macro_rules! take {
@@ -188,7 +231,9 @@ impl Loaded {
         }
         sections!(take);
         for (name, keys) in settings {
-            let origin = keys.into_values().next().map(|(_, origin)| origin).unwrap_or(Origin::Default);
+            let origin = sections.remove(&name);
+            let origin = origin.or_else(|| keys.into_values().next().map(|(_, origin)| origin));
+            let origin = origin.unwrap_or(Origin::Default);
             errors.push(ConfigError::unknown(origin, name.clone(), &name, &known));
         }
         if errors.is_empty() {
@@ -208,6 +253,9 @@ impl Loaded {
         if let Err((key, why)) = self.config.sip.check() {
             errors.push(self.error(&format!("sip.{key}"), why));
         }
+        if let Err((key, why)) = self.config.api.check() {
+            errors.push(self.error(&format!("api.{key}"), why));
+        }
         if self.config.events.segment.0 < 64 << 10 {
             errors.push(self.error("events.segment", "at least 64KiB"));
         }
@@ -226,18 +274,56 @@ impl Loaded {
 
 /// See [`Loaded::values`].
 pub fn values(config: &Config) -> BTreeMap<String, String> {
+    let mut out = plain(config);
+    for (path, value) in &mut out {
+        if is_secret(path) {
+            *value = MASK.to_owned();
+        }
+    }
+    out
+}
+
+/// The same with secrets: never to be shown.
+fn plain(config: &Config) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     macro_rules! add {
         ($name:ident) => {
             for (key, value) in table(&config.$name) {
-                let shown = if is_secret(&key) { "\"***\"".to_owned() } else { value.to_string() };
-                out.insert(format!("{}.{key}", stringify!($name)), shown);
+                out.insert(format!("{}.{key}", stringify!($name)), value.to_string());
             }
         };
     }
     sections!(add);
     out
 }
+
+/// What a reload does to the configuration in force: every change from `old` to `wanted` (a secret's too, without its
+/// values), and the configuration that is in force then, in which keys that need a restart are as they were.
+pub fn reloaded(old: &Config, wanted: &Config) -> (Vec<Change>, Config) {
+    let mut changes = diff(&plain(old), &plain(wanted));
+    for change in changes.iter_mut().filter(|c| is_secret(&c.key)) {
+        change.old = MASK.to_owned();
+        change.new = MASK.to_owned();
+    }
+    let mut new = wanted.clone();
+    macro_rules! keep {
+        ($name:ident) => {
+            let (before, mut after) = (table(&old.$name), table(&wanted.$name));
+            for key in FIXED.iter().filter_map(|k| k.strip_prefix(concat!(stringify!($name), "."))) {
+                match before.get(key) {
+                    Some(value) => after.insert(key.to_owned(), value.clone()),
+                    None => after.remove(key),
+                };
+            }
+            // Both came from whole configurations, so the mixture can be read; if not, nothing of the section changes.
+            new.$name = after.try_into().unwrap_or_else(|_| old.$name.clone());
+        };
+    }
+    sections!(keep);
+    (changes, new)
+}
+
+const MASK: &str = "\"***\"";
 
 /// What changes from `old` to `new`.
 pub fn diff(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Change> {
@@ -251,7 +337,7 @@ pub fn diff(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> V
             key: key.clone(),
             old: text(old, key),
             new: text(new, key),
-            live: LIVE.contains(&key.as_str()),
+            live: is_live(key),
         })
         .collect()
 }

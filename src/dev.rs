@@ -19,7 +19,7 @@ use clap::Args;
 use crate::cli::client::Client;
 use crate::cli::{Common, Failure, route, say};
 use crate::config::{Config, Listen, Loaded, Size, Sources, Span};
-use crate::run::{self, Roles, RunFolder};
+use crate::run::{self, Roles, RunFolder, Watch};
 use crate::signals;
 use crate::wire::Stack;
 use secrets::Secrets;
@@ -153,7 +153,7 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
     let mut taken = ports::find_free(&mut base);
     // Not /etc/warp: a production node on this machine and a dev world have nothing in common.
     let sources = Sources { file: args.config.clone(), ..Sources::of_process(args.config.clone()) };
-    let (_ask, asks) = signals::listen()?;
+    let (ask, asks) = signals::listen()?;
     let mut tries = 0;
     let world = loop {
         match World::start(&run::load(&base, &sources)?, true) {
@@ -179,7 +179,9 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
     let _ = std::fs::remove_file(&rate_file);
     let cps10 = if args.no_traffic { 0 } else { tenths(args.cps) };
     let generator = Generator::start(callers, cps10, rate_file)?;
+    let watch = Watch::start(sources.clone(), ask)?;
     run::attend_with(&world.stack, &base, &sources, &asks, || drop(generator));
+    drop(watch);
     // The demo's calls end like calls; somebody in a hurry presses Ctrl-C twice.
     std::thread::spawn(move || {
         if asks.recv().is_ok() {

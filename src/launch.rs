@@ -152,7 +152,7 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
 /// `all`: `warp dev` without the demo traffic. See `loadtests/README.md` for its settings.
 #[cfg(feature = "dev")]
 fn all(settings: &mut Settings) -> Result<u8, Failure> {
-    use crate::config::{Origin, Sources};
+    use crate::config::Sources;
     let dir: std::path::PathBuf = settings.take("dir")?.unwrap_or_else(|| ".warp/launch".into());
     let mut base = crate::dev::base(&dir);
     if let Some(at) = settings.take("sip")? {
@@ -186,13 +186,13 @@ fn all(settings: &mut Settings) -> Result<u8, Failure> {
         Some("none") => false,
         Some(other) => return Err(Failure::new(format!("world={other}: demo or none")).with_code(2)),
     };
+    // The ready-made configuration, a file that the caller names, and nothing of this machine's: runs must be alike.
+    let file = settings.take("config")?;
     let flags = settings.take_dotted().into_iter();
     let flags = flags.map(|(key, text)| (key, crate::config::from_text(&text))).collect();
     settings.finish()?;
-    // The ready-made configuration, and nothing of this machine's: runs must be alike.
-    let sources = Sources { flags, ..Sources::default() };
+    let sources = Sources { flags, file, ..Sources::default() };
     let loaded = crate::run::load(&base, &sources)?;
-    debug_assert!(loaded.origins.values().all(|origin| *origin == Origin::Flag));
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     let world = crate::dev::World::start(&loaded, demo)?;
     let at = &world.stack.addresses;

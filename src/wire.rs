@@ -20,7 +20,7 @@ use warp_telemetry::logging::{self, Format, Levels, LogHandle};
 use warp_telemetry::metrics::{FloatGauge, Gauge, Kind, Sample};
 use warp_telemetry::{Health, Registry};
 
-use crate::config::{Change, Config, Loaded, LogFormat, diff, values};
+use crate::config::{Change, Config, Loaded, LogFormat, reloaded, values};
 use crate::run::{OpsThread, Roles, RunFolder};
 
 /// A running node: everything that `warp serve`, `warp dev` and the launch profile `all` start.
@@ -225,17 +225,23 @@ impl Stack {
     /// Applies what a reload can change, logs the whole difference, and gives it. What needs a restart stays as it was.
     pub fn apply(&self, loaded: &Loaded) -> Vec<Change> {
         let old = self.config();
-        let changes = diff(&values(&old), &loaded.values());
+        let (changes, new) = reloaded(&old, &loaded.config);
         for change in &changes {
             tracing::info!("config {change}");
         }
-        let mut new = old.clone();
-        new.log.levels = loaded.config.log.levels.clone();
-        new.node.drain_timeout = loaded.config.node.drain_timeout;
         if new.log.levels != old.log.levels
             && let Ok(levels) = Levels::parse(&new.log.levels)
         {
             self.log.set_levels(levels);
+        }
+        if let Some(proxy) = self.proxy.as_ref().filter(|_| new.sip != old.sip) {
+            proxy.configure(new.sip.core(Mode::Policy, &new.node.name));
+        }
+        if let Some(relay) = self.relay.as_ref().filter(|_| new.media != old.media) {
+            relay.configure(&new.media);
+        }
+        if let Some(control) = self.control_plane.as_ref().filter(|_| new.api != old.api) {
+            control.configure(new.api.edge());
         }
         *self.in_force.lock().unwrap_or_else(|p| p.into_inner()) = new;
         self.reloads.applied();

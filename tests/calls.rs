@@ -181,6 +181,70 @@ fn a_disabled_trunk_is_refused_at_once_and_its_call_in_the_air_goes_on() {
     long.finish(Duration::from_secs(20));
 }
 
+/// F-CFG-02: the configuration is read again and again while calls are set up, talk and end. None is lost, a bad file changes
+/// nothing, and what was read last holds for the next call.
+#[test]
+fn f_cfg_02_reloads_under_load_lose_no_call_and_the_next_call_sees_the_new_values() {
+    if !have("sipp", "f_cfg_02_reloads_under_load") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (refuses, answers) = (at(VENDOR_IP), at(VENDOR_IP));
+    let _refusing = Sipp::vendor(dir.path(), "vendor_503.xml", refuses, Transport::Udp, free_port(), 1_000);
+    let _vendor = Sipp::vendor(dir.path(), "vendor_answer.xml", answers, Transport::Udp, free_port(), 1_000);
+    let spec = |slug, rate, addr| VendorSpec { slug, rate, addr, transport: Transport::Udp };
+    let specs = [spec("refuses", "0.001", refuses), spec("answers", "0.004", answers)];
+    let file = dir.path().join("warp.toml");
+    let calm = "[sip]\nfirst_18x = \"20s\"\n[media]\nmedia_timeout_s = 60\n";
+    std::fs::write(&file, calm).expect("file");
+    let more = [format!("config={}", file.display()), "shards=2".into()];
+    let carrier = Carrier::start_with(dir.path(), &specs, true, &more);
+    let read = |text: &str, number: u64| {
+        std::fs::write(&file, text).expect("file");
+        stack::signal_pid(carrier.launched.pid(), "HUP");
+        let outcome = poll_until(Duration::from_secs(10), || {
+            let text = std::fs::read_to_string(dir.path().join("data/run/reload.json")).ok()?;
+            let outcome: Value = serde_json::from_str(&text).ok()?;
+            (outcome["number"] == number).then_some(outcome)
+        });
+        outcome.unwrap_or_else(|| panic!("reload {number} never came\n{}", carrier.launched.log_tail()))
+    };
+
+    let mut load = customer_call(&carrier, Transport::Udp, None);
+    (load.count, load.per_second, load.talk) = (40, 20, Duration::from_millis(1_000));
+    let mut load = Sipp::calls(dir.path(), &load);
+    await_live_calls(&carrier, 5);
+    let brisk = "[sip]\nfirst_18x = \"9s\"\nstranger_rate = 7\n[media]\nmedia_timeout_s = 30\n[api]\nkey_rate = 100\n";
+    let mut reloads = 0;
+    while load.running() {
+        reloads += 1;
+        let outcome = match reloads % 3 {
+            0 => read("[sip]\nfirst_18x = \"soon\"\n", reloads),
+            1 => read(brisk, reloads),
+            _ => read(calm, reloads),
+        };
+        let errors = outcome["errors"].as_array().expect("errors").len();
+        assert_eq!(errors, usize::from(reloads % 3 == 0), "{outcome}");
+    }
+    assert!(reloads >= 3, "{reloads} reloads while calls ran");
+    load.finish(Duration::from_secs(30));
+    let calls = carrier.calls(40);
+    assert_eq!(calls.iter().filter(|c| c["outcome"] == "answered").count(), 40, "{calls:#?}");
+
+    // One vendor for a call, and the first one refuses; a body of more than a kilobyte is too large.
+    let outcome = read("[sip]\nmax_attempts = 1\n[api]\nbody_limit = \"1KiB\"\n", reloads + 1);
+    let changes = outcome["changes"].to_string();
+    assert!(changes.contains("sip.max_attempts: 5 -> 1") && changes.contains("api.body_limit: 1MiB -> 1KiB"), "{changes}");
+    let long = json!({"name": "x".repeat(2_000)});
+    assert_eq!(carrier.customer.send("POST", "/trunks", Some(&long)).0, 413);
+    let mut one = customer_call(&carrier, Transport::Udp, None);
+    one.talk = Duration::from_millis(50);
+    let mut one = Sipp::calls(dir.path(), &one);
+    assert!(poll_until(Duration::from_secs(20), || (!one.running()).then_some(())).is_some());
+    let refused = &carrier.calls(41)[0];
+    assert_eq!((&refused["outcome"], &refused["sip_code"]), (&json!("failed"), &json!(503)), "{refused:#}");
+}
+
 /// F-PROC-01: kill −9 with calls in the air. Every call that was answered with 200 is in the ledger exactly once, those in
 /// the air with the duration up to the last heartbeat.
 #[test]

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use sha2::Digest;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -30,7 +31,7 @@ use warp_telemetry::health::Part;
 
 use api::endpoint::Endpoint;
 use api::limiter::Limiter;
-pub use config::Config;
+pub use config::{Config, Edge};
 use metrics::Metrics;
 use publish::{Publication, PublishError};
 pub use store::Database;
@@ -63,6 +64,8 @@ pub struct App {
     pub endpoints: Vec<Endpoint>,
     /// Rate limits.
     pub limits: Limits,
+    /// Limits of the edge in force.
+    edge: ArcSwap<Edge>,
     /// Rings after each committed change that calls depend on.
     pub changed: Notify,
     /// What calls are decided from.
@@ -186,7 +189,7 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         let consumer = consumer.map_err(|e| StartError::Events(e.to_string()))?;
         tasks.push(tokio::spawn(consumer.rating_again(app.clone()).run(stopping.clone())));
     }
-    tasks.push(tokio::spawn(api::server::run(listener, api::server::router(&app), stopping)));
+    tasks.push(tokio::spawn(api::server::run(listener, app.clone(), stopping)));
     Ok(ControlPlane {
         addr,
         operator_key: first.map(|k| Secret::new(k.secret)),
@@ -273,11 +276,12 @@ impl App {
     ) -> Self {
         Self {
             limits: Limits {
-                by_key: Limiter::new(config.key_limit, 10_000),
-                by_customer: Limiter::new(config.customer_limit, 10_000),
-                by_address: Limiter::new(config.address_limit, 10_000),
+                by_key: Limiter::new(10_000),
+                by_customer: Limiter::new(10_000),
+                by_address: Limiter::new(10_000),
                 known: Mutex::default(),
             },
+            edge: ArcSwap::from_pointee(config.edge.clone()),
             metrics: Metrics::new(registry),
             endpoints: api::endpoints(),
             changed: Notify::new(),
@@ -294,6 +298,16 @@ impl App {
     pub fn report_health_to(&self, part: Part) {
         let _ = self.health.set(part);
         self.changed.notify_one();
+    }
+
+    /// Other limits at the edge, for requests that begin from now on (F-CFG-02).
+    pub fn configure(&self, edge: Edge) {
+        self.edge.store(Arc::new(edge));
+    }
+
+    /// Limits at the edge in force.
+    pub fn edge(&self) -> Arc<Edge> {
+        self.edge.load_full()
     }
 
     /// The database answered, or why it did not.

@@ -386,7 +386,7 @@ fn t_api_06_sizes_are_limited() {
 
 #[test]
 fn t_api_08_one_customers_flood_leaves_others_untouched() {
-    let slow = |c: &mut warp_control_plane::Config| c.customer_limit = Limit { per_second: 1, burst: 5 };
+    let slow = |c: &mut warp_control_plane::Config| c.edge.customer_limit = Limit { per_second: 1, burst: 5 };
     with_configured_api(slow, |api| async move {
         let (_, noisy) = api.customer("Noisy").await;
         let (_, calm) = api.customer("Calm").await;
@@ -408,7 +408,7 @@ fn t_api_08_one_customers_flood_leaves_others_untouched() {
 
 #[test]
 fn t_api_08_guessing_keys_is_paced() {
-    let slow = |c: &mut warp_control_plane::Config| c.address_limit = Limit { per_second: 1, burst: 3 };
+    let slow = |c: &mut warp_control_plane::Config| c.edge.address_limit = Limit { per_second: 1, burst: 3 };
     with_configured_api(slow, |api| async move {
         let (_, good) = api.customer("Acme").await;
         assert_eq!(api.call(&good, "GET", "/api/v1/trunks", None).await.status, 200);
@@ -585,7 +585,8 @@ fn documentation_is_served() {
 
 fn generous(config: &mut warp_control_plane::Config) {
     let all = Limit { per_second: 100_000, burst: 100_000 };
-    (config.key_limit, config.customer_limit, config.address_limit) = (all, all, all);
+    let e = &mut config.edge;
+    (e.key_limit, e.customer_limit, e.address_limit) = (all, all, all);
 }
 
 fn filled(path: &str) -> String {

@@ -21,7 +21,7 @@ mod server;
 
 pub use config::{Config, ConfigError};
 
-use crate::core::book::{Book, BookConfig};
+use crate::core::book::{Book, BookConfig, Limits};
 use crate::core::ports::{PortError, PortPool};
 use metrics::Metrics;
 use server::bound::BoundPorts;
@@ -102,6 +102,17 @@ impl Relay {
     /// Where ng commands are taken over UDP (with the real port when 0 was configured).
     pub fn ng_addr(&self) -> Option<SocketAddr> {
         self.ng
+    }
+
+    /// Takes the limits of `config` from now on (F-CFG-02): calls at most, time-outs, delete delay. Running calls go on, under
+    /// the new time-outs from their next look at the clock. Everything else needs a restart.
+    pub fn configure(&self, config: &Config) {
+        let mut message = ToControl::Limits(limits(config));
+        // Lost, it would never come again: wait for the control thread to drain a full mailbox.
+        while let Err(SendError::Full(again)) = self.control.sender.send(message) {
+            message = again;
+            std::thread::yield_now();
+        }
     }
 
     /// Ends all threads and closes all ports. Calls are forgotten.
@@ -191,17 +202,28 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHa
     std::thread::Builder::new().name(name).spawn(run)
 }
 
-fn book_config(config: &Config, seed: &[u8; 32]) -> BookConfig {
+fn limits(config: &Config) -> Limits {
     let seconds = |s: u32| Duration::from_secs(u64::from(s));
-    BookConfig {
-        shards: config.threads,
-        advertise: config.advertise.clone(),
-        interfaces: config.interfaces.clone(),
+    Limits {
         max_calls: usize::try_from(config.max_calls).unwrap_or(usize::MAX),
         media_timeout: seconds(config.media_timeout_s),
         hold_timeout: seconds(config.hold_timeout_s),
         offer_timeout: seconds(config.offer_timeout_s),
         delete_delay: seconds(config.delete_delay_s),
+    }
+}
+
+fn book_config(config: &Config, seed: &[u8; 32]) -> BookConfig {
+    let limits = limits(config);
+    BookConfig {
+        shards: config.threads,
+        advertise: config.advertise.clone(),
+        interfaces: config.interfaces.clone(),
+        max_calls: limits.max_calls,
+        media_timeout: limits.media_timeout,
+        hold_timeout: limits.hold_timeout,
+        offer_timeout: limits.offer_timeout,
+        delete_delay: limits.delete_delay,
         forbidden: config.ng.into_iter().collect(),
         instance: format!("{:012x}", seed_word(seed) & 0xFFFF_FFFF_FFFF),
         ..BookConfig::default()

@@ -58,7 +58,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
     config.shards = config.shards.clamp(1, SHARDS_MAX);
     let sockets = sockets::bind(&mut config)?;
     let config = Arc::new(config);
-    let shared = Arc::new(Shared::new(&config.core, handles.seed));
+    let shared = Arc::new(Shared::new(handles.seed));
     let quota = Arc::new(Quota::new(config.streams));
     let mut senders = Vec::new();
     let mut mailboxes = Vec::new();
@@ -157,6 +157,12 @@ impl Proxy {
         self.command(Command::Drain { end_calls });
     }
 
+    /// Another configuration for every shard, each between two messages (F-CFG-02). What a running proxy cannot change
+    /// stays ([`core::CoreConfig::keeping_fixed_parts_of`]). Waits for room in the mailboxes.
+    pub fn configure(&self, core: core::CoreConfig) {
+        self.command(Command::Configure(Arc::new(core)));
+    }
+
     /// Transactions of all shards: 0 when a drained proxy has nothing left to say.
     pub fn transactions(&self) -> usize {
         self.shared.transactions()
@@ -216,6 +222,16 @@ fn dispatch(senders: &[Sender<Note>], command: Command) {
         Command::EndCall { cdr_id, reason } => each(&|| Command::EndCall { cdr_id, reason }),
         Command::MediaTimeout { sip_call_id } => {
             each(&|| Command::MediaTimeout { sip_call_id: sip_call_id.clone() });
+        }
+        Command::Configure(config) => {
+            for sender in senders {
+                let mut note = Note::Command(Command::Configure(Arc::clone(&config)));
+                // A shard that missed it would run on old values for ever: wait for its owner to drain a full mailbox.
+                while let Err(warp_net::mailbox::SendError::Full(again)) = sender.send(note) {
+                    note = again;
+                    std::thread::yield_now();
+                }
+            }
         }
         Command::EndRecovered(resume) => {
             let shard =

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use warp_control_plane::Database;
+use warp_control_plane::api::limiter::Limit;
+use warp_control_plane::{Database, Edge};
 use warp_model::Secret;
 
-use super::Config;
+use super::{Config, Network, Size, Span};
 
 /// `[api]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,10 +26,67 @@ pub struct Api {
     pub live_keys: bool,
     /// Name of the CDR consumer in the event cursors: one per deployment.
     pub consumer: String,
+    /// Key that vendors' passwords are sealed with in the database: `file:PATH`; absent: `seal.key` in the data folder, made
+    /// at the first start. All nodes of a deployment need the same one.
+    pub seal_key: Option<KeyFile>,
+    /// Requests a second of one key, in the long run; and at once.
+    pub key_rate: u32,
+    /// See `key_rate`.
+    pub key_burst: u32,
+    /// Requests a second of all keys of one customer, in the long run; and at once.
+    pub customer_rate: u32,
+    /// See `customer_rate`.
+    pub customer_burst: u32,
+    /// Failed authentications a second of one address, in the long run; and at once.
+    pub address_rate: u32,
+    /// See `address_rate`.
+    pub address_burst: u32,
+    /// Largest JSON body.
+    pub body_limit: Size,
+    /// Largest CSV upload.
+    pub upload_limit: Size,
+    /// Longest time to the end of a request's head.
+    pub head_timeout: Span,
+    /// Longest time for a body to arrive.
+    pub body_timeout: Span,
+    /// Proxies in front of us: only their `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// `file:PATH`: where a secret is, never the secret itself (T-CFG-01).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile(pub PathBuf);
+
+impl std::str::FromStr for KeyFile {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The text may be the secret itself, so it is not repeated.
+        let path = text.strip_prefix("file:").filter(|p| !p.is_empty());
+        path.map(|p| Self(p.into())).ok_or_else(|| "must be file:PATH, never the key itself".to_owned())
+    }
+}
+
+impl std::fmt::Display for KeyFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "file:{}", self.0.display())
+    }
+}
+
+impl Serialize for KeyFile {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyFile {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 impl Default for Api {
     fn default() -> Self {
+        let edge = Edge::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             database_url: None,
@@ -36,11 +94,65 @@ impl Default for Api {
             database_dir: None,
             live_keys: false,
             consumer: "postgres".to_owned(),
+            seal_key: None,
+            key_rate: edge.key_limit.per_second,
+            key_burst: edge.key_limit.burst,
+            customer_rate: edge.customer_limit.per_second,
+            customer_burst: edge.customer_limit.burst,
+            address_rate: edge.address_limit.per_second,
+            address_burst: edge.address_limit.burst,
+            body_limit: Size(edge.body_bytes as u64),
+            upload_limit: Size(edge.upload_bytes as u64),
+            head_timeout: Span(edge.head_timeout),
+            body_timeout: Span(edge.body_timeout),
+            trusted_proxies: Vec::new(),
         }
     }
 }
 
 impl Api {
+    /// Refuses what cannot work: key and reason.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let rates = [
+            ("key_rate", self.key_rate),
+            ("key_burst", self.key_burst),
+            ("customer_rate", self.customer_rate),
+            ("customer_burst", self.customer_burst),
+            ("address_rate", self.address_rate),
+            ("address_burst", self.address_burst),
+        ];
+        if let Some((key, _)) = rates.into_iter().find(|(_, rate)| *rate == 0) {
+            return Err((key, "at least 1"));
+        }
+        if !(1 << 10..=16 << 20).contains(&self.body_limit.0) {
+            return Err(("body_limit", "1KiB to 16MiB"));
+        }
+        if !(1 << 10..=64 << 20).contains(&self.upload_limit.0) {
+            return Err(("upload_limit", "1KiB to 64MiB"));
+        }
+        for (key, time) in [("head_timeout", self.head_timeout), ("body_timeout", self.body_timeout)] {
+            if time.0.is_zero() || time.0 > std::time::Duration::from_secs(600) {
+                return Err((key, "more than 0 and at most 10m"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Limits at the edge: what a reload can change.
+    pub fn edge(&self) -> Edge {
+        let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+        Edge {
+            key_limit: Limit { per_second: self.key_rate, burst: self.key_burst },
+            customer_limit: Limit { per_second: self.customer_rate, burst: self.customer_burst },
+            address_limit: Limit { per_second: self.address_rate, burst: self.address_burst },
+            body_bytes: bytes(self.body_limit),
+            upload_bytes: bytes(self.upload_limit),
+            head_timeout: self.head_timeout.0,
+            body_timeout: self.body_timeout.0,
+            trusted_proxies: self.trusted_proxies.iter().map(|n| n.0).collect(),
+        }
+    }
+
     /// The control plane's configuration; the digest realm is the proxy's.
     pub fn control_plane(&self, config: &Config) -> warp_control_plane::Config {
         let database = match &self.database_url {
@@ -56,6 +168,9 @@ impl Api {
         out.realm = config.sip.realm.clone();
         out.live_keys = self.live_keys;
         out.consumer = self.consumer.clone();
+        out.edge = self.edge();
+        let own = || config.node.data_dir.join("seal.key");
+        out.key_file = Some(self.seal_key.as_ref().map_or_else(own, |key| key.0.clone()));
         out
     }
 }

@@ -77,6 +77,16 @@ impl ConfigError {
 /// The values of one section, by key.
 pub(super) type Settings = BTreeMap<String, (Value, Origin)>;
 
+/// All layers merged, and what made a layer unreadable.
+pub(super) struct Read {
+    /// Section → key → value with origin.
+    pub(super) settings: BTreeMap<String, Settings>,
+    /// Where a section was named first in a file, also one without a key.
+    pub(super) sections: BTreeMap<String, Origin>,
+    /// Mistakes.
+    pub(super) errors: Vec<ConfigError>,
+}
+
 /// What is read, lowest layer first.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -111,13 +121,14 @@ impl Sources {
         more
     }
 
-    /// All layers merged: section → key → value with origin; and the mistakes that make a layer unreadable.
-    pub(super) fn read(&self) -> (BTreeMap<String, Settings>, Vec<ConfigError>) {
+    /// All layers merged.
+    pub(super) fn read(&self) -> Read {
         let mut all: BTreeMap<String, Settings> = BTreeMap::new();
+        let mut sections = BTreeMap::new();
         let mut errors = Vec::new();
         for path in self.files() {
             match std::fs::read_to_string(&path) {
-                Ok(text) => read_file(&path, &text, &mut all, &mut errors),
+                Ok(text) => read_file(&path, &text, &mut all, &mut sections, &mut errors),
                 Err(why) => errors.push(ConfigError {
                     origin: Origin::File(path, 0, 0),
                     key: String::new(),
@@ -135,11 +146,17 @@ impl Sources {
                     .insert(key.to_owned(), (value.clone(), Origin::Flag));
             }
         }
-        (all, errors)
+        Read { settings: all, sections, errors }
     }
 }
 
-fn read_file(path: &Path, text: &str, all: &mut BTreeMap<String, Settings>, errors: &mut Vec<ConfigError>) {
+fn read_file(
+    path: &Path,
+    text: &str,
+    all: &mut BTreeMap<String, Settings>,
+    sections: &mut BTreeMap<String, Origin>,
+    errors: &mut Vec<ConfigError>,
+) {
     let at = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
@@ -169,6 +186,7 @@ fn read_file(path: &Path, text: &str, all: &mut BTreeMap<String, Settings>, erro
             });
             continue;
         };
+        sections.entry(name.to_owned()).or_insert_with(|| at(section.span().start));
         let settings = all.entry(name.to_owned()).or_default();
         for key in keys.keys() {
             let word: &str = key.get_ref();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use warp_sip_proxy::core::{CoreConfig, Listener, Mode, Realm, Transport};
+use warp_sip_proxy::core::{CoreConfig, Listener, Mode, Realm, StrangerLimits, Transport};
 
 use super::Span;
 
@@ -40,10 +40,30 @@ pub struct Sip {
     pub timer_c: Span,
     /// Give up a vendor that sends no 1xx for so long.
     pub first_1xx: Span,
+    /// Give up a vendor that has said 100 and rings nobody for so long.
+    pub first_18x: Span,
+    /// How long the media relay may take to answer.
+    pub media_deadline: Span,
     /// Longest call unless its trunk says less.
     pub max_duration: Span,
     /// Most vendors tried for one call.
     pub max_attempts: u16,
+    /// Failures in a row of a vendor trunk's transport until it is out of rotation.
+    pub trunk_down_after: u32,
+    /// How long it then stays out before it is tried again.
+    pub trunk_down_for: Span,
+    /// Requests a second of one stranger, in the long run; and at once.
+    pub stranger_rate: u32,
+    /// See `stranger_rate`.
+    pub stranger_burst: u32,
+    /// Requests a second of all strangers together.
+    pub strangers_rate: u32,
+    /// Transactions of one stranger.
+    pub stranger_transactions: u32,
+    /// Transactions of everybody together.
+    pub transactions: u32,
+    /// Leave scanners without an answer.
+    pub drop_scanners: bool,
     /// Send media through the relay.
     pub anchor_media: bool,
     /// Send media through a relay of another process, at this ng address, instead of the one in this process.
@@ -68,8 +88,18 @@ impl Default for Sip {
             t4: Span(core.timers.t4),
             timer_c: Span(core.timers.c),
             first_1xx: Span(core.first_1xx),
+            first_18x: Span(core.first_18x),
+            media_deadline: Span(core.ask_deadline),
             max_duration: Span(core.max_duration),
             max_attempts: core.max_attempts,
+            trunk_down_after: core.trunk_down_after,
+            trunk_down_for: Span(core.trunk_down_for),
+            stranger_rate: core.strangers.per_source_per_s,
+            stranger_burst: core.strangers.per_source_burst,
+            strangers_rate: core.strangers.all_per_s,
+            stranger_transactions: u32::try_from(core.transactions_per_stranger).unwrap_or(u32::MAX),
+            transactions: u32::try_from(core.transactions).unwrap_or(u32::MAX),
+            drop_scanners: core.drop_scanners,
             anchor_media: core.anchor_media,
             media_ng: None,
         }
@@ -90,6 +120,36 @@ impl Sip {
         }
         if self.timer_c.0 <= Duration::from_secs(180) {
             return Err(("timer_c", "more than 180s (RFC 3261 §16.6)"));
+        }
+        let waits = [
+            ("first_1xx", self.first_1xx),
+            ("first_18x", self.first_18x),
+            ("media_deadline", self.media_deadline),
+            ("max_duration", self.max_duration),
+            ("trunk_down_for", self.trunk_down_for),
+        ];
+        if let Some((key, _)) = waits.into_iter().find(|(_, wait)| wait.0.is_zero()) {
+            return Err((key, "more than 0"));
+        }
+        // Far beyond every RFC's value, and small enough that sums of times cannot overflow.
+        let most = Duration::from_secs(7 * 86_400);
+        let timers = [("t2", self.t2), ("t4", self.t4), ("timer_c", self.timer_c)];
+        if let Some((key, _)) = timers.into_iter().chain(waits).find(|(_, time)| time.0 > most) {
+            return Err((key, "at most 7d"));
+        }
+        let counts = [
+            ("trunk_down_after", self.trunk_down_after),
+            ("stranger_rate", self.stranger_rate),
+            ("stranger_burst", self.stranger_burst),
+            ("strangers_rate", self.strangers_rate),
+            ("stranger_transactions", self.stranger_transactions),
+            ("transactions", self.transactions),
+        ];
+        if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err((key, "at least 1"));
+        }
+        if self.transactions > 1_000_000 {
+            return Err(("transactions", "at most 1000000"));
         }
         if self.digest.is_empty() {
             return Err(("digest", "at least one of \"sha-256\", \"md5\""));
@@ -125,8 +185,20 @@ impl Sip {
         core.timers.t4 = self.t4.0;
         core.timers.c = self.timer_c.0;
         core.first_1xx = self.first_1xx.0;
+        core.first_18x = self.first_18x.0;
+        core.ask_deadline = self.media_deadline.0;
         core.max_duration = self.max_duration.0;
         core.max_attempts = self.max_attempts;
+        core.trunk_down_after = self.trunk_down_after;
+        core.trunk_down_for = self.trunk_down_for.0;
+        core.strangers = StrangerLimits {
+            per_source_per_s: self.stranger_rate,
+            per_source_burst: self.stranger_burst,
+            all_per_s: self.strangers_rate,
+        };
+        core.transactions_per_stranger = self.stranger_transactions as usize;
+        core.transactions = self.transactions as usize;
+        core.drop_scanners = self.drop_scanners;
         core.anchor_media = self.anchor_media;
         core
     }

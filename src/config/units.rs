@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use warp_policy::Cidr;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A duration: `"1500ms"`, `"30s"`, `"4m"`, `"12h"`, `"7d"`.
@@ -13,6 +15,23 @@ pub struct Span(pub Duration);
 /// A number of bytes: `"512B"`, `"64KiB"`, `"16MiB"`, `"50GiB"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size(pub u64);
+
+/// An address or a block of addresses: `"10.0.0.0/8"`, `"2001:db8::7"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(pub Cidr);
+
+impl FromStr for Network {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|why| format!("{text:?} is not a network such as \"10.0.0.0/8\": {why}"))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 const SPANS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZES: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -74,4 +93,4 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text! { Span Size }
+as_text! { Span Size Network }

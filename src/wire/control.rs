@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use warp_control_plane::{ControlPlane, LiveFigures};
+use warp_control_plane::{ControlPlane, Edge, LiveFigures};
 use warp_events::EventLog;
 use warp_feed::Publisher;
 use warp_policy::Snapshot;
@@ -41,6 +41,13 @@ impl ControlThread {
 
     pub(super) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Other limits at the edge, from the next request on.
+    pub(super) fn configure(&self, edge: Edge) {
+        if let Some(control) = &self.control {
+            control.app.configure(edge);
+        }
     }
 
     /// The operator's key that was made because there was none.

@@ -4,12 +4,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, RawPathParams};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER, TRANSFER_ENCODING,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER, TRANSFER_ENCODING,
     WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -19,12 +19,10 @@ use serde_json::{Value, json};
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
 use super::error::{ApiError, Code};
 use super::limiter::Verdict;
-use crate::App;
+use crate::{App, Edge};
 use crate::app::{idempotency, keys};
 use crate::metrics::EndpointMetrics;
 
-/// Longest time for a body to arrive.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest Idempotency-Key.
 const IDEMPOTENCY_KEY_BYTES: usize = 128;
 
@@ -78,25 +76,27 @@ async fn run(
     verdict: &mut Option<Verdict>,
 ) -> Answer {
     let headers = &parts.headers;
-    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |p| p.0);
+    let edge = app.edge();
+    let connection = parts.extensions.get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |p| p.0);
+    let peer = client_address(&edge, connection, headers);
     check_framing(headers)?;
     let caller = match endpoint.access {
         Access::Public => None,
         Access::Scope(audience, scope) => {
-            let caller = authenticate(app, headers, peer, verdict).await?;
+            let caller = authenticate(app, &edge, headers, peer, verdict).await?;
             if caller.audience != audience {
                 return Err(ApiError::new(Code::Forbidden, "this key is for another audience"));
             }
             if !caller.scopes.iter().any(|s| s == scope || s == "*") {
                 return Err(ApiError::new(Code::Forbidden, format!("this key lacks the scope {scope}")));
             }
-            limit(app, &caller, verdict)?;
+            limit(app, &edge, &caller, verdict)?;
             Some(caller)
         }
     };
     let query = read_query(endpoint, &parts.uri)?;
     check_content_type(endpoint, headers)?;
-    let body = read_body(endpoint, headers, body).await?;
+    let body = read_body(&edge, endpoint, headers, body).await?;
     let if_match = headers.get(IF_MATCH).map(read_etag).transpose()?;
     let request = Request {
         caller,
@@ -148,8 +148,31 @@ fn check_framing(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Who speaks: the source of the connection, unless that is a proxy of ours. Then it is the last address of
+/// `X-Forwarded-For` that no proxy of ours added; what stands left of it anybody can have written (T-API-08).
+fn client_address(edge: &Edge, connection: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let mut speaker = connection;
+    let lines: Vec<&str> = headers.get_all(&FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
+    let mut said = lines.iter().flat_map(|l| l.split(',')).rev().take(FORWARDERS);
+    while edge.trusts(speaker) {
+        // Nothing readable: the proxy speaks for itself.
+        let Some(ip) = said.next().and_then(address) else { break };
+        speaker = ip;
+    }
+    speaker
+}
+
+/// `192.0.2.1`, `192.0.2.1:5000`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5000`.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let ip = bare.parse::<IpAddr>().ok().or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()))?;
+    Some(ip.to_canonical())
+}
+
 async fn authenticate(
     app: &Arc<App>,
+    edge: &Edge,
     headers: &HeaderMap,
     peer: IpAddr,
     verdict: &mut Option<Verdict>,
@@ -167,8 +190,8 @@ async fn authenticate(
     // Guessing is paced by address, before the database is asked. A key that was good a while ago is not slowed by what
     // others behind its address do.
     let trusted = secret.is_some_and(|s| app.limits.is_known(s));
-    if !trusted && app.limits.by_address.is_exhausted(&peer, now) {
-        let v = app.limits.by_address.take(peer, now);
+    if !trusted && app.limits.by_address.is_exhausted(edge.address_limit, &peer, now) {
+        let v = app.limits.by_address.take(edge.address_limit, peer, now);
         *verdict = Some(v);
         return Err(limited(v));
     }
@@ -180,19 +203,19 @@ async fn authenticate(
         app.limits.know(secret);
         return Ok(caller);
     }
-    app.limits.by_address.take(peer, now);
+    app.limits.by_address.take(edge.address_limit, peer, now);
     Err(unauthorized())
 }
 
-fn limit(app: &App, caller: &Caller, verdict: &mut Option<Verdict>) -> Result<(), ApiError> {
+fn limit(app: &App, edge: &Edge, caller: &Caller, verdict: &mut Option<Verdict>) -> Result<(), ApiError> {
     let now = app.mono();
-    let by_key = app.limits.by_key.take(caller.key, now);
+    let by_key = app.limits.by_key.take(edge.key_limit, caller.key, now);
     *verdict = Some(by_key);
     if !by_key.allowed {
         return Err(limited(by_key));
     }
     if let Some(customer) = caller.customer {
-        let by_customer = app.limits.by_customer.take(customer, now);
+        let by_customer = app.limits.by_customer.take(edge.customer_limit, customer, now);
         if by_customer.remaining < by_key.remaining {
             *verdict = Some(by_customer);
         }
@@ -244,10 +267,16 @@ fn check_content_type(endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Ap
     Err(ApiError::new(Code::UnsupportedMediaType, format!("send the body as {}", wanted.join(" or "))))
 }
 
-async fn read_body(endpoint: &Endpoint, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+async fn read_body(
+    edge: &Edge,
+    endpoint: &Endpoint,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, ApiError> {
     let max = match endpoint.takes {
         Takes::Nothing => 4_096,
-        _ => endpoint.body_limit(),
+        Takes::Csv(most) => most.min(edge.upload_bytes),
+        Takes::Json(_) | Takes::Patch(_) => edge.body_bytes,
     };
     let too_large = || ApiError::new(Code::BodyTooLarge, format!("the body is larger than {max} bytes"));
     let stated =
@@ -255,7 +284,7 @@ async fn read_body(endpoint: &Endpoint, headers: &HeaderMap, body: Body) -> Resu
     if stated.is_some_and(|n| n > max as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, max)).await {
+    match tokio::time::timeout(edge.body_timeout, to_bytes(body, max)).await {
         Err(_) => Err(ApiError::new(Code::RequestTimeout, "the body did not arrive in time")),
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(e)) => {
@@ -357,6 +386,10 @@ fn respond(app: &App, id: &str, outcome: Answer, verdict: Option<Verdict>) -> Re
             if e.code == Code::Unauthorized {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"warp\""));
             }
+            // What is left of such a request must not be read as another one (T-API-11).
+            if matches!(e.code, Code::BadRequest | Code::RequestTimeout | Code::BodyTooLarge) {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             if let Some(s) = e.retry_after_s {
                 headers.insert(RETRY_AFTER, s.into());
             }
@@ -366,5 +399,9 @@ fn respond(app: &App, id: &str, outcome: Answer, verdict: Option<Verdict>) -> Re
     response
 }
 
+/// Proxies in a row that are looked at.
+const FORWARDERS: usize = 32;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -434,14 +434,6 @@ impl Endpoint {
         self.secret = true;
         self
     }
-
-    /// Largest body.
-    pub fn body_limit(&self) -> usize {
-        match self.takes {
-            Takes::Csv(bytes) => bytes,
-            _ => warp_model::limits::HTTP_BODY_BYTES,
-        }
-    }
 }
 
 #[cfg(test)]

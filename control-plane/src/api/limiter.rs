@@ -40,31 +40,31 @@ struct Bucket {
 /// Buckets by key.
 #[derive(Debug)]
 pub struct Limiter<K> {
-    limit: Limit,
     cap: usize,
     buckets: Mutex<HashMap<K, Bucket>>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
     /// At most `cap` buckets.
-    pub fn new(limit: Limit, cap: usize) -> Self {
-        Self { limit, cap: cap.max(1), buckets: Mutex::new(HashMap::new()) }
+    pub fn new(cap: usize) -> Self {
+        Self { cap: cap.max(1), buckets: Mutex::new(HashMap::new()) }
     }
 
     /// Whether `key` has no token left, without taking one.
-    pub fn is_exhausted(&self, key: &K, now: Mono) -> bool {
+    pub fn is_exhausted(&self, limit: Limit, key: &K, now: Mono) -> bool {
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets
             .get(key)
-            .is_some_and(|b| b.level + gained(u128::from(self.limit.per_second), now.since(b.at)) < ONE)
+            .is_some_and(|b| b.level + gained(u128::from(limit.per_second), now.since(b.at)) < ONE)
     }
 
-    /// Takes one token of `key`.
-    pub fn take(&self, key: K, now: Mono) -> Verdict {
-        let full = u128::from(self.limit.burst) * ONE;
+    /// Takes one token of `key`. The limit may differ from call to call: a bucket keeps its level, and holds no more than the
+    /// burst of now.
+    pub fn take(&self, limit: Limit, key: K, now: Mono) -> Verdict {
+        let full = u128::from(limit.burst) * ONE;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if !buckets.contains_key(&key) && buckets.len() >= self.cap {
-            let rate = u128::from(self.limit.per_second);
+            let rate = u128::from(limit.per_second);
             buckets.retain(|_, b| b.level + gained(rate, now.since(b.at)) < full);
             if buckets.len() >= self.cap
                 && let Some(oldest) = buckets.iter().min_by_key(|(_, b)| b.at).map(|(k, _)| k.clone())
@@ -73,19 +73,19 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             }
         }
         let bucket = buckets.entry(key).or_insert(Bucket { level: full, at: now });
-        let gain = gained(u128::from(self.limit.per_second), now.since(bucket.at));
+        let gain = gained(u128::from(limit.per_second), now.since(bucket.at));
         bucket.level = full.min(bucket.level + gain);
         bucket.at = now;
         let allowed = bucket.level >= ONE;
         if allowed {
             bucket.level -= ONE;
         }
-        let rate = u128::from(self.limit.per_second.max(1));
+        let rate = u128::from(limit.per_second.max(1));
         let wanted = if allowed { full - bucket.level } else { ONE - bucket.level };
         let seconds = wanted.div_ceil(rate * ONE);
         Verdict {
             allowed,
-            limit: self.limit.burst,
+            limit: limit.burst,
             remaining: u32::try_from(bucket.level / ONE).unwrap_or(u32::MAX),
             reset_s: u64::try_from(seconds).unwrap_or(u64::MAX),
         }
@@ -104,24 +104,38 @@ mod tests {
 
     #[test]
     fn t_api_08_a_bucket_empties_and_refills_and_others_are_untouched() {
-        let limiter = Limiter::new(Limit { per_second: 2, burst: 3 }, 10);
+        let limiter = Limiter::new(10);
+        let limit = Limit { per_second: 2, burst: 3 };
         let at = |ms: u64| Mono(ms * 1_000_000);
-        let taken: Vec<bool> = (0..4).map(|_| limiter.take("a", at(0)).allowed).collect();
+        let taken: Vec<bool> = (0..4).map(|_| limiter.take(limit, "a", at(0)).allowed).collect();
         assert_eq!(taken, [true, true, true, false]);
-        assert_eq!(limiter.take("a", at(0)).reset_s, 1);
-        assert!(limiter.is_exhausted(&"a", at(400)) && !limiter.is_exhausted(&"a", at(500)));
-        assert!(!limiter.is_exhausted(&"c", at(0)));
-        assert!(limiter.take("b", at(0)).allowed);
-        assert!(limiter.take("a", at(500)).allowed);
-        assert!(!limiter.take("a", at(600)).allowed);
-        assert_eq!(limiter.take("a", at(10_000)).remaining, 2);
+        assert_eq!(limiter.take(limit, "a", at(0)).reset_s, 1);
+        assert!(limiter.is_exhausted(limit, &"a", at(400)) && !limiter.is_exhausted(limit, &"a", at(500)));
+        assert!(!limiter.is_exhausted(limit, &"c", at(0)));
+        assert!(limiter.take(limit, "b", at(0)).allowed);
+        assert!(limiter.take(limit, "a", at(500)).allowed);
+        assert!(!limiter.take(limit, "a", at(600)).allowed);
+        assert_eq!(limiter.take(limit, "a", at(10_000)).remaining, 2);
+    }
+
+    #[test]
+    fn f_cfg_02_another_limit_holds_from_the_next_request_on() {
+        let limiter = Limiter::new(10);
+        let narrow = Limit { per_second: 1, burst: 2 };
+        let wide = Limit { per_second: 1_000, burst: 10 };
+        assert!(limiter.take(narrow, "a", Mono(0)).allowed && limiter.take(narrow, "a", Mono(0)).allowed);
+        assert!(!limiter.take(narrow, "a", Mono(0)).allowed);
+        let second = Mono(1_000_000_000);
+        assert_eq!(limiter.take(wide, "a", second).remaining, 9, "refilled at the new rate to the new burst");
+        assert_eq!(limiter.take(narrow, "a", second).remaining, 1, "cut to the burst of now");
     }
 
     #[test]
     fn the_table_is_bounded() {
-        let limiter = Limiter::new(Limit { per_second: 1, burst: 1 }, 3);
+        let limiter = Limiter::new(3);
+        let limit = Limit { per_second: 1, burst: 1 };
         for i in 0..100u64 {
-            limiter.take(i, Mono(i));
+            limiter.take(limit, i, Mono(i));
         }
         assert!(limiter.buckets.lock().unwrap().len() <= 3);
     }

@@ -1,6 +1,6 @@
 //! The listener: accepts connections, bounds them, and hands requests to the router made from the endpoint table.
 //!
-//! Limits (`ref/threats-and-faults` §1): 16 KiB of head (431), 10 s to the end of the head (the connection is closed),
+//! Limits (`ref/threats-and-faults` §1): 16 KiB of head (431), [`crate::Edge::head_timeout`] to the end of the head (the connection is closed),
 //! [`CONNECTIONS`] at once (more wait in the accept queue). An error on one connection ends that connection only.
 
 use std::net::{IpAddr, SocketAddr};
@@ -23,8 +23,6 @@ use crate::App;
 
 /// Connections served at once.
 pub const CONNECTIONS: usize = 1_024;
-/// Time to the end of the head, also the longest idle time between requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that running requests get when the program stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,7 +55,8 @@ pub fn router(app: &Arc<App>) -> Router {
 }
 
 /// Accepts until `stop` turns true, then lets running requests end.
-pub async fn run(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn run(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let router = router(&app);
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { break };
@@ -76,10 +75,11 @@ pub async fn run(listener: TcpListener, router: Router, mut stop: watch::Receive
         };
         let _ = stream.set_nodelay(true);
         let router = router.clone();
+        let head_timeout = app.edge().head_timeout;
         let mut stop = stop.clone();
         tokio::spawn(async move {
             let _slot = slot;
-            serve_connection(stream, peer, router, &mut stop).await;
+            serve_connection(stream, peer, head_timeout, router, &mut stop).await;
         });
     }
     let everything = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
@@ -89,6 +89,7 @@ pub async fn run(listener: TcpListener, router: Router, mut stop: watch::Receive
 async fn serve_connection(
     stream: tokio::net::TcpStream,
     peer: SocketAddr,
+    head_timeout: Duration,
     router: Router,
     stop: &mut watch::Receiver<bool>,
 ) {
@@ -96,7 +97,7 @@ async fn serve_connection(
     let service = router.layer(axum::Extension(peer));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(warp_model::limits::HTTP_HEADER_BYTES)
         .keep_alive(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));

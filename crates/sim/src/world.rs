@@ -67,7 +67,7 @@ impl World {
         weather: Weather,
     ) -> World {
         let mut rng = Rng::new(seed);
-        let shared = Arc::new(Shared::new(&config, rng.seed()));
+        let shared = Arc::new(Shared::new(rng.seed()));
         let core = Core::new(Arc::new(config), 0, rng.seed(), shared.clone());
         World {
             now: Mono(1_000_000_000),

@@ -79,6 +79,20 @@ impl Default for BookConfig {
 
 /// Calls looked at for quality in one go.
 const SAMPLES: usize = 256;
+/// The part of [`BookConfig`] that a running relay takes anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// As [`BookConfig::max_calls`].
+    pub max_calls: usize,
+    /// As [`BookConfig::media_timeout`].
+    pub media_timeout: Duration,
+    /// As [`BookConfig::hold_timeout`].
+    pub hold_timeout: Duration,
+    /// As [`BookConfig::offer_timeout`].
+    pub offer_timeout: Duration,
+    /// As [`BookConfig::delete_delay`].
+    pub delete_delay: Duration,
+}
 
 /// Figures of a call whose media timed out are kept so long for the `delete` of signalling.
 const ENDED_KEPT: Duration = Duration::from_secs(60);
@@ -118,6 +132,15 @@ impl Book {
             live: 0,
             pairs: 0,
         }
+    }
+
+    /// Other limits, for what begins and for what is looked at from now on. Sockets, addresses and shards stay.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.config.max_calls = limits.max_calls;
+        self.config.media_timeout = limits.media_timeout;
+        self.config.hold_timeout = limits.hold_timeout;
+        self.config.offer_timeout = limits.offer_timeout;
+        self.config.delete_delay = limits.delete_delay;
     }
 
     /// Carries out one command. `_from` is the ng client; which clients may speak is the listener's affair.

@@ -17,7 +17,7 @@ use super::bound::Waiting;
 use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::shard::ToShard;
 use crate::core::Output;
-use crate::core::book::Book;
+use crate::core::book::{Book, Limits};
 use crate::core::ledger::{Ledger, kind_of};
 use crate::metrics::Metrics;
 
@@ -37,6 +37,8 @@ pub(crate) enum ToControl {
     Command(Box<Command>, Answer),
     /// A shard learnt a peer (NAT).
     Learnt(LocalPort, SocketAddr),
+    /// Other limits.
+    Limits(Limits),
     /// End everything.
     Stop,
 }
@@ -175,6 +177,7 @@ impl ControlThread {
             match message {
                 ToControl::Command(command, answer) => answer(self.command(*command, None, now)),
                 ToControl::Learnt(port, peer) => self.book.handle_learnt(port, peer),
+                ToControl::Limits(limits) => self.book.set_limits(&limits),
                 ToControl::Stop => self.stopping = true,
             }
         }

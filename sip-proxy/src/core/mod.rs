@@ -150,7 +150,7 @@ impl Core {
         let stranger = self.is_stranger(flow.remote.ip(), now);
         // Before anything is read of it (T-SIP-12). ACK is never answered and makes no state; responses must find a branch of ours.
         let costs_a_token = stranger && !bytes.starts_with(b"ACK ") && !bytes.starts_with(b"SIP/2.0 ");
-        if costs_a_token && !self.shared.strangers.admit(flow.remote.ip(), now.mono) {
+        if costs_a_token && !self.shared.strangers.admit(&self.config.strangers, flow.remote.ip(), now.mono) {
             self.stats.stranger_dropped += 1;
             return;
         }
@@ -206,6 +206,9 @@ impl Core {
             }
             Command::MediaTimeout { sip_call_id } => self.media_timeout(&sip_call_id, now),
             Command::EndRecovered(resume) => self.end_recovered(*resume, now),
+            Command::Configure(config) => {
+                self.config = Arc::new((*config).clone().keeping_fixed_parts_of(&self.config));
+            }
             Command::ListCalls { reply } => {
                 let mut all: Vec<LiveCall> = self.calls.iter().filter_map(|(_, c)| c.live()).collect();
                 all.sort_by_key(|c| (c.setup_at, c.cdr_id));
@@ -224,6 +227,12 @@ impl Core {
     /// The share of new calls to be refused from now on, of [`overload::FULL`] (F-LOAD-01).
     pub fn set_overload(&mut self, level: u32) {
         self.shed = level;
+    }
+
+    /// The configuration in force. Deadlines that were set by an earlier one stay: a transaction under way, a call's longest
+    /// duration, a trunk out of rotation.
+    pub fn config(&self) -> &Arc<CoreConfig> {
+        &self.config
     }
 
     /// Calls in the air.

@@ -12,7 +12,6 @@ use warp_sip::digest::{NonceCounts, NonceIssuer};
 use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES};
 use super::random::{Keyed, Rng};
 use super::strangers::Strangers;
-use super::types::CoreConfig;
 
 /// Nonces in use that are remembered against replays (T-SIP-09).
 const NONCES: usize = 1_000_000;
@@ -38,14 +37,14 @@ pub struct Shared {
 
 impl Shared {
     /// With a seed of its own (from the operating system, or of a test).
-    pub fn new(config: &CoreConfig, seed: [u8; 32]) -> Shared {
+    pub fn new(seed: [u8; 32]) -> Shared {
         let mut rng = Rng::new(seed, u16::MAX);
         let mut nonce_key = [0; 32];
         for part in nonce_key.chunks_exact_mut(8) {
             part.copy_from_slice(&rng.u64().to_be_bytes());
         }
         Shared {
-            strangers: Strangers::new(config.strangers, rng.u64()),
+            strangers: Strangers::new(rng.u64()),
             keyed: Keyed::new(&mut rng),
             usage: Usage::new(),
             health: Health::new(),

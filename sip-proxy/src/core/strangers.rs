@@ -35,7 +35,6 @@ const TIME_MASK: u64 = (1 << 40) - 1;
 
 /// The buckets of all shards.
 pub(crate) struct Strangers {
-    limits: StrangerLimits,
     key: u64,
     buckets: Vec<AtomicU64>,
     all: AtomicU64,
@@ -43,9 +42,8 @@ pub(crate) struct Strangers {
 
 impl Strangers {
     /// Empty buckets. `key` keeps strangers from choosing whose bucket they share.
-    pub(crate) fn new(limits: StrangerLimits, key: u64) -> Self {
+    pub(crate) fn new(key: u64) -> Self {
         Strangers {
-            limits,
             key,
             buckets: (0..SETS * WAYS).map(|_| AtomicU64::new(0)).collect(),
             all: AtomicU64::new(0),
@@ -53,13 +51,12 @@ impl Strangers {
     }
 
     /// Takes one token of `source` and one of all strangers. False: drop without an answer.
-    pub(crate) fn admit(&self, source: IpAddr, now: Mono) -> bool {
+    pub(crate) fn admit(&self, l: &StrangerLimits, source: IpAddr, now: Mono) -> bool {
         let now = now.0 / UNIT_NS;
-        let l = &self.limits;
-        self.admit_source(source, now) && take(&self.all, 0, now, l.all_per_s, l.all_per_s)
+        self.admit_source(l, source, now) && take(&self.all, 0, now, l.all_per_s, l.all_per_s)
     }
 
-    fn admit_source(&self, source: IpAddr, now: u64) -> bool {
+    fn admit_source(&self, l: &StrangerLimits, source: IpAddr, now: u64) -> bool {
         let prefix = match source {
             IpAddr::V4(v4) => u64::from(u32::from(v4)),
             IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -73,7 +70,6 @@ impl Strangers {
         let Some(set) = self.buckets.get(first..first + WAYS) else {
             return false;
         };
-        let l = &self.limits;
         let held = |b: &AtomicU64| b.load(Ordering::Relaxed);
         let bucket = set
             .iter()
@@ -113,31 +109,41 @@ mod tests {
 
     #[test]
     fn t_sip_12_one_source_gets_its_burst_then_its_rate() {
-        let s = Strangers::new(StrangerLimits::default(), 5);
+        let s = Strangers::new(5);
         let ip: IpAddr = "203.0.113.9".parse().unwrap();
-        let passed = (0..1_000).filter(|_| s.admit(ip, at_ms(0))).count();
+        let passed = (0..1_000).filter(|_| s.admit(&StrangerLimits::default(), ip, at_ms(0))).count();
         assert_eq!(passed, 40);
-        let passed = (0..1_000).filter(|i| s.admit(ip, at_ms(*i))).count();
+        let passed = (0..1_000).filter(|i| s.admit(&StrangerLimits::default(), ip, at_ms(*i))).count();
         assert!((18..=20).contains(&passed), "{passed}");
         // Another source is untouched, and so is a /64 neighbour's neighbour.
-        assert!(s.admit("203.0.113.10".parse().unwrap(), at_ms(0)));
+        assert!(s.admit(&StrangerLimits::default(), "203.0.113.10".parse().unwrap(), at_ms(0)));
+    }
+
+    #[test]
+    fn f_cfg_02_another_rate_holds_from_the_next_request_on() {
+        let s = Strangers::new(5);
+        let ip: IpAddr = "203.0.113.9".parse().unwrap();
+        let wide = StrangerLimits { per_source_per_s: 20, per_source_burst: 60, all_per_s: 1_000 };
+        assert_eq!((0..1_000).filter(|_| s.admit(&StrangerLimits::default(), ip, at_ms(0))).count(), 40);
+        assert_eq!((0..1_000).filter(|_| s.admit(&wide, ip, at_ms(0))).count(), 20, "what is left of the wider burst");
+        assert!(!s.admit(&StrangerLimits::default(), ip, at_ms(0)), "and its debt is kept");
     }
 
     #[test]
     fn t_sip_12_an_ipv6_source_is_its_64() {
-        let s = Strangers::new(StrangerLimits::default(), 5);
+        let s = Strangers::new(5);
         let passed = (0..1_000u16)
-            .filter(|i| s.admit(format!("2001:db8:1:2::{i:x}").parse().unwrap(), at_ms(0)))
+            .filter(|i| s.admit(&StrangerLimits::default(), format!("2001:db8:1:2::{i:x}").parse().unwrap(), at_ms(0)))
             .count();
         assert_eq!(passed, 40);
-        assert!(s.admit("2001:db8:1:3::1".parse().unwrap(), at_ms(0)));
+        assert!(s.admit(&StrangerLimits::default(), "2001:db8:1:3::1".parse().unwrap(), at_ms(0)));
     }
 
     #[test]
     fn t_sip_12_all_strangers_share_one_bucket() {
-        let s = Strangers::new(StrangerLimits::default(), 5);
+        let s = Strangers::new(5);
         let passed =
-            (0..200_000u32).filter(|i| s.admit(IpAddr::V4((0x0B00_0000 + i).into()), at_ms(0))).count();
+            (0..200_000u32).filter(|i| s.admit(&StrangerLimits::default(), IpAddr::V4((0x0B00_0000 + i).into()), at_ms(0))).count();
         assert_eq!(passed, 1_000);
     }
 }

@@ -36,7 +36,7 @@ fn config(trusted: &[&str]) -> CoreConfig {
 }
 
 fn core_with(config: CoreConfig) -> Core {
-    let shared = Arc::new(Shared::new(&config, [3; 32]));
+    let shared = Arc::new(Shared::new([3; 32]));
     Core::new(Arc::new(config), 0, [9; 32], shared)
 }
 
@@ -421,6 +421,33 @@ fn t_sip_12_strangers_are_dropped_beyond_their_rate_and_peers_are_not() {
     let answered = (0..1_000).filter(|n| !give(&mut core, A, &options(*n), 0).is_empty()).count();
     assert_eq!(answered, 1_000);
     assert_eq!(core.transactions(), (0, 0), "no state for either");
+}
+
+#[test]
+fn f_cfg_02_another_configuration_holds_between_two_messages_and_fixed_parts_stay() {
+    let mut core = core_with(config(&["127.0.0.1/32"]));
+    let options = |n: usize| request("OPTIONS", &format!("sip:{US}"), &format!("g{n}"), "To: <sip:us>\r\n");
+    let stranger = "198.51.100.7:5060";
+    // A call under way.
+    let invite = request("INVITE", &format!("sip:100@{US}"), "h1", "To: <sip:x>\r\n");
+    let out = give(&mut core, A, &invite, 0);
+    let at_b = out.iter().find(|(to, _)| *to == addr(B)).unwrap().1.clone();
+
+    let mut wanted = CoreConfig::new(Mode::Policy, vec![]);
+    wanted.domains = vec!["example.net".into()];
+    wanted.realm.name = "elsewhere".into();
+    wanted.strangers.per_source_burst = 3;
+    wanted.transactions = 77;
+    core.handle_command(Command::Configure(Arc::new(wanted)), at(1));
+    let answered = (0..100).filter(|n| !give(&mut core, stranger, &options(*n), 1).is_empty()).count();
+    assert_eq!(answered, 3, "the new limit");
+    let now = core.config();
+    assert_eq!((now.transactions, now.domains.as_slice()), (77, &["example.net".to_owned()][..]));
+    let old = config(&["127.0.0.1/32"]);
+    assert_eq!((&now.mode, &now.listeners, &now.realm), (&old.mode, &old.listeners, &old.realm));
+    // The call goes on: its 200 finds its way back.
+    let out = give(&mut core, B, &response(&at_b, "200 OK", B), 10);
+    assert!(out.iter().any(|(to, text)| *to == addr(A) && text.starts_with("SIP/2.0 200 ")), "{out:?}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl World {
         let mut config = CoreConfig::new(Mode::Policy, vec![listener]);
         config.anchor_media = anchor;
         config.domains = vec!["sip.example.com".into()];
-        let shared = Arc::new(Shared::new(&config, [3; 32]));
+        let shared = Arc::new(Shared::new([3; 32]));
         let mut core = Core::new(Arc::new(config), 0, [9; 32], shared);
         core.handle_snapshot(snapshot(tweak), at(0));
         World {

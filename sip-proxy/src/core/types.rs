@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::cdr::JournalRecord;
@@ -114,6 +115,8 @@ pub enum Command {
     },
     /// End a call of a dead process, which recovery found in its journal: BYE both ways. For the shard of its Call-ID only.
     EndRecovered(Box<super::Resume>),
+    /// Another configuration (F-CFG-02): for everything that is done after this command. See [`super::Core::config`].
+    Configure(Arc<CoreConfig>),
     /// Calls in the air, in the order of their beginning.
     ListCalls {
         /// Gets the list.
@@ -128,6 +131,7 @@ impl fmt::Debug for Command {
             Command::EndCall { .. } => "EndCall",
             Command::MediaTimeout { .. } => "MediaTimeout",
             Command::EndRecovered(_) => "EndRecovered",
+            Command::Configure(_) => "Configure",
             Command::ListCalls { .. } => "ListCalls",
         })
     }
@@ -262,6 +266,20 @@ impl CoreConfig {
             transactions: warp_model::limits::SIP_TRANSACTIONS,
             transactions_per_stranger: warp_model::limits::SIP_TRANSACTIONS_PER_STRANGER,
             drop_scanners: true,
+        }
+    }
+
+    /// These values with what a running core cannot change taken from `now`: its kind, its addresses, its name in records,
+    /// its realm (stored digests are made for it), and whether media is anchored (a call keeps the way it began with).
+    #[must_use]
+    pub fn keeping_fixed_parts_of(self, now: &CoreConfig) -> CoreConfig {
+        CoreConfig {
+            mode: now.mode.clone(),
+            listeners: now.listeners.clone(),
+            node: now.node.clone(),
+            realm: Realm { name: now.realm.name.clone(), ..self.realm },
+            anchor_media: now.anchor_media,
+            ..self
         }
     }
 

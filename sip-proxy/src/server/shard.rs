@@ -331,7 +331,7 @@ impl Shard {
                     *s ^= t;
                 }
                 self.seed = seed;
-                let config = Arc::new(self.config.core.clone());
+                let config = Arc::clone(self.core.config());
                 self.core = Core::new(config, self.index, seed, Arc::clone(&self.shared));
                 self.core.set_overload(self.load.level());
                 self.panics = 0;

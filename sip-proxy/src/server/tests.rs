@@ -32,7 +32,7 @@ fn shard() -> (Shard, Metrics) {
     let shard = Shard::new(Parts {
         index: 0,
         seed: [3; 32],
-        shared: Arc::new(Shared::new(&config.core, [3; 32])),
+        shared: Arc::new(Shared::new([3; 32])),
         quota: Arc::new(Quota::new(config.streams)),
         config: Arc::new(config),
         sockets,
