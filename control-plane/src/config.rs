@@ -28,8 +28,8 @@ pub struct Config {
     pub edge: Edge,
     /// Name of this consumer in the event cursors: one per deployment.
     pub consumer: String,
-    /// File with the key that vendors' passwords are sealed with in the database; made when it does not exist. `None`: none
-    /// can be stored.
+    /// File with the key that vendors' passwords are sealed with in the database; made when it does not exist. `None`: a key that
+    /// ends with the process (tests).
     pub key_file: Option<PathBuf>,
 }
 

@@ -123,6 +123,8 @@ pub enum StartError {
     Publish(PublishError),
     /// The event log.
     Events(String),
+    /// Secrets at rest.
+    Seal(store::seal::SealError),
     /// A first key or object could not be made.
     Bootstrap(String),
 }
@@ -134,6 +136,7 @@ impl fmt::Display for StartError {
             Self::Listen(addr, e) => write!(f, "API listener {addr}: {e}"),
             Self::Publish(e) => write!(f, "first snapshot: {e}"),
             Self::Events(e) => write!(f, "event log: {e}"),
+            Self::Seal(e) => write!(f, "{e}"),
             Self::Bootstrap(e) => write!(f, "first start: {e}"),
         }
     }
@@ -144,6 +147,12 @@ impl std::error::Error for StartError {}
 impl From<StoreError> for StartError {
     fn from(e: StoreError) -> Self {
         Self::Store(e)
+    }
+}
+
+impl From<store::seal::SealError> for StartError {
+    fn from(e: store::seal::SealError) -> Self {
+        Self::Seal(e)
     }
 }
 
@@ -169,6 +178,14 @@ pub async fn start(config: Config, handles: Handles) -> Result<ControlPlane, Sta
 /// The same on a store that is open already.
 pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
     let Handles { publisher, live, events, registry } = handles;
+    let store = match &config.key_file {
+        Some(path) => {
+            let seal = store::seal::Seal::open(path, &store).await?;
+            store.sealed_with(seal)
+        }
+        None => store,
+    };
+    store::seal::seal_what_is_clear(&store).await?;
     let app = Arc::new(App::new(store, config, &registry, publisher, live));
     let listen = app.config.listen;
     let listener = bind(listen, app.config.next_free_port).await?;

@@ -2,16 +2,16 @@
 
 use sqlx::Row;
 use warp_model::id::{DeckKind, VendorKind, VendorTrunkKind};
-use warp_model::{VendorId, VendorTrunkId};
+use warp_model::{Secret, VendorId, VendorTrunkId};
 
 use super::customers::Status;
 use super::trunks::TrunkStatus;
 use super::{Change, Ctx, check_decks, none_wrong, not_updated, patched};
 use crate::api::endpoint::{Page, Paging};
-use crate::api::error::{ApiError, Problem};
+use crate::api::error::{ApiError, Code, Problem};
 use crate::api::input::{DialPrefix, Int, Ip, List, Ref, Slug, Socket, State, Text};
 use crate::store::types::Time;
-use crate::store::{StoreError, sql};
+use crate::store::{StoreError, seal, sql};
 
 crate::record! {
     /// A vendor.
@@ -331,6 +331,7 @@ async fn write_trunk(
         }
     }
     none_wrong(problems)?;
+    let secret = input.auth_password.map(|t| seal_password(ctx, id, t.0)).transpose()?;
     let mut query = sqlx::query(statement)
         .bind(id.to_string())
         .bind(vendor.to_string())
@@ -346,7 +347,7 @@ async fn write_trunk(
         .bind(input.priority.map_or(0, Int::as_i32))
         .bind(input.weight.map_or(1, Int::as_i32))
         .bind(input.auth_username.map(|t| t.0))
-        .bind(input.auth_password.map(|t| t.0))
+        .bind(secret)
         .bind(input.auth_realm.map(|t| t.0));
     let action = if version.is_some() { "vendor_trunk.update" } else { "vendor_trunk.create" };
     if let Some(v) = version {
@@ -359,6 +360,15 @@ async fn write_trunk(
         ctx.commit(tx).await?;
     }
     Ok(row)
+}
+
+fn seal_password(ctx: &Ctx<'_>, id: VendorTrunkId, password: String) -> Result<Vec<u8>, ApiError> {
+    let password = Secret::new(password);
+    let place = seal::password_place(&id.to_string());
+    ctx.app.store.seal().seal(&place, password.reveal().as_bytes()).map_err(|e| {
+        tracing::error!(error = %e, "a password cannot be sealed");
+        ApiError::new(Code::Internal, "something went wrong on our side")
+    })
 }
 
 /// Gone, unless the emergency route names it.

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use sqlx::Row;
-use warp_model::DeckId;
+use warp_model::{DeckId, Secret};
 use warp_policy::{DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot, SnapshotId};
 
 use super::PublishError;
 use super::compile::{Compiled, Manifest, load_deck};
+use crate::store::seal::section_place;
 use crate::store::{Scope, Store, Tx, sql};
 
 /// Keeps a snapshot. Doing it again changes nothing.
@@ -22,7 +23,11 @@ pub async fn keep(store: &Store, compiled: &Compiled) -> Result<(), PublishError
     if !known.contains(&compiled.manifest.directory) {
         let json = serde_json::to_vec(snapshot.directory.rows());
         let json = json.map_err(|e| PublishError::Compile(e.to_string()))?;
-        insert(&mut tx, &compiled.manifest.directory, "directory", &json).await?;
+        // It holds vendors' passwords and customers' digests, because nodes need them.
+        let json = Secret::new(json);
+        let sealed = store.seal().seal(&section_place(&compiled.manifest.directory), json.reveal());
+        let sealed = sealed.map_err(|e| PublishError::Compile(e.to_string()))?;
+        insert(&mut tx, &compiled.manifest.directory, "directory", &sealed).await?;
     }
     if !known.contains(&compiled.manifest.number_plan) {
         let text = snapshot.number_plan.text().as_bytes().to_vec();
@@ -50,6 +55,10 @@ pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, Pub
     let manifest: Manifest = serde_json::from_value(manifest)
         .map_err(|e| PublishError::Compile(format!("manifest of {id}: {e}")))?;
     let Some(directory) = section(&mut tx, &manifest.directory).await? else { return Ok(None) };
+    let directory = store
+        .seal()
+        .unseal(&section_place(&manifest.directory), &directory)
+        .map_err(|e| PublishError::Compile(format!("directory of {id}: {e}")))?;
     let Some(plan) = section(&mut tx, &manifest.number_plan).await? else { return Ok(None) };
     let (Some(buy), Some(sell)) =
         (lists(&mut tx, &manifest.buy).await?, lists(&mut tx, &manifest.sell).await?)
@@ -59,7 +68,7 @@ pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, Pub
     drop(tx);
     let at = manifest.index_at;
     let made = tokio::task::spawn_blocking(move || -> Result<Snapshot, String> {
-        let rows: DirectoryBuilder = serde_json::from_slice(&directory).map_err(|e| e.to_string())?;
+        let rows: DirectoryBuilder = serde_json::from_slice(directory.reveal()).map_err(|e| e.to_string())?;
         let directory = rows.build().map_err(|e| format!("{e:?}"))?;
         let plan = String::from_utf8(plan).map_err(|e| e.to_string())?;
         let plan = NumberPlan::parse(&plan).map_err(|e| e.message)?;

@@ -71,7 +71,7 @@ impl Compiler {
         let mut tx = store.begin_consistent(Scope::Operator("publish")).await?;
         // The bytes of a large deck take their time.
         tx.allow_long_statements().await?;
-        let rows = rows::read(&mut tx).await?;
+        let rows = rows::read(&mut tx, store.seal()).await?;
         for fault in &rows.faults {
             tracing::error!(fault, "a row is left out of the snapshot");
         }

@@ -14,6 +14,7 @@ use warp_policy::directory::{
 use warp_policy::number_plan::{ClassSet, DestinationClass, DialRules, State};
 use warp_policy::{Cidr, Code, Rounding};
 
+use crate::store::seal::{Seal, password_place};
 use crate::store::{StoreError, Tx, sql};
 
 /// Name of the partition of trunks that have none: it has no vendors, so that their calls find no route.
@@ -41,7 +42,7 @@ pub struct Rows {
 }
 
 /// Reads them.
-pub async fn read(tx: &mut Tx) -> Result<Rows, StoreError> {
+pub async fn read(tx: &mut Tx, seal: &Seal) -> Result<Rows, StoreError> {
     let mut faults = Vec::new();
     let decks = read_decks(tx, &mut faults).await?;
     let in_force: HashSet<DeckId> = decks.iter().map(|d| d.id).collect();
@@ -76,7 +77,7 @@ pub async fn read(tx: &mut Tx) -> Result<Rows, StoreError> {
         keep(vendor(&row, &in_force), &row, &mut directory.vendors, &mut faults);
     }
     for row in all(tx, sql::PUBLISH_VENDOR_TRUNKS).await? {
-        keep(vendor_trunk(&row), &row, &mut directory.vendor_trunks, &mut faults);
+        keep(vendor_trunk(&row, seal), &row, &mut directory.vendor_trunks, &mut faults);
     }
     let mut members: BTreeMap<String, Vec<PartitionVendor>> = BTreeMap::new();
     for row in all(tx, sql::PUBLISH_PARTITION_VENDORS).await? {
@@ -173,9 +174,10 @@ fn vendor(row: &PgRow, in_force: &HashSet<DeckId>) -> Result<Vendor, StoreError>
     })
 }
 
-fn vendor_trunk(row: &PgRow) -> Result<VendorTrunk, StoreError> {
+fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
     let username: Option<String> = row.try_get("auth_username")?;
-    let password: Option<String> = row.try_get("auth_password")?;
+    let secret: Option<Vec<u8>> = row.try_get("auth_secret")?;
+    let password = secret.map(|sealed| password(&text(row, "id")?, &sealed, seal)).transpose()?;
     let realm: Option<String> = row.try_get("auth_realm")?;
     Ok(VendorTrunk {
         id: id(row, "id")?,
@@ -187,7 +189,7 @@ fn vendor_trunk(row: &PgRow) -> Result<VendorTrunk, StoreError> {
         limits: limits(row)?,
         credentials: username.zip(password).map(|(username, password)| Credentials {
             username,
-            password: Secret::new(password),
+            password,
             realm,
         }),
         tech_prefix: text(row, "tech_prefix")?,
@@ -200,6 +202,14 @@ fn vendor_trunk(row: &PgRow) -> Result<VendorTrunk, StoreError> {
         priority: small(row.try_get("priority")?),
         weight: small(row.try_get("weight")?),
     })
+}
+
+/// A password that cannot be opened takes its trunk out of the snapshot: without it the vendor would refuse each call.
+fn password(id: &str, sealed: &[u8], seal: &Seal) -> Result<Secret<String>, StoreError> {
+    let closed = |why: String| StoreError::Internal(format!("its password: {why}"));
+    let clear = seal.unseal(&password_place(id), sealed).map_err(|e| closed(e.to_string()))?;
+    let text = std::str::from_utf8(clear.reveal()).map_err(|e| closed(e.to_string()))?;
+    Ok(Secret::new(text.to_owned()))
 }
 
 fn partition(row: &PgRow, vendors: Vec<PartitionVendor>) -> Result<Partition, StoreError> {

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod migrate;
+pub mod seal;
 pub mod sql;
 pub mod types;
 
@@ -153,6 +154,7 @@ impl From<sqlx::Error> for StoreError {
 pub struct Store {
     pool: PgPool,
     cluster: Option<std::sync::Arc<Cluster>>,
+    seal: seal::Seal,
 }
 
 /// A transaction with its scope. Dropping it rolls back.
@@ -212,7 +214,18 @@ impl Store {
         let mut connection = pool.acquire().await?;
         migrate::check_role(&mut connection).await?;
         drop(connection);
-        Ok(Store { pool, cluster })
+        Ok(Store { pool, cluster, seal: seal::Seal::ephemeral() })
+    }
+
+    /// The same store with the key for secrets at rest.
+    #[must_use]
+    pub fn sealed_with(self, seal: seal::Seal) -> Store {
+        Store { seal, ..self }
+    }
+
+    /// Seals and opens secrets at rest.
+    pub fn seal(&self) -> &seal::Seal {
+        &self.seal
     }
 
     /// Begins a transaction in a scope.

@@ -122,7 +122,7 @@ statements! {
     GRANT_TEXTS = "SELECT format('GRANT %s ON %I.%I TO %I',
             CASE WHEN $2::text = 'readonly' AND c.relname = 'vendor_trunks' THEN
                      (SELECT 'SELECT (' || string_agg(quote_ident(a.attname), ', ') || ')' FROM pg_attribute a
-                      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'auth_password')
+                      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('auth_password', 'auth_secret'))
                  WHEN $2::text = 'readonly' THEN 'SELECT'
                  WHEN c.relname = 'audit_log' THEN 'SELECT, INSERT'
                  ELSE 'SELECT, INSERT, UPDATE, DELETE' END,
@@ -265,13 +265,13 @@ statements! {
     VENDOR_TRUNK_GET = concat!("SELECT ", vendor_trunk_columns!(), " FROM vendor_trunks WHERE id = $1");
     /// New.
     VENDOR_TRUNK_INSERT = concat!("INSERT INTO vendor_trunks (id, vendor_id, name, status, transport, addresses, channels,
-            cps, tech_prefix, number_format, media_ips, priority, weight, auth_username, auth_password, auth_realm)
+            cps, tech_prefix, number_format, media_ips, priority, weight, auth_username, auth_secret, auth_realm)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING ", vendor_trunk_columns!());
     /// Replaces; a NULL password keeps the old one while there is a user; `$17` = wanted version or NULL.
     VENDOR_TRUNK_UPDATE = concat!("UPDATE vendor_trunks SET name = $3, status = $4, transport = $5, addresses = $6,
             channels = $7, cps = $8, tech_prefix = $9, number_format = $10, media_ips = $11, priority = $12, weight = $13,
             auth_username = $14,
-            auth_password = CASE WHEN $14::text IS NULL THEN NULL ELSE coalesce($15, auth_password) END,
+            auth_secret = CASE WHEN $14::text IS NULL THEN NULL ELSE coalesce($15, auth_secret) END, auth_password = NULL,
             auth_realm = $16, updated_at = now(), version = version + 1
         WHERE id = $1 AND vendor_id = $2 AND ($17::integer IS NULL OR version = $17) RETURNING ", vendor_trunk_columns!());
     /// Gone.
@@ -401,6 +401,16 @@ statements! {
     SECTION_KNOWN = "SELECT sha256 FROM snapshot_sections WHERE sha256 = ANY($1)";
     /// A section.
     SECTION_GET = "SELECT content FROM snapshot_sections WHERE sha256 = $1";
+    /// Whether the key is needed for anything that is stored.
+    SEALED_COUNT = "SELECT count(*) FROM vendor_trunks WHERE auth_secret IS NOT NULL";
+    /// Passwords that an earlier version stored in clear.
+    CLEAR_PASSWORDS = "SELECT id, auth_password FROM vendor_trunks WHERE auth_password IS NOT NULL FOR UPDATE";
+    /// One of them, sealed.
+    SEAL_PASSWORD = "UPDATE vendor_trunks SET auth_secret = $2, auth_password = NULL WHERE id = $1";
+    /// Directories of snapshots that an earlier version kept in clear: JSON begins with a brace.
+    CLEAR_SECTIONS = "SELECT sha256 FROM snapshot_sections WHERE kind = 'directory' AND substr(content, 1, 1) = '\\x7b'::bytea";
+    /// One of them, sealed.
+    SEAL_SECTION = "UPDATE snapshot_sections SET content = $2 WHERE sha256 = $1";
 
     /// Rows of the policy directory.
     PUBLISH_CUSTOMERS = "SELECT id, name, status, channels, cps, max_rate_per_min, daily_spend, utc_offset_min
@@ -421,7 +431,7 @@ statements! {
     PUBLISH_VENDORS = "SELECT id, name, status, buy_deck_ids, interconnection FROM vendors ORDER BY id";
     /// Their trunks.
     PUBLISH_VENDOR_TRUNKS = "SELECT id, vendor_id, name, status, transport, addresses, channels, cps, tech_prefix,
-            number_format, media_ips, priority, weight, auth_username, auth_password, auth_realm
+            number_format, media_ips, priority, weight, auth_username, auth_secret, auth_realm
         FROM vendor_trunks ORDER BY id";
     /// Partitions.
     PUBLISH_PARTITIONS = "SELECT id, name, strategy, max_candidates, expected_duration_s, margin_per_min, margin_bps, loss_ok
