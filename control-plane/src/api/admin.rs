@@ -48,7 +48,8 @@ fn customer_endpoints() -> Vec<Endpoint> {
     let (read, write) = (scope("customers:read"), scope("customers:write"));
     vec![
         endpoint(Method::GET, admin!("/customers"), read, "Customers", customer_list)
-            .lists::<customers::Customer>(),
+            .lists::<customers::Customer>()
+            .sorted(),
         endpoint(Method::POST, admin!("/customers"), write, "Make a customer", customer_new)
             .takes::<customers::CustomerInput>()
             .gives::<customers::Customer>(201),
@@ -112,6 +113,7 @@ fn customer_endpoints() -> Vec<Endpoint> {
         .gives::<trunks::Trunk>(201),
         endpoint(Method::GET, admin!("/trunks"), scope("trunks:read"), "Trunks of all customers", trunk_list)
             .lists::<trunks::Trunk>()
+            .sorted()
             .query("customer", "string", "Only this customer (cus_…)."),
         endpoint(Method::GET, admin!("/keys"), scope("keys:read"), "Operators' keys", own_keys)
             .lists::<keys::ApiKey>(),
@@ -126,7 +128,8 @@ fn customer_endpoints() -> Vec<Endpoint> {
 fn vendor_endpoints() -> Vec<Endpoint> {
     let (read, write) = (scope("vendors:read"), scope("vendors:write"));
     vec![
-        endpoint(Method::GET, admin!("/vendors"), read, "Vendors", vendor_list).lists::<vendors::Vendor>(),
+        endpoint(Method::GET, admin!("/vendors"), read, "Vendors", vendor_list).lists::<vendors::Vendor>()
+            .sorted(),
         endpoint(Method::POST, admin!("/vendors"), write, "Make a vendor", vendor_new)
             .takes::<vendors::VendorInput>()
             .gives::<vendors::Vendor>(201),
@@ -156,6 +159,7 @@ fn vendor_endpoints() -> Vec<Endpoint> {
         .gives::<vendors::VendorTrunk>(201),
         endpoint(Method::GET, admin!("/vendor-trunks"), read, "Vendor trunks", vendor_trunk_list)
             .lists::<vendors::VendorTrunk>()
+            .sorted()
             .query("vendor", "string", "Only this vendor (vnd_…)."),
         endpoint(
             Method::GET,
@@ -318,16 +322,14 @@ async fn customer_new(app: Arc<App>, r: Request) -> Answer {
 
 async fn customer_get(app: Arc<App>, r: Request) -> Answer {
     let customer = customers::get(&Ctx::of(&app, &r)?, r.id("customer_id", "customer")?).await?;
-    let version = customer.version;
-    Reply::versioned(200, &customer, version)
+    Reply::ok(&customer)
 }
 
 async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
     let customer =
         customers::update(&ctx, r.id("customer_id", "customer")?, r.change(&r.json()?), r.if_match).await?;
-    let version = customer.version;
-    Reply::versioned(200, &customer, version)
+    Reply::ok(&customer)
 }
 
 async fn ban_list(app: Arc<App>, r: Request) -> Answer {
@@ -372,8 +374,7 @@ async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
 async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
     let trunk = trunks::create(&ctx, r.id("customer_id", "customer")?, r.input()?).await?;
-    let version = trunk.version;
-    Reply::versioned(201, &trunk, version)
+    Reply::created(&trunk)
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
@@ -391,16 +392,14 @@ async fn vendor_new(app: Arc<App>, r: Request) -> Answer {
 
 async fn vendor_get(app: Arc<App>, r: Request) -> Answer {
     let vendor = vendors::get(&Ctx::of(&app, &r)?, r.id("vendor_id", "vendor")?).await?;
-    let version = vendor.version;
-    Reply::versioned(200, &vendor, version)
+    Reply::ok(&vendor)
 }
 
 async fn vendor_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
     let vendor =
         vendors::update(&ctx, r.id("vendor_id", "vendor")?, r.change(&r.json()?), r.if_match).await?;
-    let version = vendor.version;
-    Reply::versioned(200, &vendor, version)
+    Reply::ok(&vendor)
 }
 
 async fn vendor_delete(app: Arc<App>, r: Request) -> Answer {
@@ -421,16 +420,14 @@ async fn vendor_trunk_list(app: Arc<App>, r: Request) -> Answer {
 
 async fn vendor_trunk_get(app: Arc<App>, r: Request) -> Answer {
     let trunk = vendors::get_trunk(&Ctx::of(&app, &r)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
-    let version = trunk.version;
-    Reply::versioned(200, &trunk, version)
+    Reply::ok(&trunk)
 }
 
 async fn vendor_trunk_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
     let id = r.id("vendor_trunk_id", "vendor trunk")?;
     let trunk = vendors::update_trunk(&ctx, id, r.change(&r.json()?), r.if_match).await?;
-    let version = trunk.version;
-    Reply::versioned(200, &trunk, version)
+    Reply::ok(&trunk)
 }
 
 async fn vendor_trunk_delete(app: Arc<App>, r: Request) -> Answer {
@@ -456,8 +453,7 @@ async fn deck_new(app: Arc<App>, r: Request) -> Answer {
 
 async fn deck_get(app: Arc<App>, r: Request) -> Answer {
     let deck = decks::get(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?).await?;
-    let version = deck.version;
-    Reply::versioned(200, &deck, version)
+    Reply::ok(&deck)
 }
 
 async fn deck_delete(app: Arc<App>, r: Request) -> Answer {
@@ -500,16 +496,14 @@ async fn partition_new(app: Arc<App>, r: Request) -> Answer {
 
 async fn partition_get(app: Arc<App>, r: Request) -> Answer {
     let partition = routing::get(&Ctx::of(&app, &r)?, r.id("partition_id", "partition")?).await?;
-    let version = partition.row.version;
-    Reply::versioned(200, &partition, version)
+    Reply::ok(&partition)
 }
 
 async fn partition_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
     let partition =
         routing::update(&ctx, r.id("partition_id", "partition")?, r.change(&r.json()?), r.if_match).await?;
-    let version = partition.row.version;
-    Reply::versioned(200, &partition, version)
+    Reply::ok(&partition)
 }
 
 async fn partition_delete(app: Arc<App>, r: Request) -> Answer {

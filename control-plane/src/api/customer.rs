@@ -42,7 +42,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .takes::<trunks::TrunkInput>()
             .gives::<trunks::Trunk>(201),
         endpoint(Method::GET, "/api/v1/trunks", scope("trunks:read"), "Trunks", trunk_list)
-            .lists::<trunks::Trunk>(),
+            .lists::<trunks::Trunk>()
+            .sorted(),
     ];
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
@@ -102,10 +103,13 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
     };
     let access = Access::Scope(audience, "calls:read");
     let mut listing =
-        endpoint(Method::GET, list, access, "Calls, newest first", call_list).lists::<calls::Call>();
+        endpoint(Method::GET, list, access, "Calls, newest first", call_list).lists::<calls::ListedCall>();
     for (name, kind, what) in calls::FILTERS {
         listing = listing.query(name, kind, what);
     }
+    listing = listing
+        .query_of("sort", &["-setup_at", "setup_at"], "Newest first (when absent), or oldest first.")
+        .query("expand", "string", "Parts of the record to add to each call: legs, rating, route; several with commas.");
     let detail = endpoint(Method::GET, one, access, "A call: legs, decision, rating, media", call_get);
     let path = match audience {
         Audience::Customer => "/api/v1/route",
@@ -126,8 +130,7 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
 
 async fn me(app: Arc<App>, r: Request) -> Answer {
     let customer = customers::get(&Ctx::of(&app, &r)?, r.customer()?).await?;
-    let version = customer.version;
-    Reply::versioned(200, &customer, version)
+    Reply::ok(&customer)
 }
 
 async fn bans(app: Arc<App>, r: Request) -> Answer {
@@ -152,8 +155,7 @@ async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
 
 async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
     let trunk = trunks::create(&Ctx::of(&app, &r)?, r.customer()?, r.input()?).await?;
-    let version = trunk.version;
-    Reply::versioned(201, &trunk, version)
+    Reply::created(&trunk)
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
@@ -162,15 +164,13 @@ async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
 
 async fn trunk_get(app: Arc<App>, r: Request) -> Answer {
     let trunk = trunks::get(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?;
-    let version = trunk.version;
-    Reply::versioned(200, &trunk, version)
+    Reply::ok(&trunk)
 }
 
 async fn trunk_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = Ctx::of(&app, &r)?;
     let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, r.change(&r.json()?), r.if_match).await?;
-    let version = trunk.version;
-    Reply::versioned(200, &trunk, version)
+    Reply::ok(&trunk)
 }
 
 async fn trunk_delete(app: Arc<App>, r: Request) -> Answer {

@@ -97,7 +97,7 @@ async fn run(
     let query = read_query(endpoint, &parts.uri)?;
     check_content_type(endpoint, headers)?;
     let body = read_body(&edge, endpoint, headers, body).await?;
-    let if_match = headers.get(IF_MATCH).map(read_etag).transpose()?;
+    let if_match = headers.get(IF_MATCH).map(read_etag).transpose()?.flatten();
     let request = Request {
         caller,
         id: id.to_owned(),
@@ -138,7 +138,8 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
     }
 }
 
-/// T-API-11: a request whose length is stated twice is not guessed about.
+/// T-API-11: a request whose length is stated twice is not guessed about. hyper settles most of it before: different lengths
+/// are refused, and with Transfer-Encoding it drops Content-Length and closes the connection after the answer.
 fn check_framing(headers: &HeaderMap) -> Result<(), ApiError> {
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
     let chunked = headers.contains_key(TRANSFER_ENCODING);
@@ -245,6 +246,10 @@ fn read_query(endpoint: &Endpoint, uri: &axum::http::Uri) -> Result<Vec<(String,
         if pairs.iter().take(i).any(|(n, _)| n == name) {
             return Err(wrong(format!("{shown} is there twice")));
         }
+        let fixed = endpoint.query.iter().find(|q| q.name == name).map_or(&[] as &[&str], |q| q.values);
+        if !fixed.is_empty() && !fixed.contains(&value.as_str()) {
+            return Err(wrong(format!("{shown} must be one of {}", fixed.join(", "))));
+        }
         if value.len() > 256 || value.chars().any(char::is_control) {
             return Err(wrong(format!("{shown} cannot be read")));
         }
@@ -300,12 +305,14 @@ async fn read_body(
     }
 }
 
-fn read_etag(value: &HeaderValue) -> Result<i32, ApiError> {
-    value
-        .to_str()
-        .ok()
-        .and_then(|t| t.trim().trim_matches('"').parse().ok())
-        .ok_or_else(|| ApiError::new(Code::VersionMismatch, "If-Match must be a value of the ETag header"))
+/// `None` for `*`: any version that exists (RFC 9110 §13.1.1).
+fn read_etag(value: &HeaderValue) -> Result<Option<i32>, ApiError> {
+    let text = value.to_str().unwrap_or("").trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.trim_matches('"').parse().map(Some);
+    version.map_err(|_| ApiError::new(Code::VersionMismatch, "If-Match must be a value of the ETag header"))
 }
 
 fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>, ApiError> {

@@ -155,7 +155,7 @@ pub enum Reply {
         /// Lists: cursor of the next page, `Some(None)` on the last.
         next: Option<Option<String>>,
         /// Version of the object, sent as ETag.
-        version: Option<i32>,
+        version: Option<i64>,
     },
     /// Anything else: the documentation and the OpenAPI file.
     Raw {
@@ -188,14 +188,11 @@ impl Reply {
         Ok(Reply::Data { status: 200, data, next: Some(page.next), version: None })
     }
 
-    /// With the object's version as ETag.
-    pub fn versioned(status: u16, value: &impl Serialize, version: i32) -> Answer {
-        let data = to_json(value)?;
-        Ok(Reply::Data { status, data, next: None, version: Some(version) })
-    }
-
+    /// An object that has a version shows it as ETag.
     fn data(status: u16, value: &impl Serialize) -> Answer {
-        Ok(Reply::Data { status, data: to_json(value)?, next: None, version: None })
+        let data = to_json(value)?;
+        let version = data.get("version").and_then(Value::as_i64);
+        Ok(Reply::Data { status, data, next: None, version })
     }
 }
 
@@ -236,6 +233,17 @@ pub struct Paging {
     pub after: Option<String>,
     /// 1 to 200.
     pub limit: i64,
+    /// Which way.
+    pub order: Order,
+}
+
+/// Order of a list: by id, which carries the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `sort=-…`, and without `sort`.
+    NewestFirst,
+    /// `sort=…`.
+    OldestFirst,
 }
 
 impl Paging {
@@ -250,7 +258,22 @@ impl Paging {
                 .ok_or_else(|| ApiError::new(Code::InvalidQuery, "limit must be 1 to 200"))?,
         };
         let after = request.query("cursor").map(decode_cursor).transpose()?;
-        Ok(Paging { after, limit })
+        // An endpoint that is not sorted refuses the parameter before it gets here.
+        let order = match request.query("sort") {
+            None => Order::NewestFirst,
+            Some(text) if SORTS.iter().any(|s| s.0 == text) => Order::NewestFirst,
+            Some(text) if SORTS.iter().any(|s| s.1 == text) => Order::OldestFirst,
+            Some(_) => return Err(ApiError::new(Code::InvalidQuery, "sort is not of the fixed list")),
+        };
+        Ok(Paging { after, limit, order })
+    }
+
+    /// One of two statements (T-API-07: nothing of a request becomes SQL).
+    pub fn statement(&self, newest_first: &'static str, oldest_first: &'static str) -> &'static str {
+        match self.order {
+            Order::NewestFirst => newest_first,
+            Order::OldestFirst => oldest_first,
+        }
     }
 
     /// Rows to ask for: one more, to know whether there is a next page.
@@ -306,7 +329,12 @@ pub struct QueryDoc {
     pub kind: &'static str,
     /// For people.
     pub description: &'static str,
+    /// The only values; empty: any.
+    pub values: &'static [&'static str],
 }
+
+/// What lists can be sorted by: newest first, oldest first.
+const SORTS: &[(&str, &str)] = &[("-created_at", "created_at"), ("-setup_at", "setup_at")];
 
 /// What comes back.
 #[derive(Clone, Copy)]
@@ -425,8 +453,24 @@ impl Endpoint {
 
     /// Takes a query parameter.
     pub fn query(mut self, name: &'static str, kind: &'static str, description: &'static str) -> Self {
-        self.query.push(QueryDoc { name, kind, description });
+        self.query.push(QueryDoc { name, kind, description, values: &[] });
         self
+    }
+
+    /// Takes a query parameter with a fixed list of values; others are refused.
+    pub fn query_of(
+        mut self,
+        name: &'static str,
+        values: &'static [&'static str],
+        description: &'static str,
+    ) -> Self {
+        self.query.push(QueryDoc { name, kind: "string", description, values });
+        self
+    }
+
+    /// A list that can be sorted by when its objects were made.
+    pub fn sorted(self) -> Self {
+        self.query_of("sort", &["-created_at", "created_at"], "Newest first (when absent), or oldest first.")
     }
 
     /// Its answer is shown once.

@@ -59,8 +59,12 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     for q in &e.query {
+        let mut schema = json!({ "type": q.kind });
+        if !q.values.is_empty() {
+            schema["enum"] = json!(q.values);
+        }
         parameters.push(json!({
-            "name": q.name, "in": "query", "description": q.description, "schema": { "type": q.kind }
+            "name": q.name, "in": "query", "description": q.description, "schema": schema
         }));
     }
     if e.method == axum::http::Method::POST && e.access != Access::Public {
@@ -68,6 +72,21 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
             "name": "Idempotency-Key", "in": "header",
             "description": "The same key and request within 24 hours gives the first answer again.",
             "schema": { "type": "string", "maxLength": 128 }
+        }));
+    }
+    let changes = [axum::http::Method::PUT, axum::http::Method::PATCH].contains(&e.method);
+    let versioned = match &e.returns {
+        Returns::One(_, t) => {
+            note(t, schemas);
+            has_version(&(t.name)(), schemas)
+        }
+        _ => false,
+    };
+    if changes && versioned {
+        parameters.push(json!({
+            "name": "If-Match", "in": "header",
+            "description": "The ETag that was read; 412 when somebody was faster.",
+            "schema": { "type": "string", "maxLength": 64 }
         }));
     }
     let mut out = json!({
@@ -110,7 +129,21 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         }
     };
     out["responses"][status.to_string()] = json!({ "description": e.summary, "content": content });
+    if versioned {
+        let etag = json!({ "description": "Version of the object, for If-Match.", "schema": { "type": "string" } });
+        out["responses"][status.to_string()]["headers"] = json!({ "ETag": etag });
+    }
     out
+}
+
+/// Whether an object shows its version, itself or by a part that is flattened into it: then its answers carry an ETag.
+fn has_version(name: &str, schemas: &BTreeMap<String, Value>) -> bool {
+    let Some(schema) = schemas.get(name) else { return false };
+    let parts = schema["allOf"].as_array().cloned().unwrap_or_default();
+    std::iter::once(schema).chain(&parts).any(|part| {
+        let target = part["$ref"].as_str().and_then(|r| r.strip_prefix("#/components/schemas/"));
+        part["properties"].get("version").is_some() || target.is_some_and(|t| has_version(t, schemas))
+    })
 }
 
 fn enveloped(data: Value) -> Value {

@@ -1,5 +1,8 @@
 //! Calls as posted: list, detail with legs, decision and rating. Customers do not see what we pay or whom we buy from.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use warp_model::{CallId, E164, Wall};
 
 use super::Ctx;
@@ -88,6 +91,60 @@ pub struct CallDetail {
     pub record: Json,
 }
 
+crate::record! {
+    /// A record by its call.
+    pub struct RecordOf {
+        /// Which call.
+        pub id: String,
+        /// The CDR.
+        pub record: Json,
+    }
+}
+
+/// A call of a list, with the parts of its record that `expand` names.
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct ListedCall {
+    /// The call.
+    #[serde(flatten)]
+    pub call: Call,
+    /// With `expand=legs`: one entry per vendor that was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legs: Option<Json>,
+    /// With `expand=rating`: the sums written out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rating: Option<Json>,
+    /// With `expand=route`: the decision record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Json>,
+}
+
+/// Which parts of a record the list shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Expand {
+    legs: bool,
+    rating: bool,
+    route: bool,
+}
+
+impl Expand {
+    fn read(text: Option<&str>) -> Result<Self, ApiError> {
+        let mut out = Self::default();
+        for word in text.into_iter().flat_map(|t| t.split(',')) {
+            match word.trim() {
+                "legs" => out.legs = true,
+                "rating" => out.rating = true,
+                "route" => out.route = true,
+                _ => return Err(ApiError::new(Code::InvalidQuery, "expand takes legs, rating and route")),
+            }
+        }
+        Ok(out)
+    }
+
+    fn anything(self) -> bool {
+        self != Self::default()
+    }
+}
+
 /// Filters of the list.
 pub const FILTERS: &[(&str, &str, &str)] = &[
     ("trunk", "string", "Only this trunk (trk_…)."),
@@ -103,7 +160,8 @@ pub const FILTERS: &[(&str, &str, &str)] = &[
 ];
 
 /// Newest first.
-pub async fn list(ctx: &Ctx<'_>, request: &Request, paging: &Paging) -> Result<Page<Call>, ApiError> {
+pub async fn list(ctx: &Ctx<'_>, request: &Request, paging: &Paging) -> Result<Page<ListedCall>, ApiError> {
+    let expand = Expand::read(request.query("expand"))?;
     let operator = ctx.scope.customer().is_none();
     let text = |name: &str| request.query(name).map(str::to_owned);
     let wrong = |m: &str| ApiError::new(Code::InvalidQuery, m);
@@ -121,7 +179,7 @@ pub async fn list(ctx: &Ctx<'_>, request: &Request, paging: &Paging) -> Result<P
         return Err(wrong("vendor and customer are filters for operators"));
     }
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::CALL_LIST)
+    let query = sqlx::query(paging.statement(sql::CALL_LIST, sql::CALL_LIST_OLDEST))
         .bind(paging.after.as_deref())
         .bind(paging.rows())
         .bind(text("trunk"))
@@ -139,7 +197,34 @@ pub async fn list(ctx: &Ctx<'_>, request: &Request, paging: &Paging) -> Result<P
     if !operator {
         rows.iter_mut().for_each(conceal);
     }
-    Ok(Page::of(rows, paging.limit, |c: &Call| &c.id))
+    let page = Page::of(rows, paging.limit, |c: &Call| &c.id);
+    let mut records: BTreeMap<String, Value> = BTreeMap::new();
+    if expand.anything() {
+        let ids: Vec<&str> = page.items.iter().map(|c| c.id.as_str()).collect();
+        let found: Vec<RecordOf> = tx.all(sqlx::query(sql::CALL_RECORDS).bind(ids)).await?;
+        for RecordOf { id, mut record } in found {
+            if !operator {
+                conceal_record(&mut record.0);
+            }
+            records.insert(id, record.0);
+        }
+    }
+    let items = page.items.into_iter().map(|call| {
+        let mut record = records.remove(&call.id);
+        let mut part = |wanted: bool, name: &str| wanted.then(|| Json(taken(record.as_mut(), name)));
+        ListedCall {
+            legs: part(expand.legs, "legs"),
+            rating: part(expand.rating, "rating"),
+            route: part(expand.route, "decision"),
+            call,
+        }
+    });
+    Ok(Page { items: items.collect(), next: page.next })
+}
+
+/// A part of a record; null when it is not there.
+fn taken(record: Option<&mut Value>, name: &str) -> Value {
+    record.and_then(|r| r.get_mut(name)).map_or(Value::Null, Value::take)
 }
 
 /// One, with its whole record.
@@ -176,8 +261,7 @@ fn conceal(call: &mut Call) {
 }
 
 /// Takes the carrier's buying side out of a record: only what a customer may see is kept, by name.
-pub fn conceal_record(record: &mut serde_json::Value) {
-    use serde_json::Value;
+pub fn conceal_record(record: &mut Value) {
     let keep = |value: &mut Value, hidden: &[&str]| {
         if let Value::Object(map) = value {
             map.retain(|key, _| !hidden.contains(&key.as_str()));
@@ -199,8 +283,7 @@ pub fn conceal_record(record: &mut serde_json::Value) {
 
 /// The same for a decision record: what a customer may see of it, by name; candidates and exclusions keep their rank and
 /// reason, not who they are and what they cost.
-pub fn conceal_decision(decision: &mut serde_json::Value) {
-    use serde_json::Value;
+pub fn conceal_decision(decision: &mut Value) {
     const SHOWN: &[&str] = &[
         "version",
         "snapshot_id",

@@ -9,7 +9,7 @@ use warp_model::{CustomerId, DeckId, Secret, TrunkId, VendorId, VendorTrunkId};
 use super::routing::{self, PartitionId};
 use super::{Change, Ctx, customers, decks, keys, trunks, vendors};
 use crate::App;
-use crate::api::endpoint::{Page, Paging};
+use crate::api::endpoint::{Page, Order, Paging};
 use crate::api::error::{ApiError, Code};
 use crate::api::input::Input;
 
@@ -142,7 +142,7 @@ async fn find<T>(
     list: impl AsyncFn(Paging) -> Result<Page<T>, ApiError>,
     wanted: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, ApiError> {
-    let mut paging = Paging { after: None, limit: 200 };
+    let mut paging = Paging { after: None, limit: 200, order: Order::NewestFirst };
     loop {
         let page = list(paging.clone()).await?;
         let next = page.next;

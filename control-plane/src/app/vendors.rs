@@ -169,7 +169,7 @@ pub struct EmergencyRoute {
 /// Newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, ApiError> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::VENDOR_LIST).bind(paging.after.as_deref()).bind(paging.rows());
+    let query = sqlx::query(paging.statement(sql::VENDOR_LIST, sql::VENDOR_LIST_OLDEST)).bind(paging.after.as_deref()).bind(paging.rows());
     Ok(Page::of(tx.all(query).await?, paging.limit, |v: &Vendor| &v.id))
 }
 
@@ -264,7 +264,7 @@ pub async fn list_trunks(
     paging: &Paging,
 ) -> Result<Page<VendorTrunk>, ApiError> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::VENDOR_TRUNK_LIST)
+    let query = sqlx::query(paging.statement(sql::VENDOR_TRUNK_LIST, sql::VENDOR_TRUNK_LIST_OLDEST))
         .bind(vendor.map(|v| v.to_string()))
         .bind(paging.after.as_deref())
         .bind(paging.rows());

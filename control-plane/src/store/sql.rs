@@ -101,6 +101,44 @@ macro_rules! call_columns {
     };
 }
 
+// Pages in either order: what comes after the last row seen, and which way.
+macro_rules! call_page {
+    ($after:literal, $order:literal) => {
+        concat!("SELECT ", call_columns!(), " FROM calls
+        WHERE ($1::text IS NULL OR cdr_id ", $after, " $1)
+          AND ($3::text IS NULL OR trunk_id = $3) AND ($4::integer IS NULL OR sip_code = $4)
+          AND ($5::text IS NULL OR outcome = $5) AND ($6::text IS NULL OR called_e164 = $6)
+          AND ($7::text IS NULL OR caller_e164 = $7) AND ($8::bigint IS NULL OR setup_at >= ts($8))
+          AND ($9::bigint IS NULL OR setup_at < ts($9)) AND ($10::text IS NULL OR sip_call_id = $10)
+          AND ($11::text IS NULL OR vendor_id = $11) AND ($12::text IS NULL OR customer_id = $12)
+        ORDER BY cdr_id ", $order, " LIMIT $2")
+    };
+}
+macro_rules! customer_page {
+    ($after:literal, $order:literal) => {
+        concat!("SELECT ", customer_columns!(), " FROM customers
+        WHERE ($1::text IS NULL OR id ", $after, " $1) ORDER BY id ", $order, " LIMIT $2")
+    };
+}
+macro_rules! trunk_page {
+    ($after:literal, $order:literal) => {
+        concat!("SELECT ", trunk_columns!(), " FROM trunks t JOIN customers c ON c.id = t.customer_id
+        WHERE ($1::text IS NULL OR t.customer_id = $1) AND ($2::text IS NULL OR t.id ", $after, " $2) ORDER BY t.id ", $order, " LIMIT $3")
+    };
+}
+macro_rules! vendor_page {
+    ($after:literal, $order:literal) => {
+        concat!("SELECT ", vendor_columns!(), " FROM vendors
+        WHERE ($1::text IS NULL OR id ", $after, " $1) ORDER BY id ", $order, " LIMIT $2")
+    };
+}
+macro_rules! vendor_trunk_page {
+    ($after:literal, $order:literal) => {
+        concat!("SELECT ", vendor_trunk_columns!(), " FROM vendor_trunks
+        WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id ", $after, " $2) ORDER BY id ", $order, " LIMIT $3")
+    };
+}
+
 statements! {
     /// Answers when the database does.
     PING = "SELECT 1";
@@ -175,8 +213,9 @@ statements! {
     KEY_OPERATORS = "SELECT count(*) FROM api_keys WHERE audience = 'operator' AND revoked_at IS NULL";
 
     /// One page.
-    CUSTOMER_LIST = concat!("SELECT ", customer_columns!(), " FROM customers
-        WHERE ($1::text IS NULL OR id < $1) ORDER BY id DESC LIMIT $2");
+    CUSTOMER_LIST = customer_page!("<", "DESC");
+    /// The same, oldest first.
+    CUSTOMER_LIST_OLDEST = customer_page!(">", "ASC");
     /// One.
     CUSTOMER_GET = concat!("SELECT ", customer_columns!(), " FROM customers WHERE id = $1");
     /// New.
@@ -197,8 +236,9 @@ statements! {
         WHERE ($1::text IS NULL OR customer_id = $1) AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3");
 
     /// One page; `$1` = customer or NULL.
-    TRUNK_LIST = concat!("SELECT ", trunk_columns!(), " FROM trunks t JOIN customers c ON c.id = t.customer_id
-        WHERE ($1::text IS NULL OR t.customer_id = $1) AND ($2::text IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3");
+    TRUNK_LIST = trunk_page!("<", "DESC");
+    /// The same, oldest first.
+    TRUNK_LIST_OLDEST = trunk_page!(">", "ASC");
     /// One.
     TRUNK_GET = concat!("SELECT ", trunk_columns!(), " FROM trunks t JOIN customers c ON c.id = t.customer_id
         WHERE t.id = $1");
@@ -245,8 +285,9 @@ statements! {
     CREDENTIAL_DELETE = "DELETE FROM trunk_credentials WHERE trunk_id = $1 AND username = $2";
 
     /// One page.
-    VENDOR_LIST = concat!("SELECT ", vendor_columns!(), " FROM vendors
-        WHERE ($1::text IS NULL OR id < $1) ORDER BY id DESC LIMIT $2");
+    VENDOR_LIST = vendor_page!("<", "DESC");
+    /// The same, oldest first.
+    VENDOR_LIST_OLDEST = vendor_page!(">", "ASC");
     /// One.
     VENDOR_GET = concat!("SELECT ", vendor_columns!(), " FROM vendors WHERE id = $1");
     /// New.
@@ -259,8 +300,9 @@ statements! {
     /// Gone, unless something refers to it.
     VENDOR_DELETE = "DELETE FROM vendors WHERE id = $1";
     /// One page; `$1` = vendor or NULL.
-    VENDOR_TRUNK_LIST = concat!("SELECT ", vendor_trunk_columns!(), " FROM vendor_trunks
-        WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3");
+    VENDOR_TRUNK_LIST = vendor_trunk_page!("<", "DESC");
+    /// The same, oldest first.
+    VENDOR_TRUNK_LIST_OLDEST = vendor_trunk_page!(">", "ASC");
     /// One.
     VENDOR_TRUNK_GET = concat!("SELECT ", vendor_trunk_columns!(), " FROM vendor_trunks WHERE id = $1");
     /// New.
@@ -353,14 +395,11 @@ statements! {
     EXCLUSION_DELETE = "DELETE FROM exclusions WHERE id = $1";
 
     /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent.
-    CALL_LIST = concat!("SELECT ", call_columns!(), " FROM calls
-        WHERE ($1::text IS NULL OR cdr_id < $1)
-          AND ($3::text IS NULL OR trunk_id = $3) AND ($4::integer IS NULL OR sip_code = $4)
-          AND ($5::text IS NULL OR outcome = $5) AND ($6::text IS NULL OR called_e164 = $6)
-          AND ($7::text IS NULL OR caller_e164 = $7) AND ($8::bigint IS NULL OR setup_at >= ts($8))
-          AND ($9::bigint IS NULL OR setup_at < ts($9)) AND ($10::text IS NULL OR sip_call_id = $10)
-          AND ($11::text IS NULL OR vendor_id = $11) AND ($12::text IS NULL OR customer_id = $12)
-        ORDER BY cdr_id DESC LIMIT $2");
+    CALL_LIST = call_page!("<", "DESC");
+    /// The same, oldest first: `$1` after this id.
+    CALL_LIST_OLDEST = call_page!(">", "ASC");
+    /// The records of these calls.
+    CALL_RECORDS = "SELECT cdr_id AS id, record FROM calls WHERE cdr_id = ANY($1)";
     /// One, with the whole record.
     CALL_GET = concat!("SELECT ", call_columns!(), ", record FROM calls WHERE cdr_id = $1");
     /// A CDR, exactly once: no row comes back when it is already there.

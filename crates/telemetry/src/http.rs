@@ -1,4 +1,4 @@
-//! The ops listener: `GET /metrics` (text 0.0.4), `/healthz` (the process turns), `/readyz` (it takes new work).
+//! The ops listener: `GET /metrics` (OpenMetrics 1.0 for those who ask, else text 0.0.4), `/healthz` (the process turns), `/readyz` (it takes new work).
 //!
 //! Absent on purpose: anything with a customer's data; this listener is for the scrape network.
 
@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::health::Health;
-use crate::metrics::Registry;
+use crate::metrics::{OPENMETRICS, Registry, TEXT, wants_openmetrics};
 
 #[derive(Clone)]
 struct Ops {
@@ -48,8 +48,14 @@ pub fn addr(listener: &std::net::TcpListener) -> io::Result<SocketAddr> {
     listener.local_addr()
 }
 
-async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], ops.registry.render())
+async fn metrics(State(ops): State<Ops>, headers: HeaderMap) -> impl IntoResponse {
+    let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+    let (kind, text) = if wants_openmetrics(&accept.join(",")) {
+        (OPENMETRICS, ops.registry.render_openmetrics())
+    } else {
+        (TEXT, ops.registry.render())
+    };
+    ([(header::CONTENT_TYPE, kind), (header::VARY, "Accept")], text)
 }
 
 async fn ready(State(ops): State<Ops>) -> impl IntoResponse {

@@ -28,12 +28,14 @@ mod cells;
 mod family;
 mod keyed;
 mod label;
+mod open;
 mod registry;
 
 pub use cells::SHARDS;
 pub use family::{Counter, Counters, FloatGauge, Gauge, Gauges, Histogram, Histograms};
 pub use keyed::{Keyed, KeyedFamily, OTHER};
 pub use label::{Label, LabelSet};
+pub use open::{OPENMETRICS, TEXT, wants_openmetrics};
 pub use registry::{Entry, Kind, Registry, Sample};
 
 /// Bucket bounds of latencies inside WARP, 25 µs to 50 ms, in seconds.

@@ -10,6 +10,7 @@ use prometheus::proto;
 use super::family::{Collect, Counter, Counters, FloatGauge, Gauge, Gauges, Histogram, Histograms};
 use super::keyed::{Keyed, KeyedFamily};
 use super::label::LabelSet;
+use super::open;
 
 /// Type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,13 +213,24 @@ impl Registry {
 
     /// Everything in Prometheus text format 0.0.4.
     pub fn render(&self) -> String {
+        self.rendered(|families| {
+            prometheus::TextEncoder::new().encode_to_string(families).unwrap_or_else(|error| {
+                tracing::error!(%error, "metrics cannot be rendered");
+                String::new()
+            })
+        })
+    }
+
+    /// Everything in OpenMetrics 1.0.
+    pub fn render_openmetrics(&self) -> String {
+        self.rendered(open::encode)
+    }
+
+    fn rendered(&self, encode: impl FnOnce(&[proto::MetricFamily]) -> String) -> String {
         let started = Instant::now();
         let families = self.inner.prometheus.gather();
         let series = families.iter().map(|f| f.get_metric().len()).sum::<usize>();
-        let text = prometheus::TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
-            tracing::error!(%error, "metrics cannot be rendered");
-            String::new()
-        });
+        let text = encode(&families);
         self.inner.series.set((), i64::try_from(series).unwrap_or(i64::MAX));
         self.inner.scrape_seconds.set(started.elapsed().as_secs_f64());
         text

@@ -116,3 +116,79 @@ fn two_parts_that_count_the_same_thing_add_up() {
     g.set((), 99);
     assert!(r.render().contains("warp_t_twice_total 6"));
 }
+
+/// Family, its type, and its samples with their values, read strictly: metadata before samples, one family at a time, no sample
+/// of another name, label values escaped.
+type Families = Vec<(String, String, Vec<(String, f64)>)>;
+
+fn parsed(text: &str, open: bool) -> Families {
+    let mut out: Families = Vec::new();
+    let mut lines: Vec<&str> = text.lines().collect();
+    assert!(text.ends_with('\n'));
+    if open {
+        assert_eq!(lines.pop(), Some("# EOF"), "an exposition that is whole says so");
+    }
+    for line in lines {
+        if let Some(meta) = line.strip_prefix("# ") {
+            let mut words = meta.splitn(3, ' ');
+            let (word, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or(""));
+            if out.last().is_none_or(|f| f.0 != name) {
+                assert!(out.iter().all(|f| f.0 != name), "{name} comes twice");
+                out.push((name.to_owned(), String::new(), Vec::new()));
+            }
+            let family = out.last_mut().unwrap();
+            assert!(family.2.is_empty(), "metadata after samples: {line}");
+            match word {
+                "TYPE" => family.1 = rest.to_owned(),
+                "UNIT" => assert!(open && name.ends_with(&format!("_{rest}")), "{line}"),
+                "HELP" => assert!(!rest.is_empty(), "{line}"),
+                _ => panic!("{line}"),
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let name = series.split('{').next().unwrap();
+        let family = out.last_mut().unwrap();
+        let suffixes: &[&str] = match (family.1.as_str(), open) {
+            ("counter", true) => &["_total"],
+            ("histogram", _) => &["_bucket", "_sum", "_count"],
+            ("counter", false) | ("gauge", _) => &[""],
+            (kind, _) => panic!("{name} is of type {kind:?}"),
+        };
+        assert!(suffixes.iter().any(|s| *name == format!("{}{s}", family.0)), "{line} in {}", family.0);
+        let value = match value {
+            "+Inf" => f64::INFINITY,
+            value => value.parse().unwrap_or_else(|_| panic!("{line}")),
+        };
+        family.2.push((series.to_owned(), value));
+    }
+    out
+}
+
+#[test]
+fn both_forms_say_the_same_each_by_its_own_rules() {
+    let r = Registry::new();
+    let c: Counters<Direction> = r.counters("warp_t_calls_total", "Calls, \"quoted\" and \\ back.");
+    let h: Histograms<Direction> = r.histograms("warp_t_seconds", "Time.", &[0.005, 1.0, 10.0]);
+    let keyed: Keyed<Counter> = r.keyed("warp_t_by_name_total", "Names.", "name", 5, ());
+    r.float_gauge("warp_t_used_ratio", "Part.").set(0.25);
+    c.add(Direction::Egress, 1_234_567_890_123);
+    h.observe(Direction::Ingress, Duration::from_millis(700));
+    keyed.of("odd \"name\"\\\nwith a line").inc(());
+    let (open, text) = (r.render_openmetrics(), r.render());
+    let (open_families, text_families) = (parsed(&open, true), parsed(&text, false));
+    assert_eq!(open_families.len(), text_families.len());
+    let canonical = |series: &str| series.replace("le=\"1\"", "le=\"1.0\"").replace("le=\"10\"", "le=\"10.0\"");
+    for ((name, kind, samples), (older, older_kind, older_samples)) in open_families.iter().zip(&text_families) {
+        let total = if kind == "counter" { "_total" } else { "" };
+        assert_eq!((format!("{name}{total}"), kind), (older.clone(), older_kind));
+        // The figures about the scrape itself differ from scrape to scrape.
+        if !name.starts_with("warp_metrics_s") {
+            let older: Vec<(String, f64)> = older_samples.iter().map(|(s, v)| (canonical(s), *v)).collect();
+            assert_eq!(samples, &older, "{name}");
+        }
+    }
+    assert!(open.contains("warp_t_calls_total{direction=\"egress\"} 1234567890123\n"), "{open}");
+    assert!(open.contains("warp_t_seconds_bucket{direction=\"ingress\",le=\"1.0\"} 1\n"), "{open}");
+    assert!(open.contains("# UNIT warp_t_used_ratio ratio\n"), "{open}");
+}
