@@ -333,12 +333,7 @@ pub fn diff(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> V
     };
     keys.into_iter()
         .filter(|key| old.get(*key) != new.get(*key))
-        .map(|key| Change {
-            key: key.clone(),
-            old: text(old, key),
-            new: text(new, key),
-            live: is_live(key),
-        })
+        .map(|key| Change { key: key.clone(), old: text(old, key), new: text(new, key), live: is_live(key) })
         .collect()
 }
 

@@ -234,7 +234,10 @@ fn f_cfg_02_reloads_under_load_lose_no_call_and_the_next_call_sees_the_new_value
     // One vendor for a call, and the first one refuses; a body of more than a kilobyte is too large.
     let outcome = read("[sip]\nmax_attempts = 1\n[api]\nbody_limit = \"1KiB\"\n", reloads + 1);
     let changes = outcome["changes"].to_string();
-    assert!(changes.contains("sip.max_attempts: 5 -> 1") && changes.contains("api.body_limit: 1MiB -> 1KiB"), "{changes}");
+    assert!(
+        changes.contains("sip.max_attempts: 5 -> 1") && changes.contains("api.body_limit: 1MiB -> 1KiB"),
+        "{changes}"
+    );
     let long = json!({"name": "x".repeat(2_000)});
     assert_eq!(carrier.customer.send("POST", "/trunks", Some(&long)).0, 413);
     let mut one = customer_call(&carrier, Transport::Udp, None);

@@ -62,7 +62,9 @@ fn t_api_07_lists_are_sorted_by_a_fixed_list_and_pages_follow_the_order() {
             let mut all = Vec::new();
             loop {
                 let page = api.call(&key, "GET", &path, None).await.json();
-                all.extend(page["data"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()));
+                all.extend(
+                    page["data"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()),
+                );
                 match page["meta"]["next_cursor"].as_str() {
                     Some(cursor) => path = format!("/api/v1/trunks?limit=2{query}&cursor={cursor}"),
                     None => return all,
@@ -127,12 +129,16 @@ fn if_match_guards_every_change_and_put_replaces() {
             ];
             api.send(method, &path, &headers, body.to_string().as_bytes()).await
         };
-        for (method, version) in [("PATCH", "\"9\""), ("PUT", "\"9\""), ("PATCH", "W/\"1\""), ("PATCH", "x")] {
+        for (method, version) in [("PATCH", "\"9\""), ("PUT", "\"9\""), ("PATCH", "W/\"1\""), ("PATCH", "x")]
+        {
             let r = change(method, version, json!({ "name": "u" })).await;
             assert_eq!((r.status, r.code().as_str()), (412, "version_mismatch"), "{method} {version}");
         }
         let replaced = change("PUT", "\"1\"", json!({ "name": "u" })).await;
-        assert_eq!((replaced.data()["channels"].clone(), replaced.header("etag")), (Value::Null, Some("\"2\"")));
+        assert_eq!(
+            (replaced.data()["channels"].clone(), replaced.header("etag")),
+            (Value::Null, Some("\"2\""))
+        );
         assert_eq!(change("PATCH", "\"1\"", json!({ "name": "v" })).await.status, 412, "somebody was faster");
         assert_eq!(change("PATCH", "*", json!({ "name": "v" })).await.data()["version"], 3);
         // All wrong fields at once.
@@ -155,13 +161,16 @@ fn t_api_08_x_forwarded_for_counts_only_from_trusted_proxies() {
         api.send("GET", "/api/v1/trunks", &headers, b"").await.status
     };
     // Nobody is trusted: the header says nothing, and one address makes all these guesses.
-    with_configured_api(|c| c.edge.address_limit = narrow, |api| async move {
-        let mut seen = Vec::new();
-        for i in 0..4 {
-            seen.push(guess(&api, &[&format!("203.0.113.{i}")]).await);
-        }
-        assert_eq!(seen, [401, 401, 429, 429]);
-    });
+    with_configured_api(
+        |c| c.edge.address_limit = narrow,
+        |api| async move {
+            let mut seen = Vec::new();
+            for i in 0..4 {
+                seen.push(guess(&api, &[&format!("203.0.113.{i}")]).await);
+            }
+            assert_eq!(seen, [401, 401, 429, 429]);
+        },
+    );
     // Behind a proxy each speaker has its own bucket; what a speaker writes in front of its address does not help it.
     let behind = |c: &mut warp_control_plane::Config| {
         c.edge.address_limit = narrow;
@@ -170,7 +179,11 @@ fn t_api_08_x_forwarded_for_counts_only_from_trusted_proxies() {
     with_configured_api(behind, |api| async move {
         let one = ["198.51.100.1, 203.0.113.7, 10.1.2.3"];
         assert_eq!(guess(&api, &one).await, 401);
-        assert_eq!(guess(&api, &["9.9.9.9", "203.0.113.7:4711 , 10.9.9.9"]).await, 401, "two lines are one list");
+        assert_eq!(
+            guess(&api, &["9.9.9.9", "203.0.113.7:4711 , 10.9.9.9"]).await,
+            401,
+            "two lines are one list"
+        );
         assert_eq!(guess(&api, &["8.8.8.8, ::ffff:203.0.113.7"]).await, 429, "the same speaker");
         assert_eq!(guess(&api, &["203.0.113.8"]).await, 401, "another one is untouched");
         assert_eq!(guess(&api, &["203.0.113.9, nonsense"]).await, 401, "unreadable: the proxy itself");
@@ -179,7 +192,8 @@ fn t_api_08_x_forwarded_for_counts_only_from_trusted_proxies() {
         let bound = json!({ "name": "k", "ip_allow": ["203.0.113.50"] });
         let made = api.op("POST", &format!("/customers/{id}/keys"), Some(bound)).await.data();
         let bearer = format!("Bearer {}", made["secret"].as_str().unwrap());
-        for (from, status) in [("203.0.113.50", 200), ("203.0.113.51", 401), ("203.0.113.50, 192.0.2.1", 401)] {
+        for (from, status) in [("203.0.113.50", 200), ("203.0.113.51", 401), ("203.0.113.50, 192.0.2.1", 401)]
+        {
             let headers = [("Authorization", bearer.as_str()), ("X-Forwarded-For", from)];
             assert_eq!(api.send("GET", "/api/v1/trunks", &headers, b"").await.status, status, "{from}");
         }
@@ -204,10 +218,7 @@ fn t_api_11_slow_heads_and_bodies_end_and_others_do_not_wait_for_them() {
             String::from_utf8_lossy(&text).into_owned()
         };
         // A head without an end, and nothing at all.
-        let heads = [
-            connect("GET /api/v1/health HTTP/1.1\r\nHost: t\r\nX-Slow: ").await,
-            connect("").await,
-        ];
+        let heads = [connect("GET /api/v1/health HTTP/1.1\r\nHost: t\r\nX-Slow: ").await, connect("").await];
         let bearer = format!("Authorization: Bearer {}", api.operator);
         let body = connect(&format!(
             "POST /api/v1/admin/customers HTTP/1.1\r\nHost: t\r\n{bearer}\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{{\"name\":"
@@ -246,7 +257,11 @@ fn t_api_11_a_smuggled_request_is_not_read() {
             let reply = tokio::time::timeout(Duration::from_secs(30), api.raw(request.as_bytes())).await;
             let reply = reply.unwrap_or_else(|_| panic!("the connection stays open: {lengths}"));
             assert_eq!(reply.status, 400, "{lengths}: {}", reply.head);
-            assert!(!reply.body.contains("HTTP/1.1") && !reply.body.contains("snapshot_id"), "{}", reply.body);
+            assert!(
+                !reply.body.contains("HTTP/1.1") && !reply.body.contains("snapshot_id"),
+                "{}",
+                reply.body
+            );
         }
     });
 }
@@ -289,5 +304,8 @@ fn the_page_of_errors_is_that_of_the_code() {
         std::fs::write(&path, &text).unwrap();
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == text, "docs/reference/errors.md is not what the code says: run with WARP_WRITE_OPENAPI=1");
+    assert!(
+        stored == text,
+        "docs/reference/errors.md is not what the code says: run with WARP_WRITE_OPENAPI=1"
+    );
 }

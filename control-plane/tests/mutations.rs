@@ -29,12 +29,35 @@ impl Rng {
 fn nasty(rng: &mut Rng) -> Value {
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
     let values = [
-        json!(null), json!(true), json!(-1), json!(0), json!(i64::MAX), json!(u64::MAX), json!(1e308), json!(-0.5),
-        json!(""), json!("\u{0}"), json!("\u{7f}\u{1b}[31m"), json!("a\r\nb: c"), json!("x".repeat(9_000)), json!("٣٤"),
-        json!("\u{202e}\u{feff}"), json!("9999-99-99T99:99:99Z"), json!("0001-01-01T00:00:00Z"), json!("300.1.2.3/33"),
-        json!("::/0"), json!("'; DROP TABLE calls; --"), json!("+"), json!("99999999999999999999"), json!([]), json!({}),
-        json!([null]), json!({ "amount": "1e9", "currency": "USD" }), json!({ "amount": "-0.000000000001", "currency": "usd" }),
-        json!(vec!["a"; 300]), deep,
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!(1e308),
+        json!(-0.5),
+        json!(""),
+        json!("\u{0}"),
+        json!("\u{7f}\u{1b}[31m"),
+        json!("a\r\nb: c"),
+        json!("x".repeat(9_000)),
+        json!("٣٤"),
+        json!("\u{202e}\u{feff}"),
+        json!("9999-99-99T99:99:99Z"),
+        json!("0001-01-01T00:00:00Z"),
+        json!("300.1.2.3/33"),
+        json!("::/0"),
+        json!("'; DROP TABLE calls; --"),
+        json!("+"),
+        json!("99999999999999999999"),
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!({ "amount": "1e9", "currency": "USD" }),
+        json!({ "amount": "-0.000000000001", "currency": "usd" }),
+        json!(vec!["a"; 300]),
+        deep,
     ];
     rng.pick(&values).clone()
 }
@@ -125,7 +148,8 @@ fn assert_proper(reply: &Reply, what: &str) {
     if reply.status < 300 && !is_json {
         return; // documents
     }
-    let body: Value = serde_json::from_str(&reply.body).unwrap_or_else(|e| panic!("{what}: {e}: {}", reply.body));
+    let body: Value =
+        serde_json::from_str(&reply.body).unwrap_or_else(|e| panic!("{what}: {e}: {}", reply.body));
     if reply.status < 300 && body.get("openapi").is_some() {
         return;
     }
@@ -164,15 +188,40 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
     let bans = format!("/customers/{other}/bans");
     let ban = made(api.op("POST", &bans, Some(json!({ "name": "b" }))).await.data());
     for (name, id) in [
-        ("customer_id", json!(other)), ("deck_id", deck.clone()), ("sell_deck_id", deck.clone()), ("buy_deck_id", deck),
-        ("vendor_id", vendor.clone()), ("vendor", vendor), ("vendor_trunk_id", vendor_trunk), ("partition_id", partition),
-        ("trunk_id", trunk), ("call_id", json!(call)), ("ban_id", ban), ("number", json!("1")), ("username", json!("u")),
-        ("name", json!("n")), ("slug", json!("s-1")), ("addresse", json!("192.0.2.9:5060")), ("address", json!("192.0.2.77")),
-        ("media_ip", json!("192.0.2.9")), ("password", json!("correct horse battery")), ("auth_password", json!("pw")),
-        ("amount", json!("0.5")), ("currency", json!("USD")), ("from", json!("+12025550100")), ("to", json!("+14155550123")),
-        ("ends_at", json!("2099-01-01T00:00:00Z")), ("starts_at", json!("2098-01-01T00:00:00Z")), ("at", json!("2026-11-22T00:00:00Z")),
-        ("scope", json!("trunks:read")), ("ip_allow", json!(["127.0.0.1"])), ("code", json!("44")), ("tech_prefix", json!("9")),
-        ("interconnection", json!("CA")), ("strip_prefixe", json!("9")), ("terms_days", json!(30)),
+        ("customer_id", json!(other)),
+        ("deck_id", deck.clone()),
+        ("sell_deck_id", deck.clone()),
+        ("buy_deck_id", deck),
+        ("vendor_id", vendor.clone()),
+        ("vendor", vendor),
+        ("vendor_trunk_id", vendor_trunk),
+        ("partition_id", partition),
+        ("trunk_id", trunk),
+        ("call_id", json!(call)),
+        ("ban_id", ban),
+        ("number", json!("1")),
+        ("username", json!("u")),
+        ("name", json!("n")),
+        ("slug", json!("s-1")),
+        ("addresse", json!("192.0.2.9:5060")),
+        ("address", json!("192.0.2.77")),
+        ("media_ip", json!("192.0.2.9")),
+        ("password", json!("correct horse battery")),
+        ("auth_password", json!("pw")),
+        ("amount", json!("0.5")),
+        ("currency", json!("USD")),
+        ("from", json!("+12025550100")),
+        ("to", json!("+14155550123")),
+        ("ends_at", json!("2099-01-01T00:00:00Z")),
+        ("starts_at", json!("2098-01-01T00:00:00Z")),
+        ("at", json!("2026-11-22T00:00:00Z")),
+        ("scope", json!("trunks:read")),
+        ("ip_allow", json!(["127.0.0.1"])),
+        ("code", json!("44")),
+        ("tech_prefix", json!("9")),
+        ("interconnection", json!("CA")),
+        ("strip_prefixe", json!("9")),
+        ("terms_days", json!(30)),
     ] {
         ids.insert(name.to_owned(), id);
     }
@@ -207,13 +256,16 @@ fn t_api_06_mutated_bodies_queries_and_heads_of_every_operation_get_a_proper_ans
                     // What is deleted is somebody else's or nobody's: the world shall live.
                     let spare = method == "DELETE";
                     let part = |p: &str| match p.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
-                        Some(name) if !spare => ids.get(name).and_then(Value::as_str).unwrap_or("x").to_owned(),
+                        Some(name) if !spare => {
+                            ids.get(name).and_then(Value::as_str).unwrap_or("x").to_owned()
+                        }
                         Some(_) => "x".to_owned(),
                         None => p.to_owned(),
                     };
                     let path = template.split('/').map(part).collect::<Vec<_>>().join("/");
                     let content = operation["requestBody"]["content"].as_object();
-                    let kind = content.and_then(|c| c.keys().last()).map_or("application/json", String::as_str);
+                    let kind =
+                        content.and_then(|c| c.keys().last()).map_or("application/json", String::as_str);
                     let headers = [("Authorization", bearer.as_str()), ("Content-Type", kind)];
                     let base = match content {
                         Some(_) if kind == "text/csv" => None,
@@ -238,13 +290,29 @@ fn t_api_06_mutated_bodies_queries_and_heads_of_every_operation_get_a_proper_ans
                                 Value::String(text) => encoded(&text),
                                 other => encoded(&other.to_string()),
                             };
-                            let more = *rng.pick(&["", "&", "&&x", "&limit=1&limit=1", "%zz", "=%ff", "&cursor=%00", "&sort=id"]);
+                            let more = *rng.pick(&[
+                                "",
+                                "&",
+                                "&&x",
+                                "&limit=1&limit=1",
+                                "%zz",
+                                "=%ff",
+                                "&cursor=%00",
+                                "&sort=id",
+                            ]);
                             target.push_str(&format!("?{}={value}{more}", encoded(name)));
                         }
                         let id = *rng.pick(&["ok-1", "", "a b", "<script>", "\u{e9}", "x\ty", &long_id]);
                         let again = format!("key-{operations}-{round}");
                         let again = *rng.pick(&[again.as_str(), "", "\u{e9}", &long_key]);
-                        let version = *rng.pick(&["\"1\"", "*", "W/\"1\"", "\"99999999999999999999\"", "\u{e9}", "\"-1\""]);
+                        let version = *rng.pick(&[
+                            "\"1\"",
+                            "*",
+                            "W/\"1\"",
+                            "\"99999999999999999999\"",
+                            "\u{e9}",
+                            "\"-1\"",
+                        ]);
                         let mut all = vec![headers[0], headers[1], ("X-Request-Id", id)];
                         match rng.below(4) {
                             0 => all.push(("Idempotency-Key", again)),
@@ -305,8 +373,14 @@ fn t_api_06_mutated_uploads_get_a_proper_answer() {
                         bytes = whole.replacen("0.0100", &text, 1).into_bytes();
                     }
                     2 => bytes = whole.replacen("201", &"9".repeat(rng.below(30)), 1).into_bytes(),
-                    3 => bytes = whole.replace('\n', *rng.pick(&["\r", "\r\n", "\0\n", ";\n", "\n\n\n", "\"\n"])).into_bytes(),
-                    4 => bytes = whole.replace(',', *rng.pick(&[";", "\t", "|", ",,", "\u{a0}"])).into_bytes(),
+                    3 => {
+                        bytes = whole
+                            .replace('\n', *rng.pick(&["\r", "\r\n", "\0\n", ";\n", "\n\n\n", "\"\n"]))
+                            .into_bytes()
+                    }
+                    4 => {
+                        bytes = whole.replace(',', *rng.pick(&[";", "\t", "|", ",,", "\u{a0}"])).into_bytes()
+                    }
                     _ => {
                         damage(&mut bytes, &mut rng);
                         bytes.extend_from_slice(whole.as_bytes());
@@ -329,7 +403,10 @@ fn t_api_06_control_characters_in_a_head_are_refused_and_the_listener_lives() {
         config.edge.head_timeout = std::time::Duration::from_millis(100);
     };
     with_configured_api(brisk, |api| async move {
-        let good = format!("GET /api/v1/admin/vendors HTTP/1.1\r\nHost: t\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n", api.operator);
+        let good = format!(
+            "GET /api/v1/admin/vendors HTTP/1.1\r\nHost: t\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+            api.operator
+        );
         assert_eq!(api.raw(good.as_bytes()).await.status, 200);
         let mut rng = Rng(11);
         for round in 0..200 {
@@ -342,7 +419,12 @@ fn t_api_06_control_characters_in_a_head_are_refused_and_the_listener_lives() {
             }
             let reply = api.raw(&bytes).await;
             // A head that is no HTTP gets 400 without a body, or the end of the connection.
-            assert!(reply.status < 500, "round {round}: {} {}", reply.status, String::from_utf8_lossy(&bytes));
+            assert!(
+                reply.status < 500,
+                "round {round}: {} {}",
+                reply.status,
+                String::from_utf8_lossy(&bytes)
+            );
             if !reply.body.is_empty() {
                 assert_proper(&reply, &format!("round {round}"));
             }

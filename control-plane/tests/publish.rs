@@ -358,44 +358,53 @@ fn g_7_vendors_passwords_are_sealed_in_rows_and_kept_snapshots_and_old_clear_one
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("seal.key");
     let file = key.clone();
-    common::with_configured_api(|c| c.key_file = Some(file), |api| async move {
-        world(&api).await;
-        live(&api, "both passwords", |s| passwords(s) == ["vendor-secret", "vendor-secret"]).await;
-        let text = dump(&api).await;
-        assert!(text.contains("vendor_id") && !text.contains("vendor-secret"), "a password is stored in clear");
+    common::with_configured_api(
+        |c| c.key_file = Some(file),
+        |api| async move {
+            world(&api).await;
+            live(&api, "both passwords", |s| passwords(s) == ["vendor-secret", "vendor-secret"]).await;
+            let text = dump(&api).await;
+            assert!(
+                text.contains("vendor_id") && !text.contains("vendor-secret"),
+                "a password is stored in clear"
+            );
 
-        // As an earlier version left it.
-        api.control.stop_tasks().await;
-        let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
-        sqlx::query("UPDATE vendor_trunks SET auth_password = 'old-secret', auth_secret = NULL")
+            // As an earlier version left it.
+            api.control.stop_tasks().await;
+            let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
+            sqlx::query("UPDATE vendor_trunks SET auth_password = 'old-secret', auth_secret = NULL")
+                .execute(tx.db())
+                .await
+                .unwrap();
+            sqlx::query("INSERT INTO snapshot_sections (sha256, kind, content) VALUES (repeat('0', 64), 'directory', '{\"a\":\"old-secret\"}')")
             .execute(tx.db())
             .await
             .unwrap();
-        sqlx::query("INSERT INTO snapshot_sections (sha256, kind, content) VALUES (repeat('0', 64), 'directory', '{\"a\":\"old-secret\"}')")
-            .execute(tx.db())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        assert!(dump(&api).await.contains("old-secret"));
-        let start = |path: std::path::PathBuf| {
-            let mut config = api.control.app.config.clone();
-            config.listen.set_port(0);
-            config.key_file = Some(path);
-            warp_control_plane::start_on(api.control.app.store.clone(), config, common::handles())
-        };
-        let again = start(key.clone()).await.expect("start");
-        assert_eq!(passwords(&again.app.publication.latest()), ["old-secret", "old-secret"]);
-        again.stop_tasks().await;
-        assert!(!dump(&api).await.contains("old-secret"), "what was clear is sealed");
+            tx.commit().await.unwrap();
+            assert!(dump(&api).await.contains("old-secret"));
+            let start = |path: std::path::PathBuf| {
+                let mut config = api.control.app.config.clone();
+                config.listen.set_port(0);
+                config.key_file = Some(path);
+                warp_control_plane::start_on(api.control.app.store.clone(), config, common::handles())
+            };
+            let again = start(key.clone()).await.expect("start");
+            assert_eq!(passwords(&again.app.publication.latest()), ["old-secret", "old-secret"]);
+            again.stop_tasks().await;
+            assert!(!dump(&api).await.contains("old-secret"), "what was clear is sealed");
 
-        // A node without the key does not make another one: what is sealed would be lost.
-        let lost = start(key.with_extension("elsewhere")).await.err().expect("no key");
-        assert!(matches!(lost, StartError::Seal(SealError::Lost(_))), "{lost}");
-        // With a wrong one the trunks stay out of the snapshot, and nothing else does.
-        std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
-        let wrong = start(key).await.expect("start");
-        let latest = wrong.app.publication.latest();
-        assert_eq!((latest.directory.rows().vendor_trunks.len(), latest.directory.rows().trunks.len()), (0, 1));
-        wrong.stop_tasks().await;
-    });
+            // A node without the key does not make another one: what is sealed would be lost.
+            let lost = start(key.with_extension("elsewhere")).await.err().expect("no key");
+            assert!(matches!(lost, StartError::Seal(SealError::Lost(_))), "{lost}");
+            // With a wrong one the trunks stay out of the snapshot, and nothing else does.
+            std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
+            let wrong = start(key).await.expect("start");
+            let latest = wrong.app.publication.latest();
+            assert_eq!(
+                (latest.directory.rows().vendor_trunks.len(), latest.directory.rows().trunks.len()),
+                (0, 1)
+            );
+            wrong.stop_tasks().await;
+        },
+    );
 }

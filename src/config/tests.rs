@@ -131,10 +131,7 @@ fn differences_say_what_needs_a_restart() {
     let changes: Vec<String> = diff(&values(&old), &values(&new)).iter().map(Change::to_string).collect();
     assert_eq!(
         changes,
-        [
-            "node.drain_timeout: 30m -> 4m",
-            "ops.listen: 127.0.0.1:9464 -> 127.0.0.1:1 (needs a restart)"
-        ]
+        ["node.drain_timeout: 30m -> 4m", "ops.listen: 127.0.0.1:9464 -> 127.0.0.1:1 (needs a restart)"]
     );
 }
 

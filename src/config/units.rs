@@ -23,7 +23,9 @@ pub struct Network(pub Cidr);
 impl FromStr for Network {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|why| format!("{text:?} is not a network such as \"10.0.0.0/8\": {why}"))
+        text.parse()
+            .map(Self)
+            .map_err(|why| format!("{text:?} is not a network such as \"10.0.0.0/8\": {why}"))
     }
 }
 

@@ -53,10 +53,7 @@ fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_not
     let first = until(|| folder.last_reload().filter(|r| r.number == 1));
     assert_eq!(
         first.changes,
-        [
-            "media.ports: 41000-41099 -> 41000-41199 (needs a restart)",
-            "node.drain_timeout: 5s -> 4m"
-        ]
+        ["media.ports: 41000-41099 -> 41000-41199 (needs a restart)", "node.drain_timeout: 5s -> 4m"]
     );
     let in_force = folder.values().unwrap();
     assert_eq!(in_force["node.drain_timeout"], "\"4m\"");

@@ -128,7 +128,8 @@ fn customer_endpoints() -> Vec<Endpoint> {
 fn vendor_endpoints() -> Vec<Endpoint> {
     let (read, write) = (scope("vendors:read"), scope("vendors:write"));
     vec![
-        endpoint(Method::GET, admin!("/vendors"), read, "Vendors", vendor_list).lists::<vendors::Vendor>()
+        endpoint(Method::GET, admin!("/vendors"), read, "Vendors", vendor_list)
+            .lists::<vendors::Vendor>()
             .sorted(),
         endpoint(Method::POST, admin!("/vendors"), write, "Make a vendor", vendor_new)
             .takes::<vendors::VendorInput>()

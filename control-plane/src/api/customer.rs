@@ -109,7 +109,11 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
     }
     listing = listing
         .query_of("sort", &["-setup_at", "setup_at"], "Newest first (when absent), or oldest first.")
-        .query("expand", "string", "Parts of the record to add to each call: legs, rating, route; several with commas.");
+        .query(
+            "expand",
+            "string",
+            "Parts of the record to add to each call: legs, rating, route; several with commas.",
+        );
     let detail = endpoint(Method::GET, one, access, "A call: legs, decision, rating, media", call_get);
     let path = match audience {
         Audience::Customer => "/api/v1/route",

@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
 use super::error::{ApiError, Code};
 use super::limiter::Verdict;
-use crate::{App, Edge};
 use crate::app::{idempotency, keys};
 use crate::metrics::EndpointMetrics;
+use crate::{App, Edge};
 
 /// Longest Idempotency-Key.
 const IDEMPOTENCY_KEY_BYTES: usize = 128;

@@ -130,7 +130,8 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
     };
     out["responses"][status.to_string()] = json!({ "description": e.summary, "content": content });
     if versioned {
-        let etag = json!({ "description": "Version of the object, for If-Match.", "schema": { "type": "string" } });
+        let etag =
+            json!({ "description": "Version of the object, for If-Match.", "schema": { "type": "string" } });
         out["responses"][status.to_string()]["headers"] = json!({ "ETag": etag });
     }
     out

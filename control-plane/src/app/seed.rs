@@ -9,7 +9,7 @@ use warp_model::{CustomerId, DeckId, Secret, TrunkId, VendorId, VendorTrunkId};
 use super::routing::{self, PartitionId};
 use super::{Change, Ctx, customers, decks, keys, trunks, vendors};
 use crate::App;
-use crate::api::endpoint::{Page, Order, Paging};
+use crate::api::endpoint::{Order, Page, Paging};
 use crate::api::error::{ApiError, Code};
 use crate::api::input::Input;
 

@@ -169,7 +169,9 @@ pub struct EmergencyRoute {
 /// Newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, ApiError> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(paging.statement(sql::VENDOR_LIST, sql::VENDOR_LIST_OLDEST)).bind(paging.after.as_deref()).bind(paging.rows());
+    let query = sqlx::query(paging.statement(sql::VENDOR_LIST, sql::VENDOR_LIST_OLDEST))
+        .bind(paging.after.as_deref())
+        .bind(paging.rows());
     Ok(Page::of(tx.all(query).await?, paging.limit, |v: &Vendor| &v.id))
 }
 

@@ -103,8 +103,7 @@ impl Seal {
         let failed = |e| SealError::File(path.display().to_string(), e);
         let seal = Self::ephemeral();
         let text = Secret::new(format!("{}\n", STANDARD.encode(seal.key.reveal())));
-        let mut file =
-            File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         file.write_all(text.reveal().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         if let Some(dir) = path.parent().and_then(|dir| File::open(dir).ok()) {
             dir.sync_all().map_err(failed)?;

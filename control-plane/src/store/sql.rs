@@ -104,38 +104,78 @@ macro_rules! call_columns {
 // Pages in either order: what comes after the last row seen, and which way.
 macro_rules! call_page {
     ($after:literal, $order:literal) => {
-        concat!("SELECT ", call_columns!(), " FROM calls
-        WHERE ($1::text IS NULL OR cdr_id ", $after, " $1)
+        concat!(
+            "SELECT ",
+            call_columns!(),
+            " FROM calls
+        WHERE ($1::text IS NULL OR cdr_id ",
+            $after,
+            " $1)
           AND ($3::text IS NULL OR trunk_id = $3) AND ($4::integer IS NULL OR sip_code = $4)
           AND ($5::text IS NULL OR outcome = $5) AND ($6::text IS NULL OR called_e164 = $6)
           AND ($7::text IS NULL OR caller_e164 = $7) AND ($8::bigint IS NULL OR setup_at >= ts($8))
           AND ($9::bigint IS NULL OR setup_at < ts($9)) AND ($10::text IS NULL OR sip_call_id = $10)
           AND ($11::text IS NULL OR vendor_id = $11) AND ($12::text IS NULL OR customer_id = $12)
-        ORDER BY cdr_id ", $order, " LIMIT $2")
+        ORDER BY cdr_id ",
+            $order,
+            " LIMIT $2"
+        )
     };
 }
 macro_rules! customer_page {
     ($after:literal, $order:literal) => {
-        concat!("SELECT ", customer_columns!(), " FROM customers
-        WHERE ($1::text IS NULL OR id ", $after, " $1) ORDER BY id ", $order, " LIMIT $2")
+        concat!(
+            "SELECT ",
+            customer_columns!(),
+            " FROM customers
+        WHERE ($1::text IS NULL OR id ",
+            $after,
+            " $1) ORDER BY id ",
+            $order,
+            " LIMIT $2"
+        )
     };
 }
 macro_rules! trunk_page {
     ($after:literal, $order:literal) => {
-        concat!("SELECT ", trunk_columns!(), " FROM trunks t JOIN customers c ON c.id = t.customer_id
-        WHERE ($1::text IS NULL OR t.customer_id = $1) AND ($2::text IS NULL OR t.id ", $after, " $2) ORDER BY t.id ", $order, " LIMIT $3")
+        concat!(
+            "SELECT ",
+            trunk_columns!(),
+            " FROM trunks t JOIN customers c ON c.id = t.customer_id
+        WHERE ($1::text IS NULL OR t.customer_id = $1) AND ($2::text IS NULL OR t.id ",
+            $after,
+            " $2) ORDER BY t.id ",
+            $order,
+            " LIMIT $3"
+        )
     };
 }
 macro_rules! vendor_page {
     ($after:literal, $order:literal) => {
-        concat!("SELECT ", vendor_columns!(), " FROM vendors
-        WHERE ($1::text IS NULL OR id ", $after, " $1) ORDER BY id ", $order, " LIMIT $2")
+        concat!(
+            "SELECT ",
+            vendor_columns!(),
+            " FROM vendors
+        WHERE ($1::text IS NULL OR id ",
+            $after,
+            " $1) ORDER BY id ",
+            $order,
+            " LIMIT $2"
+        )
     };
 }
 macro_rules! vendor_trunk_page {
     ($after:literal, $order:literal) => {
-        concat!("SELECT ", vendor_trunk_columns!(), " FROM vendor_trunks
-        WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id ", $after, " $2) ORDER BY id ", $order, " LIMIT $3")
+        concat!(
+            "SELECT ",
+            vendor_trunk_columns!(),
+            " FROM vendor_trunks
+        WHERE ($1::text IS NULL OR vendor_id = $1) AND ($2::text IS NULL OR id ",
+            $after,
+            " $2) ORDER BY id ",
+            $order,
+            " LIMIT $3"
+        )
     };
 }
 

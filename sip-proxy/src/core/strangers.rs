@@ -125,7 +125,11 @@ mod tests {
         let ip: IpAddr = "203.0.113.9".parse().unwrap();
         let wide = StrangerLimits { per_source_per_s: 20, per_source_burst: 60, all_per_s: 1_000 };
         assert_eq!((0..1_000).filter(|_| s.admit(&StrangerLimits::default(), ip, at_ms(0))).count(), 40);
-        assert_eq!((0..1_000).filter(|_| s.admit(&wide, ip, at_ms(0))).count(), 20, "what is left of the wider burst");
+        assert_eq!(
+            (0..1_000).filter(|_| s.admit(&wide, ip, at_ms(0))).count(),
+            20,
+            "what is left of the wider burst"
+        );
         assert!(!s.admit(&StrangerLimits::default(), ip, at_ms(0)), "and its debt is kept");
     }
 
@@ -133,7 +137,9 @@ mod tests {
     fn t_sip_12_an_ipv6_source_is_its_64() {
         let s = Strangers::new(5);
         let passed = (0..1_000u16)
-            .filter(|i| s.admit(&StrangerLimits::default(), format!("2001:db8:1:2::{i:x}").parse().unwrap(), at_ms(0)))
+            .filter(|i| {
+                s.admit(&StrangerLimits::default(), format!("2001:db8:1:2::{i:x}").parse().unwrap(), at_ms(0))
+            })
             .count();
         assert_eq!(passed, 40);
         assert!(s.admit(&StrangerLimits::default(), "2001:db8:1:3::1".parse().unwrap(), at_ms(0)));
@@ -142,8 +148,9 @@ mod tests {
     #[test]
     fn t_sip_12_all_strangers_share_one_bucket() {
         let s = Strangers::new(5);
-        let passed =
-            (0..200_000u32).filter(|i| s.admit(&StrangerLimits::default(), IpAddr::V4((0x0B00_0000 + i).into()), at_ms(0))).count();
+        let passed = (0..200_000u32)
+            .filter(|i| s.admit(&StrangerLimits::default(), IpAddr::V4((0x0B00_0000 + i).into()), at_ms(0)))
+            .count();
         assert_eq!(passed, 1_000);
     }
 }

@@ -72,7 +72,8 @@ pub(super) fn encode(families: &[proto::MetricFamily]) -> String {
         }
         let _ = writeln!(out, "# HELP {base} {}", escaped(family.help()));
         for metric in family.get_metric() {
-            let labels: Vec<(&str, &str)> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
+            let labels: Vec<(&str, &str)> =
+                metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
             if counter {
                 line(&mut out, &format!("{base}_total"), &labels, None, metric.get_counter().get_value());
             } else if histogram {
@@ -131,13 +132,22 @@ mod tests {
             ("Application/OpenMetrics-Text;q=0.0", false),
             ("text/plain;q=0.9,application/openmetrics-text;q=0.8", false),
             // What Prometheus 2 and 3 send.
-            ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", true),
-            ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", true),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                true,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                true,
+            ),
             ("text/plain;version=0.0.4;q=0.6,*/*;q=0.5", false),
             ("application/openmetrics-text;q=abc,;;;=,", false),
         ] {
             assert_eq!(wants_openmetrics(accept), open, "{accept}");
         }
-        assert_eq!(["1", "1.000", "0.75", "0.7", "0", "0.", "2", "-1", "0.x"].map(thousandths), [1000, 1000, 750, 700, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            ["1", "1.000", "0.75", "0.7", "0", "0.", "2", "-1", "0.x"].map(thousandths),
+            [1000, 1000, 750, 700, 0, 0, 0, 0, 0]
+        );
     }
 }

@@ -131,7 +131,8 @@ fn parsed(text: &str, open: bool) -> Families {
     for line in lines {
         if let Some(meta) = line.strip_prefix("# ") {
             let mut words = meta.splitn(3, ' ');
-            let (word, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or(""));
+            let (word, name, rest) =
+                (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or(""));
             if out.last().is_none_or(|f| f.0 != name) {
                 assert!(out.iter().all(|f| f.0 != name), "{name} comes twice");
                 out.push((name.to_owned(), String::new(), Vec::new()));
@@ -178,8 +179,11 @@ fn both_forms_say_the_same_each_by_its_own_rules() {
     let (open, text) = (r.render_openmetrics(), r.render());
     let (open_families, text_families) = (parsed(&open, true), parsed(&text, false));
     assert_eq!(open_families.len(), text_families.len());
-    let canonical = |series: &str| series.replace("le=\"1\"", "le=\"1.0\"").replace("le=\"10\"", "le=\"10.0\"");
-    for ((name, kind, samples), (older, older_kind, older_samples)) in open_families.iter().zip(&text_families) {
+    let canonical =
+        |series: &str| series.replace("le=\"1\"", "le=\"1.0\"").replace("le=\"10\"", "le=\"10.0\"");
+    for ((name, kind, samples), (older, older_kind, older_samples)) in
+        open_families.iter().zip(&text_families)
+    {
         let total = if kind == "counter" { "_total" } else { "" };
         assert_eq!((format!("{name}{total}"), kind), (older.clone(), older_kind));
         // The figures about the scrape itself differ from scrape to scrape.
