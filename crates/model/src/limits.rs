@@ -23,6 +23,8 @@ pub const SIP_URI_BYTES: usize = 1_024;
 pub const SIP_PARAMS: usize = 64;
 /// Transactions of all kinds in one process. When full: 503 + Retry-After to INVITE, drop of others.
 pub const SIP_TRANSACTIONS: usize = 1_000_000;
+/// Calls in the air of one shard. When full: 503 + Retry-After to new ones but emergency calls (G-2).
+pub const SIP_CALLS: usize = 200_000;
 /// Server transactions of one stranger. When full: 503 + Retry-After to INVITE, drop of others.
 pub const SIP_TRANSACTIONS_PER_STRANGER: usize = 10_000;
 /// Streams of one source, and in all. When full: refused at accept; a quarter of the total is kept for known peers.

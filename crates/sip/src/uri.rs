@@ -158,6 +158,13 @@ impl<'a> Uri<'a> {
         host_ip(self.host)
     }
 
+    /// Whether it is the emergency service or one of its kinds (RFC 5031 §4.2): `urn:service:sos`, `urn:service:sos.fire`.
+    pub fn is_emergency_service(&self) -> bool {
+        const SOS: &[u8] = b"urn:service:sos";
+        let (head, rest) = self.raw.split_at_checked(SOS.len()).unwrap_or((self.raw, b""));
+        head.eq_ignore_ascii_case(SOS) && matches!(rest, [] | [b'.', ..])
+    }
+
     /// Whether the URI routes loosely (`lr`, RFC 3261 §16.12).
     pub fn is_loose(&self) -> bool {
         self.params.has(b"lr")

@@ -264,6 +264,10 @@ impl Core {
             self.refuse(&flow, msg, 482, "", &[], false);
             return;
         }
+        if self.calls.len() >= self.config.calls && !self.is_emergency(msg, flow.remote.ip()) {
+            self.on_table_full(&flow, msg, false);
+            return;
+        }
         let Some(server) = self.begin_server(flow, msg, bytes, txn_key, false) else {
             self.on_table_full(&flow, msg, false);
             return;

@@ -35,7 +35,11 @@ pub(super) fn begin(
     let row = directory.trunk(trunk);
     let trust = row.is_some_and(|t| t.caller.trust_asserted);
     let mut digits = [0; 256];
-    let called = plan.uri.user_unescaped(&mut digits).map(<[u8]>::to_vec).unwrap_or_default();
+    let called = match plan.uri.is_emergency_service() {
+        // Of a US carrier; the vendors of the emergency route know no URN.
+        true => b"911".to_vec(),
+        false => plan.uri.user_unescaped(&mut digits).map(<[u8]>::to_vec).unwrap_or_default(),
+    };
     CallRecord {
         cdr_id,
         version: CDR_VERSION,

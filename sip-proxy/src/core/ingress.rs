@@ -111,13 +111,15 @@ impl Core {
     }
 
     /// Whether the Request-URI is an emergency number of the plan (dialled as the trunk of this address may), or the emergency URN (RFC 5031).
-    fn is_emergency(&self, msg: &Message<'_>, source: IpAddr) -> bool {
+    pub(super) fn is_emergency(&self, msg: &Message<'_>, source: IpAddr) -> bool {
         let uri = msg.request_uri().unwrap_or(b"");
-        let urn = uri.get(..15).is_some_and(|u| u.eq_ignore_ascii_case(b"urn:service:sos"));
-        urn || (|| {
+        (|| {
+            let uri = Uri::parse(uri).ok()?;
+            if uri.is_emergency_service() {
+                return Some(true);
+            }
             let snapshot = self.snapshot.as_ref()?;
             let directory = &snapshot.directory;
-            let uri = Uri::parse(uri).ok()?;
             let usual = DialRules::default();
             let trunk = directory.trunk_by_ip(source).and_then(|ix| directory.trunk(ix));
             let rules = trunk.map_or(&usual, |t| &t.dial);

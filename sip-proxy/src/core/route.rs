@@ -120,8 +120,10 @@ impl<'a> Plan<'a> {
             strict_before,
             popped,
             route,
-            cookie, // A telephone number without a host is for whoever gets it (RFC 3261 §16.5, RFC 3966).
-            names_us: route.is_none() && (uri.scheme == Scheme::Tel || is_us(&uri)),
+            cookie,
+            // A telephone number without a host is for whoever gets it (RFC 3261 §16.5, RFC 3966), and so is a call for help (RFC 5031).
+            names_us: route.is_none()
+                && (uri.scheme == Scheme::Tel || uri.is_emergency_service() || is_us(&uri)),
         })
     }
 

@@ -329,3 +329,36 @@ fn a_cancel_needs_no_hops() {
     assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 200 ")), "{sent:?}");
     assert!(sent.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("CANCEL ")));
 }
+
+#[test]
+fn a_call_for_help_by_its_urn_goes_the_emergency_way_whatever_is_full() {
+    let mut w = World::with(
+        false,
+        |d| d.emergency_route = vec![warp_model::VendorTrunkId::from_u128(2)],
+        |config| config.calls = 2,
+    );
+    for n in 0..2 {
+        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
+        w.to(V1);
+    }
+    // G-2: the table is full, and says so.
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
+    let full = w.to(CUSTOMER);
+    assert!(full.starts_with("SIP/2.0 503 ") && line(&full, "Retry-After") == "10");
+    assert_eq!(w.core.stats().table_full, 1);
+    w.core.set_overload(super::overload::FULL);
+    for (n, urn) in ["urn:service:sos", "URN:service:sos.fire"].into_iter().enumerate() {
+        let call = invite("911", &format!("e{n}"), "", "")
+            .replace(&format!("INVITE sip:911@{US}"), &format!("INVITE {urn}"));
+        w.give(CUSTOMER, &call);
+        assert!(
+            w.to(V2).starts_with(&format!("INVITE sip:77%23911@{V2} SIP/2.0\r\n")),
+            "the vendor's own prefix"
+        );
+    }
+    let sosa =
+        invite("911", "e9", "", "").replace(&format!("INVITE sip:911@{US}"), "INVITE urn:service:sosa");
+    w.core.set_overload(0);
+    w.give(CUSTOMER, &sosa);
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 416 "));
+}

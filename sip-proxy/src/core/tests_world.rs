@@ -148,10 +148,16 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(anchor: bool, tweak: Tweak) -> World {
+        World::with(anchor, tweak, |_| ())
+    }
+
+    /// With another configuration than the usual one.
+    pub(super) fn with(anchor: bool, tweak: Tweak, configure: fn(&mut CoreConfig)) -> World {
         let listener = Listener { transport: Hop::Udp, bind: addr(US), advertise: None };
         let mut config = CoreConfig::new(Mode::Policy, vec![listener]);
         config.anchor_media = anchor;
         config.domains = vec!["sip.example.com".into()];
+        configure(&mut config);
         let shared = Arc::new(Shared::new([3; 32]));
         let mut core = Core::new(Arc::new(config), 0, [9; 32], shared);
         core.handle_snapshot(snapshot(tweak), at(0));

@@ -239,6 +239,8 @@ pub struct CoreConfig {
     pub transactions: usize,
     /// Transactions of one stranger.
     pub transactions_per_stranger: usize,
+    /// Calls of one shard, those that linger after their end included.
+    pub calls: usize,
     /// Scanners (`friendly-scanner` and the like) get no answer (T-SIP-13).
     pub drop_scanners: bool,
 }
@@ -264,6 +266,7 @@ impl CoreConfig {
             anchor_media: true,
             strangers: StrangerLimits::default(),
             transactions: warp_model::limits::SIP_TRANSACTIONS,
+            calls: warp_model::limits::SIP_CALLS,
             transactions_per_stranger: warp_model::limits::SIP_TRANSACTIONS_PER_STRANGER,
             drop_scanners: true,
         }

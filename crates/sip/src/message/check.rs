@@ -93,7 +93,7 @@ pub fn check_proxy<'a>(msg: &Message<'a>, supported: &[&[u8]]) -> Result<(), Rej
     let Some(uri) = msg.request_uri() else {
         return Ok(());
     };
-    if Scheme::of(uri)? == Scheme::Other {
+    if Scheme::of(uri)? == Scheme::Other && !Uri::parse(uri)?.is_emergency_service() {
         return Err(Reject::new(416, "Unsupported URI Scheme"));
     }
     // CANCEL goes no further than its hop, whatever it says (RFC 3261 §9.1).
