@@ -10,6 +10,7 @@ use super::Core;
 use super::forward::parse_branch;
 use super::slab::Id;
 use super::table::Owner;
+use super::types::Mode;
 
 impl Core {
     pub(super) fn on_response(&mut self, flow: Flow, msg: &Message<'_>, status: u16, now: Now) {
@@ -43,6 +44,11 @@ impl Core {
         }
         if actions.contains(Action::PassUp) {
             match owner {
+                // A 503 says that the proxy it comes from is out of service: ours to say only of the hop that takes everything
+                // (RFC 3261 §16.7 step 6).
+                Owner::Server(server) if status == 503 && !self.is_next(flow) => {
+                    self.answer(server, 500, "", &[], now);
+                }
                 Owner::Server(server) => self.pass_back(server, msg, status, now),
                 Owner::Leg { call, leg } => {
                     let told = self.with_call(call, now, |core, call| {
@@ -90,6 +96,11 @@ impl Core {
     /// T-SIP-11: a response comes from where the request went, or from another known peer.
     fn may_answer(&self, asked: Flow, came: Flow) -> bool {
         asked.remote.ip() == came.remote.ip() || self.is_known(came.remote.ip())
+    }
+
+    /// Whether a response came from the one hop that takes what is addressed to us.
+    fn is_next(&self, flow: Flow) -> bool {
+        matches!(self.config.mode, Mode::Static { next, .. } if next == flow.remote)
     }
 
     /// Passes a response back by a server transaction, our Via taken off. 100 ends here (RFC 3261 §16.7 step 5).

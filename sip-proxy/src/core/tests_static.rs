@@ -632,3 +632,19 @@ fn bound_to_the_wildcard_we_are_the_address_that_was_called() {
     let bye = give(&mut core, A, &request("BYE", &format!("sip:b@{B}"), "b1", &dialog), 900);
     assert_eq!(bye[0].0, addr(B));
 }
+
+#[test]
+fn a_503_is_passed_on_only_from_the_hop_that_takes_everything() {
+    let mut core = core();
+    let first = begin(&mut core);
+    let out = give(&mut core, B, &response(&first, "503 Overloaded", B), 1);
+    assert!(out.iter().any(|(to, t)| *to == addr(A) && t.starts_with("SIP/2.0 503 ")), "{out:?}");
+    // Another hop's trouble is not ours: the caller may well try us again.
+    let elsewhere = "192.0.2.7:5090";
+    let invite = request("INVITE", &format!("sip:x@{elsewhere}"), "i2", "To: <sip:x>\r\n");
+    let sent = give(&mut core, A, &invite.replace("call-1", "call-2"), 2);
+    let away = &sent.iter().find(|(to, _)| *to == addr(elsewhere)).unwrap().1;
+    let out = give(&mut core, elsewhere, &response(away, "503 Overloaded", elsewhere), 3);
+    assert!(out.iter().any(|(to, t)| *to == addr(A) && t.starts_with("SIP/2.0 500 ")), "{out:?}");
+    assert!(out.iter().any(|(to, t)| *to == addr(elsewhere) && t.starts_with("ACK ")));
+}
