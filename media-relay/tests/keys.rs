@@ -362,3 +362,49 @@ fn quality_is_looked_at_every_ten_seconds_and_told_as_lowest_highest_and_progres
     b.handle_samples(at(30));
     assert_eq!(b.poll_sample(), None);
 }
+
+#[test]
+fn t_ng_04_what_is_kept_with_a_call_is_short() {
+    let long = || Some(vec![b'x'; 1_025]);
+    let refused = Reply::error("Invalid dialogue association");
+    let mut b = book();
+    for command in [
+        offer(|c| c.call_id = vec![b'x'; 1_025]),
+        offer(|c| c.from_tag = vec![b'x'; 1_025]),
+        offer(|c| c.to_tag = long()),
+        offer(|c| c.via_branch = long()),
+    ] {
+        assert_eq!(b.handle_command(command, None, at(0)), refused);
+    }
+    assert_eq!((b.calls(), b.pairs_used()), (0, 0));
+    let kept = |c: &mut SdpCommand| (c.label, c.metadata) = (Some(b"short".to_vec()), Some(b"text".to_vec()));
+    text(&mut b, offer(kept));
+    assert_eq!(b.handle_command(answer(|c| c.to_tag = long()), None, at(0)), refused);
+    text(&mut b, offer(|c| (c.label, c.metadata) = (Some(vec![b'x'; 257]), Some(vec![b'x'; 4_097]))));
+    let s = stats(&mut b);
+    assert_eq!(
+        (s.tags[0].label.as_deref(), s.metadata.as_deref()),
+        (Some(&b"short"[..]), Some(&b"text"[..]))
+    );
+}
+
+#[test]
+fn t_ng_04_a_list_is_cut_to_one_datagram() {
+    let pool = PortPool::new(&["203.0.113.9".parse().unwrap()], 20_000..=29_999, 1).unwrap();
+    let mut b = Book::new(BookConfig::default(), Box::new(pool));
+    for i in 0..1_000 {
+        text(&mut b, offer(|c| c.call_id = format!("{i:0100}").into_bytes()));
+    }
+    let list = |b: &mut Book, limit| match b.handle_command(Command::List { limit }, None, at(0)) {
+        Reply::Calls(calls) => calls,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((list(&mut b, 0).len(), list(&mut b, 7).len()), (0, 7));
+    let all = list(&mut b, u64::MAX);
+    assert!((500..600).contains(&all.len()), "{}", all.len());
+    for encoding in [warp_ng::Encoding::Bencode, warp_ng::Encoding::Json] {
+        let mut out = Vec::new();
+        warp_ng::codec::encode_reply(b"c", encoding, true, &Reply::Calls(all.clone()), &mut out);
+        assert!(out.len() < 65_507);
+    }
+}

@@ -182,3 +182,20 @@ fn statistics_are_the_real_figures() {
     assert_eq!(s["controlstatistics"]["totalstatscount"], 1);
     assert_eq!(s["interfaces"][0]["ports"]["used"], 0);
 }
+
+#[test]
+fn t_ng_04_a_reply_that_fits_in_no_datagram_is_an_error_and_not_silence() {
+    let world = world();
+    let socket = client(&world);
+    let phone = Phone::new("127.0.0.1", false, 1);
+    for i in 0..20u8 {
+        // Bytes that take six characters each in JSON.
+        let id = [vec![1u8; 1_000], vec![i + 2]].concat();
+        let offer = warp_ng::SdpCommand::new(id, "f", phone.sdp());
+        assert!(world.relay.control().ask(warp_ng::Command::Offer(offer)).is_ok());
+    }
+    let refused = ask(&socket, "big {\"command\":\"list\"}");
+    assert_eq!(refused, "big {\"result\":\"error\",\"error-reason\":\"Reply does not fit in a datagram\"}");
+    assert!(ask(&socket, "small {\"command\":\"list\",\"limit\":5}").contains("\"result\":\"ok\""));
+    assert!(ask(&socket, "bencode d7:command4:liste").ends_with("6:result2:oke"));
+}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -156,17 +157,40 @@ proptest! {
 /// A reply is never larger than a datagram, even for the largest call that the limits allow.
 #[test]
 fn t_ng_04_the_largest_call_fits_in_one_reply() {
+    for (branches, sources) in [(4, 8), (8, 16), (16, 0)] {
+        largest(branches, sources);
+    }
+}
+
+/// A call of so many branches whose reply tells of so many sources.
+fn largest(branches: usize, sources: usize) {
     let pool = PortPool::new(&["203.0.113.9".parse().unwrap()], 30_000..=30_999, 1).unwrap();
     let mut book = Book::new(BookConfig::default(), Box::new(pool));
-    for i in 0..16 {
+    for i in 0..branches {
         let mut c = SdpCommand::new("call-id-of-some-length@203.0.113.200", "from-tag-0123456789", SDPS[0]);
         c.via_branch = Some(format!("z9hG4bK-0123456789-{i}").into_bytes());
         assert!(book.handle_command(Command::Offer(c.clone()), None, now(1)).is_ok());
         c.to_tag = Some(format!("to-tag-0123456789-{i}").into_bytes());
         assert!(book.handle_command(Command::Answer(c), None, now(1)).is_ok());
     }
+    // Each side has been heard, well and badly, for a long time.
+    let mut source = u32::MAX;
+    while let Some(output) = book.poll_output() {
+        if let Output::Install { rule, .. } = output {
+            source -= 1;
+            rule.counters.ssrc.store(source, Relaxed);
+            rule.counters.packets.store(1 << 40, Relaxed);
+            rule.counters.rtcp_packets.store(1 << 40, Relaxed);
+            for (expected, received) in [(500, 500), (1_000, 600), (1_500, 1_100)] {
+                rule.counters.expected.store(expected, Relaxed);
+                rule.counters.received.store(received, Relaxed);
+            }
+        }
+    }
+    book.handle_samples(now(20));
     let query = Query { call_id: b"call-id-of-some-length@203.0.113.200".to_vec(), ..Query::default() };
     let Reply::Stats(stats) = book.handle_command(Command::Query(query), None, now(2)) else { panic!() };
+    assert_eq!(stats.ssrcs.len(), sources);
     let mut out = Vec::new();
     warp_ng::codec::encode_reply(
         b"c",

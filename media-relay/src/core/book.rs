@@ -22,12 +22,12 @@ use warp_media::LocalPort;
 use warp_model::{Mono, Now};
 use warp_ng::reply::reasons;
 use warp_ng::{AddressFamily, Command, Delete, Query, Reply, SdpCommand};
-use warp_sdp::{Sdp, SdpError};
+use warp_sdp::Sdp;
 
 pub use self::config::{BookConfig, Limits};
 
 use self::call::{Call, Dialogue, MediaLine};
-use self::dialogues::{find_for_answer, find_for_offer, is_deleted, say};
+use self::dialogues::{check_lengths, find_for_answer, find_for_offer, is_deleted, parse, say};
 use self::quality::QualityLog;
 use super::negotiate::{
     Class, MuxPlan, OutLine, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
@@ -38,6 +38,8 @@ use super::{EndOfCall, EndedStream, Output, StreamKind};
 /// Calls looked at for quality in one go.
 const SAMPLES: usize = 256;
 
+/// Bytes of a `list` reply at most: it is one datagram.
+const LIST_BYTES: usize = 60_000;
 /// Figures of a call whose media timed out are kept so long for the `delete` of signalling.
 const ENDED_KEPT: Duration = Duration::from_secs(60);
 
@@ -99,8 +101,14 @@ impl Book {
             Command::Statistics => Reply::error(reasons::NO_HANDLER),
             Command::List { limit } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                let mut room = LIST_BYTES;
                 let live = self.calls.values().filter(|c| c.ended.is_none());
-                Reply::Calls(live.take(limit).map(|c| c.id.clone()).collect())
+                let named = live.take(limit).map_while(|c| {
+                    // What stands around an id is shorter than this in either notation.
+                    room = room.checked_sub(c.id.len().saturating_add(8))?;
+                    Some(c.id.clone())
+                });
+                Reply::Calls(named.collect())
             }
         }
     }
@@ -325,6 +333,7 @@ impl Book {
 
     fn offer(&mut self, c: &SdpCommand, now: Now) -> Result<Reply, Reply> {
         let sdp = parse(&c.sdp)?;
+        check_lengths(c)?;
         if c.flags.loop_protect && is_loop(&sdp, &self.config.instance) {
             return Ok(Reply::Sdp { sdp: c.sdp.clone(), warning: None });
         }
@@ -588,6 +597,7 @@ impl Book {
 
     fn answer(&mut self, c: &SdpCommand, now: Now) -> Result<Reply, Reply> {
         let sdp = parse(&c.sdp)?;
+        check_lengths(c)?;
         let unknown = || Reply::error(reasons::UNKNOWN_CALL_ID);
         let serial = *self.by_id.get(&c.call_id).ok_or_else(unknown)?;
         let mut call = self.take(serial).ok_or_else(unknown)?;
@@ -735,13 +745,4 @@ impl Book {
         let meant = |d: &Dialogue| has(d, &c.from_tag) && has(d, &c.to_tag);
         Reply::Stats(Box::new(call.stats(self.ports.ips(), now, meant)))
     }
-}
-
-fn parse(sdp: &[u8]) -> Result<Sdp<'_>, Reply> {
-    Sdp::parse(sdp).map_err(|e| {
-        Reply::error(match e {
-            SdpError::Incomplete => reasons::INCOMPLETE_SDP,
-            _ => reasons::BAD_SDP,
-        })
-    })
 }

@@ -15,8 +15,11 @@ use warp_ng::{Command, Reply};
 
 use super::{EndOfCall, Output};
 
-/// Clients with figures of their own; the commands of more are in the totals only.
-pub const PROXIES: usize = 1_024;
+/// Clients with figures of their own; the commands of more are in the totals only. The reply is one datagram, and one
+/// client takes more than a kilobyte of it.
+pub const PROXIES: usize = 24;
+/// Interfaces that the reply tells of.
+pub const INTERFACES: usize = 128;
 /// The interval of `intervalstatistics`.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 

@@ -18,7 +18,7 @@ use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::shard::ToShard;
 use crate::core::Output;
 use crate::core::book::{Book, Limits};
-use crate::core::ledger::{Ledger, kind_of};
+use crate::core::ledger::{INTERFACES, Ledger, kind_of};
 use crate::metrics::Metrics;
 
 /// Commands taken per wake-up.
@@ -209,7 +209,8 @@ impl ControlThread {
         let mut all = self.ledger.statistics(self.metrics.traffic(), self.sessions(), now);
         let ports = self.book.ports();
         let count = |pairs: usize| u64::try_from(pairs).unwrap_or(u64::MAX).saturating_mul(2);
-        for ((name, address), ip) in self.ports.names.iter().zip(ports.ips()).zip(0..=u8::MAX) {
+        let shown = self.ports.names.iter().zip(ports.ips()).zip(0..=u8::MAX).take(INTERFACES);
+        for ((name, address), ip) in shown {
             let (used, total) = ports.usage(ip);
             all.interfaces.push(Interface {
                 name: name.clone(),

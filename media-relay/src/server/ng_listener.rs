@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use warp_model::Mono;
+use warp_model::limits::NG_BYTES;
 use warp_net::epoll::{Epoll, Interest};
 use warp_net::udp::{Received, UdpOptions, UdpSocket};
 use warp_ng::codec::{NgError, decode_request, encode_reply};
@@ -124,6 +125,18 @@ impl NgListener {
                     }
                     let reply = carry_out(Ok(request.command), from);
                     encode_reply(request.cookie, request.encoding, request.load_limit, &reply, &mut self.out);
+                    if self.out.len() > NG_BYTES {
+                        // The command has been carried out: say at least that.
+                        self.out.clear();
+                        let short = too_large(&reply);
+                        encode_reply(
+                            request.cookie,
+                            request.encoding,
+                            request.load_limit,
+                            &short,
+                            &mut self.out,
+                        );
+                    }
                     self.cookies.keep(Channel::Udp, from, request.cookie, &self.out, now);
                 }
             }
@@ -132,6 +145,15 @@ impl NgListener {
                 self.socket.send_to(&self.out, from);
             }
         }
+    }
+}
+
+/// Instead of a reply that does not fit in a datagram.
+fn too_large(reply: &Reply) -> Reply {
+    const TEXT: &str = "Reply does not fit in a datagram";
+    match reply {
+        Reply::Stats(_) => Reply::Ok { warning: Some(TEXT.into()) },
+        _ => Reply::error(TEXT),
     }
 }
 

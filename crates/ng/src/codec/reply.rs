@@ -254,7 +254,9 @@ fn write_stream(w: &mut Writer<'_>, s: &StreamStats) {
         w.pair_int("SSRC", i64::from(ssrc));
     }
     write_counts(w, "stats", s.received);
-    write_counts(w, "stats_out", s.sent);
+    if s.sent != Counts::default() {
+        write_counts(w, "stats_out", s.sent);
+    }
     w.close_dict();
 }
 

@@ -217,6 +217,35 @@ mod tests {
         assert_eq!(decimal(7, 0), "0.000000");
     }
 
+    /// 24 clients and 128 interfaces are what our relay tells of at most.
+    #[test]
+    fn t_ng_04_the_largest_reply_is_one_datagram() {
+        let address = std::net::IpAddr::from([0xFFFF; 8]);
+        let mut proxy = Proxy::new(address);
+        proxy.counts = [1 << 40; CommandKind::COUNT];
+        proxy.durations_us = [1 << 50; CommandKind::COUNT];
+        let interface = Interface {
+            name: "x".repeat(40),
+            address,
+            ports: (30_000, 65_535),
+            used: 64_000,
+            total: 64_000,
+            last: 65_534,
+        };
+        let all = RelayStatistics {
+            proxies: vec![proxy; 24],
+            interfaces: vec![interface; 128],
+            commands: [u64::MAX; CommandKind::COUNT],
+            ..RelayStatistics::default()
+        };
+        for encoding in [crate::Encoding::Bencode, crate::Encoding::Json] {
+            let mut out = Vec::new();
+            let reply = crate::Reply::Statistics(Box::new(all.clone()));
+            crate::codec::encode_reply(&[b'c'; 256], encoding, true, &reply, &mut out);
+            assert!(out.len() < 65_507, "{encoding:?}: {}", out.len());
+        }
+    }
+
     #[test]
     fn deviation_of_known_values() {
         let mut s = Sums::default();

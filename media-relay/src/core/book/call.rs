@@ -11,6 +11,7 @@ use warp_media::{ForwardRule, LocalPort, SourcePolicy, StreamCounters, StreamSna
 use warp_model::{Mono, Now, Wall};
 use warp_ng::{CallStats, Counts, MediaFlags, MediaStats, SdpCommand, SsrcStats, StreamStats, TagStats};
 
+use super::dialogues::METADATA_BYTES;
 use super::quality::QualityLog;
 use crate::core::StreamKind;
 use crate::core::compile::{Side, compile};
@@ -69,8 +70,8 @@ pub(super) struct Party {
     /// Logical interface of its ports, as `direction` named it.
     pub(super) interface: Option<Vec<u8>>,
     pub(super) created: Wall,
-    /// Last SDP sent to it and its `o=` version.
-    pub(super) sent: Option<(u64, Vec<u8>)>,
+    /// `o=` version of the last SDP sent to it, and a digest of its text.
+    pub(super) sent: Option<(u64, u64)>,
 }
 
 /// One `m=` line.
@@ -242,7 +243,9 @@ impl Dialogue {
     }
 }
 
-/// With more sources than this a reply has no MOS over time.
+/// With more sources than this a reply has no list of them and no `stats_out`; what each party sent is with its streams.
+const AVERAGES: usize = 16;
+/// With more sources than this it has the average MOS of each only.
 const PROGRESSIONS: usize = 8;
 
 impl Call {
@@ -258,7 +261,7 @@ impl Call {
 
     /// The latest `metadata` stays.
     pub(super) fn take_metadata(&mut self, c: &SdpCommand) {
-        if c.metadata.is_some() {
+        if c.metadata.as_ref().is_some_and(|m| m.len() <= METADATA_BYTES) {
             self.metadata.clone_from(&c.metadata);
         }
     }
@@ -322,9 +325,17 @@ impl Call {
             }
         }
         stats.ssrcs = ssrcs.into_values().collect();
+        if stats.ssrcs.len() > AVERAGES {
+            stats.ssrcs.clear();
+            let medias = stats.tags.iter_mut().flat_map(|t| &mut t.medias);
+            medias.flat_map(|m| &mut m.streams).for_each(|s| s.sent = Counts::default());
+        }
         if stats.ssrcs.len() > PROGRESSIONS {
-            // A reply is one datagram.
-            stats.ssrcs.iter_mut().for_each(|s| s.progression.clear());
+            // A reply is one datagram, and has no more elements than a reader takes.
+            for source in &mut stats.ssrcs {
+                source.progression.clear();
+                (source.lowest, source.highest) = (None, None);
+            }
         }
         stats
     }

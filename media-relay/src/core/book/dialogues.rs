@@ -1,10 +1,34 @@
-//! Which dialogue a command means (`ref/ng-protocol.md` §3), and the words of one party for the other.
+//! What of a command is taken, which dialogue it means (`ref/ng-protocol.md` §3), and the words of one party for the other.
 
-use warp_ng::{Delete, SdpCommand};
-use warp_sdp::Sdp;
+use warp_ng::reply::reasons;
+use warp_ng::{Delete, Reply, SdpCommand};
+use warp_sdp::{Sdp, SdpError};
 
 use super::call::{Dialogue, Party};
 use crate::core::negotiate::{OutLine, OutOptions, rewrite};
+
+/// Longest Call-ID, tag and branch, label and metadata that are kept with a call (T-NG-04).
+const ID_BYTES: usize = 1_024;
+const LABEL_BYTES: usize = 256;
+pub(super) const METADATA_BYTES: usize = 4_096;
+
+/// What is kept for the life of a call must be short.
+pub(super) fn check_lengths(c: &SdpCommand) -> Result<(), Reply> {
+    let ids = [Some(&c.call_id), Some(&c.from_tag), c.to_tag.as_ref(), c.via_branch.as_ref()];
+    if ids.into_iter().flatten().any(|id| id.len() > ID_BYTES) {
+        return Err(Reply::error(reasons::INVALID_DIALOGUE));
+    }
+    Ok(())
+}
+
+pub(super) fn parse(sdp: &[u8]) -> Result<Sdp<'_>, Reply> {
+    Sdp::parse(sdp).map_err(|e| {
+        Reply::error(match e {
+            SdpError::Incomplete => reasons::INCOMPLETE_SDP,
+            _ => reasons::BAD_SDP,
+        })
+    })
+}
 
 /// Which dialogue an offer is for, and which party speaks. `None`: a new one.
 pub(super) fn find_for_offer(dialogues: &[Dialogue], c: &SdpCommand) -> Option<(usize, usize)> {
@@ -50,6 +74,14 @@ pub(super) fn is_deleted(d: &Dialogue, c: &Delete) -> bool {
     has(&c.from_tag) && branch && (!c.match_to_tag || has(&c.to_tag))
 }
 
+/// Stands for a text that is not kept: SDPs are long and calls are many. The same on every run.
+fn digest(text: &[u8]) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(text);
+    hasher.finish()
+}
+
 /// The SDP of `speaker` for `listener`, with the version of `o=` kept right per listener when that is asked for.
 pub(super) fn say(
     speaker: &mut Party,
@@ -59,7 +91,7 @@ pub(super) fn say(
     c: &SdpCommand,
     instance: &str,
 ) -> Vec<u8> {
-    if c.label.is_some() {
+    if c.label.as_ref().is_some_and(|l| l.len() <= LABEL_BYTES) {
         speaker.label.clone_from(&c.label);
     }
     let mut options = OutOptions {
@@ -75,11 +107,11 @@ pub(super) fn say(
     }
     // Compared with the version taken out: it counts up when anything else has changed (RFC 3264 §8).
     options.version = Some(0);
-    let plain = rewrite(sdp, lines, options);
+    let plain = digest(&rewrite(sdp, lines, options));
     let said = sdp.origin().and_then(|o| std::str::from_utf8(o.version).ok()?.parse().ok()).unwrap_or(1);
     let version = match &listener.sent {
         None => said,
-        Some((last, text)) if *text == plain && !c.replace.force_increment_sdp_version => *last,
+        Some((last, before)) if *before == plain && !c.replace.force_increment_sdp_version => *last,
         Some((last, _)) => last.saturating_add(1).max(said),
     };
     listener.sent = Some((version, plain));
