@@ -26,10 +26,21 @@ loadmodule "siputils.so"
 loadmodule "rtpengine.so"
 modparam("rtpengine", "rtpengine_sock", "udp:127.0.0.1:NG")
 modparam("rtpengine", "rtpengine_tout_ms", 2000)
+modparam("rtpengine", "mos_average_pv", "$avp(mos)")
+modparam("rtpengine", "mos_average_samples_pv", "$avp(samples)")
+modparam("rtpengine", "mos_min_pv", "$avp(lowest)")
+modparam("rtpengine", "mos_min_packetloss_pv", "$avp(loss)")
+modparam("rtpengine", "mos_max_roundtrip_leg_pv", "$avp(leg)")
+modparam("rtpengine", "mos_A_label_pv", "$avp(label)")
+modparam("rtpengine", "mos_average_A_pv", "$avp(of_label)")
 
 request_route {
     if (has_totag()) {
-        if (is_method("BYE")) rtpengine_manage();
+        if (is_method("BYE")) {
+            $avp(label) = "caller";
+            rtpengine_manage();
+            append_hf("X-Quality: $avp(mos) $avp(samples) $avp(lowest) $avp(loss) $avp(leg) $avp(of_label)\r\n");
+        }
         loose_route();
         t_relay();
         exit;
@@ -134,8 +145,8 @@ fn local(s: &UdpSocket) -> u16 {
     s.local_addr().unwrap().port()
 }
 
-/// One call through Kamailio and our relay; gives the SDP that each side got.
-fn call(world: &World, id: &str) -> (String, String) {
+/// One call through Kamailio and our relay; gives the SDP that each side got, and the BYE.
+fn call(world: &World, id: &str) -> [String; 3] {
     let (caller_rtp, callee_rtp) = (socket(), socket());
     let me = local(&world.caller);
     let sdp = body(local(&caller_rtp));
@@ -198,8 +209,8 @@ fn call(world: &World, id: &str) -> (String, String) {
     }
 
     world.to_proxy(&world.caller, &in_dialog("BYE", 2));
-    sip(&world.callee, "BYE ");
-    (at_callee, at_caller)
+    let bye = sip(&world.callee, "BYE ");
+    [at_callee, at_caller, bye]
 }
 
 #[test]
@@ -210,7 +221,7 @@ fn kamailio_carries_a_call_over_our_relay() {
     let world =
         World::start("replace-origin replace-session-connection ICE=remove RTP/AVP via-branch=1", 36_000);
     for id in ["one", "two"] {
-        let (at_callee, at_caller) = call(&world, id);
+        let [at_callee, at_caller, _] = call(&world, id);
         for sdp in [&at_callee, &at_caller] {
             assert!((36_000..36_200).contains(&audio_port(sdp)), "{sdp}");
             assert!(sdp.contains("a=rtcp:") && !sdp.contains("ice-ufrag"), "{sdp}");
@@ -234,5 +245,17 @@ fn kamailio_with_every_flag_of_the_capture() {
         "replace-origin replace-session-connection ICE=remove RTP/AVP direction=a direction=b via-branch=1 codec-strip-G729 codec-transcode-PCMA SDES-off DTLS=off rtcp-mux-demux record-call=off TOS=184 media-address=127.0.0.1 label=caller trust-address",
         36_200,
     );
-    call(&world, "flags");
+    let [_, _, bye] = call(&world, "flags");
+    // What its script reads of our `delete`: MOS in all and of the labelled party, samples, loss and round trip.
+    let quality = header(&bye, "X-Quality");
+    let figures: Vec<f64> = quality[0]
+        .split(' ')
+        .skip(1)
+        .map(|f| f.trim().parse().unwrap_or_else(|_| panic!("{quality:?}")))
+        .collect();
+    let [mos, samples, lowest, loss, leg, of_label] = figures.as_slice() else { panic!("{quality:?}") };
+    for mos in [mos, lowest, of_label] {
+        assert!((1.0..=4.5).contains(mos), "{quality:?}");
+    }
+    assert_eq!((*samples, *loss, *leg), (1.0, 0.0, 0.0), "{quality:?}");
 }
