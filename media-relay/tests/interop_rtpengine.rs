@@ -27,7 +27,7 @@ impl Engine {
         let ng = free_port();
         // Each engine has a part of the range to itself.
         static ENGINES: AtomicU16 = AtomicU16::new(0);
-        let base = 33_000 + ENGINES.fetch_add(1, Ordering::Relaxed) * 200;
+        let base = 33_000 + ENGINES.fetch_add(1, Ordering::Relaxed) * 400;
         let program = Program::start(
             "rtpengine",
             &[
@@ -38,7 +38,7 @@ impl Engine {
                 "--log-level=1",
                 &format!("--listen-ng=127.0.0.1:{ng}"),
                 &format!("--port-min={base}"),
-                &format!("--port-max={}", base + 99),
+                &format!("--port-max={}", base + 399),
                 &format!("--pidfile={}/pid", folder.path().display()),
             ],
         );
@@ -227,6 +227,41 @@ fn our_sdp_says_what_rtpengine_says() {
         answer.to_tag = Some(b"tt".to_vec());
         compare(&format!("offer, {what}"), Command::Offer(offer));
         compare(&format!("answer, {what}"), Command::Answer(answer));
+    }
+    // Names and versions over a whole dialogue, with changes of both sides.
+    type Wish = fn(&mut warp_ng::Replace);
+    let wishes: [Wish; 4] = [
+        |r| r.username = true,
+        |r| r.session_name = true,
+        |r| r.sdp_version = true,
+        |r| (r.username, r.session_name, r.sdp_version, r.origin) = (true, true, true, true),
+    ];
+    for (i, wish) in wishes.into_iter().enumerate() {
+        let said = |port: u16, names: &str, session: &str| {
+            sdp(port, "").replace("o=u 1 1", &format!("o={names}")).replace("s=-", &format!("s={session}"))
+        };
+        let [a, b] = [said(40_000, "u 1 1", "-"), said(40_002, "callee 5 5", "one")];
+        let [a2, b2] = [said(40_000, "zzz 77 9", "other"), said(40_002, "c2 5 5", "two")];
+        let (caller, callee) = (("ft", "tt"), ("tt", "ft"));
+        for (step, (is_offer, (from, to), sdp)) in [
+            (true, ("ft", ""), &a),
+            (false, caller, &b),
+            (true, caller, &a),
+            (false, caller, &b),
+            (true, caller, &a2),
+            (false, caller, &b2),
+            (true, callee, &b),
+            (false, callee, &a2),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut c = SdpCommand::new(format!("names{i}"), from, sdp.as_str());
+            c.to_tag = Some(to.as_bytes().to_vec()).filter(|t| !t.is_empty());
+            wish(&mut c.replace);
+            let command = if is_offer { Command::Offer(c) } else { Command::Answer(c) };
+            compare(&format!("names {i}, step {step}"), command);
+        }
     }
     // A generated identification is in the offer only: who did not offer one must not get one (RFC 5888 §9.1).
     let mut generated = SdpCommand::new("mid", "ft", sdp(40_000, ""));

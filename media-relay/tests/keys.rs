@@ -408,3 +408,29 @@ fn t_ng_04_a_list_is_cut_to_one_datagram() {
         assert!(out.len() < 65_507);
     }
 }
+
+#[test]
+fn a_held_origin_is_one_session_whoever_writes_it() {
+    let mut b = book();
+    let origin = |text: &str| text.lines().find(|l| l.starts_with("o=")).unwrap().to_owned();
+    let said = |names: &str, more: &str| {
+        sdp("198.51.100.1", 4000, more).replace("o=- 1 1", &format!("o={names}")).into_bytes()
+    };
+    let mut offer_of = |names: &str, more: &str| {
+        origin(&text(
+            &mut b,
+            offer(|c| {
+                c.replace.origin_full = true;
+                c.sdp = said(names, more);
+            }),
+        ))
+    };
+    assert_eq!(offer_of("ann 7 7", ""), "o=ann 7 7 IN IP4 203.0.113.9");
+    assert_eq!(offer_of("bob 9 400", ""), "o=ann 7 7 IN IP4 203.0.113.9", "the same to its receiver");
+    assert_eq!(offer_of("bob 9 400", "a=sendonly\r\n"), "o=ann 7 8 IN IP4 203.0.113.9");
+    // Names longer than anybody's are not kept, and go through.
+    let long = "x".repeat(300);
+    let mut other = book();
+    let c = offer(|c| (c.replace.username, c.sdp) = (true, said(&format!("{long} 1 1"), "")));
+    assert!(origin(&text(&mut other, c)).starts_with(&format!("o={long} ")));
+}

@@ -279,11 +279,11 @@ pub struct Codecs {
 pub struct Replace {
     /// Address in `o=`.
     pub origin: bool,
-    /// Whole `o=` line.
+    /// Whole `o=` line: address, user name, session id and version.
     pub origin_full: bool,
-    /// `s=`.
+    /// `s=` stays what the receiver was told first.
     pub session_name: bool,
-    /// User name in `o=`.
+    /// User name in `o=` stays what the receiver was told first.
     pub username: bool,
     /// Count the version in `o=` up only when the SDP changed.
     pub sdp_version: bool,

@@ -20,9 +20,9 @@ pub struct OriginEdit<'e> {
     /// New address.
     pub address: Option<IpAddr>,
     /// New user name.
-    pub username: Option<&'e str>,
+    pub username: Option<&'e [u8]>,
     /// New session id.
-    pub session_id: Option<u64>,
+    pub session_id: Option<&'e [u8]>,
     /// New version.
     pub version: Option<u64>,
 }
@@ -89,7 +89,7 @@ pub struct SessionEdit<'e> {
     /// `o=`.
     pub origin: OriginEdit<'e>,
     /// `s=`.
-    pub name: Option<&'e str>,
+    pub name: Option<&'e [u8]>,
     /// Address of an existing `c=`; never added here.
     pub connection: Option<IpAddr>,
     /// Attributes to take out.
@@ -161,7 +161,7 @@ impl<'a> Writer<'_, 'a> {
                 (b'o', _) if edit.origin != OriginEdit::default() => self.origin(value, &edit.origin),
                 (b's', _) if edit.name.is_some() => {
                     self.out.extend_from_slice(b"s=");
-                    self.out.extend_from_slice(edit.name.unwrap_or_default().as_bytes());
+                    self.out.extend_from_slice(edit.name.unwrap_or_default());
                     self.end_line();
                 }
                 (b'c', Some(ip)) => {
@@ -294,16 +294,17 @@ impl<'a> Writer<'_, 'a> {
         let mut w = words(value);
         self.out.extend_from_slice(b"o=");
         let username = w.next().unwrap_or(b"-");
-        self.out.extend_from_slice(edit.username.map_or(username, str::as_bytes));
-        for new in [edit.session_id, edit.version] {
-            let old = w.next().unwrap_or(b"0");
-            self.out.push(b' ');
-            match new {
-                Some(n) => {
-                    let _ = write!(self.out, "{n}");
-                }
-                None => self.out.extend_from_slice(old),
+        self.out.extend_from_slice(edit.username.unwrap_or(username));
+        self.out.push(b' ');
+        let session_id = w.next().unwrap_or(b"0");
+        self.out.extend_from_slice(edit.session_id.unwrap_or(session_id));
+        self.out.push(b' ');
+        let version = w.next().unwrap_or(b"0");
+        match edit.version {
+            Some(n) => {
+                let _ = write!(self.out, "{n}");
             }
+            None => self.out.extend_from_slice(version),
         }
         self.out.push(b' ');
         match edit.address {

@@ -275,6 +275,11 @@ impl<'a> Sdp<'a> {
         Some(Origin { username, session_id, version, address_type: w.next()?, address: w.next()? })
     }
 
+    /// `s=`.
+    pub fn session_name(&self) -> Option<&'a [u8]> {
+        self.session_lines().iter().find(|l| l.kind == b's').map(|l| self.value(*l))
+    }
+
     /// `c=` of the session.
     pub fn connection(&self) -> Option<Connection> {
         self.connection

@@ -347,6 +347,32 @@ pub struct OutOptions<'a> {
     pub attributes: &'a [AttributeEdits],
     /// `o=` version to write.
     pub version: Option<u64>,
+    /// What the receiver was told first, for `replace`.
+    pub names: Option<&'a Names>,
+}
+
+/// Names that `replace` holds still in all SDPs to one party, whoever wrote them: those of the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// User name of `o=`.
+    username: Vec<u8>,
+    /// Session id of `o=`.
+    session_id: Vec<u8>,
+    /// `s=`.
+    session: Vec<u8>,
+}
+
+impl Names {
+    /// Of one SDP; `None` when something is missing or longer than anybody's name.
+    pub fn of(sdp: &Sdp<'_>) -> Option<Self> {
+        let (origin, session) = (sdp.origin()?, sdp.session_name()?);
+        let parts = [origin.username, origin.session_id, session];
+        parts.iter().all(|p| p.len() <= 256).then(|| Self {
+            username: origin.username.to_vec(),
+            session_id: origin.session_id.to_vec(),
+            session: session.to_vec(),
+        })
+    }
 }
 
 /// Names of the static payload types in use (RFC 3551 §6), for media without `a=rtpmap` lines.
@@ -447,17 +473,20 @@ fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8
 pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec<u8> {
     let ip = lines.iter().find(|l| l.port != 0).or(lines.first()).map(|l| l.ip);
     let replace = options.replace;
+    let held = |wanted: bool, part: fn(&Names) -> &Vec<u8>| {
+        options.names.filter(|_| wanted).map(|names| part(names).as_slice())
+    };
     let keep_zero = |zero: bool| zero && !replace.zero_address;
     let session_zero = sdp.connection().is_some_and(|c| c.is_zero());
     let any = Strip { ice: true, rtcp: true, rtcp_mux: true, bundle: true, ..Strip::default() };
     let mut session = SessionEdit {
         origin: OriginEdit {
             address: ip.filter(|_| replace.origin || replace.origin_full),
-            username: (replace.username || replace.origin_full).then_some("-"),
-            session_id: None,
+            username: held(replace.username || replace.origin_full, |n| &n.username),
+            session_id: held(replace.origin_full, |n| &n.session_id),
             version: options.version,
         },
-        name: replace.session_name.then_some("-"),
+        name: held(replace.session_name, |n| &n.session),
         connection: ip.filter(|_| !keep_zero(session_zero)),
         // Keys for all sections at once: only the protected ones may keep them.
         strip: Strip { dtls: true, ..any },

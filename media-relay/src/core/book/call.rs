@@ -15,7 +15,7 @@ use super::dialogues::METADATA_BYTES;
 use super::quality::QualityLog;
 use crate::core::StreamKind;
 use crate::core::compile::{Side, compile};
-use crate::core::negotiate::{Class, MuxPlan, Spoken, policies};
+use crate::core::negotiate::{Class, MuxPlan, Names, Spoken, policies};
 use crate::core::ports::PortPair;
 
 /// One SIP Call-ID.
@@ -72,6 +72,8 @@ pub(super) struct Party {
     pub(super) created: Wall,
     /// `o=` version of the last SDP sent to it, and a digest of its text.
     pub(super) sent: Option<(u64, u64)>,
+    /// What it was told first.
+    pub(super) names: Option<Names>,
 }
 
 /// One `m=` line.

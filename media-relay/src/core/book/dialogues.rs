@@ -5,7 +5,7 @@ use warp_ng::{Delete, Reply, SdpCommand};
 use warp_sdp::{Sdp, SdpError};
 
 use super::call::{Dialogue, Party};
-use crate::core::negotiate::{OutLine, OutOptions, rewrite};
+use crate::core::negotiate::{Names, OutLine, OutOptions, rewrite};
 
 /// Longest Call-ID, tag and branch, label and metadata that are kept with a call (T-NG-04).
 const ID_BYTES: usize = 1_024;
@@ -101,18 +101,24 @@ pub(super) fn say(
         codec: &c.codec,
         attributes: &c.attributes,
         version: None,
+        names: None,
     };
-    if !(c.replace.sdp_version || c.replace.force_increment_sdp_version) {
+    if c.replace.username || c.replace.session_name || c.replace.origin_full {
+        listener.names = listener.names.take().or_else(|| Names::of(sdp));
+        options.names = listener.names.as_ref();
+    }
+    // One session id means one line of versions.
+    if !(c.replace.sdp_version || c.replace.force_increment_sdp_version || c.replace.origin_full) {
         return rewrite(sdp, lines, options);
     }
-    // Compared with the version taken out: it counts up when anything else has changed (RFC 3264 §8).
+    // Compared with the version taken out: it counts up, by one, when anything else has changed (RFC 3264 §8).
     options.version = Some(0);
     let plain = digest(&rewrite(sdp, lines, options));
     let said = sdp.origin().and_then(|o| std::str::from_utf8(o.version).ok()?.parse().ok()).unwrap_or(1);
     let version = match &listener.sent {
         None => said,
         Some((last, before)) if *before == plain && !c.replace.force_increment_sdp_version => *last,
-        Some((last, _)) => last.saturating_add(1).max(said),
+        Some((last, _)) => last.saturating_add(1),
     };
     listener.sent = Some((version, plain));
     options.version = Some(version);
