@@ -263,6 +263,18 @@ fn our_sdp_says_what_rtpengine_says() {
             compare(&format!("names {i}, step {step}"), command);
         }
     }
+    // Hold by 0.0.0.0, kept, replaced, with its direction left alone; and two lines of which one is rejected.
+    let zero = sdp(40_000, "").replace("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0");
+    let held: [Set; 3] = [|_| (), |c| c.replace.zero_address = true, |c| c.flags.original_sendrecv = true];
+    for (i, set) in held.into_iter().enumerate() {
+        let mut offer = SdpCommand::new(format!("zero{i}"), "ft", zero.as_str());
+        set(&mut offer);
+        let mut answer = SdpCommand::new(format!("zero{i}"), "ft", sdp(40_002, ""));
+        answer.to_tag = Some(b"tt".to_vec());
+        answer.flags = offer.flags;
+        compare(&format!("offer, zero {i}"), Command::Offer(offer));
+        compare(&format!("answer, zero {i}"), Command::Answer(answer));
+    }
     // A generated identification is in the offer only: who did not offer one must not get one (RFC 5888 §9.1).
     let mut generated = SdpCommand::new("mid", "ft", sdp(40_000, ""));
     generated.flags.generate_mid = true;

@@ -434,3 +434,64 @@ fn a_held_origin_is_one_session_whoever_writes_it() {
     let c = offer(|c| (c.replace.username, c.sdp) = (true, said(&format!("{long} 1 1"), "")));
     assert!(origin(&text(&mut other, c)).starts_with(&format!("o={long} ")));
 }
+
+#[test]
+fn delete_looks_at_the_to_tag_only_when_told_and_fast_says_nothing() {
+    let mut b = book();
+    text(&mut b, offer(|_| ()));
+    text(&mut b, answer(|_| ()));
+    let delete = |to: &str, look: bool| {
+        let tags = (Some(b"f".to_vec()), Some(to.as_bytes().to_vec()));
+        Delete { from_tag: tags.0, to_tag: tags.1, match_to_tag: look, fast: true, ..Delete::call("c") }
+    };
+    let mut ask = |d: Delete| b.handle_command(Command::Delete(d), None, at(1));
+    let unknown = Reply::Ok { warning: Some("Call-ID not found or tags didn't match".into()) };
+    assert_eq!(ask(delete("other", true)), unknown);
+    assert_eq!(
+        ask(Delete { fatal: true, ..delete("other", true) }),
+        Reply::error("Call-ID not found or tags didn't match")
+    );
+    assert_eq!(ask(Delete { from_tag: Some(b"x".to_vec()), ..delete("t", false) }), unknown);
+    assert_eq!(ask(delete("t", true)), Reply::Ok { warning: None });
+    assert_eq!((b.calls(), b.pairs_used()), (0, 0));
+    // Without the flag the tag says nothing.
+    text(&mut b, offer(|_| ()));
+    text(&mut b, answer(|_| ()));
+    assert_eq!(
+        b.handle_command(Command::Delete(delete("other", false)), None, at(1)),
+        Reply::Ok { warning: None }
+    );
+    assert_eq!(b.calls(), 0);
+}
+
+#[test]
+fn t_rtp_04_reset_lets_an_address_be_learnt_anew() {
+    let mut b = book();
+    text(
+        &mut b,
+        offer(|c| {
+            c.sdp = sdp("10.1.1.1", 4000, "").into_bytes();
+            c.received_from = Some("198.51.100.200".parse().unwrap());
+        }),
+    );
+    let policy = |b: &mut Book, reset: bool| {
+        let nat = |c: &mut SdpCommand| {
+            c.sdp = sdp("192.168.9.9", 5000, "").into_bytes();
+            c.received_from = Some("192.0.2.200".parse().unwrap());
+            c.flags.reset = reset;
+        };
+        text(b, answer(nat));
+        let mut last = None;
+        while let Some(output) = b.poll_output() {
+            if let Output::Install { rule, .. } = output
+                && matches!(rule.source, warp_media::SourcePolicy::Learn(p) if p.allows("192.0.2.200".parse().unwrap()))
+            {
+                last = Some(rule.source);
+            }
+        }
+        last.expect("the callee's port learns")
+    };
+    let first = policy(&mut b, false);
+    assert_eq!(policy(&mut b, false), first, "the same SDP again keeps what was learnt");
+    assert_ne!(policy(&mut b, true), first);
+}

@@ -14,7 +14,7 @@ use warp_media_relay::core::Output;
 use warp_media_relay::core::book::{Book, BookConfig};
 use warp_media_relay::core::ports::PortPool;
 use warp_model::{Mono, Now, Wall};
-use warp_ng::{Command, Delete, Query, Reply, SdpCommand};
+use warp_ng::{AttributeEdits, Command, Delete, Query, Reply, SdpCommand};
 
 const SDPS: &[&str] = &[
     "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
@@ -43,7 +43,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
         option::of(word(&["b1", "b2"])),
         word(SDPS),
         option::of(select(&["192.0.2.200", "10.0.0.1"][..])),
-        any::<u8>(),
+        any::<u32>(),
     )
         .prop_map(|(call_id, from_tag, to_tag, via_branch, sdp, source, bits)| {
             let mut c = SdpCommand { to_tag, via_branch, ..SdpCommand::new(call_id, from_tag, sdp) };
@@ -53,6 +53,29 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
             c.replace.sdp_version = bits & 4 != 0;
             c.replace.zero_address = bits & 8 != 0;
             c.flags.reset = bits & 16 != 0;
+            c.replace.origin_full = bits & 32 != 0;
+            c.replace.username = bits & 64 != 0;
+            c.flags.generate_mid = bits & 128 != 0;
+            c.flags.loop_protect = bits & 256 != 0;
+            c.tos = [None, Some(-1), Some(8), Some(300)][(bits >> 9) as usize % 4];
+            if bits & 0x800 != 0 {
+                c.media_remove = vec![b"video".to_vec()];
+            }
+            if bits & 0x1000 != 0 {
+                c.codec.mask = vec![b"all".to_vec()];
+                c.codec.except = vec![b"PCMA".to_vec()];
+            }
+            if bits & 0x2000 != 0 {
+                c.attributes = vec![AttributeEdits {
+                    kind: b"audio".to_vec(),
+                    add: vec![b"x".to_vec()],
+                    remove: vec![b"rtpmap".to_vec()],
+                    ..AttributeEdits::default()
+                }];
+            }
+            if bits & 0x4000 != 0 {
+                c.direction = Some((b"203.0.113.9".to_vec(), b"2001:db8::9".to_vec()));
+            }
             c
         })
 }
@@ -104,8 +127,10 @@ proptest! {
         let mut s = 0;
         for (command, later) in steps {
             s += later;
-            book.handle_timeout(now(s));
-            twin.handle_timeout(now(s));
+            for book in [&mut book, &mut twin] {
+                book.handle_timeout(now(s));
+                book.handle_samples(now(s));
+            }
             let before = (book.pairs_used(), book.calls());
             let reply = book.handle_command(command.clone(), None, now(s));
             prop_assert_eq!(&reply, &twin.handle_command(command, None, now(s)));
