@@ -495,3 +495,26 @@ fn t_rtp_04_reset_lets_an_address_be_learnt_anew() {
     assert_eq!(policy(&mut b, false), first, "the same SDP again keeps what was learnt");
     assert_ne!(policy(&mut b, true), first);
 }
+
+#[test]
+fn t_rtp_05_an_asymmetric_flag_opens_no_port_of_a_protected_stream() {
+    let source = |protocol: &str| {
+        let mut b = book();
+        let plain = |ip: &str, port: u16| sdp(ip, port, "").replace("RTP/AVP", protocol).into_bytes();
+        text(&mut b, offer(|c| (c.flags.asymmetric, c.sdp) = (true, plain("198.51.100.1", 4000))));
+        text(&mut b, answer(|c| c.sdp = plain("192.0.2.2", 5000)));
+        let mut of_caller = None;
+        while let Some(output) = b.poll_output() {
+            if let Output::Install { rule, .. } = output
+                && rule.rtp.is_some_and(|e| e.to == Some("192.0.2.2:5000".parse().unwrap()))
+            {
+                of_caller = Some(rule.source);
+            }
+        }
+        of_caller.unwrap()
+    };
+    let warp_media::SourcePolicy::Learn(policy) = source("RTP/AVP") else { panic!() };
+    assert!(policy.source_only && policy.allows("198.51.100.1".parse().unwrap()));
+    assert!(!policy.allows("198.51.100.2".parse().unwrap()));
+    assert_eq!(source("RTP/SAVP"), warp_media::SourcePolicy::Exact("198.51.100.1:4000".parse().unwrap()));
+}

@@ -114,6 +114,42 @@ fn t_rtp_04_a_private_address_is_learnt_from_the_signalling_source_only() {
 }
 
 #[test]
+fn t_rtp_01_02_an_asymmetric_peer_sends_from_another_port_and_receives_where_its_sdp_says() {
+    for connect in [true, false] {
+        let world = World::new(|c| c.connect_sockets = connect);
+        let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+        let mut o = offer("asymmetric", &a.sdp());
+        o.flags.asymmetric = true;
+        b.relay = Some(world.sdp(Command::Offer(o)));
+        a.relay = Some(world.sdp(Command::Answer(answer("asymmetric", &b.sdp()))));
+        let to_a = a.relay.clone().unwrap();
+        let [sender, late] = [(); 2].map(|()| Phone::new("127.0.0.1", false, 1));
+        let stranger = Phone::new("127.0.0.2", false, 1);
+        // The other direction does not wait for what is learnt.
+        let packet = b.send_rtp();
+        assert_eq!(a.recv_rtp(), packet);
+        for s in 0..20 {
+            stranger.rtp.send_to(&rtp(1, s), to_a.rtp).unwrap();
+        }
+        for s in 100..110 {
+            sender.rtp.send_to(&rtp(1, s), to_a.rtp).unwrap();
+            assert_eq!(b.recv_rtp(), rtp(1, s));
+        }
+        // Locked: another port of the same address is a stranger now, and media still goes to the SDP's port.
+        for s in 110..130 {
+            let _ = late.rtp.send_to(&rtp(1, s), to_a.rtp);
+        }
+        sender.rtp.send_to(&rtp(1, 110), to_a.rtp).unwrap();
+        assert_eq!(b.recv_rtp(), rtp(1, 110));
+        for _ in 0..5 {
+            let packet = b.send_rtp();
+            assert_eq!(a.recv_rtp(), packet);
+        }
+        assert!(b.is_quiet() && sender.is_quiet() && late.is_quiet() && stranger.is_quiet());
+    }
+}
+
+#[test]
 fn t_rtp_08_an_rtcp_bye_passes_and_the_call_goes_on() {
     let world = World::new(|_| ());
     let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));

@@ -61,6 +61,8 @@ pub enum SourcePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LearnPolicy {
     allowed: [Option<IpAddr>; LEARN_ADDRESSES],
+    /// What is learnt is a source only: the peer receives where its SDP says (an asymmetric peer).
+    pub source_only: bool,
     /// Changes when new SDP allows learning again; the same value keeps what was learnt over a new rule.
     pub epoch: u32,
 }
@@ -72,7 +74,12 @@ impl LearnPolicy {
         for (slot, ip) in list.iter_mut().zip(allowed) {
             *slot = Some(ip);
         }
-        Self { allowed: list, epoch }
+        Self { allowed: list, source_only: false, epoch }
+    }
+
+    /// The same, for a peer that receives elsewhere than it sends from.
+    pub fn source_only(self) -> Self {
+        Self { source_only: true, ..self }
     }
 
     /// True when packets of `ip` may be learnt from.

@@ -302,7 +302,7 @@ pub struct Flags {
     pub sip_source_address: bool,
     /// `symmetric` (the peer's default; here learning is decided by PRODUCT §6 alone).
     pub symmetric: bool,
-    /// `asymmetric`: the peer receives elsewhere than it sends from.
+    /// `asymmetric`: the peer receives where its SDP says and sends from another port of that address.
     pub asymmetric: bool,
     /// `strict-source`: the default here, accepted for compatibility.
     pub strict_source: bool,

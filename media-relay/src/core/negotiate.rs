@@ -89,7 +89,7 @@ pub struct Spoken {
     pub codec: Vec<u8>,
     /// `a=mid` is there.
     pub has_mid: bool,
-    /// Flag `asymmetric`, for the statistics.
+    /// Flag `asymmetric`: it receives elsewhere than it sends from.
     pub asymmetric: bool,
 }
 
@@ -252,6 +252,11 @@ pub fn may_send(local: IpAddr, to: SocketAddr, forbidden: &[SocketAddr]) -> bool
 /// Source policies for RTP and RTCP of a party. `before` stays when nothing is said.
 pub fn policies(spoken: &Spoken, epoch: u32, before: [SourcePolicy; 2]) -> [SourcePolicy; 2] {
     match (&spoken.origin, spoken.rtp, spoken.rtcp) {
+        // The address of the SDP at its word, any port of it, and only until the first is locked. Nothing says that protected
+        // packets are the peer's: there the port counts as well (T-RTP-05).
+        (Origin::Strict, Some(rtp), Some(_)) if spoken.asymmetric && spoken.class != Class::Srtp => {
+            [SourcePolicy::Learn(LearnPolicy::new([rtp.ip()], epoch).source_only()); 2]
+        }
         (Origin::Strict, Some(rtp), Some(rtcp)) => [SourcePolicy::Exact(rtp), SourcePolicy::Exact(rtcp)],
         (Origin::Nat(allowed), Some(_), _) => {
             [SourcePolicy::Learn(LearnPolicy::new(allowed.iter().copied(), epoch)); 2]

@@ -281,7 +281,8 @@ impl Shard {
 
     fn learnt(&mut self, port: LocalPort) -> Option<SocketAddr> {
         let state = self.entry_of(port)?.state.as_ref()?;
-        state.is_locked().then(|| state.peer())?
+        let moves = !matches!(state.rule().source, SourcePolicy::Learn(p) if p.source_only);
+        (moves && state.is_locked()).then(|| state.peer())?
     }
 
     /// The lock of the RTP port whose companion is `port`. A walk over all ports, but only for NAT legs being set up.
@@ -378,11 +379,14 @@ impl Shard {
     /// control thread. A walk over all ports, once per NAT leg.
     #[cold]
     fn peer_learnt(&mut self, slot: usize, lock: warp_media::forward::Lock) {
-        let (port, companion) = match self.entries.get(slot) {
-            Some(Some(Entry { port, state: Some(state), .. })) => (*port, state.rule().companion),
+        let (port, companion, moves) = match self.entries.get(slot) {
+            Some(Some(Entry { port, state: Some(state), .. })) => {
+                let moves = !matches!(state.rule().source, SourcePolicy::Learn(p) if p.source_only);
+                (*port, state.rule().companion, moves)
+            }
             _ => return,
         };
-        for state in self.entries.iter_mut().flatten().filter_map(|e| e.state.as_mut()) {
+        for state in self.entries.iter_mut().flatten().filter(|_| moves).filter_map(|e| e.state.as_mut()) {
             if state.rule().rtp.is_some_and(|e| e.port == port) {
                 state.set_destination(Path::Rtp, lock.peer);
             }

@@ -158,7 +158,7 @@ impl MediaSide {
         let spoken = self.spoken.as_ref();
         // Behind a NAT the SDP's address is of no use: wait until the peer's packets show another.
         let known = |at: Option<SocketAddr>| {
-            at.filter(|_| !matches!(self.sources.first(), Some(SourcePolicy::Learn(_))))
+            at.filter(|_| !matches!(self.sources.first(), Some(SourcePolicy::Learn(p)) if !p.source_only))
         };
         let [source, rtcp_source] = self.sources;
         Some(Side {
