@@ -178,3 +178,58 @@ fn a_call_turns_from_audio_to_fax_and_back() {
     assert_eq!((carries, pairs), (Carries::Raw, 2));
     assert_eq!(exchange(audio, true).1, Carries::Rtcp);
 }
+
+/// A datagram to the reply, and what it took: at most 64 bytes for each of its own, and 64 KiB.
+fn cost(book: &mut Book, datagram: &[u8]) {
+    let used = allocation_counter::measure(|| {
+        if let Ok(request) = decode_request(datagram) {
+            let reply = book.handle_command(request.command, None, now(1));
+            let mut out = Vec::new();
+            encode_reply(request.cookie, request.encoding, true, &reply, &mut out);
+        }
+        while book.poll_output().is_some() {}
+    });
+    let limit = datagram.len() as u64 * 64 + 65_536;
+    assert!(used.bytes_max <= limit, "{} bytes took {}", datagram.len(), used.bytes_max);
+}
+
+#[test]
+fn t_ng_06_an_offer_costs_no_more_than_its_size_allows() {
+    let of = |sdp: &[u8], change: &dyn Fn(&mut SdpCommand)| {
+        let mut c = SdpCommand::new("c", "f", sdp);
+        change(&mut c);
+        let mut datagram = Vec::new();
+        encode_request(b"k", Encoding::Bencode, true, &Command::Offer(c), &mut datagram);
+        datagram
+    };
+    let mut random = Random(0xA110C);
+    for _ in 0..2_000 {
+        let mut sdp = OFFER.as_bytes().to_vec();
+        for _ in 0..=random.below(3) {
+            random.damage(&mut sdp);
+        }
+        cost(&mut book(), &of(&sdp, &|c| c.replace.sdp_version = true));
+    }
+    // As many sections, formats, attributes, codec names and edits as fit.
+    let head = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n";
+    let formats: String = (64..128).map(|n| format!(" {n}")).collect();
+    let maps: String = (64..128).map(|n| format!("a=rtpmap:{n} x/8000\r\n")).collect();
+    let sections: String =
+        (0..8).map(|i| format!("m=audio {} RTP/AVP{formats}\r\n{maps}", 4_000 + 2 * i)).collect();
+    let names: Vec<Vec<u8>> = (0..64).map(|i| format!("name{i}/8000/1").into_bytes()).collect();
+    let values: Vec<Vec<u8>> = (0..64).map(|i| format!("value:{i}").into_bytes()).collect();
+    let full = of(format!("{head}{sections}").as_bytes(), &|c| {
+        (c.replace.sdp_version, c.replace.origin_full, c.flags.generate_mid) = (true, true, true);
+        (c.codec.strip, c.codec.mask, c.codec.except) = (names.clone(), names.clone(), names.clone());
+        let edit = |kind: &str| warp_ng::AttributeEdits {
+            kind: kind.into(),
+            add: values.clone(),
+            remove: values.clone(),
+            substitute: Vec::new(),
+        };
+        c.attributes = vec![edit(""), edit("audio")];
+    });
+    let mut all = book();
+    cost(&mut all, &full);
+    assert_eq!((all.calls(), all.pairs_used()), (1, 16), "it was taken");
+}

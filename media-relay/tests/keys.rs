@@ -518,3 +518,35 @@ fn t_rtp_05_an_asymmetric_flag_opens_no_port_of_a_protected_stream() {
     assert!(!policy.allows("198.51.100.2".parse().unwrap()));
     assert_eq!(source("RTP/SAVP"), warp_media::SourcePolicy::Exact("198.51.100.1:4000".parse().unwrap()));
 }
+
+#[test]
+fn t_rtp_04_sip_source_address_makes_any_leg_a_nat_leg() {
+    let source = |flag: bool, received: &str| {
+        let mut b = book();
+        text(
+            &mut b,
+            offer(|c| {
+                c.flags.sip_source_address = flag;
+                c.received_from = Some(received.parse().unwrap());
+            }),
+        );
+        text(&mut b, answer(|_| ()));
+        let mut of_caller = None;
+        while let Some(output) = b.poll_output() {
+            if let Output::Install { rule, .. } = output
+                && rule.rtp.is_some_and(|e| e.to == Some("192.0.2.2:5000".parse().unwrap()))
+            {
+                of_caller = Some(rule.source);
+            }
+        }
+        of_caller.unwrap()
+    };
+    let exact = warp_media::SourcePolicy::Exact("198.51.100.1:4000".parse().unwrap());
+    assert_eq!(source(false, "203.0.113.200"), exact);
+    assert_eq!(source(true, "198.51.100.1"), exact, "the same address: nothing to learn");
+    let warp_media::SourcePolicy::Learn(policy) = source(true, "203.0.113.200") else { panic!() };
+    assert!(
+        policy.allows("203.0.113.200".parse().unwrap()) && !policy.allows("198.51.100.1".parse().unwrap())
+    );
+    assert!(!policy.source_only);
+}
