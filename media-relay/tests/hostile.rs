@@ -233,3 +233,43 @@ fn t_ng_06_an_offer_costs_no_more_than_its_size_allows() {
     cost(&mut all, &full);
     assert_eq!((all.calls(), all.pairs_used()), (1, 16), "it was taken");
 }
+
+#[test]
+fn t_ng_06_two_calls_never_send_in_a_circle() {
+    let mut b = book();
+    let sdp = |at: &str, port: u16, more: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {at}\r\ns=-\r\nc=IN IP4 {at}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n{more}"
+        )
+    };
+    let us = "203.0.113.9";
+    let mut say = |call: &str, offer: bool, [from, to]: [&str; 2], sdp: String| {
+        let mut c = SdpCommand::new(call, from, sdp);
+        c.to_tag = Some(to.into()).filter(|t: &Vec<u8>| !t.is_empty());
+        let command = if offer { Command::Offer(c) } else { Command::Answer(c) };
+        match b.handle_command(command, None, now(1)) {
+            Reply::Sdp { sdp, .. } => {
+                let text = String::from_utf8(sdp).unwrap();
+                Ok(text.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse::<u16>().unwrap())
+            }
+            other => Err(other),
+        }
+    };
+    // The first call's callee is the second call's caller port: a call that comes through us twice.
+    say("one", true, ["a", ""], sdp("198.51.100.1", 4_000, "")).unwrap();
+    say("two", true, ["c", ""], sdp("198.51.100.3", 4_000, "")).unwrap();
+    let second = say("two", false, ["c", "d"], sdp("192.0.2.4", 5_000, "")).unwrap();
+    let first = say("one", false, ["a", "b"], sdp(us, second, "")).unwrap();
+    // Now the second call's callee would be the first call's caller port, as a whole or by its RTCP only.
+    let refused = Err(Reply::error("Failed to parse SDP"));
+    assert_eq!(say("two", true, ["d", "c"], sdp(us, first, "")), refused);
+    let rtcp = format!("a=rtcp:{} IN IP4 {us}\r\n", first + 1);
+    assert_eq!(say("two", true, ["d", "c"], sdp("192.0.2.4", 5_000, &rtcp)), refused);
+    // A phone is no circle, and the call goes on.
+    assert!(say("two", true, ["d", "c"], sdp("192.0.2.4", 5_002, "")).is_ok());
+    assert!(say("two", false, ["d", "c"], sdp("198.51.100.3", 4_000, "")).is_ok());
+    // As an answer, of a third call in a row.
+    say("three", true, ["e", ""], sdp("198.51.100.5", 4_000, "")).unwrap();
+    let third = say("three", false, ["e", "f"], sdp(us, first, "")).unwrap();
+    assert_eq!(say("two", true, ["d", "c"], sdp(us, third, "")), refused, "two, three, one, two");
+}

@@ -9,6 +9,7 @@
 //! progress go on (T-NG-04). Absent on purpose: sockets, cookies, ICE, DTLS and transcoding (such lines are rejected).
 
 mod call;
+mod circle;
 mod config;
 mod dialogues;
 mod quality;
@@ -391,6 +392,9 @@ impl Book {
     ) -> Result<Reply, Reply> {
         let spoken: Vec<Spoken> = sdp.media().map(|m| read(&m, Signalling::of(c))).collect();
         let found = find_for_offer(&call.dialogues, c);
+        if self.is_circle(&spoken, call, found.map(|(at, _)| at)) {
+            return Err(Reply::error(reasons::BAD_SDP));
+        }
         let fresh = || (Dialogue::new(c.via_branch.clone(), &c.from_tag, c.to_tag.as_deref(), now), 0);
         // Worked on outside the call, so that an error leaves the call as it was.
         let (mut new, me) = match found {
@@ -621,11 +625,14 @@ impl Book {
         let invalid = || Reply::error(reasons::INVALID_DIALOGUE);
         let (at, offerer) = find_for_answer(&call.dialogues, c, to_tag).ok_or_else(invalid)?;
         let me = 1 - offerer;
+        let spoken: Vec<Spoken> = sdp.media().map(|m| read(&m, Signalling::of(c))).collect();
+        if self.is_circle(&spoken, call, Some(at)) {
+            return Err(Reply::error(reasons::BAD_SDP));
+        }
         let dialogue = call.dialogues.get_mut(at).ok_or_else(invalid)?;
         if dialogue.offerer != offerer {
             return Err(invalid());
         }
-        let spoken: Vec<Spoken> = sdp.media().map(|m| read(&m, Signalling::of(c))).collect();
         // RFC 3264 §6: as many lines as the offer, of the same kinds and protocols.
         let fits = spoken.len() == dialogue.offered.len()
             && spoken.iter().zip(&dialogue.offered).all(|(answer, offer)| {
