@@ -71,6 +71,9 @@ pub struct Common {
     /// One JSON object, or one a line for streams.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Form of lists.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Form,
     /// Nothing but errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -125,6 +128,18 @@ enum Command {
     },
 }
 
+impl Command {
+    /// It prints and ends.
+    fn is_a_client(&self) -> bool {
+        match self {
+            #[cfg(feature = "dev")]
+            Self::Dev(_) => false,
+            Self::Serve(_) | Self::Launch { .. } => false,
+            _ => true,
+        }
+    }
+}
+
 /// Where the configuration is.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigFile {
@@ -142,6 +157,25 @@ struct ServeArgs {
     roles: run::Roles,
 }
 
+/// What a list looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// Aligned for people.
+    #[default]
+    Table,
+    /// With a line of names, for spreadsheets (RFC 4180).
+    Csv,
+    /// As `--json`.
+    Json,
+}
+
+impl Common {
+    /// JSON was asked for, by either name.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.json || self.output == Form::Json
+    }
+}
+
 /// Parses the arguments of this process, runs, gives the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -151,7 +185,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
         }
     };
+    let mut cli = cli;
+    cli.common.json = cli.common.wants_json();
     let common = cli.common.clone();
+    if cli.command.is_a_client() {
+        // `warp … | head`: the reader of our output is gone, and so are we, without a word. Servers live on.
+        let always = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let _ = signal_hook::flag::register_conditional_default(signal_hook::consts::SIGPIPE, always);
+    }
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

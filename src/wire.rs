@@ -140,6 +140,7 @@ impl Stack {
                 move |snapshot: &Snapshot| of_proxy.get().map_or(Vec::new(), |p| p.vendor_trunks(snapshot));
             let control =
                 control::ControlThread::start(&config, publisher, Arc::new(live), posts, &registry)?;
+            control.report_health_to(health.optional("postgres"));
             addresses.api = Some(control.addr());
             part.up();
             Some(control)

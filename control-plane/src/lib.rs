@@ -172,8 +172,42 @@ pub struct ControlPlane {
 /// Opens the store, starts publisher, consumer and listener. Runs on the caller's tokio runtime.
 pub async fn start(config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
     let store = Store::open(&config.database).await?;
-    start_on(store, config, handles).await
+    let control = start_on(store, config, handles).await?;
+    // A cluster that we started is ours to keep alive; a server of somebody else's is not.
+    if let Some(cluster) = control.app.store.shared_cluster() {
+        let keeper = tokio::spawn(keep_alive(cluster, control.stop.subscribe()));
+        control.tasks.lock().unwrap_or_else(|e| e.into_inner()).push(keeper);
+    }
+    Ok(control)
 }
+
+/// Looks after the private PostgreSQL until told to stop: a postmaster that died is started again (F-PG-01).
+async fn keep_alive(cluster: Arc<store::cluster::Cluster>, mut stop: watch::Receiver<bool>) {
+    let mut pause = KEEPER_LOOKS;
+    while tokio::time::timeout(pause, stop.wait_for(|s| *s)).await.is_err() {
+        let looked = cluster.clone();
+        pause = match tokio::task::spawn_blocking(move || looked.revive()).await {
+            Ok(Ok(false)) => KEEPER_LOOKS,
+            Ok(Ok(true)) => {
+                tracing::warn!("the private PostgreSQL had died and was started again");
+                KEEPER_LOOKS
+            }
+            Ok(Err(e)) => {
+                tracing::warn!(error = %e, "the private PostgreSQL died and does not start");
+                (pause * 2).min(KEEPER_LOOKS_MAX)
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "the look after the private PostgreSQL failed");
+                KEEPER_LOOKS_MAX
+            }
+        };
+    }
+}
+
+/// How often the private PostgreSQL is looked after; its return within 5 s is promised (F-PG-01).
+const KEEPER_LOOKS: Duration = Duration::from_millis(500);
+/// Longest pause while it does not start.
+const KEEPER_LOOKS_MAX: Duration = Duration::from_secs(15);
 
 /// The same on a store that is open already.
 pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<ControlPlane, StartError> {

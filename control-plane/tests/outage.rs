@@ -64,3 +64,43 @@ fn f_pg_01_calls_are_kept_the_api_says_503_and_everything_goes_on_afterwards() {
         api.control.stop_tasks().await;
     });
 }
+
+/// The cluster that we started is ours to start again: the postmaster dies by kill −9, nobody helps, and the API is back.
+#[test]
+fn f_pg_01_a_killed_private_cluster_is_started_again() {
+    use warp_control_plane::store::cluster::Cluster;
+    if Cluster::binaries().is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI=true and no PostgreSQL programs");
+        println!("skipped: no PostgreSQL server programs");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Database::Private { dir: dir.path().join("pg") };
+        let config = Config::new(database, "127.0.0.1:0".parse().unwrap());
+        let control = warp_control_plane::start(config, common::handles()).await.unwrap();
+        let operator = control.operator_key.as_ref().unwrap().reveal().clone();
+        let api = common::Api { control, operator };
+        let data = api.control.app.store.cluster().unwrap().data_dir().to_owned();
+        let pid = || {
+            let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
+            text.lines().next()?.trim().parse::<u32>().ok()
+        };
+        assert_eq!(api.op("POST", "/customers", Some(json!({ "name": "before" }))).await.status, 201);
+        let first = pid().unwrap();
+        let killed = std::process::Command::new("kill").args(["-9", &first.to_string()]).status().unwrap();
+        assert!(killed.success());
+        eventually("another postmaster", || async { pid().filter(|p| *p != first) }).await;
+        eventually("the API back", || async {
+            let r = api.op("POST", "/customers", Some(json!({ "name": "after" }))).await;
+            assert!(matches!(r.status, 201 | 503), "{} {}", r.status, r.body);
+            (r.status == 201).then_some(())
+        })
+        .await;
+        let names = api.op("GET", "/customers", None).await.data().to_string();
+        assert!(names.contains("before") && names.contains("after"), "{names}");
+        api.control.stop().await;
+        let _ = std::fs::remove_dir_all(data.parent().unwrap());
+    });
+}

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::client::{Client, encoded};
-use super::{Common, Failure};
+use super::{Common, Failure, Form};
 
 #[derive(Args, Debug)]
 pub(super) struct CallsArgs {
@@ -56,7 +56,7 @@ pub(super) fn run(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     match &args.verb {
         Verb::List { outcome, trunk, to, from, code, limit } => {
-            let mut path = format!("/admin/calls?limit={limit}");
+            let mut path = format!("/calls?limit={limit}");
             let code = code.map(|c| c.to_string());
             let filters =
                 [("outcome", outcome), ("trunk", trunk), ("called", to), ("caller", from), ("code", &code)];
@@ -65,16 +65,14 @@ pub(super) fn run(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
                     path.push_str(&format!("&{name}={}", encoded(value)));
                 }
             }
-            let calls = client.page(&path)?.items;
-            if !common.json && std::io::stdout().is_terminal() {
-                super::say(common, format_args!("{HEAD}"));
-            }
+            let calls = client.either(|of| client.page(&format!("{of}{path}")))?.items;
+            head(common);
             let vendors = vendor_slugs(&client);
             calls.iter().for_each(|call| print(call, &vendors, common));
             Ok(0)
         }
         Verb::Show { id } => {
-            let call = client.get(&format!("/admin/calls/{}", encoded(id)))?;
+            let call = client.either(|of| client.get(&format!("{of}/calls/{}", encoded(id))))?;
             if common.json {
                 println!("{call}");
             } else {
@@ -86,16 +84,66 @@ pub(super) fn run(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
     }
 }
 
+/// Names of the columns: on a terminal, and always in CSV.
+fn head(common: &Common) {
+    if common.output == Form::Csv {
+        super::say(common, format_args!("{}", COLUMNS.join(",")));
+    } else if !common.json && std::io::stdout().is_terminal() {
+        super::say(common, format_args!("{HEAD}"));
+    }
+}
+
+const COLUMNS: &[&str] = &[
+    "end_at",
+    "id",
+    "caller",
+    "called",
+    "outcome",
+    "sip_code",
+    "vendor",
+    "duration_ms",
+    "price",
+    "currency",
+];
+
+/// A call as a line of [`COLUMNS`].
+fn csv(call: &Value, vendor: &str) -> String {
+    let number = |name: &str| call[name].as_i64().map_or_else(String::new, |n| n.to_string());
+    let fields = [
+        text(call, "end_at").to_owned(),
+        text(call, "id").to_owned(),
+        text(call, "caller").to_owned(),
+        text(call, "called").to_owned(),
+        text(call, "outcome").to_owned(),
+        number("sip_code"),
+        vendor.to_owned(),
+        number("duration_ms"),
+        text(&call["price"], "amount").to_owned(),
+        text(&call["price"], "currency").to_owned(),
+    ];
+    fields.map(|f| quoted(&f)).join(",")
+}
+
+/// RFC 4180: quotes where a separator, a quote or a line end is inside. A number as dialled is a peer's text: one that a
+/// spreadsheet would take for a formula gets an apostrophe.
+fn quoted(field: &str) -> String {
+    let number = field.strip_prefix('+').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+    let formula = !number && field.starts_with(['=', '@', '-', '+', '\t']);
+    let field = if formula { format!("'{field}") } else { field.to_owned() };
+    if field.contains([',', '"', '\r', '\n']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+}
+
 const HEAD: &str = "ended                     call                             from             to                outcome    code  vendor    duration   price";
 
 fn tail(client: &Client, count: Option<u64>, common: &Common) -> Result<u8, Failure> {
     let vendors = vendor_slugs(client);
+    head(common);
     let mut seen: BTreeMap<String, ()> = BTreeMap::new();
     let mut first = true;
     let mut shown = 0u64;
     loop {
         let mut fresh: Vec<Value> = client
-            .page("/admin/calls?limit=100")?
+            .either(|of| client.page(&format!("{of}/calls?limit=100")))?
             .items
             .into_iter()
             .filter(|call| !seen.contains_key(call["id"].as_str().unwrap_or_default()))
@@ -154,6 +202,10 @@ fn print(call: &Value, vendors: &BTreeMap<String, String>, common: &Common) {
         return;
     }
     let vendor = text(call, "vendor_id");
+    if common.output == Form::Csv {
+        super::say(common, format_args!("{}", csv(call, vendors.get(vendor).map_or(vendor, String::as_str))));
+        return;
+    }
     let line = format!(
         "{:<24}  {:<31}  {:<15}  {:<16}  {:<9}  {:>4}  {:<8}  {:>9}  {}",
         text(call, "end_at"),
@@ -249,6 +301,19 @@ fn or_dash<'a>(value: &'a Value, name: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn csv_is_quoted_and_holds_no_formula() {
+        let call = serde_json::json!({
+            "end_at": "2026-11-22T00:00:00.000Z", "id": "call_1", "caller": "+12025550100", "called": "=HYPERLINK(\"x\",1)",
+            "outcome": "rejected", "sip_code": 404, "duration_ms": 0, "price": null
+        });
+        assert_eq!(
+            csv(&call, "a,b"),
+            "2026-11-22T00:00:00.000Z,call_1,+12025550100,\"'=HYPERLINK(\"\"x\"\",1)\",rejected,404,\"a,b\",0,,"
+        );
+        assert_eq!(COLUMNS.len(), csv(&Value::Null, "v").split(',').count());
+    }
 
     #[test]
     fn durations_and_money_as_people_write_them() {

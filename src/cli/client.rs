@@ -62,7 +62,10 @@ impl Client {
         if !content_type.is_empty() {
             request = request.header("Content-Type", content_type);
         }
-        let request = request.body(body).map_err(|e| Failure::new(e.to_string()).with_code(2))?;
+        let request = request.body(body).map_err(|e| {
+            let message = format!("{}: {e}", self.base);
+            Failure::new(message).with_code(2).hint("the API's URL looks like http://127.0.0.1:8080")
+        })?;
         let unavailable = |e: ureq::Error| {
             Failure::new(format!("{}: {e}", self.base)).with_code(6).hint("is it running? (`warp dev`)")
         };
@@ -95,6 +98,17 @@ impl Client {
         Err(Failure::new(format!("{message} ({status})"))
             .with_code(code)
             .hint(error["hint"].as_str().unwrap_or_default()))
+    }
+
+    /// What an operator and a customer both may, each under its own path: as an operator, and when the key is not one, as a
+    /// customer.
+    pub(crate) fn either<T>(&self, ask: impl Fn(&str) -> Result<T, Failure>) -> Result<T, Failure> {
+        match ask("/admin") {
+            Err(refused) if refused.code == 4 => {
+                ask("").map_err(|own| if own.code == 4 { refused } else { own })
+            }
+            other => other,
+        }
     }
 
     /// `data` of a GET.

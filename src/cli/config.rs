@@ -39,6 +39,9 @@ enum Verb {
     Reload {
         #[command(flatten)]
         file: ConfigFile,
+        /// Data folder of the process, instead of the one that its configuration names (.warp/dev of `warp dev`).
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -85,7 +88,12 @@ pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
             }
             Ok(0)
         }
-        Verb::Reload { file } => reload(&load(file)?, common),
+        Verb::Reload { dir: Some(dir), .. } => {
+            let mut config = Config::default();
+            config.node.data_dir = dir.clone();
+            reload(&config, common)
+        }
+        Verb::Reload { file, dir: None } => reload(&load(file)?.config, common),
     }
 }
 
@@ -119,12 +127,12 @@ fn show(loaded: &Loaded, origin: bool, common: &Common) {
     }
 }
 
-fn reload(loaded: &Loaded, common: &Common) -> Result<u8, Failure> {
-    let folder = run::RunFolder::of(&loaded.config);
+fn reload(config: &Config, common: &Common) -> Result<u8, Failure> {
+    let folder = run::RunFolder::of(config);
     let Some(pid) = folder.pid() else {
-        return Err(Failure::new(format!("no warp is running in {}", loaded.config.node.data_dir.display()))
+        return Err(Failure::new(format!("no warp is running in {}", config.node.data_dir.display()))
             .with_code(6)
-            .hint("name its file with --config"));
+            .hint("name its file with --config, or its data folder with --dir"));
     };
     let before = folder.last_reload();
     let sent = rustix::process::Pid::from_raw(pid)

@@ -41,10 +41,21 @@ pub(crate) fn ask(
     to: &str,
     at: Option<&str>,
 ) -> Result<Value, Failure> {
+    client.either(|of| ask_as(client, of, trunk, from, to, at))
+}
+
+fn ask_as(
+    client: &Client,
+    of: &str,
+    trunk: Option<&str>,
+    from: &str,
+    to: &str,
+    at: Option<&str>,
+) -> Result<Value, Failure> {
     let trunk = match trunk {
         Some(trunk) => trunk.to_owned(),
         None => {
-            let first = client.page("/admin/trunks?limit=1")?.items.into_iter().next();
+            let first = client.page(&format!("{of}/trunks?limit=1"))?.items.into_iter().next();
             let id = first.and_then(|t| t["id"].as_str().map(str::to_owned));
             id.ok_or_else(|| {
                 Failure::new("there is no trunk yet").with_code(3).hint("name one with --trunk")
@@ -55,7 +66,7 @@ pub(crate) fn ask(
     if let Some(at) = at {
         body["at"] = at.into();
     }
-    let mut answer = client.json("POST", "/admin/route", &body)?;
+    let mut answer = client.json("POST", &format!("{of}/route"), &body)?;
     // The record itself, whether it comes bare or in an envelope of its own.
     Ok(if answer["decision"].is_object() { answer["decision"].take() } else { answer })
 }
@@ -63,7 +74,15 @@ pub(crate) fn ask(
 /// A decision record for people.
 pub(crate) fn decision_text(d: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
-    let mut out = format!("  {}\n", text(&d["summary"]));
+    // Customers are not told whom we buy from; then there is no summary and no vendor.
+    let mut out = match d["summary"].as_str() {
+        Some(summary) => format!("  {summary}\n"),
+        None if !d["refusal"].is_null() => format!("  Refused: {}.\n", plain(&d["refusal"])),
+        None => {
+            let count = |name: &str| d[name].as_array().map_or(0, Vec::len);
+            format!("  {} candidates, {} excluded.\n", count("candidates"), count("excluded"))
+        }
+    };
     if d["jurisdiction"].is_string() {
         out.push_str(&format!(
             "  {} ({} → {}), {}\n",
@@ -81,7 +100,8 @@ pub(crate) fn decision_text(d: &Value) -> String {
             text(&d["sell"]["prefix"])
         ));
     }
-    for c in d["candidates"].as_array().into_iter().flatten() {
+    let named = |c: &&Value| c["vendor_name"].is_string();
+    for c in d["candidates"].as_array().into_iter().flatten().filter(named) {
         out.push_str(&format!(
             "  {:>2}. {:<12} {:<16} {:>10}/min  prefix {:<8} {}\n",
             c["rank"],

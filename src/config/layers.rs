@@ -23,6 +23,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            // The file as a whole: it cannot be read.
+            Self::File(path, 0, _) => write!(f, "{}", path.display()),
             Self::File(path, line, column) => write!(f, "{}:{line}:{column}", path.display()),
             Self::Env(name) => write!(f, "environment {name}"),
             Self::Flag => f.write_str("flag"),

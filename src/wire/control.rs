@@ -8,6 +8,7 @@ use warp_events::EventLog;
 use warp_feed::Publisher;
 use warp_policy::Snapshot;
 use warp_telemetry::Registry;
+use warp_telemetry::health::Part;
 
 use crate::config::Config;
 
@@ -41,6 +42,13 @@ impl ControlThread {
 
     pub(super) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// From now on this part says whether the database answers.
+    pub(super) fn report_health_to(&self, part: Part) {
+        if let Some(control) = &self.control {
+            control.app.report_health_to(part);
+        }
     }
 
     /// Other limits at the edge, from the next request on.

@@ -209,6 +209,15 @@ impl Cluster {
         run("pg_ctl", command)
     }
 
+    /// Starts the postmaster again when it is gone; true when it had to. Blocking.
+    /// Errors: it does not start, for example because sessions of the dead one still end: try again.
+    pub fn revive(&self) -> Result<bool, ClusterError> {
+        if !matches!(self.postmaster(), Postmaster::None) {
+            return Ok(false);
+        }
+        self.launch().map(|()| true)
+    }
+
     fn init(&self) -> Result<(), ClusterError> {
         let mut command = self.program("initdb");
         command.arg("-D").arg(&self.data).args([

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction};
 use warp_model::{CustomerId, Secret};
 
 use cluster::Cluster;
@@ -206,6 +206,9 @@ impl Store {
             ("lock_timeout", "1s"),
             ("idle_in_transaction_session_timeout", "10s"),
         ]);
+        // Alone first: the pool would try until its wait is over and then not say why.
+        let first = options.connect().await.map_err(|e| first_failure(&options, e))?;
+        let _ = first.close().await;
         let pool = PgPoolOptions::new()
             .max_connections(POOL_CONNECTIONS)
             .acquire_timeout(POOL_WAIT)
@@ -264,6 +267,11 @@ impl Store {
     /// The private cluster, when it is ours.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_deref()
+    }
+
+    /// The same, to be held.
+    pub(crate) fn shared_cluster(&self) -> Option<std::sync::Arc<Cluster>> {
+        self.cluster.clone()
     }
 
     /// Closes the pool; the cluster goes on.
@@ -330,6 +338,17 @@ pub type Query<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArgument
 pub trait FromRow: Sized {
     /// Reads the columns by name.
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error>;
+}
+
+/// Where no connection could be had, and why: never with the password (G-7).
+fn first_failure(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let place = match options.get_socket() {
+        Some(path) => path.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let database = options.get_database().unwrap_or("");
+    let user = options.get_username();
+    StoreError::Unavailable(format!("{place}, database {database:?} as {user:?}: {error}"))
 }
 
 fn parse_url(url: &Secret<String>) -> Result<PgConnectOptions, StoreError> {
