@@ -5,6 +5,7 @@ mod stack;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -126,6 +127,32 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     assert_eq!(warp(dir, &["calls", "show", "call_00000000000000000000000000"]).status.code(), Some(3));
     assert_eq!(warp(dir, &["--api-key", "wk_test_wrong", "calls", "list"]).status.code(), Some(4));
     assert_eq!(warp(dir, &["demo", "off"]).status.code(), Some(0));
+
+    // The customer's key of the banner is a key for the same commands: its own calls, and not whom we buy from.
+    let key = dev.banner("API  ").rsplit(' ').next().unwrap_or_default().to_owned();
+    let own = warp(dir, &["--api-key", &key, "calls", "list", "--limit", "3", "--output", "csv"]);
+    let text = String::from_utf8_lossy(&own.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.first(), Some(&"end_at,id,caller,called,outcome,sip_code,vendor,duration_ms,price,currency"));
+    assert!(own.status.success() && lines.len() == 4 && !text.contains("vnd_"), "{text}");
+    let route = warp(dir, &["--api-key", &key, "route", "+442071234567"]);
+    let text = String::from_utf8_lossy(&route.stdout).into_owned();
+    assert!(route.status.success() && text.contains("4 candidates") && !text.contains("Alpha"), "{text}");
+    // A reader that went away ends a command without a word; another process does not get the folder.
+    let mut cut = Command::new(env!("CARGO_BIN_EXE_warp"))
+        .args(["config", "show"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("warp runs");
+    drop(cut.stdout.take());
+    let cut = cut.wait_with_output().expect("ends");
+    assert_eq!((cut.status.signal(), String::from_utf8_lossy(&cut.stderr).as_ref()), (Some(13), ""));
+    let second = warp(dir, &["dev", "--no-traffic"]);
+    let why = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1) && why.contains("in use by another warp"), "{why}");
+    assert_eq!(warp(dir, &["config", "reload", "--dir", ".warp/dev"]).status.code(), Some(0));
+    assert_eq!(warp(dir, &["config", "reload", "--dir", "elsewhere"]).status.code(), Some(6));
 
     signal_pid(dev.child.id(), "INT");
     let ended = poll_until(Duration::from_secs(30), || dev.child.try_wait().expect("wait"));

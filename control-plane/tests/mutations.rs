@@ -265,7 +265,7 @@ fn t_api_06_mutated_bodies_queries_and_heads_of_every_operation_get_a_proper_ans
                     let path = template.split('/').map(part).collect::<Vec<_>>().join("/");
                     let content = operation["requestBody"]["content"].as_object();
                     let kind =
-                        content.and_then(|c| c.keys().last()).map_or("application/json", String::as_str);
+                        content.and_then(|c| c.keys().next_back()).map_or("application/json", String::as_str);
                     let headers = [("Authorization", bearer.as_str()), ("Content-Type", kind)];
                     let base = match content {
                         Some(_) if kind == "text/csv" => None,
@@ -374,12 +374,12 @@ fn t_api_06_mutated_uploads_get_a_proper_answer() {
                     }
                     2 => bytes = whole.replacen("201", &"9".repeat(rng.below(30)), 1).into_bytes(),
                     3 => {
-                        bytes = whole
-                            .replace('\n', *rng.pick(&["\r", "\r\n", "\0\n", ";\n", "\n\n\n", "\"\n"]))
-                            .into_bytes()
+                        let end = *rng.pick(&["\r", "\r\n", "\0\n", ";\n", "\n\n\n", "\"\n"]);
+                        bytes = whole.replace('\n', end).into_bytes();
                     }
                     4 => {
-                        bytes = whole.replace(',', *rng.pick(&[";", "\t", "|", ",,", "\u{a0}"])).into_bytes()
+                        let separator = *rng.pick(&[";", "\t", "|", ",,", "\u{a0}"]);
+                        bytes = whole.replace(',', separator).into_bytes();
                     }
                     _ => {
                         damage(&mut bytes, &mut rng);
