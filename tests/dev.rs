@@ -133,7 +133,10 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let own = warp(dir, &["--api-key", &key, "calls", "list", "--limit", "3", "--output", "csv"]);
     let text = String::from_utf8_lossy(&own.stdout).into_owned();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.first(), Some(&"end_at,id,caller,called,outcome,sip_code,vendor,duration_ms,price,currency"));
+    assert_eq!(
+        lines.first(),
+        Some(&"end_at,id,caller,called,outcome,sip_code,vendor,duration_ms,price,currency")
+    );
     assert!(own.status.success() && lines.len() == 4 && !text.contains("vnd_"), "{text}");
     let route = warp(dir, &["--api-key", &key, "route", "+442071234567"]);
     let text = String::from_utf8_lossy(&route.stdout).into_owned();

@@ -153,6 +153,37 @@ fn if_match_guards_every_change_and_put_replaces() {
     });
 }
 
+/// Two people change different fields of one object at the same moment: what was answered with 200 is not lost.
+#[test]
+fn changes_at_the_same_moment_lose_nothing() {
+    let generous = |c: &mut warp_control_plane::Config| {
+        c.edge.key_limit = Limit { per_second: 10_000, burst: 10_000 };
+    };
+    with_configured_api(generous, |api| async move {
+        let (customer, _) = api.customer("Acme").await;
+        let partition = api.op("POST", "/partitions", Some(json!({ "name": "p" }))).await.data();
+        let path = |kind: &str, id: &Value| format!("/{kind}/{}", id["id"].as_str().unwrap());
+        let objects = [
+            (format!("/customers/{customer}"), "channels", "cps"),
+            (path("partitions", &partition), "max_candidates", "expected_duration_s"),
+        ];
+        for (path, one, other) in &objects {
+            for round in 1..=8 {
+                let change = async |field: &str| {
+                    let r = api.op("PATCH", path, Some(json!({ field: round }))).await;
+                    assert!(matches!(r.status, 200 | 412), "{} {}", r.status, r.body);
+                    r.status == 200
+                };
+                let (a, b) = tokio::join!(change(one), change(other));
+                assert!(a || b);
+                let now = api.op("GET", path, None).await.data();
+                assert!(!a || now[one] == round, "{one} is lost: {now}");
+                assert!(!b || now[other] == round, "{other} is lost: {now}");
+            }
+        }
+    });
+}
+
 #[test]
 fn t_api_08_x_forwarded_for_counts_only_from_trusted_proxies() {
     let narrow = Limit { per_second: 1, burst: 2 };

@@ -4,7 +4,7 @@ use warp_model::id::{BanKind, CustomerKind, DeckKind};
 use warp_model::{BanId, Currency, CustomerId};
 
 use super::routing::PartitionKind;
-use super::{Change, Ctx, check_decks, nanos, none_wrong, not_updated, patched};
+use super::{Change, Ctx, check_decks, ids, nanos, none_wrong, not_updated, patched, saved};
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Problem};
 use crate::api::input::{CurrencyCode, Int, List, Ref, Text};
@@ -166,6 +166,8 @@ pub async fn update(
     if input.currency.as_ref().is_some_and(|c| c.0.as_str() != current.currency) {
         return Err(ApiError::field("currency", "invalid", "the currency of a customer cannot change"));
     }
+    // Without If-Match the version just read guards against losing somebody else's change of another field.
+    let version = Some(version.unwrap_or(current.version));
     let row = write(ctx, sql::CUSTOMER_UPDATE, id, input, Some(version)).await?;
     row.ok_or_else(|| not_updated(true, "customer"))
 }
@@ -182,7 +184,7 @@ async fn write(
     let mut problems: Vec<Problem> = Vec::new();
     let max_rate = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
     let daily = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
-    let decks: Vec<String> = input.sell_deck_ids.0.iter().map(|d| d.0.to_string()).collect();
+    let decks = ids(&input.sell_deck_ids);
     let mut tx = ctx.begin().await?;
     check_decks(&mut tx, &decks, Some(currency), "sell_deck_ids", &mut problems).await?;
     none_wrong(problems)?;
@@ -198,19 +200,11 @@ async fn write(
         .bind(input.utc_offset_min.map_or(0, Int::as_i32))
         .bind(decks)
         .bind(input.partition_id.map(|p| p.0.to_string()));
-    let action = match version {
-        Some(v) => {
-            query = query.bind(v);
-            "customer.update"
-        }
-        None => "customer.create",
-    };
-    let row: Option<Customer> = tx.first(query).await?;
-    if let Some(c) = &row {
-        ctx.audit(&mut tx, Some(id), action, &c.id, serde_json::to_value(c).ok()).await?;
-        ctx.commit(tx).await?;
+    if let Some(v) = version {
+        query = query.bind(v);
     }
-    Ok(row)
+    let row: Option<Customer> = tx.first(query).await?;
+    saved(ctx, tx, Some(id), "customer", version.is_some(), (&id.to_string(), row)).await
 }
 
 /// Billing accounts, newest first; of one customer or of all.

@@ -22,7 +22,7 @@ use warp_model::{Currency, CustomerId, Id};
 use crate::App;
 use crate::api::endpoint::Request;
 use crate::api::error::{ApiError, Code, Problem};
-use crate::api::input::{Input, merge_patch};
+use crate::api::input::{Input, List, Ref, merge_patch};
 use crate::store::types::Amount;
 use crate::store::{Scope, StoreError, Tx, sql};
 
@@ -121,6 +121,29 @@ pub fn patched<I: Input>(current: &impl Serialize, change: Change<'_>) -> Result
     }
     merge_patch(&mut whole, patch);
     I::from_json(&whole)
+}
+
+/// What every write of an object ends with: its audit line and the commit, in the transaction of the write. `noun` and whether the
+/// row was changed name the action. Nothing happens when no row was touched.
+pub async fn saved<T: Serialize>(
+    ctx: &Ctx<'_>,
+    mut tx: Tx,
+    customer: Option<CustomerId>,
+    noun: &str,
+    changed: bool,
+    (id, row): (&str, Option<T>),
+) -> Result<Option<T>, ApiError> {
+    if let Some(row) = &row {
+        let action = format!("{noun}.{}", if changed { "update" } else { "create" });
+        ctx.audit(&mut tx, customer, &action, id, serde_json::to_value(row).ok()).await?;
+        ctx.commit(tx).await?;
+    }
+    Ok(row)
+}
+
+/// Ids of a list, as they are stored.
+pub fn ids<K: Kind, const MAX: usize>(list: &List<Ref<K>, MAX>) -> Vec<String> {
+    list.0.iter().map(|r| r.0.to_string()).collect()
 }
 
 /// What an UPDATE that touched no row means: another version, or nothing there.

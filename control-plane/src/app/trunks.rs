@@ -7,7 +7,7 @@ use warp_model::{Currency, CustomerId, TrunkId};
 use warp_policy::number_plan::{ClassSet, DestinationClass};
 
 use super::routing::PartitionKind;
-use super::{Change, Ctx, check_count, check_decks, nanos, none_wrong, not_updated, patched};
+use super::{Change, Ctx, check_count, check_decks, ids, nanos, none_wrong, not_updated, patched, saved};
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Code, Problem};
 use crate::api::input::{DialPrefix, Int, Ip, List, Net, Password, Ref, SipUser, Text};
@@ -261,7 +261,7 @@ fn operators_only(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&Trunk>) ->
     let mut refuse = |field: &str| {
         problems.push(Problem::new(field, "operators_only", "only the carrier can change this"));
     };
-    let decks: Vec<String> = input.sell_deck_ids.0.iter().map(|d| d.0.to_string()).collect();
+    let decks = ids(&input.sell_deck_ids);
     if decks != current.map(|c| c.sell_deck_ids.clone()).unwrap_or_default() {
         refuse("sell_deck_ids");
     }
@@ -299,7 +299,7 @@ async fn write(
     let mut problems = Vec::new();
     let max_rate = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
     let daily = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
-    let decks: Vec<String> = input.sell_deck_ids.0.iter().map(|d| d.0.to_string()).collect();
+    let decks = ids(&input.sell_deck_ids);
     for (i, p) in input.strip_prefixes.0.iter().enumerate() {
         if p.0.is_empty() {
             problems.push(Problem::new(format!("strip_prefixes[{i}]"), "invalid", "must not be empty"));
@@ -331,19 +331,11 @@ async fn write(
         .bind(input.trust_asserted.unwrap_or(false))
         .bind(decks)
         .bind(input.partition_id.map(|p| p.0.to_string()));
-    let action = match version {
-        Some(v) => {
-            query = query.bind(v);
-            "trunk.update"
-        }
-        None => "trunk.create",
-    };
-    let row: Option<Trunk> = tx.first(query).await?;
-    if let Some(t) = &row {
-        ctx.audit(&mut tx, Some(customer), action, &t.id, serde_json::to_value(t).ok()).await?;
-        ctx.commit(tx).await?;
+    if let Some(v) = version {
+        query = query.bind(v);
     }
-    Ok(row)
+    let row: Option<Trunk> = tx.first(query).await?;
+    saved(ctx, tx, Some(customer), "trunk", version.is_some(), (&id.to_string(), row)).await
 }
 
 /// Whose trunk it is, and in which currency; 404 when the scope does not see it.

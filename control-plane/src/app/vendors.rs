@@ -6,7 +6,7 @@ use warp_model::{Secret, VendorId, VendorTrunkId};
 
 use super::customers::Status;
 use super::trunks::TrunkStatus;
-use super::{Change, Ctx, check_decks, none_wrong, not_updated, patched};
+use super::{Change, Ctx, check_decks, ids, none_wrong, not_updated, patched, saved};
 use crate::api::endpoint::{Page, Paging};
 use crate::api::error::{ApiError, Code, Problem};
 use crate::api::input::{DialPrefix, Int, Ip, List, Ref, Slug, Socket, State, Text};
@@ -208,7 +208,7 @@ async fn write(
     input: VendorInput,
     version: Option<Option<i32>>,
 ) -> Result<Option<Vendor>, ApiError> {
-    let decks: Vec<String> = input.buy_deck_ids.0.iter().map(|d| d.0.to_string()).collect();
+    let decks = ids(&input.buy_deck_ids);
     let mut problems = Vec::new();
     let mut tx = ctx.begin().await?;
     check_decks(&mut tx, &decks, None, "buy_deck_ids", &mut problems).await?;
@@ -220,16 +220,11 @@ async fn write(
         .bind(input.status.unwrap_or(Status::Active).as_str())
         .bind(decks)
         .bind(input.interconnection.map(|s| s.0));
-    let action = if version.is_some() { "vendor.update" } else { "vendor.create" };
     if let Some(v) = version {
         query = query.bind(v);
     }
     let row: Option<Vendor> = tx.first(query).await?;
-    if let Some(v) = &row {
-        ctx.audit(&mut tx, None, action, &v.id, serde_json::to_value(v).ok()).await?;
-        ctx.commit(tx).await?;
-    }
-    Ok(row)
+    saved(ctx, tx, None, "vendor", version.is_some(), (&id.to_string(), row)).await
 }
 
 /// Gone, unless a trunk, partition or exclusion refers to it.
@@ -351,17 +346,12 @@ async fn write_trunk(
         .bind(input.auth_username.map(|t| t.0))
         .bind(secret)
         .bind(input.auth_realm.map(|t| t.0));
-    let action = if version.is_some() { "vendor_trunk.update" } else { "vendor_trunk.create" };
     if let Some(v) = version {
         query = query.bind(v);
     }
     let mut tx = ctx.begin().await?;
     let row: Option<VendorTrunk> = tx.first(query).await?;
-    if let Some(t) = &row {
-        ctx.audit(&mut tx, None, action, &t.id, serde_json::to_value(t).ok()).await?;
-        ctx.commit(tx).await?;
-    }
-    Ok(row)
+    saved(ctx, tx, None, "vendor_trunk", version.is_some(), (&id.to_string(), row)).await
 }
 
 fn seal_password(ctx: &Ctx<'_>, id: VendorTrunkId, password: String) -> Result<Vec<u8>, ApiError> {
@@ -392,7 +382,7 @@ pub async fn set_emergency_route(
     ctx: &Ctx<'_>,
     input: EmergencyRouteInput,
 ) -> Result<EmergencyRoute, ApiError> {
-    let ids: Vec<String> = input.vendor_trunk_ids.0.iter().map(|i| i.0.to_string()).collect();
+    let ids = ids(&input.vendor_trunk_ids);
     let mut tx = ctx.begin().await?;
     tx.run(sqlx::query(sql::EMERGENCY_CLEAR)).await?;
     match tx.run(sqlx::query(sql::EMERGENCY_FILL).bind(&ids)).await {
