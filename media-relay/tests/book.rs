@@ -661,6 +661,30 @@ fn t_ng_04_sessions_and_ports_have_limits_and_calls_in_progress_go_on() {
     assert_eq!(book.pairs_used(), 32 + 2);
 }
 
+/// Calls in the air go on, and are looked at by the new time-outs from the next look on.
+#[test]
+fn f_cfg_02_other_limits_hold_for_the_next_call_and_the_next_look_at_the_clock() {
+    use warp_media_relay::core::book::Limits;
+    let mut book = book_with(BookConfig { max_calls: 1, ..BookConfig::default() }, 30_000..=30_999);
+    let o = |call: &str| Command::Offer(offer(call, "f", sdp("198.51.100.1", 4000, "")));
+    text(run(&mut book, o("a"), at(0)));
+    text(run(&mut book, Command::Answer(answer("a", "f", "t", sdp("192.0.2.2", 5000, ""))), at(0)));
+    assert!(!run(&mut book, o("b"), at(0)).is_ok(), "full");
+    let second = Duration::from_secs(1);
+    book.set_limits(&Limits {
+        max_calls: 2,
+        media_timeout: 5 * second,
+        hold_timeout: second,
+        offer_timeout: second,
+        delete_delay: Duration::ZERO,
+    });
+    text(run(&mut book, o("b"), at(0)));
+    assert!(!run(&mut book, o("c"), at(0)).is_ok(), "full again");
+    // The call that began under 60 s is ended by 5 s, at the look that its own timer made.
+    book.handle_timeout(at(61));
+    assert_eq!(book.calls(), 0, "neither the call without packets nor the offer without an answer is left");
+}
+
 #[test]
 fn t_ng_06_media_is_never_sent_where_nobody_may_be_sent_to() {
     let mut config = BookConfig::default();
