@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{doctor, launch, run};
+use crate::{BUILD, doctor, launch, run};
 
 /// Why a command failed, and its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,7 +225,10 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Config(args) => config::run(&args, common),
         Command::Version => {
             if common.json {
-                println!("{}", serde_json::json!({"version": crate::VERSION}));
+                println!(
+                    "{}",
+                    serde_json::json!({"version": BUILD.version, "revision": BUILD.revision, "rustc": BUILD.rustc})
+                );
             } else {
                 println!("warp {}", crate::VERSION);
             }

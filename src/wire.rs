@@ -77,7 +77,7 @@ impl Stack {
             folder.take().with_context(|| format!("data folder {}", config.node.data_dir.display()))?;
         let registry = Registry::new();
         let log = start_log(&config, &registry);
-        warp_telemetry::process::register(&registry, crate::VERSION, revision(), &roles.to_string());
+        warp_telemetry::process::register(&registry, crate::BUILD, &roles.to_string());
         let health = Health::new(&registry);
         let reloads = Reloads {
             successful: registry
@@ -376,11 +376,6 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0u8; 32];
     getrandom::fill(&mut seed).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
     Ok(seed)
-}
-
-/// Revision of the build, when the build was told.
-fn revision() -> &'static str {
-    option_env!("WARP_REVISION").unwrap_or("unknown")
 }
 
 /// `key`, address, UDP, TCP of everything that the configuration listens on.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::billing::rerate::Verdict;
 use axum::http::{Method, StatusCode};
+use warp_model::Mono;
 use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Label, Sample};
@@ -34,6 +35,7 @@ pub struct Metrics {
     /// Age of the oldest CDR that is not posted yet; 0 when all are.
     pub cdr_lag_seconds: FloatGauge,
     ratings: Counters<RatingResult>,
+    routes_loaded: Keyed<Gauge>,
     /// Published snapshots.
     pub snapshots_published: Counter,
     /// Time from a change to its snapshot's publication.
@@ -133,6 +135,13 @@ impl Metrics {
                 (),
             ),
             cdr_lag_seconds,
+            routes_loaded: registry.keyed(
+                "warp_lcr_routes_loaded",
+                "Rows of each rate deck in the published snapshot.",
+                "deck",
+                1_000,
+                (),
+            ),
             snapshots_published: registry
                 .counter("warp_snapshot_published_total", "Policy snapshots published to the data plane."),
             publish_seconds: registry.histogram(
@@ -168,6 +177,14 @@ impl Metrics {
             Verdict::Mismatch => self.ratings.inc(RatingResult::Mismatch),
             Verdict::Unchecked => self.ratings.inc(RatingResult::Unchecked),
         }
+    }
+
+    /// These decks with so many rows are in the published snapshot; the series of others go after a while.
+    pub fn decks_loaded(&self, decks: &[(String, usize)], now: Mono) {
+        for (deck, rows) in decks {
+            self.routes_loaded.of(deck).set((), i64::try_from(*rows).unwrap_or(i64::MAX));
+        }
+        self.routes_loaded.retire(|name| decks.iter().any(|(deck, _)| deck == name), now);
     }
 
     /// A handler panicked.

@@ -98,6 +98,10 @@ fn a_change_is_live_in_a_new_snapshot_and_the_index_is_shared() {
 fn the_route_tester_decides_as_the_call_path_and_shows_customers_less() {
     with_api(|api| async move {
         let w = world(&api).await;
+        let decks = api.op("GET", "/rate-decks", None).await.data();
+        let sell = decks.as_array().unwrap().iter().find(|d| d["name"] == "sell").unwrap()["id"].clone();
+        let line = format!("warp_lcr_routes_loaded{{deck=\"{}\"}} 2\n", sell.as_str().unwrap());
+        live(&api, "the sell deck's rows", |_| api.control.registry().render().contains(&line)).await;
         live(&api, "the trunk's address", |s| s.directory.trunk_by_ip(caller_ip()).is_some()).await;
         let body = json!({ "trunk_id": w.trunk, "to": "+1 (415) 555-0123", "from": "+12125550100" });
         let full = api.op("POST", "/route", Some(body.clone())).await.data();

@@ -66,6 +66,11 @@ impl Compiler {
         self.index.as_ref().and_then(|i| i.lcr.next_change())
     }
 
+    /// Decks in memory with their rows.
+    pub fn decks(&self) -> Vec<(String, usize)> {
+        self.decks.iter().map(|((id, _), deck)| (id.to_string(), deck.len())).collect()
+    }
+
     /// Reads the rows and makes a snapshot of them, for calls from `at` on.
     pub async fn compile(&mut self, store: &Store, at: Wall) -> Result<Compiled, PublishError> {
         let mut tx = store.begin_consistent(Scope::Operator("publish")).await?;

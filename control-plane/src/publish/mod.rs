@@ -115,6 +115,7 @@ impl Publication {
         archive::keep(&app.store, &compiled).await?;
         self.remember(compiled.snapshot.clone());
         let version = self.publisher.publish_arc(compiled.snapshot.clone());
+        app.metrics.decks_loaded(&compiler.decks(), app.mono());
         app.metrics.snapshots_published.inc(());
         app.metrics.publish_seconds.observe((), started.elapsed());
         tracing::info!(snapshot = %id, version, took_ms = started.elapsed().as_millis(), "snapshot published");

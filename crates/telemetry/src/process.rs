@@ -7,20 +7,32 @@ use crate::metrics::{Counter, Kind, Registry, Sample};
 
 static PANICS: OnceLock<Counter> = OnceLock::new();
 
+/// What was built, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Of the program.
+    pub version: &'static str,
+    /// Of the source, when the build was told.
+    pub revision: &'static str,
+    /// Version of the compiler.
+    pub rustc: &'static str,
+}
+
 /// Registers `warp_build_info`, `warp_start_time_seconds`, `process_*` and `warp_panics_total`, and counts panics from
 /// now on (the first registry of a process gets them).
-pub fn register(registry: &Registry, version: &'static str, revision: &'static str, role: &str) {
+pub fn register(registry: &Registry, build: Build, role: &str) {
     let role = role.to_owned();
     registry.observe(
         Kind::Gauge,
         "warp_build_info",
         "Always 1; the build is in the labels.",
-        &["version", "revision", "role"],
+        &["version", "revision", "rustc", "role"],
         move || {
             vec![Sample::number(
                 vec![
-                    ("version", version.to_owned()),
-                    ("revision", revision.to_owned()),
+                    ("version", build.version.to_owned()),
+                    ("revision", build.revision.to_owned()),
+                    ("rustc", build.rustc.to_owned()),
                     ("role", role.clone()),
                 ],
                 1.0,
@@ -85,10 +97,10 @@ mod tests {
     #[test]
     fn a_process_describes_itself() {
         let registry = Registry::new();
-        register(&registry, "0.1.0", "test", "sip");
+        register(&registry, Build { version: "0.1.0", revision: "test", rustc: "1.2.3" }, "sip");
         let text = registry.render();
         for name in [
-            "warp_build_info{version=\"0.1.0\",revision=\"test\",role=\"sip\"} 1",
+            "warp_build_info{version=\"0.1.0\",revision=\"test\",rustc=\"1.2.3\",role=\"sip\"} 1",
             "process_resident_memory_bytes ",
             "process_open_fds ",
             "process_max_fds ",
