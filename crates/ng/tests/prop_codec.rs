@@ -307,9 +307,26 @@ fn t_ng_02_mutated_requests_never_panic_and_keep_their_cookie() {
     let mut c = SdpCommand::new("call", "from", "v=0\r\nm=audio 1 RTP/AVP 0\r\n");
     c.rtcp_mux.demux = true;
     c.received_from = Some([1, 2, 3, 4].into());
+    c.attributes = vec![AttributeEdits {
+        add: vec![b"x:1".to_vec()],
+        substitute: vec![(b"a".to_vec(), b"b".to_vec())],
+        ..AttributeEdits::default()
+    }];
+    let string = "replace-origin TOS=96 codec=[strip=[all G729] offer=PCMA] direction=[a b] sdp-attr=[audio=[substitute=[[a b]]]]";
+    let mut seeds = vec![
+        format!(
+            "c00kie d3:sdp1:v7:call-id1:c8:from-tag1:f10:rtpp-flags{}:{string}7:command5:offere",
+            string.len()
+        )
+        .into_bytes(),
+    ];
     for encoding in [Encoding::Bencode, Encoding::Json] {
         let mut whole = Vec::new();
         encode_request(b"c00kie", encoding, true, &Command::Offer(c.clone()), &mut whole);
+        seeds.push(whole);
+    }
+    for whole in seeds {
+        assert!(decode_request(&whole).is_ok());
         for _ in 0..20_000 {
             let mut data = whole.clone();
             for _ in 0..=seed.below(3) {
