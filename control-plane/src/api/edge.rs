@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
 use super::error::{ApiError, Code};
+use super::framing::Framing;
 use super::limiter::Verdict;
 use crate::app::{idempotency, keys};
 use crate::metrics::EndpointMetrics;
@@ -54,7 +55,8 @@ pub async fn serve(
     if matches!(&outcome, Err(e) if e.code == Code::RateLimited) {
         metrics.rate_limited();
     }
-    let response = respond(&app, &id, outcome, verdict);
+    let mut response = respond(&app, &id, outcome, verdict);
+    close_after_chunks(&parts.headers, &mut response);
     metrics.done(&endpoint.method, response.status(), started.elapsed());
     drop(in_flight);
     response
@@ -63,7 +65,16 @@ pub async fn serve(
 /// Answers for a path or method that does not exist.
 pub fn refuse(app: &App, headers: &HeaderMap, code: Code, message: &'static str) -> Response {
     let id = request_id(app, headers);
-    respond(app, &id, Err(ApiError::new(code, message)), None)
+    let mut response = respond(app, &id, Err(ApiError::new(code, message)), None);
+    close_after_chunks(headers, &mut response);
+    response
+}
+
+/// See [`super::framing`].
+fn close_after_chunks(request: &HeaderMap, response: &mut Response) {
+    if request.contains_key(TRANSFER_ENCODING) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 async fn run(
@@ -79,7 +90,9 @@ async fn run(
     let edge = app.edge();
     let connection = parts.extensions.get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |p| p.0);
     let peer = client_address(&edge, connection, headers);
-    check_framing(headers)?;
+    if parts.extensions.get::<Framing>().is_some_and(Framing::is_doubled) {
+        return Err(ApiError::new(Code::BadRequest, "the length of the body is stated twice"));
+    }
     let caller = match endpoint.access {
         Access::Public => None,
         Access::Scope(audience, scope) => {
@@ -136,17 +149,6 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
         Some(text) => text.to_owned(),
         None => warp_model::RequestId::new(app.wall(), app.random_id()).to_string(),
     }
-}
-
-/// T-API-11: a request whose length is stated twice is not guessed about. hyper settles most of it before: different lengths
-/// are refused, and with Transfer-Encoding it drops Content-Length and closes the connection after the answer.
-fn check_framing(headers: &HeaderMap) -> Result<(), ApiError> {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
-    let chunked = headers.contains_key(TRANSFER_ENCODING);
-    if lengths > 1 || (lengths == 1 && chunked) {
-        return Err(ApiError::new(Code::BadRequest, "the length of the body is stated twice"));
-    }
-    Ok(())
 }
 
 /// Who speaks: the source of the connection, unless that is a proxy of ours. Then it is the last address of

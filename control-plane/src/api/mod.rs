@@ -3,6 +3,7 @@
 pub mod edge;
 pub mod endpoint;
 pub mod error;
+pub mod framing;
 pub mod input;
 pub mod limiter;
 pub mod openapi;

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use super::edge::{self, Peer};
 use super::endpoint::Endpoint;
 use super::error::Code;
+use super::framing::{Framing, Watched};
 use crate::App;
 
 /// Connections served at once.
@@ -94,7 +95,9 @@ async fn serve_connection(
     stop: &mut watch::Receiver<bool>,
 ) {
     let peer = Peer(canonical(peer.ip()));
-    let service = router.layer(axum::Extension(peer));
+    let framing = Framing::default();
+    let stream = Watched::new(stream, &framing);
+    let service = router.layer(axum::Extension(peer)).layer(axum::Extension(framing));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)

@@ -179,7 +179,8 @@ pub async fn list(ctx: &Ctx<'_>, request: &Request, paging: &Paging) -> Result<P
         return Err(wrong("vendor and customer are filters for operators"));
     }
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(paging.statement(sql::CALL_LIST, sql::CALL_LIST_OLDEST))
+    let statement = paging.statement(sql::CALL_LIST, sql::CALL_LIST_OLDEST);
+    let query = sqlx::query(statement)
         .bind(paging.after.as_deref())
         .bind(paging.rows())
         .bind(text("trunk"))

@@ -130,13 +130,8 @@ crate::input! {
 /// Newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, ApiError> {
     let mut tx = ctx.begin().await?;
-    let rows = tx
-        .all(
-            sqlx::query(paging.statement(sql::CUSTOMER_LIST, sql::CUSTOMER_LIST_OLDEST))
-                .bind(paging.after.as_deref())
-                .bind(paging.rows()),
-        )
-        .await?;
+    let statement = paging.statement(sql::CUSTOMER_LIST, sql::CUSTOMER_LIST_OLDEST);
+    let rows = tx.all(sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows())).await?;
     Ok(Page::of(rows, paging.limit, |c: &Customer| &c.id))
 }
 

@@ -192,7 +192,8 @@ pub async fn list(
     paging: &Paging,
 ) -> Result<Page<Trunk>, ApiError> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(paging.statement(sql::TRUNK_LIST, sql::TRUNK_LIST_OLDEST))
+    let statement = paging.statement(sql::TRUNK_LIST, sql::TRUNK_LIST_OLDEST);
+    let query = sqlx::query(statement)
         .bind(customer.map(|c| c.to_string()))
         .bind(paging.after.as_deref())
         .bind(paging.rows());

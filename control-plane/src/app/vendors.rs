@@ -169,9 +169,8 @@ pub struct EmergencyRoute {
 /// Newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, ApiError> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(paging.statement(sql::VENDOR_LIST, sql::VENDOR_LIST_OLDEST))
-        .bind(paging.after.as_deref())
-        .bind(paging.rows());
+    let statement = paging.statement(sql::VENDOR_LIST, sql::VENDOR_LIST_OLDEST);
+    let query = sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows());
     Ok(Page::of(tx.all(query).await?, paging.limit, |v: &Vendor| &v.id))
 }
 
@@ -261,7 +260,8 @@ pub async fn list_trunks(
     paging: &Paging,
 ) -> Result<Page<VendorTrunk>, ApiError> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(paging.statement(sql::VENDOR_TRUNK_LIST, sql::VENDOR_TRUNK_LIST_OLDEST))
+    let statement = paging.statement(sql::VENDOR_TRUNK_LIST, sql::VENDOR_TRUNK_LIST_OLDEST);
+    let query = sqlx::query(statement)
         .bind(vendor.map(|v| v.to_string()))
         .bind(paging.after.as_deref())
         .bind(paging.rows());
