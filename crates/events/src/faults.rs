@@ -314,6 +314,52 @@ fn f_disk_01_no_space_for_a_further_segment_refuses_new_calls_and_heals() {
     assert!(ledger.values().all(|recovered| !recovered));
 }
 
+#[test]
+fn f_proc_07_without_descriptors_running_calls_end_and_new_ones_wait() {
+    const EMFILE: i32 = 24;
+    let rig = Rig::new();
+    let mut journal = rig.open();
+    rig.faults.plan().create = Some(EMFILE);
+    let mut taken = 0;
+    while journal.append(&answered(taken)).is_ok() {
+        taken += 1;
+    }
+    assert!(!journal.accepting());
+    journal.append(&ended(0)).unwrap();
+    assert_eq!(rig.options.metrics.refusing.value(()), 1);
+    rig.faults.plan().create = None;
+    wait_until(|| journal.accepting());
+    for n in 1..taken {
+        journal.append(&ended(n)).unwrap();
+    }
+    drop(journal);
+    assert_eq!(rig.ledger(&rig.dir()).len() as u128, taken);
+}
+
+#[test]
+fn f_proc_06_what_waits_in_memory_for_a_dead_disk_is_bounded_and_the_rest_is_counted() {
+    use crate::journal::BACKLOG_RECORDS;
+    use crate::metrics::{Sink, WriteResult};
+    let rig = Rig::new();
+    let mut journal = rig.open();
+    rig.faults.plan().write = Some((0, EIO));
+    let over = 50;
+    for n in 0..BACKLOG_RECORDS + over {
+        assert!(journal.append(&ended(n as u128)).is_err());
+    }
+    let metrics = &rig.options.metrics;
+    assert_eq!(metrics.backlog.value(()), BACKLOG_RECORDS as i64);
+    assert_eq!(metrics.cdr_written.value((Sink::Journal, WriteResult::Error)), over as u64);
+    rig.faults.plan().write = None;
+    // 64 KiB segments: the syncer prepares one after the other.
+    wait_until(|| {
+        let _ = journal.heartbeat(Wall(0));
+        metrics.backlog.value(()) == 0
+    });
+    drop(journal);
+    assert_eq!(rig.ledger(&rig.dir()).len(), BACKLOG_RECORDS);
+}
+
 fn topic(dir: &Path, faults: &Arc<Faults>) -> Topic {
     let options = LogOptions {
         segment_bytes: 8 << 10,

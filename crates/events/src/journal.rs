@@ -133,7 +133,7 @@ impl Journal {
     /// Errors: no space, or the folder cannot be written.
     pub fn open(dir: &Path, shard: u16, options: JournalOptions) -> Result<Journal, EventsError> {
         std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
-        let run = new_run();
+        let run = new_run().max(newest_run(dir)? + 1);
         let (header, file) = new_segment(dir, shard, run, 0, &options)?;
         let spare = new_segment(dir, shard, run, 1, &options)?;
         segment::sync_dir(dir)?;
@@ -598,6 +598,16 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, EventsError> {
         .collect();
     paths.sort();
     Ok(paths)
+}
+
+/// The newest run that has files here. A later run comes after it in name order even when the wall clock went back
+/// (F-TIME-01): the end of a call is then never read before its beginning.
+fn newest_run(dir: &Path) -> Result<u128, EventsError> {
+    let run = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        u128::from_str_radix(name.get(..32)?, 16).ok().filter(|run| *run < u128::MAX)
+    };
+    Ok(list(dir)?.iter().filter_map(run).max().unwrap_or(0))
 }
 
 fn new_run() -> u128 {

@@ -213,6 +213,60 @@ fn recovered_calls_last_until_the_last_heartbeat() {
 }
 
 #[test]
+fn f_time_01_a_wall_clock_that_jumps_changes_no_duration() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(dir.path(), 0, options(1 << 20)).unwrap();
+    journal.append(&JournalRecord::Answered(call(1, true))).unwrap();
+    let hour = 3_600_000_000i64;
+    for jump in [0, hour, -hour, 0] {
+        journal.heartbeat(Wall(1_700_000_000_000_000 + jump)).unwrap();
+    }
+    drop(journal);
+    let path = segments(dir.path()).remove(0);
+    let (header, bytes) = segment::read(&path).unwrap().unwrap();
+    // The run's monotonic clock: a second between the signs of life.
+    let mut out = header.encode().to_vec();
+    for (item, n) in Scan::new(&header, &bytes).zip(0u64..5) {
+        let Item::Frame(frame) = item else { panic!() };
+        let position = out.len() as u64;
+        let stamp = 50_000_000_000 + n * 1_000_000_000;
+        segment::encode_frame(&header, position, frame.kind, stamp, frame.payload, &mut out).unwrap();
+    }
+    std::fs::write(&path, out).unwrap();
+    let recovery = recover(dir.path(), &options(1 << 20), &mut |_| ()).unwrap();
+    assert_eq!(recovery.calls.len(), 1);
+    assert_eq!(recovery.calls[0].duration_ms, 4_000);
+}
+
+#[test]
+fn f_time_01_a_clock_that_went_back_before_the_restart_doubles_and_keeps_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+    journal.append(&JournalRecord::Answered(call(1, true))).unwrap();
+    journal.heartbeat(Wall(0)).unwrap();
+    drop(journal);
+    // As a run of an hour ahead would have written it.
+    let path = segments(&journals).remove(0);
+    let (header, bytes) = segment::read(&path).unwrap().unwrap();
+    let ahead = segment::Header { run: header.run + (3_600_000_000u128 << 64), ..header.clone() };
+    let mut out = ahead.encode().to_vec();
+    for item in Scan::new(&header, &bytes).take(2) {
+        let Item::Frame(frame) = item else { panic!() };
+        let position = out.len() as u64;
+        segment::encode_frame(&ahead, position, frame.kind, frame.stamp, frame.payload, &mut out).unwrap();
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(journals.join(format!("{:032x}-00000-00000000.jrn", ahead.run)), out).unwrap();
+    assert_eq!(recover(&journals, &options(1 << 20), &mut |_| ()).unwrap().calls.len(), 1);
+    let (_log, topic) = topic(&dir.path().join("log"));
+    assert_eq!(pumped(&journals, &topic).len(), 1);
+    assert!(segments(&journals).is_empty(), "the end was read after the beginning: nothing is kept");
+    assert!(recover(&journals, &options(1 << 20), &mut |_| ()).unwrap().calls.is_empty());
+    assert_eq!(topic.end(), 1);
+}
+
+#[test]
 fn f_disk_03_a_torn_tail_is_put_aside_and_metered() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(dir.path(), 0, options(1 << 20)).unwrap();

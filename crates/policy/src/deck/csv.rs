@@ -1,7 +1,8 @@
 //! CSV import: a vendor's file in, rows out, or every error with its line.
 //!
 //! Columns are guessed from the header (`ref/telecom-domain` §3) or given; prices are read as exact decimals; nothing is
-//! rounded, guessed or skipped in silence. Bounds: [`ImportOptions::max_rows`], 1,000 errors, 10,000 codes in one cell.
+//! rounded, guessed or skipped in silence. Bounds: [`ImportOptions::max_rows`], 256 columns, 1,000 errors, 10,000 codes in one
+//! cell.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -117,6 +118,8 @@ impl fmt::Display for LineError {
 
 /// At most this many errors are reported; the last one says so.
 pub const MAX_ERRORS: usize = 1_000;
+/// More columns than this are no deck.
+pub const MAX_COLUMNS: usize = 256;
 /// Codes that one cell may expand to.
 const MAX_CODES_PER_CELL: u64 = 10_000;
 
@@ -271,6 +274,10 @@ impl Import<'_> {
     }
 
     fn read_header(&mut self, record: &csv::ByteRecord) -> Result<(), Vec<LineError>> {
+        if record.len() > MAX_COLUMNS {
+            let message = format!("{} columns; a deck has at most {MAX_COLUMNS}", record.len());
+            return Err(vec![LineError { line: 1, column: String::new(), message }]);
+        }
         self.header = record
             .iter()
             .map(|c| {
@@ -375,6 +382,9 @@ impl Import<'_> {
                     &format!("code {code} with this effective date is also on line {other}"),
                 );
             }
+            if self.errors.len() >= MAX_ERRORS {
+                return;
+            }
             if self.errors.len() == before {
                 self.out.rows.push(Row { code, rates, terms, from, until });
             }
@@ -389,7 +399,8 @@ impl Import<'_> {
         intra: &str,
         indeterminate: &str,
     ) -> Option<[Nanos; 3]> {
-        if inter.is_empty() && intra.is_empty() {
+        let flat = self.out.mapping.fields.contains(&Some(Field::Rate));
+        if flat && inter.is_empty() && intra.is_empty() {
             let rate = self.price(line, Field::Rate, one)?;
             let third = match indeterminate {
                 "" => rate,
@@ -411,7 +422,14 @@ impl Import<'_> {
     fn price(&mut self, line: u64, field: Field, text: &str) -> Option<Nanos> {
         let mut plain = text.to_owned();
         if self.options.strip_money {
-            plain.retain(|c| !matches!(c, '$' | '€' | '£' | ',' | ' '));
+            plain.retain(|c| !matches!(c, '$' | '€' | '£' | ' '));
+            // `0,005` is five thousandths somewhere, and never five: only a comma between groups of three is taken out.
+            if !groups_of_three(&plain) {
+                let name = self.column_name(field);
+                self.error(line, &name, &format!("a comma that separates no thousands: \"{}\"", shown(text)));
+                return None;
+            }
+            plain.retain(|c| c != ',');
         }
         let problem = match plain.parse::<Nanos>() {
             Ok(n) if n.0 < 0 => "below zero".to_owned(),
@@ -471,8 +489,11 @@ impl Import<'_> {
             return None;
         }
         match parse_date(text, self.options.day_first) {
-            Some(midnight_utc_s) => {
-                let s = midnight_utc_s - i64::from(self.options.utc_offset_min) * 60;
+            Some(s) => {
+                // A time that says UTC is UTC.
+                let utc = text.ends_with(['Z', 'z']);
+                let offset_s = if utc { 0 } else { i64::from(self.options.utc_offset_min) * 60 };
+                let s = s - offset_s;
                 Some(Wall::from_unix_ms(s * 1_000))
             }
             None => {
@@ -499,6 +520,20 @@ impl Import<'_> {
     }
 }
 
+/// No comma, or commas between a first group of one to three digits (not `0`) and groups of three, before the point.
+fn groups_of_three(text: &str) -> bool {
+    if !text.contains(',') {
+        return true;
+    }
+    let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+    let mut groups = whole.trim_start_matches('-').split(',');
+    let first = groups.next().unwrap_or("");
+    (1..=3).contains(&first.len())
+        && !first.starts_with('0')
+        && groups.all(|g| g.len() == 3)
+        && !places.contains(',')
+}
+
 /// At most 40 characters of a cell, for a message.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(40).collect()
@@ -507,6 +542,10 @@ fn shown(text: &str) -> String {
 /// NPA, NPANXX, NPANXX-X or longer, with or without the leading 1.
 fn us_code(text: &str) -> Result<Code, String> {
     let digits: String = text.trim_start_matches('+').chars().filter(|c| *c != '-').collect();
+    if digits.is_empty() {
+        // An empty cell is a mistake, and no price for all of the USA.
+        return Err("no dial code".to_owned());
+    }
     let full = if digits.starts_with('1') { digits } else { format!("1{digits}") };
     let code: Code = full.parse().map_err(|e| format!("{e}"))?;
     let ok = match full.as_bytes() {
@@ -553,7 +592,7 @@ fn az_codes(country: &str, text: &str) -> Result<Vec<Code>, String> {
 /// Seconds since 1970 of a date: `2026-11-22`, `20261122`, `11/22/2026`, with an optional time `T10:00:00Z`.
 fn parse_date(text: &str, day_first: bool) -> Option<i64> {
     let (date, time) = match text.find(['T', ' ']) {
-        Some(i) => (text.get(..i)?, text.get(i + 1..)?.trim_end_matches('Z')),
+        Some(i) => (text.get(..i)?, text.get(i + 1..)?.trim_end_matches(['Z', 'z'])),
         None => (text, ""),
     };
     let number = |t: &str| -> Option<i64> {
