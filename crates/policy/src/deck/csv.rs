@@ -4,7 +4,7 @@
 //! rounded, guessed or skipped in silence. Bounds: [`ImportOptions::max_rows`], 256 columns, 1,000 errors, 10,000 codes in one
 //! cell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::Read;
 
@@ -202,8 +202,11 @@ fn field_of(name: &str) -> Option<Field> {
 /// [`MAX_ERRORS`]. Refused: more than nine decimals, prices below zero or above the cap, one code twice with one effective
 /// date, codes that are none.
 pub fn parse_csv(input: impl Read, options: &ImportOptions) -> Result<DeckRows, Vec<LineError>> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(input);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(Lines::of(input));
     let mut import = Import {
         options,
         fallback: options.terms.unwrap_or(options.kind.usual_terms()),
@@ -219,12 +222,14 @@ pub fn parse_csv(input: impl Read, options: &ImportOptions) -> Result<DeckRows, 
             Ok(true) => {}
             Ok(false) => break,
             Err(e) => {
-                let line = e.position().map_or(0, csv::Position::line);
+                let at = e.position().map_or(0, csv::Position::byte);
+                let line = reader.get_mut().line_at(at);
                 import.error(line, "", &format!("not readable as CSV: {}", kind_of(&e)));
                 break;
             }
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let at = record.position().map_or(0, csv::Position::byte);
+        let line = reader.get_mut().line_at(at);
         if first {
             first = false;
             import.read_header(&record)?;
@@ -255,6 +260,57 @@ fn kind_of(e: &csv::Error) -> &'static str {
         csv::ErrorKind::Io(_) => "the input ended early",
         csv::ErrorKind::Utf8 { .. } => "not UTF-8",
         _ => "bad structure",
+    }
+}
+
+/// Counts lines as an editor does (`\n`, `\r\n`, `\r`, blank ones too). The CSV reader's own count stands before the blank
+/// lines that it passes over.
+struct Lines<R> {
+    inner: R,
+    offset: u64,
+    line: u64,
+    /// Nothing of the line was seen yet.
+    fresh: bool,
+    after_cr: bool,
+    /// Where lines that are not blank begin, and their numbers; those not yet asked for.
+    starts: VecDeque<(u64, u64)>,
+}
+
+impl<R> Lines<R> {
+    fn of(inner: R) -> Lines<R> {
+        Lines { inner, offset: 0, line: 1, fresh: true, after_cr: false, starts: VecDeque::new() }
+    }
+
+    /// The first line that is not blank from this byte on. Bytes are asked for in order.
+    fn line_at(&mut self, byte: u64) -> u64 {
+        while self.starts.front().is_some_and(|(start, _)| *start < byte) {
+            self.starts.pop_front();
+        }
+        self.starts.front().map_or(self.line, |(_, line)| *line)
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        for b in buf.iter().take(n) {
+            match b {
+                b'\n' if self.after_cr => self.after_cr = false,
+                b'\n' | b'\r' => {
+                    self.line += 1;
+                    self.fresh = true;
+                    self.after_cr = *b == b'\r';
+                }
+                _ => {
+                    if std::mem::take(&mut self.fresh) {
+                        self.starts.push_back((self.offset, self.line));
+                    }
+                    self.after_cr = false;
+                }
+            }
+            self.offset += 1;
+        }
+        Ok(n)
     }
 }
 

@@ -324,14 +324,14 @@ impl LcrIndex {
             return Some(RowIx(row));
         }
         let before = (blocks & ((1 << block) - 1)).count_ones();
-        Some(RowIx(row + 1 + before))
+        Some(RowIx(row.wrapping_add(1 + before)))
     }
 
     /// The codes below an exchange follow it in order; a later one that covers the number is a longer one.
     #[cold]
     fn search_below(&self, row: u32, number: E164) -> Option<RowIx> {
         let whole = Code::whole(number);
-        let first = row + 1;
+        let first = row.checked_add(1)?;
         let mut best = row;
         for (code, at) in self.codes.get(first as usize..)?.iter().zip(first..) {
             if *code > whole {
@@ -374,7 +374,7 @@ impl LcrIndex {
     pub(crate) fn block_of(&self, number: E164, row: RowIx) -> Option<Block<'_>> {
         if let Some(npanxx) = number.npanxx() {
             let exchange = Exchange::read(&self.exchanges, npanxx as usize)?;
-            if exchange.row == row.0 + 1 {
+            if exchange.row.checked_sub(1) == Some(row.0) {
                 return self.block_at(row, exchange.offset);
             }
         }

@@ -1,0 +1,210 @@
+//! Seeded mutations of journal and log files: a record is whole or absent, never another one, and nothing panics.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use warp_events::pump::Copier;
+use warp_events::*;
+use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSide};
+use warp_model::{CallId, Wall};
+
+/// SplitMix64.
+struct Rng(u64);
+
+impl Rng {
+    fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.draw() % n.max(1) as u64) as usize
+    }
+}
+
+fn mutated(rng: &mut Rng, good: &[u8]) -> Vec<u8> {
+    let mut bytes = good.to_vec();
+    for _ in 0..=rng.below(4) {
+        let at = rng.below(bytes.len() + 1);
+        match rng.below(6) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
+            1 if at < bytes.len() => bytes[at] = rng.draw() as u8,
+            // Torn.
+            2 => bytes.truncate(at),
+            // A sector of zeros, or of another place of the file.
+            3 => {
+                let end = (at + 512).min(bytes.len());
+                bytes[at..end].fill(0);
+            }
+            4 => {
+                let from = rng.below(bytes.len());
+                let piece = bytes[from..(from + 600).min(bytes.len())].to_vec();
+                let end = (at + piece.len()).min(bytes.len());
+                let len = end - at;
+                bytes[at..end].copy_from_slice(&piece[..len]);
+            }
+            // Shifted.
+            _ => {
+                bytes.insert(at, rng.draw() as u8);
+            }
+        }
+    }
+    bytes
+}
+
+fn call(n: u128) -> Box<CallRecord> {
+    let at = Wall::from_unix_ms(1_700_000_000_000 + n as i64);
+    Box::new(CallRecord {
+        cdr_id: CallId::new(at, n),
+        version: CDR_VERSION,
+        sip_call_id: format!("call-{n}@test"),
+        customer_id: None,
+        trunk_id: None,
+        ingress_ip: [127, 0, 0, 1].into(),
+        ingress_user: None,
+        caller: "+12025550100".into(),
+        called: "+14155550123".into(),
+        caller_e164: None,
+        called_e164: None,
+        jurisdiction: None,
+        setup_at: at,
+        progress_at: None,
+        answer_at: Some(at),
+        end_at: at,
+        pdd_ms: None,
+        duration_ms: 0,
+        sip_code: 200,
+        q850: None,
+        release_side: ReleaseSide::Caller,
+        internal_code: String::new(),
+        outcome: Outcome::Answered,
+        recovered: false,
+        snapshot_id: "snap".into(),
+        route_rank: None,
+        vendor_id: None,
+        vendor_trunk_id: None,
+        rating: None,
+        media: None,
+        decision: None,
+        legs: Vec::new(),
+        node: "test".into(),
+        resume: None,
+    })
+}
+
+fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut all: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == extension))
+        .collect();
+    all.sort();
+    all
+}
+
+fn journal_options() -> JournalOptions {
+    JournalOptions { segment_bytes: 32 << 10, ..JournalOptions::new(EventsMetrics::detached()) }
+}
+
+fn log_options() -> LogOptions {
+    LogOptions { segment_bytes: 8 << 10, ..LogOptions::new(EventsMetrics::detached()) }
+}
+
+#[test]
+fn f_disk_03_a_mutated_journal_gives_written_records_only_and_each_call_once() {
+    let made = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(made.path(), 0, journal_options()).unwrap();
+    for n in 0..8 {
+        journal.append(&JournalRecord::Answered(call(n))).unwrap();
+        if n % 2 == 0 {
+            journal.append(&JournalRecord::Ended(call(n))).unwrap();
+        }
+        journal.heartbeat(Wall(0)).unwrap();
+    }
+    drop(journal);
+    let path = files(made.path(), "jrn").remove(0);
+    let good = std::fs::read(&path).unwrap();
+    let used = good.iter().rposition(|b| *b != 0).unwrap() + 200;
+    let good = &good[..used];
+    let written: BTreeMap<String, CallRecord> =
+        (0..8).map(|n| (call(n).cdr_id.to_string(), *call(n))).collect();
+    let mut rng = Rng(0x10C4);
+    let mut lost = 0;
+    for round in 0..150 {
+        let dir = tempfile::tempdir().unwrap();
+        let journals = dir.path().join("journal");
+        std::fs::create_dir(&journals).unwrap();
+        std::fs::write(journals.join(path.file_name().unwrap()), mutated(&mut rng, good)).unwrap();
+        match recover(&journals, &journal_options(), &mut |_| ()) {
+            Ok(_) => {}
+            // A version that nobody knows is refused, and the file stays.
+            Err(EventsError::Version { .. }) => continue,
+            Err(error) => panic!("{round}: {error}"),
+        }
+        let log = EventLog::open(&dir.path().join("log"), log_options()).unwrap();
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        Copier::new(&journals, topic.clone(), EventsMetrics::detached()).look().unwrap();
+        let mut seen = BTreeMap::new();
+        for event in topic.reader(0).next_batch(1_000).unwrap() {
+            let record: CallRecord = serde_json::from_slice(&event.value).unwrap();
+            let id = record.cdr_id.to_string();
+            let want = written.get(&id).unwrap_or_else(|| panic!("{round}: {id} was never written"));
+            assert_eq!((&record.sip_call_id, &record.called), (&want.sip_call_id, &want.called));
+            assert!(seen.insert(id, record.recovered).is_none(), "{round}: doubled");
+        }
+        lost += written.len() - seen.len();
+        // A second start changes nothing.
+        assert!(recover(&journals, &journal_options(), &mut |_| ()).unwrap().calls.is_empty(), "{round}");
+    }
+    assert!(lost > 100, "the mutations hit: {lost}");
+}
+
+#[test]
+fn f_disk_03_a_mutated_log_gives_written_records_only_in_order() {
+    let made = tempfile::tempdir().unwrap();
+    let topic = EventLog::open(made.path(), log_options()).unwrap().topic("t").unwrap();
+    let value = |n: u64| format!("record {n} {}", "x".repeat((n * 37 % 300) as usize));
+    for n in 0..150 {
+        topic.append_durable(b"k", value(n).as_bytes()).unwrap();
+    }
+    drop(topic);
+    let segments = files(&made.path().join("t"), "log");
+    assert!(segments.len() > 2);
+    let mut rng = Rng(0x106);
+    let mut lost = 0;
+    for round in 0..300 {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("t");
+        std::fs::create_dir(&folder).unwrap();
+        let victim = rng.below(segments.len());
+        for (i, path) in segments.iter().enumerate() {
+            let bytes = std::fs::read(path).unwrap();
+            let bytes = if i == victim { mutated(&mut rng, &bytes) } else { bytes };
+            std::fs::write(folder.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+        let log = EventLog::open(dir.path(), log_options()).unwrap();
+        let topic = match log.topic("t") {
+            Ok(topic) => topic,
+            Err(EventsError::Version { .. }) => continue,
+            Err(error) => panic!("{round}: {error}"),
+        };
+        let mut reader = topic.reader(0);
+        let mut last = None;
+        let mut count = 0;
+        while reader.cursor() < topic.end() {
+            for event in reader.next_batch(17).unwrap() {
+                assert!(last.is_none_or(|l| l < event.offset), "{round}: out of order");
+                last = Some(event.offset);
+                assert_eq!(event.value, value(event.offset).as_bytes(), "{round}");
+                count += 1;
+            }
+        }
+        lost += 150 - count;
+        // Numbers go on behind everything that was read.
+        let number = topic.append_durable(b"k", b"next").unwrap();
+        assert!(last.is_none_or(|l| l < number), "{round}");
+    }
+    assert!(lost > 100, "the mutations hit: {lost}");
+}
