@@ -150,6 +150,35 @@ fn a_deck_upload_names_each_wrong_line_and_versions_are_immutable() {
 }
 
 #[test]
+fn a_partial_deck_is_laid_over_the_version_in_force() {
+    with_api(|api| async move {
+        let deck =
+            api.op("POST", "/rate-decks", Some(json!({ "name": "US sell", "kind": "us" }))).await.data();
+        let path = format!("/api/v1/admin/rate-decks/{}/versions", deck["id"].as_str().unwrap());
+        let bearer = format!("Bearer {}", api.operator);
+        let upload = async |query: &str, csv: &str| {
+            let headers = [("Authorization", bearer.as_str()), ("Content-Type", "text/csv")];
+            api.send("POST", &format!("{path}?{query}"), &headers, csv.as_bytes()).await
+        };
+        let delta =
+            "NPANXX,Interstate,Intrastate,Change\n415556,0.03,0.03,New\n212555,,,Removed\n303303,,,Removed\n";
+        let early = upload("mode=partial", delta).await;
+        assert_eq!((early.status, early.code().as_str()), (422, "deck_invalid"));
+        let full = "NPANXX,Interstate,Intrastate\n415555,0.01,0.02\n212555,0.01,0.02\n";
+        assert_eq!(upload("mode=full&activate=true", full).await.status, 201);
+        // A full file ends nothing by name, and a mode is one of two.
+        assert_eq!(upload("", delta).await.status, 422);
+        assert_eq!(upload("mode=some", full).await.code(), "invalid_query");
+        let next = upload("mode=partial", delta).await;
+        assert_eq!((next.status, next.data()["number"].clone()), (201, json!(2)), "{}", next.body);
+        // 415555 stays, 415556 is new, 212555 is over.
+        assert_eq!(next.data()["row_count"], 2);
+        let notes = next.data()["notes"].to_string();
+        assert!(notes.contains("1303303 is ended and was not in the deck"), "{notes}");
+    });
+}
+
+#[test]
 fn vendors_partitions_exclusions_and_the_emergency_route() {
     with_api(|api| async move {
         let vendor =

@@ -243,6 +243,11 @@ fn deck_endpoints() -> Vec<Endpoint> {
         .takes_csv(decks::DECK_BYTES)
         .gives::<decks::DeckVersion>(201)
         .query("source_name", "string", "What the file is called.")
+        .query(
+            "mode",
+            "string",
+            "full (the file is the whole deck, the default) or partial (laid over the version in force).",
+        )
         .query("activate", "string", "true puts the version into force at once."),
         endpoint(
             Method::POST,
@@ -477,8 +482,12 @@ async fn version_upload(app: Arc<App>, r: Request) -> Answer {
             return Err(ApiError::new(code, "activate must be true or false"));
         }
     };
+    let mode = decks::UploadMode::parse(r.query("mode").unwrap_or("full")).ok_or_else(|| {
+        let code = super::error::Code::InvalidQuery;
+        ApiError::new(code, "mode must be full or partial")
+    })?;
     let name = r.query("source_name").unwrap_or("upload.csv").to_owned();
-    Reply::created(&decks::upload(&ctx, id, &name, r.body.clone(), activate).await?)
+    Reply::created(&decks::upload(&ctx, id, &name, r.body.clone(), mode, activate).await?)
 }
 
 async fn version_activate(app: Arc<App>, r: Request) -> Answer {

@@ -140,13 +140,24 @@ pub async fn versions(ctx: &Ctx<'_>, id: DeckId) -> Result<Page<DeckVersion>, Ap
     Ok(Page { items, next: None })
 }
 
+crate::choice! {
+    /// What a file says of the rows that it does not name.
+    pub enum UploadMode {
+        /// They are gone: the file is the whole deck.
+        Full = "full",
+        /// They stay: the file is laid over the version in force.
+        Partial = "partial",
+    }
+}
+
 /// Reads a CSV file into a new version; `activate` puts it into force in the same transaction. Nothing changes when a
-/// line is wrong: the answer lists the lines.
+/// line is wrong: the answer lists the lines. A partial file needs a version in force; rows without a date begin now.
 pub async fn upload(
     ctx: &Ctx<'_>,
     id: DeckId,
     source_name: &str,
     csv: impl AsRef<[u8]> + Send + 'static,
+    mode: UploadMode,
     activate: bool,
 ) -> Result<DeckVersion, ApiError> {
     let deck = get(ctx, id).await?;
@@ -154,17 +165,23 @@ pub async fn upload(
     let options = ImportOptions { kind, ..ImportOptions::default() };
     let parsed = blocking(move || parse_csv(csv.as_ref(), &options)).await?;
     let rows = parsed.map_err(line_errors)?;
-    if !rows.ended.is_empty() {
+    if mode == UploadMode::Full && !rows.ended.is_empty() {
         return Err(ApiError::new(
             Code::DeckInvalid,
             "a full deck names its rows; this file ends codes as well",
         )
-        .hint("leave the ended rows out: a version replaces the one before"));
+        .hint(
+            "leave the ended rows out, as a version replaces the one before; or upload with mode=partial",
+        ));
     }
     let mut tx = ctx.begin().await?;
     tx.allow_long_statements().await?;
     let locked: Option<Deck> = tx.first(sqlx::query(sql::DECK_LOCK).bind(id.to_string())).await?;
-    locked.ok_or_else(|| ApiError::not_found("deck"))?;
+    let locked = locked.ok_or_else(|| ApiError::not_found("deck"))?;
+    let base = match mode {
+        UploadMode::Full => None,
+        UploadMode::Partial => Some(content_in_force(&mut tx, id, locked.active_version).await?),
+    };
     let next = sqlx::query(sql::DECK_VERSION_NEXT).bind(id.to_string()).fetch_one(tx.db()).await;
     let number: i32 = next.and_then(|r| r.try_get(0)).map_err(StoreError::from)?;
     let meta = DeckMeta {
@@ -174,15 +191,25 @@ pub async fn upload(
         kind,
         currency: deck.currency.parse().unwrap_or(Currency::USD),
     };
-    let notes: Vec<String> = rows.notes.iter().take(50).cloned().collect();
+    let now = crate::wall_now();
     let compiled = blocking(move || {
-        PolicyDeck::new(meta, rows.rows).map(|d| {
+        let mut notes = rows.notes.clone();
+        let made = match base {
+            None => PolicyDeck::new(meta, rows.rows),
+            Some(content) => PolicyDeck::from_bytes(&content).and_then(|base| {
+                let unknown = rows.ended.iter().filter(|(code, _)| !base.names(*code));
+                notes.extend(unknown.map(|(code, _)| format!("{code} is ended and was not in the deck")));
+                base.merged(meta, &rows, now)
+            }),
+        };
+        notes.truncate(50);
+        made.map(|d| {
             let bytes = d.to_bytes();
             let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-            (d.len(), sha256, bytes)
+            (d.len(), sha256, bytes, notes)
         })
     });
-    let (len, sha256, content) = compiled
+    let (len, sha256, content, notes) = compiled
         .await?
         .map_err(|e| ApiError::new(Code::DeckInvalid, format!("the rows do not make a deck: {e}")))?;
     let query = sqlx::query(sql::DECK_VERSION_INSERT)
@@ -202,6 +229,18 @@ pub async fn upload(
     }
     ctx.commit(tx).await?;
     Ok(version)
+}
+
+/// The version that a partial file is laid over, in its stored form.
+async fn content_in_force(
+    tx: &mut crate::store::Tx,
+    id: DeckId,
+    number: Option<i32>,
+) -> Result<Vec<u8>, ApiError> {
+    let none = || ApiError::new(Code::DeckInvalid, "a partial file needs a version in force to change");
+    let query = sqlx::query(sql::DECK_VERSION_CONTENT).bind(id.to_string()).bind(number.ok_or_else(none)?);
+    let row = query.fetch_optional(tx.db()).await.map_err(StoreError::from)?;
+    row.ok_or_else(none)?.try_get(0).map_err(StoreError::from).map_err(ApiError::from)
 }
 
 /// Puts a version into force; an older one again is a roll-back.

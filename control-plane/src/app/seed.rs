@@ -39,7 +39,7 @@ impl<'a> Seed<'a> {
         };
         let id = id(&deck.id)?;
         if deck.active_version.is_none() {
-            decks::upload(&self.ctx, id, &format!("{name}.csv"), csv, true).await?;
+            decks::upload(&self.ctx, id, &format!("{name}.csv"), csv, decks::UploadMode::Full, true).await?;
         }
         Ok(id)
     }

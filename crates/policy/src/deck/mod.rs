@@ -1,13 +1,15 @@
 //! A version of a rate deck: dial codes with their prices, immutable, known by the hash of its content.
 //!
 //! [`csv::parse_csv`] reads a vendor's file, [`Deck::new`] turns rows into the compact canonical form that is hashed and
-//! stored, [`diff::diff`] compares two versions before somebody approves one. Prices are nano-units per minute; a row holds
+//! stored, [`Deck::merged`] lays a partial file over a version, [`diff::diff`] compares two versions before somebody approves
+//! one. Prices are nano-units per minute; a row holds
 //! the three US prices, which are equal where no jurisdiction applies. Absent on purpose: OCN/LATA decks (they need a LERG
 //! to be expanded) and prices by origin country (refused by the importer, never read over).
 
 pub mod canon;
 pub mod csv;
 pub mod diff;
+mod partial;
 
 use std::fmt;
 
@@ -224,31 +226,6 @@ impl Deck {
         Ok(deck)
     }
 
-    /// This version with a partial file laid over it: rows of the file are added (or replace those with the same code and
-    /// date), ended codes end.
-    pub fn merged(&self, meta: DeckMeta, delta: &DeckRows) -> Result<Deck, DeckError> {
-        let mut rows: std::collections::BTreeMap<(Code, i64), Row> =
-            self.rows().map(|r| ((r.code, start(r.from)), r)).collect();
-        for (code, at) in &delta.ended {
-            // Rows that would begin at the end or later are gone; the others end there.
-            let all = (*code, i64::MIN)..=(*code, i64::MAX);
-            let gone: Vec<_> =
-                rows.range(all.clone()).map(|(k, _)| *k).filter(|(_, from)| *from >= start(*at)).collect();
-            for key in gone {
-                rows.remove(&key);
-            }
-            for row in rows.range_mut(all).map(|(_, r)| r) {
-                if end(row.until) > start(*at) {
-                    row.until = *at;
-                }
-            }
-        }
-        for row in &delta.rows {
-            rows.insert((row.code, start(row.from)), *row);
-        }
-        Deck::new(meta, rows.into_values().collect())
-    }
-
     /// What it is called.
     pub fn meta(&self) -> &DeckMeta {
         &self.meta
@@ -422,22 +399,5 @@ pub(crate) mod tests {
         zero.terms.next_s = 0;
         assert!(matches!(Deck::new(meta(1), vec![zero]), Err(DeckError::Increment(_))));
         assert!(matches!(Deck::new(meta(1), vec![]), Err(DeckError::Empty)));
-    }
-
-    #[test]
-    fn a_delta_merges_and_ends() {
-        let base = Deck::new(meta(1), vec![row("1415", 10), row("1212", 5)]).unwrap();
-        let mut up = row("1415", 30);
-        up.from = Some(Wall(1_000));
-        let delta = DeckRows {
-            rows: vec![up],
-            ended: vec![("1212".parse().unwrap(), Some(Wall(2_000)))],
-            ..DeckRows::default()
-        };
-        let next = base.merged(meta(2), &delta).unwrap();
-        let at = |t| next.in_force(Wall(t)).map(|r| (r.code.to_string(), r.rates[0].0)).collect::<Vec<_>>();
-        assert_eq!(at(0), [("1212".into(), 5), ("1415".into(), 10)]);
-        assert_eq!(at(1_500), [("1212".into(), 5), ("1415".into(), 30)]);
-        assert_eq!(at(2_000), [("1415".into(), 30)]);
     }
 }
