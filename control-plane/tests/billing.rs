@@ -105,6 +105,62 @@ fn a_record_that_cannot_be_read_stops_nothing() {
 }
 
 #[test]
+fn f_proc_04_a_crash_between_single_postings_loses_and_doubles_nothing() {
+    with_database(|store| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        for n in 1..=5 {
+            topic.append_durable(id(n).as_bytes(), call(n).as_bytes()).unwrap();
+        }
+        // A database that refuses call 2 for good, and call 4 for the moment.
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let name: String = sqlx::query("SELECT current_database()").fetch_one(tx.db()).await.unwrap().get(0);
+        drop(tx);
+        let options = store.cluster().unwrap().options("warp_super", &name);
+        use sqlx::ConnectOptions;
+        let mut owner = options.connect().await.unwrap();
+        let refuse = format!(
+            "CREATE TABLE for_the_moment (x int);
+             GRANT SELECT ON for_the_moment TO PUBLIC;
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               IF NEW.cdr_id = '{}' THEN RAISE check_violation; END IF;
+               IF NEW.cdr_id = '{}' AND EXISTS (SELECT FROM for_the_moment) THEN RAISE serialization_failure; END IF;
+               RETURN NEW;
+             END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON calls FOR EACH ROW EXECUTE FUNCTION refuse();
+             INSERT INTO for_the_moment VALUES (1)",
+            id(2),
+            id(4)
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(refuse)).execute(&mut owner).await.unwrap();
+        let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+        assert!(consumer.step().await.unwrap_err().may_pass());
+        assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (2, 1));
+        // The process dies here; the next one has the stored cursor only.
+        drop(consumer);
+        sqlx::raw_sql("DELETE FROM for_the_moment").execute(&mut owner).await.unwrap();
+        let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+        drain(&mut consumer).await;
+        assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (4, 1));
+        // A schema that does not fit is no record's fault: the records wait, none is put aside.
+        sqlx::raw_sql("ALTER TABLE calls RENAME COLUMN caller TO renamed").execute(&mut owner).await.unwrap();
+        topic.append_durable(id(6).as_bytes(), call(6).as_bytes()).unwrap();
+        assert!(consumer.step().await.is_err());
+        assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (4, 1));
+        sqlx::raw_sql("ALTER TABLE calls RENAME COLUMN renamed TO caller").execute(&mut owner).await.unwrap();
+        let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+        drain(&mut consumer).await;
+        assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (5, 1));
+        // A wiped cursor puts nothing aside twice.
+        sqlx::raw_sql("DELETE FROM event_cursors").execute(&mut owner).await.unwrap();
+        drain(&mut Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap()).await;
+        assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (5, 1));
+    });
+}
+
+#[test]
 fn a_posted_call_is_listed_found_and_detailed() {
     with_api(|api| async move {
         let (customer, key) = api.customer("Acme").await;

@@ -122,12 +122,10 @@ impl Consumer {
             self.metrics.cdr_lag_seconds.set(0.0);
             return Ok(Step::Idle);
         };
-        let position = format!("{} {}", self.reader.cursor(), String::from_utf8_lossy(&last.key));
-        let posted = match self.post(&events, &position).await {
-            Err(e) if e.may_pass() => Err(e),
+        let posted = match self.post(&events, &position_after(last)).await {
             // One record is refused by the database: the others must not wait for it.
-            Err(_) => self.post_singly(&events, &position).await,
-            Ok(()) => Ok(()),
+            Err(e) if e.refuses_the_row() => self.post_singly(&events).await,
+            posted => posted,
         };
         match posted {
             Ok(()) => {
@@ -195,7 +193,7 @@ impl Consumer {
                     tracing::error!(offset = event.offset, reason, "a CDR cannot be read; it is put aside");
                     let query = sqlx::query(sql::REJECT_INSERT)
                         .bind(event.offset.to_string())
-                        .bind(reason)
+                        .bind(clean(&reason))
                         .bind(event.value.as_slice());
                     tx.run(query).await?;
                     rejected += 1;
@@ -229,21 +227,25 @@ impl Consumer {
         verdict
     }
 
-    /// Each record in a transaction of its own; one that the database refuses is put aside.
-    async fn post_singly(&self, events: &[Event], position: &str) -> Result<(), StoreError> {
+    /// Each record in a transaction of its own, with its own cursor: what a crash leaves behind is read again. One that the
+    /// database refuses is put aside.
+    async fn post_singly(&self, events: &[Event]) -> Result<(), StoreError> {
         for event in events {
             let one = std::slice::from_ref(event);
-            match self.post(one, position).await {
+            let position = position_after(event);
+            match self.post(one, &position).await {
                 Ok(()) => {}
-                Err(e) if e.may_pass() => return Err(e),
+                Err(e) if !e.refuses_the_row() => return Err(e),
                 Err(e) => {
                     tracing::error!(offset = event.offset, error = %e, "a CDR was refused by PostgreSQL; it is put aside");
                     let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
                     let query = sqlx::query(sql::REJECT_INSERT)
                         .bind(event.offset.to_string())
-                        .bind(e.to_string())
+                        .bind(clean(&e.to_string()))
                         .bind(event.value.as_slice());
                     tx.run(query).await?;
+                    let cursor = sqlx::query(sql::CURSOR_SET).bind(&self.name).bind(TOPIC_CDR_VOICE);
+                    tx.run(cursor.bind(position)).await?;
                     tx.commit().await?;
                     self.count(WriteResult::Error, 1);
                 }
@@ -269,6 +271,11 @@ impl Consumer {
         }
         self
     }
+}
+
+/// The cursor behind a record: the number of the next one, and the key that shows which log it belongs to.
+fn position_after(event: &Event) -> String {
+    format!("{} {}", event.offset + 1, clean(&String::from_utf8_lossy(&event.key)))
 }
 
 /// Seconds since a record was appended.

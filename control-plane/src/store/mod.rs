@@ -77,6 +77,8 @@ pub enum StoreError {
     Reference(String),
     /// A check of the schema refused the row; the constraint's name.
     Check(String),
+    /// The row has a value that the database cannot hold; in its words.
+    Value(String),
     /// Two transactions met; another attempt may help.
     Serialization,
     /// A migration failed or an applied one was changed.
@@ -94,6 +96,12 @@ impl StoreError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TooSlow | Self::Serialization)
     }
+
+    /// The row itself is refused, and would be again. Everything else says nothing about the row: a schema that does not fit,
+    /// a right that is missing, a disk that is full.
+    pub fn refuses_the_row(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Reference(_) | Self::Check(_) | Self::Value(_))
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -104,6 +112,7 @@ impl fmt::Display for StoreError {
             Self::Conflict(c) => write!(f, "conflict on {c}"),
             Self::Reference(c) => write!(f, "reference {c}"),
             Self::Check(c) => write!(f, "check {c}"),
+            Self::Value(e) => write!(f, "a value that the database cannot hold: {e}"),
             Self::Serialization => f.write_str("serialization conflict"),
             Self::Migration(e) => write!(f, "migration: {e}"),
             Self::PowerfulRole => f.write_str(
@@ -138,12 +147,15 @@ impl From<sqlx::Error> for StoreError {
                     "23514" | "23502" => Self::Check(constraint()),
                     "40001" | "40P01" => Self::Serialization,
                     "57014" | "55P03" => Self::TooSlow,
-                    code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
+                    code if code.starts_with("22") => Self::Value(e.to_string()),
+                    // Connections, shutdown, resources (disk full, memory, connections), the system, a standby.
+                    code if ["08", "57P", "53", "58", "25006"].iter().any(|c| code.starts_with(c)) => {
                         Self::Unavailable(e.to_string())
                     }
                     _ => Self::Internal(e.to_string()),
                 }
             }
+            E::Encode(_) => Self::Value(e.to_string()),
             _ => Self::Internal(e.to_string()),
         }
     }

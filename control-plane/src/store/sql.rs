@@ -462,8 +462,9 @@ statements! {
     SECTION_EXPIRE = "DELETE FROM snapshot_sections x WHERE x.created_at < now() - interval '7 days'
         AND NOT EXISTS (SELECT FROM snapshots s
                         WHERE x.sha256 IN (s.manifest->>'directory', s.manifest->>'number_plan'))";
-    /// A record that cannot be posted.
-    REJECT_INSERT = "INSERT INTO cdr_rejects (position, reason, content) VALUES ($1, $2, $3)";
+    /// A record that cannot be posted; once, however often it is read.
+    REJECT_INSERT = "INSERT INTO cdr_rejects (position, reason, content) SELECT $1::text, $2::text, $3::bytea
+        WHERE NOT EXISTS (SELECT FROM cdr_rejects WHERE position = $1::text AND content = $3::bytea)";
     /// Where a consumer stands.
     CURSOR_GET = "SELECT position FROM event_cursors WHERE consumer = $1";
     /// It stands here now.
