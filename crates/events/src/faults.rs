@@ -33,6 +33,8 @@ struct Plan {
     /// Files whose dirty pages were thrown away.
     thrown: BTreeSet<u64>,
     created: usize,
+    /// Called when a file was made, before its maker can do anything with it.
+    peek: Option<Box<dyn FnMut() + Send>>,
 }
 
 #[derive(Default)]
@@ -54,6 +56,9 @@ impl Faults {
         let inode = file.metadata().unwrap().ino();
         plan.thrown.remove(&inode);
         plan.durable.remove(&inode);
+        if let Some(peek) = &mut plan.peek {
+            peek();
+        }
         Ok(file)
     }
 
@@ -312,6 +317,37 @@ fn f_disk_01_no_space_for_a_further_segment_refuses_new_calls_and_heals() {
     let ledger = rig.ledger(&rig.dir());
     assert_eq!(ledger.len() as u128, taken + 1);
     assert!(ledger.values().all(|recovered| !recovered));
+}
+
+#[test]
+fn the_pump_never_takes_a_segment_that_is_being_made_for_a_finished_one() {
+    let rig = Rig::new();
+    std::fs::create_dir_all(rig.dir()).unwrap();
+    let log_options = LogOptions { segment_bytes: 64 << 10, ..LogOptions::new(EventsMetrics::detached()) };
+    let log = EventLog::open(&rig.folder.path().join("log"), log_options).unwrap();
+    let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+    let pump = Arc::new(Mutex::new(Copier::new(&rig.dir(), topic.clone(), EventsMetrics::detached())));
+    let looking = pump.clone();
+    rig.faults.plan().peek = Some(Box::new(move || {
+        looking.lock().unwrap().look().unwrap();
+    }));
+    let mut journal = rig.open();
+    let calls = 400;
+    for n in 0..calls {
+        // While no further segment is there yet, the record waits in memory.
+        let _ = journal.append(&ended(n));
+        wait_until(|| journal.accepting());
+    }
+    assert!(rig.faults.plan().created > 4);
+    drop(journal);
+    rig.faults.plan().peek = None;
+    pump.lock().unwrap().look().unwrap();
+    assert_eq!(topic.end() as u128, calls);
+    // What a kill left half made goes at the next start.
+    let half = rig.dir().join(format!("{:032x}-00000-00000009.jrn.new", 7));
+    std::fs::write(&half, [0; 100]).unwrap();
+    recover(&rig.dir(), &rig.options, &mut |_| ()).unwrap();
+    assert!(!half.exists());
 }
 
 #[test]

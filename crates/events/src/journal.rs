@@ -47,6 +47,9 @@ pub mod kind {
 /// Extension of journal segments.
 pub const EXTENSION: &str = "jrn";
 
+/// Ending of a segment that is being made.
+const UNNAMED: &str = ".new";
+
 /// Finished records kept in memory while the disk is full. Beyond it they are lost, counted and logged.
 pub const BACKLOG_RECORDS: usize = 10_000;
 
@@ -580,9 +583,30 @@ fn new_segment(
     }
     let header = Header { kind: SegmentKind::Journal, shard: shard.into(), run, first, created: wall() };
     let path = dir.join(file_name(run, shard, first));
-    let file = options.disk.create(&path, &header, options.segment_bytes)?;
-    file.try_lock().map_err(|error| EventsError::io("lock", &path)(io::Error::other(error.to_string())))?;
+    // It gets its name when it is locked: the pump takes a journal without a lock for a finished one, and deletes it.
+    let unnamed = dir.join(format!("{}{UNNAMED}", file_name(run, shard, first)));
+    let file = options.disk.create(&unnamed, &header, options.segment_bytes)?;
+    let named = file
+        .try_lock()
+        .map_err(|error| io::Error::other(error.to_string()))
+        .and_then(|()| std::fs::rename(&unnamed, &path));
+    if let Err(error) = named {
+        let _ = std::fs::remove_file(&unnamed);
+        return Err(EventsError::io("lock", &path)(error));
+    }
     Ok((header, file))
+}
+
+/// Removes what a killed process was about to name. Only while nobody writes journals here.
+pub(crate) fn remove_unnamed(dir: &Path) -> Result<(), EventsError> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
+    let whole = format!(".{EXTENSION}{UNNAMED}");
+    for path in entries.filter_map(|entry| entry.ok().map(|e| e.path())) {
+        if path.to_str().is_some_and(|p| p.ends_with(&whole)) {
+            std::fs::remove_file(&path).map_err(EventsError::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// All journal segments of a folder, oldest run first.

@@ -89,6 +89,7 @@ pub fn recover(
             }
         }
     }
+    journal::remove_unnamed(dir)?;
     open.retain(|id, _| !ended.contains(id));
     if open.is_empty() {
         return Ok(recovery);
