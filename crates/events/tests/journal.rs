@@ -213,6 +213,46 @@ fn recovered_calls_last_until_the_last_heartbeat() {
 }
 
 #[test]
+fn f_upg_02_fields_of_a_newer_version_pass_and_a_newer_format_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    std::fs::create_dir(&journals).unwrap();
+    let header =
+        segment::Header { kind: segment::SegmentKind::Journal, shard: 0, run: 5, first: 0, created: Wall(0) };
+    // Two calls as a newer version would write them: one that ended, one in the air.
+    let newer = |n: u128| {
+        let mut json = serde_json::to_value(call(n, true)).unwrap();
+        json["version"] = (CDR_VERSION + 1).into();
+        json["ocn"] = "9206".into();
+        json["fraud"] = serde_json::json!({ "score": [1, 2] });
+        serde_json::to_vec(&json).unwrap()
+    };
+    let mut out = header.encode().to_vec();
+    for (kind, n) in [(kind::ANSWERED, 1), (kind::ENDED, 1), (kind::ANSWERED, 2), (200, 3)] {
+        let position = out.len() as u64;
+        segment::encode_frame(&header, position, kind, position, &newer(n), &mut out).unwrap();
+    }
+    std::fs::write(journals.join(format!("{:032x}-00000-00000000.jrn", 5)), out).unwrap();
+    let recovery = recover(&journals, &options(1 << 20), &mut |_| ()).unwrap();
+    assert_eq!((recovery.calls.len(), recovery.damaged), (1, 0));
+    let (_log, topic) = topic(&dir.path().join("log"));
+    assert_eq!(pumped(&journals, &topic).len(), 2);
+    // The finished record is passed on byte for byte.
+    let first = topic.reader(0).next_batch(1).unwrap().remove(0);
+    assert_eq!(first.value, newer(1));
+    // A file of another format is named, and nothing is done to it.
+    let mut other = header.encode();
+    other[8] = 2;
+    let crc = crc32c::crc32c(&other[..60]);
+    other[60..].copy_from_slice(&crc.to_le_bytes());
+    let path = journals.join(format!("{:032x}-00000-00000001.jrn", 5));
+    std::fs::write(&path, other).unwrap();
+    let refused = recover(&journals, &options(1 << 20), &mut |_| ()).unwrap_err();
+    assert!(matches!(refused, EventsError::Version { found: 2, .. }), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), other);
+}
+
+#[test]
 fn f_time_01_a_wall_clock_that_jumps_changes_no_duration() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(dir.path(), 0, options(1 << 20)).unwrap();
