@@ -193,6 +193,11 @@ fn what_a_vendor_may_get_wrong_is_never_read_as_something_else() {
         us("Prefix,Rate,Effective\n415,0.1,2026-01-01\n416,0.1,2026-01-01T05:00:00Z\n", false).unwrap().rows;
     assert_eq!(rows[0].from, rows[1].from);
     assert_eq!(rows[0].from, Some(Wall::from_unix_ms(1_767_243_600_000)));
+    // Nor is a column read over that says when a price counts.
+    let e = us("Prefix,Rate,Effective (EST)\n415,0.1,2030-01-01\n", false).unwrap_err();
+    assert_eq!((e[0].line, e[0].column.as_str()), (1, "Effective (EST)"));
+    let rows = us("Prefix,Rate,Eff. Date,Old Rate\n415,0.1,2030-01-01,0.2\n", false).unwrap().rows;
+    assert!(rows[0].from.is_some());
     let wide = format!("Prefix,Rate{}\n415,0.1\n", ",".repeat(MAX_COLUMNS));
     assert!(us(&wide, false).unwrap_err()[0].message.contains("columns"));
 }

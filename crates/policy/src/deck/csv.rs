@@ -129,9 +129,24 @@ impl Mapping {
         header: impl Iterator<Item = &'a str>,
         kind: DeckKind,
     ) -> Result<Mapping, Vec<LineError>> {
-        let mapping = Mapping { fields: header.map(field_of).collect() };
+        let names: Vec<&str> = header.collect();
+        let mapping = Mapping { fields: names.iter().map(|n| field_of(n)).collect() };
         mapping.check(kind)?;
-        Ok(mapping)
+        // Reading over a date would put a price of next month into force today.
+        let dates: Vec<LineError> = names
+            .iter()
+            .zip(&mapping.fields)
+            .filter(|(name, field)| {
+                let name = name.to_ascii_lowercase();
+                field.is_none() && (name.contains("effective") || name.contains("expir"))
+            })
+            .map(|(name, _)| LineError {
+                line: 1,
+                column: shown(name),
+                message: "looks like a date that counts; give the mapping".to_owned(),
+            })
+            .collect();
+        if dates.is_empty() { Ok(mapping) } else { Err(dates) }
     }
 
     fn check(&self, kind: DeckKind) -> Result<(), Vec<LineError>> {
@@ -176,7 +191,8 @@ fn field_of(name: &str) -> Option<Field> {
         "rate" | "price" | "ratepermin" | "rateperminute" | "newrate" | "rateusd" | "permin" | "cost" => {
             Field::Rate
         }
-        "effective" | "effectivedate" | "validfrom" | "startdate" | "from" => Field::Effective,
+        "effective" | "effectivedate" | "effectivefrom" | "effectiveon" | "effdate" | "dateeffective"
+        | "validfrom" | "startdate" | "from" => Field::Effective,
         "expiration" | "expires" | "expirationdate" | "enddate" | "validto" | "until" => Field::Expires,
         "initialincrement" | "min" | "billingstart" | "initial" | "minimum" | "initialinterval"
         | "firstincrement" => Field::IncrementInitial,
