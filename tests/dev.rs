@@ -142,14 +142,14 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let text = String::from_utf8_lossy(&route.stdout).into_owned();
     assert!(route.status.success() && text.contains("4 candidates") && !text.contains("Alpha"), "{text}");
     // A reader that went away ends a command without a word; another process does not get the folder.
-    let mut cut = Command::new(env!("CARGO_BIN_EXE_warp"))
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let cut = Command::new(env!("CARGO_BIN_EXE_warp"))
         .args(["config", "show"])
-        .stdout(Stdio::piped())
+        .stdout(writer)
         .stderr(Stdio::piped())
-        .spawn()
+        .output()
         .expect("warp runs");
-    drop(cut.stdout.take());
-    let cut = cut.wait_with_output().expect("ends");
     assert_eq!((cut.status.signal(), String::from_utf8_lossy(&cut.stderr).as_ref()), (Some(13), ""));
     let second = warp(dir, &["dev", "--no-traffic"]);
     let why = String::from_utf8_lossy(&second.stderr).into_owned();
