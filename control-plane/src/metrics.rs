@@ -11,6 +11,10 @@ use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Label, Sample};
 
+mod business;
+
+pub use business::{Business, RatingFailure};
+
 label_enum! {
     /// HTTP methods of our endpoints.
     pub enum HttpMethod = "method" { Get = "GET", Post = "POST", Put = "PUT", Patch = "PATCH", Delete = "DELETE" }
@@ -35,6 +39,8 @@ pub struct Metrics {
     /// Age of the oldest CDR that is not posted yet; 0 when all are.
     pub cdr_lag_seconds: FloatGauge,
     ratings: Counters<RatingResult>,
+    /// Revenue, cost and what rating found.
+    pub business: Business,
     routes_loaded: Keyed<Gauge>,
     /// Published snapshots.
     pub snapshots_published: Counter,
@@ -117,6 +123,7 @@ impl Metrics {
         );
         Self {
             ratings,
+            business: Business::new(registry),
             in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
             panics: registry.counter("warp_http_panics_total", "Handlers that panicked; the bar is 0 (G-1)."),
             rows,

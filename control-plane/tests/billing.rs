@@ -65,6 +65,56 @@ fn a_record_is_posted_once_however_often_it_comes() {
     });
 }
 
+/// Each call counts once: its price, its cost, its seconds; another currency counts no dollars, a refusal by rating is a failure.
+#[test]
+fn posted_calls_count_in_the_business_figures() {
+    with_database(|store| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let registry = warp_telemetry::Registry::new();
+        let metrics = Metrics::new(&registry);
+        let changed = |n: u128, change: &dyn Fn(&mut serde_json::Value)| {
+            let mut value: serde_json::Value = serde_json::from_str(&call(n)).unwrap();
+            change(&mut value);
+            topic.append_durable(id(n).as_bytes(), value.to_string().as_bytes()).unwrap();
+        };
+        for n in [1, 2, 1] {
+            changed(n, &|v| {
+                v["rating"]["sell"]["charge"] = json!("1.25");
+                v["rating"]["sell"]["billable_s"] = json!(66);
+                v["rating"]["buy"]["charge"] = json!("0.4");
+                v["rating"]["buy"]["billable_s"] = json!(61);
+            });
+        }
+        changed(3, &|v| {
+            v["rating"]["sell"]["currency"] = json!("EUR");
+            v["rating"]["sell"]["billable_s"] = json!(6);
+            v["rating"]["buy"]["billable_s"] = json!(1);
+            v["rating"]["buy"]["charge"] = json!("0");
+        });
+        changed(4, &|v| {
+            v["rating"] = json!(null);
+            v["internal_code"] = json!("rating_failed");
+        });
+        assert_eq!(drain(&mut Consumer::new(store, &log, "t", metrics).unwrap()).await, 5);
+        let text = registry.render();
+        let (customer, vendor) = (CustomerId::from_u128(1), &call(1));
+        let vendor = serde_json::from_str::<serde_json::Value>(vendor).unwrap()["vendor_id"].clone();
+        let vendor = vendor.as_str().unwrap();
+        for line in [
+            format!("warp_revenue_dollars_total{{customer=\"{customer}\"}} 2.5"),
+            format!("warp_billed_seconds_total{{customer=\"{customer}\"}} 138"),
+            format!("warp_cost_dollars_total{{vendor=\"{vendor}\"}} 0.8"),
+            format!("warp_cost_seconds_total{{vendor=\"{vendor}\"}} 123"),
+            "warp_rating_failures_total{reason=\"refused\"} 1".to_owned(),
+            "warp_rating_failures_total{reason=\"mismatch\"} 0".to_owned(),
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    });
+}
+
 #[test]
 fn another_event_log_is_read_from_its_beginning() {
     with_database(|store| async move {

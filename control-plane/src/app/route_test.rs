@@ -66,6 +66,8 @@ fn decide_now(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<Decision
         call_hash: 0,
         lrn: None,
     };
+    let begun = std::time::Instant::now();
     let decision = decide(&snapshot, &call, &live);
+    ctx.app.metrics.business.decided(begun.elapsed());
     Ok(explain(&snapshot, &call, &live, &decision))
 }

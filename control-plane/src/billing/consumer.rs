@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use warp_events::metrics::{EventsMetrics, Sink, WriteResult};
@@ -171,7 +171,7 @@ impl Consumer {
     async fn post(&self, events: &[Event], position: &str) -> Result<(), StoreError> {
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
         let (mut written, mut duplicate, mut rejected) = (0, 0, 0);
-        let mut verdicts = Vec::new();
+        let mut posted = Vec::new();
         let mut used = BTreeSet::new();
         for event in events {
             let read = std::str::from_utf8(&event.value)
@@ -183,8 +183,8 @@ impl Consumer {
                     match post_call(&mut tx, &record, &event.value, verdict).await? {
                         true => {
                             written += 1;
-                            verdicts.push(verdict);
-                            used.insert(record.snapshot_id);
+                            used.insert(record.snapshot_id.clone());
+                            posted.push((record, verdict));
                         }
                         false => duplicate += 1,
                     }
@@ -206,7 +206,10 @@ impl Consumer {
         self.count(WriteResult::Ok, written);
         self.count(WriteResult::Duplicate, duplicate);
         self.count(WriteResult::Error, rejected);
-        verdicts.into_iter().for_each(|v| self.metrics.rated(v));
+        for (record, verdict) in posted {
+            self.metrics.rated(verdict);
+            self.metrics.business.posted(&record, verdict);
+        }
         if let Some(oldest) = events.first() {
             self.metrics.cdr_lag_seconds.set(age(oldest));
         }
@@ -220,7 +223,11 @@ impl Consumer {
     fn rate_again(&self, record: &CallRecord) -> Verdict {
         let app = self.snapshots.as_ref();
         let snapshot = app.and_then(|a| a.publication.recent(record.snapshot_id.parse().ok()?));
+        let begun = Instant::now();
         let verdict = rerate::check(snapshot.as_deref(), record);
+        if matches!(verdict, Verdict::Confirmed | Verdict::Mismatch) {
+            self.metrics.business.rated(begun.elapsed());
+        }
         if verdict == Verdict::Mismatch {
             tracing::error!(cdr_id = %record.cdr_id, snapshot = record.snapshot_id, "a call's price cannot be repeated");
         }

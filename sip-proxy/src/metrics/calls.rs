@@ -115,8 +115,8 @@ impl CallMetrics {
             failover: r.keyed(
                 "warp_sip_failover_total",
                 "Attempts after which the next vendor trunk was tried.",
-                "from_carrier",
-                CARRIERS,
+                "from_vendor",
+                VENDORS,
                 (),
             ),
             call_limit: r.keyed("warp_sip_call_limit", "Channels provisioned.", TRUNK, TRUNKS, ()),
@@ -391,7 +391,7 @@ fn final_code(code: u16) -> Final {
 
 const TRUNK: &str = "trunk";
 const TRUNKS: usize = 2_000;
-const CARRIERS: usize = 300;
+const VENDORS: usize = 300;
 const DURATION_SECONDS: &[f64] =
     &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0];
 const PDD_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0];
@@ -493,7 +493,7 @@ mod tests {
         ] {
             has(&format!("warp_sip_calls_total{{trunk=\"{name}\",direction=\"{direction}\",{more}}} {n}"));
         }
-        has(&format!("warp_sip_failover_total{{from_carrier=\"{}\",reason=\"5xx\"}} 1", vendor.0));
+        has(&format!("warp_sip_failover_total{{from_vendor=\"{}\",reason=\"5xx\"}} 1", vendor.0));
         has(&format!("warp_sip_pdd_seconds_count{{trunk=\"{}\"}} 1", vendor.1));
         has(&format!("warp_sip_setup_seconds_bucket{{trunk=\"{trunk}\",le=\"1\"}} 1"));
         has(&format!("warp_sip_call_duration_seconds_count{{trunk=\"{trunk}\",direction=\"ingress\"}} 1"));

@@ -98,6 +98,33 @@ impl<S: LabelSet> Gauges<S> {
     }
 }
 
+/// A single counter of amounts that have fractions: kept in units of 10⁻⁹, shown in whole ones.
+#[derive(Clone)]
+pub struct NanoCounter {
+    cells: Arc<Cells>,
+}
+
+impl NanoCounter {
+    /// Not registered anywhere.
+    pub fn detached() -> Self {
+        Self { cells: Arc::new(Cells::new(1)) }
+    }
+
+    /// `nanos` more.
+    pub fn add(&self, nanos: u64) {
+        self.cells.add(0, nanos);
+    }
+
+    /// Now, in units of 10⁻⁹.
+    pub fn value(&self) -> u64 {
+        self.cells.sum(0)
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        vec![Sample { labels: Vec::new(), value: Value::Number(self.value() as f64 / 1e9) }]
+    }
+}
+
 /// A single gauge of a fraction or a time, set by one writer.
 #[derive(Clone, Default)]
 pub struct FloatGauge {
@@ -240,6 +267,16 @@ macro_rules! collects {
     )*};
 }
 collects! { Counters Counter; Gauges Gauge; Histograms Histogram; }
+
+impl Collect for NanoCounter {
+    const KIND: Kind = Kind::Counter;
+    fn collect(&self) -> Vec<Sample> {
+        self.samples()
+    }
+    fn label_names() -> Vec<&'static str> {
+        Vec::new()
+    }
+}
 
 impl Collect for FloatGauge {
     const KIND: Kind = Kind::Gauge;

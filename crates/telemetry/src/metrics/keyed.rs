@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use warp_model::Mono;
 
-use super::family::{Collect, Counter, Counters, Gauges, Histograms};
+use super::family::{Collect, Counter, Counters, Gauges, Histograms, NanoCounter};
 use super::label::LabelSet;
 use super::registry::Sample;
 
@@ -27,6 +27,12 @@ pub trait KeyedFamily: Clone + Send + Sync + 'static {
 }
 
 impl<S: LabelSet> KeyedFamily for Counters<S> {
+    type Shape = ();
+    fn make((): ()) -> Self {
+        Self::detached()
+    }
+}
+impl KeyedFamily for NanoCounter {
     type Shape = ();
     fn make((): ()) -> Self {
         Self::detached()
