@@ -1,7 +1,8 @@
 //! A packet shard: one thread, its epoll, its sockets, its rules. Both sides of a call are on one shard.
 //!
-//! Per packet: one recvfrom, one rule, one send; no allocation, no lock, no log line, no clock (the time is read once per
-//! wake-up). Rules and sockets come by mailbox from the control thread; what is learnt goes back the same way.
+//! Per packet: one recvfrom (without the source, where the socket is connected and nothing older waits: 4 % less), one rule,
+//! one send; no allocation, no lock, no log line, no clock (the time is read once per wake-up). Rules and sockets come by
+//! mailbox from the control thread; what is learnt goes back the same way.
 //!
 //! Tried and left out, because none measured better by more than the noise: edge-triggered epoll (loses the second of two
 //! packets that came together), reading a batch before sending it, prefetching the next rule, pinning. A nap of 1 ms that
@@ -31,6 +32,8 @@ const EVENTS: usize = 512;
 const MESSAGES: usize = 64;
 /// One packet in this many is timed.
 const SAMPLE: u64 = 1_024;
+/// Packets read at one event of a socket that was connected just now.
+const CATCH_UP: usize = 64;
 const MAILBOX_TOKEN: u64 = u64::MAX;
 
 /// What the control thread tells a shard.
@@ -63,9 +66,22 @@ struct Entry {
     generation: u32,
     port: LocalPort,
     watched: bool,
+    /// Connected, and all that came in before has been read: the kernel lets in nobody but the peer.
+    only_peer: bool,
     /// Slots of the two egress ports, checked by port on use.
     out: [u32; 2],
     state: Option<RuleState>,
+}
+
+impl Entry {
+    /// The kernel need not say whose packet it is where it lets in only one peer's.
+    #[inline]
+    fn receive(&self, buffer: &mut [u8]) -> Received {
+        match self.only_peer {
+            true => self.socket.recv_from_peer(buffer),
+            false => self.socket.recv(buffer),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -198,6 +214,7 @@ impl Shard {
             port,
             watched: false,
             socket,
+            only_peer: false,
             state: None,
             out: [u32::MAX; 2],
         };
@@ -260,7 +277,9 @@ impl Shard {
         let Some(state) = &entry.state else { return };
         if connect {
             // Without a route the socket stays open to all and the rule alone checks the source.
+            let before = entry.socket.peer();
             let _ = entry.socket.set_peer(state.peer());
+            entry.only_peer &= entry.socket.peer() == before;
         }
         let wanted = state.rule().source != SourcePolicy::Nobody;
         if wanted != entry.watched {
@@ -300,22 +319,36 @@ impl Shard {
     }
 
     fn take_packet(&mut self, event: Event, now: Mono) {
-        let slot = event.token as u32 as usize;
-        let generation = (event.token >> 32) as u32;
-        let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
-        if entry.generation != generation {
-            return;
-        }
-        let (len, from) = match entry.socket.recv(&mut self.buffer) {
-            Received::Datagram { len, from } => (len, from),
-            Received::Empty => return,
-            Received::Error(_) => {
-                self.tally.socket_errors += 1;
+        let (slot, generation) = (event.token as u32 as usize, (event.token >> 32) as u32);
+        // One packet an event; after a connect all that waits, until nothing is left of what came in before it.
+        for _ in 0..CATCH_UP {
+            let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
+            if entry.generation != generation {
                 return;
             }
-        };
+            let (len, from) = match entry.receive(&mut self.buffer) {
+                Received::Datagram { len, from } => (len, from),
+                Received::Empty => {
+                    entry.only_peer = entry.socket.peer().is_some();
+                    return;
+                }
+                Received::Error(_) => {
+                    self.tally.socket_errors += 1;
+                    return;
+                }
+            };
+            let catching_up = entry.socket.peer().is_some() && !entry.only_peer;
+            self.on_packet(slot, len, from, now);
+            if !catching_up {
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn on_packet(&mut self, slot: usize, len: usize, from: SocketAddr, now: Mono) {
+        let Some(Some(Entry { state: Some(state), .. })) = self.entries.get_mut(slot) else { return };
         let Some(packet) = self.buffer.get(..len) else { return };
-        let Some(state) = &mut entry.state else { return };
         self.tally.received += 1;
         self.tally.received_bytes += len as u64;
         let verdict = state.apply(packet, from, now);
