@@ -1,12 +1,13 @@
 //! A packet shard: one thread, its epoll, its sockets, its rules. Both sides of a call are on one shard.
 //!
 //! Per packet: one recvfrom (without the source, where the socket is connected and nothing older waits: 4 % less), one rule,
-//! one send; no allocation, no lock, no log line, no clock (the time is read once per wake-up). Rules and sockets come by
-//! mailbox from the control thread; what is learnt goes back the same way.
+//! one send; no allocation, no lock, no log line, no clock (the time is read once per wake-up). What a wake-up finds is
+//! received in small lots and then sent on (5 % less: two short paths instead of one long, and receivers on this machine are
+//! woken less often). Rules and sockets come by mailbox from the control thread; what is learnt goes back the same way.
 //!
 //! Tried and left out, because none measured better by more than the noise: edge-triggered epoll (loses the second of two
-//! packets that came together), reading a batch before sending it, prefetching the next rule, pinning. A nap of 1 ms that
-//! gathers packets saved 8 % and costs up to 1 ms of delay: not taken (`bench/results/rtp-relay-fifo.json`).
+//! packets that came together), prefetching the next rule, pinning. A nap of 1 ms that gathers packets saved 8 % and costs
+//! up to 1 ms of delay: not taken (`bench/results/rtp-relay-fifo.json`).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ const EVENTS: usize = 512;
 const MESSAGES: usize = 64;
 /// One packet in this many is timed.
 const SAMPLE: u64 = 1_024;
+/// Packets received before they are sent on: the first waits for the others some 50 µs. 16 and 64 measured the same.
+const GATHER: usize = 32;
 /// Packets read at one event of a socket that was connected just now.
 const CATCH_UP: usize = 64;
 const MAILBOX_TOKEN: u64 = u64::MAX;
@@ -84,6 +87,16 @@ impl Entry {
     }
 }
 
+/// A packet that was let in, in the shard's buffer, and where it goes.
+struct Packet {
+    slot: usize,
+    at: usize,
+    len: usize,
+    dest: SocketAddr,
+    out_port: LocalPort,
+    path: Path,
+}
+
 #[derive(Default)]
 struct Tally {
     received: u64,
@@ -105,7 +118,10 @@ pub(crate) struct Shard {
     free: Vec<u32>,
     by_port: HashMap<LocalPort, u32>,
     generation: u32,
+    /// Packets that wait to be sent, one behind the other; behind them room for the largest.
     buffer: Box<[u8]>,
+    filled: usize,
+    waiting: Vec<Packet>,
     tally: Tally,
     packets: u64,
     stopping: bool,
@@ -131,7 +147,9 @@ impl Shard {
             free: Vec::new(),
             by_port: HashMap::new(),
             generation: 0,
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            buffer: vec![0; 2 * BUFFER_BYTES].into_boxed_slice(),
+            filled: 0,
+            waiting: Vec::with_capacity(GATHER),
             tally: Tally::default(),
             packets: 0,
             stopping: false,
@@ -163,11 +181,14 @@ impl Shard {
         let now = Clock::mono();
         for event in events.iter() {
             if event.token == MAILBOX_TOKEN {
+                // What was received under the rules of before leaves under them.
+                self.send_waiting(now);
                 self.take_messages();
             } else {
                 self.take_packet(event, now);
             }
         }
+        self.send_waiting(now);
         self.end_of_wake_up();
     }
 
@@ -326,7 +347,8 @@ impl Shard {
             if entry.generation != generation {
                 return;
             }
-            let (len, from) = match entry.receive(&mut self.buffer) {
+            let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+            let (len, from) = match entry.receive(room) {
                 Received::Datagram { len, from } => (len, from),
                 Received::Empty => {
                     entry.only_peer = entry.socket.peer().is_some();
@@ -348,7 +370,7 @@ impl Shard {
     #[inline]
     fn on_packet(&mut self, slot: usize, len: usize, from: SocketAddr, now: Mono) {
         let Some(Some(Entry { state: Some(state), .. })) = self.entries.get_mut(slot) else { return };
-        let Some(packet) = self.buffer.get(..len) else { return };
+        let Some(packet) = self.buffer.get(self.filled..self.filled + len) else { return };
         self.tally.received += 1;
         self.tally.received_bytes += len as u64;
         let verdict = state.apply(packet, from, now);
@@ -359,14 +381,32 @@ impl Shard {
                     *count += 1;
                 }
             }
-            Verdict::Forward { dest, out_port, path } => self.send(slot, len, dest, out_port, path, now),
+            Verdict::Forward { dest, out_port, path } => {
+                self.waiting.push(Packet { slot, at: self.filled, len, dest, out_port, path });
+                // The next one begins on a cache line of its own.
+                self.filled = (self.filled + len).next_multiple_of(64);
+                if self.waiting.len() >= GATHER || self.filled > BUFFER_BYTES {
+                    self.send_waiting(now);
+                }
+            }
         }
         if let Some(lock) = lock {
             self.peer_learnt(slot, lock);
         }
     }
 
-    fn send(&mut self, slot: usize, len: usize, dest: SocketAddr, port: LocalPort, path: Path, now: Mono) {
+    /// Sends what was received and judged, in its order.
+    fn send_waiting(&mut self, now: Mono) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for packet in waiting.drain(..) {
+            self.send(packet, now);
+        }
+        self.waiting = waiting;
+        self.filled = 0;
+    }
+
+    fn send(&mut self, packet: Packet, now: Mono) {
+        let Packet { slot, at, len, dest, out_port: port, path } = packet;
         let out = match self.entries.get(slot) {
             Some(Some(entry)) => entry.out[path as usize],
             _ => return,
@@ -388,7 +428,7 @@ impl Shard {
                 }
             }
         };
-        let Some(packet) = self.buffer.get(..len) else { return };
+        let Some(packet) = self.buffer.get(at..at + len) else { return };
         match out.socket.send(packet, dest) {
             Sent::Done => {
                 self.tally.sent += 1;
