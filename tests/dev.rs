@@ -3,7 +3,7 @@
 
 mod stack;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
-use stack::{poll_until, signal_pid, tail};
+use stack::{have, poll_until, signal_pid, tail};
 
 struct Dev {
     child: Child,
@@ -141,6 +141,22 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let route = warp(dir, &["--api-key", &key, "route", "+442071234567"]);
     let text = String::from_utf8_lossy(&route.stdout).into_owned();
     assert!(route.status.success() && text.contains("4 candidates") && !text.contains("Alpha"), "{text}");
+    // Prometheus' own reader finds nothing to say about what all of this counted, in either form's names and types.
+    let metrics = dev.banner("/metrics").split_whitespace().last().expect("an address").to_owned();
+    let text = ureq::get(&metrics).call().expect("a scrape").body_mut().read_to_string().expect("text");
+    assert!(text.lines().filter(|l| l.starts_with("warp_")).count() > 1_000, "{text}");
+    if have("promtool", "metrics_are_read_by_promtool") {
+        let promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut promtool = promtool.expect("promtool runs");
+        promtool.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("promtool reads");
+        let said = promtool.wait_with_output().expect("promtool ends");
+        assert!(said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(), "{said:?}");
+    }
     // A reader that went away ends a command without a word; another process does not get the folder.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -88,7 +88,7 @@ fn main() -> Result<()> {
         "facts": facts,
         "load": load.into_iter().collect::<BTreeMap<_, _>>(),
         "rounds": rounds,
-        "commands": sides.iter().map(|(n, c)| (*n, c.clone())).collect::<BTreeMap<_, _>>(),
+        "commands": sides.iter().map(|(n, c)| (*n, without_folder(c))).collect::<BTreeMap<_, _>>(),
         "medians": medians,
         "warp_to_rtpengine": ratio,
         "runs": runs,
@@ -97,6 +97,12 @@ fn main() -> Result<()> {
         std::fs::write(&out, serde_json::to_string_pretty(&result)? + "\n")?;
     }
     Ok(())
+}
+
+/// A command as others can repeat it: its program without the folder that it lay in here.
+fn without_folder(command: &str) -> &str {
+    let program = command.split(' ').next().unwrap_or("");
+    command.get(program.rfind('/').map_or(0, |at| at + 1)..).unwrap_or(command)
 }
 
 /// A relay that ends with this value.
