@@ -145,6 +145,11 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let metrics = dev.banner("/metrics").split_whitespace().last().expect("an address").to_owned();
     let text = ureq::get(&metrics).call().expect("a scrape").body_mut().read_to_string().expect("text");
     assert!(text.lines().filter(|l| l.starts_with("warp_")).count() > 1_000, "{text}");
+    for asked in ["postgres", "media"] {
+        let count = format!("warp_dependency_request_seconds_count{{name=\"{asked}\",result=\"ok\"}} ");
+        let count = text.lines().find_map(|l| l.strip_prefix(&count)).expect("a series");
+        assert_ne!(count, "0", "{asked}");
+    }
     if have("promtool", "metrics_are_read_by_promtool") {
         let promtool = Command::new("promtool")
             .args(["check", "metrics"])

@@ -325,6 +325,7 @@ impl App {
         publisher: warp_feed::Publisher<Snapshot>,
         live: Option<LiveFigures>,
     ) -> Self {
+        store.count_requests_in(warp_telemetry::health::request_seconds(registry, "postgres"));
         Self {
             limits: Limits {
                 by_key: Limiter::new(10_000),

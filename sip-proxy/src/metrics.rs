@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memchr::memmem::Finder;
 use warp_telemetry::Registry;
+use warp_telemetry::health::RequestSeconds;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, Kind, LATENCY_SECONDS, Label, Sample};
 
@@ -123,6 +124,7 @@ pub struct Metrics {
     pub failovers: Counter,
     pub timeouts: Counter,
     pub media_failures: Counter,
+    pub media_requests: RequestSeconds,
     pub latency: Histograms<(Stage,)>,
     pub connections: Gauges<(Stream, StreamState)>,
     pub streams_refused: Counter,
@@ -158,6 +160,7 @@ impl Metrics {
             calls_ended: r.counter("warp_sip_call_ends_total", "Calls ended."),
             failovers: r.counter("warp_sip_failovers_total", "Calls passed on to a further vendor."),
             timeouts: r.counter("warp_sip_timeouts_total", "Requests that nobody answered."),
+            media_requests: warp_telemetry::health::request_seconds(r, "media"),
             media_failures: r
                 .counter("warp_sip_media_failures_total", "Questions to the media relay that failed."),
             latency: r.histograms(

@@ -18,6 +18,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction};
 use warp_model::{CustomerId, Secret};
+use warp_telemetry::health::{RequestResult, RequestSeconds};
 
 use cluster::Cluster;
 
@@ -167,6 +168,7 @@ pub struct Store {
     pool: PgPool,
     cluster: Option<std::sync::Arc<Cluster>>,
     seal: seal::Seal,
+    requests: std::sync::Arc<std::sync::OnceLock<RequestSeconds>>,
 }
 
 /// A transaction with its scope. Dropping it rolls back.
@@ -229,7 +231,7 @@ impl Store {
         let mut connection = pool.acquire().await?;
         migrate::check_role(&mut connection).await?;
         drop(connection);
-        Ok(Store { pool, cluster, seal: seal::Seal::ephemeral() })
+        Ok(Store { pool, cluster, seal: seal::Seal::ephemeral(), requests: Default::default() })
     }
 
     /// The same store with the key for secrets at rest.
@@ -245,12 +247,28 @@ impl Store {
 
     /// Begins a transaction in a scope.
     pub async fn begin(&self, scope: Scope) -> Result<Tx, StoreError> {
-        self.scoped(self.pool.begin().await?, scope).await
+        self.measured(async { self.scoped(self.pool.begin().await?, scope).await }).await
+    }
+
+    /// From now on the time until a transaction has begun is counted there. Only the first call counts.
+    pub fn count_requests_in(&self, seconds: RequestSeconds) {
+        let _ = self.requests.set(seconds);
+    }
+
+    async fn measured(&self, begin: impl Future<Output = Result<Tx, StoreError>>) -> Result<Tx, StoreError> {
+        let begun = std::time::Instant::now();
+        let tx = begin.await;
+        if let Some(seconds) = self.requests.get() {
+            let result = if tx.is_ok() { RequestResult::Ok } else { RequestResult::Error };
+            seconds.observe((result,), begun.elapsed());
+        }
+        tx
     }
 
     /// A read-only transaction that sees one moment of all tables.
     pub async fn begin_consistent(&self, scope: Scope) -> Result<Tx, StoreError> {
-        self.scoped(self.pool.begin_with(sql::BEGIN_CONSISTENT).await?, scope).await
+        let begin = async { self.scoped(self.pool.begin_with(sql::BEGIN_CONSISTENT).await?, scope).await };
+        self.measured(begin).await
     }
 
     async fn scoped(

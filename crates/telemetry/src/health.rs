@@ -6,7 +6,28 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::metrics::{Gauge, Kind, Registry, Sample};
+use crate::label_enum;
+use crate::metrics::{Gauge, Histograms, Keyed, Kind, REQUEST_SECONDS, Registry, Sample};
+
+label_enum! {
+    /// What came of a request to a dependency.
+    pub enum RequestResult = "result" { Ok = "ok", Error = "error" }
+}
+
+/// Times of requests to one dependency.
+pub type RequestSeconds = Histograms<(RequestResult,)>;
+
+/// `warp_dependency_request_seconds` of the dependency of this name. Each asker registers its own.
+pub fn request_seconds(registry: &Registry, name: &'static str) -> RequestSeconds {
+    let all: Keyed<RequestSeconds> = registry.keyed(
+        "warp_dependency_request_seconds",
+        "Time of a request to a dependency: a transaction begun at PostgreSQL, a command to the media relay.",
+        "name",
+        16,
+        REQUEST_SECONDS,
+    );
+    all.of(name)
+}
 
 /// How a part is.
 #[derive(Clone, Debug, PartialEq, Eq)]

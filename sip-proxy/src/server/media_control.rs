@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::Mono;
+use warp_net::clock::Clock;
 use warp_net::mailbox::Sender;
 use warp_net::udp::{Received, Sent, UdpOptions, UdpSocket};
 use warp_ng::codec::{self, Encoding};
 use warp_ng::{Command, Reply};
+use warp_telemetry::health::{RequestResult, RequestSeconds};
 
 use super::Note;
 use crate::core::{Answer, AskId, MediaError};
@@ -58,10 +60,13 @@ pub(super) struct MediaLink {
     due: BinaryHeap<Reverse<(Mono, u64)>>,
     answers: VecDeque<(AskId, Answer)>,
     buffer: Vec<u8>,
+    /// How long answers take.
+    seconds: RequestSeconds,
 }
 
 struct Pending {
     id: AskId,
+    asked: Mono,
     /// The datagram to repeat; empty in process.
     datagram: Vec<u8>,
     tries: usize,
@@ -76,6 +81,7 @@ impl MediaLink {
         to_self: Sender<Note>,
         shard: u16,
         instance: u64,
+        seconds: RequestSeconds,
     ) -> io::Result<MediaLink> {
         let socket = match control {
             MediaControl::Udp(relay) => {
@@ -99,6 +105,7 @@ impl MediaLink {
             due: BinaryHeap::new(),
             answers: VecDeque::new(),
             buffer: vec![0; RECEIVE_BYTES],
+            seconds,
         })
     }
 
@@ -137,7 +144,7 @@ impl MediaLink {
             }
         };
         let due = now + wait;
-        let mut pending = Pending { id, datagram, tries: 1, due, refused: false };
+        let mut pending = Pending { id, asked: now, datagram, tries: 1, due, refused: false };
         if let Some(socket) = &self.socket {
             pending.refused = send(socket, &self.control, &pending.datagram);
         }
@@ -148,6 +155,8 @@ impl MediaLink {
     /// An in-process relay has answered.
     pub(super) fn handle_reply(&mut self, number: u64, reply: Reply) {
         if let Some(pending) = self.pending.remove(&number) {
+            let result = if reply.is_ok() { RequestResult::Ok } else { RequestResult::Error };
+            self.seconds.observe((result,), Clock::mono().since(pending.asked));
             self.answers.push_back((pending.id, Answer::Media(Ok(reply))));
         }
     }
@@ -193,6 +202,7 @@ impl MediaLink {
                 _ => {
                     let error = if pending.refused { MediaError::Unreachable } else { MediaError::Timeout };
                     let id = pending.id;
+                    self.seconds.observe((RequestResult::Error,), now.since(pending.asked));
                     self.pending.remove(&number);
                     self.answers.push_back((id, Answer::Media(Err(error))));
                 }
@@ -246,7 +256,7 @@ mod tests {
 
     fn link(control: MediaControl) -> (MediaLink, Mailbox<Note>) {
         let (tx, rx) = mailbox(16).unwrap();
-        (MediaLink::new(control, tx, 1, 0xABCD).unwrap(), rx)
+        (MediaLink::new(control, tx, 1, 0xABCD, RequestSeconds::detached(&[1.0])).unwrap(), rx)
     }
 
     fn at_ms(ms: u64) -> Mono {
@@ -280,6 +290,9 @@ mod tests {
         assert!(l.take_answer().is_none());
         l.handle_timeout(at_ms(1_000));
         assert!(matches!(l.take_answer(), Some((_, Answer::Media(Err(MediaError::Timeout))))));
+        let counted =
+            |l: &MediaLink| [RequestResult::Ok, RequestResult::Error].map(|r| l.seconds.count((r,)));
+        assert_eq!(counted(&l), [0, 1]);
 
         let prompt = Arc::new(|_: Command, reply: Box<dyn FnOnce(Reply) + Send>| reply(Reply::Pong));
         let (mut l, mut rx) = link(MediaControl::InProcess(prompt));
@@ -287,6 +300,7 @@ mod tests {
         let Some(Note::MediaReply(number, reply)) = rx.take() else { panic!("no reply") };
         l.handle_reply(number, reply);
         assert!(matches!(l.take_answer(), Some((id, Answer::Media(Ok(Reply::Pong)))) if id == AskId(2)));
+        assert_eq!(counted(&l), [1, 0]);
         l.handle_timeout(at_ms(5_000));
         assert!(l.take_answer().is_none(), "answered once");
     }

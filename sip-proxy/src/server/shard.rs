@@ -114,7 +114,8 @@ impl Shard {
         }
         let own = parts.senders.get(usize::from(parts.index)).cloned().ok_or(io::ErrorKind::InvalidInput)?;
         let instance = parts.seed.iter().fold(0_u64, |h, b| h.rotate_left(7) ^ u64::from(*b));
-        let media = MediaLink::new(parts.media, own, parts.index, instance)?;
+        let seconds = parts.metrics.media_requests.clone();
+        let media = MediaLink::new(parts.media, own, parts.index, instance, seconds)?;
         if let Some(socket) = media.socket() {
             epoll.add(socket, token::MEDIA, Interest::READ)?;
         }

@@ -163,6 +163,12 @@ struct HistogramCells {
     cells: Cells,
 }
 
+impl<S: LabelSet> std::fmt::Debug for Histograms<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Histograms")
+    }
+}
+
 impl<S: LabelSet> Histograms<S> {
     /// Not registered anywhere. `bounds` ascend; the bucket +Inf is implied.
     pub fn detached(bounds: &'static [f64]) -> Self {
