@@ -63,9 +63,20 @@ fn free(ip: &str) -> SocketAddr {
     }
 }
 
-/// True once the address is taken: SIPp listens.
+/// True once the port is taken: SIPp listens. Read from the kernel's tables: a bind tried here would hold the port at the very
+/// moment when SIPp wants it.
 fn taken(transport: &str, addr: SocketAddr) -> bool {
-    if transport.starts_with('u') { UdpSocket::bind(addr).is_err() } else { TcpListener::bind(addr).is_err() }
+    let (table, state) = match (transport.starts_with('u'), addr.is_ipv4()) {
+        (true, true) => ("/proc/net/udp", "07"),
+        (true, false) => ("/proc/net/udp6", "07"),
+        (false, true) => ("/proc/net/tcp", "0A"),
+        (false, false) => ("/proc/net/tcp6", "0A"),
+    };
+    let port = format!(":{:04X}", addr.port());
+    std::fs::read_to_string(table).unwrap().lines().skip(1).any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1).is_some_and(|local| local.ends_with(&port)) && words.get(3) == Some(&state)
+    })
 }
 
 fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
@@ -81,7 +92,17 @@ fn calls_through(ip: &str, transport: &str) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (callee, caller) = (free(ip), free(ip));
+    // Without a number of calls: a repeated INVITE that comes late counts as one, and the callee would end too early.
+    let callee = (0..5).find_map(|_| {
+        let addr = free(ip);
+        let mut uas = sipp(dir.path(), "proxy_uas.xml", transport, addr, &[]);
+        let mut ended = || uas.0.try_wait().unwrap().is_some();
+        wait_for("the callee listens", || taken(transport, addr) || ended());
+        // It ends when somebody was quicker at its port.
+        (!ended()).then_some((uas, addr))
+    });
+    let (uas, callee) = callee.expect("a port for the callee");
+    let caller = free(ip);
     let any = SocketAddr::new(ip.parse().unwrap(), 0);
     let listener = |transport| Listener { transport, bind: any, advertise: None };
     let mode = Mode::Static { next: callee, trusted: vec![ip.parse().unwrap()] };
@@ -99,9 +120,6 @@ fn calls_through(ip: &str, transport: &str) {
     let proxy = start(config, handles).unwrap();
     let to = if transport.starts_with('u') { proxy.udp_addr() } else { proxy.tcp_addr() }.unwrap();
 
-    // Without a number of calls: a repeated INVITE that comes late counts as one, and the callee would end too early.
-    let uas = sipp(dir.path(), "proxy_uas.xml", transport, callee, &[]);
-    wait_for("the callee listens", || taken(transport, callee));
     let mut uac = sipp(
         dir.path(),
         "proxy_uac.xml",
