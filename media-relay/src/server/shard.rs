@@ -33,7 +33,8 @@ const EVENTS: usize = 512;
 const MESSAGES: usize = 64;
 /// One packet in this many is timed.
 const SAMPLE: u64 = 1_024;
-/// Packets received before they are sent on: the first waits for the others some 50 µs. 16 and 64 measured the same.
+/// Packets received before they are sent on: the first waits while the others are read, some 50 µs by estimate. 16 measured the
+/// same, 64 a little dearer (`bench/results/steps-2026-11-28.json`).
 const GATHER: usize = 32;
 /// Packets read at one event of a socket that was connected just now.
 const CATCH_UP: usize = 64;
