@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use warp_model::net::is_private;
 
 /// What the relay listens on and how far it may go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, reason| Err(ConfigError { key, reason });
         if let Some(ng) = self.ng
-            && !is_inside(ng.ip())
+            && !is_private(ng.ip())
         {
             if !self.ng_allow_public {
                 return wrong("ng", "wildcard or public address without ng_allow_public (T-NG-01)");
@@ -143,14 +144,6 @@ impl Config {
     /// True when `source` may send ng commands.
     pub fn ng_allows(&self, source: IpAddr) -> bool {
         self.ng_allow.is_empty() || self.ng_allow.iter().any(|p| p.holds(source))
-    }
-}
-
-/// Loopback or private: RFC 1918, RFC 4193, link-local.
-fn is_inside(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 
@@ -252,7 +245,9 @@ mod tests {
             .check()
             .map_err(|e| e.key)
         };
-        for inside in ["127.0.0.1:2223", "[::1]:2223", "10.1.2.3:1", "192.168.0.1:1", "[fd00::1]:1"] {
+        for inside in
+            ["127.0.0.1:2223", "[::1]:2223", "10.1.2.3:1", "192.168.0.1:1", "100.64.0.1:1", "[fd00::1]:1"]
+        {
             assert_eq!(with(inside, false, &[]), Ok(()), "{inside}");
         }
         for outside in ["0.0.0.0:2223", "[::]:2223", "203.0.113.1:2223", "[2001:db8::1]:2223"] {

@@ -8,6 +8,7 @@ pub mod cdr;
 pub mod id;
 pub mod limits;
 pub mod money;
+pub mod net;
 pub mod now;
 pub mod number;
 pub mod secret;

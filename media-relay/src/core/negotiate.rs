@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use warp_media::forward::packet_limit;
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy};
+use warp_model::net::{is_link_local, is_loopback, is_private, is_unicast};
 use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
 use warp_sdp::{AttributeChanges, Direction, Media, MediaEdit, OriginEdit, Sdp, SessionEdit, Strip};
 
@@ -209,44 +210,15 @@ fn origin(sdp: IpAddr, signalling: Signalling<'_>) -> Origin {
     Origin::Strict
 }
 
-/// Not reachable from elsewhere: RFC 1918, RFC 6598, RFC 4193, loopback, link-local.
-pub fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(ip) => {
-            ip.is_loopback()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local()
-                || ip.to_ipv4_mapped().is_some_and(|v4| is_private(IpAddr::V4(v4)))
-        }
-    }
-}
-
 /// T-NG-06: media is never sent to loopback or link-local addresses (unless we live there ourselves), to broadcast, "this
 /// network" or multicast addresses, or to one of `forbidden` (our control ports).
 pub fn may_send(local: IpAddr, to: SocketAddr, forbidden: &[SocketAddr]) -> bool {
-    let bad = match to.ip() {
-        IpAddr::V4(ip) => {
-            (ip.is_loopback() && !local.is_loopback())
-                || (ip.is_link_local() && !matches!(local, IpAddr::V4(l) if l.is_link_local()))
-                || ip.is_multicast()
-                || ip.is_broadcast()
-                || ip.octets().first() == Some(&0)
-                || ip.octets().first().is_some_and(|a| *a >= 240)
-        }
-        IpAddr::V6(ip) => {
-            (ip.is_loopback() && !local.is_loopback())
-                || (ip.is_unicast_link_local()
-                    && !matches!(local, IpAddr::V6(l) if l.is_unicast_link_local()))
-                || ip.is_multicast()
-                || ip.is_unspecified()
-                || ip.to_ipv4_mapped().is_some()
-        }
-    };
-    !bad && to.port() != 0 && to.ip().is_ipv4() == local.is_ipv4() && !forbidden.contains(&to)
+    let ip = to.ip();
+    let elsewhere = (is_loopback(ip) && !is_loopback(local)) || (is_link_local(ip) && !is_link_local(local));
+    // A mapped address is IPv4 in the clothes of the other family: no socket of ours sends there.
+    let mapped = ip.to_canonical() != ip;
+    let bad = !is_unicast(ip) || elsewhere || mapped;
+    !bad && to.port() != 0 && ip.is_ipv4() == local.is_ipv4() && !forbidden.contains(&to)
 }
 
 /// Source policies for RTP and RTCP of a party. `before` stays when nothing is said.
