@@ -96,7 +96,7 @@ fn t_ng_06_damaged_sdp_never_breaks_the_book_or_its_rules() {
                 // What we send on must be readable by the other side.
                 Reply::Sdp { sdp, .. } => {
                     taken += 1;
-                    if sdp.len() <= 16_384 {
+                    if sdp.len() <= warp_model::limits::SDP_BYTES {
                         assert!(warp_sdp::Sdp::parse(&sdp).is_ok(), "{}", String::from_utf8_lossy(&sdp));
                     }
                 }

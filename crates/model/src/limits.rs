@@ -36,14 +36,15 @@ pub const SIP_STREAM_FIRST_MESSAGE_S: u64 = 5;
 /// Seconds of silence on a stream. When exceeded: close.
 pub const SIP_STREAM_IDLE_S: u64 = 120;
 
-/// SDP: bytes, media lines, formats and attributes of one media line. When exceeded: 488.
-pub const SDP_BYTES: usize = 16_384;
+/// SDP: bytes, media lines, formats and attributes of one media line. When exceeded: 488. A browser's offer of video has
+/// some 200 attributes a section, and of audio and video together some 20 kB; payload types are at most 128.
+pub const SDP_BYTES: usize = 32_768;
 /// See [`SDP_BYTES`].
 pub const SDP_MEDIA: usize = 16;
 /// See [`SDP_BYTES`].
-pub const SDP_FORMATS: usize = 64;
+pub const SDP_FORMATS: usize = 128;
 /// See [`SDP_BYTES`].
-pub const SDP_ATTRIBUTES: usize = 128;
+pub const SDP_ATTRIBUTES: usize = 512;
 
 /// ng: bytes of one datagram, nesting depth, elements, bytes of one string. When exceeded: `result: error`.
 pub const NG_BYTES: usize = 65_507;

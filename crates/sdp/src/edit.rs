@@ -5,14 +5,15 @@
 //! | `o=` | fields of [`OriginEdit`] |
 //! | `s=` | [`SessionEdit::name`] |
 //! | `c=` | the address; further `c=` lines of one section go; one is added after `m=` (and `i=`) where none would fit |
-//! | `m=` | port, protocol |
+//! | `m=` | port, protocol, formats; whole sections are left out or added as refused |
 //! | `a=` | those of [`Strip`] go; direction replaced in its place; [`MediaEdit::add`] at the end of the section |
 
 use std::io::Write;
 use std::net::IpAddr;
 
-use crate::offer_answer::Direction;
-use crate::view::{Line, Sdp, attribute, words};
+use crate::direction::Direction;
+use crate::fields::{self, attribute, is_blank, words};
+use crate::view::{Line, Sdp};
 
 /// Changes to `o=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,26 +120,62 @@ pub struct MediaEdit<'e> {
     pub attributes: AttributeChanges<'e>,
     /// Whole lines (without line end) added at the end of the section.
     pub add: Vec<String>,
+    /// The section is left out: an answer has as many as its offer (RFC 3264 §6). Nothing else of the edit counts then.
+    pub remove: bool,
+}
+
+/// A refused section to be added: `m=KIND 0 PROTOCOL FORMATS` and nothing more (RFC 3264 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedSection<'e> {
+    /// `audio`, `video` …, one word.
+    pub kind: &'e [u8],
+    /// `RTP/AVP` …, one word.
+    pub protocol: &'e [u8],
+    /// What follows it, words with one blank between them; `0` where it is empty (RFC 8866 §5.14 wants at least one).
+    pub formats: &'e [u8],
 }
 
 impl Sdp<'_> {
     /// Appends the edited SDP to `out`. Sections beyond the end of `media` stay as they are.
     pub fn write(&self, session: &SessionEdit<'_>, media: &[MediaEdit<'_>], out: &mut Vec<u8>) {
+        self.write_padded(session, media, &[], out);
+    }
+
+    /// As [`Sdp::write`], with refused sections behind those that are there: an answer that left lines out becomes one
+    /// that fits its offer.
+    pub fn write_padded(
+        &self,
+        session: &SessionEdit<'_>,
+        media: &[MediaEdit<'_>],
+        missing: &[RefusedSection<'_>],
+        out: &mut Vec<u8>,
+    ) {
         out.reserve(self.bytes.len().saturating_add(256));
         let mut writer = Writer { sdp: self, begin: out.len(), out, line_end: self.line_end() };
         writer.session(session);
         let session_ip = session.connection.or(self.connection().map(|c| c.ip));
         let unchanged = MediaEdit::default();
+        // Blank lines behind the last section stay behind everything.
+        let mut ending: &[Line] = &[];
         for (i, section) in self.sections.iter().enumerate() {
             let edit = media.get(i).unwrap_or(&unchanged);
+            if edit.remove {
+                continue;
+            }
+            writer.copy_all(ending);
             let lines = self.lines.get(section.first..section.end).unwrap_or_default();
+            let (lines, blank) = split_trailing_blank(lines);
             writer.media(lines, edit, session_ip);
+            ending = blank;
         }
+        writer.refused(missing);
+        writer.copy_all(ending);
     }
 
     fn line_end(&self) -> &'static [u8] {
-        let ends_in_lf = |l: &&Line| l.next.checked_sub(l.end) == Some(1);
-        if self.lines.first().is_some_and(|l| ends_in_lf(&l)) { b"\n" } else { b"\r\n" }
+        let first = self.lines.first().and_then(|l| self.bytes.get(l.start as usize..l.next as usize));
+        let ends_in_lf = first.is_some_and(|text| text.ends_with(b"\n") && !text.ends_with(b"\r\n"));
+        if ends_in_lf { b"\n" } else { b"\r\n" }
     }
 }
 
@@ -178,7 +215,6 @@ impl<'a> Writer<'_, 'a> {
     }
 
     fn media(&mut self, lines: &[Line], edit: &MediaEdit<'_>, session_ip: Option<IpAddr>) {
-        let (lines, blank) = split_trailing_blank(lines);
         let has_own = lines.iter().any(|l| l.kind == b'c');
         // A new c= line, while none of ours has been written and the session's does not do.
         let mut wanted = edit.connection.filter(|ip| has_own || session_ip != Some(*ip));
@@ -218,7 +254,17 @@ impl<'a> Writer<'_, 'a> {
             self.line(b"a=", d.as_str());
         }
         self.add(&edit.add);
-        self.copy_all(blank);
+    }
+
+    fn refused(&mut self, sections: &[RefusedSection<'_>]) {
+        for section in sections {
+            let formats = if section.formats.is_empty() { b"0" } else { section.formats };
+            self.start_line();
+            for part in [b"m=", section.kind, b" 0 ", section.protocol, b" ", formats] {
+                self.out.extend_from_slice(part);
+            }
+            self.end_line();
+        }
     }
 
     fn value(&self, line: Line) -> &'a [u8] {
@@ -291,30 +337,32 @@ impl<'a> Writer<'_, 'a> {
     }
 
     fn origin(&mut self, value: &[u8], edit: &OriginEdit<'_>) {
-        let mut w = words(value);
+        self.start_line();
         self.out.extend_from_slice(b"o=");
-        let username = w.next().unwrap_or(b"-");
+        // The view refuses an o= line that cannot be taken apart.
+        let Some(said) = fields::origin(value) else {
+            self.out.extend_from_slice(value);
+            return self.end_line();
+        };
+        // RFC 8866 §5.2: a host without user names writes "-".
+        let username = if said.username.is_empty() { b"-" } else { said.username };
         self.out.extend_from_slice(edit.username.unwrap_or(username));
         self.out.push(b' ');
-        let session_id = w.next().unwrap_or(b"0");
-        self.out.extend_from_slice(edit.session_id.unwrap_or(session_id));
+        self.out.extend_from_slice(edit.session_id.unwrap_or(said.session_id));
         self.out.push(b' ');
-        let version = w.next().unwrap_or(b"0");
         match edit.version {
             Some(n) => {
                 let _ = write!(self.out, "{n}");
             }
-            None => self.out.extend_from_slice(version),
+            None => self.out.extend_from_slice(said.version),
         }
-        self.out.push(b' ');
+        self.out.extend_from_slice(b" IN ");
         match edit.address {
-            Some(ip) => {
-                self.out.extend_from_slice(b"IN ");
-                self.address(ip);
-            }
+            Some(ip) => self.address(ip),
             None => {
-                let rest: Vec<&[u8]> = w.collect();
-                self.out.extend_from_slice(&rest.join(&b' '));
+                self.out.extend_from_slice(said.address_type);
+                self.out.push(b' ');
+                self.out.extend_from_slice(said.address);
             }
         }
         self.end_line();
@@ -326,8 +374,8 @@ impl<'a> Writer<'_, 'a> {
         self.out.extend_from_slice(b"m=");
         let mut nth = 0usize;
         let formats = edit.formats.as_deref();
-        for piece in value.split_inclusive(|b| *b == b' ') {
-            let word = piece.strip_suffix(b" ").unwrap_or(piece);
+        for piece in value.split_inclusive(|b| is_blank(*b)) {
+            let word = piece.strip_suffix(b" ").or(piece.strip_suffix(b"\t")).unwrap_or(piece);
             if nth > 2 && formats.is_some() {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::edit::{MediaEdit, OriginEdit, SessionEdit, Strip};
+use crate::edit::{MediaEdit, OriginEdit, RefusedSection, SessionEdit, Strip};
 use crate::view::Sdp;
 
 /// Any bytes: no panic; unedited output is the input; edited output parses and says what was asked.
@@ -10,7 +10,12 @@ pub fn fuzz_sdp(data: &[u8]) {
     let Ok(sdp) = Sdp::parse(data) else { return };
     let mut same = Vec::new();
     sdp.write(&SessionEdit::default(), &[], &mut same);
-    assert_eq!(same, data, "an SDP without edits must keep its bytes");
+    let text = data.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+    assert_eq!(
+        Some(&same[..]),
+        data.get(..text),
+        "an SDP without edits must keep its bytes, NULs at its end apart"
+    );
     let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
     let all =
         Strip { ice: true, dtls: true, crypto: true, rtcp: true, rtcp_mux: true, bundle: true, mid: true };
@@ -43,5 +48,19 @@ pub fn fuzz_sdp(data: &[u8]) {
             assert_eq!(m.connection().map(|c| c.ip), Some(ip));
             assert!(m.rtcp().is_none() && !m.has_rtcp_mux());
         }
+    }
+    // An answer as long as another offer: without its first section, and with one more.
+    let without: Vec<MediaEdit<'_>> =
+        (0..sdp.media_count()).map(|i| MediaEdit { remove: i == 0, ..MediaEdit::default() }).collect();
+    let more = [RefusedSection { kind: b"video", protocol: b"RTP/AVP", formats: b"" }];
+    let mut out = Vec::new();
+    sdp.write_padded(&SessionEdit::default(), &without, &more, &mut out);
+    if out.len() <= warp_model::limits::SDP_BYTES {
+        let again = Sdp::parse(&out);
+        assert_eq!(again.as_ref().err(), None, "a padded SDP must parse");
+        let Ok(again) = again else { return };
+        assert_eq!(again.media_count(), sdp.media_count().max(1));
+        let last = again.media().last();
+        assert!(last.is_some_and(|m| m.kind() == b"video" && m.is_rejected()));
     }
 }

@@ -10,11 +10,15 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod direction;
 pub mod edit;
+mod error;
+mod fields;
 pub mod fuzzing;
-pub mod offer_answer;
 mod view;
 
-pub use edit::{AttributeChanges, MediaEdit, OriginEdit, SessionEdit, Strip};
-pub use offer_answer::{AnswerError, Direction};
-pub use view::{Attribute, Connection, Media, Origin, Rtcp, RtpMap, Sdp, SdpError};
+pub use direction::Direction;
+pub use edit::{AttributeChanges, MediaEdit, OriginEdit, RefusedSection, SessionEdit, Strip};
+pub use error::{SdpError, SdpFault};
+pub use fields::{Attribute, Connection, Origin, Rtcp, RtpMap};
+pub use view::{Media, Sdp};

@@ -1,58 +1,14 @@
 //! The view: lines, session facts, media sections.
 //!
-//! Read leniently: LF or CRLF, a missing last line end, unknown line types and attributes, any order of lines inside a
-//! section. Read strictly what decides where media goes: `m=` ports, `c=` and `a=rtcp` addresses.
+//! Read leniently: LF or CRLF, blanks at line ends, a missing last line end, NULs behind the whole, unknown line types and
+//! attributes, any order of lines inside a section, and the oddities that [`crate::fields`] takes. Read strictly what decides
+//! where media goes: `m=` ports, and the `c=` line that a live section uses.
 
-use std::net::IpAddr;
+use warp_model::limits::{SDP_ATTRIBUTES, SDP_BYTES, SDP_MEDIA};
 
-use warp_model::limits::{SDP_ATTRIBUTES, SDP_BYTES, SDP_FORMATS, SDP_MEDIA};
-
-use crate::offer_answer::Direction;
-
-/// Why bytes are not an SDP that we take. All of them are a 488 towards a SIP peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SdpError {
-    /// More than `SDP_BYTES`, `SDP_MEDIA`, `SDP_FORMATS` or `SDP_ATTRIBUTES`.
-    TooLarge,
-    /// A line is not `x=…`, or holds NUL or a stray CR.
-    Line,
-    /// The first line is not `v=0`.
-    Version,
-    /// `m=` without kind, port, protocol or format; a port that is no number of 16 bits.
-    Media,
-    /// `c=` that is not `IN IP4|IP6 address`, a multicast address, or a host name.
-    Connection,
-    /// `a=rtcp` that is not a port with an optional address.
-    Rtcp,
-    /// `o=` without six fields.
-    Origin,
-    /// A media section in use without any `c=`.
-    Incomplete,
-}
-
-impl SdpError {
-    /// One line for logs and replies.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TooLarge => "SDP is beyond the limits",
-            Self::Line => "SDP line is not type=value",
-            Self::Version => "SDP does not begin with v=0",
-            Self::Media => "bad m= line",
-            Self::Connection => "bad c= line",
-            Self::Rtcp => "bad a=rtcp line",
-            Self::Origin => "bad o= line",
-            Self::Incomplete => "media without c= line",
-        }
-    }
-}
-
-impl std::fmt::Display for SdpError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::error::Error for SdpError {}
+use crate::direction::Direction;
+use crate::error::{SdpError, SdpFault};
+use crate::fields::{self, Attribute, Connection, Origin, Rtcp, RtpMap, attribute, is_blank, words};
 
 /// One line, as offsets: SDPs are far below 4 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +16,7 @@ pub(crate) struct Line {
     /// The letter before `=`; 0 for an empty line.
     pub(crate) kind: u8,
     pub(crate) start: u32,
-    /// After the value.
+    /// After the value, blanks at its end left out.
     pub(crate) end: u32,
     /// After the line end.
     pub(crate) next: u32,
@@ -74,6 +30,8 @@ pub(crate) struct Section {
     pub(crate) end: usize,
     port: u16,
     connection: Option<Connection>,
+    /// Has a `c=` line, readable or not.
+    has_connection_line: bool,
     rtcp: Option<Rtcp>,
 }
 
@@ -86,84 +44,35 @@ pub struct Sdp<'a> {
     connection: Option<Connection>,
 }
 
-/// Value of a `c=` line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
-    /// Unicast address, possibly unspecified (`0.0.0.0`: hold of RFC 2543).
-    pub ip: IpAddr,
-}
-
-impl Connection {
-    /// `0.0.0.0` or `::`.
-    pub fn is_zero(self) -> bool {
-        self.ip.is_unspecified()
-    }
-}
-
-/// Value of `a=rtcp` (RFC 3605).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rtcp {
-    /// Port.
-    pub port: u16,
-    /// Address, when it differs from `c=`.
-    pub ip: Option<IpAddr>,
-}
-
-/// Fields of `o=` (RFC 8866 §5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin<'a> {
-    /// User name, often `-`.
-    pub username: &'a [u8],
-    /// Session id.
-    pub session_id: &'a [u8],
-    /// Version of this session's description.
-    pub version: &'a [u8],
-    /// `IP4` or `IP6`.
-    pub address_type: &'a [u8],
-    /// Address or host name.
-    pub address: &'a [u8],
-}
-
-/// `a=name` or `a=name:value`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attribute<'a> {
-    /// Before the colon.
-    pub name: &'a [u8],
-    /// After it.
-    pub value: Option<&'a [u8]>,
-}
-
-/// `a=rtpmap` (RFC 8866 §6.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RtpMap<'a> {
-    /// 0–127.
-    pub payload_type: u8,
-    /// For example `PCMU`.
-    pub name: &'a [u8],
-    /// Hz.
-    pub clock: u32,
-    /// Channels of audio, when written.
-    pub channels: Option<&'a [u8]>,
-}
-
 impl<'a> Sdp<'a> {
-    /// Indexes one SDP. Allocates two lists, of lines and of sections.
+    /// Indexes one SDP. Allocates two lists, of lines and of sections. NULs behind the text are not part of it.
+    ///
+    /// Errors: the first fault, with its line.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, SdpError> {
+        let whole = |cause| SdpError { cause, line: 0, offset: 0 };
         if bytes.len() > SDP_BYTES {
-            return Err(SdpError::TooLarge);
+            return Err(whole(SdpFault::TooLong));
         }
+        let text = bytes.iter().rposition(|b| *b != 0).map_or(0, |at| at.saturating_add(1));
+        let bytes = bytes.get(..text).unwrap_or_default();
         let mut sdp = Sdp {
             bytes,
             lines: Vec::with_capacity((bytes.len() / 20).clamp(8, 512)),
             sections: Vec::new(),
             connection: None,
         };
-        sdp.index_lines()?;
-        sdp.index_sections()?;
+        if let Err((line, cause)) = sdp.index_lines().and_then(|()| sdp.index_sections()) {
+            // A line that could not be indexed begins where the last good one ended.
+            let after_last = sdp.lines.last().map_or(0, |l| l.next);
+            let offset = sdp.lines.get(line).map_or(after_last, |l| l.start);
+            let line = u32::try_from(line).unwrap_or(u32::MAX).saturating_add(1);
+            return Err(SdpError { cause, line, offset });
+        }
         Ok(sdp)
     }
 
-    fn index_lines(&mut self) -> Result<(), SdpError> {
+    /// Errors: index of the line, cause.
+    fn index_lines(&mut self) -> Result<(), (usize, SdpFault)> {
         let mut at = 0usize;
         while let Some(rest) = self.bytes.get(at..).filter(|r| !r.is_empty()) {
             let (length, taken) = match rest.iter().position(|b| *b == b'\n') {
@@ -172,13 +81,16 @@ impl<'a> Sdp<'a> {
             };
             let mut text = rest.get(..length).unwrap_or_default();
             text = text.strip_suffix(b"\r").unwrap_or(text);
+            let fault = (self.lines.len(), SdpFault::Line);
             if text.iter().any(|b| matches!(b, 0 | b'\r')) {
-                return Err(SdpError::Line);
+                return Err(fault);
             }
+            let full = text.iter().rposition(|b| !is_blank(*b)).map_or(0, |last| last.saturating_add(1));
+            text = text.get(..full).unwrap_or_default();
             let kind = match text {
                 [] => 0,
                 [kind, b'=', ..] if kind.is_ascii_alphabetic() => *kind,
-                _ => return Err(SdpError::Line),
+                _ => return Err(fault),
             };
             let next = at.saturating_add(taken);
             self.lines.push(Line {
@@ -191,19 +103,25 @@ impl<'a> Sdp<'a> {
         }
         match self.lines.first() {
             Some(first) if self.text(*first) == b"v=0" => Ok(()),
-            _ => Err(SdpError::Version),
+            _ => Err((0, SdpFault::Version)),
         }
     }
 
-    fn index_sections(&mut self) -> Result<(), SdpError> {
+    /// Errors: index of the line, cause.
+    fn index_sections(&mut self) -> Result<(), (usize, SdpFault)> {
         let mut attributes = 0usize;
+        // The line of the session's c=, when it cannot be read.
+        let mut bad_session: Option<usize> = None;
+        // The same of the latest section.
+        let mut bad_section: Option<usize> = None;
         for (i, line) in self.lines.iter().enumerate() {
             let text = self.bytes.get(line.start as usize..line.end as usize).unwrap_or_default();
             let value = text.get(2..).unwrap_or_default();
             match line.kind {
                 b'm' => {
+                    check_connection(self.sections.last(), bad_section.take())?;
                     if self.sections.len() >= SDP_MEDIA {
-                        return Err(SdpError::TooLarge);
+                        return Err((i, SdpFault::TooManySections));
                     }
                     attributes = 0;
                     if let Some(last) = self.sections.last_mut() {
@@ -212,43 +130,50 @@ impl<'a> Sdp<'a> {
                     self.sections.push(Section {
                         first: i,
                         end: self.lines.len(),
-                        port: media_port(value)?,
+                        port: fields::media_port(value).map_err(|cause| (i, cause))?,
                         connection: None,
+                        has_connection_line: false,
                         rtcp: None,
                     });
                 }
-                b'c' => {
-                    let connection = parse_connection(value)?;
-                    let slot = match self.sections.last_mut() {
-                        Some(section) => &mut section.connection,
-                        None => &mut self.connection,
-                    };
-                    slot.get_or_insert(connection);
-                }
-                b'o' if words(value).count() != 6 => return Err(SdpError::Origin),
+                // The first one counts; what a refused section says of its address is never used.
+                b'c' => match self.sections.last_mut() {
+                    Some(section) if !section.has_connection_line => {
+                        section.has_connection_line = true;
+                        section.connection = fields::connection(value).ok();
+                        bad_section = Some(i).filter(|_| section.connection.is_none());
+                    }
+                    None if self.connection.is_none() && bad_session.is_none() => {
+                        self.connection = fields::connection(value).ok();
+                        bad_session = Some(i).filter(|_| self.connection.is_none());
+                    }
+                    _ => {}
+                },
+                b'o' if fields::origin(value).is_none() => return Err((i, SdpFault::Origin)),
                 b'a' => {
                     attributes = attributes.saturating_add(1);
                     if attributes > SDP_ATTRIBUTES {
-                        return Err(SdpError::TooLarge);
+                        return Err((i, SdpFault::TooManyAttributes));
                     }
-                    if let Some(rtcp) = value.strip_prefix(b"rtcp:")
+                    if let Some(text) = value.strip_prefix(b"rtcp:")
                         && let Some(section) = self.sections.last_mut()
                     {
-                        section.rtcp.get_or_insert(parse_rtcp(rtcp)?);
+                        section.rtcp = section.rtcp.or_else(|| fields::rtcp(text));
                     }
                 }
                 _ => {}
             }
         }
+        check_connection(self.sections.last(), bad_section)?;
         let session = self.connection;
-        let lost = |s: &Section| s.port != 0 && s.connection.or(session).is_none();
-        if self.sections.iter().any(lost) {
-            return Err(SdpError::Incomplete);
+        match self.sections.iter().find(|s| s.port != 0 && s.connection.or(session).is_none()) {
+            Some(_) if bad_session.is_some() => Err((bad_session.unwrap_or(0), SdpFault::Connection)),
+            Some(lost) => Err((lost.first, SdpFault::Incomplete)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// The bytes, unchanged.
+    /// The bytes, unchanged, without NULs at their end.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -269,10 +194,7 @@ impl<'a> Sdp<'a> {
     /// `o=`.
     pub fn origin(&self) -> Option<Origin<'a>> {
         let line = self.session_lines().iter().find(|l| l.kind == b'o')?;
-        let mut w = words(self.value(*line));
-        let (username, session_id, version) = (w.next()?, w.next()?, w.next()?);
-        let _network = w.next()?;
-        Some(Origin { username, session_id, version, address_type: w.next()?, address: w.next()? })
+        fields::origin(self.value(*line))
     }
 
     /// `s=`.
@@ -336,7 +258,7 @@ impl<'s, 'a> Media<'s, 'a> {
         self.words().next().unwrap_or_default()
     }
 
-    /// Port; 0 = rejected (RFC 3264 §6).
+    /// Port, the first of several; 0 = rejected (RFC 3264 §6).
     pub fn port(&self) -> u16 {
         self.section.port
     }
@@ -361,9 +283,9 @@ impl<'s, 'a> Media<'s, 'a> {
         self.section.connection.or(self.sdp.connection)
     }
 
-    /// True when the section has a `c=` line of its own.
+    /// True when the section has a `c=` line of its own, readable or not.
     pub fn has_connection_line(&self) -> bool {
-        self.section.connection.is_some()
+        self.section.has_connection_line
     }
 
     fn lines(&self) -> &'s [Line] {
@@ -386,7 +308,7 @@ impl<'s, 'a> Media<'s, 'a> {
         self.attribute(b"rtcp-mux").is_some()
     }
 
-    /// `a=rtcp` (RFC 3605).
+    /// The first `a=rtcp` (RFC 3605) that names a port and, if any, a unicast address.
     pub fn rtcp(&self) -> Option<Rtcp> {
         self.section.rtcp
     }
@@ -407,85 +329,25 @@ impl<'s, 'a> Media<'s, 'a> {
 
     /// `a=rtpmap` lines that can be read.
     pub fn rtpmaps(&self) -> impl Iterator<Item = RtpMap<'a>> + use<'s, 'a> {
-        self.attributes().filter(|a| a.name == b"rtpmap").filter_map(|a| {
-            let mut w = words(a.value?);
-            let payload_type = number(w.next()?).and_then(|n| u8::try_from(n).ok()).filter(|n| *n < 128)?;
-            let mut parts = w.next()?.split(|b| *b == b'/');
-            let (name, clock) = (parts.next()?, number(parts.next()?)?);
-            Some(RtpMap { payload_type, name, clock, channels: parts.next() })
-        })
+        self.attributes().filter(|a| a.name == b"rtpmap").filter_map(|a| fields::rtpmap(a.value?))
+    }
+
+    /// Direction with the old hold in mind: `c=` 0.0.0.0 takes "wants to receive" away (RFC 3264 §8.4, RFC 2543 §B.5).
+    pub fn effective_direction(&self) -> Direction {
+        let said = self.direction();
+        if self.connection().is_some_and(|c| c.is_zero()) { Direction::of(said.sends(), false) } else { said }
+    }
+
+    /// The author does not want to receive: the other side is on hold.
+    pub fn is_hold(&self) -> bool {
+        !self.is_rejected() && !self.effective_direction().receives()
     }
 }
 
-pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| *b == b' ').filter(|w| !w.is_empty())
-}
-
-fn number(text: &[u8]) -> Option<u32> {
-    if text.is_empty() || text.len() > 10 || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-fn port_number(text: &[u8]) -> Option<u16> {
-    number(text).and_then(|n| u16::try_from(n).ok())
-}
-
-/// Checks an `m=` value and gives its port.
-fn media_port(value: &[u8]) -> Result<u16, SdpError> {
-    let mut w = words(value);
-    let (_kind, port) = (w.next().ok_or(SdpError::Media)?, w.next().ok_or(SdpError::Media)?);
-    let _protocol = w.next().ok_or(SdpError::Media)?;
-    match w.count() {
-        0 => return Err(SdpError::Media),
-        1..=SDP_FORMATS => {}
-        _ => return Err(SdpError::TooLarge),
-    }
-    let mut parts = port.split(|b| *b == b'/');
-    let number_of_port = parts.next().and_then(port_number).ok_or(SdpError::Media)?;
-    match parts.next() {
-        // Several ports of one section (hierarchical coding) are not relayed: "1" is the only count taken.
-        Some(count) if number(count) != Some(1) => Err(SdpError::Media),
-        _ if parts.next().is_some() => Err(SdpError::Media),
-        _ => Ok(number_of_port),
-    }
-}
-
-fn address(family: &[u8], text: &[u8]) -> Option<IpAddr> {
-    let ip: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
-    match (family, ip) {
-        (b"IP4", IpAddr::V4(_)) | (b"IP6", IpAddr::V6(_)) => Some(ip),
-        _ => None,
-    }
-}
-
-fn parse_connection(value: &[u8]) -> Result<Connection, SdpError> {
-    let mut w = words(value);
-    let network = w.next();
-    let ip = w.next().zip(w.next()).and_then(|(family, text)| address(family, text));
-    match (network, ip, w.next()) {
-        (Some(b"IN"), Some(ip), None) if !ip.is_multicast() => Ok(Connection { ip }),
-        _ => Err(SdpError::Connection),
-    }
-}
-
-fn parse_rtcp(value: &[u8]) -> Result<Rtcp, SdpError> {
-    let mut w = words(value);
-    let port = w.next().and_then(port_number).ok_or(SdpError::Rtcp)?;
-    let ip = match w.next() {
-        None => None,
-        Some(b"IN") => Some(w.next().zip(w.next()).and_then(|(f, t)| address(f, t)).ok_or(SdpError::Rtcp)?),
-        Some(_) => return Err(SdpError::Rtcp),
-    };
-    Ok(Rtcp { port, ip })
-}
-
-pub(crate) fn attribute(value: &[u8]) -> Attribute<'_> {
-    match value.iter().position(|b| *b == b':') {
-        Some(at) => {
-            Attribute { name: value.get(..at).unwrap_or_default(), value: value.get(at.saturating_add(1)..) }
-        }
-        None => Attribute { name: value, value: None },
+/// A live section needs the address that it names.
+fn check_connection(section: Option<&Section>, bad: Option<usize>) -> Result<(), (usize, SdpFault)> {
+    match bad {
+        Some(line) if section.is_some_and(|s| s.port != 0) => Err((line, SdpFault::Connection)),
+        _ => Ok(()),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use warp_sdp::offer_answer::check_answer;
 use warp_sdp::*;
 
 const OFFER: &str = "v=0\r\no=alice 2890844526 2890844527 IN IP4 host.example.com\r\ns=A call\r\nc=IN IP4 198.51.100.1\r\nb=AS:80\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
@@ -149,61 +148,202 @@ fn directions() {
 }
 
 #[test]
-fn answers_must_fit_their_offers() {
-    let body = |m: &str| format!("v=0\ns=-\nc=IN IP4 1.1.1.1\n{m}");
-    let check = |offer: &str, answer: &str| {
-        let (o, a) = (body(offer), body(answer));
-        check_answer(&Sdp::parse(o.as_bytes()).unwrap(), &Sdp::parse(a.as_bytes()).unwrap())
-    };
-    let audio = "m=audio 4000 RTP/AVP 0\n";
-    assert_eq!(check(audio, audio), Ok(()));
-    assert_eq!(check(audio, "m=audio 0 RTP/AVP 0\n"), Ok(()));
-    assert_eq!(check(audio, "m=video 4000 RTP/AVP 0\n"), Err(AnswerError::Kind));
-    assert_eq!(check(audio, &audio.repeat(2)), Err(AnswerError::MediaCount));
-    assert_eq!(check("m=audio 0 RTP/AVP 0\n", audio), Err(AnswerError::Revived));
+fn an_answer_gets_as_many_sections_as_its_offer() {
+    let text = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n\r\n";
+    let sdp = Sdp::parse(text.as_bytes()).unwrap();
+    let missing = [
+        RefusedSection { kind: b"video", protocol: b"RTP/AVP", formats: b"96 97" },
+        RefusedSection { kind: b"image", protocol: b"udptl", formats: b"" },
+    ];
+    let mut out = Vec::new();
+    sdp.write_padded(&SessionEdit::default(), &[], &missing, &mut out);
+    let body = text.trim_end();
+    assert_eq!(
+        String::from_utf8(out.clone()).unwrap(),
+        format!("{body}\r\nm=video 0 RTP/AVP 96 97\r\nm=image 0 udptl 0\r\n\r\n"),
+        "blank lines stay at the end"
+    );
+    let longer = Sdp::parse(&out).unwrap();
+    let edits = [MediaEdit::default(), MediaEdit { remove: true, ..MediaEdit::default() }];
+    let mut shorter = Vec::new();
+    longer.write(&SessionEdit::default(), &edits, &mut shorter);
+    assert_eq!(String::from_utf8(shorter).unwrap(), format!("{body}\r\nm=image 0 udptl 0\r\n\r\n"));
+    let none = Sdp::parse(b"v=0\ns=-").unwrap();
+    let mut one = Vec::new();
+    none.write_padded(&SessionEdit::default(), &[], &missing[..1], &mut one);
+    assert_eq!(one, b"v=0\ns=-\nm=video 0 RTP/AVP 96 97\n");
+}
+
+const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nt=0 0\r\n";
+
+fn with(lines: &str) -> String {
+    format!("{HEAD}{lines}")
 }
 
 #[test]
-fn t_ng_06_hostile_sdp_is_refused() {
-    let with =
-        |lines: &str| format!("v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nc=IN IP4 1.1.1.1\r\nt=0 0\r\n{lines}");
-    for (lines, error) in [
-        ("m=audio -1 RTP/AVP 0\r\n", SdpError::Media),
-        ("m=audio 65536 RTP/AVP 0\r\n", SdpError::Media),
-        ("m=audio 99999 RTP/AVP 0\r\n", SdpError::Media),
-        ("m=audio +5 RTP/AVP 0\r\n", SdpError::Media),
-        ("m=audio 4000/2 RTP/AVP 0\r\n", SdpError::Media),
-        ("m=audio 4000 RTP/AVP\r\n", SdpError::Media),
-        ("m=audio\r\n", SdpError::Media),
-        ("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 1.1.1\r\n", SdpError::Connection),
-        ("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 224.2.1.1/127\r\n", SdpError::Connection),
-        ("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 224.2.1.1\r\n", SdpError::Connection),
-        ("m=audio 4000 RTP/AVP 0\r\nc=IN IP6 1.1.1.1\r\n", SdpError::Connection),
-        ("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 evil.example.com\r\n", SdpError::Connection),
-        ("m=audio 4000 RTP/AVP 0\r\na=rtcp:99999\r\n", SdpError::Rtcp),
-        ("m=audio 4000 RTP/AVP 0\r\na=rtcp:1 IN IP4 x\r\n", SdpError::Rtcp),
-        ("nonsense\r\n", SdpError::Line),
-        ("a=with\0nul\r\n", SdpError::Line),
-        ("a=with\rcr\r\n", SdpError::Line),
+fn rtcp_attributes_that_name_no_place_say_nothing() {
+    for value in [
+        "9 IN IP4 0.0.0.0",
+        "9 IN IP6 ::",
+        "",
+        " ",
+        "x",
+        "0",
+        "-1",
+        "70000",
+        "99999999999",
+        "4005 1.1.1.1",
+        "4005 IN IP4",
+        "4005 IN IP4 gateway.example.com",
+        "4005 IN IP4 1.1.1.1 x",
+        "4005 IN IP6 1.1.1.1",
+        "4005 IN IP4 224.0.0.9",
     ] {
-        assert_eq!(Sdp::parse(with(lines).as_bytes()).err(), Some(error), "{lines:?}");
+        let text = with(&format!("m=audio 4000 RTP/AVP 0\r\na=rtcp:{value}\r\n"));
+        let sdp = Sdp::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{value:?}: {e}"));
+        assert_eq!(sdp.media_at(0).unwrap().rtcp(), None, "{value:?}");
     }
-    assert_eq!(Sdp::parse(b"").err(), Some(SdpError::Version));
-    assert_eq!(Sdp::parse(b"s=-\r\nv=0\r\n").err(), Some(SdpError::Version));
-    assert_eq!(Sdp::parse(b"v=0\nm=audio 4000 RTP/AVP 0\n").err(), Some(SdpError::Incomplete));
-    assert_eq!(Sdp::parse(b"v=0\no=- 1 IN IP4 x\n").err(), Some(SdpError::Origin));
+    let rtcp = |lines: &str| {
+        let text = with(&format!("m=audio 4000 RTP/AVP 0\r\n{lines}"));
+        Sdp::parse(text.as_bytes()).unwrap().media_at(0).unwrap().rtcp()
+    };
+    assert_eq!(rtcp("a=rtcp: 4005\r\n"), Some(Rtcp { port: 4005, ip: None }));
+    assert_eq!(rtcp("a=rtcp:4005 in ip4 2.2.2.2\r\n"), Some(Rtcp { port: 4005, ip: Some(ip("2.2.2.2")) }));
+    assert_eq!(rtcp("a=rtcp\r\na=rtcp:x\r\na=rtcp:4007\r\na=rtcp:4009\r\n").unwrap().port, 4007);
+}
+
+#[test]
+fn user_names_of_the_origin_may_be_empty_or_have_blanks() {
+    for (line, user, edited) in [
+        ("o=John Q. Doe 12 34 IN IP4 10.0.0.1", "John Q. Doe", "o=John Q. Doe 12 34 IN IP4 2.2.2.2"),
+        ("o= 12 34 IN IP4 10.0.0.1", "", "o=- 12 34 IN IP4 2.2.2.2"),
+        ("o=- 12\t34 IN IP4 host ", "-", "o=- 12 34 IN IP4 2.2.2.2"),
+    ] {
+        let text = format!("v=0\r\n{line}\r\ns=-\r\n");
+        let sdp = Sdp::parse(text.as_bytes()).unwrap();
+        let o = sdp.origin().unwrap();
+        assert_eq!((o.username, o.session_id, o.version), (user.as_bytes(), &b"12"[..], &b"34"[..]));
+        let origin = OriginEdit { address: Some(ip("2.2.2.2")), ..OriginEdit::default() };
+        let mut out = Vec::new();
+        sdp.write(&SessionEdit { origin, ..SessionEdit::default() }, &[], &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("v=0\r\n{edited}\r\ns=-\r\n"));
+    }
+}
+
+#[test]
+fn media_lines_are_read_as_they_are_sent() {
+    for (line, port, formats, edited) in [
+        ("m=video 0 RTP/AVP", 0, 0, "m=video 9000 RTP/AVP"),
+        ("m=image 0 udptl", 0, 0, "m=image 9000 udptl"),
+        ("m=audio 4000/2 RTP/AVP 0 8", 4000, 2, "m=audio 9000 RTP/AVP 0 8"),
+        ("m=audio\t4000\tRTP/AVP\t0  8\t", 4000, 2, "m=audio\t9000\tRTP/AVP\t0  8"),
+        ("m=audio 4000 rtp/avp 0 ", 4000, 1, "m=audio 9000 rtp/avp 0"),
+        ("m=audio 4000 RTP/AVP", 4000, 0, "m=audio 9000 RTP/AVP"),
+    ] {
+        let text = with(&format!("{line}\r\n"));
+        let sdp = Sdp::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let media = sdp.media_at(0).unwrap();
+        assert_eq!((media.port(), media.formats().count()), (port, formats), "{line}");
+        let edits = [MediaEdit { port: Some(9000), ..MediaEdit::default() }];
+        let mut out = Vec::new();
+        sdp.write(&SessionEdit::default(), &edits, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), with(&format!("{edited}\r\n")));
+    }
+}
+
+#[test]
+fn blanks_at_line_ends_and_nuls_behind_the_text_hide_nothing() {
+    let text = "v=0 \r\no=- 1 1 IN IP4 1.1.1.1 \r\ns=-\r\nc=IN IP4 1.1.1.1/127 \r\n \r\nm=audio 4000 RTP/AVP 0 \r\na=sendonly\t \r\na=rtcp-mux  \r\n";
+    for nuls in ["", "\0", "\0\0\0"] {
+        let whole = format!("{text}{nuls}");
+        let sdp = Sdp::parse(whole.as_bytes()).unwrap();
+        let media = sdp.media_at(0).unwrap();
+        assert_eq!((media.direction(), media.has_rtcp_mux()), (Direction::SendOnly, true));
+        let mut out = Vec::new();
+        sdp.write(&SessionEdit::default(), &[], &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), text, "blanks keep, NULs go");
+    }
+}
+
+#[test]
+fn an_address_that_nobody_uses_may_be_anything() {
+    for lines in [
+        "m=audio 4000 RTP/AVP 0\r\nm=video 0 RTP/AVP 99\r\nc=IN IP4 camera.example.com\r\n",
+        "m=audio 4000 RTP/AVP 0\r\nc=IN IP4 1.1.1.1\r\nc=IN IP4 224.2.1.1/127\r\n",
+    ] {
+        assert_eq!(Sdp::parse(with(lines).as_bytes()).err(), None, "{lines}");
+    }
+    let own = "v=0\r\nc=IN IP4 host.example.com\r\nm=audio 4000 RTP/AVP 0\r\nc=IN IP4 1.1.1.1\r\n";
+    assert_eq!(Sdp::parse(own.as_bytes()).err(), None);
+    let needed = "v=0\r\nc=IN IP4 host.example.com\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let error = Sdp::parse(needed.as_bytes()).err();
+    assert_eq!(error, Some(SdpError { cause: SdpFault::Connection, line: 2, offset: 5 }));
+}
+
+#[test]
+fn t_ng_06_hostile_sdp_is_refused_with_line_and_cause() {
+    // Offset and number of the line behind the head.
+    let (offset, line) = (HEAD.len() as u32, 6);
+    let audio = "m=audio 4000 RTP/AVP 0\r\n";
+    let (offset_2, line_2) = (offset + audio.len() as u32, line + 1);
+    for (lines, cause) in [
+        ("m=audio -1 RTP/AVP 0\r\n", SdpFault::Media),
+        ("m=audio 65536 RTP/AVP 0\r\n", SdpFault::Media),
+        ("m=audio 99999 RTP/AVP 0\r\n", SdpFault::Media),
+        ("m=audio +5 RTP/AVP 0\r\n", SdpFault::Media),
+        ("m=audio 4000/x RTP/AVP 0\r\n", SdpFault::Media),
+        ("m=audio 4000/0 RTP/AVP 0\r\n", SdpFault::Media),
+        ("m=audio 4000/2/2 RTP/AVP 0\r\n", SdpFault::Media),
+        ("m=audio 4000\r\n", SdpFault::Media),
+        ("m=audio\r\n", SdpFault::Media),
+        ("nonsense\r\n", SdpFault::Line),
+        ("a=with\0nul\r\n", SdpFault::Line),
+        ("a=with\rcr\r\n", SdpFault::Line),
+    ] {
+        let error = Sdp::parse(with(lines).as_bytes()).err();
+        assert_eq!(error, Some(SdpError { cause, line, offset }), "{lines:?}");
+    }
+    for address in [
+        "IN IP4 1.1.1",
+        "IN IP4 1.1.1.1/x",
+        "IN IP4 1.1.1.1 x",
+        "IN IP4 224.2.1.1/127",
+        "IN IP4 224.2.1.1",
+        "IN IP6 1.1.1.1",
+        "IN IP4 evil.example.com",
+        "ATM IP4 1.1.1.1",
+        "",
+    ] {
+        for more in ["", "m=video 4002 RTP/AVP 99\r\n"] {
+            let error = Sdp::parse(with(&format!("{audio}c={address}\r\n{more}")).as_bytes()).err();
+            let expected = SdpError { cause: SdpFault::Connection, line: line_2, offset: offset_2 };
+            assert_eq!(error, Some(expected), "{address:?}");
+        }
+    }
+    let at = |bytes: &[u8]| Sdp::parse(bytes).err().map(|e| (e.cause, e.line, e.offset));
+    assert_eq!(at(b""), Some((SdpFault::Version, 1, 0)));
+    assert_eq!(at(b"\0\0"), Some((SdpFault::Version, 1, 0)));
+    assert_eq!(at(b"s=-\r\nv=0\r\n"), Some((SdpFault::Version, 1, 0)));
+    assert_eq!(at(b"v=0\nm=audio 4000 RTP/AVP 0\n"), Some((SdpFault::Incomplete, 2, 4)));
+    for origin in ["- 1 1", "", "- 1 1 IN IP4", "- 1 1 XX IP4 1.1.1.1"] {
+        assert_eq!(at(format!("v=0\no={origin}\n").as_bytes()), Some((SdpFault::Origin, 2, 4)), "{origin}");
+    }
+    let error = Sdp::parse(b"v=0\nm=audio x RTP/AVP 0\n").unwrap_err();
+    assert_eq!(error.to_string(), "bad m= line (line 2, byte 4)");
 }
 
 #[test]
 fn t_ng_06_sizes_have_limits() {
     let head = "v=0\r\nc=IN IP4 1.1.1.1\r\n";
-    let size = |body: String| Sdp::parse(format!("{head}{body}").as_bytes()).err();
+    let size = |body: String| Sdp::parse(format!("{head}{body}").as_bytes()).err().map(|e| e.cause);
     let line = "m=audio 4000 RTP/AVP 0\r\n";
     assert_eq!(size(line.repeat(16)), None);
-    assert_eq!(size(line.repeat(17)), Some(SdpError::TooLarge));
-    assert_eq!(size(format!("m=audio 4000 RTP/AVP{}\r\n", " 0".repeat(64))), None);
-    assert_eq!(size(format!("m=audio 4000 RTP/AVP{}\r\n", " 0".repeat(65))), Some(SdpError::TooLarge));
-    assert_eq!(size(format!("{line}{}", "a=x\r\n".repeat(128))), None);
-    assert_eq!(size(format!("{line}{}", "a=x\r\n".repeat(129))), Some(SdpError::TooLarge));
-    assert_eq!(size(format!("a={}\r\n", "x".repeat(16_384))), Some(SdpError::TooLarge));
+    assert_eq!(size(line.repeat(17)), Some(SdpFault::TooManySections));
+    assert_eq!(size(format!("m=audio 4000 RTP/AVP{}\r\n", " 0".repeat(128))), None);
+    assert_eq!(size(format!("m=audio 4000 RTP/AVP{}\r\n", " 0".repeat(129))), Some(SdpFault::TooManyFormats));
+    assert_eq!(size(format!("{line}{}", "a=x\r\n".repeat(512))), None);
+    let two = format!("{line}{}", "a=x\r\n".repeat(300)).repeat(2);
+    assert_eq!(size(two), None, "each section has its own count");
+    assert_eq!(size(format!("{line}{}", "a=x\r\n".repeat(513))), Some(SdpFault::TooManyAttributes));
+    assert_eq!(size(format!("a={}\r\n", "x".repeat(32_768))), Some(SdpFault::TooLong));
 }

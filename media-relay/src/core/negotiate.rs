@@ -26,13 +26,17 @@ pub enum Class {
 }
 
 impl Class {
-    /// By the protocol of the `m=` line.
+    /// By the protocol of the `m=` line, in any letter case.
     pub fn of(protocol: &[u8]) -> Self {
-        match protocol {
-            b"RTP/AVP" | b"RTP/AVPF" => Self::Rtp,
-            b"RTP/SAVP" | b"RTP/SAVPF" => Self::Srtp,
-            b"udptl" | b"UDPTL" => Self::Raw,
-            _ => Self::Foreign,
+        let is = |names: [&str; 2]| names.iter().any(|n| protocol.eq_ignore_ascii_case(n.as_bytes()));
+        if is(["RTP/AVP", "RTP/AVPF"]) {
+            Self::Rtp
+        } else if is(["RTP/SAVP", "RTP/SAVPF"]) {
+            Self::Srtp
+        } else if is(["udptl", "UDPTL"]) {
+            Self::Raw
+        } else {
+            Self::Foreign
         }
     }
 
@@ -560,6 +564,7 @@ fn media_edit<'l>(
         direction: Some(line.direction).filter(|_| line.zero && !options.flags.original_sendrecv),
         strip: Strip { dtls: plain, crypto: plain, ..strip },
         add,
+        remove: false,
     }
 }
 

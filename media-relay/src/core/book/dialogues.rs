@@ -2,7 +2,7 @@
 
 use warp_ng::reply::reasons;
 use warp_ng::{Delete, Reply, SdpCommand};
-use warp_sdp::{Sdp, SdpError};
+use warp_sdp::{Sdp, SdpFault};
 
 use super::call::{Dialogue, Party};
 use crate::core::negotiate::{Names, OutLine, OutOptions, rewrite};
@@ -23,8 +23,8 @@ pub(super) fn check_lengths(c: &SdpCommand) -> Result<(), Reply> {
 
 pub(super) fn parse(sdp: &[u8]) -> Result<Sdp<'_>, Reply> {
     Sdp::parse(sdp).map_err(|e| {
-        Reply::error(match e {
-            SdpError::Incomplete => reasons::INCOMPLETE_SDP,
+        Reply::error(match e.cause {
+            SdpFault::Incomplete => reasons::INCOMPLETE_SDP,
             _ => reasons::BAD_SDP,
         })
     })

@@ -1,6 +1,4 @@
-//! Facts of the offer/answer model (RFC 3264): directions, hold, and whether an answer fits its offer.
-
-use crate::view::{Media, Sdp};
+//! Who sends: the direction attributes of the offer/answer model (RFC 8866 §6.7, RFC 3264 §6.1).
 
 /// Who sends, as the SDP's author sees it (RFC 8866 §6.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,44 +69,4 @@ impl Direction {
             (false, false) => Self::Inactive,
         }
     }
-}
-
-impl Media<'_, '_> {
-    /// Direction with the old hold in mind: `c=` 0.0.0.0 takes "wants to receive" away (RFC 3264 §8.4, RFC 2543 §B.5).
-    pub fn effective_direction(&self) -> Direction {
-        let said = self.direction();
-        if self.connection().is_some_and(|c| c.is_zero()) { Direction::of(said.sends(), false) } else { said }
-    }
-
-    /// The author does not want to receive: the other side is on hold.
-    pub fn is_hold(&self) -> bool {
-        !self.is_rejected() && !self.effective_direction().receives()
-    }
-}
-
-/// Why an answer does not fit its offer (RFC 3264 §6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerError {
-    /// Not as many `m=` lines as the offer.
-    MediaCount,
-    /// An `m=` line of another kind (audio against video).
-    Kind,
-    /// A port for a section that was offered with port 0.
-    Revived,
-}
-
-/// Checks the number, kinds and rejections of an answer. Formats and protocols are the endpoints' affair.
-pub fn check_answer(offer: &Sdp<'_>, answer: &Sdp<'_>) -> Result<(), AnswerError> {
-    if offer.media_count() != answer.media_count() {
-        return Err(AnswerError::MediaCount);
-    }
-    for (o, a) in offer.media().zip(answer.media()) {
-        if o.kind() != a.kind() {
-            return Err(AnswerError::Kind);
-        }
-        if o.is_rejected() && !a.is_rejected() {
-            return Err(AnswerError::Revived);
-        }
-    }
-    Ok(())
 }
