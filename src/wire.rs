@@ -343,9 +343,8 @@ fn start_log(config: &Config, registry: &Registry) -> LogHandle {
 fn show_config_hash(registry: &Registry, in_force: Arc<Mutex<Config>>) {
     let hash = move || {
         let values = values(&in_force.lock().unwrap_or_else(|p| p.into_inner()));
-        // FNV-1a, 64 bits: the same in every build.
         let text = values.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>();
-        text.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3))
+        warp_model::hash::fnv1a(text.bytes())
     };
     registry.observe(
         Kind::Gauge,

@@ -3,8 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use divan::{Bencher, black_box};
-use warp_bench::deckgen::{Rng, World, directory};
+use warp_bench::deckgen::{World, directory};
 use warp_model::Wall;
+use warp_model::hash::SplitMix;
 use warp_policy::deck::{ImportOptions, parse_csv};
 use warp_policy::{
     CallInput, LcrIndex, Live, NumberPlan, RateList, Snapshot, TrunkIx, decide, explain, rate_call,
@@ -25,7 +26,7 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
     let sell = RateList { decks: vec![world.sell_deck(7)] };
     let index = LcrIndex::build(&buy, &[sell], &plan, Wall(0)).expect("generated decks");
     let rows = directory(VENDORS, 4).build().expect("a generated directory");
-    let mut rng = Rng(1);
+    let mut rng = SplitMix::new(1);
     Small {
         snapshot: Snapshot::new(Arc::new(rows), Arc::new(index), plan),
         calls: (0..4_096)

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use warp_model::hash::SplitMix;
 use warp_model::{Currency, CustomerId, DeckId, E164, Nanos, TrunkId, VendorId, VendorTrunkId};
 use warp_policy::deck::{Deck, DeckKind, DeckMeta, Row, Terms};
 use warp_policy::directory::{
@@ -13,25 +14,6 @@ use warp_policy::directory::{
 };
 use warp_policy::number_plan::NpaClass;
 use warp_policy::{Code, NumberPlan, Rounding};
-
-/// SplitMix64: small, seedable, good enough for test data.
-#[derive(Clone, Debug)]
-pub struct Rng(pub u64);
-
-impl Rng {
-    /// The next 64 bits.
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
-    /// 0 to n − 1.
-    pub fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.draw()) * u128::from(n.max(1))) >> 64) as u64
-    }
-}
 
 /// The codes that decks are drawn from.
 #[derive(Clone, Debug)]
@@ -48,7 +30,7 @@ impl World {
     /// A world of about `size` codes: US and Canadian exchanges, a fiftieth abroad, the rest thousands blocks. When `size`
     /// is smaller than the number of exchanges, some of those only.
     pub fn new(plan: &NumberPlan, size: usize, seed: u64) -> World {
-        let mut rng = Rng(seed);
+        let mut rng = SplitMix::new(seed);
         let (mut us, mut canada) = (Vec::new(), Vec::new());
         for npa in 200..1_000u16 {
             let info = plan.npa(npa);
@@ -108,7 +90,7 @@ impl World {
     /// Vendor `n`'s deck: exactly `rows` of the codes (all when there are fewer), prices around a vendor's own level; one
     /// deck in eight rows abroad bills by 60/60, one in a hundred has a set-up fee.
     pub fn vendor_deck(&self, n: u64, rows: usize, seed: u64) -> Arc<Deck> {
-        let mut rng = Rng(seed ^ (n + 1).wrapping_mul(0xA076_1D64_78BD_642F));
+        let mut rng = SplitMix::new(seed ^ (n + 1).wrapping_mul(0xA076_1D64_78BD_642F));
         let level = 700 + rng.below(600);
         let codes = sample(&self.codes, rows, &mut rng);
         let rows = codes
@@ -146,7 +128,7 @@ impl World {
 
     /// A customer's deck: prices by area code at home and by country abroad.
     pub fn sell_deck(&self, seed: u64) -> Arc<Deck> {
-        let mut rng = Rng(seed);
+        let mut rng = SplitMix::new(seed);
         let mut heads: Vec<Code> = self
             .codes
             .iter()
@@ -173,7 +155,7 @@ impl World {
     }
 
     /// A number to call: `domestic` in a hundred at home.
-    pub fn called(&self, domestic: u64, rng: &mut Rng) -> E164 {
+    pub fn called(&self, domestic: u64, rng: &mut SplitMix) -> E164 {
         let text = if rng.below(100) < domestic || self.abroad.is_empty() {
             let n = self.exchanges[rng.below(self.exchanges.len() as u64) as usize];
             format!("1{n:06}{:04}", rng.below(10_000))
@@ -186,7 +168,7 @@ impl World {
     }
 
     /// A number to call from.
-    pub fn caller(&self, rng: &mut Rng) -> E164 {
+    pub fn caller(&self, rng: &mut SplitMix) -> E164 {
         let n = self.exchanges[rng.below(self.exchanges.len() as u64) as usize];
         format!("1{n:06}{:04}", rng.below(10_000))
             .parse()
@@ -206,7 +188,7 @@ fn deck(id: u128, name: String, rows: Vec<Row>) -> Arc<Deck> {
 }
 
 /// `want` of the items in order, each equally likely.
-fn sample<T: Copy>(items: &[T], want: usize, rng: &mut Rng) -> Vec<T> {
+fn sample<T: Copy>(items: &[T], want: usize, rng: &mut SplitMix) -> Vec<T> {
     let mut out = Vec::with_capacity(want.min(items.len()));
     for (i, item) in items.iter().enumerate() {
         let missing = want.saturating_sub(out.len()) as u64;

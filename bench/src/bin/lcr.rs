@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use warp_bench::deckgen::{Rng, World, directory};
+use warp_bench::deckgen::{World, directory};
 use warp_bench::facts::{Facts, memory_mib};
 use warp_model::Wall;
+use warp_model::hash::SplitMix;
 use warp_policy::lcr::Side;
 use warp_policy::{
     CallInput, LcrBuilder, Live, NumberPlan, RateList, Snapshot, TrunkIx, VendorTrunkLive, decide, explain,
@@ -76,7 +77,7 @@ fn main() {
     let rss = memory_mib("VmRSS") - before;
     let index_mib = index.memory_bytes() as f64 / 1_048_576.0;
 
-    let mut rng = Rng(seed ^ 99);
+    let mut rng = SplitMix::new(seed ^ 99);
     let texts: Vec<(String, String)> = (0..calls)
         .map(|_| (world.caller(&mut rng).to_string(), world.called(92, &mut rng).to_string()))
         .collect();

@@ -3,7 +3,7 @@
 use md5::Digest as _;
 use sqlx::Row;
 use warp_model::id::{BanKind, DeckKind, TrunkKind};
-use warp_model::{Currency, CustomerId, TrunkId};
+use warp_model::{Currency, CustomerId, TrunkId, hex};
 use warp_policy::number_plan::{ClassSet, DestinationClass};
 
 use super::routing::PartitionKind;
@@ -449,8 +449,7 @@ pub async fn remove_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Re
 /// H(user:realm:password) by MD5 and SHA-256, lower-case hex (RFC 2617 §3.2.2.2, RFC 8760 §2.3).
 pub fn ha1(username: &str, realm: &str, password: &str) -> (String, String) {
     let text = format!("{username}:{realm}:{password}");
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    (hex(&md5::Md5::digest(text.as_bytes())), hex(&sha2::Sha256::digest(text.as_bytes())))
+    (hex::encode(&md5::Md5::digest(text.as_bytes())), hex::encode(&sha2::Sha256::digest(text.as_bytes())))
 }
 
 #[cfg(test)]

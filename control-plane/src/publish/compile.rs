@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::Row;
-use warp_model::{DeckId, Wall};
+use warp_model::{DeckId, Wall, hex};
 use warp_policy::deck::Deck;
 use warp_policy::{Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot};
 
@@ -100,8 +100,8 @@ impl Compiler {
         let snapshot = snapshot.map_err(|e| PublishError::Compile(e.to_string()))?;
         let manifest = Manifest {
             version: 1,
-            directory: hex(&snapshot.directory.hash()),
-            number_plan: hex(&self.plan.hash()),
+            directory: hex::encode(&snapshot.directory.hash()),
+            number_plan: hex::encode(&self.plan.hash()),
             index_at: index.1,
             buy,
             sell,
@@ -226,8 +226,4 @@ fn build(mut rows: DirectoryBuilder) -> Result<Directory, PublishError> {
         }
     }
     Err(PublishError::Compile("the directory cannot be built".into()))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

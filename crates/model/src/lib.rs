@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cdr;
+pub mod hash;
+pub mod hex;
 pub mod id;
 pub mod limits;
 pub mod money;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use warp_model::hex;
 
 use crate::directory::Directory;
 use crate::lcr::LcrIndex;
@@ -199,8 +200,8 @@ impl Snapshot {
         for (kind, key, body) in parts {
             manifest.sections.push(Section {
                 kind,
-                key: hex(&key),
-                sha256: hex(&Sha256::digest(&body)),
+                key: hex::encode(&key),
+                sha256: hex::encode(&Sha256::digest(&body)),
                 len: body.len() as u64,
             });
             bytes.push(body);
@@ -222,7 +223,7 @@ impl Snapshot {
         };
         let mut bytes = |s: &Section| {
             let body = fetch(s).ok_or(LoadError::NotFound(s.kind))?;
-            if body.len() as u64 != s.len || hex(&Sha256::digest(&body)) != s.sha256 {
+            if body.len() as u64 != s.len || hex::encode(&Sha256::digest(&body)) != s.sha256 {
                 return Err(LoadError::WrongBytes(s.kind));
             }
             Ok(body)
@@ -231,7 +232,7 @@ impl Snapshot {
 
         let kind = SectionKind::NumberPlan;
         let s = section(kind)?;
-        let number_plan = match current.filter(|c| hex(&c.number_plan.hash()) == s.key) {
+        let number_plan = match current.filter(|c| hex::encode(&c.number_plan.hash()) == s.key) {
             Some(c) => c.number_plan.clone(),
             None => {
                 let text = String::from_utf8(bytes(s)?).map_err(|e| unreadable(kind, &e))?;
@@ -240,7 +241,7 @@ impl Snapshot {
         };
         let kind = SectionKind::Directory;
         let s = section(kind)?;
-        let directory = match current.filter(|c| hex(&c.directory.hash()) == s.key) {
+        let directory = match current.filter(|c| hex::encode(&c.directory.hash()) == s.key) {
             Some(c) => c.directory.clone(),
             None => {
                 let rows: crate::directory::DirectoryBuilder =
@@ -254,17 +255,13 @@ impl Snapshot {
         };
         let kind = SectionKind::Lcr;
         let s = section(kind)?;
-        let lcr = match current.filter(|c| hex(&c.lcr.key()) == s.key) {
+        let lcr = match current.filter(|c| hex::encode(&c.lcr.key()) == s.key) {
             Some(c) => c.lcr.clone(),
             None => Arc::new(LcrIndex::from_bytes(&bytes(s)?).map_err(|e| unreadable(kind, &e))?),
         };
         let snapshot = Snapshot::new(directory, lcr, number_plan);
         if snapshot.id == manifest.id { Ok(snapshot) } else { Err(LoadError::WrongId) }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl fmt::Debug for Snapshot {

@@ -2,6 +2,8 @@
 //!
 //! Cheap: a change of the directory binds again and builds no index.
 
+use warp_model::hash::mix;
+
 use crate::deck::Terms;
 use crate::directory::{Directory, PartitionIx, Strategy, TrunkIx, VendorIx};
 use crate::lcr::LcrIndex;
@@ -219,12 +221,4 @@ pub(crate) fn expected(expected_ms: u64, terms: Terms, rounding: Rounding) -> (u
     let s = rate::billable_s(expected_ms, terms, rounding.partial_second).unwrap_or(u64::MAX);
     let fee = u64::try_from(terms.setup_fee.0).unwrap_or(0);
     (s, fee.saturating_mul(60))
-}
-
-/// SplitMix64.
-pub(crate) fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }

@@ -5,7 +5,7 @@
 
 use warp_model::Wall;
 
-use super::bind::{Entry, Hot, PartitionBinding, expected, mix};
+use super::bind::{Entry, Hot, PartitionBinding, expected};
 use super::{CallInput, Candidate, Candidates, Decision, Live, WHOLE};
 use crate::code::Code;
 use crate::deck::Terms;
@@ -15,6 +15,7 @@ use crate::number_plan::{DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::{SellRate, charge_x60};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
+use warp_model::hash::mix;
 use warp_model::{E164, Nanos};
 
 /// Why a vendor or one of its trunks is no candidate.

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
+use warp_model::hash::fnv1a;
+
 use super::parse::{ParseError, salvage};
 use super::{Kind, Message, Method};
 use crate::header::Header;
@@ -79,16 +81,12 @@ impl<'x> Answer<'x> {
         let (Some(status), Some(msg)) = (error.status, salvage(buf)) else {
             return false;
         };
-        // FNV-1a.
         let parts = [
             msg.top_via().raw,
             msg.header(Header::CallId).unwrap_or(b""),
             msg.header(Header::CSeq).unwrap_or(b""),
         ];
-        let hash = parts
-            .iter()
-            .flat_map(|p| p.iter())
-            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
+        let hash = fnv1a(parts.iter().flat_map(|p| p.iter().copied()));
         let mut tag = [b'b'; 16];
         for (i, digit) in tag.iter_mut().enumerate().skip(1) {
             *digit = b'a'.wrapping_add((hash >> (i & 15).wrapping_mul(4)) as u8 & 15);
