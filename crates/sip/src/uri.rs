@@ -71,6 +71,46 @@ impl<'a> Uri<'a> {
         }
     }
 
+    /// Reads of an odd URI what says where it leads: the Contact that a peer chose, come back as the Request-URI of its dialog's requests
+    /// (`sip:b@192.0.2.1;thinfo="x="`, `sip:a@b@192.0.2.1`, `sip:192.0.2.1;`).
+    ///
+    /// The host stands behind the last `@` before the parameters; a parameter that is broken ends them. Where no host can be told, all of it
+    /// is the text of an unknown scheme. Never for what is looked up by its user part: two readers could see two users (T-SIP-03).
+    /// Errors: longer than `limits::SIP_URI_BYTES`, empty, or with characters that would not stay within its brackets.
+    pub fn parse_target(raw: &'a [u8]) -> Result<Uri<'a>, Malformed> {
+        match Self::parse(raw) {
+            Ok(uri) => Ok(uri),
+            Err(_) => Self::odd_target(raw),
+        }
+    }
+
+    #[cold]
+    fn odd_target(raw: &'a [u8]) -> Result<Uri<'a>, Malformed> {
+        let breaks = |b: &u8| b.is_ascii_control() || matches!(b, b' ' | b'<' | b'>');
+        if raw.is_empty() || raw.len() > warp_model::limits::SIP_URI_BYTES || raw.iter().any(breaks) {
+            return Err(Malformed("URI"));
+        }
+        let opaque = Uri { host: raw, ..Uri::empty(raw, Scheme::Other) };
+        let Ok((scheme @ (Scheme::Sip | Scheme::Sips), rest)) = scheme(raw) else {
+            return Ok(opaque);
+        };
+        // A user part may hold ';' and '?' and a quoted parameter may hold '@': what leaves a host and parameters behind it is it.
+        let cut = rest.iter().position(|b| matches!(b, b';' | b'?')).unwrap_or(rest.len());
+        let (head, tail) = rest.split_at_checked(cut).unwrap_or((rest, b""));
+        let after_at = |s: &'a [u8]| {
+            memchr::memrchr(b'@', s).map_or(s, |at| s.get(at.saturating_add(1)..).unwrap_or(b""))
+        };
+        let whole = host_and_port(after_at(rest)).filter(|(.., left)| matches!(left, [] | [b';' | b'?', ..]));
+        let short = || {
+            host_and_port(after_at(head)).filter(|(.., left)| left.is_empty()).map(|(h, p, _)| (h, p, tail))
+        };
+        let Some((host, port, left)) = whole.or_else(short) else {
+            return Ok(opaque);
+        };
+        let params = memchr::memchr(b'?', left).map_or(left, |q| left.get(..q).unwrap_or(left));
+        Ok(Uri { host, port, params: Params(params), ..Uri::empty(raw, scheme) })
+    }
+
     fn empty(raw: &'a [u8], scheme: Scheme) -> Uri<'a> {
         Uri {
             raw,
@@ -108,17 +148,8 @@ impl<'a> Uri<'a> {
                 after.get(1..).unwrap_or(b"")
             }
         };
-        let (host, rest) = host_part(rest).ok_or(Malformed("URI host"))?;
-        uri.host = host;
-        let rest = match rest.strip_prefix(b":") {
-            None => rest,
-            Some(rest) => {
-                let n = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
-                let (digits, rest) = rest.split_at_checked(n).ok_or(Malformed("URI port"))?;
-                uri.port = Some(lex::port(digits).ok_or(Malformed("URI port"))?);
-                rest
-            }
-        };
+        let (host, port, rest) = host_and_port(rest).ok_or(Malformed("URI host or port"))?;
+        (uri.host, uri.port) = (host, port);
         let (params, headers) = match memchr::memchr(b'?', rest) {
             None => (rest, None),
             Some(q) => (rest.get(..q).unwrap_or(b""), rest.get(q.saturating_add(1)..)),
@@ -245,6 +276,18 @@ impl<'a> Uri<'a> {
             Scheme::Other => self.raw == other.raw,
         }
     }
+}
+
+/// Host, port if written, and what is left.
+#[inline]
+fn host_and_port(s: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
+    let (host, rest) = host_part(s)?;
+    let Some(rest) = rest.strip_prefix(b":") else {
+        return Some((host, None, rest));
+    };
+    let n = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, rest) = rest.split_at_checked(n)?;
+    Some((host, Some(lex::port(digits)?), rest))
 }
 
 /// An address in a host part or parameter: IPv4, IPv6 with or without brackets (RFC 5118 §4.5 asks for both in `received`).
@@ -467,6 +510,45 @@ fn tel_params_within(a: Params<'_>, b: Params<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Contacts of OpenSIPS' topology hiding, of gateways and of telephones, as targets: freeswitch#2824, SIP.js#419, #560, #593.
+    #[test]
+    fn odd_targets_lead_where_their_host_says() {
+        let h = |text: &'static str| {
+            let u = Uri::parse_target(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let host = std::str::from_utf8(u.host).unwrap();
+            assert_eq!(u.raw, text.as_bytes());
+            (u.scheme, host, u.port, u.params.value(b"transport"))
+        };
+        let sip = |host, port| (Scheme::Sip, host, port, None);
+        for (text, host, port) in [
+            ("sip:192.0.2.1;thinfo=\"aGVsbG8=\"", "192.0.2.1", None),
+            ("sip:b@192.0.2.1:5070;thinfo=\"a@c\"", "192.0.2.1", Some(5070)),
+            ("sip:192.0.2.1:5070;thinfo=\"a@c\"", "192.0.2.1", Some(5070)),
+            ("sip:a@b@192.0.2.1:5080", "192.0.2.1", Some(5080)),
+            ("sip:192.0.2.1;", "192.0.2.1", None),
+            ("sip:b@192.0.2.1:5062;;lr", "192.0.2.1", Some(5062)),
+            ("sip:a;x=1?y@192.0.2.1;", "192.0.2.1", None),
+            ("sip:@192.0.2.1", "192.0.2.1", None),
+            ("sip:a|b@[2001:db8::1]:5060", "[2001:db8::1]", Some(5060)),
+        ] {
+            assert!(Uri::parse(text.as_bytes()).is_err(), "{text}");
+            assert_eq!(h(text), sip(host, port), "{text}");
+        }
+        let tcp = h("sip:b@192.0.2.1;transport=tcp;x=\"@\";;");
+        assert_eq!(tcp, (Scheme::Sip, "192.0.2.1", None, Some(&b"tcp"[..])));
+        // What is not odd is read as always.
+        assert_eq!(Uri::parse_target(b"sip:a@h;x"), Uri::parse(b"sip:a@h;x"));
+        // No host can be told: the text of a scheme that nobody resolves.
+        for text in
+            ["sip:", "sip:;x", "sip:a@", "nonsense", "sip:a@h:99999", "tel:x y".trim_end_matches(" y")]
+        {
+            assert_eq!(h(text).0, Scheme::Other, "{text}");
+        }
+        for text in ["", "sip:a b@h", "sip:a@h>", "sip:<a@h", "sip:a@h\r\nX: y", "sip:a@h\0"] {
+            assert!(Uri::parse_target(text.as_bytes()).is_err(), "{}", text.escape_debug());
+        }
+    }
 
     fn uri(s: &str) -> Uri<'_> {
         Uri::parse(s.as_bytes()).unwrap_or_else(|e| panic!("{s}: {e}"))

@@ -262,3 +262,83 @@ fn received_is_written_for_ipv6_and_replaces_what_the_sender_claimed() {
         assert_eq!(out, text.replace(via, expected), "{via}");
     }
 }
+
+fn request(from: &str, contact: &str) -> String {
+    format!(
+        "INVITE sip:b@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+         From: {from}\r\nTo: <sip:b@192.0.2.2>\r\nCall-ID: n\r\nCSeq: 1 INVITE\r\nContact: {contact}\r\n\r\n"
+    )
+}
+
+/// RFC 4475 §3.1.2.15 lets a sloppy name be refused or read. Who may be sloppy is the caller's to say; nobody may in headers that route or assert.
+#[test]
+fn sloppy_names_are_refused_by_check_and_let_pass_by_its_lenient_form() {
+    let plain = "<sip:a@192.0.2.1>";
+    for name in ["O'Neil (Sales)", "Bond, James", "joe@x", "\"\"Joe\"\"", "\"Joe\" Bloggs"] {
+        let sloppy = format!("{name} <sip:a@192.0.2.1>;tag=1");
+        let text = request(&sloppy, plain);
+        let m = Message::parse(text.as_bytes()).unwrap();
+        assert_eq!(
+            (m.from().uri, m.from_tag(), m.is_sloppy()),
+            (&b"sip:a@192.0.2.1"[..], Some(&b"1"[..]), true)
+        );
+        assert_eq!(message::check(&m).unwrap_err().status, 400, "{name}");
+        message::check_lenient(&m).unwrap();
+        // The same in a Contact, where a comma could also be one between two of them.
+        let contact = format!("{name} <sip:a@192.0.2.9>");
+        let text = request("<sip:a@h>;tag=1", &contact);
+        let m = Message::parse(text.as_bytes()).unwrap();
+        assert_eq!(message::check(&m).unwrap_err().status, 400, "{name}");
+        message::check_lenient(&m).unwrap();
+        let uris: Vec<_> = m.contacts().map(|c| c.uri).collect();
+        assert_eq!(uris, [&b"sip:a@192.0.2.9"[..]], "{name}");
+    }
+    let text = request("<sip:a@h>;tag=1", "<sip:1@h>, sip:2@h, \"x, y\" <sip:3@h>");
+    let m = Message::parse(text.as_bytes()).unwrap();
+    let uris: Vec<_> = m.contacts().map(|c| c.uri).collect();
+    assert_eq!(uris, [&b"sip:1@h"[..], b"sip:2@h", b"sip:3@h"]);
+    message::check(&m).unwrap();
+    for (header, value) in [
+        ("Route", "Bond, James <sip:r@h;lr>"),
+        ("Record-Route", "O'Neil (Sales) <sip:r@h;lr>"),
+        ("Contact", "a, b <sip:1@h>, <sip:2@h>"),
+        ("Contact", "(x) <sip:1@h> y"),
+    ] {
+        let text =
+            request("<sip:a@h>;tag=1", plain).replace("\r\n\r\n", &format!("\r\n{header}: {value}\r\n\r\n"));
+        let m = Message::parse(text.as_bytes()).unwrap();
+        assert!(message::check_lenient(&m).is_err(), "{header}: {value}");
+    }
+    let text = request("<sip:a@h>;tag=1", plain)
+        .replace("\r\n\r\n", "\r\nP-Asserted-Identity: Bond, James <sip:7@h>\r\n\r\n");
+    let m = Message::parse(text.as_bytes()).unwrap();
+    assert!(m.addresses(Header::PAssertedIdentity).all(|a| a.uri != b"sip:7@h" || !a.sloppy));
+}
+
+/// A Contact that a peer chose comes back as the Request-URI of its dialog (RFC 3261 §12.2.1.1): what passes in the one passes in the other.
+/// Outside of a dialog it is ours to read, and 400.
+#[test]
+fn odd_contacts_pass_and_so_do_the_requests_that_they_cause() {
+    for odd in [
+        "sip:192.0.2.1;thinfo=\"aGk=\"",
+        "sip:a@b@192.0.2.1",
+        "sip:192.0.2.1;",
+        "sip:a|b@192.0.2.1",
+        "foo:bar",
+    ] {
+        let text = request("<sip:a@h>;tag=1", &format!("<{odd}>"));
+        message::check(&Message::parse(text.as_bytes()).unwrap()).unwrap();
+        let inside = text.replace("INVITE sip:b@192.0.2.2", &format!("INVITE {odd}"));
+        let m = Message::parse(inside.as_bytes()).unwrap();
+        let refused = message::check(&m).and_then(|()| message::check_proxy(&m, &[])).unwrap_err().status;
+        assert_eq!(refused, if odd == "foo:bar" { 416 } else { 400 }, "{odd}");
+        let inside = inside.replace("To: <sip:b@192.0.2.2>", "To: <sip:b@192.0.2.2>;tag=2");
+        let m = Message::parse(inside.as_bytes()).unwrap();
+        message::check(&m).and_then(|()| message::check_proxy(&m, &[])).unwrap();
+        assert_eq!(m.request_uri(), Some(odd.as_bytes()));
+        // A registrar reads what it is told to bind.
+        let register = text.replace("INVITE", "REGISTER");
+        let m = Message::parse(register.as_bytes()).unwrap();
+        assert_eq!(message::check(&m).is_err(), odd != "foo:bar", "{odd}");
+    }
+}

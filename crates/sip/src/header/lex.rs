@@ -149,6 +149,18 @@ pub fn quoted(s: &[u8]) -> Option<(&[u8], &[u8])> {
     None
 }
 
+/// Whether every quoted string that begins in `s` ends in it.
+pub(crate) fn quotes_close(s: &[u8]) -> bool {
+    let mut rest = s;
+    while let Some(at) = memchr::memchr(b'"', rest) {
+        match rest.get(at..).and_then(quoted) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
 /// Splits the first of several comma-separated values off: (value trimmed, rest after its comma, or `None` at the end).
 /// Commas within quotes or angle brackets do not separate. `Err` when a quote or a bracket stays open
 /// before a comma.

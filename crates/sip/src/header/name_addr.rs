@@ -2,7 +2,7 @@
 
 use super::lex::{self, Malformed};
 use super::params::Params;
-use crate::uri::Uri;
+use crate::uri::{Scheme, Uri};
 
 /// One address value, in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct NameAddr<'a> {
     pub bracketed: bool,
     /// Header parameters (`;tag=…`, `;expires=…`): never those of the URI.
     pub params: Params<'a>,
+    /// The display name breaks its grammar, and still nobody can read another address out of the value ([`NameAddr::parse_lenient`]).
+    pub sloppy: bool,
 }
 
 impl<'a> NameAddr<'a> {
@@ -48,7 +50,7 @@ impl<'a> NameAddr<'a> {
                 if uri.is_empty() || uri.iter().any(|b| lex::is_lws(*b)) {
                     return Err(Malformed("address"));
                 }
-                Ok(NameAddr { raw, display: b"", uri, bracketed: false, params: Params(rest) })
+                Ok(NameAddr { raw, uri, params: Params(rest), ..NameAddr::default() })
             }
             _ => Err(Malformed("URI needs angle brackets")),
         }
@@ -64,7 +66,36 @@ impl<'a> NameAddr<'a> {
         if !params.is_empty() && params.first() != Some(&b';') {
             return Err(Malformed("text after address"));
         }
-        Ok(NameAddr { raw, display, uri, bracketed: true, params: Params(params) })
+        Ok(NameAddr { raw, display, uri, bracketed: true, params: Params(params), sloppy: false })
+    }
+
+    /// The same, and values whose display name breaks its grammar but leaves no doubt where the address is: exactly one `<…>` in the whole
+    /// value, not within quotes (`O'Neil (Sales) <sip:…>`, `Bond, James <sip:…>`, `""Bond"" <sip:…>`). Those come out `sloppy`.
+    ///
+    /// For From, To and Contact, which peers write by hand; never for what routes or asserts an identity (PRODUCT §6).
+    /// Errors: those of [`NameAddr::parse`].
+    pub fn parse_lenient(raw: &'a [u8]) -> Result<NameAddr<'a>, Malformed> {
+        match Self::parse(raw) {
+            Ok(address) if address.bracketed || memchr::memchr(b'<', address.raw).is_none() => Ok(address),
+            // `Bond; James <sip:…>` is no address with parameters, because `Bond` is no URI.
+            Ok(address) if Scheme::of(address.uri).is_ok() => Ok(address),
+            strict => Self::parse_sloppy(raw).map_or(strict, Ok),
+        }
+    }
+
+    /// The one `<…>` of a value that does not follow the grammar before it.
+    #[cold]
+    fn parse_sloppy(raw: &'a [u8]) -> Option<NameAddr<'a>> {
+        let raw = lex::trim(raw);
+        lex::step(raw.len());
+        let (open, close) = (memchr::memchr(b'<', raw)?, memchr::memchr(b'>', raw)?);
+        let once = memchr::memrchr(b'<', raw) == Some(open) && memchr::memrchr(b'>', raw) == Some(close);
+        let (before, rest) = raw.split_at_checked(open).filter(|_| once && open < close)?;
+        if before.iter().any(|b| b.is_ascii_control() && !lex::is_lws(*b)) || !lex::quotes_close(before) {
+            return None;
+        }
+        let address = Self::bracketed(raw, lex::trim_end(before), rest.get(1..)?).ok()?;
+        Some(NameAddr { sloppy: true, ..address })
     }
 
     /// The URI, parsed.
@@ -118,5 +149,59 @@ mod tests {
         {
             assert!(NameAddr::parse(bad).is_err(), "{}", bad.escape_ascii());
         }
+    }
+
+    /// Names as PBXs and telephones write them (nksip#20, RFC 4475 §3.1.2.15): refused by the strict reader, and read by the lenient one
+    /// only where there is one address and no other way to see it.
+    #[test]
+    fn sloppy_names_are_read_where_they_can_be_delimited() {
+        let names = [
+            "O'Neil (Sales)",
+            "Bond, James",
+            "joe@x",
+            "\"\"Joe\"\"",
+            "\"Joe\" Bloggs",
+            "a; b",
+            "a:b",
+            "[1]",
+            "Bond?",
+            "5\\6",
+        ];
+        for name in names {
+            let text = format!(" {name} <sip:j@h;x=1>;tag=7 ");
+            assert!(
+                NameAddr::parse(text.as_bytes()).and_then(|a| a.params.check()).is_err(),
+                "strictly {name}"
+            );
+            let a = NameAddr::parse_lenient(text.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(
+                (a.display, a.uri, a.tag(), a.sloppy),
+                (name.as_bytes(), &b"sip:j@h;x=1"[..], Some(&b"7"[..]), true)
+            );
+        }
+        for plain in ["Joe <sip:j@h>;tag=1", "\"a <b> c\" <sip:j@h>", "sip:j@h;tag=1", "<sip:j@h>"] {
+            assert_eq!(
+                NameAddr::parse_lenient(plain.as_bytes()),
+                NameAddr::parse(plain.as_bytes()),
+                "{plain}"
+            );
+        }
+        for bad in [
+            "a, b <sip:1@h>, <sip:2@h>",
+            "(\"<sip:evil@h>\") <sip:j@h>",
+            "\"Joe <sip:j@h>;tag=1",
+            "(x) sip:j@h",
+            "(x) <sip:j@h",
+            "(x) <sip:j@h> y",
+            "(x) > <sip:j@h>",
+            "(x\u{1}) <sip:j@h>",
+            "(x) <>",
+            "",
+        ] {
+            assert!(NameAddr::parse_lenient(bad.as_bytes()).is_err(), "{bad}");
+        }
+        // An address, and something behind it: its parameters are broken, and that is what it is refused for.
+        let a = NameAddr::parse_lenient(b"sip:a@b;tag=1 <sip:c@d>;tag=2").unwrap();
+        assert!(!a.sloppy && a.uri == b"sip:a@b" && a.params.check().is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Kind, Message, Method};
+use super::{Kind, Message, Method, sloppy_contact};
 use crate::header::{Header, Malformed, NameAddr, Via};
 use crate::uri::{Scheme, Uri};
 
@@ -32,10 +32,29 @@ impl From<Malformed> for Reject<'_> {
 
 /// Reads every value that routing relies on: Request-URI, From, To, Via, Route, Record-Route, Contact.
 ///
-/// Errors: 400 with the rule that is broken. For a response the error means: drop it (T-SIP-02), also when it would be sent on to a
-/// broadcast, multicast or unspecified address (T-SIP-14, RFC 4475 §3.3.12).
+/// Within a dialog the Request-URI is what the peer's Contact said, and a Contact is its peer's own business: both need to be delimited
+/// only (a REGISTER's Contact is ours to read). Errors: 400 with the rule that is broken. For a response the error means: drop it
+/// (T-SIP-02), also when it would be sent on to a broadcast, multicast or unspecified address (T-SIP-14, RFC 4475 §3.3.12).
 pub fn check<'a>(msg: &Message<'a>) -> Result<(), Reject<'a>> {
+    if msg.is_sloppy() {
+        return Err(Reject::new(400, NEEDS_QUOTES));
+    }
+    check_values(msg, false)
+}
+
+/// [`check`], but display names in From, To and Contact may break their grammar as long as the address can be told
+/// ([`NameAddr::parse_lenient`]): for peers with an account (PRODUCT §6).
+pub fn check_lenient<'a>(msg: &Message<'a>) -> Result<(), Reject<'a>> {
+    check_values(msg, true)
+}
+
+const NEEDS_QUOTES: &str = "display name needs quotes";
+
+fn check_values<'a>(msg: &Message<'a>, lenient: bool) -> Result<(), Reject<'a>> {
     match msg.kind() {
+        Kind::Request { uri, .. } if msg.to_tag().is_some() => {
+            Uri::parse_target(uri)?;
+        }
         Kind::Request { uri, .. } => {
             let uri = Uri::parse(uri)?;
             if uri.headers.is_some() {
@@ -71,14 +90,27 @@ pub fn check<'a>(msg: &Message<'a>) -> Result<(), Reject<'a>> {
         })?;
     }
     let mut star = false;
-    check_list(msg, Header::Contact, |v| {
-        if v == b"*" {
-            star = true;
-            return Ok(());
+    let binds = msg.method() == Method::Register;
+    let contact = |address: NameAddr<'_>| match () {
+        () if address.sloppy && !lenient => Err(Malformed(NEEDS_QUOTES)),
+        () if binds => check_address(&address),
+        // Without brackets the scheme is all that tells a URI from a piece of a name.
+        () if !address.bracketed => Scheme::of(address.uri).and(Uri::parse_target(address.uri)).map(|_| ()),
+        () => Uri::parse_target(address.uri).map(|_| ()),
+    };
+    for line in msg.lines_of(Header::Contact) {
+        if let Some(address) = sloppy_contact(line) {
+            contact(address)?;
+            continue;
         }
-        let address = NameAddr::parse(v)?;
-        check_address(&address)
-    })?;
+        each_value(line, |v| {
+            if v == b"*" {
+                star = true;
+                return Ok(());
+            }
+            contact(NameAddr::parse_lenient(v)?)
+        })?;
+    }
     if star && !(msg.method() == Method::Register && msg.values(Header::Contact).count() == 1) {
         return Err(Reject::new(400, "Contact"));
     }
@@ -93,7 +125,10 @@ pub fn check_proxy<'a>(msg: &Message<'a>, supported: &[&[u8]]) -> Result<(), Rej
     let Some(uri) = msg.request_uri() else {
         return Ok(());
     };
-    if Scheme::of(uri)? == Scheme::Other && !Uri::parse(uri)?.is_emergency_service() {
+    // Within a dialog it is the peer's Contact, whatever that is.
+    let foreign =
+        || Ok::<_, Malformed>(Scheme::of(uri)? == Scheme::Other && !Uri::parse(uri)?.is_emergency_service());
+    if msg.to_tag().is_none() && foreign()? {
         return Err(Reject::new(416, "Unsupported URI Scheme"));
     }
     // CANCEL goes no further than its hop, whatever it says (RFC 3261 §9.1).
@@ -127,13 +162,18 @@ fn check_list<'a>(
     header: Header,
     mut each: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    for line in msg.lines_of(header) {
-        let mut rest = Some(line);
-        while let Some(text) = rest {
-            let (value, after) = crate::header::lex::split_comma(text)?;
-            each(value)?;
-            rest = after;
-        }
+    msg.lines_of(header).try_for_each(|line| each_value(line, &mut each))
+}
+
+fn each_value<'a>(
+    line: &'a [u8],
+    mut each: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    let mut rest = Some(line);
+    while let Some(text) = rest {
+        let (value, after) = crate::header::lex::split_comma(text)?;
+        each(value)?;
+        rest = after;
     }
     Ok(())
 }

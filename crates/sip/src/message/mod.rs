@@ -9,7 +9,7 @@ mod method;
 mod parse;
 mod respond;
 
-pub use check::{Reject, check, check_proxy};
+pub use check::{Reject, check, check_lenient, check_proxy};
 pub use method::Method;
 pub(crate) use parse::stream_length;
 pub use parse::{ParseError, call_id_of};
@@ -69,6 +69,18 @@ struct Entry {
     header: Header,
     value: u16,
     value_end: u16,
+}
+
+/// The only address of a Contact line that the commas of a sloppy name would cut.
+pub(crate) fn sloppy_contact(line: &[u8]) -> Option<NameAddr<'_>> {
+    memchr::memchr(b',', line)?;
+    let is_address = |v: &[u8]| {
+        v == b"*" || NameAddr::parse(v).is_ok_and(|a| a.bracketed || crate::uri::Scheme::of(a.uri).is_ok())
+    };
+    if Values::new(line).all(is_address) {
+        return None;
+    }
+    NameAddr::parse_lenient(line).ok().filter(|a| a.sloppy)
 }
 
 /// One header line of a message.
@@ -193,9 +205,23 @@ impl<'a> Message<'a> {
         self.addresses(Header::RecordRoute)
     }
 
-    /// Contact values; ends before a malformed one, and before `*`.
+    /// Contact values but `*`; ends before a malformed one. A line that cannot be split at its commas and has one address that nobody can
+    /// mistake ([`NameAddr::parse_lenient`]) is one value.
     pub fn contacts(&self) -> impl Iterator<Item = NameAddr<'a>> + '_ {
-        self.addresses(Header::Contact)
+        self.lines_of(Header::Contact)
+            .flat_map(|line| {
+                let sloppy = sloppy_contact(line);
+                let values = sloppy.is_none().then(|| Values::new(line)).into_iter().flatten();
+                let values = values.filter(|v| *v != b"*").map(|v| NameAddr::parse_lenient(v).ok());
+                sloppy.map(Some).into_iter().chain(values)
+            })
+            .map_while(|address| address)
+    }
+
+    /// Whether From or To has a display name that breaks its grammar ([`NameAddr::sloppy`]). [`check`] refuses such a message,
+    /// [`check_lenient`] does not.
+    pub fn is_sloppy(&self) -> bool {
+        self.from.sloppy || self.to.sloppy
     }
 
     /// Values of any header made of addresses; ends before a malformed one.

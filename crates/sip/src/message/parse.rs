@@ -424,7 +424,10 @@ fn address<'a>(
     let parsed = match m.header(header) {
         None => Err(bad(missing)),
         Some(value) => {
-            NameAddr::parse(value).and_then(|a| Ok((a, a.params.checked(b"tag")?))).map_err(|_| bad(broken))
+            // What breaks the grammar of its display name only is for `check` to refuse, which knows whom it came from.
+            NameAddr::parse_lenient(value)
+                .and_then(|a| Ok((a, a.params.checked(b"tag")?)))
+                .map_err(|_| bad(broken))
         }
     };
     if mode == Mode::Salvage {
