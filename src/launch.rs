@@ -63,8 +63,22 @@ impl FromStr for Next {
     }
 }
 
+/// `on` or `off`.
+struct Switch(bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" => Ok(Switch(true)),
+            "off" => Ok(Switch(false)),
+            _ => Err("on or off"),
+        }
+    }
+}
+
 /// `proxy`: a stateful record-routing proxy without policy, media or database. `listen=IP:PORT` (UDP and TCP)
-/// `next=IP:PORT` `shards=N` `trusted=CIDR,…`.
+/// `next=IP:PORT` `shards=N` `trusted=CIDR,…` `lenient=on` (trusted peers may write sloppy display names).
 fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
     let registry = Registry::new();
     logs(settings, &registry)?;
@@ -83,6 +97,7 @@ fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
     }
     let shards = settings.take("shards")?.unwrap_or(1);
     let pin_shards = settings.take("pin")?.unwrap_or(false);
+    let lenient = settings.take::<Switch>("lenient")?.is_some_and(|s| s.0);
     let ops = settings.take("ops")?;
     settings.finish()?;
     let next = next
@@ -90,7 +105,8 @@ fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     let listener = |transport, bind| Listener { transport, bind, advertise: None };
     let listeners = vec![listener(Transport::Udp, listen), listener(Transport::Tcp, listen)];
-    let core = CoreConfig::new(Mode::Static { next: next.0, trusted }, listeners);
+    let mut core = CoreConfig::new(Mode::Static { next: next.0, trusted }, listeners);
+    core.lenient_names = lenient;
     let mut config = warp_sip_proxy::Config::new(core);
     config.shards = shards;
     config.pin_shards = pin_shards;

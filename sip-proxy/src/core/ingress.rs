@@ -7,7 +7,7 @@ use warp_model::Now;
 use warp_policy::number_plan::{DialRules, Dialled};
 use warp_sip::flow::Flow;
 use warp_sip::header::{Header, Via};
-use warp_sip::message::{Message, Method, check, check_proxy};
+use warp_sip::message::{Message, Method, check_proxy};
 use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOther};
 use warp_sip::uri::Uri;
 
@@ -56,13 +56,9 @@ impl Core {
             self.refuse(&flow, msg, 503, "Overload", &[("Retry-After", &seconds)], stranger);
             return;
         }
-        if let Err(r) = check(msg).and_then(|()| check_proxy(msg, SUPPORTED)) {
+        if let Err(r) = self.check_for(&flow, msg, stranger).and_then(|()| check_proxy(msg, SUPPORTED)) {
             // OPTIONS to us needs no further hop (RFC 3261 §11); one to somebody else is 483 like the rest (RFC 4475 §3.3.11).
-            let for_us = |p: Plan<'_>| p.names_us && p.uri.user.is_none();
-            if r.status == 483
-                && msg.method() == Method::Options
-                && Plan::of(&self.config, &flow, msg).is_some_and(for_us)
-            {
+            if r.status == 483 && Plan::of(&self.config, &flow, msg).is_some_and(|p| self.is_ping(msg, &p)) {
                 self.answer_options(&flow, msg, stranger);
                 return;
             }
@@ -80,7 +76,7 @@ impl Core {
             self.refuse(&flow, msg, 400, "", &[], stranger);
             return;
         };
-        if plan.names_us && plan.uri.user.is_none() && msg.method() == Method::Options {
+        if self.is_ping(msg, &plan) {
             self.answer_options(&flow, msg, stranger);
             return;
         }
@@ -94,6 +90,15 @@ impl Core {
             return;
         }
         self.static_request(flow, msg, bytes, &plan, key, stranger, now);
+    }
+
+    /// OPTIONS that is ours to answer: outside of a dialog, addressed to us. Without policy a user part names somebody behind the next hop;
+    /// with it nobody is there but us, whatever name a peer pings (JsSIP#445, sipml5#182).
+    fn is_ping(&self, msg: &Message<'_>, plan: &Plan<'_>) -> bool {
+        msg.method() == Method::Options
+            && msg.to_tag().is_none()
+            && plan.names_us
+            && (plan.uri.user.is_none() || self.config.mode == Mode::Policy)
     }
 
     /// Whether overload control refuses a request (F-LOAD-01): a first INVITE whose hash falls below the level. What belongs to a call that was
@@ -275,7 +280,8 @@ impl Core {
             return;
         }
         // End to end from here on. It must belong to a dialog, pass the checks that cost no answer, and lead somewhere.
-        if msg.to_tag().is_none() || check(msg).and_then(|()| check_proxy(msg, SUPPORTED)).is_err() {
+        let sound = self.check_for(&flow, msg, stranger).and_then(|()| check_proxy(msg, SUPPORTED));
+        if msg.to_tag().is_none() || sound.is_err() {
             self.stats.stray += 1;
             return;
         }

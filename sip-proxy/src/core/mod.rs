@@ -54,6 +54,8 @@ mod tests_overload;
 #[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
+mod tests_sloppy;
+#[cfg(test)]
 mod tests_static;
 #[cfg(test)]
 mod tests_world;
@@ -159,6 +161,9 @@ impl Core {
                 Kind::Request { .. } => {
                     self.stats.requests_in += 1;
                     self.on_request(flow, &msg, bytes, stranger, now);
+                }
+                Kind::Response { .. } if msg.is_sloppy() && !self.reads_sloppy_responses() => {
+                    self.stats.malformed += 1;
                 }
                 Kind::Response { status, .. } => {
                     self.stats.responses_in += 1;

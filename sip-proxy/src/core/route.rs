@@ -96,7 +96,10 @@ impl<'a> Plan<'a> {
             matches!(u.scheme, Scheme::Sip | Scheme::Sips)
                 && (config.is_us(u.ip(), u.host, u.port) || here(u))
         };
-        let mut uri = Uri::parse(msg.request_uri()?).ok()?;
+        let target = msg.request_uri()?;
+        // Within a dialog it is what its peer's Contact said, however odd.
+        let read = if msg.to_tag().is_some() { Uri::parse_target } else { Uri::parse };
+        let mut uri = read(target).ok()?;
         let mut cookie = None;
         let mut strict_before = false;
         let mut routes = msg.routes().filter_map(|r| r.uri().ok()).peekable();

@@ -9,6 +9,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use warp_model::Mono;
+use warp_sip::flow::Flow;
+use warp_sip::message::{Message, Method, Reject, check, check_lenient};
+
+use super::Core;
+use super::route::Plan;
+use super::table::server_key;
+use super::types::Mode;
 
 /// Rates for strangers (PRODUCT §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +104,43 @@ pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+impl Core {
+    /// The checks that the parser leaves open, for whom they are: a peer with an account may write display names that can be delimited only, a
+    /// stranger may when his request will be challenged or belongs to what such a peer began (PRODUCT §6).
+    pub(super) fn check_for<'a>(
+        &self,
+        flow: &Flow,
+        msg: &Message<'a>,
+        stranger: bool,
+    ) -> Result<(), Reject<'a>> {
+        check(msg).or_else(|refused| match self.may_be_sloppy(flow, msg, stranger) {
+            true => check_lenient(msg),
+            false => Err(refused),
+        })
+    }
+
+    fn may_be_sloppy(&self, flow: &Flow, msg: &Message<'_>, stranger: bool) -> bool {
+        let plan = || Plan::of(&self.config, flow, msg);
+        match self.config.mode {
+            Mode::Static { .. } if !self.config.lenient_names => false,
+            Mode::Policy | Mode::Static { .. } if !stranger => true,
+            Mode::Static { .. } => plan().is_some_and(|p| self.is_our_cookie(p.cookie, msg.call_id())),
+            Mode::Policy => match msg.method() {
+                // In a dialog or for a transaction that passed; who speaks is checked there.
+                _ if msg.to_tag().is_some() => self.find_call(msg).is_some(),
+                Method::Cancel => self.table.find(server_key(&self.shared.keyed, msg, b"INVITE")).is_some(),
+                Method::Invite => plan().is_some_and(|p| p.names_us),
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether responses may have such names: each is one to a request of ours.
+    pub(super) fn reads_sloppy_responses(&self) -> bool {
+        self.config.mode == Mode::Policy || self.config.lenient_names
+    }
 }
 
 #[cfg(test)]

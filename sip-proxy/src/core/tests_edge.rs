@@ -106,7 +106,7 @@ fn f_upg_01_a_draining_proxy_refuses_new_work_and_finishes_what_it_has() {
 }
 
 /// A first INVITE with credentials for the SHA-256 offer of a challenge.
-fn signed(challenge: &str, password: &[u8], from: &str, call: &str) -> String {
+pub(super) fn signed(challenge: &str, password: &[u8], from: &str, call: &str) -> String {
     let offer = lines(challenge, "Proxy-Authenticate")[0];
     let c = Challenge::parse(offer.as_bytes()).unwrap();
     let ha1 = Ha1::new(c.algorithm, b"pbx", b"warp", password);

@@ -24,7 +24,7 @@ pub(super) fn at(ms: u64) -> Now {
     }
 }
 
-fn config(trusted: &[&str]) -> CoreConfig {
+pub(super) fn config(trusted: &[&str]) -> CoreConfig {
     let udp = |bind: &str| Listener { transport: Transport::Udp, bind: addr(bind), advertise: None };
     let mode = Mode::Static { next: addr(B), trusted: trusted.iter().map(|c| c.parse().unwrap()).collect() };
     let mut c = CoreConfig::new(
@@ -35,7 +35,7 @@ fn config(trusted: &[&str]) -> CoreConfig {
     c
 }
 
-fn core_with(config: CoreConfig) -> Core {
+pub(super) fn core_with(config: CoreConfig) -> Core {
     let shared = Arc::new(Shared::new([3; 32]));
     Core::new(Arc::new(config), 0, [9; 32], shared)
 }
@@ -60,7 +60,7 @@ pub(super) fn sent(core: &mut Core) -> Vec<(SocketAddr, String)> {
     all
 }
 
-fn give(core: &mut Core, from: &str, text: &str, ms: u64) -> Vec<(SocketAddr, String)> {
+pub(super) fn give(core: &mut Core, from: &str, text: &str, ms: u64) -> Vec<(SocketAddr, String)> {
     core.handle_message(udp(from), text.as_bytes(), at(ms));
     sent(core)
 }
@@ -85,7 +85,7 @@ fn request(method: &str, uri: &str, branch: &str, extra: &str) -> String {
     )
 }
 
-fn invite() -> String {
+pub(super) fn invite() -> String {
     request("INVITE", &format!("sip:100@{US}"), "i1", "To: <sip:100@us>\r\n")
 }
 

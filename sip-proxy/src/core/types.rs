@@ -243,6 +243,9 @@ pub struct CoreConfig {
     pub calls: usize,
     /// Scanners (`friendly-scanner` and the like) get no answer (T-SIP-13).
     pub drop_scanners: bool,
+    /// [`Mode::Static`] only: known peers may write display names that break their grammar but can be delimited (PRODUCT §6). Off by
+    /// default; in [`Mode::Policy`] peers with an account always may.
+    pub lenient_names: bool,
 }
 
 impl CoreConfig {
@@ -269,6 +272,7 @@ impl CoreConfig {
             calls: warp_model::limits::SIP_CALLS,
             transactions_per_stranger: warp_model::limits::SIP_TRANSACTIONS_PER_STRANGER,
             drop_scanners: true,
+            lenient_names: false,
         }
     }
 
