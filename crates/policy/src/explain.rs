@@ -7,11 +7,12 @@
 use serde::{Deserialize, Serialize};
 use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 
+use crate::bindings::Entry;
 use crate::directory::{Strategy, VendorIx, VendorTrunkIx};
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::{self, Rate};
 use crate::refusal::Refusal;
-use crate::route::{Call, Entry, Offer};
+use crate::route::{Call, Offer};
 use crate::route::{
     CallInput, Candidate, Decision, Exclusion, Live, VendorTrunkLive, WHOLE, decide, judge, judge_trunk,
     nanos, passed_over,

@@ -12,18 +12,22 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod bindings;
+pub mod cidr;
 pub mod code;
 pub mod deck;
 pub mod directory;
 pub mod explain;
 pub mod lcr;
 pub mod number_plan;
+pub mod price;
 pub mod rate;
 pub mod refusal;
 pub mod route;
 pub mod screen;
 pub mod snapshot;
 
+pub use cidr::Cidr;
 pub use code::Code;
 pub use deck::{Deck, DeckMeta, DeckRows, LineError};
 pub use directory::{
@@ -33,8 +37,9 @@ pub use directory::{
 pub use explain::{DecisionRecord, explain, replay};
 pub use lcr::{LcrBuilder, LcrIndex, RateList};
 pub use number_plan::{Jurisdiction, NumberPlan};
-pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate, rate_call};
+pub use price::rate_call;
+pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate};
 pub use refusal::Refusal;
 pub use route::{CallInput, Candidate, Candidates, Decision, Live, VendorTrunkLive, WHOLE, decide};
-pub use screen::{Cidr, Usage};
+pub use screen::Usage;
 pub use snapshot::{Manifest, Section, Snapshot, SnapshotId};

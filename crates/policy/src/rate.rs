@@ -3,12 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use warp_model::cdr::{CallRating, RatedSide};
+use warp_model::cdr::RatedSide;
 use warp_model::{Currency, Nanos};
 
 use crate::code::Code;
 use crate::deck::Terms;
-use crate::snapshot::Snapshot;
 
 /// A price that was matched for a call, with everything that is needed to charge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,23 +166,6 @@ pub fn rate_side(rate: &Rate, deck_version: String, duration_ms: u64) -> Result<
         currency: rate.currency,
         sum: format!("{setup}{billable_s} s × {} / 60 = {charge} {}", rate.rate_per_min, rate.currency),
     })
-}
-
-/// Prices an answered call on both sides.
-///
-/// In: the rates of its decision, the duration from answer to end in ms. Errors: see [`RatingError`].
-pub fn rate_call(
-    snapshot: &Snapshot,
-    sell: &SellRate,
-    buy: &BuyRate,
-    duration_ms: u64,
-) -> Result<CallRating, RatingError> {
-    let label = |deck: u32| snapshot.lcr.deck(deck).map(|d| d.label()).ok_or(RatingError::UnknownDeck);
-    let sell_side = rate_side(sell, label(sell.deck)?, duration_ms)?;
-    let buy_side = rate_side(buy, label(buy.deck)?, duration_ms)?;
-    let margin =
-        (sell.currency == buy.currency).then(|| sell_side.charge.checked_sub(buy_side.charge)).flatten();
-    Ok(CallRating { sell: sell_side, buy: buy_side, margin })
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use warp_model::hex;
 
+use crate::bindings::Bindings;
 use crate::directory::Directory;
 use crate::lcr::LcrIndex;
 use crate::number_plan::NumberPlan;
-use crate::route::Bindings;
 
 /// Names a snapshot: the first 16 bytes of a hash over its sections' hashes; 32 hexadecimal digits as text.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

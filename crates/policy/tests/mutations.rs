@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use warp_model::{E164, Nanos, Wall};
+use warp_policy::Cidr;
 use warp_policy::deck::csv::{MAX_COLUMNS, MAX_ERRORS};
 use warp_policy::deck::{Deck, DeckKind, ImportOptions, parse_csv};
 use warp_policy::directory::DirectoryBuilder;
 use warp_policy::number_plan::DialRules;
-use warp_policy::screen::Cidr;
 use warp_policy::*;
 use world::*;
 

@@ -12,7 +12,7 @@ use super::{
     Block, Customer, CustomerIx, Directory, Partition, PartitionIx, Trunk, TrunkIx, Vendor, VendorIx,
     VendorTrunk, VendorTrunkIx,
 };
-use crate::screen::CidrTable;
+use crate::cidr::CidrTable;
 
 /// The rows of a directory, in any order. JSON of this struct (sorted by id) is the stored form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ pub use types::{
     PartitionVendor, Strategy, Transport, Trunk, Vendor, VendorTrunk,
 };
 
-use crate::screen::CidrTable;
+use crate::cidr::CidrTable;
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $name:ident($int:ty);)*) => {$(

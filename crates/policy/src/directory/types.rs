@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use warp_model::{CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
 
+use crate::cidr::Cidr;
 use crate::code::Code;
 use crate::number_plan::{ClassSet, DialRules, State};
 use crate::rate::Rounding;
-use crate::screen::Cidr;
 
 /// Limits of a trunk, a customer or a vendor trunk; `None` = no limit of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

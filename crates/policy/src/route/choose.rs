@@ -5,8 +5,8 @@
 
 use warp_model::Wall;
 
-use super::bind::{Entry, Hot, PartitionBinding, expected};
 use super::{CallInput, Candidate, Candidates, Decision, Live, WHOLE};
+use crate::bindings::{Entry, Hot, PartitionBinding, expected};
 use crate::code::Code;
 use crate::deck::Terms;
 use crate::directory::{Strategy, VendorTrunkIx};

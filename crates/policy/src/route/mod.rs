@@ -3,26 +3,22 @@
 //! [`decide`] is pure and takes well under a microsecond: it reads one snapshot and the live figures given to it.
 //! [`explain`](crate::explain()) writes the same decision down with everything that was excluded.
 
-mod bind;
 mod choose;
 
 use std::fmt;
 
 use warp_model::{E164, Wall};
 
-pub(crate) use bind::{Bindings, Entry};
 pub(crate) use choose::{Call, Exclusion, Offer, judge, judge_trunk, nanos, passed_over};
 
+pub use crate::bindings::MAX_CANDIDATES;
 use crate::code::Code;
-use crate::directory::{Trunk, TrunkIx, VendorIx, VendorTrunkIx};
+use crate::directory::{TrunkIx, VendorIx, VendorTrunkIx};
 use crate::lcr::RowIx;
 use crate::number_plan::{Caller, DestinationClass, Dialled, Jurisdiction, JurisdictionRule};
 use crate::rate::{BuyRate, SellRate};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
-
-/// Most candidates of a decision.
-pub const MAX_CANDIDATES: usize = 8;
 
 /// What is known of a call when it comes in.
 #[derive(Clone, Copy, Debug)]
@@ -300,9 +296,4 @@ fn emergency(snapshot: &Snapshot, live: &Live<'_>, out: &mut Candidates) -> Resu
         }
     }
     if out.is_empty() { Err(Refusal::NoEmergencyRoute) } else { Ok(()) }
-}
-
-/// The sell column and partition of a trunk depend on its directory row only; kept here for [`Bindings`].
-pub(crate) fn sell_list(trunk: &Trunk) -> &[warp_model::DeckId] {
-    &trunk.sell_decks
 }

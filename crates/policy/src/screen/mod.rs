@@ -1,7 +1,5 @@
-//! Screening: who may come in (address lists) and how much (channels, calls per second, daily spend).
+//! Screening: how much may come in (channels, calls per second, daily spend). Who may come in is in [`cidr`](crate::cidr).
 
-mod cidr;
 mod usage;
 
-pub use cidr::{Cidr, CidrError, CidrTable};
 pub use usage::{Bound, Gauges, Reservation, Usage, VendorReservation};

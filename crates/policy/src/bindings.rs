@@ -10,6 +10,9 @@ use crate::lcr::LcrIndex;
 use crate::number_plan::State;
 use crate::rate::{self, Rounding};
 
+/// Most candidates of a decision.
+pub const MAX_CANDIDATES: usize = 8;
+
 /// A vendor of a partition, bound to its column.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -80,7 +83,7 @@ pub(crate) struct Bindings {
 
 impl Bindings {
     pub(crate) fn new(directory: &Directory, lcr: &LcrIndex) -> Bindings {
-        let sell = directory.trunks().map(|(_, t)| lcr.sell_column(super::sell_list(t))).collect();
+        let sell = directory.trunks().map(|(_, t)| lcr.sell_column(&t.sell_decks)).collect();
         let partition_of =
             directory.trunks().map(|(ix, _)| directory.partition_of(ix).unwrap_or_default()).collect();
         let partitions = (0..)
@@ -175,7 +178,7 @@ fn bind(
     PartitionBinding {
         ix,
         strategy: partition.strategy,
-        max_candidates: usize::from(partition.max_candidates).clamp(1, super::MAX_CANDIDATES),
+        max_candidates: usize::from(partition.max_candidates).clamp(1, MAX_CANDIDATES),
         expected_ms,
         margin: partition.margin,
         loss_ok: partition.loss_ok,
