@@ -1,37 +1,52 @@
 //! Responses of branches (RFC 3261 §16.7, §17.1): matched by our branch, given to their transaction, and passed on.
 
-use warp_model::Now;
 use warp_sip::edit::Edit;
 use warp_sip::flow::Flow;
 use warp_sip::message::{Message, Method};
 use warp_sip::transaction::{Action, Actions, ClientInput};
 
-use super::Core;
 use super::forward::parse_branch;
 use super::slab::Id;
 use super::table::Owner;
-use super::types::Mode;
+use super::transactions::{Failed, Transactions};
 
-impl Core {
-    pub(super) fn on_response(&mut self, flow: Flow, msg: &Message<'_>, status: u16, now: Now) {
-        let Some(id) = self.branch_owner(flow, msg) else {
+/// A response that a transaction has accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) client: Id,
+    pub(super) owner: Owner,
+    /// The request carried an SDP offer that the relay rewrote.
+    pub(super) offered: bool,
+    /// A CANCEL waited for a first 1xx.
+    cancel: bool,
+    actions: Actions,
+}
+
+impl Heard {
+    /// Whether the owner hears of it.
+    pub(super) fn passes(&self) -> bool {
+        self.actions.contains(Action::PassUp)
+    }
+}
+
+impl Transactions {
+    pub(super) fn on_response(&mut self, flow: Flow, msg: &Message<'_>, status: u16) -> Option<Heard> {
+        let Some(client) = self.branch_owner(flow, msg) else {
             self.stats.stray += 1;
-            return;
+            return None;
         };
         let timers = &self.config.timers;
-        let Some(txn) = self.table.clients.get_mut(id) else {
-            return;
-        };
-        let owner = txn.owner;
+        let txn = self.table.clients.get_mut(client)?;
+        let (owner, offered) = (txn.owner, txn.offered);
         self.stats.repeated_responses_in += u64::from(status >= 200 && !txn.machine.is_open());
-        let actions = txn.machine.on_input(ClientInput::Response(status), timers, now.mono);
+        let actions = txn.machine.on_input(ClientInput::Response(status), timers, self.now.mono);
         let mut cancel = false;
         if txn.method == Method::Invite {
             if status < 200 {
                 if !txn.cancel.wanted()
                     && let Some(c) = &mut txn.timer_c
                 {
-                    c.on_response(status, timers.c, now.mono);
+                    c.on_response(status, timers.c, self.now.mono);
                 }
                 cancel = txn.machine.is_open() && txn.cancel.on_provisional();
             } else {
@@ -40,42 +55,17 @@ impl Core {
             }
         }
         if actions.contains(Action::Ack) {
-            self.send_ack(id, msg);
+            self.send_ack(client, msg);
         }
-        if actions.contains(Action::PassUp) {
-            match owner {
-                // A 503 says that the proxy it comes from is out of service: ours to say only of the hop that takes everything
-                // (RFC 3261 §16.7 step 6).
-                Owner::Server(server) if status == 503 && !self.is_next(flow) => {
-                    self.answer(server, 500, "", &[], now);
-                }
-                Owner::Server(server) => self.pass_back(server, msg, status, now),
-                Owner::Leg { call, leg } => {
-                    let told = self.with_call(call, now, |core, call| {
-                        core.leg_response(call, leg, flow, msg, now);
-                    });
-                    // The call is forgotten, its vendor answers: nobody must be left talking to a wall.
-                    if told.is_none() && (200..300).contains(&status) {
-                        self.ack_and_bye(id, msg, now);
-                    }
-                }
-                Owner::InDialog { call, server } => {
-                    let offered = self.table.clients.get(id).is_some_and(|t| t.offered);
-                    let told = self.with_call(call, now, |core, call| {
-                        core.in_dialog_response(call, server, offered, flow, msg, now);
-                    });
-                    if told.is_none() {
-                        self.pass_back(server, msg, status, now);
-                    }
-                }
-                Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, status, now),
-                Owner::Probe(_) | Owner::Ours => {}
-            }
+        Some(Heard { client, owner, offered, cancel, actions })
+    }
+
+    /// What is left to do for a response when its owner has heard of it.
+    pub(super) fn after_response(&mut self, heard: &Heard) {
+        if heard.cancel {
+            self.send_cancel(heard.client);
         }
-        if cancel {
-            self.send_cancel(id, now);
-        }
-        self.after_client(id, actions);
+        self.after_client(heard.client, heard.actions);
     }
 
     /// The client transaction of a response: our branch with its nonce, the method of CSeq, and the address that we asked.
@@ -98,13 +88,8 @@ impl Core {
         asked.remote.ip() == came.remote.ip() || self.is_known(came.remote.ip())
     }
 
-    /// Whether a response came from the one hop that takes what is addressed to us.
-    fn is_next(&self, flow: Flow) -> bool {
-        matches!(self.config.mode, Mode::Static { next, .. } if next == flow.remote)
-    }
-
     /// Passes a response back by a server transaction, our Via taken off. 100 ends here (RFC 3261 §16.7 step 5).
-    pub(super) fn pass_back(&mut self, server: Id, msg: &Message<'_>, status: u16, now: Now) {
+    pub(super) fn pass_back(&mut self, server: Id, msg: &Message<'_>, status: u16) {
         if status == 100 {
             return;
         }
@@ -119,31 +104,37 @@ impl Core {
             self.give_buf(buf);
             return;
         }
-        self.send_response(server, status, buf, now);
+        self.send_response(server, status, buf);
     }
 
-    /// A branch ended without an answer: 408 or 503 as if received (RFC 3261 §16.7, §16.9). Nothing is sent for requests other
-    /// than INVITE that timed out (RFC 4320 §4.2).
-    pub(super) fn branch_failed(&mut self, id: Id, timed_out: bool, now: Now) {
-        let Some(txn) = self.table.clients.get(id) else {
+    /// A branch of a server transaction ended without an answer: 408 or 503 as if received (RFC 3261 §16.7, §16.9). Nothing is sent for
+    /// requests other than INVITE that timed out (RFC 4320 §4.2).
+    pub(super) fn fail_server(&mut self, server: Id, failed: &Failed) {
+        if !failed.timed_out {
+            // The only next hop is gone, so a repetition would fail as well: 503 is ours to say (§16.7 step 6).
+            self.answer(server, 503, "", &[]);
+        } else if failed.invite {
+            self.answer(server, if failed.cancelled { 487 } else { 408 }, "", &[]);
+        } else {
+            self.remove_server(server);
+        }
+    }
+
+    /// Sends the kept 2xx of a server transaction again.
+    pub(super) fn resend_ok(&mut self, server: Id) {
+        let Some(txn) = self.table.servers.get_mut(server) else {
             return;
         };
-        self.stats.timeouts += 1;
-        let (invite, cancelled) = (txn.method == Method::Invite, txn.cancel.wanted());
-        match txn.owner {
-            Owner::Leg { call, leg } => {
-                self.with_call(call, now, |core, call| core.leg_silent(call, leg, timed_out, now));
-            }
-            Owner::Server(server) | Owner::InDialog { server, .. } if invite && timed_out => {
-                self.answer(server, if cancelled { 487 } else { 408 }, "", &[], now);
-            }
-            // The only next hop is gone, so a repetition would fail as well: 503 is ours to say (§16.7 step 6).
-            Owner::Server(server) | Owner::InDialog { server, .. } if !timed_out => {
-                self.answer(server, 503, "", &[], now);
-            }
-            Owner::Server(server) | Owner::InDialog { server, .. } => self.remove_server(server),
-            Owner::Probe(_) | Owner::Ours => {}
+        if txn.response.is_empty() || txn.machine.is_open() {
+            return;
         }
+        let (flow, response) = (txn.flow, std::mem::take(&mut txn.response));
+        let copy = self.copy_buf(&response);
+        if let Some(txn) = self.table.servers.get_mut(server) {
+            txn.response = response;
+        }
+        self.stats.repeated_responses_out += 1;
+        self.transmit(flow, copy);
     }
 
     /// Carries out what is left of a client machine's actions, and sets its next look.
@@ -156,7 +147,7 @@ impl Core {
         let over = self.table.clients.get_mut(id).and_then(|txn| {
             let keep = txn.machine.is_open()
                 || txn.machine.is_completed_invite()
-                || matches!(txn.owner, Owner::Leg { .. });
+                || matches!(txn.owner, Owner::Branch { .. });
             (!keep).then(|| std::mem::take(&mut txn.request))
         });
         if let Some(request) = over {

@@ -1,15 +1,13 @@
 //! Who is calling: a trunk by its address, or by digest (T-SIP-08, T-SIP-09). Nothing is known of a caller until then, and nothing kept.
 
-use std::net::IpAddr;
-
-use warp_model::Now;
 use warp_policy::TrunkIx;
 use warp_sip::digest::{self, Algorithm, Ha1, NonceState};
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
 use warp_sip::message::Message;
 
-use super::Core;
+use super::calls::Calls;
+use super::transactions::Transactions;
 
 /// What came of it.
 pub(super) enum Ingress {
@@ -19,39 +17,39 @@ pub(super) enum Ingress {
     Answered,
 }
 
-impl Core {
+impl Calls {
     /// Finds the trunk of a first INVITE, or answers it.
     pub(super) fn authenticate(
         &mut self,
         flow: &Flow,
         msg: &Message<'_>,
         stranger: bool,
-        now: Now,
+        tx: &mut Transactions,
     ) -> Ingress {
         let ip = flow.remote.ip();
-        let Some(snapshot) = self.snapshot.clone() else {
-            self.refuse(flow, msg, 503, "", &[("Retry-After", b"5")], stranger);
+        let Some(snapshot) = tx.snapshot.clone() else {
+            tx.refuse(flow, msg, 503, "", &[("Retry-After", b"5")], stranger);
             return Ingress::Answered;
         };
         let directory = &snapshot.directory;
         if let Some(trunk) = directory.trunk_by_ip(ip) {
             return Ingress::Trunk(trunk, None);
         }
-        let realm = self.config.realm.name.clone();
+        let realm = tx.config.realm.name.clone();
         let Some(c) = digest::credentials(msg, Header::ProxyAuthorization, realm.as_bytes()) else {
-            self.challenge(flow, msg, false, stranger, now);
+            self.challenge(flow, msg, false, stranger, tx);
             return Ingress::Answered;
         };
-        let nonce = self.shared.nonces.check(c.nonce, now.wall, realm.as_bytes(), ip);
+        let nonce = tx.shared.nonces.check(c.nonce, tx.now.wall, realm.as_bytes(), ip);
         let NonceState::Fresh(nonce) = nonce else {
-            self.challenge(flow, msg, nonce == NonceState::Stale, stranger, now);
+            self.challenge(flow, msg, nonce == NonceState::Stale, stranger, tx);
             return Ingress::Answered;
         };
         let user = std::str::from_utf8(c.username).unwrap_or("");
         let found = directory.digest_user(user);
         let allowed = match c.algorithm {
-            Algorithm::Md5 => self.config.realm.md5,
-            Algorithm::Sha256 => self.config.realm.sha256,
+            Algorithm::Md5 => tx.config.realm.md5,
+            Algorithm::Sha256 => tx.config.realm.sha256,
         };
         // An unknown user costs the same time as a wrong password, and gets the same answer (T-SIP-08).
         let ha1 = found
@@ -63,42 +61,49 @@ impl Core {
         let known = ha1.is_some() && allowed;
         let ha1 = ha1.unwrap_or_else(|| Ha1::decoy(c.algorithm));
         // Guessing from many sources at one account: only sources that have signed in lately are still believed.
-        let account = self.shared.keyed.hash64(&[b"account", c.username]);
-        let besieged = self.shared.account_failures.is_silenced(&account, now.mono)
-            && !self.shared.learnt.knows(ip, now.mono);
+        let account = tx.shared.keyed.hash64(&[b"account", c.username]);
+        let besieged = tx.shared.account_failures.is_silenced(&account, tx.now.mono)
+            && !tx.shared.learnt.knows(ip, tx.now.mono);
         let right = digest::verify(&c, msg.method_text(), &ha1) && known && !besieged;
         if !right {
             // Told apart for us alone: the peer gets the same answer.
             match known {
-                true => self.stats.auth_bad_credentials += 1,
-                false => self.stats.auth_unknown += 1,
+                true => tx.stats.auth_bad_credentials += 1,
+                false => tx.stats.auth_unknown += 1,
             }
-            self.shared.failures.failed(ip, now.mono);
-            self.shared.account_failures.failed(account, now.mono);
-            self.refuse(flow, msg, 403, "", &[], stranger);
+            tx.shared.failures.failed(ip, tx.now.mono);
+            tx.shared.account_failures.failed(account, tx.now.mono);
+            tx.refuse(flow, msg, 403, "", &[], stranger);
             return Ingress::Answered;
         }
-        if !self.shared.accept_nonce(nonce, c.count(), now.mono) {
-            self.challenge(flow, msg, true, stranger, now);
+        if !tx.shared.accept_nonce(nonce, c.count(), tx.now.mono) {
+            self.challenge(flow, msg, true, stranger, tx);
             return Ingress::Answered;
         }
-        self.stats.auth_ok += 1;
-        self.shared.learnt.learn(ip, now.mono);
+        tx.stats.auth_ok += 1;
+        tx.shared.learnt.learn(ip, tx.now.mono);
         match found {
             Some((trunk, _)) => Ingress::Trunk(trunk, Some(user.to_owned())),
             None => Ingress::Answered,
         }
     }
 
-    fn challenge(&mut self, flow: &Flow, msg: &Message<'_>, stale: bool, stranger: bool, now: Now) {
+    fn challenge(
+        &mut self,
+        flow: &Flow,
+        msg: &Message<'_>,
+        stale: bool,
+        stranger: bool,
+        tx: &mut Transactions,
+    ) {
         match stale {
-            true => self.stats.auth_stale += 1,
-            false => self.stats.auth_challenge += 1,
+            true => tx.stats.auth_stale += 1,
+            false => tx.stats.auth_challenge += 1,
         }
-        let random = self.rng.u64();
-        let (shared, config) = (self.shared.clone(), self.config.clone());
+        let random = tx.rng.u64();
+        let (shared, config) = (tx.shared.clone(), tx.config.clone());
         let realm = config.realm.name.as_bytes();
-        let nonce = shared.nonces.issue(now.wall, random, realm, flow.remote.ip());
+        let nonce = shared.nonces.issue(tx.now.wall, random, realm, flow.remote.ip());
         // SHA-256 first: a client takes the first that it knows (RFC 8760 §2.4).
         let offers = [(config.realm.sha256, Algorithm::Sha256), (config.realm.md5, Algorithm::Md5)];
         let values: Vec<Vec<u8>> = offers
@@ -113,13 +118,8 @@ impl Core {
         let headers: Vec<(&str, &[u8])> = values.iter().map(|v| ("Proxy-Authenticate", &v[..])).collect();
         // A short INVITE has no room for two challenges in what a stranger may be sent: then the one that every client knows.
         let last = headers.len().saturating_sub(1);
-        if !self.refuse(flow, msg, 407, "", &headers, stranger) && last > 0 {
-            self.refuse(flow, msg, 407, "", &headers[last..], stranger);
+        if !tx.refuse(flow, msg, 407, "", &headers, stranger) && last > 0 {
+            tx.refuse(flow, msg, 407, "", &headers[last..], stranger);
         }
-    }
-
-    /// Whether a stranger's source is silenced for its failures (T-SIP-08).
-    pub(super) fn is_silenced(&self, ip: IpAddr, now: Now) -> bool {
-        self.shared.failures.is_silenced(&ip, now.mono)
     }
 }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
-use warp_model::{CallId, Mono, Now};
+use warp_model::{CallId, Mono};
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
-use warp_policy::{CallInput, Decision, Refusal, Snapshot, TrunkIx, VendorTrunkIx};
+use warp_policy::{CallInput, Decision, Directory, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx};
 use warp_sip::dialog::Dialog;
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
@@ -17,12 +17,14 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::ResponseContext;
 use warp_sip::transaction::NEVER;
 
+use super::calls::{Calls, LOOK};
+use super::cdr;
 use super::media::Pending;
 use super::route::Plan;
 use super::slab::Id;
 use super::timers::Key;
+use super::transactions::Transactions;
 use super::types::LiveCall;
-use super::{Core, cdr};
 
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +39,33 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// One attempt towards a vendor.
+/// Where a branch leads: what kind of peer is asked, and who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A vendor's trunk, bought for this call.
+    Vendor(VendorTrunkIx),
+    /// A contact that a user of ours has registered.
+    #[allow(dead_code)] // made by the registrar's lookup, which is not built yet
+    Contact(u64),
+    /// A customer's trunk, for its inbound numbers.
+    #[allow(dead_code)] // made by inbound routing, which is not built yet
+    Trunk(TrunkIx),
+}
+
+impl Target {
+    /// The vendor trunk, for what only vendors have: buying price, credentials, health.
+    pub(crate) fn vendor(self) -> Option<VendorTrunkIx> {
+        match self {
+            Target::Vendor(ix) => Some(ix),
+            Target::Contact(_) | Target::Trunk(_) => None,
+        }
+    }
+}
+
+/// One attempt to reach the called side.
 #[derive(Debug)]
-pub(crate) struct Leg {
-    pub(crate) vendor_trunk: VendorTrunkIx,
+pub(crate) struct Branch {
+    pub(crate) target: Target,
     pub(crate) flow: Flow,
     /// Its INVITE transaction, once it is out.
     pub(crate) client: Option<Id>,
@@ -64,8 +89,8 @@ pub(crate) struct Leg {
 /// A message that waits for the relay.
 #[derive(Debug)]
 pub(crate) enum Held {
-    /// A response of a leg, already accepted by its transaction.
-    Leg { leg: u16, flow: Flow, bytes: Vec<u8> },
+    /// A response of a branch, already accepted by its transaction.
+    Branch { branch: u16, flow: Flow, bytes: Vec<u8> },
     /// A response to an in-dialog request.
     InDialog { server: Id, offered: bool, flow: Flow, bytes: Vec<u8> },
     /// A request, not looked at yet.
@@ -88,7 +113,7 @@ pub(crate) struct Call {
     /// When the INVITE came: all times of the record are its wall time and what has passed since (F-TIME-01).
     pub(crate) began: Mono,
     pub(crate) phase: Phase,
-    pub(crate) legs: Vec<Leg>,
+    pub(crate) branches: Vec<Branch>,
     /// Candidates used up.
     pub(crate) tried: usize,
     /// What those that failed have said (RFC 3261 §16.7 step 6).
@@ -111,6 +136,13 @@ pub(crate) struct Call {
     pub(crate) held: VecDeque<Held>,
     pub(crate) armed: Mono,
     pub(crate) gone: bool,
+}
+
+impl Branch {
+    /// The vendor trunk that it goes to.
+    pub(crate) fn vendor_trunk<'d>(&self, directory: &'d Directory) -> Option<&'d VendorTrunk> {
+        directory.vendor_trunk(self.target.vendor()?)
+    }
 }
 
 impl Call {
@@ -136,14 +168,14 @@ impl Call {
         })
     }
 
-    /// The leg being tried, or that answered.
-    pub(crate) fn leg(&self) -> Option<&Leg> {
-        self.legs.last()
+    /// The branch being tried, or that answered.
+    pub(crate) fn branch(&self) -> Option<&Branch> {
+        self.branches.last()
     }
 
     pub(crate) fn next_timeout(&self) -> Mono {
         let first = self
-            .legs
+            .branches
             .last()
             .filter(|l| l.open && l.client.is_some())
             .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
@@ -152,68 +184,58 @@ impl Call {
     }
 }
 
-/// Longest time between two looks at a call.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(60);
-
 /// Messages of one call that may wait for the relay.
 const HELD: usize = 32;
 
-impl Core {
+impl Calls {
     /// Lends a call out, lets something happen to it, and puts it back (or drops it when it is gone). Then what waited for it.
     pub(super) fn with_call<R>(
         &mut self,
         id: Id,
-        now: Now,
-        f: impl FnOnce(&mut Core, &mut Call) -> R,
+        tx: &mut Transactions,
+        f: impl FnOnce(&mut Calls, &mut Call, &mut Transactions) -> R,
     ) -> Option<R> {
-        let mut call = self.calls.lend(id)?;
-        let result = f(self, &mut call);
+        let mut call = self.all.lend(id)?;
+        let result = f(self, &mut call, tx);
         // What waited for the relay goes on in its order, until something asks again.
-        let mut requests = Vec::new();
         while call.ask.is_none()
             && let Some(held) = call.held.pop_front()
         {
             match held {
-                Held::Leg { leg, flow, bytes } => {
+                Held::Branch { branch, flow, bytes } => {
                     if let Ok(msg) = Message::parse(&bytes) {
-                        self.leg_response(&mut call, leg, flow, &msg, now);
+                        self.branch_response(&mut call, branch, flow, &msg, tx);
                     }
-                    self.give_buf(bytes);
+                    tx.give_buf(bytes);
                 }
                 Held::InDialog { server, offered, flow, bytes } => {
                     if let Ok(msg) = Message::parse(&bytes) {
-                        self.in_dialog_response(&mut call, server, offered, flow, &msg, now);
+                        self.in_dialog_response(&mut call, server, offered, flow, &msg, tx);
                     }
-                    self.give_buf(bytes);
+                    tx.give_buf(bytes);
                 }
                 // A request finds its call by itself: the call must be back first.
-                Held::Request { flow, bytes } => requests.push((flow, bytes)),
+                Held::Request { flow, bytes } => self.ready.push_back((flow, bytes)),
             }
         }
         if call.gone {
             // A further attempt of the caller may have taken its place.
-            let by_id = self.keyed.hash128(&[b"id", &call.dialog.call_id]);
+            let by_id = tx.keyed.hash128(&[b"id", &call.dialog.call_id]);
             for key in [call.key, by_id] {
                 if self.by_dialog.get(&key) == Some(&id) {
                     self.by_dialog.remove(&key);
                 }
             }
-            self.give_buf(std::mem::take(&mut call.invite));
-            self.calls.remove_lent(id);
+            tx.give_buf(std::mem::take(&mut call.invite));
+            self.all.remove_lent(id);
         } else {
             // Looked at once a minute at least: a call of seconds must not leave its four-hour limit in the wheel.
-            let at = call.next_timeout().min(now.mono + LOOK);
+            let at = call.next_timeout().min(tx.now.mono + LOOK);
             if at < call.armed {
                 call.armed = at;
-                self.wheel.arm(at, Key::Call(id));
+                tx.wheel.arm(at, Key::Call(id));
             }
-            self.calls.give_back(id, call);
-        }
-        for (flow, bytes) in requests {
-            if let Ok(msg) = Message::parse(&bytes) {
-                self.on_request(flow, &msg, &bytes, false, now);
-            }
-            self.give_buf(bytes);
+            self.all.give_back(id, call);
         }
         Some(result)
     }
@@ -223,11 +245,6 @@ impl Core {
         if call.held.len() < HELD {
             call.held.push_back(held);
         }
-    }
-
-    /// Key of a call: Call-ID and the caller's tag, which every message of its dialogs carries on one side or the other.
-    pub(super) fn call_key(&self, call_id: &[u8], caller_tag: &[u8]) -> u128 {
-        self.keyed.hash128(&[b"call", call_id, caller_tag])
     }
 
     /// A first INVITE of an authenticated trunk: screen, decide, and try the first vendor.
@@ -241,43 +258,43 @@ impl Core {
         trunk: TrunkIx,
         user: Option<&str>,
         txn_key: u128,
-        now: Now,
+        tx: &mut Transactions,
     ) {
-        let (Some(snapshot), Some(bound)) = (self.snapshot.clone(), self.bound.clone()) else {
-            self.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], false);
+        let (Some(snapshot), Some(bound)) = (tx.snapshot.clone(), self.bound.clone()) else {
+            tx.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], false);
             return;
         };
-        let late_offer = match self.session(msg) {
+        let late_offer = match tx.session(msg) {
             Ok(sdp) => sdp.is_none(),
             Err(e) => {
-                self.refuse(&flow, msg, e.status(), e.phrase(), e.headers(), false);
+                tx.refuse(&flow, msg, e.status(), e.phrase(), e.headers(), false);
                 return;
             }
         };
-        let call_key = self.call_key(msg.call_id(), msg.from_tag().unwrap_or(b""));
-        let id_key = self.keyed.hash128(&[b"id", msg.call_id()]);
-        let held = self.by_dialog.get(&id_key).and_then(|id| self.calls.get(*id));
+        let call_key = tx.call_key(msg.call_id(), msg.from_tag().unwrap_or(b""));
+        let id_key = tx.keyed.hash128(&[b"id", msg.call_id()]);
+        let held = self.by_dialog.get(&id_key).and_then(|id| self.all.get(*id));
         if held.is_some_and(|c| c.phase != Phase::Over) {
             // RFC 3261 §8.2.2.2: the same request came by another way. Or somebody else calls himself like a call in the air: the relay
             // tells calls apart by their Call-ID, so that his end would be the other's (T-SIP-11).
-            self.stats.loops += 1;
-            self.refuse(&flow, msg, 482, "", &[], false);
+            tx.stats.loops += 1;
+            tx.refuse(&flow, msg, 482, "", &[], false);
             return;
         }
-        if self.calls.len() >= self.config.calls && !self.is_emergency(msg, flow.remote.ip()) {
-            self.on_table_full(&flow, msg, false);
+        if self.all.len() >= tx.config.calls && !tx.is_emergency(msg, flow.remote.ip()) {
+            tx.on_table_full(&flow, msg, false);
             return;
         }
-        let Some(server) = self.begin_server(flow, msg, bytes, txn_key, false) else {
-            self.on_table_full(&flow, msg, false);
+        let Some(server) = tx.begin_server(flow, msg, bytes, txn_key, false) else {
+            tx.on_table_full(&flow, msg, false);
             return;
         };
-        self.stats.calls_started += 1;
-        self.trying(server, &flow, msg, now);
-        let random = self.rng.u128();
-        let cdr_id = CallId::new(now.wall, random);
-        let record = cdr::begin(&self.config, &snapshot, msg, plan, flow, trunk, user, cdr_id, now);
-        let ring_limit = self.config.timers.c + self.config.timers.t1_64();
+        tx.stats.calls_started += 1;
+        tx.trying(server, &flow, msg);
+        let random = tx.rng.u128();
+        let cdr_id = CallId::new(tx.now.wall, random);
+        let record = cdr::begin(&tx.config, &snapshot, msg, plan, flow, trunk, user, cdr_id, tx.now);
+        let ring_limit = tx.config.timers.c + tx.config.timers.t1_64();
         let mut call = Box::new(Call {
             id: Id::from_u64(0),
             key: call_key,
@@ -285,11 +302,11 @@ impl Core {
             decision: None,
             record: Some(Box::new(record)),
             server,
-            invite: self.copy_buf(bytes),
+            invite: tx.copy_buf(bytes),
             flow,
-            began: now.mono,
+            began: tx.now.mono,
             phase: Phase::Setup,
-            legs: Vec::new(),
+            branches: Vec::new(),
             tried: 0,
             finals: ResponseContext::default(),
             cancelled: false,
@@ -301,7 +318,7 @@ impl Core {
             media_open: false,
             answered: None,
             // Nothing rings longer than all its branches could.
-            ends_at: now.mono + ring_limit * u32::from(self.config.max_attempts.max(1)),
+            ends_at: tx.now.mono + ring_limit * u32::from(tx.config.max_attempts.max(1)),
             ask: None,
             held: VecDeque::new(),
             armed: NEVER,
@@ -315,22 +332,22 @@ impl Core {
         if let Some(contact) = msg.contacts().next() {
             call.dialog.caller.target = contact.uri.to_vec();
         }
-        let id = self.calls.insert(call);
+        let id = self.all.insert(call);
         self.by_dialog.insert(call_key, id);
         self.by_dialog.insert(id_key, id);
-        if let Some(txn) = self.table.servers.get_mut(server) {
+        if let Some(txn) = tx.table.servers.get_mut(server) {
             txn.call = Some(id);
         }
-        self.with_call(id, now, |core, call| {
+        self.with_call(id, tx, |calls, call, tx| {
             call.id = id;
-            core.screen_and_route(call, now);
+            calls.screen_and_route(call, tx);
         });
     }
 
     /// Limits, then the decision, then the first vendor; or a refusal with its record.
-    fn screen_and_route(&mut self, call: &mut Call, now: Now) {
-        if self.shared.is_draining() {
-            self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), now);
+    fn screen_and_route(&mut self, call: &mut Call, tx: &mut Transactions) {
+        if tx.shared.is_draining() {
+            self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), tx);
             return;
         }
         let snapshot = call.snapshot.clone();
@@ -343,36 +360,36 @@ impl Core {
             trunk: call.trunk,
             caller: caller.as_bytes(),
             called: called.as_bytes(),
-            at: now.wall,
-            call_hash: self.shared.keyed.hash64(&[b"share", &call.dialog.call_id]),
+            at: tx.now.wall,
+            call_hash: tx.shared.keyed.hash64(&[b"share", &call.dialog.call_id]),
             lrn: None,
         };
-        let mut live = std::mem::take(&mut self.live);
-        let health = &self.shared.health;
-        let share = |ix| snapshot.directory.vendor_trunk(ix).map_or(0, |t| health.share(t.id, now.mono));
-        call.bound.live_into(now, share, &mut live);
+        let mut live = std::mem::take(&mut self.vendors);
+        let health = &tx.shared.health;
+        let share = |ix| snapshot.directory.vendor_trunk(ix).map_or(0, |t| health.share(t.id, tx.now.mono));
+        call.bound.live_into(tx.now, share, &mut live);
         let (decision, record) = decide(&snapshot, &input, &live);
-        self.live = live;
+        self.vendors = live;
         cdr::decided(call.record.as_deref_mut(), &decision, record);
         call.decision = Some(decision);
         // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
         let sell = decision.sell.filter(|_| decision.emergency.is_none());
         let admitted =
-            decision.result.map(|_| ()).and_then(|()| call.bound.admit(call.trunk, sell.as_ref(), now));
+            decision.result.map(|_| ()).and_then(|()| call.bound.admit(call.trunk, sell.as_ref(), tx.now));
         match admitted {
             Ok(reservation) => {
                 call.reservation = Some(reservation);
-                self.next_vendor(call, now);
+                self.next_vendor(call, tx);
             }
-            Err(refusal) => self.refuse_by_policy(call, refusal, now),
+            Err(refusal) => self.refuse_by_policy(call, refusal, tx),
         }
     }
 
     /// A refusal of policy: its status, its cause, and a record.
-    fn refuse_by_policy(&mut self, call: &mut Call, refusal: Refusal, now: Now) {
+    fn refuse_by_policy(&mut self, call: &mut Call, refusal: Refusal, tx: &mut Transactions) {
         let retry: Option<&[u8]> = refusal.retry_after().then_some(b"1");
         let (status, reason) = (refusal.sip_status(), refusal.reason());
-        self.refuse_call(call, status, reason, refusal.code(), refusal.q850(), retry, now);
+        self.refuse_call(call, status, reason, refusal.code(), refusal.q850(), retry, tx);
     }
 
     /// Ends a call that was not answered with a response of our own.
@@ -385,56 +402,63 @@ impl Core {
         code: &str,
         cause: u8,
         retry_after: Option<&[u8]>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         let reason = format!("Q.850;cause={cause};text=\"{phrase}\"");
         let mut headers: Vec<(&str, &[u8])> = vec![("Reason", reason.as_bytes())];
         if let Some(seconds) = retry_after {
             headers.push(("Retry-After", seconds));
         }
-        self.answer(call.server, status, phrase, &headers, now);
+        tx.answer(call.server, status, phrase, &headers);
         let outcome = match status {
             487 => Outcome::Cancelled,
-            _ if call.legs.is_empty() => Outcome::Rejected,
+            _ if call.branches.is_empty() => Outcome::Rejected,
             408 | 480 => Outcome::NoAnswer,
             _ => Outcome::Failed,
         };
         let side = if status == 487 { ReleaseSide::Caller } else { ReleaseSide::System };
-        self.close_unanswered(call, status, Some(cause), outcome, side, code, now);
+        self.close_unanswered(call, status, Some(cause), outcome, side, code, tx);
     }
 
     /// The caller gave up.
-    pub(super) fn call_cancelled(&mut self, id: Id, now: Now) {
-        self.with_call(id, now, |core, call| {
+    pub(super) fn cancelled(&mut self, id: Id, tx: &mut Transactions) {
+        self.with_call(id, tx, |calls, call, tx| {
             if matches!(call.phase, Phase::Answered | Phase::Over) || call.cancelled {
                 return;
             }
             call.cancelled = true;
-            let branch = call.legs.last().filter(|l| l.open).map(|l| (l.client, l.first_1xx_at));
+            let branch = call.branches.last().filter(|l| l.open).map(|l| (l.client, l.first_1xx_at));
             match branch {
                 // Its answer (487, or a 2xx that was faster) ends the call.
-                Some((Some(client), NEVER)) => core.want_cancel(client, now),
+                Some((Some(client), NEVER)) => tx.want_cancel(client),
                 // Nothing heard of that vendor yet, or nothing sent: do not let the caller wait.
                 Some((Some(client), _)) => {
-                    core.abandon(client, now);
-                    core.leg_over(call, 487, None, "cancelled", now);
-                    core.refuse_call(call, 487, "", "", 16, None, now);
+                    tx.abandon(client);
+                    calls.branch_over(call, 487, None, "cancelled", tx);
+                    calls.refuse_call(call, 487, "", "", 16, None, tx);
                 }
                 _ => {
-                    core.drop_ask(call);
-                    core.leg_over(call, 487, None, "cancelled", now);
-                    core.refuse_call(call, 487, "", "", 16, None, now);
+                    calls.drop_ask(call, tx);
+                    calls.branch_over(call, 487, None, "cancelled", tx);
+                    calls.refuse_call(call, 487, "", "", 16, None, tx);
                 }
             }
         });
     }
 
     /// Requests of a first INVITE's kind from whom we do not know, or that policy does not carry.
-    pub(super) fn out_of_dialog(&mut self, flow: Flow, msg: &Message<'_>, plan: &Plan<'_>, stranger: bool) {
+    pub(super) fn out_of_dialog(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        plan: &Plan<'_>,
+        stranger: bool,
+        tx: &mut Transactions,
+    ) {
         // T-SIP-05: what is not for us is not for anybody we would ask.
         let status = match msg.method() {
             _ if !plan.names_us => {
-                self.stats.acl += u64::from(stranger);
+                tx.stats.acl += u64::from(stranger);
                 403
             }
             Method::Bye | Method::Prack | Method::Update | Method::Info => 481,
@@ -446,7 +470,7 @@ impl Core {
         } else {
             &[]
         };
-        self.refuse(&flow, msg, status, "", allow, stranger);
+        tx.refuse(&flow, msg, status, "", allow, stranger);
     }
 }
 

@@ -13,9 +13,10 @@ use warp_sip::flow::Flow;
 use warp_sip::message::Message;
 use warp_sip::proxy::cause_of_status;
 
-use super::Core;
 use super::call::{Call, Phase, caller_of, printable};
+use super::calls::Calls;
 use super::route::Plan;
+use super::transactions::Transactions;
 use super::types::{CoreConfig, Output};
 
 /// The record of a call that begins.
@@ -145,7 +146,7 @@ pub(super) fn leg_begins(call: &mut Call, trunk: &VendorTrunk, egress: IpAddr, n
     r.vendor_trunk_id = Some(trunk.id);
     r.route_rank = rank;
     r.legs.push(LegRecord {
-        attempt_no: call.legs.len() as u16,
+        attempt_no: call.branches.len() as u16,
         vendor_id: Some(trunk.vendor),
         vendor_trunk_id: Some(trunk.id),
         egress_ip: egress.to_canonical(),
@@ -160,7 +161,7 @@ pub(super) fn leg_begins(call: &mut Call, trunk: &VendorTrunk, egress: IpAddr, n
 
 /// The first 18x, or the 2xx.
 pub(super) fn leg_progress(call: &mut Call, leg: u16, status: u16, now: Now) {
-    let started = call.legs.get(usize::from(leg)).map_or(now.mono, |l| l.started);
+    let started = call.branches.get(usize::from(leg)).map_or(now.mono, |l| l.started);
     let at = wall(call, now);
     let Some(r) = &mut call.record else {
         return;
@@ -233,7 +234,7 @@ pub(super) fn cause_of_code(code: &str) -> u8 {
     }
 }
 
-impl Core {
+impl Calls {
     /// Closes a call that was never answered: its record goes to the journal now.
     #[allow(clippy::too_many_arguments)] // the facts of an ending
     pub(super) fn close_unanswered(
@@ -244,13 +245,13 @@ impl Core {
         outcome: Outcome,
         side: ReleaseSide,
         code: &str,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         if call.phase == Phase::Over {
             return;
         }
-        self.delete_media(call, None);
-        let at = wall(call, now);
+        self.delete_media(call, None, tx);
+        let at = wall(call, tx.now);
         if let Some(r) = &mut call.record {
             r.sip_code = status;
             r.q850 = cause;
@@ -260,8 +261,8 @@ impl Core {
             r.end_at = at;
         }
         call.reservation = None;
-        self.write_ended(call, now);
-        self.linger(call, now);
+        self.write_ended(call, tx);
+        self.linger(call, tx);
     }
 
     /// Closes an answered call at its BYE. The record waits for the relay's figures, at most as long as the relay may take.
@@ -271,13 +272,13 @@ impl Core {
         side: ReleaseSide,
         cause: u8,
         code: &str,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         if call.phase != Phase::Answered {
             return;
         }
-        let at = wall(call, now);
-        let duration_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
+        let at = wall(call, tx.now);
+        let duration_ms = call.answered.map_or(0, |a| tx.now.mono.since(a).as_millis() as u64);
         let rates = call.decision.as_ref().and_then(|d| {
             let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
             Some((d.sell?, candidate.buy?))
@@ -304,31 +305,31 @@ impl Core {
         {
             reservation.settle(charge);
         }
-        if let Some(l) = call.legs.last_mut() {
+        if let Some(l) = call.branches.last_mut() {
             l.open = false;
             l.reservation = None;
         }
         // A question that is still open is about a dialog that is over.
-        self.drop_ask(call);
-        if !self.ask_figures(call, now) {
-            self.write_ended(call, now);
+        self.drop_ask(call, tx);
+        if !self.ask_figures(call, tx) {
+            self.write_ended(call, tx);
         }
-        self.linger(call, now);
+        self.linger(call, tx);
     }
 
     /// Writes the finished record, once.
-    pub(super) fn write_ended(&mut self, call: &mut Call, _now: Now) {
+    pub(super) fn write_ended(&mut self, call: &mut Call, tx: &mut Transactions) {
         if let Some(record) = call.record.take() {
-            self.stats.calls_ended += 1;
-            self.out.push_back(Output::Journal(JournalRecord::Ended(record)));
+            tx.stats.calls_ended += 1;
+            tx.out.push_back(Output::Journal(JournalRecord::Ended(record)));
         }
     }
 
     /// Keeps the entry until late messages of the dialog have died out.
-    fn linger(&mut self, call: &mut Call, now: Now) {
+    fn linger(&mut self, call: &mut Call, tx: &mut Transactions) {
         call.phase = Phase::Over;
         let invite = std::mem::take(&mut call.invite);
-        self.give_buf(invite);
-        call.ends_at = now.mono + self.config.timers.t1_64();
+        tx.give_buf(invite);
+        call.ends_at = tx.now.mono + tx.config.timers.t1_64();
     }
 }

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 
-use warp_model::Now;
 use warp_model::cdr::ReleaseSide;
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
@@ -13,18 +12,20 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::cause_of_reason;
 
 use super::call::{Call, Held, Phase};
+use super::calls::Calls;
+use super::cdr;
 use super::forward::Copy;
 use super::media::{self, Waiting};
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::Owner;
-use super::{Core, cdr};
+use super::transactions::Transactions;
 
-impl Core {
+impl Calls {
     /// The call of a message with a To tag, and who sent it.
-    pub(super) fn find_call(&self, msg: &Message<'_>) -> Option<(Id, Side)> {
+    pub(super) fn find_call(&self, msg: &Message<'_>, tx: &Transactions) -> Option<(Id, Side)> {
         let (from, to) = (msg.from_tag()?, msg.to_tag()?);
-        let by = |tag: &[u8]| self.by_dialog.get(&self.call_key(msg.call_id(), tag)).copied();
+        let by = |tag: &[u8]| self.by_dialog.get(&tx.call_key(msg.call_id(), tag)).copied();
         by(from).map(|id| (id, Side::Caller)).or_else(|| by(to).map(|id| (id, Side::Callee)))
     }
 
@@ -36,7 +37,7 @@ impl Core {
             Side::Caller => call.flow.remote.ip() == ip || directory.trunk_by_ip(ip) == Some(call.trunk),
             Side::Callee => {
                 let of_trunk = || {
-                    let carried = call.leg().map(|l| l.vendor_trunk);
+                    let carried = call.branch().and_then(|b| b.target.vendor());
                     directory.vendor_trunks_by_ip(ip).iter().any(|ix| Some(*ix) == carried)
                 };
                 call.callee_flow.is_some_and(|f| f.remote.ip() == ip) || of_trunk()
@@ -52,29 +53,29 @@ impl Core {
         bytes: &[u8],
         key: u128,
         stranger: bool,
-        now: Now,
+        tx: &mut Transactions,
     ) {
-        let Some((id, side)) = self.find_call(msg) else {
-            self.refuse(&flow, msg, 481, "", &[], stranger);
+        let Some((id, side)) = self.find_call(msg, tx) else {
+            tx.refuse(&flow, msg, 481, "", &[], stranger);
             return;
         };
-        self.with_call(id, now, |core, call| {
+        self.with_call(id, tx, |calls, call, tx| {
             let other = match side {
                 Side::Caller => msg.to_tag(),
                 Side::Callee => msg.from_tag(),
             };
-            if !core.may_speak(call, side, &flow) || other != Some(&call.dialog.callee.tag[..]) {
-                core.stats.spoofed += 1;
-                core.refuse(&flow, msg, 481, "", &[], stranger);
+            if !calls.may_speak(call, side, &flow) || other != Some(&call.dialog.callee.tag[..]) {
+                tx.stats.spoofed += 1;
+                tx.refuse(&flow, msg, 481, "", &[], stranger);
                 return;
             }
             if call.ask.is_some() {
-                let bytes = core.copy_buf(bytes);
-                core.hold(call, Held::Request { flow, bytes });
+                let bytes = tx.copy_buf(bytes);
+                calls.hold(call, Held::Request { flow, bytes });
                 return;
             }
-            let Some(server) = core.begin_server(flow, msg, bytes, key, false) else {
-                core.on_table_full(&flow, msg, stranger);
+            let Some(server) = tx.begin_server(flow, msg, bytes, key, false) else {
+                tx.on_table_full(&flow, msg, stranger);
                 return;
             };
             let target = matches!(msg.method(), Method::Invite | Method::Update)
@@ -82,21 +83,21 @@ impl Core {
                 .flatten();
             call.dialog.on_request(side, msg.cseq().0, target);
             if msg.method() == Method::Invite {
-                core.trying(server, &flow, msg, now);
+                tx.trying(server, &flow, msg);
             }
             let carries = matches!(msg.method(), Method::Invite | Method::Update | Method::Prack);
             let anchored = carries && call.phase != Phase::Over;
-            match if anchored { core.session(msg) } else { Ok(None) } {
-                Err(e) => core.answer(server, e.status(), e.phrase(), e.headers(), now),
+            match if anchored { tx.session(msg) } else { Ok(None) } {
+                Err(e) => tx.answer(server, e.status(), e.phrase(), e.headers()),
                 Ok(Some(sdp)) => {
                     let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag());
-                    let command = core.sdp_command(call, None, from, to, sdp, side, flow.remote.ip());
+                    let command = calls.sdp_command(call, None, from, to, sdp, side, flow.remote.ip());
                     call.media_open = true;
-                    let bytes = core.copy_buf(bytes);
+                    let bytes = tx.copy_buf(bytes);
                     let what = Waiting::Request { side, server, flow, bytes };
-                    core.ask_media(call, warp_ng::Command::Offer(command), what, now);
+                    calls.ask_media(call, warp_ng::Command::Offer(command), what, tx);
                 }
-                Ok(None) => core.forward_in_dialog(call, side, server, flow, bytes, None, now),
+                Ok(None) => calls.forward_in_dialog(call, side, server, flow, bytes, None, tx),
             }
             if msg.method() == Method::Bye {
                 let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
@@ -104,7 +105,7 @@ impl Core {
                     Side::Caller => ReleaseSide::Caller,
                     Side::Callee => ReleaseSide::Callee,
                 };
-                core.close_answered(call, release, cause.unwrap_or(16), "", now);
+                calls.close_answered(call, release, cause.unwrap_or(16), "", tx);
             }
         });
     }
@@ -119,29 +120,29 @@ impl Core {
         came: Flow,
         bytes: &[u8],
         sdp: Option<&[u8]>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         let sent = (|| {
             let msg = Message::parse(bytes).ok()?;
-            let plan = Plan::of(&self.config, &came, &msg)?;
-            let flow = self.way_to(call, side.other(), came)?;
+            let plan = Plan::of(&tx.config, &came, &msg)?;
+            let flow = self.way_to(call, side.other(), came, tx)?;
             let copy = Copy {
-                incoming: route::listener_of(&self.ours, &came),
-                out_by: route::listener_of(&self.ours, &flow),
+                incoming: route::listener_of(&tx.ours, &came),
+                out_by: route::listener_of(&tx.ours, &flow),
                 untrusted: true,
                 strip_credentials: true,
                 sdp,
                 ..Copy::new(&plan, came)
             };
             let owner = Owner::InDialog { call: call.id, server };
-            let client = self.forward_request(&msg, &copy, flow, owner, now)?;
-            if let Some(txn) = self.table.servers.get_mut(server) {
+            let client = tx.forward_request(&msg, &copy, flow, owner)?;
+            if let Some(txn) = tx.table.servers.get_mut(server) {
                 txn.client = Some(client);
             }
             Some(())
         })();
         if sent.is_none() {
-            self.answer(server, 480, "", &[], now);
+            tx.answer(server, 480, "", &[]);
         }
     }
 
@@ -153,10 +154,10 @@ impl Core {
         offered: bool,
         flow: Flow,
         msg: &Message<'_>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         if call.ask.is_some() {
-            let bytes = self.copy_buf(msg.bytes());
+            let bytes = tx.copy_buf(msg.bytes());
             self.hold(call, Held::InDialog { server, offered, flow, bytes });
             return;
         }
@@ -164,7 +165,7 @@ impl Core {
         if status == 100 {
             return;
         }
-        let Some((side, repeated)) = self.table.servers.get(server).map(|t| {
+        let Some((side, repeated)) = tx.table.servers.get(server).map(|t| {
             let side = if t.source.ip() == call.flow.remote.ip() { Side::Caller } else { Side::Callee };
             (side, !t.machine.is_open())
         }) else {
@@ -177,10 +178,10 @@ impl Core {
             None => side.other(),
         };
         if repeated && (200..300).contains(&status) {
-            match self.table.servers.get(server).is_some_and(|t| t.response.starts_with(b"SIP/2.0 2")) {
-                true => self.resend_ok(server, now),
+            match tx.table.servers.get(server).is_some_and(|t| t.response.starts_with(b"SIP/2.0 2")) {
+                true => tx.resend_ok(server),
                 // Its asker was told another thing: the ACK is ours.
-                false => self.ack_for(call, answerer, flow, msg),
+                false => self.ack_for(call, answerer, flow, msg, tx),
             }
             return;
         }
@@ -192,13 +193,13 @@ impl Core {
         }
         let carries = matches!(msg.method_of_cseq(), Method::Invite | Method::Update | Method::Prack);
         let anchored = carries && status < 300 && call.phase != Phase::Over;
-        let sdp = if anchored { self.session(msg) } else { Ok(None) };
-        let bytes = self.copy_buf(msg.bytes());
+        let sdp = if anchored { tx.session(msg) } else { Ok(None) };
+        let bytes = tx.copy_buf(msg.bytes());
         match sdp {
             Err(_) => {
-                self.stats.media_failures += 1;
-                self.refuse_in_dialog(call, server, flow, &bytes, 502, now);
-                self.give_buf(bytes);
+                tx.stats.media_failures += 1;
+                self.refuse_in_dialog(call, server, flow, &bytes, 502, tx);
+                tx.give_buf(bytes);
             }
             Ok(Some(sdp)) => {
                 let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
@@ -211,11 +212,11 @@ impl Core {
                     let c = self.sdp_command(call, None, to, Some(from), sdp, answerer, ip);
                     warp_ng::Command::Offer(c)
                 };
-                self.ask_media(call, command, Waiting::Response { server, flow, bytes }, now);
+                self.ask_media(call, command, Waiting::Response { server, flow, bytes }, tx);
             }
             Ok(None) => {
-                self.pass_in_dialog(call, server, &bytes, None, now);
-                self.give_buf(bytes);
+                self.pass_in_dialog(call, server, &bytes, None, tx);
+                tx.give_buf(bytes);
             }
         }
     }
@@ -227,13 +228,13 @@ impl Core {
         server: Id,
         bytes: &[u8],
         sdp: Option<&[u8]>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         let Ok(msg) = Message::parse(bytes) else {
             return;
         };
         let whole = sdp.and_then(|sdp| media::whole_body(&msg, sdp));
-        let mut buf = self.take_buf();
+        let mut buf = tx.take_buf();
         let mut edit = Edit::new(&msg);
         edit.pop_via().remove_trust_headers();
         match sdp {
@@ -241,10 +242,10 @@ impl Core {
             None => drop(edit.ensure_content_length()),
         }
         if edit.write_to(&mut buf).is_err() {
-            self.give_buf(buf);
+            tx.give_buf(buf);
             return;
         }
-        self.send_response(server, msg.status().unwrap_or(0), buf, now);
+        tx.send_response(server, msg.status().unwrap_or(0), buf);
     }
 
     /// The SDP of a response to an in-dialog request cannot be anchored: it is not passed on, because media would go past the relay. The asker
@@ -256,7 +257,7 @@ impl Core {
         flow: Flow,
         bytes: &[u8],
         status: u16,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         let Ok(msg) = Message::parse(bytes) else {
             return;
@@ -266,119 +267,140 @@ impl Core {
         }
         if msg.method_of_cseq() == Method::Invite {
             let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
-            self.ack_for(call, if by_caller { Side::Callee } else { Side::Caller }, flow, &msg);
+            self.ack_for(call, if by_caller { Side::Callee } else { Side::Caller }, flow, &msg, tx);
         }
-        self.answer(server, status, "", &[], now);
+        tx.answer(server, status, "", &[]);
     }
 
     /// ACKs a 2xx to a re-INVITE in the asker's place.
-    fn ack_for(&mut self, call: &mut Call, answerer: Side, came: Flow, msg: &Message<'_>) {
-        let Some(flow) = self.way_to(call, answerer, came).filter(|_| msg.method_of_cseq() == Method::Invite)
+    fn ack_for(
+        &mut self,
+        call: &mut Call,
+        answerer: Side,
+        came: Flow,
+        msg: &Message<'_>,
+        tx: &mut Transactions,
+    ) {
+        let Some(flow) =
+            self.way_to(call, answerer, came, tx).filter(|_| msg.method_of_cseq() == Method::Invite)
         else {
             return;
         };
-        let via = self.via_without_answer(&flow);
-        let mut ack = self.take_buf();
+        let via = tx.via_without_answer(&flow);
+        let mut ack = tx.take_buf();
         call.dialog.write_ack(answerer, msg.cseq().0, &via, &mut ack);
-        self.transmit(flow, ack);
+        tx.transmit(flow, ack);
     }
 
     /// An ACK whose SDP (the answer to a late offer) cannot be anchored: it goes on without, and the call, which can have no media, ends.
-    pub(super) fn ack_without_media(&mut self, call: &mut Call, flow: Flow, bytes: &[u8], now: Now) {
-        self.forward_call_ack(call, flow, bytes, Some(b""));
-        self.end_answered(call, "media_unavailable", now);
+    pub(super) fn ack_without_media(
+        &mut self,
+        call: &mut Call,
+        flow: Flow,
+        bytes: &[u8],
+        tx: &mut Transactions,
+    ) {
+        self.forward_call_ack(call, flow, bytes, Some(b""), tx);
+        self.end_answered(call, "media_unavailable", tx);
     }
 
     /// ACK for a 2xx of one of our calls.
-    pub(super) fn call_ack(&mut self, flow: Flow, msg: &Message<'_>, now: Now) {
-        let Some((id, side)) = self.find_call(msg) else {
-            self.stats.stray += 1;
+    pub(super) fn ack(&mut self, flow: Flow, msg: &Message<'_>, tx: &mut Transactions) {
+        let Some((id, side)) = self.find_call(msg, tx) else {
+            tx.stats.stray += 1;
             return;
         };
-        self.with_call(id, now, |core, call| {
-            if !core.may_speak(call, side, &flow) {
-                core.stats.spoofed += 1;
+        self.with_call(id, tx, |calls, call, tx| {
+            if !calls.may_speak(call, side, &flow) {
+                tx.stats.spoofed += 1;
                 return;
             }
             if call.ask.is_some() {
-                let bytes = core.copy_buf(msg.bytes());
-                core.hold(call, Held::Request { flow, bytes });
+                let bytes = tx.copy_buf(msg.bytes());
+                calls.hold(call, Held::Request { flow, bytes });
                 return;
             }
-            match if call.phase == Phase::Answered { core.session(msg) } else { Ok(None) } {
+            match if call.phase == Phase::Answered { tx.session(msg) } else { Ok(None) } {
                 Err(_) => {
-                    core.stats.media_failures += 1;
-                    core.ack_without_media(call, flow, msg.bytes(), now);
+                    tx.stats.media_failures += 1;
+                    calls.ack_without_media(call, flow, msg.bytes(), tx);
                 }
                 // Answer to a late offer: the callee asked, the sender of the ACK answers.
                 Ok(Some(sdp)) => {
                     let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
-                    let c = core.sdp_command(call, None, to, Some(from), sdp, side, flow.remote.ip());
-                    let bytes = core.copy_buf(msg.bytes());
-                    core.ask_media(call, warp_ng::Command::Answer(c), Waiting::Ack { flow, bytes }, now);
+                    let c = calls.sdp_command(call, None, to, Some(from), sdp, side, flow.remote.ip());
+                    let bytes = tx.copy_buf(msg.bytes());
+                    calls.ask_media(call, warp_ng::Command::Answer(c), Waiting::Ack { flow, bytes }, tx);
                 }
-                Ok(None) => core.forward_call_ack(call, flow, msg.bytes(), None),
+                Ok(None) => calls.forward_call_ack(call, flow, msg.bytes(), None, tx),
             }
         });
     }
 
     /// Sends an ACK on, without a transaction.
-    pub(super) fn forward_call_ack(&mut self, call: &mut Call, came: Flow, bytes: &[u8], sdp: Option<&[u8]>) {
+    pub(super) fn forward_call_ack(
+        &mut self,
+        call: &mut Call,
+        came: Flow,
+        bytes: &[u8],
+        sdp: Option<&[u8]>,
+        tx: &mut Transactions,
+    ) {
         let Ok(msg) = Message::parse(bytes) else {
             return;
         };
         let from_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
         let to = if from_caller { Side::Callee } else { Side::Caller };
-        let (Some(plan), Some(flow)) = (Plan::of(&self.config, &came, &msg), self.way_to(call, to, came))
+        let (Some(plan), Some(flow)) = (Plan::of(&tx.config, &came, &msg), self.way_to(call, to, came, tx))
         else {
             return;
         };
         let copy = Copy {
-            incoming: route::listener_of(&self.ours, &came),
-            out_by: route::listener_of(&self.ours, &flow),
+            incoming: route::listener_of(&tx.ours, &came),
+            out_by: route::listener_of(&tx.ours, &flow),
             untrusted: true,
             strip_credentials: true,
             sdp,
             ..Copy::new(&plan, came)
         };
-        self.send_ack_copy(&msg, &copy, flow);
+        tx.send_ack_copy(&msg, &copy, flow);
     }
 
     /// Where requests towards a party go: to its first route or target when that is a usable address, else to where it spoke from.
-    pub(super) fn way_to(&self, call: &Call, to: Side, came: Flow) -> Option<Flow> {
+    pub(super) fn way_to(&self, call: &Call, to: Side, came: Flow, tx: &Transactions) -> Option<Flow> {
         let learnt = match to {
             Side::Caller => call.flow,
             Side::Callee => call.callee_flow?,
         };
         let written =
             warp_sip::uri::Uri::parse(call.dialog.next_hop(to)).ok().and_then(|u| route::resolve(&u));
-        let incoming = route::listener_of(&self.ours, &came);
+        let incoming = route::listener_of(&tx.ours, &came);
         let usable = written
             // Behind a NAT, or over the stream that it opened: the address that it spoke from is the one that works.
             .filter(|(t, a)| *t == learnt.transport && !(t.is_reliable() && a.ip() == learnt.remote.ip()))
             .filter(|(_, a)| a.ip() == learnt.remote.ip() || !route::is_inside(a.ip()))
-            .and_then(|(t, a): (_, SocketAddr)| route::way_out(&self.ours, incoming, &came, t, a))
+            .and_then(|(t, a): (_, SocketAddr)| route::way_out(&tx.ours, incoming, &came, t, a))
             .map(|(_, f)| f)
-            .filter(|f| !route::is_refused(&self.config, f));
+            .filter(|f| !route::is_refused(&tx.config, f));
         Some(usable.unwrap_or(learnt))
     }
 
     /// A stream closed: the calls that it carried are reached at the addresses that their parties wrote.
-    pub(super) fn forget_stream(&mut self, flow: &Flow) {
+    pub(super) fn forget_stream(&mut self, flow: &Flow, tx: &mut Transactions) {
         let mut written = Vec::new();
-        for (id, call) in self.calls.iter() {
+        for (id, call) in self.all.iter() {
             for (side, learnt) in [(Side::Caller, Some(call.flow)), (Side::Callee, call.callee_flow)] {
                 if learnt == Some(*flow)
                     && let Ok(uri) = warp_sip::uri::Uri::parse(call.dialog.next_hop(side))
                     && let Some((transport, remote)) = route::resolve(&uri)
-                    && let Some((_, out)) = route::way_out(&self.ours, usize::MAX, flow, transport, remote)
+                    && let Some((_, out)) = route::way_out(&tx.ours, usize::MAX, flow, transport, remote)
                 {
                     written.push((id, side, out));
                 }
             }
         }
         for (id, side, out) in written {
-            if let Some(call) = self.calls.get_mut(id) {
+            if let Some(call) = self.all.get_mut(id) {
                 match side {
                     Side::Caller => call.flow = out,
                     Side::Callee => call.callee_flow = Some(out),
@@ -388,57 +410,57 @@ impl Core {
     }
 
     /// Ends a call by our own will: BYE both ways, or CANCEL and a final when it was not answered.
-    pub(super) fn end_call(&mut self, id: Id, reason: &str, now: Now) {
-        self.with_call(id, now, |core, call| match call.phase {
+    pub(super) fn end_call(&mut self, id: Id, reason: &str, tx: &mut Transactions) {
+        self.with_call(id, tx, |calls, call, tx| match call.phase {
             Phase::Over => {}
-            Phase::Answered => core.end_answered(call, reason, now),
+            Phase::Answered => calls.end_answered(call, reason, tx),
             Phase::Setup | Phase::Ringing => {
-                if let Some(client) = call.leg().filter(|l| l.open).and_then(|l| l.client) {
-                    core.abandon(client, now);
+                if let Some(client) = call.branch().filter(|l| l.open).and_then(|l| l.client) {
+                    tx.abandon(client);
                 }
-                core.drop_ask(call);
-                core.leg_over(call, 487, None, "ended_by_us", now);
-                core.refuse_call(call, 480, "", reason, 31, None, now);
+                calls.drop_ask(call, tx);
+                calls.branch_over(call, 487, None, "ended_by_us", tx);
+                calls.refuse_call(call, 480, "", reason, 31, None, tx);
             }
         });
     }
 
     /// BYE both ways, and the record.
-    fn end_answered(&mut self, call: &mut Call, reason: &str, now: Now) {
+    fn end_answered(&mut self, call: &mut Call, reason: &str, tx: &mut Transactions) {
         if call.phase != Phase::Answered {
             return;
         }
         for side in [Side::Callee, Side::Caller] {
-            self.send_bye(call, side, now);
+            self.send_bye(call, side, tx);
         }
-        self.close_answered(call, ReleaseSide::System, cdr::cause_of_code(reason), reason, now);
+        self.close_answered(call, ReleaseSide::System, cdr::cause_of_code(reason), reason, tx);
     }
 
     /// A BYE of ours towards one side, in the other's name.
-    fn send_bye(&mut self, call: &mut Call, to: Side, now: Now) {
+    fn send_bye(&mut self, call: &mut Call, to: Side, tx: &mut Transactions) {
         let came = if to == Side::Caller { call.callee_flow.unwrap_or(call.flow) } else { call.flow };
-        let Some(flow) = self.way_to(call, to, came) else {
+        let Some(flow) = self.way_to(call, to, came, tx) else {
             return;
         };
         let dialog = &mut call.dialog;
-        self.originate(flow, Method::Bye, Owner::Ours, now, |via, out| {
+        tx.originate(flow, Method::Bye, Owner::Ours, |via, out| {
             dialog.write_request("BYE", to, via, b"", out);
         });
     }
 
     /// A 2xx that came too late or twice: ACK it and end that dialog (PRODUCT §6). The ACK is kept, for repetitions of the 2xx.
-    pub(super) fn ack_and_bye(&mut self, client: Id, msg: &Message<'_>, now: Now) {
-        let Some(txn) = self.table.clients.get_mut(client) else {
+    pub(super) fn ack_and_bye(&mut self, client: Id, msg: &Message<'_>, tx: &mut Transactions) {
+        let Some(txn) = tx.table.clients.get_mut(client) else {
             return;
         };
         let flow = txn.flow;
         if txn.reaped {
             let copy = std::mem::take(&mut txn.request);
-            let again = self.copy_buf(&copy);
-            if let Some(txn) = self.table.clients.get_mut(client) {
+            let again = tx.copy_buf(&copy);
+            if let Some(txn) = tx.table.clients.get_mut(client) {
                 txn.request = copy;
             }
-            self.transmit(flow, again);
+            tx.transmit(flow, again);
             return;
         }
         let request = std::mem::take(&mut txn.request);
@@ -447,37 +469,20 @@ impl Core {
         };
         let mut dialog = cdr::dialog_of(&invite, msg);
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
-        dialog.set_routes(routes.into_iter(), |raw| self.is_our_route(raw, msg.call_id()));
+        dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id()));
         let cseq = invite.cseq().0;
-        self.give_buf(request);
-        let via = self.via_without_answer(&flow);
-        let mut ack = self.take_buf();
+        tx.give_buf(request);
+        let via = tx.via_without_answer(&flow);
+        let mut ack = tx.take_buf();
         dialog.write_ack(Side::Callee, cseq, &via, &mut ack);
-        let kept = self.copy_buf(&ack);
-        if let Some(txn) = self.table.clients.get_mut(client) {
+        let kept = tx.copy_buf(&ack);
+        if let Some(txn) = tx.table.clients.get_mut(client) {
             txn.request = kept;
             txn.reaped = true;
         }
-        self.transmit(flow, ack);
-        self.originate(flow, Method::Bye, Owner::Ours, now, |via, out| {
+        tx.transmit(flow, ack);
+        tx.originate(flow, Method::Bye, Owner::Ours, |via, out| {
             dialog.write_request("BYE", Side::Callee, via, b"", out);
         });
-    }
-
-    /// Sends the kept 2xx of a server transaction again.
-    pub(super) fn resend_ok(&mut self, server: Id, _now: Now) {
-        let Some(txn) = self.table.servers.get_mut(server) else {
-            return;
-        };
-        if txn.response.is_empty() || txn.machine.is_open() {
-            return;
-        }
-        let (flow, response) = (txn.flow, std::mem::take(&mut txn.response));
-        let copy = self.copy_buf(&response);
-        if let Some(txn) = self.table.servers.get_mut(server) {
-            txn.response = response;
-        }
-        self.stats.repeated_responses_out += 1;
-        self.transmit(flow, copy);
     }
 }

@@ -1,7 +1,6 @@
 //! Vendors one after the other: the next candidate, its INVITE, its answers, and when the next one is tried
 //! (`ref/telecom-domain` §7). Also the health of vendor trunks (F-NET-02, F-NET-03).
 
-use warp_model::Now;
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
 use warp_policy::VendorTrunk;
@@ -14,20 +13,21 @@ use warp_sip::message::Message;
 use warp_sip::proxy::{FailoverRules, Verdict, cause_of_reason, cause_of_status, verdict};
 use warp_sip::transaction::NEVER;
 
-use super::call::{Call, Held, Leg, Phase};
+use super::call::{Branch, Call, Held, Phase, Target};
+use super::calls::Calls;
+use super::cdr;
 use super::forward::Copy;
 use super::media::{self, Waiting};
 use super::reject::hex;
 use super::route::{self, Plan};
-use super::slab::Id;
 use super::table::Owner;
+use super::transactions::Transactions;
 use super::types::Output;
-use super::{Core, cdr};
 
-impl Core {
+impl Calls {
     /// Tries the next candidate that is up and has room; without one the call fails.
-    pub(super) fn next_vendor(&mut self, call: &mut Call, now: Now) {
-        while call.legs.len() < usize::from(self.config.max_attempts) {
+    pub(super) fn next_vendor(&mut self, call: &mut Call, tx: &mut Transactions) {
+        while call.branches.len() < usize::from(tx.config.max_attempts) {
             let Some(candidate) =
                 call.decision.as_ref().and_then(|d| d.result.as_ref().ok()).and_then(|c| c.get(call.tried))
             else {
@@ -39,34 +39,34 @@ impl Core {
             let Some(trunk) = snapshot.directory.vendor_trunk(ix) else {
                 continue;
             };
-            if self.shared.health.is_down(trunk.id, now.mono) {
+            if tx.shared.health.is_down(trunk.id, tx.now.mono) {
                 continue;
             }
             let transport = match trunk.transport {
                 warp_policy::directory::Transport::Udp => Transport::Udp,
                 warp_policy::directory::Transport::Tcp => Transport::Tcp,
             };
-            let incoming = route::listener_of(&self.ours, &call.flow);
+            let incoming = route::listener_of(&tx.ours, &call.flow);
             let way = trunk.addresses.iter().find_map(|a| {
-                route::way_out(&self.ours, incoming, &call.flow, transport, *a)
-                    .filter(|(_, f)| !route::is_refused(&self.config, f))
+                route::way_out(&tx.ours, incoming, &call.flow, transport, *a)
+                    .filter(|(_, f)| !route::is_refused(&tx.config, f))
             });
             let Some((_, flow)) = way else {
                 continue;
             };
-            let Some(reservation) = call.bound.take_vendor_trunk(ix, now) else {
+            let Some(reservation) = call.bound.take_vendor_trunk(ix, tx.now) else {
                 continue;
             };
-            if !call.legs.is_empty() {
-                self.stats.failovers += 1;
+            if !call.branches.is_empty() {
+                tx.stats.failovers += 1;
             }
-            let leg_no = call.legs.len() as u16;
+            let branch_no = call.branches.len() as u16;
             let via_branch = match &call.record {
-                Some(r) => format!("{}-{}", r.cdr_id, leg_no + 1).into_bytes(),
+                Some(r) => format!("{}-{}", r.cdr_id, branch_no + 1).into_bytes(),
                 None => Vec::new(),
             };
-            call.legs.push(Leg {
-                vendor_trunk: ix,
+            call.branches.push(Branch {
+                target: Target::Vendor(ix),
                 flow,
                 client: None,
                 via_branch,
@@ -75,78 +75,85 @@ impl Core {
                 signed_in: false,
                 first_1xx_at: NEVER,
                 progress_by: NEVER,
-                started: now.mono,
+                started: tx.now.mono,
                 open: true,
                 reservation: Some(reservation),
             });
-            cdr::leg_begins(call, trunk, flow.remote.ip(), now);
+            cdr::leg_begins(call, trunk, flow.remote.ip(), tx.now);
             let invite = std::mem::take(&mut call.invite);
-            let offer = Message::parse(&invite).ok().and_then(|m| self.session(&m).ok()?.map(<[u8]>::to_vec));
+            let offer = Message::parse(&invite).ok().and_then(|m| tx.session(&m).ok()?.map(<[u8]>::to_vec));
             call.invite = invite;
             match offer {
                 Some(sdp) => {
                     let tag = call.dialog.caller.tag.clone();
                     let ip = call.flow.remote.ip();
-                    let command = self.sdp_command(call, Some(leg_no), &tag, None, &sdp, Side::Caller, ip);
-                    self.ask_media(call, warp_ng::Command::Offer(command), Waiting::LegOffer, now);
+                    let command = self.sdp_command(call, Some(branch_no), &tag, None, &sdp, Side::Caller, ip);
+                    self.ask_media(call, warp_ng::Command::Offer(command), Waiting::BranchOffer, tx);
                 }
-                None => self.send_leg(call, leg_no, None, now),
+                None => self.send_branch(call, branch_no, None, tx),
             }
             return;
         }
-        let code = if call.legs.is_empty() { "no_route_available" } else { "vendors_exhausted" };
+        let code = if call.branches.is_empty() { "no_route_available" } else { "vendors_exhausted" };
         match call.finals.best() {
             // What the caller can act on is his to hear. What was about our account with a vendor, and its troubles, is not.
             Some((_, status @ (404 | 406 | 480 | 488))) => {
-                self.refuse_call(call, status, "", code, cause_of_status(status), None, now);
+                self.refuse_call(call, status, "", code, cause_of_status(status), None, tx);
             }
-            _ => self.refuse_call(call, 503, "No Route Available", code, 34, Some(b"5"), now),
+            _ => self.refuse_call(call, 503, "No Route Available", code, 34, Some(b"5"), tx),
         }
     }
 
-    /// Sends the INVITE of a leg.
-    pub(super) fn send_leg(&mut self, call: &mut Call, leg: u16, sdp: Option<&[u8]>, now: Now) {
+    /// Sends the INVITE of a branch.
+    pub(super) fn send_branch(
+        &mut self,
+        call: &mut Call,
+        branch: u16,
+        sdp: Option<&[u8]>,
+        tx: &mut Transactions,
+    ) {
         let invite = std::mem::take(&mut call.invite);
-        let sent = self.send_leg_of(call, &invite, leg, sdp, None, now);
+        let sent = self.send_branch_of(call, &invite, branch, sdp, None, tx);
         call.invite = invite;
         if !sent {
-            self.leg_over(call, 500, None, "not_sent", now);
-            self.next_vendor(call, now);
+            self.branch_over(call, 500, None, "not_sent", tx);
+            self.next_vendor(call, tx);
         }
     }
 
-    fn send_leg_of(
+    fn send_branch_of(
         &mut self,
         call: &mut Call,
         invite: &[u8],
-        leg: u16,
+        branch: u16,
         sdp: Option<&[u8]>,
         challenged: Option<&Message<'_>>,
-        now: Now,
+        tx: &mut Transactions,
     ) -> bool {
         let snapshot = call.snapshot.clone();
-        let Some(l) = call.legs.get(usize::from(leg)) else {
+        let Some(l) = call.branches.get(usize::from(branch)) else {
             return false;
         };
-        let (flow, ix) = (l.flow, l.vendor_trunk);
-        let (Ok(msg), Some(trunk)) = (Message::parse(invite), snapshot.directory.vendor_trunk(ix)) else {
+        let flow = l.flow;
+        let trunk = l.vendor_trunk(&snapshot.directory);
+        let (Ok(msg), Some(trunk)) = (Message::parse(invite), trunk) else {
             return false;
         };
-        let Some(plan) = Plan::of(&self.config, &call.flow, &msg) else {
+        let Some(plan) = Plan::of(&tx.config, &call.flow, &msg) else {
             return false;
         };
         let number = cdr::number_for(call, trunk);
         let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
         let uri = format!("sip:{number}@{}{param}", flow.remote);
-        let signed = match challenged.map(|c| self.sign(trunk, c, uri.as_bytes())) {
+        let signed = match challenged.map(|c| self.sign(trunk, c, uri.as_bytes(), tx)) {
             Some(None) => return false,
             Some(Some(signed)) => Some(signed),
             None => None,
         };
         let trusted = snapshot.directory.trunk(call.trunk).is_some_and(|t| t.caller.trust_asserted);
         let copy = Copy {
-            incoming: route::listener_of(&self.ours, &call.flow),
-            out_by: route::listener_of(&self.ours, &flow),
+            incoming: route::listener_of(&tx.ours, &call.flow),
+            out_by: route::listener_of(&tx.ours, &flow),
             record_route: true,
             untrusted: !trusted,
             strip_credentials: true,
@@ -155,29 +162,30 @@ impl Core {
             sdp,
             ..Copy::new(&plan, call.flow)
         };
-        let owner = Owner::Leg { call: call.id, leg };
-        let Some(client) = self.forward_request(&msg, &copy, flow, owner, now) else {
+        let owner = Owner::Branch { call: call.id, branch };
+        let Some(client) = tx.forward_request(&msg, &copy, flow, owner) else {
             return false;
         };
-        if let Some(txn) = self.table.servers.get_mut(call.server) {
+        if let Some(txn) = tx.table.servers.get_mut(call.server) {
             txn.client = Some(client);
         }
-        if let Some(l) = call.legs.get_mut(usize::from(leg)) {
+        if let Some(l) = call.branches.get_mut(usize::from(branch)) {
             l.client = Some(client);
-            l.started = now.mono;
-            l.first_1xx_at = now.mono + self.config.first_1xx;
-            l.progress_by = now.mono + self.config.first_18x;
+            l.started = tx.now.mono;
+            l.first_1xx_at = tx.now.mono + tx.config.first_1xx;
+            l.progress_by = tx.now.mono + tx.config.first_18x;
         }
         true
     }
 
     /// Our credentials in answer to a vendor's challenge. `None`: we have none for that realm (T-SIP-10). They only ever go out
-    /// in an INVITE to an address of that trunk, because that is where a leg goes.
+    /// in an INVITE to an address of that trunk, because that is where a branch goes.
     fn sign(
         &mut self,
         trunk: &VendorTrunk,
         challenged: &Message<'_>,
         uri: &[u8],
+        tx: &mut Transactions,
     ) -> Option<(Header, Vec<u8>)> {
         let own = trunk.credentials.as_ref()?;
         let (header, challenge) = digest::best_challenge(challenged)?;
@@ -187,47 +195,53 @@ impl Core {
         let (user, password) = (own.username.as_bytes(), own.password.reveal().as_bytes());
         let ha1 = Ha1::new(challenge.algorithm, user, challenge.realm, password);
         let mut cnonce = [0; 16];
-        hex(u128::from(self.rng.u64()), &mut cnonce);
+        hex(u128::from(tx.rng.u64()), &mut cnonce);
         let mut value = Vec::with_capacity(400);
         digest::respond(&challenge, user, &ha1, b"INVITE", uri, &cnonce, 1, &mut value);
         Some((header, value))
     }
 
-    /// Answers a vendor's first challenge on the same leg. The CSeq stays: it is the caller's, and we are transparent.
-    fn sign_in(&mut self, call: &mut Call, leg: u16, challenged: &Message<'_>, now: Now) -> bool {
-        let Some(l) = call.legs.get_mut(usize::from(leg)).filter(|l| !l.signed_in) else {
+    /// Answers a vendor's first challenge on the same branch. The CSeq stays: it is the caller's, and we are transparent.
+    fn sign_in(
+        &mut self,
+        call: &mut Call,
+        branch: u16,
+        challenged: &Message<'_>,
+        tx: &mut Transactions,
+    ) -> bool {
+        let Some(l) = call.branches.get_mut(usize::from(branch)).filter(|l| !l.signed_in) else {
             return false;
         };
         l.signed_in = true;
         let sdp = std::mem::take(&mut l.sdp);
         let sdp = (!sdp.is_empty()).then_some(&sdp[..]);
         let invite = std::mem::take(&mut call.invite);
-        let sent = self.send_leg_of(call, &invite, leg, sdp, Some(challenged), now);
+        let sent = self.send_branch_of(call, &invite, branch, sdp, Some(challenged), tx);
         call.invite = invite;
         sent
     }
 
-    /// A response of a leg, already accepted by its transaction.
-    pub(super) fn leg_response(
+    /// A response of a branch, already accepted by its transaction.
+    pub(super) fn branch_response(
         &mut self,
         call: &mut Call,
-        leg: u16,
+        branch: u16,
         flow: Flow,
         msg: &Message<'_>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         let status = msg.status().unwrap_or(0);
-        let current = usize::from(leg) + 1 == call.legs.len();
+        let current = usize::from(branch) + 1 == call.branches.len();
         if call.ask.is_some() && call.phase != Phase::Over {
-            let bytes = self.copy_buf(msg.bytes());
-            self.hold(call, Held::Leg { leg, flow, bytes });
+            let bytes = tx.copy_buf(msg.bytes());
+            self.hold(call, Held::Branch { branch, flow, bytes });
             return;
         }
-        let Some(l) = call.legs.get_mut(usize::from(leg)) else {
+        let Some(l) = call.branches.get_mut(usize::from(branch)) else {
             return;
         };
-        if let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
-            self.shared.health.alive(trunk.id);
+        if let Some(trunk) = l.vendor_trunk(&call.snapshot.directory) {
+            tx.shared.health.alive(trunk.id);
         }
         l.first_1xx_at = NEVER;
         if status > 100 {
@@ -238,13 +252,13 @@ impl Core {
             let same_tag = call.dialog.callee.tag == msg.to_tag().unwrap_or(b"");
             if call.phase == Phase::Answered && current && same_tag {
                 // The callee repeats its 2xx: the caller's copy again.
-                self.resend_ok(call.server, now);
+                tx.resend_ok(call.server);
                 return;
             }
             if call.phase == Phase::Answered || call.phase == Phase::Over || !current || !l.open {
                 // PRODUCT §6: a later 2xx of another branch (or fork) is ACKed and BYEd by us.
                 if let Some(client) = client {
-                    self.ack_and_bye(client, msg, now);
+                    self.ack_and_bye(client, msg, tx);
                 }
                 return;
             }
@@ -256,20 +270,20 @@ impl Core {
             100 => {}
             101..=299 => {
                 if status >= 180 {
-                    cdr::leg_progress(call, leg, status, now);
+                    cdr::leg_progress(call, branch, status, tx.now);
                 }
                 if call.phase == Phase::Setup && status < 200 {
                     call.phase = Phase::Ringing;
                 }
-                let sdp = match self.session(msg) {
+                let sdp = match tx.session(msg) {
                     Ok(Some(sdp)) => sdp,
                     Ok(None) => {
-                        self.pass_leg(call, leg, flow, msg, None, now);
+                        self.pass_branch(call, branch, flow, msg, None, tx);
                         return;
                     }
                     Err(_) => {
-                        self.stats.media_failures += 1;
-                        self.leg_answered_by_relay(call, leg, flow, msg.bytes(), None, now);
+                        tx.stats.media_failures += 1;
+                        self.branch_answered_by_relay(call, branch, flow, msg.bytes(), None, tx);
                         return;
                     }
                 };
@@ -277,70 +291,70 @@ impl Core {
                 let ip = flow.remote.ip();
                 let command = if call.late_offer {
                     // The offer comes from the callee; the answer will be in the ACK (or PRACK).
-                    let c = self.sdp_command(call, Some(leg), &to, Some(&from), sdp, Side::Callee, ip);
+                    let c = self.sdp_command(call, Some(branch), &to, Some(&from), sdp, Side::Callee, ip);
                     call.media_open = true;
                     warp_ng::Command::Offer(c)
                 } else {
-                    let mut c = self.sdp_command(call, Some(leg), &from, Some(&to), sdp, Side::Callee, ip);
+                    let mut c = self.sdp_command(call, Some(branch), &from, Some(&to), sdp, Side::Callee, ip);
                     c.flags.provisional = status < 200;
                     warp_ng::Command::Answer(c)
                 };
-                let bytes = self.copy_buf(msg.bytes());
-                self.ask_media(call, command, Waiting::LegAnswer { leg, flow, bytes }, now);
+                let bytes = tx.copy_buf(msg.bytes());
+                self.ask_media(call, command, Waiting::BranchAnswer { branch, flow, bytes }, tx);
             }
-            _ => self.leg_failed(call, leg, status, msg, now),
+            _ => self.branch_failed(call, branch, status, msg, tx),
         }
     }
 
-    /// The relay has spoken about a leg's 18x or 2xx.
-    pub(super) fn leg_answered_by_relay(
+    /// The relay has spoken about a branch's 18x or 2xx.
+    pub(super) fn branch_answered_by_relay(
         &mut self,
         call: &mut Call,
-        leg: u16,
+        branch: u16,
         flow: Flow,
         bytes: &[u8],
         sdp: Option<Vec<u8>>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         let Ok(msg) = Message::parse(bytes) else {
             return;
         };
         let answered = msg.status().is_some_and(|s| s >= 200);
         match sdp {
-            Some(sdp) => self.pass_leg(call, leg, flow, &msg, Some(&sdp), now),
+            Some(sdp) => self.pass_branch(call, branch, flow, &msg, Some(&sdp), tx),
             // An early SDP that the relay refuses is not passed on; the 2xx will decide.
             None if !answered => {}
             None => {
-                if let Some(client) = call.legs.get(usize::from(leg)).and_then(|l| l.client) {
-                    self.ack_and_bye(client, &msg, now);
+                if let Some(client) = call.branches.get(usize::from(branch)).and_then(|l| l.client) {
+                    self.ack_and_bye(client, &msg, tx);
                 }
-                self.leg_over(call, 200, None, "media_refused", now);
-                self.refuse_call(call, 503, "", "media_unavailable", 47, None, now);
+                self.branch_over(call, 200, None, "media_refused", tx);
+                self.refuse_call(call, 503, "", "media_unavailable", 47, None, tx);
             }
         }
     }
 
-    /// Passes an 18x or 2xx of a leg to the caller; the first 2xx makes the call an answered one.
-    fn pass_leg(
+    /// Passes an 18x or 2xx of a branch to the caller; the first 2xx makes the call an answered one.
+    fn pass_branch(
         &mut self,
         call: &mut Call,
-        leg: u16,
+        branch: u16,
         flow: Flow,
         msg: &Message<'_>,
         sdp: Option<&[u8]>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         let status = msg.status().unwrap_or(0);
         if status >= 200 {
-            self.call_answers(call, leg, flow, msg, now);
+            self.call_answers(call, branch, flow, msg, tx);
         } else if let Some(tag) = msg.to_tag() {
             // Early dialog: requests in it (PRACK, UPDATE) must find the callee.
             call.dialog.callee.tag = tag.to_vec();
             call.callee_flow = Some(flow);
-            self.learn_callee(call, msg);
+            self.learn_callee(call, msg, tx);
         }
         let whole = sdp.and_then(|sdp| media::whole_body(msg, sdp));
-        let mut buf = self.take_buf();
+        let mut buf = tx.take_buf();
         let mut edit = Edit::new(msg);
         edit.pop_via().remove_trust_headers();
         match sdp {
@@ -348,85 +362,99 @@ impl Core {
             None => drop(edit.ensure_content_length()),
         }
         if edit.write_to(&mut buf).is_err() {
-            self.give_buf(buf);
+            tx.give_buf(buf);
             return;
         }
-        self.send_response(call.server, status, buf, now);
+        tx.send_response(call.server, status, buf);
     }
 
     /// The first 2xx: the dialog stands, the journal knows, then the 200 may go.
-    fn call_answers(&mut self, call: &mut Call, leg: u16, flow: Flow, msg: &Message<'_>, now: Now) {
+    fn call_answers(
+        &mut self,
+        call: &mut Call,
+        branch: u16,
+        flow: Flow,
+        msg: &Message<'_>,
+        tx: &mut Transactions,
+    ) {
         call.phase = Phase::Answered;
-        call.answered = Some(now.mono);
+        call.answered = Some(tx.now.mono);
         call.dialog.callee.tag = msg.to_tag().unwrap_or(b"").to_vec();
         call.dialog.callee.address = msg.to().raw.to_vec();
         call.callee_flow = Some(flow);
-        self.learn_callee(call, msg);
-        let limit = call.decision.as_ref().map_or(self.config.max_duration, |d| {
-            std::time::Duration::from_secs(u64::from(d.max_duration_s)).min(self.config.max_duration)
+        self.learn_callee(call, msg, tx);
+        let limit = call.decision.as_ref().map_or(tx.config.max_duration, |d| {
+            std::time::Duration::from_secs(u64::from(d.max_duration_s)).min(tx.config.max_duration)
         });
-        call.ends_at = now.mono + limit;
-        self.stats.calls_answered += 1;
-        cdr::answered(call, leg, now);
-        let resume = self.resume_of(call);
+        call.ends_at = tx.now.mono + limit;
+        tx.stats.calls_answered += 1;
+        cdr::answered(call, branch, tx.now);
+        let resume = self.resume_of(call, tx);
         if let Some(r) = &call.record {
             let mut record = r.clone();
             record.resume = resume;
-            self.out.push_back(Output::Journal(JournalRecord::Answered(record)));
+            tx.out.push_back(Output::Journal(JournalRecord::Answered(record)));
         }
     }
 
     /// Target and route sets from a response of the callee.
-    fn learn_callee(&self, call: &mut Call, msg: &Message<'_>) {
+    fn learn_callee(&self, call: &mut Call, msg: &Message<'_>, tx: &Transactions) {
         if let Some(contact) = msg.contacts().next() {
             call.dialog.callee.target = contact.uri.to_vec();
         }
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
-        call.dialog.set_routes(routes.into_iter(), |raw| self.is_our_route(raw, msg.call_id()));
+        call.dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id()));
     }
 
-    /// A leg failed with a response: the next vendor, or the caller hears of it.
-    fn leg_failed(&mut self, call: &mut Call, leg: u16, status: u16, msg: &Message<'_>, now: Now) {
+    /// A branch failed with a response: the next vendor, or the caller hears of it.
+    fn branch_failed(
+        &mut self,
+        call: &mut Call,
+        branch: u16,
+        status: u16,
+        msg: &Message<'_>,
+        tx: &mut Transactions,
+    ) {
         let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
         if status == 503
             && let Some(seconds) = msg.number(Header::RetryAfter)
-            && let Some(l) = call.legs.get(usize::from(leg))
-            && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk)
+            && let Some(l) = call.branches.get(usize::from(branch))
+            && let Some(trunk) = l.vendor_trunk(&call.snapshot.directory)
         {
             let wait = std::time::Duration::from_secs(u64::from(seconds).min(300));
             // Retry-After: 0 asks for no pause, and a trunk that had none does not come back from one.
             if !wait.is_zero() {
-                self.shared.health.rest(trunk.id, now.mono + wait);
+                tx.shared.health.rest(trunk.id, tx.now.mono + wait);
             }
         }
-        if matches!(status, 401 | 407) && !call.cancelled && self.sign_in(call, leg, msg, now) {
+        if matches!(status, 401 | 407) && !call.cancelled && self.sign_in(call, branch, msg, tx) {
             return;
         }
         let verdict = verdict(status, cause, &FailoverRules::default());
         if verdict == Verdict::Next && !call.cancelled {
-            call.finals.add(leg, status);
-            self.leg_over(call, status, cause, "failover", now);
-            self.next_vendor(call, now);
+            call.finals.add(branch, status);
+            self.branch_over(call, status, cause, "failover", tx);
+            self.next_vendor(call, tx);
             return;
         }
-        self.leg_over(call, status, cause, if call.cancelled { "cancelled" } else { "final" }, now);
+        self.branch_over(call, status, cause, if call.cancelled { "cancelled" } else { "final" }, tx);
         if call.cancelled {
-            self.refuse_call(call, 487, "", "", 16, None, now);
+            self.refuse_call(call, 487, "", "", 16, None, tx);
             return;
         }
         if status == 487 {
             // Nobody cancelled but timer C (RFC 3261 §16.8).
-            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, now);
+            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, tx);
             return;
         }
-        let mut buf = self.take_buf();
+        let mut buf = tx.take_buf();
         let mut edit = Edit::new(msg);
         edit.pop_via().remove_trust_headers().ensure_content_length();
         if edit.write_to(&mut buf).is_ok() {
-            self.send_response(call.server, status, buf, now);
+            tx.send_response(call.server, status, buf);
         } else {
-            self.give_buf(buf);
-            self.answer(call.server, status, "", &[], now);
+            tx.give_buf(buf);
+            tx.answer(call.server, status, "", &[]);
         }
         let outcome = match status {
             486 | 600 => Outcome::Busy,
@@ -435,13 +463,19 @@ impl Core {
             _ => Outcome::Failed,
         };
         let cause = cause.unwrap_or_else(|| cause_of_status(status));
-        self.close_unanswered(call, status, Some(cause), outcome, ReleaseSide::Callee, "", now);
+        self.close_unanswered(call, status, Some(cause), outcome, ReleaseSide::Callee, "", tx);
     }
 
-    /// A leg ended without a response: time-out (timer B, no first 1xx, timer C) or transport failure.
-    pub(super) fn leg_silent(&mut self, call: &mut Call, leg: u16, timed_out: bool, now: Now) {
-        let current = usize::from(leg) + 1 == call.legs.len();
-        let Some(l) = call.legs.get(usize::from(leg)) else {
+    /// A branch ended without a response: time-out (timer B, no first 1xx, timer C) or transport failure.
+    pub(super) fn branch_silent(
+        &mut self,
+        call: &mut Call,
+        branch: u16,
+        timed_out: bool,
+        tx: &mut Transactions,
+    ) {
+        let current = usize::from(branch) + 1 == call.branches.len();
+        let Some(l) = call.branches.get(usize::from(branch)) else {
             return;
         };
         // Alive: it said something. Rang: it got as far as the callee.
@@ -450,11 +484,11 @@ impl Core {
         if !current || !open || matches!(call.phase, Phase::Answered | Phase::Over) {
             return;
         }
-        if !alive && let Some(trunk) = call.snapshot.directory.vendor_trunk(l.vendor_trunk) {
-            let (after, rest) = (self.config.trunk_down_after, self.config.trunk_down_for);
-            if self.shared.health.failed(trunk.id, after, now.mono + rest) {
+        if !alive && let Some(trunk) = l.vendor_trunk(&call.snapshot.directory) {
+            let (after, rest) = (tx.config.trunk_down_after, tx.config.trunk_down_for);
+            if tx.shared.health.failed(trunk.id, after, tx.now.mono + rest) {
                 let (id, flow) = (trunk.id, l.flow);
-                self.begin_probe(id, flow, now);
+                self.begin_probe(id, flow, tx);
             }
         }
         let (status, why) = match (timed_out, rang, alive) {
@@ -464,50 +498,47 @@ impl Core {
             (false, ..) => (503, "transport_error"),
         };
         let why = if call.cancelled { "cancelled" } else { why };
-        self.leg_over(call, status, None, why, now);
+        self.branch_over(call, status, None, why, tx);
         if call.cancelled {
-            self.refuse_call(call, 487, "", "", 16, None, now);
+            self.refuse_call(call, 487, "", "", 16, None, tx);
         } else if timed_out && rang {
-            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, now);
+            self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, tx);
         } else {
-            call.finals.add(leg, status);
-            self.next_vendor(call, now);
+            call.finals.add(branch, status);
+            self.next_vendor(call, tx);
         }
     }
 
-    /// Closes a leg: its record, its channel, its media.
-    pub(super) fn leg_over(&mut self, call: &mut Call, status: u16, cause: Option<u8>, why: &str, now: Now) {
-        let Some(last) = call.legs.len().checked_sub(1) else {
+    /// Closes a branch: its record, its channel, its media.
+    pub(super) fn branch_over(
+        &mut self,
+        call: &mut Call,
+        status: u16,
+        cause: Option<u8>,
+        why: &str,
+        tx: &mut Transactions,
+    ) {
+        let Some(last) = call.branches.len().checked_sub(1) else {
             return;
         };
-        let Some(l) = call.legs.get_mut(last).filter(|l| l.open) else {
+        let Some(l) = call.branches.get_mut(last).filter(|l| l.open) else {
             return;
         };
         l.open = false;
         l.first_1xx_at = NEVER;
         l.progress_by = NEVER;
         l.reservation = None;
-        cdr::leg_ends(call, status, cause, why, now);
-        self.delete_media(call, Some(last as u16));
-    }
-
-    /// Gives a branch up: nothing more is sent for it but the CANCEL that a late 1xx asks for, and the ACK and BYE that a late 2xx asks for.
-    pub(super) fn abandon(&mut self, client: Id, now: Now) {
-        if let Some(txn) = self.table.clients.get_mut(client)
-            && let super::table::ClientMachine::Invite(m) = &mut txn.machine
-        {
-            m.hush();
-        }
-        self.want_cancel(client, now);
+        cdr::leg_ends(call, status, cause, why, tx.now);
+        self.delete_media(call, Some(last as u16), tx);
     }
 
     /// No 1xx (F-NET-02), or no 18x, in time: the next vendor.
-    pub(super) fn no_progress(&mut self, call: &mut Call, now: Now) {
-        let leg = call.legs.len().saturating_sub(1) as u16;
-        let Some(client) = call.legs.last().and_then(|l| l.client) else {
+    pub(super) fn no_progress(&mut self, call: &mut Call, tx: &mut Transactions) {
+        let branch = call.branches.len().saturating_sub(1) as u16;
+        let Some(client) = call.branches.last().and_then(|l| l.client) else {
             return;
         };
-        self.abandon(client, now);
-        self.leg_silent(call, leg, true, now);
+        tx.abandon(client);
+        self.branch_silent(call, branch, true, tx);
     }
 }

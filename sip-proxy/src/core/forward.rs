@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::net::SocketAddr;
 
-use warp_model::Now;
 use warp_sip::edit::{Edit, NewVia};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
@@ -13,12 +12,12 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{ClientInvite, ClientOther, NEVER};
 
-use super::Core;
 use super::media;
 use super::reject::{hex, unhex};
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::{ClientMachine, ClientTxn, Owner};
+use super::transactions::Transactions;
 
 /// Length of our branches: cookie, mark, id, nonce, loop hash.
 const BRANCH: usize = 8 + 16 + 16 + 8;
@@ -62,7 +61,7 @@ impl<'x> Copy<'x> {
     }
 }
 
-impl Core {
+impl Transactions {
     /// Forwards a request by a new client transaction. `None` when there is no room.
     pub(super) fn forward_request(
         &mut self,
@@ -70,7 +69,6 @@ impl Core {
         copy: &Copy<'_>,
         flow: Flow,
         owner: Owner,
-        now: Now,
     ) -> Option<Id> {
         if !self.shared.take_transaction(self.config.transactions) {
             self.stats.table_full += 1;
@@ -80,12 +78,12 @@ impl Core {
         let timers = &self.config.timers;
         let invite = msg.method() == Method::Invite;
         let machine = if invite {
-            ClientMachine::Invite(ClientInvite::start(reliable, timers, now.mono).0)
+            ClientMachine::Invite(ClientInvite::start(reliable, timers, self.now.mono).0)
         } else {
-            ClientMachine::Other(ClientOther::start(reliable, timers, now.mono).0)
+            ClientMachine::Other(ClientOther::start(reliable, timers, self.now.mono).0)
         };
         let nonce = self.rng.u64();
-        let timer_c = invite.then(|| TimerC::start(timers.c, now.mono));
+        let timer_c = invite.then(|| TimerC::start(timers.c, self.now.mono));
         let id = self.table.insert_client(ClientTxn {
             nonce,
             machine,
@@ -159,7 +157,6 @@ impl Core {
         flow: Flow,
         method: Method,
         owner: Owner,
-        now: Now,
         write: impl FnOnce(&[u8], &mut Vec<u8>),
     ) {
         if !self.shared.take_transaction(self.config.transactions) {
@@ -169,7 +166,7 @@ impl Core {
         let nonce = self.rng.u64();
         // A probe that is lost is followed by the next one: it is not repeated by timer E.
         let repeats = !flow.transport.is_reliable() && !matches!(owner, Owner::Probe(_));
-        let (machine, _) = ClientOther::start(!repeats, &self.config.timers, now.mono);
+        let (machine, _) = ClientOther::start(!repeats, &self.config.timers, self.now.mono);
         let id = self.table.insert_client(ClientTxn {
             nonce,
             machine: ClientMachine::Other(machine),
@@ -282,24 +279,34 @@ impl Core {
     }
 
     /// Wants a branch gone: CANCEL now, or when its first 1xx comes.
-    pub(super) fn want_cancel(&mut self, client: Id, now: Now) {
+    pub(super) fn want_cancel(&mut self, client: Id) {
         let due = match self.table.clients.get_mut(client) {
             Some(txn) if txn.machine.is_open() => txn.cancel.want(),
             _ => false,
         };
         if due {
-            self.send_cancel(client, now);
+            self.send_cancel(client);
         }
     }
 
+    /// Gives a branch up: nothing more is sent for it but the CANCEL that a late 1xx asks for, and the ACK and BYE that a late 2xx asks for.
+    pub(super) fn abandon(&mut self, client: Id) {
+        if let Some(txn) = self.table.clients.get_mut(client)
+            && let ClientMachine::Invite(m) = &mut txn.machine
+        {
+            m.hush();
+        }
+        self.want_cancel(client);
+    }
+
     /// Sends the CANCEL of an INVITE branch, by a client transaction of its own with the same branch (RFC 3261 §9.1).
-    pub(super) fn send_cancel(&mut self, client: Id, now: Now) {
+    pub(super) fn send_cancel(&mut self, client: Id) {
         let grace = self.config.timers.t1_64();
         let Some(txn) = self.table.clients.get_mut(client) else {
             return;
         };
         // If no final comes within 64·T1, the branch counts as over.
-        txn.timer_c = Some(TimerC::start(grace, now.mono));
+        txn.timer_c = Some(TimerC::start(grace, self.now.mono));
         let (flow, nonce) = (txn.flow, txn.nonce);
         let request = std::mem::take(&mut txn.request);
         let mut buf = self.take_buf();
@@ -312,7 +319,8 @@ impl Core {
             self.give_buf(buf);
             return;
         }
-        let (machine, _) = ClientOther::start(flow.transport.is_reliable(), &self.config.timers, now.mono);
+        let (machine, _) =
+            ClientOther::start(flow.transport.is_reliable(), &self.config.timers, self.now.mono);
         let request = self.copy_buf(&buf);
         let id = self.table.insert_client(ClientTxn {
             nonce,

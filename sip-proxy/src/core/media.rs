@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use warp_model::{Mono, Now};
+use warp_model::Mono;
 use warp_ng::{Command, Delete, Reply, SdpCommand};
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
@@ -11,9 +11,10 @@ use warp_sip::flow::Flow;
 use warp_sip::message::Message;
 use warp_sip::session::{BodyError, Session};
 
-use super::Core;
 use super::call::{Call, Phase};
+use super::calls::Calls;
 use super::slab::Id;
+use super::transactions::Transactions;
 use super::types::{Answer, AskId, MediaError, Output, Question};
 
 /// What a call waits for.
@@ -28,9 +29,9 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 pub(crate) enum Waiting {
     /// The SDP for a vendor's INVITE.
-    LegOffer,
-    /// The SDP of a leg's 18x or 2xx, for the caller.
-    LegAnswer { leg: u16, flow: Flow, bytes: Vec<u8> },
+    BranchOffer,
+    /// The SDP of a branch's 18x or 2xx, for the caller.
+    BranchAnswer { branch: u16, flow: Flow, bytes: Vec<u8> },
     /// The SDP of a request within the dialog.
     Request { side: Side, server: Id, flow: Flow, bytes: Vec<u8> },
     /// The SDP of the response to one.
@@ -58,7 +59,7 @@ pub(super) fn whole_body(msg: &Message<'_>, sdp: &[u8]) -> Option<Vec<u8>> {
     Session::of(msg).ok().flatten()?.rebuilt(sdp)
 }
 
-impl Core {
+impl Transactions {
     /// The SDP of a message, when media is anchored. Errors: there may be one that the relay cannot be given, so that media would pass
     /// unanchored.
     pub(super) fn session<'a>(&self, msg: &Message<'a>) -> Result<Option<&'a [u8]>, BodyError> {
@@ -67,19 +68,27 @@ impl Core {
         }
         Session::of(msg).map(|found| found.map(|s| s.sdp))
     }
+}
 
+impl Calls {
     /// Asks the relay; the call waits.
-    pub(super) fn ask_media(&mut self, call: &mut Call, command: Command, what: Waiting, now: Now) {
-        let ask = self.send_ask(command);
+    pub(super) fn ask_media(
+        &mut self,
+        call: &mut Call,
+        command: Command,
+        what: Waiting,
+        tx: &mut Transactions,
+    ) {
+        let ask = self.send_ask(command, tx);
         self.asks.insert(ask.0, call.id);
-        call.ask = Some(Pending { ask, deadline: now.mono + self.config.ask_deadline, what });
+        call.ask = Some(Pending { ask, deadline: tx.now.mono + tx.config.ask_deadline, what });
     }
 
     /// Tells the relay; nobody waits.
-    fn send_ask(&mut self, command: Command) -> AskId {
+    fn send_ask(&mut self, command: Command, tx: &mut Transactions) -> AskId {
         self.next_ask += 1;
         let id = AskId(self.next_ask);
-        self.out.push_back(Output::Ask { id, question: Question::Media(command) });
+        tx.out.push_back(Output::Ask { id, question: Question::Media(command) });
         id
     }
 
@@ -88,7 +97,7 @@ impl Core {
     pub(super) fn sdp_command(
         &self,
         call: &Call,
-        leg: Option<u16>,
+        branch: Option<u16>,
         from_tag: &[u8],
         to_tag: Option<&[u8]>,
         sdp: &[u8],
@@ -96,12 +105,12 @@ impl Core {
         received_from: IpAddr,
     ) -> SdpCommand {
         let directory = &call.snapshot.directory;
-        let leg = leg.and_then(|l| call.legs.get(usize::from(l))).or(call.leg());
+        let branch = branch.and_then(|l| call.branches.get(usize::from(l))).or(call.branch());
         // The label says whose media this is: the relay's figures by trunk go by it.
         let (media_ips, label) = match speaker {
             Side::Caller => directory.trunk(call.trunk).map(|t| (t.media_ips.clone(), t.id.to_string())),
-            Side::Callee => leg
-                .and_then(|l| directory.vendor_trunk(l.vendor_trunk))
+            Side::Callee => branch
+                .and_then(|l| l.vendor_trunk(directory))
                 .map(|t| (t.media_ips.clone(), t.id.to_string())),
         }
         .unzip();
@@ -110,7 +119,7 @@ impl Core {
         SdpCommand {
             flags: warp_ng::Flags { provisional: ringing, ..warp_ng::Flags::default() },
             to_tag: to_tag.map(<[u8]>::to_vec),
-            via_branch: leg.map(|l| l.via_branch.clone()),
+            via_branch: branch.map(|l| l.via_branch.clone()),
             received_from: Some(received_from),
             media_ips: media_ips.unwrap_or_default(),
             label: label.map(String::into_bytes),
@@ -118,75 +127,75 @@ impl Core {
         }
     }
 
-    /// Forgets the media of one branch (`leg`), or of the whole call. Nobody waits.
-    pub(super) fn delete_media(&mut self, call: &mut Call, leg: Option<u16>) {
+    /// Forgets the media of one branch (`branch`), or of the whole call. Nobody waits.
+    pub(super) fn delete_media(&mut self, call: &mut Call, branch: Option<u16>, tx: &mut Transactions) {
         let mut delete = Delete { fast: true, ..Delete::call(call.dialog.call_id.clone()) };
-        match leg.and_then(|l| call.legs.get_mut(usize::from(l))) {
-            Some(leg) if leg.offered => {
-                leg.offered = false;
+        match branch.and_then(|l| call.branches.get_mut(usize::from(l))) {
+            Some(branch) if branch.offered => {
+                branch.offered = false;
                 delete.from_tag = Some(call.dialog.caller.tag.clone());
-                delete.via_branch = Some(leg.via_branch.clone());
+                delete.via_branch = Some(branch.via_branch.clone());
             }
             Some(_) => return,
             None if !call.media_open => return,
             None => call.media_open = false,
         }
-        if call.legs.iter().all(|l| !l.offered) {
+        if call.branches.iter().all(|l| !l.offered) {
             call.media_open = false;
         }
-        self.send_ask(Command::Delete(delete));
+        self.send_ask(Command::Delete(delete), tx);
     }
 
     /// Nobody waits for the relay any more; what it was asked to hold counts as held, so that it will be told to forget it.
-    pub(super) fn drop_ask(&mut self, call: &mut Call) {
+    pub(super) fn drop_ask(&mut self, call: &mut Call, tx: &mut Transactions) {
         let Some(pending) = call.ask.take() else {
             return;
         };
         self.asks.remove(&pending.ask.0);
-        if matches!(pending.what, Waiting::LegOffer)
-            && let Some(leg) = call.legs.last_mut()
+        if matches!(pending.what, Waiting::BranchOffer)
+            && let Some(branch) = call.branches.last_mut()
         {
-            leg.offered = true;
+            branch.offered = true;
             call.media_open = true;
         }
-        if let Waiting::LegAnswer { bytes, .. }
+        if let Waiting::BranchAnswer { bytes, .. }
         | Waiting::Request { bytes, .. }
         | Waiting::Response { bytes, .. }
         | Waiting::Ack { bytes, .. } = pending.what
         {
-            self.give_buf(bytes);
+            tx.give_buf(bytes);
         }
     }
 
     /// Forgets the media of a call that only the relay still knows.
-    pub(super) fn delete_call_media(&mut self, call_id: &[u8]) {
-        self.send_ask(Command::Delete(Delete { fast: true, ..Delete::call(call_id) }));
+    pub(super) fn delete_call_media(&mut self, call_id: &[u8], tx: &mut Transactions) {
+        self.send_ask(Command::Delete(Delete { fast: true, ..Delete::call(call_id) }), tx);
     }
 
     /// Ends the media of an answered call and waits for its figures. False: there is none, or the relay is busy with it.
-    pub(super) fn ask_figures(&mut self, call: &mut Call, now: Now) -> bool {
+    pub(super) fn ask_figures(&mut self, call: &mut Call, tx: &mut Transactions) -> bool {
         if !call.media_open {
             return false;
         }
         call.media_open = false;
-        call.legs.iter_mut().for_each(|l| l.offered = false);
+        call.branches.iter_mut().for_each(|l| l.offered = false);
         // The caller's tag is in every dialogue of the call; rtpengine gives figures only when one is named.
         let from_tag = Some(call.dialog.caller.tag.clone());
         let delete = Delete { from_tag, ..Delete::call(call.dialog.call_id.clone()) };
-        self.ask_media(call, Command::Delete(delete), Waiting::Figures, now);
+        self.ask_media(call, Command::Delete(delete), Waiting::Figures, tx);
         true
     }
 
-    pub(super) fn on_answer(&mut self, ask: AskId, answer: Answer, now: Now) {
+    pub(super) fn on_answer(&mut self, ask: AskId, answer: Answer, tx: &mut Transactions) {
         let Some(id) = self.asks.remove(&ask.0) else {
             return;
         };
         let Answer::Media(answer) = answer;
-        self.with_call(id, now, |core, call| {
+        self.with_call(id, tx, |calls, call, tx| {
             let Some(pending) = call.ask.take_if(|p| p.ask == ask) else {
                 return;
             };
-            core.media_answered(call, pending.what, answer, now);
+            calls.media_answered(call, pending.what, answer, tx);
         });
     }
 
@@ -196,14 +205,14 @@ impl Core {
         call: &mut Call,
         what: Waiting,
         answer: Result<Reply, MediaError>,
-        now: Now,
+        tx: &mut Transactions,
     ) {
         // A relay that did not answer may have done it all the same: what it holds must be forgotten.
         if answer.is_err()
-            && matches!(what, Waiting::LegOffer)
-            && let Some(leg) = call.legs.last_mut()
+            && matches!(what, Waiting::BranchOffer)
+            && let Some(branch) = call.branches.last_mut()
         {
-            leg.offered = true;
+            branch.offered = true;
         }
         let (sdp, figures, refused) = match answer {
             Ok(Reply::Sdp { sdp, .. }) => (Some(sdp), None, false),
@@ -216,53 +225,53 @@ impl Core {
             _ => (None, None, false),
         };
         if sdp.is_none() && !matches!(what, Waiting::Figures) {
-            self.stats.media_failures += 1;
+            tx.stats.media_failures += 1;
         }
         // Whose SDP is refused is told 488; a relay that fails is our trouble.
         let (status, code) = if refused { (488, "media_refused") } else { (503, "media_unavailable") };
         match what {
-            Waiting::LegOffer => match sdp {
+            Waiting::BranchOffer => match sdp {
                 Some(sdp) => {
-                    let leg = call.legs.len().saturating_sub(1);
-                    if let Some(leg) = call.legs.last_mut() {
-                        leg.offered = true;
-                        let trunk = call.snapshot.directory.vendor_trunk(leg.vendor_trunk);
+                    let branch = call.branches.len().saturating_sub(1);
+                    if let Some(branch) = call.branches.last_mut() {
+                        branch.offered = true;
+                        let trunk = branch.vendor_trunk(&call.snapshot.directory);
                         if trunk.is_some_and(|t| t.credentials.is_some()) {
-                            leg.sdp.clone_from(&sdp);
+                            branch.sdp.clone_from(&sdp);
                         }
                     }
                     call.media_open = true;
-                    self.send_leg(call, leg as u16, Some(&sdp), now);
+                    self.send_branch(call, branch as u16, Some(&sdp), tx);
                 }
                 None => {
-                    self.leg_over(call, 0, None, code, now);
-                    self.refuse_call(call, status, "", code, if refused { 65 } else { 47 }, None, now);
+                    self.branch_over(call, 0, None, code, tx);
+                    self.refuse_call(call, status, "", code, if refused { 65 } else { 47 }, None, tx);
                 }
             },
-            Waiting::LegAnswer { leg, flow, bytes } => {
-                self.leg_answered_by_relay(call, leg, flow, &bytes, sdp, now);
-                self.give_buf(bytes);
+            Waiting::BranchAnswer { branch, flow, bytes } => {
+                self.branch_answered_by_relay(call, branch, flow, &bytes, sdp, tx);
+                tx.give_buf(bytes);
             }
             Waiting::Request { side, server, flow, bytes } => {
                 match sdp {
-                    Some(sdp) => self.forward_in_dialog(call, side, server, flow, &bytes, Some(&sdp), now),
-                    None => self.answer(server, status, "", &[], now),
+                    Some(sdp) => self.forward_in_dialog(call, side, server, flow, &bytes, Some(&sdp), tx),
+                    None => tx.answer(server, status, "", &[]),
                 }
-                self.give_buf(bytes);
+                tx.give_buf(bytes);
             }
             Waiting::Response { server, flow, bytes } => {
                 match sdp {
-                    Some(sdp) => self.pass_in_dialog(call, server, &bytes, Some(&sdp), now),
-                    None => self.refuse_in_dialog(call, server, flow, &bytes, status, now),
+                    Some(sdp) => self.pass_in_dialog(call, server, &bytes, Some(&sdp), tx),
+                    None => self.refuse_in_dialog(call, server, flow, &bytes, status, tx),
                 }
-                self.give_buf(bytes);
+                tx.give_buf(bytes);
             }
             Waiting::Ack { flow, bytes } => {
                 match sdp {
-                    Some(sdp) => self.forward_call_ack(call, flow, &bytes, Some(&sdp)),
-                    None => self.ack_without_media(call, flow, &bytes, now),
+                    Some(sdp) => self.forward_call_ack(call, flow, &bytes, Some(&sdp), tx),
+                    None => self.ack_without_media(call, flow, &bytes, tx),
                 }
-                self.give_buf(bytes);
+                tx.give_buf(bytes);
             }
             Waiting::Figures => {
                 let tags = [&call.dialog.caller.tag, &call.dialog.callee.tag];
@@ -273,29 +282,29 @@ impl Core {
                 if let Some(r) = &mut call.record {
                     r.media = media;
                 }
-                self.write_ended(call, now);
+                self.write_ended(call, tx);
             }
         }
     }
 
     /// The relay took too long.
-    pub(super) fn ask_overdue(&mut self, call: &mut Call, now: Now) {
-        if let Some(pending) = call.ask.take_if(|p| p.deadline <= now.mono) {
+    pub(super) fn ask_overdue(&mut self, call: &mut Call, tx: &mut Transactions) {
+        if let Some(pending) = call.ask.take_if(|p| p.deadline <= tx.now.mono) {
             self.asks.remove(&pending.ask.0);
 
-            self.media_answered(call, pending.what, Err(MediaError::Timeout), now);
+            self.media_answered(call, pending.what, Err(MediaError::Timeout), tx);
         }
     }
 
     /// The relay has seen no media for too long (T-RTP-10).
-    pub(super) fn media_timeout(&mut self, sip_call_id: &[u8], now: Now) {
+    pub(super) fn media_timeout(&mut self, sip_call_id: &[u8], tx: &mut Transactions) {
         let hit = self
-            .calls
+            .all
             .iter()
             .find(|(_, c)| c.dialog.call_id == sip_call_id && c.phase == Phase::Answered)
             .map(|(id, _)| id);
         if let Some(id) = hit {
-            self.end_call(id, "media_timeout", now);
+            self.end_call(id, "media_timeout", tx);
         }
     }
 }

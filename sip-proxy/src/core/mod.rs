@@ -3,23 +3,26 @@
 //! The server calls a `handle_*`, then drains [`Core::poll_output`], then asks [`Core::poll_timeout`].
 //! Every message of a call reaches the same shard ([`shard_of`]). Same seed and inputs give the same outputs.
 //!
-//! Code map: [`types`] what goes in and out · `ingress` requests as they come · `route` where they go · `forward` copies,
-//! branches, ACK, CANCEL · `answer` responses · `timers` · `reject` our own responses · `table` transactions ·
-//! `strangers` buckets · `call`, `failover`, `media`, `cdr` the policy mode.
+//! Three structs, and [`Core`] dispatches between them: [`transactions`] (messages in and out; `table` what it holds, `answer` what
+//! responses mean to it, `forward` copies, `reject` responses of our own, `timers`), [`calls`] (policy mode; `call` one of them and its
+//! branches, `failover`, `dialogs`, `media`, `cdr`, `probe`, `resume`), [`proxying`] (launch profile `proxy`).
+//!
+//! Code map beside them: [`types`] what goes in and out · `ingress` the checks of a request before either gets it · `auth` who calls ·
+//! `route` where requests go · `strangers` buckets · `health` of vendors · `overload`.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use warp_model::{Mono, Now, VendorTrunkId};
-use warp_policy::screen::Bound;
-use warp_policy::{Snapshot, VendorTrunkLive};
+use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
 use warp_sip::message::{Kind, Message};
 
+mod admission;
 mod answer;
 mod auth;
 mod call;
+mod calls;
 mod cdr;
 mod dialogs;
 mod failover;
@@ -29,6 +32,7 @@ mod ingress;
 mod media;
 pub mod overload;
 mod probe;
+mod proxying;
 mod random;
 mod reject;
 mod resume;
@@ -38,6 +42,7 @@ mod slab;
 mod strangers;
 mod table;
 mod timers;
+mod transactions;
 pub mod types;
 mod wheel;
 
@@ -64,45 +69,19 @@ pub use resume::Resume;
 pub use shared::Shared;
 pub use types::*;
 
-use call::Call;
-use probe::Probe;
-use random::{HashTable, Keyed, Rng};
-use route::Ours;
-use slab::{Id, Slab};
-use table::Table;
+use calls::Calls;
+use proxying::StaticProxy;
+use table::Owner;
 use timers::Key;
-use wheel::Wheel;
+use transactions::{Failed, Transactions};
 
-/// The proxy core of one shard.
+/// The proxy core of one shard: transactions, and either calls (policy mode) or static proxying on top of them. It dispatches
+/// between the three and does nothing else.
 pub struct Core {
-    config: Arc<CoreConfig>,
-    shared: Arc<Shared>,
-    ours: Vec<Ours>,
-    rng: Rng,
-    keyed: Keyed,
-    table: Table,
-    wheel: Wheel<Key>,
+    tx: Transactions,
+    calls: Calls,
+    proxy: Option<StaticProxy>,
     due: Vec<Key>,
-    out: VecDeque<Output>,
-    /// Buffers to write messages into.
-    pool: Vec<Vec<u8>>,
-    /// Buffers for copies of small messages, which live as long as their transactions.
-    small: Vec<Vec<u8>>,
-    stats: CoreStats,
-    snapshot: Option<Arc<Snapshot>>,
-    bound: Option<Arc<Bound>>,
-    /// Kept for its capacity.
-    live: Vec<VendorTrunkLive>,
-    calls: Slab<Box<Call>>,
-    by_dialog: HashTable<Id>,
-    asks: BTreeMap<u64, Id>,
-    next_ask: u64,
-    /// Vendor trunks out of rotation that this shard asks for a sign of life.
-    probes: BTreeMap<VendorTrunkId, Probe>,
-    /// How long answered probes took, since the server last asked.
-    probe_times: Vec<(VendorTrunkId, std::time::Duration)>,
-    /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
-    failed: VecDeque<(std::net::SocketAddr, Mono)>,
     /// Share of new calls to be refused, of [`overload::FULL`] (F-LOAD-01).
     shed: u32,
 }
@@ -111,31 +90,11 @@ impl Core {
     /// A core for one shard. `seed` is the process's (or the test's); shards differ by their number.
     /// `config.listeners` must not be empty.
     pub fn new(config: Arc<CoreConfig>, shard: u16, seed: [u8; 32], shared: Arc<Shared>) -> Core {
-        let mut rng = Rng::new(seed, shard);
-        let keyed = Keyed::new(&mut rng);
         Core {
-            ours: config.listeners.iter().copied().map(Ours::new).collect(),
-            config,
-            shared,
-            rng,
-            keyed,
-            table: Table::new(),
-            wheel: Wheel::new(),
+            proxy: StaticProxy::of(&config.mode),
+            tx: Transactions::new(config, shard, seed, shared),
+            calls: Calls::new(),
             due: Vec::new(),
-            out: VecDeque::new(),
-            pool: Vec::new(),
-            small: Vec::new(),
-            stats: CoreStats::default(),
-            snapshot: None,
-            bound: None,
-            live: Vec::new(),
-            calls: Slab::new(),
-            by_dialog: HashTable::default(),
-            asks: BTreeMap::new(),
-            next_ask: 0,
-            probes: BTreeMap::new(),
-            probe_times: Vec::new(),
-            failed: VecDeque::new(),
             shed: 0,
         }
     }
@@ -143,90 +102,131 @@ impl Core {
     /// Makes room for so many transactions of each side beforehand, and touches that memory: the first calls of a process then
     /// pay for no page faults. More are stored all the same.
     pub fn make_room(&mut self, transactions: usize) {
-        self.table.servers.make_room(transactions);
-        self.table.clients.make_room(transactions);
+        self.tx.table.servers.make_room(transactions);
+        self.tx.table.clients.make_room(transactions);
     }
 
     /// One datagram, or one framed message of a stream.
     pub fn handle_message(&mut self, flow: Flow, bytes: &[u8], now: Now) {
-        let stranger = self.is_stranger(flow.remote.ip(), now);
+        self.tx.now = now;
+        self.on_message(flow, bytes);
+        self.go_on();
+    }
+
+    fn on_message(&mut self, flow: Flow, bytes: &[u8]) {
+        let tx = &mut self.tx;
+        let stranger = tx.is_stranger(flow.remote.ip());
         // Before anything is read of it (T-SIP-12). ACK is never answered and makes no state; responses must find a branch of ours.
         let costs_a_token = stranger && !bytes.starts_with(b"ACK ") && !bytes.starts_with(b"SIP/2.0 ");
-        if costs_a_token && !self.shared.strangers.admit(&self.config.strangers, flow.remote.ip(), now.mono) {
-            self.stats.stranger_dropped += 1;
+        let source = flow.remote.ip();
+        if costs_a_token && !tx.shared.strangers.admit(&tx.config.strangers, source, tx.now.mono) {
+            tx.stats.stranger_dropped += 1;
             return;
         }
         match Message::parse(bytes) {
             Ok(msg) => match msg.kind() {
                 Kind::Request { .. } => {
-                    self.stats.requests_in += 1;
-                    self.on_request(flow, &msg, bytes, stranger, now);
+                    self.tx.stats.requests_in += 1;
+                    self.on_request(flow, &msg, bytes, stranger);
                 }
                 Kind::Response { .. } if msg.is_sloppy() && !self.reads_sloppy_responses() => {
-                    self.stats.malformed += 1;
+                    self.tx.stats.malformed += 1;
                 }
                 Kind::Response { status, .. } => {
-                    self.stats.responses_in += 1;
-                    self.on_response(flow, &msg, status, now);
+                    self.tx.stats.responses_in += 1;
+                    self.on_response(flow, &msg, status);
                 }
             },
             Err(error) => {
-                self.stats.malformed += 1;
-                self.on_malformed(flow, bytes, &error, stranger);
+                self.tx.stats.malformed += 1;
+                self.tx.on_malformed(flow, bytes, &error, stranger);
             }
         }
+    }
+
+    /// Requests that had to wait for an answer to a question of their call, in the order in which they came.
+    fn go_on(&mut self) {
+        while let Some((flow, bytes)) = self.calls.ready.pop_front() {
+            if let Ok(msg) = Message::parse(&bytes) {
+                self.on_request(flow, &msg, &bytes, false);
+            }
+            self.tx.give_buf(bytes);
+        }
+    }
+
+    /// A response of a branch goes to the one whom the branch works for.
+    fn on_response(&mut self, flow: Flow, msg: &Message<'_>, status: u16) {
+        let Some(heard) = self.tx.on_response(flow, msg, status) else {
+            return;
+        };
+        if heard.passes() {
+            match (heard.owner, &self.proxy) {
+                (Owner::Server(server), Some(proxy)) => {
+                    proxy.response(server, flow, msg, status, &mut self.tx);
+                }
+                _ => self.calls.response(&heard, flow, msg, status, &mut self.tx),
+            }
+        }
+        self.tx.after_response(&heard);
+    }
+
+    /// So does its end without one.
+    fn on_failed(&mut self, failed: Failed) {
+        match failed.owner {
+            Owner::Server(server) => self.tx.fail_server(server, &failed),
+            _ => self.calls.failed(&failed, &mut self.tx),
+        }
+        self.tx.after_client(failed.client, failed.actions);
     }
 
     /// The transport could not deliver to (or lost) this flow: connection refused or closed, ICMP unreachable.
     pub fn handle_flow_error(&mut self, flow: Flow, now: Now) {
-        self.on_flow_error(flow, now);
+        self.tx.now = now;
+        for client in self.tx.branches_on(&flow) {
+            if let Some(failed) = self.tx.transport_failed(client) {
+                self.on_failed(failed);
+            }
+        }
+        if flow.transport.is_reliable() {
+            self.calls.forget_stream(&flow, &mut self.tx);
+            self.tx.responses_lost(&flow);
+        }
+        self.go_on();
     }
 
     /// The answer to a question. Late answers, and answers to questions that nobody asked, are ignored.
     pub fn handle_answer(&mut self, ask: AskId, answer: Answer, now: Now) {
-        self.on_answer(ask, answer, now);
+        self.tx.now = now;
+        self.calls.on_answer(ask, answer, &mut self.tx);
+        self.go_on();
     }
 
     /// An operator, or another part of the process, wants something.
     pub fn handle_command(&mut self, command: Command, now: Now) {
+        self.tx.now = now;
         match command {
-            Command::Drain { end_calls } => {
-                self.shared.drain();
-                if end_calls {
-                    let all: Vec<Id> = self.calls.iter().map(|(id, _)| id).collect();
-                    for id in all {
-                        self.end_call(id, "drain", now);
-                    }
-                }
-            }
-            Command::EndCall { cdr_id, reason } => {
-                let hit = self
-                    .calls
-                    .iter()
-                    .find(|(_, c)| c.record.as_ref().is_some_and(|r| r.cdr_id == cdr_id))
-                    .map(|(id, _)| id);
-                if let Some(id) = hit {
-                    self.end_call(id, reason, now);
-                }
-            }
-            Command::MediaTimeout { sip_call_id } => self.media_timeout(&sip_call_id, now),
-            Command::EndRecovered(resume) => self.end_recovered(*resume, now),
             Command::Configure(config) => {
-                self.config = Arc::new((*config).clone().keeping_fixed_parts_of(&self.config));
+                self.tx.config = Arc::new((*config).clone().keeping_fixed_parts_of(&self.tx.config));
             }
-            Command::ListCalls { reply } => {
-                let mut all: Vec<LiveCall> = self.calls.iter().filter_map(|(_, c)| c.live()).collect();
-                all.sort_by_key(|c| (c.setup_at, c.cdr_id));
-                reply(all);
+            Command::Drain { end_calls } => {
+                self.tx.shared.drain();
+                if end_calls {
+                    self.calls.end_all("drain", &mut self.tx);
+                }
             }
+            Command::EndCall { cdr_id, reason } => self.calls.end(cdr_id, reason, &mut self.tx),
+            Command::MediaTimeout { sip_call_id } => self.calls.media_timeout(&sip_call_id, &mut self.tx),
+            Command::EndRecovered(resume) => self.calls.end_recovered(*resume, &mut self.tx),
+            Command::ListCalls { reply } => reply(self.calls.list()),
         }
+        self.go_on();
     }
 
     /// A new snapshot: for calls that begin from now on; those in the air keep theirs.
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Now) {
-        let _ = now;
-        self.bound = Some(Arc::new(self.shared.usage.bind(&snapshot.directory)));
-        self.snapshot = Some(snapshot);
+        self.tx.now = now;
+        self.calls.bind(&snapshot, &self.tx);
+        self.tx.snapshot = Some(snapshot);
     }
 
     /// The share of new calls to be refused from now on, of [`overload::FULL`] (F-LOAD-01).
@@ -237,116 +237,68 @@ impl Core {
     /// The configuration in force. Deadlines that were set by an earlier one stay: a transaction under way, a call's longest
     /// duration, a trunk out of rotation.
     pub fn config(&self) -> &Arc<CoreConfig> {
-        &self.config
+        &self.tx.config
     }
 
     /// Calls in the air.
     pub fn live_calls(&self) -> usize {
-        self.calls.iter().filter(|(_, c)| c.phase != call::Phase::Over).count()
+        self.calls.live()
     }
 
     /// Time has passed. Calling it early or twice does nothing.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.tx.now = now;
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(now.mono, &mut due);
+        self.tx.wheel.advance(now.mono, &mut due);
         for key in due.drain(..) {
-            self.on_due(key, now);
+            match key {
+                Key::Server(id) => self.tx.server_due(id),
+                Key::Client(id) => {
+                    if let Some(failed) = self.tx.client_due(id) {
+                        self.on_failed(failed);
+                    }
+                }
+                Key::Call(id) => self.calls.call_due(id, &mut self.tx),
+                Key::Probes => self.calls.probes_due(&mut self.tx),
+            }
+            self.go_on();
         }
         self.due = due;
     }
 
     /// What to do next; drain until `None` after every `handle_*`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.tx.out.pop_front()
     }
 
     /// When to call [`Core::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.wheel.next()
+        self.tx.wheel.next()
     }
 
     /// Gives a sent buffer back.
     pub fn recycle(&mut self, buf: TransmitBuf) {
-        self.give_buf(buf.0);
+        self.tx.give_buf(buf.0);
     }
 
     /// Counters.
     pub fn stats(&self) -> CoreStats {
-        self.stats
+        self.tx.stats
     }
 
     /// How long each probe of a vendor trunk took that was answered since the last call.
     pub fn take_probe_times(&mut self) -> impl Iterator<Item = (VendorTrunkId, std::time::Duration)> + '_ {
-        self.probe_times.drain(..)
+        self.calls.probe_times.drain(..)
     }
 
     /// Living server and client transactions of this shard.
     pub fn transactions(&self) -> (usize, usize) {
-        (self.table.servers.len(), self.table.clients.len())
+        (self.tx.table.servers.len(), self.tx.table.clients.len())
     }
 
     /// The same by kind: client INVITE, server INVITE, client other, server other.
     pub fn transaction_kinds(&self) -> [usize; 4] {
-        self.table.kinds()
-    }
-
-    fn take_buf(&mut self) -> Vec<u8> {
-        self.pool.pop().unwrap_or_else(|| Vec::with_capacity(BUF_BYTES))
-    }
-
-    fn give_buf(&mut self, mut buf: Vec<u8>) {
-        let pool = match buf.capacity() {
-            0 => return,
-            1..=SMALL_BUF_BYTES => &mut self.small,
-            n if n <= POOL_BUF_BYTES => &mut self.pool,
-            _ => return,
-        };
-        if pool.len() < POOL_BUFS {
-            buf.clear();
-            pool.push(buf);
-        }
-    }
-
-    /// A pooled copy, in no more memory than its size wants: most of what a transaction keeps for 32 seconds is a small response.
-    fn copy_buf(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut buf = match bytes.len() {
-            ..=SMALL_BUF_BYTES => self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BUF_BYTES)),
-            _ => self.take_buf(),
-        };
-        buf.extend_from_slice(bytes);
-        buf
-    }
-
-    fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
-        if route::is_refused(&self.config, &flow) {
-            self.stats.refused_destination += 1;
-            self.give_buf(bytes);
-            return;
-        }
-        self.out.push_back(Output::Transmit { flow, bytes: TransmitBuf(bytes) });
-    }
-
-    fn remove_server(&mut self, id: Id) {
-        if let Some(txn) = self.table.remove(id) {
-            self.shared.give_transaction();
-            self.give_buf(txn.request);
-            self.give_buf(txn.response);
-        }
-    }
-
-    fn remove_client(&mut self, id: Id) {
-        if let Some(txn) = self.table.remove_client(id) {
-            self.shared.give_transaction();
-            self.give_buf(txn.request);
-        }
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        for _ in 0..self.table.servers.len() + self.table.clients.len() {
-            self.shared.give_transaction();
-        }
+        self.tx.table.kinds()
     }
 }
 

@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use warp_model::{Mono, Now, VendorTrunkId};
+use warp_model::{Mono, VendorTrunkId};
 use warp_sip::flow::Flow;
 use warp_sip::message::Method;
 
-use super::Core;
+use super::calls::Calls;
 use super::reject::hex;
 use super::table::Owner;
 use super::timers::Key;
+use super::transactions::Transactions;
 
 /// One trunk being probed.
 #[derive(Clone, Copy, Debug)]
@@ -28,44 +29,44 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Trunks probed at once by one shard; more are tried again by calls when their time is over.
 const PROBES: usize = 256;
 
-impl Core {
+impl Calls {
     /// A trunk went out of rotation.
-    pub(super) fn begin_probe(&mut self, id: VendorTrunkId, flow: Flow, now: Now) {
+    pub(super) fn begin_probe(&mut self, id: VendorTrunkId, flow: Flow, tx: &mut Transactions) {
         if self.probes.len() >= PROBES || self.probes.contains_key(&id) {
             return;
         }
         if self.probes.is_empty() {
-            self.wheel.arm(now.mono + EVERY, Key::Probes);
+            tx.wheel.arm(tx.now.mono + EVERY, Key::Probes);
         }
-        let gives_up = now.mono + LONGEST;
-        self.probes.insert(id, Probe { flow, gives_up, asked: now.mono });
+        let gives_up = tx.now.mono + LONGEST;
+        self.probes.insert(id, Probe { flow, gives_up, asked: tx.now.mono });
     }
 
-    pub(super) fn probes_due(&mut self, now: Now) {
-        let shared = self.shared.clone();
-        self.probes.retain(|id, p| p.gives_up > now.mono && shared.health.is_down(*id, now.mono));
+    pub(super) fn probes_due(&mut self, tx: &mut Transactions) {
+        let shared = tx.shared.clone();
+        self.probes.retain(|id, p| p.gives_up > tx.now.mono && shared.health.is_down(*id, tx.now.mono));
         let all: Vec<(VendorTrunkId, Flow)> = self.probes.iter().map(|(id, p)| (*id, p.flow)).collect();
         for (id, flow) in all {
             // Out until the next look at least.
-            self.shared.health.rest(id, now.mono + EVERY + EVERY);
+            tx.shared.health.rest(id, tx.now.mono + EVERY + EVERY);
             if let Some(probe) = self.probes.get_mut(&id) {
-                probe.asked = now.mono;
+                probe.asked = tx.now.mono;
             }
-            self.send_probe(id, flow, now);
+            self.send_probe(id, flow, tx);
         }
         if !self.probes.is_empty() {
-            self.wheel.arm(now.mono + EVERY, Key::Probes);
+            tx.wheel.arm(tx.now.mono + EVERY, Key::Probes);
         }
     }
 
-    fn send_probe(&mut self, id: VendorTrunkId, flow: Flow, now: Now) {
+    fn send_probe(&mut self, id: VendorTrunkId, flow: Flow, tx: &mut Transactions) {
         let (mut tag, mut call) = ([0; 24], [0; 32]);
-        hex(self.rng.u128() >> 32, &mut tag);
-        hex(self.rng.u128(), &mut call);
-        let us = String::from_utf8_lossy(&self.sent_by(&flow)).into_owned();
+        hex(tx.rng.u128() >> 32, &mut tag);
+        hex(tx.rng.u128(), &mut call);
+        let us = String::from_utf8_lossy(&tx.sent_by(&flow)).into_owned();
         let (tag, call) = (String::from_utf8_lossy(&tag), String::from_utf8_lossy(&call));
         let remote = flow.remote;
-        self.originate(flow, Method::Options, Owner::Probe(id), now, |via, out| {
+        tx.originate(flow, Method::Options, Owner::Probe(id), |via, out| {
             let via = String::from_utf8_lossy(via);
             out.extend_from_slice(
                 format!(
@@ -79,16 +80,16 @@ impl Core {
     }
 
     /// A probe was answered. 503 is an answer too, but not one that brings calls back.
-    pub(super) fn probe_answered(&mut self, id: VendorTrunkId, status: u16, now: Now) {
+    pub(super) fn probe_answered(&mut self, id: VendorTrunkId, status: u16, tx: &mut Transactions) {
         let Some(probe) = self.probes.get(&id) else {
             return;
         };
         if self.probe_times.len() < PROBES {
-            self.probe_times.push((id, now.mono.since(probe.asked)));
+            self.probe_times.push((id, tx.now.mono.since(probe.asked)));
         }
         if !matches!(status, 408 | 503) {
             self.probes.remove(&id);
-            self.shared.health.up(id, now.mono);
+            tx.shared.health.up(id, tx.now.mono);
         }
     }
 }

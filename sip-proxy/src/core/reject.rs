@@ -3,16 +3,16 @@
 //! What is refused before a transaction exists is answered statelessly, with the same bytes for the same request, so that a
 //! repetition costs nothing to remember (G-3). Strangers never get more than twice the bytes that they sent (T-SIP-13).
 
-use warp_model::Now;
 use warp_sip::flow::Flow;
 use warp_sip::message::{Answer, Message, Method, ParseError};
 use warp_sip::transaction::ServerInput;
 
+use super::route;
 use super::slab::Id;
+use super::transactions::Transactions;
 use super::types::{Mode, Output};
-use super::{Core, route};
 
-impl Core {
+impl Transactions {
     /// Answers without a transaction. Never to ACK. False when nothing was sent: an answer to a stranger would be too long (T-SIP-13).
     pub(super) fn refuse(
         &mut self,
@@ -61,21 +61,14 @@ impl Core {
     }
 
     /// 100 Trying, made of the request at hand.
-    pub(super) fn trying(&mut self, server: Id, flow: &Flow, msg: &Message<'_>, now: Now) {
+    pub(super) fn trying(&mut self, server: Id, flow: &Flow, msg: &Message<'_>) {
         let mut buf = self.take_buf();
         Answer { source: Some(flow.remote), ..Answer::new(100) }.write(msg, &mut buf);
-        self.send_response(server, 100, buf, now);
+        self.send_response(server, 100, buf);
     }
 
     /// Answers a server transaction with a response of our own.
-    pub(super) fn answer(
-        &mut self,
-        server: Id,
-        status: u16,
-        reason: &str,
-        headers: &[(&str, &[u8])],
-        now: Now,
-    ) {
+    pub(super) fn answer(&mut self, server: Id, status: u16, reason: &str, headers: &[(&str, &[u8])]) {
         let Some(txn) = self.table.servers.get_mut(server) else {
             return;
         };
@@ -91,17 +84,17 @@ impl Core {
             if let Some(txn) = self.table.servers.get_mut(server) {
                 txn.request = request;
             }
-            self.send_response(server, status, buf, now);
+            self.send_response(server, status, buf);
         }
     }
 
     /// Hands a finished response to a server transaction, which sends it when its state allows.
-    pub(super) fn send_response(&mut self, server: Id, status: u16, bytes: Vec<u8>, now: Now) {
+    pub(super) fn send_response(&mut self, server: Id, status: u16, bytes: Vec<u8>) {
         let Some(txn) = self.table.servers.get_mut(server) else {
             self.give_buf(bytes);
             return;
         };
-        let actions = txn.machine.on_input(ServerInput::Respond(status), &self.config.timers, now.mono);
+        let actions = txn.machine.on_input(ServerInput::Respond(status), &self.config.timers, self.now.mono);
         let flow = txn.flow;
         // What may have to be said again: everything but 2xx to INVITE, which the callee itself repeats (with the relay's SDP
         // in it, our copy is the one to repeat).

@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use warp_model::Now;
 use warp_sip::dialog::{Dialog, Side};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::Method;
 
-use super::Core;
 use super::call::Call;
+use super::calls::Calls;
 use super::table::Owner;
+use super::transactions::Transactions;
 
 /// A call of a dead process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,28 +57,28 @@ impl Resume {
     }
 }
 
-impl Core {
+impl Calls {
     /// What to keep of a call that is being answered.
-    pub(super) fn resume_of(&self, call: &Call) -> Option<Box<RawValue>> {
+    pub(super) fn resume_of(&self, call: &Call, tx: &Transactions) -> Option<Box<RawValue>> {
         let came = call.callee_flow?;
         let resume = Resume {
             dialog: call.dialog.clone(),
-            caller: Hop::of(&self.way_to(call, Side::Caller, came)?),
-            callee: Hop::of(&self.way_to(call, Side::Callee, call.flow)?),
+            caller: Hop::of(&self.way_to(call, Side::Caller, came, tx)?),
+            callee: Hop::of(&self.way_to(call, Side::Callee, call.flow, tx)?),
             media: call.media_open,
         };
         serde_json::value::to_raw_value(&resume).ok()
     }
 
     /// Ends a call of a dead process. Its record was written by recovery.
-    pub(super) fn end_recovered(&mut self, resume: Resume, now: Now) {
+    pub(super) fn end_recovered(&mut self, resume: Resume, tx: &mut Transactions) {
         let Resume { mut dialog, caller, callee, media } = resume;
         if media {
-            self.delete_call_media(&dialog.call_id);
+            self.delete_call_media(&dialog.call_id, tx);
         }
         for (side, hop) in [(Side::Callee, callee), (Side::Caller, caller)] {
             let dialog = &mut dialog;
-            self.originate(hop.flow(), Method::Bye, Owner::Ours, now, |via, out| {
+            tx.originate(hop.flow(), Method::Bye, Owner::Ours, |via, out| {
                 dialog.write_request("BYE", side, via, b"", out);
             });
         }

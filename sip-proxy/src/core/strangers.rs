@@ -122,15 +122,17 @@ impl Core {
     }
 
     fn may_be_sloppy(&self, flow: &Flow, msg: &Message<'_>, stranger: bool) -> bool {
-        let plan = || Plan::of(&self.config, flow, msg);
-        match self.config.mode {
-            Mode::Static { .. } if !self.config.lenient_names => false,
+        let plan = || Plan::of(&self.tx.config, flow, msg);
+        match self.tx.config.mode {
+            Mode::Static { .. } if !self.tx.config.lenient_names => false,
             Mode::Policy | Mode::Static { .. } if !stranger => true,
-            Mode::Static { .. } => plan().is_some_and(|p| self.is_our_cookie(p.cookie, msg.call_id())),
+            Mode::Static { .. } => plan().is_some_and(|p| self.tx.is_our_cookie(p.cookie, msg.call_id())),
             Mode::Policy => match msg.method() {
                 // In a dialog or for a transaction that passed; who speaks is checked there.
-                _ if msg.to_tag().is_some() => self.find_call(msg).is_some(),
-                Method::Cancel => self.table.find(server_key(&self.shared.keyed, msg, b"INVITE")).is_some(),
+                _ if msg.to_tag().is_some() => self.calls.find_call(msg, &self.tx).is_some(),
+                Method::Cancel => {
+                    self.tx.table.find(server_key(&self.tx.shared.keyed, msg, b"INVITE")).is_some()
+                }
                 Method::Invite => plan().is_some_and(|p| p.names_us),
                 _ => false,
             },
@@ -139,7 +141,7 @@ impl Core {
 
     /// Whether responses may have such names: each is one to a request of ours.
     pub(super) fn reads_sloppy_responses(&self) -> bool {
-        self.config.mode == Mode::Policy || self.config.lenient_names
+        self.tx.config.mode == Mode::Policy || self.tx.config.lenient_names
     }
 }
 

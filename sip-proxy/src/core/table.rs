@@ -127,8 +127,8 @@ pub(crate) struct ServerTxn {
 pub(crate) enum Owner {
     /// It forwards the request of this server transaction.
     Server(Id),
-    /// It is a vendor attempt of a call.
-    Leg { call: Id, leg: u16 },
+    /// It is the INVITE of a branch of a call.
+    Branch { call: Id, branch: u16 },
     /// It forwards an in-dialog request of a call, of this server transaction.
     InDialog { call: Id, server: Id },
     /// OPTIONS to a vendor trunk that is out of rotation.

@@ -163,15 +163,15 @@ fn fuzz(mut core: Core, sources: [&str; 3], rounds: u64) {
     }
     assert_eq!(core.transactions(), (0, 0));
     assert_eq!(core.live_calls(), 0);
-    assert!(core.asks.is_empty());
+    assert!(core.calls.asks.is_empty());
 }
 
 /// A time-out may be that of many transactions at once.
 fn drain_any(core: &mut Core, ms: u64, sent: &mut Vec<String>) {
-    while !core.out.is_empty() {
-        let rest = core.out.split_off(core.out.len().min(32));
+    while !core.tx.out.is_empty() {
+        let rest = core.tx.out.split_off(core.tx.out.len().min(32));
         drain(core, ms, sent);
-        core.out.extend(rest);
+        core.tx.out.extend(rest);
     }
 }
 

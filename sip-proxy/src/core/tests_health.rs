@@ -19,7 +19,7 @@ fn first_choice(w: &mut World, call: &str) -> &'static str {
 
 /// The decision of the call in the air with this Call-ID.
 fn decision_of(w: &World, call: &str) -> DecisionRecord {
-    let call = w.core.calls.iter().find(|(_, c)| c.dialog.call_id == call.as_bytes()).unwrap().1;
+    let call = w.core.calls.all.iter().find(|(_, c)| c.dialog.call_id == call.as_bytes()).unwrap().1;
     serde_json::from_str(call.record.as_ref().unwrap().decision.as_ref().unwrap().get()).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn f_net_02_a_vendor_that_times_out_three_times_is_out_of_rotation() {
     }
     w.give(CUSTOMER, &invite(NUMBER, "c9", "", ""));
     assert!(w.to(V2).starts_with("INVITE "), "vendor 1 is skipped");
-    let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
+    let record = w.core.calls.all.iter().find_map(|(_, c)| c.record.clone()).unwrap();
     assert!(record.decision.unwrap().get().contains("down"), "and the decision record says so");
 }
 
@@ -119,7 +119,7 @@ fn f_net_02_a_returning_vendor_is_passed_over_with_a_reason_that_replays() {
         record.inputs.live.iter().map(|l| (l.up, l.share)).collect::<Vec<_>>(),
         [(true, 10), (true, 100), (true, 100)]
     );
-    let snapshot = w.core.snapshot.clone().unwrap();
+    let snapshot = w.core.tx.snapshot.clone().unwrap();
     let again: Vec<_> = replay(&snapshot, &record).unwrap().result.unwrap().iter().map(|c| c.rank).collect();
     assert_eq!(again, [1, 2, 3]);
     let order = |r: &DecisionRecord| r.candidates.iter().map(|c| c.vendor_trunk).collect::<Vec<_>>();

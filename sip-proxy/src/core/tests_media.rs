@@ -200,7 +200,7 @@ fn t_sip_18_a_body_that_cannot_be_anchored_is_refused_and_changes_nothing() {
         assert!(answer.starts_with(&format!("SIP/2.0 {status} ")), "{answer}");
         assert_eq!(answer.contains("\r\nAccept"), status == "415", "{answer}");
     }
-    assert_eq!((w.core.calls.len(), w.core.transactions()), (0, (0, 0)));
+    assert_eq!((w.core.calls.all.len(), w.core.transactions()), (0, (0, 0)));
     // Not anchored: it is passed on as it came, compressed or not.
     let mut w = World::new(false, |_| ());
     w.give(

@@ -211,12 +211,12 @@ fn f_load_01_what_belongs_to_an_admitted_call_is_never_shed() {
     let second = w.to(V1);
     w.core.set_overload(super::overload::FULL);
     // A new call: 503 with a time to come back at, and nothing is kept of it.
-    let before = (w.core.calls.len(), w.core.transactions());
+    let before = (w.core.calls.all.len(), w.core.transactions());
     w.give(CUSTOMER, &invite(NUMBER, "c3", "", ""));
     let refused = w.to(CUSTOMER);
     assert!(refused.starts_with("SIP/2.0 503 Overload\r\n"), "{refused}");
     assert!((1..=4).contains(&line(&refused, "Retry-After").parse::<u32>().unwrap()));
-    assert_eq!(((w.core.calls.len(), w.core.transactions()), w.core.stats().shed), (before, 1));
+    assert_eq!(((w.core.calls.all.len(), w.core.transactions()), w.core.stats().shed), (before, 1));
     // The call in set-up goes on to its end.
     w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
     let ok = w.to(CUSTOMER);

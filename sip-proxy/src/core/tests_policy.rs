@@ -79,7 +79,7 @@ fn an_answered_call_is_routed_anchored_rated_and_recorded() {
     assert_eq!(rating.sell.charge.to_string(), "0.011");
     assert_eq!(rating.margin.unwrap().to_string(), "0.0099");
     assert!(r.decision.as_ref().unwrap().get().contains("candidates"));
-    assert_eq!(r.snapshot_id, w.core.snapshot.as_ref().unwrap().id.to_string());
+    assert_eq!(r.snapshot_id, w.core.tx.snapshot.as_ref().unwrap().id.to_string());
     w.nothing_is_left();
     assert_eq!(w.ended.len(), 1);
 }
@@ -378,7 +378,7 @@ fn t_sip_08_digest_trunks_sign_in_from_anywhere() {
         }
         let at_v = w.to(V1);
         assert!(!at_v.contains("Proxy-Authorization"), "T-SIP-10");
-        let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
+        let record = w.core.calls.all.iter().find_map(|(_, c)| c.record.clone()).unwrap();
         assert_eq!(record.ingress_user.as_deref(), Some("pbx"));
     }
     assert_eq!(Challenge::parse(offers[1].as_bytes()).unwrap().algorithm, Algorithm::Md5);
@@ -464,7 +464,7 @@ fn a_vendor_that_says_100_and_nothing_more_is_given_up() {
     let out = w.take();
     assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("CANCEL ")));
     assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
-    let record = w.core.calls.iter().find_map(|(_, c)| c.record.clone()).unwrap();
+    let record = w.core.calls.all.iter().find_map(|(_, c)| c.record.clone()).unwrap();
     assert_eq!(record.legs[0].ended_by, "no_progress");
 }
 
@@ -475,9 +475,9 @@ fn a_stream_that_closed_is_replaced_by_the_written_address() {
     });
     let listener =
         super::types::Listener { transport: warp_sip::flow::Transport::Tcp, bind: addr(US), advertise: None };
-    let mut config = (*w.core.config).clone();
+    let mut config = (*w.core.tx.config).clone();
     config.listeners.push(listener);
-    let shared = w.core.shared.clone();
+    let shared = w.core.tx.shared.clone();
     w.core = super::Core::new(std::sync::Arc::new(config), 0, [9; 32], shared);
     w.core.handle_snapshot(
         snapshot(|d| d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp),

@@ -170,7 +170,7 @@ fn a_call_from_invite_to_bye() {
     assert_eq!(core.transactions(), (2, 2));
     run_down(&mut core, 900);
     assert_eq!(core.transactions(), (0, 0));
-    assert_eq!(core.shared.transactions(), 0);
+    assert_eq!(core.tx.shared.transactions(), 0);
 }
 
 /// Lets all timers run out; returns what was sent meanwhile.
@@ -561,7 +561,7 @@ fn the_table_is_bounded() {
     }
     assert_eq!(core.stats().table_full, 1);
     run_down(&mut core, 0);
-    assert_eq!(core.shared.transactions(), 0);
+    assert_eq!(core.tx.shared.transactions(), 0);
 }
 
 #[test]

@@ -267,17 +267,17 @@ impl World {
     pub(super) fn nothing_is_left(&mut self) {
         self.wait(400_000);
         assert_eq!(self.core.live_calls(), 0);
-        assert_eq!(self.core.calls.len(), 0);
+        assert_eq!(self.core.calls.all.len(), 0);
         assert_eq!(self.core.transactions(), (0, 0));
-        let directory = self.core.snapshot.clone().unwrap().directory.clone();
-        let bound = self.core.shared.usage.bind(&directory);
+        let directory = self.core.tx.snapshot.clone().unwrap().directory.clone();
+        let bound = self.core.tx.shared.usage.bind(&directory);
         for (ix, _) in directory.trunks() {
             assert_eq!(bound.trunk(ix).unwrap().channels, 0);
         }
         for (ix, _) in directory.vendor_trunks() {
             assert_eq!(bound.vendor_trunk_channels(ix), Some(0));
         }
-        assert!(self.core.asks.is_empty());
+        assert!(self.core.calls.asks.is_empty());
     }
 }
 

@@ -1,0 +1,189 @@
+//! The calls of one shard (policy mode): which call a message, an answer, a timer or an operator means.
+//!
+//! A call is lent out of the slab while something happens to it ([`Calls::with_call`]). Its messages are handled in order: while a
+//! question is open, further ones wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use warp_model::{CallId, VendorTrunkId};
+use warp_policy::screen::Bound;
+use warp_policy::{Snapshot, VendorTrunkLive};
+use warp_sip::flow::Flow;
+use warp_sip::message::{Message, Method};
+use warp_sip::transaction::NEVER;
+
+use super::answer::Heard;
+use super::auth::Ingress;
+use super::call::{Branch, Call, Phase};
+use super::ingress::Arrived;
+use super::probe::Probe;
+use super::random::HashTable;
+use super::slab::{Id, Slab};
+use super::table::Owner;
+use super::transactions::{Failed, Transactions};
+use super::types::LiveCall;
+
+/// Calls, and the questions that they have asked.
+pub(crate) struct Calls {
+    /// Counters in the order of the snapshot's directory.
+    pub(super) bound: Option<Arc<Bound>>,
+    /// Kept for its capacity.
+    pub(super) vendors: Vec<VendorTrunkLive>,
+    pub(super) all: Slab<Box<Call>>,
+    pub(super) by_dialog: HashTable<Id>,
+    pub(super) asks: BTreeMap<u64, Id>,
+    pub(super) next_ask: u64,
+    /// Vendor trunks out of rotation that this shard asks for a sign of life.
+    pub(super) probes: BTreeMap<VendorTrunkId, Probe>,
+    /// How long answered probes took, since the server last asked.
+    pub(super) probe_times: Vec<(VendorTrunkId, Duration)>,
+    /// Requests that waited for an answer which has come: [`super::Core`] takes them from here as if they had just arrived.
+    pub(super) ready: VecDeque<(Flow, Vec<u8>)>,
+}
+
+impl Calls {
+    pub(super) fn new() -> Calls {
+        Calls {
+            bound: None,
+            vendors: Vec::new(),
+            all: Slab::new(),
+            by_dialog: HashTable::default(),
+            asks: BTreeMap::new(),
+            next_ask: 0,
+            probes: BTreeMap::new(),
+            probe_times: Vec::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// In-dialog requests to their call, first INVITEs to a new one.
+    pub(super) fn request(&mut self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
+        let Arrived { flow, msg, bytes, plan, key, stranger } = *arrived;
+        if msg.to_tag().is_some() {
+            self.in_dialog(flow, msg, bytes, key, stranger, tx);
+        } else if msg.method() == Method::Invite && plan.names_us {
+            if let Ingress::Trunk(trunk, user) = self.authenticate(&flow, msg, stranger, tx) {
+                self.begin_call(flow, msg, bytes, plan, trunk, user.as_deref(), key, tx);
+            }
+        } else {
+            self.out_of_dialog(flow, msg, plan, stranger, tx);
+        }
+    }
+
+    /// A response that a transaction of ours has accepted.
+    pub(super) fn response(
+        &mut self,
+        heard: &Heard,
+        flow: Flow,
+        msg: &Message<'_>,
+        status: u16,
+        tx: &mut Transactions,
+    ) {
+        match heard.owner {
+            Owner::Branch { call, branch } => {
+                let told = self.with_call(call, tx, |calls, call, tx| {
+                    calls.branch_response(call, branch, flow, msg, tx);
+                });
+                // The call is forgotten, its vendor answers: nobody must be left talking to a wall.
+                if told.is_none() && (200..300).contains(&status) {
+                    self.ack_and_bye(heard.client, msg, tx);
+                }
+            }
+            Owner::InDialog { call, server } => {
+                let told = self.with_call(call, tx, |calls, call, tx| {
+                    calls.in_dialog_response(call, server, heard.offered, flow, msg, tx);
+                });
+                if told.is_none() {
+                    tx.pass_back(server, msg, status);
+                }
+            }
+            Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, status, tx),
+            Owner::Probe(_) | Owner::Ours => {}
+            Owner::Server(server) => tx.pass_back(server, msg, status),
+        }
+    }
+
+    /// A transaction of ours ended without a final response.
+    pub(super) fn failed(&mut self, failed: &Failed, tx: &mut Transactions) {
+        match failed.owner {
+            Owner::Branch { call, branch } => {
+                self.with_call(call, tx, |calls, call, tx| {
+                    calls.branch_silent(call, branch, failed.timed_out, tx);
+                });
+            }
+            Owner::Server(server) | Owner::InDialog { server, .. } => tx.fail_server(server, failed),
+            Owner::Probe(_) | Owner::Ours => {}
+        }
+    }
+
+    /// Counters for the calls that begin from now on.
+    pub(super) fn bind(&mut self, snapshot: &Snapshot, tx: &Transactions) {
+        self.bound = Some(Arc::new(tx.shared.usage.bind(&snapshot.directory)));
+    }
+
+    /// Calls in the air.
+    pub(super) fn live(&self) -> usize {
+        self.all.iter().filter(|(_, c)| c.phase != Phase::Over).count()
+    }
+
+    /// The same as a list, in the order of their beginning.
+    pub(super) fn list(&self) -> Vec<LiveCall> {
+        let mut all: Vec<LiveCall> = self.all.iter().filter_map(|(_, c)| c.live()).collect();
+        all.sort_by_key(|c| (c.setup_at, c.cdr_id));
+        all
+    }
+
+    /// Ends every call.
+    pub(super) fn end_all(&mut self, reason: &str, tx: &mut Transactions) {
+        let all: Vec<Id> = self.all.iter().map(|(id, _)| id).collect();
+        for id in all {
+            self.end_call(id, reason, tx);
+        }
+    }
+
+    /// Ends one call by its public id.
+    pub(super) fn end(&mut self, cdr_id: CallId, reason: &str, tx: &mut Transactions) {
+        let is_it = |c: &Call| c.record.as_ref().is_some_and(|r| r.cdr_id == cdr_id);
+        let hit = self.all.iter().find(|(_, c)| is_it(c)).map(|(id, _)| id);
+        if let Some(id) = hit {
+            self.end_call(id, reason, tx);
+        }
+    }
+
+    /// A timer of a call.
+    pub(super) fn call_due(&mut self, id: Id, tx: &mut Transactions) {
+        let end = self.with_call(id, tx, |calls, call, tx| {
+            let now = tx.now.mono;
+            if call.armed > now {
+                return None;
+            }
+            call.armed = NEVER;
+            calls.ask_overdue(call, tx);
+            let late = |t: &Branch| t.first_1xx_at.min(t.progress_by) <= now;
+            if call.phase == Phase::Setup && call.branch().is_some_and(|l| l.open && late(l)) {
+                calls.no_progress(call, tx);
+            }
+            if call.ends_at > now {
+                return None;
+            }
+            match call.phase {
+                Phase::Over => {
+                    // A record still waiting for figures that never came goes out now.
+                    calls.write_ended(call, tx);
+                    call.gone = true;
+                    None
+                }
+                Phase::Answered => Some("max_duration"),
+                Phase::Setup | Phase::Ringing => Some("setup_timeout"),
+            }
+        });
+        if let Some(Some(reason)) = end {
+            self.end_call(id, reason, tx);
+        }
+    }
+}
+
+/// Longest time between two looks at a call.
+pub(super) const LOOK: Duration = Duration::from_secs(60);

@@ -1,0 +1,119 @@
+//! Launch profile `proxy`: stateful record-routing forwarding without policy or media, to one next hop when a request is addressed to us,
+//! else by Request-URI and Route.
+
+use std::net::SocketAddr;
+
+use warp_sip::flow::Flow;
+use warp_sip::message::{Message, Method};
+
+use super::forward;
+use super::ingress::{Arrived, makes_dialog};
+use super::route::{self, Plan};
+use super::slab::Id;
+use super::table::Owner;
+use super::transactions::Transactions;
+use super::types::Mode;
+
+/// Static proxying.
+#[derive(Debug)]
+pub(super) struct StaticProxy {
+    /// Takes what is addressed to us.
+    next: SocketAddr,
+}
+
+impl StaticProxy {
+    /// `None` in the policy mode.
+    pub(super) fn of(mode: &Mode) -> Option<StaticProxy> {
+        match mode {
+            Mode::Static { next, .. } => Some(StaticProxy { next: *next }),
+            Mode::Policy => None,
+        }
+    }
+
+    /// A new request that is no ACK and no CANCEL.
+    pub(super) fn request(&self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
+        let Arrived { flow, msg, bytes, plan, key, stranger } = *arrived;
+        let next = self.next;
+        // T-SIP-05: from strangers only what is for us, or belongs to a dialog that we record-routed.
+        if stranger && !plan.names_us && !tx.is_our_cookie(plan.cookie, msg.call_id()) {
+            tx.stats.acl += 1;
+            tx.refuse(&flow, msg, 403, "", &[], true);
+            return;
+        }
+        let target = if plan.names_us { Some((flow.transport, next)) } else { route::resolve(&plan.next()) };
+        let Some((transport, remote)) = target else {
+            tx.refuse(&flow, msg, 404, "", &[], stranger);
+            return;
+        };
+        let incoming = route::listener_of(&tx.ours, &flow);
+        let Some((out_by, out_flow)) = route::way_out(&tx.ours, incoming, &flow, transport, remote) else {
+            tx.refuse(&flow, msg, 500, "No transport to next hop", &[], stranger);
+            return;
+        };
+        if route::is_refused(&tx.config, &out_flow) {
+            tx.stats.refused_destination += 1;
+            tx.refuse(&flow, msg, 403, "", &[], stranger);
+            return;
+        }
+        let initial = msg.to_tag().is_none();
+        if initial && msg.method() == Method::Invite && tx.shared.is_draining() {
+            tx.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], stranger);
+            return;
+        }
+        let Some(server) = tx.begin_server(flow, msg, bytes, key, stranger) else {
+            tx.on_table_full(&flow, msg, stranger);
+            return;
+        };
+        if msg.method() == Method::Invite {
+            tx.trying(server, &flow, msg);
+        }
+        let copy = forward::Copy {
+            plan,
+            incoming,
+            out_by,
+            came: flow,
+            record_route: initial && makes_dialog(msg.method()),
+            untrusted: stranger,
+            ..forward::Copy::new(plan, flow)
+        };
+        if tx.forward_request(msg, &copy, out_flow, Owner::Server(server)).is_none() {
+            tx.answer(server, 503, "", &[("Retry-After", b"5")]);
+        }
+    }
+
+    /// An ACK that is end to end.
+    pub(super) fn ack(&self, flow: Flow, msg: &Message<'_>, stranger: bool, tx: &mut Transactions) {
+        let Some(plan) = Plan::of(&tx.config, &flow, msg) else {
+            return;
+        };
+        if stranger && !tx.is_our_cookie(plan.cookie, msg.call_id()) {
+            tx.stats.stray += 1;
+            return;
+        }
+        let next = self.next;
+        let target = if plan.names_us { Some((flow.transport, next)) } else { route::resolve(&plan.next()) };
+        let Some((transport, remote)) = target else {
+            tx.stats.stray += 1;
+            return;
+        };
+        tx.forward_ack(flow, msg, &plan, transport, remote);
+    }
+
+    /// A response to a request that was forwarded.
+    pub(super) fn response(
+        &self,
+        server: Id,
+        flow: Flow,
+        msg: &Message<'_>,
+        status: u16,
+        tx: &mut Transactions,
+    ) {
+        // A 503 says that the proxy it comes from is out of service: ours to say only of the hop that takes everything
+        // (RFC 3261 §16.7 step 6).
+        if status == 503 && flow.remote != self.next {
+            tx.answer(server, 500, "", &[]);
+        } else {
+            tx.pass_back(server, msg, status);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The transactions of one shard: the only way in and out for messages, and the time of the input at hand.
+//!
+//! Verbs: begin a server transaction and answer it, forward or originate a request, take a response, look at a timer. Whom a client
+//! transaction works for is written in it ([`Owner`]); what was heard of it goes to that owner through [`super::Core`], which
+//! dispatches. Nothing here knows what a call is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use warp_model::{Mono, Now};
+use warp_policy::Snapshot;
+use warp_sip::flow::Flow;
+
+use super::random::{Keyed, Rng};
+use super::route::{self, Ours};
+use super::slab::Id;
+use super::table::{Owner, Table};
+use super::timers::Key;
+use super::types::{CoreConfig, CoreStats, Output, TransmitBuf};
+use super::wheel::Wheel;
+use super::{BUF_BYTES, POOL_BUF_BYTES, POOL_BUFS, SMALL_BUF_BYTES, Shared};
+
+/// Transactions with what they need: configuration, timers, buffers, outputs.
+pub(crate) struct Transactions {
+    /// Of the input at hand.
+    pub(super) now: Now,
+    pub(super) config: Arc<CoreConfig>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ours: Vec<Ours>,
+    pub(super) rng: Rng,
+    pub(super) keyed: Keyed,
+    pub(super) table: Table,
+    pub(super) wheel: Wheel<Key>,
+    pub(super) out: VecDeque<Output>,
+    /// Buffers to write messages into.
+    pool: Vec<Vec<u8>>,
+    /// Buffers for copies of small messages, which live as long as their transactions.
+    small: Vec<Vec<u8>>,
+    pub(super) stats: CoreStats,
+    /// Who our peers are (policy mode).
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
+    pub(super) failed: VecDeque<(std::net::SocketAddr, Mono)>,
+}
+
+/// A client transaction that ended without a final response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failed {
+    pub(super) client: Id,
+    pub(super) owner: Owner,
+    pub(super) invite: bool,
+    /// Somebody wanted it gone.
+    pub(super) cancelled: bool,
+    /// A time-out, else the transport.
+    pub(super) timed_out: bool,
+    pub(super) actions: warp_sip::transaction::Actions,
+}
+
+impl Transactions {
+    pub(super) fn new(config: Arc<CoreConfig>, shard: u16, seed: [u8; 32], shared: Arc<Shared>) -> Self {
+        let mut rng = Rng::new(seed, shard);
+        let keyed = Keyed::new(&mut rng);
+        Transactions {
+            now: Now::default(),
+            ours: config.listeners.iter().copied().map(Ours::new).collect(),
+            config,
+            shared,
+            rng,
+            keyed,
+            table: Table::new(),
+            wheel: Wheel::new(),
+            out: VecDeque::new(),
+            pool: Vec::new(),
+            small: Vec::new(),
+            stats: CoreStats::default(),
+            snapshot: None,
+            failed: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn take_buf(&mut self) -> Vec<u8> {
+        self.pool.pop().unwrap_or_else(|| Vec::with_capacity(BUF_BYTES))
+    }
+
+    pub(super) fn give_buf(&mut self, mut buf: Vec<u8>) {
+        let pool = match buf.capacity() {
+            0 => return,
+            1..=SMALL_BUF_BYTES => &mut self.small,
+            n if n <= POOL_BUF_BYTES => &mut self.pool,
+            _ => return,
+        };
+        if pool.len() < POOL_BUFS {
+            buf.clear();
+            pool.push(buf);
+        }
+    }
+
+    /// A pooled copy, in no more memory than its size wants: most of what a transaction keeps for 32 seconds is a small response.
+    pub(super) fn copy_buf(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut buf = match bytes.len() {
+            ..=SMALL_BUF_BYTES => self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BUF_BYTES)),
+            _ => self.take_buf(),
+        };
+        buf.extend_from_slice(bytes);
+        buf
+    }
+
+    pub(super) fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
+        if route::is_refused(&self.config, &flow) {
+            self.stats.refused_destination += 1;
+            self.give_buf(bytes);
+            return;
+        }
+        self.out.push_back(Output::Transmit { flow, bytes: TransmitBuf(bytes) });
+    }
+
+    pub(super) fn remove_server(&mut self, id: Id) {
+        if let Some(txn) = self.table.remove(id) {
+            self.shared.give_transaction();
+            self.give_buf(txn.request);
+            self.give_buf(txn.response);
+        }
+    }
+
+    pub(super) fn remove_client(&mut self, id: Id) {
+        if let Some(txn) = self.table.remove_client(id) {
+            self.shared.give_transaction();
+            self.give_buf(txn.request);
+        }
+    }
+}
+
+impl Drop for Transactions {
+    fn drop(&mut self) {
+        for _ in 0..self.table.servers.len() + self.table.clients.len() {
+            self.shared.give_transaction();
+        }
+    }
+}
