@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use warp_media::forward::packet_limit;
 use warp_media::quality::{Impairment, Jitter, SeqTracker, mos_x100};
 use warp_media::rtcp::Compound;
 use warp_media::rtp::RtpView;
 use warp_media::{
     Carries, ClockTable, Egress, ForwardRule, LocalPort, RuleState, SourcePolicy, StreamCounters,
+    packet_limit,
 };
 use warp_model::Mono;
 
@@ -34,6 +34,7 @@ fn state(port: u16) -> RuleState {
         source: SourcePolicy::Exact(source()),
         rtp: out,
         rtcp: out,
+        pipeline: None,
         companion: None,
         max_packets_per_s: packet_limit(20),
         clocks: ClockTable::new(),

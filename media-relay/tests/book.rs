@@ -550,11 +550,29 @@ fn t_rtp_04_learning_starts_again_only_with_new_sdp() {
     text(run(&mut book, nat(4000, Some("t")), at(1)));
     text(run(&mut book, ok(), at(1)));
     rules.drain(&mut book);
-    assert_eq!(rules.at(a).source, first, "the same SDP keeps what was learnt");
+    let (SourcePolicy::Learn(before), SourcePolicy::Learn(again)) = (first, rules.at(a).source) else {
+        panic!()
+    };
+    assert!(
+        again.keeps(&before) && again.spoken != before.spoken,
+        "the same SDP keeps what was learnt, to be earned anew"
+    );
+    assert!(!again.on_hold);
+    // New SDP of the other party is none of this one's.
+    let mut of_callee = offer("c", "t", sdp("192.0.2.2", 5000, "a=inactive\r\n"));
+    of_callee.to_tag = Some("f".into());
+    text(run(&mut book, Command::Offer(of_callee), at(1)));
+    let mut answered = answer("c", "t", "f", sdp("10.0.0.5", 4000, "a=inactive\r\n"));
+    answered.received_from = Some(ip("198.51.100.200"));
+    text(run(&mut book, Command::Answer(answered), at(1)));
+    rules.drain(&mut book);
+    let SourcePolicy::Learn(held) = rules.at(a).source else { panic!() };
+    assert!(held.keeps(&before) && held.on_hold, "on hold silence says nothing");
     text(run(&mut book, nat(4002, Some("t")), at(2)));
     text(run(&mut book, ok(), at(2)));
     rules.drain(&mut book);
-    assert_ne!(rules.at(a).source, first);
+    let SourcePolicy::Learn(moved) = rules.at(a).source else { panic!() };
+    assert!(!moved.keeps(&before) && !moved.on_hold, "another port is another place");
     // What a shard learnt shows in the statistics.
     let local = rules.at(a).local;
     book.handle_learnt(local, sock("198.51.100.200:61234"));

@@ -113,6 +113,113 @@ fn t_rtp_04_a_private_address_is_learnt_from_the_signalling_source_only() {
     assert!(stranger.is_quiet() && late.is_quiet() && a.is_quiet() && b.is_quiet());
 }
 
+/// A call whose caller is behind a NAT: it says a private address, and its packets come from 127.0.0.1.
+fn nat_call(world: &World, id: &str, a: &mut Phone, b: &mut Phone) {
+    a.claimed = Some("192.168.7.7".parse::<IpAddr>().unwrap());
+    let mut from_nat = offer(id, &a.sdp());
+    from_nat.received_from = Some("127.0.0.1".parse().unwrap());
+    b.relay = Some(world.sdp(Command::Offer(from_nat)));
+    a.relay = Some(world.sdp(Command::Answer(answer(id, &b.sdp()))));
+}
+
+#[test]
+fn three_packets_of_a_phone_behind_a_nat_open_the_way_back() {
+    for connect in [true, false] {
+        let world = World::new(|c| c.connect_sockets = connect);
+        let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+        nat_call(&world, "punch", &mut a, &mut b);
+        let stranger = Phone::new("127.0.0.2", false, 1);
+        for s in 0..20 {
+            stranger.rtp.send_to(&rtp(1, s), a.relay.as_ref().unwrap().rtp).unwrap();
+        }
+        for _ in 0..3 {
+            let packet = a.send_rtp();
+            assert_eq!(b.recv_rtp(), packet);
+        }
+        // From now on it only listens.
+        for _ in 0..10 {
+            let packet = b.send_rtp();
+            assert_eq!(a.recv_rtp(), packet);
+        }
+        assert!(stranger.is_quiet() && a.is_quiet() && b.is_quiet());
+    }
+}
+
+#[test]
+fn doubled_packets_are_learnt_from_like_others() {
+    let world = World::new(|_| ());
+    let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+    nat_call(&world, "doubled", &mut a, &mut b);
+    for _ in 0..10 {
+        let packet = a.send_rtp();
+        a.rtp.send_to(&packet, a.relay.as_ref().unwrap().rtp).unwrap();
+        assert_eq!((b.recv_rtp(), b.recv_rtp()), (packet.clone(), packet));
+    }
+    both_ways(&mut a, &mut b);
+}
+
+/// The phone after its NAT has given it another port; the same stream.
+fn rebound(a: &Phone) -> Phone {
+    Phone { relay: a.relay.clone(), sequence: a.sequence, ..Phone::new("127.0.0.1", false, a.ssrc) }
+}
+
+/// Sends from `a` until a packet of it arrives at `b`, and gives how many it took.
+fn send_until_heard(a: &mut Phone, b: &Phone) -> u32 {
+    let end = std::time::Instant::now() + DEADLINE;
+    b.rtp.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+    let mut sent = 0;
+    while std::time::Instant::now() < end {
+        // Without a receiver on our port a connected socket is told so.
+        let packet = a.next_rtp();
+        let _ = a.rtp.send_to(&packet, a.relay.as_ref().unwrap().rtp);
+        sent += 1;
+        if b.rtp.recv(&mut [0; 2_048]).is_ok() {
+            b.rtp.set_read_timeout(Some(DEADLINE)).unwrap();
+            return sent;
+        }
+    }
+    panic!("never heard after {sent} packets");
+}
+
+#[test]
+fn t_rtp_04_a_rebound_phone_is_followed_after_the_same_sdp_or_after_two_seconds() {
+    for (connect, signalled) in [(true, true), (false, true), (true, false), (false, false)] {
+        let world = World::new(|c| c.connect_sockets = connect);
+        let (mut a, mut b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+        nat_call(&world, "rebound", &mut a, &mut b);
+        for _ in 0..5 {
+            let packet = a.send_rtp();
+            assert_eq!(b.recv_rtp(), packet);
+        }
+        both_ways(&mut a, &mut b);
+        if signalled {
+            let mut again = offer("rebound", &a.sdp());
+            again.received_from = Some("127.0.0.1".parse().unwrap());
+            again.to_tag = Some(b"callee".to_vec());
+            world.sdp(Command::Offer(again));
+            world.sdp(Command::Answer(answer("rebound", &b.sdp())));
+            // What was earned stays until another has earned it.
+            let packet = b.send_rtp();
+            assert_eq!(a.recv_rtp(), packet);
+        }
+        let stranger = Phone::new("127.0.0.2", false, 1);
+        let begun = std::time::Instant::now();
+        let mut moved = rebound(&a);
+        let sent = send_until_heard(&mut moved, &b);
+        for s in 0..50 {
+            stranger.rtp.send_to(&rtp(1, moved.sequence + s), a.relay.as_ref().unwrap().rtp).unwrap();
+        }
+        assert!(sent >= 5, "a run is five packets, not {sent}");
+        if !signalled {
+            assert!(begun.elapsed() >= warp_media::learn::MOVE_SILENCE, "{:?}", begun.elapsed());
+        }
+        let packet = b.send_rtp();
+        assert_eq!(moved.recv_rtp(), packet);
+        both_ways(&mut moved, &mut b);
+        assert!(a.is_quiet() && stranger.is_quiet() && b.is_quiet());
+    }
+}
+
 #[test]
 fn t_rtp_01_02_an_asymmetric_peer_sends_from_another_port_and_receives_where_its_sdp_says() {
     for connect in [true, false] {

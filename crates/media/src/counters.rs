@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::forward::DropReason;
+use crate::port::DropReason;
 use crate::quality::{Impairment, mos_x100};
 
 /// Live figures of what one local port (or port pair when muxed) received. Shared as `Arc` by shard and book.

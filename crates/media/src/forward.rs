@@ -2,211 +2,29 @@
 //!
 //! A [`ForwardRule`] is plain data, one per local UDP port: the user-space shard runs it through [`RuleState::apply`], and a
 //! kernel path could be filled from the same values. Invariants: the source (address **and** port) is checked on every
-//! packet (T-RTP-01…03); an address is learnt only from the rule's list and locked after [`LOCK_RUN`] packets in sequence
-//! of one SSRC, and never again without a new rule (T-RTP-04); nothing in here allocates, blocks or reads a clock.
-//! Absent on purpose: sockets, SRTP, and any decision on calls (an RTCP BYE passes and ends nothing, T-RTP-08).
+//! packet (T-RTP-01…03); an address is learnt only from the rule's list, as [`crate::learn`] says (T-RTP-04); nothing in
+//! here allocates, blocks or reads a clock. Absent on purpose: sockets, SRTP, and any decision on calls (an RTCP BYE passes
+//! and ends nothing, T-RTP-08).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use warp_model::Mono;
 
 use crate::counters::{StreamCounters, bump};
+use crate::learn::{Heard, Incumbent, Learner, LearntPeer, same};
+use crate::packet::RoomyPacket;
+use crate::pipeline::RunningPipeline;
+use crate::port::{Carries, DropReason, LocalPort, MediaPath};
 use crate::quality::{Jitter, SeqEvent, SeqTracker};
-use crate::rtcp::{self, Compound, Item};
+use crate::rtcp::{self, Compound, Fault, Item};
 use crate::rtp::{PacketClass, RtpView, classify};
+use crate::rule::{ForwardRule, LearnPolicy, SourcePolicy};
 
-/// Packets in sequence of one SSRC from one source that lock a learnt address (T-RTP-04).
-pub const LOCK_RUN: u8 = 5;
-/// Addresses that one rule may learn from.
-pub const LEARN_ADDRESSES: usize = 8;
-/// Dynamic payload types with a clock of their own in one rule.
-pub const DYNAMIC_CLOCKS: usize = 12;
-
-/// A local UDP port: index of the address in the relay's list, and the port number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LocalPort {
-    /// Index into the relay's list of local addresses.
-    pub ip: u8,
-    /// UDP port.
-    pub port: u16,
-}
-
-/// What a port carries.
+/// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carries {
-    /// RTP; RTCP has a port of its own.
-    Rtp,
-    /// RTCP only.
-    Rtcp,
-    /// RTP and RTCP (RFC 5761).
-    Mux,
-    /// Anything from the right source, unread: T.38 UDPTL and other non-RTP media.
-    Raw,
-}
-
-/// Who may send to a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourcePolicy {
-    /// Nobody yet (the other side has not answered).
-    Nobody,
-    /// This address and port, from the SDP.
-    Exact(SocketAddr),
-    /// A NAT is in front of the peer: learn its address.
-    Learn(LearnPolicy),
-}
-
-/// What may be learnt (T-RTP-04): the signalling source, or addresses of the trunk's media set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LearnPolicy {
-    allowed: [Option<IpAddr>; LEARN_ADDRESSES],
-    /// What is learnt is a source only: the peer receives where its SDP says (an asymmetric peer).
-    pub source_only: bool,
-    /// Changes when new SDP allows learning again; the same value keeps what was learnt over a new rule.
-    pub epoch: u32,
-}
-
-impl LearnPolicy {
-    /// From a list; addresses beyond [`LEARN_ADDRESSES`] are left out (fewer sources, never more).
-    pub fn new(allowed: impl IntoIterator<Item = IpAddr>, epoch: u32) -> Self {
-        let mut list = [None; LEARN_ADDRESSES];
-        for (slot, ip) in list.iter_mut().zip(allowed) {
-            *slot = Some(ip);
-        }
-        Self { allowed: list, source_only: false, epoch }
-    }
-
-    /// The same, for a peer that receives elsewhere than it sends from.
-    pub fn source_only(self) -> Self {
-        Self { source_only: true, ..self }
-    }
-
-    /// True when packets of `ip` may be learnt from.
-    #[inline]
-    pub fn allows(&self, ip: IpAddr) -> bool {
-        self.allowed.contains(&Some(ip))
-    }
-}
-
-/// Where packets of one kind leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Egress {
-    /// Our port towards the receiver: packets carry it as their source.
-    pub port: LocalPort,
-    /// The receiver by its SDP. `None`: wait until `port` has learnt its peer. A learnt peer of `port` goes first.
-    pub to: Option<SocketAddr>,
-}
-
-/// Clock rates by payload type: the static ones of RFC 3551 and up to [`DYNAMIC_CLOCKS`] of the SDP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClockTable([(u8, u32); DYNAMIC_CLOCKS]);
-
-impl ClockTable {
-    /// Static types only.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Add or replace one; ignored when the table is full (that payload type then has no jitter figure).
-    pub fn set(&mut self, payload_type: u8, hz: u32) {
-        let found = self.0.iter_mut().find(|(pt, rate)| *rate == 0 || *pt == payload_type);
-        if let Some(slot) = found {
-            *slot = (payload_type, hz);
-        }
-    }
-
-    /// Units a second; 0 when unknown.
-    pub fn hz(&self, payload_type: u8) -> u32 {
-        if let Some((_, hz)) = self.0.iter().find(|(pt, hz)| *hz != 0 && *pt == payload_type) {
-            return *hz;
-        }
-        match payload_type {
-            0 | 3..=5 | 7..=9 | 12 | 13 | 15 | 18 => 8_000,
-            6 => 16_000,
-            10 | 11 => 44_100,
-            16 => 11_025,
-            17 => 22_050,
-            14 | 25 | 26 | 28 | 31..=34 => 90_000,
-            _ => 0,
-        }
-    }
-}
-
-/// Everything a packet path must know about one local port.
-#[derive(Clone, Debug)]
-pub struct ForwardRule {
-    /// The port this rule is for.
-    pub local: LocalPort,
-    /// What it carries.
-    pub carries: Carries,
-    /// SRTP passing through unopened: only the clear header fields are checked and read.
-    pub protected: bool,
-    /// Who may send.
-    pub source: SourcePolicy,
-    /// Where RTP (or raw media) goes; `None` = counted and dropped.
-    pub rtp: Option<Egress>,
-    /// Where RTCP goes; `None` = counted and dropped.
-    pub rtcp: Option<Egress>,
-    /// The RTCP port beside this RTP port, when not muxed: what is learnt here is told there.
-    pub companion: Option<LocalPort>,
-    /// Packets a second let through (T-RTP-11): 2 × the codec's rate + 100; see [`packet_limit`]. 0 = no limit.
-    pub max_packets_per_s: u32,
-    /// Clock rates for the jitter.
-    pub clocks: ClockTable,
-    /// Figures of what comes in here. RTP and RTCP port of one side share one.
-    pub counters: Arc<StreamCounters>,
-    /// Figures of the other direction: reports that come in here speak of it.
-    pub reverse: Option<Arc<StreamCounters>>,
-}
-
-/// T-RTP-11: 2 × packets a second of the codec + 100, for a packet time in milliseconds (0 = 20 ms).
-pub fn packet_limit(ptime_ms: u32) -> u32 {
-    let per_s = 1_000u32.checked_div(ptime_ms).filter(|n| *n > 0).unwrap_or(50);
-    per_s.saturating_mul(2).saturating_add(100)
-}
-
-/// Why a packet went no further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DropReason {
-    /// Neither RTP nor RTCP, or its lengths are wrong.
-    Malformed,
-    /// Right shape on the wrong port (RTCP on an RTP-only port, STUN or DTLS without a peer for it).
-    Kind,
-    /// Not from the expected address and port.
-    Source,
-    /// Over the port's packet limit.
-    Rate,
-    /// Nowhere to send it yet.
-    NoDestination,
-}
-
-impl DropReason {
-    /// How many there are.
-    pub const COUNT: usize = 5;
-    /// All, in the order of [`DropReason::index`].
-    pub const ALL: [DropReason; Self::COUNT] =
-        [Self::Malformed, Self::Kind, Self::Source, Self::Rate, Self::NoDestination];
-
-    /// Place in arrays of counters.
-    #[inline]
-    pub fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// Which of the two egresses of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// [`ForwardRule::rtp`].
-    Rtp = 0,
-    /// [`ForwardRule::rtcp`].
-    Rtcp = 1,
-}
-
-/// What to do with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Judgement {
     /// Send it, unchanged, from `out_port` to `dest`.
     Forward {
         /// Receiver.
@@ -214,27 +32,19 @@ pub enum Verdict {
         /// Our port towards it.
         out_port: LocalPort,
         /// Which egress that is.
-        path: Path,
+        path: MediaPath,
+    },
+    /// Let in by a rule with a pipeline: send it to each [`RuleState::next_receiver`], after [`RuleState::protect`].
+    Fan(MediaPath),
+    /// For the port's session, not for the far side: STUN or DTLS. `expected`: it comes from the port's peer.
+    Session {
+        /// What it is.
+        class: PacketClass,
+        /// Its source is the one that is let in.
+        expected: bool,
     },
     /// Nothing.
     Drop(DropReason),
-}
-
-/// An address that was learnt and locked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lock {
-    /// The peer of this port from now on.
-    pub peer: SocketAddr,
-    /// SSRC it was learnt from (0 for raw media).
-    pub ssrc: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    source: SocketAddr,
-    ssrc: u32,
-    next: u16,
-    run: u8,
 }
 
 /// A rule at work. One per local port, owned by one shard.
@@ -248,13 +58,16 @@ pub struct RuleState {
     peer: Option<SocketAddr>,
     carries: Carries,
     protected: bool,
-    locked: bool,
-    has_new_lock: bool,
+    /// Nothing is to be learnt from the peer's packets.
+    settled: bool,
+    has_news: bool,
     payload_type: u8,
     hz: u32,
     /// Theoretical arrival time of the packet limit, ns: a bucket of one second's packets.
     next_free_ns: u64,
     cost_ns: u64,
+    /// The peer's latest packet.
+    heard_ns: u64,
     counters: Arc<StreamCounters>,
     dest: [Option<SocketAddr>; 2],
     out_ports: [Option<LocalPort>; 2],
@@ -267,52 +80,64 @@ pub struct RuleState {
 #[derive(Debug)]
 struct Cold {
     rule: ForwardRule,
-    new_lock: Option<Lock>,
-    candidate: Option<Candidate>,
-    companion_lock: Option<Lock>,
+    learner: Learner,
+    news: Option<LearntPeer>,
+    pipeline: Option<RunningPipeline>,
 }
 
 impl RuleState {
     /// Begin with a rule.
     pub fn new(rule: ForwardRule) -> Self {
+        Self::with_stages(rule, None)
+    }
+
+    fn with_stages(rule: ForwardRule, before: Option<RunningPipeline>) -> Self {
         let peer = match rule.source {
             SourcePolicy::Exact(address) => Some(address),
             SourcePolicy::Nobody | SourcePolicy::Learn(_) => None,
         };
+        let pipeline = rule.pipeline.as_ref().map(|p| RunningPipeline::new(p, before));
         Self {
             peer,
             carries: rule.carries,
             protected: rule.protected,
-            locked: false,
-            has_new_lock: false,
+            settled: !matches!(rule.source, SourcePolicy::Learn(_)),
+            has_news: false,
             payload_type: 0xFF,
             hz: 0,
             next_free_ns: 0,
             cost_ns: 1_000_000_000u64.checked_div(u64::from(rule.max_packets_per_s)).unwrap_or(0),
+            heard_ns: 0,
             counters: Arc::clone(&rule.counters),
             dest: [rule.rtp.and_then(|e| e.to), rule.rtcp.and_then(|e| e.to)],
             out_ports: [rule.rtp.map(|e| e.port), rule.rtcp.map(|e| e.port)],
             sequence: SeqTracker::default(),
             jitter: Jitter::default(),
-            cold: Box::new(Cold { rule, new_lock: None, candidate: None, companion_lock: None }),
+            cold: Box::new(Cold { rule, learner: Learner::default(), news: None, pipeline }),
         }
     }
 
-    /// Take a newer rule for the same port. What was learnt stays while the source policy is the same (epoch included),
-    /// the figures stay while the counters are the same.
+    /// Take a newer rule for the same port. What was learnt stays while the learn policy keeps it, but new SDP opens a lock
+    /// to be earned anew; the figures stay while the counters are the same, running stages while their makers are.
     pub fn replace(&mut self, rule: ForwardRule) {
-        let mut next = Self::new(rule);
-        if next.cold.rule.source == self.cold.rule.source {
+        let mut next = Self::with_stages(rule, self.cold.pipeline.take());
+        if let (SourcePolicy::Learn(now), SourcePolicy::Learn(before)) =
+            (next.cold.rule.source, self.cold.rule.source)
+            && now.keeps(&before)
+        {
             next.peer = self.peer;
-            next.locked = self.locked;
-            next.cold.candidate = self.cold.candidate;
-            next.cold.companion_lock = self.cold.companion_lock;
+            next.cold.learner = self.cold.learner;
+            if now.spoken != before.spoken {
+                next.cold.learner.reopen();
+            }
+            next.settled = next.cold.learner.is_settled();
         }
         if Arc::ptr_eq(&next.counters, &self.counters) {
             next.sequence = self.sequence;
             next.jitter = self.jitter;
         }
         next.next_free_ns = self.next_free_ns;
+        next.heard_ns = self.heard_ns;
         *self = next;
     }
 
@@ -321,38 +146,85 @@ impl RuleState {
         &self.cold.rule
     }
 
-    /// The one source that is let in, when there is one: a socket may be connected to it.
+    /// The one source that is let in, when there is one.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// True when [`RuleState::peer`] was learnt.
+    /// True when [`RuleState::peer`] was learnt and locked.
     pub fn is_locked(&self) -> bool {
-        self.locked
+        self.cold.learner.locked
     }
 
-    /// Address learnt by the last packet, once.
-    #[inline]
-    pub fn take_lock(&mut self) -> Option<Lock> {
-        if !self.has_new_lock {
+    /// The peer that a socket may be connected to: the kernel then refuses everybody else, so nobody else may have
+    /// anything to earn. A learnt one only while it speaks: see [`RuleState::is_silent`].
+    pub fn only_source(&self, now: Mono) -> Option<SocketAddr> {
+        match self.cold.rule.source {
+            SourcePolicy::Learn(_) => self.peer.filter(|_| self.settled && !self.is_silent(now)),
+            SourcePolicy::Exact(_) | SourcePolicy::Nobody => self.peer,
+        }
+    }
+
+    /// A locked peer has not been heard for [`crate::learn::OPEN_SILENCE`].
+    pub fn is_silent(&self, now: Mono) -> bool {
+        now.since(Mono(self.heard_ns)) >= crate::learn::OPEN_SILENCE
+    }
+
+    /// What is learnt here, as others use it: a candidate or a locked peer.
+    pub fn learnt(&self) -> Option<LearntPeer> {
+        if !matches!(self.cold.rule.source, SourcePolicy::Learn(_)) {
             return None;
         }
-        self.has_new_lock = false;
-        self.cold.new_lock.take()
+        let ssrc = self.sequence.ssrc();
+        self.peer.map(|address| LearntPeer { address, ssrc, locked: self.cold.learner.locked })
     }
 
-    /// The port of an egress has learnt its peer: packets go there from now on.
-    pub fn set_destination(&mut self, path: Path, to: SocketAddr) {
-        match path {
-            Path::Rtp => self.dest[0] = Some(to),
-            Path::Rtcp => self.dest[1] = Some(to),
+    /// Where media for this port's party goes instead of its SDP's address: `None` when it was not learnt.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        match self.cold.rule.source {
+            SourcePolicy::Learn(policy) if !policy.source_only => self.peer,
+            _ => None,
         }
     }
 
-    /// The RTP port beside this RTCP port has learnt its peer: the same address may now be learnt here, by one packet of
-    /// the same SSRC.
-    pub fn companion_locked(&mut self, lock: Lock) {
-        self.cold.companion_lock = Some(lock);
+    /// What the last packet taught, once.
+    #[inline]
+    pub fn take_news(&mut self) -> Option<LearntPeer> {
+        if !self.has_news {
+            return None;
+        }
+        self.has_news = false;
+        self.cold.news.take()
+    }
+
+    /// The party behind `port` was heard at `peer`: what leaves from that port goes there from now on. `None`: it is not
+    /// known any more, and what the SDP says counts.
+    pub fn set_destination(&mut self, port: LocalPort, peer: Option<SocketAddr>) {
+        let said = [self.cold.rule.rtp, self.cold.rule.rtcp];
+        for (dest, egress) in self.dest.iter_mut().zip(said) {
+            if let Some(egress) = egress.filter(|e| e.port == port) {
+                *dest = peer.or(egress.to);
+            }
+        }
+        if let Some(pipeline) = &mut self.cold.pipeline {
+            pipeline.set_destination(port, peer);
+        }
+    }
+
+    /// The RTP port beside this RTCP port has locked its peer: an address of the same IP may now be learnt here, by one
+    /// packet of the same SSRC.
+    pub fn companion_locked(&mut self, lock: LearntPeer) {
+        let learner = &mut self.cold.learner;
+        if learner.companion.replace(lock) != Some(lock) {
+            learner.reopen();
+            self.settled = learner.is_settled() || !matches!(self.cold.rule.source, SourcePolicy::Learn(_));
+        }
+    }
+
+    /// True when packets must go through [`RuleState::apply_pipeline`].
+    #[inline]
+    pub fn has_pipeline(&self) -> bool {
+        self.cold.pipeline.is_some()
     }
 
     /// Judge one datagram that came to this port from `source`.
@@ -360,75 +232,264 @@ impl RuleState {
     /// Checks in this order: first bytes and length, source, packet limit, header lengths, learning; then the figures.
     /// The packet is never changed.
     #[inline]
-    pub fn apply(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Verdict {
-        let class = classify(packet);
-        let path = match (class, self.carries) {
-            (PacketClass::Rtp, Carries::Rtp | Carries::Mux) => Path::Rtp,
-            (PacketClass::Rtcp, Carries::Rtcp | Carries::Mux) => Path::Rtcp,
-            (_, Carries::Raw) => Path::Rtp,
-            (PacketClass::Other, _) => return self.drop_packet(DropReason::Malformed),
-            _ => return self.drop_packet(DropReason::Kind),
+    pub fn apply(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Judgement {
+        let path = match self.admit(packet, source, now) {
+            Ok(path) => path,
+            Err(judgement) => return judgement,
         };
-        match self.peer {
-            Some(peer) if same(peer, source) => {}
-            Some(_) => return self.drop_packet(DropReason::Source),
-            None if self.may_be_learnt(source) => {}
-            None => return self.drop_packet(DropReason::Source),
-        }
-        if self.cost_ns != 0 {
-            let free = self.next_free_ns.max(now.0);
-            if free.wrapping_sub(now.0) > 1_000_000_000 {
-                return self.drop_packet(DropReason::Rate);
-            }
-            self.next_free_ns = free.wrapping_add(self.cost_ns);
-        }
-        let read = match path {
-            Path::Rtp if self.carries == Carries::Raw => self.count_raw(packet, source),
-            Path::Rtp => self.count_rtp(packet, source, now),
-            Path::Rtcp => self.count_rtcp(packet, source, now),
-        };
-        if let Err(reason) = read {
+        if let Err(reason) = self.read(packet, path, source, now) {
             return self.drop_packet(reason);
         }
-        self.counters.last_packet_ns.store(now.0, Relaxed);
         let (dest, out_port) = match path {
-            Path::Rtp => (self.dest[0], self.out_ports[0]),
-            Path::Rtcp => (self.dest[1], self.out_ports[1]),
+            MediaPath::Rtp => (self.dest[0], self.out_ports[0]),
+            MediaPath::Rtcp => (self.dest[1], self.out_ports[1]),
         };
         match (dest, out_port) {
-            (Some(dest), Some(out_port)) => Verdict::Forward { dest, out_port, path },
+            (Some(dest), Some(out_port)) => Judgement::Forward { dest, out_port, path },
             _ => self.drop_packet(DropReason::NoDestination),
         }
     }
 
+    /// As [`RuleState::apply`], for a rule with a pipeline: its first step comes before anything is read or learnt, its
+    /// stages after it; the packet is changed in place.
+    pub fn apply_pipeline(
+        &mut self,
+        packet: &mut RoomyPacket<'_>,
+        source: SocketAddr,
+        now: Mono,
+    ) -> Judgement {
+        let path = match self.path_of(classify(packet.bytes()), packet.bytes(), source) {
+            Ok(path) if self.may_come(source) => path,
+            Ok(_) => return self.drop_packet(DropReason::Source),
+            Err(judgement) => return judgement,
+        };
+        // Taken out so that the figures can be written meanwhile.
+        let Some(mut pipeline) = self.cold.pipeline.take() else {
+            return self.drop_packet(DropReason::NoDestination);
+        };
+        let opened = pipeline.unprotect(packet, path, now);
+        let done = match opened.map(|()| self.admit(packet.bytes(), source, now)) {
+            Ok(Ok(path)) => {
+                self.read(packet.bytes(), path, source, now).and_then(|()| pipeline.stages(packet, path, now))
+            }
+            Ok(Err(judgement)) => {
+                self.cold.pipeline = Some(pipeline);
+                return judgement;
+            }
+            Err(reason) => Err(reason),
+        };
+        let wanted = pipeline.next_receiver(path, 0).is_some();
+        self.cold.pipeline = Some(pipeline);
+        match done {
+            Ok(()) if wanted => Judgement::Fan(path),
+            Ok(()) => self.drop_packet(DropReason::NoDestination),
+            Err(reason) => self.drop_packet(reason),
+        }
+    }
+
+    /// The next place in the egress list, from `at` on, that a packet of this path goes to.
+    pub fn next_receiver(&self, path: MediaPath, at: usize) -> Option<usize> {
+        self.cold.pipeline.as_ref()?.next_receiver(path, at)
+    }
+
+    /// The last step for one receiver, on its own copy of the packet: from which port, to whom.
+    pub fn protect(
+        &mut self,
+        receiver: usize,
+        packet: &mut RoomyPacket<'_>,
+        now: Mono,
+    ) -> Result<(LocalPort, SocketAddr), DropReason> {
+        let pipeline = self.cold.pipeline.as_mut().ok_or(DropReason::NoDestination)?;
+        let sent = pipeline.protect(receiver, packet, now);
+        if let Err(reason) = sent {
+            self.drop_packet(reason);
+        }
+        sent
+    }
+
+    /// First bytes, source, packet limit.
+    #[inline]
+    fn admit(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Result<MediaPath, Judgement> {
+        let class = classify(packet);
+        let path = self.path_of(class, packet, source)?;
+        match self.peer {
+            Some(peer) if same(peer, source) => {}
+            _ => self.admit_other(packet, path, class, source, now)?,
+        }
+        if self.cost_ns != 0 {
+            let free = self.next_free_ns.max(now.0);
+            if free.wrapping_sub(now.0) > 1_000_000_000 {
+                return Err(self.drop_packet(DropReason::Rate));
+            }
+            self.next_free_ns = free.wrapping_add(self.cost_ns);
+        }
+        Ok(path)
+    }
+
+    #[inline]
+    fn path_of(
+        &mut self,
+        class: PacketClass,
+        packet: &[u8],
+        source: SocketAddr,
+    ) -> Result<MediaPath, Judgement> {
+        match (class, self.carries) {
+            (PacketClass::Rtp, Carries::Rtp | Carries::Mux) => Ok(MediaPath::Rtp),
+            (PacketClass::Rtcp, Carries::Rtcp | Carries::Mux) => Ok(MediaPath::Rtcp),
+            (_, Carries::Raw) => Ok(MediaPath::Rtp),
+            _ => self.odd_class(class, packet, source),
+        }
+    }
+
+    /// The peer, or an address that may become it.
+    fn may_come(&self, source: SocketAddr) -> bool {
+        let allowed = || match self.cold.rule.source {
+            SourcePolicy::Learn(policy) => policy.allows(source.ip()),
+            SourcePolicy::Exact(_) | SourcePolicy::Nobody => false,
+        };
+        self.peer.is_some_and(|peer| same(peer, source)) || allowed()
+    }
+
     #[cold]
-    fn drop_packet(&mut self, reason: DropReason) -> Verdict {
+    fn odd_class(
+        &mut self,
+        class: PacketClass,
+        packet: &[u8],
+        source: SocketAddr,
+    ) -> Result<MediaPath, Judgement> {
+        match (class, self.carries) {
+            (PacketClass::Zrtp, Carries::Rtp | Carries::Mux) => Ok(MediaPath::Rtp),
+            // A marker and a payload type of 64 to 95.
+            (PacketClass::Rtcp, Carries::Rtp) if !rtcp::is_compound(packet, self.protected) => {
+                Ok(MediaPath::Rtp)
+            }
+            (PacketClass::Stun | PacketClass::Dtls, _) => {
+                let expected = self.peer.is_some_and(|peer| same(peer, source));
+                Err(Judgement::Session { class, expected })
+            }
+            (PacketClass::Other, _) => Err(self.drop_packet(DropReason::Malformed)),
+            _ => Err(self.drop_packet(DropReason::Kind)),
+        }
+    }
+
+    /// A source that is not the peer. RTP and raw media of allowed addresses teach; nothing else does.
+    #[cold]
+    fn admit_other(
+        &mut self,
+        packet: &[u8],
+        path: MediaPath,
+        class: PacketClass,
+        source: SocketAddr,
+        now: Mono,
+    ) -> Result<(), Judgement> {
+        let refused = Err(DropReason::Source);
+        let admitted = match self.cold.rule.source {
+            SourcePolicy::Learn(policy) if policy.allows(source.ip()) => match (path, self.peer) {
+                (MediaPath::Rtcp, _) if self.carries == Carries::Rtcp => self.admit_rtcp(source),
+                // A muxed port learns from RTP only.
+                (MediaPath::Rtcp, _) => refused,
+                (MediaPath::Rtp, None) => Ok(()),
+                (MediaPath::Rtp, Some(peer)) => {
+                    self.admit_challenger(packet, class, source, &policy, peer, now)
+                }
+            },
+            _ => refused,
+        };
+        admitted.map_err(|reason| self.drop_packet(reason))
+    }
+
+    /// RTCP from where the RTP comes from; who sends it is looked at when it is read.
+    fn admit_rtcp(&self, source: SocketAddr) -> Result<(), DropReason> {
+        let beside = self.cold.learner.companion.is_some_and(|lock| lock.address.ip() == source.ip());
+        if beside && !self.settled { Ok(()) } else { Err(DropReason::Source) }
+    }
+
+    fn admit_challenger(
+        &mut self,
+        packet: &[u8],
+        class: PacketClass,
+        source: SocketAddr,
+        policy: &LearnPolicy,
+        peer: SocketAddr,
+        now: Mono,
+    ) -> Result<(), DropReason> {
+        let heard = match self.carries {
+            Carries::Raw => Heard { source, ssrc: 0, sequence: None },
+            _ if class == PacketClass::Zrtp => return Err(DropReason::Source),
+            _ => {
+                let view = RtpView::parse_header(packet).map_err(|_| DropReason::Source)?;
+                Heard { source, ssrc: view.ssrc(), sequence: Some(view.sequence()) }
+            }
+        };
+        let incumbent = Incumbent {
+            address: peer,
+            ssrc: self.sequence.ssrc(),
+            highest: self.sequence.highest(),
+            silent_for: now.since(Mono(self.heard_ns)),
+        };
+        if !self.cold.learner.heard_other(heard, policy, incumbent) {
+            return Err(DropReason::Source);
+        }
+        self.learn(LearntPeer { address: source, ssrc: heard.ssrc, locked: true });
+        Ok(())
+    }
+
+    /// The port has another peer, or knows its own for sure now.
+    fn learn(&mut self, peer: LearntPeer) {
+        self.peer = Some(peer.address);
+        self.settled = self.cold.learner.is_settled();
+        self.has_news = true;
+        self.cold.news = Some(peer);
+    }
+
+    /// A packet of the peer, or of the first that speaks.
+    #[cold]
+    fn heard_peer(&mut self, heard: Heard) {
+        let first = self.peer.is_none();
+        if self.cold.learner.heard_peer(heard) || first {
+            let locked = self.cold.learner.locked;
+            self.learn(LearntPeer { address: heard.source, ssrc: heard.ssrc, locked });
+        }
+    }
+
+    #[inline]
+    fn read(
+        &mut self,
+        packet: &[u8],
+        path: MediaPath,
+        source: SocketAddr,
+        now: Mono,
+    ) -> Result<(), DropReason> {
+        match path {
+            MediaPath::Rtp if self.carries == Carries::Raw => self.count_raw(packet, source),
+            MediaPath::Rtp => self.count_rtp(packet, source, now)?,
+            MediaPath::Rtcp => self.count_rtcp(packet, source, now)?,
+        }
+        self.heard_ns = now.0;
+        self.counters.last_packet_ns.store(now.0, Relaxed);
+        Ok(())
+    }
+
+    /// Count a packet that was judged to be a session's and that the session does not want either.
+    pub fn refuse(&mut self, reason: DropReason) {
+        self.drop_packet(reason);
+    }
+
+    #[cold]
+    fn drop_packet(&mut self, reason: DropReason) -> Judgement {
         if let Some(counter) = self.counters.drops.get(reason.index()) {
             bump(counter, 1);
         }
-        Verdict::Drop(reason)
-    }
-
-    #[cold]
-    fn may_be_learnt(&self, source: SocketAddr) -> bool {
-        let SourcePolicy::Learn(policy) = self.cold.rule.source else {
-            return false;
-        };
-        if !policy.allows(source.ip()) {
-            return false;
-        }
-        match self.carries {
-            Carries::Rtcp => self.cold.companion_lock.is_some_and(|lock| lock.peer.ip() == source.ip()),
-            Carries::Rtp | Carries::Mux | Carries::Raw => true,
-        }
+        Judgement::Drop(reason)
     }
 
     fn count_rtp(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Result<(), DropReason> {
-        let view = if self.protected { RtpView::parse_protected(packet) } else { RtpView::parse(packet) }
-            .map_err(|_| DropReason::Malformed)?;
+        let Ok(view) = RtpView::parse_header(packet) else {
+            return self.count_zrtp(packet, source);
+        };
         let (ssrc, sequence) = (view.ssrc(), view.sequence());
-        if self.peer.is_none() {
-            self.learn(source, ssrc, sequence);
+        if !self.settled {
+            self.heard_peer(Heard { source, ssrc, sequence: Some(sequence) });
         }
         let c = &self.counters;
         let event = self.sequence.update(ssrc, sequence);
@@ -467,58 +528,56 @@ impl RuleState {
         Ok(())
     }
 
-    fn count_raw(&mut self, packet: &[u8], source: SocketAddr) -> Result<(), DropReason> {
+    /// Key agreement between the end points: passed on as it is.
+    #[cold]
+    fn count_zrtp(&mut self, packet: &[u8], source: SocketAddr) -> Result<(), DropReason> {
+        if classify(packet) != PacketClass::Zrtp {
+            return Err(DropReason::Malformed);
+        }
         if self.peer.is_none() {
-            let next = self.cold.candidate.map_or(0, |c| c.next);
-            self.learn(source, 0, next);
+            self.learn(LearntPeer { address: source, ssrc: 0, locked: false });
         }
         bump(&self.counters.packets, 1);
         bump(&self.counters.bytes, packet.len() as u64);
         Ok(())
     }
 
-    #[cold]
-    fn learn(&mut self, source: SocketAddr, ssrc: u32, sequence: u16) {
-        let run = match self.cold.candidate {
-            Some(c) if same(c.source, source) && c.ssrc == ssrc && c.next == sequence => {
-                c.run.saturating_add(1)
-            }
-            _ => 1,
-        };
-        self.cold.candidate = Some(Candidate { source, ssrc, next: sequence.wrapping_add(1), run });
-        if run >= LOCK_RUN {
-            self.lock(Lock { peer: source, ssrc });
+    fn count_raw(&mut self, packet: &[u8], source: SocketAddr) {
+        if !self.settled {
+            self.heard_peer(Heard { source, ssrc: 0, sequence: None });
         }
-    }
-
-    fn lock(&mut self, lock: Lock) {
-        self.peer = Some(lock.peer);
-        self.locked = true;
-        self.has_new_lock = true;
-        self.cold.new_lock = Some(lock);
+        bump(&self.counters.packets, 1);
+        bump(&self.counters.bytes, packet.len() as u64);
     }
 
     #[cold]
     fn count_rtcp(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Result<(), DropReason> {
-        let sender = if self.protected {
-            packet
-                .get(4..)
-                .and_then(|b| b.first_chunk::<4>())
-                .map(|b| u32::from_be_bytes(*b))
-                .ok_or(DropReason::Malformed)?
-        } else {
-            let compound = Compound::parse(packet).map_err(|_| DropReason::Malformed)?;
-            if self.peer.is_some() {
-                self.read_reports(compound, now);
-            }
-            compound.sender_ssrc()
+        let first_sender =
+            || packet.get(4..).and_then(|b| b.first_chunk::<4>()).map(|b| u32::from_be_bytes(*b));
+        let compound = match Compound::parse(packet) {
+            _ if self.protected => None,
+            Ok(compound) => Some(compound),
+            // The receiver may judge it.
+            Err(Fault::Padding) => None,
+            Err(_) => return Err(DropReason::Malformed),
         };
-        if self.peer.is_none() {
-            match self.cold.companion_lock {
-                Some(lock) if lock.ssrc == sender => self.lock(Lock { peer: source, ssrc: sender }),
-                // A muxed port learns from RTP only; a forged sender is not let in.
+        let sender = match &compound {
+            Some(compound) => compound.sender_ssrc(),
+            None => first_sender().ok_or(DropReason::Malformed)?,
+        };
+        if self.carries == Carries::Rtcp && !self.settled {
+            match self.cold.learner.companion {
+                Some(lock) if lock.ssrc == sender && lock.address.ip() == source.ip() => {
+                    self.cold.learner.lock();
+                    self.learn(LearntPeer { address: source, ssrc: sender, locked: true });
+                }
+                _ if self.peer.is_some_and(|peer| same(peer, source)) => {}
+                // A forged sender is not let in.
                 _ => return Err(DropReason::Source),
             }
+        }
+        if let Some(compound) = compound {
+            self.read_reports(compound, now);
         }
         self.counters.rtcp_ssrc.store(sender, Relaxed);
         bump(&self.counters.rtcp_packets, 1);
@@ -556,15 +615,5 @@ impl RuleState {
                 }
             }
         }
-    }
-}
-
-/// Same address and port; flow label and scope of IPv6 do not matter.
-#[inline]
-fn same(a: SocketAddr, b: SocketAddr) -> bool {
-    match (a, b) {
-        (SocketAddr::V4(a), SocketAddr::V4(b)) => a == b,
-        (SocketAddr::V6(a), SocketAddr::V6(b)) => a.port() == b.port() && a.ip() == b.ip(),
-        _ => false,
     }
 }

@@ -1,4 +1,8 @@
-//! RTP and RTCP without I/O: header views, quality figures, and the forward rule that is the packet fast path.
+//! RTP and RTCP without I/O: header views, quality figures, the rule of a port with its learnt peer, and the pipeline.
+//!
+//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `pipeline`, `rule`, `learn`,
+//! `session`, `forward`.
+//!
 //!
 //! Invariants: bytes from the network never panic, nothing here allocates per packet, time is an argument.
 //! Absent on purpose: SRTP, DTLS, STUN and codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
@@ -16,12 +20,20 @@
 
 pub mod counters;
 pub mod forward;
+pub mod learn;
+pub mod packet;
+pub mod pipeline;
+mod port;
 pub mod quality;
 pub mod rtcp;
 pub mod rtp;
+mod rule;
+pub mod session;
 
 pub use counters::{StreamCounters, StreamSnapshot};
-pub use forward::{
-    Carries, ClockTable, DropReason, Egress, ForwardRule, LearnPolicy, LocalPort, RuleState, SourcePolicy,
-    Verdict,
+pub use forward::{Judgement, RuleState};
+pub use learn::LearntPeer;
+pub use port::{Carries, DropReason, Egress, LocalPort, MediaPath};
+pub use rule::{
+    ClockTable, DYNAMIC_CLOCKS, ForwardRule, LEARN_ADDRESSES, LearnPolicy, SourcePolicy, packet_limit,
 };

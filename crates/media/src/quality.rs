@@ -117,6 +117,18 @@ impl SeqTracker {
         self.received = self.received.wrapping_add(1);
     }
 
+    /// SSRC of the latest packet; 0 before the first.
+    #[inline]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Highest sequence number of that SSRC.
+    #[inline]
+    pub fn highest(&self) -> u16 {
+        self.max as u16
+    }
+
     /// Packets that should have come (RFC 3550 A.3), over all SSRCs.
     #[inline]
     pub fn expected(&self) -> u64 {

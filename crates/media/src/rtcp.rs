@@ -225,6 +225,21 @@ pub fn cname(chunks: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// RTCP on a port where RTP goes by itself: a compound that begins with a type in use and fills its datagram. RFC 5761 §4 keeps
+/// payload types 64 to 95 free for muxed RTCP only; elsewhere they are media, whatever their marker makes of the second byte.
+/// `protected`: only the first header is in the clear (RFC 3711 §3.4), and its length must be that of its report count.
+pub fn is_compound(bytes: &[u8], protected: bool) -> bool {
+    let Some(head) = bytes.first_chunk::<4>() else { return false };
+    let words = usize::from(head[0] & 0x1F).saturating_mul(6);
+    let first = match head[1] {
+        SR => packet_len(head) == words.saturating_add(7).saturating_mul(4),
+        RR => packet_len(head) == words.saturating_add(2).saturating_mul(4),
+        202..=207 => !protected,
+        _ => false,
+    };
+    first && (protected || Compound::parse(bytes).is_ok())
+}
+
 /// Round trip in microseconds from a report block, when the SR it answers was passed on `since_sr_us` ago
 /// (RFC 3550 §6.4.1: now − LSR − DLSR). `None` when the clocks say less than nothing.
 pub fn round_trip_us(since_sr_us: u64, delay_since_last_sr: u32) -> Option<u32> {

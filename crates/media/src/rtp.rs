@@ -15,13 +15,18 @@ pub enum PacketClass {
     Rtcp,
     /// 0–3.
     Stun,
+    /// 16–19, with the cookie of RFC 6189 §5: key agreement of the end points, in the media's own way.
+    Zrtp,
     /// 20–63.
     Dtls,
     /// Anything else, and anything shorter than 8 bytes.
     Other,
 }
 
-/// Class of a datagram. Looks at two bytes and the length only.
+/// "ZRTP" (RFC 6189 §5).
+const ZRTP_COOKIE: [u8; 4] = *b"ZRTP";
+
+/// Class of a datagram. Looks at two bytes and the length only, and at the cookie of ZRTP.
 #[inline]
 pub fn classify(packet: &[u8]) -> PacketClass {
     let (Some(&first), Some(&second)) = (packet.first(), packet.get(1)) else {
@@ -34,6 +39,7 @@ pub fn classify(packet: &[u8]) -> PacketClass {
         128..=191 if (192..=223).contains(&second) => PacketClass::Rtcp,
         128..=191 => PacketClass::Rtp,
         0..=3 => PacketClass::Stun,
+        16..=19 if packet.get(4..8) == Some(&ZRTP_COOKIE) => PacketClass::Zrtp,
         20..=63 => PacketClass::Dtls,
         _ => PacketClass::Other,
     }
@@ -79,15 +85,16 @@ impl<'a> RtpView<'a> {
         Self::parse_odd(bytes, first)
     }
 
-    /// As [`RtpView::parse`], for SRTP that is not opened here (RFC 3711 §3.1): header and extension lengths are checked, the
-    /// padding count is not, because it is encrypted; [`RtpView::payload`] then includes padding and authentication tag.
-    pub fn parse_protected(bytes: &'a [u8]) -> Result<Self, RtpError> {
-        let first = *bytes.first().ok_or(RtpError::Short)?;
-        if bytes.len() < FIXED_HEADER_BYTES {
-            return Err(RtpError::Short);
-        }
+    /// As [`RtpView::parse`], without a look at the padding: a relay passes on what its receiver may judge, and in SRTP
+    /// that is not opened here the count is encrypted (RFC 3711 §3.1). [`RtpView::payload`] then includes padding and tag.
+    #[inline]
+    pub fn parse_header(bytes: &'a [u8]) -> Result<Self, RtpError> {
+        let first = *bytes.first_chunk::<FIXED_HEADER_BYTES>().ok_or(RtpError::Short)?.first().unwrap_or(&0);
         if first >> 6 != 2 {
             return Err(RtpError::Version);
+        }
+        if first & 0x1F == 0 {
+            return Ok(Self { bytes, header: FIXED_HEADER_BYTES as u16, extension: None, padding: 0 });
         }
         Self::parse_odd(bytes, first & !0x20)
     }
@@ -324,6 +331,8 @@ mod tests {
         assert_eq!(of(0x81, 207), PacketClass::Rtcp);
         assert_eq!(of(0x80, 0x80 | 96), PacketClass::Rtp);
         assert_eq!(of(0, 1), PacketClass::Stun);
+        assert_eq!(classify(b"\x10\0\0\x01ZRTP\0\0\0\x07"), PacketClass::Zrtp);
+        assert_eq!(classify(b"\x10\0\0\x01ZRTQ\0\0\0\x07"), PacketClass::Other);
         assert_eq!(of(22, 254), PacketClass::Dtls);
         assert_eq!(of(0xFF, 0), PacketClass::Other);
         assert_eq!(classify(&[0x80; 7]), PacketClass::Other);

@@ -19,6 +19,7 @@ fn state(carries: Carries, source: SourcePolicy) -> RuleState {
         source,
         rtp: out,
         rtcp: out,
+        pipeline: None,
         companion: None,
         max_packets_per_s: 200,
         clocks: ClockTable::new(),
@@ -53,7 +54,7 @@ fn g_3_judging_a_packet_allocates_nothing() {
         let from = if random & 0xC0 == 0 { stranger } else { peer };
         let used = measure(|| {
             for state in &mut states {
-                let _ = (state.apply(&bytes, from, Mono(round * 5_000_000)), state.take_lock());
+                let _ = (state.apply(&bytes, from, Mono(round * 5_000_000)), state.take_news());
             }
         });
         assert_eq!(used.count_total, 0, "round {round}");

@@ -26,7 +26,7 @@ pub struct Side {
     pub rtcp_source: SourcePolicy,
     /// Clocks of what it sends.
     pub clocks: ClockTable,
-    /// Packets a second from it; see [`warp_media::forward::packet_limit`].
+    /// Packets a second from it; see [`warp_media::packet_limit`].
     pub max_packets_per_s: u32,
     /// Figures of what it sends.
     pub counters: Arc<StreamCounters>,
@@ -76,6 +76,7 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         source: from.source,
         rtp: Some(to.rtp_out()),
         rtcp: Some(to.rtcp_out()),
+        pipeline: None,
         companion: None,
         max_packets_per_s: from.max_packets_per_s,
         clocks: from.clocks,
@@ -92,7 +93,7 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         carries: Carries::Rtcp,
         source: from.rtcp_source,
         rtp: None,
-        companion: None,
+        companion: Some(from.ports.rtp_port()),
         ..rule
     });
 }

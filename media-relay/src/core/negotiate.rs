@@ -6,8 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use warp_media::forward::packet_limit;
-use warp_media::{ClockTable, LearnPolicy, SourcePolicy};
+use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
 use warp_model::net::{is_link_local, is_loopback, is_private, is_unicast};
 use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
 use warp_sdp::{AttributeChanges, Direction, Media, MediaEdit, OriginEdit, Sdp, SessionEdit, Strip};

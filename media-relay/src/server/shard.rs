@@ -5,16 +5,25 @@
 //! received in small lots and then sent on (5 % less: two short paths instead of one long, and receivers on this machine are
 //! woken less often). Rules and sockets come by mailbox from the control thread; what is learnt goes back the same way.
 //!
+//! Each packet lies in the lot with room around it. A rule with a pipeline changes it there and copies it for its further
+//! receivers; a plain one sends it as it came. What is for us and not for the far side goes to the shard's session machine.
+//! Nothing here walks over the ports: a rule names the ports that send to its peer and the RTCP port beside it, and sockets
+//! of learnt peers are looked after in a queue ([`Watch`]).
+//!
 //! Tried and left out, because none measured better by more than the noise: edge-triggered epoll (loses the second of two
 //! packets that came together), prefetching the next rule, pinning. A nap of 1 ms that gathers packets saved 8 % and costs
 //! up to 1 ms of delay: not taken (`bench/results/rtp-relay-fifo.json`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use warp_media::forward::Path;
-use warp_media::{DropReason, ForwardRule, LocalPort, RuleState, SourcePolicy, Verdict};
+use warp_media::packet::{HEAD_ROOM, RoomyPacket, TAIL_ROOM};
+use warp_media::rtp::PacketClass;
+use warp_media::session::{SessionMachine, SessionOutcome};
+use warp_media::{
+    Carries, DropReason, ForwardRule, Judgement, LearntPeer, LocalPort, MediaPath, RuleState, SourcePolicy,
+};
 use warp_model::Mono;
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Event, Events, Interest};
@@ -27,6 +36,9 @@ use crate::metrics::{Direction, Metrics, PacketError, PacketPath};
 
 /// Largest datagram read: a UDP payload has at most 65,507 bytes.
 const BUFFER_BYTES: usize = 65_536;
+/// The receive lot: as many bytes as may wait, and behind them the largest datagram with its room, twice (a copy for a further
+/// receiver).
+const LOT_BYTES: usize = BUFFER_BYTES + 2 * (HEAD_ROOM + BUFFER_BYTES + TAIL_ROOM);
 /// Events taken per wake-up.
 const EVENTS: usize = 512;
 /// Control messages taken per wake-up, so that a burst of set-ups does not hold up media.
@@ -38,6 +50,9 @@ const SAMPLE: u64 = 1_024;
 const GATHER: usize = 32;
 /// Packets read at one event of a socket that was connected just now.
 const CATCH_UP: usize = 64;
+/// A learnt peer's socket is looked at this often while it is connected: one that is silent is no longer the only one heard
+/// ([`RuleState::only_source`]).
+const WATCH_EVERY: Duration = Duration::from_millis(500);
 const MAILBOX_TOKEN: u64 = u64::MAX;
 
 /// What the control thread tells a shard.
@@ -70,6 +85,8 @@ struct Entry {
     generation: u32,
     port: LocalPort,
     watched: bool,
+    /// In the queue of [`Watch`]es.
+    looked_after: bool,
     /// Connected, and all that came in before has been read: the kernel lets in nobody but the peer.
     only_peer: bool,
     /// Slots of the two egress ports, checked by port on use.
@@ -95,7 +112,14 @@ struct Packet {
     len: usize,
     dest: SocketAddr,
     out_port: LocalPort,
-    path: Path,
+    path: MediaPath,
+}
+
+/// When a learnt peer's socket is looked at again. All wait equally long, so that the queue is in order.
+struct Watch {
+    due: Mono,
+    slot: u32,
+    generation: u32,
 }
 
 #[derive(Default)]
@@ -106,6 +130,14 @@ struct Tally {
     sent_bytes: u64,
     socket_errors: u64,
     drops: [u64; DropReason::COUNT],
+}
+
+impl Tally {
+    fn drop(&mut self, reason: DropReason) {
+        if let Some(count) = self.drops.get_mut(reason.index()) {
+            *count += 1;
+        }
+    }
 }
 
 /// See the module.
@@ -119,6 +151,8 @@ pub(crate) struct Shard {
     free: Vec<u32>,
     by_port: HashMap<LocalPort, u32>,
     generation: u32,
+    watches: VecDeque<Watch>,
+    sessions: SessionMachine,
     /// Packets that wait to be sent, one behind the other; behind them room for the largest.
     buffer: Box<[u8]>,
     filled: usize,
@@ -148,7 +182,9 @@ impl Shard {
             free: Vec::new(),
             by_port: HashMap::new(),
             generation: 0,
-            buffer: vec![0; 2 * BUFFER_BYTES].into_boxed_slice(),
+            watches: VecDeque::new(),
+            sessions: SessionMachine::default(),
+            buffer: vec![0; LOT_BYTES].into_boxed_slice(),
             filled: 0,
             waiting: Vec::with_capacity(GATHER),
             tally: Tally::default(),
@@ -174,7 +210,8 @@ impl Shard {
     }
 
     fn wake_up(&mut self, events: &mut Events) {
-        if self.epoll.wait(events, None).is_err() {
+        let timeout = self.watches.front().map(|w| w.due.since(Clock::mono()));
+        if self.epoll.wait(events, timeout).is_err() {
             // Only a bad descriptor of our own could do this; do not spin on it.
             std::thread::sleep(Duration::from_millis(1));
             return;
@@ -184,12 +221,13 @@ impl Shard {
             if event.token == MAILBOX_TOKEN {
                 // What was received under the rules of before leaves under them.
                 self.send_waiting(now);
-                self.take_messages();
+                self.take_messages(now);
             } else {
                 self.take_packet(event, now);
             }
         }
         self.send_waiting(now);
+        self.look_after_sockets(now);
         self.end_of_wake_up();
     }
 
@@ -211,13 +249,13 @@ impl Shard {
         }
     }
 
-    fn take_messages(&mut self) {
+    fn take_messages(&mut self, now: Mono) {
         let mut messages = Vec::new();
         self.mailbox.drain(MESSAGES, |m| messages.push(m));
         for message in messages {
             match message {
                 ToShard::Open(port, socket) => self.open(port, socket),
-                ToShard::Install(rule) => self.install(*rule),
+                ToShard::Install(rule) => self.install(*rule, now),
                 ToShard::Mark(port, tos) => {
                     // A wish: without it the call still works.
                     let _ = self.entry_of(port).map(|entry| entry.socket.set_tos(tos));
@@ -235,6 +273,7 @@ impl Shard {
             generation: self.generation,
             port,
             watched: false,
+            looked_after: false,
             socket,
             only_peer: false,
             state: None,
@@ -262,14 +301,13 @@ impl Shard {
         }
     }
 
-    fn install(&mut self, rule: ForwardRule) {
-        let (port, carries_rtcp) = (rule.local, rule.companion.is_none());
+    fn install(&mut self, rule: ForwardRule, now: Mono) {
+        let port = rule.local;
         // What was learnt before by the ports that this one sends from, and by the RTP port beside it.
-        let learnt = [rule.rtp, rule.rtcp].map(|egress| egress.and_then(|e| self.learnt(e.port)));
-        let companion = match rule.source {
-            SourcePolicy::Learn(_) if carries_rtcp => self.companion_of(port),
-            _ => None,
-        };
+        let from = egress_ports(&rule);
+        let destinations: Vec<_> = from.iter().map(|p| (*p, self.destination_of(*p))).collect();
+        let beside = rule.companion.filter(|_| rule.carries == Carries::Rtcp);
+        let companion = beside.and_then(|rtp| self.locked_peer_of(rtp));
         let Some(entry) = self.entry_of(port) else { return };
         let state = match entry.state.take() {
             Some(mut state) => {
@@ -279,20 +317,19 @@ impl Shard {
             None => RuleState::new(rule),
         };
         let state = entry.state.insert(state);
-        for (path, peer) in [Path::Rtp, Path::Rtcp].into_iter().zip(learnt) {
-            if let Some(peer) = peer {
-                state.set_destination(path, peer);
-            }
+        for (from, peer) in destinations {
+            state.set_destination(from, peer);
         }
         if let Some(lock) = companion {
             state.companion_locked(lock);
         }
-        self.arm(port);
+        self.tell_senders(port);
+        self.arm(port, now);
     }
 
     /// Watches the port when somebody may send to it, and connects it to its only peer. Packets that came before are
     /// judged by the rule like all others: those of the peer sent while the answer was on its way are media.
-    fn arm(&mut self, port: LocalPort) {
+    fn arm(&mut self, port: LocalPort, now: Mono) {
         let connect = self.tuning.connect;
         let Some(&slot) = self.by_port.get(&port) else { return };
         let Some(Some(entry)) = self.entries.get_mut(slot as usize) else { return };
@@ -300,8 +337,12 @@ impl Shard {
         if connect {
             // Without a route the socket stays open to all and the rule alone checks the source.
             let before = entry.socket.peer();
-            let _ = entry.socket.set_peer(state.peer());
+            let _ = entry.socket.set_peer(state.only_source(now));
             entry.only_peer &= entry.socket.peer() == before;
+            if state.is_locked() && !std::mem::replace(&mut entry.looked_after, true) {
+                let due = now + WATCH_EVERY;
+                self.watches.push_back(Watch { due, slot, generation: entry.generation });
+            }
         }
         let wanted = state.rule().source != SourcePolicy::Nobody;
         if wanted != entry.watched {
@@ -315,29 +356,45 @@ impl Shard {
         }
     }
 
+    /// Sockets of learnt peers that are due: connected while the peer speaks, open while it is silent.
+    fn look_after_sockets(&mut self, now: Mono) {
+        while self.watches.front().is_some_and(|w| w.due <= now) {
+            let Some(watch) = self.watches.pop_front() else { return };
+            let Some(Some(entry)) = self.entries.get_mut(watch.slot as usize) else { continue };
+            if entry.generation != watch.generation {
+                continue;
+            }
+            entry.looked_after = false;
+            let port = entry.port;
+            // Puts it back into the queue while there is a lock.
+            self.arm(port, now);
+        }
+    }
+
     fn entry_of(&mut self, port: LocalPort) -> Option<&mut Entry> {
         let slot = *self.by_port.get(&port)?;
         self.entries.get_mut(slot as usize)?.as_mut()
     }
 
-    fn learnt(&mut self, port: LocalPort) -> Option<SocketAddr> {
-        let state = self.entry_of(port)?.state.as_ref()?;
-        let moves = !matches!(state.rule().source, SourcePolicy::Learn(p) if p.source_only);
-        (moves && state.is_locked()).then(|| state.peer())?
+    /// Where the party behind a port was heard.
+    fn destination_of(&mut self, port: LocalPort) -> Option<SocketAddr> {
+        self.entry_of(port)?.state.as_ref()?.destination()
     }
 
-    /// The lock of the RTP port whose companion is `port`. A walk over all ports, but only for NAT legs being set up.
-    fn companion_of(&self, port: LocalPort) -> Option<warp_media::forward::Lock> {
-        let state = self
-            .entries
-            .iter()
-            .flatten()
-            .filter_map(|e| e.state.as_ref())
-            .find(|s| s.rule().companion == Some(port) && s.is_locked())?;
-        Some(warp_media::forward::Lock {
-            peer: state.peer()?,
-            ssrc: state.rule().counters.ssrc.load(std::sync::atomic::Ordering::Relaxed),
-        })
+    fn locked_peer_of(&mut self, port: LocalPort) -> Option<LearntPeer> {
+        self.entry_of(port)?.state.as_ref()?.learnt().filter(|l| l.locked)
+    }
+
+    /// Tells the ports that send from `port` where its party is now. They are those that `port` itself sends from: the two
+    /// directions of a stream are each other's way out.
+    fn tell_senders(&mut self, port: LocalPort) {
+        let Some(state) = self.entry_of(port).and_then(|e| e.state.as_ref()) else { return };
+        let (peer, senders) = (state.destination(), egress_ports(state.rule()));
+        for sender in senders {
+            if let Some(state) = self.entry_of(sender).and_then(|e| e.state.as_mut()) {
+                state.set_destination(port, peer);
+            }
+        }
     }
 
     fn take_packet(&mut self, event: Event, now: Mono) {
@@ -348,7 +405,8 @@ impl Shard {
             if entry.generation != generation {
                 return;
             }
-            let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+            let at = self.filled + HEAD_ROOM;
+            let room = self.buffer.get_mut(at..at + BUFFER_BYTES).unwrap_or_default();
             let (len, from) = match entry.receive(room) {
                 Received::Datagram { len, from } => (len, from),
                 Received::Empty => {
@@ -361,7 +419,7 @@ impl Shard {
                 }
             };
             let catching_up = entry.socket.peer().is_some() && !entry.only_peer;
-            self.on_packet(slot, len, from, now);
+            self.on_packet(slot, at, len, from, now);
             if !catching_up {
                 return;
             }
@@ -369,30 +427,90 @@ impl Shard {
     }
 
     #[inline]
-    fn on_packet(&mut self, slot: usize, len: usize, from: SocketAddr, now: Mono) {
+    fn on_packet(&mut self, slot: usize, at: usize, len: usize, from: SocketAddr, now: Mono) {
         let Some(Some(Entry { state: Some(state), .. })) = self.entries.get_mut(slot) else { return };
-        let Some(packet) = self.buffer.get(self.filled..self.filled + len) else { return };
         self.tally.received += 1;
         self.tally.received_bytes += len as u64;
-        let verdict = state.apply(packet, from, now);
-        let lock = state.take_lock();
-        match verdict {
-            Verdict::Drop(reason) => {
-                if let Some(count) = self.tally.drops.get_mut(reason.index()) {
-                    *count += 1;
-                }
+        let (judgement, at, len) = if state.has_pipeline() {
+            let end = at + len;
+            let lot = self.buffer.get_mut(self.filled..end + TAIL_ROOM).unwrap_or_default();
+            let Some(mut packet) = RoomyPacket::new(lot, HEAD_ROOM, HEAD_ROOM + len) else { return };
+            let judgement = state.apply_pipeline(&mut packet, from, now);
+            let range = packet.range();
+            (judgement, self.filled + range.start, range.len())
+        } else {
+            let Some(packet) = self.buffer.get(at..at + len) else { return };
+            (state.apply(packet, from, now), at, len)
+        };
+        let news = state.take_news();
+        match judgement {
+            Judgement::Forward { dest, out_port, path } => {
+                self.waiting.push(Packet { slot, at, len, dest, out_port, path });
+                self.fill(at + len, now);
             }
-            Verdict::Forward { dest, out_port, path } => {
-                self.waiting.push(Packet { slot, at: self.filled, len, dest, out_port, path });
-                // The next one begins on a cache line of its own.
-                self.filled = (self.filled + len).next_multiple_of(64);
-                if self.waiting.len() >= GATHER || self.filled > BUFFER_BYTES {
-                    self.send_waiting(now);
+            Judgement::Drop(reason) => self.tally.drop(reason),
+            Judgement::Fan(path) => self.fan_out(slot, at, len, path, now),
+            Judgement::Session { class, expected } => self.hand_to_session(slot, at, len, class, expected),
+        }
+        if news.is_some() {
+            self.peer_learnt(slot, now);
+        }
+    }
+
+    /// The lot is filled up to `end`.
+    #[inline]
+    fn fill(&mut self, end: usize, now: Mono) {
+        // The next one begins on a cache line of its own.
+        self.filled = (end + TAIL_ROOM).next_multiple_of(64);
+        if self.waiting.len() >= GATHER || self.filled > BUFFER_BYTES {
+            self.send_waiting(now);
+        }
+    }
+
+    /// One packet for each entry of the egress list: each gets a copy of its own behind the original, so that its last step
+    /// changes no other's.
+    #[cold]
+    fn fan_out(&mut self, slot: usize, at: usize, len: usize, path: MediaPath, now: Mono) {
+        let (mut at, mut receiver) = (at, 0);
+        self.filled = (at + len + TAIL_ROOM).next_multiple_of(64);
+        loop {
+            if self.waiting.len() >= GATHER || self.filled + HEAD_ROOM + len + TAIL_ROOM > LOT_BYTES {
+                self.send_waiting(now);
+                self.buffer.copy_within(at..at + len, HEAD_ROOM);
+                at = HEAD_ROOM;
+                self.filled = (at + len + TAIL_ROOM).next_multiple_of(64);
+            }
+            let Some(Some(Entry { state: Some(state), .. })) = self.entries.get_mut(slot) else { return };
+            let Some(next) = state.next_receiver(path, receiver) else { break };
+            receiver = next + 1;
+            let begin = self.filled;
+            self.buffer.copy_within(at..at + len, begin + HEAD_ROOM);
+            let lot = self.buffer.get_mut(begin..begin + HEAD_ROOM + len + TAIL_ROOM).unwrap_or_default();
+            let Some(mut packet) = RoomyPacket::new(lot, HEAD_ROOM, HEAD_ROOM + len) else { break };
+            match state.protect(next, &mut packet, now) {
+                Ok((out_port, dest)) => {
+                    let range = packet.range();
+                    let (at, len) = (begin + range.start, range.len());
+                    self.waiting.push(Packet { slot, at, len, dest, out_port, path });
+                    self.filled = (at + len + TAIL_ROOM).next_multiple_of(64);
                 }
+                Err(reason) => self.tally.drop(reason),
             }
         }
-        if let Some(lock) = lock {
-            self.peer_learnt(slot, lock);
+        if self.filled > BUFFER_BYTES {
+            self.send_waiting(now);
+        }
+    }
+
+    #[cold]
+    fn hand_to_session(&mut self, slot: usize, at: usize, len: usize, class: PacketClass, expected: bool) {
+        let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
+        let packet = self.buffer.get(at..at + len).unwrap_or_default();
+        if let SessionOutcome::Unwanted(reason) = self.sessions.handle(entry.port, class, expected, packet) {
+            if let Some(state) = &mut entry.state {
+                state.refuse(reason);
+            }
+            self.tally.drop(reason);
         }
     }
 
@@ -449,34 +567,38 @@ impl Shard {
         }
     }
 
-    /// A port has learnt its peer: connect it, tell the RTCP port beside it and the ports that send to this peer, and the
-    /// control thread. A walk over all ports, once per NAT leg.
+    /// A port has heard its peer: tell the ports that send to it, the RTCP port beside it and the control thread, and connect
+    /// it when it is locked.
     #[cold]
-    fn peer_learnt(&mut self, slot: usize, lock: warp_media::forward::Lock) {
-        let (port, companion, moves) = match self.entries.get(slot) {
-            Some(Some(Entry { port, state: Some(state), .. })) => {
-                let moves = !matches!(state.rule().source, SourcePolicy::Learn(p) if p.source_only);
-                (*port, state.rule().companion, moves)
-            }
-            _ => return,
-        };
-        for state in self.entries.iter_mut().flatten().filter(|_| moves).filter_map(|e| e.state.as_mut()) {
-            if state.rule().rtp.is_some_and(|e| e.port == port) {
-                state.set_destination(Path::Rtp, lock.peer);
-            }
-            if state.rule().rtcp.is_some_and(|e| e.port == port) {
-                state.set_destination(Path::Rtcp, lock.peer);
-            }
-        }
-        if let Some(entry) = companion.and_then(|c| self.entry_of(c))
+    fn peer_learnt(&mut self, slot: usize, now: Mono) {
+        let Some(Some(Entry { port, state: Some(state), .. })) = self.entries.get(slot) else { return };
+        let (port, companion, carries) = (*port, state.rule().companion, state.rule().carries);
+        let Some(peer) = state.learnt() else { return };
+        self.tell_senders(port);
+        if peer.locked
+            && carries != Carries::Rtcp
+            && let Some(entry) = companion.and_then(|c| self.entry_of(c))
             && let Some(state) = &mut entry.state
         {
-            state.companion_locked(lock);
+            state.companion_locked(peer);
         }
-        self.arm(port);
+        self.arm(port, now);
+        if let Some(companion) = companion {
+            self.arm(companion, now);
+        }
         // A full mailbox loses only the display of a learnt address in `query`.
-        let _ = self.control.send(ToControl::Learnt(port, lock.peer));
+        let _ = self.control.send(ToControl::Learnt(port, peer.address));
     }
+}
+
+/// Our ports that a rule sends from.
+fn egress_ports(rule: &ForwardRule) -> Vec<LocalPort> {
+    let piped = rule.pipeline.iter().flat_map(|p| p.outputs.iter().map(|o| o.egress));
+    let mut ports: Vec<LocalPort> =
+        rule.rtp.into_iter().chain(rule.rtcp).chain(piped).map(|e| e.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 fn label(reason: DropReason) -> PacketError {

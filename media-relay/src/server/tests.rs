@@ -1,9 +1,17 @@
-//! What only the inside shows: the marking of sockets.
+//! What only the inside shows: the marking of sockets, and rules with a pipeline on a shard.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use socket2::SockRef;
-use warp_media::LocalPort;
+use warp_media::packet::RoomyPacket;
+use warp_media::pipeline::{Output, Pipeline, Stage, StageMaker};
+use warp_media::{
+    Carries, ClockTable, DropReason, Egress, ForwardRule, LocalPort, MediaPath, SourcePolicy, StreamCounters,
+};
 use warp_model::Mono;
 use warp_net::mailbox::mailbox;
 use warp_net::media::MediaSocket;
@@ -50,4 +58,111 @@ fn sockets_are_marked_while_they_wait_and_at_the_shard() {
     }
     shard.run();
     assert_eq!(tos(&seen), 40);
+}
+
+/// Puts a letter before and behind the packet.
+#[derive(Clone, Copy, Debug)]
+struct Wrap(u8);
+
+impl StageMaker for Wrap {
+    fn make(&self) -> Box<dyn Stage> {
+        Box::new(*self)
+    }
+}
+
+impl Stage for Wrap {
+    fn run(&mut self, packet: &mut RoomyPacket<'_>, _: MediaPath, _: Mono) -> Result<(), DropReason> {
+        packet.grow_head(1).ok_or(DropReason::Malformed)?[0] = self.0;
+        packet.grow_tail(1).ok_or(DropReason::Malformed)?[0] = self.0;
+        Ok(())
+    }
+}
+
+fn peer() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let at = socket.local_addr().unwrap();
+    (socket, at)
+}
+
+#[test]
+fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_silence() {
+    let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], 17_000..=17_999, 5).unwrap();
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry, &["127.0.0.1".to_owned()], &pool);
+    let (mut ports, waiting) = BoundPorts::new(pool, 0);
+    let (to_shard, inbox) = mailbox(64).unwrap();
+    let (control, _from_shard) = mailbox(64).unwrap();
+    let mut shard = Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }).unwrap();
+    let [inside, outside] = [(); 2].map(|()| ports.take(0, Mono(0)).unwrap());
+    let ((phone, phone_at), (far, far_at), (tap, tap_at)) = (peer(), peer(), peer());
+    let output = |port: LocalPort, to, letter| Output {
+        path: MediaPath::Rtp,
+        egress: Egress { port, to: Some(to) },
+        protect: Some(Arc::new(Wrap(letter)) as Arc<dyn StageMaker>),
+    };
+    let outputs = vec![
+        output(outside.rtp_port(), far_at, b'F'),
+        // A port of ours that is not there: the others hear all the same.
+        output(LocalPort { ip: 0, port: 1 }, tap_at, b'-'),
+        output(outside.rtcp_port(), tap_at, b'T'),
+    ];
+    let pipeline = Pipeline { unprotect: None, stages: vec![Arc::new(Wrap(b's'))], outputs };
+    let counters = Arc::new(StreamCounters::default());
+    let rule = ForwardRule {
+        local: inside.rtp_port(),
+        carries: Carries::Rtp,
+        protected: false,
+        source: SourcePolicy::Exact(phone_at),
+        rtp: None,
+        rtcp: None,
+        pipeline: Some(Arc::new(pipeline)),
+        companion: None,
+        max_packets_per_s: 0,
+        clocks: ClockTable::new(),
+        counters: Arc::clone(&counters),
+        reverse: None,
+    };
+    for port in [inside.rtp_port(), outside.rtp_port(), outside.rtcp_port()] {
+        assert!(to_shard.send(ToShard::Open(port, waiting.take(port).unwrap())).is_ok());
+    }
+    assert!(to_shard.send(ToShard::Install(Box::new(rule))).is_ok());
+    let thread = std::thread::spawn(move || shard.run());
+    let to = SocketAddr::from(([127, 0, 0, 1], inside.rtp_port().port));
+    // Some so large that only a few fit into the lot: all must come, whole and in order, at both.
+    let packet = |n: u16| {
+        let mut p = vec![0x80, 0, (n >> 8) as u8, n as u8];
+        p.resize(if n.is_multiple_of(5) { 30_000 } else { 172 }, n as u8);
+        p
+    };
+    let wrapped = |n: u16, letter: u8| [&[letter, b's'][..], &packet(n), &[b's', letter]].concat();
+    let mut buffer = vec![0; 65_536];
+    for lot in 0..20u16 {
+        for n in lot * 8..lot * 8 + 8 {
+            phone.send_to(&packet(n), to).unwrap();
+        }
+        for n in lot * 8..lot * 8 + 8 {
+            for (socket, letter) in [(&far, b'F'), (&tap, b'T')] {
+                let (len, from) = socket.recv_from(&mut buffer).expect("nothing arrived");
+                assert!(buffer[..len] == wrapped(n, letter), "packet {n} for {}", letter as char);
+                let port = if letter == b'F' { outside.rtp_port() } else { outside.rtcp_port() };
+                assert_eq!(from.port(), port.port);
+            }
+        }
+    }
+    // For us, not for the far side: a keep-alive is taken, anything else is refused and counted; neither is answered.
+    let keep_alive = [&[0, 0x11, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
+    for p in [&keep_alive, &request, &packet(1_000)] {
+        phone.send_to(p, to).unwrap();
+    }
+    let len = far.recv(&mut buffer).unwrap();
+    assert!(buffer[..len] == wrapped(1_000, b'F'), "the next that is heard");
+    assert_eq!((counters.dropped(DropReason::Kind), counters.packets.load(Relaxed)), (1, 161));
+    phone.set_nonblocking(true).unwrap();
+    assert!(phone.recv(&mut buffer).is_err(), "answered");
+    assert!(to_shard.send(ToShard::Stop).is_ok());
+    thread.join().unwrap();
+    let text = registry.render();
+    assert!(text.lines().any(|l| l.starts_with("warp_media_panics_total") && l.ends_with(" 0")), "{text}");
 }

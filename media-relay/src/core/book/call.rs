@@ -96,6 +96,8 @@ pub(super) struct MediaSide {
     /// Who may send RTP, RTCP.
     pub(super) sources: [SourcePolicy; 2],
     epoch: u32,
+    /// SDPs of the party so far.
+    said: u32,
     learnt: Option<SocketAddr>,
     pub(super) counters: Arc<StreamCounters>,
     pub(super) quality: QualityLog,
@@ -109,6 +111,7 @@ impl Default for MediaSide {
             mux: false,
             sources: [SourcePolicy::Nobody; 2],
             epoch: 0,
+            said: 0,
             learnt: None,
             counters: Arc::default(),
             quality: QualityLog::default(),
@@ -137,7 +140,8 @@ impl Party {
 }
 
 impl MediaSide {
-    /// New SDP of the party. Learning starts again only when its address, or who may be learnt from, has changed.
+    /// New SDP of the party. Learning starts again only when its address, or who may be learnt from, has changed; otherwise a
+    /// lock stays until it is earned anew ([`warp_media::learn`]).
     pub(super) fn speak(&mut self, spoken: Spoken, reset: bool) {
         let same = self.spoken.as_ref().is_some_and(|old| {
             old.rtp == spoken.rtp && old.rtcp == spoken.rtcp && old.origin == spoken.origin
@@ -146,6 +150,7 @@ impl MediaSide {
             self.epoch = self.epoch.wrapping_add(1);
             self.learnt = None;
         }
+        self.said = self.said.wrapping_add(1);
         self.sources = policies(&spoken, self.epoch, self.sources);
         self.spoken = Some(spoken);
     }
@@ -154,13 +159,14 @@ impl MediaSide {
         self.learnt = Some(peer);
     }
 
-    fn side(&self) -> Option<Side> {
+    /// `on_hold`: the line's silence says nothing.
+    fn side(&self, on_hold: bool) -> Option<Side> {
         let spoken = self.spoken.as_ref();
         // Behind a NAT the SDP's address is of no use: wait until the peer's packets show another.
         let known = |at: Option<SocketAddr>| {
             at.filter(|_| !matches!(self.sources.first(), Some(SourcePolicy::Learn(p)) if !p.source_only))
         };
-        let [source, rtcp_source] = self.sources;
+        let [source, rtcp_source] = self.sources.map(|s| s.at(self.said, on_hold));
         Some(Side {
             ports: self.pair?,
             mux: self.mux,
@@ -179,7 +185,8 @@ impl MediaLine {
     /// Rules for all its ports; none when it has no ports.
     pub(super) fn rules(&self) -> Vec<ForwardRule> {
         let [a, b] = &self.sides;
-        match (a.side(), b.side()) {
+        let on_hold = self.is_held();
+        match (a.side(on_hold), b.side(on_hold)) {
             (Some(mut side_a), Some(mut side_b)) => {
                 // `a=ptime` is what its author wants to receive (RFC 8866 §6.4): either side may send at the faster of both.
                 let limit = side_a.max_packets_per_s.max(side_b.max_packets_per_s);
