@@ -181,6 +181,10 @@ impl World {
             match output {
                 Output::Transmit { flow, bytes } => {
                     self.note_final(&bytes);
+                    if std::env::var_os("WARP_TRACE").is_some() {
+                        let first = String::from_utf8_lossy(&bytes);
+                        println!("{:?} -> {} {}", self.now, flow.remote, first.lines().next().unwrap_or(""));
+                    }
                     let datagram = Datagram { from: self.proxy, to: flow.remote, bytes: bytes.to_vec() };
                     self.network.send(self.now, datagram, &mut self.rng);
                     self.core.recycle(bytes);
@@ -325,6 +329,29 @@ impl World {
     /// The records of the calls that are over, in the order of their ids.
     pub fn ended(&self) -> impl Iterator<Item = &CallRecord> {
         self.ended.values()
+    }
+
+    /// What trunks and vendor trunks of `directory` hold when nothing should be held: calls at once, and money beside `charged`, what the
+    /// records of the day come to.
+    pub fn lent(&self, directory: &Arc<warp_policy::Directory>) -> Vec<String> {
+        let bound = self.shared.usage().bind(directory);
+        let charged: i64 =
+            self.ended.values().filter_map(|r| r.rating.as_ref()).map(|r| r.sell.charge.0).sum();
+        let mut faults = Vec::new();
+        for (ix, _) in directory.trunks() {
+            if let Some(g) = bound.trunk(ix)
+                && (g.channels != 0 || g.spent.0 != charged)
+            {
+                faults
+                    .push(format!("trunk {ix:?}: {} channels, {} spent of {charged}", g.channels, g.spent.0));
+            }
+        }
+        for (ix, _) in directory.vendor_trunks() {
+            if bound.vendor_trunk_channels(ix) != Some(0) {
+                faults.push(format!("vendor trunk {ix:?}: {:?} channels", bound.vendor_trunk_channels(ix)));
+            }
+        }
+        faults
     }
 
     /// Figures for a summary: calls answered, ended, datagrams lost, offers.

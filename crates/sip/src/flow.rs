@@ -77,8 +77,23 @@ impl fmt::Display for Transport {
     }
 }
 
-/// Where a message came from, or goes to. For UDP `connection` is 0; for streams it names the connection in its server, so that
-/// a response goes back over the connection that the request came by (RFC 3261 §18.2.2).
+/// Names one connection within its process, for as long as the process lives: numbers are not given twice. [`LinkId::NONE`] is no
+/// connection: a datagram, or "whichever leads there".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+impl LinkId {
+    /// No connection in particular.
+    pub const NONE: LinkId = LinkId(0);
+
+    /// Whether it names a connection.
+    pub fn is_some(self) -> bool {
+        self != LinkId::NONE
+    }
+}
+
+/// Where a message came from, or goes to. On streams `link` names the connection in its server, so that a response goes back over the one
+/// that the request came by (RFC 3261 §18.2.2); without it the connection is found by transport *and* address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
     /// Transport of the hop.
@@ -87,14 +102,19 @@ pub struct Flow {
     pub local: SocketAddr,
     /// Their address and port.
     pub remote: SocketAddr,
-    /// 0 for UDP and for "open one"; else the connection's number in its server.
-    pub connection: u32,
+    /// [`LinkId::NONE`] for datagrams and for "any, or open one"; else the connection.
+    pub link: LinkId,
 }
 
 impl Flow {
     /// A UDP flow.
     pub fn udp(local: SocketAddr, remote: SocketAddr) -> Flow {
-        Flow { transport: Transport::Udp, local, remote, connection: 0 }
+        Flow::unlinked(Transport::Udp, local, remote)
+    }
+
+    /// A flow of that transport over no connection in particular.
+    pub fn unlinked(transport: Transport, local: SocketAddr, remote: SocketAddr) -> Flow {
+        Flow { transport, local, remote, link: LinkId::NONE }
     }
 }
 

@@ -55,9 +55,7 @@ impl Transactions {
         if stranger && self.table.of_stranger(flow.remote.ip()) >= self.config.transactions_per_stranger {
             return None;
         }
-        if !self.shared.take_transaction(self.config.transactions) {
-            return None;
-        }
+        let place = self.shared.place(self.config.transactions)?;
         let reliable = flow.transport.is_reliable();
         let machine = if msg.method() == Method::Invite {
             ServerMachine::Invite(ServerInvite::start(reliable))
@@ -65,7 +63,8 @@ impl Transactions {
             ServerMachine::Other(ServerOther::start(reliable))
         };
         let request = self.copy_buf(bytes);
-        Some(self.table.insert(ServerTxn {
+        let id = self.table.insert(ServerTxn {
+            _place: place,
             key,
             machine,
             method: msg.method(),
@@ -77,7 +76,9 @@ impl Transactions {
             call: None,
             stranger,
             armed: NEVER,
-        }))
+        });
+        self.begun = Some(id);
+        Some(id)
     }
 
     /// No room: 503 to INVITE, silence to others (model::limits).

@@ -196,7 +196,7 @@ impl Calls {
         f: impl FnOnce(&mut Calls, &mut Call, &mut Transactions) -> R,
     ) -> Option<R> {
         let mut call = self.all.lend(id)?;
-        let result = f(self, &mut call, tx);
+        let result = self.step_call(&mut call, tx, f);
         // What waited for the relay goes on in its order, until something asks again.
         while call.ask.is_none()
             && let Some(held) = call.held.pop_front()
@@ -204,13 +204,17 @@ impl Calls {
             match held {
                 Held::Branch { branch, flow, bytes } => {
                     if let Ok(msg) = Message::parse(&bytes) {
-                        self.branch_response(&mut call, branch, flow, &msg, tx);
+                        self.step_call(&mut call, tx, |calls, call, tx| {
+                            calls.branch_response(call, branch, flow, &msg, tx);
+                        });
                     }
                     tx.give_buf(bytes);
                 }
                 Held::InDialog { server, offered, flow, bytes } => {
                     if let Ok(msg) = Message::parse(&bytes) {
-                        self.in_dialog_response(&mut call, server, offered, flow, &msg, tx);
+                        self.step_call(&mut call, tx, |calls, call, tx| {
+                            calls.in_dialog_response(call, server, offered, flow, &msg, tx);
+                        });
                     }
                     tx.give_buf(bytes);
                 }
@@ -237,7 +241,7 @@ impl Calls {
             }
             self.all.give_back(id, call);
         }
-        Some(result)
+        result
     }
 
     /// Puts a message aside until the relay has answered; dropped when too many wait (their senders repeat them).
@@ -290,7 +294,6 @@ impl Calls {
             return;
         };
         tx.stats.calls_started += 1;
-        tx.trying(server, &flow, msg);
         let random = tx.rng.u128();
         let cdr_id = CallId::new(tx.now.wall, random);
         let record = cdr::begin(&tx.config, &snapshot, msg, plan, flow, trunk, user, cdr_id, tx.now);
@@ -340,6 +343,7 @@ impl Calls {
         }
         self.with_call(id, tx, |calls, call, tx| {
             call.id = id;
+            tx.trying(server, &flow, msg);
             calls.screen_and_route(call, tx);
         });
     }

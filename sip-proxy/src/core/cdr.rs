@@ -277,8 +277,19 @@ impl Calls {
         if call.phase != Phase::Answered {
             return;
         }
-        let at = wall(call, tx.now);
-        let duration_ms = call.answered.map_or(0, |a| tx.now.mono.since(a).as_millis() as u64);
+        self.charge(call, side, cause, code, tx.now);
+        // A question that is still open is about a dialog that is over.
+        self.drop_ask(call, tx);
+        if !self.ask_figures(call, tx) {
+            self.write_ended(call, tx);
+        }
+        self.linger(call, tx);
+    }
+
+    /// Duration, price and release of an answered call, into its record and its customer's spend. Nothing is sent or asked.
+    pub(super) fn charge(&mut self, call: &mut Call, side: ReleaseSide, cause: u8, code: &str, now: Now) {
+        let at = wall(call, now);
+        let duration_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
         let rates = call.decision.as_ref().and_then(|d| {
             let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
             Some((d.sell?, candidate.buy?))
@@ -309,16 +320,11 @@ impl Calls {
             l.open = false;
             l.reservation = None;
         }
-        // A question that is still open is about a dialog that is over.
-        self.drop_ask(call, tx);
-        if !self.ask_figures(call, tx) {
-            self.write_ended(call, tx);
-        }
-        self.linger(call, tx);
     }
 
     /// Writes the finished record, once.
     pub(super) fn write_ended(&mut self, call: &mut Call, tx: &mut Transactions) {
+        tx.trip();
         if let Some(record) = call.record.take() {
             tx.stats.calls_ended += 1;
             tx.out.push_back(Output::Journal(JournalRecord::Ended(record)));

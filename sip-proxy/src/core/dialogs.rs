@@ -426,7 +426,7 @@ impl Calls {
     }
 
     /// BYE both ways, and the record.
-    fn end_answered(&mut self, call: &mut Call, reason: &str, tx: &mut Transactions) {
+    pub(super) fn end_answered(&mut self, call: &mut Call, reason: &str, tx: &mut Transactions) {
         if call.phase != Phase::Answered {
             return;
         }
@@ -437,7 +437,7 @@ impl Calls {
     }
 
     /// A BYE of ours towards one side, in the other's name.
-    fn send_bye(&mut self, call: &mut Call, to: Side, tx: &mut Transactions) {
+    pub(super) fn send_bye(&mut self, call: &mut Call, to: Side, tx: &mut Transactions) {
         let came = if to == Side::Caller { call.callee_flow.unwrap_or(call.flow) } else { call.flow };
         let Some(flow) = self.way_to(call, to, came, tx) else {
             return;
@@ -471,18 +471,22 @@ impl Calls {
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
         dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id()));
         let cseq = invite.cseq().0;
-        tx.give_buf(request);
+        // Kept until both are out: a panic on the way leaves them to the next repetition of the 2xx.
+        if let Some(txn) = tx.table.clients.get_mut(client) {
+            txn.request = request;
+        }
         let via = tx.via_without_answer(&flow);
         let mut ack = tx.take_buf();
         dialog.write_ack(Side::Callee, cseq, &via, &mut ack);
         let kept = tx.copy_buf(&ack);
-        if let Some(txn) = tx.table.clients.get_mut(client) {
-            txn.request = kept;
-            txn.reaped = true;
-        }
         tx.transmit(flow, ack);
         tx.originate(flow, Method::Bye, Owner::Ours, |via, out| {
             dialog.write_request("BYE", Side::Callee, via, b"", out);
         });
+        if let Some(txn) = tx.table.clients.get_mut(client) {
+            let request = std::mem::replace(&mut txn.request, kept);
+            txn.reaped = true;
+            tx.give_buf(request);
+        }
     }
 }

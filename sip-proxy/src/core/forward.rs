@@ -70,10 +70,10 @@ impl Transactions {
         flow: Flow,
         owner: Owner,
     ) -> Option<Id> {
-        if !self.shared.take_transaction(self.config.transactions) {
+        let Some(place) = self.shared.place(self.config.transactions) else {
             self.stats.table_full += 1;
             return None;
-        }
+        };
         let reliable = flow.transport.is_reliable();
         let timers = &self.config.timers;
         let invite = msg.method() == Method::Invite;
@@ -85,6 +85,7 @@ impl Transactions {
         let nonce = self.rng.u64();
         let timer_c = invite.then(|| TimerC::start(timers.c, self.now.mono));
         let id = self.table.insert_client(ClientTxn {
+            _place: place,
             nonce,
             machine,
             method: msg.method(),
@@ -98,6 +99,8 @@ impl Transactions {
             reaped: false,
             armed: NEVER,
         });
+        // At once: whatever happens to the rest, its timers end it.
+        self.arm_client(id);
         if let Owner::Server(server) = owner
             && let Some(txn) = self.table.servers.get_mut(server)
         {
@@ -159,15 +162,16 @@ impl Transactions {
         owner: Owner,
         write: impl FnOnce(&[u8], &mut Vec<u8>),
     ) {
-        if !self.shared.take_transaction(self.config.transactions) {
+        let Some(place) = self.shared.place(self.config.transactions) else {
             self.stats.table_full += 1;
             return;
-        }
+        };
         let nonce = self.rng.u64();
         // A probe that is lost is followed by the next one: it is not repeated by timer E.
         let repeats = !flow.transport.is_reliable() && !matches!(owner, Owner::Probe(_));
         let (machine, _) = ClientOther::start(!repeats, &self.config.timers, self.now.mono);
         let id = self.table.insert_client(ClientTxn {
+            _place: place,
             nonce,
             machine: ClientMachine::Other(machine),
             method,
@@ -315,14 +319,15 @@ impl Transactions {
             txn.request = request;
         }
         self.arm_client(client);
-        if !made || !self.shared.take_transaction(self.config.transactions) {
+        let Some(place) = self.shared.place(self.config.transactions).filter(|_| made) else {
             self.give_buf(buf);
             return;
-        }
+        };
         let (machine, _) =
             ClientOther::start(flow.transport.is_reliable(), &self.config.timers, self.now.mono);
         let request = self.copy_buf(&buf);
         let id = self.table.insert_client(ClientTxn {
+            _place: place,
             nonce,
             machine: ClientMachine::Other(machine),
             method: Method::Cancel,

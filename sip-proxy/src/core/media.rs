@@ -86,6 +86,7 @@ impl Calls {
 
     /// Tells the relay; nobody waits.
     fn send_ask(&mut self, command: Command, tx: &mut Transactions) -> AskId {
+        tx.trip();
         self.next_ask += 1;
         let id = AskId(self.next_ask);
         tx.out.push_back(Output::Ask { id, question: Question::Media(command) });

@@ -31,6 +31,7 @@ mod health;
 mod ingress;
 mod media;
 pub mod overload;
+mod panic;
 mod probe;
 mod proxying;
 mod random;
@@ -57,14 +58,17 @@ mod tests_media;
 #[cfg(test)]
 mod tests_overload;
 #[cfg(test)]
+mod tests_panic;
+#[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
 mod tests_sloppy;
 #[cfg(test)]
 mod tests_static;
 #[cfg(test)]
-mod tests_world;
+pub(crate) mod tests_world;
 
+pub use panic::CallRef;
 pub use resume::Resume;
 pub use shared::Shared;
 pub use types::*;
@@ -109,7 +113,7 @@ impl Core {
     /// One datagram, or one framed message of a stream.
     pub fn handle_message(&mut self, flow: Flow, bytes: &[u8], now: Now) {
         self.tx.now = now;
-        self.on_message(flow, bytes);
+        self.guarded(|core| core.on_message(flow, bytes));
         self.go_on();
     }
 
@@ -148,7 +152,7 @@ impl Core {
     fn go_on(&mut self) {
         while let Some((flow, bytes)) = self.calls.ready.pop_front() {
             if let Ok(msg) = Message::parse(&bytes) {
-                self.on_request(flow, &msg, &bytes, false);
+                self.guarded(|core| core.on_request(flow, &msg, &bytes, false));
             }
             self.tx.give_buf(bytes);
         }
@@ -160,22 +164,22 @@ impl Core {
             return;
         };
         if heard.passes() {
-            match (heard.owner, &self.proxy) {
+            self.guarded(|core| match (heard.owner, &core.proxy) {
                 (Owner::Server(server), Some(proxy)) => {
-                    proxy.response(server, flow, msg, status, &mut self.tx);
+                    proxy.response(server, flow, msg, status, &mut core.tx);
                 }
-                _ => self.calls.response(&heard, flow, msg, status, &mut self.tx),
-            }
+                _ => core.calls.response(&heard, flow, msg, status, &mut core.tx),
+            });
         }
         self.tx.after_response(&heard);
     }
 
     /// So does its end without one.
     fn on_failed(&mut self, failed: Failed) {
-        match failed.owner {
-            Owner::Server(server) => self.tx.fail_server(server, &failed),
-            _ => self.calls.failed(&failed, &mut self.tx),
-        }
+        self.guarded(|core| match failed.owner {
+            Owner::Server(server) => core.tx.fail_server(server, &failed),
+            _ => core.calls.failed(&failed, &mut core.tx),
+        });
         self.tx.after_client(failed.client, failed.actions);
     }
 
@@ -183,13 +187,15 @@ impl Core {
     pub fn handle_flow_error(&mut self, flow: Flow, now: Now) {
         self.tx.now = now;
         for client in self.tx.branches_on(&flow) {
-            if let Some(failed) = self.tx.transport_failed(client) {
-                self.on_failed(failed);
-            }
+            self.guarded(|core| {
+                if let Some(failed) = core.tx.transport_failed(client) {
+                    core.on_failed(failed);
+                }
+            });
         }
         if flow.transport.is_reliable() {
-            self.calls.forget_stream(&flow, &mut self.tx);
-            self.tx.responses_lost(&flow);
+            self.guarded(|core| core.calls.forget_stream(&flow, &mut core.tx));
+            self.guarded(|core| core.tx.responses_lost(&flow));
         }
         self.go_on();
     }
@@ -197,13 +203,18 @@ impl Core {
     /// The answer to a question. Late answers, and answers to questions that nobody asked, are ignored.
     pub fn handle_answer(&mut self, ask: AskId, answer: Answer, now: Now) {
         self.tx.now = now;
-        self.calls.on_answer(ask, answer, &mut self.tx);
+        self.guarded(|core| core.calls.on_answer(ask, answer, &mut core.tx));
         self.go_on();
     }
 
     /// An operator, or another part of the process, wants something.
     pub fn handle_command(&mut self, command: Command, now: Now) {
         self.tx.now = now;
+        self.guarded(|core| core.on_command(command));
+        self.go_on();
+    }
+
+    fn on_command(&mut self, command: Command) {
         match command {
             Command::Configure(config) => {
                 self.tx.config = Arc::new((*config).clone().keeping_fixed_parts_of(&self.tx.config));
@@ -219,7 +230,6 @@ impl Core {
             Command::EndRecovered(resume) => self.calls.end_recovered(*resume, &mut self.tx),
             Command::ListCalls { reply } => reply(self.calls.list()),
         }
-        self.go_on();
     }
 
     /// A new snapshot: for calls that begin from now on; those in the air keep theirs.
@@ -248,22 +258,26 @@ impl Core {
     /// Time has passed. Calling it early or twice does nothing.
     pub fn handle_timeout(&mut self, now: Now) {
         self.tx.now = now;
-        let mut due = std::mem::take(&mut self.due);
-        self.tx.wheel.advance(now.mono, &mut due);
-        for key in due.drain(..) {
-            match key {
-                Key::Server(id) => self.tx.server_due(id),
-                Key::Client(id) => {
-                    if let Some(failed) = self.tx.client_due(id) {
-                        self.on_failed(failed);
-                    }
-                }
-                Key::Call(id) => self.calls.call_due(id, &mut self.tx),
-                Key::Probes => self.calls.probes_due(&mut self.tx),
-            }
+        self.tx.wheel.advance(now.mono, &mut self.due);
+        for i in 0..self.due.len() {
+            let Some(key) = self.due.get(i).copied() else { break };
+            self.guarded(|core| core.on_due(key));
             self.go_on();
         }
-        self.due = due;
+        self.due.clear();
+    }
+
+    fn on_due(&mut self, key: Key) {
+        match key {
+            Key::Server(id) => self.tx.server_due(id),
+            Key::Client(id) => {
+                if let Some(failed) = self.tx.client_due(id) {
+                    self.on_failed(failed);
+                }
+            }
+            Key::Call(id) => self.calls.call_due(id, &mut self.tx),
+            Key::Probes => self.calls.probes_due(&mut self.tx),
+        }
     }
 
     /// What to do next; drain until `None` after every `handle_*`.

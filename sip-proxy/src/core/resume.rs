@@ -41,7 +41,7 @@ impl Hop {
 
     fn flow(&self) -> Flow {
         let transport = if self.tcp { Transport::Tcp } else { Transport::Udp };
-        Flow { transport, local: self.local, remote: self.remote, connection: 0 }
+        Flow::unlinked(transport, self.local, self.remote)
     }
 }
 
@@ -60,14 +60,18 @@ impl Resume {
 impl Calls {
     /// What to keep of a call that is being answered.
     pub(super) fn resume_of(&self, call: &Call, tx: &Transactions) -> Option<Box<RawValue>> {
+        serde_json::value::to_raw_value(&self.resume(call, tx)?).ok()
+    }
+
+    /// What another core needs to end it.
+    pub(super) fn resume(&self, call: &Call, tx: &Transactions) -> Option<Resume> {
         let came = call.callee_flow?;
-        let resume = Resume {
+        Some(Resume {
             dialog: call.dialog.clone(),
             caller: Hop::of(&self.way_to(call, Side::Caller, came, tx)?),
             callee: Hop::of(&self.way_to(call, Side::Callee, call.flow, tx)?),
             media: call.media_open,
-        };
-        serde_json::value::to_raw_value(&resume).ok()
+        })
     }
 
     /// Ends a call of a dead process. Its record was written by recovery.

@@ -65,7 +65,7 @@ pub(crate) fn way_out(
     } else {
         ours.get(index)?.listener.bind
     };
-    Some((index, Flow { transport, local, remote, connection: 0 }))
+    Some((index, Flow::unlinked(transport, local, remote)))
 }
 
 /// What RFC 3261 §16.4 makes of Request-URI and Route.

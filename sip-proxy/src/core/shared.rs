@@ -35,6 +35,22 @@ pub struct Shared {
     unrecorded: AtomicUsize,
 }
 
+/// Room for one transaction among those of all shards.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.transactions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     /// With a seed of its own (from the operating system, or of a test).
     pub fn new(seed: [u8; 32]) -> Shared {
@@ -101,17 +117,11 @@ impl Shared {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Takes room for one transaction; false when the table is full.
-    pub(crate) fn take_transaction(&self, limit: usize) -> bool {
-        if self.transactions.fetch_add(1, Ordering::Relaxed) >= limit {
-            self.transactions.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        true
-    }
-
-    pub(crate) fn give_transaction(&self) {
-        self.transactions.fetch_sub(1, Ordering::Relaxed);
+    /// Takes room for one transaction; `None` when the table is full. Dropping the place gives it back, however that comes about.
+    pub(crate) fn place(self: &Arc<Self>, limit: usize) -> Option<Place> {
+        let place = Place(Arc::clone(self));
+        // Counted first: the place that is dropped for want of room takes itself back.
+        (self.transactions.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
     }
 
     /// Notes a verified use of a nonce; false for a replay.

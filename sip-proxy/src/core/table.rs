@@ -10,10 +10,11 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{
     Actions, ClientInput, ClientInvite, ClientOther, NEVER, ServerInput, ServerInvite, ServerOther, Timers,
-    client_invite, server_invite,
+    client_invite, client_other, server_invite, server_other,
 };
 
 use super::random::{HashTable, Keyed};
+use super::shared::Place;
 use super::slab::{Id, Slab};
 
 /// A server transaction machine of either kind.
@@ -45,11 +46,21 @@ impl ServerMachine {
         }
     }
 
+    /// Whether nothing more can happen to it.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Invite(m) => m.state() == server_invite::State::Terminated,
+            Self::Other(m) => m.state() == server_other::State::Terminated,
+        }
+    }
+
     /// Whether the final response is still to come.
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Invite(m) => m.state() == server_invite::State::Proceeding,
-            Self::Other(m) => m.next_timeout().is_none(),
+            Self::Other(m) => {
+                matches!(m.state(), server_other::State::Trying | server_other::State::Proceeding)
+            }
         }
     }
 }
@@ -83,6 +94,14 @@ impl ClientMachine {
         }
     }
 
+    /// Whether nothing more can happen to it.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Invite(m) => m.state() == client_invite::State::Terminated,
+            Self::Other(m) => m.state() == client_other::State::Terminated,
+        }
+    }
+
     /// An INVITE that failed: its request is needed for the ACK of repeated finals.
     pub(crate) fn is_completed_invite(&self) -> bool {
         matches!(self, Self::Invite(m) if m.state() == client_invite::State::Completed)
@@ -103,6 +122,8 @@ impl ClientMachine {
 /// One server transaction.
 #[derive(Debug)]
 pub(crate) struct ServerTxn {
+    /// Its room in the table of the process.
+    pub(crate) _place: Place,
     pub(crate) key: u128,
     pub(crate) machine: ServerMachine,
     pub(crate) method: Method,
@@ -140,6 +161,8 @@ pub(crate) enum Owner {
 /// One client transaction.
 #[derive(Debug)]
 pub(crate) struct ClientTxn {
+    /// Its room in the table of the process.
+    pub(crate) _place: Place,
     /// In the branch besides the id: not to be guessed (T-SIP-11).
     pub(crate) nonce: u64,
     pub(crate) machine: ClientMachine,

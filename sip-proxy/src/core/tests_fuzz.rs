@@ -143,7 +143,7 @@ fn fuzz(mut core: Core, sources: [&str; 3], rounds: u64) {
         let mut flow = Flow::udp(addr(US), addr(sources[rng.u64() as usize % 3]));
         if rng.u64().is_multiple_of(4) {
             flow.transport = Transport::Tcp;
-            flow.connection = 9;
+            flow.link = warp_sip::flow::LinkId(9);
         }
         core.handle_message(flow, &text, at(ms));
         drain(&mut core, ms, &mut sent);

@@ -483,9 +483,9 @@ fn a_stream_that_closed_is_replaced_by_the_written_address() {
         snapshot(|d| d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp),
         super::tests_static::at(0),
     );
-    let tcp = |remote: &str, connection| warp_sip::flow::Flow {
+    let tcp = |remote: &str, link| warp_sip::flow::Flow {
         transport: warp_sip::flow::Transport::Tcp,
-        connection,
+        link: warp_sip::flow::LinkId(link),
         ..warp_sip::flow::Flow::udp(addr(US), addr(remote))
     };
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::{Mono, Now, Wall};
-use warp_sip::flow::{Flow, Transport};
+use warp_sip::flow::{Flow, LinkId, Transport};
 
 use super::*;
 
@@ -496,7 +496,7 @@ fn t_sip_01_broken_requests_get_400_and_strangers_streams_are_closed() {
     assert!(out[0].1.starts_with("SIP/2.0 400 "));
     assert!(give(&mut core, A, "nonsense", 0).is_empty());
     let mut closes = |remote: &str| {
-        let flow = Flow { transport: Transport::Tcp, connection: 4, ..udp(remote) };
+        let flow = Flow { transport: Transport::Tcp, link: LinkId(4), ..udp(remote) };
         core.handle_message(flow, broken.replace("/UDP", "/TCP").as_bytes(), at(0));
         let mut closes = false;
         while let Some(o) = core.poll_output() {
@@ -511,7 +511,7 @@ fn t_sip_01_broken_requests_get_400_and_strangers_streams_are_closed() {
 #[test]
 fn tcp_goes_on_over_tcp_and_over_the_same_connection_back() {
     let mut core = core();
-    let flow = Flow { transport: Transport::Tcp, connection: 4, ..udp(A) };
+    let flow = Flow { transport: Transport::Tcp, link: LinkId(4), ..udp(A) };
     core.handle_message(flow, invite().replace("/UDP", "/TCP").as_bytes(), at(0));
     let mut flows = vec![];
     let mut at_b = String::new();
@@ -520,7 +520,7 @@ fn tcp_goes_on_over_tcp_and_over_the_same_connection_back() {
         at_b = String::from_utf8(bytes.into_vec()).unwrap();
     }
     assert_eq!(flows[0], flow);
-    assert_eq!((flows[1].transport, flows[1].remote, flows[1].connection), (Transport::Tcp, addr(B), 0));
+    assert_eq!((flows[1].transport, flows[1].remote, flows[1].link), (Transport::Tcp, addr(B), LinkId::NONE));
     assert!(line(&at_b, "Record-Route").contains(";transport=tcp;lr;w="));
     // Refused: 503 to the caller, at once.
     core.handle_flow_error(flows[1], at(5));

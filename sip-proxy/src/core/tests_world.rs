@@ -361,3 +361,10 @@ pub(super) fn answered(w: &mut World, sdp: &str) -> (String, String) {
     assert!(w.to(V1).starts_with("ACK "));
     (ok, at_v)
 }
+
+/// The record of a call that was refused.
+pub(crate) fn ended_record() -> JournalRecord {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite("+12125550100", "c1", "", ""));
+    JournalRecord::Ended(Box::new(w.ended.pop().unwrap()))
+}

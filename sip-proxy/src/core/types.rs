@@ -20,8 +20,8 @@ pub use warp_policy::Cidr;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // lives in one queue between two calls
 pub enum Output {
-    /// Send these bytes. A flow with `connection` 0 on a stream transport means: use a connection to that remote address, open
-    /// one if there is none. When a named connection is gone, the same. A failure comes back as
+    /// Send these bytes. A flow without a link on a stream transport means: use a connection of that transport to that remote
+    /// address, open one if there is none. When a named connection is gone, the same. A failure comes back as
     /// [`super::Core::handle_flow_error`].
     Transmit {
         /// From where to where.
@@ -356,4 +356,6 @@ pub struct CoreStats {
     pub failovers: u64,
     /// Questions to the media relay that failed or timed out.
     pub media_failures: u64,
+    /// Panics within calls, each of which ended its call (F-PROC-05).
+    pub panics: u64,
 }

@@ -1,6 +1,6 @@
 //! The sharded runtime: sockets, threads, journals around the cores (RFC 0006).
 //!
-//! Code map: [`shard`] the loop of one thread · [`streams`] its TCP connections · [`media_control`] its questions to the
+//! Code map: [`shard`] the loop of one thread · [`guard`] its panics · [`streams`] and [`stream_events`] its connections · [`media_control`] its questions to the
 //! media relay · [`sockets`] binding · [`load`] overload control ·
 //! [`wire`] the little it knows of SIP itself · [`janitor`] frees old snapshots.
 //!
@@ -11,14 +11,17 @@
 //!   destination leave in the order in which the core made them.
 //! - One reading of the clock, one send call per socket and wake-up; no lock, no allocation per message but the copy of
 //!   one that is handed to another shard.
-//! - No error of the network ends a listener (F-NET-05). A panic in a core is caught, metered, and costs the message that
-//!   caused it (G-1); only a core that keeps panicking is replaced, and then its transactions are lost.
+//! - No error of the network and no panic ends a listener (F-NET-05, F-PROC-05). A panic in a core is caught, metered, and costs the
+//!   message that caused it and the call that it happened in (G-1); a core that keeps panicking is replaced, and each of its calls
+//!   ends with a record and with BYE.
 
+mod guard;
 pub(crate) mod janitor;
 mod load;
 pub(crate) mod media_control;
 pub(crate) mod shard;
 pub(crate) mod sockets;
+mod stream_events;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -62,11 +65,15 @@ pub(crate) enum Note {
 
 /// Tokens of a shard's epoll.
 pub(crate) mod token {
+    use warp_sip::flow::LinkId;
+
     pub(crate) const MAILBOX: u64 = 0;
     pub(crate) const MEDIA: u64 = 1;
-    const UDP: u64 = 1 << 32;
-    const LISTENER: u64 = 2 << 32;
-    const STREAM: u64 = 3 << 32;
+    /// The kind stands above the 60 bits of a number.
+    const KIND: u64 = 15 << 60;
+    const UDP: u64 = 1 << 60;
+    const LISTENER: u64 = 2 << 60;
+    const STREAM: u64 = 3 << 60;
 
     /// What an event is about.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +82,7 @@ pub(crate) mod token {
         Media,
         Udp(usize),
         Listener(usize),
-        Stream(u32),
+        Stream(LinkId),
     }
 
     pub(crate) fn udp(index: usize) -> u64 {
@@ -84,15 +91,15 @@ pub(crate) mod token {
     pub(crate) fn listener(index: usize) -> u64 {
         LISTENER | index as u64
     }
-    pub(crate) fn stream(id: u32) -> u64 {
-        STREAM | u64::from(id)
+    pub(crate) fn stream(id: LinkId) -> u64 {
+        STREAM | (id.0 & !KIND)
     }
     pub(crate) fn target(token: u64) -> Target {
-        let low = token & u64::from(u32::MAX);
-        match token & !u64::from(u32::MAX) {
+        let low = token & !KIND;
+        match token & KIND {
             UDP => Target::Udp(low as usize),
             LISTENER => Target::Listener(low as usize),
-            STREAM => Target::Stream(low as u32),
+            STREAM => Target::Stream(LinkId(low)),
             _ if low == MEDIA => Target::Media,
             _ => Target::Mailbox,
         }

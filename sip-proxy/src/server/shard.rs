@@ -6,8 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,24 +18,20 @@ use warp_net::clock::{Clock, thread_cpu_time};
 use warp_net::epoll::{Epoll, Event, Events, Interest};
 use warp_net::mailbox::{Mailbox, Sender};
 use warp_net::sched;
-use warp_net::tcp::{Accepted, ReadOutcome, TcpListener};
+use warp_net::tcp::TcpListener;
 use warp_policy::Snapshot;
-use warp_sip::flow::{Flow, Transport};
-use warp_sip::message::Answer as SipAnswer;
-use warp_sip::stream::{self, Frame};
+use warp_sip::flow::{Flow, LinkId, Transport};
 
 use super::Note;
 use super::load::Load;
 use super::media_control::{MediaControl, MediaLink};
 use super::sockets::{OutBuf, Sockets, UdpPort};
-use super::streams::{Quota, Streams, owner_of};
+use super::streams::{Quota, Streams};
 use super::token::{self, Target};
-use super::wire::{reconnect_address, refuse, via};
+use super::wire::{refuse, via};
 use crate::config::Config;
-use crate::core::{
-    Answer, AskId, Command, Core, CoreStats, Mode, Output, Question, Shared, TransmitBuf, shard_of,
-};
-use crate::metrics::{CallCounter, Direction, Metrics, ParseError, SocketError, Stage, Transaction, Via};
+use crate::core::{Answer, AskId, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, shard_of};
+use crate::metrics::{CallCounter, Direction, Metrics, SocketError, Stage, Transaction};
 
 /// What a shard is made of; everything that can fail has happened before.
 pub(crate) struct Parts {
@@ -58,47 +52,51 @@ pub(crate) struct Parts {
 
 /// One shard.
 pub(crate) struct Shard {
-    index: u16,
-    config: Arc<Config>,
-    seed: [u8; 32],
-    shared: Arc<Shared>,
-    core: Core,
-    epoll: Epoll,
-    udp: Vec<UdpPort>,
-    listeners: Vec<TcpListener>,
+    pub(super) index: u16,
+    pub(super) config: Arc<Config>,
+    pub(super) seed: [u8; 32],
+    pub(super) shared: Arc<Shared>,
+    pub(super) core: Core,
+    pub(super) epoll: Epoll,
+    pub(super) udp: Vec<UdpPort>,
+    pub(super) listeners: Vec<TcpListener>,
     /// Accepting is paused: no descriptors are left.
-    exhausted: bool,
-    streams: Streams,
-    mailbox: Mailbox<Note>,
-    /// Kept for its capacity.
-    notes: Vec<Note>,
-    senders: Vec<Sender<Note>>,
+    pub(super) exhausted: bool,
+    pub(super) streams: Streams,
+    pub(super) mailbox: Mailbox<Note>,
+    /// Taken out of the mailbox, not handled yet.
+    pub(super) notes: VecDeque<Note>,
+    pub(super) senders: Vec<Sender<Note>>,
     media: MediaLink,
     snapshots: Option<Subscriber<Snapshot>>,
-    snapshot: Option<Arc<Snapshot>>,
-    journal: Option<Journal>,
-    metrics: Metrics,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) journal: Option<Journal>,
+    pub(super) metrics: Metrics,
     calls: CallCounter,
     /// The journal refuses new calls, and the cores know.
     unrecorded: bool,
     /// A call that must not be connected, because its answer could not be written.
     refused: Option<CallId>,
-    stats: CoreStats,
+    /// The record that is being written.
+    pub(super) in_hand: Option<JournalRecord>,
+    /// The connection whose bytes are being read: its framer is out.
+    pub(super) reading: Option<LinkId>,
+    pub(super) stats: CoreStats,
     transactions: [usize; 4],
-    batch: Option<RecvBatch>,
-    read_buffer: Option<Box<[u8]>>,
-    flow_errors: VecDeque<Flow>,
+    pub(super) batch: Option<RecvBatch>,
+    pub(super) read_buffer: Option<Box<[u8]>>,
+    pub(super) flow_errors: VecDeque<Flow>,
     next_tick: Mono,
     /// Time and CPU time of the last tick.
     last_tick: (Mono, Duration),
     /// Panics since the last tick.
-    panics: u32,
+    pub(super) panics: u32,
     requests: bool,
     responses: bool,
     /// Something was queued after the flush: wake at once.
-    again: bool,
-    load: Load,
-    stopping: bool,
+    pub(super) again: bool,
+    pub(super) load: Load,
+    pub(super) stopping: bool,
 }
 
 impl Shard {
@@ -135,7 +133,7 @@ impl Shard {
             exhausted: false,
             streams,
             mailbox: parts.mailbox,
-            notes: Vec::new(),
+            notes: VecDeque::new(),
             senders: parts.senders,
             media,
             snapshots: parts.snapshots,
@@ -145,6 +143,8 @@ impl Shard {
             metrics: parts.metrics,
             unrecorded: false,
             refused: None,
+            in_hand: None,
+            reading: None,
             stats: CoreStats::default(),
             transactions: [0; 4],
             batch: Some(RecvBatch::new(BATCH, DATAGRAM_BYTES)),
@@ -171,29 +171,39 @@ impl Shard {
             }
         }
         let mut events = Events::with_capacity(EVENTS);
-        self.take_snapshot(Clock::now());
+        self.guarded(|shard| shard.take_snapshot(Clock::now()));
         while !self.stopping {
-            let before = Clock::mono();
-            let timeout = match std::mem::take(&mut self.again) {
-                true => Duration::ZERO,
-                false => self.next_deadline().since(before),
-            };
-            if let Err(error) = self.epoll.wait(&mut events, Some(timeout)) {
-                tracing::error!(shard = self.index, %error, "epoll failed");
-                return;
-            }
-            let now = Clock::now();
-            self.guarded(|shard| shard.wake_up(&events, now));
-            self.load.left_over(events.len() == EVENTS);
-            if let Some(level) = self.load.woke(self.index, now.mono, now.mono.since(before), &self.metrics) {
-                self.core.set_overload(level);
-            }
+            // All of it, the look at the clock included: whatever panics, the sockets stay open and are read again (F-PROC-05).
+            self.guarded(|shard| shard.turn(&mut events));
         }
         self.carry_stats();
     }
 
+    /// Sleeps until something happens, and handles it.
+    pub(super) fn turn(&mut self, events: &mut Events) {
+        let before = Clock::mono();
+        let timeout = match std::mem::take(&mut self.again) {
+            true => Duration::ZERO,
+            false => self.next_deadline().since(before),
+        };
+        if let Err(error) = self.epoll.wait(events, Some(timeout)) {
+            // Only a descriptor that is no epoll fails so.
+            tracing::error!(shard = self.index, %error, "epoll failed");
+            self.stopping = true;
+            return;
+        }
+        let now = Clock::now();
+        self.wake_up(events, now);
+        self.load.left_over(events.len() == EVENTS);
+        if let Some(level) = self.load.woke(self.index, now.mono, now.mono.since(before), &self.metrics) {
+            self.core.set_overload(level);
+        }
+    }
+
     /// Everything that one wake-up does.
     fn wake_up(&mut self, events: &Events, now: Now) {
+        // What a panic cut off.
+        self.on_notes(now);
         for i in 0..events.len() {
             if let Some(event) = events.at(i) {
                 self.on_event(event, now);
@@ -210,18 +220,6 @@ impl Shard {
             self.tick(now);
         }
         self.flush(now);
-    }
-
-    /// A panic outside the core (in a relay's callback, or here) ends the wake-up, not the thread: what was not read is
-    /// reported again, what was read and not handled is lost as a datagram may be.
-    pub(super) fn guarded(&mut self, step: impl FnOnce(&mut Shard)) {
-        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
-            self.metrics.panics.inc(());
-            tracing::error!(shard = self.index, "a wake-up panicked and was cut short");
-            self.batch.get_or_insert_with(|| RecvBatch::new(BATCH, DATAGRAM_BYTES));
-            self.read_buffer.get_or_insert_with(|| vec![0; READ_BYTES].into_boxed_slice());
-            self.again = true;
-        }
     }
 
     fn next_deadline(&self) -> Mono {
@@ -297,7 +295,7 @@ impl Shard {
     // ---- messages
 
     /// A whole message: to its core, here or on another shard.
-    fn on_message(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+    pub(super) fn on_message(&mut self, flow: Flow, bytes: &[u8], now: Now) {
         // Keep-alives (RFC 5626 §4.4.1) and other noise that nobody answers on UDP.
         if bytes.len() <= 4 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
@@ -315,62 +313,29 @@ impl Shard {
         }
     }
 
-    /// Calls the core and carries out what it wants. A panic costs this input only (G-1); the core is replaced, and its
-    /// transactions and dialogs forgotten, when it keeps panicking.
-    pub(super) fn with_core(&mut self, now: Now, step: impl FnOnce(&mut Core)) {
-        let core = &mut self.core;
-        if catch_unwind(AssertUnwindSafe(|| step(core))).is_err() {
-            self.metrics.panics.inc(());
-            self.panics += 1;
-            tracing::error!(shard = self.index, "the core panicked; its input was dropped");
-            if self.panics > PANICS_PER_TICK {
-                tracing::error!(shard = self.index, "the core keeps panicking; starting a new one");
-                self.carry_stats();
-                self.stats = CoreStats::default();
-                let mut seed = self.seed;
-                for (s, t) in seed.iter_mut().zip(now.mono.0.to_le_bytes()) {
-                    *s ^= t;
-                }
-                self.seed = seed;
-                let config = Arc::clone(self.core.config());
-                self.core = Core::new(config, self.index, seed, Arc::clone(&self.shared));
-                self.core.set_overload(self.load.level());
-                self.panics = 0;
-                self.snapshot = None;
-                self.take_snapshot(now);
-            }
-        }
-        self.run_outputs(now);
-        if !self.flow_errors.is_empty() {
-            self.settle(now);
-        }
-    }
-
-    fn run_outputs(&mut self, now: Now) {
+    pub(super) fn run_outputs(&mut self, now: Now) {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Transmit { flow, bytes } => self.transmit(flow, bytes, now),
                 Output::Ask { id, question: Question::Media(command) } => {
                     self.media.ask(id, command, now.mono);
                 }
-                Output::Journal(record) => self.write_journal(&record),
+                Output::Journal(record) => {
+                    self.in_hand = Some(record);
+                    self.write_journal();
+                }
                 Output::CloseFlow(flow) => self.close_flow(flow),
             }
         }
     }
 
     /// Gives the core the answers and errors that its own outputs caused, until there are none.
-    fn settle(&mut self, now: Now) {
+    pub(super) fn settle(&mut self, now: Now) {
         loop {
             if let Some((id, answer)) = self.media.take_answer() {
                 self.answer(id, answer, now);
             } else if let Some(flow) = self.flow_errors.pop_front() {
-                let core = &mut self.core;
-                if catch_unwind(AssertUnwindSafe(|| core.handle_flow_error(flow, now))).is_err() {
-                    self.metrics.panics.inc(());
-                    self.panics += 1;
-                }
-                self.run_outputs(now);
+                self.step_core(now, |core| core.handle_flow_error(flow, now));
             } else {
                 return;
             }
@@ -378,26 +343,25 @@ impl Shard {
     }
 
     fn answer(&mut self, id: AskId, answer: Answer, now: Now) {
-        let core = &mut self.core;
-        if catch_unwind(AssertUnwindSafe(|| core.handle_answer(id, answer, now))).is_err() {
-            self.metrics.panics.inc(());
-            self.panics += 1;
-        }
-        self.run_outputs(now);
+        self.step_core(now, |core| core.handle_answer(id, answer, now));
     }
 
-    /// Writes a record before anything that follows it. An answer that cannot be written is not passed on: the message
-    /// after it (the 200) becomes a 503 and the call is ended (F-DISK-01). Ended records are kept by the journal.
-    fn write_journal(&mut self, record: &JournalRecord) {
+    /// Writes the record in hand before anything that follows it. An answer that cannot be written is not passed on: the message
+    /// after it (the 200) becomes a 503 and the call is ended (F-DISK-01). Ended records are kept by the journal. It stays in hand until
+    /// it is written: after a panic on the way it is written again.
+    pub(super) fn write_journal(&mut self) {
+        let Some(record) = &self.in_hand else { return };
         self.calls.record(record);
-        let Some(journal) = &mut self.journal else { return };
-        if let Err(error) = journal.append(record) {
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.append(record)
+        {
             self.metrics.journal_errors.inc(());
             tracing::error!(shard = self.index, %error, "the call journal cannot be written");
             if let JournalRecord::Answered(call) = record {
                 self.refused = Some(call.cdr_id);
             }
         }
+        self.in_hand = None;
         self.watch_journal();
     }
 
@@ -448,50 +412,6 @@ impl Shard {
         }
     }
 
-    /// On the connection that the flow names; else on one to the same address; else on a new one.
-    fn transmit_stream(&mut self, flow: Flow, bytes: TransmitBuf, now: Now) {
-        let owner = owner_of(flow.connection);
-        if flow.connection != 0 && owner != self.index && owner < self.config.shards {
-            self.tell(owner, Note::Transmit { flow, bytes });
-            return;
-        }
-        let named = Some(flow.connection).filter(|id| *id != 0 && !self.streams.is_closing(*id));
-        let id = named.or_else(|| self.streams.to(flow.remote).filter(|id| !self.streams.is_closing(*id)));
-        let id = match id {
-            Some(id) => Ok(id),
-            None => {
-                let remote = reconnect_address(&flow, &bytes);
-                match self.streams.to(remote).filter(|id| !self.streams.is_closing(*id)) {
-                    Some(id) => Ok(id),
-                    None => self.streams.open(Flow { remote, ..flow }, &self.epoll, now.mono),
-                }
-            }
-        };
-        let sent = id.is_ok_and(|id| match self.streams.send(id, &bytes) {
-            Some(true) => true,
-            // The peer does not read: its connection is of no use to anybody (T-SIP-15).
-            Some(false) => {
-                let lost = self.streams.remove(id);
-                self.lose(lost);
-                true
-            }
-            None => false,
-        });
-        if !sent {
-            self.metrics.socket_errors.inc((SocketError::Send,));
-            self.flow_errors.push_back(flow);
-        }
-        self.core.recycle(bytes);
-    }
-
-    fn close_flow(&mut self, flow: Flow) {
-        match owner_of(flow.connection) {
-            _ if flow.connection == 0 => {}
-            owner if owner == self.index => self.streams.close_after_flush(flow.connection),
-            owner => self.tell(owner, Note::CloseFlow(flow)),
-        }
-    }
-
     /// Sends what this wake-up queued.
     fn flush(&mut self, now: Now) {
         for i in 0..self.udp.len() {
@@ -534,147 +454,29 @@ impl Shard {
         }
     }
 
-    // ---- streams
-
-    fn on_listener(&mut self, i: usize, now: Now) {
-        for _ in 0..ACCEPTS_PER_EVENT {
-            let Some(listener) = self.listeners.get(i) else { return };
-            match listener.accept(self.config.streams.write_buffer) {
-                Accepted::Connection(connection) => {
-                    let known = self.is_known(connection.remote_addr().ip());
-                    self.streams.accepted(connection, known, &self.epoll, now.mono);
-                }
-                Accepted::Empty => return,
-                Accepted::Failed(_) => self.metrics.socket_errors.inc((SocketError::Accept,)),
-                Accepted::Exhausted => {
-                    // Level-triggered readiness would spin: look again at the next tick (F-PROC-07).
-                    self.metrics.socket_errors.inc((SocketError::Accept,));
-                    self.pause_accepting(true);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn pause_accepting(&mut self, pause: bool) {
-        if self.exhausted == pause {
-            return;
-        }
-        self.exhausted = pause;
-        let interest = if pause { Interest::NONE } else { Interest::READ };
-        for (i, listener) in self.listeners.iter().enumerate() {
-            let _ = self.epoll.modify(listener, token::listener(i), interest);
-        }
-    }
-
-    /// Whether an address belongs to a peer with an account.
-    fn is_known(&self, ip: IpAddr) -> bool {
-        match &self.config.core.mode {
-            Mode::Static { next, trusted } => {
-                next.ip() == ip || trusted.iter().any(|range| range.contains(ip))
-            }
-            Mode::Policy => self
-                .snapshot
-                .as_ref()
-                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
-        }
-    }
-
-    fn on_stream(&mut self, id: u32, event: Event, now: Now) {
-        if event.writable() || event.error() {
-            self.streams.writable(id);
-        }
-        if !event.readable() || self.streams.is_closing(id) {
-            return;
-        }
-        let Some(mut buffer) = self.read_buffer.take() else { return };
-        let outcome = match self.streams.get(id) {
-            Some(stream) if !stream.connection.is_connecting() => stream.connection.read(&mut buffer),
-            // Not established: flush finds out.
-            _ => ReadOutcome::Empty,
-        };
-        match outcome {
-            ReadOutcome::Bytes(n) => {
-                self.load.left_over(n == buffer.len());
-                self.on_bytes(id, buffer.get(..n).unwrap_or_default(), now);
-            }
-            ReadOutcome::Empty => {}
-            ReadOutcome::Closed | ReadOutcome::Failed(_) => {
-                let lost = self.streams.remove(id);
-                self.lose(lost);
-                self.settle(now);
-                self.pause_accepting(false);
-            }
-        }
-        self.read_buffer = Some(buffer);
-    }
-
-    fn on_bytes(&mut self, id: u32, bytes: &[u8], now: Now) {
-        let Some(stream) = self.streams.get(id) else { return };
-        let flow = stream.flow;
-        let mut framer = std::mem::take(&mut stream.framer);
-        framer.push(bytes);
-        while let Some(frame) = framer.poll_frame() {
-            match frame {
-                Frame::Message(message) => {
-                    self.streams.heard(id, now.mono);
-                    self.on_message(flow, message, now);
-                }
-                Frame::Ping => {
-                    self.streams.heard(id, now.mono);
-                    self.streams.send(id, stream::PONG);
-                }
-                Frame::Broken { head, error } => {
-                    self.metrics.parse_errors.inc((ParseError::Framing,));
-                    let mut answer = Vec::new();
-                    if let Some(status) = error.status
-                        && SipAnswer::new(status).broken(head, &error, &mut answer)
-                    {
-                        self.metrics.message(&answer, Direction::Egress, Via::Tcp);
-                        self.streams.send(id, &answer);
-                    }
-                    self.streams.close_after_flush(id);
-                }
-            }
-            if self.streams.is_closing(id) {
-                break;
-            }
-        }
-        if let Some(stream) = self.streams.get(id) {
-            stream.framer = framer;
-        }
-    }
-
-    /// A connection is gone: every core may have transactions on it.
-    fn lose(&mut self, flow: Option<Flow>) {
-        let Some(flow) = flow else { return };
-        self.flow_errors.push_back(flow);
-        for other in 0..self.config.shards {
-            if other != self.index {
-                self.tell(other, Note::FlowError(flow));
-            }
-        }
-    }
-
     // ---- mailbox, timers
 
-    fn tell(&self, shard: u16, note: Note) {
+    pub(super) fn tell(&self, shard: u16, note: Note) {
         let Some(sender) = self.senders.get(usize::from(shard)) else { return };
         if sender.send(note).is_err() {
             self.metrics.mailbox_full.inc(());
         }
     }
 
-    fn on_mailbox(&mut self, now: Now) {
-        let mut notes = std::mem::take(&mut self.notes);
-        self.mailbox.drain(NOTES_PER_EVENT, |note| notes.push(note));
-        self.load.left_over(notes.len() >= NOTES_PER_EVENT);
+    pub(super) fn on_mailbox(&mut self, now: Now) {
+        let notes = &mut self.notes;
+        self.mailbox.drain(NOTES_PER_EVENT, |note| notes.push_back(note));
+        self.load.left_over(self.notes.len() >= NOTES_PER_EVENT);
         // Whatever happens to the notes before it, an end is an end.
-        self.stopping |= notes.iter().any(|note| matches!(note, Note::Stop));
-        for note in notes.drain(..) {
+        self.stopping |= self.notes.iter().any(|note| matches!(note, Note::Stop));
+        self.on_notes(now);
+    }
+
+    /// One by one, so that a panic costs the note at hand and the others wait for the next turn.
+    pub(super) fn on_notes(&mut self, now: Now) {
+        while let Some(note) = self.notes.pop_front() {
             self.on_note(note, now);
         }
-        self.notes = notes;
     }
 
     fn on_note(&mut self, note: Note, now: Now) {
@@ -702,7 +504,7 @@ impl Shard {
         self.with_core(now, |core| core.handle_command(command, now));
     }
 
-    fn take_snapshot(&mut self, now: Now) {
+    pub(super) fn take_snapshot(&mut self, now: Now) {
         let Some(snapshots) = &self.snapshots else { return };
         let latest = snapshots.latest();
         if self.snapshot.as_ref().is_some_and(|held| Arc::ptr_eq(held, &latest)) {
@@ -767,7 +569,7 @@ impl Shard {
         self.core.stats()
     }
 
-    fn carry_stats(&mut self) {
+    pub(super) fn carry_stats(&mut self) {
         let stats = self.core.stats();
         self.metrics.carry(&self.stats, &stats);
         self.stats = stats;
@@ -781,18 +583,16 @@ impl Shard {
 }
 
 /// Datagrams of one receive call.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 /// Every UDP datagram fits: 65,507 bytes at most.
-const DATAGRAM_BYTES: usize = 65_536;
-const READ_BYTES: usize = 65_536;
+pub(super) const DATAGRAM_BYTES: usize = 65_536;
+pub(super) const READ_BYTES: usize = 65_536;
 /// Transactions of each side that memory is ready for at the start: about 60 calls a second, for the 32 s that they are kept.
 const ROOM: usize = 4_096;
 const EVENTS: usize = 256;
 /// Bounds that keep one busy source from starving the others within a wake-up; what is left is reported again.
 const BATCHES_PER_EVENT: usize = 4;
 const REPORTS_PER_EVENT: usize = 32;
-const ACCEPTS_PER_EVENT: usize = 64;
+pub(super) const ACCEPTS_PER_EVENT: usize = 64;
 const NOTES_PER_EVENT: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
-/// Panics within a tick after which the core's state is given up.
-const PANICS_PER_TICK: u32 = 16;

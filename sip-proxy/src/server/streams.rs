@@ -1,7 +1,7 @@
-//! The TCP connections of one shard: accepted under quotas, opened on demand, reused by remote address.
+//! The stream connections of one shard: accepted under quotas, opened on demand, found by transport and remote address.
 //!
-//! A connection belongs to the shard that accepted or opened it; its number carries that shard, so that the others find
-//! it ([`owner_of`]). Bytes queued during a wake-up leave in one write at its end, in order.
+//! A connection belongs to the shard that accepted or opened it; its id carries that shard, so that the others find
+//! it ([`owner_of`]), and is not given again while the process lives. Bytes queued during a wake-up leave in one write at its end, in order.
 //! The table knows bytes and deadlines; what a frame means is the shard's business.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use warp_model::Mono;
 use warp_net::epoll::{Epoll, Interest};
 use warp_net::tcp::{FlushOutcome, TcpConnection};
-use warp_sip::flow::{Flow, Transport};
+use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::stream::Framer;
 
 use super::token;
@@ -42,16 +42,17 @@ pub(super) struct Streams {
     limits: StreamLimits,
     quota: Arc<Quota>,
     metrics: Metrics,
-    next: u32,
+    next: u64,
     opened: usize,
-    table: HashMap<u32, Stream>,
-    by_remote: HashMap<SocketAddr, u32>,
-    dirty: Vec<u32>,
+    table: HashMap<LinkId, Stream>,
+    /// The living ones, oldest first: a peer may have several, and one that ends leaves the others to be found.
+    by_remote: HashMap<(Transport, SocketAddr), Vec<LinkId>>,
+    dirty: Vec<LinkId>,
 }
 
-/// The shard that owns connection number `connection` (not 0).
-pub(super) fn owner_of(connection: u32) -> u16 {
-    (connection >> NUMBER_BITS) as u16
+/// The shard that owns a connection.
+pub(super) fn owner_of(link: LinkId) -> u16 {
+    (link.0 >> NUMBER_BITS) as u16
 }
 
 impl Streams {
@@ -73,13 +74,13 @@ impl Streams {
         self.table.is_empty()
     }
 
-    pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
+    pub(super) fn get(&mut self, id: LinkId) -> Option<&mut Stream> {
         self.table.get_mut(&id)
     }
 
-    /// The connection to `remote`, if there is one.
-    pub(super) fn to(&self, remote: SocketAddr) -> Option<u32> {
-        self.by_remote.get(&remote).copied()
+    /// The newest connection of that transport to `remote` that still takes messages.
+    pub(super) fn to(&self, transport: Transport, remote: SocketAddr) -> Option<LinkId> {
+        self.by_remote.get(&(transport, remote))?.iter().rev().copied().find(|id| !self.is_closing(*id))
     }
 
     /// Takes an accepted connection in, or refuses it (T-SIP-15). `known`: its source has an account.
@@ -90,32 +91,32 @@ impl Streams {
             return;
         };
         let deadline = now + self.limits.first_message;
-        self.insert(connection, local, StreamState::Open, deadline, Some(permit), epoll);
+        let flow = Flow::unlinked(Transport::Tcp, local, remote);
+        self.insert(connection, flow, StreamState::Open, deadline, Some(permit), epoll);
     }
 
     /// Opens a connection to `flow.remote` and gives its number. `flow.local` stays our address in its messages.
-    pub(super) fn open(&mut self, flow: Flow, epoll: &Epoll, now: Mono) -> io::Result<u32> {
+    pub(super) fn open(&mut self, flow: Flow, epoll: &Epoll, now: Mono) -> io::Result<LinkId> {
         if self.opened >= self.limits.opened {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let ip = Some(flow.local.ip()).filter(|ip| ip.is_ipv4() == flow.remote.is_ipv4());
         let connection = TcpConnection::connect(flow.remote, ip, self.limits.write_buffer)?;
         let deadline = now + self.limits.connect;
-        self.insert(connection, flow.local, StreamState::Connecting, deadline, None, epoll)
+        self.insert(connection, flow, StreamState::Connecting, deadline, None, epoll)
             .ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
     }
 
     fn insert(
         &mut self,
         connection: TcpConnection,
-        local: SocketAddr,
+        flow: Flow,
         state: StreamState,
         deadline: Mono,
         permit: Option<Permit>,
         epoll: &Epoll,
-    ) -> Option<u32> {
-        let id = self.free_number();
-        let remote = connection.remote_addr();
+    ) -> Option<LinkId> {
+        let id = self.new_id();
         let watched = connection.wants_write();
         let interest = if watched { Interest::READ_WRITE } else { Interest::READ };
         epoll.add(&connection, token::stream(id), interest).ok()?;
@@ -123,7 +124,7 @@ impl Streams {
             self.opened += 1;
         }
         self.metrics.connections.inc((StreamKind::Tcp, state));
-        let flow = Flow { transport: Transport::Tcp, local, remote, connection: id };
+        let flow = Flow { link: id, ..flow };
         let framer = Framer::new();
         let stream = Stream {
             connection,
@@ -137,23 +138,19 @@ impl Streams {
             _permit: permit,
         };
         self.table.insert(id, stream);
-        self.by_remote.insert(remote, id);
+        self.by_remote.entry((flow.transport, flow.remote)).or_default().push(id);
         Some(id)
     }
 
-    fn free_number(&mut self) -> u32 {
-        loop {
-            self.next = (self.next + 1) & NUMBER_MASK;
-            let id = (u32::from(self.shard) << NUMBER_BITS) | self.next;
-            if self.next != 0 && !self.table.contains_key(&id) {
-                return id;
-            }
-        }
+    fn new_id(&mut self) -> LinkId {
+        // 2^48 connections of one shard are more than a process lives to see.
+        self.next = (self.next + 1) & NUMBER_MASK;
+        LinkId((u64::from(self.shard) << NUMBER_BITS) | self.next)
     }
 
     /// Queues `bytes` on connection `id`; they leave with [`flush`](Streams::flush). `None`: no such connection.
     /// `Some(false)`: the peer does not read; the caller closes it.
-    pub(super) fn send(&mut self, id: u32, bytes: &[u8]) -> Option<bool> {
+    pub(super) fn send(&mut self, id: LinkId, bytes: &[u8]) -> Option<bool> {
         let stream = self.table.get_mut(&id).filter(|s| !s.closing)?;
         if !stream.connection.queue(bytes) {
             return Some(false);
@@ -166,19 +163,19 @@ impl Streams {
     }
 
     /// A whole message or a keep-alive came: not idle.
-    pub(super) fn heard(&mut self, id: u32, now: Mono) {
+    pub(super) fn heard(&mut self, id: LinkId, now: Mono) {
         if let Some(stream) = self.table.get_mut(&id) {
             stream.deadline = now + self.limits.idle;
         }
     }
 
     /// Whether connection `id` is only there to send its last bytes.
-    pub(super) fn is_closing(&self, id: u32) -> bool {
+    pub(super) fn is_closing(&self, id: LinkId) -> bool {
         self.table.get(&id).is_none_or(|s| s.closing)
     }
 
     /// Close `id` after what is queued.
-    pub(super) fn close_after_flush(&mut self, id: u32) {
+    pub(super) fn close_after_flush(&mut self, id: LinkId) {
         if let Some(stream) = self.table.get_mut(&id) {
             stream.closing = true;
             if !stream.dirty {
@@ -189,7 +186,7 @@ impl Streams {
     }
 
     /// `id` can be written: it goes out with the next [`flush`](Streams::flush).
-    pub(super) fn writable(&mut self, id: u32) {
+    pub(super) fn writable(&mut self, id: LinkId) {
         if let Some(stream) = self.table.get_mut(&id)
             && !stream.dirty
         {
@@ -233,10 +230,14 @@ impl Streams {
     }
 
     /// Forgets and closes `id`; gives its flow when the core should hear of the loss.
-    pub(super) fn remove(&mut self, id: u32) -> Option<Flow> {
+    pub(super) fn remove(&mut self, id: LinkId) -> Option<Flow> {
         let stream = self.table.remove(&id)?;
-        if self.by_remote.get(&stream.flow.remote) == Some(&id) {
-            self.by_remote.remove(&stream.flow.remote);
+        let key = (stream.flow.transport, stream.flow.remote);
+        if let Some(there) = self.by_remote.get_mut(&key) {
+            there.retain(|other| *other != id);
+            if there.is_empty() {
+                self.by_remote.remove(&key);
+            }
         }
         if stream._permit.is_none() {
             self.opened = self.opened.saturating_sub(1);
@@ -248,7 +249,7 @@ impl Streams {
     /// Closes what is over its deadline: no first message, idle, not connected in time, not drained after the close.
     /// Called about once a second.
     pub(super) fn sweep(&mut self, now: Mono, mut lost: impl FnMut(Flow)) {
-        let mut late: Vec<u32> =
+        let mut late: Vec<LinkId> =
             self.table.iter().filter(|(_, s)| s.deadline <= now).map(|(id, _)| *id).collect();
         late.sort_unstable();
         for id in late {
@@ -319,8 +320,9 @@ fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
     counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-const NUMBER_BITS: u32 = 24;
-const NUMBER_MASK: u32 = (1 << NUMBER_BITS) - 1;
+/// A shard's number is at most 255: above the 48 bits of the count, and below the kind of an epoll token.
+const NUMBER_BITS: u32 = 48;
+const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -355,11 +357,33 @@ mod tests {
     }
 
     #[test]
-    fn connection_numbers_name_their_shard() {
+    fn ids_name_their_shard_and_are_not_given_again() {
         let limits = StreamLimits::default();
         let mut streams = Streams::new(7, limits, Arc::new(Quota::new(limits)), Metrics::detached());
-        streams.next = NUMBER_MASK;
-        let id = streams.free_number();
-        assert_eq!((owner_of(id), id & NUMBER_MASK), (7, 1), "0 is never given");
+        let ids: Vec<LinkId> = (0..3).map(|_| streams.new_id()).collect();
+        assert!(ids.iter().all(|id| owner_of(*id) == 7 && id.is_some()));
+        assert!(ids.is_sorted() && ids[0] != ids[1], "{ids:?}");
+        assert_eq!(token::target(token::stream(ids[2])), token::Target::Stream(ids[2]));
+    }
+
+    /// Two connections of one address are both found, the newer first; another transport's are not.
+    #[test]
+    fn connections_are_found_by_transport_and_address() {
+        let limits = StreamLimits::default();
+        let mut streams = Streams::new(0, limits, Arc::new(Quota::new(limits)), Metrics::detached());
+        let (epoll, now) = (Epoll::new().unwrap(), Mono(0));
+        let listener = warp_net::tcp::TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let (us, remote) = ("127.0.0.1:5060".parse().unwrap(), listener.local_addr());
+        let flow = Flow::unlinked(Transport::Tcp, us, remote);
+        let first = streams.open(flow, &epoll, now).unwrap();
+        let second = streams.open(flow, &epoll, now).unwrap();
+        assert_eq!(streams.to(Transport::Tcp, remote), Some(second));
+        assert_eq!((streams.to(Transport::Tls, remote), streams.to(Transport::Tcp, us)), (None, None));
+        assert_eq!(streams.remove(second), Some(Flow { link: second, ..flow }));
+        assert_eq!(streams.to(Transport::Tcp, remote), Some(first), "the older one is there still");
+        streams.close_after_flush(first);
+        assert_eq!(streams.to(Transport::Tcp, remote), None, "and takes nothing once it is closing");
+        streams.remove(first);
+        assert!(streams.by_remote.is_empty() && streams.table.is_empty());
     }
 }

@@ -9,12 +9,13 @@ use warp_net::mailbox::mailbox;
 use warp_net::tcp::{Accepted, TcpConnection, TcpListener};
 use warp_sip::flow::{Flow, Transport};
 
+use super::Note;
 use super::media_control::MediaControl;
 use super::shard::{Parts, Shard};
 use super::sockets;
 use super::streams::{Quota, Streams};
 use crate::config::{Config, StreamLimits};
-use crate::core::{CoreConfig, Listener, Mode, Shared};
+use crate::core::{Command, CoreConfig, Listener, Mode, Shared};
 use crate::metrics::{Metrics, Stream as StreamKind, StreamState};
 
 fn at_s(s: u64) -> Now {
@@ -80,6 +81,94 @@ fn g_1_a_panic_outside_the_core_ends_one_wake_up() {
     assert_eq!(metrics.panics.value(()), 1, "the buffers are back");
 }
 
+/// F-PROC-05: a note that panics costs itself; those behind it are handled by the next turn.
+#[test]
+fn f_proc_05_a_panic_costs_one_note_and_no_listener() {
+    let (mut shard, metrics) = shard();
+    let now = at_s(1_000);
+    let heard = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let listing = |heard: &Arc<std::sync::atomic::AtomicU32>, fails: bool| {
+        let heard = Arc::clone(heard);
+        Note::Command(Command::ListCalls {
+            reply: Box::new(move |_| {
+                heard.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                assert!(!fails, "meant");
+            }),
+        })
+    };
+    for fails in [false, true, false, true, false] {
+        shard.send_to_itself(listing(&heard, fails));
+    }
+    shard.guarded(|shard| shard.on_mailbox(now));
+    assert_eq!(
+        heard.load(std::sync::atomic::Ordering::SeqCst),
+        5,
+        "panics of a core's callback are caught at the core"
+    );
+    assert_eq!(metrics.panics.value(()), 2);
+    // A panic of the shard itself, with notes left: the next turn finds them.
+    shard.send_to_itself(listing(&heard, false));
+    shard.guarded(|shard| {
+        shard.fill_notes();
+        panic!("meant");
+    });
+    shard.guarded(|shard| shard.on_notes(now));
+    assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 6);
+    assert_eq!(metrics.panics.value(()), 3);
+    assert!(!shard.is_stopping());
+}
+
+/// F-PROC-05: panics of the shard itself, however many, leave its loop running and its sockets open.
+#[test]
+fn f_proc_05_a_shard_that_keeps_panicking_still_answers() {
+    let (mut shard, metrics) = shard();
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for _ in 0..40 {
+        shard.guarded(|_| panic!("meant"));
+    }
+    assert_eq!(metrics.panics.value(()), 40);
+    let us = shard.udp_addr();
+    let options = format!(
+        "OPTIONS sip:{us} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:a@h>;tag=1\r\nTo: <sip:{us}>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
+        client.local_addr().unwrap()
+    );
+    client.send_to(options.as_bytes(), us).unwrap();
+    let mut events = Events::with_capacity(8);
+    let mut answer = [0; 2_048];
+    client.set_nonblocking(true).unwrap();
+    let n = loop {
+        shard.guarded(|shard| shard.turn(&mut events));
+        if let Ok((n, _)) = client.recv_from(&mut answer) {
+            break n;
+        }
+    };
+    assert!(answer[..n].starts_with(b"SIP/2.0 200 "));
+}
+
+/// F-PROC-05: a record whose writing was cut short is written by the clearing up; one that never can be is given up, not tried for ever.
+#[test]
+fn f_proc_05_a_record_in_hand_is_written_after_a_panic() {
+    let (mut shard, metrics) = shard();
+    let folder = tempfile::tempdir().unwrap();
+    let options = warp_events::JournalOptions::new(warp_events::EventsMetrics::detached());
+    shard.keep_journal(warp_events::Journal::open(folder.path(), 0, options).unwrap());
+    let record = crate::core::tests_world::ended_record();
+    shard.guarded(|shard| {
+        shard.in_hand = Some(record);
+        panic!("meant");
+    });
+    assert!(shard.in_hand.is_none());
+    assert_eq!((metrics.panics.value(()), metrics.journal_errors.value(())), (1, 0));
+    drop(shard);
+    let text = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| String::from_utf8_lossy(&std::fs::read(e.unwrap().path()).unwrap()).into_owned())
+        .collect::<String>();
+    assert_eq!(text.matches("\"sip_call_id\":\"c1\"").count(), 1, "written once");
+}
+
 fn connection() -> (TcpListener, TcpConnection, TcpConnection) {
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
     let client = TcpConnection::connect(listener.local_addr(), None, 1_000).unwrap();
@@ -100,7 +189,7 @@ fn t_sip_15_streams_have_deadlines() {
     let (_l, _client, server) = connection();
     let remote = server.remote_addr();
     streams.accepted(server, false, &epoll, at_s(0).mono);
-    let id = streams.to(remote).unwrap();
+    let id = streams.to(Transport::Tcp, remote).unwrap();
     let swept = |streams: &mut Streams, s: u64| {
         let mut lost = Vec::new();
         streams.sweep(at_s(s).mono, |flow| lost.push(flow));
@@ -112,7 +201,7 @@ fn t_sip_15_streams_have_deadlines() {
     streams.heard(id, at_s(123).mono);
     assert!(swept(&mut streams, 242).is_empty());
     let lost = swept(&mut streams, 243);
-    assert_eq!((lost.len(), lost[0].connection, lost[0].remote), (1, id, remote));
+    assert_eq!((lost.len(), lost[0].link, lost[0].remote), (1, id, remote));
     assert!(streams.is_empty());
     assert_eq!(metrics.connections.value((StreamKind::Tcp, StreamState::Open)), 0);
 

@@ -13,7 +13,7 @@ use crate::metrics::Via;
 /// client's own port was chosen for that connection (RFC 3261 §18.2.2).
 pub(super) fn reconnect_address(flow: &Flow, bytes: &[u8]) -> SocketAddr {
     let mut remote = flow.remote;
-    if flow.connection != 0
+    if flow.link.is_some()
         && let Ok(message) = Message::parse(bytes)
         && !message.is_request()
     {
@@ -59,6 +59,7 @@ pub(super) fn via(transport: Transport) -> Via {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warp_sip::flow::LinkId;
 
     const OK: &str = "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP 192.0.2.7:5070;branch=z9hG4bK1\r\n\
         Record-Route: <sip:192.0.2.1;lr>\r\nf: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
@@ -86,12 +87,12 @@ mod tests {
             transport: Transport::Tcp,
             local: "192.0.2.1:5060".parse().unwrap(),
             remote: "192.0.2.7:49152".parse().unwrap(),
-            connection: 3,
+            link: LinkId(3),
         };
         assert_eq!(reconnect_address(&flow, OK.as_bytes()), "192.0.2.7:5070".parse().unwrap());
         let request = OK.replace("SIP/2.0 200 OK", "BYE sip:a@h SIP/2.0").replace("1 INVITE", "1 BYE");
         assert_eq!(reconnect_address(&flow, request.as_bytes()), flow.remote);
-        let fresh = Flow { connection: 0, ..flow };
+        let fresh = Flow { link: LinkId::NONE, ..flow };
         assert_eq!(reconnect_address(&fresh, OK.as_bytes()), flow.remote);
     }
 }
