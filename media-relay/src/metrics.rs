@@ -227,7 +227,9 @@ impl Metrics {
     pub fn stream_ended(&self, stream: &EndedStream, now: Mono) {
         let both = &stream.figures;
         let [a, b] = both.each_ref().map(|s| s.packets);
-        if (a == 0 && b >= ONE_WAY_PACKETS) || (b == 0 && a >= ONE_WAY_PACKETS) {
+        let one_way = (a == 0 && b >= ONE_WAY_PACKETS) || (b == 0 && a >= ONE_WAY_PACKETS);
+        // What the offerer sent to a branch that lost counts where the call was answered.
+        if one_way && !stream.shared {
             self.one_way_sessions.inc(());
         }
         for (direction, label) in both.iter().zip(&stream.labels) {

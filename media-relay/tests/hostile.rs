@@ -261,7 +261,7 @@ fn t_ng_06_two_calls_never_send_in_a_circle() {
     let second = say("two", false, ["c", "d"], sdp("192.0.2.4", 5_000, "")).unwrap();
     let first = say("one", false, ["a", "b"], sdp(us, second, "")).unwrap();
     // Now the second call's callee would be the first call's caller port, as a whole or by its RTCP only.
-    let refused = Err(Reply::error("Failed to parse SDP"));
+    let refused = Err(Reply::error("Failed to parse SDP: media would come back to where it came from"));
     assert_eq!(say("two", true, ["d", "c"], sdp(us, first, "")), refused);
     let rtcp = format!("a=rtcp:{} IN IP4 {us}\r\n", first + 1);
     assert_eq!(say("two", true, ["d", "c"], sdp("192.0.2.4", 5_000, &rtcp)), refused);

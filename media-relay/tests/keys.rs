@@ -118,7 +118,11 @@ fn removed_media_is_offered_on_as_rejected_and_takes_no_ports() {
         media_remove: vec![b"audio".to_vec()],
         ..SdpCommand::new("d", "f", two(0))
     });
-    assert_eq!(b.handle_command(only, None, at(0)), Reply::error("Error rewriting SDP"));
+    let refused = b.handle_command(only, None, at(0));
+    assert!(
+        matches!(&refused, Reply::Error { reason } if reason.starts_with("Error rewriting SDP: section 1")),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -547,7 +551,11 @@ fn t_rtp_04_sip_source_address_makes_any_leg_a_nat_leg() {
     };
     let exact = warp_media::SourcePolicy::Exact("198.51.100.1:4000".parse().unwrap());
     assert_eq!(source(false, "203.0.113.200"), exact);
-    assert_eq!(source(true, "198.51.100.1"), exact, "the same address: nothing to learn");
+    // The right address behind a NAT that gave another port: any port of it, and of no other.
+    let warp_media::SourcePolicy::Learn(policy) = source(true, "198.51.100.1") else { panic!() };
+    assert!(
+        policy.allows("198.51.100.1".parse().unwrap()) && !policy.allows("203.0.113.200".parse().unwrap())
+    );
     let warp_media::SourcePolicy::Learn(policy) = source(true, "203.0.113.200") else { panic!() };
     assert!(
         policy.allows("203.0.113.200".parse().unwrap()) && !policy.allows("198.51.100.1".parse().unwrap())

@@ -61,7 +61,7 @@ fn ended(trunk: u128) -> EndedStream {
         ..StreamSnapshot::default()
     };
     let label = TrunkId::from_u128(trunk).to_string().into_bytes();
-    EndedStream { figures: [heard, StreamSnapshot::default()], labels: [Some(label), None] }
+    EndedStream { figures: [heard, StreamSnapshot::default()], labels: [Some(label), None], shared: false }
 }
 
 fn detached() -> (Registry, Metrics) {

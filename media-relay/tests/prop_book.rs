@@ -182,7 +182,7 @@ proptest! {
 /// A reply is never larger than a datagram, even for the largest call that the limits allow.
 #[test]
 fn t_ng_04_the_largest_call_fits_in_one_reply() {
-    for (branches, sources) in [(4, 8), (8, 16), (16, 0)] {
+    for (branches, sources) in [(4, 5), (7, 8), (15, 16), (16, 0), (64, 0)] {
         largest(branches, sources);
     }
 }

@@ -6,10 +6,9 @@
 use sha2::{Digest, Sha256};
 use warp_model::{CustomerId, KeyId, Secret};
 
-use super::caller::{Audience, Caller};
-use super::fault::{Fault, Kind};
-use super::input::{Int, List, Net, Text};
-use super::paging::{Page, Paging};
+use crate::api::endpoint::{Audience, Caller, Page, Paging};
+use crate::api::error::{ApiError, Code};
+use crate::api::input::{Int, List, Net, Text};
 use crate::app::{Ctx, check_count};
 use crate::store::types::Time;
 use crate::store::{Scope, Store, StoreError, sql};
@@ -121,14 +120,14 @@ pub fn looks_like_key(text: &str) -> bool {
 }
 
 /// A key cannot make a key that may more than itself.
-pub fn no_more_than(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
+pub fn no_more_than(caller: &Caller, input: &ApiKeyInput) -> Result<(), ApiError> {
     let everything = caller.scopes.iter().any(|s| s == "*");
     let wanted_everything = input.scopes.0.is_empty() || input.scopes.0.iter().any(|s| s.0 == "*");
     let more = input.scopes.0.iter().any(|s| !caller.scopes.contains(&s.0));
     if everything || !(wanted_everything || more) {
         return Ok(());
     }
-    Err(Fault::new(Kind::Forbidden, "a key cannot make a key that may more than itself"))
+    Err(ApiError::new(Code::Forbidden, "a key cannot make a key that may more than itself"))
 }
 
 fn checksum(body: &str) -> String {
@@ -159,11 +158,11 @@ pub async fn create(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     input: ApiKeyInput,
-) -> Result<NewApiKey, Fault> {
+) -> Result<NewApiKey, ApiError> {
     let mut problems = Vec::new();
     for (i, s) in input.scopes.0.iter().enumerate() {
         if s.0 != "*" && !SCOPES.contains(&s.0.as_str()) {
-            problems.push(super::fault::Problem::new(
+            problems.push(crate::api::error::Problem::new(
                 format!("scopes[{i}]"),
                 "invalid",
                 format!("must be * or one of {}", SCOPES.join(", ")),
@@ -171,7 +170,7 @@ pub async fn create(
         }
     }
     if !problems.is_empty() {
-        return Err(Fault::fields(problems));
+        return Err(ApiError::fields(problems));
     }
     let mut random = [0u8; 25];
     ctx.app.random(&mut random);
@@ -198,14 +197,14 @@ pub async fn create(
                 .bind(input.expires_in_days.map(|d| d.as_i32())),
         )
         .await?;
-    let key = key.ok_or_else(|| Fault::not_found("customer"))?;
+    let key = key.ok_or_else(|| ApiError::not_found("customer"))?;
     ctx.audit(&mut tx, customer, "key.create", &key.id, None).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
 }
 
 /// The first operator's key, when there is none that lives: its secret is shown once (T-CFG-02).
-pub async fn bootstrap(ctx: &Ctx<'_>) -> Result<Option<NewApiKey>, Fault> {
+pub async fn bootstrap(ctx: &Ctx<'_>) -> Result<Option<NewApiKey>, ApiError> {
     use sqlx::Row;
     let mut tx = ctx.begin().await?;
     let row = sqlx::query(sql::KEY_OPERATORS).fetch_one(tx.db()).await.map_err(StoreError::from)?;
@@ -222,7 +221,7 @@ pub async fn list(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     paging: &Paging,
-) -> Result<Page<ApiKey>, Fault> {
+) -> Result<Page<ApiKey>, ApiError> {
     let mut tx = ctx.begin().await?;
     let rows = tx
         .all(
@@ -236,10 +235,10 @@ pub async fn list(
 }
 
 /// Ends a key at once.
-pub async fn revoke(ctx: &Ctx<'_>, id: KeyId) -> Result<(), Fault> {
+pub async fn revoke(ctx: &Ctx<'_>, id: KeyId) -> Result<(), ApiError> {
     let mut tx = ctx.begin().await?;
     if tx.run(sqlx::query(sql::KEY_REVOKE).bind(id.to_string())).await? == 0 {
-        return Err(Fault::not_found("key"));
+        return Err(ApiError::not_found("key"));
     }
     ctx.audit(&mut tx, ctx.scope.customer(), "key.revoke", &id.to_string(), None).await?;
     tx.commit().await?;

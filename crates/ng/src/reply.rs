@@ -83,6 +83,17 @@ pub mod reasons {
     pub const LIMIT_CPU: &str = "CPU usage limit exceeded";
     pub const LIMIT_LOAD: &str = "Load limit exceeded";
     pub const LIMIT_BANDWIDTH: &str = "Bandwidth limit exceeded";
+
+    /// True for an `error-reason` of this text, also when its author says behind it where and why
+    /// (`Failed to parse SDP: bad m= line (line 5, byte 83)`).
+    pub fn is(reason: &str, text: &str) -> bool {
+        reason.strip_prefix(text).is_some_and(|more| more.is_empty() || more.starts_with(':'))
+    }
+
+    /// True when the SDP is to blame, and not the relay or its load: a proxy answers 488.
+    pub fn is_of_sdp(reason: &str) -> bool {
+        [BAD_SDP, INCOMPLETE_SDP, NO_SDP, REWRITING_SDP].iter().any(|text| is(reason, text))
+    }
 }
 
 /// Packet counters of one direction.

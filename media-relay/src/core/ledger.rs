@@ -229,6 +229,8 @@ impl Ledger {
             Output::StreamEnded(stream) => {
                 let [a, b] = &stream.figures;
                 match (a.packets, b.packets) {
+                    // A branch that lost: what its offerer sent counts where it was answered.
+                    _ if stream.shared => {}
                     (0, 0) => self.totals.zero_way = self.totals.zero_way.saturating_add(1),
                     (0, _) | (_, 0) => self.totals.one_way = self.totals.one_way.saturating_add(1),
                     _ => {}
@@ -367,7 +369,7 @@ mod tests {
         }
         let heard = StreamSnapshot { packets: 9, mos_x100: 420, ..StreamSnapshot::default() };
         for figures in [[heard, heard], [heard, StreamSnapshot::default()], Default::default()] {
-            let ended = EndedStream { figures, labels: [None, None] };
+            let ended = EndedStream { figures, labels: [None, None], shared: false };
             l.output(&Output::StreamEnded(Box::new(ended)), 0, at(1));
         }
         let traffic = Traffic { packets: 500, bytes: 86_000, errors: 10 };

@@ -80,6 +80,8 @@ pub struct EndedStream {
     pub figures: [StreamSnapshot; 2],
     /// Labels of the senders.
     pub labels: [Option<Vec<u8>>; 2],
+    /// A branch whose ports towards the first offerer go on with another one: that side's figures are not here (zeros).
+    pub shared: bool,
 }
 
 /// Why a call is gone.

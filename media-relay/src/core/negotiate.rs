@@ -7,9 +7,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
-use warp_model::net::{is_link_local, is_loopback, is_private, is_unicast};
+use warp_model::net::{is_link_local, is_loopback, is_private, is_public, is_unicast};
 use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
-use warp_sdp::{AttributeChanges, Direction, Media, MediaEdit, OriginEdit, Sdp, SessionEdit, Strip};
+use warp_sdp::{
+    AttributeChanges, Direction, Media, MediaEdit, OriginEdit, RefusedSection, Sdp, SessionEdit, Strip,
+};
 
 /// What a media section is to a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,9 @@ pub enum Origin {
     Unsaid,
     /// The addresses of the SDP and nothing else.
     Strict,
-    /// Behind a NAT: learn from these addresses only (T-RTP-04).
+    /// Media goes where the SDP says until another port or address of these, and no third, has been learnt.
+    Open(Vec<IpAddr>),
+    /// Behind a NAT: learn from these addresses only (T-RTP-04); what the SDP says is of no use.
     Nat(Vec<IpAddr>),
 }
 
@@ -95,7 +99,12 @@ pub struct Spoken {
     pub has_mid: bool,
     /// Flag `asymmetric`: it receives elsewhere than it sends from.
     pub asymmetric: bool,
+    /// Payload types or sub-types, words with one blank between them; what is beyond [`FORMAT_BYTES`] is left out.
+    pub formats: Vec<u8>,
 }
+
+/// See [`Spoken::formats`].
+const FORMAT_BYTES: usize = 256;
 
 /// Facts about the SIP message that carried an SDP.
 #[derive(Clone, Copy, Debug)]
@@ -104,21 +113,21 @@ pub struct Signalling<'a> {
     pub received_from: Option<IpAddr>,
     /// The trunk's media set.
     pub media_ips: &'a [IpAddr],
-    /// Flag `SIP-source-address`.
-    pub use_source: bool,
-    /// Flag `asymmetric`.
-    pub asymmetric: bool,
+    /// `flags` of the command: `SIP-source-address`, `trust-address`, `symmetric` and `asymmetric` count here.
+    pub flags: Flags,
+    /// Our own addresses, as they are and as SDP shows them.
+    pub own: &'a [IpAddr],
 }
 
 impl<'a> Signalling<'a> {
     /// Of one command.
-    pub fn of(command: &'a SdpCommand) -> Self {
+    pub fn of(command: &'a SdpCommand, own: &'a [IpAddr]) -> Self {
         Self {
             // A dual-stack socket's spelling of an IPv4 source is that IPv4 address.
             received_from: command.received_from.map(|ip| ip.to_canonical()),
             media_ips: &command.media_ips,
-            use_source: command.flags.sip_source_address,
-            asymmetric: command.flags.asymmetric,
+            flags: command.flags,
+            own,
         }
     }
 }
@@ -144,7 +153,7 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         mux: media.has_rtcp_mux(),
         direction: media.effective_direction(),
         zero: media.connection().is_some_and(|c| c.is_zero()),
-        origin: rtp.map_or(Origin::Unsaid, |at| origin(at.ip(), signalling)),
+        origin: rtp.map_or(Origin::Unsaid, |at| origin(at.ip(), Class::of(media.protocol()), signalling)),
         clocks,
         max_packets_per_s: if media.kind() == b"audio" {
             packet_limit(media.ptime_ms().unwrap_or(0))
@@ -153,8 +162,24 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         },
         codec: main_codec(media),
         has_mid: media.attribute(b"mid").is_some(),
-        asymmetric: signalling.asymmetric,
+        asymmetric: signalling.flags.asymmetric,
+        formats: formats(media),
     }
+}
+
+/// See [`Spoken::formats`].
+fn formats(media: &Media<'_, '_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for format in media.formats() {
+        if out.len().saturating_add(format.len()) >= FORMAT_BYTES {
+            break;
+        }
+        if !out.is_empty() {
+            out.push(b' ');
+        }
+        out.extend_from_slice(format);
+    }
+    out
 }
 
 /// See [`Spoken::codec`].
@@ -186,31 +211,66 @@ fn main_codec(media: &Media<'_, '_>) -> Vec<u8> {
 /// Video and fax have no packet time; this is 2 × 1,000 + 100 packets a second.
 const VIDEO_PACKETS_PER_S: u32 = 2_100;
 
-/// `a=rtcp`; its address counts only when it is the media address or a public one (else it is a NAT's leftover).
+/// `a=rtcp`; its address counts only when it is the media address or a public one (else it is a NAT's leftover, or
+/// nobody's). `9 IN IP4 0.0.0.0` says that there is no RTCP port yet (RFC 8829 §5.2.1): the one that holds without the line.
 fn rtcp_address(media: &Media<'_, '_>, rtp: SocketAddr) -> SocketAddr {
     match media.rtcp() {
-        Some(rtcp) if rtcp.port != 0 => {
-            let ip = rtcp.ip.filter(|ip| ip.is_ipv4() == rtp.is_ipv4() && !is_private(*ip));
+        Some(rtcp) if rtcp.port != 0 && !(rtcp.port == 9 && rtcp.ip.is_some_and(|ip| !is_unicast(ip))) => {
+            let ip = rtcp.ip.filter(|ip| ip.is_ipv4() == rtp.is_ipv4() && is_public(*ip));
             SocketAddr::new(ip.unwrap_or(rtp.ip()), rtcp.port)
         }
         _ => SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)),
     }
 }
 
-/// PRODUCT §6: a leg is NAT when its SDP address is private and differs from the signalling source; then only that source
-/// and the trunk's media set may be learnt. An address in the media set itself is taken at its word (T-RTP-03).
-fn origin(sdp: IpAddr, signalling: Signalling<'_>) -> Origin {
-    let Some(source) = signalling.received_from else {
+/// Who may be learnt, by the address of the SDP and the source of its message (PRODUCT §6). The first row that fits counts:
+///
+/// | SDP's address | source | flag | media goes to | may be learnt |
+/// | --- | --- | --- | --- | --- |
+/// | our own | any | any | that port of ours | nobody |
+/// | any | not said | `symmetric` or none | SDP | any port of the SDP's address with `symmetric`, else nobody |
+/// | any | any | `trust-address` | SDP | the same |
+/// | any | the same | `SIP-source-address` | SDP | any port of it, the media set |
+/// | any | another | `SIP-source-address` | who is learnt | the source, the media set |
+/// | public, or of the media set | any | `symmetric` or none | SDP | as in the second row |
+/// | private | the same | `symmetric` or none | SDP | as in the second row |
+/// | private | private | `symmetric` or none | SDP | the SDP's address, the source, the media set |
+/// | private | public | `symmetric` or none | who is learnt | the source, the media set |
+///
+/// The media set is the trunk's (`media-ips`): an address in it is taken at its word (T-RTP-03).
+fn origin(sdp: IpAddr, class: Class, signalling: Signalling<'_>) -> Origin {
+    let flags = signalling.flags;
+    // Nothing says that protected packets are the peer's: there the port counts as well (T-RTP-05).
+    let any_port = flags.symmetric && class != Class::Srtp;
+    let at_its_word = || if any_port { Origin::Open(vec![sdp]) } else { Origin::Strict };
+    if signalling.own.contains(&sdp) {
         return Origin::Strict;
+    }
+    let Some(source) = signalling.received_from.filter(|_| !flags.trust_address) else {
+        return at_its_word();
+    };
+    let with_media_set = |first: &[IpAddr]| {
+        let mut allowed = first.to_vec();
+        for ip in signalling.media_ips {
+            if !allowed.contains(ip) {
+                allowed.push(*ip);
+            }
+        }
+        allowed
     };
     let differs = source != sdp;
-    let usable = !is_private(sdp) || signalling.media_ips.contains(&sdp);
-    if differs && (signalling.use_source || !usable) {
-        let mut allowed = vec![source];
-        allowed.extend(signalling.media_ips.iter().copied().filter(|ip| *ip != source));
-        return Origin::Nat(allowed);
+    match (flags.sip_source_address, differs) {
+        (true, true) => return Origin::Nat(with_media_set(&[source])),
+        (true, false) => return Origin::Open(with_media_set(&[sdp])),
+        _ => {}
     }
-    Origin::Strict
+    if !differs || !is_private(sdp) || signalling.media_ips.contains(&sdp) {
+        at_its_word()
+    } else if is_private(source) {
+        Origin::Open(with_media_set(&[sdp, source]))
+    } else {
+        Origin::Nat(with_media_set(&[source]))
+    }
 }
 
 /// T-NG-06: media is never sent to loopback or link-local addresses (unless we live there ourselves), to broadcast, "this
@@ -233,7 +293,7 @@ pub fn policies(spoken: &Spoken, epoch: u32, before: [SourcePolicy; 2]) -> [Sour
             [SourcePolicy::Learn(LearnPolicy::new([rtp.ip()], epoch).source_only()); 2]
         }
         (Origin::Strict, Some(rtp), Some(rtcp)) => [SourcePolicy::Exact(rtp), SourcePolicy::Exact(rtcp)],
-        (Origin::Nat(allowed), Some(_), _) => {
+        (Origin::Open(allowed) | Origin::Nat(allowed), Some(_), Some(_)) => {
             [SourcePolicy::Learn(LearnPolicy::new(allowed.iter().copied(), epoch)); 2]
         }
         _ => before,
@@ -310,6 +370,8 @@ pub struct OutLine {
     pub direction: Direction,
     /// Take `a=mid` out: the offer that this answers had none (RFC 5888 §9.1).
     pub drop_mid: bool,
+    /// Leave the section out: the offer that this answers had no such line (RFC 3264 §6).
+    pub remove: bool,
 }
 
 /// What the command wants of the outgoing SDP.
@@ -329,6 +391,8 @@ pub struct OutOptions<'a> {
     pub version: Option<u64>,
     /// What the receiver was told first, for `replace`.
     pub names: Option<&'a Names>,
+    /// Lines of the offer that its answer left out: they are refused (RFC 3264 §6).
+    pub missing: &'a [Spoken],
 }
 
 /// Names that `replace` holds still in all SDPs to one party, whoever wrote them: those of the first.
@@ -485,6 +549,7 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
             let mut edit = media_edit(line, options, any, keep_zero(line.zero));
             edit.formats = kept_formats(&said, options.codec);
             edit.strip.mid = line.drop_mid;
+            edit.remove = line.remove;
             if line.port != 0 {
                 edit.add.extend(mids.of(&said));
             }
@@ -492,8 +557,13 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
             edit
         })
         .collect();
+    let missing: Vec<RefusedSection<'_>> = options
+        .missing
+        .iter()
+        .map(|m| RefusedSection { kind: &m.kind, protocol: &m.protocol, formats: &m.formats })
+        .collect();
     let mut out = Vec::new();
-    sdp.write(&session, &media, &mut out);
+    sdp.write_padded(&session, &media, &missing, &mut out);
     out
 }
 

@@ -1,7 +1,7 @@
 //! The port pool: even/odd pairs in random order over the range, with a quarantine (T-RTP-09).
 //!
-//! Invariants: a pair is handed out at most once at a time; a pair given back rests for [`QUARANTINE`]; memory is bounded by
-//! the range. Absent on purpose: sockets. The server wraps the pool and binds what it hands out ([`Ports`]).
+//! Invariants: a pair is handed out at most once at a time; a pair given back rests for [`QUARANTINE`], unless no rested one is
+//! left: then the one that has rested longest is given, and counted; memory is bounded by the range. Absent on purpose: sockets. The server wraps the pool and binds what it hands out ([`Ports`]).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use warp_media::LocalPort;
 use warp_model::Mono;
 
-/// How long a port rests before it is given again (T-RTP-09).
+/// How long a port rests before it is given again, where rested ones are left (T-RTP-09).
 pub const QUARANTINE: Duration = Duration::from_secs(10);
 
 /// An even port for RTP and the odd one above it for RTCP, on one local address.
@@ -38,16 +38,22 @@ impl PortPair {
 /// Where the book gets its ports: the pool itself in tests and in the simulator; in the server, the pool behind a wrapper that
 /// binds each pair before handing it out, so that a port in use elsewhere is found at once.
 pub trait Ports {
-    /// A pair on local address `ip`; `None` when there is none (`Ran out of ports`).
+    /// A pair on local address `ip`; `None` when all are handed out (`Ran out of ports`).
     fn take(&mut self, ip: u8, now: Mono) -> Option<PortPair>;
-    /// The call is over: the pair rests, then may be given again.
+    /// Its user is gone: the pair rests, then may be given again.
     fn give_back(&mut self, pair: PortPair, now: Mono);
     /// The local addresses, by index.
     fn ips(&self) -> &[IpAddr];
+    /// True for a port of the range, lent or not.
+    fn has(&self, port: u16) -> bool;
     /// Pairs now handed out, and pairs there are, on address `ip`.
     fn usage(&self, ip: u8) -> (usize, usize);
     /// The RTP port last handed out on address `ip`; 0 = none yet.
     fn last(&self, ip: u8) -> u16;
+    /// Pairs on address `ip` that nobody has and whose rest is not over.
+    fn resting(&self, ip: u8, now: Mono) -> usize;
+    /// Pairs that were given before their rest was over, since the start.
+    fn given_early(&self) -> u64;
 }
 
 /// Why a pool cannot be made.
@@ -83,6 +89,7 @@ struct Shelf {
     out: Vec<bool>,
     used: usize,
     last: u16,
+    given_early: u64,
 }
 
 /// See the module.
@@ -115,6 +122,7 @@ impl PortPool {
             out: vec![false; pairs.len()],
             used: 0,
             last: 0,
+            given_early: 0,
         };
         Ok(Self {
             ips: ips.to_vec(),
@@ -146,11 +154,14 @@ impl Ports for PortPool {
             shelf.resting.pop_front();
             shelf.free.push(port);
         }
-        let at = usize::try_from(random % u64::try_from(shelf.free.len()).ok()?.max(1)).ok()?;
-        if shelf.free.is_empty() {
-            return None;
-        }
-        let rtp = shelf.free.swap_remove(at);
+        let rested = usize::try_from(random % u64::try_from(shelf.free.len()).ok()?.max(1)).ok()?;
+        let rtp = if shelf.free.is_empty() {
+            let (_, port) = shelf.resting.pop_front()?;
+            shelf.given_early += 1;
+            port
+        } else {
+            shelf.free.swap_remove(rested)
+        };
         if let Some(out) = shelf.out.get_mut(usize::from((rtp - first) / 2)) {
             *out = true;
         }
@@ -178,12 +189,27 @@ impl Ports for PortPool {
         &self.ips
     }
 
+    fn has(&self, port: u16) -> bool {
+        let pairs = self.shelves.first().map_or(0, |s| s.out.len());
+        port.checked_sub(self.first).is_some_and(|place| usize::from(place / 2) < pairs)
+    }
+
     fn usage(&self, ip: u8) -> (usize, usize) {
         self.shelves.get(usize::from(ip)).map_or((0, 0), |s| (s.used, s.out.len()))
     }
 
     fn last(&self, ip: u8) -> u16 {
         self.shelves.get(usize::from(ip)).map_or(0, |s| s.last)
+    }
+
+    fn resting(&self, ip: u8, now: Mono) -> usize {
+        // In the order of their times.
+        let resting = self.shelves.get(usize::from(ip)).map(|s| &s.resting);
+        resting.map_or(0, |r| r.len() - r.partition_point(|(until, _)| *until <= now))
+    }
+
+    fn given_early(&self) -> u64 {
+        self.shelves.iter().map(|s| s.given_early).sum()
     }
 }
 
@@ -219,12 +245,31 @@ mod tests {
         let rising = order.windows(2).filter(|w| w[1] == w[0] + 2).count();
         assert!(rising < 10, "{rising} of 99 are sequential");
         assert_eq!(pool.take(0, at(0)), None);
-        let pair = PortPair { ip: 0, rtp: order[3] };
-        pool.give_back(pair, at(100));
-        pool.give_back(pair, at(100));
-        assert_eq!(pool.take(0, at(109)), None);
-        assert_eq!(pool.take(0, at(110)), Some(pair));
-        assert_eq!(pool.take(0, at(500)), None);
+        // Rested ones first; when none is left the one that has rested longest, counted.
+        let pair = |at: usize| PortPair { ip: 0, rtp: order[at] };
+        pool.give_back(pair(3), at(100));
+        pool.give_back(pair(3), at(100));
+        pool.give_back(pair(8), at(101));
+        pool.give_back(pair(5), at(105));
+        assert_eq!((pool.resting(0, at(109)), pool.given_early()), (3, 0));
+        assert_eq!(pool.take(0, at(110)), Some(pair(3)), "rested");
+        assert_eq!((pool.resting(0, at(110)), pool.given_early()), (2, 0));
+        assert_eq!(pool.take(0, at(110)), Some(pair(8)), "the longest-resting");
+        assert_eq!((pool.resting(0, at(110)), pool.given_early()), (1, 1));
+        assert_eq!(pool.take(0, at(110)), Some(pair(5)));
+        assert_eq!(pool.take(0, at(110)), None, "all are out");
+        assert_eq!((pool.usage(0), pool.given_early()), ((100, 100), 2));
+        assert!(pool.has(30_000) && pool.has(30_199) && !pool.has(30_200) && !pool.has(29_999));
+    }
+
+    #[test]
+    fn t_rtp_09_a_rested_port_goes_before_one_that_rests() {
+        let mut pool = PortPool::new(IP, 30_000..=30_003, 7).unwrap();
+        let first = pool.take(0, at(0)).unwrap();
+        pool.give_back(first, at(0));
+        let second = pool.take(0, at(1)).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(pool.given_early(), 0);
     }
 
     proptest! {

@@ -100,12 +100,24 @@ impl Ports for BoundPorts {
         self.pool.ips()
     }
 
+    fn has(&self, port: u16) -> bool {
+        self.pool.has(port)
+    }
+
     fn usage(&self, ip: u8) -> (usize, usize) {
         self.pool.usage(ip)
     }
 
     fn last(&self, ip: u8) -> u16 {
         self.pool.last(ip)
+    }
+
+    fn resting(&self, ip: u8, now: Mono) -> usize {
+        self.pool.resting(ip, now)
+    }
+
+    fn given_early(&self) -> u64 {
+        self.pool.given_early()
     }
 }
 

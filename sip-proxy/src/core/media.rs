@@ -218,11 +218,7 @@ impl Calls {
         let (sdp, figures, refused) = match answer {
             Ok(Reply::Sdp { sdp, .. }) => (Some(sdp), None, false),
             Ok(Reply::Stats(stats)) => (None, Some(stats), false),
-            Ok(Reply::Error { reason }) => {
-                use warp_ng::reply::reasons::{BAD_SDP, INCOMPLETE_SDP, NO_SDP, REWRITING_SDP};
-                let of_sdp = [BAD_SDP, INCOMPLETE_SDP, NO_SDP, REWRITING_SDP];
-                (None, None, of_sdp.iter().any(|r| reason == *r))
-            }
+            Ok(Reply::Error { reason }) => (None, None, warp_ng::reply::reasons::is_of_sdp(&reason)),
             _ => (None, None, false),
         };
         if sdp.is_none() && !matches!(what, Waiting::Figures) {

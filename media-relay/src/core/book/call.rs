@@ -2,7 +2,7 @@
 //!
 //! Plain data without sockets or clocks, so that it could be written down and read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use warp_ng::{CallStats, Counts, MediaFlags, MediaStats, SdpCommand, SsrcStats, 
 
 use super::dialogues::METADATA_BYTES;
 use super::quality::QualityLog;
-use crate::core::StreamKind;
 use crate::core::compile::{Side, compile};
-use crate::core::negotiate::{Class, MuxPlan, Names, Spoken, policies};
+use crate::core::negotiate::{Class, MuxPlan, Names, Origin, Spoken, policies};
 use crate::core::ports::PortPair;
+use crate::core::{EndedStream, StreamKind};
 
 /// One SIP Call-ID.
 #[derive(Debug)]
@@ -34,6 +34,10 @@ pub(super) struct Call {
     pub(super) metadata: Option<Vec<u8>>,
     /// It is looked at for quality from its first answer on.
     pub(super) is_sampled: bool,
+    /// Counts answers and groups of dialogues.
+    pub(super) counter: u64,
+    /// Digests of branches whose dialogues are gone: a repeated `delete` of one means nothing else.
+    pub(super) gone: VecDeque<u64>,
     /// Set when media timed out: the last figures, kept for the `delete` that signalling will send.
     pub(super) ended: Option<CallStats>,
 }
@@ -42,21 +46,38 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) struct Dialogue {
     pub(super) branch: Option<Vec<u8>>,
+    /// Dialogues of one group are branches of one offer: they share the ports towards the first party.
+    pub(super) group: u64,
+    /// The one of its group whose second party the first one hears.
+    pub(super) open: bool,
+    /// Which of the call's answers was its latest; 0 = none yet.
+    pub(super) turn: u64,
     /// The first offerer, then the other.
     pub(super) parties: [Party; 2],
     pub(super) media: Vec<MediaLine>,
     pub(super) answered: bool,
     /// Answered by an 18x only.
     pub(super) early: bool,
-    /// Who made the last offer: 0 or 1.
-    pub(super) offerer: usize,
-    /// What the last offer said, line by line.
-    pub(super) offered: Vec<Spoken>,
-    /// That offer waits for its answer: until then media goes on as before.
-    pub(super) pending: bool,
+    /// The last offer of each party: either may offer at any time, also while the other's waits (glare).
+    pub(super) offers: [Option<Offer>; 2],
     pub(super) delete_at: Option<Mono>,
     /// SDP is marked and recognised (flag `loop-protect`).
     pub(super) loop_check: bool,
+}
+
+/// What a party has offered.
+#[derive(Debug)]
+pub(super) struct Offer {
+    /// Line by line.
+    pub(super) said: Vec<Spoken>,
+    /// What is negotiated of rtcp-mux, line by line.
+    pub(super) mux: Vec<MuxPlan>,
+    /// It waits for its answer: until then media goes on as before.
+    pub(super) pending: bool,
+    /// Counts the offers of the dialogue.
+    pub(super) number: u32,
+    /// Via branch of the message.
+    pub(super) branch: Option<Vec<u8>>,
 }
 
 /// One SIP tag (RFC 3261 §19.3).
@@ -80,7 +101,6 @@ pub(super) struct Party {
 #[derive(Debug, Default)]
 pub(super) struct MediaLine {
     pub(super) sides: [MediaSide; 2],
-    pub(super) mux: MuxPlan,
     /// What it carries since its answer.
     pub(super) kind: Option<StreamKind>,
 }
@@ -159,13 +179,27 @@ impl MediaSide {
         self.learnt = Some(peer);
     }
 
+    /// The same ports and the same party, for another branch of its offer.
+    pub(super) fn shared(&self) -> Self {
+        Self {
+            pair: self.pair,
+            spoken: self.spoken.clone(),
+            mux: false,
+            sources: self.sources,
+            epoch: self.epoch,
+            said: self.said,
+            learnt: self.learnt,
+            counters: Arc::clone(&self.counters),
+            quality: QualityLog::default(),
+        }
+    }
+
     /// `on_hold`: the line's silence says nothing.
     fn side(&self, on_hold: bool) -> Option<Side> {
         let spoken = self.spoken.as_ref();
         // Behind a NAT the SDP's address is of no use: wait until the peer's packets show another.
-        let known = |at: Option<SocketAddr>| {
-            at.filter(|_| !matches!(self.sources.first(), Some(SourcePolicy::Learn(p)) if !p.source_only))
-        };
+        let behind_nat = spoken.is_some_and(|s| matches!(s.origin, Origin::Nat(_)));
+        let known = |at: Option<SocketAddr>| at.filter(|_| !behind_nat);
         let [source, rtcp_source] = self.sources.map(|s| s.at(self.said, on_hold));
         Some(Side {
             ports: self.pair?,
@@ -197,8 +231,29 @@ impl MediaLine {
         }
     }
 
+    /// The same for a branch that is not open: what comes in is judged and goes nowhere. Without `front` the ports towards
+    /// the first party are left out: they belong to another branch.
+    pub(super) fn closed_rules(&self, front: bool) -> Vec<ForwardRule> {
+        let mut rules = self.rules();
+        let first = self.sides.first().and_then(|s| s.pair);
+        let is_first = |rule: &ForwardRule| {
+            first.is_some_and(|p| rule.local == p.rtp_port() || rule.local == p.rtcp_port())
+        };
+        rules.retain(|rule| front || !is_first(rule));
+        for rule in &mut rules {
+            (rule.rtp, rule.rtcp, rule.pipeline, rule.reverse) = (None, None, None, None);
+        }
+        rules
+    }
+
     fn class(&self) -> Class {
         self.sides.iter().find_map(|s| s.spoken.as_ref()).map_or(Class::Rtp, |s| s.class)
+    }
+
+    /// Its last figures. `shared`: the first side goes on elsewhere.
+    pub(super) fn ended(&self, labels: [Option<Vec<u8>>; 2], shared: bool) -> EndedStream {
+        let [a, b] = self.sides.each_ref().map(|s| s.counters.snapshot(0));
+        EndedStream { figures: [if shared { StreamSnapshot::default() } else { a }, b], labels, shared }
     }
 
     fn is_two_way(&self) -> bool {
@@ -220,13 +275,14 @@ impl Dialogue {
         };
         Self {
             branch,
+            group: 0,
+            open: false,
+            turn: 0,
             parties: [party(Some(from)), party(to)],
             media: Vec::new(),
             answered: false,
             early: false,
-            offerer: 0,
-            offered: Vec::new(),
-            pending: false,
+            offers: [None, None],
             delete_at: None,
             loop_check: false,
         }
@@ -235,6 +291,22 @@ impl Dialogue {
     /// Labels of the two parties.
     pub(super) fn labels(&self) -> [Option<Vec<u8>>; 2] {
         self.parties.each_ref().map(|p| p.label.clone())
+    }
+
+    /// True when the first SDP of this branch, or an offer that may still be answered, came with it.
+    pub(super) fn knows(&self, branch: &[u8]) -> bool {
+        let is = |known: &Option<Vec<u8>>| known.as_deref() == Some(branch);
+        is(&self.branch) || self.offers.iter().flatten().any(|o| is(&o.branch))
+    }
+
+    /// An offer of this party waits for its answer.
+    pub(super) fn has_asked(&self, party: usize) -> bool {
+        self.offers.get(party).and_then(Option::as_ref).is_some_and(|o| o.pending)
+    }
+
+    /// Number of its latest offer.
+    pub(super) fn last_offer(&self) -> u32 {
+        self.offers.iter().flatten().map(|o| o.number).max().unwrap_or(0)
     }
 
     /// Which party has this tag.
@@ -254,6 +326,8 @@ impl Dialogue {
 
 /// With more sources than this a reply has no list of them and no `stats_out`; what each party sent is with its streams.
 const AVERAGES: usize = 16;
+/// Of more branches than this only the sums are in a reply.
+const BRANCHES: usize = 20;
 /// With more sources than this it has the average MOS of each only.
 const PROGRESSIONS: usize = 8;
 
@@ -275,9 +349,10 @@ impl Call {
         }
     }
 
-    /// Ports in use, RTP and RTCP counted apart.
+    /// Ports in use, RTP and RTCP counted apart, shared ones once.
     pub(super) fn ports(&self) -> usize {
-        self.dialogues.iter().flat_map(Dialogue::pairs).count().saturating_mul(2)
+        let pairs: BTreeSet<PortPair> = self.dialogues.iter().flat_map(Dialogue::pairs).collect();
+        pairs.len().saturating_mul(2)
     }
 
     /// Any dialogue has been answered for good: we were told so, or both parties have sent media (the 200 after a reliable
@@ -301,12 +376,14 @@ impl Call {
             .fold(self.last_signal.mono, Mono::max)
     }
 
-    pub(super) fn side_of(&mut self, port: LocalPort) -> Option<&mut MediaSide> {
+    /// A shard learnt who sends to this port; branches that share it share that.
+    pub(super) fn learn(&mut self, port: LocalPort, peer: SocketAddr) {
         self.dialogues
             .iter_mut()
             .flat_map(|d| &mut d.media)
             .flat_map(|m| &mut m.sides)
-            .find(|s| s.pair.is_some_and(|p| p.rtp_port() == port))
+            .filter(|s| s.pair.is_some_and(|p| p.rtp_port() == port))
+            .for_each(|s| s.learn(peer));
     }
 
     /// Statistics, of all parties or of the dialogues that `only` picks.
@@ -321,13 +398,41 @@ impl Call {
             ..CallStats::default()
         };
         let mut ssrcs: BTreeMap<u32, SsrcStats> = BTreeMap::new();
-        for dialogue in self.dialogues.iter().filter(|d| only(d)) {
+        let mut picked: Vec<&Dialogue> = self.dialogues.iter().filter(|d| only(d)).collect();
+        if picked.len() > BRANCHES {
+            // Those that were answered are told first.
+            picked.sort_by_key(|d| (!d.open, !d.answered));
+        }
+        // Ports that several branches share are told once, with the branch that is open.
+        let mut told: BTreeMap<PortPair, usize> = BTreeMap::new();
+        for (at, dialogue) in picked.iter().enumerate() {
+            for pair in dialogue.pairs() {
+                let teller = told.entry(pair).or_insert(at);
+                if dialogue.open {
+                    *teller = at;
+                }
+            }
+        }
+        for (at, dialogue) in picked.into_iter().enumerate() {
+            if at >= BRANCHES {
+                let figures =
+                    dialogue.media.iter().filter_map(|l| Some(l.sides.get(1)?.counters.snapshot(0)));
+                for figures in figures {
+                    stats.rtp = stats.rtp.plus(rtp_counts(&figures));
+                    stats.rtcp = stats.rtcp.plus(rtcp_counts(&figures));
+                }
+                continue;
+            }
             for (me, party) in dialogue.parties.iter().enumerate() {
                 let other = dialogue.parties.get(1 - me);
                 // The branch tells the called parties apart, as in the original.
                 party_stats(&mut stats, party, other, dialogue.branch.as_ref().filter(|_| me == 1));
                 let loop_check = dialogue.loop_check;
                 for (index, line) in dialogue.media.iter().enumerate() {
+                    let pair = line.sides.get(me).and_then(|s| s.pair);
+                    if pair.and_then(|p| told.get(&p)).is_some_and(|teller| *teller != at) {
+                        continue;
+                    }
                     let place = Place { party, me, index, ips, now, loop_check };
                     line_stats(&mut stats, &mut ssrcs, place, line);
                 }

@@ -16,6 +16,8 @@ pub struct BookConfig {
     pub max_calls: usize,
     /// Ports of one call at most, RTP and RTCP counted apart (T-NG-04).
     pub max_ports_per_call: usize,
+    /// Branches of one call at most that are there at once (T-NG-04).
+    pub max_branches_per_call: usize,
     /// An answered call without any packet ends after this (T-RTP-10).
     pub media_timeout: Duration,
     /// The same on hold.
@@ -37,7 +39,8 @@ impl Default for BookConfig {
             advertise: Vec::new(),
             interfaces: Vec::new(),
             max_calls: 20_000,
-            max_ports_per_call: 64,
+            max_ports_per_call: 512,
+            max_branches_per_call: 64,
             media_timeout: Duration::from_secs(60),
             hold_timeout: Duration::from_secs(3_600),
             offer_timeout: Duration::from_secs(3_600),

@@ -1,21 +1,93 @@
-//! What a use case takes: values that check themselves, every problem reported at once (UX §8).
+//! Reading JSON bodies: strict (no key twice, limited depth), every field problem reported at once (UX §8).
 //!
-//! [`input!`](crate::input) declares one once: its fields are types that read themselves from JSON, and the same declaration
-//! is the published schema. An unknown field is a problem, not ignored.
+//! [`input!`](crate::input) declares a body once: its fields are types that check themselves, and the same declaration is
+//! the OpenAPI schema. An unknown field is a problem, not ignored.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use utoipa::PartialSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type as Kind};
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::Kind as IdKind;
-use warp_model::{Currency, Id};
+use warp_model::{Currency, Id, limits};
 
-use super::fault::{Fault, Kind as FaultKind, Problem};
+use super::error::{ApiError, Code, Problem};
 use crate::store::types::{Amount, Time, parse_rfc3339};
+
+/// Parses a body: UTF-8, JSON, at most [`limits::JSON_DEPTH`] levels, no key twice (T-API-06).
+pub fn parse_json(body: &[u8]) -> Result<Value, ApiError> {
+    let wrong = |message: String| ApiError::new(Code::InvalidJson, message);
+    if std::str::from_utf8(body).is_err() {
+        return Err(wrong("the body is not UTF-8".into()));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = Strict { depth: 0 }.deserialize(&mut reader).map_err(|e| wrong(e.to_string()))?;
+    reader.end().map_err(|e| wrong(e.to_string()))?;
+    Ok(value)
+}
+
+struct Strict {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let depth = deeper(self.depth)?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(Strict { depth })? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let depth = deeper(self.depth)?;
+        let mut out = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value_seed(Strict { depth })?;
+            if out.insert(key, value).is_some() {
+                return Err(serde::de::Error::custom("a key is there twice"));
+            }
+        }
+        Ok(Value::Object(out))
+    }
+}
+
+fn deeper<E: serde::de::Error>(depth: usize) -> Result<usize, E> {
+    if depth >= limits::JSON_DEPTH { Err(E::custom("nested too deeply")) } else { Ok(depth + 1) }
+}
 
 /// RFC 7396 merge of `patch` into `target`, for PATCH.
 pub fn merge_patch(target: &mut Value, patch: &Value) {
@@ -55,7 +127,7 @@ pub trait Input: Sized {
     /// Names of its fields.
     const FIELDS: &'static [&'static str];
     /// All field problems, or the value.
-    fn from_json(value: &Value) -> Result<Self, Fault>;
+    fn from_json(value: &Value) -> Result<Self, ApiError>;
 }
 
 /// Declares a request body: a struct whose fields are [`Field`]s.
@@ -66,16 +138,16 @@ macro_rules! input {
         #[derive(Clone, Debug)]
         pub struct $name { $($(#[doc = $doc])* pub $field: $ty,)* }
 
-        impl $crate::app::input::Input for $name {
+        impl $crate::api::input::Input for $name {
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
-            fn from_json(value: &serde_json::Value) -> Result<Self, $crate::app::fault::Fault> {
+            fn from_json(value: &serde_json::Value) -> Result<Self, $crate::api::error::ApiError> {
                 let mut problems = Vec::new();
-                let map = $crate::app::input::object(value)?;
-                $(let $field = <$ty as $crate::app::input::Field>::read(map.get(stringify!($field)), stringify!($field), &mut problems);)*
-                $crate::app::input::unknown(map, Self::FIELDS, &mut problems);
+                let map = $crate::api::input::object(value)?;
+                $(let $field = <$ty as $crate::api::input::Field>::read(map.get(stringify!($field)), stringify!($field), &mut problems);)*
+                $crate::api::input::unknown(map, Self::FIELDS, &mut problems);
                 match ($($field,)*) {
                     ($(Some($field),)*) if problems.is_empty() => Ok(Self { $($field,)* }),
-                    _ => Err($crate::app::fault::Fault::fields(problems)),
+                    _ => Err($crate::api::error::ApiError::fields(problems)),
                 }
             }
         }
@@ -85,9 +157,9 @@ macro_rules! input {
                 let mut object = utoipa::openapi::schema::ObjectBuilder::new()
                     .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::<utoipa::openapi::Schema>::FreeForm(false)));
                 $(
-                    object = object.property(stringify!($field), $crate::app::input::described(
-                        <$ty as $crate::app::input::Field>::field_schema(), concat!($($doc),*).trim_ascii()));
-                    if <$ty as $crate::app::input::Field>::required() {
+                    object = object.property(stringify!($field), $crate::api::input::described(
+                        <$ty as $crate::api::input::Field>::field_schema(), concat!($($doc),*).trim_ascii()));
+                    if <$ty as $crate::api::input::Field>::required() {
                         object = object.required(stringify!($field));
                     }
                 )*
@@ -100,8 +172,8 @@ macro_rules! input {
 }
 
 /// The body as an object.
-pub fn object(value: &Value) -> Result<&Map<String, Value>, Fault> {
-    value.as_object().ok_or_else(|| Fault::new(FaultKind::ValidationFailed, "the body must be a JSON object"))
+pub fn object(value: &Value) -> Result<&Map<String, Value>, ApiError> {
+    value.as_object().ok_or_else(|| ApiError::new(Code::ValidationFailed, "the body must be a JSON object"))
 }
 
 /// Adds a problem for each key that is not a field; at most 20 of them.
@@ -461,12 +533,12 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::app::input::Field for $name {
-            fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<$crate::app::fault::Problem>) -> Option<Self> {
-                $crate::app::input::word(value, path, Self::WORDS, problems).and_then(Self::parse)
+        impl $crate::api::input::Field for $name {
+            fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<$crate::api::error::Problem>) -> Option<Self> {
+                $crate::api::input::word(value, path, Self::WORDS, problems).and_then(Self::parse)
             }
             fn field_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                $crate::app::input::words_schema(Self::WORDS)
+                $crate::api::input::words_schema(Self::WORDS)
             }
         }
     };
@@ -518,13 +590,24 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let body = serde_json::json!({"name":"","channels":11,"ips":["x","::1"],"extra":1});
-        let good = serde_json::json!({"name":"a","channels":3,"ips":["::1"]});
+        let body = parse_json(br#"{"name":"","channels":11,"ips":["x","::1"],"extra":1}"#).unwrap();
+        let good = parse_json(br#"{"name":"a","channels":3,"ips":["::1"]}"#).unwrap();
         let sample = Sample::from_json(&good).unwrap();
         assert_eq!((sample.name.0.as_str(), sample.channels, sample.ips.0.len()), ("a", Some(Int(3)), 1));
         let e = Sample::from_json(&body).unwrap_err();
         let fields: Vec<&str> = e.details.iter().map(|p| p.field.as_str()).collect();
         assert_eq!(fields, ["name", "channels", "ips[0]", "extra"]);
+    }
+
+    #[test]
+    fn t_api_06_keys_twice_and_deep_nesting_are_refused() {
+        assert!(parse_json(br#"{"a":1,"a":2}"#).is_err());
+        let deep = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
+        assert!(parse_json(&deep(64)).is_ok());
+        assert!(parse_json(&deep(65)).is_err());
+        assert!(parse_json(&deep(100_000)).is_err());
+        assert!(parse_json(b"{\"a\":\"\xff\"}").is_err());
+        assert!(parse_json(b"{} x").is_err());
     }
 
     #[test]
@@ -537,6 +620,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(v) = parse_json(&bytes) {
+                let _ = Sample::from_json(&v);
+            }
+        }
+
         #[test]
         fn merging_twice_is_merging_once(a in "[a-z]{1,3}", b in 0i64..9) {
             let patch = serde_json::json!({ a.clone(): b, "gone": null });

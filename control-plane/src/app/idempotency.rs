@@ -10,10 +10,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use sqlx::Row;
 
-use super::edge::envelope;
-use super::endpoint::{Answer, Endpoint, Reply, Request};
-use super::error::{ApiError, Code};
 use crate::App;
+use crate::api::edge::envelope;
+use crate::api::endpoint::{Answer, Endpoint, Reply, Request};
+use crate::api::error::{ApiError, Code};
 use crate::store::sql;
 
 /// Runs `perform` at most once for this key.
@@ -87,7 +87,7 @@ fn replay(status: i32, body: &str) -> Answer {
         ApiError::new(code.ok_or_else(internal)?, error["message"].as_str().unwrap_or("").to_owned());
     for d in error["details"].as_array().into_iter().flatten() {
         let text = |k: &str| d[k].as_str().unwrap_or("").to_owned();
-        again.details.push(crate::app::fault::Problem::new(text("field"), "invalid", text("message")));
+        again.details.push(crate::api::error::Problem::new(text("field"), "invalid", text("message")));
     }
     Err(again)
 }

@@ -1,0 +1,181 @@
+//! Answers: they set the rules of both directions, and open their branch.
+//!
+//! An answer that leaves lines out, or has some too many, still answers the call (the other side has picked up): what is missing
+//! is refused, what is too much is left out. One that is not owed (the 200 behind an 18x, when an offer of the other side was
+//! made and answered since) is translated and changes no media (RFC 3261 §13.2.1, RFC 6337 §3.1.1).
+
+use warp_model::Now;
+use warp_ng::reply::reasons;
+use warp_ng::{Reply, SdpCommand};
+use warp_sdp::Sdp;
+
+use super::call::{Call, MediaLine};
+use super::dialogues::{check_lengths, find_for_answer, parse, refused, say};
+use super::lent::Lent;
+use super::offer::section;
+use super::{Book, quality};
+use crate::core::negotiate::{OutLine, Spoken};
+use crate::core::ports::PortPair;
+use crate::core::{Output, StreamKind};
+
+/// Who is answered, and what both said, line by line.
+struct Round<'a> {
+    asker: usize,
+    offered: &'a [Spoken],
+    answered: &'a [Spoken],
+}
+
+impl Book {
+    pub(super) fn answer(&mut self, c: &SdpCommand, now: Now) -> Result<Reply, Reply> {
+        let sdp = parse(&c.sdp)?;
+        check_lengths(c)?;
+        let unknown = || Reply::error(reasons::UNKNOWN_CALL_ID);
+        let serial = *self.by_id.get(&c.call_id).ok_or_else(unknown)?;
+        if self.calls.get(&serial).is_none_or(|c| c.ended.is_some()) {
+            return Err(unknown());
+        }
+        let mut lent = Lent::of(self, serial, now).ok_or_else(unknown)?;
+        let (_, book, call) = lent.parts().ok_or_else(unknown)?;
+        let done = book.answer_in(call, c, &sdp, now);
+        if done.is_ok() && !std::mem::replace(&mut call.is_sampled, true) {
+            book.samples.insert((now.mono + quality::INTERVAL, serial));
+        }
+        done
+    }
+
+    fn answer_in(
+        &mut self,
+        call: &mut Call,
+        c: &SdpCommand,
+        sdp: &Sdp<'_>,
+        now: Now,
+    ) -> Result<Reply, Reply> {
+        let to_tag = c.to_tag.as_deref().ok_or(Reply::error(reasons::NO_TO_TAG))?;
+        let invalid = || Reply::error(reasons::INVALID_DIALOGUE);
+        let (at, asker) = find_for_answer(&call.dialogues, c, to_tag).ok_or_else(invalid)?;
+        let me = 1 - asker;
+        let spoken = self.read_all(sdp, c);
+        let dialogue = call.dialogues.get(at).ok_or_else(invalid)?;
+        let offer = dialogue.offers.get(asker).and_then(Option::as_ref).ok_or_else(invalid)?;
+        let is_owed = offer.pending || offer.number == dialogue.last_offer();
+        let was_pending = offer.pending;
+        check_fits(&spoken, &offer.said)?;
+        if is_owed && self.is_circle(&spoken, call, dialogue) {
+            return Err(refused(reasons::BAD_SDP, "media would come back to where it came from"));
+        }
+        for (i, (said, line)) in spoken.iter().zip(&dialogue.media).enumerate().filter(|_| is_owed) {
+            if let Some(pair) = line.sides.get(me).and_then(|s| s.pair).filter(|_| !said.rejected) {
+                self.check_target(pair.ip, i, &spoken, dialogue)?;
+            }
+        }
+        // Nothing can fail from here on.
+        let (offered, plans) = (offer.said.clone(), offer.mux.clone());
+        let kept = call.pairs_elsewhere(at);
+        let shard = call.shard;
+        let dialogue = call.dialogues.get_mut(at).ok_or_else(invalid)?;
+        let labels = dialogue.labels();
+        let is_reoffer = was_pending && dialogue.answered;
+        let round = Round { asker, offered: &offered, answered: &spoken };
+        let mut lines = Vec::with_capacity(spoken.len());
+        for (i, line) in dialogue.media.iter_mut().enumerate() {
+            let both = round
+                .answered
+                .get(i)
+                .zip(round.offered.get(i))
+                .filter(|(a, o)| !a.rejected && !o.rejected && !c.media_remove.contains(&a.kind));
+            if is_owed && both.is_none() {
+                self.release(shard, &labels, std::slice::from_mut(line), &kept, now);
+            }
+            if let Some((answer, offer)) = both.filter(|_| is_owed) {
+                let mux = plans.get(i).copied().unwrap_or_default().answer(answer.mux);
+                for (side, mux) in [(asker, mux.0), (me, mux.1)] {
+                    if let Some(side) = line.sides.get_mut(side) {
+                        side.mux = mux;
+                    }
+                }
+                if let Some(side) = line.sides.get_mut(asker).filter(|_| is_reoffer) {
+                    side.speak(offer.clone(), false);
+                }
+                if let Some(side) = line.sides.get_mut(me) {
+                    side.speak(answer.clone(), c.flags.reset);
+                }
+                self.change_kind(line, asker, answer);
+            }
+            lines.extend(self.answer_line(&round, i, line, both.is_some(), c));
+        }
+        // Lines that the offer did not have.
+        for extra in spoken.get(lines.len()..).unwrap_or_default() {
+            let line = self.out_line(extra, None, None, c.media_address, |_, rtcp| (rtcp, false));
+            lines.push(OutLine { remove: true, ..line });
+        }
+        if let Some(party) = dialogue.parties.get_mut(me) {
+            party.rename(to_tag, now);
+        }
+        // A 200 may come after its 18x, an 18x of a re-INVITE makes nothing early again.
+        dialogue.early = c.flags.provisional && (dialogue.early || !dialogue.answered);
+        dialogue.answered = true;
+        if let Some(Some(offer)) = dialogue.offers.get_mut(asker) {
+            offer.pending = false;
+        }
+        dialogue.delete_at = None;
+        let missing = offered.get(spoken.len()..).unwrap_or_default();
+        let instance = &self.config.instance;
+        let text = match &mut dialogue.parties {
+            [a, b] if me == 0 => say(a, b, sdp, &lines, c, instance, missing),
+            [a, b] => say(b, a, sdp, &lines, c, instance, missing),
+        };
+        self.open(call, at);
+        call.last_signal = now;
+        call.take_metadata(c);
+        self.mark(call, c.tos, &[]);
+        Ok(Reply::Sdp { sdp: text, warning: None })
+    }
+
+    /// One line of the answer as the asker gets it; `None`: the answer has no such line.
+    fn answer_line(
+        &self,
+        round: &Round<'_>,
+        i: usize,
+        line: &MediaLine,
+        is_taken: bool,
+        c: &SdpCommand,
+    ) -> Option<OutLine> {
+        let answer = round.answered.get(i)?;
+        let Some(offer) = round.offered.get(i) else {
+            let line = self.out_line(answer, None, None, c.media_address, |_, rtcp| (rtcp, false));
+            return Some(OutLine { remove: true, ..line });
+        };
+        if !is_taken {
+            return Some(self.out_line(answer, None, None, c.media_address, |_, rtcp| (rtcp, false)));
+        }
+        let asker = line.sides.get(round.asker);
+        let (pair, mux) = (asker.and_then(|s| s.pair), asker.is_some_and(|s| s.mux));
+        let protocol = String::from_utf8(offer.protocol.clone()).ok();
+        let out = self.out_line(answer, pair, protocol, c.media_address, |rtp, rtcp| {
+            (if mux { rtp } else { rtcp }, mux)
+        });
+        Some(OutLine { drop_mid: !offer.has_mid, ..out })
+    }
+
+    /// Tells what a line carries from now on.
+    fn change_kind(&mut self, line: &mut MediaLine, asker: usize, answer: &Spoken) {
+        let pair: Option<PortPair> = line.sides.get(asker).and_then(|s| s.pair);
+        let kind = StreamKind { codec: answer.codec.clone(), class: answer.class };
+        if pair.is_some() && line.kind.as_ref() != Some(&kind) {
+            let from = line.kind.replace(kind.clone());
+            self.out.push_back(Output::StreamKind { from, to: Some(kind) });
+        }
+    }
+}
+
+/// RFC 3264 §6: lines of the same kinds and protocols as in the offer, as far as both have them; one of them must be left.
+fn check_fits(answered: &[Spoken], offered: &[Spoken]) -> Result<(), Reply> {
+    let both = answered.iter().zip(offered).enumerate();
+    let unlike = both.clone().find(|(_, (answer, offer))| {
+        answer.kind != offer.kind || (!answer.rejected && !offer.rejected && answer.class != offer.class)
+    });
+    let Some((at, (answer, offer))) = unlike else { return Ok(()) };
+    let name = |s: &Spoken| format!("{} {}", s.kind.escape_ascii(), s.protocol.escape_ascii());
+    let why = format!("{}: {} answers an offer of {}", section(at, answered), name(answer), name(offer));
+    Err(refused(reasons::REWRITING_SDP, why))
+}

@@ -1,0 +1,105 @@
+//! What one command holds: a call that is out of the book's table, and port pairs that no dialogue has yet.
+//!
+//! Dropped, by return, error or unwinding, it gives everything back: the call goes into the book again, or is gone when it has
+//! no dialogue; pairs that no dialogue took are free. So a panic in the middle of a command costs that command only.
+
+use warp_model::Now;
+use warp_ng::Reply;
+use warp_ng::reply::reasons;
+
+use super::Book;
+use super::call::{Call, Dialogue};
+use crate::core::Output;
+use crate::core::ports::PortPair;
+
+/// See the module.
+pub(super) struct Lent<'b> {
+    book: &'b mut Book,
+    serial: u64,
+    /// There until it is dropped.
+    call: Option<Call>,
+    now: Now,
+    /// It was made for this command: it counts once it has a dialogue.
+    is_new: bool,
+}
+
+impl<'b> Lent<'b> {
+    /// A call of the book; `None`: there is none of this number.
+    pub(super) fn of(book: &'b mut Book, serial: u64, now: Now) -> Option<Self> {
+        let call = book.calls.remove(&serial)?;
+        book.timers.remove(&(call.look_at, serial));
+        Some(Self { book, serial, call: Some(call), now, is_new: false })
+    }
+
+    /// The living call of this id, else a new one, unless the book is full. Figures kept of an ended one are gone.
+    pub(super) fn for_offer(book: &'b mut Book, id: &[u8], now: Now) -> Result<Self, Reply> {
+        if let Some(serial) = book.by_id.get(id).copied() {
+            if book.calls.get(&serial).is_some_and(|c| c.ended.is_none()) {
+                return Self::of(book, serial, now).ok_or(Reply::error(reasons::UNKNOWN_CALL_ID));
+            }
+            if let Some(ended) = book.calls.remove(&serial) {
+                book.timers.remove(&(ended.look_at, serial));
+            }
+            book.by_id.remove(id);
+        }
+        if book.live >= book.config.max_calls {
+            return Err(Reply::LoadLimit { message: reasons::LIMIT_SESSIONS.into() });
+        }
+        let serial = book.next;
+        book.next = book.next.wrapping_add(1);
+        let call = Some(book.new_call(serial, id, now));
+        Ok(Self { book, serial, call, now, is_new: true })
+    }
+
+    /// Its number, the book without it, and the call itself.
+    pub(super) fn parts(&mut self) -> Option<(u64, &mut Book, &mut Call)> {
+        Some((self.serial, self.book, self.call.as_mut()?))
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let Some(call) = self.call.take() else { return };
+        let (book, serial, now) = (&mut *self.book, self.serial, self.now);
+        let unused: Vec<PortPair> = std::mem::take(&mut book.taken)
+            .into_iter()
+            .filter(|pair| !call.dialogues.iter().flat_map(Dialogue::pairs).any(|p| p == *pair))
+            .collect();
+        for pair in unused {
+            book.close(call.shard, pair, now);
+        }
+        if call.ended.is_none() && call.dialogues.is_empty() {
+            if !self.is_new {
+                book.forget(&call, now);
+            }
+            return;
+        }
+        if self.is_new {
+            book.live = book.live.saturating_add(1);
+            book.by_id.insert(call.id.clone(), serial);
+        }
+        book.put_back(serial, call, now);
+    }
+}
+
+impl Book {
+    /// A port pair is nobody's any more: its ports are closed, then it may be given again.
+    pub(super) fn close(&mut self, shard: u16, pair: PortPair, now: Now) {
+        for port in [pair.rtp_port(), pair.rtcp_port()] {
+            self.by_port.remove(&port);
+            self.out.push_back(Output::Close { shard, port });
+        }
+        self.ports.give_back(pair, now.mono);
+        self.pairs = self.pairs.saturating_sub(1);
+    }
+
+    /// A pair for a call, in the book's tables from now on. It is in `taken` until a dialogue has it for good.
+    pub(super) fn take_pair(&mut self, serial: u64, ip: u8, now: Now) -> Result<PortPair, Reply> {
+        let pair = self.ports.take(ip, now.mono).ok_or(Reply::error(reasons::OUT_OF_PORTS))?;
+        self.taken.push(pair);
+        self.by_port.insert(pair.rtp_port(), serial);
+        self.by_port.insert(pair.rtcp_port(), serial);
+        self.pairs = self.pairs.saturating_add(1);
+        Ok(pair)
+    }
+}

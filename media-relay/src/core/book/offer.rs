@@ -1,0 +1,306 @@
+//! Offers: a new branch, or a re-offer of either party at any time. Ports are taken here; rules of an answered dialogue change
+//! only with the answer.
+
+use std::net::{IpAddr, SocketAddr};
+
+use warp_model::Now;
+use warp_ng::reply::reasons;
+use warp_ng::{AddressFamily, Reply, SdpCommand};
+use warp_sdp::Sdp;
+
+use super::Book;
+use super::call::{Call, Dialogue, MediaLine, Offer};
+use super::dialogues::{check_lengths, find_for_offer, parse, refused, say};
+use super::lent::Lent;
+use super::quality::QualityLog;
+use crate::core::negotiate::{
+    Class, MuxPlan, Origin, OutLine, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
+};
+use crate::core::ports::PortPair;
+
+/// A port pair that an offer needs: media line, side, local address.
+type Wanted = (usize, usize, u8);
+
+impl Book {
+    pub(super) fn offer(&mut self, c: &SdpCommand, now: Now) -> Result<Reply, Reply> {
+        let sdp = parse(&c.sdp)?;
+        check_lengths(c)?;
+        if c.flags.loop_protect && is_loop(&sdp, &self.config.instance) {
+            return Ok(Reply::Sdp { sdp: c.sdp.clone(), warning: None });
+        }
+        let mut lent = Lent::for_offer(self, &c.call_id, now)?;
+        let Some((serial, book, call)) = lent.parts() else {
+            return Err(Reply::error(reasons::UNKNOWN_CALL_ID));
+        };
+        book.offer_in(serial, call, c, &sdp, now)
+    }
+
+    /// What an SDP says. Our own address as others see it is our own other leg: media for it stays on this machine.
+    pub(super) fn read_all(&self, sdp: &Sdp<'_>, c: &SdpCommand) -> Vec<Spoken> {
+        let local = |to: SocketAddr| {
+            let port = self.own_port(to)?;
+            Some(SocketAddr::new(*self.ports.ips().get(usize::from(port.ip))?, port.port))
+        };
+        let signalling = Signalling::of(c, &self.own);
+        let one = |m| {
+            let mut said = read(&m, signalling);
+            said.rtp = said.rtp.map(|to| local(to).unwrap_or(to));
+            said.rtcp = said.rtcp.map(|to| local(to).unwrap_or(to));
+            said
+        };
+        sdp.media().map(one).collect()
+    }
+
+    fn offer_in(
+        &mut self,
+        serial: u64,
+        call: &mut Call,
+        c: &SdpCommand,
+        sdp: &Sdp<'_>,
+        now: Now,
+    ) -> Result<Reply, Reply> {
+        let spoken = self.read_all(sdp, c);
+        let found = find_for_offer(&call.dialogues, c, &spoken);
+        let relayed = self.relayable(&spoken, c)?;
+        // Worked on outside the call, so that an error leaves the call as it was.
+        let mut new = match found {
+            Some(_) => None,
+            None if call.dialogues.len() >= self.config.max_branches_per_call => {
+                return Err(Reply::LoadLimit { message: reasons::LIMIT_LOAD.into() });
+            }
+            None => {
+                let name = c.direction.as_ref().map(|(mine, _)| mine.as_slice());
+                let ip = |said: &Spoken| name.and_then(|name| self.interface(Some(name), said.ipv4));
+                let ips: Vec<Option<u8>> = spoken.iter().map(ip).collect();
+                Some(call.branch(c, &spoken, &ips, now))
+            }
+        };
+        let used = call.ports();
+        let (at, me) = found.unwrap_or((call.dialogues.len(), 0));
+        let other = 1 - me;
+        let invalid = || Reply::error(reasons::INVALID_DIALOGUE);
+        let dialogue = new.as_ref().or_else(|| call.dialogues.get(at)).ok_or_else(invalid)?;
+        if self.is_circle(&spoken, call, dialogue) {
+            return Err(refused(reasons::BAD_SDP, "media would come back to where it came from"));
+        }
+        let wanted = self.wanted_ports(&spoken, &relayed, dialogue, me, c)?;
+        if used.saturating_add(wanted.len().saturating_mul(2)) > self.config.max_ports_per_call {
+            return Err(Reply::LoadLimit { message: reasons::LIMIT_LOAD.into() });
+        }
+        let mut taken = Vec::with_capacity(wanted.len());
+        for (line, side, ip) in wanted {
+            taken.push((line, side, self.take_pair(serial, ip, now)?));
+        }
+        // Nothing fails from here on.
+        if let Some(new) = new.take() {
+            if let Some(branch) = &new.branch {
+                call.is_back(branch);
+            }
+            call.dialogues.push(new);
+        }
+        let dialogue = call.dialogues.get_mut(at).ok_or_else(invalid)?;
+        if spoken.len() > dialogue.media.len() {
+            dialogue.media.resize_with(spoken.len(), MediaLine::default);
+        }
+        let new_pairs: Vec<PortPair> = taken.iter().map(|(_, _, pair)| *pair).collect();
+        for (line, side, pair) in taken {
+            if let Some(side) = dialogue.media.get_mut(line).and_then(|l| l.sides.get_mut(side)) {
+                side.pair = Some(pair);
+                side.counters = Default::default();
+                side.quality = QualityLog::default();
+            }
+        }
+        let plans: Vec<MuxPlan> = spoken.iter().map(|said| MuxPlan::offer(said.mux, c.rtcp_mux)).collect();
+        let mut lines = Vec::with_capacity(spoken.len());
+        for (((said, protocol), line), plan) in
+            spoken.iter().zip(&relayed).zip(&mut dialogue.media).zip(&plans)
+        {
+            if !dialogue.answered
+                && let Some(side) = line.sides.get_mut(me)
+            {
+                side.speak(said.clone(), c.flags.reset);
+            }
+            let pair = line.sides.get(other).and_then(|s| s.pair).filter(|_| protocol.is_some());
+            lines.push(self.out_line(said, pair, protocol.clone(), c.media_address, |rtp, rtcp| {
+                (if plan.required { rtp } else { rtcp }, plan.sent)
+            }));
+        }
+        let number = dialogue.last_offer().saturating_add(1);
+        let branch = c.via_branch.clone();
+        if let Some(offer) = dialogue.offers.get_mut(me) {
+            *offer = Some(Offer { said: spoken, mux: plans, pending: true, number, branch });
+        }
+        name(dialogue, me, c, now);
+        dialogue.delete_at = None;
+        dialogue.loop_check |= c.flags.loop_protect;
+        if let Some((mine, theirs)) = &c.direction {
+            for (party, name) in [(me, mine), (other, theirs)] {
+                if let Some(party) = dialogue.parties.get_mut(party) {
+                    party.interface = Some(name.clone());
+                }
+            }
+        }
+        let text = match &mut dialogue.parties {
+            [a, b] if me == 0 => say(a, b, sdp, &lines, c, &self.config.instance, &[]),
+            [a, b] => say(b, a, sdp, &lines, c, &self.config.instance, &[]),
+        };
+        if !dialogue.answered {
+            self.install(call, at);
+        }
+        call.last_signal = now;
+        call.take_metadata(c);
+        self.mark(call, c.tos, &new_pairs);
+        self.taken.clear();
+        Ok(Reply::Sdp { sdp: text, warning: None })
+    }
+
+    /// For each line: the protocol to offer on, or `None` when the line is or becomes rejected. An error when nothing of
+    /// a living SDP is left.
+    fn relayable(&self, spoken: &[Spoken], c: &SdpCommand) -> Result<Vec<Option<String>>, Reply> {
+        let relayed: Vec<Option<String>> = spoken
+            .iter()
+            .map(|said| {
+                // "Removed" is offered on as rejected: both sides count the same lines (RFC 3264 §8).
+                if said.rejected || said.class == Class::Foreign || c.media_remove.contains(&said.kind) {
+                    return None;
+                }
+                outgoing_protocol(&said.protocol, c.transport_protocol).map(str::to_owned)
+            })
+            .collect();
+        let living = spoken.iter().position(|s| !s.rejected);
+        if let Some(at) = living.filter(|_| relayed.iter().all(Option::is_none)) {
+            let protocol = spoken.get(at).map(|s| s.protocol.as_slice()).unwrap_or_default();
+            let why =
+                format!("{}: {} cannot be relayed as asked", section(at, spoken), protocol.escape_ascii());
+            return Err(refused(reasons::REWRITING_SDP, why));
+        }
+        Ok(relayed)
+    }
+
+    /// The pairs that an offer needs and its dialogue does not have yet. An error when media would go where it may not.
+    fn wanted_ports(
+        &self,
+        spoken: &[Spoken],
+        relayed: &[Option<String>],
+        dialogue: &Dialogue,
+        me: usize,
+        c: &SdpCommand,
+    ) -> Result<Vec<Wanted>, Reply> {
+        // Remembered for the dialogue: a later offer need not say it again.
+        let known = |party: usize| dialogue.parties.get(party).and_then(|p| p.interface.as_deref());
+        let (my_name, other_name) = match &c.direction {
+            Some((a, b)) => (Some(a.as_slice()), Some(b.as_slice())),
+            None => (known(me), known(1 - me)),
+        };
+        let mut wanted = Vec::new();
+        for (at, said) in
+            spoken.iter().enumerate().filter(|(at, _)| relayed.get(*at).is_some_and(Option::is_some))
+        {
+            let no_family = || {
+                let why = format!("{}: no local address of its family", section(at, spoken));
+                refused(reasons::REWRITING_SDP, why)
+            };
+            let line = dialogue.media.get(at);
+            let pair = |side: usize| line.and_then(|l| l.sides.get(side)).and_then(|s| s.pair);
+            let ip = match pair(me) {
+                Some(pair) => pair.ip,
+                None => self.interface(my_name, said.ipv4).ok_or_else(no_family)?,
+            };
+            self.check_target(ip, at, spoken, dialogue)?;
+            if pair(me).is_none() {
+                wanted.push((at, me, ip));
+            }
+            if pair(1 - me).is_none() {
+                let ipv4 = match c.address_family {
+                    Some(AddressFamily::Ip4) => true,
+                    Some(AddressFamily::Ip6) => false,
+                    None => said.ipv4,
+                };
+                wanted.push((at, 1 - me, self.interface(other_name, ipv4).ok_or_else(no_family)?));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// T-NG-06: would we send where nobody may be sent to, or to ourselves in a circle?
+    ///
+    /// Our own address is our own other leg: only a port that is lent, and to another dialogue. A port beyond our range is some
+    /// other program's on this machine, or of another machine behind the address that we show.
+    pub(super) fn check_target(
+        &self,
+        ip: u8,
+        at: usize,
+        spoken: &[Spoken],
+        dialogue: &Dialogue,
+    ) -> Result<(), Reply> {
+        let Some(said) = spoken.get(at) else { return Ok(()) };
+        let local = *self.ports.ips().get(usize::from(ip)).ok_or(Reply::error(reasons::BAD_SDP))?;
+        let targets = [said.rtp, said.rtcp.filter(|_| said.class != Class::Raw)];
+        let may = |to: SocketAddr| match self.own_port(to) {
+            Some(port) => !dialogue.pairs().any(|p| p.rtp_port() == port || p.rtcp_port() == port),
+            None => may_send(local, to, &self.config.forbidden) && !self.is_unlent(to),
+        };
+        let bad = targets.into_iter().flatten().find(|to| !may(*to));
+        match bad.filter(|_| !matches!(said.origin, Origin::Nat(_))) {
+            Some(to) => {
+                let why = format!("{}: media is not sent to {to}", section(at, spoken));
+                Err(refused(reasons::BAD_SDP, why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A port of our range, by an address of ours, that nobody has. Loopback is everybody's on this machine.
+    fn is_unlent(&self, to: SocketAddr) -> bool {
+        !warp_model::net::is_loopback(to.ip()) && self.own.contains(&to.ip()) && self.ports.has(to.port())
+    }
+
+    /// One line of an outgoing SDP; `rtcp` picks the port of `a=rtcp` (from RTP and RTCP port) and whether to mux.
+    pub(super) fn out_line(
+        &self,
+        said: &Spoken,
+        pair: Option<PortPair>,
+        protocol: Option<String>,
+        media_address: Option<IpAddr>,
+        rtcp: impl FnOnce(u16, u16) -> (u16, bool),
+    ) -> OutLine {
+        let ip = pair.map_or(0, |p| p.ip);
+        let (rtcp_port, mux) = match pair {
+            Some(p) if said.class != Class::Raw => {
+                let (port, mux) = rtcp(p.rtp_port().port, p.rtcp_port().port);
+                (Some(port), mux)
+            }
+            _ => (None, false),
+        };
+        OutLine {
+            port: pair.map_or(0, |p| p.rtp),
+            ip: self.advertised(ip, media_address).unwrap_or(IpAddr::from([0, 0, 0, 0])),
+            rtcp_port,
+            mux,
+            protocol,
+            class: said.class,
+            zero: said.zero,
+            direction: said.direction,
+            drop_mid: false,
+            remove: false,
+        }
+    }
+}
+
+/// Tags that an offer tells: a party may have had no name before.
+fn name(dialogue: &mut Dialogue, me: usize, c: &SdpCommand, now: Now) {
+    let tags = [(me, Some(&c.from_tag)), (1 - me, c.to_tag.as_ref())];
+    for (party, tag) in tags {
+        if let (Some(party), Some(tag)) = (dialogue.parties.get_mut(party), tag)
+            && party.tag.is_none()
+        {
+            party.rename(tag, now);
+        }
+    }
+}
+
+/// A media section for a person: its place, counted from 1, and its kind.
+pub(super) fn section(at: usize, spoken: &[Spoken]) -> String {
+    let kind = spoken.get(at).map(|s| s.kind.as_slice()).unwrap_or_default();
+    format!("section {} ({})", at.saturating_add(1), kind.escape_ascii())
+}
