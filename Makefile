@@ -1,5 +1,5 @@
 # The two commands of the README (run, test) and what stands around them.
-.PHONY: run test check full bench compare bootstrap
+.PHONY: run test check full bench compare mutants nightly bootstrap
 
 # Installs what is missing, builds the release binary, starts the whole platform with its demo world.
 run:
@@ -29,3 +29,14 @@ compare:
 	@scripts/bootstrap test
 	cargo build --release --workspace --bins
 	loadtests/compare
+
+# Do the tests notice? Single changes to the code, a seeded sample of each room; hours. Writes bench/results/.
+#   make mutants [CRATE=sip,sdp] [COUNT=40] [SEED=1]
+mutants:
+	@scripts/bootstrap test
+	@command -v cargo-mutants >/dev/null || cargo install cargo-mutants --locked
+	nice cargo run -q --profile ci -p warp-bench --bin mutants -- $(if $(CRATE),crate=$(CRATE)) count=$(or $(COUNT),40) seed=$(or $(SEED),1)
+
+# What is too long for every commit: everything built in full, then the sample of changes with the day as its seed.
+nightly: full
+	$(MAKE) mutants SEED=$$(date +%Y%m%d)

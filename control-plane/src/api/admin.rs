@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::http::Method;
 
 use super::customer::{call_endpoints, trunk_endpoints};
-use super::endpoint::{Access, Answer, Audience, Endpoint, Paging, Reply, Request, endpoint};
+use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
 use super::error::ApiError;
 use crate::App;
-use crate::app::{Ctx, audit, customers, decks, keys, replay, routing, trunks, vendors};
+use crate::app::fault::Fault;
+use crate::app::{audit, customers, decks, keys, replay, routing, trunks, vendors};
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -311,28 +312,28 @@ fn routing_endpoints() -> Vec<Endpoint> {
 }
 
 async fn call_replay(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&replay::replay(&Ctx::of(&app, &r)?, r.id("call_id", "call")?).await?)
+    Reply::ok(&replay::replay(&r.ctx(&app)?, r.id("call_id", "call")?).await?)
 }
 
 async fn audit_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(audit::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+    Reply::page(audit::list(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
 async fn customer_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(customers::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+    Reply::page(customers::list(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
 async fn customer_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&customers::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+    Reply::created(&customers::create(&r.ctx(&app)?, r.input()?).await?)
 }
 
 async fn customer_get(app: Arc<App>, r: Request) -> Answer {
-    let customer = customers::get(&Ctx::of(&app, &r)?, r.id("customer_id", "customer")?).await?;
+    let customer = customers::get(&r.ctx(&app)?, r.id("customer_id", "customer")?).await?;
     Reply::ok(&customer)
 }
 
 async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let customer =
         customers::update(&ctx, r.id("customer_id", "customer")?, r.change(&r.json()?), r.if_match).await?;
     Reply::ok(&customer)
@@ -340,22 +341,20 @@ async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
 
 async fn ban_list(app: Arc<App>, r: Request) -> Answer {
     let customer = r.id("customer_id", "customer")?;
-    Reply::page(customers::list_bans(&Ctx::of(&app, &r)?, Some(customer), &Paging::read(&r)?).await?)
+    Reply::page(customers::list_bans(&r.ctx(&app)?, Some(customer), &r.paging()?).await?)
 }
 
 async fn ban_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(
-        &customers::create_ban(&Ctx::of(&app, &r)?, r.id("customer_id", "customer")?, r.input()?).await?,
-    )
+    Reply::created(&customers::create_ban(&r.ctx(&app)?, r.id("customer_id", "customer")?, r.input()?).await?)
 }
 
 async fn key_list(app: Arc<App>, r: Request) -> Answer {
     let customer = r.id("customer_id", "customer")?;
-    Reply::page(keys::list(&Ctx::of(&app, &r)?, Some(customer), &Paging::read(&r)?).await?)
+    Reply::page(keys::list(&r.ctx(&app)?, Some(customer), &r.paging()?).await?)
 }
 
 async fn key_new(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let customer = r.id("customer_id", "customer")?;
     let input = r.input()?;
     customers::get(&ctx, customer).await?;
@@ -363,116 +362,114 @@ async fn key_new(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn own_keys(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(keys::list(&Ctx::of(&app, &r)?, None, &Paging::read(&r)?).await?)
+    Reply::page(keys::list(&r.ctx(&app)?, None, &r.paging()?).await?)
 }
 
 async fn own_key_new(app: Arc<App>, r: Request) -> Answer {
     let input: keys::ApiKeyInput = r.input()?;
     keys::no_more_than(r.caller()?, &input)?;
-    Reply::created(&keys::create(&Ctx::of(&app, &r)?, None, input).await?)
+    Reply::created(&keys::create(&r.ctx(&app)?, None, input).await?)
 }
 
 async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
-    keys::revoke(&Ctx::of(&app, &r)?, r.id("key_id", "key")?).await?;
+    keys::revoke(&r.ctx(&app)?, r.id("key_id", "key")?).await?;
     Reply::done()
 }
 
 async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let trunk = trunks::create(&ctx, r.id("customer_id", "customer")?, r.input()?).await?;
     Reply::created(&trunk)
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
     let customer = filter(&r, "customer")?;
-    Reply::page(trunks::list(&Ctx::of(&app, &r)?, customer, &Paging::read(&r)?).await?)
+    Reply::page(trunks::list(&r.ctx(&app)?, customer, &r.paging()?).await?)
 }
 
 async fn vendor_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(vendors::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+    Reply::page(vendors::list(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
 async fn vendor_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&vendors::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+    Reply::created(&vendors::create(&r.ctx(&app)?, r.input()?).await?)
 }
 
 async fn vendor_get(app: Arc<App>, r: Request) -> Answer {
-    let vendor = vendors::get(&Ctx::of(&app, &r)?, r.id("vendor_id", "vendor")?).await?;
+    let vendor = vendors::get(&r.ctx(&app)?, r.id("vendor_id", "vendor")?).await?;
     Reply::ok(&vendor)
 }
 
 async fn vendor_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let vendor =
         vendors::update(&ctx, r.id("vendor_id", "vendor")?, r.change(&r.json()?), r.if_match).await?;
     Reply::ok(&vendor)
 }
 
 async fn vendor_delete(app: Arc<App>, r: Request) -> Answer {
-    vendors::delete(&Ctx::of(&app, &r)?, r.id("vendor_id", "vendor")?).await?;
+    vendors::delete(&r.ctx(&app)?, r.id("vendor_id", "vendor")?).await?;
     Reply::done()
 }
 
 async fn vendor_trunk_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(
-        &vendors::create_trunk(&Ctx::of(&app, &r)?, r.id("vendor_id", "vendor")?, r.input()?).await?,
-    )
+    Reply::created(&vendors::create_trunk(&r.ctx(&app)?, r.id("vendor_id", "vendor")?, r.input()?).await?)
 }
 
 async fn vendor_trunk_list(app: Arc<App>, r: Request) -> Answer {
     let vendor = filter(&r, "vendor")?;
-    Reply::page(vendors::list_trunks(&Ctx::of(&app, &r)?, vendor, &Paging::read(&r)?).await?)
+    Reply::page(vendors::list_trunks(&r.ctx(&app)?, vendor, &r.paging()?).await?)
 }
 
 async fn vendor_trunk_get(app: Arc<App>, r: Request) -> Answer {
-    let trunk = vendors::get_trunk(&Ctx::of(&app, &r)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
+    let trunk = vendors::get_trunk(&r.ctx(&app)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
     Reply::ok(&trunk)
 }
 
 async fn vendor_trunk_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let id = r.id("vendor_trunk_id", "vendor trunk")?;
     let trunk = vendors::update_trunk(&ctx, id, r.change(&r.json()?), r.if_match).await?;
     Reply::ok(&trunk)
 }
 
 async fn vendor_trunk_delete(app: Arc<App>, r: Request) -> Answer {
-    vendors::delete_trunk(&Ctx::of(&app, &r)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
+    vendors::delete_trunk(&r.ctx(&app)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
     Reply::done()
 }
 
 async fn emergency_get(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&vendors::emergency_route(&Ctx::of(&app, &r)?).await?)
+    Reply::ok(&vendors::emergency_route(&r.ctx(&app)?).await?)
 }
 
 async fn emergency_put(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&vendors::set_emergency_route(&Ctx::of(&app, &r)?, r.input()?).await?)
+    Reply::ok(&vendors::set_emergency_route(&r.ctx(&app)?, r.input()?).await?)
 }
 
 async fn deck_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(decks::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+    Reply::page(decks::list(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
 async fn deck_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&decks::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+    Reply::created(&decks::create(&r.ctx(&app)?, r.input()?).await?)
 }
 
 async fn deck_get(app: Arc<App>, r: Request) -> Answer {
-    let deck = decks::get(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?).await?;
+    let deck = decks::get(&r.ctx(&app)?, r.id("deck_id", "deck")?).await?;
     Reply::ok(&deck)
 }
 
 async fn deck_delete(app: Arc<App>, r: Request) -> Answer {
-    decks::delete(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?).await?;
+    decks::delete(&r.ctx(&app)?, r.id("deck_id", "deck")?).await?;
     Reply::done()
 }
 
 async fn version_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(decks::versions(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?).await?)
+    Reply::page(decks::versions(&r.ctx(&app)?, r.id("deck_id", "deck")?).await?)
 }
 
 async fn version_upload(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let id = r.id("deck_id", "deck")?;
     let activate = match r.query("activate") {
         None | Some("false") => false,
@@ -492,45 +489,45 @@ async fn version_upload(app: Arc<App>, r: Request) -> Answer {
 
 async fn version_activate(app: Arc<App>, r: Request) -> Answer {
     let number = r.part("number").and_then(|t| t.parse().ok());
-    let number: i32 = number.ok_or_else(|| ApiError::not_found("deck version"))?;
-    Reply::ok(&decks::activate(&Ctx::of(&app, &r)?, r.id("deck_id", "deck")?, number).await?)
+    let number: i32 = number.ok_or_else(|| Fault::not_found("deck version"))?;
+    Reply::ok(&decks::activate(&r.ctx(&app)?, r.id("deck_id", "deck")?, number).await?)
 }
 
 async fn partition_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(routing::list(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+    Reply::page(routing::list(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
 async fn partition_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&routing::create(&Ctx::of(&app, &r)?, r.input()?).await?)
+    Reply::created(&routing::create(&r.ctx(&app)?, r.input()?).await?)
 }
 
 async fn partition_get(app: Arc<App>, r: Request) -> Answer {
-    let partition = routing::get(&Ctx::of(&app, &r)?, r.id("partition_id", "partition")?).await?;
+    let partition = routing::get(&r.ctx(&app)?, r.id("partition_id", "partition")?).await?;
     Reply::ok(&partition)
 }
 
 async fn partition_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let partition =
         routing::update(&ctx, r.id("partition_id", "partition")?, r.change(&r.json()?), r.if_match).await?;
     Reply::ok(&partition)
 }
 
 async fn partition_delete(app: Arc<App>, r: Request) -> Answer {
-    routing::delete(&Ctx::of(&app, &r)?, r.id("partition_id", "partition")?).await?;
+    routing::delete(&r.ctx(&app)?, r.id("partition_id", "partition")?).await?;
     Reply::done()
 }
 
 async fn exclusion_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(routing::list_exclusions(&Ctx::of(&app, &r)?, &Paging::read(&r)?).await?)
+    Reply::page(routing::list_exclusions(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
 async fn exclusion_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&routing::create_exclusion(&Ctx::of(&app, &r)?, r.input()?).await?)
+    Reply::created(&routing::create_exclusion(&r.ctx(&app)?, r.input()?).await?)
 }
 
 async fn exclusion_delete(app: Arc<App>, r: Request) -> Answer {
-    routing::delete_exclusion(&Ctx::of(&app, &r)?, r.id("exclusion_id", "exclusion")?).await?;
+    routing::delete_exclusion(&r.ctx(&app)?, r.id("exclusion_id", "exclusion")?).await?;
     Reply::done()
 }
 
@@ -540,9 +537,7 @@ fn filter<K: warp_model::id::Kind>(
     name: &'static str,
 ) -> Result<Option<warp_model::Id<K>>, ApiError> {
     let read = |t: &str| {
-        t.parse().map_err(|e: warp_model::id::IdError| {
-            ApiError::new(super::error::Code::InvalidQuery, format!("{name}: {e}"))
-        })
+        t.parse().map_err(|e: warp_model::id::IdError| Fault::field(name, "invalid", e.to_string()))
     };
-    r.query(name).map(read).transpose()
+    Ok(r.query(name).map(read).transpose()?)
 }

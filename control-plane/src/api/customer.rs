@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::http::Method;
 
-use super::endpoint::{Access, Answer, Audience, Endpoint, Page, Paging, Reply, Request, endpoint};
-use super::error::ApiError;
+use super::endpoint::{Access, Answer, Audience, Endpoint, Page, Reply, Request, endpoint};
 use crate::App;
-use crate::app::{Ctx, calls, customers, keys, route_test, trunks};
+use crate::app::fault::Fault;
+use crate::app::{calls, customers, keys, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, name)
@@ -105,7 +105,10 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
     let mut listing =
         endpoint(Method::GET, list, access, "Calls, newest first", call_list).lists::<calls::ListedCall>();
     for (name, kind, what) in calls::FILTERS {
-        listing = listing.query(name, kind, what);
+        listing = match *name {
+            "outcome" => listing.filter_of(name, calls::CallOutcome::WORDS, what),
+            _ => listing.query(name, kind, what),
+        };
     }
     listing = listing
         .query_of("sort", &["-setup_at", "setup_at"], "Newest first (when absent), or oldest first.")
@@ -133,100 +136,99 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
 }
 
 async fn me(app: Arc<App>, r: Request) -> Answer {
-    let customer = customers::get(&Ctx::of(&app, &r)?, r.customer()?).await?;
+    let customer = customers::get(&r.ctx(&app)?, r.customer()?).await?;
     Reply::ok(&customer)
 }
 
 async fn bans(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(customers::list_bans(&Ctx::of(&app, &r)?, Some(r.customer()?), &Paging::read(&r)?).await?)
+    Reply::page(customers::list_bans(&r.ctx(&app)?, Some(r.customer()?), &r.paging()?).await?)
 }
 
 async fn key_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(keys::list(&Ctx::of(&app, &r)?, Some(r.customer()?), &Paging::read(&r)?).await?)
+    Reply::page(keys::list(&r.ctx(&app)?, Some(r.customer()?), &r.paging()?).await?)
 }
 
 async fn key_new(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let input: keys::ApiKeyInput = r.input()?;
     keys::no_more_than(r.caller()?, &input)?;
     Reply::created(&keys::create(&ctx, Some(r.customer()?), input).await?)
 }
 
 async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
-    keys::revoke(&Ctx::of(&app, &r)?, r.id("key_id", "key")?).await?;
+    keys::revoke(&r.ctx(&app)?, r.id("key_id", "key")?).await?;
     Reply::done()
 }
 
 async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
-    let trunk = trunks::create(&Ctx::of(&app, &r)?, r.customer()?, r.input()?).await?;
+    let trunk = trunks::create(&r.ctx(&app)?, r.customer()?, r.input()?).await?;
     Reply::created(&trunk)
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(trunks::list(&Ctx::of(&app, &r)?, Some(r.customer()?), &Paging::read(&r)?).await?)
+    Reply::page(trunks::list(&r.ctx(&app)?, Some(r.customer()?), &r.paging()?).await?)
 }
 
 async fn trunk_get(app: Arc<App>, r: Request) -> Answer {
-    let trunk = trunks::get(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?;
+    let trunk = trunks::get(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?;
     Reply::ok(&trunk)
 }
 
 async fn trunk_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = Ctx::of(&app, &r)?;
+    let ctx = r.ctx(&app)?;
     let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, r.change(&r.json()?), r.if_match).await?;
     Reply::ok(&trunk)
 }
 
 async fn trunk_delete(app: Arc<App>, r: Request) -> Answer {
-    trunks::delete(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?;
+    trunks::delete(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?;
     Reply::done()
 }
 
 async fn ip_list(app: Arc<App>, r: Request) -> Answer {
-    unpaged(trunks::list_ips(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?)
+    unpaged(trunks::list_ips(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?)
 }
 
 async fn ip_add(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&trunks::add_ip(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, r.input()?).await?)
+    Reply::created(&trunks::add_ip(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, r.input()?).await?)
 }
 
 async fn ip_remove(app: Arc<App>, r: Request) -> Answer {
     let address =
-        r.query("address").ok_or_else(|| ApiError::field("address", "required", "name the address"))?;
-    trunks::remove_ip(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, address).await?;
+        r.query("address").ok_or_else(|| Fault::field("address", "required", "name the address"))?;
+    trunks::remove_ip(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, address).await?;
     Reply::done()
 }
 
 async fn credential_list(app: Arc<App>, r: Request) -> Answer {
-    unpaged(trunks::list_credentials(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?).await?)
+    unpaged(trunks::list_credentials(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?)
 }
 
 async fn credential_add(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(
-        &trunks::add_credential(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, r.input()?).await?,
-    )
+    Reply::created(&trunks::add_credential(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, r.input()?).await?)
 }
 
 async fn credential_remove(app: Arc<App>, r: Request) -> Answer {
     let username = r.part("username").unwrap_or("");
     // A zero byte cannot be in a user name, and PostgreSQL refuses one.
     if username.chars().any(char::is_control) {
-        return Err(ApiError::not_found("user"));
+        return Err(Fault::not_found("user").into());
     }
-    trunks::remove_credential(&Ctx::of(&app, &r)?, r.id("trunk_id", "trunk")?, username).await?;
+    trunks::remove_credential(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, username).await?;
     Reply::done()
 }
 
 async fn call_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(calls::list(&Ctx::of(&app, &r)?, &r, &Paging::read(&r)?).await?)
+    let filter = calls::CallFilter::read(r.scope()?, |name| r.query(name), r.query("expand"))?;
+    Reply::page(calls::list(&r.ctx(&app)?, &filter, &r.paging()?).await?)
 }
 
 async fn call_get(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&calls::get(&Ctx::of(&app, &r)?, r.id("call_id", "call")?).await?)
+    Reply::ok(&calls::get(&r.ctx(&app)?, r.id("call_id", "call")?).await?)
 }
 
 async fn route_test(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&route_test::test(&Ctx::of(&app, &r)?, r.input()?).await?)
+    Reply::ok(&route_test::test(&r.ctx(&app)?, r.input()?).await?)
 }
 
 /// A list that is always whole.

@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
 use super::error::{ApiError, Code};
 use super::framing::Framing;
+use super::idempotency;
 use super::limiter::Verdict;
-use crate::app::{idempotency, keys};
+use crate::app::keys;
 use crate::metrics::EndpointMetrics;
 use crate::{App, Edge};
 
@@ -241,14 +242,15 @@ fn read_query(endpoint: &Endpoint, uri: &axum::http::Uri) -> Result<Vec<(String,
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|_| wrong("the query cannot be read".into()))?;
     for (i, (name, value)) in pairs.iter().enumerate() {
-        let shown = super::input::shown(name);
+        let shown = crate::app::input::shown(name);
         if !endpoint.query.iter().any(|q| q.name == name) {
             return Err(wrong(format!("there is no query parameter {shown}")));
         }
         if pairs.iter().take(i).any(|(n, _)| n == name) {
             return Err(wrong(format!("{shown} is there twice")));
         }
-        let fixed = endpoint.query.iter().find(|q| q.name == name).map_or(&[] as &[&str], |q| q.values);
+        let fixed =
+            endpoint.query.iter().find(|q| q.name == name && !q.filter).map_or(&[] as &[&str], |q| q.values);
         if !fixed.is_empty() && !fixed.contains(&value.as_str()) {
             return Err(wrong(format!("{shown} must be one of {}", fixed.join(", "))));
         }

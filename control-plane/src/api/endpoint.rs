@@ -14,32 +14,17 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::Kind;
-use warp_model::{CustomerId, Id, KeyId};
+use warp_model::{CustomerId, Id};
 
 use super::error::{ApiError, Code};
-use super::input::{Input, parse_json};
+use super::json::parse_json;
 use crate::App;
-use crate::app::Change;
+pub use crate::app::caller::{Audience, Caller};
+use crate::app::fault::Fault;
+use crate::app::input::Input;
+pub use crate::app::paging::{Order, Page, Paging};
+use crate::app::{Change, Ctx, paging::decode_cursor};
 use crate::store::Scope;
-
-/// Whose API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Audience {
-    /// A customer's own things, under `/api/v1`.
-    Customer,
-    /// Everything, under `/api/v1/admin`.
-    Operator,
-}
-
-impl Audience {
-    /// As stored with a key.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Operator => "operator",
-        }
-    }
-}
 
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,29 +33,6 @@ pub enum Access {
     Public,
     /// A key of this audience with this scope.
     Scope(Audience, &'static str),
-}
-
-/// Who calls.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The key.
-    pub key: KeyId,
-    /// Of which audience.
-    pub audience: Audience,
-    /// Of which tenant; `None` for operators.
-    pub customer: Option<CustomerId>,
-    /// What the key may; `*` is everything of its audience.
-    pub scopes: Vec<String>,
-}
-
-impl Caller {
-    /// The scope of its transactions. The tenant comes from the key and from nowhere else (T-API-04).
-    pub fn scope(&self) -> Scope {
-        match self.customer {
-            Some(id) => Scope::Customer(id),
-            None => Scope::Operator("api"),
-        }
-    }
 }
 
 /// What a handler gets.
@@ -114,7 +76,7 @@ impl Request {
 
     /// A part of the path that is an id: what is not one does not exist.
     pub fn id<K: Kind>(&self, name: &str, what: &str) -> Result<Id<K>, ApiError> {
-        self.part(name).and_then(|t| t.parse().ok()).ok_or_else(|| ApiError::not_found(what))
+        self.part(name).and_then(|t| t.parse().ok()).ok_or_else(|| Fault::not_found(what).into())
     }
 
     /// A part of the path.
@@ -125,6 +87,33 @@ impl Request {
     /// A query parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// On whose behalf its use cases run.
+    pub fn ctx<'a>(&self, app: &'a App) -> Result<Ctx<'a>, ApiError> {
+        let caller = self.caller()?;
+        Ok(Ctx { app, scope: caller.scope(), actor: caller.key.to_string(), request_id: self.id.clone() })
+    }
+
+    /// From `limit` and `cursor`.
+    pub fn paging(&self) -> Result<Paging, ApiError> {
+        let limit = match self.query("limit") {
+            None => 50,
+            Some(t) => t
+                .parse::<i64>()
+                .ok()
+                .filter(|n| (1..=200).contains(n))
+                .ok_or_else(|| ApiError::new(Code::InvalidQuery, "limit must be 1 to 200"))?,
+        };
+        let after = self.query("cursor").map(decode_cursor).transpose()?;
+        // An endpoint that is not sorted refuses the parameter before it gets here.
+        let order = match self.query("sort") {
+            None => Order::NewestFirst,
+            Some(text) if SORTS.iter().any(|s| s.0 == text) => Order::NewestFirst,
+            Some(text) if SORTS.iter().any(|s| s.1 == text) => Order::OldestFirst,
+            Some(_) => return Err(ApiError::new(Code::InvalidQuery, "sort is not of the fixed list")),
+        };
+        Ok(Paging { after, limit, order })
     }
 
     /// The body as JSON.
@@ -139,7 +128,7 @@ impl Request {
 
     /// The body as a checked input.
     pub fn input<I: Input>(&self) -> Result<I, ApiError> {
-        I::from_json(&self.json()?)
+        Ok(I::from_json(&self.json()?)?)
     }
 }
 
@@ -206,100 +195,6 @@ fn to_json(value: &impl Serialize) -> Result<Value, ApiError> {
 /// A handler's outcome.
 pub type Answer = Result<Reply, ApiError>;
 
-/// One page of a list.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    /// At most `limit`.
-    pub items: Vec<T>,
-    /// Cursor of the next page.
-    pub next: Option<String>,
-}
-
-impl<T> Page<T> {
-    /// From `limit + 1` rows in order; `key` gives the cursor of a row.
-    pub fn of(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> &str) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(0);
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = if more { rows.last().map(|r| encode_cursor(key(r))) } else { None };
-        Page { items: rows, next }
-    }
-}
-
-/// Where a list goes on, and how far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paging {
-    /// Key of the last row seen.
-    pub after: Option<String>,
-    /// 1 to 200.
-    pub limit: i64,
-    /// Which way.
-    pub order: Order,
-}
-
-/// Order of a list: by id, which carries the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// `sort=-…`, and without `sort`.
-    NewestFirst,
-    /// `sort=…`.
-    OldestFirst,
-}
-
-impl Paging {
-    /// From `limit` and `cursor`.
-    pub fn read(request: &Request) -> Result<Paging, ApiError> {
-        let limit = match request.query("limit") {
-            None => 50,
-            Some(t) => t
-                .parse::<i64>()
-                .ok()
-                .filter(|n| (1..=200).contains(n))
-                .ok_or_else(|| ApiError::new(Code::InvalidQuery, "limit must be 1 to 200"))?,
-        };
-        let after = request.query("cursor").map(decode_cursor).transpose()?;
-        // An endpoint that is not sorted refuses the parameter before it gets here.
-        let order = match request.query("sort") {
-            None => Order::NewestFirst,
-            Some(text) if SORTS.iter().any(|s| s.0 == text) => Order::NewestFirst,
-            Some(text) if SORTS.iter().any(|s| s.1 == text) => Order::OldestFirst,
-            Some(_) => return Err(ApiError::new(Code::InvalidQuery, "sort is not of the fixed list")),
-        };
-        Ok(Paging { after, limit, order })
-    }
-
-    /// One of two statements (T-API-07: nothing of a request becomes SQL).
-    pub fn statement(&self, newest_first: &'static str, oldest_first: &'static str) -> &'static str {
-        match self.order {
-            Order::NewestFirst => newest_first,
-            Order::OldestFirst => oldest_first,
-        }
-    }
-
-    /// Rows to ask for: one more, to know whether there is a next page.
-    pub fn rows(&self) -> i64 {
-        self.limit.saturating_add(1)
-    }
-}
-
-fn encode_cursor(key: &str) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key)
-}
-
-/// The key of the last row seen.
-pub(crate) fn decode_cursor(text: &str) -> Result<String, ApiError> {
-    use base64::Engine;
-    let wrong = || ApiError::new(Code::InvalidCursor, "cursor must be a value of meta.next_cursor");
-    if text.len() > 128 {
-        return Err(wrong());
-    }
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-    let key = String::from_utf8(bytes).map_err(|_| wrong())?;
-    // Our keys are ids; anything else could carry a zero byte, which PostgreSQL refuses.
-    if key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') { Ok(key) } else { Err(wrong()) }
-}
-
 /// A handler: any `async fn(Arc<App>, Request) -> Answer`.
 pub type Handler =
     Arc<dyn Fn(Arc<App>, Request) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
@@ -331,6 +226,8 @@ pub struct QueryDoc {
     pub description: &'static str,
     /// The only values; empty: any.
     pub values: &'static [&'static str],
+    /// The use case reads it and says what is wrong with it, all problems at once.
+    pub filter: bool,
 }
 
 /// What lists can be sorted by: newest first, oldest first.
@@ -453,7 +350,7 @@ impl Endpoint {
 
     /// Takes a query parameter.
     pub fn query(mut self, name: &'static str, kind: &'static str, description: &'static str) -> Self {
-        self.query.push(QueryDoc { name, kind, description, values: &[] });
+        self.query.push(QueryDoc { name, kind, description, values: &[], filter: false });
         self
     }
 
@@ -464,7 +361,18 @@ impl Endpoint {
         values: &'static [&'static str],
         description: &'static str,
     ) -> Self {
-        self.query.push(QueryDoc { name, kind: "string", description, values });
+        self.query.push(QueryDoc { name, kind: "string", description, values, filter: false });
+        self
+    }
+
+    /// Takes a filter with a fixed list of values; the use case refuses others.
+    pub fn filter_of(
+        mut self,
+        name: &'static str,
+        values: &'static [&'static str],
+        description: &'static str,
+    ) -> Self {
+        self.query.push(QueryDoc { name, kind: "string", description, values, filter: true });
         self
     }
 
@@ -477,32 +385,5 @@ impl Endpoint {
     pub fn secret(mut self) -> Self {
         self.secret = true;
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn cursors_round_trip(raw in any::<u128>()) {
-            let id = warp_model::CallId::from_u128(raw).to_string();
-            prop_assert_eq!(decode_cursor(&encode_cursor(&id)).unwrap(), id);
-        }
-
-        #[test]
-        fn any_cursor_is_read_without_panic(text in "\\PC{0,40}") {
-            let _ = decode_cursor(&text);
-        }
-    }
-
-    #[test]
-    fn the_last_page_has_no_cursor() {
-        let rows = |n: usize| (0..n).map(|i| format!("call_{i}")).collect::<Vec<_>>();
-        assert!(Page::of(rows(2), 2, |r| r).next.is_none());
-        let page = Page::of(rows(3), 2, |r| r);
-        assert_eq!((page.items.len(), page.next), (2, Some(encode_cursor("call_1"))));
     }
 }

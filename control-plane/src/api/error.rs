@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::app::fault::{Fault, Kind, Problem};
 use crate::store::StoreError;
 
 macro_rules! codes {
@@ -79,25 +80,6 @@ codes! {
     Unavailable = ("unavailable", 503);
 }
 
-/// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-#[schema(as = FieldProblem)]
-pub struct Problem {
-    /// Path of the field, for example `media_ips[2]`.
-    pub field: String,
-    /// `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid` …
-    pub code: &'static str,
-    /// For people.
-    pub message: String,
-}
-
-impl Problem {
-    /// A problem of one field.
-    pub fn new(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Self { field: field.into(), code, message: message.into() }
-    }
-}
-
 /// An error answer.
 #[derive(Clone, Debug)]
 pub struct ApiError {
@@ -119,25 +101,6 @@ impl ApiError {
         Self { code, message: message.into(), hint: None, details: Vec::new(), retry_after_s: None }
     }
 
-    /// 404 for what does not exist and for what is somebody else's: the two look the same (T-API-04).
-    pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("there is no such {what}"))
-    }
-
-    /// All field problems.
-    pub fn fields(details: Vec<Problem>) -> Self {
-        let message = match details.as_slice() {
-            [one] => format!("{}: {}", one.field, one.message),
-            many => format!("{} fields are wrong", many.len()),
-        };
-        Self { details, ..Self::new(Code::ValidationFailed, message) }
-    }
-
-    /// One field problem.
-    pub fn field(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Self::fields(vec![Problem::new(field, code, message)])
-    }
-
     /// With advice.
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
@@ -153,57 +116,28 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// What the store says, in the API's words; our own faults are logged here, once, and not told.
+/// Each kind of refusal has its code.
+impl From<Fault> for ApiError {
+    fn from(f: Fault) -> Self {
+        let code = match f.kind {
+            Kind::InvalidQuery => Code::InvalidQuery,
+            Kind::InvalidCursor => Code::InvalidCursor,
+            Kind::Forbidden => Code::Forbidden,
+            Kind::NotFound => Code::NotFound,
+            Kind::Conflict => Code::Conflict,
+            Kind::InUse => Code::InUse,
+            Kind::VersionMismatch => Code::VersionMismatch,
+            Kind::ValidationFailed => Code::ValidationFailed,
+            Kind::DeckInvalid => Code::DeckInvalid,
+            Kind::Internal => Code::Internal,
+            Kind::Unavailable => Code::Unavailable,
+        };
+        Self { code, message: f.message, hint: f.hint, details: f.details, retry_after_s: f.retry_after_s }
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(e: StoreError) -> Self {
-        match e {
-            StoreError::Unavailable(_) | StoreError::TooSlow | StoreError::Serialization => {
-                tracing::warn!(error = %e, "store unavailable");
-                Self {
-                    retry_after_s: Some(1),
-                    ..Self::new(Code::Unavailable, "the database is not available, try again")
-                }
-            }
-            StoreError::Conflict(constraint) => {
-                let (field, what) = conflict(&constraint);
-                Self { details: vec![Problem::new(field, "taken", what)], ..Self::new(Code::Conflict, what) }
-            }
-            StoreError::Reference(constraint) => reference(&constraint),
-            StoreError::Check(constraint) => {
-                tracing::warn!(%constraint, "a row was refused by a check that validation should have made");
-                Self::new(Code::ValidationFailed, "a value is not allowed")
-            }
-            other => {
-                tracing::error!(error = %other, "store failed");
-                Self::new(Code::Internal, "something went wrong on our side")
-            }
-        }
+        Fault::from(e).into()
     }
-}
-
-/// Field and sentence for a unique constraint.
-fn conflict(constraint: &str) -> (&'static str, &'static str) {
-    match constraint {
-        "trunk_ips_address_excl" | "trunk_ips_pkey" => ("address", "this address is already on a trunk"),
-        "trunk_credentials_pkey" => ("username", "this user name is taken"),
-        "vendors_slug_key" => ("slug", "this slug is taken"),
-        _ => ("name", "this name is taken"),
-    }
-}
-
-/// A row that points to nothing (the field is wrong), or that others point to (409).
-fn reference(constraint: &str) -> ApiError {
-    let field = [
-        ("sell_deck", "sell_deck_id"),
-        ("buy_deck", "buy_deck_id"),
-        ("partition_id", "partition_id"),
-        ("ban_id", "ban_id"),
-        ("trunk_id", "trunk_id"),
-        ("vendor_id", "vendor_id"),
-        ("customer_id", "customer_id"),
-    ]
-    .iter()
-    .find(|(part, _)| constraint.contains(part))
-    .map_or("id", |(_, field)| field);
-    ApiError::field(field, "no_such_object", "there is no such object, or something still refers to it")
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{Access, Audience, Endpoint, Returns, Takes, TypeDoc};
-use super::error::{Code, Problem};
+use super::error::Code;
+use crate::app::fault::Problem;
 
 /// The document of one audience.
 pub fn document(endpoints: &[Endpoint], audience: Audience) -> Value {

@@ -1,8 +1,8 @@
 //! Reading the audit log.
 
 use super::Ctx;
-use crate::api::endpoint::{Page, Paging};
-use crate::api::error::{ApiError, Code};
+use super::fault::{Fault, Kind};
+use super::paging::{Page, Paging};
 use crate::store::sql;
 use crate::store::types::{Json, Time};
 
@@ -29,8 +29,8 @@ crate::record! {
 }
 
 /// Newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<AuditEntry>, ApiError> {
-    let wrong = || ApiError::new(Code::InvalidCursor, "cursor must be a value of meta.next_cursor");
+pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<AuditEntry>, Fault> {
+    let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
     let before = paging.after.as_deref().map(|t| t.parse::<i64>().map_err(|_| wrong())).transpose()?;
     let mut tx = ctx.begin().await?;
     let rows: Vec<AuditEntry> = tx.all(sqlx::query(sql::AUDIT_LIST).bind(before).bind(paging.rows())).await?;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use warp_model::{CallId, E164, Wall};
+use warp_model::{CallId, CustomerId, E164, TrunkId, VendorId, Wall};
 
 use super::Ctx;
-use crate::api::endpoint::{Page, Paging, Request};
-use crate::api::error::{ApiError, Code};
-use crate::store::sql;
+use super::fault::{Fault, Kind, Problem};
+use super::paging::{Page, Paging};
 use crate::store::types::{Amount, Json, Time, parse_rfc3339};
+use crate::store::{Scope, sql};
 
 crate::record! {
     /// A call.
@@ -127,14 +127,14 @@ struct Expand {
 }
 
 impl Expand {
-    fn read(text: Option<&str>) -> Result<Self, ApiError> {
+    fn read(text: Option<&str>) -> Result<Self, Fault> {
         let mut out = Self::default();
         for word in text.into_iter().flat_map(|t| t.split(',')) {
             match word.trim() {
                 "legs" => out.legs = true,
                 "rating" => out.rating = true,
                 "route" => out.route = true,
-                _ => return Err(ApiError::new(Code::InvalidQuery, "expand takes legs, rating and route")),
+                _ => return Err(Fault::new(Kind::InvalidQuery, "expand takes legs, rating and route")),
             }
         }
         Ok(out)
@@ -145,55 +145,138 @@ impl Expand {
     }
 }
 
-/// Filters of the list.
+/// Filters of the list: name, type and what it says.
 pub const FILTERS: &[(&str, &str, &str)] = &[
-    ("trunk", "string", "Only this trunk (trk_…)."),
-    ("code", "integer", "Only this final SIP status."),
-    ("outcome", "string", "Only answered, busy, no_answer, cancelled, rejected or failed."),
-    ("called", "string", "Only this called number, in any usual writing."),
-    ("caller", "string", "Only this caller, in any usual writing."),
-    ("setup_at[gte]", "string", "Begun at or after this time (RFC 3339)."),
-    ("setup_at[lt]", "string", "Begun before this time (RFC 3339)."),
-    ("call_id", "string", "Only this SIP Call-ID."),
+    ("trunk", "string", "Only calls of this trunk (trk_…)."),
+    ("code", "integer", "Only calls with this final SIP status, 100 to 699."),
+    ("outcome", "string", "Only calls that ended so."),
+    ("called", "string", "Only calls to this number, in any usual writing."),
+    ("caller", "string", "Only calls from this number, in any usual writing."),
+    ("setup_at[gte]", "string", "Only calls that began at or after this time (RFC 3339)."),
+    ("setup_at[lt]", "string", "Only calls that began before this time (RFC 3339)."),
+    ("call_id", "string", "Only calls with this SIP Call-ID."),
     ("vendor", "string", "Only calls that this vendor carried (operators only)."),
-    ("customer", "string", "Only this customer (operators only)."),
+    ("customer", "string", "Only calls of this customer (operators only)."),
 ];
 
-/// Newest first.
-pub async fn list(ctx: &Ctx<'_>, request: &Request, paging: &Paging) -> Result<Page<ListedCall>, ApiError> {
-    let expand = Expand::read(request.query("expand"))?;
-    let operator = ctx.scope.customer().is_none();
-    let text = |name: &str| request.query(name).map(str::to_owned);
-    let wrong = |m: &str| ApiError::new(Code::InvalidQuery, m);
-    let code = request
-        .query("code")
-        .map(|t| t.parse::<i32>().map_err(|_| wrong("code must be a number")))
-        .transpose()?;
-    let time = |name: &str| {
-        let read =
-            |t: &str| parse_rfc3339(t).map(|Wall(us)| us).ok_or_else(|| wrong("times must be RFC 3339"));
-        request.query(name).map(read).transpose()
-    };
-    let (from, to) = (time("setup_at[gte]")?, time("setup_at[lt]")?);
-    if !operator && (text("vendor").is_some() || text("customer").is_some()) {
-        return Err(wrong("vendor and customer are filters for operators"));
+crate::choice! {
+    /// How a call ended.
+    pub enum CallOutcome {
+        /// Somebody answered.
+        Answered = "answered",
+        /// The called side was busy.
+        Busy = "busy",
+        /// Nobody answered.
+        NoAnswer = "no_answer",
+        /// The caller gave up before.
+        Cancelled = "cancelled",
+        /// We or the called side refused it.
+        Rejected = "rejected",
+        /// It failed on the way.
+        Failed = "failed",
     }
+}
+
+/// Which calls a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct CallFilter {
+    /// Of this trunk.
+    pub trunk: Option<TrunkId>,
+    /// With this final SIP status.
+    pub code: Option<i32>,
+    /// That ended so.
+    pub outcome: Option<CallOutcome>,
+    /// To this number, E.164 with `+`.
+    pub called: Option<String>,
+    /// From this number, E.164 with `+`.
+    pub caller: Option<String>,
+    /// Begun at or after this time.
+    pub setup_from: Option<Wall>,
+    /// Begun before this time.
+    pub setup_before: Option<Wall>,
+    /// With this SIP Call-ID.
+    pub sip_call_id: Option<String>,
+    /// That this vendor carried.
+    pub vendor: Option<VendorId>,
+    /// Of this customer.
+    pub customer: Option<CustomerId>,
+    /// Parts of the record to add.
+    expand: Expand,
+}
+
+impl CallFilter {
+    /// From the texts of a query, by the names of [`FILTERS`]. A value that means nothing is a problem of its field: a list
+    /// that is not what was asked for would be worse than none.
+    pub fn read<'q>(
+        scope: Scope,
+        text: impl Fn(&str) -> Option<&'q str>,
+        expand: Option<&str>,
+    ) -> Result<Self, Fault> {
+        // To a customer these parameters do not exist.
+        if scope.customer().is_some() && ["vendor", "customer"].iter().any(|n| text(n).is_some()) {
+            let message = "vendor and customer are filters for operators";
+            return Err(Fault::new(Kind::InvalidQuery, message));
+        }
+        let mut problems = Vec::new();
+        let mut out = Self { expand: Expand::read(expand)?, ..Self::default() };
+        out.trunk =
+            parsed(&text, "trunk", "must be the id of a trunk (trk_…)", &mut problems, |t| t.parse().ok());
+        let status = |t: &str| t.parse().ok().filter(|n| (100..=699).contains(n));
+        out.code = parsed(&text, "code", "must be a SIP status, 100 to 699", &mut problems, status);
+        let words = format!("must be one of {}", CallOutcome::WORDS.join(", "));
+        out.outcome = parsed(&text, "outcome", &words, &mut problems, CallOutcome::parse);
+        let number = "must be a phone number";
+        out.called = parsed(&text, "called", number, &mut problems, any_writing);
+        out.caller = parsed(&text, "caller", number, &mut problems, any_writing);
+        let time = "must be an RFC 3339 time such as 2026-01-31T12:00:00Z";
+        out.setup_from = parsed(&text, "setup_at[gte]", time, &mut problems, parse_rfc3339);
+        out.setup_before = parsed(&text, "setup_at[lt]", time, &mut problems, parse_rfc3339);
+        let named = |t: &str| (!t.trim().is_empty()).then(|| t.to_owned());
+        out.sip_call_id = parsed(&text, "call_id", "must not be empty", &mut problems, named);
+        let vendor = "must be the id of a vendor (vnd_…)";
+        out.vendor = parsed(&text, "vendor", vendor, &mut problems, |t| t.parse().ok());
+        let customer = "must be the id of a customer (cus_…)";
+        out.customer = parsed(&text, "customer", customer, &mut problems, |t| t.parse().ok());
+        super::none_wrong(problems)?;
+        Ok(out)
+    }
+}
+
+/// A filter's value; a text that cannot be read is a problem.
+fn parsed<'q, T>(
+    text: impl Fn(&str) -> Option<&'q str>,
+    name: &str,
+    message: &str,
+    problems: &mut Vec<Problem>,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let value = read(text(name)?);
+    if value.is_none() {
+        problems.push(Problem::new(name, "invalid", message));
+    }
+    value
+}
+
+/// Newest first, or as `paging` says.
+pub async fn list(ctx: &Ctx<'_>, filter: &CallFilter, paging: &Paging) -> Result<Page<ListedCall>, Fault> {
+    let expand = filter.expand;
+    let operator = ctx.scope.customer().is_none();
     let mut tx = ctx.begin().await?;
     let statement = paging.statement(sql::CALL_LIST, sql::CALL_LIST_OLDEST);
     let query = sqlx::query(statement)
         .bind(paging.after.as_deref())
         .bind(paging.rows())
-        .bind(text("trunk"))
-        .bind(code)
-        .bind(text("outcome"))
-        .bind(text("called").map(|n| any_writing(&n)))
-        .bind(text("caller").map(|n| any_writing(&n)))
-        .bind(from)
-        .bind(to)
-        .bind(text("call_id"))
-        .bind(text("vendor"))
+        .bind(filter.trunk.map(|t| t.to_string()))
+        .bind(filter.code)
+        .bind(filter.outcome.map(CallOutcome::as_str))
+        .bind(filter.called.as_deref())
+        .bind(filter.caller.as_deref())
+        .bind(filter.setup_from.map(|w| w.0))
+        .bind(filter.setup_before.map(|w| w.0))
+        .bind(filter.sip_call_id.as_deref())
+        .bind(filter.vendor.map(|v| v.to_string()))
         // For a tenant this says again what row-level security does, so that its index is used.
-        .bind(ctx.scope.customer().map(|c| c.to_string()).or(text("customer")));
+        .bind(ctx.scope.customer().or(filter.customer).map(|c| c.to_string()));
     let mut rows: Vec<Call> = tx.all(query).await?;
     if !operator {
         rows.iter_mut().for_each(conceal);
@@ -229,11 +312,11 @@ fn taken(record: Option<&mut Value>, name: &str) -> Value {
 }
 
 /// One, with its whole record.
-pub async fn get(ctx: &Ctx<'_>, id: CallId) -> Result<CallDetail, ApiError> {
+pub async fn get(ctx: &Ctx<'_>, id: CallId) -> Result<CallDetail, Fault> {
     use crate::store::FromRow;
     let mut tx = ctx.begin().await?;
     let row = sqlx::query(sql::CALL_GET).bind(id.to_string()).fetch_optional(tx.db()).await;
-    let row = row.map_err(crate::store::StoreError::from)?.ok_or_else(|| ApiError::not_found("call"))?;
+    let row = row.map_err(crate::store::StoreError::from)?.ok_or_else(|| Fault::not_found("call"))?;
     let mut call = Call::from_row(&row).map_err(crate::store::StoreError::from)?;
     let mut record = StoredCall::from_row(&row).map_err(crate::store::StoreError::from)?.record;
     if ctx.scope.customer().is_some() {
@@ -243,15 +326,18 @@ pub async fn get(ctx: &Ctx<'_>, id: CallId) -> Result<CallDetail, ApiError> {
     Ok(CallDetail { call, record })
 }
 
-/// E.164 with `+` from any usual writing of a US or international number.
-fn any_writing(text: &str) -> String {
+/// E.164 with `+` from any usual writing of a US or international number; `None` when it is no number.
+fn any_writing(text: &str) -> Option<String> {
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit() || "+-. ()/".contains(c)) {
+        return None;
+    }
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let digits = match digits.strip_prefix("011") {
         Some(rest) if !text.trim_start().starts_with('+') => rest.to_owned(),
         _ if digits.len() == 10 && !text.trim_start().starts_with('+') => format!("1{digits}"),
         _ => digits,
     };
-    digits.parse::<E164>().map_or(digits, |n| n.to_string())
+    digits.parse::<E164>().ok().map(|n| n.to_string())
 }
 
 fn conceal(call: &mut Call) {
@@ -328,10 +414,13 @@ mod tests {
     #[test]
     fn numbers_in_any_writing() {
         for text in ["+1 415 555 0123", "(415) 555-0123", "4155550123", "14155550123"] {
-            assert_eq!(any_writing(text), "+14155550123", "{text}");
+            assert_eq!(any_writing(text).as_deref(), Some("+14155550123"), "{text}");
         }
-        assert_eq!(any_writing("011 44 20 7123 4567"), "+442071234567");
-        assert_eq!(any_writing("+442071234567"), "+442071234567");
+        assert_eq!(any_writing("011 44 20 7123 4567").as_deref(), Some("+442071234567"));
+        assert_eq!(any_writing("+442071234567").as_deref(), Some("+442071234567"));
+        for wrong in ["", "sip:bob", "+", "12345678901234567", "41555 x"] {
+            assert_eq!(any_writing(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use warp_model::id::{BanKind, CustomerKind, DeckKind};
 use warp_model::{BanId, Currency, CustomerId};
 
+use super::fault::{Fault, Problem};
+use super::input::{CurrencyCode, Int, List, Ref, Text};
+use super::paging::{Page, Paging};
 use super::routing::PartitionKind;
 use super::{Change, Ctx, check_decks, ids, nanos, none_wrong, not_updated, patched, saved};
-use crate::api::endpoint::{Page, Paging};
-use crate::api::error::{ApiError, Problem};
-use crate::api::input::{CurrencyCode, Int, List, Ref, Text};
 use crate::store::sql;
 use crate::store::types::{Amount, Time};
 
@@ -128,7 +128,7 @@ crate::input! {
 }
 
 /// Newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, ApiError> {
+pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, Fault> {
     let mut tx = ctx.begin().await?;
     let statement = paging.statement(sql::CUSTOMER_LIST, sql::CUSTOMER_LIST_OLDEST);
     let rows = tx.all(sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows())).await?;
@@ -136,17 +136,17 @@ pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, ApiE
 }
 
 /// One.
-pub async fn get(ctx: &Ctx<'_>, id: CustomerId) -> Result<Customer, ApiError> {
+pub async fn get(ctx: &Ctx<'_>, id: CustomerId) -> Result<Customer, Fault> {
     let mut tx = ctx.begin().await?;
     let row = tx.first(sqlx::query(sql::CUSTOMER_GET).bind(id.to_string())).await?;
-    row.ok_or_else(|| ApiError::not_found("customer"))
+    row.ok_or_else(|| Fault::not_found("customer"))
 }
 
 /// A new customer.
-pub async fn create(ctx: &Ctx<'_>, input: CustomerInput) -> Result<Customer, ApiError> {
+pub async fn create(ctx: &Ctx<'_>, input: CustomerInput) -> Result<Customer, Fault> {
     let id: CustomerId = ctx.new_id::<CustomerKind>();
     let row = write(ctx, sql::CUSTOMER_INSERT, id, input, None).await?;
-    row.ok_or_else(|| ApiError::not_found("customer"))
+    row.ok_or_else(|| Fault::not_found("customer"))
 }
 
 /// Another state of it; `version` is what If-Match said.
@@ -155,11 +155,11 @@ pub async fn update(
     id: CustomerId,
     change: Change<'_>,
     version: Option<i32>,
-) -> Result<Customer, ApiError> {
+) -> Result<Customer, Fault> {
     let current = get(ctx, id).await?;
     let input: CustomerInput = patched(&current, change)?;
     if input.currency.as_ref().is_some_and(|c| c.0.as_str() != current.currency) {
-        return Err(ApiError::field("currency", "invalid", "the currency of a customer cannot change"));
+        return Err(Fault::field("currency", "invalid", "the currency of a customer cannot change"));
     }
     // Without If-Match the version just read guards against losing somebody else's change of another field.
     let version = Some(version.unwrap_or(current.version));
@@ -174,7 +174,7 @@ async fn write(
     id: CustomerId,
     input: CustomerInput,
     version: Option<Option<i32>>,
-) -> Result<Option<Customer>, ApiError> {
+) -> Result<Option<Customer>, Fault> {
     let currency = input.currency.as_ref().map_or(Currency::USD, |c| c.0);
     let mut problems: Vec<Problem> = Vec::new();
     let max_rate = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
@@ -207,7 +207,7 @@ pub async fn list_bans(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     paging: &Paging,
-) -> Result<Page<Ban>, ApiError> {
+) -> Result<Page<Ban>, Fault> {
     let mut tx = ctx.begin().await?;
     let query = sqlx::query(sql::BAN_LIST)
         .bind(customer.map(|c| c.to_string()))
@@ -217,10 +217,10 @@ pub async fn list_bans(
 }
 
 /// A new billing account, in the customer's currency.
-pub async fn create_ban(ctx: &Ctx<'_>, customer: CustomerId, input: BanInput) -> Result<Ban, ApiError> {
+pub async fn create_ban(ctx: &Ctx<'_>, customer: CustomerId, input: BanInput) -> Result<Ban, Fault> {
     let terms = input.terms_days.map_or(30, Int::as_i32);
     if ![0, 15, 30, 60].contains(&terms) {
-        return Err(ApiError::field("terms_days", "invalid", "must be 0, 15, 30 or 60"));
+        return Err(Fault::field("terms_days", "invalid", "must be 0, 15, 30 or 60"));
     }
     let currency = get(ctx, customer).await?.currency;
     let id: BanId = ctx.new_id::<BanKind>();
@@ -237,7 +237,7 @@ pub async fn create_ban(ctx: &Ctx<'_>, customer: CustomerId, input: BanInput) ->
                 .bind(input.mode.unwrap_or(BanMode::Postpaid).as_str()),
         )
         .await?;
-    let row = row.ok_or_else(|| ApiError::not_found("customer"))?;
+    let row = row.ok_or_else(|| Fault::not_found("customer"))?;
     ctx.audit(&mut tx, Some(customer), "ban.create", &row.id, None).await?;
     tx.commit().await?;
     Ok(row)

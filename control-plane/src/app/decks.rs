@@ -7,9 +7,9 @@ use warp_model::{Currency, DeckId};
 use warp_policy::deck::{Deck as PolicyDeck, DeckKind, DeckMeta, ImportOptions, LineError, parse_csv};
 
 use super::Ctx;
-use crate::api::endpoint::{Page, Paging};
-use crate::api::error::{ApiError, Code, Problem};
-use crate::api::input::{CurrencyCode, Text};
+use super::fault::{Fault, Kind, Problem};
+use super::input::{CurrencyCode, Text};
+use super::paging::{Page, Paging};
 use crate::store::types::Time;
 use crate::store::{StoreError, sql};
 
@@ -85,21 +85,21 @@ crate::record! {
 }
 
 /// Newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Deck>, ApiError> {
+pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Deck>, Fault> {
     let mut tx = ctx.begin().await?;
     let query = sqlx::query(sql::DECK_LIST).bind(paging.after.as_deref()).bind(paging.rows());
     Ok(Page::of(tx.all(query).await?, paging.limit, |d: &Deck| &d.id))
 }
 
 /// One.
-pub async fn get(ctx: &Ctx<'_>, id: DeckId) -> Result<Deck, ApiError> {
+pub async fn get(ctx: &Ctx<'_>, id: DeckId) -> Result<Deck, Fault> {
     let mut tx = ctx.begin().await?;
     let row = tx.first(sqlx::query(sql::DECK_GET).bind(id.to_string())).await?;
-    row.ok_or_else(|| ApiError::not_found("deck"))
+    row.ok_or_else(|| Fault::not_found("deck"))
 }
 
 /// A new deck, without a version.
-pub async fn create(ctx: &Ctx<'_>, input: DeckInput) -> Result<Deck, ApiError> {
+pub async fn create(ctx: &Ctx<'_>, input: DeckInput) -> Result<Deck, Fault> {
     let mut tx = ctx.begin().await?;
     let query = sqlx::query(sql::DECK_INSERT)
         .bind(ctx.new_id::<DeckIdKind>().to_string())
@@ -107,22 +107,22 @@ pub async fn create(ctx: &Ctx<'_>, input: DeckInput) -> Result<Deck, ApiError> {
         .bind(input.kind.as_str())
         .bind(input.currency.map_or(Currency::USD, |c| c.0).as_str().to_owned());
     let row: Option<Deck> = tx.first(query).await?;
-    let row = row.ok_or_else(|| ApiError::not_found("deck"))?;
+    let row = row.ok_or_else(|| Fault::not_found("deck"))?;
     ctx.audit(&mut tx, None, "deck.create", &row.id, None).await?;
     tx.commit().await?;
     Ok(row)
 }
 
 /// Gone with its versions, unless somebody uses it or one of its versions was ever in force (decisions refer to it).
-pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), ApiError> {
+pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     let locked: Option<Deck> = tx.first(sqlx::query(sql::DECK_LOCK).bind(id.to_string())).await?;
-    locked.ok_or_else(|| ApiError::not_found("deck"))?;
+    locked.ok_or_else(|| Fault::not_found("deck"))?;
     let row = sqlx::query(sql::DECK_USERS).bind(id.to_string()).fetch_one(tx.db()).await;
     let users: i64 = row.and_then(|r| r.try_get(0)).map_err(StoreError::from)?;
     if users > 0 {
-        return Err(ApiError::new(
-            Code::InUse,
+        return Err(Fault::new(
+            Kind::InUse,
             "a customer, trunk or vendor uses this deck, or calls were priced by it",
         ));
     }
@@ -133,7 +133,7 @@ pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), ApiError> {
 }
 
 /// Versions, newest first.
-pub async fn versions(ctx: &Ctx<'_>, id: DeckId) -> Result<Page<DeckVersion>, ApiError> {
+pub async fn versions(ctx: &Ctx<'_>, id: DeckId) -> Result<Page<DeckVersion>, Fault> {
     get(ctx, id).await?;
     let mut tx = ctx.begin().await?;
     let items = tx.all(sqlx::query(sql::DECK_VERSION_LIST).bind(id.to_string())).await?;
@@ -159,15 +159,15 @@ pub async fn upload(
     csv: impl AsRef<[u8]> + Send + 'static,
     mode: UploadMode,
     activate: bool,
-) -> Result<DeckVersion, ApiError> {
+) -> Result<DeckVersion, Fault> {
     let deck = get(ctx, id).await?;
     let kind = if deck.kind == "az" { DeckKind::Az } else { DeckKind::Us };
     let options = ImportOptions { kind, ..ImportOptions::default() };
     let parsed = blocking(move || parse_csv(csv.as_ref(), &options)).await?;
     let rows = parsed.map_err(line_errors)?;
     if mode == UploadMode::Full && !rows.ended.is_empty() {
-        return Err(ApiError::new(
-            Code::DeckInvalid,
+        return Err(Fault::new(
+            Kind::DeckInvalid,
             "a full deck names its rows; this file ends codes as well",
         )
         .hint(
@@ -177,7 +177,7 @@ pub async fn upload(
     let mut tx = ctx.begin().await?;
     tx.allow_long_statements().await?;
     let locked: Option<Deck> = tx.first(sqlx::query(sql::DECK_LOCK).bind(id.to_string())).await?;
-    let locked = locked.ok_or_else(|| ApiError::not_found("deck"))?;
+    let locked = locked.ok_or_else(|| Fault::not_found("deck"))?;
     let base = match mode {
         UploadMode::Full => None,
         UploadMode::Partial => Some(content_in_force(&mut tx, id, locked.active_version).await?),
@@ -211,7 +211,7 @@ pub async fn upload(
     });
     let (len, sha256, content, notes) = compiled
         .await?
-        .map_err(|e| ApiError::new(Code::DeckInvalid, format!("the rows do not make a deck: {e}")))?;
+        .map_err(|e| Fault::new(Kind::DeckInvalid, format!("the rows do not make a deck: {e}")))?;
     let query = sqlx::query(sql::DECK_VERSION_INSERT)
         .bind(id.to_string())
         .bind(number)
@@ -221,7 +221,7 @@ pub async fn upload(
         .bind(notes)
         .bind(content);
     let version: Option<DeckVersion> = tx.first(query).await?;
-    let version = version.ok_or_else(|| ApiError::not_found("deck"))?;
+    let version = version.ok_or_else(|| Fault::not_found("deck"))?;
     let detail = serde_json::json!({ "number": number, "rows": version.row_count, "sha256": version.sha256 });
     ctx.audit(&mut tx, None, "deck.upload", &deck.id, Some(detail)).await?;
     if activate {
@@ -236,15 +236,15 @@ async fn content_in_force(
     tx: &mut crate::store::Tx,
     id: DeckId,
     number: Option<i32>,
-) -> Result<Vec<u8>, ApiError> {
-    let none = || ApiError::new(Code::DeckInvalid, "a partial file needs a version in force to change");
+) -> Result<Vec<u8>, Fault> {
+    let none = || Fault::new(Kind::DeckInvalid, "a partial file needs a version in force to change");
     let query = sqlx::query(sql::DECK_VERSION_CONTENT).bind(id.to_string()).bind(number.ok_or_else(none)?);
     let row = query.fetch_optional(tx.db()).await.map_err(StoreError::from)?;
-    row.ok_or_else(none)?.try_get(0).map_err(StoreError::from).map_err(ApiError::from)
+    row.ok_or_else(none)?.try_get(0).map_err(StoreError::from).map_err(Fault::from)
 }
 
 /// Puts a version into force; an older one again is a roll-back.
-pub async fn activate(ctx: &Ctx<'_>, id: DeckId, number: i32) -> Result<Deck, ApiError> {
+pub async fn activate(ctx: &Ctx<'_>, id: DeckId, number: i32) -> Result<Deck, Fault> {
     let mut tx = ctx.begin().await?;
     let deck = put_into_force(ctx, &mut tx, id, number).await?;
     ctx.commit(tx).await?;
@@ -256,16 +256,16 @@ async fn put_into_force(
     tx: &mut crate::store::Tx,
     id: DeckId,
     number: i32,
-) -> Result<Deck, ApiError> {
+) -> Result<Deck, Fault> {
     let query = sqlx::query(sql::DECK_ACTIVATE).bind(id.to_string()).bind(number);
     let deck: Option<Deck> = tx.first(query).await?;
-    let deck = deck.ok_or_else(|| ApiError::not_found("deck version"))?;
+    let deck = deck.ok_or_else(|| Fault::not_found("deck version"))?;
     tx.run(sqlx::query(sql::DECK_VERSION_ACTIVATED).bind(id.to_string()).bind(number)).await?;
     ctx.audit(tx, None, "deck.activate", &deck.id, Some(number.into())).await?;
     Ok(deck)
 }
 
-fn line_errors(errors: Vec<LineError>) -> ApiError {
+fn line_errors(errors: Vec<LineError>) -> Fault {
     let total = errors.len();
     let details = errors
         .into_iter()
@@ -278,16 +278,16 @@ fn line_errors(errors: Vec<LineError>) -> ApiError {
             Problem::new(place, "invalid_line", e.message)
         })
         .collect();
-    ApiError {
+    Fault {
         details,
-        ..ApiError::new(Code::DeckInvalid, format!("{total} lines cannot be read; nothing was changed"))
+        ..Fault::new(Kind::DeckInvalid, format!("{total} lines cannot be read; nothing was changed"))
     }
 }
 
 /// Work of more than a few milliseconds leaves the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(|e| {
         tracing::error!(error = %e, "deck import failed");
-        ApiError::new(Code::Internal, "something went wrong on our side")
+        Fault::internal()
     })
 }

@@ -6,9 +6,10 @@
 use sha2::{Digest, Sha256};
 use warp_model::{CustomerId, KeyId, Secret};
 
-use crate::api::endpoint::{Audience, Caller, Page, Paging};
-use crate::api::error::{ApiError, Code};
-use crate::api::input::{Int, List, Net, Text};
+use super::caller::{Audience, Caller};
+use super::fault::{Fault, Kind};
+use super::input::{Int, List, Net, Text};
+use super::paging::{Page, Paging};
 use crate::app::{Ctx, check_count};
 use crate::store::types::Time;
 use crate::store::{Scope, Store, StoreError, sql};
@@ -120,14 +121,14 @@ pub fn looks_like_key(text: &str) -> bool {
 }
 
 /// A key cannot make a key that may more than itself.
-pub fn no_more_than(caller: &Caller, input: &ApiKeyInput) -> Result<(), ApiError> {
+pub fn no_more_than(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
     let everything = caller.scopes.iter().any(|s| s == "*");
     let wanted_everything = input.scopes.0.is_empty() || input.scopes.0.iter().any(|s| s.0 == "*");
     let more = input.scopes.0.iter().any(|s| !caller.scopes.contains(&s.0));
     if everything || !(wanted_everything || more) {
         return Ok(());
     }
-    Err(ApiError::new(Code::Forbidden, "a key cannot make a key that may more than itself"))
+    Err(Fault::new(Kind::Forbidden, "a key cannot make a key that may more than itself"))
 }
 
 fn checksum(body: &str) -> String {
@@ -158,11 +159,11 @@ pub async fn create(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     input: ApiKeyInput,
-) -> Result<NewApiKey, ApiError> {
+) -> Result<NewApiKey, Fault> {
     let mut problems = Vec::new();
     for (i, s) in input.scopes.0.iter().enumerate() {
         if s.0 != "*" && !SCOPES.contains(&s.0.as_str()) {
-            problems.push(crate::api::error::Problem::new(
+            problems.push(super::fault::Problem::new(
                 format!("scopes[{i}]"),
                 "invalid",
                 format!("must be * or one of {}", SCOPES.join(", ")),
@@ -170,7 +171,7 @@ pub async fn create(
         }
     }
     if !problems.is_empty() {
-        return Err(ApiError::fields(problems));
+        return Err(Fault::fields(problems));
     }
     let mut random = [0u8; 25];
     ctx.app.random(&mut random);
@@ -197,14 +198,14 @@ pub async fn create(
                 .bind(input.expires_in_days.map(|d| d.as_i32())),
         )
         .await?;
-    let key = key.ok_or_else(|| ApiError::not_found("customer"))?;
+    let key = key.ok_or_else(|| Fault::not_found("customer"))?;
     ctx.audit(&mut tx, customer, "key.create", &key.id, None).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
 }
 
 /// The first operator's key, when there is none that lives: its secret is shown once (T-CFG-02).
-pub async fn bootstrap(ctx: &Ctx<'_>) -> Result<Option<NewApiKey>, ApiError> {
+pub async fn bootstrap(ctx: &Ctx<'_>) -> Result<Option<NewApiKey>, Fault> {
     use sqlx::Row;
     let mut tx = ctx.begin().await?;
     let row = sqlx::query(sql::KEY_OPERATORS).fetch_one(tx.db()).await.map_err(StoreError::from)?;
@@ -221,7 +222,7 @@ pub async fn list(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     paging: &Paging,
-) -> Result<Page<ApiKey>, ApiError> {
+) -> Result<Page<ApiKey>, Fault> {
     let mut tx = ctx.begin().await?;
     let rows = tx
         .all(
@@ -235,10 +236,10 @@ pub async fn list(
 }
 
 /// Ends a key at once.
-pub async fn revoke(ctx: &Ctx<'_>, id: KeyId) -> Result<(), ApiError> {
+pub async fn revoke(ctx: &Ctx<'_>, id: KeyId) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     if tx.run(sqlx::query(sql::KEY_REVOKE).bind(id.to_string())).await? == 0 {
-        return Err(ApiError::not_found("key"));
+        return Err(Fault::not_found("key"));
     }
     ctx.audit(&mut tx, ctx.scope.customer(), "key.revoke", &id.to_string(), None).await?;
     tx.commit().await?;

@@ -1,12 +1,15 @@
 //! Use cases: one function each, the same for the API, the CLI's in-process use and the demo world. A function takes a
-//! [`Ctx`] (on whose behalf) and checked input, and gives rows or an [`ApiError`].
+//! [`Ctx`] (on whose behalf) and checked input, and gives an answer or a [`Fault`]. Nothing here knows how it was asked.
 
 pub mod audit;
+pub mod caller;
 pub mod calls;
 pub mod customers;
 pub mod decks;
-pub mod idempotency;
+pub mod fault;
+pub mod input;
 pub mod keys;
+pub mod paging;
 pub mod replay;
 pub mod route_test;
 pub mod routing;
@@ -16,13 +19,12 @@ pub mod vendors;
 
 use serde::Serialize;
 use serde_json::Value;
-use warp_model::id::Kind;
+use warp_model::id::Kind as IdKind;
 use warp_model::{Currency, CustomerId, Id};
 
+use self::fault::{Fault, Kind, Problem};
+use self::input::{Input, List, Ref, merge_patch};
 use crate::App;
-use crate::api::endpoint::Request;
-use crate::api::error::{ApiError, Code, Problem};
-use crate::api::input::{Input, List, Ref, merge_patch};
 use crate::store::types::Amount;
 use crate::store::{Scope, StoreError, Tx, sql};
 
@@ -40,12 +42,6 @@ pub struct Ctx<'a> {
 }
 
 impl<'a> Ctx<'a> {
-    /// Of an API request.
-    pub fn of(app: &'a App, request: &Request) -> Result<Self, ApiError> {
-        let caller = request.caller()?;
-        Ok(Self { app, scope: caller.scope(), actor: caller.key.to_string(), request_id: request.id.clone() })
-    }
-
     /// Of the program itself: bootstrap, the demo world.
     pub fn system(app: &'a App, why: &'static str) -> Self {
         Self { app, scope: Scope::Operator(why), actor: "system".into(), request_id: why.into() }
@@ -57,7 +53,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// A new id.
-    pub fn new_id<K: Kind>(&self) -> Id<K> {
+    pub fn new_id<K: IdKind>(&self) -> Id<K> {
         Id::new(self.app.wall(), self.app.random_id())
     }
 
@@ -101,20 +97,20 @@ pub enum Change<'a> {
 }
 
 /// The object after a change, checked like a new one.
-pub fn patched<I: Input>(current: &impl Serialize, change: Change<'_>) -> Result<I, ApiError> {
+pub fn patched<I: Input>(current: &impl Serialize, change: Change<'_>) -> Result<I, Fault> {
     let patch = match change {
         Change::Replace(whole) => return I::from_json(whole),
         Change::Patch(patch) => patch,
     };
-    let fields = crate::api::input::object(patch)?;
+    let fields = input::object(patch)?;
     let mut problems = Vec::new();
-    crate::api::input::unknown(fields, I::FIELDS, &mut problems);
+    input::unknown(fields, I::FIELDS, &mut problems);
     if !problems.is_empty() {
-        return Err(ApiError::fields(problems));
+        return Err(Fault::fields(problems));
     }
     let mut whole = serde_json::to_value(current).map_err(|e| {
         tracing::error!(error = %e, "an object cannot be written as JSON");
-        ApiError::new(Code::Internal, "something went wrong on our side")
+        Fault::new(Kind::Internal, "something went wrong on our side")
     })?;
     if let Value::Object(map) = &mut whole {
         map.retain(|key, value| I::FIELDS.contains(&key.as_str()) && !value.is_null());
@@ -132,7 +128,7 @@ pub async fn saved<T: Serialize>(
     noun: &str,
     changed: bool,
     (id, row): (&str, Option<T>),
-) -> Result<Option<T>, ApiError> {
+) -> Result<Option<T>, Fault> {
     if let Some(row) = &row {
         let action = format!("{noun}.{}", if changed { "update" } else { "create" });
         ctx.audit(&mut tx, customer, &action, id, serde_json::to_value(row).ok()).await?;
@@ -142,17 +138,17 @@ pub async fn saved<T: Serialize>(
 }
 
 /// Ids of a list, as they are stored.
-pub fn ids<K: Kind, const MAX: usize>(list: &List<Ref<K>, MAX>) -> Vec<String> {
+pub fn ids<K: IdKind, const MAX: usize>(list: &List<Ref<K>, MAX>) -> Vec<String> {
     list.0.iter().map(|r| r.0.to_string()).collect()
 }
 
 /// What an UPDATE that touched no row means: another version, or nothing there.
-pub fn not_updated(exists: bool, what: &str) -> ApiError {
+pub fn not_updated(exists: bool, what: &str) -> Fault {
     if exists {
-        ApiError::new(Code::VersionMismatch, "somebody changed it in the meantime")
+        Fault::new(Kind::VersionMismatch, "somebody changed it in the meantime")
             .hint("read it again and send the new ETag as If-Match")
     } else {
-        ApiError::not_found(what)
+        Fault::not_found(what)
     }
 }
 
@@ -210,17 +206,17 @@ pub async fn check_count(
     owner: Option<String>,
     limit: i64,
     what: &str,
-) -> Result<(), ApiError> {
+) -> Result<(), Fault> {
     use sqlx::Row;
     let row = sqlx::query(statement).bind(owner).fetch_one(tx.db()).await.map_err(StoreError::from)?;
     let count: i64 = row.try_get(0).map_err(StoreError::from)?;
     if count < limit {
         return Ok(());
     }
-    Err(ApiError::new(Code::Conflict, format!("there are {count} {what} already, and {limit} at most")))
+    Err(Fault::new(Kind::Conflict, format!("there are {count} {what} already, and {limit} at most")))
 }
 
 /// Fails when there are problems.
-pub fn none_wrong(problems: Vec<Problem>) -> Result<(), ApiError> {
-    if problems.is_empty() { Ok(()) } else { Err(ApiError::fields(problems)) }
+pub fn none_wrong(problems: Vec<Problem>) -> Result<(), Fault> {
+    if problems.is_empty() { Ok(()) } else { Err(Fault::fields(problems)) }
 }

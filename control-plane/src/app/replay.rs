@@ -6,8 +6,8 @@ use warp_model::CallId;
 use warp_model::cdr::CallRecord;
 use warp_policy::{Snapshot, SnapshotId};
 
+use super::fault::{Fault, Kind};
 use super::{Ctx, calls};
-use crate::api::error::{ApiError, Code};
 use crate::billing::rerate;
 use crate::publish::archive;
 
@@ -23,8 +23,8 @@ pub struct Replay {
 }
 
 /// Decides and rates a call again as it was.
-pub async fn replay(ctx: &Ctx<'_>, id: CallId) -> Result<Replay, ApiError> {
-    let gone = |what: &str| ApiError::new(Code::NotFound, format!("{what} of this call is not kept"));
+pub async fn replay(ctx: &Ctx<'_>, id: CallId) -> Result<Replay, Fault> {
+    let gone = |what: &str| Fault::new(Kind::NotFound, format!("{what} of this call is not kept"));
     let detail = calls::get(ctx, id).await?;
     let record: CallRecord =
         serde_json::from_str(&detail.record.0.to_string()).map_err(|_| gone("the record"))?;
@@ -36,7 +36,7 @@ pub async fn replay(ctx: &Ctx<'_>, id: CallId) -> Result<Replay, ApiError> {
             Ok(None) => return Err(gone("the snapshot")),
             Err(e) => {
                 tracing::error!(error = %e, snapshot = %snapshot_id, "a kept snapshot cannot be made again");
-                return Err(ApiError::new(Code::Internal, "something went wrong on our side"));
+                return Err(Fault::internal());
             }
         },
     };

@@ -6,9 +6,9 @@ use warp_model::TrunkId;
 use warp_model::id::TrunkKind;
 use warp_policy::{CallInput, DecisionRecord, Live, decide, explain};
 
+use super::fault::Fault;
+use super::input::{DialString, Ref};
 use super::{Ctx, calls, trunks};
-use crate::api::error::ApiError;
-use crate::api::input::{DialString, Ref};
 use crate::store::types::{Json, Time};
 
 crate::input! {
@@ -34,7 +34,7 @@ pub struct RouteResult {
 }
 
 /// Decides and explains.
-pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, ApiError> {
+pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, Fault> {
     let id: TrunkId = input.trunk_id.0;
     // Row-level security says whether the caller may know this trunk at all.
     trunks::get(ctx, id).await?;
@@ -46,15 +46,12 @@ pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, ApiEr
     Ok(RouteResult { decision: Json(decision) })
 }
 
-fn decide_now(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<DecisionRecord, ApiError> {
+fn decide_now(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<DecisionRecord, Fault> {
     let snapshot = ctx.app.publication.latest();
     let trunk = snapshot.directory.trunk_ix(id);
     // Made a moment ago: the snapshot that knows it is on its way.
     let trunk = trunk.ok_or_else(|| {
-        ApiError::new(
-            crate::api::error::Code::Unavailable,
-            "this trunk is not live yet, try again in a second",
-        )
+        Fault::new(super::fault::Kind::Unavailable, "this trunk is not live yet, try again in a second")
     })?;
     let figures = ctx.app.live.as_ref().map(|live| live(&snapshot)).unwrap_or_default();
     let live = Live { vendor_trunks: &figures };

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use warp_model::id::{Kind, VendorKind};
 use warp_model::{Currency, Id, Wall};
 
+use super::fault::{Fault, Problem};
+use super::input::{Digits, Field, Int, List, Ref, Text};
+use super::paging::{Page, Paging};
 use super::vendors::delete_row;
 use super::{Change, Ctx, nanos, none_wrong, not_updated, patched};
-use crate::api::endpoint::{Page, Paging};
-use crate::api::error::{ApiError, Problem};
-use crate::api::input::{Digits, Field, Int, List, Ref, Text};
 use crate::store::types::{Amount, Time};
 use crate::store::{StoreError, Tx, sql};
 
@@ -111,7 +111,7 @@ crate::input! {
 
 impl Field for PartitionVendorInput {
     fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
-        use crate::api::input::Input;
+        use super::input::Input;
         match Self::from_json(value?) {
             Ok(v) => Some(v),
             Err(e) if e.details.is_empty() => {
@@ -207,7 +207,7 @@ crate::input! {
 }
 
 /// Newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Partition>, ApiError> {
+pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Partition>, Fault> {
     let mut tx = ctx.begin().await?;
     let query = sqlx::query(sql::PARTITION_LIST).bind(paging.after.as_deref()).bind(paging.rows());
     let rows: Vec<PartitionRow> = tx.all(query).await?;
@@ -216,11 +216,11 @@ pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Partition>, Api
 }
 
 /// One.
-pub async fn get(ctx: &Ctx<'_>, id: PartitionId) -> Result<Partition, ApiError> {
+pub async fn get(ctx: &Ctx<'_>, id: PartitionId) -> Result<Partition, Fault> {
     let mut tx = ctx.begin().await?;
     let row: Option<PartitionRow> = tx.first(sqlx::query(sql::PARTITION_GET).bind(id.to_string())).await?;
     let mut all = with_vendors(&mut tx, row.into_iter().collect()).await?;
-    all.pop().ok_or_else(|| ApiError::not_found("partition"))
+    all.pop().ok_or_else(|| Fault::not_found("partition"))
 }
 
 async fn with_vendors(tx: &mut Tx, rows: Vec<PartitionRow>) -> Result<Vec<Partition>, StoreError> {
@@ -237,9 +237,9 @@ async fn with_vendors(tx: &mut Tx, rows: Vec<PartitionRow>) -> Result<Vec<Partit
 }
 
 /// A new partition.
-pub async fn create(ctx: &Ctx<'_>, input: PartitionInput) -> Result<Partition, ApiError> {
+pub async fn create(ctx: &Ctx<'_>, input: PartitionInput) -> Result<Partition, Fault> {
     let row = write(ctx, sql::PARTITION_INSERT, ctx.new_id::<PartitionKind>(), input, None).await?;
-    row.ok_or_else(|| ApiError::not_found("partition"))
+    row.ok_or_else(|| Fault::not_found("partition"))
 }
 
 /// Another state of it.
@@ -248,7 +248,7 @@ pub async fn update(
     id: PartitionId,
     change: Change<'_>,
     version: Option<i32>,
-) -> Result<Partition, ApiError> {
+) -> Result<Partition, Fault> {
     let current = get(ctx, id).await?;
     let version = Some(version.unwrap_or(current.row.version));
     let row = write(ctx, sql::PARTITION_UPDATE, id, patched(&current, change)?, Some(version)).await?;
@@ -261,7 +261,7 @@ async fn write(
     id: PartitionId,
     input: PartitionInput,
     version: Option<Option<i32>>,
-) -> Result<Option<Partition>, ApiError> {
+) -> Result<Option<Partition>, Fault> {
     let mut problems = Vec::new();
     let margin = nanos(input.margin_per_min, Currency::USD, "margin_per_min", &mut problems).unwrap_or(0);
     let vendors: Vec<String> = input.vendors.0.iter().map(|v| v.vendor_id.0.to_string()).collect();
@@ -305,19 +305,19 @@ async fn write(
 }
 
 /// Gone, unless a customer or trunk uses it.
-pub async fn delete(ctx: &Ctx<'_>, id: PartitionId) -> Result<(), ApiError> {
+pub async fn delete(ctx: &Ctx<'_>, id: PartitionId) -> Result<(), Fault> {
     delete_row(ctx, sql::PARTITION_DELETE, &id.to_string(), "partition").await
 }
 
 /// Exclusions, newest first.
-pub async fn list_exclusions(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Exclusion>, ApiError> {
+pub async fn list_exclusions(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Exclusion>, Fault> {
     let mut tx = ctx.begin().await?;
     let query = sqlx::query(sql::EXCLUSION_LIST).bind(paging.after.as_deref()).bind(paging.rows());
     Ok(Page::of(tx.all(query).await?, paging.limit, |e: &Exclusion| &e.id))
 }
 
 /// A new exclusion.
-pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Exclusion, ApiError> {
+pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Exclusion, Fault> {
     let mut problems = Vec::new();
     let permanent = input.kind == ExclusionReason::Permanent;
     match (permanent, input.ends_at) {
@@ -344,13 +344,13 @@ pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Ex
         .bind(us(input.starts_at))
         .bind(us(input.ends_at));
     let row: Option<Exclusion> = tx.first(query).await?;
-    let row = row.ok_or_else(|| ApiError::not_found("vendor"))?;
+    let row = row.ok_or_else(|| Fault::not_found("vendor"))?;
     ctx.audit(&mut tx, None, "exclusion.create", &row.id, serde_json::to_value(&row).ok()).await?;
     ctx.commit(tx).await?;
     Ok(row)
 }
 
 /// Over.
-pub async fn delete_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<(), ApiError> {
+pub async fn delete_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<(), Fault> {
     delete_row(ctx, sql::EXCLUSION_DELETE, &id.to_string(), "exclusion").await
 }

@@ -6,12 +6,12 @@
 use serde_json::{Value, json};
 use warp_model::{CustomerId, DeckId, Secret, TrunkId, VendorId, VendorTrunkId};
 
+use super::fault::{Fault, Kind};
+use super::input::Input;
+use super::paging::{Order, Page, Paging};
 use super::routing::{self, PartitionId};
 use super::{Change, Ctx, customers, decks, keys, trunks, vendors};
 use crate::App;
-use crate::api::endpoint::{Order, Page, Paging};
-use crate::api::error::{ApiError, Code};
-use crate::api::input::Input;
 
 /// Makes objects as the program itself.
 pub struct Seed<'a> {
@@ -30,7 +30,7 @@ impl<'a> Seed<'a> {
     }
 
     /// A deck with `csv` as its version in force; kind is `us` or `az`.
-    pub async fn deck(&self, name: &str, kind: &str, csv: String) -> Result<DeckId, ApiError> {
+    pub async fn deck(&self, name: &str, kind: &str, csv: String) -> Result<DeckId, Fault> {
         let known =
             find(async |p| decks::list(&self.ctx, &p).await, |d: &decks::Deck| d.name == name).await?;
         let deck = match known {
@@ -45,7 +45,7 @@ impl<'a> Seed<'a> {
     }
 
     /// A vendor; `body` as POST /admin/vendors, found again by its slug.
-    pub async fn vendor(&self, body: Value) -> Result<VendorId, ApiError> {
+    pub async fn vendor(&self, body: Value) -> Result<VendorId, Fault> {
         let slug = body["slug"].as_str().unwrap_or("").to_owned();
         let known =
             find(async |p| vendors::list(&self.ctx, &p).await, |v: &vendors::Vendor| v.slug == slug).await?;
@@ -57,7 +57,7 @@ impl<'a> Seed<'a> {
 
     /// A vendor's trunk; `body` as POST /admin/vendors/{id}/trunks. One that is there gets the body's values: addresses
     /// of a demo world are chosen anew at each start.
-    pub async fn vendor_trunk(&self, vendor: VendorId, body: Value) -> Result<VendorTrunkId, ApiError> {
+    pub async fn vendor_trunk(&self, vendor: VendorId, body: Value) -> Result<VendorTrunkId, Fault> {
         let name = body["name"].as_str().unwrap_or("").to_owned();
         let list = async |p: Paging| vendors::list_trunks(&self.ctx, Some(vendor), &p).await;
         match find(list, |t: &vendors::VendorTrunk| t.name == name).await? {
@@ -71,7 +71,7 @@ impl<'a> Seed<'a> {
     }
 
     /// A partition; `body` as POST /admin/partitions.
-    pub async fn partition(&self, body: Value) -> Result<PartitionId, ApiError> {
+    pub async fn partition(&self, body: Value) -> Result<PartitionId, Fault> {
         let name = body["name"].as_str().unwrap_or("").to_owned();
         let list = async |p: Paging| routing::list(&self.ctx, &p).await;
         match find(list, |x: &routing::Partition| x.row.name == name).await? {
@@ -81,7 +81,7 @@ impl<'a> Seed<'a> {
     }
 
     /// A customer; `body` as POST /admin/customers.
-    pub async fn customer(&self, body: Value) -> Result<CustomerId, ApiError> {
+    pub async fn customer(&self, body: Value) -> Result<CustomerId, Fault> {
         let name = body["name"].as_str().unwrap_or("").to_owned();
         let list = async |p: Paging| customers::list(&self.ctx, &p).await;
         match find(list, |c: &customers::Customer| c.name == name).await? {
@@ -98,7 +98,7 @@ impl<'a> Seed<'a> {
         body: Value,
         addresses: &[&str],
         users: &[(&str, &str)],
-    ) -> Result<TrunkId, ApiError> {
+    ) -> Result<TrunkId, Fault> {
         let name = body["name"].as_str().unwrap_or("").to_owned();
         let list = async |p: Paging| trunks::list(&self.ctx, Some(customer), &p).await;
         let trunk = match find(list, |t: &trunks::Trunk| t.name == name).await? {
@@ -123,25 +123,25 @@ impl<'a> Seed<'a> {
 
     /// A new key of a customer, or (`None`) of operators. Keys are kept as hashes: an old one cannot be shown again, so
     /// callers keep the secret or make a new one.
-    pub async fn key(&self, customer: Option<CustomerId>, name: &str) -> Result<Secret<String>, ApiError> {
+    pub async fn key(&self, customer: Option<CustomerId>, name: &str) -> Result<Secret<String>, Fault> {
         let made = keys::create(&self.ctx, customer, keys::ApiKeyInput::everything(name)).await?;
         Ok(Secret::new(made.secret))
     }
 }
 
-fn read<I: Input>(body: &Value) -> Result<I, ApiError> {
+fn read<I: Input>(body: &Value) -> Result<I, Fault> {
     I::from_json(body)
 }
 
-fn id<T: std::str::FromStr>(text: &str) -> Result<T, ApiError> {
-    text.parse().map_err(|_| ApiError::new(Code::Internal, "an id cannot be read"))
+fn id<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {
+    text.parse().map_err(|_| Fault::new(Kind::Internal, "an id cannot be read"))
 }
 
 /// The first object of all pages that matches.
 async fn find<T>(
-    list: impl AsyncFn(Paging) -> Result<Page<T>, ApiError>,
+    list: impl AsyncFn(Paging) -> Result<Page<T>, Fault>,
     wanted: impl Fn(&T) -> bool,
-) -> Result<Option<T>, ApiError> {
+) -> Result<Option<T>, Fault> {
     let mut paging = Paging { after: None, limit: 200, order: Order::NewestFirst };
     loop {
         let page = list(paging.clone()).await?;
@@ -150,7 +150,7 @@ async fn find<T>(
             return Ok(Some(found));
         }
         match next {
-            Some(cursor) => paging.after = Some(crate::api::endpoint::decode_cursor(&cursor)?),
+            Some(cursor) => paging.after = Some(super::paging::decode_cursor(&cursor)?),
             None => return Ok(None),
         }
     }

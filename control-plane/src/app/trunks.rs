@@ -6,11 +6,11 @@ use warp_model::id::{BanKind, DeckKind, TrunkKind};
 use warp_model::{Currency, CustomerId, TrunkId, hex};
 use warp_policy::number_plan::{ClassSet, DestinationClass};
 
+use super::fault::{Fault, Kind, Problem};
+use super::input::{DialPrefix, Int, Ip, List, Net, Password, Ref, SipUser, Text};
+use super::paging::{Page, Paging};
 use super::routing::PartitionKind;
 use super::{Change, Ctx, check_count, check_decks, ids, nanos, none_wrong, not_updated, patched, saved};
-use crate::api::endpoint::{Page, Paging};
-use crate::api::error::{ApiError, Code, Problem};
-use crate::api::input::{DialPrefix, Int, Ip, List, Net, Password, Ref, SipUser, Text};
 use crate::store::types::{Amount, Time};
 use crate::store::{StoreError, Tx, sql};
 
@@ -190,7 +190,7 @@ pub async fn list(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     paging: &Paging,
-) -> Result<Page<Trunk>, ApiError> {
+) -> Result<Page<Trunk>, Fault> {
     let mut tx = ctx.begin().await?;
     let statement = paging.statement(sql::TRUNK_LIST, sql::TRUNK_LIST_OLDEST);
     let query = sqlx::query(statement)
@@ -201,18 +201,18 @@ pub async fn list(
 }
 
 /// One.
-pub async fn get(ctx: &Ctx<'_>, id: TrunkId) -> Result<Trunk, ApiError> {
+pub async fn get(ctx: &Ctx<'_>, id: TrunkId) -> Result<Trunk, Fault> {
     let mut tx = ctx.begin().await?;
     read(&mut tx, id).await
 }
 
-async fn read(tx: &mut Tx, id: TrunkId) -> Result<Trunk, ApiError> {
+async fn read(tx: &mut Tx, id: TrunkId) -> Result<Trunk, Fault> {
     let row = tx.first(sqlx::query(sql::TRUNK_GET).bind(id.to_string())).await?;
-    row.ok_or_else(|| ApiError::not_found("trunk"))
+    row.ok_or_else(|| Fault::not_found("trunk"))
 }
 
 /// A new trunk of a customer.
-pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> Result<Trunk, ApiError> {
+pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> Result<Trunk, Fault> {
     let currency = super::customers::get(ctx, customer).await?.currency;
     operators_only(ctx, &input, None)?;
     let mut tx = ctx.begin().await?;
@@ -220,7 +220,7 @@ pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> R
     drop(tx);
     let id: TrunkId = ctx.new_id::<TrunkKind>();
     let row = write(ctx, sql::TRUNK_INSERT, id, customer, &currency, input, None).await?;
-    row.ok_or_else(|| ApiError::not_found("customer"))
+    row.ok_or_else(|| Fault::not_found("customer"))
 }
 
 /// Another state of it.
@@ -229,7 +229,7 @@ pub async fn update(
     id: TrunkId,
     change: Change<'_>,
     version: Option<i32>,
-) -> Result<Trunk, ApiError> {
+) -> Result<Trunk, Fault> {
     let mut tx = ctx.begin().await?;
     let current = read(&mut tx, id).await?;
     let (customer, currency) = owner(&mut tx, id).await?;
@@ -243,10 +243,10 @@ pub async fn update(
 }
 
 /// Gone; calls in the air go on, new ones are refused.
-pub async fn delete(ctx: &Ctx<'_>, id: TrunkId) -> Result<(), ApiError> {
+pub async fn delete(ctx: &Ctx<'_>, id: TrunkId) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     let row = sqlx::query(sql::TRUNK_DELETE).bind(id.to_string()).fetch_optional(tx.db()).await;
-    let Some(row) = row.map_err(StoreError::from)? else { return Err(ApiError::not_found("trunk")) };
+    let Some(row) = row.map_err(StoreError::from)? else { return Err(Fault::not_found("trunk")) };
     let customer: String = row.try_get(0).map_err(StoreError::from)?;
     ctx.audit(&mut tx, customer.parse().ok(), "trunk.delete", &id.to_string(), None).await?;
     ctx.commit(tx).await?;
@@ -254,7 +254,7 @@ pub async fn delete(ctx: &Ctx<'_>, id: TrunkId) -> Result<(), ApiError> {
 }
 
 /// What a customer cannot decide for itself: prices, routing, risky destinations.
-fn operators_only(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&Trunk>) -> Result<(), ApiError> {
+fn operators_only(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&Trunk>) -> Result<(), Fault> {
     if ctx.scope.customer().is_none() {
         return Ok(());
     }
@@ -280,11 +280,7 @@ fn operators_only(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&Trunk>) ->
     if input.trust_asserted.unwrap_or(false) && !current.is_some_and(|c| c.trust_asserted) {
         refuse("trust_asserted");
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(ApiError { code: Code::Forbidden, ..ApiError::fields(problems) })
-    }
+    if problems.is_empty() { Ok(()) } else { Err(Fault { kind: Kind::Forbidden, ..Fault::fields(problems) }) }
 }
 
 async fn write(
@@ -295,7 +291,7 @@ async fn write(
     currency: &str,
     input: TrunkInput,
     version: Option<Option<i32>>,
-) -> Result<Option<Trunk>, ApiError> {
+) -> Result<Option<Trunk>, Fault> {
     let currency: Currency = currency.parse().unwrap_or(Currency::USD);
     let mut problems = Vec::new();
     let max_rate = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
@@ -340,9 +336,9 @@ async fn write(
 }
 
 /// Whose trunk it is, and in which currency; 404 when the scope does not see it.
-async fn owner(tx: &mut Tx, id: TrunkId) -> Result<(CustomerId, String), ApiError> {
+async fn owner(tx: &mut Tx, id: TrunkId) -> Result<(CustomerId, String), Fault> {
     let row = sqlx::query(sql::TRUNK_OWNER).bind(id.to_string()).fetch_optional(tx.db()).await;
-    let row = row.map_err(StoreError::from)?.ok_or_else(|| ApiError::not_found("trunk"))?;
+    let row = row.map_err(StoreError::from)?.ok_or_else(|| Fault::not_found("trunk"))?;
     let customer: String = row.try_get(0).map_err(StoreError::from)?;
     let currency: String = row.try_get(1).map_err(StoreError::from)?;
     let customer =
@@ -351,7 +347,7 @@ async fn owner(tx: &mut Tx, id: TrunkId) -> Result<(CustomerId, String), ApiErro
 }
 
 /// Its IP ACL.
-pub async fn list_ips(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<TrunkIp>, ApiError> {
+pub async fn list_ips(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<TrunkIp>, Fault> {
     let mut tx = ctx.begin().await?;
     owner(&mut tx, id).await?;
     let items = tx.all(sqlx::query(sql::TRUNK_IP_LIST).bind(id.to_string())).await?;
@@ -359,7 +355,7 @@ pub async fn list_ips(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<TrunkIp>, ApiEr
 }
 
 /// One more address.
-pub async fn add_ip(ctx: &Ctx<'_>, id: TrunkId, input: TrunkIpInput) -> Result<TrunkIp, ApiError> {
+pub async fn add_ip(ctx: &Ctx<'_>, id: TrunkId, input: TrunkIpInput) -> Result<TrunkIp, Fault> {
     let mut tx = ctx.begin().await?;
     let (customer, _) = owner(&mut tx, id).await?;
     check_count(&mut tx, sql::TRUNK_IP_COUNT, Some(id.to_string()), IPS_PER_TRUNK, "addresses on this trunk")
@@ -369,7 +365,7 @@ pub async fn add_ip(ctx: &Ctx<'_>, id: TrunkId, input: TrunkIpInput) -> Result<T
         .bind(id.to_string())
         .bind(&input.address.0);
     let row: Option<TrunkIp> = tx.first(query).await?;
-    let row = row.ok_or_else(|| ApiError::not_found("trunk"))?;
+    let row = row.ok_or_else(|| Fault::not_found("trunk"))?;
     ctx.audit(&mut tx, Some(customer), "trunk.ip.add", &id.to_string(), Some(row.address.clone().into()))
         .await?;
     ctx.commit(tx).await?;
@@ -377,15 +373,15 @@ pub async fn add_ip(ctx: &Ctx<'_>, id: TrunkId, input: TrunkIpInput) -> Result<T
 }
 
 /// One less; `address` as it was listed.
-pub async fn remove_ip(ctx: &Ctx<'_>, id: TrunkId, address: &str) -> Result<(), ApiError> {
-    use crate::api::input::Field;
+pub async fn remove_ip(ctx: &Ctx<'_>, id: TrunkId, address: &str) -> Result<(), Fault> {
+    use super::input::Field;
     let given = serde_json::Value::from(address);
     let address =
-        Net::read(Some(&given), "address", &mut Vec::new()).ok_or_else(|| ApiError::not_found("address"))?;
+        Net::read(Some(&given), "address", &mut Vec::new()).ok_or_else(|| Fault::not_found("address"))?;
     let mut tx = ctx.begin().await?;
     let (customer, _) = owner(&mut tx, id).await?;
     if tx.run(sqlx::query(sql::TRUNK_IP_DELETE).bind(id.to_string()).bind(&address.0)).await? == 0 {
-        return Err(ApiError::not_found("address"));
+        return Err(Fault::not_found("address"));
     }
     ctx.audit(&mut tx, Some(customer), "trunk.ip.remove", &id.to_string(), Some(address.0.into())).await?;
     ctx.commit(tx).await?;
@@ -393,7 +389,7 @@ pub async fn remove_ip(ctx: &Ctx<'_>, id: TrunkId, address: &str) -> Result<(), 
 }
 
 /// Its digest users.
-pub async fn list_credentials(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<Credential>, ApiError> {
+pub async fn list_credentials(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<Credential>, Fault> {
     let mut tx = ctx.begin().await?;
     owner(&mut tx, id).await?;
     let items = tx.all(sqlx::query(sql::CREDENTIAL_LIST).bind(id.to_string())).await?;
@@ -401,11 +397,7 @@ pub async fn list_credentials(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<Credent
 }
 
 /// One more digest user.
-pub async fn add_credential(
-    ctx: &Ctx<'_>,
-    id: TrunkId,
-    input: CredentialInput,
-) -> Result<Credential, ApiError> {
+pub async fn add_credential(ctx: &Ctx<'_>, id: TrunkId, input: CredentialInput) -> Result<Credential, Fault> {
     let realm = ctx.app.config.realm.clone();
     let ha1 = ha1(&input.username.0, &realm, input.password.0.reveal());
     let mut tx = ctx.begin().await?;
@@ -420,7 +412,7 @@ pub async fn add_credential(
         .bind(ha1.0)
         .bind(ha1.1);
     let row: Option<Credential> = tx.first(query).await?;
-    let row = row.ok_or_else(|| ApiError::not_found("trunk"))?;
+    let row = row.ok_or_else(|| Fault::not_found("trunk"))?;
     ctx.audit(
         &mut tx,
         Some(customer),
@@ -434,11 +426,11 @@ pub async fn add_credential(
 }
 
 /// One less.
-pub async fn remove_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Result<(), ApiError> {
+pub async fn remove_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     let (customer, _) = owner(&mut tx, id).await?;
     if tx.run(sqlx::query(sql::CREDENTIAL_DELETE).bind(id.to_string()).bind(username)).await? == 0 {
-        return Err(ApiError::not_found("user"));
+        return Err(Fault::not_found("user"));
     }
     ctx.audit(&mut tx, Some(customer), "trunk.credential.remove", &id.to_string(), Some(username.into()))
         .await?;

@@ -5,11 +5,11 @@ use warp_model::id::{DeckKind, VendorKind, VendorTrunkKind};
 use warp_model::{Secret, VendorId, VendorTrunkId};
 
 use super::customers::Status;
+use super::fault::{Fault, Kind, Problem};
+use super::input::{DialPrefix, Int, Ip, List, Ref, Slug, Socket, State, Text};
+use super::paging::{Page, Paging};
 use super::trunks::TrunkStatus;
 use super::{Change, Ctx, check_decks, ids, none_wrong, not_updated, patched, saved};
-use crate::api::endpoint::{Page, Paging};
-use crate::api::error::{ApiError, Code, Problem};
-use crate::api::input::{DialPrefix, Int, Ip, List, Ref, Slug, Socket, State, Text};
 use crate::store::types::Time;
 use crate::store::{StoreError, seal, sql};
 
@@ -167,7 +167,7 @@ pub struct EmergencyRoute {
 }
 
 /// Newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, ApiError> {
+pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, Fault> {
     let mut tx = ctx.begin().await?;
     let statement = paging.statement(sql::VENDOR_LIST, sql::VENDOR_LIST_OLDEST);
     let query = sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows());
@@ -175,16 +175,16 @@ pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, ApiErr
 }
 
 /// One.
-pub async fn get(ctx: &Ctx<'_>, id: VendorId) -> Result<Vendor, ApiError> {
+pub async fn get(ctx: &Ctx<'_>, id: VendorId) -> Result<Vendor, Fault> {
     let mut tx = ctx.begin().await?;
     let row = tx.first(sqlx::query(sql::VENDOR_GET).bind(id.to_string())).await?;
-    row.ok_or_else(|| ApiError::not_found("vendor"))
+    row.ok_or_else(|| Fault::not_found("vendor"))
 }
 
 /// A new vendor.
-pub async fn create(ctx: &Ctx<'_>, input: VendorInput) -> Result<Vendor, ApiError> {
+pub async fn create(ctx: &Ctx<'_>, input: VendorInput) -> Result<Vendor, Fault> {
     let row = write(ctx, sql::VENDOR_INSERT, ctx.new_id::<VendorKind>(), input, None).await?;
-    row.ok_or_else(|| ApiError::not_found("vendor"))
+    row.ok_or_else(|| Fault::not_found("vendor"))
 }
 
 /// Another state of it.
@@ -193,7 +193,7 @@ pub async fn update(
     id: VendorId,
     change: Change<'_>,
     version: Option<i32>,
-) -> Result<Vendor, ApiError> {
+) -> Result<Vendor, Fault> {
     let current = get(ctx, id).await?;
     let version = Some(version.unwrap_or(current.version));
     let row = write(ctx, sql::VENDOR_UPDATE, id, patched(&current, change)?, Some(version)).await?;
@@ -206,7 +206,7 @@ async fn write(
     id: VendorId,
     input: VendorInput,
     version: Option<Option<i32>>,
-) -> Result<Option<Vendor>, ApiError> {
+) -> Result<Option<Vendor>, Fault> {
     let decks = ids(&input.buy_deck_ids);
     let mut problems = Vec::new();
     let mut tx = ctx.begin().await?;
@@ -227,7 +227,7 @@ async fn write(
 }
 
 /// Gone, unless a trunk, partition or exclusion refers to it.
-pub async fn delete(ctx: &Ctx<'_>, id: VendorId) -> Result<(), ApiError> {
+pub async fn delete(ctx: &Ctx<'_>, id: VendorId) -> Result<(), Fault> {
     delete_row(ctx, sql::VENDOR_DELETE, &id.to_string(), "vendor").await
 }
 
@@ -237,17 +237,17 @@ pub(super) async fn delete_row(
     statement: &'static str,
     id: &str,
     what: &str,
-) -> Result<(), ApiError> {
+) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     match tx.run(sqlx::query(statement).bind(id)).await {
-        Ok(0) => Err(ApiError::not_found(what)),
+        Ok(0) => Err(Fault::not_found(what)),
         Ok(_) => {
             ctx.audit(&mut tx, None, &format!("{}.delete", what.replace(' ', "_")), id, None).await?;
             Ok(ctx.commit(tx).await?)
         }
         Err(StoreError::Reference(_)) => {
             let message = format!("something still refers to this {what}");
-            Err(ApiError::new(crate::api::error::Code::InUse, message))
+            Err(Fault::new(Kind::InUse, message))
         }
         Err(e) => Err(e.into()),
     }
@@ -258,7 +258,7 @@ pub async fn list_trunks(
     ctx: &Ctx<'_>,
     vendor: Option<VendorId>,
     paging: &Paging,
-) -> Result<Page<VendorTrunk>, ApiError> {
+) -> Result<Page<VendorTrunk>, Fault> {
     let mut tx = ctx.begin().await?;
     let statement = paging.statement(sql::VENDOR_TRUNK_LIST, sql::VENDOR_TRUNK_LIST_OLDEST);
     let query = sqlx::query(statement)
@@ -269,10 +269,10 @@ pub async fn list_trunks(
 }
 
 /// One.
-pub async fn get_trunk(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<VendorTrunk, ApiError> {
+pub async fn get_trunk(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<VendorTrunk, Fault> {
     let mut tx = ctx.begin().await?;
     let row = tx.first(sqlx::query(sql::VENDOR_TRUNK_GET).bind(id.to_string())).await?;
-    row.ok_or_else(|| ApiError::not_found("vendor trunk"))
+    row.ok_or_else(|| Fault::not_found("vendor trunk"))
 }
 
 /// A new trunk of a vendor.
@@ -280,7 +280,7 @@ pub async fn create_trunk(
     ctx: &Ctx<'_>,
     vendor: VendorId,
     input: VendorTrunkInput,
-) -> Result<VendorTrunk, ApiError> {
+) -> Result<VendorTrunk, Fault> {
     get(ctx, vendor).await?;
     let mut problems = Vec::new();
     if input.auth_username.is_some() != input.auth_password.is_some() {
@@ -289,7 +289,7 @@ pub async fn create_trunk(
     none_wrong(problems)?;
     let id: VendorTrunkId = ctx.new_id::<VendorTrunkKind>();
     let row = write_trunk(ctx, sql::VENDOR_TRUNK_INSERT, id, vendor, input, None).await?;
-    row.ok_or_else(|| ApiError::not_found("vendor"))
+    row.ok_or_else(|| Fault::not_found("vendor"))
 }
 
 /// Another state of it.
@@ -298,12 +298,12 @@ pub async fn update_trunk(
     id: VendorTrunkId,
     change: Change<'_>,
     version: Option<i32>,
-) -> Result<VendorTrunk, ApiError> {
+) -> Result<VendorTrunk, Fault> {
     let current = get_trunk(ctx, id).await?;
-    let vendor = current.vendor_id.parse().map_err(|_| ApiError::not_found("vendor"))?;
+    let vendor = current.vendor_id.parse().map_err(|_| Fault::not_found("vendor"))?;
     let input: VendorTrunkInput = patched(&current, change)?;
     if input.auth_username.is_some() && current.auth_username.is_none() && input.auth_password.is_none() {
-        return Err(ApiError::field("auth_password", "required", "user name and password belong together"));
+        return Err(Fault::field("auth_password", "required", "user name and password belong together"));
     }
     let version = Some(version.unwrap_or(current.version));
     let row = write_trunk(ctx, sql::VENDOR_TRUNK_UPDATE, id, vendor, input, Some(version)).await?;
@@ -317,7 +317,7 @@ async fn write_trunk(
     vendor: VendorId,
     input: VendorTrunkInput,
     version: Option<Option<i32>>,
-) -> Result<Option<VendorTrunk>, ApiError> {
+) -> Result<Option<VendorTrunk>, Fault> {
     let mut problems = Vec::new();
     if input.addresses.0.is_empty() {
         problems.push(Problem::new("addresses", "required", "must have at least one address"));
@@ -354,22 +354,22 @@ async fn write_trunk(
     saved(ctx, tx, None, "vendor_trunk", version.is_some(), (&id.to_string(), row)).await
 }
 
-fn seal_password(ctx: &Ctx<'_>, id: VendorTrunkId, password: String) -> Result<Vec<u8>, ApiError> {
+fn seal_password(ctx: &Ctx<'_>, id: VendorTrunkId, password: String) -> Result<Vec<u8>, Fault> {
     let password = Secret::new(password);
     let place = seal::password_place(&id.to_string());
     ctx.app.store.seal().seal(&place, password.reveal().as_bytes()).map_err(|e| {
         tracing::error!(error = %e, "a password cannot be sealed");
-        ApiError::new(Code::Internal, "something went wrong on our side")
+        Fault::internal()
     })
 }
 
 /// Gone, unless the emergency route names it.
-pub async fn delete_trunk(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<(), ApiError> {
+pub async fn delete_trunk(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<(), Fault> {
     delete_row(ctx, sql::VENDOR_TRUNK_DELETE, &id.to_string(), "vendor trunk").await
 }
 
 /// Where emergency calls go.
-pub async fn emergency_route(ctx: &Ctx<'_>) -> Result<EmergencyRoute, ApiError> {
+pub async fn emergency_route(ctx: &Ctx<'_>) -> Result<EmergencyRoute, Fault> {
     let mut tx = ctx.begin().await?;
     let rows = sqlx::query(sql::EMERGENCY_LIST).fetch_all(tx.db()).await.map_err(StoreError::from)?;
     let vendor_trunk_ids =
@@ -378,17 +378,14 @@ pub async fn emergency_route(ctx: &Ctx<'_>) -> Result<EmergencyRoute, ApiError> 
 }
 
 /// Replaces it.
-pub async fn set_emergency_route(
-    ctx: &Ctx<'_>,
-    input: EmergencyRouteInput,
-) -> Result<EmergencyRoute, ApiError> {
+pub async fn set_emergency_route(ctx: &Ctx<'_>, input: EmergencyRouteInput) -> Result<EmergencyRoute, Fault> {
     let ids = ids(&input.vendor_trunk_ids);
     let mut tx = ctx.begin().await?;
     tx.run(sqlx::query(sql::EMERGENCY_CLEAR)).await?;
     match tx.run(sqlx::query(sql::EMERGENCY_FILL).bind(&ids)).await {
         Err(StoreError::Reference(_) | StoreError::Conflict(_)) => {
             let message = "each must be an existing vendor trunk, once";
-            return Err(ApiError::field("vendor_trunk_ids", "no_such_object", message));
+            return Err(Fault::field("vendor_trunk_ids", "no_such_object", message));
         }
         other => other?,
     };

@@ -1,0 +1,47 @@
+//! Who asks: a key, its audience, its tenant and what it may.
+
+use warp_model::{CustomerId, KeyId};
+
+use crate::store::Scope;
+
+/// Whose API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// A customer's own things, under `/api/v1`.
+    Customer,
+    /// Everything, under `/api/v1/admin`.
+    Operator,
+}
+
+impl Audience {
+    /// As stored with a key.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The key.
+    pub key: KeyId,
+    /// Of which audience.
+    pub audience: Audience,
+    /// Of which tenant; `None` for operators.
+    pub customer: Option<CustomerId>,
+    /// What the key may; `*` is everything of its audience.
+    pub scopes: Vec<String>,
+}
+
+impl Caller {
+    /// The scope of its transactions. The tenant comes from the key and from nowhere else (T-API-04).
+    pub fn scope(&self) -> Scope {
+        match self.customer {
+            Some(id) => Scope::Customer(id),
+            None => Scope::Operator("api"),
+        }
+    }
+}

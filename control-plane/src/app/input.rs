@@ -1,0 +1,551 @@
+//! What a use case takes: values that check themselves, every problem reported at once (UX §8).
+//!
+//! [`input!`](crate::input) declares one once: its fields are types that read themselves from JSON, and the same declaration
+//! is the published schema. An unknown field is a problem, not ignored.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::{Map, Value};
+use utoipa::PartialSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type as Kind};
+use utoipa::openapi::{RefOr, Schema};
+use warp_model::id::Kind as IdKind;
+use warp_model::{Currency, Id};
+
+use super::fault::{Fault, Kind as FaultKind, Problem};
+use crate::store::types::{Amount, Time, parse_rfc3339};
+
+/// RFC 7396 merge of `patch` into `target`, for PATCH.
+pub fn merge_patch(target: &mut Value, patch: &Value) {
+    match patch {
+        Value::Object(fields) => {
+            if !target.is_object() {
+                *target = Value::Object(Map::new());
+            }
+            if let Value::Object(map) = target {
+                for (key, value) in fields {
+                    if value.is_null() {
+                        map.remove(key);
+                    } else {
+                        merge_patch(map.entry(key.clone()).or_insert(Value::Null), value);
+                    }
+                }
+            }
+        }
+        other => *target = other.clone(),
+    }
+}
+
+/// A type that reads itself from JSON and says what is wrong with it.
+pub trait Field: Sized {
+    /// `None` when the key is absent. Problems are added with `path` as their field.
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self>;
+    /// Its schema.
+    fn field_schema() -> RefOr<Schema>;
+    /// Whether the key must be there.
+    fn required() -> bool {
+        true
+    }
+}
+
+/// A whole body; made by [`input!`](crate::input).
+pub trait Input: Sized {
+    /// Names of its fields.
+    const FIELDS: &'static [&'static str];
+    /// All field problems, or the value.
+    fn from_json(value: &Value) -> Result<Self, Fault>;
+}
+
+/// Declares a request body: a struct whose fields are [`Field`]s.
+#[macro_export]
+macro_rules! input {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[doc = $doc:literal])* pub $field:ident: $ty:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $name { $($(#[doc = $doc])* pub $field: $ty,)* }
+
+        impl $crate::app::input::Input for $name {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+            fn from_json(value: &serde_json::Value) -> Result<Self, $crate::app::fault::Fault> {
+                let mut problems = Vec::new();
+                let map = $crate::app::input::object(value)?;
+                $(let $field = <$ty as $crate::app::input::Field>::read(map.get(stringify!($field)), stringify!($field), &mut problems);)*
+                $crate::app::input::unknown(map, Self::FIELDS, &mut problems);
+                match ($($field,)*) {
+                    ($(Some($field),)*) if problems.is_empty() => Ok(Self { $($field,)* }),
+                    _ => Err($crate::app::fault::Fault::fields(problems)),
+                }
+            }
+        }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let mut object = utoipa::openapi::schema::ObjectBuilder::new()
+                    .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::<utoipa::openapi::Schema>::FreeForm(false)));
+                $(
+                    object = object.property(stringify!($field), $crate::app::input::described(
+                        <$ty as $crate::app::input::Field>::field_schema(), concat!($($doc),*).trim_ascii()));
+                    if <$ty as $crate::app::input::Field>::required() {
+                        object = object.required(stringify!($field));
+                    }
+                )*
+                object.into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    };
+}
+
+/// The body as an object.
+pub fn object(value: &Value) -> Result<&Map<String, Value>, Fault> {
+    value.as_object().ok_or_else(|| Fault::new(FaultKind::ValidationFailed, "the body must be a JSON object"))
+}
+
+/// Adds a problem for each key that is not a field; at most 20 of them.
+pub fn unknown(map: &Map<String, Value>, fields: &[&str], problems: &mut Vec<Problem>) {
+    for key in map.keys().filter(|k| !fields.contains(&k.as_str())).take(20) {
+        let shown: String = key.chars().take(64).collect();
+        problems.push(Problem::new(shown, "unknown_field", "there is no such field"));
+    }
+}
+
+/// The schema with a description.
+pub fn described(schema: RefOr<Schema>, text: &str) -> RefOr<Schema> {
+    match schema {
+        RefOr::T(Schema::Object(mut o)) => {
+            o.description = Some(text.to_owned());
+            RefOr::T(Schema::Object(o))
+        }
+        RefOr::T(Schema::Array(mut a)) => {
+            a.description = Some(text.to_owned());
+            RefOr::T(Schema::Array(a))
+        }
+        other => other,
+    }
+}
+
+fn missing<T>(path: &str, problems: &mut Vec<Problem>) -> Option<T> {
+    problems.push(Problem::new(path, "required", "this field is required"));
+    None
+}
+
+fn wrong<T>(
+    path: &str,
+    code: &'static str,
+    message: impl Into<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    problems.push(Problem::new(path, code, message));
+    None
+}
+
+fn text<'v>(value: Option<&'v Value>, path: &str, problems: &mut Vec<Problem>) -> Option<&'v str> {
+    match value {
+        None | Some(Value::Null) => missing(path, problems),
+        Some(Value::String(s)) => Some(s),
+        Some(_) => wrong(path, "wrong_type", "must be a string", problems),
+    }
+}
+
+fn string_schema() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Kind::String))
+}
+
+/// Text of MIN to MAX characters, without control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text<const MIN: usize, const MAX: usize>(pub String);
+
+impl<const MIN: usize, const MAX: usize> Field for Text<MIN, MAX> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let s = text(value, path, problems)?;
+        let n = s.chars().count();
+        if !(MIN..=MAX).contains(&n) {
+            return wrong(path, "out_of_range", format!("must have {MIN} to {MAX} characters"), problems);
+        }
+        if s.chars().any(char::is_control) {
+            return wrong(path, "invalid", "must not contain control characters", problems);
+        }
+        Some(Self(s.to_owned()))
+    }
+    fn field_schema() -> RefOr<Schema> {
+        string_schema().min_length(Some(MIN)).max_length(Some(MAX)).into()
+    }
+}
+
+/// A whole number of MIN to MAX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Int<const MIN: i64, const MAX: i64>(pub i64);
+
+impl<const MIN: i64, const MAX: i64> Int<MIN, MAX> {
+    /// For an `integer` column; the bounds of all our fields fit.
+    pub fn as_i32(self) -> i32 {
+        i32::try_from(self.0).unwrap_or(i32::MAX)
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> Field for Int<MIN, MAX> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let n = match value {
+            None | Some(Value::Null) => return missing(path, problems),
+            Some(Value::Number(n)) if !n.is_f64() => n.as_i64(),
+            Some(_) => return wrong(path, "wrong_type", "must be a whole number", problems),
+        };
+        match n {
+            Some(n) if (MIN..=MAX).contains(&n) => Some(Self(n)),
+            _ => wrong(path, "out_of_range", format!("must be {MIN} to {MAX}"), problems),
+        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Kind::Integer))
+            .minimum(Some(MIN))
+            .maximum(Some(MAX))
+            .into()
+    }
+}
+
+impl Field for bool {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        match value {
+            None | Some(Value::Null) => missing(path, problems),
+            Some(Value::Bool(b)) => Some(*b),
+            Some(_) => wrong(path, "wrong_type", "must be true or false", problems),
+        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(SchemaType::Type(Kind::Boolean)).into()
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        match value {
+            None | Some(Value::Null) => Some(None),
+            some => T::read(some, path, problems).map(Some),
+        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        match T::field_schema() {
+            RefOr::T(Schema::Object(mut o)) => {
+                if let SchemaType::Type(kind) = o.schema_type.clone() {
+                    o.schema_type = SchemaType::Array(vec![kind, Kind::Null]);
+                }
+                RefOr::T(Schema::Object(o))
+            }
+            other => other,
+        }
+    }
+    fn required() -> bool {
+        false
+    }
+}
+
+/// At most MAX items; absent means empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T, const MAX: usize>(pub Vec<T>);
+
+impl<T: Field, const MAX: usize> Field for List<T, MAX> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let items = match value {
+            None | Some(Value::Null) => return Some(Self(Vec::new())),
+            Some(Value::Array(items)) => items,
+            Some(_) => return wrong(path, "wrong_type", "must be a list", problems),
+        };
+        if items.len() > MAX {
+            return wrong(path, "out_of_range", format!("must have at most {MAX} items"), problems);
+        }
+        let read: Vec<Option<T>> = items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| T::read(Some(item), &format!("{path}[{i}]"), problems))
+            .collect();
+        read.into_iter().collect::<Option<Vec<T>>>().map(Self)
+    }
+    fn field_schema() -> RefOr<Schema> {
+        ArrayBuilder::new().items(T::field_schema()).max_items(Some(MAX)).into()
+    }
+    fn required() -> bool {
+        false
+    }
+}
+
+/// An id of one kind.
+pub struct Ref<K>(pub Id<K>);
+
+impl<K: IdKind> fmt::Debug for Ref<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl<K> Clone for Ref<K> {
+    fn clone(&self) -> Self {
+        Ref(self.0)
+    }
+}
+
+impl<K: IdKind> Field for Ref<K> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        match text(value, path, problems)?.parse::<Id<K>>() {
+            Ok(id) => Some(Self(id)),
+            Err(e) => wrong(path, "invalid", e.to_string(), problems),
+        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        string_schema().pattern(Some(format!("^{}_[0-9a-hjkmnp-tv-z]{{26}}$", K::PREFIX))).into()
+    }
+}
+
+macro_rules! parsed {
+    ($($(#[$doc:meta])* $name:ident($inner:ty), $what:literal, $pattern:expr, |$s:ident| $read:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name(pub $inner);
+
+        impl Field for $name {
+            fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+                let $s = text(value, path, problems)?;
+                let read: Option<$inner> = $read;
+                match read {
+                    Some(v) => Some(Self(v)),
+                    None => wrong(path, "invalid", concat!("must be ", $what), problems),
+                }
+            }
+            fn field_schema() -> RefOr<Schema> {
+                let pattern: Option<&str> = $pattern;
+                string_schema().pattern(pattern).description(Some($what)).into()
+            }
+        }
+    )*};
+}
+
+parsed! {
+    /// An IPv4 or IPv6 address.
+    Ip(IpAddr), "an IPv4 or IPv6 address", None, |s| s.parse().ok();
+    /// An address or a network: `198.51.100.7`, `198.51.100.0/28`, host bits zero.
+    Net(String), "an address or network such as 198.51.100.0/28 (IPv4 /24 to /32, IPv6 /64 to /128, host bits zero)",
+        None, |s| network(s);
+    /// Address and port.
+    Socket(SocketAddr), "an address and port such as 192.0.2.1:5060 or [2001:db8::1]:5060", None,
+        |s| s.parse::<SocketAddr>().ok().filter(|a| a.port() != 0);
+    /// ISO 4217.
+    CurrencyCode(Currency), "an ISO 4217 currency code such as USD", Some("^[A-Z]{3}$"), |s| s.parse().ok();
+    /// Digits of a number's beginning, without +.
+    Digits(String), "1 to 15 digits", Some("^[0-9]{1,15}$"),
+        |s| (!s.is_empty() && s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
+    /// Digits, `*` and `#`, up to 15, may be empty.
+    DialPrefix(String), "at most 15 of 0-9, * and #", Some("^[0-9*#]{0,15}$"),
+        |s| (s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')).then(|| s.to_owned());
+    /// Digits, up to 15, may be empty.
+    OptionalDigits(String), "at most 15 digits", Some("^[0-9]{0,15}$"),
+        |s| (s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
+    /// Lower-case letters, digits and hyphens.
+    Slug(String), "1 to 32 of a-z, 0-9 and -, not starting with -", Some("^[a-z0-9][a-z0-9-]{0,31}$"), |s| slug(s);
+    /// Two letters.
+    State(String), "a US state's two letters", Some("^[A-Z]{2}$"),
+        |s| (s.len() == 2 && s.bytes().all(|b| b.is_ascii_uppercase())).then(|| s.to_owned());
+    /// SIP user name of a digest account.
+    SipUser(String), "1 to 64 of letters, digits and -_.+", Some("^[A-Za-z0-9_.+-]{1,64}$"),
+        |s| (!s.is_empty() && s.len() <= 64 && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b)))
+            .then(|| s.to_owned());
+    /// A number as people write it; separators are removed.
+    DialString(String), "a phone number", None, |s| {
+        let kept: String = s.chars().filter(|c| !" -.()".contains(*c)).collect();
+        let digits = kept.strip_prefix('+').unwrap_or(&kept);
+        ((1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#'))
+            .then_some(kept)
+    };
+}
+
+fn slug(s: &str) -> Option<String> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (!s.is_empty() && s.len() <= 32 && !s.starts_with('-') && s.bytes().all(good)).then(|| s.to_owned())
+}
+
+/// Canonical text of an address or network for an `inet` column.
+fn network(s: &str) -> Option<String> {
+    let (address, length) = match s.split_once('/') {
+        Some((a, l)) => (a, Some(l.parse::<u32>().ok()?)),
+        None => (s, None),
+    };
+    match address.parse::<IpAddr>().ok()? {
+        IpAddr::V4(a) => {
+            let l = length.unwrap_or(32);
+            let host = u32::MAX.checked_shr(l).unwrap_or(0);
+            ((24..=32).contains(&l) && a.to_bits() & host == 0).then(|| format!("{a}/{l}"))
+        }
+        IpAddr::V6(a) => {
+            let l = length.unwrap_or(128);
+            let host = u128::MAX.checked_shr(l).unwrap_or(0);
+            ((64..=128).contains(&l) && a.to_bits() & host == 0).then(|| format!("{a}/{l}"))
+        }
+    }
+}
+
+impl Field for Amount {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        match value {
+            None | Some(Value::Null) => missing(path, problems),
+            Some(v) => match serde_json::from_value::<Amount>(v.clone()) {
+                Ok(a) if a.0.amount.0 >= 0 => Some(a),
+                Ok(_) => wrong(path, "out_of_range", "must not be negative", problems),
+                Err(_) => wrong(
+                    path,
+                    "invalid",
+                    r#"must be money such as {"amount":"0.0042","currency":"USD"}, at most 9 decimals"#,
+                    problems,
+                ),
+            },
+        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        <Amount as PartialSchema>::schema()
+    }
+}
+
+impl Field for Time {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        match parse_rfc3339(text(value, path, problems)?) {
+            Some(wall) => Some(Time(wall)),
+            None => wrong(path, "invalid", "must be an RFC 3339 time such as 2026-01-31T12:00:00Z", problems),
+        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        <Time as PartialSchema>::schema()
+    }
+}
+
+/// A secret that is never printed: a SIP password.
+#[derive(Clone, Debug)]
+pub struct Password(pub warp_model::Secret<String>);
+
+impl Field for Password {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let s = text(value, path, problems)?;
+        if !(12..=128).contains(&s.chars().count()) || s.chars().any(char::is_control) {
+            return wrong(
+                path,
+                "out_of_range",
+                "must have 12 to 128 characters, no control characters",
+                problems,
+            );
+        }
+        Some(Self(warp_model::Secret::new(s.to_owned())))
+    }
+    fn field_schema() -> RefOr<Schema> {
+        string_schema().min_length(Some(12)).max_length(Some(128)).write_only(true).into()
+    }
+}
+
+/// Declares a closed list of words as a [`Field`].
+#[macro_export]
+macro_rules! choice {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vmeta])* $variant),+ }
+
+        impl $name {
+            /// The words.
+            pub const WORDS: &'static [&'static str] = &[$($text),+];
+            /// The word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+            /// From the word.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl $crate::app::input::Field for $name {
+            fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<$crate::app::fault::Problem>) -> Option<Self> {
+                $crate::app::input::word(value, path, Self::WORDS, problems).and_then(Self::parse)
+            }
+            fn field_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                $crate::app::input::words_schema(Self::WORDS)
+            }
+        }
+    };
+}
+
+/// Reads one word of a closed list.
+pub fn word<'v>(
+    value: Option<&'v Value>,
+    path: &str,
+    words: &[&str],
+    problems: &mut Vec<Problem>,
+) -> Option<&'v str> {
+    let s = text(value, path, problems)?;
+    if words.contains(&s) {
+        return Some(s);
+    }
+    wrong(path, "invalid", format!("must be one of {}", words.join(", ")), problems)
+}
+
+/// Schema of a closed list of words.
+pub fn words_schema(words: &'static [&'static str]) -> RefOr<Schema> {
+    string_schema().enum_values(Some(words.iter().copied())).into()
+}
+
+/// Named so that error texts of other modules can use it.
+pub fn shown(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(64) {
+        Some((i, _)) => Cow::Owned(name.get(..i).unwrap_or("").to_owned()),
+        None => Cow::Borrowed(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    crate::input! {
+        /// For the tests.
+        pub struct Sample {
+            /// A name.
+            pub name: Text<1, 5>,
+            /// A limit.
+            pub channels: Option<Int<0, 10>>,
+            /// Addresses.
+            pub ips: List<Ip, 2>,
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let body = serde_json::json!({"name":"","channels":11,"ips":["x","::1"],"extra":1});
+        let good = serde_json::json!({"name":"a","channels":3,"ips":["::1"]});
+        let sample = Sample::from_json(&good).unwrap();
+        assert_eq!((sample.name.0.as_str(), sample.channels, sample.ips.0.len()), ("a", Some(Int(3)), 1));
+        let e = Sample::from_json(&body).unwrap_err();
+        let fields: Vec<&str> = e.details.iter().map(|p| p.field.as_str()).collect();
+        assert_eq!(fields, ["name", "channels", "ips[0]", "extra"]);
+    }
+
+    #[test]
+    fn networks_are_canonical() {
+        assert_eq!(network("198.51.100.7").as_deref(), Some("198.51.100.7/32"));
+        assert_eq!(network("198.51.100.0/28").as_deref(), Some("198.51.100.0/28"));
+        for wrong in ["198.51.100.1/28", "0.0.0.0/0", "10.0.0.0/8", "x", "1.2.3.4/33", "::/0", "1.2.3.4/"] {
+            assert_eq!(network(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn merging_twice_is_merging_once(a in "[a-z]{1,3}", b in 0i64..9) {
+            let patch = serde_json::json!({ a.clone(): b, "gone": null });
+            let mut once = serde_json::json!({"gone": 1, "kept": 2});
+            merge_patch(&mut once, &patch);
+            let mut twice = once.clone();
+            merge_patch(&mut twice, &patch);
+            prop_assert_eq!(&once, &twice);
+            prop_assert!(once.get("gone").is_none());
+        }
+    }
+}
