@@ -10,7 +10,7 @@ use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
 use warp_model::{CallId, Mono};
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{CallInput, Decision, Directory, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx};
-use warp_sip::dialog::Dialog;
+use warp_sip::dialog::{Dialog, Party};
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
@@ -19,6 +19,7 @@ use warp_sip::transaction::NEVER;
 
 use super::calls::{Calls, LOOK};
 use super::cdr;
+use super::exchange::Exchange;
 use super::media::Pending;
 use super::route::Plan;
 use super::slab::Id;
@@ -84,6 +85,16 @@ pub(crate) struct Branch {
     pub(crate) started: Mono,
     pub(crate) open: bool,
     pub(crate) reservation: Option<VendorReservation>,
+    /// Its own question to the relay: the offer for its INVITE, or the SDP of an 18x or 2xx.
+    pub(crate) ask: Option<Pending>,
+}
+
+/// A callee of the branch at hand besides the one that speaks: early dialogs of forks behind the vendor (RFC 3261 §12.1).
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    party: Party,
+    flow: Option<Flow>,
+    exchange: Exchange,
 }
 
 /// A message that waits for the relay.
@@ -125,6 +136,9 @@ pub(crate) struct Call {
     pub(crate) bound: Arc<Bound>,
     pub(crate) dialog: Dialog,
     pub(crate) callee_flow: Option<Flow>,
+    /// Offer and answer with that callee.
+    pub(crate) exchange: Exchange,
+    pub(crate) peers: Vec<Peer>,
     /// The INVITE carried no SDP: the offer is in the 2xx, the answer in the ACK.
     pub(crate) late_offer: bool,
     /// The relay holds media of this call.
@@ -132,6 +146,7 @@ pub(crate) struct Call {
     pub(crate) answered: Option<Mono>,
     /// Longest duration; then how long the entry lingers.
     pub(crate) ends_at: Mono,
+    /// The question of a transaction within the dialog, or about the whole call.
     pub(crate) ask: Option<Pending>,
     pub(crate) held: VecDeque<Held>,
     pub(crate) armed: Mono,
@@ -173,16 +188,61 @@ impl Call {
         self.branches.last()
     }
 
+    /// Whether a question is open: what arrives meanwhile waits.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.ask.is_some() || self.branches.iter().any(|b| b.ask.is_some())
+    }
+
+    /// Turns to the callee with this tag: from now on `dialog`, `callee_flow` and `exchange` are its. False when there is none.
+    pub(crate) fn turn_to(&mut self, tag: &[u8]) -> bool {
+        if self.dialog.callee.tag == tag {
+            return true;
+        }
+        let Some(peer) = self.peers.iter_mut().find(|p| p.party.tag == tag) else {
+            return false;
+        };
+        std::mem::swap(&mut peer.party, &mut self.dialog.callee);
+        std::mem::swap(&mut peer.flow, &mut self.callee_flow);
+        std::mem::swap(&mut peer.exchange, &mut self.exchange);
+        true
+    }
+
+    /// A response of the branch names its callee, which may be a new one.
+    pub(crate) fn meet(&mut self, tag: &[u8]) {
+        if self.turn_to(tag) {
+            return;
+        }
+        let party =
+            std::mem::replace(&mut self.dialog.callee, Party { tag: tag.to_vec(), ..Party::default() });
+        let peer =
+            Peer { party, flow: self.callee_flow.take(), exchange: std::mem::take(&mut self.exchange) };
+        if !peer.party.tag.is_empty() && self.peers.len() < PEERS {
+            self.peers.push(peer);
+        }
+    }
+
+    /// The next branch is tried: whom the last one found is nobody's callee any more.
+    pub(crate) fn forget_callees(&mut self) {
+        self.peers.clear();
+        self.dialog.callee = Party::default();
+        self.callee_flow = None;
+        self.exchange = Exchange::default();
+    }
+
     pub(crate) fn next_timeout(&self) -> Mono {
         let first = self
             .branches
             .last()
             .filter(|l| l.open && l.client.is_some())
             .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
-        let ask = self.ask.as_ref().map_or(NEVER, |a| a.deadline);
+        let asks = self.branches.iter().map(|b| &b.ask).chain([&self.ask]).flatten();
+        let ask = asks.map(|a| a.deadline).min().unwrap_or(NEVER);
         first.min(ask).min(self.ends_at)
     }
 }
+
+/// Early dialogs of one branch that are told apart.
+const PEERS: usize = 64;
 
 /// Messages of one call that may wait for the relay.
 const HELD: usize = 32;
@@ -197,12 +257,20 @@ impl Calls {
     ) -> Option<R> {
         let mut call = self.all.lend(id)?;
         let result = self.step_call(&mut call, tx, f);
-        // What waited for the relay goes on in its order, until something asks again.
-        while call.ask.is_none()
-            && let Some(held) = call.held.pop_front()
-        {
-            match held {
-                Held::Branch { branch, flow, bytes } => {
+        loop {
+            if call.is_asking() {
+                break;
+            }
+            if std::mem::take(&mut call.exchange.restore)
+                && self.step_call(&mut call, tx, |calls, call, tx| calls.restore_media(call, tx))
+                    != Some(false)
+            {
+                continue;
+            }
+            // What waited for the relay goes on in its order, until something asks again.
+            match call.held.pop_front() {
+                None => break,
+                Some(Held::Branch { branch, flow, bytes }) => {
                     if let Ok(msg) = Message::parse(&bytes) {
                         self.step_call(&mut call, tx, |calls, call, tx| {
                             calls.branch_response(call, branch, flow, &msg, tx);
@@ -210,7 +278,7 @@ impl Calls {
                     }
                     tx.give_buf(bytes);
                 }
-                Held::InDialog { server, offered, flow, bytes } => {
+                Some(Held::InDialog { server, offered, flow, bytes }) => {
                     if let Ok(msg) = Message::parse(&bytes) {
                         self.step_call(&mut call, tx, |calls, call, tx| {
                             calls.in_dialog_response(call, server, offered, flow, &msg, tx);
@@ -218,8 +286,11 @@ impl Calls {
                     }
                     tx.give_buf(bytes);
                 }
-                // A request finds its call by itself: the call must be back first.
-                Held::Request { flow, bytes } => self.ready.push_back((flow, bytes)),
+                // A request finds its call by itself, so the call must be back first; and what came after it waits for it.
+                Some(Held::Request { flow, bytes }) => {
+                    self.ready.push_back((id, flow, bytes));
+                    break;
+                }
             }
         }
         if call.gone {
@@ -317,6 +388,8 @@ impl Calls {
             bound,
             dialog: Dialog::default(),
             callee_flow: None,
+            exchange: Exchange::default(),
+            peers: Vec::new(),
             late_offer,
             media_open: false,
             answered: None,
@@ -442,7 +515,7 @@ impl Calls {
                     calls.refuse_call(call, 487, "", "", 16, None, tx);
                 }
                 _ => {
-                    calls.drop_ask(call, tx);
+                    calls.drop_asks(call, tx);
                     calls.branch_over(call, 487, None, "cancelled", tx);
                     calls.refuse_call(call, 487, "", "", 16, None, tx);
                 }

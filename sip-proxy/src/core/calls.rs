@@ -33,14 +33,14 @@ pub(crate) struct Calls {
     pub(super) vendors: Vec<VendorTrunkLive>,
     pub(super) all: Slab<Box<Call>>,
     pub(super) by_dialog: HashTable<Id>,
-    pub(super) asks: BTreeMap<u64, Id>,
+    pub(super) asks: BTreeMap<u64, Owner>,
     pub(super) next_ask: u64,
     /// Vendor trunks out of rotation that this shard asks for a sign of life.
     pub(super) probes: BTreeMap<VendorTrunkId, Probe>,
     /// How long answered probes took, since the server last asked.
     pub(super) probe_times: Vec<(VendorTrunkId, Duration)>,
     /// Requests that waited for an answer which has come: [`super::Core`] takes them from here as if they had just arrived.
-    pub(super) ready: VecDeque<(Flow, Vec<u8>)>,
+    pub(super) ready: VecDeque<(Id, Flow, Vec<u8>)>,
 }
 
 impl Calls {
@@ -100,7 +100,7 @@ impl Calls {
                 }
             }
             Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, status, tx),
-            Owner::Probe(_) | Owner::Ours => {}
+            Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
             Owner::Server(server) => tx.pass_back(server, msg, status),
         }
     }
@@ -113,8 +113,16 @@ impl Calls {
                     calls.branch_silent(call, branch, failed.timed_out, tx);
                 });
             }
-            Owner::Server(server) | Owner::InDialog { server, .. } => tx.fail_server(server, failed),
-            Owner::Probe(_) | Owner::Ours => {}
+            Owner::InDialog { call, server } => {
+                self.with_call(call, tx, |_, call, tx| {
+                    if tx.table.clients.get(failed.client).is_some_and(|t| t.offered) {
+                        call.exchange.closed();
+                    }
+                });
+                tx.fail_server(server, failed);
+            }
+            Owner::Server(server) => tx.fail_server(server, failed),
+            Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
         }
     }
 
@@ -160,7 +168,7 @@ impl Calls {
                 return None;
             }
             call.armed = NEVER;
-            calls.ask_overdue(call, tx);
+            calls.asks_overdue(call, tx);
             let late = |t: &Branch| t.first_1xx_at.min(t.progress_by) <= now;
             if call.phase == Phase::Setup && call.branch().is_some_and(|l| l.open && late(l)) {
                 calls.no_progress(call, tx);

@@ -279,7 +279,7 @@ impl Calls {
         }
         self.charge(call, side, cause, code, tx.now);
         // A question that is still open is about a dialog that is over.
-        self.drop_ask(call, tx);
+        self.drop_asks(call, tx);
         if !self.ask_figures(call, tx) {
             self.write_ended(call, tx);
         }

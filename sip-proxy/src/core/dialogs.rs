@@ -14,6 +14,7 @@ use warp_sip::proxy::cause_of_reason;
 use super::call::{Call, Held, Phase};
 use super::calls::Calls;
 use super::cdr;
+use super::exchange::{Owed, fitted};
 use super::forward::Copy;
 use super::media::{self, Waiting};
 use super::route::{self, Plan};
@@ -40,7 +41,9 @@ impl Calls {
                     let carried = call.branch().and_then(|b| b.target.vendor());
                     directory.vendor_trunks_by_ip(ip).iter().any(|ix| Some(*ix) == carried)
                 };
-                call.callee_flow.is_some_and(|f| f.remote.ip() == ip) || of_trunk()
+                call.callee_flow.is_some_and(|f| f.remote.ip() == ip)
+                    || call.branch().is_some_and(|b| b.flow.remote.ip() == ip)
+                    || of_trunk()
             }
         }
     }
@@ -60,18 +63,24 @@ impl Calls {
             return;
         };
         self.with_call(id, tx, |calls, call, tx| {
-            let other = match side {
-                Side::Caller => msg.to_tag(),
-                Side::Callee => msg.from_tag(),
-            };
-            if !calls.may_speak(call, side, &flow) || other != Some(&call.dialog.callee.tag[..]) {
+            if !calls.may_speak(call, side, &flow) {
                 tx.stats.spoofed += 1;
                 tx.refuse(&flow, msg, 481, "", &[], stranger);
                 return;
             }
-            if call.ask.is_some() {
+            // What it belongs to may be just being made: a BYE directly behind a 200, a re-INVITE before the ACK.
+            if call.is_asking() {
                 let bytes = tx.copy_buf(bytes);
                 calls.hold(call, Held::Request { flow, bytes });
+                return;
+            }
+            let other = match side {
+                Side::Caller => msg.to_tag(),
+                Side::Callee => msg.from_tag(),
+            };
+            if !other.is_some_and(|tag| call.turn_to(tag)) {
+                tx.stats.spoofed += 1;
+                tx.refuse(&flow, msg, 481, "", &[], stranger);
                 return;
             }
             let Some(server) = tx.begin_server(flow, msg, bytes, key, false) else {
@@ -89,15 +98,8 @@ impl Calls {
             let anchored = carries && call.phase != Phase::Over;
             match if anchored { tx.session(msg) } else { Ok(None) } {
                 Err(e) => tx.answer(server, e.status(), e.phrase(), e.headers()),
-                Ok(Some(sdp)) => {
-                    let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag());
-                    let command = calls.sdp_command(call, None, from, to, sdp, side, flow.remote.ip());
-                    call.media_open = true;
-                    let bytes = tx.copy_buf(bytes);
-                    let what = Waiting::Request { side, server, flow, bytes };
-                    calls.ask_media(call, warp_ng::Command::Offer(command), what, tx);
-                }
-                Ok(None) => calls.forward_in_dialog(call, side, server, flow, bytes, None, tx),
+                Ok(Some(sdp)) => calls.anchor_request(call, side, server, flow, msg, sdp, tx),
+                Ok(None) => calls.forward_in_dialog(call, side, server, flow, bytes, None, false, tx),
             }
             if msg.method() == Method::Bye {
                 let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
@@ -110,6 +112,57 @@ impl Calls {
         });
     }
 
+    /// Asks the relay about the SDP of a request: an offer, or the answer in a PRACK to the offer of a reliable 18x.
+    #[allow(clippy::too_many_arguments)] // the parts of one message on its way
+    fn anchor_request(
+        &mut self,
+        call: &mut Call,
+        side: Side,
+        server: Id,
+        flow: Flow,
+        msg: &Message<'_>,
+        sdp: &[u8],
+        tx: &mut Transactions,
+    ) {
+        let owed = match msg.method() {
+            Method::Prack => call.exchange.owed.take_if(|o| o.by == side).map(|o| o.offer),
+            _ => None,
+        };
+        let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
+        let ip = flow.remote.ip();
+        let command = match &owed {
+            Some(offer) => {
+                let whole = fitted(offer, sdp);
+                let sdp = whole.as_deref().unwrap_or(sdp);
+                warp_ng::Command::Answer(self.sdp_command(call, None, to, Some(from), sdp, side, ip))
+            }
+            None => warp_ng::Command::Offer(self.sdp_command(call, None, from, Some(to), sdp, side, ip)),
+        };
+        call.media_open = true;
+        let bytes = tx.copy_buf(msg.bytes());
+        self.ask_media(call, command, Waiting::Request { side, server, flow, bytes, owed }, tx);
+    }
+
+    /// The answer to an offer in a response went to the relay.
+    pub(super) fn late_answer(
+        &mut self,
+        call: &mut Call,
+        by: Side,
+        offer: &[u8],
+        bytes: &[u8],
+        tx: &mut Transactions,
+    ) {
+        let Ok(msg) = Message::parse(bytes) else {
+            return;
+        };
+        if let Ok(Some(answer)) = tx.session(&msg) {
+            call.exchange.agreed(by.other(), offer, answer);
+        }
+        // In a PRACK: what the 2xx says of media is not owed any more.
+        call.exchange.early |= msg.method() == Method::Prack;
+        call.exchange.open = 0;
+    }
+
     /// Sends an in-dialog request on by a client transaction.
     #[allow(clippy::too_many_arguments)] // the parts of one message on its way
     pub(super) fn forward_in_dialog(
@@ -120,10 +173,13 @@ impl Calls {
         came: Flow,
         bytes: &[u8],
         sdp: Option<&[u8]>,
+        offers: bool,
         tx: &mut Transactions,
     ) {
         let sent = (|| {
             let msg = Message::parse(bytes).ok()?;
+            let callee = if side == Side::Caller { msg.to_tag() } else { msg.from_tag() };
+            call.turn_to(callee?);
             let plan = Plan::of(&tx.config, &came, &msg)?;
             let flow = self.way_to(call, side.other(), came, tx)?;
             let copy = Copy {
@@ -132,6 +188,7 @@ impl Calls {
                 untrusted: true,
                 strip_credentials: true,
                 sdp,
+                offers,
                 ..Copy::new(&plan, came)
             };
             let owner = Owner::InDialog { call: call.id, server };
@@ -142,6 +199,9 @@ impl Calls {
             Some(())
         })();
         if sent.is_none() {
+            if offers {
+                call.exchange.closed();
+            }
             tx.answer(server, 480, "", &[]);
         }
     }
@@ -156,7 +216,7 @@ impl Calls {
         msg: &Message<'_>,
         tx: &mut Transactions,
     ) {
-        if call.ask.is_some() {
+        if call.is_asking() {
             let bytes = tx.copy_buf(msg.bytes());
             self.hold(call, Held::InDialog { server, offered, flow, bytes });
             return;
@@ -177,6 +237,8 @@ impl Calls {
             Some(_) => Side::Caller,
             None => side.other(),
         };
+        let callee = if answerer == Side::Callee { msg.to_tag() } else { msg.from_tag() };
+        call.turn_to(callee.unwrap_or(b""));
         if repeated && (200..300).contains(&status) {
             match tx.table.servers.get(server).is_some_and(|t| t.response.starts_with(b"SIP/2.0 2")) {
                 true => tx.resend_ok(server),
@@ -191,32 +253,74 @@ impl Calls {
         {
             call.dialog.party_mut(answerer).target = contact.uri.to_vec();
         }
-        let carries = matches!(msg.method_of_cseq(), Method::Invite | Method::Update | Method::Prack);
+        let method = msg.method_of_cseq();
+        let carries = matches!(method, Method::Invite | Method::Update | Method::Prack);
         let anchored = carries && status < 300 && call.phase != Phase::Over;
-        let sdp = if anchored { tx.session(msg) } else { Ok(None) };
         let bytes = tx.copy_buf(msg.bytes());
-        match sdp {
+        match if anchored { tx.session(msg) } else { Ok(None) } {
             Err(_) => {
                 tx.stats.media_failures += 1;
                 self.refuse_in_dialog(call, server, flow, &bytes, 502, tx);
-                tx.give_buf(bytes);
             }
             Ok(Some(sdp)) => {
                 let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
                 let ip = flow.remote.ip();
-                let command = if offered {
+                let (command, offer) = if offered {
+                    let offer = offer_of(server, tx);
+                    let whole = fitted(&offer, sdp);
+                    let sdp = whole.as_deref().unwrap_or(sdp);
                     let c = self.sdp_command(call, None, from, Some(to), sdp, answerer, ip);
-                    warp_ng::Command::Answer(c)
-                } else {
+                    (warp_ng::Command::Answer(c), Some(offer))
+                } else if method == Method::Invite {
                     // The request had none: this is the offer, its answer comes in the ACK.
                     let c = self.sdp_command(call, None, to, Some(from), sdp, answerer, ip);
-                    warp_ng::Command::Offer(c)
+                    (warp_ng::Command::Offer(c), None)
+                } else {
+                    // Nobody asked for it (RFC 3264 §4, RFC 3262 §5).
+                    self.pass_in_dialog(call, server, &bytes, Some(b""), tx);
+                    tx.give_buf(bytes);
+                    return;
                 };
-                self.ask_media(call, command, Waiting::Response { server, flow, bytes }, tx);
+                self.ask_media(call, command, Waiting::Response { server, flow, bytes, offer }, tx);
+                return;
             }
             Ok(None) => {
                 self.pass_in_dialog(call, server, &bytes, None, tx);
-                tx.give_buf(bytes);
+                // Refused, or accepted without a word about media: what was agreed before holds.
+                if offered && status >= 200 {
+                    call.exchange.closed();
+                }
+            }
+        }
+        tx.give_buf(bytes);
+    }
+
+    /// The relay took the SDP of a response: both know it now, or it is an offer that the ACK answers.
+    pub(super) fn in_dialog_agreed(
+        &mut self,
+        call: &mut Call,
+        bytes: &[u8],
+        offer: Option<Vec<u8>>,
+        tx: &mut Transactions,
+    ) {
+        let Ok(msg) = Message::parse(bytes) else {
+            return;
+        };
+        let Ok(Some(sdp)) = tx.session(&msg) else {
+            return;
+        };
+        let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
+        let asker = if by_caller { Side::Caller } else { Side::Callee };
+        let last = msg.status().is_some_and(|s| s >= 200);
+        match offer {
+            Some(offer) if last => {
+                call.exchange.agreed(asker, &offer, sdp);
+                call.exchange.closed();
+            }
+            Some(_) => {}
+            None => {
+                call.exchange.owed = Some(Owed { by: asker, offer: sdp.to_vec() });
+                call.exchange.dirty = true;
             }
         }
     }
@@ -265,6 +369,7 @@ impl Calls {
         if msg.status().is_none_or(|s| s < 200) {
             return;
         }
+        call.exchange.closed();
         if msg.method_of_cseq() == Method::Invite {
             let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
             self.ack_for(call, if by_caller { Side::Callee } else { Side::Caller }, flow, &msg, tx);
@@ -292,7 +397,7 @@ impl Calls {
         tx.transmit(flow, ack);
     }
 
-    /// An ACK whose SDP (the answer to a late offer) cannot be anchored: it goes on without, and the call, which can have no media, ends.
+    /// An ACK whose SDP (the answer to a late offer) cannot be anchored goes on without it. Media is as it was; a call that never had any ends.
     pub(super) fn ack_without_media(
         &mut self,
         call: &mut Call,
@@ -301,7 +406,12 @@ impl Calls {
         tx: &mut Transactions,
     ) {
         self.forward_call_ack(call, flow, bytes, Some(b""), tx);
-        self.end_answered(call, "media_unavailable", tx);
+        call.exchange.owed = None;
+        if call.exchange.callee.is_empty() {
+            self.end_answered(call, "media_unavailable", tx);
+        } else {
+            call.exchange.restore = true;
+        }
     }
 
     /// ACK for a 2xx of one of our calls.
@@ -315,26 +425,58 @@ impl Calls {
                 tx.stats.spoofed += 1;
                 return;
             }
-            if call.ask.is_some() {
+            if call.is_asking() {
                 let bytes = tx.copy_buf(msg.bytes());
                 calls.hold(call, Held::Request { flow, bytes });
                 return;
             }
-            match if call.phase == Phase::Answered { tx.session(msg) } else { Ok(None) } {
-                Err(_) => {
-                    tx.stats.media_failures += 1;
-                    calls.ack_without_media(call, flow, msg.bytes(), tx);
-                }
-                // Answer to a late offer: the callee asked, the sender of the ACK answers.
-                Ok(Some(sdp)) => {
-                    let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
-                    let c = calls.sdp_command(call, None, to, Some(from), sdp, side, flow.remote.ip());
-                    let bytes = tx.copy_buf(msg.bytes());
-                    calls.ask_media(call, warp_ng::Command::Answer(c), Waiting::Ack { flow, bytes }, tx);
-                }
-                Ok(None) => calls.forward_call_ack(call, flow, msg.bytes(), None, tx),
+            let callee = if side == Side::Caller { msg.to_tag() } else { msg.from_tag() };
+            if !callee.is_some_and(|tag| call.turn_to(tag)) {
+                tx.stats.stray += 1;
+                return;
             }
+            let sdp = if call.phase == Phase::Answered { tx.session(msg) } else { Ok(None) };
+            let Ok(None) = sdp else {
+                calls.ack_with_sdp(call, side, flow, msg, sdp.ok().flatten(), tx);
+                return;
+            };
+            calls.forward_call_ack(call, flow, msg.bytes(), None, tx);
         });
+    }
+
+    /// The SDP of an ACK is the answer to a late offer, when one is owed. Else it changes nothing and goes no further (pjsip#339): media
+    /// would pass the relay by.
+    fn ack_with_sdp(
+        &mut self,
+        call: &mut Call,
+        side: Side,
+        flow: Flow,
+        msg: &Message<'_>,
+        sdp: Option<&[u8]>,
+        tx: &mut Transactions,
+    ) {
+        let cseq = msg.cseq().0;
+        let Some(owed) = call.exchange.owed.take_if(|o| o.by == side) else {
+            // A repetition of the one that carried the answer carries it again.
+            let again = call.exchange.acked.take_if(|(n, _)| *n == cseq);
+            let sdp = again.as_ref().map_or(&b""[..], |(_, sdp)| sdp);
+            self.forward_call_ack(call, flow, msg.bytes(), Some(sdp), tx);
+            call.exchange.acked = again;
+            return;
+        };
+        let Some(sdp) = sdp else {
+            tx.stats.media_failures += 1;
+            self.ack_without_media(call, flow, msg.bytes(), tx);
+            return;
+        };
+        // The callee asked, the sender of the ACK answers.
+        let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
+        let whole = fitted(&owed.offer, sdp);
+        let sdp = whole.as_deref().unwrap_or(sdp);
+        let c = self.sdp_command(call, None, to, Some(from), sdp, side, flow.remote.ip());
+        let bytes = tx.copy_buf(msg.bytes());
+        let what = Waiting::Ack { flow, bytes, offer: owed.offer };
+        self.ask_media(call, warp_ng::Command::Answer(c), what, tx);
     }
 
     /// Sends an ACK on, without a transaction.
@@ -418,7 +560,7 @@ impl Calls {
                 if let Some(client) = call.branch().filter(|l| l.open).and_then(|l| l.client) {
                     tx.abandon(client);
                 }
-                calls.drop_ask(call, tx);
+                calls.drop_asks(call, tx);
                 calls.branch_over(call, 487, None, "ended_by_us", tx);
                 calls.refuse_call(call, 480, "", reason, 31, None, tx);
             }
@@ -489,4 +631,13 @@ impl Calls {
             tx.give_buf(request);
         }
     }
+}
+
+/// The offer in the request of a server transaction.
+fn offer_of(server: Id, tx: &Transactions) -> Vec<u8> {
+    let request = tx.table.servers.get(server).map_or(&b""[..], |t| &t.request);
+    let Ok(msg) = Message::parse(request) else {
+        return Vec::new();
+    };
+    tx.session(&msg).ok().flatten().unwrap_or(b"").to_vec()
 }

@@ -16,6 +16,7 @@ use warp_sip::transaction::NEVER;
 use super::call::{Branch, Call, Held, Phase, Target};
 use super::calls::Calls;
 use super::cdr;
+use super::exchange::{Owed, fitted, sections, set};
 use super::forward::Copy;
 use super::media::{self, Waiting};
 use super::reject::hex;
@@ -78,7 +79,9 @@ impl Calls {
                 started: tx.now.mono,
                 open: true,
                 reservation: Some(reservation),
+                ask: None,
             });
+            call.forget_callees();
             cdr::leg_begins(call, trunk, flow.remote.ip(), tx.now);
             let invite = std::mem::take(&mut call.invite);
             let offer = Message::parse(&invite).ok().and_then(|m| tx.session(&m).ok()?.map(<[u8]>::to_vec));
@@ -160,6 +163,7 @@ impl Calls {
             uri: Some(uri.as_bytes()),
             extra: signed.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
             sdp,
+            offers: sdp.is_some(),
             ..Copy::new(&plan, call.flow)
         };
         let owner = Owner::Branch { call: call.id, branch };
@@ -232,7 +236,7 @@ impl Calls {
     ) {
         let status = msg.status().unwrap_or(0);
         let current = usize::from(branch) + 1 == call.branches.len();
-        if call.ask.is_some() && call.phase != Phase::Over {
+        if call.is_asking() && call.phase != Phase::Over {
             let bytes = tx.copy_buf(msg.bytes());
             self.hold(call, Held::Branch { branch, flow, bytes });
             return;
@@ -275,7 +279,16 @@ impl Calls {
                 if call.phase == Phase::Setup && status < 200 {
                     call.phase = Phase::Ringing;
                 }
+                if let Some(tag) = msg.to_tag() {
+                    call.meet(tag);
+                }
                 let sdp = match tx.session(msg) {
+                    Ok(Some(_)) if call.exchange.early => {
+                        let repeat = std::mem::take(&mut call.exchange.repeat);
+                        self.pass_branch(call, branch, flow, msg, Some(&repeat), tx);
+                        call.exchange.repeat = repeat;
+                        return;
+                    }
                     Ok(Some(sdp)) => sdp,
                     Ok(None) => {
                         self.pass_branch(call, branch, flow, msg, None, tx);
@@ -295,6 +308,8 @@ impl Calls {
                     call.media_open = true;
                     warp_ng::Command::Offer(c)
                 } else {
+                    let whole = fitted_to(&call.invite, sdp, tx);
+                    let sdp = whole.as_deref().unwrap_or(sdp);
                     let mut c = self.sdp_command(call, Some(branch), &from, Some(&to), sdp, Side::Callee, ip);
                     c.flags.provisional = status < 200;
                     warp_ng::Command::Answer(c)
@@ -321,7 +336,10 @@ impl Calls {
         };
         let answered = msg.status().is_some_and(|s| s >= 200);
         match sdp {
-            Some(sdp) => self.pass_branch(call, branch, flow, &msg, Some(&sdp), tx),
+            Some(sdp) => {
+                self.branch_agreed(call, &msg, &sdp, tx);
+                self.pass_branch(call, branch, flow, &msg, Some(&sdp), tx);
+            }
             // An early SDP that the relay refuses is not passed on; the 2xx will decide.
             None if !answered => {}
             None => {
@@ -331,6 +349,29 @@ impl Calls {
                 self.branch_over(call, 200, None, "media_refused", tx);
                 self.refuse_call(call, 503, "", "media_unavailable", 47, None, tx);
             }
+        }
+    }
+
+    /// What the SDP of an 18x or 2xx changes between the two.
+    fn branch_agreed(&self, call: &mut Call, msg: &Message<'_>, relayed: &[u8], tx: &Transactions) {
+        let reliable = msg.has(Header::RSeq);
+        let answered = msg.status().is_some_and(|s| s >= 200);
+        let Ok(Some(sdp)) = tx.session(msg) else {
+            return;
+        };
+        if !reliable && !answered {
+            return;
+        }
+        let exchange = &mut call.exchange;
+        if call.late_offer {
+            exchange.owed = Some(Owed { by: Side::Caller, offer: sdp.to_vec() });
+            return;
+        }
+        // The caller's is what its INVITE said.
+        set(&mut exchange.callee, sdp);
+        if !answered {
+            exchange.early = true;
+            set(&mut exchange.repeat, relayed);
         }
     }
 
@@ -349,7 +390,7 @@ impl Calls {
             self.call_answers(call, branch, flow, msg, tx);
         } else if let Some(tag) = msg.to_tag() {
             // Early dialog: requests in it (PRACK, UPDATE) must find the callee.
-            call.dialog.callee.tag = tag.to_vec();
+            call.meet(tag);
             call.callee_flow = Some(flow);
             self.learn_callee(call, msg, tx);
         }
@@ -379,7 +420,9 @@ impl Calls {
     ) {
         call.phase = Phase::Answered;
         call.answered = Some(tx.now.mono);
-        call.dialog.callee.tag = msg.to_tag().unwrap_or(b"").to_vec();
+        call.meet(msg.to_tag().unwrap_or(b""));
+        // Early dialogs end with the first 2xx.
+        call.peers.clear();
         call.dialog.callee.address = msg.to().raw.to_vec();
         call.callee_flow = Some(flow);
         self.learn_callee(call, msg, tx);
@@ -521,6 +564,7 @@ impl Calls {
         let Some(last) = call.branches.len().checked_sub(1) else {
             return;
         };
+        self.drop_branch_ask(call, last, tx);
         let Some(l) = call.branches.get_mut(last).filter(|l| l.open) else {
             return;
         };
@@ -541,4 +585,13 @@ impl Calls {
         tx.abandon(client);
         self.branch_silent(call, branch, true, tx);
     }
+}
+
+/// The answer fitted to the offer of an INVITE. Nearly every one fits: that is seen without reading either.
+fn fitted_to(invite: &[u8], answer: &[u8], tx: &Transactions) -> Option<Vec<u8>> {
+    if sections(invite) == sections(answer) {
+        return None;
+    }
+    let msg = Message::parse(invite).ok()?;
+    fitted(tx.session(&msg).ok()??, answer)
 }

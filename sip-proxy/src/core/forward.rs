@@ -42,6 +42,8 @@ pub(crate) struct Copy<'x> {
     pub(crate) extra: Option<(&'x str, &'x [u8])>,
     /// Another SDP body.
     pub(crate) sdp: Option<&'x [u8]>,
+    /// It is an offer.
+    pub(crate) offers: bool,
 }
 
 impl<'x> Copy<'x> {
@@ -57,6 +59,7 @@ impl<'x> Copy<'x> {
             uri: None,
             extra: None,
             sdp: None,
+            offers: false,
         }
     }
 }
@@ -95,7 +98,7 @@ impl Transactions {
             cancel: CancelState::default(),
             cancelled_by: None,
             timer_c,
-            offered: copy.sdp.is_some(),
+            offered: copy.offers,
             reaped: false,
             armed: NEVER,
         });

@@ -14,6 +14,7 @@ use warp_sip::session::{BodyError, Session};
 use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::slab::Id;
+use super::table::Owner;
 use super::transactions::Transactions;
 use super::types::{Answer, AskId, MediaError, Output, Question};
 
@@ -31,15 +32,64 @@ pub(crate) enum Waiting {
     /// The SDP for a vendor's INVITE.
     BranchOffer,
     /// The SDP of a branch's 18x or 2xx, for the caller.
-    BranchAnswer { branch: u16, flow: Flow, bytes: Vec<u8> },
-    /// The SDP of a request within the dialog.
-    Request { side: Side, server: Id, flow: Flow, bytes: Vec<u8> },
-    /// The SDP of the response to one.
-    Response { server: Id, flow: Flow, bytes: Vec<u8> },
-    /// The SDP in an ACK (late offer).
-    Ack { flow: Flow, bytes: Vec<u8> },
+    BranchAnswer {
+        branch: u16,
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
+    /// The SDP of a request within the dialog; `owed`: it is the answer in a PRACK to this offer.
+    Request {
+        side: Side,
+        server: Id,
+        flow: Flow,
+        bytes: Vec<u8>,
+        owed: Option<Vec<u8>>,
+    },
+    /// The SDP of the response to one; `offer`: what it answers, `None` when it is an offer itself.
+    Response {
+        server: Id,
+        flow: Flow,
+        bytes: Vec<u8>,
+        offer: Option<Vec<u8>>,
+    },
+    /// The SDP in an ACK (late offer), and the offer that it answers.
+    Ack {
+        flow: Flow,
+        bytes: Vec<u8>,
+        offer: Vec<u8>,
+    },
+    /// What was agreed, told to the relay again: the offer of it, then its answer.
+    Restore,
+    Restored,
     /// The final figures.
     Figures,
+}
+
+impl Waiting {
+    /// Whose question it is.
+    fn owner(&self, call: Id, branch: u16) -> Owner {
+        match self {
+            Waiting::BranchOffer => Owner::Branch { call, branch },
+            Waiting::BranchAnswer { branch, .. } => Owner::Branch { call, branch: *branch },
+            Waiting::Request { server, .. } | Waiting::Response { server, .. } => {
+                Owner::InDialog { call, server: *server }
+            }
+            Waiting::Ack { .. } | Waiting::Restore | Waiting::Restored | Waiting::Figures => {
+                Owner::Call(call)
+            }
+        }
+    }
+
+    /// The message that waits.
+    fn into_bytes(self) -> Option<Vec<u8>> {
+        match self {
+            Waiting::BranchAnswer { bytes, .. }
+            | Waiting::Request { bytes, .. }
+            | Waiting::Response { bytes, .. }
+            | Waiting::Ack { bytes, .. } => Some(bytes),
+            Waiting::BranchOffer | Waiting::Restore | Waiting::Restored | Waiting::Figures => None,
+        }
+    }
 }
 
 /// Puts the relay's SDP where the sender's was: the whole body, or its part of a multipart body (`whole`, of [`whole_body`]). An empty one takes
@@ -57,6 +107,19 @@ pub(super) fn whole_body(msg: &Message<'_>, sdp: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     Session::of(msg).ok().flatten()?.rebuilt(sdp)
+}
+
+/// What both sides have agreed on: the caller's description and the callee's.
+fn agreed(call: &Call, tx: &Transactions) -> Option<(Vec<u8>, Vec<u8>)> {
+    let held = &call.exchange;
+    if held.callee.is_empty() {
+        return None;
+    }
+    let caller = match held.caller.is_empty() {
+        false => held.caller.clone(),
+        true => tx.session(&Message::parse(&call.invite).ok()?).ok()??.to_vec(),
+    };
+    Some((caller, held.callee.clone()))
 }
 
 impl Transactions {
@@ -80,8 +143,17 @@ impl Calls {
         tx: &mut Transactions,
     ) {
         let ask = self.send_ask(command, tx);
-        self.asks.insert(ask.0, call.id);
-        call.ask = Some(Pending { ask, deadline: tx.now.mono + tx.config.ask_deadline, what });
+        let owner = what.owner(call.id, call.branches.len().saturating_sub(1) as u16);
+        self.asks.insert(ask.0, owner);
+        let pending = Some(Pending { ask, deadline: tx.now.mono + tx.config.ask_deadline, what });
+        match owner {
+            Owner::Branch { branch, .. } => {
+                if let Some(b) = call.branches.get_mut(usize::from(branch)) {
+                    b.ask = pending;
+                }
+            }
+            _ => call.ask = pending,
+        }
     }
 
     /// Tells the relay; nobody waits.
@@ -148,22 +220,32 @@ impl Calls {
     }
 
     /// Nobody waits for the relay any more; what it was asked to hold counts as held, so that it will be told to forget it.
-    pub(super) fn drop_ask(&mut self, call: &mut Call, tx: &mut Transactions) {
-        let Some(pending) = call.ask.take() else {
+    pub(super) fn drop_asks(&mut self, call: &mut Call, tx: &mut Transactions) {
+        for branch in 0..call.branches.len() {
+            self.drop_branch_ask(call, branch, tx);
+        }
+        if let Some(pending) = call.ask.take() {
+            self.asks.remove(&pending.ask.0);
+            if let Some(bytes) = pending.what.into_bytes() {
+                tx.give_buf(bytes);
+            }
+        }
+    }
+
+    /// The same for one branch.
+    pub(super) fn drop_branch_ask(&mut self, call: &mut Call, branch: usize, tx: &mut Transactions) {
+        let Some(b) = call.branches.get_mut(branch) else {
+            return;
+        };
+        let Some(pending) = b.ask.take() else {
             return;
         };
         self.asks.remove(&pending.ask.0);
-        if matches!(pending.what, Waiting::BranchOffer)
-            && let Some(branch) = call.branches.last_mut()
-        {
-            branch.offered = true;
+        if matches!(pending.what, Waiting::BranchOffer) {
+            b.offered = true;
             call.media_open = true;
         }
-        if let Waiting::BranchAnswer { bytes, .. }
-        | Waiting::Request { bytes, .. }
-        | Waiting::Response { bytes, .. }
-        | Waiting::Ack { bytes, .. } = pending.what
-        {
+        if let Some(bytes) = pending.what.into_bytes() {
             tx.give_buf(bytes);
         }
     }
@@ -188,16 +270,49 @@ impl Calls {
     }
 
     pub(super) fn on_answer(&mut self, ask: AskId, answer: Answer, tx: &mut Transactions) {
-        let Some(id) = self.asks.remove(&ask.0) else {
+        let Answer::Media(answer) = answer;
+        let Some(owner) = self.asks.remove(&ask.0) else {
             return;
         };
-        let Answer::Media(answer) = answer;
+        let (id, branch) = match owner {
+            Owner::Branch { call, branch } => (call, Some(branch)),
+            Owner::InDialog { call, .. } | Owner::Call(call) => (call, None),
+            // They ask nothing yet.
+            Owner::Server(_) | Owner::Probe(_) | Owner::Ours => return,
+        };
         self.with_call(id, tx, |calls, call, tx| {
-            let Some(pending) = call.ask.take_if(|p| p.ask == ask) else {
-                return;
+            let asked = match branch {
+                Some(branch) => call.branches.get_mut(usize::from(branch)).map(|b| &mut b.ask),
+                None => Some(&mut call.ask),
             };
-            calls.media_answered(call, pending.what, answer, tx);
+            if let Some(pending) = asked.and_then(|a| a.take_if(|p| p.ask == ask)) {
+                calls.media_answered(call, pending.what, answer, tx);
+            }
         });
+    }
+
+    /// Tells the relay again what both sides have agreed on, because it was told an offer since that came to nothing. False: there is
+    /// nothing to tell.
+    pub(super) fn restore_media(&mut self, call: &mut Call, tx: &mut Transactions) -> bool {
+        let ended = call.phase == Phase::Over || !call.media_open;
+        let Some((caller, _)) = agreed(call, tx).filter(|_| !ended) else {
+            return false;
+        };
+        let (from, to) = (call.dialog.caller.tag.clone(), call.dialog.callee.tag.clone());
+        let ip = call.flow.remote.ip();
+        let offer = self.sdp_command(call, None, &from, Some(&to), &caller, Side::Caller, ip);
+        self.ask_media(call, Command::Offer(offer), Waiting::Restore, tx);
+        true
+    }
+
+    fn restore_answer(&mut self, call: &mut Call, tx: &mut Transactions) {
+        let (Some((_, callee)), Some(flow)) = (agreed(call, tx), call.callee_flow) else {
+            return;
+        };
+        let (from, to) = (call.dialog.caller.tag.clone(), call.dialog.callee.tag.clone());
+        let ip = flow.remote.ip();
+        let answer = self.sdp_command(call, None, &from, Some(&to), &callee, Side::Callee, ip);
+        self.ask_media(call, Command::Answer(answer), Waiting::Restored, tx);
     }
 
     /// Goes on with what waited for the relay.
@@ -215,6 +330,7 @@ impl Calls {
         {
             branch.offered = true;
         }
+        let failed = answer.is_err();
         let (sdp, figures, refused) = match answer {
             Ok(Reply::Sdp { sdp, .. }) => (Some(sdp), None, false),
             Ok(Reply::Stats(stats)) => (None, Some(stats), false),
@@ -249,27 +365,55 @@ impl Calls {
                 self.branch_answered_by_relay(call, branch, flow, &bytes, sdp, tx);
                 tx.give_buf(bytes);
             }
-            Waiting::Request { side, server, flow, bytes } => {
+            Waiting::Request { side, server, flow, bytes, owed } => {
                 match sdp {
-                    Some(sdp) => self.forward_in_dialog(call, side, server, flow, &bytes, Some(&sdp), tx),
-                    None => tx.answer(server, status, "", &[]),
+                    Some(sdp) => {
+                        let offers = owed.is_none();
+                        match owed {
+                            Some(offer) => self.late_answer(call, side, &offer, &bytes, tx),
+                            None => call.exchange.offered(),
+                        }
+                        self.forward_in_dialog(call, side, server, flow, &bytes, Some(&sdp), offers, tx);
+                    }
+                    None => {
+                        // It may have done it all the same.
+                        call.exchange.dirty |= failed;
+                        call.exchange.restore |= failed && call.exchange.open == 0;
+                        tx.answer(server, status, "", &[]);
+                    }
                 }
                 tx.give_buf(bytes);
             }
-            Waiting::Response { server, flow, bytes } => {
+            Waiting::Response { server, flow, bytes, offer } => {
                 match sdp {
-                    Some(sdp) => self.pass_in_dialog(call, server, &bytes, Some(&sdp), tx),
+                    Some(sdp) => {
+                        self.in_dialog_agreed(call, &bytes, offer, tx);
+                        self.pass_in_dialog(call, server, &bytes, Some(&sdp), tx);
+                    }
                     None => self.refuse_in_dialog(call, server, flow, &bytes, status, tx),
                 }
                 tx.give_buf(bytes);
             }
-            Waiting::Ack { flow, bytes } => {
+            Waiting::Ack { flow, bytes, offer } => {
                 match sdp {
-                    Some(sdp) => self.forward_call_ack(call, flow, &bytes, Some(&sdp), tx),
+                    Some(sdp) => {
+                        if let Ok(msg) = Message::parse(&bytes) {
+                            call.exchange.acked = Some((msg.cseq().0, sdp.clone()));
+                            let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
+                            let side = if by_caller { Side::Caller } else { Side::Callee };
+                            self.late_answer(call, side, &offer, &bytes, tx);
+                        }
+                        self.forward_call_ack(call, flow, &bytes, Some(&sdp), tx);
+                    }
                     None => self.ack_without_media(call, flow, &bytes, tx),
                 }
                 tx.give_buf(bytes);
             }
+            Waiting::Restore => match sdp {
+                Some(_) => self.restore_answer(call, tx),
+                None => call.exchange.dirty = false,
+            },
+            Waiting::Restored => call.exchange.dirty = false,
             Waiting::Figures => {
                 let tags = [&call.dialog.caller.tag, &call.dialog.callee.tag];
                 let media = figures.map(|s| warp_model::cdr::MediaFigures {
@@ -285,10 +429,12 @@ impl Calls {
     }
 
     /// The relay took too long.
-    pub(super) fn ask_overdue(&mut self, call: &mut Call, tx: &mut Transactions) {
-        if let Some(pending) = call.ask.take_if(|p| p.deadline <= tx.now.mono) {
+    pub(super) fn asks_overdue(&mut self, call: &mut Call, tx: &mut Transactions) {
+        let now = tx.now.mono;
+        let asked = call.branches.iter_mut().map(|b| &mut b.ask).chain([&mut call.ask]);
+        let late: Vec<Pending> = asked.filter_map(|a| a.take_if(|p| p.deadline <= now)).collect();
+        for pending in late {
             self.asks.remove(&pending.ask.0);
-
             self.media_answered(call, pending.what, Err(MediaError::Timeout), tx);
         }
     }

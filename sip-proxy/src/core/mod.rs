@@ -25,6 +25,7 @@ mod call;
 mod calls;
 mod cdr;
 mod dialogs;
+mod exchange;
 mod failover;
 mod forward;
 mod health;
@@ -56,11 +57,15 @@ mod tests_health;
 #[cfg(test)]
 mod tests_media;
 #[cfg(test)]
+mod tests_offers;
+#[cfg(test)]
 mod tests_overload;
 #[cfg(test)]
 mod tests_panic;
 #[cfg(test)]
 mod tests_policy;
+#[cfg(test)]
+mod tests_questions;
 #[cfg(test)]
 mod tests_sloppy;
 #[cfg(test)]
@@ -150,11 +155,13 @@ impl Core {
 
     /// Requests that had to wait for an answer to a question of their call, in the order in which they came.
     fn go_on(&mut self) {
-        while let Some((flow, bytes)) = self.calls.ready.pop_front() {
+        while let Some((call, flow, bytes)) = self.calls.ready.pop_front() {
             if let Ok(msg) = Message::parse(&bytes) {
                 self.guarded(|core| core.on_request(flow, &msg, &bytes, false));
             }
             self.tx.give_buf(bytes);
+            // What waited behind it.
+            self.calls.with_call(call, &mut self.tx, |_, _, _| ());
         }
     }
 

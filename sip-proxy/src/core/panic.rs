@@ -64,7 +64,7 @@ impl Calls {
             Waiting::Request { server, .. } | Waiting::Response { server, .. } => Some(*server),
             _ => None,
         });
-        self.drop_ask(call, tx);
+        self.drop_asks(call, tx);
         asker.into_iter().for_each(|server| tx.give_up(server));
         // What was about to be deleted may not have been: the relay forgets twice rather than never.
         let had_media = tx.config.anchor_media && call.record.is_some() && !call.branches.is_empty();
@@ -125,7 +125,7 @@ impl Calls {
     /// the BYEs of an answered one.
     fn close_books(&mut self, id: Id, tx: &mut Transactions) -> Option<Box<Resume>> {
         let mut call = self.all.remove(id)?;
-        self.drop_ask(&mut call, tx);
+        self.drop_asks(&mut call, tx);
         let stands = call.phase == Phase::Answered && !is_owed(&call, tx);
         let resume = if stands { self.resume(&call, tx).map(Box::new) } else { None };
         let closed = caught(|| match stands {

@@ -100,7 +100,9 @@ impl Transactions {
         // in it, our copy is the one to repeat).
         let callee_repeats =
             txn.method == Method::Invite && (200..300).contains(&status) && self.config.mode != Mode::Policy;
-        let keep = !flow.transport.is_reliable() && !callee_repeats;
+        // The same on a stream: reliability of a 2xx is end to end (RFC 3261 §13.3.1.4), and the callee may be on another transport.
+        let ours = txn.method == Method::Invite && (200..300).contains(&status) && !callee_repeats;
+        let keep = !callee_repeats && (ours || !flow.transport.is_reliable());
         if txn.stranger
             && status >= 300
             && let super::table::ServerMachine::Invite(m) = &mut txn.machine

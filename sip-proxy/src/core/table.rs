@@ -143,7 +143,7 @@ pub(crate) struct ServerTxn {
     pub(crate) armed: Mono,
 }
 
-/// Whom a client transaction works for.
+/// Whom a client transaction works for, and whose question is asked: a branch, a transaction within a dialog, a call as a whole, or a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// It forwards the request of this server transaction.
@@ -152,6 +152,8 @@ pub(crate) enum Owner {
     Branch { call: Id, branch: u16 },
     /// It forwards an in-dialog request of a call, of this server transaction.
     InDialog { call: Id, server: Id },
+    /// It is about the whole call (its media: figures, what was agreed).
+    Call(Id),
     /// OPTIONS to a vendor trunk that is out of rotation.
     Probe(VendorTrunkId),
     /// A CANCEL or BYE of ours: nobody waits for its answer.
