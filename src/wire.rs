@@ -98,7 +98,9 @@ impl Stack {
             ..JournalOptions::new(metrics.clone())
         };
         let journals = config.node.data_dir.join("journal");
-        let recovery = warp_events::recover(&journals, &journal, &mut recovered::rate)?;
+        let longest = config.sip.max_duration.0;
+        let recovery =
+            warp_events::recover(&journals, &journal, &mut |call| recovered::complete(call, longest))?;
         if recovery.records > 0 {
             let (calls, records, damaged) = (recovery.calls.len(), recovery.records, recovery.damaged);
             tracing::info!(calls, records, damaged, "call journals recovered");

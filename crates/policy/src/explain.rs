@@ -10,7 +10,7 @@ use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 use crate::bindings::Entry;
 use crate::directory::{Strategy, VendorIx, VendorTrunkIx};
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
-use crate::rate::{self, Rate};
+use crate::rate::{self, Rate, Rounding};
 use crate::refusal::Refusal;
 use crate::route::{Call, Offer};
 use crate::route::{
@@ -132,6 +132,9 @@ pub struct PricedRate {
     pub setup_fee: Nanos,
     /// Of the amounts.
     pub currency: Currency,
+    /// Of the contract; absent: the usual one.
+    #[serde(default, skip_serializing_if = "Rounding::is_default")]
+    pub rounding: Rounding,
     /// Price of the expected call.
     pub expected_charge: Nanos,
     /// The sum in words and figures.
@@ -471,6 +474,7 @@ fn priced(snapshot: &Snapshot, r: &Rate, expected_ms: u64) -> Option<PricedRate>
         increment_next_s: side.increment_next_s,
         setup_fee: side.setup_fee,
         currency: side.currency,
+        rounding: r.rounding,
         expected_charge: side.charge,
         sum: side.sum,
     })

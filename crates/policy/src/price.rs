@@ -4,7 +4,7 @@
 
 use warp_model::cdr::CallRating;
 
-use crate::rate::{BuyRate, RatingError, SellRate, rate_side};
+use crate::rate::{BuyRate, RatingError, SellRate, rate_sides};
 use crate::snapshot::Snapshot;
 
 /// Prices an answered call on both sides.
@@ -17,9 +17,5 @@ pub fn rate_call(
     duration_ms: u64,
 ) -> Result<CallRating, RatingError> {
     let label = |deck: u32| snapshot.lcr.deck(deck).map(|d| d.label()).ok_or(RatingError::UnknownDeck);
-    let sell_side = rate_side(sell, label(sell.deck)?, duration_ms)?;
-    let buy_side = rate_side(buy, label(buy.deck)?, duration_ms)?;
-    let margin =
-        (sell.currency == buy.currency).then(|| sell_side.charge.checked_sub(buy_side.charge)).flatten();
-    Ok(CallRating { sell: sell_side, buy: buy_side, margin })
+    rate_sides((sell, label(sell.deck)?), (buy, label(buy.deck)?), duration_ms)
 }

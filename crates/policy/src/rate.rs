@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use warp_model::cdr::RatedSide;
+use warp_model::cdr::{CallRating, RatedSide};
 use warp_model::{Currency, Nanos};
 
 use crate::code::Code;
@@ -67,6 +67,13 @@ pub struct Rounding {
     pub places: u8,
     /// Of the duration.
     pub partial_second: PartialSecond,
+}
+
+impl Rounding {
+    /// Whether this is the rounding that is meant where none is written.
+    pub fn is_default(&self) -> bool {
+        *self == Rounding::default()
+    }
 }
 
 impl Default for Rounding {
@@ -166,6 +173,19 @@ pub fn rate_side(rate: &Rate, deck_version: String, duration_ms: u64) -> Result<
         currency: rate.currency,
         sum: format!("{setup}{billable_s} s × {} / 60 = {charge} {}", rate.rate_per_min, rate.currency),
     })
+}
+
+/// Prices both sides with their deck labels. The only place where a margin is made.
+pub(crate) fn rate_sides(
+    (sell, sell_label): (&SellRate, String),
+    (buy, buy_label): (&BuyRate, String),
+    duration_ms: u64,
+) -> Result<CallRating, RatingError> {
+    let sell_side = rate_side(sell, sell_label, duration_ms)?;
+    let buy_side = rate_side(buy, buy_label, duration_ms)?;
+    let margin =
+        (sell.currency == buy.currency).then(|| sell_side.charge.checked_sub(buy_side.charge)).flatten();
+    Ok(CallRating { sell: sell_side, buy: buy_side, margin })
 }
 
 #[cfg(test)]
