@@ -210,7 +210,8 @@ impl Rig {
         let mut reader = topic.reader(0);
         while topic.end() > reader.cursor() {
             for event in reader.next_batch(100).unwrap() {
-                let record: CallRecord = serde_json::from_slice(&event.value).unwrap();
+                let record: CallRecord =
+                    serde_json::from_slice(&crate::record::unpack(&event.value).unwrap()).unwrap();
                 let double = ledger.insert(record.cdr_id.to_string(), record.recovered);
                 assert!(double.is_none_or(|before| before == record.recovered), "two ends that differ");
             }

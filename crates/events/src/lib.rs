@@ -5,13 +5,15 @@
 //! * [`recover`]: after a crash, each answered call without an end becomes exactly one record that ends at the last sign
 //!   of life.
 //! * [`log`]: topics of numbered records with group commit; readers keep their own cursor.
-//! * [`pump`]: copies finished records from the journals to the topic `cdr.voice.v1`, at least once.
+//! * [`pump`]: copies finished records from the journals to the topic `cdr.voice.v1`, at least once, in their packed form
+//!   ([`record`]), and keeps count of what customers spent today ([`spend`]).
 //!
 //! Invariants: nothing is acknowledged that was not written; every file is a [`segment`] with a checksum per record; a
 //! damaged part is put aside and metered, never guessed at; every file count and size has a limit.
 //! Absent on purpose: knowledge of SIP, rating or SQL; other backends (Kafka comes as a second variant of the log).
 #![forbid(unsafe_code)]
 
+mod cursor;
 pub mod disk;
 pub mod error;
 #[cfg(test)]
@@ -20,8 +22,10 @@ pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod pump;
+pub mod record;
 pub mod recover;
 pub mod segment;
+pub mod spend;
 
 pub use disk::Disk;
 pub use error::EventsError;
@@ -30,6 +34,8 @@ pub use log::{Event, EventLog, LogOptions, Reader, Topic};
 pub use metrics::EventsMetrics;
 pub use pump::{Pump, PumpOptions};
 pub use recover::{Recovery, recover};
+pub use spend::{Spend, Spent};
 
-/// Topic of finished call records; the key is the `cdr_id`, the value a [`warp_model::cdr::CallRecord`] as JSON.
+/// Topic of finished call records; the key is the `cdr_id`, the value a [`warp_model::cdr::CallRecord`] as JSON,
+/// packed ([`record`]).
 pub const TOPIC_CDR_VOICE: &str = "cdr.voice.v1";

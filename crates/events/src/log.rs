@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -24,6 +23,7 @@ use crate::disk::Disk;
 use crate::error::EventsError;
 use crate::journal::wall;
 use crate::metrics::EventsMetrics;
+use crate::pump::read_at_most;
 use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, Scan, SegmentKind};
 
 /// Extension of topic segments.
@@ -382,6 +382,14 @@ impl Topic {
         writer.segments.keys().next().copied().unwrap_or(0)
     }
 
+    /// The number from which on records were appended at `at` or later; a few older ones may come first, none is missing.
+    pub fn since(&self, at: Wall) -> u64 {
+        let writer = lock(&self.inner.writer);
+        // A segment's records are older than the next one's beginning.
+        let before = writer.segments.iter().rfind(|(_, s)| s.created <= at).map(|(first, _)| *first);
+        before.or_else(|| writer.segments.keys().next().copied()).unwrap_or(0)
+    }
+
     /// Registers a consumer that has everything below `number`: later segments are kept until it acknowledges them.
     /// Call it again with each new cursor.
     pub fn acknowledge(&self, consumer: &str, number: u64) {
@@ -422,7 +430,12 @@ impl Topic {
 
     /// A reader that wants `cursor` next; 0 is the beginning of time and means the oldest record that is kept.
     pub fn reader(&self, cursor: u64) -> Reader {
-        Reader { topic: self.clone(), next: if cursor == 0 { self.oldest() } else { cursor }, open: None }
+        Reader {
+            topic: self.clone(),
+            next: if cursor == 0 { self.oldest() } else { cursor },
+            open: None,
+            buffer: Vec::new(),
+        }
     }
 
     /// Segment of a record: its first number, its path, the number after its last one when another segment follows. `Err`:
@@ -455,6 +468,7 @@ pub struct Reader {
     topic: Topic,
     next: u64,
     open: Option<OpenSegment>,
+    buffer: Vec<u8>,
 }
 
 struct OpenSegment {
@@ -465,7 +479,8 @@ struct OpenSegment {
 }
 
 /// Bytes read at once; grows to one whole frame when a record is larger.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 64 << 10;
+const CHUNK_MAX: usize = segment::PAYLOAD_BYTES + FRAME_BYTES;
 
 impl Reader {
     /// The cursor: number of the next record.
@@ -528,38 +543,64 @@ impl Reader {
         };
         let mut want = CHUNK;
         while out.len() < max && self.next < end {
-            let mut bytes = vec![0; want];
+            // Kept from batch to batch: nothing is cleared, what is read lies at its beginning.
+            if self.buffer.len() < want {
+                self.buffer.resize(want, 0);
+            }
+            let space = self.buffer.get_mut(..want).unwrap_or_default();
             let read =
-                read_at_most(&open.file, &mut bytes, open.position).map_err(EventsError::io("read", path))?;
-            bytes.truncate(read);
-            let at_end = read < want;
+                read_at_most(&open.file, space, open.position).map_err(EventsError::io("read", path))?;
+            let bytes = self.buffer.get(..read).unwrap_or_default();
             let began = open.position;
-            let mut scan = Scan::from(&open.header, &bytes, open.position, 0);
-            while out.len() < max && self.next < end {
-                match scan.next() {
-                    Some(Item::Frame(frame)) => {
-                        open.position = frame.end();
-                        if frame.stamp >= self.next
-                            && let Some(event) = event(frame.stamp, frame.payload)
-                        {
-                            self.next = frame.stamp + 1;
-                            out.push(event);
-                        }
-                    }
-                    // Perhaps only cut by the chunk.
-                    Some(Item::Damaged(_)) if open.position > began && !at_end => break,
-                    Some(Item::Damaged(_)) if !at_end && want < segment::PAYLOAD_BYTES * 2 => break,
-                    Some(Item::Damaged(range)) => open.position = range.end,
-                    None => break,
+            let mut scan = Scan::from(&open.header, bytes, open.position, 0);
+            while out.len() < max
+                && self.next < end
+                && let Some(frame) = scan.next_frame()
+            {
+                open.position = frame.end();
+                if frame.stamp >= self.next
+                    && let Some(event) = event(frame.stamp, frame.payload)
+                {
+                    self.next = frame.stamp + 1;
+                    out.push(event);
                 }
             }
-            if open.position == began {
-                if at_end || want >= segment::PAYLOAD_BYTES * 2 {
-                    return Ok(());
+            if open.position > began {
+                continue;
+            }
+            // Records below `end` are durable, so the next one stands here whole, or the place is damaged.
+            if segment::is_cut(bytes) && read == want && want < CHUNK_MAX {
+                want = CHUNK_MAX;
+                continue;
+            }
+            return self.over_damage(end, max, out);
+        }
+        Ok(())
+    }
+
+    /// Goes on behind a damaged place of the open segment, if whole records come after it.
+    fn over_damage(&mut self, end: u64, max: usize, out: &mut Vec<Event>) -> Result<(), EventsError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let failed = || EventsError::io("read", format!("segment {}", open.first));
+        let len = open.file.metadata().map_err(failed())?.len();
+        let mut bytes = vec![0; usize::try_from(len.saturating_sub(open.position)).unwrap_or(0)];
+        let read = read_at_most(&open.file, &mut bytes, open.position).map_err(failed())?;
+        bytes.truncate(read);
+        for item in Scan::from(&open.header, &bytes, open.position, 0) {
+            if out.len() >= max || self.next >= end {
+                break;
+            }
+            match item {
+                Item::Damaged(range) => open.position = range.end,
+                Item::Frame(frame) => {
+                    open.position = frame.end();
+                    if frame.stamp >= self.next
+                        && let Some(event) = event(frame.stamp, frame.payload)
+                    {
+                        self.next = frame.stamp + 1;
+                        out.push(event);
+                    }
                 }
-                want = segment::PAYLOAD_BYTES * 2;
-            } else if at_end && open.position >= began + read as u64 {
-                return Ok(());
             }
         }
         Ok(())
@@ -567,11 +608,17 @@ impl Reader {
 
     /// Waits until there is a record to read, or the time is up. True when there is one.
     pub fn wait(&self, at_most: Duration) -> bool {
+        self.wait_for(1, at_most)
+    }
+
+    /// Waits until there are `records` to read, or the time is up. True when there are.
+    pub fn wait_for(&self, records: u64, at_most: Duration) -> bool {
+        let wanted = self.next.saturating_add(records);
         let (mutex, condvar) = &self.topic.inner.durable_changed;
         let deadline = Instant::now() + at_most;
         let mut guard = lock(mutex);
         loop {
-            if self.topic.end() > self.next {
+            if self.topic.end() >= wanted {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -588,19 +635,6 @@ fn event(offset: u64, payload: &[u8]) -> Option<Event> {
     let (key_len, rest) = rest.split_first_chunk::<2>()?;
     let (key, value) = rest.split_at_checked(u16::from_le_bytes(*key_len).into())?;
     Some(Event { offset, at: Wall(i64::from_le_bytes(*at)), key: key.to_vec(), value: value.to_vec() })
-}
-
-fn read_at_most(file: &File, bytes: &mut [u8], position: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match file.read_at(&mut bytes[done..], position + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }
 
 fn new_segment(

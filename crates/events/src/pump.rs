@@ -1,8 +1,10 @@
 //! The pump: finished call records from the journals to the topic `cdr.voice.v1`, at least once, in the order of each shard.
 //!
-//! One thread looks into the folder a few times a second. A segment is deleted when it is finished (its file lock is free),
-//! all of it is durable in the topic, and no call that was answered in it is still open. The cursor file is a hint that
-//! saves work after a restart: without it everything still there is copied again, and consumers drop the doubles by `cdr_id`.
+//! One thread looks into the folder a few times a second, and reads of each segment only what is new. A segment is deleted
+//! when it is finished (its file lock is free), all of it is durable in the topic, and no call that was answered in it is
+//! still open. The cursor file ([`crate::cursor`]) is a hint that saves work after a restart: without it everything still
+//! there is copied again, and consumers drop the doubles by `cdr_id`. It also tells recovery which answered calls have ended
+//! in segments that are gone; so it is written before a segment is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -13,14 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use warp_model::CallId;
 
+use crate::cursor::Cursor;
 use crate::error::EventsError;
-use crate::journal::{self, kind};
+use crate::journal::{self, kind, wall};
 use crate::log::Topic;
 use crate::metrics::{EventsMetrics, Sink, WriteResult};
+use crate::record::Packer;
 use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, PAYLOAD_BYTES, Scan};
+use crate::spend::{Facts, Spend, Spent};
 
 /// How the pump works.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ pub struct PumpOptions {
 
 impl Default for PumpOptions {
     fn default() -> Self {
-        Self { every: Duration::from_millis(50) }
+        Self { every: Duration::from_millis(100) }
     }
 }
 
@@ -39,10 +43,11 @@ impl Default for PumpOptions {
 pub struct Pump {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    spent: Vec<Spent>,
 }
 
 impl Pump {
-    /// Starts the thread. Errors: it cannot be started.
+    /// Copies what earlier runs left behind, then starts the thread. Errors: it cannot be started.
     pub fn start(
         dir: &Path,
         topic: Topic,
@@ -52,6 +57,12 @@ impl Pump {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let mut copier = Copier::new(dir, topic, metrics);
+        if let Err(error) = copier.look() {
+            // The thread goes on trying; what these records cost is counted then.
+            copier.metrics.count_error(&error);
+            tracing::error!(%error, "call records of an earlier run wait in the journal");
+        }
+        let spent = copier.spend.entries();
         let thread = std::thread::Builder::new()
             .name("cdr-pump".to_owned())
             .spawn(move || {
@@ -68,13 +79,23 @@ impl Pump {
                         }
                     }
                     if last {
+                        if let Err(error) = copier.save(true) {
+                            tracing::warn!(%error, "the pump's cursor is not saved; the next start copies more than it must");
+                        }
                         return;
                     }
                     std::thread::park_timeout(options.every);
                 }
             })
             .map_err(EventsError::io("start pump of", dir))?;
-        Ok(Pump { stop, thread: Some(thread) })
+        Ok(Pump { stop, thread: Some(thread), spent })
+    }
+}
+
+impl Pump {
+    /// What was spent in the day before the start, the calls of a crashed run included.
+    pub fn spent(&self) -> &[Spent] {
+        &self.spent
     }
 }
 
@@ -97,8 +118,12 @@ pub struct Copier {
     /// Answered calls without an end, and where they were answered.
     open: BTreeMap<CallId, PathBuf>,
     /// What the cursor file of an earlier run says: copied up to here.
-    copied_before: BTreeMap<String, u64>,
+    before: Cursor,
+    spend: Spend,
+    packer: Packer,
+    buffer: Vec<u8>,
     saved: Instant,
+    spend_saved: Instant,
     unsaved: bool,
 }
 
@@ -107,25 +132,41 @@ struct Segment {
     file: File,
     position: u64,
     finished: bool,
+    /// Finished, and read to its end.
+    drained: bool,
 }
 
-const CURSOR_FILE: &str = "pump.cursor";
-const SAVE_EVERY: Duration = Duration::from_millis(250);
-const CHUNK: usize = 2 * (PAYLOAD_BYTES + FRAME_BYTES);
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+const SAVE_SPEND_EVERY: Duration = Duration::from_secs(10);
+/// Read at once; a larger record makes it grow for that record.
+const CHUNK: usize = 64 << 10;
 
 impl Copier {
-    /// Over the journals of `dir`.
+    /// Over the journals of `dir`. Reads from the topic what was spent today.
     pub fn new(dir: &Path, topic: Topic, metrics: EventsMetrics) -> Self {
+        let before = Cursor::load(dir);
+        let left_behind = journal::list(dir).is_ok_and(|paths| !paths.is_empty());
+        // Without the cursor old records are copied again: then it must be known which ones were counted.
+        let spend = Spend::open(dir, &topic, wall(), left_behind && !before.known());
         Self {
             dir: dir.to_owned(),
             topic,
             metrics,
             segments: BTreeMap::new(),
             open: BTreeMap::new(),
-            copied_before: load_cursor(&dir.join(CURSOR_FILE)),
+            before,
+            spend,
+            packer: Packer::default(),
+            buffer: Vec::new(),
             saved: Instant::now(),
+            spend_saved: Instant::now(),
             unsaved: false,
         }
+    }
+
+    /// What was spent in the last day, as far as records were copied.
+    pub fn spent(&self) -> Vec<Spent> {
+        self.spend.entries()
     }
 
     /// Copies what is new, deletes what is done with; gives the number of records copied.
@@ -137,9 +178,9 @@ impl Copier {
         for path in &paths {
             copied += self.copy(path)?;
         }
-        let done = self.delete_done()?;
-        if self.unsaved && (done || self.saved.elapsed() >= SAVE_EVERY) {
-            self.save_cursor()?;
+        self.delete_done()?;
+        if self.unsaved && self.saved.elapsed() >= SAVE_EVERY {
+            self.save(false)?;
         }
         Ok(copied)
     }
@@ -154,19 +195,19 @@ impl Copier {
                 // Being made at this moment, or torn: then recovery puts it aside at the next start.
                 return Ok(0);
             };
-            let segment = Segment { header, file, position: HEADER_BYTES as u64, finished: false };
+            let segment =
+                Segment { header, file, position: HEADER_BYTES as u64, finished: false, drained: false };
             self.segments.insert(path.to_owned(), segment);
         }
-        let copied_before = path
-            .file_name()
-            .and_then(|name| self.copied_before.get(&*name.to_string_lossy()))
-            .copied()
-            .unwrap_or(0);
+        let copied_before = self.before.position_of(path);
         let mut copied = 0;
         loop {
             let Some(segment) = self.segments.get_mut(path) else {
                 return Ok(copied);
             };
+            if segment.drained {
+                return Ok(copied);
+            }
             if !segment.finished {
                 // Asked before reading: what is read after a lock came free is the whole rest.
                 segment.finished = segment.file.try_lock_shared().is_ok();
@@ -174,40 +215,51 @@ impl Copier {
                     let _ = segment.file.unlock();
                 }
             }
-            let found = scan(segment, path)?;
+            let found = scan(segment, path, &mut self.buffer)?;
             if found.end == segment.position {
+                segment.drained = segment.finished;
                 return Ok(copied);
             }
-            let fresh: Vec<_> =
-                found.ended.iter().filter(|(position, _, _)| *position >= copied_before).collect();
-            let keys: Vec<String> = fresh.iter().map(|(_, id, _)| id.to_string()).collect();
-            let records =
-                keys.iter().zip(&fresh).map(|(key, (_, _, json))| (key.as_bytes(), json.as_slice()));
-            let end = self.topic.append(records)?;
-            if !fresh.is_empty() {
+            let fresh = || found.ended.iter().filter(|(position, ..)| *position >= copied_before);
+            let packer = &mut self.packer;
+            let records: Vec<(String, Vec<u8>)> =
+                fresh().map(|(_, facts, json)| (facts.cdr_id.to_string(), packer.pack(json))).collect();
+            let end =
+                self.topic.append(records.iter().map(|(key, value)| (key.as_bytes(), value.as_slice())))?;
+            if !records.is_empty() {
                 self.topic.sync(end)?;
                 self.unsaved = true;
             }
-            copied += fresh.len();
-            self.metrics.cdr_written.add((Sink::EventLog, WriteResult::Ok), fresh.len() as u64);
+            copied += records.len();
+            self.metrics.cdr_written.add((Sink::EventLog, WriteResult::Ok), records.len() as u64);
             segment.position = found.end;
+            let now = wall();
+            for (_, facts, _) in fresh() {
+                self.spend.count(facts, now);
+            }
+            self.spend.counted_to(end);
             for id in found.answered {
                 self.open.insert(id, path.to_owned());
             }
-            for (_, id, _) in &found.ended {
-                self.open.remove(id);
+            for (_, facts, _) in &found.ended {
+                self.open.remove(&facts.cdr_id);
             }
         }
     }
 
-    fn delete_done(&mut self) -> Result<bool, EventsError> {
-        let in_use: BTreeSet<PathBuf> = self.open.values().cloned().collect();
+    fn delete_done(&mut self) -> Result<(), EventsError> {
+        let in_use: BTreeSet<&PathBuf> = self.open.values().collect();
         let done: Vec<PathBuf> = self
             .segments
             .iter()
-            .filter(|(path, s)| s.finished && !in_use.contains(*path))
+            .filter(|(path, s)| s.finished && !in_use.contains(path))
             .map(|(path, _)| path.clone())
             .collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        // First: what ended in a segment that goes, while it was answered in one that stays, is told by the cursor alone.
+        self.save(false)?;
         for path in &done {
             match std::fs::remove_file(path) {
                 // A journal that closes takes its unused spare away itself.
@@ -217,105 +269,111 @@ impl Copier {
             self.segments.remove(path);
             self.unsaved = true;
         }
-        Ok(!done.is_empty())
+        Ok(())
     }
 
-    fn save_cursor(&mut self) -> Result<(), EventsError> {
-        let mut text = String::new();
-        for (path, segment) in &self.segments {
-            if let Some(name) = path.file_name() {
-                text.push_str(&format!("{} {}\n", name.to_string_lossy(), segment.position));
-            }
-        }
-        let crc = crc32c::crc32c(text.as_bytes());
-        let path = self.dir.join(CURSOR_FILE);
-        let new = self.dir.join("pump.cursor.new");
-        std::fs::write(&new, format!("v1 {crc:08x}\n{text}")).map_err(EventsError::io("write", &new))?;
-        std::fs::rename(&new, &path).map_err(EventsError::io("rename", &path))?;
+    /// The cursor first, then what was spent: a record that is copied again after a crash is then one that the topic tells.
+    fn save(&mut self, last: bool) -> Result<(), EventsError> {
+        let positions = self.segments.iter().map(|(path, s)| (path.as_path(), s.position));
+        let open = self.open.iter().map(|(id, path)| (path.as_path(), *id));
+        Cursor::save(&self.dir, positions, open)?;
         self.saved = Instant::now();
         self.unsaved = false;
+        if last || self.spend_saved.elapsed() >= SAVE_SPEND_EVERY {
+            self.spend.save(wall())?;
+            self.spend_saved = Instant::now();
+        }
         Ok(())
     }
 }
 
-fn load_cursor(path: &Path) -> BTreeMap<String, u64> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let Some((head, rest)) = text.split_once('\n') else {
-        return BTreeMap::new();
-    };
-    if head != format!("v1 {:08x}", crc32c::crc32c(rest.as_bytes())) {
-        return BTreeMap::new();
-    }
-    rest.lines()
-        .filter_map(|line| {
-            let (name, position) = line.split_once(' ')?;
-            Some((name.to_owned(), position.parse().ok()?))
-        })
-        .collect()
-}
-
 #[derive(Default)]
 struct Found {
-    ended: Vec<(u64, CallId, Vec<u8>)>,
-    answered: Vec<CallId>,
+    /// Position, what it says, JSON.
+    ended: Vec<(u64, Facts, Vec<u8>)>,
+    answered: BTreeSet<CallId>,
     end: u64,
 }
 
-#[derive(Deserialize)]
-struct OnlyId {
-    cdr_id: CallId,
+impl Found {
+    fn take(&mut self, frame: &segment::Frame<'_>) {
+        self.end = frame.end();
+        if frame.kind != kind::ANSWERED && frame.kind != kind::ENDED {
+            return;
+        }
+        let Some(facts) = Facts::read(frame.payload) else { return };
+        if frame.kind == kind::ANSWERED {
+            self.answered.insert(facts.cdr_id);
+        } else {
+            self.answered.remove(&facts.cdr_id);
+            self.ended.push((frame.position, facts, frame.payload.to_vec()));
+        }
+    }
 }
 
-fn scan(segment: &Segment, path: &Path) -> Result<Found, EventsError> {
+/// The whole frames from the segment's position on, as many as one chunk holds.
+fn scan(segment: &Segment, path: &Path, buffer: &mut Vec<u8>) -> Result<Found, EventsError> {
     let mut found = Found { end: segment.position, ..Found::default() };
-    // Mostly there is nothing new: ask for that with few bytes first.
-    let mut head = [0u8; FRAME_BYTES];
-    let read = segment.file.read_at(&mut head, segment.position).map_err(EventsError::io("read", path))?;
-    if !segment.finished && (read < FRAME_BYTES || head[8] == 0) {
-        return Ok(found);
+    let mut size = CHUNK;
+    loop {
+        // Kept from look to look: nothing is cleared, what is read lies at its beginning.
+        if buffer.len() < size {
+            buffer.resize(size, 0);
+        }
+        let read = read_at_most(&segment.file, &mut buffer[..size], segment.position)
+            .map_err(EventsError::io("read", path))?;
+        let bytes = &buffer[..read];
+        let mut scan = Scan::from(&segment.header, bytes, segment.position, 0);
+        while let Some(frame) = scan.next_frame() {
+            found.take(&frame);
+        }
+        if found.end > segment.position {
+            buffer.truncate(CHUNK);
+            return Ok(found);
+        }
+        if segment::is_cut(bytes) && size < CHUNK_MAX && read == size {
+            // A record that is larger than the chunk.
+            size = CHUNK_MAX;
+            continue;
+        }
+        if !segment.finished {
+            // Nothing new, or being written at this moment: the next look has it whole.
+            return Ok(found);
+        }
+        return scan_rest(segment, path);
     }
-    let size = if segment.finished {
-        let len = segment.file.metadata().map(|m| m.len());
-        let len = len.map_err(EventsError::io("read", path))?;
-        usize::try_from(len.saturating_sub(segment.position)).unwrap_or(0)
-    } else {
-        CHUNK
-    };
+}
+
+/// The rest of a finished segment in which something else than a record comes next: its clean end, or a damaged place.
+fn scan_rest(segment: &Segment, path: &Path) -> Result<Found, EventsError> {
+    let mut found = Found { end: segment.position, ..Found::default() };
+    let len = segment.file.metadata().map_err(EventsError::io("read", path))?.len();
+    let size = usize::try_from(len.saturating_sub(segment.position)).unwrap_or(0);
     let mut bytes = vec![0u8; size];
-    let mut filled = 0;
-    while filled < size {
-        match segment.file.read_at(&mut bytes[filled..], segment.position + filled as u64) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(EventsError::io("read", path)(error)),
-        }
-    }
-    bytes.truncate(filled);
+    let read =
+        read_at_most(&segment.file, &mut bytes, segment.position).map_err(EventsError::io("read", path))?;
+    bytes.truncate(read);
     for item in Scan::from(&segment.header, &bytes, segment.position, 0) {
-        let frame = match item {
-            Item::Frame(frame) => frame,
-            // Being written at this moment, or cut by the chunk: the next look has it whole.
-            Item::Damaged(_) if !segment.finished => break,
+        match item {
+            Item::Frame(frame) => found.take(&frame),
             // Recovery has put it aside.
-            Item::Damaged(range) => {
-                found.end = range.end;
-                continue;
-            }
-        };
-        found.end = frame.end();
-        if frame.kind != kind::ANSWERED && frame.kind != kind::ENDED {
-            continue;
-        }
-        let Ok(OnlyId { cdr_id }) = serde_json::from_slice(frame.payload) else {
-            continue;
-        };
-        if frame.kind == kind::ANSWERED {
-            found.answered.push(cdr_id);
-        } else {
-            found.answered.retain(|id| *id != cdr_id);
-            found.ended.push((frame.position, cdr_id, frame.payload.to_vec()));
+            Item::Damaged(range) => found.end = range.end,
         }
     }
     Ok(found)
+}
+
+const CHUNK_MAX: usize = PAYLOAD_BYTES + FRAME_BYTES;
+
+pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], position: u64) -> std::io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, position + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }

@@ -1,6 +1,7 @@
 //! Recovery after a crash: from the journals of dead runs to whole call records.
 //!
-//! Each call with an `Answered` record and no `Ended` one gets exactly one `Ended`, which says `recovered: true` and lasts
+//! Each call with an `Answered` record and no `Ended` one, neither here nor in a segment that the pump copied and deleted, gets
+//! exactly one `Ended`, which says `recovered: true` and lasts
 //! until the last sign of life of its run (heartbeat or any later record), measured on that run's monotonic clock.
 //! It is written to a journal segment of its own before this returns: a crash in the middle repeats to the same result.
 //! Damaged places are copied to `torn/` beside the journals and counted (F-DISK-03); whole records after them are kept.
@@ -15,6 +16,7 @@ use std::time::Duration;
 use warp_model::CallId;
 use warp_model::cdr::{CallRecord, JournalRecord, Outcome, ReleaseSide};
 
+use crate::cursor::Cursor;
 use crate::error::EventsError;
 use crate::journal::{self, Journal, JournalOptions, kind};
 use crate::segment::{self, Item, Scan};
@@ -49,6 +51,7 @@ pub fn recover(
     let mut open: BTreeMap<CallId, (RunShard, u64, Box<CallRecord>)> = BTreeMap::new();
     let mut ended: BTreeSet<CallId> = BTreeSet::new();
     let mut last_stamp: BTreeMap<RunShard, u64> = BTreeMap::new();
+    let cursor = Cursor::load(dir);
     for path in journal::list(dir)? {
         refuse_if_live(&path)?;
         let Some((header, bytes)) = segment::read(&path)? else {
@@ -78,8 +81,13 @@ pub fn recover(
                 Ok(call) if frame.kind == kind::ENDED => {
                     ended.insert(call.cdr_id);
                 }
+                // Its end was read when the segment that held it was still there: no heartbeat's end beside the real one.
+                Ok(call) if cursor.has_ended(&path, frame.position, call.cdr_id) => {
+                    ended.insert(call.cdr_id);
+                }
                 Ok(call) => {
-                    open.insert(call.cdr_id, (run, frame.stamp, Box::new(call)));
+                    // Written again after a failed sync it has a later stamp: the call began with the first one.
+                    open.entry(call.cdr_id).or_insert((run, frame.stamp, Box::new(call)));
                 }
                 Err(error) => {
                     tracing::error!(%error, path = %path.display(), "journal record cannot be read");

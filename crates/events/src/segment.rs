@@ -200,6 +200,14 @@ impl<'a> Scan<'a> {
         self.base + self.at as u64
     }
 
+    /// The next record when it is whole and stands right here; else `None`, and the scan stays where it is. For a file that
+    /// is being written: what comes behind its last record is not looked at.
+    pub fn next_frame(&mut self) -> Option<Frame<'a>> {
+        let frame = self.frame_at(self.at)?;
+        self.at += FRAME_BYTES + frame.payload.len();
+        Some(frame)
+    }
+
     fn frame_at(&self, at: usize) -> Option<Frame<'a>> {
         let rest = self.bytes.get(at..)?;
         let head = rest.first_chunk::<FRAME_BYTES>()?;
@@ -221,8 +229,7 @@ impl<'a> Iterator for Scan<'a> {
     type Item = Item<'a>;
 
     fn next(&mut self) -> Option<Item<'a>> {
-        if let Some(frame) = self.frame_at(self.at) {
-            self.at += FRAME_BYTES + frame.payload.len();
+        if let Some(frame) = self.next_frame() {
             return Some(Item::Frame(frame));
         }
         let rest = self.bytes.get(self.at..)?;
@@ -234,6 +241,14 @@ impl<'a> Iterator for Scan<'a> {
         self.at = next.unwrap_or(self.bytes.len());
         let range = self.base + start as u64..self.base + next.unwrap_or(end) as u64;
         Some(Item::Damaged(range))
+    }
+}
+
+/// Whether a record may begin here that needs more bytes than these.
+pub fn is_cut(bytes: &[u8]) -> bool {
+    match bytes.first_chunk::<FRAME_BYTES>() {
+        None => bytes.iter().any(|b| *b != 0),
+        Some(head) => head[8] != 0 && u32_at(head, 4) as usize > bytes.len() - FRAME_BYTES,
     }
 }
 

@@ -148,7 +148,7 @@ fn f_disk_03_a_mutated_journal_gives_written_records_only_and_each_call_once() {
         Copier::new(&journals, topic.clone(), EventsMetrics::detached()).look().unwrap();
         let mut seen = BTreeMap::new();
         for event in topic.reader(0).next_batch(1_000).unwrap() {
-            let record: CallRecord = serde_json::from_slice(&event.value).unwrap();
+            let record: CallRecord = serde_json::from_slice(&record::unpack(&event.value).unwrap()).unwrap();
             let id = record.cdr_id.to_string();
             let want = written.get(&id).unwrap_or_else(|| panic!("{round}: {id} was never written"));
             assert_eq!((&record.sip_call_id, &record.called), (&want.sip_call_id, &want.called));

@@ -1,0 +1,296 @@
+//! What the pump keeps besides the records: which calls have ended, and what customers spent today.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use warp_events::journal::kind;
+use warp_events::pump::Copier;
+use warp_events::segment::{self, Header, SegmentKind};
+use warp_events::*;
+use warp_model::cdr::{CDR_VERSION, CallRating, CallRecord, JournalRecord, Outcome, RatedSide, ReleaseSide};
+use warp_model::{CallId, Currency, CustomerId, Nanos, TrunkId, Wall};
+
+fn now() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Wall(i64::try_from(since.as_micros()).unwrap())
+}
+
+fn side(charge: i64) -> RatedSide {
+    RatedSide {
+        deck_version: "deck_x@1".into(),
+        prefix: "1415".into(),
+        rate_per_min: Nanos(12_000_000),
+        increment_initial_s: 6,
+        increment_next_s: 6,
+        setup_fee: Nanos(0),
+        billable_s: 60,
+        charge: Nanos(charge),
+        currency: Currency::USD,
+        sum: String::new(),
+    }
+}
+
+fn call(n: u128, setup_at: Wall, charge: Option<i64>) -> Box<CallRecord> {
+    Box::new(CallRecord {
+        cdr_id: CallId::new(setup_at, n),
+        version: CDR_VERSION,
+        sip_call_id: format!("call-{n}@test"),
+        customer_id: Some(CustomerId::from_u128(1)),
+        trunk_id: Some(TrunkId::from_u128(n % 2)),
+        ingress_ip: [127, 0, 0, 1].into(),
+        ingress_user: None,
+        caller: "+12025550100".into(),
+        called: "+14155550123".into(),
+        caller_e164: None,
+        called_e164: None,
+        jurisdiction: None,
+        setup_at,
+        progress_at: None,
+        answer_at: Some(setup_at),
+        end_at: setup_at,
+        pdd_ms: None,
+        duration_ms: 60_000,
+        sip_code: 200,
+        q850: None,
+        release_side: ReleaseSide::Caller,
+        internal_code: String::new(),
+        outcome: Outcome::Answered,
+        recovered: false,
+        snapshot_id: "snap".into(),
+        route_rank: None,
+        vendor_id: None,
+        vendor_trunk_id: None,
+        rating: charge.map(|c| CallRating { sell: side(c), buy: side(1), margin: None }),
+        media: None,
+        decision: None,
+        legs: Vec::new(),
+        node: "test".into(),
+        resume: None,
+    })
+}
+
+fn options(segment_bytes: u64) -> JournalOptions {
+    JournalOptions { segment_bytes, ..JournalOptions::new(EventsMetrics::detached()) }
+}
+
+fn topic(dir: &Path, segment_bytes: u64) -> Topic {
+    let log_options = LogOptions { segment_bytes, ..LogOptions::new(EventsMetrics::detached()) };
+    EventLog::open(dir, log_options).unwrap().topic(TOPIC_CDR_VOICE).unwrap()
+}
+
+fn copier(journals: &Path, topic: &Topic) -> Copier {
+    Copier::new(journals, topic.clone(), EventsMetrics::detached())
+}
+
+fn records(topic: &Topic) -> Vec<CallRecord> {
+    let (mut reader, mut out) = (topic.reader(0), Vec::new());
+    while reader.cursor() < topic.end() {
+        for event in reader.next_batch(100).unwrap() {
+            out.push(serde_json::from_slice(&record::unpack(&event.value).unwrap()).unwrap());
+        }
+    }
+    out
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let mut all: Vec<_> = all.filter(|p| p.extension().is_some_and(|e| e == "jrn")).collect();
+    all.sort();
+    all
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not reached in 30 s");
+        std::thread::yield_now();
+    }
+}
+
+/// A long call keeps its segment; a short one that was answered in the same segment ended in one that is copied and gone.
+#[test]
+fn f_proc_01_a_byes_record_that_was_copied_and_deleted_beats_a_heartbeats_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let topic = topic(&dir.path().join("log"), 1 << 20);
+    let mut copier = copier(&journals, &topic);
+    let mut journal = Journal::open(&journals, 0, options(16_384)).unwrap();
+    let (long, short) = (call(1, Wall(1), None), call(2, Wall(1), Some(5)));
+    journal.append(&JournalRecord::Answered(long.clone())).unwrap();
+    journal.append(&JournalRecord::Answered(short.clone())).unwrap();
+    let first = segments(&journals).remove(0);
+    let filler = |journal: &mut Journal, n: u128| {
+        journal.append(&JournalRecord::Ended(call(n, Wall(1), None))).unwrap();
+    };
+    // The end of the short call goes to the second segment …
+    let second = segments(&journals).remove(1);
+    let mut n = 100;
+    while segments(&journals).len() < 3 {
+        filler(&mut journal, n);
+        n += 1;
+    }
+    journal.append(&JournalRecord::Ended(short.clone())).unwrap();
+    // … which is copied and deleted while the first one stays.
+    wait_until(|| {
+        filler(&mut journal, n);
+        n += 1;
+        copier.look().unwrap();
+        !second.exists()
+    });
+    assert!(first.exists());
+    let before = topic.end();
+    // kill -9: the files as they are, the copier's memory gone.
+    let copy = dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(&journals).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
+        std::fs::copy(&entry, copy.join(entry.file_name().unwrap())).unwrap();
+    }
+    let recovered = recover(&copy, &options(16_384), &mut |_| ()).unwrap();
+    let ids: Vec<CallId> = recovered.calls.iter().map(|c| c.cdr_id).collect();
+    assert_eq!(ids, [long.cdr_id], "the short call has ended, and its record says when");
+    Copier::new(&copy, topic.clone(), EventsMetrics::detached()).look().unwrap();
+    let of_short: Vec<bool> =
+        records(&topic).iter().filter(|r| r.cdr_id == short.cdr_id).map(|r| r.recovered).collect();
+    assert_eq!(of_short, [false]);
+    assert!(topic.end() > before);
+}
+
+/// After a failed sync an answer is written again, with a later stamp.
+#[test]
+fn an_answer_that_was_written_twice_lasts_from_the_first_time_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let header = Header { kind: SegmentKind::Journal, shard: 0, run: 1 << 64, first: 0, created: Wall(1) };
+    let mut bytes = header.encode().to_vec();
+    let answered = serde_json::to_vec(&*call(1, Wall(1), None)).unwrap();
+    for (what, stamp_s, payload) in [
+        (kind::ANSWERED, 1, &answered[..]),
+        (kind::ANSWERED, 5, &answered[..]),
+        (kind::HEARTBEAT, 11, &[0; 8][..]),
+    ] {
+        let position = bytes.len() as u64;
+        segment::encode_frame(&header, position, what, stamp_s * 1_000_000_000, payload, &mut bytes).unwrap();
+    }
+    std::fs::write(dir.path().join(format!("{:032x}-00000-00000000.jrn", 1u128 << 64)), bytes).unwrap();
+    let recovered = recover(dir.path(), &options(16_384), &mut |_| ()).unwrap();
+    let durations: Vec<u64> = recovered.calls.iter().map(|c| c.duration_ms).collect();
+    assert_eq!(durations, [10_000]);
+}
+
+#[test]
+fn large_and_many_records_are_copied_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let topic = topic(&dir.path().join("log"), 1 << 20);
+    let mut journal = Journal::open(&journals, 0, options(4 << 20)).unwrap();
+    let mut copier = copier(&journals, &topic);
+    let mut want = Vec::new();
+    for n in 0..400u128 {
+        let mut record = call(n, Wall(1), None);
+        if n % 100 == 50 {
+            record.sip_call_id = "x".repeat(900_000 / (1 + n as usize / 100));
+        }
+        want.push((record.cdr_id, record.sip_call_id.len()));
+        journal.append(&JournalRecord::Ended(record)).unwrap();
+        if n % 37 == 0 {
+            copier.look().unwrap();
+        }
+    }
+    copier.look().unwrap();
+    let got: Vec<_> = records(&topic).iter().map(|r| (r.cdr_id, r.sip_call_id.len())).collect();
+    assert_eq!(got, want);
+    drop(journal);
+    copier.look().unwrap();
+    assert!(segments(&journals).is_empty());
+}
+
+fn sums(spent: &[Spent]) -> Vec<(u128, i64)> {
+    let mut by_trunk = std::collections::BTreeMap::new();
+    for s in spent {
+        assert_eq!(s.customer, CustomerId::from_u128(1));
+        *by_trunk.entry(s.trunk.as_u128()).or_insert(0) += s.amount.0;
+    }
+    by_trunk.into_iter().collect()
+}
+
+#[test]
+fn t_sip_06_what_was_spent_today_survives_a_restart_and_counts_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let log = dir.path().join("log");
+    let today = now();
+    let yesterday = Wall(today.0 - 25 * 3_600_000_000);
+    let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+    for n in 0..10 {
+        journal.append(&JournalRecord::Ended(call(n, today, Some(100)))).unwrap();
+    }
+    // Not today, not answered, and the end that recovery wrote of a call of today.
+    journal.append(&JournalRecord::Ended(call(20, yesterday, Some(1_000_000)))).unwrap();
+    journal.append(&JournalRecord::Ended(call(21, today, None))).unwrap();
+    journal.append(&JournalRecord::Answered(call(22, today, None))).unwrap();
+    let spend = |topic: &Topic| {
+        let mut copier = copier(&journals, topic);
+        copier.look().unwrap();
+        sums(&copier.spent())
+    };
+    let want = vec![(0, 500), (1, 500)];
+    assert_eq!(spend(&topic(&log, 1 << 20)), want);
+    // kill -9 before anything was saved: the records are copied again, and count once.
+    assert!(!journals.join("pump.cursor").exists());
+    assert_eq!(spend(&topic(&log, 1 << 20)), want);
+    // A start in good order, twice; the second one begins at the checkpoint.
+    for _ in 0..2 {
+        let topic = topic(&log, 1 << 20);
+        let pump = Pump::start(&journals, topic, PumpOptions::default(), EventsMetrics::detached()).unwrap();
+        assert_eq!(sums(pump.spent()), want);
+    }
+    assert!(journals.join("spend.state").exists());
+    journal.append(&JournalRecord::Ended(call(30, today, Some(7)))).unwrap();
+    assert_eq!(spend(&topic(&log, 1 << 20)), [(0, 507), (1, 500)]);
+    // A damaged checkpoint, one of a newer version, a lost cursor: the event log knows.
+    std::fs::write(journals.join("spend.state"), "spend-v1 00000000\ncursor 3 x\n").unwrap();
+    assert_eq!(spend(&topic(&log, 1 << 20)), [(0, 507), (1, 500)]);
+    std::fs::write(journals.join("spend.state"), "spend-v2 00000000\n").unwrap();
+    std::fs::remove_file(journals.join("pump.cursor")).unwrap();
+    assert_eq!(spend(&topic(&log, 1 << 20)), [(0, 507), (1, 500)]);
+    // The journals are gone: all of it is in the log.
+    drop(journal);
+    assert_eq!(spend(&topic(&log, 1 << 20)), [(0, 507), (1, 500)]);
+}
+
+#[test]
+fn a_checkpoint_of_another_log_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let today = now();
+    for round in 0..2u128 {
+        let topic = topic(&dir.path().join(format!("log{round}")), 1 << 20);
+        let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+        for n in 0..4 {
+            journal.append(&JournalRecord::Ended(call(round * 10 + n, today, Some(50)))).unwrap();
+        }
+        drop(journal);
+        let pump = Pump::start(&journals, topic, PumpOptions::default(), EventsMetrics::detached()).unwrap();
+        assert_eq!(
+            sums(pump.spent()),
+            [(0, 100), (1, 100)],
+            "round {round}: what the log of this round tells"
+        );
+    }
+}
+
+#[test]
+fn the_quarter_hour_of_the_invite_is_what_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let topic = topic(&dir.path().join("log"), 1 << 20);
+    let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+    let quarter = 900_000_000;
+    let start = now().0.div_euclid(quarter) * quarter - 4 * quarter;
+    for (n, at) in [(0, start), (2, start + quarter - 1), (4, start + quarter)] {
+        journal.append(&JournalRecord::Ended(call(n, Wall(at), Some(1)))).unwrap();
+    }
+    let mut copier = copier(&journals, &topic);
+    copier.look().unwrap();
+    let got: Vec<(i64, i64)> = copier.spent().iter().map(|s| (s.at.0, s.amount.0)).collect();
+    assert_eq!(got, [(start + quarter - 1_000_000, 2), (start + 2 * quarter - 1_000_000, 1)]);
+}
