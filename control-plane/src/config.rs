@@ -9,7 +9,11 @@ use warp_policy::Cidr;
 
 use crate::api::limiter::Limit;
 use crate::app::decks::DECK_BYTES;
+use crate::billing::retention::Retention;
 use crate::store::Database;
+
+/// Posted calls are kept for 18 months, as US carriers must keep toll records (47 CFR §42.6).
+pub const CALLS_KEEP: Duration = Duration::from_secs(548 * 86_400);
 
 /// Everything that an operator may set.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub struct Config {
     pub edge: Edge,
     /// Name of this consumer in the event cursors: one per deployment.
     pub consumer: String,
+    /// How long posted calls are kept.
+    pub retention: Retention,
     /// File with the key that vendors' passwords are sealed with in the database; made when it does not exist. `None`: a key that
     /// ends with the process (tests).
     pub key_file: Option<PathBuf>,
@@ -87,6 +93,7 @@ impl Config {
             live_keys: false,
             edge: Edge::default(),
             consumer: "postgres".into(),
+            retention: Retention { keep: CALLS_KEEP, unbilled_too: false },
             key_file: None,
         }
     }

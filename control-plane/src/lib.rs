@@ -68,6 +68,8 @@ pub struct App {
     edge: ArcSwap<Edge>,
     /// Rings after each committed change that calls depend on.
     pub changed: Notify,
+    /// Rings when a call was posted whose price could not be checked at once.
+    pub unchecked: Notify,
     /// What calls are decided from.
     pub publication: Publication,
     /// Live figures of the vendor trunks.
@@ -239,6 +241,8 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         let consumer = billing::consumer::Consumer::new(app.store.clone(), log, &name, app.metrics.clone());
         let consumer = consumer.map_err(|e| StartError::Events(e.to_string()))?;
         tasks.push(tokio::spawn(consumer.rating_again(app.clone()).run(stopping.clone())));
+        tasks.push(tokio::spawn(billing::recheck::run(app.clone(), stopping.clone())));
+        tasks.push(tokio::spawn(billing::retention::run(app.clone(), stopping.clone())));
     }
     tasks.push(tokio::spawn(api::server::run(listener, app.clone(), stopping)));
     Ok(ControlPlane {
@@ -337,6 +341,7 @@ impl App {
             metrics: Metrics::new(registry),
             endpoints: api::endpoints(),
             changed: Notify::new(),
+            unchecked: Notify::new(),
             publication: Publication::new(publisher),
             live,
             health: OnceLock::new(),

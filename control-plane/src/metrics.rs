@@ -38,6 +38,8 @@ pub struct Metrics {
     rate_limited: Keyed<Counter>,
     /// Age of the oldest CDR that is not posted yet; 0 when all are.
     pub cdr_lag_seconds: FloatGauge,
+    /// Calls older than the retention that stay because they have a price and are on no bill.
+    pub calls_overdue: Gauge,
     ratings: Counters<RatingResult>,
     /// Revenue, cost and what rating found.
     pub business: Business,
@@ -142,6 +144,10 @@ impl Metrics {
                 (),
             ),
             cdr_lag_seconds,
+            calls_overdue: registry.gauge(
+                "warp_cdr_overdue_records",
+                "Calls that are older than the retention and stay, because they have a price and are on no bill.",
+            ),
             routes_loaded: registry.keyed(
                 "warp_lcr_routes_loaded",
                 "Rows of each rate deck in the published snapshot.",

@@ -23,7 +23,6 @@ async fn count(store: &Store, table: &'static str) -> i64 {
     let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
     let sql = match table {
         "calls" => "SELECT count(*) FROM calls",
-        "call_legs" => "SELECT count(*) FROM call_legs",
         _ => "SELECT count(*) FROM cdr_rejects",
     };
     sqlx::query(sql).fetch_one(tx.db()).await.unwrap().get(0)
@@ -49,7 +48,7 @@ fn a_record_is_posted_once_however_often_it_comes() {
         }
         let consumer = || Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
         assert_eq!(drain(&mut consumer()).await, 5);
-        assert_eq!((count(&store, "calls").await, count(&store, "call_legs").await), (3, 3));
+        assert_eq!(count(&store, "calls").await, 3);
         // A restart goes on behind what was posted.
         assert_eq!(drain(&mut consumer()).await, 0);
         topic.append_durable(id(4).as_bytes(), call(4).as_bytes()).unwrap();
@@ -239,5 +238,197 @@ fn a_posted_call_is_listed_found_and_detailed() {
                 && own["record"]["legs"][0].get("egress_ip").is_none()
         );
         assert_eq!(own["record"]["rating"]["sell"]["sum"], "60 s");
+    });
+}
+
+/// The row of a call: recovered, charge, packed bytes, plain record.
+async fn row(store: &Store, n: u128) -> (bool, Option<i64>, Vec<u8>, bool) {
+    let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+    let statement = "SELECT recovered, sell, packed, record IS NULL FROM calls WHERE cdr_id = $1";
+    let row = sqlx::query(statement).bind(id(n)).fetch_one(tx.db()).await.unwrap();
+    (row.get(0), row.get(1), row.get(2), row.get(3))
+}
+
+fn changed(n: u128, change: &dyn Fn(&mut serde_json::Value)) -> String {
+    let mut value: serde_json::Value = serde_json::from_str(&call(n)).unwrap();
+    change(&mut value);
+    value.to_string()
+}
+
+#[test]
+fn a_real_end_takes_the_place_of_a_reconstructed_one_and_never_the_other_way_round() {
+    with_database(|store| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        let append = |n: u128, recovered: bool, charge: &str| {
+            let text = changed(n, &|v| {
+                v["recovered"] = json!(recovered);
+                v["rating"]["sell"]["charge"] = json!(charge);
+            });
+            topic.append_durable(id(n).as_bytes(), text.as_bytes()).unwrap();
+        };
+        let mut consumer = Consumer::new(store.clone(), &log, "t", metrics).unwrap();
+        // In one batch, both orders.
+        append(1, true, "9");
+        append(1, false, "1");
+        append(2, false, "1");
+        append(2, true, "9");
+        // In batches of their own.
+        append(3, true, "9");
+        append(4, false, "1");
+        append(5, true, "9");
+        drain(&mut consumer).await;
+        assert_eq!(row(&store, 3).await.1, Some(9_000_000_000));
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let billed = "UPDATE calls SET billed_at = now() WHERE cdr_id = $1";
+        sqlx::query(billed).bind(id(5)).execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        append(3, false, "1");
+        append(4, true, "9");
+        append(5, false, "1");
+        drain(&mut consumer).await;
+        for n in 1..=4 {
+            let (recovered, charge, packed, _) = row(&store, n).await;
+            assert_eq!((recovered, charge), (false, Some(1_000_000_000)), "call {n}");
+            let record: serde_json::Value =
+                serde_json::from_slice(&warp_events::record::unpack(&packed).unwrap()).unwrap();
+            assert_eq!(record["recovered"], false, "the record goes with its row");
+        }
+        assert_eq!(row(&store, 5).await.1, Some(9_000_000_000), "what is billed is not changed any more");
+        assert_eq!(count(&store, "calls").await, 5);
+        let counted = |r: WriteResult| log.metrics().cdr_written.value((Sink::Postgres, r));
+        assert_eq!((counted(WriteResult::Ok), counted(WriteResult::Duplicate)), (6, 4));
+    });
+}
+
+#[test]
+fn f_upg_02_packed_and_plain_records_of_one_log_are_posted_and_read_alike() {
+    with_api(|api| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let store = api.control.app.store.clone();
+        let nul = call(3).replace("abc@host", "nul\\u0000@host");
+        topic.append_durable(id(1).as_bytes(), call(1).as_bytes()).unwrap();
+        let mut packer = warp_events::record::Packer::default();
+        topic.append_durable(id(2).as_bytes(), &packer.pack(call(2).as_bytes())).unwrap();
+        topic.append_durable(id(3).as_bytes(), &packer.pack(nul.as_bytes())).unwrap();
+        // Packed by a version that is not made yet.
+        let mut newer = packer.pack(call(4).as_bytes());
+        newer[0] = 7;
+        topic.append_durable(id(4).as_bytes(), &newer).unwrap();
+        // As a version before kept it.
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let old = "INSERT INTO calls (cdr_id, sip_call_id, ingress_ip, caller, called, setup_at, end_at, duration_ms, sip_code,
+                release_side, internal_code, outcome, recovered, snapshot_id, record)
+            VALUES ($1, 'old', '', '', '', now(), now(), 1, 200, 'caller', '', 'answered', false, '', $2)";
+        let record: serde_json::Value = serde_json::from_str(&call(5)).unwrap();
+        sqlx::query(old).bind(id(5)).bind(&record).execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut consumer = Consumer::new(store.clone(), &log, "t", api.control.app.metrics.clone()).unwrap();
+        assert_eq!(drain(&mut consumer).await, 4);
+        assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (4, 1));
+        for n in [1, 2, 3] {
+            let (_, _, packed, no_plain) = row(&store, n).await;
+            assert!(no_plain && packed.len() < call(n).len() / 2, "{n}: {} bytes", packed.len());
+        }
+        for n in [1, 2, 3, 5] {
+            let want = if n == 3 { nul.clone() } else { call(n) };
+            let want: serde_json::Value = serde_json::from_str(&want).unwrap();
+            let detail = api.op("GET", &format!("/calls/{}", id(n)), None).await.data();
+            assert_eq!(detail["record"], want, "call {n}");
+        }
+        let listed = api.op("GET", "/calls?expand=legs,rating", None).await.data();
+        assert_eq!(listed.as_array().unwrap().len(), 4);
+        assert!(
+            listed.as_array().unwrap().iter().all(|c| c["legs"][0]["egress_ip"] == "192.0.2.80"),
+            "{listed}"
+        );
+    });
+}
+
+#[test]
+fn a_call_is_found_by_its_sip_call_id_through_an_index() {
+    with_database(|store| async move {
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let many = "INSERT INTO calls (cdr_id, sip_call_id, ingress_ip, caller, called, setup_at, end_at, duration_ms, sip_code,
+                release_side, internal_code, outcome, recovered, snapshot_id, record)
+            SELECT 'call_' || n, n || '@pbx', '', '', '', now(), now(), 1, 200, 'caller', '', 'answered', false, '', '{}'
+            FROM generate_series(1, 5000) n";
+        sqlx::query(many).execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        let list =
+            warp_control_plane::store::sql::ALL.iter().find(|(name, _)| *name == "CALL_LIST").unwrap().1;
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        tx.plan_for_values().await.unwrap();
+        let explain = format!("EXPLAIN {list}");
+        // Seven times: a plan for any value would be made after five.
+        for _ in 0..7 {
+            let none = || Option::<String>::None;
+            let query =
+                sqlx::query(sqlx::AssertSqlSafe(explain.clone())).bind(none()).bind(51i64).bind(none());
+            let query = query.bind(Option::<i32>::None).bind(none()).bind(none()).bind(none());
+            let query = query
+                .bind(Option::<i64>::None)
+                .bind(Option::<i64>::None)
+                .bind("77@pbx")
+                .bind(none())
+                .bind(none());
+            let rows = query.fetch_all(tx.db()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
+            assert!(plan.iter().any(|l| l.contains("calls_by_sip_call_id")), "{plan:#?}");
+        }
+    });
+}
+
+#[test]
+fn calls_leave_by_retention_and_what_is_on_no_bill_never_silently() {
+    use warp_control_plane::billing::retention::{Expired, Retention, expire};
+    with_api(|api| async move {
+        let app = &api.control.app;
+        let store = &app.store;
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let day = 86_400_000_000;
+        let now = app.wall().0;
+        // Old: free, refused, billed, unbilled; and one of yesterday.
+        let calls = [(1, 100, "0"), (2, 100, ""), (3, 100, "1"), (4, 100, "1"), (5, 1, "0")];
+        let mut ids = Vec::new();
+        for (n, age, charge) in calls {
+            let at = warp_model::Wall(now - age * day);
+            let cdr_id = CallId::new(at, n).to_string();
+            let text = changed(n, &|v| {
+                v["cdr_id"] = json!(cdr_id);
+                v["setup_at"] = json!(at.0);
+                match charge {
+                    "" => v["rating"] = json!(null),
+                    charge => v["rating"]["sell"]["charge"] = json!(charge),
+                }
+            });
+            topic.append_durable(cdr_id.as_bytes(), text.as_bytes()).unwrap();
+            ids.push(cdr_id);
+        }
+        drain(&mut Consumer::new(store.clone(), &log, "t", app.metrics.clone()).unwrap()).await;
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let billed = "UPDATE calls SET billed_at = now() WHERE cdr_id = $1";
+        sqlx::query(billed).bind(&ids[2]).execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let days = |n: u64| std::time::Duration::from_secs(n * 86_400);
+        let retention = |keep, unbilled_too| Retention { keep, unbilled_too };
+        let done = expire(app, retention(days(200), true), &stop).await.unwrap();
+        assert_eq!(done, Expired::default(), "nothing is so old");
+        let done = expire(app, retention(days(50), false), &stop).await.unwrap();
+        assert_eq!(done, Expired { gone: 3, unbilled: 0, overdue: 1 });
+        assert_eq!(app.metrics.calls_overdue.value(()), 1);
+        let left = api.op("GET", "/calls", None).await.data();
+        let left: Vec<&str> = left.as_array().unwrap().iter().filter_map(|c| c["id"].as_str()).collect();
+        assert_eq!(left, [&ids[4], &ids[3]]);
+        let done = expire(app, retention(days(50), true), &stop).await.unwrap();
+        assert_eq!(done, Expired { gone: 1, unbilled: 1, overdue: 0 });
+        assert_eq!(count(store, "calls").await, 1);
     });
 }

@@ -331,6 +331,77 @@ fn a_posted_call_is_rated_again_and_can_be_replayed() {
     });
 }
 
+/// Decks change faster than calls end: the snapshot that a call pinned is in no memory any more when it is posted.
+#[test]
+fn calls_in_the_air_during_a_burst_of_deck_changes_are_checked_against_the_snapshot_that_they_pinned() {
+    use warp_control_plane::billing::consumer::{Consumer, Step};
+    use warp_control_plane::billing::recheck::{Gone, check_all};
+    with_api(|api| async move {
+        let app = api.control.app.clone();
+        let w = world(&api).await;
+        let mut pinned = Vec::new();
+        for round in 0..6 {
+            let snapshot =
+                live(&api, "the trunk's address", |s| s.directory.trunk_by_ip(caller_ip()).is_some()).await;
+            pinned.push(snapshot);
+            // Another index each time.
+            let made = deck(&api, &format!("other {round}"), &format!("212,0.0{round}1,0.01,0.01\n")).await;
+            let before = latest(&api).id;
+            let vendor = json!({ "slug": format!("v{round}"), "name": "v", "buy_deck_ids": [made] });
+            let vendor = api.op("POST", "/vendors", Some(vendor)).await;
+            assert_eq!(vendor.status, 201, "{}", vendor.body);
+            live(&api, "a new snapshot", |s| s.id != before).await;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let log = common::event_log(dir.path());
+        let topic = log.topic(warp_events::TOPIC_CDR_VOICE).unwrap();
+        let mut ids = Vec::new();
+        for (n, snapshot) in pinned.iter().enumerate() {
+            let trunk = snapshot.directory.trunk_by_ip(caller_ip()).unwrap();
+            let customer = snapshot.directory.trunk(trunk).unwrap().customer.to_string();
+            let at = app.wall();
+            let (caller, called) = (b"+12125550100", b"+14155550123");
+            let call = CallInput { trunk, caller, called, at, call_hash: 7, lrn: None };
+            let decision = decide(snapshot, &call, &Live::default());
+            let explained = explain(snapshot, &call, &Live::default(), &decision);
+            let first = *decision.result.as_ref().unwrap().get(0).unwrap();
+            let (sell, buy) = (decision.sell.unwrap(), first.buy.unwrap());
+            let price = warp_policy::rate_call(snapshot, &sell, &buy, 60_000).unwrap();
+            let id = warp_model::CallId::new(at, app.random_id()).to_string();
+            let mut record = common::record(&id, &customer, &w.trunk);
+            record["decision"] = serde_json::to_value(&explained).unwrap();
+            record["rating"] = serde_json::to_value(&price).unwrap();
+            if n == 1 {
+                record["rating"]["sell"]["charge"] = json!("0.5");
+            }
+            record["snapshot_id"] = json!(if n == 2 { "0".repeat(32) } else { snapshot.id.to_string() });
+            record["vendor_trunk_id"] = json!(explained.candidates[0].vendor_trunk);
+            topic.append_durable(id.as_bytes(), record.to_string().as_bytes()).unwrap();
+            ids.push(id);
+        }
+        assert!(app.publication.recent(pinned[0].id).is_none(), "or the test tests nothing");
+        let consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+        assert_eq!(consumer.rating_again(app.clone()).step().await.unwrap(), Step::Posted(ids.len()));
+        let status = async |id: &str| {
+            let call = api.op("GET", &format!("/calls/{id}"), None).await.data();
+            call["rating_status"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(status(&ids[0]).await, "unchecked");
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let mut gone = Gone::default();
+        assert!(check_all(&app, &mut gone, &stop).await.unwrap() >= 2);
+        for (n, id) in ids.iter().enumerate() {
+            let want = ["confirmed", "mismatch", "unchecked"].get(n).copied().unwrap_or("confirmed");
+            assert_eq!(status(id).await, want, "call {n}");
+        }
+        assert_eq!(
+            check_all(&app, &mut gone, &stop).await.unwrap(),
+            0,
+            "what is gone is not asked for again and again"
+        );
+    });
+}
+
 /// Everything in the database that could hold a vendor's password, as text.
 async fn dump(api: &Api) -> String {
     use sqlx::Row;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use warp_control_plane::api::limiter::Limit;
+use warp_control_plane::billing::retention::Retention;
 use warp_control_plane::{Database, Edge};
 use warp_model::Secret;
 
@@ -26,6 +27,10 @@ pub struct Api {
     pub live_keys: bool,
     /// Name of the CDR consumer in the event cursors: one per deployment.
     pub consumer: String,
+    /// How long posted calls are kept, from their INVITE on; at least 30 days.
+    pub calls_keep: Span,
+    /// Whether a call with a price that is on no bill may leave after that time too.
+    pub calls_unbilled: Unbilled,
     /// Key that vendors' passwords are sealed with in the database: `file:PATH`; absent: `seal.key` in the data folder, made
     /// at the first start. All nodes of a deployment need the same one.
     pub seal_key: Option<KeyFile>,
@@ -51,6 +56,17 @@ pub struct Api {
     pub body_timeout: Span,
     /// Proxies in front of us: only their `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
+}
+
+/// What retention does with a call that has a price and is on no bill.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unbilled {
+    /// It stays, and is counted.
+    #[default]
+    Keep,
+    /// It goes; how many went is said.
+    Delete,
 }
 
 /// `file:PATH`: where a secret is, never the secret itself (T-CFG-01).
@@ -94,6 +110,8 @@ impl Default for Api {
             database_dir: None,
             live_keys: false,
             consumer: "postgres".to_owned(),
+            calls_keep: Span(warp_control_plane::config::CALLS_KEEP),
+            calls_unbilled: Unbilled::Keep,
             seal_key: None,
             key_rate: edge.key_limit.per_second,
             key_burst: edge.key_limit.burst,
@@ -129,6 +147,9 @@ impl Api {
         }
         if !(1 << 10..=64 << 20).contains(&self.upload_limit.0) {
             return Err(("upload_limit", "1KiB to 64MiB"));
+        }
+        if self.calls_keep.0 < std::time::Duration::from_secs(30 * 86_400) {
+            return Err(("calls_keep", "at least 30d"));
         }
         for (key, time) in [("head_timeout", self.head_timeout), ("body_timeout", self.body_timeout)] {
             if time.0.is_zero() || time.0 > std::time::Duration::from_secs(600) {
@@ -168,6 +189,8 @@ impl Api {
         out.realm = config.sip.realm.clone();
         out.live_keys = self.live_keys;
         out.consumer = self.consumer.clone();
+        out.retention =
+            Retention { keep: self.calls_keep.0, unbilled_too: self.calls_unbilled == Unbilled::Delete };
         out.edge = self.edge();
         let own = || config.node.data_dir.join("seal.key");
         out.key_file = Some(self.seal_key.as_ref().map_or_else(own, |key| key.0.clone()));

@@ -262,6 +262,7 @@ pub async fn list(ctx: &Ctx<'_>, filter: &CallFilter, paging: &Paging) -> Result
     let expand = filter.expand;
     let operator = ctx.scope.customer().is_none();
     let mut tx = ctx.begin().await?;
+    tx.plan_for_values().await?;
     let statement = paging.statement(sql::CALL_LIST, sql::CALL_LIST_OLDEST);
     let query = sqlx::query(statement)
         .bind(paging.after.as_deref())

@@ -5,15 +5,18 @@
 //! with back-off and the log keeps the records (F-PG-01, F-KAFKA-01). A record that cannot be read is put aside in
 //! `cdr_rejects`, metered and logged: it never stops the others.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::Row;
 use tokio::sync::watch;
 use warp_events::metrics::{EventsMetrics, Sink, WriteResult};
+use warp_events::record::{Packer, Unpacker};
 use warp_events::{Event, EventLog, Reader, TOPIC_CDR_VOICE, Topic};
-use warp_model::Wall;
-use warp_model::cdr::CallRecord;
+use warp_model::cdr::{CallRecord, ReleaseSide};
+use warp_model::{CallId, Wall};
 
 use super::rerate::{self, Verdict};
 use crate::App;
@@ -24,6 +27,10 @@ use crate::store::{Scope, Store, StoreError, Tx, sql};
 pub const BATCH: usize = 200;
 /// Longest wait for news; also how long a stop may take.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the first of a few records waits for more: what a transaction costs is shared by all that are in it.
+const GATHER: Duration = Duration::from_millis(250);
+/// Names of used snapshots that are remembered; when full, all are forgotten and told again.
+const USED_SNAPSHOTS: usize = 10_000;
 /// Longest pause between attempts while PostgreSQL is away (back within 5 s, F-PG-01).
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -39,6 +46,10 @@ pub struct Consumer {
     snapshots: Option<Arc<App>>,
     /// The cursor was read from the store.
     placed: bool,
+    unpacker: Unpacker,
+    packer: Packer,
+    /// Snapshots that the store knows to be used.
+    used_snapshots: HashSet<String>,
 }
 
 /// What one step did.
@@ -72,6 +83,9 @@ impl Consumer {
             events,
             snapshots: None,
             placed: false,
+            unpacker: Unpacker::default(),
+            packer: Packer::default(),
+            used_snapshots: HashSet::new(),
         })
     }
 
@@ -89,7 +103,12 @@ impl Consumer {
                 return;
             }
             match self.step().await {
-                Ok(Step::Posted(_)) => pause = Duration::from_millis(50),
+                Ok(Step::Posted(n)) => {
+                    pause = Duration::from_millis(50);
+                    if n < BATCH {
+                        self = self.wait_for_news().await;
+                    }
+                }
                 Ok(Step::Idle) => self = self.wait_for_news().await,
                 Err(e) => {
                     tracing::warn!(error = %e, "CDRs wait for PostgreSQL; the event log keeps them");
@@ -142,7 +161,6 @@ impl Consumer {
     /// Goes to the stored cursor. It names the last key too: when another record stands there, the log is not the one
     /// that the cursor was made for, and reading begins at its beginning.
     async fn place(&mut self) -> Result<(), StoreError> {
-        use sqlx::Row;
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
         let row = sqlx::query(sql::CURSOR_GET).bind(&self.name).fetch_optional(tx.db()).await?;
         let position: Option<String> = row.map(|r| r.try_get(0)).transpose()?;
@@ -168,52 +186,96 @@ impl Consumer {
         Ok(())
     }
 
-    async fn post(&self, events: &[Event], position: &str) -> Result<(), StoreError> {
-        let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
-        let (mut written, mut duplicate, mut rejected) = (0, 0, 0);
-        let mut posted = Vec::new();
-        let mut used = BTreeSet::new();
+    async fn post(&mut self, events: &[Event], position: &str) -> Result<(), StoreError> {
+        let mut unreadable = Vec::new();
+        let mut batch: Vec<Posting<'_>> = Vec::with_capacity(events.len());
+        let mut by_id: HashMap<CallId, usize> = HashMap::with_capacity(events.len());
+        let mut doubles = 0;
         for event in events {
-            let read = std::str::from_utf8(&event.value)
-                .map_err(|e| e.to_string())
-                .and_then(|text| serde_json::from_str::<CallRecord>(text).map_err(|e| e.to_string()));
-            match read {
-                Ok(record) => {
-                    let verdict = self.rate_again(&record);
-                    match post_call(&mut tx, &record, &event.value, verdict).await? {
-                        true => {
-                            written += 1;
-                            used.insert(record.snapshot_id.clone());
-                            posted.push((record, verdict));
-                        }
-                        false => duplicate += 1,
-                    }
-                }
+            let posting = match self.read(event) {
+                Ok(posting) => posting,
                 Err(reason) => {
                     tracing::error!(offset = event.offset, reason, "a CDR cannot be read; it is put aside");
-                    let query = sqlx::query(sql::REJECT_INSERT)
-                        .bind(event.offset.to_string())
-                        .bind(clean(&reason))
-                        .bind(event.value.as_slice());
-                    tx.run(query).await?;
-                    rejected += 1;
+                    unreadable.push((event, reason));
+                    continue;
+                }
+            };
+            let at = *by_id.entry(posting.record.cdr_id).or_insert(batch.len());
+            match batch.get_mut(at) {
+                None => batch.push(posting),
+                // A real end beats one that was reconstructed; else the first word stands.
+                Some(first) => {
+                    doubles += 1;
+                    if first.record.recovered && !posting.record.recovered {
+                        *first = posting;
+                    }
                 }
             }
         }
-        tx.run(sqlx::query(sql::SNAPSHOT_USED).bind(used.into_iter().collect::<Vec<_>>())).await?;
+        let new_snapshots: Vec<String> = batch
+            .iter()
+            .map(|p| &p.record.snapshot_id)
+            .filter(|id| !self.used_snapshots.contains(*id))
+            .map(|id| clean(id))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
+        let written = insert(&mut tx, &batch).await?;
+        for (event, reason) in &unreadable {
+            let query = sqlx::query(sql::REJECT_INSERT)
+                .bind(event.offset.to_string())
+                .bind(clean(reason))
+                .bind(event.value.as_slice());
+            tx.run(query).await?;
+        }
+        if !new_snapshots.is_empty() {
+            tx.run(sqlx::query(sql::SNAPSHOT_USED).bind(&new_snapshots)).await?;
+        }
         tx.run(sqlx::query(sql::CURSOR_SET).bind(&self.name).bind(TOPIC_CDR_VOICE).bind(position)).await?;
         tx.commit().await?;
-        self.count(WriteResult::Ok, written);
-        self.count(WriteResult::Duplicate, duplicate);
-        self.count(WriteResult::Error, rejected);
-        for (record, verdict) in posted {
-            self.metrics.rated(verdict);
-            self.metrics.business.posted(&record, verdict);
+        if self.used_snapshots.len() > USED_SNAPSHOTS {
+            self.used_snapshots.clear();
+        }
+        self.used_snapshots.extend(new_snapshots);
+        self.count(WriteResult::Ok, written.len() as u64);
+        self.count(WriteResult::Duplicate, (doubles + batch.len().saturating_sub(written.len())) as u64);
+        self.count(WriteResult::Error, unreadable.len() as u64);
+        let mut unchecked = false;
+        for Posting { record, verdict, .. } in &batch {
+            match written.get(&record.cdr_id.to_string()) {
+                Some(Written::New) => {
+                    self.metrics.rated(*verdict);
+                    self.metrics.business.posted(record, *verdict);
+                    unchecked |= *verdict == Verdict::Unchecked;
+                }
+                Some(Written::Instead) => {
+                    tracing::warn!(cdr_id = %record.cdr_id, "a record with a real end took the place of a reconstructed one");
+                    unchecked |= *verdict == Verdict::Unchecked;
+                }
+                None => {}
+            }
+        }
+        if unchecked && let Some(app) = &self.snapshots {
+            app.unchecked.notify_one();
         }
         if let Some(oldest) = events.first() {
             self.metrics.cdr_lag_seconds.set(age(oldest));
         }
         Ok(())
+    }
+
+    /// A record of the log, rated again. `Err`: it cannot be read, in words.
+    fn read<'e>(&mut self, event: &'e Event) -> Result<Posting<'e>, String> {
+        let json = self.unpacker.unpack(&event.value).map_err(|e| e.to_string())?;
+        let record: CallRecord = serde_json::from_slice(&json).map_err(|e| e.to_string())?;
+        let packed = match &json {
+            // As an earlier version wrote it.
+            Cow::Borrowed(json) => Cow::Owned(self.packer.pack(json)),
+            Cow::Owned(_) => Cow::Borrowed(event.value.as_slice()),
+        };
+        let verdict = self.rate_again(&record);
+        Ok(Posting { record, packed, verdict })
     }
 
     fn count(&self, result: WriteResult, n: u64) {
@@ -236,7 +298,7 @@ impl Consumer {
 
     /// Each record in a transaction of its own, with its own cursor: what a crash leaves behind is read again. One that the
     /// database refuses is put aside.
-    async fn post_singly(&self, events: &[Event]) -> Result<(), StoreError> {
+    async fn post_singly(&mut self, events: &[Event]) -> Result<(), StoreError> {
         for event in events {
             let one = std::slice::from_ref(event);
             let position = position_after(event);
@@ -269,10 +331,15 @@ impl Consumer {
         self.metrics.cdr_lag_seconds.set(age);
     }
 
-    /// Blocks a thread made for blocking until there is news or a tenth of a second is over.
+    /// Blocks a thread made for blocking until there is news or a tenth of a second is over. News is given a moment to become
+    /// a batch.
     async fn wait_for_news(self) -> Self {
         let (topic, cursor) = (self.topic.clone(), self.reader.cursor());
-        let waited = tokio::task::spawn_blocking(move || topic.reader(cursor).wait(LOOK_EVERY)).await;
+        let waited = tokio::task::spawn_blocking(move || {
+            let reader = topic.reader(cursor);
+            reader.wait(LOOK_EVERY) && reader.wait_for(BATCH as u64, GATHER)
+        })
+        .await;
         if waited.is_err() {
             tokio::task::yield_now().await;
         }
@@ -291,87 +358,83 @@ fn age(event: &Event) -> f64 {
     us as f64 / 1e6
 }
 
-/// Writes a call and its legs; false when they are already there.
-async fn post_call(tx: &mut Tx, r: &CallRecord, raw: &[u8], verdict: Verdict) -> Result<bool, StoreError> {
+/// A record on its way into the ledger.
+struct Posting<'a> {
+    record: CallRecord,
+    packed: Cow<'a, [u8]>,
+    verdict: Verdict,
+}
+
+/// What became of a record that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// There was none.
+    New,
+    /// It took the place of one whose end was reconstructed.
+    Instead,
+}
+
+/// Writes calls in one statement; those that were there already are not among what it gives.
+async fn insert(tx: &mut Tx, batch: &[Posting<'_>]) -> Result<HashMap<String, Written>, StoreError> {
+    if batch.is_empty() {
+        return Ok(HashMap::new());
+    }
+    macro_rules! column {
+        (|$r:ident| $value:expr) => {
+            batch.iter().map(|Posting { record: $r, .. }| $value).collect::<Vec<_>>()
+        };
+    }
     let us = |w: Option<Wall>| w.map(|w| w.0);
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let record: serde_json::Value =
-        serde_json::from_slice(raw).map_err(|e| StoreError::Internal(e.to_string()))?;
-    let sell = r.rating.as_ref().map(|x| &x.sell);
-    let buy = r.rating.as_ref().map(|x| &x.buy);
-    let query = sqlx::query(sql::CALL_INSERT)
-        .bind(r.cdr_id.to_string())
-        .bind(r.customer_id.map(|x| x.to_string()))
-        .bind(r.trunk_id.map(|x| x.to_string()))
-        .bind(clean(&r.sip_call_id))
-        .bind(r.ingress_ip.to_string())
-        .bind(clean(&r.caller))
-        .bind(clean(&r.called))
-        .bind(r.caller_e164.clone())
-        .bind(r.called_e164.clone())
-        .bind(r.jurisdiction.clone())
-        .bind(r.setup_at.0)
-        .bind(us(r.progress_at))
-        .bind(us(r.answer_at))
-        .bind(r.end_at.0)
-        .bind(r.pdd_ms.map(signed))
-        .bind(signed(r.duration_ms))
-        .bind(i32::from(r.sip_code))
-        .bind(r.q850.map(i32::from))
-        .bind(match r.release_side {
-            warp_model::cdr::ReleaseSide::Caller => "caller",
-            warp_model::cdr::ReleaseSide::Callee => "callee",
-            warp_model::cdr::ReleaseSide::System => "system",
+    let query = sqlx::query(sql::CALLS_INSERT)
+        .bind(column!(|r| r.cdr_id.to_string()))
+        .bind(column!(|r| r.customer_id.map(|x| x.to_string())))
+        .bind(column!(|r| r.trunk_id.map(|x| x.to_string())))
+        .bind(column!(|r| clean(&r.sip_call_id)))
+        .bind(column!(|r| r.ingress_ip.to_string()))
+        .bind(column!(|r| clean(&r.caller)))
+        .bind(column!(|r| clean(&r.called)))
+        .bind(column!(|r| r.caller_e164.as_deref().map(clean)))
+        .bind(column!(|r| r.called_e164.as_deref().map(clean)))
+        .bind(column!(|r| r.jurisdiction.as_deref().map(clean)))
+        .bind(column!(|r| r.setup_at.0))
+        .bind(column!(|r| us(r.progress_at)))
+        .bind(column!(|r| us(r.answer_at)))
+        .bind(column!(|r| r.end_at.0))
+        .bind(column!(|r| r.pdd_ms.map(signed)))
+        .bind(column!(|r| signed(r.duration_ms)))
+        .bind(column!(|r| i32::from(r.sip_code)))
+        .bind(column!(|r| r.q850.map(i32::from)))
+        .bind(column!(|r| match r.release_side {
+            ReleaseSide::Caller => "caller",
+            ReleaseSide::Callee => "callee",
+            ReleaseSide::System => "system",
+        }))
+        .bind(column!(|r| clean(&r.internal_code)))
+        .bind(column!(|r| r.outcome.as_str()))
+        .bind(column!(|r| r.recovered))
+        .bind(column!(|r| clean(&r.snapshot_id)))
+        .bind(column!(|r| r.route_rank.map(i32::from)))
+        .bind(column!(|r| r.vendor_id.map(|x| x.to_string())))
+        .bind(column!(|r| r.vendor_trunk_id.map(|x| x.to_string())))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.sell.currency.as_str().to_owned())))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.sell.charge.0)))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.buy.currency.as_str().to_owned())))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.buy.charge.0)))
+        .bind(column!(|r| r.rating.as_ref().and_then(|x| x.margin).map(|m| m.0)))
+        .bind(column!(|r| r.rating.as_ref().map(|x| signed(x.sell.billable_s))))
+        .bind(batch.iter().map(|p| p.packed.as_ref()).collect::<Vec<&[u8]>>())
+        .bind(batch.iter().map(|p| p.verdict.as_str()).collect::<Vec<_>>());
+    let rows = query.fetch_all(tx.db()).await?;
+    rows.iter()
+        .map(|row| {
+            let (id, new): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+            Ok((id, if new { Written::New } else { Written::Instead }))
         })
-        .bind(r.internal_code.clone())
-        .bind(r.outcome.as_str())
-        .bind(r.recovered)
-        .bind(r.snapshot_id.clone())
-        .bind(r.route_rank.map(i32::from))
-        .bind(r.vendor_id.map(|x| x.to_string()))
-        .bind(r.vendor_trunk_id.map(|x| x.to_string()))
-        .bind(sell.map(|s| s.currency.as_str().to_owned()))
-        .bind(sell.map(|s| s.charge.0))
-        .bind(buy.map(|s| s.currency.as_str().to_owned()))
-        .bind(buy.map(|s| s.charge.0))
-        .bind(r.rating.as_ref().and_then(|x| x.margin).map(|m| m.0))
-        .bind(sell.map(|s| signed(s.billable_s)))
-        .bind(without_nul(record))
-        .bind(verdict.as_str());
-    if tx.run(query).await? == 0 {
-        return Ok(false);
-    }
-    for leg in &r.legs {
-        let query = sqlx::query(sql::LEG_INSERT)
-            .bind(r.cdr_id.to_string())
-            .bind(i32::from(leg.attempt_no))
-            .bind(r.customer_id.map(|x| x.to_string()))
-            .bind(leg.vendor_id.map(|x| x.to_string()))
-            .bind(leg.vendor_trunk_id.map(|x| x.to_string()))
-            .bind(leg.egress_ip.to_string())
-            .bind(leg.start_at.0)
-            .bind(leg.pdd_ms.map(signed))
-            .bind(i32::from(leg.sip_code))
-            .bind(leg.q850.map(i32::from))
-            .bind(leg.end_at.0)
-            .bind(clean(&leg.ended_by));
-        tx.run(query).await?;
-    }
-    Ok(true)
+        .collect()
 }
 
 /// PostgreSQL's text knows no zero character; a peer may have sent one.
 fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
-}
-
-/// The same for JSON.
-fn without_nul(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Value::String(s) if s.contains('\0') => Value::String(clean(&s)),
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nul).collect()),
-        Value::Object(map) => map.into_iter().map(|(k, v)| (clean(&k), without_nul(v))).collect(),
-        other => other,
-    }
 }

@@ -338,6 +338,13 @@ impl Tx {
         Ok(())
     }
 
+    /// Plans each further statement of this transaction for the values that it is run with: for lists with many filters, whose
+    /// general plan would use no index.
+    pub async fn plan_for_values(&mut self) -> Result<(), StoreError> {
+        sqlx::query(sql::PLAN_FOR_VALUES).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
     /// Makes it durable.
     pub async fn commit(self) -> Result<(), StoreError> {
         Ok(self.inner.commit().await?)

@@ -434,26 +434,75 @@ statements! {
     /// Gone.
     EXCLUSION_DELETE = "DELETE FROM exclusions WHERE id = $1";
 
+    /// For the rest of the transaction each statement is planned for its values: a filter that is absent costs no index.
+    PLAN_FOR_VALUES = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
     /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent.
     CALL_LIST = call_page!("<", "DESC");
     /// The same, oldest first: `$1` after this id.
     CALL_LIST_OLDEST = call_page!(">", "ASC");
-    /// The records of these calls.
-    CALL_RECORDS = "SELECT cdr_id AS id, record FROM calls WHERE cdr_id = ANY($1)";
+    /// The records of these calls. JSON of before is given as bytes too.
+    CALL_RECORDS = "SELECT cdr_id AS id, coalesce(packed, convert_to(record::text, 'UTF8')) AS record FROM calls
+        WHERE cdr_id = ANY($1)";
     /// One, with the whole record.
-    CALL_GET = concat!("SELECT ", call_columns!(), ", record FROM calls WHERE cdr_id = $1");
-    /// A CDR, exactly once: no row comes back when it is already there.
-    CALL_INSERT = "INSERT INTO calls (cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164,
-            called_e164, jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
-            release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id, currency,
-            sell, buy_currency, buy, margin, billable_s, record, rating_status)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, ts($11), ts($12), ts($13), ts($14), $15, $16, $17, $18, $19, $20,
-            $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
-        ON CONFLICT (cdr_id) DO NOTHING";
-    /// Its legs.
-    LEG_INSERT = "INSERT INTO call_legs (cdr_id, attempt_no, customer_id, vendor_id, vendor_trunk_id, egress_ip, start_at,
-            pdd_ms, sip_code, q850, end_at, ended_by)
-        VALUES ($1, $2, $3, $4, $5, $6, ts($7), $8, $9, $10, ts($11), $12) ON CONFLICT DO NOTHING";
+    CALL_GET = concat!("SELECT ", call_columns!(), ", coalesce(packed, convert_to(record::text, 'UTF8')) AS record
+        FROM calls WHERE cdr_id = $1");
+    /// CDRs, each exactly once: one array per column. The id of each row that was written comes back, and whether it is new:
+    /// a record with a real end takes the place of one whose end was reconstructed, as long as that is not billed.
+    CALLS_INSERT = "INSERT INTO calls (
+            cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
+            jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
+            release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status)
+        SELECT
+            cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
+            jurisdiction, ts(setup_at), ts(progress_at), ts(answer_at), ts(end_at), pdd_ms, duration_ms, sip_code,
+            q850, release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id,
+            vendor_trunk_id, currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status
+        FROM unnest(
+                $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+                $16::bigint[], $17::integer[], $18::integer[], $19::text[], $20::text[], $21::text[], $22::boolean[],
+                $23::text[], $24::integer[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
+                $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[], $34::text[]) AS n (
+            cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
+            jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
+            release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status)
+        ON CONFLICT (cdr_id) DO UPDATE SET
+            customer_id = excluded.customer_id, trunk_id = excluded.trunk_id, sip_call_id = excluded.sip_call_id,
+            ingress_ip = excluded.ingress_ip, caller = excluded.caller, called = excluded.called,
+            caller_e164 = excluded.caller_e164, called_e164 = excluded.called_e164,
+            jurisdiction = excluded.jurisdiction, setup_at = excluded.setup_at, progress_at = excluded.progress_at,
+            answer_at = excluded.answer_at, end_at = excluded.end_at, pdd_ms = excluded.pdd_ms,
+            duration_ms = excluded.duration_ms, sip_code = excluded.sip_code, q850 = excluded.q850,
+            release_side = excluded.release_side, internal_code = excluded.internal_code, outcome = excluded.outcome,
+            recovered = excluded.recovered, snapshot_id = excluded.snapshot_id, route_rank = excluded.route_rank,
+            vendor_id = excluded.vendor_id, vendor_trunk_id = excluded.vendor_trunk_id, currency = excluded.currency,
+            sell = excluded.sell, buy_currency = excluded.buy_currency, buy = excluded.buy, margin = excluded.margin,
+            billable_s = excluded.billable_s, packed = excluded.packed, rating_status = excluded.rating_status,
+            record = NULL, posted_at = excluded.posted_at
+        WHERE calls.recovered AND NOT excluded.recovered AND calls.billed_at IS NULL
+        RETURNING cdr_id, xmax = 0";
+    /// Snapshots of calls that were not rated again when they were posted.
+    UNCHECKED_SNAPSHOTS = "SELECT DISTINCT snapshot_id FROM calls WHERE rating_status = 'unchecked' AND snapshot_id <> ALL($1)
+        LIMIT 100";
+    /// Such calls of one snapshot.
+    UNCHECKED_CALLS = "SELECT cdr_id AS id, coalesce(packed, convert_to(record::text, 'UTF8')) AS record FROM calls
+        WHERE rating_status = 'unchecked' AND snapshot_id = $1 LIMIT 200";
+    /// What rating them again said; one array per column.
+    RATING_CHECKED = "UPDATE calls SET rating_status = n.verdict FROM unnest($1::text[], $2::text[]) AS n (id, verdict)
+        WHERE calls.cdr_id = n.id AND calls.rating_status = 'unchecked'";
+    /// Calls that are older than the retention: `$1` and `$2` say the same moment as an id and as a time, `$3` after this id,
+    /// `$4` rows at most. What is priced and not billed stays unless `$5` says that it may go.
+    CALLS_EXPIRE = "WITH old AS (
+            SELECT cdr_id FROM calls WHERE cdr_id < $1 AND setup_at < ts($2) AND cdr_id > $3
+              AND (billed_at IS NOT NULL OR coalesce(sell, 0) = 0 OR $5) ORDER BY cdr_id LIMIT $4),
+        gone AS (DELETE FROM calls USING old WHERE calls.cdr_id = old.cdr_id
+            RETURNING calls.cdr_id, calls.billed_at IS NULL AND coalesce(calls.sell, 0) <> 0 AS unbilled)
+        SELECT count(*), max(cdr_id), count(*) FILTER (WHERE unbilled) FROM gone";
+    /// Calls that stay beyond the retention because they are priced and not billed.
+    CALLS_OVERDUE = "SELECT count(*) FROM calls WHERE cdr_id < $1 AND setup_at < ts($2) AND billed_at IS NULL
+        AND coalesce(sell, 0) <> 0";
     /// CDRs refer to these snapshots.
     SNAPSHOT_USED = "UPDATE snapshots SET used = true WHERE id = ANY($1) AND NOT used";
     /// Snapshots that no CDR refers to go after 7 days (the event log keeps records no longer) …

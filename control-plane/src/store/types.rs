@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize, Serializer};
 use sqlx::postgres::{PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Postgres, Type};
+use sqlx::{Decode, Postgres, Type, ValueRef};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type as SchemaKind};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
@@ -102,7 +102,7 @@ impl ToSchema for Amount {
     }
 }
 
-/// Free JSON of a `jsonb` column.
+/// Free JSON of a `jsonb` column, or of a `bytea` one that holds a packed record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Json(pub serde_json::Value);
@@ -112,12 +112,21 @@ impl Type<Postgres> for Json {
         <serde_json::Value as Type<Postgres>>::type_info()
     }
     fn compatible(ty: &PgTypeInfo) -> bool {
-        <serde_json::Value as Type<Postgres>>::compatible(ty)
+        <serde_json::Value as Type<Postgres>>::compatible(ty) || is_bytes(ty)
     }
+}
+
+fn is_bytes(ty: &PgTypeInfo) -> bool {
+    <Vec<u8> as Type<Postgres>>::compatible(ty)
 }
 
 impl<'r> Decode<'r, Postgres> for Json {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxError> {
+        if is_bytes(&value.type_info()) {
+            let packed = <&[u8] as Decode<Postgres>>::decode(value)?;
+            let json = warp_events::record::unpack(packed)?;
+            return Ok(Json(serde_json::from_slice(&json)?));
+        }
         <serde_json::Value as Decode<Postgres>>::decode(value).map(Json)
     }
 }
