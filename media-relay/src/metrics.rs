@@ -134,6 +134,10 @@ pub struct Metrics {
     pub one_way_sessions: Counter,
     /// Calls ended because no media came.
     pub silent_timeouts: Counter,
+    /// Offers refused because every port pair was in use.
+    pub ports_exhausted: Counter,
+    /// Port pairs given before their rest was over, because no rested one was left.
+    pub ports_given_early: Counter,
     /// Port pairs in use, with the indexes of the addresses of each interface.
     ports_used: Arc<[(Gauge, Vec<u8>)]>,
     /// ng commands.
@@ -186,6 +190,14 @@ impl Metrics {
             one_way_sessions: r
                 .counter("warp_media_one_way_sessions_total", "Streams with media of one side only."),
             silent_timeouts: r.counter("warp_media_silent_timeouts_total", "Calls ended for want of media."),
+            ports_exhausted: r.counter(
+                "warp_media_ports_exhausted_total",
+                "Offers refused because every media port was in use.",
+            ),
+            ports_given_early: r.counter(
+                "warp_media_ports_given_early_total",
+                "Port pairs given again before their ten seconds of rest, because no rested pair was left.",
+            ),
             ports_used: port_gauges(r, interfaces, ports),
             ng_requests: r.counters("warp_media_ng_requests_total", "ng commands by result."),
             ng_request_seconds: r.histograms(

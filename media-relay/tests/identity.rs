@@ -337,3 +337,98 @@ fn figures_of_shared_ports_are_told_once() {
     let caller = figures.tags.iter().find(|t| t.tag == b"f").unwrap();
     assert_eq!(caller.medias.len(), 1);
 }
+
+#[test]
+fn t_ng_06_a_line_without_ports_is_not_believed_later() {
+    // Refused in the 18x, so without ports; what the 200 says of it would never have been looked at.
+    let (mut book, mut rules) = (book(), Rules::default());
+    offered(&mut book, offer("c", "f", sdp(CALLER, 4000, "")), "", 0);
+    answered(&mut book, answer("c", "f", "t", sdp(CALLEE, 0, "")), "", 1);
+    assert_eq!(answered(&mut book, answer("c", "f", "t", sdp("127.0.0.1", 5000, "")), "", 2), 0);
+    offered(&mut book, reoffer("c", "f", "t", sdp(CALLER, 4000, "")), "", 3);
+    let a = answered(&mut book, answer("c", "f", "t", sdp(CALLEE, 5000, "")), "", 4);
+    rules.drain(&mut book);
+    assert_eq!(way(&rules, a).0, Some(5000));
+    let bad =
+        |rule: &warp_media::ForwardRule| rule.rtp.and_then(|w| w.to).is_some_and(|to| to.ip().is_loopback());
+    assert!(!rules.0.values().any(bad));
+    // A line that was not offered on, and an answer that takes it all the same.
+    let mut two = offer("d", "f", sdp(CALLER, 4000, "m=video 4100 RTP/AVP 99\r\nc=IN IP4 127.0.0.1\r\n"));
+    two.media_remove = vec![b"video".to_vec()];
+    text(run(&mut book, Command::Offer(two), at(5)));
+    let live = answer("d", "f", "t", sdp(CALLEE, 5000, "m=video 5100 RTP/AVP 99\r\n"));
+    let said = text(run(&mut book, Command::Answer(live), at(6)));
+    assert!(said.contains("m=video 0 RTP/AVP 99\r\n"), "{said}");
+    rules.drain(&mut book);
+    assert!(!rules.0.values().any(bad));
+}
+
+#[test]
+fn a_short_answer_refuses_what_it_leaves_out_and_a_long_one_loses_what_is_too_much() {
+    let (mut book, mut rules) = (book(), Rules::default());
+    let video = "m=video 4100 RTP/AVP 99 100\r\na=rtpmap:99 VP8/90000\r\n";
+    offered(&mut book, offer("c", "f", sdp(CALLER, 4000, video)), "", 0);
+    assert_eq!(book.pairs_used(), 4);
+    let said = text(run(&mut book, Command::Answer(answer("c", "f", "t", sdp(CALLEE, 5000, ""))), at(1)));
+    assert!(said.ends_with("m=video 0 RTP/AVP 99 100\r\n"), "{said}");
+    assert_eq!(book.pairs_used(), 2, "the ports of the missing line are free");
+    rules.drain(&mut book);
+    assert_eq!(way(&rules, port(&said)).0, Some(5000));
+    // One line offered, two answered: refused or live, the second is not for the caller.
+    for surplus in ["m=video 0 RTP/AVP 31\r\n", "m=video 7000 RTP/AVP 31\r\na=sendrecv\r\n"] {
+        let mut book = desk::book();
+        offered(&mut book, offer("c", "f", sdp(CALLER, 4000, "")), "", 0);
+        let long = answer("c", "f", "t", sdp(CALLEE, 5000, surplus));
+        let said = text(run(&mut book, Command::Answer(long), at(1)));
+        assert!(!said.contains("m=video") && said.matches("a=sendrecv").count() == 0, "{said}");
+        assert_eq!(book.pairs_used(), 2);
+    }
+}
+
+#[test]
+fn an_answer_of_another_media_kind_or_profile_is_refused_and_says_where() {
+    let mut book = book();
+    let video = "m=video 4100 RTP/AVP 99\r\n";
+    offered(&mut book, offer("c", "f", sdp(CALLER, 4000, video)), "", 0);
+    let refused =
+        |book: &mut Book, sdp: String| match run(book, Command::Answer(answer("c", "f", "t", sdp)), at(1)) {
+            Reply::Error { reason } => reason.into_owned(),
+            other => panic!("{other:?}"),
+        };
+    let fax = sdp(CALLEE, 5000, "m=image 5100 udptl t38\r\n");
+    assert_eq!(
+        refused(&mut book, fax),
+        "Error rewriting SDP: section 2 (image): image udptl answers an offer of video RTP/AVP"
+    );
+    let swapped = sdp(CALLEE, 5000, video)
+        .replace("m=audio", "m=x")
+        .replace("m=video", "m=audio")
+        .replace("m=x", "m=video");
+    assert!(refused(&mut book, swapped).starts_with("Error rewriting SDP: section 1 (video)"));
+    let protected = sdp(CALLEE, 5000, video).replace("5000 RTP/AVP", "5000 RTP/SAVP");
+    assert!(refused(&mut book, protected).starts_with("Error rewriting SDP: section 1 (audio)"));
+    // Refused lines of another profile are no matter, and the call is as it was.
+    let taken = sdp(CALLEE, 5000, "m=video 0 RTP/SAVP 99\r\n");
+    text(run(&mut book, Command::Answer(answer("c", "f", "t", taken)), at(2)));
+    assert_eq!((book.calls(), book.pairs_used()), (1, 2));
+}
+
+#[test]
+fn a_refusal_says_line_offset_and_cause() {
+    let mut book = book();
+    let mut refused = |sdp: String| match run(&mut book, Command::Offer(offer("c", "f", sdp)), at(0)) {
+        Reply::Error { reason } => reason.into_owned(),
+        other => panic!("{other:?}"),
+    };
+    let bad = sdp(CALLER, 4000, "").replace("m=audio 4000", "m=audio x");
+    let offset = bad.find("m=audio").unwrap();
+    assert_eq!(refused(bad), format!("Failed to parse SDP: bad m= line (line 6, byte {offset})"));
+    assert_eq!(
+        refused(sdp("127.0.0.1", 4000, "")),
+        "Failed to parse SDP: section 1 (audio): media is not sent to 127.0.0.1:4000"
+    );
+    assert_eq!(
+        refused("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n".into()),
+        "Incomplete SDP specification: media without c= line (line 5, byte 43)"
+    );
+}

@@ -276,6 +276,52 @@ fn t_rtp_11_the_limit_follows_the_faster_packet_time_of_both_sides() {
 }
 
 #[test]
+fn t_rtp_11_the_packet_limit_survives_re_offers() {
+    use warp_media::{DropReason, Judgement, RuleState};
+    let mut b = book();
+    let rule_of_caller = |b: &mut Book| {
+        let mut found = None;
+        while let Some(output) = b.poll_output() {
+            if let Output::Install { rule, .. } = output
+                && rule.rtp.is_some_and(|e| e.to == Some("192.0.2.2:5000".parse().unwrap()))
+            {
+                found = Some(*rule);
+            }
+        }
+        found.expect("a rule for what the caller sends")
+    };
+    text(&mut b, offer(|_| ()));
+    text(&mut b, answer(|_| ()));
+    let mut state = RuleState::new(rule_of_caller(&mut b));
+    let from = "198.51.100.1:4000".parse().unwrap();
+    let mut sequence = 0u16;
+    let mut flood = |state: &mut RuleState| {
+        let mut passed = 0;
+        for _ in 0..1_000 {
+            sequence += 1;
+            let mut packet = [0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1, 2, 3, 4];
+            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+            match state.apply(&packet, from, at(5).mono) {
+                Judgement::Forward { .. } => passed += 1,
+                Judgement::Drop(reason) => assert_eq!(reason, DropReason::Rate),
+                other => panic!("{other:?}"),
+            }
+        }
+        passed
+    };
+    let first = flood(&mut state);
+    assert!((100..=201).contains(&first), "{first}");
+    // A re-offer within the same instant opens nothing, however often.
+    for _ in 0..5 {
+        let again = |c: &mut SdpCommand| c.to_tag = Some(b"t".to_vec());
+        text(&mut b, offer(again));
+        text(&mut b, answer(|_| ()));
+        state.replace(rule_of_caller(&mut b));
+        assert_eq!(flood(&mut state), 0);
+    }
+}
+
+#[test]
 fn kinds_and_ends_of_streams_are_told_once_each() {
     let mut b = book();
     let told = |b: &mut Book| {

@@ -88,16 +88,110 @@ fn t_ng_03_a_repeated_cookie_gets_the_stored_answer_and_runs_once() {
     let world = world();
     let (one, two) = (client(&world), client(&world));
     let phone = Phone::new("127.0.0.1", false, 1);
-    let request = offer("same", "repeated", &phone.sdp());
-    let first = ask(&one, &request);
-    assert!(first.contains("m=audio"), "{first}");
-    let used = world.metric("warp_media_ports_used");
+    let sdp = phone.sdp();
+    // Each run counts the version up: what is written tells how often the command ran.
+    let request = |cookie: &str| {
+        format!(
+            "{cookie} d7:command5:offer7:call-id1:r8:from-tag1:f7:replacel23:force-increment-sdp-vere3:sdp{}:{sdp}e",
+            sdp.len()
+        )
+    };
+    let version =
+        |reply: &str| reply.split("o=").nth(1).unwrap().split(' ').nth(2).unwrap().parse::<u64>().unwrap();
+    let first = ask(&one, &request("same"));
+    assert!(first.starts_with("same ") && first.contains("m=audio"), "{first}");
     for _ in 0..5 {
-        assert_eq!(ask(&one, &request), first);
+        assert_eq!(ask(&one, &request("same")), first);
     }
-    assert_eq!(world.metric("warp_media_ports_used"), used);
+    assert_eq!(version(&ask(&one, &request("other"))), version(&first) + 1, "it ran once");
+    // What ends a call the first time would find none the second.
+    let delete = |cookie: &str| format!("{cookie} d7:command6:delete7:call-id1:r12:delete-delayi0ee");
+    let gone = ask(&one, &delete("gone"));
+    assert!(gone.contains("totals") && !gone.contains("warning"), "{gone}");
+    assert_eq!(ask(&one, &delete("gone")), gone);
+    assert!(ask(&one, &delete("again")).contains("warning"));
     // Another client with the same cookie is another request.
     assert_eq!(ask(&two, "same d7:command4:pinge"), "same d6:result4:ponge");
+    let repeated = world.metric("warp_media_ng_requests_total{command=\"offer\",result=\"repeated\"}");
+    assert_eq!(repeated, 5.0);
+}
+
+#[test]
+fn t_ng_01_only_allowed_sources_are_answered() {
+    let world = World::new(|c| {
+        c.ng = Some("127.0.0.1:0".parse().unwrap());
+        c.ng_allow = vec!["127.0.0.8/29".parse().unwrap()];
+    });
+    let from = |ip: &str| {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.connect(world.relay.ng_addr().unwrap()).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket
+    };
+    let strangers = ["127.0.0.1", "127.0.0.7", "127.0.0.16"].map(from);
+    for stranger in &strangers {
+        stranger.send(b"s d7:command4:pinge").unwrap();
+    }
+    // Datagrams are taken in their order: when these have their answers, the strangers' have been looked at.
+    for friend in ["127.0.0.8", "127.0.0.15"].map(from) {
+        assert_eq!(ask(&friend, "f d7:command4:pinge"), "f d6:result4:ponge");
+    }
+    for stranger in &strangers {
+        stranger.set_nonblocking(true).unwrap();
+        assert!(stranger.recv(&mut [0; 64]).is_err(), "a stranger was answered");
+    }
+    assert_eq!(world.metric("warp_media_ng_requests_total{command=\"bad\",result=\"error\"}"), 3.0);
+    assert_eq!(world.metric("warp_media_ng_requests_total{command=\"ping\",result=\"ok\"}"), 2.0);
+}
+
+#[test]
+fn a_delete_without_delay_ends_the_call_at_once_however_it_is_written() {
+    let world = World::new(|c| {
+        c.ng = Some("127.0.0.1:0".parse().unwrap());
+        c.delete_delay_s = 30;
+    });
+    let socket = client(&world);
+    let sdp = Phone::new("127.0.0.1", false, 1).sdp();
+    for (i, delay) in ["12:delete-delayi0e", "12:delete delay1:0", "12:delete_delay1:0"].iter().enumerate() {
+        let id = format!("d{i}");
+        assert!(ask(&socket, &offer(&format!("o{i}"), &id, &sdp)).contains("m=audio"));
+        let delete = format!("x{i} d7:command6:delete7:call-id{}:{id}{delay}e", id.len());
+        assert!(ask(&socket, &delete).contains("totals"), "{delete}");
+        assert_eq!(world.metric("warp_media_sessions"), 0.0, "{delete}");
+    }
+    // And by configuration.
+    let world = World::new(|c| {
+        c.ng = Some("127.0.0.1:0".parse().unwrap());
+        c.delete_delay_s = 0;
+    });
+    let socket = client(&world);
+    assert!(ask(&socket, &offer("o", "c", &sdp)).contains("m=audio"));
+    ask(&socket, "x d7:command6:delete7:call-id1:ce");
+    assert_eq!((world.metric("warp_media_sessions"), world.metric("warp_media_ports_used")), (0.0, 0.0));
+}
+
+#[test]
+fn exhausted_ports_are_counted_and_rested_ones_never_missed() {
+    let world = World::new(|c| {
+        c.ng = Some("127.0.0.1:0".parse().unwrap());
+        c.ports = 19_000..=19_007;
+    });
+    let socket = client(&world);
+    let sdp = Phone::new("127.0.0.1", false, 1).sdp();
+    let call = |i: u32| ask(&socket, &offer(&format!("o{i}"), &format!("c{i}"), &sdp));
+    assert!(call(1).contains("m=audio") && call(2).contains("m=audio"));
+    assert!(call(3).contains("Ran out of ports"));
+    assert_eq!(world.metric("warp_media_ports_exhausted_total"), 1.0);
+    assert_eq!(world.metric("warp_media_ports_given_early_total"), 0.0);
+    ask(&socket, "x d7:command6:delete7:call-id2:c112:delete-delayi0ee");
+    // The packet thread closes the sockets in its own time; until then the kernel has the ports in use.
+    let end = std::time::Instant::now() + DEADLINE;
+    let mut tries = 10;
+    while !call(tries).contains("m=audio") {
+        assert!(std::time::Instant::now() < end, "the ports never came back");
+        tries += 1;
+    }
+    assert!(world.metric("warp_media_ports_given_early_total") >= 2.0);
 }
 
 #[test]

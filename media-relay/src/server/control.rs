@@ -1,5 +1,8 @@
 //! The control thread: owns the call book, the ng listener and the port sockets not yet with a shard; carries out what the
 //! book asks for, in order. It sees no packet.
+//!
+//! A panic costs the command that it happens in: its client gets an error, what the command had taken goes back (the book's
+//! `lent`), and the listener, the mailbox and the commands behind it are served as before. The bar for the counter is 0 (G-1).
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -10,21 +13,26 @@ use warp_model::{Mono, Now};
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
 use warp_net::mailbox::{Mailbox, SendError, Sender};
+use warp_ng::reply::reasons;
 use warp_ng::statistics::Interface;
 use warp_ng::{Command, Reply};
+use warp_telemetry::metrics::Label;
 
 use super::bound::Waiting;
 use super::ng_listener::{NgListener, Refused, command_label, result_label};
+use super::notices::{Budget, Notices};
 use super::shard::ToShard;
 use crate::core::Output;
 use crate::core::book::{Book, Limits};
 use crate::core::ledger::{INTERFACES, Ledger, kind_of};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, NgCommand};
 
 /// Commands taken per wake-up.
 const COMMANDS: usize = 256;
 /// While a shard's mailbox is full, it is tried again this often.
 const RETRY: Duration = Duration::from_millis(1);
+/// To the client of a command that panicked.
+const PANICKED: &str = "Internal error";
 const MAILBOX_TOKEN: u64 = 0;
 const NG_TOKEN: u64 = 1;
 
@@ -50,17 +58,25 @@ struct ShardLink {
 
 /// See the module.
 pub(crate) struct ControlThread {
-    book: Book,
-    waiting: Waiting,
-    shards: Vec<ShardLink>,
+    desk: Desk,
     mailbox: Mailbox<ToControl>,
     ng: Option<NgListener>,
     epoll: Epoll,
+    stopping: bool,
+}
+
+/// Where commands are carried out; apart from the doors by which they come in.
+struct Desk {
+    book: Book,
+    waiting: Waiting,
+    shards: Vec<ShardLink>,
     metrics: Metrics,
     ledger: Ledger,
     ports: PortsShown,
     on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
-    stopping: bool,
+    refusals: Budget,
+    notices: Notices,
+    given_early: u64,
 }
 
 /// What `statistics` says of the interfaces besides their use.
@@ -87,19 +103,19 @@ impl ControlThread {
         let shards =
             shards.into_iter().map(|sender| ShardLink { sender, backlog: VecDeque::new() }).collect();
         let ledger = Ledger::new(Clock::mono());
-        Ok(Self {
+        let desk = Desk {
             book,
             waiting,
             shards,
-            mailbox,
-            ng: None,
-            epoll,
             metrics,
             ledger,
             ports,
             on_timeout,
-            stopping: false,
-        })
+            refusals: Budget::default(),
+            notices: Notices::default(),
+            given_early: 0,
+        };
+        Ok(Self { desk, mailbox, ng: None, epoll, stopping: false })
     }
 
     /// Also listen for ng over UDP. Returns where.
@@ -116,39 +132,81 @@ impl ControlThread {
     pub(crate) fn run(&mut self) {
         let mut events = Events::with_capacity(8);
         while !self.stopping {
-            let wake_up = std::panic::AssertUnwindSafe(|| self.wake_up(&mut events));
-            if std::panic::catch_unwind(wake_up).is_err() {
-                self.metrics.panics.inc(());
-            }
+            self.wake_up(&mut events);
         }
-        for shard in &mut self.shards {
+        let shards = &mut self.desk.shards;
+        for shard in shards.iter_mut() {
             shard.backlog.push_back(ToShard::Stop);
         }
-        while self.shards.iter_mut().any(|s| !s.flush()) {
+        while shards.iter_mut().any(|s| !s.flush()) {
             std::thread::sleep(RETRY);
         }
     }
 
     fn wake_up(&mut self, events: &mut Events) {
-        let timeout = self.timeout();
+        let timeout = self.desk.timeout();
         if self.epoll.wait(events, timeout).is_err() {
             std::thread::sleep(RETRY);
         }
         let now = Clock::now();
+        let metrics = self.desk.metrics.clone();
         for event in events.iter() {
             match event.token {
-                NG_TOKEN => self.serve_ng(now),
+                NG_TOKEN => drop(guarded(&metrics, || self.serve_ng(now))),
                 _ => self.take_messages(now),
             }
         }
-        self.book.handle_timeout(now);
-        self.book.handle_samples(now);
-        self.carry_out();
-        for shard in &mut self.shards {
+        let desk = &mut self.desk;
+        for work in [Book::handle_timeout, Book::handle_samples] {
+            guarded(&metrics, || work(&mut desk.book, now));
+        }
+        guarded(&metrics, || desk.carry_out());
+        for shard in &mut desk.shards {
             shard.flush();
         }
     }
 
+    fn serve_ng(&mut self, now: Now) {
+        let (desk, Some(ng)) = (&mut self.desk, &mut self.ng) else { return };
+        let metrics = desk.metrics.clone();
+        ng.serve(&metrics, now.mono, |command, from| match command {
+            Ok(command) => desk.command(command, Some(from.ip()), now),
+            Err(Refused(reason)) => {
+                desk.ledger.refused(Some(from.ip()));
+                Reply::error(reason)
+            }
+        });
+    }
+
+    fn take_messages(&mut self, now: Now) {
+        let mut messages = Vec::new();
+        self.mailbox.drain(COMMANDS, |m| messages.push(m));
+        let desk = &mut self.desk;
+        for message in messages {
+            match message {
+                ToControl::Command(command, answer) => {
+                    let reply = desk.command(*command, None, now);
+                    // The answer is carried out here, and is not ours.
+                    guarded(&desk.metrics, || answer(reply));
+                }
+                ToControl::Learnt(port, peer) => desk.book.handle_learnt(port, peer),
+                ToControl::Limits(limits) => desk.book.set_limits(&limits),
+                ToControl::Stop => self.stopping = true,
+            }
+        }
+    }
+}
+
+/// Does it, unless it panics: that is counted and goes no further.
+fn guarded<R>(metrics: &Metrics, work: impl FnOnce() -> R) -> Option<R> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    if done.is_err() {
+        metrics.panics.inc(());
+    }
+    done.ok()
+}
+
+impl Desk {
     fn timeout(&self) -> Option<Duration> {
         if self.shards.iter().any(|s| !s.backlog.is_empty()) {
             return Some(RETRY);
@@ -157,48 +215,65 @@ impl ControlThread {
         next.map(|at| at.since(Clock::mono()))
     }
 
-    fn serve_ng(&mut self, now: Now) {
-        let Some(mut ng) = self.ng.take() else { return };
-        let metrics = self.metrics.clone();
-        ng.serve(&metrics, now.mono, |command, from| match command {
-            Ok(command) => self.command(command, Some(from.ip()), now),
-            Err(Refused(reason)) => {
-                self.ledger.refused(Some(from.ip()));
-                Reply::error(reason)
-            }
-        });
-        self.ng = Some(ng);
-    }
-
-    fn take_messages(&mut self, now: Now) {
-        let mut messages = Vec::new();
-        self.mailbox.drain(COMMANDS, |m| messages.push(m));
-        for message in messages {
-            match message {
-                ToControl::Command(command, answer) => answer(self.command(*command, None, now)),
-                ToControl::Learnt(port, peer) => self.book.handle_learnt(port, peer),
-                ToControl::Limits(limits) => self.book.set_limits(&limits),
-                ToControl::Stop => self.stopping = true,
-            }
-        }
-    }
-
     /// Carries out one command with all that follows from it: when the answer is given, the rules are on their way.
     fn command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
         let name = command_label(&command);
         let kind = kind_of(&command);
+        let call_id = match &command {
+            Command::Offer(c) | Command::Answer(c) => Some(c.call_id.clone()),
+            _ => None,
+        };
         let (begun, sessions) = (Clock::mono(), self.sessions());
-        let reply = match command {
+        let metrics = self.metrics.clone();
+        let done = guarded(&metrics, || match command {
             Command::Statistics => self.statistics(now.mono),
             command => self.book.handle_command(command, from, now),
-        };
-        self.carry_out();
+        });
+        let reply = done.unwrap_or(Reply::error(PANICKED));
+        guarded(&metrics, || self.carry_out());
         let labels = (name, result_label(&reply));
         let took = Clock::mono().since(begun);
         self.metrics.ng_requests.inc(labels);
         self.metrics.ng_request_seconds.observe(labels, took);
         self.ledger.command(kind, from, &reply, took, (sessions, self.sessions()), now.mono);
+        if let (Reply::Error { reason }, Some(call_id)) = (&reply, call_id) {
+            self.log_refusal(name, &call_id, reason, from, now.mono);
+        }
         reply
+    }
+
+    /// Says once why an offer or answer was refused, and once in ten seconds that ports have run out.
+    fn log_refusal(
+        &mut self,
+        command: NgCommand,
+        call_id: &[u8],
+        reason: &str,
+        from: Option<IpAddr>,
+        now: Mono,
+    ) {
+        if reasons::is(reason, reasons::OUT_OF_PORTS) {
+            self.metrics.ports_exhausted.inc(());
+            if let Some(times) = self.notices.due(reason.as_bytes(), now) {
+                let ports = self.book.ports();
+                for ((name, address), ip) in self.ports.names.iter().zip(ports.ips()).zip(0..=u8::MAX) {
+                    let (used, total) = ports.usage(ip);
+                    let resting = ports.resting(ip, now);
+                    let given_early = ports.given_early();
+                    tracing::error!(
+                        interface = %name, %address, used, resting, total, given_early, times,
+                        "media ports are exhausted: port pairs in use, resting and in all"
+                    );
+                }
+            }
+            return;
+        }
+        if let Some(left_out) = self.refusals.due(now) {
+            let (command, call_id) = (command.as_str(), call_id.escape_ascii());
+            match from {
+                Some(from) => tracing::warn!(command, %call_id, %reason, %from, left_out, "ng refused"),
+                None => tracing::warn!(command, %call_id, %reason, left_out, "media refused"),
+            }
+        }
     }
 
     fn sessions(&self) -> u64 {
@@ -241,7 +316,7 @@ impl ControlThread {
                 }
                 Output::TimedOut { call_id } => {
                     self.metrics.silent_timeouts.inc(());
-                    (self.on_timeout)(call_id);
+                    guarded(&self.metrics, || (self.on_timeout)(call_id));
                 }
                 Output::Mark { shard, port, tos } => {
                     if let Some(tos) = self.waiting.mark(port, tos) {
@@ -257,7 +332,11 @@ impl ControlThread {
             }
         }
         self.metrics.sessions.set((), self.book.calls() as i64);
-        self.metrics.ports_in_use(self.book.ports());
+        let ports = self.book.ports();
+        self.metrics.ports_in_use(ports);
+        let early = ports.given_early();
+        self.metrics.ports_given_early.add((), early.saturating_sub(self.given_early));
+        self.given_early = early;
     }
 
     fn tell(&mut self, shard: u16, message: ToShard) {

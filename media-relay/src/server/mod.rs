@@ -3,7 +3,10 @@
 pub(crate) mod bound;
 pub(crate) mod control;
 mod ng_listener;
+mod notices;
 pub(crate) mod shard;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_control;

@@ -1,8 +1,6 @@
 //! ng over UDP: datagrams in, replies out, with the cookie cache (T-NG-02, T-NG-03). Carries out nothing itself.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use warp_model::Mono;
 use warp_model::limits::NG_BYTES;
@@ -12,6 +10,7 @@ use warp_ng::codec::{NgError, decode_request, encode_reply};
 use warp_ng::cookie::Channel;
 use warp_ng::{Command, CookieCache, Reply};
 
+use super::notices::Notices;
 use crate::config::Config;
 use crate::metrics::{Metrics, NgCommand, NgResult};
 
@@ -29,37 +28,6 @@ pub(super) struct NgListener {
     out: Vec<u8>,
     config: Config,
     notices: Notices,
-}
-
-/// Which keys and flags were said to be ignored, and when: one log line for a name in [`NOTICE_EVERY`] (G-3).
-#[derive(Default)]
-struct Notices(HashMap<Vec<u8>, (Mono, u64)>);
-
-/// See [`Notices`].
-const NOTICE_EVERY: Duration = Duration::from_secs(10);
-/// Names remembered; what is beyond them is not logged.
-const NOTICES: usize = 256;
-
-impl Notices {
-    /// How often this name came since it was last logged, when it is to be logged now.
-    fn due(&mut self, name: &[u8], now: Mono) -> Option<u64> {
-        let full = self.0.len() >= NOTICES;
-        match self.0.get_mut(name) {
-            Some((at, times)) => {
-                *times = times.saturating_add(1);
-                if now.since(*at) < NOTICE_EVERY {
-                    return None;
-                }
-                *at = now;
-                Some(std::mem::take(times))
-            }
-            None if full => None,
-            None => {
-                self.0.insert(name.to_vec(), (now, 0));
-                Some(1)
-            }
-        }
-    }
 }
 
 impl NgListener {
@@ -176,22 +144,5 @@ pub(super) fn result_label(reply: &Reply) -> NgResult {
         Reply::Error { .. } => NgResult::Error,
         Reply::LoadLimit { .. } => NgResult::LoadLimit,
         _ => NgResult::Ok,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn g_3_an_ignored_name_is_logged_once_in_ten_seconds_with_its_count() {
-        let mut notices = Notices::default();
-        let at = |s: u64| Mono(s * 1_000_000_000);
-        assert_eq!(notices.due(b"a", at(0)), Some(1));
-        assert_eq!((notices.due(b"a", at(1)), notices.due(b"a", at(9))), (None, None));
-        assert_eq!((notices.due(b"b", at(9)), notices.due(b"a", at(10))), (Some(1), Some(3)));
-        assert_eq!(notices.due(b"a", at(20)), Some(1));
-        let told = (0..1_000u32).filter(|i| notices.due(&i.to_be_bytes(), at(30)).is_some()).count();
-        assert_eq!((told, notices.0.len()), (NOTICES - 2, NOTICES), "names made up do not fill memory");
     }
 }

@@ -82,7 +82,9 @@ impl Book {
                 .answered
                 .get(i)
                 .zip(round.offered.get(i))
-                .filter(|(a, o)| !a.rejected && !o.rejected && !c.media_remove.contains(&a.kind));
+                .filter(|(a, o)| !a.rejected && !o.rejected && !c.media_remove.contains(&a.kind))
+                // A line that was refused before stays so until it is offered again.
+                .filter(|_| line.sides.iter().all(|s| s.pair.is_some()));
             if is_owed && both.is_none() {
                 self.release(shard, &labels, std::slice::from_mut(line), &kept, now);
             }

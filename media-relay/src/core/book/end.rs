@@ -105,13 +105,14 @@ impl Book {
     }
 
     pub(super) fn put_back(&mut self, serial: u64, mut call: Call, now: Now) {
-        call.look_at = match &call.ended {
+        let due = match &call.ended {
             Some(_) => now.mono + super::ENDED_KEPT,
             None => {
                 let silence = call.last_activity() + self.patience(&call);
                 call.dialogues.iter().filter_map(|d| d.delete_at).fold(silence, warp_model::Mono::min)
             }
         };
+        call.look_at = due.max(now.mono);
         self.timers.insert((call.look_at, serial));
         self.calls.insert(serial, call);
     }

@@ -3,6 +3,8 @@
 //! Dropped, by return, error or unwinding, it gives everything back: the call goes into the book again, or is gone when it has
 //! no dialogue; pairs that no dialogue took are free. So a panic in the middle of a command costs that command only.
 
+use std::time::Duration;
+
 use warp_model::Now;
 use warp_ng::Reply;
 use warp_ng::reply::reasons;
@@ -11,6 +13,9 @@ use super::Book;
 use super::call::{Call, Dialogue};
 use crate::core::Output;
 use crate::core::ports::PortPair;
+
+/// A call whose look at the clock panicked is looked at again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Lent<'b> {
@@ -68,6 +73,11 @@ impl Drop for Lent<'_> {
         for pair in unused {
             book.close(call.shard, pair, now);
         }
+        let now = match std::thread::panicking() {
+            // What panics is not tried again at once.
+            true => Now { mono: now.mono + AGAIN, ..now },
+            false => now,
+        };
         if call.ended.is_none() && call.dialogues.is_empty() {
             if !self.is_new {
                 book.forget(&call, now);
@@ -85,12 +95,15 @@ impl Drop for Lent<'_> {
 impl Book {
     /// A port pair is nobody's any more: its ports are closed, then it may be given again.
     pub(super) fn close(&mut self, shard: u16, pair: PortPair, now: Now) {
+        // Nobody else's, until it is done.
+        self.taken.push(pair);
         for port in [pair.rtp_port(), pair.rtcp_port()] {
             self.by_port.remove(&port);
             self.out.push_back(Output::Close { shard, port });
         }
         self.ports.give_back(pair, now.mono);
         self.pairs = self.pairs.saturating_sub(1);
+        self.taken.pop();
     }
 
     /// A pair for a call, in the book's tables from now on. It is in `taken` until a dialogue has it for good.

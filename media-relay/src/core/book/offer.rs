@@ -59,9 +59,13 @@ impl Book {
         sdp: &Sdp<'_>,
         now: Now,
     ) -> Result<Reply, Reply> {
-        let spoken = self.read_all(sdp, c);
+        let mut spoken = self.read_all(sdp, c);
         let found = find_for_offer(&call.dialogues, c, &spoken);
         let relayed = self.relayable(&spoken, c)?;
+        // What is not offered on is refused here, whatever its answer says.
+        for (said, _) in spoken.iter_mut().zip(&relayed).filter(|(_, protocol)| protocol.is_none()) {
+            (said.rejected, said.rtp, said.rtcp) = (true, None, None);
+        }
         // Worked on outside the call, so that an error leaves the call as it was.
         let mut new = match found {
             Some(_) => None,
