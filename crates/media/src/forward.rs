@@ -61,6 +61,8 @@ pub struct RuleState {
     /// Nothing is to be learnt from the peer's packets.
     settled: bool,
     has_news: bool,
+    /// There is a pipeline: seen without a look at what few packets need.
+    piped: bool,
     payload_type: u8,
     hz: u32,
     /// Theoretical arrival time of the packet limit, ns: a bucket of one second's packets.
@@ -103,6 +105,7 @@ impl RuleState {
             protected: rule.protected,
             settled: !matches!(rule.source, SourcePolicy::Learn(_)),
             has_news: false,
+            piped: pipeline.is_some(),
             payload_type: 0xFF,
             hz: 0,
             next_free_ns: 0,
@@ -224,7 +227,7 @@ impl RuleState {
     /// True when packets must go through [`RuleState::apply_pipeline`].
     #[inline]
     pub fn has_pipeline(&self) -> bool {
-        self.cold.pipeline.is_some()
+        self.piped
     }
 
     /// Judge one datagram that came to this port from `source`.
@@ -233,10 +236,24 @@ impl RuleState {
     /// The packet is never changed.
     #[inline]
     pub fn apply(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Judgement {
-        let path = match self.admit(packet, source, now) {
-            Ok(path) => path,
-            Err(judgement) => return judgement,
+        let class = classify(packet);
+        let path = match (class, self.carries) {
+            (PacketClass::Rtp, Carries::Rtp | Carries::Mux) => MediaPath::Rtp,
+            (PacketClass::Rtcp, Carries::Rtcp | Carries::Mux) => MediaPath::Rtcp,
+            (_, Carries::Raw) => MediaPath::Rtp,
+            _ => match self.odd_class(class, packet, source) {
+                Ok(path) => path,
+                Err(judgement) => return judgement,
+            },
         };
+        if !self.peer.is_some_and(|peer| same(peer, source))
+            && let Err(reason) = self.admit_other(packet, path, class, source, now)
+        {
+            return self.drop_packet(reason);
+        }
+        if self.is_over_the_limit(now) {
+            return self.drop_packet(DropReason::Rate);
+        }
         if let Err(reason) = self.read(packet, path, source, now) {
             return self.drop_packet(reason);
         }
@@ -307,26 +324,34 @@ impl RuleState {
         sent
     }
 
-    /// First bytes, source, packet limit.
+    /// The packet limit (T-RTP-11), with this packet counted.
     #[inline]
+    fn is_over_the_limit(&mut self, now: Mono) -> bool {
+        if self.cost_ns == 0 {
+            return false;
+        }
+        let free = self.next_free_ns.max(now.0);
+        if free.wrapping_sub(now.0) > 1_000_000_000 {
+            return true;
+        }
+        self.next_free_ns = free.wrapping_add(self.cost_ns);
+        false
+    }
+
+    /// What [`RuleState::apply`] checks before it reads: first bytes, source, packet limit.
     fn admit(&mut self, packet: &[u8], source: SocketAddr, now: Mono) -> Result<MediaPath, Judgement> {
         let class = classify(packet);
         let path = self.path_of(class, packet, source)?;
-        match self.peer {
-            Some(peer) if same(peer, source) => {}
-            _ => self.admit_other(packet, path, class, source, now)?,
+        if !self.peer.is_some_and(|peer| same(peer, source)) {
+            let admitted = self.admit_other(packet, path, class, source, now);
+            admitted.map_err(|reason| self.drop_packet(reason))?;
         }
-        if self.cost_ns != 0 {
-            let free = self.next_free_ns.max(now.0);
-            if free.wrapping_sub(now.0) > 1_000_000_000 {
-                return Err(self.drop_packet(DropReason::Rate));
-            }
-            self.next_free_ns = free.wrapping_add(self.cost_ns);
+        match self.is_over_the_limit(now) {
+            true => Err(self.drop_packet(DropReason::Rate)),
+            false => Ok(path),
         }
-        Ok(path)
     }
 
-    #[inline]
     fn path_of(
         &mut self,
         class: PacketClass,
@@ -381,9 +406,9 @@ impl RuleState {
         class: PacketClass,
         source: SocketAddr,
         now: Mono,
-    ) -> Result<(), Judgement> {
+    ) -> Result<(), DropReason> {
         let refused = Err(DropReason::Source);
-        let admitted = match self.cold.rule.source {
+        match self.cold.rule.source {
             SourcePolicy::Learn(policy) if policy.allows(source.ip()) => match (path, self.peer) {
                 (MediaPath::Rtcp, _) if self.carries == Carries::Rtcp => self.admit_rtcp(source),
                 // A muxed port learns from RTP only.
@@ -394,8 +419,7 @@ impl RuleState {
                 }
             },
             _ => refused,
-        };
-        admitted.map_err(|reason| self.drop_packet(reason))
+        }
     }
 
     /// RTCP from where the RTP comes from; who sends it is looked at when it is read.

@@ -255,15 +255,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The sum of the doc comment in floating point, before it is cut to whole hundredths between 1 and 4.4.
+    fn mos_by_the_formula(i: Impairment) -> f64 {
+        let ms = |us: u32| f64::from(us) / 1_000.0;
+        let delay = ms(i.rtt_us) / 2.0 + 2.0 * ms(i.jitter_us) + 10.0;
+        let for_delay = if delay < 160.0 { delay / 40.0 } else { (delay - 120.0) / 10.0 };
+        let r = (93.2 - for_delay - 2.5 * f64::from(i.loss_x10000) / 100.0).clamp(0.0, 100.0);
+        1.0 + 0.035 * r + r * (r - 60.0) * (100.0 - r) * 7e-6
+    }
+
     #[test]
     fn mos_of_known_points() {
         let at = |loss_x10000, jitter_us, rtt_us| mos_x100(Impairment { loss_x10000, jitter_us, rtt_us });
-        assert_eq!(at(0, 0, 0), 440); // R = 92.95
-        assert_eq!(at(100, 0, 0), 434); // 1 % loss: R = 90.45
-        assert_eq!(at(500, 0, 100_000), 399); // R = 79.2
-        assert_eq!(at(2_000, 0, 0), 221); // R = 42.95
+        // By hand. Each term alone, with R beside it; between 1 and 4.4 nothing is cut.
+        assert_eq!(at(0, 0, 0), 440); // 93.2 − 10/40 = 92.95: 1 + 3.25325 + 0.15115
+        assert_eq!(at(100, 0, 0), 434); // 1 % of loss: 90.45
+        assert_eq!(at(200, 0, 0), 428); // 87.95
+        assert_eq!(at(0, 20_000, 0), 438); // jitter counts twice: 93.2 − 50/40 = 91.95
+        assert_eq!(at(0, 0, 80_000), 438); // half of the round trip: the same 91.95
+        assert_eq!(at(0, 0, 299_998), 431); // 159.999 ms: 93.2 − 4.0 = 89.2
+        assert_eq!(at(0, 0, 300_000), 431); // 160 ms, (160 − 120) / 10: the same 89.2
+        assert_eq!(at(0, 0, 600_000), 378); // 310 ms: 93.2 − 19 = 74.2
+        assert_eq!(at(0, 100_000, 400_000), 331); // 410 ms: 93.2 − 29 = 64.2
+        assert_eq!(at(500, 0, 100_000), 399); // 93.2 − 1.5 − 12.5 = 79.2
+        assert_eq!(at(2_000, 0, 0), 221); // 42.95
+        assert_eq!(at(3_600, 0, 0), 100); // 2.95, below 1 by the formula
         assert_eq!(at(10_000, 0, 0), 100);
         assert_eq!(at(u32::MAX, u32::MAX, u32::MAX), 100);
+        for loss_x10000 in (0..=4_000).step_by(125) {
+            for jitter_us in [0, 1_000, 7_500, 40_000, 74_999, 75_000, 75_001, 250_000] {
+                for rtt_us in [0, 3_000, 50_000, 151_000, 299_999, 300_001, 700_000, 2_000_000] {
+                    let i = Impairment { loss_x10000, jitter_us, rtt_us };
+                    let exact = (mos_by_the_formula(i) * 100.0).clamp(100.0, 440.0);
+                    let ours = f64::from(mos_x100(i));
+                    assert!((exact - ours - 0.5).abs() <= 0.51, "{i:?}: {ours}, not {exact}");
+                }
+            }
+        }
     }
 
     proptest! {

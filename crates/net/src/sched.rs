@@ -1,4 +1,4 @@
-//! What a process asks of the scheduler and the limits: CPU pinning, number of CPUs, open-file limit.
+//! What a process asks of the scheduler and the limits: CPU pinning, real-time priority, number of CPUs, open-file limit.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -42,6 +42,18 @@ pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs the calling thread under SCHED_FIFO at `priority` (1 to 99): before all threads of the usual class, until it waits.
+/// For load generators that must keep their pace. Errors: not allowed (CAP_SYS_NICE), no such priority.
+pub fn real_time(priority: u8) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: i32::from(priority) };
+    // SAFETY: `parameters` is a readable sched_param; pid 0 is the calling thread.
+    let rc = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameters) };
+    if rc < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Raises the soft limit of open files to the hard limit; returns the limit now in force.
 pub fn raise_open_files() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -70,6 +82,15 @@ mod tests {
             pin_to_cpu(cpus[0]).unwrap();
             assert_eq!(available_cpus(), [cpus[0]]);
             assert!(pin_to_cpu(1 << 20).is_err());
+            // SCHED_FIFO has priorities 1 to 99, whoever asks.
+            for none in [0, 100] {
+                assert_eq!(real_time(none).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            }
+            match real_time(1) {
+                // SAFETY: asks for the policy of the calling thread.
+                Ok(()) => assert_eq!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_FIFO),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+            }
         })
         .join()
         .unwrap();

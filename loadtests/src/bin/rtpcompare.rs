@@ -1,7 +1,7 @@
 //! Our relay against a real rtpengine in user space: the same RTP load through both, alternating A B A B, medians and their
 //! ratio as JSON and as a table.
 //!
-//! `rtpcompare [rounds=5] [seconds=5] [calls=500] [tick_us=1000] [out=FILE] [warp="COMMAND …"] [rtpengine="COMMAND …"]`
+//! `rtpcompare [rounds=5] [seconds=5] [calls=500] [tick_us=1000] [spread=tick|even] [fifo=0] [cpu=N] [out=FILE] [warp="COMMAND …"] [rtpengine="COMMAND …"]`
 //!
 //! Commands are split at spaces; `{ng}` and `{ports}` in them are filled in. Each run starts its relay anew. Without an
 //! installed rtpengine only our side runs and there is no ratio.
@@ -27,10 +27,17 @@ fn main() -> Result<()> {
     }
     let mut take = |key: &str, default: &str| args.remove(key).unwrap_or_else(|| default.to_owned());
     let rounds: usize = take("rounds", "5").parse().context("rounds")?;
-    let load: Vec<(&str, String)> =
-        [("calls", "500"), ("seconds", "5"), ("warmup", "2"), ("tick_us", "1000")]
-            .map(|(key, default)| (key, take(key, default)))
-            .into();
+    let load: Vec<(&str, String)> = [
+        ("calls", "500"),
+        ("seconds", "5"),
+        ("warmup", "2"),
+        ("tick_us", "1000"),
+        ("spread", "tick"),
+        ("fifo", "0"),
+        ("cpu", ""),
+    ]
+    .map(|(key, default)| (key, take(key, default)))
+    .into();
     let out = take("out", "");
     let sides = [("warp", take("warp", WARP)), ("rtpengine", take("rtpengine", RTPENGINE))];
     if let Some(key) = args.keys().next() {
@@ -61,6 +68,7 @@ fn main() -> Result<()> {
             "run_s_per_million_packets",
             "packets_lost",
             "packets_foreign",
+            "packets_per_sleep",
             "rss_kb",
         ]
         .into_iter()
@@ -70,13 +78,17 @@ fn main() -> Result<()> {
     }
     let cpu = |name| middle(name, "cpu_s_per_million_packets");
     let ratio = cpu("warp").zip(cpu("rtpengine")).map(|(a, b)| (a / b * 1_000.0).round() / 1_000.0);
-    println!("{:12} {:>14} {:>10} {:>10}", "relay", "CPU s/1e6 pkt", "lost", "RSS kB");
+    println!(
+        "{:12} {:>14} {:>10} {:>14} {:>10}",
+        "relay", "CPU s/1e6 pkt", "lost", "packets/sleep", "RSS kB"
+    );
     for (name, m) in &medians {
         let show = |key| m.get(key).copied().flatten().map_or("-".into(), |v| format!("{v}"));
         println!(
-            "{name:12} {:>14} {:>10} {:>10}",
+            "{name:12} {:>14} {:>10} {:>14} {:>10}",
             show("cpu_s_per_million_packets"),
             show("packets_lost"),
+            show("packets_per_sleep"),
             show("rss_kb")
         );
     }

@@ -1,11 +1,14 @@
 //! RTP load through any relay that speaks ng: sets up calls by offer/answer, sends paced PCMU both ways on loopback, counts
 //! what arrives, reads the relay's CPU time from `/proc`, and prints one line of JSON.
 //!
-//! `rtpload ng=127.0.0.1:2223 pid=PID calls=500 seconds=10 [warmup=2] [tick_us=1000] [label=warp] [ip=127.0.0.1]`
+//! `rtpload ng=127.0.0.1:2223 pid=PID calls=500 seconds=10 [warmup=2] [spread=tick] [tick_us=1000] [fifo=0] [cpu=N]
+//! [label=warp] [ip=127.0.0.1]`
 //!
-//! Each call is two sockets here; each sends one packet of 172 bytes every 20 ms. Sends are spread evenly over the 20 ms in
-//! ticks. What arrives is read at the end of each tick without sleeping in a wait, so that the relay's sends do not pay
-//! for waking this program.
+//! Each call is two sockets here; each sends one packet of 172 bytes every 20 ms. `spread=tick` sends what is due in ticks:
+//! 50 packets each millisecond at 500 calls, as a system timer would make them. `spread=even` gives each packet its own due
+//! time, 20 ms divided by the number of sockets apart, and waits for it without giving up the CPU. `fifo=N` runs this
+//! program under SCHED_FIFO at priority N (needs CAP_SYS_NICE), `cpu=N` keeps it on one CPU. What arrives is read once a tick
+//! without sleeping in a wait, so that the relay's sends do not pay for waking this program.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -23,19 +26,29 @@ const PTIME: Duration = Duration::from_millis(20);
 fn main() -> Result<()> {
     let args = Args::read()?;
     warp_net::sched::raise_open_files()?;
+    if let Some(cpu) = args.cpu {
+        warp_net::sched::pin_to_cpu(cpu).context("cpu")?;
+    }
+    if args.fifo > 0 {
+        warp_net::sched::real_time(args.fifo).context("fifo: CAP_SYS_NICE is needed")?;
+    }
     let ng = Ng::new(args.ng)?;
     let mut phones = set_up(&ng, &args)?;
     let epoll = Epoll::new()?;
     for (i, phone) in phones.iter().enumerate() {
         epoll.add(&phone.socket, i as u64, Interest::READ)?;
     }
-    send_for(&mut phones, &epoll, args.warmup, args.tick)?;
+    let send = match args.even {
+        true => send_evenly,
+        false => send_for,
+    };
+    send(&mut phones, &epoll, args.warmup, args.tick)?;
     for phone in &mut phones {
         (phone.sent, phone.received, phone.foreign) = (0, 0, 0);
     }
     let before = args.pid.map(Cpu::of).transpose()?;
     let started = Instant::now();
-    let late_ticks = send_for(&mut phones, &epoll, args.run, args.tick)?;
+    let late = send(&mut phones, &epoll, args.run, args.tick)?;
     let took = started.elapsed();
     let after = args.pid.map(Cpu::of).transpose()?;
     // Packets still on their way when the clock stopped: until a quiet quarter of a second, five seconds at most.
@@ -59,7 +72,9 @@ fn main() -> Result<()> {
         ("calls", serde_json::json!(args.calls)),
         ("seconds", serde_json::json!(round3(took.as_secs_f64()))),
         ("tick_us", serde_json::json!(args.tick.as_micros() as u64)),
-        ("late_ticks", serde_json::json!(late_ticks)),
+        ("spread", serde_json::json!(if args.even { "even" } else { "tick" })),
+        ("fifo", serde_json::json!(args.fifo)),
+        (if args.even { "late_packets" } else { "late_ticks" }, serde_json::json!(late)),
         ("packets_sent", serde_json::json!(sent)),
         ("packets_delivered", serde_json::json!(received)),
         ("packets_foreign", serde_json::json!(foreign)),
@@ -74,6 +89,10 @@ fn main() -> Result<()> {
             ("cpu_system_s", serde_json::json!(round3(system))),
             ("cpu_s_per_million_packets", serde_json::json!(round3((user + system) / millions))),
             ("run_s_per_million_packets", serde_json::json!(round3((after.run_s - before.run_s) / millions))),
+            (
+                "packets_per_sleep",
+                serde_json::json!(round3(received as f64 / (after.sleeps - before.sleeps).max(1) as f64)),
+            ),
             ("rss_kb", serde_json::json!(after.rss_kb)),
         ]);
     }
@@ -95,6 +114,9 @@ struct Args {
     warmup: Duration,
     run: Duration,
     tick: Duration,
+    even: bool,
+    fifo: u8,
+    cpu: Option<usize>,
     label: String,
 }
 
@@ -106,7 +128,7 @@ impl Args {
             map.insert(key.to_owned(), value.to_owned());
         }
         let mut take = |key: &str, default: &str| map.remove(key).unwrap_or_else(|| default.to_owned());
-        let pid = take("pid", "");
+        let (pid, cpu) = (take("pid", ""), take("cpu", ""));
         let args = Self {
             ng: take("ng", "127.0.0.1:2223").parse().context("ng")?,
             ip: take("ip", "127.0.0.1").parse().context("ip")?,
@@ -115,6 +137,13 @@ impl Args {
             warmup: Duration::from_secs_f64(take("warmup", "2").parse().context("warmup")?),
             run: Duration::from_secs_f64(take("seconds", "10").parse().context("seconds")?),
             tick: Duration::from_micros(take("tick_us", "1000").parse().context("tick_us")?),
+            even: match take("spread", "tick").as_str() {
+                "even" => true,
+                "tick" => false,
+                other => bail!("spread: tick or even, not {other}"),
+            },
+            fifo: take("fifo", "0").parse().context("fifo")?,
+            cpu: if cpu.is_empty() { None } else { Some(cpu.parse().context("cpu")?) },
             label: take("label", "relay"),
         };
         if let Some(key) = map.keys().next() {
@@ -231,6 +260,37 @@ fn send_for(phones: &mut [Phone], epoll: &Epoll, time: Duration, tick: Duration)
     Ok(late)
 }
 
+/// Sends for `time`, each packet at its own due time; returns how many left more than a millisecond late.
+fn send_evenly(phones: &mut [Phone], epoll: &Epoll, time: Duration, tick: Duration) -> Result<u64> {
+    let count = phones.len().max(1);
+    let gap_ns = PTIME.as_nanos() as u64 / count as u64;
+    let total = time.as_nanos() as u64 / gap_ns.max(1);
+    let begin = Instant::now();
+    let mut read_at = begin + tick;
+    let mut late = 0;
+    for n in 0..total {
+        let due = begin + Duration::from_nanos(gap_ns * n);
+        loop {
+            let now = Instant::now();
+            if now >= due {
+                late += u64::from(now - due > Duration::from_millis(1));
+                break;
+            }
+            if now >= read_at {
+                // Reading takes some microseconds; what is due meanwhile leaves directly behind it.
+                receive(phones, epoll)?;
+                read_at = now + tick;
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        if let Some(phone) = phones.get_mut(n as usize % count) {
+            phone.send();
+        }
+    }
+    Ok(late)
+}
+
 fn receive(phones: &mut [Phone], epoll: &Epoll) -> Result<()> {
     let mut events = Events::with_capacity(1_024);
     let mut buffer = [0u8; 2_048];
@@ -319,6 +379,8 @@ struct Cpu {
     system_s: f64,
     /// Run time of all threads by the scheduler, in finer steps than the two above.
     run_s: f64,
+    /// How often its threads went to sleep, all together.
+    sleeps: u64,
     rss_kb: u64,
 }
 
@@ -331,9 +393,15 @@ impl Cpu {
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let ticks =
             |i: usize| -> Result<f64> { Ok(fields.get(i).context("stat")?.parse::<f64>()? / USER_HZ) };
-        let mut run_ns = 0;
+        let (mut run_ns, mut sleeps) = (0, 0);
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-            let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            let folder = task?.path();
+            let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+            sleeps += status
+                .lines()
+                .find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+                .unwrap_or(0);
+            let text = std::fs::read_to_string(folder.join("schedstat")).unwrap_or_default();
             run_ns += text.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
         }
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -341,6 +409,6 @@ impl Cpu {
             .lines()
             .find_map(|l| l.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
             .unwrap_or(0);
-        Ok(Self { user_s: ticks(11)?, system_s: ticks(12)?, run_s: run_ns as f64 / 1e9, rss_kb })
+        Ok(Self { user_s: ticks(11)?, system_s: ticks(12)?, run_s: run_ns as f64 / 1e9, sleeps, rss_kb })
     }
 }

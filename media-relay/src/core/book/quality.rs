@@ -170,6 +170,12 @@ mod tests {
         log.look(&heard(1_500, 90), 40_000, at(40)); // ten of the lost came after all
         let s = log.source(&heard(2_000, 90), 40_000, at(45));
         assert_eq!((s.average.samples, s.progression.len(), s.progression_s), (4, 4, 10));
+        // Of each interval its own, not of the call so far: late packets are not counted against the next one either.
+        let losses: Vec<u64> = s.progression.iter().map(|e| e.loss_percent).collect();
+        assert_eq!(losses, [0, 20, 0, 0]);
+        let mut more = log.clone();
+        more.look(&heard(2_000, 140), 40_000, at(50));
+        assert_eq!(more.entries.last().map(|e| e.loss_percent), Some(10), "fifty of these five hundred");
         let (low, high) = (s.lowest.unwrap(), s.highest.unwrap());
         assert_eq!((low.loss_percent, low.reported_at), (20, Some(at(20))));
         assert_eq!((high.loss_percent, high.reported_at), (0, Some(at(10))));
