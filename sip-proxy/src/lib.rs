@@ -205,6 +205,16 @@ impl Commander {
         self.shared.vendor_trunks(&snapshot.directory, warp_net::clock::Clock::now())
     }
 
+    /// Where a vendor trunk stands, and why; `None`: the snapshot in force does not have it.
+    pub fn vendor_trunk(&self, id: warp_model::VendorTrunkId) -> Option<core::TrunkState> {
+        self.shared.vendor_trunk(id, warp_net::clock::Clock::mono())
+    }
+
+    /// An operator says that a vendor trunk is well: all its calls from now on. False: the snapshot in force does not have it.
+    pub fn reset_vendor_trunk(&self, id: warp_model::VendorTrunkId) -> bool {
+        self.shared.reset_vendor_trunk(id)
+    }
+
     /// As [`Proxy::command`].
     pub fn command(&self, command: Command) {
         dispatch(&self.senders, command);

@@ -73,7 +73,7 @@ fn main() {
     let snapshot = Snapshot::new(directory, index.clone(), plan);
     let bind_us = t.elapsed().as_micros();
     let live = vec![VendorTrunkLive::default(); vendors as usize];
-    let live = Live { vendor_trunks: &live };
+    let live = Live::new(&live);
     let rss = memory_mib("VmRSS") - before;
     let index_mib = index.memory_bytes() as f64 / 1_048_576.0;
 

@@ -54,7 +54,7 @@ fn decide_now(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<Decision
         Fault::new(super::fault::Kind::Unavailable, "this trunk is not live yet, try again in a second")
     })?;
     let figures = ctx.app.live.as_ref().map(|live| live(&snapshot)).unwrap_or_default();
-    let live = Live { vendor_trunks: &figures };
+    let live = Live::new(&figures);
     let call = CallInput {
         trunk,
         caller: input.from.as_ref().map_or(b"", |n| n.0.as_bytes()),

@@ -283,8 +283,13 @@ pub fn replay(snapshot: &Snapshot, record: &DecisionRecord) -> Option<Decision> 
     let mut live: Vec<VendorTrunkLive> = vec![VendorTrunkLive::default(); directory.vendor_trunks().count()];
     for l in &record.inputs.live {
         let ix = directory.vendor_trunk_ix(l.vendor_trunk)?;
-        *live.get_mut(ix.at())? =
-            VendorTrunkLive { up: l.up, channels_used: l.channels_used, cps_ok: l.cps_ok, share: l.share };
+        *live.get_mut(ix.at())? = VendorTrunkLive {
+            up: l.up,
+            channels_used: l.channels_used,
+            cps_ok: l.cps_ok,
+            share: l.share,
+            cause: None,
+        };
     }
     let input = CallInput {
         trunk: directory.trunk_ix(record.inputs.trunk)?,
@@ -294,7 +299,7 @@ pub fn replay(snapshot: &Snapshot, record: &DecisionRecord) -> Option<Decision> 
         call_hash: u64::from_str_radix(&record.inputs.call_hash, 16).ok()?,
         lrn: record.inputs.lrn,
     };
-    Some(decide(snapshot, &input, &Live { vendor_trunks: &live }))
+    Some(decide(snapshot, &input, &Live::new(&live)))
 }
 
 fn call_of<'a>(snapshot: &'a Snapshot, input: &CallInput<'_>, decision: &Decision) -> Option<Call<'a>> {
@@ -375,7 +380,10 @@ fn exclusions(
                         Exclusion::Cps => limits.and_then(|l| l.cps),
                         _ => None,
                     };
-                    let rule = limit.map(|l| format!("limit {l}")).unwrap_or_default();
+                    let rule = match (e, live.of(*ix).cause) {
+                        (Exclusion::Down, Some(cause)) => cause.as_str().to_owned(),
+                        _ => limit.map(|l| format!("limit {l}")).unwrap_or_default(),
+                    };
                     note(Some(*ix), reason(e), rule);
                 }
                 None if passed_over(snapshot, live, *ix, input.call_hash) => {

@@ -42,6 +42,8 @@ pub use price::rate_call;
 pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate};
 pub use recorded::{RecordedError, rate_recorded};
 pub use refusal::Refusal;
-pub use route::{CallInput, Candidate, Candidates, Decision, Live, VendorTrunkLive, WHOLE, decide};
+pub use route::{
+    CallInput, Candidate, Candidates, Decision, DownCause, Live, Looked, VendorTrunkLive, WHOLE, decide,
+};
 pub use screen::Usage;
 pub use snapshot::{Manifest, Section, Snapshot, SnapshotId};

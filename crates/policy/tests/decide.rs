@@ -93,16 +93,15 @@ fn live_figures_exclude() {
     r.vendor_trunks[0].limits.channels = Some(2);
     let s = snapshot_of(r);
     let mut live = vec![VendorTrunkLive::default(); 3];
-    let at =
-        |live: &[VendorTrunkLive]| decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: live });
+    let at = |live: &[VendorTrunkLive]| decided(&s, &input(NY, "+14155550123"), &Live::new(live));
     live[0].channels_used = 2;
     assert_eq!(at(&live), "beta@1415 gamma@1");
     live[1].up = false;
     assert_eq!(at(&live), "gamma@1");
     live[2].cps_ok = false;
     assert_eq!(at(&live), "no_route_available");
-    let d = decide(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live });
-    let record = explain(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }, &d);
+    let d = decide(&s, &input(NY, "+14155550123"), &Live::new(&live));
+    let record = explain(&s, &input(NY, "+14155550123"), &Live::new(&live), &d);
     let reasons: Vec<_> = record
         .excluded
         .iter()
@@ -119,7 +118,7 @@ fn f_net_02_a_share_is_drawn_by_the_hash_of_the_call_and_only_grows() {
         let mut live = vec![VendorTrunkLive::default(); 3];
         live[0].share = share;
         let i = CallInput { call_hash: hash, ..input(NY, "+14155550123") };
-        decided(&s, &i, &Live { vendor_trunks: &live })
+        decided(&s, &i, &Live::new(&live))
     };
     let taken = |share| (0..1_000).filter(|h| first(share, *h).starts_with("alpha")).collect::<Vec<u64>>();
     let (tenth, half) = (taken(10), taken(50));
@@ -133,7 +132,7 @@ fn f_net_02_a_share_is_drawn_by_the_hash_of_the_call_and_only_grows() {
     r.partitions[0].max_candidates = 2;
     let s = snapshot_of(r);
     let live = [VendorTrunkLive { share: 10, ..VendorTrunkLive::default() }];
-    let live = Live { vendor_trunks: &live };
+    let live = Live::new(&live);
     let i = CallInput { call_hash: passed, ..input(NY, "+14155550123") };
     let record = explain(&s, &i, &live, &decide(&s, &i, &live));
     let why: Vec<_> = record.excluded.iter().map(|e| (e.reason.as_str(), e.rule.as_str())).collect();

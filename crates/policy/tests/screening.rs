@@ -103,15 +103,53 @@ fn vendor_trunks_and_live_figures() {
     let held = bound.take_vendor_trunk(VendorTrunkIx(0), now(0)).unwrap();
     assert!(bound.take_vendor_trunk(VendorTrunkIx(0), now(0)).is_none());
     assert!(bound.take_vendor_trunk(VendorTrunkIx(1), now(0)).is_some());
-    let mut live = Vec::new();
-    bound.live_into(now(0), |ix| if ix.0 != 2 { 100 } else { 0 }, &mut live);
-    assert_eq!(decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }), "no_route_available");
+    let look = |ix: VendorTrunkIx| bound.look(ix, now(0), ix.0 != 2);
+    assert_eq!(decided(&s, &input(NY, "+14155550123"), &Live::lazily(&look)), "no_route_available");
     drop(held);
-    bound.live_into(now(1_000), |_| 100, &mut live);
+    let look = |ix: VendorTrunkIx| bound.look(ix, now(1_000), true);
     assert_eq!(
-        decided(&s, &input(NY, "+14155550123"), &Live { vendor_trunks: &live }),
+        decided(&s, &input(NY, "+14155550123"), &Live::lazily(&look)),
         "alpha@14155550 beta@1415 gamma@1"
     );
+}
+
+/// A decision looks at the trunks that could carry its call, however many others there are, and its explanation sees the same figures.
+#[test]
+fn only_the_trunks_of_a_call_are_looked_at() {
+    let mut r = rows();
+    let extra = r.vendor_trunks[0].clone();
+    for n in 0..1_000_u128 {
+        r.vendors.push(directory::Vendor {
+            id: warp_model::VendorId::from_u128(5_000 + n),
+            ..r.vendors[0].clone()
+        });
+        r.vendor_trunks.push(directory::VendorTrunk {
+            id: warp_model::VendorTrunkId::from_u128(5_000 + n),
+            vendor: warp_model::VendorId::from_u128(5_000 + n),
+            name: format!("idle {n}"),
+            ..extra.clone()
+        });
+    }
+    let s = snapshot_of(r);
+    let mut looked = Looked::default();
+    for round in 1..3 {
+        looked.begin();
+        let cell = std::cell::RefCell::new(&mut looked);
+        let count = std::cell::Cell::new(0);
+        let look = |ix: VendorTrunkIx| {
+            cell.borrow_mut().at(ix, || {
+                count.set(count.get() + 1);
+                VendorTrunkLive { channels_used: round, ..VendorTrunkLive::default() }
+            })
+        };
+        let live = Live::lazily(&look);
+        let i = input(NY, "+14155550123");
+        let d = decide(&s, &i, &live);
+        let record = explain(&s, &i, &live, &d);
+        assert!(d.result.is_ok() && (1..=6).contains(&count.get()), "{}", count.get());
+        assert_eq!(record.inputs.live.len(), count.get());
+        assert!(record.inputs.live.iter().all(|l| l.channels_used == round), "and each round looks anew");
+    }
 }
 
 #[test]

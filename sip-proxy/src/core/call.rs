@@ -9,7 +9,9 @@ use std::sync::Arc;
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
 use warp_model::{CallId, Mono};
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
-use warp_policy::{CallInput, Decision, Directory, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx};
+use warp_policy::{
+    CallInput, Decision, Directory, Live, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx,
+};
 use warp_sip::dialog::{Dialog, Party};
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
@@ -20,6 +22,7 @@ use warp_sip::transaction::NEVER;
 use super::calls::{Calls, LOOK};
 use super::cdr;
 use super::exchange::Exchange;
+use super::health::{TrunkHealth, Vendors};
 use super::media::Pending;
 use super::route::Plan;
 use super::slab::Id;
@@ -132,8 +135,9 @@ pub(crate) struct Call {
     pub(crate) cancelled: bool,
     /// The customer's channel, token and first minute; settled or given back at the end.
     pub(crate) reservation: Option<Reservation>,
-    /// Counters in the order of the snapshot's directory.
+    /// Counters, and health of vendor trunks, in the order of the snapshot's directory.
     pub(crate) bound: Arc<Bound>,
+    pub(crate) health: Arc<Vendors>,
     pub(crate) dialog: Dialog,
     pub(crate) callee_flow: Option<Flow>,
     /// Offer and answer with that callee.
@@ -181,6 +185,11 @@ impl Call {
             setup_at: r.setup_at,
             answer_at: r.answer_at,
         })
+    }
+
+    /// Health of the vendor trunk that a branch goes to.
+    pub(crate) fn health_of(&self, branch: u16) -> Option<&Arc<TrunkHealth>> {
+        self.health.of(self.branches.get(usize::from(branch))?.target.vendor()?)
     }
 
     /// The branch being tried, or that answered.
@@ -335,7 +344,7 @@ impl Calls {
         txn_key: u128,
         tx: &mut Transactions,
     ) {
-        let (Some(snapshot), Some(bound)) = (tx.snapshot.clone(), self.bound.clone()) else {
+        let (Some(snapshot), Some((bound, health))) = (tx.snapshot.clone(), self.bound.clone()) else {
             tx.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], false);
             return;
         };
@@ -386,6 +395,7 @@ impl Calls {
             cancelled: false,
             reservation: None,
             bound,
+            health,
             dialog: Dialog::default(),
             callee_flow: None,
             exchange: Exchange::default(),
@@ -441,12 +451,11 @@ impl Calls {
             call_hash: tx.shared.keyed.hash64(&[b"share", &call.dialog.call_id]),
             lrn: None,
         };
-        let mut live = std::mem::take(&mut self.vendors);
-        let health = &tx.shared.health;
-        let share = |ix| snapshot.directory.vendor_trunk(ix).map_or(0, |t| health.share(t.id, tx.now.mono));
-        call.bound.live_into(tx.now, share, &mut live);
-        let (decision, record) = decide(&snapshot, &input, &live);
-        self.vendors = live;
+        self.looked.begin();
+        let looked = std::cell::RefCell::new(&mut self.looked);
+        let (bound, health) = (&call.bound, &call.health);
+        let look = |ix| looked.borrow_mut().at(ix, || health.look(bound, ix, tx.now));
+        let (decision, record) = decide(&snapshot, &input, &Live::lazily(&look));
         cdr::decided(call.record.as_deref_mut(), &decision, record);
         call.decision = Some(decision);
         // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
@@ -578,11 +587,10 @@ pub(super) fn printable(bytes: Vec<u8>) -> String {
 fn decide(
     snapshot: &Snapshot,
     input: &CallInput<'_>,
-    live: &[warp_policy::VendorTrunkLive],
+    live: &Live<'_>,
 ) -> (Decision, Option<Box<serde_json::value::RawValue>>) {
-    let live = warp_policy::Live { vendor_trunks: live };
-    let decision = warp_policy::decide(snapshot, input, &live);
-    let record = warp_policy::explain(snapshot, input, &live, &decision);
+    let decision = warp_policy::decide(snapshot, input, live);
+    let record = warp_policy::explain(snapshot, input, live, &decision);
     let record = serde_json::value::to_raw_value(&record).ok();
     (decision, record)
 }

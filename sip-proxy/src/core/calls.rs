@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use warp_model::{CallId, VendorTrunkId};
 use warp_policy::screen::Bound;
-use warp_policy::{Snapshot, VendorTrunkLive};
+use warp_policy::{Looked, Snapshot};
 use warp_sip::flow::Flow;
 use warp_sip::message::{Message, Method};
 use warp_sip::transaction::NEVER;
@@ -17,6 +17,7 @@ use warp_sip::transaction::NEVER;
 use super::answer::Heard;
 use super::auth::Ingress;
 use super::call::{Branch, Call, Phase};
+use super::health::Vendors;
 use super::ingress::Arrived;
 use super::probe::Probe;
 use super::random::HashTable;
@@ -27,10 +28,10 @@ use super::types::LiveCall;
 
 /// Calls, and the questions that they have asked.
 pub(crate) struct Calls {
-    /// Counters in the order of the snapshot's directory.
-    pub(super) bound: Option<Arc<Bound>>,
+    /// Counters, and health of vendor trunks, in the order of the snapshot's directory.
+    pub(super) bound: Option<(Arc<Bound>, Arc<Vendors>)>,
     /// Kept for its capacity.
-    pub(super) vendors: Vec<VendorTrunkLive>,
+    pub(super) looked: Looked,
     pub(super) all: Slab<Box<Call>>,
     pub(super) by_dialog: HashTable<Id>,
     pub(super) asks: BTreeMap<u64, Owner>,
@@ -47,7 +48,7 @@ impl Calls {
     pub(super) fn new() -> Calls {
         Calls {
             bound: None,
-            vendors: Vec::new(),
+            looked: Looked::default(),
             all: Slab::new(),
             by_dialog: HashTable::default(),
             asks: BTreeMap::new(),
@@ -128,7 +129,9 @@ impl Calls {
 
     /// Counters for the calls that begin from now on.
     pub(super) fn bind(&mut self, snapshot: &Snapshot, tx: &Transactions) {
-        self.bound = Some(Arc::new(tx.shared.usage.bind(&snapshot.directory)));
+        let directory = &snapshot.directory;
+        let (usage, health) = (tx.shared.usage.bind(directory), tx.shared.health.bind(directory));
+        self.bound = Some((Arc::new(usage), Arc::new(health)));
     }
 
     /// Calls in the air.

@@ -3,7 +3,7 @@
 
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
-use warp_policy::VendorTrunk;
+use warp_policy::{DownCause, VendorTrunk};
 use warp_sip::dialog::Side;
 use warp_sip::digest::{self, Ha1};
 use warp_sip::edit::Edit;
@@ -40,7 +40,7 @@ impl Calls {
             let Some(trunk) = snapshot.directory.vendor_trunk(ix) else {
                 continue;
             };
-            if tx.shared.health.is_down(trunk.id, tx.now.mono) {
+            if call.health.of(ix).is_some_and(|h| h.is_down(tx.now.mono)) {
                 continue;
             }
             let transport = match trunk.transport {
@@ -55,6 +55,10 @@ impl Calls {
             let Some((_, flow)) = way else {
                 continue;
             };
+            // On trial it takes one call at a time.
+            if !call.health.of(ix).is_none_or(|h| h.begin(tx.now.mono)) {
+                continue;
+            }
             let Some(reservation) = call.bound.take_vendor_trunk(ix, tx.now) else {
                 continue;
             };
@@ -244,8 +248,8 @@ impl Calls {
         let Some(l) = call.branches.get_mut(usize::from(branch)) else {
             return;
         };
-        if let Some(trunk) = l.vendor_trunk(&call.snapshot.directory) {
-            tx.shared.health.alive(trunk.id);
+        if let Some(health) = l.target.vendor().and_then(|ix| call.health.of(ix)) {
+            health.alive(tx.now.mono);
         }
         l.first_1xx_at = NEVER;
         if status > 100 {
@@ -461,13 +465,12 @@ impl Calls {
         let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
         if status == 503
             && let Some(seconds) = msg.number(Header::RetryAfter)
-            && let Some(l) = call.branches.get(usize::from(branch))
-            && let Some(trunk) = l.vendor_trunk(&call.snapshot.directory)
+            && let Some(health) = call.health_of(branch)
         {
             let wait = std::time::Duration::from_secs(u64::from(seconds).min(300));
             // Retry-After: 0 asks for no pause, and a trunk that had none does not come back from one.
             if !wait.is_zero() {
-                tx.shared.health.rest(trunk.id, tx.now.mono + wait);
+                health.rest(tx.now.mono + wait);
             }
         }
         if matches!(status, 401 | 407) && !call.cancelled && self.sign_in(call, branch, msg, tx) {
@@ -529,9 +532,12 @@ impl Calls {
         }
         if !alive && let Some(trunk) = l.vendor_trunk(&call.snapshot.directory) {
             let (after, rest) = (tx.config.trunk_down_after, tx.config.trunk_down_for);
-            if tx.shared.health.failed(trunk.id, after, tx.now.mono + rest) {
-                let (id, flow) = (trunk.id, l.flow);
-                self.begin_probe(id, flow, tx);
+            let cause = if timed_out { DownCause::NoResponse } else { DownCause::Unreachable };
+            if let Some(health) = call.health_of(branch)
+                && health.failed(after, tx.now.mono + rest, cause)
+            {
+                let (id, flow, health) = (trunk.id, l.flow, health.clone());
+                self.begin_probe(id, flow, health, tx);
             }
         }
         let (status, why) = match (timed_out, rang, alive) {

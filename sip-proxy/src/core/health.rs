@@ -1,92 +1,221 @@
 //! Health of vendor trunks, sources that signed in, and sources that fail to: tables of the process in atomics.
 //!
 //! A vendor trunk is out of rotation after some successive time-outs or transport failures (F-NET-02), or for as long as its
-//! Retry-After says (F-NET-03). When the time is over, or a probe was answered, it takes a tenth of its calls, and a tenth more
-//! each second. Until it has answered a call, one more failure after a time-out puts it out again at once.
+//! Retry-After says (F-NET-03). After a Retry-After, or when a probe was answered, it takes a tenth of its calls, and a tenth more
+//! each second. After failures it is on trial when its rest is over, whether it answers probes or not: one call every two seconds, until one
+//! is answered by anything at all (then the tenth), or fails (then it rests again).
+//!
+//! Each trunk has a slot of its own, for as long as the process lives. A call reaches it by its snapshot's index, without a lock.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use warp_model::{Mono, VendorTrunkId};
-use warp_policy::WHOLE;
+use warp_model::{Mono, Now, VendorTrunkId};
+use warp_policy::screen::Bound;
+use warp_policy::{Directory, DownCause, VendorTrunkIx, VendorTrunkLive, WHOLE};
 
 use super::strangers::mix;
 
-/// Trunks of one process are hundreds; two of them in one slot would share their health.
-const SLOTS: usize = 16_384;
 /// Bits for the time, in ms.
 const TIME_BITS: u32 = 48;
 const TIME: u64 = (1 << TIME_BITS) - 1;
+/// Out for its failures: on trial when its rest is over.
+const OUT: u64 = 1 << 63;
+/// Failures in a row, at most.
+const MOST: u64 = (1 << 15) - 1;
 /// Time of a trunk that never was out.
 const NEVER_OUT: u64 = 0;
 /// Percent of calls that a returning trunk takes at first, and more of them each step.
 const RAMP: u8 = 10;
 const RAMP_STEP_MS: u64 = 1_000;
+/// From one call of a trial to the next: longer than it takes to see one fail ([`super::types::CoreConfig::first_1xx`]).
+const TRIAL_MS: u64 = 2_000;
 
-/// Health of vendor trunks.
-pub(crate) struct Health(Vec<AtomicU64>);
+/// Health of one vendor trunk.
+#[derive(Debug, Default)]
+pub(crate) struct TrunkHealth {
+    /// `OUT`, failures in a row, and since when (or from when on) it takes calls again.
+    word: AtomicU64,
+    /// When the next call of a trial may go.
+    trial: AtomicU64,
+    /// Why it went out last, a [`DownCause`].
+    cause: AtomicU8,
+}
 
-impl Health {
-    pub(crate) fn new() -> Health {
-        Health((0..SLOTS).map(|_| AtomicU64::new(0)).collect())
+/// Where a trunk stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrunkState {
+    /// Takes its calls.
+    Up,
+    /// Takes so many percent of them, and more each second.
+    Returning(u8),
+    /// Out of rotation, for so long, and why.
+    Down(Duration, DownCause),
+    /// Its rest is over: single calls try whether it answers. Why it was out.
+    OnTrial(DownCause),
+}
+
+fn ms(at: Mono) -> u64 {
+    at.0 / 1_000_000
+}
+
+impl TrunkHealth {
+    fn time(&self) -> (u64, bool) {
+        let word = self.word.load(Ordering::Relaxed);
+        (word & TIME, word & OUT != 0)
     }
 
-    fn slot(&self, id: VendorTrunkId) -> &AtomicU64 {
-        let n = id.as_u128();
-        &self.0[mix(n as u64 ^ (n >> 64) as u64) as usize % SLOTS]
+    /// Whether it is out of rotation; on trial it is not.
+    pub(crate) fn is_down(&self, now: Mono) -> bool {
+        self.time().0 > ms(now)
     }
 
-    /// Whether it is out of rotation.
-    pub(crate) fn is_down(&self, id: VendorTrunkId, now: Mono) -> bool {
-        self.slot(id).load(Ordering::Relaxed) & TIME > now.0 / 1_000_000
+    /// Whether it is out for its failures, on trial or not yet.
+    pub(crate) fn is_out(&self) -> bool {
+        self.time().1
     }
 
-    /// Percent of calls that it takes in its turn: 0 while it is out of rotation, 10 when it comes back, 10 more each second.
-    pub(crate) fn share(&self, id: VendorTrunkId, now: Mono) -> u8 {
-        let (back, now) = (self.slot(id).load(Ordering::Relaxed) & TIME, now.0 / 1_000_000);
+    /// Percent of calls that it takes in its turn: 0 while it is out of rotation, 10 when it comes back, 10 more each second. On trial
+    /// all of them, but only while a call of the trial may go.
+    pub(crate) fn share(&self, now: Mono) -> u8 {
+        let ((back, out), now) = (self.time(), ms(now));
         match now.checked_sub(back) {
             None => 0,
+            Some(_) if out && self.trial.load(Ordering::Relaxed) > now => 0,
+            Some(_) if out => WHOLE,
             Some(_) if back == NEVER_OUT => WHOLE,
-            Some(ms) => u8::try_from(ms / RAMP_STEP_MS + 1).unwrap_or(WHOLE).saturating_mul(RAMP).min(WHOLE),
+            Some(passed) => {
+                u8::try_from(passed / RAMP_STEP_MS + 1).unwrap_or(WHOLE).saturating_mul(RAMP).min(WHOLE)
+            }
         }
     }
 
-    /// It answered something.
-    pub(crate) fn alive(&self, id: VendorTrunkId) {
-        let slot = self.slot(id);
-        if slot.load(Ordering::Relaxed) >> TIME_BITS != 0 {
-            slot.fetch_and(TIME, Ordering::Relaxed);
-        }
+    /// A call is about to go there. False: it is out, or on trial and has its call already.
+    pub(crate) fn begin(&self, now: Mono) -> bool {
+        let ((back, out), now) = (self.time(), ms(now));
+        back <= now
+            && (!out
+                || self
+                    .trial
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |t| {
+                        (t <= now).then(|| now.saturating_add(TRIAL_MS))
+                    })
+                    .is_ok())
     }
 
-    /// It did not; after `limit` times in a row it rests until `until`. True when it is out of rotation now.
-    pub(crate) fn failed(&self, id: VendorTrunkId, limit: u32, until: Mono) -> bool {
-        let failures = |v: u64| (v >> TIME_BITS).saturating_add(1).min(u64::from(u16::MAX));
-        let before = self.slot(id).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
-            let n = failures(v);
-            let rest = if n >= u64::from(limit) { (until.0 / 1_000_000) & TIME } else { v & TIME };
+    /// It answered something: nothing is held against it any more, and a trial is over.
+    pub(crate) fn alive(&self, now: Mono) {
+        if self.word.load(Ordering::Relaxed) >> TIME_BITS == 0 {
+            return;
+        }
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
+            let back = v & TIME;
+            Some(if v & OUT != 0 { back.max(ms(now) & TIME) } else { back })
+        });
+    }
+
+    /// It did not; after `limit` times in a row, and at once on trial, it rests until `until`. True when it is out of rotation now.
+    pub(crate) fn failed(&self, limit: u32, until: Mono, cause: DownCause) -> bool {
+        let after = |v: u64| {
+            let n = ((v & !OUT) >> TIME_BITS).saturating_add(1).min(MOST);
+            let out = v & OUT != 0 || n >= u64::from(limit);
+            (n, out)
+        };
+        let before = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
+            let (n, out) = after(v);
+            let rest = if out { OUT | (ms(until) & TIME) } else { v & TIME };
             Some(n << TIME_BITS | rest)
         });
-        before.is_ok_and(|v| failures(v) >= u64::from(limit))
+        let out = before.is_ok_and(|v| after(v).1);
+        if out {
+            self.cause.store(cause as u8, Ordering::Relaxed);
+            self.trial.store(0, Ordering::Relaxed);
+        }
+        out
     }
 
     /// It answered a probe: back in rotation, whatever was held against it, and slowly.
-    pub(crate) fn up(&self, id: VendorTrunkId, now: Mono) {
-        self.slot(id).store((now.0 / 1_000_000) & TIME, Ordering::Relaxed);
+    pub(crate) fn up(&self, now: Mono) {
+        self.word.store(ms(now) & TIME, Ordering::Relaxed);
     }
 
     /// It asked for a pause.
-    pub(crate) fn rest(&self, id: VendorTrunkId, until: Mono) {
-        let until = (until.0 / 1_000_000) & TIME;
-        let _ = self.slot(id).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
+    pub(crate) fn rest(&self, until: Mono) {
+        let until = ms(until) & TIME;
+        self.cause.store(DownCause::RetryAfter as u8, Ordering::Relaxed);
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
             Some((v & !TIME) | (v & TIME).max(until))
         });
     }
+
+    /// An operator says that it is well: all of its calls, at once.
+    pub(crate) fn reset(&self) {
+        self.word.store(NEVER_OUT, Ordering::Relaxed);
+        self.trial.store(0, Ordering::Relaxed);
+    }
+
+    /// Why it takes no calls, or went out last.
+    pub(crate) fn cause(&self) -> DownCause {
+        DownCause::ALL.get(usize::from(self.cause.load(Ordering::Relaxed))).copied().unwrap_or_default()
+    }
+
+    /// For people.
+    pub(crate) fn state(&self, now: Mono) -> TrunkState {
+        let ((back, out), at) = (self.time(), ms(now));
+        match back.checked_sub(at).filter(|left| *left > 0) {
+            Some(left) => TrunkState::Down(Duration::from_millis(left), self.cause()),
+            None if out => TrunkState::OnTrial(self.cause()),
+            None => match self.share(now) {
+                WHOLE => TrunkState::Up,
+                share => TrunkState::Returning(share),
+            },
+        }
+    }
 }
+
+/// The slots of all vendor trunks that the process has known.
+#[derive(Debug, Default)]
+pub(crate) struct Health(Mutex<HashMap<VendorTrunkId, Arc<TrunkHealth>>>);
+
+/// The slots in the order of one directory: what a call uses, without a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Vendors(Vec<Arc<TrunkHealth>>);
+
+impl Health {
+    /// In the order of a directory. Trunks that are in none of the directories in use are forgotten.
+    pub(crate) fn bind(&self, directory: &Directory) -> Vendors {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = directory.vendor_trunks().map(|(_, t)| slots.entry(t.id).or_default().clone()).collect();
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        Vendors(bound)
+    }
+
+    /// The slot of a trunk; `None`: no directory in use has it.
+    pub(crate) fn of(&self, id: VendorTrunkId) -> Option<Arc<TrunkHealth>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+}
+
+impl Vendors {
+    /// The slot of a trunk of that directory.
+    pub(crate) fn of(&self, ix: VendorTrunkIx) -> Option<&Arc<TrunkHealth>> {
+        self.0.get(ix.at())
+    }
+
+    /// What a decision sees of a trunk: its use, and its health. One trunk at a time, because a decision looks at a few of many.
+    pub(crate) fn look(&self, usage: &Bound, ix: VendorTrunkIx, now: Now) -> VendorTrunkLive {
+        let health = self.of(ix);
+        let share = health.map_or(0, |h| h.share(now.mono));
+        VendorTrunkLive { share, cause: health.map(|h| h.cause()), ..usage.look(ix, now, share > 0) }
+    }
+}
+
+/// Slots of [`Learnt`].
+const SLOTS: usize = 16_384;
 
 /// Sources that have signed in by digest lately: no strangers any more. Of fixed size; the oldest of a set goes.
 pub(crate) struct Learnt {
@@ -200,54 +329,89 @@ mod tests {
         Mono(n * 1_000_000_000)
     }
 
+    const SILENT: DownCause = DownCause::NoResponse;
+
     #[test]
     fn f_net_02_three_failures_in_a_row_put_a_trunk_out_until_it_answers() {
-        let h = Health::new();
-        let id = VendorTrunkId::from_u128(77);
-        h.failed(id, 3, s(40));
-        h.failed(id, 3, s(41));
-        h.alive(id);
-        h.failed(id, 3, s(42));
-        h.failed(id, 3, s(43));
-        assert!(!h.is_down(id, s(13)));
-        h.failed(id, 3, s(44));
-        assert!(h.is_down(id, s(14)));
-        assert!(!h.is_down(id, s(45)));
-        assert!(h.failed(id, 3, s(76)), "one more failure is enough");
-        assert!(h.is_down(id, s(46)));
-        h.up(id, s(46));
-        assert!(!h.is_down(id, s(46)));
+        let h = TrunkHealth::default();
+        h.failed(3, s(40), SILENT);
+        h.failed(3, s(41), SILENT);
+        h.alive(s(11));
+        h.failed(3, s(42), SILENT);
+        assert!(!h.failed(3, s(43), SILENT));
+        assert!(!h.is_down(s(13)));
+        assert!(h.failed(3, s(44), DownCause::Unreachable));
+        assert!(h.is_down(s(14)) && !h.begin(s(14)));
+        assert_eq!(h.state(s(14)), TrunkState::Down(Duration::from_secs(30), DownCause::Unreachable));
+        assert!(!h.is_down(s(45)));
+        assert!(h.failed(3, s(76), SILENT), "one more failure is enough");
+        assert!(h.is_down(s(46)));
+        h.up(s(46));
+        assert!(!h.is_down(s(46)) && !h.is_out());
+    }
+
+    /// A vendor that ignores OPTIONS comes back by a call or two, and a dead one costs no more than those.
+    #[test]
+    fn f_net_02_a_trunk_on_trial_gets_one_call_every_two_seconds() {
+        let h = TrunkHealth::default();
+        for _ in 0..3 {
+            h.failed(3, s(40), SILENT);
+        }
+        let at = |ms: u64| Mono(ms * 1_000_000);
+        assert_eq!((h.share(at(39_999)), h.begin(at(39_999))), (0, false));
+        assert_eq!((h.share(at(40_000)), h.state(at(40_000))), (WHOLE, TrunkState::OnTrial(SILENT)));
+        assert!(h.begin(at(40_000)));
+        assert_eq!((h.share(at(41_999)), h.begin(at(41_999))), (0, false), "it has its call");
+        assert!(h.begin(at(42_000)));
+        // Silence again: it rests, and then the same.
+        assert!(h.failed(3, at(72_000), SILENT));
+        assert_eq!((h.share(at(71_999)), h.begin(at(72_000))), (0, true));
+        // The call gets a word: a tenth, and a tenth more each second.
+        h.alive(at(72_100));
+        assert_eq!([72_100, 73_100, 81_100].map(|t| h.share(at(t))), [10, 20, 100]);
+        assert_eq!(h.state(at(73_100)), TrunkState::Returning(20));
+        assert!(!h.failed(3, at(110_000), SILENT), "and three failures are three again");
+    }
+
+    #[test]
+    fn a_reset_brings_a_trunk_back_at_once_and_whole() {
+        let h = TrunkHealth::default();
+        h.rest(s(300));
+        for _ in 0..3 {
+            h.failed(3, s(400), SILENT);
+        }
+        h.reset();
+        assert_eq!((h.share(s(1)), h.begin(s(1)), h.state(s(1))), (WHOLE, true, TrunkState::Up));
     }
 
     #[test]
     fn f_net_02_a_trunk_that_comes_back_takes_a_tenth_more_each_second() {
-        let h = Health::new();
-        let id = VendorTrunkId::from_u128(78);
-        let share = |ms: u64| h.share(id, Mono(ms * 1_000_000));
+        let h = TrunkHealth::default();
+        let share = |ms: u64| h.share(Mono(ms * 1_000_000));
         assert_eq!(share(0), 100);
-        for _ in 0..3 {
-            h.failed(id, 3, s(40));
-        }
+        h.rest(s(40));
         assert_eq!((share(39_999), share(40_000), share(40_999), share(41_000)), (0, 10, 10, 20));
         assert_eq!((share(48_999), share(49_000), share(3_600_000)), (90, 100, 100));
         // A probe brings it back at once, and no faster.
-        h.failed(id, 3, s(80));
-        h.up(id, s(60));
+        for _ in 0..3 {
+            h.failed(3, s(80), SILENT);
+        }
+        h.up(s(60));
         assert_eq!((share(60_000), share(64_500), share(69_000)), (10, 50, 100));
         // Out again in the middle of it.
-        h.rest(id, s(70));
+        h.rest(s(70));
         assert_eq!((share(65_000), share(70_000)), (0, 10));
     }
 
     #[test]
     fn f_net_03_retry_after_is_a_pause() {
-        let h = Health::new();
-        let id = VendorTrunkId::from_u128(5);
-        h.rest(id, s(30));
-        assert!(h.is_down(id, s(29)));
-        h.alive(id);
-        assert!(h.is_down(id, s(29)));
-        assert!(!h.is_down(id, s(30)));
+        let h = TrunkHealth::default();
+        h.rest(s(30));
+        assert!(h.is_down(s(29)));
+        assert_eq!(h.state(s(29)), TrunkState::Down(Duration::from_secs(1), DownCause::RetryAfter));
+        h.alive(s(29));
+        assert!(h.is_down(s(29)));
+        assert!(!h.is_down(s(30)));
     }
 
     #[test]

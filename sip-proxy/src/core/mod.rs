@@ -73,6 +73,7 @@ mod tests_static;
 #[cfg(test)]
 pub(crate) mod tests_world;
 
+pub use health::TrunkState;
 pub use panic::CallRef;
 pub use resume::Resume;
 pub use shared::Shared;

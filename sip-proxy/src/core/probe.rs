@@ -1,8 +1,9 @@
 //! OPTIONS to vendor trunks that are out of rotation: an answer brings them back (F-NET-02).
 //!
-//! The shard that saw a trunk fail probes it, every five seconds. While no answer comes the trunk stays out; after ten minutes
-//! it is tried again by a call, in case it answers INVITE but not OPTIONS.
+//! The shard that saw a trunk fail probes it, every five seconds, for as long as it is out or on trial, for ten minutes at most. An answer brings it back before its
+//! rest is over; none keeps it out no longer, because many vendors ignore OPTIONS: then single calls try (`health`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::{Mono, VendorTrunkId};
@@ -10,28 +11,37 @@ use warp_sip::flow::Flow;
 use warp_sip::message::Method;
 
 use super::calls::Calls;
+use super::health::TrunkHealth;
 use super::reject::hex;
 use super::table::Owner;
 use super::timers::Key;
 use super::transactions::Transactions;
 
 /// One trunk being probed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Probe {
     flow: Flow,
+    health: Arc<TrunkHealth>,
     gives_up: Mono,
     /// When the last OPTIONS went.
     asked: Mono,
 }
 
 const EVERY: Duration = Duration::from_secs(5);
+/// Who has not answered for so long is left to the trials.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Trunks probed at once by one shard; more are tried again by calls when their time is over.
 const PROBES: usize = 256;
 
 impl Calls {
     /// A trunk went out of rotation.
-    pub(super) fn begin_probe(&mut self, id: VendorTrunkId, flow: Flow, tx: &mut Transactions) {
+    pub(super) fn begin_probe(
+        &mut self,
+        id: VendorTrunkId,
+        flow: Flow,
+        health: Arc<TrunkHealth>,
+        tx: &mut Transactions,
+    ) {
         if self.probes.len() >= PROBES || self.probes.contains_key(&id) {
             return;
         }
@@ -39,16 +49,16 @@ impl Calls {
             tx.wheel.arm(tx.now.mono + EVERY, Key::Probes);
         }
         let gives_up = tx.now.mono + LONGEST;
-        self.probes.insert(id, Probe { flow, gives_up, asked: tx.now.mono });
+        self.probes.insert(id, Probe { flow, health, gives_up, asked: tx.now.mono });
     }
 
     pub(super) fn probes_due(&mut self, tx: &mut Transactions) {
-        let shared = tx.shared.clone();
-        self.probes.retain(|id, p| p.gives_up > tx.now.mono && shared.health.is_down(*id, tx.now.mono));
+        // A trunk that is no more, or is well again by a call or by hand, needs none.
+        let directory = tx.snapshot.as_ref().map(|s| s.directory.clone());
+        let exists = |id| directory.as_ref().is_some_and(|d| d.vendor_trunk_ix(id).is_some());
+        self.probes.retain(|id, p| p.gives_up > tx.now.mono && p.health.is_out() && exists(*id));
         let all: Vec<(VendorTrunkId, Flow)> = self.probes.iter().map(|(id, p)| (*id, p.flow)).collect();
         for (id, flow) in all {
-            // Out until the next look at least.
-            tx.shared.health.rest(id, tx.now.mono + EVERY + EVERY);
             if let Some(probe) = self.probes.get_mut(&id) {
                 probe.asked = tx.now.mono;
             }
@@ -88,8 +98,8 @@ impl Calls {
             self.probe_times.push((id, tx.now.mono.since(probe.asked)));
         }
         if !matches!(status, 408 | 503) {
+            probe.health.up(tx.now.mono);
             self.probes.remove(&id);
-            tx.shared.health.up(id, tx.now.mono);
         }
     }
 }

@@ -9,7 +9,7 @@ use warp_model::{Mono, Now, VendorTrunkId};
 use warp_policy::{Directory, Usage, VendorTrunkLive};
 use warp_sip::digest::{NonceCounts, NonceIssuer};
 
-use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES};
+use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES, TrunkState};
 use super::random::{Keyed, Rng};
 use super::strangers::Strangers;
 
@@ -63,7 +63,7 @@ impl Shared {
             strangers: Strangers::new(rng.u64()),
             keyed: Keyed::new(&mut rng),
             usage: Usage::new(),
-            health: Health::new(),
+            health: Health::default(),
             learnt: Learnt::new(rng.u64()),
             failures: Failures::new(SOURCE_FAILURES),
             account_failures: Failures::new(ACCOUNT_FAILURES),
@@ -82,10 +82,8 @@ impl Shared {
 
     /// What a decision would look at now: the vendor trunks of `directory`, in its order.
     pub fn vendor_trunks(&self, directory: &Arc<Directory>, now: Now) -> Vec<VendorTrunkLive> {
-        let share = |ix| directory.vendor_trunk(ix).map_or(0, |t| self.health.share(t.id, now.mono));
-        let mut live = Vec::new();
-        self.usage.bind(directory).live_into(now, share, &mut live);
-        live
+        let (usage, health) = (self.usage.bind(directory), self.health.bind(directory));
+        directory.vendor_trunks().map(|(ix, _)| health.look(&usage, ix, now)).collect()
     }
 
     /// Transactions of all shards.
@@ -108,9 +106,15 @@ impl Shared {
         }
     }
 
-    /// Whether a vendor trunk is in rotation.
-    pub fn is_up(&self, id: VendorTrunkId, now: Mono) -> bool {
-        !self.health.is_down(id, now)
+    /// Where a vendor trunk stands, and why; `None`: no snapshot in use has it.
+    pub fn vendor_trunk(&self, id: VendorTrunkId, now: Mono) -> Option<TrunkState> {
+        Some(self.health.of(id)?.state(now))
+    }
+
+    /// An operator says that a vendor trunk is well: it takes all its calls from now on, whatever was held against it. False: no
+    /// snapshot in use has it.
+    pub fn reset_vendor_trunk(&self, id: VendorTrunkId) -> bool {
+        self.health.of(id).map(|slot| slot.reset()).is_some()
     }
 
     pub(crate) fn drain(&self) {

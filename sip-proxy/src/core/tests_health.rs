@@ -2,7 +2,8 @@
 
 use warp_policy::{DecisionRecord, replay};
 
-use super::tests_static::addr;
+use super::TrunkState;
+use super::tests_static::{addr, at};
 use super::tests_world::*;
 
 /// The vendor that a call goes to first. The call is cancelled at once, and no time passes but the gaps between messages.
@@ -60,9 +61,8 @@ fn f_net_03_retry_after_of_a_vendor_is_honoured() {
     assert_eq!(shares[1], 100);
 }
 
-#[test]
-fn f_net_02_a_probe_brings_a_vendor_back() {
-    let mut w = World::new(false, |_| ());
+/// Three calls in a row that vendor 1 says nothing to.
+fn put_vendor_1_out(w: &mut World) {
     for n in 0..3 {
         w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
         w.to(V1);
@@ -71,21 +71,26 @@ fn f_net_02_a_probe_brings_a_vendor_back() {
         w.give(V2, &reply(&second, "486 Busy Here", "x", V2, "", ""));
         w.take();
     }
+}
+
+/// Who gets the first INVITE of a call; it is cancelled by nobody and goes on.
+fn goes_to(w: &mut World, call: &str) -> String {
+    w.give(CUSTOMER, &invite(NUMBER, call, "", ""));
+    w.take().into_iter().find(|(_, t)| t.starts_with("INVITE ")).unwrap().0.to_string()
+}
+
+#[test]
+fn f_net_02_a_probe_brings_a_vendor_back() {
+    let mut w = World::new(false, |_| ());
+    put_vendor_1_out(&mut w);
     let options = |w: &mut World| {
         w.take().into_iter().find(|(to, t)| *to == addr(V1) && t.starts_with("OPTIONS ")).map(|(_, t)| t)
     };
     w.wait(5_000);
-    assert!(options(&mut w).is_some());
-    // Unanswered: still out after the time that a failure costs.
-    w.wait(60_000);
     let probe = options(&mut w).unwrap();
-    w.give(CUSTOMER, &invite(NUMBER, "c8", "", ""));
-    assert!(w.take().iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
-    let last = {
-        w.wait(6_000);
-        options(&mut w).unwrap_or(probe)
-    };
-    w.give(V1, &reply(&last, "200 OK", "o", V1, "", ""));
+    assert_eq!(goes_to(&mut w, "c8"), V2);
+    // Answered before its rest of 30 s is over.
+    w.give(V1, &reply(&probe, "200 OK", "o", V1, "", ""));
     w.take();
     let times: Vec<_> = w.core.take_probe_times().map(|(id, _)| id).collect();
     assert_eq!(times, [warp_model::VendorTrunkId::from_u128(1)], "only the probe that was answered");
@@ -96,6 +101,73 @@ fn f_net_02_a_probe_brings_a_vendor_back() {
     }
     assert!((3..=25).contains(&shares[0]) && (30..=75).contains(&shares[4]), "{shares:?}");
     assert_eq!(shares[10], 100, "{shares:?}");
+    w.wait(10_000);
+    assert!(options(&mut w).is_none(), "and is asked no more");
+}
+
+/// It never answers OPTIONS, as many do not: after its rest a call or two find out how it is.
+#[test]
+fn f_net_02_a_vendor_that_ignores_options_comes_back_by_a_call() {
+    let mut w = World::new(false, |_| ());
+    put_vendor_1_out(&mut w);
+    w.wait(29_000);
+    w.take();
+    assert_eq!(goes_to(&mut w, "t1"), V2);
+    w.wait(1_500);
+    w.take();
+    // One call is its trial. Those beside it go elsewhere, and the trial costs its caller two seconds.
+    assert_eq!(goes_to(&mut w, "t2"), V1);
+    assert_eq!(goes_to(&mut w, "t3"), V2);
+    let record = decision_of(&w, "t3");
+    let why = record.excluded.iter().find(|e| e.vendor_name == "vendor 1").unwrap();
+    assert_eq!((why.reason.as_str(), why.rule.as_str()), ("down", "no response to several calls in a row"));
+    w.wait(2_100);
+    assert!(w.take().iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")), "t2 goes on");
+    // Silent: it rests for another 30 s, from that one failure.
+    assert_eq!(goes_to(&mut w, "t4"), V2);
+    w.wait(30_100);
+    w.take();
+    w.give(CUSTOMER, &invite(NUMBER, "t5", "", ""));
+    let trial = w.take().into_iter().find(|(to, t)| *to == addr(V1) && t.starts_with("INVITE ")).unwrap().1;
+    w.give(V1, &reply(&trial, "486 Busy Here", "x", V1, "", ""));
+    w.take();
+    // A word is enough: back with a tenth, and with all after nine seconds.
+    w.wait(9_100);
+    let last = (0..100).filter(|n| first_choice(&mut w, &format!("z{n}")) == V1).count();
+    assert_eq!(last, 100);
+}
+
+/// By hand, and for the trunk that was meant: two trunks never share a slot, however their ids look.
+#[test]
+fn f_net_02_a_reset_brings_a_vendor_back_and_no_other() {
+    let id = warp_model::VendorTrunkId::from_u128;
+    let mut w = World::new(false, |_| ());
+    put_vendor_1_out(&mut w);
+    assert_eq!(goes_to(&mut w, "r1"), V2);
+    let shared = w.core.tx.shared.clone();
+    assert!(matches!(shared.vendor_trunk(id(1), at(w.ms).mono), Some(TrunkState::Down(..))));
+    assert!(shared.reset_vendor_trunk(id(2)) && !shared.reset_vendor_trunk(id(99)));
+    assert_eq!(goes_to(&mut w, "r2"), V2);
+    assert!(shared.reset_vendor_trunk(id(1)));
+    assert_eq!(shared.vendor_trunk(id(1), at(w.ms).mono), Some(TrunkState::Up));
+    assert_eq!(goes_to(&mut w, "r3"), V1);
+    // Ten thousand trunks: one is out, and only one.
+    let bound = super::health::Health::default();
+    let directory = snapshot(|d| {
+        let one = d.vendor_trunks[0].clone();
+        for n in 10..10_010_u128 {
+            let mut more = one.clone();
+            (more.id, more.name) = (warp_model::VendorTrunkId::from_u128(n << 40), format!("t{n}"));
+            d.vendor_trunks.push(more);
+        }
+    })
+    .directory
+    .clone();
+    let vendors = bound.bind(&directory);
+    let (first, now) = (vendors.of(warp_policy::VendorTrunkIx(7)).unwrap(), at(1_000).mono);
+    first.rest(at(60_000).mono);
+    let down = directory.vendor_trunks().filter(|(ix, _)| vendors.of(*ix).unwrap().is_down(now)).count();
+    assert_eq!(down, 1);
 }
 
 #[test]

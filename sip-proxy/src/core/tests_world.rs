@@ -265,7 +265,7 @@ impl World {
 
     /// No call, no channel and, after all timers, no transaction is left.
     pub(super) fn nothing_is_left(&mut self) {
-        self.wait(400_000);
+        self.wait(700_000);
         assert_eq!(self.core.live_calls(), 0);
         assert_eq!(self.core.calls.all.len(), 0);
         assert_eq!(self.core.transactions(), (0, 0));

@@ -25,6 +25,7 @@ mod stream_events;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod vendors;
 mod wire;
 
 use warp_sip::flow::Flow;

@@ -28,6 +28,7 @@ use super::media_control::{MediaControl, MediaLink};
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams};
 use super::token::{self, Target};
+use super::vendors::VendorWatch;
 use super::wire::{refuse, via};
 use crate::config::Config;
 use crate::core::{Answer, AskId, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, shard_of};
@@ -75,6 +76,8 @@ pub(crate) struct Shard {
     calls: CallCounter,
     /// The journal refuses new calls, and the cores know.
     unrecorded: bool,
+    /// Which vendor trunks are out of rotation, as last said (shard 0).
+    vendors: VendorWatch,
     /// A call that must not be connected, because its answer could not be written.
     refused: Option<CallId>,
     /// The record that is being written.
@@ -142,6 +145,7 @@ impl Shard {
             calls: CallCounter::new(parts.metrics.calls.clone()),
             metrics: parts.metrics,
             unrecorded: false,
+            vendors: VendorWatch::default(),
             refused: None,
             in_hand: None,
             reading: None,
@@ -548,9 +552,7 @@ impl Shard {
         if self.index == 0
             && let Some(snapshot) = &self.snapshot
         {
-            for (_, trunk) in snapshot.directory.vendor_trunks() {
-                self.calls.trunk_up(trunk.id, self.shared.is_up(trunk.id, now.mono));
-            }
+            self.vendors.look(&snapshot.directory, &self.shared, &self.calls, now.mono);
         }
         self.carry_stats();
     }

@@ -40,6 +40,33 @@ pub struct CallInput<'a> {
 /// [`VendorTrunkLive::share`] of a trunk with nothing held against it.
 pub const WHOLE: u8 = 100;
 
+/// Why a vendor trunk went out of rotation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DownCause {
+    /// Several calls in a row got no response at all.
+    #[default]
+    NoResponse,
+    /// Several calls in a row could not be sent: refused, unreachable, no connection.
+    Unreachable,
+    /// It asked for a pause (503 with Retry-After).
+    RetryAfter,
+}
+
+impl DownCause {
+    /// All, in the order of their numbers.
+    pub const ALL: [DownCause; 3] = [DownCause::NoResponse, DownCause::Unreachable, DownCause::RetryAfter];
+
+    /// In words, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DownCause::NoResponse => "no response to several calls in a row",
+            DownCause::Unreachable => "several calls in a row could not be sent",
+            DownCause::RetryAfter => "it asked for a pause (Retry-After)",
+        }
+    }
+}
+
 /// Live figures of one vendor trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VendorTrunkLive {
@@ -52,25 +79,75 @@ pub struct VendorTrunkLive {
     /// Percent of calls that it takes in its turn: 100, or less while it comes back after a failure (F-NET-02). The others
     /// find it behind all other candidates.
     pub share: u8,
+    /// Why it is out of rotation, or was last; for explanations only.
+    pub cause: Option<DownCause>,
 }
 
 impl Default for VendorTrunkLive {
     fn default() -> Self {
-        VendorTrunkLive { up: true, channels_used: 0, cps_ok: true, share: WHOLE }
+        VendorTrunkLive { up: true, channels_used: 0, cps_ok: true, share: WHOLE, cause: None }
     }
 }
 
 /// The world at the moment of a decision. A vendor trunk without figures counts as up and idle.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Live<'a> {
-    /// By [`VendorTrunkIx`].
-    pub vendor_trunks: &'a [VendorTrunkLive],
+    vendor_trunks: &'a [VendorTrunkLive],
+    look: Option<&'a dyn Fn(VendorTrunkIx) -> VendorTrunkLive>,
 }
 
-impl Live<'_> {
+impl<'a> Live<'a> {
+    /// Figures by [`VendorTrunkIx`].
+    pub fn new(vendor_trunks: &'a [VendorTrunkLive]) -> Live<'a> {
+        Live { vendor_trunks, look: None }
+    }
+
+    /// Figures that are looked up as a decision asks for them, because it asks for a few trunks of many. For the same trunk `look` must
+    /// always give the same.
+    pub fn lazily(look: &'a dyn Fn(VendorTrunkIx) -> VendorTrunkLive) -> Live<'a> {
+        Live { look: Some(look), ..Live::default() }
+    }
+
     /// Figures of a vendor trunk.
     pub fn of(&self, ix: VendorTrunkIx) -> VendorTrunkLive {
-        self.vendor_trunks.get(ix.at()).copied().unwrap_or_default()
+        match self.look {
+            Some(look) => look(ix),
+            None => self.vendor_trunks.get(ix.at()).copied().unwrap_or_default(),
+        }
+    }
+}
+
+/// What a decision has looked at, so that its explanation sees the same. Kept from call to call for its capacity; beginning anew costs
+/// nothing.
+#[derive(Debug, Default)]
+pub struct Looked {
+    round: u32,
+    seen: Vec<(u32, VendorTrunkLive)>,
+}
+
+impl Looked {
+    /// Forgets everything.
+    pub fn begin(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        if self.round == 0 {
+            self.seen.clear();
+            self.round = 1;
+        }
+    }
+
+    /// What was seen of a trunk since [`Looked::begin`], or what `look` sees now.
+    pub fn at(&mut self, ix: VendorTrunkIx, look: impl FnOnce() -> VendorTrunkLive) -> VendorTrunkLive {
+        if self.seen.len() <= ix.at() {
+            self.seen.resize(ix.at().saturating_add(1), (0, VendorTrunkLive::default()));
+        }
+        match self.seen.get_mut(ix.at()) {
+            Some((round, live)) if *round == self.round => *live,
+            Some(slot) => {
+                *slot = (self.round, look());
+                slot.1
+            }
+            None => look(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use warp_model::{Nanos, Now};
 use crate::directory::{Directory, Limits, TrunkIx, VendorTrunkIx};
 use crate::rate::{self, SellRate};
 use crate::refusal::Refusal;
-use crate::route::{VendorTrunkLive, WHOLE};
+use crate::route::VendorTrunkLive;
 
 /// Counters of one trunk, customer or vendor trunk.
 #[derive(Debug, Default)]
@@ -236,19 +236,18 @@ impl Bound {
         Some(VendorReservation { slot: slot.clone() })
     }
 
-    /// Fills the live figures that [`decide`](crate::decide) takes, in index order; `share` says what percentage of calls a
-    /// trunk takes in its turn, 0 when it is out of rotation.
-    pub fn live_into(&self, now: Now, share: impl Fn(VendorTrunkIx) -> u8, out: &mut Vec<VendorTrunkLive>) {
-        out.clear();
-        out.extend(self.directory.vendor_trunks().zip(&self.vendor_trunks).map(|((ix, row), slot)| {
-            let share = share(ix).min(WHOLE);
-            VendorTrunkLive {
-                up: share > 0,
-                share,
+    /// Live figures of a vendor trunk as [`decide`](crate::decide) takes them; `up` says whether it is in rotation.
+    pub fn look(&self, ix: VendorTrunkIx, now: Now, up: bool) -> VendorTrunkLive {
+        let cps = self.directory.vendor_trunk(ix).and_then(|t| t.limits.cps);
+        match self.vendor_trunks.get(ix.at()) {
+            Some(slot) => VendorTrunkLive {
+                up,
                 channels_used: slot.channels.load(Ordering::Relaxed),
-                cps_ok: slot.token_ready(row.limits.cps, now.mono.0),
-            }
-        }));
+                cps_ok: slot.token_ready(cps, now.mono.0),
+                ..VendorTrunkLive::default()
+            },
+            None => VendorTrunkLive { up: false, ..VendorTrunkLive::default() },
+        }
     }
 
     /// The directory it is in the order of.
