@@ -6,7 +6,7 @@ use divan::{Bencher, black_box};
 use warp_bench::deckgen::{World, directory};
 use warp_model::Wall;
 use warp_model::hash::SplitMix;
-use warp_policy::deck::{ImportOptions, parse_csv};
+use warp_policy::deck::{ImportOptions, read_text};
 use warp_policy::{
     CallInput, LcrIndex, Live, NumberPlan, RateList, Snapshot, TrunkIx, decide, explain, rate_call,
 };
@@ -94,5 +94,5 @@ fn import_10_000_lines(b: Bencher) {
             i % 80 + 10
         ));
     }
-    b.bench_local(|| parse_csv(black_box(text.as_bytes()), &ImportOptions::default()));
+    b.bench_local(|| read_text(black_box(text.as_bytes()), &ImportOptions::default()));
 }

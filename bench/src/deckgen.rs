@@ -120,6 +120,7 @@ impl World {
                     terms,
                     from: None,
                     until: None,
+                    blocked: false,
                 }
             })
             .collect();
@@ -148,6 +149,7 @@ impl World {
                     terms: if code.npa().is_some() { Terms::of(6, 6) } else { Terms::of(1, 1) },
                     from: None,
                     until: None,
+                    blocked: false,
                 }
             })
             .collect();

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 use warp_model::id::DeckKind as DeckIdKind;
 use warp_model::{Currency, DeckId};
-use warp_policy::deck::{Deck as PolicyDeck, DeckKind, DeckMeta, ImportOptions, LineError, parse_csv};
+use warp_policy::deck::{Deck as PolicyDeck, DeckKind, DeckMeta, ImportOptions, LineError, read_text};
 
 use super::Ctx;
 use super::fault::{Fault, Kind, Problem};
@@ -162,25 +162,17 @@ pub async fn upload(
 ) -> Result<DeckVersion, Fault> {
     let deck = get(ctx, id).await?;
     let kind = if deck.kind == "az" { DeckKind::Az } else { DeckKind::Us };
-    let options = ImportOptions { kind, ..ImportOptions::default() };
-    let parsed = blocking(move || parse_csv(csv.as_ref(), &options)).await?;
+    let currency = deck.currency.parse().unwrap_or(Currency::USD);
+    let options = ImportOptions { kind, currency, ..ImportOptions::default() };
+    let parsed = blocking(move || read_text(csv.as_ref(), &options)).await?;
     let rows = parsed.map_err(line_errors)?;
-    if mode == UploadMode::Full && !rows.ended.is_empty() {
-        return Err(Fault::new(
-            Kind::DeckInvalid,
-            "a full deck names its rows; this file ends codes as well",
-        )
-        .hint(
-            "leave the ended rows out, as a version replaces the one before; or upload with mode=partial",
-        ));
-    }
     let mut tx = ctx.begin().await?;
     tx.allow_long_statements().await?;
     let locked: Option<Deck> = tx.first(sqlx::query(sql::DECK_LOCK).bind(id.to_string())).await?;
     let locked = locked.ok_or_else(|| Fault::not_found("deck"))?;
-    let base = match mode {
-        UploadMode::Full => None,
-        UploadMode::Partial => Some(content_in_force(&mut tx, id, locked.active_version).await?),
+    let base = match (mode, locked.active_version) {
+        (UploadMode::Full, None) => None,
+        (_, number) => Some(content_in_force(&mut tx, id, number).await?),
     };
     let next = sqlx::query(sql::DECK_VERSION_NEXT).bind(id.to_string()).fetch_one(tx.db()).await;
     let number: i32 = next.and_then(|r| r.try_get(0)).map_err(StoreError::from)?;
@@ -193,15 +185,16 @@ pub async fn upload(
     };
     let now = crate::wall_now();
     let compiled = blocking(move || {
-        let mut notes = rows.notes.clone();
-        let made = match base {
-            None => PolicyDeck::new(meta, rows.rows),
-            Some(content) => PolicyDeck::from_bytes(&content).and_then(|base| {
+        let mut notes = rows.recognised.notes.clone();
+        let base = base.map(|content| PolicyDeck::from_bytes(&content)).transpose();
+        let made = base.and_then(|base| match (mode, &base) {
+            (UploadMode::Partial, Some(base)) => {
                 let unknown = rows.ended.iter().filter(|(code, _)| !base.names(*code));
                 notes.extend(unknown.map(|(code, _)| format!("{code} is ended and was not in the deck")));
                 base.merged(meta, &rows, now)
-            }),
-        };
+            }
+            _ => PolicyDeck::replaced(base.as_ref(), meta, &rows, now).map(|(d, _)| d),
+        });
         notes.truncate(50);
         made.map(|d| {
             let bytes = d.to_bytes();

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use warp_model::{Currency, DeckId, Nanos, Wall};
-use warp_policy::deck::csv::MAX_ERRORS;
-use warp_policy::deck::{Deck, DeckKind, DeckMeta, Field, ImportOptions, Mapping, Terms, parse_csv};
+use warp_policy::deck::sheet::{MAX_ERRORS, SheetOptions, Zone};
+use warp_policy::deck::{Deck, DeckKind, DeckMeta, Field, ImportOptions, Terms, read_text};
 
 fn us() -> ImportOptions {
     ImportOptions::default()
@@ -14,7 +14,7 @@ fn az() -> ImportOptions {
 }
 
 fn errors(text: &str, options: &ImportOptions) -> Vec<(u64, String, String)> {
-    parse_csv(text.as_bytes(), options)
+    read_text(text.as_bytes(), options)
         .unwrap_err()
         .into_iter()
         .map(|e| (e.line, e.column, e.message))
@@ -28,7 +28,7 @@ fn a_us_deck_with_and_without_the_leading_1() {
         1415555,722,0.00125,.004,,11/22/2026\r\n\
         2125551,132,0.001,0.001,0.001,\r\n\
         415,722,0.000000001,0.2,0.1,20260102\r\n";
-    let deck = parse_csv(text.as_bytes(), &us()).unwrap();
+    let deck = read_text(text.as_bytes(), &us()).unwrap();
     let rows: Vec<_> = deck.rows.iter().map(|r| (r.code.to_string(), r.rates.map(|n| n.0))).collect();
     assert_eq!(
         rows,
@@ -42,7 +42,7 @@ fn a_us_deck_with_and_without_the_leading_1() {
     );
     assert_eq!(deck.rows[1].from, Some(Wall::from_unix_ms(1_795_305_600_000)));
     assert_eq!(deck.rows[0].terms, Terms::of(6, 6));
-    assert_eq!(deck.mapping.fields[0], Some(Field::Code));
+    assert_eq!(deck.recognised.columns[0], ("NPANXX".to_owned(), "code".to_owned()));
 }
 
 #[test]
@@ -52,12 +52,11 @@ fn an_a_z_deck_with_lists_and_ranges() {
         UK,Fixed,44,,0.005,1/1,,\n\
         France,Old,33,,,,,Removed\n";
     let mut options = az();
-    options.strip_money = true;
     // 9-11 is no range: two lengths.
     assert_eq!(errors(text, &options)[0].0, 2);
-    options.max_rate = Nanos(2_000_000_000_000);
+    options.sheet.cap = Some(Nanos(2_000_000_000_000));
     let text = text.replace("9-11,95", "90-92,95");
-    let deck = parse_csv(text.as_bytes(), &options).unwrap();
+    let deck = read_text(text.as_bytes(), &options).unwrap();
     let codes: Vec<_> = deck.rows.iter().map(|r| r.code.to_string()).collect();
     assert_eq!(codes, ["790", "791", "792", "795", "44"]);
     assert_eq!(deck.rows[0].rates[0], Nanos(1_000_020_000_000));
@@ -109,20 +108,19 @@ fn files_that_are_no_decks() {
     assert_eq!(errors(&many, &az()).len(), MAX_ERRORS);
     let mut small = az();
     small.max_rows = 10;
-    assert!(errors("code,rate\n10-99,1\n", &small).last().unwrap().2.contains("more rows"));
-    assert!(errors("code,rate\n1000000-9999999,1\n", &az())[0].2.contains("10,000 codes"));
+    assert!(errors("code,rate\n4410-4499,1\n", &small).last().unwrap().2.contains("more rows"));
+    assert!(errors("code,rate\n4400000-4499999,1\n", &az())[0].2.contains("10,000 codes"));
 }
 
 #[test]
 fn a_remembered_mapping_is_used() {
-    let options = ImportOptions {
-        mapping: Some(Mapping { fields: vec![Some(Field::Rate), None, Some(Field::Code)] }),
-        utc_offset_min: -300,
-        ..az()
-    };
-    let deck = parse_csv("x,y,z\n0.5,?,44\n".as_bytes(), &options).unwrap();
+    let mapping = [("x".to_owned(), Field::Rate), ("Z!".to_owned(), Field::Code)].into();
+    let sheet =
+        SheetOptions { mapping, ignore: vec!["Y".into()], zone: Some(Zone(-300)), ..SheetOptions::default() };
+    let options = ImportOptions { sheet, ..az() };
+    let deck = read_text("x,y,z\n0.5,?,44\n".as_bytes(), &options).unwrap();
     assert_eq!(deck.rows[0].rates[0], Nanos(500_000_000));
-    assert_eq!(deck.notes.len(), 1);
+    assert_eq!(deck.recognised.notes.len(), 1);
 }
 
 fn meta() -> DeckMeta {
@@ -155,7 +153,7 @@ proptest! {
             }
         }
         let options = if kind { us() } else { az() };
-        match parse_csv(bytes.as_slice(), &options) {
+        match read_text(bytes.as_slice(), &options) {
             // What is read without an error makes a deck, and the deck survives being stored.
             Ok(read) if !read.rows.is_empty() => {
                 let deck = Deck::new(meta(), read.rows).unwrap();
@@ -169,7 +167,7 @@ proptest! {
     #[test]
     fn prices_are_read_exactly(whole in 0u64..100, nanos in 0u64..1_000_000_000) {
         let text = format!("code,rate\n44,{whole}.{nanos:09}\n");
-        let deck = parse_csv(text.as_bytes(), &az()).unwrap();
+        let deck = read_text(text.as_bytes(), &az()).unwrap();
         prop_assert_eq!(deck.rows[0].rates[0].0 as u64, whole * 1_000_000_000 + nanos);
     }
 }

@@ -76,7 +76,14 @@ fn one_division_and_one_rounding() {
 
 fn flat(n: u128, per_min: &str, terms: Terms) -> Arc<deck::Deck> {
     let rate: Nanos = per_min.parse().unwrap();
-    let row = Row { code: "1415".parse().unwrap(), rates: [rate; 3], terms, from: None, until: None };
+    let row = Row {
+        code: "1415".parse().unwrap(),
+        rates: [rate; 3],
+        terms,
+        from: None,
+        until: None,
+        blocked: false,
+    };
     deck_of(n, DeckKind::Us, vec![row])
 }
 

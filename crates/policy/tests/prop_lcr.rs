@@ -83,6 +83,7 @@ fn a_deck(rows: Vec<Priced>, n: u128) -> Arc<Deck> {
                 terms: Terms { initial_s: inc, next_s: 6, setup_fee: Nanos(fee) },
                 from: None,
                 until: None,
+                blocked: false,
             };
             (code, row)
         })
@@ -145,6 +146,7 @@ fn the_key_moves_with_the_rows_in_force() {
         terms: Terms::of(6, 6),
         from: Some(Wall(from)),
         until: None,
+        blocked: false,
     };
     let d = deck_of(1, DeckKind::Us, vec![row(10), row(20)]);
     let lists = [list(&[&d])];
@@ -188,6 +190,7 @@ fn us_rows(n: usize, mut rates: impl FnMut(i64) -> [i64; 3]) -> Vec<Row> {
             terms: Terms::of(6, 6),
             from: None,
             until: None,
+            blocked: false,
         })
         .collect()
 }

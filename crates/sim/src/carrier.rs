@@ -104,6 +104,7 @@ fn deck(n: u128, rows: &[(&str, i64)]) -> Arc<Deck> {
             terms: DeckKind::Us.usual_terms(),
             from: None,
             until: None,
+            blocked: false,
         })
         .collect();
     Arc::new(Deck::new(meta, rows).expect("a deck"))

@@ -34,6 +34,7 @@ fn deck(n: u128, rate: i64) -> Arc<Deck> {
         terms: kind.usual_terms(),
         from: None,
         until: None,
+        blocked: false,
     };
     let mut rows = vec![row("1415", rate)];
     if n == 100 {

@@ -1,7 +1,8 @@
 //! The stored form of a deck version: what is hashed, kept and sent to the nodes.
 //!
-//! `WARPDECK1\n`, length and JSON of the meta data, then tables with their counts, little endian. One content has one form:
-//! rows and tables are sorted. Reading checks everything, so that a stored deck can be trusted like a made one.
+//! `WARPDECK1\n`, length and JSON of the meta data, then tables with their counts, little endian. A deck that says of codes that
+//! they are not carried begins with `WARPDECK2\n` and ends with the positions of those rows. One content has one form: rows
+//! and tables are sorted. Reading checks everything, so that a stored deck can be trusted like a made one.
 
 use sha2::{Digest, Sha256};
 use warp_model::Nanos;
@@ -10,12 +11,14 @@ use super::{BIG, Deck, DeckError, DeckMeta, Terms};
 use crate::code::Code;
 
 const MAGIC: &[u8] = b"WARPDECK1\n";
+/// With the positions of rows whose code is not carried.
+const MAGIC_2: &[u8] = b"WARPDECK2\n";
 
 impl Deck {
     /// The stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len() * 24 + 1_024);
-        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(if self.blocked.is_empty() { MAGIC } else { MAGIC_2 });
         // A struct of plain fields always has a JSON form.
         let meta = serde_json::to_vec(&self.meta).unwrap_or_default();
         put_u32(&mut out, meta.len());
@@ -45,13 +48,20 @@ impl Deck {
         for t in self.terms.iter().chain(&self.period) {
             out.extend_from_slice(&t.to_le_bytes());
         }
+        if !self.blocked.is_empty() {
+            put_u32(&mut out, self.blocked.len());
+            for b in &self.blocked {
+                out.extend_from_slice(&b.to_le_bytes());
+            }
+        }
         out
     }
 
     /// Reads the stored form and checks it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Deck, DeckError> {
         let mut r = Reader { rest: bytes };
-        if r.take(MAGIC.len())? != MAGIC {
+        let magic = r.take(MAGIC.len())?;
+        if magic != MAGIC && magic != MAGIC_2 {
             return Err(DeckError::Malformed("wrong first bytes"));
         }
         let n = r.count(1)?;
@@ -103,6 +113,18 @@ impl Deck {
         for _ in 0..n {
             period.push(u16::from_le_bytes(r.array()?));
         }
+        let mut blocked = Vec::new();
+        if magic == MAGIC_2 {
+            let n = r.count(4)?;
+            blocked.reserve(n);
+            for _ in 0..n {
+                blocked.push(u32::from_le_bytes(r.array()?));
+            }
+            let rising = blocked.is_sorted_by(|a, b| a < b);
+            if n == 0 || !rising || blocked.last().is_some_and(|b| *b as usize >= codes.len()) {
+                return Err(DeckError::Malformed("codes that are not carried"));
+            }
+        }
         if !r.rest.is_empty() {
             return Err(DeckError::Malformed("bytes after the end"));
         }
@@ -115,6 +137,7 @@ impl Deck {
             terms_of,
             periods,
             big,
+            blocked,
             hash: Sha256::digest(bytes).into(),
         };
         deck.verify()?;
@@ -129,6 +152,9 @@ impl Deck {
         for i in 0..self.codes.len() {
             let row = self.row(i).ok_or(DeckError::Malformed("reference"))?;
             super::check(&row)?;
+            if row.blocked && (row.rates != [Nanos::ZERO; 3] || row.terms != super::NOT_CARRIED) {
+                return Err(DeckError::Malformed("a price of a code that is not carried"));
+            }
             let key = (row.code, super::start(row.from));
             if last.is_some_and(|l| l >= key) {
                 return Err(DeckError::Malformed("order"));
@@ -179,12 +205,34 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Row;
     use super::super::tests::{meta, row};
     use super::*;
     use proptest::prelude::*;
 
     fn deck() -> Deck {
         Deck::new(meta(3), vec![row("1415555", 4_200_000), row("1", 7), row("881", 5_000_000_000)]).unwrap()
+    }
+
+    #[test]
+    fn codes_that_are_not_carried_are_kept_and_other_decks_keep_their_form() {
+        let mut rows: Vec<_> = deck().rows().collect();
+        rows.push(Row { blocked: true, ..row("1415", 9) });
+        let a = Deck::new(meta(3), rows.clone()).unwrap();
+        rows.pop();
+        rows.push(Row { blocked: true, ..row("1415", 8) });
+        assert_eq!(
+            Deck::new(meta(3), rows).unwrap().hash(),
+            a.hash(),
+            "the price of such a row means nothing"
+        );
+        let b = Deck::from_bytes(&a.to_bytes()).unwrap();
+        assert!(a.rows().eq(b.rows()) && b.rows().filter(|r| r.blocked).count() == 1);
+        assert!(a.to_bytes().starts_with(b"WARPDECK2") && deck().to_bytes().starts_with(b"WARPDECK1"));
+        let mut bytes = a.to_bytes();
+        let n = bytes.len();
+        bytes[n - 4] = 9;
+        assert!(Deck::from_bytes(&bytes).is_err());
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! A version of a rate deck: dial codes with their prices, immutable, known by the hash of its content.
 //!
-//! [`csv::parse_csv`] reads a vendor's file, [`Deck::new`] turns rows into the compact canonical form that is hashed and
-//! stored, [`Deck::merged`] lays a partial file over a version, [`diff::diff`] compares two versions before somebody approves
-//! one. Prices are nano-units per minute; a row holds
-//! the three US prices, which are equal where no jurisdiction applies. Absent on purpose: OCN/LATA decks (they need a LERG
-//! to be expanded) and prices by origin country (refused by the importer, never read over).
+//! [`sheet`] reads a vendor's file, [`Deck::new`] turns rows into the compact canonical form that is hashed and stored,
+//! [`Deck::replaced`] and [`Deck::merged`] make the next version from a full and a partial file, [`report`] says what it
+//! changes before somebody approves it. Prices are nano-units per minute; a row holds the three US prices, which are equal
+//! where no jurisdiction applies, or says that its code is not carried. Absent on purpose: OCN/LATA decks (they need a LERG to
+//! be expanded) and prices by origin country (refused by the reader, never read over).
 
 pub mod canon;
-pub mod csv;
-pub mod diff;
-mod partial;
+mod next;
+pub mod report;
+pub mod sheet;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use warp_model::{Currency, DeckId, Nanos, Wall};
 
-pub use self::csv::{Field, ImportOptions, LineError, Mapping, parse_csv};
-pub use self::diff::{DeckDiff, diff};
+pub use self::report::{Move, Report};
+pub use self::sheet::{Field, ImportOptions, LineError, Recognised, SheetOptions, read_text};
 use crate::code::Code;
 
 /// Increments and set-up fee of a price.
@@ -95,6 +95,9 @@ pub struct Row {
     pub from: Option<Wall>,
     /// Until (exclusive); `None` = open.
     pub until: Option<Wall>,
+    /// The vendor does not carry the code: no price of the deck holds for its numbers, that of a shorter code neither.
+    /// Prices, fee and increments of such a row mean nothing.
+    pub blocked: bool,
 }
 
 /// What an import read: rows, and codes that the file ends.
@@ -104,10 +107,8 @@ pub struct DeckRows {
     pub rows: Vec<Row>,
     /// Codes marked as removed, with the time from which.
     pub ended: Vec<(Code, Option<Wall>)>,
-    /// The mapping that was used.
-    pub mapping: Mapping,
-    /// Things a person should know, for example columns that were read over.
-    pub notes: Vec<String>,
+    /// What was recognised in the file, and what a person should know of it.
+    pub recognised: Recognised,
 }
 
 /// Why rows do not make a deck.
@@ -162,6 +163,8 @@ pub struct Deck {
     terms_of: Vec<Terms>,
     periods: Vec<(i64, i64)>,
     big: Vec<[i64; 3]>,
+    /// Positions of rows whose code is not carried, sorted.
+    blocked: Vec<u32>,
     hash: [u8; 32],
 }
 
@@ -177,6 +180,10 @@ impl Deck {
     pub fn new(meta: DeckMeta, mut rows: Vec<Row>) -> Result<Deck, DeckError> {
         if rows.is_empty() {
             return Err(DeckError::Empty);
+        }
+        // One content has one form: what means nothing is the same everywhere.
+        for row in rows.iter_mut().filter(|r| r.blocked) {
+            (row.rates, row.terms) = ([Nanos::ZERO; 3], NOT_CARRIED);
         }
         rows.sort_unstable_by_key(|r| (r.code, start(r.from)));
         let mut terms_of: Vec<Terms> = rows.iter().map(|r| r.terms).collect();
@@ -197,11 +204,15 @@ impl Deck {
             terms_of,
             periods,
             big: Vec::new(),
+            blocked: Vec::new(),
             hash: [0; 32],
         };
         let mut last = None;
-        for row in &rows {
+        for (i, row) in rows.iter().enumerate() {
             check(row)?;
+            if row.blocked {
+                deck.blocked.push(i as u32);
+            }
             if last == Some((row.code, start(row.from))) {
                 return Err(DeckError::Duplicate(row.code));
             }
@@ -260,7 +271,26 @@ impl Deck {
             terms: *self.terms_of.get(usize::from(*self.terms.get(i)? & !BIG))?,
             from: (from != i64::MIN).then_some(Wall(from)),
             until: (until != i64::MAX).then_some(Wall(until)),
+            blocked: !self.blocked.is_empty() && self.blocked.binary_search(&(i as u32)).is_ok(),
         })
+    }
+
+    /// Has it a row of this code, of any date?
+    pub fn names(&self, code: Code) -> bool {
+        self.codes.binary_search(&code).is_ok()
+    }
+
+    /// Positions of the rows of a code, oldest first.
+    fn positions(&self, code: Code) -> std::ops::Range<usize> {
+        let from = self.codes.partition_point(|c| *c < code);
+        let to = self.codes.get(from..).map_or(0, |rest| rest.partition_point(|c| *c == code));
+        from..from + to
+    }
+
+    /// The row of exactly this code that is in force at a time.
+    pub fn row_at(&self, code: Code, at: Wall) -> Option<Row> {
+        let rows = self.positions(code).filter_map(|i| self.row(i));
+        rows.filter(|r| start(r.from) <= at.0 && at.0 < end(r.until)).last()
     }
 
     fn rates_at(&self, i: usize) -> Option<[i64; 3]> {
@@ -272,7 +302,8 @@ impl Deck {
         }
     }
 
-    /// The rows in force at a time, one per code in code order: among equal codes the newest not in the future.
+    /// The rows in force at a time, one per code in code order: among equal codes the newest not in the future. Codes that
+    /// are not carried are among them.
     pub fn in_force(&self, at: Wall) -> impl Iterator<Item = Row> + '_ {
         let mut i = 0;
         std::iter::from_fn(move || {
@@ -326,6 +357,9 @@ fn end(t: Option<Wall>) -> i64 {
     t.map_or(i64::MAX, |t| t.0)
 }
 
+/// Increments of a row whose code is not carried.
+const NOT_CARRIED: Terms = Terms::of(1, 1);
+
 fn check(row: &Row) -> Result<(), DeckError> {
     if row.rates.iter().any(|r| r.0 < 0) || row.terms.setup_fee.0 < 0 {
         return Err(DeckError::Negative(row.code));
@@ -365,6 +399,7 @@ pub(crate) mod tests {
             terms: Terms::of(6, 6),
             from: None,
             until: None,
+            blocked: false,
         }
     }
 

@@ -79,6 +79,8 @@ pub struct LcrBuilder<'a> {
     /// Codes of all decks with the buy columns that name them (bits, `words` each).
     codes: Vec<Code>,
     own: Vec<u32>,
+    /// Codes that a buy column's vendor does not carry: they do not fall back to a shorter code of the column.
+    holes: Vec<(Code, usize)>,
     filled: usize,
     /// Row, column, exception: of what a vendor names itself.
     exceptions: Vec<(u32, u32, Exception)>,
@@ -164,6 +166,7 @@ impl<'a> LcrBuilder<'a> {
             terms_of: HashMap::new(),
             codes: Vec::new(),
             own: Vec::new(),
+            holes: Vec::new(),
             filled: 0,
             exceptions: Vec::new(),
             sell_rows: Vec::new(),
@@ -199,7 +202,12 @@ impl<'a> LcrBuilder<'a> {
         let mut codes = Vec::with_capacity(most);
         let every = most.div_ceil(SAMPLES).max(1);
         let mut samples = Vec::new();
+        let mut holes = Vec::new();
         for (i, (pos, row)) in merged(list, self.at).enumerate() {
+            if row.blocked {
+                holes.push(row.code);
+                continue;
+            }
             if i % every == 0 && self.plan.code_has_jurisdiction(row.code) {
                 samples.push(row.rates.map(|r| r.0));
             }
@@ -232,6 +240,13 @@ impl<'a> LcrBuilder<'a> {
             return Err(BuildError::TooLarge("rate lists"));
         }
         self.union(&codes, (side == Side::Buy).then_some(column));
+        // A hole is a row of its own, without a price.
+        if !holes.is_empty() {
+            self.union(&holes, None);
+            if side == Side::Buy {
+                self.holes.extend(holes.into_iter().map(|c| (c, column)));
+            }
+        }
         self.surveyed.push(Surveyed {
             side,
             decks,
@@ -302,6 +317,9 @@ impl<'a> LcrBuilder<'a> {
         if rows > MAX_ROWS {
             return Err(BuildError::TooLarge("dial codes"));
         }
+        self.holes.sort_unstable();
+        let mut holes = self.holes.iter().copied().peekable();
+        let mut closed = vec![0u32; self.index.words];
         let words = self.index.words;
         let mut parents = Vec::with_capacity(rows);
         let mut above: Vec<u32> = Vec::new();
@@ -322,12 +340,19 @@ impl<'a> LcrBuilder<'a> {
                 .unwrap_or(NONE);
             above.push(i as u32);
             parents.push(parent);
+            closed.fill(0);
+            while let Some((_, column)) = holes.next_if(|(c, _)| c == code) {
+                if let Some(word) = closed.get_mut(column / 32) {
+                    *word |= 1 << (column % 32);
+                }
+            }
             let mut n = 0;
             for w in 0..words {
                 let inherited = match parent {
                     NONE => 0,
                     p => presence_of.get(p as usize * words + w).copied().unwrap_or(0),
                 };
+                let inherited = inherited & !closed.get(w).copied().unwrap_or(0);
                 if let Some(bits) = presence_of.get_mut(i * words + w) {
                     *bits |= inherited;
                     n += bits.count_ones() as usize;
@@ -375,6 +400,12 @@ impl<'a> LcrBuilder<'a> {
             }
             if self.index.codes.get(at) != Some(&row.code) {
                 return Err(BuildError::OutOfStep);
+            }
+            if row.blocked {
+                if let Some(slot) = sell.get_mut(at) {
+                    *slot = HOLE;
+                }
+                continue;
             }
             let deck = decks.get(pos).copied().unwrap_or_default();
             let terms = self.terms_ix(DeckTerms { terms: row.terms, deck })?;
@@ -557,6 +588,7 @@ impl<'a> LcrBuilder<'a> {
                     }
                 }
             }
+            column.iter_mut().filter(|e| **e == HOLE).for_each(|e| *e = NONE);
             column.resize(column.len().div_ceil(size) * size, NONE);
             let mut pages = Vec::with_capacity(column.len() / size);
             for page in column.chunks(size) {
@@ -671,5 +703,7 @@ fn set_pair(lines: &mut [u8], at: usize, word: u32) {
     set(lines, at + 1, high);
 }
 
+/// While sell columns are built: a code without a price that takes none from a shorter one.
+const HOLE: u32 = NONE - 1;
 /// A column's scale is fitted to about as many of its rows.
 const SAMPLES: usize = 16_384;

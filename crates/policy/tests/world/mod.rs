@@ -17,6 +17,7 @@ pub fn deck(n: u128, kind: DeckKind, rows: &[(&str, [i64; 3])]) -> Arc<Deck> {
             terms: kind.usual_terms(),
             from: None,
             until: None,
+            blocked: false,
         })
         .collect();
     deck_of(n, kind, rows)

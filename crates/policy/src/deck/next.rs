@@ -1,10 +1,11 @@
-//! Partial (delta) files: what a vendor changes, laid over the version in force (`ref/telecom-domain` §3).
+//! The next version of a deck: a full or a partial file laid over the version in force (`ref/telecom-domain` §3).
 //!
 //! The vendor's newest word on a code counts from its date on: whatever the version had for that code from then on is gone,
 //! and what was in force before ends there. So a price that is to end does end, and an older one without an end does not
-//! come back behind it. Codes that the file does not name stay as they are.
+//! come back behind it. Codes that a partial file does not name stay as they are. Codes that a full file does not name end
+//! when the file begins: at once when any of its rows counts by then, else with its first row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use warp_model::Wall;
 
@@ -52,9 +53,57 @@ impl Deck {
         Deck::new(meta, rows)
     }
 
-    /// Has it a row of this code, of any date?
-    pub fn names(&self, code: Code) -> bool {
-        self.codes.binary_search(&code).is_ok()
+    /// A full file as the next version, to take over at `at` from `base`, the version in force. Rows of the base stay until
+    /// the file's word on their code begins; the second value is how many. Rows without a date count at once.
+    ///
+    /// Errors: as [`Deck::new`].
+    pub fn replaced(
+        base: Option<&Deck>,
+        meta: DeckMeta,
+        file: &DeckRows,
+        at: Wall,
+    ) -> Result<(Deck, usize), DeckError> {
+        let mut rows = file.rows.clone();
+        let mut ended: BTreeMap<Code, i64> = BTreeMap::new();
+        for (code, when) in &file.ended {
+            let when = when.unwrap_or(at).0;
+            ended.entry(*code).and_modify(|e| *e = when.min(*e)).or_insert(when);
+        }
+        // A row that the same file ends later is cut; one that it ends at once or before was never meant.
+        for row in &mut rows {
+            let Some(when) = ended.get(&row.code).filter(|w| **w < end(row.until)) else { continue };
+            match cut(*row, *when) {
+                Some(short) => *row = short,
+                None if start(row.from) > *when => {}
+                None => return Err(DeckError::Duplicate(row.code)),
+            }
+        }
+        let mut carried = 0;
+        if let Some(base) = base {
+            let begins =
+                rows.iter().map(|r| start(r.from)).chain(ended.values().copied()).min().unwrap_or(at.0);
+            let mut first: BTreeMap<Code, i64> = ended.clone();
+            for row in rows.iter().filter(|r| start(r.from) > at.0) {
+                let from = start(row.from);
+                first.entry(row.code).and_modify(|f| *f = from.min(*f)).or_insert(from);
+            }
+            let now: BTreeSet<Code> = rows.iter().filter(|r| start(r.from) <= at.0).map(|r| r.code).collect();
+            if begins > at.0 || first.values().any(|f| *f > at.0) {
+                for row in base.rows().filter(|r| !now.contains(&r.code)) {
+                    let until = first.get(&row.code).copied().unwrap_or(begins);
+                    if let Some(kept) = cut(row, until).filter(|k| end(k.until) > at.0) {
+                        rows.push(kept);
+                        carried += 1;
+                    }
+                }
+            }
+        }
+        Deck::new(meta, rows).map(|d| (d, carried))
+    }
+
+    /// Has it a price in force at a time?
+    pub fn has_price_at(&self, at: Wall) -> bool {
+        self.in_force(at).any(|r| !r.blocked)
     }
 }
 
@@ -74,7 +123,7 @@ fn cut(row: Row, when: i64) -> Option<Row> {
 mod tests {
     use super::super::tests::{meta, row};
     use super::*;
-    use crate::deck::{DeckRows, diff};
+    use crate::deck::DeckRows;
 
     const NOW: Wall = Wall(1_000);
 
@@ -118,10 +167,6 @@ mod tests {
         assert_eq!(at(&next, 2_000), want(&[("1212", 5), ("1303", 7), ("1415", 30), ("1808", 9)]));
         // The rise to 6 is gone with its code.
         assert_eq!(at(&next, 6_000), want(&[("1303", 7), ("1415", 30), ("1808", 9)]));
-        let d = diff(Some(&base()), &next, NOW, NOW, 0, 5);
-        assert_eq!((d.new, d.up, d.down, d.same, d.ended), (1, 0, 0, 3, 0));
-        let later = diff(Some(&base()), &next, Wall(6_000), NOW, 0, 5);
-        assert_eq!((later.new, later.up, later.same, later.ended), (1, 1, 1, 1));
     }
 
     #[test]
@@ -171,5 +216,44 @@ mod tests {
         let next = base().merged(meta(2), &delta(vec![], &all[..1]), NOW).unwrap();
         assert!(!next.names("1415".parse().unwrap()));
         assert_eq!(next.len(), 3);
+    }
+
+    #[test]
+    fn a_full_file_that_begins_later_leaves_todays_prices_in_force_until_then() {
+        let file =
+            delta(vec![dated("1415", 20, Some(9_000), None), dated("1999", 3, Some(8_000), None)], &[]);
+        let (next, carried) = Deck::replaced(Some(&base()), meta(2), &file, NOW).unwrap();
+        assert_eq!(carried, 4);
+        let want = |list: &[(&str, i64)]| list.iter().map(|(c, r)| ((*c).to_owned(), *r)).collect::<Vec<_>>();
+        assert_eq!(at(&next, 1_000), want(&[("1212", 5), ("1303", 7), ("1415", 10)]));
+        assert_eq!(at(&next, 7_999), want(&[("1212", 6), ("1303", 7), ("1415", 10)]));
+        // The file begins at 8,000: what it does not name ends, what it names later stays until its date.
+        assert_eq!(at(&next, 8_000), want(&[("1415", 10), ("1999", 3)]));
+        assert_eq!(at(&next, 9_000), want(&[("1415", 20), ("1999", 3)]));
+    }
+
+    #[test]
+    fn a_full_file_of_today_ends_what_it_does_not_name_and_keeps_what_rises_later() {
+        let file = delta(vec![dated("1415", 20, Some(9_000), None), dated("1212", 3, None, None)], &[]);
+        let (next, carried) = Deck::replaced(Some(&base()), meta(2), &file, NOW).unwrap();
+        assert_eq!(carried, 1);
+        assert_eq!(at(&next, 1_000), [("1212".to_owned(), 3), ("1415".to_owned(), 10)]);
+        let (alone, carried) =
+            Deck::replaced(Some(&base()), meta(2), &delta(vec![dated("1212", 3, None, None)], &[]), NOW)
+                .unwrap();
+        assert_eq!((alone.len(), carried), (1, 0));
+        assert_eq!(Deck::replaced(None, meta(1), &file, NOW).unwrap().1, 0);
+    }
+
+    #[test]
+    fn a_full_file_may_end_codes_at_a_date() {
+        let ends = [("1303", Some(5_000)), ("1415", None)];
+        let file = delta(vec![dated("1212", 3, None, None)], &ends);
+        let (next, _) = Deck::replaced(Some(&base()), meta(2), &file, NOW).unwrap();
+        assert_eq!(at(&next, 4_999), [("1212".to_owned(), 3), ("1303".to_owned(), 7)]);
+        assert_eq!(at(&next, 5_000), [("1212".to_owned(), 3)]);
+        assert!(next.has_price_at(NOW));
+        let blocked = Row { blocked: true, ..dated("1212", 3, None, None) };
+        assert!(!Deck::new(meta(3), vec![blocked]).unwrap().has_price_at(NOW));
     }
 }

@@ -1,0 +1,233 @@
+//! What a new deck version changes, shown before anybody approves it and kept with the version (`ref/telecom-domain` §3).
+
+use serde::{Deserialize, Serialize};
+use warp_model::{Nanos, Wall};
+
+use super::{Deck, Recognised, Row};
+use crate::code::Code;
+
+/// Moves that a report lists.
+pub const LARGEST: usize = 10;
+
+/// Counts of codes, and the largest moves. Prices are compared as they will be when every announced change has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Version that it was compared with; `None`: there was none in force.
+    pub base: Option<u32>,
+    /// Rows of the sheet that were read.
+    pub rows_read: usize,
+    /// Rows of the version, of all dates.
+    pub rows: usize,
+    /// Codes that the base does not price.
+    pub new: usize,
+    /// A price, fee or increment rises, whatever else falls.
+    pub dearer: usize,
+    /// Something falls and nothing rises.
+    pub cheaper: usize,
+    /// Nothing changes.
+    pub same: usize,
+    /// Codes that the base prices and this version will not.
+    pub ended: usize,
+    /// Of all codes: the vendor does not carry them.
+    pub blocked: usize,
+    /// Lines that were not understood; then nothing was stored.
+    pub not_understood: usize,
+    /// Codes with a price at once.
+    pub in_force: usize,
+    /// Rows that begin later.
+    pub begin_later: usize,
+    /// Rows of the base that stay until the sheet's word on their code begins.
+    pub carried: usize,
+    /// The next moment at which a row begins or ends.
+    pub next_change: Option<Wall>,
+    /// The largest moves by absolute change of a price per minute.
+    pub largest: Vec<Move>,
+    /// What was recognised in the sheet.
+    pub recognised: Recognised,
+}
+
+/// One price that moves: of the jurisdiction where it moves most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Dial code.
+    pub code: Code,
+    /// Before, per minute.
+    pub old: Nanos,
+    /// After, per minute.
+    pub new: Nanos,
+    /// When; `None`: at once.
+    pub from: Option<Wall>,
+}
+
+impl Report {
+    /// Compares `new`, which takes over at `at`, with the version in force.
+    pub fn of(base: Option<&Deck>, new: &Deck, at: Wall, recognised: Recognised) -> Report {
+        let mut out = Report {
+            base: base.map(|b| b.meta().version),
+            rows_read: recognised.rows_read,
+            rows: new.len(),
+            in_force: new.in_force(at).filter(|r| !r.blocked).count(),
+            begin_later: new.rows().filter(|r| r.from.is_some_and(|f| f > at)).count(),
+            next_change: new.next_change(at),
+            recognised,
+            ..Report::default()
+        };
+        let mut moves: Vec<(i64, Move)> = Vec::new();
+        let mut olds = ByCode { deck: base, at: 0 };
+        let mut news = ByCode { deck: Some(new), at: 0 };
+        loop {
+            let (o, n) = (olds.code(), news.code());
+            let Some(code) = [o, n].into_iter().flatten().min() else { break };
+            let old = if o == Some(code) { olds.take() } else { Range::default() };
+            let new = if n == Some(code) { news.take() } else { Range::default() };
+            let (old, new) = settled(base, old, new, news.deck, at);
+            out.blocked += usize::from(new.is_some_and(|r| r.blocked));
+            let priced = |r: Option<Row>| r.filter(|r| !r.blocked);
+            match (priced(old), priced(new)) {
+                (None, None) => {}
+                (None, Some(_)) => out.new += 1,
+                (Some(_), None) => out.ended += 1,
+                (Some(old), Some(new)) => {
+                    match direction(&old, &new) {
+                        0 => out.same += 1,
+                        1 => out.dearer += 1,
+                        _ => out.cheaper += 1,
+                    }
+                    note(&old, &new, at, &mut moves);
+                }
+            }
+        }
+        moves.sort_by_key(|(step, m)| (std::cmp::Reverse(*step), m.code));
+        out.largest = moves.into_iter().take(LARGEST).map(|(_, m)| m).collect();
+        out
+    }
+}
+
+/// Positions of a code's rows.
+#[derive(Clone, Copy, Default)]
+struct Range {
+    from: usize,
+    to: usize,
+}
+
+/// Walks a deck code by code.
+struct ByCode<'a> {
+    deck: Option<&'a Deck>,
+    at: usize,
+}
+
+impl ByCode<'_> {
+    fn code(&self) -> Option<Code> {
+        self.deck?.codes.get(self.at).copied()
+    }
+
+    fn take(&mut self) -> Range {
+        let from = self.at;
+        let code = self.code();
+        while self.code() == code && code.is_some() {
+            self.at += 1;
+        }
+        Range { from, to: self.at }
+    }
+}
+
+/// The rows that count in the end: open ones; else those of now; else the next to come.
+fn settled(
+    base: Option<&Deck>,
+    old: Range,
+    new: Range,
+    deck: Option<&Deck>,
+    at: Wall,
+) -> (Option<Row>, Option<Row>) {
+    let row_at = |deck: Option<&Deck>, r: Range, t: i64| {
+        let rows = (r.from..r.to).filter_map(|i| deck?.row(i));
+        rows.filter(|row| super::start(row.from) <= t && t < super::end(row.until)).last()
+    };
+    const IN_THE_END: i64 = i64::MAX - 1;
+    let (o, n) = (row_at(base, old, IN_THE_END), row_at(deck, new, IN_THE_END));
+    if o.is_some() || n.is_some() {
+        return (o.or_else(|| row_at(base, old, at.0)), n);
+    }
+    let next = |deck: Option<&Deck>, r: Range| {
+        (r.from..r.to).filter_map(|i| deck?.row(i)).filter(|row| super::start(row.from) > at.0).last()
+    };
+    let either = |deck, r| next(deck, r).or_else(|| row_at(deck, r, at.0));
+    (either(base, old), either(deck, new))
+}
+
+/// Puts down the price that moves most.
+fn note(old: &Row, new: &Row, at: Wall, moves: &mut Vec<(i64, Move)>) {
+    let steps =
+        old.rates.iter().zip(new.rates).map(|(o, n)| (n.0.saturating_sub(o.0).saturating_abs(), *o, n));
+    // Of equal moves the first: interstate before intrastate.
+    let most = steps.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let Some((step, o, n)) = most.filter(|(step, ..)| *step > 0) else { return };
+    // Only the largest are wanted: the others leave now and then.
+    if moves.len() >= 64 * LARGEST {
+        moves.sort_by_key(|(step, m)| (std::cmp::Reverse(*step), m.code));
+        moves.truncate(LARGEST);
+    }
+    moves.push((step, Move { code: new.code, old: o, new: n, from: new.from.filter(|f| *f > at) }));
+}
+
+/// 1 dearer, -1 cheaper, 0 the same.
+fn direction(old: &Row, new: &Row) -> i32 {
+    let parts = |r: &Row| {
+        let [a, b, c] = r.rates;
+        [a.0, b.0, c.0, r.terms.setup_fee.0, i64::from(r.terms.initial_s), i64::from(r.terms.next_s)]
+    };
+    let pairs = parts(old).into_iter().zip(parts(new));
+    let rose = pairs.clone().any(|(o, n)| n > o);
+    let fell = pairs.into_iter().any(|(o, n)| n < o);
+    match (rose, fell) {
+        (true, _) => 1,
+        (false, true) => -1,
+        (false, false) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{meta, row};
+    use super::*;
+
+    fn deck(version: u32, rows: Vec<Row>) -> Deck {
+        Deck::new(meta(version), rows).unwrap()
+    }
+
+    #[test]
+    fn counts_every_kind() {
+        let old = deck(1, ["1201", "1202", "1203", "1204", "1206"].map(|c| row(c, 10)).to_vec());
+        let mut rows = vec![row("1201", 10), row("1202", 30), row("1203", 5), row("1205", 1)];
+        rows.push(Row { blocked: true, ..row("1206", 0) });
+        let r = Report::of(Some(&old), &deck(2, rows), Wall(0), Recognised::default());
+        assert_eq!((r.new, r.dearer, r.cheaper, r.same, r.ended, r.blocked), (1, 1, 1, 1, 2, 1));
+        assert_eq!((r.base, r.rows, r.in_force, r.begin_later), (Some(1), 5, 4, 0));
+        let moved: Vec<_> = r.largest.iter().map(|m| (m.code.to_string(), m.old.0, m.new.0)).collect();
+        assert_eq!(moved, [("1202".to_owned(), 10, 30), ("1203".to_owned(), 10, 5)]);
+        assert_eq!(Report::of(None, &old, Wall(0), Recognised::default()).new, 5);
+    }
+
+    #[test]
+    fn announced_changes_count_as_they_will_be() {
+        let old = deck(1, vec![row("1201", 10), row("1202", 10), row("1203", 10)]);
+        let later = |code, rate| Row { from: Some(Wall(500)), ..row(code, rate) };
+        let cut = |code| Row { until: Some(Wall(500)), ..row(code, 10) };
+        let new = deck(2, vec![cut("1201"), later("1201", 12), cut("1202"), row("1203", 10)]);
+        let r = Report::of(Some(&old), &new, Wall(100), Recognised::default());
+        assert_eq!((r.new, r.dearer, r.cheaper, r.same, r.ended), (0, 1, 0, 1, 1));
+        assert_eq!((r.begin_later, r.next_change), (1, Some(Wall(500))));
+        assert_eq!(r.largest[0].from, Some(Wall(500)));
+    }
+
+    #[test]
+    fn the_ten_largest_of_many() {
+        let codes: Vec<String> = (0..2_000).map(|n| format!("1201{n:04}")).collect();
+        let old = deck(1, codes.iter().map(|c| row(c, 10_000)).collect());
+        let new = deck(2, codes.iter().enumerate().map(|(i, c)| row(c, 10_000 + i as i64)).collect());
+        let r = Report::of(Some(&old), &new, Wall(0), Recognised::default());
+        let steps: Vec<i64> = r.largest.iter().map(|m| m.new.0 - m.old.0).collect();
+        assert_eq!(steps, (1_990..2_000).rev().collect::<Vec<_>>());
+        assert_eq!((r.dearer, r.same), (1_999, 1));
+    }
+}

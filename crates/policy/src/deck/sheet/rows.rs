@@ -1,0 +1,704 @@
+//! The rows of a sheet, one after another.
+
+use warp_model::{Nanos, Wall};
+
+use super::amounts::{self, AmountRules, Evidence, Price, quoted};
+use super::codes::{self, CodeCells};
+use super::dates::date;
+use super::layout::{self, Layout, Use, is_ignored};
+use super::options::{DecimalMark, Field, ImportOptions, PriceUnit};
+use super::prose;
+use super::table::{Line, Table};
+use super::words::{self, Said};
+use super::{DeckKind, LineError, MAX_ERRORS, Recognised};
+use crate::code::Code;
+use crate::deck::{DeckRows, Row, Terms, start};
+
+/// Reads the rows of a table. `recognised` says what is known of the file; the rest is filled in.
+///
+/// Out: the rows, or all errors, at most [`MAX_ERRORS`], in the order of lines. Refused among others: rows with more or fewer
+/// cells than the header, words and columns that are not understood, prices of 0 without the option, one code twice with one
+/// effective date.
+pub fn read_table(
+    table: &Table,
+    options: &ImportOptions,
+    recognised: Recognised,
+) -> Result<DeckRows, Vec<LineError>> {
+    let mut rules = AmountRules {
+        currency: options.currency,
+        stated: options.sheet.currency.is_some(),
+        mark: options.sheet.decimal,
+        cap: options.cap(),
+    };
+    if let Some(stated) = options.sheet.currency.filter(|c| *c != options.currency) {
+        let message = format!("the upload says {stated} and the deck is in {}", options.currency);
+        return Err(vec![LineError::at(0, "", &message)]);
+    }
+    let layout = layout::find(table, options, &rules)?;
+    let mut import = Import {
+        options,
+        fallback: options.usual_terms(),
+        slots: Slots::of(&layout),
+        errors: Vec::new(),
+        seen: Vec::new(),
+        codes: Vec::new(),
+        dates: [("", None), ("", None)],
+        from: None,
+        until: None,
+        out: DeckRows { recognised, ..DeckRows::default() },
+        layout: &layout,
+        rules,
+    };
+    let end = import.footer(table);
+    import.preamble(table, end);
+    import.decimal_mark(table, end, &mut rules);
+    import.rules = rules;
+    import.say();
+    import.read(table, end);
+    let Import { mut errors, out, .. } = import;
+    if errors.is_empty() && out.rows.is_empty() && out.ended.is_empty() {
+        errors.push(LineError::at(0, "", "no rows"));
+    }
+    if errors.is_empty() {
+        return Ok(out);
+    }
+    errors.sort_by_key(|e| e.line);
+    if errors.len() > MAX_ERRORS {
+        errors.truncate(MAX_ERRORS - 1);
+        let line = errors.last().map_or(0, |e| e.line);
+        errors.push(LineError::at(line, "", "more than 1,000 errors; stopped here"));
+    }
+    Err(errors)
+}
+
+/// Positions of the columns; `NONE` where there is none.
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    code: usize,
+    country: usize,
+    npa: usize,
+    nxx: usize,
+    block: usize,
+    rate: usize,
+    prices: [usize; 3],
+    from: usize,
+    until: usize,
+    initial: usize,
+    next: usize,
+    both: usize,
+    fee: usize,
+    status: usize,
+    blocked: usize,
+    offered: usize,
+    currency: usize,
+    unit: usize,
+}
+
+const NONE: usize = usize::MAX;
+
+impl Slots {
+    fn of(layout: &Layout) -> Slots {
+        let at = |f: Field| layout.at(f).unwrap_or(NONE);
+        let code = [Field::FullCode, Field::AreaCode, Field::Code].into_iter().find_map(|f| layout.at(f));
+        Slots {
+            code: code.unwrap_or(NONE),
+            country: at(Field::CountryCode),
+            npa: at(Field::Npa),
+            nxx: at(Field::Nxx),
+            block: at(Field::Block),
+            rate: at(Field::Rate),
+            prices: [at(Field::Interstate), at(Field::Intrastate), at(Field::Indeterminate)],
+            from: at(Field::Effective),
+            until: at(Field::Expires),
+            initial: at(Field::IncrementInitial),
+            next: at(Field::IncrementNext),
+            both: at(Field::Increments),
+            fee: at(Field::SetupFee),
+            status: at(Field::Status),
+            blocked: at(Field::Blocked),
+            offered: at(Field::Offered),
+            currency: at(Field::Currency),
+            unit: at(Field::Unit),
+        }
+    }
+}
+
+struct Import<'a> {
+    options: &'a ImportOptions,
+    layout: &'a Layout,
+    rules: AmountRules,
+    fallback: Terms,
+    slots: Slots,
+    errors: Vec<LineError>,
+    /// Code, date and line of each row, to find those that are there twice.
+    seen: Vec<(Code, i64, u32)>,
+    codes: Vec<Code>,
+    /// The last date of each of the two columns, with its text: most rows repeat it.
+    dates: [(&'a str, Option<Wall>); 2],
+    /// What lines above the header say of all rows.
+    from: Option<Wall>,
+    until: Option<Wall>,
+    out: DeckRows,
+}
+
+/// Cells that a merged cell above may fill.
+#[derive(Clone, Copy, Default)]
+struct Above<'a> {
+    cells: [&'a str; 7],
+}
+
+impl<'a> Import<'a> {
+    fn error(&mut self, line: u64, slot: usize, message: &str) {
+        let column = self.layout.columns.get(slot).map_or("", |c| c.name.as_str());
+        self.errors.push(LineError::at(line, column, message));
+    }
+
+    fn note(&mut self, text: String) {
+        if self.out.recognised.notes.len() < 50 {
+            self.out.recognised.notes.push(text);
+        }
+    }
+
+    /// Lines above the header.
+    fn preamble(&mut self, table: &'a Table, _end: usize) {
+        for line in table.lines_from(0).take(self.layout.header) {
+            self.prose(line, "above the header");
+        }
+    }
+
+    /// Rows below the last one that has a price: where a blank row or a word of ours sets them apart. Gives where rows end.
+    fn footer(&mut self, table: &'a Table) -> usize {
+        const BEGIN: &[&str] = &[
+            "total",
+            "end of",
+            "end",
+            "note",
+            "notes",
+            "disclaimer",
+            "confidential",
+            "copyright",
+            "©",
+            "page",
+            "generated",
+            "created",
+            "this ",
+            "all ",
+            "rates ",
+            "prices ",
+            "please",
+            "contact",
+            "tel",
+            "phone",
+            "email",
+            "e-mail",
+            "www",
+            "http",
+            "*",
+            "---",
+            "===",
+        ];
+        let first = self.layout.header + 1;
+        let mut end = table.len();
+        let mut from = end;
+        while from > first {
+            let Some(line) = table.line(from - 1) else { break };
+            let mut filled = line.cells().filter(|c| !c.is_empty());
+            let (Some(text), second, None) = (filled.next(), filled.next(), filled.next()) else { break };
+            let letters = |t: &str| t.chars().any(char::is_alphabetic) || t.starts_with(['*', '-', '=', '©']);
+            if !letters(text)
+                || second.is_some_and(|s| {
+                    !text.ends_with(':') && !text.to_lowercase().starts_with("total") || s.len() > 200
+                })
+            {
+                break;
+            }
+            from -= 1;
+            let small = text.to_lowercase();
+            let word = BEGIN.iter().any(|b| small.starts_with(b));
+            if line.is_after_blank() || word {
+                end = from;
+            }
+        }
+        for line in table.lines_from(end) {
+            self.prose(line, "below the rows");
+        }
+        end
+    }
+
+    fn prose(&mut self, line: Line<'a>, place: &str) {
+        let text = line.cells().filter(|c| !c.is_empty()).collect::<Vec<_>>().join(" ");
+        let shown = quoted(&text);
+        if is_ignored(&text, self.options) {
+            self.note(format!("line {}: {shown} stands {place} and is ignored", line.number()));
+            return;
+        }
+        if text.starts_with("sep=") && text.len() <= 5 {
+            return;
+        }
+        let (order, zone) = (self.options.sheet.date_order, self.options.sheet.zone.unwrap_or_default());
+        match prose::read(&text, order, zone, &self.rules) {
+            Ok(said) => {
+                if self.from.is_some() && said.from.is_some() || self.until.is_some() && said.until.is_some()
+                {
+                    self.error(line.number(), NONE, "a second line says when prices count");
+                }
+                self.from = self.from.or(said.from);
+                self.until = self.until.or(said.until);
+                let dates = match (said.from, said.until) {
+                    (None, None) => "was not read".to_owned(),
+                    (Some(f), None) => format!("says that prices count from {f}"),
+                    (None, Some(u)) => format!("says that prices count until {u}"),
+                    (Some(f), Some(u)) => format!("says that prices count from {f} until {u}"),
+                };
+                self.note(format!("line {}: {shown} stands {place} and {dates}", line.number()));
+            }
+            Err(why) => {
+                let message = format!(
+                    "the line {place} is not understood: {why}; ignore it by its text if it does not count: {shown}"
+                );
+                self.error(line.number(), NONE, &message);
+            }
+        }
+    }
+
+    fn rows_of(&self, table: &'a Table, end: usize) -> impl Iterator<Item = Line<'a>> + use<'a> {
+        let first = self.layout.header + 1;
+        table.lines_from(first).take(end.saturating_sub(first))
+    }
+
+    /// Point or comma: as the upload says, else as the prices of the whole sheet tell.
+    fn decimal_mark(&mut self, table: &'a Table, end: usize, rules: &mut AmountRules) {
+        if rules.mark.is_some() {
+            return;
+        }
+        let s = self.slots;
+        let columns: Vec<usize> =
+            [s.rate, s.fee].into_iter().chain(s.prices).filter(|i| *i != NONE).collect();
+        let mut seen = Evidence::default();
+        for line in self.rows_of(table, end).filter(|l| l.len() == self.layout.columns.len()) {
+            for i in &columns {
+                seen.see(line.cell(*i), line.number());
+            }
+            if seen.point.is_some() && seen.comma.is_some() {
+                break;
+            }
+        }
+        match (seen.point, seen.comma) {
+            (Some(p), Some(c)) => {
+                let slot = columns.first().copied().unwrap_or(NONE);
+                let message = format!(
+                    "decimal points (line {p}) and decimal commas (line {c}) in one sheet; say decimal: point or comma"
+                );
+                self.error(p.max(c), slot, &message);
+                rules.mark = Some(DecimalMark::Point);
+            }
+            (None, Some(_)) => rules.mark = Some(DecimalMark::Comma),
+            (Some(_), None) => rules.mark = Some(DecimalMark::Point),
+            (None, None) => {}
+        }
+    }
+
+    /// What was recognised.
+    fn say(&mut self) {
+        let comma = self.rules.mark == Some(DecimalMark::Comma);
+        let r = &mut self.out.recognised;
+        r.decimal = if comma { "comma" } else { "point" }.to_owned();
+        r.zone = self.options.sheet.zone.unwrap_or_default().to_string();
+        r.currency = self.options.currency.to_string();
+        let named = self.layout.at(Field::Rate).and_then(|i| self.layout.columns.get(i)).and_then(|c| c.unit);
+        r.price_unit = match named.or(self.options.sheet.price_unit).unwrap_or_default() {
+            PriceUnit::PerMinute => "per_minute",
+            PriceUnit::CentsPerMinute => "cents_per_minute",
+            PriceUnit::PerSecond => "per_second",
+        }
+        .to_owned();
+        r.usual_increments = format!("{}/{}", self.fallback.initial_s, self.fallback.next_s);
+        r.columns = self
+            .layout
+            .columns
+            .iter()
+            .map(|c| {
+                let used = match c.used {
+                    Use::As(Field::Info | Field::Remark) => "not read",
+                    Use::As(f) => f.as_str(),
+                    Use::Ignored => "ignored",
+                    Use::Empty | Use::Unknown => "empty",
+                };
+                (c.name.clone(), used.to_owned())
+            })
+            .collect();
+        for c in self.layout.columns.iter().filter(|c| c.used == Use::Ignored) {
+            r.notes.push(format!("column \"{}\" is ignored, as the upload says", c.name));
+        }
+    }
+
+    fn read(&mut self, table: &'a Table, end: usize) {
+        let header = table.line(self.layout.header);
+        self.out.recognised.header_line = header.map_or(0, |h| h.number());
+        let remarks: Vec<usize> = self
+            .layout
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.used == Use::As(Field::Remark))
+            .map(|(i, _)| i)
+            .collect();
+        let mut above = Above::default();
+        for line in self.rows_of(table, end) {
+            if line.len() != self.layout.columns.len() {
+                self.wrong_length(line);
+            } else if header.is_some_and(|h| {
+                h.cell(self.slots.code.min(h.len() - 1)) == line.cell(self.slots.code.min(h.len() - 1))
+                    && h.cells().eq(line.cells())
+            }) {
+                self.note(format!("line {} repeats the header", line.number()));
+            } else {
+                self.out.recognised.rows_read += 1;
+                self.read_row(line, &remarks, &mut above);
+            }
+            if self.errors.len() > MAX_ERRORS {
+                return;
+            }
+            if self.out.rows.len() > self.options.max_rows {
+                self.error(line.number(), NONE, "more rows than a deck may have; stopped here");
+                return;
+            }
+        }
+        self.twice();
+    }
+
+    fn wrong_length(&mut self, line: Line<'a>) {
+        let (want, got) = (self.layout.columns.len(), line.len());
+        let column = match self.layout.columns.get(got) {
+            Some(c) if !c.name.is_empty() => c.name.clone(),
+            _ => format!("column {}", got.min(want) + 1),
+        };
+        let hint =
+            if got > want { "; is a comma or a separator part of a value, without quotes?" } else { "" };
+        let message = format!("the row has {got} cells and the header {want}{hint}");
+        self.errors.push(LineError::at(line.number(), &column, &message));
+    }
+
+    /// One code twice with one date.
+    fn twice(&mut self) {
+        self.seen.sort_unstable();
+        let doubled: Vec<_> = self
+            .seen
+            .windows(2)
+            .filter_map(|w| match w {
+                [(a, from, first), (b, other, second)] if (a, from) == (b, other) => {
+                    Some((*a, *first, *second))
+                }
+                _ => None,
+            })
+            .take(MAX_ERRORS + 1)
+            .collect();
+        for (code, first, second) in doubled {
+            let message = format!("code {code} with this effective date is also on line {first}");
+            self.error(u64::from(second), self.slots.code, &message);
+        }
+    }
+
+    fn read_row(&mut self, line: Line<'a>, remarks: &[usize], above: &mut Above<'a>) {
+        let s = self.slots;
+        let n = line.number();
+        let before = self.errors.len();
+        let slots = [s.country, s.from, s.initial, s.next, s.both, s.currency, s.until];
+        let mut filled = slots.map(|i| line.cell(i));
+        if self.options.sheet.repeat_cells {
+            for (cell, last) in filled.iter_mut().zip(&mut above.cells) {
+                if cell.is_empty() {
+                    *cell = last;
+                }
+                *last = cell;
+            }
+        }
+        let [country, from, initial, next, both, currency, until] = filled;
+        for i in remarks {
+            let text = line.cell(*i);
+            if !text.is_empty() && matches!(words::said(text), Some(Said::Blocked | Said::Removed)) {
+                let message = format!(
+                    "the remark says that the code is not carried: {}; map the column to status",
+                    quoted(text)
+                );
+                self.error(n, *i, &message);
+            }
+        }
+        let said = self.said(line);
+        let from = match from {
+            "" => self.from,
+            _ => self.date(n, 0, from),
+        };
+        let until = match until {
+            "" => self.until,
+            _ => self.date(n, 1, until),
+        };
+        self.out.recognised.rows_without_date += usize::from(from.is_none());
+        self.expand(line, country);
+        let Some(mut said) = said else { return };
+        let mut rates = None;
+        if said == Said::Offered {
+            match self.rates(line) {
+                Some(Some(r)) => rates = Some(r),
+                Some(None) => said = Said::Blocked,
+                None => {}
+            }
+            self.names(n, currency, line.cell(s.unit));
+        }
+        if let (Some(a), Some(b)) = (from, until)
+            && a >= b
+        {
+            self.error(n, s.until, "ends before it begins");
+        }
+        if said == Said::Removed {
+            if self.errors.len() == before {
+                let when = from.or(until);
+                self.out.ended.extend(self.codes.drain(..).map(|c| (c, when)));
+            }
+            return;
+        }
+        let blocked = said == Said::Blocked;
+        let terms = if blocked { Some(Terms::of(1, 1)) } else { self.terms(line, initial, next, both) };
+        let rates = if blocked { Some([Nanos::ZERO; 3]) } else { rates };
+        let (Some(terms), Some(rates)) = (terms, rates) else { return };
+        for i in 0..self.codes.len() {
+            let Some(code) = self.codes.get(i).copied() else { break };
+            self.seen.push((code, start(from), u32::try_from(n).unwrap_or(u32::MAX)));
+            if self.errors.len() == before {
+                self.out.rows.push(Row { code, rates, terms, from, until, blocked });
+            }
+        }
+    }
+
+    /// Offered, removed or not carried, by all columns that can say it; `None`: an error was noted.
+    fn said(&mut self, line: Line<'a>) -> Option<Said> {
+        let (s, n) = (self.slots, line.number());
+        let mut out = Said::Offered;
+        let status = line.cell(s.status);
+        if !status.is_empty() {
+            match words::said(status) {
+                Some(said) => out = said,
+                None => {
+                    let message = format!("a status that is not understood: {}", quoted(status));
+                    self.error(n, s.status, &message);
+                    return None;
+                }
+            }
+        }
+        for (slot, carried) in [(s.blocked, false), (s.offered, true)] {
+            let text = line.cell(slot);
+            if text.is_empty() {
+                continue;
+            }
+            let yes = match (words::yes(text), words::said(text)) {
+                (Some(yes), _) => yes,
+                (None, Some(said)) => (said == Said::Offered) == carried,
+                (None, None) => {
+                    let message = format!("neither yes nor no: {}", quoted(text));
+                    self.error(n, slot, &message);
+                    return None;
+                }
+            };
+            if yes != carried {
+                out = Said::Blocked;
+            }
+        }
+        Some(out)
+    }
+
+    /// Prices of the three jurisdictions; `Some(None)`: the price says that the code is not carried.
+    fn rates(&mut self, line: Line<'a>) -> Option<Option<[Nanos; 3]>> {
+        let (s, n) = (self.slots, line.number());
+        let [inter, intra, indeterminate] = s.prices;
+        let flat = line.cell(s.rate);
+        let three = !line.cell(inter).is_empty() || !line.cell(intra).is_empty();
+        if s.rate != NONE && three && !flat.is_empty() {
+            self.error(n, s.rate, "one price and interstate or intrastate prices in one row");
+            return None;
+        }
+        let mut read = |slot: usize| self.price(n, slot, line.cell(slot), true);
+        let found = if s.rate != NONE && !three {
+            let rate = read(s.rate);
+            let third = if line.cell(indeterminate).is_empty() { rate } else { read(indeterminate) };
+            [rate?, rate?, third?]
+        } else {
+            let (a, b) = (read(inter), read(intra));
+            let third = match line.cell(indeterminate) {
+                "" => None,
+                _ => Some(read(indeterminate)),
+            };
+            let (a, b) = (a?, b?);
+            let third = match third {
+                Some(t) => t?,
+                // No column of its own: the dearer, never the cheaper (§2 rule 4).
+                None => match (a, b) {
+                    (Price::Of(x), Price::Of(y)) => Price::Of(x.max(y)),
+                    _ => Price::Blocked,
+                },
+            };
+            [a, b, third]
+        };
+        match found {
+            [Price::Of(a), Price::Of(b), Price::Of(c)] => Some(Some([a, b, c])),
+            [Price::Blocked, Price::Blocked, Price::Blocked] => Some(None),
+            _ => {
+                self.error(n, inter, "carried for some jurisdictions only, which is not supported");
+                None
+            }
+        }
+    }
+
+    fn price(&mut self, line: u64, slot: usize, text: &str, per_minute: bool) -> Option<Price> {
+        let column = self.layout.columns.get(slot);
+        let unit = column.and_then(|c| c.unit).or(self.options.sheet.price_unit).unwrap_or_default();
+        let unit = match unit {
+            PriceUnit::PerSecond if !per_minute => PriceUnit::PerMinute,
+            u => u,
+        };
+        match amounts::price(text, unit, &self.rules) {
+            Ok(Price::Of(n)) if n == Nanos::ZERO && per_minute && !self.options.sheet.free_rows => {
+                self.error(
+                    line,
+                    slot,
+                    "a price of 0: is it free, or not offered? say free_rows if it is free",
+                );
+                None
+            }
+            Ok(p) => Some(p),
+            Err(message) => {
+                self.error(line, slot, &message);
+                None
+            }
+        }
+    }
+
+    /// The row's own words on currency and unit.
+    fn names(&mut self, line: u64, currency: &str, unit: &str) {
+        if !currency.is_empty()
+            && let Err(e) = amounts::check_currency(currency, &self.rules)
+        {
+            self.error(line, self.slots.currency, &e);
+        }
+        let minutes =
+            ["min", "minute", "minutes", "mins", "permin", "perminute", "1min", "1minute", "60sec", "60s"];
+        if !unit.is_empty() && !minutes.contains(&words::plain(unit).as_str()) {
+            let message = format!("prices for another unit than a minute: {}", quoted(unit));
+            self.error(line, self.slots.unit, &message);
+        }
+    }
+
+    fn terms(&mut self, line: Line<'a>, initial: &str, next: &str, both: &str) -> Option<Terms> {
+        let (s, n) = (self.slots, line.number());
+        let before = self.errors.len();
+        let mut terms = self.fallback;
+        let (mut a, mut b) = (None, None);
+        for (text, slot, place) in [(initial, s.initial, &mut a), (next, s.next, &mut b)] {
+            if text.is_empty() {
+                continue;
+            }
+            match amounts::seconds(text).filter(|v| (1..=3_600).contains(v)) {
+                Some(v) => *place = Some(v),
+                None => {
+                    let message = format!("increments are 1 to 3,600 seconds: {}", quoted(text));
+                    self.error(n, slot, &message);
+                }
+            }
+        }
+        if !both.is_empty() {
+            match amounts::increments(both) {
+                // One number beside a first increment is the further one.
+                Ok((x, y)) if a.is_some() && b.is_none() && amounts::seconds(both).is_some() && x == y => {
+                    b = Some(y)
+                }
+                Ok((x, y)) if a.is_none_or(|a| a == x) && b.is_none_or(|b| b == y) => {
+                    (a, b) = (Some(x), Some(y))
+                }
+                Ok(_) => self.error(n, s.both, "the columns of increments contradict each other"),
+                Err(message) => self.error(n, s.both, &message),
+            }
+        }
+        self.out.recognised.rows_without_increments += usize::from(a.is_none() && b.is_none());
+        if a.is_some() != b.is_some() && self.options.sheet.terms.is_none() && self.errors.len() == before {
+            let (slot, what) =
+                if a.is_some() { (s.next, "further increments") } else { (s.initial, "first increment") };
+            let message = format!("no {what} beside the other; give them as terms, for example 60/60");
+            self.error(n, if slot == NONE { s.both } else { slot }, &message);
+        }
+        terms.initial_s = a.unwrap_or(terms.initial_s);
+        terms.next_s = b.unwrap_or(terms.next_s);
+        let fee = line.cell(s.fee);
+        if !fee.is_empty() {
+            match self.price(n, s.fee, fee, false) {
+                Some(Price::Of(n)) => terms.setup_fee = n,
+                Some(Price::Blocked) => self.error(n, s.fee, "a fee that is no amount"),
+                None => {}
+            }
+        }
+        (self.errors.len() == before).then_some(terms)
+    }
+
+    fn date(&mut self, line: u64, which: usize, text: &'a str) -> Option<Wall> {
+        let slot = if which == 0 { self.slots.from } else { self.slots.until };
+        if let Some((last, value)) = self.dates.get(which)
+            && *last == text
+            && value.is_some()
+        {
+            return *value;
+        }
+        let always: &[&str] = match which {
+            0 => &["immediate", "immediately", "now"],
+            _ => &["never", "none", "open", "openended", "unlimited", "untilfurthernotice", "ufn", "tfn"],
+        };
+        if text.bytes().any(|b| b.is_ascii_alphabetic()) && always.contains(&words::plain(text).as_str()) {
+            return None;
+        }
+        match date(text, self.options.sheet.date_order, self.options.sheet.zone.unwrap_or_default()) {
+            Ok(at) => {
+                if let Some(last) = self.dates.get_mut(which) {
+                    *last = (text, Some(at));
+                }
+                Some(at)
+            }
+            Err(e) => {
+                let message = format!("{e}: {}", quoted(text));
+                self.error(line, slot, &message);
+                None
+            }
+        }
+    }
+
+    /// The row's codes, into `self.codes`.
+    fn expand(&mut self, line: Line<'a>, country: &'a str) {
+        let s = self.slots;
+        let cells = CodeCells {
+            code: line.cell(s.code),
+            country,
+            npa: line.cell(s.npa),
+            nxx: line.cell(s.nxx),
+            block: line.cell(s.block),
+        };
+        self.codes.clear();
+        let made = match self.options.kind {
+            DeckKind::Us => codes::usa(cells, &mut self.codes),
+            DeckKind::Az => codes::world(cells, self.layout.apart, &mut self.codes),
+        };
+        if let Err(message) = made {
+            let slot = [s.code, s.npa, s.country].into_iter().find(|i| *i != NONE).unwrap_or(NONE);
+            let message = format!("{message}: {}", quoted(line.cell(slot)));
+            self.codes.clear();
+            self.error(line.number(), slot, &message);
+        }
+        if self.codes.len() > 1 {
+            let mut sorted = self.codes.clone();
+            sorted.sort_unstable();
+            let twice = sorted.windows(2).find_map(|w| match w {
+                [a, b] if a == b => Some(*a),
+                _ => None,
+            });
+            if let Some(code) = twice {
+                self.codes.clear();
+                self.error(line.number(), s.code, &format!("code {code} is on this line twice"));
+            }
+        }
+    }
+}
