@@ -52,10 +52,13 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
+/// A number, and its price per minute, increments and fee; `None`: no price at all.
+type Call = (&'static str, Option<(&'static str, u32, u32, &'static str)>);
+
 /// What must come of a file.
 enum Must {
-    /// Number, price per minute, increments, fee; no price at all is `None`.
-    Cost(&'static [(&'static str, Option<(&'static str, u32, u32, &'static str)>)]),
+    /// These calls cost so much.
+    Cost(&'static [Call]),
     /// Line and column; the reason contains the words.
     Refused(u64, &'static str, &'static str),
 }

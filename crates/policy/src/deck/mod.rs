@@ -177,10 +177,14 @@ impl Deck {
     /// From rows in any order.
     ///
     /// Errors: see [`DeckError`]; the first one found in code order.
-    pub fn new(meta: DeckMeta, mut rows: Vec<Row>) -> Result<Deck, DeckError> {
+    pub fn new(meta: DeckMeta, rows: Vec<Row>) -> Result<Deck, DeckError> {
         if rows.is_empty() {
             return Err(DeckError::Empty);
         }
+        Deck::of_rows(meta, rows)
+    }
+
+    fn of_rows(meta: DeckMeta, mut rows: Vec<Row>) -> Result<Deck, DeckError> {
         // One content has one form: what means nothing is the same everywhere.
         for row in rows.iter_mut().filter(|r| r.blocked) {
             (row.rates, row.terms) = ([Nanos::ZERO; 3], NOT_CARRIED);
@@ -287,10 +291,13 @@ impl Deck {
         from..from + to
     }
 
-    /// The row of exactly this code that is in force at a time.
-    pub fn row_at(&self, code: Code, at: Wall) -> Option<Row> {
-        let rows = self.positions(code).filter_map(|i| self.row(i));
-        rows.filter(|r| start(r.from) <= at.0 && at.0 < end(r.until)).last()
+    /// This version with those rows only whose codes a number begins with, in the same order: what a decision on the number
+    /// needs. It may have none.
+    pub fn covering(&self, whole: Code) -> Deck {
+        let heads = (1..=whole.len()).map(|n| whole.head(n));
+        let rows = heads.flat_map(|c| self.positions(c)).filter_map(|i| self.row(i)).collect();
+        // Rows of a deck make a deck.
+        Deck::of_rows(self.meta.clone(), rows).unwrap_or_else(|_| self.clone())
     }
 
     fn rates_at(&self, i: usize) -> Option<[i64; 3]> {
@@ -416,6 +423,18 @@ pub(crate) mod tests {
         assert_eq!(rate(900), Some(20));
         assert_eq!(deck.next_change(Wall(0)), Some(Wall(100)));
         assert_eq!(deck.next_change(Wall(500)), None);
+    }
+
+    #[test]
+    fn the_rows_that_cover_a_number() {
+        let later = Row { from: Some(Wall(100)), ..row("1415", 20) };
+        let deck =
+            Deck::new(meta(1), vec![row("1", 1), row("1415", 10), later, row("14155", 3), row("1416", 5)])
+                .unwrap();
+        let codes: Vec<String> =
+            deck.covering("14155550123".parse().unwrap()).rows().map(|r| r.code.to_string()).collect();
+        assert_eq!(codes, ["1", "1415", "1415", "14155"]);
+        assert_eq!(deck.covering("4420".parse().unwrap()).len(), 0);
     }
 
     #[test]

@@ -140,8 +140,8 @@ fn settled(
     at: Wall,
 ) -> (Option<Row>, Option<Row>) {
     let row_at = |deck: Option<&Deck>, r: Range, t: i64| {
-        let rows = (r.from..r.to).filter_map(|i| deck?.row(i));
-        rows.filter(|row| super::start(row.from) <= t && t < super::end(row.until)).last()
+        let mut rows = (r.from..r.to).filter_map(|i| deck?.row(i));
+        rows.rfind(|row| super::start(row.from) <= t && t < super::end(row.until))
     };
     const IN_THE_END: i64 = i64::MAX - 1;
     let (o, n) = (row_at(base, old, IN_THE_END), row_at(deck, new, IN_THE_END));
@@ -149,7 +149,7 @@ fn settled(
         return (o.or_else(|| row_at(base, old, at.0)), n);
     }
     let next = |deck: Option<&Deck>, r: Range| {
-        (r.from..r.to).filter_map(|i| deck?.row(i)).filter(|row| super::start(row.from) > at.0).last()
+        (r.from..r.to).filter_map(|i| deck?.row(i)).rfind(|row| super::start(row.from) > at.0)
     };
     let either = |deck, r| next(deck, r).or_else(|| row_at(deck, r, at.0));
     (either(base, old), either(deck, new))

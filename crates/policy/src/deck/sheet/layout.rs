@@ -212,7 +212,8 @@ fn missing(layout: &Layout, line: u64, options: &ImportOptions, errors: &mut Vec
             ),
         }
     }
-    if !(layout.has(Field::Interstate) && layout.has(Field::Intrastate)) && !layout.has(Field::Rate) {
+    let three = layout.has(Field::Interstate) && layout.has(Field::Intrastate);
+    if !three && !layout.has(Field::Rate) {
         let message = match options.kind {
             DeckKind::Us => "no price: give Interstate and Intrastate, or Rate",
             DeckKind::Az => "no column with the price (Rate)",
