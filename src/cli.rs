@@ -121,9 +121,10 @@ enum Command {
     /// The launch contract of load tools (loadtests/README.md).
     #[command(hide = true)]
     Launch {
-        /// proxy, media, all
+        /// proxy, media, all, rtpengine
         profile: String,
-        /// key=value …
+        /// key=value …; of rtpengine its own options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         settings: Vec<String>,
     },
 }

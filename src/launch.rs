@@ -1,6 +1,7 @@
 //! The launch contract (`loadtests/README.md`): a profile in the foreground with a ready-made configuration, one
 //! `ready …` line on stdout, logs on stderr, exit 0 at once on SIGINT or SIGTERM.
 
+mod rtpengine;
 mod settings;
 
 use std::io::Write;
@@ -17,15 +18,18 @@ use settings::Settings;
 
 /// Runs a profile until it is told to stop.
 pub fn run(profile: &str, settings: &[String]) -> Result<u8, Failure> {
+    if profile == "rtpengine" {
+        return rtpengine::run(settings);
+    }
     let mut settings = Settings::parse(settings)?;
     match profile {
         "proxy" => proxy(&mut settings),
         "media" => media(&mut settings),
         #[cfg(feature = "dev")]
         "all" => all(&mut settings),
-        other => {
-            Err(Failure::new(format!("no profile {other}")).with_code(2).hint("profiles: proxy, media, all"))
-        }
+        other => Err(Failure::new(format!("no profile {other}"))
+            .with_code(2)
+            .hint("profiles: proxy, media, all, rtpengine")),
     }
 }
 
@@ -54,6 +58,7 @@ pub(crate) fn seed() -> Result<[u8; 32], Failure> {
 }
 
 /// `IP:PORT`, perhaps with `;transport=…`: a request goes on by the transport that it came by.
+#[derive(Clone, Copy)]
 struct Next(SocketAddr);
 
 impl FromStr for Next {
@@ -63,27 +68,14 @@ impl FromStr for Next {
     }
 }
 
-/// `on` or `off`.
-struct Switch(bool);
-
-impl FromStr for Switch {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "on" => Ok(Switch(true)),
-            "off" => Ok(Switch(false)),
-            _ => Err("on or off"),
-        }
-    }
-}
-
-/// `proxy`: a stateful record-routing proxy without policy, media or database. `listen=IP:PORT` (UDP and TCP)
-/// `next=IP:PORT` `shards=N` `trusted=CIDR,…` `lenient=on` (trusted peers may write sloppy display names).
+/// `proxy`: a stateful record-routing proxy without policy, media or database. See `loadtests/README.md` for its settings.
 fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
     let registry = Registry::new();
     logs(settings, &registry)?;
     let listen: SocketAddr = settings.take("listen")?.unwrap_or(([127, 0, 0, 1], 5060).into());
-    let next = settings.take::<Next>("next")?;
+    let outbound = settings.take::<Next>("outbound")?;
+    // Where everything has one way out, what is addressed to the proxy itself has the same.
+    let next = settings.take::<Next>("next")?.or(outbound);
     let mut trusted = Vec::new();
     for list in settings.take_all::<String>("trusted")? {
         for part in list.split(',').filter(|p| !p.is_empty()) {
@@ -96,17 +88,21 @@ fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
         trusted.push(Cidr::host([127, 0, 0, 1].into()));
     }
     let shards = settings.take("shards")?.unwrap_or(1);
-    let pin_shards = settings.take("pin")?.unwrap_or(false);
-    let lenient = settings.take::<Switch>("lenient")?.is_some_and(|s| s.0);
+    let pin_shards = settings.take::<settings::Switch>("pin")?.is_some_and(|s| s.0);
+    let lenient = settings.take::<settings::Switch>("lenient")?.is_some_and(|s| s.0);
     let ops = settings.take("ops")?;
     settings.finish()?;
-    let next = next
-        .ok_or_else(|| Failure::new("next=IP:PORT is needed").with_code(2).hint("see loadtests/README.md"))?;
+    let next = next.ok_or_else(|| {
+        Failure::new("next=IP:PORT is needed, or outbound=IP:PORT")
+            .with_code(2)
+            .hint("see loadtests/README.md")
+    })?;
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     let listener = |transport, bind| Listener { transport, bind, advertise: None };
     let listeners = vec![listener(Transport::Udp, listen), listener(Transport::Tcp, listen)];
     let mut core = CoreConfig::new(Mode::Static { next: next.0, trusted }, listeners);
     core.lenient_names = lenient;
+    core.outbound = outbound.map(|to| to.0);
     let mut config = warp_sip_proxy::Config::new(core);
     config.shards = shards;
     config.pin_shards = pin_shards;
@@ -121,16 +117,16 @@ fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
         warp_sip_proxy::start(config, handles).map_err(|e| Failure::new(format!("listen={listen}: {e}")))?;
     let _ops = crate::run::OpsThread::start(ops, &registry, &warp_telemetry::Health::new(&registry))?;
     let at = proxy.udp_addr().unwrap_or(listen);
-    ready(
-        "proxy",
-        &[("listen", at.to_string()), ("next", next.0.to_string()), ("shards", shards.to_string())],
-    )?;
+    let mut pairs =
+        vec![("listen", at.to_string()), ("next", next.0.to_string()), ("shards", shards.to_string())];
+    pairs.extend(outbound.map(|to| ("outbound", to.0.to_string())));
+    ready("proxy", &pairs)?;
     wait_for_stop(&asks);
     proxy.stop();
     Ok(0)
 }
 
-/// `media`: the relay alone, driven by ng over UDP. `ng=IP:PORT` `ip=IP` (may repeat) `ports=A-B` `threads=N`.
+/// `media`: the relay alone, driven by ng over UDP. See `loadtests/README.md` for its settings.
 fn media(settings: &mut Settings) -> Result<u8, Failure> {
     let registry = Registry::new();
     logs(settings, &registry)?;
@@ -141,10 +137,7 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(ng) = settings.take("ng")? {
         config.ng = Some(ng);
     }
-    let ips = settings.take_all("ip")?;
-    if !ips.is_empty() {
-        config.ips = ips;
-    }
+    settings::set_interfaces(&mut config, &settings.take_interfaces()?);
     if let Some(ports) = settings.take::<settings::Ports>("ports")? {
         config.ports = ports.0;
     }
@@ -153,13 +146,31 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     }
     let ops = settings.take("ops")?;
     settings.finish()?;
+    relay("media", config, ops, &registry)
+}
+
+/// Runs a relay alone until it is told to stop.
+fn relay(
+    profile: &str,
+    mut config: warp_media_relay::Config,
+    ops: Option<SocketAddr>,
+    registry: &Registry,
+) -> Result<u8, Failure> {
+    if std::env::var_os("LD_PRELOAD").is_some_and(|libraries| !libraries.is_empty()) {
+        // A suite that stands between us and the network sees what it wraps: libc's recvmsg and sendto, on sockets that
+        // are not connected.
+        warp_net::wrapped::turn_on();
+        config.connect_sockets = false;
+    }
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     let at = config.ng.map(|ng| ng.to_string()).unwrap_or_default();
-    let relay = warp_media_relay::start(config, seed()?, &registry, Box::new(|_| ()))
-        .map_err(|e| Failure::new(format!("ng={at}: {e}")))?;
-    let _ops = crate::run::OpsThread::start(ops, &registry, &warp_telemetry::Health::new(&registry))?;
+    let relay = warp_media_relay::start(config, seed()?, registry, Box::new(|_| ())).map_err(|e| {
+        let code = if matches!(e, warp_media_relay::StartError::Config(_)) { 2 } else { 1 };
+        Failure::new(format!("ng={at}: {e}")).with_code(code)
+    })?;
+    let _ops = crate::run::OpsThread::start(ops, registry, &warp_telemetry::Health::new(registry))?;
     let ng = relay.ng_addr().map(|at| at.to_string()).unwrap_or_default();
-    ready("media", &[("ng", ng)])?;
+    ready(profile, &[("ng", ng)])?;
     wait_for_stop(&asks);
     relay.stop();
     Ok(0)
@@ -181,10 +192,7 @@ fn all(settings: &mut Settings) -> Result<u8, Failure> {
         base.ops.listen = at;
     }
     base.media.ng = settings.take("ng")?;
-    let ips = settings.take_all("ip")?;
-    if !ips.is_empty() {
-        base.media.ips = ips;
-    }
+    settings::set_interfaces(&mut base.media, &settings.take_interfaces()?);
     if let Some(ports) = settings.take::<settings::Ports>("ports")? {
         base.media.ports = ports.0;
     }

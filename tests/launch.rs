@@ -2,14 +2,15 @@
 
 mod stack;
 
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use stack::sipp::{Calls, Sipp, Transport};
-use stack::{Launched, free_port, have};
+use stack::{Launched, free_port, have, poll_until};
 
-fn local(port: u16) -> std::net::SocketAddr {
+fn local(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
@@ -89,3 +90,312 @@ fn sipp_calls_through_the_static_proxy() {
         drop(launched);
     }
 }
+
+/// A socket that waits at most five seconds for a datagram.
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind(local(free_port())).expect("socket");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
+    socket
+}
+
+fn received(socket: &UdpSocket) -> (String, SocketAddr) {
+    let mut buffer = vec![0; 65_536];
+    let (n, from) = socket.recv_from(&mut buffer).expect("a datagram within five seconds");
+    (String::from_utf8_lossy(&buffer[..n]).into_owned(), from)
+}
+
+/// The first datagram that begins with `word`.
+fn next_of(socket: &UdpSocket, word: &str) -> String {
+    std::iter::repeat_with(|| received(socket).0).find(|text| text.starts_with(word)).expect("endless")
+}
+
+fn request(from: &UdpSocket, line: &str, branch: u32, to_tag: &str, routes: &[&str]) -> String {
+    let at = from.local_addr().expect("address");
+    let routes: String = routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
+    let method = line.split(' ').next().unwrap_or_default();
+    format!(
+        "{line} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{branch}\r\nMax-Forwards: 70\r\n{routes}\
+         From: <sip:alice@atlanta.example.com>;tag=a\r\nTo: <sip:bob@biloxi.example.com>{to_tag}\r\n\
+         Call-ID: outbound-1\r\nCSeq: {branch} {method}\r\nContact: <sip:alice@{at}>\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// Suites that work by messages set the way out, not the Request-URI: everything that is no dialog of ours goes there.
+#[test]
+fn with_outbound_requests_go_there_whatever_their_uri_and_route_say() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (caller, callee, elsewhere) = (socket(), socket(), socket());
+    let proxy = local(free_port());
+    let out = callee.local_addr().expect("address");
+    let args = [format!("listen={proxy}"), format!("outbound={out}")];
+    let launched = Launched::start("proxy", &args, &dir.path().join("proxy.log"));
+    assert_eq!((launched.addr("outbound"), launched.addr("next")), (out, out));
+
+    let other = elsewhere.local_addr().expect("address");
+    let route = format!("<sip:{other};lr>");
+    let uris = [
+        "sip:bob@biloxi.example.com".to_owned(),
+        format!("sip:bob@{other}"),
+        format!("sip:{proxy}"),
+        "tel:+14155550123".to_owned(),
+    ];
+    for (branch, uri) in (1..).zip(&uris) {
+        let line = format!("OPTIONS {uri}");
+        caller.send_to(request(&caller, &line, branch, "", &[&route]).as_bytes(), proxy).expect("sent");
+        let copy = next_of(&callee, &line);
+        assert!(copy.contains(&format!("Route: {route}\r\n")), "{copy}");
+        assert!(copy.contains(&format!("SIP/2.0/UDP {proxy};branch=")), "{copy}");
+    }
+
+    // A dialog of ours goes where it leads: its target is at another address here.
+    let invite = request(&caller, "INVITE sip:bob@biloxi.example.com", 100, "", &[]);
+    caller.send_to(invite.as_bytes(), proxy).expect("sent");
+    let copy = next_of(&callee, "INVITE");
+    let kept =
+        |name: &str| copy.lines().filter(move |l| l.starts_with(name)).collect::<Vec<_>>().join("\r\n");
+    let record_route = kept("Record-Route");
+    let (vias, from, call_id) = (kept("Via"), kept("From"), kept("Call-ID"));
+    let ok = format!(
+        "SIP/2.0 200 OK\r\n{vias}\r\n{record_route}\r\n{from}\r\nTo: <sip:bob@biloxi.example.com>;tag=b\r\n{call_id}\r\n\
+         CSeq: 100 INVITE\r\nContact: <sip:bob@{other}>\r\nContent-Length: 0\r\n\r\n"
+    );
+    callee.send_to(ok.as_bytes(), proxy).expect("sent");
+    next_of(&caller, "SIP/2.0 200");
+    let ours = record_route.split_once(": ").expect("Record-Route").1.to_owned();
+    let bye = request(&caller, &format!("BYE sip:bob@{other}"), 101, ";tag=b", &[&ours]);
+    caller.send_to(bye.as_bytes(), proxy).expect("sent");
+    assert!(next_of(&elsewhere, "BYE").contains("CSeq: 101 BYE"));
+    // The same without our route is none.
+    let stray = request(&caller, &format!("BYE sip:bob@{other}"), 102, ";tag=b", &[]);
+    caller.send_to(stray.as_bytes(), proxy).expect("sent");
+    assert!(next_of(&callee, "BYE").contains("CSeq: 102 BYE"));
+}
+
+/// An ng client over UDP, in bencode.
+struct Ng {
+    socket: UdpSocket,
+    at: SocketAddr,
+    sent: u32,
+}
+
+impl Ng {
+    fn new(at: SocketAddr) -> Ng {
+        let socket = socket();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("time-out");
+        Ng { socket, at, sent: 0 }
+    }
+
+    fn ask(&mut self, keys: &[(&str, &str)]) -> String {
+        self.ask_with(keys, "")
+    }
+
+    fn describe(&mut self, command: &str, direction: &str, phone: &UdpSocket) -> String {
+        let at = phone.local_addr().expect("address");
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
+            at.port(),
+            ip = at.ip()
+        );
+        let mut keys = vec![("call-id", "c1"), ("command", command), ("from-tag", "a"), ("sdp", &sdp)];
+        if command == "answer" {
+            keys.push(("to-tag", "b"));
+        }
+        let mut whole = self.ask_with(&keys, direction);
+        whole.drain(..whole.find("v=0").unwrap_or_else(|| panic!("no SDP in {whole}")));
+        whole
+    }
+
+    /// One command with keys and texts, and a `direction` list when it is not empty; repeated until it is answered.
+    fn ask_with(&mut self, keys: &[(&str, &str)], direction: &str) -> String {
+        let text = |t: &str| format!("{}:{t}", t.len());
+        let mut body: String = keys.iter().map(|(key, value)| text(key) + &text(value)).collect();
+        if !direction.is_empty() {
+            let list: String = direction.split(' ').map(text).collect();
+            body.push_str(&format!("9:directionl{list}e"));
+        }
+        self.sent += 1;
+        let datagram = format!("{}_c d{body}e", self.sent);
+        let mut buffer = vec![0; 65_536];
+        let n = poll_until(Duration::from_secs(10), || {
+            self.socket.send_to(datagram.as_bytes(), self.at).ok()?;
+            self.socket.recv(&mut buffer).ok()
+        });
+        String::from_utf8_lossy(&buffer[..n.expect("an answer to ng")]).into_owned()
+    }
+}
+
+/// Port of the first `m=` line.
+fn media_port(sdp: &str) -> u16 {
+    let line = sdp.split("m=audio ").nth(1).unwrap_or_else(|| panic!("no m= in {sdp}"));
+    line.split(' ').next().and_then(|port| port.parse().ok()).expect("a port")
+}
+
+/// Starts `loadtests/rtpengine-cli` with `args`; gives the process once it is ready.
+fn rtpengine_cli(args: &[String], log: &Path, environment: &[(&str, &Path)]) -> std::process::Child {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(root.join("loadtests/rtpengine-cli"));
+    command
+        .args(args)
+        .env("WARP_BIN", env!("CARGO_BIN_EXE_warp"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command.envs(environment.iter().copied()).stderr(std::fs::File::create(log).expect("log"));
+    let mut child = command.spawn().expect("rtpengine-cli runs");
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(child.stdout.take().expect("piped"));
+    std::io::BufRead::read_line(&mut out, &mut line).expect("a line");
+    assert!(line.starts_with("ready profile=rtpengine"), "{line:?} {}", stack::tail(log));
+    child
+}
+
+fn ends_with_0_on_int(mut child: std::process::Child, log: &Path) {
+    stack::signal_pid(child.id(), "INT");
+    let code = poll_until(Duration::from_secs(5), || child.try_wait().expect("wait"));
+    assert_eq!(code.and_then(|c| c.code()), Some(0), "{}", stack::tail(log));
+}
+
+#[test]
+fn rtpengine_cli_takes_the_command_line_of_rtpengine() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let log = dir.path().join("relay.log");
+    let pidfile = dir.path().join("relay.pid");
+    let port = free_port();
+    let args = [
+        "--config-file=none",
+        "-t",
+        "-1",
+        "-i",
+        "pub/127.0.0.1!198.51.100.7",
+        "--interface=priv/127.0.0.2",
+        "-n",
+        &port.to_string(),
+        "-m",
+        "26000",
+        "--port-max",
+        "26199",
+        "--num-threads=2",
+        "-f",
+        "-E",
+        "-L",
+        "4",
+        "-c",
+        "12345",
+        "--silence-detect=1",
+        "--log-mark-prefix",
+        "X",
+        "--surely-unknown",
+        "-p",
+        &pidfile.display().to_string(),
+    ]
+    .map(str::to_owned);
+    let child = rtpengine_cli(&args, &log, &[]);
+    assert_eq!(std::fs::read_to_string(&pidfile).expect("pidfile").trim(), child.id().to_string());
+    // A port alone is on loopback (T-NG-01).
+    let mut ng = Ng::new(local(port));
+    assert!(ng.ask(&[("command", "ping")]).contains("4:pong"));
+    let phone = socket();
+    let offered = ng.describe("offer", "priv pub", &phone);
+    assert!(offered.contains("c=IN IP4 198.51.100.7\r\n"), "{offered}");
+    assert!((26_000..=26_199).contains(&media_port(&offered)), "{offered}");
+    let answered = ng.describe("answer", "", &phone);
+    assert!(answered.contains("c=IN IP4 127.0.0.2\r\n"), "{answered}");
+    let said = std::fs::read_to_string(&log).expect("log");
+    for name in ["-c", "--silence-detect", "--log-mark-prefix", "--surely-unknown"] {
+        assert!(said.lines().next().unwrap_or_default().contains(name), "{name} in {said}");
+    }
+    assert!(!said.contains("12345") && !said.contains(" X"), "values belong to their options: {said}");
+    ends_with_0_on_int(child, &log);
+}
+
+#[test]
+fn rtpengine_cli_knows_every_option_of_the_installed_rtpengine() {
+    if !have("rtpengine", "rtpengine_cli_knows_every_option_of_the_installed_rtpengine") {
+        return;
+    }
+    let help = Command::new("rtpengine").arg("--help").output().expect("rtpengine runs");
+    let ours =
+        Command::new(env!("CARGO_BIN_EXE_warp")).args(["launch", "rtpengine", "--", "--help"]).output();
+    let ours = String::from_utf8_lossy(&ours.expect("warp runs").stdout).into_owned();
+    let theirs = String::from_utf8_lossy(&help.stdout).into_owned();
+    let names: Vec<&str> =
+        theirs.split_whitespace().filter_map(|w| w.strip_prefix("--")?.split('=').next()).collect();
+    assert!(names.len() > 100, "{theirs}");
+    for name in names {
+        assert!(ours.split_whitespace().any(|w| w.strip_prefix("--") == Some(name)), "--{name} is not known");
+    }
+}
+
+/// A suite that preloads a library sees every datagram: by recvmsg and sendto of libc, on sockets that are never connected.
+#[test]
+fn rtpengine_cli_makes_its_sockets_through_libc() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (source, library) = (dir.path().join("shim.c"), dir.path().join("shim.so"));
+    std::fs::write(&source, SHIM).expect("shim");
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(made.expect("cc runs").success());
+    let (log, calls) = (dir.path().join("relay.log"), dir.path().join("calls"));
+    let port = free_port();
+    let args = ["-i", "127.0.0.1", "-m", "26200", "-M", "26399", "-n", &port.to_string()].map(str::to_owned);
+    let child = rtpengine_cli(&args, &log, &[("LD_PRELOAD", &library), ("SHIM_LOG", &calls)]);
+    let mut ng = Ng::new(local(port));
+    let (a, b) = (socket(), socket());
+    let to_b = media_port(&ng.describe("offer", "", &a));
+    let to_a = media_port(&ng.describe("answer", "", &b));
+    let packet = |seq: u8| [&[0x80, 0, 0, seq, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0xFF; 160]].concat();
+    for seq in 1..=20 {
+        a.send_to(&packet(seq), local(to_a)).expect("sent");
+        received(&b);
+        b.send_to(&packet(seq), local(to_b)).expect("sent");
+        received(&a);
+    }
+    let text = std::fs::read_to_string(&calls).expect("the shim was there");
+    let count = |name: &str| text.lines().filter(|line| *line == name).count();
+    assert!(count("recvmsg") >= 42 && count("send") >= 42, "{} {}", count("recvmsg"), count("send"));
+    assert_eq!((count("recvfrom"), count("connect")), (0, 0));
+    ends_with_0_on_int(child, &log);
+}
+
+/// Writes the name of each datagram function of libc that is called.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void say(const char *name) {
+    const char *path = getenv("SHIM_LOG");
+    int fd = path ? open(path, O_WRONLY | O_APPEND | O_CREAT, 0600) : -1;
+    if (fd < 0) return;
+    if (write(fd, name, strlen(name)) < 0) abort();
+    close(fd);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *m, int flags) {
+    ssize_t (*real)(int, struct msghdr *, int) = dlsym(RTLD_NEXT, "recvmsg");
+    ssize_t n = real(fd, m, flags);
+    if (n > 0) say("recvmsg\n");
+    return n;
+}
+
+ssize_t recvfrom(int fd, void *b, size_t n, int flags, struct sockaddr *a, socklen_t *l) {
+    ssize_t (*real)(int, void *, size_t, int, struct sockaddr *, socklen_t *) = dlsym(RTLD_NEXT, "recvfrom");
+    ssize_t got = real(fd, b, n, flags, a, l);
+    if (got > 0) say("recvfrom\n");
+    return got;
+}
+
+ssize_t sendto(int fd, const void *b, size_t n, int flags, const struct sockaddr *a, socklen_t l) {
+    ssize_t (*real)(int, const void *, size_t, int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "sendto");
+    say("send\n");
+    return real(fd, b, n, flags, a, l);
+}
+
+int connect(int fd, const struct sockaddr *a, socklen_t l) {
+    int (*real)(int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "connect");
+    say("connect\n");
+    return real(fd, a, l);
+}
+"#;

@@ -22,3 +22,4 @@ pub mod media;
 pub mod sched;
 pub mod tcp;
 pub mod udp;
+pub mod wrapped;

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::udp::{Received, Sent};
+use crate::wrapped;
 
 /// A bound, non-blocking UDP socket, connected to at most one peer.
 #[derive(Debug)]
@@ -72,6 +73,9 @@ impl MediaSocket {
     /// Reads one datagram with its source.
     #[inline]
     pub fn recv(&self, buffer: &mut [u8]) -> Received {
+        if wrapped::is_on() {
+            return wrapped::receive(&self.inner, buffer);
+        }
         // SAFETY: all zeros is a valid `sockaddr_storage` (family AF_UNSPEC).
         let mut from: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
         let mut length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
@@ -107,6 +111,9 @@ impl MediaSocket {
     #[inline]
     pub fn recv_from_peer(&self, buffer: &mut [u8]) -> Received {
         let Some(from) = self.peer else { return Received::Empty };
+        if wrapped::is_on() {
+            return wrapped::receive(&self.inner, buffer);
+        }
         let nobody = std::ptr::null_mut::<libc::sockaddr>();
         let no_length = std::ptr::null_mut::<libc::socklen_t>();
         // SAFETY: the descriptor is open as long as `self`. The kernel writes at most `buffer.len()` bytes to `buffer`, borrowed
@@ -143,6 +150,9 @@ impl MediaSocket {
     /// The usual send, in one system call; false = look closer.
     #[inline]
     fn send_to_peer(&self, bytes: &[u8]) -> bool {
+        if wrapped::is_on() {
+            return self.inner.send(bytes).is_ok();
+        }
         let nobody = std::ptr::null::<libc::sockaddr>();
         // SAFETY: the descriptor is open as long as `self`; the kernel reads `bytes.len()` bytes of `bytes`; no address is
         // given. Direct for the same reason as in `recv`.
@@ -186,7 +196,7 @@ impl AsFd for MediaSocket {
 
 /// The address in a `sockaddr_in` or `sockaddr_in6`, told apart by its family.
 #[inline]
-fn address(from: &libc::sockaddr_in6) -> Option<SocketAddr> {
+pub(crate) fn address(from: &libc::sockaddr_in6) -> Option<SocketAddr> {
     match i32::from(from.sin6_family) {
         libc::AF_INET => {
             // In a `sockaddr_in`, the four bytes after the port are the address: where `sockaddr_in6` has its flow label.

@@ -108,13 +108,7 @@ impl Transactions {
 
     /// Whether a source is a known peer: never limited by the buckets of strangers.
     pub(super) fn is_known(&self, ip: IpAddr) -> bool {
-        match &self.config.mode {
-            Mode::Static { next, trusted } => next.ip() == ip || trusted.iter().any(|c| c.contains(ip)),
-            Mode::Policy => self
-                .snapshot
-                .as_ref()
-                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
-        }
+        self.config.is_known(self.snapshot.as_deref(), ip)
     }
 
     /// Whether a Record-Route cookie is ours for this Call-ID.

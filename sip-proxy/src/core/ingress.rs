@@ -70,7 +70,7 @@ impl Core {
             self.tx.refuse(&flow, msg, 400, "", &[], stranger);
             return;
         };
-        if self.is_ping(msg, &plan) {
+        if self.tx.config.outbound.is_none() && self.is_ping(msg, &plan) {
             self.tx.answer_options(&flow, msg, stranger);
             return;
         }

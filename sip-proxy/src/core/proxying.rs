@@ -1,9 +1,9 @@
 //! Launch profile `proxy`: stateful record-routing forwarding without policy or media, to one next hop when a request is addressed to us,
-//! else by Request-URI and Route.
+//! else by Request-URI and Route; or everything that is of no dialog of ours by one way out ([`CoreConfig::outbound`]).
 
 use std::net::SocketAddr;
 
-use warp_sip::flow::Flow;
+use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::{Message, Method};
 
 use super::forward;
@@ -12,7 +12,7 @@ use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::Owner;
 use super::transactions::Transactions;
-use super::types::Mode;
+use super::types::{CoreConfig, Mode};
 
 /// Static proxying.
 #[derive(Debug)]
@@ -30,18 +30,38 @@ impl StaticProxy {
         }
     }
 
+    /// Where a request that came by `came` goes; `ours`: it belongs to a dialog that we record-routed.
+    fn target(
+        &self,
+        config: &CoreConfig,
+        came: &Flow,
+        plan: &Plan<'_>,
+        ours: bool,
+    ) -> Option<(Transport, SocketAddr)> {
+        let to_next = || Some((came.transport, self.next));
+        let routed = || if plan.names_us { to_next() } else { route::resolve(&plan.next()) };
+        match config.outbound {
+            None => routed(),
+            Some(outbound) if !ours => Some((came.transport, outbound)),
+            // A target within a dialog that is a name: the other side of the dialog is there.
+            Some(outbound) => {
+                routed().or_else(|| (came.remote != outbound).then_some((came.transport, outbound)))
+            }
+        }
+    }
+
     /// A new request that is no ACK and no CANCEL.
     pub(super) fn request(&self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
         let Arrived { flow, msg, bytes, plan, key, stranger } = *arrived;
-        let next = self.next;
-        // T-SIP-05: from strangers only what is for us, or belongs to a dialog that we record-routed.
-        if stranger && !plan.names_us && !tx.is_our_cookie(plan.cookie, msg.call_id()) {
+        let ours = tx.is_our_cookie(plan.cookie, msg.call_id());
+        // T-SIP-05: from strangers only what is for us (or goes where the operator said), or belongs to a dialog that we
+        // record-routed.
+        if stranger && !plan.names_us && tx.config.outbound.is_none() && !ours {
             tx.stats.acl += 1;
             tx.refuse(&flow, msg, 403, "", &[], true);
             return;
         }
-        let target = if plan.names_us { Some((flow.transport, next)) } else { route::resolve(&plan.next()) };
-        let Some((transport, remote)) = target else {
+        let Some((transport, remote)) = self.target(&tx.config, &flow, plan, ours) else {
             tx.refuse(&flow, msg, 404, "", &[], stranger);
             return;
         };
@@ -86,13 +106,12 @@ impl StaticProxy {
         let Some(plan) = Plan::of(&tx.config, &flow, msg) else {
             return;
         };
-        if stranger && !tx.is_our_cookie(plan.cookie, msg.call_id()) {
+        let ours = tx.is_our_cookie(plan.cookie, msg.call_id());
+        if stranger && !ours {
             tx.stats.stray += 1;
             return;
         }
-        let next = self.next;
-        let target = if plan.names_us { Some((flow.transport, next)) } else { route::resolve(&plan.next()) };
-        let Some((transport, remote)) = target else {
+        let Some((transport, remote)) = self.target(&tx.config, &flow, &plan, ours) else {
             tx.stats.stray += 1;
             return;
         };
@@ -110,7 +129,8 @@ impl StaticProxy {
     ) {
         // A 503 says that the proxy it comes from is out of service: ours to say only of the hop that takes everything
         // (RFC 3261 §16.7 step 6).
-        if status == 503 && flow.remote != self.next {
+        let takes_everything = flow.remote == self.next || tx.config.outbound == Some(flow.remote);
+        if status == 503 && !takes_everything {
             tx.answer(server, 500, "", &[]);
         } else {
             tx.pass_back(server, msg, status);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use warp_model::cdr::JournalRecord;
 use warp_model::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
 pub use warp_sip::flow::Transport;
 use warp_sip::transaction::Timers;
@@ -207,6 +208,9 @@ pub struct CoreConfig {
     pub mode: Mode,
     /// Where we listen.
     pub listeners: Vec<Listener>,
+    /// [`Mode::Static`] only: takes every request that is not of a dialog that we record-routed, whatever its Request-URI and
+    /// Route say, by the transport that it came by.
+    pub outbound: Option<SocketAddr>,
     /// Names that are us in a Request-URI or Route, besides our addresses.
     pub domains: Vec<String>,
     /// Node name in records.
@@ -254,6 +258,7 @@ impl CoreConfig {
         CoreConfig {
             mode,
             listeners,
+            outbound: None,
             domains: Vec::new(),
             node: "node-1".into(),
             server_name: String::new(),
@@ -283,10 +288,23 @@ impl CoreConfig {
         CoreConfig {
             mode: now.mode.clone(),
             listeners: now.listeners.clone(),
+            outbound: now.outbound,
             node: now.node.clone(),
             realm: Realm { name: now.realm.name.clone(), ..self.realm },
             anchor_media: now.anchor_media,
             ..self
+        }
+    }
+
+    /// Whether an address belongs to a peer that we know: one that the configuration names, or that has an account.
+    pub(crate) fn is_known(&self, snapshot: Option<&Snapshot>, ip: IpAddr) -> bool {
+        match &self.mode {
+            Mode::Static { next, trusted } => {
+                let own = [Some(*next), self.outbound];
+                own.iter().flatten().any(|at| at.ip() == ip) || trusted.iter().any(|c| c.contains(ip))
+            }
+            Mode::Policy => snapshot
+                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
         }
     }
 

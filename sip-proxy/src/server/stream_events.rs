@@ -14,7 +14,7 @@ use super::shard::{ACCEPTS_PER_EVENT, Shard};
 use super::streams::owner_of;
 use super::token;
 use super::wire::reconnect_address;
-use crate::core::{Mode, TransmitBuf};
+use crate::core::TransmitBuf;
 use crate::metrics::{Direction, ParseError, SocketError, Via};
 
 impl Shard {
@@ -94,15 +94,7 @@ impl Shard {
 
     /// Whether an address belongs to a peer with an account.
     pub(super) fn is_known(&self, ip: IpAddr) -> bool {
-        match &self.config.core.mode {
-            Mode::Static { next, trusted } => {
-                next.ip() == ip || trusted.iter().any(|range| range.contains(ip))
-            }
-            Mode::Policy => self
-                .snapshot
-                .as_ref()
-                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
-        }
+        self.config.core.is_known(self.snapshot.as_deref(), ip)
     }
 
     pub(super) fn on_stream(&mut self, id: LinkId, event: Event, now: Now) {
