@@ -36,6 +36,35 @@ pub struct Roles {
 impl Roles {
     /// Everything that exists.
     pub const ALL: Roles = Roles { sip: true, media: true, api: true, jobs: true };
+
+    /// Refuses a set that cannot work in one process with this configuration. Errors: what is missing and why, with what to do.
+    pub fn check(self, config: &Config) -> Result<(), Failure> {
+        let refused = |why: &str, hint: &str| {
+            Err(Failure::new(format!("roles {self} cannot work: {why}")).with_code(2).hint(hint))
+        };
+        if self.sip && !self.api {
+            return refused(
+                "sip decides from the routing data that api publishes, and a node gets none from another one yet",
+                "add api and jobs to --roles",
+            );
+        }
+        if self.sip && config.sip.anchor_media && !self.media && config.sip.media_ng.is_none() {
+            return refused(
+                "calls are anchored, and there is no media relay",
+                "add media to --roles, name a relay with sip.media_ng, or set sip.anchor_media = false",
+            );
+        }
+        if self.sip && !self.jobs {
+            return refused("no call would be posted without jobs", "add jobs to --roles");
+        }
+        if self.jobs && !self.api {
+            return refused("jobs works on the database that api opens", "add api to --roles");
+        }
+        if self.media && !self.sip && config.media.ng.is_none() {
+            return refused("nobody can drive a relay alone without an ng address", "set media.ng");
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for Roles {
@@ -69,6 +98,7 @@ pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
     let base = Config::default();
     let sources = Sources::of_process(file.config.clone());
     let loaded = load(&base, &sources)?;
+    roles.check(&loaded.config)?;
     let dir = &loaded.config.node.data_dir;
     if dir.join("secrets.toml").exists() {
         let message = format!("{} is the folder of a dev world; its identities stay there", dir.display());

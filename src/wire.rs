@@ -133,6 +133,11 @@ impl Stack {
         };
 
         let (publisher, snapshots) = warp_feed::channel(Snapshot::empty());
+        if roles.sip {
+            // What is not fed is not ready: without routing data every call would be refused.
+            let routing = health.required("routing");
+            snapshots.on_change(Box::new(move || routing.up()));
+        }
         let control_plane = if roles.api {
             let part = health.optional("api");
             let posts = roles.jobs.then(|| events.clone());
@@ -359,18 +364,20 @@ fn show_config_hash(registry: &Registry, in_force: Arc<Mutex<Config>>) {
 
 /// The alarm at 80 % of F-DISK-01 is a rule over this.
 fn watch_disk(registry: &Registry, dir: PathBuf) {
-    let used = move || {
-        let space = rustix::fs::statvfs(&dir).ok()?;
-        let all = space.f_blocks.max(1) as f64;
-        Some(Sample::number(Vec::new(), 1.0 - space.f_bavail as f64 / all))
-    };
+    let used = move || Some(Sample::number(Vec::new(), used_ratio(&rustix::fs::statvfs(&dir).ok()?)));
     registry.observe(
         Kind::Gauge,
         "warp_data_disk_used_ratio",
-        "Used part of the disk that holds journal and event log.",
+        "Used part of the disk that holds journal and event log, as df shows it.",
         &[],
         move || used().into_iter().collect(),
     );
+}
+
+/// As `df` says it: what is used, of what is used and what is free for everybody. Blocks kept for root are neither.
+fn used_ratio(space: &rustix::fs::StatVfs) -> f64 {
+    let used = space.f_blocks.saturating_sub(space.f_bfree) as f64;
+    used / (used + space.f_bavail as f64).max(1.0)
 }
 
 fn seed() -> anyhow::Result<[u8; 32]> {

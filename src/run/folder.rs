@@ -6,10 +6,16 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+
+/// How long a process that was killed may take to give up what it had.
+const DYING: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOKS: Duration = Duration::from_millis(5);
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -34,23 +40,43 @@ impl RunFolder {
         Self { dir: config.node.data_dir.join("run") }
     }
 
-    /// Makes the data folder (mode 0700) and takes it for this process until the file is dropped.
+    /// Makes the data folder (mode 0700) and takes it for this process until the file is dropped. A process that is dying has it
+    /// a moment longer: that is waited for, at most [`DYING`].
     /// Errors: another process has it, or it cannot be written.
     pub fn take(&self) -> io::Result<File> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let lock = File::options().create(true).truncate(false).write(true).open(self.dir.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = self.pid().map_or_else(String::new, |pid| format!(" (process {pid})"));
-                let message = format!("{} is in use by another warp{pid}", self.data_dir().display());
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+        let until = Instant::now() + DYING;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let owner = self.owner();
+                    if owner.is_some_and(is_dying) && Instant::now() < until {
+                        std::thread::sleep(LOOKS);
+                        continue;
+                    }
+                    let pid = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
+                    let message = format!("{} is in use by another warp{pid}", self.data_dir().display());
+                    return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Its sockets may be closed after its lock: they are among the same descriptors.
+        if let Some(owner) = self.owner().filter(|pid| *pid != process_id()) {
+            while is_dying(owner) && has_descriptors(owner) && Instant::now() < until {
+                std::thread::sleep(LOOKS);
+            }
         }
         self.write("warp.pid", &std::process::id().to_string())?;
         Ok(lock)
+    }
+
+    /// The process that took the folder last.
+    fn owner(&self) -> Option<i32> {
+        std::fs::read_to_string(self.dir.join("warp.pid")).ok()?.trim().parse().ok()
     }
 
     fn data_dir(&self) -> &Path {
@@ -73,9 +99,7 @@ impl RunFolder {
     pub fn pid(&self) -> Option<i32> {
         let lock = File::options().write(true).open(self.dir.join("lock")).ok()?;
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                std::fs::read_to_string(self.dir.join("warp.pid")).ok()?.trim().parse().ok()
-            }
+            Err(TryLockError::WouldBlock) => self.owner(),
             _ => None,
         }
     }
@@ -92,9 +116,78 @@ impl RunFolder {
     }
 }
 
+fn process_id() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
+}
+
+/// Whether a process has ended, is ending, or was told to by SIGKILL and has not begun to (proc(5)).
+fn is_dying(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    // State and flags, counted after the command name, which may hold spaces and brackets.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next().unwrap_or("X");
+    let flags: u64 = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    const PF_EXITING: u64 = 4;
+    if matches!(state, "Z" | "X" | "x") || flags & PF_EXITING != 0 {
+        return true;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    const SIGKILL: u64 = 1 << 8;
+    let pending = |line: &str| {
+        let mask = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    status.lines().filter_map(pending).any(|mask| mask & SIGKILL != 0)
+}
+
+/// Whether a dying process may have files and sockets still: one of its threads has not ended.
+fn has_descriptors(pid: i32) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    tasks.flatten().any(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let state = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_ascii_whitespace().next().map(str::to_owned));
+        state.is_some_and(|state| !matches!(state.as_str(), "Z" | "X" | "x"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f_proc_04_the_lock_of_a_dying_process_is_waited_for_and_that_of_a_living_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.node.data_dir = dir.path().join("data");
+        let folder = RunFolder::of(&config);
+        let lock = folder.take().unwrap();
+        // A process that has ended and that nobody has waited for is what a dying one looks like from outside.
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(ended.id()).unwrap();
+        while !is_dying(pid) {
+            std::thread::yield_now();
+        }
+        assert!(!has_descriptors(pid));
+        folder.write("warp.pid", &pid.to_string()).unwrap();
+        let (waits, began) = std::sync::mpsc::channel();
+        let other = folder.clone();
+        let taking = std::thread::spawn(move || {
+            waits.send(()).unwrap();
+            other.take().map(|_| ())
+        });
+        began.recv().unwrap();
+        drop(lock);
+        assert!(taking.join().unwrap().is_ok());
+        ended.wait().unwrap();
+        assert!(is_dying(pid) && !is_dying(process_id()) && has_descriptors(process_id()));
+    }
 
     #[test]
     fn one_process_has_a_data_folder() {

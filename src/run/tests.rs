@@ -40,7 +40,10 @@ fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_not
     let base = Config::default();
     let loaded = load(&base, &sources).unwrap();
     let stack = Stack::start(&loaded, "sip,media".parse().unwrap()).unwrap();
-    assert!(stack.health.readiness().ready);
+    // Nothing feeds a proxy without the API: it is there, and not ready.
+    let ready = stack.health.readiness();
+    assert!(!ready.ready && ready.to_json()["parts"]["routing"]["state"] == "starting", "{ready:?}");
+    assert_eq!(ready.to_json()["parts"]["sip"]["state"], "up");
     assert!(stack.addresses.sip_udp.is_some() && stack.addresses.sip_tcp.is_some());
     assert!(Stack::start(&loaded, Roles::ALL).is_err(), "the folder has one owner");
     let (folder, registry) = (stack.folder.clone(), stack.registry.clone());
@@ -91,4 +94,40 @@ fn roles_are_a_closed_list() {
     assert_eq!("sip, api".parse::<Roles>().unwrap().to_string(), "sip,api");
     assert!("sip,web".parse::<Roles>().unwrap_err().contains("\"web\""));
     assert!("smsc".parse::<Roles>().is_err());
+}
+
+#[test]
+fn roles_that_cannot_work_are_refused_with_the_reason() {
+    let plain = Config::default();
+    let mut without_media = plain.clone();
+    without_media.sip.anchor_media = false;
+    let mut with_ng = plain.clone();
+    with_ng.media.ng = Some(([127, 0, 0, 1], 2223).into());
+    let mut other_relay = plain.clone();
+    other_relay.sip.media_ng = with_ng.media.ng;
+    for (roles, config, missing) in [
+        ("sip,media,api,jobs", &plain, None),
+        ("api", &plain, None),
+        ("api,jobs", &plain, None),
+        ("sip,media", &plain, Some("routing data")),
+        ("sip,media,api", &plain, Some("without jobs")),
+        ("sip,api,jobs", &plain, Some("no media relay")),
+        ("sip,api,jobs", &without_media, None),
+        ("sip,api,jobs", &other_relay, None),
+        ("media", &plain, Some("ng address")),
+        ("media", &with_ng, None),
+        ("jobs", &plain, Some("the database that api opens")),
+    ] {
+        let said = roles.parse::<Roles>().unwrap().check(config);
+        match missing {
+            None => assert_eq!(said, Ok(()), "{roles}"),
+            Some(missing) => {
+                let why = said.unwrap_err();
+                assert!(
+                    why.code == 2 && why.message.contains(missing) && !why.hint.is_empty(),
+                    "{roles}: {why}"
+                );
+            }
+        }
+    }
 }
