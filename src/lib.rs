@@ -17,12 +17,9 @@ pub mod wire;
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What this program was built from, and by what; the revision when the build was told (`WARP_REVISION`).
+/// What this program was built from, and by what.
 pub const BUILD: warp_telemetry::process::Build = warp_telemetry::process::Build {
     version: VERSION,
-    revision: match option_env!("WARP_REVISION") {
-        Some(revision) => revision,
-        None => "unknown",
-    },
+    revision: env!("WARP_REVISION"),
     rustc: env!("WARP_RUSTC"),
 };
