@@ -1,12 +1,13 @@
 //! The subcommands. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 unavailable, 130 interrupted.
 //!
-//! Tables on a terminal, the same words plain when piped; `--json` gives one object, or one object a line for streams.
-//! Errors go to stderr, with a hint line where one helps.
+//! Tables on a terminal, the same words plain when piped; `--json` gives one object, or one object a line for lists and streams;
+//! `--output csv` a line of names and then lines; `-q` nothing. Every verb says what it has to say through [`output`].
+//! Errors go to stderr, each once, with a hint line where one helps.
 
 mod calls;
 pub(crate) mod client;
-
 mod config;
+pub(crate) mod output;
 pub(crate) mod route;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::output::Output;
 use crate::{BUILD, doctor, launch, run};
 
 /// Why a command failed, and its exit code.
@@ -71,7 +73,7 @@ pub struct Common {
     /// One JSON object, or one a line for streams.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Form of lists.
+    /// Form of what is printed.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: Form,
     /// Nothing but errors.
@@ -182,7 +184,12 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(why) => {
-            let _ = why.print();
+            // Help and version are no errors.
+            if why.use_stderr() && std::env::args().any(|arg| arg == "--json") {
+                tell(&Failure::new(first_line(&why.to_string())).with_code(2), true);
+            } else {
+                let _ = why.print();
+            }
             return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
         }
     };
@@ -197,19 +204,30 @@ pub fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let mut err = std::io::stderr().lock();
-            if common.json {
-                let body = serde_json::json!({"error": {"code": failure.code, "message": failure.message, "hint": failure.hint}});
-                let _ = writeln!(err, "{body}");
-            } else {
-                let _ = writeln!(err, "warp: {}", failure.message);
-                if !failure.hint.is_empty() {
-                    let _ = writeln!(err, "hint: {}", failure.hint);
-                }
-            }
+            tell(&failure, common.json);
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Says on stderr what went wrong.
+fn tell(failure: &Failure, json: bool) {
+    let mut err = std::io::stderr().lock();
+    if json {
+        let body = serde_json::json!({"error": {"code": failure.code, "message": failure.message, "hint": failure.hint}});
+        let _ = writeln!(err, "{body}");
+    } else {
+        let _ = writeln!(err, "warp: {}", failure.message);
+        if !failure.hint.is_empty() {
+            let _ = writeln!(err, "hint: {}", failure.hint);
+        }
+    }
+}
+
+/// `error: …` of a usage error without its explanation.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
@@ -225,14 +243,12 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Doctor(file) => examine(&file, common),
         Command::Config(args) => config::run(&args, common),
         Command::Version => {
-            if common.json {
-                println!(
-                    "{}",
-                    serde_json::json!({"version": BUILD.version, "revision": BUILD.revision, "rustc": BUILD.rustc})
-                );
-            } else {
-                println!("warp {}", crate::VERSION);
-            }
+            let all = [BUILD.version, BUILD.revision, BUILD.rustc];
+            Output::new(common, &["version", "revision", "rustc"]).item(
+                || serde_json::json!({"version": all[0], "revision": all[1], "rustc": all[2]}),
+                || all.map(str::to_owned).to_vec(),
+                || format!("warp {} ({}, rustc {})", all[0], all[1], all[2]),
+            );
             Ok(0)
         }
         Command::Launch { profile, settings } => launch::run(&profile, &settings),
@@ -242,30 +258,22 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
 fn examine(file: &ConfigFile, common: &Common) -> Result<u8, Failure> {
     let loaded = config::load(file)?;
     let findings = doctor::examine(&loaded.config);
-    if common.json {
-        println!("{}", serde_json::json!({"findings": findings}));
-    } else {
-        for f in &findings {
-            let mark = match f.level {
-                doctor::Level::Ok => "ok  ",
-                doctor::Level::Warn => "warn",
-                doctor::Level::Fail => "FAIL",
-            };
-            if common.quiet && f.level == doctor::Level::Ok {
-                continue;
-            }
-            println!("{mark}  {:<20} {}", f.check, f.found);
-            if !f.fix.is_empty() {
-                println!("      {:<20} fix: {}", "", f.fix);
-            }
-        }
+    let out = Output::new(common, &["check", "level", "found", "fix"]);
+    for f in &findings {
+        let (mark, level) = match f.level {
+            doctor::Level::Ok => ("ok  ", "ok"),
+            doctor::Level::Warn => ("warn", "warn"),
+            doctor::Level::Fail => ("FAIL", "fail"),
+        };
+        let fields = || [f.check, level, &f.found, &f.fix].map(str::to_owned).to_vec();
+        out.item(
+            || serde_json::json!(f),
+            fields,
+            || {
+                let line = format!("{mark}  {:<20} {}", f.check, f.found);
+                if f.fix.is_empty() { line } else { format!("{line}\n      {:<20} fix: {}", "", f.fix) }
+            },
+        );
     }
     Ok(u8::from(findings.iter().any(|f| f.level == doctor::Level::Fail)))
-}
-
-/// Prints unless `--quiet`; a closed pipe ends the command quietly.
-pub(crate) fn say(common: &Common, line: fmt::Arguments<'_>) {
-    if !common.quiet {
-        let _ = writeln!(std::io::stdout(), "{line}");
-    }
 }

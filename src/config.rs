@@ -266,9 +266,26 @@ impl Loaded {
         ConfigError { origin, key: key.to_owned(), message: message.into() }
     }
 
-    /// `section.key` and value of every key, secrets as `***`.
+    /// `section.key` and value of every key that has one, secrets as `***`.
     pub fn values(&self) -> BTreeMap<String, String> {
         values(&self.config)
+    }
+
+    /// The same of every key that there is: `None` where nothing is set.
+    pub fn keys(&self) -> BTreeMap<String, Option<String>> {
+        let mut out: BTreeMap<String, Option<String>> =
+            self.values().into_iter().map(|(key, value)| (key, Some(value))).collect();
+        macro_rules! add {
+            ($name:ident) => {
+                // TOML has no word for nothing, JSON has.
+                let all = serde_json::to_value(&self.config.$name).unwrap_or_default();
+                for (key, _) in all.as_object().into_iter().flatten() {
+                    out.entry(format!("{}.{key}", stringify!($name))).or_insert(None);
+                }
+            };
+        }
+        sections!(add);
+        out
     }
 }
 

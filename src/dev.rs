@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::cli::client::Client;
-use crate::cli::{Common, Failure, route, say};
+use crate::cli::output::Output;
+use crate::cli::{Common, Failure, route};
 use crate::config::{Config, Listen, Loaded, Size, Sources, Span};
 use crate::run::{self, Roles, RunFolder, Watch};
 use crate::signals;
@@ -63,7 +64,6 @@ pub(crate) fn base(dir: &Path) -> Config {
     config.node.drain_timeout = Span(Duration::ZERO);
     config.log.levels = "warn".to_owned();
     config.events.segment = Size(8 << 20);
-    config.media.ports = 30_000..=31_999;
     config
 }
 
@@ -217,11 +217,12 @@ pub(crate) fn demo(args: &DemoArgs, common: &Common) -> Result<u8, Failure> {
         _ => return Err(Failure::new("say `warp demo off` or `warp demo --cps N`").with_code(2)),
     };
     folder.write(RATE_FILE, &cps10.to_string()).map_err(|e| Failure::new(e.to_string()))?;
-    if common.json {
-        println!("{}", serde_json::json!({"cps": f64::from(cps10) / 10.0}));
-    } else {
-        say(common, format_args!("demo traffic: {} calls/s", f64::from(cps10) / 10.0));
-    }
+    let cps = f64::from(cps10) / 10.0;
+    Output::new(common, &["cps"]).item(
+        || serde_json::json!({"cps": cps}),
+        || vec![cps.to_string()],
+        || format!("demo traffic: {cps} calls/s"),
+    );
     Ok(0)
 }
 

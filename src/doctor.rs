@@ -1,5 +1,10 @@
-//! `warp doctor`: what is missing or slow on this machine, each with the command that fixes it.
+//! `warp doctor`: what is missing or slow on this machine, each with the command that fixes it; how many calls a second it
+//! can carry; who has the ports.
 
+mod capacity;
+mod owner;
+
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +51,8 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         clock_source(),
         clock_sync(),
         ports_range(config),
-        postgres(),
+        capacity::of_machine(config),
+        postgres(config),
         data_folder(&config.node.data_dir),
     ];
     all.extend(listeners(config));
@@ -54,7 +60,8 @@ pub fn examine(config: &Config) -> Vec<Finding> {
 }
 
 fn open_files() -> Finding {
-    let limit = warp_telemetry::process::max_fds().unwrap_or(0.0);
+    // The relay raises its own limit as far as it may.
+    let limit = capacity::hard_limit().unwrap_or(0.0);
     let level = match limit {
         l if l >= 65_536.0 => Level::Ok,
         l if l >= 4_096.0 => Level::Warn,
@@ -64,7 +71,7 @@ fn open_files() -> Finding {
         "open files",
         level,
         format!("limit {limit}"),
-        "ulimit -n 1048576   (systemd: LimitNOFILE=1048576)",
+        "ulimit -Hn 1048576   (systemd: LimitNOFILE=1048576)",
     )
 }
 
@@ -140,10 +147,10 @@ fn postgres_versions() -> Vec<(u32, PathBuf)> {
     found
 }
 
-fn postgres() -> Finding {
+fn postgres(config: &Config) -> Finding {
     let fix = "apt-get install -y postgresql   (or set DATABASE_URL)";
-    if std::env::var_os("DATABASE_URL").is_some() {
-        return finding("PostgreSQL", Level::Ok, "DATABASE_URL is set", "");
+    if config.api.database_url.is_some() {
+        return finding("PostgreSQL", Level::Ok, "an outside one, by api.database_url or DATABASE_URL", "");
     }
     match postgres_versions().first() {
         Some((version, bin)) if *version >= 14 => {
@@ -181,20 +188,51 @@ fn data_folder(dir: &Path) -> Finding {
     )
 }
 
+/// One line for each address, whatever listens on it.
 fn listeners(config: &Config) -> Vec<Finding> {
-    crate::wire::listen_addresses(config)
-        .into_iter()
-        .map(|(key, addr, udp, tcp)| {
-            let busy = (udp && UdpSocket::bind(addr).is_err()) || (tcp && TcpListener::bind(addr).is_err());
-            let level = if busy { Level::Warn } else { Level::Ok };
-            let found = format!("{key} {addr} {}", if busy { "is taken" } else { "is free" });
-            finding("port", level, found, fix_port(key, addr))
-        })
-        .collect()
+    let mut by_address: BTreeMap<SocketAddr, (Vec<&str>, bool, bool)> = BTreeMap::new();
+    for (key, addr, udp, tcp) in crate::wire::listen_addresses(config) {
+        let entry = by_address.entry(addr).or_default();
+        if !entry.0.contains(&key) {
+            entry.0.push(key);
+        }
+        entry.1 |= udp;
+        entry.2 |= tcp;
+    }
+    let asked = by_address.into_iter().filter(|(addr, _)| addr.port() != 0);
+    asked.map(|(addr, (keys, udp, tcp))| listener(&keys.join(", "), addr, udp, tcp)).collect()
 }
 
-fn fix_port(key: &str, addr: SocketAddr) -> String {
-    format!("ss -lnptu 'sport = :{}'   (who has it), or set {key}", addr.port())
+fn listener(key: &str, addr: SocketAddr, udp: bool, tcp: bool) -> Finding {
+    let busy = |udp: bool| match udp {
+        true => UdpSocket::bind(addr).is_err(),
+        false => TcpListener::bind(addr).is_err(),
+    };
+    let taken: Vec<bool> = [(udp, true), (tcp, false)]
+        .into_iter()
+        .filter(|(wanted, udp)| *wanted && busy(*udp))
+        .map(|(_, udp)| udp)
+        .collect();
+    if taken.is_empty() {
+        return finding("port", Level::Ok, format!("{key} {addr} is free"), "");
+    }
+    match taken.iter().find_map(|udp| owner::of(addr, *udp)) {
+        // A running one: nothing to mend.
+        Some(owner) if owner.is_ours => finding(
+            "port",
+            Level::Ok,
+            format!("{key} {addr} is in use by this warp (process {})", owner.pid),
+            "",
+        ),
+        Some(owner) => {
+            let found = format!("{key} {addr} is taken by {} (process {})", owner.name, owner.pid);
+            finding("port", Level::Warn, found, format!("stop that, or set {key}"))
+        }
+        None => {
+            let fix = format!("ss -lnptu 'sport = :{}'   (who has it), or set {key}", addr.port());
+            finding("port", Level::Warn, format!("{key} {addr} is taken"), fix)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -213,7 +251,32 @@ mod tests {
         }
         let of = |check: &str| all.iter().find(|f| f.check == check).unwrap();
         assert_eq!(of("data folder").level, Level::Fail);
+        // The port is this very program's: that is no problem.
         let port = all.iter().find(|f| f.found.contains("ops.listen")).unwrap();
-        assert!(port.level == Level::Warn && port.found.ends_with("is taken"), "{port:?}");
+        assert!(port.level == Level::Ok && port.found.contains("in use by this warp"), "{port:?}");
+        // SIP has one address over UDP and TCP: one line.
+        assert_eq!(all.iter().filter(|f| f.found.contains("sip.listen")).count(), 1);
+    }
+
+    #[test]
+    fn a_port_of_another_program_is_a_warning_that_names_it() {
+        let mut other = std::process::Command::new("perl")
+            .args(["-MIO::Socket::INET", "-e"])
+            .arg("$s=IO::Socket::INET->new(Listen=>1,LocalAddr=>'127.0.0.1');print $s->sockport,\"\\n\";$|=1;print'';<STDIN>")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(other.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        let port: u16 = line.trim().parse().unwrap();
+        let mut config = Config::default();
+        config.api.listen = ([127, 0, 0, 1], port).into();
+        let found = listeners(&config).into_iter().find(|f| f.found.contains("api.listen")).unwrap();
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        let wanted = format!("api.listen 127.0.0.1:{port} is taken by perl (process {})", other.id());
+        assert!(found.level == Level::Warn && found.found == wanted, "{found:?}");
     }
 }

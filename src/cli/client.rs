@@ -1,5 +1,6 @@
 //! The HTTP client of the command line: one key, JSON in, the envelope's `data` out.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ pub(crate) struct Client {
     key: String,
     agent: ureq::Agent,
 }
+
+/// Most rows of a page.
+pub(crate) const MOST: usize = 200;
 
 /// A page of a list.
 pub(crate) struct Page {
@@ -124,6 +128,43 @@ impl Client {
             return Err(Failure::new(format!("{path} is no list")));
         };
         Ok(Page { items, next })
+    }
+
+    /// Gives the rows of a list one after another, over all pages, until `take` says that it has enough. `limit` is the size of a
+    /// page.
+    pub(crate) fn walk(
+        &self,
+        path: &str,
+        limit: usize,
+        mut take: impl FnMut(Value) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        let join = if path.contains('?') { '&' } else { '?' };
+        let mut after = String::new();
+        loop {
+            let page = self.page(&format!("{path}{join}limit={limit}{after}"))?;
+            for item in page.items {
+                if take(item).is_break() {
+                    return Ok(());
+                }
+            }
+            match page.next {
+                Some(cursor) => after = format!("&cursor={}", encoded(&cursor)),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The first row of a list for which `is` holds.
+    pub(crate) fn find(&self, path: &str, is: impl Fn(&Value) -> bool) -> Result<Option<Value>, Failure> {
+        let mut found = None;
+        self.walk(path, MOST, |row| {
+            if !is(&row) {
+                return ControlFlow::Continue(());
+            }
+            found = Some(row);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
     }
 
     /// `data` of a request with a JSON body.

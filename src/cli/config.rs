@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
+use super::output::Output;
 use super::{Common, ConfigFile, Failure};
 use crate::config::{Config, ConfigError, Loaded, Sources, diff, values};
 use crate::run;
@@ -57,16 +58,12 @@ fn failure(errors: &[ConfigError]) -> Failure {
 pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
     match &args.verb {
         Verb::Check { file } => {
-            let loaded = load(&ConfigFile { config: file.clone() });
-            if common.json {
-                let error = loaded.as_ref().err().map(|f| f.message.clone());
-                println!("{}", serde_json::json!({"ok": loaded.is_ok(), "error": error}));
-                return Ok(u8::from(loaded.is_err()));
-            }
-            let loaded = loaded?;
-            super::say(
-                common,
-                format_args!("ok: {} values set, the rest are defaults", loaded.origins.len()),
+            let loaded = load(&ConfigFile { config: file.clone() })?;
+            let set = loaded.origins.len();
+            Output::new(common, &["ok", "set"]).item(
+                || serde_json::json!({"ok": true, "set": set}),
+                || vec!["true".to_owned(), set.to_string()],
+                || format!("ok: {set} values set, the rest are defaults"),
             );
             Ok(0)
         }
@@ -79,12 +76,20 @@ pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
             let loaded = load(file)?;
             let running = run::RunFolder::of(&loaded.config).values();
             let base = running.unwrap_or_else(|| values(&Config::default()));
+            let out = Output::new(common, &["key", "old", "new", "live"]);
             for change in diff(&base, &loaded.values()) {
-                if common.json {
-                    println!("{}", serde_json::json!(change));
-                } else {
-                    println!("{change}");
-                }
+                out.item(
+                    || serde_json::json!(change),
+                    || {
+                        vec![
+                            change.key.clone(),
+                            change.old.clone(),
+                            change.new.clone(),
+                            change.live.to_string(),
+                        ]
+                    },
+                    || change.to_string(),
+                );
             }
             Ok(0)
         }
@@ -99,31 +104,34 @@ pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
 
 fn show(loaded: &Loaded, origin: bool, common: &Common) {
     let of = |key: &str| loaded.origins.get(key).map_or("default".to_owned(), ToString::to_string);
+    let keys = loaded.keys();
     if common.json {
-        let all: serde_json::Map<String, serde_json::Value> = loaded
-            .values()
-            .into_iter()
-            .map(|(key, value)| {
-                let origin = of(&key);
-                (key, serde_json::json!({"value": value, "origin": origin}))
-            })
-            .collect();
-        println!("{}", serde_json::Value::Object(all));
+        let one = |(key, value): (&String, &Option<String>)| {
+            (key.clone(), serde_json::json!({"value": value, "origin": of(key)}))
+        };
+        let all: serde_json::Map<String, serde_json::Value> = keys.iter().map(one).collect();
+        Output::new(common, &[]).item(|| all.into(), Vec::new, String::new);
         return;
     }
+    let out = Output::new(common, &["key", "value", "origin"]);
     let mut section = String::new();
-    for (path, value) in loaded.values() {
-        let (name, key) = path.split_once('.').unwrap_or(("", &path));
-        if name != section {
+    for (path, value) in &keys {
+        let (name, key) = path.split_once('.').unwrap_or(("", path));
+        if out.is_for_people() && name != section {
             let gap = if section.is_empty() { "" } else { "\n" };
-            println!("{gap}[{name}]");
+            out.item(|| ().into(), Vec::new, || format!("{gap}[{name}]"));
             section = name.to_owned();
         }
-        if origin {
-            println!("{key} = {value}  # {}", of(&path));
-        } else {
-            println!("{key} = {value}");
-        }
+        out.item(
+            || ().into(),
+            || vec![path.clone(), value.clone().unwrap_or_default(), of(path)],
+            || match value {
+                Some(value) if origin => format!("{key} = {value}  # {}", of(path)),
+                Some(value) => format!("{key} = {value}"),
+                // The text can be given back as a file.
+                None => format!("# {key} is not set"),
+            },
+        );
     }
 }
 
@@ -149,14 +157,17 @@ fn reload(config: &Config, common: &Common) -> Result<u8, Failure> {
         let now = folder.last_reload();
         if now.is_some() && now != before {
             let outcome = now.unwrap_or_default();
-            if common.json {
-                println!("{}", serde_json::json!(outcome));
-            } else if outcome.errors.is_empty() && outcome.changes.is_empty() {
-                super::say(common, format_args!("nothing changed"));
-            } else {
-                outcome.changes.iter().for_each(|line| super::say(common, format_args!("{line}")));
-            }
             if outcome.errors.is_empty() {
+                let out = Output::new(common, &["change"]);
+                if common.json {
+                    out.item(|| serde_json::json!(outcome), Vec::new, String::new);
+                } else if out.is_for_people() && outcome.changes.is_empty() {
+                    out.item(|| ().into(), Vec::new, || "nothing changed".to_owned());
+                } else {
+                    for change in &outcome.changes {
+                        out.item(|| ().into(), || vec![change.clone()], || change.clone());
+                    }
+                }
                 return Ok(0);
             }
             return Err(

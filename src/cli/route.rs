@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::{Common, Failure};
+use super::output::Output;
+use super::{Common, Failure, Form};
 
 #[derive(Args, Debug)]
 pub(super) struct RouteArgs {
@@ -25,12 +26,62 @@ pub(super) fn run(args: &RouteArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     let decision = ask(&client, args.trunk.as_deref(), &args.from, &args.to, args.at.as_deref())?;
     let refused = !decision["refusal"].is_null();
-    if common.json {
-        println!("{decision}");
+    let out = Output::new(common, COLUMNS);
+    if common.output == Form::Csv && !common.json {
+        // One line for each vendor, those that were excluded too.
+        for row in lines(&decision) {
+            out.item(|| Value::Null, || row, String::new);
+        }
     } else {
-        println!("{}", decision_text(&decision));
+        out.item(|| decision.clone(), Vec::new, || decision_text(&decision));
     }
     Ok(u8::from(refused))
+}
+
+const COLUMNS: &[&str] = &[
+    "rank",
+    "vendor",
+    "vendor_trunk",
+    "jurisdiction",
+    "prefix",
+    "rate_per_min",
+    "currency",
+    "deck_version",
+    "passed_over",
+    "excluded",
+];
+
+/// Candidates in their order, then what was excluded and why.
+fn lines(d: &Value) -> Vec<Vec<String>> {
+    let text = |v: &Value| match v {
+        Value::Null => String::new(),
+        _ => plain(v),
+    };
+    let of = |name: &'static str| d[name].as_array().into_iter().flatten();
+    let candidate = |c: &Value| {
+        let buy = &c["buy"];
+        let all = [
+            &c["rank"],
+            &c["vendor_name"],
+            &c["vendor_trunk_name"],
+            &c["jurisdiction"],
+            &buy["prefix"],
+            &buy["rate_per_min"],
+            &buy["currency"],
+            &buy["deck_version"],
+            &c["passed_over"],
+            &Value::Null,
+        ];
+        all.map(text).to_vec()
+    };
+    let excluded = |e: &Value| {
+        let mut row = vec![String::new(); COLUMNS.len()];
+        row[1] = text(&e["vendor_name"]);
+        row[2] = text(&e["vendor_trunk_name"]);
+        row[9] = format!("{}: {}", text(&e["reason"]), text(&e["rule"]));
+        row
+    };
+    of("candidates").map(candidate).chain(of("excluded").map(excluded)).collect()
 }
 
 /// The decision record for a call that is not made.

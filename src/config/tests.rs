@@ -209,3 +209,25 @@ fn units_round_trip() {
     assert!("64kb".parse::<Size>().is_err());
     assert!("99999999999999999999s".parse::<Span>().is_err());
 }
+
+#[test]
+fn every_key_is_shown_set_or_not() {
+    let loaded = Loaded::load(&Config::default(), &Sources::default()).unwrap();
+    let keys = loaded.keys();
+    for unset in
+        ["api.database_url", "api.migrate_url", "api.seal_key", "sip.advertise", "sip.media_ng", "media.ng"]
+    {
+        assert_eq!(keys.get(unset), Some(&None), "{unset}");
+    }
+    for fixed in FIXED {
+        assert!(keys.contains_key(*fixed), "{fixed}");
+    }
+    assert_eq!(keys["node.drain_timeout"].as_deref(), Some("\"30m\""));
+    // Every one of them can be set by its name: what is shown is what is read.
+    for key in keys.keys() {
+        let mut sources = Sources::default();
+        sources.flags.push((key.clone(), toml::Value::Table(toml::Table::new())));
+        let why = Loaded::load(&Config::default(), &sources).unwrap_err();
+        assert!(why.iter().all(|e| !e.message.starts_with("unknown key")), "{key}: {why:?}");
+    }
+}

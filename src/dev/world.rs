@@ -71,7 +71,7 @@ const fn trunk(
     user: Option<&'static str>,
     caller: &'static str,
 ) -> Trunk {
-    Trunk { customer, name, ip, user, caller, channels: 200, cps: 50 }
+    Trunk { customer, name, ip, user, caller, channels: 2_000, cps: 200 }
 }
 
 /// Three customers with two trunks each, by IP ACL and by digest.
@@ -105,7 +105,7 @@ pub(super) fn seed(
         let body = json!({"slug": vendor.slug, "name": vendor.name, "buy_deck_ids": decks});
         let id = ensure(client, "/admin/vendors", "slug", vendor.slug, "/admin/vendors", body)?;
         let trunks = format!("/admin/vendor-trunks?vendor={id}");
-        let body = json!({"name": "main", "addresses": [at.to_string()], "channels": 500, "cps": 100});
+        let body = json!({"name": "main", "addresses": [at.to_string()], "channels": 5_000, "cps": 1_000});
         let trunk = ensure(client, &trunks, "name", "main", &format!("/admin/vendors/{id}/trunks"), body)?;
         let at_trunk = format!("/admin/vendor-trunks/{trunk}");
         if client.get(&at_trunk)?["addresses"] != json!([at.to_string()]) {
@@ -118,7 +118,7 @@ pub(super) fn seed(
     let mut first = None;
     for t in &TRUNKS {
         let body =
-            json!({"name": t.customer, "sell_deck_ids": sell, "partition_id": partition, "channels": 400});
+            json!({"name": t.customer, "sell_deck_ids": sell, "partition_id": partition, "channels": 4_000});
         let customer = ensure(client, "/admin/customers", "name", t.customer, "/admin/customers", body)?;
         let body = json!({
             "name": t.name, "channels": t.channels, "cps": t.cps,
@@ -204,19 +204,9 @@ fn ensure(
     create: &str,
     body: Value,
 ) -> Result<String, Failure> {
-    let mut cursor: Option<String> = None;
-    loop {
-        let join = if list.contains('?') { '&' } else { '?' };
-        let after =
-            cursor.map(|c| format!("&cursor={}", crate::cli::client::encoded(&c))).unwrap_or_default();
-        let page = client.page(&format!("{list}{join}limit=100{after}"))?;
-        if let Some(row) = page.items.iter().find(|row| row[field] == value) {
-            return id_of(row);
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            return id_of(&client.json("POST", create, &body)?);
-        }
+    match client.find(list, |row| row[field] == value)? {
+        Some(row) => id_of(&row),
+        None => id_of(&client.json("POST", create, &body)?),
     }
 }
 

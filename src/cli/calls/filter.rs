@@ -1,0 +1,140 @@
+//! Which calls: the filters that `warp calls list` and `warp calls tail` share.
+
+use clap::{Args, ValueEnum};
+use warp_model::Wall;
+
+use super::super::Failure;
+use super::super::client::{Client, encoded};
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    Answered,
+    Busy,
+    NoAnswer,
+    Cancelled,
+    Rejected,
+    Failed,
+}
+
+/// Only calls for which all of these hold.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Filter {
+    /// How it ended.
+    #[arg(long, value_enum)]
+    outcome: Option<Outcome>,
+    /// Its trunk: trk_… or the trunk's name.
+    #[arg(long)]
+    trunk: Option<String>,
+    /// The vendor that carried it: vnd_… or the vendor's slug (operators only).
+    #[arg(long)]
+    vendor: Option<String>,
+    /// Its customer: cus_… (operators only).
+    #[arg(long)]
+    customer: Option<String>,
+    /// The called number.
+    #[arg(long)]
+    to: Option<String>,
+    /// The caller.
+    #[arg(long)]
+    from: Option<String>,
+    /// The SIP Call-ID, as it stands in traces.
+    #[arg(long)]
+    call_id: Option<String>,
+    /// The final SIP status.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(100..700))]
+    code: Option<u16>,
+    /// Begun at or after this time: RFC 3339, or so long ago (30m, 2h, 7d).
+    #[arg(long)]
+    since: Option<When>,
+    /// Begun before this time: the same.
+    #[arg(long)]
+    until: Option<When>,
+}
+
+/// A time as people say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct When(String);
+
+impl std::str::FromStr for When {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(ago) = text.parse::<crate::config::Span>() {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let at = now.saturating_sub(ago.0);
+            let ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+            return Ok(Self(Wall::from_unix_ms(ms).to_string()));
+        }
+        // The API reads the time; what cannot be one is said here, before anything is asked.
+        let date = text.as_bytes();
+        let looks_right = date.len() >= 20 && date[4] == b'-' && date[10].eq_ignore_ascii_case(&b'T');
+        if looks_right {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a time such as 2026-11-29T14:00:00Z, or how long ago: 30m, 2h, 7d".to_owned())
+        }
+    }
+}
+
+impl Filter {
+    /// As a query, each parameter with `&` before it. Names are looked up; one that nothing has is an error of usage.
+    pub(super) fn query(&self, client: &Client) -> Result<String, Failure> {
+        let outcome = self.outcome.and_then(|o| o.to_possible_value()).map(|v| v.get_name().to_owned());
+        let id = |what: &Option<String>, prefix: &str, list: &str, field: &str| {
+            what.as_ref().map(|text| id_of(client, text, prefix, list, field)).transpose()
+        };
+        let all = [
+            ("outcome", outcome),
+            ("trunk", id(&self.trunk, "trk_", "/trunks", "name")?),
+            ("vendor", id(&self.vendor, "vnd_", "/admin/vendors", "slug")?),
+            ("customer", id(&self.customer, "cus_", "/admin/customers", "name")?),
+            ("called", self.to.clone()),
+            ("caller", self.from.clone()),
+            ("call_id", self.call_id.clone()),
+            ("code", self.code.map(|code| code.to_string())),
+            ("setup_at%5Bgte%5D", self.since.clone().map(|at| at.0)),
+            ("setup_at%5Blt%5D", self.until.clone().map(|at| at.0)),
+        ];
+        let given = all.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        Ok(given.map(|(name, value)| format!("&{name}={}", encoded(value))).collect())
+    }
+}
+
+/// The id of the thing that `text` names: itself when it is one and exists, otherwise of the row of `list` whose `field` it is.
+/// A list under `/admin` is for operators only; any other is asked for under either path.
+fn id_of(client: &Client, text: &str, prefix: &str, list: &str, field: &str) -> Result<String, Failure> {
+    let what = list.rsplit('/').next().unwrap_or(list).trim_end_matches('s');
+    let unknown = || {
+        let hint = format!("its id ({prefix}…) or its {field}");
+        Failure::new(format!("there is no {what} {text:?}")).with_code(2).hint(hint)
+    };
+    let ask = |of: &str| -> Result<Option<String>, Failure> {
+        if text.starts_with(prefix) {
+            return match client.get(&format!("{of}{list}/{}", encoded(text))) {
+                Ok(_) => Ok(Some(text.to_owned())),
+                Err(why) if why.code == 3 || why.code == 2 => Ok(None),
+                Err(why) => Err(why),
+            };
+        }
+        let found = client.find(&format!("{of}{list}"), |row| row[field] == text)?;
+        Ok(found.and_then(|row| row["id"].as_str().map(str::to_owned)))
+    };
+    let found = if list.starts_with("/admin") { ask("")? } else { client.either(ask)? };
+    found.ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_absolutely_or_as_so_long_ago() {
+        assert_eq!("2026-11-29T14:00:00Z".parse(), Ok(When("2026-11-29T14:00:00Z".into())));
+        let ago: When = "2h".parse().unwrap();
+        assert!(ago.0.ends_with('Z') && ago.0.contains('T'), "{ago:?}");
+        for wrong in ["yesterday", "2026-11-29", "2 fortnights", ""] {
+            assert!(wrong.parse::<When>().is_err(), "{wrong}");
+        }
+    }
+}
