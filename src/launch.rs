@@ -110,6 +110,7 @@ fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
         snapshots: None,
         media: warp_sip_proxy::MediaControl::None,
         journal: None,
+        spent: Vec::new(),
         seed: seed()?,
         metrics: warp_sip_proxy::Metrics::register(&registry),
     };

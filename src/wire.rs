@@ -164,6 +164,7 @@ impl Stack {
                 snapshots: Some(snapshots),
                 media: media_control(&config, relay.as_ref()),
                 journal: Some((journals, journal)),
+                spent: pump.spent().iter().map(recovered::spent).collect(),
                 seed,
                 metrics: warp_sip_proxy::Metrics::register(&registry),
             };

@@ -22,8 +22,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.shards = args.next().map_or(Ok(1), |n| n.parse())?;
     let registry = Registry::new();
     let metrics = Metrics::register(&registry);
-    let handles =
-        Handles { snapshots: None, media: MediaControl::None, journal: None, seed: [1; 32], metrics };
+    let handles = Handles {
+        snapshots: None,
+        media: MediaControl::None,
+        journal: None,
+        spent: Vec::new(),
+        seed: [1; 32],
+        metrics,
+    };
     let proxy = start(config, handles)?;
     println!("ready {:?}", proxy.addresses());
     let mut rest = Vec::new();

@@ -37,6 +37,8 @@ pub struct Handles {
     pub media: MediaControl,
     /// Folder and options of the call journals, one journal per shard; `None`: calls leave no record.
     pub journal: Option<(PathBuf, JournalOptions)>,
+    /// What customers' calls of today cost before this process began.
+    pub spent: Vec<warp_policy::Spent>,
     /// Secret of this process, from the operating system (or of a test).
     pub seed: [u8; 32],
     /// Where it counts.
@@ -59,6 +61,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
     let sockets = sockets::bind(&mut config)?;
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(handles.seed));
+    shared.usage().restore(handles.spent);
     let quota = Arc::new(Quota::new(config.streams));
     let mut senders = Vec::new();
     let mut mailboxes = Vec::new();

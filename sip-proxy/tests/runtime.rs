@@ -35,6 +35,7 @@ fn proxy(next: SocketAddr, shards: u16, change: impl FnOnce(&mut Config)) -> (Pr
         snapshots: None,
         media: MediaControl::None,
         journal: None,
+        spent: Vec::new(),
         seed: [9; 32],
         metrics: Metrics::register(&registry),
     };

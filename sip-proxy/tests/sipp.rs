@@ -114,6 +114,7 @@ fn calls_through(ip: &str, transport: &str) {
         snapshots: None,
         media: MediaControl::None,
         journal: None,
+        spent: Vec::new(),
         seed: [5; 32],
         metrics: Metrics::register(&registry),
     };

@@ -1,5 +1,5 @@
-//! What the composition adds to a call whose end was reconstructed: the longest duration that it was allowed, and its price
-//! by `policy`.
+//! What a start finds of the runs before it. A call whose end was reconstructed gets the longest duration that it was allowed
+//! and its price by `policy`; what customers spent today goes to the limits.
 
 use std::time::Duration;
 
@@ -28,6 +28,11 @@ pub(super) fn complete(call: &mut CallRecord, longest: Duration) {
     };
     tracing::error!(cdr_id = %call.cdr_id, why, "recovered call cannot be rated");
     call.internal_code = "rating_failed".to_owned();
+}
+
+/// What the event log knows, as the limits take it.
+pub(super) fn spent(of: &warp_events::Spent) -> warp_policy::Spent {
+    warp_policy::Spent { customer: of.customer, trunk: of.trunk, at: of.at, amount: of.amount }
 }
 
 fn shorten(call: &mut CallRecord, allowed: Duration) {

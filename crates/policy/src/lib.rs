@@ -45,5 +45,5 @@ pub use refusal::Refusal;
 pub use route::{
     CallInput, Candidate, Candidates, Decision, DownCause, Live, Looked, VendorTrunkLive, WHOLE, decide,
 };
-pub use screen::Usage;
+pub use screen::{Spent, Usage};
 pub use snapshot::{Manifest, Section, Snapshot, SnapshotId};

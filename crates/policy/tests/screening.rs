@@ -197,3 +197,108 @@ fn a_directory_names_all_its_errors() {
         assert!(errors.iter().any(|e| e.contains(part)), "{part}: {errors:?}");
     }
 }
+
+/// Spent today on trunk and customer.
+fn spent(bound: &warp_policy::screen::Bound) -> i64 {
+    bound.trunk(TrunkIx(0)).unwrap().spent.0
+}
+
+#[test]
+fn t_sip_06_what_was_spent_before_a_restart_counts_on_its_day_in_the_customers_zone() {
+    // The first 60 s cost 0.01. It is 22:13:20 UTC, 17:13:20 at the customer's.
+    const CALL: i64 = 10_000_000;
+    let mut r = rows();
+    r.customers[0].limits.daily_spend = Some(Nanos(5 * CALL));
+    r.customers[0].utc_offset_min = -300;
+    let (trunk, customer) = (r.trunks[0].id, r.customers[0].id);
+    let s = snapshot_of(r);
+    let hours_ago = |h: i64| Wall(now(0).wall.0 - h * 3_600_000_000);
+    let one = |at, amount| Spent { customer, trunk, at, amount: Nanos(amount) };
+    let usage = Usage::new();
+    // Out of order; the oldest is yesterday's there, though today's in UTC.
+    usage.restore([one(hours_ago(2), CALL), one(hours_ago(18), 100 * CALL), one(hours_ago(17), 2 * CALL)]);
+    // Of somebody whom the directory does not know.
+    usage.restore([Spent { customer: warp_model::CustomerId::from_u128(404), ..one(hours_ago(1), CALL) }]);
+    let bound = usage.bind(&s.directory);
+    assert_eq!(spent(&bound), 3 * CALL);
+    let sell = sold(&s);
+    let held: Vec<_> = (0..9).filter_map(|_| bound.admit(TrunkIx(0), Some(&sell), now(0)).ok()).collect();
+    assert_eq!(held.len(), 2, "three of five were spent");
+    assert_eq!(bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap_err(), Refusal::DailySpend);
+    // A second shard, a second snapshot: nothing is counted twice.
+    assert_eq!(spent(&usage.bind(&s.directory)), 5 * CALL);
+    drop(held);
+    assert_eq!(spent(&bound), 3 * CALL);
+    // The day is over at midnight there.
+    let evening = now(6 * 3_600_000);
+    assert_eq!(bound.admit(TrunkIx(0), Some(&sell), evening).map(|r| r.reserved()), Ok(Nanos(CALL)));
+    let morning = now(7 * 3_600_000);
+    let _one = bound.admit(TrunkIx(0), Some(&sell), morning).unwrap();
+    assert_eq!(spent(&bound), CALL);
+}
+
+#[test]
+fn a_trunks_own_daily_spend_is_restored_too() {
+    let mut r = rows();
+    r.trunks[0].limits.daily_spend = Some(Nanos(10_000_000));
+    let (trunk, customer) = (r.trunks[0].id, r.customers[0].id);
+    let s = snapshot_of(r);
+    let usage = Usage::new();
+    usage.restore([Spent { customer, trunk, at: now(0).wall, amount: Nanos(1) }]);
+    let bound = usage.bind(&s.directory);
+    assert_eq!(bound.admit(TrunkIx(0), Some(&sold(&s)), now(0)).unwrap_err(), Refusal::DailySpend);
+}
+
+#[test]
+fn a_long_call_is_held_to_the_daily_spend_while_it_runs() {
+    const MINUTE: i64 = 10_000_000;
+    let mut r = rows();
+    r.customers[0].limits.daily_spend = Some(Nanos(4 * MINUTE));
+    let s = snapshot_of(r);
+    let bound = Usage::new().bind(&s.directory);
+    let sell = sold(&s);
+    let run = |s: u64| std::time::Duration::from_secs(s);
+    let mut call = bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap();
+    let other = bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap();
+    // Asked again within its minute it takes no more.
+    call.hold(run(0), now(0)).unwrap();
+    assert_eq!(spent(&bound), 2 * MINUTE);
+    call.hold(run(60), now(60_000)).unwrap();
+    call.hold(run(120), now(120_000)).unwrap();
+    assert_eq!((call.reserved(), spent(&bound)), (Nanos(3 * MINUTE), 4 * MINUTE));
+    assert_eq!(call.hold(run(180), now(180_000)), Err(Refusal::DailySpend));
+    assert_eq!((call.reserved(), spent(&bound)), (Nanos(3 * MINUTE), 4 * MINUTE), "nothing more was taken");
+    // The other one was never answered: its minute is this call's.
+    drop(other);
+    call.hold(run(180), now(180_000)).unwrap();
+    call.settle(Nanos(35_000_000));
+    assert_eq!(spent(&bound), 35_000_000);
+    // An emergency call is ended by no limit.
+    let mut emergency = bound.admit(TrunkIx(0), None, now(0)).unwrap();
+    assert_eq!(emergency.hold(run(36_000), now(36_000_000)), Ok(()));
+    assert_eq!(spent(&bound), 35_000_000);
+}
+
+#[test]
+fn a_call_over_midnight_counts_on_each_day_what_fell_on_it() {
+    const MINUTE: i64 = 10_000_000;
+    let mut r = rows();
+    r.trunks[0].limits.daily_spend = Some(Nanos(3 * MINUTE));
+    let s = snapshot_of(r);
+    let bound = Usage::new().bind(&s.directory);
+    let sell = sold(&s);
+    // 22:13:20 UTC; midnight is 6,400 s away.
+    let minute = |n: u64| (std::time::Duration::from_secs(60 * n), now((6_400 - 120 + 60 * n) * 1_000));
+    let mut call = bound.admit(TrunkIx(0), Some(&sell), minute(0).1).unwrap();
+    for n in 1..=4 {
+        let (run, at) = minute(n);
+        call.hold(run, at).unwrap();
+        // The minutes from the third on are the new day's.
+        assert_eq!(spent(&bound), [2, 1, 2, 3][n as usize - 1] * MINUTE, "minute {n}");
+    }
+    let (run, at) = minute(5);
+    assert_eq!(call.hold(run, at), Err(Refusal::DailySpend));
+    // Five minutes cost 0.05, of which 0.02 fell on yesterday.
+    call.settle(Nanos(5 * MINUTE));
+    assert_eq!(spent(&bound), 3 * MINUTE);
+}

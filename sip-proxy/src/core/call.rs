@@ -150,6 +150,8 @@ pub(crate) struct Call {
     pub(crate) answered: Option<Mono>,
     /// Longest duration; then how long the entry lingers.
     pub(crate) ends_at: Mono,
+    /// When the next minute of an answered call must be paid for (`Reservation::hold`).
+    pub(crate) hold_at: Mono,
     /// The question of a transaction within the dialog, or about the whole call.
     pub(crate) ask: Option<Pending>,
     pub(crate) held: VecDeque<Held>,
@@ -246,7 +248,7 @@ impl Call {
             .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
         let asks = self.branches.iter().map(|b| &b.ask).chain([&self.ask]).flatten();
         let ask = asks.map(|a| a.deadline).min().unwrap_or(NEVER);
-        first.min(ask).min(self.ends_at)
+        first.min(ask).min(self.ends_at).min(self.hold_at)
     }
 }
 
@@ -407,6 +409,7 @@ impl Calls {
             ends_at: tx.now.mono + ring_limit * u32::from(tx.config.max_attempts.max(1)),
             ask: None,
             held: VecDeque::new(),
+            hold_at: NEVER,
             armed: NEVER,
             gone: false,
             snapshot,

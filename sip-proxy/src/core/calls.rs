@@ -177,7 +177,7 @@ impl Calls {
                 calls.no_progress(call, tx);
             }
             if call.ends_at > now {
-                return None;
+                return hold(call, tx);
             }
             match call.phase {
                 Phase::Over => {
@@ -195,6 +195,21 @@ impl Calls {
         }
     }
 }
+
+/// Holds an answered call to the limits that are money, minute by minute; gives the reason to end it.
+fn hold(call: &mut Call, tx: &Transactions) -> Option<&'static str> {
+    let now = tx.now.mono;
+    let began = call.answered.filter(|_| call.phase == Phase::Answered && call.hold_at <= now)?;
+    call.hold_at = (call.hold_at + HOLD_EVERY).max(now);
+    let run = now.since(began) + (HOLD_EVERY - FIRST_HOLD);
+    let held = call.reservation.as_mut().map_or(Ok(()), |r| r.hold(run, tx.now));
+    held.err().map(|refusal| refusal.code())
+}
+
+/// The first minute is paid for at the INVITE; the next one a second before it begins, so that a call that may not have it ends
+/// within what is paid.
+pub(super) const FIRST_HOLD: Duration = Duration::from_secs(59);
+const HOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Longest time between two looks at a call.
 pub(super) const LOOK: Duration = Duration::from_secs(60);

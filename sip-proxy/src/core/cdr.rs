@@ -12,6 +12,7 @@ use warp_sip::dialog::{Dialog, Party};
 use warp_sip::flow::Flow;
 use warp_sip::message::Message;
 use warp_sip::proxy::cause_of_status;
+use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Phase, caller_of, printable};
 use super::calls::Calls;
@@ -337,5 +338,6 @@ impl Calls {
         let invite = std::mem::take(&mut call.invite);
         tx.give_buf(invite);
         call.ends_at = tx.now.mono + tx.config.timers.t1_64();
+        call.hold_at = NEVER;
     }
 }

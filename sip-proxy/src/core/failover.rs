@@ -14,7 +14,7 @@ use warp_sip::proxy::{FailoverRules, Verdict, cause_of_reason, cause_of_status, 
 use warp_sip::transaction::NEVER;
 
 use super::call::{Branch, Call, Held, Phase, Target};
-use super::calls::Calls;
+use super::calls::{Calls, FIRST_HOLD};
 use super::cdr;
 use super::exchange::{Owed, fitted, sections, set};
 use super::forward::Copy;
@@ -434,6 +434,7 @@ impl Calls {
             std::time::Duration::from_secs(u64::from(d.max_duration_s)).min(tx.config.max_duration)
         });
         call.ends_at = tx.now.mono + limit;
+        call.hold_at = tx.now.mono + FIRST_HOLD;
         tx.stats.calls_answered += 1;
         cdr::answered(call, branch, tx.now);
         let resume = self.resume_of(call, tx);

@@ -340,6 +340,30 @@ fn we_end_calls_with_bye_both_ways() {
     }
 }
 
+/// The daily spend holds a call that is in the air: it ends with the last minute that is left, and the next call is refused.
+#[test]
+fn t_sip_06_a_long_call_ends_when_the_daily_spend_is_reached() {
+    // A minute costs 0.01; there is money for three and a half.
+    let mut w = World::new(true, |d| d.customers[0].limits.daily_spend = Some(warp_model::Nanos(35_000_000)));
+    let (_, _) = answered(&mut w, SDP);
+    w.wait(178_000);
+    assert!(w.ended.is_empty());
+    w.take();
+    w.wait(3_000);
+    let out = w.take();
+    let byes = |to: &str| out.iter().any(|(at, t)| *at == addr(to) && t.starts_with("BYE "));
+    assert!(byes(V1) && byes(CUSTOMER), "{out:#?}");
+    let r = &w.ended[0];
+    assert_eq!((r.internal_code.as_str(), r.release_side), ("daily_spend", ReleaseSide::System));
+    assert!((178_000..180_000).contains(&r.duration_ms), "{}", r.duration_ms);
+    let cost = r.rating.as_ref().unwrap().sell.charge;
+    assert!(cost <= warp_model::Nanos(30_000_000), "{cost}");
+    w.nothing_is_left();
+    w.take();
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", SDP));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 403 "), "five thousandths are left");
+}
+
 #[test]
 fn t_sip_08_digest_trunks_sign_in_from_anywhere() {
     let mut w = World::new(false, |_| ());

@@ -2,4 +2,4 @@
 
 mod usage;
 
-pub use usage::{Bound, Gauges, Reservation, Usage, VendorReservation};
+pub use usage::{Bound, Gauges, Reservation, Spent, Usage, VendorReservation};

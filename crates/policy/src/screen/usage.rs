@@ -5,13 +5,15 @@
 //! [`Reservation`]; dropping that gives everything back, so no path can leak a channel.
 //!
 //! T-SIP-06: the price of the first 60 seconds is reserved before the call goes out, so that 1,000 INVITEs at once cannot
-//! each see the old balance.
+//! each see the old balance; a long call reserves each further minute before it begins ([`Reservation::hold`]). What was
+//! spent before the process began is given back to it at its start ([`Usage::restore`]).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use warp_model::{Nanos, Now};
+use warp_model::{CustomerId, Nanos, Now, TrunkId, Wall};
 
 use crate::directory::{Directory, Limits, TrunkIx, VendorTrunkIx};
 use crate::rate::{self, SellRate};
@@ -92,6 +94,12 @@ impl Slot {
             .is_ok()
     }
 
+    /// Adds what was spent on a day before the process began.
+    fn restore(&self, amount: i64, day: i64) {
+        self.enter_day(day);
+        self.correct(amount, day);
+    }
+
     /// Corrects what was reserved on `day`; nothing when that day is over.
     fn correct(&self, by: i64, day: i64) {
         if self.day.load(Ordering::Acquire) == day {
@@ -104,7 +112,27 @@ impl Slot {
 /// The process-wide table.
 #[derive(Debug, Default)]
 pub struct Usage {
-    slots: Mutex<HashMap<(u8, u128), Arc<Slot>>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: HashMap<(u8, u128), Arc<Slot>>,
+    /// Restored, of customers whose zone is not known yet: no directory with them was bound.
+    waiting: HashMap<CustomerId, Vec<Spent>>,
+}
+
+/// What a customer's calls through one trunk cost before this process began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Who.
+    pub customer: CustomerId,
+    /// Through which trunk.
+    pub trunk: TrunkId,
+    /// When the calls began: on which day that was is told by the customer's zone.
+    pub at: Wall,
+    /// Their price.
+    pub amount: Nanos,
 }
 
 const TRUNK: u8 = 0;
@@ -135,7 +163,15 @@ pub struct Gauges {
 pub struct Reservation {
     trunk: Arc<Slot>,
     customer: Arc<Slot>,
+    /// What a minute costs; `None`: an emergency call, which no limit ends.
+    rate: Option<SellRate>,
+    /// Daily limits of the trunk and of the customer, as they were at the INVITE.
+    limits: [Option<Nanos>; 2],
+    utc_offset_min: i32,
+    /// On `day`.
     reserved: i64,
+    /// Fell on days that are over.
+    before: i64,
     day: i64,
 }
 
@@ -151,10 +187,33 @@ impl Usage {
         Usage::default()
     }
 
+    /// Takes over what was spent before this process began, so that a restart gives nobody a second daily limit. Before
+    /// traffic; it counts from the first directory on that knows the customer.
+    pub fn restore(&self, spent: impl IntoIterator<Item = Spent>) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in spent {
+            table.waiting.entry(one.customer).or_default().push(one);
+        }
+        // A later day begins with nothing: the days come in order.
+        for list in table.waiting.values_mut() {
+            list.sort_by_key(|s| s.at);
+        }
+    }
+
     /// The table in a directory's order. Ids seen before keep their counters.
     pub fn bind(&self, directory: &Arc<Directory>) -> Bound {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Table { slots, waiting } = &mut *table;
         let mut slot = |kind: u8, id: u128| slots.entry((kind, id)).or_default().clone();
+        if !waiting.is_empty() {
+            for (_, customer) in directory.customers() {
+                for spent in waiting.remove(&customer.id).unwrap_or_default() {
+                    let day = day_of(spent.at, customer.utc_offset_min);
+                    slot(CUSTOMER, customer.id.as_u128()).restore(spent.amount.0, day);
+                    slot(TRUNK, spent.trunk.as_u128()).restore(spent.amount.0, day);
+                }
+            }
+        }
         Bound {
             trunks: directory.trunks().map(|(_, t)| slot(TRUNK, t.id.as_u128())).collect(),
             customers: directory.customers().map(|(_, c)| slot(CUSTOMER, c.id.as_u128())).collect(),
@@ -188,8 +247,7 @@ impl Bound {
             None => 0,
         };
         let now_ns = now.mono.0;
-        let local_s = now.wall.0 / 1_000_000 + i64::from(customer.utc_offset_min) * 60;
-        let day = local_s.div_euclid(86_400);
+        let day = day_of(now.wall, customer.utc_offset_min);
 
         // Each step undoes the ones before it when it fails.
         if !ts.take_channel(tl.channels) {
@@ -219,7 +277,16 @@ impl Bound {
         undo_customer.keep();
         undo_spend.keep();
         undo_customer_spend.keep();
-        Ok(Reservation { trunk: ts.clone(), customer: cs.clone(), reserved: amount, day })
+        Ok(Reservation {
+            trunk: ts.clone(),
+            customer: cs.clone(),
+            rate: sell.copied(),
+            limits: [tl.daily_spend, cl.daily_spend],
+            utc_offset_min: customer.utc_offset_min,
+            reserved: amount,
+            before: 0,
+            day,
+        })
     }
 
     /// Reserves a channel and a token of a vendor trunk, right before an attempt. `None`: full, try the next candidate.
@@ -270,9 +337,22 @@ impl Bound {
     }
 }
 
+/// The customer's day (days since 1970 in its zone).
+fn day_of(at: Wall, utc_offset_min: i32) -> i64 {
+    let local_s = at.0.div_euclid(1_000_000).saturating_add(i64::from(utc_offset_min) * 60);
+    local_s.div_euclid(86_400)
+}
+
 /// Price of the first 60 seconds, rounded as the contract says.
 fn first_minute(rate: &SellRate) -> Result<i64, Refusal> {
-    rate::billable_s(60_000, rate.terms, rate.rounding.partial_second)
+    price_of(rate, AHEAD_MS)
+}
+
+/// A call is always paid for one minute ahead.
+const AHEAD_MS: u64 = 60_000;
+
+fn price_of(rate: &SellRate, ms: u64) -> Result<i64, Refusal> {
+    rate::billable_s(ms, rate.terms, rate.rounding.partial_second)
         .and_then(|s| rate::charge(rate, s))
         .map(|n| n.0)
         .map_err(|_| Refusal::RatingFailed)
@@ -294,15 +374,47 @@ impl<F: Fn()> Drop for Undo<F> {
 }
 
 impl Reservation {
+    /// Holds a running call to the daily limits: reserves its price for one minute more than the `run` that it has behind it,
+    /// on the day that it is now. Call it before each minute of the call begins.
+    ///
+    /// Errors: the limit of the trunk or of the customer is reached; nothing more was reserved, and the call is to end with
+    /// the minute that it is in.
+    pub fn hold(&mut self, run: Duration, now: Now) -> Result<(), Refusal> {
+        let Some(rate) = &self.rate else { return Ok(()) };
+        let ms = u64::try_from(run.as_millis()).unwrap_or(u64::MAX).saturating_add(AHEAD_MS);
+        let more = price_of(rate, ms)?.saturating_sub(self.before).saturating_sub(self.reserved);
+        if more <= 0 {
+            return Ok(());
+        }
+        let day = day_of(now.wall, self.utc_offset_min);
+        let (held, before) = if day > self.day {
+            (0, self.before.saturating_add(self.reserved))
+        } else {
+            (self.reserved, self.before)
+        };
+        let day = day.max(self.day);
+        let [of_trunk, of_customer] = self.limits;
+        if !self.trunk.spend(more, of_trunk, day) {
+            return Err(Refusal::DailySpend);
+        }
+        if !self.customer.spend(more, of_customer, day) {
+            self.trunk.correct(-more, day);
+            return Err(Refusal::DailySpend);
+        }
+        (self.reserved, self.before, self.day) = (held.saturating_add(more), before, day);
+        Ok(())
+    }
+
     /// The call ended: what was reserved becomes what it cost.
     pub fn settle(mut self, charge: Nanos) {
-        let by = charge.0.saturating_sub(self.reserved);
+        let today = charge.0.saturating_sub(self.before).max(0);
+        let by = today.saturating_sub(self.reserved);
         self.trunk.correct(by, self.day);
         self.customer.correct(by, self.day);
         self.reserved = 0;
     }
 
-    /// Reserved for the first 60 seconds.
+    /// Reserved today.
     pub fn reserved(&self) -> Nanos {
         Nanos(self.reserved)
     }
