@@ -32,13 +32,13 @@ pub struct StreamCounters {
     pub jitter_us: AtomicU32,
     /// Largest jitter seen, microseconds.
     pub jitter_max_us: AtomicU32,
-    /// Latest SSRC.
+    /// SSRC of the latest RTP packet that was let in.
     pub ssrc: AtomicU32,
     /// Latest payload type.
     pub payload_type: AtomicU32,
-    /// RTCP packets.
+    /// RTCP datagrams that were let in.
     pub rtcp_packets: AtomicU64,
-    /// RTCP bytes.
+    /// Bytes of those, UDP and IP headers not counted.
     pub rtcp_bytes: AtomicU64,
     /// Packets the socket would not send.
     pub send_errors: AtomicU64,
@@ -72,13 +72,13 @@ pub fn bump(counter: &AtomicU64, by: u64) {
 /// A plain copy of [`StreamCounters`], with the derived figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamSnapshot {
-    /// RTP packets.
+    /// RTP packets that were let in.
     pub packets: u64,
-    /// RTP bytes.
+    /// Bytes of those, RTP headers counted, UDP and IP not.
     pub bytes: u64,
-    /// RTCP packets.
+    /// RTCP datagrams that were let in.
     pub rtcp_packets: u64,
-    /// RTCP bytes.
+    /// Bytes of those, UDP and IP headers not counted.
     pub rtcp_bytes: u64,
     /// Drops of all reasons but `NoDestination`, and send errors.
     pub errors: u64,
@@ -98,7 +98,7 @@ pub struct StreamSnapshot {
     pub jitter_max_us: u32,
     /// Round trip in microseconds, 0 = not known.
     pub rtt_us: u32,
-    /// Latest SSRC.
+    /// SSRC of the latest RTP packet that was let in.
     pub ssrc: u32,
     /// Sender of the latest RTCP packet.
     pub rtcp_ssrc: u32,

@@ -27,7 +27,7 @@ use crate::rule::{ForwardRule, LearnPolicy, SourcePolicy};
 pub enum Judgement {
     /// Send it, unchanged, from `out_port` to `dest`.
     Forward {
-        /// Receiver.
+        /// The receiver's address and port.
         dest: SocketAddr,
         /// Our port towards it.
         out_port: LocalPort,
@@ -43,7 +43,7 @@ pub enum Judgement {
         /// Its source is the one that is let in.
         expected: bool,
     },
-    /// Nothing.
+    /// Nothing: it ends here, counted by its reason.
     Drop(DropReason),
 }
 
@@ -144,7 +144,7 @@ impl RuleState {
         *self = next;
     }
 
-    /// The rule.
+    /// The rule that is at work, as it was given.
     pub fn rule(&self) -> &ForwardRule {
         &self.cold.rule
     }

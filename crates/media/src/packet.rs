@@ -19,7 +19,7 @@ impl<'b> RoomyPacket<'b> {
         (start <= end && end <= buffer.len()).then_some(Self { buffer, start, end })
     }
 
-    /// The packet.
+    /// The bytes of the packet, without the room around it.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 pub struct LocalPort {
     /// Index into the relay's list of local addresses.
     pub ip: u8,
-    /// UDP port.
+    /// UDP port number, in host order.
     pub port: u16,
 }
 
@@ -16,7 +16,7 @@ pub struct LocalPort {
 pub enum Carries {
     /// RTP; RTCP has a port of its own.
     Rtp,
-    /// RTCP only.
+    /// RTCP alone, beside an RTP port.
     Rtcp,
     /// RTP and RTCP (RFC 5761).
     Mux,
@@ -58,7 +58,7 @@ impl DropReason {
 pub enum MediaPath {
     /// RTP, ZRTP and raw media.
     Rtp = 0,
-    /// RTCP.
+    /// Sender and receiver reports and what else RTCP carries.
     Rtcp = 1,
 }
 

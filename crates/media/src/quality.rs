@@ -20,10 +20,10 @@ pub enum SeqEvent {
     First,
     /// Next, or later with this many missing in between.
     InOrder {
-        /// Numbers skipped.
+        /// How many numbers were skipped before this one.
         gap: u16,
     },
-    /// Seen before.
+    /// The number has been seen before.
     Duplicate,
     /// Came after a later one.
     Reordered,

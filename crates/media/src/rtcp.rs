@@ -4,13 +4,13 @@
 
 /// RTCP packet types (RFC 3550 §12.1, RFC 4585 §6.1, RFC 3611).
 pub const SR: u8 = 200;
-/// Receiver report.
+/// Receiver report (RFC 3550 §6.4.2).
 pub const RR: u8 = 201;
-/// Source description.
+/// Source description (RFC 3550 §6.5).
 pub const SDES: u8 = 202;
-/// Goodbye.
+/// Goodbye (RFC 3550 §6.6).
 pub const BYE: u8 = 203;
-/// Application-defined.
+/// Defined by an application (RFC 3550 §6.7).
 pub const APP: u8 = 204;
 
 /// Why bytes are not an RTCP compound.
@@ -33,22 +33,22 @@ pub enum Fault {
 pub enum Item<'a> {
     /// Sender report with its report blocks.
     SenderReport {
-        /// Sender.
+        /// SSRC of who sends the report.
         ssrc: u32,
         /// Middle 32 bits of the NTP time: what a receiver echoes as LSR.
         ntp_middle: u32,
-        /// RTP time.
+        /// The same instant in the media's RTP clock.
         rtp_timestamp: u32,
-        /// Packets sent.
+        /// RTP packets that it has sent so far.
         packets: u32,
         /// Payload bytes sent.
         octets: u32,
         /// What the sender of the report received.
         reports: Reports<'a>,
     },
-    /// Receiver report.
+    /// Receiver report with its blocks.
     ReceiverReport {
-        /// Who reports.
+        /// SSRC of who reports.
         ssrc: u32,
         /// What it received.
         reports: Reports<'a>,
@@ -59,7 +59,7 @@ pub enum Item<'a> {
     Bye(&'a [u8]),
     /// Any other type, with its count field and body.
     Other {
-        /// Packet type.
+        /// Packet type, 192 to 223.
         kind: u8,
         /// Body after the 4-byte header.
         body: &'a [u8],

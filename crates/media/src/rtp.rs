@@ -13,11 +13,11 @@ pub enum PacketClass {
     Rtp,
     /// 128–191, second byte 192–223.
     Rtcp,
-    /// 0–3.
+    /// First byte 0–3.
     Stun,
     /// 16–19, with the cookie of RFC 6189 §5: key agreement of the end points, in the media's own way.
     Zrtp,
-    /// 20–63.
+    /// First byte 20–63.
     Dtls,
     /// Anything else, and anything shorter than 8 bytes.
     Other,
@@ -156,12 +156,12 @@ impl<'a> RtpView<'a> {
         self.bytes.get(1).map_or(0, |b| b & 0x7F)
     }
 
-    /// Marker bit.
+    /// The marker bit, whose meaning the payload's profile gives.
     pub fn marker(&self) -> bool {
         self.bytes.get(1).is_some_and(|b| b & 0x80 != 0)
     }
 
-    /// Sequence number.
+    /// Sequence number, rising by one a packet, modulo 65,536.
     #[inline]
     pub fn sequence(&self) -> u16 {
         self.u16_at(2)
@@ -173,7 +173,7 @@ impl<'a> RtpView<'a> {
         self.u32_at(4)
     }
 
-    /// Synchronisation source.
+    /// Synchronisation source: the stream that the packet belongs to.
     #[inline]
     pub fn ssrc(&self) -> u32 {
         self.u32_at(8)

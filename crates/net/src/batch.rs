@@ -21,7 +21,7 @@ pub const BATCH_MAX: usize = 64;
 pub enum RecvOutcome {
     /// This many datagrams (at least 1) are in the batch. As many as it can hold: ask again.
     Datagrams(usize),
-    /// Nothing waits.
+    /// No datagram waits.
     Empty,
     /// A pending error of an earlier send was taken off the socket; reading may go on (F-NET-05).
     Error(io::ErrorKind),
@@ -213,7 +213,7 @@ impl<B: AsRef<[u8]>> SendBatch<B> {
         Ok(())
     }
 
-    /// Datagrams waiting.
+    /// How many datagrams wait to be sent.
     pub fn len(&self) -> usize {
         self.queue.len()
     }

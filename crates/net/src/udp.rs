@@ -30,7 +30,7 @@ pub enum Received {
         /// Who sent it.
         from: SocketAddr,
     },
-    /// Nothing waits.
+    /// No datagram waits.
     Empty,
     /// A pending error of an earlier send (ICMP) was taken off the socket; reading may go on.
     Error(io::ErrorKind),

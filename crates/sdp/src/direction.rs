@@ -3,14 +3,14 @@
 /// Who sends, as the SDP's author sees it (RFC 8866 §6.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// Both.
+    /// Both sides may send.
     #[default]
     SendRecv,
     /// Only the author.
     SendOnly,
     /// Only the other side.
     RecvOnly,
-    /// Nobody.
+    /// Nobody may send.
     Inactive,
 }
 

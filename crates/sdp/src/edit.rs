@@ -18,13 +18,13 @@ use crate::view::{Line, Sdp};
 /// Changes to `o=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OriginEdit<'e> {
-    /// New address.
+    /// The address to write, with its family.
     pub address: Option<IpAddr>,
     /// New user name.
     pub username: Option<&'e [u8]>,
     /// New session id.
     pub session_id: Option<&'e [u8]>,
-    /// New version.
+    /// The version to write.
     pub version: Option<u64>,
 }
 
@@ -87,9 +87,9 @@ impl<'e> AttributeChanges<'e> {
 /// Changes to the lines before the first `m=`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionEdit<'e> {
-    /// `o=`.
+    /// Changes to the `o=` line.
     pub origin: OriginEdit<'e>,
-    /// `s=`.
+    /// Text of the `s=` line.
     pub name: Option<&'e [u8]>,
     /// Address of an existing `c=`; never added here.
     pub connection: Option<IpAddr>,
@@ -104,11 +104,11 @@ pub struct SessionEdit<'e> {
 /// Changes to one media section.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaEdit<'e> {
-    /// New port.
+    /// The port to write in the `m=` line.
     pub port: Option<u16>,
     /// New address: on its own `c=` line when there is one, or when the session's would be another.
     pub connection: Option<IpAddr>,
-    /// New protocol.
+    /// The protocol to write in the `m=` line.
     pub protocol: Option<&'e str>,
     /// New direction, in the place of the old attribute, else at the end.
     pub direction: Option<Direction>,

@@ -35,7 +35,7 @@ pub struct Rtcp {
 pub struct Origin<'a> {
     /// User name, often `-`; as it was written, so possibly empty or with blanks in it.
     pub username: &'a [u8],
-    /// Session id.
+    /// Session id, the same for all versions of a description.
     pub session_id: &'a [u8],
     /// Version of this session's description.
     pub version: &'a [u8],
@@ -50,18 +50,18 @@ pub struct Origin<'a> {
 pub struct Attribute<'a> {
     /// Before the colon.
     pub name: &'a [u8],
-    /// After it.
+    /// What stands after the colon, when there is one.
     pub value: Option<&'a [u8]>,
 }
 
 /// `a=rtpmap` (RFC 8866 §6.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtpMap<'a> {
-    /// 0–127.
+    /// Payload type, 0 to 127.
     pub payload_type: u8,
     /// For example `PCMU`.
     pub name: &'a [u8],
-    /// Hz.
+    /// Clock rate in Hz.
     pub clock: u32,
     /// Channels of audio, when written.
     pub channels: Option<&'a [u8]>,

@@ -191,13 +191,13 @@ impl<'a> Sdp<'a> {
         self.lines.get(..end).unwrap_or_default()
     }
 
-    /// `o=`.
+    /// The `o=` line, when there is one.
     pub fn origin(&self) -> Option<Origin<'a>> {
         let line = self.session_lines().iter().find(|l| l.kind == b'o')?;
         fields::origin(self.value(*line))
     }
 
-    /// `s=`.
+    /// Text of the `s=` line, when there is one.
     pub fn session_name(&self) -> Option<&'a [u8]> {
         self.session_lines().iter().find(|l| l.kind == b's').map(|l| self.value(*l))
     }
@@ -268,7 +268,7 @@ impl<'s, 'a> Media<'s, 'a> {
         self.section.port == 0
     }
 
-    /// `RTP/AVP` …
+    /// The protocol as it is written: `RTP/AVP`, `udptl` …
     pub fn protocol(&self) -> &'a [u8] {
         self.words().nth(2).unwrap_or_default()
     }
