@@ -6,7 +6,7 @@
 //!
 //! Each call is two sockets here; each sends one packet of 172 bytes every 20 ms. `spread=tick` sends what is due in ticks:
 //! 50 packets each millisecond at 500 calls, as a system timer would make them. `spread=even` gives each packet its own due
-//! time, 20 ms divided by the number of sockets apart, and waits for it without giving up the CPU. `fifo=N` runs this
+//! time, 20 ms divided by the number of sockets apart, and spends the last microseconds before it awake. `fifo=N` runs this
 //! program under SCHED_FIFO at priority N (needs CAP_SYS_NICE), `cpu=N` keeps it on one CPU. What arrives is read once a tick
 //! without sleeping in a wait, so that the relay's sends do not pay for waking this program.
 #![forbid(unsafe_code)]
@@ -22,6 +22,8 @@ use warp_net::epoll::{Epoll, Events, Interest};
 /// RTP header and 160 bytes of PCMU: 20 ms.
 const PACKET_BYTES: usize = 172;
 const PTIME: Duration = Duration::from_millis(20);
+/// Waking from a sleep takes up to this long, roughly: the rest of a wait is spent awake.
+const WAKE: Duration = Duration::from_micros(10);
 
 fn main() -> Result<()> {
     let args = Args::read()?;
@@ -280,6 +282,9 @@ fn send_evenly(phones: &mut [Phone], epoll: &Epoll, time: Duration, tick: Durati
                 // Reading takes some microseconds; what is due meanwhile leaves directly behind it.
                 receive(phones, epoll)?;
                 read_at = now + tick;
+            } else if due - now > WAKE {
+                // The kernel stops a real-time thread that never sleeps for 50 ms of each second (sched_rt_runtime_us).
+                std::thread::sleep(due - now - WAKE);
             } else {
                 std::hint::spin_loop();
             }
