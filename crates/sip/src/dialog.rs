@@ -145,9 +145,18 @@ impl Dialog {
         cseq
     }
 
-    /// Writes the ACK for a 2xx of `towards` to the INVITE numbered `cseq` (RFC 3261 §13.2.2.4).
-    pub fn write_ack(&self, towards: Side, cseq: u32, via: &[u8], out: &mut Vec<u8>) {
-        self.write("ACK", towards, cseq, via, b"", out);
+    /// Writes the ACK for a 2xx of `towards` to the INVITE numbered `cseq` (RFC 3261 §13.2.2.4). `extra`: whole header lines, each with CRLF.
+    pub fn write_ack(&self, towards: Side, cseq: u32, via: &[u8], extra: &[u8], out: &mut Vec<u8>) {
+        self.write("ACK", towards, cseq, via, extra, out);
+    }
+
+    /// The Request-URI of a request that we originate towards `towards`: its first route when that is a strict router, else its target.
+    pub fn request_uri(&self, towards: Side) -> &[u8] {
+        let to = self.party(towards);
+        match to.routes.first() {
+            Some(first) if !is_loose(first) => uri_of(first),
+            _ => &to.target,
+        }
     }
 
     fn write(&self, method: &str, towards: Side, cseq: u32, via: &[u8], extra: &[u8], out: &mut Vec<u8>) {

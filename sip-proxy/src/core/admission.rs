@@ -70,6 +70,7 @@ impl Transactions {
             method: msg.method(),
             flow: route::reply_flow(msg, &flow),
             source: flow.remote,
+            cseq: msg.cseq().0,
             request,
             response: Vec::new(),
             client: None,

@@ -2,6 +2,7 @@
 
 use warp_sip::edit::Edit;
 use warp_sip::flow::Flow;
+use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
 use warp_sip::transaction::{Action, Actions, ClientInput};
 
@@ -94,8 +95,12 @@ impl Transactions {
             return;
         }
         let mut buf = self.take_buf();
+        let cseq = self.asked_as(server, msg);
         let mut edit = Edit::new(msg);
         edit.pop_via();
+        if let Some(cseq) = &cseq {
+            edit.replace_header(Header::CSeq, cseq);
+        }
         let reliable = self.table.servers.get(server).is_some_and(|t| t.flow.transport.is_reliable());
         if reliable {
             edit.ensure_content_length();
@@ -105,6 +110,13 @@ impl Transactions {
             return;
         }
         self.send_response(server, status, buf);
+    }
+
+    /// The CSeq of a response as its asker counts, when the vendor was sent another number.
+    pub(super) fn asked_as(&self, server: Id, msg: &Message<'_>) -> Option<Vec<u8>> {
+        let (number, method) = msg.cseq();
+        let asked = self.table.servers.get(server)?.cseq;
+        (asked != number).then(|| format!("{asked} {}", method.token()).into_bytes())
     }
 
     /// A branch of a server transaction ended without an answer: 408 or 503 as if received (RFC 3261 §16.7, §16.9). Nothing is sent for

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
-use warp_model::{CallId, Mono};
+use warp_model::{CallId, Mono, VendorTrunkId};
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{
     CallInput, Decision, Directory, Live, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx,
@@ -29,6 +29,7 @@ use super::slab::Id;
 use super::timers::Key;
 use super::transactions::Transactions;
 use super::types::LiveCall;
+use super::uac::Uac;
 
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +78,8 @@ pub(crate) struct Branch {
     pub(crate) via_branch: Vec<u8>,
     /// The relay knows it.
     pub(crate) offered: bool,
-    /// The relay's SDP, kept when the vendor may challenge the INVITE.
-    pub(crate) sdp: Vec<u8>,
-    /// Our credentials were sent already.
-    pub(crate) signed_in: bool,
+    /// Our numbers and credentials towards the vendor.
+    pub(crate) uac: Uac,
     /// No 1xx by then: the next vendor (F-NET-02). NEVER once one came.
     pub(crate) first_1xx_at: Mono,
     /// No 18x by then: the next vendor. NEVER once one came.
@@ -123,6 +122,7 @@ pub(crate) struct Call {
     /// Server transaction of the first INVITE, and its bytes.
     pub(crate) server: Id,
     pub(crate) invite: Vec<u8>,
+    pub(crate) invite_cseq: u32,
     pub(crate) flow: Flow,
     /// When the INVITE came: all times of the record are its wall time and what has passed since (F-TIME-01).
     pub(crate) began: Mono,
@@ -164,6 +164,13 @@ impl Branch {
     pub(crate) fn vendor_trunk<'d>(&self, directory: &'d Directory) -> Option<&'d VendorTrunk> {
         directory.vendor_trunk(self.target.vendor()?)
     }
+
+    /// Its INVITE went out.
+    pub(crate) fn sent(&mut self, client: Id, tx: &Transactions) {
+        self.client = Some(client);
+        self.first_1xx_at = tx.now.mono + tx.config.first_1xx;
+        self.progress_by = tx.now.mono + tx.config.first_18x;
+    }
 }
 
 impl Call {
@@ -197,6 +204,11 @@ impl Call {
     /// The branch being tried, or that answered.
     pub(crate) fn branch(&self) -> Option<&Branch> {
         self.branches.last()
+    }
+
+    /// The vendor trunk of the branch at hand.
+    pub(crate) fn vendor_id(&self) -> Option<VendorTrunkId> {
+        self.branch()?.vendor_trunk(&self.snapshot.directory).map(|t| t.id)
     }
 
     /// Whether a question is open: what arrives meanwhile waits.
@@ -388,6 +400,7 @@ impl Calls {
             record: Some(Box::new(record)),
             server,
             invite: tx.copy_buf(bytes),
+            invite_cseq: msg.cseq().0,
             flow,
             began: tx.now.mono,
             phase: Phase::Setup,

@@ -82,6 +82,9 @@ impl Calls {
         status: u16,
         tx: &mut Transactions,
     ) {
+        if matches!(status, 401 | 407) && self.answer_challenge(heard, msg, tx) {
+            return;
+        }
         match heard.owner {
             Owner::Branch { call, branch } => {
                 let told = self.with_call(call, tx, |calls, call, tx| {

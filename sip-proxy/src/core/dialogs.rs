@@ -182,7 +182,13 @@ impl Calls {
             call.turn_to(callee?);
             let plan = Plan::of(&tx.config, &came, &msg)?;
             let flow = self.way_to(call, side.other(), came, tx)?;
+            let from_caller = side == Side::Caller;
+            let uri = plan.sent_as(&msg);
+            let (lines, signature) = self.translated(call, from_caller, &msg, &flow, uri, tx);
             let copy = Copy {
+                vendor: call.vendor_id().filter(|_| from_caller),
+                lines: &lines,
+                extra: signature.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
                 incoming: route::listener_of(&tx.ours, &came),
                 out_by: route::listener_of(&tx.ours, &flow),
                 untrusted: true,
@@ -224,6 +230,9 @@ impl Calls {
         let status = msg.status().unwrap_or(0);
         if status == 100 {
             return;
+        }
+        if let Some(branch) = call.branches.last_mut() {
+            branch.uac.listen(msg);
         }
         let Some((side, repeated)) = tx.table.servers.get(server).map(|t| {
             let side = if t.source.ip() == call.flow.remote.ip() { Side::Caller } else { Side::Callee };
@@ -339,8 +348,12 @@ impl Calls {
         };
         let whole = sdp.and_then(|sdp| media::whole_body(&msg, sdp));
         let mut buf = tx.take_buf();
+        let cseq = tx.asked_as(server, &msg);
         let mut edit = Edit::new(&msg);
         edit.pop_via().remove_trust_headers();
+        if let Some(cseq) = &cseq {
+            edit.replace_header(Header::CSeq, cseq);
+        }
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
             None => drop(edit.ensure_content_length()),
@@ -393,7 +406,12 @@ impl Calls {
         };
         let via = tx.via_without_answer(&flow);
         let mut ack = tx.take_buf();
-        call.dialog.write_ack(answerer, msg.cseq().0, &via, &mut ack);
+        let signature = match answerer {
+            Side::Callee => call.branch().and_then(|b| b.uac.of_ack()),
+            Side::Caller => None,
+        };
+        let extra = signature.map_or_else(Vec::new, |(name, value)| line_of(*name, value));
+        call.dialog.write_ack(answerer, msg.cseq().0, &via, &extra, &mut ack);
         tx.transmit(flow, ack);
     }
 
@@ -497,7 +515,10 @@ impl Calls {
         else {
             return;
         };
+        let (lines, signature) = self.translated(call, from_caller, &msg, &flow, b"", tx);
         let copy = Copy {
+            lines: &lines,
+            extra: signature.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
             incoming: route::listener_of(&tx.ours, &came),
             out_by: route::listener_of(&tx.ours, &flow),
             untrusted: true,
@@ -584,10 +605,25 @@ impl Calls {
         let Some(flow) = self.way_to(call, to, came, tx) else {
             return;
         };
+        let vendor = call.vendor_id().filter(|_| to == Side::Callee);
+        let uri = call.dialog.request_uri(to).to_vec();
+        let snapshot = call.snapshot.clone();
+        let mut extra = Vec::new();
+        let caller_cseq = call.dialog.caller.cseq;
+        if to == Side::Callee
+            && let Some(branch) = call.branches.last_mut()
+        {
+            let trunk = branch.vendor_trunk(&snapshot.directory);
+            let signed = trunk.and_then(|t| branch.uac.sign(t, &flow, Method::Bye, &uri, tx));
+            extra = signed.map_or_else(Vec::new, |(name, value)| line_of(name, &value));
+            // In the vendor's numbers.
+            call.dialog.caller.cseq = branch.uac.again(None, Method::Bye).max(1) - 1;
+        }
         let dialog = &mut call.dialog;
-        tx.originate(flow, Method::Bye, Owner::Ours, |via, out| {
-            dialog.write_request("BYE", to, via, b"", out);
+        tx.originate(flow, Method::Bye, Owner::Ours, vendor, |via, out| {
+            dialog.write_request("BYE", to, via, &extra, out);
         });
+        call.dialog.caller.cseq = call.dialog.caller.cseq.max(caller_cseq);
     }
 
     /// A 2xx that came too late or twice: ACK it and end that dialog (PRODUCT §6). The ACK is kept, for repetitions of the 2xx.
@@ -595,7 +631,7 @@ impl Calls {
         let Some(txn) = tx.table.clients.get_mut(client) else {
             return;
         };
-        let flow = txn.flow;
+        let (flow, vendor) = (txn.flow, txn.vendor);
         if txn.reaped {
             let copy = std::mem::take(&mut txn.request);
             let again = tx.copy_buf(&copy);
@@ -613,16 +649,21 @@ impl Calls {
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
         dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id()));
         let cseq = invite.cseq().0;
+        // With what the INVITE was signed with (RFC 3261 §22.1).
+        let signed = [Header::Authorization, Header::ProxyAuthorization]
+            .iter()
+            .flat_map(|h| invite.lines_of(*h).flat_map(|value| line_of(*h, value)))
+            .collect::<Vec<u8>>();
         // Kept until both are out: a panic on the way leaves them to the next repetition of the 2xx.
         if let Some(txn) = tx.table.clients.get_mut(client) {
             txn.request = request;
         }
         let via = tx.via_without_answer(&flow);
         let mut ack = tx.take_buf();
-        dialog.write_ack(Side::Callee, cseq, &via, &mut ack);
+        dialog.write_ack(Side::Callee, cseq, &via, &signed, &mut ack);
         let kept = tx.copy_buf(&ack);
         tx.transmit(flow, ack);
-        tx.originate(flow, Method::Bye, Owner::Ours, |via, out| {
+        tx.originate(flow, Method::Bye, Owner::Ours, vendor, |via, out| {
             dialog.write_request("BYE", Side::Callee, via, b"", out);
         });
         if let Some(txn) = tx.table.clients.get_mut(client) {
@@ -640,4 +681,9 @@ fn offer_of(server: Id, tx: &Transactions) -> Vec<u8> {
         return Vec::new();
     };
     tx.session(&msg).ok().flatten().unwrap_or(b"").to_vec()
+}
+
+/// A header line with its end.
+fn line_of(name: Header, value: &[u8]) -> Vec<u8> {
+    [name.name().as_bytes(), b": ", value, b"\r\n"].concat()
 }

@@ -3,13 +3,12 @@
 
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
-use warp_policy::{DownCause, VendorTrunk};
+use warp_policy::DownCause;
 use warp_sip::dialog::Side;
-use warp_sip::digest::{self, Ha1};
 use warp_sip::edit::Edit;
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
-use warp_sip::message::Message;
+use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{FailoverRules, Verdict, cause_of_reason, cause_of_status, verdict};
 use warp_sip::transaction::NEVER;
 
@@ -19,11 +18,11 @@ use super::cdr;
 use super::exchange::{Owed, fitted, sections, set};
 use super::forward::Copy;
 use super::media::{self, Waiting};
-use super::reject::hex;
 use super::route::{self, Plan};
 use super::table::Owner;
 use super::transactions::Transactions;
 use super::types::Output;
+use super::uac::Uac;
 
 impl Calls {
     /// Tries the next candidate that is up and has room; without one the call fails.
@@ -76,8 +75,7 @@ impl Calls {
                 client: None,
                 via_branch,
                 offered: false,
-                sdp: Vec::new(),
-                signed_in: false,
+                uac: Uac::default(),
                 first_1xx_at: NEVER,
                 progress_by: NEVER,
                 started: tx.now.mono,
@@ -120,7 +118,7 @@ impl Calls {
         tx: &mut Transactions,
     ) {
         let invite = std::mem::take(&mut call.invite);
-        let sent = self.send_branch_of(call, &invite, branch, sdp, None, tx);
+        let sent = self.send_branch_of(call, &invite, branch, sdp, tx);
         call.invite = invite;
         if !sent {
             self.branch_over(call, 500, None, "not_sent", tx);
@@ -134,7 +132,6 @@ impl Calls {
         invite: &[u8],
         branch: u16,
         sdp: Option<&[u8]>,
-        challenged: Option<&Message<'_>>,
         tx: &mut Transactions,
     ) -> bool {
         let snapshot = call.snapshot.clone();
@@ -152,11 +149,6 @@ impl Calls {
         let number = cdr::number_for(call, trunk);
         let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
         let uri = format!("sip:{number}@{}{param}", flow.remote);
-        let signed = match challenged.map(|c| self.sign(trunk, c, uri.as_bytes(), tx)) {
-            Some(None) => return false,
-            Some(Some(signed)) => Some(signed),
-            None => None,
-        };
         let trusted = snapshot.directory.trunk(call.trunk).is_some_and(|t| t.caller.trust_asserted);
         let copy = Copy {
             incoming: route::listener_of(&tx.ours, &call.flow),
@@ -165,7 +157,7 @@ impl Calls {
             untrusted: !trusted,
             strip_credentials: true,
             uri: Some(uri.as_bytes()),
-            extra: signed.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
+            vendor: Some(trunk.id),
             sdp,
             offers: sdp.is_some(),
             ..Copy::new(&plan, call.flow)
@@ -178,55 +170,11 @@ impl Calls {
             txn.client = Some(client);
         }
         if let Some(l) = call.branches.get_mut(usize::from(branch)) {
-            l.client = Some(client);
+            l.uac.number(call.invite_cseq, Method::Invite);
             l.started = tx.now.mono;
-            l.first_1xx_at = tx.now.mono + tx.config.first_1xx;
-            l.progress_by = tx.now.mono + tx.config.first_18x;
+            l.sent(client, tx);
         }
         true
-    }
-
-    /// Our credentials in answer to a vendor's challenge. `None`: we have none for that realm (T-SIP-10). They only ever go out
-    /// in an INVITE to an address of that trunk, because that is where a branch goes.
-    fn sign(
-        &mut self,
-        trunk: &VendorTrunk,
-        challenged: &Message<'_>,
-        uri: &[u8],
-        tx: &mut Transactions,
-    ) -> Option<(Header, Vec<u8>)> {
-        let own = trunk.credentials.as_ref()?;
-        let (header, challenge) = digest::best_challenge(challenged)?;
-        if own.realm.as_ref().is_some_and(|r| r.as_bytes() != challenge.realm) {
-            return None;
-        }
-        let (user, password) = (own.username.as_bytes(), own.password.reveal().as_bytes());
-        let ha1 = Ha1::new(challenge.algorithm, user, challenge.realm, password);
-        let mut cnonce = [0; 16];
-        hex(u128::from(tx.rng.u64()), &mut cnonce);
-        let mut value = Vec::with_capacity(400);
-        digest::respond(&challenge, user, &ha1, b"INVITE", uri, &cnonce, 1, &mut value);
-        Some((header, value))
-    }
-
-    /// Answers a vendor's first challenge on the same branch. The CSeq stays: it is the caller's, and we are transparent.
-    fn sign_in(
-        &mut self,
-        call: &mut Call,
-        branch: u16,
-        challenged: &Message<'_>,
-        tx: &mut Transactions,
-    ) -> bool {
-        let Some(l) = call.branches.get_mut(usize::from(branch)).filter(|l| !l.signed_in) else {
-            return false;
-        };
-        l.signed_in = true;
-        let sdp = std::mem::take(&mut l.sdp);
-        let sdp = (!sdp.is_empty()).then_some(&sdp[..]);
-        let invite = std::mem::take(&mut call.invite);
-        let sent = self.send_branch_of(call, &invite, branch, sdp, Some(challenged), tx);
-        call.invite = invite;
-        sent
     }
 
     /// A response of a branch, already accepted by its transaction.
@@ -251,6 +199,7 @@ impl Calls {
         if let Some(health) = l.target.vendor().and_then(|ix| call.health.of(ix)) {
             health.alive(tx.now.mono);
         }
+        l.uac.listen(msg);
         l.first_1xx_at = NEVER;
         if status > 100 {
             l.progress_by = NEVER;
@@ -400,8 +349,12 @@ impl Calls {
         }
         let whole = sdp.and_then(|sdp| media::whole_body(msg, sdp));
         let mut buf = tx.take_buf();
+        let cseq = tx.asked_as(call.server, msg);
         let mut edit = Edit::new(msg);
         edit.pop_via().remove_trust_headers();
+        if let Some(cseq) = &cseq {
+            edit.replace_header(Header::CSeq, cseq);
+        }
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
             None => drop(edit.ensure_content_length()),
@@ -474,9 +427,6 @@ impl Calls {
                 health.rest(tx.now.mono + wait);
             }
         }
-        if matches!(status, 401 | 407) && !call.cancelled && self.sign_in(call, branch, msg, tx) {
-            return;
-        }
         let verdict = verdict(status, cause, &FailoverRules::default());
         if verdict == Verdict::Next && !call.cancelled {
             call.finals.add(branch, status);
@@ -495,8 +445,12 @@ impl Calls {
             return;
         }
         let mut buf = tx.take_buf();
+        let cseq = tx.asked_as(call.server, msg);
         let mut edit = Edit::new(msg);
         edit.pop_via().remove_trust_headers().ensure_content_length();
+        if let Some(cseq) = &cseq {
+            edit.replace_header(Header::CSeq, cseq);
+        }
         if edit.write_to(&mut buf).is_ok() {
             tx.send_response(call.server, status, buf);
         } else {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::net::SocketAddr;
 
+use warp_model::VendorTrunkId;
 use warp_sip::edit::{Edit, NewVia};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
@@ -44,6 +45,10 @@ pub(crate) struct Copy<'x> {
     pub(crate) sdp: Option<&'x [u8]>,
     /// It is an offer.
     pub(crate) offers: bool,
+    /// The vendor trunk that it goes to.
+    pub(crate) vendor: Option<VendorTrunkId>,
+    /// Headers with other values.
+    pub(crate) lines: &'x [(Header, Vec<u8>)],
 }
 
 impl<'x> Copy<'x> {
@@ -60,6 +65,8 @@ impl<'x> Copy<'x> {
             extra: None,
             sdp: None,
             offers: false,
+            vendor: None,
+            lines: &[],
         }
     }
 }
@@ -99,6 +106,8 @@ impl Transactions {
             cancelled_by: None,
             timer_c,
             offered: copy.offers,
+            vendor: copy.vendor,
+            tries: 0,
             reaped: false,
             armed: NEVER,
         });
@@ -116,8 +125,8 @@ impl Transactions {
             self.remove_client(id);
             return None;
         }
-        // Kept for repetitions, ACK and CANCEL.
-        if invite || !reliable {
+        // Kept for repetitions, ACK and CANCEL, and to be sent again with credentials.
+        if invite || !reliable || copy.vendor.is_some() {
             let kept = self.copy_buf(&buf);
             if let Some(txn) = self.table.clients.get_mut(id) {
                 txn.request = kept;
@@ -163,6 +172,7 @@ impl Transactions {
         flow: Flow,
         method: Method,
         owner: Owner,
+        vendor: Option<VendorTrunkId>,
         write: impl FnOnce(&[u8], &mut Vec<u8>),
     ) {
         let Some(place) = self.shared.place(self.config.transactions) else {
@@ -185,6 +195,8 @@ impl Transactions {
             cancelled_by: None,
             timer_c: None,
             offered: false,
+            vendor,
+            tries: 0,
             reaped: false,
             armed: NEVER,
         });
@@ -197,6 +209,66 @@ impl Transactions {
         }
         self.transmit(flow, buf);
         self.arm_client(id);
+    }
+
+    /// Sends a request again with credentials, as a new transaction with the next number (RFC 3261 §22.2).
+    pub(super) fn send_again(
+        &mut self,
+        former: Id,
+        request: &Message<'_>,
+        number: u32,
+        (header, credentials): &(Header, Vec<u8>),
+    ) -> Option<Id> {
+        let place = self.shared.place(self.config.transactions)?;
+        let txn = self.table.clients.get(former)?;
+        let (flow, method, timers) = (txn.flow, txn.method, &self.config.timers);
+        let reliable = flow.transport.is_reliable();
+        let machine = match method {
+            Method::Invite => ClientMachine::Invite(ClientInvite::start(reliable, timers, self.now.mono).0),
+            _ => ClientMachine::Other(ClientOther::start(reliable, timers, self.now.mono).0),
+        };
+        let timer_c = (method == Method::Invite).then(|| TimerC::start(timers.c, self.now.mono));
+        let nonce = self.rng.u64();
+        let next = ClientTxn {
+            _place: place,
+            nonce,
+            machine,
+            method,
+            flow,
+            request: Vec::new(),
+            owner: txn.owner,
+            vendor: txn.vendor,
+            tries: txn.tries.saturating_add(1),
+            cancel: CancelState::default(),
+            cancelled_by: None,
+            timer_c,
+            offered: txn.offered,
+            reaped: false,
+            armed: NEVER,
+        };
+        let id = self.table.insert_client(next);
+        self.arm_client(id);
+        let loop_hash = request.top_via().branch.and_then(loop_hash_of).unwrap_or(0);
+        let branch = branch_of(id.as_u64(), nonce, loop_hash);
+        let sent_by = self.sent_by(&flow).into_owned();
+        let cseq = format!("{number} {}", method.token());
+        let via = NewVia { transport: flow.transport, sent_by: &sent_by, branch: &branch, rport: false };
+        let mut buf = self.take_buf();
+        let mut edit = Edit::new(request);
+        edit.pop_via().push_via(via);
+        edit.replace_header(Header::CSeq, cseq.as_bytes());
+        edit.replace_header(*header, credentials);
+        if edit.write_to(&mut buf).is_err() {
+            self.give_buf(buf);
+            self.remove_client(id);
+            return None;
+        }
+        let kept = self.copy_buf(&buf);
+        if let Some(txn) = self.table.clients.get_mut(id) {
+            txn.request = kept;
+        }
+        self.transmit(flow, buf);
+        Some(id)
     }
 
     /// A Via value for a message that nobody answers.
@@ -277,6 +349,9 @@ impl Transactions {
         if let Some((name, value)) = copy.extra {
             edit.add_header(name.as_bytes(), value);
         }
+        for (header, value) in copy.lines {
+            edit.replace_header(*header, value);
+        }
         if let Some(sdp) = copy.sdp {
             media::put_sdp(&mut edit, sdp, whole.as_deref());
         } else if out_flow.transport.is_reliable() {
@@ -341,6 +416,8 @@ impl Transactions {
             cancelled_by: None,
             timer_c: None,
             offered: false,
+            vendor: None,
+            tries: 0,
             reaped: false,
             armed: NEVER,
         });

@@ -348,10 +348,6 @@ impl Calls {
                     let branch = call.branches.len().saturating_sub(1);
                     if let Some(branch) = call.branches.last_mut() {
                         branch.offered = true;
-                        let trunk = branch.vendor_trunk(&call.snapshot.directory);
-                        if trunk.is_some_and(|t| t.credentials.is_some()) {
-                            branch.sdp.clone_from(&sdp);
-                        }
                     }
                     call.media_open = true;
                     self.send_branch(call, branch as u16, Some(&sdp), tx);

@@ -46,8 +46,11 @@ mod table;
 mod timers;
 mod transactions;
 pub mod types;
+mod uac;
 mod wheel;
 
+#[cfg(test)]
+mod tests_challenge;
 #[cfg(test)]
 mod tests_edge;
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl Calls {
         let us = String::from_utf8_lossy(&tx.sent_by(&flow)).into_owned();
         let (tag, call) = (String::from_utf8_lossy(&tag), String::from_utf8_lossy(&call));
         let remote = flow.remote;
-        tx.originate(flow, Method::Options, Owner::Probe(id), |via, out| {
+        tx.originate(flow, Method::Options, Owner::Probe(id), None, |via, out| {
             let via = String::from_utf8_lossy(via);
             out.extend_from_slice(
                 format!(

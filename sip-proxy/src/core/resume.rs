@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use warp_model::VendorTrunkId;
 use warp_sip::dialog::{Dialog, Side};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::Method;
@@ -17,18 +18,40 @@ use super::calls::Calls;
 use super::table::Owner;
 use super::transactions::Transactions;
 
+/// The form that we write. 1 knew UDP and TCP only, and had no number of its own.
+const VERSION: u16 = 2;
+/// Numbers that a dialog may have used after its record was written: requests of more than 18 hours at one a second. RFC 3261 §12.2.2 lets
+/// a number be ahead by more than one, and has a lower one refused.
+const AHEAD: u32 = 1 << 16;
+/// Highest CSeq (RFC 3261 §8.1.1.5).
+const HIGHEST: u32 = (1 << 31) - 1;
+
 /// A call of a dead process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Resume {
+    #[serde(default = "first")]
+    version: u16,
     dialog: Dialog,
     caller: Hop,
     callee: Hop,
     media: bool,
+    /// Whose challenge to our BYE is ours to answer.
+    #[serde(default)]
+    vendor_trunk: Option<VendorTrunkId>,
+}
+
+fn first() -> u16 {
+    1
 }
 
 /// A flow without its connection, which died with the process.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Hop {
+    /// As in a Via; absent in version 1.
+    #[serde(default)]
+    transport: String,
+    /// Version 1 only.
+    #[serde(default, skip_serializing)]
     tcp: bool,
     local: SocketAddr,
     remote: SocketAddr,
@@ -36,19 +59,25 @@ struct Hop {
 
 impl Hop {
     fn of(flow: &Flow) -> Hop {
-        Hop { tcp: flow.transport.is_reliable(), local: flow.local, remote: flow.remote }
+        let transport = flow.transport.token().to_owned();
+        Hop { transport, tcp: false, local: flow.local, remote: flow.remote }
     }
 
-    fn flow(&self) -> Flow {
-        let transport = if self.tcp { Transport::Tcp } else { Transport::Udp };
-        Flow::unlinked(transport, self.local, self.remote)
+    /// `None`: a transport that we do not know.
+    fn flow(&self) -> Option<Flow> {
+        let transport = match (self.transport.as_str(), self.tcp) {
+            ("", true) => Transport::Tcp,
+            ("", false) => Transport::Udp,
+            (token, _) => Transport::from_token(token.as_bytes())?,
+        };
+        Some(Flow::unlinked(transport, self.local, self.remote))
     }
 }
 
 impl Resume {
-    /// From `CallRecord::resume`; `None` when another version wrote it.
+    /// From `CallRecord::resume`; `None` when a later version wrote it, or nobody.
     pub fn read(json: &RawValue) -> Option<Resume> {
-        serde_json::from_str(json.get()).ok()
+        serde_json::from_str(json.get()).ok().filter(|r: &Resume| r.version <= VERSION)
     }
 
     /// Whose shard must end it: the answers to its BYEs come there.
@@ -66,8 +95,13 @@ impl Calls {
     /// What another core needs to end it.
     pub(super) fn resume(&self, call: &Call, tx: &Transactions) -> Option<Resume> {
         let came = call.callee_flow?;
+        let mut dialog = call.dialog.clone();
+        // What we say to the vendor in the caller's name is counted as the vendor was told.
+        dialog.caller.cseq = dialog.caller.cseq.max(call.branch().map_or(0, |b| b.uac.highest()));
         Some(Resume {
-            dialog: call.dialog.clone(),
+            version: VERSION,
+            vendor_trunk: call.vendor_id(),
+            dialog,
             caller: Hop::of(&self.way_to(call, Side::Caller, came, tx)?),
             callee: Hop::of(&self.way_to(call, Side::Callee, call.flow, tx)?),
             media: call.media_open,
@@ -76,13 +110,18 @@ impl Calls {
 
     /// Ends a call of a dead process. Its record was written by recovery.
     pub(super) fn end_recovered(&mut self, resume: Resume, tx: &mut Transactions) {
-        let Resume { mut dialog, caller, callee, media } = resume;
+        let Resume { mut dialog, caller, callee, media, vendor_trunk, .. } = resume;
         if media {
             self.delete_call_media(&dialog.call_id, tx);
         }
+        for party in [&mut dialog.caller, &mut dialog.callee] {
+            party.cseq = party.cseq.saturating_add(AHEAD).min(HIGHEST - 1);
+        }
         for (side, hop) in [(Side::Callee, callee), (Side::Caller, caller)] {
             let dialog = &mut dialog;
-            tx.originate(hop.flow(), Method::Bye, Owner::Ours, |via, out| {
+            let Some(flow) = hop.flow() else { continue };
+            let vendor = vendor_trunk.filter(|_| side == Side::Callee);
+            tx.originate(flow, Method::Bye, Owner::Ours, vendor, |via, out| {
                 dialog.write_request("BYE", side, via, b"", out);
             });
         }

@@ -130,6 +130,15 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The Request-URI that the copy of a request carries.
+    pub(crate) fn sent_as(&self, msg: &Message<'a>) -> &'a [u8] {
+        match self.route {
+            Some(route) if !route.is_loose() => route.raw,
+            _ if self.strict_before => self.uri.raw,
+            _ => msg.request_uri().unwrap_or(b""),
+        }
+    }
+
     /// The next route is a strict router: it gets the Request-URI.
     pub(crate) fn strict_after(&self) -> bool {
         self.route.is_some_and(|r| !r.is_loose())

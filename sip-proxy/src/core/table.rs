@@ -131,6 +131,8 @@ pub(crate) struct ServerTxn {
     pub(crate) flow: Flow,
     /// Where the request came from.
     pub(crate) source: SocketAddr,
+    /// Its number, as the asker counts.
+    pub(crate) cseq: u32,
     /// The request as received, while it may still be needed.
     pub(crate) request: Vec<u8>,
     /// The last response, while it may have to be repeated.
@@ -173,6 +175,10 @@ pub(crate) struct ClientTxn {
     /// As sent, for repetitions, ACK and CANCEL.
     pub(crate) request: Vec<u8>,
     pub(crate) owner: Owner,
+    /// The vendor trunk that it goes to, whose challenge is ours to answer.
+    pub(crate) vendor: Option<VendorTrunkId>,
+    /// Challenges that were answered before this one was sent.
+    pub(crate) tries: u8,
     pub(crate) cancel: CancelState,
     /// The transaction of our CANCEL: it has the same branch (RFC 3261 §9.1), so it is found through this one.
     pub(crate) cancelled_by: Option<Id>,

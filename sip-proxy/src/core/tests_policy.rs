@@ -526,20 +526,61 @@ fn a_stream_that_closed_is_replaced_by_the_written_address() {
     assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("BYE ") && t.contains("SIP/2.0/TCP")));
 }
 
+fn cseq(text: &str) -> u32 {
+    line(text, "CSeq").split(' ').next().unwrap().parse().unwrap()
+}
+
+/// What an earlier version wrote is read; what a later one writes is not guessed at. The transport is named, whatever it is.
+#[test]
+fn the_transport_of_a_dialog_is_kept_as_transport() {
+    let mut w = World::new(false, |_| ());
+    answered(&mut w, "");
+    let json = w.answered[0].resume.clone().unwrap();
+    assert!(json.get().contains("\"transport\":\"UDP\"") && json.get().contains("\"version\":2"), "{json}");
+    let read = |text: String| super::Resume::read(&serde_json::value::RawValue::from_string(text).unwrap());
+    let first = json.get().replace("\"version\":2,", "").replace("\"transport\":\"UDP\"", "\"tcp\":true");
+    let mut next = World::with(
+        false,
+        |_| (),
+        |c| {
+            let tcp = super::types::Transport::Tcp;
+            c.listeners.push(super::types::Listener { transport: tcp, bind: addr(US), advertise: None });
+        },
+    );
+    next.command(Command::EndRecovered(Box::new(read(first).expect("version 1"))));
+    assert!(next.take().iter().all(|(_, t)| t.starts_with("BYE ") && t.contains("Via: SIP/2.0/TCP ")));
+    assert!(read(json.get().replace("\"version\":2", "\"version\":3")).is_none());
+}
+
 #[test]
 fn f_proc_01_a_call_of_a_dead_process_ends_with_bye_both_ways() {
     let mut w = World::new(true, |_| ());
-    answered(&mut w, SDP);
+    let (ok, _) = answered(&mut w, SDP);
     let json = w.answered[0].resume.clone().unwrap();
     let resume = super::Resume::read(&json).unwrap();
     assert_eq!(resume.call_id(), b"c1");
+    // The dialog goes on after its record was written: both count on.
+    let mut last = [0; 2];
+    for n in 2..40_u32 {
+        for (side, caller) in [(0, true), (1, false)] {
+            let (from, to) = if caller { (CUSTOMER, V1) } else { (V1, CUSTOMER) };
+            let info = inside("INFO", &ok, caller, &format!("i{n}{side}"), "", "");
+            w.give(from, &info.replace("CSeq: 2", &format!("CSeq: {n}")));
+            let there = w.to(to);
+            last[side] = cseq(&there);
+            w.give(to, &reply(&there, "200 OK", "", to, "", ""));
+            w.take();
+        }
+    }
     // Another process, later.
     let mut next = World::new(true, |_| ());
     next.command(Command::EndRecovered(Box::new(resume)));
     let out = next.take();
     let to = |who: &str| &out.iter().find(|(to, _)| *to == addr(who)).unwrap().1;
     assert!(to(V1).starts_with(&format!("BYE sip:b@{V1} ")));
-    assert!(line(to(V1), "To").ends_with(";tag=bt") && line(to(V1), "CSeq") == "2 BYE");
+    assert!(line(to(V1), "To").ends_with(";tag=bt"));
+    // RFC 3261 §12.2.2: a lower number is refused with 500, one that is ahead by more than one is not.
+    assert!(cseq(to(V1)) > last[0] && cseq(to(CUSTOMER)) > last[1] && cseq(to(V1)) < 1 << 31);
     assert!(to(CUSTOMER).starts_with(&format!("BYE sip:a@{CUSTOMER} ")));
     assert!(line(to(CUSTOMER), "To").ends_with(";tag=at"));
     assert!(matches!(&next.questions()[0], Ng::Delete(d) if d.call_id == b"c1"));

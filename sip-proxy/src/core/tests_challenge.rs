@@ -1,0 +1,368 @@
+//! A vendor that challenges: each try has a number of its own, both sides stay consistent, credentials go nowhere else (RFC 3261 §22.2, T-SIP-10).
+
+use warp_model::Secret;
+use warp_policy::directory::{Credentials, DirectoryBuilder};
+use warp_sip::digest::{Algorithm, Challenge, Ha1, respond};
+
+use super::tests_static::{addr, line};
+use super::tests_world::*;
+use super::types::Command;
+
+fn with_credentials(rows: &mut DirectoryBuilder) {
+    rows.vendor_trunks[0].credentials = Some(Credentials {
+        username: "warp".into(),
+        password: Secret::new("secret".into()),
+        realm: Some("vendor".into()),
+    });
+}
+
+fn challenge(request: &str, status: &str, nonce: &str, extra: &str) -> String {
+    let ask = if status.starts_with("401") { "WWW" } else { "Proxy" };
+    let header = format!(
+        "{ask}-Authenticate: Digest realm=\"vendor\", nonce=\"{nonce}\", qop=\"auth\", algorithm=MD5{extra}\r\n"
+    );
+    reply(request, status, "bt", V1, &header, "")
+}
+
+/// Whether its credentials are right for this nonce, which has been used so often.
+fn is_signed(request: &str, nonce: &str, count: u32) -> bool {
+    let name =
+        if request.contains("Proxy-Authorization: ") { "Proxy-Authorization" } else { "Authorization" };
+    if !request.contains(&format!("\r\n{name}: ")) {
+        return false;
+    }
+    let value = line(request, name);
+    let field = |f: &str| value.split_once(&format!("{f}=\"")).unwrap().1.split_once('"').unwrap().0;
+    let c = Challenge {
+        realm: b"vendor",
+        nonce: nonce.as_bytes(),
+        algorithm: Algorithm::Md5,
+        qop_auth: true,
+        opaque: None,
+        stale: false,
+    };
+    let ha1 = Ha1::new(Algorithm::Md5, b"warp", b"vendor", b"secret");
+    let mut words = request.split(' ');
+    let (method, uri) = (words.next().unwrap(), words.next().unwrap());
+    let mut out = vec![];
+    respond(
+        &c,
+        b"warp",
+        &ha1,
+        method.as_bytes(),
+        uri.as_bytes(),
+        field("cnonce").as_bytes(),
+        count,
+        &mut out,
+    );
+    String::from_utf8(out).unwrap() == value
+}
+
+/// What went to the vendor besides ACKs.
+fn at_vendor(w: &mut World) -> String {
+    let mut all: Vec<String> = w
+        .take()
+        .into_iter()
+        .filter(|(to, t)| *to == addr(V1) && !t.starts_with("ACK "))
+        .map(|(_, t)| t)
+        .collect();
+    assert_eq!(all.len(), 1, "{all:#?}");
+    all.remove(0)
+}
+
+fn branch(request: &str) -> &str {
+    line(request, "Via").split_once("branch=").unwrap().1
+}
+
+/// An answered call whose INVITE was challenged: the 200 as the caller got it, and the INVITE that was accepted.
+fn challenged_call(w: &mut World) -> (String, String) {
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    assert!(!first.contains("Authorization"));
+    w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n1", ""));
+    let sent = w.take();
+    assert!(sent[0].1.starts_with("ACK ") && branch(&sent[0].1) == branch(&first), "the 407 is acknowledged");
+    assert_eq!(line(&sent[0].1, "CSeq"), "1 ACK");
+    let second = sent[1].1.clone();
+    assert_eq!((line(&second, "CSeq"), sent.len()), ("2 INVITE", 2));
+    assert_ne!(branch(&first), branch(&second));
+    assert!(is_signed(&second, "n1", 1), "{second}");
+    assert_eq!((body(&second), line(&second, "From")), (body(&first), line(&first, "From")));
+    w.give(V1, &reply(&second, "180 Ringing", "bt", V1, "", ""));
+    assert_eq!(line(&w.to(CUSTOMER), "CSeq"), "1 INVITE");
+    w.give(V1, &reply(&second, "200 OK", "bt", V1, "", SDP));
+    let ok = w.to(CUSTOMER);
+    assert_eq!(line(&ok, "CSeq"), "1 INVITE");
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    let ack = w.to(V1);
+    assert_eq!(line(&ack, "CSeq"), "2 ACK");
+    assert_eq!(line(&ack, "Proxy-Authorization"), line(&second, "Proxy-Authorization"), "RFC 3261 §22.1");
+    (ok, second)
+}
+
+fn in_dialog(method: &str, ok: &str, n: u32, extra: &str, sdp: &str) -> String {
+    inside(method, ok, true, &format!("{method}{n}"), extra, sdp)
+        .replace(&format!("2 {method}"), &format!("{n} {method}"))
+        .replace("1 ACK", &format!("{n} ACK"))
+}
+
+#[test]
+fn each_try_has_a_new_number_and_both_sides_stay_consistent() {
+    let mut w = World::new(true, with_credentials);
+    let (ok, _) = challenged_call(&mut w);
+    // No need to be asked again: the next requests carry credentials, with a rising count.
+    w.give(CUSTOMER, &in_dialog("INFO", &ok, 2, "", ""));
+    let info = w.to(V1);
+    assert_eq!(line(&info, "CSeq"), "3 INFO");
+    assert!(is_signed(&info, "n1", 2), "{info}");
+    w.give(V1, &reply(&info, "200 OK", "", V1, "", ""));
+    assert_eq!(line(&w.to(CUSTOMER), "CSeq"), "2 INFO");
+    // A re-INVITE whose nonce is too old: again with the next number, and its ACK follows it.
+    w.give(CUSTOMER, &in_dialog("INVITE", &ok, 3, "", SDP));
+    let re = w.to(V1);
+    assert_eq!(line(&re, "CSeq"), "4 INVITE");
+    w.give(V1, &challenge(&re, "407 Proxy Authentication Required", "n2", ", stale=true"));
+    let re = at_vendor(&mut w);
+    assert_eq!(line(&re, "CSeq"), "5 INVITE");
+    assert!(is_signed(&re, "n2", 1));
+    w.give(V1, &reply(&re, "200 OK", "", V1, "", SDP));
+    let again = w.to(CUSTOMER);
+    assert_eq!((line(&again, "CSeq"), body(&again)), ("3 INVITE", format!("relay:{SDP}").as_str()));
+    w.give(CUSTOMER, &in_dialog("ACK", &ok, 3, "", ""));
+    let ack = w.to(V1);
+    assert_eq!(line(&ack, "CSeq"), "5 ACK");
+    assert!(ack.contains(line(&re, "Proxy-Authorization")));
+    // The first ACK again (its 200 was repeated late): still the number of the first INVITE.
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    assert_eq!(line(&w.to(V1), "CSeq"), "2 ACK");
+    // The vendor's own requests and numbers pass as they are.
+    w.give(V1, &inside("INFO", &ok, false, "vi", "", ""));
+    let theirs = w.to(CUSTOMER);
+    assert_eq!((line(&theirs, "CSeq"), theirs.contains("Authorization")), ("2 INFO", false));
+    w.give(CUSTOMER, &reply(&theirs, "200 OK", "", CUSTOMER, "", ""));
+    w.take();
+    // A BYE that is challenged: the vendor's leg must not stay up.
+    w.give(CUSTOMER, &in_dialog("BYE", &ok, 4, "", ""));
+    let bye = w.to(V1);
+    assert_eq!(line(&bye, "CSeq"), "6 BYE");
+    w.give(V1, &challenge(&bye, "407 Proxy Authentication Required", "n3", ", stale=true"));
+    let bye = w.to(V1);
+    assert_eq!(line(&bye, "CSeq"), "7 BYE");
+    assert!(is_signed(&bye, "n3", 1));
+    w.give(V1, &reply(&bye, "200 OK", "", V1, "", ""));
+    let done = w.to(CUSTOMER);
+    assert!(done.starts_with("SIP/2.0 200 ") && line(&done, "CSeq") == "4 BYE", "{done}");
+    w.nothing_is_left();
+    assert_eq!((w.ended.len(), w.ended[0].legs.len(), w.ended[0].legs[0].sip_code), (1, 1, 200));
+}
+
+/// kamailio#919, drachtio-server#190, sipsorcery#477: nothing was challenged but the BYE, and by a UAS (401).
+#[test]
+fn a_bye_or_reinvite_alone_may_be_challenged() {
+    for (method, sdp) in [("BYE", ""), ("INVITE", SDP), ("UPDATE", SDP), ("INFO", "")] {
+        let mut w = World::new(true, with_credentials);
+        let (ok, _) = answered(&mut w, SDP);
+        w.give(CUSTOMER, &in_dialog(method, &ok, 2, "", sdp));
+        let first = w.to(V1);
+        assert_eq!(line(&first, "CSeq"), format!("2 {method}"));
+        w.give(V1, &challenge(&first, "401 Unauthorized", "n1", ""));
+        let second = at_vendor(&mut w);
+        assert_eq!(line(&second, "CSeq"), format!("3 {method}"));
+        assert!(is_signed(&second, "n1", 1), "{second}");
+        w.give(V1, &reply(&second, "200 OK", "", V1, "", sdp));
+        let done = w.to(CUSTOMER);
+        assert!(done.starts_with("SIP/2.0 200 ") && line(&done, "CSeq") == format!("2 {method}"), "{done}");
+    }
+}
+
+/// Our own BYE is challenged, too: at the end by an operator, for an answer that came too late, and after a restart.
+#[test]
+fn our_own_byes_answer_challenges() {
+    let mut w = World::new(true, with_credentials);
+    challenged_call(&mut w);
+    let resume = w.answered[0].resume.clone().unwrap();
+    let cdr_id = w.answered[0].cdr_id;
+    w.command(Command::EndCall { cdr_id, reason: "operator" });
+    let sent = w.take();
+    let bye = |sent: &[(std::net::SocketAddr, String)]| {
+        sent.iter().find(|(to, t)| *to == addr(V1) && t.starts_with("BYE ")).unwrap().1.clone()
+    };
+    let first = bye(&sent);
+    assert_eq!(line(&first, "CSeq"), "3 BYE");
+    assert!(is_signed(&first, "n1", 2), "{first}");
+    assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && line(t, "CSeq") == "1 BYE"), "{sent:?}");
+    w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n2", ", stale=true"));
+    let second = bye(&w.take());
+    assert_eq!(line(&second, "CSeq"), "4 BYE");
+    assert!(is_signed(&second, "n2", 1));
+
+    // Another process, which knows the call by its record only.
+    let mut w = World::new(true, with_credentials);
+    let resume = super::Resume::read(&resume).unwrap();
+    w.command(Command::EndRecovered(Box::new(resume)));
+    let first = bye(&w.take());
+    assert!(!first.contains("Authorization"));
+    w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n3", ""));
+    assert!(is_signed(&bye(&w.take()), "n3", 1));
+
+    // A late 200 of a vendor that was given up: its ACK carries the credentials of its INVITE, its BYE may be challenged.
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n1", ""));
+    let second = at_vendor(&mut w);
+    w.wait(2_100);
+    assert!(w.take().iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
+    w.give(V1, &reply(&second, "200 OK", "bt", V1, "", SDP));
+    let sent = w.take();
+    assert_eq!(line(&sent[0].1, "CSeq"), "2 ACK");
+    assert_eq!(line(&sent[0].1, "Proxy-Authorization"), line(&second, "Proxy-Authorization"));
+    let late = bye(&sent);
+    assert_eq!(line(&late, "CSeq"), "3 BYE");
+    w.give(V1, &challenge(&late, "407 Proxy Authentication Required", "n2", ""));
+    assert!(is_signed(&bye(&w.take()), "n2", 1));
+}
+
+/// The nonce is too old at once (RFC 7616 §3.3): again, and not for ever. Without `stale` the credentials are wrong: the next vendor.
+#[test]
+fn stale_nonces_are_answered_and_wrong_credentials_are_not() {
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let mut at_v = w.to(V1);
+    for n in 1..=3 {
+        let stale = if n == 1 { "" } else { ", stale=TRUE" };
+        w.give(V1, &challenge(&at_v, "407 Proxy Authentication Required", &format!("n{n}"), stale));
+        at_v = at_vendor(&mut w);
+        assert_eq!(line(&at_v, "CSeq"), format!("{} INVITE", n + 1));
+        assert!(is_signed(&at_v, &format!("n{n}"), 1));
+    }
+    w.give(V1, &challenge(&at_v, "407 Proxy Authentication Required", "n4", ", stale=true"));
+    let sent = w.take();
+    assert!(sent.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")), "{sent:?}");
+
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = w.to(V1);
+    w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n1", ""));
+    let second = at_vendor(&mut w);
+    w.give(V1, &challenge(&second, "407 Proxy Authentication Required", "n2", ""));
+    assert!(w.take().iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
+    assert_eq!(w.core.calls.all.iter().next().unwrap().1.branches.len(), 2);
+}
+
+#[test]
+fn a_next_nonce_is_used_for_the_next_request() {
+    let mut w = World::new(true, with_credentials);
+    let (ok, _) = challenged_call(&mut w);
+    w.give(CUSTOMER, &in_dialog("INFO", &ok, 2, "", ""));
+    let info = w.to(V1);
+    let next = "Proxy-Authentication-Info: nextnonce=\"n9\", qop=auth\r\n";
+    w.give(V1, &reply(&info, "200 OK", "", V1, next, ""));
+    w.take();
+    w.give(CUSTOMER, &in_dialog("BYE", &ok, 3, "", ""));
+    assert!(is_signed(&w.to(V1), "n9", 1));
+}
+
+/// RAck and `Event: refer;id=` name numbers: each side reads its own.
+#[test]
+fn numbers_within_headers_are_translated() {
+    let mut w = World::new(false, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let first = w.to(V1);
+    w.give(V1, &challenge(&first, "401 Unauthorized", "n1", ""));
+    let second = at_vendor(&mut w);
+    w.give(V1, &reply(&second, "180 Ringing", "bt", V1, "Require: 100rel\r\nRSeq: 9\r\n", ""));
+    let ring = w.to(CUSTOMER);
+    w.give(CUSTOMER, &in_dialog("PRACK", &ring, 2, "RAck: 9 1 INVITE\r\n", ""));
+    let prack = w.to(V1);
+    assert_eq!((line(&prack, "CSeq"), line(&prack, "RAck")), ("3 PRACK", "9 2 INVITE"));
+    // Challenged itself.
+    w.give(V1, &challenge(&prack, "401 Unauthorized", "n2", ", stale=true"));
+    let prack = w.to(V1);
+    assert_eq!((line(&prack, "CSeq"), line(&prack, "RAck")), ("4 PRACK", "9 2 INVITE"));
+    w.give(V1, &reply(&prack, "200 OK", "", V1, "", ""));
+    assert_eq!(line(&w.to(CUSTOMER), "CSeq"), "2 PRACK");
+    w.give(V1, &reply(&second, "200 OK", "bt", V1, "", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    assert_eq!(line(&w.to(V1), "CSeq"), "2 ACK");
+    w.give(CUSTOMER, &in_dialog("REFER", &ok, 3, "Refer-To: <sip:x@y>\r\n", ""));
+    let refer = w.to(V1);
+    assert_eq!(line(&refer, "CSeq"), "5 REFER");
+    w.give(V1, &reply(&refer, "202 Accepted", "", V1, "", ""));
+    w.take();
+    w.give(V1, &inside("NOTIFY", &ok, false, "n1", "Event: refer;id=5\r\n", ""));
+    let notify = w.to(CUSTOMER);
+    assert_eq!((line(&notify, "Event"), line(&notify, "CSeq")), ("refer;id=3", "2 NOTIFY"));
+    w.give(CUSTOMER, &in_dialog("SUBSCRIBE", &ok, 4, "Event: refer;id=3\r\nExpires: 0\r\n", ""));
+    let end = w.to(V1);
+    assert_eq!((line(&end, "Event"), line(&end, "CSeq")), ("refer;id=5", "6 SUBSCRIBE"));
+}
+
+#[test]
+fn t_sip_10_credentials_go_to_the_trunks_addresses_and_realm_only() {
+    // Another realm; of two challenges the one of our realm counts, though it is the weaker.
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    let other =
+        "Proxy-Authenticate: Digest realm=\"elsewhere\", nonce=\"x\", qop=\"auth\", algorithm=SHA-256\r\n";
+    let both = format!("{other}Proxy-Authenticate: Digest realm=\"vendor\", nonce=\"n1\", qop=\"auth\"\r\n");
+    w.give(V1, &reply(&at_v, "407 Proxy Authentication Required", "bt", V1, &both, ""));
+    assert!(is_signed(&at_vendor(&mut w), "n1", 1));
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "407 Proxy Authentication Required", "bt", V1, other, ""));
+    assert!(w.take().iter().all(|(_, t)| !t.contains("Authorization")));
+
+    // No realm is configured: the first one of the dialog, and no second one.
+    let mut w = World::new(true, |rows| {
+        with_credentials(rows);
+        rows.vendor_trunks[0].credentials.as_mut().unwrap().realm = None;
+    });
+    let (ok, _) = challenged_call(&mut w);
+    w.give(CUSTOMER, &in_dialog("BYE", &ok, 2, "", ""));
+    let bye = w.to(V1);
+    let asked = reply(&bye, "407 Proxy Authentication Required", "", V1, other, "");
+    w.give(V1, &asked);
+    assert!(w.take().iter().all(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 407 ")));
+
+    // The dialog leads to somebody who is not of the trunk.
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    let elsewhere = "203.0.113.77:5060";
+    w.give(V1, &reply(&at_v, "200 OK", "bt", elsewhere, "", SDP));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &in_dialog("BYE", &ok, 2, "", ""));
+    let bye = w.to(elsewhere);
+    w.give(elsewhere, &challenge(&bye, "407 Proxy Authentication Required", "n1", ""));
+    assert!(w.take().iter().all(|(_, t)| !t.contains("Authorization: ")));
+
+    // What the vendor asked of the caller, and the caller challenges, is not ours to answer.
+    let mut w = World::new(true, with_credentials);
+    let (ok, _) = challenged_call(&mut w);
+    w.give(V1, &inside("BYE", &ok, false, "vb", "", ""));
+    let bye = w.to(CUSTOMER);
+    w.give(CUSTOMER, &challenge(&bye, "407 Proxy Authentication Required", "n1", ""));
+    assert!(w.to(V1).starts_with("SIP/2.0 407 "));
+}
+
+/// A caller that has given up is not called for again.
+#[test]
+fn a_challenge_after_the_cancel_ends_the_call() {
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "100 Trying", "", V1, "", ""));
+    let cancel =
+        invite(NUMBER, "c1", "", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL");
+    w.give(CUSTOMER, &cancel);
+    w.take();
+    w.give(V1, &challenge(&at_v, "407 Proxy Authentication Required", "n1", ""));
+    let sent = w.take();
+    assert!(sent.iter().all(|(_, t)| !t.starts_with("INVITE ")), "{sent:?}");
+    assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 487 ")));
+    w.nothing_is_left();
+}
