@@ -1,2 +1,5 @@
 //! Load generators and comparison runs against Kamailio and rtpengine.
 #![forbid(unsafe_code)]
+
+pub mod process;
+pub mod relays;

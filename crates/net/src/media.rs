@@ -19,18 +19,20 @@ use crate::wrapped;
 pub struct MediaSocket {
     inner: StdUdpSocket,
     peer: Option<SocketAddr>,
+    is_ipv4: bool,
 }
 
 impl MediaSocket {
     /// Binds `local`, with a port number (one chosen by the system would be lost on a disconnect). Errors: in use, not ours, out of descriptors.
     pub fn bind(local: SocketAddr) -> io::Result<MediaSocket> {
-        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+        // Non-blocking from its birth: a call opens four of them.
+        let kind = Type::DGRAM.nonblocking();
+        let socket = Socket::new(Domain::for_address(local), kind, Some(Protocol::UDP))?;
         if local.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        socket.set_nonblocking(true)?;
         socket.bind(&local.into())?;
-        Ok(MediaSocket { inner: socket.into(), peer: None })
+        Ok(MediaSocket { inner: socket.into(), peer: None, is_ipv4: local.is_ipv4() })
     }
 
     /// The address it is bound to.
@@ -180,11 +182,7 @@ impl MediaSocket {
     /// DSCP and ECN byte of sent packets.
     pub fn set_tos(&self, tos: u8) -> io::Result<()> {
         let socket = SockRef::from(&self.inner);
-        if self.inner.local_addr()?.is_ipv4() {
-            socket.set_tos_v4(u32::from(tos))
-        } else {
-            socket.set_tclass_v6(u32::from(tos))
-        }
+        if self.is_ipv4 { socket.set_tos_v4(u32::from(tos)) } else { socket.set_tclass_v6(u32::from(tos)) }
     }
 }
 

@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use warp_loadtests::process::Cpu;
 use warp_net::epoll::{Epoll, Events, Interest};
 
 /// RTP header and 160 bytes of PCMU: 20 ms.
@@ -375,45 +376,5 @@ fn media_address(reply: &[u8]) -> Result<SocketAddr> {
     match (ip, port) {
         (Some(ip), Some(port)) if port != 0 => Ok(SocketAddr::new(ip, port)),
         _ => bail!("no audio address in {text}"),
-    }
-}
-
-/// CPU time of a process.
-struct Cpu {
-    user_s: f64,
-    system_s: f64,
-    /// Run time of all threads by the scheduler, in finer steps than the two above.
-    run_s: f64,
-    /// How often its threads went to sleep, all together.
-    sleeps: u64,
-    rss_kb: u64,
-}
-
-impl Cpu {
-    fn of(pid: u32) -> Result<Self> {
-        // The kernel shows these times in hundredths of a second on every architecture (USER_HZ).
-        const USER_HZ: f64 = 100.0;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let rest = stat.rsplit_once(')').context("stat")?.1;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks =
-            |i: usize| -> Result<f64> { Ok(fields.get(i).context("stat")?.parse::<f64>()? / USER_HZ) };
-        let (mut run_ns, mut sleeps) = (0, 0);
-        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-            let folder = task?.path();
-            let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-            sleeps += status
-                .lines()
-                .find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
-                .unwrap_or(0);
-            let text = std::fs::read_to_string(folder.join("schedstat")).unwrap_or_default();
-            run_ns += text.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-        }
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let rss_kb = status
-            .lines()
-            .find_map(|l| l.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0);
-        Ok(Self { user_s: ticks(11)?, system_s: ticks(12)?, run_s: run_ns as f64 / 1e9, sleeps, rss_kb })
     }
 }

@@ -17,8 +17,7 @@ pub mod ports;
 /// What the call book asks the server to do.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Give a shard a rule, first or newer. All ports of one call go to one shard. A port whose rule lets in nobody
-    /// costs nothing.
+    /// Give a shard a rule, first or newer. All ports of one call go to one shard. A port that lets in nobody has no rule.
     Install {
         /// Shard, below the configured number of threads.
         shard: u16,

@@ -199,11 +199,16 @@ impl ControlThread {
 
 /// Does it, unless it panics: that is counted and goes no further.
 fn guarded<R>(metrics: &Metrics, work: impl FnOnce() -> R) -> Option<R> {
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    if done.is_err() {
+    let done = caught(work);
+    if done.is_none() {
         metrics.panics.inc(());
     }
-    done.ok()
+    done
+}
+
+/// `None`: it panicked.
+fn caught<R>(work: impl FnOnce() -> R) -> Option<R> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
 impl Desk {
@@ -224,13 +229,17 @@ impl Desk {
             _ => None,
         };
         let (begun, sessions) = (Clock::mono(), self.sessions());
-        let metrics = self.metrics.clone();
-        let done = guarded(&metrics, || match command {
+        let done = caught(|| match command {
             Command::Statistics => self.statistics(now.mono),
             command => self.book.handle_command(command, from, now),
         });
-        let reply = done.unwrap_or(Reply::error(PANICKED));
-        guarded(&metrics, || self.carry_out());
+        let reply = done.unwrap_or_else(|| {
+            self.metrics.panics.inc(());
+            Reply::error(PANICKED)
+        });
+        if caught(|| self.carry_out()).is_none() {
+            self.metrics.panics.inc(());
+        }
         let labels = (name, result_label(&reply));
         let took = Clock::mono().since(begun);
         self.metrics.ng_requests.inc(labels);
@@ -311,8 +320,10 @@ impl Desk {
                     self.tell(shard, ToShard::Install(rule));
                 }
                 Output::Close { shard, port } => {
-                    drop(self.waiting.take(port));
-                    self.tell(shard, ToShard::Close(port));
+                    // A socket that never left needs no closing elsewhere.
+                    if self.waiting.take(port).is_none() {
+                        self.tell(shard, ToShard::Close(port));
+                    }
                 }
                 Output::TimedOut { call_id } => {
                     self.metrics.silent_timeouts.inc(());
@@ -331,6 +342,9 @@ impl Desk {
                 Output::CallEnded { .. } => {}
             }
         }
+        for shard in &mut self.shards {
+            shard.flush();
+        }
         self.metrics.sessions.set((), self.book.calls() as i64);
         let ports = self.book.ports();
         self.metrics.ports_in_use(ports);
@@ -342,24 +356,28 @@ impl Desk {
     fn tell(&mut self, shard: u16, message: ToShard) {
         if let Some(link) = self.shards.get_mut(usize::from(shard)) {
             link.backlog.push_back(message);
-            link.flush();
         }
     }
 }
 
 impl ShardLink {
-    /// Sends what fits, in order; true when nothing is left. The backlog is bounded by the book's calls.
+    /// Sends what fits, in order, and wakes the shard once; true when nothing is left. The backlog is bounded by the book's
+    /// calls.
     fn flush(&mut self) -> bool {
+        let mut sent = false;
         while let Some(message) = self.backlog.pop_front() {
-            match self.sender.send(message) {
-                Ok(()) => {}
+            match self.sender.put(message) {
+                Ok(()) => sent = true,
                 Err(SendError::Full(message)) => {
                     self.backlog.push_front(message);
-                    return false;
+                    break;
                 }
                 Err(SendError::Closed(_)) => self.backlog.clear(),
             }
         }
-        true
+        if sent {
+            self.sender.wake();
+        }
+        self.backlog.is_empty()
     }
 }

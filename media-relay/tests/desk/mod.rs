@@ -103,6 +103,9 @@ impl Rules {
         }
         timed_out
     }
+    pub fn has(&self, port: u16) -> bool {
+        self.0.keys().any(|(_, p)| *p == port)
+    }
     pub fn at(&self, port: u16) -> &ForwardRule {
         self.0.iter().find(|((_, p), _)| *p == port).unwrap().1
     }

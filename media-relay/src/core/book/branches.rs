@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use warp_media::SourcePolicy;
 use warp_model::Now;
 use warp_ng::SdpCommand;
 
@@ -116,7 +117,8 @@ impl Book {
         let front = call.open_of(dialogue.group).is_none();
         for line in &dialogue.media {
             let rules = if dialogue.open { line.rules() } else { line.closed_rules(front) };
-            for rule in rules {
+            // A port that lets in nobody needs no rule: its socket is bound, and waits.
+            for rule in rules.into_iter().filter(|r| r.source != SourcePolicy::Nobody) {
                 self.out.push_back(Output::Install { shard: call.shard, rule: Box::new(rule) });
             }
         }
