@@ -1,10 +1,12 @@
 //! A real Kamailio with its rtpengine module drives our relay over ng: INVITE, 200, RTP both ways, BYE, all on loopback.
 
+mod kamailio;
 mod programs;
 
 use std::net::UdpSocket;
 
-use programs::{DEADLINE, Program, audio_port, free_port, has, rtp, socket, wait_for};
+use kamailio::{Kamailio, header, sip};
+use programs::{DEADLINE, audio_port, has, rtp, socket, wait_for};
 use warp_media_relay::{Config, Relay, start};
 use warp_ng::{Command, Reply};
 use warp_telemetry::metrics::Registry;
@@ -61,8 +63,7 @@ onreply_route[ANSWER] {
 "#;
 
 struct World {
-    _kamailio: Program,
-    _folder: tempfile::TempDir,
+    _kamailio: Kamailio,
     relay: Relay,
     sip: u16,
     caller: UdpSocket,
@@ -78,34 +79,12 @@ impl World {
         };
         let relay = start(config, [7; 32], &Registry::new(), Box::new(|_| ())).unwrap();
         let (caller, callee) = (socket(), socket());
-        let sip = free_port();
         let text = KAMAILIO
-            .replace("SIP", &sip.to_string())
             .replace("NG\"", &format!("{}\"", relay.ng_addr().unwrap().port()))
             .replace("CALLEE", &callee.local_addr().unwrap().port().to_string())
             .replace("FLAGS", &format!("rtpengine_manage(\"{flags}\");"));
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kamailio.cfg");
-        std::fs::write(&path, text).unwrap();
-        let folder_path = folder.path().display().to_string();
-        let kamailio = Program::start(
-            "kamailio",
-            &[
-                "-DD",
-                "-E",
-                "-m",
-                "64",
-                "-M",
-                "8",
-                "-f",
-                &path.display().to_string(),
-                "-Y",
-                &folder_path,
-                "-P",
-                &format!("{folder_path}/pid"),
-            ],
-        );
-        World { _kamailio: kamailio, _folder: folder, relay, sip, caller, callee }
+        let kamailio = Kamailio::start(&text);
+        World { sip: kamailio.sip, _kamailio: kamailio, relay, caller, callee }
     }
 
     fn to_proxy(&self, from: &UdpSocket, message: &str) {
@@ -118,21 +97,6 @@ impl World {
             other => panic!("{other:?}"),
         }
     }
-}
-
-/// The next SIP message that begins with `start` (INVITEs repeat until Kamailio listens).
-fn sip(socket: &UdpSocket, start: &str) -> String {
-    wait_for(socket, start, |bytes, _| {
-        let text = String::from_utf8_lossy(bytes);
-        text.starts_with(start).then(|| text.into_owned())
-    })
-}
-
-fn header<'m>(message: &'m str, name: &str) -> Vec<&'m str> {
-    message
-        .lines()
-        .filter(|l| l.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase())))
-        .collect()
 }
 
 fn body(port: u16) -> String {

@@ -1,0 +1,49 @@
+//! A real Kamailio on loopback, and the little SIP that its callers and callees speak in tests.
+#![allow(dead_code)] // each test file uses its part
+
+use std::net::UdpSocket;
+
+use crate::programs::{Program, free_port, wait_for};
+
+/// A running Kamailio; ended when dropped.
+pub struct Kamailio {
+    _program: Program,
+    _folder: tempfile::TempDir,
+    /// Its SIP port on 127.0.0.1.
+    pub sip: u16,
+}
+
+impl Kamailio {
+    /// Starts it with this configuration; `SIP` in it is its port.
+    pub fn start(config: &str) -> Kamailio {
+        let sip = free_port();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kamailio.cfg");
+        std::fs::write(&path, config.replace("SIP", &sip.to_string())).unwrap();
+        let folder_path = folder.path().display().to_string();
+        let (path, pid) = (path.display().to_string(), format!("{folder_path}/pid"));
+        let arguments = ["-DD", "-E", "-m", "64", "-M", "8", "-f", &path, "-Y", &folder_path, "-P", &pid];
+        Kamailio { _program: Program::start("kamailio", &arguments), _folder: folder, sip }
+    }
+}
+
+/// The next SIP message that begins with `start` (INVITEs repeat until Kamailio listens).
+pub fn sip(socket: &UdpSocket, start: &str) -> String {
+    sip_with(socket, start, "")
+}
+
+/// The same, of those that say this somewhere.
+pub fn sip_with(socket: &UdpSocket, start: &str, say: &str) -> String {
+    wait_for(socket, &format!("{start} with {say}"), |bytes, _| {
+        let text = String::from_utf8_lossy(bytes);
+        (text.starts_with(start) && text.contains(say)).then(|| text.into_owned())
+    })
+}
+
+/// Lines of a header.
+pub fn header<'m>(message: &'m str, name: &str) -> Vec<&'m str> {
+    message
+        .lines()
+        .filter(|l| l.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase())))
+        .collect()
+}
