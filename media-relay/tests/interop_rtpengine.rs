@@ -17,7 +17,7 @@ use warp_ng::codec::{decode_reply, encode_request};
 use warp_ng::{AddressFamily, Command, Delete, Encoding, Query, Reply, SdpCommand};
 
 struct Engine {
-    _program: Program,
+    _program: Option<Program>,
     socket: UdpSocket,
     cookies: Cell<u32>,
 }
@@ -44,7 +44,14 @@ impl Engine {
         );
         let socket = socket();
         socket.connect(("127.0.0.1", ng)).unwrap();
-        Engine { _program: program, socket, cookies: Cell::new(0) }
+        Engine { _program: Some(program), socket, cookies: Cell::new(0) }
+    }
+
+    /// Ours, by the same client.
+    fn ours(world: &common::World) -> Engine {
+        let socket = socket();
+        socket.connect(world.relay.ng_addr().unwrap()).unwrap();
+        Engine { _program: None, socket, cookies: Cell::new(0) }
     }
 
     /// One command, sent again until it is answered, as the clients do.
@@ -394,5 +401,179 @@ fn our_replies_have_the_keys_and_types_of_rtpengine() {
         let known = |path: &&&String| newer.iter().chain(&newest).any(|n| path.contains(n));
         let more: Vec<&String> = our_shape.difference(&their_shape).filter(|p| !known(&p)).collect();
         assert!(more.is_empty(), "{what}: {more:#?}");
+    }
+}
+
+/// One row of the table of flags: what the caller's SDP says, where its message came from, and where it really is.
+struct Row {
+    what: &'static str,
+    sdp: &'static str,
+    /// The port of the SDP is another than the one it sends from: a NAT rewrote it.
+    other_port: bool,
+    source: &'static str,
+    real: &'static str,
+    set: fn(&mut warp_ng::Flags),
+    /// Packets pass both ways here; in rtpengine they do in every row.
+    ours: bool,
+}
+
+/// Packets that came each way, of ten. `refused` waits until the relay has refused the caller's.
+fn through(relay: &Engine, row: &Row, call: &str, refused: Option<&dyn Fn()>) -> (usize, usize) {
+    let bind = |ip: &str| {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+        socket
+    };
+    let (caller, callee, elsewhere) = (bind(row.real), bind("127.0.10.200"), bind(row.sdp));
+    let port = |s: &UdpSocket| s.local_addr().unwrap().port();
+    let shown = if row.other_port { port(&elsewhere) } else { port(&caller) };
+    let of = |ip: &str, port: u16| sdp(port, "").replace("127.0.0.1", ip);
+    let mut offer = SdpCommand::new(call, "ft", of(row.sdp, shown));
+    offer.received_from = Some(row.source.parse().unwrap());
+    (row.set)(&mut offer.flags);
+    let to_callee = audio_port(&text(relay.ask(&Command::Offer(offer), Encoding::Bencode)));
+    let mut answer = SdpCommand::new(call, "ft", of("127.0.10.200", port(&callee)));
+    answer.received_from = Some("127.0.10.200".parse().unwrap());
+    answer.to_tag = Some(b"tt".to_vec());
+    let to_caller = audio_port(&text(relay.ask(&Command::Answer(answer), Encoding::Bencode)));
+    let (mut heard_by_callee, mut heard_by_caller) = (0, 0);
+    for n in 1..=10 {
+        caller.send_to(&rtp(7, n), ("127.0.0.1", to_caller)).unwrap();
+        if refused.is_none() {
+            wait_for(&callee, row.what, |p, _| (p == rtp(7, n)).then_some(()));
+            heard_by_callee += 1;
+        }
+    }
+    if let Some(refused) = refused {
+        refused();
+    }
+    for n in 1..=10 {
+        callee.send_to(&rtp(9, n), ("127.0.0.1", to_callee)).unwrap();
+        if refused.is_none() {
+            wait_for(&caller, row.what, |p, _| (p == rtp(9, n)).then_some(()));
+            heard_by_caller += 1;
+        }
+    }
+    if refused.is_some() {
+        // The callee's go where the SDP says, and never to who only sent first.
+        if row.other_port {
+            wait_for(&elsewhere, row.what, |p, _| (p == rtp(9, 10)).then_some(()));
+        }
+        for (socket, count) in [(&callee, &mut heard_by_callee), (&caller, &mut heard_by_caller)] {
+            socket.set_nonblocking(true).unwrap();
+            while socket.recv(&mut [0; 2_048]).is_ok() {
+                *count += 1;
+            }
+        }
+    }
+    (heard_by_callee, heard_by_caller)
+}
+
+#[test]
+fn the_table_of_flags_row_by_row_beside_rtpengine() {
+    const ROWS: [Row; 9] = [
+        row("private media beside the signalling", false, "127.0.10.9", "127.0.10.1", |_| (), true),
+        row(
+            "the same with trust-address",
+            false,
+            "127.0.10.9",
+            "127.0.10.1",
+            |f| f.trust_address = true,
+            true,
+        ),
+        row(
+            "SIP-source-address, the port rewritten",
+            true,
+            "127.0.10.1",
+            "127.0.10.1",
+            |f| f.sip_source_address = true,
+            true,
+        ),
+        row(
+            "SIP-source-address, another address",
+            false,
+            "127.0.10.9",
+            "127.0.10.9",
+            |f| f.sip_source_address = true,
+            true,
+        ),
+        row("symmetric, the port rewritten", true, "127.0.10.1", "127.0.10.1", |f| f.symmetric = true, true),
+        row("two private networks, media from the source", false, "127.0.10.9", "127.0.10.9", |_| (), true),
+        row("one private network", false, "127.0.10.1", "127.0.10.1", |_| (), true),
+        // Ruled otherwise here (T-RTP-01 to T-RTP-03): who only speaks first is not believed.
+        row("the port rewritten, no flag", true, "127.0.10.1", "127.0.10.1", |_| (), false),
+        row("media from a third address", false, "127.0.10.9", "127.0.10.77", |_| (), false),
+    ];
+    const fn row(
+        what: &'static str,
+        other_port: bool,
+        source: &'static str,
+        real: &'static str,
+        set: fn(&mut warp_ng::Flags),
+        ours: bool,
+    ) -> Row {
+        Row { what, sdp: "127.0.10.1", other_port, source, real, set, ours }
+    }
+    let world = common::World::new(|c| {
+        c.ng = Some("127.0.0.1:0".parse().unwrap());
+        // So that each refused packet is seen and counted here, and not by the kernel.
+        c.connect_sockets = false;
+    });
+    let ours = Engine::ours(&world);
+    let mut refusals = 0.0;
+    for (i, row) in ROWS.iter().enumerate() {
+        refusals += if row.ours { 0.0 } else { 10.0 };
+        let wanted = refusals;
+        let wait = || {
+            let name = "warp_media_packet_errors_total{reason=\"bad_source\"}";
+            world.wait("the caller's packets to be refused", |w| w.metric(name) >= wanted);
+        };
+        let refused = (!row.ours).then_some(&wait as &dyn Fn());
+        let expected = if row.ours { (10, 10) } else { (0, 0) };
+        assert_eq!(through(&ours, row, &format!("row{i}"), refused), expected, "ours: {}", row.what);
+    }
+    if !has("rtpengine", "the_table_of_flags_row_by_row_beside_rtpengine") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(&folder);
+    for (i, row) in ROWS.iter().enumerate() {
+        assert_eq!(through(&engine, row, &format!("row{i}"), None), (10, 10), "rtpengine: {}", row.what);
+    }
+}
+
+#[test]
+fn a_call_that_comes_through_twice_is_carried_as_in_rtpengine() {
+    // A PBX in the signalling only: the second call's SDP is the relay's own address.
+    let world = common::World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
+    let ours = Engine::ours(&world);
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = has("rtpengine", "a_call_that_comes_through_twice_is_carried_as_in_rtpengine")
+        .then(|| Engine::start(&folder));
+    for relay in [Some(ours), theirs].iter().flatten() {
+        let ask = |c: Command| audio_port(&text(relay.ask(&c, Encoding::Bencode)));
+        let said = |call: &str, from: &str, to: Option<&str>, port: u16| {
+            let mut c = SdpCommand::new(call, from, sdp(port, ""));
+            c.to_tag = to.map(Into::into);
+            // From the PBX, which has another address than the relay.
+            c.received_from = Some("127.0.10.99".parse().unwrap());
+            c
+        };
+        let (caller, callee) = (socket(), socket());
+        let port = |s: &UdpSocket| s.local_addr().unwrap().port();
+        let b1 = ask(Command::Offer(said("one", "a", None, port(&caller))));
+        let b2 = ask(Command::Offer(said("two", "c", None, b1)));
+        let a2 = ask(Command::Answer(said("two", "c", Some("d"), port(&callee))));
+        let a1 = ask(Command::Answer(said("one", "a", Some("b"), a2)));
+        for n in 1..=10 {
+            caller.send_to(&rtp(7, n), ("127.0.0.1", a1)).unwrap();
+            wait_for(&callee, "the caller's packet through both calls", |p, _| {
+                (p == rtp(7, n)).then_some(())
+            });
+            callee.send_to(&rtp(9, n), ("127.0.0.1", b2)).unwrap();
+            wait_for(&caller, "the callee's packet through both calls", |p, _| {
+                (p == rtp(9, n)).then_some(())
+            });
+        }
     }
 }
