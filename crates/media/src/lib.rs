@@ -3,9 +3,8 @@
 //! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `pipeline`, `rule`, `learn`,
 //! `session`, `forward`.
 //!
-//!
 //! Invariants: bytes from the network never panic, nothing here allocates per packet, time is an argument.
-//! Absent on purpose: SRTP, DTLS, STUN and codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
+//! Absent on purpose: SRTP, DTLS, answers to STUN, and codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
