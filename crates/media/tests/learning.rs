@@ -70,13 +70,17 @@ fn t_rtp_04_the_first_packet_of_an_allowed_address_opens_the_way_back() {
 #[test]
 fn t_rtp_04_five_in_sequence_lock_doubled_and_swapped_or_not() {
     type Arrivals = &'static [u16];
-    let whole: [Arrivals; 6] = [
+    let whole: [Arrivals; 9] = [
         &[0, 1, 2, 3, 4],
         &[0, 0, 1, 1, 2, 2, 3, 3, 4],
         &[1, 0, 3, 2, 4],
         &[65_534, 65_535, 0, 1, 2],
         &[10, 12, 13, 14, 15, 16],
         &[10, 12, 11, 14, 13],
+        // As far apart as a run remembers, and beyond: then it begins anew.
+        &[0, 31, 1, 2, 3, 4],
+        &[40, 8, 9, 10, 11, 12],
+        &[8, 40, 41, 42, 43, 44],
     ];
     for arrivals in whole {
         let mut state = learn(Carries::Rtp, &[NAT]);
@@ -88,8 +92,14 @@ fn t_rtp_04_five_in_sequence_lock_doubled_and_swapped_or_not() {
         state.take_news();
         assert_eq!(state.only_source(at_ms(100)), Some(addr(PHONE)));
     }
-    let broken: [Arrivals; 4] =
-        [&[0, 0, 0, 0, 0, 0], &[0, 2, 4, 6, 8, 10], &[0, 1, 2, 3, 3, 40, 41, 42, 43], &[4, 3, 2, 1, 900, 0]];
+    let broken: [Arrivals; 6] = [
+        &[0, 0, 0, 0, 0, 0],
+        &[0, 2, 4, 6, 8, 10],
+        &[0, 1, 2, 3, 3, 40, 41, 42, 43],
+        &[4, 3, 2, 1, 900, 0],
+        &[0, 1, 2, 3, 35, 36],
+        &[36, 37, 38, 39, 7, 40],
+    ];
     for arrivals in broken {
         let mut state = learn(Carries::Rtp, &[NAT]);
         for s in arrivals {
@@ -115,6 +125,9 @@ fn t_rtp_04_one_candidate_at_a_time_displaced_only_by_a_run_of_five() {
     // Another allowed one speaks in between: it neither speaks nor hears until its own run is whole.
     assert_eq!(send(&mut state, SECOND, 100, 4, 5), 0);
     assert_eq!(send(&mut state, SECOND, 200, 4, 6), 0, "a new run");
+    let hello = [&[0x10, 0, 0, 1][..], b"ZRTP", &[0; 40]].concat();
+    assert_eq!(state.apply(&hello, addr(SECOND), at_ms(80)), REFUSED, "key agreement earns nothing");
+    assert_eq!(state.apply(&rr(1), addr(SECOND), at_ms(80)), Judgement::Drop(DropReason::Kind));
     assert_eq!(state.destination(), Some(addr(PHONE)));
     state.take_news();
     assert_eq!(send(&mut state, SECOND, 204, 3, 90), 3, "its fifth and what follows");
@@ -223,6 +236,8 @@ fn t_rtp_04_without_new_sdp_a_lock_moves_only_to_the_same_stream_at_the_same_add
     };
     assert!(tried(REBOUND, 1, 110, 2_180, false), "a NAT that gave another port");
     assert!(tried(REBOUND, 1, 10, 5_000, false));
+    assert!(tried(REBOUND, 1, 9 + 2_996, 60_000, false), "the fifth is 3,000 further");
+    assert!(!tried(REBOUND, 1, 9 + 2_997, 60_000, false));
     assert!(!tried(REBOUND, 1, 110, 2_100, false), "too early");
     assert!(!tried(REBOUND, 1, 110, 60_000, true), "on hold silence says nothing");
     assert!(!tried(REBOUND, 2, 110, 60_000, false), "another stream");
