@@ -4,6 +4,7 @@
 //! control plane (which publishes the first snapshot) → SIP proxy → readiness. The end is the other way round.
 
 mod control;
+mod names;
 mod recovered;
 
 use std::net::SocketAddr;
@@ -133,6 +134,7 @@ impl Stack {
         };
 
         let (publisher, snapshots) = warp_feed::channel(Snapshot::empty());
+        names::show(&registry, snapshots.clone());
         if roles.sip {
             // What is not fed is not ready: without routing data every call would be refused.
             let routing = health.required("routing");

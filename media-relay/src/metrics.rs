@@ -166,30 +166,49 @@ impl Metrics {
         };
         Self {
             sessions: r.gauge("warp_media_sessions", "Calls that the relay holds."),
-            streams: r.gauges("warp_media_streams", "Negotiated media, each direction apart."),
+            streams: r.gauges(
+                "warp_media_streams",
+                "Media streams agreed on now, each direction by itself, by codec.",
+            ),
             packets: r.counters("warp_media_packets_total", "RTP and RTCP packets received and sent on."),
-            bytes: r.counters("warp_media_bytes_total", "Bytes of those packets (UDP payload)."),
+            bytes: r.counters(
+                "warp_media_bytes_total",
+                "Bytes of RTP and RTCP packets received and sent on, without the heads of UDP and IP.",
+            ),
             packet_errors: r.counters("warp_media_packet_errors_total", "Packets not passed on, by reason."),
             packets_lost: r
                 .counters("warp_media_packets_lost_total", "RTP packets lost before they came here."),
-            packets_reordered: r.counters("warp_media_packets_reordered_total", "RTP packets out of order."),
-            packets_duplicate: r.counters("warp_media_packets_duplicate_total", "RTP packets seen twice."),
+            packets_reordered: r
+                .counters("warp_media_packets_reordered_total", "RTP packets that came out of order."),
+            packets_duplicate: r
+                .counters("warp_media_packets_duplicate_total", "RTP packets that came twice."),
             packets_late: r.counters(
                 "warp_media_packets_late_total",
                 "RTP packets five or more places behind, too late for a usual jitter buffer.",
             ),
-            stream_mos: by_trunk("warp_media_stream_mos", "Estimated MOS of ended streams.", MOS),
+            stream_mos: by_trunk(
+                "warp_media_stream_mos",
+                "Estimated quality of ended streams, 1 (bad) to 4.5 (as good as a telephone gets).",
+                MOS,
+            ),
             stream_jitter: by_trunk("warp_media_stream_jitter_seconds", "Jitter of ended streams.", JITTER),
             stream_loss: by_trunk("warp_media_stream_loss_ratio", "Loss of ended streams.", LOSS),
-            rtt: r.histogram("warp_media_rtt_seconds", "Round trips from RTCP.", RTT),
+            rtt: r.histogram(
+                "warp_media_rtt_seconds",
+                "Round-trip times that the phones report by RTCP.",
+                RTT,
+            ),
             forward_latency: r.histograms(
                 "warp_media_forward_latency_seconds",
-                "Wake-up to packet sent, one in 1,024.",
+                "Time from reading a packet to sending it on, of one packet in 1,024.",
                 FORWARD,
             ),
-            one_way_sessions: r
-                .counter("warp_media_one_way_sessions_total", "Streams with media of one side only."),
-            silent_timeouts: r.counter("warp_media_silent_timeouts_total", "Calls ended for want of media."),
+            one_way_sessions: r.counter(
+                "warp_media_one_way_sessions_total",
+                "Ended calls in which one side sent media and the other none.",
+            ),
+            silent_timeouts: r
+                .counter("warp_media_silent_timeouts_total", "Calls ended because no media came any more."),
             ports_exhausted: r.counter(
                 "warp_media_ports_exhausted_total",
                 "Offers refused because every media port was in use.",
@@ -202,10 +221,11 @@ impl Metrics {
             ng_requests: r.counters("warp_media_ng_requests_total", "ng commands by result."),
             ng_request_seconds: r.histograms(
                 "warp_media_ng_request_seconds",
-                "Time to carry out an ng command.",
+                "Time to carry out a command of the ng control protocol.",
                 warp_telemetry::metrics::LATENCY_SECONDS,
             ),
-            panics: r.counter("warp_media_panics_total", "Panics caught in a thread of the relay."),
+            panics: r
+                .counter("warp_media_panics_total", "Faults of ours that a thread of the relay survived."),
             retired: Arc::default(),
         }
     }
@@ -276,9 +296,15 @@ impl Metrics {
 /// Sets the gauge of ports there are, and makes the one of those in use, by interface.
 fn port_gauges(r: &Registry, interfaces: &[String], ports: &dyn Ports) -> Arc<[(Gauge, Vec<u8>)]> {
     let cap = interfaces.len().max(1);
-    let used: Keyed<Gauge> = r.keyed("warp_media_ports_used", "Port pairs in use.", "interface", cap, ());
-    let all: Keyed<Gauge> =
-        r.keyed("warp_media_ports", "Port pairs of the range, over all addresses.", "interface", cap, ());
+    let used: Keyed<Gauge> =
+        r.keyed("warp_media_ports_used", "Port pairs in use on an interface.", "interface", cap, ());
+    let all: Keyed<Gauge> = r.keyed(
+        "warp_media_ports",
+        "Port pairs that there are on an interface: one for each party of a call.",
+        "interface",
+        cap,
+        (),
+    );
     let mut by_name: std::collections::BTreeMap<&str, Vec<u8>> = std::collections::BTreeMap::new();
     for (name, ip) in interfaces.iter().zip(0..=u8::MAX) {
         by_name.entry(name).or_default().push(ip);

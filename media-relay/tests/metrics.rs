@@ -140,20 +140,19 @@ fn streams_by_codec_ports_by_interface_and_every_value_from_the_start() {
     });
     let text = world.registry.render();
     for zero in [
-        "warp_media_streams{codec=\"pcmu\",srtp=\"none\"} 0",
-        "warp_media_streams{codec=\"telephone-event\",srtp=\"dtls\"} 0",
-        "warp_media_streams{codec=\"t38\",srtp=\"sdes\"} 0",
         "warp_media_packet_errors_total{reason=\"bad_ssrc\"} 0",
         "warp_media_packet_errors_total{reason=\"srtp_replay\"} 0",
         "warp_media_packets_late_total{direction=\"egress\"} 0",
         "warp_media_packets_total{direction=\"egress\",path=\"kernel\"} 0",
-        "warp_media_ng_requests_total{command=\"statistics\",result=\"load_limit\"} 0",
-        "warp_media_ng_request_seconds_count{command=\"query\",result=\"error\"} 0",
         "warp_media_forward_latency_seconds_count{path=\"kernel\"} 0",
         "warp_media_stream_jitter_seconds_count{trunk=\"_other\"} 0",
         "warp_media_silent_timeouts_total 0",
     ] {
         assert!(text.contains(zero), "{zero} missing");
+    }
+    // A large family shows what was counted: nobody offers keys here, so no stream has any.
+    for absent in ["warp_media_streams{", "warp_media_ng_request_seconds_count{"] {
+        assert!(!text.contains(absent), "{absent} is zero for ever");
     }
     assert_eq!(world.metric("warp_media_ports{interface=\"pub\"}"), 500.0);
     assert_eq!(world.metric("warp_media_ports{interface=\"priv\"}"), 1_000.0);

@@ -77,6 +77,10 @@ fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_not
         let ours = entry.name.starts_with("warp_") || entry.name.starts_with("process_");
         assert!(ours && entry.help.ends_with('.'), "{entry:?}");
         assert_eq!(entry.kind == Kind::Counter, entry.name.ends_with("_total"), "{entry:?}");
+        // In plain words: no numbers of our own lists, nothing that refers to another line.
+        let words = entry.help.split_whitespace().count();
+        let inside = ["T-", "F-", "G-", "RFC 0", "those"].iter().any(|w| entry.help.contains(w));
+        assert!(words >= 2 && !inside, "{entry:?}");
     }
     let series = registry.render().lines().filter(|l| !l.starts_with('#')).count();
     assert!(series < 20_000, "{series} series");

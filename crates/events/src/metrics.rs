@@ -53,17 +53,30 @@ impl EventsMetrics {
     pub fn new(r: &Registry) -> Self {
         Self {
             journal_records: r.counters("warp_journal_records_total", "Records appended to call journals."),
-            errors: r.counters("warp_journal_errors_total", "Failed writes or syncs of journals and topics."),
-            sync_seconds: r.histogram("warp_journal_sync_seconds", "Time of one data sync.", SYNC_SECONDS),
-            torn: r.counter("warp_journal_torn_total", "Damaged places found in segments and put aside."),
+            errors: r.counters(
+                "warp_journal_errors_total",
+                "Failed writes to disk of call journals and of the event log.",
+            ),
+            sync_seconds: r.histogram(
+                "warp_journal_sync_seconds",
+                "Time that the disk took to make written records durable.",
+                SYNC_SECONDS,
+            ),
+            torn: r.counter(
+                "warp_journal_torn_total",
+                "Damaged places found in files of journal or event log, and put aside.",
+            ),
             torn_bytes: r.counter("warp_journal_torn_bytes_total", "Bytes of damaged places put aside."),
             recovered_calls: r
                 .counter("warp_journal_recovered_calls_total", "Calls ended by recovery after a crash."),
             refusing: r
                 .gauge("warp_journal_refusing", "Journals that refuse new calls (disk full or failing)."),
-            backlog: r.gauge("warp_journal_backlog_records", "Finished records waiting in memory for space."),
+            backlog: r.gauge(
+                "warp_journal_backlog_records",
+                "Records of finished calls that wait in memory for space on disk.",
+            ),
             journal_segments: r.gauge("warp_journal_segments", "Journal files on disk."),
-            cdr_written: r.counters("warp_cdr_written_total", "Call records written, by sink."),
+            cdr_written: r.counters("warp_cdr_written_total", "Call records written, by where to."),
         }
     }
 

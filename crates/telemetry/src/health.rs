@@ -21,7 +21,7 @@ pub type RequestSeconds = Histograms<(RequestResult,)>;
 pub fn request_seconds(registry: &Registry, name: &'static str) -> RequestSeconds {
     let all: Keyed<RequestSeconds> = registry.keyed(
         "warp_dependency_request_seconds",
-        "Time of a request to a dependency: a transaction begun at PostgreSQL, a command to the media relay.",
+        "Time of a request to a service that we depend on: a transaction begun at PostgreSQL, a command to the media relay.",
         "name",
         16,
         REQUEST_SECONDS,
@@ -86,14 +86,17 @@ impl Health {
         let health = Self {
             inner: Arc::new(Inner {
                 parts: Mutex::new(BTreeMap::new()),
-                draining: registry.gauge("warp_draining", "1 while the process drains."),
+                draining: registry.gauge(
+                    "warp_draining",
+                    "1 after the first SIGTERM: calls go on, new ones are not taken.",
+                ),
             }),
         };
         let seen = health.clone();
         registry.observe(
             Kind::Gauge,
             "warp_dependency_up",
-            "1 when the part of this name works.",
+            "1 when the part or the service of this name works.",
             &["name"],
             move || {
                 seen.parts()

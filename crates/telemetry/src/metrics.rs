@@ -1,6 +1,7 @@
 //! Sharded metrics behind the `prometheus` crate's registry.
 //!
-//! A product's catalogue is a struct made by one function, so that all series exist at 0 from the start:
+//! A product's catalogue is a struct made by one function, so that series exist at 0 from the start (those of a large family once
+//! they were counted):
 //!
 //! ```
 //! use warp_telemetry::label_enum;

@@ -40,9 +40,10 @@ pub fn register(registry: &Registry, build: Build, role: &str) {
         },
     );
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    registry.float_gauge("warp_start_time_seconds", "Start, Unix time.").set(started);
-    registry.float_gauge("process_start_time_seconds", "Start, Unix time.").set(started);
-    let panics = registry.counter("warp_panics_total", "Panics caught in any thread.");
+    registry.float_gauge("warp_start_time_seconds", "When the process started, Unix time.").set(started);
+    registry.float_gauge("process_start_time_seconds", "When the process started, Unix time.").set(started);
+    let panics =
+        registry.counter("warp_panics_total", "Faults of ours that a thread of the process survived.");
     if PANICS.set(panics).is_ok() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -52,20 +53,36 @@ pub fn register(registry: &Registry, build: Build, role: &str) {
             before(info);
         }));
     }
-    observed(registry, Kind::Counter, "process_cpu_seconds_total", "User and system CPU time.", || {
-        stat_fields().map(|s| (s.0 + s.1) as f64 / 100.0)
+    observed(
+        registry,
+        Kind::Counter,
+        "process_cpu_seconds_total",
+        "CPU time used by the process, user and system.",
+        || stat_fields().map(|s| (s.0 + s.1) as f64 / 100.0),
+    );
+    observed(registry, Kind::Gauge, "process_threads", "Threads of the process.", || {
+        stat_fields().map(|s| s.2 as f64)
     });
-    observed(registry, Kind::Gauge, "process_threads", "Threads.", || stat_fields().map(|s| s.2 as f64));
-    observed(registry, Kind::Gauge, "process_virtual_memory_bytes", "Virtual memory.", || {
+    observed(registry, Kind::Gauge, "process_virtual_memory_bytes", "Virtual memory of the process.", || {
         stat_fields().map(|s| s.3 as f64)
     });
-    observed(registry, Kind::Gauge, "process_resident_memory_bytes", "Resident memory.", || {
-        stat_fields().map(|s| s.4 as f64 * 4_096.0)
-    });
-    observed(registry, Kind::Gauge, "process_open_fds", "Open descriptors.", || {
+    observed(
+        registry,
+        Kind::Gauge,
+        "process_resident_memory_bytes",
+        "Memory that the process occupies.",
+        || stat_fields().map(|s| s.4 as f64 * 4_096.0),
+    );
+    observed(registry, Kind::Gauge, "process_open_fds", "Open files and sockets of the process.", || {
         std::fs::read_dir("/proc/self/fd").ok().map(|d| d.count() as f64)
     });
-    observed(registry, Kind::Gauge, "process_max_fds", "Limit of open descriptors.", max_fds);
+    observed(
+        registry,
+        Kind::Gauge,
+        "process_max_fds",
+        "Most files and sockets that the process may have open.",
+        max_fds,
+    );
 }
 
 fn observed(registry: &Registry, kind: Kind, name: &'static str, help: &'static str, f: fn() -> Option<f64>) {

@@ -72,7 +72,8 @@ pub(crate) struct CallMetrics {
 impl CallMetrics {
     pub(crate) fn register(r: &Registry) -> CallMetrics {
         const CALLS: (&str, &str) = ("warp_sip_calls_total", "Calls by how they ended.");
-        const FINAL: (&str, &str) = ("warp_sip_trunk_invite_final_total", "Final responses to INVITE.");
+        const FINAL: (&str, &str) =
+            ("warp_sip_trunk_invite_final_total", "Final responses to INVITE of each trunk, by code.");
         const ACTIVE: (&str, &str) = ("warp_sip_active_calls", "Answered calls in the air.");
         const DURATION: (&str, &str) = ("warp_sip_call_duration_seconds", "Length of answered calls.");
         let probe_seconds = Arc::<Mutex<BTreeMap<String, f64>>>::default();
@@ -100,30 +101,42 @@ impl CallMetrics {
             duration_out: r.keyed(DURATION.0, DURATION.1, TRUNK, TRUNKS, DURATION_SECONDS),
             pdd: r.keyed(
                 "warp_sip_pdd_seconds",
-                "INVITE sent to the first 18x or 200, of the vendor's trunk.",
+                "Time from the INVITE sent to a vendor to its first ringing or answer.",
                 TRUNK,
                 TRUNKS,
                 PDD_SECONDS,
             ),
             setup: r.keyed(
                 "warp_sip_setup_seconds",
-                "INVITE received to 200, of the customer's trunk.",
+                "Time from a customer's INVITE to the answer of its call.",
                 TRUNK,
                 TRUNKS,
                 PDD_SECONDS,
             ),
             failover: r.keyed(
                 "warp_sip_failover_total",
-                "Attempts after which the next vendor trunk was tried.",
+                "Attempts that failed so that the next vendor trunk was tried, by reason.",
                 "from_vendor",
                 VENDORS,
                 (),
             ),
-            call_limit: r.keyed("warp_sip_call_limit", "Channels provisioned.", TRUNK, TRUNKS, ()),
-            cps_limit: r.keyed("warp_sip_cps_limit", "Calls per second provisioned.", TRUNK, TRUNKS, ()),
+            call_limit: r.keyed(
+                "warp_sip_call_limit",
+                "Calls that a trunk may have at once, where it has a limit.",
+                TRUNK,
+                TRUNKS,
+                (),
+            ),
+            cps_limit: r.keyed(
+                "warp_sip_cps_limit",
+                "Calls a second that a trunk may begin, where it has a limit.",
+                TRUNK,
+                TRUNKS,
+                (),
+            ),
             trunk_up: r.keyed(
                 "warp_sip_trunk_up",
-                "1 while the vendor trunk is in rotation.",
+                "1 while a vendor trunk gets calls, 0 while it is down.",
                 TRUNK,
                 TRUNKS,
                 (),

@@ -8,6 +8,15 @@ use super::cells::Cells;
 use super::label::LabelSet;
 use super::registry::{Kind, Sample, Value};
 
+/// A family of more combinations than this shows those that were counted; a smaller one shows all from the start, at zero.
+///
+/// Most combinations of a large family cannot occur (a REGISTER answered with 183, media under a key exchange that nobody
+/// offers): their series would be zero for ever. In a small one zero means "not yet", and `rate()` wants to see it.
+const DENSE: usize = 16;
+
+/// The same for histograms, each of which is a dozen series.
+const DENSE_HISTOGRAMS: usize = 2;
+
 /// Counters, one per combination of `S`. Clones share their cells.
 pub struct Counters<S: LabelSet> {
     cells: Arc<Cells>,
@@ -45,7 +54,9 @@ impl<S: LabelSet> Counters<S> {
 
     pub(super) fn samples(&self) -> Vec<Sample> {
         (0..S::count())
-            .map(|i| Sample { labels: pairs::<S>(i), value: Value::Number(self.cells.sum(i) as f64) })
+            .map(|i| (i, self.cells.sum(i)))
+            .filter(|(_, sum)| *sum != 0 || S::count() <= DENSE)
+            .map(|(i, sum)| Sample { labels: pairs::<S>(i), value: Value::Number(sum as f64) })
             .collect()
     }
 }
@@ -93,7 +104,9 @@ impl<S: LabelSet> Gauges<S> {
 
     pub(super) fn samples(&self) -> Vec<Sample> {
         (0..S::count())
-            .map(|i| Sample { labels: pairs::<S>(i), value: Value::Number(self.cells.sum(i) as i64 as f64) })
+            .map(|i| (i, self.cells.sum(i) as i64))
+            .filter(|(_, sum)| *sum != 0 || S::count() <= DENSE)
+            .map(|(i, sum)| Sample { labels: pairs::<S>(i), value: Value::Number(sum as f64) })
             .collect()
     }
 }
@@ -213,7 +226,7 @@ impl<S: LabelSet> Histograms<S> {
         let inner = &*self.inner;
         let width = inner.bounds.len() + 2;
         (0..S::count())
-            .map(|i| {
+            .filter_map(|i| {
                 let mut seen = 0u64;
                 let buckets = inner
                     .bounds
@@ -226,7 +239,8 @@ impl<S: LabelSet> Histograms<S> {
                     .collect();
                 let count = seen + inner.cells.sum(i * width + inner.bounds.len());
                 let sum = inner.cells.sum(i * width + width - 1) as f64 / 1e9;
-                Sample { labels: pairs::<S>(i), value: Value::Buckets { buckets, count, sum } }
+                (count != 0 || S::count() <= DENSE_HISTOGRAMS)
+                    .then(|| Sample { labels: pairs::<S>(i), value: Value::Buckets { buckets, count, sum } })
             })
             .collect()
     }

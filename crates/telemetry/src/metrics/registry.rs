@@ -122,7 +122,7 @@ impl Registry {
         registry.collect(
             Entry {
                 name: "warp_metrics_label_overflow_total",
-                help: "Label values folded into _other because the cap was reached.",
+                help: "Names (of trunks, vendors …) counted under _other because there were too many.",
                 kind: Kind::Counter,
                 labels: vec!["label"],
             },

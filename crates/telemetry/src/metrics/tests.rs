@@ -33,6 +33,35 @@ fn every_series_exists_at_zero() {
     assert!(text.contains("# HELP warp_t_requests_total Requests."));
 }
 
+label_enum! {
+    /// As many values as a real one.
+    enum Status = "status" {
+        A = "100", B = "180", C = "200", D = "302", E = "400", F = "403", G = "404", H = "408", I = "480",
+    }
+}
+
+/// What cannot occur has no series; what is rare is there once it was counted, and stays.
+#[test]
+fn a_large_family_shows_what_was_counted() {
+    let r = Registry::new();
+    let c: Counters<(Status, Direction)> = r.counters("warp_t_answers_total", "Answers.");
+    let h: Histograms<Method> = r.histograms("warp_t_took_seconds", "Time.", &[0.1]);
+    assert!(
+        !r.render().contains("warp_t_answers_total{") && !r.render().contains("warp_t_took_seconds_count")
+    );
+    c.inc((Status::C, Direction::Egress));
+    h.observe(Method::Bye, Duration::from_millis(1));
+    let text = r.render();
+    assert!(text.contains("warp_t_answers_total{status=\"200\",direction=\"egress\"} 1"), "{text}");
+    assert_eq!(text.matches("warp_t_answers_total{").count(), 1);
+    assert!(text.contains("warp_t_took_seconds_count{method=\"BYE\"} 1"), "{text}");
+    assert_eq!(text.matches("warp_t_took_seconds_count").count(), 1);
+    // The catalogue knows it all the same.
+    assert!(
+        r.catalogue().iter().any(|e| e.name == "warp_t_answers_total" && e.labels == ["status", "direction"])
+    );
+}
+
 #[test]
 fn threads_add_up() {
     let r = Registry::new();
