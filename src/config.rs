@@ -256,9 +256,28 @@ impl Loaded {
         if let Err((key, why)) = self.config.api.check() {
             errors.push(self.error(&format!("api.{key}"), why));
         }
+        for (key, why) in self.without_effect() {
+            errors.push(self.error(key, why));
+        }
         if self.config.events.segment.0 < 64 << 10 {
             errors.push(self.error("events.segment", "at least 64KiB"));
         }
+    }
+
+    /// Keys that somebody set and that other keys make meaningless: what is read and ignored is a mistake of whoever wrote it.
+    fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        let c = &self.config;
+        let outside = c.api.database_url.is_some();
+        let all = [
+            ("api.migrate_url", !outside, "has no effect without api.database_url (or DATABASE_URL)"),
+            ("api.database_dir", outside, "has no effect with api.database_url: there is no private cluster"),
+            ("sip.media_ng", !c.sip.anchor_media, "has no effect with sip.anchor_media = false"),
+            ("sip.media_deadline", !c.sip.anchor_media, "has no effect with sip.anchor_media = false"),
+            ("media.ng_allow", c.media.ng.is_none(), "has no effect without media.ng"),
+            ("media.ng_allow_public", c.media.ng.is_none(), "has no effect without media.ng"),
+        ];
+        let set = |key: &str| self.origins.contains_key(key);
+        all.into_iter().filter(|(key, idle, _)| *idle && set(key)).map(|(key, _, why)| (key, why)).collect()
     }
 
     fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {

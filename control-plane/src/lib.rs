@@ -174,7 +174,17 @@ pub struct ControlPlane {
 /// Opens the store, starts publisher, consumer and listener. Runs on the caller's tokio runtime.
 pub async fn start(config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
     let store = Store::open(&config.database).await?;
-    let control = start_on(store, config, handles).await?;
+    let cluster = store.shared_cluster();
+    let control = match start_on(store, config, handles).await {
+        Ok(control) => control,
+        Err(why) => {
+            // A start that fails leaves nothing running.
+            if let Some(cluster) = cluster {
+                store::stop_cluster(cluster).await;
+            }
+            return Err(why);
+        }
+    };
     // A cluster that we started is ours to keep alive; a server of somebody else's is not.
     if let Some(cluster) = control.app.store.shared_cluster() {
         let keeper = tokio::spawn(keep_alive(cluster, control.stop.subscribe()));

@@ -26,7 +26,7 @@ pub struct Sip {
     pub pin_shards: bool,
     /// Realm of digest challenges.
     pub realm: String,
-    /// Algorithms offered, in this order: `sha-256`, `md5`.
+    /// Algorithms offered: `sha-256`, `md5`. Where both are, SHA-256 stands first, whatever the order here (RFC 8760 §2.4).
     pub digest: Vec<Algorithm>,
     /// `Server` header of our own responses; empty = none.
     pub server_name: String,

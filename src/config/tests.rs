@@ -231,3 +231,102 @@ fn every_key_is_shown_set_or_not() {
         assert!(why.iter().all(|e| !e.message.starts_with("unknown key")), "{key}: {why:?}");
     }
 }
+
+#[test]
+fn a_key_that_another_one_makes_meaningless_is_a_mistake() {
+    for (file, found) in [
+        (
+            "[api]\nmigrate_url = \"postgres://m@h/w\"\n",
+            "warp.toml:2:1: api.migrate_url: has no effect without",
+        ),
+        (
+            "[api]\ndatabase_url = \"postgres://a@h/w\"\ndatabase_dir = \"/x\"\n",
+            "warp.toml:3:1: api.database_dir: has no effect with",
+        ),
+        (
+            "[sip]\nanchor_media = false\nmedia_ng = \"127.0.0.1:2223\"\n",
+            "warp.toml:3:1: sip.media_ng: has no effect",
+        ),
+        (
+            "[media]\nng_allow = [\"10.0.0.0/8\"]\n",
+            "warp.toml:2:1: media.ng_allow: has no effect without media.ng",
+        ),
+    ] {
+        let errors = errors(file);
+        assert!(errors.len() == 1 && errors[0].starts_with(found), "{file}: {errors:?}");
+    }
+}
+
+/// Each key reaches the part that it is for: with another value, that part is told something else.
+#[test]
+fn every_key_changes_what_some_part_is_told() {
+    /// What the parts are told, as text.
+    fn told(c: &Config) -> String {
+        let sip = &c.sip;
+        let core = sip.core(warp_sip_proxy::core::Mode::Policy, &c.node.name);
+        let api = c.api.control_plane(c);
+        // Secrets hide themselves from such a text.
+        let database = match &api.database {
+            warp_control_plane::Database::Url { app, migrate } => {
+                format!("{} {:?}", app.reveal(), migrate.as_ref().map(|m| m.reveal()))
+            }
+            other => format!("{other:?}"),
+        };
+        // What wire and run hand on by themselves.
+        let by_hand = (
+            (sip.shards, sip.pin_shards, sip.media_ng),
+            (&c.node.data_dir, c.node.drain_timeout, &c.log, &c.ops, &c.events),
+        );
+        format!("{core:?} {api:?} {database} {:?} {by_hand:?}", c.media)
+    }
+    let mut base = Config::default();
+    base.api.database_url = Some("postgres://a@h/w".into());
+    let mut private = base.clone();
+    private.api.database_url = None;
+    let text = |t: &str| toml::Value::String(t.to_owned());
+    let list = |t: &str| toml::Value::Array(vec![text(t)]);
+    let loaded = Loaded { config: base.clone(), origins: BTreeMap::new() };
+    for key in loaded.keys().into_keys() {
+        let of = if key == "api.database_dir" { &private } else { &base };
+        let now = plain(of).get(&key).cloned();
+        let other = match (key.as_str(), now.as_deref()) {
+            (
+                "node.name" | "node.data_dir" | "sip.realm" | "sip.server_name" | "api.consumer"
+                | "api.database_dir",
+                _,
+            ) => text("other"),
+            ("api.database_url" | "api.migrate_url", _) => text("postgres://o@h/w"),
+            ("api.seal_key", _) => text("file:/other"),
+            ("api.calls_unbilled", _) => text("delete"),
+            ("api.trusted_proxies" | "media.ng_allow", _) => list("10.9.0.0/16"),
+            ("log.format", _) => text("json"),
+            ("log.levels", _) => text("debug"),
+            ("sip.listen", _) => list("udp:127.0.0.9:5060"),
+            ("sip.domains" | "media.interfaces", _) => list("other"),
+            ("sip.advertise", _) => text("192.0.2.9"),
+            ("sip.digest", _) => list("md5"),
+            ("media.ips" | "media.advertise", _) => list("127.0.0.9"),
+            ("media.ports", _) => text("40000-40099"),
+            ("api.listen" | "ops.listen" | "sip.media_ng" | "media.ng", _) => text("127.0.0.1:7777"),
+            (_, Some("true" | "false")) => toml::Value::Boolean(now.as_deref() == Some("false")),
+            (_, Some(n)) if n.parse::<i64>().is_ok() => toml::Value::Integer(n.parse::<i64>().unwrap() + 1),
+            (_, Some(n)) if n.contains("iB\"") || n.contains("B\"") => text("123KiB"),
+            (_, Some(_)) => text("77s"),
+            (key, None) => panic!("{key}: the test does not know this key"),
+        };
+        let (section, name) = key.split_once('.').unwrap();
+        let mut changed = of.clone();
+        macro_rules! set {
+            ($name:ident) => {
+                if section == stringify!($name) {
+                    let mut table = table(&changed.$name);
+                    table.insert(name.to_owned(), other.clone());
+                    changed.$name = table.try_into().unwrap_or_else(|e| panic!("{key} = {other}: {e}"));
+                }
+            };
+        }
+        sections!(set);
+        assert_ne!(&changed, of, "{key}: the test sets the value that it has");
+        assert_ne!(told(&changed), told(of), "{key} is read and ignored");
+    }
+}

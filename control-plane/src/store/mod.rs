@@ -186,7 +186,12 @@ impl Store {
                 let cluster = tokio::task::spawn_blocking(move || Cluster::start(&dir))
                     .await
                     .map_err(|e| StoreError::Internal(e.to_string()))??;
-                Self::on_cluster(std::sync::Arc::new(cluster), migrate::DATABASE).await
+                let cluster = std::sync::Arc::new(cluster);
+                let opened = Self::on_cluster(cluster.clone(), migrate::DATABASE).await;
+                if opened.is_err() {
+                    stop_cluster(cluster).await;
+                }
+                opened
             }
             Database::Url { app, migrate } => {
                 let app = parse_url(app)?;
@@ -318,6 +323,14 @@ impl Store {
                 .map_err(|e| StoreError::Internal(e.to_string()))??;
         }
         Ok(())
+    }
+}
+
+/// Stops a cluster of ours after a start that failed: nothing of it shall go on.
+pub(crate) async fn stop_cluster(cluster: std::sync::Arc<Cluster>) {
+    let stopped = tokio::task::spawn_blocking(move || cluster.stop()).await;
+    if let Ok(Err(error)) = stopped {
+        tracing::warn!(%error, "the private PostgreSQL does not stop");
     }
 }
 

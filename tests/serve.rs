@@ -1,0 +1,211 @@
+//! `warp serve` as an operator meets it: roles that cannot work, a start that fails, a start behind a kill −9, and the drain.
+
+mod stack;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use stack::carrier::{CALLED, CALLER, CUSTOMER_IP, Carrier, VENDOR_IP, VendorSpec};
+use stack::sipp::{Calls, Sipp, Transport};
+use stack::{free_port, have, poll_until, signal_pid, tail};
+
+fn local(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+/// A node with free ports in `dir`.
+struct Node {
+    dir: PathBuf,
+    file: PathBuf,
+    sip: SocketAddr,
+    api: SocketAddr,
+    ops: SocketAddr,
+    ng: SocketAddr,
+}
+
+impl Node {
+    fn new(dir: &Path) -> Node {
+        let (sip, api, ops, ng) =
+            (local(free_port()), local(free_port()), local(free_port()), local(free_port()));
+        let file = dir.join("warp.toml");
+        let text = format!(
+            "[node]\ndata_dir = \"{}\"\ndrain_timeout = \"30s\"\n[ops]\nlisten = \"{ops}\"\n[api]\nlisten = \"{api}\"\n\
+             [sip]\nlisten = [\"udp:{sip}\"]\n[media]\nng = \"{ng}\"\nports = \"27000-27199\"\n[events]\nsegment = \"64KiB\"\n",
+            dir.join("data").display()
+        );
+        std::fs::write(&file, text).expect("warp.toml");
+        Node { dir: dir.to_owned(), file, sip, api, ops, ng }
+    }
+
+    fn command(&self, roles: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warp"));
+        command.args(["serve", "--roles", roles, "--config"]).arg(&self.file).env_remove("DATABASE_URL");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn start(&self, roles: &str, log: &str) -> Child {
+        let log = std::fs::File::create(self.dir.join(log)).expect("log");
+        self.command(roles).stdout(Stdio::null()).stderr(log).spawn().expect("warp serve starts")
+    }
+
+    fn log(&self, name: &str) -> String {
+        tail(&self.dir.join(name))
+    }
+}
+
+/// An answer of the ops listener, head and body; `None` while nobody listens.
+fn get(ops: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&ops, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Status and body of `/readyz`.
+fn ready(ops: SocketAddr) -> Option<(u16, Value)> {
+    let text = get(ops, "/readyz")?;
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(text.split("\r\n\r\n").nth(1)?.trim()).ok()?))
+}
+
+/// A process that a test started; it does not outlive the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        signal_pid(self.0.id(), "TERM");
+        signal_pid(self.0.id(), "TERM");
+        if poll_until(Duration::from_secs(20), || self.0.try_wait().ok().flatten()).is_none() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// Processes whose command line names `dir`.
+fn processes_of(dir: &Path) -> Vec<String> {
+    let word = dir.display().to_string();
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    all.filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(&word))
+        .collect()
+}
+
+#[test]
+fn roles_that_cannot_work_are_refused_and_say_why() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let node = Node::new(dir.path());
+    for (roles, why) in
+        [("sip,media", "routing data"), ("jobs", "the database"), ("sip,api,media", "without jobs")]
+    {
+        let out = node.command(roles).output().expect("warp runs");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{roles}: {said}");
+        assert!(said.contains(why) && said.contains("hint: add"), "{roles}: {said}");
+        assert!(!dir.path().join("data").exists(), "{roles}: nothing was begun");
+    }
+}
+
+/// The API's port is taken when the database runs already; the ops port, when everything does.
+#[test]
+fn a_start_that_fails_says_so_once_and_leaves_nothing_running() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let node = Node::new(dir.path());
+    for (taken, key) in [(node.api, "api"), (node.ops, "ops.listen"), (node.sip, "sip.listen")] {
+        let (tcp, udp) = (TcpListener::bind(taken), UdpSocket::bind(taken));
+        assert!(tcp.is_ok() && udp.is_ok());
+        let out = node.command("sip,media,api,jobs").output().expect("warp runs");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        let error: Vec<&str> = said.lines().filter(|line| line.starts_with("warp: ")).collect();
+        assert_eq!(error.len(), 1, "{said}");
+        assert!(error[0].contains(&taken.to_string()) || error[0].contains(key), "{said}");
+        assert_eq!(error[0].matches("Address already in use").count(), 1, "once: {said}");
+        let left = poll_until(Duration::from_secs(5), || processes_of(dir.path()).is_empty().then_some(()));
+        assert!(left.is_some(), "{:?} after {key} was taken", processes_of(dir.path()));
+        assert!(!dir.path().join("data/pg/data/postmaster.pid").exists(), "{key}");
+    }
+}
+
+/// A supervisor starts again at once: the dying process has its lock and its sockets a moment longer.
+#[test]
+fn f_proc_04_a_start_right_behind_a_kill_succeeds() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let node = Node::new(dir.path());
+    let up = |n: usize| {
+        let ready =
+            poll_until(Duration::from_secs(20), || ready(node.ops).filter(|(status, _)| *status == 200));
+        assert!(ready.is_some(), "start {n}: {}", node.log("serve.log"));
+    };
+    let mut running = node.start("media", "serve.log");
+    up(0);
+    for n in 1..=25 {
+        running.kill().expect("kill -9");
+        // Not waited for: what is dying is still there.
+        let next = node.start("media", "serve.log");
+        let mut dead = std::mem::replace(&mut running, next);
+        up(n);
+        assert!(running.try_wait().expect("wait").is_none(), "start {n} ended: {}", node.log("serve.log"));
+        dead.wait().expect("reaped");
+    }
+    drop(Ended(running));
+    assert!(UdpSocket::bind(node.ng).is_ok());
+}
+
+/// While calls go on after SIGTERM, the node says that it takes no new ones, and goes when they have ended.
+#[test]
+fn readyz_is_503_while_it_drains_and_calls_go_on() {
+    if !have("sipp", "readyz_is_503_while_it_drains_and_calls_go_on") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let vendor = SocketAddr::from((VENDOR_IP, free_port()));
+    let specs = [VendorSpec { slug: "answers", rate: "0.004", addr: vendor, transport: Transport::Udp }];
+    let answering = Sipp::vendor(dir.path(), "vendor_answer.xml", vendor, Transport::Udp, free_port(), 100);
+    let carrier = Carrier::start_with(dir.path(), &specs, true, &["node.drain_timeout=30s".to_owned()]);
+    let ops = carrier.launched.addr("ops");
+    let (status, body) = ready(ops).expect("readyz");
+    assert_eq!((status, &body["draining"]), (200, &false.into()), "{body}");
+    for part in ["sip", "media", "routing"] {
+        assert_eq!(body["parts"][part]["state"], "up", "{body}");
+    }
+    let call = Calls {
+        scenario: "customer_call.xml",
+        to: carrier.sip,
+        local: (CUSTOMER_IP, free_port()).into(),
+        transport: Transport::Udp,
+        caller: CALLER,
+        called: CALLED,
+        talk: Duration::from_secs(4),
+        count: 1,
+        per_second: 1,
+        auth: None,
+    };
+    let calling = Sipp::calls(dir.path(), &call);
+    let answered = poll_until(Duration::from_secs(10), || {
+        let metrics = get(ops, "/metrics")?;
+        metrics.contains("warp_sip_dialogs{state=\"confirmed\"} 1").then_some(())
+    });
+    assert!(answered.is_some(), "no call: {}", calling.report());
+    signal_pid(carrier.launched.pid(), "TERM");
+    let seen = poll_until(Duration::from_secs(3), || ready(ops).filter(|(_, body)| body["draining"] == true));
+    let (status, body) = seen.expect("it says that it drains");
+    assert_eq!((status, &body["ready"]), (503, &false.into()), "{body}");
+    // The call is not cut off: SIPp sees it to its end, and then the process goes.
+    calling.finish(Duration::from_secs(20));
+    let Carrier { launched, .. } = carrier;
+    let gone = poll_until(Duration::from_secs(20), || ready(ops).is_none().then_some(()));
+    assert!(gone.is_some(), "{}", launched.log_tail());
+    drop(answering);
+}
