@@ -234,7 +234,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
     let common = &cli.common;
     match cli.command {
         #[cfg(feature = "dev")]
-        Command::Dev(args) => crate::dev::run(&args).map_err(Failure::from),
+        Command::Dev(args) => crate::dev::run(&args, common).map_err(Failure::from),
         #[cfg(feature = "dev")]
         Command::Demo(args) => crate::dev::demo(&args, common),
         Command::Serve(args) => run::serve(&args.file, args.roles).map_err(Failure::from),

@@ -85,6 +85,9 @@ impl World {
         let mut secrets = Secrets::open(&loaded.config.node.data_dir);
         let api = stack.addresses.api.ok_or_else(|| Failure::new("the API does not listen"))?;
         secrets.set("api", "url", &format!("http://{api}"))?;
+        if let Some(sip) = stack.addresses.sip_udp {
+            secrets.set("proxy", "address", &sip.to_string())?;
+        }
         let client = operator(&stack, &mut secrets, api)?;
         let (vendors, customer, trunk) = if demo {
             let vendors = VendorAgents::start(seed())?;
@@ -146,7 +149,7 @@ fn seed() -> u64 {
 }
 
 /// Runs until told to stop.
-pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &DevArgs, common: &Common) -> anyhow::Result<u8> {
     let began = Instant::now();
     let mut base = base(&args.dir);
     let wanted = base.clone();
@@ -167,14 +170,14 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<u8> {
             Err(why) => return Err(why),
         }
     };
-    for line in &taken {
-        println!("{line}");
+    if !common.quiet && !common.json {
+        taken.iter().for_each(|line| println!("{line}"));
     }
     let sip = world.stack.addresses.sip_udp.ok_or_else(|| Failure::new("SIP over UDP does not listen"))?;
     let callers = Callers::start(sip, &world.secrets, seed())?;
     let routable = world.routable(Duration::from_secs(10));
     let first = if routable { callers.first() } else { None };
-    banner::print(&world, first.as_ref(), args, began.elapsed());
+    banner::print(&world, first.as_ref(), args, began.elapsed(), common);
     let rate_file = world.stack.folder.path(RATE_FILE);
     let _ = std::fs::remove_file(&rate_file);
     let cps10 = if args.no_traffic { 0 } else { tenths(args.cps) };

@@ -89,7 +89,11 @@ impl Client {
         let mut message = error["message"].as_str().unwrap_or("the API refused").to_owned();
         for detail in error["details"].as_array().into_iter().flatten().take(10) {
             let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
-            message.push_str(&format!("\n  {}: {}", text("field"), text("message")));
+            let line = format!("{}: {}", text("field"), text("message"));
+            // One problem is often the message itself: said once.
+            if !message.contains(&line) {
+                message.push_str(&format!("\n  {line}"));
+            }
         }
         let code = match status {
             401 | 403 => 4,

@@ -154,7 +154,7 @@ pub(crate) fn decision_text(d: &Value) -> String {
     let named = |c: &&Value| c["vendor_name"].is_string();
     for c in d["candidates"].as_array().into_iter().flatten().filter(named) {
         out.push_str(&format!(
-            "  {:>2}. {:<12} {:<16} {:>10}/min  prefix {:<8} {}\n",
+            "  {:>2}. {:<16} {:<16} {:>10}/min  prefix {:<8} {}\n",
             c["rank"],
             text(&c["vendor_name"]),
             text(&c["vendor_trunk_name"]),
@@ -168,7 +168,7 @@ pub(crate) fn decision_text(d: &Value) -> String {
     }
     for e in d["excluded"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "   –  {:<12} {}: {}\n",
+            "   –  {:<16} {}: {}\n",
             text(&e["vendor_name"]),
             plain(&e["reason"]),
             plain(&e["rule"])

@@ -9,14 +9,33 @@ use warp_ua::CallResult;
 use super::traffic::FIRST_CALLED;
 use super::world::TRUNKS;
 use super::{DevArgs, World};
+use crate::cli::Common;
 use crate::cli::route::amount;
 
-pub(super) fn print(world: &World, first: Option<&CallResult>, args: &DevArgs, took: Duration) {
+pub(super) fn print(
+    world: &World,
+    first: Option<&CallResult>,
+    args: &DevArgs,
+    took: Duration,
+    common: &Common,
+) {
     let at = &world.stack.addresses;
     let addr = |a: Option<std::net::SocketAddr>| a.map(|a| a.to_string()).unwrap_or_default();
     let (api, sip, ops) = (addr(at.api), addr(at.sip_udp), addr(at.ops));
     let key = world.secrets.get("api", "customer_key").unwrap_or_default();
     let password = world.secrets.get("sip", "demo1001").unwrap_or_default();
+    if common.quiet {
+        return;
+    }
+    if common.json {
+        let call = first.map(|call| call.status);
+        let all = serde_json::json!({
+            "version": crate::VERSION, "dir": args.dir, "api": format!("http://{api}/api/v1/"), "customer_key": key, "sip": sip,
+            "digest": {"user": "demo1001", "password": password}, "metrics": format!("http://{ops}/metrics"), "demo_call": call,
+        });
+        println!("{all}");
+        return;
+    }
     println!(
         "WARP {}  dev mode: private PostgreSQL and event log in {}, everything on 127.0.0.1\n",
         crate::VERSION,

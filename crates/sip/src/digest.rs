@@ -383,8 +383,9 @@ pub const NONCE_LIFE: Duration = Duration::from_secs(60);
 /// Bytes of nonce text.
 pub const NONCE_LEN: usize = 64;
 
-/// Makes and checks nonces without state: time, random and a tag over both, the realm and the source's address class, under a key that
-/// all nodes share. The key is rotated daily: the previous one is still good for checking (T-SIP-09).
+/// Makes and checks nonces without state: time, random and a tag over both, the realm and the source's address class, under a key
+/// of the process, the same for all its shards. A process makes its key at its start: a nonce of another node, or of before a
+/// restart, is refused and the client is challenged anew. A maker with a previous key checks with that one too (T-SIP-09).
 #[derive(Clone, Debug)]
 pub struct NonceIssuer {
     current: Secret<[u8; 32]>,
@@ -392,7 +393,7 @@ pub struct NonceIssuer {
 }
 
 impl NonceIssuer {
-    /// With the key of today and, within the first minute at least, that of yesterday.
+    /// With the key that nonces are made with, and one that they were made with before, if any.
     pub fn new(current: [u8; 32], previous: Option<[u8; 32]>) -> NonceIssuer {
         NonceIssuer { current: Secret::new(current), previous: previous.map(Secret::new) }
     }

@@ -38,19 +38,50 @@ impl Load {
         }
         metrics.overload.set(shard, level);
         if before == 0 || level == 0 {
-            tracing::warn!(
-                shard,
-                shedding = level > 0,
-                "overload: a share of new calls is refused while it lasts"
-            );
+            if level > 0 {
+                tracing::warn!(shard, "overload: a share of new calls is refused while it lasts");
+            } else {
+                tracing::warn!(shard, "overload is over: every new call is taken again");
+            }
         }
         Some(level)
+    }
+}
+
+/// Refusals for want of room (transactions, calls): told at most every ten seconds, with how many there were.
+#[derive(Debug, Default)]
+pub(super) struct Full {
+    refused: u64,
+    told: Option<Mono>,
+}
+
+impl Full {
+    /// `more` were refused. Gives their number since the last time when it is due to be told.
+    pub(super) fn due(&mut self, more: u64, now: Mono) -> Option<u64> {
+        self.refused = self.refused.saturating_add(more);
+        let quiet = self.told.is_some_and(|at| now.since(at) < Duration::from_secs(10));
+        if self.refused == 0 || quiet {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.refused))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exhaustion_is_told_once_in_ten_seconds_with_all_that_was_refused() {
+        let at = |s: u64| Mono(s * 1_000_000_000);
+        let mut full = Full::default();
+        assert_eq!(full.due(0, at(1)), None);
+        assert_eq!(full.due(3, at(2)), Some(3));
+        assert_eq!((full.due(4, at(3)), full.due(5, at(11))), (None, None));
+        assert_eq!(full.due(0, at(12)), Some(9));
+        assert_eq!(full.due(0, at(30)), None, "nothing new");
+    }
 
     #[test]
     fn f_load_01_wake_ups_that_leave_something_unread_raise_the_level_of_their_shard() {

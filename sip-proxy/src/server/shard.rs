@@ -23,7 +23,7 @@ use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, LinkId, Transport};
 
 use super::Note;
-use super::load::Load;
+use super::load::{Full, Load};
 use super::media_control::{MediaControl, MediaLink};
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams};
@@ -85,6 +85,7 @@ pub(crate) struct Shard {
     /// The connection whose bytes are being read: its framer is out.
     pub(super) reading: Option<LinkId>,
     pub(super) stats: CoreStats,
+    full: Full,
     transactions: [usize; 4],
     pub(super) batch: Option<RecvBatch>,
     pub(super) read_buffer: Option<Box<[u8]>>,
@@ -150,6 +151,7 @@ impl Shard {
             in_hand: None,
             reading: None,
             stats: CoreStats::default(),
+            full: Full::default(),
             transactions: [0; 4],
             batch: Some(RecvBatch::new(BATCH, DATAGRAM_BYTES)),
             read_buffer: Some(vec![0; READ_BYTES].into_boxed_slice()),
@@ -574,6 +576,11 @@ impl Shard {
     pub(super) fn carry_stats(&mut self) {
         let stats = self.core.stats();
         self.metrics.carry(&self.stats, &stats);
+        let refused = stats.table_full.wrapping_sub(self.stats.table_full);
+        if let Some(refused) = self.full.due(refused, Clock::mono()) {
+            let shard = self.index;
+            tracing::warn!(shard, refused, "no room for more transactions or calls: requests are refused");
+        }
         self.stats = stats;
         let kinds = self.core.transaction_kinds();
         let labels = [Transaction::Ict, Transaction::Ist, Transaction::Nict, Transaction::Nist];
