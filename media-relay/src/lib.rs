@@ -31,7 +31,7 @@ use server::shard::{Shard, ToShard, Tuning};
 /// Commands of this process that may wait at the control thread. When full: `load limit`.
 const COMMANDS_WAITING: usize = 16_384;
 /// Messages that may wait at a shard; more wait in the control thread.
-const SHARD_MESSAGES: usize = 16_384;
+const SHARD_MESSAGES: usize = 4_096;
 
 /// Why a relay did not start.
 #[derive(Debug)]

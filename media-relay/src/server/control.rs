@@ -317,7 +317,7 @@ impl Desk {
                     if let Some(socket) = self.waiting.take(port) {
                         self.tell(shard, ToShard::Open(port, socket));
                     }
-                    self.tell(shard, ToShard::Install(rule));
+                    self.tell(shard, ToShard::Install(*rule));
                 }
                 Output::Close { shard, port } => {
                     // A socket that never left needs no closing elsewhere.

@@ -55,12 +55,13 @@ const CATCH_UP: usize = 64;
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 const MAILBOX_TOKEN: u64 = u64::MAX;
 
-/// What the control thread tells a shard.
+/// What the control thread tells a shard. By value: what one thread allocates and another frees makes both wait for each other.
+#[allow(clippy::large_enum_variant)] // the mailbox has room for the largest once, and nothing is copied but the message
 pub(crate) enum ToShard {
     /// A bound socket for a port; silent until a rule comes.
     Open(LocalPort, MediaSocket),
     /// A rule for an opened port, first or newer.
-    Install(Box<ForwardRule>),
+    Install(ForwardRule),
     /// Mark what the port sends with this DSCP and ECN byte.
     Mark(LocalPort, u8),
     /// Close the port; its socket is dropped.
@@ -255,7 +256,7 @@ impl Shard {
         for message in messages {
             match message {
                 ToShard::Open(port, socket) => self.open(port, socket),
-                ToShard::Install(rule) => self.install(*rule, now),
+                ToShard::Install(rule) => self.install(rule, now),
                 ToShard::Mark(port, tos) => {
                     // A wish: without it the call still works.
                     let _ = self.entry_of(port).map(|entry| entry.socket.set_tos(tos));
@@ -334,7 +335,8 @@ impl Shard {
         let Some(&slot) = self.by_port.get(&port) else { return };
         let Some(Some(entry)) = self.entries.get_mut(slot as usize) else { return };
         let Some(state) = &entry.state else { return };
-        if connect {
+        // A report comes every few seconds: connecting its socket costs more than it saves.
+        if connect && state.rule().carries != Carries::Rtcp {
             // Without a route the socket stays open to all and the rule alone checks the source.
             let before = entry.socket.peer();
             let _ = entry.socket.set_peer(state.only_source(now));

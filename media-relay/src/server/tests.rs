@@ -126,7 +126,7 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
     for port in [inside.rtp_port(), outside.rtp_port(), outside.rtcp_port()] {
         assert!(to_shard.send(ToShard::Open(port, waiting.take(port).unwrap())).is_ok());
     }
-    assert!(to_shard.send(ToShard::Install(Box::new(rule))).is_ok());
+    assert!(to_shard.send(ToShard::Install(rule)).is_ok());
     let thread = std::thread::spawn(move || shard.run());
     let to = SocketAddr::from(([127, 0, 0, 1], inside.rtp_port().port));
     // Some so large that only a few fit into the lot: all must come, whole and in order, at both.
