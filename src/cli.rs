@@ -7,6 +7,7 @@
 mod calls;
 pub(crate) mod client;
 mod config;
+mod decks;
 pub(crate) mod output;
 pub(crate) mod route;
 
@@ -109,6 +110,8 @@ enum Command {
     Serve(ServeArgs),
     /// Where would a call go, at what price, and why not elsewhere. Nothing is dialled.
     Route(route::RouteArgs),
+    /// Rate decks: list, import a sheet (`--dry-run` says what it would change), activate.
+    Decks(decks::DecksArgs),
     /// Calls: list, show, tail.
     Calls(calls::CallsArgs),
     /// What is missing or slow on this machine, each with the fixing command.
@@ -239,6 +242,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Demo(args) => crate::dev::demo(&args, common),
         Command::Serve(args) => run::serve(&args.file, args.roles).map_err(Failure::from),
         Command::Route(args) => route::run(&args, common),
+        Command::Decks(args) => decks::run(&args, common),
         Command::Calls(args) => calls::run(&args, common),
         Command::Doctor(file) => examine(&file, common),
         Command::Config(args) => config::run(&args, common),

@@ -66,7 +66,14 @@ impl Client {
         if !content_type.is_empty() {
             request = request.header("Content-Type", content_type);
         }
-        let request = request.body(body).map_err(|e| {
+        self.run(request.body(body))
+    }
+
+    fn run(
+        &self,
+        request: Result<ureq::http::Request<impl ureq::AsSendBody>, ureq::http::Error>,
+    ) -> Result<(u16, Value), Failure> {
+        let request = request.map_err(|e| {
             let message = format!("{}: {e}", self.base);
             Failure::new(message).with_code(2).hint("the API's URL looks like http://127.0.0.1:8080")
         })?;
@@ -81,7 +88,11 @@ impl Client {
 
     /// A request that must succeed; the whole envelope.
     fn ok(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Result<Value, Failure> {
-        let (status, body) = self.send(method, path, content_type, body)?;
+        self.good(self.send(method, path, content_type, body)?)
+    }
+
+    /// The envelope of an answer that must be a success.
+    fn good(&self, (status, body): (u16, Value)) -> Result<Value, Failure> {
         if (200..300).contains(&status) {
             return Ok(body);
         }
@@ -174,6 +185,24 @@ impl Client {
     /// `data` of a request with a JSON body.
     pub(crate) fn json(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         Ok(self.ok(method, path, "application/json", body.to_string().into_bytes())?["data"].take())
+    }
+
+    /// `data` of a file's upload; the bar shows how much went out.
+    pub(crate) fn upload(
+        &self,
+        path: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+        bar: super::decks::Bar,
+    ) -> Result<Value, Failure> {
+        let request = ureq::http::Request::builder()
+            .method("POST")
+            .uri(format!("{}/api/v1{path}", self.base))
+            .header("Authorization", format!("Bearer {}", self.key))
+            .header("Content-Type", content_type)
+            .header("Content-Length", bytes.len().to_string());
+        let body = ureq::SendBody::from_owned_reader(super::decks::Metered::of(bytes, bar));
+        Ok(self.good(self.run(request.body(body))?)?["data"].take())
     }
 
     /// `data` of a CSV upload.

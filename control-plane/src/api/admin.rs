@@ -9,7 +9,7 @@ use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoi
 use super::error::ApiError;
 use crate::App;
 use crate::app::fault::Fault;
-use crate::app::{audit, customers, decks, keys, replay, routing, trunks, vendors};
+use crate::app::{audit, customers, keys, replay, routing, trunks, vendors};
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -25,7 +25,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = customer_endpoints();
     all.extend(trunk_endpoints(Audience::Operator));
     all.extend(vendor_endpoints());
-    all.extend(deck_endpoints());
+    all.extend(super::decks::endpoints());
     all.extend(routing_endpoints());
     all.extend(call_endpoints(Audience::Operator));
     all.push(
@@ -207,57 +207,6 @@ fn vendor_endpoints() -> Vec<Endpoint> {
         )
         .takes::<vendors::EmergencyRouteInput>()
         .gives::<vendors::EmergencyRoute>(200),
-    ]
-}
-
-fn deck_endpoints() -> Vec<Endpoint> {
-    let (read, write) = (scope("decks:read"), scope("decks:write"));
-    vec![
-        endpoint(Method::GET, admin!("/rate-decks"), read, "Rate decks", deck_list).lists::<decks::Deck>(),
-        endpoint(Method::POST, admin!("/rate-decks"), write, "Make a rate deck", deck_new)
-            .takes::<decks::DeckInput>()
-            .gives::<decks::Deck>(201),
-        endpoint(Method::GET, admin!("/rate-decks/{deck_id}"), read, "A rate deck", deck_get)
-            .gives::<decks::Deck>(200),
-        endpoint(
-            Method::DELETE,
-            admin!("/rate-decks/{deck_id}"),
-            write,
-            "Delete an unused rate deck",
-            deck_delete,
-        ),
-        endpoint(
-            Method::GET,
-            admin!("/rate-decks/{deck_id}/versions"),
-            read,
-            "Versions, newest first",
-            version_list,
-        )
-        .lists::<decks::DeckVersion>(),
-        endpoint(
-            Method::POST,
-            admin!("/rate-decks/{deck_id}/versions"),
-            write,
-            "Upload a CSV file as a new version; wrong lines are all listed",
-            version_upload,
-        )
-        .takes_csv(decks::DECK_BYTES)
-        .gives::<decks::DeckVersion>(201)
-        .query("source_name", "string", "What the file is called.")
-        .query(
-            "mode",
-            "string",
-            "full (the file is the whole deck, the default) or partial (laid over the version in force).",
-        )
-        .query("activate", "string", "true puts the version into force at once."),
-        endpoint(
-            Method::POST,
-            admin!("/rate-decks/{deck_id}/versions/{number}/activate"),
-            write,
-            "Put a version into force",
-            version_activate,
-        )
-        .gives::<decks::Deck>(200),
     ]
 }
 
@@ -444,53 +393,6 @@ async fn emergency_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn emergency_put(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&vendors::set_emergency_route(&r.ctx(&app)?, r.input()?).await?)
-}
-
-async fn deck_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(decks::list(&r.ctx(&app)?, &r.paging()?).await?)
-}
-
-async fn deck_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&decks::create(&r.ctx(&app)?, r.input()?).await?)
-}
-
-async fn deck_get(app: Arc<App>, r: Request) -> Answer {
-    let deck = decks::get(&r.ctx(&app)?, r.id("deck_id", "deck")?).await?;
-    Reply::ok(&deck)
-}
-
-async fn deck_delete(app: Arc<App>, r: Request) -> Answer {
-    decks::delete(&r.ctx(&app)?, r.id("deck_id", "deck")?).await?;
-    Reply::done()
-}
-
-async fn version_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(decks::versions(&r.ctx(&app)?, r.id("deck_id", "deck")?).await?)
-}
-
-async fn version_upload(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let id = r.id("deck_id", "deck")?;
-    let activate = match r.query("activate") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => {
-            let code = super::error::Code::InvalidQuery;
-            return Err(ApiError::new(code, "activate must be true or false"));
-        }
-    };
-    let mode = decks::UploadMode::parse(r.query("mode").unwrap_or("full")).ok_or_else(|| {
-        let code = super::error::Code::InvalidQuery;
-        ApiError::new(code, "mode must be full or partial")
-    })?;
-    let name = r.query("source_name").unwrap_or("upload.csv").to_owned();
-    Reply::created(&decks::upload(&ctx, id, &name, r.body.clone(), mode, activate).await?)
-}
-
-async fn version_activate(app: Arc<App>, r: Request) -> Answer {
-    let number = r.part("number").and_then(|t| t.parse().ok());
-    let number: i32 = number.ok_or_else(|| Fault::not_found("deck version"))?;
-    Reply::ok(&decks::activate(&r.ctx(&app)?, r.id("deck_id", "deck")?, number).await?)
 }
 
 async fn partition_list(app: Arc<App>, r: Request) -> Answer {

@@ -254,7 +254,8 @@ fn read_query(endpoint: &Endpoint, uri: &axum::http::Uri) -> Result<Vec<(String,
         if !fixed.is_empty() && !fixed.contains(&value.as_str()) {
             return Err(wrong(format!("{shown} must be one of {}", fixed.join(", "))));
         }
-        if value.len() > 256 || value.chars().any(char::is_control) {
+        let most = endpoint.query.iter().find(|q| q.name == name).map_or(0, |q| q.most);
+        if value.len() > most || value.chars().any(char::is_control) {
             return Err(wrong(format!("{shown} cannot be read")));
         }
     }
@@ -266,7 +267,7 @@ fn check_content_type(endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Ap
         Takes::Nothing => return Ok(()),
         Takes::Json(_) => &["application/json"],
         Takes::Patch(_) => &["application/merge-patch+json", "application/json"],
-        Takes::Csv(_) => &["text/csv", "application/csv"],
+        Takes::Csv(_) => &["text/csv", "application/csv", "text/tab-separated-values", XLSX],
     };
     let given = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let essence = given.split(';').next().unwrap_or("").trim();
@@ -413,6 +414,8 @@ fn respond(app: &App, id: &str, outcome: Answer, verdict: Option<Verdict>) -> Re
 /// Proxies in a row that are looked at.
 const FORWARDERS: usize = 32;
 
+/// A workbook.
+pub(super) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

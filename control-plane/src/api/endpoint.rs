@@ -228,7 +228,12 @@ pub struct QueryDoc {
     pub values: &'static [&'static str],
     /// The use case reads it and says what is wrong with it, all problems at once.
     pub filter: bool,
+    /// Bytes that a value may have.
+    pub most: usize,
 }
+
+/// Bytes of a value in the query, unless its parameter takes more.
+const QUERY_BYTES: usize = 256;
 
 /// What lists can be sorted by: newest first, oldest first.
 const SORTS: &[(&str, &str)] = &[("-created_at", "created_at"), ("-setup_at", "setup_at")];
@@ -350,7 +355,20 @@ impl Endpoint {
 
     /// Takes a query parameter.
     pub fn query(mut self, name: &'static str, kind: &'static str, description: &'static str) -> Self {
-        self.query.push(QueryDoc { name, kind, description, values: &[], filter: false });
+        self.query.push(QueryDoc { name, kind, description, values: &[], filter: false, most: QUERY_BYTES });
+        self
+    }
+
+    /// With a query parameter that takes a JSON text of up to 8 kB.
+    pub fn query_long(mut self, name: &'static str, description: &'static str) -> Self {
+        self.query.push(QueryDoc {
+            name,
+            kind: "string",
+            description,
+            values: &[],
+            filter: false,
+            most: 8_192,
+        });
         self
     }
 
@@ -361,7 +379,14 @@ impl Endpoint {
         values: &'static [&'static str],
         description: &'static str,
     ) -> Self {
-        self.query.push(QueryDoc { name, kind: "string", description, values, filter: false });
+        self.query.push(QueryDoc {
+            name,
+            kind: "string",
+            description,
+            values,
+            filter: false,
+            most: QUERY_BYTES,
+        });
         self
     }
 
@@ -372,7 +397,14 @@ impl Endpoint {
         values: &'static [&'static str],
         description: &'static str,
     ) -> Self {
-        self.query.push(QueryDoc { name, kind: "string", description, values, filter: true });
+        self.query.push(QueryDoc {
+            name,
+            kind: "string",
+            description,
+            values,
+            filter: true,
+            most: QUERY_BYTES,
+        });
         self
     }
 

@@ -12,6 +12,7 @@ pub mod server;
 
 mod admin;
 mod customer;
+mod decks;
 mod docs;
 
 use endpoint::Endpoint;

@@ -114,7 +114,10 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
                 json!({ "application/merge-patch+json": { "schema": schema.clone() }, "application/json": { "schema": schema } }),
             )
         }
-        Takes::Csv(_) => Some(json!({ "text/csv": { "schema": { "type": "string" } } })),
+        Takes::Csv(_) => Some(json!({
+            "text/csv": { "schema": { "type": "string" } },
+            (super::edge::XLSX): { "schema": { "type": "string", "format": "binary" } }
+        })),
     };
     if let Some(content) = body {
         out["requestBody"] = json!({ "required": true, "content": content });

@@ -4,7 +4,8 @@
 use serde_json::Value;
 use warp_model::TrunkId;
 use warp_model::id::TrunkKind;
-use warp_policy::{CallInput, DecisionRecord, Live, decide, explain};
+use warp_policy::number_plan::{DestinationClass, Dialled};
+use warp_policy::{CallInput, Code, DecisionRecord, Live, Snapshot, decide, explain};
 
 use super::fault::Fault;
 use super::input::{DialString, Ref};
@@ -20,7 +21,7 @@ crate::input! {
         pub to: DialString,
         /// Caller; none when absent.
         pub from: Option<DialString>,
-        /// When; now when absent.
+        /// When; now when absent. Prices are those of that time, by the deck versions in force now.
         pub at: Option<Time>,
     }
 }
@@ -38,7 +39,7 @@ pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, Fault
     let id: TrunkId = input.trunk_id.0;
     // Row-level security says whether the caller may know this trunk at all.
     trunks::get(ctx, id).await?;
-    let record = decide_now(ctx, id, &input)?;
+    let record = decide_at(ctx, id, &input).await?;
     let mut decision = serde_json::to_value(&record).unwrap_or(Value::Null);
     if ctx.scope.customer().is_some() {
         calls::conceal_decision(&mut decision);
@@ -46,8 +47,16 @@ pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, Fault
     Ok(RouteResult { decision: Json(decision) })
 }
 
-fn decide_now(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<DecisionRecord, Fault> {
-    let snapshot = ctx.app.publication.latest();
+async fn decide_at(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<DecisionRecord, Fault> {
+    let mut snapshot = ctx.app.publication.latest();
+    if let Some(Time(at)) = input.at
+        && let Some(number) = priced_number(&snapshot, id, input.to.0.as_bytes())
+    {
+        snapshot = ctx.app.publication.snapshot_at(at, number).await.map_err(|e| {
+            tracing::error!(error = %e, "no snapshot for the time of a route test");
+            Fault::internal()
+        })?;
+    }
     let trunk = snapshot.directory.trunk_ix(id);
     // Made a moment ago: the snapshot that knows it is on its way.
     let trunk = trunk.ok_or_else(|| {
@@ -67,4 +76,14 @@ fn decide_now(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<Decision
     let decision = decide(&snapshot, &call, &live);
     ctx.app.metrics.business.decided(begun.elapsed());
     Ok(explain(&snapshot, &call, &live, &decision))
+}
+
+/// The number that prices the call: the routing number of a ported one, but never of a toll-free one.
+fn priced_number(snapshot: &Snapshot, trunk: TrunkId, to: &[u8]) -> Option<Code> {
+    let trunk = snapshot.directory.trunk(snapshot.directory.trunk_ix(trunk)?)?;
+    let plan = &snapshot.number_plan;
+    let Ok(Dialled::Number { number, rn, .. }) = plan.dialled(to, &trunk.dial) else { return None };
+    let toll_free = plan.class(number) == Some(DestinationClass::TollFree);
+    let routed = rn.filter(|n| n.nanp().is_some() && !toll_free).unwrap_or(number);
+    Some(Code::whole(routed))
 }

@@ -39,7 +39,13 @@ impl<'a> Seed<'a> {
         };
         let id = id(&deck.id)?;
         if deck.active_version.is_none() {
-            decks::upload(&self.ctx, id, &format!("{name}.csv"), csv, decks::UploadMode::Full, true).await?;
+            let sheet = decks::Sheet {
+                source_name: format!("{name}.csv"),
+                bytes: csv,
+                mode: decks::UploadMode::Full,
+                options: Default::default(),
+            };
+            decks::upload(&self.ctx, id, sheet, true, false).await?;
         }
         Ok(id)
     }

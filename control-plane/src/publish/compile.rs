@@ -35,6 +35,35 @@ pub struct Compiled {
     pub snapshot: Arc<Snapshot>,
     /// To keep.
     pub manifest: Manifest,
+    /// To answer for other times.
+    pub sources: Sources,
+}
+
+/// What an index was built from.
+#[derive(Clone)]
+pub struct Sources {
+    /// Moment that the index was built for.
+    pub at: Wall,
+    /// Buy lists, in the order of columns.
+    pub buy: Vec<RateList>,
+    /// Sell lists.
+    pub sell: Vec<RateList>,
+    /// Number plan.
+    pub plan: Arc<NumberPlan>,
+}
+
+impl Sources {
+    /// An index for another moment, of the rows that a number can be priced by.
+    pub fn index_at(&self, at: Wall, number: warp_policy::Code) -> Result<LcrIndex, PublishError> {
+        let narrowed = |all: &[RateList]| -> Vec<RateList> {
+            let list = |l: &RateList| RateList {
+                decks: l.decks.iter().map(|d| Arc::new(d.covering(number))).collect(),
+            };
+            all.iter().map(list).collect()
+        };
+        LcrIndex::build(&narrowed(&self.buy), &narrowed(&self.sell), &self.plan, at)
+            .map_err(|e| PublishError::Compile(format!("prefix index: {e}")))
+    }
 }
 
 /// Keeps what the next compilation can share.
@@ -91,7 +120,9 @@ impl Compiler {
             all.iter().map(list).collect()
         };
         let (buy_lists, sell_lists) = (lists(&buy), lists(&sell));
+        let (plan, buy_decks, sell_decks) = (self.plan.clone(), buy_lists.clone(), sell_lists.clone());
         let index = self.index(buy_lists, sell_lists, at).await?;
+        let sources = Sources { at: index.1, buy: buy_decks, sell: sell_decks, plan };
         let directory = tokio::task::spawn_blocking(move || build(directory)).await;
         let directory = directory.map_err(|e| PublishError::Compile(e.to_string()))??;
         let (plan, lcr) = (self.plan.clone(), index.0.clone());
@@ -106,7 +137,7 @@ impl Compiler {
             buy,
             sell,
         };
-        Ok(Compiled { snapshot: Arc::new(snapshot), manifest })
+        Ok(Compiled { snapshot: Arc::new(snapshot), manifest, sources })
     }
 
     /// Loads decks that are not in memory, drops those that nobody uses any more.

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Mutex, watch};
 use warp_feed::Publisher;
-use warp_policy::{LcrIndex, Snapshot, SnapshotId};
+use warp_model::Wall;
+use warp_policy::{Code, LcrIndex, Snapshot, SnapshotId};
 
 use crate::App;
 use crate::store::StoreError;
-use compile::Compiler;
+use compile::{Compiler, Sources};
 
 /// Longest time until a change that was not announced is seen.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -65,12 +66,19 @@ pub struct Publication {
     publisher: Publisher<Snapshot>,
     compiler: Mutex<Compiler>,
     recent: std::sync::Mutex<VecDeque<Arc<Snapshot>>>,
+    /// The last snapshot with what its index was made of.
+    sources: std::sync::Mutex<Option<(Arc<Snapshot>, Sources)>>,
 }
 
 impl Publication {
     /// Publishes to the readers of this channel.
     pub fn new(publisher: Publisher<Snapshot>) -> Self {
-        Self { publisher, compiler: Mutex::new(Compiler::new()), recent: Default::default() }
+        Self {
+            publisher,
+            compiler: Mutex::new(Compiler::new()),
+            recent: Default::default(),
+            sources: Default::default(),
+        }
     }
 
     /// The snapshot that calls are decided from.
@@ -82,6 +90,21 @@ impl Publication {
     pub fn recent(&self, id: SnapshotId) -> Option<Arc<Snapshot>> {
         let recent = self.recent.lock().unwrap_or_else(|e| e.into_inner());
         recent.iter().find(|s| s.id == id).cloned()
+    }
+
+    /// A snapshot for a call to this number at another time: the published one where no row begins or ends between, else one
+    /// whose index has the rows of that time, of the deck versions in force now.
+    pub async fn snapshot_at(&self, at: Wall, number: Code) -> Result<Arc<Snapshot>, PublishError> {
+        let held = self.sources.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let Some((snapshot, sources)) = held else { return Ok(self.latest()) };
+        if at >= sources.at && snapshot.lcr.next_change().is_none_or(|change| at < change) {
+            return Ok(snapshot);
+        }
+        let made = tokio::task::spawn_blocking(move || {
+            let index = sources.index_at(at, number)?;
+            Ok(Arc::new(Snapshot::new(snapshot.directory.clone(), Arc::new(index), sources.plan)))
+        });
+        made.await.map_err(|e| PublishError::Compile(e.to_string()))?
     }
 
     /// Remembers a snapshot: as many as share the newest two indexes, [`RECENT`] at most. An index is large, directories
@@ -114,6 +137,8 @@ impl Publication {
         }
         archive::keep(&app.store, &compiled).await?;
         self.remember(compiled.snapshot.clone());
+        let sources = (compiled.snapshot.clone(), compiled.sources.clone());
+        *self.sources.lock().unwrap_or_else(|e| e.into_inner()) = Some(sources);
         let version = self.publisher.publish_arc(compiled.snapshot.clone());
         app.metrics.decks_loaded(&compiler.decks(), app.mono());
         app.metrics.snapshots_published.inc(());

@@ -26,6 +26,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (3, "calls", include_str!("../../migrations/0003_calls.sql")),
     (4, "rating check", include_str!("../../migrations/0004_rating_check.sql")),
     (5, "sealed passwords", include_str!("../../migrations/0005_sealed_passwords.sql")),
+    (10, "rate sheets", include_str!("../../migrations/0010_rate_sheets.sql")),
     (30, "call storage", include_str!("../../migrations/0030_call_storage.sql")),
 ];
 

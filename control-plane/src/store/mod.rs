@@ -5,6 +5,7 @@
 //! statement ends after 2 s, a wait for a connection after 1 s (F-PG-03).
 
 pub mod cluster;
+pub mod decks;
 pub mod migrate;
 pub mod seal;
 pub mod sql;

@@ -80,7 +80,7 @@ macro_rules! deck_columns {
 }
 macro_rules! deck_version_columns {
     () => {
-        "deck_id, number, row_count, sha256, source_name, notes, us(activated_at) AS activated_at,
+        "deck_id, number, row_count, sha256, source_name, notes, base_number, report, us(activated_at) AS activated_at,
          us(created_at) AS created_at"
     };
 }
@@ -415,10 +415,21 @@ statements! {
     /// The next version number.
     DECK_VERSION_NEXT = "SELECT coalesce(max(number), 0) + 1 FROM deck_versions WHERE deck_id = $1";
     /// New version.
-    DECK_VERSION_INSERT = concat!("INSERT INTO deck_versions (deck_id, number, row_count, sha256, source_name, notes, content)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ", deck_version_columns!());
+    DECK_VERSION_INSERT = concat!("INSERT INTO deck_versions (deck_id, number, row_count, sha256, source_name, notes, content,
+            report, base_number)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ", deck_version_columns!());
     /// Its canonical bytes.
     DECK_VERSION_CONTENT = "SELECT content FROM deck_versions WHERE deck_id = $1 AND number = $2";
+    /// What decides whether a version may come into force.
+    DECK_VERSION_STATE = "SELECT v.base_number, us(v.activated_at) AS activated_at, d.active_version
+        FROM deck_versions v JOIN decks d ON d.id = v.deck_id WHERE v.deck_id = $1 AND v.number = $2";
+    /// Vendors who sell by a deck; two are as many as many.
+    DECK_SELLERS = "SELECT id FROM vendors WHERE $1 = ANY(buy_deck_ids) ORDER BY id LIMIT 2";
+    /// How an owner's sheets are read.
+    SHEET_OPTIONS_GET = "SELECT options FROM sheet_options WHERE owner = $1";
+    /// Remembered.
+    SHEET_OPTIONS_SET = "INSERT INTO sheet_options (owner, options) VALUES ($1, $2)
+        ON CONFLICT (owner) DO UPDATE SET options = excluded.options, updated_at = now()";
     /// This version is in force from now on.
     DECK_ACTIVATE = concat!("UPDATE decks SET active_version = $2, updated_at = now(), version = version + 1
         WHERE id = $1 AND EXISTS (SELECT FROM deck_versions WHERE deck_id = $1 AND number = $2) RETURNING ", deck_columns!());

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::options::{
     DateOrder, DecimalMark, Field, ImportOptions, Increments, PriceUnit, SheetOptions, Zone,
 };
-pub use self::rows::read_table;
+pub use self::rows::check_table;
 pub use self::table::{Line, MAX_CELLS, MAX_TEXT, Table, TooLarge};
 use super::{DeckKind, DeckRows};
 
@@ -95,17 +95,40 @@ pub struct Recognised {
 ///
 /// Out: the rows, or all errors, at most [`MAX_ERRORS`], in the order of lines.
 pub fn read_text(bytes: &[u8], options: &ImportOptions) -> Result<DeckRows, Vec<LineError>> {
-    let one = |e: LineError| vec![e];
+    whole(check_text(bytes, options))
+}
+
+/// Reads a table, as [`read_text`].
+pub fn read_table(
+    table: &Table,
+    options: &ImportOptions,
+    recognised: Recognised,
+) -> Result<DeckRows, Vec<LineError>> {
+    whole(check_table(table, options, recognised))
+}
+
+/// A sheet is understood, or it is not.
+fn whole((rows, errors): (DeckRows, Vec<LineError>)) -> Result<DeckRows, Vec<LineError>> {
+    if errors.is_empty() { Ok(rows) } else { Err(errors) }
+}
+
+/// Reads the bytes of a text file for a report: what was understood, and the errors of the rest. Rows beside errors are
+/// never to become a version.
+pub fn check_text(bytes: &[u8], options: &ImportOptions) -> (DeckRows, Vec<LineError>) {
+    let none = |e: LineError| (DeckRows::default(), vec![e]);
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0xD0, 0xCF, 0x11, 0xE0]) {
-        return Err(one(LineError::at(
-            0,
-            "",
-            "this is a workbook of a kind that is not read here; save it as XLSX or CSV",
-        )));
+        let message = "this is a workbook of a kind that is not read here; save it as XLSX or CSV";
+        return none(LineError::at(0, "", message));
     }
-    let (text, format) = encoding::decode(bytes).map_err(one)?;
+    let (text, format) = match encoding::decode(bytes) {
+        Ok(read) => read,
+        Err(e) => return none(e),
+    };
     let delimiter = delimiter_of(&text, options);
-    let table = table::split(&text, delimiter).map_err(one)?;
+    let table = match table::split(&text, delimiter) {
+        Ok(table) => table,
+        Err(e) => return none(e),
+    };
     let recognised = Recognised {
         format: format.to_owned(),
         separator: match delimiter {
@@ -114,7 +137,7 @@ pub fn read_text(bytes: &[u8], options: &ImportOptions) -> Result<DeckRows, Vec<
         },
         ..Recognised::default()
     };
-    read_table(&table, options, recognised)
+    check_table(&table, options, recognised)
 }
 
 /// The separator that makes the best header: one with code and price first, then by names that are known.

@@ -16,25 +16,29 @@ use crate::deck::{DeckRows, Row, Terms, start};
 
 /// Reads the rows of a table. `recognised` says what is known of the file; the rest is filled in.
 ///
-/// Out: the rows, or all errors, at most [`MAX_ERRORS`], in the order of lines. Refused among others: rows with more or fewer
-/// cells than the header, words and columns that are not understood, prices of 0 without the option, one code twice with one
-/// effective date.
-pub fn read_table(
+/// Out: the rows that were understood, and all errors, at most [`MAX_ERRORS`], in the order of lines. Errors are among others
+/// rows with more or fewer cells than the header, words and columns that are not understood, prices of 0 without the option,
+/// one code twice with one effective date.
+pub fn check_table(
     table: &Table,
     options: &ImportOptions,
     recognised: Recognised,
-) -> Result<DeckRows, Vec<LineError>> {
+) -> (DeckRows, Vec<LineError>) {
     let mut rules = AmountRules {
         currency: options.currency,
         stated: options.sheet.currency.is_some(),
         mark: options.sheet.decimal,
         cap: options.cap(),
     };
+    let empty = DeckRows { recognised, ..DeckRows::default() };
     if let Some(stated) = options.sheet.currency.filter(|c| *c != options.currency) {
         let message = format!("the upload says {stated} and the deck is in {}", options.currency);
-        return Err(vec![LineError::at(0, "", &message)]);
+        return (empty, vec![LineError::at(0, "", &message)]);
     }
-    let layout = layout::find(table, options, &rules)?;
+    let layout = match layout::find(table, options, &rules) {
+        Ok(layout) => layout,
+        Err(errors) => return (empty, errors),
+    };
     let mut import = Import {
         options,
         fallback: options.usual_terms(),
@@ -45,22 +49,20 @@ pub fn read_table(
         dates: [("", None), ("", None)],
         from: None,
         until: None,
-        out: DeckRows { recognised, ..DeckRows::default() },
+        out: empty,
         layout: &layout,
         rules,
     };
     let end = import.footer(table);
-    import.preamble(table, end);
+    import.preamble(table);
     import.decimal_mark(table, end, &mut rules);
     import.rules = rules;
     import.say();
+    import.merged_cells(table, end);
     import.read(table, end);
     let Import { mut errors, out, .. } = import;
     if errors.is_empty() && out.rows.is_empty() && out.ended.is_empty() {
         errors.push(LineError::at(0, "", "no rows"));
-    }
-    if errors.is_empty() {
-        return Ok(out);
     }
     errors.sort_by_key(|e| e.line);
     if errors.len() > MAX_ERRORS {
@@ -68,7 +70,7 @@ pub fn read_table(
         let line = errors.last().map_or(0, |e| e.line);
         errors.push(LineError::at(line, "", "more than 1,000 errors; stopped here"));
     }
-    Err(errors)
+    (out, errors)
 }
 
 /// Positions of the columns; `NONE` where there is none.
@@ -160,7 +162,7 @@ impl<'a> Import<'a> {
     }
 
     /// Lines above the header.
-    fn preamble(&mut self, table: &'a Table, _end: usize) {
+    fn preamble(&mut self, table: &'a Table) {
         for line in table.lines_from(0).take(self.layout.header) {
             self.prose(line, "above the header");
         }
@@ -329,6 +331,25 @@ impl<'a> Import<'a> {
             .collect();
         for c in self.layout.columns.iter().filter(|c| c.used == Use::Ignored) {
             r.notes.push(format!("column \"{}\" is ignored, as the upload says", c.name));
+        }
+    }
+
+    /// Merged cells of a workbook in columns that count: empty ones would mean something else.
+    fn merged_cells(&mut self, table: &'a Table, end: usize) {
+        let lines = table.line(self.layout.header).map_or(0, |l| l.number())
+            ..table.line(end).map_or(u64::MAX, |l| l.number());
+        let mut told = Vec::new();
+        for (line, column) in table.merged_cells() {
+            let used = self.layout.columns.get(*column).map(|c| c.used);
+            let counts = matches!(used, Some(Use::As(f)) if !matches!(f, Field::Info | Field::Remark));
+            if counts && lines.contains(line) && *line > lines.start && !told.contains(column) {
+                told.push(*column);
+                self.error(
+                    *line,
+                    *column,
+                    "the cell is merged with the one above; say repeat_cells if it means the same",
+                );
+            }
         }
     }
 

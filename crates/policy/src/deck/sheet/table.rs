@@ -17,6 +17,8 @@ pub struct Table {
     open: usize,
     /// A row without text was left out since the last one.
     blank: bool,
+    /// Line and column of cells that a merged region covers.
+    merged: Vec<(u64, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +46,16 @@ impl Table {
         self.text.push_str(text);
         self.ends.push(end as u32);
         Ok(())
+    }
+
+    /// Says that a cell is empty because a merged region covers it.
+    pub fn merged(&mut self, line: u64, column: usize) {
+        self.merged.push((line, column));
+    }
+
+    /// Line and column of cells that merged regions cover.
+    pub fn merged_cells(&self) -> &[(u64, usize)] {
+        &self.merged
     }
 
     /// Ends the row, which stands on this line (from 1).

@@ -1,0 +1,505 @@
+//! `warp decks`: rate decks and their sheets. `import FILE --dry-run` says what a sheet would change and what of it is not
+//! understood; without `--dry-run` it becomes a version.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, encoded};
+use super::output::Output;
+use super::{Common, Failure};
+
+#[derive(Args, Debug)]
+pub(super) struct DecksArgs {
+    #[command(subcommand)]
+    command: DecksCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum DecksCommand {
+    /// Decks with the version that is in force.
+    List,
+    /// Versions of a deck, newest first.
+    Versions {
+        /// Name or id (deck_…).
+        deck: String,
+    },
+    /// Reads a rate sheet (CSV or XLSX) into a new version.
+    Import(ImportArgs),
+    /// Puts a version into force.
+    Activate {
+        /// Name or id (deck_…).
+        deck: String,
+        /// 1, 2, 3 …
+        number: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// The sheet is the whole deck.
+    Full,
+    /// The sheet is laid over the version in force.
+    Partial,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DateOrder {
+    /// 05/12/2026 is 5 December.
+    DayFirst,
+    /// 05/12/2026 is May 12.
+    MonthFirst,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PriceUnit {
+    /// Units of the currency for a minute.
+    PerMinute,
+    /// Hundredths for a minute.
+    CentsPerMinute,
+    /// Units of the currency for a second.
+    PerSecond,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Decimal {
+    /// 0.0125
+    Point,
+    /// 0,0125
+    Comma,
+}
+
+#[derive(Args, Debug)]
+struct ImportArgs {
+    /// The sheet: CSV in any of its forms, or XLSX.
+    file: PathBuf,
+    /// Deck by name or id (deck_…); needed unless there is only one.
+    #[arg(long)]
+    deck: Option<String>,
+    /// The full report; nothing is stored.
+    #[arg(long)]
+    dry_run: bool,
+    /// What the sheet says of rows that it does not name.
+    #[arg(long, value_enum, default_value = "full")]
+    mode: Mode,
+    /// Put the version into force at once.
+    #[arg(long, conflicts_with = "dry_run")]
+    activate: bool,
+    /// What a column holds, for example --map "Dst Prefix=code"; may be repeated.
+    #[arg(long = "map", value_name = "COLUMN=FIELD")]
+    map: Vec<String>,
+    /// A column, or a line above or below the rows, that is not to be read; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    ignore: Vec<String>,
+    /// Increments where the sheet says nothing, for example 60/6.
+    #[arg(long, value_name = "FIRST/NEXT")]
+    terms: Option<String>,
+    /// Order of dates that can be read two ways.
+    #[arg(long, value_enum)]
+    date_order: Option<DateOrder>,
+    /// Zone of dates and times without one: UTC (the default) or an offset such as +01:00.
+    #[arg(long)]
+    zone: Option<String>,
+    /// The sheet's currency, where a sign such as $ may mean several.
+    #[arg(long)]
+    currency: Option<String>,
+    /// What the numbers in price columns are.
+    #[arg(long, value_enum)]
+    price_unit: Option<PriceUnit>,
+    /// Mark before decimal places.
+    #[arg(long, value_enum)]
+    decimal: Option<Decimal>,
+    /// A price of 0 is an offer.
+    #[arg(long)]
+    free_rows: bool,
+    /// Cells left empty by merged cells mean the ones above.
+    #[arg(long)]
+    repeat_cells: bool,
+    /// Which sheet of a workbook.
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+    /// Highest price per minute and fee that is believed.
+    #[arg(long)]
+    cap: Option<String>,
+    /// Do not keep these options for the next sheet of this vendor.
+    #[arg(long)]
+    forget: bool,
+}
+
+pub(super) fn run(args: &DecksArgs, common: &Common) -> Result<u8, Failure> {
+    let client = Client::of(common)?;
+    match &args.command {
+        DecksCommand::List => list(&client, common),
+        DecksCommand::Versions { deck } => versions(&client, common, deck),
+        DecksCommand::Import(import) => run_import(&client, common, import),
+        DecksCommand::Activate { deck, number } => {
+            let id = find(&client, Some(deck))?;
+            let path = format!("/admin/rate-decks/{id}/versions/{number}/activate");
+            let done = client.json("POST", &path, &Value::Null)?;
+            let people = format!("version {number} of {} is in force", text(&done["name"]));
+            Output::new(common, DECK).item(|| done.clone(), || fields(&done, DECK), || people);
+            Ok(0)
+        }
+    }
+}
+
+const DECK: &[&str] = &["id", "name", "kind", "currency", "active_version"];
+const VERSION: &[&str] = &["number", "row_count", "created_at", "activated_at", "base_number", "source_name"];
+
+fn fields(value: &Value, names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| text(&value[name])).collect()
+}
+
+fn list(client: &Client, common: &Common) -> Result<u8, Failure> {
+    let out = Output::new(common, DECK);
+    for d in all(client)? {
+        let active =
+            d["active_version"].as_i64().map_or("none in force".to_owned(), |n| format!("version {n}"));
+        let people = || {
+            let [id, kind, currency, name] = ["id", "kind", "currency", "name"].map(|n| text(&d[n]));
+            format!("{id}  {kind:<4} {currency:<4} {active:<16} {name}")
+        };
+        out.item(|| d.clone(), || fields(&d, DECK), people);
+    }
+    Ok(0)
+}
+
+fn versions(client: &Client, common: &Common, deck: &str) -> Result<u8, Failure> {
+    let id = find(client, Some(deck))?;
+    let out = Output::new(common, VERSION);
+    for v in client.page(&format!("/admin/rate-decks/{id}/versions"))?.items {
+        let people = || {
+            let since = v["activated_at"].as_str().map_or(String::new(), |t| format!("in force since {t}"));
+            let (made, name) = (text(&v["created_at"]), text(&v["source_name"]));
+            format!(
+                "{:>4}  {:>8} rows  {made}  {name:<24} {since}",
+                text(&v["number"]),
+                text(&v["row_count"])
+            )
+        };
+        out.item(|| v.clone(), || fields(&v, VERSION), people);
+    }
+    Ok(0)
+}
+
+fn all(client: &Client) -> Result<Vec<Value>, Failure> {
+    let mut out = Vec::new();
+    let mut path = "/admin/rate-decks?limit=200".to_owned();
+    loop {
+        let page = client.page(&path)?;
+        out.extend(page.items);
+        match page.next {
+            Some(cursor) => path = format!("/admin/rate-decks?limit=200&cursor={}", encoded(&cursor)),
+            None => return Ok(out),
+        }
+    }
+}
+
+/// A deck's id by id or name; the only one when none is named.
+fn find(client: &Client, wanted: Option<&str>) -> Result<String, Failure> {
+    if let Some(id) = wanted.filter(|w| w.starts_with("deck_")) {
+        return Ok(id.to_owned());
+    }
+    let decks = all(client)?;
+    let names = || decks.iter().map(|d| text(&d["name"])).collect::<Vec<_>>().join(", ");
+    let found = match wanted {
+        Some(name) => decks.iter().find(|d| d["name"] == name),
+        None if decks.len() == 1 => decks.first(),
+        None => {
+            return Err(Failure::new("which deck?")
+                .with_code(2)
+                .hint(format!("name one with --deck: {}", names())));
+        }
+    };
+    found.map(|d| text(&d["id"])).ok_or_else(|| {
+        Failure::new(format!("there is no deck {}", wanted.unwrap_or("")))
+            .with_code(3)
+            .hint(format!("there are: {}", names()))
+    })
+}
+
+fn run_import(client: &Client, common: &Common, args: &ImportArgs) -> Result<u8, Failure> {
+    let unread = |e: std::io::Error| Failure::new(format!("{}: {e}", args.file.display())).with_code(2);
+    let bytes = std::fs::read(&args.file).map_err(unread)?;
+    let id = find(client, args.deck.as_deref())?;
+    let options = options(args)?;
+    let mode = match args.mode {
+        Mode::Full => "full",
+        Mode::Partial => "partial",
+    };
+    let query = format!("mode={mode}&options={}", encoded(&options.to_string()));
+    let content_type = if bytes.starts_with(b"PK\x03\x04") { XLSX } else { "text/csv" };
+    let bar = Bar::of(bytes.len() as u64, common);
+    let out = Output::new(common, REPORT);
+    if args.dry_run {
+        let path = format!("/admin/rate-decks/{id}/check?{query}");
+        let report = client.upload(&path, content_type, bytes, bar)?;
+        out.item(
+            || report.clone(),
+            || fields(&report, REPORT),
+            || report_text(&report).trim_end().to_owned(),
+        );
+        return Ok(if report["not_understood"] == 0 { 0 } else { 2 });
+    }
+    let name = args.file.file_name().map_or("sheet".into(), |n| n.to_string_lossy());
+    let path = format!(
+        "/admin/rate-decks/{id}/versions?{query}&source_name={}&activate={}&remember={}",
+        encoded(&name),
+        args.activate,
+        !args.forget
+    );
+    let version = client.upload(&path, content_type, bytes, bar)?;
+    let report = &version["report"];
+    let people = || {
+        let state = match args.activate {
+            true => "in force",
+            false => "stored; `warp decks activate` puts it into force",
+        };
+        format!("{}version {} is {state}", report_text(report), version["number"])
+    };
+    out.item(|| version.clone(), || fields(report, REPORT), people);
+    Ok(0)
+}
+
+/// Figures of a report, as columns of CSV.
+const REPORT: &[&str] = &[
+    "rows_read",
+    "new",
+    "dearer",
+    "cheaper",
+    "same",
+    "ended",
+    "blocked",
+    "not_understood",
+    "in_force",
+    "begin_later",
+    "carried",
+];
+
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+/// What the flags say, as SheetOptions.
+fn options(args: &ImportArgs) -> Result<Value, Failure> {
+    let mut out = Map::new();
+    let mut mapping = Map::new();
+    for pair in &args.map {
+        let (column, field) = pair
+            .rsplit_once('=')
+            .ok_or_else(|| Failure::new(format!("--map {pair}: want COLUMN=FIELD")).with_code(2))?;
+        mapping.insert(column.to_owned(), field.into());
+    }
+    if !mapping.is_empty() {
+        out.insert("mapping".into(), mapping.into());
+    }
+    if !args.ignore.is_empty() {
+        out.insert("ignore".into(), json!(args.ignore));
+    }
+    let name = |v: &dyn std::fmt::Debug| snake(&format!("{v:?}"));
+    let texts = [
+        ("terms", args.terms.clone()),
+        ("date_order", args.date_order.map(|v| name(&v))),
+        ("zone", args.zone.clone()),
+        ("currency", args.currency.clone()),
+        ("price_unit", args.price_unit.map(|v| name(&v))),
+        ("decimal", args.decimal.map(|v| name(&v))),
+        ("sheet", args.sheet.clone()),
+        ("cap", args.cap.clone()),
+    ];
+    for (key, value) in texts {
+        if let Some(value) = value {
+            out.insert(key.into(), value.into());
+        }
+    }
+    for (key, on) in [("free_rows", args.free_rows), ("repeat_cells", args.repeat_cells)] {
+        if on {
+            out.insert(key.into(), true.into());
+        }
+    }
+    Ok(Value::Object(out))
+}
+
+/// `DayFirst` → `day_first`.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (i, c) in name.chars().enumerate() {
+        if c.is_ascii_uppercase() && i > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// A report for people.
+fn report_text(r: &Value) -> String {
+    let n = |name: &str| r[name].as_u64().unwrap_or(0);
+    let known = &r["recognised"];
+    let base = r["base"]
+        .as_u64()
+        .map_or("no version in force".to_owned(), |v| format!("version {v}, which is in force"));
+    let mut out = format!(
+        "  read as {}, separated by {}, header on line {}; {} rows, decimal {}, {} {}, dates in {}\n",
+        text(&known["format"]),
+        text(&known["separator"]).replace('\t', "tab"),
+        known["header_line"],
+        n("rows_read"),
+        text(&known["decimal"]),
+        text(&known["currency"]),
+        text(&known["price_unit"]).replace('_', " "),
+        text(&known["zone"])
+    );
+    let columns = known["columns"].as_array().into_iter().flatten();
+    let columns: Vec<String> =
+        columns.map(|c| format!("{} = {}", text(&c["name"]), text(&c["read_as"]))).collect();
+    out.push_str(&format!("  columns: {}\n", columns.join(", ")));
+    if known["rows_without_increments"].as_u64().unwrap_or(0) > 0 {
+        out.push_str(&format!(
+            "  {} rows state no increments: {}\n",
+            known["rows_without_increments"],
+            text(&known["usual_increments"])
+        ));
+    }
+    for note in known["notes"].as_array().into_iter().flatten() {
+        out.push_str(&format!("  note: {}\n", text(note)));
+    }
+    out.push_str(&format!("  compared with {base}:\n"));
+    for (label, name) in [
+        ("new", "new"),
+        ("dearer", "dearer"),
+        ("cheaper", "cheaper"),
+        ("same", "same"),
+        ("ended", "ended"),
+        ("not carried", "blocked"),
+        ("not understood", "not_understood"),
+        ("in force at once", "in_force"),
+        ("begin later", "begin_later"),
+        ("kept until then", "carried"),
+    ] {
+        out.push_str(&format!("  {label:<18} {:>9}\n", n(name)));
+    }
+    let moves: Vec<&Value> = r["largest"].as_array().into_iter().flatten().collect();
+    if !moves.is_empty() {
+        out.push_str("  largest changes:\n");
+    }
+    for m in moves {
+        let from = m["from"].as_str().map_or(String::new(), |t| format!("  from {t}"));
+        out.push_str(&format!(
+            "    {:<15} {:>12} -> {:<12}{from}\n",
+            text(&m["code"]),
+            text(&m["old"]["amount"]),
+            text(&m["new"]["amount"])
+        ));
+    }
+    for p in r["problems"].as_array().into_iter().flatten() {
+        let column =
+            p["column"].as_str().filter(|c| !c.is_empty()).map_or(String::new(), |c| format!(", {c}"));
+        out.push_str(&format!("  line {}{column}: {}\n", p["line"], text(&p["message"])));
+    }
+    out
+}
+
+fn text(v: &Value) -> String {
+    v.as_str().map_or_else(|| if v.is_null() { String::new() } else { v.to_string() }, str::to_owned)
+}
+
+/// How much of the file has gone out, on a terminal's stderr.
+pub(crate) struct Bar {
+    all: u64,
+    done: u64,
+    shown: u64,
+    on: bool,
+}
+
+impl Bar {
+    fn of(all: u64, common: &Common) -> Bar {
+        let on = !common.quiet && !common.json && std::io::stderr().is_terminal();
+        Bar { all, done: 0, shown: u64::MAX, on }
+    }
+
+    /// So much more went out. The line as it is to be drawn, when it changed.
+    fn step(&mut self, bytes: u64) -> Option<String> {
+        self.done = (self.done + bytes).min(self.all);
+        let percent = (self.done * 100).checked_div(self.all).unwrap_or(100);
+        if !self.on || percent == self.shown {
+            return None;
+        }
+        self.shown = percent;
+        let filled = (percent / 4) as usize;
+        let end = if percent == 100 { "  reading …" } else { "" };
+        Some(format!("\r[{}{}] {percent:>3} %{end}", "#".repeat(filled), "-".repeat(25 - filled)))
+    }
+
+    fn draw(&mut self, bytes: u64) {
+        if let Some(line) = self.step(bytes) {
+            let _ = write!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// Takes the line away.
+    pub(crate) fn end(&self) {
+        if self.on && self.shown != u64::MAX {
+            let _ = write!(std::io::stderr(), "\r{}\r", " ".repeat(48));
+        }
+    }
+}
+
+/// A body that shows how much of it was taken.
+pub(crate) struct Metered {
+    bytes: std::io::Cursor<Vec<u8>>,
+    bar: Bar,
+}
+
+impl Metered {
+    pub(crate) fn of(bytes: Vec<u8>, bar: Bar) -> Metered {
+        Metered { bytes: std::io::Cursor::new(bytes), bar }
+    }
+}
+
+impl Read for Metered {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.bytes.read(buf)?;
+        self.bar.draw(n as u64);
+        Ok(n)
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.bar.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_the_apis_options() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            import: ImportArgs,
+        }
+        let line = "x sheet.csv --map Dst=Prefix=full_code --ignore Peak --terms 60/6 --date-order day-first --zone +01:00 \
+            --price-unit cents-per-minute --decimal comma --free-rows --cap 5";
+        let args = <Line as clap::Parser>::parse_from(line.split_whitespace()).import;
+        assert_eq!(
+            options(&args).unwrap(),
+            json!({"mapping": {"Dst=Prefix": "full_code"}, "ignore": ["Peak"], "terms": "60/6", "date_order": "day_first",
+                "zone": "+01:00", "price_unit": "cents_per_minute", "decimal": "comma", "free_rows": true, "cap": "5"})
+        );
+    }
+
+    #[test]
+    fn the_bar_moves_by_percent_and_ends_full() {
+        let mut bar = Bar { all: 1_000, done: 0, shown: u64::MAX, on: true };
+        assert_eq!(bar.step(0).as_deref(), Some("\r[-------------------------]   0 %"));
+        assert_eq!(bar.step(5), None);
+        assert_eq!(bar.step(495).as_deref(), Some("\r[############-------------]  50 %"));
+        assert!(bar.step(5_000).unwrap().contains("100 %  reading"));
+        let mut quiet = Bar { all: 10, done: 0, shown: u64::MAX, on: false };
+        assert_eq!(quiet.step(10), None);
+    }
+}
