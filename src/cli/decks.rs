@@ -27,7 +27,7 @@ enum DecksCommand {
         deck: String,
     },
     /// Reads a rate sheet (CSV or XLSX) into a new version.
-    Import(ImportArgs),
+    Import(Box<ImportArgs>),
     /// Puts a version into force.
     Activate {
         /// Name or id (deck_…).
