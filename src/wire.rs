@@ -120,9 +120,9 @@ impl Stack {
         let commander: Arc<OnceLock<Commander>> = Arc::default();
         let relay = if roles.media {
             let to_proxy = commander.clone();
-            let on_timeout = Box::new(move |sip_call_id: Vec<u8>| {
+            let on_timeout = Box::new(move |media_id: Vec<u8>| {
                 if let Some(proxy) = to_proxy.get() {
-                    proxy.command(Command::MediaTimeout { sip_call_id });
+                    proxy.command(Command::MediaTimeout { media_id });
                 }
             });
             let relay = warp_media_relay::start(config.media.clone(), seed, &registry, on_timeout)?;

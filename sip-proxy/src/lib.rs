@@ -233,8 +233,8 @@ fn dispatch(senders: &[Sender<Note>], command: Command) {
     match command {
         Command::Drain { end_calls } => each(&|| Command::Drain { end_calls }),
         Command::EndCall { cdr_id, reason } => each(&|| Command::EndCall { cdr_id, reason }),
-        Command::MediaTimeout { sip_call_id } => {
-            each(&|| Command::MediaTimeout { sip_call_id: sip_call_id.clone() });
+        Command::MediaTimeout { media_id } => {
+            each(&|| Command::MediaTimeout { media_id: media_id.clone() });
         }
         Command::Configure(config) => {
             for sender in senders {

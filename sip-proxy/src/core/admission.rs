@@ -114,18 +114,19 @@ impl Transactions {
 
     /// Whether a Record-Route cookie is ours for this Call-ID.
     pub(super) fn is_our_cookie(&self, cookie: Option<&[u8]>, call_id: &[u8]) -> bool {
-        cookie.is_some_and(|c| c.len() == 16 && reject::unhex(c) == Some(self.cookie(call_id)))
+        cookie.is_some_and(|c| c.len() == 16 && reject::unhex(c) == Some(self.cookie(call_id, 0)))
     }
 
-    /// Whether a Record-Route value is one that we wrote for this Call-ID, at whatever address we are known.
-    pub(super) fn is_our_route(&self, raw: &[u8], call_id: &[u8]) -> bool {
-        Uri::parse(warp_sip::dialog::uri_of(raw))
-            .is_ok_and(|u| self.is_our_cookie(u.params.value(b"w"), call_id))
+    /// Whether a Record-Route value is one that we wrote for this Call-ID (and, of a call of ours, for the call with this salt), at whatever
+    /// address we are known. A spiral has entries of several of our calls: each splits the list at its own.
+    pub(super) fn is_our_route(&self, raw: &[u8], call_id: &[u8], salt: u64) -> bool {
+        let cookie = cookie_of(raw);
+        cookie.is_some_and(|c| c == self.cookie(call_id, salt))
     }
 
     /// In our Record-Route: shows later that the dialog came through us.
-    pub(super) fn cookie(&self, call_id: &[u8]) -> u64 {
-        self.shared.keyed.hash64(&[b"route", call_id])
+    pub(super) fn cookie(&self, call_id: &[u8], salt: u64) -> u64 {
+        self.shared.keyed.hash64(&[b"route", call_id, &salt.to_be_bytes()])
     }
 
     /// RFC 5393 §4.2: one of the Vias is ours and was made for the same routing decision.
@@ -164,4 +165,10 @@ impl Transactions {
     pub(super) fn call_key(&self, call_id: &[u8], caller_tag: &[u8]) -> u128 {
         self.keyed.hash128(&[b"call", call_id, caller_tag])
     }
+}
+
+/// The cookie in a Record-Route value.
+pub(super) fn cookie_of(raw: &[u8]) -> Option<u64> {
+    let uri = Uri::parse(warp_sip::dialog::uri_of(raw)).ok()?;
+    uri.params.value(b"w").filter(|c| c.len() == 16).and_then(reject::unhex)
 }

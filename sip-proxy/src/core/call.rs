@@ -22,7 +22,7 @@ use warp_sip::transaction::NEVER;
 use super::calls::{Calls, LOOK};
 use super::cdr;
 use super::exchange::Exchange;
-use super::health::{TrunkHealth, Vendors};
+use super::health::{AddressHealth, TrunkHealth, Vendors};
 use super::media::Pending;
 use super::route::Plan;
 use super::slab::Id;
@@ -71,6 +71,8 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) target: Target,
+    /// Which of the target's addresses.
+    pub(crate) address: u16,
     pub(crate) flow: Flow,
     /// Its INVITE transaction, once it is out.
     pub(crate) client: Option<Id>,
@@ -115,6 +117,18 @@ pub(crate) enum Held {
 pub(crate) struct Call {
     pub(crate) id: Id,
     pub(crate) key: u128,
+    /// A further call with the same Call-ID and From tag, begun before this one: forks below a PBX, spirals.
+    pub(crate) elder: Option<Id>,
+    /// Of the Request-URI of its INVITE.
+    pub(crate) uri_hash: u64,
+    /// What we call it towards the relay: nobody else can name it so.
+    pub(crate) media_id: Vec<u8>,
+    /// The public id, as the key of an index.
+    pub(crate) cdr_key: u128,
+    /// The callee's 2xx was acknowledged.
+    pub(crate) acked: bool,
+    /// Vendor trunks that were tried.
+    pub(crate) vendors: u16,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) trunk: TrunkIx,
     pub(crate) decision: Option<Decision>,
@@ -206,9 +220,20 @@ impl Call {
         self.branches.last()
     }
 
+    /// Health of the address that a branch goes to.
+    pub(crate) fn address_of(&self, branch: u16) -> Option<&Arc<AddressHealth>> {
+        let branch = self.branches.get(usize::from(branch))?;
+        self.health.address(branch.target.vendor()?, usize::from(branch.address))
+    }
+
     /// The vendor trunk of the branch at hand.
     pub(crate) fn vendor_id(&self) -> Option<VendorTrunkId> {
         self.branch()?.vendor_trunk(&self.snapshot.directory).map(|t| t.id)
+    }
+
+    /// Whether one of its dialogs has this callee.
+    pub(crate) fn knows(&self, tag: &[u8]) -> bool {
+        self.dialog.callee.tag == tag || self.peers.iter().any(|p| p.party.tag == tag)
     }
 
     /// Whether a question is open: what arrives meanwhile waits.
@@ -264,6 +289,9 @@ impl Call {
     }
 }
 
+/// Calls of one Call-ID and From tag at a time (T-SIP-14: branches open at once).
+const KIN: usize = 64;
+
 /// Early dialogs of one branch that are told apart.
 const PEERS: usize = 64;
 
@@ -317,13 +345,7 @@ impl Calls {
             }
         }
         if call.gone {
-            // A further attempt of the caller may have taken its place.
-            let by_id = tx.keyed.hash128(&[b"id", &call.dialog.call_id]);
-            for key in [call.key, by_id] {
-                if self.by_dialog.get(&key) == Some(&id) {
-                    self.by_dialog.remove(&key);
-                }
-            }
+            self.unlink(id, &call);
             tx.give_buf(std::mem::take(&mut call.invite));
             self.all.remove_lent(id);
         } else {
@@ -370,11 +392,16 @@ impl Calls {
             }
         };
         let call_key = tx.call_key(msg.call_id(), msg.from_tag().unwrap_or(b""));
-        let id_key = tx.keyed.hash128(&[b"id", msg.call_id()]);
-        let held = self.by_dialog.get(&id_key).and_then(|id| self.all.get(*id));
-        if held.is_some_and(|c| c.phase != Phase::Over) {
-            // RFC 3261 §8.2.2.2: the same request came by another way. Or somebody else calls himself like a call in the air: the relay
-            // tells calls apart by their Call-ID, so that his end would be the other's (T-SIP-11).
+        let uri_hash = tx.keyed.hash64(&[b"uri", msg.request_uri().unwrap_or(b"")]);
+        // RFC 3261 §8.2.2.2: the same request came by another way, and would be billed twice. Another Request-URI is a fork of the caller's
+        // side or a spiral (RFC 5393 §4.2.1), another trunk somebody else: a call of its own.
+        let (mut same, mut kin) = (false, 0);
+        for (_, c) in self.kin(call_key) {
+            kin += 1;
+            same |= c.phase != Phase::Over
+                && (c.trunk, c.invite_cseq, c.uri_hash) == (trunk, msg.cseq().0, uri_hash);
+        }
+        if same || kin >= KIN {
             tx.stats.loops += 1;
             tx.refuse(&flow, msg, 482, "", &[], false);
             return;
@@ -395,6 +422,12 @@ impl Calls {
         let mut call = Box::new(Call {
             id: Id::from_u64(0),
             key: call_key,
+            elder: self.by_dialog.get(&call_key).copied(),
+            uri_hash,
+            media_id: cdr_id.to_string().into_bytes(),
+            cdr_key: cdr_id.as_u128(),
+            acked: false,
+            vendors: 0,
             trunk,
             decision: None,
             record: Some(Box::new(record)),
@@ -436,7 +469,7 @@ impl Calls {
         }
         let id = self.all.insert(call);
         self.by_dialog.insert(call_key, id);
-        self.by_dialog.insert(id_key, id);
+        self.by_cdr.insert(cdr_id.as_u128(), id);
         if let Some(txn) = tx.table.servers.get_mut(server) {
             txn.call = Some(id);
         }

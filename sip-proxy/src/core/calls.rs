@@ -33,7 +33,10 @@ pub(crate) struct Calls {
     /// Kept for its capacity.
     pub(super) looked: Looked,
     pub(super) all: Slab<Box<Call>>,
+    /// The youngest call of a key; the others follow from elder to elder.
     pub(super) by_dialog: HashTable<Id>,
+    /// By public id.
+    pub(super) by_cdr: HashTable<Id>,
     pub(super) asks: BTreeMap<u64, Owner>,
     pub(super) next_ask: u64,
     /// Vendor trunks out of rotation that this shard asks for a sign of life.
@@ -51,6 +54,7 @@ impl Calls {
             looked: Looked::default(),
             all: Slab::new(),
             by_dialog: HashTable::default(),
+            by_cdr: HashTable::default(),
             asks: BTreeMap::new(),
             next_ask: 0,
             probes: BTreeMap::new(),
@@ -103,7 +107,7 @@ impl Calls {
                     tx.pass_back(server, msg, status);
                 }
             }
-            Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, status, tx),
+            Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, flow.remote, status, tx),
             Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
             Owner::Server(server) => tx.pass_back(server, msg, status),
         }
@@ -127,6 +131,33 @@ impl Calls {
             }
             Owner::Server(server) => tx.fail_server(server, failed),
             Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
+        }
+    }
+
+    /// The calls of one Call-ID and From tag, youngest first.
+    pub(super) fn kin(&self, key: u128) -> impl Iterator<Item = (Id, &Call)> {
+        let mut next = self.by_dialog.get(&key).copied();
+        std::iter::from_fn(move || {
+            let id = next?;
+            let call = self.all.get(id)?;
+            next = call.elder;
+            Some((id, &**call))
+        })
+    }
+
+    /// A call is forgotten.
+    pub(super) fn unlink(&mut self, id: Id, call: &Call) {
+        self.by_cdr.remove(&call.cdr_key);
+        if self.by_dialog.get(&call.key) == Some(&id) {
+            match call.elder {
+                Some(elder) => drop(self.by_dialog.insert(call.key, elder)),
+                None => drop(self.by_dialog.remove(&call.key)),
+            }
+            return;
+        }
+        let younger = self.kin(call.key).find(|(_, c)| c.elder == Some(id)).map(|(id, _)| id);
+        if let Some(younger) = younger.and_then(|id| self.all.get_mut(id)) {
+            younger.elder = call.elder;
         }
     }
 
@@ -159,8 +190,7 @@ impl Calls {
 
     /// Ends one call by its public id.
     pub(super) fn end(&mut self, cdr_id: CallId, reason: &str, tx: &mut Transactions) {
-        let is_it = |c: &Call| c.record.as_ref().is_some_and(|r| r.cdr_id == cdr_id);
-        let hit = self.all.iter().find(|(_, c)| is_it(c)).map(|(id, _)| id);
+        let hit = self.by_cdr.get(&cdr_id.as_u128()).copied();
         if let Some(id) = hit {
             self.end_call(id, reason, tx);
         }

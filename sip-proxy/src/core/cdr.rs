@@ -188,6 +188,21 @@ pub(super) fn leg_ends(call: &mut Call, status: u16, cause: Option<u8>, why: &st
     }
 }
 
+/// An attempt that was given up was answered after all: the vendor may bill it, though it was hung up on at once (RFC 0007).
+pub(super) fn leg_answered_late(call: &mut Call, leg: u16, now: Now) {
+    let at = wall(call, now);
+    if let Some(l) = call.record.as_mut().and_then(|r| r.legs.get_mut(usize::from(leg)))
+        && l.ended_by != LATE
+    {
+        l.sip_code = 200;
+        l.end_at = at;
+        l.ended_by = LATE.to_owned();
+    }
+}
+
+/// How a leg ended whose 2xx came too late.
+const LATE: &str = "late_answer";
+
 /// The 2xx is about to go to the caller.
 pub(super) fn answered(call: &mut Call, leg: u16, now: Now) {
     let at = wall(call, now);

@@ -11,6 +11,7 @@ use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
 use warp_sip::proxy::cause_of_reason;
 
+use super::admission::cookie_of;
 use super::call::{Call, Held, Phase};
 use super::calls::Calls;
 use super::cdr;
@@ -23,11 +24,32 @@ use super::table::Owner;
 use super::transactions::Transactions;
 
 impl Calls {
-    /// The call of a message with a To tag, and who sent it.
-    pub(super) fn find_call(&self, msg: &Message<'_>, tx: &Transactions) -> Option<(Id, Side)> {
+    /// The call of a message with a To tag, and who sent it. Of several with the same Call-ID and From tag it is the one whose dialog has the
+    /// other tag, and where this source may speak: a spiral's calls differ in nothing else. One that is just being made comes next.
+    pub(super) fn find_call(&self, flow: &Flow, msg: &Message<'_>, tx: &Transactions) -> Option<(Id, Side)> {
         let (from, to) = (msg.from_tag()?, msg.to_tag()?);
-        let by = |tag: &[u8]| self.by_dialog.get(&tx.call_key(msg.call_id(), tag)).copied();
-        by(from).map(|id| (id, Side::Caller)).or_else(|| by(to).map(|id| (id, Side::Callee)))
+        let mut best = None;
+        for (caller, callee, side) in [(from, to, Side::Caller), (to, from, Side::Callee)] {
+            for (id, call) in self.kin(tx.call_key(msg.call_id(), caller)) {
+                let (here, knows) = (self.may_speak(call, side, flow), call.knows(callee));
+                let rank = (knows && here, here && call.is_asking(), knows, here);
+                if best.is_none_or(|(held, _, _)| rank > held) {
+                    best = Some((rank, id, side));
+                }
+            }
+        }
+        best.map(|(_, id, side)| (id, side))
+    }
+
+    /// Further calls of the same dialog: it spirals through us (RFC 5393), and what is between the two may not have asked to stay on its way.
+    fn spirals(&self, id: Id, callee: &[u8]) -> Vec<Id> {
+        let Some(call) = self.all.get(id) else {
+            return Vec::new();
+        };
+        let same = |(other, c): &(Id, &Call)| {
+            *other != id && c.phase == Phase::Answered && c.dialog.callee.tag == callee
+        };
+        self.kin(call.key).filter(same).map(|(other, _)| other).collect()
     }
 
     /// T-SIP-11: the learnt peer, or an address of the trunk that it belongs to.
@@ -58,10 +80,16 @@ impl Calls {
         stranger: bool,
         tx: &mut Transactions,
     ) {
-        let Some((id, side)) = self.find_call(msg, tx) else {
+        let Some((id, side)) = self.find_call(&flow, msg, tx) else {
             tx.refuse(&flow, msg, 481, "", &[], stranger);
             return;
         };
+        let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason).unwrap_or(16);
+        let release = match side {
+            Side::Caller => ReleaseSide::Caller,
+            Side::Callee => ReleaseSide::Callee,
+        };
+        let mut ended = false;
         self.with_call(id, tx, |calls, call, tx| {
             if !calls.may_speak(call, side, &flow) {
                 tx.stats.spoofed += 1;
@@ -102,14 +130,14 @@ impl Calls {
                 Ok(None) => calls.forward_in_dialog(call, side, server, flow, bytes, None, false, tx),
             }
             if msg.method() == Method::Bye {
-                let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
-                let release = match side {
-                    Side::Caller => ReleaseSide::Caller,
-                    Side::Callee => ReleaseSide::Callee,
-                };
-                calls.close_answered(call, release, cause.unwrap_or(16), "", tx);
+                calls.close_answered(call, release, cause, "", tx);
             }
+            ended = msg.method() == Method::Bye;
         });
+        let callee = if side == Side::Caller { msg.to_tag() } else { msg.from_tag() };
+        for other in if ended { self.spirals(id, callee.unwrap_or(b"")) } else { Vec::new() } {
+            self.with_call(other, tx, |calls, call, tx| calls.close_answered(call, release, cause, "", tx));
+        }
     }
 
     /// Asks the relay about the SDP of a request: an offer, or the answer in a PRACK to the offer of a reliable 18x.
@@ -434,7 +462,7 @@ impl Calls {
 
     /// ACK for a 2xx of one of our calls.
     pub(super) fn ack(&mut self, flow: Flow, msg: &Message<'_>, tx: &mut Transactions) {
-        let Some((id, side)) = self.find_call(msg, tx) else {
+        let Some((id, side)) = self.find_call(&flow, msg, tx) else {
             tx.stats.stray += 1;
             return;
         };
@@ -515,6 +543,7 @@ impl Calls {
         else {
             return;
         };
+        call.acked |= from_caller;
         let (lines, signature) = self.translated(call, from_caller, &msg, &flow, b"", tx);
         let copy = Copy {
             lines: &lines,
@@ -593,10 +622,30 @@ impl Calls {
         if call.phase != Phase::Answered {
             return;
         }
+        self.ack_callee(call, tx);
         for side in [Side::Callee, Side::Caller] {
             self.send_bye(call, side, tx);
         }
         self.close_answered(call, ReleaseSide::System, cdr::cause_of_code(reason), reason, tx);
+    }
+
+    /// The ACK that the callee's 2xx is still owed: a BYE must not come before it (RFC 3261 §13.2.2.4, §15).
+    fn ack_callee(&mut self, call: &mut Call, tx: &mut Transactions) {
+        if std::mem::replace(&mut call.acked, true) {
+            return;
+        }
+        let Some(flow) = self.way_to(call, Side::Callee, call.flow, tx) else {
+            return;
+        };
+        let Some(uac) = call.branch().map(|b| &b.uac) else {
+            return;
+        };
+        let extra = uac.of_ack().map_or_else(Vec::new, |(name, value)| line_of(*name, value));
+        let cseq = uac.of(call.invite_cseq);
+        let via = tx.via_without_answer(&flow);
+        let mut ack = tx.take_buf();
+        call.dialog.write_ack(Side::Callee, cseq, &via, &extra, &mut ack);
+        tx.transmit(flow, ack);
     }
 
     /// A BYE of ours towards one side, in the other's name.
@@ -647,7 +696,9 @@ impl Calls {
         };
         let mut dialog = cdr::dialog_of(&invite, msg);
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
-        dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id()));
+        // Ours is the entry that we put on top of the INVITE.
+        let ours = invite.record_routes().next().and_then(|r| cookie_of(r.raw));
+        dialog.set_routes(routes.into_iter(), |raw| ours.is_some() && cookie_of(raw) == ours);
         let cseq = invite.cseq().0;
         // With what the INVITE was signed with (RFC 3261 §22.1).
         let signed = [Header::Authorization, Header::ProxyAuthorization]

@@ -3,7 +3,8 @@
 
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
-use warp_policy::DownCause;
+use warp_policy::screen::VendorReservation;
+use warp_policy::{DownCause, VendorTrunkIx};
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
 use warp_sip::flow::{Flow, Transport};
@@ -27,7 +28,7 @@ use super::uac::Uac;
 impl Calls {
     /// Tries the next candidate that is up and has room; without one the call fails.
     pub(super) fn next_vendor(&mut self, call: &mut Call, tx: &mut Transactions) {
-        while call.branches.len() < usize::from(tx.config.max_attempts) {
+        while call.vendors < tx.config.max_attempts && call.branches.len() < BRANCHES {
             let Some(candidate) =
                 call.decision.as_ref().and_then(|d| d.result.as_ref().ok()).and_then(|c| c.get(call.tried))
             else {
@@ -35,23 +36,10 @@ impl Calls {
             };
             let ix = candidate.vendor_trunk;
             call.tried += 1;
-            let snapshot = call.snapshot.clone();
-            let Some(trunk) = snapshot.directory.vendor_trunk(ix) else {
-                continue;
-            };
             if call.health.of(ix).is_some_and(|h| h.is_down(tx.now.mono)) {
                 continue;
             }
-            let transport = match trunk.transport {
-                warp_policy::directory::Transport::Udp => Transport::Udp,
-                warp_policy::directory::Transport::Tcp => Transport::Tcp,
-            };
-            let incoming = route::listener_of(&tx.ours, &call.flow);
-            let way = trunk.addresses.iter().find_map(|a| {
-                route::way_out(&tx.ours, incoming, &call.flow, transport, *a)
-                    .filter(|(_, f)| !route::is_refused(&tx.config, f))
-            });
-            let Some((_, flow)) = way else {
+            let Some(way) = next_address(call, ix, call.branches.len(), tx) else {
                 continue;
             };
             // On trial it takes one call at a time.
@@ -61,42 +49,8 @@ impl Calls {
             let Some(reservation) = call.bound.take_vendor_trunk(ix, tx.now) else {
                 continue;
             };
-            if !call.branches.is_empty() {
-                tx.stats.failovers += 1;
-            }
-            let branch_no = call.branches.len() as u16;
-            let via_branch = match &call.record {
-                Some(r) => format!("{}-{}", r.cdr_id, branch_no + 1).into_bytes(),
-                None => Vec::new(),
-            };
-            call.branches.push(Branch {
-                target: Target::Vendor(ix),
-                flow,
-                client: None,
-                via_branch,
-                offered: false,
-                uac: Uac::default(),
-                first_1xx_at: NEVER,
-                progress_by: NEVER,
-                started: tx.now.mono,
-                open: true,
-                reservation: Some(reservation),
-                ask: None,
-            });
-            call.forget_callees();
-            cdr::leg_begins(call, trunk, flow.remote.ip(), tx.now);
-            let invite = std::mem::take(&mut call.invite);
-            let offer = Message::parse(&invite).ok().and_then(|m| tx.session(&m).ok()?.map(<[u8]>::to_vec));
-            call.invite = invite;
-            match offer {
-                Some(sdp) => {
-                    let tag = call.dialog.caller.tag.clone();
-                    let ip = call.flow.remote.ip();
-                    let command = self.sdp_command(call, Some(branch_no), &tag, None, &sdp, Side::Caller, ip);
-                    self.ask_media(call, warp_ng::Command::Offer(command), Waiting::BranchOffer, tx);
-                }
-                None => self.send_branch(call, branch_no, None, tx),
-            }
+            call.vendors += 1;
+            self.begin_branch(call, ix, way, reservation, tx);
             return;
         }
         let code = if call.branches.is_empty() { "no_route_available" } else { "vendors_exhausted" };
@@ -106,6 +60,86 @@ impl Calls {
                 self.refuse_call(call, status, "", code, cause_of_status(status), None, tx);
             }
             _ => self.refuse_call(call, 503, "No Route Available", code, 34, Some(b"5"), tx),
+        }
+    }
+
+    /// The branch at hand is over without having reached anybody: the next address of its trunk takes over its channel (RFC 3263 §4.3), else
+    /// it is the next vendor's turn.
+    #[allow(clippy::too_many_arguments)] // the facts of an ending
+    fn give_way(
+        &mut self,
+        call: &mut Call,
+        branch: u16,
+        status: u16,
+        cause: Option<u8>,
+        why: &str,
+        more: Option<(VendorTrunkIx, (u16, Flow))>,
+        tx: &mut Transactions,
+    ) {
+        call.finals.add(branch, status);
+        let kept = call.branches.get_mut(usize::from(branch)).and_then(|b| b.reservation.take());
+        if more.is_none() {
+            drop(kept);
+            self.branch_over(call, status, cause, why, tx);
+            self.next_vendor(call, tx);
+            return;
+        }
+        self.branch_over(call, status, cause, why, tx);
+        match more.zip(kept) {
+            Some(((ix, way), reservation)) => self.begin_branch(call, ix, way, reservation, tx),
+            None => self.next_vendor(call, tx),
+        }
+    }
+
+    /// A branch to one address of a vendor trunk begins with the offer to the relay, or with its INVITE.
+    fn begin_branch(
+        &mut self,
+        call: &mut Call,
+        ix: VendorTrunkIx,
+        (address, flow): (u16, Flow),
+        reservation: VendorReservation,
+        tx: &mut Transactions,
+    ) {
+        let snapshot = call.snapshot.clone();
+        let Some(trunk) = snapshot.directory.vendor_trunk(ix) else {
+            return;
+        };
+        if !call.branches.is_empty() {
+            tx.stats.failovers += 1;
+        }
+        let branch_no = call.branches.len() as u16;
+        let via_branch = match &call.record {
+            Some(r) => format!("{}-{}", r.cdr_id, branch_no + 1).into_bytes(),
+            None => Vec::new(),
+        };
+        call.branches.push(Branch {
+            target: Target::Vendor(ix),
+            address,
+            flow,
+            client: None,
+            via_branch,
+            offered: false,
+            uac: Uac::default(),
+            first_1xx_at: NEVER,
+            progress_by: NEVER,
+            started: tx.now.mono,
+            open: true,
+            reservation: Some(reservation),
+            ask: None,
+        });
+        call.forget_callees();
+        cdr::leg_begins(call, trunk, flow.remote.ip(), tx.now);
+        let invite = std::mem::take(&mut call.invite);
+        let offer = Message::parse(&invite).ok().and_then(|m| tx.session(&m).ok()?.map(<[u8]>::to_vec));
+        call.invite = invite;
+        match offer {
+            Some(sdp) => {
+                let tag = call.dialog.caller.tag.clone();
+                let ip = call.flow.remote.ip();
+                let command = self.sdp_command(call, Some(branch_no), &tag, None, &sdp, Side::Caller, ip);
+                self.ask_media(call, warp_ng::Command::Offer(command), Waiting::BranchOffer, tx);
+            }
+            None => self.send_branch(call, branch_no, None, tx),
         }
     }
 
@@ -154,6 +188,7 @@ impl Calls {
             incoming: route::listener_of(&tx.ours, &call.flow),
             out_by: route::listener_of(&tx.ours, &flow),
             record_route: true,
+            salt: call.uri_hash,
             untrusted: !trusted,
             strip_credentials: true,
             uri: Some(uri.as_bytes()),
@@ -196,8 +231,9 @@ impl Calls {
         let Some(l) = call.branches.get_mut(usize::from(branch)) else {
             return;
         };
-        if let Some(health) = l.target.vendor().and_then(|ix| call.health.of(ix)) {
-            health.alive(tx.now.mono);
+        if let Some(ix) = l.target.vendor() {
+            call.health.of(ix).inspect(|h| h.alive(tx.now.mono));
+            call.health.address(ix, usize::from(l.address)).inspect(|h| h.alive());
         }
         l.uac.listen(msg);
         l.first_1xx_at = NEVER;
@@ -216,6 +252,9 @@ impl Calls {
                 // PRODUCT §6: a later 2xx of another branch (or fork) is ACKed and BYEd by us.
                 if let Some(client) = client {
                     self.ack_and_bye(client, msg, tx);
+                }
+                if !current {
+                    cdr::leg_answered_late(call, branch, tx.now);
                 }
                 return;
             }
@@ -404,7 +443,8 @@ impl Calls {
             call.dialog.callee.target = contact.uri.to_vec();
         }
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
-        call.dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id()));
+        let salt = call.uri_hash;
+        call.dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id(), salt));
     }
 
     /// A branch failed with a response: the next vendor, or the caller hears of it.
@@ -417,15 +457,20 @@ impl Calls {
         tx: &mut Transactions,
     ) {
         let cause = msg.lines_of(Header::Reason).find_map(cause_of_reason);
-        if status == 503
-            && let Some(seconds) = msg.number(Header::RetryAfter)
-            && let Some(health) = call.health_of(branch)
-        {
-            let wait = std::time::Duration::from_secs(u64::from(seconds).min(300));
+        // Of this one node: the others of the trunk are asked before the next vendor.
+        if status == 503 && !call.cancelled {
+            let more = further(call, tx);
+            let seconds = msg.number(Header::RetryAfter).map_or(0, |seconds| seconds.min(300));
             // Retry-After: 0 asks for no pause, and a trunk that had none does not come back from one.
-            if !wait.is_zero() {
-                health.rest(tx.now.mono + wait);
+            if seconds > 0 {
+                let until = tx.now.mono + std::time::Duration::from_secs(u64::from(seconds));
+                match more {
+                    Some(_) => drop(call.address_of(branch).inspect(|h| h.failed(0, until))),
+                    None => drop(call.health_of(branch).inspect(|h| h.rest(until))),
+                }
             }
+            self.give_way(call, branch, status, cause, "failover", more, tx);
+            return;
         }
         let verdict = verdict(status, cause, &FailoverRules::default());
         if verdict == Verdict::Next && !call.cancelled {
@@ -485,15 +530,9 @@ impl Calls {
         if !current || !open || matches!(call.phase, Phase::Answered | Phase::Over) {
             return;
         }
-        if !alive && let Some(trunk) = l.vendor_trunk(&call.snapshot.directory) {
-            let (after, rest) = (tx.config.trunk_down_after, tx.config.trunk_down_for);
-            let cause = if timed_out { DownCause::NoResponse } else { DownCause::Unreachable };
-            if let Some(health) = call.health_of(branch)
-                && health.failed(after, tx.now.mono + rest, cause)
-            {
-                let (id, flow, health) = (trunk.id, l.flow, health.clone());
-                self.begin_probe(id, flow, health, tx);
-            }
+        let more = if alive || call.cancelled { None } else { further(call, tx) };
+        if !alive {
+            self.blame(call, branch, timed_out, more.is_none(), tx);
         }
         let (status, why) = match (timed_out, rang, alive) {
             (true, true, _) => (408, "no_answer"),
@@ -501,15 +540,30 @@ impl Calls {
             (true, false, false) => (408, "no_response"),
             (false, ..) => (503, "transport_error"),
         };
-        let why = if call.cancelled { "cancelled" } else { why };
-        self.branch_over(call, status, None, why, tx);
         if call.cancelled {
+            self.branch_over(call, status, None, "cancelled", tx);
             self.refuse_call(call, 487, "", "", 16, None, tx);
         } else if timed_out && rang {
+            self.branch_over(call, status, None, why, tx);
             self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, tx);
         } else {
-            call.finals.add(branch, status);
-            self.next_vendor(call, tx);
+            self.give_way(call, branch, status, None, why, more, tx);
+        }
+    }
+
+    /// An address was silent, or could not be reached: it comes after the trunk's others for a while. The trunk is to blame when that was
+    /// its `last` one.
+    fn blame(&mut self, call: &Call, branch: u16, timed_out: bool, last: bool, tx: &mut Transactions) {
+        let (after, until) = (tx.config.trunk_down_after, tx.now.mono + tx.config.trunk_down_for);
+        call.address_of(branch).inspect(|h| h.failed(after, until));
+        let Some((trunk, health)) = call.vendor_id().zip(call.health_of(branch)).filter(|_| last) else {
+            return;
+        };
+        let cause = if timed_out { DownCause::NoResponse } else { DownCause::Unreachable };
+        if health.failed(after, until, cause) {
+            let of = call.branch().map(|b| b.target);
+            let flows = call.branches.iter().filter(|b| Some(b.target) == of).map(|b| b.flow).collect();
+            self.begin_probe(trunk, flows, health.clone(), tx);
         }
     }
 
@@ -555,4 +609,37 @@ fn fitted_to(invite: &[u8], answer: &[u8], tx: &Transactions) -> Option<Vec<u8>>
     }
     let msg = Message::parse(invite).ok()?;
     fitted(tx.session(&msg).ok()??, answer)
+}
+
+/// Branches of one call, whatever its vendors list (T-SIP-14).
+const BRANCHES: usize = 64;
+
+/// The trunk of the branch at hand, and the next of its addresses.
+fn further(call: &Call, tx: &Transactions) -> Option<(VendorTrunkIx, (u16, Flow))> {
+    let ix = call.branch()?.target.vendor()?;
+    let first = call.branches.iter().rposition(|b| b.target.vendor() != Some(ix)).map_or(0, |n| n + 1);
+    let way = next_address(call, ix, first, tx).filter(|_| call.branches.len() < BRANCHES)?;
+    Some((ix, way))
+}
+
+/// The first address of a vendor trunk that no branch since `first` has tried: in their order, but those that failed lately come last.
+fn next_address(call: &Call, ix: VendorTrunkIx, first: usize, tx: &Transactions) -> Option<(u16, Flow)> {
+    let trunk = call.snapshot.directory.vendor_trunk(ix)?;
+    let transport = match trunk.transport {
+        warp_policy::directory::Transport::Udp => Transport::Udp,
+        warp_policy::directory::Transport::Tcp => Transport::Tcp,
+    };
+    let incoming = route::listener_of(&tx.ours, &call.flow);
+    let tried = |n: usize| call.branches.iter().skip(first).any(|b| usize::from(b.address) == n);
+    let resting = |n: usize| call.health.address(ix, n).is_some_and(|h| h.is_resting(tx.now.mono));
+    let way = |a| {
+        route::way_out(&tx.ours, incoming, &call.flow, transport, a)
+            .map(|(_, flow)| flow)
+            .filter(|flow| !route::is_refused(&tx.config, flow))
+    };
+    let usable = trunk.addresses.iter().enumerate().filter(|(n, _)| !tried(*n));
+    usable
+        .filter_map(|(n, a)| Some((resting(n), u16::try_from(n).ok()?, way(*a)?)))
+        .min_by_key(|(resting, n, _)| (*resting, *n))
+        .map(|(_, n, flow)| (n, flow))
 }

@@ -45,6 +45,8 @@ pub(crate) struct Copy<'x> {
     pub(crate) sdp: Option<&'x [u8]>,
     /// It is an offer.
     pub(crate) offers: bool,
+    /// In the cookie of our Record-Route: tells the calls of one Call-ID apart.
+    pub(crate) salt: u64,
     /// The vendor trunk that it goes to.
     pub(crate) vendor: Option<VendorTrunkId>,
     /// Headers with other values.
@@ -65,6 +67,7 @@ impl<'x> Copy<'x> {
             extra: None,
             sdp: None,
             offers: false,
+            salt: 0,
             vendor: None,
             lines: &[],
         }
@@ -331,7 +334,7 @@ impl Transactions {
         }
         let (mut rr_in, mut rr_out) = (RouteText::new(), RouteText::new());
         if copy.record_route {
-            let cookie = self.cookie(msg.call_id());
+            let cookie = self.cookie(msg.call_id(), copy.salt);
             rr_in.set(&sent_by_in, ours_in.listener.transport, cookie);
             // Two entries when transport or address differ, so that each side finds one it can reach (RFC 5658).
             if copy.incoming != copy.out_by {

@@ -9,14 +9,14 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use warp_model::{Mono, Now, VendorTrunkId};
 use warp_policy::screen::Bound;
-use warp_policy::{Directory, DownCause, VendorTrunkIx, VendorTrunkLive, WHOLE};
+use warp_policy::{Directory, DownCause, VendorTrunk, VendorTrunkIx, VendorTrunkLive, WHOLE};
 
 use super::strangers::mix;
 
@@ -177,33 +177,83 @@ impl TrunkHealth {
     }
 }
 
-/// The slots of all vendor trunks that the process has known.
+/// Health of one address of a vendor trunk that has several: in which order they are tried.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<HashMap<VendorTrunkId, Arc<TrunkHealth>>>);
+pub(crate) struct AddressHealth {
+    /// Failures in a row, and until when it comes after the others.
+    word: AtomicU64,
+}
+
+impl AddressHealth {
+    /// Whether it comes after the others.
+    pub(crate) fn is_resting(&self, now: Mono) -> bool {
+        self.word.load(Ordering::Relaxed) & TIME > ms(now)
+    }
+
+    /// It answered something.
+    pub(crate) fn alive(&self) {
+        if self.word.load(Ordering::Relaxed) != 0 {
+            self.word.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// It did not; after `limit` times in a row it comes after the others until `until`.
+    pub(crate) fn failed(&self, limit: u32, until: Mono) {
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |v| {
+            let n = (v >> TIME_BITS).saturating_add(1).min(MOST);
+            let rest = if n >= u64::from(limit) { ms(until) & TIME } else { v & TIME };
+            Some(n << TIME_BITS | rest)
+        });
+    }
+}
+
+type Slots<K, T> = Mutex<HashMap<K, Arc<T>>>;
+
+/// The slots of all vendor trunks that the process has known, and of their addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    trunks: Slots<VendorTrunkId, TrunkHealth>,
+    addresses: Slots<(VendorTrunkId, SocketAddr), AddressHealth>,
+}
 
 /// The slots in the order of one directory: what a call uses, without a lock.
 #[derive(Debug, Default)]
-pub(crate) struct Vendors(Vec<Arc<TrunkHealth>>);
+pub(crate) struct Vendors {
+    trunks: Vec<Arc<TrunkHealth>>,
+    /// Of the addresses of each, in their order.
+    addresses: Vec<Vec<Arc<AddressHealth>>>,
+}
 
 impl Health {
     /// In the order of a directory. Trunks that are in none of the directories in use are forgotten.
     pub(crate) fn bind(&self, directory: &Directory) -> Vendors {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bound = directory.vendor_trunks().map(|(_, t)| slots.entry(t.id).or_default().clone()).collect();
+        let mut slots = self.trunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let trunks = directory.vendor_trunks().map(|(_, t)| slots.entry(t.id).or_default().clone()).collect();
         slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        Vendors(bound)
+        let mut slots = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = |t: &VendorTrunk| -> Vec<Arc<AddressHealth>> {
+            t.addresses.iter().map(|a| slots.entry((t.id, *a)).or_default().clone()).collect()
+        };
+        let addresses = directory.vendor_trunks().map(|(_, t)| of(t)).collect();
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        Vendors { trunks, addresses }
     }
 
     /// The slot of a trunk; `None`: no directory in use has it.
     pub(crate) fn of(&self, id: VendorTrunkId) -> Option<Arc<TrunkHealth>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.trunks.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 }
 
 impl Vendors {
     /// The slot of a trunk of that directory.
     pub(crate) fn of(&self, ix: VendorTrunkIx) -> Option<&Arc<TrunkHealth>> {
-        self.0.get(ix.at())
+        self.trunks.get(ix.at())
+    }
+
+    /// The slot of one of its addresses.
+    pub(crate) fn address(&self, ix: VendorTrunkIx, address: usize) -> Option<&Arc<AddressHealth>> {
+        self.addresses.get(ix.at())?.get(address)
     }
 
     /// What a decision sees of a trunk: its use, and its health. One trunk at a time, because a decision looks at a few of many.

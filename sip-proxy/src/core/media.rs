@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use warp_model::Mono;
+use warp_model::{CallId, Mono};
 use warp_ng::{Command, Delete, Reply, SdpCommand};
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
@@ -196,13 +196,13 @@ impl Calls {
             received_from: Some(received_from),
             media_ips: media_ips.unwrap_or_default(),
             label: label.map(String::into_bytes),
-            ..SdpCommand::new(call.dialog.call_id.clone(), from_tag, sdp)
+            ..SdpCommand::new(call.media_id.clone(), from_tag, sdp)
         }
     }
 
     /// Forgets the media of one branch (`branch`), or of the whole call. Nobody waits.
     pub(super) fn delete_media(&mut self, call: &mut Call, branch: Option<u16>, tx: &mut Transactions) {
-        let mut delete = Delete { fast: true, ..Delete::call(call.dialog.call_id.clone()) };
+        let mut delete = Delete { fast: true, ..Delete::call(call.media_id.clone()) };
         match branch.and_then(|l| call.branches.get_mut(usize::from(l))) {
             Some(branch) if branch.offered => {
                 branch.offered = false;
@@ -251,8 +251,8 @@ impl Calls {
     }
 
     /// Forgets the media of a call that only the relay still knows.
-    pub(super) fn delete_call_media(&mut self, call_id: &[u8], tx: &mut Transactions) {
-        self.send_ask(Command::Delete(Delete { fast: true, ..Delete::call(call_id) }), tx);
+    pub(super) fn delete_call_media(&mut self, media_id: &[u8], tx: &mut Transactions) {
+        self.send_ask(Command::Delete(Delete { fast: true, ..Delete::call(media_id) }), tx);
     }
 
     /// Ends the media of an answered call and waits for its figures. False: there is none, or the relay is busy with it.
@@ -264,7 +264,7 @@ impl Calls {
         call.branches.iter_mut().for_each(|l| l.offered = false);
         // The caller's tag is in every dialogue of the call; rtpengine gives figures only when one is named.
         let from_tag = Some(call.dialog.caller.tag.clone());
-        let delete = Delete { from_tag, ..Delete::call(call.dialog.call_id.clone()) };
+        let delete = Delete { from_tag, ..Delete::call(call.media_id.clone()) };
         self.ask_media(call, Command::Delete(delete), Waiting::Figures, tx);
         true
     }
@@ -436,13 +436,10 @@ impl Calls {
     }
 
     /// The relay has seen no media for too long (T-RTP-10).
-    pub(super) fn media_timeout(&mut self, sip_call_id: &[u8], tx: &mut Transactions) {
-        let hit = self
-            .all
-            .iter()
-            .find(|(_, c)| c.dialog.call_id == sip_call_id && c.phase == Phase::Answered)
-            .map(|(id, _)| id);
-        if let Some(id) = hit {
+    pub(super) fn media_timeout(&mut self, media_id: &[u8], tx: &mut Transactions) {
+        let cdr_id = std::str::from_utf8(media_id).ok().and_then(|text| text.parse::<CallId>().ok());
+        let hit = cdr_id.and_then(|id| self.by_cdr.get(&id.as_u128()).copied());
+        if let Some(id) = hit.filter(|id| self.all.get(*id).is_some_and(|c| c.phase == Phase::Answered)) {
             self.end_call(id, "media_timeout", tx);
         }
     }

@@ -50,9 +50,13 @@ mod uac;
 mod wheel;
 
 #[cfg(test)]
+mod tests_addresses;
+#[cfg(test)]
 mod tests_challenge;
 #[cfg(test)]
 mod tests_edge;
+#[cfg(test)]
+mod tests_forks;
 #[cfg(test)]
 mod tests_fuzz;
 #[cfg(test)]
@@ -237,7 +241,7 @@ impl Core {
                 }
             }
             Command::EndCall { cdr_id, reason } => self.calls.end(cdr_id, reason, &mut self.tx),
-            Command::MediaTimeout { sip_call_id } => self.calls.media_timeout(&sip_call_id, &mut self.tx),
+            Command::MediaTimeout { media_id } => self.calls.media_timeout(&media_id, &mut self.tx),
             Command::EndRecovered(resume) => self.calls.end_recovered(*resume, &mut self.tx),
             Command::ListCalls { reply } => reply(self.calls.list()),
         }

@@ -109,7 +109,7 @@ impl Calls {
             tries[4] = charged.is_some();
         }
         write_off(call, tx);
-        tries[0] = caught(|| self.delete_call_media(&call.dialog.call_id, tx)).is_some();
+        tries[0] = caught(|| self.delete_call_media(&call.media_id, tx)).is_some();
         tx.give_up(call.server);
         if let Some(client) = client {
             tries[1] = caught(|| tx.abandon(client)).is_some();

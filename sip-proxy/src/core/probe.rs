@@ -3,6 +3,7 @@
 //! The shard that saw a trunk fail probes it, every five seconds, for as long as it is out or on trial, for ten minutes at most. An answer brings it back before its
 //! rest is over; none keeps it out no longer, because many vendors ignore OPTIONS: then single calls try (`health`).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use super::transactions::Transactions;
 /// One trunk being probed.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
-    flow: Flow,
+    /// To each of its addresses that was tried.
+    flows: Vec<Flow>,
     health: Arc<TrunkHealth>,
     gives_up: Mono,
     /// When the last OPTIONS went.
@@ -38,7 +40,7 @@ impl Calls {
     pub(super) fn begin_probe(
         &mut self,
         id: VendorTrunkId,
-        flow: Flow,
+        flows: Vec<Flow>,
         health: Arc<TrunkHealth>,
         tx: &mut Transactions,
     ) {
@@ -49,7 +51,7 @@ impl Calls {
             tx.wheel.arm(tx.now.mono + EVERY, Key::Probes);
         }
         let gives_up = tx.now.mono + LONGEST;
-        self.probes.insert(id, Probe { flow, health, gives_up, asked: tx.now.mono });
+        self.probes.insert(id, Probe { flows, health, gives_up, asked: tx.now.mono });
     }
 
     pub(super) fn probes_due(&mut self, tx: &mut Transactions) {
@@ -57,11 +59,12 @@ impl Calls {
         let directory = tx.snapshot.as_ref().map(|s| s.directory.clone());
         let exists = |id| directory.as_ref().is_some_and(|d| d.vendor_trunk_ix(id).is_some());
         self.probes.retain(|id, p| p.gives_up > tx.now.mono && p.health.is_out() && exists(*id));
-        let all: Vec<(VendorTrunkId, Flow)> = self.probes.iter().map(|(id, p)| (*id, p.flow)).collect();
+        let mut all: Vec<(VendorTrunkId, Flow)> = Vec::new();
+        for (id, probe) in &mut self.probes {
+            probe.asked = tx.now.mono;
+            all.extend(probe.flows.iter().map(|flow| (*id, *flow)));
+        }
         for (id, flow) in all {
-            if let Some(probe) = self.probes.get_mut(&id) {
-                probe.asked = tx.now.mono;
-            }
             self.send_probe(id, flow, tx);
         }
         if !self.probes.is_empty() {
@@ -90,7 +93,13 @@ impl Calls {
     }
 
     /// A probe was answered. 503 is an answer too, but not one that brings calls back.
-    pub(super) fn probe_answered(&mut self, id: VendorTrunkId, status: u16, tx: &mut Transactions) {
+    pub(super) fn probe_answered(
+        &mut self,
+        id: VendorTrunkId,
+        from: SocketAddr,
+        status: u16,
+        tx: &mut Transactions,
+    ) {
         let Some(probe) = self.probes.get(&id) else {
             return;
         };
@@ -100,6 +109,14 @@ impl Calls {
         if !matches!(status, 408 | 503) {
             probe.health.up(tx.now.mono);
             self.probes.remove(&id);
+            // The address that has answered comes first again.
+            let directory = tx.snapshot.as_ref().map(|s| &s.directory);
+            if let Some((ix, d)) = directory.and_then(|d| Some((d.vendor_trunk_ix(id)?, d)))
+                && let Some(n) = d.vendor_trunk(ix).and_then(|t| t.addresses.iter().position(|a| *a == from))
+                && let Some(health) = self.bound.as_ref().and_then(|(_, vendors)| vendors.address(ix, n))
+            {
+                health.alive();
+            }
         }
     }
 }

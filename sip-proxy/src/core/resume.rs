@@ -35,6 +35,9 @@ pub struct Resume {
     caller: Hop,
     callee: Hop,
     media: bool,
+    /// What the relay knows it by; empty in version 1: the Call-ID.
+    #[serde(default)]
+    media_id: Vec<u8>,
     /// Whose challenge to our BYE is ours to answer.
     #[serde(default)]
     vendor_trunk: Option<VendorTrunkId>,
@@ -100,6 +103,7 @@ impl Calls {
         dialog.caller.cseq = dialog.caller.cseq.max(call.branch().map_or(0, |b| b.uac.highest()));
         Some(Resume {
             version: VERSION,
+            media_id: call.media_id.clone(),
             vendor_trunk: call.vendor_id(),
             dialog,
             caller: Hop::of(&self.way_to(call, Side::Caller, came, tx)?),
@@ -110,9 +114,10 @@ impl Calls {
 
     /// Ends a call of a dead process. Its record was written by recovery.
     pub(super) fn end_recovered(&mut self, resume: Resume, tx: &mut Transactions) {
-        let Resume { mut dialog, caller, callee, media, vendor_trunk, .. } = resume;
+        let Resume { mut dialog, caller, callee, media, media_id, vendor_trunk, .. } = resume;
         if media {
-            self.delete_call_media(&dialog.call_id, tx);
+            let id = if media_id.is_empty() { &dialog.call_id } else { &media_id };
+            self.delete_call_media(id, tx);
         }
         for party in [&mut dialog.caller, &mut dialog.callee] {
             party.cseq = party.cseq.saturating_add(AHEAD).min(HIGHEST - 1);

@@ -129,7 +129,7 @@ impl Core {
             Mode::Static { .. } => plan().is_some_and(|p| self.tx.is_our_cookie(p.cookie, msg.call_id())),
             Mode::Policy => match msg.method() {
                 // In a dialog or for a transaction that passed; who speaks is checked there.
-                _ if msg.to_tag().is_some() => self.calls.find_call(msg, &self.tx).is_some(),
+                _ if msg.to_tag().is_some() => self.calls.find_call(flow, msg, &self.tx).is_some(),
                 Method::Cancel => {
                     self.tx.table.find(server_key(&self.tx.shared.keyed, msg, b"INVITE")).is_some()
                 }

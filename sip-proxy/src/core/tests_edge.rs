@@ -4,6 +4,8 @@ use warp_model::{Now, Wall};
 use warp_sip::digest::{self, Challenge, Ha1};
 use warp_sip::flow::Flow;
 
+use warp_ng::Command as Ng;
+
 use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
 use super::types::Command;
@@ -269,7 +271,7 @@ fn t_sip_03_a_vendor_vouches_for_nobody_in_its_responses() {
 }
 
 #[test]
-fn t_sip_11_nobody_begins_a_call_under_the_call_id_of_one_in_the_air() {
+fn t_sip_11_who_copies_the_call_id_of_a_call_in_the_air_touches_nothing_of_it() {
     let mut w = World::new(true, |_| ());
     let (ok, _) = answered(&mut w, SDP);
     w.questions();
@@ -277,14 +279,18 @@ fn t_sip_11_nobody_begins_a_call_under_the_call_id_of_one_in_the_air() {
     let other = "192.0.2.11:5060";
     let copied = invite(NUMBER, "c1", "", SDP).replace(CUSTOMER, other).replace("tag=at", "tag=evil");
     w.give(other, &copied.replace("z9hG4bKc1", "z9hG4bKevil"));
-    assert!(w.to(other).starts_with("SIP/2.0 482 "));
-    assert!(w.questions().is_empty(), "the relay hears nothing of it");
-    assert_eq!(w.core.live_calls(), 1);
-    // When the call is over its name is free.
-    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    // A call of its own, with a name of its own at the relay: its end is not the other's.
+    let his = w.to(V1);
+    assert!(his.starts_with("INVITE "));
+    let Ng::Offer(offer) = w.questions().remove(0) else { panic!() };
+    assert_ne!(offer.call_id, w.answered[0].cdr_id.to_string().into_bytes());
+    w.give(V1, &reply(&his, "486 Busy Here", "x", V1, "", ""));
     w.take();
-    w.give(other, &copied.replace("z9hG4bKc1", "z9hG4bKnext"));
-    assert!(w.to(V1).starts_with("INVITE "));
+    let forgotten = w.questions();
+    assert!(matches!(&forgotten[..], [Ng::Delete(d)] if d.call_id == offer.call_id), "{forgotten:?}");
+    assert_eq!(w.core.live_calls(), 1);
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    assert!(w.to(V1).starts_with("BYE "));
 }
 
 #[test]

@@ -323,7 +323,7 @@ fn we_end_calls_with_bye_both_ways() {
         let cdr_id = w.answered[0].cdr_id;
         match n {
             0 => w.command(Command::EndCall { cdr_id, reason: "operator" }),
-            1 => w.command(Command::MediaTimeout { sip_call_id: b"c1".to_vec() }),
+            1 => w.command(Command::MediaTimeout { media_id: cdr_id.to_string().into_bytes() }),
             2 => w.wait(600_000),
             _ => w.command(Command::Drain { end_calls: true }),
         }
@@ -583,7 +583,8 @@ fn f_proc_01_a_call_of_a_dead_process_ends_with_bye_both_ways() {
     assert!(cseq(to(V1)) > last[0] && cseq(to(CUSTOMER)) > last[1] && cseq(to(V1)) < 1 << 31);
     assert!(to(CUSTOMER).starts_with(&format!("BYE sip:a@{CUSTOMER} ")));
     assert!(line(to(CUSTOMER), "To").ends_with(";tag=at"));
-    assert!(matches!(&next.questions()[0], Ng::Delete(d) if d.call_id == b"c1"));
+    let media_id = w.answered[0].cdr_id.to_string();
+    assert!(matches!(&next.questions()[0], Ng::Delete(d) if d.call_id == media_id.as_bytes()));
     next.give(V1, &reply(to(V1), "200 OK", "", V1, "", ""));
     assert!(next.ended.is_empty(), "its record was written by recovery");
     next.nothing_is_left();

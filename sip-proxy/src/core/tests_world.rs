@@ -279,6 +279,7 @@ impl World {
             assert_eq!(bound.vendor_trunk_channels(ix), Some(0));
         }
         assert!(self.core.calls.asks.is_empty());
+        assert!(self.core.calls.by_dialog.is_empty() && self.core.calls.by_cdr.is_empty());
     }
 }
 

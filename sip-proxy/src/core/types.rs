@@ -111,8 +111,8 @@ pub enum Command {
     },
     /// The relay has seen no media for too long (T-RTP-10).
     MediaTimeout {
-        /// SIP Call-ID of the call.
-        sip_call_id: Vec<u8>,
+        /// What the call is called towards the relay: its public id.
+        media_id: Vec<u8>,
     },
     /// End a call of a dead process, which recovery found in its journal: BYE both ways. For the shard of its Call-ID only.
     EndRecovered(Box<super::Resume>),
