@@ -21,11 +21,9 @@ pub enum SessionOutcome {
     Unwanted(DropReason),
 }
 
-/// See the module. Plain state: no clock, no socket.
+/// See the module. It keeps nothing yet: what a keep-alive says is forgotten when it is taken.
 #[derive(Debug, Default)]
-pub struct SessionMachine {
-    keep_alives: u64,
-}
+pub struct SessionMachine {}
 
 impl SessionMachine {
     /// A packet that [`crate::Judgement::Session`] hands over. `expected`: it comes from the port's peer.
@@ -39,17 +37,9 @@ impl SessionMachine {
         match class {
             // A stranger's is a stranger's packet, whatever it holds.
             _ if !expected => SessionOutcome::Unwanted(DropReason::Source),
-            PacketClass::Stun if is_keep_alive(packet) => {
-                self.keep_alives = self.keep_alives.wrapping_add(1);
-                SessionOutcome::Taken
-            }
+            PacketClass::Stun if is_keep_alive(packet) => SessionOutcome::Taken,
             _ => SessionOutcome::Unwanted(DropReason::Kind),
         }
-    }
-
-    /// Keep-alives taken so far.
-    pub fn keep_alives(&self) -> u64 {
-        self.keep_alives
     }
 }
 
@@ -95,6 +85,5 @@ mod tests {
         let hello = [22, 254, 253, 0, 0, 0, 0, 0, 0];
         let judged = machine.handle(port, PacketClass::Dtls, true, &hello);
         assert_eq!(judged, SessionOutcome::Unwanted(DropReason::Kind));
-        assert_eq!(machine.keep_alives(), 2);
     }
 }
