@@ -352,6 +352,40 @@ mod tests {
     }
 
     #[test]
+    fn jumps_have_their_edges() {
+        let at = |first: u16, then: u16| {
+            let mut t = SeqTracker::default();
+            t.update(1, first);
+            t.update(1, then)
+        };
+        assert_eq!(at(0, 2_999), SeqEvent::InOrder { gap: 2_998 });
+        assert_eq!(at(0, 3_000), SeqEvent::Suspect);
+        assert_eq!(at(200, 100), SeqEvent::Reordered);
+        assert_eq!(at(200, 99), SeqEvent::Suspect);
+        // A jump that was not confirmed at once is forgotten when the stream goes on.
+        let mut t = SeqTracker::default();
+        for s in 0..10 {
+            t.update(1, s);
+        }
+        assert_eq!(t.update(1, 30_000), SeqEvent::Suspect);
+        assert_eq!(t.update(1, 12), SeqEvent::InOrder { gap: 2 });
+        assert_eq!(t.update(1, 30_001), SeqEvent::Suspect);
+        assert_eq!((t.ssrc(), t.highest()), (1, 12));
+    }
+
+    #[test]
+    fn a_step_of_more_than_a_second_is_no_jitter() {
+        let after = |step: u32| {
+            let mut j = Jitter::default();
+            j.update(0, 8_000, Mono(0));
+            j.update(160 + step, 8_000, Mono(20_000_000));
+            j.micros()
+        };
+        // A sixteenth of the difference (RFC 3550 A.8).
+        assert_eq!((after(8_000), after(1_600), after(8_001)), (62_500, 12_500, 0));
+    }
+
+    #[test]
     fn restart_needs_two_in_a_row_and_keeps_totals() {
         let mut t = SeqTracker::default();
         for s in 0..10 {

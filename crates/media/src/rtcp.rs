@@ -271,6 +271,7 @@ mod tests {
         assert_eq!(items.len(), 3);
         let Item::SenderReport { ssrc, ntp_middle, packets, reports, .. } = items[0] else { unreachable!() };
         assert_eq!((ssrc, ntp_middle, packets), (1, 0x1122_3344, 9));
+        assert!(matches!(items[0], Item::SenderReport { rtp_timestamp: 160, octets: 256, .. }));
         let r = reports.iter().next().unwrap();
         assert_eq!((r.ssrc, r.fraction_lost, r.cumulative_lost, r.highest_sequence), (2, 64, -2, 0x1_0005));
         assert_eq!((r.jitter, r.last_sr, r.delay_since_last_sr), (7, 0x0102_0304, 65_536));
@@ -293,6 +294,27 @@ mod tests {
         let mut padded_first = good;
         padded_first[0] |= 0x20;
         assert_eq!(Compound::parse(&padded_first), Err(Fault::Padding));
+    }
+
+    #[test]
+    fn counts_and_padding_must_fit_their_packets() {
+        let parse = |p: &[u8]| Compound::parse(p).err();
+        // One source stated, none there; and one that is there.
+        assert_eq!(parse(&[0x81, BYE, 0, 0]), Some(Fault::Length));
+        assert_eq!(parse(&[0x81, BYE, 0, 1, 0, 0, 0, 1]), None);
+        // RFC 3550 §6.7: SSRC and name.
+        assert_eq!(parse(&[0x80, APP, 0, 1, 0, 0, 0, 1]), Some(Fault::Length));
+        assert_eq!(parse(&[0x80, APP, 0, 2, 0, 0, 0, 1, b'n', b'a', b'm', b'e']), None);
+        assert_eq!(parse(&[0x81, SDES, 0, 0]), Some(Fault::Length));
+        for (padding, error) in
+            [(4, None), (2, Some(Fault::Padding)), (0, Some(Fault::Padding)), (12, Some(Fault::Padding))]
+        {
+            assert_eq!(parse(&[0xA0, RR, 0, 2, 0, 0, 0, 1, 0, 0, 0, padding]), error, "{padding}");
+        }
+        assert_eq!(parse(&[0x80, 191, 0, 1, 0, 0, 0, 1]), Some(Fault::Kind));
+        assert_eq!(parse(&[0x80, 224, 0, 1, 0, 0, 0, 1]), Some(Fault::Kind));
+        assert_eq!(parse(&[0x40, RR, 0, 1, 0, 0, 0, 1]), Some(Fault::Version));
+        assert_eq!(parse(&[0x80, RR, 0]), Some(Fault::Short));
     }
 
     #[test]

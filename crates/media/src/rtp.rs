@@ -310,6 +310,11 @@ mod tests {
         let v = RtpView::parse(&p).unwrap();
         let got: Vec<_> = v.extensions().map(|(id, d)| (id, d.to_vec())).collect();
         assert_eq!(got, [(3, vec![]), (4, vec![8, 9])]);
+        // 0x1000 to 0x100F are the two-byte form (RFC 8285 §4.3); other profiles have no elements that we know.
+        for (profile, elements) in [([0x10, 0x0F], 2), ([0x10, 0x10], 0), ([0xBE, 0xDF], 0)] {
+            let p = packet(0x90, &[profile[0], profile[1], 0, 2, 3, 0, 4, 2, 8, 9, 0, 0, 77]);
+            assert_eq!(RtpView::parse(&p).unwrap().extensions().count(), elements, "{profile:?}");
+        }
         assert_eq!(v.payload(), [77]);
     }
 

@@ -208,6 +208,13 @@ fn t_rtp_04_after_the_same_sdp_a_rebound_phone_earns_the_lock_while_the_old_port
         assert_eq!((state.destination(), state.is_locked()), (Some(addr(source)), true));
         assert_eq!(send(&mut state, PHONE, 10, 10, 500), 0, "closed again");
     }
+    // A peer that speaks in between was not silent: the run begins anew.
+    let mut state = locked();
+    state.replace(next_rule(&state, 1, false));
+    assert_eq!(send(&mut state, REBOUND, 10, 4, 200), 0);
+    assert_eq!(send(&mut state, PHONE, 10, 1, 270), 1);
+    assert_eq!(send(&mut state, REBOUND, 14, 4, 400), 0);
+    assert_eq!(send(&mut state, REBOUND, 18, 2, 480), 2);
     // Squeezed between two packets of a speaking peer a run earns nothing, however often it is tried.
     let mut state = locked();
     state.replace(next_rule(&state, 1, false));

@@ -150,6 +150,10 @@ fn a_packet_is_opened_changed_and_sealed_for_each_receiver() {
         panic!()
     };
     assert_eq!((*port, to.as_str(), tap.as_str()), (OUT, A, TAP), "a learnt peer goes first, for its port");
+    state.set_destination(OUT, None);
+    let out = through(&mut state, &[rtp(1, 10), vec![7; 4]].concat(), A).unwrap();
+    assert_eq!(out[0].1, B, "unlearnt: what the SDP says counts again");
+    assert_eq!(through(&mut state, &report, A), Err(Judgement::Drop(DropReason::NoDestination)));
 }
 
 #[test]
