@@ -10,6 +10,7 @@ mod config;
 mod decks;
 pub(crate) mod output;
 pub(crate) mod route;
+mod vendors;
 
 use std::fmt;
 use std::io::Write;
@@ -114,6 +115,8 @@ enum Command {
     Decks(decks::DecksArgs),
     /// Calls: list, show, tail.
     Calls(calls::CallsArgs),
+    /// Vendors' trunks: where they stand, and back into rotation by hand.
+    Vendors(vendors::VendorsArgs),
     /// What is missing or slow on this machine, each with the fixing command.
     Doctor(ConfigFile),
     /// Configuration: check, show, diff, reload.
@@ -244,6 +247,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Route(args) => route::run(&args, common),
         Command::Decks(args) => decks::run(&args, common),
         Command::Calls(args) => calls::run(&args, common),
+        Command::Vendors(args) => vendors::run(&args, common),
         Command::Doctor(file) => examine(&file, common),
         Command::Config(args) => config::run(&args, common),
         Command::Version => {

@@ -164,6 +164,21 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
         let said = promtool.wait_with_output().expect("promtool ends");
         assert!(said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(), "{said:?}");
     }
+    // Where the vendors stand, and back by hand.
+    let vendors = warp(dir, &["vendors", "list", "--output", "csv"]);
+    let text = String::from_utf8_lossy(&vendors.stdout).into_owned();
+    assert!(vendors.status.success() && text.lines().count() == 5 && text.contains(",gamma,main,"), "{text}");
+    let reset = warp(dir, &["vendors", "reset", "gamma", "--json"]);
+    let trunk: Value = serde_json::from_slice(&reset.stdout).expect("JSON");
+    assert_eq!(
+        (&trunk["health"]["state"], &trunk["health"]["share_percent"]),
+        (&"up".into(), &100.into()),
+        "{trunk}"
+    );
+    assert_eq!(warp(dir, &["vendors", "reset", "nobody"]).status.code(), Some(2));
+    assert_eq!(warp(dir, &["vendors", "reset", "vtk_00000000000000000000000000"]).status.code(), Some(3));
+    let audit = warp(dir, &["-q", "vendors", "list"]);
+    assert!(audit.status.success() && audit.stdout.is_empty(), "-q");
     // A reader that went away ends a command without a word; another process does not get the folder.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -76,6 +76,8 @@ pub struct App {
     pub live: Option<LiveFigures>,
     /// Told whether the database answers.
     health: OnceLock<Part>,
+    /// Where the proxy's vendor trunks stand.
+    trunk_door: OnceLock<app::trunk_health::Door>,
     started: Instant,
 }
 
@@ -355,6 +357,7 @@ impl App {
             publication: Publication::new(publisher),
             live,
             health: OnceLock::new(),
+            trunk_door: OnceLock::new(),
             started: Instant::now(),
             config,
             store,
@@ -365,6 +368,16 @@ impl App {
     pub fn report_health_to(&self, part: Part) {
         let _ = self.health.set(part);
         self.changed.notify_one();
+    }
+
+    /// From now on the health of vendor trunks is asked and changed through this door.
+    pub fn vendor_trunks_through(&self, door: app::trunk_health::Door) {
+        let _ = self.trunk_door.set(door);
+    }
+
+    /// The door to the proxy of this process, when there is one.
+    pub fn trunk_door(&self) -> Option<&app::trunk_health::Door> {
+        self.trunk_door.get()
     }
 
     /// Other limits at the edge, for requests that begin from now on (F-CFG-02).

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl RunFolder {
                         continue;
                     }
                     let pid = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
-                    let message = format!("{} is in use by another warp{pid}", self.data_dir().display());
+                    let message = format!("in use by another warp{pid}");
                     return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
                 }
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -77,10 +77,6 @@ impl RunFolder {
     /// The process that took the folder last.
     fn owner(&self) -> Option<i32> {
         std::fs::read_to_string(self.dir.join("warp.pid")).ok()?.trim().parse().ok()
-    }
-
-    fn data_dir(&self) -> &Path {
-        self.dir.parent().unwrap_or(&self.dir)
     }
 
     /// Writes a file whole or not at all.

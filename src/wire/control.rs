@@ -1,12 +1,16 @@
 //! The control plane on a runtime of its own: nothing on the call path shares its threads.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
+use warp_control_plane::app::trunk_health::{Door, Standing};
 use warp_control_plane::{ControlPlane, Edge, LiveFigures};
 use warp_events::EventLog;
 use warp_feed::Publisher;
 use warp_policy::Snapshot;
+use warp_sip_proxy::Commander;
+use warp_sip_proxy::core::TrunkState;
 use warp_telemetry::Registry;
 use warp_telemetry::health::Part;
 
@@ -58,6 +62,16 @@ impl ControlThread {
         }
     }
 
+    /// From now on the API knows where the vendor trunks of this proxy stand, and puts them back.
+    pub(super) fn vendor_trunks_of(&self, proxy: Commander) {
+        let Some(control) = &self.control else { return };
+        let of_reset = proxy.clone();
+        control.app.vendor_trunks_through(Door {
+            standing: Arc::new(move |id| proxy.vendor_trunk(id).map(standing)),
+            reset: Arc::new(move |id| of_reset.reset_vendor_trunk(id)),
+        });
+    }
+
     /// The operator's key that was made because there was none.
     pub(super) fn first_key(&self) -> Option<String> {
         let key = self.control.as_ref()?.operator_key.as_ref()?;
@@ -77,6 +91,17 @@ impl ControlThread {
         let made = runtime.block_on(keys::create(&ctx, None, keys::ApiKeyInput::everything("warp")));
         Ok(made.map_err(|e| anyhow::anyhow!("operator's key: {e}"))?.secret)
     }
+}
+
+/// The proxy's words in those of the API.
+fn standing(state: TrunkState) -> Standing {
+    let (state, share, reason, back_in_s) = match state {
+        TrunkState::Up => ("up", 100, None, None),
+        TrunkState::Returning(share) => ("returning", share, None, None),
+        TrunkState::Down(left, why) => ("down", 0, Some(why.as_str()), Some(left.as_secs())),
+        TrunkState::OnTrial(why) => ("on_trial", 0, Some(why.as_str()), None),
+    };
+    Standing { state, share, reason, back_in_s }
 }
 
 impl Drop for ControlThread {

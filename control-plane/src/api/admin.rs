@@ -9,7 +9,7 @@ use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoi
 use super::error::ApiError;
 use crate::App;
 use crate::app::fault::Fault;
-use crate::app::{audit, customers, keys, replay, routing, trunks, vendors};
+use crate::app::{audit, customers, keys, replay, routing, trunk_health, trunks, vendors};
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -37,6 +37,26 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             call_replay,
         )
         .gives::<replay::Replay>(200),
+    );
+    all.push(
+        endpoint(
+            Method::GET,
+            admin!("/vendor-trunks/{vendor_trunk_id}/health"),
+            scope("vendors:read"),
+            "Whether the proxy sends calls to a vendor trunk, and why not",
+            vendor_trunk_health,
+        )
+        .gives::<trunk_health::VendorTrunkHealth>(200),
+    );
+    all.push(
+        endpoint(
+            Method::POST,
+            admin!("/vendor-trunks/{vendor_trunk_id}/reset"),
+            scope("vendors:write"),
+            "Put a vendor trunk that is down back into rotation",
+            vendor_trunk_reset,
+        )
+        .gives::<trunk_health::VendorTrunkHealth>(200),
     );
     all.push(
         endpoint(Method::GET, admin!("/audit"), scope("audit:read"), "Audit log, newest first", audit_list)
@@ -262,6 +282,16 @@ fn routing_endpoints() -> Vec<Endpoint> {
 
 async fn call_replay(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&replay::replay(&r.ctx(&app)?, r.id("call_id", "call")?).await?)
+}
+
+async fn vendor_trunk_health(app: Arc<App>, r: Request) -> Answer {
+    let id = r.id("vendor_trunk_id", "vendor trunk")?;
+    Reply::ok(&trunk_health::get(&r.ctx(&app)?, id).await?)
+}
+
+async fn vendor_trunk_reset(app: Arc<App>, r: Request) -> Answer {
+    let id = r.id("vendor_trunk_id", "vendor trunk")?;
+    Reply::ok(&trunk_health::reset(&r.ctx(&app)?, id).await?)
 }
 
 async fn audit_list(app: Arc<App>, r: Request) -> Answer {

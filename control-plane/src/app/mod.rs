@@ -14,6 +14,7 @@ pub mod replay;
 pub mod route_test;
 pub mod routing;
 pub mod seed;
+pub mod trunk_health;
 pub mod trunks;
 pub mod vendors;
 
