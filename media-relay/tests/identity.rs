@@ -71,6 +71,25 @@ fn a_repeated_delete_of_a_failed_fork_ends_nothing_else() {
 }
 
 #[test]
+fn a_repeated_delete_of_a_failed_attempt_does_not_end_the_next_one() {
+    // Serial forking: the first attempt's end left the call without a dialogue.
+    let mut book = book();
+    offered(&mut book, offer("c", "f", sdp(CALLER, 4000, "")), "b1", 0);
+    run(&mut book, gone("f", Some("b1")), at(1));
+    assert_eq!(book.calls(), 0);
+    offered(&mut book, offer("c", "f", sdp(CALLER, 4000, "")), "b2", 2);
+    let again = run(&mut book, gone("f", Some("b1")), at(3));
+    assert!(matches!(again, Reply::Ok { warning: Some(_) }), "{again:?}");
+    assert_eq!(book.calls(), 1);
+    // An attempt whose branch nobody ever heard of is the one that is there.
+    assert!(matches!(run(&mut book, gone("f", Some("b2")), at(4)), Reply::Stats(_)));
+    offered(&mut book, offer("d", "f", sdp(CALLER, 4000, "")), "b3", 5);
+    let d = Delete { from_tag: Some("f".into()), via_branch: Some("x".into()), ..Delete::call("d") };
+    assert!(matches!(run(&mut book, Command::Delete(d), at(6)), Reply::Stats(_)));
+    assert_eq!((book.calls(), book.pairs_used()), (0, 0));
+}
+
+#[test]
 fn a_strange_branch_ends_no_fork_that_still_rings() {
     let mut book = book();
     for branch in ["b1", "b2"] {

@@ -31,6 +31,7 @@ use warp_ng::{Command, Reply};
 
 pub use self::config::{BookConfig, Limits};
 
+use self::branches::Past;
 use self::call::{Call, Dialogue};
 use super::Output;
 use super::ports::{PortPair, Ports};
@@ -62,6 +63,8 @@ pub struct Book {
     pairs: usize,
     /// Pairs taken by the command at work; see [`lent`].
     taken: Vec<PortPair>,
+    /// What is remembered of calls that are gone.
+    past: Past,
     /// Our own addresses, as they are and as SDP shows them.
     own: Vec<IpAddr>,
 }
@@ -83,6 +86,7 @@ impl Book {
             live: 0,
             pairs: 0,
             taken: Vec::new(),
+            past: Past::default(),
             own,
         }
     }
@@ -228,7 +232,7 @@ impl Book {
         }
     }
 
-    fn new_call(&self, serial: u64, id: &[u8], now: Now) -> Call {
+    fn new_call(&mut self, serial: u64, id: &[u8], now: Now) -> Call {
         let shard = serial.checked_rem(u64::from(self.config.shards)).unwrap_or(0);
         Call {
             id: id.to_vec(),
@@ -242,7 +246,7 @@ impl Book {
             metadata: None,
             is_sampled: false,
             counter: 0,
-            gone: VecDeque::new(),
+            gone: self.past.take(id, now.mono),
         }
     }
 }

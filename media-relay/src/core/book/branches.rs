@@ -1,10 +1,11 @@
 //! Branches of one offer (a ring group, serial forking): they share the ports towards the caller, and one at a time is open
 //! towards it: the one that was answered last, but what an 18x says never takes the place of a 2xx.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use warp_media::SourcePolicy;
-use warp_model::Now;
+use warp_model::{Mono, Now};
 use warp_ng::SdpCommand;
 
 use super::Book;
@@ -16,6 +17,49 @@ use crate::core::ports::PortPair;
 
 /// Branches remembered after their end.
 const GONE: usize = 256;
+/// Branches of a call that is gone are remembered so long, for the next attempt under its Call-ID.
+const PAST: Duration = Duration::from_secs(60);
+/// Of so many calls at most.
+const PAST_CALLS: usize = 8_192;
+
+/// Branches of calls that are gone: when one failed and the next is tried, the call is a new one here, and a `delete` of
+/// the failed one that comes again must not end it. By digest of the Call-ID; the oldest goes when it is full.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    // Looked up, never iterated.
+    branches: HashMap<u64, VecDeque<u64>>,
+    order: VecDeque<(Mono, u64)>,
+}
+
+impl Past {
+    /// Keeps what is known of a call.
+    pub(super) fn keep(&mut self, call_id: &[u8], gone: VecDeque<u64>, now: Mono) {
+        self.expire(now);
+        if gone.is_empty() {
+            return;
+        }
+        if self.order.len() >= PAST_CALLS
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.branches.remove(&oldest);
+        }
+        let id = digest(call_id);
+        self.branches.insert(id, gone);
+        self.order.push_back((now + PAST, id));
+    }
+
+    /// What is known of it, for a new call of this id.
+    pub(super) fn take(&mut self, call_id: &[u8], now: Mono) -> VecDeque<u64> {
+        self.expire(now);
+        self.branches.remove(&digest(call_id)).unwrap_or_default()
+    }
+
+    fn expire(&mut self, now: Mono) {
+        while let Some((_, id)) = self.order.pop_front_if(|(until, _)| *until <= now) {
+            self.branches.remove(&id);
+        }
+    }
+}
 
 impl Call {
     /// Pairs of all dialogues but one.

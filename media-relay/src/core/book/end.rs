@@ -117,8 +117,9 @@ impl Book {
         self.calls.insert(serial, call);
     }
 
-    pub(super) fn forget(&mut self, call: &Call, now: Now) {
+    pub(super) fn forget(&mut self, call: &mut Call, now: Now) {
         self.by_id.remove(&call.id);
+        self.past.keep(&call.id, std::mem::take(&mut call.gone), now.mono);
         self.live = self.live.saturating_sub(1);
         let lasted = now.mono.since(call.created.mono);
         self.out.push_back(Output::CallEnded { why: EndOfCall::Deleted, lasted });

@@ -64,7 +64,7 @@ impl<'b> Lent<'b> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let Some(call) = self.call.take() else { return };
+        let Some(mut call) = self.call.take() else { return };
         let (book, serial, now) = (&mut *self.book, self.serial, self.now);
         let unused: Vec<PortPair> = std::mem::take(&mut book.taken)
             .into_iter()
@@ -80,7 +80,7 @@ impl Drop for Lent<'_> {
         };
         if call.ended.is_none() && call.dialogues.is_empty() {
             if !self.is_new {
-                book.forget(&call, now);
+                book.forget(&mut call, now);
             }
             return;
         }
