@@ -350,6 +350,19 @@ fn codes_apart_together_or_both() {
     );
 }
 
+/// Columns that only together make a code: none of them may be passed over, because the rest prices more numbers.
+#[test]
+fn no_part_of_a_code_is_passed_over() {
+    ok("us", "", "Area Code,NXX,Rate\n201,555,0.1\n", "1201555 0.1 6/6");
+    ok("us", "", "NPANXX,Block,Rate\n201555,3,0.1\n201555,A,0.2\n", "12015553 0.1 6/6; 1201555 0.2 6/6");
+    no("us", "", "NPANXX,Block,Rate\n201,3,0.1\n", 2, "NPANXX", "one exchange");
+    no("us", "", "NPANXX,Block,Rate\n201555,Yes,0.1\n", 2, "NPANXX", "one digit");
+    no("us", "", "Code,NXX,Rate\n201,555,0.1\n", 1, "NXX", "area codes");
+    no("az", "", "Code,NPA,NXX,Rate\n1,201,555,0.1\n", 2, "Code", "beside an area code");
+    ok("az", "", "Code,Rate,Block\n44,0.01,No\n447,0.02,Yes\n", "44 0.01 1/1; 447 blocked");
+    no("az", "", "Code,Rate,Block\n44,0.01,3\n", 2, "Block", "neither yes nor no");
+}
+
 #[test]
 fn separators_encodings_and_numbers() {
     ok("az", "", "Code;Rate\n44;0,0125\n33;1,5\n", "44 0.0125 1/1; 33 1.5 1/1");

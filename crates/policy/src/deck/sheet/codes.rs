@@ -83,8 +83,14 @@ fn country(text: &str) -> Result<String, String> {
 
 /// The codes of a sheet of the world. `apart`: the codes follow the country code.
 pub(super) fn world(cells: CodeCells<'_>, apart: bool, out: &mut Vec<Code>) -> Result<(), String> {
-    if !cells.npa.is_empty() || !cells.nxx.is_empty() {
-        return plan(cells, out);
+    if !cells.npa.is_empty() || !cells.nxx.is_empty() || !cells.block.is_empty() {
+        return match cells.code {
+            "" => plan(cells, out),
+            _ => {
+                Err("a code beside an area code and exchange; map one of them, or ignore it by name"
+                    .to_owned())
+            }
+        };
     }
     let plain = cells.code.as_bytes();
     if !apart && !plain.is_empty() && plain.iter().all(u8::is_ascii_digit) {
@@ -189,6 +195,14 @@ pub(super) fn usa(cells: CodeCells<'_>, out: &mut Vec<Code>) -> Result<(), Strin
         // An empty cell is a mistake, and no price for all of the USA.
         return Err("no dial code".to_owned());
     }
+    if !matches!(cells.block, "" | "A" | "a") {
+        let digit = block_digit(cells.block)?;
+        match out.get_mut(before..) {
+            Some([code]) if code.len() == 7 => *code = Code::of(code.value() * 10 + digit, 8),
+            Some([code]) if code.len() == 8 && code.value() % 10 == digit => {}
+            _ => return Err("a thousands block belongs to one exchange".to_owned()),
+        }
+    }
     if !cells.npa.is_empty() {
         let mut parts = Vec::new();
         plan(CodeCells { block: "", ..cells }, &mut parts)?;
@@ -247,13 +261,17 @@ fn plan(cells: CodeCells<'_>, out: &mut Vec<Code>) -> Result<(), String> {
     match cells.block {
         "" | "A" | "a" => {}
         _ if cells.nxx.is_empty() => return Err("a block without an exchange".to_owned()),
-        block => match block.strip_suffix(".0").unwrap_or(block).as_bytes() {
-            [b @ b'0'..=b'9'] => whole.push(char::from(*b)),
-            _ => return Err("a block is one digit".to_owned()),
-        },
+        block => whole.push_str(&block_digit(block)?.to_string()),
     }
     out.push(usa_one(&whole)?);
     Ok(())
+}
+
+fn block_digit(text: &str) -> Result<u64, String> {
+    match text.strip_suffix(".0").unwrap_or(text).as_bytes() {
+        [b @ b'0'..=b'9'] => Ok(u64::from(b - b'0')),
+        _ => Err(format!("a block is one digit, or A: {}", quoted(text))),
+    }
 }
 
 /// Whether a code cell begins with the country code beside it; `None`: no digits to tell by.

@@ -160,6 +160,15 @@ pub(super) fn find(
 /// Names whose meaning depends on the other columns.
 fn rename(layout: &mut Layout, table: &Table, options: &ImportOptions) {
     let us = options.kind == DeckKind::Us;
+    // Beside an exchange an area code is an NPA; a block without either is a question: blocked or not?
+    let (exchange, npa) = (layout.has(Field::Nxx), layout.has(Field::Npa));
+    for c in layout.columns.iter_mut().filter(|c| !c.mapped) {
+        match c.used {
+            Use::As(Field::AreaCode) if us && exchange && !npa => c.used = Use::As(Field::Npa),
+            Use::As(Field::Block) if !us && !npa => c.used = Use::As(Field::Blocked),
+            _ => {}
+        }
+    }
     // Area codes of a US sheet without country codes are NPAs.
     if us && !layout.has(Field::CountryCode) && !layout.has(Field::Code) {
         for c in layout.columns.iter_mut().filter(|c| c.used == Use::As(Field::AreaCode)) {
@@ -195,6 +204,9 @@ fn missing(layout: &Layout, line: u64, options: &ImportOptions, errors: &mut Vec
     let known = |name: &str| layout.columns.iter().any(|c| plain(&c.name) == plain(name));
     for name in options.sheet.mapping.keys().filter(|n| !known(n)) {
         wrong("", format!("the mapping names a column that the sheet does not have: \"{name}\""));
+    }
+    if layout.has(Field::Nxx) && !layout.has(Field::Npa) {
+        wrong(&layout.name(Field::Nxx), "an exchange without a column of area codes (NPA)".to_owned());
     }
     let us = options.kind == DeckKind::Us;
     let coded = [Field::Code, Field::FullCode, Field::Npa].into_iter().any(|f| layout.has(f));
