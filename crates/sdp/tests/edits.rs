@@ -178,3 +178,19 @@ fn rtpmaps_that_can_be_read_are_read() {
     assert_eq!((media.ptime_ms(), media.index(), media.has_connection_line()), (Some(30), 0, false));
     assert_eq!(sdp.session_name(), Some(&b"old"[..]));
 }
+
+/// Multicast sessions may name several; of a unicast one the first counts, and one is written.
+#[test]
+fn of_several_connection_lines_the_first_counts_and_one_is_written() {
+    let text = "v=0\r\nc=IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.2\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let sdp = Sdp::parse(text.as_bytes()).unwrap();
+    assert_eq!(sdp.connection().map(|c| c.ip), "192.0.2.1".parse().ok());
+    let session = SessionEdit { connection: "203.0.113.9".parse().ok(), ..SessionEdit::default() };
+    let mut out = Vec::new();
+    sdp.write(&session, &[], &mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), "v=0\r\nc=IN IP4 203.0.113.9\r\nm=audio 4000 RTP/AVP 0\r\n");
+    // A first one that cannot be read is not made good by a second.
+    let hidden = "v=0\r\nc=IN IP4 host.example.com\r\nc=IN IP4 192.0.2.2\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let error = Sdp::parse(hidden.as_bytes()).err();
+    assert_eq!(error, Some(SdpError { cause: SdpFault::Connection, line: 2, offset: 5 }));
+}
