@@ -252,6 +252,8 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
                 tech_prefix: String::new(),
                 number_format: NumberFormat::PlusE164,
                 media_ips: Vec::new(),
+                signalling_ips: Vec::new(),
+                follow_redirects: false,
                 priority: 0,
                 weight: 1,
             })

@@ -199,6 +199,8 @@ fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
             _ => NumberFormat::PlusE164,
         },
         media_ips: parsed(row, "media_ips")?,
+        signalling_ips: Vec::new(),
+        follow_redirects: false,
         priority: small(row.try_get("priority")?),
         weight: small(row.try_get("weight")?),
     })

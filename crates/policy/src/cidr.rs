@@ -73,7 +73,8 @@ impl Cidr {
         self.len
     }
 
-    fn is_host(&self) -> bool {
+    /// One address only.
+    pub fn is_host(&self) -> bool {
         self.len == if self.base.is_ipv4() { 32 } else { 128 }
     }
 }

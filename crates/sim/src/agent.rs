@@ -10,77 +10,12 @@ use std::time::Duration;
 use warp_model::Mono;
 
 use crate::net::Datagram;
+pub use crate::text::Parsed;
+use crate::text::{inner, respond, respond_with};
 
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
 const TIMEOUT: Duration = Duration::from_secs(32);
-
-/// A message, split into what an agent needs.
-#[derive(Clone, Debug, Default)]
-pub struct Parsed {
-    /// Start line.
-    pub start: String,
-    /// All header lines in order, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// Body.
-    pub body: String,
-}
-
-impl Parsed {
-    /// Reads a message; agents only get what the proxy sent, so a broken one is a failed test.
-    pub fn read(bytes: &[u8]) -> Parsed {
-        let text = String::from_utf8_lossy(bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let mut lines = head.split("\r\n");
-        let start = lines.next().unwrap_or("").to_owned();
-        let headers = lines
-            .map(|l| {
-                let (n, v) = l.split_once(':').unwrap_or_else(|| panic!("header line {l:?} in\n{text}"));
-                (n.trim().to_lowercase(), v.trim().to_owned())
-            })
-            .collect();
-        Parsed { start, headers, body: body.to_owned() }
-    }
-
-    /// First value of a header.
-    pub fn get(&self, name: &str) -> &str {
-        self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
-    }
-
-    /// All values of a header.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> + 'a {
-        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
-    }
-
-    /// Status of a response, 0 of a request.
-    pub fn status(&self) -> u16 {
-        self.start.strip_prefix("SIP/2.0 ").and_then(|s| s.get(..3)?.parse().ok()).unwrap_or(0)
-    }
-
-    /// Method, of a request or of the CSeq.
-    pub fn method(&self) -> &str {
-        self.get("cseq").split_whitespace().nth(1).unwrap_or("")
-    }
-
-    /// Branch of the top Via.
-    pub fn branch(&self) -> &str {
-        param(self.get("via"), "branch").unwrap_or("")
-    }
-
-    /// Tag of To.
-    pub fn to_tag(&self) -> Option<&str> {
-        param(self.get("to"), "tag")
-    }
-}
-
-fn param<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    value.split(';').skip(1).find_map(|p| p.trim().strip_prefix(name)?.strip_prefix('='))
-}
-
-/// The URI between angle brackets.
-fn inner(value: &str) -> &str {
-    value.split_once('<').and_then(|(_, r)| r.split_once('>')).map_or(value, |(u, _)| u)
-}
 
 /// A client transaction of an agent: what to send again, and when.
 #[derive(Clone, Debug)]
@@ -97,6 +32,12 @@ impl Pending {
         Pending { bytes, next: now + T1, interval: T1, ends: now + TIMEOUT, invite }
     }
 
+    /// The same, never repeated on a connection.
+    fn over(stream: bool, bytes: Vec<u8>, now: Mono, invite: bool) -> Pending {
+        let pending = Pending::new(bytes, now, invite);
+        Pending { next: if stream { pending.ends } else { pending.next }, ..pending }
+    }
+
     /// Moves to the next retransmission.
     fn advance(&mut self) {
         self.interval = if self.invite { self.interval * 2 } else { (self.interval * 2).min(T2) };
@@ -105,7 +46,7 @@ impl Pending {
 }
 
 /// What the caller does with its call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct CallPlan {
     /// Answered: BYE after this long.
     pub talk: Duration,
@@ -113,6 +54,12 @@ pub struct CallPlan {
     pub cancel_after: Option<Duration>,
     /// The callee hangs up instead of the caller.
     pub callee_hangs_up: bool,
+    /// Speaks TCP.
+    pub stream: bool,
+    /// Signs in as [`crate::carrier::USER`] when it is challenged.
+    pub signs_in: bool,
+    /// Answered: a re-INVITE with another SDP after this long.
+    pub reinvite_after: Option<Duration>,
 }
 
 /// One call, from the caller's side.
@@ -127,6 +74,16 @@ pub struct Caller {
     invite: Option<Pending>,
     other: Option<Pending>,
     invite_bytes: Vec<u8>,
+    /// Number and branch of the INVITE under way.
+    cseq: u32,
+    branch: &'static str,
+    /// The 2xx that made the dialog, and the re-INVITE in it.
+    ok: Option<Parsed>,
+    re: Option<Pending>,
+    reinvite_at: Option<Mono>,
+    re_acks: Vec<(u32, Vec<u8>)>,
+    /// Final statuses of re-INVITEs.
+    pub re_finals: Vec<u16>,
     cancel_at: Option<Mono>,
     bye_at: Option<Mono>,
     ack: Option<Vec<u8>>,
@@ -153,25 +110,20 @@ impl Caller {
         plan: CallPlan,
         now: Mono,
     ) -> Caller {
-        let sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n",
-            ip = addr.ip()
-        );
-        let invite = format!(
-            "INVITE sip:{called}@{proxy} SIP/2.0\r\nVia: SIP/2.0/UDP {addr};branch=z9hG4bKc{number}i\r\n\
-             From: <sip:12025550100@{addr}>;tag=caller{number}\r\nTo: <sip:{called}@{proxy}>\r\n\
-             Call-ID: call{number}@sim\r\nCSeq: 1 INVITE\r\nContact: <sip:c@{addr}>\r\nMax-Forwards: 70\r\n\
-             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
-            sdp.len()
-        )
-        .into_bytes();
-        Caller {
+        let mut caller = Caller {
             addr,
             proxy,
             number,
             called: called.to_owned(),
-            invite: Some(Pending::new(invite.clone(), now, true)),
+            invite: None,
             other: None,
+            cseq: 1,
+            branch: "i",
+            ok: None,
+            re: None,
+            reinvite_at: None,
+            re_acks: Vec::new(),
+            re_finals: Vec::new(),
             cancel_at: plan.cancel_after.map(|d| now + d),
             bye_at: None,
             ack: None,
@@ -180,14 +132,40 @@ impl Caller {
             answered_tags: Vec::new(),
             ended: false,
             timed_out: false,
-            out: vec![Datagram { from: addr, to: proxy, bytes: invite.clone() }],
-            invite_bytes: invite,
+            out: Vec::new(),
+            invite_bytes: Vec::new(),
             plan,
-        }
+        };
+        caller.invite("", now);
+        caller
+    }
+
+    /// Sends the first INVITE, or the same with credentials.
+    fn invite(&mut self, credentials: &str, now: Mono) {
+        let (addr, proxy, called) = (self.addr, self.proxy, &self.called);
+        let (number, branch, cseq) = (self.number, self.branch, self.cseq);
+        let sdp = sdp_of(addr, 40_000);
+        let invite = format!(
+            "INVITE sip:{called}@{proxy} SIP/2.0\r\nVia: {};branch=z9hG4bKc{number}{branch}\r\n\
+             From: <sip:12025550100@{addr}>;tag=caller{number}\r\nTo: <sip:{called}@{proxy}>\r\n\
+             Call-ID: call{number}@sim\r\nCSeq: {cseq} INVITE\r\nContact: <sip:c@{addr}{}>\r\nMax-Forwards: 70\r\n\
+             {credentials}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+            self.via(),
+            if self.plan.stream { ";transport=tcp" } else { "" },
+            sdp.len()
+        )
+        .into_bytes();
+        self.invite = Some(Pending::over(self.plan.stream, invite.clone(), now, true));
+        self.invite_bytes.clone_from(&invite);
+        self.send(invite);
+    }
+
+    fn via(&self) -> String {
+        format!("SIP/2.0/{} {}", if self.plan.stream { "TCP" } else { "UDP" }, self.addr)
     }
 
     fn send(&mut self, bytes: Vec<u8>) {
-        self.out.push(Datagram { from: self.addr, to: self.proxy, bytes });
+        self.out.push(Datagram { from: self.addr, to: self.proxy, bytes, stream: self.plan.stream });
     }
 
     /// A datagram from the proxy.
@@ -203,6 +181,8 @@ impl Caller {
         if m.start.starts_with("BYE ") {
             self.ended = true;
             self.bye_at = None;
+            self.reinvite_at = None;
+            self.re = None;
             self.other = None;
             let ok = respond(m, "200 OK", None, "");
             self.send(ok);
@@ -210,7 +190,25 @@ impl Caller {
     }
 
     fn handle_response(&mut self, status: u16, m: &Parsed, now: Mono) {
+        if m.method() == "INVITE" && m.cseq() > self.cseq {
+            self.re_answered(status, m, now);
+            return;
+        }
         match (m.method(), status) {
+            // Of the INVITE without credentials.
+            ("INVITE", _) if m.cseq() < self.cseq => {}
+            ("INVITE", 407) if self.plan.signs_in && self.branch == "i" => {
+                self.refused_ack(m);
+                let credentials = crate::carrier::credentials(
+                    m.get("proxy-authenticate"),
+                    &format!("sip:{}@{}", self.called, self.proxy),
+                );
+                (self.cseq, self.branch) = (2, "j");
+                if self.cancelled {
+                    return; // it gave up in the meantime
+                }
+                self.invite(&credentials, now);
+            }
             ("INVITE", 100..200) => {
                 // Timer A stops; the call may ring for long.
                 if let Some(p) = self.invite.as_mut() {
@@ -225,18 +223,7 @@ impl Caller {
                     self.finals.push(status);
                 }
                 self.cancel_at = None;
-                let ack = format!(
-                    "ACK sip:{}@{} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKc{}i\r\nFrom: {}\r\nTo: {}\r\n\
-                     Call-ID: {}\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
-                    self.called,
-                    self.proxy,
-                    self.addr,
-                    self.number,
-                    m.get("from"),
-                    m.get("to"),
-                    m.get("call-id")
-                );
-                self.send(ack.into_bytes());
+                self.refused_ack(m);
             }
             ("BYE", 200..) => {
                 self.other = None;
@@ -245,6 +232,55 @@ impl Caller {
             ("CANCEL", 200..) => self.other = None,
             _ => {}
         }
+    }
+
+    /// ACK for a final that is no 2xx: of the INVITE's transaction (RFC 3261 §17.1.1.3).
+    fn refused_ack(&mut self, m: &Parsed) {
+        let ack = format!(
+            "ACK sip:{}@{} SIP/2.0\r\nVia: {};branch={}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\n\
+             CSeq: {} ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            self.called,
+            self.proxy,
+            self.via(),
+            m.branch(),
+            m.get("from"),
+            m.get("to"),
+            m.get("call-id"),
+            m.cseq(),
+        );
+        self.send(ack.into_bytes());
+    }
+
+    /// The answer to a re-INVITE.
+    fn re_answered(&mut self, status: u16, m: &Parsed, now: Mono) {
+        match status {
+            100..200 => {
+                if let Some(p) = self.re.as_mut() {
+                    p.next = p.ends;
+                }
+            }
+            200..300 => {
+                self.re = None;
+                if !self.re_finals.contains(&status) {
+                    self.re_finals.push(status);
+                }
+                let known = self.re_acks.iter().find(|(n, _)| *n == m.cseq()).map(|(_, ack)| ack.clone());
+                let ack = known.unwrap_or_else(|| {
+                    let ack = self.in_dialog(m, "ACK", m.cseq(), "ra", "");
+                    self.re_acks.push((m.cseq(), ack.clone()));
+                    ack
+                });
+                self.send(ack);
+            }
+            _ => {
+                self.re = None;
+                if !self.re_finals.contains(&status) {
+                    self.re_finals.push(status);
+                }
+                self.refused_ack(m);
+            }
+        }
+        let _ = now;
     }
 
     fn answered(&mut self, status: u16, m: &Parsed, now: Mono) {
@@ -262,29 +298,36 @@ impl Caller {
         if !self.finals.contains(&status) {
             self.finals.push(status);
         }
-        let ack = self.in_dialog(m, "ACK", 1, "a");
+        let ack = self.in_dialog(m, "ACK", self.cseq, "a", "");
         self.ack = Some(ack.clone());
         self.send(ack);
+        self.ok = Some(m.clone());
+        self.reinvite_at = self.plan.reinvite_after.filter(|_| !self.cancelled).map(|d| now + d);
         let talk = if self.cancelled { Duration::ZERO } else { self.plan.talk };
         if !self.plan.callee_hangs_up || self.cancelled {
             self.bye_at = Some(now + talk);
         }
-        let bye = self.in_dialog(m, "BYE", 2, "b");
+        // Behind every re-INVITE.
+        let bye = self.in_dialog(m, "BYE", self.cseq + 2, "b", "");
         self.invite_bytes = bye; // what bye_at sends
     }
 
     /// A request inside the dialog that a 2xx made (RFC 3261 §12.2.1.1, loose routes only).
-    fn in_dialog(&self, m: &Parsed, method: &str, cseq: u32, branch: &str) -> Vec<u8> {
+    fn in_dialog(&self, m: &Parsed, method: &str, cseq: u32, branch: &str, sdp: &str) -> Vec<u8> {
         let routes: String = m.all("record-route").rev().map(|r| format!("Route: {r}\r\n")).collect();
+        let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
-            "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKc{}{branch}\r\n{routes}From: {}\r\nTo: {}\r\n\
-             Call-ID: {}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            "{method} {} SIP/2.0\r\nVia: {};branch=z9hG4bKc{}{branch}\r\n{routes}From: {}\r\nTo: {}\r\n\
+             Call-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:c@{}>\r\nMax-Forwards: 70\r\n{kind}\
+             Content-Length: {}\r\n\r\n{sdp}",
             inner(m.get("contact")),
-            self.addr,
+            self.via(),
             self.number,
             m.get("from"),
             m.get("to"),
-            m.get("call-id")
+            m.get("call-id"),
+            self.addr,
+            sdp.len()
         )
         .into_bytes()
     }
@@ -302,8 +345,11 @@ impl Caller {
                 if lower.starts_with("invite ") {
                     cancel.push_str(&line.replacen("INVITE", "CANCEL", 1));
                 } else if lower.starts_with("cseq") {
-                    cancel.push_str("CSeq: 1 CANCEL");
-                } else if lower.starts_with("content") || lower.starts_with("contact") {
+                    cancel.push_str(&format!("CSeq: {} CANCEL", self.cseq));
+                } else if lower.starts_with("content")
+                    || lower.starts_with("contact")
+                    || lower.starts_with("proxy-auth")
+                {
                     continue;
                 } else {
                     cancel.push_str(line);
@@ -311,22 +357,36 @@ impl Caller {
                 cancel.push_str("\r\n");
             }
             cancel.push_str("Content-Length: 0\r\n\r\n");
-            self.other = Some(Pending::new(cancel.clone().into_bytes(), now, false));
+            self.other = Some(Pending::over(self.plan.stream, cancel.clone().into_bytes(), now, false));
             self.send(cancel.into_bytes());
         }
         if self.bye_at.is_some_and(|at| at <= now) {
             self.bye_at = None;
             let bye = self.invite_bytes.clone();
-            self.other = Some(Pending::new(bye.clone(), now, false));
+            self.other = Some(Pending::over(self.plan.stream, bye.clone(), now, false));
+            self.reinvite_at = None;
+            self.re = None;
             self.send(bye);
         }
-        for invite in [true, false] {
-            let slot = if invite { &mut self.invite } else { &mut self.other };
+        if self.reinvite_at.is_some_and(|at| at <= now)
+            && let Some(ok) = self.ok.clone()
+        {
+            self.reinvite_at = None;
+            let re = self.in_dialog(&ok, "INVITE", self.cseq + 1, "r", &sdp_of(self.addr, 41_000));
+            self.re = Some(Pending::over(self.plan.stream, re.clone(), now, true));
+            self.send(re);
+        }
+        for which in 0..3 {
+            let slot = match which {
+                0 => &mut self.invite,
+                1 => &mut self.other,
+                _ => &mut self.re,
+            };
             let Some(p) = slot else { continue };
             if p.ends <= now {
                 *slot = None;
-                self.timed_out = true;
-                self.ended |= !invite;
+                self.timed_out |= which < 2;
+                self.ended |= which == 1;
             } else if p.next <= now {
                 p.advance();
                 let bytes = p.bytes.clone();
@@ -337,15 +397,24 @@ impl Caller {
 
     /// When [`Caller::handle_timeout`] is due.
     pub fn next_at(&self) -> Option<Mono> {
-        let pending = [&self.invite, &self.other];
+        let pending = [&self.invite, &self.other, &self.re];
         pending
             .into_iter()
             .flatten()
             .map(|p| p.next.min(p.ends))
             .chain(self.cancel_at)
             .chain(self.bye_at)
+            .chain(self.reinvite_at)
             .min()
     }
+}
+
+/// A description of audio at an address.
+fn sdp_of(addr: SocketAddr, port: u16) -> String {
+    let ip = addr.ip();
+    format!(
+        "v=0\r\no=- 1 {port} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+    )
 }
 
 /// What a vendor does with every call it gets.
@@ -366,6 +435,8 @@ pub enum Behaviour {
 struct Incoming {
     invite: Parsed,
     invite_raw: Vec<u8>,
+    /// Branch of its latest re-INVITE.
+    re_branch: String,
     from: SocketAddr,
     answer_at: Option<Mono>,
     hang_up_at: Option<Mono>,
@@ -387,6 +458,8 @@ pub struct Vendor {
     calls: BTreeMap<String, Incoming>,
     /// INVITE branches seen, with the bytes of the first: a repeat must be byte for byte the same.
     branches: BTreeMap<String, Vec<u8>>,
+    /// Re-INVITEs answered.
+    pub reinvited: u64,
     /// Broken rules, in words.
     pub faults: Vec<String>,
     /// What it wants to send.
@@ -402,6 +475,7 @@ impl Vendor {
             callee_talk,
             calls: BTreeMap::new(),
             branches: BTreeMap::new(),
+            reinvited: 0,
             faults: Vec::new(),
             out: Vec::new(),
         }
@@ -482,18 +556,36 @@ impl Vendor {
             let again = self
                 .calls
                 .values()
-                .find(|c| c.invite.branch() == branch)
+                .find(|c| c.invite.branch() == branch || c.re_branch == branch)
                 .and_then(|c| c.last.as_ref().map(|p| (c.from, p.bytes.clone())));
             if let Some((to, bytes)) = again {
                 self.send(to, bytes);
             }
             return;
         }
-        self.branches.insert(branch, raw.to_vec());
+        self.branches.insert(branch.clone(), raw.to_vec());
         let port = self.addr.port();
         let id = m.get("call-id").to_owned();
+        if m.to_tag().is_some() {
+            // A re-INVITE: answered at once, and repeated until its ACK.
+            let sdp = sdp_of(self.addr, 51_000);
+            let bytes = match self.calls.get_mut(&id).filter(|c| c.answered && !c.ended) {
+                Some(c) => {
+                    let extra = format!("{}Content-Type: application/sdp\r\n", contact(self.addr));
+                    let bytes = respond_with(&m, "200 OK", None, &extra, &sdp);
+                    c.re_branch = branch;
+                    c.last = Some(Pending::new(bytes.clone(), now, false));
+                    self.reinvited += 1;
+                    bytes
+                }
+                None => respond(&m, "481 Gone", None, ""),
+            };
+            self.send(from, bytes);
+            return;
+        }
         let mut call = Incoming {
             invite_raw: raw.to_vec(),
+            re_branch: String::new(),
             from,
             answer_at: None,
             hang_up_at: None,
@@ -525,7 +617,7 @@ impl Vendor {
     }
 
     fn send(&mut self, to: SocketAddr, bytes: Vec<u8>) {
-        self.out.push(Datagram { from: self.addr, to, bytes });
+        self.out.push(Datagram { from: self.addr, to, bytes, stream: false });
     }
 
     /// Answers, hang-ups and retransmissions that are due.
@@ -595,33 +687,6 @@ impl Vendor {
 
 fn contact(addr: SocketAddr) -> String {
     format!("Contact: <sip:vendor@{addr}>\r\n")
-}
-
-/// A response to `m`; `tag` goes into To when it has none.
-fn respond(m: &Parsed, status: &str, tag: Option<u16>, extra: &str) -> Vec<u8> {
-    respond_with(m, status, tag, extra, "")
-}
-
-fn respond_with(m: &Parsed, status: &str, tag: Option<u16>, extra: &str, body: &str) -> Vec<u8> {
-    let mut text = format!("SIP/2.0 {status}\r\n");
-    for name in ["via", "record-route", "from", "to", "call-id", "cseq"] {
-        for value in m.all(name) {
-            match (name, tag) {
-                ("to", Some(tag)) if !value.contains(";tag=") => {
-                    // One tag per branch: forks of one call differ, repeats do not.
-                    let branch = m.branch();
-                    text.push_str(&format!(
-                        "to: {value};tag=v{tag}x{}\r\n",
-                        &branch[branch.len().saturating_sub(12)..]
-                    ));
-                }
-                _ => text.push_str(&format!("{name}: {value}\r\n")),
-            }
-        }
-    }
-    text.push_str(extra);
-    text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-    text.into_bytes()
 }
 
 /// The callee's BYE: the INVITE's route set forwards, tags swapped.

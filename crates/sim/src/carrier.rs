@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use warp_model::{Currency, CustomerId, DeckId, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{Currency, CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::deck::{Deck, DeckKind, DeckMeta, Row};
 use warp_policy::directory::{
-    Customer, DirectoryBuilder, Limits, Partition, PartitionVendor, Strategy, Transport, Trunk, Vendor,
-    VendorTrunk,
+    Customer, DigestUser, DirectoryBuilder, Ha1s, Limits, Partition, PartitionVendor, Strategy, Transport,
+    Trunk, Vendor, VendorTrunk,
 };
 use warp_policy::{LcrIndex, NumberPlan, RateList, Snapshot};
+use warp_sip::digest::{self, Algorithm, Challenge, Ha1};
 
 /// A snapshot in which `customer` (a network such as `10.0.2.0/24`) may call +1415 and +44 through `vendors`, the first
 /// being the cheapest.
@@ -33,7 +34,10 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
             sell_decks: vec![DeckId::from_u128(100)],
             partition: "all".into(),
             acl: vec![customer.parse().expect("a network")],
-            digest: Vec::new(),
+            digest: vec![DigestUser {
+                username: USER.into(),
+                ha1: Ha1s { realm: REALM.into(), md5: None, sha256: Some(Secret::new(ha1_hex())) },
+            }],
             media_ips: Vec::new(),
             dial: Default::default(),
             caller: Default::default(),
@@ -76,6 +80,8 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
                 tech_prefix: String::new(),
                 number_format: Default::default(),
                 media_ips: Vec::new(),
+                signalling_ips: Vec::new(),
+                follow_redirects: false,
                 priority: 0,
                 weight: 1,
             });
@@ -85,6 +91,26 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
         LcrIndex::build(&buy, &[RateList { decks: vec![sell] }], &plan, Wall(0)).expect("decks build");
     let directory = rows.build().expect("rows are consistent");
     Snapshot::new(Arc::new(directory), Arc::new(index), Arc::new(plan))
+}
+
+/// A user of the trunk, wherever it calls from, and its secret.
+pub const USER: &str = "pbx";
+const SECRET: &[u8] = b"correct-horse";
+/// Of the proxy's default configuration.
+const REALM: &str = "warp";
+
+fn ha1_hex() -> String {
+    let ha1 = Ha1::new(Algorithm::Sha256, USER.as_bytes(), REALM.as_bytes(), SECRET);
+    String::from_utf8_lossy(ha1.reveal()).into_owned()
+}
+
+/// The header line that answers a challenge for an INVITE to `uri`.
+pub fn credentials(challenge: &str, uri: &str) -> String {
+    let challenge = Challenge::parse(challenge.as_bytes()).expect("a challenge of the proxy");
+    let ha1 = Ha1::new(challenge.algorithm, USER.as_bytes(), challenge.realm, SECRET);
+    let mut value = Vec::new();
+    digest::respond(&challenge, USER.as_bytes(), &ha1, b"INVITE", uri.as_bytes(), b"sim", 1, &mut value);
+    format!("Proxy-Authorization: {}\r\n", String::from_utf8_lossy(&value))
 }
 
 /// A deck with one rate for all jurisdictions, in nanos a minute.

@@ -10,4 +10,6 @@ pub mod agent;
 pub mod carrier;
 pub mod net;
 pub mod rng;
+pub mod spoof;
+mod text;
 pub mod world;

@@ -31,7 +31,7 @@ impl Weather {
     };
 }
 
-/// One datagram.
+/// One datagram, or one message on a connection.
 #[derive(Clone, Debug)]
 pub struct Datagram {
     /// Source.
@@ -40,6 +40,8 @@ pub struct Datagram {
     pub to: SocketAddr,
     /// Payload.
     pub bytes: Vec<u8>,
+    /// It travels on a connection: it arrives, once, and in order.
+    pub stream: bool,
 }
 
 /// Datagrams in flight.
@@ -60,6 +62,11 @@ impl Network {
 
     /// Sends one datagram at `now`.
     pub fn send(&mut self, now: Mono, datagram: Datagram, rng: &mut Rng) {
+        if datagram.stream {
+            self.sent += 1;
+            self.in_flight.insert((now + self.weather.delay, self.sent), datagram);
+            return;
+        }
         let copies = if rng.chance(self.weather.duplicate_per_mille) { 2 } else { 1 };
         for _ in 0..copies {
             if rng.chance(self.weather.loss_per_mille) {

@@ -2,22 +2,34 @@
 //! the invariants of `ref/threats-and-faults` §4 are checked against.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::cdr::{CallRecord, JournalRecord};
 use warp_model::{CallId, Mono, Now, Wall};
 use warp_ng::Reply;
-use warp_sip::flow::Flow;
+use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip_proxy::core::{Answer, AskId, Core, CoreConfig, MediaError, Output, Question, Shared};
 
 use crate::agent::{CallPlan, Caller, Parsed, Vendor};
 use crate::net::{Datagram, Network, Weather};
 use crate::rng::Rng;
+use crate::spoof::Spoofer;
 
 /// The wall clock at virtual time zero.
 const EPOCH: Wall = Wall(1_795_000_000_000_000);
+
+/// A third address.
+const SPOOFER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 5060);
+
+/// The connection that an agent keeps to the proxy.
+fn link_of(agent: SocketAddr) -> LinkId {
+    match agent.ip() {
+        IpAddr::V4(ip) => LinkId(u64::from(ip.to_bits())),
+        IpAddr::V6(_) => LinkId::NONE,
+    }
+}
 
 /// What the relay did: which calls it holds.
 #[derive(Debug, Default)]
@@ -51,6 +63,9 @@ pub struct World {
     faults: Vec<String>,
     /// Final responses that the proxy sent per server transaction (branch and CSeq method), without repeats.
     finals: BTreeMap<(String, String), BTreeSet<u16>>,
+    over_tcp: u64,
+    /// Overhears, and forges.
+    pub spoofer: Spoofer,
     /// Per mille of relay questions that get no answer.
     pub relay_deaf_per_mille: u64,
     /// How far the wall clock has been put forward or back (F-TIME-01), in ms.
@@ -84,6 +99,8 @@ impl World {
             ended: BTreeMap::new(),
             faults: Vec::new(),
             finals: BTreeMap::new(),
+            over_tcp: 0,
+            spoofer: Spoofer::new(SPOOFER, proxy),
             relay_deaf_per_mille: 0,
             wall_shift_ms: 0,
             rng,
@@ -153,8 +170,14 @@ impl World {
 
     fn deliver(&mut self, d: Datagram) {
         if d.to == self.proxy {
-            self.core.handle_message(Flow::udp(self.proxy, d.from), &d.bytes, self.clock());
+            let flow = match d.stream {
+                false => Flow::udp(self.proxy, d.from),
+                true => Flow { link: link_of(d.from), ..Flow::unlinked(Transport::Tcp, self.proxy, d.from) },
+            };
+            self.core.handle_message(flow, &d.bytes, self.clock());
             self.drain_core();
+        } else if d.to == self.spoofer.addr {
+            // It has nothing to gain from an answer.
         } else if let Some(vendor) = self.vendors.iter_mut().find(|v| v.addr == d.to) {
             vendor.handle(d.from, &d.bytes, self.now);
         } else if let Some(caller) = self.callers.values_mut().find(|c| c.addr == d.to) {
@@ -180,12 +203,23 @@ impl World {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Transmit { flow, bytes } => {
-                    self.note_final(&bytes);
+                    if flow.remote != self.spoofer.addr {
+                        self.note_final(&bytes);
+                    }
                     if std::env::var_os("WARP_TRACE").is_some() {
                         let first = String::from_utf8_lossy(&bytes);
                         println!("{:?} -> {} {}", self.now, flow.remote, first.lines().next().unwrap_or(""));
                     }
-                    let datagram = Datagram { from: self.proxy, to: flow.remote, bytes: bytes.to_vec() };
+                    if let Some(forged) = self.spoofer.overhear(&bytes, &mut self.rng) {
+                        self.network.send(self.now, forged, &mut self.rng);
+                    }
+                    let stream = flow.transport.is_reliable();
+                    self.over_tcp += u64::from(stream);
+                    if stream && flow.link != link_of(flow.remote) {
+                        self.faults.push(format!("a message for {} by another connection", flow.remote));
+                    }
+                    let datagram =
+                        Datagram { from: self.proxy, to: flow.remote, bytes: bytes.to_vec(), stream };
                     self.network.send(self.now, datagram, &mut self.rng);
                     self.core.recycle(bytes);
                 }
@@ -352,6 +386,11 @@ impl World {
             }
         }
         faults
+    }
+
+    /// Messages that the proxy sent on connections.
+    pub fn tcp_messages(&self) -> u64 {
+        self.over_tcp
     }
 
     /// Figures for a summary: calls answered, ended, datagrams lost, offers.

@@ -30,7 +30,7 @@ struct Script {
 }
 
 fn scripts() -> Vec<Script> {
-    let plan = CallPlan { talk: TALK, cancel_after: None, callee_hangs_up: false };
+    let plan = CallPlan { talk: TALK, ..CallPlan::default() };
     let answer = Behaviour::Answer(Duration::from_secs(1));
     vec![
         Script { behaviours: [answer; 3], plan },
@@ -41,6 +41,11 @@ fn scripts() -> Vec<Script> {
             behaviours: [Behaviour::Ring; 3],
             plan: CallPlan { cancel_after: Some(Duration::from_secs(4)), ..plan },
         },
+        Script {
+            behaviours: [answer; 3],
+            plan: CallPlan { reinvite_after: Some(Duration::from_secs(2)), ..plan },
+        },
+        Script { behaviours: [answer; 3], plan: CallPlan { stream: true, ..plan } },
         Script { behaviours: [Behaviour::Refuse(486); 3], plan },
         Script { behaviours: [Behaviour::Refuse(503); 3], plan },
     ]
@@ -49,7 +54,8 @@ fn scripts() -> Vec<Script> {
 fn world(script: &Script, snapshot: &Arc<Snapshot>) -> World {
     let proxy = addr("10.0.0.1:5060");
     let listener = Listener { transport: Transport::Udp, bind: proxy, advertise: None };
-    let config = CoreConfig::new(Mode::Policy, vec![listener]);
+    let stream = Listener { transport: Transport::Tcp, ..listener };
+    let config = CoreConfig::new(Mode::Policy, vec![listener, stream]);
     let all = vendors().iter().zip(script.behaviours).map(|(v, b)| Vendor::new(*v, b, TALK)).collect();
     let mut w = World::new(7, config, proxy, all, Weather::CALM);
     let now = w.clock();

@@ -38,7 +38,8 @@ fn world(seed: u64, snapshot: &Arc<warp_policy::Snapshot>) -> World {
     let mut rng = Rng::new(seed ^ 0xCA11);
     let proxy = addr("10.0.0.1:5060");
     let listener = Listener { transport: Transport::Udp, bind: proxy, advertise: None };
-    let config = CoreConfig::new(Mode::Policy, vec![listener]);
+    let stream = Listener { transport: Transport::Tcp, ..listener };
+    let config = CoreConfig::new(Mode::Policy, vec![listener, stream]);
     let weather = Weather {
         loss_per_mille: [0, 10, 50, 200][rng.below(4) as usize],
         duplicate_per_mille: rng.below(100),
@@ -66,16 +67,23 @@ fn f_net_01_a_thousand_seeds_keep_the_ledger() {
     let snapshot = Arc::new(carrier::snapshot("10.0.2.0/24", &vendors()));
     let mut seen: BTreeMap<u16, u32> = BTreeMap::new();
     let (mut answered, mut lost, mut failovers) = (0, 0, 0);
+    let (mut signed_in, mut over_tcp, mut reinvited, mut spoofed) = (0, 0, 0, 0);
     for seed in only.map_or(0..SEEDS, |s| s..s + 1) {
         let mut w = world(seed, &snapshot);
+        w.spoofer.per_mille = [0, 0, 300][w.rng.below(3) as usize];
         for n in 0..3u64 {
             let plan = CallPlan {
                 talk: Duration::from_millis(w.rng.below(20_000)),
                 cancel_after: w.rng.chance(200).then(|| Duration::from_millis(w.rng.below(10_000))),
                 callee_hangs_up: w.rng.chance(300),
+                stream: w.rng.chance(300),
+                signs_in: w.rng.chance(250),
+                reinvite_after: w.rng.chance(400).then(|| Duration::from_millis(w.rng.below(8_000))),
             };
             let called = if plan.callee_hangs_up { "14155550129" } else { "14155550123" };
-            let caller = SocketAddr::new([10, 0, 2, n as u8 + 1].into(), 5060);
+            // A user calls from an address that no trunk lists.
+            let network = if plan.signs_in { 4 } else { 2 };
+            let caller = SocketAddr::new([10, 0, network, n as u8 + 1].into(), 5060);
             w.place(n, caller, called, plan);
             let at = w.now + Duration::from_millis(w.rng.below(2_000));
             w.run_until(at);
@@ -95,6 +103,15 @@ fn f_net_01_a_thousand_seeds_keep_the_ledger() {
         for caller in w.callers.values() {
             *seen.entry(caller.finals.first().copied().unwrap_or(0)).or_default() += 1;
         }
+        signed_in += w.core_mut().stats().auth_ok;
+        over_tcp += w.tcp_messages();
+        reinvited += w.vendors.iter().map(|v| v.reinvited).sum::<u64>();
+        spoofed += w.core_mut().stats().spoofed;
+        // Who overhears everything ends no call and answers none: its tag and its words are nowhere.
+        let forged =
+            w.ended().filter(|r| r.sip_code == 603 || r.legs.iter().any(|l| l.sip_code == 603)).count();
+        assert_eq!(forged, 0, "seed {seed}: a forged response was believed");
+        assert!(w.callers.values().all(|c| !c.answered_tags.contains(&"evil".to_owned())), "seed {seed}");
         answered += w.figures().0;
         lost += w.figures().2;
         failovers += w.core_mut().stats().failovers;
@@ -106,6 +123,10 @@ fn f_net_01_a_thousand_seeds_keep_the_ledger() {
             assert!(seen.get(&status).is_some_and(|n| *n > 30), "{status}: {seen:?}");
         }
         assert!(failovers > 300 && lost > 1_000);
+        println!(
+            "{signed_in} signed in, {over_tcp} messages over TCP, {reinvited} re-INVITEs, {spoofed} forgeries refused"
+        );
+        assert!(signed_in > 300 && over_tcp > 2_000 && reinvited > 150 && spoofed > 200);
     }
 }
 
@@ -116,7 +137,7 @@ fn outcome(seed: u64, snapshot: &Arc<warp_policy::Snapshot>, jumps: bool) -> Vec
         let plan = CallPlan {
             talk: Duration::from_millis(w.rng.below(20_000)),
             cancel_after: w.rng.chance(200).then(|| Duration::from_millis(w.rng.below(10_000))),
-            callee_hangs_up: false,
+            ..CallPlan::default()
         };
         w.place(n, SocketAddr::new([10, 0, 2, n as u8 + 1].into(), 5060), "14155550123", plan);
         let at = w.now + Duration::from_millis(w.rng.below(2_000));

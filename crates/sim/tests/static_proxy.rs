@@ -56,6 +56,7 @@ fn f_net_01_a_thousand_seeds_keep_the_rules() {
                 talk: Duration::from_millis(w.rng.below(20_000)),
                 cancel_after: w.rng.chance(250).then(|| Duration::from_millis(w.rng.below(10_000))),
                 callee_hangs_up: w.rng.chance(300),
+                ..CallPlan::default()
             };
             let called = if plan.callee_hangs_up { "14155550129" } else { "14155550123" };
             let caller = SocketAddr::new([10, 0, 2, n as u8 + 1].into(), 5060);

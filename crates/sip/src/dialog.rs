@@ -73,18 +73,6 @@ impl Dialog {
         }
     }
 
-    /// Who sent a request (or, for a response, who sent the request that it answers) with these tags; `None` when
-    /// the tags are not of this dialog.
-    pub fn sender(&self, from_tag: &[u8], to_tag: &[u8]) -> Option<Side> {
-        if self.caller.tag == from_tag && self.callee.tag == to_tag {
-            Some(Side::Caller)
-        } else if self.callee.tag == from_tag && self.caller.tag == to_tag {
-            Some(Side::Callee)
-        } else {
-            None
-        }
-    }
-
     /// Remembers a request of `side`: its CSeq, and its Contact when the method refreshes targets (INVITE, UPDATE,
     /// SUBSCRIBE, NOTIFY: pass `None` otherwise). False when the CSeq is lower than one already seen (RFC 3261 §12.2.2;
     /// the proxy still forwards: the far end answers 500).
@@ -250,15 +238,6 @@ mod tests {
         assert!(text.starts_with("BYE sip:strict@p0 SIP/2.0\r\n"), "{text}");
         assert!(text.contains("Route: <sip:p00;lr>\r\nRoute: <sip:alice@192.0.2.1:5070>\r\n"), "{text}");
         assert!(text.contains("Reason: Q.850;cause=16\r\nContent-Length: 0\r\n\r\n"));
-    }
-
-    #[test]
-    fn t_sip_11_tags_name_the_sender_or_nobody() {
-        let d = dialog();
-        assert_eq!(d.sender(b"alice-tag", b"bob-tag"), Some(Side::Caller));
-        assert_eq!(d.sender(b"bob-tag", b"alice-tag"), Some(Side::Callee));
-        assert_eq!(d.sender(b"bob-tag", b"bob-tag"), None);
-        assert_eq!(d.sender(b"alice-tag", b""), None);
     }
 
     #[test]

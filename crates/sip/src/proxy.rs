@@ -32,16 +32,6 @@ impl ResponseContext {
     pub fn best(&self) -> Option<(u16, u16)> {
         self.best
     }
-
-    /// The status to send for the best one: a 503 of a vendor is not ours to repeat (RFC 3261 §16.7 step 6), because
-    /// it would tell the caller that *we* are out of service.
-    pub fn status_to_send(&self) -> u16 {
-        match self.best {
-            None => 408,
-            Some((_, 503)) => 500,
-            Some((_, s)) => s,
-        }
-    }
 }
 
 /// Lower is better: 6xx before all; then the lowest class; inside 4xx those that help the caller to try again first.
@@ -84,6 +74,8 @@ pub struct FailoverRules {
 pub fn verdict(status: u16, cause: Option<u8>, rules: &FailoverRules) -> Verdict {
     match status {
         404 if rules.distrust_404 => Verdict::Next,
+        // Where a vendor would send the call is between the vendor and us: its Contacts never reach a customer (PRODUCT §6).
+        300..=399 => Verdict::Next,
         480 => match cause {
             Some(3 | 27 | 34 | 38 | 41 | 42) => Verdict::Next,
             _ => Verdict::Stop,
@@ -245,7 +237,6 @@ mod tests {
     fn best_response_prefers_6xx_then_the_lowest_class() {
         let mut c = ResponseContext::default();
         assert!(c.add(0, 503));
-        assert_eq!(c.status_to_send(), 500);
         assert!(c.add(1, 500));
         assert!(c.add(2, 408));
         assert!(!c.add(3, 502));

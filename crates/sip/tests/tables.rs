@@ -156,12 +156,11 @@ fn walk<M: Machine>(table: &str) {
             assert_eq!(m.state(), r.cells[3], "{at}: next state");
             let outputs: Vec<String> = done.into_iter().map(|a| format!("{a:?}")).collect();
             assert_eq!(outputs.join(" "), r.cells[4], "{at}: outputs");
-            let timers: Vec<String> = m.running().iter().map(|(n, _)| format!("{n:?}")).collect();
+            // Each with the milliseconds that it still runs: a timer of another length is another protocol.
+            let left = |at: Mono| at.since(now).as_millis();
+            let timers: Vec<String> =
+                m.running().iter().map(|(n, at)| format!("{n:?}={}", left(*at))).collect();
             assert_eq!(timers.join(" "), r.cells[5], "{at}: timers");
-            // T: no timer is further away than 64·T1.
-            for (n, t) in m.running() {
-                assert!(t.since(now) <= T().t1_64(), "{at}: timer {n:?} is bounded");
-            }
             walked += 1;
         }
     }

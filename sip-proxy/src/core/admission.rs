@@ -76,6 +76,7 @@ impl Transactions {
             client: None,
             call: None,
             stranger,
+            nth: 0,
             armed: NEVER,
         });
         self.begun = Some(id);

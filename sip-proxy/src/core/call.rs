@@ -13,7 +13,7 @@ use warp_policy::{
     CallInput, Decision, Directory, Live, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx,
 };
 use warp_sip::dialog::{Dialog, Party};
-use warp_sip::flow::Flow;
+use warp_sip::flow::{Flow, LinkId};
 use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
 use warp_sip::proxy::ResponseContext;
@@ -171,6 +171,8 @@ pub(crate) struct Call {
     pub(crate) held: VecDeque<Held>,
     pub(crate) armed: Mono,
     pub(crate) gone: bool,
+    /// Connections that find it ([`Calls::relink`]).
+    pub(crate) links: [LinkId; 2],
 }
 
 impl Branch {
@@ -307,6 +309,7 @@ impl Calls {
         f: impl FnOnce(&mut Calls, &mut Call, &mut Transactions) -> R,
     ) -> Option<R> {
         let mut call = self.all.lend(id)?;
+        let was_live = call.phase != Phase::Over;
         let result = self.step_call(&mut call, tx, f);
         loop {
             if call.is_asking() {
@@ -344,6 +347,9 @@ impl Calls {
                 }
             }
         }
+        self.live -= usize::from(was_live && call.phase == Phase::Over);
+        let gone = call.gone;
+        self.relink(id, &mut call, gone);
         if call.gone {
             self.unlink(id, &call);
             tx.give_buf(std::mem::take(&mut call.invite));
@@ -458,6 +464,7 @@ impl Calls {
             hold_at: NEVER,
             armed: NEVER,
             gone: false,
+            links: [LinkId::NONE; 2],
             snapshot,
         });
         call.dialog.call_id = msg.call_id().to_vec();
@@ -468,6 +475,7 @@ impl Calls {
             call.dialog.caller.target = contact.uri.to_vec();
         }
         let id = self.all.insert(call);
+        self.live += 1;
         self.by_dialog.insert(call_key, id);
         self.by_cdr.insert(cdr_id.as_u128(), id);
         if let Some(txn) = tx.table.servers.get_mut(server) {

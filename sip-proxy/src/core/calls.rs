@@ -3,14 +3,14 @@
 //! A call is lent out of the slab while something happens to it ([`Calls::with_call`]). Its messages are handled in order: while a
 //! question is open, further ones wait.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::{CallId, VendorTrunkId};
 use warp_policy::screen::Bound;
 use warp_policy::{Looked, Snapshot};
-use warp_sip::flow::Flow;
+use warp_sip::flow::{Flow, LinkId};
 use warp_sip::message::{Message, Method};
 use warp_sip::transaction::NEVER;
 
@@ -37,6 +37,10 @@ pub(crate) struct Calls {
     pub(super) by_dialog: HashTable<Id>,
     /// By public id.
     pub(super) by_cdr: HashTable<Id>,
+    /// Calls that a connection carries, on one side or the other.
+    pub(super) by_link: HashMap<LinkId, BTreeSet<Id>>,
+    /// Calls that are not over.
+    pub(super) live: usize,
     pub(super) asks: BTreeMap<u64, Owner>,
     pub(super) next_ask: u64,
     /// Vendor trunks out of rotation that this shard asks for a sign of life.
@@ -55,6 +59,8 @@ impl Calls {
             all: Slab::new(),
             by_dialog: HashTable::default(),
             by_cdr: HashTable::default(),
+            by_link: HashMap::new(),
+            live: 0,
             asks: BTreeMap::new(),
             next_ask: 0,
             probes: BTreeMap::new(),
@@ -168,16 +174,33 @@ impl Calls {
         self.bound = Some((Arc::new(usage), Arc::new(health)));
     }
 
-    /// Calls in the air.
-    pub(super) fn live(&self) -> usize {
-        self.all.iter().filter(|(_, c)| c.phase != Phase::Over).count()
-    }
-
     /// The same as a list, in the order of their beginning.
     pub(super) fn list(&self) -> Vec<LiveCall> {
         let mut all: Vec<LiveCall> = self.all.iter().filter_map(|(_, c)| c.live()).collect();
         all.sort_by_key(|c| (c.setup_at, c.cdr_id));
         all
+    }
+
+    /// Puts a call where its connections find it, when it has come to others; `gone`: nowhere.
+    pub(super) fn relink(&mut self, id: Id, call: &mut Call, gone: bool) {
+        let links = match gone {
+            true => [LinkId::NONE; 2],
+            false => [call.flow.link, call.callee_flow.map_or(LinkId::NONE, |f| f.link)],
+        };
+        if call.links == links {
+            return;
+        }
+        for old in std::mem::replace(&mut call.links, links) {
+            if let Some(calls) = self.by_link.get_mut(&old) {
+                calls.remove(&id);
+                if calls.is_empty() {
+                    self.by_link.remove(&old);
+                }
+            }
+        }
+        for link in links.into_iter().filter(|l| l.is_some()) {
+            self.by_link.entry(link).or_default().insert(id);
+        }
     }
 
     /// Ends every call.

@@ -12,6 +12,7 @@ use warp_sip::message::{Message, Method};
 use warp_sip::proxy::cause_of_reason;
 
 use super::admission::cookie_of;
+use super::believe;
 use super::call::{Call, Held, Phase};
 use super::calls::Calls;
 use super::cdr;
@@ -119,6 +120,18 @@ impl Calls {
                 .then(|| msg.contacts().next().map(|c| c.uri))
                 .flatten();
             call.dialog.on_request(side, msg.cseq().0, target);
+            // The callee hangs up, and its 2xx was lost on the way (RFC 3261 §15 has it wait for the ACK; some do not): the caller hears that
+            // nobody answers, and the 2xx, when it is repeated, is ACKed and ended.
+            let ringing = matches!(call.phase, Phase::Setup | Phase::Ringing);
+            if msg.method() == Method::Bye && side == Side::Callee && ringing {
+                tx.answer(server, 200, "", &[]);
+                if let Some(client) = call.branch().filter(|b| b.open).and_then(|b| b.client) {
+                    tx.abandon(client);
+                }
+                calls.branch_over(call, 480, None, "callee_bye", tx);
+                calls.refuse_call(call, 480, "", "no_answer", 19, None, tx);
+                return;
+            }
             if msg.method() == Method::Invite {
                 tx.trying(server, &flow, msg);
             }
@@ -565,12 +578,12 @@ impl Calls {
             Side::Callee => call.callee_flow?,
         };
         let written =
-            warp_sip::uri::Uri::parse(call.dialog.next_hop(to)).ok().and_then(|u| route::resolve(&u));
+            warp_sip::uri::Uri::parse_target(call.dialog.next_hop(to)).ok().and_then(|u| route::resolve(&u));
         let incoming = route::listener_of(&tx.ours, &came);
         let usable = written
             // Behind a NAT, or over the stream that it opened: the address that it spoke from is the one that works.
             .filter(|(t, a)| *t == learnt.transport && !(t.is_reliable() && a.ip() == learnt.remote.ip()))
-            .filter(|(_, a)| a.ip() == learnt.remote.ip() || !route::is_inside(a.ip()))
+            .filter(|(t, a)| believe::may_lead(call, to, &learnt, *t, a.ip()))
             .and_then(|(t, a): (_, SocketAddr)| route::way_out(&tx.ours, incoming, &came, t, a))
             .map(|(_, f)| f)
             .filter(|f| !route::is_refused(&tx.config, f));
@@ -579,11 +592,12 @@ impl Calls {
 
     /// A stream closed: the calls that it carried are reached at the addresses that their parties wrote.
     pub(super) fn forget_stream(&mut self, flow: &Flow, tx: &mut Transactions) {
+        let carried: Vec<Id> = self.by_link.get(&flow.link).into_iter().flatten().copied().collect();
         let mut written = Vec::new();
-        for (id, call) in self.all.iter() {
+        for (id, call) in carried.into_iter().filter_map(|id| Some((id, self.all.get(id)?))) {
             for (side, learnt) in [(Side::Caller, Some(call.flow)), (Side::Callee, call.callee_flow)] {
                 if learnt == Some(*flow)
-                    && let Ok(uri) = warp_sip::uri::Uri::parse(call.dialog.next_hop(side))
+                    && let Ok(uri) = warp_sip::uri::Uri::parse_target(call.dialog.next_hop(side))
                     && let Some((transport, remote)) = route::resolve(&uri)
                     && let Some((_, out)) = route::way_out(&tx.ours, usize::MAX, flow, transport, remote)
                 {
@@ -599,6 +613,7 @@ impl Calls {
                 }
             }
         }
+        self.by_link.remove(&flow.link);
     }
 
     /// Ends a call by our own will: BYE both ways, or CANCEL and a final when it was not answered.

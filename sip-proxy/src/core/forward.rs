@@ -106,12 +106,14 @@ impl Transactions {
             request: Vec::new(),
             owner,
             cancel: CancelState::default(),
+            reason: Vec::new(),
             cancelled_by: None,
             timer_c,
             offered: copy.offers,
             vendor: copy.vendor,
             tries: 0,
             reaped: false,
+            nth: 0,
             armed: NEVER,
         });
         // At once: whatever happens to the rest, its timers end it.
@@ -195,12 +197,14 @@ impl Transactions {
             request: Vec::new(),
             owner,
             cancel: CancelState::default(),
+            reason: Vec::new(),
             cancelled_by: None,
             timer_c: None,
             offered: false,
             vendor,
             tries: 0,
             reaped: false,
+            nth: 0,
             armed: NEVER,
         });
         let via = self.via_value(&flow, &branch_of(id.as_u64(), nonce, 0));
@@ -243,10 +247,12 @@ impl Transactions {
             vendor: txn.vendor,
             tries: txn.tries.saturating_add(1),
             cancel: CancelState::default(),
+            reason: txn.reason.clone(),
             cancelled_by: None,
             timer_c,
             offered: txn.offered,
             reaped: false,
+            nth: 0,
             armed: NEVER,
         };
         let id = self.table.insert_client(next);
@@ -374,6 +380,20 @@ impl Transactions {
         }
     }
 
+    /// Why the caller wants a branch gone, from his CANCEL: the CANCEL that we send says the same (RFC 3326 §2, RFC 3261 §16.10).
+    pub(super) fn note_reason(&mut self, client: Id, cancel: &Message<'_>) {
+        let Some(txn) = self.table.clients.get_mut(client).filter(|t| t.reason.is_empty()) else {
+            return;
+        };
+        for value in cancel.lines_of(Header::Reason) {
+            if txn.reason.len() + value.len() <= REASON_BYTES {
+                for part in [b"Reason: ", value, b"\r\n"] {
+                    txn.reason.extend_from_slice(part);
+                }
+            }
+        }
+    }
+
     /// Gives a branch up: nothing more is sent for it but the CANCEL that a late 1xx asks for, and the ACK and BYE that a late 2xx asks for.
     pub(super) fn abandon(&mut self, client: Id) {
         if let Some(txn) = self.table.clients.get_mut(client)
@@ -394,8 +414,9 @@ impl Transactions {
         txn.timer_c = Some(TimerC::start(grace, self.now.mono));
         let (flow, nonce) = (txn.flow, txn.nonce);
         let request = std::mem::take(&mut txn.request);
+        let reason = std::mem::take(&mut txn.reason);
         let mut buf = self.take_buf();
-        let made = derived(&request, Method::Cancel, None, &mut buf);
+        let made = derived(&request, Method::Cancel, None, &reason, &mut buf);
         if let Some(txn) = self.table.clients.get_mut(client) {
             txn.request = request;
         }
@@ -416,12 +437,14 @@ impl Transactions {
             request,
             owner: Owner::Ours,
             cancel: CancelState::default(),
+            reason: Vec::new(),
             cancelled_by: None,
             timer_c: None,
             offered: false,
             vendor: None,
             tries: 0,
             reaped: false,
+            nth: 0,
             armed: NEVER,
         });
         // The CANCEL must carry the INVITE's branch: its own transaction is found through the INVITE's.
@@ -440,7 +463,7 @@ impl Transactions {
         let flow = txn.flow;
         let request = std::mem::take(&mut txn.request);
         let mut buf = self.take_buf();
-        let made = derived(&request, Method::Ack, response.header(Header::To), &mut buf);
+        let made = derived(&request, Method::Ack, response.header(Header::To), b"", &mut buf);
         if let Some(txn) = self.table.clients.get_mut(client) {
             txn.request = request;
         }
@@ -452,8 +475,9 @@ impl Transactions {
     }
 }
 
-/// CANCEL or ACK made of the INVITE that we sent: same Request-URI, top Via, From, Call-ID, CSeq number and Route; To as given.
-fn derived(request: &[u8], method: Method, to: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+/// CANCEL or ACK made of the INVITE that we sent: same Request-URI, top Via, From, Call-ID, CSeq number and Route; To as given,
+/// and `extra`: whole header lines.
+fn derived(request: &[u8], method: Method, to: Option<&[u8]>, extra: &[u8], out: &mut Vec<u8>) -> bool {
     let Ok(msg) = Message::parse(request) else {
         return false;
     };
@@ -472,10 +496,13 @@ fn derived(request: &[u8], method: Method, to: Option<&[u8]>, out: &mut Vec<u8>)
     line(&[b"To: ", to.or(msg.header(Header::To)).unwrap_or(b"")]);
     line(&[b"Call-ID: ", msg.call_id()]);
     line(&[b"CSeq: ", msg.cseq().0.to_string().as_bytes(), b" ", token]);
-    line(&[b"Content-Length: 0"]);
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(extra);
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     true
 }
+
+/// Of the Reason lines of a CANCEL that are passed on.
+const REASON_BYTES: usize = 1_024;
 
 fn branch_of(id: u64, nonce: u64, loop_hash: u32) -> [u8; BRANCH] {
     let mut out = [0; BRANCH];

@@ -163,7 +163,11 @@ impl Core {
         let Some(txn) = self.tx.table.servers.get(invite).filter(|_| open) else {
             return;
         };
-        match (txn.call, txn.client) {
+        let (call, client) = (txn.call, txn.client);
+        if let Some(client) = client {
+            self.tx.note_reason(client, msg);
+        }
+        match (call, client) {
             (Some(call), _) => self.calls.cancelled(call, &mut self.tx),
             (None, Some(client)) => self.tx.want_cancel(client),
             (None, None) => {}

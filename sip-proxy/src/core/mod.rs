@@ -21,6 +21,7 @@ use warp_sip::message::{Kind, Message};
 mod admission;
 mod answer;
 mod auth;
+mod believe;
 mod call;
 mod calls;
 mod cdr;
@@ -69,6 +70,8 @@ mod tests_offers;
 mod tests_overload;
 #[cfg(test)]
 mod tests_panic;
+#[cfg(test)]
+mod tests_paths;
 #[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
@@ -267,7 +270,7 @@ impl Core {
 
     /// Calls in the air.
     pub fn live_calls(&self) -> usize {
-        self.calls.live()
+        self.calls.live
     }
 
     /// Time has passed. Calling it early or twice does nothing.

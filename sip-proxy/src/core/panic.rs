@@ -125,6 +125,8 @@ impl Calls {
     /// the BYEs of an answered one.
     fn close_books(&mut self, id: Id, tx: &mut Transactions) -> Option<Box<Resume>> {
         let mut call = self.all.remove(id)?;
+        self.live -= usize::from(call.phase != Phase::Over);
+        self.relink(id, &mut call, true);
         self.drop_asks(&mut call, tx);
         let stands = call.phase == Phase::Answered && !is_owed(&call, tx);
         let resume = if stands { self.resume(&call, tx).map(Box::new) } else { None };

@@ -2,8 +2,9 @@
 //! destinations that we refuse to send to (T-SIP-05, T-SIP-14). Numeric addresses only; names are ours or nobody's.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use warp_model::net::{is_private, is_public, is_unicast};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::Message;
 use warp_sip::uri::{Scheme, Uri};
@@ -166,37 +167,11 @@ pub(crate) fn resolve(uri: &Uri<'_>) -> Option<(Transport, SocketAddr)> {
 /// Whether we refuse to send there (T-SIP-14): nobody, everybody, ourselves, or inside from a public interface.
 pub(crate) fn is_refused(config: &CoreConfig, flow: &Flow) -> bool {
     let (ip, local) = (flow.remote.ip().to_canonical(), flow.local.ip().to_canonical());
-    let nobody = match ip {
-        IpAddr::V4(v4) => v4.is_broadcast(),
-        IpAddr::V6(_) => false,
-    };
-    nobody
-        || ip.is_multicast()
-        || ip.is_unspecified()
+    !is_unicast(ip)
         || flow.remote.port() == 0
         || config.is_us(Some(ip), b"", Some(flow.remote.port()))
         || (ip.is_loopback() && !local.is_loopback() && !local.is_unspecified())
         || (is_private(ip) && is_public(local))
-}
-
-/// Loopback or private: an address that only means something to its own side.
-pub(crate) fn is_inside(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    ip.is_loopback() || ip.is_unspecified() || is_private(ip)
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.octets()[0] == 0,
-        IpAddr::V6(v6) => {
-            let head = v6.segments()[0];
-            head & 0xfe00 == 0xfc00 || head & 0xffc0 == 0xfe80
-        }
-    }
-}
-
-fn is_public(ip: IpAddr) -> bool {
-    !(ip.is_loopback() || ip.is_unspecified() || is_private(ip))
 }
 
 /// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4): to its source, at the source port when rport is asked for, else

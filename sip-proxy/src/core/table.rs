@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use warp_model::{Mono, VendorTrunkId};
-use warp_sip::flow::Flow;
+use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{
@@ -142,6 +142,8 @@ pub(crate) struct ServerTxn {
     /// The call that it began (policy mode).
     pub(crate) call: Option<Id>,
     pub(crate) stranger: bool,
+    /// Where it stands in its connection's list.
+    pub(crate) nth: usize,
     pub(crate) armed: Mono,
 }
 
@@ -180,6 +182,8 @@ pub(crate) struct ClientTxn {
     /// Challenges that were answered before this one was sent.
     pub(crate) tries: u8,
     pub(crate) cancel: CancelState,
+    /// Header lines of the CANCEL that asked for its end: why (RFC 3326).
+    pub(crate) reason: Vec<u8>,
     /// The transaction of our CANCEL: it has the same branch (RFC 3261 §9.1), so it is found through this one.
     pub(crate) cancelled_by: Option<Id>,
     /// Timer C; after CANCEL the time until which a final may take (RFC 3261 §9.1).
@@ -188,6 +192,8 @@ pub(crate) struct ClientTxn {
     pub(crate) offered: bool,
     /// Its late 2xx was ACKed and BYEd by us; `request` is that ACK.
     pub(crate) reaped: bool,
+    /// Where it stands in its target's list.
+    pub(crate) nth: usize,
     pub(crate) armed: Mono,
 }
 
@@ -206,8 +212,10 @@ pub(crate) struct Table {
     pub(crate) servers: Slab<ServerTxn>,
     pub(crate) clients: Slab<ClientTxn>,
     by_key: HashTable<Id>,
-    /// How many client transactions each remote address has: only those are looked for when a transport fails.
-    targets: HashMap<SocketAddr, u32>,
+    /// Client transactions by where they went: only those are looked at when a transport fails.
+    targets: HashMap<(Transport, SocketAddr), Vec<Id>>,
+    /// Server transactions by the connection that their responses go back over.
+    by_link: HashMap<LinkId, Vec<Id>>,
     strangers: HashMap<IpAddr, u32>,
 }
 
@@ -218,6 +226,7 @@ impl Table {
             clients: Slab::counting(|t| matches!(t.machine, ClientMachine::Invite(_))),
             by_key: HashTable::default(),
             targets: HashMap::new(),
+            by_link: HashMap::new(),
             strangers: HashMap::new(),
         }
     }
@@ -234,9 +243,13 @@ impl Table {
     }
 
     /// Stores a server transaction.
-    pub(crate) fn insert(&mut self, txn: ServerTxn) -> Id {
-        let (key, stranger, source) = (txn.key, txn.stranger, txn.source.ip());
+    pub(crate) fn insert(&mut self, mut txn: ServerTxn) -> Id {
+        let (key, stranger, source, link) = (txn.key, txn.stranger, txn.source.ip(), txn.flow.link);
+        txn.nth = self.by_link.get(&link).map_or(0, Vec::len);
         let id = self.servers.insert(txn);
+        if link.is_some() {
+            self.by_link.entry(link).or_default().push(id);
+        }
         self.by_key.insert(key, id);
         if stranger {
             *self.strangers.entry(source).or_insert(0) += 1;
@@ -248,6 +261,12 @@ impl Table {
     pub(crate) fn remove(&mut self, id: Id) -> Option<ServerTxn> {
         let txn = self.servers.remove(id)?;
         self.by_key.remove(&txn.key);
+        if txn.flow.link.is_some()
+            && let Some(moved) = unlist(&mut self.by_link, &txn.flow.link, txn.nth)
+            && let Some(other) = self.servers.get_mut(moved)
+        {
+            other.nth = txn.nth;
+        }
         if txn.stranger
             && let Some(n) = self.strangers.get_mut(&txn.source.ip())
         {
@@ -260,32 +279,58 @@ impl Table {
     }
 
     /// Stores a client transaction.
-    pub(crate) fn insert_client(&mut self, txn: ClientTxn) -> Id {
-        *self.targets.entry(txn.flow.remote).or_insert(0) += 1;
-        self.clients.insert(txn)
+    pub(crate) fn insert_client(&mut self, mut txn: ClientTxn) -> Id {
+        let there = self.targets.entry((txn.flow.transport, txn.flow.remote)).or_default();
+        txn.nth = there.len();
+        let id = self.clients.insert(txn);
+        there.push(id);
+        id
     }
 
     /// Takes a client transaction out.
     pub(crate) fn remove_client(&mut self, id: Id) -> Option<ClientTxn> {
         let txn = self.clients.remove(id)?;
-        if let Some(n) = self.targets.get_mut(&txn.flow.remote) {
-            *n -= 1;
-            if *n == 0 {
-                self.targets.remove(&txn.flow.remote);
-            }
+        if let Some(moved) = unlist(&mut self.targets, &(txn.flow.transport, txn.flow.remote), txn.nth)
+            && let Some(other) = self.clients.get_mut(moved)
+        {
+            other.nth = txn.nth;
         }
         Some(txn)
     }
 
-    /// Whether any client transaction goes there.
-    pub(crate) fn is_target(&self, remote: SocketAddr) -> bool {
-        self.targets.contains_key(&remote)
+    /// No index holds anything.
+    #[cfg(test)]
+    pub(crate) fn is_unindexed(&self) -> bool {
+        self.targets.is_empty() && self.by_link.is_empty() && self.by_key.is_empty()
+    }
+
+    /// The client transactions that went to an address.
+    pub(crate) fn gone_to(&self, transport: Transport, remote: SocketAddr) -> &[Id] {
+        self.targets.get(&(transport, remote)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The server transactions whose responses go back over a connection.
+    pub(crate) fn answered_over(&self, link: LinkId) -> &[Id] {
+        self.by_link.get(&link).map_or(&[], Vec::as_slice)
     }
 
     /// Server transactions that a stranger has here.
     pub(crate) fn of_stranger(&self, source: IpAddr) -> usize {
         self.strangers.get(&source).copied().unwrap_or(0) as usize
     }
+}
+
+/// Takes the `nth` id out of a list of an index; gives the one that has taken its place.
+fn unlist<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<Id>>, key: &K, nth: usize) -> Option<Id> {
+    let list = lists.get_mut(key)?;
+    if nth < list.len() {
+        list.swap_remove(nth);
+    }
+    if list.is_empty() {
+        lists.remove(key);
+        return None;
+    }
+    list.get(nth).copied()
 }
 
 /// Key of the server transaction of a request (RFC 3261 §17.2.3). `method` is the method of the transaction wanted: INVITE for an

@@ -109,6 +109,8 @@ pub(super) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
                 tech_prefix: if n == 2 { "77#".into() } else { String::new() },
                 number_format: NumberFormat::PlusE164,
                 media_ips: vec![],
+                signalling_ips: Vec::new(),
+                follow_redirects: false,
                 priority: 0,
                 weight: 1,
             });
@@ -145,6 +147,8 @@ pub(super) struct World {
     pub(super) order: String,
     /// Answer questions at once.
     pub(super) relay: bool,
+    /// Where its messages come to.
+    pub(super) us: SocketAddr,
 }
 
 impl World {
@@ -171,12 +175,13 @@ impl World {
             ended: vec![],
             order: String::new(),
             relay: true,
+            us: addr(US),
         }
     }
 
     pub(super) fn give(&mut self, from: &str, text: &str) {
         self.ms += 10;
-        let flow = Flow::udp(addr(US), addr(from));
+        let flow = Flow::udp(self.us, addr(from));
         self.core.handle_message(flow, text.as_bytes(), at(self.ms));
         self.drain();
     }

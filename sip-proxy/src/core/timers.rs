@@ -6,6 +6,7 @@ use warp_sip::proxy::TimerCFired;
 use warp_sip::transaction::{Action, Actions, ClientInput, NEVER, ServerInput};
 
 use super::slab::Id;
+use super::table::ClientTxn;
 use super::transactions::{Failed, Transactions};
 
 /// What to look at when the wheel says so.
@@ -102,7 +103,8 @@ impl Transactions {
     /// All branches to that remote address that nobody has answered yet.
     pub(super) fn branches_on(&mut self, flow: &Flow) -> Vec<Id> {
         // Strangers can have errors sent to us for addresses that we only answered: those cost nothing.
-        if !flow.transport.is_reliable() && !self.table.is_target(flow.remote) {
+        let there = self.table.gone_to(flow.transport, flow.remote);
+        if !flow.transport.is_reliable() && there.is_empty() {
             return Vec::new();
         }
         // One look for a burst of ICMP.
@@ -114,16 +116,13 @@ impl Transactions {
             }
             self.failed.push_back((flow.remote, now));
         }
+        let unanswered =
+            |t: &ClientTxn| t.machine.is_open() && !(t.method == Method::Invite && t.cancel.provisional());
         self.table
-            .clients
+            .gone_to(flow.transport, flow.remote)
             .iter()
-            .filter(|(_, t)| {
-                t.flow.transport == flow.transport
-                    && t.flow.remote == flow.remote
-                    && t.machine.is_open()
-                    && !(t.method == Method::Invite && t.cancel.provisional())
-            })
-            .map(|(id, _)| id)
+            .copied()
+            .filter(|id| self.table.clients.get(*id).is_some_and(unanswered))
             .collect()
     }
 
@@ -142,10 +141,10 @@ impl Transactions {
     pub(super) fn responses_lost(&mut self, flow: &Flow) {
         let lost: Vec<Id> = self
             .table
-            .servers
+            .answered_over(flow.link)
             .iter()
-            .filter(|(_, t)| t.flow == *flow && !t.machine.is_open())
-            .map(|(id, _)| id)
+            .copied()
+            .filter(|id| self.table.servers.get(*id).is_some_and(|t| !t.machine.is_open()))
             .collect();
         for id in lost {
             if let Some(txn) = self.table.servers.get_mut(id) {

@@ -237,8 +237,8 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
         {
             list.push(ix);
         }
-        for a in &t.addresses {
-            let list = vendor_by_ip.entry(a.ip().to_canonical()).or_default();
+        for ip in t.addresses.iter().map(|a| a.ip()).chain(t.signalling_ips.iter().copied()) {
+            let list = vendor_by_ip.entry(ip.to_canonical()).or_default();
             if list.last() != Some(&ix) {
                 list.push(ix);
             }

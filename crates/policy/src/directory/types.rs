@@ -210,12 +210,27 @@ pub struct VendorTrunk {
     /// Further addresses that its media may come from.
     #[serde(default)]
     pub media_ips: Vec<IpAddr>,
+    /// Further addresses that it signals from and to within a dialog: other nodes of its platform.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signalling_ips: Vec<IpAddr>,
+    /// Follow its redirections (3xx), to its own addresses only; else a redirection is the next candidate's turn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow_redirects: bool,
     /// Among the trunks of one vendor: the smaller first.
     #[serde(default)]
     pub priority: u16,
     /// Among equal priorities: the larger first.
     #[serde(default = "one")]
     pub weight: u16,
+}
+
+impl VendorTrunk {
+    /// Whether an address is one of its own: where INVITEs go, or another node of its platform.
+    pub fn is_own(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.addresses.iter().any(|a| a.ip().to_canonical() == ip)
+            || self.signalling_ips.iter().any(|i| i.to_canonical() == ip)
+    }
 }
 
 /// How the candidates of a partition are ordered.

@@ -62,6 +62,8 @@ pub fn vendor_trunk(n: u128, vendor: u128) -> VendorTrunk {
         tech_prefix: String::new(),
         number_format: NumberFormat::PlusE164,
         media_ips: vec![],
+        signalling_ips: Vec::new(),
+        follow_redirects: false,
         priority: 0,
         weight: 1,
     }
