@@ -361,6 +361,8 @@ fn no_part_of_a_code_is_passed_over() {
     no("az", "", "Code,NPA,NXX,Rate\n1,201,555,0.1\n", 2, "Code", "beside an area code");
     ok("az", "", "Code,Rate,Block\n44,0.01,No\n447,0.02,Yes\n", "44 0.01 1/1; 447 blocked");
     no("az", "", "Code,Rate,Block\n44,0.01,3\n", 2, "Block", "neither yes nor no");
+    no("az", "", "NPANXX,Rate\n201555,0.01\n", 1, "NPANXX", "North American plan");
+    ok("az", r#"{"mapping":{"NPANXX":"full_code"}}"#, "NPANXX,Rate\n1201555,0.01\n", "1201555 0.01 1/1");
 }
 
 #[test]

@@ -111,6 +111,7 @@ pub async fn check<B: AsRef<[u8]> + Send + 'static>(
     let content = content_in_force(&mut tx, id, deck.active_version, sheet.mode).await?;
     drop(tx);
     let read = read(&deck, sheet.bytes, options).await?;
+    let in_force = deck.active_version.and_then(|v| u32::try_from(v).ok());
     let meta = meta_of(&deck, id, deck.active_version.unwrap_or(0).saturating_add(1), &read);
     blocking(move || {
         let base = content.map(|c| PolicyDeck::from_bytes(&c)).transpose();
@@ -119,6 +120,7 @@ pub async fn check<B: AsRef<[u8]> + Send + 'static>(
             Ok(report) => report,
             // Nothing was understood: the places say why.
             Err(_) if !read.errors.is_empty() => Report {
+                base: in_force,
                 rows_read: read.rows.recognised.rows_read,
                 recognised: read.rows.recognised.clone(),
                 ..Report::default()

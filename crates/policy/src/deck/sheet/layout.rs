@@ -208,6 +208,14 @@ fn missing(layout: &Layout, line: u64, options: &ImportOptions, errors: &mut Vec
     if layout.has(Field::Nxx) && !layout.has(Field::Npa) {
         wrong(&layout.name(Field::Nxx), "an exchange without a column of area codes (NPA)".to_owned());
     }
+    // `201555` under NPANXX is a place in New Jersey; as a code of the world it is one in Egypt.
+    if options.kind == DeckKind::Az
+        && let Some(c) = layout.columns.iter().find(|c| c.used == Use::As(Field::Code) && !c.mapped)
+        && plain(&c.name).contains("npanxx")
+    {
+        let message = "codes of the North American plan in an A-Z deck; map the column to full_code if they begin with 1";
+        wrong(&c.name, message.to_owned());
+    }
     let us = options.kind == DeckKind::Us;
     let coded = [Field::Code, Field::FullCode, Field::Npa].into_iter().any(|f| layout.has(f));
     let country = layout.has(Field::CountryCode);
