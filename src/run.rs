@@ -105,7 +105,7 @@ pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
         return Err(Failure::new(message).hint("set node.data_dir").into());
     }
     let (ask, asks) = signals::listen()?;
-    let stack = Stack::start(&loaded, roles)?;
+    let stack = Stack::start_even_without_database(&loaded, roles)?;
     tracing::info!(%roles, sip = ?stack.addresses.sip_udp, api = ?stack.addresses.api, "ready");
     if let Some(key) = stack.first_operator_key() {
         // On stdout, not in the log: logs are shipped and kept.

@@ -6,6 +6,8 @@
 mod control;
 mod names;
 mod recovered;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,6 +74,16 @@ impl Stack {
     /// Starts the roles of a node. Traffic is taken when this returns.
     /// Errors: another process has the data folder, an address is taken, the database cannot be started, …
     pub fn start(loaded: &Loaded, roles: Roles) -> anyhow::Result<Stack> {
+        Self::start_with(loaded, roles, false)
+    }
+
+    /// As [`Stack::start`]; a database that does not answer is no error when the last snapshot is on disk: calls are taken, and
+    /// the API starts when the database is there.
+    pub fn start_even_without_database(loaded: &Loaded, roles: Roles) -> anyhow::Result<Stack> {
+        Self::start_with(loaded, roles, true)
+    }
+
+    fn start_with(loaded: &Loaded, roles: Roles, without_database: bool) -> anyhow::Result<Stack> {
         let config = loaded.config.clone();
         let folder = RunFolder::of(&config);
         let lock =
@@ -141,17 +153,20 @@ impl Stack {
             snapshots.on_change(Box::new(move || routing.up()));
         }
         let control_plane = if roles.api {
-            let part = health.optional("api");
             let posts = roles.jobs.then(|| events.clone());
             let of_proxy = commander.clone();
             // A node without a proxy has no figures: then the tester decides as for an idle network.
             let live =
                 move |snapshot: &Snapshot| of_proxy.get().map_or(Vec::new(), |p| p.vendor_trunks(snapshot));
-            let control =
-                control::ControlThread::start(&config, publisher, Arc::new(live), posts, &registry)?;
-            control.report_health_to(health.optional("postgres"));
-            addresses.api = Some(control.addr());
-            part.up();
+            let control = control::ControlThread::start(
+                &config,
+                publisher,
+                Arc::new(live),
+                posts,
+                (&registry, &health),
+                without_database && roles.sip,
+            )?;
+            addresses.api = control.addr();
             Some(control)
         } else {
             None
@@ -390,6 +405,11 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0u8; 32];
     getrandom::fill(&mut seed).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
     Ok(seed)
+}
+
+/// Where the last published snapshot is kept.
+pub fn snapshot_dir(config: &Config) -> PathBuf {
+    config.node.data_dir.join("snapshot")
 }
 
 /// `key`, address, UDP, TCP of everything that the configuration listens on.

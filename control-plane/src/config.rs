@@ -32,6 +32,8 @@ pub struct Config {
     pub edge: Edge,
     /// Name of this consumer in the event cursors: one per deployment.
     pub consumer: String,
+    /// Folder where the last published snapshot is kept for a start without PostgreSQL; `None`: nowhere (tests).
+    pub snapshot_dir: Option<PathBuf>,
     /// How long posted calls are kept.
     pub retention: Retention,
     /// File with the key that vendors' passwords are sealed with in the database; made when it does not exist. `None`: a key that
@@ -93,6 +95,7 @@ impl Config {
             live_keys: false,
             edge: Edge::default(),
             consumer: "postgres".into(),
+            snapshot_dir: None,
             retention: Retention { keep: CALLS_KEEP, unbilled_too: false },
             key_file: None,
         }

@@ -176,6 +176,15 @@ pub struct ControlPlane {
 /// Opens the store, starts publisher, consumer and listener. Runs on the caller's tokio runtime.
 pub async fn start(config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
     let store = Store::open(&config.database).await?;
+    start_opened(store, config, handles).await
+}
+
+/// The same when the store is open already.
+pub async fn start_opened(
+    store: Store,
+    config: Config,
+    handles: Handles,
+) -> Result<ControlPlane, StartError> {
     let cluster = store.shared_cluster();
     let control = match start_on(store, config, handles).await {
         Ok(control) => control,
@@ -223,7 +232,7 @@ const KEEPER_LOOKS: Duration = Duration::from_millis(500);
 /// Longest pause while it does not start.
 const KEEPER_LOOKS_MAX: Duration = Duration::from_secs(15);
 
-/// The same on a store that is open already.
+/// As [`start_opened`], without looking after a private cluster.
 pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
     let Handles { publisher, live, events, registry } = handles;
     let store = match &config.key_file {
@@ -255,6 +264,9 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tasks.push(tokio::spawn(consumer.rating_again(app.clone()).run(stopping.clone())));
         tasks.push(tokio::spawn(billing::recheck::run(app.clone(), stopping.clone())));
         tasks.push(tokio::spawn(billing::retention::run(app.clone(), stopping.clone())));
+    }
+    if let Some(dir) = app.config.snapshot_dir.clone() {
+        tasks.push(tokio::spawn(publish::kept::run(app.clone(), dir, stopping.clone())));
     }
     tasks.push(tokio::spawn(api::server::run(listener, app.clone(), stopping)));
     Ok(ControlPlane {

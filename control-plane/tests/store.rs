@@ -164,3 +164,40 @@ fn f_pg_03_an_exhausted_pool_answers_after_a_bounded_wait() {
         assert!(store.begin(Scope::Operator("test")).await.is_ok());
     });
 }
+
+#[test]
+fn a_database_without_our_schema_or_with_an_older_one_is_refused_with_the_cure() {
+    use warp_control_plane::Database;
+    use warp_control_plane::store::migrate;
+    use warp_model::Secret;
+    let Some(cluster) = common::cluster() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let name = "empty_database";
+        migrate::bootstrap(&cluster.options("warp_super", "postgres"), name).await.unwrap();
+        let url = |role: &str| {
+            let options = cluster.options(role, name);
+            let socket = options.get_socket().unwrap().display().to_string().replace('/', "%2F");
+            Secret::new(format!("postgres://{role}@localhost:{}/{name}?host={socket}", options.get_port()))
+        };
+        let open = async |migrate: bool| {
+            let migrate = migrate.then(|| url(migrate::MIGRATE_ROLE));
+            Store::open(&Database::Url { app: url(migrate::APP_ROLE), migrate }).await
+        };
+        let why = open(false).await.err().expect("empty").to_string();
+        assert!(why.contains("is empty") && why.contains("api.migrate_url") && why.contains(name), "{why}");
+        assert!(!why.contains("relation"), "{why}");
+        open(true).await.unwrap().disconnect().await;
+        open(false).await.unwrap().disconnect().await;
+        use sqlx::ConnectOptions;
+        let mut owner = cluster.options(migrate::MIGRATE_ROLE, name).connect().await.unwrap();
+        sqlx::raw_sql("COMMENT ON TABLE customers IS 'WARP schema 5'").execute(&mut owner).await.unwrap();
+        let why = open(false).await.err().expect("older").to_string();
+        assert!(why.contains("has WARP schema 5") && why.contains("api.migrate_url"), "{why}");
+        sqlx::raw_sql("COMMENT ON TABLE customers IS NULL").execute(&mut owner).await.unwrap();
+        let why = open(false).await.err().expect("before the mark").to_string();
+        assert!(why.contains("an older WARP schema"), "{why}");
+        open(true).await.unwrap().disconnect().await;
+        open(false).await.unwrap().disconnect().await;
+    });
+}

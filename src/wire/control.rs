@@ -1,35 +1,63 @@
 //! The control plane on a runtime of its own: nothing on the call path shares its threads.
+//!
+//! When the database does not answer at the start, the node may begin without it: calls are decided by the last snapshot that
+//! was kept on disk, and the control plane starts by itself as soon as the database is there (RFC 0003).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use warp_control_plane::app::trunk_health::{Door, Standing};
-use warp_control_plane::{ControlPlane, Edge, LiveFigures};
+use warp_control_plane::publish::kept;
+use warp_control_plane::store::{Store, StoreError};
+use warp_control_plane::{ControlPlane, Edge, Handles, LiveFigures, StartError};
 use warp_events::EventLog;
 use warp_feed::Publisher;
 use warp_policy::Snapshot;
 use warp_sip_proxy::Commander;
 use warp_sip_proxy::core::TrunkState;
-use warp_telemetry::Registry;
 use warp_telemetry::health::Part;
+use warp_telemetry::{Health, Registry};
 
 use crate::config::Config;
 
-/// A running control plane. Dropping it stops listener, tasks and the private PostgreSQL cluster.
+/// A running control plane, or one that waits for its database. Dropping it stops listener, tasks and the private
+/// PostgreSQL cluster.
 pub(super) struct ControlThread {
     runtime: Option<tokio::runtime::Runtime>,
-    control: Option<ControlPlane>,
-    addr: SocketAddr,
+    shared: Arc<Shared>,
+    addr: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    waiting: Option<JoinHandle<()>>,
 }
 
+/// What the thread that waits for the database shares with its owner.
+struct Shared {
+    control: Mutex<Option<ControlPlane>>,
+    /// Limits at the edge that a reload brought while there was no edge.
+    edge: Mutex<Option<Edge>>,
+    /// The proxy that came before the API.
+    proxy: Mutex<Option<Commander>>,
+    api: Part,
+    postgres: Part,
+}
+
+/// Longest pause between attempts to reach the database.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
 impl ControlThread {
+    /// Starts it. `without_database`: when the database does not answer and a snapshot was kept on disk, that one is published
+    /// and the control plane comes later.
     pub(super) fn start(
         config: &Config,
         publisher: Publisher<Snapshot>,
         live: LiveFigures,
         events: Option<EventLog>,
-        registry: &Registry,
+        (registry, health): (&Registry, &Health),
+        without_database: bool,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -37,59 +65,101 @@ impl ControlThread {
             .enable_all()
             .build()
             .context("runtime")?;
-        let handles =
-            warp_control_plane::Handles { publisher, live: Some(live), events, registry: registry.clone() };
-        let started = warp_control_plane::start(config.api.control_plane(config), handles);
-        let control = runtime.block_on(started).context("control plane")?;
-        Ok(Self { addr: control.addr, runtime: Some(runtime), control: Some(control) })
+        let settings = config.api.control_plane(config);
+        let shared = Arc::new(Shared {
+            control: Mutex::new(None),
+            edge: Mutex::new(None),
+            proxy: Mutex::new(None),
+            api: health.optional("api"),
+            postgres: health.optional("postgres"),
+        });
+        let handles = Handles { publisher, live: Some(live), events, registry: registry.clone() };
+        let (stop, stopping) = watch::channel(false);
+        let mut thread = Self { runtime: None, shared: shared.clone(), addr: None, stop, waiting: None };
+        match runtime.block_on(Store::open(&settings.database)) {
+            Ok(store) => {
+                let started = warp_control_plane::start_opened(store, settings, handles);
+                let control = runtime.block_on(started).context("control plane")?;
+                thread.addr = Some(control.addr);
+                shared.take(control);
+            }
+            Err(away @ (StoreError::Unavailable(_) | StoreError::TooSlow | StoreError::Cluster(_)))
+                if without_database =>
+            {
+                let Some(last) = last_kept(&settings) else {
+                    return Err(anyhow::Error::new(StartError::Store(away)).context("control plane"));
+                };
+                tracing::warn!(
+                    snapshot = %last.snapshot.id,
+                    kept_at = %last.written_at,
+                    error = %away,
+                    "PostgreSQL does not answer: calls are decided by the last snapshot on disk, the API starts when PostgreSQL is there"
+                );
+                shared.wait(&away);
+                handles.publisher.publish(last.snapshot);
+                thread.waiting = Some(runtime.spawn(shared.start_later(settings, handles, stopping)));
+            }
+            Err(e) => return Err(anyhow::Error::new(StartError::Store(e)).context("control plane")),
+        }
+        thread.runtime = Some(runtime);
+        Ok(thread)
     }
 
-    pub(super) fn addr(&self) -> SocketAddr {
+    /// Where the API listens; `None` while it waits for the database.
+    pub(super) fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
-    /// From now on this part says whether the database answers.
-    pub(super) fn report_health_to(&self, part: Part) {
-        if let Some(control) = &self.control {
-            control.app.report_health_to(part);
-        }
+    /// Its use cases, when it runs.
+    #[cfg(test)]
+    pub(super) fn app(&self) -> Option<Arc<warp_control_plane::App>> {
+        lock(&self.shared.control).as_ref().map(|c| c.app.clone())
     }
 
     /// Other limits at the edge, from the next request on.
     pub(super) fn configure(&self, edge: Edge) {
-        if let Some(control) = &self.control {
+        *lock(&self.shared.edge) = Some(edge.clone());
+        if let Some(control) = &*lock(&self.shared.control) {
             control.app.configure(edge);
         }
     }
 
     /// From now on the API knows where the vendor trunks of this proxy stand, and puts them back.
     pub(super) fn vendor_trunks_of(&self, proxy: Commander) {
-        let Some(control) = &self.control else { return };
-        let of_reset = proxy.clone();
-        control.app.vendor_trunks_through(Door {
-            standing: Arc::new(move |id| proxy.vendor_trunk(id).map(standing)),
-            reset: Arc::new(move |id| of_reset.reset_vendor_trunk(id)),
-        });
+        *lock(&self.shared.proxy) = Some(proxy.clone());
+        if let Some(control) = &*lock(&self.shared.control) {
+            control.app.vendor_trunks_through(door(proxy));
+        }
     }
 
     /// The operator's key that was made because there was none.
     pub(super) fn first_key(&self) -> Option<String> {
-        let key = self.control.as_ref()?.operator_key.as_ref()?;
+        let control = lock(&self.shared.control);
+        let key = control.as_ref()?.operator_key.as_ref()?;
         Some(key.reveal().clone())
     }
 
     /// The key of the first start when this is it, otherwise a new one.
     pub(super) fn operator_key(&self) -> anyhow::Result<String> {
-        let (Some(runtime), Some(control)) = (&self.runtime, &self.control) else {
-            anyhow::bail!("the control plane has stopped");
-        };
-        if let Some(key) = &control.operator_key {
-            return Ok(key.reveal().clone());
+        if let Some(key) = self.first_key() {
+            return Ok(key);
         }
         use warp_control_plane::app::{Ctx, keys};
-        let ctx = Ctx::system(&control.app, "a new operator's key");
+        let app = lock(&self.shared.control).as_ref().map(|c| c.app.clone());
+        let (Some(runtime), Some(app)) = (&self.runtime, app) else {
+            anyhow::bail!("the control plane is not running");
+        };
+        let ctx = Ctx::system(&app, "a new operator's key");
         let made = runtime.block_on(keys::create(&ctx, None, keys::ApiKeyInput::everything("warp")));
         Ok(made.map_err(|e| anyhow::anyhow!("operator's key: {e}"))?.secret)
+    }
+}
+
+fn door(proxy: Commander) -> Door {
+    let of_reset = proxy.clone();
+    Door {
+        standing: Arc::new(move |id| proxy.vendor_trunk(id).map(standing)),
+        reset: Arc::new(move |id| of_reset.reset_vendor_trunk(id)),
     }
 }
 
@@ -104,11 +174,88 @@ fn standing(state: TrunkState) -> Standing {
     Standing { state, share, reason, back_in_s }
 }
 
-impl Drop for ControlThread {
-    fn drop(&mut self) {
-        if let (Some(runtime), Some(control)) = (self.runtime.take(), self.control.take()) {
-            runtime.block_on(control.stop());
-            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+impl Shared {
+    fn take(&self, control: ControlPlane) {
+        control.app.report_health_to(self.postgres.clone());
+        let edge = lock(&self.edge).clone();
+        if let Some(edge) = edge {
+            control.app.configure(edge);
+        }
+        let mut place = lock(&self.control);
+        // With the place held: a proxy that comes now waits, and then finds the control plane.
+        let proxy = lock(&self.proxy).clone();
+        if let Some(proxy) = proxy {
+            control.app.vendor_trunks_through(door(proxy));
+        }
+        *place = Some(control);
+        self.api.up();
+    }
+
+    fn wait(&self, why: &StoreError) {
+        self.postgres.down(why.to_string());
+        self.api.down("waits for PostgreSQL");
+    }
+
+    /// Opens the database when it answers, then starts what needs it.
+    async fn start_later(
+        self: Arc<Self>,
+        settings: warp_control_plane::Config,
+        handles: Handles,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut pause = Duration::from_millis(250);
+        let store = loop {
+            if tokio::time::timeout(pause, stop.wait_for(|s| *s)).await.is_ok() {
+                return;
+            }
+            match Store::open(&settings.database).await {
+                Ok(store) => break store,
+                Err(e) => {
+                    tracing::debug!(error = %e, "PostgreSQL does not answer yet");
+                    self.wait(&e);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        };
+        match warp_control_plane::start_opened(store, settings, handles).await {
+            Ok(control) => {
+                tracing::info!(api = %control.addr, "PostgreSQL answers: the API has started");
+                self.take(control);
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "the control plane does not start; calls go on with the snapshot of the start");
+                self.api.down(e.to_string());
+            }
         }
     }
+}
+
+fn last_kept(settings: &warp_control_plane::Config) -> Option<kept::Kept> {
+    let (dir, key) = (settings.snapshot_dir.as_ref()?, settings.key_file.as_ref()?);
+    match kept::read(dir, key) {
+        Ok(kept) => kept,
+        Err(error) => {
+            tracing::error!(%error, "the snapshot on disk cannot be used");
+            None
+        }
+    }
+}
+
+impl Drop for ControlThread {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        self.stop.send_replace(true);
+        if let Some(waiting) = self.waiting.take() {
+            let _ = runtime.block_on(waiting);
+        }
+        let control = lock(&self.shared.control).take();
+        if let Some(control) = control {
+            runtime.block_on(control.stop());
+        }
+        runtime.shutdown_timeout(Duration::from_secs(2));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod compile;
+pub mod kept;
 mod rows;
 
 use std::collections::VecDeque;
@@ -84,6 +85,11 @@ impl Publication {
     /// The snapshot that calls are decided from.
     pub fn latest(&self) -> Arc<Snapshot> {
         self.publisher.subscriber().latest()
+    }
+
+    /// Calls `listener` after each publication until what it gives is dropped.
+    pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) -> warp_feed::Listening {
+        self.publisher.subscriber().listen(listener)
     }
 
     /// A snapshot that was published lately.

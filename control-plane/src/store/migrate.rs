@@ -20,6 +20,9 @@ pub const READONLY_ROLE: &str = "warp_readonly";
 /// Database of the private cluster.
 pub const DATABASE: &str = "warp";
 
+/// Stands before the number in the comment of the table `customers`.
+const SCHEMA_MARK: &str = "WARP schema ";
+
 const FILES: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "routing", include_str!("../../migrations/0002_routing.sql")),
@@ -60,6 +63,10 @@ pub async fn copy(superuser: &PgConnectOptions, template: &str, database: &str) 
 pub async fn migrate(owner: &PgConnectOptions, app_role: &str) -> Result<(), StoreError> {
     let mut db = owner.connect().await?;
     migrator().run(&mut db).await.map_err(|e| StoreError::Migration(e.to_string()))?;
+    // Readable for every role, unlike the migrator's own table.
+    let mark = sqlx::query(sql::SCHEMA_MARK_TEXT).bind(format!("{SCHEMA_MARK}{}", newest()));
+    let text: String = mark.fetch_one(&mut db).await?.try_get(0)?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut db).await?;
     grant(&mut db, app_role, "app").await?;
     let readonly = sqlx::query(sql::ROLE_EXISTS).bind(READONLY_ROLE).fetch_optional(&mut db).await?;
     if readonly.is_some() {
@@ -67,6 +74,30 @@ pub async fn migrate(owner: &PgConnectOptions, app_role: &str) -> Result<(), Sto
     }
     db.close().await?;
     Ok(())
+}
+
+/// The newest migration: the schema that this program works with.
+pub fn newest() -> i64 {
+    FILES.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+}
+
+/// Refuses a database without our schema, or with an older one, and says the cure. A newer one is taken: nodes of two versions
+/// work side by side during an upgrade (F-UPG-01).
+pub async fn check_schema(db: &mut PgConnection, place: &str) -> Result<(), StoreError> {
+    let row = sqlx::query(sql::SCHEMA_VERSION).fetch_one(db).await?;
+    let (there, said): (bool, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    let found = said.as_deref().and_then(|s| s.strip_prefix(SCHEMA_MARK)?.parse::<i64>().ok());
+    let newest = newest();
+    let what = match (there, found) {
+        (false, _) => "is empty: it has no WARP schema".to_owned(),
+        (true, Some(version)) if version >= newest => return Ok(()),
+        (true, Some(version)) => format!("has WARP schema {version}, this program needs {newest}"),
+        (true, None) => format!("has an older WARP schema, this program needs {newest}"),
+    };
+    Err(StoreError::Schema(format!(
+        "the database at {place} {what}. Start once with api.migrate_url = \"postgres://OWNER:PASSWORD@HOST/DATABASE\", a role that may \
+         create tables there; the schema is then made or brought up to date. Without DATABASE_URL, WARP runs a PostgreSQL of its own."
+    )))
 }
 
 /// Refuses a run-time role that could step over the walls (T-PG-01).

@@ -25,6 +25,8 @@ use cluster::Cluster;
 
 /// Longest wait for a connection of the pool; then 503.
 pub const POOL_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait for the first connection.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Connections of the pool.
 pub const POOL_CONNECTIONS: u32 = 12;
 /// Longest statement of the app role.
@@ -85,6 +87,8 @@ pub enum StoreError {
     Serialization,
     /// A migration failed or an applied one was changed.
     Migration(String),
+    /// The database has no schema of ours, or one of another version; where it is, and what to do.
+    Schema(String),
     /// The run-time role is a superuser or may bypass row-level security.
     PowerfulRole,
     /// The private cluster cannot be had.
@@ -117,6 +121,7 @@ impl fmt::Display for StoreError {
             Self::Value(e) => write!(f, "a value that the database cannot hold: {e}"),
             Self::Serialization => f.write_str("serialization conflict"),
             Self::Migration(e) => write!(f, "migration: {e}"),
+            Self::Schema(e) => f.write_str(e),
             Self::PowerfulRole => f.write_str(
                 "the run-time role is a superuser or has BYPASSRLS: give the program a plain role",
             ),
@@ -197,7 +202,9 @@ impl Store {
             Database::Url { app, migrate } => {
                 let app = parse_url(app)?;
                 if let Some(url) = migrate {
-                    migrate::migrate(&parse_url(url)?, app.get_username()).await?;
+                    let owner = parse_url(url)?;
+                    probe(&owner).await?;
+                    migrate::migrate(&owner, app.get_username()).await?;
                 }
                 Self::connect(app, None).await
             }
@@ -227,8 +234,8 @@ impl Store {
             ("idle_in_transaction_session_timeout", "10s"),
         ]);
         // Alone first: the pool would try until its wait is over and then not say why.
-        let first = options.connect().await.map_err(|e| first_failure(&options, e))?;
-        let _ = first.close().await;
+        probe(&options).await?;
+        let place = place_of(&options);
         let pool = PgPoolOptions::new()
             .max_connections(POOL_CONNECTIONS)
             .acquire_timeout(POOL_WAIT)
@@ -236,6 +243,7 @@ impl Store {
             .await?;
         let mut connection = pool.acquire().await?;
         migrate::check_role(&mut connection).await?;
+        migrate::check_schema(&mut connection, &place).await?;
         drop(connection);
         Ok(Store { pool, cluster, seal: seal::Seal::ephemeral(), requests: Default::default() })
     }
@@ -391,15 +399,31 @@ pub trait FromRow: Sized {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error>;
 }
 
+/// Connects once. A host that swallows packets shall not hold the start for minutes.
+async fn probe(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let first = match tokio::time::timeout(CONNECT_WAIT, options.connect()).await {
+        Ok(connected) => connected.map_err(|e| first_failure(options, &e))?,
+        Err(_) => {
+            return Err(first_failure(options, &format!("no answer within {} s", CONNECT_WAIT.as_secs())));
+        }
+    };
+    let _ = first.close().await;
+    Ok(())
+}
+
 /// Where no connection could be had, and why: never with the password (G-7).
-fn first_failure(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+fn first_failure(options: &PgConnectOptions, error: &dyn fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", place_of(options)))
+}
+
+fn place_of(options: &PgConnectOptions) -> String {
     let place = match options.get_socket() {
         Some(path) => path.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
     };
     let database = options.get_database().unwrap_or("");
     let user = options.get_username();
-    StoreError::Unavailable(format!("{place}, database {database:?} as {user:?}: {error}"))
+    format!("{place}, database {database:?} as {user:?}")
 }
 
 fn parse_url(url: &Secret<String>) -> Result<PgConnectOptions, StoreError> {

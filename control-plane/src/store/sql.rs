@@ -196,6 +196,10 @@ statements! {
     ROLE_EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = $1";
     /// Whether we are a role that row-level security does not hold.
     ROLE_POWERS = "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user";
+    /// Whether our schema is there, and what it says of itself.
+    SCHEMA_VERSION = "SELECT to_regclass('public.customers') IS NOT NULL, obj_description(to_regclass('public.customers'), 'pg_class')";
+    /// Statement that marks the schema, quoted by PostgreSQL.
+    SCHEMA_MARK_TEXT = "SELECT format('COMMENT ON TABLE customers IS %L', $1::text)";
     /// GRANT statements for role `$1` of kind `$2` (app, readonly), quoted by PostgreSQL.
     GRANT_TEXTS = "SELECT format('GRANT %s ON %I.%I TO %I',
             CASE WHEN $2::text = 'readonly' AND c.relname = 'vendor_trunks' THEN

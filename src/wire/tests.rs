@@ -1,0 +1,147 @@
+//! A start while PostgreSQL is away: calls are decided by the last snapshot on disk, the API comes when the database does.
+
+use std::net::UdpSocket;
+use std::path::Path;
+
+use serde_json::json;
+use warp_control_plane::app::seed::Seed;
+use warp_control_plane::publish::kept;
+use warp_control_plane::store::cluster::Cluster;
+use warp_control_plane::store::migrate;
+
+use super::*;
+use crate::config::Sources;
+use crate::run::load;
+
+/// A cluster that ends with its test.
+struct Database(Cluster);
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = self.0.stop_now();
+    }
+}
+
+impl Database {
+    /// `None` with a printed line where there are no PostgreSQL programs.
+    fn start(dir: &Path) -> Option<Database> {
+        if Cluster::binaries().is_none() {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI=true and no PostgreSQL programs");
+            println!("skipped: no PostgreSQL server programs (apt-get install postgresql)");
+            return None;
+        }
+        let cluster = Cluster::start(dir).expect("cluster");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let made = migrate::bootstrap(&cluster.options("warp_super", "postgres"), migrate::DATABASE);
+        runtime.block_on(made).expect("roles and database");
+        Some(Database(cluster))
+    }
+
+    fn url(&self, role: &str) -> String {
+        let options = self.0.options(role, migrate::DATABASE);
+        let socket = options.get_socket().expect("a socket").display().to_string().replace('/', "%2F");
+        format!("postgres://{role}@localhost:{}/{}?host={socket}", options.get_port(), migrate::DATABASE)
+    }
+}
+
+fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "not within 60 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A vendor, a customer and its trunk; gives the snapshot that holds them.
+async fn seeded(app: &warp_control_plane::App, vendor_at: SocketAddr) -> String {
+    let seed = Seed::new(app);
+    let csv = |rate: &str| format!("NPANXX,Interstate,Intrastate,Indeterminate\n415,{rate},{rate},{rate}\n");
+    let sell = seed.deck("sell", "us", csv("0.01")).await.unwrap();
+    let buy = seed.deck("buy", "us", csv("0.004")).await.unwrap();
+    let vendor = json!({ "slug": "alpha", "name": "Alpha", "buy_deck_ids": [buy] });
+    let vendor = seed.vendor(vendor).await.unwrap();
+    let trunk = json!({ "name": "a1", "addresses": [vendor_at.to_string()] });
+    seed.vendor_trunk(vendor, trunk).await.unwrap();
+    let partition = json!({ "name": "economy", "vendors": [{ "vendor_id": vendor }] });
+    let partition = seed.partition(partition).await.unwrap();
+    let customer = json!({ "name": "Acme", "sell_deck_ids": [sell], "partition_id": partition });
+    let customer = seed.customer(customer).await.unwrap();
+    seed.trunk(customer, json!({ "name": "pbx" }), &["127.0.0.1"], &[]).await.unwrap();
+    app.publish_now().await.unwrap().to_string()
+}
+
+#[test]
+fn f_pg_01_a_start_without_postgresql_takes_calls_from_the_last_snapshot_on_disk_and_the_api_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(database) = Database::start(&dir.path().join("pg")) else { return };
+    let (customer, vendor) =
+        (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    for socket in [&customer, &vendor] {
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+    let loaded_from = |data: &str| {
+        let path = dir.path().join(format!("{data}.toml"));
+        let text = format!(
+            "[node]\ndata_dir = \"{}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\nanchor_media = false\n\
+             [events]\nsegment = \"64KiB\"\n[api]\nlisten = \"127.0.0.1:0\"\ndatabase_url = \"{}\"\nmigrate_url = \"{}\"\n",
+            dir.path().join(data).display(),
+            database.url(migrate::APP_ROLE),
+            database.url(migrate::MIGRATE_ROLE)
+        );
+        std::fs::write(&path, text).unwrap();
+        load(&Config::default(), &Sources { file: Some(path), ..Sources::default() }).unwrap()
+    };
+    let roles: Roles = "sip,api,jobs".parse().unwrap();
+    let loaded = loaded_from("data");
+    let stack = Stack::start(&loaded, roles).unwrap();
+    let app = stack.control_plane.as_ref().unwrap().app().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let published = runtime.block_on(seeded(&app, vendor.local_addr().unwrap()));
+    let (at, key) = (snapshot_dir(&loaded.config), loaded.config.node.data_dir.join("seal.key"));
+    until("the snapshot is on disk", || {
+        kept::read(&at, &key).ok().flatten().filter(|k| k.snapshot.id.to_string() == published)
+    });
+    drop(app);
+    stack.stop();
+
+    database.0.stop_now().unwrap();
+    let refused = format!("{:#}", Stack::start(&loaded, roles).err().expect("no database"));
+    assert!(refused.contains("database unavailable"), "{refused}");
+    let nothing_kept = Stack::start_even_without_database(&loaded_from("other"), roles).err();
+    let nothing_kept = format!("{:#}", nothing_kept.expect("no database and no snapshot"));
+    assert!(nothing_kept.contains("database unavailable"), "{nothing_kept}");
+
+    let stack = Stack::start_even_without_database(&loaded, roles).unwrap();
+    assert_eq!(stack.addresses.api, None);
+    let ready = stack.health.readiness();
+    assert!(ready.ready, "{ready:?}");
+    let parts = ready.to_json()["parts"].clone();
+    assert!(parts["api"].to_string().contains("waits for PostgreSQL"), "{parts}");
+    assert!(parts["postgres"].to_string().contains("database unavailable"), "{parts}");
+    let (from, to) = (customer.local_addr().unwrap(), stack.addresses.sip_udp.unwrap());
+    let invite = format!(
+        "INVITE sip:+14155550123@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+         From: <sip:+12125550100@{from}>;tag=a\r\nTo: <sip:+14155550123@{to}>\r\nCall-ID: without-postgres@test\r\n\
+         CSeq: 1 INVITE\r\nContact: <sip:{from}>\r\nContent-Length: 0\r\n\r\n"
+    );
+    customer.send_to(invite.as_bytes(), to).unwrap();
+    let mut bytes = [0; 4_096];
+    // OPTIONS may come first: trunks are looked after.
+    let asked = until("the INVITE at the vendor", || {
+        let n = vendor.recv(&mut bytes).expect("a message");
+        let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
+        text.starts_with("INVITE ").then_some(text)
+    });
+    assert!(asked.contains("Call-ID: without-postgres@test"), "{asked}");
+
+    database.0.launch().unwrap();
+    until("the API", || (stack.health.readiness().to_json()["parts"]["api"]["state"] == "up").then_some(()));
+    let app = stack.control_plane.as_ref().unwrap().app().unwrap();
+    assert_eq!(app.publication.latest().directory.trunks().count(), 1);
+    assert!(stack.operator_key().is_ok());
+    drop(app);
+    stack.stop();
+}
