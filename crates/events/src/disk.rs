@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::EventsError;
 use crate::segment::{self, Header};
 
-/// A disk. The default is the system's; there is no other outside this crate's tests.
+/// A disk. The default is the system's; there is no other outside of tests.
 #[derive(Clone, Default)]
 pub struct Disk(Kind);
 
@@ -18,6 +18,17 @@ enum Kind {
     System,
     #[cfg(test)]
     Faulty(std::sync::Arc<crate::faults::Faults>),
+    /// Writes and syncs fail while the switch is on.
+    #[cfg(feature = "breaking-disk")]
+    Breaking(std::sync::Arc<std::sync::atomic::AtomicBool>),
+}
+
+#[cfg(feature = "breaking-disk")]
+fn broken(switch: &std::sync::atomic::AtomicBool) -> io::Result<()> {
+    match switch.load(std::sync::atomic::Ordering::Acquire) {
+        true => Err(io::Error::other("the disk is broken")),
+        false => Ok(()),
+    }
 }
 
 impl Disk {
@@ -26,12 +37,20 @@ impl Disk {
         Disk(Kind::Faulty(faults.clone()))
     }
 
+    /// A disk that fails while the switch is on: for tests of other packages.
+    #[cfg(feature = "breaking-disk")]
+    pub fn breaking(switch: &std::sync::Arc<std::sync::atomic::AtomicBool>) -> Disk {
+        Disk(Kind::Breaking(switch.clone()))
+    }
+
     /// See [`segment::create`].
     pub(crate) fn create(&self, path: &Path, header: &Header, bytes: u64) -> Result<File, EventsError> {
         match &self.0 {
             Kind::System => segment::create(path, header, bytes),
             #[cfg(test)]
             Kind::Faulty(faults) => faults.create(path, header, bytes),
+            #[cfg(feature = "breaking-disk")]
+            Kind::Breaking(_) => segment::create(path, header, bytes),
         }
     }
 
@@ -40,6 +59,11 @@ impl Disk {
             Kind::System => file.write_all_at(bytes, position),
             #[cfg(test)]
             Kind::Faulty(faults) => faults.write_all_at(file, bytes, position),
+            #[cfg(feature = "breaking-disk")]
+            Kind::Breaking(switch) => {
+                broken(switch)?;
+                file.write_all_at(bytes, position)
+            }
         }
     }
 
@@ -48,6 +72,11 @@ impl Disk {
             Kind::System => file.sync_data(),
             #[cfg(test)]
             Kind::Faulty(faults) => faults.sync_data(file),
+            #[cfg(feature = "breaking-disk")]
+            Kind::Breaking(switch) => {
+                broken(switch)?;
+                file.sync_data()
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ use super::slab::{Id, Slab};
 use super::table::Owner;
 use super::transactions::{Failed, Transactions};
 use super::types::LiveCall;
+use super::unrecorded::UNRECORDED;
 
 /// Calls, and the questions that they have asked.
 pub(crate) struct Calls {
@@ -213,9 +214,10 @@ impl Calls {
 
     /// Ends one call by its public id.
     pub(super) fn end(&mut self, cdr_id: CallId, reason: &str, tx: &mut Transactions) {
-        let hit = self.by_cdr.get(&cdr_id.as_u128()).copied();
-        if let Some(id) = hit {
-            self.end_call(id, reason, tx);
+        match self.by_cdr.get(&cdr_id.as_u128()).copied() {
+            Some(id) if reason == UNRECORDED => self.end_unrecorded(id, tx),
+            Some(id) => self.end_call(id, reason, tx),
+            None => {}
         }
     }
 

@@ -750,6 +750,6 @@ fn offer_of(server: Id, tx: &Transactions) -> Vec<u8> {
 }
 
 /// A header line with its end.
-fn line_of(name: Header, value: &[u8]) -> Vec<u8> {
+pub(super) fn line_of(name: Header, value: &[u8]) -> Vec<u8> {
     [name.name().as_bytes(), b": ", value, b"\r\n"].concat()
 }

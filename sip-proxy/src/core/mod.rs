@@ -48,6 +48,7 @@ mod timers;
 mod transactions;
 pub mod types;
 mod uac;
+mod unrecorded;
 mod wheel;
 
 #[cfg(test)]

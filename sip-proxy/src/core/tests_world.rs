@@ -51,9 +51,9 @@ fn deck(n: u128, rate: i64) -> Arc<Deck> {
 }
 
 /// Changes to the world before it is built.
-pub(super) type Tweak = fn(&mut DirectoryBuilder);
+pub(crate) type Tweak = fn(&mut DirectoryBuilder);
 
-pub(super) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
+pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
     let limits = Limits::default;
     let ha1 = |a| {
         let h = Ha1::new(a, b"pbx", b"warp", b"secret");
@@ -306,7 +306,7 @@ pub(super) fn invite(number: &str, call: &str, extra: &str, body: &str) -> Strin
     )
 }
 
-pub(super) fn reply(
+pub(crate) fn reply(
     request: &str,
     status: &str,
     tag: &str,

@@ -25,6 +25,8 @@ mod stream_events;
 mod streams;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_journal;
 mod vendors;
 mod wire;
 

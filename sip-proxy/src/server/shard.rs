@@ -29,7 +29,7 @@ use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams};
 use super::token::{self, Target};
 use super::vendors::VendorWatch;
-use super::wire::{refuse, via};
+use super::wire::{is_answer, refuse, via};
 use crate::config::Config;
 use crate::core::{Answer, AskId, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, shard_of};
 use crate::metrics::{CallCounter, Direction, Metrics, SocketError, Stage, Transaction};
@@ -384,7 +384,8 @@ impl Shard {
     // ---- sending
 
     fn transmit(&mut self, flow: Flow, bytes: TransmitBuf, now: Now) {
-        let bytes = match self.refused.take() {
+        // The 200 that belongs to the record; what goes out before it is not about it.
+        let bytes = match self.refused.take_if(|_| is_answer(&bytes)) {
             None => bytes,
             Some(cdr_id) => {
                 let command = Command::EndCall { cdr_id, reason: "journal" };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
-use warp_sip::message::Message;
+use warp_sip::message::{Message, Method};
 
 use crate::core::TransmitBuf;
 use crate::metrics::Via;
@@ -20,6 +20,11 @@ pub(super) fn reconnect_address(flow: &Flow, bytes: &[u8]) -> SocketAddr {
         remote.set_port(message.top_via().port.unwrap_or_else(|| flow.transport.default_port()));
     }
     remote
+}
+
+/// A 2xx to an INVITE.
+pub(super) fn is_answer(bytes: &[u8]) -> bool {
+    Message::parse(bytes).is_ok_and(|m| matches!(m.status(), Some(200..=299)) && m.cseq().1 == Method::Invite)
 }
 
 /// A 503 in the place of a 200: same Via, From, To, Call-ID and CSeq, no body. Other messages stay as they are.
@@ -67,7 +72,7 @@ mod tests {
 
     /// F-DISK-01: an answer that could not be written does not reach the caller; other messages are not touched.
     #[test]
-    fn f_disk_01_an_unrecorded_answer_becomes_a_503() {
+    fn f_disk_01_a_503_takes_the_place_of_a_200_and_of_nothing_else() {
         let refused = refuse(TransmitBuf(OK.as_bytes().to_vec()));
         let message = Message::parse(&refused).unwrap();
         assert_eq!(message.status(), Some(503));
@@ -77,6 +82,8 @@ mod tests {
         );
         assert_eq!((message.body(), message.contacts().count()), (&b""[..], 0));
         let ringing = OK.replace("200 OK", "180 Ringing");
+        assert!(is_answer(OK.as_bytes()) && !is_answer(ringing.as_bytes()));
+        assert!(!is_answer(OK.replace("1 INVITE", "1 BYE").as_bytes()));
         assert_eq!(&*refuse(TransmitBuf(ringing.clone().into_bytes())), ringing.as_bytes());
     }
 

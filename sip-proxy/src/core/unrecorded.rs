@@ -1,0 +1,56 @@
+//! An answer that the call journal could not take (F-DISK-01): the shard told the caller 503 in the place of the 200, so no
+//! call came to be, and nobody pays for one.
+
+use warp_model::cdr::{Outcome, ReleaseSide};
+use warp_sip::dialog::Side;
+
+use super::call::Phase;
+use super::calls::Calls;
+use super::dialogs::line_of;
+use super::slab::Id;
+use super::transactions::Transactions;
+
+/// Reason of such an end, and its `internal_code`.
+pub(super) const UNRECORDED: &str = "journal";
+
+/// What the caller was told.
+const STATUS: u16 = 503;
+/// Q.850: temporary failure.
+const CAUSE: u8 = 41;
+
+impl Calls {
+    /// Ends a call whose answer is not recorded. The vendor's 2xx gets its ACK (RFC 3261 §13.2.2.4), then BYE; the caller has
+    /// its final answer. The record is that of a failed call without a price, and what was reserved is given back.
+    pub(super) fn end_unrecorded(&mut self, id: Id, tx: &mut Transactions) {
+        self.with_call(id, tx, |calls, call, tx| {
+            if call.phase != Phase::Answered {
+                return;
+            }
+            if let Some(flow) = calls.way_to(call, Side::Callee, call.flow, tx) {
+                // In the vendor's numbers, with what the INVITE was signed with (RFC 3261 §22.1).
+                let caller = call.dialog.caller.cseq;
+                let uac = call.branches.last().map(|b| &b.uac);
+                let cseq = uac.map_or(caller, |uac| uac.of(caller));
+                let signed = uac.and_then(|uac| uac.of_ack());
+                let signed = signed.map_or_else(Vec::new, |(name, value)| line_of(*name, value));
+                let via = tx.via_without_answer(&flow);
+                let mut ack = tx.take_buf();
+                call.dialog.write_ack(Side::Callee, cseq, &via, &signed, &mut ack);
+                tx.transmit(flow, ack);
+            }
+            calls.send_bye(call, Side::Callee, tx);
+            calls.drop_asks(call, tx);
+            if let Some(record) = &mut call.record {
+                record.answer_at = None;
+                record.duration_ms = 0;
+                record.rating = None;
+            }
+            if let Some(branch) = call.branches.last_mut() {
+                branch.open = false;
+                branch.reservation = None;
+            }
+            let system = ReleaseSide::System;
+            calls.close_unanswered(call, STATUS, Some(CAUSE), Outcome::Failed, system, UNRECORDED, tx);
+        });
+    }
+}
