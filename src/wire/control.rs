@@ -5,11 +5,11 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use warp_control_plane::app::trunk_health::{Door, Standing};
 use warp_control_plane::publish::kept;
 use warp_control_plane::store::{Store, StoreError};
@@ -97,7 +97,11 @@ impl ControlThread {
                 );
                 shared.wait(&away);
                 handles.publisher.publish(last.snapshot);
-                thread.waiting = Some(runtime.spawn(shared.start_later(settings, handles, stopping)));
+                let on = runtime.handle().clone();
+                let waiting = std::thread::Builder::new()
+                    .name("api-start".to_owned())
+                    .spawn(move || on.block_on(shared.start_later(settings, handles, stopping)));
+                thread.waiting = Some(waiting.context("thread")?);
             }
             Err(e) => return Err(anyhow::Error::new(StartError::Store(e)).context("control plane")),
         }
@@ -246,7 +250,7 @@ impl Drop for ControlThread {
         let Some(runtime) = self.runtime.take() else { return };
         self.stop.send_replace(true);
         if let Some(waiting) = self.waiting.take() {
-            let _ = runtime.block_on(waiting);
+            let _ = waiting.join();
         }
         let control = lock(&self.shared.control).take();
         if let Some(control) = control {
