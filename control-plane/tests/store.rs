@@ -184,7 +184,8 @@ fn a_database_without_our_schema_or_with_an_older_one_is_refused_with_the_cure()
             let migrate = migrate.then(|| url(migrate::MIGRATE_ROLE));
             Store::open(&Database::Url { app: url(migrate::APP_ROLE), migrate }).await
         };
-        let why = open(false).await.err().expect("empty").to_string();
+        let Err(why) = open(false).await else { panic!("empty") };
+        let why = why.to_string();
         assert!(why.contains("is empty") && why.contains("api.migrate_url") && why.contains(name), "{why}");
         assert!(!why.contains("relation"), "{why}");
         open(true).await.unwrap().disconnect().await;
@@ -192,10 +193,12 @@ fn a_database_without_our_schema_or_with_an_older_one_is_refused_with_the_cure()
         use sqlx::ConnectOptions;
         let mut owner = cluster.options(migrate::MIGRATE_ROLE, name).connect().await.unwrap();
         sqlx::raw_sql("COMMENT ON TABLE customers IS 'WARP schema 5'").execute(&mut owner).await.unwrap();
-        let why = open(false).await.err().expect("older").to_string();
+        let Err(why) = open(false).await else { panic!("older") };
+        let why = why.to_string();
         assert!(why.contains("has WARP schema 5") && why.contains("api.migrate_url"), "{why}");
         sqlx::raw_sql("COMMENT ON TABLE customers IS NULL").execute(&mut owner).await.unwrap();
-        let why = open(false).await.err().expect("before the mark").to_string();
+        let Err(why) = open(false).await else { panic!("before the mark") };
+        let why = why.to_string();
         assert!(why.contains("an older WARP schema"), "{why}");
         open(true).await.unwrap().disconnect().await;
         open(false).await.unwrap().disconnect().await;

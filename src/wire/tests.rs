@@ -108,10 +108,13 @@ fn f_pg_01_a_start_without_postgresql_takes_calls_from_the_last_snapshot_on_disk
     stack.stop();
 
     database.0.stop_now().unwrap();
-    let refused = format!("{:#}", Stack::start(&loaded, roles).err().expect("no database"));
+    let Err(refused) = Stack::start(&loaded, roles) else { panic!("no database") };
+    let refused = format!("{refused:#}");
     assert!(refused.contains("database unavailable"), "{refused}");
-    let nothing_kept = Stack::start_even_without_database(&loaded_from("other"), roles).err();
-    let nothing_kept = format!("{:#}", nothing_kept.expect("no database and no snapshot"));
+    let Err(nothing_kept) = Stack::start_even_without_database(&loaded_from("other"), roles) else {
+        panic!("no database and no snapshot")
+    };
+    let nothing_kept = format!("{nothing_kept:#}");
     assert!(nothing_kept.contains("database unavailable"), "{nothing_kept}");
 
     let stack = Stack::start_even_without_database(&loaded, roles).unwrap();
