@@ -32,8 +32,8 @@ impl Database {
         }
         let cluster = Cluster::start(dir).expect("cluster");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let made = migrate::bootstrap(&cluster.options("warp_super", "postgres"), migrate::DATABASE);
-        runtime.block_on(made).expect("roles and database");
+        let owner = cluster.options("warp_super", "postgres");
+        runtime.block_on(migrate::bootstrap(&owner, migrate::DATABASE)).expect("roles and database");
         Some(Database(cluster))
     }
 
