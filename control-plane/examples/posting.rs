@@ -148,7 +148,7 @@ fn call(snapshot: &Snapshot, n: u64, now: Wall) -> CallRecord {
     let directory = &snapshot.directory;
     let (trunk, row) = directory.trunks().next().expect("a trunk");
     let live = vec![VendorTrunkLive::default(); directory.vendor_trunks().count()];
-    let live = Live { vendor_trunks: &live };
+    let live = Live::new(&live);
     let (caller, called) = (format!("+1212555{:04}", n % 10_000), format!("+1415555{:04}", n * 7 % 10_000));
     let input = CallInput {
         trunk,
