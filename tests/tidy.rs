@@ -346,6 +346,21 @@ fn module_of(lib: &str, name: &str) -> Option<String> {
     })
 }
 
+/// RFC 0010: what carries messages knows no call, and static proxying is a third thing beside the two.
+#[test]
+fn transactions_know_no_call() {
+    let rooms = ["transactions", "table", "answer", "forward", "reject", "timers", "admission", "proxying"];
+    for room in rooms {
+        let path = root().join(format!("sip-proxy/src/core/{room}.rs"));
+        let text = std::fs::read_to_string(&path).expect("a room of the SIP core");
+        for (n, line) in code_lines(&text) {
+            let knows =
+                ["super::call::", "super::calls::", "super::{call", "Calls"].iter().any(|w| line.contains(w));
+            assert!(!knows, "{}:{n}: {line}", show(&path));
+        }
+    }
+}
+
 #[test]
 fn rfcs_and_changelog_are_indexed() {
     let index = std::fs::read_to_string(root().join("RFCs/README.md")).expect("RFCs/README.md");

@@ -696,13 +696,13 @@ impl Calls {
             return;
         };
         let (flow, vendor) = (txn.flow, txn.vendor);
-        if txn.reaped {
-            let copy = std::mem::take(&mut txn.request);
-            let again = tx.copy_buf(&copy);
-            if let Some(txn) = tx.table.clients.get_mut(client) {
-                txn.request = copy;
-            }
+        let tag = msg.to_tag().unwrap_or(b"");
+        if let Some((_, ack)) = txn.reaped.iter().find(|(held, _)| held == tag) {
+            let again = ack.clone();
             tx.transmit(flow, again);
+            return;
+        }
+        if txn.reaped.len() >= REAPED {
             return;
         }
         let request = std::mem::take(&mut txn.request);
@@ -727,15 +727,14 @@ impl Calls {
         let via = tx.via_without_answer(&flow);
         let mut ack = tx.take_buf();
         dialog.write_ack(Side::Callee, cseq, &via, &signed, &mut ack);
-        let kept = tx.copy_buf(&ack);
+        let kept = ack.clone();
         tx.transmit(flow, ack);
         tx.originate(flow, Method::Bye, Owner::Ours, vendor, |via, out| {
             dialog.write_request("BYE", Side::Callee, via, b"", out);
         });
         if let Some(txn) = tx.table.clients.get_mut(client) {
-            let request = std::mem::replace(&mut txn.request, kept);
-            txn.reaped = true;
-            tx.give_buf(request);
+            // The INVITE stays: a further callee of a fork behind the vendor may answer as late.
+            txn.reaped.push((tag.to_vec(), kept));
         }
     }
 }
@@ -753,3 +752,6 @@ fn offer_of(server: Id, tx: &Transactions) -> Vec<u8> {
 pub(super) fn line_of(name: Header, value: &[u8]) -> Vec<u8> {
     [name.name().as_bytes(), b": ", value, b"\r\n"].concat()
 }
+
+/// Late callees of one INVITE that are answered (T-SIP-14).
+const REAPED: usize = 64;

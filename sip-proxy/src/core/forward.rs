@@ -112,7 +112,7 @@ impl Transactions {
             offered: copy.offers,
             vendor: copy.vendor,
             tries: 0,
-            reaped: false,
+            reaped: Vec::new(),
             nth: 0,
             armed: NEVER,
         });
@@ -203,7 +203,7 @@ impl Transactions {
             offered: false,
             vendor,
             tries: 0,
-            reaped: false,
+            reaped: Vec::new(),
             nth: 0,
             armed: NEVER,
         });
@@ -251,7 +251,7 @@ impl Transactions {
             cancelled_by: None,
             timer_c,
             offered: txn.offered,
-            reaped: false,
+            reaped: Vec::new(),
             nth: 0,
             armed: NEVER,
         };
@@ -443,7 +443,7 @@ impl Transactions {
             offered: false,
             vendor: None,
             tries: 0,
-            reaped: false,
+            reaped: Vec::new(),
             nth: 0,
             armed: NEVER,
         });

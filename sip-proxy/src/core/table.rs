@@ -190,8 +190,8 @@ pub(crate) struct ClientTxn {
     pub(crate) timer_c: Option<TimerC>,
     /// The request carried an SDP offer that the relay rewrote.
     pub(crate) offered: bool,
-    /// Its late 2xx was ACKed and BYEd by us; `request` is that ACK.
-    pub(crate) reaped: bool,
+    /// Callees whose 2xx came too late and was ACKed and BYEd by us: their tags, and the ACK for a repetition.
+    pub(crate) reaped: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where it stands in its target's list.
     pub(crate) nth: usize,
     pub(crate) armed: Mono,

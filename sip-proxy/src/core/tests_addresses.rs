@@ -216,3 +216,28 @@ fn f_disk_01_a_call_that_ends_before_its_ack_is_acknowledged_first() {
     w.command(Command::EndCall { cdr_id, reason: "operator" });
     assert!(w.take().iter().all(|(_, t)| t.starts_with("BYE ")));
 }
+
+/// Forks behind the vendor that all answer: the first is the call, each of the others gets its own ACK and BYE, once.
+#[test]
+fn every_further_2xx_of_a_fork_is_acked_and_byed() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "200 OK", "b1", V1, "", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+    for round in 0..2 {
+        for tag in ["b2", "b3", "b4"] {
+            w.give(V1, &reply(&at_v, "200 OK", tag, V1, "", ""));
+            let sent = w.take();
+            let methods: Vec<&str> = sent.iter().map(|(_, t)| &t[..4]).collect();
+            assert_eq!(methods, if round == 0 { vec!["ACK ", "BYE "] } else { vec!["ACK "] }, "{tag}");
+            assert!(
+                sent.iter().all(|(to, t)| *to == addr(V1) && line(t, "To").ends_with(&format!(";tag={tag}")))
+            );
+            if let Some((_, bye)) = sent.get(1) {
+                w.give(V1, &reply(bye, "200 OK", "", V1, "", ""));
+            }
+        }
+    }
+    assert_eq!((w.core.live_calls(), w.answered.len()), (1, 1));
+}
