@@ -299,13 +299,10 @@ async fn bind(wanted: SocketAddr, next_free: bool) -> Result<tokio::net::TcpList
 
 /// Deletes what has expired, every ten minutes, until told to stop.
 async fn housekeeping(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    use store::sql::{IDEMPOTENCY_EXPIRE, SECTION_EXPIRE, SNAPSHOT_EXPIRE};
     loop {
         let expired = async {
             let mut tx = app.store.begin(store::Scope::Operator("housekeeping")).await?;
-            for statement in [IDEMPOTENCY_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE] {
-                tx.run(sqlx::query(statement)).await?;
-            }
+            store::housekeeping::expire(&mut tx).await?;
             tx.commit().await
         };
         if let Err(e) = expired.await {

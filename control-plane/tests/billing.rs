@@ -359,8 +359,7 @@ fn a_call_is_found_by_its_sip_call_id_through_an_index() {
             FROM generate_series(1, 5000) n";
         sqlx::query(many).execute(tx.db()).await.unwrap();
         tx.commit().await.unwrap();
-        let list =
-            warp_control_plane::store::sql::ALL.iter().find(|(name, _)| *name == "CALL_LIST").unwrap().1;
+        let list = warp_control_plane::store::sql::all().find(|(name, _)| *name == "CALL_LIST").unwrap().1;
         let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
         tx.plan_for_values().await.unwrap();
         let explain = format!("EXPLAIN {list}");
@@ -375,7 +374,10 @@ fn a_call_is_found_by_its_sip_call_id_through_an_index() {
                 .bind(Option::<i64>::None)
                 .bind("77@pbx")
                 .bind(none())
-                .bind(none());
+                .bind(none())
+                .bind(Option::<i64>::None)
+                .bind(Option::<i64>::None)
+                .bind(Option::<i64>::None);
             let rows = query.fetch_all(tx.db()).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
             assert!(plan.iter().any(|l| l.contains("calls_by_sip_call_id")), "{plan:#?}");

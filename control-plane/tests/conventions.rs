@@ -81,7 +81,11 @@ fn t_api_07_lists_are_sorted_by_a_fixed_list_and_pages_follow_the_order() {
         // Every list that takes `sort` takes it both ways.
         for e in api.control.app.endpoints.clone() {
             let Some(sort) = e.query.iter().find(|q| q.name == "sort") else { continue };
-            assert!(matches!(e.returns, Returns::Page(_)) && sort.values.len() == 2, "{}", e.path);
+            let both = sort.values.iter().all(|v| {
+                let other = v.strip_prefix('-').map_or_else(|| format!("-{v}"), str::to_owned);
+                sort.values.contains(&other.as_str())
+            });
+            assert!(matches!(e.returns, Returns::Page(_)) && both, "{}", e.path);
             let Access::Scope(audience, _) = e.access else { continue };
             let key = if audience == Audience::Operator { &api.operator } else { &key };
             for value in sort.values {
@@ -141,6 +145,13 @@ fn if_match_guards_every_change_and_put_replaces() {
         );
         assert_eq!(change("PATCH", "\"1\"", json!({ "name": "v" })).await.status, 412, "somebody was faster");
         assert_eq!(change("PATCH", "*", json!({ "name": "v" })).await.data()["version"], 3);
+        // A list is met by any of its tags; weak and foreign ones are met by nothing (RFC 9110 §13.1.1).
+        assert_eq!(change("PATCH", "\"1\", \"3\"", json!({ "name": "w" })).await.data()["version"], 4);
+        for list in ["\"1\", \"3\"", "W/\"4\", \"x\"", ","] {
+            assert_eq!(change("PATCH", list, json!({ "name": "x" })).await.status, 412, "{list}");
+        }
+        assert_eq!(change("DELETE", "\"3\"", Value::Null).await.status, 412, "a deletion is a change too");
+        assert_eq!(change("PATCH", "\"4\",\"5\"", json!({ "name": "w" })).await.data()["version"], 5);
         // All wrong fields at once.
         let wrong = change("PATCH", "*", json!({ "name": "", "channels": "x", "nmae": 1, "cps": -1 })).await;
         let error = wrong.json()["error"].clone();
@@ -170,15 +181,13 @@ fn changes_at_the_same_moment_lose_nothing() {
         for (path, one, other) in &objects {
             for round in 1..=8 {
                 let change = async |field: &str| {
+                    // Without If-Match both are wanted, so both succeed.
                     let r = api.op("PATCH", path, Some(json!({ field: round }))).await;
-                    assert!(matches!(r.status, 200 | 412), "{} {}", r.status, r.body);
-                    r.status == 200
+                    assert_eq!(r.status, 200, "{}", r.body);
                 };
-                let (a, b) = tokio::join!(change(one), change(other));
-                assert!(a || b);
+                tokio::join!(change(one), change(other));
                 let now = api.op("GET", path, None).await.data();
-                assert!(!a || now[one] == round, "{one} is lost: {now}");
-                assert!(!b || now[other] == round, "{other} is lost: {now}");
+                assert_eq!((&now[one], &now[other]), (&json!(round), &json!(round)), "{now}");
             }
         }
     });
@@ -299,6 +308,265 @@ fn t_api_11_a_smuggled_request_is_not_read() {
                 reply.body
             );
         }
+    });
+}
+
+/// Each list takes `limit`, and each page of it has a cursor to the next.
+#[test]
+fn limit_works_on_every_list() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data();
+        let trunk = trunk["id"].as_str().unwrap().to_owned();
+        for (i, address) in ["198.51.100.9", "198.51.100.128/25", "2001:db8::/64"].iter().enumerate() {
+            let at = format!("/api/v1/trunks/{trunk}/ips");
+            assert_eq!(api.call(&key, "POST", &at, Some(json!({ "address": address }))).await.status, 201);
+            let user = json!({ "username": format!("u{i}+a.b"), "password": "correct horse battery" });
+            let at = format!("/api/v1/trunks/{trunk}/credentials");
+            assert_eq!(api.call(&key, "POST", &at, Some(user)).await.status, 201);
+        }
+        let mut lists = 0;
+        for e in api.control.app.endpoints.clone() {
+            let Access::Scope(audience, _) = e.access else { continue };
+            if !matches!(e.returns, Returns::Page(_)) {
+                continue;
+            }
+            let key = if audience == Audience::Operator { &api.operator } else { &key };
+            let path = e.path.replace("{trunk_id}", &trunk).replace("{customer_id}", &customer);
+            for (limit, wanted) in [("1", 200), ("200", 200), ("0", 400), ("201", 400), ("x", 400)] {
+                let r = api.call(key, "GET", &format!("{path}?limit={limit}"), None).await;
+                if path.contains('{') && r.status == 404 {
+                    continue;
+                }
+                assert_eq!(r.status, wanted, "{path}?limit={limit}: {}", r.body);
+                assert!(wanted != 200 || limit != "1" || r.data().as_array().unwrap().len() <= 1, "{path}");
+            }
+            lists += 1;
+        }
+        assert!(lists > 15, "{lists} lists");
+        for (list, field) in [("ips", "address"), ("credentials", "username")] {
+            let base = format!("/api/v1/trunks/{trunk}/{list}?limit=1");
+            let (mut path, mut seen) = (base.clone(), Vec::new());
+            loop {
+                let page = api.call(&key, "GET", &path, None).await.json();
+                seen.extend(
+                    page["data"].as_array().unwrap().iter().map(|x| x[field].as_str().unwrap().to_owned()),
+                );
+                match page["meta"]["next_cursor"].as_str() {
+                    Some(cursor) => path = format!("{base}&cursor={cursor}"),
+                    None => break,
+                }
+            }
+            assert_eq!(seen.len(), 3, "{list}: {seen:?}");
+        }
+        let wrong = api.call(&key, "GET", &format!("/api/v1/trunks/{trunk}/ips?cursor=eHh4"), None).await;
+        assert_eq!(wrong.code(), "invalid_cursor");
+    });
+}
+
+/// What was made says where it can be read, and there it can.
+#[test]
+fn each_201_carries_a_location_that_leads_to_what_was_made() {
+    with_api(|api| async move {
+        let made = async |path: &str, body: Value, field: &str| {
+            let r = api.op("POST", path, Some(body)).await;
+            assert_eq!(r.status, 201, "{path}: {}", r.body);
+            let at = r.header("location").unwrap_or_else(|| panic!("{path}: no Location")).to_owned();
+            let there = api.call(&api.operator, "GET", &at, None).await.data();
+            let there = if there.is_array() { there[0].clone() } else { there };
+            let data = r.data();
+            let data = if data.get("key").is_some() { data["key"].clone() } else { data };
+            assert_eq!(there[field], data[field], "{at}");
+            data[field].as_str().unwrap_or("").to_owned()
+        };
+        let customer = made("/customers", json!({ "name": "Acme" }), "id").await;
+        made(&format!("/customers/{customer}/bans"), json!({ "name": "b" }), "id").await;
+        made(&format!("/customers/{customer}/keys"), json!({ "name": "k" }), "id").await;
+        made("/keys", json!({ "name": "k" }), "id").await;
+        let trunk = made(&format!("/customers/{customer}/trunks"), json!({ "name": "t" }), "id").await;
+        made(&format!("/trunks/{trunk}/ips"), json!({ "address": "2001:db8::/64" }), "address").await;
+        let user = json!({ "username": "a+b", "password": "correct horse battery" });
+        made(&format!("/trunks/{trunk}/credentials"), user, "username").await;
+        let vendor = made("/vendors", json!({ "slug": "v", "name": "V" }), "id").await;
+        let body = json!({ "name": "t", "addresses": ["127.0.0.1:5060"] });
+        made(&format!("/vendors/{vendor}/trunks"), body, "id").await;
+        made("/partitions", json!({ "name": "p" }), "id").await;
+        made("/exclusions", json!({ "vendor_id": vendor, "kind": "permanent", "reason": "r" }), "id").await;
+        made("/rate-decks", json!({ "name": "d", "kind": "us" }), "id").await;
+        let foreign = api.customer("Other").await.1;
+        for list in ["bans", "keys"] {
+            let id =
+                api.op("GET", &format!("/customers/{customer}/{list}"), None).await.data()[0]["id"].clone();
+            let path = format!("/api/v1/{list}/{}", id.as_str().unwrap());
+            assert_eq!(api.call(&foreign, "GET", &path, None).await.status, 404, "{path}");
+        }
+    });
+}
+
+#[test]
+fn values_that_mean_nothing_are_422_with_their_field() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        for filter in [
+            "outcome=lost",
+            "outcome=",
+            "code=abc",
+            "code=99",
+            "code=700",
+            "trunk=x",
+            "called=bob",
+            "caller=sip:x",
+            "setup_at[gte]=yesterday",
+            "setup_at[lt]=1",
+            "posted_at[gte]=x",
+            "call_id=",
+            "call_id=%20",
+        ] {
+            let r = api.call(&key, "GET", &format!("/api/v1/calls?{filter}"), None).await;
+            let name = filter.split('=').next().unwrap();
+            assert_eq!((r.status, r.code().as_str()), (422, "validation_failed"), "{filter}");
+            assert_eq!(r.json()["error"]["field"], name, "{filter}");
+        }
+        for path in [
+            "/calls?vendor=x",
+            "/calls?customer=x",
+            "/trunks?customer=x",
+            "/vendor-trunks?vendor=1",
+            "/bans?customer=y",
+        ] {
+            assert_eq!(api.op("GET", path, None).await.status, 422, "{path}");
+        }
+        let two = api.op("GET", "/calls?code=x&outcome=y", None).await.json();
+        assert_eq!(two["error"]["details"].as_array().unwrap().len(), 2, "all at once: {two}");
+        for blank in [" ", "\u{200b}\u{a0}", "\u{3164}"] {
+            for (path, body) in [
+                ("/customers".to_owned(), json!({ "name": blank })),
+                ("/partitions".to_owned(), json!({ "name": blank })),
+                ("/vendors".to_owned(), json!({ "slug": "v", "name": blank })),
+                ("/keys".to_owned(), json!({ "name": blank })),
+                (format!("/customers/{customer}/trunks"), json!({ "name": blank })),
+            ] {
+                assert_eq!(api.op("POST", &path, Some(body)).await.status, 422, "{path} {blank:?}");
+            }
+        }
+        for currency in ["XXX", "ABC", "usd", "DEM"] {
+            let body = json!({ "name": "c", "currency": currency });
+            assert_eq!(api.op("POST", "/customers", Some(body)).await.status, 422, "{currency}");
+            let body = json!({ "name": "p", "margin_per_min": { "amount": "1", "currency": currency } });
+            assert_eq!(api.op("POST", "/partitions", Some(body)).await.status, 422, "{currency}");
+        }
+        let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data();
+        let trunk = trunk["id"].as_str().unwrap().to_owned();
+        let vendor = api.op("POST", "/vendors", Some(json!({ "slug": "v", "name": "V" }))).await.data();
+        let vendor = vendor["id"].as_str().unwrap().to_owned();
+        for ip in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "239.1.1.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "::",
+            "ff02::1",
+            "::ffff:192.0.2.1",
+            "::1.2.3.4",
+        ] {
+            let acl = json!({ "address": ip });
+            let socket = if ip.contains(':') { format!("[{ip}]:5060") } else { format!("{ip}:5060") };
+            for (path, body) in [
+                (format!("/trunks/{trunk}/ips"), acl),
+                (format!("/customers/{customer}/trunks"), json!({ "name": "m", "media_ips": [ip] })),
+                (format!("/vendors/{vendor}/trunks"), json!({ "name": "a", "addresses": [socket] })),
+                (
+                    format!("/vendors/{vendor}/trunks"),
+                    json!({ "name": "a", "addresses": ["127.0.0.1:5060"], "media_ips": [ip] }),
+                ),
+                ("/keys".to_owned(), json!({ "name": "k", "ip_allow": [ip] })),
+            ] {
+                assert_eq!(api.op("POST", &path, Some(body.clone())).await.status, 422, "{path} {body}");
+            }
+        }
+        for network in ["0.0.0.0/24", "224.0.0.0/24", "::ffff:0.0.0.0/96", "::/64"] {
+            let r =
+                api.op("POST", &format!("/trunks/{trunk}/ips"), Some(json!({ "address": network }))).await;
+            assert_eq!(r.status, 422, "{network}");
+        }
+    });
+}
+
+/// A reader that goes on from the last cursor misses no record, even one whose posting began earlier and ended later.
+#[test]
+fn records_are_read_without_gaps_by_when_they_were_posted() {
+    use warp_control_plane::store::Scope;
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data();
+        let trunk = trunk["id"].as_str().unwrap().to_owned();
+        let insert = "INSERT INTO calls (cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, setup_at, end_at,
+                duration_ms, sip_code, release_side, internal_code, outcome, recovered, snapshot_id, record)
+            VALUES ($1, $2, $3, 'x', '192.0.2.1', '1', '2', now(), now(), 0, 486, 'callee', '', 'busy', false, 's', '{}')";
+        let id = || warp_model::CallId::new(api.control.app.wall(), api.control.app.random_id()).to_string();
+        let post = async |tx: &mut warp_control_plane::store::Tx, id: &str| {
+            let query = sqlx::query(insert).bind(id.to_owned()).bind(customer.clone()).bind(trunk.clone());
+            tx.run(query).await.unwrap();
+        };
+        let store = api.control.app.store.clone();
+        let (first, early, late) = (id(), id(), id());
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        post(&mut tx, &first).await;
+        tx.commit().await.unwrap();
+        // Two posters: one begins earlier …
+        let mut slow = store.begin(Scope::Operator("test")).await.unwrap();
+        post(&mut slow, &early).await;
+        let fast = {
+            let (store, insert, late) = (store.clone(), insert, late.clone());
+            let (customer, trunk) = (customer.clone(), trunk.clone());
+            tokio::spawn(async move {
+                // … and the other would be readable before it, with a later time, if it did not have to wait.
+                loop {
+                    let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+                    let query =
+                        sqlx::query(insert).bind(late.clone()).bind(customer.clone()).bind(trunk.clone());
+                    match tx.run(query).await {
+                        Ok(_) => return tx.commit().await.unwrap(),
+                        Err(e) => assert!(e.may_pass(), "{e}"),
+                    }
+                }
+            })
+        };
+        let read = async |cursor: Option<&str>| {
+            let mut path = "/api/v1/calls?sort=posted_at&limit=1".to_owned();
+            let (mut ids, mut last) = (Vec::new(), cursor.map(str::to_owned));
+            if let Some(c) = cursor {
+                path = format!("{path}&cursor={c}");
+            }
+            loop {
+                let page = api.call(&key, "GET", &path, None).await.json();
+                ids.extend(
+                    page["data"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().to_owned()),
+                );
+                last = page["meta"]["last_cursor"].as_str().map(str::to_owned).or(last);
+                match page["meta"]["next_cursor"].as_str() {
+                    Some(next) => path = format!("/api/v1/calls?sort=posted_at&limit=1&cursor={next}"),
+                    None => return (ids, last.unwrap()),
+                }
+            }
+        };
+        let (seen, cursor) = read(None).await;
+        assert_eq!(seen, std::slice::from_ref(&first));
+        slow.commit().await.unwrap();
+        fast.await.unwrap();
+        let (seen, cursor) = read(Some(&cursor)).await;
+        assert_eq!(seen, [early.clone(), late.clone()], "a record that was posted slowly is missed");
+        assert_eq!(read(Some(&cursor)).await.0, Vec::<String>::new());
+        let newest = api.call(&key, "GET", "/api/v1/calls?sort=-posted_at", None).await.data();
+        let ids: Vec<&str> = newest.as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, [late.as_str(), early.as_str(), first.as_str()]);
+        let from = newest[0]["posted_at"].as_str().unwrap();
+        let since = api.call(&key, "GET", &format!("/api/v1/calls?posted_at[gte]={from}"), None).await.data();
+        assert!(since.as_array().unwrap().iter().any(|c| c["id"] == late.as_str()));
+        let wrong = api.call(&key, "GET", "/api/v1/calls?sort=posted_at&cursor=Y2FsbF8x", None).await;
+        assert_eq!(wrong.code(), "invalid_cursor");
     });
 }
 

@@ -142,7 +142,14 @@ fn customer_endpoints() -> Vec<Endpoint> {
             .takes::<keys::ApiKeyInput>()
             .gives::<keys::NewApiKey>(201)
             .secret(),
+        endpoint(Method::GET, admin!("/keys/{key_id}"), scope("keys:read"), "A key", key_get)
+            .gives::<keys::ApiKey>(200),
         endpoint(Method::DELETE, admin!("/keys/{key_id}"), scope("keys:write"), "Revoke any key", key_revoke),
+        endpoint(Method::GET, admin!("/bans"), read, "Billing accounts of all customers", bans_of_all)
+            .lists::<customers::Ban>()
+            .query("customer", "string", "Only billing accounts of this customer (cus_…)."),
+        endpoint(Method::GET, admin!("/bans/{ban_id}"), read, "A billing account", ban_get)
+            .gives::<customers::Ban>(200),
     ]
 }
 
@@ -270,6 +277,8 @@ fn routing_endpoints() -> Vec<Endpoint> {
         endpoint(Method::POST, admin!("/exclusions"), write, "Exclude a vendor for a time", exclusion_new)
             .takes::<routing::ExclusionInput>()
             .gives::<routing::Exclusion>(201),
+        endpoint(Method::GET, admin!("/exclusions/{exclusion_id}"), read, "An exclusion", exclusion_get)
+            .gives::<routing::Exclusion>(200),
         endpoint(
             Method::DELETE,
             admin!("/exclusions/{exclusion_id}"),
@@ -303,7 +312,8 @@ async fn customer_list(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn customer_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&customers::create(&r.ctx(&app)?, r.input()?).await?)
+    let made = customers::create(&r.ctx(&app)?, r.input()?).await?;
+    Reply::created(r.below(&made.id), &made)
 }
 
 async fn customer_get(app: Arc<App>, r: Request) -> Answer {
@@ -314,7 +324,7 @@ async fn customer_get(app: Arc<App>, r: Request) -> Answer {
 async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let customer =
-        customers::update(&ctx, r.id("customer_id", "customer")?, r.change(&r.json()?), r.if_match).await?;
+        customers::update(&ctx, r.id("customer_id", "customer")?, r.change(&r.json()?), &r.expected).await?;
     Reply::ok(&customer)
 }
 
@@ -324,7 +334,9 @@ async fn ban_list(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn ban_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&customers::create_ban(&r.ctx(&app)?, r.id("customer_id", "customer")?, r.input()?).await?)
+    let customer = r.id("customer_id", "customer")?;
+    let made = customers::create_ban(&r.ctx(&app)?, customer, r.input()?).await?;
+    Reply::created(format!(admin!("/bans/{}"), made.id), &made)
 }
 
 async fn key_list(app: Arc<App>, r: Request) -> Answer {
@@ -337,7 +349,21 @@ async fn key_new(app: Arc<App>, r: Request) -> Answer {
     let customer = r.id("customer_id", "customer")?;
     let input = r.input()?;
     customers::get(&ctx, customer).await?;
-    Reply::created(&keys::create(&ctx, Some(customer), input).await?)
+    let made = keys::create(&ctx, Some(customer), input).await?;
+    Reply::created(format!(admin!("/keys/{}"), made.key.id), &made)
+}
+
+async fn key_get(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&keys::get(&r.ctx(&app)?, r.id("key_id", "key")?).await?)
+}
+
+async fn bans_of_all(app: Arc<App>, r: Request) -> Answer {
+    let customer = filter(&r, "customer")?;
+    Reply::page(customers::list_bans(&r.ctx(&app)?, customer, &r.paging()?).await?)
+}
+
+async fn ban_get(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&customers::get_ban(&r.ctx(&app)?, r.id("ban_id", "billing account")?).await?)
 }
 
 async fn own_keys(app: Arc<App>, r: Request) -> Answer {
@@ -347,7 +373,8 @@ async fn own_keys(app: Arc<App>, r: Request) -> Answer {
 async fn own_key_new(app: Arc<App>, r: Request) -> Answer {
     let input: keys::ApiKeyInput = r.input()?;
     keys::no_more_than(r.caller()?, &input)?;
-    Reply::created(&keys::create(&r.ctx(&app)?, None, input).await?)
+    let made = keys::create(&r.ctx(&app)?, None, input).await?;
+    Reply::created(r.below(&made.key.id), &made)
 }
 
 async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
@@ -358,7 +385,7 @@ async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
 async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let trunk = trunks::create(&ctx, r.id("customer_id", "customer")?, r.input()?).await?;
-    Reply::created(&trunk)
+    Reply::created(format!(admin!("/trunks/{}"), trunk.id), &trunk)
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
@@ -371,7 +398,8 @@ async fn vendor_list(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn vendor_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&vendors::create(&r.ctx(&app)?, r.input()?).await?)
+    let made = vendors::create(&r.ctx(&app)?, r.input()?).await?;
+    Reply::created(r.below(&made.id), &made)
 }
 
 async fn vendor_get(app: Arc<App>, r: Request) -> Answer {
@@ -382,17 +410,18 @@ async fn vendor_get(app: Arc<App>, r: Request) -> Answer {
 async fn vendor_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let vendor =
-        vendors::update(&ctx, r.id("vendor_id", "vendor")?, r.change(&r.json()?), r.if_match).await?;
+        vendors::update(&ctx, r.id("vendor_id", "vendor")?, r.change(&r.json()?), &r.expected).await?;
     Reply::ok(&vendor)
 }
 
 async fn vendor_delete(app: Arc<App>, r: Request) -> Answer {
-    vendors::delete(&r.ctx(&app)?, r.id("vendor_id", "vendor")?).await?;
+    vendors::delete(&r.ctx(&app)?, r.id("vendor_id", "vendor")?, &r.expected).await?;
     Reply::done()
 }
 
 async fn vendor_trunk_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&vendors::create_trunk(&r.ctx(&app)?, r.id("vendor_id", "vendor")?, r.input()?).await?)
+    let made = vendors::create_trunk(&r.ctx(&app)?, r.id("vendor_id", "vendor")?, r.input()?).await?;
+    Reply::created(format!(admin!("/vendor-trunks/{}"), made.id), &made)
 }
 
 async fn vendor_trunk_list(app: Arc<App>, r: Request) -> Answer {
@@ -408,12 +437,12 @@ async fn vendor_trunk_get(app: Arc<App>, r: Request) -> Answer {
 async fn vendor_trunk_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let id = r.id("vendor_trunk_id", "vendor trunk")?;
-    let trunk = vendors::update_trunk(&ctx, id, r.change(&r.json()?), r.if_match).await?;
+    let trunk = vendors::update_trunk(&ctx, id, r.change(&r.json()?), &r.expected).await?;
     Reply::ok(&trunk)
 }
 
 async fn vendor_trunk_delete(app: Arc<App>, r: Request) -> Answer {
-    vendors::delete_trunk(&r.ctx(&app)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
+    vendors::delete_trunk(&r.ctx(&app)?, r.id("vendor_trunk_id", "vendor trunk")?, &r.expected).await?;
     Reply::done()
 }
 
@@ -430,7 +459,8 @@ async fn partition_list(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn partition_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&routing::create(&r.ctx(&app)?, r.input()?).await?)
+    let made = routing::create(&r.ctx(&app)?, r.input()?).await?;
+    Reply::created(r.below(&made.id), &made)
 }
 
 async fn partition_get(app: Arc<App>, r: Request) -> Answer {
@@ -441,12 +471,12 @@ async fn partition_get(app: Arc<App>, r: Request) -> Answer {
 async fn partition_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let partition =
-        routing::update(&ctx, r.id("partition_id", "partition")?, r.change(&r.json()?), r.if_match).await?;
+        routing::update(&ctx, r.id("partition_id", "partition")?, r.change(&r.json()?), &r.expected).await?;
     Reply::ok(&partition)
 }
 
 async fn partition_delete(app: Arc<App>, r: Request) -> Answer {
-    routing::delete(&r.ctx(&app)?, r.id("partition_id", "partition")?).await?;
+    routing::delete(&r.ctx(&app)?, r.id("partition_id", "partition")?, &r.expected).await?;
     Reply::done()
 }
 
@@ -455,7 +485,13 @@ async fn exclusion_list(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn exclusion_new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&routing::create_exclusion(&r.ctx(&app)?, r.input()?).await?)
+    let made = routing::create_exclusion(&r.ctx(&app)?, r.input()?).await?;
+    Reply::created(r.below(&made.id), &made)
+}
+
+async fn exclusion_get(app: Arc<App>, r: Request) -> Answer {
+    let id = r.id("exclusion_id", "exclusion")?;
+    Reply::ok(&routing::get_exclusion(&r.ctx(&app)?, id).await?)
 }
 
 async fn exclusion_delete(app: Arc<App>, r: Request) -> Answer {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::Method;
 
-use super::endpoint::{Access, Answer, Audience, Endpoint, Page, Reply, Request, endpoint};
+use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
 use crate::App;
 use crate::app::fault::Fault;
 use crate::app::{calls, customers, keys, route_test, trunks};
@@ -38,6 +38,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "Revoke an API key",
             key_revoke,
         ),
+        endpoint(Method::GET, "/api/v1/keys/{key_id}", scope("keys:read"), "An API key", key_get)
+            .gives::<keys::ApiKey>(200),
+        endpoint(Method::GET, "/api/v1/bans/{ban_id}", scope("customers:read"), "A billing account", ban_get)
+            .gives::<customers::Ban>(200),
         endpoint(Method::POST, "/api/v1/trunks", scope("trunks:write"), "Make a trunk", trunk_new)
             .takes::<trunks::TrunkInput>()
             .gives::<trunks::Trunk>(201),
@@ -71,20 +75,30 @@ pub(super) fn trunk_endpoints(audience: Audience) -> Vec<Endpoint> {
             .takes::<trunks::TrunkInput>()
             .gives::<trunks::Trunk>(200),
         endpoint(Method::DELETE, at!(""), write, "Delete a trunk; calls in the air go on", trunk_delete),
-        endpoint(Method::GET, at!("/ips"), read, "Addresses of a trunk", ip_list).lists::<trunks::TrunkIp>(),
+        endpoint(Method::GET, at!("/ips"), read, "Addresses of a trunk", ip_list)
+            .lists::<trunks::TrunkIp>()
+            .query("address", "string", "Only this address or network."),
         endpoint(Method::POST, at!("/ips"), write, "Add an address or network", ip_add)
             .takes::<trunks::TrunkIpInput>()
             .gives::<trunks::TrunkIp>(201),
-        endpoint(Method::DELETE, at!("/ips"), write, "Remove an address or network", ip_remove).query(
+        endpoint(Method::DELETE, at!("/ips"), write, "Remove an address or network", ip_remove).needs(
             "address",
             "string",
-            "As it is listed.",
+            "The address or network, in any writing.",
         ),
         endpoint(Method::GET, at!("/credentials"), read, "Digest users of a trunk", credential_list)
             .lists::<trunks::Credential>(),
         endpoint(Method::POST, at!("/credentials"), write, "Add a digest user", credential_add)
             .takes::<trunks::CredentialInput>()
             .gives::<trunks::Credential>(201),
+        endpoint(
+            Method::GET,
+            at!("/credentials/{username}"),
+            read,
+            "A digest user of a trunk",
+            credential_get,
+        )
+        .gives::<trunks::Credential>(200),
         endpoint(
             Method::DELETE,
             at!("/credentials/{username}"),
@@ -104,14 +118,23 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
     let access = Access::Scope(audience, "calls:read");
     let mut listing =
         endpoint(Method::GET, list, access, "Calls, newest first", call_list).lists::<calls::ListedCall>();
-    for (name, kind, what) in calls::FILTERS {
+    let operators = match audience {
+        Audience::Customer => &[],
+        Audience::Operator => calls::OPERATORS_FILTERS,
+    };
+    for (name, kind, what) in calls::FILTERS.iter().chain(operators) {
         listing = match *name {
             "outcome" => listing.filter_of(name, calls::CallOutcome::WORDS, what),
             _ => listing.query(name, kind, what),
         };
     }
     listing = listing
-        .query_of("sort", &["-setup_at", "setup_at"], "Newest first (when absent), or oldest first.")
+        .query_of(
+            "sort",
+            calls::SORTS,
+            "By the begin of the call, or by when its record became readable; a minus is newest first. `-setup_at` when absent. \
+             With `posted_at` meta.last_cursor says where to read on later: no record is missed.",
+        )
         .query(
             "expand",
             "string",
@@ -152,7 +175,16 @@ async fn key_new(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let input: keys::ApiKeyInput = r.input()?;
     keys::no_more_than(r.caller()?, &input)?;
-    Reply::created(&keys::create(&ctx, Some(r.customer()?), input).await?)
+    let made = keys::create(&ctx, Some(r.customer()?), input).await?;
+    Reply::created(format!("/api/v1/keys/{}", made.key.id), &made)
+}
+
+async fn key_get(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&keys::get(&r.ctx(&app)?, r.id("key_id", "key")?).await?)
+}
+
+async fn ban_get(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&customers::get_ban(&r.ctx(&app)?, r.id("ban_id", "billing account")?).await?)
 }
 
 async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
@@ -162,7 +194,7 @@ async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
 
 async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
     let trunk = trunks::create(&r.ctx(&app)?, r.customer()?, r.input()?).await?;
-    Reply::created(&trunk)
+    Reply::created(format!("/api/v1/trunks/{}", trunk.id), &trunk)
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
@@ -176,21 +208,24 @@ async fn trunk_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn trunk_patch(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
-    let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, r.change(&r.json()?), r.if_match).await?;
+    let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, r.change(&r.json()?), &r.expected).await?;
     Reply::ok(&trunk)
 }
 
 async fn trunk_delete(app: Arc<App>, r: Request) -> Answer {
-    trunks::delete(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?;
+    trunks::delete(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, &r.expected).await?;
     Reply::done()
 }
 
 async fn ip_list(app: Arc<App>, r: Request) -> Answer {
-    unpaged(trunks::list_ips(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?)
+    let id = r.id("trunk_id", "trunk")?;
+    Reply::page(trunks::list_ips(&r.ctx(&app)?, id, r.query("address"), &r.paging()?).await?)
 }
 
 async fn ip_add(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&trunks::add_ip(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, r.input()?).await?)
+    let ip = trunks::add_ip(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, r.input()?).await?;
+    let at = format!("{}?address={}", r.place, ip.address.replace('/', "%2F"));
+    Reply::created(at, &ip)
 }
 
 async fn ip_remove(app: Arc<App>, r: Request) -> Answer {
@@ -201,25 +236,34 @@ async fn ip_remove(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn credential_list(app: Arc<App>, r: Request) -> Answer {
-    unpaged(trunks::list_credentials(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?)
+    let id = r.id("trunk_id", "trunk")?;
+    Reply::page(trunks::list_credentials(&r.ctx(&app)?, id, &r.paging()?).await?)
+}
+
+async fn credential_get(app: Arc<App>, r: Request) -> Answer {
+    let username = username(&r)?;
+    Reply::ok(&trunks::get_credential(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, username).await?)
 }
 
 async fn credential_add(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&trunks::add_credential(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, r.input()?).await?)
+    let user = trunks::add_credential(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, r.input()?).await?;
+    Reply::created(r.below(&user.username), &user)
 }
 
 async fn credential_remove(app: Arc<App>, r: Request) -> Answer {
-    let username = r.part("username").unwrap_or("");
-    // A zero byte cannot be in a user name, and PostgreSQL refuses one.
-    if username.chars().any(char::is_control) {
-        return Err(Fault::not_found("user").into());
-    }
+    let username = username(&r)?;
     trunks::remove_credential(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, username).await?;
     Reply::done()
 }
 
+/// A zero byte cannot be in a user name, and PostgreSQL refuses one.
+fn username(r: &Request) -> Result<&str, Fault> {
+    let name = r.part("username").filter(|n| !n.chars().any(char::is_control));
+    name.ok_or_else(|| Fault::not_found("user"))
+}
+
 async fn call_list(app: Arc<App>, r: Request) -> Answer {
-    let filter = calls::CallFilter::read(r.scope()?, |name| r.query(name), r.query("expand"))?;
+    let filter = calls::CallFilter::read(r.scope()?, |name| r.query(name))?;
     Reply::page(calls::list(&r.ctx(&app)?, &filter, &r.paging()?).await?)
 }
 
@@ -229,9 +273,4 @@ async fn call_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn route_test(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&route_test::test(&r.ctx(&app)?, r.input()?).await?)
-}
-
-/// A list that is always whole.
-fn unpaged(page: Page<impl serde::Serialize>) -> Answer {
-    Reply::page(page)
 }

@@ -20,7 +20,7 @@ macro_rules! path {
 const MODE: (&str, &[&str], &str) = (
     "mode",
     &["full", "partial"],
-    "full (the sheet is the whole deck, the default) or partial (laid over the version in force).",
+    "`full`: the sheet is the whole deck (when absent). `partial`: it is laid over the version in force.",
 );
 const OPTIONS: (&str, &str) =
     ("options", "SheetOptions as JSON: what the upload says of the sheet, over what is remembered.");
@@ -48,9 +48,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .gives::<decks::DeckVersion>(201)
         .query("source_name", "string", "What the file is called.")
         .query_of(MODE.0, MODE.1, MODE.2)
-        .query_of("activate", &["true", "false"], "true puts the version into force at once.")
-        .query_of("remember", &["true", "false"], "false does not keep the options for the next sheet of this vendor.")
+        .query_of("activate", &["true", "false"], "`true` puts the version into force at once.")
+        .query_of("remember", &["true", "false"], "`false` does not keep the options for the next sheet of this vendor.")
         .query_long(OPTIONS.0, OPTIONS.1),
+        endpoint(Method::GET, path!("/{deck_id}/versions/{number}"), read, "A version of a rate deck", version)
+            .gives::<decks::DeckVersion>(200),
         endpoint(
             Method::POST,
             path!("/{deck_id}/check"),
@@ -95,7 +97,8 @@ async fn list(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn new(app: Arc<App>, r: Request) -> Answer {
-    Reply::created(&decks::create(&r.ctx(&app)?, r.input()?).await?)
+    let made = decks::create(&r.ctx(&app)?, r.input()?).await?;
+    Reply::created(r.below(&made.id), &made)
 }
 
 async fn get(app: Arc<App>, r: Request) -> Answer {
@@ -108,7 +111,13 @@ async fn delete(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn versions(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(decks::versions(&r.ctx(&app)?, r.id("deck_id", "deck")?).await?)
+    Reply::page(decks::versions(&r.ctx(&app)?, r.id("deck_id", "deck")?, &r.paging()?).await?)
+}
+
+async fn version(app: Arc<App>, r: Request) -> Answer {
+    let number = r.part("number").and_then(|t| t.parse().ok());
+    let number: i32 = number.ok_or_else(|| Fault::not_found("deck version"))?;
+    Reply::ok(&decks::version(&r.ctx(&app)?, r.id("deck_id", "deck")?, number).await?)
 }
 
 /// The body and what the query says of it.
@@ -134,7 +143,8 @@ async fn upload(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let id = r.id("deck_id", "deck")?;
     let (activate, remember) = (r.query("activate") == Some("true"), r.query("remember") != Some("false"));
-    Reply::created(&decks::upload(&ctx, id, sheet(&r)?, activate, remember).await?)
+    let made = decks::upload(&ctx, id, sheet(&r)?, activate, remember).await?;
+    Reply::created(r.below(&made.number.to_string()), &made)
 }
 
 async fn check(app: Arc<App>, r: Request) -> Answer {

@@ -14,11 +14,11 @@ use crate::App;
 #[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 #[schema(as = Health)]
 struct HealthView {
-    /// `ok`, or `degraded` while the database is away (calls go on).
+    /// `ok`, or `degraded` while the database is away. Calls go on meanwhile.
     status: &'static str,
     /// Whether the database answers.
     database: bool,
-    /// The published snapshot that calls are decided from.
+    /// The policy snapshot that calls are decided from.
     snapshot_id: String,
 }
 

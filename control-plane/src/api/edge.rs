@@ -9,8 +9,8 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, RawPathParams};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_MATCH, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -21,7 +21,7 @@ use super::error::{ApiError, Code};
 use super::framing::Framing;
 use super::idempotency;
 use super::limiter::Verdict;
-use crate::app::keys;
+use crate::app::{Expected, keys};
 use crate::metrics::EndpointMetrics;
 use crate::{App, Edge};
 
@@ -56,7 +56,8 @@ pub async fn serve(
     if matches!(&outcome, Err(e) if e.code == Code::RateLimited) {
         metrics.rate_limited();
     }
-    let mut response = respond(&app, &id, outcome, verdict);
+    let rendered = outcome.unwrap_or_else(|e| render(&app, &id, &Err(e)));
+    let mut response = respond(rendered, verdict);
     close_after_chunks(&parts.headers, &mut response);
     metrics.done(&endpoint.method, response.status(), started.elapsed());
     drop(in_flight);
@@ -66,7 +67,7 @@ pub async fn serve(
 /// Answers for a path or method that does not exist.
 pub fn refuse(app: &App, headers: &HeaderMap, code: Code, message: &'static str) -> Response {
     let id = request_id(app, headers);
-    let mut response = respond(app, &id, Err(ApiError::new(code, message)), None);
+    let mut response = respond(render(app, &id, &Err(ApiError::new(code, message))), None);
     close_after_chunks(headers, &mut response);
     response
 }
@@ -86,7 +87,7 @@ async fn run(
     parts: &axum::http::request::Parts,
     body: Body,
     verdict: &mut Option<Verdict>,
-) -> Answer {
+) -> Result<Rendered, ApiError> {
     let headers = &parts.headers;
     let edge = app.edge();
     let connection = parts.extensions.get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |p| p.0);
@@ -111,7 +112,6 @@ async fn run(
     let query = read_query(endpoint, &parts.uri)?;
     check_content_type(endpoint, headers)?;
     let body = read_body(&edge, endpoint, headers, body).await?;
-    let if_match = headers.get(IF_MATCH).map(read_etag).transpose()?.flatten();
     let request = Request {
         caller,
         id: id.to_owned(),
@@ -119,17 +119,19 @@ async fn run(
         query,
         body,
         replaces: endpoint.method == Method::PUT,
-        if_match,
+        expected: expected(headers),
+        work: None,
         peer,
+        place: parts.uri.path().to_owned(),
     };
     match idempotency_key(endpoint, headers)? {
-        Some(key) => idempotency::once(app, endpoint, key, request, perform).await,
-        None => perform(app.clone(), endpoint.clone(), request).await,
+        Some(key) => idempotency::once(app, endpoint, key, request).await,
+        None => Ok(render(app, id, &perform(app.clone(), endpoint.clone(), request).await)),
     }
 }
 
-/// Runs the handler in its own task.
-async fn perform(app: Arc<App>, endpoint: Arc<Endpoint>, request: Request) -> Answer {
+/// Runs the handler in its own task: it ends its work when the client leaves, and a panic ends one request only.
+pub(super) async fn perform(app: Arc<App>, endpoint: Arc<Endpoint>, request: Request) -> Answer {
     let id = request.id.clone();
     let future = (endpoint.handler)(app.clone(), request);
     match tokio::spawn(future).await {
@@ -310,14 +312,18 @@ async fn read_body(
     }
 }
 
-/// `None` for `*`: any version that exists (RFC 9110 §13.1.1).
-fn read_etag(value: &HeaderValue) -> Result<Option<i32>, ApiError> {
-    let text = value.to_str().unwrap_or("").trim();
-    if text == "*" {
-        return Ok(None);
+/// The versions of If-Match, over all its lines; `*` is any that exists (RFC 9110 §13.1.1). A weak tag, or one that we never
+/// gave, is a version that no object has.
+fn expected(headers: &HeaderMap) -> Expected {
+    let lines: Vec<&str> = headers.get_all(IF_MATCH).iter().map(|v| v.to_str().unwrap_or("")).collect();
+    if lines.is_empty() {
+        return Expected::Any;
     }
-    let version = text.trim_matches('"').parse().map(Some);
-    version.map_err(|_| ApiError::new(Code::VersionMismatch, "If-Match must be a value of the ETag header"))
+    let tags: Vec<&str> = lines.iter().flat_map(|l| l.split(',')).map(str::trim).collect();
+    if tags == ["*"] {
+        return Expected::Any;
+    }
+    Expected::OneOf(tags.iter().filter_map(|t| t.trim_matches('"').parse().ok()).collect())
 }
 
 fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -331,14 +337,71 @@ fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<St
     }
 }
 
-/// The JSON text of an answer, with its status: also what is kept for Idempotency-Key replays.
-pub fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
+/// An answer as it is sent and as it is kept for replays: all but Date, the rate limits and what belongs to the connection.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: String,
+    /// What is left of such a request must not be read as another one (T-API-11).
+    pub close: bool,
+}
+
+/// Writes an answer.
+pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    let mut set = |name: &HeaderName, value: &str| headers.push((name.as_str().to_owned(), value.to_owned()));
+    let content_type = match outcome {
+        Ok(Reply::Raw { content_type, .. }) => content_type,
+        _ => "application/json",
+    };
+    set(&CONTENT_TYPE, content_type);
+    set(&X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(&CACHE_CONTROL, "no-store");
+    set(&REQUEST_ID, id);
+    let (status, body) = envelope(app, id, outcome);
+    let mut close = false;
+    match outcome {
+        Ok(Reply::Data { version, location, .. }) => {
+            if let Some(v) = version {
+                set(&ETAG, &format!("\"{v}\""));
+            }
+            if let Some(at) = location {
+                set(&LOCATION, at);
+            }
+        }
+        Ok(Reply::Raw { content_type, .. }) if content_type.starts_with("text/html") => {
+            let csp = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+            set(&CONTENT_SECURITY_POLICY, csp);
+        }
+        Ok(Reply::Raw { .. }) => {}
+        Err(e) => {
+            if e.code == Code::Unauthorized {
+                set(&WWW_AUTHENTICATE, "Bearer realm=\"warp\"");
+            }
+            close |= matches!(e.code, Code::BadRequest | Code::RequestTimeout | Code::BodyTooLarge);
+            if let Some(s) = e.retry_after_s {
+                set(&RETRY_AFTER, &s.to_string());
+            }
+        }
+    }
+    Rendered { status, headers, body, close }
+}
+
+/// The JSON text of an answer, with its status.
+fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
     let mut meta = json!({ "timestamp": app.wall().to_string(), "request_id": id });
     let (status, body) = match outcome {
-        Ok(Reply::Data { status, data, next, .. }) => {
+        Ok(Reply::Data { status, data, next, last, .. }) => {
             if let Some(next) = next {
                 meta["next_cursor"] = next.clone().map_or(Value::Null, Value::String);
                 meta["has_more"] = Value::Bool(next.is_some());
+            }
+            if let Some(last) = last {
+                meta["last_cursor"] = Value::String(last.clone());
             }
             (*status, json!({ "success": true, "data": data, "meta": meta }))
         }
@@ -364,49 +427,24 @@ pub fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
     (status, body.to_string())
 }
 
-fn respond(app: &App, id: &str, outcome: Answer, verdict: Option<Verdict>) -> Response {
-    let (status, body) = envelope(app, id, &outcome);
-    let content_type = match &outcome {
-        Ok(Reply::Raw { content_type, .. }) => content_type,
-        _ => "application/json",
-    };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+fn respond(rendered: Rendered, verdict: Option<Verdict>) -> Response {
+    let mut response = Response::new(Body::from(rendered.body));
+    *response.status_mut() =
+        StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    headers.insert("cache-control", HeaderValue::from_static("no-store"));
-    if let Ok(v) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID, v);
+    for (name, value) in &rendered.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        {
+            headers.insert(name, value);
+        }
     }
     if let Some(v) = verdict {
         headers.insert("ratelimit-limit", v.limit.into());
         headers.insert("ratelimit-remaining", v.remaining.into());
         headers.insert("ratelimit-reset", v.reset_s.into());
     }
-    match &outcome {
-        Ok(Reply::Data { version: Some(v), .. }) => {
-            if let Ok(tag) = HeaderValue::from_str(&format!("\"{v}\"")) {
-                headers.insert(ETAG, tag);
-            }
-        }
-        Ok(Reply::Raw { content_type, .. }) if content_type.starts_with("text/html") => {
-            let csp = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-            headers.insert("content-security-policy", HeaderValue::from_static(csp));
-        }
-        Err(e) => {
-            if e.code == Code::Unauthorized {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"warp\""));
-            }
-            // What is left of such a request must not be read as another one (T-API-11).
-            if matches!(e.code, Code::BadRequest | Code::RequestTimeout | Code::BodyTooLarge) {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            if let Some(s) = e.retry_after_s {
-                headers.insert(RETRY_AFTER, s.into());
-            }
-        }
-        _ => {}
+    if rendered.close {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -23,8 +23,9 @@ pub use crate::app::caller::{Audience, Caller};
 use crate::app::fault::Fault;
 use crate::app::input::Input;
 pub use crate::app::paging::{Order, Page, Paging};
-use crate::app::{Change, Ctx, paging::decode_cursor};
+use crate::app::{Change, Ctx, Expected, paging::decode_cursor};
 use crate::store::Scope;
+use crate::store::work::Work;
 
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +51,14 @@ pub struct Request {
     pub body: Bytes,
     /// The method is PUT.
     pub replaces: bool,
-    /// Version of If-Match.
-    pub if_match: Option<i32>,
+    /// Versions of If-Match.
+    pub expected: Expected,
+    /// The transaction that its use cases share, when their answer is kept with their work.
+    pub work: Option<Arc<Work>>,
     /// Source address of the connection.
     pub peer: IpAddr,
+    /// Its path.
+    pub place: String,
 }
 
 impl Request {
@@ -84,6 +89,11 @@ impl Request {
         self.path.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
+    /// The path of something in this list.
+    pub fn below(&self, id: &str) -> String {
+        format!("{}/{id}", self.place.trim_end_matches('/'))
+    }
+
     /// A query parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
@@ -92,7 +102,13 @@ impl Request {
     /// On whose behalf its use cases run.
     pub fn ctx<'a>(&self, app: &'a App) -> Result<Ctx<'a>, ApiError> {
         let caller = self.caller()?;
-        Ok(Ctx { app, scope: caller.scope(), actor: caller.key.to_string(), request_id: self.id.clone() })
+        Ok(Ctx {
+            app,
+            scope: caller.scope(),
+            actor: caller.key.to_string(),
+            request_id: self.id.clone(),
+            work: self.work.clone(),
+        })
     }
 
     /// From `limit` and `cursor`.
@@ -143,8 +159,12 @@ pub enum Reply {
         data: Value,
         /// Lists: cursor of the next page, `Some(None)` on the last.
         next: Option<Option<String>>,
+        /// Lists that grow at their end: cursor to read on from later.
+        last: Option<String>,
         /// Version of the object, sent as ETag.
         version: Option<i64>,
+        /// Where what was made can be read, sent as Location.
+        location: Option<String>,
     },
     /// Anything else: the documentation and the OpenAPI file.
     Raw {
@@ -161,9 +181,14 @@ impl Reply {
         Self::data(200, value)
     }
 
-    /// 201.
-    pub fn created(value: &impl Serialize) -> Answer {
-        Self::data(201, value)
+    /// 201: what was made, and where it can be read.
+    pub fn created(at: String, value: &impl Serialize) -> Answer {
+        match Self::data(201, value)? {
+            Reply::Data { status, data, next, last, version, .. } => {
+                Ok(Reply::Data { status, data, next, last, version, location: Some(at) })
+            }
+            raw => Ok(raw),
+        }
     }
 
     /// 200 without a payload.
@@ -174,14 +199,21 @@ impl Reply {
     /// One page.
     pub fn page(page: Page<impl Serialize>) -> Answer {
         let data = to_json(&page.items)?;
-        Ok(Reply::Data { status: 200, data, next: Some(page.next), version: None })
+        Ok(Reply::Data {
+            status: 200,
+            data,
+            next: Some(page.next),
+            last: page.last,
+            version: None,
+            location: None,
+        })
     }
 
     /// An object that has a version shows it as ETag.
     fn data(status: u16, value: &impl Serialize) -> Answer {
         let data = to_json(value)?;
         let version = data.get("version").and_then(Value::as_i64);
-        Ok(Reply::Data { status, data, next: None, version })
+        Ok(Reply::Data { status, data, next: None, last: None, version, location: None })
     }
 }
 
@@ -230,13 +262,16 @@ pub struct QueryDoc {
     pub filter: bool,
     /// Bytes that a value may have.
     pub most: usize,
+    /// It must be there.
+    pub required: bool,
 }
 
 /// Bytes of a value in the query, unless its parameter takes more.
 const QUERY_BYTES: usize = 256;
 
 /// What lists can be sorted by: newest first, oldest first.
-const SORTS: &[(&str, &str)] = &[("-created_at", "created_at"), ("-setup_at", "setup_at")];
+const SORTS: &[(&str, &str)] =
+    &[("-created_at", "created_at"), ("-setup_at", "setup_at"), ("-posted_at", "posted_at")];
 
 /// What comes back.
 #[derive(Clone, Copy)]
@@ -343,7 +378,7 @@ impl Endpoint {
         self.query("limit", "integer", "Items of a page, 1 to 200; 50 by default.").query(
             "cursor",
             "string",
-            "meta.next_cursor of the page before.",
+            "Where to go on: `meta.next_cursor` of the page before.",
         )
     }
 
@@ -355,7 +390,15 @@ impl Endpoint {
 
     /// Takes a query parameter.
     pub fn query(mut self, name: &'static str, kind: &'static str, description: &'static str) -> Self {
-        self.query.push(QueryDoc { name, kind, description, values: &[], filter: false, most: QUERY_BYTES });
+        self.query.push(QueryDoc {
+            name,
+            kind,
+            description,
+            values: &[],
+            filter: false,
+            most: QUERY_BYTES,
+            required: false,
+        });
         self
     }
 
@@ -368,6 +411,22 @@ impl Endpoint {
             values: &[],
             filter: false,
             most: 8_192,
+            required: false,
+        });
+        self
+    }
+
+    /// Takes a query parameter that must be there.
+    pub fn needs(mut self, name: &'static str, kind: &'static str, description: &'static str) -> Self {
+        let most = QUERY_BYTES;
+        self.query.push(QueryDoc {
+            name,
+            kind,
+            description,
+            values: &[],
+            filter: true,
+            most,
+            required: true,
         });
         self
     }
@@ -386,6 +445,7 @@ impl Endpoint {
             values,
             filter: false,
             most: QUERY_BYTES,
+            required: false,
         });
         self
     }
@@ -404,6 +464,7 @@ impl Endpoint {
             values,
             filter: true,
             most: QUERY_BYTES,
+            required: false,
         });
         self
     }

@@ -1,95 +1,99 @@
 //! Idempotency-Key (T-API-10): one key, one request, one answer, for 24 hours.
 //!
-//! The key is claimed before the handler runs and carries the hash of method, path and body. The same request again gets
-//! the first answer; another request, or the same one while the first is being worked on, gets 409. Answers with a status
-//! of 500 or more are not kept: the request may be tried again. A secret that is shown once is not kept either.
+//! The work and its answer become durable in one transaction: there is no moment at which the one is there without the other,
+//! whoever leaves or dies. The transaction holds an advisory lock on the key, so that the same request at the same moment gets
+//! 409 and not a second run; the lock ends with the transaction, however that ends. A replay is the first answer to the byte,
+//! with its status and headers, but for Date and the rate limits. An answer that held a secret is not kept: its replay is 409.
+//!
+//! Kept are answers that say how the work ended (2xx, 404, 409, 412). Of a refusal the work is undone before it is kept. What says
+//! that the request was no request (400, 401, 403, 413, 415, 422), or that it may be tried again (429, 5xx), is not kept.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 
-use super::edge::envelope;
-use super::endpoint::{Answer, Endpoint, Reply, Request};
+use super::edge::{Rendered, perform, render};
+use super::endpoint::{Endpoint, Request};
 use super::error::{ApiError, Code};
 use crate::App;
-use crate::store::sql;
+use crate::store::idempotency::{self as rows, KeptRow};
+use crate::store::types::Json;
+use crate::store::work::Work;
 
-/// Runs `perform` at most once for this key.
-pub async fn once<F, Fut>(
+/// Runs the endpoint at most once for this key. The task goes on when the client leaves.
+pub async fn once(
     app: &Arc<App>,
     endpoint: &Arc<Endpoint>,
     key: String,
     request: Request,
-    perform: F,
-) -> Answer
-where
-    F: FnOnce(Arc<App>, Arc<Endpoint>, Request) -> Fut,
-    Fut: Future<Output = Answer>,
-{
+) -> Result<Rendered, ApiError> {
+    let (app, endpoint) = (app.clone(), endpoint.clone());
+    let ended = tokio::spawn(async move { work(&app, &endpoint, &key, request).await }).await;
+    ended.unwrap_or_else(|e| {
+        tracing::error!(error = %e, "a request with an Idempotency-Key panicked");
+        Err(ApiError::new(Code::Internal, "something went wrong on our side"))
+    })
+}
+
+async fn work(
+    app: &Arc<App>,
+    endpoint: &Arc<Endpoint>,
+    key: &str,
+    mut request: Request,
+) -> Result<Rendered, ApiError> {
     let scope = request.scope()?;
     let owner = request.caller()?.key.to_string();
     let id = request.id.clone();
     let hash = fingerprint(endpoint, &request);
+    let conflict = |m: &str| Err(ApiError::new(Code::IdempotencyConflict, m));
     let mut tx = app.store.begin(scope).await?;
-    let claimed = tx
-        .run(
-            sqlx::query(sql::IDEMPOTENCY_CLAIM)
-                .bind(&owner)
-                .bind(&key)
-                .bind(scope.customer().map(|c| c.to_string()))
-                .bind(&hash),
-        )
-        .await?;
-    if claimed == 0 {
-        let row = sqlx::query(sql::IDEMPOTENCY_FIND).bind(&owner).bind(&key).fetch_one(tx.db()).await;
-        let row = row.map_err(crate::store::StoreError::from)?;
-        let read = |e: sqlx::Error| ApiError::from(crate::store::StoreError::from(e));
-        let conflict = |m: &str| Err(ApiError::new(Code::IdempotencyConflict, m));
-        if row.try_get::<Vec<u8>, _>("request").map_err(read)? != hash {
+    if !rows::claim(&mut tx, &owner, key).await? {
+        return conflict("a request with this Idempotency-Key is being worked on");
+    }
+    if let Some(kept) = rows::find(&mut tx, &owner, key).await? {
+        if kept.request != hash {
             return conflict("this Idempotency-Key was used for another request");
         }
-        let body: Option<String> = row.try_get("body").map_err(read)?;
-        let status: Option<i32> = row.try_get("status").map_err(read)?;
-        return match (status, body) {
-            (Some(status), Some(body)) => replay(status, &body),
-            (Some(_), None) => conflict("the first answer held a secret that is shown only once"),
-            _ => conflict("a request with this Idempotency-Key is being worked on"),
+        return match again(kept) {
+            Some(first) => Ok(first),
+            None => conflict("the first answer held a secret that is shown only once"),
         };
     }
-    tx.commit().await?;
+    let work = Work::over(tx).await?;
+    request.work = Some(work.clone());
     let answer = perform(app.clone(), endpoint.clone(), request).await;
-    let (status, body) = envelope(app, &id, &answer);
-    let mut tx = app.store.begin(scope).await?;
-    if status >= 500 || status == 429 {
-        tx.run(sqlx::query(sql::IDEMPOTENCY_FORGET).bind(&owner).bind(&key)).await?;
-    } else {
-        let kept = if endpoint.secret && status < 300 { None } else { Some(body) };
-        tx.run(sqlx::query(sql::IDEMPOTENCY_KEEP).bind(&owner).bind(&key).bind(i32::from(status)).bind(kept))
-            .await?;
+    let rendered = render(app, &id, &answer);
+    if !(matches!(rendered.status, 404 | 409 | 412) || (200..300).contains(&rendered.status)) {
+        // Dropped, the transaction rolls back.
+        return Ok(rendered);
     }
-    tx.commit().await?;
-    answer
+    if answer.is_err() {
+        work.undo().await?;
+    }
+    let secret = endpoint.secret && answer.is_ok();
+    let kept = KeptRow {
+        request: hash,
+        status: i32::from(rendered.status),
+        headers: Json(serde_json::json!(rendered.headers)),
+        body: (!secret).then(|| rendered.body.clone()),
+    };
+    let mut tx = work.begin(scope)?;
+    rows::keep(&mut tx, (&owner, key), scope.customer(), kept).await?;
+    drop(tx);
+    if work.finish().await? {
+        app.changed.notify_one();
+    }
+    Ok(rendered)
 }
 
-/// The first answer's payload again; its meta is new.
-fn replay(status: i32, body: &str) -> Answer {
-    let internal = || ApiError::new(Code::Internal, "something went wrong on our side");
-    let mut value: serde_json::Value = serde_json::from_str(body).map_err(|_| internal())?;
-    let status = u16::try_from(status).map_err(|_| internal())?;
-    if status < 300 {
-        return Ok(Reply::Data { status, data: value["data"].take(), next: None, version: None });
-    }
-    let error = &value["error"];
-    let code = Code::ALL.iter().copied().find(|c| Some(c.as_str()) == error["code"].as_str());
-    let mut again =
-        ApiError::new(code.ok_or_else(internal)?, error["message"].as_str().unwrap_or("").to_owned());
-    for d in error["details"].as_array().into_iter().flatten() {
-        let text = |k: &str| d[k].as_str().unwrap_or("").to_owned();
-        again.details.push(crate::app::fault::Problem::new(text("field"), "invalid", text("message")));
-    }
-    Err(again)
+/// The first answer; `None` when it held a secret.
+fn again(kept: KeptRow) -> Option<Rendered> {
+    Some(Rendered {
+        status: u16::try_from(kept.status).ok()?,
+        headers: serde_json::from_value(kept.headers.0).ok()?,
+        body: kept.body?,
+        close: false,
+    })
 }
 
 fn fingerprint(endpoint: &Endpoint, request: &Request) -> Vec<u8> {

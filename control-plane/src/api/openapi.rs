@@ -64,18 +64,23 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         if !q.values.is_empty() {
             schema["enum"] = json!(q.values);
         }
-        parameters.push(json!({
-            "name": q.name, "in": "query", "description": q.description, "schema": schema
-        }));
+        let mut parameter =
+            json!({ "name": q.name, "in": "query", "description": q.description, "schema": schema });
+        if q.required {
+            parameter["required"] = json!(true);
+        }
+        parameters.push(parameter);
     }
     if e.method == axum::http::Method::POST && e.access != Access::Public {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header",
-            "description": "The same key and request within 24 hours gives the first answer again.",
+            "description": "A key of your own for this request. The same request with the same key gives the first answer again for 24 hours, and is not carried out twice.",
             "schema": { "type": "string", "maxLength": 128 }
         }));
     }
     let changes = [axum::http::Method::PUT, axum::http::Method::PATCH].contains(&e.method);
+    let deletes_versioned =
+        e.method == axum::http::Method::DELETE && VERSIONED.iter().any(|p| e.path.ends_with(p));
     let versioned = match &e.returns {
         Returns::One(_, t) => {
             note(t, schemas);
@@ -83,11 +88,11 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         }
         _ => false,
     };
-    if changes && versioned {
+    if (changes && versioned) || deletes_versioned {
         parameters.push(json!({
             "name": "If-Match", "in": "header",
-            "description": "The ETag that was read; 412 when somebody was faster.",
-            "schema": { "type": "string", "maxLength": 64 }
+            "description": "The ETag that was read, or several with commas. When the object has another version, the answer is 412 and nothing is changed.",
+            "schema": { "type": "string", "maxLength": 256 }
         }));
     }
     let mut out = json!({
@@ -101,15 +106,19 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
     }
     match e.access {
         Access::Public => out["security"] = json!([]),
-        Access::Scope(_, scope) => out["description"] = json!(format!("Needs the scope `{scope}`.")),
+        Access::Scope(_, scope) => {
+            out["description"] = json!(format!("{}. The key needs the scope `{scope}`.", e.summary));
+        }
     }
     let body = match &e.takes {
         Takes::Nothing => None,
         Takes::Json(t) => Some(json!({ "application/json": { "schema": note(t, schemas) } })),
         Takes::Patch(t) => {
             note(t, schemas);
-            let description = format!("A JSON merge patch (RFC 7396) of {}.", (t.name)());
-            let schema = json!({ "type": "object", "description": description });
+            let name = format!("{}Patch", (t.name)());
+            let patch = patch_of(schemas.get(&(t.name)()).unwrap_or(&Value::Null));
+            schemas.entry(name.clone()).or_insert(patch);
+            let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
             Some(
                 json!({ "application/merge-patch+json": { "schema": schema.clone() }, "application/json": { "schema": schema } }),
             )
@@ -133,12 +142,27 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         }
     };
     out["responses"][status.to_string()] = json!({ "description": e.summary, "content": content });
+    let text = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
     if versioned {
-        let etag =
-            json!({ "description": "Version of the object, for If-Match.", "schema": { "type": "string" } });
-        out["responses"][status.to_string()]["headers"] = json!({ "ETag": etag });
+        let etag = text("The version of the object, for If-Match.");
+        out["responses"][status.to_string()]["headers"]["ETag"] = etag;
+    }
+    if status == 201 {
+        let location = text("Where what was made can be read.");
+        out["responses"][status.to_string()]["headers"]["Location"] = location;
     }
     out
+}
+
+/// A merge patch of an object (RFC 7396): each field may be absent.
+fn patch_of(whole: &Value) -> Value {
+    let mut patch = whole.clone();
+    if let Value::Object(map) = &mut patch {
+        map.remove("required");
+        let what = "A JSON merge patch (RFC 7396): fields that are absent stay as they are, null takes a field away.";
+        map.insert("description".into(), what.into());
+    }
+    patch
 }
 
 /// Whether an object shows its version, itself or by a part that is flattened into it: then its answers carry an ETag.
@@ -168,10 +192,22 @@ fn meta_schema() -> Value {
         "type": "object",
         "required": ["timestamp", "request_id"],
         "properties": {
-            "timestamp": { "type": "string", "format": "date-time" },
-            "request_id": { "type": "string" },
-            "next_cursor": { "type": "string", "nullable": true },
-            "has_more": { "type": "boolean" }
+            "timestamp": {
+                "type": "string", "format": "date-time", "description": "When the answer was written."
+            },
+            "request_id": {
+                "type": "string",
+                "description": "The id of the request. Name it when you ask us about an answer."
+            },
+            "next_cursor": {
+                "type": "string", "nullable": true,
+                "description": "In lists: the cursor of the next page. Null: this is the last page."
+            },
+            "has_more": { "type": "boolean", "description": "In lists: whether there is a next page." },
+            "last_cursor": {
+                "type": "string",
+                "description": "In lists that grow at their end (sort=posted_at): the cursor to read on from later."
+            }
         }
     })
 }
@@ -187,12 +223,18 @@ fn error_schema() -> Value {
                 "type": "object",
                 "required": ["code", "message", "doc_url"],
                 "properties": {
-                    "code": { "type": "string", "enum": codes },
-                    "message": { "type": "string" },
-                    "field": { "type": "string" },
-                    "hint": { "type": "string" },
-                    "doc_url": { "type": "string" },
-                    "details": { "type": "array", "items": { "$ref": "#/components/schemas/FieldProblem" } }
+                    "code": {
+                        "type": "string", "enum": codes,
+                        "description": "What kind of error it is. The list is closed."
+                    },
+                    "message": { "type": "string", "description": "What is wrong, in one sentence." },
+                    "field": { "type": "string", "description": "The field that is wrong, when it is one." },
+                    "hint": { "type": "string", "description": "What to do about it." },
+                    "doc_url": { "type": "string", "description": "Where this error is explained." },
+                    "details": {
+                        "type": "array", "items": { "$ref": "#/components/schemas/FieldProblem" },
+                        "description": "All fields that are wrong, at once."
+                    }
                 }
             },
             "meta": { "$ref": "#/components/schemas/Meta" }
@@ -339,6 +381,14 @@ fn walk(root: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
         _ => {}
     }
 }
+
+/// What has a version and can be deleted.
+const VERSIONED: &[&str] = &[
+    "/trunks/{trunk_id}",
+    "/vendors/{vendor_id}",
+    "/vendor-trunks/{vendor_trunk_id}",
+    "/partitions/{partition_id}",
+];
 
 fn path_parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}'))

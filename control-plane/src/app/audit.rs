@@ -3,27 +3,27 @@
 use super::Ctx;
 use super::fault::{Fault, Kind};
 use super::paging::{Page, Paging};
-use crate::store::sql;
+use crate::store::audit::{self as rows, AuditRow};
 use crate::store::types::{Json, Time};
 
-crate::record! {
-    /// One change: who did what to which object.
-    pub struct AuditEntry {
-        /// Order of writing.
+crate::view! {
+    /// One line of the audit log: who did what to which object.
+    pub struct AuditEntry from AuditRow {
+        /// The line's number; lines are numbered in the order of writing.
         pub id: i64,
-        /// Tenant that it concerns.
+        /// The customer that the change concerns.
         pub customer_id: Option<String>,
-        /// Key that did it, or `system`.
+        /// The key that did it, or `system`.
         pub actor: String,
-        /// What, for example `trunk.update`.
+        /// What was done, for example `trunk.update`.
         pub action: String,
-        /// To which object.
+        /// The object that was changed.
         pub object: String,
-        /// In which request.
+        /// The request that it was done in.
         pub request_id: String,
-        /// What changed.
+        /// What the object is since then, where that is known.
         pub detail: Option<Json>,
-        /// When.
+        /// When it was done.
         pub at: Time,
     }
 }
@@ -33,8 +33,7 @@ pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<AuditEntry>, Fa
     let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
     let before = paging.after.as_deref().map(|t| t.parse::<i64>().map_err(|_| wrong())).transpose()?;
     let mut tx = ctx.begin().await?;
-    let rows: Vec<AuditEntry> = tx.all(sqlx::query(sql::AUDIT_LIST).bind(before).bind(paging.rows())).await?;
-    let keyed: Vec<(String, AuditEntry)> = rows.into_iter().map(|r| (r.id.to_string(), r)).collect();
-    let page = Page::of(keyed, paging.limit, |(key, _)| key);
-    Ok(Page { items: page.items.into_iter().map(|(_, r)| r).collect(), next: page.next })
+    let rows = rows::list(&mut tx, before, paging.rows()).await?;
+    let keyed: Vec<(String, AuditRow)> = rows.into_iter().map(|r| (r.id.to_string(), r)).collect();
+    Ok(Page::of(keyed, paging.limit, |(key, _)| key).map(|(_, row)| row.into()))
 }

@@ -7,115 +7,195 @@ use warp_model::{CallId, CustomerId, E164, TrunkId, VendorId, Wall};
 
 use super::Ctx;
 use super::fault::{Fault, Kind, Problem};
-use super::paging::{Page, Paging};
-use crate::store::types::{Amount, Json, Time, parse_rfc3339};
-use crate::store::{Scope, sql};
+use super::paging::{Order, Page, Paging, encode_cursor};
+use super::record::{CallLeg, CallRating, CallRecord, DecisionRecord};
+use super::view::{Shaped, Sometimes, Word};
+use crate::store::Scope;
+use crate::store::calls::{self as rows, CallOrder, CallQuery, CallRow, RecordRow};
+use crate::store::types::{Amount, Time, parse_rfc3339};
 
-crate::record! {
-    /// A call.
-    pub struct Call {
-        /// `call_…`: also its CDR id.
-        pub id: String,
-        /// Whose; null when it was refused before a trunk was known.
-        pub customer_id: Option<String>,
-        /// Where it came in.
-        pub trunk_id: Option<String>,
-        /// Caller as received.
-        pub caller: String,
-        /// Number as dialled.
-        pub called: String,
-        /// Caller in E.164.
-        pub caller_e164: Option<String>,
-        /// Called number in E.164.
-        pub called_e164: Option<String>,
-        /// `interstate`, `intrastate`, `indeterminate` …
-        pub jurisdiction: Option<String>,
-        /// INVITE received.
-        pub setup_at: Time,
-        /// Answered.
-        pub answer_at: Option<Time>,
-        /// Ended.
-        pub end_at: Time,
-        /// Post-dial delay.
-        pub pdd_ms: Option<i64>,
-        /// Answer to end.
-        pub duration_ms: i64,
-        /// Final SIP status.
-        pub sip_code: i32,
-        /// Q.850 cause.
-        pub q850: Option<i32>,
-        /// `caller`, `callee` or `system`.
-        pub release_side: String,
-        /// Our own reason, when the peer's code does not say all.
-        pub internal_code: String,
-        /// `answered`, `busy`, `no_answer`, `cancelled`, `rejected` or `failed`.
-        pub outcome: String,
-        /// The end was reconstructed after a crash.
-        pub recovered: bool,
-        /// Vendor that carried it (operators only).
-        pub vendor_id: Option<String>,
-        /// Its trunk (operators only).
-        pub vendor_trunk_id: Option<String>,
-        /// Rank of that vendor, 1 = first choice.
-        pub route_rank: Option<i32>,
-        /// What the customer pays.
-        pub price: Option<Amount>,
-        /// What we pay (operators only).
-        pub cost: Option<Amount>,
-        /// The difference (operators only).
-        pub margin: Option<Amount>,
-        /// Seconds after rounding to increments.
-        pub billable_s: Option<i64>,
-        /// Policy snapshot that decided it.
-        pub snapshot_id: String,
-        /// `confirmed` when rating it again gave the same price, `mismatch`, `unchecked`, or `none`.
-        pub rating_status: String,
+macro_rules! call {
+    ($(#[doc = $top:literal])* $name:ident { $($(#[doc = $doc:literal])* $more:ident: $ty:ty,)* }) => {
+        crate::view! {
+            $(#[doc = $top])*
+            pub struct $name {
+                /// The call's id, also the key of its record everywhere.
+                pub id: String,
+                /// The customer. Null: the call was refused before a trunk was known.
+                pub customer_id: Option<String>,
+                /// The trunk that the call came in on.
+                pub trunk_id: Option<String>,
+                /// The caller as received.
+                pub caller: String,
+                /// The number as dialled.
+                pub called: String,
+                /// The caller in E.164.
+                pub caller_e164: Option<String>,
+                /// The called number in E.164.
+                pub called_e164: Option<String>,
+                /// Which of the US prices applied.
+                pub jurisdiction: Option<Word<JurisdictionName>>,
+                /// When the INVITE came.
+                pub setup_at: Time,
+                /// When it was answered.
+                pub answer_at: Option<Time>,
+                /// When it ended.
+                pub end_at: Time,
+                /// Post-dial delay: from the INVITE to the first ringing, in milliseconds.
+                pub pdd_ms: Option<i64>,
+                /// From answer to end, in milliseconds.
+                pub duration_ms: i64,
+                /// The final SIP status.
+                pub sip_code: i32,
+                /// The Q.850 cause.
+                pub q850: Option<i32>,
+                /// Who ended the call.
+                pub release_side: Word<ReleaseSideName>,
+                /// Our own reason, when the SIP status does not say all. Empty otherwise.
+                pub internal_code: String,
+                /// How the call ended.
+                pub outcome: Word<CallOutcome>,
+                /// Whether the end was reconstructed after a crash.
+                pub recovered: bool,
+                /// The vendor that carried it. Null for customers.
+                pub vendor_id: Option<String>,
+                /// The vendor trunk that carried it. Null for customers.
+                pub vendor_trunk_id: Option<String>,
+                /// The rank of the vendor that carried it; 1 is the first choice.
+                pub route_rank: Option<i32>,
+                /// What the customer pays.
+                pub price: Option<Amount>,
+                /// What the carrier pays. Null for customers.
+                pub cost: Option<Amount>,
+                /// The difference. Null for customers, and when the currencies differ.
+                pub margin: Option<Amount>,
+                /// The seconds that are paid for, after rounding to increments.
+                pub billable_s: Option<i64>,
+                /// The policy snapshot that decided the call.
+                pub snapshot_id: String,
+                /// Whether rating the call again gave the same price.
+                pub rating_status: Word<RatingStatus>,
+                /// When the record became readable here. Later records have later times.
+                pub posted_at: Time,
+                $($(#[doc = $doc])* pub $more: $ty,)*
+            }
+        }
+
+        impl $name {
+            fn new(row: CallRow, $($more: $ty),*) -> Self {
+                Self {
+                    id: row.id,
+                    customer_id: row.customer_id,
+                    trunk_id: row.trunk_id,
+                    caller: row.caller,
+                    called: row.called,
+                    caller_e164: row.caller_e164,
+                    called_e164: row.called_e164,
+                    jurisdiction: row.jurisdiction.map(Word::from),
+                    setup_at: row.setup_at,
+                    answer_at: row.answer_at,
+                    end_at: row.end_at,
+                    pdd_ms: row.pdd_ms,
+                    duration_ms: row.duration_ms,
+                    sip_code: row.sip_code,
+                    q850: row.q850,
+                    release_side: row.release_side.into(),
+                    internal_code: row.internal_code,
+                    outcome: row.outcome.into(),
+                    recovered: row.recovered,
+                    vendor_id: row.vendor_id,
+                    vendor_trunk_id: row.vendor_trunk_id,
+                    route_rank: row.route_rank,
+                    price: row.price,
+                    cost: row.cost,
+                    margin: row.margin,
+                    billable_s: row.billable_s,
+                    snapshot_id: row.snapshot_id,
+                    rating_status: row.rating_status.into(),
+                    posted_at: row.posted_at,
+                    $($more,)*
+                }
+            }
+        }
+    };
+}
+
+call! {
+    /// A call of a list, with the parts of its record that `expand` names.
+    ListedCall {
+        /// With `expand=legs`: one entry per vendor that was tried.
+        legs: Sometimes<Shaped<Vec<CallLeg>>>,
+        /// With `expand=rating`: what the call costs, with the sums written out.
+        rating: Sometimes<Shaped<Option<CallRating>>>,
+        /// With `expand=route`: how the call was decided.
+        route: Sometimes<Shaped<Option<DecisionRecord>>>,
     }
 }
 
-crate::record! {
-    /// The stored record.
-    pub struct StoredCall {
-        /// The CDR.
-        pub record: Json,
+call! {
+    /// A call with everything that is known about it.
+    CallDetail {
+        /// The whole record: legs, rating with the sums written out, media figures, decision.
+        record: Shaped<CallRecord>,
     }
 }
 
-/// A call with everything that is known about it.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct CallDetail {
-    /// What the list shows.
-    #[serde(flatten)]
-    pub call: Call,
-    /// The whole CDR: legs, rating with the sums written out, media figures, decision record.
-    pub record: Json,
-}
-
-crate::record! {
-    /// A record by its call.
-    pub struct RecordOf {
-        /// Which call.
-        pub id: String,
-        /// The CDR.
-        pub record: Json,
+crate::choice! {
+    /// Which of the US prices applies.
+    pub enum JurisdictionName {
+        /// From one state to another.
+        Interstate = "interstate",
+        /// Within one state.
+        Intrastate = "intrastate",
+        /// Within one local area.
+        Local = "local",
+        /// It cannot be told.
+        Indeterminate = "indeterminate",
     }
 }
 
-/// A call of a list, with the parts of its record that `expand` names.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct ListedCall {
-    /// The call.
-    #[serde(flatten)]
-    pub call: Call,
-    /// With `expand=legs`: one entry per vendor that was tried.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub legs: Option<Json>,
-    /// With `expand=rating`: the sums written out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rating: Option<Json>,
-    /// With `expand=route`: the decision record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<Json>,
+crate::choice! {
+    /// Who ended a call.
+    pub enum ReleaseSideName {
+        /// The caller.
+        Caller = "caller",
+        /// The called side.
+        Callee = "callee",
+        /// The platform.
+        System = "system",
+    }
+}
+
+crate::choice! {
+    /// Whether rating a call again gave the same price.
+    pub enum RatingStatus {
+        /// There is nothing to pay.
+        None = "none",
+        /// It did.
+        Confirmed = "confirmed",
+        /// It did not; the carrier looks at it.
+        Mismatch = "mismatch",
+        /// It was not tried yet.
+        Unchecked = "unchecked",
+    }
+}
+
+crate::choice! {
+    /// How a call ended.
+    pub enum CallOutcome {
+        /// Somebody answered.
+        Answered = "answered",
+        /// The called side was busy.
+        Busy = "busy",
+        /// Nobody answered.
+        NoAnswer = "no_answer",
+        /// The caller gave up before.
+        Cancelled = "cancelled",
+        /// We or the called side refused it.
+        Rejected = "rejected",
+        /// It failed on the way.
+        Failed = "failed",
+    }
 }
 
 /// Which parts of a record the list shows.
@@ -154,157 +234,147 @@ pub const FILTERS: &[(&str, &str, &str)] = &[
     ("caller", "string", "Only calls from this number, in any usual writing."),
     ("setup_at[gte]", "string", "Only calls that began at or after this time (RFC 3339)."),
     ("setup_at[lt]", "string", "Only calls that began before this time (RFC 3339)."),
+    ("posted_at[gte]", "string", "Only calls whose record became readable at or after this time (RFC 3339)."),
+    ("posted_at[lt]", "string", "Only calls whose record became readable before this time (RFC 3339)."),
     ("call_id", "string", "Only calls with this SIP Call-ID."),
-    ("vendor", "string", "Only calls that this vendor carried (operators only)."),
-    ("customer", "string", "Only calls of this customer (operators only)."),
 ];
 
-crate::choice! {
-    /// How a call ended.
-    pub enum CallOutcome {
-        /// Somebody answered.
-        Answered = "answered",
-        /// The called side was busy.
-        Busy = "busy",
-        /// Nobody answered.
-        NoAnswer = "no_answer",
-        /// The caller gave up before.
-        Cancelled = "cancelled",
-        /// We or the called side refused it.
-        Rejected = "rejected",
-        /// It failed on the way.
-        Failed = "failed",
-    }
-}
+/// Filters that only operators have.
+pub const OPERATORS_FILTERS: &[(&str, &str, &str)] = &[
+    ("vendor", "string", "Only calls that this vendor carried (vnd_…)."),
+    ("customer", "string", "Only calls of this customer (cus_…)."),
+];
 
-/// Which calls a list shows.
+/// What a list of calls can be sorted by.
+pub const SORTS: &[&str] = &["-setup_at", "setup_at", "-posted_at", "posted_at"];
+
+/// Which calls a list shows, and in which order.
 #[derive(Clone, Debug, Default)]
 pub struct CallFilter {
-    /// Of this trunk.
-    pub trunk: Option<TrunkId>,
-    /// With this final SIP status.
-    pub code: Option<i32>,
-    /// That ended so.
-    pub outcome: Option<CallOutcome>,
-    /// To this number, E.164 with `+`.
-    pub called: Option<String>,
-    /// From this number, E.164 with `+`.
-    pub caller: Option<String>,
-    /// Begun at or after this time.
-    pub setup_from: Option<Wall>,
-    /// Begun before this time.
-    pub setup_before: Option<Wall>,
-    /// With this SIP Call-ID.
-    pub sip_call_id: Option<String>,
-    /// That this vendor carried.
-    pub vendor: Option<VendorId>,
-    /// Of this customer.
-    pub customer: Option<CustomerId>,
-    /// Parts of the record to add.
+    query: CallQuery,
+    order: CallOrder,
     expand: Expand,
 }
 
 impl CallFilter {
-    /// From the texts of a query, by the names of [`FILTERS`]. A value that means nothing is a problem of its field: a list
-    /// that is not what was asked for would be worse than none.
-    pub fn read<'q>(
-        scope: Scope,
-        text: impl Fn(&str) -> Option<&'q str>,
-        expand: Option<&str>,
-    ) -> Result<Self, Fault> {
+    /// From the texts of a query, by the names of [`FILTERS`], `expand` and `sort`. A value that means nothing is a problem of
+    /// its field: a list that is not what was asked for would be worse than none.
+    pub fn read<'q>(scope: Scope, text: impl Fn(&str) -> Option<&'q str>) -> Result<Self, Fault> {
         // To a customer these parameters do not exist.
-        if scope.customer().is_some() && ["vendor", "customer"].iter().any(|n| text(n).is_some()) {
+        if scope.customer().is_some() && OPERATORS_FILTERS.iter().any(|(n, _, _)| text(n).is_some()) {
             let message = "vendor and customer are filters for operators";
             return Err(Fault::new(Kind::InvalidQuery, message));
         }
+        let expand = Expand::read(text("expand"))?;
+        let order = match text("sort") {
+            Some("posted_at" | "-posted_at") => CallOrder::Posted,
+            _ => CallOrder::Setup,
+        };
         let mut problems = Vec::new();
-        let mut out = Self { expand: Expand::read(expand)?, ..Self::default() };
-        out.trunk =
-            parsed(&text, "trunk", "must be the id of a trunk (trk_…)", &mut problems, |t| t.parse().ok());
-        let status = |t: &str| t.parse().ok().filter(|n| (100..=699).contains(n));
-        out.code = parsed(&text, "code", "must be a SIP status, 100 to 699", &mut problems, status);
-        let words = format!("must be one of {}", CallOutcome::WORDS.join(", "));
-        out.outcome = parsed(&text, "outcome", &words, &mut problems, CallOutcome::parse);
+        let mut given = Given { text, problems: &mut problems };
         let number = "must be a phone number";
-        out.called = parsed(&text, "called", number, &mut problems, any_writing);
-        out.caller = parsed(&text, "caller", number, &mut problems, any_writing);
         let time = "must be an RFC 3339 time such as 2026-01-31T12:00:00Z";
-        out.setup_from = parsed(&text, "setup_at[gte]", time, &mut problems, parse_rfc3339);
-        out.setup_before = parsed(&text, "setup_at[lt]", time, &mut problems, parse_rfc3339);
-        let named = |t: &str| (!t.trim().is_empty()).then(|| t.to_owned());
-        out.sip_call_id = parsed(&text, "call_id", "must not be empty", &mut problems, named);
-        let vendor = "must be the id of a vendor (vnd_…)";
-        out.vendor = parsed(&text, "vendor", vendor, &mut problems, |t| t.parse().ok());
-        let customer = "must be the id of a customer (cus_…)";
-        out.customer = parsed(&text, "customer", customer, &mut problems, |t| t.parse().ok());
+        let words = format!("must be one of {}", CallOutcome::WORDS.join(", "));
+        let moment = |t: &str| parse_rfc3339(t).map(|Wall(us)| us);
+        let query = CallQuery {
+            trunk: given.read("trunk", "must be the id of a trunk (trk_…)", |t| {
+                t.parse::<TrunkId>().ok().map(|id| id.to_string())
+            }),
+            code: given.read("code", "must be a SIP status, 100 to 699", |t| {
+                t.parse().ok().filter(|n| (100..=699).contains(n))
+            }),
+            outcome: given.read("outcome", &words, |t| CallOutcome::parse(t).map(CallOutcome::as_str)),
+            called: given.read("called", number, any_writing),
+            caller: given.read("caller", number, any_writing),
+            setup_from: given.read("setup_at[gte]", time, moment),
+            setup_before: given.read("setup_at[lt]", time, moment),
+            posted_from: given.read("posted_at[gte]", time, moment),
+            posted_before: given.read("posted_at[lt]", time, moment),
+            sip_call_id: given
+                .read("call_id", "must not be empty", |t| (!t.trim().is_empty()).then(|| t.to_owned())),
+            vendor: given.read("vendor", "must be the id of a vendor (vnd_…)", |t| {
+                t.parse::<VendorId>().ok().map(|id| id.to_string())
+            }),
+            // For a tenant this says again what row-level security does, so that its index is used.
+            customer: given
+                .read("customer", "must be the id of a customer (cus_…)", |t| {
+                    t.parse::<CustomerId>().ok().map(|id| id.to_string())
+                })
+                .or(scope.customer().map(|id| id.to_string())),
+        };
         super::none_wrong(problems)?;
-        Ok(out)
+        Ok(Self { query, order, expand })
     }
 }
 
-/// A filter's value; a text that cannot be read is a problem.
-fn parsed<'q, T>(
-    text: impl Fn(&str) -> Option<&'q str>,
-    name: &str,
-    message: &str,
-    problems: &mut Vec<Problem>,
-    read: impl Fn(&str) -> Option<T>,
-) -> Option<T> {
-    let value = read(text(name)?);
-    if value.is_none() {
-        problems.push(Problem::new(name, "invalid", message));
-    }
-    value
+struct Given<'p, F> {
+    text: F,
+    problems: &'p mut Vec<Problem>,
 }
 
-/// Newest first, or as `paging` says.
+impl<'q, F: Fn(&str) -> Option<&'q str>> Given<'_, F> {
+    /// A filter's value; a text that cannot be read is a problem.
+    fn read<T>(&mut self, name: &str, message: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = read((self.text)(name)?);
+        if value.is_none() {
+            self.problems.push(Problem::new(name, "invalid", message));
+        }
+        value
+    }
+}
+
+/// Calls, in the order that the filter and `paging` say.
 pub async fn list(ctx: &Ctx<'_>, filter: &CallFilter, paging: &Paging) -> Result<Page<ListedCall>, Fault> {
-    let expand = filter.expand;
+    let (expand, posted) = (filter.expand, filter.order == CallOrder::Posted);
     let operator = ctx.scope.customer().is_none();
+    let after = match paging.after.as_deref() {
+        None => None,
+        Some(cursor) if posted => Some(posted_cursor(cursor)?),
+        Some(id) => Some((None, id)),
+    };
     let mut tx = ctx.begin().await?;
-    tx.plan_for_values().await?;
-    let statement = paging.statement(sql::CALL_LIST, sql::CALL_LIST_OLDEST);
-    let query = sqlx::query(statement)
-        .bind(paging.after.as_deref())
-        .bind(paging.rows())
-        .bind(filter.trunk.map(|t| t.to_string()))
-        .bind(filter.code)
-        .bind(filter.outcome.map(CallOutcome::as_str))
-        .bind(filter.called.as_deref())
-        .bind(filter.caller.as_deref())
-        .bind(filter.setup_from.map(|w| w.0))
-        .bind(filter.setup_before.map(|w| w.0))
-        .bind(filter.sip_call_id.as_deref())
-        .bind(filter.vendor.map(|v| v.to_string()))
-        // For a tenant this says again what row-level security does, so that its index is used.
-        .bind(ctx.scope.customer().or(filter.customer).map(|c| c.to_string()));
-    let mut rows: Vec<Call> = tx.all(query).await?;
+    let mut rows = rows::list(&mut tx, &filter.query, filter.order, after, paging).await?;
     if !operator {
         rows.iter_mut().for_each(conceal);
     }
-    let page = Page::of(rows, paging.limit, |c: &Call| &c.id);
+    let keyed: Vec<(String, CallRow)> = rows.into_iter().map(|r| (cursor_of(&r, posted), r)).collect();
+    let page = Page::of(keyed, paging.limit, |(key, _)| key);
+    // A list in the order of posting grows at its end: here is where to read on later.
+    let last = match page.items.last() {
+        Some((key, _)) => Some(key.as_str()),
+        None => paging.after.as_deref(),
+    };
+    let last = last.filter(|_| posted && paging.order == Order::OldestFirst).map(encode_cursor);
     let mut records: BTreeMap<String, Value> = BTreeMap::new();
     if expand.anything() {
-        let ids: Vec<&str> = page.items.iter().map(|c| c.id.as_str()).collect();
-        let found: Vec<RecordOf> = tx.all(sqlx::query(sql::CALL_RECORDS).bind(ids)).await?;
-        for RecordOf { id, mut record } in found {
+        let ids: Vec<&str> = page.items.iter().map(|(_, c)| c.id.as_str()).collect();
+        for RecordRow { id, mut record } in rows::records(&mut tx, ids).await? {
             if !operator {
                 conceal_record(&mut record.0);
             }
             records.insert(id, record.0);
         }
     }
-    let items = page.items.into_iter().map(|call| {
-        let mut record = records.remove(&call.id);
-        let mut part = |wanted: bool, name: &str| wanted.then(|| Json(taken(record.as_mut(), name)));
-        ListedCall {
-            legs: part(expand.legs, "legs"),
-            rating: part(expand.rating, "rating"),
-            route: part(expand.route, "decision"),
-            call,
-        }
+    let page = page.map(|(_, row)| {
+        let mut record = records.remove(&row.id);
+        let mut part = |wanted: bool, name: &str| wanted.then(|| taken(record.as_mut(), name));
+        let legs = part(expand.legs, "legs").map(Shaped::from);
+        let rating = part(expand.rating, "rating").map(Shaped::from);
+        let route = part(expand.route, "decision").map(Shaped::from);
+        ListedCall::new(row, Sometimes(legs), Sometimes(rating), Sometimes(route))
     });
-    Ok(Page { items: items.collect(), next: page.next })
+    Ok(Page { last, ..page })
+}
+
+/// Key of a row in the order of its list.
+fn cursor_of(row: &CallRow, posted: bool) -> String {
+    if posted { format!("{} {}", row.posted_at.0.0, row.id) } else { row.id.clone() }
+}
+
+/// The last row seen in the order of posting: moment and id.
+fn posted_cursor(cursor: &str) -> Result<(Option<i64>, &str), Fault> {
+    let read = cursor.split_once(' ').and_then(|(at, id)| Some((Some(at.parse().ok()?), id)));
+    read.ok_or_else(|| Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor"))
 }
 
 /// A part of a record; null when it is not there.
@@ -314,17 +384,13 @@ fn taken(record: Option<&mut Value>, name: &str) -> Value {
 
 /// One, with its whole record.
 pub async fn get(ctx: &Ctx<'_>, id: CallId) -> Result<CallDetail, Fault> {
-    use crate::store::FromRow;
     let mut tx = ctx.begin().await?;
-    let row = sqlx::query(sql::CALL_GET).bind(id.to_string()).fetch_optional(tx.db()).await;
-    let row = row.map_err(crate::store::StoreError::from)?.ok_or_else(|| Fault::not_found("call"))?;
-    let mut call = Call::from_row(&row).map_err(crate::store::StoreError::from)?;
-    let mut record = StoredCall::from_row(&row).map_err(crate::store::StoreError::from)?.record;
+    let (mut call, mut record) = rows::get(&mut tx, id).await?.ok_or_else(|| Fault::not_found("call"))?;
     if ctx.scope.customer().is_some() {
         conceal(&mut call);
         conceal_record(&mut record.0);
     }
-    Ok(CallDetail { call, record })
+    Ok(CallDetail::new(call, record.0.into()))
 }
 
 /// E.164 with `+` from any usual writing of a US or international number; `None` when it is no number.
@@ -341,7 +407,7 @@ fn any_writing(text: &str) -> Option<String> {
     digits.parse::<E164>().ok().map(|n| n.to_string())
 }
 
-fn conceal(call: &mut Call) {
+fn conceal(call: &mut CallRow) {
     call.vendor_id = None;
     call.vendor_trunk_id = None;
     call.cost = None;

@@ -7,40 +7,42 @@ use super::fault::{Fault, Problem};
 use super::input::{CurrencyCode, Int, List, Ref, Text};
 use super::paging::{Page, Paging};
 use super::routing::PartitionKind;
-use super::{Change, Ctx, check_decks, ids, nanos, none_wrong, not_updated, patched, saved};
-use crate::store::sql;
+use super::view::Word;
+use super::{Change, Ctx, Expected, check_decks, ids, nanos, none_wrong, patched, saved};
+use crate::store::Tx;
+use crate::store::customers::{self as rows, BanRow, BanValues, CustomerRow, CustomerValues};
 use crate::store::types::{Amount, Time};
 
-crate::record! {
-    /// A customer.
-    pub struct Customer {
-        /// `cus_…`
+crate::view! {
+    /// A customer of the carrier: a tenant with its own trunks, keys and calls.
+    pub struct Customer from CustomerRow {
+        /// The customer's id: `cus_` and 26 characters.
         pub id: String,
-        /// For people.
+        /// The customer's name, for people.
         pub name: String,
-        /// `active`, or `suspended`: no key works and every call is refused.
-        pub status: String,
-        /// Of all its amounts; it never changes.
+        /// `active`, or `suspended`: then no key of the customer works and every call is refused.
+        pub status: Word<Status>,
+        /// The ISO 4217 currency of all amounts of this customer. It never changes.
         pub currency: String,
-        /// Calls at once over all trunks.
+        /// How many calls may be up at once, over all trunks. Null: no limit.
         pub channels: Option<i32>,
-        /// Calls per second over all trunks.
+        /// How many calls may begin per second, over all trunks. Null: no limit.
         pub cps: Option<i32>,
-        /// The highest price per minute that it will pay.
+        /// The highest price per minute that this customer pays; dearer calls are refused. Null: no limit.
         pub max_rate_per_min: Option<Amount>,
-        /// Spend per day in its zone.
+        /// The most that this customer spends in one day of its own time zone. Null: no limit.
         pub daily_spend: Option<Amount>,
-        /// Minutes east of UTC: when its day begins.
+        /// The customer's time zone in minutes east of UTC. It says when its day begins.
         pub utc_offset_min: i32,
-        /// Price lists of its trunks, in order, unless a trunk has its own.
+        /// The price lists of its trunks, in order. A trunk may have its own.
         pub sell_deck_ids: Vec<String>,
-        /// Partition of its trunks, unless a trunk has its own.
+        /// The partition of its trunks. A trunk may have its own.
         pub partition_id: Option<String>,
-        /// Made.
+        /// When it was made.
         pub created_at: Time,
-        /// Last change.
+        /// When it was changed last.
         pub updated_at: Time,
-        /// Rises with each change; the ETag.
+        /// A number that rises with each change. The ETag header carries it.
         pub version: i32,
     }
 }
@@ -56,49 +58,49 @@ crate::choice! {
 }
 
 crate::input! {
-    /// A customer to make or replace.
+    /// A customer to make or to replace.
     pub struct CustomerInput {
-        /// For people.
+        /// The customer's name, for people.
         pub name: Text<1, 100>,
         /// `active` when absent.
         pub status: Option<Status>,
-        /// ISO 4217; `USD` when absent. It cannot change.
+        /// The ISO 4217 currency of all its amounts; `USD` when absent. It cannot change.
         pub currency: Option<CurrencyCode>,
-        /// Calls at once over all trunks.
+        /// How many calls may be up at once, over all trunks. Absent: no limit.
         pub channels: Option<Int<0, 1_000_000>>,
-        /// Calls per second over all trunks.
+        /// How many calls may begin per second, over all trunks. Absent: no limit.
         pub cps: Option<Int<0, 100_000>>,
-        /// The highest price per minute that it will pay.
+        /// The highest price per minute that it pays. Absent: no limit.
         pub max_rate_per_min: Option<Amount>,
-        /// Spend per day in its zone.
+        /// The most that it spends in one day of its time zone. Absent: no limit.
         pub daily_spend: Option<Amount>,
-        /// Minutes east of UTC: when its day begins; 0 when absent.
+        /// Its time zone in minutes east of UTC; 0 when absent.
         pub utc_offset_min: Option<Int<-840, 840>>,
-        /// Price lists of its trunks, in order.
+        /// The price lists of its trunks, in order.
         pub sell_deck_ids: List<Ref<DeckKind>, 16>,
-        /// Partition of its trunks.
+        /// The partition of its trunks.
         pub partition_id: Option<Ref<PartitionKind>>,
     }
 }
 
-crate::record! {
-    /// A billing account number: the unit of cycle, terms, currency and invoice.
-    pub struct Ban {
-        /// `ban_…`
+crate::view! {
+    /// A billing account: the unit of cycle, terms, currency and invoice.
+    pub struct Ban from BanRow {
+        /// The account's id: `ban_` and 26 characters.
         pub id: String,
-        /// Whose.
+        /// The customer that it belongs to.
         pub customer_id: String,
-        /// For people.
+        /// Its name, for people.
         pub name: String,
-        /// ISO 4217.
+        /// The ISO 4217 currency that it is billed in.
         pub currency: String,
-        /// Day of the month, 1 to 28.
+        /// The day of the month, 1 to 28, on which its cycle begins.
         pub cycle_day: i32,
-        /// Net days: 0, 15, 30, 60.
+        /// Days until an invoice is due: 0, 15, 30 or 60.
         pub terms_days: i32,
-        /// `prepaid` or `postpaid`.
-        pub mode: String,
-        /// Made.
+        /// Whether it pays before or after its calls.
+        pub mode: Word<BanMode>,
+        /// When it was made.
         pub created_at: Time,
     }
 }
@@ -116,90 +118,88 @@ crate::choice! {
 crate::input! {
     /// A billing account to make.
     pub struct BanInput {
-        /// For people.
+        /// Its name, for people.
         pub name: Text<1, 100>,
-        /// Day of the month; 1 when absent.
+        /// The day of the month on which its cycle begins; 1 when absent.
         pub cycle_day: Option<Int<1, 28>>,
-        /// Net days: 0, 15, 30 (when absent) or 60.
-        pub terms_days: Option<Int<0, 60>>,
+        /// Days until an invoice is due: 0, 15, 30 (when absent) or 60.
+        pub terms_days: Option<TermsDays>,
         /// `postpaid` when absent.
         pub mode: Option<BanMode>,
     }
 }
 
-/// Newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, Fault> {
-    let mut tx = ctx.begin().await?;
-    let statement = paging.statement(sql::CUSTOMER_LIST, sql::CUSTOMER_LIST_OLDEST);
-    let rows = tx.all(sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows())).await?;
-    Ok(Page::of(rows, paging.limit, |c: &Customer| &c.id))
+crate::whole_of! {
+    /// Days until an invoice is due.
+    pub struct TermsDays: [0, 15, 30, 60];
 }
 
-/// One.
+/// Customers, newest first.
+pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, Fault> {
+    let mut tx = ctx.begin().await?;
+    let rows = rows::list(&mut tx, paging).await?;
+    Ok(Page::of(rows, paging.limit, |c| &c.id).map(Customer::from))
+}
+
+/// One customer.
 pub async fn get(ctx: &Ctx<'_>, id: CustomerId) -> Result<Customer, Fault> {
     let mut tx = ctx.begin().await?;
-    let row = tx.first(sqlx::query(sql::CUSTOMER_GET).bind(id.to_string())).await?;
+    Ok(known(rows::get(&mut tx, id).await?)?.into())
+}
+
+fn known(row: Option<CustomerRow>) -> Result<CustomerRow, Fault> {
     row.ok_or_else(|| Fault::not_found("customer"))
 }
 
 /// A new customer.
 pub async fn create(ctx: &Ctx<'_>, input: CustomerInput) -> Result<Customer, Fault> {
     let id: CustomerId = ctx.new_id::<CustomerKind>();
-    let row = write(ctx, sql::CUSTOMER_INSERT, id, input, None).await?;
-    row.ok_or_else(|| Fault::not_found("customer"))
+    let currency = input.currency.as_ref().map_or(Currency::USD, |c| c.0);
+    let mut tx = ctx.begin().await?;
+    let values = values(&mut tx, input, currency).await?;
+    let row = known(rows::insert(&mut tx, id, values).await?)?;
+    saved(ctx, tx, Some(id), ("customer.create", &id.to_string()), row.into()).await
 }
 
-/// Another state of it; `version` is what If-Match said.
+/// Another state of a customer.
 pub async fn update(
     ctx: &Ctx<'_>,
     id: CustomerId,
     change: Change<'_>,
-    version: Option<i32>,
+    expected: &Expected,
 ) -> Result<Customer, Fault> {
-    let current = get(ctx, id).await?;
+    let mut tx = ctx.begin().await?;
+    let current: Customer = known(rows::lock(&mut tx, id).await?)?.into();
+    expected.check(current.version)?;
     let input: CustomerInput = patched(&current, change)?;
     if input.currency.as_ref().is_some_and(|c| c.0.as_str() != current.currency) {
         return Err(Fault::field("currency", "invalid", "the currency of a customer cannot change"));
     }
-    // Without If-Match the version just read guards against losing somebody else's change of another field.
-    let version = Some(version.unwrap_or(current.version));
-    let row = write(ctx, sql::CUSTOMER_UPDATE, id, input, Some(version)).await?;
-    row.ok_or_else(|| not_updated(true, "customer"))
+    let currency = current.currency.parse().unwrap_or(Currency::USD);
+    let values = values(&mut tx, input, currency).await?;
+    let row = known(rows::update(&mut tx, id, values).await?)?;
+    saved(ctx, tx, Some(id), ("customer.update", &id.to_string()), row.into()).await
 }
 
-/// `version` is `None` for an INSERT.
-async fn write(
-    ctx: &Ctx<'_>,
-    statement: &'static str,
-    id: CustomerId,
-    input: CustomerInput,
-    version: Option<Option<i32>>,
-) -> Result<Option<Customer>, Fault> {
-    let currency = input.currency.as_ref().map_or(Currency::USD, |c| c.0);
+async fn values(tx: &mut Tx, input: CustomerInput, currency: Currency) -> Result<CustomerValues, Fault> {
     let mut problems: Vec<Problem> = Vec::new();
-    let max_rate = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
-    let daily = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
-    let decks = ids(&input.sell_deck_ids);
-    let mut tx = ctx.begin().await?;
-    check_decks(&mut tx, &decks, Some(currency), "sell_deck_ids", &mut problems).await?;
+    let max_rate_per_min = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
+    let daily_spend = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
+    let sell_deck_ids = ids(&input.sell_deck_ids);
+    check_decks(tx, &sell_deck_ids, Some(currency), "sell_deck_ids", &mut problems).await?;
     none_wrong(problems)?;
-    let mut query = sqlx::query(statement)
-        .bind(id.to_string())
-        .bind(input.name.0.clone())
-        .bind(input.status.unwrap_or(Status::Active).as_str())
-        .bind(currency.as_str().to_owned())
-        .bind(input.channels.map(Int::as_i32))
-        .bind(input.cps.map(Int::as_i32))
-        .bind(max_rate)
-        .bind(daily)
-        .bind(input.utc_offset_min.map_or(0, Int::as_i32))
-        .bind(decks)
-        .bind(input.partition_id.map(|p| p.0.to_string()));
-    if let Some(v) = version {
-        query = query.bind(v);
-    }
-    let row: Option<Customer> = tx.first(query).await?;
-    saved(ctx, tx, Some(id), "customer", version.is_some(), (&id.to_string(), row)).await
+    Ok(CustomerValues {
+        name: input.name.0,
+        status: input.status.unwrap_or(Status::Active).as_str(),
+        currency,
+        channels: input.channels.map(Int::as_i32),
+        cps: input.cps.map(Int::as_i32),
+        max_rate_per_min,
+        daily_spend,
+        utc_offset_min: input.utc_offset_min.map_or(0, Int::as_i32),
+        sell_deck_ids,
+        partition_id: input.partition_id.map(|p| p.0.to_string()),
+    })
 }
 
 /// Billing accounts, newest first; of one customer or of all.
@@ -209,36 +209,35 @@ pub async fn list_bans(
     paging: &Paging,
 ) -> Result<Page<Ban>, Fault> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::BAN_LIST)
-        .bind(customer.map(|c| c.to_string()))
-        .bind(paging.after.as_deref())
-        .bind(paging.rows());
-    Ok(Page::of(tx.all(query).await?, paging.limit, |b: &Ban| &b.id))
+    if let Some(id) = customer {
+        known(rows::get(&mut tx, id).await?)?;
+    }
+    let rows = rows::list_bans(&mut tx, customer, paging).await?;
+    Ok(Page::of(rows, paging.limit, |b| &b.id).map(Ban::from))
+}
+
+/// One billing account.
+pub async fn get_ban(ctx: &Ctx<'_>, id: BanId) -> Result<Ban, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row = rows::get_ban(&mut tx, id).await?;
+    Ok(row.ok_or_else(|| Fault::not_found("billing account"))?.into())
 }
 
 /// A new billing account, in the customer's currency.
 pub async fn create_ban(ctx: &Ctx<'_>, customer: CustomerId, input: BanInput) -> Result<Ban, Fault> {
-    let terms = input.terms_days.map_or(30, Int::as_i32);
-    if ![0, 15, 30, 60].contains(&terms) {
-        return Err(Fault::field("terms_days", "invalid", "must be 0, 15, 30 or 60"));
-    }
-    let currency = get(ctx, customer).await?.currency;
-    let id: BanId = ctx.new_id::<BanKind>();
     let mut tx = ctx.begin().await?;
-    let row: Option<Ban> = tx
-        .first(
-            sqlx::query(sql::BAN_INSERT)
-                .bind(id.to_string())
-                .bind(customer.to_string())
-                .bind(input.name.0)
-                .bind(currency)
-                .bind(input.cycle_day.map_or(1, Int::as_i32))
-                .bind(terms)
-                .bind(input.mode.unwrap_or(BanMode::Postpaid).as_str()),
-        )
-        .await?;
-    let row = row.ok_or_else(|| Fault::not_found("customer"))?;
-    ctx.audit(&mut tx, Some(customer), "ban.create", &row.id, None).await?;
+    let currency = known(rows::get(&mut tx, customer).await?)?.currency;
+    let id: BanId = ctx.new_id::<BanKind>();
+    let values = BanValues {
+        name: input.name.0,
+        currency,
+        cycle_day: input.cycle_day.map_or(1, Int::as_i32),
+        terms_days: input.terms_days.map_or(30, |d| d.0),
+        mode: input.mode.unwrap_or(BanMode::Postpaid).as_str(),
+    };
+    let row = rows::insert_ban(&mut tx, id, customer, values).await?;
+    let ban: Ban = row.ok_or_else(|| Fault::not_found("customer"))?.into();
+    ctx.audit(&mut tx, Some(customer), "ban.create", &ban.id, None).await?;
     tx.commit().await?;
-    Ok(row)
+    Ok(ban)
 }

@@ -38,11 +38,11 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[schema(as = FieldProblem)]
 pub struct Problem {
-    /// Path of the field, for example `media_ips[2]`.
+    /// The path of the field, for example `media_ips[2]`.
     pub field: String,
-    /// `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid` …
+    /// What kind of problem it is: `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid` and others.
     pub code: &'static str,
-    /// For people.
+    /// What is wrong with it, in words.
     pub message: String,
 }
 

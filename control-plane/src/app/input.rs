@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value};
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type as Kind};
+use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, SchemaType, Type as Kind};
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::Kind as IdKind;
 use warp_model::{Currency, Id};
@@ -61,8 +61,8 @@ pub trait Input: Sized {
 /// Declares a request body: a struct whose fields are [`Field`]s.
 #[macro_export]
 macro_rules! input {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[doc = $doc:literal])* pub $field:ident: $ty:ty,)* }) => {
-        $(#[$meta])*
+    ($(#[doc = $top:literal])* pub struct $name:ident { $($(#[doc = $doc:literal])* pub $field:ident: $ty:ty,)* }) => {
+        $(#[doc = $top])*
         #[derive(Clone, Debug)]
         pub struct $name { $($(#[doc = $doc])* pub $field: $ty,)* }
 
@@ -83,6 +83,7 @@ macro_rules! input {
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
                 let mut object = utoipa::openapi::schema::ObjectBuilder::new()
+                    .description(Some(concat!($($top),*).trim_ascii()))
                     .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::<utoipa::openapi::Schema>::FreeForm(false)));
                 $(
                     object = object.property(stringify!($field), $crate::app::input::described(
@@ -123,6 +124,16 @@ pub fn described(schema: RefOr<Schema>, text: &str) -> RefOr<Schema> {
             a.description = Some(text.to_owned());
             RefOr::T(Schema::Array(a))
         }
+        RefOr::T(Schema::OneOf(mut o)) => {
+            o.description = Some(text.to_owned());
+            RefOr::T(Schema::OneOf(o))
+        }
+        RefOr::T(Schema::AllOf(mut o)) => {
+            o.description = Some(text.to_owned());
+            RefOr::T(Schema::AllOf(o))
+        }
+        // What stands beside a reference is ignored by 3.0.3.
+        RefOr::Ref(r) => RefOr::T(Schema::AllOf(AllOfBuilder::new().item(r).description(Some(text)).build())),
         other => other,
     }
 }
@@ -168,11 +179,25 @@ impl<const MIN: usize, const MAX: usize> Field for Text<MIN, MAX> {
         if s.chars().any(char::is_control) {
             return wrong(path, "invalid", "must not contain control characters", problems);
         }
+        if MIN > 0 && s.chars().all(is_blank) {
+            return wrong(path, "invalid", "must not be blank", problems);
+        }
         Some(Self(s.to_owned()))
     }
     fn field_schema() -> RefOr<Schema> {
-        string_schema().min_length(Some(MIN)).max_length(Some(MAX)).into()
+        string_schema().min_length(Some(MIN)).max_length(Some(MAX)).pattern(Some(TEXT_PATTERN)).into()
     }
+}
+
+/// At least one character that can be seen, no control characters.
+const TEXT_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$";
+
+/// A character that nobody sees: a name of such characters only is no name.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}')
 }
 
 /// A whole number of MIN to MAX.
@@ -233,6 +258,10 @@ impl<T: Field> Field for Option<T> {
                 if let SchemaType::Type(kind) = o.schema_type.clone() {
                     o.schema_type = SchemaType::Array(vec![kind, Kind::Null]);
                 }
+                // Without null in its list an enum refuses it, nullable or not.
+                if let Some(values) = &mut o.enum_values {
+                    values.push(Value::Null);
+                }
                 RefOr::T(Schema::Object(o))
             }
             other => other,
@@ -243,17 +272,21 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// At most MAX items; absent means empty.
+/// MIN to MAX items; absent means empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct List<T, const MAX: usize>(pub Vec<T>);
+pub struct List<T, const MAX: usize, const MIN: usize = 0>(pub Vec<T>);
 
-impl<T: Field, const MAX: usize> Field for List<T, MAX> {
+impl<T: Field, const MAX: usize, const MIN: usize> Field for List<T, MAX, MIN> {
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let items = match value {
-            None | Some(Value::Null) => return Some(Self(Vec::new())),
+            None | Some(Value::Null) if MIN == 0 => return Some(Self(Vec::new())),
+            None | Some(Value::Null) => return missing(path, problems),
             Some(Value::Array(items)) => items,
             Some(_) => return wrong(path, "wrong_type", "must be a list", problems),
         };
+        if items.len() < MIN {
+            return wrong(path, "out_of_range", format!("must have at least {MIN} items"), problems);
+        }
         if items.len() > MAX {
             return wrong(path, "out_of_range", format!("must have at most {MAX} items"), problems);
         }
@@ -265,10 +298,11 @@ impl<T: Field, const MAX: usize> Field for List<T, MAX> {
         read.into_iter().collect::<Option<Vec<T>>>().map(Self)
     }
     fn field_schema() -> RefOr<Schema> {
-        ArrayBuilder::new().items(T::field_schema()).max_items(Some(MAX)).into()
+        let list = ArrayBuilder::new().items(T::field_schema()).max_items(Some(MAX));
+        if MIN > 0 { list.min_items(Some(MIN)).into() } else { list.into() }
     }
     fn required() -> bool {
-        false
+        MIN > 0
     }
 }
 
@@ -324,21 +358,26 @@ macro_rules! parsed {
 
 parsed! {
     /// An IPv4 or IPv6 address.
-    Ip(IpAddr), "an IPv4 or IPv6 address", None, |s| s.parse().ok();
+    Ip(IpAddr), "the IPv4 or IPv6 address of one host (not unspecified, multicast, broadcast, reserved or IPv4-mapped)", None,
+        |s| s.parse().ok().filter(|a| is_a_host(*a));
     /// An address or a network: `198.51.100.7`, `198.51.100.0/28`, host bits zero.
     Net(String), "an address or network such as 198.51.100.0/28 (IPv4 /24 to /32, IPv6 /64 to /128, host bits zero)",
         None, |s| network(s);
     /// Address and port.
-    Socket(SocketAddr), "an address and port such as 192.0.2.1:5060 or [2001:db8::1]:5060", None,
-        |s| s.parse::<SocketAddr>().ok().filter(|a| a.port() != 0);
+    Socket(SocketAddr), "the address and port of one host, such as 192.0.2.1:5060 or [2001:db8::1]:5060", None,
+        |s| s.parse::<SocketAddr>().ok().filter(|a| a.port() != 0 && is_a_host(a.ip()));
     /// ISO 4217.
-    CurrencyCode(Currency), "an ISO 4217 currency code such as USD", Some("^[A-Z]{3}$"), |s| s.parse().ok();
+    CurrencyCode(Currency), "an ISO 4217 currency code such as USD", Some("^[A-Z]{3}$"),
+        |s| s.parse().ok().filter(Currency::is_iso_4217);
     /// Digits of a number's beginning, without +.
     Digits(String), "1 to 15 digits", Some("^[0-9]{1,15}$"),
         |s| (!s.is_empty() && s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
     /// Digits, `*` and `#`, up to 15, may be empty.
     DialPrefix(String), "at most 15 of 0-9, * and #", Some("^[0-9*#]{0,15}$"),
         |s| (s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')).then(|| s.to_owned());
+    /// Digits, `*` and `#`, 1 to 15: a prefix that is taken off.
+    TechPrefix(String), "1 to 15 of 0-9, * and #", Some("^[0-9*#]{1,15}$"),
+        |s| ((1..=15).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')).then(|| s.to_owned());
     /// Digits, up to 15, may be empty.
     OptionalDigits(String), "at most 15 digits", Some("^[0-9]{0,15}$"),
         |s| (s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
@@ -365,13 +404,25 @@ fn slug(s: &str) -> Option<String> {
     (!s.is_empty() && s.len() <= 32 && !s.starts_with('-') && s.bytes().all(good)).then(|| s.to_owned())
 }
 
+/// An address that one host can have and that calls can come from or go to. `0.0.0.0/8`, multicast, `240.0.0.0/4` with the
+/// broadcast address, and IPv6 forms of IPv4 addresses are none: the last would never be equal to what a socket says.
+pub fn is_a_host(ip: IpAddr) -> bool {
+    let inside_v6 = match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(a) => {
+            a.to_ipv4_mapped().is_some() || (a.to_bits() >> 32 == 0 && a != std::net::Ipv6Addr::LOCALHOST)
+        }
+    };
+    !inside_v6 && warp_model::net::is_unicast(ip)
+}
+
 /// Canonical text of an address or network for an `inet` column.
-fn network(s: &str) -> Option<String> {
+pub(crate) fn network(s: &str) -> Option<String> {
     let (address, length) = match s.split_once('/') {
         Some((a, l)) => (a, Some(l.parse::<u32>().ok()?)),
         None => (s, None),
     };
-    match address.parse::<IpAddr>().ok()? {
+    match address.parse::<IpAddr>().ok().filter(|a| is_a_host(*a))? {
         IpAddr::V4(a) => {
             let l = length.unwrap_or(32);
             let host = u32::MAX.checked_shr(l).unwrap_or(0);
@@ -390,6 +441,9 @@ impl Field for Amount {
         match value {
             None | Some(Value::Null) => missing(path, problems),
             Some(v) => match serde_json::from_value::<Amount>(v.clone()) {
+                Ok(a) if !a.0.currency.is_iso_4217() => {
+                    wrong(path, "invalid", "its currency must be an ISO 4217 code such as USD", problems)
+                }
                 Ok(a) if a.0.amount.0 >= 0 => Some(a),
                 Ok(_) => wrong(path, "out_of_range", "must not be negative", problems),
                 Err(_) => wrong(
@@ -461,12 +515,45 @@ macro_rules! choice {
             }
         }
 
+        impl $crate::app::view::Words for $name {
+            const WORDS: &'static [&'static str] = Self::WORDS;
+        }
+
         impl $crate::app::input::Field for $name {
             fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<$crate::app::fault::Problem>) -> Option<Self> {
                 $crate::app::input::word(value, path, Self::WORDS, problems).and_then(Self::parse)
             }
             fn field_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
                 $crate::app::input::words_schema(Self::WORDS)
+            }
+        }
+    };
+}
+
+/// Declares a closed list of whole numbers as a [`Field`].
+#[macro_export]
+macro_rules! whole_of {
+    ($(#[$meta:meta])* pub struct $name:ident: [$($n:literal),+];) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name(pub i32);
+
+        impl $crate::app::input::Field for $name {
+            fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<$crate::app::fault::Problem>) -> Option<Self> {
+                const LIST: &[i32] = &[$($n),+];
+                let read = $crate::app::input::Int::<{ i32::MIN as i64 }, { i32::MAX as i64 }>::read(value, path, problems)?;
+                let known = LIST.iter().find(|n| i64::from(**n) == read.0);
+                if known.is_none() {
+                    let words: Vec<String> = LIST.iter().map(i32::to_string).collect();
+                    problems.push($crate::app::fault::Problem::new(path, "invalid", format!("must be one of {}", words.join(", "))));
+                }
+                known.map(|n| Self(*n))
+            }
+            fn field_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::schema::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::SchemaType::Type(utoipa::openapi::schema::Type::Integer))
+                    .enum_values(Some([$($n),+]))
+                    .into()
             }
         }
     };
@@ -522,6 +609,14 @@ mod tests {
         let good = serde_json::json!({"name":"a","channels":3,"ips":["::1"]});
         let sample = Sample::from_json(&good).unwrap();
         assert_eq!((sample.name.0.as_str(), sample.channels, sample.ips.0.len()), ("a", Some(Int(3)), 1));
+        for blank in [" ", "\u{200b}", "\u{3000}\u{a0}"] {
+            let e = Sample::from_json(&serde_json::json!({ "name": blank })).unwrap_err();
+            assert_eq!(e.details[0].message, "must not be blank", "{blank:?}");
+        }
+        for impossible in ["0.0.0.0", "239.1.2.3", "::ffff:192.0.2.1", "::", "240.0.0.1"] {
+            let e = Sample::from_json(&serde_json::json!({ "name": "a", "ips": [impossible] })).unwrap_err();
+            assert_eq!(e.details[0].field, "ips[0]", "{impossible}");
+        }
         let e = Sample::from_json(&body).unwrap_err();
         let fields: Vec<&str> = e.details.iter().map(|p| p.field.as_str()).collect();
         assert_eq!(fields, ["name", "channels", "ips[0]", "extra"]);
@@ -531,7 +626,23 @@ mod tests {
     fn networks_are_canonical() {
         assert_eq!(network("198.51.100.7").as_deref(), Some("198.51.100.7/32"));
         assert_eq!(network("198.51.100.0/28").as_deref(), Some("198.51.100.0/28"));
-        for wrong in ["198.51.100.1/28", "0.0.0.0/0", "10.0.0.0/8", "x", "1.2.3.4/33", "::/0", "1.2.3.4/"] {
+        for wrong in [
+            "0.0.0.0",
+            "0.0.0.0/24",
+            "224.0.0.5",
+            "255.255.255.255",
+            "::",
+            "ff02::1",
+            "::ffff:192.0.2.1",
+            "::ffff:0:0/96",
+            "198.51.100.1/28",
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "x",
+            "1.2.3.4/33",
+            "::/0",
+            "1.2.3.4/",
+        ] {
             assert_eq!(network(wrong), None, "{wrong}");
         }
     }

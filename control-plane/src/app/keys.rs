@@ -10,9 +10,11 @@ use super::caller::{Audience, Caller};
 use super::fault::{Fault, Kind};
 use super::input::{Int, List, Net, Text};
 use super::paging::{Page, Paging};
+use super::view::Word;
 use crate::app::{Ctx, check_count};
+use crate::store::keys::{self as rows, KeyRow, KeyValues};
 use crate::store::types::Time;
-use crate::store::{Scope, Store, StoreError, sql};
+use crate::store::{Scope, Store, StoreError};
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -38,53 +40,64 @@ pub const SCOPES: &[&str] = &[
     "audit:read",
 ];
 
-crate::record! {
+crate::choice! {
+    /// Whose API a key opens.
+    pub enum KeyAudience {
+        /// A customer's own things, under `/api/v1`.
+        Customer = "customer",
+        /// Everything, under `/api/v1/admin`.
+        Operator = "operator",
+    }
+}
+
+crate::view! {
     /// An API key, without its secret.
-    pub struct ApiKey {
-        /// `key_…`
+    pub struct ApiKey from KeyRow {
+        /// The key's id: `key_` and 26 characters.
         pub id: String,
-        /// Tenant; null for operators' keys.
+        /// The customer that it belongs to. Null: it is an operator's.
         pub customer_id: Option<String>,
-        /// `customer` or `operator`.
-        pub audience: String,
-        /// For people.
+        /// Whose API it opens.
+        pub audience: Word<KeyAudience>,
+        /// Its name, for people.
         pub name: String,
         /// Its first characters, to tell keys apart.
         pub hint: String,
-        /// What it may; `*` is everything of its audience.
+        /// What it may do; `*` is everything of its audience.
         pub scopes: Vec<String>,
-        /// Addresses that may use it; empty = all.
+        /// The addresses and networks that may use it. Empty: all.
         pub ip_allow: Vec<String>,
         /// When it was made.
         pub created_at: Time,
-        /// When it ends.
+        /// When it ends. Null: it does not.
         pub expires_at: Option<Time>,
-        /// Last use, to the minute.
+        /// When it was used last, to the minute.
         pub last_used_at: Option<Time>,
-        /// When it was revoked.
+        /// When it was revoked. Null: it was not.
         pub revoked_at: Option<Time>,
     }
 }
 
-/// A new key: the only time that the secret is seen.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct NewApiKey {
-    /// The key's description.
-    pub key: ApiKey,
-    /// The secret: shown once.
-    pub secret: String,
+crate::view! {
+    /// A new key: the only time that its secret is shown.
+    pub struct NewApiKey {
+        /// The key, without its secret.
+        pub key: ApiKey,
+        /// The secret, to be sent as `Authorization: Bearer …`. It is shown only this once.
+        pub secret: String,
+    }
 }
 
 crate::input! {
-    /// A key to make.
+    /// An API key to make.
     pub struct ApiKeyInput {
-        /// For people.
+        /// Its name, for people.
         pub name: Text<1, 100>,
-        /// What it may, for example `trunks:read`; absent or empty = everything of its audience.
+        /// What it may do, for example `trunks:read`. Absent or empty: everything of its audience.
         pub scopes: List<Text<1, 32>, 32>,
-        /// Addresses and networks that may use it; empty = all.
+        /// The addresses and networks that may use it. Empty: all.
         pub ip_allow: List<Net, 32>,
-        /// Days until it ends; absent = no end.
+        /// Days until it ends. Absent: it does not end.
         pub expires_in_days: Option<Int<1, 3650>>,
     }
 }
@@ -183,22 +196,20 @@ pub async fn create(
     };
     let audience = if customer.is_some() { Audience::Customer } else { Audience::Operator };
     let mut tx = ctx.begin().await?;
-    check_count(&mut tx, sql::KEY_COUNT, customer.map(|c| c.to_string()), LIVE_KEYS, "live keys").await?;
-    let key: Option<ApiKey> = tx
-        .first(
-            sqlx::query(sql::KEY_INSERT)
-                .bind(KeyId::new(ctx.app.wall(), ctx.app.random_id()).to_string())
-                .bind(customer.map(|c| c.to_string()))
-                .bind(audience.as_str())
-                .bind(&input.name.0)
-                .bind(secret.reveal().get(..14).unwrap_or(""))
-                .bind(hash(secret.reveal()))
-                .bind(scopes)
-                .bind(input.ip_allow.0.into_iter().map(|n| n.0).collect::<Vec<_>>())
-                .bind(input.expires_in_days.map(|d| d.as_i32())),
-        )
-        .await?;
-    let key = key.ok_or_else(|| Fault::not_found("customer"))?;
+    check_count(rows::count(&mut tx, customer).await?, LIVE_KEYS, "live keys")?;
+    let values = KeyValues {
+        customer,
+        audience: audience.as_str(),
+        name: input.name.0,
+        hint: secret.reveal().get(..14).unwrap_or("").to_owned(),
+        hash: hash(secret.reveal()),
+        scopes,
+        ip_allow: input.ip_allow.0.into_iter().map(|n| n.0).collect(),
+        expires_in_days: input.expires_in_days.map(|d| d.as_i32()),
+    };
+    let id = KeyId::new(ctx.app.wall(), ctx.app.random_id());
+    let row = rows::insert(&mut tx, id, values).await?;
+    let key: ApiKey = row.ok_or_else(|| Fault::not_found("customer"))?.into();
     ctx.audit(&mut tx, customer, "key.create", &key.id, None).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
@@ -206,10 +217,8 @@ pub async fn create(
 
 /// The first operator's key, when there is none that lives: its secret is shown once (T-CFG-02).
 pub async fn bootstrap(ctx: &Ctx<'_>) -> Result<Option<NewApiKey>, Fault> {
-    use sqlx::Row;
     let mut tx = ctx.begin().await?;
-    let row = sqlx::query(sql::KEY_OPERATORS).fetch_one(tx.db()).await.map_err(StoreError::from)?;
-    let count: i64 = row.try_get(0).map_err(StoreError::from)?;
+    let count = rows::count(&mut tx, None).await?;
     drop(tx);
     if count > 0 {
         return Ok(None);
@@ -224,21 +233,20 @@ pub async fn list(
     paging: &Paging,
 ) -> Result<Page<ApiKey>, Fault> {
     let mut tx = ctx.begin().await?;
-    let rows = tx
-        .all(
-            sqlx::query(sql::KEY_LIST)
-                .bind(customer.map(|c| c.to_string()))
-                .bind(paging.after.as_deref())
-                .bind(paging.rows()),
-        )
-        .await?;
-    Ok(Page::of(rows, paging.limit, |k: &ApiKey| &k.id))
+    let rows = rows::list(&mut tx, customer, paging).await?;
+    Ok(Page::of(rows, paging.limit, |k| &k.id).map(ApiKey::from))
+}
+
+/// One key.
+pub async fn get(ctx: &Ctx<'_>, id: KeyId) -> Result<ApiKey, Fault> {
+    let mut tx = ctx.begin().await?;
+    Ok(rows::get(&mut tx, id).await?.ok_or_else(|| Fault::not_found("key"))?.into())
 }
 
 /// Ends a key at once.
 pub async fn revoke(ctx: &Ctx<'_>, id: KeyId) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
-    if tx.run(sqlx::query(sql::KEY_REVOKE).bind(id.to_string())).await? == 0 {
+    if rows::revoke(&mut tx, id).await? == 0 {
         return Err(Fault::not_found("key"));
     }
     ctx.audit(&mut tx, ctx.scope.customer(), "key.revoke", &id.to_string(), None).await?;
@@ -255,24 +263,20 @@ pub async fn authenticate(
     if !looks_like_key(secret) {
         return Ok(None);
     }
-    use sqlx::Row;
     let mut tx = store.begin(Scope::Operator("authentication")).await?;
-    let row =
-        sqlx::query(sql::KEY_FIND).bind(hash(secret)).bind(peer.to_string()).fetch_optional(tx.db()).await?;
-    let Some(row) = row else { return Ok(None) };
-    let id: String = row.try_get("id")?;
-    let customer: Option<String> = row.try_get("customer_id")?;
+    let Some(row) = rows::find(&mut tx, hash(secret), peer).await? else { return Ok(None) };
     let caller = Caller {
-        key: id.parse().map_err(|_| StoreError::Internal("a key's id cannot be read".into()))?,
-        audience: if customer.is_some() { Audience::Customer } else { Audience::Operator },
-        customer: customer
+        key: row.id.parse().map_err(|_| StoreError::Internal("a key's id cannot be read".into()))?,
+        audience: if row.customer_id.is_some() { Audience::Customer } else { Audience::Operator },
+        customer: row
+            .customer_id
             .map(|c| c.parse())
             .transpose()
             .map_err(|_| StoreError::Internal("a customer's id cannot be read".into()))?,
-        scopes: row.try_get("scopes")?,
+        scopes: row.scopes,
     };
-    if row.try_get("touch")? {
-        tx.run(sqlx::query(sql::KEY_TOUCH).bind(&id)).await?;
+    if row.touch {
+        rows::touch(&mut tx, &row.id).await?;
     }
     tx.commit().await?;
     Ok(Some(caller))

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod input;
 pub mod keys;
 pub mod paging;
+pub mod record;
 pub mod replay;
 pub mod route_test;
 pub mod routing;
@@ -17,6 +18,9 @@ pub mod seed;
 pub mod trunk_health;
 pub mod trunks;
 pub mod vendors;
+pub mod view;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -27,7 +31,8 @@ use self::fault::{Fault, Kind, Problem};
 use self::input::{Input, List, Ref, merge_patch};
 use crate::App;
 use crate::store::types::Amount;
-use crate::store::{Scope, StoreError, Tx, sql};
+use crate::store::work::Work;
+use crate::store::{Scope, StoreError, Tx, audit as audit_rows, snapshots};
 
 /// On whose behalf a use case runs.
 #[derive(Clone)]
@@ -40,17 +45,22 @@ pub struct Ctx<'a> {
     pub actor: String,
     /// For the audit log.
     pub request_id: String,
+    /// The transaction that its use cases share, when their answer is kept with their work.
+    pub work: Option<Arc<Work>>,
 }
 
 impl<'a> Ctx<'a> {
     /// Of the program itself: bootstrap, the demo world.
     pub fn system(app: &'a App, why: &'static str) -> Self {
-        Self { app, scope: Scope::Operator(why), actor: "system".into(), request_id: why.into() }
+        Self { app, scope: Scope::Operator(why), actor: "system".into(), request_id: why.into(), work: None }
     }
 
     /// A transaction in its scope.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        self.app.store.begin(self.scope).await
+        match &self.work {
+            Some(work) => work.begin(self.scope),
+            None => self.app.store.begin(self.scope).await,
+        }
     }
 
     /// A new id.
@@ -67,23 +77,16 @@ impl<'a> Ctx<'a> {
         object: &str,
         detail: Option<Value>,
     ) -> Result<(), StoreError> {
-        tx.run(
-            sqlx::query(sql::AUDIT_INSERT)
-                .bind(customer.map(|c| c.to_string()))
-                .bind(&self.actor)
-                .bind(action)
-                .bind(object)
-                .bind(&self.request_id)
-                .bind(detail),
-        )
-        .await?;
-        Ok(())
+        audit_rows::insert(tx, customer, (&self.actor, &self.request_id), (action, object), detail).await
     }
 
     /// Commits a change that calls depend on and wakes the publisher.
     pub async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
         tx.commit().await?;
-        self.app.changed.notify_one();
+        match &self.work {
+            Some(work) => work.note_change(),
+            None => self.app.changed.notify_one(),
+        }
         Ok(())
     }
 }
@@ -120,37 +123,66 @@ pub fn patched<I: Input>(current: &impl Serialize, change: Change<'_>) -> Result
     I::from_json(&whole)
 }
 
-/// What every write of an object ends with: its audit line and the commit, in the transaction of the write. `noun` and whether the
-/// row was changed name the action. Nothing happens when no row was touched.
+/// Which versions of an object a change is meant for (If-Match).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever it is now.
+    #[default]
+    Any,
+    /// One of these; an empty list is met by none.
+    OneOf(Vec<i32>),
+}
+
+impl Expected {
+    /// Refuses an object of another version. The row is locked, so nobody changes it between this look and the change.
+    pub fn check(&self, version: i32) -> Result<(), Fault> {
+        match self {
+            Self::OneOf(wanted) if !wanted.contains(&version) => {
+                Err(Fault::new(Kind::VersionMismatch, "somebody changed it in the meantime")
+                    .hint("read it again and send the new ETag as If-Match"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What every write of an object ends with: its audit line and the commit, in the transaction of the write.
 pub async fn saved<T: Serialize>(
     ctx: &Ctx<'_>,
     mut tx: Tx,
     customer: Option<CustomerId>,
-    noun: &str,
-    changed: bool,
-    (id, row): (&str, Option<T>),
-) -> Result<Option<T>, Fault> {
-    if let Some(row) = &row {
-        let action = format!("{noun}.{}", if changed { "update" } else { "create" });
-        ctx.audit(&mut tx, customer, &action, id, serde_json::to_value(row).ok()).await?;
-        ctx.commit(tx).await?;
+    (action, id): (&str, &str),
+    answer: T,
+) -> Result<T, Fault> {
+    ctx.audit(&mut tx, customer, action, id, serde_json::to_value(&answer).ok()).await?;
+    ctx.commit(tx).await?;
+    Ok(answer)
+}
+
+/// What every deletion ends with.
+pub async fn deleted(
+    ctx: &Ctx<'_>,
+    mut tx: Tx,
+    rows: Result<u64, StoreError>,
+    (what, id): (&str, &str),
+    customer: Option<CustomerId>,
+) -> Result<(), Fault> {
+    match rows {
+        Ok(0) => Err(Fault::not_found(what)),
+        Ok(_) => {
+            ctx.audit(&mut tx, customer, &format!("{}.delete", what.replace(' ', "_")), id, None).await?;
+            Ok(ctx.commit(tx).await?)
+        }
+        Err(StoreError::Reference(_)) => {
+            Err(Fault::new(Kind::InUse, format!("something still refers to this {what}")))
+        }
+        Err(e) => Err(e.into()),
     }
-    Ok(row)
 }
 
 /// Ids of a list, as they are stored.
-pub fn ids<K: IdKind, const MAX: usize>(list: &List<Ref<K>, MAX>) -> Vec<String> {
+pub fn ids<K: IdKind, const MAX: usize, const MIN: usize>(list: &List<Ref<K>, MAX, MIN>) -> Vec<String> {
     list.0.iter().map(|r| r.0.to_string()).collect()
-}
-
-/// What an UPDATE that touched no row means: another version, or nothing there.
-pub fn not_updated(exists: bool, what: &str) -> Fault {
-    if exists {
-        Fault::new(Kind::VersionMismatch, "somebody changed it in the meantime")
-            .hint("read it again and send the new ETag as If-Match")
-    } else {
-        Fault::not_found(what)
-    }
 }
 
 /// Nano-units of an amount that must be in this currency.
@@ -178,12 +210,7 @@ pub async fn check_decks(
     if ids.is_empty() {
         return Ok(());
     }
-    use sqlx::Row;
-    let rows = sqlx::query(sql::DECK_KNOWN).bind(ids).fetch_all(tx.db()).await?;
-    let mut known: Vec<(String, String)> = Vec::with_capacity(rows.len());
-    for row in &rows {
-        known.push((row.try_get(0)?, row.try_get(1)?));
-    }
+    let known = snapshots::deck_currencies(tx, ids).await?;
     // A vendor's decks need no given currency, but one among them.
     let mut wanted = currency.map(|c| c.as_str().to_owned());
     for (i, id) in ids.iter().enumerate() {
@@ -200,17 +227,8 @@ pub async fn check_decks(
     Ok(())
 }
 
-/// Refuses one more of something that is limited (G-2). `statement` counts what `owner` has.
-pub async fn check_count(
-    tx: &mut Tx,
-    statement: &'static str,
-    owner: Option<String>,
-    limit: i64,
-    what: &str,
-) -> Result<(), Fault> {
-    use sqlx::Row;
-    let row = sqlx::query(statement).bind(owner).fetch_one(tx.db()).await.map_err(StoreError::from)?;
-    let count: i64 = row.try_get(0).map_err(StoreError::from)?;
+/// Refuses one more of something that is limited (G-2).
+pub fn check_count(count: i64, limit: i64, what: &str) -> Result<(), Fault> {
     if count < limit {
         return Ok(());
     }

@@ -9,6 +9,8 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Cursor of the next page.
     pub next: Option<String>,
+    /// Cursor to read on from later, for lists that grow at their end.
+    pub last: Option<String>,
 }
 
 impl<T> Page<T> {
@@ -18,7 +20,14 @@ impl<T> Page<T> {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = if more { rows.last().map(|r| encode_cursor(key(r))) } else { None };
-        Page { items: rows, next }
+        Page { items: rows, next, last: None }
+    }
+}
+
+impl<T> Page<T> {
+    /// The same page of what its items are shown as.
+    pub fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(show).collect(), next: self.next, last: self.last }
     }
 }
 
@@ -72,8 +81,9 @@ pub(crate) fn decode_cursor(text: &str) -> Result<String, Fault> {
     }
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
     let key = String::from_utf8(bytes).map_err(|_| wrong())?;
-    // Our keys are ids; anything else could carry a zero byte, which PostgreSQL refuses.
-    if key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') { Ok(key) } else { Err(wrong()) }
+    // Our keys are ids, addresses, names and moments; anything else could carry a zero byte, which PostgreSQL refuses.
+    let ours = |b: u8| b.is_ascii_alphanumeric() || b"_-+.:/ ".contains(&b);
+    if !key.is_empty() && key.bytes().all(ours) { Ok(key) } else { Err(wrong()) }
 }
 
 #[cfg(test)]
@@ -100,5 +110,6 @@ mod tests {
         assert!(Page::of(rows(2), 2, |r| r).next.is_none());
         let page = Page::of(rows(3), 2, |r| r);
         assert_eq!((page.items.len(), page.next), (2, Some(encode_cursor("call_1"))));
+        assert_eq!(decode_cursor(&encode_cursor("2001:db8::/64")).unwrap(), "2001:db8::/64");
     }
 }

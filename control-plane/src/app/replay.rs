@@ -7,19 +7,35 @@ use warp_model::cdr::CallRecord;
 use warp_policy::{Snapshot, SnapshotId};
 
 use super::fault::{Fault, Kind};
+use super::view::Word;
 use super::{Ctx, calls};
 use crate::billing::rerate;
 use crate::publish::archive;
 
-/// What came out.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct Replay {
-    /// The snapshot that decided the call.
-    pub snapshot_id: String,
-    /// The same candidates in the same order, or the same refusal.
-    pub same_decision: bool,
-    /// `confirmed`, `mismatch`, or `none` when nothing was to be rated.
-    pub rating: &'static str,
+crate::choice! {
+    /// Whether a call's price came out the same.
+    pub enum ReplayedRating {
+        /// It did.
+        Confirmed = "confirmed",
+        /// It did not.
+        Mismatch = "mismatch",
+        /// There was nothing to rate.
+        None = "none",
+        /// It could not be tried.
+        Unchecked = "unchecked",
+    }
+}
+
+crate::view! {
+    /// What came out when a call was decided and rated again.
+    pub struct Replay {
+        /// The policy snapshot that decided the call.
+        pub snapshot_id: String,
+        /// Whether the same candidates came out in the same order, or the same refusal.
+        pub same_decision: bool,
+        /// Whether the price came out the same.
+        pub rating: Word<ReplayedRating>,
+    }
 }
 
 /// Decides and rates a call again as it was.
@@ -27,7 +43,7 @@ pub async fn replay(ctx: &Ctx<'_>, id: CallId) -> Result<Replay, Fault> {
     let gone = |what: &str| Fault::new(Kind::NotFound, format!("{what} of this call is not kept"));
     let detail = calls::get(ctx, id).await?;
     let record: CallRecord =
-        serde_json::from_str(&detail.record.0.to_string()).map_err(|_| gone("the record"))?;
+        serde_json::from_str(&detail.record.value().to_string()).map_err(|_| gone("the record"))?;
     let snapshot_id: SnapshotId = record.snapshot_id.parse().map_err(|_| gone("the snapshot"))?;
     let snapshot: Arc<Snapshot> = match ctx.app.publication.recent(snapshot_id) {
         Some(s) => s,
@@ -44,6 +60,6 @@ pub async fn replay(ctx: &Ctx<'_>, id: CallId) -> Result<Replay, Fault> {
     Ok(Replay {
         snapshot_id: snapshot_id.to_string(),
         same_decision: again.same_decision,
-        rating: again.rating.as_str(),
+        rating: again.rating.as_str().to_owned().into(),
     })
 }

@@ -9,29 +9,31 @@ use warp_policy::{CallInput, Code, DecisionRecord, Live, Snapshot, decide, expla
 
 use super::fault::Fault;
 use super::input::{DialString, Ref};
+use super::record::DecisionRecord as DecisionShape;
+use super::view::Shaped;
 use super::{Ctx, calls, trunks};
-use crate::store::types::{Json, Time};
+use crate::store::types::Time;
 
 crate::input! {
-    /// A call to think through.
+    /// A call to think through. Nothing is dialled.
     pub struct RouteInput {
-        /// Where it would come in.
+        /// The trunk that the call would come in on.
         pub trunk_id: Ref<TrunkKind>,
-        /// Called number as it would be dialled.
+        /// The called number as it would be dialled.
         pub to: DialString,
-        /// Caller; none when absent.
+        /// The caller; none when absent.
         pub from: Option<DialString>,
-        /// When; now when absent. Prices are those of that time, by the deck versions in force now.
+        /// When the call would come; now when absent. Prices are those of that time, by the deck versions in force now.
         pub at: Option<Time>,
     }
 }
 
-/// The decision.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct RouteResult {
-    /// The decision record: candidates in order, exclusions with their rules, prices with the sums written out,
-    /// jurisdiction, snapshot id. Customers do not see whom we buy from and what we pay.
-    pub decision: Json,
+crate::view! {
+    /// How a call would go.
+    pub struct RouteResult {
+        /// The decision: candidates in order, exclusions with their rules, prices with the sums written out.
+        pub decision: Shaped<DecisionShape>,
+    }
 }
 
 /// Decides and explains.
@@ -44,7 +46,7 @@ pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, Fault
     if ctx.scope.customer().is_some() {
         calls::conceal_decision(&mut decision);
     }
-    Ok(RouteResult { decision: Json(decision) })
+    Ok(RouteResult { decision: decision.into() })
 }
 
 async fn decide_at(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<DecisionRecord, Fault> {
@@ -60,7 +62,8 @@ async fn decide_at(ctx: &Ctx<'_>, id: TrunkId, input: &RouteInput) -> Result<Dec
     let trunk = snapshot.directory.trunk_ix(id);
     // Made a moment ago: the snapshot that knows it is on its way.
     let trunk = trunk.ok_or_else(|| {
-        Fault::new(super::fault::Kind::Unavailable, "this trunk is not live yet, try again in a second")
+        let message = "this trunk is not live yet, try again in a second";
+        Fault { retry_after_s: Some(1), ..Fault::new(super::fault::Kind::Unavailable, message) }
     })?;
     let figures = ctx.app.live.as_ref().map(|live| live(&snapshot)).unwrap_or_default();
     let live = Live::new(&figures);

@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 
-use warp_model::id::{Kind, VendorKind};
+use warp_model::id::{Kind as IdKind, VendorKind};
 use warp_model::{Currency, Id, Wall};
 
 use super::fault::{Fault, Problem};
 use super::input::{Digits, Field, Int, List, Ref, Text};
 use super::paging::{Page, Paging};
-use super::vendors::delete_row;
-use super::{Change, Ctx, nanos, none_wrong, not_updated, patched};
+use super::view::Word;
+use super::{Change, Ctx, Expected, deleted, nanos, none_wrong, patched, saved};
+use crate::store::partitions::{
+    self as rows, ExclusionRow, ExclusionValues, MemberRow, PartitionRow, PartitionValues,
+};
 use crate::store::types::{Amount, Time};
-use crate::store::{StoreError, Tx, sql};
+use crate::store::{StoreError, Tx};
 
 /// A partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionKind {}
-impl Kind for PartitionKind {
+impl IdKind for PartitionKind {
     const PREFIX: &'static str = "prt";
 }
 /// `prt_…`
@@ -25,7 +28,7 @@ pub type PartitionId = Id<PartitionKind>;
 /// An exclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExclusionKind {}
-impl Kind for ExclusionKind {
+impl IdKind for ExclusionKind {
     const PREFIX: &'static str = "exc";
 }
 /// `exc_…`
@@ -43,56 +46,67 @@ crate::choice! {
     }
 }
 
-crate::record! {
-    /// The columns of a partition.
-    pub struct PartitionRow {
-        /// `prt_…`
-        pub id: String,
-        /// Unique.
-        pub name: String,
-        /// `cost`, `priority_cost` or `weighted_share`.
-        pub strategy: String,
-        /// Vendors tried per call, 1 to 8.
-        pub max_candidates: i32,
-        /// Duration that prices are compared for.
-        pub expected_duration_s: i32,
-        /// What must be left of the customer's price, per minute.
-        pub margin_per_min: Amount,
-        /// The same in hundredths of a percent of the customer's price.
-        pub margin_bps: i32,
-        /// Carry calls below the margin too.
-        pub loss_ok: bool,
-        /// Made.
-        pub created_at: Time,
-        /// Last change.
-        pub updated_at: Time,
-        /// Rises with each change; the ETag.
-        pub version: i32,
-    }
-}
-
-crate::record! {
+crate::view! {
     /// A vendor of a partition.
-    pub struct PartitionVendor {
-        /// Of which partition.
+    pub struct PartitionVendor from MemberRow {
+        /// The partition that the vendor belongs to.
         pub partition_id: String,
-        /// Who.
+        /// The vendor that may get calls.
         pub vendor_id: String,
-        /// The smaller first (`priority_cost`).
+        /// With the strategy `priority_cost` the smaller number comes first.
         pub priority: i32,
-        /// Share (`weighted_share`).
+        /// With the strategy `weighted_share` its share of the calls.
         pub weight: i32,
     }
 }
 
-/// A partition: a set of vendors with a strategy. The customer's price does not depend on it.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct Partition {
-    /// Its own values.
-    #[serde(flatten)]
-    pub row: PartitionRow,
-    /// Its vendors.
-    pub vendors: Vec<PartitionVendor>,
+crate::view! {
+    /// A partition: a set of vendors and how to choose among them. The customer's price does not depend on it.
+    pub struct Partition {
+        /// The partition's id: `prt_` and 26 characters.
+        pub id: String,
+        /// Its name. No other partition has the same.
+        pub name: String,
+        /// How the vendors are ordered for a call.
+        pub strategy: Word<StrategyName>,
+        /// How many vendors are tried for one call, 1 to 8.
+        pub max_candidates: i32,
+        /// The duration, in seconds, that prices are compared for.
+        pub expected_duration_s: i32,
+        /// What must be left of the customer's price, per minute.
+        pub margin_per_min: Amount,
+        /// What must be left of the customer's price, in hundredths of a percent of it.
+        pub margin_bps: i32,
+        /// Whether calls below the margin are carried too.
+        pub loss_ok: bool,
+        /// When it was made.
+        pub created_at: Time,
+        /// When it was changed last.
+        pub updated_at: Time,
+        /// A number that rises with each change. The ETag header carries it.
+        pub version: i32,
+        /// The vendors that it chooses among.
+        pub vendors: Vec<PartitionVendor>,
+    }
+}
+
+impl Partition {
+    fn new(row: PartitionRow, vendors: Vec<MemberRow>) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            strategy: row.strategy.into(),
+            max_candidates: row.max_candidates,
+            expected_duration_s: row.expected_duration_s,
+            margin_per_min: row.margin_per_min,
+            margin_bps: row.margin_bps,
+            loss_ok: row.loss_ok,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+            vendors: vendors.into_iter().map(PartitionVendor::from).collect(),
+        }
+    }
 }
 
 crate::input! {
@@ -100,11 +114,11 @@ crate::input! {
     pub struct PartitionVendorInput {
         /// Ignored: it is the partition's.
         pub partition_id: Option<Ref<PartitionKind>>,
-        /// Who.
+        /// The vendor that may get calls.
         pub vendor_id: Ref<VendorKind>,
-        /// The smaller first; 0 when absent.
+        /// With the strategy `priority_cost` the smaller number comes first; 0 when absent.
         pub priority: Option<Int<0, 1000>>,
-        /// Share; 1 when absent.
+        /// With the strategy `weighted_share` its share of the calls; 1 when absent.
         pub weight: Option<Int<1, 1000>>,
     }
 }
@@ -131,45 +145,45 @@ impl Field for PartitionVendorInput {
 }
 
 crate::input! {
-    /// A partition to make or replace.
+    /// A partition to make or to replace.
     pub struct PartitionInput {
-        /// Unique.
+        /// Its name. No other partition has the same.
         pub name: Text<1, 64>,
         /// `cost` when absent.
         pub strategy: Option<StrategyName>,
-        /// Vendors tried per call; 4 when absent.
+        /// How many vendors are tried for one call; 4 when absent.
         pub max_candidates: Option<Int<1, 8>>,
-        /// Duration that prices are compared for; 180 when absent.
+        /// The duration, in seconds, that prices are compared for; 180 when absent.
         pub expected_duration_s: Option<Int<1, 86_400>>,
-        /// What must be left of the customer's price, per minute; 0 when absent.
+        /// What must be left of the customer's price, per minute, in USD; 0 when absent.
         pub margin_per_min: Option<Amount>,
-        /// The same in hundredths of a percent; 0 when absent.
+        /// What must be left of the customer's price, in hundredths of a percent of it; 0 when absent.
         pub margin_bps: Option<Int<0, 10_000>>,
-        /// Carry calls below the margin too; false when absent.
+        /// Whether calls below the margin are carried too; false when absent.
         pub loss_ok: Option<bool>,
-        /// Its vendors.
+        /// Its vendors, each once.
         pub vendors: List<PartitionVendorInput, 1000>,
     }
 }
 
-crate::record! {
-    /// A vendor that is not used, everywhere or below a dial code, for a time.
-    pub struct Exclusion {
-        /// `exc_…`
+crate::view! {
+    /// An exclusion: a vendor that is not used, everywhere or below a dial code, for a time.
+    pub struct Exclusion from ExclusionRow {
+        /// The exclusion's id: `exc_` and 26 characters.
         pub id: String,
-        /// Who.
+        /// The vendor that is not used.
         pub vendor_id: String,
-        /// Only below this dial code.
+        /// Only for numbers that begin with these digits. Null: for all.
         pub code: Option<String>,
-        /// `quality`, `dispute`, `temporary` or `permanent`.
-        pub kind: String,
-        /// In words.
+        /// Why it is not used.
+        pub kind: Word<ExclusionReason>,
+        /// Why it is not used, in words.
         pub reason: String,
-        /// From; null = at once.
+        /// When it begins. Null: it has begun.
         pub starts_at: Option<Time>,
-        /// Until; null only for `permanent`.
+        /// When it ends. Null only for `permanent`.
         pub ends_at: Option<Time>,
-        /// Made.
+        /// When it was made.
         pub created_at: Time,
     }
 }
@@ -191,129 +205,144 @@ crate::choice! {
 crate::input! {
     /// An exclusion to make.
     pub struct ExclusionInput {
-        /// Who.
+        /// The vendor that is not used.
         pub vendor_id: Ref<VendorKind>,
-        /// Only below this dial code.
+        /// Only for numbers that begin with these digits. Absent: for all.
         pub code: Option<Digits>,
-        /// Why; all but `permanent` must end.
+        /// Why it is not used. All but `permanent` must end.
         pub kind: ExclusionReason,
-        /// In words.
+        /// Why it is not used, in words.
         pub reason: Text<1, 200>,
-        /// From; at once when absent.
+        /// When it begins; at once when absent.
         pub starts_at: Option<Time>,
-        /// Until (exclusive).
+        /// When it ends: from this moment on the vendor is used again.
         pub ends_at: Option<Time>,
     }
 }
 
-/// Newest first.
+/// Partitions, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Partition>, Fault> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::PARTITION_LIST).bind(paging.after.as_deref()).bind(paging.rows());
-    let rows: Vec<PartitionRow> = tx.all(query).await?;
-    let page = Page::of(rows, paging.limit, |p: &PartitionRow| &p.id);
-    Ok(Page { items: with_vendors(&mut tx, page.items).await?, next: page.next })
+    let rows = rows::list(&mut tx, paging).await?;
+    let page = Page::of(rows, paging.limit, |p| &p.id);
+    let mut of: HashMap<String, Vec<MemberRow>> = HashMap::new();
+    for member in rows::members(&mut tx, page.items.iter().map(|r| r.id.clone()).collect()).await? {
+        of.entry(member.partition_id.clone()).or_default().push(member);
+    }
+    Ok(page.map(|row| {
+        let members = of.remove(&row.id).unwrap_or_default();
+        Partition::new(row, members)
+    }))
 }
 
-/// One.
+/// One partition.
 pub async fn get(ctx: &Ctx<'_>, id: PartitionId) -> Result<Partition, Fault> {
     let mut tx = ctx.begin().await?;
-    let row: Option<PartitionRow> = tx.first(sqlx::query(sql::PARTITION_GET).bind(id.to_string())).await?;
-    let mut all = with_vendors(&mut tx, row.into_iter().collect()).await?;
-    all.pop().ok_or_else(|| Fault::not_found("partition"))
+    let row = known(rows::get(&mut tx, &id.to_string()).await?)?;
+    whole(&mut tx, row).await
 }
 
-async fn with_vendors(tx: &mut Tx, rows: Vec<PartitionRow>) -> Result<Vec<Partition>, StoreError> {
-    let ids: Vec<String> = rows.iter().map(|r| r.id.clone()).collect();
-    let vendors: Vec<PartitionVendor> = tx.all(sqlx::query(sql::PARTITION_VENDOR_LIST).bind(ids)).await?;
-    let mut of: HashMap<String, Vec<PartitionVendor>> = HashMap::new();
-    for v in vendors {
-        of.entry(v.partition_id.clone()).or_default().push(v);
-    }
-    Ok(rows
-        .into_iter()
-        .map(|row| Partition { vendors: of.remove(&row.id).unwrap_or_default(), row })
-        .collect())
+fn known(row: Option<PartitionRow>) -> Result<PartitionRow, Fault> {
+    row.ok_or_else(|| Fault::not_found("partition"))
+}
+
+async fn whole(tx: &mut Tx, row: PartitionRow) -> Result<Partition, Fault> {
+    let members = rows::members(tx, vec![row.id.clone()]).await?;
+    Ok(Partition::new(row, members))
 }
 
 /// A new partition.
 pub async fn create(ctx: &Ctx<'_>, input: PartitionInput) -> Result<Partition, Fault> {
-    let row = write(ctx, sql::PARTITION_INSERT, ctx.new_id::<PartitionKind>(), input, None).await?;
-    row.ok_or_else(|| Fault::not_found("partition"))
+    let id = ctx.new_id::<PartitionKind>().to_string();
+    let (values, members) = values(input)?;
+    let mut tx = ctx.begin().await?;
+    let row = known(rows::insert(&mut tx, &id, values).await?)?;
+    let partition = filled(&mut tx, row, members).await?;
+    saved(ctx, tx, None, ("partition.create", &id), partition).await
 }
 
-/// Another state of it.
+/// Another state of a partition.
 pub async fn update(
     ctx: &Ctx<'_>,
     id: PartitionId,
     change: Change<'_>,
-    version: Option<i32>,
+    expected: &Expected,
 ) -> Result<Partition, Fault> {
-    let current = get(ctx, id).await?;
-    let version = Some(version.unwrap_or(current.row.version));
-    let row = write(ctx, sql::PARTITION_UPDATE, id, patched(&current, change)?, Some(version)).await?;
-    row.ok_or_else(|| not_updated(true, "partition"))
+    let id = id.to_string();
+    let mut tx = ctx.begin().await?;
+    let row = known(rows::lock(&mut tx, &id).await?)?;
+    let current = whole(&mut tx, row).await?;
+    expected.check(current.version)?;
+    let (values, members) = values(patched(&current, change)?)?;
+    let row = known(rows::update(&mut tx, &id, values).await?)?;
+    let partition = filled(&mut tx, row, members).await?;
+    saved(ctx, tx, None, ("partition.update", &id), partition).await
 }
 
-async fn write(
-    ctx: &Ctx<'_>,
-    statement: &'static str,
-    id: PartitionId,
-    input: PartitionInput,
-    version: Option<Option<i32>>,
-) -> Result<Option<Partition>, Fault> {
+/// What is written, and who its vendors are.
+fn values(input: PartitionInput) -> Result<(PartitionValues, Vec<PartitionVendorInput>), Fault> {
     let mut problems = Vec::new();
-    let margin = nanos(input.margin_per_min, Currency::USD, "margin_per_min", &mut problems).unwrap_or(0);
-    let vendors: Vec<String> = input.vendors.0.iter().map(|v| v.vendor_id.0.to_string()).collect();
+    let margin = nanos(input.margin_per_min, Currency::USD, "margin_per_min", &mut problems);
+    let vendors = &input.vendors.0;
     for (i, v) in vendors.iter().enumerate() {
-        if vendors.iter().take(i).any(|other| other == v) {
-            problems.push(Problem::new(
-                format!("vendors[{i}].vendor_id"),
-                "taken",
-                "this vendor is there twice",
-            ));
+        if vendors.iter().take(i).any(|other| other.vendor_id.0 == v.vendor_id.0) {
+            let field = format!("vendors[{i}].vendor_id");
+            problems.push(Problem::new(field, "taken", "this vendor is there twice"));
         }
     }
     none_wrong(problems)?;
-    let mut query = sqlx::query(statement)
-        .bind(id.to_string())
-        .bind(input.name.0)
-        .bind(input.strategy.unwrap_or(StrategyName::Cost).as_str())
-        .bind(input.max_candidates.map_or(4, Int::as_i32))
-        .bind(input.expected_duration_s.map_or(180, Int::as_i32))
-        .bind(margin)
-        .bind(input.margin_bps.map_or(0, Int::as_i32))
-        .bind(input.loss_ok.unwrap_or(false));
-    let action = if version.is_some() { "partition.update" } else { "partition.create" };
-    if let Some(v) = version {
-        query = query.bind(v);
+    let values = PartitionValues {
+        name: input.name.0,
+        strategy: input.strategy.unwrap_or(StrategyName::Cost).as_str(),
+        max_candidates: input.max_candidates.map_or(4, Int::as_i32),
+        expected_duration_s: input.expected_duration_s.map_or(180, Int::as_i32),
+        margin_per_min: margin.unwrap_or(0),
+        margin_bps: input.margin_bps.map_or(0, Int::as_i32),
+        loss_ok: input.loss_ok.unwrap_or(false),
+    };
+    Ok((values, input.vendors.0))
+}
+
+async fn filled(
+    tx: &mut Tx,
+    row: PartitionRow,
+    members: Vec<PartitionVendorInput>,
+) -> Result<Partition, Fault> {
+    let vendors = members.iter().map(|v| v.vendor_id.0.to_string()).collect();
+    let priorities = members.iter().map(|v| v.priority.map_or(0, Int::as_i32)).collect();
+    let weights = members.iter().map(|v| v.weight.map_or(1, Int::as_i32)).collect();
+    match rows::set_members(tx, &row.id, vendors, priorities, weights).await {
+        Err(StoreError::Reference(_)) => {
+            Err(Fault::field("vendors", "no_such_object", "each must be an existing vendor"))
+        }
+        other => {
+            other?;
+            whole(tx, row).await
+        }
     }
-    let mut tx = ctx.begin().await?;
-    let row: Option<PartitionRow> = tx.first(query).await?;
-    let Some(row) = row else { return Ok(None) };
-    tx.run(sqlx::query(sql::PARTITION_VENDOR_CLEAR).bind(&row.id)).await?;
-    let fill = sqlx::query(sql::PARTITION_VENDOR_FILL)
-        .bind(&row.id)
-        .bind(vendors)
-        .bind(input.vendors.0.iter().map(|v| v.priority.map_or(0, Int::as_i32)).collect::<Vec<_>>())
-        .bind(input.vendors.0.iter().map(|v| v.weight.map_or(1, Int::as_i32)).collect::<Vec<_>>());
-    tx.run(fill).await?;
-    let partition = with_vendors(&mut tx, vec![row]).await?.pop();
-    ctx.audit(&mut tx, None, action, &id.to_string(), serde_json::to_value(&partition).ok()).await?;
-    ctx.commit(tx).await?;
-    Ok(partition)
 }
 
 /// Gone, unless a customer or trunk uses it.
-pub async fn delete(ctx: &Ctx<'_>, id: PartitionId) -> Result<(), Fault> {
-    delete_row(ctx, sql::PARTITION_DELETE, &id.to_string(), "partition").await
+pub async fn delete(ctx: &Ctx<'_>, id: PartitionId, expected: &Expected) -> Result<(), Fault> {
+    let id = id.to_string();
+    let mut tx = ctx.begin().await?;
+    expected.check(known(rows::lock(&mut tx, &id).await?)?.version)?;
+    let rows = rows::delete(&mut tx, &id).await;
+    deleted(ctx, tx, rows, ("partition", &id), None).await
 }
 
 /// Exclusions, newest first.
 pub async fn list_exclusions(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Exclusion>, Fault> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::EXCLUSION_LIST).bind(paging.after.as_deref()).bind(paging.rows());
-    Ok(Page::of(tx.all(query).await?, paging.limit, |e: &Exclusion| &e.id))
+    let rows = rows::list_exclusions(&mut tx, paging).await?;
+    Ok(Page::of(rows, paging.limit, |e| &e.id).map(Exclusion::from))
+}
+
+/// One exclusion.
+pub async fn get_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<Exclusion, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row = rows::get_exclusion(&mut tx, &id.to_string()).await?;
+    Ok(row.ok_or_else(|| Fault::not_found("exclusion"))?.into())
 }
 
 /// A new exclusion.
@@ -322,10 +351,10 @@ pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Ex
     let permanent = input.kind == ExclusionReason::Permanent;
     match (permanent, input.ends_at) {
         (true, Some(_)) => {
-            problems.push(Problem::new("ends_at", "invalid", "a permanent exclusion does not end"))
+            problems.push(Problem::new("ends_at", "invalid", "a permanent exclusion does not end"));
         }
         (false, None) => {
-            problems.push(Problem::new("ends_at", "required", "this kind of exclusion must end"))
+            problems.push(Problem::new("ends_at", "required", "this kind of exclusion must end"));
         }
         (false, Some(end)) if end.0 <= input.starts_at.map_or(ctx.app.wall(), |s| s.0) => {
             problems.push(Problem::new("ends_at", "out_of_range", "must be after the start"));
@@ -334,23 +363,24 @@ pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Ex
     }
     none_wrong(problems)?;
     let us = |t: Option<Time>| t.map(|Time(Wall(us))| us);
+    let values = ExclusionValues {
+        vendor_id: input.vendor_id.0.to_string(),
+        code: input.code.map(|c| c.0),
+        kind: input.kind.as_str(),
+        reason: input.reason.0,
+        starts_at: us(input.starts_at),
+        ends_at: us(input.ends_at),
+    };
+    let id = ctx.new_id::<ExclusionKind>().to_string();
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::EXCLUSION_INSERT)
-        .bind(ctx.new_id::<ExclusionKind>().to_string())
-        .bind(input.vendor_id.0.to_string())
-        .bind(input.code.map(|c| c.0))
-        .bind(input.kind.as_str())
-        .bind(input.reason.0)
-        .bind(us(input.starts_at))
-        .bind(us(input.ends_at));
-    let row: Option<Exclusion> = tx.first(query).await?;
-    let row = row.ok_or_else(|| Fault::not_found("vendor"))?;
-    ctx.audit(&mut tx, None, "exclusion.create", &row.id, serde_json::to_value(&row).ok()).await?;
-    ctx.commit(tx).await?;
-    Ok(row)
+    let row = rows::insert_exclusion(&mut tx, &id, values).await?;
+    let exclusion: Exclusion = row.ok_or_else(|| Fault::not_found("vendor"))?.into();
+    saved(ctx, tx, None, ("exclusion.create", &id), exclusion).await
 }
 
 /// Over.
 pub async fn delete_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<(), Fault> {
-    delete_row(ctx, sql::EXCLUSION_DELETE, &id.to_string(), "exclusion").await
+    let mut tx = ctx.begin().await?;
+    let rows = rows::delete_exclusion(&mut tx, &id.to_string()).await;
+    deleted(ctx, tx, rows, ("exclusion", &id.to_string()), None).await
 }

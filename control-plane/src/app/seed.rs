@@ -10,7 +10,7 @@ use super::fault::{Fault, Kind};
 use super::input::Input;
 use super::paging::{Order, Page, Paging};
 use super::routing::{self, PartitionId};
-use super::{Change, Ctx, customers, decks, keys, trunks, vendors};
+use super::{Change, Ctx, Expected, customers, decks, keys, trunks, vendors};
 use crate::App;
 
 /// Makes objects as the program itself.
@@ -69,7 +69,7 @@ impl<'a> Seed<'a> {
         match find(list, |t: &vendors::VendorTrunk| t.name == name).await? {
             Some(t) => {
                 let trunk = id(&t.id)?;
-                vendors::update_trunk(&self.ctx, trunk, Change::Patch(&body), None).await?;
+                vendors::update_trunk(&self.ctx, trunk, Change::Patch(&body), &Expected::Any).await?;
                 Ok(trunk)
             }
             None => id(&vendors::create_trunk(&self.ctx, vendor, read(&body)?).await?.id),
@@ -80,9 +80,9 @@ impl<'a> Seed<'a> {
     pub async fn partition(&self, body: Value) -> Result<PartitionId, Fault> {
         let name = body["name"].as_str().unwrap_or("").to_owned();
         let list = async |p: Paging| routing::list(&self.ctx, &p).await;
-        match find(list, |x: &routing::Partition| x.row.name == name).await? {
-            Some(p) => id(&p.row.id),
-            None => id(&routing::create(&self.ctx, read(&body)?).await?.row.id),
+        match find(list, |x: &routing::Partition| x.name == name).await? {
+            Some(p) => id(&p.id),
+            None => id(&routing::create(&self.ctx, read(&body)?).await?.id),
         }
     }
 
@@ -111,13 +111,15 @@ impl<'a> Seed<'a> {
             Some(t) => id(&t.id)?,
             None => id(&trunks::create(&self.ctx, customer, read(&body)?).await?.id)?,
         };
-        for ip in trunks::list_ips(&self.ctx, trunk).await?.items {
+        let all = Paging { after: None, limit: trunks::IPS_PER_TRUNK, order: Order::OldestFirst };
+        for ip in trunks::list_ips(&self.ctx, trunk, None, &all).await?.items {
             trunks::remove_ip(&self.ctx, trunk, &ip.address).await?;
         }
         for address in addresses {
             trunks::add_ip(&self.ctx, trunk, read(&json!({ "address": address }))?).await?;
         }
-        for user in trunks::list_credentials(&self.ctx, trunk).await?.items {
+        let all = Paging { after: None, limit: trunks::CREDENTIALS_PER_TRUNK, order: Order::OldestFirst };
+        for user in trunks::list_credentials(&self.ctx, trunk, &all).await?.items {
             trunks::remove_credential(&self.ctx, trunk, &user.username).await?;
         }
         for (username, password) in users {

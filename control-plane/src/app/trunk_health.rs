@@ -35,7 +35,7 @@ pub struct Standing {
 /// The health of a vendor trunk, as the proxy sees it now.
 #[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct VendorTrunkHealth {
-    /// `vtk_…`
+    /// The vendor trunk's id: `vtk_` and 26 characters.
     pub id: String,
     /// `up`: it gets its calls. `returning`: a share of them, more each second. `down`: none. `on_trial`: single calls try whether it
     /// answers.

@@ -1,18 +1,30 @@
-//! Customers' trunks: limits, IP ACL, digest users.
+//! Customers' trunks: limits with their owners, IP ACL, digest users.
+//!
+//! Each limit has two owners. What an operator's key writes is the carrier's, what a customer's key writes is the customer's
+//! own; the lower of both counts, so that a customer's key lifts nothing that the carrier has set. A trunk that a customer
+//! makes begins with the tightest of the carrier's limits on its other trunks, and one that is held tighter than all others is
+//! not deleted with a customer's key: else a new trunk would lift what the old one held.
 
 use md5::Digest as _;
-use sqlx::Row;
+use serde_json::{Value, json};
 use warp_model::id::{BanKind, DeckKind, TrunkKind};
 use warp_model::{Currency, CustomerId, TrunkId, hex};
-use warp_policy::number_plan::{ClassSet, DestinationClass};
+use warp_policy::number_plan::ClassSet;
 
 use super::fault::{Fault, Kind, Problem};
-use super::input::{DialPrefix, Int, Ip, List, Net, Password, Ref, SipUser, Text};
+use super::input::{Int, Ip, List, Net, Password, Ref, SipUser, TechPrefix, Text, network};
 use super::paging::{Page, Paging};
 use super::routing::PartitionKind;
-use super::{Change, Ctx, check_count, check_decks, ids, nanos, none_wrong, not_updated, patched, saved};
+use super::view::Word;
+use super::{
+    Change, Ctx, Expected, check_count, check_decks, customers, deleted, ids, nanos, none_wrong, patched,
+    saved,
+};
+use crate::store::trunks::{
+    self as rows, AddressRow, CredentialRow, OwnedLimits, TightestRow, TrunkRow, TrunkValues,
+};
 use crate::store::types::{Amount, Time};
-use crate::store::{StoreError, Tx, sql};
+use crate::store::{StoreError, Tx};
 
 /// Trunks of one customer.
 pub const TRUNKS_PER_CUSTOMER: i64 = 1_000;
@@ -21,51 +33,158 @@ pub const CREDENTIALS_PER_TRUNK: i64 = 1_000;
 /// Addresses of one trunk.
 pub const IPS_PER_TRUNK: i64 = 256;
 
-crate::record! {
-    /// A trunk.
+crate::view! {
+    /// A trunk: where a customer's calls come in, and what they may do. Its limits are those in force: the lower of what the
+    /// carrier and the customer have set.
     pub struct Trunk {
-        /// `trk_…`
+        /// The trunk's id: `trk_` and 26 characters.
         pub id: String,
-        /// Whose.
+        /// The customer that it belongs to.
         pub customer_id: String,
-        /// Which account pays.
+        /// The billing account that pays for its calls.
         pub ban_id: Option<String>,
-        /// Unique within the customer.
+        /// Its name, unique within the customer.
         pub name: String,
-        /// `active`, or `disabled`: every call is refused.
-        pub status: String,
-        /// Calls at once.
+        /// `active`, or `disabled`: then every call is refused. It is active when both sides say so.
+        pub status: Word<TrunkStatus>,
+        /// How many calls may be up at once. Null: no limit.
         pub channels: Option<i32>,
-        /// Calls per second.
+        /// How many calls may begin per second. Null: no limit.
         pub cps: Option<i32>,
-        /// The highest price per minute that it will pay.
+        /// The highest price per minute that it pays; dearer calls are refused. Null: no limit.
         pub max_rate_per_min: Option<Amount>,
-        /// Spend per day in the customer's zone.
+        /// The most that it spends in one day of the customer's time zone. Null: no limit.
         pub daily_spend: Option<Amount>,
-        /// Longest call in seconds.
+        /// The longest that a call may last, in seconds. Null: the platform's own limit.
         pub max_duration_s: Option<i32>,
-        /// Classes of destinations that it may call.
-        pub destinations: Vec<String>,
+        /// The classes of destinations that it may call.
+        pub destinations: Vec<Word<Destination>>,
         /// Further addresses that its media may come from.
         pub media_ips: Vec<String>,
         /// Technical prefixes that are taken off the dialled number.
         pub strip_prefixes: Vec<String>,
-        /// Refuse numbers without one of them.
+        /// Whether numbers without one of these prefixes are refused.
         pub strip_required: bool,
-        /// Refuse calls without a valid caller number.
+        /// Whether calls without a valid caller number are refused.
         pub require_valid_caller: bool,
-        /// Believe its P-Asserted-Identity.
+        /// Whether its P-Asserted-Identity is believed.
         pub trust_asserted: bool,
-        /// Price lists in order; empty = the customer's.
+        /// Its price lists, in order. Empty: those of the customer.
         pub sell_deck_ids: Vec<String>,
-        /// Partition; null = the customer's.
+        /// Its partition. Null: that of the customer.
         pub partition_id: Option<String>,
-        /// Made.
+        /// Who has set which limit.
+        pub limits: TrunkLimits,
+        /// When it was made.
         pub created_at: Time,
-        /// Last change.
+        /// When it was changed last.
         pub updated_at: Time,
-        /// Rises with each change; the ETag.
+        /// A number that rises with each change. The ETag header carries it.
         pub version: i32,
+    }
+}
+
+crate::view! {
+    /// The limits of a trunk by their owner. The lower of both counts.
+    pub struct TrunkLimits {
+        /// What the carrier has set. A customer's key cannot lift it.
+        pub carrier: SideLimits,
+        /// What the customer has set for itself.
+        pub customer: SideLimits,
+    }
+}
+
+crate::view! {
+    /// The limits that one side has set on a trunk. Null: this side sets no limit.
+    pub struct SideLimits {
+        /// Whether this side lets the trunk take calls.
+        pub status: Word<TrunkStatus>,
+        /// Calls at once.
+        pub channels: Option<i32>,
+        /// Calls per second.
+        pub cps: Option<i32>,
+        /// The highest price per minute.
+        pub max_rate_per_min: Option<Amount>,
+        /// Spend per day.
+        pub daily_spend: Option<Amount>,
+        /// The longest call in seconds.
+        pub max_duration_s: Option<i32>,
+        /// The classes of destinations that this side allows. Null: all that the other side allows.
+        pub destinations: Option<Vec<Word<Destination>>>,
+        /// Whether this side refuses calls without a valid caller number.
+        pub require_valid_caller: bool,
+    }
+}
+
+impl From<TrunkRow> for Trunk {
+    fn from(row: TrunkRow) -> Self {
+        let words = |list: Vec<String>| list.into_iter().map(Word::from).collect::<Vec<_>>();
+        let both = |a: &str, b: &str| if a == "active" { b.to_owned() } else { a.to_owned() };
+        let destinations = match &row.own_destinations {
+            Some(own) => row.destinations.iter().filter(|d| own.contains(d)).cloned().collect(),
+            None => row.destinations.clone(),
+        };
+        Self {
+            id: row.id,
+            customer_id: row.customer_id,
+            ban_id: row.ban_id,
+            name: row.name,
+            status: both(&row.status, &row.own_status).into(),
+            channels: lower(row.channels, row.own_channels),
+            cps: lower(row.cps, row.own_cps),
+            max_rate_per_min: lower_amount(row.max_rate_per_min, row.own_max_rate_per_min),
+            daily_spend: lower_amount(row.daily_spend, row.own_daily_spend),
+            max_duration_s: lower(row.max_duration_s, row.own_max_duration_s),
+            destinations: words(destinations),
+            media_ips: row.media_ips,
+            strip_prefixes: row.strip_prefixes,
+            strip_required: row.strip_required,
+            require_valid_caller: row.require_valid_caller || row.own_require_valid_caller,
+            trust_asserted: row.trust_asserted,
+            sell_deck_ids: row.sell_deck_ids,
+            partition_id: row.partition_id,
+            limits: TrunkLimits {
+                carrier: SideLimits {
+                    status: row.status.into(),
+                    channels: row.channels,
+                    cps: row.cps,
+                    max_rate_per_min: row.max_rate_per_min,
+                    daily_spend: row.daily_spend,
+                    max_duration_s: row.max_duration_s,
+                    destinations: Some(words(row.destinations)),
+                    require_valid_caller: row.require_valid_caller,
+                },
+                customer: SideLimits {
+                    status: row.own_status.into(),
+                    channels: row.own_channels,
+                    cps: row.own_cps,
+                    max_rate_per_min: row.own_max_rate_per_min,
+                    daily_spend: row.own_daily_spend,
+                    max_duration_s: row.own_max_duration_s,
+                    destinations: row.own_destinations.map(words),
+                    require_valid_caller: row.own_require_valid_caller,
+                },
+            },
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        }
+    }
+}
+
+/// The lower of two limits, of which each may be absent.
+fn lower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The same for amounts, which are in one currency: the customer's.
+fn lower_amount(a: Option<Amount>, b: Option<Amount>) -> Option<Amount> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.0.amount < a.0.amount { b } else { a }),
+        (a, b) => a.or(b),
     }
 }
 
@@ -108,153 +227,285 @@ crate::choice! {
 }
 
 crate::input! {
-    /// A trunk to make or replace.
+    /// A trunk to make or to replace. The limits are those of the side whose key is used: the carrier's with an operator's key,
+    /// the customer's own with a customer's key. The lower of both counts.
     pub struct TrunkInput {
-        /// Unique within the customer.
+        /// Its name, unique within the customer.
         pub name: Text<1, 100>,
-        /// Which account pays.
+        /// The billing account that pays for its calls.
         pub ban_id: Option<Ref<BanKind>>,
         /// `active` when absent.
         pub status: Option<TrunkStatus>,
-        /// Calls at once.
+        /// How many calls may be up at once. Absent: no limit of this side.
         pub channels: Option<Int<0, 1_000_000>>,
-        /// Calls per second.
+        /// How many calls may begin per second. Absent: no limit of this side.
         pub cps: Option<Int<0, 100_000>>,
-        /// The highest price per minute that it will pay.
+        /// The highest price per minute that it pays. Absent: no limit of this side.
         pub max_rate_per_min: Option<Amount>,
-        /// Spend per day in the customer's zone.
+        /// The most that it spends in one day of the customer's time zone. Absent: no limit of this side.
         pub daily_spend: Option<Amount>,
-        /// Longest call in seconds.
+        /// The longest that a call may last, in seconds. Absent: no limit of this side.
         pub max_duration_s: Option<Int<1, 86_400>>,
-        /// Classes of destinations that it may call; when absent all but the risky ones.
+        /// The classes of destinations that it may call. Absent: for an operator all but the risky ones, for a customer all
+        /// that the carrier allows.
         pub destinations: Option<List<Destination, 11>>,
         /// Further addresses that its media may come from.
         pub media_ips: List<Ip, 32>,
         /// Technical prefixes that are taken off the dialled number.
-        pub strip_prefixes: List<DialPrefix, 16>,
-        /// Refuse numbers without one of them.
+        pub strip_prefixes: List<TechPrefix, 16>,
+        /// Whether numbers without one of these prefixes are refused; false when absent.
         pub strip_required: Option<bool>,
-        /// Refuse calls without a valid caller number.
+        /// Whether calls without a valid caller number are refused; false when absent.
         pub require_valid_caller: Option<bool>,
-        /// Believe its P-Asserted-Identity.
+        /// Whether its P-Asserted-Identity is believed; false when absent. Only an operator's key can turn it on.
         pub trust_asserted: Option<bool>,
-        /// Price lists in order; empty = the customer's. Operators only.
+        /// Its price lists, in order. Empty: those of the customer. Only an operator's key can set them.
         pub sell_deck_ids: List<Ref<DeckKind>, 16>,
-        /// Partition; null = the customer's. Operators only.
+        /// Its partition. Null: that of the customer. Only an operator's key can set it.
         pub partition_id: Option<Ref<PartitionKind>>,
     }
 }
 
-crate::record! {
-    /// An address of an IP ACL.
-    pub struct TrunkIp {
-        /// Address or network.
+crate::view! {
+    /// An address of a trunk: calls from there are this trunk's.
+    pub struct TrunkIp from AddressRow {
+        /// The address or network, in CIDR form.
         pub address: String,
-        /// Made.
+        /// When it was added.
         pub created_at: Time,
     }
 }
 
 crate::input! {
-    /// An address to add.
+    /// An address to add to a trunk.
     pub struct TrunkIpInput {
-        /// Address or network; it belongs to one trunk of the whole platform.
+        /// An address or a network. It can belong to one trunk of the whole platform only.
         pub address: Net,
     }
 }
 
-crate::record! {
-    /// A digest user of a trunk; the password is not kept.
-    pub struct Credential {
-        /// SIP user name, unique.
+crate::view! {
+    /// A digest user of a trunk. Its password is never shown, because it is not kept.
+    pub struct Credential from CredentialRow {
+        /// The SIP user name. No other trunk has the same.
         pub username: String,
-        /// Realm that its keys were made for.
+        /// The realm that the user registers in.
         pub realm: String,
-        /// Made.
+        /// When it was added.
         pub created_at: Time,
     }
 }
 
 crate::input! {
-    /// A digest user to add. Only HA1 values (MD5 and SHA-256) are kept.
+    /// A digest user to add. Only hashes of the password (HA1 by MD5 and SHA-256) are kept.
     pub struct CredentialInput {
-        /// SIP user name, unique over all trunks.
+        /// The SIP user name. It must be unique over all trunks of the platform.
         pub username: SipUser,
-        /// 12 to 128 characters.
+        /// The password, 12 to 128 characters.
         pub password: Password,
     }
 }
 
-/// Newest first; of one customer or of all that the scope sees.
+/// Trunks, newest first; of one customer or of all that the scope sees.
 pub async fn list(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     paging: &Paging,
 ) -> Result<Page<Trunk>, Fault> {
     let mut tx = ctx.begin().await?;
-    let statement = paging.statement(sql::TRUNK_LIST, sql::TRUNK_LIST_OLDEST);
-    let query = sqlx::query(statement)
-        .bind(customer.map(|c| c.to_string()))
-        .bind(paging.after.as_deref())
-        .bind(paging.rows());
-    Ok(Page::of(tx.all(query).await?, paging.limit, |t: &Trunk| &t.id))
+    let rows = rows::list(&mut tx, customer, paging).await?;
+    Ok(Page::of(rows, paging.limit, |t| &t.id).map(Trunk::from))
 }
 
-/// One.
+/// One trunk.
 pub async fn get(ctx: &Ctx<'_>, id: TrunkId) -> Result<Trunk, Fault> {
     let mut tx = ctx.begin().await?;
-    read(&mut tx, id).await
+    Ok(read(&mut tx, id).await?.into())
 }
 
-async fn read(tx: &mut Tx, id: TrunkId) -> Result<Trunk, Fault> {
-    let row = tx.first(sqlx::query(sql::TRUNK_GET).bind(id.to_string())).await?;
+async fn read(tx: &mut Tx, id: TrunkId) -> Result<TrunkRow, Fault> {
+    known(rows::get(tx, id).await?)
+}
+
+fn known(row: Option<TrunkRow>) -> Result<TrunkRow, Fault> {
     row.ok_or_else(|| Fault::not_found("trunk"))
+}
+
+fn owner(row: &TrunkRow) -> Result<CustomerId, Fault> {
+    let read = row.customer_id.parse();
+    Ok(read.map_err(|_| StoreError::Internal("a customer's id cannot be read".into()))?)
 }
 
 /// A new trunk of a customer.
 pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> Result<Trunk, Fault> {
-    let currency = super::customers::get(ctx, customer).await?.currency;
-    operators_only(ctx, &input, None)?;
+    let currency = customers::get(ctx, customer).await?.currency;
     let mut tx = ctx.begin().await?;
-    check_count(&mut tx, sql::TRUNK_COUNT, Some(customer.to_string()), TRUNKS_PER_CUSTOMER, "trunks").await?;
-    drop(tx);
+    check_count(rows::count(&mut tx, customer).await?, TRUNKS_PER_CUSTOMER, "trunks")?;
+    let carrier = match ctx.scope.customer() {
+        Some(_) => begins_with(rows::tightest(&mut tx, customer, None).await?),
+        None => OwnedLimits { destinations: Some(usual_words()), ..no_limits() },
+    };
+    let sides = Sides { carrier, own: no_limits() };
+    operators_only(ctx, &input, None, &sides)?;
+    let values = values(ctx, &mut tx, input, &currency, sides).await?;
     let id: TrunkId = ctx.new_id::<TrunkKind>();
-    let row = write(ctx, sql::TRUNK_INSERT, id, customer, &currency, input, None).await?;
-    row.ok_or_else(|| Fault::not_found("customer"))
+    let row = rows::insert(&mut tx, id, customer, values).await?;
+    let trunk: Trunk = row.ok_or_else(|| Fault::not_found("customer"))?.into();
+    saved(ctx, tx, Some(customer), ("trunk.create", &id.to_string()), trunk).await
 }
 
-/// Another state of it.
+/// Another state of a trunk.
 pub async fn update(
     ctx: &Ctx<'_>,
     id: TrunkId,
     change: Change<'_>,
-    version: Option<i32>,
+    expected: &Expected,
 ) -> Result<Trunk, Fault> {
     let mut tx = ctx.begin().await?;
-    let current = read(&mut tx, id).await?;
-    let (customer, currency) = owner(&mut tx, id).await?;
-    drop(tx);
-    let input: TrunkInput = patched(&current, change)?;
-    operators_only(ctx, &input, Some(&current))?;
-    // Without If-Match the version just read guards against losing somebody else's change of another field.
-    let version = Some(version.unwrap_or(current.version));
-    let row = write(ctx, sql::TRUNK_UPDATE, id, customer, &currency, input, Some(version)).await?;
-    row.ok_or_else(|| not_updated(true, "trunk"))
+    let current = known(rows::lock(&mut tx, id).await?)?;
+    expected.check(current.version)?;
+    let customer = owner(&current)?;
+    let sides = Sides::of(&current);
+    let input: TrunkInput = patched(&sides.written_by(ctx, &current), change)?;
+    operators_only(ctx, &input, Some(&current), &sides)?;
+    let values = values(ctx, &mut tx, input, &current.currency, sides).await?;
+    let trunk: Trunk = known(rows::update(&mut tx, id, customer, values).await?)?.into();
+    saved(ctx, tx, Some(customer), ("trunk.update", &id.to_string()), trunk).await
 }
 
 /// Gone; calls in the air go on, new ones are refused.
-pub async fn delete(ctx: &Ctx<'_>, id: TrunkId) -> Result<(), Fault> {
+pub async fn delete(ctx: &Ctx<'_>, id: TrunkId, expected: &Expected) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
-    let row = sqlx::query(sql::TRUNK_DELETE).bind(id.to_string()).fetch_optional(tx.db()).await;
-    let Some(row) = row.map_err(StoreError::from)? else { return Err(Fault::not_found("trunk")) };
-    let customer: String = row.try_get(0).map_err(StoreError::from)?;
-    ctx.audit(&mut tx, customer.parse().ok(), "trunk.delete", &id.to_string(), None).await?;
-    ctx.commit(tx).await?;
-    Ok(())
+    let current = known(rows::lock(&mut tx, id).await?)?;
+    expected.check(current.version)?;
+    let customer = owner(&current)?;
+    if ctx.scope.customer().is_some() {
+        let others = begins_with(rows::tightest(&mut tx, customer, Some(id)).await?);
+        if !held_as_tightly(&Sides::of(&current).carrier, &others) {
+            let message = "the carrier has set limits on this trunk; ask the carrier to delete it";
+            return Err(Fault::new(Kind::Forbidden, message));
+        }
+    }
+    let rows = rows::delete(&mut tx, id).await;
+    deleted(ctx, tx, rows, ("trunk", &id.to_string()), Some(customer)).await
 }
 
-/// What a customer cannot decide for itself: prices, routing, risky destinations.
-fn operators_only(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&Trunk>) -> Result<(), Fault> {
+/// Both sides' limits.
+struct Sides {
+    carrier: OwnedLimits,
+    own: OwnedLimits,
+}
+
+impl Sides {
+    fn of(row: &TrunkRow) -> Self {
+        let nanos = |a: Option<Amount>| a.map(|a| a.0.amount.0);
+        Self {
+            carrier: OwnedLimits {
+                status: row.status.clone(),
+                channels: row.channels,
+                cps: row.cps,
+                max_rate_per_min: nanos(row.max_rate_per_min),
+                daily_spend: nanos(row.daily_spend),
+                max_duration_s: row.max_duration_s,
+                destinations: Some(row.destinations.clone()),
+                require_valid_caller: row.require_valid_caller,
+            },
+            own: OwnedLimits {
+                status: row.own_status.clone(),
+                channels: row.own_channels,
+                cps: row.own_cps,
+                max_rate_per_min: nanos(row.own_max_rate_per_min),
+                daily_spend: nanos(row.own_daily_spend),
+                max_duration_s: row.own_max_duration_s,
+                destinations: row.own_destinations.clone(),
+                require_valid_caller: row.own_require_valid_caller,
+            },
+        }
+    }
+
+    /// What the side of this key has written: the state that its PATCH is merged into.
+    fn written_by(&self, ctx: &Ctx<'_>, row: &TrunkRow) -> Value {
+        let customer = ctx.scope.customer().is_some();
+        let side = if customer { &self.own } else { &self.carrier };
+        let (rate, spend) = match customer {
+            true => (row.own_max_rate_per_min, row.own_daily_spend),
+            false => (row.max_rate_per_min, row.daily_spend),
+        };
+        json!({
+            "name": row.name, "ban_id": row.ban_id, "status": side.status, "channels": side.channels, "cps": side.cps,
+            "max_rate_per_min": rate, "daily_spend": spend, "max_duration_s": side.max_duration_s,
+            "destinations": side.destinations, "media_ips": row.media_ips, "strip_prefixes": row.strip_prefixes,
+            "strip_required": row.strip_required, "require_valid_caller": side.require_valid_caller,
+            "trust_asserted": row.trust_asserted, "sell_deck_ids": row.sell_deck_ids, "partition_id": row.partition_id,
+        })
+    }
+}
+
+fn no_limits() -> OwnedLimits {
+    OwnedLimits {
+        status: TrunkStatus::Active.as_str().to_owned(),
+        channels: None,
+        cps: None,
+        max_rate_per_min: None,
+        daily_spend: None,
+        max_duration_s: None,
+        destinations: None,
+        require_valid_caller: false,
+    }
+}
+
+/// What the carrier allows where it has not said anything else.
+fn usual_words() -> Vec<String> {
+    ClassSet::default().iter().map(|c| c.as_str().to_owned()).collect()
+}
+
+/// The carrier's limits that a customer's new trunk begins with: the tightest of its other trunks.
+fn begins_with(tightest: Option<TightestRow>) -> OwnedLimits {
+    let Some(t) = tightest else {
+        return OwnedLimits { destinations: Some(usual_words()), ..no_limits() };
+    };
+    let everywhere = |class: &String| t.destinations.iter().all(|list| list.split(',').any(|d| d == class));
+    OwnedLimits {
+        channels: t.channels,
+        cps: t.cps,
+        max_rate_per_min: t.max_rate_per_min,
+        daily_spend: t.daily_spend,
+        max_duration_s: t.max_duration_s,
+        destinations: Some(usual_words().into_iter().filter(everywhere).collect()),
+        require_valid_caller: t.require_valid_caller,
+        ..no_limits()
+    }
+}
+
+/// Whether a new trunk, which would begin with `others`, is held as tightly as this one.
+fn held_as_tightly(this: &OwnedLimits, others: &OwnedLimits) -> bool {
+    fn at_most<T: Ord>(other: Option<T>, this: Option<T>) -> bool {
+        match (other, this) {
+            (_, None) => true,
+            (Some(other), Some(this)) => other <= this,
+            (None, Some(_)) => false,
+        }
+    }
+    let none = Vec::new();
+    let (mine, theirs) =
+        (this.destinations.as_ref().unwrap_or(&none), others.destinations.as_ref().unwrap_or(&none));
+    this.status == TrunkStatus::Active.as_str()
+        && at_most(others.channels, this.channels)
+        && at_most(others.cps, this.cps)
+        && at_most(others.max_rate_per_min, this.max_rate_per_min)
+        && at_most(others.daily_spend, this.daily_spend)
+        && at_most(others.max_duration_s, this.max_duration_s)
+        && theirs.iter().all(|d| mine.contains(d))
+        && (others.require_valid_caller || !this.require_valid_caller)
+}
+
+/// What a customer cannot decide for itself: prices, routing, destinations that the carrier does not allow.
+fn operators_only(
+    ctx: &Ctx<'_>,
+    input: &TrunkInput,
+    current: Option<&TrunkRow>,
+    sides: &Sides,
+) -> Result<(), Fault> {
     if ctx.scope.customer().is_none() {
         return Ok(());
     }
@@ -269,13 +520,11 @@ fn operators_only(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&Trunk>) ->
     if input.partition_id.as_ref().map(|p| p.0.to_string()) != current.and_then(|c| c.partition_id.clone()) {
         refuse("partition_id");
     }
-    let usual = ClassSet::default();
-    for d in input.destinations.iter().flat_map(|l| &l.0) {
-        let risky = DestinationClass::parse(d.as_str()).is_none_or(|c| !usual.contains(c));
-        let had = current.is_some_and(|c| c.destinations.iter().any(|x| x == d.as_str()));
-        if risky && !had {
-            refuse("destinations");
-        }
+    let allowed = sides.carrier.destinations.clone().unwrap_or_default();
+    let had = sides.own.destinations.clone().unwrap_or_default();
+    let wanted = input.destinations.iter().flat_map(|l| &l.0).map(|d| d.as_str().to_owned());
+    if wanted.into_iter().any(|d| !allowed.contains(&d) && !had.contains(&d)) {
+        refuse("destinations");
     }
     if input.trust_asserted.unwrap_or(false) && !current.is_some_and(|c| c.trust_asserted) {
         refuse("trust_asserted");
@@ -283,157 +532,141 @@ fn operators_only(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&Trunk>) ->
     if problems.is_empty() { Ok(()) } else { Err(Fault { kind: Kind::Forbidden, ..Fault::fields(problems) }) }
 }
 
-async fn write(
+/// What is written: the side of this key as the input says, the other side as it was.
+async fn values(
     ctx: &Ctx<'_>,
-    statement: &'static str,
-    id: TrunkId,
-    customer: CustomerId,
-    currency: &str,
+    tx: &mut Tx,
     input: TrunkInput,
-    version: Option<Option<i32>>,
-) -> Result<Option<Trunk>, Fault> {
+    currency: &str,
+    sides: Sides,
+) -> Result<TrunkValues, Fault> {
     let currency: Currency = currency.parse().unwrap_or(Currency::USD);
     let mut problems = Vec::new();
-    let max_rate = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
-    let daily = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
-    let decks = ids(&input.sell_deck_ids);
-    for (i, p) in input.strip_prefixes.0.iter().enumerate() {
-        if p.0.is_empty() {
-            problems.push(Problem::new(format!("strip_prefixes[{i}]"), "invalid", "must not be empty"));
-        }
-    }
-    let destinations: Vec<String> = match input.destinations {
-        Some(list) => list.0.iter().map(|d| d.as_str().to_owned()).collect(),
-        None => ClassSet::default().iter().map(|c| c.as_str().to_owned()).collect(),
-    };
-    let mut tx = ctx.begin().await?;
-    check_decks(&mut tx, &decks, Some(currency), "sell_deck_ids", &mut problems).await?;
+    let max_rate_per_min = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
+    let daily_spend = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
+    let sell_deck_ids = ids(&input.sell_deck_ids);
+    check_decks(tx, &sell_deck_ids, Some(currency), "sell_deck_ids", &mut problems).await?;
     none_wrong(problems)?;
-    let mut query = sqlx::query(statement)
-        .bind(id.to_string())
-        .bind(customer.to_string())
-        .bind(input.ban_id.map(|b| b.0.to_string()))
-        .bind(input.name.0)
-        .bind(input.status.unwrap_or(TrunkStatus::Active).as_str())
-        .bind(input.channels.map(Int::as_i32))
-        .bind(input.cps.map(Int::as_i32))
-        .bind(max_rate)
-        .bind(daily)
-        .bind(input.max_duration_s.map(Int::as_i32))
-        .bind(destinations)
-        .bind(input.media_ips.0.iter().map(|i| i.0.to_string()).collect::<Vec<_>>())
-        .bind(input.strip_prefixes.0.into_iter().map(|p| p.0).collect::<Vec<_>>())
-        .bind(input.strip_required.unwrap_or(false))
-        .bind(input.require_valid_caller.unwrap_or(false))
-        .bind(input.trust_asserted.unwrap_or(false))
-        .bind(decks)
-        .bind(input.partition_id.map(|p| p.0.to_string()));
-    if let Some(v) = version {
-        query = query.bind(v);
-    }
-    let row: Option<Trunk> = tx.first(query).await?;
-    saved(ctx, tx, Some(customer), "trunk", version.is_some(), (&id.to_string(), row)).await
+    let mut written = OwnedLimits {
+        status: input.status.unwrap_or(TrunkStatus::Active).as_str().to_owned(),
+        channels: input.channels.map(Int::as_i32),
+        cps: input.cps.map(Int::as_i32),
+        max_rate_per_min,
+        daily_spend,
+        max_duration_s: input.max_duration_s.map(Int::as_i32),
+        destinations: input.destinations.map(|l| l.0.iter().map(|d| d.as_str().to_owned()).collect()),
+        require_valid_caller: input.require_valid_caller.unwrap_or(false),
+    };
+    let sides = if ctx.scope.customer().is_some() {
+        Sides { own: written, ..sides }
+    } else {
+        written.destinations.get_or_insert_with(usual_words);
+        Sides { carrier: written, ..sides }
+    };
+    Ok(TrunkValues {
+        ban_id: input.ban_id.map(|b| b.0.to_string()),
+        name: input.name.0,
+        carrier: sides.carrier,
+        own: sides.own,
+        media_ips: input.media_ips.0.iter().map(|i| i.0.to_string()).collect(),
+        strip_prefixes: input.strip_prefixes.0.into_iter().map(|p| p.0).collect(),
+        strip_required: input.strip_required.unwrap_or(false),
+        trust_asserted: input.trust_asserted.unwrap_or(false),
+        sell_deck_ids,
+        partition_id: input.partition_id.map(|p| p.0.to_string()),
+    })
 }
 
-/// Whose trunk it is, and in which currency; 404 when the scope does not see it.
-async fn owner(tx: &mut Tx, id: TrunkId) -> Result<(CustomerId, String), Fault> {
-    let row = sqlx::query(sql::TRUNK_OWNER).bind(id.to_string()).fetch_optional(tx.db()).await;
-    let row = row.map_err(StoreError::from)?.ok_or_else(|| Fault::not_found("trunk"))?;
-    let customer: String = row.try_get(0).map_err(StoreError::from)?;
-    let currency: String = row.try_get(1).map_err(StoreError::from)?;
-    let customer =
-        customer.parse().map_err(|_| StoreError::Internal("a customer's id cannot be read".into()))?;
-    Ok((customer, currency))
-}
-
-/// Its IP ACL.
-pub async fn list_ips(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<TrunkIp>, Fault> {
+/// Its IP ACL, in the order of the addresses; only one address when it is named.
+pub async fn list_ips(
+    ctx: &Ctx<'_>,
+    id: TrunkId,
+    address: Option<&str>,
+    paging: &Paging,
+) -> Result<Page<TrunkIp>, Fault> {
+    let wrong =
+        || Fault::field("address", "invalid", "must be an address or network such as 198.51.100.0/28");
+    let address = address.map(|a| network(a).ok_or_else(wrong)).transpose()?;
     let mut tx = ctx.begin().await?;
-    owner(&mut tx, id).await?;
-    let items = tx.all(sqlx::query(sql::TRUNK_IP_LIST).bind(id.to_string())).await?;
-    Ok(Page { items, next: None })
+    read(&mut tx, id).await?;
+    if paging.after.as_deref().is_some_and(|a| network(a).is_none()) {
+        return Err(Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor"));
+    }
+    let rows = rows::addresses(&mut tx, id, address.as_deref(), paging).await?;
+    Ok(Page::of(rows, paging.limit, |a| &a.address).map(TrunkIp::from))
 }
 
 /// One more address.
 pub async fn add_ip(ctx: &Ctx<'_>, id: TrunkId, input: TrunkIpInput) -> Result<TrunkIp, Fault> {
     let mut tx = ctx.begin().await?;
-    let (customer, _) = owner(&mut tx, id).await?;
-    check_count(&mut tx, sql::TRUNK_IP_COUNT, Some(id.to_string()), IPS_PER_TRUNK, "addresses on this trunk")
-        .await?;
-    let query = sqlx::query(sql::TRUNK_IP_INSERT)
-        .bind(customer.to_string())
-        .bind(id.to_string())
-        .bind(&input.address.0);
-    let row: Option<TrunkIp> = tx.first(query).await?;
-    let row = row.ok_or_else(|| Fault::not_found("trunk"))?;
-    ctx.audit(&mut tx, Some(customer), "trunk.ip.add", &id.to_string(), Some(row.address.clone().into()))
-        .await?;
+    let customer = owner(&read(&mut tx, id).await?)?;
+    check_count(rows::count_addresses(&mut tx, id).await?, IPS_PER_TRUNK, "addresses on this trunk")?;
+    let row = rows::insert_address(&mut tx, customer, id, &input.address.0).await?;
+    let ip: TrunkIp = row.ok_or_else(|| Fault::not_found("trunk"))?.into();
+    let detail = Some(ip.address.clone().into());
+    ctx.audit(&mut tx, Some(customer), "trunk.ip.add", &id.to_string(), detail).await?;
     ctx.commit(tx).await?;
-    Ok(row)
+    Ok(ip)
 }
 
-/// One less; `address` as it was listed.
+/// One less; `address` in any writing.
 pub async fn remove_ip(ctx: &Ctx<'_>, id: TrunkId, address: &str) -> Result<(), Fault> {
-    use super::input::Field;
-    let given = serde_json::Value::from(address);
-    let address =
-        Net::read(Some(&given), "address", &mut Vec::new()).ok_or_else(|| Fault::not_found("address"))?;
+    let address = network(address).ok_or_else(|| Fault::not_found("address"))?;
     let mut tx = ctx.begin().await?;
-    let (customer, _) = owner(&mut tx, id).await?;
-    if tx.run(sqlx::query(sql::TRUNK_IP_DELETE).bind(id.to_string()).bind(&address.0)).await? == 0 {
+    let customer = owner(&read(&mut tx, id).await?)?;
+    if rows::delete_address(&mut tx, id, &address).await? == 0 {
         return Err(Fault::not_found("address"));
     }
-    ctx.audit(&mut tx, Some(customer), "trunk.ip.remove", &id.to_string(), Some(address.0.into())).await?;
+    ctx.audit(&mut tx, Some(customer), "trunk.ip.remove", &id.to_string(), Some(address.into())).await?;
     ctx.commit(tx).await?;
     Ok(())
 }
 
-/// Its digest users.
-pub async fn list_credentials(ctx: &Ctx<'_>, id: TrunkId) -> Result<Page<Credential>, Fault> {
+/// Its digest users, by name.
+pub async fn list_credentials(
+    ctx: &Ctx<'_>,
+    id: TrunkId,
+    paging: &Paging,
+) -> Result<Page<Credential>, Fault> {
     let mut tx = ctx.begin().await?;
-    owner(&mut tx, id).await?;
-    let items = tx.all(sqlx::query(sql::CREDENTIAL_LIST).bind(id.to_string())).await?;
-    Ok(Page { items, next: None })
+    read(&mut tx, id).await?;
+    let rows = rows::credentials(&mut tx, id, paging).await?;
+    Ok(Page::of(rows, paging.limit, |c| &c.username).map(Credential::from))
+}
+
+/// One digest user.
+pub async fn get_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Result<Credential, Fault> {
+    let mut tx = ctx.begin().await?;
+    read(&mut tx, id).await?;
+    let row = rows::credential(&mut tx, id, username).await?;
+    Ok(row.ok_or_else(|| Fault::not_found("user"))?.into())
 }
 
 /// One more digest user.
 pub async fn add_credential(ctx: &Ctx<'_>, id: TrunkId, input: CredentialInput) -> Result<Credential, Fault> {
     let realm = ctx.app.config.realm.clone();
-    let ha1 = ha1(&input.username.0, &realm, input.password.0.reveal());
+    let username = input.username.0;
+    let ha1 = ha1(&username, &realm, input.password.0.reveal());
     let mut tx = ctx.begin().await?;
-    let (customer, _) = owner(&mut tx, id).await?;
-    let (limit, what) = (CREDENTIALS_PER_TRUNK, "users on this trunk");
-    check_count(&mut tx, sql::CREDENTIAL_COUNT, Some(id.to_string()), limit, what).await?;
-    let query = sqlx::query(sql::CREDENTIAL_INSERT)
-        .bind(customer.to_string())
-        .bind(id.to_string())
-        .bind(&input.username.0)
-        .bind(realm)
-        .bind(ha1.0)
-        .bind(ha1.1);
-    let row: Option<Credential> = tx.first(query).await?;
-    let row = row.ok_or_else(|| Fault::not_found("trunk"))?;
-    ctx.audit(
-        &mut tx,
-        Some(customer),
-        "trunk.credential.add",
-        &id.to_string(),
-        Some(input.username.0.into()),
-    )
-    .await?;
+    let customer = owner(&read(&mut tx, id).await?)?;
+    check_count(rows::count_credentials(&mut tx, id).await?, CREDENTIALS_PER_TRUNK, "users on this trunk")?;
+    let row = rows::insert_credential(&mut tx, (customer, id), &username, &realm, ha1).await?;
+    let credential: Credential = row.ok_or_else(|| Fault::not_found("trunk"))?.into();
+    let detail = Some(username.into());
+    ctx.audit(&mut tx, Some(customer), "trunk.credential.add", &id.to_string(), detail).await?;
     ctx.commit(tx).await?;
-    Ok(row)
+    Ok(credential)
 }
 
 /// One less.
 pub async fn remove_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
-    let (customer, _) = owner(&mut tx, id).await?;
-    if tx.run(sqlx::query(sql::CREDENTIAL_DELETE).bind(id.to_string()).bind(username)).await? == 0 {
+    let customer = owner(&read(&mut tx, id).await?)?;
+    if rows::delete_credential(&mut tx, id, username).await? == 0 {
         return Err(Fault::not_found("user"));
     }
-    ctx.audit(&mut tx, Some(customer), "trunk.credential.remove", &id.to_string(), Some(username.into()))
-        .await?;
+    let detail = Some(username.into());
+    ctx.audit(&mut tx, Some(customer), "trunk.credential.remove", &id.to_string(), detail).await?;
     ctx.commit(tx).await?;
     Ok(())
 }
@@ -447,6 +680,7 @@ pub fn ha1(username: &str, realm: &str, password: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warp_policy::number_plan::DestinationClass;
 
     #[test]
     fn ha1_of_rfc_2617_and_rfc_7616() {

@@ -1,47 +1,116 @@
 //! Published snapshots are kept: the manifest by snapshot id, its sections by content address. With them the decision of a
 //! CDR can be repeated ([`load`], then `warp_policy::replay`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::Row;
-use warp_model::{DeckId, Secret};
-use warp_policy::{DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot, SnapshotId};
+use sha2::{Digest, Sha256};
+use warp_model::{DeckId, Secret, TrunkId, hex};
+use warp_policy::directory::Trunk;
+use warp_policy::{Cidr, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot, SnapshotId};
 
 use super::PublishError;
 use super::compile::{Compiled, Manifest, load_deck};
+use crate::store::published::{Section, page_of};
 use crate::store::seal::section_place;
-use crate::store::{Scope, Store, Tx, sql};
+use crate::store::{Scope, Store, Tx, snapshots as rows};
 
-/// Keeps a snapshot. Doing it again changes nothing.
+/// A section of a directory in its stored form.
+pub struct Part {
+    /// `customers/12`, `vendors` …
+    pub name: String,
+    /// Content address of its JSON.
+    pub sha256: String,
+    /// It holds vendors' passwords and customers' digests, because nodes need them: sealed before it is stored.
+    json: Secret<Vec<u8>>,
+}
+
+/// What a section holds: some rows of a directory; addresses stand apart from the trunks that they lead to.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Content {
+    rows: DirectoryBuilder,
+    #[serde(default)]
+    addresses: BTreeMap<TrunkId, Vec<Cidr>>,
+}
+
+/// The sections of a directory, without those that are empty.
+pub fn split(rows: &DirectoryBuilder) -> Result<Vec<Part>, PublishError> {
+    let mut parts: BTreeMap<String, Content> = BTreeMap::new();
+    for row in &rows.customers {
+        let name = Section::Customers(page_of(&row.id.to_string())).to_string();
+        parts.entry(name).or_default().rows.customers.push(row.clone());
+    }
+    for row in &rows.trunks {
+        let name = Section::Customers(page_of(&row.customer.to_string())).to_string();
+        let bare = Trunk { acl: Vec::new(), ..row.clone() };
+        parts.entry(name).or_default().rows.trunks.push(bare);
+        if !row.acl.is_empty() {
+            let addresses = &mut parts.entry(Section::Addresses.to_string()).or_default().addresses;
+            addresses.insert(row.id, row.acl.clone());
+        }
+    }
+    let vendors = DirectoryBuilder {
+        vendors: rows.vendors.clone(),
+        vendor_trunks: rows.vendor_trunks.clone(),
+        blocks: rows.blocks.clone(),
+        emergency_route: rows.emergency_route.clone(),
+        ..DirectoryBuilder::default()
+    };
+    parts.insert(Section::Vendors.to_string(), Content { rows: vendors, ..Content::default() });
+    let partitions = DirectoryBuilder { partitions: rows.partitions.clone(), ..DirectoryBuilder::default() };
+    parts.insert(Section::Partitions.to_string(), Content { rows: partitions, ..Content::default() });
+    let part = |(name, content): (String, Content)| {
+        let json = serde_json::to_vec(&content).map_err(|e| PublishError::Compile(e.to_string()))?;
+        Ok(Part { name, sha256: hex::encode(&Sha256::digest(&json)), json: Secret::new(json) })
+    };
+    parts.into_iter().map(part).collect()
+}
+
+/// A directory from its sections.
+fn join(parts: Vec<Secret<Vec<u8>>>) -> Result<DirectoryBuilder, String> {
+    let mut out = DirectoryBuilder::default();
+    let mut addresses: BTreeMap<TrunkId, Vec<Cidr>> = BTreeMap::new();
+    for json in parts {
+        let Content { rows, addresses: some } =
+            serde_json::from_slice(json.reveal()).map_err(|e| e.to_string())?;
+        out.customers.extend(rows.customers);
+        out.trunks.extend(rows.trunks);
+        out.vendors.extend(rows.vendors);
+        out.vendor_trunks.extend(rows.vendor_trunks);
+        out.blocks.extend(rows.blocks);
+        out.emergency_route.extend(rows.emergency_route);
+        out.partitions.extend(rows.partitions);
+        addresses.extend(some);
+    }
+    for trunk in &mut out.trunks {
+        trunk.acl = addresses.remove(&trunk.id).unwrap_or_default();
+    }
+    Ok(out)
+}
+
+/// Keeps a snapshot: its manifest, and those of its sections that are not kept yet. Doing it again changes nothing.
 pub async fn keep(store: &Store, compiled: &Compiled) -> Result<(), PublishError> {
     let snapshot = &compiled.snapshot;
-    let sections = [&compiled.manifest.directory, &compiled.manifest.number_plan];
+    let plan = compiled.manifest.number_plan.as_str();
+    let mut wanted: Vec<&str> = compiled.parts.iter().map(|p| p.sha256.as_str()).collect();
+    wanted.push(plan);
     let mut tx = store.begin(Scope::Operator("publish")).await?;
     tx.allow_long_statements().await?;
-    let known = sqlx::query(sql::SECTION_KNOWN).bind(sections.map(String::as_str)).fetch_all(tx.db()).await?;
-    let known: Vec<String> = known.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?;
-    if !known.contains(&compiled.manifest.directory) {
-        let json = serde_json::to_vec(snapshot.directory.rows());
-        let json = json.map_err(|e| PublishError::Compile(e.to_string()))?;
-        // It holds vendors' passwords and customers' digests, because nodes need them.
-        let json = Secret::new(json);
-        let sealed = store.seal().seal(&section_place(&compiled.manifest.directory), json.reveal());
+    let known = rows::known(&mut tx, &wanted).await?;
+    for part in compiled.parts.iter().filter(|p| !known.contains(&p.sha256)) {
+        let sealed = store.seal().seal(&section_place(&part.sha256), part.json.reveal());
         let sealed = sealed.map_err(|e| PublishError::Compile(e.to_string()))?;
-        insert(&mut tx, &compiled.manifest.directory, "directory", &sealed).await?;
+        let kind = part.name.split('/').next().unwrap_or("");
+        rows::keep_section(&mut tx, &part.sha256, kind, &sealed).await?;
     }
-    if !known.contains(&compiled.manifest.number_plan) {
+    if !known.iter().any(|k| k == plan) {
         let text = snapshot.number_plan.text().as_bytes().to_vec();
-        insert(&mut tx, &compiled.manifest.number_plan, "number_plan", &text).await?;
+        rows::keep_section(&mut tx, plan, "number_plan", &text).await?;
     }
     let manifest =
         serde_json::to_value(&compiled.manifest).map_err(|e| PublishError::Compile(e.to_string()))?;
-    tx.run(sqlx::query(sql::SNAPSHOT_INSERT).bind(snapshot.id.to_string()).bind(manifest)).await?;
+    rows::keep(&mut tx, &snapshot.id.to_string(), manifest).await?;
     tx.commit().await?;
-    Ok(())
-}
-
-async fn insert(tx: &mut Tx, sha256: &str, kind: &str, content: &[u8]) -> Result<(), PublishError> {
-    tx.run(sqlx::query(sql::SECTION_INSERT).bind(sha256).bind(kind).bind(content)).await?;
     Ok(())
 }
 
@@ -49,17 +118,23 @@ async fn insert(tx: &mut Tx, sha256: &str, kind: &str, content: &[u8]) -> Result
 pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, PublishError> {
     let mut tx = store.begin_consistent(Scope::Operator("replay")).await?;
     tx.allow_long_statements().await?;
-    let row = sqlx::query(sql::SNAPSHOT_GET).bind(id.to_string()).fetch_optional(tx.db()).await?;
-    let Some(row) = row else { return Ok(None) };
-    let manifest: serde_json::Value = row.try_get(0)?;
+    let Some(manifest) = rows::manifest(&mut tx, &id.to_string()).await? else { return Ok(None) };
     let manifest: Manifest = serde_json::from_value(manifest)
         .map_err(|e| PublishError::Compile(format!("manifest of {id}: {e}")))?;
-    let Some(directory) = section(&mut tx, &manifest.directory).await? else { return Ok(None) };
-    let directory = store
-        .seal()
-        .unseal(&section_place(&manifest.directory), &directory)
-        .map_err(|e| PublishError::Compile(format!("directory of {id}: {e}")))?;
-    let Some(plan) = section(&mut tx, &manifest.number_plan).await? else { return Ok(None) };
+    // Version 1 kept the directory in one piece.
+    let whole = manifest.sections.is_empty();
+    let sections: Vec<&str> = match whole {
+        true => vec![manifest.directory.as_str()],
+        false => manifest.sections.values().map(String::as_str).collect(),
+    };
+    let kept = rows::sections(&mut tx, &sections).await?;
+    let mut opened = Vec::with_capacity(sections.len());
+    for sha256 in sections {
+        let Some(sealed) = kept.get(sha256) else { return Ok(None) };
+        let json = store.seal().unseal(&section_place(sha256), sealed);
+        opened.push(json.map_err(|e| PublishError::Compile(format!("directory of {id}: {e}")))?);
+    }
+    let Some(plan) = rows::section(&mut tx, &manifest.number_plan).await? else { return Ok(None) };
     let (Some(buy), Some(sell)) =
         (lists(&mut tx, &manifest.buy).await?, lists(&mut tx, &manifest.sell).await?)
     else {
@@ -68,7 +143,10 @@ pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, Pub
     drop(tx);
     let at = manifest.index_at;
     let made = tokio::task::spawn_blocking(move || -> Result<Snapshot, String> {
-        let rows: DirectoryBuilder = serde_json::from_slice(directory.reveal()).map_err(|e| e.to_string())?;
+        let rows: DirectoryBuilder = match (whole, opened.first()) {
+            (true, Some(json)) => serde_json::from_slice(json.reveal()).map_err(|e| e.to_string())?,
+            _ => join(opened)?,
+        };
         let directory = rows.build().map_err(|e| format!("{e:?}"))?;
         let plan = String::from_utf8(plan).map_err(|e| e.to_string())?;
         let plan = NumberPlan::parse(&plan).map_err(|e| e.message)?;
@@ -82,11 +160,6 @@ pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, Pub
     } else {
         Err(PublishError::Compile(format!("snapshot {id} came out as {}", snapshot.id)))
     }
-}
-
-async fn section(tx: &mut Tx, sha256: &str) -> Result<Option<Vec<u8>>, PublishError> {
-    let row = sqlx::query(sql::SECTION_GET).bind(sha256).fetch_optional(tx.db()).await?;
-    Ok(row.map(|r| r.try_get(0)).transpose()?)
 }
 
 async fn lists(tx: &mut Tx, lists: &[Vec<(DeckId, i32)>]) -> Result<Option<Vec<RateList>>, PublishError> {

@@ -1,16 +1,17 @@
 //! The compiler: rows and decks to a snapshot, with what has not changed taken from the last one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::Row;
-use warp_model::{DeckId, Wall, hex};
+use warp_model::{DeckId, TrunkId, Wall, hex};
 use warp_policy::deck::Deck;
-use warp_policy::{Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot};
+use warp_policy::directory::{Partition, Trunk};
+use warp_policy::{Cidr, Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot};
 
 use super::PublishError;
-use super::rows::{self, DeckRef};
-use crate::store::{Scope, Store, sql};
+use super::archive::Part;
+use crate::store::published::{self, DeckRef, NO_PARTITION, PageRows, Section, VendorRows};
+use crate::store::{Scope, Store, Tx, snapshots};
 
 /// What a snapshot was made from: enough to make it again.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -27,6 +28,9 @@ pub struct Manifest {
     pub buy: Vec<Vec<(DeckId, i32)>>,
     /// Sell lists.
     pub sell: Vec<Vec<(DeckId, i32)>>,
+    /// Content addresses of the directory's sections, by name; empty in version 1, which kept the directory in one piece.
+    #[serde(default)]
+    pub sections: BTreeMap<String, String>,
 }
 
 /// A snapshot with its manifest.
@@ -37,6 +41,10 @@ pub struct Compiled {
     pub manifest: Manifest,
     /// To answer for other times.
     pub sources: Sources,
+    /// The sections of its directory, to keep those that are new.
+    pub parts: Vec<Part>,
+    /// The sections that were read again for it.
+    pub touched: Vec<Section>,
 }
 
 /// What an index was built from.
@@ -71,6 +79,99 @@ pub struct Compiler {
     plan: Arc<NumberPlan>,
     decks: HashMap<(DeckId, i32), Arc<Deck>>,
     index: Option<Index>,
+    rows: KnownRows,
+    /// What was compiled last is not published yet.
+    pending: BTreeSet<Section>,
+}
+
+/// Rows by section, as they were read last.
+#[derive(Default)]
+struct KnownRows {
+    read: bool,
+    versions: BTreeMap<Section, i64>,
+    pages: BTreeMap<i32, PageRows>,
+    vendors: VendorRows,
+    partitions: BTreeMap<String, Partition>,
+    addresses: HashMap<TrunkId, Vec<Cidr>>,
+    decks: Vec<DeckRef>,
+}
+
+impl KnownRows {
+    /// Reads what has another version than is known. Gives the sections that were read.
+    async fn refresh(&mut self, tx: &mut Tx, store: &Store) -> Result<BTreeSet<Section>, PublishError> {
+        let versions = published::versions(tx).await?;
+        let touched: BTreeSet<Section> = match self.read {
+            true => {
+                let newer = versions.iter().filter(|(s, v)| self.versions.get(s) != Some(v)).map(|(s, _)| *s);
+                let gone = self.versions.keys().filter(|s| !versions.contains_key(s)).copied();
+                newer.chain(gone).collect()
+            }
+            false => {
+                let others = [Section::Vendors, Section::Partitions, Section::Addresses, Section::Decks];
+                (0..published::PAGES).map(Section::Customers).chain(others).collect()
+            }
+        };
+        let mut faults = Vec::new();
+        let pages: Vec<i32> = touched
+            .iter()
+            .filter_map(|s| if let Section::Customers(page) = s { Some(*page) } else { None })
+            .collect();
+        if !pages.is_empty() {
+            let mut read = published::pages(tx, &pages, &mut faults).await?;
+            for page in pages {
+                match read.remove(&page) {
+                    Some(rows) => self.pages.insert(page, rows),
+                    None => self.pages.remove(&page),
+                };
+            }
+        }
+        for section in &touched {
+            match section {
+                Section::Customers(_) => {}
+                Section::Vendors => self.vendors = published::vendors(tx, store.seal(), &mut faults).await?,
+                Section::Partitions => self.partitions = published::partitions(tx, &mut faults).await?,
+                Section::Addresses => self.addresses = published::addresses(tx).await?,
+                Section::Decks => self.decks = published::decks_in_force(tx, &mut faults).await?,
+            }
+        }
+        for fault in faults {
+            tracing::error!(fault, "a row is left out of the snapshot");
+        }
+        (self.versions, self.read) = (versions, true);
+        Ok(touched)
+    }
+
+    /// All rows together.
+    fn directory(&self) -> DirectoryBuilder {
+        let mut out = DirectoryBuilder {
+            vendors: self.vendors.vendors.clone(),
+            vendor_trunks: self.vendors.vendor_trunks.clone(),
+            blocks: self.vendors.blocks.clone(),
+            emergency_route: self.vendors.emergency_route.clone(),
+            partitions: self.partitions.values().cloned().collect(),
+            ..DirectoryBuilder::default()
+        };
+        for page in self.pages.values() {
+            out.customers.extend_from_slice(&page.customers);
+            out.trunks.extend(page.trunks.iter().map(|t| {
+                let partition = self.partitions.get(&t.partition).map(|p| p.name.clone());
+                Trunk {
+                    acl: self.addresses.get(&t.id).cloned().unwrap_or_default(),
+                    partition: partition.unwrap_or_else(|| NO_PARTITION.to_owned()),
+                    ..t.clone()
+                }
+            }));
+        }
+        out
+    }
+
+    /// Decks in force that a trunk or vendor uses.
+    fn used_decks(&self) -> Vec<DeckRef> {
+        let sell = self.pages.values().flat_map(|p| &p.trunks).flat_map(|t| &t.sell_decks);
+        let buy = self.vendors.vendors.iter().flat_map(|v| &v.buy_decks);
+        let used: HashSet<DeckId> = sell.chain(buy).copied().collect();
+        self.decks.iter().filter(|d| used.contains(&d.id)).cloned().collect()
+    }
 }
 
 struct Index {
@@ -87,7 +188,13 @@ impl Default for Compiler {
 impl Compiler {
     /// Nothing shared yet; the built-in number plan.
     pub fn new() -> Self {
-        Self { plan: Arc::new(NumberPlan::seed()), decks: HashMap::new(), index: None }
+        Self {
+            plan: Arc::new(NumberPlan::seed()),
+            decks: HashMap::new(),
+            index: None,
+            rows: KnownRows::default(),
+            pending: BTreeSet::new(),
+        }
     }
 
     /// When the index must be built again because rows of a deck begin or end.
@@ -100,19 +207,23 @@ impl Compiler {
         self.decks.iter().map(|((id, _), deck)| (id.to_string(), deck.len())).collect()
     }
 
-    /// Reads the rows and makes a snapshot of them, for calls from `at` on.
-    pub async fn compile(&mut self, store: &Store, at: Wall) -> Result<Compiled, PublishError> {
+    /// Reads the sections that were touched and makes a snapshot, for calls from `at` on. `None`: nothing was touched since the
+    /// last one was published, and no row of a deck begins or ends.
+    pub async fn compile(&mut self, store: &Store, at: Wall) -> Result<Option<Compiled>, PublishError> {
         let mut tx = store.begin_consistent(Scope::Operator("publish")).await?;
         // The bytes of a large deck take their time.
         tx.allow_long_statements().await?;
-        let rows = rows::read(&mut tx, store.seal()).await?;
-        for fault in &rows.faults {
-            tracing::error!(fault, "a row is left out of the snapshot");
+        let touched = self.rows.refresh(&mut tx, store).await?;
+        self.pending.extend(touched);
+        let due = self.next_change().is_some_and(|change| change <= at);
+        if self.pending.is_empty() && !due && self.index.is_some() {
+            return Ok(None);
         }
-        self.load_decks(&mut tx, &rows.decks).await?;
+        let decks = self.rows.used_decks();
+        self.load_decks(&mut tx, &decks).await?;
         drop(tx);
-        let mut directory = rows.directory;
-        let (buy, sell) = self.lists(&mut directory, &rows.decks);
+        let mut directory = self.rows.directory();
+        let (buy, sell) = self.lists(&mut directory, &decks);
         let lists = |all: &[Vec<(DeckId, i32)>]| -> Vec<RateList> {
             let list = |ids: &Vec<(DeckId, i32)>| RateList {
                 decks: ids.iter().filter_map(|id| self.decks.get(id).cloned()).collect(),
@@ -128,16 +239,28 @@ impl Compiler {
         let (plan, lcr) = (self.plan.clone(), index.0.clone());
         let snapshot =
             tokio::task::spawn_blocking(move || Snapshot::new(Arc::new(directory), lcr, plan)).await;
-        let snapshot = snapshot.map_err(|e| PublishError::Compile(e.to_string()))?;
+        let snapshot = Arc::new(snapshot.map_err(|e| PublishError::Compile(e.to_string()))?);
+        let parts = {
+            let snapshot = snapshot.clone();
+            tokio::task::spawn_blocking(move || super::archive::split(snapshot.directory.rows())).await
+        };
+        let parts = parts.map_err(|e| PublishError::Compile(e.to_string()))??;
         let manifest = Manifest {
-            version: 1,
+            version: 2,
             directory: hex::encode(&snapshot.directory.hash()),
             number_plan: hex::encode(&self.plan.hash()),
             index_at: index.1,
             buy,
             sell,
+            sections: parts.iter().map(|p| (p.name.clone(), p.sha256.clone())).collect(),
         };
-        Ok(Compiled { snapshot: Arc::new(snapshot), manifest, sources })
+        let touched = self.pending.iter().copied().collect();
+        Ok(Some(Compiled { snapshot, manifest, sources, parts, touched }))
+    }
+
+    /// What was compiled last is published.
+    pub fn published(&mut self) {
+        self.pending.clear();
     }
 
     /// Loads decks that are not in memory, drops those that nobody uses any more.
@@ -213,13 +336,7 @@ pub(super) async fn load_deck(
     id: DeckId,
     number: i32,
 ) -> Result<Option<Deck>, PublishError> {
-    let row = sqlx::query(sql::DECK_VERSION_CONTENT)
-        .bind(id.to_string())
-        .bind(number)
-        .fetch_optional(tx.db())
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let content: Vec<u8> = row.try_get(0)?;
+    let Some(content) = snapshots::deck_content(tx, id, number).await? else { return Ok(None) };
     let read = tokio::task::spawn_blocking(move || Deck::from_bytes(&content)).await;
     let read = read.map_err(|e| PublishError::Compile(e.to_string()))?;
     if let Err(e) = &read {

@@ -1,19 +1,17 @@
 //! Rows to policy snapshot: read consistently, compile, keep for replay, publish (RFC 0003).
 //!
 //! Invariants: a snapshot is stored before calls are decided by it, so that the decision of every CDR can be repeated; the
-//! prefix index is built again only when a deck in use changes; a row that cannot be compiled is left out, logged and
+//! prefix index is built again only when a deck in use changes; rows are read again only of the sections that a change touched; a row that cannot be compiled is left out, logged and
 //! metered, and never stops the others; a failure leaves the last snapshot in force.
 
 pub mod archive;
 pub mod compile;
 pub mod kept;
-mod rows;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgListener;
 use tokio::sync::{Mutex, watch};
 use warp_feed::Publisher;
 use warp_model::Wall;
@@ -21,6 +19,7 @@ use warp_policy::{Code, LcrIndex, Snapshot, SnapshotId};
 
 use crate::App;
 use crate::store::StoreError;
+use crate::store::published::Section;
 use compile::{Compiler, Sources};
 
 /// Longest time until a change that was not announced is seen.
@@ -56,12 +55,6 @@ impl From<StoreError> for PublishError {
     }
 }
 
-impl From<sqlx::Error> for PublishError {
-    fn from(e: sqlx::Error) -> Self {
-        Self::Store(e.into())
-    }
-}
-
 /// Compiles and publishes; one at a time.
 pub struct Publication {
     publisher: Publisher<Snapshot>,
@@ -69,6 +62,8 @@ pub struct Publication {
     recent: std::sync::Mutex<VecDeque<Arc<Snapshot>>>,
     /// The last snapshot with what its index was made of.
     sources: std::sync::Mutex<Option<(Arc<Snapshot>, Sources)>>,
+    /// What the last publications read again, newest first.
+    touched: std::sync::Mutex<VecDeque<Vec<Section>>>,
 }
 
 impl Publication {
@@ -79,6 +74,7 @@ impl Publication {
             compiler: Mutex::new(Compiler::new()),
             recent: Default::default(),
             sources: Default::default(),
+            touched: Default::default(),
         }
     }
 
@@ -131,14 +127,28 @@ impl Publication {
         recent.truncate(keep);
     }
 
+    /// The sections that each of the last publications read again, newest first; [`RECENT`] at most.
+    pub fn touched(&self) -> Vec<Vec<Section>> {
+        self.touched.lock().unwrap_or_else(|e| e.into_inner()).iter().cloned().collect()
+    }
+
+    fn note(&self, sections: Vec<Section>) {
+        let mut touched = self.touched.lock().unwrap_or_else(|e| e.into_inner());
+        touched.push_front(sections);
+        touched.truncate(RECENT);
+    }
+
     /// Compiles what the rows say now and publishes it, unless it is what is published already. When this returns, new
     /// calls are decided by it.
     pub async fn publish_now(&self, app: &App) -> Result<SnapshotId, PublishError> {
         let started = Instant::now();
         let mut compiler = self.compiler.lock().await;
-        let compiled = compiler.compile(&app.store, app.wall()).await?;
+        let Some(compiled) = compiler.compile(&app.store, app.wall()).await? else {
+            return Ok(self.latest().id);
+        };
         let id = compiled.snapshot.id;
         if id == self.latest().id {
+            compiler.published();
             return Ok(id);
         }
         archive::keep(&app.store, &compiled).await?;
@@ -146,10 +156,13 @@ impl Publication {
         let sources = (compiled.snapshot.clone(), compiled.sources.clone());
         *self.sources.lock().unwrap_or_else(|e| e.into_inner()) = Some(sources);
         let version = self.publisher.publish_arc(compiled.snapshot.clone());
+        compiler.published();
+        self.note(compiled.touched.clone());
         app.metrics.decks_loaded(&compiler.decks(), app.mono());
         app.metrics.snapshots_published.inc(());
         app.metrics.publish_seconds.observe((), started.elapsed());
-        tracing::info!(snapshot = %id, version, took_ms = started.elapsed().as_millis(), "snapshot published");
+        let sections = compiled.touched.len();
+        tracing::info!(snapshot = %id, version, sections, took_ms = started.elapsed().as_millis(), "snapshot published");
         Ok(id)
     }
 
@@ -211,12 +224,11 @@ pub async fn listen(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn hear(app: &App) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(app.store.listen_pool()).await?;
-    listener.listen("warp_change").await?;
+async fn hear(app: &App) -> Result<(), StoreError> {
+    let mut changes = app.store.listen("warp_change").await?;
     loop {
         app.changed.notify_one();
-        if listener.try_recv().await?.is_none() {
+        if !changes.next().await? {
             app.changed.notify_one();
         }
     }

@@ -30,6 +30,10 @@ const FILES: &[(i64, &str, &str)] = &[
     (4, "rating check", include_str!("../../migrations/0004_rating_check.sql")),
     (5, "sealed passwords", include_str!("../../migrations/0005_sealed_passwords.sql")),
     (10, "rate sheets", include_str!("../../migrations/0010_rate_sheets.sql")),
+    (20, "owned limits", include_str!("../../migrations/0020_owned_limits.sql")),
+    (21, "idempotency", include_str!("../../migrations/0021_idempotency.sql")),
+    (22, "posting time", include_str!("../../migrations/0022_posting_time.sql")),
+    (23, "sections", include_str!("../../migrations/0023_sections.sql")),
     (30, "call storage", include_str!("../../migrations/0030_call_storage.sql")),
 ];
 
@@ -128,4 +132,19 @@ fn migrator() -> Migrator {
             })
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_migrations_is_in_the_list_in_order() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+        let mut files: Vec<String> = folder.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let listed: Vec<String> =
+            FILES.iter().map(|(n, name, _)| format!("{n:04}_{}.sql", name.replace(' ', "_"))).collect();
+        assert_eq!(files, listed);
+    }
 }

@@ -4,19 +4,31 @@
 //! a named constant of [`sql`] with bound parameters (T-API-07), prepared by a test against the migrated schema; a
 //! statement ends after 2 s, a wait for a connection after 1 s (F-PG-03).
 
+pub mod audit;
+pub mod calls;
 pub mod cluster;
+pub mod customers;
 pub mod decks;
+pub mod housekeeping;
+pub mod idempotency;
+pub mod keys;
 pub mod migrate;
+pub mod partitions;
+pub mod published;
 pub mod seal;
+pub mod snapshots;
 pub mod sql;
+pub mod trunks;
 pub mod types;
+pub mod vendors;
+pub mod work;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction};
 use warp_model::{CustomerId, Secret};
 use warp_telemetry::health::{RequestResult, RequestSeconds};
@@ -179,8 +191,11 @@ pub struct Store {
 
 /// A transaction with its scope. Dropping it rolls back.
 pub struct Tx {
-    inner: Transaction<'static, Postgres>,
+    /// `None` only while it is being dropped or committed.
+    inner: Option<Transaction<'static, Postgres>>,
     scope: Scope,
+    /// Whose transaction it is, when it is lent: it goes back there instead of being committed or rolled back.
+    owner: Option<std::sync::Arc<work::Work>>,
 }
 
 impl Store {
@@ -295,12 +310,19 @@ impl Store {
             Scope::Operator(_) => ("operator", String::new()),
         };
         sqlx::query(sql::SET_SCOPE).bind(kind).bind(customer).execute(&mut *inner).await?;
-        Ok(Tx { inner, scope })
+        Ok(Tx { inner: Some(inner), scope, owner: None })
     }
 
-    /// The pool, for `LISTEN` only: statements go through [`Store::begin`].
+    /// The pool, for what needs a connection outside of a scope: statements go through [`Store::begin`].
     pub fn listen_pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Hears of a channel's notifications, on a connection of its own.
+    pub async fn listen(&self, channel: &str) -> Result<Notices, StoreError> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(channel).await?;
+        Ok(Notices(listener))
     }
 
     /// True when the database answers within the pool's wait.
@@ -349,51 +371,86 @@ impl Tx {
         self.scope
     }
 
+    fn lent(inner: Transaction<'static, Postgres>, scope: Scope, owner: std::sync::Arc<work::Work>) -> Self {
+        Self { inner: Some(inner), scope, owner: Some(owner) }
+    }
+
+    fn into_parts(mut self) -> (Option<Transaction<'static, Postgres>>, Scope) {
+        (self.inner.take(), self.scope)
+    }
+
     /// The connection, for `sqlx::query(sql::X)…`.
     pub fn db(&mut self) -> &mut PgConnection {
-        &mut self.inner
+        match &mut self.inner {
+            Some(inner) => inner,
+            // Only `commit`, `into_parts` and `drop` take it out, and each of them ends the value.
+            None => unreachable!("a transaction that has ended"),
+        }
     }
 
     /// Lengthens the statement timeout for bulk work of this transaction (deck uploads).
     pub async fn allow_long_statements(&mut self) -> Result<(), StoreError> {
-        sqlx::query(sql::LONG_STATEMENTS).execute(&mut *self.inner).await?;
+        sqlx::query(sql::LONG_STATEMENTS).execute(self.db()).await?;
         Ok(())
     }
 
     /// Plans each further statement of this transaction for the values that it is run with: for lists with many filters, whose
     /// general plan would use no index.
     pub async fn plan_for_values(&mut self) -> Result<(), StoreError> {
-        sqlx::query(sql::PLAN_FOR_VALUES).execute(&mut *self.inner).await?;
+        sqlx::query(sql::PLAN_FOR_VALUES).execute(self.db()).await?;
         Ok(())
     }
 
-    /// Makes it durable.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.inner.commit().await?)
+    /// Makes it durable; a lent one when its owner does.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.owner.is_none()
+            && let Some(inner) = self.inner.take()
+        {
+            inner.commit().await?;
+        }
+        Ok(())
     }
 
     /// All rows of a statement, decoded.
     pub async fn all<T: FromRow>(&mut self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
-        let rows = query.fetch_all(&mut *self.inner).await?;
+        let rows = query.fetch_all(self.db()).await?;
         rows.iter().map(T::from_row).collect::<Result<_, _>>().map_err(StoreError::from)
     }
 
     /// The first row, or `None`.
     pub async fn first<T: FromRow>(&mut self, query: Query<'_>) -> Result<Option<T>, StoreError> {
-        let row = query.fetch_optional(&mut *self.inner).await?;
+        let row = query.fetch_optional(self.db()).await?;
         row.as_ref().map(T::from_row).transpose().map_err(StoreError::from)
     }
 
     /// Runs it; how many rows it touched.
     pub async fn run(&mut self, query: Query<'_>) -> Result<u64, StoreError> {
-        Ok(query.execute(&mut *self.inner).await?.rows_affected())
+        Ok(query.execute(self.db()).await?.rows_affected())
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let (Some(owner), Some(inner)) = (&self.owner, self.inner.take()) {
+            owner.give_back(inner);
+        }
+    }
+}
+
+/// What was notified on a channel.
+pub struct Notices(PgListener);
+
+impl Notices {
+    /// Waits for the next one; false when the connection was lost in between and some may have been missed.
+    pub async fn next(&mut self) -> Result<bool, StoreError> {
+        Ok(self.0.try_recv().await?.is_some())
     }
 }
 
 /// A statement with its parameters: `sqlx::query(sql::NAME).bind(…)`.
 pub type Query<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
 
-/// How a row becomes a value; made by [`crate::record!`].
+/// How a row becomes a value; made by [`crate::row!`].
 pub trait FromRow: Sized {
     /// Reads the columns by name.
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error>;

@@ -21,6 +21,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sqlx::Row;
 use warp_model::Secret;
 
+use super::snapshots::SECTION_GET;
 use super::{Scope, Store, StoreError, sql};
 
 /// Seals and opens. Cloning shares the key.
@@ -179,7 +180,7 @@ pub(crate) async fn seal_what_is_clear(store: &Store) -> Result<(), SealError> {
     let sections = sqlx::query(sql::CLEAR_SECTIONS).fetch_all(tx.db()).await.map_err(StoreError::from)?;
     for row in &sections {
         let sha256: String = row.try_get(0).map_err(StoreError::from)?;
-        let found = sqlx::query(sql::SECTION_GET).bind(&sha256).fetch_one(tx.db()).await;
+        let found = sqlx::query(SECTION_GET).bind(&sha256).fetch_one(tx.db()).await;
         let content: Vec<u8> = found.and_then(|r| r.try_get(0)).map_err(StoreError::from)?;
         let sealed = seal.seal(&section_place(&sha256), &content)?;
         tx.run(sqlx::query(sql::SEAL_SECTION).bind(sha256).bind(sealed)).await?;

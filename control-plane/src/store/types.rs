@@ -46,7 +46,7 @@ impl PartialSchema for Time {
         ObjectBuilder::new()
             .schema_type(SchemaType::Type(SchemaKind::String))
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-            .description(Some("RFC 3339, UTC, milliseconds"))
+            .description(Some("A time by RFC 3339, in UTC with milliseconds."))
             .into()
     }
 }
@@ -139,7 +139,24 @@ impl PartialSchema for Json {
 
 impl ToSchema for Json {}
 
-/// A struct that is a row, a JSON answer and an OpenAPI schema at once: each field is a column of the same name.
+/// A row: each field is a column of the same name. What is answered is another type ([`crate::view!`]).
+#[macro_export]
+macro_rules! row {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
+
+        impl $crate::store::FromRow for $name {
+            fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+                use sqlx::Row as _;
+                Ok(Self { $($field: row.try_get(stringify!($field))?,)* })
+            }
+        }
+    };
+}
+
+/// A struct that is a row, a JSON answer and an OpenAPI schema at once: only for decks, until they have their own.
 #[macro_export]
 macro_rules! record {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* }) => {

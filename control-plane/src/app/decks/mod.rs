@@ -144,9 +144,20 @@ pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), Fault> {
 }
 
 /// Versions, newest first.
-pub async fn versions(ctx: &Ctx<'_>, id: DeckId) -> Result<Page<DeckVersion>, Fault> {
+pub async fn versions(ctx: &Ctx<'_>, id: DeckId, paging: &Paging) -> Result<Page<DeckVersion>, Fault> {
     get(ctx, id).await?;
+    let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
+    let before = paging.after.as_deref().map(|t| t.parse::<i32>().map_err(|_| wrong())).transpose()?;
     let mut tx = ctx.begin().await?;
-    let items = tx.all(sqlx::query(sql::DECK_VERSION_LIST).bind(id.to_string())).await?;
-    Ok(Page { items, next: None })
+    let query = sqlx::query(sql::DECK_VERSION_LIST).bind(id.to_string()).bind(before).bind(paging.rows());
+    let rows: Vec<DeckVersion> = tx.all(query).await?;
+    let keyed: Vec<(String, DeckVersion)> = rows.into_iter().map(|v| (v.number.to_string(), v)).collect();
+    Ok(Page::of(keyed, paging.limit, |(key, _)| key).map(|(_, v)| v))
+}
+
+/// One version.
+pub async fn version(ctx: &Ctx<'_>, id: DeckId, number: i32) -> Result<DeckVersion, Fault> {
+    let mut tx = ctx.begin().await?;
+    let query = sqlx::query(sql::DECK_VERSION_GET).bind(id.to_string()).bind(number);
+    tx.first(query).await?.ok_or_else(|| Fault::not_found("deck version"))
 }

@@ -1,0 +1,219 @@
+//! Rows of posted calls, for reading. They are written by the consumer of the event log.
+
+use warp_model::CallId;
+
+use super::sql::statements;
+use super::types::{Amount, Json, Time};
+use super::{StoreError, Tx};
+use crate::app::paging::{Order, Paging};
+
+crate::row! {
+    /// A call.
+    pub struct CallRow {
+        /// `call_…`
+        pub id: String,
+        /// Whose.
+        pub customer_id: Option<String>,
+        /// Where it came in.
+        pub trunk_id: Option<String>,
+        /// Caller as received.
+        pub caller: String,
+        /// Number as dialled.
+        pub called: String,
+        /// Caller in E.164.
+        pub caller_e164: Option<String>,
+        /// Called number in E.164.
+        pub called_e164: Option<String>,
+        /// Jurisdiction.
+        pub jurisdiction: Option<String>,
+        /// INVITE received.
+        pub setup_at: Time,
+        /// Answered.
+        pub answer_at: Option<Time>,
+        /// Ended.
+        pub end_at: Time,
+        /// Post-dial delay.
+        pub pdd_ms: Option<i64>,
+        /// Answer to end.
+        pub duration_ms: i64,
+        /// Final SIP status.
+        pub sip_code: i32,
+        /// Q.850 cause.
+        pub q850: Option<i32>,
+        /// Who ended it.
+        pub release_side: String,
+        /// Our own reason.
+        pub internal_code: String,
+        /// How it ended.
+        pub outcome: String,
+        /// Reconstructed after a crash.
+        pub recovered: bool,
+        /// Vendor.
+        pub vendor_id: Option<String>,
+        /// Vendor trunk.
+        pub vendor_trunk_id: Option<String>,
+        /// Rank of the vendor.
+        pub route_rank: Option<i32>,
+        /// What the customer pays.
+        pub price: Option<Amount>,
+        /// What we pay.
+        pub cost: Option<Amount>,
+        /// The difference.
+        pub margin: Option<Amount>,
+        /// Seconds after rounding.
+        pub billable_s: Option<i64>,
+        /// Snapshot that decided it.
+        pub snapshot_id: String,
+        /// Whether rating it again gave the same.
+        pub rating_status: String,
+        /// When the record became readable here.
+        pub posted_at: Time,
+    }
+}
+
+crate::row! {
+    /// A record by its call.
+    pub struct RecordRow {
+        /// Which call.
+        pub id: String,
+        /// The CDR.
+        pub record: Json,
+    }
+}
+
+/// What a list shows; each `None` is no condition.
+#[derive(Clone, Debug, Default)]
+pub struct CallQuery {
+    /// `trk_…`
+    pub trunk: Option<String>,
+    /// Final SIP status.
+    pub code: Option<i32>,
+    /// How it ended.
+    pub outcome: Option<&'static str>,
+    /// E.164 with `+`.
+    pub called: Option<String>,
+    /// E.164 with `+`.
+    pub caller: Option<String>,
+    /// Begun at or after, microseconds.
+    pub setup_from: Option<i64>,
+    /// Begun before, microseconds.
+    pub setup_before: Option<i64>,
+    /// SIP Call-ID.
+    pub sip_call_id: Option<String>,
+    /// `vnd_…`
+    pub vendor: Option<String>,
+    /// `cus_…`
+    pub customer: Option<String>,
+    /// Posted at or after, microseconds.
+    pub posted_from: Option<i64>,
+    /// Posted before, microseconds.
+    pub posted_before: Option<i64>,
+}
+
+/// By what a list of calls is ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallOrder {
+    /// By id, which carries the time of the INVITE.
+    #[default]
+    Setup,
+    /// By when the record became readable.
+    Posted,
+}
+
+/// One page. Ordered by posting, `after` names the last row as (posted_at, id): every row that becomes readable later comes
+/// after it, so that a reader that goes on from there misses none.
+pub async fn list(
+    tx: &mut Tx,
+    q: &CallQuery,
+    order: CallOrder,
+    after: Option<(Option<i64>, &str)>,
+    paging: &Paging,
+) -> Result<Vec<CallRow>, StoreError> {
+    tx.plan_for_values().await?;
+    let statement = match (order, paging.order) {
+        (CallOrder::Setup, Order::NewestFirst) => CALL_LIST,
+        (CallOrder::Setup, Order::OldestFirst) => CALL_LIST_OLDEST,
+        (CallOrder::Posted, Order::NewestFirst) => CALL_LIST_POSTED,
+        (CallOrder::Posted, Order::OldestFirst) => CALL_LIST_POSTED_OLDEST,
+    };
+    let query = sqlx::query(statement)
+        .bind(after.map(|a| a.1))
+        .bind(paging.rows())
+        .bind(q.trunk.as_deref())
+        .bind(q.code)
+        .bind(q.outcome)
+        .bind(q.called.as_deref())
+        .bind(q.caller.as_deref())
+        .bind(q.setup_from)
+        .bind(q.setup_before)
+        .bind(q.sip_call_id.as_deref())
+        .bind(q.vendor.as_deref())
+        .bind(q.customer.as_deref())
+        .bind(q.posted_from)
+        .bind(q.posted_before)
+        .bind(after.and_then(|a| a.0));
+    tx.all(query).await
+}
+
+/// The records of these calls.
+pub async fn records(tx: &mut Tx, ids: Vec<&str>) -> Result<Vec<RecordRow>, StoreError> {
+    tx.all(sqlx::query(CALL_RECORDS).bind(ids)).await
+}
+
+/// One, with its whole record.
+pub async fn get(tx: &mut Tx, id: CallId) -> Result<Option<(CallRow, Json)>, StoreError> {
+    use super::FromRow;
+    let row = sqlx::query(CALL_GET).bind(id.to_string()).fetch_optional(tx.db()).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some((CallRow::from_row(&row)?, RecordRow::from_row(&row)?.record)))
+}
+
+macro_rules! call_columns {
+    () => {
+        "cdr_id AS id, customer_id, trunk_id, caller, called, caller_e164, called_e164, jurisdiction,
+         us(setup_at) AS setup_at, us(answer_at) AS answer_at, us(end_at) AS end_at, pdd_ms, duration_ms, sip_code, q850,
+         release_side, internal_code, outcome, recovered, vendor_id, vendor_trunk_id, route_rank,
+         amount_text(sell, currency) AS price, amount_text(buy, buy_currency) AS cost,
+         amount_text(margin, currency) AS margin, billable_s, snapshot_id,
+         rating_status, us(posted_at) AS posted_at"
+    };
+}
+
+macro_rules! call_page {
+    ($after:expr, $order:expr) => {
+        concat!(
+            "SELECT ",
+            call_columns!(),
+            " FROM calls
+        WHERE ",
+            $after,
+            "
+          AND ($3::text IS NULL OR trunk_id = $3) AND ($4::integer IS NULL OR sip_code = $4)
+          AND ($5::text IS NULL OR outcome = $5) AND ($6::text IS NULL OR called_e164 = $6)
+          AND ($7::text IS NULL OR caller_e164 = $7) AND ($8::bigint IS NULL OR setup_at >= ts($8))
+          AND ($9::bigint IS NULL OR setup_at < ts($9)) AND ($10::text IS NULL OR sip_call_id = $10)
+          AND ($11::text IS NULL OR vendor_id = $11) AND ($12::text IS NULL OR customer_id = $12)
+          AND ($13::bigint IS NULL OR posted_at >= ts($13)) AND ($14::bigint IS NULL OR posted_at < ts($14))
+        ORDER BY ",
+            $order,
+            " LIMIT $2"
+        )
+    };
+}
+
+statements! {
+    /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent; `$15` is for the order of posting.
+    CALL_LIST = call_page!("($1::text IS NULL OR cdr_id < $1) AND $15::bigint IS NULL", "cdr_id DESC");
+    /// The same, oldest first: `$1` after this id.
+    CALL_LIST_OLDEST = call_page!("($1::text IS NULL OR cdr_id > $1) AND $15::bigint IS NULL", "cdr_id");
+    /// By posting, newest first: before the moment `$15` and the id `$1`.
+    CALL_LIST_POSTED = call_page!("($1::text IS NULL OR (posted_at, cdr_id) < (ts($15::bigint), $1))", "posted_at DESC, cdr_id DESC");
+    /// By posting, oldest first: after the moment `$15` and the id `$1`.
+    CALL_LIST_POSTED_OLDEST = call_page!("($1::text IS NULL OR (posted_at, cdr_id) > (ts($15::bigint), $1))", "posted_at, cdr_id");
+    /// The records of these calls. JSON of before is given as bytes too.
+    CALL_RECORDS = "SELECT cdr_id AS id, coalesce(packed, convert_to(record::text, 'UTF8')) AS record FROM calls
+        WHERE cdr_id = ANY($1)";
+    /// One, with the whole record.
+    CALL_GET = concat!("SELECT ", call_columns!(), ", coalesce(packed, convert_to(record::text, 'UTF8')) AS record
+        FROM calls WHERE cdr_id = $1");
+}

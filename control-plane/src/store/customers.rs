@@ -1,0 +1,242 @@
+//! Rows of customers and their billing accounts.
+
+use warp_model::{BanId, Currency, CustomerId};
+
+use super::sql::statements;
+use super::types::{Amount, Time};
+use super::{StoreError, Tx};
+use crate::app::paging::Paging;
+
+crate::row! {
+    /// A customer.
+    pub struct CustomerRow {
+        /// `cus_…`
+        pub id: String,
+        /// Name.
+        pub name: String,
+        /// `active` or `suspended`.
+        pub status: String,
+        /// ISO 4217.
+        pub currency: String,
+        /// Calls at once.
+        pub channels: Option<i32>,
+        /// Calls per second.
+        pub cps: Option<i32>,
+        /// Highest price per minute.
+        pub max_rate_per_min: Option<Amount>,
+        /// Spend per day.
+        pub daily_spend: Option<Amount>,
+        /// Minutes east of UTC.
+        pub utc_offset_min: i32,
+        /// Price lists.
+        pub sell_deck_ids: Vec<String>,
+        /// Partition.
+        pub partition_id: Option<String>,
+        /// Made.
+        pub created_at: Time,
+        /// Last change.
+        pub updated_at: Time,
+        /// Rises with each change.
+        pub version: i32,
+    }
+}
+
+/// What is written of a customer.
+pub struct CustomerValues {
+    /// Name.
+    pub name: String,
+    /// `active` or `suspended`.
+    pub status: &'static str,
+    /// Of all its amounts.
+    pub currency: Currency,
+    /// Calls at once.
+    pub channels: Option<i32>,
+    /// Calls per second.
+    pub cps: Option<i32>,
+    /// Nano-units per minute.
+    pub max_rate_per_min: Option<i64>,
+    /// Nano-units per day.
+    pub daily_spend: Option<i64>,
+    /// Minutes east of UTC.
+    pub utc_offset_min: i32,
+    /// Price lists.
+    pub sell_deck_ids: Vec<String>,
+    /// Partition.
+    pub partition_id: Option<String>,
+}
+
+crate::row! {
+    /// A billing account.
+    pub struct BanRow {
+        /// `ban_…`
+        pub id: String,
+        /// Whose.
+        pub customer_id: String,
+        /// Name.
+        pub name: String,
+        /// ISO 4217.
+        pub currency: String,
+        /// Day of the month.
+        pub cycle_day: i32,
+        /// Net days.
+        pub terms_days: i32,
+        /// `prepaid` or `postpaid`.
+        pub mode: String,
+        /// Made.
+        pub created_at: Time,
+    }
+}
+
+/// What is written of a billing account.
+pub struct BanValues {
+    /// Name.
+    pub name: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// Day of the month.
+    pub cycle_day: i32,
+    /// Net days.
+    pub terms_days: i32,
+    /// `prepaid` or `postpaid`.
+    pub mode: &'static str,
+}
+
+/// One page.
+pub async fn list(tx: &mut Tx, paging: &Paging) -> Result<Vec<CustomerRow>, StoreError> {
+    let statement = paging.statement(CUSTOMER_LIST, CUSTOMER_LIST_OLDEST);
+    tx.all(sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows())).await
+}
+
+/// One.
+pub async fn get(tx: &mut Tx, id: CustomerId) -> Result<Option<CustomerRow>, StoreError> {
+    tx.first(sqlx::query(CUSTOMER_GET).bind(id.to_string())).await
+}
+
+/// One, so that nobody else changes it until the transaction ends.
+pub async fn lock(tx: &mut Tx, id: CustomerId) -> Result<Option<CustomerRow>, StoreError> {
+    tx.first(sqlx::query(CUSTOMER_LOCK).bind(id.to_string())).await
+}
+
+/// A new one.
+pub async fn insert(
+    tx: &mut Tx,
+    id: CustomerId,
+    values: CustomerValues,
+) -> Result<Option<CustomerRow>, StoreError> {
+    tx.first(bound(CUSTOMER_INSERT, id, values)).await
+}
+
+/// Replaces one. Its currency stays.
+pub async fn update(
+    tx: &mut Tx,
+    id: CustomerId,
+    values: CustomerValues,
+) -> Result<Option<CustomerRow>, StoreError> {
+    tx.first(bound(CUSTOMER_UPDATE, id, values)).await
+}
+
+fn bound(statement: &'static str, id: CustomerId, v: CustomerValues) -> super::Query<'static> {
+    sqlx::query(statement)
+        .bind(id.to_string())
+        .bind(v.name)
+        .bind(v.status)
+        .bind(v.currency.as_str().to_owned())
+        .bind(v.channels)
+        .bind(v.cps)
+        .bind(v.max_rate_per_min)
+        .bind(v.daily_spend)
+        .bind(v.utc_offset_min)
+        .bind(v.sell_deck_ids)
+        .bind(v.partition_id)
+}
+
+/// One page of billing accounts, of one customer or of all.
+pub async fn list_bans(
+    tx: &mut Tx,
+    customer: Option<CustomerId>,
+    paging: &Paging,
+) -> Result<Vec<BanRow>, StoreError> {
+    let query = sqlx::query(BAN_LIST)
+        .bind(customer.map(|c| c.to_string()))
+        .bind(paging.after.as_deref())
+        .bind(paging.rows());
+    tx.all(query).await
+}
+
+/// One billing account.
+pub async fn get_ban(tx: &mut Tx, id: BanId) -> Result<Option<BanRow>, StoreError> {
+    tx.first(sqlx::query(BAN_GET).bind(id.to_string())).await
+}
+
+/// A new billing account.
+pub async fn insert_ban(
+    tx: &mut Tx,
+    id: BanId,
+    customer: CustomerId,
+    v: BanValues,
+) -> Result<Option<BanRow>, StoreError> {
+    let query = sqlx::query(BAN_INSERT)
+        .bind(id.to_string())
+        .bind(customer.to_string())
+        .bind(v.name)
+        .bind(v.currency)
+        .bind(v.cycle_day)
+        .bind(v.terms_days)
+        .bind(v.mode);
+    tx.first(query).await
+}
+
+macro_rules! customer_columns {
+    () => {
+        "id, name, status, currency, channels, cps, amount_text(max_rate_per_min, currency) AS max_rate_per_min,
+         amount_text(daily_spend, currency) AS daily_spend, utc_offset_min, sell_deck_ids, partition_id,
+         us(created_at) AS created_at, us(updated_at) AS updated_at, version"
+    };
+}
+macro_rules! ban_columns {
+    () => {
+        "id, customer_id, name, currency, cycle_day, terms_days, mode, us(created_at) AS created_at"
+    };
+}
+macro_rules! customer_page {
+    ($after:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            customer_columns!(),
+            " FROM customers
+        WHERE ($1::text IS NULL OR id ",
+            $after,
+            " $1) ORDER BY id ",
+            $order,
+            " LIMIT $2"
+        )
+    };
+}
+
+statements! {
+    /// One page.
+    CUSTOMER_LIST = customer_page!("<", "DESC");
+    /// The same, oldest first.
+    CUSTOMER_LIST_OLDEST = customer_page!(">", "ASC");
+    /// One.
+    CUSTOMER_GET = concat!("SELECT ", customer_columns!(), " FROM customers WHERE id = $1");
+    /// One, locked.
+    CUSTOMER_LOCK = concat!("SELECT ", customer_columns!(), " FROM customers WHERE id = $1 FOR UPDATE");
+    /// New.
+    CUSTOMER_INSERT = concat!("INSERT INTO customers (id, name, status, currency, channels, cps, max_rate_per_min,
+            daily_spend, utc_offset_min, sell_deck_ids, partition_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING ", customer_columns!());
+    /// Replaces. The currency stays.
+    CUSTOMER_UPDATE = concat!("UPDATE customers SET name = $2, status = $3, channels = $5, cps = $6, max_rate_per_min = $7,
+            daily_spend = $8, utc_offset_min = $9, sell_deck_ids = $10, partition_id = $11, updated_at = now(),
+            version = version + 1
+        WHERE id = $1 AND currency = $4 RETURNING ", customer_columns!());
+    /// New billing account.
+    BAN_INSERT = concat!("INSERT INTO bans (id, customer_id, name, currency, cycle_day, terms_days, mode)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ", ban_columns!());
+    /// One billing account.
+    BAN_GET = concat!("SELECT ", ban_columns!(), " FROM bans WHERE id = $1");
+    /// One page; `$1` = customer or NULL.
+    BAN_LIST = concat!("SELECT ", ban_columns!(), " FROM bans
+        WHERE ($1::text IS NULL OR customer_id = $1) AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3");
+}

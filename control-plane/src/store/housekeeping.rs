@@ -1,0 +1,23 @@
+//! What has expired goes.
+
+use super::sql::statements;
+use super::{StoreError, Tx};
+
+/// Deletes first answers, snapshots and sections that nobody needs any more.
+pub async fn expire(tx: &mut Tx) -> Result<(), StoreError> {
+    for statement in [IDEMPOTENCY_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE] {
+        tx.run(sqlx::query(statement)).await?;
+    }
+    Ok(())
+}
+
+statements! {
+    /// First answers are kept for 24 hours.
+    IDEMPOTENCY_EXPIRE = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'";
+    /// Snapshots that no CDR refers to go after 7 days (the event log keeps records no longer) …
+    SNAPSHOT_EXPIRE = "DELETE FROM snapshots WHERE NOT used AND created_at < now() - interval '7 days'";
+    /// … and with them the sections that nobody needs any more.
+    SECTION_EXPIRE = "DELETE FROM snapshot_sections x WHERE x.created_at < now() - interval '7 days'
+        AND x.sha256 NOT IN (SELECT s.manifest->>'directory' FROM snapshots s UNION SELECT s.manifest->>'number_plan' FROM snapshots s
+            UNION SELECT v.value FROM snapshots s, jsonb_each_text(coalesce(s.manifest->'sections', '{}')) AS v)";
+}

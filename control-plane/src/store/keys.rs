@@ -1,0 +1,162 @@
+//! Rows of API keys: only a hash of the secret is kept (T-API-12).
+
+use sqlx::Row;
+use warp_model::{CustomerId, KeyId};
+
+use super::sql::statements;
+use super::types::Time;
+use super::{StoreError, Tx};
+use crate::app::paging::Paging;
+
+crate::row! {
+    /// A key.
+    pub struct KeyRow {
+        /// `key_…`
+        pub id: String,
+        /// Tenant; NULL for operators' keys.
+        pub customer_id: Option<String>,
+        /// `customer` or `operator`.
+        pub audience: String,
+        /// Name.
+        pub name: String,
+        /// Its first characters.
+        pub hint: String,
+        /// What it may.
+        pub scopes: Vec<String>,
+        /// Addresses that may use it.
+        pub ip_allow: Vec<String>,
+        /// Made.
+        pub created_at: Time,
+        /// Ends.
+        pub expires_at: Option<Time>,
+        /// Last use, to the minute.
+        pub last_used_at: Option<Time>,
+        /// Revoked.
+        pub revoked_at: Option<Time>,
+    }
+}
+
+/// What is written of a key.
+pub struct KeyValues {
+    /// Tenant; `None` for operators' keys.
+    pub customer: Option<CustomerId>,
+    /// `customer` or `operator`.
+    pub audience: &'static str,
+    /// Name.
+    pub name: String,
+    /// Its first characters.
+    pub hint: String,
+    /// SHA-256 of the secret.
+    pub hash: Vec<u8>,
+    /// What it may.
+    pub scopes: Vec<String>,
+    /// Addresses that may use it.
+    pub ip_allow: Vec<String>,
+    /// Days until it ends.
+    pub expires_in_days: Option<i32>,
+}
+
+crate::row! {
+    /// Who holds a secret.
+    pub struct HolderRow {
+        /// `key_…`
+        pub id: String,
+        /// Tenant; NULL for operators.
+        pub customer_id: Option<String>,
+        /// What it may.
+        pub scopes: Vec<String>,
+        /// Its last use is to be noted.
+        pub touch: bool,
+    }
+}
+
+/// One page, of one customer or (`None`) of operators.
+pub async fn list(
+    tx: &mut Tx,
+    customer: Option<CustomerId>,
+    paging: &Paging,
+) -> Result<Vec<KeyRow>, StoreError> {
+    let query = sqlx::query(KEY_LIST)
+        .bind(customer.map(|c| c.to_string()))
+        .bind(paging.after.as_deref())
+        .bind(paging.rows());
+    tx.all(query).await
+}
+
+/// One.
+pub async fn get(tx: &mut Tx, id: KeyId) -> Result<Option<KeyRow>, StoreError> {
+    tx.first(sqlx::query(KEY_GET).bind(id.to_string())).await
+}
+
+/// A new one.
+pub async fn insert(tx: &mut Tx, id: KeyId, v: KeyValues) -> Result<Option<KeyRow>, StoreError> {
+    let query = sqlx::query(KEY_INSERT)
+        .bind(id.to_string())
+        .bind(v.customer.map(|c| c.to_string()))
+        .bind(v.audience)
+        .bind(v.name)
+        .bind(v.hint)
+        .bind(v.hash)
+        .bind(v.scopes)
+        .bind(v.ip_allow)
+        .bind(v.expires_in_days);
+    tx.first(query).await
+}
+
+/// Ends one; how many there were.
+pub async fn revoke(tx: &mut Tx, id: KeyId) -> Result<u64, StoreError> {
+    tx.run(sqlx::query(KEY_REVOKE).bind(id.to_string())).await
+}
+
+/// Live keys of one customer, or (`None`) of operators.
+pub async fn count(tx: &mut Tx, customer: Option<CustomerId>) -> Result<i64, StoreError> {
+    let row = sqlx::query(KEY_COUNT).bind(customer.map(|c| c.to_string())).fetch_one(tx.db()).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// The live key with this hash, when it may be used from this address.
+pub async fn find(
+    tx: &mut Tx,
+    hash: Vec<u8>,
+    peer: std::net::IpAddr,
+) -> Result<Option<HolderRow>, StoreError> {
+    tx.first(sqlx::query(KEY_FIND).bind(hash).bind(peer.to_string())).await
+}
+
+/// Notes its use.
+pub async fn touch(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
+    tx.run(sqlx::query(KEY_TOUCH).bind(id)).await?;
+    Ok(())
+}
+
+macro_rules! key_columns {
+    () => {
+        "id, customer_id, audience, name, hint, scopes, ip_allow, us(created_at) AS created_at, us(expires_at) AS expires_at,
+         us(last_used_at) AS last_used_at, us(revoked_at) AS revoked_at"
+    };
+}
+
+statements! {
+    /// New key.
+    KEY_INSERT = concat!("INSERT INTO api_keys (id, customer_id, audience, name, hint, hash, scopes, ip_allow, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9::integer * interval '1 day') RETURNING ", key_columns!());
+    /// Keys of one customer, or (`$1` NULL) of operators.
+    KEY_LIST = concat!("SELECT ", key_columns!(), " FROM api_keys
+        WHERE customer_id IS NOT DISTINCT FROM $1 AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3");
+    /// One key.
+    KEY_GET = concat!("SELECT ", key_columns!(), " FROM api_keys WHERE id = $1");
+    /// Ends a key.
+    KEY_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL";
+    /// Live key by hash `$1`, used from address `$2`.
+    KEY_FIND = "SELECT k.id, k.customer_id, k.scopes,
+            (k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute') AS touch
+        FROM api_keys k LEFT JOIN customers c ON c.id = k.customer_id
+        WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+          AND (k.customer_id IS NULL OR c.status = 'active')
+          AND (cardinality(k.ip_allow) = 0
+               OR EXISTS (SELECT FROM unnest(k.ip_allow) AS a WHERE $2::text::inet <<= a::inet))";
+    /// Last use, to the minute.
+    KEY_TOUCH = "UPDATE api_keys SET last_used_at = now() WHERE id = $1";
+    /// How many live keys a customer, or (`$1` NULL) operators have.
+    KEY_COUNT = "SELECT count(*) FROM api_keys WHERE customer_id IS NOT DISTINCT FROM $1 AND revoked_at IS NULL";
+}
