@@ -189,6 +189,7 @@ impl Api {
         out.realm = config.sip.realm.clone();
         out.live_keys = self.live_keys;
         out.consumer = self.consumer.clone();
+        out.snapshot_dir = Some(crate::wire::snapshot_dir(config));
         out.retention =
             Retention { keep: self.calls_keep.0, unbilled_too: self.calls_unbilled == Unbilled::Delete };
         out.edge = self.edge();
