@@ -1,7 +1,7 @@
 //! Families: counters, gauges and histograms over a closed set of labels.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cells::Cells;
@@ -62,9 +62,12 @@ impl<S: LabelSet> Counters<S> {
 }
 
 /// Gauges of whole numbers, one per combination of `S`. A series is either set by one writer, or added to and
-/// subtracted from by many: not both.
+/// subtracted from by many: not both. In a large family a series stands from the first scrape that finds it other than zero;
+/// from then on it stays, so that a graph falls to zero and does not end.
 pub struct Gauges<S: LabelSet> {
     cells: Arc<Cells>,
+    /// Which series a scrape has shown; only scrapes take this lock.
+    shown: Arc<Mutex<Vec<bool>>>,
     labels: std::marker::PhantomData<S>,
 }
 
@@ -74,7 +77,11 @@ pub type Gauge = Gauges<()>;
 impl<S: LabelSet> Gauges<S> {
     /// Not registered anywhere.
     pub fn detached() -> Self {
-        Self { cells: Arc::new(Cells::new(S::count())), labels: std::marker::PhantomData }
+        Self {
+            cells: Arc::new(Cells::new(S::count())),
+            shown: Arc::new(Mutex::new(vec![S::count() <= DENSE; S::count()])),
+            labels: std::marker::PhantomData,
+        }
     }
 
     /// Adds `n`, which may be negative.
@@ -103,9 +110,15 @@ impl<S: LabelSet> Gauges<S> {
     }
 
     pub(super) fn samples(&self) -> Vec<Sample> {
-        (0..S::count())
-            .map(|i| (i, self.cells.sum(i) as i64))
-            .filter(|(_, sum)| *sum != 0 || S::count() <= DENSE)
+        let mut shown = self.shown.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        shown
+            .iter_mut()
+            .enumerate()
+            .map(|(i, shown)| (i, self.cells.sum(i) as i64, shown))
+            .filter_map(|(i, sum, shown)| {
+                *shown |= sum != 0;
+                shown.then_some((i, sum))
+            })
             .map(|(i, sum)| Sample { labels: pairs::<S>(i), value: Value::Number(sum as f64) })
             .collect()
     }
@@ -256,15 +269,15 @@ fn pairs<S: LabelSet>(index: usize) -> Vec<(&'static str, String)> {
 }
 
 macro_rules! clones {
-    ($($name:ident . $field:ident;)*) => {$(
+    ($($name:ident . $($field:ident),+;)*) => {$(
         impl<S: LabelSet> Clone for $name<S> {
             fn clone(&self) -> Self {
-                Self { $field: self.$field.clone(), labels: std::marker::PhantomData }
+                Self { $($field: self.$field.clone(),)+ labels: std::marker::PhantomData }
             }
         }
     )*};
 }
-clones! { Counters.cells; Gauges.cells; Histograms.inner; }
+clones! { Counters.cells; Gauges.cells, shown; Histograms.inner; }
 
 /// What the registry needs from any family.
 pub(super) trait Collect: Send + Sync + 'static {
