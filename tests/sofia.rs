@@ -1,5 +1,5 @@
-//! A vendor that is strict and real: libsofia-sip-ua, the stack of FreeSWITCH, built here from `stack/sofia_vendor.c`. It challenges INVITE,
-//! re-INVITE and BYE, and answers a repeated CSeq with 482 (RFC 3261 §22.2, §8.2.2.2).
+//! A vendor that is strict and real: libsofia-sip-ua, the stack of FreeSWITCH, built here from `stack/sofia_vendor.c`. It challenges INVITE
+//! and re-INVITE, and answers a repeated CSeq with 482 (RFC 3261 §22.2, §8.2.2.2).
 
 mod stack;
 
@@ -171,7 +171,7 @@ fn a_strict_vendor_that_challenges_everything_carries_a_call() {
 
     // What the vendor saw of the call that went: every try has a number of its own, in rising order, and none was merged.
     let mut seen = Vec::new();
-    while seen.last().is_none_or(|l: &String| !(l.starts_with("BYE") && l.ends_with("ok"))) {
+    while seen.last().is_none_or(|l: &String| !l.starts_with("BYE")) {
         seen.push(vendor.line());
     }
     assert!(seen.iter().all(|l| !l.starts_with("refused")), "{seen:#?}");
@@ -187,15 +187,7 @@ fn a_strict_vendor_that_challenges_everything_carries_a_call() {
     let what: Vec<(&str, &str)> = words.iter().map(|w| (w.0, w.2)).collect();
     assert_eq!(
         what,
-        [
-            ("INVITE", "ok"),
-            ("ACK", ""),
-            ("INVITE", "challenged"),
-            ("INVITE", "ok"),
-            ("ACK", ""),
-            ("BYE", "challenged"),
-            ("BYE", "ok"),
-        ],
+        [("INVITE", "ok"), ("ACK", ""), ("INVITE", "challenged"), ("INVITE", "ok"), ("ACK", ""), ("BYE", ""),],
         "{seen:#?}"
     );
     let numbers: Vec<u32> = words.iter().filter(|w| w.0 != "ACK").map(|w| w.1).collect();
