@@ -19,6 +19,8 @@ struct Database(Cluster);
 impl Drop for Database {
     fn drop(&mut self) {
         let _ = self.0.stop_now();
+        // It may lie elsewhere than asked for, when the service user cannot reach the test's folder.
+        let _ = std::fs::remove_dir_all(self.0.data_dir());
     }
 }
 
@@ -98,7 +100,8 @@ fn f_pg_01_a_start_without_postgresql_takes_calls_from_the_last_snapshot_on_disk
     let loaded = loaded_from("data");
     let stack = Stack::start(&loaded, roles).unwrap();
     let app = stack.control_plane.as_ref().unwrap().app().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Driven all the time: connections that the seeding opens go to the pool of the control plane.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let published = runtime.block_on(seeded(&app, vendor.local_addr().unwrap()));
     let (at, key) = (snapshot_dir(&loaded.config), loaded.config.node.data_dir.join("seal.key"));
     until("the snapshot is on disk", || {
