@@ -19,6 +19,7 @@ use super::cdr;
 use super::exchange::{Owed, fitted, sections, set};
 use super::forward::Copy;
 use super::media::{self, Waiting};
+use super::redirect;
 use super::route::{self, Plan};
 use super::table::Owner;
 use super::transactions::Transactions;
@@ -76,7 +77,7 @@ impl Calls {
         more: Option<(VendorTrunkIx, (u16, Flow))>,
         tx: &mut Transactions,
     ) {
-        call.finals.add(branch, status);
+        call.finals.add(branch, redirect::as_heard(status));
         let kept = call.branches.get_mut(usize::from(branch)).and_then(|b| b.reservation.take());
         if more.is_none() {
             drop(kept);
@@ -472,9 +473,13 @@ impl Calls {
             self.give_way(call, branch, status, cause, "failover", more, tx);
             return;
         }
+        if let Some(more) = redirect::followed(call, branch, status, msg, tx).filter(|_| !call.cancelled) {
+            self.give_way(call, branch, status, cause, "redirected", Some(more), tx);
+            return;
+        }
         let verdict = verdict(status, cause, &FailoverRules::default());
         if verdict == Verdict::Next && !call.cancelled {
-            call.finals.add(branch, status);
+            call.finals.add(branch, redirect::as_heard(status));
             self.branch_over(call, status, cause, "failover", tx);
             self.next_vendor(call, tx);
             return;
@@ -612,7 +617,7 @@ fn fitted_to(invite: &[u8], answer: &[u8], tx: &Transactions) -> Option<Vec<u8>>
 }
 
 /// Branches of one call, whatever its vendors list (T-SIP-14).
-const BRANCHES: usize = 64;
+pub(super) const BRANCHES: usize = 64;
 
 /// The trunk of the branch at hand, and the next of its addresses.
 fn further(call: &Call, tx: &Transactions) -> Option<(VendorTrunkIx, (u16, Flow))> {

@@ -37,6 +37,7 @@ mod panic;
 mod probe;
 mod proxying;
 mod random;
+mod redirect;
 mod reject;
 mod resume;
 mod route;

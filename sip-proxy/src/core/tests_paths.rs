@@ -258,3 +258,44 @@ fn a_bye_of_a_callee_whose_200_was_lost_ends_the_call_unanswered() {
     assert_eq!((w.answered.len(), w.ended.len()), (0, 1));
     w.nothing_is_left();
 }
+
+/// Where its trunk allows it a redirection is followed: to an own address of the vendor, once, and with the number that was priced.
+#[test]
+fn a_redirection_is_followed_to_the_vendors_own_addresses_where_its_trunk_allows_it() {
+    fn follows(d: &mut DirectoryBuilder) {
+        d.vendor_trunks[0].follow_redirects = true;
+        d.vendor_trunks[0].signalling_ips = vec!["203.0.113.50".parse().unwrap()];
+    }
+    const NODE: &str = "203.0.113.50:5070";
+    let contact = |uri: &str| format!("Contact: <sip:{uri}>\r\n");
+    for (uris, next) in [
+        (vec![NODE], NODE),
+        (vec!["+14155550123@203.0.113.50:5070"], NODE),
+        (vec!["198.18.7.7", "203.0.113.50:5070"], NODE),
+        // Somebody else's address, another number, another transport, and where it came from.
+        (vec!["198.18.7.7"], V2),
+        (vec!["+14155550999@203.0.113.50:5070"], V2),
+        (vec!["203.0.113.50:5070;transport=tcp"], V2),
+        (vec![V1], V2),
+        (vec![], V2),
+    ] {
+        let mut w = World::new(false, follows);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let at_v = w.to(V1);
+        let moved = reply(&at_v, "302 Moved Temporarily", "x", V1, "", "")
+            .replace(&contact(&format!("b@{V1}")), &uris.iter().map(|u| contact(u)).collect::<String>());
+        w.give(V1, &moved);
+        let out = w.take();
+        assert!(out.iter().all(|(to, _)| *to != addr(CUSTOMER)), "{out:#?}");
+        let (to, there) = out.into_iter().find(|(_, t)| t.starts_with("INVITE ")).unwrap();
+        assert_eq!(to, addr(next), "{uris:?}");
+        if next == NODE {
+            assert!(there.starts_with(&format!("INVITE sip:{NUMBER}@{NODE} ")), "{there}");
+            // It sends us in a circle: the next vendor.
+            let back = reply(&there, "302 Moved Temporarily", "y", V1, "", "");
+            w.give(NODE, &back);
+            let out = w.take();
+            assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")), "{out:#?}");
+        }
+    }
+}
