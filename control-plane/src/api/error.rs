@@ -68,7 +68,7 @@ codes! {
     UnsupportedMediaType = ("unsupported_media_type", 415);
     /// Fields are missing, unknown, or of a wrong type or value; details lists all of them.
     ValidationFailed = ("validation_failed", 422);
-    /// The CSV has lines that cannot be read; details lists them with their line numbers.
+    /// The sheet (CSV or XLSX) has lines that are not understood; details lists them with their line numbers.
     DeckInvalid = ("deck_invalid", 422);
     /// The head of the request is larger than 16 KiB.
     HeadersTooLarge = ("headers_too_large", 431);
