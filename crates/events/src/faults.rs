@@ -15,6 +15,7 @@ use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSi
 use warp_model::{CallId, Wall};
 
 use crate::disk::Disk;
+use crate::journal::UNSYNCED_RECORDS;
 use crate::pump::Copier;
 use crate::segment::{self, Header};
 use crate::*;
@@ -28,6 +29,8 @@ struct Plan {
     /// After so many bytes of the frame.
     write: Option<(usize, i32)>,
     sync: Option<i32>,
+    /// A sync does not come back while this is true.
+    stall: bool,
     /// By inode.
     durable: BTreeMap<u64, Vec<u8>>,
     /// Files whose dirty pages were thrown away.
@@ -74,6 +77,11 @@ impl Faults {
 
     pub(crate) fn sync_data(&self, file: &File) -> io::Result<()> {
         let mut plan = self.plan();
+        while plan.stall {
+            drop(plan);
+            std::thread::yield_now();
+            plan = self.plan();
+        }
         let meta = file.metadata()?;
         if let Some(errno) = plan.sync {
             plan.thrown.insert(meta.ino());
@@ -294,6 +302,43 @@ fn f_disk_02_what_a_failed_sync_lost_is_written_again_and_no_call_is_taken_until
     let want: BTreeMap<String, bool> =
         [(id(0), true), (id(1), false), (id(2), false), (id(3), true), (id(4), true)].into();
     assert_eq!(ledger, want);
+}
+
+#[test]
+fn f_disk_02_a_sync_that_does_not_come_back_loses_nothing_and_no_call_is_taken_when_too_much_waits() {
+    let mut rig = Rig::new();
+    rig.options.segment_bytes = 16 << 20;
+    rig.options.limit_bytes = 1 << 30;
+    let mut journal = rig.open();
+    rig.faults.plan().stall = true;
+    let mut taken = 0;
+    while journal.append(&answered(taken)).is_ok() {
+        taken += 1;
+        assert!(taken <= UNSYNCED_RECORDS as u128, "no end to what is taken");
+    }
+    // What was written before the sync began may have been forgotten by then.
+    assert!(taken >= UNSYNCED_RECORDS as u128, "{taken}");
+    assert!(!journal.accepting());
+    // The ends of running calls are written, and none is forgotten.
+    for n in 0..100 {
+        journal.append(&ended(n)).unwrap();
+    }
+    assert!(journal.append(&answered(taken)).is_err());
+    // Then the disk says that it failed: all of it is written once more.
+    {
+        let mut plan = rig.faults.plan();
+        plan.sync = Some(EIO);
+        plan.stall = false;
+    }
+    wait_until(|| !rig.faults.plan().thrown.is_empty());
+    rig.faults.plan().sync = None;
+    wait_until(|| {
+        let _ = journal.heartbeat(Wall(0));
+        journal.accepting()
+    });
+    let ledger = rig.ledger_after_power_cut(journal);
+    assert_eq!(ledger.len() as u128, taken);
+    assert_eq!(ledger.values().filter(|recovered| !**recovered).count(), 100);
 }
 
 #[test]

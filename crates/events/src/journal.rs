@@ -11,7 +11,8 @@
 //! failed sync the kernel may have thrown away what it could not write, and a second sync of the same file would succeed all
 //! the same: so that file is never trusted again, and the records since its last good sync, which are kept in memory until
 //! then, are written once more to the fresh segment (readers drop doubles by `cdr_id`). New calls are refused until a write
-//! and its sync have worked again; the heartbeat is the probe, so that takes about a second and no restart.
+//! and its sync have worked again; the heartbeat is the probe, so that takes about a second and no restart. A sync that does
+//! not come back at all refuses new calls when [`UNSYNCED_RECORDS`] wait for it.
 //!
 //! Each live segment is held under an exclusive file lock: that is how the pump and recovery tell it from a finished one.
 
@@ -52,6 +53,10 @@ const UNNAMED: &str = ".new";
 
 /// Finished records kept in memory while the disk is full. Beyond it they are lost, counted and logged.
 pub const BACKLOG_RECORDS: usize = 10_000;
+
+/// Records that are written while no sync comes back, and kept in memory until one does. From then on no new call is taken;
+/// the ends of running calls are kept beyond it, so their number is bounded by the calls that a shard may carry.
+pub const UNSYNCED_RECORDS: usize = 10_000;
 
 const SYNC_EVERY: Duration = Duration::from_millis(20);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -106,6 +111,8 @@ struct Shared {
     failed: AtomicBool,
     /// A write or sync failed, and none has worked since: no new calls.
     ill: AtomicBool,
+    /// So much waits for a sync that no new call is taken.
+    waits_for_sync: AtomicBool,
     /// A segment was made whose name is not durable yet.
     new_name: AtomicBool,
     /// Records written so far.
@@ -151,6 +158,7 @@ impl Journal {
             dirty: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             ill: AtomicBool::new(false),
+            waits_for_sync: AtomicBool::new(false),
             new_name: AtomicBool::new(false),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
@@ -206,7 +214,7 @@ impl Journal {
         };
         let mut json = std::mem::take(&mut self.json);
         encode(call, &mut json);
-        let mut done = if kind == kind::ANSWERED && self.only_reserve_left() {
+        let mut done = if kind == kind::ANSWERED && (self.only_reserve_left() || self.waits_for_sync()) {
             self.shared.set_accepting(false);
             Err(EventsError::Full)
         } else {
@@ -279,20 +287,25 @@ impl Journal {
         self.write_lost_again()?;
         self.write_frame(kind, payload)?;
         let number = self.shared.written.fetch_add(1, Ordering::AcqRel) + 1;
-        let synced = self.shared.synced.load(Ordering::Acquire);
-        while self.unsynced.front().is_some_and(|(n, ..)| *n <= synced) {
-            self.unsynced.pop_front();
-        }
+        self.waits_for_sync();
         if kind == kind::ANSWERED || kind == kind::ENDED {
-            if self.unsynced.len() >= BACKLOG_RECORDS {
-                self.unsynced.pop_front();
-            }
             self.unsynced.push_back((number, kind, payload.to_vec()));
         }
         if !self.shared.dirty.swap(true, Ordering::AcqRel) {
             self.wake();
         }
         Ok(())
+    }
+
+    /// Forgets what is durable; tells whether so much is left that no new call may be taken.
+    fn waits_for_sync(&mut self) -> bool {
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        while self.unsynced.front().is_some_and(|(n, ..)| *n <= synced) {
+            self.unsynced.pop_front();
+        }
+        let waits = self.unsynced.len() >= UNSYNCED_RECORDS;
+        self.shared.waits_for_sync.store(waits, Ordering::Release);
+        waits
     }
 
     /// After a failed sync: the records since the last good one go to the fresh segment.
@@ -471,7 +484,7 @@ impl Shared {
             match prepared {
                 Ok(()) => {
                     reported = false;
-                    if !self.ill.load(Ordering::Acquire) {
+                    if !self.ill.load(Ordering::Acquire) && !self.waits_for_sync.load(Ordering::Acquire) {
                         self.set_accepting(true);
                     }
                 }
