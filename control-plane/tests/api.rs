@@ -195,6 +195,11 @@ fn vendors_partitions_exclusions_and_the_emergency_route() {
         let partition = api.op("POST", "/partitions", Some(partition)).await.data();
         assert_eq!(partition["vendors"][0]["vendor_id"], vid);
         let pid = partition["id"].as_str().unwrap();
+        // A margin per minute is of one currency, and comes back in it.
+        let yen = json!({ "name": "yen", "margin_per_min": { "amount": "0.1", "currency": "JPY" } });
+        let yen = api.op("POST", "/partitions", Some(yen)).await.data();
+        assert_eq!(yen["margin_per_min"], json!({ "amount": "0.1", "currency": "JPY" }));
+        assert_eq!(partition["margin_per_min"], json!({ "amount": "0", "currency": "USD" }));
         let changed =
             api.op("PATCH", &format!("/partitions/{pid}"), Some(json!({ "max_candidates": 2 }))).await.data();
         assert_eq!(
@@ -547,6 +552,29 @@ fn t_api_12_keys_are_hashed_scoped_bound_to_addresses_and_can_be_revoked() {
         );
         let more = api.call(secret, "POST", "/api/v1/keys", Some(json!({ "name": "more" }))).await;
         assert_eq!(more.status, 403, "a key made one that may more than itself");
+        // Nor one for more addresses, nor one that lives longer; a key of an operator does not lend more than it has.
+        let bound = json!({ "name": "bound", "ip_allow": ["127.0.0.0/24"], "expires_in_days": 10 });
+        let bound = make(bound).await["secret"].as_str().unwrap().to_owned();
+        for (body, status) in [
+            (json!({ "name": "n", "expires_in_days": 9 }), 403),
+            (json!({ "name": "n", "expires_in_days": 9, "ip_allow": ["127.0.0.0/24", "198.51.100.1"] }), 403),
+            (json!({ "name": "n", "ip_allow": ["127.0.0.1"] }), 403),
+            (json!({ "name": "n", "ip_allow": ["127.0.0.1"], "expires_in_days": 11 }), 403),
+            (json!({ "name": "n", "ip_allow": ["127.0.0.1", "127.0.0.128/25"], "expires_in_days": 9 }), 201),
+        ] {
+            let made = api.call(&bound, "POST", "/api/v1/keys", Some(body.clone())).await;
+            assert_eq!(made.status, status, "{body}");
+        }
+        let clerk =
+            api.op("POST", "/keys", Some(json!({ "name": "clerk", "scopes": ["keys:write"] }))).await.data();
+        let clerk = clerk["secret"].as_str().unwrap();
+        let path = format!("/api/v1/admin/customers/{id}/keys");
+        for (scopes, status) in
+            [(json!([]), 403), (json!(["trunks:write"]), 403), (json!(["keys:write"]), 201)]
+        {
+            let made = api.call(clerk, "POST", &path, Some(json!({ "name": "n", "scopes": scopes }))).await;
+            assert_eq!(made.status, status, "{scopes}");
+        }
         let elsewhere = make(json!({ "name": "elsewhere", "ip_allow": ["203.0.113.9"] })).await;
         assert_eq!(
             api.call(elsewhere["secret"].as_str().unwrap(), "GET", "/api/v1/trunks", None).await.status,

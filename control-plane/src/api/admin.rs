@@ -347,7 +347,8 @@ async fn key_list(app: Arc<App>, r: Request) -> Answer {
 async fn key_new(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let customer = r.id("customer_id", "customer")?;
-    let input = r.input()?;
+    let input: keys::ApiKeyInput = r.input()?;
+    keys::no_more_scopes(r.caller()?, &input)?;
     customers::get(&ctx, customer).await?;
     let made = keys::create(&ctx, Some(customer), input).await?;
     Reply::created(format!(admin!("/keys/{}"), made.key.id), &made)
@@ -372,7 +373,7 @@ async fn own_keys(app: Arc<App>, r: Request) -> Answer {
 
 async fn own_key_new(app: Arc<App>, r: Request) -> Answer {
     let input: keys::ApiKeyInput = r.input()?;
-    keys::no_more_than(r.caller()?, &input)?;
+    keys::no_more_than(r.caller()?, &input, app.wall())?;
     let made = keys::create(&r.ctx(&app)?, None, input).await?;
     Reply::created(r.below(&made.key.id), &made)
 }

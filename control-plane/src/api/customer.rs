@@ -174,7 +174,7 @@ async fn key_list(app: Arc<App>, r: Request) -> Answer {
 async fn key_new(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let input: keys::ApiKeyInput = r.input()?;
-    keys::no_more_than(r.caller()?, &input)?;
+    keys::no_more_than(r.caller()?, &input, app.wall())?;
     let made = keys::create(&ctx, Some(r.customer()?), input).await?;
     Reply::created(format!("/api/v1/keys/{}", made.key.id), &made)
 }

@@ -1,6 +1,6 @@
 //! Who asks: a key, its audience, its tenant and what it may.
 
-use warp_model::{CustomerId, KeyId};
+use warp_model::{CustomerId, KeyId, Wall};
 
 use crate::store::Scope;
 
@@ -34,6 +34,10 @@ pub struct Caller {
     pub customer: Option<CustomerId>,
     /// What the key may; `*` is everything of its audience.
     pub scopes: Vec<String>,
+    /// The addresses and networks that may use the key. Empty: all.
+    pub ip_allow: Vec<String>,
+    /// When the key ends; `None`: it does not.
+    pub expires_at: Option<Wall>,
 }
 
 impl Caller {

@@ -4,7 +4,8 @@
 //! SHA-256 over what stands before). A text with a wrong checksum is refused without asking the database.
 
 use sha2::{Digest, Sha256};
-use warp_model::{CustomerId, KeyId, Secret};
+use warp_model::{CustomerId, KeyId, Secret, Wall};
+use warp_policy::Cidr;
 
 use super::caller::{Audience, Caller};
 use super::fault::{Fault, Kind};
@@ -17,6 +18,8 @@ use crate::store::types::Time;
 use crate::store::{Scope, Store, StoreError};
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// Live keys of one customer, or of operators.
 pub const LIVE_KEYS: i64 = 1_000;
@@ -133,8 +136,36 @@ pub fn looks_like_key(text: &str) -> bool {
     }
 }
 
-/// A key cannot make a key that may more than itself.
-pub fn no_more_than(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
+/// A key cannot make a key that may more than itself: not more scopes, nor from more addresses, nor for longer (T-API-12).
+pub fn no_more_than(caller: &Caller, input: &ApiKeyInput, now: Wall) -> Result<(), Fault> {
+    no_more_scopes(caller, input)?;
+    let allowed: Vec<Cidr> = caller.ip_allow.iter().filter_map(|n| n.parse().ok()).collect();
+    let within = |net: &Net| {
+        net.0
+            .parse::<Cidr>()
+            .is_ok_and(|n| allowed.iter().any(|a| a.contains(n.base()) && a.prefix_len() <= n.prefix_len()))
+    };
+    let bound = !caller.ip_allow.is_empty();
+    if bound && (input.ip_allow.0.is_empty() || !input.ip_allow.0.iter().all(within)) {
+        return Err(Fault::new(
+            Kind::Forbidden,
+            "this key is bound to addresses: ip_allow of the new key must name some of them",
+        ));
+    }
+    let Some(end) = caller.expires_at else { return Ok(()) };
+    let wanted =
+        input.expires_in_days.as_ref().map(|d| now.plus(DAY.saturating_mul(d.as_i32().unsigned_abs())));
+    if wanted.is_none_or(|wanted| wanted > end) {
+        return Err(Fault::new(
+            Kind::Forbidden,
+            "this key ends: expires_in_days of the new key must lie before its end",
+        ));
+    }
+    Ok(())
+}
+
+/// The same of scopes alone: an operator's key makes one for a customer, who sits elsewhere and stays for longer.
+pub fn no_more_scopes(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
     let everything = caller.scopes.iter().any(|s| s == "*");
     let wanted_everything = input.scopes.0.is_empty() || input.scopes.0.iter().any(|s| s.0 == "*");
     let more = input.scopes.0.iter().any(|s| !caller.scopes.contains(&s.0));
@@ -274,6 +305,8 @@ pub async fn authenticate(
             .transpose()
             .map_err(|_| StoreError::Internal("a customer's id cannot be read".into()))?,
         scopes: row.scopes,
+        ip_allow: row.ip_allow,
+        expires_at: row.expires_at.map(|t| t.0),
     };
     if row.touch {
         rows::touch(&mut tx, &row.id).await?;

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use warp_model::id::{Kind as IdKind, VendorKind};
-use warp_model::{Currency, Id, Wall};
+use warp_model::{Currency, Id, Nanos, Wall};
 
 use super::fault::{Fault, Problem};
 use super::input::{Digits, Field, Int, List, Ref, Text};
 use super::paging::{Page, Paging};
 use super::view::Word;
-use super::{Change, Ctx, Expected, deleted, nanos, none_wrong, patched, saved};
+use super::{Change, Ctx, Expected, deleted, none_wrong, patched, saved};
 use crate::store::partitions::{
     self as rows, ExclusionRow, ExclusionValues, MemberRow, PartitionRow, PartitionValues,
 };
@@ -73,7 +73,8 @@ crate::view! {
         pub max_candidates: i32,
         /// The duration, in seconds, that prices are compared for.
         pub expected_duration_s: i32,
-        /// What must be left of the customer's price, per minute.
+        /// What must be left of the customer's price, per minute. Where it is not 0, only calls that are sold in its currency
+        /// are carried.
         pub margin_per_min: Amount,
         /// What must be left of the customer's price, in hundredths of a percent of it.
         pub margin_bps: i32,
@@ -155,7 +156,8 @@ crate::input! {
         pub max_candidates: Option<Int<1, 8>>,
         /// The duration, in seconds, that prices are compared for; 180 when absent.
         pub expected_duration_s: Option<Int<1, 86_400>>,
-        /// What must be left of the customer's price, per minute, in USD; 0 when absent.
+        /// What must be left of the customer's price, per minute; 0 when absent. Where it is not 0, only calls that are sold in
+        /// its currency are carried.
         pub margin_per_min: Option<Amount>,
         /// What must be left of the customer's price, in hundredths of a percent of it; 0 when absent.
         pub margin_bps: Option<Int<0, 10_000>>,
@@ -282,7 +284,6 @@ pub async fn update(
 /// What is written, and who its vendors are.
 fn values(input: PartitionInput) -> Result<(PartitionValues, Vec<PartitionVendorInput>), Fault> {
     let mut problems = Vec::new();
-    let margin = nanos(input.margin_per_min, Currency::USD, "margin_per_min", &mut problems);
     let vendors = &input.vendors.0;
     for (i, v) in vendors.iter().enumerate() {
         if vendors.iter().take(i).any(|other| other.vendor_id.0 == v.vendor_id.0) {
@@ -291,12 +292,14 @@ fn values(input: PartitionInput) -> Result<(PartitionValues, Vec<PartitionVendor
         }
     }
     none_wrong(problems)?;
+    let margin = input.margin_per_min.map_or(Nanos(0).of(Currency::USD), |a| a.0);
     let values = PartitionValues {
         name: input.name.0,
         strategy: input.strategy.unwrap_or(StrategyName::Cost).as_str(),
         max_candidates: input.max_candidates.map_or(4, Int::as_i32),
         expected_duration_s: input.expected_duration_s.map_or(180, Int::as_i32),
-        margin_per_min: margin.unwrap_or(0),
+        margin_per_min: margin.amount.0,
+        margin_currency: margin.currency.to_string(),
         margin_bps: input.margin_bps.map_or(0, Int::as_i32),
         loss_ok: input.loss_ok.unwrap_or(false),
     };

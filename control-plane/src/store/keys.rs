@@ -65,6 +65,10 @@ crate::row! {
         pub customer_id: Option<String>,
         /// What it may.
         pub scopes: Vec<String>,
+        /// From where it may be used; empty: from everywhere.
+        pub ip_allow: Vec<String>,
+        /// When it ends.
+        pub expires_at: Option<Time>,
         /// Its last use is to be noted.
         pub touch: bool,
     }
@@ -148,7 +152,7 @@ statements! {
     /// Ends a key.
     KEY_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL";
     /// Live key by hash `$1`, used from address `$2`.
-    KEY_FIND = "SELECT k.id, k.customer_id, k.scopes,
+    KEY_FIND = "SELECT k.id, k.customer_id, k.scopes, k.ip_allow, us(k.expires_at) AS expires_at,
             (k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute') AS touch
         FROM api_keys k LEFT JOIN customers c ON c.id = k.customer_id
         WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())

@@ -35,6 +35,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (22, "posting time", include_str!("../../migrations/0022_posting_time.sql")),
     (23, "sections", include_str!("../../migrations/0023_sections.sql")),
     (30, "call storage", include_str!("../../migrations/0030_call_storage.sql")),
+    (50, "margin currency", include_str!("../../migrations/0050_margin_currency.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -45,6 +45,8 @@ pub struct PartitionValues {
     pub expected_duration_s: i32,
     /// Nano-units per minute.
     pub margin_per_min: i64,
+    /// The currency of the margin per minute.
+    pub margin_currency: String,
     /// Margin in hundredths of a percent.
     pub margin_bps: i32,
     /// Carry calls below the margin too.
@@ -136,6 +138,7 @@ fn bound<'q>(statement: &'static str, id: &'q str, v: PartitionValues) -> super:
         .bind(v.max_candidates)
         .bind(v.expected_duration_s)
         .bind(v.margin_per_min)
+        .bind(v.margin_currency)
         .bind(v.margin_bps)
         .bind(v.loss_ok)
 }
@@ -198,7 +201,7 @@ pub async fn delete_exclusion(tx: &mut Tx, id: &str) -> Result<u64, StoreError> 
 
 macro_rules! partition_columns {
     () => {
-        "id, name, strategy, max_candidates, expected_duration_s, amount_text(margin_per_min, 'USD') AS margin_per_min,
+        "id, name, strategy, max_candidates, expected_duration_s, amount_text(margin_per_min, margin_currency) AS margin_per_min,
          margin_bps, loss_ok, us(created_at) AS created_at, us(updated_at) AS updated_at, version"
     };
 }
@@ -219,11 +222,11 @@ statements! {
     PARTITION_LOCK = concat!("SELECT ", partition_columns!(), " FROM partitions WHERE id = $1 FOR UPDATE");
     /// New.
     PARTITION_INSERT = concat!("INSERT INTO partitions (id, name, strategy, max_candidates, expected_duration_s,
-            margin_per_min, margin_bps, loss_ok)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING ", partition_columns!());
+            margin_per_min, margin_currency, margin_bps, loss_ok)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ", partition_columns!());
     /// Replaces.
     PARTITION_UPDATE = concat!("UPDATE partitions SET name = $2, strategy = $3, max_candidates = $4,
-            expected_duration_s = $5, margin_per_min = $6, margin_bps = $7, loss_ok = $8, updated_at = now(),
+            expected_duration_s = $5, margin_per_min = $6, margin_currency = $7, margin_bps = $8, loss_ok = $9, updated_at = now(),
             version = version + 1
         WHERE id = $1 RETURNING ", partition_columns!());
     /// Gone, unless a trunk or customer uses it.

@@ -319,6 +319,9 @@ fn partition(row: &PgRow, vendors: Vec<PartitionVendor>) -> Result<Partition, St
         expected_duration_s: small(row.try_get("expected_duration_s")?),
         margin: Margin {
             per_min: Nanos(row.try_get("margin_per_min")?),
+            currency: text(row, "margin_currency")?
+                .parse()
+                .map_err(|_| StoreError::Internal("a margin's currency cannot be read".into()))?,
             bps: small(row.try_get("margin_bps")?),
         },
         loss_ok: row.try_get("loss_ok")?,
@@ -437,7 +440,8 @@ statements! {
             number_format, media_ips, priority, weight, auth_username, auth_secret, auth_realm
         FROM vendor_trunks ORDER BY id";
     /// Partitions.
-    PUBLISH_PARTITIONS = "SELECT id, name, strategy, max_candidates, expected_duration_s, margin_per_min, margin_bps, loss_ok
+    PUBLISH_PARTITIONS = "SELECT id, name, strategy, max_candidates, expected_duration_s, margin_per_min, margin_currency,
+            margin_bps, loss_ok
         FROM partitions ORDER BY id";
     /// Their vendors.
     PUBLISH_PARTITION_VENDORS = "SELECT partition_id, vendor_id, priority, weight FROM partition_vendors

@@ -455,6 +455,10 @@ fn rule(call: &Call<'_>, entry: &Entry, offer: &Offer, e: Exclusion) -> String {
             .map(|b| format!("block {}: {}", b.id, b.reason))
             .unwrap_or_default(),
         Exclusion::Currency => format!("{} bought, {} sold", entry.currency, call.sell.currency),
+        Exclusion::Margin if !call.partition.margin.fits(call.sell.currency) => {
+            let m = call.partition.margin;
+            format!("must leave {} {} a minute, sold in {}", m.per_min, m.currency, call.sell.currency)
+        }
         Exclusion::Margin => {
             let m = call.partition.margin;
             let minute = |x60: i128| Nanos(i64::try_from(x60 / 60).unwrap_or(i64::MAX));

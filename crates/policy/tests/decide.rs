@@ -82,8 +82,19 @@ fn margin_guard() {
     assert_eq!(go(&s, NY, "+14157770123"), "no_route_at_margin");
     r.partitions[0].loss_ok = true;
     assert_eq!(go(&snapshot_of(r.clone()), NY, "+14157770123"), "beta@1415 alpha@1415 gamma@1");
+    // Yen cannot be taken off a price in dollars, however few they are; no margin is none in any currency.
+    let yen = |amount| Margin { per_min: Nanos(amount), currency: "JPY".parse().unwrap(), bps: 0 };
     r.partitions[0].loss_ok = false;
-    r.partitions[0].margin = Margin { per_min: Nanos(0), bps: 8_000 };
+    r.partitions[0].margin = yen(1);
+    let s = snapshot_of(r.clone());
+    assert_eq!(go(&s, NY, "+14155559123"), "no_route_at_margin");
+    let d = decide(&s, &input(NY, "+14155559123"), &Live::default());
+    let record = explain(&s, &input(NY, "+14155559123"), &Live::default(), &d);
+    assert_eq!(record.excluded[0].rule, "must leave 0.000000001 JPY a minute, sold in USD");
+    r.partitions[0].margin = yen(0);
+    assert_eq!(go(&snapshot_of(r.clone()), NY, "+14155559123"), "alpha@1415555 beta@1415 gamma@1");
+    r.partitions[0].loss_ok = false;
+    r.partitions[0].margin = Margin { bps: 8_000, ..Margin::default() };
     assert_eq!(go(&snapshot_of(r), NY, "+14157770123"), "beta@1415");
 }
 

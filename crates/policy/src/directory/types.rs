@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use warp_model::{CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{Currency, CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
 
 use crate::cidr::Cidr;
 use crate::code::Code;
@@ -247,13 +247,29 @@ pub enum Strategy {
 }
 
 /// What must be left of the customer's price.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Margin {
-    /// Per minute of the expected call.
+    /// Per minute of the expected call, in nano-units of `currency`.
     pub per_min: Nanos,
+    /// The currency of `per_min`. A call that is sold in another one is carried by nobody while `per_min` is not 0: amounts
+    /// of two currencies cannot be compared.
+    pub currency: Currency,
     /// In hundredths of a percent of the customer's price.
     pub bps: u32,
+}
+
+impl Default for Margin {
+    fn default() -> Self {
+        Self { per_min: Nanos(0), currency: Currency::USD, bps: 0 }
+    }
+}
+
+impl Margin {
+    /// Whether it can be taken off a price in this currency.
+    pub fn fits(&self, currency: Currency) -> bool {
+        self.per_min == Nanos(0) || self.currency == currency
+    }
 }
 
 /// A vendor in a partition.

@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
             jurisdiction: decision.jurisdiction,
             sell: *sell,
             sell_x60,
-            highest_cost: highest_cost(partition, sell_x60),
+            highest_cost: highest_cost(partition, sell, sell_x60),
         })
     }
 
@@ -284,8 +284,12 @@ pub(crate) fn judge(call: &Call<'_>, entry: &Entry, offer: &Offer) -> Option<Exc
 
 /// The highest cost (× 60) of the expected call at which the margin is left:
 /// `buy + margin per minute ≤ sell − share of sell`. `None`: not even a free call leaves it.
-fn highest_cost(partition: &PartitionBinding, sell_x60: i128) -> Option<u64> {
+/// Nor does any call when the margin is of another currency than the price.
+fn highest_cost(partition: &PartitionBinding, sell: &SellRate, sell_x60: i128) -> Option<u64> {
     let margin = partition.margin;
+    if !margin.fits(sell.currency) {
+        return None;
+    }
     let per_min = i128::from(margin.per_min.0) * i128::from(partition.expected_ms / 1_000);
     let kept = match margin.bps {
         0 => sell_x60,
