@@ -227,6 +227,15 @@ fn t_api_08_x_forwarded_for_counts_only_from_trusted_proxies() {
         assert_eq!(guess(&api, &["8.8.8.8, ::ffff:203.0.113.7"]).await, 429, "the same speaker");
         assert_eq!(guess(&api, &["203.0.113.8"]).await, 401, "another one is untouched");
         assert_eq!(guess(&api, &["203.0.113.9, nonsense"]).await, 401, "unreadable: the proxy itself");
+        // An IPv6 speaker has a /64 to write from.
+        let v6: Vec<u16> =
+            [guess(&api, &["2001:db8:0:7::1"]).await, guess(&api, &["2001:db8:0:7:8::2"]).await].to_vec();
+        assert_eq!(
+            (v6, guess(&api, &["2001:db8:0:7::3"]).await),
+            (vec![401, 401], 429),
+            "one /64 is one speaker"
+        );
+        assert_eq!(guess(&api, &["2001:db8:0:8::1"]).await, 401, "another /64 is untouched");
         // A key that is bound to an address sees the speaker's.
         let (id, _) = api.customer("Acme").await;
         let bound = json!({ "name": "k", "ip_allow": ["203.0.113.50"] });

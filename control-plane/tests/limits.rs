@@ -118,6 +118,16 @@ fn a_new_trunk_lifts_nothing_and_a_held_one_is_not_deleted_to_make_room() {
         assert_eq!(api.call(&key, "DELETE", &held, None).await.status, 200);
         let second = format!("/api/v1/trunks/{}", second["id"].as_str().unwrap());
         assert_eq!(api.call(&key, "DELETE", &second, None).await.status, 403);
+        // Nor does a new trunk carry calls in the place of one that the carrier has disabled.
+        let (stopped, stopped_key) = api.customer("Stopped").await;
+        let off = json!({ "name": "off", "status": "disabled" });
+        assert_eq!(api.op("POST", &format!("/customers/{stopped}/trunks"), Some(off)).await.status, 201);
+        let new =
+            api.call(&stopped_key, "POST", "/api/v1/trunks", Some(json!({ "name": "new" }))).await.data();
+        assert_eq!(new["status"], "disabled");
+        let new = format!("/api/v1/trunks/{}", new["id"].as_str().unwrap());
+        let on = api.call(&stopped_key, "PATCH", &new, Some(json!({ "status": "active" }))).await;
+        assert_eq!(on.data()["status"], "disabled");
         // A trunk without limits of the carrier is the customer's to delete.
         let (_, free) = api.customer("Other").await;
         let trunk = api

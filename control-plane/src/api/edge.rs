@@ -193,11 +193,12 @@ async fn authenticate(
         .map(|(_, secret)| secret.trim());
     let now = app.mono();
     let secret = secret.filter(|s| keys::looks_like_key(s));
-    // Guessing is paced by address, before the database is asked. A key that was good a while ago is not slowed by what
+    let source = warp_model::net::source_of(peer);
+    // Guessing is paced by address (IPv6: by /64), before the database is asked. A key that was good a while ago is not slowed by what
     // others behind its address do.
     let trusted = secret.is_some_and(|s| app.limits.is_known(s));
-    if !trusted && app.limits.by_address.is_exhausted(edge.address_limit, &peer, now) {
-        let v = app.limits.by_address.take(edge.address_limit, peer, now);
+    if !trusted && app.limits.by_address.is_exhausted(edge.address_limit, &source, now) {
+        let v = app.limits.by_address.take(edge.address_limit, source, now);
         *verdict = Some(v);
         return Err(limited(v));
     }
@@ -209,7 +210,7 @@ async fn authenticate(
         app.limits.know(secret);
         return Ok(caller);
     }
-    app.limits.by_address.take(edge.address_limit, peer, now);
+    app.limits.by_address.take(edge.address_limit, source, now);
     Err(unauthorized())
 }
 

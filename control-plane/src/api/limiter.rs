@@ -1,5 +1,6 @@
-//! Token buckets per key, per customer and per address (T-API-08). Bounded: when the table is full, full buckets go first
-//! (they carry no information), then the one that was used longest ago.
+//! Token buckets per key, per customer and per address (T-API-08). Bounded, without a walk: the table has a young and an old
+//! half. What is used stands in the young one; when that is full it becomes the old one, and what was in there is forgotten.
+//! So a bucket is kept until half a table of others has been used since.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -40,21 +41,30 @@ struct Bucket {
 /// Buckets by key.
 #[derive(Debug)]
 pub struct Limiter<K> {
-    cap: usize,
-    buckets: Mutex<HashMap<K, Bucket>>,
+    half: usize,
+    halves: Mutex<Halves<K>>,
+}
+
+#[derive(Debug)]
+struct Halves<K> {
+    young: HashMap<K, Bucket>,
+    old: HashMap<K, Bucket>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
-    /// At most `cap` buckets.
+    /// At most `cap` buckets, at least two.
     pub fn new(cap: usize) -> Self {
-        Self { cap: cap.max(1), buckets: Mutex::new(HashMap::new()) }
+        let halves = Halves { young: HashMap::new(), old: HashMap::new() };
+        Self { half: (cap / 2).max(1), halves: Mutex::new(halves) }
     }
 
     /// Whether `key` has no token left, without taking one.
     pub fn is_exhausted(&self, limit: Limit, key: &K, now: Mono) -> bool {
-        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets
+        let halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        halves
+            .young
             .get(key)
+            .or_else(|| halves.old.get(key))
             .is_some_and(|b| b.level + gained(u128::from(limit.per_second), now.since(b.at)) < ONE)
     }
 
@@ -62,17 +72,15 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// burst of now.
     pub fn take(&self, limit: Limit, key: K, now: Mono) -> Verdict {
         let full = u128::from(limit.burst) * ONE;
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if !buckets.contains_key(&key) && buckets.len() >= self.cap {
-            let rate = u128::from(limit.per_second);
-            buckets.retain(|_, b| b.level + gained(rate, now.since(b.at)) < full);
-            if buckets.len() >= self.cap
-                && let Some(oldest) = buckets.iter().min_by_key(|(_, b)| b.at).map(|(k, _)| k.clone())
-            {
-                buckets.remove(&oldest);
+        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        if !halves.young.contains_key(&key) {
+            let known = halves.old.remove(&key).unwrap_or(Bucket { level: full, at: now });
+            if halves.young.len() >= self.half {
+                halves.old = std::mem::take(&mut halves.young);
             }
+            halves.young.insert(key.clone(), known);
         }
-        let bucket = buckets.entry(key).or_insert(Bucket { level: full, at: now });
+        let bucket = halves.young.entry(key).or_insert(Bucket { level: full, at: now });
         let gain = gained(u128::from(limit.per_second), now.since(bucket.at));
         bucket.level = full.min(bucket.level + gain);
         bucket.at = now;
@@ -132,11 +140,33 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let limiter = Limiter::new(3);
+        let limiter = Limiter::new(4);
         let limit = Limit { per_second: 1, burst: 1 };
         for i in 0..100u64 {
             limiter.take(limit, i, Mono(i));
         }
-        assert!(limiter.buckets.lock().unwrap().len() <= 3);
+        let halves = limiter.halves.lock().unwrap();
+        assert!(halves.young.len() + halves.old.len() <= 4);
+    }
+
+    #[test]
+    fn t_api_08_an_empty_bucket_is_not_washed_out_by_fewer_than_half_a_table_of_others() {
+        let limiter = Limiter::new(8);
+        let limit = Limit { per_second: 1, burst: 1 };
+        limiter.take(limit, 0, Mono(0));
+        for i in 1..5u64 {
+            assert!(limiter.take(limit, i, Mono(0)).allowed);
+            assert!(limiter.is_exhausted(limit, &0, Mono(0)), "{i}");
+        }
+        // Used again, it is young again.
+        assert!(!limiter.take(limit, 0, Mono(0)).allowed);
+        for i in 5..9u64 {
+            limiter.take(limit, i, Mono(0));
+            assert!(limiter.is_exhausted(limit, &0, Mono(0)), "{i}");
+        }
+        for i in 9..20u64 {
+            limiter.take(limit, i, Mono(0));
+        }
+        assert!(!limiter.is_exhausted(limit, &0, Mono(0)));
     }
 }

@@ -466,6 +466,7 @@ fn begins_with(tightest: Option<TightestRow>) -> OwnedLimits {
     };
     let everywhere = |class: &String| t.destinations.iter().all(|list| list.split(',').any(|d| d == class));
     OwnedLimits {
+        status: if t.all_active { TrunkStatus::Active } else { TrunkStatus::Disabled }.as_str().to_owned(),
         channels: t.channels,
         cps: t.cps,
         max_rate_per_min: t.max_rate_per_min,
@@ -473,7 +474,6 @@ fn begins_with(tightest: Option<TightestRow>) -> OwnedLimits {
         max_duration_s: t.max_duration_s,
         destinations: Some(usual_words().into_iter().filter(everywhere).collect()),
         require_valid_caller: t.require_valid_caller,
-        ..no_limits()
     }
 }
 

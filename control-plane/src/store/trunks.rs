@@ -122,6 +122,8 @@ pub struct TrunkValues {
 crate::row! {
     /// The carrier's tightest limits over trunks of a customer.
     pub struct TightestRow {
+        /// None of them is disabled.
+        pub all_active: bool,
         /// Calls at once.
         pub channels: Option<i32>,
         /// Calls per second.
@@ -403,7 +405,8 @@ statements! {
         WHERE id = $1 AND customer_id = $2 RETURNING *)
         SELECT ", trunk_columns!(), " FROM t JOIN customers c ON c.id = t.customer_id");
     /// The carrier's tightest limits over a customer's trunks; `$2` = one that does not count, or NULL.
-    TRUNK_TIGHTEST = "SELECT min(channels) AS channels, min(cps) AS cps, min(max_rate_per_min) AS max_rate_per_min,
+    TRUNK_TIGHTEST = "SELECT coalesce(bool_and(status = 'active'), true) AS all_active,
+            min(channels) AS channels, min(cps) AS cps, min(max_rate_per_min) AS max_rate_per_min,
             min(daily_spend) AS daily_spend, min(max_duration_s) AS max_duration_s,
             coalesce(bool_or(require_valid_caller), false) AS require_valid_caller,
             coalesce(array_agg(DISTINCT array_to_string(destinations, ',')), '{}') AS destinations

@@ -2,7 +2,7 @@
 //!
 //! One meaning for signalling and media. An IPv4-mapped IPv6 address (`::ffff:0:0/96`) is the IPv4 address in it, everywhere here.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// True for an address that only its own network can reach: loopback, RFC 1918, shared address space (RFC 6598), link-local
 /// (RFC 3927, RFC 4291 §2.5.6) and unique local addresses (RFC 4193). An address that names no host is not private either.
@@ -40,6 +40,15 @@ pub fn is_link_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+/// The address that stands for everything one subscriber may use at will: an IPv4 address itself, the first address of the
+/// /64 of an IPv6 address (RFC 4291 §2.5.4). What is paced by source is paced by this (T-SIP-12, T-API-08).
+pub fn source_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
     }
 }
 
@@ -131,5 +140,14 @@ mod tests {
         for ip in ["10.0.0.1", "192.0.2.1", "126.255.255.255", "::2", "fec0::1"] {
             assert_eq!(is(ip), (false, false), "{ip}");
         }
+    }
+
+    #[test]
+    fn a_source_is_an_ipv4_address_or_a_64() {
+        let source = |text: &str| source_of(text.parse().unwrap()).to_string();
+        assert_eq!(source("198.51.100.7"), "198.51.100.7");
+        assert_eq!(source("::ffff:198.51.100.7"), "198.51.100.7");
+        assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
     }
 }

@@ -64,12 +64,9 @@ impl Strangers {
     }
 
     fn admit_source(&self, l: &StrangerLimits, source: IpAddr, now: u64) -> bool {
-        let prefix = match source {
+        let prefix = match warp_model::net::source_of(source) {
             IpAddr::V4(v4) => u64::from(u32::from(v4)),
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-                Some(v4) => u64::from(u32::from(v4)),
-                None => (u128::from(v6) >> 64) as u64 ^ 0x6666_0000_0000_0000,
-            },
+            IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64 ^ 0x6666_0000_0000_0000,
         };
         let h = mix(prefix ^ self.key);
         let tag = (h >> 40).max(1); // 24 bits, never 0
