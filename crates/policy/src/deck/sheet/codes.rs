@@ -109,14 +109,44 @@ pub(super) fn world(cells: CodeCells<'_>, apart: bool, out: &mut Vec<Code>) -> R
         return Err("no country code; if its cell is merged with the one above, say repeat_cells".to_owned());
     }
     let mut count = 0;
+    let mut first = None;
     for part in cells.code.split([',', ';', '|', '\n']).map(str::trim).filter(|p| !p.is_empty()) {
         count += 1;
+        let at = out.len();
         one_or_range(part, &before, out)?;
+        if let (true, Some(code)) = (before.is_empty(), out.get(at)) {
+            let joined = out.len() - at == 1 && part.contains(GROUPS);
+            match first {
+                None => first = Some((*code, joined)),
+                Some(_) if joined || part.starts_with(['+', '0']) => {}
+                Some(first) => stands_alone(first, *code)?,
+            }
+        }
         if out.len() as u64 > MAX_CODES_PER_CELL {
             return Err("more than 10,000 codes in one cell".to_owned());
         }
     }
     if count == 0 { Err("no dial code".to_owned()) } else { Ok(()) }
+}
+
+/// What stands between the groups of one code: `44 20`, `1-242`.
+const GROUPS: [char; 8] = [' ', '\u{a0}', '\t', '-', '–', '—', '‐', '‑'];
+
+/// A list may say its country code once: `61 38,39`, `1-809,829,849`. Then `39` is not Italy.
+///
+/// `first` is the first code of the list, and whether its country code stood apart; `code` a further one that is written in one piece.
+/// Errors: it may be a whole code, or follow the country code of the first.
+fn stands_alone((first, joined): (Code, bool), code: Code) -> Result<(), String> {
+    let (a, b) = (first.to_string(), code.to_string());
+    let n = country_len(&a);
+    // A shorter code of another country, where the first is more than a country, looks like the rest of a code.
+    let rest = a.get(..n) != b.get(..n) && a.len() > n && b.len() < a.len();
+    if joined || rest {
+        return Err(format!(
+            "is {b} a whole code, or does it follow the country code of {a}? write all codes of the list whole"
+        ));
+    }
+    Ok(())
 }
 
 /// `44`, `44 20`, `1-242`, `201-203`, `7495 - 7499`.
@@ -325,6 +355,13 @@ mod tests {
             ("7495 – 7496", "7495,7496"),
             ("7495, 7496;7497|7499", "7495,7496,7497,7499"),
             ("447000000000", "447000000000"),
+            ("44 20, 44 21", "4420,4421"),
+            ("1-809; 1-829", "1809,1829"),
+            ("1809,1829,1849", "1809,1829,1849"),
+            ("44 20,+39", "4420,39"),
+            ("870,8816,8817", "870,8816,8817"),
+            ("590,594", "590,594"),
+            ("7840,99544", "7840,99544"),
         ] {
             assert_eq!(az(text).as_deref(), Ok(want), "{text}");
         }
@@ -354,6 +391,24 @@ mod tests {
             "٤٤",
         ] {
             assert!(az(text).is_err(), "{text}: {:?}", az(text));
+        }
+    }
+
+    /// The import of freeside.biz wants `61 38,39`, and many lists of the Dominican Republic are `1-809,829,849`.
+    #[test]
+    fn a_list_that_says_its_country_code_once_is_refused() {
+        for text in [
+            "61 38,39",
+            "52 33,55,81",
+            "1-809,829,849",
+            "1 809, 829, 849",
+            "1809,829,849",
+            "1787;939",
+            "7495-7497,39",
+            "44 20,4421",
+        ] {
+            let refused = az(text).unwrap_err();
+            assert!(refused.contains("write all codes of the list whole"), "{text}: {refused}");
         }
     }
 
