@@ -10,7 +10,7 @@ use warp_sip::transaction::{Action, ServerInput};
 
 use super::reject::TAG;
 use super::route::Plan;
-use super::table::server_key;
+use super::table::{ServerTxn, server_key};
 use super::{Core, overload};
 
 /// A request that is new, well-formed and no loop.
@@ -114,6 +114,7 @@ impl Core {
         let key = server_key(&self.tx.shared.keyed, msg, b"INVITE");
         if let Some(id) = self.tx.table.find(key)
             && let Some(txn) = self.tx.table.servers.get_mut(id)
+            && !is_of_another_fork(txn, msg)
         {
             if txn.source.ip() != flow.remote.ip() {
                 self.tx.stats.spoofed += 1;
@@ -178,6 +179,19 @@ impl Core {
 /// Requests that begin a dialog: they get our Record-Route (RFC 3261 §16.6 step 4).
 pub(super) fn makes_dialog(method: Method) -> bool {
     matches!(method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
+}
+
+/// kamailio#2419: a proxy below that forks sends the ACK for a 2xx with the branch of its first fork. That one has failed, or still rings: its
+/// final has another To tag (RFC 3261 §17.1.1.3), or there is none.
+fn is_of_another_fork(txn: &ServerTxn, ack: &Message<'_>) -> bool {
+    if !txn.machine.failed_or_open() || ack.to_tag().is_none() {
+        return false;
+    }
+    if txn.machine.is_open() {
+        return true;
+    }
+    let response = Message::parse(&txn.response);
+    response.is_ok_and(|r| r.to_tag() != ack.to_tag())
 }
 
 /// T-SIP-13.

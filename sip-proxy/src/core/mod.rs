@@ -79,6 +79,8 @@ mod tests_policy;
 #[cfg(test)]
 mod tests_questions;
 #[cfg(test)]
+mod tests_reports;
+#[cfg(test)]
 mod tests_sloppy;
 #[cfg(test)]
 mod tests_static;

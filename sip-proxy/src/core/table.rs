@@ -54,6 +54,11 @@ impl ServerMachine {
         }
     }
 
+    /// Whether an ACK of this transaction would be for a 300–699, or for none yet.
+    pub(crate) fn failed_or_open(&self) -> bool {
+        matches!(self, Self::Invite(m) if m.state() != server_invite::State::Accepted)
+    }
+
     /// Whether the final response is still to come.
     pub(crate) fn is_open(&self) -> bool {
         match self {

@@ -1,0 +1,30 @@
+//! Public fault reports of other systems that were faults here, too. Each test names its report.
+
+use super::tests_static::{addr, line};
+use super::tests_world::*;
+
+/// kamailio#2419: a proxy below us forks, and sends its caller's ACK with the branch of its first fork, which is over or still rings.
+#[test]
+fn an_ack_with_the_branch_of_another_fork_reaches_its_callee() {
+    for over in [true, false] {
+        let mut w = World::new(false, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let at_a = w.to(V1);
+        w.give(CUSTOMER, &invite("+14155550124", "c1", "", "").replace("z9hG4bKc1", "z9hG4bKc1.1"));
+        let at_b = w.to(V1);
+        if over {
+            w.give(V1, &reply(&at_a, "486 Busy Here", "ta", V1, "", ""));
+            let busy = w.take().into_iter().find(|(to, _)| *to == addr(CUSTOMER)).unwrap().1;
+            let ack =
+                invite(NUMBER, "c1", "", "").replace("INVITE sip", "ACK sip").replace("1 INVITE", "1 ACK");
+            let ack =
+                ack.replace(&format!("To: {}", line(&ack, "To")), &format!("To: {}", line(&busy, "To")));
+            w.give(CUSTOMER, &ack);
+            assert!(w.take().is_empty(), "it ends here");
+        }
+        w.give(V1, &reply(&at_b, "200 OK", "tb", V1, "", ""));
+        let ok = w.to(CUSTOMER);
+        w.give(CUSTOMER, &inside("ACK", &ok, true, "c1", "", ""));
+        assert!(w.to(V1).starts_with("ACK "), "over: {over}");
+    }
+}
