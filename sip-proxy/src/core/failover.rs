@@ -238,7 +238,8 @@ impl Calls {
         }
         l.uac.listen(msg);
         l.first_1xx_at = NEVER;
-        if status > 100 {
+        // A final failure leaves it, so that it still says whether anything rang.
+        if (101..300).contains(&status) {
             l.progress_by = NEVER;
         }
         let client = l.client;
@@ -477,7 +478,12 @@ impl Calls {
             self.give_way(call, branch, status, cause, "redirected", Some(more), tx);
             return;
         }
-        let verdict = verdict(status, cause, &FailoverRules::default());
+        // The callee had his time and another vendor would ring him again (siphon-sip#380): as with our own timers.
+        let rang = call.branches.get(usize::from(branch)).is_some_and(|b| b.progress_by == NEVER);
+        let verdict = match status {
+            408 if rang => Verdict::Stop,
+            _ => verdict(status, cause, &FailoverRules::default()),
+        };
         if verdict == Verdict::Next && !call.cancelled {
             call.finals.add(branch, redirect::as_heard(status));
             self.branch_over(call, status, cause, "failover", tx);

@@ -1,5 +1,7 @@
 //! Public fault reports of other systems that were faults here, too. Each test names its report.
 
+use warp_model::cdr::Outcome;
+
 use super::tests_static::{addr, line};
 use super::tests_world::*;
 
@@ -26,5 +28,27 @@ fn an_ack_with_the_branch_of_another_fork_reaches_its_callee() {
         let ok = w.to(CUSTOMER);
         w.give(CUSTOMER, &inside("ACK", &ok, true, "c1", "", ""));
         assert!(w.to(V1).starts_with("ACK "), "over: {over}");
+    }
+}
+
+/// siphon-sip#380, ivozprovider#672: the vendor has let it ring for a while and gives up. Another vendor would ring the same callee again.
+#[test]
+fn a_408_of_a_callee_that_rang_ends_the_call() {
+    for rang in [true, false] {
+        let mut w = World::new(true, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let at_v = w.to(V1);
+        let first = if rang { "180 Ringing" } else { "100 Trying" };
+        w.give(V1, &reply(&at_v, first, if rang { "bt" } else { "" }, V1, "", ""));
+        w.take();
+        w.give(V1, &reply(&at_v, "408 Request Timeout", "bt", V1, "", ""));
+        let sent = w.take();
+        let next = sent.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE "));
+        let told = sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 408 "));
+        assert_eq!((next, told), (!rang, rang), "{sent:?}");
+        if rang {
+            assert_eq!((w.ended[0].outcome, w.ended[0].legs.len()), (Outcome::NoAnswer, 1));
+            w.nothing_is_left();
+        }
     }
 }
