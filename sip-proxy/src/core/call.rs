@@ -238,6 +238,11 @@ impl Call {
         self.dialog.callee.tag == tag || self.peers.iter().any(|p| p.party.tag == tag)
     }
 
+    /// Whether it has one callee at most.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     /// Whether a question is open: what arrives meanwhile waits.
     pub(crate) fn is_asking(&self) -> bool {
         self.ask.is_some() || self.branches.iter().any(|b| b.ask.is_some())

@@ -133,6 +133,18 @@ impl Calls {
                 return;
             }
             if msg.method() == Method::Invite {
+            // The caller hangs up while it rings, by a BYE (RFC 3261 §15). Towards the vendor that is a CANCEL: it may know no early BYE, ring on
+            // and answer. Where several callees ring it is about one of them.
+            if msg.method() == Method::Bye && side == Side::Caller && ringing && call.is_alone() {
+                tx.answer(server, 200, "", &[]);
+                if let Some(client) = call.branch().filter(|b| b.open).and_then(|b| b.client) {
+                    tx.note_reason(client, msg);
+                    tx.abandon(client);
+                }
+                calls.branch_over(call, 487, None, "cancelled", tx);
+                calls.refuse_call(call, 487, "", "", 16, None, tx);
+                return;
+            }
                 tx.trying(server, &flow, msg);
             }
             let carries = matches!(msg.method(), Method::Invite | Method::Update | Method::Prack);

@@ -1,9 +1,14 @@
 //! Public fault reports of other systems that were faults here, too. Each test names its report.
 
-use warp_model::cdr::Outcome;
+use warp_model::cdr::{Outcome, ReleaseSide};
 
 use super::tests_static::{addr, line};
 use super::tests_world::*;
+
+fn first_lines(w: &mut World, who: &str) -> Vec<String> {
+    let sent = w.take().into_iter().filter(|(to, _)| *to == addr(who));
+    sent.map(|(_, t)| t.lines().next().unwrap_or("").to_owned()).collect()
+}
 
 /// kamailio#2419: a proxy below us forks, and sends its caller's ACK with the branch of its first fork, which is over or still rings.
 #[test]
@@ -51,4 +56,56 @@ fn a_408_of_a_callee_that_rang_ends_the_call() {
             w.nothing_is_left();
         }
     }
+}
+
+/// kamailio#4829, RFC 3261 §15: the caller hangs up by a BYE while it rings. The vendor knows a CANCEL; many know no early BYE, and one that
+/// rang on was answered, and billed.
+#[test]
+fn an_early_bye_of_the_caller_ends_the_call() {
+    for late in [false, true] {
+        let mut w = World::new(true, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+        let ring = w.to(CUSTOMER);
+        w.give(CUSTOMER, &inside("BYE", &ring, true, "bye", "Reason: Q.850;cause=16\r\n", ""));
+        let sent = w.take();
+        let cancel = sent.iter().find(|(to, t)| *to == addr(V1) && t.starts_with("CANCEL ")).unwrap();
+        assert_eq!(line(&cancel.1, "Reason"), "Q.850;cause=16");
+        assert!(!sent.iter().any(|(_, t)| t.starts_with("BYE ")));
+        for (status, cseq) in [("200 ", "2 BYE"), ("487 ", "1 INVITE")] {
+            let told = |t: &str| t.starts_with(&format!("SIP/2.0 {status}")) && line(t, "CSeq") == cseq;
+            assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && told(t)), "{status} {sent:?}");
+        }
+        let record = &w.ended[0];
+        assert_eq!((record.outcome, record.release_side), (Outcome::Cancelled, ReleaseSide::Caller));
+        w.give(V1, &reply(&cancel.1, "200 OK", "bt", V1, "", ""));
+        w.take();
+        match late {
+            false => {
+                w.give(V1, &reply(&at_v, "487 Request Terminated", "bt", V1, "", ""));
+                assert!(w.to(V1).starts_with("ACK "));
+            }
+            // It was answered at that moment.
+            true => {
+                w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
+                let sent = first_lines(&mut w, V1);
+                assert!(sent[0].starts_with("ACK ") && sent[1].starts_with("BYE "), "{sent:?}");
+                assert!(w.answered.is_empty());
+            }
+        }
+        w.nothing_is_left();
+        assert_eq!(w.ended.len(), 1);
+    }
+    // Behind the vendor two ring: it is about one of them.
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "b1", V1, "", ""));
+    let ring = w.to(CUSTOMER);
+    w.give(V1, &reply(&at_v, "180 Ringing", "b2", V1, "", ""));
+    w.take();
+    w.give(CUSTOMER, &inside("BYE", &ring, true, "bye", "", ""));
+    assert!(w.to(V1).starts_with("BYE "));
+    assert!(w.ended.is_empty());
 }
