@@ -151,9 +151,10 @@ impl Refusal {
         }
     }
 
-    /// True when asking again shortly may work: the answer then carries `Retry-After: 1`.
+    /// True when all of the sender's calls had better wait a second: the answer then carries `Retry-After: 1`. Not for what is about one
+    /// destination: the header has a peer send nothing at all for so long (RFC 3261 §21.5.4).
     pub fn retry_after(self) -> bool {
-        self.sip_status() == 503 && self != Self::RatingFailed
+        matches!(self, Self::TrunkChannels | Self::CustomerChannels | Self::TrunkCps | Self::CustomerCps)
     }
 }
 

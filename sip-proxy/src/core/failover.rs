@@ -60,7 +60,8 @@ impl Calls {
             Some((_, status @ (404 | 406 | 480 | 488))) => {
                 self.refuse_call(call, status, "", code, cause_of_status(status), None, tx);
             }
-            _ => self.refuse_call(call, 503, "No Route Available", code, 34, Some(b"5"), tx),
+            // Without Retry-After: that is about us, and has a peer send us nothing at all for so long (RFC 3261 §21.5.4).
+            _ => self.refuse_call(call, 503, "No Route Available", code, 34, None, tx),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use warp_model::cdr::{Outcome, ReleaseSide};
 
-use super::tests_static::{addr, line};
+use super::tests_static::{addr, line, lines};
 use super::tests_world::*;
 
 fn first_lines(w: &mut World, who: &str) -> Vec<String> {
@@ -108,4 +108,25 @@ fn an_early_bye_of_the_caller_ends_the_call() {
     w.give(CUSTOMER, &inside("BYE", &ring, true, "bye", "", ""));
     assert!(w.to(V1).starts_with("BYE "));
     assert!(w.ended.is_empty());
+}
+
+/// RFC 3261 §16.7 step 6 and §21.5.4 (Metaswitch/sprout#1791): a peer that reads Retry-After sends us nothing at all for so long, for one
+/// destination that cannot be reached.
+#[test]
+fn what_is_about_one_destination_asks_for_no_pause() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    for v in [V1, V2, V3] {
+        let asked = w.take().into_iter().find(|(to, t)| *to == addr(v) && t.starts_with("INVITE"));
+        w.give(v, &reply(&asked.unwrap().1, "500 Server Error", "x", v, "", ""));
+    }
+    let failed = w.take().into_iter().find(|(to, _)| *to == addr(CUSTOMER)).unwrap().1;
+    assert!(failed.starts_with("SIP/2.0 503 ") && lines(&failed, "Retry-After").is_empty(), "{failed}");
+    // Nor when all vendors were passed over.
+    let mut w = World::new(false, |d| {
+        d.vendor_trunks.iter_mut().for_each(|t| t.limits.channels = Some(0));
+    });
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let failed = w.to(CUSTOMER);
+    assert!(failed.starts_with("SIP/2.0 503 ") && lines(&failed, "Retry-After").is_empty(), "{failed}");
 }
