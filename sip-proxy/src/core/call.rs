@@ -12,7 +12,7 @@ use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{
     CallInput, Decision, Directory, Live, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx,
 };
-use warp_sip::dialog::{Dialog, Party};
+use warp_sip::dialog::{Dialog, Party, Side};
 use warp_sip::flow::{Flow, LinkId};
 use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
@@ -24,7 +24,7 @@ use super::cdr;
 use super::exchange::Exchange;
 use super::health::{AddressHealth, TrunkHealth, Vendors};
 use super::media::Pending;
-use super::route::Plan;
+use super::route::{self, Plan};
 use super::slab::Id;
 use super::timers::Key;
 use super::transactions::Transactions;
@@ -260,6 +260,21 @@ impl Call {
         std::mem::swap(&mut peer.flow, &mut self.callee_flow);
         std::mem::swap(&mut peer.exchange, &mut self.exchange);
         true
+    }
+
+    /// A request within the dialog came from another port of its sender's address, or over another connection: that is where it can be
+    /// reached when what it wrote leads nowhere (kamailio#2308, drachtio-server#493).
+    pub(crate) fn follow(&mut self, side: Side, came: &Flow, msg: &Message<'_>) {
+        let learnt = match side {
+            Side::Caller => Some(&mut self.flow),
+            Side::Callee => self.callee_flow.as_mut(),
+        };
+        // It must listen where it sends from: it has its responses there.
+        let listens = route::reply_flow(msg, came).remote == came.remote;
+        let same = |l: &Flow| l.transport == came.transport && l.remote.ip() == came.remote.ip();
+        if let Some(learnt) = learnt.filter(|l| listens && same(l)) {
+            *learnt = *came;
+        }
     }
 
     /// A response of the branch names its callee, which may be a new one.

@@ -116,6 +116,7 @@ impl Calls {
                 tx.on_table_full(&flow, msg, stranger);
                 return;
             };
+            call.follow(side, &flow, msg);
             let target = matches!(msg.method(), Method::Invite | Method::Update)
                 .then(|| msg.contacts().next().map(|c| c.uri))
                 .flatten();
@@ -132,7 +133,6 @@ impl Calls {
                 calls.refuse_call(call, 480, "", "no_answer", 19, None, tx);
                 return;
             }
-            if msg.method() == Method::Invite {
             // The caller hangs up while it rings, by a BYE (RFC 3261 §15). Towards the vendor that is a CANCEL: it may know no early BYE, ring on
             // and answer. Where several callees ring it is about one of them.
             if msg.method() == Method::Bye && side == Side::Caller && ringing && call.is_alone() {
@@ -145,6 +145,7 @@ impl Calls {
                 calls.refuse_call(call, 487, "", "", 16, None, tx);
                 return;
             }
+            if msg.method() == Method::Invite {
                 tx.trying(server, &flow, msg);
             }
             let carries = matches!(msg.method(), Method::Invite | Method::Update | Method::Prack);
@@ -506,6 +507,7 @@ impl Calls {
                 tx.stats.stray += 1;
                 return;
             }
+            call.follow(side, &flow, msg);
             let sdp = if call.phase == Phase::Answered { tx.session(msg) } else { Ok(None) };
             let Ok(None) = sdp else {
                 calls.ack_with_sdp(call, side, flow, msg, sdp.ok().flatten(), tx);

@@ -1,9 +1,11 @@
 //! Public fault reports of other systems that were faults here, too. Each test names its report.
 
 use warp_model::cdr::{Outcome, ReleaseSide};
+use warp_sip::flow::{Flow, LinkId, Transport};
 
-use super::tests_static::{addr, line, lines};
+use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
+use super::types::Listener;
 
 fn first_lines(w: &mut World, who: &str) -> Vec<String> {
     let sent = w.take().into_iter().filter(|(to, _)| *to == addr(who));
@@ -129,4 +131,54 @@ fn what_is_about_one_destination_asks_for_no_pause() {
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
     let failed = w.to(CUSTOMER);
     assert!(failed.starts_with("SIP/2.0 503 ") && lines(&failed, "Retry-After").is_empty(), "{failed}");
+}
+
+/// kamailio#2308: the NAT of a party gave it another port. drachtio-server#493: it came back over another connection, and nothing closed the first.
+#[test]
+fn a_party_is_reached_where_it_speaks_from_now() {
+    let asked = |w: &mut World, from: &str, reliable: bool, via: &str| {
+        let configured = w.core.config().listeners.len();
+        assert_eq!(configured, 2);
+        let flow = |remote: &str, link: u64| Flow {
+            transport: if reliable { Transport::Tcp } else { Transport::Udp },
+            local: addr(US),
+            remote: addr(remote),
+            link: if reliable { LinkId(link) } else { LinkId::NONE },
+        };
+        let token = if reliable { "SIP/2.0/TCP 192" } else { "SIP/2.0/UDP 192" };
+        let param = if reliable { ";transport=tcp" } else { "" };
+        let first = invite(NUMBER, "n1", "", "").replace("SIP/2.0/UDP 192", token);
+        let first = first.replace("<sip:a@192.0.2.10:5060>", &format!("<sip:a@10.1.0.5:5060{param}>"));
+        let give = |w: &mut World, remote: &str, link: u64, text: &str| {
+            w.ms += 10;
+            w.core.handle_message(flow(remote, link), text.as_bytes(), at(w.ms));
+            w.drain();
+        };
+        give(w, CUSTOMER, 7, &first);
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+        let ok = w.to(CUSTOMER);
+        give(w, CUSTOMER, 7, &inside("ACK", &ok, true, "ack", "", "").replace("SIP/2.0/UDP 192", token));
+        w.take();
+        let info = inside("INFO", &ok, true, "info", "", "").replace("SIP/2.0/UDP 192", token);
+        give(w, from, 8, &info.replace(&format!("{CUSTOMER};branch"), &format!("{via};branch")));
+        assert!(w.to(V1).starts_with("INFO "));
+        w.give(V1, &inside("BYE", &ok, false, "bye", "", ""));
+        w.take().into_iter().find(|(_, t)| t.starts_with("BYE ")).unwrap().0.to_string()
+    };
+    let two = |c: &mut super::types::CoreConfig| {
+        c.listeners.push(Listener { transport: Transport::Tcp, bind: addr(US), advertise: None });
+    };
+    for (from, reliable, via, reached) in [
+        ("192.0.2.10:40001", false, "192.0.2.10:5060;rport", "192.0.2.10:40001"),
+        ("192.0.2.10:40001", false, "192.0.2.10:40001", "192.0.2.10:40001"),
+        // It sends from there and listens elsewhere.
+        ("192.0.2.10:40001", false, "192.0.2.10:5060", CUSTOMER),
+        // Another node of the trunk.
+        ("192.0.2.11:5060", false, "192.0.2.11:5060;rport", CUSTOMER),
+        ("192.0.2.10:40001", true, "192.0.2.10:5060", "192.0.2.10:40001"),
+    ] {
+        let mut w = World::with(false, |_| (), two);
+        assert_eq!(asked(&mut w, from, reliable, via), reached, "{from} {reliable} {via}");
+    }
 }
