@@ -200,10 +200,31 @@ fn a_database_without_our_schema_or_with_an_older_one_is_refused_with_the_cure()
         open(false).await.unwrap().disconnect().await;
         use sqlx::ConnectOptions;
         let mut owner = cluster.options(migrate::MIGRATE_ROLE, name).connect().await.unwrap();
-        sqlx::raw_sql("COMMENT ON TABLE customers IS 'WARP schema 5'").execute(&mut owner).await.unwrap();
-        let Err(why) = open(false).await else { panic!("older") };
-        let why = why.to_string();
-        assert!(why.contains("has WARP schema 5") && why.contains("api.migrate_url"), "{why}");
+        // A mark names every migration. One that has the newest and lacks one below it is not whole, nor is one that names the
+        // newest only, as an earlier version wrote it.
+        let mark = async |owner: &mut sqlx::PgConnection| -> String {
+            let query = "SELECT obj_description('customers'::regclass, 'pg_class')";
+            sqlx::query_scalar(query).fetch_one(owner).await.unwrap()
+        };
+        let whole = mark(&mut owner).await;
+        let (without_23, newest) = (whole.replace(",23,", ","), whole.rsplit(',').next().unwrap().to_owned());
+        assert!(without_23 != whole && newest.parse::<i64>().unwrap() > 23, "{whole}");
+        for (mark, lacks) in [
+            (without_23.clone(), "lacks the migrations 23."),
+            (format!("{without_23},9999"), "lacks the migrations 23."),
+            ("WARP schema 1,2,3,4,5".to_owned(), "lacks the migrations 10,20,21,22,23,"),
+            (format!("WARP schema {newest}"), "lacks the migrations 1,2,3,4,5,10,20,21,22,23"),
+        ] {
+            let text = format!("COMMENT ON TABLE customers IS '{mark}'");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut owner).await.unwrap();
+            let Err(why) = open(false).await else { panic!("{mark} is taken as whole") };
+            let why = why.to_string();
+            assert!(why.contains(lacks) && why.contains("api.migrate_url"), "{why}");
+        }
+        // A node of an older version works on what a newer one has made.
+        let text = format!("COMMENT ON TABLE customers IS '{whole},9999'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut owner).await.unwrap();
+        open(false).await.unwrap().disconnect().await;
         sqlx::raw_sql("COMMENT ON TABLE customers IS NULL").execute(&mut owner).await.unwrap();
         let Err(why) = open(false).await else { panic!("before the mark") };
         let why = why.to_string();

@@ -20,7 +20,7 @@ pub const READONLY_ROLE: &str = "warp_readonly";
 /// Database of the private cluster.
 pub const DATABASE: &str = "warp";
 
-/// Stands before the number in the comment of the table `customers`.
+/// Stands before the numbers of the applied migrations (`1,2,3,…`) in the comment of the table `customers`.
 const SCHEMA_MARK: &str = "WARP schema ";
 
 const FILES: &[(i64, &str, &str)] = &[
@@ -69,7 +69,7 @@ pub async fn migrate(owner: &PgConnectOptions, app_role: &str) -> Result<(), Sto
     let mut db = owner.connect().await?;
     migrator().run(&mut db).await.map_err(|e| StoreError::Migration(e.to_string()))?;
     // Readable for every role, unlike the migrator's own table.
-    let mark = sqlx::query(sql::SCHEMA_MARK_TEXT).bind(format!("{SCHEMA_MARK}{}", newest()));
+    let mark = sqlx::query(sql::SCHEMA_MARK_TEXT).bind(format!("{SCHEMA_MARK}{}", joined(&needed())));
     let text: String = mark.fetch_one(&mut db).await?.try_get(0)?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut db).await?;
     grant(&mut db, app_role, "app").await?;
@@ -81,28 +81,41 @@ pub async fn migrate(owner: &PgConnectOptions, app_role: &str) -> Result<(), Sto
     Ok(())
 }
 
-/// The newest migration: the schema that this program works with.
-pub fn newest() -> i64 {
-    FILES.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+/// The migrations that this program works with, in order.
+fn needed() -> Vec<i64> {
+    FILES.iter().map(|(version, ..)| *version).collect()
 }
 
-/// Refuses a database without our schema, or with an older one, and says the cure. A newer one is taken: nodes of two versions
+fn joined(versions: &[i64]) -> String {
+    versions.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Refuses a database without our schema, or one that lacks any of our migrations, and says the cure. The numbers are compared
+/// one by one: a branch may have brought a high number before a lower one. Further numbers are taken: nodes of two versions
 /// work side by side during an upgrade (F-UPG-01).
 pub async fn check_schema(db: &mut PgConnection, place: &str) -> Result<(), StoreError> {
     let row = sqlx::query(sql::SCHEMA_VERSION).fetch_one(db).await?;
     let (there, said): (bool, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-    let found = said.as_deref().and_then(|s| s.strip_prefix(SCHEMA_MARK)?.parse::<i64>().ok());
-    let newest = newest();
-    let what = match (there, found) {
+    let what = match (there, applied(said.as_deref())) {
         (false, _) => "is empty: it has no WARP schema".to_owned(),
-        (true, Some(version)) if version >= newest => return Ok(()),
-        (true, Some(version)) => format!("has WARP schema {version}, this program needs {newest}"),
-        (true, None) => format!("has an older WARP schema, this program needs {newest}"),
+        (true, None) => "has an older WARP schema that does not say its migrations".to_owned(),
+        (true, Some(applied)) => {
+            let lacking: Vec<i64> = needed().into_iter().filter(|v| !applied.contains(v)).collect();
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            format!("has an older WARP schema: it lacks the migrations {}", joined(&lacking))
+        }
     };
     Err(StoreError::Schema(format!(
         "the database at {place} {what}. Start once with api.migrate_url = \"postgres://OWNER:PASSWORD@HOST/DATABASE\", a role that may \
          create tables there; the schema is then made or brought up to date. Without DATABASE_URL, WARP runs a PostgreSQL of its own."
     )))
+}
+
+/// The numbers that a mark names; `None` when it is none of ours.
+fn applied(mark: Option<&str>) -> Option<Vec<i64>> {
+    mark?.strip_prefix(SCHEMA_MARK)?.split(',').map(|n| n.parse().ok()).collect()
 }
 
 /// Refuses a run-time role that could step over the walls (T-PG-01).
