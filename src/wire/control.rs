@@ -4,7 +4,7 @@
 //! was kept on disk, and the control plane starts by itself as soon as the database is there (RFC 0003).
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use warp_control_plane::store::{Store, StoreError};
 use warp_control_plane::{ControlPlane, Edge, Handles, LiveFigures, StartError};
 use warp_events::EventLog;
 use warp_feed::Publisher;
+use warp_model::sync::lock;
 use warp_policy::Snapshot;
 use warp_sip_proxy::Commander;
 use warp_sip_proxy::core::TrunkState;
@@ -258,8 +259,4 @@ impl Drop for ControlThread {
         }
         runtime.shutdown_timeout(Duration::from_secs(2));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -14,10 +14,11 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use warp_model::Wall;
+use warp_model::sync::lock;
 
 use crate::disk::Disk;
 use crate::error::EventsError;
@@ -721,8 +722,4 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, EventsError> {
         .collect();
     paths.sort();
     Ok(paths)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

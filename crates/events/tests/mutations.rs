@@ -6,21 +6,14 @@ use std::path::{Path, PathBuf};
 use warp_events::pump::Copier;
 use warp_events::*;
 use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSide};
+use warp_model::hash::SplitMix;
 use warp_model::{CallId, Wall};
 
-/// SplitMix64.
-struct Rng(u64);
+struct Rng(SplitMix);
 
 impl Rng {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
     fn below(&mut self, n: usize) -> usize {
-        (self.draw() % n.max(1) as u64) as usize
+        (self.0.draw() % n.max(1) as u64) as usize
     }
 }
 
@@ -30,7 +23,7 @@ fn mutated(rng: &mut Rng, good: &[u8]) -> Vec<u8> {
         let at = rng.below(bytes.len() + 1);
         match rng.below(6) {
             0 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
-            1 if at < bytes.len() => bytes[at] = rng.draw() as u8,
+            1 if at < bytes.len() => bytes[at] = rng.0.draw() as u8,
             // Torn.
             2 => bytes.truncate(at),
             // A sector of zeros, or of another place of the file.
@@ -47,7 +40,7 @@ fn mutated(rng: &mut Rng, good: &[u8]) -> Vec<u8> {
             }
             // Shifted.
             _ => {
-                bytes.insert(at, rng.draw() as u8);
+                bytes.insert(at, rng.0.draw() as u8);
             }
         }
     }
@@ -130,7 +123,7 @@ fn f_disk_03_a_mutated_journal_gives_written_records_only_and_each_call_once() {
     let good = &good[..used];
     let written: BTreeMap<String, CallRecord> =
         (0..8).map(|n| (call(n).cdr_id.to_string(), *call(n))).collect();
-    let mut rng = Rng(0x10C4);
+    let mut rng = Rng(SplitMix::new(0x10C4));
     let mut lost = 0;
     for round in 0..150 {
         let dir = tempfile::tempdir().unwrap();
@@ -172,7 +165,7 @@ fn f_disk_03_a_mutated_log_gives_written_records_only_in_order() {
     drop(topic);
     let segments = files(&made.path().join("t"), "log");
     assert!(segments.len() > 2);
-    let mut rng = Rng(0x106);
+    let mut rng = Rng(SplitMix::new(0x106));
     let mut lost = 0;
     for round in 0..300 {
         let dir = tempfile::tempdir().unwrap();

@@ -7,9 +7,10 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use warp_model::sync::lock;
 
 /// Makes both ends; `initial` is version 0.
 pub fn channel<T: Send + Sync + 'static>(initial: T) -> (Publisher<T>, Subscriber<T>) {
@@ -139,10 +140,6 @@ impl<T> Clone for Subscriber<T> {
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone() }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod net;
 pub mod now;
 pub mod number;
 pub mod secret;
+pub mod sync;
 
 pub use id::{
     BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, RequestId, TrunkId, VendorId, VendorTrunkId,

@@ -6,6 +6,7 @@ mod world;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use warp_model::hash::SplitMix;
 use warp_model::{E164, Nanos, Wall};
 use warp_policy::Cidr;
 use warp_policy::deck::sheet::{MAX_COLUMNS, MAX_ERRORS, SheetOptions, Zone};
@@ -15,19 +16,11 @@ use warp_policy::number_plan::DialRules;
 use warp_policy::*;
 use world::*;
 
-/// SplitMix64.
-struct Rng(u64);
+struct Rng(SplitMix);
 
 impl Rng {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
     fn below(&mut self, n: usize) -> usize {
-        (self.draw() % n.max(1) as u64) as usize
+        (self.0.draw() % n.max(1) as u64) as usize
     }
 }
 
@@ -75,7 +68,7 @@ fn mutated(rng: &mut Rng, good: &[u8]) -> Vec<u8> {
         let at = rng.below(bytes.len() + 1);
         match rng.below(7) {
             0 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
-            1 if at < bytes.len() => bytes[at] = rng.draw() as u8,
+            1 if at < bytes.len() => bytes[at] = rng.0.draw() as u8,
             2 if at < bytes.len() => {
                 bytes.remove(at);
             }
@@ -120,7 +113,7 @@ const AZ: &str = "Country,Destination,Country Code,Dial Codes,Rate,Billing Incre
 
 #[test]
 fn mutated_decks_are_read_whole_or_refused_with_line_and_column() {
-    let mut rng = Rng(0xDEC5);
+    let mut rng = Rng(SplitMix::new(0xDEC5));
     for round in 0..6_000 {
         let (good, kind) = if round % 2 == 0 { (US, DeckKind::Us) } else { (AZ, DeckKind::Az) };
         let bytes = mutated(&mut rng, good.as_bytes());
@@ -285,7 +278,7 @@ fn mutated_stored_decks_are_refused_or_sound() {
         let rows = read_text(US.as_bytes(), &options).unwrap().rows;
         Deck::new(world::deck(1, DeckKind::Us, &[("1415", [1; 3])]).meta().clone(), rows).unwrap().to_bytes()
     };
-    let mut rng = Rng(0x5704ED);
+    let mut rng = Rng(SplitMix::new(0x5704ED));
     for _ in 0..4_000 {
         let bytes = mutated(&mut rng, &good);
         let (read, held) = measured(|| Deck::from_bytes(&bytes));
@@ -308,13 +301,13 @@ fn mutated_sections_are_refused_and_a_wrong_table_costs_a_rate_but_never_the_pro
         ["+14155550123", "+14157770123", "+12045550123", "+442071234567", "+881612345678"]
             .map(Into::into)
             .into();
-    let mut rng = Rng(0x5EC7);
+    let mut rng = Rng(SplitMix::new(0x5EC7));
     let mut wrong_tables = 0;
     for round in 0..150 {
         let mut bytes = good.clone();
         for _ in 0..1 + rng.below(3) {
             let place = filled[rng.below(filled.len())];
-            bytes[place] = if rng.below(2) == 0 { 0xFF } else { rng.draw() as u8 };
+            bytes[place] = if rng.below(2) == 0 { 0xFF } else { rng.0.draw() as u8 };
         }
         assert!(bytes == *good || LcrIndex::from_bytes(&bytes).is_err(), "the hash is checked");
         if round % 3 != 0 {
@@ -342,7 +335,7 @@ fn mutated_sections_are_refused_and_a_wrong_table_costs_a_rate_but_never_the_pro
 fn mutated_plans_and_directories_never_panic() {
     let plan = NumberPlan::seed();
     let directory = serde_json::to_vec(&rows()).unwrap();
-    let mut rng = Rng(0x91A2);
+    let mut rng = Rng(SplitMix::new(0x91A2));
     for _ in 0..400 {
         let text = String::from_utf8_lossy(&mutated(&mut rng, plan.text().as_bytes())).into_owned();
         match NumberPlan::parse(&text) {
@@ -373,7 +366,7 @@ fn mutated_numbers_blocks_and_amounts_are_read_exactly_or_not_at_all() {
             ..DialRules::default()
         },
     ];
-    let mut rng = Rng(0xD1A1);
+    let mut rng = Rng(SplitMix::new(0xD1A1));
     let numbers: [&[u8]; 6] = [
         b"+14155550123",
         b"4155550123",

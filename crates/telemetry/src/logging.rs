@@ -10,7 +10,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
@@ -22,6 +22,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use warp_model::Wall;
+use warp_model::sync::lock;
 
 use crate::label_enum;
 use crate::metrics::{Counter, Counters, Registry};
@@ -398,10 +399,6 @@ fn human_line(metadata: &Metadata<'_>, fields: &Fields, at: Wall, colour: bool) 
 /// Nobody forges a second line or a colour through a field.
 fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

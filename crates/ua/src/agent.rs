@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use warp_model::hash::SplitMix;
 use warp_model::{Mono, Now};
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
@@ -123,7 +124,7 @@ struct Worker {
     /// By Call-ID; an agent that calls itself through a proxy has two of one Call-ID, told apart by direction.
     calls: HashMap<(Vec<u8>, bool), Slot>,
     legs: HashMap<u64, (Vec<u8>, bool)>,
-    unique: u64,
+    unique: SplitMix,
     next_leg: u64,
     stopping: bool,
 }
@@ -140,7 +141,7 @@ impl Worker {
         epoll.add(&mailbox, TOKEN_MAILBOX, Interest::READ.edge())?;
         streams.watch(&epoll)?;
         Ok(Worker {
-            unique: config.seed,
+            unique: SplitMix::new(config.seed),
             config,
             udp,
             streams,
@@ -196,12 +197,7 @@ impl Worker {
     }
 
     fn unique(&mut self) -> u64 {
-        // SplitMix64: spread, seeded, not secret.
-        self.unique = self.unique.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.unique;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.unique.draw()
     }
 
     fn drain_mailbox(&mut self, now: Now) {

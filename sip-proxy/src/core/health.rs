@@ -14,11 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use warp_model::hash::mix;
 use warp_model::{Mono, Now, VendorTrunkId};
 use warp_policy::screen::Bound;
 use warp_policy::{Directory, DownCause, VendorTrunk, VendorTrunkIx, VendorTrunkLive, WHOLE};
-
-use super::strangers::mix;
 
 /// Bits for the time, in ms.
 const TIME_BITS: u32 = 48;

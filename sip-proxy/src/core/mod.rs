@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use warp_model::hash::{fnv1a, mix};
 use warp_model::{Mono, Now, VendorTrunkId};
 use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
@@ -352,11 +353,8 @@ pub fn shard_of_call_id(id: &[u8], shards: u16) -> u16 {
     if shards <= 1 {
         return 0;
     }
-    // FNV-1a: the choice of a shard is no secret, and a flood at one shard is bounded by the buckets.
-    let h = id
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
-    (strangers::mix(h) % u64::from(shards)) as u16
+    // The choice of a shard is no secret, and a flood at one shard is bounded by the buckets.
+    (mix(fnv1a(id.iter().copied())) % u64::from(shards)) as u16
 }
 
 const POOL_BUFS: usize = 4_096;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use warp_model::Mono;
+use warp_model::hash::mix;
 use warp_sip::flow::Flow;
 use warp_sip::message::{Message, Method, Reject, check, check_lenient};
 
@@ -94,13 +95,6 @@ fn take(bucket: &AtomicU64, tag: u64, now: u64, rate: u32, burst: u32) -> bool {
             (next <= limit).then_some(tag << 40 | (next & TIME_MASK))
         })
         .is_ok()
-}
-
-/// SplitMix64's finaliser: spreads every bit over all others.
-pub(crate) fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 impl Core {

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use warp_model::Mono;
+use warp_model::sync::lock;
 use warp_net::epoll::{Epoll, Interest};
 use warp_net::tcp::{FlushOutcome, TcpConnection};
 use warp_sip::flow::{Flow, LinkId, Transport};
@@ -314,10 +315,6 @@ impl Drop for Permit {
             }
         }
     }
-}
-
-fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
-    counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A shard's number is at most 255: above the 48 bits of the count, and below the kind of an epoll token.

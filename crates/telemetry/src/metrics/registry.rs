@@ -1,11 +1,12 @@
 //! The registry: every metric of a process, its catalogue, and the text that Prometheus scrapes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
+use warp_model::sync::lock;
 
 use super::family::{Collect, Counter, Counters, FloatGauge, Gauge, Gauges, Histogram, Histograms};
 use super::keyed::{Keyed, KeyedFamily};
@@ -15,22 +16,22 @@ use super::open;
 /// Type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only rises.
+    /// A number that only rises.
     Counter,
     /// Rises and falls.
     Gauge,
-    /// Classic buckets.
+    /// Counts by buckets with fixed bounds.
     Histogram,
 }
 
 /// One line of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// `warp_<area>_<thing>_<unit>`.
+    /// The name: `warp_<area>_<thing>_<unit>`.
     pub name: &'static str,
     /// What it counts.
     pub help: &'static str,
-    /// Type.
+    /// The type as Prometheus knows it.
     pub kind: Kind,
     /// Names of its labels, in order.
     pub labels: Vec<&'static str>,
@@ -137,7 +138,7 @@ impl Registry {
         self.register(name, help, Counters::detached())
     }
 
-    /// One counter.
+    /// A counter without labels.
     pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
         self.counters(name, help)
     }
@@ -167,7 +168,7 @@ impl Registry {
         self.register(name, help, Histograms::detached(bounds))
     }
 
-    /// One histogram.
+    /// A histogram without labels; `bounds` are the upper ends of its buckets, rising.
     pub fn histogram(&self, name: &'static str, help: &'static str, bounds: &'static [f64]) -> Histogram {
         self.histograms(name, help, bounds)
     }
@@ -360,8 +361,4 @@ fn metric(kind: Kind, sample: Sample) -> proto::Metric {
         }
     }
     metric
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
