@@ -1,7 +1,7 @@
 //! `warp doctor`: what is missing or slow on this machine, each with the command that fixes it; how many calls a second it
 //! can carry; who has the ports.
 
-mod capacity;
+pub(crate) mod capacity;
 mod owner;
 
 use std::collections::BTreeMap;
@@ -27,9 +27,9 @@ pub enum Level {
 /// One thing looked at.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What.
+    /// What was looked at, in one word.
     pub check: &'static str,
-    /// How bad.
+    /// How bad it is.
     pub level: Level,
     /// What was found.
     pub found: String,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use warp_events::{EventLog, EventsMetrics, JournalOptions, LogOptions, Pump, PumpOptions, TOPIC_CDR_VOICE};
+use warp_model::sync::lock;
 use warp_policy::Snapshot;
 use warp_sip_proxy::core::{Command, LiveCall, Mode, Resume, Transport};
 use warp_sip_proxy::{Commander, MediaControl, Proxy};
@@ -28,11 +29,11 @@ use crate::run::{OpsThread, Roles, RunFolder};
 
 /// A running node: everything that `warp serve`, `warp dev` and the launch profile `all` start.
 pub struct Stack {
-    /// Its metrics.
+    /// The metrics of everything that runs here.
     pub registry: Registry,
-    /// Its health.
+    /// The health of every part.
     pub health: Health,
-    /// Real addresses.
+    /// The addresses that are really listened on, where 0 was asked for too.
     pub addresses: Addresses,
     /// Its event log.
     pub events: EventLog,
@@ -57,11 +58,11 @@ pub struct Addresses {
     pub sip_udp: Option<SocketAddr>,
     /// SIP over TCP.
     pub sip_tcp: Option<SocketAddr>,
-    /// REST API.
+    /// Where the REST API listens; `None` = not, or not yet.
     pub api: Option<SocketAddr>,
     /// Metrics and health.
     pub ops: Option<SocketAddr>,
-    /// ng control.
+    /// Where the ng control protocol listens; `None` = nowhere.
     pub ng: Option<SocketAddr>,
 }
 
@@ -230,7 +231,7 @@ impl Stack {
 
     /// The configuration in force.
     pub fn config(&self) -> Config {
-        self.in_force.lock().unwrap_or_else(|p| p.into_inner()).clone()
+        lock(&self.in_force).clone()
     }
 
     /// The first operator's key, when this start made it: it is shown once, and never again.
@@ -272,7 +273,7 @@ impl Stack {
         if let Some(control) = self.control_plane.as_ref().filter(|_| new.api != old.api) {
             control.configure(new.api.edge());
         }
-        *self.in_force.lock().unwrap_or_else(|p| p.into_inner()) = new;
+        *lock(&self.in_force) = new;
         self.reloads.applied();
         self.show_config();
         changes
@@ -370,7 +371,7 @@ fn start_log(config: &Config, registry: &Registry) -> LogHandle {
 /// `warp_config_hash_info{hash}`: nodes that should be alike are.
 fn show_config_hash(registry: &Registry, in_force: Arc<Mutex<Config>>) {
     let hash = move || {
-        let values = values(&in_force.lock().unwrap_or_else(|p| p.into_inner()));
+        let values = values(&lock(&in_force));
         let text = values.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>();
         warp_model::hash::fnv1a(text.bytes())
     };
@@ -385,7 +386,7 @@ fn show_config_hash(registry: &Registry, in_force: Arc<Mutex<Config>>) {
 
 /// The alarm at 80 % of F-DISK-01 is a rule over this.
 fn watch_disk(registry: &Registry, dir: PathBuf) {
-    let used = move || Some(Sample::number(Vec::new(), used_ratio(&rustix::fs::statvfs(&dir).ok()?)));
+    let used = move || Some(Sample::number(Vec::new(), used_ratio(blocks(&dir)?)));
     registry.observe(
         Kind::Gauge,
         "warp_data_disk_used_ratio",
@@ -395,10 +396,23 @@ fn watch_disk(registry: &Registry, dir: PathBuf) {
     );
 }
 
+/// Blocks of a file system: all, free, and free for everybody.
+#[derive(Clone, Copy, Debug)]
+struct Blocks {
+    all: u64,
+    free: u64,
+    available: u64,
+}
+
+fn blocks(dir: &std::path::Path) -> Option<Blocks> {
+    let space = rustix::fs::statvfs(dir).ok()?;
+    Some(Blocks { all: space.f_blocks, free: space.f_bfree, available: space.f_bavail })
+}
+
 /// As `df` says it: what is used, of what is used and what is free for everybody. Blocks kept for root are neither.
-fn used_ratio(space: &rustix::fs::StatVfs) -> f64 {
-    let used = space.f_blocks.saturating_sub(space.f_bfree) as f64;
-    used / (used + space.f_bavail as f64).max(1.0)
+fn used_ratio(of: Blocks) -> f64 {
+    let used = of.all.saturating_sub(of.free) as f64;
+    used / (used + of.available as f64).max(1.0)
 }
 
 fn seed() -> anyhow::Result<[u8; 32]> {

@@ -99,34 +99,48 @@ fn tail(client: &Client, query: &str, count: Option<u64>, common: &Common) -> Re
     let vendors = Vendors::of(client);
     let out = Output::new(common, COLUMNS);
     out.heading(HEAD);
-    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
-    let mut first = true;
+    let mut tail = Tail::from_now(client, query)?;
     let mut shown = 0u64;
     loop {
-        let mut fresh: Vec<Value> = client
-            .either(|of| client.page(&format!("{of}/calls?expand=rating&limit=200{query}")))?
-            .items
-            .into_iter()
-            .filter(|call| !seen.contains_key(call["id"].as_str().unwrap_or_default()))
-            .collect();
-        // Records come in the order of their beginning; people want the order of their end.
-        fresh.sort_by(|a, b| text(a, "end_at").cmp(text(b, "end_at")));
-        for call in fresh {
-            seen.insert(text(&call, "id").to_owned(), ());
-            if first {
-                continue;
-            }
+        let (calls, more) = tail.further(client)?;
+        for call in calls {
             vendors.print(&out, call);
             shown += 1;
             if count.is_some_and(|count| shown >= count) {
                 return Ok(0);
             }
         }
-        while seen.len() > 5_000 {
-            seen.pop_first();
+        if !more {
+            std::thread::sleep(Duration::from_millis(300));
         }
-        first = false;
-        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// Where a reader of calls stands who reads them as they are posted: a call of hours comes when it ends, like any other.
+struct Tail {
+    /// The list, of the side that the key is of, with the filters.
+    list: String,
+    after: Option<String>,
+}
+
+impl Tail {
+    /// Behind what is posted now.
+    fn from_now(client: &Client, query: &str) -> Result<Self, Failure> {
+        client.either(|of| {
+            let newest = client.page(&format!("{of}/calls?sort=-posted_at&limit=1{query}"))?;
+            let list = format!("{of}/calls?expand=rating&sort=posted_at&limit={MOST}{query}");
+            Ok(Self { list, after: newest.last })
+        })
+    }
+
+    /// What was posted since, a page at most, and whether there is more already.
+    fn further(&mut self, client: &Client) -> Result<(Vec<Value>, bool), Failure> {
+        let after = self.after.as_deref().map_or_else(String::new, |at| format!("&cursor={}", encoded(at)));
+        let page = client.page(&format!("{}{after}", self.list))?;
+        if page.last.is_some() {
+            self.after = page.last;
+        }
+        Ok((page.items, page.next.is_some()))
     }
 }
 
@@ -155,5 +169,75 @@ impl Vendors {
 
     fn print(&self, out: &Output<'_>, call: Value) {
         out.item(|| call.clone(), || fields(&call, self), || line(&call, self));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// An API that gives these answers in turn; what was asked comes back.
+    fn api(answers: Vec<&'static str>) -> (Client, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), "k");
+        let asked = std::thread::spawn(move || {
+            let one = |answer: &str| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                let length = answer.len();
+                let text = format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{answer}"
+                );
+                stream.write_all(text.as_bytes()).unwrap();
+                String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned()
+            };
+            answers.into_iter().map(one).collect()
+        });
+        (client, asked)
+    }
+
+    /// A call that began an hour ago is far down the list of begins when it ends; it is the next one by posting.
+    #[test]
+    fn a_tail_goes_on_from_the_last_posted_record() {
+        let (client, asked) = api(vec![
+            r#"{"data":[{"id":"call_9"}],"meta":{"next_cursor":"x","last_cursor":"5.call_9"}}"#,
+            r#"{"data":[],"meta":{"next_cursor":null,"last_cursor":"5.call_9"}}"#,
+            r#"{"data":[{"id":"call_1"}],"meta":{"next_cursor":"6.call_1","last_cursor":"6.call_1"}}"#,
+            r#"{"data":[],"meta":{"next_cursor":null,"last_cursor":"6.call_1"}}"#,
+        ]);
+        let mut tail = Tail::from_now(&client, "&outcome=answered").unwrap();
+        assert_eq!(tail.further(&client).unwrap(), (Vec::new(), false));
+        let (calls, more) = tail.further(&client).unwrap();
+        assert_eq!((calls[0]["id"].as_str(), more), (Some("call_1"), true));
+        assert!(tail.further(&client).unwrap().0.is_empty());
+        let list = "/api/v1/admin/calls?expand=rating&sort=posted_at&limit=200&outcome=answered&cursor=";
+        let wanted = [
+            "/api/v1/admin/calls?sort=-posted_at&limit=1&outcome=answered".to_owned(),
+            format!("{list}5.call_9"),
+            format!("{list}5.call_9"),
+            format!("{list}6.call_1"),
+        ];
+        assert_eq!(asked.join().unwrap(), wanted);
+    }
+
+    /// Where nothing was posted yet, everything that comes is news.
+    #[test]
+    fn a_tail_of_an_empty_ledger_begins_at_its_beginning() {
+        let (client, asked) = api(vec![
+            r#"{"data":[],"meta":{"next_cursor":null}}"#,
+            r#"{"data":[{"id":"call_1"}],"meta":{"next_cursor":null,"last_cursor":"6.call_1"}}"#,
+        ]);
+        let mut tail = Tail::from_now(&client, "").unwrap();
+        assert_eq!(tail.further(&client).unwrap().0.len(), 1);
+        assert_eq!(tail.after.as_deref(), Some("6.call_1"));
+        assert!(asked.join().unwrap()[1].ends_with("limit=200"));
     }
 }

@@ -21,7 +21,10 @@ pub(crate) const MOST: usize = 200;
 /// A page of a list.
 pub(crate) struct Page {
     pub(crate) items: Vec<Value>,
+    /// Cursor of the next page.
     pub(crate) next: Option<String>,
+    /// Cursor to read on from later, of lists that grow at their end.
+    pub(crate) last: Option<String>,
 }
 
 impl Client {
@@ -138,11 +141,12 @@ impl Client {
     /// One page of a list.
     pub(crate) fn page(&self, path: &str) -> Result<Page, Failure> {
         let mut body = self.ok("GET", path, "", Vec::new())?;
-        let next = body["meta"]["next_cursor"].as_str().map(str::to_owned);
+        let cursor = |name: &str| body["meta"][name].as_str().map(str::to_owned);
+        let (next, last) = (cursor("next_cursor"), cursor("last_cursor"));
         let Value::Array(items) = body["data"].take() else {
             return Err(Failure::new(format!("{path} is no list")));
         };
-        Ok(Page { items, next })
+        Ok(Page { items, next, last })
     }
 
     /// Gives the rows of a list one after another, over all pages, until `take` says that it has enough. `limit` is the size of a

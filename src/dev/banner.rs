@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use warp_ua::CallResult;
 
-use super::traffic::FIRST_CALLED;
+use super::traffic::{FIRST_CALLED, MORE_CPS};
 use super::world::TRUNKS;
 use super::{DevArgs, World};
 use crate::cli::Common;
@@ -48,7 +48,10 @@ pub(super) fn print(
     if args.no_traffic {
         println!("  Demo traffic: off (start: warp demo --cps 5)");
     } else {
-        println!("  Demo traffic: {} calls/s (change: warp demo --cps 50, stop: warp demo off)", args.cps);
+        println!(
+            "  Demo traffic: {} calls/s (change: warp demo --cps {MORE_CPS}, stop: warp demo off)",
+            args.cps
+        );
     }
     println!(
         "  Next: warp calls tail · warp route +442071234567 · docs/quickstart.md          Ctrl-C stops, twice kills"

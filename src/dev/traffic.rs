@@ -18,6 +18,15 @@ use crate::cli::Failure;
 /// Number of the banner's call; vendors answer it at once.
 pub(super) const FIRST_CALLED: &str = "+14155550123";
 
+/// Calls a second that the banner names for people who want to see more.
+pub(super) const MORE_CPS: u32 = 50;
+/// The longest that the caller of a demo call talks.
+const LONGEST_TALK: Duration = Duration::from_secs(10);
+/// The longest from the INVITE of a demo call to its answer or refusal, over all vendors that are tried: two that are silent for two
+/// seconds each, and one that lets it ring.
+#[cfg(test)]
+const LONGEST_SETUP: Duration = Duration::from_secs(8);
+
 /// How a call to this number ends, decided by its last two digits: the same for every vendor, so that a failover does not
 /// change the outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +153,9 @@ impl Callers {
         };
         let mut spec = CallSpec::new(self.proxy, trunk.caller, &called);
         spec.credentials = credentials.clone();
-        spec.talk = Duration::from_millis(1_000 + pick(4, 9_000) as u64);
+        let spread = LONGEST_TALK.saturating_sub(Duration::from_secs(1));
+        spec.talk =
+            Duration::from_secs(1) + Duration::from_millis(pick(4, spread.as_millis() as usize) as u64);
         if fate(&called) == Fate::Cancelled {
             spec.cancel_after = Some(Duration::from_millis(1_500 + pick(5, 2_000) as u64));
         }
@@ -209,5 +220,22 @@ impl Drop for Generator {
             thread.thread().unpark();
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::capacity;
+
+    /// The demo world has ports for what its banner recommends, every call being as long as the longest. At 30 calls/s and more
+    /// it once ran out of them in silence.
+    #[test]
+    fn the_demo_has_ports_for_the_rate_that_its_banner_names() {
+        let config = crate::dev::base(std::path::Path::new("x"));
+        let longest = (LONGEST_SETUP + LONGEST_TALK).as_secs_f64();
+        let wanted = capacity::pairs_for(f64::from(MORE_CPS), longest);
+        let there = capacity::pairs_of(&config);
+        assert!(there as f64 >= wanted, "{there} pairs, {wanted} wanted");
     }
 }

@@ -36,7 +36,7 @@ impl Capacity {
     pub(super) fn new(pairs: usize, descriptors: f64, cpus: usize) -> Self {
         let at_once = (descriptors - OTHER_DESCRIPTORS).max(0.0) / SOCKETS;
         Self {
-            ports: pairs as f64 / PAIRS / (TALK_S + REST_S),
+            ports: pairs as f64 / pairs_for(1.0, TALK_S),
             descriptors: at_once / TALK_S,
             cpu: cpus as f64 / (SIGNALLING_S + PACKET_S * PACKETS * TALK_S),
         }
@@ -47,11 +47,21 @@ impl Capacity {
     }
 }
 
-/// The finding about this machine with this configuration.
-pub(super) fn of_machine(config: &Config) -> Finding {
+/// Pairs of ports that so many calls a second hold, each for so many seconds and its rest.
+pub(crate) fn pairs_for(calls_per_s: f64, seconds: f64) -> f64 {
+    calls_per_s * PAIRS * (seconds + REST_S)
+}
+
+/// Pairs of ports of a configuration, over all its addresses.
+pub(crate) fn pairs_of(config: &Config) -> usize {
     let (low, high) = (u32::from(*config.media.ports.start()), u32::from(*config.media.ports.end()));
     // From the first even port to the last odd one.
-    let pairs = high.div_ceil(2).saturating_sub(low.div_ceil(2)) as usize * config.media.ips.len();
+    high.div_ceil(2).saturating_sub(low.div_ceil(2)) as usize * config.media.ips.len()
+}
+
+/// The finding about this machine with this configuration.
+pub(super) fn of_machine(config: &Config) -> Finding {
+    let pairs = pairs_of(config);
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let descriptors = hard_limit().unwrap_or(0.0);
     let capacity = Capacity::new(pairs, descriptors, cpus);
@@ -69,7 +79,7 @@ pub(super) fn of_machine(config: &Config) -> Finding {
         return finding("capacity", Level::Warn, found, fix);
     }
     if capacity.ports < capacity.cpu {
-        let wanted = (capacity.cpu * PAIRS * (TALK_S + REST_S)).ceil() as usize;
+        let wanted = pairs_for(capacity.cpu, TALK_S).ceil() as usize;
         let fix = format!(
             "set media.ports to a range of {} ports, or media.ips to more addresses: CPU would carry that many",
             wanted.saturating_mul(2) / config.media.ips.len().max(1)

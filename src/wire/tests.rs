@@ -151,3 +151,39 @@ fn f_pg_01_a_start_without_postgresql_takes_calls_from_the_last_snapshot_on_disk
     drop(app);
     stack.stop();
 }
+
+/// `df` divides by what people can use: blocks kept for root are neither used nor free.
+#[test]
+fn the_disk_is_as_full_as_df_says() {
+    let ratio = |all, free, available| used_ratio(Blocks { all, free, available });
+    assert_eq!(ratio(1_000, 400, 350), 600.0 / 950.0);
+    // All that people may use is used, and root still has its part: full, as df says.
+    assert_eq!(ratio(1_000, 50, 0), 1.0);
+    assert_eq!((ratio(1_000, 1_000, 950), ratio(0, 0, 0)), (0.0, 0.0));
+    // The same disk by df itself, which rounds up to whole percents; somebody may write in between.
+    let dir = std::env::temp_dir();
+    let out = std::process::Command::new("df").arg("-P").arg(&dir).output().expect("df");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let said = text.lines().nth(1).and_then(|l| l.split_ascii_whitespace().nth(4)?.strip_suffix('%'));
+    let said: f64 = said.and_then(|t| t.parse().ok()).unwrap_or_else(|| panic!("{text}"));
+    let ours = used_ratio(blocks(&dir).expect("a file system")) * 100.0;
+    assert!((said - 2.0..=said + 1.0).contains(&ours), "df says {said} %, we {ours} %");
+}
+
+/// A build in a checkout knows its commit; one from an archive is told it by `WARP_REVISION`.
+#[test]
+fn the_revision_is_known() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    if !Path::new(root).join(".git").exists() {
+        println!("skipped: no checkout");
+        return;
+    }
+    let revision = crate::BUILD.revision;
+    assert_ne!(revision, "unknown");
+    let asked = ["-C", root, "cat-file", "-e", &format!("{revision}^{{commit}}")];
+    // Where there is no git, the form must do.
+    match std::process::Command::new("git").args(asked).status() {
+        Ok(status) => assert!(status.success(), "{revision} is no commit of this checkout"),
+        Err(_) => assert!(revision.len() == 12 && revision.bytes().all(|b| b.is_ascii_hexdigit())),
+    }
+}

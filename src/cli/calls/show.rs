@@ -101,3 +101,38 @@ fn ended(leg: &Value) -> String {
 fn or_dash<'a>(value: &'a Value, name: &str) -> &'a str {
     Some(text(value, name)).filter(|t| !t.is_empty()).unwrap_or("-")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Why each vendor was left stands behind the word, and only there.
+    #[test]
+    fn a_failover_says_why_and_other_ends_do_not() {
+        let leg = |n: u8, code: Value, q850: Value, by: &str| json!({ "attempt_no": n, "vendor_id": "vnd_1", "egress_ip": "192.0.2.80", "sip_code": code, "q850": q850, "ended_by": by });
+        let call = json!({
+            "id": "call_1", "caller": "+12025550100", "called": "4155550123", "outcome": "answered", "sip_code": 200, "duration_ms": 61_000,
+            "setup_at": "2026-11-29T00:00:00.000Z", "end_at": "2026-11-29T00:01:01.000Z",
+            "record": { "legs": [
+                leg(1, json!(503), json!(34), "failover"),
+                leg(2, json!(408), Value::Null, "failover"),
+                leg(3, json!(0), Value::Null, "failover"),
+                leg(4, json!(200), json!(16), "answered"),
+            ] },
+        });
+        let text = text_of(&call, &Vendors([("vnd_1".to_owned(), "alpha".to_owned())].into()));
+        let legs: Vec<&str> = text.lines().filter(|l| l.contains("192.0.2.80")).collect();
+        assert_eq!(legs.len(), 4, "{text}");
+        let ends = [
+            "failover: refused with 503, Q.850 34",
+            "failover: no answer in time",
+            "failover: the process ended",
+            "answered",
+        ];
+        for (leg, end) in legs.iter().zip(ends) {
+            assert!(leg.ends_with(&format!("  {end}")) && leg.contains("alpha"), "{leg}");
+        }
+    }
+}
