@@ -27,19 +27,19 @@ pub use units::{Network, Size, Span};
 /// Everything that can be set, by section of `warp.toml`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
-    /// `[node]`
+    /// `[node]`: this process and its folders.
     pub node: Node,
-    /// `[log]`
+    /// `[log]`: what is logged, and in which form.
     pub log: Log,
-    /// `[ops]`
+    /// `[ops]`: metrics and health.
     pub ops: Ops,
-    /// `[events]`
+    /// `[events]`: the journal and the event log.
     pub events: Events,
-    /// `[api]`
+    /// `[api]`: the control plane.
     pub api: Api,
-    /// `[sip]`
+    /// `[sip]`: the proxy.
     pub sip: Sip,
-    /// `[media]`
+    /// `[media]`: the relay.
     pub media: warp_media_relay::Config,
 }
 
@@ -88,9 +88,9 @@ impl Default for Log {
 pub enum LogFormat {
     /// Human on a terminal, JSON otherwise.
     Auto,
-    /// For people.
+    /// Lines for people.
     Human,
-    /// JSON lines.
+    /// One JSON object per line.
     Json,
 }
 
@@ -129,7 +129,7 @@ impl Default for Events {
 /// A whole configuration with where each value came from.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The values.
+    /// The values after all layers.
     pub config: Config,
     /// `section.key` → origin; what is not here is a default.
     pub origins: BTreeMap<String, Origin>,
@@ -138,11 +138,11 @@ pub struct Loaded {
 /// One value that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// `section.key`.
+    /// The key, as `section.key`.
     pub key: String,
-    /// Before.
+    /// The value before the reload.
     pub old: String,
-    /// After.
+    /// The value from the reload on.
     pub new: String,
     /// Whether a reload applies it; otherwise it needs a restart.
     pub live: bool,

@@ -23,9 +23,9 @@ use crate::wire::Stack;
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
-    /// SIP proxy.
+    /// The SIP proxy, which decides calls.
     pub sip: bool,
-    /// Media relay.
+    /// The media relay.
     pub media: bool,
     /// REST API and snapshot publisher.
     pub api: bool,
@@ -93,7 +93,7 @@ impl fmt::Display for Roles {
     }
 }
 
-/// `warp serve`.
+/// `warp serve`: starts the roles and runs until it is told to stop. Errors: what a start can fail of.
 pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
     let base = Config::default();
     let sources = Sources::of_process(file.config.clone());

@@ -44,7 +44,7 @@ pub struct CallRecord {
     pub called_e164: Option<String>,
     /// `interstate`, `intrastate`, `local`, `indeterminate`, or absent where no jurisdiction applies.
     pub jurisdiction: Option<String>,
-    /// INVITE received.
+    /// When the INVITE came.
     pub setup_at: Wall,
     /// First 18x towards the caller.
     pub progress_at: Option<Wall>,
@@ -58,7 +58,7 @@ pub struct CallRecord {
     pub duration_ms: u64,
     /// Final SIP status towards the caller (200 when answered).
     pub sip_code: u16,
-    /// Q.850 cause.
+    /// The Q.850 cause, 1 to 127; `None` = none was given.
     pub q850: Option<u8>,
     /// Who ended it.
     pub release_side: ReleaseSide,
@@ -74,7 +74,7 @@ pub struct CallRecord {
     pub route_rank: Option<u16>,
     /// Vendor that carried it (or was tried last).
     pub vendor_id: Option<VendorId>,
-    /// Its trunk.
+    /// The trunk of that vendor.
     pub vendor_trunk_id: Option<VendorTrunkId>,
     /// What the customer pays and what we pay; absent when not answered.
     pub rating: Option<CallRating>,
@@ -105,13 +105,13 @@ pub enum JournalRecord {
 pub struct LegRecord {
     /// 1, 2, 3 …
     pub attempt_no: u16,
-    /// Vendor.
+    /// The vendor that was tried.
     pub vendor_id: Option<VendorId>,
-    /// Its trunk.
+    /// The trunk of that vendor.
     pub vendor_trunk_id: Option<VendorTrunkId>,
     /// Where the INVITE went.
     pub egress_ip: IpAddr,
-    /// INVITE sent.
+    /// When the INVITE was sent to the vendor.
     pub start_at: Wall,
     /// First 18x or 200 of this leg, ms after `start_at`.
     pub pdd_ms: Option<u64>,
@@ -141,7 +141,7 @@ pub struct CallRating {
 pub struct RatedSide {
     /// Deck version, as `deck_…@N`.
     pub deck_version: String,
-    /// Matched prefix.
+    /// The dial code of the deck that priced the call.
     pub prefix: String,
     /// Price of a minute.
     pub rate_per_min: Nanos,
@@ -170,7 +170,7 @@ pub struct MediaFigures {
     pub to_caller: StreamFigures,
 }
 
-/// One direction.
+/// Figures of the media in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamFigures {
     /// RTP packets relayed.
@@ -201,7 +201,7 @@ pub enum ReleaseSide {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// 200 OK.
+    /// Somebody answered: a 2xx.
     Answered,
     /// 486 or 600.
     Busy,
@@ -211,12 +211,12 @@ pub enum Outcome {
     Cancelled,
     /// Refused by us.
     Rejected,
-    /// Everything else.
+    /// It failed on the way, for any other reason.
     Failed,
 }
 
 impl Outcome {
-    /// Label value.
+    /// The word as it stands in records, filters and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",

@@ -29,7 +29,7 @@ pub const SIP_CALLS: usize = 200_000;
 pub const SIP_TRANSACTIONS_PER_STRANGER: usize = 10_000;
 /// Streams of one source, and in all. When full: refused at accept; a quarter of the total is kept for known peers.
 pub const SIP_STREAMS_PER_SOURCE: usize = 64;
-/// See [`SIP_STREAMS_PER_SOURCE`].
+/// Connections of SIP over TCP that a node holds, over all sources ([`SIP_STREAMS_PER_SOURCE`]).
 pub const SIP_STREAMS: usize = 20_000;
 /// Seconds until the first whole message on a new stream. When exceeded: close.
 pub const SIP_STREAM_FIRST_MESSAGE_S: u64 = 5;
@@ -39,20 +39,20 @@ pub const SIP_STREAM_IDLE_S: u64 = 120;
 /// SDP: bytes, media lines, formats and attributes of one media line. When exceeded: 488. A browser's offer of video has
 /// some 200 attributes a section, and of audio and video together some 20 kB; payload types are at most 128.
 pub const SDP_BYTES: usize = 32_768;
-/// See [`SDP_BYTES`].
+/// Media sections (`m=`) of one SDP. When exceeded: 488.
 pub const SDP_MEDIA: usize = 16;
-/// See [`SDP_BYTES`].
+/// Formats of one media section. When exceeded: 488.
 pub const SDP_FORMATS: usize = 128;
-/// See [`SDP_BYTES`].
+/// Attributes (`a=`) of one media section. When exceeded: 488.
 pub const SDP_ATTRIBUTES: usize = 512;
 
 /// ng: bytes of one datagram, nesting depth, elements, bytes of one string. When exceeded: `result: error`.
 pub const NG_BYTES: usize = 65_507;
-/// See [`NG_BYTES`].
+/// Lists and dictionaries within one another in an ng message. When exceeded: `result: error`.
 pub const NG_DEPTH: usize = 16;
-/// See [`NG_BYTES`].
+/// Elements of an ng message, over all its lists and dictionaries. When exceeded: `result: error`.
 pub const NG_ELEMENTS: usize = 4_096;
-/// See [`NG_BYTES`].
+/// Bytes of one string of an ng message. When exceeded: `result: error`.
 pub const NG_STRING_BYTES: usize = 65_000;
 /// ng replies kept for repeated cookies (T-NG-03). When full: the oldest goes.
 pub const NG_COOKIES: usize = 65_536;
@@ -61,5 +61,5 @@ pub const NG_COOKIES: usize = 65_536;
 pub const HTTP_HEADER_BYTES: usize = 16_384;
 /// See [`HTTP_HEADER_BYTES`]. Deck uploads have their own limit.
 pub const HTTP_BODY_BYTES: usize = 1_048_576;
-/// See [`HTTP_HEADER_BYTES`].
+/// Lists and objects within one another in a JSON body.
 pub const JSON_DEPTH: usize = 64;

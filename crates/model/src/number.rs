@@ -90,7 +90,7 @@ impl FromStr for E164 {
     }
 }
 
-/// With `+`.
+/// Written with a leading `+` (ITU-T E.123).
 impl fmt::Display for E164 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "+{}", self.0)

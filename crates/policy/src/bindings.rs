@@ -73,7 +73,7 @@ pub(crate) struct Hot {
     pub(crate) rank: u64,
 }
 
-/// Everything bound.
+/// What the lists of a directory are bound to in an index.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bindings {
     sell: Vec<Option<usize>>,

@@ -39,13 +39,13 @@ impl fmt::Display for CidrError {
 impl std::error::Error for CidrError {}
 
 impl Cidr {
-    /// One address.
+    /// The block of one address only.
     pub fn host(ip: IpAddr) -> Cidr {
         let base = ip.to_canonical();
         Cidr { base, len: if base.is_ipv4() { 32 } else { 128 } }
     }
 
-    /// A block.
+    /// A block of addresses. Errors: a length beyond 32 (IPv4) or 128 (IPv6), or host bits that are not zero.
     pub fn new(ip: IpAddr, len: u8) -> Result<Cidr, CidrError> {
         let base = ip.to_canonical();
         if len > if base.is_ipv4() { 32 } else { 128 } {
@@ -63,12 +63,12 @@ impl Cidr {
         ip.is_ipv4() == self.base.is_ipv4() && masked(ip, self.len) == self.base
     }
 
-    /// First address.
+    /// The first address of the block.
     pub fn base(&self) -> IpAddr {
         self.base
     }
 
-    /// Prefix length.
+    /// The length of the prefix in bits: 0 to 32, or 0 to 128.
     pub fn prefix_len(&self) -> u8 {
         self.len
     }

@@ -38,7 +38,7 @@ impl fmt::Display for CodeError {
 impl std::error::Error for CodeError {}
 
 impl Code {
-    /// From digits.
+    /// From 1 to 15 digits. Errors: none, more, or something else than digits.
     pub fn parse(text: &[u8]) -> Result<Code, CodeError> {
         if text.is_empty() || text.len() > 15 {
             return Err(CodeError::Length);

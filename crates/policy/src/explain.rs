@@ -25,7 +25,7 @@ pub const DECISION_VERSION: u16 = 1;
 /// A decision in full. Readers ignore unknown fields; writers only add.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionRecord {
-    /// [`DECISION_VERSION`].
+    /// The version of this form: [`DECISION_VERSION`].
     pub version: u16,
     /// What it was decided from.
     pub snapshot_id: SnapshotId,
@@ -41,7 +41,7 @@ pub struct DecisionRecord {
     pub routed: Option<E164>,
     /// Class of the destination.
     pub class: Option<DestinationClass>,
-    /// Emergency code.
+    /// The emergency code that was dialled, for example 911.
     pub emergency: Option<u16>,
     /// Caller, when valid.
     pub caller: Option<E164>,
@@ -53,17 +53,17 @@ pub struct DecisionRecord {
     pub term_state: Option<String>,
     /// Which US price applies.
     pub jurisdiction: Option<Jurisdiction>,
-    /// Why.
+    /// The rule that the jurisdiction was told by.
     pub jurisdiction_rule: Option<JurisdictionRule>,
     /// What the customer pays.
     pub sell: Option<PricedRate>,
     /// Partition and how it orders.
     pub partition: Option<String>,
-    /// Its strategy.
+    /// The strategy of the partition.
     pub strategy: Option<Strategy>,
     /// Prices are compared for a call of so many seconds.
     pub expected_duration_s: Option<u32>,
-    /// In order.
+    /// The candidates, the first choice first.
     pub candidates: Vec<CandidateRecord>,
     /// Everybody of the partition who is no candidate, in the order they would have come.
     pub excluded: Vec<ExclusionRecord>,
@@ -78,9 +78,9 @@ pub struct Inputs {
     pub trunk: TrunkId,
     /// As received, at most 257 bytes; bytes that are not ASCII as `%XX`.
     pub caller: String,
-    /// As received.
+    /// The called number as it was received.
     pub called: String,
-    /// When.
+    /// The time that the call was decided for.
     pub at: Wall,
     /// Hash of the call, in hexadecimal.
     pub call_hash: String,
@@ -93,9 +93,9 @@ pub struct Inputs {
 /// Live figures of one vendor trunk, as they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveRecord {
-    /// Which.
+    /// The vendor trunk that the figures are of.
     pub vendor_trunk: VendorTrunkId,
-    /// In rotation.
+    /// Whether it was in rotation.
     pub up: bool,
     /// Calls on it.
     pub channels_used: u32,
@@ -118,11 +118,11 @@ fn is_whole(share: &u8) -> bool {
 /// A price with the sum for the expected call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PricedRate {
-    /// `deck_…@N`.
+    /// The deck and the version of the price: `deck_…@N`.
     pub deck_version: String,
-    /// Matched code.
+    /// The dial code that priced the call.
     pub prefix: String,
-    /// Per minute.
+    /// The price per minute, in nano-units of the deck's currency.
     pub rate_per_min: Nanos,
     /// First increment, seconds.
     pub increment_initial_s: u32,
@@ -141,18 +141,18 @@ pub struct PricedRate {
     pub sum: String,
 }
 
-/// One candidate.
+/// A vendor trunk that may carry the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CandidateRecord {
     /// 1 = first.
     pub rank: u16,
-    /// Who.
+    /// The id of the vendor.
     pub vendor: VendorId,
-    /// For people.
+    /// The vendor's name at that time, for people.
     pub vendor_name: String,
-    /// Which trunk.
+    /// The id of the vendor trunk.
     pub vendor_trunk: VendorTrunkId,
-    /// For people.
+    /// The vendor trunk's name at that time, for people.
     pub vendor_trunk_name: String,
     /// Under a point-of-interconnection policy: the vendor's own jurisdiction …
     pub jurisdiction: Option<Jurisdiction>,
@@ -170,9 +170,9 @@ pub struct CandidateRecord {
 /// One that is no candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExclusionRecord {
-    /// Who.
+    /// The id of the vendor.
     pub vendor: VendorId,
-    /// For people.
+    /// The vendor's name at that time, for people.
     pub vendor_name: String,
     /// Which trunk, when it is about one.
     pub vendor_trunk: Option<VendorTrunkId>,
@@ -183,7 +183,7 @@ pub struct ExclusionRecord {
     pub rule: String,
     /// What it would have cost per minute.
     pub rate_per_min: Option<Nanos>,
-    /// Matched code.
+    /// The dial code that was found; `None` = the vendor prices no code of the number.
     pub prefix: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use crate::deck::Terms;
 /// A price that was matched for a call, with everything that is needed to charge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
-    /// Per minute.
+    /// The price per minute, in nano-units of the deck's currency.
     pub rate_per_min: Nanos,
     /// Increments and fee.
     pub terms: Terms,
@@ -41,7 +41,7 @@ pub enum RoundingMode {
     HalfEven,
     /// Away from zero.
     Up,
-    /// Towards zero.
+    /// The fraction is cut off, towards zero.
     Down,
 }
 
@@ -53,7 +53,7 @@ pub enum PartialSecond {
     Up,
     /// From 500 ms.
     HalfUp,
-    /// Not counted.
+    /// A begun second is not counted.
     Down,
 }
 

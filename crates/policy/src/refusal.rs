@@ -67,7 +67,7 @@ impl Refusal {
         Self::DailySpend,
     ];
 
-    /// Stable code.
+    /// The word for it that never changes, as it stands in records and metrics.
     pub fn code(self) -> &'static str {
         match self {
             Self::InvalidNumber => "invalid_number",

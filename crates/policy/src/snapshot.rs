@@ -73,9 +73,9 @@ pub struct Snapshot {
     pub id: SnapshotId,
     /// Customers, trunks, vendors, partitions.
     pub directory: Arc<Directory>,
-    /// Rates.
+    /// The index over the prices of all decks in force.
     pub lcr: Arc<LcrIndex>,
-    /// Numbers.
+    /// The number plan that numbers are read by.
     pub number_plan: Arc<NumberPlan>,
     pub(crate) bindings: Bindings,
 }
@@ -146,11 +146,11 @@ pub struct Section {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// 1.
+    /// The version of this form: 1.
     pub version: u16,
     /// Of the snapshot.
     pub id: SnapshotId,
-    /// Its sections.
+    /// The sections that it is made of, by content address.
     pub sections: Vec<Section>,
 }
 

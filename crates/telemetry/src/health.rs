@@ -34,7 +34,7 @@ pub fn request_seconds(registry: &Registry, name: &'static str) -> RequestSecond
 pub enum State {
     /// Not yet ready for work.
     Starting,
-    /// Works.
+    /// The part works.
     Up,
     /// Does not work, and why (our words, no peer's bytes).
     Down(String),
@@ -135,7 +135,7 @@ impl Health {
         self.inner.draining.set((), 1);
     }
 
-    /// Now.
+    /// How ready the process is now.
     pub fn readiness(&self) -> Readiness {
         let parts: Vec<_> =
             self.parts().iter().map(|(name, (required, state))| (*name, *required, state.clone())).collect();
@@ -153,7 +153,7 @@ impl Part {
         }
     }
 
-    /// Works.
+    /// The part works from now on.
     pub fn up(&self) {
         self.set(State::Up);
     }

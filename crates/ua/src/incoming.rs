@@ -28,7 +28,7 @@ pub struct Incoming {
     answered: bool,
     bye: Option<(ClientOther, Vec<u8>)>,
     ended_at: Option<Mono>,
-    /// Its media.
+    /// The media of the call.
     pub leg: Leg,
     /// Messages to send to where the INVITE came from.
     pub out: Vec<Vec<u8>>,

@@ -51,7 +51,7 @@ pub struct Outgoing {
     statuses: Vec<u16>,
     pdd: Option<Duration>,
     authenticated: bool,
-    /// Its media.
+    /// The media of the call.
     pub leg: Leg,
     /// Datagrams to send, to `spec.to`.
     pub out: Vec<Vec<u8>>,
@@ -94,7 +94,7 @@ impl Outgoing {
         call
     }
 
-    /// SIP Call-ID.
+    /// The SIP Call-ID of the call.
     pub fn call_id(&self) -> &str {
         &self.call_id
     }

@@ -8,7 +8,7 @@ use warp_media::rtp::RtpView;
 use warp_model::Mono;
 use warp_net::udp::{Received, UdpOptions, UdpSocket};
 
-/// Packet interval.
+/// The time between two packets that are sent.
 pub const PTIME: Duration = Duration::from_millis(20);
 const PAYLOAD: usize = 160;
 
@@ -61,7 +61,7 @@ impl Leg {
         self.remote = remote.or(self.remote);
     }
 
-    /// Starts sending.
+    /// Starts sending, the first packet at once.
     pub fn start(&mut self, now: Mono) {
         if self.remote.is_some() && self.next_at.is_none() {
             self.next_at = Some(now);

@@ -10,7 +10,7 @@ use warp_sip::flow::Transport;
 /// How calls that arrive are treated: from the called number to a [`Behaviour`].
 pub type Rule = Arc<dyn Fn(&str) -> Behaviour + Send + Sync>;
 
-/// One agent.
+/// Where an agent stands and how it answers.
 #[derive(Clone)]
 pub struct AgentConfig {
     /// SIP address; port 0 lets the system choose (the same port for UDP and TCP).
@@ -64,9 +64,9 @@ impl Behaviour {
 /// Digest credentials of a caller.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// User name.
+    /// The digest user name.
     pub user: String,
-    /// Password.
+    /// The password of that user.
     pub password: Secret<String>,
 }
 
@@ -113,7 +113,7 @@ impl CallSpec {
 /// Who ended an answered call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
-    /// Our BYE.
+    /// We sent the BYE.
     Us,
     /// The other side's BYE.
     Them,
@@ -126,7 +126,7 @@ pub enum EndedBy {
 /// How a call went, from the caller's side.
 #[derive(Clone, Debug)]
 pub struct CallResult {
-    /// SIP Call-ID.
+    /// The SIP Call-ID of the call.
     pub call_id: String,
     /// Final status; 408 when nothing final came.
     pub status: u16,

@@ -16,33 +16,33 @@ pub struct Local {
 }
 
 impl Local {
-    /// `SIP/2.0/UDP 127.0.0.1:5080;branch=…;rport`
+    /// The Via of a request: `SIP/2.0/UDP 127.0.0.1:5080;branch=…;rport`.
     pub fn via(&self, branch: &str) -> String {
         format!("SIP/2.0/{} {};branch={branch};rport", self.transport.token(), self.addr)
     }
 
-    /// `<sip:user@127.0.0.1:5080;transport=udp>`
+    /// Our Contact: `<sip:user@127.0.0.1:5080;transport=udp>`.
     pub fn contact(&self, user: &str) -> String {
         format!("<sip:{user}@{};transport={}>", self.addr, self.transport.param())
     }
 }
 
-/// A request.
+/// A request to write.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Method token.
+    /// The method, for example `INVITE`.
     pub method: &'a str,
-    /// Request-URI.
+    /// The Request-URI, without angle brackets.
     pub uri: &'a str,
-    /// Via value.
+    /// The value of the only Via.
     pub via: String,
     /// From value with tag.
     pub from: &'a str,
     /// To value, with tag inside a dialog.
     pub to: &'a str,
-    /// Call-ID.
+    /// The Call-ID of the dialog.
     pub call_id: &'a str,
-    /// CSeq number.
+    /// The number of the CSeq.
     pub cseq: u32,
     /// Route values in order.
     pub routes: &'a [String],
@@ -53,7 +53,7 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The bytes.
+    /// The request as bytes, with its Content-Length.
     pub fn write(&self) -> Vec<u8> {
         let mut t =
             format!("{} {} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\n", self.method, self.uri, self.via);

@@ -18,7 +18,7 @@ use crate::cidr::CidrTable;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DirectoryBuilder {
-    /// Who pays.
+    /// The customers, who pay for calls.
     pub customers: Vec<Customer>,
     /// Where calls come in.
     pub trunks: Vec<Trunk>,
@@ -39,7 +39,7 @@ pub struct DirectoryBuilder {
 pub struct DirectoryError {
     /// Id or name of the row.
     pub row: String,
-    /// In words.
+    /// What is wrong, in words.
     pub message: String,
 }
 

@@ -105,7 +105,7 @@ impl Directory {
         (0..).map(TrunkIx).zip(&self.rows.trunks)
     }
 
-    /// Its index.
+    /// The index of the trunk with this id; `None` = there is none.
     pub fn trunk_ix(&self, id: TrunkId) -> Option<TrunkIx> {
         self.trunk_by_id.get(&id).copied()
     }
@@ -115,7 +115,7 @@ impl Directory {
         self.customer_of.get(trunk.at()).copied()
     }
 
-    /// A customer.
+    /// The customer with this index.
     pub fn customer(&self, ix: CustomerIx) -> Option<&Customer> {
         self.rows.customers.get(ix.at())
     }
@@ -125,7 +125,7 @@ impl Directory {
         (0..).map(CustomerIx).zip(&self.rows.customers)
     }
 
-    /// Its index.
+    /// The index of the customer with this id; `None` = there is none.
     pub fn customer_ix(&self, id: CustomerId) -> Option<CustomerIx> {
         self.customer_by_id.get(&id).copied()
     }
@@ -135,12 +135,12 @@ impl Directory {
         self.partition_of.get(trunk.at()).copied()
     }
 
-    /// A partition.
+    /// The partition with this index.
     pub fn partition(&self, ix: PartitionIx) -> Option<&Partition> {
         self.rows.partitions.get(ix.at())
     }
 
-    /// A vendor.
+    /// The vendor with this index.
     pub fn vendor(&self, ix: VendorIx) -> Option<&Vendor> {
         self.rows.vendors.get(ix.at())
     }
@@ -150,7 +150,7 @@ impl Directory {
         (0..).map(VendorIx).zip(&self.rows.vendors)
     }
 
-    /// Its index.
+    /// The index of the vendor with this id; `None` = there is none.
     pub fn vendor_ix(&self, id: VendorId) -> Option<VendorIx> {
         self.vendor_by_id.get(&id).copied()
     }
@@ -165,7 +165,7 @@ impl Directory {
         (0..).map(VendorTrunkIx).zip(&self.rows.vendor_trunks)
     }
 
-    /// Its index.
+    /// The index of the vendor trunk with this id; `None` = there is none.
     pub fn vendor_trunk_ix(&self, id: VendorTrunkId) -> Option<VendorTrunkIx> {
         self.vendor_trunk_by_id.get(&id).copied()
     }

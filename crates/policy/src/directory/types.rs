@@ -26,13 +26,13 @@ pub struct Limits {
     pub max_duration_s: Option<u32>,
 }
 
-/// Who pays.
+/// A customer: who pays for calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Customer {
-    /// Id.
+    /// The id of the customer.
     pub id: CustomerId,
-    /// For people.
+    /// The name, for people.
     pub name: String,
     /// Off: every call is refused.
     pub enabled: bool,
@@ -53,7 +53,7 @@ pub struct Ha1s {
     /// MD5 (legacy realms only).
     #[serde(with = "secret_option", skip_serializing_if = "Option::is_none")]
     pub md5: Option<Secret<String>>,
-    /// SHA-256.
+    /// HA1 by SHA-256 (RFC 8760 §2.3).
     #[serde(with = "secret_option", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Secret<String>>,
 }
@@ -64,7 +64,7 @@ pub struct Ha1s {
 pub struct DigestUser {
     /// Unique over all trunks.
     pub username: String,
-    /// Its keys.
+    /// The hashes that the user's answers are checked with.
     pub ha1: Ha1s,
 }
 
@@ -82,11 +82,11 @@ pub struct CallerRules {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trunk {
-    /// Id.
+    /// The id of the trunk.
     pub id: TrunkId,
-    /// Whose.
+    /// The customer that the trunk is of.
     pub customer: CustomerId,
-    /// For people.
+    /// The name, for people.
     pub name: String,
     /// Off: every call is refused.
     pub enabled: bool,
@@ -100,10 +100,10 @@ pub struct Trunk {
     pub sell_decks: Vec<DeckId>,
     /// Name of its partition.
     pub partition: String,
-    /// Source addresses.
+    /// The addresses and networks that its calls come from.
     #[serde(default)]
     pub acl: Vec<Cidr>,
-    /// Digest users.
+    /// The digest users that its calls are signed by.
     #[serde(default)]
     pub digest: Vec<DigestUser>,
     /// Further addresses that its media may come from.
@@ -112,7 +112,7 @@ pub struct Trunk {
     /// How it dials.
     #[serde(default)]
     pub dial: DialRules,
-    /// Caller numbers.
+    /// What is asked of caller numbers.
     #[serde(default)]
     pub caller: CallerRules,
     /// How its charges are rounded.
@@ -124,9 +124,9 @@ pub struct Trunk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vendor {
-    /// Id.
+    /// The id of the vendor.
     pub id: VendorId,
-    /// For people.
+    /// The name, for people.
     pub name: String,
     /// Off: never a candidate.
     pub enabled: bool,
@@ -144,10 +144,10 @@ pub struct Vendor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// UDP.
+    /// SIP over UDP.
     #[default]
     Udp,
-    /// TCP.
+    /// SIP over TCP.
     Tcp,
 }
 
@@ -155,10 +155,10 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberFormat {
-    /// `+14155550123`.
+    /// E.164 with a plus: `+14155550123`.
     #[default]
     PlusE164,
-    /// `14155550123`.
+    /// E.164 without a plus: `14155550123`.
     E164,
     /// `4155550123` inside NANP, `011…` elsewhere.
     National,
@@ -168,9 +168,9 @@ pub enum NumberFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
-    /// User.
+    /// The user name that we answer a challenge with.
     pub username: String,
-    /// Password.
+    /// The password of that user.
     #[serde(with = "secret_text")]
     pub password: Secret<String>,
     /// Only towards this realm (T-SIP-10); any realm of this trunk's addresses when absent.
@@ -182,23 +182,23 @@ pub struct Credentials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VendorTrunk {
-    /// Id.
+    /// The id of the vendor trunk.
     pub id: VendorTrunkId,
-    /// Whose.
+    /// The vendor that the trunk is of.
     pub vendor: VendorId,
-    /// For people.
+    /// The name, for people.
     pub name: String,
     /// Off: never a candidate.
     pub enabled: bool,
     /// Where its INVITEs go, in order.
     pub addresses: Vec<SocketAddr>,
-    /// How.
+    /// The transport that requests go out by.
     #[serde(default)]
     pub transport: Transport,
     /// Channels and CPS.
     #[serde(default)]
     pub limits: Limits,
-    /// For 401/407.
+    /// What a challenge (401 or 407) is answered with.
     #[serde(default)]
     pub credentials: Option<Credentials>,
     /// Put in front of the number.
@@ -237,7 +237,7 @@ impl VendorTrunk {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// Cheapest first.
+    /// The vendor who is cheapest for the call comes first.
     #[default]
     Cost,
     /// By priority, then cheapest first.
@@ -276,7 +276,7 @@ impl Margin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartitionVendor {
-    /// Who.
+    /// The id of the vendor.
     pub vendor: VendorId,
     /// The smaller first ([`Strategy::PriorityCost`]).
     #[serde(default)]
@@ -290,12 +290,12 @@ pub struct PartitionVendor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {
-    /// Unique.
+    /// The name, which no other partition has.
     pub name: String,
     /// Order of candidates.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Its vendors.
+    /// The vendors that may carry calls of the partition.
     pub vendors: Vec<PartitionVendor>,
     /// Tries per call, 1 to 8.
     #[serde(default = "four")]
@@ -317,18 +317,18 @@ pub struct Partition {
 pub struct Block {
     /// Names the rule in explanations.
     pub id: String,
-    /// Who.
+    /// The id of the vendor.
     pub vendor: VendorId,
     /// Only below this code; everything when absent.
     #[serde(default)]
     pub code: Option<Code>,
-    /// From.
+    /// When it begins; `None` = it has begun.
     #[serde(default)]
     pub from: Option<Wall>,
-    /// Until (exclusive).
+    /// When it ends (exclusive); `None` = never.
     #[serde(default)]
     pub until: Option<Wall>,
-    /// In words.
+    /// Why, in words for people.
     pub reason: String,
 }
 

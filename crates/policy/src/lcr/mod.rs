@@ -246,12 +246,12 @@ impl LcrIndex {
         self.decks.get(ix as usize)
     }
 
-    /// Buy columns.
+    /// The columns of buying prices, in their order.
     pub fn buy_columns(&self) -> &[Column] {
         &self.buy
     }
 
-    /// Sell columns.
+    /// The columns of selling prices, in their order.
     pub fn sell_columns(&self) -> &[Column] {
         &self.sell
     }
@@ -271,7 +271,7 @@ impl LcrIndex {
         self.codes.len()
     }
 
-    /// No rows.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.codes.is_empty()
     }

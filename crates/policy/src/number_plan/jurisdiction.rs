@@ -70,7 +70,7 @@ pub enum JurisdictionRule {
 pub enum CallerClass {
     /// A place in the 50 states, DC or a territory.
     Domestic,
-    /// 8YY.
+    /// A toll-free number of the North American plan (8YY).
     DomesticTollFree,
     /// Another country, Canada included.
     International,
@@ -78,16 +78,16 @@ pub enum CallerClass {
     NonGeographic,
     /// Not a number that anybody can have, the called number itself, or one digit repeated.
     Invalid,
-    /// None given.
+    /// No caller was given.
     Missing,
 }
 
 /// A caller number, judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// When valid.
+    /// The number, when it is a valid one.
     pub number: Option<E164>,
-    /// Its class.
+    /// The class of the caller.
     pub class: CallerClass,
     /// State or territory, when it has one.
     pub state: Option<State>,

@@ -25,16 +25,16 @@ const SPECIAL_CSV: &str = include_str!("../../data/special.csv");
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NpaClass {
-    /// Nobody's.
+    /// An area code that nobody has.
     #[default]
     Unassigned,
     /// A place in the USA or Canada.
     Geographic,
-    /// 8YY.
+    /// Toll-free numbers (8YY).
     TollFree,
-    /// 900.
+    /// Premium numbers (900).
     Premium,
-    /// 5YY.
+    /// Personal numbers (5YY).
     Personal,
     /// 600, 700 …
     Special,
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for State {
 /// What is known of one area code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Npa {
-    /// Its class.
+    /// The class of the area code.
     pub class: NpaClass,
     /// True for the 50 states and DC.
     pub us: bool,
@@ -107,9 +107,9 @@ pub struct Npa {
 pub enum DestinationClass {
     /// The 50 states and DC.
     Domestic,
-    /// 8YY.
+    /// Toll-free numbers (8YY).
     TollFree,
-    /// Canada.
+    /// Numbers of Canada.
     Canada,
     /// PR, VI, GU, AS, MP.
     UsTerritory,
@@ -130,7 +130,7 @@ pub enum DestinationClass {
 }
 
 impl DestinationClass {
-    /// All classes.
+    /// All classes, in the order of their declaration.
     pub const ALL: [DestinationClass; 11] = [
         Self::Domestic,
         Self::TollFree,
@@ -145,7 +145,7 @@ impl DestinationClass {
         Self::Special,
     ];
 
-    /// Stable name.
+    /// The word for it that never changes, as it stands in records and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Domestic => "domestic",
@@ -174,10 +174,10 @@ impl DestinationClass {
 pub struct ClassSet(u16);
 
 impl ClassSet {
-    /// No class.
+    /// The set without a class.
     pub const NONE: ClassSet = ClassSet(0);
 
-    /// These classes.
+    /// The set of these classes.
     pub fn of(classes: &[DestinationClass]) -> ClassSet {
         classes.iter().fold(ClassSet::NONE, |set, c| set.with(*c))
     }
@@ -232,9 +232,9 @@ pub struct NumberPlan {
 /// Why a text is no number plan: line (from 1) and what is wrong there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError {
-    /// From 1.
+    /// The line of the table, from 1.
     pub line: usize,
-    /// In words.
+    /// What is wrong with it, in words.
     pub message: String,
 }
 

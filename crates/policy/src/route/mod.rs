@@ -29,7 +29,7 @@ pub struct CallInput<'a> {
     pub caller: &'a [u8],
     /// Called: user part of the Request-URI.
     pub called: &'a [u8],
-    /// When.
+    /// The time that the call is decided for.
     pub at: Wall,
     /// Stable hash of the call (of its Call-ID), for weighted shares.
     pub call_hash: u64,
@@ -70,7 +70,7 @@ impl DownCause {
 /// Live figures of one vendor trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VendorTrunkLive {
-    /// In rotation.
+    /// Whether the vendor trunk is in rotation.
     pub up: bool,
     /// Calls on it now.
     pub channels_used: u32,
@@ -126,7 +126,7 @@ pub struct Looked {
 }
 
 impl Looked {
-    /// Forgets everything.
+    /// Forgets everything of the call before, and keeps the memory.
     pub fn begin(&mut self) {
         self.round = self.round.wrapping_add(1);
         if self.round == 0 {
@@ -156,7 +156,7 @@ impl Looked {
 pub struct Candidate {
     /// Where to send it.
     pub vendor_trunk: VendorTrunkIx,
-    /// Whose.
+    /// The vendor that the trunk is of.
     pub vendor: VendorIx,
     /// What it costs; `None` only for emergency calls, which are not rated.
     pub buy: Option<BuyRate>,
@@ -190,12 +190,12 @@ impl Candidates {
         }
     }
 
-    /// How many.
+    /// How many candidates there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// None.
+    /// Whether there is no candidate.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -205,7 +205,7 @@ impl Candidates {
         self.list.get(i)?.as_ref()
     }
 
-    /// In order.
+    /// The candidates, the first choice first.
     pub fn iter(&self) -> impl Iterator<Item = &Candidate> {
         self.list.iter().flatten()
     }

@@ -125,13 +125,13 @@ struct Table {
 /// What a customer's calls through one trunk cost before this process began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// Who.
+    /// The customer that spent it.
     pub customer: CustomerId,
     /// Through which trunk.
     pub trunk: TrunkId,
     /// When the calls began: on which day that was is told by the customer's zone.
     pub at: Wall,
-    /// Their price.
+    /// The sum of the prices, in nano-units of the currency of the customer.
     pub amount: Nanos,
 }
 
@@ -151,7 +151,7 @@ pub struct Bound {
 /// Figures of one trunk for the operator's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauges {
-    /// Calls now.
+    /// How many calls are up now.
     pub channels: u32,
     /// Spent and reserved today.
     pub spent: Nanos,
@@ -414,7 +414,7 @@ impl Reservation {
         self.reserved = 0;
     }
 
-    /// Reserved today.
+    /// What it holds of the day's spend, in nano-units.
     pub fn reserved(&self) -> Nanos {
         Nanos(self.reserved)
     }

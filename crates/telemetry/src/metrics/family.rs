@@ -32,12 +32,12 @@ impl<S: LabelSet> Counters<S> {
         Self { cells: Arc::new(Cells::new(S::count())), labels: std::marker::PhantomData }
     }
 
-    /// One more.
+    /// Adds one to the series of these labels.
     pub fn inc(&self, labels: S) {
         self.cells.add(labels.index(), 1);
     }
 
-    /// `n` more.
+    /// Adds `n` to the series of these labels.
     pub fn add(&self, labels: S, n: u64) {
         self.cells.add(labels.index(), n);
     }
@@ -89,22 +89,22 @@ impl<S: LabelSet> Gauges<S> {
         self.cells.add(labels.index(), n as u64);
     }
 
-    /// One more.
+    /// Adds one to the series of these labels.
     pub fn inc(&self, labels: S) {
         self.add(labels, 1);
     }
 
-    /// One less.
+    /// Takes one from the series of these labels.
     pub fn dec(&self, labels: S) {
         self.add(labels, -1);
     }
 
-    /// Becomes `value`.
+    /// Sets the series of these labels to `value`.
     pub fn set(&self, labels: S, value: i64) {
         self.cells.set(labels.index(), value as u64);
     }
 
-    /// Now.
+    /// The value of the series of these labels now.
     pub fn value(&self, labels: S) -> i64 {
         self.cells.sum(labels.index()) as i64
     }
@@ -136,7 +136,7 @@ impl NanoCounter {
         Self { cells: Arc::new(Cells::new(1)) }
     }
 
-    /// `nanos` more.
+    /// Adds `nanos` nano-units.
     pub fn add(&self, nanos: u64) {
         self.cells.add(0, nanos);
     }
@@ -158,12 +158,12 @@ pub struct FloatGauge {
 }
 
 impl FloatGauge {
-    /// Becomes `value`.
+    /// Sets the gauge to `value`.
     pub fn set(&self, value: f64) {
         self.bits.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    /// Now.
+    /// The value now.
     pub fn value(&self) -> f64 {
         f64::from_bits(self.bits.load(Ordering::Relaxed))
     }
