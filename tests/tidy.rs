@@ -197,11 +197,6 @@ fn cores_are_pure() {
 /// RFC 0012: `api` maps HTTP to `app`, `app` knows no HTTP and no SQL, `store` alone speaks it.
 #[test]
 fn use_cases_know_no_http_and_only_the_store_knows_sql() {
-    // Rooms that are still to be moved, each with its owner's reason.
-    const STILL: &[(&str, &str)] = &[
-        ("control-plane/src/app/decks", "decks get rooms of their own"),
-        ("control-plane/src/billing/", "posting is the event log's reader"),
-    ];
     let words = |shown: &str| -> &[&str] {
         if shown.starts_with("control-plane/src/app/") {
             &["axum", "http::", "StatusCode", "HeaderMap", "crate::api", "sqlx", "PgRow"]
@@ -214,22 +209,13 @@ fn use_cases_know_no_http_and_only_the_store_knows_sql() {
         }
     };
     let mut faults = Vec::new();
-    let mut excused = BTreeSet::new();
     for (path, text) in sources(&root().join("control-plane/src")) {
         let shown = show(&path);
         for (n, line) in code_lines(&text) {
             for word in words(&shown).iter().filter(|w| line.contains(**w)) {
-                match STILL.iter().find(|(p, _)| shown.starts_with(p) && word.starts_with("sqlx")) {
-                    Some((p, _)) => {
-                        excused.insert(*p);
-                    }
-                    None => faults.push(format!("{shown}:{n}: `{word}` on the wrong side of the wall")),
-                }
+                faults.push(format!("{shown}:{n}: `{word}` on the wrong side of the wall"));
             }
         }
-    }
-    for (path, why) in STILL.iter().filter(|(p, _)| !excused.contains(p)) {
-        faults.push(format!("{path} ({why}) has moved: take it off the list"));
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }

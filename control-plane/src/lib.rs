@@ -54,15 +54,15 @@ pub type LiveFigures = Arc<dyn Fn(&Snapshot) -> Vec<VendorTrunkLive> + Send + Sy
 
 /// Everything that use cases share.
 pub struct App {
-    /// Settings.
+    /// The settings of the start.
     pub config: Config,
-    /// Rows.
+    /// The door to the rows in PostgreSQL.
     pub store: Store,
-    /// Metrics.
+    /// The metrics of the control plane.
     pub metrics: Metrics,
-    /// Every endpoint.
+    /// Every endpoint of the API.
     pub endpoints: Vec<Endpoint>,
-    /// Rate limits.
+    /// The token buckets of the edge.
     pub limits: Limits,
     /// Limits of the edge in force.
     edge: ArcSwap<Edge>,
@@ -81,7 +81,7 @@ pub struct App {
     started: Instant,
 }
 
-/// Token buckets.
+/// The token buckets of the edge: by key, by customer, by address.
 pub struct Limits {
     /// Of each key.
     pub by_key: Limiter<KeyId>,
@@ -119,9 +119,9 @@ fn digest(secret: &str) -> [u8; 32] {
 /// Why the control plane does not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The database.
+    /// The database refused, or is away.
     Store(StoreError),
-    /// The listener.
+    /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
     /// The first snapshot.
     Publish(PublishError),

@@ -44,7 +44,7 @@ pub struct Metrics {
     /// Revenue, cost and what rating found.
     pub business: Business,
     routes_loaded: Keyed<Gauge>,
-    /// Published snapshots.
+    /// Snapshots that were published since the start.
     pub snapshots_published: Counter,
     /// Time from a change to its snapshot's publication.
     pub publish_seconds: warp_telemetry::metrics::Histogram,
@@ -71,7 +71,7 @@ pub struct EndpointMetrics {
 pub struct InFlight(Gauge);
 
 impl Metrics {
-    /// Registers them.
+    /// Registers them all; they are shown from then on.
     pub fn new(registry: &Registry) -> Self {
         let rows: Arc<std::sync::RwLock<Vec<Arc<Row>>>> = Arc::default();
         let seen = rows.clone();

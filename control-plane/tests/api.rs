@@ -37,7 +37,9 @@ fn a_customer_with_trunk_addresses_and_users() {
             .await
             .data();
         assert_eq!(trunk["max_rate_per_min"], json!({ "amount": "0.05", "currency": "USD" }));
-        assert!(trunk["destinations"].as_array().unwrap().iter().all(|d| d != "premium"));
+        assert!(
+            trunk["limits"]["in_force"]["destinations"].as_array().unwrap().iter().all(|d| d != "premium")
+        );
         let path = format!("/api/v1/trunks/{}", trunk["id"].as_str().unwrap());
         let ip =
             api.call(&key, "POST", &format!("{path}/ips"), Some(json!({ "address": "198.51.100.7" }))).await;

@@ -3,6 +3,8 @@ mod common;
 
 use common::{Api, eventually, with_api};
 use serde_json::{Value, json};
+use warp_control_plane::api::endpoint::Audience;
+use warp_control_plane::api::openapi;
 use warp_model::TrunkId;
 use warp_policy::directory::Limits;
 
@@ -33,7 +35,7 @@ fn limits_set_by_the_carrier_cannot_be_lifted_with_a_customers_key() {
             "max_duration_s": 86400 });
         let lifted = api.call(&key, "PATCH", &path, Some(lift)).await.data();
         let replaced = api.call(&key, "PUT", &path, Some(json!({ "name": "pbx" }))).await.data();
-        for trunk in [&lifted, &replaced] {
+        for trunk in [&lifted["limits"]["in_force"], &replaced["limits"]["in_force"]] {
             assert_eq!(
                 (&trunk["channels"], &trunk["cps"], &trunk["max_duration_s"]),
                 (&json!(10), &json!(5), &json!(3600)),
@@ -49,7 +51,7 @@ fn limits_set_by_the_carrier_cannot_be_lifted_with_a_customers_key() {
         // What the customer sets lower counts, and the carrier sees both.
         let lower =
             json!({ "channels": 3, "cps": 50, "daily_spend": usd("7.5"), "destinations": ["domestic"] });
-        let trunk = api.call(&key, "PATCH", &path, Some(lower)).await.data();
+        let trunk = api.call(&key, "PATCH", &path, Some(lower)).await.data()["limits"]["in_force"].clone();
         assert_eq!((&trunk["channels"], &trunk["cps"]), (&json!(3), &json!(5)));
         assert_eq!((&trunk["daily_spend"], &trunk["destinations"]), (&usd("7.5"), &json!(["domestic"])));
         let seen = api.op("GET", &format!("/trunks/{id}"), None).await.data();
@@ -66,6 +68,42 @@ fn limits_set_by_the_carrier_cannot_be_lifted_with_a_customers_key() {
         // The carrier's change of its own side leaves the customer's alone.
         let raised = api.op("PATCH", &format!("/trunks/{id}"), Some(json!({ "channels": 2 }))).await.data();
         assert_eq!((&raised["channels"], &raised["limits"]["customer"]["channels"]), (&json!(2), &json!(3)));
+        assert_eq!(raised["limits"]["in_force"]["channels"], 2);
+    });
+}
+
+/// What one side reads is what it has set: sent back whole, it turns no limit of the other side into its own.
+#[test]
+fn put_of_what_was_read_changes_nothing_for_either_side() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let carrier = json!({ "name": "pbx", "channels": 10, "max_rate_per_min": usd("0.05"), "max_duration_s": 3600,
+            "destinations": ["domestic", "toll_free", "canada"] });
+        let made = api.op("POST", &format!("/customers/{customer}/trunks"), Some(carrier)).await.data();
+        let id = made["id"].as_str().unwrap();
+        let (mine, theirs) = (format!("/api/v1/trunks/{id}"), format!("/api/v1/admin/trunks/{id}"));
+        let own = json!({ "channels": 3, "cps": 2, "daily_spend": usd("7.5"), "max_duration_s": 60, "status": "disabled",
+            "destinations": ["domestic"], "require_valid_caller": true });
+        assert_eq!(api.call(&key, "PATCH", &mine, Some(own)).await.status, 200);
+        let document = openapi::document(&api.control.app.endpoints, Audience::Customer);
+        let fields =
+            document["components"]["schemas"]["TrunkInput"]["properties"].as_object().unwrap().clone();
+        for (key, path) in [(&api.operator, &theirs), (&key, &mine)] {
+            let before = api.call(key, "GET", path, None).await.data();
+            let mut whole = before.clone();
+            whole.as_object_mut().unwrap().retain(|name, _| fields.contains_key(name));
+            let after = api.call(key, "PUT", path, Some(whole)).await.data();
+            assert_eq!(after["version"].as_i64(), before["version"].as_i64().map(|v| v + 1));
+            for field in fields.keys().chain([&"limits".to_owned()]) {
+                assert_eq!(after[field], before[field], "{path}: {field}");
+            }
+        }
+        let seen = api.call(&api.operator, "GET", &theirs, None).await.data();
+        assert_eq!(
+            (&seen["channels"], &seen["cps"], &seen["status"]),
+            (&json!(10), &Value::Null, &json!("active"))
+        );
+        assert_eq!(seen["limits"]["in_force"]["channels"], 3);
     });
 }
 
@@ -79,6 +117,7 @@ fn a_trunk_that_the_carrier_has_disabled_is_not_enabled_with_a_customers_key() {
         assert_eq!(api.op("PATCH", &format!("/trunks/{id}"), Some(off)).await.status, 200);
         let on = json!({ "status": "active", "require_valid_caller": false });
         let tried = api.call(&key, "PATCH", &format!("/api/v1/trunks/{id}"), Some(on)).await.data();
+        let tried = &tried["limits"]["in_force"];
         assert_eq!((&tried["status"], &tried["require_valid_caller"]), (&json!("disabled"), &json!(true)));
         eventually("the trunk disabled", || async { in_force(&api, &id).filter(|(on, _, _)| !on) }).await;
         // The other way round: the customer's own word holds against the carrier's "active" too.
@@ -87,14 +126,12 @@ fn a_trunk_that_the_carrier_has_disabled_is_not_enabled_with_a_customers_key() {
             200
         );
         let own = json!({ "status": "disabled" });
-        assert_eq!(
-            api.call(&key, "PATCH", &format!("/api/v1/trunks/{id}"), Some(own)).await.data()["status"],
-            "disabled"
-        );
+        let said = api.call(&key, "PATCH", &format!("/api/v1/trunks/{id}"), Some(own)).await.data();
+        assert_eq!(said["status"], "disabled");
         let seen = api.op("GET", &format!("/trunks/{id}"), None).await.data();
         assert_eq!(
-            (&seen["status"], &seen["limits"]["carrier"]["status"]),
-            (&json!("disabled"), &json!("active"))
+            (&seen["limits"]["in_force"]["status"], &seen["limits"]["carrier"]["status"], &seen["status"]),
+            (&json!("disabled"), &json!("active"), &json!("active"))
         );
     });
 }
@@ -112,8 +149,9 @@ fn a_new_trunk_lifts_nothing_and_a_held_one_is_not_deleted_to_make_room() {
             .call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "new", "channels": 500 })))
             .await
             .data();
-        assert_eq!((&second["channels"], &second["max_rate_per_min"]), (&json!(4), &usd("0.02")));
-        assert_eq!(second["destinations"], json!(["domestic"]));
+        let counts = &second["limits"]["in_force"];
+        assert_eq!((&counts["channels"], &counts["max_rate_per_min"]), (&json!(4), &usd("0.02")));
+        assert_eq!(counts["destinations"], json!(["domestic"]));
         // Now another trunk is held as tightly: one of them may go, the last may not.
         assert_eq!(api.call(&key, "DELETE", &held, None).await.status, 200);
         let second = format!("/api/v1/trunks/{}", second["id"].as_str().unwrap());
@@ -124,10 +162,10 @@ fn a_new_trunk_lifts_nothing_and_a_held_one_is_not_deleted_to_make_room() {
         assert_eq!(api.op("POST", &format!("/customers/{stopped}/trunks"), Some(off)).await.status, 201);
         let new =
             api.call(&stopped_key, "POST", "/api/v1/trunks", Some(json!({ "name": "new" }))).await.data();
-        assert_eq!(new["status"], "disabled");
+        assert_eq!(new["limits"]["in_force"]["status"], "disabled");
         let new = format!("/api/v1/trunks/{}", new["id"].as_str().unwrap());
         let on = api.call(&stopped_key, "PATCH", &new, Some(json!({ "status": "active" }))).await;
-        assert_eq!(on.data()["status"], "disabled");
+        assert_eq!(on.data()["limits"]["in_force"]["status"], "disabled");
         // A trunk without limits of the carrier is the customer's to delete.
         let (_, free) = api.customer("Other").await;
         let trunk = api

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::http::Method;
+use warp_model::id::{CustomerKind, VendorKind};
 
 use super::customer::{call_endpoints, trunk_endpoints};
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
 use super::error::ApiError;
 use crate::App;
 use crate::app::fault::Fault;
+use crate::app::input::{Field, Ref};
+use crate::app::paging::Cursor;
 use crate::app::{audit, customers, keys, replay, routing, trunk_health, trunks, vendors};
 
 macro_rules! admin {
@@ -60,7 +63,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     );
     all.push(
         endpoint(Method::GET, admin!("/audit"), scope("audit:read"), "Audit log, newest first", audit_list)
-            .lists::<audit::AuditEntry>(),
+            .lists::<audit::AuditEntry>()
+            .by(Cursor::Number),
     );
     all
 }
@@ -135,7 +139,7 @@ fn customer_endpoints() -> Vec<Endpoint> {
         endpoint(Method::GET, admin!("/trunks"), scope("trunks:read"), "Trunks of all customers", trunk_list)
             .lists::<trunks::Trunk>()
             .sorted()
-            .query("customer", "string", "Only this customer (cus_…)."),
+            .query("customer", Ref::<CustomerKind>::field_schema, "Only this customer (cus_…)."),
         endpoint(Method::GET, admin!("/keys"), scope("keys:read"), "Operators' keys", own_keys)
             .lists::<keys::ApiKey>(),
         endpoint(Method::POST, admin!("/keys"), scope("keys:write"), "Make an operator's key", own_key_new)
@@ -147,7 +151,11 @@ fn customer_endpoints() -> Vec<Endpoint> {
         endpoint(Method::DELETE, admin!("/keys/{key_id}"), scope("keys:write"), "Revoke any key", key_revoke),
         endpoint(Method::GET, admin!("/bans"), read, "Billing accounts of all customers", bans_of_all)
             .lists::<customers::Ban>()
-            .query("customer", "string", "Only billing accounts of this customer (cus_…)."),
+            .query(
+                "customer",
+                Ref::<CustomerKind>::field_schema,
+                "Only billing accounts of this customer (cus_…).",
+            ),
         endpoint(Method::GET, admin!("/bans/{ban_id}"), read, "A billing account", ban_get)
             .gives::<customers::Ban>(200),
     ]
@@ -189,7 +197,7 @@ fn vendor_endpoints() -> Vec<Endpoint> {
         endpoint(Method::GET, admin!("/vendor-trunks"), read, "Vendor trunks", vendor_trunk_list)
             .lists::<vendors::VendorTrunk>()
             .sorted()
-            .query("vendor", "string", "Only this vendor (vnd_…)."),
+            .query("vendor", Ref::<VendorKind>::field_schema, "Only this vendor (vnd_…)."),
         endpoint(
             Method::GET,
             admin!("/vendor-trunks/{vendor_trunk_id}"),

@@ -7,6 +7,8 @@ use axum::http::Method;
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
 use crate::App;
 use crate::app::fault::Fault;
+use crate::app::input::{Field, Net};
+use crate::app::paging::Cursor;
 use crate::app::{calls, customers, keys, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
@@ -77,17 +79,19 @@ pub(super) fn trunk_endpoints(audience: Audience) -> Vec<Endpoint> {
         endpoint(Method::DELETE, at!(""), write, "Delete a trunk; calls in the air go on", trunk_delete),
         endpoint(Method::GET, at!("/ips"), read, "Addresses of a trunk", ip_list)
             .lists::<trunks::TrunkIp>()
-            .query("address", "string", "Only this address or network."),
+            .by(Cursor::Address)
+            .query("address", Net::field_schema, "Only this address or network."),
         endpoint(Method::POST, at!("/ips"), write, "Add an address or network", ip_add)
             .takes::<trunks::TrunkIpInput>()
             .gives::<trunks::TrunkIp>(201),
         endpoint(Method::DELETE, at!("/ips"), write, "Remove an address or network", ip_remove).needs(
             "address",
-            "string",
+            Net::field_schema,
             "The address or network, in any writing.",
         ),
         endpoint(Method::GET, at!("/credentials"), read, "Digest users of a trunk", credential_list)
-            .lists::<trunks::Credential>(),
+            .lists::<trunks::Credential>()
+            .by(Cursor::User),
         endpoint(Method::POST, at!("/credentials"), write, "Add a digest user", credential_add)
             .takes::<trunks::CredentialInput>()
             .gives::<trunks::Credential>(201),
@@ -116,28 +120,27 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
         Audience::Operator => ("/api/v1/admin/calls", "/api/v1/admin/calls/{call_id}"),
     };
     let access = Access::Scope(audience, "calls:read");
-    let mut listing =
-        endpoint(Method::GET, list, access, "Calls, newest first", call_list).lists::<calls::ListedCall>();
+    let mut listing = endpoint(Method::GET, list, access, "Calls, newest first", call_list)
+        .lists::<calls::ListedCall>()
+        .by(Cursor::Call);
     let operators = match audience {
         Audience::Customer => &[],
         Audience::Operator => calls::OPERATORS_FILTERS,
     };
-    for (name, kind, what) in calls::FILTERS.iter().chain(operators) {
-        listing = match *name {
-            "outcome" => listing.filter_of(name, calls::CallOutcome::WORDS, what),
-            _ => listing.query(name, kind, what),
-        };
+    for (name, form, what) in calls::FILTERS.iter().chain(operators) {
+        listing = listing.query(name, *form, what);
     }
     listing = listing
         .query_of(
             "sort",
             calls::SORTS,
             "By the begin of the call, or by when its record became readable; a minus is newest first. `-setup_at` when absent. \
-             With `posted_at` meta.last_cursor says where to read on later: no record is missed.",
+             With `posted_at` meta.last_cursor says where to read on later: no record is missed. The first page of `-posted_at` \
+             says it too, for a reader who wants only what comes from now on.",
         )
         .query(
             "expand",
-            "string",
+            calls::expand_schema,
             "Parts of the record to add to each call: legs, rating, route; several with commas.",
         );
     let detail = endpoint(Method::GET, one, access, "A call: legs, decision, rating, media", call_get);

@@ -9,7 +9,8 @@ use super::error::{ApiError, Code};
 use crate::App;
 use crate::app::decks;
 use crate::app::fault::Fault;
-use crate::app::input::Input;
+use crate::app::input::{Field, Input, Plain};
+use crate::app::paging::Cursor;
 
 macro_rules! path {
     ($rest:literal) => {
@@ -36,7 +37,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint(Method::GET, path!("/{deck_id}"), read, "A rate deck", get).gives::<decks::Deck>(200),
         endpoint(Method::DELETE, path!("/{deck_id}"), write, "Delete an unused rate deck", delete),
         endpoint(Method::GET, path!("/{deck_id}/versions"), read, "Versions, newest first", versions)
-            .lists::<decks::DeckVersion>(),
+            .lists::<decks::DeckVersion>()
+            .by(Cursor::Number),
         endpoint(
             Method::POST,
             path!("/{deck_id}/versions"),
@@ -46,11 +48,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .takes_csv(decks::DECK_BYTES)
         .gives::<decks::DeckVersion>(201)
-        .query("source_name", "string", "What the file is called.")
+        .query("source_name", Plain::field_schema, "What the file is called.")
         .query_of(MODE.0, MODE.1, MODE.2)
         .query_of("activate", &["true", "false"], "`true` puts the version into force at once.")
         .query_of("remember", &["true", "false"], "`false` does not keep the options for the next sheet of this vendor.")
-        .query_long(OPTIONS.0, OPTIONS.1),
+        .query_json::<decks::SheetOptionsInput>(OPTIONS.0, OPTIONS.1),
         endpoint(Method::GET, path!("/{deck_id}/versions/{number}"), read, "A version of a rate deck", version)
             .gives::<decks::DeckVersion>(200),
         endpoint(
@@ -63,7 +65,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .takes_csv(decks::DECK_BYTES)
         .gives::<decks::DeckReport>(200)
         .query_of(MODE.0, MODE.1, MODE.2)
-        .query_long(OPTIONS.0, OPTIONS.1),
+        .query_json::<decks::SheetOptionsInput>(OPTIONS.0, OPTIONS.1),
         endpoint(
             Method::POST,
             path!("/{deck_id}/versions/{number}/activate"),

@@ -26,7 +26,7 @@ use crate::metrics::EndpointMetrics;
 use crate::{App, Edge};
 
 /// Longest Idempotency-Key.
-const IDEMPOTENCY_KEY_BYTES: usize = 128;
+pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 128;
 
 /// Source address of a connection, put into each request by the listener.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +123,7 @@ async fn run(
         work: None,
         peer,
         place: parts.uri.path().to_owned(),
+        cursor: endpoint.cursor,
     };
     match idempotency_key(endpoint, headers)? {
         Some(key) => idempotency::once(app, endpoint, key, request).await,
@@ -258,7 +259,7 @@ fn read_query(endpoint: &Endpoint, uri: &axum::http::Uri) -> Result<Vec<(String,
             return Err(wrong(format!("{shown} must be one of {}", fixed.join(", "))));
         }
         let most = endpoint.query.iter().find(|q| q.name == name).map_or(0, |q| q.most);
-        if value.len() > most || value.chars().any(char::is_control) {
+        if value.chars().count() > most || value.chars().any(char::is_control) {
             return Err(wrong(format!("{shown} cannot be read")));
         }
     }
@@ -333,19 +334,26 @@ fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<St
     }
     let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
     match value.to_str() {
-        Ok(t) if (1..=IDEMPOTENCY_KEY_BYTES).contains(&t.len()) => Ok(Some(t.to_owned())),
-        _ => Err(ApiError::new(Code::BadRequest, "Idempotency-Key must have 1 to 128 printable characters")),
+        Ok(t)
+            if (1..=IDEMPOTENCY_KEY_BYTES).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
+            Ok(Some(t.to_owned()))
+        }
+        _ => {
+            let message = "Idempotency-Key must have 1 to 128 letters, digits and signs of ASCII, no blanks";
+            Err(ApiError::new(Code::BadRequest, message))
+        }
     }
 }
 
 /// An answer as it is sent and as it is kept for replays: all but Date, the rate limits and what belongs to the connection.
 #[derive(Clone, Debug)]
 pub struct Rendered {
-    /// HTTP status.
+    /// The HTTP status, 200 to 599.
     pub status: u16,
     /// Headers in order.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// The body as it is sent, UTF-8.
     pub body: String,
     /// What is left of such a request must not be read as another one (T-API-11).
     pub close: bool,

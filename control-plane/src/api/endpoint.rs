@@ -21,9 +21,10 @@ use super::json::parse_json;
 use crate::App;
 pub use crate::app::caller::{Audience, Caller};
 use crate::app::fault::Fault;
-use crate::app::input::Input;
+use crate::app::input::{Field, Input, Int, Plain, words_schema};
+use crate::app::paging::{Cursor, PAGE_MOST, PAGE_USUAL};
 pub use crate::app::paging::{Order, Page, Paging};
-use crate::app::{Change, Ctx, Expected, paging::decode_cursor};
+use crate::app::{Change, Ctx, Expected};
 use crate::store::Scope;
 use crate::store::work::Work;
 
@@ -47,7 +48,7 @@ pub struct Request {
     pub path: Vec<(String, String)>,
     /// Query parameters, decoded.
     pub query: Vec<(String, String)>,
-    /// The body.
+    /// The body as it came, whole.
     pub body: Bytes,
     /// The method is PUT.
     pub replaces: bool,
@@ -57,8 +58,10 @@ pub struct Request {
     pub work: Option<Arc<Work>>,
     /// Source address of the connection.
     pub peer: IpAddr,
-    /// Its path.
+    /// The path as it was asked for, without the query.
     pub place: String,
+    /// What a cursor of its list names.
+    pub cursor: Cursor,
 }
 
 impl Request {
@@ -114,14 +117,12 @@ impl Request {
     /// From `limit` and `cursor`.
     pub fn paging(&self) -> Result<Paging, ApiError> {
         let limit = match self.query("limit") {
-            None => 50,
-            Some(t) => t
-                .parse::<i64>()
-                .ok()
-                .filter(|n| (1..=200).contains(n))
-                .ok_or_else(|| ApiError::new(Code::InvalidQuery, "limit must be 1 to 200"))?,
+            None => PAGE_USUAL,
+            Some(t) => t.parse::<i64>().ok().filter(|n| (1..=PAGE_MOST).contains(n)).ok_or_else(|| {
+                ApiError::new(Code::InvalidQuery, format!("limit must be 1 to {PAGE_MOST}"))
+            })?,
         };
-        let after = self.query("cursor").map(decode_cursor).transpose()?;
+        let after = self.query("cursor").map(|text| self.cursor.read(text)).transpose()?;
         // An endpoint that is not sorted refuses the parameter before it gets here.
         let order = match self.query("sort") {
             None => Order::NewestFirst,
@@ -151,11 +152,11 @@ impl Request {
 /// What a handler gives.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// `{"success":true,"data":…}`.
+    /// The envelope of a success: `{"success":true,"data":…}`.
     Data {
-        /// HTTP status.
+        /// The HTTP status: 200 or 201.
         status: u16,
-        /// The payload.
+        /// What stands in `data`.
         data: Value,
         /// Lists: cursor of the next page, `Some(None)` on the last.
         next: Option<Option<String>>,
@@ -168,15 +169,15 @@ pub enum Reply {
     },
     /// Anything else: the documentation and the OpenAPI file.
     Raw {
-        /// Content-Type.
+        /// The Content-Type, with its charset.
         content_type: &'static str,
-        /// Body.
+        /// The body as it is sent, UTF-8.
         body: String,
     },
 }
 
 impl Reply {
-    /// 200.
+    /// 200 with one object.
     pub fn ok(value: &impl Serialize) -> Answer {
         Self::data(200, value)
     }
@@ -196,7 +197,7 @@ impl Reply {
         Self::data(200, &Value::Null)
     }
 
-    /// One page.
+    /// 200 with one page of a list.
     pub fn page(page: Page<impl Serialize>) -> Answer {
         let data = to_json(&page.items)?;
         Ok(Reply::Data {
@@ -234,9 +235,9 @@ pub type Handler =
 /// Name and schema of a type, and of the types that it names.
 #[derive(Clone, Copy)]
 pub struct TypeDoc {
-    /// Component name.
+    /// The name among the components of the document.
     pub name: fn() -> String,
-    /// Its schema.
+    /// The schema of the type.
     pub schema: fn() -> RefOr<Schema>,
     /// Schemas it refers to.
     pub others: fn(&mut Vec<(String, RefOr<Schema>)>),
@@ -247,27 +248,52 @@ pub fn doc<T: ToSchema>() -> TypeDoc {
     TypeDoc { name: || T::name().into_owned(), schema: T::schema, others: T::schemas }
 }
 
+/// The published form of a value.
+pub type Form = fn() -> RefOr<Schema>;
+
 /// A query parameter that an endpoint takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct QueryDoc {
-    /// Name.
+    /// The name as it stands in the query.
     pub name: &'static str,
-    /// `string` or `integer`.
-    pub kind: &'static str,
-    /// For people.
+    /// The form of its values.
+    pub form: Form,
+    /// What it says, as a sentence for people.
     pub description: &'static str,
     /// The only values; empty: any.
     pub values: &'static [&'static str],
     /// The use case reads it and says what is wrong with it, all problems at once.
     pub filter: bool,
-    /// Bytes that a value may have.
+    /// Characters that a value may have.
     pub most: usize,
     /// It must be there.
     pub required: bool,
+    /// Its text is JSON of this type.
+    pub json: Option<TypeDoc>,
 }
 
-/// Bytes of a value in the query, unless its parameter takes more.
-const QUERY_BYTES: usize = 256;
+impl QueryDoc {
+    fn of(name: &'static str, form: Form, description: &'static str) -> Self {
+        Self {
+            name,
+            form,
+            description,
+            values: &[],
+            filter: false,
+            most: QUERY_CHARS,
+            required: false,
+            json: None,
+        }
+    }
+
+    /// The published form of its values.
+    pub fn schema(&self) -> RefOr<Schema> {
+        if self.values.is_empty() { (self.form)() } else { words_schema(self.values) }
+    }
+}
+
+/// Characters of a value in the query, unless its parameter takes more.
+const QUERY_CHARS: usize = 256;
 
 /// What lists can be sorted by: newest first, oldest first.
 const SORTS: &[(&str, &str)] =
@@ -289,7 +315,7 @@ pub enum Returns {
 /// What goes in.
 #[derive(Clone, Copy)]
 pub enum Takes {
-    /// No body.
+    /// There is no body.
     Nothing,
     /// A JSON object.
     Json(TypeDoc),
@@ -299,16 +325,16 @@ pub enum Takes {
     Csv(usize),
 }
 
-/// One endpoint.
+/// An endpoint: method, path, who may, what goes in and comes out, and its handler.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Method.
+    /// The HTTP method.
     pub method: Method,
     /// Template with `{name}` parts: also the value of the metric label `route`.
     pub path: &'static str,
-    /// Who may.
+    /// Who may call it.
     pub access: Access,
-    /// One line.
+    /// What it does, in one line.
     pub summary: &'static str,
     /// What goes in.
     pub takes: Takes,
@@ -316,9 +342,11 @@ pub struct Endpoint {
     pub returns: Returns,
     /// Query parameters; others are refused.
     pub query: Vec<QueryDoc>,
+    /// What the cursor of its list names.
+    pub cursor: Cursor,
     /// The answer holds a secret that is shown once: it is not kept for Idempotency-Key replays.
     pub secret: bool,
-    /// Does it.
+    /// The function that carries it out.
     pub handler: Handler,
 }
 
@@ -342,6 +370,7 @@ where
         takes: Takes::Nothing,
         returns: Returns::Nothing,
         query: Vec::new(),
+        cursor: Cursor::Id,
         secret: false,
         handler: Arc::new(move |app, request| Box::pin(handler(app, request))),
     }
@@ -372,14 +401,22 @@ impl Endpoint {
         self
     }
 
-    /// Gives pages; takes `limit` and `cursor`.
+    /// Gives pages; takes `limit` and `cursor`. Its cursors name ids, unless [`Endpoint::by`] says another thing.
     pub fn lists<T: ToSchema>(mut self) -> Self {
         self.returns = Returns::Page(doc::<T>());
-        self.query("limit", "integer", "Items of a page, 1 to 200; 50 by default.").query(
-            "cursor",
-            "string",
-            "Where to go on: `meta.next_cursor` of the page before.",
-        )
+        self.query("limit", Int::<1, PAGE_MOST>::field_schema, "Items of a page, 1 to 200; 50 by default.")
+            .query(
+                "cursor",
+                // Its form follows from the list's cursor.
+                Plain::field_schema,
+                "Where to go on: `meta.next_cursor` of the page before.",
+            )
+    }
+
+    /// What its cursors name.
+    pub fn by(mut self, cursor: Cursor) -> Self {
+        self.cursor = cursor;
+        self
     }
 
     /// Gives something outside the envelope.
@@ -388,85 +425,35 @@ impl Endpoint {
         self
     }
 
-    /// Takes a query parameter.
-    pub fn query(mut self, name: &'static str, kind: &'static str, description: &'static str) -> Self {
-        self.query.push(QueryDoc {
-            name,
-            kind,
-            description,
-            values: &[],
-            filter: false,
-            most: QUERY_BYTES,
-            required: false,
-        });
+    fn with(mut self, parameter: QueryDoc) -> Self {
+        self.query.push(parameter);
         self
     }
 
-    /// With a query parameter that takes a JSON text of up to 8 kB.
-    pub fn query_long(mut self, name: &'static str, description: &'static str) -> Self {
-        self.query.push(QueryDoc {
-            name,
-            kind: "string",
-            description,
-            values: &[],
-            filter: false,
-            most: 8_192,
-            required: false,
-        });
-        self
+    /// Takes a query parameter.
+    pub fn query(self, name: &'static str, form: Form, description: &'static str) -> Self {
+        self.with(QueryDoc::of(name, form, description))
+    }
+
+    /// Takes a query parameter whose text is JSON, of up to 8,192 characters.
+    pub fn query_json<T: ToSchema>(self, name: &'static str, description: &'static str) -> Self {
+        let plain = QueryDoc::of(name, Plain::field_schema, description);
+        self.with(QueryDoc { most: 8_192, json: Some(doc::<T>()), ..plain })
     }
 
     /// Takes a query parameter that must be there.
-    pub fn needs(mut self, name: &'static str, kind: &'static str, description: &'static str) -> Self {
-        let most = QUERY_BYTES;
-        self.query.push(QueryDoc {
-            name,
-            kind,
-            description,
-            values: &[],
-            filter: true,
-            most,
-            required: true,
-        });
-        self
+    pub fn needs(self, name: &'static str, form: Form, description: &'static str) -> Self {
+        self.with(QueryDoc { filter: true, required: true, ..QueryDoc::of(name, form, description) })
     }
 
     /// Takes a query parameter with a fixed list of values; others are refused.
     pub fn query_of(
-        mut self,
+        self,
         name: &'static str,
         values: &'static [&'static str],
         description: &'static str,
     ) -> Self {
-        self.query.push(QueryDoc {
-            name,
-            kind: "string",
-            description,
-            values,
-            filter: false,
-            most: QUERY_BYTES,
-            required: false,
-        });
-        self
-    }
-
-    /// Takes a filter with a fixed list of values; the use case refuses others.
-    pub fn filter_of(
-        mut self,
-        name: &'static str,
-        values: &'static [&'static str],
-        description: &'static str,
-    ) -> Self {
-        self.query.push(QueryDoc {
-            name,
-            kind: "string",
-            description,
-            values,
-            filter: true,
-            most: QUERY_BYTES,
-            required: false,
-        });
-        self
+        self.with(QueryDoc { values, ..QueryDoc::of(name, Plain::field_schema, description) })
     }
 
     /// A list that can be sorted by when its objects were made.

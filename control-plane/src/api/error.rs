@@ -22,7 +22,7 @@ macro_rules! codes {
                 match self { $(Code::$variant => $text),* }
             }
 
-            /// HTTP status.
+            /// The HTTP status of the code, 400 to 599.
             pub fn status(self) -> u16 {
                 match self { $(Code::$variant => $status),* }
             }
@@ -85,7 +85,7 @@ codes! {
 pub struct ApiError {
     /// From the closed list.
     pub code: Code,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
     /// What to do.
     pub hint: Option<&'static str>,
@@ -101,7 +101,7 @@ impl ApiError {
         Self { code, message: message.into(), hint: None, details: Vec::new(), retry_after_s: None }
     }
 
-    /// With advice.
+    /// The same with advice: what to do about it.
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self

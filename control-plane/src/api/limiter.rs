@@ -23,9 +23,9 @@ pub struct Limit {
 pub struct Verdict {
     /// Whether the request may go on.
     pub allowed: bool,
-    /// `RateLimit-Limit`.
+    /// Requests of a whole bucket; sent as `RateLimit-Limit`.
     pub limit: u32,
-    /// `RateLimit-Remaining`.
+    /// Requests that are left; sent as `RateLimit-Remaining`.
     pub remaining: u32,
     /// `RateLimit-Reset` and, when refused, `Retry-After`: whole seconds, at least 1 when refused.
     pub reset_s: u64,

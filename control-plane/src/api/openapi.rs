@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::endpoint::{Access, Audience, Endpoint, Returns, Takes, TypeDoc};
+use super::endpoint::{Access, Audience, Endpoint, QueryDoc, Returns, Takes, TypeDoc};
 use super::error::Code;
 use crate::app::fault::Problem;
+use crate::app::paging::PAGE_USUAL;
 
 /// The document of one audience.
 pub fn document(endpoints: &[Endpoint], audience: Audience) -> Value {
@@ -60,22 +61,13 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     for q in &e.query {
-        let mut schema = json!({ "type": q.kind });
-        if !q.values.is_empty() {
-            schema["enum"] = json!(q.values);
-        }
-        let mut parameter =
-            json!({ "name": q.name, "in": "query", "description": q.description, "schema": schema });
-        if q.required {
-            parameter["required"] = json!(true);
-        }
-        parameters.push(parameter);
+        parameters.push(query_parameter(e, q, schemas));
     }
     if e.method == axum::http::Method::POST && e.access != Access::Public {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header",
             "description": "A key of your own for this request. The same request with the same key gives the first answer again for 24 hours, and is not carried out twice.",
-            "schema": { "type": "string", "maxLength": 128 }
+            "schema": { "type": "string", "pattern": format!("^[!-~]{{1,{}}}$", super::edge::IDEMPOTENCY_KEY_BYTES) }
         }));
     }
     let changes = [axum::http::Method::PUT, axum::http::Method::PATCH].contains(&e.method);
@@ -154,11 +146,55 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
     out
 }
 
-/// A merge patch of an object (RFC 7396): each field may be absent.
+/// A parameter of the query with the form of its values.
+fn query_parameter(e: &Endpoint, q: &QueryDoc, schemas: &mut BTreeMap<String, Value>) -> Value {
+    let mut parameter = json!({ "name": q.name, "in": "query", "description": q.description });
+    if q.required {
+        parameter["required"] = json!(true);
+    }
+    if let Some(t) = &q.json {
+        parameter["content"] = json!({ "application/json": { "schema": note(t, schemas) } });
+        return parameter;
+    }
+    let mut schema = serde_json::to_value(q.schema()).unwrap_or(Value::Null);
+    down_convert(&mut schema);
+    if let Some(map) = schema.as_object_mut() {
+        // What it says stands beside the schema.
+        map.remove("description");
+        match q.name {
+            "cursor" => drop(map.insert("pattern".into(), e.cursor.pattern().into())),
+            "limit" => drop(map.insert("default".into(), PAGE_USUAL.into())),
+            _ => {}
+        }
+        let words = map.contains_key("enum") || map.contains_key("format");
+        if map.get("type") == Some(&"string".into()) && !words {
+            map.insert("maxLength".into(), q.most.into());
+        }
+        if map.get("type") == Some(&"array".into()) {
+            parameter["style"] = json!("form");
+            parameter["explode"] = json!(false);
+        }
+    }
+    parameter["schema"] = schema;
+    parameter
+}
+
+/// A merge patch of an object (RFC 7396): each field may be absent, and null takes one away that need not be there.
 fn patch_of(whole: &Value) -> Value {
     let mut patch = whole.clone();
     if let Value::Object(map) = &mut patch {
-        map.remove("required");
+        let required = map.remove("required").unwrap_or_default();
+        let must = |name: &str| required.as_array().is_some_and(|r| r.iter().any(|n| n == name));
+        for (name, field) in map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+            let Some(field) = field.as_object_mut().filter(|f| !must(name) && !f.contains_key("nullable"))
+            else {
+                continue;
+            };
+            field.insert("nullable".into(), true.into());
+            if let Some(Value::Array(words)) = field.get_mut("enum") {
+                words.push(Value::Null);
+            }
+        }
         let what = "A JSON merge patch (RFC 7396): fields that are absent stay as they are, null takes a field away.";
         map.insert("description".into(), what.into());
     }

@@ -1,7 +1,7 @@
 //! Reading the audit log.
 
 use super::Ctx;
-use super::fault::{Fault, Kind};
+use super::fault::Fault;
 use super::paging::{Page, Paging};
 use crate::store::audit::{self as rows, AuditRow};
 use crate::store::types::{Json, Time};
@@ -28,10 +28,9 @@ crate::view! {
     }
 }
 
-/// Newest first.
+/// One page of the audit log, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<AuditEntry>, Fault> {
-    let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
-    let before = paging.after.as_deref().map(|t| t.parse::<i64>().map_err(|_| wrong())).transpose()?;
+    let before = paging.number_after();
     let mut tx = ctx.begin().await?;
     let rows = rows::list(&mut tx, before, paging.rows()).await?;
     let keyed: Vec<(String, AuditRow)> = rows.into_iter().map(|r| (r.id.to_string(), r)).collect();

@@ -4,7 +4,7 @@ use warp_model::{CustomerId, KeyId, Wall};
 
 use crate::store::Scope;
 
-/// Whose API.
+/// Whose API a key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Audience {
     /// A customer's own things, under `/api/v1`.
@@ -23,10 +23,10 @@ impl Audience {
     }
 }
 
-/// Who calls.
+/// Who calls, as the key says.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The key.
+    /// The id of the key that was sent.
     pub key: KeyId,
     /// Of which audience.
     pub audience: Audience,

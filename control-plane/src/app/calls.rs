@@ -3,22 +3,26 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use warp_model::{CallId, CustomerId, E164, TrunkId, VendorId, Wall};
+use utoipa::openapi::schema::ArrayBuilder;
+use utoipa::openapi::{RefOr, Schema};
+use warp_model::CallId;
+use warp_model::id::{CustomerKind, TrunkKind, VendorKind};
 
 use super::Ctx;
 use super::fault::{Fault, Kind, Problem};
+use super::input::{Field, Int, Phone, Ref, SipCallId};
 use super::paging::{Order, Page, Paging, encode_cursor};
 use super::record::{CallLeg, CallRating, CallRecord, DecisionRecord};
 use super::view::{Shaped, Sometimes, Word};
 use crate::store::Scope;
 use crate::store::calls::{self as rows, CallOrder, CallQuery, CallRow, RecordRow};
-use crate::store::types::{Amount, Time, parse_rfc3339};
+use crate::store::types::{Amount, Time};
 
 macro_rules! call {
     ($(#[doc = $top:literal])* $name:ident { $($(#[doc = $doc:literal])* $more:ident: $ty:ty,)* }) => {
         crate::view! {
             $(#[doc = $top])*
-            pub struct $name {
+            pub struct $name from CallRow {
                 /// The call's id, also the key of its record everywhere.
                 pub id: String,
                 /// The customer. Null: the call was refused before a trunk was known.
@@ -77,44 +81,8 @@ macro_rules! call {
                 pub rating_status: Word<RatingStatus>,
                 /// When the record became readable here. Later records have later times.
                 pub posted_at: Time,
+            } with {
                 $($(#[doc = $doc])* pub $more: $ty,)*
-            }
-        }
-
-        impl $name {
-            fn new(row: CallRow, $($more: $ty),*) -> Self {
-                Self {
-                    id: row.id,
-                    customer_id: row.customer_id,
-                    trunk_id: row.trunk_id,
-                    caller: row.caller,
-                    called: row.called,
-                    caller_e164: row.caller_e164,
-                    called_e164: row.called_e164,
-                    jurisdiction: row.jurisdiction.map(Word::from),
-                    setup_at: row.setup_at,
-                    answer_at: row.answer_at,
-                    end_at: row.end_at,
-                    pdd_ms: row.pdd_ms,
-                    duration_ms: row.duration_ms,
-                    sip_code: row.sip_code,
-                    q850: row.q850,
-                    release_side: row.release_side.into(),
-                    internal_code: row.internal_code,
-                    outcome: row.outcome.into(),
-                    recovered: row.recovered,
-                    vendor_id: row.vendor_id,
-                    vendor_trunk_id: row.vendor_trunk_id,
-                    route_rank: row.route_rank,
-                    price: row.price,
-                    cost: row.cost,
-                    margin: row.margin,
-                    billable_s: row.billable_s,
-                    snapshot_id: row.snapshot_id,
-                    rating_status: row.rating_status.into(),
-                    posted_at: row.posted_at,
-                    $($more,)*
-                }
             }
         }
     };
@@ -157,11 +125,11 @@ crate::choice! {
 crate::choice! {
     /// Who ended a call.
     pub enum ReleaseSideName {
-        /// The caller.
+        /// The caller hung up or gave up.
         Caller = "caller",
         /// The called side.
         Callee = "callee",
-        /// The platform.
+        /// The platform ended it: a limit, a failure, an operator.
         System = "system",
     }
 }
@@ -171,7 +139,7 @@ crate::choice! {
     pub enum RatingStatus {
         /// There is nothing to pay.
         None = "none",
-        /// It did.
+        /// It gave the same price.
         Confirmed = "confirmed",
         /// It did not; the carrier looks at it.
         Mismatch = "mismatch",
@@ -183,11 +151,11 @@ crate::choice! {
 crate::choice! {
     /// How a call ended.
     pub enum CallOutcome {
-        /// Somebody answered.
+        /// Somebody answered the call.
         Answered = "answered",
         /// The called side was busy.
         Busy = "busy",
-        /// Nobody answered.
+        /// Nobody answered in time.
         NoAnswer = "no_answer",
         /// The caller gave up before.
         Cancelled = "cancelled",
@@ -195,6 +163,18 @@ crate::choice! {
         Rejected = "rejected",
         /// It failed on the way.
         Failed = "failed",
+    }
+}
+
+crate::choice! {
+    /// Which parts of a record the list can show.
+    pub enum Part {
+        /// The attempts, one for each vendor that was tried.
+        Legs = "legs",
+        /// The price, with the sums written out.
+        Rating = "rating",
+        /// The decision, with what was excluded and why.
+        Route = "route",
     }
 }
 
@@ -207,17 +187,26 @@ struct Expand {
 }
 
 impl Expand {
+    /// From words with commas between them, each once.
     fn read(text: Option<&str>) -> Result<Self, Fault> {
         let mut out = Self::default();
         for word in text.into_iter().flat_map(|t| t.split(',')) {
-            match word.trim() {
-                "legs" => out.legs = true,
-                "rating" => out.rating = true,
-                "route" => out.route = true,
-                _ => return Err(Fault::new(Kind::InvalidQuery, "expand takes legs, rating and route")),
+            let shown = match Part::parse(word) {
+                Some(Part::Legs) => &mut out.legs,
+                Some(Part::Rating) => &mut out.rating,
+                Some(Part::Route) => &mut out.route,
+                None => return Err(Self::wrong()),
+            };
+            if std::mem::replace(shown, true) {
+                return Err(Self::wrong());
             }
         }
         Ok(out)
+    }
+
+    fn wrong() -> Fault {
+        let message = format!("expand takes {}, each once", Part::WORDS.join(", "));
+        Fault::new(Kind::InvalidQuery, message)
     }
 
     fn anything(self) -> bool {
@@ -225,24 +214,49 @@ impl Expand {
     }
 }
 
-/// Filters of the list: name, type and what it says.
-pub const FILTERS: &[(&str, &str, &str)] = &[
-    ("trunk", "string", "Only calls of this trunk (trk_…)."),
-    ("code", "integer", "Only calls with this final SIP status, 100 to 699."),
-    ("outcome", "string", "Only calls that ended so."),
-    ("called", "string", "Only calls to this number, in any usual writing."),
-    ("caller", "string", "Only calls from this number, in any usual writing."),
-    ("setup_at[gte]", "string", "Only calls that began at or after this time (RFC 3339)."),
-    ("setup_at[lt]", "string", "Only calls that began before this time (RFC 3339)."),
-    ("posted_at[gte]", "string", "Only calls whose record became readable at or after this time (RFC 3339)."),
-    ("posted_at[lt]", "string", "Only calls whose record became readable before this time (RFC 3339)."),
-    ("call_id", "string", "Only calls with this SIP Call-ID."),
+/// The published form of `expand`.
+pub fn expand_schema() -> RefOr<Schema> {
+    let words = super::input::words_schema(Part::WORDS);
+    ArrayBuilder::new()
+        .items(words)
+        .min_items(Some(1))
+        .max_items(Some(Part::WORDS.len()))
+        .unique_items(true)
+        .into()
+}
+
+/// A filter of a list: its name, the form of its values, what it says.
+pub type FilterDoc = (&'static str, fn() -> RefOr<Schema>, &'static str);
+
+/// A SIP status.
+type Status = Int<100, 699>;
+
+/// Filters of the list.
+pub const FILTERS: &[FilterDoc] = &[
+    ("trunk", Ref::<TrunkKind>::field_schema, "Only calls of this trunk (trk_…)."),
+    ("code", Status::field_schema, "Only calls with this final SIP status, 100 to 699."),
+    ("outcome", CallOutcome::field_schema, "Only calls that ended so."),
+    ("called", Phone::field_schema, "Only calls to this number, in any usual writing."),
+    ("caller", Phone::field_schema, "Only calls from this number, in any usual writing."),
+    ("setup_at[gte]", Time::field_schema, "Only calls that began at or after this time (RFC 3339)."),
+    ("setup_at[lt]", Time::field_schema, "Only calls that began before this time (RFC 3339)."),
+    (
+        "posted_at[gte]",
+        Time::field_schema,
+        "Only calls whose record became readable at or after this time (RFC 3339).",
+    ),
+    (
+        "posted_at[lt]",
+        Time::field_schema,
+        "Only calls whose record became readable before this time (RFC 3339).",
+    ),
+    ("call_id", SipCallId::field_schema, "Only calls with this SIP Call-ID."),
 ];
 
 /// Filters that only operators have.
-pub const OPERATORS_FILTERS: &[(&str, &str, &str)] = &[
-    ("vendor", "string", "Only calls that this vendor carried (vnd_…)."),
-    ("customer", "string", "Only calls of this customer (cus_…)."),
+pub const OPERATORS_FILTERS: &[FilterDoc] = &[
+    ("vendor", Ref::<VendorKind>::field_schema, "Only calls that this vendor carried (vnd_…)."),
+    ("customer", Ref::<CustomerKind>::field_schema, "Only calls of this customer (cus_…)."),
 ];
 
 /// What a list of calls can be sorted by.
@@ -272,34 +286,23 @@ impl CallFilter {
         };
         let mut problems = Vec::new();
         let mut given = Given { text, problems: &mut problems };
-        let number = "must be a phone number";
-        let time = "must be an RFC 3339 time such as 2026-01-31T12:00:00Z";
-        let words = format!("must be one of {}", CallOutcome::WORDS.join(", "));
-        let moment = |t: &str| parse_rfc3339(t).map(|Wall(us)| us);
+        let moment = |t: Time| t.0.0;
         let query = CallQuery {
-            trunk: given.read("trunk", "must be the id of a trunk (trk_…)", |t| {
-                t.parse::<TrunkId>().ok().map(|id| id.to_string())
-            }),
-            code: given.read("code", "must be a SIP status, 100 to 699", |t| {
-                t.parse().ok().filter(|n| (100..=699).contains(n))
-            }),
-            outcome: given.read("outcome", &words, |t| CallOutcome::parse(t).map(CallOutcome::as_str)),
-            called: given.read("called", number, any_writing),
-            caller: given.read("caller", number, any_writing),
-            setup_from: given.read("setup_at[gte]", time, moment),
-            setup_before: given.read("setup_at[lt]", time, moment),
-            posted_from: given.read("posted_at[gte]", time, moment),
-            posted_before: given.read("posted_at[lt]", time, moment),
-            sip_call_id: given
-                .read("call_id", "must not be empty", |t| (!t.trim().is_empty()).then(|| t.to_owned())),
-            vendor: given.read("vendor", "must be the id of a vendor (vnd_…)", |t| {
-                t.parse::<VendorId>().ok().map(|id| id.to_string())
-            }),
+            trunk: given.read("trunk").map(|Ref::<TrunkKind>(id)| id.to_string()),
+            code: given.whole("code").map(Status::as_i32),
+            outcome: given.read("outcome").map(CallOutcome::as_str),
+            called: given.read("called").map(|Phone(number)| number),
+            caller: given.read("caller").map(|Phone(number)| number),
+            setup_from: given.read("setup_at[gte]").map(moment),
+            setup_before: given.read("setup_at[lt]").map(moment),
+            posted_from: given.read("posted_at[gte]").map(moment),
+            posted_before: given.read("posted_at[lt]").map(moment),
+            sip_call_id: given.read("call_id").map(|SipCallId(text)| text),
+            vendor: given.read("vendor").map(|Ref::<VendorKind>(id)| id.to_string()),
             // For a tenant this says again what row-level security does, so that its index is used.
             customer: given
-                .read("customer", "must be the id of a customer (cus_…)", |t| {
-                    t.parse::<CustomerId>().ok().map(|id| id.to_string())
-                })
+                .read("customer")
+                .map(|Ref::<CustomerKind>(id)| id.to_string())
                 .or(scope.customer().map(|id| id.to_string())),
         };
         super::none_wrong(problems)?;
@@ -307,19 +310,22 @@ impl CallFilter {
     }
 }
 
+/// The texts of a query, read as fields of an input are; what cannot be read is a problem.
 struct Given<'p, F> {
     text: F,
     problems: &'p mut Vec<Problem>,
 }
 
 impl<'q, F: Fn(&str) -> Option<&'q str>> Given<'_, F> {
-    /// A filter's value; a text that cannot be read is a problem.
-    fn read<T>(&mut self, name: &str, message: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let value = read((self.text)(name)?);
-        if value.is_none() {
-            self.problems.push(Problem::new(name, "invalid", message));
-        }
-        value
+    fn read<T: Field>(&mut self, name: &str) -> Option<T> {
+        let text = Value::from((self.text)(name)?);
+        T::read(Some(&text), name, self.problems)
+    }
+
+    /// The same for a whole number, whose text in a query is that of JSON.
+    fn whole<T: Field>(&mut self, name: &str) -> Option<T> {
+        let number = (self.text)(name)?.parse::<i64>().map_or(Value::Bool(false), Value::from);
+        T::read(Some(&number), name, self.problems)
     }
 }
 
@@ -327,24 +333,26 @@ impl<'q, F: Fn(&str) -> Option<&'q str>> Given<'_, F> {
 pub async fn list(ctx: &Ctx<'_>, filter: &CallFilter, paging: &Paging) -> Result<Page<ListedCall>, Fault> {
     let (expand, posted) = (filter.expand, filter.order == CallOrder::Posted);
     let operator = ctx.scope.customer().is_none();
-    let after = match paging.after.as_deref() {
-        None => None,
-        Some(cursor) if posted => Some(posted_cursor(cursor)?),
-        Some(id) => Some((None, id)),
-    };
+    let after = paging.after.as_deref().and_then(|cursor| {
+        let (at, id) = cursor.split_once('.')?;
+        // The moment is for the order of posting only.
+        Some((at.parse().ok().filter(|_| posted), id))
+    });
     let mut tx = ctx.begin().await?;
     let mut rows = rows::list(&mut tx, &filter.query, filter.order, after, paging).await?;
     if !operator {
         rows.iter_mut().for_each(conceal);
     }
-    let keyed: Vec<(String, CallRow)> = rows.into_iter().map(|r| (cursor_of(&r, posted), r)).collect();
+    let keyed: Vec<(String, CallRow)> = rows.into_iter().map(|r| (cursor_of(&r), r)).collect();
     let page = Page::of(keyed, paging.limit, |(key, _)| key);
-    // A list in the order of posting grows at its end: here is where to read on later.
-    let last = match page.items.last() {
-        Some((key, _)) => Some(key.as_str()),
-        None => paging.after.as_deref(),
+    // A list in the order of posting grows at its end: here is where to read on later. Newest first, that is the first row.
+    let last = match (paging.order, page.items.first(), page.items.last()) {
+        (Order::OldestFirst, _, Some((key, _))) => Some(key.as_str()),
+        (Order::OldestFirst, _, None) => paging.after.as_deref(),
+        (Order::NewestFirst, Some((key, _)), _) if paging.after.is_none() => Some(key.as_str()),
+        (Order::NewestFirst, ..) => None,
     };
-    let last = last.filter(|_| posted && paging.order == Order::OldestFirst).map(encode_cursor);
+    let last = last.filter(|_| posted).map(encode_cursor);
     let mut records: BTreeMap<String, Value> = BTreeMap::new();
     if expand.anything() {
         let ids: Vec<&str> = page.items.iter().map(|(_, c)| c.id.as_str()).collect();
@@ -361,20 +369,14 @@ pub async fn list(ctx: &Ctx<'_>, filter: &CallFilter, paging: &Paging) -> Result
         let legs = part(expand.legs, "legs").map(Shaped::from);
         let rating = part(expand.rating, "rating").map(Shaped::from);
         let route = part(expand.route, "decision").map(Shaped::from);
-        ListedCall::new(row, Sometimes(legs), Sometimes(rating), Sometimes(route))
+        ListedCall::of(row, Sometimes(legs), Sometimes(rating), Sometimes(route))
     });
     Ok(Page { last, ..page })
 }
 
-/// Key of a row in the order of its list.
-fn cursor_of(row: &CallRow, posted: bool) -> String {
-    if posted { format!("{} {}", row.posted_at.0.0, row.id) } else { row.id.clone() }
-}
-
-/// The last row seen in the order of posting: moment and id.
-fn posted_cursor(cursor: &str) -> Result<(Option<i64>, &str), Fault> {
-    let read = cursor.split_once(' ').and_then(|(at, id)| Some((Some(at.parse().ok()?), id)));
-    read.ok_or_else(|| Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor"))
+/// Key of a row in either order.
+fn cursor_of(row: &CallRow) -> String {
+    format!("{}.{}", row.posted_at.0.0, row.id)
 }
 
 /// A part of a record; null when it is not there.
@@ -390,21 +392,7 @@ pub async fn get(ctx: &Ctx<'_>, id: CallId) -> Result<CallDetail, Fault> {
         conceal(&mut call);
         conceal_record(&mut record.0);
     }
-    Ok(CallDetail::new(call, record.0.into()))
-}
-
-/// E.164 with `+` from any usual writing of a US or international number; `None` when it is no number.
-fn any_writing(text: &str) -> Option<String> {
-    if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit() || "+-. ()/".contains(c)) {
-        return None;
-    }
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let digits = match digits.strip_prefix("011") {
-        Some(rest) if !text.trim_start().starts_with('+') => rest.to_owned(),
-        _ if digits.len() == 10 && !text.trim_start().starts_with('+') => format!("1{digits}"),
-        _ => digits,
-    };
-    digits.parse::<E164>().ok().map(|n| n.to_string())
+    Ok(CallDetail::of(call, record.0.into()))
 }
 
 fn conceal(call: &mut CallRow) {
@@ -477,18 +465,6 @@ pub fn conceal_decision(decision: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_in_any_writing() {
-        for text in ["+1 415 555 0123", "(415) 555-0123", "4155550123", "14155550123"] {
-            assert_eq!(any_writing(text).as_deref(), Some("+14155550123"), "{text}");
-        }
-        assert_eq!(any_writing("011 44 20 7123 4567").as_deref(), Some("+442071234567"));
-        assert_eq!(any_writing("+442071234567").as_deref(), Some("+442071234567"));
-        for wrong in ["", "sip:bob", "+", "12345678901234567", "41555 x"] {
-            assert_eq!(any_writing(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn the_buying_side_is_not_shown() {

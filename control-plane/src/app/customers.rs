@@ -50,9 +50,9 @@ crate::view! {
 crate::choice! {
     /// Whether a customer or vendor is in business with us.
     pub enum Status {
-        /// Yes.
+        /// It is in business with us.
         Active = "active",
-        /// Not now.
+        /// It is not, until it is active again.
         Suspended = "suspended",
     }
 }
@@ -108,9 +108,9 @@ crate::view! {
 crate::choice! {
     /// How a billing account pays.
     pub enum BanMode {
-        /// Before.
+        /// It pays before its calls.
         Prepaid = "prepaid",
-        /// After.
+        /// It pays after its calls, by invoice.
         Postpaid = "postpaid",
     }
 }
@@ -141,7 +141,7 @@ pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, Faul
     Ok(Page::of(rows, paging.limit, |c| &c.id).map(Customer::from))
 }
 
-/// One customer.
+/// The customer with this id. Errors: there is none that the scope sees.
 pub async fn get(ctx: &Ctx<'_>, id: CustomerId) -> Result<Customer, Fault> {
     let mut tx = ctx.begin().await?;
     Ok(known(rows::get(&mut tx, id).await?)?.into())
@@ -173,7 +173,7 @@ pub async fn update(
     expected.check(current.version)?;
     let input: CustomerInput = patched(&current, change)?;
     if input.currency.as_ref().is_some_and(|c| c.0.as_str() != current.currency) {
-        return Err(Fault::field("currency", "invalid", "the currency of a customer cannot change"));
+        return Err(Fault::field("currency", "cannot_change", "the currency of a customer cannot change"));
     }
     let currency = current.currency.parse().unwrap_or(Currency::USD);
     let values = values(&mut tx, input, currency).await?;

@@ -28,7 +28,7 @@ pub enum Kind {
     ValidationFailed,
     /// A deck file has lines that cannot be read.
     DeckInvalid,
-    /// Our fault.
+    /// Something went wrong on our side; the log says what.
     Internal,
     /// The database is away or busy.
     Unavailable,
@@ -40,7 +40,9 @@ pub enum Kind {
 pub struct Problem {
     /// The path of the field, for example `media_ips[2]`.
     pub field: String,
-    /// What kind of problem it is: `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid` and others.
+    /// What kind of problem it is. The value itself: `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid`,
+    /// `invalid_line`. The value beside others, or beside what there is: `no_such_object`, `taken`, `currency_mismatch`,
+    /// `cannot_change`, `belongs_together`, `contradicts`, `operators_only`.
     pub code: &'static str,
     /// What is wrong with it, in words.
     pub message: String,
@@ -53,12 +55,12 @@ impl Problem {
     }
 }
 
-/// A refusal.
+/// Why a use case was not carried out.
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// From the closed list.
     pub kind: Kind,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
     /// What to do.
     pub hint: Option<&'static str>,
@@ -98,7 +100,7 @@ impl Fault {
         Self::fields(vec![Problem::new(field, code, message)])
     }
 
-    /// With advice.
+    /// The same with advice: what to do about it.
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self

@@ -9,12 +9,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value};
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, SchemaType, Type as Kind};
+use utoipa::openapi::schema::{
+    AdditionalProperties, AllOfBuilder, ArrayBuilder, ObjectBuilder, SchemaType, Type as Kind,
+};
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::Kind as IdKind;
 use warp_model::{Currency, Id};
 
 use super::fault::{Fault, Kind as FaultKind, Problem};
+use super::forms;
 use crate::store::types::{Amount, Time, parse_rfc3339};
 
 /// RFC 7396 merge of `patch` into `target`, for PATCH.
@@ -42,7 +45,7 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
 pub trait Field: Sized {
     /// `None` when the key is absent. Problems are added with `path` as their field.
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self>;
-    /// Its schema.
+    /// The schema that is published for it.
     fn field_schema() -> RefOr<Schema>;
     /// Whether the key must be there.
     fn required() -> bool {
@@ -179,25 +182,15 @@ impl<const MIN: usize, const MAX: usize> Field for Text<MIN, MAX> {
         if s.chars().any(char::is_control) {
             return wrong(path, "invalid", "must not contain control characters", problems);
         }
-        if MIN > 0 && s.chars().all(is_blank) {
+        if MIN > 0 && !forms::is_visible(s) {
             return wrong(path, "invalid", "must not be blank", problems);
         }
         Some(Self(s.to_owned()))
     }
     fn field_schema() -> RefOr<Schema> {
-        string_schema().min_length(Some(MIN)).max_length(Some(MAX)).pattern(Some(TEXT_PATTERN)).into()
+        let pattern = if MIN > 0 { forms::VISIBLE } else { forms::PLAIN };
+        string_schema().min_length(Some(MIN)).max_length(Some(MAX)).pattern(Some(pattern)).into()
     }
-}
-
-/// At least one character that can be seen, no control characters.
-const TEXT_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$";
-
-/// A character that nobody sees: a name of such characters only is no name.
-fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}')
 }
 
 /// A whole number of MIN to MAX.
@@ -264,6 +257,10 @@ impl<T: Field> Field for Option<T> {
                 }
                 RefOr::T(Schema::Object(o))
             }
+            RefOr::T(Schema::Array(mut a)) => {
+                a.schema_type = SchemaType::Array(vec![Kind::Array, Kind::Null]);
+                RefOr::T(Schema::Array(a))
+            }
             other => other,
         }
     }
@@ -272,15 +269,15 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// MIN to MAX items; absent means empty.
+/// MIN to MAX items; absent means empty. Null is no list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T, const MAX: usize, const MIN: usize = 0>(pub Vec<T>);
 
 impl<T: Field, const MAX: usize, const MIN: usize> Field for List<T, MAX, MIN> {
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let items = match value {
-            None | Some(Value::Null) if MIN == 0 => return Some(Self(Vec::new())),
-            None | Some(Value::Null) => return missing(path, problems),
+            None if MIN == 0 => return Some(Self(Vec::new())),
+            None => return missing(path, problems),
             Some(Value::Array(items)) => items,
             Some(_) => return wrong(path, "wrong_type", "must be a list", problems),
         };
@@ -329,7 +326,7 @@ impl<K: IdKind> Field for Ref<K> {
         }
     }
     fn field_schema() -> RefOr<Schema> {
-        string_schema().pattern(Some(format!("^{}_[0-9a-hjkmnp-tv-z]{{26}}$", K::PREFIX))).into()
+        string_schema().pattern(Some(forms::id_pattern(K::PREFIX))).into()
     }
 }
 
@@ -349,54 +346,53 @@ macro_rules! parsed {
                 }
             }
             fn field_schema() -> RefOr<Schema> {
-                let pattern: Option<&str> = $pattern;
-                string_schema().pattern(pattern).description(Some($what)).into()
+                string_schema().pattern(Some($pattern)).description(Some($what)).into()
             }
         }
     )*};
 }
 
 parsed! {
-    /// An IPv4 or IPv6 address.
-    Ip(IpAddr), "the IPv4 or IPv6 address of one host (not unspecified, multicast, broadcast, reserved or IPv4-mapped)", None,
-        |s| s.parse().ok().filter(|a| is_a_host(*a));
+    /// The address of one host, IPv4 or IPv6.
+    Ip(IpAddr), "the IPv4 or IPv6 address of one host (not unspecified, multicast, broadcast, reserved or IPv4-mapped)",
+        forms::host_pattern(), |s| forms::host(s);
     /// An address or a network: `198.51.100.7`, `198.51.100.0/28`, host bits zero.
     Net(String), "an address or network such as 198.51.100.0/28 (IPv4 /24 to /32, IPv6 /64 to /128, host bits zero)",
-        None, |s| network(s);
-    /// Address and port.
-    Socket(SocketAddr), "the address and port of one host, such as 192.0.2.1:5060 or [2001:db8::1]:5060", None,
-        |s| s.parse::<SocketAddr>().ok().filter(|a| a.port() != 0 && is_a_host(a.ip()));
-    /// ISO 4217.
-    CurrencyCode(Currency), "an ISO 4217 currency code such as USD", Some("^[A-Z]{3}$"),
-        |s| s.parse().ok().filter(Currency::is_iso_4217);
+        forms::network_pattern(), |s| forms::network(s);
+    /// Address and port of one host.
+    Socket(SocketAddr), "the address and port of one host, such as 192.0.2.1:5060 or [2001:db8::1]:5060",
+        forms::socket_pattern(), |s| forms::socket(s);
+    /// A phone number in any usual writing; read as E.164 with `+`.
+    Phone(String), "a phone number", forms::phone_pattern(), |s| forms::phone(s);
+    /// A SIP Call-ID as it stands in traces.
+    SipCallId(String), "a Call-ID that can be seen", forms::VISIBLE,
+        |s| (forms::is_visible(s) && !s.chars().any(char::is_control)).then(|| s.to_owned());
+    /// Any text without control characters.
+    Plain(String), "a text without control characters", forms::PLAIN,
+        |s| (!s.chars().any(char::is_control)).then(|| s.to_owned());
     /// Digits of a number's beginning, without +.
-    Digits(String), "1 to 15 digits", Some("^[0-9]{1,15}$"),
+    Digits(String), "1 to 15 digits", "^[0-9]{1,15}$",
         |s| (!s.is_empty() && s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
     /// Digits, `*` and `#`, up to 15, may be empty.
-    DialPrefix(String), "at most 15 of 0-9, * and #", Some("^[0-9*#]{0,15}$"),
+    DialPrefix(String), "at most 15 of 0-9, * and #", "^[0-9*#]{0,15}$",
         |s| (s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')).then(|| s.to_owned());
     /// Digits, `*` and `#`, 1 to 15: a prefix that is taken off.
-    TechPrefix(String), "1 to 15 of 0-9, * and #", Some("^[0-9*#]{1,15}$"),
+    TechPrefix(String), "1 to 15 of 0-9, * and #", "^[0-9*#]{1,15}$",
         |s| ((1..=15).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')).then(|| s.to_owned());
     /// Digits, up to 15, may be empty.
-    OptionalDigits(String), "at most 15 digits", Some("^[0-9]{0,15}$"),
+    OptionalDigits(String), "at most 15 digits", "^[0-9]{0,15}$",
         |s| (s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
     /// Lower-case letters, digits and hyphens.
-    Slug(String), "1 to 32 of a-z, 0-9 and -, not starting with -", Some("^[a-z0-9][a-z0-9-]{0,31}$"), |s| slug(s);
+    Slug(String), "1 to 32 of a-z, 0-9 and -, not starting with -", "^[a-z0-9][a-z0-9-]{0,31}$", |s| slug(s);
     /// Two letters.
-    State(String), "a US state's two letters", Some("^[A-Z]{2}$"),
+    State(String), "a US state's two letters", "^[A-Z]{2}$",
         |s| (s.len() == 2 && s.bytes().all(|b| b.is_ascii_uppercase())).then(|| s.to_owned());
     /// SIP user name of a digest account.
-    SipUser(String), "1 to 64 of letters, digits and -_.+", Some("^[A-Za-z0-9_.+-]{1,64}$"),
+    SipUser(String), "1 to 64 of letters, digits and -_.+", "^[A-Za-z0-9_.+-]{1,64}$",
         |s| (!s.is_empty() && s.len() <= 64 && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b)))
             .then(|| s.to_owned());
     /// A number as people write it; separators are removed.
-    DialString(String), "a phone number", None, |s| {
-        let kept: String = s.chars().filter(|c| !" -.()".contains(*c)).collect();
-        let digits = kept.strip_prefix('+').unwrap_or(&kept);
-        ((1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#'))
-            .then_some(kept)
-    };
+    DialString(String), "a phone number", forms::dialled_pattern(), |s| forms::dialled(s);
 }
 
 fn slug(s: &str) -> Option<String> {
@@ -404,35 +400,20 @@ fn slug(s: &str) -> Option<String> {
     (!s.is_empty() && s.len() <= 32 && !s.starts_with('-') && s.bytes().all(good)).then(|| s.to_owned())
 }
 
-/// An address that one host can have and that calls can come from or go to. `0.0.0.0/8`, multicast, `240.0.0.0/4` with the
-/// broadcast address, and IPv6 forms of IPv4 addresses are none: the last would never be equal to what a socket says.
-pub fn is_a_host(ip: IpAddr) -> bool {
-    let inside_v6 = match ip {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(a) => {
-            a.to_ipv4_mapped().is_some() || (a.to_bits() >> 32 == 0 && a != std::net::Ipv6Addr::LOCALHOST)
-        }
-    };
-    !inside_v6 && warp_model::net::is_unicast(ip)
-}
+/// ISO 4217: money that is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrencyCode(pub Currency);
 
-/// Canonical text of an address or network for an `inet` column.
-pub(crate) fn network(s: &str) -> Option<String> {
-    let (address, length) = match s.split_once('/') {
-        Some((a, l)) => (a, Some(l.parse::<u32>().ok()?)),
-        None => (s, None),
-    };
-    match address.parse::<IpAddr>().ok().filter(|a| is_a_host(*a))? {
-        IpAddr::V4(a) => {
-            let l = length.unwrap_or(32);
-            let host = u32::MAX.checked_shr(l).unwrap_or(0);
-            ((24..=32).contains(&l) && a.to_bits() & host == 0).then(|| format!("{a}/{l}"))
+impl Field for CurrencyCode {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let read = text(value, path, problems)?.parse().ok().filter(Currency::is_iso_4217);
+        match read {
+            Some(currency) => Some(Self(currency)),
+            None => wrong(path, "invalid", "must be an ISO 4217 currency code such as USD", problems),
         }
-        IpAddr::V6(a) => {
-            let l = length.unwrap_or(128);
-            let host = u128::MAX.checked_shr(l).unwrap_or(0);
-            ((64..=128).contains(&l) && a.to_bits() & host == 0).then(|| format!("{a}/{l}"))
-        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        words_schema(Currency::IN_USE)
     }
 }
 
@@ -444,8 +425,12 @@ impl Field for Amount {
                 Ok(a) if !a.0.currency.is_iso_4217() => {
                     wrong(path, "invalid", "its currency must be an ISO 4217 code such as USD", problems)
                 }
-                Ok(a) if a.0.amount.0 >= 0 => Some(a),
-                Ok(_) => wrong(path, "out_of_range", "must not be negative", problems),
+                Ok(a) if a.0.amount.0 < 0 => wrong(path, "out_of_range", "must not be negative", problems),
+                Ok(a) if v["amount"].as_str().is_some_and(forms::is_amount) => Some(a),
+                Ok(_) => {
+                    let message = "its amount must be digits such as 12 or 0.0042, less than 9000000000";
+                    wrong(path, "out_of_range", message, problems)
+                }
                 Err(_) => wrong(
                     path,
                     "invalid",
@@ -456,7 +441,14 @@ impl Field for Amount {
         }
     }
     fn field_schema() -> RefOr<Schema> {
-        <Amount as PartialSchema>::schema()
+        let amount = string_schema().pattern(Some(forms::AMOUNT)).examples([Value::from("0.0042")]);
+        ObjectBuilder::new()
+            .property("amount", amount)
+            .property("currency", words_schema(Currency::IN_USE))
+            .required("amount")
+            .required("currency")
+            .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
+            .into()
     }
 }
 
@@ -490,7 +482,8 @@ impl Field for Password {
         Some(Self(warp_model::Secret::new(s.to_owned())))
     }
     fn field_schema() -> RefOr<Schema> {
-        string_schema().min_length(Some(12)).max_length(Some(128)).write_only(true).into()
+        let length = string_schema().min_length(Some(12)).max_length(Some(128));
+        length.pattern(Some(forms::PLAIN)).write_only(true).into()
     }
 }
 
@@ -503,9 +496,9 @@ macro_rules! choice {
         pub enum $name { $($(#[$vmeta])* $variant),+ }
 
         impl $name {
-            /// The words.
+            /// All words of the list, in the order of their declaration.
             pub const WORDS: &'static [&'static str] = &[$($text),+];
-            /// The word.
+            /// The word as it stands in JSON and in rows.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
@@ -617,34 +610,15 @@ mod tests {
             let e = Sample::from_json(&serde_json::json!({ "name": "a", "ips": [impossible] })).unwrap_err();
             assert_eq!(e.details[0].field, "ips[0]", "{impossible}");
         }
+        let e = Sample::from_json(&serde_json::json!({ "name": "a", "ips": null })).unwrap_err();
+        assert_eq!(
+            (e.details[0].field.as_str(), e.details[0].code),
+            ("ips", "wrong_type"),
+            "null is no list"
+        );
         let e = Sample::from_json(&body).unwrap_err();
         let fields: Vec<&str> = e.details.iter().map(|p| p.field.as_str()).collect();
         assert_eq!(fields, ["name", "channels", "ips[0]", "extra"]);
-    }
-
-    #[test]
-    fn networks_are_canonical() {
-        assert_eq!(network("198.51.100.7").as_deref(), Some("198.51.100.7/32"));
-        assert_eq!(network("198.51.100.0/28").as_deref(), Some("198.51.100.0/28"));
-        for wrong in [
-            "0.0.0.0",
-            "0.0.0.0/24",
-            "224.0.0.5",
-            "255.255.255.255",
-            "::",
-            "ff02::1",
-            "::ffff:192.0.2.1",
-            "::ffff:0:0/96",
-            "198.51.100.1/28",
-            "0.0.0.0/0",
-            "10.0.0.0/8",
-            "x",
-            "1.2.3.4/33",
-            "::/0",
-            "1.2.3.4/",
-        ] {
-            assert_eq!(network(wrong), None, "{wrong}");
-        }
     }
 
     proptest! {

@@ -3,13 +3,15 @@
 //! Form: `wk_live_` or `wk_test_`, 40 characters of Crockford base32, 6 characters of checksum (the first 30 bits of
 //! SHA-256 over what stands before). A text with a wrong checksum is refused without asking the database.
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa::openapi::{RefOr, Schema};
 use warp_model::{CustomerId, KeyId, Secret, Wall};
 use warp_policy::Cidr;
 
 use super::caller::{Audience, Caller};
-use super::fault::{Fault, Kind};
-use super::input::{Int, List, Net, Text};
+use super::fault::{Fault, Kind, Problem};
+use super::input::{Field, Int, List, Net, Text, word, words_schema};
 use super::paging::{Page, Paging};
 use super::view::Word;
 use crate::app::{Ctx, check_count};
@@ -24,8 +26,9 @@ const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 /// Live keys of one customer, or of operators.
 pub const LIVE_KEYS: i64 = 1_000;
 
-/// Scopes that exist; a key holds some of them, or `*`.
+/// What a key can be allowed; `*` is everything of its audience.
 pub const SCOPES: &[&str] = &[
+    "*",
     "customers:read",
     "customers:write",
     "trunks:read",
@@ -97,11 +100,24 @@ crate::input! {
         /// Its name, for people.
         pub name: Text<1, 100>,
         /// What it may do, for example `trunks:read`. Absent or empty: everything of its audience.
-        pub scopes: List<Text<1, 32>, 32>,
+        pub scopes: List<ScopeName, 32>,
         /// The addresses and networks that may use it. Empty: all.
         pub ip_allow: List<Net, 32>,
         /// Days until it ends. Absent: it does not end.
         pub expires_in_days: Option<Int<1, 3650>>,
+    }
+}
+
+/// One of [`SCOPES`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeName(pub String);
+
+impl Field for ScopeName {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        word(value, path, SCOPES, problems).map(|s| Self(s.to_owned()))
+    }
+    fn field_schema() -> RefOr<Schema> {
+        words_schema(SCOPES)
     }
 }
 
@@ -204,19 +220,6 @@ pub async fn create(
     customer: Option<CustomerId>,
     input: ApiKeyInput,
 ) -> Result<NewApiKey, Fault> {
-    let mut problems = Vec::new();
-    for (i, s) in input.scopes.0.iter().enumerate() {
-        if s.0 != "*" && !SCOPES.contains(&s.0.as_str()) {
-            problems.push(super::fault::Problem::new(
-                format!("scopes[{i}]"),
-                "invalid",
-                format!("must be * or one of {}", SCOPES.join(", ")),
-            ));
-        }
-    }
-    if !problems.is_empty() {
-        return Err(Fault::fields(problems));
-    }
     let mut random = [0u8; 25];
     ctx.app.random(&mut random);
     let secret = format_key(ctx.app.config.live_keys, &random);
@@ -268,7 +271,7 @@ pub async fn list(
     Ok(Page::of(rows, paging.limit, |k| &k.id).map(ApiKey::from))
 }
 
-/// One key.
+/// The key with this id, without its secret. Errors: there is none that the scope sees.
 pub async fn get(ctx: &Ctx<'_>, id: KeyId) -> Result<ApiKey, Fault> {
     let mut tx = ctx.begin().await?;
     Ok(rows::get(&mut tx, id).await?.ok_or_else(|| Fault::not_found("key"))?.into())

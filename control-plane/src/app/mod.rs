@@ -7,6 +7,7 @@ pub mod calls;
 pub mod customers;
 pub mod decks;
 pub mod fault;
+pub mod forms;
 pub mod input;
 pub mod keys;
 pub mod paging;
@@ -32,14 +33,14 @@ use self::input::{Input, List, Ref, merge_patch};
 use crate::App;
 use crate::store::types::Amount;
 use crate::store::work::Work;
-use crate::store::{Scope, StoreError, Tx, audit as audit_rows, snapshots};
+use crate::store::{Scope, StoreError, Tx, audit as audit_rows, decks as deck_rows};
 
 /// On whose behalf a use case runs.
 #[derive(Clone)]
 pub struct Ctx<'a> {
-    /// The program.
+    /// The running program, for settings, randomness and metrics.
     pub app: &'a App,
-    /// Whose rows.
+    /// Whose rows the use case sees.
     pub scope: Scope,
     /// Key id, or `system`.
     pub actor: String,
@@ -210,7 +211,7 @@ pub async fn check_decks(
     if ids.is_empty() {
         return Ok(());
     }
-    let known = snapshots::deck_currencies(tx, ids).await?;
+    let known = deck_rows::currencies(tx, ids).await?;
     // A vendor's decks need no given currency, but one among them.
     let mut wanted = currency.map(|c| c.as_str().to_owned());
     for (i, id) in ids.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Pages of a list: how far, which way, and where it goes on.
 
 use super::fault::{Fault, Kind};
+use super::forms;
 
 /// One page of a list.
 #[derive(Clone, Debug)]
@@ -36,9 +37,9 @@ impl<T> Page<T> {
 pub struct Paging {
     /// Key of the last row seen.
     pub after: Option<String>,
-    /// 1 to 200.
+    /// Rows of a page, 1 to [`PAGE_MOST`].
     pub limit: i64,
-    /// Which way.
+    /// Which way the list goes.
     pub order: Order,
 }
 
@@ -47,7 +48,7 @@ pub struct Paging {
 pub enum Order {
     /// `sort=-…`, and without `sort`.
     NewestFirst,
-    /// `sort=…`.
+    /// With `sort=…`: what came first stands first.
     OldestFirst,
 }
 
@@ -60,30 +61,81 @@ impl Paging {
         }
     }
 
+    /// The number of the last row seen, in lists that are read by [`Cursor::Number`].
+    pub fn number_after<N: std::str::FromStr>(&self) -> Option<N> {
+        self.after.as_deref()?.parse().ok()
+    }
+
     /// Rows to ask for: one more, to know whether there is a next page.
     pub fn rows(&self) -> i64 {
         self.limit.saturating_add(1)
     }
 }
 
-/// A cursor that names the last row seen.
-pub(crate) fn encode_cursor(key: &str) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key)
+/// Most rows of a page.
+pub const PAGE_MOST: i64 = 200;
+/// Rows of a page when nobody says how many.
+pub const PAGE_USUAL: i64 = 50;
+
+/// What names the last row seen. A cursor is its key, written so that it needs no escaping in a query; to a client it is a text
+/// without meaning, of a form that is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cursor {
+    /// An id, which carries the time.
+    #[default]
+    Id,
+    /// A call: when its record was posted, in microseconds, and its id.
+    Call,
+    /// A number that rises: audit lines, versions of a deck.
+    Number,
+    /// An address or network of an access list.
+    Address,
+    /// A digest user.
+    User,
 }
 
-/// The key of the last row seen.
-pub(crate) fn decode_cursor(text: &str) -> Result<String, Fault> {
-    use base64::Engine;
-    let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
-    if text.len() > 128 {
-        return Err(wrong());
+impl Cursor {
+    /// The form of such cursors.
+    pub fn pattern(self) -> String {
+        match self {
+            Self::Id => forms::id_pattern("[a-z]{2,8}"),
+            Self::Call => forms::id_pattern(r"[0-9]{1,16}\.call"),
+            Self::Number => "^[0-9]{1,9}$".to_owned(),
+            Self::Address => forms::network_pattern(),
+            Self::User => "^[A-Za-z0-9_.~-]{1,64}$".to_owned(),
+        }
     }
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-    let key = String::from_utf8(bytes).map_err(|_| wrong())?;
-    // Our keys are ids, addresses, names and moments; anything else could carry a zero byte, which PostgreSQL refuses.
-    let ours = |b: u8| b.is_ascii_alphanumeric() || b"_-+.:/ ".contains(&b);
-    if !key.is_empty() && key.bytes().all(ours) { Ok(key) } else { Err(wrong()) }
+
+    /// The key of the last row seen. Errors: the text is none of our cursors.
+    pub fn read(self, text: &str) -> Result<String, Fault> {
+        let id = |t: &str| t.split_once('_').is_some_and(|(kind, rest)| is_kind(kind) && is_id(rest));
+        let number = |t: &str, most| (1..=most).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
+        let ours = match self {
+            Self::Id => id(text),
+            Self::Call => text.split_once(".call_").is_some_and(|(at, rest)| number(at, 16) && is_id(rest)),
+            Self::Number => number(text, 9),
+            Self::Address => forms::network(text).is_some(),
+            Self::User => {
+                let user = |b: u8| b.is_ascii_alphanumeric() || b"_.~-".contains(&b);
+                (1..=64).contains(&text.len()) && text.bytes().all(user)
+            }
+        };
+        let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
+        if ours { Ok(text.replace('~', "+")) } else { Err(wrong()) }
+    }
+}
+
+fn is_kind(text: &str) -> bool {
+    (2..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase())
+}
+
+fn is_id(text: &str) -> bool {
+    format!("call_{text}").parse::<warp_model::CallId>().is_ok()
+}
+
+/// A cursor that names the last row seen. Only user names have a plus, which would be a blank in a query.
+pub(crate) fn encode_cursor(key: &str) -> String {
+    key.replace('+', "~")
 }
 
 #[cfg(test)]
@@ -93,14 +145,44 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cursors_round_trip(raw in any::<u128>()) {
+        fn cursors_round_trip(raw in any::<u128>(), at in 0i64..9_999_999_999_999_999) {
             let id = warp_model::CallId::from_u128(raw).to_string();
-            prop_assert_eq!(decode_cursor(&encode_cursor(&id)).unwrap(), id);
+            prop_assert_eq!(Cursor::Id.read(&encode_cursor(&id)).unwrap(), id.clone());
+            let key = format!("{at}.{id}");
+            prop_assert_eq!(Cursor::Call.read(&encode_cursor(&key)).unwrap(), key);
         }
 
         #[test]
         fn any_cursor_is_read_without_panic(text in "\\PC{0,40}") {
-            let _ = decode_cursor(&text);
+            for kind in [Cursor::Id, Cursor::Call, Cursor::Number, Cursor::Address, Cursor::User] {
+                let _ = kind.read(&text);
+            }
+        }
+    }
+
+    /// What is published is what is read.
+    #[test]
+    fn a_cursor_is_read_when_it_has_its_form() {
+        let id = warp_model::CallId::from_u128(7).to_string();
+        let call = format!("1795353285000000.{id}");
+        let kinds = [Cursor::Id, Cursor::Call, Cursor::Number, Cursor::Address, Cursor::User];
+        for text in [
+            id.as_str(),
+            call.as_str(),
+            "17",
+            "1234567890",
+            "2001:db8::/64",
+            "198.51.100.0/28",
+            "a~b.c",
+            "a+b",
+            "",
+            "eHh4",
+            "call_x",
+        ] {
+            for kind in kinds {
+                let form = regex_lite::Regex::new(&kind.pattern()).unwrap();
+                assert_eq!(kind.read(text).is_ok(), form.is_match(text), "{kind:?} {text:?}");
+            }
         }
     }
 
@@ -110,6 +192,7 @@ mod tests {
         assert!(Page::of(rows(2), 2, |r| r).next.is_none());
         let page = Page::of(rows(3), 2, |r| r);
         assert_eq!((page.items.len(), page.next), (2, Some(encode_cursor("call_1"))));
-        assert_eq!(decode_cursor(&encode_cursor("2001:db8::/64")).unwrap(), "2001:db8::/64");
+        assert_eq!(Cursor::Address.read(&encode_cursor("2001:db8::/64")).unwrap(), "2001:db8::/64");
+        assert_eq!(Cursor::User.read(&encode_cursor("u1+a.b")).unwrap(), "u1+a.b");
     }
 }

@@ -15,7 +15,7 @@ use crate::publish::archive;
 crate::choice! {
     /// Whether a call's price came out the same.
     pub enum ReplayedRating {
-        /// It did.
+        /// It gave the same price.
         Confirmed = "confirmed",
         /// It did not.
         Mismatch = "mismatch",

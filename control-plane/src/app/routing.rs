@@ -16,28 +16,28 @@ use crate::store::partitions::{
 use crate::store::types::{Amount, Time};
 use crate::store::{StoreError, Tx};
 
-/// A partition.
+/// The kind of partition ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionKind {}
 impl IdKind for PartitionKind {
     const PREFIX: &'static str = "prt";
 }
-/// `prt_…`
+/// The id of a partition: `prt_` and 26 characters.
 pub type PartitionId = Id<PartitionKind>;
 
-/// An exclusion.
+/// The kind of exclusion ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExclusionKind {}
 impl IdKind for ExclusionKind {
     const PREFIX: &'static str = "exc";
 }
-/// `exc_…`
+/// The id of an exclusion: `exc_` and 26 characters.
 pub type ExclusionId = Id<ExclusionKind>;
 
 crate::choice! {
     /// How candidates are ordered.
     pub enum StrategyName {
-        /// Cheapest first.
+        /// The vendor who is cheapest for the call comes first.
         Cost = "cost",
         /// By priority, then cheapest first.
         PriorityCost = "priority_cost",
@@ -193,13 +193,13 @@ crate::view! {
 crate::choice! {
     /// Why a vendor is not used.
     pub enum ExclusionReason {
-        /// Bad calls.
+        /// Calls over the vendor were bad.
         Quality = "quality",
         /// We argue about a bill.
         Dispute = "dispute",
         /// Maintenance and the like.
         Temporary = "temporary",
-        /// For good.
+        /// The exclusion does not end by itself.
         Permanent = "permanent",
     }
 }
@@ -237,7 +237,7 @@ pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Partition>, Fau
     }))
 }
 
-/// One partition.
+/// The partition with this id, with its vendors. Errors: there is none.
 pub async fn get(ctx: &Ctx<'_>, id: PartitionId) -> Result<Partition, Fault> {
     let mut tx = ctx.begin().await?;
     let row = known(rows::get(&mut tx, &id.to_string()).await?)?;
@@ -341,7 +341,7 @@ pub async fn list_exclusions(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Excl
     Ok(Page::of(rows, paging.limit, |e| &e.id).map(Exclusion::from))
 }
 
-/// One exclusion.
+/// The exclusion with this id. Errors: there is none.
 pub async fn get_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<Exclusion, Fault> {
     let mut tx = ctx.begin().await?;
     let row = rows::get_exclusion(&mut tx, &id.to_string()).await?;
@@ -354,13 +354,13 @@ pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Ex
     let permanent = input.kind == ExclusionReason::Permanent;
     match (permanent, input.ends_at) {
         (true, Some(_)) => {
-            problems.push(Problem::new("ends_at", "invalid", "a permanent exclusion does not end"));
+            problems.push(Problem::new("ends_at", "contradicts", "a permanent exclusion does not end"));
         }
         (false, None) => {
-            problems.push(Problem::new("ends_at", "required", "this kind of exclusion must end"));
+            problems.push(Problem::new("ends_at", "contradicts", "this kind of exclusion must end"));
         }
         (false, Some(end)) if end.0 <= input.starts_at.map_or(ctx.app.wall(), |s| s.0) => {
-            problems.push(Problem::new("ends_at", "out_of_range", "must be after the start"));
+            problems.push(Problem::new("ends_at", "contradicts", "must be after the start"));
         }
         _ => {}
     }
@@ -381,7 +381,7 @@ pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Ex
     saved(ctx, tx, None, ("exclusion.create", &id), exclusion).await
 }
 
-/// Over.
+/// Ends an exclusion at once. Errors: there is none.
 pub async fn delete_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     let rows = rows::delete_exclusion(&mut tx, &id.to_string()).await;

@@ -8,7 +8,7 @@ use warp_model::{CustomerId, DeckId, Secret, TrunkId, VendorId, VendorTrunkId};
 
 use super::fault::{Fault, Kind};
 use super::input::Input;
-use super::paging::{Order, Page, Paging};
+use super::paging::{Cursor, Order, PAGE_MOST, Page, Paging};
 use super::routing::{self, PartitionId};
 use super::{Change, Ctx, Expected, customers, decks, keys, trunks, vendors};
 use crate::App;
@@ -150,7 +150,7 @@ async fn find<T>(
     list: impl AsyncFn(Paging) -> Result<Page<T>, Fault>,
     wanted: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, Fault> {
-    let mut paging = Paging { after: None, limit: 200, order: Order::NewestFirst };
+    let mut paging = Paging { after: None, limit: PAGE_MOST, order: Order::NewestFirst };
     loop {
         let page = list(paging.clone()).await?;
         let next = page.next;
@@ -158,7 +158,7 @@ async fn find<T>(
             return Ok(Some(found));
         }
         match next {
-            Some(cursor) => paging.after = Some(super::paging::decode_cursor(&cursor)?),
+            Some(cursor) => paging.after = Some(Cursor::Id.read(&cursor)?),
             None => return Ok(None),
         }
     }

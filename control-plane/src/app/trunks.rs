@@ -6,13 +6,13 @@
 //! not deleted with a customer's key: else a new trunk would lift what the old one held.
 
 use md5::Digest as _;
-use serde_json::{Value, json};
 use warp_model::id::{BanKind, DeckKind, TrunkKind};
 use warp_model::{Currency, CustomerId, TrunkId, hex};
 use warp_policy::number_plan::ClassSet;
 
 use super::fault::{Fault, Kind, Problem};
-use super::input::{Int, Ip, List, Net, Password, Ref, SipUser, TechPrefix, Text, network};
+use super::forms::network;
+use super::input::{Int, Ip, List, Net, Password, Ref, SipUser, TechPrefix, Text};
 use super::paging::{Page, Paging};
 use super::routing::PartitionKind;
 use super::view::Word;
@@ -34,8 +34,8 @@ pub const CREDENTIALS_PER_TRUNK: i64 = 1_000;
 pub const IPS_PER_TRUNK: i64 = 256;
 
 crate::view! {
-    /// A trunk: where a customer's calls come in, and what they may do. Its limits are those in force: the lower of what the
-    /// carrier and the customer have set.
+    /// A trunk: where a customer's calls come in, and what they may do. Its own fields are what the side of this key has set, so
+    /// that sending them back by PUT changes nothing; `limits.in_force` is what counts.
     pub struct Trunk {
         /// The trunk's id: `trk_` and 26 characters.
         pub id: String,
@@ -45,27 +45,27 @@ crate::view! {
         pub ban_id: Option<String>,
         /// Its name, unique within the customer.
         pub name: String,
-        /// `active`, or `disabled`: then every call is refused. It is active when both sides say so.
+        /// `active`, or `disabled`: what this side says. The trunk takes calls when both sides say `active`.
         pub status: Word<TrunkStatus>,
-        /// How many calls may be up at once. Null: no limit.
+        /// How many calls may be up at once, by this side. Null: this side sets no limit.
         pub channels: Option<i32>,
-        /// How many calls may begin per second. Null: no limit.
+        /// How many calls may begin per second, by this side. Null: this side sets no limit.
         pub cps: Option<i32>,
-        /// The highest price per minute that it pays; dearer calls are refused. Null: no limit.
+        /// The highest price per minute that it pays, by this side; dearer calls are refused. Null: this side sets no limit.
         pub max_rate_per_min: Option<Amount>,
-        /// The most that it spends in one day of the customer's time zone. Null: no limit.
+        /// The most that it spends in one day of the customer's time zone, by this side. Null: this side sets no limit.
         pub daily_spend: Option<Amount>,
-        /// The longest that a call may last, in seconds. Null: the platform's own limit.
+        /// The longest that a call may last, in seconds, by this side. Null: this side sets no limit.
         pub max_duration_s: Option<i32>,
-        /// The classes of destinations that it may call.
-        pub destinations: Vec<Word<Destination>>,
+        /// The classes of destinations that this side allows. Null: all that the other side allows.
+        pub destinations: Option<Vec<Word<Destination>>>,
         /// Further addresses that its media may come from.
         pub media_ips: Vec<String>,
         /// Technical prefixes that are taken off the dialled number.
         pub strip_prefixes: Vec<String>,
         /// Whether numbers without one of these prefixes are refused.
         pub strip_required: bool,
-        /// Whether calls without a valid caller number are refused.
+        /// Whether this side refuses calls without a valid caller number.
         pub require_valid_caller: bool,
         /// Whether its P-Asserted-Identity is believed.
         pub trust_asserted: bool,
@@ -73,7 +73,7 @@ crate::view! {
         pub sell_deck_ids: Vec<String>,
         /// Its partition. Null: that of the customer.
         pub partition_id: Option<String>,
-        /// Who has set which limit.
+        /// What counts, and who has set which limit.
         pub limits: TrunkLimits,
         /// When it was made.
         pub created_at: Time,
@@ -87,6 +87,8 @@ crate::view! {
 crate::view! {
     /// The limits of a trunk by their owner. The lower of both counts.
     pub struct TrunkLimits {
+        /// What counts: of each limit the lower of both.
+        pub in_force: SideLimits,
         /// What the carrier has set. A customer's key cannot lift it.
         pub carrier: SideLimits,
         /// What the customer has set for itself.
@@ -95,81 +97,102 @@ crate::view! {
 }
 
 crate::view! {
-    /// The limits that one side has set on a trunk. Null: this side sets no limit.
+    /// Limits of a trunk: those of one side, or those in force. Null: no limit.
     pub struct SideLimits {
-        /// Whether this side lets the trunk take calls.
+        /// Whether the trunk takes calls.
         pub status: Word<TrunkStatus>,
-        /// Calls at once.
+        /// How many calls may be up at once.
         pub channels: Option<i32>,
-        /// Calls per second.
+        /// How many calls may begin per second.
         pub cps: Option<i32>,
-        /// The highest price per minute.
+        /// The highest price per minute; dearer calls are refused.
         pub max_rate_per_min: Option<Amount>,
-        /// Spend per day.
+        /// The most that is spent in one day of the customer's time zone.
         pub daily_spend: Option<Amount>,
-        /// The longest call in seconds.
+        /// The longest that a call may last, in seconds. Null in force: the platform's own limit.
         pub max_duration_s: Option<i32>,
-        /// The classes of destinations that this side allows. Null: all that the other side allows.
+        /// The classes of destinations that are allowed. Null: all that the other side allows.
         pub destinations: Option<Vec<Word<Destination>>>,
-        /// Whether this side refuses calls without a valid caller number.
+        /// Whether calls without a valid caller number are refused.
         pub require_valid_caller: bool,
     }
 }
 
-impl From<TrunkRow> for Trunk {
-    fn from(row: TrunkRow) -> Self {
+impl Trunk {
+    /// As the side of this key sees it.
+    fn seen_by(ctx: &Ctx<'_>, row: TrunkRow) -> Self {
         let words = |list: Vec<String>| list.into_iter().map(Word::from).collect::<Vec<_>>();
-        let both = |a: &str, b: &str| if a == "active" { b.to_owned() } else { a.to_owned() };
-        let destinations = match &row.own_destinations {
-            Some(own) => row.destinations.iter().filter(|d| own.contains(d)).cloned().collect(),
-            None => row.destinations.clone(),
+        let carrier = SideLimits {
+            status: row.status.into(),
+            channels: row.channels,
+            cps: row.cps,
+            max_rate_per_min: row.max_rate_per_min,
+            daily_spend: row.daily_spend,
+            max_duration_s: row.max_duration_s,
+            destinations: Some(words(row.destinations)),
+            require_valid_caller: row.require_valid_caller,
         };
+        let customer = SideLimits {
+            status: row.own_status.into(),
+            channels: row.own_channels,
+            cps: row.own_cps,
+            max_rate_per_min: row.own_max_rate_per_min,
+            daily_spend: row.own_daily_spend,
+            max_duration_s: row.own_max_duration_s,
+            destinations: row.own_destinations.map(words),
+            require_valid_caller: row.own_require_valid_caller,
+        };
+        let own = if is_customer(ctx) { &customer } else { &carrier }.clone();
         Self {
             id: row.id,
             customer_id: row.customer_id,
             ban_id: row.ban_id,
             name: row.name,
-            status: both(&row.status, &row.own_status).into(),
-            channels: lower(row.channels, row.own_channels),
-            cps: lower(row.cps, row.own_cps),
-            max_rate_per_min: lower_amount(row.max_rate_per_min, row.own_max_rate_per_min),
-            daily_spend: lower_amount(row.daily_spend, row.own_daily_spend),
-            max_duration_s: lower(row.max_duration_s, row.own_max_duration_s),
-            destinations: words(destinations),
+            status: own.status,
+            channels: own.channels,
+            cps: own.cps,
+            max_rate_per_min: own.max_rate_per_min,
+            daily_spend: own.daily_spend,
+            max_duration_s: own.max_duration_s,
+            destinations: own.destinations,
             media_ips: row.media_ips,
             strip_prefixes: row.strip_prefixes,
             strip_required: row.strip_required,
-            require_valid_caller: row.require_valid_caller || row.own_require_valid_caller,
+            require_valid_caller: own.require_valid_caller,
             trust_asserted: row.trust_asserted,
             sell_deck_ids: row.sell_deck_ids,
             partition_id: row.partition_id,
-            limits: TrunkLimits {
-                carrier: SideLimits {
-                    status: row.status.into(),
-                    channels: row.channels,
-                    cps: row.cps,
-                    max_rate_per_min: row.max_rate_per_min,
-                    daily_spend: row.daily_spend,
-                    max_duration_s: row.max_duration_s,
-                    destinations: Some(words(row.destinations)),
-                    require_valid_caller: row.require_valid_caller,
-                },
-                customer: SideLimits {
-                    status: row.own_status.into(),
-                    channels: row.own_channels,
-                    cps: row.own_cps,
-                    max_rate_per_min: row.own_max_rate_per_min,
-                    daily_spend: row.own_daily_spend,
-                    max_duration_s: row.own_max_duration_s,
-                    destinations: row.own_destinations.map(words),
-                    require_valid_caller: row.own_require_valid_caller,
-                },
-            },
+            limits: TrunkLimits { in_force: SideLimits::in_force(&carrier, &customer), carrier, customer },
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
         }
     }
+}
+
+impl SideLimits {
+    /// Of each limit the lower of both.
+    fn in_force(a: &Self, b: &Self) -> Self {
+        let destinations = match (&a.destinations, &b.destinations) {
+            (Some(a), Some(b)) => Some(a.iter().filter(|d| b.contains(d)).cloned().collect()),
+            (a, b) => a.clone().or_else(|| b.clone()),
+        };
+        Self {
+            status: if a.status == TrunkStatus::Active.as_str() { &b.status } else { &a.status }.clone(),
+            channels: lower(a.channels, b.channels),
+            cps: lower(a.cps, b.cps),
+            max_rate_per_min: lower_amount(a.max_rate_per_min, b.max_rate_per_min),
+            daily_spend: lower_amount(a.daily_spend, b.daily_spend),
+            max_duration_s: lower(a.max_duration_s, b.max_duration_s),
+            destinations,
+            require_valid_caller: a.require_valid_caller || b.require_valid_caller,
+        }
+    }
+}
+
+/// Which side of a trunk's limits the key writes.
+fn is_customer(ctx: &Ctx<'_>) -> bool {
+    ctx.scope.customer().is_some()
 }
 
 /// The lower of two limits, of which each may be absent.
@@ -191,9 +214,9 @@ fn lower_amount(a: Option<Amount>, b: Option<Amount>) -> Option<Amount> {
 crate::choice! {
     /// Whether a trunk takes calls.
     pub enum TrunkStatus {
-        /// Yes.
+        /// It takes calls, when the other side says so too.
         Active = "active",
-        /// No.
+        /// It refuses every call.
         Disabled = "disabled",
     }
 }
@@ -203,9 +226,9 @@ crate::choice! {
     pub enum Destination {
         /// The 50 states and DC.
         Domestic = "domestic",
-        /// 8YY.
+        /// Toll-free numbers of the North American plan (8YY).
         TollFree = "toll_free",
-        /// Canada.
+        /// Numbers of Canada.
         Canada = "canada",
         /// PR, VI, GU, AS, MP.
         UsTerritory = "us_territory",
@@ -213,15 +236,15 @@ crate::choice! {
         NanpCountry = "nanp_country",
         /// Everything else abroad.
         International = "international",
-        /// Premium ranges.
+        /// Ranges of premium services, in any country.
         Premium = "premium",
-        /// Satellite.
+        /// Networks by satellite.
         Satellite = "satellite",
         /// Known from fraud.
         HighRisk = "high_risk",
-        /// Personal numbers.
+        /// Personal numbers, which follow their holder.
         Personal = "personal",
-        /// Everything special.
+        /// Every other special range.
         Special = "special",
     }
 }
@@ -314,13 +337,13 @@ pub async fn list(
 ) -> Result<Page<Trunk>, Fault> {
     let mut tx = ctx.begin().await?;
     let rows = rows::list(&mut tx, customer, paging).await?;
-    Ok(Page::of(rows, paging.limit, |t| &t.id).map(Trunk::from))
+    Ok(Page::of(rows, paging.limit, |t| &t.id).map(|row| Trunk::seen_by(ctx, row)))
 }
 
-/// One trunk.
+/// The trunk with this id. Errors: there is none that the scope sees.
 pub async fn get(ctx: &Ctx<'_>, id: TrunkId) -> Result<Trunk, Fault> {
     let mut tx = ctx.begin().await?;
-    Ok(read(&mut tx, id).await?.into())
+    Ok(Trunk::seen_by(ctx, read(&mut tx, id).await?))
 }
 
 async fn read(tx: &mut Tx, id: TrunkId) -> Result<TrunkRow, Fault> {
@@ -350,7 +373,7 @@ pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> R
     let values = values(ctx, &mut tx, input, &currency, sides).await?;
     let id: TrunkId = ctx.new_id::<TrunkKind>();
     let row = rows::insert(&mut tx, id, customer, values).await?;
-    let trunk: Trunk = row.ok_or_else(|| Fault::not_found("customer"))?.into();
+    let trunk = Trunk::seen_by(ctx, row.ok_or_else(|| Fault::not_found("customer"))?);
     saved(ctx, tx, Some(customer), ("trunk.create", &id.to_string()), trunk).await
 }
 
@@ -366,10 +389,10 @@ pub async fn update(
     expected.check(current.version)?;
     let customer = owner(&current)?;
     let sides = Sides::of(&current);
-    let input: TrunkInput = patched(&sides.written_by(ctx, &current), change)?;
+    let input: TrunkInput = patched(&Trunk::seen_by(ctx, current.clone()), change)?;
     operators_only(ctx, &input, Some(&current), &sides)?;
     let values = values(ctx, &mut tx, input, &current.currency, sides).await?;
-    let trunk: Trunk = known(rows::update(&mut tx, id, customer, values).await?)?.into();
+    let trunk = Trunk::seen_by(ctx, known(rows::update(&mut tx, id, customer, values).await?)?);
     saved(ctx, tx, Some(customer), ("trunk.update", &id.to_string()), trunk).await
 }
 
@@ -379,7 +402,7 @@ pub async fn delete(ctx: &Ctx<'_>, id: TrunkId, expected: &Expected) -> Result<(
     let current = known(rows::lock(&mut tx, id).await?)?;
     expected.check(current.version)?;
     let customer = owner(&current)?;
-    if ctx.scope.customer().is_some() {
+    if is_customer(ctx) {
         let others = begins_with(rows::tightest(&mut tx, customer, Some(id)).await?);
         if !held_as_tightly(&Sides::of(&current).carrier, &others) {
             let message = "the carrier has set limits on this trunk; ask the carrier to delete it";
@@ -421,23 +444,6 @@ impl Sides {
                 require_valid_caller: row.own_require_valid_caller,
             },
         }
-    }
-
-    /// What the side of this key has written: the state that its PATCH is merged into.
-    fn written_by(&self, ctx: &Ctx<'_>, row: &TrunkRow) -> Value {
-        let customer = ctx.scope.customer().is_some();
-        let side = if customer { &self.own } else { &self.carrier };
-        let (rate, spend) = match customer {
-            true => (row.own_max_rate_per_min, row.own_daily_spend),
-            false => (row.max_rate_per_min, row.daily_spend),
-        };
-        json!({
-            "name": row.name, "ban_id": row.ban_id, "status": side.status, "channels": side.channels, "cps": side.cps,
-            "max_rate_per_min": rate, "daily_spend": spend, "max_duration_s": side.max_duration_s,
-            "destinations": side.destinations, "media_ips": row.media_ips, "strip_prefixes": row.strip_prefixes,
-            "strip_required": row.strip_required, "require_valid_caller": side.require_valid_caller,
-            "trust_asserted": row.trust_asserted, "sell_deck_ids": row.sell_deck_ids, "partition_id": row.partition_id,
-        })
     }
 }
 
@@ -506,7 +512,7 @@ fn operators_only(
     current: Option<&TrunkRow>,
     sides: &Sides,
 ) -> Result<(), Fault> {
-    if ctx.scope.customer().is_none() {
+    if !is_customer(ctx) {
         return Ok(());
     }
     let mut problems = Vec::new();
@@ -557,7 +563,7 @@ async fn values(
         destinations: input.destinations.map(|l| l.0.iter().map(|d| d.as_str().to_owned()).collect()),
         require_valid_caller: input.require_valid_caller.unwrap_or(false),
     };
-    let sides = if ctx.scope.customer().is_some() {
+    let sides = if is_customer(ctx) {
         Sides { own: written, ..sides }
     } else {
         written.destinations.get_or_insert_with(usual_words);
@@ -589,9 +595,6 @@ pub async fn list_ips(
     let address = address.map(|a| network(a).ok_or_else(wrong)).transpose()?;
     let mut tx = ctx.begin().await?;
     read(&mut tx, id).await?;
-    if paging.after.as_deref().is_some_and(|a| network(a).is_none()) {
-        return Err(Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor"));
-    }
     let rows = rows::addresses(&mut tx, id, address.as_deref(), paging).await?;
     Ok(Page::of(rows, paging.limit, |a| &a.address).map(TrunkIp::from))
 }
@@ -658,7 +661,7 @@ pub async fn add_credential(ctx: &Ctx<'_>, id: TrunkId, input: CredentialInput) 
     Ok(credential)
 }
 
-/// One less.
+/// Takes a digest user away. Errors: the trunk or the user does not exist.
 pub async fn remove_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     let customer = owner(&read(&mut tx, id).await?)?;

@@ -99,9 +99,9 @@ crate::view! {
 crate::choice! {
     /// SIP transport towards a vendor.
     pub enum VendorTransport {
-        /// UDP.
+        /// SIP over UDP.
         Udp = "udp",
-        /// TCP.
+        /// SIP over TCP.
         Tcp = "tcp",
     }
 }
@@ -109,9 +109,9 @@ crate::choice! {
 crate::choice! {
     /// How numbers are written towards a vendor.
     pub enum NumberFormat {
-        /// `+14155550123`.
+        /// E.164 with a plus: `+14155550123`.
         PlusE164 = "plus_e164",
-        /// `14155550123`.
+        /// E.164 without a plus: `14155550123`.
         E164 = "e164",
         /// `4155550123` inside NANP.
         National = "national",
@@ -175,7 +175,7 @@ pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, Fault>
     Ok(Page::of(rows, paging.limit, |v| &v.id).map(Vendor::from))
 }
 
-/// One vendor.
+/// The vendor with this id. Errors: there is none.
 pub async fn get(ctx: &Ctx<'_>, id: VendorId) -> Result<Vendor, Fault> {
     let mut tx = ctx.begin().await?;
     Ok(known(rows::get(&mut tx, id).await?)?.into())
@@ -270,7 +270,7 @@ pub async fn create_trunk(
 }
 
 fn together() -> Fault {
-    Fault::field("auth_password", "required", "user name and password belong together")
+    Fault::field("auth_password", "belongs_together", "user name and password belong together")
 }
 
 /// Another state of a vendor trunk.
@@ -350,7 +350,7 @@ pub async fn emergency_route(ctx: &Ctx<'_>) -> Result<EmergencyRoute, Fault> {
     Ok(EmergencyRoute { vendor_trunk_ids: rows::emergency_route(&mut tx).await? })
 }
 
-/// Replaces it.
+/// Replaces the emergency route. Errors: a trunk that does not exist.
 pub async fn set_emergency_route(ctx: &Ctx<'_>, input: EmergencyRouteInput) -> Result<EmergencyRoute, Fault> {
     let ids = ids(&input.vendor_trunk_ids);
     let mut tx = ctx.begin().await?;

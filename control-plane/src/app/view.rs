@@ -24,7 +24,7 @@ pub struct Word<T> {
 }
 
 impl<T> Word<T> {
-    /// The word.
+    /// The word as it stands in JSON and in rows.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -45,6 +45,12 @@ impl<T> Clone for Word<T> {
 impl<T> fmt::Debug for Word<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+impl<T> PartialEq for Word<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 }
 
@@ -90,9 +96,15 @@ impl<T> Seen<Vec<String>> for Vec<Word<T>> {
     }
 }
 
+impl<T> Seen<Option<Json>> for Option<Shaped<T>> {
+    fn seen(column: Option<Json>) -> Self {
+        column.map(|json| Shaped::from(json.0))
+    }
+}
+
 /// The published schema of a field's type.
 pub trait Shape {
-    /// Itself.
+    /// The schema of the type itself.
     fn shape() -> RefOr<Schema>;
     /// Named schemas that it refers to.
     fn named(_: &mut Vec<(String, RefOr<Schema>)>) {}
@@ -135,7 +147,7 @@ impl<T> From<serde_json::Value> for Shaped<T> {
 }
 
 impl<T> Shaped<T> {
-    /// The JSON.
+    /// The JSON as it is stored.
     pub fn value(&self) -> &serde_json::Value {
         &self.json
     }
@@ -187,6 +199,7 @@ simple! {
     u16 => Integer min 0;
     u32 => Integer min 0;
     u64 => Integer min 0;
+    usize => Integer min 0;
 }
 
 impl Shape for Time {
@@ -248,9 +261,23 @@ impl<T: Shape> Shape for Vec<T> {
     }
 }
 
-/// Declares an answer; `from Row` when each field is a column of the same name.
+/// Declares an answer; `from Row` when each field is a column of the same name, `with` further fields that are not.
 #[macro_export]
 macro_rules! view {
+    ($(#[doc = $top:literal])* pub struct $name:ident from $row:ty { $($(#[doc = $doc:literal])* pub $field:ident: $ty:ty,)* }
+        with { $($(#[doc = $also:literal])* pub $more:ident: $kind:ty,)* }) => {
+        $crate::view! {
+            $(#[doc = $top])*
+            pub struct $name { $($(#[doc = $doc])* pub $field: $ty,)* $($(#[doc = $also])* pub $more: $kind,)* }
+        }
+
+        impl $name {
+            /// From its row and what is not in the row.
+            fn of(row: $row, $($more: $kind),*) -> Self {
+                Self { $($field: $crate::app::view::Seen::seen(row.$field),)* $($more,)* }
+            }
+        }
+    };
     ($(#[doc = $top:literal])* pub struct $name:ident from $row:ty { $($(#[doc = $doc:literal])* pub $field:ident: $ty:ty,)* }) => {
         $crate::view! { $(#[doc = $top])* pub struct $name { $($(#[doc = $doc])* pub $field: $ty,)* } }
 

@@ -10,18 +10,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::Row;
 use tokio::sync::watch;
 use warp_events::metrics::{EventsMetrics, Sink, WriteResult};
 use warp_events::record::{Packer, Unpacker};
 use warp_events::{Event, EventLog, Reader, TOPIC_CDR_VOICE, Topic};
-use warp_model::cdr::{CallRecord, ReleaseSide};
-use warp_model::{CallId, Wall};
+use warp_model::CallId;
+use warp_model::cdr::CallRecord;
 
 use super::rerate::{self, Verdict};
 use crate::App;
 use crate::metrics::Metrics;
-use crate::store::{Scope, Store, StoreError, Tx, sql};
+use crate::store::posting::{self as rows, Posting, Written, clean};
+use crate::store::{Scope, Store, StoreError};
 
 /// Records of one transaction.
 pub const BATCH: usize = 200;
@@ -57,7 +57,7 @@ pub struct Consumer {
 pub enum Step {
     /// Posted so many records.
     Posted(usize),
-    /// Nothing new.
+    /// There was nothing new to post.
     Idle,
 }
 
@@ -162,8 +162,7 @@ impl Consumer {
     /// that the cursor was made for, and reading begins at its beginning.
     async fn place(&mut self) -> Result<(), StoreError> {
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
-        let row = sqlx::query(sql::CURSOR_GET).bind(&self.name).fetch_optional(tx.db()).await?;
-        let position: Option<String> = row.map(|r| r.try_get(0)).transpose()?;
+        let position = rows::cursor(&mut tx, &self.name).await?;
         let stored = position.as_deref().and_then(|p| p.split_once(' '));
         if let Some((number, key)) = stored
             && let Ok(number) = number.parse::<u64>()
@@ -188,51 +187,48 @@ impl Consumer {
 
     async fn post(&mut self, events: &[Event], position: &str) -> Result<(), StoreError> {
         let mut unreadable = Vec::new();
-        let mut batch: Vec<Posting<'_>> = Vec::with_capacity(events.len());
+        let mut batch: Vec<Rated<'_>> = Vec::with_capacity(events.len());
         let mut by_id: HashMap<CallId, usize> = HashMap::with_capacity(events.len());
         let mut doubles = 0;
         for event in events {
-            let posting = match self.read(event) {
-                Ok(posting) => posting,
+            let rated = match self.read(event) {
+                Ok(rated) => rated,
                 Err(reason) => {
                     tracing::error!(offset = event.offset, reason, "a CDR cannot be read; it is put aside");
                     unreadable.push((event, reason));
                     continue;
                 }
             };
-            let at = *by_id.entry(posting.record.cdr_id).or_insert(batch.len());
+            let at = *by_id.entry(rated.posting.record.cdr_id).or_insert(batch.len());
             match batch.get_mut(at) {
-                None => batch.push(posting),
+                None => batch.push(rated),
                 // A real end beats one that was reconstructed; else the first word stands.
                 Some(first) => {
                     doubles += 1;
-                    if first.record.recovered && !posting.record.recovered {
-                        *first = posting;
+                    if first.posting.record.recovered && !rated.posting.record.recovered {
+                        *first = rated;
                     }
                 }
             }
         }
         let new_snapshots: Vec<String> = batch
             .iter()
-            .map(|p| &p.record.snapshot_id)
+            .map(|r| &r.posting.record.snapshot_id)
             .filter(|id| !self.used_snapshots.contains(*id))
             .map(|id| clean(id))
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
-        let written = insert(&mut tx, &batch).await?;
+        let postings: Vec<&Posting<'_>> = batch.iter().map(|r| &r.posting).collect();
+        let written = rows::insert(&mut tx, &postings).await?;
         for (event, reason) in &unreadable {
-            let query = sqlx::query(sql::REJECT_INSERT)
-                .bind(event.offset.to_string())
-                .bind(clean(reason))
-                .bind(event.value.as_slice());
-            tx.run(query).await?;
+            rows::put_aside(&mut tx, event.offset, reason, &event.value).await?;
         }
         if !new_snapshots.is_empty() {
-            tx.run(sqlx::query(sql::SNAPSHOT_USED).bind(&new_snapshots)).await?;
+            rows::snapshots_used(&mut tx, &new_snapshots).await?;
         }
-        tx.run(sqlx::query(sql::CURSOR_SET).bind(&self.name).bind(TOPIC_CDR_VOICE).bind(position)).await?;
+        rows::set_cursor(&mut tx, (&self.name, TOPIC_CDR_VOICE), position).await?;
         tx.commit().await?;
         if self.used_snapshots.len() > USED_SNAPSHOTS {
             self.used_snapshots.clear();
@@ -242,7 +238,7 @@ impl Consumer {
         self.count(WriteResult::Duplicate, (doubles + batch.len().saturating_sub(written.len())) as u64);
         self.count(WriteResult::Error, unreadable.len() as u64);
         let mut unchecked = false;
-        for Posting { record, verdict, .. } in &batch {
+        for Rated { posting: Posting { record, .. }, verdict } in &batch {
             match written.get(&record.cdr_id.to_string()) {
                 Some(Written::New) => {
                     self.metrics.rated(*verdict);
@@ -266,7 +262,7 @@ impl Consumer {
     }
 
     /// A record of the log, rated again. `Err`: it cannot be read, in words.
-    fn read<'e>(&mut self, event: &'e Event) -> Result<Posting<'e>, String> {
+    fn read<'e>(&mut self, event: &'e Event) -> Result<Rated<'e>, String> {
         let json = self.unpacker.unpack(&event.value).map_err(|e| e.to_string())?;
         let record: CallRecord = serde_json::from_slice(&json).map_err(|e| e.to_string())?;
         let packed = match &json {
@@ -275,7 +271,7 @@ impl Consumer {
             Cow::Owned(_) => Cow::Borrowed(event.value.as_slice()),
         };
         let verdict = self.rate_again(&record);
-        Ok(Posting { record, packed, verdict })
+        Ok(Rated { posting: Posting { record, packed, rating_status: verdict.as_str() }, verdict })
     }
 
     fn count(&self, result: WriteResult, n: u64) {
@@ -308,13 +304,8 @@ impl Consumer {
                 Err(e) => {
                     tracing::error!(offset = event.offset, error = %e, "a CDR was refused by PostgreSQL; it is put aside");
                     let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
-                    let query = sqlx::query(sql::REJECT_INSERT)
-                        .bind(event.offset.to_string())
-                        .bind(clean(&e.to_string()))
-                        .bind(event.value.as_slice());
-                    tx.run(query).await?;
-                    let cursor = sqlx::query(sql::CURSOR_SET).bind(&self.name).bind(TOPIC_CDR_VOICE);
-                    tx.run(cursor.bind(position)).await?;
+                    rows::put_aside(&mut tx, event.offset, &e.to_string(), &event.value).await?;
+                    rows::set_cursor(&mut tx, (&self.name, TOPIC_CDR_VOICE), &position).await?;
                     tx.commit().await?;
                     self.count(WriteResult::Error, 1);
                 }
@@ -358,83 +349,8 @@ fn age(event: &Event) -> f64 {
     us as f64 / 1e6
 }
 
-/// A record on its way into the ledger.
-struct Posting<'a> {
-    record: CallRecord,
-    packed: Cow<'a, [u8]>,
+/// A record with what rating it again said.
+struct Rated<'a> {
+    posting: Posting<'a>,
     verdict: Verdict,
-}
-
-/// What became of a record that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Written {
-    /// There was none.
-    New,
-    /// It took the place of one whose end was reconstructed.
-    Instead,
-}
-
-/// Writes calls in one statement; those that were there already are not among what it gives.
-async fn insert(tx: &mut Tx, batch: &[Posting<'_>]) -> Result<HashMap<String, Written>, StoreError> {
-    if batch.is_empty() {
-        return Ok(HashMap::new());
-    }
-    macro_rules! column {
-        (|$r:ident| $value:expr) => {
-            batch.iter().map(|Posting { record: $r, .. }| $value).collect::<Vec<_>>()
-        };
-    }
-    let us = |w: Option<Wall>| w.map(|w| w.0);
-    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let query = sqlx::query(sql::CALLS_INSERT)
-        .bind(column!(|r| r.cdr_id.to_string()))
-        .bind(column!(|r| r.customer_id.map(|x| x.to_string())))
-        .bind(column!(|r| r.trunk_id.map(|x| x.to_string())))
-        .bind(column!(|r| clean(&r.sip_call_id)))
-        .bind(column!(|r| r.ingress_ip.to_string()))
-        .bind(column!(|r| clean(&r.caller)))
-        .bind(column!(|r| clean(&r.called)))
-        .bind(column!(|r| r.caller_e164.as_deref().map(clean)))
-        .bind(column!(|r| r.called_e164.as_deref().map(clean)))
-        .bind(column!(|r| r.jurisdiction.as_deref().map(clean)))
-        .bind(column!(|r| r.setup_at.0))
-        .bind(column!(|r| us(r.progress_at)))
-        .bind(column!(|r| us(r.answer_at)))
-        .bind(column!(|r| r.end_at.0))
-        .bind(column!(|r| r.pdd_ms.map(signed)))
-        .bind(column!(|r| signed(r.duration_ms)))
-        .bind(column!(|r| i32::from(r.sip_code)))
-        .bind(column!(|r| r.q850.map(i32::from)))
-        .bind(column!(|r| match r.release_side {
-            ReleaseSide::Caller => "caller",
-            ReleaseSide::Callee => "callee",
-            ReleaseSide::System => "system",
-        }))
-        .bind(column!(|r| clean(&r.internal_code)))
-        .bind(column!(|r| r.outcome.as_str()))
-        .bind(column!(|r| r.recovered))
-        .bind(column!(|r| clean(&r.snapshot_id)))
-        .bind(column!(|r| r.route_rank.map(i32::from)))
-        .bind(column!(|r| r.vendor_id.map(|x| x.to_string())))
-        .bind(column!(|r| r.vendor_trunk_id.map(|x| x.to_string())))
-        .bind(column!(|r| r.rating.as_ref().map(|x| x.sell.currency.as_str().to_owned())))
-        .bind(column!(|r| r.rating.as_ref().map(|x| x.sell.charge.0)))
-        .bind(column!(|r| r.rating.as_ref().map(|x| x.buy.currency.as_str().to_owned())))
-        .bind(column!(|r| r.rating.as_ref().map(|x| x.buy.charge.0)))
-        .bind(column!(|r| r.rating.as_ref().and_then(|x| x.margin).map(|m| m.0)))
-        .bind(column!(|r| r.rating.as_ref().map(|x| signed(x.sell.billable_s))))
-        .bind(batch.iter().map(|p| p.packed.as_ref()).collect::<Vec<&[u8]>>())
-        .bind(batch.iter().map(|p| p.verdict.as_str()).collect::<Vec<_>>());
-    let rows = query.fetch_all(tx.db()).await?;
-    rows.iter()
-        .map(|row| {
-            let (id, new): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
-            Ok((id, if new { Written::New } else { Written::Instead }))
-        })
-        .collect()
-}
-
-/// PostgreSQL's text knows no zero character; a peer may have sent one.
-fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::Row;
 use tokio::sync::watch;
 use warp_model::cdr::CallRecord;
 use warp_policy::{Snapshot, SnapshotId};
@@ -16,7 +15,7 @@ use warp_policy::{Snapshot, SnapshotId};
 use super::rerate::{self, Verdict};
 use crate::App;
 use crate::publish::{PublishError, archive};
-use crate::store::{Scope, StoreError, sql};
+use crate::store::{Scope, StoreError, posting as rows};
 
 /// Also without a ring: calls of an earlier run of the program.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -55,9 +54,8 @@ pub async fn check_all(app: &App, gone: &mut Gone, stop: &watch::Receiver<bool>)
     loop {
         let known: Vec<&str> = gone.0.keys().map(String::as_str).collect();
         let mut tx = app.store.begin(Scope::Operator("rating again")).await?;
-        let rows = sqlx::query(sql::UNCHECKED_SNAPSHOTS).bind(known).fetch_all(tx.db()).await?;
+        let ids = rows::unchecked_snapshots(&mut tx, known).await?;
         drop(tx);
-        let ids: Vec<String> = rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?;
         if ids.is_empty() || *stop.borrow() {
             return Ok(checked);
         }
@@ -96,13 +94,12 @@ async fn check_snapshot(app: &App, id: &str, snapshot: &Snapshot) -> Result<u64,
     let mut checked = 0;
     loop {
         let mut tx = app.store.begin(Scope::Operator("rating again")).await?;
-        let rows = sqlx::query(sql::UNCHECKED_CALLS).bind(id).fetch_all(tx.db()).await?;
-        if rows.is_empty() {
+        let calls = rows::unchecked(&mut tx, id).await?;
+        if calls.is_empty() {
             return Ok(checked);
         }
         let (mut ids, mut verdicts) = (Vec::new(), Vec::new());
-        for row in &rows {
-            let (cdr_id, packed): (String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+        for (cdr_id, packed) in calls {
             let verdict = verdict_of(snapshot, &packed);
             if verdict == Verdict::Mismatch {
                 tracing::error!(cdr_id, snapshot = id, "a call's price cannot be repeated");
@@ -111,7 +108,7 @@ async fn check_snapshot(app: &App, id: &str, snapshot: &Snapshot) -> Result<u64,
             verdicts.push(verdict);
         }
         let words: Vec<&str> = verdicts.iter().map(|v| v.as_str()).collect();
-        tx.run(sqlx::query(sql::RATING_CHECKED).bind(&ids).bind(words)).await?;
+        rows::rating_checked(&mut tx, &ids, words).await?;
         tx.commit().await?;
         for verdict in verdicts {
             app.metrics.rated(verdict);

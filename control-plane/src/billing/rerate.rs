@@ -35,7 +35,7 @@ impl Verdict {
 pub struct Repeated {
     /// It has the same candidates in the same order, or the same refusal.
     pub same_decision: bool,
-    /// Its price.
+    /// What rating the repeated decision says.
     pub rating: Verdict,
 }
 

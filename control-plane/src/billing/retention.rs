@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Row;
 use tokio::sync::watch;
-use warp_model::{CallId, Wall};
+use warp_model::Wall;
 
 use crate::App;
-use crate::store::{Scope, StoreError, sql};
+use crate::store::{Scope, StoreError, retention as rows};
 
 /// Rows of one transaction: well below a second.
 const BATCH: i64 = 2_000;
@@ -78,32 +77,21 @@ pub async fn expire(
 ) -> Result<Expired, StoreError> {
     let keep = i64::try_from(retention.keep.as_micros()).unwrap_or(i64::MAX);
     let before = Wall(app.wall().0.saturating_sub(keep).max(0));
-    // The smallest id of that moment: ids sort by the time of their INVITE.
-    let before_id = CallId::new(before, 0).to_string();
     let mut done = Expired::default();
     let mut after = String::new();
     while !*stop.borrow() {
         let mut tx = app.store.begin(Scope::Operator("retention")).await?;
-        let query = sqlx::query(sql::CALLS_EXPIRE)
-            .bind(&before_id)
-            .bind(before.0)
-            .bind(&after)
-            .bind(BATCH)
-            .bind(retention.unbilled_too);
-        let row = query.fetch_one(tx.db()).await?;
-        let (gone, last, unbilled): (i64, Option<String>, i64) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let batch = rows::expire(&mut tx, before, (&after, BATCH), retention.unbilled_too).await?;
         tx.commit().await?;
-        done.gone += u64::try_from(gone).unwrap_or(0);
-        done.unbilled += u64::try_from(unbilled).unwrap_or(0);
-        match last {
-            Some(last) if gone >= BATCH => after = last,
+        done.gone += u64::try_from(batch.gone).unwrap_or(0);
+        done.unbilled += u64::try_from(batch.unbilled).unwrap_or(0);
+        match batch.last {
+            Some(last) if batch.gone >= BATCH => after = last,
             _ => break,
         }
     }
     let mut tx = app.store.begin(Scope::Operator("retention")).await?;
-    let row = sqlx::query(sql::CALLS_OVERDUE).bind(&before_id).bind(before.0).fetch_one(tx.db()).await?;
-    done.overdue = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
+    done.overdue = u64::try_from(rows::overdue(&mut tx, before).await?).unwrap_or(0);
     app.metrics.calls_overdue.set((), i64::try_from(done.overdue).unwrap_or(i64::MAX));
     Ok(done)
 }

@@ -11,7 +11,7 @@ use warp_policy::{Cidr, Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateL
 use super::PublishError;
 use super::archive::Part;
 use crate::store::published::{self, DeckRef, NO_PARTITION, PageRows, Section, VendorRows};
-use crate::store::{Scope, Store, Tx, snapshots};
+use crate::store::{Scope, Store, Tx, decks};
 
 /// What a snapshot was made from: enough to make it again.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -26,7 +26,7 @@ pub struct Manifest {
     pub index_at: Wall,
     /// Buy lists: decks with their versions, in order.
     pub buy: Vec<Vec<(DeckId, i32)>>,
-    /// Sell lists.
+    /// The decks of each sell list, with their versions, in order.
     pub sell: Vec<Vec<(DeckId, i32)>>,
     /// Content addresses of the directory's sections, by name; empty in version 1, which kept the directory in one piece.
     #[serde(default)]
@@ -35,9 +35,9 @@ pub struct Manifest {
 
 /// A snapshot with its manifest.
 pub struct Compiled {
-    /// To publish.
+    /// What the shards decide by.
     pub snapshot: Arc<Snapshot>,
-    /// To keep.
+    /// What names its parts, for the archive and the disk.
     pub manifest: Manifest,
     /// To answer for other times.
     pub sources: Sources,
@@ -54,9 +54,9 @@ pub struct Sources {
     pub at: Wall,
     /// Buy lists, in the order of columns.
     pub buy: Vec<RateList>,
-    /// Sell lists.
+    /// The sell lists, compiled.
     pub sell: Vec<RateList>,
-    /// Number plan.
+    /// The number plan that numbers are read by.
     pub plan: Arc<NumberPlan>,
 }
 
@@ -336,7 +336,7 @@ pub(super) async fn load_deck(
     id: DeckId,
     number: i32,
 ) -> Result<Option<Deck>, PublishError> {
-    let Some(content) = snapshots::deck_content(tx, id, number).await? else { return Ok(None) };
+    let Some(content) = decks::content(tx, id, number).await? else { return Ok(None) };
     let read = tokio::task::spawn_blocking(move || Deck::from_bytes(&content)).await;
     let read = read.map_err(|e| PublishError::Compile(e.to_string()))?;
     if let Err(e) = &read {

@@ -32,7 +32,7 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Why nothing was published.
 #[derive(Debug)]
 pub enum PublishError {
-    /// The database.
+    /// The database refused, or is away.
     Store(StoreError),
     /// Rows that do not make a snapshot even without the bad ones.
     Compile(String),

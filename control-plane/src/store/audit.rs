@@ -7,24 +7,16 @@ use super::types::{Json, Time};
 use super::{StoreError, Tx};
 
 crate::row! {
-    /// A line.
+    /// A line as it is stored.
     pub struct AuditRow {
-        /// Order of writing.
-        pub id: i64,
-        /// Tenant that it concerns.
-        pub customer_id: Option<String>,
-        /// Who.
-        pub actor: String,
-        /// What.
-        pub action: String,
-        /// To which object.
-        pub object: String,
-        /// In which request.
-        pub request_id: String,
-        /// What changed.
-        pub detail: Option<Json>,
-        /// When.
-        pub at: Time,
+        id: i64,
+        customer_id: Option<String>,
+        actor: String,
+        action: String,
+        object: String,
+        request_id: String,
+        detail: Option<Json>,
+        at: Time,
     }
 }
 

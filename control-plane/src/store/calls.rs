@@ -8,83 +8,54 @@ use super::{StoreError, Tx};
 use crate::app::paging::{Order, Paging};
 
 crate::row! {
-    /// A call.
+    /// A call as it is stored.
     pub struct CallRow {
-        /// `call_…`
-        pub id: String,
-        /// Whose.
-        pub customer_id: Option<String>,
-        /// Where it came in.
-        pub trunk_id: Option<String>,
-        /// Caller as received.
-        pub caller: String,
-        /// Number as dialled.
-        pub called: String,
-        /// Caller in E.164.
-        pub caller_e164: Option<String>,
-        /// Called number in E.164.
-        pub called_e164: Option<String>,
-        /// Jurisdiction.
-        pub jurisdiction: Option<String>,
-        /// INVITE received.
-        pub setup_at: Time,
-        /// Answered.
-        pub answer_at: Option<Time>,
-        /// Ended.
-        pub end_at: Time,
-        /// Post-dial delay.
-        pub pdd_ms: Option<i64>,
-        /// Answer to end.
-        pub duration_ms: i64,
-        /// Final SIP status.
-        pub sip_code: i32,
-        /// Q.850 cause.
-        pub q850: Option<i32>,
-        /// Who ended it.
-        pub release_side: String,
-        /// Our own reason.
-        pub internal_code: String,
-        /// How it ended.
-        pub outcome: String,
-        /// Reconstructed after a crash.
-        pub recovered: bool,
-        /// Vendor.
-        pub vendor_id: Option<String>,
-        /// Vendor trunk.
-        pub vendor_trunk_id: Option<String>,
-        /// Rank of the vendor.
-        pub route_rank: Option<i32>,
-        /// What the customer pays.
-        pub price: Option<Amount>,
-        /// What we pay.
-        pub cost: Option<Amount>,
-        /// The difference.
-        pub margin: Option<Amount>,
-        /// Seconds after rounding.
-        pub billable_s: Option<i64>,
-        /// Snapshot that decided it.
-        pub snapshot_id: String,
+        id: String,
+        customer_id: Option<String>,
+        trunk_id: Option<String>,
+        caller: String,
+        called: String,
+        caller_e164: Option<String>,
+        called_e164: Option<String>,
+        jurisdiction: Option<String>,
+        setup_at: Time,
+        answer_at: Option<Time>,
+        end_at: Time,
+        pdd_ms: Option<i64>,
+        duration_ms: i64,
+        sip_code: i32,
+        q850: Option<i32>,
+        release_side: String,
+        internal_code: String,
+        outcome: String,
+        recovered: bool,
+        vendor_id: Option<String>,
+        vendor_trunk_id: Option<String>,
+        route_rank: Option<i32>,
+        price: Option<Amount>,
+        cost: Option<Amount>,
+        margin: Option<Amount>,
+        billable_s: Option<i64>,
+        snapshot_id: String,
         /// Whether rating it again gave the same.
-        pub rating_status: String,
+        rating_status: String,
         /// When the record became readable here.
-        pub posted_at: Time,
+        posted_at: Time,
     }
 }
 
 crate::row! {
     /// A record by its call.
     pub struct RecordRow {
-        /// Which call.
-        pub id: String,
-        /// The CDR.
-        pub record: Json,
+        id: String,
+        record: Json,
     }
 }
 
 /// What a list shows; each `None` is no condition.
 #[derive(Clone, Debug, Default)]
 pub struct CallQuery {
-    /// `trk_…`
+    /// The id of the trunk that they came in on: `trk_…`.
     pub trunk: Option<String>,
     /// Final SIP status.
     pub code: Option<i32>,
@@ -98,11 +69,11 @@ pub struct CallQuery {
     pub setup_from: Option<i64>,
     /// Begun before, microseconds.
     pub setup_before: Option<i64>,
-    /// SIP Call-ID.
+    /// The SIP Call-ID of the INVITE.
     pub sip_call_id: Option<String>,
-    /// `vnd_…`
+    /// The id of the vendor that carried them: `vnd_…`.
     pub vendor: Option<String>,
-    /// `cus_…`
+    /// The id of their customer: `cus_…`.
     pub customer: Option<String>,
     /// Posted at or after, microseconds.
     pub posted_from: Option<i64>,

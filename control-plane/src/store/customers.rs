@@ -8,42 +8,28 @@ use super::{StoreError, Tx};
 use crate::app::paging::Paging;
 
 crate::row! {
-    /// A customer.
+    /// A customer as it is stored.
     pub struct CustomerRow {
-        /// `cus_…`
-        pub id: String,
-        /// Name.
-        pub name: String,
-        /// `active` or `suspended`.
-        pub status: String,
-        /// ISO 4217.
-        pub currency: String,
-        /// Calls at once.
-        pub channels: Option<i32>,
-        /// Calls per second.
-        pub cps: Option<i32>,
-        /// Highest price per minute.
-        pub max_rate_per_min: Option<Amount>,
-        /// Spend per day.
-        pub daily_spend: Option<Amount>,
-        /// Minutes east of UTC.
-        pub utc_offset_min: i32,
-        /// Price lists.
-        pub sell_deck_ids: Vec<String>,
-        /// Partition.
-        pub partition_id: Option<String>,
-        /// Made.
-        pub created_at: Time,
-        /// Last change.
-        pub updated_at: Time,
-        /// Rises with each change.
-        pub version: i32,
+        id: String,
+        name: String,
+        status: String,
+        currency: String,
+        channels: Option<i32>,
+        cps: Option<i32>,
+        max_rate_per_min: Option<Amount>,
+        daily_spend: Option<Amount>,
+        utc_offset_min: i32,
+        sell_deck_ids: Vec<String>,
+        partition_id: Option<String>,
+        created_at: Time,
+        updated_at: Time,
+        version: i32,
     }
 }
 
 /// What is written of a customer.
 pub struct CustomerValues {
-    /// Name.
+    /// Its name, for people.
     pub name: String,
     /// `active` or `suspended`.
     pub status: &'static str,
@@ -59,55 +45,47 @@ pub struct CustomerValues {
     pub daily_spend: Option<i64>,
     /// Minutes east of UTC.
     pub utc_offset_min: i32,
-    /// Price lists.
+    /// The ids of its price lists, in order.
     pub sell_deck_ids: Vec<String>,
-    /// Partition.
+    /// The id of its partition; `None` = none of its own.
     pub partition_id: Option<String>,
 }
 
 crate::row! {
     /// A billing account.
     pub struct BanRow {
-        /// `ban_…`
-        pub id: String,
-        /// Whose.
-        pub customer_id: String,
-        /// Name.
-        pub name: String,
-        /// ISO 4217.
-        pub currency: String,
-        /// Day of the month.
-        pub cycle_day: i32,
-        /// Net days.
-        pub terms_days: i32,
-        /// `prepaid` or `postpaid`.
-        pub mode: String,
-        /// Made.
-        pub created_at: Time,
+        id: String,
+        customer_id: String,
+        name: String,
+        currency: String,
+        cycle_day: i32,
+        terms_days: i32,
+        mode: String,
+        created_at: Time,
     }
 }
 
 /// What is written of a billing account.
 pub struct BanValues {
-    /// Name.
+    /// Its name, for people.
     pub name: String,
-    /// ISO 4217.
+    /// The ISO 4217 code of its currency.
     pub currency: String,
     /// Day of the month.
     pub cycle_day: i32,
-    /// Net days.
+    /// Days until an invoice is due.
     pub terms_days: i32,
     /// `prepaid` or `postpaid`.
     pub mode: &'static str,
 }
 
-/// One page.
+/// One page, in the order that `paging` says, and one row more.
 pub async fn list(tx: &mut Tx, paging: &Paging) -> Result<Vec<CustomerRow>, StoreError> {
     let statement = paging.statement(CUSTOMER_LIST, CUSTOMER_LIST_OLDEST);
     tx.all(sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows())).await
 }
 
-/// One.
+/// The row with this id, or `None` when the scope sees none.
 pub async fn get(tx: &mut Tx, id: CustomerId) -> Result<Option<CustomerRow>, StoreError> {
     tx.first(sqlx::query(CUSTOMER_GET).bind(id.to_string())).await
 }

@@ -10,14 +10,11 @@ use super::{StoreError, Tx};
 crate::row! {
     /// A first answer.
     pub struct KeptRow {
-        /// SHA-256 of the request.
-        pub request: Vec<u8>,
-        /// HTTP status.
-        pub status: i32,
-        /// Names and values, in order.
-        pub headers: Json,
+        request: Vec<u8>,
+        status: i32,
+        headers: Json,
         /// NULL: it held a secret.
-        pub body: Option<String>,
+        body: Option<String>,
     }
 }
 

@@ -9,30 +9,20 @@ use super::{StoreError, Tx};
 use crate::app::paging::Paging;
 
 crate::row! {
-    /// A key.
+    /// A key as it is stored.
     pub struct KeyRow {
-        /// `key_…`
-        pub id: String,
+        id: String,
         /// Tenant; NULL for operators' keys.
-        pub customer_id: Option<String>,
-        /// `customer` or `operator`.
-        pub audience: String,
-        /// Name.
-        pub name: String,
-        /// Its first characters.
-        pub hint: String,
-        /// What it may.
-        pub scopes: Vec<String>,
-        /// Addresses that may use it.
-        pub ip_allow: Vec<String>,
-        /// Made.
-        pub created_at: Time,
-        /// Ends.
-        pub expires_at: Option<Time>,
-        /// Last use, to the minute.
-        pub last_used_at: Option<Time>,
-        /// Revoked.
-        pub revoked_at: Option<Time>,
+        customer_id: Option<String>,
+        audience: String,
+        name: String,
+        hint: String,
+        scopes: Vec<String>,
+        ip_allow: Vec<String>,
+        created_at: Time,
+        expires_at: Option<Time>,
+        last_used_at: Option<Time>,
+        revoked_at: Option<Time>,
     }
 }
 
@@ -42,7 +32,7 @@ pub struct KeyValues {
     pub customer: Option<CustomerId>,
     /// `customer` or `operator`.
     pub audience: &'static str,
-    /// Name.
+    /// Its name, for people.
     pub name: String,
     /// Its first characters.
     pub hint: String,
@@ -59,18 +49,15 @@ pub struct KeyValues {
 crate::row! {
     /// Who holds a secret.
     pub struct HolderRow {
-        /// `key_…`
-        pub id: String,
+        id: String,
         /// Tenant; NULL for operators.
-        pub customer_id: Option<String>,
-        /// What it may.
-        pub scopes: Vec<String>,
+        customer_id: Option<String>,
+        scopes: Vec<String>,
         /// From where it may be used; empty: from everywhere.
-        pub ip_allow: Vec<String>,
-        /// When it ends.
-        pub expires_at: Option<Time>,
+        ip_allow: Vec<String>,
+        expires_at: Option<Time>,
         /// Its last use is to be noted.
-        pub touch: bool,
+        touch: bool,
     }
 }
 
@@ -87,7 +74,7 @@ pub async fn list(
     tx.all(query).await
 }
 
-/// One.
+/// The row with this id, or `None` when the scope sees none.
 pub async fn get(tx: &mut Tx, id: KeyId) -> Result<Option<KeyRow>, StoreError> {
     tx.first(sqlx::query(KEY_GET).bind(id.to_string())).await
 }

@@ -14,7 +14,9 @@ pub mod idempotency;
 pub mod keys;
 pub mod migrate;
 pub mod partitions;
+pub mod posting;
 pub mod published;
+pub mod retention;
 pub mod seal;
 pub mod snapshots;
 pub mod sql;
@@ -44,7 +46,7 @@ pub const POOL_CONNECTIONS: u32 = 12;
 /// Longest statement of the app role.
 pub const STATEMENT_TIMEOUT: &str = "2s";
 
-/// Which database.
+/// Which database the control plane works on.
 #[derive(Clone, Debug)]
 pub enum Database {
     /// A private cluster in this folder (or, for root, under `/var/lib/warp` when the folder cannot be reached).

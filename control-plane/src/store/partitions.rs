@@ -6,36 +6,28 @@ use super::{StoreError, Tx};
 use crate::app::paging::Paging;
 
 crate::row! {
-    /// A partition.
+    /// A partition as it is stored.
     pub struct PartitionRow {
-        /// `prt_…`
-        pub id: String,
-        /// Name.
-        pub name: String,
-        /// How candidates are ordered.
-        pub strategy: String,
-        /// Vendors tried per call.
-        pub max_candidates: i32,
+        id: String,
+        name: String,
+        strategy: String,
+        max_candidates: i32,
         /// Duration that prices are compared for.
-        pub expected_duration_s: i32,
-        /// Margin per minute.
-        pub margin_per_min: Amount,
+        expected_duration_s: i32,
+        margin_per_min: Amount,
         /// Margin in hundredths of a percent.
-        pub margin_bps: i32,
+        margin_bps: i32,
         /// Carry calls below the margin too.
-        pub loss_ok: bool,
-        /// Made.
-        pub created_at: Time,
-        /// Last change.
-        pub updated_at: Time,
-        /// Rises with each change.
-        pub version: i32,
+        loss_ok: bool,
+        created_at: Time,
+        updated_at: Time,
+        version: i32,
     }
 }
 
 /// What is written of a partition.
 pub struct PartitionValues {
-    /// Name.
+    /// Its name, for people.
     pub name: String,
     /// How candidates are ordered.
     pub strategy: &'static str,
@@ -56,42 +48,30 @@ pub struct PartitionValues {
 crate::row! {
     /// A vendor of a partition.
     pub struct MemberRow {
-        /// Of which partition.
-        pub partition_id: String,
-        /// Who.
-        pub vendor_id: String,
-        /// The smaller first.
-        pub priority: i32,
-        /// Share.
-        pub weight: i32,
+        partition_id: String,
+        vendor_id: String,
+        priority: i32,
+        weight: i32,
     }
 }
 
 crate::row! {
-    /// An exclusion.
+    /// An exclusion as it is stored.
     pub struct ExclusionRow {
-        /// `exc_…`
-        pub id: String,
-        /// Who.
-        pub vendor_id: String,
-        /// Only below this dial code.
-        pub code: Option<String>,
-        /// Why, as a word.
-        pub kind: String,
-        /// Why, in words.
-        pub reason: String,
-        /// From.
-        pub starts_at: Option<Time>,
-        /// Until.
-        pub ends_at: Option<Time>,
-        /// Made.
-        pub created_at: Time,
+        id: String,
+        vendor_id: String,
+        code: Option<String>,
+        kind: String,
+        reason: String,
+        starts_at: Option<Time>,
+        ends_at: Option<Time>,
+        created_at: Time,
     }
 }
 
 /// What is written of an exclusion.
 pub struct ExclusionValues {
-    /// Who.
+    /// The vendor that gets no calls.
     pub vendor_id: String,
     /// Only below this dial code.
     pub code: Option<String>,
@@ -99,18 +79,18 @@ pub struct ExclusionValues {
     pub kind: &'static str,
     /// Why, in words.
     pub reason: String,
-    /// From, microseconds.
+    /// When it begins, in microseconds since 1970; `None` = at once.
     pub starts_at: Option<i64>,
-    /// Until, microseconds.
+    /// When it ends, in microseconds since 1970; `None` = never.
     pub ends_at: Option<i64>,
 }
 
-/// One page.
+/// One page, in the order that `paging` says, and one row more.
 pub async fn list(tx: &mut Tx, paging: &Paging) -> Result<Vec<PartitionRow>, StoreError> {
     tx.all(sqlx::query(PARTITION_LIST).bind(paging.after.as_deref()).bind(paging.rows())).await
 }
 
-/// One.
+/// The row with this id, or `None` when the scope sees none.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<PartitionRow>, StoreError> {
     tx.first(sqlx::query(PARTITION_GET).bind(id)).await
 }
@@ -125,7 +105,7 @@ pub async fn insert(tx: &mut Tx, id: &str, v: PartitionValues) -> Result<Option<
     tx.first(bound(PARTITION_INSERT, id, v)).await
 }
 
-/// Replaces one.
+/// Writes an object anew; `None` when the scope sees none.
 pub async fn update(tx: &mut Tx, id: &str, v: PartitionValues) -> Result<Option<PartitionRow>, StoreError> {
     tx.first(bound(PARTITION_UPDATE, id, v)).await
 }
@@ -172,7 +152,7 @@ pub async fn list_exclusions(tx: &mut Tx, paging: &Paging) -> Result<Vec<Exclusi
     tx.all(sqlx::query(EXCLUSION_LIST).bind(paging.after.as_deref()).bind(paging.rows())).await
 }
 
-/// One exclusion.
+/// The exclusion with this id. Errors: there is none.
 pub async fn get_exclusion(tx: &mut Tx, id: &str) -> Result<Option<ExclusionRow>, StoreError> {
     tx.first(sqlx::query(EXCLUSION_GET).bind(id)).await
 }

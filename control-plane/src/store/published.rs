@@ -26,11 +26,11 @@ pub const NO_PARTITION: &str = "(none)";
 /// A deck in force.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeckRef {
-    /// Which.
+    /// The deck that the version is of.
     pub id: DeckId,
     /// Version in force.
     pub number: i32,
-    /// Content address.
+    /// The SHA-256 of the version, in hex.
     pub sha256: String,
 }
 
@@ -90,7 +90,7 @@ pub async fn versions(tx: &mut Tx) -> Result<BTreeMap<Section, i64>, StoreError>
 /// Customers of a page and their trunks.
 #[derive(Clone, Default)]
 pub struct PageRows {
-    /// Customers.
+    /// The customers, with their trunks and digest users.
     pub customers: Vec<Customer>,
     /// Trunks without their addresses, with the id of their partition instead of its name.
     pub trunks: Vec<Trunk>,
@@ -99,11 +99,11 @@ pub struct PageRows {
 /// Vendors and what belongs to them.
 #[derive(Clone, Default)]
 pub struct VendorRows {
-    /// Vendors.
+    /// The vendors that sell to us.
     pub vendors: Vec<Vendor>,
-    /// Their trunks.
+    /// The vendors' trunks.
     pub vendor_trunks: Vec<VendorTrunk>,
-    /// Exclusions.
+    /// The exclusions of vendors.
     pub blocks: Vec<Block>,
     /// Where emergency calls go.
     pub emergency_route: Vec<warp_model::VendorTrunkId>,

@@ -47,7 +47,7 @@ pub enum SealError {
     Lost(String),
     /// The value was sealed with another key, for another place, or is damaged.
     Closed,
-    /// The database.
+    /// The database refused, or is away.
     Store(StoreError),
 }
 

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use sqlx::Row;
-use warp_model::DeckId;
 
-use super::sql::{self, statements};
+use super::sql::statements;
 use super::{StoreError, Tx};
 
 /// Which of these sections are kept.
@@ -41,19 +40,6 @@ pub async fn section(tx: &mut Tx, sha256: &str) -> Result<Option<Vec<u8>>, Store
 /// The content of these sections, as far as they are kept.
 pub async fn sections(tx: &mut Tx, sha256: &[&str]) -> Result<HashMap<String, Vec<u8>>, StoreError> {
     let rows = sqlx::query(SECTIONS_GET).bind(sha256).fetch_all(tx.db()).await?;
-    Ok(rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
-}
-
-/// A deck version in its canonical form.
-pub async fn deck_content(tx: &mut Tx, id: DeckId, number: i32) -> Result<Option<Vec<u8>>, StoreError> {
-    let query = sqlx::query(sql::DECK_VERSION_CONTENT).bind(id.to_string()).bind(number);
-    let row = query.fetch_optional(tx.db()).await?;
-    Ok(row.map(|r| r.try_get(0)).transpose()?)
-}
-
-/// Which of these decks exist, with their currencies.
-pub async fn deck_currencies(tx: &mut Tx, ids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
-    let rows = sqlx::query(sql::DECK_KNOWN).bind(ids).fetch_all(tx.db()).await?;
     Ok(rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
 }
 

@@ -9,68 +9,39 @@ use super::{StoreError, Tx};
 use crate::app::paging::Paging;
 
 crate::row! {
-    /// A trunk.
+    /// A trunk. Limits without `own_` are the carrier's, those with it the customer's.
     pub struct TrunkRow {
-        /// `trk_…`
-        pub id: String,
-        /// Whose.
-        pub customer_id: String,
-        /// The customer's currency.
-        pub currency: String,
-        /// Which account pays.
-        pub ban_id: Option<String>,
-        /// Name.
-        pub name: String,
-        /// `active` or `disabled`, by the carrier.
-        pub status: String,
-        /// Calls at once, by the carrier.
-        pub channels: Option<i32>,
-        /// Calls per second, by the carrier.
-        pub cps: Option<i32>,
-        /// Highest price per minute, by the carrier.
-        pub max_rate_per_min: Option<Amount>,
-        /// Spend per day, by the carrier.
-        pub daily_spend: Option<Amount>,
-        /// Longest call, by the carrier.
-        pub max_duration_s: Option<i32>,
-        /// Destinations that the carrier allows.
-        pub destinations: Vec<String>,
-        /// Refuse calls without a valid caller, by the carrier.
-        pub require_valid_caller: bool,
-        /// `active` or `disabled`, by the customer.
-        pub own_status: String,
-        /// Calls at once, by the customer.
-        pub own_channels: Option<i32>,
-        /// Calls per second, by the customer.
-        pub own_cps: Option<i32>,
-        /// Highest price per minute, by the customer.
-        pub own_max_rate_per_min: Option<Amount>,
-        /// Spend per day, by the customer.
-        pub own_daily_spend: Option<Amount>,
-        /// Longest call, by the customer.
-        pub own_max_duration_s: Option<i32>,
+        id: String,
+        customer_id: String,
+        currency: String,
+        ban_id: Option<String>,
+        name: String,
+        status: String,
+        channels: Option<i32>,
+        cps: Option<i32>,
+        max_rate_per_min: Option<Amount>,
+        daily_spend: Option<Amount>,
+        max_duration_s: Option<i32>,
+        destinations: Vec<String>,
+        require_valid_caller: bool,
+        own_status: String,
+        own_channels: Option<i32>,
+        own_cps: Option<i32>,
+        own_max_rate_per_min: Option<Amount>,
+        own_daily_spend: Option<Amount>,
+        own_max_duration_s: Option<i32>,
         /// Destinations that the customer wants; NULL = all that it may.
-        pub own_destinations: Option<Vec<String>>,
-        /// Refuse calls without a valid caller, by the customer.
-        pub own_require_valid_caller: bool,
-        /// Further media addresses.
-        pub media_ips: Vec<String>,
-        /// Prefixes that are taken off.
-        pub strip_prefixes: Vec<String>,
-        /// Refuse numbers without one of them.
-        pub strip_required: bool,
-        /// Believe P-Asserted-Identity.
-        pub trust_asserted: bool,
-        /// Price lists.
-        pub sell_deck_ids: Vec<String>,
-        /// Partition.
-        pub partition_id: Option<String>,
-        /// Made.
-        pub created_at: Time,
-        /// Last change.
-        pub updated_at: Time,
-        /// Rises with each change.
-        pub version: i32,
+        own_destinations: Option<Vec<String>>,
+        own_require_valid_caller: bool,
+        media_ips: Vec<String>,
+        strip_prefixes: Vec<String>,
+        strip_required: bool,
+        trust_asserted: bool,
+        sell_deck_ids: Vec<String>,
+        partition_id: Option<String>,
+        created_at: Time,
+        updated_at: Time,
+        version: i32,
     }
 }
 
@@ -87,7 +58,7 @@ pub struct OwnedLimits {
     pub max_rate_per_min: Option<i64>,
     /// Nano-units per day.
     pub daily_spend: Option<i64>,
-    /// Seconds.
+    /// The longest call, in seconds.
     pub max_duration_s: Option<i32>,
     /// Classes; `None` only on the customer's side: all that the carrier allows.
     pub destinations: Option<Vec<String>>,
@@ -99,7 +70,7 @@ pub struct OwnedLimits {
 pub struct TrunkValues {
     /// Which account pays.
     pub ban_id: Option<String>,
-    /// Name.
+    /// Its name, for people.
     pub name: String,
     /// The carrier's limits.
     pub carrier: OwnedLimits,
@@ -111,55 +82,45 @@ pub struct TrunkValues {
     pub strip_prefixes: Vec<String>,
     /// Refuse numbers without one of them.
     pub strip_required: bool,
-    /// Believe P-Asserted-Identity.
+    /// Whether its P-Asserted-Identity is believed.
     pub trust_asserted: bool,
-    /// Price lists.
+    /// The ids of its price lists, in order.
     pub sell_deck_ids: Vec<String>,
-    /// Partition.
+    /// The id of its partition; `None` = none of its own.
     pub partition_id: Option<String>,
 }
 
 crate::row! {
     /// The carrier's tightest limits over trunks of a customer.
     pub struct TightestRow {
-        /// None of them is disabled.
-        pub all_active: bool,
-        /// Calls at once.
-        pub channels: Option<i32>,
-        /// Calls per second.
-        pub cps: Option<i32>,
-        /// Nano-units per minute.
-        pub max_rate_per_min: Option<i64>,
-        /// Nano-units per day.
-        pub daily_spend: Option<i64>,
-        /// Seconds.
-        pub max_duration_s: Option<i32>,
+        all_active: bool,
+        channels: Option<i32>,
+        cps: Option<i32>,
+        max_rate_per_min: Option<i64>,
+        daily_spend: Option<i64>,
+        max_duration_s: Option<i32>,
         /// Some trunk refuses calls without a valid caller.
-        pub require_valid_caller: bool,
+        require_valid_caller: bool,
         /// The list of classes of each trunk, words with commas.
-        pub destinations: Vec<String>,
+        destinations: Vec<String>,
     }
 }
 
 crate::row! {
     /// An address of an IP ACL.
     pub struct AddressRow {
-        /// Address or network.
-        pub address: String,
-        /// Made.
-        pub created_at: Time,
+        address: String,
+        created_at: Time,
     }
 }
 
 crate::row! {
     /// A digest user.
     pub struct CredentialRow {
-        /// User name.
-        pub username: String,
+        username: String,
         /// Realm that its keys were made for.
-        pub realm: String,
-        /// Made.
-        pub created_at: Time,
+        realm: String,
+        created_at: Time,
     }
 }
 
@@ -176,7 +137,7 @@ pub async fn list(
     tx.all(query).await
 }
 
-/// One.
+/// The row with this id, or `None` when the scope sees none.
 pub async fn get(tx: &mut Tx, id: TrunkId) -> Result<Option<TrunkRow>, StoreError> {
     tx.first(sqlx::query(TRUNK_GET).bind(id.to_string())).await
 }
@@ -196,7 +157,7 @@ pub async fn insert(
     tx.first(bound(TRUNK_INSERT, id, customer, v)).await
 }
 
-/// Replaces one.
+/// Writes an object anew; `None` when the scope sees none.
 pub async fn update(
     tx: &mut Tx,
     id: TrunkId,

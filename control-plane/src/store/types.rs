@@ -84,14 +84,18 @@ impl PartialSchema for Amount {
                 .examples([serde_json::Value::from(example)])
         };
         ObjectBuilder::new()
-            .property("amount", text(r"^-?[0-9]+(\.[0-9]{1,9})?$", "0.0042"))
-            .property("currency", text("^[A-Z]{3}$", "USD"))
+            .property(
+                "amount",
+                text(r"^-?[0-9]+(\.[0-9]{1,9})?$", "0.0042")
+                    .description(Some("An exact decimal of at most nine places.")),
+            )
+            .property("currency", text("^[A-Z]{3}$", "USD").description(Some("The ISO 4217 currency.")))
             .required("amount")
             .required("currency")
             .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::<Schema>::FreeForm(
                 false,
             )))
-            .description(Some("An exact decimal and its ISO 4217 currency"))
+            .description(Some("An amount: an exact decimal and its ISO 4217 currency."))
             .into()
     }
 }
@@ -139,13 +143,14 @@ impl PartialSchema for Json {
 
 impl ToSchema for Json {}
 
-/// A row: each field is a column of the same name. What is answered is another type ([`crate::view!`]).
+/// A row: each field is the column of the same name, and means what the migration and the view of that noun say; a comment stands
+/// only where the row means something else. What is answered is another type ([`crate::view!`]).
 #[macro_export]
 macro_rules! row {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* }) => {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* $field:ident: $ty:ty,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Debug)]
-        pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
+        pub struct $name { $($(#[$fmeta])* pub(crate) $field: $ty,)* }
 
         impl $crate::store::FromRow for $name {
             fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
@@ -156,24 +161,7 @@ macro_rules! row {
     };
 }
 
-/// A struct that is a row, a JSON answer and an OpenAPI schema at once: only for decks, until they have their own.
-#[macro_export]
-macro_rules! record {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
-        pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
-
-        impl $crate::store::FromRow for $name {
-            fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
-                use sqlx::Row as _;
-                Ok(Self { $($field: row.try_get(stringify!($field))?,)* })
-            }
-        }
-    };
-}
-
-/// Reads `2026-11-22T13:14:45[.fraction](Z|±hh:mm)`; `None` for anything else.
+/// Reads `2026-11-22T13:14:45[.fraction](Z|±hh:mm)`; `None` for anything else. Of a fraction the first six places count.
 pub fn parse_rfc3339(text: &str) -> Option<Wall> {
     let b = text.as_bytes();
     let digits = |from: usize, to: usize| -> Option<i64> {
@@ -208,7 +196,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Wall> {
     let mut micros = 0;
     if let Some(fraction) = rest.strip_prefix('.') {
         let n = fraction.bytes().take_while(u8::is_ascii_digit).count();
-        if n == 0 || n > 9 {
+        if n == 0 {
             return None;
         }
         let (places, after) = fraction.split_at(n);

@@ -9,38 +9,30 @@ use super::{StoreError, Tx};
 use crate::app::paging::Paging;
 
 crate::row! {
-    /// A vendor.
+    /// A vendor as it is stored.
     pub struct VendorRow {
-        /// `vnd_…`
-        pub id: String,
-        /// Short name.
-        pub slug: String,
-        /// Name.
-        pub name: String,
-        /// `active` or `suspended`.
-        pub status: String,
-        /// Price lists.
-        pub buy_deck_ids: Vec<String>,
+        id: String,
+        slug: String,
+        name: String,
+        status: String,
+        buy_deck_ids: Vec<String>,
         /// State of the point of interconnection.
-        pub interconnection: Option<String>,
-        /// Made.
-        pub created_at: Time,
-        /// Last change.
-        pub updated_at: Time,
-        /// Rises with each change.
-        pub version: i32,
+        interconnection: Option<String>,
+        created_at: Time,
+        updated_at: Time,
+        version: i32,
     }
 }
 
 /// What is written of a vendor.
 pub struct VendorValues {
-    /// Short name.
+    /// A short name: lower-case letters, digits and hyphens.
     pub slug: String,
-    /// Name.
+    /// Its name, for people.
     pub name: String,
     /// `active` or `suspended`.
     pub status: &'static str,
-    /// Price lists.
+    /// The ids of its price lists, in order.
     pub buy_deck_ids: Vec<String>,
     /// State of the point of interconnection.
     pub interconnection: Option<String>,
@@ -49,48 +41,30 @@ pub struct VendorValues {
 crate::row! {
     /// A vendor trunk.
     pub struct VendorTrunkRow {
-        /// `vtk_…`
-        pub id: String,
-        /// Whose.
-        pub vendor_id: String,
-        /// Name.
-        pub name: String,
-        /// `active` or `disabled`.
-        pub status: String,
-        /// `udp` or `tcp`.
-        pub transport: String,
-        /// Where its INVITEs go.
-        pub addresses: Vec<String>,
-        /// Calls at once.
-        pub channels: Option<i32>,
-        /// Calls per second.
-        pub cps: Option<i32>,
-        /// In front of the number.
-        pub tech_prefix: String,
-        /// `plus_e164`, `e164` or `national`.
-        pub number_format: String,
-        /// Further media addresses.
-        pub media_ips: Vec<String>,
-        /// The smaller first.
-        pub priority: i32,
-        /// The larger first.
-        pub weight: i32,
-        /// Our user name.
-        pub auth_username: Option<String>,
-        /// Only towards this realm.
-        pub auth_realm: Option<String>,
-        /// Made.
-        pub created_at: Time,
-        /// Last change.
-        pub updated_at: Time,
-        /// Rises with each change.
-        pub version: i32,
+        id: String,
+        vendor_id: String,
+        name: String,
+        status: String,
+        transport: String,
+        addresses: Vec<String>,
+        channels: Option<i32>,
+        cps: Option<i32>,
+        tech_prefix: String,
+        number_format: String,
+        media_ips: Vec<String>,
+        priority: i32,
+        weight: i32,
+        auth_username: Option<String>,
+        auth_realm: Option<String>,
+        created_at: Time,
+        updated_at: Time,
+        version: i32,
     }
 }
 
 /// What is written of a vendor trunk.
 pub struct VendorTrunkValues {
-    /// Name.
+    /// Its name, for people.
     pub name: String,
     /// `active` or `disabled`.
     pub status: &'static str,
@@ -120,13 +94,13 @@ pub struct VendorTrunkValues {
     pub auth_realm: Option<String>,
 }
 
-/// One page.
+/// One page, in the order that `paging` says, and one row more.
 pub async fn list(tx: &mut Tx, paging: &Paging) -> Result<Vec<VendorRow>, StoreError> {
     let statement = paging.statement(VENDOR_LIST, VENDOR_LIST_OLDEST);
     tx.all(sqlx::query(statement).bind(paging.after.as_deref()).bind(paging.rows())).await
 }
 
-/// One.
+/// The row with this id, or `None` when the scope sees none.
 pub async fn get(tx: &mut Tx, id: VendorId) -> Result<Option<VendorRow>, StoreError> {
     tx.first(sqlx::query(VENDOR_GET).bind(id.to_string())).await
 }
@@ -141,7 +115,7 @@ pub async fn insert(tx: &mut Tx, id: VendorId, v: VendorValues) -> Result<Option
     tx.first(bound(VENDOR_INSERT, id, v)).await
 }
 
-/// Replaces one.
+/// Writes an object anew; `None` when the scope sees none.
 pub async fn update(tx: &mut Tx, id: VendorId, v: VendorValues) -> Result<Option<VendorRow>, StoreError> {
     tx.first(bound(VENDOR_UPDATE, id, v)).await
 }
@@ -174,7 +148,7 @@ pub async fn list_trunks(
     tx.all(query).await
 }
 
-/// One trunk.
+/// The vendor trunk with this id, or `None` when there is none.
 pub async fn get_trunk(tx: &mut Tx, id: VendorTrunkId) -> Result<Option<VendorTrunkRow>, StoreError> {
     tx.first(sqlx::query(VENDOR_TRUNK_GET).bind(id.to_string())).await
 }

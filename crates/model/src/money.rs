@@ -21,9 +21,9 @@ pub struct Currency([u8; 3]);
 /// An amount with its currency. Amounts of different currencies cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Money {
-    /// Nano-units.
+    /// How much, in nano-units (10⁻⁹) of the currency.
     pub amount: Nanos,
-    /// ISO 4217.
+    /// The currency of the amount, by ISO 4217.
     pub currency: Currency,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for MoneyError {
 impl std::error::Error for MoneyError {}
 
 impl Nanos {
-    /// No money.
+    /// No money at all.
     pub const ZERO: Nanos = Nanos(0);
 
     /// Sum, or `None` when it overflows.
@@ -142,8 +142,10 @@ impl<'de> Deserialize<'de> for Nanos {
 }
 
 impl Currency {
-    /// US dollar.
+    /// The US dollar.
     pub const USD: Currency = Currency(*b"USD");
+    /// The codes that [`Currency::is_iso_4217`] knows, sorted.
+    pub const IN_USE: &'static [&'static str] = ISO_4217;
 
     /// The three letters.
     pub fn as_str(&self) -> &str {

@@ -7,7 +7,6 @@ mod report;
 mod upload;
 mod workbook;
 
-use sqlx::Row;
 use warp_model::id::DeckKind as DeckIdKind;
 use warp_model::{Currency, DeckId};
 
@@ -18,30 +17,32 @@ use super::Ctx;
 use super::fault::{Fault, Kind};
 use super::input::{CurrencyCode, Text};
 use super::paging::{Page, Paging};
+use super::view::{Shaped, Word};
+use crate::store::Tx;
+use crate::store::decks::{self as rows, DeckRow, DeckVersionRow};
 use crate::store::types::Time;
-use crate::store::{StoreError, sql};
 
 /// Largest deck file.
 pub const DECK_BYTES: usize = 64 * 1024 * 1024;
 
-crate::record! {
+crate::view! {
     /// A rate deck: a name for its versions.
-    pub struct Deck {
-        /// `deck_…`
+    pub struct Deck from DeckRow {
+        /// The deck's id: `deck_` and 26 characters.
         pub id: String,
-        /// Unique.
+        /// Its name. No other deck has the same.
         pub name: String,
-        /// `us` (NPANXX, three jurisdictions) or `az` (dial codes of the world).
-        pub kind: String,
-        /// Of all its prices.
+        /// `us`: codes of the North American plan with three prices each. `az`: dial codes of the world with one.
+        pub kind: Word<DeckKindName>,
+        /// The ISO 4217 currency of all its prices. It never changes.
         pub currency: String,
-        /// The version that calls are priced by; null = none yet.
+        /// The version that calls are priced by. Null: none yet.
         pub active_version: Option<i32>,
-        /// Made.
+        /// When it was made.
         pub created_at: Time,
-        /// Last change.
+        /// When it was changed last.
         pub updated_at: Time,
-        /// Rises with each change; the ETag.
+        /// A number that rises with each change. The ETag header carries it.
         pub version: i32,
     }
 }
@@ -57,87 +58,85 @@ crate::choice! {
 }
 
 crate::input! {
-    /// A deck to make.
+    /// A rate deck to make.
     pub struct DeckInput {
-        /// Unique.
+        /// Its name. No other deck may have the same.
         pub name: Text<1, 100>,
-        /// Kind of codes.
+        /// `us`: codes of the North American plan with three prices each. `az`: dial codes of the world with one.
         pub kind: DeckKindName,
-        /// ISO 4217; `USD` when absent.
+        /// The ISO 4217 currency of all its prices; `USD` when absent. It cannot change.
         pub currency: Option<CurrencyCode>,
     }
 }
 
-crate::record! {
-    /// A version of a deck: immutable.
-    pub struct DeckVersion {
-        /// Of which deck.
+crate::view! {
+    /// A version of a deck. It never changes.
+    pub struct DeckVersion from DeckVersionRow {
+        /// The deck that it belongs to.
         pub deck_id: String,
-        /// 1, 2, 3 …
+        /// Its number: 1, 2, 3 and so on.
         pub number: i32,
-        /// Rows.
+        /// How many rows it has, of all dates.
         pub row_count: i32,
-        /// Content address of its canonical form.
+        /// The SHA-256 of its canonical form, in hex: two versions with the same one are the same.
         pub sha256: String,
-        /// What the file was called.
+        /// What the uploaded file was called.
         pub source_name: String,
-        /// Things a person should know, for example lines of the sheet that were not read.
+        /// Things that a person should know, for example lines of the sheet that were not read.
         pub notes: Vec<String>,
         /// The version that some of its rows were taken from: that of the time of a partial sheet, or of a full one that
         /// begins later. It comes into force over that version only.
         pub base_number: Option<i32>,
-        /// What it changed when it was made; null for versions that were made before reports were kept.
-        pub report: Option<DeckReport>,
-        /// When it came into force last.
+        /// What it changed when it was made. Null: it was made before reports were kept.
+        pub report: Option<Shaped<DeckReport>>,
+        /// When it came into force last. Null: never.
         pub activated_at: Option<Time>,
-        /// Made.
+        /// When it was made.
         pub created_at: Time,
     }
 }
 
-/// Newest first.
+/// Decks, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Deck>, Fault> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::DECK_LIST).bind(paging.after.as_deref()).bind(paging.rows());
-    Ok(Page::of(tx.all(query).await?, paging.limit, |d: &Deck| &d.id))
+    Ok(Page::of(rows::list(&mut tx, paging).await?, paging.limit, |d| &d.id).map(Deck::from))
 }
 
-/// One.
+/// The deck with this id, or `None` when there is none.
 pub async fn get(ctx: &Ctx<'_>, id: DeckId) -> Result<Deck, Fault> {
-    let mut tx = ctx.begin().await?;
-    let row = tx.first(sqlx::query(sql::DECK_GET).bind(id.to_string())).await?;
+    Ok(row(&mut ctx.begin().await?, id).await?.into())
+}
+
+async fn row(tx: &mut Tx, id: DeckId) -> Result<DeckRow, Fault> {
+    known(rows::get(tx, id).await?)
+}
+
+fn known(row: Option<DeckRow>) -> Result<DeckRow, Fault> {
     row.ok_or_else(|| Fault::not_found("deck"))
 }
 
 /// A new deck, without a version.
 pub async fn create(ctx: &Ctx<'_>, input: DeckInput) -> Result<Deck, Fault> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::DECK_INSERT)
-        .bind(ctx.new_id::<DeckIdKind>().to_string())
-        .bind(input.name.0)
-        .bind(input.kind.as_str())
-        .bind(input.currency.map_or(Currency::USD, |c| c.0).as_str().to_owned());
-    let row: Option<Deck> = tx.first(query).await?;
-    let row = row.ok_or_else(|| Fault::not_found("deck"))?;
-    ctx.audit(&mut tx, None, "deck.create", &row.id, None).await?;
+    let currency = input.currency.map_or(Currency::USD, |c| c.0);
+    let values = (input.name.0.as_str(), input.kind.as_str(), currency.as_str());
+    let deck: Deck = known(rows::insert(&mut tx, ctx.new_id::<DeckIdKind>(), values).await?)?.into();
+    ctx.audit(&mut tx, None, "deck.create", &deck.id, None).await?;
     tx.commit().await?;
-    Ok(row)
+    Ok(deck)
 }
 
 /// Gone with its versions, unless somebody uses it or one of its versions was ever in force (decisions refer to it).
 pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
-    let locked: Option<Deck> = tx.first(sqlx::query(sql::DECK_LOCK).bind(id.to_string())).await?;
-    locked.ok_or_else(|| Fault::not_found("deck"))?;
-    let row = sqlx::query(sql::DECK_USERS).bind(id.to_string()).fetch_one(tx.db()).await;
-    let users: i64 = row.and_then(|r| r.try_get(0)).map_err(StoreError::from)?;
-    if users > 0 {
+    known(rows::lock(&mut tx, id).await?)?;
+    if rows::users(&mut tx, id).await? > 0 {
         return Err(Fault::new(
             Kind::InUse,
             "a customer, trunk or vendor uses this deck, or calls were priced by it",
         ));
     }
-    tx.run(sqlx::query(sql::DECK_DELETE).bind(id.to_string())).await?;
+    rows::delete(&mut tx, id).await?;
     ctx.audit(&mut tx, None, "deck.delete", &id.to_string(), None).await?;
     ctx.commit(tx).await?;
     Ok(())
@@ -145,19 +144,16 @@ pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), Fault> {
 
 /// Versions, newest first.
 pub async fn versions(ctx: &Ctx<'_>, id: DeckId, paging: &Paging) -> Result<Page<DeckVersion>, Fault> {
-    get(ctx, id).await?;
-    let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
-    let before = paging.after.as_deref().map(|t| t.parse::<i32>().map_err(|_| wrong())).transpose()?;
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::DECK_VERSION_LIST).bind(id.to_string()).bind(before).bind(paging.rows());
-    let rows: Vec<DeckVersion> = tx.all(query).await?;
-    let keyed: Vec<(String, DeckVersion)> = rows.into_iter().map(|v| (v.number.to_string(), v)).collect();
-    Ok(Page::of(keyed, paging.limit, |(key, _)| key).map(|(_, v)| v))
+    row(&mut tx, id).await?;
+    let found = rows::versions(&mut tx, id, paging.number_after(), paging.rows()).await?;
+    let keyed: Vec<(String, DeckVersionRow)> = found.into_iter().map(|v| (v.number.to_string(), v)).collect();
+    Ok(Page::of(keyed, paging.limit, |(key, _)| key).map(|(_, v)| v.into()))
 }
 
-/// One version.
+/// A version of a deck. Errors: there is none of this number.
 pub async fn version(ctx: &Ctx<'_>, id: DeckId, number: i32) -> Result<DeckVersion, Fault> {
     let mut tx = ctx.begin().await?;
-    let query = sqlx::query(sql::DECK_VERSION_GET).bind(id.to_string()).bind(number);
-    tx.first(query).await?.ok_or_else(|| Fault::not_found("deck version"))
+    let found = rows::version(&mut tx, id, number).await?;
+    Ok(found.ok_or_else(|| Fault::not_found("deck version"))?.into())
 }

@@ -6,26 +6,37 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type as K
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use warp_model::DeckId;
-use warp_policy::deck::sheet::SheetOptions;
+use warp_policy::deck::sheet::{Field, SheetOptions};
 
 use super::get;
 use crate::app::Ctx;
 use crate::app::fault::Fault;
+use crate::app::forms;
 use crate::app::input::Input;
 use crate::store::Tx;
 use crate::store::decks as store;
+
+/// Most names in one list of options, and most letters in one of them.
+const NAMES: usize = 256;
+/// The published form of two increments of 1 to 3,600 seconds.
+const INCREMENTS: &str =
+    "^([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)/([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)$";
+/// That of a zone, up to 14 hours from UTC.
+const ZONE: &str = "^(UTC|[+-]((0[0-9]|1[0-3]):[0-5][0-9]|14:00))$";
+/// That of a cap: above 0 and below a million.
+const CAP: &str = r"^([1-9][0-9]{0,5}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9])$";
 
 /// Options in an upload's query or a body.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(transparent)]
 pub struct SheetOptionsInput(pub SheetOptions);
 
-/// Remembered options.
+/// How the sheets of a deck's vendor are read.
 #[derive(Clone, Debug, serde::Serialize, ToSchema)]
 pub struct RememberedOptions {
-    /// Whose: `vnd_…`, or `deck_…` where not exactly one vendor sells by the deck.
+    /// Whose they are: `vnd_…`, or `deck_…` where not exactly one vendor sells by the deck.
     pub owner: String,
-    /// How its sheets are read; what an upload says is laid over them.
+    /// How its sheets are read. What an upload says is laid over them.
     pub options: SheetOptionsInput,
 }
 
@@ -90,17 +101,22 @@ impl Input for SheetOptionsInput {
     ];
 
     fn from_json(value: &Value) -> Result<Self, Fault> {
-        crate::app::input::object(value)?;
+        let fields = crate::app::input::object(value)?;
+        if let Some((name, _)) = fields.iter().find(|(_, v)| v.is_null()) {
+            let name = format!("options.{}", crate::app::input::shown(name));
+            return Err(Fault::field(name, "wrong_type", "must not be null; leave it out"));
+        }
         let read = serde_json::from_value::<SheetOptions>(value.clone());
         let options = read.map_err(|e| Fault::field("options", "invalid", e.to_string()))?;
-        let long = options
-            .mapping
-            .keys()
-            .chain(&options.ignore)
-            .chain(&options.sheet)
-            .any(|t| t.chars().count() > 256);
-        if long || options.mapping.len() > 256 || options.ignore.len() > 256 {
-            return Err(Fault::field("options", "out_of_range", "at most 256 names of 256 letters"));
+        let names = options.mapping.keys().chain(&options.ignore).chain(&options.sheet);
+        let odd = |t: &String| t.chars().count() > NAMES || t.chars().any(char::is_control);
+        if names.clone().any(odd) || options.mapping.len() > NAMES || options.ignore.len() > NAMES {
+            let message = format!("at most {NAMES} names of {NAMES} letters, without control characters");
+            return Err(Fault::field("options", "out_of_range", message));
+        }
+        if options.currency.is_some_and(|c| !c.is_iso_4217()) {
+            let message = "must be an ISO 4217 currency code such as USD";
+            return Err(Fault::field("options.currency", "invalid", message));
         }
         if options.cap.is_some_and(|c| c.0 <= 0 || c.0 > warp_policy::deck::MAX_PRICE) {
             return Err(Fault::field(
@@ -124,30 +140,45 @@ impl PartialSchema for SheetOptionsInput {
         let flag = |about: &str| {
             ObjectBuilder::new().schema_type(SchemaType::Type(Kind::Boolean)).description(Some(about))
         };
-        let fields = "code, full_code, area_code, country_code, npa, nxx, block, rate, interstate, intrastate, indeterminate, \
-            effective, expires, increment_initial, increment_next, increments, setup_fee, status, blocked, offered, \
-            currency, unit, info, remark";
+        let name = || text("A name or a whole text.").max_length(Some(NAMES)).pattern(Some(forms::PLAIN));
+        let fields: Vec<&str> = Field::ALL.iter().map(|f| f.as_str()).collect();
         ObjectBuilder::new()
             .description(Some("What an upload says of a sheet, where the sheet alone does not say it. All of it is optional."))
             .property(
                 "mapping",
                 ObjectBuilder::new()
                     .schema_type(SchemaType::Type(Kind::Object))
-                    .description(Some(format!("What columns hold, by their names in the sheet: {fields}."))),
+                    .additional_properties(Some(choice("What a column holds.", &fields)))
+                    .property_names(Some(name()))
+                    .max_properties(Some(NAMES))
+                    .description(Some("What columns hold, by their names in the sheet.")),
             )
             .property(
                 "ignore",
                 ArrayBuilder::new()
-                    .items(text("A name or a whole text."))
+                    .items(name())
+                    .max_items(Some(NAMES))
                     .description(Some("Columns, and lines above the header or below the rows, that are not read.")),
             )
-            .property("terms", text("Increments where the sheet says nothing, for example 60/6."))
+            .property(
+                "terms",
+                text("Increments where the sheet says nothing, in seconds, for example 60/6.").pattern(Some(INCREMENTS)),
+            )
             .property(
                 "date_order",
                 choice("Order of dates with slashes or dashes that can be read two ways; such a date is refused without it.", &["day_first", "month_first"]),
             )
-            .property("zone", text("Zone of dates and times without one: UTC (the default) or an offset such as +01:00."))
-            .property("currency", text("The sheet's currency, where a sign such as $ may mean several. It must be the deck's."))
+            .property(
+                "zone",
+                text("Zone of dates and times without one: UTC (the default) or an offset such as +01:00.").pattern(Some(ZONE)),
+            )
+            .property(
+                "currency",
+                choice(
+                    "The sheet's currency, where a sign such as $ may mean several. It must be the deck's.",
+                    warp_model::Currency::IN_USE,
+                ),
+            )
             .property(
                 "price_unit",
                 choice("What the numbers in price columns are.", &["per_minute", "cents_per_minute", "per_second"]),
@@ -158,8 +189,14 @@ impl PartialSchema for SheetOptionsInput {
                 "repeat_cells",
                 flag("Cells left empty by merged cells mean the ones above; refused without it."),
             )
-            .property("sheet", text("Which sheet of a workbook; needed when several are visible."))
-            .property("cap", text("Highest price per minute and fee that is believed, for example 5; 100 when absent."))
+            .property(
+                "sheet",
+                name().description(Some("Which sheet of a workbook; needed when several are visible.")),
+            )
+            .property(
+                "cap",
+                text("Highest price per minute and fee that is believed, for example 5; 100 when absent.").pattern(Some(CAP)),
+            )
             .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::<Schema>::FreeForm(false)))
             .into()
     }

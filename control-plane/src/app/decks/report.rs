@@ -1,114 +1,115 @@
 //! What a sheet would change, or has changed: the answer of a check, and what is kept with each version.
 
-use serde::{Deserialize, Serialize};
-use sqlx::postgres::{PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Postgres, Type};
-use utoipa::ToSchema;
 use warp_model::Currency;
 use warp_policy::deck::{LineError, Report};
 
 use crate::app::fault::Problem;
 use crate::store::types::{Amount, Time};
 
-/// What a sheet changes. Prices are compared as they will be when every announced change has come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DeckReport {
-    /// The version in force that the sheet was compared with; null when there was none.
-    pub base: Option<u32>,
-    /// Rows of the sheet that were read.
-    pub rows_read: usize,
-    /// Rows of the version, of all dates.
-    pub rows: usize,
-    /// Codes that the base does not price.
-    pub new: usize,
-    /// Codes of which a price, fee or increment rises, whatever else falls.
-    pub dearer: usize,
-    /// Codes of which something falls and nothing rises.
-    pub cheaper: usize,
-    /// Codes of which nothing changes.
-    pub same: usize,
-    /// Codes that the base prices and this version will not.
-    pub ended: usize,
-    /// Codes that the vendor does not carry: no price of the deck holds for them, that of a shorter code neither.
-    pub blocked: usize,
-    /// Lines that were not understood. A version is made only when there are none.
-    pub not_understood: usize,
-    /// Codes with a price at once.
-    pub in_force: usize,
-    /// Rows that begin later.
-    pub begin_later: usize,
-    /// Rows of the base that stay until the sheet's word on their code begins.
-    pub carried: usize,
-    /// The next moment at which a row begins or ends.
-    pub next_change: Option<Time>,
-    /// The ten largest moves, by absolute change of a price per minute.
-    pub largest: Vec<PriceMove>,
-    /// What was recognised in the sheet.
-    pub recognised: RecognisedSheet,
-    /// The first lines that were not understood, each with its column and the reason.
-    pub problems: Vec<SheetProblem>,
+crate::view! {
+    /// What a sheet changes. Prices are compared as they will be when every announced change has come.
+    pub struct DeckReport {
+        /// The version in force that the sheet was compared with. Null: there was none.
+        pub base: Option<u32>,
+        /// How many rows of the sheet were read.
+        pub rows_read: usize,
+        /// How many rows the version has, of all dates.
+        pub rows: usize,
+        /// How many codes the base does not price.
+        pub new: usize,
+        /// How many codes have a price, fee or increment that rises, whatever else falls.
+        pub dearer: usize,
+        /// How many codes have something that falls and nothing that rises.
+        pub cheaper: usize,
+        /// How many codes do not change.
+        pub same: usize,
+        /// How many codes the base prices and this version will not.
+        pub ended: usize,
+        /// How many codes the vendor does not carry: no price of the deck holds for them, that of a shorter code neither.
+        pub blocked: usize,
+        /// How many lines were not understood. A version is made only when there are none.
+        pub not_understood: usize,
+        /// How many codes have a price at once.
+        pub in_force: usize,
+        /// How many rows begin later.
+        pub begin_later: usize,
+        /// How many rows of the base stay until the sheet's word on their code begins.
+        pub carried: usize,
+        /// The next moment at which a row begins or ends. Null: there is none.
+        pub next_change: Option<Time>,
+        /// The ten largest moves, by absolute change of a price per minute.
+        pub largest: Vec<PriceMove>,
+        /// What was recognised in the sheet.
+        pub recognised: RecognisedSheet,
+        /// The first lines that were not understood, each with its column and the reason.
+        pub problems: Vec<SheetProblem>,
+    }
 }
 
-/// One price that moves: of the jurisdiction where it moves most.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PriceMove {
-    /// Dial code.
-    pub code: String,
-    /// Price per minute before.
-    pub old: Amount,
-    /// Price per minute after.
-    pub new: Amount,
-    /// When; null: at once.
-    pub from: Option<Time>,
+crate::view! {
+    /// One price that moves: of the jurisdiction where it moves most.
+    pub struct PriceMove {
+        /// The dial code whose price moves.
+        pub code: String,
+        /// The price per minute before.
+        pub old: Amount,
+        /// The price per minute after.
+        pub new: Amount,
+        /// When the price moves. Null: at once.
+        pub from: Option<Time>,
+    }
 }
 
-/// What was recognised in a sheet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct RecognisedSheet {
-    /// Encoding of a text file, or XLSX.
-    pub format: String,
-    /// What separates cells, or the name of the workbook's sheet.
-    pub separator: String,
-    /// Line of the header.
-    pub header_line: u64,
-    /// What each column was read as.
-    pub columns: Vec<RecognisedColumn>,
-    /// Mark before decimal places: `point` or `comma`.
-    pub decimal: String,
-    /// Zone of dates and times without one.
-    pub zone: String,
-    /// Currency of all amounts.
-    pub currency: String,
-    /// What prices are for: `per_minute`, `cents_per_minute` or `per_second`.
-    pub price_unit: String,
-    /// Increments of rows that state none.
-    pub usual_increments: String,
-    /// Rows that state no increments.
-    pub rows_without_increments: usize,
-    /// Rows that state no date: they count at once.
-    pub rows_without_date: usize,
-    /// Things a person should know.
-    pub notes: Vec<String>,
+crate::view! {
+    /// What was recognised in a sheet.
+    pub struct RecognisedSheet {
+        /// The encoding of a text file, or XLSX.
+        pub format: String,
+        /// What separates cells, or the name of the workbook's sheet.
+        pub separator: String,
+        /// The line that the header stands on, from 1.
+        pub header_line: u64,
+        /// What each column was read as.
+        pub columns: Vec<RecognisedColumn>,
+        /// The mark before decimal places: `point` or `comma`.
+        pub decimal: String,
+        /// The zone of dates and times that state none.
+        pub zone: String,
+        /// The ISO 4217 currency of all amounts.
+        pub currency: String,
+        /// What prices are for: `per_minute`, `cents_per_minute` or `per_second`.
+        pub price_unit: String,
+        /// The increments of rows that state none, in seconds: the first and the further ones.
+        pub usual_increments: String,
+        /// How many rows state no increments.
+        pub rows_without_increments: usize,
+        /// How many rows state no date: they count at once.
+        pub rows_without_date: usize,
+        /// Things that a person should know.
+        pub notes: Vec<String>,
+    }
 }
 
-/// A column of a sheet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct RecognisedColumn {
-    /// Its name in the sheet.
-    pub name: String,
-    /// A field, `not read` (names and remarks), `ignored` or `empty`.
-    pub read_as: String,
+crate::view! {
+    /// A column of a sheet.
+    pub struct RecognisedColumn {
+        /// Its name in the sheet.
+        pub name: String,
+        /// The field that it was read as, or `not read` (names and remarks), `ignored` or `empty`.
+        pub read_as: String,
+    }
 }
 
-/// A place that was not understood.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SheetProblem {
-    /// Line, from 1; 0 = the file as a whole.
-    pub line: u64,
-    /// Name of the column; empty when it is the whole line.
-    pub column: String,
-    /// Why.
-    pub message: String,
+crate::view! {
+    /// A place that was not understood.
+    pub struct SheetProblem {
+        /// The line, from 1. 0 is the file as a whole.
+        pub line: u64,
+        /// The name of the column. Empty: it is the whole line.
+        pub column: String,
+        /// Why it was not understood.
+        pub message: String,
+    }
 }
 
 impl DeckReport {
@@ -176,19 +177,4 @@ pub(super) fn problem(e: LineError) -> Problem {
         column => format!("line {}, {column}", e.line),
     };
     Problem::new(place, "invalid_line", e.message)
-}
-
-impl Type<Postgres> for DeckReport {
-    fn type_info() -> PgTypeInfo {
-        <serde_json::Value as Type<Postgres>>::type_info()
-    }
-    fn compatible(ty: &PgTypeInfo) -> bool {
-        <serde_json::Value as Type<Postgres>>::compatible(ty)
-    }
-}
-
-impl<'r> Decode<'r, Postgres> for DeckReport {
-    fn decode(value: PgValueRef<'r>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(serde_json::from_value(<serde_json::Value as Decode<Postgres>>::decode(value)?)?)
-    }
 }

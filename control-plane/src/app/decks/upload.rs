@@ -8,10 +8,10 @@ use warp_policy::deck::{Deck as PolicyDeck, DeckKind, DeckMeta, DeckRows, Import
 use super::options::remembered;
 use super::report::{DeckReport, problem};
 use super::workbook;
-use super::{Deck, DeckVersion, get};
+use super::{Deck, DeckVersion, known as in_store, row};
 use crate::app::Ctx;
 use crate::app::fault::{Fault, Kind};
-use crate::store::decks as store;
+use crate::store::decks::{self as store, DeckRow};
 
 /// Lines told in one answer.
 const PROBLEMS: usize = 200;
@@ -47,7 +47,7 @@ struct Read {
 }
 
 async fn read<B: AsRef<[u8]> + Send + 'static>(
-    deck: &Deck,
+    deck: &DeckRow,
     bytes: B,
     options: SheetOptions,
 ) -> Result<Read, Fault> {
@@ -104,9 +104,9 @@ pub async fn check<B: AsRef<[u8]> + Send + 'static>(
     id: DeckId,
     sheet: Sheet<B>,
 ) -> Result<DeckReport, Fault> {
-    let deck = get(ctx, id).await?;
     let mut tx = ctx.begin().await?;
     tx.allow_long_statements().await?;
+    let deck = row(&mut tx, id).await?;
     let options = remembered(&mut tx, id).await?.options.under(&sheet.options);
     let content = content_in_force(&mut tx, id, deck.active_version, sheet.mode).await?;
     drop(tx);
@@ -132,7 +132,7 @@ pub async fn check<B: AsRef<[u8]> + Send + 'static>(
     .await?
 }
 
-fn meta_of(deck: &Deck, id: DeckId, number: i32, read: &Read) -> DeckMeta {
+fn meta_of(deck: &DeckRow, id: DeckId, number: i32, read: &Read) -> DeckMeta {
     DeckMeta {
         id,
         version: u32::try_from(number).unwrap_or(1),
@@ -152,10 +152,9 @@ pub async fn upload<B: AsRef<[u8]> + Send + 'static>(
     activate: bool,
     remember: bool,
 ) -> Result<DeckVersion, Fault> {
-    let deck = get(ctx, id).await?;
-    let known = {
+    let (deck, known) = {
         let mut tx = ctx.begin().await?;
-        remembered(&mut tx, id).await?
+        (row(&mut tx, id).await?, remembered(&mut tx, id).await?)
     };
     let options = known.options.under(&sheet.options);
     let read = read(&deck, sheet.bytes, options.clone()).await?;
@@ -164,8 +163,7 @@ pub async fn upload<B: AsRef<[u8]> + Send + 'static>(
     }
     let mut tx = ctx.begin().await?;
     tx.allow_long_statements().await?;
-    let locked: Option<Deck> = store::lock(&mut tx, id).await?;
-    let locked = locked.ok_or_else(|| Fault::not_found("deck"))?;
+    let locked = in_store(store::lock(&mut tx, id).await?)?;
     let content = content_in_force(&mut tx, id, locked.active_version, sheet.mode).await?;
     let number = store::next_number(&mut tx, id).await?;
     let meta = meta_of(&deck, id, number, &read);
@@ -180,7 +178,7 @@ pub async fn upload<B: AsRef<[u8]> + Send + 'static>(
     });
     let (len, sha256, content, report, depends) = compiled.await?.map_err(|e| not_a_deck(&e))?;
     let notes = report.recognised.notes.iter().take(50).cloned().collect();
-    let row = store::NewVersion {
+    let new = store::NewVersion {
         number,
         row_count: i32::try_from(len).unwrap_or(i32::MAX),
         sha256,
@@ -190,8 +188,8 @@ pub async fn upload<B: AsRef<[u8]> + Send + 'static>(
         report: serde_json::to_value(&report).map_err(|_| Fault::internal())?,
         base_number: locked.active_version.filter(|_| depends),
     };
-    let version: Option<DeckVersion> = store::insert_version(&mut tx, id, row).await?;
-    let mut version = version.ok_or_else(|| Fault::not_found("deck"))?;
+    let version = store::insert_version(&mut tx, id, new).await?;
+    let mut version: DeckVersion = version.ok_or_else(|| Fault::not_found("deck"))?.into();
     let detail = serde_json::json!({ "number": number, "rows": version.row_count, "sha256": version.sha256 });
     ctx.audit(&mut tx, None, "deck.upload", &deck.id, Some(detail)).await?;
     if remember && options != known.options {
@@ -229,8 +227,7 @@ async fn content_in_force(
 pub async fn activate(ctx: &Ctx<'_>, id: DeckId, number: i32) -> Result<Deck, Fault> {
     let mut tx = ctx.begin().await?;
     tx.allow_long_statements().await?;
-    let locked: Option<Deck> = store::lock(&mut tx, id).await?;
-    locked.ok_or_else(|| Fault::not_found("deck"))?;
+    in_store(store::lock(&mut tx, id).await?)?;
     let deck = put_into_force(ctx, &mut tx, id, number).await?;
     ctx.commit(tx).await?;
     Ok(deck)
@@ -269,8 +266,7 @@ async fn put_into_force(
         return Err(Fault::new(Kind::Conflict, message)
             .hint("activate it when its rows begin, or upload it while a version is in force, which then stays until they do"));
     }
-    let deck: Option<Deck> = store::activate(tx, id, number).await?;
-    let deck = deck.ok_or_else(missing)?;
+    let deck: Deck = store::activate(tx, id, number).await?.ok_or_else(missing)?.into();
     ctx.audit(tx, None, "deck.activate", &deck.id, Some(number.into())).await?;
     Ok(deck)
 }

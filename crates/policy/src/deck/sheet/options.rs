@@ -71,6 +71,37 @@ pub enum Field {
 }
 
 impl Field {
+    /// Every field, in the order of the declaration.
+    pub const ALL: &[Field] = &[
+        Self::Code,
+        Self::FullCode,
+        Self::AreaCode,
+        Self::CountryCode,
+        Self::Npa,
+        Self::Nxx,
+        Self::Block,
+        Self::Interstate,
+        Self::Intrastate,
+        Self::Indeterminate,
+        Self::Rate,
+        Self::Effective,
+        Self::Expires,
+        Self::IncrementInitial,
+        Self::IncrementNext,
+        Self::Increments,
+        Self::SetupFee,
+        Self::Status,
+        Self::Blocked,
+        Self::Offered,
+        Self::Currency,
+        Self::Unit,
+        Self::Peak,
+        Self::Origin,
+        Self::LocalRate,
+        Self::Info,
+        Self::Remark,
+    ];
+
     /// As it stands in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -319,6 +350,16 @@ impl ImportOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_field_is_read_by_its_word() {
+        for field in Field::ALL {
+            let json = format!("\"{}\"", field.as_str());
+            assert_eq!(serde_json::from_str::<Field>(&json).unwrap(), *field);
+        }
+        let last = Field::ALL.iter().max().unwrap();
+        assert_eq!((*last, Field::ALL.len()), (Field::Remark, Field::Remark as usize + 1));
+    }
 
     #[test]
     fn options_travel_as_json_and_newer_ones_win() {

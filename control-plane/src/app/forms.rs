@@ -1,0 +1,381 @@
+//! Forms of texts that come from outside: each is a check and, beside it, the pattern that is published for it. Every text of a
+//! pattern passes its check (a test makes such texts); a check that takes more than its pattern says so.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use warp_model::E164;
+
+/// Hexadecimal digit, group of an IPv6 address, part of an IPv4 one.
+const X: &str = "[0-9a-fA-F]";
+const GROUP: &str = "[0-9a-fA-F]{1,4}";
+const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+/// The first octet of a host: 1 to 223.
+const FIRST_OCTET: &str = "(22[0-3]|2[01][0-9]|1[0-9]{2}|[1-9][0-9]?)";
+const PORT: &str = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+/// What people write between digits.
+const GAP: &str = "[ .()/-]*";
+/// What an id has behind its prefix: 26 digits of Crockford's alphabet, the first of three bits.
+const ID_DIGITS: &str = "[0-7][0-9a-hjkmnp-tv-z]{25}";
+/// No control character.
+pub const PLAIN: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
+/// At least one character that can be seen, no control characters.
+pub const VISIBLE: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$";
+/// An amount of an input: at most nine places, less than nine billion units.
+pub const AMOUNT: &str = r"^([0-9]{1,9}|[1-8][0-9]{9})(\.[0-9]{1,9})?$";
+
+/// A character that nobody sees: a name of such characters only is no name.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}')
+}
+
+/// Whether a text has a character that can be seen ([`VISIBLE`], but for control characters).
+pub fn is_visible(text: &str) -> bool {
+    !text.chars().all(is_blank)
+}
+
+/// Whether an amount's text is as [`AMOUNT`] says.
+pub fn is_amount(text: &str) -> bool {
+    let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |t: &str, most| (1..=most).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
+    digits(places, 9) && (digits(whole, 9) || (digits(whole, 10) && !whole.starts_with(['0', '9'])))
+}
+
+/// An address that one host can have and that calls can come from or go to. `0.0.0.0/8`, multicast, `240.0.0.0/4` with the
+/// broadcast address and what of IPv6 begins with sixteen zero bits, but for loopback, are none: there stand the forms of IPv4
+/// addresses, which would never be equal to what a socket says.
+pub fn is_a_host(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => warp_model::net::is_unicast(ip),
+        IpAddr::V6(a) => {
+            a == Ipv6Addr::LOCALHOST || (a.segments()[0] != 0 && warp_model::net::is_unicast(ip))
+        }
+    }
+}
+
+/// The address of one host; without a zone, without IPv4 inside IPv6, and loopback as `::1`.
+pub fn host(text: &str) -> Option<IpAddr> {
+    let ip = text.parse().ok().filter(|ip| is_a_host(*ip))?;
+    let usual = match ip {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(a) => !text.contains('.') && (a != Ipv6Addr::LOCALHOST || text == "::1"),
+    };
+    usual.then_some(ip)
+}
+
+/// The form of [`host`].
+pub fn host_pattern() -> String {
+    format!("^({}|{})$", v4_host(), v6_host())
+}
+
+fn v4_host() -> String {
+    format!(r"{FIRST_OCTET}(\.{OCTET}){{3}}")
+}
+
+/// The first group is neither zero nor `ff00` to `ffff`; `::` stands for at least one group.
+fn v6_first() -> String {
+    format!(
+        "(0{{0,3}}[1-9a-fA-F]|0{{0,2}}[1-9a-fA-F]{X}|0?[1-9a-fA-F]{X}{{2}}|[1-9a-eA-E]{X}{{3}}|[fF][0-9a-eA-E]{X}{{2}})"
+    )
+}
+
+fn v6_host() -> String {
+    let rest = |before: usize| {
+        let after = 5_usize.saturating_sub(before);
+        format!("(:{GROUP}){{{before}}}::({GROUP}(:{GROUP}){{0,{after}}})?")
+    };
+    let short: Vec<String> = (0..6).map(rest).collect();
+    let first = v6_first();
+    format!("({first}((:{GROUP}){{7}}|{}|(:{GROUP}){{6}}::)|::1)", short.join("|"))
+}
+
+/// Canonical text of an address or network for an `inet` column: IPv4 /24 to /32, IPv6 /64 to /128, host bits zero.
+pub fn network(text: &str) -> Option<String> {
+    let (address, length) = match text.split_once('/') {
+        Some((a, l)) => (a, Some(l.parse::<u32>().ok().filter(|_| !l.starts_with(['0', '+']))?)),
+        None => (text, None),
+    };
+    let ip = host(address)?;
+    let (bits, shortest, value) = match ip {
+        IpAddr::V4(a) => (32, 24, u128::from(a.to_bits())),
+        IpAddr::V6(a) => (128, 64, a.to_bits()),
+    };
+    let length = length.unwrap_or(bits);
+    let host_bits = bits.checked_sub(length).filter(|_| length >= shortest)?;
+    let mask = 1_u128.checked_shl(host_bits).map_or(u128::MAX, |m| m.saturating_sub(1));
+    (value & mask == 0).then(|| format!("{ip}/{length}"))
+}
+
+/// The form of [`network`]. An IPv6 network is one of at most four groups and `::`; the check takes others too, when their host
+/// bits are zero, which a pattern cannot say.
+pub fn network_pattern() -> String {
+    let steps = |step: usize| (0..256).step_by(step).map(|n| n.to_string()).collect::<Vec<_>>().join("|");
+    let last: Vec<String> =
+        (1..=8).map(|bits| format!("({})/{}", steps(1 << bits), 32_u32.saturating_sub(bits))).collect();
+    let v4 = format!(r"{FIRST_OCTET}(\.{OCTET}){{2}}\.({OCTET}(/32)?|{})", last.join("|"));
+    let v6 = format!(
+        "{}(/128)?|{}(:{GROUP}){{0,3}}::/(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])",
+        v6_host(),
+        v6_first()
+    );
+    format!("^({v4}|{v6})$")
+}
+
+/// Address and port of one host: `192.0.2.1:5060`, `[2001:db8::1]:5060`.
+pub fn socket(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.rsplit_once(':')?;
+    let port = port.parse::<u16>().ok().filter(|n| *n != 0 && !port.starts_with(['0', '+']))?;
+    let inner = address.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
+    let ip = host(inner.unwrap_or(address))?;
+    (ip.is_ipv6() == inner.is_some()).then(|| SocketAddr::new(ip, port))
+}
+
+/// The form of [`socket`].
+pub fn socket_pattern() -> String {
+    format!(r"^({}|\[{}\]):{PORT}$", v4_host(), v6_host())
+}
+
+/// E.164 with `+` from any usual writing of a US or international number; `None` when it is no number.
+pub fn phone(text: &str) -> Option<String> {
+    let kept: String = text.chars().filter(|c| !" .()/-".contains(*c)).collect();
+    let digits = kept.strip_prefix('+').unwrap_or(&kept);
+    let number = match (kept.starts_with('+'), digits.strip_prefix("011")) {
+        (false, Some(abroad)) => abroad.to_owned(),
+        (false, None) if digits.len() == 10 && !digits.starts_with('0') => format!("1{digits}"),
+        _ => digits.to_owned(),
+    };
+    // A plus within is no digit, and so refused.
+    number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse::<E164>().ok())?.map(|n| n.to_string())
+}
+
+/// The form of [`phone`].
+pub fn phone_pattern() -> String {
+    let number = format!("[1-9]({GAP}[0-9]){{2,14}}{GAP}");
+    format!(r"^{GAP}(\+{GAP}{number}|0{GAP}1{GAP}1{GAP}{number}|{number})$")
+}
+
+/// A number as it would be dialled, its separators removed: digits, `*` and `#`, perhaps `+` before them.
+pub fn dialled(text: &str) -> Option<String> {
+    let kept: String = text.chars().filter(|c| !" .()/-".contains(*c)).collect();
+    let digits = kept.strip_prefix('+').unwrap_or(&kept);
+    let known = |b: u8| b.is_ascii_digit() || b == b'*' || b == b'#';
+    ((1..=32).contains(&digits.len()) && digits.bytes().all(known)).then_some(kept)
+}
+
+/// The form of [`dialled`].
+pub fn dialled_pattern() -> String {
+    format!(r"^{GAP}\+?({GAP}[0-9*#]){{1,32}}{GAP}$")
+}
+
+/// The form of an id of one kind.
+pub fn id_pattern(prefix: &str) -> String {
+    format!("^{prefix}_{ID_DIGITS}$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+
+    /// Texts of a published pattern; anchors are no matter of making them.
+    fn texts(pattern: &str) -> impl Strategy<Value = String> {
+        let inner = pattern.trim_start_matches('^').trim_end_matches('$');
+        // ECMA's way to name a character is not that of the generator.
+        let mut rust = String::new();
+        let mut rest = inner;
+        while let Some((before, after)) = rest.split_once(r"\u") {
+            rust.push_str(before);
+            let (code, further) = after.split_at(4);
+            rust.push_str(&format!(r"\x{{{code}}}"));
+            rest = further;
+        }
+        rust.push_str(rest);
+        string_regex(&rust).unwrap_or_else(|e| panic!("{rust}: {e}"))
+    }
+
+    macro_rules! every_text_passes {
+        ($($name:ident: $pattern:expr, $check:expr;)*) => {
+            proptest! {$(
+                #[test]
+                fn $name(text in texts(&$pattern)) {
+                    let check = $check;
+                    prop_assert!(check(&text), "{text:?} is of {}", $pattern);
+                }
+            )*}
+        };
+    }
+
+    every_text_passes! {
+        hosts_of_the_pattern: host_pattern(), |t: &str| host(t).is_some();
+        networks_of_the_pattern: network_pattern(), |t: &str| network(t).is_some();
+        sockets_of_the_pattern: socket_pattern(), |t: &str| socket(t).is_some();
+        phones_of_the_pattern: phone_pattern(), |t: &str| phone(t).is_some();
+        dialled_of_the_pattern: dialled_pattern(), |t: &str| dialled(t).is_some();
+        amounts_of_the_pattern: AMOUNT, |t: &str| is_amount(t) && t.parse::<warp_model::Nanos>().is_ok();
+        visible_of_the_pattern: VISIBLE, |t: &str| is_visible(t) && !t.chars().any(char::is_control);
+        ids_of_the_pattern: id_pattern("trk"), |t: &str| t.parse::<warp_model::TrunkId>().is_ok();
+    }
+
+    /// The other direction: what is taken is of the pattern.
+    fn is_of(pattern: &str, text: &str) -> bool {
+        regex_lite::Regex::new(pattern).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn what_is_taken_is_of_the_pattern_and_what_is_refused_is_not() {
+        let cases: &[(&str, String, &[&str], &[&str])] = &[
+            (
+                "host",
+                host_pattern(),
+                &[
+                    "1.2.3.4",
+                    "223.255.255.255",
+                    "127.0.0.1",
+                    "2001:db8::1",
+                    "::1",
+                    "fe80::1",
+                    "1:2:3:4:5:6:7:8",
+                    "64:ff9b::a",
+                    "1:2:3:4:5:6:7::",
+                ],
+                &[
+                    "0.0.0.0",
+                    "0.1.2.3",
+                    "224.0.0.1",
+                    "240.0.0.1",
+                    "255.255.255.255",
+                    "::",
+                    "ff02::1",
+                    "::ffff:192.0.2.1",
+                    "::1.2.3.4",
+                    "::5",
+                    "fe80::1%1",
+                    "1:2:3:4:5:6:7::8",
+                    "01.2.3.4",
+                    "2001:db8::1.2.3.4",
+                    "0:0:0:0:0:0:0:1",
+                    "",
+                    "x",
+                ],
+            ),
+            (
+                "network",
+                network_pattern(),
+                &[
+                    "198.51.100.7",
+                    "198.51.100.0/28",
+                    "198.51.100.240/28",
+                    "10.0.0.254/31",
+                    "10.0.0.128/25",
+                    "2001:db8::/64",
+                    "2001:db8::1/128",
+                    "2001:db8:1:2::/80",
+                    "2001:db8::7",
+                ],
+                &[
+                    "0.0.0.0/24",
+                    "224.0.0.0/24",
+                    "198.51.100.1/28",
+                    "10.0.0.0/8",
+                    "1.2.3.4/33",
+                    "1.2.3.4/",
+                    "::/0",
+                    "::/64",
+                    "1.2.3.0/+24",
+                    "1.2.3.4/032",
+                    "::ffff:0:0/96",
+                    "2001:db8::/63",
+                    "x",
+                ],
+            ),
+            (
+                "socket",
+                socket_pattern(),
+                &["192.0.2.1:5060", "[2001:db8::1]:5060", "[::1]:65535", "127.0.0.1:1"],
+                &[
+                    "192.0.2.1:0",
+                    "192.0.2.1",
+                    "192.0.2.1:65536",
+                    "192.0.2.1:05060",
+                    "2001:db8::1:5060",
+                    "[192.0.2.1]:5060",
+                    "[fe80::1%1]:5060",
+                    "0.0.0.0:5060",
+                    "192.0.2.1:+5",
+                ],
+            ),
+            (
+                "phone",
+                phone_pattern(),
+                &["+1 415 555 0123", "(415) 555-0123", "4155550123", "011 44 20 7123 4567", "+442071234567"],
+                &[
+                    "",
+                    "sip:bob",
+                    "+",
+                    "12345678901234567",
+                    "41555 x",
+                    "0155550123",
+                    "1+2345",
+                    "+0112345",
+                    "12",
+                    "01",
+                ],
+            ),
+            (
+                "dialled",
+                dialled_pattern(),
+                &["*86", "+1 (415) 555-0123", "011442071234567", "#"],
+                &["", "+", "1+2", "sip:x", "123456789012345678901234567890123"],
+            ),
+        ];
+        for (name, pattern, good, bad) in cases {
+            let takes = |text: &str| match *name {
+                "host" => host(text).is_some(),
+                "network" => network(text).is_some(),
+                "socket" => socket(text).is_some(),
+                "phone" => phone(text).is_some(),
+                _ => dialled(text).is_some(),
+            };
+            for text in *good {
+                assert!(takes(text) && is_of(pattern, text), "{name} {text}");
+            }
+            for text in *bad {
+                assert!(!takes(text) && !is_of(pattern, text), "{name} {text}");
+            }
+        }
+        // Taken, and not of the pattern: host bits of IPv6 are more than a pattern says.
+        assert_eq!(network("2001:db8::10/124").as_deref(), Some("2001:db8::10/124"));
+        assert_eq!(network("2001:db8::11/124"), None);
+        for (amount, good) in [
+            ("0", true),
+            ("8999999999.999999999", true),
+            ("9000000000", false),
+            (".5", false),
+            ("1.", false),
+            ("-1", false),
+            ("1.0000000001", false),
+        ] {
+            assert_eq!((is_amount(amount), is_of(AMOUNT, amount)), (good, good), "{amount}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_any_writing() {
+        for text in ["+1 415 555 0123", "(415) 555-0123", "4155550123", "14155550123"] {
+            assert_eq!(phone(text).as_deref(), Some("+14155550123"), "{text}");
+        }
+        assert_eq!(phone("011 44 20 7123 4567").as_deref(), Some("+442071234567"));
+        assert_eq!(phone("+442071234567").as_deref(), Some("+442071234567"));
+        assert_eq!(dialled("+1 (415) 555-0123").as_deref(), Some("+14155550123"));
+    }
+
+    #[test]
+    fn networks_are_canonical() {
+        assert_eq!(network("198.51.100.7").as_deref(), Some("198.51.100.7/32"));
+        assert_eq!(network("198.51.100.0/28").as_deref(), Some("198.51.100.0/28"));
+        assert_eq!(network("2001:DB8:0:0::/64").as_deref(), Some("2001:db8::/64"));
+    }
+}

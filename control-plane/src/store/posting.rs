@@ -1,0 +1,202 @@
+//! Rows that the reader of the event log writes: calls, each once, its cursor, and what cannot be posted; and the price check of
+//! calls that were posted before their snapshot was at hand.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use sqlx::Row;
+use warp_model::Wall;
+use warp_model::cdr::{CallRecord, ReleaseSide};
+
+use super::sql::statements;
+use super::{StoreError, Tx};
+
+/// A record on its way into the ledger.
+pub struct Posting<'a> {
+    /// The record, for its columns.
+    pub record: CallRecord,
+    /// The whole of it, packed.
+    pub packed: Cow<'a, [u8]>,
+    /// What rating it again said: `none`, `confirmed`, `mismatch` or `unchecked`.
+    pub rating_status: &'static str,
+}
+
+/// What became of a record that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// There was none.
+    New,
+    /// It took the place of one whose end was reconstructed.
+    Instead,
+}
+
+/// Writes calls in one statement; those that were there already are not among what it gives.
+pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<String, Written>, StoreError> {
+    if batch.is_empty() {
+        return Ok(HashMap::new());
+    }
+    macro_rules! column {
+        (|$r:ident| $value:expr) => {
+            batch.iter().map(|Posting { record: $r, .. }| $value).collect::<Vec<_>>()
+        };
+    }
+    let us = |w: Option<Wall>| w.map(|w| w.0);
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let query = sqlx::query(CALLS_INSERT)
+        .bind(column!(|r| r.cdr_id.to_string()))
+        .bind(column!(|r| r.customer_id.map(|x| x.to_string())))
+        .bind(column!(|r| r.trunk_id.map(|x| x.to_string())))
+        .bind(column!(|r| clean(&r.sip_call_id)))
+        .bind(column!(|r| r.ingress_ip.to_string()))
+        .bind(column!(|r| clean(&r.caller)))
+        .bind(column!(|r| clean(&r.called)))
+        .bind(column!(|r| r.caller_e164.as_deref().map(clean)))
+        .bind(column!(|r| r.called_e164.as_deref().map(clean)))
+        .bind(column!(|r| r.jurisdiction.as_deref().map(clean)))
+        .bind(column!(|r| r.setup_at.0))
+        .bind(column!(|r| us(r.progress_at)))
+        .bind(column!(|r| us(r.answer_at)))
+        .bind(column!(|r| r.end_at.0))
+        .bind(column!(|r| r.pdd_ms.map(signed)))
+        .bind(column!(|r| signed(r.duration_ms)))
+        .bind(column!(|r| i32::from(r.sip_code)))
+        .bind(column!(|r| r.q850.map(i32::from)))
+        .bind(column!(|r| match r.release_side {
+            ReleaseSide::Caller => "caller",
+            ReleaseSide::Callee => "callee",
+            ReleaseSide::System => "system",
+        }))
+        .bind(column!(|r| clean(&r.internal_code)))
+        .bind(column!(|r| r.outcome.as_str()))
+        .bind(column!(|r| r.recovered))
+        .bind(column!(|r| clean(&r.snapshot_id)))
+        .bind(column!(|r| r.route_rank.map(i32::from)))
+        .bind(column!(|r| r.vendor_id.map(|x| x.to_string())))
+        .bind(column!(|r| r.vendor_trunk_id.map(|x| x.to_string())))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.sell.currency.as_str().to_owned())))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.sell.charge.0)))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.buy.currency.as_str().to_owned())))
+        .bind(column!(|r| r.rating.as_ref().map(|x| x.buy.charge.0)))
+        .bind(column!(|r| r.rating.as_ref().and_then(|x| x.margin).map(|m| m.0)))
+        .bind(column!(|r| r.rating.as_ref().map(|x| signed(x.sell.billable_s))))
+        .bind(batch.iter().map(|p| p.packed.as_ref()).collect::<Vec<&[u8]>>())
+        .bind(batch.iter().map(|p| p.rating_status).collect::<Vec<_>>());
+    let rows = query.fetch_all(tx.db()).await?;
+    rows.iter()
+        .map(|row| {
+            let (id, new): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+            Ok((id, if new { Written::New } else { Written::Instead }))
+        })
+        .collect()
+}
+
+/// PostgreSQL's text knows no zero character; a peer may have sent one.
+pub fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A record that cannot be posted is put aside, once, however often it is read. `offset` is its number in the event log.
+pub async fn put_aside(tx: &mut Tx, offset: u64, reason: &str, content: &[u8]) -> Result<(), StoreError> {
+    let query = sqlx::query(REJECT_INSERT).bind(offset.to_string()).bind(clean(reason)).bind(content);
+    tx.run(query).await?;
+    Ok(())
+}
+
+/// Calls refer to these snapshots.
+pub async fn snapshots_used(tx: &mut Tx, ids: &[String]) -> Result<(), StoreError> {
+    tx.run(sqlx::query(SNAPSHOT_USED).bind(ids)).await?;
+    Ok(())
+}
+
+/// Where a consumer stands; `None` = it has not begun.
+pub async fn cursor(tx: &mut Tx, consumer: &str) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query(CURSOR_GET).bind(consumer).fetch_optional(tx.db()).await?;
+    Ok(row.map(|r| r.try_get(0)).transpose()?)
+}
+
+/// A consumer of a topic stands here now.
+pub async fn set_cursor(
+    tx: &mut Tx,
+    (consumer, topic): (&str, &'static str),
+    position: &str,
+) -> Result<(), StoreError> {
+    tx.run(sqlx::query(CURSOR_SET).bind(consumer).bind(topic).bind(position)).await?;
+    Ok(())
+}
+
+/// Snapshots of calls that were not rated again when they were posted, but for those in `known`; 100 at most.
+pub async fn unchecked_snapshots(tx: &mut Tx, known: Vec<&str>) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query(UNCHECKED_SNAPSHOTS).bind(known).fetch_all(tx.db()).await?;
+    Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
+}
+
+/// Such calls of one snapshot, with their records; 200 at most.
+pub async fn unchecked(tx: &mut Tx, snapshot: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let rows = sqlx::query(UNCHECKED_CALLS).bind(snapshot).fetch_all(tx.db()).await?;
+    Ok(rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// What rating calls again said: their ids, and a word for each.
+pub async fn rating_checked(tx: &mut Tx, ids: &[String], words: Vec<&str>) -> Result<(), StoreError> {
+    tx.run(sqlx::query(RATING_CHECKED).bind(ids).bind(words)).await?;
+    Ok(())
+}
+
+statements! {
+    /// CDRs, each exactly once: one array per column. The id of each row that was written comes back, and whether it is new:
+    /// a record with a real end takes the place of one whose end was reconstructed, as long as that is not billed.
+    CALLS_INSERT = "INSERT INTO calls (
+            cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
+            jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
+            release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status)
+        SELECT
+            cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
+            jurisdiction, ts(setup_at), ts(progress_at), ts(answer_at), ts(end_at), pdd_ms, duration_ms, sip_code,
+            q850, release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id,
+            vendor_trunk_id, currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status
+        FROM unnest(
+                $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+                $16::bigint[], $17::integer[], $18::integer[], $19::text[], $20::text[], $21::text[], $22::boolean[],
+                $23::text[], $24::integer[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
+                $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[], $34::text[]) AS n (
+            cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
+            jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
+            release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status)
+        ON CONFLICT (cdr_id) DO UPDATE SET
+            customer_id = excluded.customer_id, trunk_id = excluded.trunk_id, sip_call_id = excluded.sip_call_id,
+            ingress_ip = excluded.ingress_ip, caller = excluded.caller, called = excluded.called,
+            caller_e164 = excluded.caller_e164, called_e164 = excluded.called_e164,
+            jurisdiction = excluded.jurisdiction, setup_at = excluded.setup_at, progress_at = excluded.progress_at,
+            answer_at = excluded.answer_at, end_at = excluded.end_at, pdd_ms = excluded.pdd_ms,
+            duration_ms = excluded.duration_ms, sip_code = excluded.sip_code, q850 = excluded.q850,
+            release_side = excluded.release_side, internal_code = excluded.internal_code, outcome = excluded.outcome,
+            recovered = excluded.recovered, snapshot_id = excluded.snapshot_id, route_rank = excluded.route_rank,
+            vendor_id = excluded.vendor_id, vendor_trunk_id = excluded.vendor_trunk_id, currency = excluded.currency,
+            sell = excluded.sell, buy_currency = excluded.buy_currency, buy = excluded.buy, margin = excluded.margin,
+            billable_s = excluded.billable_s, packed = excluded.packed, rating_status = excluded.rating_status,
+            record = NULL, posted_at = excluded.posted_at
+        WHERE calls.recovered AND NOT excluded.recovered AND calls.billed_at IS NULL
+        RETURNING cdr_id, xmax = 0";
+    /// Snapshots of calls that were not rated again when they were posted.
+    UNCHECKED_SNAPSHOTS = "SELECT DISTINCT snapshot_id FROM calls WHERE rating_status = 'unchecked' AND snapshot_id <> ALL($1)
+        LIMIT 100";
+    /// Such calls of one snapshot.
+    UNCHECKED_CALLS = "SELECT cdr_id AS id, coalesce(packed, convert_to(record::text, 'UTF8')) AS record FROM calls
+        WHERE rating_status = 'unchecked' AND snapshot_id = $1 LIMIT 200";
+    /// What rating them again said; one array per column.
+    RATING_CHECKED = "UPDATE calls SET rating_status = n.verdict FROM unnest($1::text[], $2::text[]) AS n (id, verdict)
+        WHERE calls.cdr_id = n.id AND calls.rating_status = 'unchecked'";
+    /// CDRs refer to these snapshots.
+    SNAPSHOT_USED = "UPDATE snapshots SET used = true WHERE id = ANY($1) AND NOT used";
+    /// A record that cannot be posted; once, however often it is read.
+    REJECT_INSERT = "INSERT INTO cdr_rejects (position, reason, content) SELECT $1::text, $2::text, $3::bytea
+        WHERE NOT EXISTS (SELECT FROM cdr_rejects WHERE position = $1::text AND content = $3::bytea)";
+    /// Where a consumer stands.
+    CURSOR_GET = "SELECT position FROM event_cursors WHERE consumer = $1";
+    /// It stands here now.
+    CURSOR_SET = "INSERT INTO event_cursors (consumer, topic, position) VALUES ($1, $2, $3)
+        ON CONFLICT (consumer) DO UPDATE SET position = excluded.position, updated_at = now()";
+}
