@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memchr::memmem::Finder;
+use warp_sip::message::{Kind as SipKind, Method as SipMethod, kind_of};
 use warp_telemetry::Registry;
 use warp_telemetry::health::RequestSeconds;
 use warp_telemetry::label_enum;
@@ -137,8 +137,6 @@ pub struct Metrics {
     pub panics: Counter,
     pub(crate) calls: CallMetrics,
     pub(crate) busy: Arc<Busy>,
-    /// Made once: a search of every response.
-    cseq: Arc<Finder<'static>>,
     pub(crate) overload: Arc<Level>,
 }
 
@@ -189,7 +187,6 @@ impl Metrics {
             panics: r.counter("warp_sip_panics_total", "Faults of ours that a thread of the proxy survived."),
             calls: CallMetrics::register(r),
             busy: Busy::register(r),
-            cseq: Arc::new(Finder::new(b"\nCSeq:")),
             overload: Level::register(r),
         }
     }
@@ -199,17 +196,19 @@ impl Metrics {
         Metrics::register(&Registry::new())
     }
 
-    /// One message, received or sent. Reads its first line and, for responses, its CSeq line.
+    /// One message, received or sent, by its first line and, for responses, its CSeq.
     pub(crate) fn message(&self, bytes: &[u8], direction: Direction, via: Via) -> Stage {
-        match status_of(bytes) {
-            Some(status) => {
-                let method = cseq_method(&self.cseq, bytes).map_or(Method::Other, method_of);
-                self.responses.inc((method, Code::of(status), direction));
+        match kind_of(bytes) {
+            Some((SipKind::Response { status, .. }, method)) => {
+                self.responses.inc((label_of(method), Code::of(status), direction));
                 Stage::Response
             }
+            Some((SipKind::Request { .. }, method)) => {
+                self.requests.inc((label_of(method), direction, via));
+                Stage::Request
+            }
             None => {
-                let end = bytes.iter().take(16).position(|b| *b == b' ').unwrap_or(0);
-                self.requests.inc((method_of(bytes.get(..end).unwrap_or(b"")), direction, via));
+                self.requests.inc((Method::Other, direction, via));
                 Stage::Request
             }
         }
@@ -319,39 +318,24 @@ impl Level {
 /// Workers beyond this have no series.
 const WORKERS: usize = 64;
 
-fn method_of(token: &[u8]) -> Method {
-    match token {
-        b"INVITE" => Method::Invite,
-        b"ACK" => Method::Ack,
-        b"BYE" => Method::Bye,
-        b"CANCEL" => Method::Cancel,
-        b"OPTIONS" => Method::Options,
-        b"REGISTER" => Method::Register,
-        b"PRACK" => Method::Prack,
-        b"UPDATE" => Method::Update,
-        b"INFO" => Method::Info,
-        b"REFER" => Method::Refer,
-        b"SUBSCRIBE" => Method::Subscribe,
-        b"NOTIFY" => Method::Notify,
-        b"MESSAGE" => Method::Message,
-        b"PUBLISH" => Method::Publish,
-        _ => Method::Other,
+fn label_of(method: SipMethod) -> Method {
+    match method {
+        SipMethod::Invite => Method::Invite,
+        SipMethod::Ack => Method::Ack,
+        SipMethod::Bye => Method::Bye,
+        SipMethod::Cancel => Method::Cancel,
+        SipMethod::Options => Method::Options,
+        SipMethod::Register => Method::Register,
+        SipMethod::Prack => Method::Prack,
+        SipMethod::Update => Method::Update,
+        SipMethod::Info => Method::Info,
+        SipMethod::Refer => Method::Refer,
+        SipMethod::Subscribe => Method::Subscribe,
+        SipMethod::Notify => Method::Notify,
+        SipMethod::Message => Method::Message,
+        SipMethod::Publish => Method::Publish,
+        SipMethod::Other => Method::Other,
     }
-}
-
-/// Status of a response's first line.
-fn status_of(bytes: &[u8]) -> Option<u16> {
-    let [a, b, c, ..] = bytes.strip_prefix(b"SIP/2.0 ")? else { return None };
-    let digit = |b: &u8| b.is_ascii_digit().then(|| u16::from(b - b'0'));
-    Some(digit(a)? * 100 + digit(b)? * 10 + digit(c)?)
-}
-
-/// The method in a CSeq line of the usual spelling.
-fn cseq_method<'a>(finder: &Finder<'_>, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let at = finder.find(bytes)?;
-    let line = bytes.get(at + 6..)?;
-    let line = line.get(..line.iter().take(64).position(|b| *b == b'\r' || *b == b'\n')?)?.trim_ascii_end();
-    line.rsplit(|b| *b == b' ' || *b == b'\t').next()
 }
 
 /// Codes with a series of their own, rising.
@@ -472,7 +456,15 @@ mod tests {
         let m = Metrics::register(&registry);
         m.message(b"INVITE sip:1@h SIP/2.0\r\n\r\n", Direction::Ingress, Via::Udp);
         m.message(b"SIP/2.0 486 Busy\r\nCSeq: 1 INVITE\r\n\r\n", Direction::Egress, Via::Tcp);
-        m.message(b"SIP/2.0 200 OK\r\nCSeq: 2  BYE \r\n\r\n", Direction::Egress, Via::Tcp);
+        m.message(b"SIP/2.0 200 OK\r\ncseq :2\t BYE \r\n\r\n", Direction::Egress, Via::Tcp);
+        // What stands in a body, in a fold or in another header is no CSeq.
+        for hidden in [
+            "Content-Length: 17\r\n\r\n\nCSeq: 1 MESSAGE",
+            "Subject: x\r\n CSeq: 1 MESSAGE\r\n\r\n",
+            "X-CSeq: 1 MESSAGE\r\n\r\n",
+        ] {
+            m.message(format!("SIP/2.0 404 No\r\n{hidden}").as_bytes(), Direction::Ingress, Via::Udp);
+        }
         m.message(b"\0\xff", Direction::Ingress, Via::Udp);
         let text = registry.render();
         for line in [
@@ -481,8 +473,10 @@ mod tests {
             "warp_sip_responses_total{method=\"BYE\",code=\"200\",direction=\"egress\"} 1",
             "warp_sip_requests_total{method=\"other\",direction=\"ingress\",transport=\"udp\"} 1",
             "warp_sip_dropped_total{reason=\"scanner\"} 0",
+            "warp_sip_responses_total{method=\"other\",code=\"404\",direction=\"ingress\"} 3",
         ] {
             assert!(text.contains(line), "{line}");
         }
+        assert!(!text.contains("method=\"MESSAGE\",code=\"404\""), "{text}");
     }
 }

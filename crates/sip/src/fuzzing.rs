@@ -6,7 +6,7 @@ use crate::digest::{Challenge, Credentials, Ha1, verify};
 use crate::edit::{Edit, NewVia};
 use crate::flow::Transport;
 use crate::header::{Header, NameAddr, Params, Reason, Via, lex};
-use crate::message::{Answer, Message, call_id_of, check, check_proxy};
+use crate::message::{Answer, Message, call_id_of, check, check_proxy, kind_of};
 use crate::session::Session;
 use crate::stream::{Frame, Framer};
 use crate::uri::Uri;
@@ -26,6 +26,7 @@ pub fn fuzz_sip_parse(data: &[u8]) {
     };
     read_all(&msg);
     assert_eq!(call_id_of(data), Some(msg.call_id()));
+    assert_eq!(kind_of(data), Some((msg.kind(), msg.method_of_cseq())));
     let _ = check_proxy(&msg, &[]);
     let sound = check(&msg).is_ok();
     let mut same = Vec::new();

@@ -211,6 +211,36 @@ fn t_sip_03_the_call_id_for_sharding_is_the_parsers() {
     assert_eq!(message::call_id_of(b"\r\n\r\n"), None);
 }
 
+/// Messages are counted by the parser's own reading of them, not by a search of their bytes.
+#[test]
+fn t_sip_03_the_kind_for_counting_is_the_parsers() {
+    let ok = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\n\
+              Call-ID: abc\r\nCSeq: 7 BYE\r\nContent-Length: 0\r\n\r\n";
+    for line in ["CSeq: 7 BYE", "cseq:7 BYE", "CSEQ \t:7\t BYE", "CSeq:\r\n 7 BYE"] {
+        let text = ok.replace("CSeq: 7 BYE", line);
+        let msg = Message::parse(text.as_bytes()).unwrap();
+        assert_eq!(message::kind_of(text.as_bytes()), Some((msg.kind(), Method::Bye)), "{line:?}");
+    }
+    let (kind, method) = message::kind_of(INVITE.as_bytes()).unwrap();
+    assert_eq!((kind, method), (Message::parse(INVITE.as_bytes()).unwrap().kind(), Method::Invite));
+    for (text, status) in [
+        (ok.replace("CSeq: 7 BYE", "X: 1").replace("\r\n\r\n", "\r\n\r\n\nCSeq: 7 BYE\r\n"), 200),
+        (ok.replace("CSeq: 7 BYE", "Subject: a\r\n CSeq: 7 BYE"), 200),
+        ("SIP/2.0 486 Busy\r\n".to_owned(), 486),
+    ] {
+        let found = message::kind_of(text.as_bytes()).unwrap();
+        assert!(
+            matches!(found, (Kind::Response { status: s, .. }, Method::Other) if s == status),
+            "{found:?}"
+        );
+    }
+    for noise in
+        [&b""[..], b"\r\n\r\n", b"\0\xff\r\n", b"SIP/2.0 99 x\r\n", b"SIP/2.0 2000 x\r\n", b"SIP/2.0 200 OK"]
+    {
+        assert_eq!(message::kind_of(noise), None, "{noise:?}");
+    }
+}
+
 #[test]
 fn too_many_edits_write_nothing() {
     let m = Message::parse(INVITE.as_bytes()).unwrap();

@@ -12,7 +12,7 @@ mod respond;
 pub use check::{Reject, check, check_lenient, check_proxy};
 pub use method::Method;
 pub(crate) use parse::stream_length;
-pub use parse::{ParseError, call_id_of};
+pub use parse::{ParseError, call_id_of, kind_of};
 pub use respond::{Answer, reason_phrase, respond};
 
 use crate::header::{Header, NameAddr, Values, Via, lex};

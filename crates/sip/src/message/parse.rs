@@ -92,11 +92,7 @@ fn fill(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
 /// A message of which nothing is read yet.
 #[inline(always)]
 fn blank(whole: &[u8]) -> Message<'_> {
-    // RFC 3261 §7.5: line ends before the first line are ignored.
-    let mut buf = whole;
-    while let Some(rest) = buf.strip_prefix(b"\r\n") {
-        buf = rest;
-    }
+    let buf = begin_of(whole);
     Message {
         buf,
         kind: Kind::Response { status: 0, reason: b"" },
@@ -306,25 +302,54 @@ fn value_end(head: &[u8], value_at: usize) -> Result<(usize, usize), Fault> {
 /// The Call-ID of a message, by the rules of the parser but without reading the rest: for choosing who shall read it.
 /// `None` when there is none before the first line that is no header, or it cannot be read.
 pub fn call_id_of(bytes: &[u8]) -> Option<&[u8]> {
-    let mut bytes = bytes;
+    let bytes = begin_of(bytes);
+    value_in(bytes, Header::CallId, |b| matches!(b, b'i' | b'I' | b'c' | b'C')).filter(|v| !v.is_empty())
+}
+
+/// What a message is, by the rules of the parser but without reading the rest: for counting it. The first line, and the method that it is
+/// about: of a response the one of its CSeq, [`Method::Other`] when there is none that can be read. `None`: no first line of SIP.
+pub fn kind_of(bytes: &[u8]) -> Option<(Kind<'_>, Method)> {
+    let bytes = begin_of(bytes);
+    let head = bytes.get(..limits::SIP_HEADER_BYTES).unwrap_or(bytes);
+    let line = head.get(..memchr(b'\n', head)?)?.strip_suffix(b"\r")?;
+    let kind = first_line(line, Mode::Salvage).ok()?;
+    let method = match kind {
+        Kind::Request { method, .. } => method,
+        Kind::Response { .. } => value_in(bytes, Header::CSeq, |b| matches!(b, b'c' | b'C'))
+            .and_then(cseq)
+            .map_or(Method::Other, |(_, token)| Method::from_token(token)),
+    };
+    Some((kind, method))
+}
+
+/// RFC 3261 §7.5: line ends before the first line are ignored.
+#[inline(always)]
+fn begin_of(whole: &[u8]) -> &[u8] {
+    let mut bytes = whole;
     while let Some(rest) = bytes.strip_prefix(b"\r\n") {
         bytes = rest;
     }
+    bytes
+}
+
+/// Value of the first line with this header. `may_be`: letters that its names begin with.
+#[inline]
+fn value_in(bytes: &[u8], header: Header, may_be: impl Fn(u8) -> bool) -> Option<&[u8]> {
     let head = bytes.get(..limits::SIP_HEADER_BYTES).unwrap_or(bytes);
     let mut at = memchr(b'\n', head)?.checked_add(1)?;
     loop {
         let rest = head.get(at..)?;
-        let found = match rest.first()? {
-            b'i' | b'I' | b'c' | b'C' => {
-                Header::at_start(rest).or_else(|| odd_name(rest).ok().map(|(h, n)| (h, n.1)))
-            }
-            b'\r' => return None,
+        let found = match *rest.first()? {
+            b'\r' | b'\n' => return None,
+            b if may_be(b) => Header::at_start(rest).or_else(|| odd_name(rest).ok().map(|(h, n)| (h, n.1))),
             _ => None,
         };
-        if let Some((Header::CallId, colon)) = found {
+        if let Some((name, colon)) = found
+            && name == header
+        {
             let value_at = at.checked_add(colon)?.checked_add(1)?;
             let (value_to, _) = value_end(head, value_at).ok()?;
-            return head.get(value_at..value_to).map(lex::trim).filter(|v| !v.is_empty());
+            return head.get(value_at..value_to).map(lex::trim);
         }
         at = at.checked_add(memchr(b'\n', rest)?)?.checked_add(1)?;
     }
