@@ -80,7 +80,9 @@ pub fn verdict(status: u16, cause: Option<u8>, rules: &FailoverRules) -> Verdict
             Some(3 | 27 | 34 | 38 | 41 | 42) => Verdict::Next,
             _ => Verdict::Stop,
         },
-        401..=403 | 405..=408 | 415 | 420 | 421 | 481 | 488 => Verdict::Next,
+        // 482 is a loop or a merged request of that vendor's own making: the call never left it. A 483 comes back through all that is
+        // between, each of which would begin anew with its next vendor, so it ends the call (RFC 5393 §3).
+        401..=403 | 405..=408 | 415 | 420 | 421 | 481 | 482 | 488 => Verdict::Next,
         500..=505 | 513 | 580 => Verdict::Next,
         _ => Verdict::Stop,
     }
