@@ -122,6 +122,7 @@ pub struct Metrics {
     pub calls_answered: Counter,
     pub calls_ended: Counter,
     pub failovers: Counter,
+    pub challenges_unanswered: Counter,
     pub timeouts: Counter,
     pub media_failures: Counter,
     pub media_requests: RequestSeconds,
@@ -157,6 +158,10 @@ impl Metrics {
             calls_answered: r.counter("warp_sip_call_answers_total", "Calls answered."),
             calls_ended: r.counter("warp_sip_call_ends_total", "Calls ended."),
             failovers: r.counter("warp_sip_failovers_total", "Calls that the first vendor did not carry and that went on to a further one."),
+            challenges_unanswered: r.counter(
+                "warp_sip_vendor_challenges_unanswered_total",
+                "Requests for credentials (401, 407) of vendors that could not be answered: none are configured, they are for another realm or wrong, or the request went to an address that is not the trunk's. After a BYE the vendor may go on counting the call.",
+            ),
             timeouts: r.counter("warp_sip_timeouts_total", "Requests that nobody answered."),
             media_requests: warp_telemetry::health::request_seconds(r, "media"),
             media_failures: r
@@ -250,6 +255,7 @@ impl Metrics {
         self.calls_answered.add((), d(last.calls_answered, now.calls_answered));
         self.calls_ended.add((), d(last.calls_ended, now.calls_ended));
         self.failovers.add((), d(last.failovers, now.failovers));
+        self.challenges_unanswered.add((), d(last.challenges_unanswered, now.challenges_unanswered));
         self.timeouts.add((), d(last.timeouts, now.timeouts));
         self.media_failures.add((), d(last.media_failures, now.media_failures));
     }

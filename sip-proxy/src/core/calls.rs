@@ -93,8 +93,13 @@ impl Calls {
         status: u16,
         tx: &mut Transactions,
     ) {
-        if matches!(status, 401 | 407) && self.answer_challenge(heard, msg, tx) {
-            return;
+        if matches!(status, 401 | 407) {
+            if self.answer_challenge(heard, msg, tx) {
+                return;
+            }
+            let asked = tx.table.clients.get(heard.client);
+            let unanswered = asked.is_some_and(|t| t.vendor.is_some() && !t.cancel.wanted());
+            tx.stats.challenges_unanswered += u64::from(unanswered);
         }
         match heard.owner {
             Owner::Branch { call, branch } => {
@@ -111,7 +116,10 @@ impl Calls {
                     calls.in_dialog_response(call, server, heard.offered, flow, msg, tx);
                 });
                 if told.is_none() {
-                    tx.pass_back(server, msg, status);
+                    match status {
+                        401 | 407 => tx.challenge_unanswered(server, msg),
+                        _ => tx.pass_back(server, msg, status),
+                    }
                 }
             }
             Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, flow.remote, status, tx),

@@ -288,6 +288,13 @@ impl Calls {
         if let Some(branch) = call.branches.last_mut() {
             branch.uac.listen(msg);
         }
+        if matches!(status, 401 | 407) {
+            if offered {
+                call.exchange.closed();
+            }
+            tx.challenge_unanswered(server, msg);
+            return;
+        }
         let Some((side, repeated)) = tx.table.servers.get(server).map(|t| {
             let side = if t.source.ip() == call.flow.remote.ip() { Side::Caller } else { Side::Callee };
             (side, !t.machine.is_open())
@@ -683,7 +690,8 @@ impl Calls {
         let Some(flow) = self.way_to(call, to, came, tx) else {
             return;
         };
-        let vendor = call.vendor_id().filter(|_| to == Side::Callee);
+        let realm = call.branch().and_then(|b| b.uac.realm());
+        let vendor = call.vendor_id().filter(|_| to == Side::Callee).map(|trunk| (trunk, realm));
         let uri = call.dialog.request_uri(to).to_vec();
         let snapshot = call.snapshot.clone();
         let mut extra = Vec::new();
@@ -709,7 +717,7 @@ impl Calls {
         let Some(txn) = tx.table.clients.get_mut(client) else {
             return;
         };
-        let (flow, vendor) = (txn.flow, txn.vendor);
+        let (flow, vendor) = (txn.flow, txn.vendor.map(|trunk| (trunk, txn.realm.clone())));
         let tag = msg.to_tag().unwrap_or(b"");
         if let Some((_, ack)) = txn.reaped.iter().find(|(held, _)| held == tag) {
             let again = ack.clone();

@@ -112,6 +112,7 @@ impl Transactions {
             offered: copy.offers,
             vendor: copy.vendor,
             tries: 0,
+            realm: None,
             reaped: Vec::new(),
             nth: 0,
             armed: NEVER,
@@ -171,13 +172,14 @@ impl Transactions {
         }
     }
 
-    /// Sends a request of our own making by a client transaction. `write` gets our Via value.
+    /// Sends a request of our own making by a client transaction. `vendor`: to whose trunk, and the realm that its dialog's INVITE was
+    /// challenged by. `write` gets our Via value.
     pub(super) fn originate(
         &mut self,
         flow: Flow,
         method: Method,
         owner: Owner,
-        vendor: Option<VendorTrunkId>,
+        vendor: Option<(VendorTrunkId, Option<Box<[u8]>>)>,
         write: impl FnOnce(&[u8], &mut Vec<u8>),
     ) {
         let Some(place) = self.shared.place(self.config.transactions) else {
@@ -188,6 +190,7 @@ impl Transactions {
         // A probe that is lost is followed by the next one: it is not repeated by timer E.
         let repeats = !flow.transport.is_reliable() && !matches!(owner, Owner::Probe(_));
         let (machine, _) = ClientOther::start(!repeats, &self.config.timers, self.now.mono);
+        let (vendor, realm) = vendor.map_or((None, None), |(vendor, realm)| (Some(vendor), realm));
         let id = self.table.insert_client(ClientTxn {
             _place: place,
             nonce,
@@ -203,6 +206,7 @@ impl Transactions {
             offered: false,
             vendor,
             tries: 0,
+            realm,
             reaped: Vec::new(),
             nth: 0,
             armed: NEVER,
@@ -218,13 +222,14 @@ impl Transactions {
         self.arm_client(id);
     }
 
-    /// Sends a request again with credentials, as a new transaction with the next number (RFC 3261 §22.2).
+    /// Sends a request again with credentials for a realm, as a new transaction with the next number (RFC 3261 §22.2).
     pub(super) fn send_again(
         &mut self,
         former: Id,
         request: &Message<'_>,
         number: u32,
         (header, credentials): &(Header, Vec<u8>),
+        realm: &[u8],
     ) -> Option<Id> {
         let place = self.shared.place(self.config.transactions)?;
         let txn = self.table.clients.get(former)?;
@@ -246,6 +251,7 @@ impl Transactions {
             owner: txn.owner,
             vendor: txn.vendor,
             tries: txn.tries.saturating_add(1),
+            realm: Some(realm.into()),
             cancel: CancelState::default(),
             reason: txn.reason.clone(),
             cancelled_by: None,
@@ -443,6 +449,7 @@ impl Transactions {
             offered: false,
             vendor: None,
             tries: 0,
+            realm: None,
             reaped: Vec::new(),
             nth: 0,
             armed: NEVER,

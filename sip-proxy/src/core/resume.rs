@@ -41,6 +41,9 @@ pub struct Resume {
     /// Whose challenge to our BYE is ours to answer.
     #[serde(default)]
     vendor_trunk: Option<VendorTrunkId>,
+    /// In this realm, where the trunk names none: that of the INVITE's challenge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    realm: Option<Box<[u8]>>,
 }
 
 fn first() -> u16 {
@@ -105,6 +108,7 @@ impl Calls {
             version: VERSION,
             media_id: call.media_id.clone(),
             vendor_trunk: call.vendor_id(),
+            realm: call.branch().and_then(|b| b.uac.realm()),
             dialog,
             caller: Hop::of(&self.way_to(call, Side::Caller, came, tx)?),
             callee: Hop::of(&self.way_to(call, Side::Callee, call.flow, tx)?),
@@ -114,7 +118,7 @@ impl Calls {
 
     /// Ends a call of a dead process. Its record was written by recovery.
     pub(super) fn end_recovered(&mut self, resume: Resume, tx: &mut Transactions) {
-        let Resume { mut dialog, caller, callee, media, media_id, vendor_trunk, .. } = resume;
+        let Resume { mut dialog, caller, callee, media, media_id, vendor_trunk, realm, .. } = resume;
         if media {
             let id = if media_id.is_empty() { &dialog.call_id } else { &media_id };
             self.delete_call_media(id, tx);
@@ -125,7 +129,7 @@ impl Calls {
         for (side, hop) in [(Side::Callee, callee), (Side::Caller, caller)] {
             let dialog = &mut dialog;
             let Some(flow) = hop.flow() else { continue };
-            let vendor = vendor_trunk.filter(|_| side == Side::Callee);
+            let vendor = vendor_trunk.filter(|_| side == Side::Callee).map(|trunk| (trunk, realm.clone()));
             tx.originate(flow, Method::Bye, Owner::Ours, vendor, |via, out| {
                 dialog.write_request("BYE", side, via, b"", out);
             });

@@ -186,6 +186,9 @@ pub(crate) struct ClientTxn {
     pub(crate) vendor: Option<VendorTrunkId>,
     /// Challenges that were answered before this one was sent.
     pub(crate) tries: u8,
+    /// Realm that the INVITE of its dialog was challenged by and got credentials for: of an INVITE that was sent again, and of a request of
+    /// our own making. What belongs to a call asks its branch instead.
+    pub(crate) realm: Option<Box<[u8]>>,
     pub(crate) cancel: CancelState,
     /// Header lines of the CANCEL that asked for its end: why (RFC 3326).
     pub(crate) reason: Vec<u8>,

@@ -326,7 +326,7 @@ fn t_sip_10_credentials_go_to_the_trunks_addresses_and_realm_only() {
     let bye = w.to(V1);
     let asked = reply(&bye, "407 Proxy Authentication Required", "", V1, other, "");
     w.give(V1, &asked);
-    assert!(w.take().iter().all(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 407 ")));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
 
     // The dialog leads to somebody who is not of the trunk.
     let mut w = World::new(true, with_credentials);
@@ -346,7 +346,162 @@ fn t_sip_10_credentials_go_to_the_trunks_addresses_and_realm_only() {
     w.give(V1, &inside("BYE", &ok, false, "vb", "", ""));
     let bye = w.to(CUSTOMER);
     w.give(CUSTOMER, &challenge(&bye, "407 Proxy Authentication Required", "n1", ""));
-    assert!(w.to(V1).starts_with("SIP/2.0 407 "));
+    assert!(w.to(V1).starts_with("SIP/2.0 200 "));
+}
+
+fn no_realm(rows: &mut DirectoryBuilder) {
+    with_credentials(rows);
+    rows.vendor_trunks[0].credentials.as_mut().unwrap().realm = None;
+}
+
+/// Without a configured realm the one that challenges the INVITE is the vendor's. What challenges only later in a call may be the called
+/// party, and could guess at the password with our answer.
+#[test]
+fn t_sip_10_without_a_configured_realm_only_the_one_of_the_invite_is_answered() {
+    let is_answered = |sent: &[(std::net::SocketAddr, String)]| {
+        sent.iter().any(|(_, t)| t.contains("\r\nAuthorization: ") || t.contains("\r\nProxy-Authorization: "))
+    };
+    // The INVITE was let in as it was: nobody gets credentials in this call, not even for our own BYE.
+    for method in ["BYE", "INFO", "INVITE"] {
+        let mut w = World::new(true, no_realm);
+        let (ok, _) = answered(&mut w, SDP);
+        w.give(CUSTOMER, &in_dialog(method, &ok, 2, "", if method == "INVITE" { SDP } else { "" }));
+        let at_v = w.to(V1);
+        w.give(V1, &challenge(&at_v, "401 Unauthorized", "n1", ""));
+        assert!(!is_answered(&w.take()), "{method}");
+    }
+    let our_bye = |w: &mut World| {
+        let cdr_id = w.answered[0].cdr_id;
+        w.command(Command::EndCall { cdr_id, reason: "operator" });
+        w.take().into_iter().find(|(to, t)| *to == addr(V1) && t.starts_with("BYE ")).unwrap().1
+    };
+    let elsewhere = |request: &str| {
+        challenge(request, "407 Proxy Authentication Required", "x", ", stale=true")
+            .replace("\"vendor\"", "\"elsewhere\"")
+    };
+    let mut w = World::new(true, no_realm);
+    answered(&mut w, SDP);
+    let bye = our_bye(&mut w);
+    w.give(V1, &challenge(&bye, "407 Proxy Authentication Required", "n1", ""));
+    assert!(!is_answered(&w.take()));
+    // The INVITE was challenged: its realm, and no other one, also for what we send ourselves.
+    let mut w = World::new(true, no_realm);
+    challenged_call(&mut w);
+    let resume = w.answered[0].resume.clone().unwrap();
+    let bye = our_bye(&mut w);
+    w.give(V1, &elsewhere(&bye));
+    assert!(!is_answered(&w.take()));
+    let mut w = World::new(true, no_realm);
+    challenged_call(&mut w);
+    let bye = our_bye(&mut w);
+    w.give(V1, &challenge(&bye, "407 Proxy Authentication Required", "n2", ", stale=true"));
+    assert!(is_signed(&w.to(V1), "n2", 1));
+    // After a restart the record tells it.
+    for (ask, answered) in
+        [(elsewhere as fn(&str) -> String, false), (|r| challenge(r, "401 Unauthorized", "n3", ""), true)]
+    {
+        let mut w = World::new(true, no_realm);
+        let resume = super::Resume::read(&resume).unwrap();
+        w.command(Command::EndRecovered(Box::new(resume)));
+        let bye = w.take().into_iter().find(|(to, _)| *to == addr(V1)).unwrap().1;
+        w.give(V1, &ask(&bye));
+        assert_eq!(is_answered(&w.take()), answered);
+    }
+    // And for an answer that came too late.
+    for (ask, answered) in
+        [(elsewhere as fn(&str) -> String, false), (|r| challenge(r, "401 Unauthorized", "n3", ""), true)]
+    {
+        let mut w = World::new(true, no_realm);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let first = w.to(V1);
+        w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n1", ""));
+        let second = at_vendor(&mut w);
+        w.wait(2_100);
+        w.take();
+        w.give(V1, &reply(&second, "200 OK", "bt", V1, "", SDP));
+        let bye = w.take().into_iter().find(|(_, t)| t.starts_with("BYE ")).unwrap().1;
+        w.give(V1, &ask(&bye));
+        assert_eq!(is_answered(&w.take()), answered);
+    }
+}
+
+/// The other nodes of a trunk's platform are its own: they may ask for its credentials.
+#[test]
+fn t_sip_10_a_listed_node_of_the_vendor_may_challenge() {
+    let mut w = World::new(true, |rows| {
+        with_credentials(rows);
+        rows.vendor_trunks[0].signalling_ips = vec!["203.0.113.77".parse().unwrap()];
+    });
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    let node = "203.0.113.77:5060";
+    w.give(V1, &reply(&at_v, "200 OK", "bt", node, "", SDP));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &in_dialog("BYE", &ok, 2, "", ""));
+    let bye = w.to(node);
+    w.give(node, &challenge(&bye, "407 Proxy Authentication Required", "n1", ""));
+    assert!(is_signed(&w.to(node), "n1", 1));
+}
+
+/// A customer has no credentials for a vendor, and what he sends is stripped of them: he never hears a challenge. Who hangs up has hung
+/// up; everything else is refused and changes nothing.
+#[test]
+fn a_challenge_that_nobody_can_answer_never_reaches_the_customer() {
+    fn another_realm(rows: &mut DirectoryBuilder) {
+        with_credentials(rows);
+        rows.vendor_trunks[0].credentials.as_mut().unwrap().realm = Some("ours".into());
+    }
+    for tweak in [(|_: &mut DirectoryBuilder| ()) as Tweak, another_realm] {
+        for status in ["401 Unauthorized", "407 Proxy Authentication Required"] {
+            for (method, sdp) in [("INVITE", SDP), ("UPDATE", SDP), ("INFO", ""), ("REFER", ""), ("BYE", "")]
+            {
+                let mut w = World::new(true, tweak);
+                let (ok, _) = answered(&mut w, SDP);
+                w.questions();
+                w.give(CUSTOMER, &in_dialog(method, &ok, 2, "", sdp));
+                let at_v = w.to(V1);
+                w.give(V1, &challenge(&at_v, status, "n1", ""));
+                let out = w.take();
+                let heard = out.iter().find(|(to, _)| *to == addr(CUSTOMER)).unwrap().1.clone();
+                let says = if method == "BYE" { "SIP/2.0 200 " } else { "SIP/2.0 403 " };
+                assert!(heard.starts_with(says) && !heard.contains("Authenticate"), "{method}: {heard}");
+                assert_eq!(line(&heard, "CSeq"), format!("2 {method}"));
+                assert!(out.iter().all(|(_, t)| !t.contains("Authorization: ")), "{out:#?}");
+                assert_eq!(w.core.stats().challenges_unanswered, 1);
+                if method != "BYE" {
+                    // Media is as it was, and the call goes on.
+                    let told: Vec<Vec<u8>> = w.questions().into_iter().filter_map(told).collect();
+                    let last: Vec<&[u8]> = told.iter().rev().take(2).rev().map(Vec::as_slice).collect();
+                    assert_eq!(
+                        last,
+                        if sdp.is_empty() { vec![] } else { vec![SDP.as_bytes(); 2] },
+                        "{method}"
+                    );
+                    assert_eq!((w.core.live_calls(), w.ended.len()), (1, 0));
+                    w.give(CUSTOMER, &in_dialog("BYE", &ok, 3, "", ""));
+                    let bye = w.to(V1);
+                    w.give(V1, &reply(&bye, "200 OK", "", V1, "", ""));
+                    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+                }
+                assert_eq!(
+                    (w.ended.len(), w.ended[0].release_side),
+                    (1, warp_model::cdr::ReleaseSide::Caller)
+                );
+                w.nothing_is_left();
+                // What the vendor still sends in that dialog ends it there (RFC 3261 §12.2.1.2).
+                w.give(V1, &inside("INVITE", &ok, false, "late", "", SDP));
+                assert!(w.to(V1).starts_with("SIP/2.0 481 "));
+            }
+        }
+    }
+}
+
+/// The description that the relay is told.
+fn told(question: warp_ng::Command) -> Option<Vec<u8>> {
+    match question {
+        warp_ng::Command::Offer(c) | warp_ng::Command::Answer(c) => Some(c.sdp.to_vec()),
+        _ => None,
+    }
 }
 
 /// A caller that has given up is not called for again.

@@ -366,6 +366,8 @@ pub struct CoreStats {
     pub auth_bad_credentials: u64,
     pub auth_stale: u64,
     pub auth_unknown: u64,
+    /// Challenges of vendors (401, 407) that could not be answered: no credentials, another realm, wrong ones, not an address of the trunk.
+    pub challenges_unanswered: u64,
     /// Calls begun, answered, ended.
     pub calls_started: u64,
     pub calls_answered: u64,

@@ -3,6 +3,11 @@
 //!
 //! The caller's numbers pass unchanged until the first challenge. From then on the vendor's are ahead: whatever names one of them (CSeq,
 //! RAck, `Event: refer;id=`) is put into the numbers of the side that it goes to.
+//!
+//! A realm is the trunk's configured one. Where none is configured it is the one that challenges the INVITE of a dialog: the node that we
+//! sent it to speaks before it lets the call in, so that is the vendor and not whom it leads to. No other challenge of that dialog is
+//! answered, and none at all where the INVITE was not challenged: it may come from the called party, who could guess at the password with
+//! what we answer.
 
 use warp_policy::VendorTrunk;
 use warp_policy::directory::Credentials;
@@ -15,6 +20,7 @@ use super::answer::Heard;
 use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::reject::hex;
+use super::slab::Id;
 use super::table::Owner;
 use super::transactions::Transactions;
 
@@ -35,8 +41,8 @@ pub(crate) struct Uac {
     /// The caller's number and the vendor's.
     recent: [(u32, u32); RECENT],
     next: usize,
-    /// The first that challenged this dialog; no other one gets credentials.
-    realm: Option<Vec<u8>>,
+    /// The one that challenged the INVITE of this dialog; without a configured one no other gets credentials.
+    realm: Option<Box<[u8]>>,
     nonce: Option<Nonce>,
     /// What the last INVITE carried: its ACK repeats it (RFC 3261 §22.1).
     invite: Option<(Header, Vec<u8>)>,
@@ -57,6 +63,11 @@ struct Nonce {
 pub(crate) type Signature = (Header, Vec<u8>);
 
 impl Uac {
+    /// The realm that has our credentials.
+    pub(crate) fn realm(&self) -> Option<Box<[u8]>> {
+        self.realm.clone()
+    }
+
     /// The vendor's number of a request that the caller sends.
     pub(crate) fn number(&mut self, caller: u32, method: Method) -> u32 {
         let there = caller.saturating_add(self.ahead);
@@ -121,7 +132,7 @@ impl Uac {
         tx: &mut Transactions,
     ) -> Option<Signature> {
         let own = own_credentials(trunk, flow)?;
-        let (n, realm) = (self.nonce.as_mut()?, self.realm.as_ref()?);
+        let (n, realm) = (self.nonce.as_mut()?, self.realm.as_deref()?);
         n.count = n.count.saturating_add(1);
         let challenge = Challenge {
             realm,
@@ -177,10 +188,9 @@ fn next_nonce(value: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// T-SIP-10: credentials of a trunk go to its own addresses only.
+/// T-SIP-10: credentials of a trunk go to its own addresses only: where its INVITEs go, and the other nodes of its platform.
 fn own_credentials<'t>(trunk: &'t VendorTrunk, flow: &Flow) -> Option<&'t Credentials> {
-    let ip = flow.remote.ip();
-    trunk.credentials.as_ref().filter(|_| trunk.addresses.iter().any(|a| a.ip() == ip))
+    trunk.credentials.as_ref().filter(|_| trunk.is_own(flow.remote.ip()))
 }
 
 fn respond(
@@ -244,7 +254,7 @@ impl Calls {
         let Some(txn) = tx.table.clients.get(heard.client) else {
             return false;
         };
-        let (flow, tries, vendor) = (txn.flow, txn.tries, txn.vendor);
+        let (flow, tries, vendor, theirs) = (txn.flow, txn.tries, txn.vendor, txn.realm.clone());
         if txn.cancel.wanted() || tries >= TRIES || txn.request.is_empty() {
             return false;
         }
@@ -272,7 +282,12 @@ impl Calls {
         let known = call.as_deref_mut().and_then(|c| c.branches.last_mut()).map(|b| &mut b.uac);
         let ours = known.is_some();
         let uac = known.unwrap_or(&mut none);
-        let realm = own.realm.as_ref().map(|r| r.as_bytes()).or(uac.realm.as_deref());
+        let kept = if ours { uac.realm.as_deref() } else { theirs.as_deref() };
+        let realm = own.realm.as_ref().map(|r| r.as_bytes()).or(kept);
+        // T-SIP-10: only the INVITE of a dialog teaches a realm.
+        if realm.is_none() && !matches!(heard.owner, Owner::Branch { .. }) {
+            return false;
+        }
         let Some((header, challenge)) = challenge_of(msg, realm) else {
             return false;
         };
@@ -297,10 +312,10 @@ impl Calls {
         };
         let value = respond(own, &challenge, method, request.request_uri().unwrap_or(b""), 1, tx);
         let signature = (header, value);
-        let Some(client) = tx.send_again(heard.client, &request, number, &signature) else {
+        let Some(client) = tx.send_again(heard.client, &request, number, &signature, challenge.realm) else {
             return false;
         };
-        uac.realm = Some(challenge.realm.to_vec());
+        uac.realm = Some(challenge.realm.into());
         uac.nonce = Some(Nonce {
             header,
             nonce: challenge.nonce.to_vec(),
@@ -387,6 +402,16 @@ impl Calls {
             (_, None) => None,
         };
         (lines, signature)
+    }
+}
+
+impl Transactions {
+    /// A challenge to a request within a dialog that nobody can answer. Its asker has no credentials for the other side, and what he sends
+    /// is stripped of them, so he does not see it: the call is over for who hangs up, and nothing is changed by what else is asked
+    /// (RFC 3261 §14.1, §21.4.4).
+    pub(super) fn challenge_unanswered(&mut self, server: Id, msg: &Message<'_>) {
+        let status = if msg.method_of_cseq() == Method::Bye { 200 } else { 403 };
+        self.answer(server, status, "", &[]);
     }
 }
 
