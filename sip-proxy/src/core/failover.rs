@@ -114,6 +114,8 @@ impl Calls {
             Some(r) => format!("{}-{}", r.cdr_id, branch_no + 1).into_bytes(),
             None => Vec::new(),
         };
+        let same = |b: &&Branch| b.target == Target::Vendor(ix) || b.flow.remote.ip() == flow.remote.ip();
+        let told = call.branches.iter().filter(same).map(|b| b.uac.highest()).max();
         call.branches.push(Branch {
             target: Target::Vendor(ix),
             address,
@@ -121,7 +123,7 @@ impl Calls {
             client: None,
             via_branch,
             offered: false,
-            uac: Uac::default(),
+            uac: told.map_or_else(Uac::default, |highest| Uac::after(highest, call.invite_cseq)),
             first_1xx_at: NEVER,
             progress_by: NEVER,
             started: tx.now.mono,
@@ -171,10 +173,11 @@ impl Calls {
         tx: &mut Transactions,
     ) -> bool {
         let snapshot = call.snapshot.clone();
-        let Some(l) = call.branches.get(usize::from(branch)) else {
+        let Some(l) = call.branches.get_mut(usize::from(branch)) else {
             return false;
         };
         let flow = l.flow;
+        let there = l.uac.number(call.invite_cseq, Method::Invite);
         let trunk = l.vendor_trunk(&snapshot.directory);
         let (Ok(msg), Some(trunk)) = (Message::parse(invite), trunk) else {
             return false;
@@ -186,7 +189,12 @@ impl Calls {
         let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
         let uri = format!("sip:{number}@{}{param}", flow.remote);
         let trusted = snapshot.directory.trunk(call.trunk).is_some_and(|t| t.caller.trust_asserted);
+        let mut lines = Vec::new();
+        if there != call.invite_cseq {
+            lines.push((Header::CSeq, format!("{there} INVITE").into_bytes()));
+        }
         let copy = Copy {
+            lines: &lines,
             incoming: route::listener_of(&tx.ours, &call.flow),
             out_by: route::listener_of(&tx.ours, &flow),
             record_route: true,
@@ -207,7 +215,6 @@ impl Calls {
             txn.client = Some(client);
         }
         if let Some(l) = call.branches.get_mut(usize::from(branch)) {
-            l.uac.number(call.invite_cseq, Method::Invite);
             l.started = tx.now.mono;
             l.sent(client, tx);
         }

@@ -241,3 +241,91 @@ fn every_further_2xx_of_a_fork_is_acked_and_byed() {
     }
     assert_eq!((w.core.live_calls(), w.answered.len()), (1, 1));
 }
+
+/// RFC 3261 §8.2.2.2: a platform that has not forgotten the first INVITE takes the same number for a merged request (482). Another address
+/// of it gets the next one, and both sides stay consistent; another vendor gets the caller's.
+#[test]
+fn a_further_invite_to_the_same_platform_has_a_new_number() {
+    for lost in [false, true] {
+        let mut w = World::new(true, several);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let first = only(&mut w, V1);
+        assert_eq!(line(&first, "CSeq"), "1 INVITE");
+        match lost {
+            true => w.wait(2_100),
+            false => w.give(V1, &reply(&first, "503 Service Unavailable", "x", V1, "", "")),
+        }
+        let second = only(&mut w, SECOND);
+        assert_eq!(line(&second, "CSeq"), "2 INVITE");
+        for name in ["Call-ID", "From", "To", "Max-Forwards"] {
+            assert_eq!(line(&second, name), line(&first, name));
+        }
+        w.give(
+            SECOND,
+            &reply(&second, "183 Session Progress", "bt", SECOND, "Require: 100rel\r\nRSeq: 5\r\n", SDP),
+        );
+        let ring = w.to(CUSTOMER);
+        assert_eq!(line(&ring, "CSeq"), "1 INVITE");
+        w.give(CUSTOMER, &inside("PRACK", &ring, true, "pr", "RAck: 5 1 INVITE\r\n", ""));
+        let prack = w.to(SECOND);
+        assert_eq!((line(&prack, "CSeq"), line(&prack, "RAck")), ("3 PRACK", "5 2 INVITE"));
+        w.give(SECOND, &reply(&prack, "200 OK", "", SECOND, "", ""));
+        assert_eq!(line(&w.to(CUSTOMER), "CSeq"), "2 PRACK");
+        let final_ok = reply(&second, "200 OK", "bt", SECOND, "", SDP);
+        w.give(SECOND, &final_ok);
+        let ok = w.to(CUSTOMER);
+        assert_eq!(line(&ok, "CSeq"), "1 INVITE");
+        w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+        assert_eq!(line(&w.to(SECOND), "CSeq"), "2 ACK");
+        if lost {
+            // The first one was heard after all: what is sent for it has its own number.
+            w.give(V1, &reply(&first, "180 Ringing", "late", V1, "", ""));
+            assert_eq!(line(&w.to(V1), "CSeq"), "1 CANCEL");
+        }
+        // Our own BYE, and one of another process after a restart, are ahead of what the vendor was told.
+        let resume = super::Resume::read(w.answered[0].resume.as_ref().unwrap()).unwrap();
+        let cdr_id = w.answered[0].cdr_id;
+        w.command(Command::EndCall { cdr_id, reason: "operator" });
+        let sent = w.take();
+        let bye =
+            |who: &str| &sent.iter().find(|(to, t)| *to == addr(who) && t.starts_with("BYE ")).unwrap().1;
+        assert_eq!((line(bye(SECOND), "CSeq"), line(bye(CUSTOMER), "CSeq")), ("4 BYE", "1 BYE"));
+        w.command(Command::EndRecovered(Box::new(resume)));
+        let sent = w.take();
+        let late = sent.iter().find(|(to, t)| *to == addr(SECOND) && t.starts_with("BYE ")).unwrap();
+        let number: u32 = line(&late.1, "CSeq").split(' ').next().unwrap().parse().unwrap();
+        assert!(number > 65_536, "{number}");
+    }
+
+    // The next vendor has never heard of the call; another trunk at the same address has.
+    for (address, number) in [(V2, "1 INVITE"), ("203.0.113.1:5080", "2 INVITE")] {
+        let mut w = World::new(
+            true,
+            if address == V2 {
+                |_| ()
+            } else {
+                |d| d.vendor_trunks[1].addresses = vec![addr("203.0.113.1:5080")]
+            },
+        );
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let first = only(&mut w, V1);
+        // 482: the loop or the merged request is this vendor's own.
+        w.give(V1, &reply(&first, "482 Request merged", "x", V1, "", ""));
+        let second = only(&mut w, address);
+        assert_eq!(line(&second, "CSeq"), number);
+        w.give(address, &reply(&second, "486 Busy Here", "y", address, "", ""));
+        let sent = w.take();
+        let ack = sent.iter().find(|(_, t)| t.starts_with("ACK ")).unwrap();
+        assert_eq!(line(&ack.1, "CSeq"), number.replace("INVITE", "ACK"));
+        let busy = sent.iter().find(|(to, _)| *to == addr(CUSTOMER)).unwrap();
+        assert_eq!((line(&busy.1, "CSeq"), &busy.1[..12]), ("1 INVITE", "SIP/2.0 486 "));
+        assert_eq!(w.ended[0].legs[0].sip_code, 482);
+        w.nothing_is_left();
+    }
+    // A 483 comes back through all that lies between: it ends the call.
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let first = only(&mut w, V1);
+    w.give(V1, &reply(&first, "483 Too Many Hops", "x", V1, "", ""));
+    assert!(w.take().iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 483 ")));
+}

@@ -291,6 +291,7 @@ fn a_redirection_is_followed_to_the_vendors_own_addresses_where_its_trunk_allows
         assert_eq!(to, addr(next), "{uris:?}");
         if next == NODE {
             assert!(there.starts_with(&format!("INVITE sip:{NUMBER}@{NODE} ")), "{there}");
+            assert_eq!(line(&there, "CSeq"), "2 INVITE", "not the number of the one that was redirected");
             // It sends us in a circle: the next vendor.
             let back = reply(&there, "302 Moved Temporarily", "y", V1, "", "");
             w.give(NODE, &back);

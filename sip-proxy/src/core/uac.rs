@@ -1,8 +1,9 @@
 //! Us as the user agent client of a vendor that challenges (RFC 3261 §22.2, RFC 7616): a new CSeq for each try, numbers that stay consistent on
 //! both sides for the rest of the dialog, credentials for that trunk's addresses and realm only (T-SIP-10).
 //!
-//! The caller's numbers pass unchanged until the first challenge. From then on the vendor's are ahead: whatever names one of them (CSeq,
-//! RAck, `Event: refer;id=`) is put into the numbers of the side that it goes to.
+//! The caller's numbers pass unchanged until the first challenge, or until a further INVITE goes to a platform that has seen one of this
+//! call. From then on the vendor's are ahead: whatever names one of them (CSeq, RAck, `Event: refer;id=`) is put into the numbers of the
+//! side that it goes to.
 //!
 //! A realm is the trunk's configured one. Where none is configured it is the one that challenges the INVITE of a dialog: the node that we
 //! sent it to speaks before it lets the call in, so that is the vendor and not whom it leads to. No other challenge of that dialog is
@@ -63,6 +64,12 @@ struct Nonce {
 pub(crate) type Signature = (Header, Vec<u8>);
 
 impl Uac {
+    /// For a further INVITE of `caller`'s number to a platform that was told `highest` in this call before. It must not have the number of the
+    /// one before: what is not over yet there, or not forgotten, makes it a merged request (RFC 3261 §8.2.2.2), which is 482.
+    pub(crate) fn after(highest: u32, caller: u32) -> Uac {
+        Uac { ahead: highest.saturating_add(1).saturating_sub(caller), ..Uac::default() }
+    }
+
     /// The realm that has our credentials.
     pub(crate) fn realm(&self) -> Option<Box<[u8]>> {
         self.realm.clone()
