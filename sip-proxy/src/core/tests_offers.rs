@@ -257,41 +257,60 @@ fn a_refused_answer_in_the_ack_of_a_reinvite_leaves_the_call_as_it_was() {
     assert_eq!((w.core.live_calls(), w.ended.len()), (1, 0));
 }
 
-/// drachtio-srf#87, RFC 3261 §13.3.1.4: the customer is on TCP, the vendor on UDP has not got the ACK and repeats its 200.
-#[test]
-fn a_lost_ack_is_repaired_from_a_customer_on_tcp() {
-    let mut w = World::with(
-        true,
-        |_| (),
-        |config| {
-            let tcp = Listener { transport: Transport::Tcp, bind: addr(US), advertise: None };
-            config.listeners.push(tcp);
-        },
-    );
-    let flow = Flow {
+/// A flow over TCP from a peer.
+fn tcp(remote: &str, link: u64) -> Flow {
+    Flow {
         transport: Transport::Tcp,
         local: addr(US),
-        remote: addr(CUSTOMER),
-        link: warp_sip::flow::LinkId(7),
-    };
-    let give = |w: &mut World, text: &str| {
-        w.ms += 10;
-        w.core.handle_message(flow, text.replace("SIP/2.0/UDP 192", "SIP/2.0/TCP 192").as_bytes(), at(w.ms));
-        w.drain();
-    };
-    give(&mut w, &invite(NUMBER, "c1", "", SDP));
-    let at_v = w.to(V1);
-    let final_ok = reply(&at_v, "200 OK", "bt", V1, "", SDP);
-    w.give(V1, &final_ok);
-    let ok = w.to(CUSTOMER);
-    give(&mut w, &inside("ACK", &ok, true, "ack", "", ""));
-    assert!(w.to(V1).starts_with("ACK "));
-    for _ in 0..3 {
-        w.wait(500);
-        w.give(V1, &final_ok);
-        assert_eq!(w.to(CUSTOMER), ok, "the customer's copy again");
-        give(&mut w, &inside("ACK", &ok, true, "ack", "", ""));
-        let ack = w.to(V1);
-        assert_eq!((line(&ack, "CSeq"), ack.starts_with("ACK ")), ("1 ACK", true));
+        remote: addr(remote),
+        link: warp_sip::flow::LinkId(link),
+    }
+}
+
+fn also_tcp(config: &mut super::types::CoreConfig) {
+    config.listeners.push(Listener { transport: Transport::Tcp, bind: addr(US), advertise: None });
+}
+
+/// drachtio-srf#87, RFC 3261 §13.3.1.4: the vendor has not got the ACK and repeats its 200, over TCP as over UDP. Whatever the transports of
+/// the two, the customer gets its copy again, and its ACK goes on.
+#[test]
+fn a_lost_ack_is_repaired_between_udp_and_tcp_both_ways() {
+    for (customer, vendor) in
+        [(Transport::Tcp, Transport::Udp), (Transport::Udp, Transport::Tcp), (Transport::Tcp, Transport::Tcp)]
+    {
+        let tweak: Tweak = match vendor {
+            Transport::Tcp => |d| d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp,
+            _ => |_| (),
+        };
+        let mut w = World::with(true, tweak, also_tcp);
+        let give = |w: &mut World, who: &str, text: &str| {
+            let over = if who == CUSTOMER { customer } else { vendor };
+            let link = if who == CUSTOMER { 7 } else { 8 };
+            w.ms += 10;
+            let flow = if over == Transport::Tcp { tcp(who, link) } else { Flow::udp(addr(US), addr(who)) };
+            let own = format!("SIP/2.0/UDP {}", &who[..who.len() - 5]);
+            let text = text.replace(&own, &own.replace("UDP", over.token()));
+            w.core.handle_message(flow, text.as_bytes(), at(w.ms));
+            w.drain();
+        };
+        let contact = if vendor == Transport::Tcp { format!("{V1};transport=tcp") } else { V1.to_owned() };
+        give(&mut w, CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let at_v = w.to(V1);
+        assert!(line(&at_v, "Via").starts_with(&format!("SIP/2.0/{} ", vendor.token())));
+        let final_ok = reply(&at_v, "200 OK", "bt", &contact, "", SDP);
+        give(&mut w, V1, &final_ok);
+        let ok = w.to(CUSTOMER);
+        assert!(line(&ok, "Via").starts_with(&format!("SIP/2.0/{} ", customer.token())));
+        // The first ACK is lost, or comes: the vendor repeats its 200 until it has one.
+        for n in 0..4 {
+            w.wait(500);
+            give(&mut w, V1, &final_ok);
+            assert_eq!(w.to(CUSTOMER), ok, "the customer's copy again");
+            give(&mut w, CUSTOMER, &inside("ACK", &ok, true, &format!("ack{n}"), "", ""));
+            let ack = w.to(V1);
+            assert_eq!((line(&ack, "CSeq"), ack.starts_with("ACK ")), ("1 ACK", true));
+            assert!(line(&ack, "Via").starts_with(&format!("SIP/2.0/{} ", vendor.token())));
+        }
+        assert_eq!((w.core.live_calls(), w.answered.len(), w.ended.len()), (1, 1, 0));
     }
 }
