@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use warp_net::epoll::{Epoll, Events, Interest};
-use warp_net::tcp::TcpConnection;
+use warp_net::tcp::{ReadOutcome, TcpConnection};
 use warp_net::udp::{Received, UdpOptions, UdpSocket};
 use warp_sip::flow::Transport;
 use warp_sip::header::Header;
@@ -354,41 +354,68 @@ fn t_sip_04_bad_framing_is_answered_and_closed() {
     assert!(metrics.contains("warp_sip_connections{transport=\"tcp\",state=\"open\"} 0"));
 }
 
-/// T-SIP-15: silent connections are closed after the time for a first message, and more than one source's share is
-/// refused at accept; a peer that speaks is served meanwhile.
+/// T-SIP-15: silent connections are closed after the time for a first message, and more than one source's share is refused at accept. A
+/// peer that speaks is served while they are open, and keeps its connection when they are gone.
 #[test]
 fn t_sip_15_silent_and_surplus_connections_are_closed_while_others_are_served() {
+    const SHARE: u64 = 4;
     let bob = Peer::new();
     let (proxy, registry) = proxy(bob.addr(), 1, |c| {
-        c.streams.per_known = 4;
-        c.streams.first_message = Duration::from_millis(200);
+        c.streams.per_stranger = SHARE as u32;
+        c.streams.first_message = Duration::from_secs(3);
     });
     let to = proxy.tcp_addr().unwrap();
-    let mut silent: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(to).unwrap()).collect();
-    let mut surplus = TcpStream::connect(to).unwrap();
-    let mut buffer = [0; 16];
-    for stream in silent.iter_mut().chain([&mut surplus]) {
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        assert!(matches!(stream.read(&mut buffer), Ok(0) | Err(_)), "closed without a byte");
-    }
-    // Room again.
+    let metric = |name: &str| -> u64 {
+        let text = registry.render();
+        let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("0");
+        line.trim().parse().unwrap_or(0)
+    };
+    let open = || metric("warp_sip_connections{transport=\"tcp\",state=\"open\"}");
+    let (refused, timed_out) = ("warp_sip_streams_refused_total", "warp_sip_streams_timed_out_total");
+    let begin = Instant::now();
+    let wait = |what: &str, holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(begin.elapsed() < DEADLINE, "{what}: {}", registry.render());
+            std::thread::yield_now();
+        }
+    };
+    // One source takes its share, and more.
+    let source = std::net::IpAddr::from([127, 0, 0, 2]);
+    let connect = |_| TcpConnection::connect(to, Some(source), 1_000).unwrap();
+    let mut silent: Vec<TcpConnection> = (0..SHARE + 2).map(connect).collect();
+    wait("all have come", &|| open() + metric(refused) == SHARE + 2);
+    assert_eq!((open(), metric(refused)), (SHARE, 2));
+    // Another one speaks meanwhile.
     let mut alice = TcpStream::connect(to).unwrap();
     let via = format!("SIP/2.0/TCP {}", alice.local_addr().unwrap());
     let uri = format!("sip:{to}");
-    alice.write_all(request("OPTIONS", &uri, "good", &via, "", 1, "").as_bytes()).unwrap();
-    let mut got = Vec::new();
-    // Answered by the proxy itself, or passed on to Bob.
-    let mut bob = bob;
-    if let Some((bytes, from)) = bob.receive(Duration::from_secs(1)) {
-        let msg = Message::parse(&bytes).unwrap();
-        bob.send(&response(&msg, "200 OK", bob.addr()), from);
+    let (mut framer, mut served) = (Framer::new(), 0);
+    let mut ask = || {
+        served += 1;
+        let text = request("OPTIONS", &uri, &format!("good{served}"), &via, "", served, "");
+        alice.write_all(text.as_bytes()).unwrap();
+        let mut got = Vec::new();
+        read_messages(&mut alice, &mut framer, &mut got, 1);
+        assert_eq!(Message::parse(&got[0]).unwrap().status(), Some(200));
+    };
+    ask();
+    assert_eq!(metric(timed_out), 0, "the silent ones are still there");
+    wait("the silent ones are closed", &|| metric(timed_out) == SHARE);
+    ask();
+    // Closed to their peer, too, and not by a word.
+    for stream in &mut silent {
+        let mut buffer = [0; 16];
+        loop {
+            match stream.read(&mut buffer) {
+                ReadOutcome::Empty => assert!(begin.elapsed() < DEADLINE, "closed"),
+                ReadOutcome::Bytes(n) => panic!("{n} bytes to who said nothing"),
+                _ => break,
+            }
+        }
     }
-    read_messages(&mut alice, &mut Framer::new(), &mut got, 1);
-    assert_eq!(Message::parse(&got[0]).unwrap().status(), Some(200));
+    wait("only she is left", &|| open() == 1);
+    assert_eq!((metric(timed_out), metric(refused)), (SHARE, 2));
     proxy.stop();
-    let metrics = registry.render();
-    assert!(metrics.contains("warp_sip_streams_refused_total 1"), "{metrics}");
-    assert!(!metrics.contains("warp_sip_streams_timed_out_total 0"));
 }
 
 /// T-SIP-15, T-SIP-12: strangers may hold three quarters of all connections, however many addresses they have; a known peer

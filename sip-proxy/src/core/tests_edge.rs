@@ -368,3 +368,38 @@ fn a_call_for_help_by_its_urn_goes_the_emergency_way_whatever_is_full() {
     w.give(CUSTOMER, &sosa);
     assert!(w.to(CUSTOMER).starts_with("SIP/2.0 416 "));
 }
+
+/// Credentials by an algorithm that the realm does not offer are as good as none: the right password in MD5 is refused where only SHA-256
+/// is offered, and the other way round. Each is accepted where it is offered.
+#[test]
+fn t_sip_08_credentials_by_an_algorithm_that_is_not_offered_are_refused() {
+    const HOME: &str = "198.18.0.5:5060";
+    for (offered, other) in [("SHA-256", "MD5"), ("MD5", "SHA-256")] {
+        let only: fn(&mut super::types::CoreConfig) = match offered {
+            "MD5" => |c| c.realm.sha256 = false,
+            _ => |c| c.realm.md5 = false,
+        };
+        let mut w = World::with(false, |_| (), only);
+        w.give(HOME, &invite(NUMBER, "d1", "", "").replace(CUSTOMER, HOME));
+        let challenge = w.to(HOME);
+        let offers = lines(&challenge, "Proxy-Authenticate");
+        assert_eq!(offers.len(), 1);
+        assert!(offers[0].contains(&format!("algorithm={offered}")), "{offers:?}");
+        let sign = |algorithm: &str, call: &str| {
+            let offer = offers[0].replace(offered, algorithm);
+            let c = Challenge::parse(offer.as_bytes()).unwrap();
+            let ha1 = Ha1::new(c.algorithm, b"pbx", b"warp", b"secret");
+            let uri = format!("sip:{NUMBER}@{US}");
+            let mut value = vec![];
+            digest::respond(&c, b"pbx", &ha1, b"INVITE", uri.as_bytes(), b"cn", 1, &mut value);
+            let header = format!("Proxy-Authorization: {}\r\n", String::from_utf8(value).unwrap());
+            invite(NUMBER, call, &header, "").replace(CUSTOMER, HOME)
+        };
+        w.give(HOME, &sign(other, "d2"));
+        assert!(w.to(HOME).starts_with("SIP/2.0 403 "), "{other} where {offered} is offered");
+        assert_eq!((w.core.live_calls(), w.core.stats().auth_ok), (0, 0));
+        w.give(HOME, &sign(offered, "d3"));
+        assert!(w.to(V1).starts_with("INVITE "));
+        assert_eq!(w.core.stats().auth_ok, 1);
+    }
+}

@@ -5,7 +5,7 @@ use warp_sip::flow::{Flow, LinkId, Transport as Hop};
 
 use super::tests_static::{addr, at, line};
 use super::tests_world::*;
-use super::types::Listener;
+use super::types::{Command, Listener};
 
 const INSIDE_US: &str = "10.0.0.1:5060";
 const PBX: &str = "10.1.0.10:5060";
@@ -298,5 +298,54 @@ fn a_redirection_is_followed_to_the_vendors_own_addresses_where_its_trunk_allows
             let out = w.take();
             assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")), "{out:#?}");
         }
+    }
+}
+
+/// RFC 3261 §12.2: a re-INVITE or UPDATE may move either side. What comes after goes to the new target, with a number above all that the
+/// dialog has used, also where we end the call.
+#[test]
+fn a_reinvite_moves_the_target_and_numbers_rise_on() {
+    let target = |who: &str| format!("Contact: <sip:moved@{who}>\r\n");
+    for method in ["INVITE", "UPDATE"] {
+        let mut w = World::new(false, |_| ());
+        let (ok, _) = answered(&mut w, "");
+        let (from_caller, from_callee) = ("192.0.2.11:5070", "203.0.113.1:5080");
+        // The caller asks at CSeq 2 and moves; the callee moves in its 200.
+        w.give(CUSTOMER, &inside(method, &ok, true, "re1", &target(from_caller), ""));
+        let at_v = w.to(V1);
+        let moved = reply(&at_v, "200 OK", "", V1, "", "")
+            .replace(&format!("Contact: <sip:b@{V1}>\r\n"), &target(from_callee));
+        w.give(V1, &moved);
+        assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+        if method == "INVITE" {
+            let ack = inside("ACK", &ok, true, "ack2", "", "").replace("1 ACK", "2 ACK");
+            w.give(CUSTOMER, &ack);
+            assert!(w.to(from_callee).starts_with("ACK "), "the ACK of the re-INVITE");
+        }
+        // One that is refused is counted all the same.
+        w.give(
+            V1,
+            &inside(method, &ok, false, "re2", "", "")
+                .replace(&format!("2 {method}"), &format!("7 {method}")),
+        );
+        let at_c = w.to(from_caller);
+        w.give(from_caller, &reply(&at_c, "488 Not Acceptable Here", "", from_caller, "", ""));
+        w.take();
+        // An odd number of the caller's, far ahead.
+        w.give(CUSTOMER, &inside("INFO", &ok, true, "info", "", "").replace("2 INFO", "40 INFO"));
+        let info = w.to(from_callee);
+        w.give(from_callee, &reply(&info, "200 OK", "", from_callee, "", ""));
+        w.take();
+        let cdr_id = w.answered[0].cdr_id;
+        w.command(Command::EndCall { cdr_id, reason: "operator" });
+        let out = w.take();
+        let bye = |who: &str| {
+            let found = out.iter().find(|(to, t)| *to == addr(who) && t.starts_with("BYE "));
+            found.unwrap_or_else(|| panic!("{method}: no BYE to {who}: {out:#?}")).1.clone()
+        };
+        let (callee, caller) = (bye(from_callee), bye(from_caller));
+        assert!(callee.starts_with(&format!("BYE sip:moved@{from_callee} ")), "{callee}");
+        assert!(caller.starts_with(&format!("BYE sip:moved@{from_caller} ")), "{caller}");
+        assert_eq!((line(&callee, "CSeq"), line(&caller, "CSeq")), ("41 BYE", "8 BYE"), "{method}");
     }
 }

@@ -287,6 +287,35 @@ fn t_sip_11_requests_from_elsewhere_are_481_and_change_nothing() {
         assert!(out.iter().all(|(_, t)| t.starts_with("SIP/2.0 481 ")), "{source} {out:#?}");
     }
     assert_eq!(w.core.live_calls(), 1);
+    // Nor in the callee's name: from an address that is neither's, and from the customer's own.
+    let bye = inside("BYE", &ok, false, "callee", "", "");
+    for source in ["198.18.0.9:5060", "203.0.113.2:5060", CUSTOMER] {
+        w.give(source, &bye.replace("callee", &format!("t{}{source}", source.len()).replace([':', '.'], "")));
+        let out = w.take();
+        assert!(
+            !out.is_empty() && out.iter().all(|(to, t)| *to == addr(source) && t.starts_with("SIP/2.0 481 ")),
+            "{source} {out:#?}"
+        );
+    }
+    // Nor with a tag that is not the dialog's, though it comes from where the party speaks: its own or the other's, longer, shorter, absent.
+    for (source, caller) in [(CUSTOMER, true), (V1, false)] {
+        let bye = inside("BYE", &ok, caller, "tag", "", "");
+        for (n, (tag, wrong)) in
+            [("tag=at", "tag=a"), ("tag=at", "tag=att"), ("tag=bt", "tag=b"), ("tag=bt", "tag=bt2")]
+                .iter()
+                .enumerate()
+        {
+            w.give(source, &bye.replace("z9hG4bKtag", &format!("z9hG4bKtag{n}{caller}")).replace(tag, wrong));
+            let out = w.take();
+            assert!(
+                !out.is_empty()
+                    && out.iter().all(|(to, t)| *to == addr(source) && t.starts_with("SIP/2.0 481 ")),
+                "{source} {wrong} {out:#?}"
+            );
+        }
+    }
+    assert_eq!((w.core.live_calls(), w.ended.len()), (1, 0));
+    let bye = inside("BYE", &ok, true, "spoof", "", "");
     // An address of the trunk's own set may speak for it.
     w.give("192.0.2.11:5060", &bye);
     assert!(w.to(V1).starts_with("BYE "));
@@ -490,6 +519,41 @@ fn a_vendor_that_says_100_and_nothing_more_is_given_up() {
     assert!(out.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")));
     let record = w.core.calls.all.iter().find_map(|(_, c)| c.record.clone()).unwrap();
     assert_eq!(record.legs[0].ended_by, "no_progress");
+}
+
+/// RFC 3261 §16.8: what rings for ever is cancelled, and its caller hears 408, whatever the vendor then says, or says not. No other vendor
+/// is asked: the called side was reached.
+#[test]
+fn timer_c_ends_a_call_that_rings_for_ever_with_408() {
+    for vendor_answers in [true, false] {
+        let mut w = World::new(true, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+        w.take();
+        // It runs anew with each 101 to 199.
+        w.wait(100_000);
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+        w.take();
+        w.wait(180_900);
+        assert!(w.take().is_empty());
+        w.wait(200);
+        let cancel = w.to(V1);
+        assert!(cancel.starts_with("CANCEL "));
+        if vendor_answers {
+            w.give(V1, &reply(&at_v, "487 Request Terminated", "bt", V1, "", ""));
+        } else {
+            w.wait(32_100);
+        }
+        let out = w.take();
+        let heard: Vec<_> = out.iter().filter(|(to, _)| *to == addr(CUSTOMER)).collect();
+        assert!(heard[0].1.starts_with("SIP/2.0 408 "), "{heard:#?}");
+        assert!(out.iter().all(|(_, t)| !t.starts_with("INVITE ")), "{out:#?}");
+        let r = &w.ended[0];
+        assert_eq!((r.sip_code, r.outcome, r.q850), (408, Outcome::NoAnswer, Some(19)));
+        assert_eq!(r.legs.len(), 1);
+        w.nothing_is_left();
+    }
 }
 
 #[test]
