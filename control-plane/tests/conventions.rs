@@ -490,6 +490,10 @@ fn values_that_mean_nothing_are_422_with_their_field() {
                     format!("/vendors/{vendor}/trunks"),
                     json!({ "name": "a", "addresses": ["127.0.0.1:5060"], "media_ips": [ip] }),
                 ),
+                (
+                    format!("/vendors/{vendor}/trunks"),
+                    json!({ "name": "a", "addresses": ["127.0.0.1:5060"], "signalling_ips": [ip] }),
+                ),
                 ("/keys".to_owned(), json!({ "name": "k", "ip_allow": [ip] })),
             ] {
                 assert_eq!(api.op("POST", &path, Some(body.clone())).await.status, 422, "{path} {body}");

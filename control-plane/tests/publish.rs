@@ -483,3 +483,72 @@ fn g_7_vendors_passwords_are_sealed_in_rows_and_kept_snapshots_and_old_clear_one
         },
     );
 }
+
+/// The other nodes of a vendor's platform, and whether its redirections are followed: from the API into the snapshot, and back out of it.
+#[test]
+fn nodes_and_redirections_of_a_vendor_trunk_reach_the_snapshot() {
+    with_api(|api| async move {
+        let w = world(&api).await;
+        let list = api.op("GET", &format!("/vendor-trunks?vendor={}", w.cheap), None).await.data();
+        let trunk = list[0]["id"].as_str().unwrap().to_owned();
+        // What nobody has set is off, also for a trunk that stood there before.
+        assert_eq!((&list[0]["signalling_ips"], &list[0]["follow_redirects"]), (&json!([]), &json!(false)));
+        let of = |s: &Snapshot| {
+            let ix = s.directory.vendor_trunk_ix(trunk.parse().unwrap())?;
+            s.directory.vendor_trunk(ix).map(|t| (t.signalling_ips.clone(), t.follow_redirects))
+        };
+        live(&api, "the vendor's trunk", |s| of(s) == Some((vec![], false))).await;
+        let path = format!("/vendor-trunks/{trunk}");
+        let body = json!({ "signalling_ips": ["192.0.2.21", "2001:db8::7"], "follow_redirects": true });
+        let changed = api.op("PATCH", &path, Some(body)).await;
+        assert_eq!(changed.status, 200, "{}", changed.body);
+        assert_eq!(changed.data()["signalling_ips"], json!(["192.0.2.21", "2001:db8::7"]));
+        let nodes: Vec<IpAddr> = vec!["192.0.2.21".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+        let s = live(&api, "its nodes", |s| of(s) == Some((nodes.clone(), true))).await;
+        // Each is known as the vendor's, and no call begins there.
+        for node in &nodes {
+            assert_eq!(s.directory.vendor_trunks_by_ip(*node).len(), 1);
+            assert!(s.directory.trunk_by_ip(*node).is_none());
+        }
+        // A change of something else keeps them; the password stays too.
+        assert_eq!(api.op("PATCH", &path, Some(json!({ "channels": 7 }))).await.status, 200);
+        let s = live(&api, "the other limit", |s| {
+            s.directory
+                .vendor_trunk_ix(trunk.parse().unwrap())
+                .and_then(|ix| s.directory.vendor_trunk(ix))
+                .is_some_and(|t| t.limits.channels == Some(7))
+        })
+        .await;
+        assert_eq!(of(&s), Some((nodes, true)));
+        // Not an address that a host can have or that we would send to, not the same twice, no port, no name.
+        for (wrong, code) in [
+            (json!(["0.0.0.0"]), "invalid"),
+            (json!(["224.0.0.1"]), "invalid"),
+            (json!(["169.254.1.1"]), "invalid"),
+            (json!(["fe80::1"]), "invalid"),
+            (json!(["192.0.2.21:5060"]), "invalid"),
+            (json!(["sbc.example.com"]), "invalid"),
+            (json!(["192.0.2.21", "192.0.2.21"]), "taken"),
+            (json!("192.0.2.21"), "wrong_type"),
+            (json!((1..=33).map(|n| format!("192.0.2.{n}")).collect::<Vec<_>>()), "out_of_range"),
+        ] {
+            let refused = api.op("PATCH", &path, Some(json!({ "signalling_ips": wrong }))).await;
+            assert_eq!(refused.status, 422, "{wrong}: {}", refused.body);
+            let detail = &refused.json()["error"]["details"][0];
+            assert!(detail["field"].as_str().unwrap().starts_with("signalling_ips"), "{detail}");
+            assert_eq!(detail["code"], code, "{wrong}");
+        }
+        let refused = api.op("PATCH", &path, Some(json!({ "follow_redirects": "yes" }))).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        // Null takes them away; a trunk made with them has them at once.
+        let body = json!({ "signalling_ips": null, "follow_redirects": null });
+        assert_eq!(api.op("PATCH", &path, Some(body)).await.status, 200);
+        live(&api, "none again", |s| of(s) == Some((vec![], false))).await;
+        let body = json!({ "name": "t2", "addresses": ["127.0.0.1:5090"], "signalling_ips": ["192.0.2.30"], "follow_redirects": true });
+        let made = api.op("POST", &format!("/vendors/{}/trunks", w.cheap), Some(body)).await.data();
+        assert_eq!(
+            (&made["signalling_ips"], &made["follow_redirects"]),
+            (&json!(["192.0.2.30"]), &json!(true))
+        );
+    });
+}

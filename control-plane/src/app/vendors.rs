@@ -1,6 +1,7 @@
 //! Vendors, from whom we buy, their trunks, and the emergency route.
 
 use warp_model::id::{DeckKind, VendorKind, VendorTrunkKind};
+use warp_model::net::is_link_local;
 use warp_model::{Secret, VendorId, VendorTrunkId};
 
 use super::customers::Status;
@@ -79,6 +80,10 @@ crate::view! {
         pub number_format: Word<NumberFormat>,
         /// Further addresses that its media may come from.
         pub media_ips: Vec<String>,
+        /// The other nodes of its platform: addresses that its requests within a call may come from, and that those of ours may go to.
+        pub signalling_ips: Vec<String>,
+        /// Whether its redirections (3xx) are followed, to its own addresses only. If not, a redirection is the next candidate's turn.
+        pub follow_redirects: bool,
         /// Trunks of one vendor are tried by priority: the smaller number first.
         pub priority: i32,
         /// Among equal priorities the larger weight is tried first.
@@ -139,6 +144,12 @@ crate::input! {
         pub number_format: Option<NumberFormat>,
         /// Further addresses that its media may come from.
         pub media_ips: List<Ip, 32>,
+        /// The other nodes of its platform: addresses, without port, that its requests within a call may come from, and that those of
+        /// ours may go to. No call begins there.
+        pub signalling_ips: List<Ip, 32>,
+        /// Whether its redirections (3xx) are followed, to its own addresses (`addresses` and `signalling_ips`) only and with the number
+        /// that was priced. False when absent: a redirection is the next candidate's turn.
+        pub follow_redirects: Option<bool>,
         /// The smaller number is tried first; 0 when absent.
         pub priority: Option<Int<0, 1000>>,
         /// Among equal priorities the larger weight is tried first; 1 when absent.
@@ -308,6 +319,15 @@ fn trunk_values(
             problems.push(Problem::new(format!("addresses[{i}]"), "taken", "this address is there twice"));
         }
     }
+    for (i, ip) in input.signalling_ips.0.iter().enumerate() {
+        let field = format!("signalling_ips[{i}]");
+        // The core sends nothing to such an address (T-SIP-05): it would stand here without a meaning.
+        if is_link_local(ip.0) {
+            problems.push(Problem::new(field, "invalid", "must not be a link-local address"));
+        } else if input.signalling_ips.0.iter().take(i).any(|other| other == ip) {
+            problems.push(Problem::new(field, "taken", "this address is there twice"));
+        }
+    }
     none_wrong(problems)?;
     Ok(VendorTrunkValues {
         name: input.name.0,
@@ -319,6 +339,8 @@ fn trunk_values(
         tech_prefix: input.tech_prefix.map_or_else(String::new, |p| p.0),
         number_format: input.number_format.unwrap_or(NumberFormat::PlusE164).as_str(),
         media_ips: input.media_ips.0.iter().map(|i| i.0.to_string()).collect(),
+        signalling_ips: input.signalling_ips.0.iter().map(|i| i.0.to_string()).collect(),
+        follow_redirects: input.follow_redirects.unwrap_or(false),
         priority: input.priority.map_or(0, Int::as_i32),
         weight: input.weight.map_or(1, Int::as_i32),
         auth_username: input.auth_username.map(|t| t.0),

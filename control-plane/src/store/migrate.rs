@@ -36,6 +36,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (23, "sections", include_str!("../../migrations/0023_sections.sql")),
     (30, "call storage", include_str!("../../migrations/0030_call_storage.sql")),
     (50, "margin currency", include_str!("../../migrations/0050_margin_currency.sql")),
+    (55, "vendor nodes", include_str!("../../migrations/0055_vendor_nodes.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -52,6 +52,8 @@ crate::row! {
         tech_prefix: String,
         number_format: String,
         media_ips: Vec<String>,
+        signalling_ips: Vec<String>,
+        follow_redirects: bool,
         priority: i32,
         weight: i32,
         auth_username: Option<String>,
@@ -82,6 +84,10 @@ pub struct VendorTrunkValues {
     pub number_format: &'static str,
     /// Further media addresses.
     pub media_ips: Vec<String>,
+    /// Other nodes of its platform.
+    pub signalling_ips: Vec<String>,
+    /// Follow its redirections to its own addresses.
+    pub follow_redirects: bool,
     /// The smaller first.
     pub priority: i32,
     /// The larger first.
@@ -201,6 +207,8 @@ fn bound_trunk(
         .bind(v.auth_username)
         .bind(v.auth_secret)
         .bind(v.auth_realm)
+        .bind(v.signalling_ips)
+        .bind(v.follow_redirects)
 }
 
 /// Deletes a trunk; how many there were.
@@ -229,8 +237,8 @@ macro_rules! vendor_columns {
 }
 macro_rules! vendor_trunk_columns {
     () => {
-        "id, vendor_id, name, status, transport, addresses, channels, cps, tech_prefix, number_format, media_ips, priority,
-         weight, auth_username, auth_realm, us(created_at) AS created_at, us(updated_at) AS updated_at, version"
+        "id, vendor_id, name, status, transport, addresses, channels, cps, tech_prefix, number_format, media_ips,
+         signalling_ips, follow_redirects, priority, weight, auth_username, auth_realm, us(created_at) AS created_at, us(updated_at) AS updated_at, version"
     };
 }
 macro_rules! vendor_page {
@@ -290,14 +298,15 @@ statements! {
     VENDOR_TRUNK_LOCK = concat!("SELECT ", vendor_trunk_columns!(), " FROM vendor_trunks WHERE id = $1 FOR UPDATE");
     /// New.
     VENDOR_TRUNK_INSERT = concat!("INSERT INTO vendor_trunks (id, vendor_id, name, status, transport, addresses, channels,
-            cps, tech_prefix, number_format, media_ips, priority, weight, auth_username, auth_secret, auth_realm)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING ", vendor_trunk_columns!());
+            cps, tech_prefix, number_format, media_ips, priority, weight, auth_username, auth_secret, auth_realm,
+            signalling_ips, follow_redirects)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) RETURNING ", vendor_trunk_columns!());
     /// Replaces; a NULL password keeps the old one while there is a user.
     VENDOR_TRUNK_UPDATE = concat!("UPDATE vendor_trunks SET name = $3, status = $4, transport = $5, addresses = $6,
             channels = $7, cps = $8, tech_prefix = $9, number_format = $10, media_ips = $11, priority = $12, weight = $13,
             auth_username = $14,
             auth_secret = CASE WHEN $14::text IS NULL THEN NULL ELSE coalesce($15, auth_secret) END, auth_password = NULL,
-            auth_realm = $16, updated_at = now(), version = version + 1
+            auth_realm = $16, signalling_ips = $17, follow_redirects = $18, updated_at = now(), version = version + 1
         WHERE id = $1 AND vendor_id = $2 RETURNING ", vendor_trunk_columns!());
     /// Gone.
     VENDOR_TRUNK_DELETE = "DELETE FROM vendor_trunks WHERE id = $1";
