@@ -60,8 +60,18 @@ pub(super) fn run(args: &VendorsArgs, common: &Common) -> Result<u8, Failure> {
     Ok(0)
 }
 
-const COLUMNS: &[&str] =
-    &["id", "vendor", "name", "addresses", "state", "share_percent", "reason", "back_in_s"];
+const COLUMNS: &[&str] = &[
+    "id",
+    "vendor",
+    "name",
+    "addresses",
+    "state",
+    "share_percent",
+    "reason",
+    "back_in_s",
+    "signalling_ips",
+    "follow_redirects",
+];
 
 fn trunks(client: &Client, query: &str) -> Result<Vec<Value>, Failure> {
     let mut all = Vec::new();
@@ -79,9 +89,12 @@ fn unknown(why: &Failure) -> Value {
 fn print(out: &Output<'_>, client: &Client, trunk: &Value, health: Value) {
     let vendor = client.get(&format!("/admin/vendors/{}", text(trunk, "vendor_id"))).unwrap_or_default();
     let vendor = text(&vendor, "slug").to_owned();
-    let addresses: Vec<&str> =
-        trunk["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let addresses = addresses.join(" ");
+    let list = |name: &str| {
+        let items = trunk[name].as_array().into_iter().flatten().filter_map(Value::as_str);
+        items.collect::<Vec<_>>().join(" ")
+    };
+    let (addresses, nodes) = (list("addresses"), list("signalling_ips"));
+    let follows = trunk["follow_redirects"] == true;
     let of = |name: &str| match &health[name] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -106,6 +119,8 @@ fn print(out: &Output<'_>, client: &Client, trunk: &Value, health: Value) {
                 share.clone(),
                 reason.clone(),
                 back.clone(),
+                nodes.clone(),
+                follows.to_string(),
             ]
         },
         || {
@@ -115,7 +130,12 @@ fn print(out: &Output<'_>, client: &Client, trunk: &Value, health: Value) {
                 (why, back) => format!(": {why}, tried again in {back} s"),
             };
             let (id, name) = (text(trunk, "id"), text(trunk, "name"));
-            format!("{id:<30}  {vendor:<12} {name:<12} {addresses:<22} {state}{why}")
+            let more = match nodes.as_str() {
+                "" => String::new(),
+                nodes => format!(", further nodes {nodes}"),
+            };
+            let more = if follows { more + ", follows redirections" } else { more };
+            format!("{id:<30}  {vendor:<12} {name:<12} {addresses:<22} {state}{why}{more}")
         },
     );
 }
