@@ -496,6 +496,28 @@ fn a_challenge_that_nobody_can_answer_never_reaches_the_customer() {
     }
 }
 
+/// The call is forgotten when the vendor challenges at last.
+#[test]
+fn a_challenge_after_the_call_was_forgotten_is_not_passed_on() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.give(CUSTOMER, &in_dialog("BYE", &ok, 2, "", ""));
+    let bye = w.to(V1);
+    w.give(V1, &reply(&bye, "200 OK", "", V1, "", ""));
+    w.take();
+    // Once more, before the call is forgotten, and answered after it.
+    w.wait(30_000);
+    w.give(CUSTOMER, &in_dialog("BYE", &ok, 3, "", ""));
+    let again = w.to(V1);
+    w.wait(3_000);
+    w.take();
+    assert_eq!(w.core.calls.all.len(), 0);
+    w.give(V1, &challenge(&again, "407 Proxy Authentication Required", "n1", ""));
+    let heard = w.to(CUSTOMER);
+    assert!(heard.starts_with("SIP/2.0 200 ") && !heard.contains("Authenticate"), "{heard}");
+    w.nothing_is_left();
+}
+
 /// The description that the relay is told.
 fn told(question: warp_ng::Command) -> Option<Vec<u8>> {
     match question {

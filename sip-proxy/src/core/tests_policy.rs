@@ -556,6 +556,31 @@ fn timer_c_ends_a_call_that_rings_for_ever_with_408() {
     }
 }
 
+/// The delay after dialling counts from the INVITE of the attempt to its first 18x, not from the caller's, and later ones change nothing.
+#[test]
+fn the_post_dial_delay_is_that_of_the_attempt_until_its_first_18x() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    w.to(V1);
+    w.wait(2_100);
+    let at_v = w.take().into_iter().find(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")).unwrap().1;
+    w.give(V2, &reply(&at_v, "100 Trying", "", V2, "", ""));
+    w.wait(600);
+    w.give(V2, &reply(&at_v, "180 Ringing", "bt", V2, "", ""));
+    w.wait(900);
+    w.give(V2, &reply(&at_v, "183 Session Progress", "bt", V2, "", SDP));
+    w.wait(3_000);
+    w.give(V2, &reply(&at_v, "200 OK", "bt", V2, "", SDP));
+    let r = &w.answered[0];
+    // The second INVITE went out when the first had been silent for two seconds, and a tick of the timers.
+    let (first, second) = (r.legs[0].pdd_ms, r.legs[1].pdd_ms.unwrap());
+    assert!(first.is_none() && (700..=720).contains(&second), "{second}");
+    assert_eq!(r.pdd_ms, Some(second));
+    let rang = r.progress_at.unwrap().0 - r.setup_at.0;
+    let answered = r.answer_at.unwrap().0 - r.setup_at.0;
+    assert_eq!((rang, answered), (2_720_000, 6_640_000), "microseconds");
+}
+
 #[test]
 fn a_stream_that_closed_is_replaced_by_the_written_address() {
     let mut w = World::new(false, |d| {
