@@ -308,7 +308,7 @@ impl Loaded {
     }
 }
 
-/// See [`Loaded::values`].
+/// The values of a configuration as texts, by key ([`Loaded::values`]).
 pub fn values(config: &Config) -> BTreeMap<String, String> {
     let mut out = plain(config);
     for (path, value) in &mut out {

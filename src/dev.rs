@@ -46,7 +46,7 @@ pub struct DevArgs {
 /// `warp demo`
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
-    /// `off`
+    /// `off` stops the demo traffic.
     pub state: Option<String>,
     /// Calls a second, 0 to 1,000.
     #[arg(long)]

@@ -7,17 +7,17 @@ use serde::Serialize;
 /// The machine and the code.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
-    /// From /proc/cpuinfo.
+    /// The model of the CPU, from /proc/cpuinfo.
     pub cpu: String,
     /// Usable by this process.
     pub cores: usize,
     /// Total memory in MiB.
     pub memory_mib: u64,
-    /// `uname -sr`.
+    /// The kernel and its release: `uname -sr`.
     pub kernel: String,
-    /// `rustc -V`.
+    /// The compiler and its version: `rustc -V`.
     pub rustc: String,
-    /// UTC.
+    /// The date in UTC.
     pub date: String,
     /// Git commit, with `+` when the tree was changed.
     pub commit: String,

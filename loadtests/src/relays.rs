@@ -58,7 +58,7 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Its process.
+    /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

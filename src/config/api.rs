@@ -36,15 +36,15 @@ pub struct Api {
     pub seal_key: Option<KeyFile>,
     /// Requests a second of one key, in the long run; and at once.
     pub key_rate: u32,
-    /// See `key_rate`.
+    /// Requests of one key that may come at once.
     pub key_burst: u32,
     /// Requests a second of all keys of one customer, in the long run; and at once.
     pub customer_rate: u32,
-    /// See `customer_rate`.
+    /// Requests of all keys of one customer that may come at once.
     pub customer_burst: u32,
     /// Failed authentications a second of one address, in the long run; and at once.
     pub address_rate: u32,
-    /// See `address_rate`.
+    /// Failed authentications of one address that may come at once.
     pub address_burst: u32,
     /// Largest JSON body.
     pub body_limit: Size,

@@ -54,7 +54,7 @@ pub struct Sip {
     pub trunk_down_for: Span,
     /// Requests a second of one stranger, in the long run; and at once.
     pub stranger_rate: u32,
-    /// See `stranger_rate`.
+    /// What a stranger may send at once, beyond `stranger_rate`.
     pub stranger_burst: u32,
     /// Requests a second of all strangers together.
     pub strangers_rate: u32,
@@ -220,7 +220,7 @@ pub enum Algorithm {
 pub struct Listen {
     /// UDP or TCP.
     pub transport: Transport,
-    /// Where.
+    /// The address and port.
     pub at: SocketAddr,
 }
 

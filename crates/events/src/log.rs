@@ -120,7 +120,7 @@ pub struct Event {
     pub at: Wall,
     /// For partitions and de-duplication.
     pub key: Vec<u8>,
-    /// The record.
+    /// The record as it was appended.
     pub value: Vec<u8>,
 }
 

@@ -34,7 +34,7 @@ pub struct EventsMetrics {
     pub sync_seconds: Histogram,
     /// Damaged places found in files (F-DISK-03).
     pub torn: Counter,
-    /// Their bytes.
+    /// The bytes of those damaged places.
     pub torn_bytes: Counter,
     /// Calls whose end was reconstructed after a crash.
     pub recovered_calls: Counter,
@@ -42,7 +42,7 @@ pub struct EventsMetrics {
     pub refusing: Gauge,
     /// Finished records that wait in memory for space.
     pub backlog: Gauge,
-    /// Journal files.
+    /// How many journal files there are.
     pub journal_segments: Gauge,
     /// Call records by sink.
     pub cdr_written: Counters<(Sink, WriteResult)>,

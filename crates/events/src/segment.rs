@@ -64,7 +64,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// As bytes.
+    /// The header as it stands in the file.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0u8; HEADER_BYTES];
         out[..8].copy_from_slice(MAGIC);
@@ -125,7 +125,7 @@ pub struct Frame<'a> {
     pub kind: u8,
     /// See the table above.
     pub stamp: u64,
-    /// The record.
+    /// The bytes of the record.
     pub payload: &'a [u8],
 }
 

@@ -19,7 +19,7 @@ use crate::record::Unpacker;
 /// What one customer spent through one trunk in one quarter hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// Who.
+    /// The customer that spent it.
     pub customer: CustomerId,
     /// Through which trunk.
     pub trunk: TrunkId,

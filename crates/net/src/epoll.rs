@@ -14,7 +14,7 @@ impl Interest {
     pub const READ: Interest = Interest((libc::EPOLLIN | libc::EPOLLRDHUP) as u32);
     /// There is room to write.
     pub const WRITE: Interest = Interest(libc::EPOLLOUT as u32);
-    /// Both.
+    /// Both: bytes to read, and room to write.
     pub const READ_WRITE: Interest = Interest((libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLOUT) as u32);
     /// Errors and hang-up only (the kernel always reports those).
     pub const NONE: Interest = Interest(0);

@@ -54,7 +54,7 @@ pub struct CallPlan {
     pub cancel_after: Option<Duration>,
     /// The callee hangs up instead of the caller.
     pub callee_hangs_up: bool,
-    /// Speaks TCP.
+    /// Whether it speaks TCP.
     pub stream: bool,
     /// Signs in as [`crate::carrier::USER`] when it is challenged.
     pub signs_in: bool,
@@ -65,7 +65,7 @@ pub struct CallPlan {
 /// One call, from the caller's side.
 #[derive(Debug)]
 pub struct Caller {
-    /// Its address.
+    /// The address that it sends from.
     pub addr: SocketAddr,
     proxy: SocketAddr,
     number: u64,
@@ -451,14 +451,14 @@ struct Incoming {
 /// A vendor: a user agent server for many calls.
 #[derive(Debug)]
 pub struct Vendor {
-    /// Its address.
+    /// The address that it listens on.
     pub addr: SocketAddr,
     behaviour: Behaviour,
     callee_talk: Duration,
     calls: BTreeMap<String, Incoming>,
     /// INVITE branches seen, with the bytes of the first: a repeat must be byte for byte the same.
     branches: BTreeMap<String, Vec<u8>>,
-    /// Re-INVITEs answered.
+    /// How many re-INVITEs it has answered.
     pub reinvited: u64,
     /// Broken rules, in words.
     pub faults: Vec<String>,

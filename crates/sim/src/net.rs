@@ -34,11 +34,11 @@ impl Weather {
 /// One datagram, or one message on a connection.
 #[derive(Clone, Debug)]
 pub struct Datagram {
-    /// Source.
+    /// Where the datagram comes from.
     pub from: SocketAddr,
-    /// Destination.
+    /// Where the datagram goes to.
     pub to: SocketAddr,
-    /// Payload.
+    /// What the datagram carries.
     pub bytes: Vec<u8>,
     /// It travels on a connection: it arrives, once, and in order.
     pub stream: bool,

@@ -14,7 +14,7 @@ pub struct Spoofer {
     proxy: SocketAddr,
     /// Of a thousand messages overheard, how many it answers with a forged one.
     pub per_mille: u64,
-    /// Forgeries sent.
+    /// How many forgeries were sent.
     pub sent: u64,
 }
 

@@ -3,11 +3,11 @@
 /// A message, split into what an agent needs.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
-    /// Start line.
+    /// The start line, without its end.
     pub start: String,
     /// All header lines in order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// The body; empty when there is none.
     pub body: String,
 }
 

@@ -39,9 +39,9 @@ struct Relay {
     offers: u64,
 }
 
-/// A world.
+/// A world in virtual time: a proxy, its customers and vendors, and the network between them.
 pub struct World {
-    /// Virtual time.
+    /// The virtual time, since the world began.
     pub now: Mono,
     /// Source of all chance.
     pub rng: Rng,
@@ -51,7 +51,7 @@ pub struct World {
     proxy: SocketAddr,
     /// All calls placed, by number.
     pub callers: BTreeMap<u64, Caller>,
-    /// All vendors.
+    /// The vendors, in the order of their making.
     pub vendors: Vec<Vendor>,
     relay: Relay,
     answers: BTreeMap<(Mono, u64), (AskId, Answer)>,
@@ -112,7 +112,7 @@ impl World {
         &mut self.core
     }
 
-    /// Both clocks.
+    /// Both clocks of the virtual time: since the beginning, and of the wall.
     pub fn clock(&self) -> Now {
         let wall = EPOCH.plus(Duration::from_nanos(self.now.0));
         Now { mono: self.now, wall: Wall(wall.0.saturating_add(self.wall_shift_ms.saturating_mul(1_000))) }

@@ -67,7 +67,7 @@ pub struct DeckMeta {
     pub id: DeckId,
     /// Version, from 1.
     pub version: u32,
-    /// For people.
+    /// The name of the deck, for people.
     pub name: String,
     /// Kind of codes.
     pub kind: DeckKind,
@@ -85,7 +85,7 @@ impl DeckMeta {
 /// One row of a deck as read or listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Dial code.
+    /// The dial code that the row prices.
     pub code: Code,
     /// Prices per minute: interstate, intrastate, indeterminate.
     pub rates: [Nanos; 3],

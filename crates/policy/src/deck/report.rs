@@ -24,7 +24,7 @@ pub struct Report {
     pub dearer: usize,
     /// Something falls and nothing rises.
     pub cheaper: usize,
-    /// Nothing changes.
+    /// How many codes do not change.
     pub same: usize,
     /// Codes that the base prices and this version will not.
     pub ended: usize,
@@ -49,7 +49,7 @@ pub struct Report {
 /// One price that moves: of the jurisdiction where it moves most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
-    /// Dial code.
+    /// The dial code whose price moves.
     pub code: Code,
     /// Before, per minute.
     pub old: Nanos,

@@ -313,7 +313,7 @@ impl SheetOptions {
 pub struct ImportOptions {
     /// US or A–Z.
     pub kind: DeckKind,
-    /// The deck's.
+    /// The currency of the deck, which is that of all amounts.
     pub currency: Currency,
     /// Rows after the expansion of code lists.
     pub max_rows: usize,

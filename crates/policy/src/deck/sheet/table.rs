@@ -140,7 +140,7 @@ impl<'a> Line<'a> {
         self.table.text.get(from..to).unwrap_or("")
     }
 
-    /// All cells.
+    /// The cells of the row, in order.
     pub fn cells(self) -> impl Iterator<Item = &'a str> {
         (0..self.len()).map(move |i| self.cell(i))
     }
