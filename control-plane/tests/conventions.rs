@@ -150,6 +150,8 @@ fn if_match_guards_every_change_and_put_replaces() {
         for list in ["\"1\", \"3\"", "W/\"4\", \"x\"", ","] {
             assert_eq!(change("PATCH", list, json!({ "name": "x" })).await.status, 412, "{list}");
         }
+        let long = change("PATCH", &"\"9\",".repeat(65), json!({ "name": "x" })).await;
+        assert_eq!((long.status, long.code().as_str()), (400, "bad_request"), "longer than is published");
         assert_eq!(change("DELETE", "\"3\"", Value::Null).await.status, 412, "a deletion is a change too");
         assert_eq!(change("PATCH", "\"4\",\"5\"", json!({ "name": "w" })).await.data()["version"], 5);
         // All wrong fields at once.
@@ -572,7 +574,19 @@ fn records_are_read_without_gaps_by_when_they_were_posted() {
         let (seen, cursor) = read(Some(&cursor)).await;
         assert_eq!(seen, [early.clone(), late.clone()], "a record that was posted slowly is missed");
         assert_eq!(read(Some(&cursor)).await.0, Vec::<String>::new());
-        let newest = api.call(&key, "GET", "/api/v1/calls?sort=-posted_at", None).await.data();
+        // Who wants only what comes from now on begins behind the newest.
+        let page = api.call(&key, "GET", "/api/v1/calls?sort=-posted_at", None).await.json();
+        assert_eq!(page["meta"]["last_cursor"], cursor.as_str());
+        let second = api.call(&key, "GET", "/api/v1/calls?sort=-posted_at&limit=1", None).await.json();
+        let next = second["meta"]["next_cursor"].as_str().unwrap();
+        let path = format!("/api/v1/calls?sort=-posted_at&limit=1&cursor={next}");
+        let older = api.call(&key, "GET", &path, None).await.json();
+        assert!(older["meta"]["last_cursor"].is_null(), "a further page knows nothing of what is newest");
+        assert_eq!(older["data"][0]["id"], early.as_str());
+        // A cursor of one order is one of the other too.
+        let by_setup = format!("/api/v1/calls?sort=setup_at&cursor={cursor}");
+        assert_eq!(api.call(&key, "GET", &by_setup, None).await.status, 200);
+        let newest = page["data"].clone();
         let ids: Vec<&str> = newest.as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap()).collect();
         assert_eq!(ids, [late.as_str(), early.as_str(), first.as_str()]);
         let from = newest[0]["posted_at"].as_str().unwrap();

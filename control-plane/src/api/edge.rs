@@ -25,6 +25,8 @@ use crate::app::{Expected, keys};
 use crate::metrics::EndpointMetrics;
 use crate::{App, Edge};
 
+/// Longest If-Match, over all its lines.
+pub(super) const IF_MATCH_BYTES: usize = 256;
 /// Longest Idempotency-Key.
 pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 128;
 
@@ -119,7 +121,7 @@ async fn run(
         query,
         body,
         replaces: endpoint.method == Method::PUT,
-        expected: expected(headers),
+        expected: expected(headers)?,
         work: None,
         peer,
         place: parts.uri.path().to_owned(),
@@ -316,16 +318,22 @@ async fn read_body(
 
 /// The versions of If-Match, over all its lines; `*` is any that exists (RFC 9110 §13.1.1). A weak tag, or one that we never
 /// gave, is a version that no object has.
-fn expected(headers: &HeaderMap) -> Expected {
+fn expected(headers: &HeaderMap) -> Result<Expected, ApiError> {
     let lines: Vec<&str> = headers.get_all(IF_MATCH).iter().map(|v| v.to_str().unwrap_or("")).collect();
     if lines.is_empty() {
-        return Expected::Any;
+        return Ok(Expected::Any);
+    }
+    if lines.iter().map(|l| l.len()).sum::<usize>() > IF_MATCH_BYTES {
+        return Err(ApiError::new(
+            Code::BadRequest,
+            format!("If-Match has at most {IF_MATCH_BYTES} characters"),
+        ));
     }
     let tags: Vec<&str> = lines.iter().flat_map(|l| l.split(',')).map(str::trim).collect();
     if tags == ["*"] {
-        return Expected::Any;
+        return Ok(Expected::Any);
     }
-    Expected::OneOf(tags.iter().filter_map(|t| t.trim_matches('"').parse().ok()).collect())
+    Ok(Expected::OneOf(tags.iter().filter_map(|t| t.trim_matches('"').parse().ok()).collect()))
 }
 
 fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>, ApiError> {

@@ -84,7 +84,7 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         parameters.push(json!({
             "name": "If-Match", "in": "header",
             "description": "The ETag that was read, or several with commas. When the object has another version, the answer is 412 and nothing is changed.",
-            "schema": { "type": "string", "maxLength": 256 }
+            "schema": { "type": "string", "maxLength": super::edge::IF_MATCH_BYTES }
         }));
     }
     let mut out = json!({
