@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use warp_sip::message::{Kind as SipKind, Method as SipMethod, kind_of};
+use warp_sip::message::{Method as SipMethod, kind_of};
 use warp_telemetry::Registry;
 use warp_telemetry::health::RequestSeconds;
 use warp_telemetry::label_enum;
@@ -204,11 +204,11 @@ impl Metrics {
     /// One message, received or sent, by its first line and, for responses, its CSeq.
     pub(crate) fn message(&self, bytes: &[u8], direction: Direction, via: Via) -> Stage {
         match kind_of(bytes) {
-            Some((SipKind::Response { status, .. }, method)) => {
+            Some((Some(status), method)) => {
                 self.responses.inc((label_of(method), Code::of(status), direction));
                 Stage::Response
             }
-            Some((SipKind::Request { .. }, method)) => {
+            Some((None, method)) => {
                 self.requests.inc((label_of(method), direction, via));
                 Stage::Request
             }

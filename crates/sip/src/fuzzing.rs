@@ -26,7 +26,7 @@ pub fn fuzz_sip_parse(data: &[u8]) {
     };
     read_all(&msg);
     assert_eq!(call_id_of(data), Some(msg.call_id()));
-    assert_eq!(kind_of(data), Some((msg.kind(), msg.method_of_cseq())));
+    assert_eq!(kind_of(data), Some((msg.status(), msg.method_of_cseq())));
     let _ = check_proxy(&msg, &[]);
     let sound = check(&msg).is_ok();
     let mut same = Vec::new();

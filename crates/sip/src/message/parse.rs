@@ -1,5 +1,8 @@
 //! The one parser: first line, index of header lines, limits, and the five headers that every message needs.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter, memchr3};
 use warp_model::limits;
 
@@ -122,16 +125,23 @@ struct Counts {
 
 const EMPTY: Entry = Entry { start: 0, name_len: 0, header: Header::Other, value: 0, value_end: 0 };
 
+/// The three digits of a status line, and what follows them.
+#[inline]
+fn status(rest: &[u8]) -> Result<(u16, &[u8]), Fault> {
+    let (digits, rest) = rest.split_at_checked(3).ok_or(bad("status line"))?;
+    let status = lex::number(digits)
+        .and_then(|n| u16::try_from(n).ok())
+        .filter(|n| (100..=699).contains(n) && digits.iter().all(u8::is_ascii_digit))
+        .ok_or(bad("status code"))?;
+    Ok((status, rest))
+}
+
 fn first_line(line: &[u8], mode: Mode) -> Result<Kind<'_>, Fault> {
     if memchr3(0, b'\r', b'\t', line).is_some() {
         return Err(bad("control character in first line"));
     }
     if let Some(rest) = line.strip_prefix(b"SIP/2.0 ") {
-        let (digits, rest) = rest.split_at_checked(3).ok_or(bad("status line"))?;
-        let status = lex::number(digits)
-            .and_then(|n| u16::try_from(n).ok())
-            .filter(|n| (100..=699).contains(n) && digits.iter().all(u8::is_ascii_digit))
-            .ok_or(bad("status code"))?;
+        let (status, rest) = status(rest)?;
         let reason = match rest.strip_prefix(b" ") {
             Some(reason) => reason,
             // RFC 3261 §7.2 wants the space; some leave it out with the phrase.
@@ -306,20 +316,39 @@ pub fn call_id_of(bytes: &[u8]) -> Option<&[u8]> {
     value_in(bytes, Header::CallId, |b| matches!(b, b'i' | b'I' | b'c' | b'C')).filter(|v| !v.is_empty())
 }
 
-/// What a message is, by the rules of the parser but without reading the rest: for counting it. The first line, and the method that it is
-/// about: of a response the one of its CSeq, [`Method::Other`] when there is none that can be read. `None`: no first line of SIP.
-pub fn kind_of(bytes: &[u8]) -> Option<(Kind<'_>, Method)> {
+/// What a message is, by the rules of the parser but without reading the rest: for counting it. The status of a response, `None` for a
+/// request; and the method that it is about: of a response the one of its CSeq, [`Method::Other`] when there is none that can be read.
+/// `None`: it does not begin as SIP does.
+pub fn kind_of(bytes: &[u8]) -> Option<(Option<u16>, Method)> {
     let bytes = begin_of(bytes);
     let head = bytes.get(..limits::SIP_HEADER_BYTES).unwrap_or(bytes);
-    let line = head.get(..memchr(b'\n', head)?)?.strip_suffix(b"\r")?;
-    let kind = first_line(line, Mode::Salvage).ok()?;
-    let method = match kind {
-        Kind::Request { method, .. } => method,
-        Kind::Response { .. } => value_in(bytes, Header::CSeq, |b| matches!(b, b'c' | b'C'))
-            .and_then(cseq)
-            .map_or(Method::Other, |(_, token)| Method::from_token(token)),
+    let Some(rest) = head.strip_prefix(b"SIP/2.0 ") else {
+        let (token, rest) = lex::token(head);
+        return (!token.is_empty() && rest.starts_with(b" ")).then(|| (None, Method::from_token(token)));
     };
-    Some((kind, method))
+    let (status, rest) = status(rest).ok()?;
+    if !rest.starts_with(b" ") && !rest.starts_with(b"\r\n") {
+        return None;
+    }
+    let value = cseq_line(head).or_else(|| value_in(bytes, Header::CSeq, |b| matches!(b, b'c' | b'C')));
+    let method = value.and_then(cseq).map_or(Method::Other, |(_, token)| Method::from_token(token));
+    Some((Some(status), method))
+}
+
+/// The value of a CSeq line in its usual spelling, which two searches find sooner than a walk over the lines; in what stands before it there
+/// is no end of the headers.
+#[inline]
+fn cseq_line(head: &[u8]) -> Option<&[u8]> {
+    static LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\nCSeq:"));
+    static BLANK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+    let at = LINE.find(head)?;
+    let value_at = at.checked_add(b"\nCSeq:".len())?;
+    let before = head.get(..=at)?;
+    if BLANK.find(before).is_some() {
+        return None;
+    }
+    let (value_to, _) = value_end(head, value_at).ok()?;
+    head.get(value_at..value_to).map(lex::trim)
 }
 
 /// RFC 3261 §7.5: line ends before the first line are ignored.
