@@ -222,7 +222,19 @@ fn emergency_calls_skip_every_commercial_check() {
     assert_eq!(go(&snapshot_of(r.clone()), NY, "911"), "no_emergency_route");
     assert_eq!(go(&snapshot_of(r.clone()), NY, "+14155550123"), "trunk_disabled");
     r.emergency_route = vec![r.vendor_trunks[1].id, r.vendor_trunks[0].id];
-    assert_eq!(go(&snapshot_of(r), NY, "911"), "beta alpha");
+    assert_eq!(go(&snapshot_of(r.clone()), NY, "911"), "beta alpha");
+    // Nor does a customer's limit cut it short; a trunk that is switched off is the last to be tried.
+    r.trunks[0].limits.max_duration_s = Some(60);
+    r.vendor_trunks[1].enabled = false;
+    let s = snapshot_of(r.clone());
+    assert_eq!(go(&s, NY, "911"), "alpha beta");
+    let d = decide(&s, &input(NY, "911"), &Live::default());
+    assert_eq!((d.emergency, d.max_duration_s), (Some(911), 4 * 3_600));
+    // Behind a technical prefix or without one.
+    r.trunks[0].dial.strip = vec!["9".into()];
+    r.trunks[0].dial.strip_required = true;
+    let s = snapshot_of(r);
+    assert_eq!((go(&s, NY, "911").as_str(), go(&s, NY, "9911").as_str()), ("alpha beta", "alpha beta"));
     assert_eq!(go(&snapshot_of(rows()), NY, "411"), "service_code");
 }
 

@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
-use warp_policy::number_plan::{DialRules, Dialled};
+use warp_policy::TrunkIx;
+use warp_policy::number_plan::Dialled;
+use warp_sip::digest::Credentials;
 use warp_sip::flow::Flow;
 use warp_sip::header::{Header, Via};
 use warp_sip::message::{Message, Method};
@@ -11,6 +13,7 @@ use warp_sip::transaction::{Action, NEVER, ServerInput, ServerInvite, ServerOthe
 use warp_sip::uri::Uri;
 
 use super::route::{self, Plan};
+use super::shared::Place;
 use super::slab::Id;
 use super::table::{ServerMachine, ServerTxn};
 use super::transactions::Transactions;
@@ -24,8 +27,14 @@ impl Transactions {
         !self.is_known(ip) && !signed_in()
     }
 
-    /// Whether the Request-URI is an emergency number of the plan (dialled as the trunk of this address may), or the emergency URN (RFC 5031).
-    pub(super) fn is_emergency(&self, msg: &Message<'_>, source: IpAddr) -> bool {
+    /// The trunk with this address; `None`: of a user who has not signed in yet, or of nobody.
+    pub(super) fn trunk_of(&self, source: IpAddr) -> Option<TrunkIx> {
+        self.snapshot.as_ref()?.directory.trunk_by_ip(source)
+    }
+
+    /// Whether the Request-URI is an emergency number of the plan (dialled as that trunk may; without a trunk: or as any might), or the
+    /// emergency URN (RFC 5031).
+    pub(super) fn is_emergency(&self, msg: &Message<'_>, trunk: Option<TrunkIx>) -> bool {
         let uri = msg.request_uri().unwrap_or(b"");
         (|| {
             let uri = Uri::parse(uri).ok()?;
@@ -33,12 +42,12 @@ impl Transactions {
                 return Some(true);
             }
             let snapshot = self.snapshot.as_ref()?;
-            let directory = &snapshot.directory;
-            let usual = DialRules::default();
-            let trunk = directory.trunk_by_ip(source).and_then(|ix| directory.trunk(ix));
-            let rules = trunk.map_or(&usual, |t| &t.dial);
-            let dialled = snapshot.number_plan.dialled(uri.user_unescaped(&mut [0; 256])?, rules).ok()?;
-            Some(matches!(dialled, Dialled::Emergency(_)))
+            let (mut digits, plan) = ([0; 256], &snapshot.number_plan);
+            let user = uri.user_unescaped(&mut digits)?;
+            Some(match trunk.and_then(|ix| snapshot.directory.trunk(ix)) {
+                Some(trunk) => matches!(plan.dialled(user, &trunk.dial), Ok(Dialled::Emergency(_))),
+                None => plan.may_be_emergency(user),
+            })
         })()
         .unwrap_or(false)
     }
@@ -55,7 +64,36 @@ impl Transactions {
         if stranger && self.table.of_stranger(flow.remote.ip()) >= self.config.transactions_per_stranger {
             return None;
         }
-        let place = self.shared.place(self.config.transactions)?;
+        let place = self.shared.place(self.room(false))?;
+        Some(self.keep_server(flow, msg, bytes, key, stranger, place))
+    }
+
+    /// The same for the INVITE of an emergency call, which has room of its own in a full table.
+    pub(super) fn begin_emergency(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        key: u128,
+    ) -> Option<Id> {
+        let place = self.shared.place(self.room(true))?;
+        Some(self.keep_server(flow, msg, bytes, key, false, place))
+    }
+
+    /// Transactions that there may be.
+    pub(super) fn room(&self, emergency: bool) -> usize {
+        self.config.transactions.saturating_add(if emergency { EMERGENCY_ROOM } else { 0 })
+    }
+
+    fn keep_server(
+        &mut self,
+        flow: Flow,
+        msg: &Message<'_>,
+        bytes: &[u8],
+        key: u128,
+        stranger: bool,
+        place: Place,
+    ) -> Id {
         let reliable = flow.transport.is_reliable();
         let machine = if msg.method() == Method::Invite {
             ServerMachine::Invite(ServerInvite::start(reliable))
@@ -80,7 +118,7 @@ impl Transactions {
             armed: NEVER,
         });
         self.begun = Some(id);
-        Some(id)
+        id
     }
 
     /// No room: 503 to INVITE, silence to others (model::limits).
@@ -167,6 +205,9 @@ impl Transactions {
         self.keyed.hash128(&[b"call", call_id, caller_tag])
     }
 }
+
+/// Transactions of emergency calls beyond [`super::CoreConfig::transactions`].
+const EMERGENCY_ROOM: usize = 4_096;
 
 /// The cookie in a Record-Route value.
 pub(super) fn cookie_of(raw: &[u8]) -> Option<u64> {

@@ -190,6 +190,16 @@ impl Branch {
 }
 
 impl Call {
+    /// The emergency code that was dialled: such a call passes every limit (`ref/integrations` §11, `ref/telecom-domain` §9).
+    pub(crate) fn emergency(&self) -> Option<u16> {
+        self.decision.as_ref()?.emergency
+    }
+
+    /// In the cookie of its Record-Route: no other call has it, whatever the two have in common (RFC 0010).
+    pub(crate) fn salt(&self) -> u64 {
+        (self.cdr_key >> 64) as u64 ^ self.cdr_key as u64
+    }
+
     /// For operators; `None` when it is over.
     pub(crate) fn live(&self) -> Option<LiveCall> {
         let r = self.record.as_ref().filter(|_| self.phase != Phase::Over)?;
@@ -432,11 +442,15 @@ impl Calls {
             tx.refuse(&flow, msg, 482, "", &[], false);
             return;
         }
-        if self.all.len() >= tx.config.calls && !tx.is_emergency(msg, flow.remote.ip()) {
-            tx.on_table_full(&flow, msg, false);
-            return;
+        let full = self.all.len() >= tx.config.calls;
+        let mut server = None;
+        if !full {
+            server = tx.begin_server(flow, msg, bytes, txn_key, false);
         }
-        let Some(server) = tx.begin_server(flow, msg, bytes, txn_key, false) else {
+        if server.is_none() && tx.is_emergency(msg, Some(trunk)) {
+            server = tx.begin_emergency(flow, msg, bytes, txn_key);
+        }
+        let Some(server) = server else {
             tx.on_table_full(&flow, msg, false);
             return;
         };
@@ -510,12 +524,7 @@ impl Calls {
 
     /// Limits, then the decision, then the first vendor; or a refusal with its record.
     fn screen_and_route(&mut self, call: &mut Call, tx: &mut Transactions) {
-        if tx.shared.is_draining() {
-            self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), tx);
-            return;
-        }
         let snapshot = call.snapshot.clone();
-
         let (caller, called) = match &call.record {
             Some(r) => (r.caller.clone(), r.called.clone()),
             None => return,
@@ -535,6 +544,11 @@ impl Calls {
         let (decision, record) = decide(&snapshot, &input, &Live::lazily(&look));
         cdr::decided(call.record.as_deref_mut(), &decision, record);
         call.decision = Some(decision);
+        // Nor is an emergency call refused for a drain, or for a journal that cannot be written (F-DISK-01 is about calls that are paid for).
+        if tx.shared.is_draining() && decision.emergency.is_none() {
+            self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), tx);
+            return;
+        }
         // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
         let sell = decision.sell.filter(|_| decision.emergency.is_none());
         let admitted =

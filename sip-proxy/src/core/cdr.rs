@@ -101,12 +101,23 @@ pub(super) fn decided(
     r.decision = explained;
 }
 
-/// The number as a vendor wants it.
+/// Whether a record is one of an emergency call.
+pub fn is_emergency(record: &CallRecord) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Decided {
+        emergency: Option<u16>,
+    }
+    let decided = record.decision.as_deref().map(|d| serde_json::from_str::<Decided>(d.get()));
+    matches!(decided, Some(Ok(Decided { emergency: Some(_) })))
+}
+
+/// The number as a vendor wants it: of a call for help the code that was recognised, not what stood before it.
 pub(super) fn number_for(call: &Call, trunk: &VendorTrunk) -> String {
     let dialled = call.record.as_ref().map_or("", |r| r.called.as_str());
-    let number = match call.decision.as_ref().and_then(|d| d.called) {
-        None => dialled.to_owned(),
-        Some(n) => match trunk.number_format {
+    let number = match (call.emergency(), call.decision.as_ref().and_then(|d| d.called)) {
+        (Some(code), _) => format!("{code:03}"),
+        (None, None) => dialled.to_owned(),
+        (None, Some(n)) => match trunk.number_format {
             NumberFormat::PlusE164 => n.to_string(),
             NumberFormat::E164 => n.as_u64().to_string(),
             NumberFormat::National => match n.nanp() {

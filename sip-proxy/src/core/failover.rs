@@ -27,27 +27,30 @@ use super::types::Output;
 use super::uac::Uac;
 
 impl Calls {
-    /// Tries the next candidate that is up and has room; without one the call fails.
+    /// Tries the next candidate that is up and has room; without one the call fails. For an emergency call every one of its route is
+    /// tried, whatever is held against it: trying is better than not trying.
     pub(super) fn next_vendor(&mut self, call: &mut Call, tx: &mut Transactions) {
-        while call.vendors < tx.config.max_attempts && call.branches.len() < BRANCHES {
-            let Some(candidate) =
-                call.decision.as_ref().and_then(|d| d.result.as_ref().ok()).and_then(|c| c.get(call.tried))
-            else {
+        let always = call.emergency().is_some();
+        while (always || call.vendors < tx.config.max_attempts) && call.branches.len() < BRANCHES {
+            let Some(ix) = next_candidate(call) else {
                 break;
             };
-            let ix = candidate.vendor_trunk;
             call.tried += 1;
-            if call.health.of(ix).is_some_and(|h| h.is_down(tx.now.mono)) {
+            if !always && call.health.of(ix).is_some_and(|h| h.is_down(tx.now.mono)) {
                 continue;
             }
             let Some(way) = next_address(call, ix, call.branches.len(), tx) else {
                 continue;
             };
             // On trial it takes one call at a time.
-            if !call.health.of(ix).is_none_or(|h| h.begin(tx.now.mono)) {
+            if !call.health.of(ix).is_none_or(|h| h.begin(tx.now.mono)) && !always {
                 continue;
             }
-            let Some(reservation) = call.bound.take_vendor_trunk(ix, tx.now) else {
+            let reservation = match always {
+                true => call.bound.count_vendor_trunk(ix),
+                false => call.bound.take_vendor_trunk(ix, tx.now),
+            };
+            let Some(reservation) = reservation else {
                 continue;
             };
             call.vendors += 1;
@@ -203,6 +206,7 @@ impl Calls {
             strip_credentials: true,
             uri: Some(uri.as_bytes()),
             vendor: Some(trunk.id),
+            emergency: call.emergency().is_some(),
             sdp,
             offers: sdp.is_some(),
             ..Copy::new(&plan, call.flow)
@@ -492,7 +496,7 @@ impl Calls {
             408 if rang => Verdict::Stop,
             _ => verdict(status, cause, &FailoverRules::default()),
         };
-        if verdict == Verdict::Next && !call.cancelled {
+        if (verdict == Verdict::Next || has_further_help(call)) && !call.cancelled {
             call.finals.add(branch, redirect::as_heard(status));
             self.branch_over(call, status, cause, "failover", tx);
             self.next_vendor(call, tx);
@@ -562,7 +566,7 @@ impl Calls {
         if call.cancelled {
             self.branch_over(call, status, None, "cancelled", tx);
             self.refuse_call(call, 487, "", "", 16, None, tx);
-        } else if timed_out && rang {
+        } else if timed_out && rang && !has_further_help(call) {
             self.branch_over(call, status, None, why, tx);
             self.refuse_call(call, 408, "No Answer", "no_answer", 19, None, tx);
         } else {
@@ -628,6 +632,23 @@ fn fitted_to(invite: &[u8], answer: &[u8], tx: &Transactions) -> Option<Vec<u8>>
     }
     let msg = Message::parse(invite).ok()?;
     fitted(tx.session(&msg).ok()??, answer)
+}
+
+/// The candidate whose turn it is. A decision holds the first [`warp_policy::MAX_CANDIDATES`] of an emergency route; the others follow.
+fn next_candidate(call: &Call) -> Option<VendorTrunkIx> {
+    let list = call.decision.as_ref()?.result.as_ref().ok()?;
+    if let Some(candidate) = list.get(call.tried) {
+        return Some(candidate.vendor_trunk);
+    }
+    call.emergency()?;
+    let listed = |ix: &VendorTrunkIx| list.iter().any(|c| c.vendor_trunk == *ix);
+    let mut others = call.snapshot.directory.emergency_route().iter().filter(|ix| !listed(ix));
+    others.nth(call.tried.checked_sub(list.len())?).copied()
+}
+
+/// Whether an emergency call has a trunk left to be tried: no answer of the one before is a reason to give up (only the caller's CANCEL is).
+fn has_further_help(call: &Call) -> bool {
+    call.emergency().is_some() && next_candidate(call).is_some()
 }
 
 /// Branches of one call, whatever its vendors list (T-SIP-14).

@@ -51,6 +51,8 @@ pub(crate) struct Copy<'x> {
     pub(crate) vendor: Option<VendorTrunkId>,
     /// Headers with other values.
     pub(crate) lines: &'x [(Header, Vec<u8>)],
+    /// Of an emergency call.
+    pub(crate) emergency: bool,
 }
 
 impl<'x> Copy<'x> {
@@ -70,6 +72,7 @@ impl<'x> Copy<'x> {
             salt: 0,
             vendor: None,
             lines: &[],
+            emergency: false,
         }
     }
 }
@@ -83,7 +86,7 @@ impl Transactions {
         flow: Flow,
         owner: Owner,
     ) -> Option<Id> {
-        let Some(place) = self.shared.place(self.config.transactions) else {
+        let Some(place) = self.shared.place(self.room(copy.emergency)) else {
             self.stats.table_full += 1;
             return None;
         };
@@ -182,7 +185,7 @@ impl Transactions {
         vendor: Option<(VendorTrunkId, Option<Box<[u8]>>)>,
         write: impl FnOnce(&[u8], &mut Vec<u8>),
     ) {
-        let Some(place) = self.shared.place(self.config.transactions) else {
+        let Some(place) = self.shared.place(self.room(false)) else {
             self.stats.table_full += 1;
             return;
         };
@@ -231,7 +234,7 @@ impl Transactions {
         (header, credentials): &(Header, Vec<u8>),
         realm: &[u8],
     ) -> Option<Id> {
-        let place = self.shared.place(self.config.transactions)?;
+        let place = self.shared.place(self.room(false))?;
         let txn = self.table.clients.get(former)?;
         let (flow, method, timers) = (txn.flow, txn.method, &self.config.timers);
         let reliable = flow.transport.is_reliable();
@@ -427,7 +430,7 @@ impl Transactions {
             txn.request = request;
         }
         self.arm_client(client);
-        let Some(place) = self.shared.place(self.config.transactions).filter(|_| made) else {
+        let Some(place) = self.shared.place(self.room(false)).filter(|_| made) else {
             self.give_buf(buf);
             return;
         };

@@ -101,7 +101,7 @@ impl Core {
         msg.method() == Method::Invite
             && msg.to_tag().is_none()
             && self.shed_draw(msg) % u64::from(overload::FULL) < u64::from(self.shed)
-            && !self.tx.is_emergency(msg, source)
+            && !self.tx.is_emergency(msg, self.tx.trunk_of(source))
     }
 
     /// The same for all requests of a call, so that one which was challenged is not refused at its second try.

@@ -60,6 +60,8 @@ mod tests_challenge;
 #[cfg(test)]
 mod tests_edge;
 #[cfg(test)]
+mod tests_emergency;
+#[cfg(test)]
 mod tests_forks;
 #[cfg(test)]
 mod tests_fuzz;
@@ -88,6 +90,7 @@ mod tests_static;
 #[cfg(test)]
 pub(crate) mod tests_world;
 
+pub use cdr::is_emergency;
 pub use health::TrunkState;
 pub use panic::CallRef;
 pub use resume::Resume;

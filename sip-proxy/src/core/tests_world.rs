@@ -179,6 +179,13 @@ impl World {
         }
     }
 
+    /// The directory changes; prices stay.
+    pub(super) fn change(&mut self, rows: DirectoryBuilder) {
+        let now = self.core.tx.snapshot.clone().unwrap();
+        let next = now.with_directory(Arc::new(rows.build().unwrap()));
+        self.core.handle_snapshot(Arc::new(next), at(self.ms));
+    }
+
     pub(super) fn give(&mut self, from: &str, text: &str) {
         self.ms += 10;
         let flow = Flow::udp(self.us, addr(from));

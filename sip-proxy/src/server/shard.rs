@@ -31,7 +31,9 @@ use super::token::{self, Target};
 use super::vendors::VendorWatch;
 use super::wire::{is_answer, refuse, via};
 use crate::config::Config;
-use crate::core::{Answer, AskId, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, shard_of};
+use crate::core::{
+    Answer, AskId, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, is_emergency, shard_of,
+};
 use crate::metrics::{CallCounter, Direction, Metrics, SocketError, Stage, Transaction};
 
 /// What a shard is made of; everything that can fail has happened before.
@@ -363,7 +365,10 @@ impl Shard {
         {
             self.metrics.journal_errors.inc(());
             tracing::error!(shard = self.index, %error, "the call journal cannot be written");
-            if let JournalRecord::Answered(call) = record {
+            // Nobody pays for an emergency call, and it is not hung up for want of a record: its end is kept in memory until it can be written.
+            if let JournalRecord::Answered(call) = record
+                && !is_emergency(call)
+            {
                 self.refused = Some(call.cdr_id);
             }
         }

@@ -62,6 +62,8 @@ pub enum Dialled {
 
 /// Bytes of a user part with its parameters; a longer one is no number.
 pub const MAX_USER_BYTES: usize = 256;
+/// Digits of the shortest number, country code included.
+const FEWEST_DIGITS: usize = 7;
 /// Digits of the longest accepted user part, technical prefix included.
 const MAX_DIGITS: usize = 40;
 
@@ -153,6 +155,10 @@ impl NumberPlan {
         }
         let digits = clean(text).ok_or(Refusal::InvalidNumber)?;
         let mut digits = digits.as_slice();
+        // A call for help needs no prefix, and none may eat its digits (47 CFR §9.16: dialled directly, whatever the trunk's rules).
+        if let Some(code) = self.emergency(digits, &rules.strip) {
+            return Ok(Dialled::Emergency(code));
+        }
         if !rules.strip.is_empty() {
             match longest_prefix(digits, &rules.strip) {
                 Some(n) => digits = digits.get(n..).unwrap_or(&[]),
@@ -194,6 +200,29 @@ impl NumberPlan {
         Ok(Dialled::Number { number, rn, npdi })
     }
 
+    /// The emergency code in what was dialled: as it stands, or behind any of the technical prefixes; with `+` as some phones write it.
+    fn emergency(&self, digits: &[u8], prefixes: &[String]) -> Option<u16> {
+        let behind = prefixes.iter().filter_map(|p| digits.strip_prefix(p.as_bytes()));
+        [digits].into_iter().chain(behind).find_map(|d| {
+            match self.service(d.strip_prefix(b"+").unwrap_or(d)) {
+                Some(Dialled::Emergency(code)) => Some(code),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether this may be a call for help of a caller whose technical prefixes are not known yet: an emergency code, behind so little
+    /// (or behind `#` or `*`) that the whole is no number. For limits, which such a call passes.
+    pub fn may_be_emergency(&self, user: &[u8]) -> bool {
+        let Some(digits) = clean(params(user).0).filter(|_| user.len() <= MAX_USER_BYTES) else {
+            return false;
+        };
+        let digits = digits.as_slice();
+        let no_number = digits.len() < FEWEST_DIGITS || digits.iter().any(|b| matches!(b, b'#' | b'*'));
+        let code = digits.len().checked_sub(3).and_then(|n| digits.get(n..));
+        no_number && code.is_some_and(|code| self.emergency(code, &[]).is_some())
+    }
+
     fn service(&self, digits: &[u8]) -> Option<Dialled> {
         if digits.len() != 3 || digits.iter().any(|b| !b.is_ascii_digit()) {
             return None;
@@ -211,7 +240,7 @@ impl NumberPlan {
                 _ => Err(Refusal::InvalidNumber),
             };
         }
-        if digits.len() < 7 {
+        if digits.len() < FEWEST_DIGITS {
             return Err(Refusal::IncompleteNumber);
         }
         E164::parse(digits).map_err(|_| Refusal::InvalidNumber)
@@ -315,6 +344,42 @@ mod tests {
         assert_eq!(dial("+0442071234567"), Err(Refusal::InvalidNumber));
         assert_eq!(dial("4%z5"), Err(Refusal::InvalidNumber));
         assert_eq!(dial(&"4".repeat(60)), Err(Refusal::InvalidNumber));
+    }
+
+    /// `ref/integrations` §11 (Kari's law): dialled directly, behind a prefix or without, whatever prefixes the trunk has.
+    #[test]
+    fn an_emergency_call_needs_no_prefix_and_none_eats_its_digits() {
+        let rules = |strip: &[&str], strip_required| DialRules {
+            strip: strip.iter().map(|p| (*p).to_owned()).collect(),
+            strip_required,
+            ..DialRules::default()
+        };
+        for strip in [&["77#"][..], &["9"], &["91"], &["911"], &["1", "112"], &["9", "99"], &["+9"]] {
+            for required in [false, true] {
+                let rules = rules(strip, required);
+                for text in ["911", "+911", "9-1-1", "%2B911", "911;phone-context=+1"] {
+                    assert_eq!(dial_by(text, &rules).as_deref(), Ok("emergency 911"), "{strip:?} {text}");
+                }
+                assert_eq!(dial_by("112", &rules).as_deref(), Ok("emergency 112"), "{strip:?}");
+                let prefixed = format!("{}911", strip[0].replace('#', "%23"));
+                assert_eq!(dial_by(&prefixed, &rules).as_deref(), Ok("emergency 911"), "{prefixed}");
+            }
+        }
+        // The longest prefix would leave `11`; the short one leaves the code.
+        assert_eq!(dial_by("9911", &rules(&["9", "99"], true)).as_deref(), Ok("emergency 911"));
+        // Whose prefixes are not known yet.
+        let plan = NumberPlan::seed();
+        for text in ["911", "+911", "9911", "77%23911", "12345678#112", "911;x=1"] {
+            assert!(plan.may_be_emergency(text.as_bytes()), "{text}");
+        }
+        for text in ["", "11", "411", "9110", "4155550911", "9999911", "a911", "*"] {
+            assert!(!plan.may_be_emergency(text.as_bytes()), "{text}");
+        }
+        // Other service codes and numbers are read as before.
+        assert_eq!(dial_by("411", &rules(&["77#"], true)), Err(Refusal::InvalidNumber));
+        assert_eq!(dial_by("9411", &rules(&["9"], true)).as_deref(), Ok("service 411"));
+        assert_eq!(dial_by("914155550123", &rules(&["9"], true)).as_deref(), Ok("+14155550123"));
+        assert_eq!(dial_by("9114155550123", &rules(&["91"], true)).as_deref(), Ok("+14155550123"));
     }
 
     #[test]

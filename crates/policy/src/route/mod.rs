@@ -294,9 +294,10 @@ fn decide_into(
         .fold(MAX_DURATION_S, u32::min);
 
     let dialled = plan.dialled(input.called, &trunk.dial);
-    // An emergency call passes even from a trunk that is switched off for money reasons.
+    // An emergency call passes even from a trunk that is switched off for money reasons, and no limit of a customer cuts it short.
     if let Ok(Dialled::Emergency(code)) = dialled {
         out.emergency = Some(code);
+        out.max_duration_s = MAX_DURATION_S;
         out.caller = Some(plan.caller(input.caller, None));
         return emergency(snapshot, live, list);
     }
@@ -359,12 +360,17 @@ fn decide_into(
     choose::candidates(snapshot, input, live, partition, block, out, &sell, list)
 }
 
-/// Trunks of the emergency route that are up, then those that are not: trying is better than not trying.
+/// Trunks of the emergency route that are up, then those that are not, or that are switched off: trying is better than not trying.
 fn emergency(snapshot: &Snapshot, live: &Live<'_>, out: &mut Candidates) -> Result<(), Refusal> {
-    let route = snapshot.directory.emergency_route();
+    let directory = &snapshot.directory;
+    let route = directory.emergency_route();
+    let enabled = |ix: VendorTrunkIx| {
+        directory.vendor_trunk(ix).is_some_and(|t| t.enabled)
+            && directory.vendor_of(ix).and_then(|v| directory.vendor(v)).is_some_and(|v| v.enabled)
+    };
     for want_up in [true, false] {
         for ix in route {
-            if live.of(*ix).up == want_up
+            if (live.of(*ix).up && enabled(*ix)) == want_up
                 && let Some(vendor) = snapshot.directory.vendor_of(*ix)
             {
                 let rank = out.len() as u16 + 1;

@@ -303,6 +303,12 @@ impl Bound {
         Some(VendorReservation { slot: slot.clone() })
     }
 
+    /// The same for an emergency call: counted, refused by no limit. `None`: the directory has no such trunk.
+    pub fn count_vendor_trunk(&self, ix: VendorTrunkIx) -> Option<VendorReservation> {
+        let slot = self.vendor_trunks.get(ix.at())?;
+        slot.take_channel(None).then(|| VendorReservation { slot: slot.clone() })
+    }
+
     /// Live figures of a vendor trunk as [`decide`](crate::decide) takes them; `up` says whether it is in rotation.
     pub fn look(&self, ix: VendorTrunkIx, now: Now, up: bool) -> VendorTrunkLive {
         let cps = self.directory.vendor_trunk(ix).and_then(|t| t.limits.cps);
