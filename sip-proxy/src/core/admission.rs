@@ -181,7 +181,8 @@ impl Transactions {
         }
     }
 
-    /// Hash of all that decides where a request goes (RFC 5393 §4.2.1).
+    /// Hash of all that decides where a request goes (RFC 5393 §4.2.1). Its CSeq does not: all Vias of a request tell of its own way, and a
+    /// number that we raised for a vendor's challenge would hide the loop. Nor do credentials for another realm than ours.
     pub(super) fn loop_hash(&self, msg: &Message<'_>, plan: &Plan<'_>) -> u32 {
         self.shared.keyed.hash64(&[
             b"loop",
@@ -190,9 +191,17 @@ impl Transactions {
             msg.call_id(),
             msg.from_tag().unwrap_or(b""),
             msg.to_tag().unwrap_or(b""),
-            &msg.cseq().0.to_be_bytes(),
-            msg.header(Header::ProxyAuthorization).unwrap_or(b""),
+            self.credentials_of(msg),
         ]) as u32
+    }
+
+    /// The line of Proxy-Authorization that we look at; whatever it says where nobody signs in here.
+    fn credentials_of<'m>(&self, msg: &Message<'m>) -> &'m [u8] {
+        let realm = self.config.realm.name.as_bytes();
+        let ours = |line: &&[u8]| {
+            self.config.mode != Mode::Policy || Credentials::parse(line).is_ok_and(|c| c.realm == realm)
+        };
+        msg.lines_of(Header::ProxyAuthorization).find(ours).unwrap_or(b"")
     }
 
     /// Whether a stranger's source is silenced for its failures (T-SIP-08).

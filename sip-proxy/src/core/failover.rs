@@ -201,7 +201,7 @@ impl Calls {
             incoming: route::listener_of(&tx.ours, &call.flow),
             out_by: route::listener_of(&tx.ours, &flow),
             record_route: true,
-            salt: call.uri_hash,
+            salt: call.salt(),
             untrusted: !trusted,
             strip_credentials: true,
             uri: Some(uri.as_bytes()),
@@ -457,7 +457,7 @@ impl Calls {
             call.dialog.callee.target = contact.uri.to_vec();
         }
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
-        let salt = call.uri_hash;
+        let salt = call.salt();
         call.dialog.set_routes(routes.into_iter(), |raw| tx.is_our_route(raw, msg.call_id(), salt));
     }
 
