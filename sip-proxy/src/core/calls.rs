@@ -238,6 +238,12 @@ impl Calls {
             }
             call.armed = NEVER;
             calls.asks_overdue(call, tx);
+            // Who has a call in the air is no stranger, however long ago he signed in: his BYE must not be lost in a flood of theirs, nor by a
+            // neighbour's wrong password (T-SIP-08, T-SIP-12).
+            if call.phase != Phase::Over && call.record.as_ref().is_some_and(|r| r.ingress_user.is_some()) {
+                tx.shared.learnt.learn(call.flow.remote.ip(), now);
+            }
+            // Of the branch at hand, whatever the caller has heard of those before it (F-NET-02).
             let late = |t: &Branch| t.first_1xx_at.min(t.progress_by) <= now;
             if call.phase == Phase::Setup && call.branch().is_some_and(|l| l.open && late(l)) {
                 calls.no_progress(call, tx);

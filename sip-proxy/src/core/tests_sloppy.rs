@@ -58,8 +58,9 @@ fn a_sloppy_stranger_is_challenged_where_he_may_sign_in_and_refused_elsewhere() 
         w.give(home, &inside("BYE", &ok, true, "bye", "", "").replace(CUSTOMER, home));
         assert!(w.to(V1).starts_with("BYE "), "{name}");
         assert_eq!(w.ended.len(), 1);
-        // What is not addressed to us, or is no request that he could sign: 400.
+        // With his last call he is a stranger again. What is not addressed to us, or is no request that he could sign: 400.
         for (from, to) in [(format!("@{US} SIP"), "@192.0.2.77 SIP"), ("INVITE".into(), "OPTIONS")] {
+            w.wait(700_000);
             let other = invite(NUMBER, "d3", "", "").replace(CUSTOMER, home).replace(&from, to);
             w.give(home, &sloppy(&other, name));
             let answer = w.to(home);
