@@ -245,7 +245,8 @@ impl Calls {
             }
             // Of the branch at hand, whatever the caller has heard of those before it (F-NET-02).
             let late = |t: &Branch| t.first_1xx_at.min(t.progress_by) <= now;
-            if call.phase == Phase::Setup && call.branch().is_some_and(|l| l.open && late(l)) {
+            let tried = matches!(call.phase, Phase::Setup | Phase::Ringing);
+            if tried && call.branch().is_some_and(|l| l.open && late(l)) {
                 calls.no_progress(call, tx);
             }
             if call.ends_at > now {

@@ -237,6 +237,11 @@ impl Calls {
         let status = msg.status().unwrap_or(0);
         let current = usize::from(branch) + 1 == call.branches.len();
         if call.is_asking() && call.phase != Phase::Over {
+            // It waits, its branch is not silent.
+            if let Some(l) = call.branches.get_mut(usize::from(branch)) {
+                l.first_1xx_at = NEVER;
+                l.progress_by = if status > 100 { NEVER } else { l.progress_by };
+            }
             let bytes = tx.copy_buf(msg.bytes());
             self.hold(call, Held::Branch { branch, flow, bytes });
             return;
