@@ -158,6 +158,12 @@ impl Core {
         self.tx.panic_in = steps.iter().copied().filter(|n| *n > 0).collect();
     }
 
+    /// Takes the place of a core that is given up, and goes on with its numbers: answers to its questions may still be on their way, and
+    /// are nobody's.
+    pub fn go_on_after(&mut self, old: &Core) {
+        self.calls.next_ask = self.calls.next_ask.max(old.calls.next_ask);
+    }
+
     /// A call that has not been closed, of a core that is given up.
     pub fn next_call(&self) -> Option<CallRef> {
         self.calls.all.iter().next().map(|(id, _)| CallRef(id))

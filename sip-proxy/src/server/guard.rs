@@ -100,6 +100,7 @@ impl Shard {
         std::mem::swap(&mut self.core, &mut old);
         self.run_outputs(now);
         std::mem::swap(&mut self.core, &mut old);
+        self.core.go_on_after(&old);
         if caught(|| drop(old)) {
             self.count_panic("the old core could not be dropped");
         }
