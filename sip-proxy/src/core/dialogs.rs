@@ -666,7 +666,7 @@ impl Calls {
     }
 
     /// The ACK that the callee's 2xx is still owed: a BYE must not come before it (RFC 3261 §13.2.2.4, §15).
-    fn ack_callee(&mut self, call: &mut Call, tx: &mut Transactions) {
+    pub(super) fn ack_callee(&mut self, call: &mut Call, tx: &mut Transactions) {
         if std::mem::replace(&mut call.acked, true) {
             return;
         }

@@ -6,7 +6,6 @@ use warp_sip::dialog::Side;
 
 use super::call::Phase;
 use super::calls::Calls;
-use super::dialogs::line_of;
 use super::slab::Id;
 use super::transactions::Transactions;
 
@@ -26,18 +25,7 @@ impl Calls {
             if call.phase != Phase::Answered {
                 return;
             }
-            if let Some(flow) = calls.way_to(call, Side::Callee, call.flow, tx) {
-                // In the vendor's numbers, with what the INVITE was signed with (RFC 3261 §22.1).
-                let caller = call.dialog.caller.cseq;
-                let uac = call.branches.last().map(|b| &b.uac);
-                let cseq = uac.map_or(caller, |uac| uac.of(caller));
-                let signed = uac.and_then(|uac| uac.of_ack());
-                let signed = signed.map_or_else(Vec::new, |(name, value)| line_of(*name, value));
-                let via = tx.via_without_answer(&flow);
-                let mut ack = tx.take_buf();
-                call.dialog.write_ack(Side::Callee, cseq, &via, &signed, &mut ack);
-                tx.transmit(flow, ack);
-            }
+            calls.ack_callee(call, tx);
             calls.send_bye(call, Side::Callee, tx);
             calls.drop_asks(call, tx);
             if let Some(record) = &mut call.record {

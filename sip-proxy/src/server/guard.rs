@@ -52,6 +52,15 @@ impl Shard {
 
     /// Calls the core and carries out what it wants.
     pub(super) fn step_core(&mut self, now: Now, step: impl FnOnce(&mut Core)) {
+        self.one_step(now, step);
+        // Here and not by the mailbox: that may be full, and a 2xx that the vendor repeats must not be passed on before.
+        while let Some(cdr_id) = self.unrecorded_calls.pop() {
+            let end = Command::EndCall { cdr_id, reason: "journal" };
+            self.one_step(now, |core| core.handle_command(end, now));
+        }
+    }
+
+    fn one_step(&mut self, now: Now, step: impl FnOnce(&mut Core)) {
         let before = self.core.stats().panics;
         let core = &mut self.core;
         if caught(|| step(core)) {
@@ -117,6 +126,11 @@ impl Shard {
 impl Shard {
     pub(super) fn send_to_itself(&self, note: super::Note) {
         assert!(self.senders[usize::from(self.index)].send(note).is_ok());
+    }
+
+    /// False when the mailbox is full.
+    pub(super) fn try_to_send_to_itself(&self, note: super::Note) -> bool {
+        self.senders[usize::from(self.index)].send(note).is_ok()
     }
 
     /// As a turn that takes its mail and goes no further.

@@ -82,6 +82,8 @@ pub(crate) struct Shard {
     vendors: VendorWatch,
     /// A call that must not be connected, because its answer could not be written.
     refused: Option<CallId>,
+    /// Such calls whose callers have heard so: the core ends them before it hears of anything else ([`Shard::step_core`]).
+    pub(super) unrecorded_calls: Vec<CallId>,
     /// The record that is being written.
     pub(super) in_hand: Option<JournalRecord>,
     /// The connection whose bytes are being read: its framer is out.
@@ -150,6 +152,7 @@ impl Shard {
             unrecorded: false,
             vendors: VendorWatch::default(),
             refused: None,
+            unrecorded_calls: Vec::new(),
             in_hand: None,
             reading: None,
             stats: CoreStats::default(),
@@ -393,11 +396,7 @@ impl Shard {
         let bytes = match self.refused.take_if(|_| is_answer(&bytes)) {
             None => bytes,
             Some(cdr_id) => {
-                let command = Command::EndCall { cdr_id, reason: "journal" };
-                let own = self.senders.get(usize::from(self.index));
-                if own.is_some_and(|s| s.send(Note::Command(command)).is_err()) {
-                    self.metrics.mailbox_full.inc(());
-                }
+                self.unrecorded_calls.push(cdr_id);
                 refuse(bytes)
             }
         };

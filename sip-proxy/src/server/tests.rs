@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use warp_feed::Subscriber;
 use warp_model::{Mono, Now, Wall};
 use warp_net::epoll::{Epoll, Events, Interest};
 use warp_net::mailbox::mailbox;
 use warp_net::tcp::{Accepted, TcpConnection, TcpListener};
+use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, Transport};
 
 use super::Note;
@@ -23,10 +25,16 @@ fn at_s(s: u64) -> Now {
 }
 
 fn shard() -> (Shard, Metrics) {
-    let any = "127.0.0.1:0".parse().unwrap();
     let mode = Mode::Static { next: "127.0.0.1:9".parse().unwrap(), trusted: Vec::new() };
+    shard_of(mode, None)
+}
+
+pub(super) fn shard_of(mode: Mode, snapshots: Option<Subscriber<Snapshot>>) -> (Shard, Metrics) {
+    let any = "127.0.0.1:0".parse().unwrap();
     let listener = Listener { transport: Transport::Udp, bind: any, advertise: None };
-    let mut config = Config::new(CoreConfig::new(mode, vec![listener]));
+    let mut core = CoreConfig::new(mode, vec![listener]);
+    core.anchor_media = false;
+    let mut config = Config::new(core);
     let sockets = sockets::bind(&mut config).unwrap().remove(0);
     let (sender, mailbox) = mailbox(16).unwrap();
     let metrics = Metrics::detached();
@@ -40,7 +48,7 @@ fn shard() -> (Shard, Metrics) {
         mailbox,
         senders: vec![sender],
         media: MediaControl::None,
-        snapshots: None,
+        snapshots,
         journal: None,
         metrics: metrics.clone(),
     });

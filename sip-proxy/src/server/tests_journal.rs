@@ -7,17 +7,22 @@ use std::time::{Duration, Instant};
 
 use warp_events::journal::{JournalOptions, kind};
 use warp_events::segment::{self, Item, Scan};
-use warp_events::{Disk, EventsMetrics};
+use warp_events::{Disk, EventsMetrics, Journal};
+use warp_feed::Subscriber;
 use warp_model::Nanos;
 use warp_model::cdr::{CallRecord, Outcome};
+use warp_net::epoll::Events;
 use warp_policy::Snapshot;
-use warp_sip::flow::Transport;
+use warp_sip::flow::{Flow, Transport};
 
 use crate::config::Config;
 use crate::core::tests_world::{reply, snapshot};
 use crate::core::{CoreConfig, Listener, Mode};
 use crate::metrics::Metrics;
+use crate::server::Note;
 use crate::server::media_control::MediaControl;
+use crate::server::shard::Shard;
+use crate::server::tests::shard_of;
 use crate::{Handles, Proxy, start};
 
 /// A proxy with a customer at 127.0.0.2 and its cheapest vendor at 127.0.0.3.
@@ -36,17 +41,33 @@ fn peer(ip: [u8; 4]) -> UdpSocket {
     socket
 }
 
+/// The customer, the only vendor, and who they are to a proxy.
+fn world() -> (UdpSocket, UdpSocket, Subscriber<Snapshot>) {
+    let (customer, vendor) = (peer([127, 0, 0, 2]), peer([127, 0, 0, 3]));
+    let whole = snapshot(|_| ());
+    let mut rows = whole.directory.rows().clone();
+    rows.trunks[0].acl = vec!["127.0.0.2/32".parse().unwrap()];
+    rows.vendor_trunks[0].addresses = vec![vendor.local_addr().unwrap()];
+    rows.vendors.iter_mut().skip(1).for_each(|v| v.enabled = false);
+    rows.emergency_route = vec![rows.vendor_trunks[0].id];
+    let directory = Arc::new(rows.build().unwrap());
+    let (publisher, snapshots) = warp_feed::channel(Snapshot::empty());
+    publisher.publish(whole.with_directory(directory));
+    (customer, vendor, snapshots)
+}
+
+/// A first INVITE.
+fn invite(us: SocketAddr, from: SocketAddr, number: &str, call: &str) -> String {
+    format!(
+        "INVITE sip:{number}@{us} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
+         From: <sip:+14155550100@{from}>;tag=at\r\nTo: <sip:{number}@{us}>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:a@{from}>\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
 impl Running {
     fn start() -> Running {
-        let (customer, vendor) = (peer([127, 0, 0, 2]), peer([127, 0, 0, 3]));
-        let whole = snapshot(|_| ());
-        let mut rows = whole.directory.rows().clone();
-        rows.trunks[0].acl = vec!["127.0.0.2/32".parse().unwrap()];
-        rows.vendor_trunks[0].addresses = vec![vendor.local_addr().unwrap()];
-        rows.vendors.iter_mut().skip(1).for_each(|v| v.enabled = false);
-        let directory = Arc::new(rows.build().unwrap());
-        let (publisher, snapshots) = warp_feed::channel(Snapshot::empty());
-        publisher.publish(whole.with_directory(directory));
+        let (customer, vendor, snapshots) = world();
         let listener =
             Listener { transport: Transport::Udp, bind: "127.0.0.1:0".parse().unwrap(), advertise: None };
         let mut core = CoreConfig::new(Mode::Policy, vec![listener]);
@@ -72,13 +93,32 @@ impl Running {
     }
 
     fn invite(&self, call: &str) {
+        self.dial("+14155550123", call);
+    }
+
+    fn dial(&self, number: &str, call: &str) {
+        let text = invite(self.us, self.customer.local_addr().unwrap(), number, call);
+        self.customer.send_to(text.as_bytes(), self.us).unwrap();
+    }
+
+    /// The customer's BYE.
+    fn hang_up(&self, ok: &str, call: &str) {
         let (us, from) = (self.us, self.customer.local_addr().unwrap());
-        let text = format!(
-            "INVITE sip:+14155550123@{us} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
-             From: <sip:+14155550100@{from}>;tag=at\r\nTo: <sip:+14155550123@{us}>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\
-             Contact: <sip:a@{from}>\r\nContent-Length: 0\r\n\r\n"
+        let to = ok.lines().find(|l| l.starts_with("To:")).unwrap();
+        let contact = self.vendor.local_addr().unwrap();
+        let routes: String = ok
+            .lines()
+            .filter(|l| l.starts_with("Record-Route:"))
+            .map(|l| format!("{}\r\n", l.replacen("Record-Route", "Route", 1)))
+            .collect();
+        let bye = format!(
+            "BYE sip:b@{contact} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKbye\r\nMax-Forwards: 70\r\n{routes}\
+             From: <sip:+14155550100@{from}>;tag=at\r\n{to}\r\nCall-ID: {call}\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n"
         );
-        self.customer.send_to(text.as_bytes(), us).unwrap();
+        self.customer.send_to(bye.as_bytes(), us).unwrap();
+        let bye = Running::next(&self.vendor, "BYE ");
+        self.answer(&bye, "200 OK");
+        Running::next(&self.customer, "SIP/2.0 200 ");
     }
 
     /// The next message whose first line has this; others (100, 180, OPTIONS, repetitions) are passed over.
@@ -192,22 +232,7 @@ fn f_disk_01_running_calls_end_and_new_ones_are_refused_while_the_journal_fails(
         assert!(Instant::now() < end, "not refused: {heard}");
     }
     // The call in the air goes on and ends as usual.
-    let (us, from) = (running.us, running.customer.local_addr().unwrap());
-    let to = ok.lines().find(|l| l.starts_with("To:")).unwrap();
-    let contact = running.vendor.local_addr().unwrap();
-    let routes: String = ok
-        .lines()
-        .filter(|l| l.starts_with("Record-Route:"))
-        .map(|l| format!("{}\r\n", l.replacen("Record-Route", "Route", 1)))
-        .collect();
-    let bye = format!(
-        "BYE sip:b@{contact} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKbye\r\nMax-Forwards: 70\r\n{routes}\
-         From: <sip:+14155550100@{from}>;tag=at\r\n{to}\r\nCall-ID: running\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n"
-    );
-    running.customer.send_to(bye.as_bytes(), us).unwrap();
-    let bye = Running::next(&running.vendor, "BYE ");
-    running.answer(&bye, "200 OK");
-    Running::next(&running.customer, "SIP/2.0 200 ");
+    running.hang_up(&ok, "running");
     running.broken.store(false, Ordering::Release);
     let records = running.records();
     let of_it: Vec<u8> =
@@ -223,4 +248,72 @@ fn f_disk_01_running_calls_end_and_new_ones_are_refused_while_the_journal_fails(
         .iter()
         .find_map(|(k, r)| (*k == kind::ENDED && r.sip_call_id == "running").then(|| r.rating.clone()));
     assert!(charge.flatten().is_some_and(|r| r.sell.charge > Nanos(0)));
+}
+
+/// `ref/telecom-domain` §9: nobody pays for an emergency call, so it is not hung up because its record must wait.
+#[test]
+fn f_disk_01_an_emergency_call_is_connected_while_the_journal_fails() {
+    let running = Running::start();
+    running.broken.store(true, Ordering::Release);
+    running.dial("911", "help");
+    let invite = Running::next(&running.vendor, "INVITE sip:911@");
+    running.answer(&invite, "200 OK");
+    let heard = loop {
+        let heard = Running::next(&running.customer, "SIP/2.0 ");
+        if !heard.starts_with("SIP/2.0 100 ") {
+            break heard;
+        }
+    };
+    assert!(heard.starts_with("SIP/2.0 200 "), "{heard}");
+    running.hang_up(&heard, "help");
+    running.broken.store(false, Ordering::Release);
+    let records = running.records();
+    let ends: Vec<_> = records.iter().filter(|(kind, _)| *kind == kind::ENDED).map(|(_, r)| r).collect();
+    assert_eq!((ends.len(), ends[0].sip_code, ends[0].outcome), (1, 200, Outcome::Answered));
+    assert!(ends[0].answer_at.is_some() && ends[0].rating.is_none());
+}
+
+/// The end of a call whose answer was not recorded needs no mailbox: it comes before whatever is read next.
+#[test]
+fn f_disk_01_an_unrecorded_answer_ends_its_call_though_the_mailbox_is_full() {
+    let (customer, vendor, snapshots) = world();
+    let (mut shard, metrics) = shard_of(Mode::Policy, Some(snapshots));
+    let dir = tempfile::tempdir().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let options = JournalOptions {
+        segment_bytes: 64 << 10,
+        disk: Disk::breaking(&broken),
+        ..JournalOptions::new(EventsMetrics::detached())
+    };
+    shard.keep_journal(Journal::open(dir.path(), 0, options).unwrap());
+    let now = warp_net::clock::Clock::now();
+    shard.take_snapshot(now);
+    let us = shard.udp_addr();
+    let hear = |shard: &mut Shard, from: &UdpSocket, text: &str| {
+        let flow = Flow::udp(us, from.local_addr().unwrap());
+        shard.with_core(now, |core| core.handle_message(flow, text.as_bytes(), now));
+    };
+    hear(&mut shard, &customer, &invite(us, customer.local_addr().unwrap(), "+14155550123", "full"));
+    let mut events = Events::with_capacity(8);
+    shard.send_to_itself(Note::Snapshot);
+    shard.turn(&mut events);
+    let at_v = Running::next(&vendor, "INVITE ");
+    broken.store(true, Ordering::Release);
+    while shard.try_to_send_to_itself(Note::Snapshot) {}
+    let ok = reply(&at_v, "200 OK", "bt", &vendor.local_addr().unwrap().to_string(), "", "");
+    // The vendor repeats itself before the shard wakes up again.
+    hear(&mut shard, &vendor, &ok);
+    hear(&mut shard, &vendor, &ok);
+    assert_eq!(metrics.mailbox_full.value(()), 0);
+    shard.turn(&mut events);
+    assert!(Running::next(&vendor, "ACK ").contains("CSeq: 1 ACK"));
+    Running::next(&vendor, "BYE ");
+    let mut heard = Vec::new();
+    let mut bytes = [0; 8_192];
+    customer.set_nonblocking(true).unwrap();
+    while let Ok(n) = customer.recv(&mut bytes) {
+        heard.push(String::from_utf8_lossy(&bytes[..11]).into_owned());
+        assert!(n > 11);
+    }
+    assert_eq!(heard, ["SIP/2.0 100", "SIP/2.0 503"]);
 }
