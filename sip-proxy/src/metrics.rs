@@ -232,6 +232,7 @@ impl Metrics {
         self.dropped.add((Dropped::Loop,), d(last.loops, now.loops));
         self.dropped.add((Dropped::Overload,), d(last.table_full, now.table_full));
         self.dropped.add((Dropped::Overload,), d(last.shed, now.shed));
+        self.dropped.add((Dropped::Overload,), d(last.held_full, now.held_full));
         self.dropped.add((Dropped::MaxForwards,), d(last.max_forwards, now.max_forwards));
         self.dropped.add((Dropped::Acl,), d(last.acl, now.acl));
         for (label, before, after) in [

@@ -55,6 +55,10 @@ impl Transactions {
                 txn.timer_c = None;
             }
         }
+        // Whoever waits for it hears of it below, or of a panic on the way.
+        if let (Owner::Server(server) | Owner::InDialog { server, .. }, 200..) = (owner, status) {
+            self.begun = Some(server);
+        }
         if actions.contains(Action::Ack) {
             self.send_ack(client, msg);
         }
@@ -94,6 +98,7 @@ impl Transactions {
         if status == 100 {
             return;
         }
+        self.begun = Some(server);
         let mut buf = self.take_buf();
         let cseq = self.asked_as(server, msg);
         let mut edit = Edit::new(msg);

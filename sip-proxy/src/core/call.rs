@@ -327,8 +327,19 @@ const KIN: usize = 64;
 /// Early dialogs of one branch that are told apart.
 const PEERS: usize = 64;
 
-/// Messages of one call that may wait for the relay.
+/// Messages of one call that may wait for the relay, finals not counted.
 const HELD: usize = 32;
+
+/// Whether a response is a final one.
+pub(super) fn is_final(response: &[u8]) -> bool {
+    response.get(8).is_some_and(|class| (b'2'..=b'6').contains(class))
+}
+
+/// Whether a final comes again until it has its ACK: a 2xx to INVITE (RFC 3261 §13.3.1.4).
+fn is_repeated(response: &[u8]) -> bool {
+    let invite = |m: Message<'_>| m.method_of_cseq() == Method::Invite;
+    response.get(8) == Some(&b'2') && Message::parse(response).is_ok_and(invite)
+}
 
 impl Calls {
     /// Lends a call out, lets something happen to it, and puts it back (or drops it when it is gone). Then what waited for it.
@@ -396,10 +407,25 @@ impl Calls {
         result
     }
 
-    /// Puts a message aside until the relay has answered; dropped when too many wait (their senders repeat them).
-    pub(super) fn hold(&mut self, call: &mut Call, held: Held) {
-        if call.held.len() < HELD {
+    /// Puts a message aside until the relay has answered. When too many wait, what is repeated or can be done without is dropped, and a
+    /// request is refused. Finals that are sent once are kept, however many there are: each has a transaction of ours behind it.
+    pub(super) fn hold(&mut self, call: &mut Call, held: Held, tx: &mut Transactions) {
+        let kept = match &held {
+            _ if call.held.len() < HELD => true,
+            Held::Branch { bytes, .. } | Held::InDialog { bytes, .. } => {
+                is_final(bytes) && !is_repeated(bytes)
+            }
+            Held::Request { .. } => false,
+        };
+        if kept {
             call.held.push_back(held);
+            return;
+        }
+        tx.stats.held_full += 1;
+        if let Held::Request { flow, bytes } = &held
+            && let Ok(msg) = Message::parse(bytes)
+        {
+            tx.refuse(flow, &msg, 503, "", &[("Retry-After", b"1")], false);
         }
     }
 
@@ -615,7 +641,7 @@ impl Calls {
                     calls.refuse_call(call, 487, "", "", 16, None, tx);
                 }
                 _ => {
-                    calls.drop_asks(call, tx);
+                    calls.drop_asks(call, 487, tx);
                     calls.branch_over(call, 487, None, "cancelled", tx);
                     calls.refuse_call(call, 487, "", "", 16, None, tx);
                 }

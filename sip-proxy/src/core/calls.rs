@@ -106,8 +106,9 @@ impl Calls {
                 let told = self.with_call(call, tx, |calls, call, tx| {
                     calls.branch_response(call, branch, flow, msg, tx);
                 });
-                // The call is forgotten, its vendor answers: nobody must be left talking to a wall.
-                if told.is_none() && (200..300).contains(&status) {
+                // The call is forgotten, or broke before it knew, and its vendor answers: nobody must be left talking to a wall.
+                let reaped = || self.all.get(call).is_some_and(|c| c.acked);
+                if told.is_none() && (200..300).contains(&status) && !reaped() {
                     self.ack_and_bye(heard.client, msg, tx);
                 }
             }

@@ -306,7 +306,7 @@ impl Calls {
         }
         self.charge(call, side, cause, code, tx.now);
         // A question that is still open is about a dialog that is over.
-        self.drop_asks(call, tx);
+        self.drop_asks(call, 487, tx);
         if !self.ask_figures(call, tx) {
             self.write_ended(call, tx);
         }

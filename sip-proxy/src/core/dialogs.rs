@@ -54,7 +54,7 @@ impl Calls {
     }
 
     /// T-SIP-11: the learnt peer, or an address of the trunk that it belongs to.
-    fn may_speak(&self, call: &Call, side: Side, flow: &Flow) -> bool {
+    pub(super) fn may_speak(&self, call: &Call, side: Side, flow: &Flow) -> bool {
         let ip = flow.remote.ip();
         let directory = &call.snapshot.directory;
         match side {
@@ -100,7 +100,7 @@ impl Calls {
             // What it belongs to may be just being made: a BYE directly behind a 200, a re-INVITE before the ACK.
             if call.is_asking() {
                 let bytes = tx.copy_buf(bytes);
-                calls.hold(call, Held::Request { flow, bytes });
+                calls.hold(call, Held::Request { flow, bytes }, tx);
                 return;
             }
             let other = match side {
@@ -278,13 +278,14 @@ impl Calls {
     ) {
         if call.is_asking() {
             let bytes = tx.copy_buf(msg.bytes());
-            self.hold(call, Held::InDialog { server, offered, flow, bytes });
+            self.hold(call, Held::InDialog { server, offered, flow, bytes }, tx);
             return;
         }
         let status = msg.status().unwrap_or(0);
         if status == 100 {
             return;
         }
+        tx.begun = Some(server);
         if let Some(branch) = call.branches.last_mut() {
             branch.uac.listen(msg);
         }
@@ -506,7 +507,7 @@ impl Calls {
             }
             if call.is_asking() {
                 let bytes = tx.copy_buf(msg.bytes());
-                calls.hold(call, Held::Request { flow, bytes });
+                calls.hold(call, Held::Request { flow, bytes }, tx);
                 return;
             }
             let callee = if side == Side::Caller { msg.to_tag() } else { msg.from_tag() };
@@ -646,7 +647,7 @@ impl Calls {
                 if let Some(client) = call.branch().filter(|l| l.open).and_then(|l| l.client) {
                     tx.abandon(client);
                 }
-                calls.drop_asks(call, tx);
+                calls.drop_asks(call, 487, tx);
                 calls.branch_over(call, 487, None, "ended_by_us", tx);
                 calls.refuse_call(call, 480, "", reason, 31, None, tx);
             }
@@ -658,6 +659,8 @@ impl Calls {
         if call.phase != Phase::Answered {
             return;
         }
+        // A 2xx to a re-INVITE that waits gets its ACK before the BYE.
+        self.drop_asks(call, 487, tx);
         self.ack_callee(call, tx);
         for side in [Side::Callee, Side::Caller] {
             self.send_bye(call, side, tx);

@@ -243,7 +243,7 @@ impl Calls {
                 l.progress_by = if status > 100 { NEVER } else { l.progress_by };
             }
             let bytes = tx.copy_buf(msg.bytes());
-            self.hold(call, Held::Branch { branch, flow, bytes });
+            self.hold(call, Held::Branch { branch, flow, bytes }, tx);
             return;
         }
         let Some(l) = call.branches.get_mut(usize::from(branch)) else {

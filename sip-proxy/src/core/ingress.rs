@@ -152,6 +152,10 @@ impl Core {
             .filter(|(_, t)| t.source.ip() == flow.remote.ip())
             .map(|(id, t)| (id, t.machine.is_open()))
         else {
+            // Its INVITE may be one that waits behind a question of its call: then it waits as well.
+            if invite.is_none() && self.proxy.is_none() && self.calls.hold_cancel(&flow, msg, &mut self.tx) {
+                return;
+            }
             self.tx.stats.spoofed += u64::from(invite.is_some());
             self.tx.refuse(&flow, msg, 481, "", &[], stranger);
             return;
@@ -171,7 +175,8 @@ impl Core {
         match (call, client) {
             (Some(call), _) => self.calls.cancelled(call, &mut self.tx),
             (None, Some(client)) => self.tx.want_cancel(client),
-            (None, None) => {}
+            // A re-INVITE that waits for the relay: nobody else has it yet.
+            (None, None) => self.calls.reinvite_cancelled(&flow, msg, invite, &mut self.tx),
         }
     }
 }

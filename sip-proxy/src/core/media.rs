@@ -11,7 +11,7 @@ use warp_sip::flow::Flow;
 use warp_sip::message::Message;
 use warp_sip::session::{BodyError, Session};
 
-use super::call::{Call, Phase};
+use super::call::{Call, Held, Phase};
 use super::calls::Calls;
 use super::slab::Id;
 use super::table::Owner;
@@ -219,15 +219,39 @@ impl Calls {
         self.send_ask(Command::Delete(delete), tx);
     }
 
-    /// Nobody waits for the relay any more; what it was asked to hold counts as held, so that it will be told to forget it.
-    pub(super) fn drop_asks(&mut self, call: &mut Call, tx: &mut Transactions) {
+    /// Nobody waits for the relay any more; what it was asked to hold counts as held, so that it will be told to forget it. A request within
+    /// the dialog that waited for it is answered with `status` (RFC 3261 §15.1.2: 487 when the call ends); one of its finals that waited
+    /// is taken: a 2xx gets its ACK.
+    pub(super) fn drop_asks(&mut self, call: &mut Call, status: u16, tx: &mut Transactions) {
         for branch in 0..call.branches.len() {
             self.drop_branch_ask(call, branch, tx);
         }
         if let Some(pending) = call.ask.take() {
             self.asks.remove(&pending.ask.0);
+            match &pending.what {
+                Waiting::Request { server, .. } => tx.answer(*server, status, "", &[]),
+                Waiting::Response { server, flow, bytes, .. } => {
+                    self.refuse_in_dialog(call, *server, *flow, bytes, status, tx);
+                }
+                _ => {}
+            }
             if let Some(bytes) = pending.what.into_bytes() {
                 tx.give_buf(bytes);
+            }
+        }
+    }
+
+    /// Finals of requests within the dialog that waited behind a question: their transactions have them already, so nobody would repeat
+    /// them. Their askers are answered with `status`.
+    pub(super) fn drop_held_finals(&mut self, call: &mut Call, status: u16, tx: &mut Transactions) {
+        for held in std::mem::take(&mut call.held) {
+            match held {
+                Held::InDialog { server, flow, bytes, .. } => {
+                    self.refuse_in_dialog(call, server, flow, &bytes, status, tx);
+                    tx.give_buf(bytes);
+                }
+                Held::Branch { bytes, .. } => tx.give_buf(bytes),
+                Held::Request { .. } => call.held.push_back(held),
             }
         }
     }
@@ -329,6 +353,9 @@ impl Calls {
             && let Some(branch) = call.branches.last_mut()
         {
             branch.offered = true;
+        }
+        if let Waiting::Request { server, .. } | Waiting::Response { server, .. } = &what {
+            tx.begun = Some(*server);
         }
         let failed = answer.is_err();
         let (sdp, figures, refused) = match answer {

@@ -25,6 +25,7 @@ mod auth;
 mod believe;
 mod call;
 mod calls;
+mod cancel;
 mod cdr;
 mod dialogs;
 mod exchange;
@@ -57,6 +58,8 @@ mod wheel;
 mod tests_addresses;
 #[cfg(test)]
 mod tests_challenge;
+#[cfg(test)]
+mod tests_dropped;
 #[cfg(test)]
 mod tests_edge;
 #[cfg(test)]

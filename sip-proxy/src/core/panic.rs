@@ -11,7 +11,7 @@ use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
 use warp_sip::dialog::Side;
 
-use super::call::{Call, Phase};
+use super::call::{Call, Held, Phase, is_final};
 use super::calls::Calls;
 use super::media::Waiting;
 use super::slab::Id;
@@ -59,17 +59,15 @@ impl Calls {
 
     /// Ends a call in the state that a panic left it in.
     fn break_off(&mut self, call: &mut Call, tx: &mut Transactions) {
-        // Who waits for what the relay would have said waits no more.
-        let asker = call.ask.as_ref().and_then(|ask| match &ask.what {
-            Waiting::Request { server, .. } | Waiting::Response { server, .. } => Some(*server),
-            _ => None,
-        });
-        self.drop_asks(call, tx);
-        asker.into_iter().for_each(|server| tx.give_up(server));
+        // Who waits for what the relay would have said, or for a final that has come, waits no more. Requests that nobody has looked at yet
+        // find a call that is over.
+        let askers = askers_of(call);
+        self.drop_asks(call, 500, tx);
+        self.drop_held_finals(call, 500, tx);
+        askers.into_iter().for_each(|server| tx.give_up(server));
         // What was about to be deleted may not have been: the relay forgets twice rather than never.
         let had_media = tx.config.anchor_media && call.record.is_some() && !call.branches.is_empty();
         call.media_open |= had_media;
-        call.held.clear();
         match call.phase {
             Phase::Over => self.write_ended(call, tx),
             // The caller has his 200: the dialog stands, and ends both ways.
@@ -81,6 +79,7 @@ impl Calls {
             Phase::Answered | Phase::Setup | Phase::Ringing => {
                 // The vendor may have answered, the caller heard nothing of it: nobody pays.
                 if call.phase == Phase::Answered {
+                    self.ack_callee(call, tx);
                     self.send_bye(call, Side::Callee, tx);
                     call.phase = Phase::Ringing;
                     call.answered = None;
@@ -102,7 +101,8 @@ impl Calls {
     fn last_words(&mut self, call: &mut Call, tx: &mut Transactions) {
         let stands = call.phase == Phase::Answered;
         let client = call.branch().and_then(|b| b.client);
-        let mut tries = [true; 5];
+        let askers = askers_of(call);
+        let mut tries = [true; 6];
         // An answered call has its price, or it was charged already.
         if stands && call.reservation.is_some() {
             let charged = caught(|| self.charge(call, ReleaseSide::System, CAUSE, CODE, tx.now));
@@ -111,10 +111,12 @@ impl Calls {
         write_off(call, tx);
         tries[0] = caught(|| self.delete_call_media(&call.media_id, tx)).is_some();
         tx.give_up(call.server);
+        askers.into_iter().for_each(|server| tx.give_up(server));
         if let Some(client) = client {
             tries[1] = caught(|| tx.abandon(client)).is_some();
         }
         if stands {
+            tries[5] = caught(|| self.ack_callee(call, tx)).is_some();
             tries[2] = caught(|| self.send_bye(call, Side::Callee, tx)).is_some();
             tries[3] = caught(|| self.send_bye(call, Side::Caller, tx)).is_some();
         }
@@ -127,15 +129,27 @@ impl Calls {
         let mut call = self.all.remove(id)?;
         self.live -= usize::from(call.phase != Phase::Over);
         self.relink(id, &mut call, true);
-        self.drop_asks(&mut call, tx);
         let stands = call.phase == Phase::Answered && !is_owed(&call, tx);
         let resume = if stands { self.resume(&call, tx).map(Box::new) } else { None };
-        let closed = caught(|| match stands {
-            // The record does not wait for the relay's figures: nobody would hear them.
-            true => self.close_answered(&mut call, ReleaseSide::System, CAUSE, CODE, tx),
-            false => self.break_off(&mut call, tx),
-        });
-        tx.stats.panics += u64::from(closed.is_none());
+        let askers = askers_of(&call);
+        // Each by itself: the first that panics must not cost the others.
+        let closed = [
+            // The BYEs are another core's; what they must follow is ours.
+            !stands || caught(|| self.ack_callee(&mut call, tx)).is_some(),
+            caught(|| {
+                self.drop_asks(&mut call, 500, tx);
+                self.drop_held_finals(&mut call, 500, tx);
+            })
+            .is_some(),
+            caught(|| match stands {
+                // The record does not wait for the relay's figures: nobody would hear them.
+                true => self.close_answered(&mut call, ReleaseSide::System, CAUSE, CODE, tx),
+                false => self.break_off(&mut call, tx),
+            })
+            .is_some(),
+        ];
+        askers.into_iter().for_each(|server| tx.give_up(server));
+        tx.stats.panics += closed.iter().filter(|done| !**done).count() as u64;
         write_off(&mut call, tx);
         resume
     }
@@ -192,7 +206,8 @@ impl Transactions {
     /// What an input that was cut off left undone: a request that it began and gave to nobody, transactions that have ended and are still
     /// there, timers that run and are looked at by nobody. The one walk over the table that there is.
     fn mend(&mut self) {
-        let nobodys = |t: &ServerTxn| t.call.is_none() && t.client.is_none();
+        let waits = |client: Id| self.table.clients.get(client).is_some_and(|t| t.machine.is_open());
+        let nobodys = |t: &ServerTxn| t.call.is_none() && !t.client.is_some_and(waits);
         if let Some(server) = self.begun.take()
             && self.table.servers.get(server).is_some_and(nobodys)
         {
@@ -209,6 +224,20 @@ impl Transactions {
             if over { self.remove_client(id) } else { self.arm_client(id) }
         }
     }
+}
+
+/// Requests within the dialog whose senders hear nothing unless this call says it: their SDP, or their final, waits for the relay, or behind
+/// a question to it.
+fn askers_of(call: &Call) -> Vec<Id> {
+    let asking = call.ask.as_ref().and_then(|ask| match &ask.what {
+        Waiting::Request { server, .. } | Waiting::Response { server, .. } => Some(*server),
+        _ => None,
+    });
+    let held = call.held.iter().filter_map(|held| match held {
+        Held::InDialog { server, bytes, .. } if is_final(bytes) => Some(*server),
+        _ => None,
+    });
+    asking.into_iter().chain(held).collect()
 }
 
 /// Whether the caller still waits for the final response to his INVITE.

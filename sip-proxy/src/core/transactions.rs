@@ -41,7 +41,7 @@ pub(crate) struct Transactions {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// Remote addresses whose transport failed lately (bounded), so that a flood of ICMP costs one look each.
     pub(super) failed: VecDeque<(std::net::SocketAddr, Mono)>,
-    /// The server transaction that the input at hand began: nobody has it yet when a panic cuts the input off.
+    /// The server transaction that the input at hand began, or whose final it is: nobody has it when a panic cuts the input off.
     pub(super) begun: Option<Id>,
     /// In tests, the steps at which to panic ([`Transactions::trip`]), each counted from the one before.
     #[cfg(any(test, feature = "faults"))]

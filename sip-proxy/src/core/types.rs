@@ -376,6 +376,8 @@ pub struct CoreStats {
     pub failovers: u64,
     /// Questions to the media relay that failed or timed out.
     pub media_failures: u64,
+    /// Messages of a call that were dropped or refused, because too many of it waited for the media relay.
+    pub held_full: u64,
     /// Panics within calls, each of which ended its call (F-PROC-05).
     pub panics: u64,
 }

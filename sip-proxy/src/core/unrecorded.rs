@@ -27,7 +27,7 @@ impl Calls {
             }
             calls.ack_callee(call, tx);
             calls.send_bye(call, Side::Callee, tx);
-            calls.drop_asks(call, tx);
+            calls.drop_asks(call, 487, tx);
             if let Some(record) = &mut call.record {
                 record.answer_at = None;
                 record.duration_ms = 0;
