@@ -240,7 +240,7 @@ impl Calls {
             // It waits, its branch is not silent.
             if let Some(l) = call.branches.get_mut(usize::from(branch)) {
                 l.first_1xx_at = NEVER;
-                l.progress_by = if status > 100 { NEVER } else { l.progress_by };
+                l.progress_by = if (101..300).contains(&status) { NEVER } else { l.progress_by };
             }
             let bytes = tx.copy_buf(msg.bytes());
             self.hold(call, Held::Branch { branch, flow, bytes }, tx);
