@@ -501,7 +501,9 @@ impl Calls {
             408 if rang => Verdict::Stop,
             _ => verdict(status, cause, &FailoverRules::default()),
         };
-        if (verdict == Verdict::Next || has_further_help(call)) && !call.cancelled {
+        // A 483 has gone round already: each on its way would begin anew with its own next one (RFC 5393 §3).
+        let next = verdict == Verdict::Next || (status != 483 && has_further_help(call));
+        if next && !call.cancelled {
             call.finals.add(branch, redirect::as_heard(status));
             self.branch_over(call, status, cause, "failover", tx);
             self.next_vendor(call, tx);
@@ -651,7 +653,7 @@ fn next_candidate(call: &Call) -> Option<VendorTrunkIx> {
     others.nth(call.tried.checked_sub(list.len())?).copied()
 }
 
-/// Whether an emergency call has a trunk left to be tried: no answer of the one before is a reason to give up (only the caller's CANCEL is).
+/// Whether an emergency call has a trunk left to be tried: no answer of the one before is a reason to give up (only the caller's CANCEL is, and a 483).
 fn has_further_help(call: &Call) -> bool {
     call.emergency().is_some() && next_candidate(call).is_some()
 }

@@ -92,6 +92,18 @@ fn trunks_that_rest_are_tried_last_and_none_is_left_out() {
     w.nothing_is_left();
 }
 
+/// RFC 5393 §3: a call that has gone round does not begin anew.
+#[test]
+fn rfc_5393_a_call_for_help_that_loops_is_not_multiplied() {
+    let mut w = World::new(false, route);
+    w.give(CUSTOMER, &invite("911", "c1", "", ""));
+    let at_v1 = invite_to(&mut w, V1);
+    w.give(V1, &reply(&at_v1, "483 Too Many Hops", "x", V1, "", ""));
+    let sent = w.take();
+    assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 483 ")), "{sent:#?}");
+    assert!(!sent.iter().any(|(to, _)| *to == addr(V2)));
+}
+
 /// On trial a trunk takes one call in two seconds; calls for help are not counted.
 #[test]
 fn a_trunk_on_trial_takes_every_call_for_help() {
