@@ -110,7 +110,8 @@ impl<'d> Maker<'d> {
                     }
                 }
                 if schema["additionalProperties"].is_object() {
-                    map.insert("Column".into(), self.value(&schema["additionalProperties"], all));
+                    // Keys of such an object are texts of any kind.
+                    map.insert("Col\u{0}umn".into(), self.value(&schema["additionalProperties"], all));
                 }
                 map.into()
             }

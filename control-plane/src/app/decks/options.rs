@@ -107,10 +107,15 @@ impl Input for SheetOptionsInput {
             return Err(Fault::field(name, "wrong_type", "must not be null; leave it out"));
         }
         let read = serde_json::from_value::<SheetOptions>(value.clone());
-        let options = read.map_err(|e| Fault::field("options", "invalid", e.to_string()))?;
-        let names = options.mapping.keys().chain(&options.ignore).chain(&options.sheet);
+        let mut options = read.map_err(|e| Fault::field("options", "invalid", e.to_string()))?;
+        // Names of columns are compared without such characters anyway, and PostgreSQL's JSON knows no zero character.
+        let plain = |name: String| name.chars().filter(|c| !c.is_control()).collect();
+        options.mapping = options.mapping.into_iter().map(|(name, field)| (plain(name), field)).collect();
         let odd = |t: &String| t.chars().count() > NAMES || t.chars().any(char::is_control);
-        if names.clone().any(odd) || options.mapping.len() > NAMES || options.ignore.len() > NAMES {
+        if options.ignore.iter().chain(&options.sheet).any(odd)
+            || options.mapping.len() > NAMES
+            || options.ignore.len() > NAMES
+        {
             let message = format!("at most {NAMES} names of {NAMES} letters, without control characters");
             return Err(Fault::field("options", "out_of_range", message));
         }
@@ -149,7 +154,6 @@ impl PartialSchema for SheetOptionsInput {
                 ObjectBuilder::new()
                     .schema_type(SchemaType::Type(Kind::Object))
                     .additional_properties(Some(choice("What a column holds.", &fields)))
-                    .property_names(Some(name()))
                     .max_properties(Some(NAMES))
                     .description(Some("What columns hold, by their names in the sheet.")),
             )
