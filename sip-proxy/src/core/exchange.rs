@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
     pub(crate) owed: Option<Owed>,
     /// The first exchange ended before the 2xx: in a reliable 18x, or its PRACK. Descriptions in further responses to the INVITE are not owed.
     pub(crate) early: bool,
+    /// What the last unreliable 18x described: the answer, when the 2xx has none.
+    pub(crate) heard: Vec<u8>,
     /// What such a response says instead: the relay's answer as the caller has it.
     pub(crate) repeat: Vec<u8>,
     /// The relay's answer in the last ACK with a description, and its CSeq: for its repetitions.

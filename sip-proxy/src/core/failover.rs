@@ -370,10 +370,11 @@ impl Calls {
         let Ok(Some(sdp)) = tx.session(msg) else {
             return;
         };
+        let exchange = &mut call.exchange;
         if !reliable && !answered {
+            set(&mut exchange.heard, sdp);
             return;
         }
-        let exchange = &mut call.exchange;
         if call.late_offer {
             exchange.owed = Some(Owed { by: Side::Caller, offer: sdp.to_vec() });
             return;
@@ -399,6 +400,9 @@ impl Calls {
         let status = msg.status().unwrap_or(0);
         if status >= 200 {
             self.call_answers(call, branch, flow, msg, tx);
+            if call.exchange.early || sdp.is_none() {
+                self.answer_for_good(call, tx);
+            }
         } else if let Some(tag) = msg.to_tag() {
             // Early dialog: requests in it (PRACK, UPDATE) must find the callee.
             call.meet(tag);

@@ -329,6 +329,26 @@ impl Calls {
         true
     }
 
+    /// A 2xx brought no description, because the exchange ended in an 18x (RFC 3261 §13.2.1, RFC 6337 §2.1). The relay was told so provisionally:
+    /// to it the call rings, and its silence ends nothing (T-RTP-10). It hears the answer again, for good. Nobody waits.
+    pub(super) fn answer_for_good(&mut self, call: &mut Call, tx: &mut Transactions) {
+        let held = &mut call.exchange;
+        if !held.early && !call.late_offer && held.callee.is_empty() {
+            held.callee = std::mem::take(&mut held.heard);
+        }
+        let sdp = if call.late_offer { &held.caller } else { &held.callee }.clone();
+        let Some(flow) = call.callee_flow.filter(|_| call.media_open && !sdp.is_empty()) else {
+            return;
+        };
+        let (caller, callee) = (call.dialog.caller.tag.clone(), call.dialog.callee.tag.clone());
+        let (from, to, side, ip) = match call.late_offer {
+            true => (callee, caller, Side::Caller, call.flow.remote.ip()),
+            false => (caller, callee, Side::Callee, flow.remote.ip()),
+        };
+        let answer = self.sdp_command(call, None, &from, Some(&to), &sdp, side, ip);
+        self.send_ask(Command::Answer(answer), tx);
+    }
+
     fn restore_answer(&mut self, call: &mut Call, tx: &mut Transactions) {
         let (Some((_, callee)), Some(flow)) = (agreed(call, tx), call.callee_flow) else {
             return;

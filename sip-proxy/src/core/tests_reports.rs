@@ -3,6 +3,7 @@
 use warp_model::cdr::{Outcome, ReleaseSide};
 use warp_sip::flow::{Flow, LinkId, Transport};
 
+use super::tests_offers::told_for_good;
 use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
 use super::types::Listener;
@@ -181,4 +182,32 @@ fn a_party_is_reached_where_it_speaks_from_now() {
         let mut w = World::with(false, |_| (), two);
         assert_eq!(asked(&mut w, from, reliable, via), reached, "{from} {reliable} {via}");
     }
+}
+
+/// sems-server/sems#133: the SDP came in the 18x, the 2xx has none (RFC 6337 §2.1 allows it after a reliable one; others do it all the same). To the
+/// relay the call still rang, and its silence did not end it.
+#[test]
+fn t_rtp_10_a_2xx_without_sdp_makes_the_answer_of_its_18x_final() {
+    for extra in ["Require: 100rel\r\nRSeq: 1\r\n", ""] {
+        let mut w = World::new(true, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "Supported: 100rel\r\n", SDP));
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, extra, SDP));
+        assert!(w.to(CUSTOMER).starts_with("SIP/2.0 183 "));
+        w.questions();
+        w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+        let ok = w.to(CUSTOMER);
+        assert!(ok.starts_with("SIP/2.0 200 ") && body(&ok).is_empty());
+        assert_eq!(told_for_good(&mut w), SDP);
+        // Said once.
+        w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+        assert!(w.questions().is_empty());
+    }
+    // Nothing was described at all.
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.questions();
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+    assert!(w.questions().is_empty());
 }
