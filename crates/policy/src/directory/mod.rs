@@ -192,12 +192,12 @@ impl Directory {
 
     /// True when an address is one of a vendor's: in-dialog requests from it are believed.
     pub fn is_vendor_ip(&self, ip: IpAddr) -> bool {
-        self.vendor_by_ip.contains_key(&ip)
+        self.vendor_by_ip.contains_key(&ip.to_canonical())
     }
 
     /// The vendor trunks at an address.
     pub fn vendor_trunks_by_ip(&self, ip: IpAddr) -> &[VendorTrunkIx] {
-        self.vendor_by_ip.get(&ip).map_or(&[], Vec::as_slice)
+        self.vendor_by_ip.get(&ip.to_canonical()).map_or(&[], Vec::as_slice)
     }
 
     /// Every address of a vendor trunk is known to be this socket address or host.
