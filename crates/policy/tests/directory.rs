@@ -69,7 +69,9 @@ fn names_that_point_nowhere_or_stand_twice() {
     let nobody = VendorId::from_u128(77);
     let unknown = |change: fn(&mut DirectoryBuilder)| errors(change).join("; ");
     assert!(unknown(|r| r.vendor_trunks[0].vendor = VendorId::from_u128(77)).contains("unknown vendor"));
-    assert!(unknown(|r| r.partitions[0].vendors[0].vendor = VendorId::from_u128(77)).contains("unknown or twice"));
+    assert!(
+        unknown(|r| r.partitions[0].vendors[0].vendor = VendorId::from_u128(77)).contains("unknown or twice")
+    );
     assert!(
         unknown(|r| r.partitions[0].vendors[1].vendor = r.partitions[0].vendors[0].vendor)
             .contains("unknown or twice")

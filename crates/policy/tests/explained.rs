@@ -17,7 +17,10 @@ fn record(s: &Snapshot, i: &CallInput<'_>, live: &[VendorTrunkLive]) -> Decision
 }
 
 fn excluded(r: &DecisionRecord) -> Vec<String> {
-    r.excluded.iter().map(|e| format!("{} {} {}", e.vendor_name, e.reason, e.rule).trim().to_owned()).collect()
+    r.excluded
+        .iter()
+        .map(|e| format!("{} {} {}", e.vendor_name, e.reason, e.rule).trim().to_owned())
+        .collect()
 }
 
 #[test]
@@ -39,14 +42,23 @@ fn a_decision_is_written_down_with_its_sums() {
     assert_eq!(r.inputs.call_hash, "000000000000002a");
     // Three minutes: sold at 0.01, bought at 0.0005, 0.002 and 0.004.
     let sell = r.sell.unwrap();
-    assert_eq!((sell.expected_charge, sell.sum.as_str()), (Nanos(30_000_000), "180 s × 0.01 / 60 = 0.03 USD"));
+    assert_eq!(
+        (sell.expected_charge, sell.sum.as_str()),
+        (Nanos(30_000_000), "180 s × 0.01 / 60 = 0.03 USD")
+    );
     assert_eq!((sell.prefix.as_str(), sell.increment_initial_s, sell.increment_next_s), ("1", 6, 6));
     let rows: Vec<_> = r
         .candidates
         .iter()
         .map(|c| {
             let buy = c.buy.as_ref().unwrap();
-            (c.rank, c.vendor_name.as_str(), c.vendor_trunk_name.as_str(), buy.expected_charge.0, c.expected_margin)
+            (
+                c.rank,
+                c.vendor_name.as_str(),
+                c.vendor_trunk_name.as_str(),
+                buy.expected_charge.0,
+                c.expected_margin,
+            )
         })
         .collect();
     assert_eq!(
@@ -75,7 +87,10 @@ fn a_call_abroad_has_no_jurisdiction_in_its_sentence_and_enough_better_ones_is_n
     let home = record(&s, &input(NY, CALIFORNIA), &[]);
     assert_eq!(excluded(&home), ["beta tries at most 1 tries", "gamma tries at most 1 tries"]);
     assert!(home.summary.ends_with("0 excluded."), "{}", home.summary);
-    assert_eq!((home.excluded[0].rate_per_min, home.excluded[0].prefix.as_deref()), (Some(Nanos(2_000_000)), Some("1415")));
+    assert_eq!(
+        (home.excluded[0].rate_per_min, home.excluded[0].prefix.as_deref()),
+        (Some(Nanos(2_000_000)), Some("1415"))
+    );
 }
 
 #[test]
@@ -180,7 +195,8 @@ fn a_trunk_that_comes_back_says_so() {
     let s = snapshot_of(rows());
     let live = [VendorTrunkLive { share: 0, ..VendorTrunkLive::default() }];
     let r = record(&s, &input(NY, CALIFORNIA), &live);
-    let said: Vec<_> = r.candidates.iter().map(|c| (c.vendor_name.as_str(), c.passed_over.as_deref())).collect();
+    let said: Vec<_> =
+        r.candidates.iter().map(|c| (c.vendor_name.as_str(), c.passed_over.as_deref())).collect();
     let words = "takes 0 % of calls while it comes back";
     assert_eq!(said, [("beta", None), ("gamma", None), ("alpha", Some(words))]);
     // Whole figures are not written; others are.

@@ -84,7 +84,10 @@ fn transports_by_token_parameter_port_and_what_they_promise() {
 #[test]
 fn verdicts_on_bodies() {
     let malformed = BodyError::Malformed("Bad Content-Type");
-    assert_eq!((malformed.status(), malformed.phrase(), malformed.headers().len()), (400, "Bad Content-Type", 0));
+    assert_eq!(
+        (malformed.status(), malformed.phrase(), malformed.headers().len()),
+        (400, "Bad Content-Type", 0)
+    );
     let unsupported = BodyError::Unsupported("Too Many Body Parts");
     assert_eq!((unsupported.status(), unsupported.phrase()), (415, "Too Many Body Parts"));
     assert_eq!(unsupported.headers(), [("Accept", &b"application/sdp, multipart/mixed"[..])]);
@@ -97,8 +100,23 @@ fn verdicts_on_bodies() {
 fn lists_are_split_and_nothing_else_is() {
     use Header::*;
     let lists = [
-        Via, Route, RecordRoute, Contact, Path, ServiceRoute, PAssertedIdentity, PPreferredIdentity, Diversion,
-        HistoryInfo, RemotePartyId, Require, ProxyRequire, Supported, Unsupported, Allow, Reason,
+        Via,
+        Route,
+        RecordRoute,
+        Contact,
+        Path,
+        ServiceRoute,
+        PAssertedIdentity,
+        PPreferredIdentity,
+        Diversion,
+        HistoryInfo,
+        RemotePartyId,
+        Require,
+        ProxyRequire,
+        Supported,
+        Unsupported,
+        Allow,
+        Reason,
     ];
     for header in warp_sip::header::Header::ALL {
         assert_eq!(header.is_list(), lists.contains(header), "{header:?}");
@@ -106,11 +124,27 @@ fn lists_are_split_and_nothing_else_is() {
     assert!(!Other.is_list() && !Other.is_single() && Other.name().is_empty());
     assert_eq!((Via.name(), PChargingVector.name()), ("Via", "P-Charging-Vector"));
     assert!(CallId.is_single() && CSeq.is_single() && !Via.is_single());
-    for (compact, long) in [("v", Via), ("f", From), ("t", To), ("i", CallId), ("m", Contact), ("l", ContentLength),
-        ("c", ContentType), ("e", ContentEncoding), ("k", Supported), ("s", Subject), ("x", SessionExpires),
-        ("r", ReferTo), ("b", ReferredBy), ("o", Event), ("u", AllowEvents), ("a", AcceptContact),
-        ("j", RejectContact), ("d", RequestDisposition), ("y", Identity)]
-    {
+    for (compact, long) in [
+        ("v", Via),
+        ("f", From),
+        ("t", To),
+        ("i", CallId),
+        ("m", Contact),
+        ("l", ContentLength),
+        ("c", ContentType),
+        ("e", ContentEncoding),
+        ("k", Supported),
+        ("s", Subject),
+        ("x", SessionExpires),
+        ("r", ReferTo),
+        ("b", ReferredBy),
+        ("o", Event),
+        ("u", AllowEvents),
+        ("a", AcceptContact),
+        ("j", RejectContact),
+        ("d", RequestDisposition),
+        ("y", Identity),
+    ] {
         assert_eq!(warp_sip::header::Header::from_name(compact.as_bytes()), long, "{compact}");
     }
 }
@@ -118,9 +152,13 @@ fn lists_are_split_and_nothing_else_is() {
 #[test]
 fn a_dialog_has_two_sides() {
     assert_eq!((Side::Caller.other(), Side::Callee.other()), (Side::Callee, Side::Caller));
-    let party = |name: &str| Party { tag: name.into(), target: format!("sip:{name}@h").into(), ..Party::default() };
+    let party =
+        |name: &str| Party { tag: name.into(), target: format!("sip:{name}@h").into(), ..Party::default() };
     let mut d = Dialog { call_id: b"x".to_vec(), caller: party("a"), callee: party("b") };
-    assert_eq!((d.party(Side::Caller).tag.as_slice(), d.party(Side::Callee).tag.as_slice()), (&b"a"[..], &b"b"[..]));
+    assert_eq!(
+        (d.party(Side::Caller).tag.as_slice(), d.party(Side::Callee).tag.as_slice()),
+        (&b"a"[..], &b"b"[..])
+    );
     d.party_mut(Side::Callee).cseq = 5;
     assert_eq!((d.caller.cseq, d.callee.cseq), (0, 5));
     // The same number again is in order (a repetition), a target that is not given stays.
@@ -128,9 +166,15 @@ fn a_dialog_has_two_sides() {
     assert_eq!(d.request_uri(Side::Callee), b"sip:b@h");
     assert_eq!(d.next_hop(Side::Callee), b"sip:b@h");
     d.callee.routes = vec![b"<sip:loose;lr>".to_vec()];
-    assert_eq!((d.request_uri(Side::Callee), d.next_hop(Side::Callee)), (&b"sip:b@h"[..], &b"sip:loose;lr"[..]));
+    assert_eq!(
+        (d.request_uri(Side::Callee), d.next_hop(Side::Callee)),
+        (&b"sip:b@h"[..], &b"sip:loose;lr"[..])
+    );
     d.callee.routes = vec![b"<sip:strict>".to_vec(), b"<sip:second;lr>".to_vec()];
-    assert_eq!((d.request_uri(Side::Callee), d.next_hop(Side::Callee)), (&b"sip:strict"[..], &b"sip:strict"[..]));
+    assert_eq!(
+        (d.request_uri(Side::Callee), d.next_hop(Side::Callee)),
+        (&b"sip:strict"[..], &b"sip:strict"[..])
+    );
     let mut out = Vec::new();
     d.write_ack(Side::Callee, 3, b"v", b"X: y\r\n", &mut out);
     assert_eq!(
@@ -182,7 +226,10 @@ fn answers_carry_what_their_status_asks_for() {
         assert!(text.contains("To: <sip:b@h>;tag=9\r\n") && !text.contains("Timestamp"), "{text}");
     }
     let text = answer(&request("INVITE", "<sip:b@h>;tag=theirs"), tagged(486));
-    assert!(text.starts_with("SIP/2.0 486 Busy Here\r\n") && text.contains("To: <sip:b@h>;tag=theirs\r\n"), "{text}");
+    assert!(
+        text.starts_with("SIP/2.0 486 Busy Here\r\n") && text.contains("To: <sip:b@h>;tag=theirs\r\n"),
+        "{text}"
+    );
     let own = Answer { reason: "No Such Trunk", body: Some(("text/plain", b"why")), ..Answer::new(403) };
     let text = answer(&invite, own);
     assert!(text.starts_with("SIP/2.0 403 No Such Trunk\r\n"), "{text}");
@@ -202,16 +249,57 @@ fn answers_carry_what_their_status_asks_for() {
 #[test]
 fn causes_and_statuses_at_the_ends_of_their_ranges() {
     for (cause, status) in [
-        (0, 500), (1, 404), (3, 404), (4, 500), (15, 500), (16, 480), (17, 486), (18, 408), (19, 480), (20, 480),
-        (21, 403), (22, 410), (23, 410), (24, 500), (26, 404), (27, 502), (28, 484), (29, 501), (31, 480), (34, 503),
-        (38, 503), (41, 503), (42, 503), (47, 503), (55, 403), (57, 403), (58, 503), (65, 488), (70, 488), (79, 501),
-        (87, 403), (88, 503), (102, 504), (127, 500),
+        (0, 500),
+        (1, 404),
+        (3, 404),
+        (4, 500),
+        (15, 500),
+        (16, 480),
+        (17, 486),
+        (18, 408),
+        (19, 480),
+        (20, 480),
+        (21, 403),
+        (22, 410),
+        (23, 410),
+        (24, 500),
+        (26, 404),
+        (27, 502),
+        (28, 484),
+        (29, 501),
+        (31, 480),
+        (34, 503),
+        (38, 503),
+        (41, 503),
+        (42, 503),
+        (47, 503),
+        (55, 403),
+        (57, 403),
+        (58, 503),
+        (65, 488),
+        (70, 488),
+        (79, 501),
+        (87, 403),
+        (88, 503),
+        (102, 504),
+        (127, 500),
     ] {
         assert_eq!(proxy::status_of_cause(cause), status, "{cause}");
     }
     for (status, cause) in [
-        (199, 127), (200, 16), (299, 16), (300, 127), (400, 41), (409, 127), (482, 25), (483, 25), (487, 16), (503, 41),
-        (504, 102), (606, 58), (607, 127),
+        (199, 127),
+        (200, 16),
+        (299, 16),
+        (300, 127),
+        (400, 41),
+        (409, 127),
+        (482, 25),
+        (483, 25),
+        (487, 16),
+        (503, 41),
+        (504, 102),
+        (606, 58),
+        (607, 127),
     ] {
         assert_eq!(proxy::cause_of_status(status), cause, "{status}");
     }
