@@ -3,3 +3,5 @@
 
 pub mod deckgen;
 pub mod facts;
+pub mod switches;
+pub mod together;

@@ -4,14 +4,19 @@
 //! First each change meets the tests of its own package. What they miss meets the tests of the packages that stand on it (the
 //! simulator, the products, the whole stack). What still lives is a survivor: it wants a test, or, where no test can tell the
 //! two apart, a line with the reason in `bench/mutants-accepted.txt`.
+//!
+//! All changes of a room are built at once, each behind a switch, and the tests run with one of them on; what has no switch is
+//! built alone by cargo-mutants (`alone=yes`: everything is; `alone=no`: that is left out, to look round). Rooms that stand in the file already, of the same seed and
+//! count, stay: a long sample may be taken room by room.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use warp_bench::facts::Facts;
+use warp_bench::together::{self, Listed, Outcome, Plan};
 use warp_model::hash::SplitMix;
 
 /// One room to sample from.
@@ -77,9 +82,13 @@ const ROOMS: &[Room] = &[
 ];
 
 /// What became of one room's sample.
-#[derive(Default, Serialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Tally {
     room: String,
+    /// The state that was sampled; `+` behind it: with changes that were not committed.
+    commit: String,
+    /// Whose tests ran besides the room's own.
+    above: Vec<String>,
     /// Changes that can be made in this room at all.
     possible: usize,
     sampled: usize,
@@ -89,6 +98,8 @@ struct Tally {
     caught_above: usize,
     /// Did not compile: says nothing, counts nowhere.
     unviable: usize,
+    /// Left out (`alone=no`).
+    untried: usize,
     /// Listed as changes that no test can tell apart.
     accepted: usize,
     /// Noticed by no test.
@@ -114,10 +125,12 @@ fn main() {
     let mut words: BTreeMap<String, String> = BTreeMap::new();
     for arg in std::env::args().skip(1) {
         match arg.split_once('=') {
-            Some((key, value)) if ["crate", "count", "seed", "out", "above"].contains(&key) => {
+            Some((key, value)) if ["crate", "count", "seed", "out", "above", "alone"].contains(&key) => {
                 words.insert(key.to_owned(), value.to_owned());
             }
-            _ => stop(&format!("mutants: `{arg}` is not one of crate= count= seed= above=no out=")),
+            _ => stop(&format!(
+                "mutants: `{arg}` is not one of crate= count= seed= above=no alone=yes|no out="
+            )),
         }
     }
     let number = |key: &str, default: u64| match words.get(key) {
@@ -127,7 +140,10 @@ fn main() {
         None => default,
     };
     let (count, seed) = (number("count", 40) as usize, number("seed", 1));
-    let above = words.get("above").is_none_or(|w| w != "no");
+    let how = How {
+        above: words.get("above").is_none_or(|w| w != "no"),
+        alone: words.get("alone").map(|w| w == "yes"),
+    };
     let rooms: Vec<&Room> = match words.get("crate") {
         Some(names) => names
             .split(',')
@@ -141,10 +157,14 @@ fn main() {
         None => ROOMS.iter().collect(),
     };
     let facts = Facts::read();
+    let day = facts.date.get(..10).unwrap_or("today").to_owned();
+    let out = words
+        .get("out")
+        .map_or_else(|| PathBuf::from(format!("bench/results/mutants-{day}.json")), PathBuf::from);
     let accepted = accepted();
-    let mut tallies = Vec::new();
+    let mut tallies = standing(&out, seed, count);
     for room in rooms {
-        let tally = sample(room, count, seed, above, &accepted);
+        let tally = sample(room, count, seed, how, &accepted);
         eprintln!(
             "{}: {} of {} noticed ({:.0} %)",
             tally.room,
@@ -155,35 +175,69 @@ fn main() {
         for name in &tally.survivors {
             eprintln!("  survives: {name}");
         }
+        tallies.retain(|t| t.room != tally.room);
         tallies.push(tally);
+        // After each room: the next one may take an hour.
+        store(&out, &facts, seed, count, &tallies);
     }
-    let (caught, missed) = tallies.iter().fold((0, 0), |(c, m), t| (c + t.caught, m + t.missed));
-    let day = facts.date.get(..10).unwrap_or("today").to_owned();
+}
+
+/// How changes meet tests.
+#[derive(Clone, Copy)]
+struct How {
+    above: bool,
+    /// Everything; nothing; `None`: what has no switch.
+    alone: Option<bool>,
+}
+
+/// The rooms of a file that was begun, when it is of the same sample.
+fn standing(out: &Path, seed: u64, count: usize) -> Vec<Tally> {
+    let text = std::fs::read_to_string(out).unwrap_or_default();
+    let begun: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    if begun["seed"] != seed || begun["count"] != count {
+        return Vec::new();
+    }
+    serde_json::from_value(begun["rooms"].clone()).unwrap_or_default()
+}
+
+fn store(out: &Path, facts: &Facts, seed: u64, count: usize, tallies: &[Tally]) {
+    let order = |t: &Tally| ROOMS.iter().position(|r| r.name == t.room);
+    let mut rooms = tallies.to_vec();
+    rooms.sort_by_key(order);
+    let (caught, missed) = rooms.iter().fold((0, 0), |(c, m), t| (c + t.caught, m + t.missed));
     let results = Results {
         what: "single changes to the code, noticed by the tests: make mutants".into(),
-        facts,
+        facts: facts.clone(),
         seed,
         count,
-        rooms: tallies,
+        rooms,
         caught,
         missed,
         share: share(caught, missed),
     };
-    let out = words
-        .get("out")
-        .map_or_else(|| PathBuf::from(format!("bench/results/mutants-{day}.json")), PathBuf::from);
     let text = serde_json::to_string_pretty(&results).unwrap_or_default() + "\n";
-    if let Err(e) = std::fs::write(&out, text) {
+    if let Err(e) = std::fs::write(out, text) {
         stop(&format!("mutants: {}: {e}", out.display()));
     }
     println!("all: {caught} of {} noticed ({:.0} %), {}", caught + missed, results.share, out.display());
 }
 
+/// The state of the work tree.
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let out = Command::new("git").args(args).output().map(|o| o.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&out).trim().to_owned()
+    };
+    // Results and notes change no test.
+    let changed =
+        git(&["status", "--porcelain", "--", ".", ":!bench/results", ":!bench/mutants-accepted.txt"]);
+    git(&["rev-parse", "--short", "HEAD"]) + if changed.is_empty() { "" } else { "+" }
+}
+
 /// Samples one room and runs its changes.
-fn sample(room: &Room, count: usize, seed: u64, above: bool, accepted: &BTreeSet<String>) -> Tally {
-    let mut names = list(room);
-    names.sort();
-    names.dedup();
+fn sample(room: &Room, count: usize, seed: u64, how: How, accepted: &BTreeSet<String>) -> Tally {
+    let listed = list(room);
+    let mut names: Vec<String> = listed.keys().cloned().collect();
     let possible = names.len();
     let mut draw = SplitMix::new(seed);
     let mut chosen = BTreeSet::new();
@@ -191,24 +245,32 @@ fn sample(room: &Room, count: usize, seed: u64, above: bool, accepted: &BTreeSet
         let at = draw.below(names.len() as u64) as usize;
         chosen.insert(names.swap_remove(at));
     }
-    let mut tally = Tally { room: room.name.into(), possible, sampled: chosen.len(), ..Tally::default() };
+    let mut tally = Tally {
+        room: room.name.into(),
+        commit: commit(),
+        possible,
+        sampled: chosen.len(),
+        ..Tally::default()
+    };
     let (known, open): (Vec<String>, Vec<String>) =
         chosen.into_iter().partition(|n| accepted.contains(&place_free(n)));
     tally.accepted = known.len();
-    let own = run(room, &[room.package], &open, "own");
-    let mut missed = Vec::new();
-    for name in open {
-        match own.get(&name).map(String::as_str) {
-            Some("CaughtMutant" | "Timeout") => tally.caught += 1,
-            Some("Unviable") => tally.unviable += 1,
-            Some("MissedMutant") => missed.push(name),
-            other => stop(&format!("mutants: no outcome for {name}: {other:?}")),
+    let chosen_open = open.len();
+    let (mut missed, mut unviable) = (Vec::new(), 0);
+    for (name, outcome) in meet(room, &[room.package], &listed, &open, how, "own") {
+        match outcome {
+            Some(Outcome::Caught | Outcome::TimedOut) => tally.caught += 1,
+            Some(Outcome::Missed) => missed.push(name),
+            None => unviable += 1,
         }
     }
-    if above && !missed.is_empty() {
-        let by_above = run(room, room.above, &missed, "above");
+    tally.unviable = unviable;
+    tally.untried = chosen_open - tally.caught - missed.len() - unviable;
+    if how.above && !missed.is_empty() {
+        tally.above = room.above.iter().map(|p| (*p).to_owned()).collect();
+        let by_above = meet(room, room.above, &listed, &missed, how, "above");
         missed.retain(|name| {
-            let caught = matches!(by_above.get(name).map(String::as_str), Some("CaughtMutant" | "Timeout"));
+            let caught = matches!(by_above.get(name), Some(Some(Outcome::Caught | Outcome::TimedOut)));
             tally.caught += usize::from(caught);
             tally.caught_above += usize::from(caught);
             !caught
@@ -220,8 +282,46 @@ fn sample(room: &Room, count: usize, seed: u64, above: bool, accepted: &BTreeSet
     tally
 }
 
-/// Every change that cargo-mutants knows for a room.
-fn list(room: &Room) -> Vec<String> {
+/// The outcome of each change with the tests of `packages`; `None`: it does not compile.
+fn meet(
+    room: &Room,
+    packages: &[&str],
+    listed: &BTreeMap<String, Value>,
+    names: &[String],
+    how: How,
+    pass: &str,
+) -> BTreeMap<String, Option<Outcome>> {
+    let mut outcomes = BTreeMap::new();
+    if how.alone != Some(true) {
+        let entries = names.iter().filter_map(|n| listed.get(n));
+        let changes: Vec<Listed> = entries.zip(1..).filter_map(|(e, n)| Listed::of(e, n)).collect();
+        let (crate_folder, _) = room.files.split_once("/src/").unwrap_or((room.files, ""));
+        let root = format!("{crate_folder}/src/lib.rs");
+        let tree = build_folder().with_file_name("mutants-tree");
+        let plan = Plan { tree, build: build_folder(), root: &root, packages };
+        let found = together::run(&plan, &changes).unwrap_or_else(|e| stop(&format!("mutants: {e}")));
+        outcomes.extend(found.into_iter().map(|(name, outcome)| (name, Some(outcome))));
+    }
+    if how.alone == Some(false) {
+        return outcomes;
+    }
+    let alone: Vec<String> = names.iter().filter(|n| !outcomes.contains_key(*n)).cloned().collect();
+    let by_cargo = run(room, packages, &alone, pass);
+    for name in alone {
+        let outcome = match by_cargo.get(&name).map(String::as_str) {
+            Some("CaughtMutant") => Some(Outcome::Caught),
+            Some("Timeout") => Some(Outcome::TimedOut),
+            Some("MissedMutant") => Some(Outcome::Missed),
+            Some("Unviable") => None,
+            other => stop(&format!("mutants: no outcome for {name}: {other:?}")),
+        };
+        outcomes.insert(name, outcome);
+    }
+    outcomes
+}
+
+/// Every change that cargo-mutants knows for a room, by name.
+fn list(room: &Room) -> BTreeMap<String, Value> {
     let out = Command::new("cargo")
         .args(["mutants", "--list", "--json", "--no-config", "-p", room.package, "-f", room.files])
         .output()
@@ -232,7 +332,8 @@ fn list(room: &Room) -> Vec<String> {
         stop(&format!("mutants: {}", String::from_utf8_lossy(&out.stderr)));
     }
     let all: Value = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
-    all.as_array().into_iter().flatten().filter_map(|m| m["name"].as_str().map(str::to_owned)).collect()
+    let entries = all.as_array().into_iter().flatten();
+    entries.filter_map(|m| Some((m["name"].as_str()?.to_owned(), m.clone()))).collect()
 }
 
 /// Runs the named changes against the tests of `packages`: name → outcome.
