@@ -239,6 +239,19 @@ fn a_report_counts_what_moves() {
     assert_eq!(moves, [("1205".to_owned(), 20, 50, None), ("1201".to_owned(), 10, 1, None)]);
 }
 
+/// Rows that all end some day are compared as they are at the take-over, or as the next ones will be.
+#[test]
+fn a_report_knows_the_row_of_the_moment() {
+    let old = deck(vec![dated("33", 1, 0, 101), dated("44", 1, 0, 100), dated("49", 1, 100, 300)]);
+    let new = deck(vec![dated("33", 2, 0, 200), dated("44", 2, 0, 200), dated("49", 3, 101, 300)]);
+    let r = Report::of(Some(&old), &new, Wall(100), Recognised::default());
+    // 44 is over at the take-over and counts as new; 33 is in its last moment, 49 in its first, and rises in the next.
+    assert_eq!((r.new, r.dearer, r.cheaper, r.same, r.ended), (1, 2, 0, 0, 0));
+    assert_eq!((r.in_force, r.begin_later, r.next_change), (2, 1, Some(Wall(101))));
+    let from: Vec<_> = r.largest.iter().map(|m| (m.code.to_string(), m.new.0, m.from)).collect();
+    assert_eq!(from, [("49".to_owned(), 3, Some(Wall(101))), ("33".to_owned(), 2, None)]);
+}
+
 #[test]
 fn bytes_that_are_no_deck() {
     let mut rows = vec![row("1", 5_000_000_000), dated("1415", 7, 5, 9), row("44", 8)];

@@ -154,6 +154,9 @@ fn minimum_and_increment_in_their_forms() {
         ("Pulse", "1 min", "60/60"),
         ("Billing Terms", "per second", "1/1"),
         ("Increment,Min", "1/1,1", "1/1"),
+        ("Billing Increment,Interval N", "60/6,6", "60/6"),
+        ("Initial Increment,Billing Increment", "30,6", "30/6"),
+        ("Initial Increment,Billing Increment", "30,30/6", "30/6"),
     ] {
         ok("az", "", &format!("Code,Rate,{header}\n44,0.01,{cells}\n"), &format!("44 0.01 {want}"));
     }
@@ -164,6 +167,8 @@ fn minimum_and_increment_in_their_forms() {
         ("Min,Int", "60,0", "Int", "3,600"),
         ("Min,Int", "60,", "Int", "terms"),
         ("Increment,Min", "60/60,1", "Increment", "contradict"),
+        ("Billing Increment,Interval N", "60/6,1", "Billing Increment", "contradict"),
+        ("Initial Increment,Billing Increment", "30,60/6", "Billing Increment", "contradict"),
     ] {
         no(
             "az",
