@@ -242,7 +242,8 @@ fn what_a_row_leaves_out_has_the_documented_value() {
     let p: Partition =
         serde_json::from_value(serde_json::json!({"name": "p", "vendors": [{"vendor": vendor}]})).unwrap();
     assert_eq!((p.max_candidates, p.expected_duration_s, p.loss_ok), (4, 180, false));
-    assert_eq!((p.strategy, p.margin), (Strategy::Cost, Margin { per_min: Nanos(0), bps: 0 }));
+    assert_eq!((p.strategy, p.margin), (Strategy::Cost, Margin::default()));
+    assert_eq!((p.margin.per_min, p.margin.bps, p.margin.currency), (Nanos(0), 0, warp_model::Currency::USD));
     assert_eq!((p.vendors[0].weight, p.vendors[0].priority), (1, 0));
     let t: VendorTrunk = serde_json::from_value(serde_json::json!({
         "id": VendorTrunkId::from_u128(1), "vendor": vendor, "name": "t", "enabled": true, "addresses": [],

@@ -120,7 +120,7 @@ fn each_reason_has_its_rule() {
     assert_eq!(causes[1], "several calls in a row could not be sent");
 
     // Sold at 0.01 a minute, 0.0099 must be left: nobody is cheap enough.
-    r.partitions[0].margin = Margin { per_min: Nanos(9_900_000), bps: 0 };
+    r.partitions[0].margin = Margin { per_min: Nanos(9_900_000), ..Margin::default() };
     r.vendors[1].enabled = false;
     r.vendor_trunks.remove(2);
     let s = snapshot_of(r.clone());
@@ -230,7 +230,7 @@ fn bytes_of_the_wire_are_escaped() {
 }
 
 /// RFC 3261 §21 and RFC 3398 §8.2.6.1: 404 for what cannot be routed, 484 for too few digits, 403 for what the contract
-/// forbids, 503 for what may pass later, each with its Q.850 cause.
+/// forbids, 503 for what may pass later, each with its Q.850 cause; a pause is asked for by limits of the sender only (§21.5.4).
 #[test]
 fn refusals_towards_the_caller() {
     use Refusal::*;
@@ -239,14 +239,14 @@ fn refusals_towards_the_caller() {
         (IncompleteNumber, 484, 28, "Address Incomplete", false),
         (UnassignedNumber, 404, 1, "Unassigned Number", false),
         (ServiceCode, 404, 3, "Service Code Not Routed", false),
-        (NoEmergencyRoute, 503, 34, "No Emergency Route", true),
+        (NoEmergencyRoute, 503, 34, "No Emergency Route", false),
         (TrunkDisabled, 403, 21, "Trunk Disabled", false),
         (DestinationBlocked, 403, 21, "Destination Not Allowed", false),
         (MaxRate, 403, 21, "Rate Above Limit", false),
         (InvalidCaller, 403, 21, "Invalid Caller Number", false),
         (NoRoute, 404, 3, "No Route", false),
-        (NoRouteAvailable, 503, 34, "No Route Available", true),
-        (NoRouteAtMargin, 503, 34, "No Route At Margin", true),
+        (NoRouteAvailable, 503, 34, "No Route Available", false),
+        (NoRouteAtMargin, 503, 34, "No Route At Margin", false),
         (RatingFailed, 503, 41, "Not Rateable", false),
         (TrunkChannels, 503, 42, "Channel Limit", true),
         (CustomerChannels, 503, 42, "Channel Limit", true),
