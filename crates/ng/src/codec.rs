@@ -26,10 +26,10 @@ pub const COOKIE_BYTES: usize = 256;
 /// How a document is written; a reply takes that of its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
-    /// Bencode.
+    /// Bencode, as most proxies write it.
     #[default]
     Bencode,
-    /// JSON.
+    /// JSON, one object a message.
     Json,
 }
 

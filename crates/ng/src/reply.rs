@@ -11,7 +11,7 @@ use crate::statistics::RelayStatistics;
 /// One reply of a relay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// To `ping`.
+    /// The reply to `ping`.
     Pong,
     /// Done, with nothing else to say.
     Ok {
@@ -20,20 +20,20 @@ pub enum Reply {
     },
     /// To `offer` and `answer`: the SDP for the other side.
     Sdp {
-        /// Complete SDP.
+        /// The whole SDP to pass on.
         sdp: Vec<u8>,
-        /// Non-fatal trouble.
+        /// Trouble that ends nothing, in words.
         warning: Option<Cow<'static, str>>,
     },
     /// To `query` and `delete`.
     Stats(Box<CallStats>),
-    /// To `statistics`.
+    /// The reply to `statistics`.
     Statistics(Box<RelayStatistics>),
-    /// To `list`.
+    /// The reply to `list`: the call-ids.
     Calls(Vec<Vec<u8>>),
     /// Refused or failed; the exact texts are in [`reasons`].
     Error {
-        /// `error-reason`.
+        /// Why, in words: `error-reason`.
         reason: Cow<'static, str>,
     },
     /// Full. To clients without `supports: load limit` the codec writes an ordinary error of the same text.
@@ -99,7 +99,7 @@ pub mod reasons {
 /// Packet counters of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Packets.
+    /// How many packets.
     pub packets: u64,
     /// Bytes of the UDP payload.
     pub bytes: u64,
@@ -121,7 +121,7 @@ impl Counts {
 /// Statistics of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallStats {
-    /// First offer.
+    /// When the first offer came.
     pub created: Wall,
     /// Last offer or answer.
     pub last_signal: Wall,
@@ -169,11 +169,11 @@ impl CallStats {
 /// One RTP source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SsrcStats {
-    /// RTP SSRC.
+    /// The SSRC of the RTP stream.
     pub ssrc: u32,
     /// Packets received.
     pub packets: u64,
-    /// Their bytes.
+    /// The bytes of those packets.
     pub bytes: u64,
     /// Cumulative loss (RFC 3550 A.3), never below zero here.
     pub lost: u64,
@@ -212,14 +212,14 @@ pub struct MosFigures {
     pub reported_at: Option<Wall>,
 }
 
-/// One party.
+/// A party of a call, with its media.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TagStats {
     /// SIP tag; empty while nameless (before its first answer).
     pub tag: Vec<u8>,
     /// Branch of its early dialogue.
     pub via_branch: Option<Vec<u8>>,
-    /// Label.
+    /// The label that the proxy gave it.
     pub label: Option<Vec<u8>>,
     /// When it appeared.
     pub created: Wall,
@@ -240,7 +240,7 @@ pub struct MediaStats {
     pub protocol: Vec<u8>,
     /// First codec of the party's SDP, for example `PCMU/8000`; empty when there is none.
     pub codec: Vec<u8>,
-    /// State.
+    /// The state of the media, as flags.
     pub flags: MediaFlags,
     /// RTP, then RTCP unless multiplexed.
     pub streams: Vec<StreamStats>,
@@ -268,7 +268,7 @@ pub struct MediaFlags {
 /// One stream (RTP or RTCP) of a media section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamStats {
-    /// Our port.
+    /// Our address and port.
     pub local: SocketAddr,
     /// Where its packets come from, as learnt or signalled.
     pub endpoint: Option<SocketAddr>,
@@ -276,7 +276,7 @@ pub struct StreamStats {
     pub advertised: Option<SocketAddr>,
     /// Last packet received.
     pub last_packet: Option<Wall>,
-    /// Source seen.
+    /// The SSRC that was seen; `None` = none yet.
     pub ssrc: Option<u32>,
     /// RTCP (else RTP).
     pub rtcp: bool,
@@ -291,7 +291,7 @@ pub struct StreamStats {
 }
 
 impl StreamStats {
-    /// Our address.
+    /// Our address, without the port.
     pub fn local_ip(&self) -> IpAddr {
         self.local.ip()
     }

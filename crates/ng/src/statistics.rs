@@ -8,19 +8,19 @@ use std::net::IpAddr;
 /// The commands with figures of their own, in the order of [`CommandKind::index`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandKind {
-    /// `ping`.
+    /// The command `ping`.
     Ping,
-    /// `offer`.
+    /// The command `offer`.
     Offer,
-    /// `answer`.
+    /// The command `answer`.
     Answer,
-    /// `delete`.
+    /// The command `delete`.
     Delete,
-    /// `query`.
+    /// The command `query`.
     Query,
-    /// `list`.
+    /// The command `list`.
     List,
-    /// `statistics`.
+    /// The command `statistics`.
     Statistics,
 }
 
@@ -37,7 +37,7 @@ impl CommandKind {
 /// Everything that `statistics` tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelayStatistics {
-    /// Now.
+    /// What there is now.
     pub current: Current,
     /// Since the start.
     pub totals: Totals,
@@ -53,10 +53,10 @@ pub struct RelayStatistics {
     pub interfaces: Vec<Interface>,
 }
 
-/// `currentstatistics`.
+/// What there is now: `currentstatistics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Current {
-    /// Calls.
+    /// How many calls there are.
     pub sessions: u64,
     /// Packets a second.
     pub packets_per_s: u64,
@@ -68,10 +68,10 @@ pub struct Current {
     pub media: u64,
 }
 
-/// `totalstatistics`.
+/// What there was since the start: `totalstatistics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Seconds.
+    /// Seconds since the start.
     pub uptime_s: u64,
     /// Calls that have ended.
     pub managed: u64,
@@ -102,16 +102,16 @@ pub struct Totals {
 /// Count, sum and sum of squares of some measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// How many.
+    /// How many values were added.
     pub count: u64,
-    /// In units.
+    /// The sum of the values, in their unit.
     pub sum: u128,
     /// In squares of units.
     pub squares: u128,
 }
 
 impl Sums {
-    /// One more.
+    /// Adds one value.
     pub fn add(&mut self, value: u64) {
         let value = u128::from(value);
         self.count = self.count.saturating_add(1);
@@ -136,14 +136,14 @@ impl Sums {
 /// `mos`, in hundredths.
 pub type MosSums = Sums;
 
-/// `intervalstatistics`.
+/// What there was in an interval: `intervalstatistics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
     /// Calls that ended in it lasted so long together, microseconds.
     pub durations_us: u64,
     /// Fewest and most calls at once.
     pub sessions: (u64, u64),
-    /// By command.
+    /// Figures by command, in the order of [`CommandKind`].
     pub commands: [IntervalCommand; CommandKind::COUNT],
 }
 
@@ -156,10 +156,10 @@ pub struct IntervalCommand {
     pub per_s: (u64, u64, u64),
 }
 
-/// `controlstatistics.proxies[]`.
+/// One proxy that sends commands: `controlstatistics.proxies[]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    /// Who.
+    /// The address that its commands come from.
     pub address: IpAddr,
     /// How often, by command.
     pub counts: [u64; CommandKind::COUNT],
@@ -170,20 +170,20 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Nothing yet.
+    /// A proxy that has sent nothing yet.
     pub fn new(address: IpAddr) -> Self {
         Self { address, counts: [0; CommandKind::COUNT], durations_us: [0; CommandKind::COUNT], errors: 0 }
     }
 }
 
-/// `interfaces[]`.
+/// One interface: `interfaces[]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Logical name.
+    /// Its logical name.
     pub name: String,
-    /// Local address.
+    /// Its local address.
     pub address: IpAddr,
-    /// Port range.
+    /// The first and the last of its ports.
     pub ports: (u16, u16),
     /// Ports in use (not pairs).
     pub used: u64,

@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
         self.top().map(|t| t.dict)
     }
 
-    /// An integer.
+    /// Appends an integer. Errors: the document is full.
     pub fn int(&mut self, i: i64) -> Result<(), DocumentError> {
         self.push(Node::Int(i), false)
     }

@@ -16,7 +16,7 @@ use crate::uri::Uri;
 pub enum Side {
     /// Sent the first INVITE.
     Caller,
-    /// Answered it.
+    /// The side that answered it.
     Callee,
 }
 
@@ -35,7 +35,7 @@ impl Side {
 pub struct Party {
     /// From/To value of this party as it stands in the dialog's messages, tag included.
     pub address: Vec<u8>,
-    /// Its tag.
+    /// The tag of the party.
     pub tag: Vec<u8>,
     /// Its remote target: the URI of its latest Contact, without angle brackets.
     pub target: Vec<u8>,
@@ -50,9 +50,9 @@ pub struct Party {
 pub struct Dialog {
     /// Call-ID, unchanged on both sides.
     pub call_id: Vec<u8>,
-    /// Who called.
+    /// The party that called.
     pub caller: Party,
-    /// Who answered.
+    /// The party that answered.
     pub callee: Party,
 }
 

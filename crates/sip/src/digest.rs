@@ -22,7 +22,7 @@ use crate::message::Message;
 pub enum Algorithm {
     /// RFC 7616; for realms of old devices only.
     Md5,
-    /// RFC 8760.
+    /// SHA-256 (RFC 8760).
     Sha256,
 }
 
@@ -274,19 +274,19 @@ pub fn respond(
 pub struct Credentials<'a> {
     /// The header's whole value.
     pub raw: &'a [u8],
-    /// User name.
+    /// The user name.
     pub username: &'a [u8],
-    /// Realm.
+    /// The realm that was challenged for.
     pub realm: &'a [u8],
-    /// Nonce.
+    /// The nonce of the challenge.
     pub nonce: &'a [u8],
-    /// Digest-URI.
+    /// The digest-uri, as it was signed.
     pub uri: &'a [u8],
     /// Response: 32 or 64 hexadecimal digits.
     pub response: &'a [u8],
     /// Algorithm; MD5 when none is named.
     pub algorithm: Algorithm,
-    /// Client nonce.
+    /// The nonce of the client.
     pub cnonce: &'a [u8],
     /// Nonce count as written, 8 hexadecimal digits.
     pub nc: &'a [u8],
@@ -521,7 +521,7 @@ impl NonceCounts {
         true
     }
 
-    /// Nonces remembered.
+    /// How many nonces are remembered.
     pub fn len(&self) -> usize {
         self.young.len().saturating_add(self.old.len())
     }

@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 /// Transport of a hop (RFC 3261 §18, RFC 7118 for WS and WSS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
-    /// Datagrams.
+    /// UDP: one message a datagram.
     Udp,
-    /// Plain stream.
+    /// TCP, without TLS.
     Tcp,
     /// TLS over TCP.
     Tls,
-    /// WebSocket.
+    /// WebSocket (RFC 7118).
     Ws,
     /// WebSocket over TLS.
     Wss,

@@ -28,7 +28,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The answer.
+    /// The SIP status that it is answered with.
     pub fn status(self) -> u16 {
         match self {
             BodyError::Malformed(_) => 400,
@@ -57,7 +57,7 @@ impl BodyError {
 /// A session description within a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session<'a> {
-    /// The description.
+    /// The bytes of the session description.
     pub sdp: &'a [u8],
     body: &'a [u8],
     /// It is a part of the body, not all of it.

@@ -13,11 +13,11 @@ use crate::header::{Params, host_part};
 /// Scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scheme {
-    /// `sip:`
+    /// A SIP URI: `sip:`.
     Sip,
-    /// `sips:`
+    /// A SIPS URI: `sips:`.
     Sips,
-    /// `tel:`
+    /// A telephone number: `tel:` (RFC 3966).
     Tel,
     /// Any other; a Request-URI of such a scheme is answered 416.
     Other,
@@ -35,7 +35,7 @@ impl Scheme {
 pub struct Uri<'a> {
     /// The whole URI as written.
     pub raw: &'a [u8],
-    /// Scheme.
+    /// The scheme of the URI.
     pub scheme: Scheme,
     /// sip, sips: the user part without its password, escaped as written. tel: the number with its visual separators.
     pub user: Option<&'a [u8]>,
@@ -45,7 +45,7 @@ pub struct Uri<'a> {
     pub host: &'a [u8],
     /// Port, if written.
     pub port: Option<u16>,
-    /// URI parameters.
+    /// The parameters of the URI, in their order.
     pub params: Params<'a>,
     /// Embedded headers after `?`, as written. Never turned into headers (T-SIP-16).
     pub headers: Option<&'a [u8]>,

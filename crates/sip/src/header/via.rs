@@ -26,7 +26,7 @@ pub struct Via<'a> {
     pub rport: Option<Option<u16>>,
     /// `maddr`, if there.
     pub maddr: Option<&'a [u8]>,
-    /// All parameters.
+    /// All its parameters, in their order.
     pub params: Params<'a>,
 }
 

@@ -17,21 +17,21 @@ pub enum Method {
     Options,
     /// RFC 3261 §10.
     Register,
-    /// RFC 3262.
+    /// PRACK (RFC 3262).
     Prack,
-    /// RFC 3311.
+    /// UPDATE (RFC 3311).
     Update,
-    /// RFC 6086.
+    /// INFO (RFC 6086).
     Info,
-    /// RFC 6665.
+    /// SUBSCRIBE (RFC 6665).
     Subscribe,
-    /// RFC 6665.
+    /// NOTIFY (RFC 6665).
     Notify,
-    /// RFC 3515.
+    /// REFER (RFC 3515).
     Refer,
-    /// RFC 3428.
+    /// MESSAGE (RFC 3428).
     Message,
-    /// RFC 3903.
+    /// PUBLISH (RFC 3903).
     Publish,
     /// Any other token: ask the message for its text.
     Other,

@@ -22,7 +22,7 @@ pub enum State {
     Accepted,
     /// A 300–699 came; its repetitions are acknowledged here (timer D).
     Completed,
-    /// Over.
+    /// The transaction is over and may be forgotten.
     Terminated,
 }
 

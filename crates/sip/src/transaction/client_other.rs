@@ -17,7 +17,7 @@ pub enum State {
     Proceeding,
     /// A final came; its repetitions are swallowed (timer K).
     Completed,
-    /// Over.
+    /// The transaction is over and may be forgotten.
     Terminated,
 }
 

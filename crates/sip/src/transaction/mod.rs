@@ -50,7 +50,7 @@ impl Actions {
     /// Nothing to do.
     pub const NONE: Actions = Actions([None; 3]);
 
-    /// One action.
+    /// A list of one action.
     pub const fn one(a: Action) -> Actions {
         Actions([Some(a), None, None])
     }
@@ -153,7 +153,7 @@ impl Timers {
     }
 }
 
-/// No deadline.
+/// The deadline of a timer that is not set.
 pub const NEVER: Mono = Mono(u64::MAX);
 
 /// The (at most) two running timers of a transaction: one that retransmits, one that ends the state.

@@ -20,7 +20,7 @@ pub enum State {
     Completed,
     /// ACK came; its repetitions are swallowed (timer I).
     Confirmed,
-    /// Over.
+    /// The transaction is over and may be forgotten.
     Terminated,
 }
 

@@ -17,7 +17,7 @@ pub enum State {
     Proceeding,
     /// The final response was sent (timer J).
     Completed,
-    /// Over.
+    /// The transaction is over and may be forgotten.
     Terminated,
 }
 
