@@ -122,6 +122,44 @@ fn options_reach_the_reader_and_are_remembered_per_vendor() {
 }
 
 #[test]
+fn a_remembered_option_can_be_taken_back_by_an_upload() {
+    with_api(|api| async move {
+        let d = Decks::new(&api, "8YY", "us").await;
+        let free = "Prefix,Rate\n800,0\n";
+        let dated = "Prefix,Rate,Effective\n800,0.01,05/12/2026\n";
+        let first = query(json!({ "free_rows": true, "date_order": "day_first", "cap": "5" }));
+        assert_eq!(d.upload(&first, free).await.status, 201);
+        let again = d.upload("", free).await.data();
+        assert_eq!(
+            again["report"]["recognised"]["notes"],
+            json!(["rows with a price of 0: 1; they are offers, as free_rows says"])
+        );
+        // A sheet that lost its prices is no offer where the upload says so.
+        assert_eq!(d.check(&query(json!({ "free_rows": false })), free).await.data()["not_understood"], 1);
+        assert_eq!(d.upload(&query(json!({ "free_rows": false })), free).await.status, 422);
+        assert_eq!(
+            d.get("/sheet-options").await["options"]["free_rows"],
+            true,
+            "a refused sheet changes nothing"
+        );
+        assert_eq!(d.upload(&query(json!({ "free_rows": false })), dated).await.status, 201);
+        assert_eq!(d.get("/sheet-options").await["options"]["free_rows"], false);
+        assert_eq!(d.upload("", free).await.status, 422);
+        assert_eq!(d.upload(&query(json!({ "reset": ["date_order"] })), dated).await.status, 422);
+        let back = query(json!({ "reset": ["free_rows", "cap"] }));
+        assert_eq!(d.upload(&back, dated).await.status, 201);
+        assert_eq!(d.get("/sheet-options").await["options"], json!({ "date_order": "day_first" }));
+        let set = api
+            .op("PUT", &format!("/rate-decks/{}/sheet-options", d.id), Some(json!({ "reset": ["cap"] })))
+            .await;
+        assert_eq!(set.data()["options"], json!({}));
+        for wrong in [json!({ "reset": ["colour"] }), json!({ "reset": "cap" })] {
+            assert_eq!(d.upload(&query(wrong.clone()), free).await.status, 422, "{wrong}");
+        }
+    });
+}
+
+#[test]
 fn a_version_made_from_an_older_base_is_refused_and_a_roll_back_is_not() {
     with_api(|api| async move {
         let d = Decks::new(&api, "A-Z", "az").await;

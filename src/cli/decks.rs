@@ -111,18 +111,22 @@ struct ImportArgs {
     /// Mark before decimal places.
     #[arg(long, value_enum)]
     decimal: Option<Decimal>,
-    /// A price of 0 is an offer.
-    #[arg(long)]
-    free_rows: bool,
-    /// Cells left empty by merged cells mean the ones above.
-    #[arg(long)]
-    repeat_cells: bool,
+    /// A price of 0 is an offer; =false takes it back where it is remembered.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    free_rows: Option<bool>,
+    /// Cells left empty by merged cells mean the ones above; =false takes it back where it is remembered.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    repeat_cells: Option<bool>,
     /// Which sheet of a workbook.
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
     /// Highest price per minute and fee that is believed.
     #[arg(long)]
     cap: Option<String>,
+    /// A remembered option that counts no more, by its name without the dashes, for example date-order; may be repeated.
+    /// `mapping` and `ignore` are all of theirs.
+    #[arg(long, value_name = "OPTION")]
+    reset: Vec<String>,
     /// Do not keep these options for the next sheet of this vendor.
     #[arg(long)]
     forget: bool,
@@ -313,9 +317,17 @@ fn options(args: &ImportArgs) -> Result<Value, Failure> {
         }
     }
     for (key, on) in [("free_rows", args.free_rows), ("repeat_cells", args.repeat_cells)] {
-        if on {
-            out.insert(key.into(), true.into());
+        if let Some(on) = on {
+            out.insert(key.into(), on.into());
         }
+    }
+    if !args.reset.is_empty() {
+        let names: Vec<String> = args
+            .reset
+            .iter()
+            .map(|n| if n == "map" { "mapping".to_owned() } else { n.replace('-', "_") })
+            .collect();
+        out.insert("reset".into(), json!(names));
     }
     Ok(Value::Object(out))
 }
@@ -484,11 +496,18 @@ mod tests {
         }
         let line = "x sheet.csv --map Dst=Prefix=full_code --ignore Peak --terms 60/6 --date-order day-first --zone +01:00 \
             --price-unit cents-per-minute --decimal comma --free-rows --cap 5";
-        let args = <Line as clap::Parser>::parse_from(line.split_whitespace()).import;
+        let parsed = |line: &str| <Line as clap::Parser>::parse_from(line.split_whitespace()).import;
+        let args = parsed(line);
         assert_eq!(
             options(&args).unwrap(),
             json!({"mapping": {"Dst=Prefix": "full_code"}, "ignore": ["Peak"], "terms": "60/6", "date_order": "day_first",
                 "zone": "+01:00", "price_unit": "cents_per_minute", "decimal": "comma", "free_rows": true, "cap": "5"})
+        );
+        let back =
+            parsed("x sheet.csv --free-rows=false --repeat-cells=false --reset date-order --reset map");
+        assert_eq!(
+            options(&back).unwrap(),
+            json!({"free_rows": false, "repeat_cells": false, "reset": ["date_order", "mapping"]})
         );
     }
 

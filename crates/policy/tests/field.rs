@@ -172,7 +172,7 @@ fn every_row_gives_what_its_table_says() {
 #[test]
 fn with_the_option_merged_cells_repeat_the_one_above() {
     let mut with = options(DeckKind::Az);
-    with.sheet.repeat_cells = true;
+    with.sheet.repeat_cells = Some(true);
     let deck = deck(&file("az-merged-country-cells.csv"), &with).unwrap();
     assert_eq!(price(&deck, "+442071234567").unwrap().rate, Nanos(10_000_000));
     assert_eq!(price(&deck, "+447400123456").unwrap().code, "447");

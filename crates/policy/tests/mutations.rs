@@ -118,8 +118,8 @@ fn mutated_decks_are_read_whole_or_refused_with_line_and_column() {
         let (good, kind) = if round % 2 == 0 { (US, DeckKind::Us) } else { (AZ, DeckKind::Az) };
         let bytes = mutated(&mut rng, good.as_bytes());
         let mut options = ImportOptions { kind, ..ImportOptions::default() };
-        options.sheet.free_rows = round % 3 == 0;
-        options.sheet.repeat_cells = round % 5 == 0;
+        options.sheet.free_rows = Some(round % 3 == 0);
+        options.sheet.repeat_cells = Some(round % 5 == 0);
         let (read, held) = measured(|| read_text(bytes.as_slice(), &options));
         // A range of codes in one cell is more than its text, up to its own bound.
         if kind == DeckKind::Us || !bytes.contains(&b'-') {

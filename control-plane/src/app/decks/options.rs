@@ -77,6 +77,8 @@ pub async fn replace(
     get(ctx, id).await?;
     let mut tx = ctx.begin().await?;
     let owner = store::options_owner(&mut tx, id).await?;
+    // All of it is new, so there is nothing to reset.
+    let input = SheetOptionsInput(SheetOptions::default().under(&input.0));
     let json = serde_json::to_value(&input.0).map_err(|_| Fault::internal())?;
     store::set_options(&mut tx, &owner, &json).await?;
     ctx.audit(&mut tx, None, "deck.options", &owner, Some(json)).await?;
@@ -98,6 +100,7 @@ impl Input for SheetOptionsInput {
         "repeat_cells",
         "sheet",
         "cap",
+        "reset",
     ];
 
     fn from_json(value: &Value) -> Result<Self, Fault> {
@@ -200,6 +203,17 @@ impl PartialSchema for SheetOptionsInput {
             .property(
                 "cap",
                 text("Highest price per minute and fee that is believed, for example 5; 100 when absent.").pattern(Some(CAP)),
+            )
+            .property(
+                "reset",
+                ArrayBuilder::new()
+                    .items(choice(
+                        "The name of an option.",
+                        Self::FIELDS.split_last().map(|(_, options)| options).unwrap_or_default(),
+                    ))
+                    .description(Some(
+                        "Remembered options that count no more; what the upload says besides stands.",
+                    )),
             )
             .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::<Schema>::FreeForm(false)))
             .into()

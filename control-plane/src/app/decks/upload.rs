@@ -57,7 +57,8 @@ async fn read<B: AsRef<[u8]> + Send + 'static>(
         let options = ImportOptions { kind, currency, sheet: options, ..ImportOptions::default() };
         let bytes = bytes.as_ref();
         let (rows, errors) = if workbook::is_workbook(bytes) {
-            match workbook::read(bytes, options.sheet.sheet.as_deref(), options.sheet.repeat_cells) {
+            let repeat = options.sheet.repeat_cells == Some(true);
+            match workbook::read(bytes, options.sheet.sheet.as_deref(), repeat) {
                 Ok((table, recognised)) => check_table(&table, &options, recognised),
                 Err(e) => (DeckRows::default(), vec![e]),
             }

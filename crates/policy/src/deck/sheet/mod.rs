@@ -22,7 +22,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::options::{
-    DateOrder, DecimalMark, Field, ImportOptions, Increments, PriceUnit, SheetOptions, Zone,
+    DateOrder, DecimalMark, Field, ImportOptions, Increments, OptionName, PriceUnit, SheetOptions, Zone,
 };
 pub use self::rows::check_table;
 pub use self::table::{Line, MAX_CELLS, MAX_TEXT, Table, TooLarge};

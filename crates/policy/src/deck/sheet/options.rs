@@ -271,39 +271,101 @@ pub struct SheetOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimal: Option<DecimalMark>,
     /// A price of 0 is an offer. Refused when absent.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub free_rows: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_rows: Option<bool>,
     /// Empty country codes, dates, increments and currencies mean the ones above (merged cells).
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub repeat_cells: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_cells: Option<bool>,
     /// Which sheet of a workbook, by name; needed when more than one is visible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sheet: Option<String>,
     /// Highest price per minute, and highest fee, that is believed; 100 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<Nanos>,
+    /// Remembered options that count no more. What the upload says besides stands; this itself is never remembered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reset: Vec<OptionName>,
+}
+
+/// One of the [`SheetOptions`], by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptionName {
+    /// What columns hold.
+    Mapping,
+    /// What is not read.
+    Ignore,
+    /// Increments where the sheet says nothing.
+    Terms,
+    /// Order of dates that can be read two ways.
+    DateOrder,
+    /// Zone of dates without one.
+    Zone,
+    /// The sheet's currency.
+    Currency,
+    /// What the numbers in price columns are.
+    PriceUnit,
+    /// Mark before decimal places.
+    Decimal,
+    /// Whether a price of 0 is an offer.
+    FreeRows,
+    /// Whether empty cells mean the ones above.
+    RepeatCells,
+    /// Which sheet of a workbook.
+    Sheet,
+    /// Highest price that is believed.
+    Cap,
 }
 
 impl SheetOptions {
-    /// These options with what `newer` says over them: each of its values that is there wins; mappings are joined by name.
+    /// These options without those that count no more.
+    fn without(&self, names: &[OptionName]) -> SheetOptions {
+        let mut kept = self.clone();
+        for name in names {
+            match name {
+                OptionName::Mapping => kept.mapping.clear(),
+                OptionName::Ignore => kept.ignore.clear(),
+                OptionName::Terms => kept.terms = None,
+                OptionName::DateOrder => kept.date_order = None,
+                OptionName::Zone => kept.zone = None,
+                OptionName::Currency => kept.currency = None,
+                OptionName::PriceUnit => kept.price_unit = None,
+                OptionName::Decimal => kept.decimal = None,
+                OptionName::FreeRows => kept.free_rows = None,
+                OptionName::RepeatCells => kept.repeat_cells = None,
+                OptionName::Sheet => kept.sheet = None,
+                OptionName::Cap => kept.cap = None,
+            }
+        }
+        kept
+    }
+
+    /// These options with what `newer` says over them: what it resets is gone, then each of its values that is there wins;
+    /// mappings are joined by name, ignored names are added.
     pub fn under(&self, newer: &SheetOptions) -> SheetOptions {
-        let mut mapping = self.mapping.clone();
+        let old = self.without(&newer.reset);
+        let mut mapping = old.mapping;
         mapping.extend(newer.mapping.iter().map(|(k, v)| (k.clone(), *v)));
-        let mut ignore = self.ignore.clone();
-        ignore.extend(newer.ignore.iter().filter(|n| !self.ignore.contains(n)).cloned());
+        let mut ignore = old.ignore;
+        for name in &newer.ignore {
+            if !ignore.contains(name) {
+                ignore.push(name.clone());
+            }
+        }
         SheetOptions {
             mapping,
             ignore,
-            terms: newer.terms.or(self.terms),
-            date_order: newer.date_order.or(self.date_order),
-            zone: newer.zone.or(self.zone),
-            currency: newer.currency.or(self.currency),
-            price_unit: newer.price_unit.or(self.price_unit),
-            decimal: newer.decimal.or(self.decimal),
-            free_rows: newer.free_rows || self.free_rows,
-            repeat_cells: newer.repeat_cells || self.repeat_cells,
-            sheet: newer.sheet.clone().or_else(|| self.sheet.clone()),
-            cap: newer.cap.or(self.cap),
+            terms: newer.terms.or(old.terms),
+            date_order: newer.date_order.or(old.date_order),
+            zone: newer.zone.or(old.zone),
+            currency: newer.currency.or(old.currency),
+            price_unit: newer.price_unit.or(old.price_unit),
+            decimal: newer.decimal.or(old.decimal),
+            free_rows: newer.free_rows.or(old.free_rows),
+            repeat_cells: newer.repeat_cells.or(old.repeat_cells),
+            sheet: newer.sheet.clone().or(old.sheet),
+            cap: newer.cap.or(old.cap),
+            reset: Vec::new(),
         }
     }
 }

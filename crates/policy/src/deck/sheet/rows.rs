@@ -47,6 +47,7 @@ pub fn check_table(
         seen: Vec::new(),
         codes: Vec::new(),
         dates: [("", None), ("", None)],
+        free: 0,
         from: None,
         until: None,
         out: empty,
@@ -60,6 +61,9 @@ pub fn check_table(
     import.say();
     import.merged_cells(table, end);
     import.read(table, end);
+    if import.free > 0 {
+        import.note(format!("rows with a price of 0: {}; they are offers, as free_rows says", import.free));
+    }
     let Import { mut errors, out, .. } = import;
     if errors.is_empty() && out.rows.is_empty() && out.ended.is_empty() {
         errors.push(LineError::at(0, "", "no rows"));
@@ -137,6 +141,8 @@ struct Import<'a> {
     codes: Vec<Code>,
     /// The last date of each of the two columns, with its text: most rows repeat it.
     dates: [(&'a str, Option<Wall>); 2],
+    /// Rows with a price of 0.
+    free: usize,
     /// What lines above the header say of all rows.
     from: Option<Wall>,
     until: Option<Wall>,
@@ -426,7 +432,7 @@ impl<'a> Import<'a> {
         let before = self.errors.len();
         let slots = [s.country, s.from, s.initial, s.next, s.both, s.currency, s.until];
         let mut filled = slots.map(|i| line.cell(i));
-        if self.options.sheet.repeat_cells {
+        if self.options.sheet.repeat_cells == Some(true) {
             for (cell, last) in filled.iter_mut().zip(&mut above.cells) {
                 if cell.is_empty() {
                     *cell = last;
@@ -482,6 +488,7 @@ impl<'a> Import<'a> {
         let terms = if blocked { Some(Terms::of(1, 1)) } else { self.terms(line, initial, next, both) };
         let rates = if blocked { Some([Nanos::ZERO; 3]) } else { rates };
         let (Some(terms), Some(rates)) = (terms, rates) else { return };
+        self.free += usize::from(!blocked && self.errors.len() == before && rates.contains(&Nanos::ZERO));
         for i in 0..self.codes.len() {
             let Some(code) = self.codes.get(i).copied() else { break };
             self.seen.push((code, start(from), u32::try_from(n).unwrap_or(u32::MAX)));
@@ -577,7 +584,9 @@ impl<'a> Import<'a> {
             u => u,
         };
         match amounts::price(text, unit, &self.rules) {
-            Ok(Price::Of(n)) if n == Nanos::ZERO && per_minute && !self.options.sheet.free_rows => {
+            Ok(Price::Of(n))
+                if n == Nanos::ZERO && per_minute && self.options.sheet.free_rows != Some(true) =>
+            {
                 self.error(
                     line,
                     slot,
