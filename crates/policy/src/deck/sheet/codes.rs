@@ -108,40 +108,33 @@ pub(super) fn world(cells: CodeCells<'_>, apart: bool, out: &mut Vec<Code>) -> R
     if apart && before.is_empty() {
         return Err("no country code; if its cell is merged with the one above, say repeat_cells".to_owned());
     }
-    let mut count = 0;
-    let mut first = None;
+    let (mut last, mut some_apart): (Option<Code>, bool) = (None, false);
     for part in cells.code.split([',', ';', '|', '\n']).map(str::trim).filter(|p| !p.is_empty()) {
-        count += 1;
-        let at = out.len();
-        one_or_range(part, &before, out)?;
-        if let (true, Some(code)) = (before.is_empty(), out.get(at)) {
-            let joined = out.len() - at == 1 && part.contains(GROUPS);
-            match first {
-                None => first = Some((*code, joined)),
-                Some(_) if joined || part.starts_with(['+', '0']) => {}
-                Some(first) => stands_alone(first, *code)?,
-            }
-        }
+        let from = out.len();
+        let country_apart = one_or_range(part, &before, out)?;
         if out.len() as u64 > MAX_CODES_PER_CELL {
             return Err("more than 10,000 codes in one cell".to_owned());
         }
+        let (Some(first), Some(end)) = (out.get(from), out.last()) else { continue };
+        let whole = country_apart || part.starts_with(['+', '0']);
+        if let (Some(last), true, false) = (last, before.is_empty(), whole) {
+            stands_alone(last, some_apart, *first)?;
+        }
+        (last, some_apart) = (Some(*end), some_apart || country_apart);
     }
-    if count == 0 { Err("no dial code".to_owned()) } else { Ok(()) }
+    if last.is_none() { Err("no dial code".to_owned()) } else { Ok(()) }
 }
 
-/// What stands between the groups of one code: `44 20`, `1-242`.
-const GROUPS: [char; 8] = [' ', '\u{a0}', '\t', '-', '–', '—', '‐', '‑'];
-
-/// A list may say its country code once: `61 38,39`, `1-809,829,849`. Then `39` is not Italy.
+/// A list may say its country code once: `61 38,39`, `1-809,829,849`, `7495, 499`. Then `39` is not Italy.
 ///
-/// `first` is the first code of the list, and whether its country code stood apart; `code` a further one that is written in one piece.
-/// Errors: it may be a whole code, or follow the country code of the first.
-fn stands_alone((first, joined): (Code, bool), code: Code) -> Result<(), String> {
-    let (a, b) = (first.to_string(), code.to_string());
-    let n = country_len(&a);
-    // A shorter code of another country, where the first is more than a country, looks like the rest of a code.
-    let rest = a.get(..n) != b.get(..n) && a.len() > n && b.len() < a.len();
-    if joined || rest {
+/// `last` is the code before, and `some_apart` whether the country code of one before stood apart; `code` a further one that is
+/// written in one piece. Errors: it may be a whole code, or follow the country code of the other.
+fn stands_alone(last: Code, some_apart: bool, code: Code) -> Result<(), String> {
+    let (a, b) = (last.to_string(), code.to_string());
+    let (n, own) = (country_len(&a), country_len(&b));
+    // A shorter code of another country, or of none, where the one before is more than a country, looks like the rest of a code.
+    let other = own == 0 || a.get(..n) != b.get(..own);
+    if some_apart || other && a.len() > n && b.len() < a.len() {
         return Err(format!(
             "is {b} a whole code, or does it follow the country code of {a}? write all codes of the list whole"
         ));
@@ -149,25 +142,30 @@ fn stands_alone((first, joined): (Code, bool), code: Code) -> Result<(), String>
     Ok(())
 }
 
-/// `44`, `44 20`, `1-242`, `201-203`, `7495 - 7499`.
-fn one_or_range(part: &str, before: &str, out: &mut Vec<Code>) -> Result<(), String> {
+/// `44`, `44 20`, `1-242`, `201-203`, `7495 - 7499`. Out: the country code is written apart, by a blank or a hyphen.
+fn one_or_range(part: &str, before: &str, out: &mut Vec<Code>) -> Result<bool, String> {
     let hyphens = part.replace(['–', '—', '‐', '‑'], "-");
     let mut pieces = hyphens.split('-').map(str::trim);
     let (first, second, more) = (pieces.next().unwrap_or(""), pieces.next(), pieces.next());
     let make = |digits: &str| Code::parse(format!("{before}{digits}").as_bytes()).map_err(|e| e.to_string());
+    let blank = |text: &str| text.contains(char::is_whitespace);
     let Some(second) = second else {
         out.push(make(&spaced(first, before)?)?);
-        return Ok(());
+        return Ok(blank(first));
     };
     let (a, b) = (spaced(first, before)?, spaced(second, before).map_err(|e| format!("range: {e}"))?);
     let joins = before.is_empty() && is_country(&a);
     if let Some(third) = more {
-        // `1-242-357`: the groups of one code.
-        if joins && hyphens.split('-').count() == 3 {
-            out.push(make(&format!("{a}{b}{}", spaced(third, "x")?))?);
-            return Ok(());
+        if !joins || hyphens.split('-').count() != 3 {
+            return Err("more than one hyphen".to_owned());
         }
-        return Err("more than one hyphen".to_owned());
+        // `1-809-201`: the groups of one code. `1-201-203` may be two area codes and those between them.
+        let c = spaced(third, "x")?;
+        if b.len() == c.len() && b <= c {
+            return Err("one code in groups, or a range? write codes whole".to_owned());
+        }
+        out.push(make(&format!("{a}{b}{c}"))?);
+        return Ok(true);
     }
     let (from, to) = (make(&a)?, make(&b)?);
     if from.len() == to.len() && from <= to {
@@ -180,34 +178,44 @@ fn one_or_range(part: &str, before: &str, out: &mut Vec<Code>) -> Result<(), Str
             return Err("more than 10,000 codes in one cell".to_owned());
         }
         out.extend((from.value()..=to.value()).map(|v| Code::of(v, from.len())));
-        return Ok(());
+        return Ok(blank(first));
     }
     // `1-242` is no range: one code with its country code apart.
     if joins {
         out.push(make(&format!("{a}{b}"))?);
-        return Ok(());
+        return Ok(true);
     }
     Err("a range runs between two codes of one length".to_owned())
 }
 
-/// `44 20` is one code when its first group is a country code; other groups may be several codes.
+/// `44 20` is one code because its first group is a country code; more groups may be several codes.
 fn spaced(text: &str, before: &str) -> Result<String, String> {
-    if !text.contains([' ', '\u{a0}', '\t']) {
+    if !text.contains(char::is_whitespace) {
         return digits(text).map(str::to_owned);
     }
-    let groups: Vec<&str> = text.split_whitespace().collect();
-    let first = digits(groups.first().copied().unwrap_or(""))?;
-    let rest = groups.get(1..).unwrap_or_default();
-    let plain = rest.iter().all(|g| g.bytes().all(|b| b.is_ascii_digit()));
-    let countries = rest.len() > 1 && rest.iter().all(|g| is_country(g));
-    if before.is_empty() && is_country(first) && plain && !countries {
-        return Ok(format!("{first}{}", rest.concat()));
+    let mut groups = text.split_whitespace();
+    let first = digits(groups.next().unwrap_or(""))?;
+    match (groups.next(), groups.next()) {
+        (Some(rest), None)
+            if before.is_empty() && is_country(first) && rest.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            Ok(format!("{first}{rest}"))
+        }
+        _ => Err("one code with blanks, or several? separate codes by commas".to_owned()),
     }
-    Err("one code with blanks, or several? separate codes by commas".to_owned())
+}
+
+/// What may stand between the parts of a code of the USA, because its column says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Within {
+    /// `201-203` is an area code and an exchange, and no range.
+    pub(super) hyphens: bool,
+    /// `201 203` is one code.
+    pub(super) blanks: bool,
 }
 
 /// The code of a sheet of the USA: NPA, NPANXX, NPANXX-X or longer, with or without the leading 1.
-pub(super) fn usa(cells: CodeCells<'_>, out: &mut Vec<Code>) -> Result<(), String> {
+pub(super) fn usa(cells: CodeCells<'_>, within: Within, out: &mut Vec<Code>) -> Result<(), String> {
     if !cells.country.is_empty() && country(cells.country)? != "1" {
         return Err(format!("a US deck has country code 1 only: {}", quoted(cells.country)));
     }
@@ -216,7 +224,16 @@ pub(super) fn usa(cells: CodeCells<'_>, out: &mut Vec<Code>) -> Result<(), Strin
     }
     let before = out.len();
     for part in cells.code.split([',', ';', '|', '\n']).map(str::trim).filter(|p| !p.is_empty()) {
-        out.push(usa_one(part)?);
+        let code = usa_one(part, within)?;
+        // `212-555, 556`: another exchange, or an area code?
+        if code.len() == 4
+            && let Some(last) = out.get(before..).and_then(<[Code]>::last).filter(|last| last.len() > 4)
+        {
+            return Err(format!(
+                "is {code} an area code, or an exchange of {last}? write all codes of the list whole"
+            ));
+        }
+        out.push(code);
         if out.len() as u64 > MAX_CODES_PER_CELL {
             return Err("more than 10,000 codes in one cell".to_owned());
         }
@@ -244,9 +261,53 @@ pub(super) fn usa(cells: CodeCells<'_>, out: &mut Vec<Code>) -> Result<(), Strin
     Ok(())
 }
 
-fn usa_one(text: &str) -> Result<Code, String> {
+/// Digits in groups, with hyphens or blanks between them; the leading 1 of the first one taken away. `None`: more than three,
+/// or something else.
+fn groups(text: &str) -> Option<([&str; 3], usize)> {
+    let mut out = [""; 3];
+    let mut n = 0;
+    let mark = |c: char| matches!(c, '-' | '.' | '(' | ')') || c.is_whitespace();
+    for group in text.split(mark).filter(|g| !g.is_empty()) {
+        let group = if n == 0 { group.strip_prefix('+').unwrap_or(group) } else { group };
+        if !group.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        if n == 0 && group == "1" {
+            continue;
+        }
+        let one = n == 0 && matches!(group.len(), 4 | 7);
+        *out.get_mut(n)? = group.strip_prefix('1').filter(|_| one).unwrap_or(group);
+        n += 1;
+    }
+    Some((out, n))
+}
+
+/// Is it an area code and an exchange by their order (`989-202`)?
+pub(super) fn is_no_range(text: &str) -> bool {
+    matches!(groups(text), Some(([a, b, ""], 2)) if a.len() == 3 && b.len() == 3 && a > b)
+}
+
+fn usa_one(text: &str, within: Within) -> Result<Code, String> {
     let joined;
     let text = if text.contains(['-', ' ', '.', '(', ')']) && !text.ends_with(".0") {
+        if let Some((found, n @ 2..)) = groups(text) {
+            let lens = found.map(str::len);
+            let [a, b, _] = found;
+            let hyphen = text.contains('-');
+            if !hyphen && !text.contains(['(', '.']) && !within.blanks {
+                return Err("one code with blanks, or several? separate codes by commas".to_owned());
+            }
+            if hyphen && lens == [3, 3, 0] && a <= b && !within.hyphens && !text.contains('(') {
+                return Err(
+                    "a range of area codes, or an area code and its exchange? write codes whole, or name the column NPA-NXX"
+                        .to_owned(),
+                );
+            }
+            if !matches!(lens, [3, 3, 0] | [3, 4, 0] | [3, 3, 1] | [3, 3, 4] | [6, 1, 0] | [6, 4, 0]) || n > 3
+            {
+                return Err("not an NPA, NPANXX or NPANXX-X".to_owned());
+            }
+        }
         joined = text.chars().filter(|c| !matches!(c, '-' | ' ' | '.' | '(' | ')')).collect::<String>();
         joined.as_str()
     } else {
@@ -293,7 +354,7 @@ fn plan(cells: CodeCells<'_>, out: &mut Vec<Code>) -> Result<(), String> {
         _ if cells.nxx.is_empty() => return Err("a block without an exchange".to_owned()),
         block => whole.push_str(&block_digit(block)?.to_string()),
     }
-    out.push(usa_one(&whole)?);
+    out.push(usa_one(&whole, Within::default())?);
     Ok(())
 }
 
@@ -332,7 +393,7 @@ mod tests {
 
     fn us(code: &str) -> Result<String, String> {
         let mut out = Vec::new();
-        usa(CodeCells { code, ..CodeCells::default() }, &mut out)?;
+        usa(CodeCells { code, ..CodeCells::default() }, Within { hyphens: true, blanks: true }, &mut out)?;
         Ok(out.iter().map(Code::to_string).collect::<Vec<_>>().join(","))
     }
 
@@ -347,9 +408,8 @@ mod tests {
             ("=\"4420\"", "4420"),
             ("'4420", "4420"),
             ("44 20", "4420"),
-            ("1 201 555", "1201555"),
             ("1-242", "1242"),
-            ("1-242-357", "1242357"),
+            ("1-242-201", "1242201"),
             ("44-20", "4420"),
             ("7495-7497", "7495,7496,7497"),
             ("7495 – 7496", "7495,7496"),
@@ -377,6 +437,8 @@ mod tests {
             "33-34",
             "7495 7499",
             "44 33 49",
+            "1 201 555",
+            "1-242-357",
             "9-11",
             "44/45",
             "44.",
@@ -447,7 +509,7 @@ mod tests {
         }
         let parts = |npa, nxx, block| {
             let mut out = Vec::new();
-            usa(CodeCells { npa, nxx, block, ..CodeCells::default() }, &mut out)?;
+            usa(CodeCells { npa, nxx, block, ..CodeCells::default() }, Within::default(), &mut out)?;
             Ok::<_, String>(out.first().map(Code::to_string).unwrap_or_default())
         };
         assert_eq!(parts("201", "555", "").as_deref(), Ok("1201555"));

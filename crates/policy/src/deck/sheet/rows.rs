@@ -3,7 +3,7 @@
 use warp_model::{Nanos, Wall};
 
 use super::amounts::{self, AmountRules, Evidence, Price, quoted};
-use super::codes::{self, CodeCells};
+use super::codes::{self, CodeCells, Within};
 use super::dates::date;
 use super::layout::{self, Layout, Use, is_ignored};
 use super::options::{DecimalMark, Field, ImportOptions, PriceUnit};
@@ -48,6 +48,7 @@ pub fn check_table(
         codes: Vec::new(),
         dates: [("", None), ("", None)],
         free: 0,
+        within: Within::default(),
         from: None,
         until: None,
         out: empty,
@@ -60,6 +61,7 @@ pub fn check_table(
     import.rules = rules;
     import.say();
     import.merged_cells(table, end);
+    import.within = import.within_codes(table, end);
     import.read(table, end);
     if import.free > 0 {
         import.note(format!("rows with a price of 0: {}; they are offers, as free_rows says", import.free));
@@ -143,6 +145,8 @@ struct Import<'a> {
     dates: [(&'a str, Option<Wall>); 2],
     /// Rows with a price of 0.
     free: usize,
+    /// Codes of the USA in this column may have these marks within.
+    within: Within,
     /// What lines above the header say of all rows.
     from: Option<Wall>,
     until: Option<Wall>,
@@ -338,6 +342,20 @@ impl<'a> Import<'a> {
         for c in self.layout.columns.iter().filter(|c| c.used == Use::Ignored) {
             r.notes.push(format!("column \"{}\" is ignored, as the upload says", c.name));
         }
+    }
+
+    /// What separates the parts of a US code in this column: as its name says, else as those of its codes say that can be no
+    /// range.
+    fn within_codes(&self, table: &'a Table, end: usize) -> Within {
+        let slot = self.slots.code;
+        let Some(c) = self.layout.columns.get(slot).filter(|_| self.options.kind == DeckKind::Us) else {
+            return Within::default();
+        };
+        if words::plain(&c.name).contains("npanxx") {
+            return Within { hyphens: true, blanks: true };
+        }
+        let codes = self.rows_of(table, end).map(|l| l.cell(slot)).filter(|t| t.contains('-'));
+        Within { hyphens: codes.into_iter().any(codes::is_no_range), blanks: false }
     }
 
     /// Merged cells of a workbook in columns that count: empty ones would mean something else.
@@ -709,7 +727,7 @@ impl<'a> Import<'a> {
         };
         self.codes.clear();
         let made = match self.options.kind {
-            DeckKind::Us => codes::usa(cells, &mut self.codes),
+            DeckKind::Us => codes::usa(cells, self.within, &mut self.codes),
             DeckKind::Az => codes::world(cells, self.layout.apart, &mut self.codes),
         };
         if let Err(message) = made {
