@@ -2,8 +2,17 @@
 
 mod reading;
 
-use reading::{no, ok, read};
+use reading::{no, ok, read, shown};
+use warp_model::Currency;
 use warp_policy::deck::sheet::SheetOptions;
+use warp_policy::deck::{DeckKind, ImportOptions, read_text};
+
+/// A deck in another currency than the US dollar.
+fn in_currency(code: &str, text: &str) -> Result<String, String> {
+    let currency: Currency = code.parse().unwrap();
+    let options = ImportOptions { kind: DeckKind::Az, currency, ..ImportOptions::default() };
+    read_text(text.as_bytes(), &options).map(|r| shown(&r)).map_err(|e| e[0].to_string())
+}
 
 #[test]
 fn a_list_is_of_whole_codes_or_refused() {
@@ -85,6 +94,170 @@ fn codes_of_the_usa_are_whole_or_refused() {
     }
     // Where one of them cannot be a range, none of the column is.
     ok("us", "", "Prefix,Rate\n201-203,0.01\n989-202,0.02\n", "1201203 0.01 6/6; 1989202 0.02 6/6");
+}
+
+const SIGNS: &[char] = &[
+    '₹', '₽', '₩', '₺', '₫', '₦', '฿', '₴', '₪', '₱', '₡', '₲', '₵', '₸', '₼', '₾', '₿', '¤', '﷼', '￥',
+    '￡', 'ƒ',
+];
+
+#[test]
+fn a_currency_sign_is_known_or_refused_wherever_it_stands() {
+    for sign in SIGNS {
+        for name in [format!("Rate ({sign}/min)"), format!("Rate {sign}"), format!("{sign}/min")] {
+            let read = read("az", "", format!("Code,{name}\n44,1.25\n").as_bytes());
+            let errors = read.map(|r| shown(&r)).expect_err(&name);
+            assert_eq!(errors[0].line, 1, "{name}: {errors:?}");
+        }
+        let fee = format!("Setup Fee ({sign})");
+        no("az", "", &format!("Code,Rate,{fee}\n44,0.01,1\n"), 1, &fee, "the deck is in USD");
+        for cell in [format!("{sign}1.25"), format!("1.25 {sign}"), format!("{sign} 1.25/min")] {
+            let read = read("az", "", format!("Code,Rate\n44,{cell}\n").as_bytes());
+            let errors = read.map(|r| shown(&r)).expect_err(&cell);
+            assert_eq!((errors[0].line, errors[0].column.as_str()), (2, "Rate"), "{cell}: {errors:?}");
+        }
+        no("az", "", &format!("All prices in {sign}\nCode,Rate\n44,1.25\n"), 1, "", "above the header");
+        no("az", "", &format!("Code,Rate\n44,1.25\n\nPrices: {sign}\n"), 4, "", "below the rows");
+        // A mapping knows what a column holds; what its sign is it does not say.
+        let mapping = format!(r#"{{"mapping":{{"Rate ({sign})":"rate"}}}}"#);
+        let name = format!("Rate ({sign})");
+        no("az", &mapping, &format!("Code,{name}\n44,1.25\n"), 1, &name, "the deck is in USD");
+    }
+    // Cents of the dollar.
+    ok("az", "", "Code,Rate (¢/min)\n44,1.25\n", "44 0.0125 1/1");
+    ok("az", "", "Code,Rate ¢\n44,1.25\n", "44 0.0125 1/1");
+    assert!(in_currency("EUR", "Code,Rate (¢)\n44,1.25\n").is_err());
+    no("az", "", "All prices in ¢\nCode,Rate\n44,1.25\n", 1, "", "cents");
+    no("az", "", "Code,Rate\n44,1.25¢\n", 2, "Rate", "");
+    // Two of them, or one and a code that is not its own.
+    for name in
+        ["Rate ($/€)", "Rate (€ $)", "Rate ($ EUR)", "Rate (£ USD)", "Rate (‰)", "Rate (A$)", "Rate (R$)"]
+    {
+        let errors = read("az", "", format!("Code,{name}\n44,1.25\n").as_bytes()).map(|r| shown(&r));
+        let errors = errors.expect_err(name);
+        assert!(errors.iter().any(|e| (e.line, e.column.as_str()) == (1, name)), "{name}: {errors:?}");
+    }
+    ok("az", "", "Code,Rate ($ USD)\n44,1.25\n", "44 1.25 1/1");
+    assert_eq!(in_currency("EUR", "Code,Rate (€ EUR)\n44,1.25\n").as_deref(), Ok("44 1.25 1/1"));
+    assert!(in_currency("EUR", "Code,Rate ($ EUR)\n44,1.25\n").is_err());
+    for line in ["Prices in A$", "Prices: HK$", "All rates in R$ per minute", "Prices in CA$"] {
+        no("az", "", &format!("{line}\nCode,Rate\n44,1.25\n"), 1, "", "the deck is in USD");
+    }
+    ok("az", "", "Prices in US$\nCode,Rate\n44,1.25\n", "44 1.25 1/1");
+    // Pence are no hundredths of a dollar, and `p` is no short word for `per`.
+    no("az", "", "Code,Rate (pence/min)\n44,1.25\n", 1, "Rate (pence/min)", "the deck is in USD");
+    assert_eq!(in_currency("GBP", "Code,Rate (pence/min)\n44,1.25\n").as_deref(), Ok("44 0.0125 1/1"));
+    assert!(in_currency("GBP", "Code,Rate\n44,1.25p/min\n").is_err());
+}
+
+#[test]
+fn a_currency_above_the_header_is_the_decks_or_refused() {
+    for line in [
+        "Currency: Eur",
+        "currency: eur",
+        "CURRENCY: EUR",
+        "Currency: GTQ",
+        "Currency GTQ",
+        "Currency: gtq",
+        "Currency: quetzal",
+        "Currency: zorkmid",
+        "Currency: USD / EUR",
+        "Currency: USD or gtq",
+        "Prices in local currency",
+        "All rates in eur/min",
+        "All rates in Eur per minute",
+        "All rates in gtq",
+        "Prices in rupees",
+        "Prices in Rupees per minute",
+        "Rates in Guatemalan quetzales",
+        "Prices in zorkmids",
+        "Rates quoted in XYZ",
+        "zorkmids per minute",
+        "zorkmid/min",
+        "Amounts in pounds",
+        "Rates are quoted in Canadian dollars",
+        "Prices in Jamaican Dollars",
+        "Prices in CHF",
+        "All amounts in swiss francs",
+        "Euro rates",
+        "Prices in yen",
+        "Prices in paise",
+        "Devise: EUR",
+        "Prices exclude VAT, a surcharge of 0.05 applies",
+        "Prices exclude VAT; billed 60/60",
+    ] {
+        for text in
+            [format!("\"{line}\"\nCode,Rate\n44,1.25\n"), format!("Code,Rate\n44,1.25\n\n\"{line}\"\n")]
+        {
+            let errors = read("az", "", text.as_bytes()).map(|r| shown(&r)).expect_err(line);
+            assert!(errors.iter().any(|e| e.message.contains("is not understood:")), "{line}: {errors:?}");
+        }
+    }
+    for line in [
+        "Currency: USD",
+        "Currency: Usd",
+        "currency: usd",
+        "Currency = US Dollar",
+        "Currency: US Dollars",
+        "The currency is USD",
+        "All rates in usd/min",
+        "ALL RATES IN USD PER MINUTE",
+        "All prices are in U.S. Dollars",
+        "Prices in US dollars per minute",
+        "Prices quoted in United States Dollars",
+        "Rates per minute",
+        "Prices are per minute",
+        "Rate/min",
+        "TOP DESTINATIONS",
+        "Try our A-Z rates",
+        "All destinations",
+        "Prices in this sheet are confidential",
+        "Prices in the table below",
+        "Prices exclude VAT",
+        "Prices are net of all taxes",
+    ] {
+        ok("az", "", &format!("{line}\nCode,Rate\n44,1.25\n"), "44 1.25 1/1");
+    }
+    for (code, line) in [
+        ("EUR", "Currency: Euro"),
+        ("EUR", "Prices in euros"),
+        ("GBP", "Prices in pounds sterling"),
+        ("GBP", "Amounts in pounds"),
+        ("PLN", "Prices in zloty"),
+        ("GTQ", "Currency: GTQ"),
+        ("INR", "Prices in Indian rupees"),
+        ("CAD", "Prices in Canadian dollars"),
+        ("CHF", "Prices in Swiss francs"),
+    ] {
+        let text = format!("{line}\nCode,Rate\n44,1.25\n");
+        assert_eq!(in_currency(code, &text).as_deref(), Ok("44 1.25 1/1"), "{code}: {line}");
+    }
+}
+
+#[test]
+fn a_unit_in_one_name_is_said_for_all_amounts() {
+    no("az", "", "Code,Rate (cents/min),Setup Fee\n44,1.25,1\n", 1, "Setup Fee", "price_unit");
+    no("az", "", "Code,Rate,Setup Fee (cents)\n44,1.25,1\n", 1, "Rate", "price_unit");
+    no(
+        "us",
+        "",
+        "Prefix,Interstate (cents),Intrastate,IJ\n212555,0.1,0.2,0.2\n",
+        1,
+        "Intrastate",
+        "price_unit",
+    );
+    no("us", "", "Prefix,Inter per second,Intra\n212555,0.0001,0.0002\n", 1, "Intra", "price_unit");
+    no("us", "", "Prefix,Inter,Intra (¢)\n212555,0.1,0.2\n", 1, "Inter", "price_unit");
+    let cents = r#"{"price_unit":"cents_per_minute"}"#;
+    ok("az", cents, "Code,Rate (cents/min),Setup Fee\n44,1.25,1\n", "44 0.0125 1/1 fee 0.01");
+    ok("az", "", "Code,Rate (cents/min),Setup Fee (USD)\n44,1.25,1\n", "44 0.0125 1/1 fee 1");
+    ok("az", "", "Code,Rate (cents/min),Setup Fee (cents)\n44,1.25,1\n", "44 0.0125 1/1 fee 0.01");
+    ok("az", "", "Code,Rate ($/min),Setup Fee (cents)\n44,1.25,1\n", "44 1.25 1/1 fee 0.01");
+    // A price for a second leaves a fee for a call as it is.
+    ok("az", "", "Code,Price per second,Setup Fee\n44,0.0001,0.5\n", "44 0.006 1/1 fee 0.5");
+    // What has no values says nothing.
+    ok("az", "", "Code,Rate (cents/min),Setup Fee\n44,1.25,\n", "44 0.0125 1/1");
+    ok("us", "", "Prefix,Rate (cents/min),Interstate\n212555,1.25,\n", "1212555 0.0125 6/6");
 }
 
 /// Each remembered option, as JSON, and what takes it back.

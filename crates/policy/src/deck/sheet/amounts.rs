@@ -2,8 +2,9 @@
 
 use warp_model::{Currency, Nanos};
 
+use super::currency::{self, is_code, is_sign};
 use super::options::{DecimalMark, PriceUnit};
-use super::words::{self, CURRENCIES, Said};
+use super::words::{self, Said};
 
 /// How numbers of a sheet are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub(super) fn price(text: &str, unit: PriceUnit, rules: &AmountRules) -> Result<
     }
     let (number, named) = without_currency(text)?;
     if let Some(named) = named {
-        check_currency(named, rules)?;
+        currency::check(named, rules)?;
     }
     if number.bytes().any(|b| b.is_ascii_alphabetic()) {
         if words::said(number) == Some(Said::Blocked) {
@@ -102,58 +103,42 @@ fn without_currency(text: &str) -> Result<(&str, Option<&str>), String> {
         return Ok((text, None));
     }
     let mut rest = text;
-    let mut named = None;
-    for end in ["/min", "/minute", "per minute", "per min", "p/min"] {
+    let mut named: Option<&str> = None;
+    // Not `p/min`: those are pence.
+    for end in ["/min", "/minute", "per minute", "per min"] {
         if let Some(r) = rest.strip_suffix(end) {
             rest = r.trim_end();
             break;
         }
     }
-    let mut once = |found: &'static str| match named.replace(found) {
+    let mut once = |found| match named.replace(found) {
         None => Ok(()),
         Some(before) if before == found => Ok(()),
         Some(_) => Err("two currencies in one cell".to_owned()),
     };
-    for sign in ["$", "€", "£", "¥"] {
-        if let Some(r) = rest.strip_prefix(sign).or_else(|| rest.strip_suffix(sign)) {
-            once(sign)?;
-            rest = r.trim();
-        }
+    if let Some(sign) = rest.chars().next().filter(|c| is_sign(*c)) {
+        let (found, r) = rest.split_at_checked(sign.len_utf8()).unwrap_or((rest, ""));
+        once(found)?;
+        rest = r.trim();
     }
-    for code in CURRENCIES {
-        let cut = match (rest.get(..3), rest.len().checked_sub(3).and_then(|n| rest.split_at_checked(n))) {
-            (Some(head), _) if head.eq_ignore_ascii_case(code) => rest.get(3..),
-            (_, Some((head, tail))) if tail.eq_ignore_ascii_case(code) => Some(head),
-            _ => None,
-        };
-        if let Some(r) = cut.filter(|r| !r.bytes().any(|b| b.is_ascii_alphabetic())) {
+    if let Some(sign) = rest.chars().next_back().filter(|c| is_sign(*c)) {
+        let (r, found) = rest.split_at_checked(rest.len() - sign.len_utf8()).unwrap_or(("", rest));
+        once(found)?;
+        rest = r.trim();
+    }
+    let head = rest.split_at_checked(3);
+    let tail = rest.len().checked_sub(3).and_then(|n| rest.split_at_checked(n)).map(|(r, code)| (code, r));
+    for (code, r) in [head, tail].into_iter().flatten() {
+        if code.bytes().all(|b| b.is_ascii_alphabetic())
+            && is_code(&code.to_ascii_uppercase())
+            && !r.bytes().any(|b| b.is_ascii_alphabetic())
+        {
             once(code)?;
             rest = r.trim();
             break;
         }
     }
     Ok((rest, named))
-}
-
-/// Is what a cell or a column's name calls its currency the deck's?
-pub(super) fn check_currency(named: &str, rules: &AmountRules) -> Result<(), String> {
-    let deck = rules.currency.as_str();
-    let certain = match named {
-        "$" => "USD",
-        "€" => "EUR",
-        "£" => "GBP",
-        "¥" => "JPY",
-        code => code,
-    };
-    if certain.eq_ignore_ascii_case(deck) {
-        return Ok(());
-    }
-    const DOLLARS: &[&str] =
-        &["CAD", "AUD", "NZD", "HKD", "SGD", "TWD", "MXN", "ARS", "CLP", "COP", "UYU", "BRL"];
-    if rules.stated && (named == "$" && DOLLARS.contains(&deck) || named == "¥" && deck == "CNY") {
-        return Ok(());
-    }
-    Err(format!("the sheet says {} and the deck is in {deck}", quoted(named)))
 }
 
 /// An exact decimal in nano-units for a minute.

@@ -1,7 +1,8 @@
 //! Where a sheet's header is, and what its columns hold. Every column is known, mapped, ignored by name, or empty.
 
-use super::amounts::{AmountRules, check_currency};
+use super::amounts::AmountRules;
 use super::codes::begins_with_country;
+use super::currency;
 use super::options::{Field, ImportOptions, PriceUnit};
 use super::table::{Line, Table};
 use super::words::{heading, plain};
@@ -149,7 +150,7 @@ pub(super) fn find(
     empties(&mut layout, table, line.number(), &mut errors);
     if errors.is_empty() {
         doubled(&layout, line.number(), &mut errors);
-        amounts(&layout, line.number(), options, rules, &mut errors);
+        amounts(&layout, table, line.number(), options, rules, &mut errors);
     }
     if errors.is_empty() {
         layout.apart = apart(&layout, table, line.number(), options, &mut errors);
@@ -250,6 +251,11 @@ fn missing(layout: &Layout, line: u64, options: &ImportOptions, errors: &mut Vec
     }
 }
 
+/// Has any row something in this column?
+fn has_values(layout: &Layout, table: &Table, column: usize) -> bool {
+    table.lines_from(layout.header + 1).any(|l| l.len() == layout.columns.len() && !l.cell(column).is_empty())
+}
+
 /// Columns without values carry nothing; of the others every one must be understood.
 fn empties(layout: &mut Layout, table: &Table, header: u64, errors: &mut Vec<LineError>) {
     let open: Vec<usize> = layout
@@ -322,20 +328,19 @@ fn doubled(layout: &Layout, line: u64, errors: &mut Vec<LineError>) {
 /// Currencies and units that names of columns state.
 fn amounts(
     layout: &Layout,
+    table: &Table,
     line: u64,
     options: &ImportOptions,
     rules: &AmountRules,
     errors: &mut Vec<LineError>,
 ) {
-    for c in layout.columns.iter().filter(|c| {
-        matches!(
-            c.used,
-            Use::As(
-                Field::Rate | Field::Interstate | Field::Intrastate | Field::Indeterminate | Field::SetupFee
-            )
-        )
-    }) {
-        if let Some(Err(e)) = c.currency.as_deref().map(|named| check_currency(named, rules)) {
+    let of_money = |c: &Column| match c.used {
+        Use::As(Field::Rate | Field::Interstate | Field::Intrastate | Field::Indeterminate) => Some(false),
+        Use::As(Field::SetupFee) => Some(true),
+        _ => None,
+    };
+    for c in layout.columns.iter().filter(|c| of_money(c).is_some()) {
+        if let Some(Err(e)) = c.currency.as_deref().map(|named| currency::check(named, rules)) {
             errors.push(LineError::at(line, &c.name, &e));
         }
         if let (Some(said), Some(stated)) = (c.unit, options.sheet.price_unit)
@@ -346,6 +351,23 @@ fn amounts(
                 &c.name,
                 "the name of the column says another price unit than the upload",
             ));
+        }
+    }
+    // A unit in one name: are the other amounts in it too? A currency without a unit (`Setup Fee (USD)`) says that they are not.
+    let told = layout.columns.iter().find(|c| of_money(c).is_some() && c.unit.is_some());
+    if let (Some(told), None) = (told, options.sheet.price_unit) {
+        for (i, c) in layout.columns.iter().enumerate() {
+            let Some(fee) = of_money(c) else { continue };
+            // A price for a second leaves what is for a call.
+            let apart = fee && told.unit == Some(PriceUnit::PerSecond);
+            let silent = c.unit.is_none() && c.currency.is_none();
+            if silent && !apart && has_values(layout, table, i) {
+                let message = format!(
+                    "the column \"{}\" says what its amounts are in, and this one does not; give price_unit if all are in it, or write the currency or the unit into the name",
+                    told.name
+                );
+                errors.push(LineError::at(line, &c.name, &message));
+            }
         }
     }
     let named = layout.columns.iter().find(|c| c.utc);

@@ -7,6 +7,7 @@
 
 mod amounts;
 mod codes;
+mod currency;
 mod dates;
 mod encoding;
 mod layout;

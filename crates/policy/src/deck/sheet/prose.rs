@@ -3,10 +3,10 @@
 
 use warp_model::Wall;
 
-use super::amounts::{AmountRules, check_currency};
+use super::amounts::AmountRules;
+use super::currency;
 use super::dates::date;
 use super::options::{DateOrder, Zone};
-use super::words::CURRENCIES;
 
 /// What such a line says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,28 +27,12 @@ pub(super) fn read(
     rules: &AmountRules,
 ) -> Result<Prose, String> {
     let small = text.to_lowercase();
-    for sign in ["$", "€", "£", "¥"] {
-        if small.contains(sign) {
-            check_currency(sign, rules)?;
-        }
-    }
     let words: Vec<&str> = small
         .split(|c: char| !(c.is_alphanumeric() || matches!(c, '/' | '-' | '.' | ':' | '+' | '%')))
         .map(|w| w.trim_matches(['.', ':', '-', '/']))
         .filter(|w| !w.is_empty())
         .collect();
-    for code in CURRENCIES {
-        if text.split(|c: char| !c.is_alphanumeric()).any(|w| w == *code) {
-            check_currency(code, rules)?;
-        }
-    }
-    for (word, code) in
-        [("dollar", "USD"), ("dollars", "USD"), ("euro", "EUR"), ("euros", "EUR"), ("sterling", "GBP")]
-    {
-        if words.contains(&word) {
-            check_currency(code, rules)?;
-        }
-    }
+    currency::in_line(text, rules)?;
     const MONEY: &[&str] = &[
         "increment",
         "increments",
@@ -69,6 +53,14 @@ pub(super) fn read(
         "cent",
         "cents",
         "pence",
+        "penny",
+        "paise",
+        "paisa",
+        "centimes",
+        "centavos",
+        "kopecks",
+        "kopeks",
+        "mills",
         "second",
         "seconds",
         "sec",
@@ -112,7 +104,9 @@ pub(super) fn read(
     if about_tax && !net_of_tax {
         return Err("it speaks of taxes".to_owned());
     }
-    if let Some(word) = words.iter().find(|w| MONEY.contains(w) && !net_of_tax || w.ends_with('%')) {
+    // Words that speak of the tax alone, where prices are without it.
+    let of_tax = |w: &str| net_of_tax && (excl.contains(&w) || matches!(w, "vat" | "tax" | "taxes"));
+    if let Some(word) = words.iter().find(|w| MONEY.contains(w) && !of_tax(w) || w.ends_with('%')) {
         return Err(format!("it says \"{word}\", which may change what a call costs"));
     }
     dates(&words, order, zone)

@@ -4,6 +4,7 @@ use warp_model::{Nanos, Wall};
 
 use super::amounts::{self, AmountRules, Evidence, Price, quoted};
 use super::codes::{self, CodeCells, Within};
+use super::currency;
 use super::dates::date;
 use super::layout::{self, Layout, Use, is_ignored};
 use super::options::{DecimalMark, Field, ImportOptions, PriceUnit};
@@ -621,9 +622,9 @@ impl<'a> Import<'a> {
     }
 
     /// The row's own words on currency and unit.
-    fn names(&mut self, line: u64, currency: &str, unit: &str) {
-        if !currency.is_empty()
-            && let Err(e) = amounts::check_currency(currency, &self.rules)
+    fn names(&mut self, line: u64, named: &str, unit: &str) {
+        if !named.is_empty()
+            && let Err(e) = currency::check(named, &self.rules)
         {
             self.error(line, self.slots.currency, &e);
         }

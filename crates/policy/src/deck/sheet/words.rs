@@ -1,5 +1,6 @@
 //! The words of rate sheets: what names of columns and a status say. A word that is not here is not understood.
 
+use super::currency::{agrees, is_code, is_sign};
 use super::names::field_of;
 use super::options::{Field, PriceUnit};
 
@@ -16,24 +17,36 @@ pub(super) struct Heading {
     pub(super) utc: bool,
 }
 
-/// A name without case, blanks and punctuation; `%` and `#` are words.
+/// A name without case, blanks and punctuation; `%` and `#` are words. Signs of currencies are read apart; other symbols stay,
+/// so that a name with one (`Rate ‰`) is another name.
 pub(super) fn plain(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
         match c {
             '%' => out.push_str("pct"),
-            '#' => out.push_str("no"),
+            '#' | '№' => out.push_str("no"),
+            c if is_sign(c) => {}
             c if c.is_alphanumeric() => out.extend(c.to_lowercase()),
-            _ => {}
+            c if c.is_ascii() || is_punctuation(c) => {}
+            c => out.push(c),
         }
     }
     out
 }
 
+/// Blanks, marks and accents of their own that say nothing.
+fn is_punctuation(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{202f}' | '\u{2032}'..='\u{203e}' | '\u{2060}'..='\u{206f}' | '\u{2212}' | '\u{feff}')
+        || matches!(c, '·' | '«' | '»' | '¿' | '¡' | '¨' | '´' | '¸' | '¯' | '®' | '©' | '™')
+}
+
 /// Reads a column's name.
 pub(super) fn heading(name: &str) -> Heading {
     let text = plain(name);
-    let sign = name.chars().find(|c| matches!(c, '$' | '€' | '£' | '¥')).map(|c| c.to_string());
+    let mut signs = name.chars().filter(|c| is_sign(*c));
+    let sign = signs.next();
     if text.is_empty() && sign.is_none() {
         return Heading::default();
     }
@@ -50,17 +63,42 @@ pub(super) fn heading(name: &str) -> Heading {
             return Heading { field: Some(field), utc: true, ..Heading::default() };
         }
     }
-    if let Some(h) = price_heading(name, &text, sign) {
+    let cents = sign == Some('¢');
+    let named = sign.map(|c| if cents { '$' } else { c }.to_string());
+    // Two signs, and the name says nothing for certain.
+    let one = signs.all(|s| Some(s) == sign);
+    if let Some(h) = price_heading(name, &text, named.clone(), cents).filter(|_| one) {
         return h;
     }
-    Heading { field: refused_by_word(&text), ..Heading::default() }
+    // Whatever a mapping says that the column holds, its name may still say the currency and the unit.
+    let (currency, unit) = around(name, named.filter(|_| one));
+    let currency = if one { currency } else { Some(name.chars().filter(|c| is_sign(*c)).collect()) };
+    Heading {
+        field: refused_by_word(&text),
+        currency,
+        unit: unit.or(cents.then_some(PriceUnit::CentsPerMinute)),
+        utc: false,
+    }
+}
+
+/// A currency's code and a unit among the words of a name that is not known.
+fn around(name: &str, sign: Option<String>) -> (Option<String>, Option<PriceUnit>) {
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    let code = words.clone().find(|w| is_code(w)).map(str::to_owned);
+    let small = words.find_map(|w| match w.to_lowercase().as_str() {
+        "cent" | "cents" | "cpm" => Some(None),
+        "pence" => Some(Some("£".to_owned())),
+        _ => None,
+    });
+    let unit = small.as_ref().map(|_| PriceUnit::CentsPerMinute);
+    (code.or(sign).or(small.flatten()), unit)
 }
 
 /// `Rate (USD/min)`, `Inter rate per minute`, `Price in cents`, `€/min`: a price's name with a currency and a unit around it.
-fn price_heading(name: &str, text: &str, sign: Option<String>) -> Option<Heading> {
+fn price_heading(name: &str, text: &str, sign: Option<String>, mut cents: bool) -> Option<Heading> {
     let mut rest = text;
     let mut currency = sign;
-    let (mut minutes, mut cents, mut seconds) = (false, false, false);
+    let (mut minutes, mut seconds) = (false, false);
     loop {
         let field = match field_of(rest) {
             // Only unit and currency are left over: `USD/min`. A bare `Min ($)` says less than that.
@@ -90,20 +128,35 @@ fn price_heading(name: &str, text: &str, sign: Option<String>) -> Option<Heading
             (rest, minutes) = (r, true);
         } else if let Some(r) = without_end(rest, &["persecond", "persec", "seconds", "second", "sec"]) {
             (rest, seconds) = (r, true);
-        } else if let Some(r) = without_end(rest, &["incents", "cents", "cent", "cpm", "pence"]) {
+        } else if let Some(r) = without_end(rest, &["incents", "cents", "cent", "cpm"]) {
             (rest, cents) = (r, true);
-        } else {
-            let (code, r) = CURRENCIES.iter().find_map(|code| {
-                let small = code.to_ascii_lowercase();
-                let cut = rest.strip_suffix(&small).map(|r| r.strip_suffix("in").unwrap_or(r));
-                Some((*code, cut.or_else(|| rest.strip_prefix(&small))?))
-            })?;
-            if currency.as_deref().is_some_and(|c| c.len() == 3 && c != code) {
+        } else if let Some(r) = without_end(rest, &["inpence", "pence"]) {
+            // Hundredths of a pound.
+            if currency.as_deref().is_some_and(|c| !matches!(c, "£" | "GBP")) {
                 return None;
             }
-            (rest, currency) = (r, Some(code.to_owned()));
+            (rest, cents, currency) = (r, true, Some("£".to_owned()));
+        } else {
+            let (code, r) = code_at_an_end(rest)?;
+            match currency.as_deref() {
+                Some(c) if c != code && !agrees(c, &code) => return None,
+                _ => (rest, currency) = (r, Some(code)),
+            }
         }
     }
+}
+
+/// A currency's code behind a name or before it, and the rest of the name.
+fn code_at_an_end(text: &str) -> Option<(String, &str)> {
+    let known = |code: &str| Some(code.to_ascii_uppercase()).filter(|c| is_code(c));
+    let behind = text.len().checked_sub(3).and_then(|n| text.split_at_checked(n));
+    if let Some((rest, code)) = behind
+        && let Some(code) = known(code)
+    {
+        return Some((code, rest.strip_suffix("in").unwrap_or(rest)));
+    }
+    let (code, rest) = text.split_at_checked(3)?;
+    Some((known(code)?, rest))
 }
 
 fn without_end<'a>(text: &'a str, ends: &[&str]) -> Option<&'a str> {
@@ -285,21 +338,11 @@ pub(super) fn said(text: &str) -> Option<Said> {
 /// Yes and no in a column that asks a question.
 pub(super) fn yes(text: &str) -> Option<bool> {
     Some(match plain(text).as_str() {
-        "yes" | "y" | "true" | "1" | "x" | "t" => true,
+        "yes" | "y" | "true" | "1" | "x" | "t" | "✓" | "✔" | "☑" => true,
         "no" | "n" | "false" | "0" | "f" => false,
-        "" if matches!(text, "✓" | "✔" | "☑") => true,
         _ => return None,
     })
 }
-
-/// Currency codes that sheets name; others are not recognised in names and remarks, and refused where one is expected.
-pub(super) const CURRENCIES: &[&str] = &[
-    "USD", "EUR", "GBP", "CHF", "CAD", "AUD", "NZD", "JPY", "CNY", "HKD", "SGD", "INR", "AED", "SAR", "QAR",
-    "KWD", "BHD", "OMR", "JOD", "ZAR", "BRL", "MXN", "SEK", "NOK", "DKK", "ISK", "PLN", "CZK", "HUF", "RON",
-    "BGN", "RSD", "RUB", "UAH", "KZT", "GEL", "ILS", "KRW", "TWD", "THB", "IDR", "MYR", "PHP", "VND", "PKR",
-    "BDT", "LKR", "NPR", "NGN", "KES", "GHS", "TZS", "UGX", "EGP", "MAD", "DZD", "TND", "XOF", "XAF", "ARS",
-    "CLP", "COP", "UYU", "PEN", "TRY",
-];
 
 #[cfg(test)]
 mod tests {
@@ -345,6 +388,10 @@ mod tests {
             "USD",
             "Tech prefix",
             "Timezone",
+            "Rate ‰",
+            "Rate ($/€)",
+            "Rate (€ USD)",
+            "Rate (US$)",
         ] {
             assert_eq!(field(name), None, "{name}");
         }
@@ -359,6 +406,21 @@ mod tests {
         assert_eq!(heading("Rate (cents/min)").unit, Some(PriceUnit::CentsPerMinute));
         assert_eq!(heading("Rate").unit, None);
         assert!(heading("Effective Date GMT").utc);
+        for (name, currency, unit) in [
+            ("Rate (¢)", Some("$"), Some(PriceUnit::CentsPerMinute)),
+            ("Rate (₹)", Some("₹"), None),
+            ("Rate ($ USD)", Some("USD"), None),
+            ("Rate (GTQ)", Some("GTQ"), None),
+            ("Pence per minute rate", Some("£"), Some(PriceUnit::CentsPerMinute)),
+            // Names that only a mapping knows.
+            ("PVP (EUR)", Some("EUR"), None),
+            ("PVP €", Some("€"), None),
+            ("PVP cents", None, Some(PriceUnit::CentsPerMinute)),
+            ("PVP ($/€)", Some("$€"), None),
+        ] {
+            let h = heading(name);
+            assert_eq!((h.currency.as_deref(), h.unit), (currency, unit), "{name}");
+        }
     }
 
     #[test]
