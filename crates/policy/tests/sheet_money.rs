@@ -7,11 +7,233 @@ use warp_model::Currency;
 use warp_policy::deck::sheet::SheetOptions;
 use warp_policy::deck::{DeckKind, ImportOptions, read_text};
 
+/// Rows under all kinds of dates.
+fn dated(rows: &str) -> String {
+    format!("Code,Rate,Status,Effective Date,End Date,Withdrawn On,Removed On\n{rows}\n")
+}
+
 /// A deck in another currency than the US dollar.
 fn in_currency(code: &str, text: &str) -> Result<String, String> {
     let currency: Currency = code.parse().unwrap();
     let options = ImportOptions { kind: DeckKind::Az, currency, ..ImportOptions::default() };
     read_text(text.as_bytes(), &options).map(|r| shown(&r)).map_err(|e| e[0].to_string())
+}
+
+#[test]
+fn a_status_and_a_date_say_together_until_when_the_price_counts() {
+    for (row, want) in [
+        // Not carried: a hole from the date of the change on, the price before it.
+        ("447,0.02,Discontinued,,,,", "447 blocked"),
+        ("447,0.02,Discontinued,,,2026-12-31,", "447 blocked >2026-12-31; 447 0.02 1/1 <2026-12-31"),
+        ("447,,Discontinued,,,2026-12-31,", "447 blocked >2026-12-31"),
+        ("447,0.0000,Suspended,,,2026-12-31,", "447 blocked >2026-12-31"),
+        ("447,N/A,,,,2026-12-31,", "447 blocked >2026-12-31"),
+        ("447,0.02,Withdrawn,2026-06-01,,,", "447 blocked >2026-06-01; 447 0.02 1/1 <2026-06-01"),
+        ("447,N/A,,2026-06-01,,,", "447 blocked >2026-06-01"),
+        (
+            "447,0.02,Blocked,2026-06-01,,2026-12-31,",
+            "447 blocked >2026-12-31; 447 0.02 1/1 >2026-06-01 <2026-12-31",
+        ),
+        (
+            "447,0.02,Blocked,2026-06-01,2026-08-31,2026-12-31,",
+            "447 blocked >2026-12-31; 447 0.02 1/1 >2026-06-01 <2026-09-01",
+        ),
+        ("447,0.02,,,,2026-12-31,", "447 0.02 1/1 <2026-12-31; 447 blocked >2026-12-31"),
+        ("447,0.02,New,,2027-12-31,2026-12-31,", "447 0.02 1/1 <2026-12-31; 447 blocked >2026-12-31"),
+        // Removed: a shorter code prices the numbers from the date on.
+        ("447,0.02,Deleted,,,,", "-447"),
+        ("447,0.02,Deleted,2026-06-01,,,", "447 0.02 1/1 <2026-06-01; -447 >2026-06-01"),
+        ("447,-,Deleted,2026-06-01,,,", "-447 >2026-06-01"),
+        ("447,0.02,Deleted,,2026-12-31,,", "447 0.02 1/1 <2027-01-01; -447 >2027-01-01"),
+        ("447,0.02,Deleted,,,,2026-12-31", "447 0.02 1/1 <2026-12-31; -447 >2026-12-31"),
+        (
+            "447,0.02,Deleted,2026-01-01,2026-12-31,,",
+            "447 0.02 1/1 >2026-01-01 <2027-01-01; -447 >2027-01-01",
+        ),
+        ("447,0,Ended,2026-01-01,2026-12-31,,", "-447 >2027-01-01"),
+        ("447,0.02,,,2026-12-31,,", "447 0.02 1/1 <2027-01-01"),
+        ("447,0.02,,,,,2026-12-31", "447 0.02 1/1 <2026-12-31"),
+    ] {
+        ok("az", "", &dated(row), want);
+    }
+    for (row, column, words) in [
+        // Blocked until then, or from then on?
+        ("447,0.02,Discontinued,,2026-12-31,,", "End Date", "until then, or from then on"),
+        ("447,0.02,Blocked,2026-01-01,2026-12-31,,", "End Date", "blocked_from"),
+        ("447,N/A,,,2026-12-31,,", "End Date", "until then, or from then on"),
+        ("447,,Suspended,,,,2026-12-31", "Removed On", "until then, or from then on"),
+        // Removed, or not carried?
+        ("447,0.02,Deleted,,,2026-12-31,", "Withdrawn On", "removed_from"),
+        ("447,0.02,,2026-06-01,,2026-01-01,", "Withdrawn On", "ends before it begins"),
+        ("447,0.02,Blocked,2026-06-01,,2026-01-01,", "Withdrawn On", "ends before it begins"),
+        ("447,0.02,Deleted,2026-06-01,2026-01-01,,", "End Date", "ends before it begins"),
+        // What stands in a row whose price still counts is read as strictly as elsewhere.
+        ("447,5%,Deleted,2026-06-01,,,", "Rate", "not a decimal"),
+    ] {
+        no("az", "", &dated(row), 2, column, words);
+    }
+    // Columns that ask are no different from words.
+    ok(
+        "az",
+        "",
+        "Code,Rate,Blocked,Effective Date\n447,0.02,Yes,2026-06-01\n",
+        "447 blocked >2026-06-01; 447 0.02 1/1 <2026-06-01",
+    );
+    no("az", "", "Code,Rate,Active,End Date\n447,0.02,No,2026-06-01\n", 2, "End Date", "from then on");
+    // The upload says what a date means.
+    let rows = "Code,Rate,Status,End Date\n447,0.02,Blocked,2026-06-01\n448,0.02,,2026-06-01\n";
+    ok(
+        "az",
+        r#"{"mapping":{"End Date":"blocked_from"}}"#,
+        rows,
+        "447 blocked >2026-06-01; 448 0.02 1/1 <2026-06-01; 448 blocked >2026-06-01; 447 0.02 1/1 <2026-06-01",
+    );
+    ok(
+        "az",
+        r#"{"mapping":{"End Date":"removed_from"}}"#,
+        "Code,Rate,End Date\n448,0.02,2026-06-01\n",
+        "448 0.02 1/1 <2026-06-01",
+    );
+}
+
+#[test]
+fn another_row_of_the_code_says_its_price_before_the_removal() {
+    ok(
+        "az",
+        "",
+        &dated("447,0.02,Unchanged,,,,\n447,0.03,Deleted,2027-01-01,,,"),
+        "447 0.02 1/1; -447 >2027-01-01",
+    );
+    ok(
+        "az",
+        "",
+        &dated("447,0.02,Blocked,2027-01-01,,,\n447,0.02,,2026-01-01,,,"),
+        "447 blocked >2027-01-01; 447 0.02 1/1 >2026-01-01",
+    );
+    ok(
+        "az",
+        "",
+        &dated("447,0.03,New,2027-06-01,,,\n447,0.02,Deleted,2027-01-01,,,"),
+        "447 0.03 1/1 >2027-06-01; 447 0.02 1/1 <2027-01-01; -447 >2027-01-01",
+    );
+    no(
+        "az",
+        "",
+        &dated("447,0.03,Deleted,2027-06-01,,,\n447,0.02,Deleted,2027-01-01,,,"),
+        3,
+        "Code",
+        "also on line 2",
+    );
+    // A hole begins on the day of another row's price.
+    no("az", "", &dated("447,0.02,,,,2027-01-01,\n447,0.03,New,2027-01-01,,,"), 3, "Code", "also on line 2");
+}
+
+#[test]
+fn dates_above_the_header_are_for_prices_and_begin_a_removal() {
+    let sheet = |above: &str, rows: &str| format!("{above}\nCode,Rate,Status,End Date\n{rows}\n");
+    let from = |rows: &str| sheet("Valid from 2026-06-01", rows);
+    ok("az", "", &from("447,0.02,Deleted,"), "-447 >2026-06-01");
+    ok("az", "", &from("447,0.02,Blocked,"), "447 blocked >2026-06-01");
+    ok(
+        "az",
+        "",
+        &from("447,0.02,Deleted,2026-12-31"),
+        "447 0.02 1/1 >2026-06-01 <2027-01-01; -447 >2027-01-01",
+    );
+    // The end of the sheet ends prices: it neither delays a removal nor ends a block.
+    ok(
+        "az",
+        "",
+        &sheet(
+            "Valid until 2026-12-31",
+            "44,0.01,,\n447,0.02,Deleted,\n448,0.02,Blocked,\n33,0.01,,2027-12-31",
+        ),
+        "44 0.01 1/1 <2027-01-01; 448 blocked; 33 0.01 1/1 <2028-01-01; -447",
+    );
+}
+
+#[test]
+fn every_name_of_a_date_has_the_meaning_of_its_word() {
+    for name in [
+        "Discontinued On",
+        "Discontinuation Date",
+        "Withdrawn On",
+        "Withdrawal Date",
+        "Blocked From",
+        "Blocked On",
+        "Suspended From",
+        "Suspended On",
+        "Closed On",
+        "Closing Date",
+        "Inactive From",
+        "Deactivation Date",
+        "Cease Date",
+        "Termination Date",
+    ] {
+        ok(
+            "az",
+            "",
+            &format!("Code,Rate,{name}\n447,0.02,2026-12-31\n"),
+            "447 0.02 1/1 <2026-12-31; 447 blocked >2026-12-31",
+        );
+    }
+    for name in ["Removed On", "Removal Date", "Deleted On", "Deletion Date"] {
+        ok("az", "", &format!("Code,Rate,{name}\n447,0.02,2026-12-31\n"), "447 0.02 1/1 <2026-12-31");
+    }
+    for name in [
+        "Expires",
+        "Expires On",
+        "Expiry Date",
+        "End Date",
+        "Valid Through",
+        "Valid Thru",
+        "Valid To",
+        "Valid Till",
+        "Until",
+        "Effective To",
+        "Active Until",
+        "Stop Date",
+    ] {
+        ok("az", "", &format!("Code,Rate,{name}\n447,0.02,2026-12-31\n"), "447 0.02 1/1 <2027-01-01");
+    }
+    for name in ["Suspended Until", "Blocked Until", "Withdrawn Till", "Blocked To"] {
+        no("az", "", &format!("Code,Rate,{name}\n447,0.02,2026-12-31\n"), 1, name, "not understood");
+    }
+}
+
+#[test]
+fn the_last_day_counts_whole_in_the_zone_of_the_sheet() {
+    let sheet = |text: &str| format!("Code,Rate,From,Until\n447,0.02,2026-12-31,{text}\n");
+    for (options, text, want) in [
+        ("", "2026-12-31", "2027-01-01"),
+        ("", "31.12.2026", "2027-01-01"),
+        ("", "46387", "2027-01-01"),
+        ("", "31-Dec-2026", "2027-01-01"),
+        (r#"{"zone":"-05:00"}"#, "2026-12-31", "2027-01-01T05:00"),
+        // A time is a moment; the last minute and second of a day are its end.
+        ("", "2026-12-31 18:00", "2026-12-31T18:00"),
+        ("", "2027-01-01 00:00", "2027-01-01"),
+        ("", "2026-12-31 23:59", "2027-01-01"),
+        ("", "2026-12-31 23:59:59", "2027-01-01"),
+        ("", "2026-12-31T23:59:59.999Z", "2027-01-01"),
+        ("", "2026-12-31 11:59:59 PM", "2027-01-01"),
+        ("", "2026-12-31 23:59:59+01:00", "2026-12-31T23:00"),
+    ] {
+        let from = if options.is_empty() { "2026-12-31" } else { "2026-12-31T05:00" };
+        ok("az", options, &sheet(text), &format!("447 0.02 1/1 >{from} <{want}"));
+    }
+    no("az", "", &sheet("2026-12-30"), 2, "Until", "ends before");
+    for above in ["Valid through 2026-12-31", "Prices valid until 31 December 2026", "Expires 2026-12-31"] {
+        ok("az", "", &format!("{above}\nCode,Rate\n44,0.01\n"), "44 0.01 1/1 <2027-01-01");
+    }
+    ok("az", "", "Valid until 2026-12-31 12:00\nCode,Rate\n44,0.01\n", "44 0.01 1/1 <2026-12-31T12:00");
+    // The answer says it.
+    let notes = |text: &str| read("az", r#"{"zone":"+02:00"}"#, text.as_bytes()).unwrap().recognised.notes;
+    let of_end = notes("Code,Rate,End Date\n44,0.01,2026-12-31\n");
+    assert!(of_end.iter().any(|n| n.contains("End Date") && n.contains("last day")), "{of_end:?}");
+    let of_hole = notes("Code,Rate,Withdrawn On\n44,0.01,2026-12-31\n");
+    assert!(of_hole.iter().any(|n| n.contains("Withdrawn On") && n.contains("not carried")), "{of_hole:?}");
+    assert!(notes("Code,Rate,End Date\n44,0.01,\n").is_empty());
 }
 
 #[test]

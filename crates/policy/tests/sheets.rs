@@ -210,18 +210,16 @@ fn dates_under_all_names() {
     ] {
         ok("az", "", &format!("Code,Rate,{name}\n44,0.01,2027-01-02\n"), "44 0.01 1/1 >2027-01-02");
     }
-    for name in [
-        "Expires",
-        "Valid Till",
-        "Valid To",
-        "Expiry Date",
-        "End Date",
-        "Discontinued On",
-        "Until",
-        "Effective To",
-        "Withdrawn on",
-    ] {
-        ok("az", "", &format!("Code,Rate,{name}\n44,0.01,2027-01-02\n"), "44 0.01 1/1 <2027-01-02");
+    for name in ["Expires", "Valid Till", "Valid To", "Expiry Date", "End Date", "Until", "Effective To"] {
+        ok("az", "", &format!("Code,Rate,{name}\n44,0.01,2027-01-02\n"), "44 0.01 1/1 <2027-01-03");
+    }
+    for name in ["Discontinued On", "Withdrawn on"] {
+        ok(
+            "az",
+            "",
+            &format!("Code,Rate,{name}\n44,0.01,2027-01-02\n"),
+            "44 0.01 1/1 <2027-01-02; 44 blocked >2027-01-02",
+        );
     }
     for (text, want) in [
         ("05.12.2026", "2026-12-05"),
@@ -255,7 +253,13 @@ fn dates_under_all_names() {
         "another time zone",
     );
     no("az", "", "Code,Rate,Effective (EST)\n44,0.01,2026-12-05\n", 1, "Effective (EST)", "not understood");
-    no("az", "", "Code,Rate,From,Until\n44,0.01,2026-12-05,2026-12-05\n", 2, "Until", "ends before");
+    no("az", "", "Code,Rate,From,Until\n44,0.01,2026-12-05,2026-12-04\n", 2, "Until", "ends before");
+    ok(
+        "az",
+        "",
+        "Code,Rate,From,Until\n44,0.01,2026-12-05,2026-12-05\n",
+        "44 0.01 1/1 >2026-12-05 <2026-12-06",
+    );
     ok("az", "", "Code,Rate,From,Until\n44,0.01,immediately,until further notice\n", "44 0.01 1/1");
     no("az", "", "Code,Rate,Timezone\n44,0.01,EST\n", 1, "Timezone", "not understood");
 }

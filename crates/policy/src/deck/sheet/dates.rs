@@ -8,13 +8,29 @@ use super::options::{DateOrder, Zone};
 ///
 /// Errors: in words for the person who uploads.
 pub(super) fn date(text: &str, order: Option<DateOrder>, zone: Zone) -> Result<Wall, String> {
+    moment(text, order, zone, false)
+}
+
+/// The moment from which a price does not count that is valid until, through or to this date: a day without a time counts
+/// whole, with its last minute or second named (`23:59`) too; another time is the moment itself.
+///
+/// Errors: as [`date`].
+pub(super) fn end(text: &str, order: Option<DateOrder>, zone: Zone) -> Result<Wall, String> {
+    moment(text, order, zone, true)
+}
+
+fn moment(text: &str, order: Option<DateOrder>, zone: Zone, last: bool) -> Result<Wall, String> {
+    const DAY: i64 = 86_400;
     let (day, time) = parts(text, order)?;
     let (seconds, own_zone) = match time {
-        "" => (0, None),
-        t => clock(t).ok_or_else(|| "the time of the date is not understood".to_owned())?,
+        "" => (if last { DAY } else { 0 }, None),
+        t => match clock(t).ok_or_else(|| "the time of the date is not understood".to_owned())? {
+            (s, zone) if last && (s == DAY - 60 || s == DAY - 1) => (DAY, zone),
+            read => read,
+        },
     };
     let offset = i64::from(own_zone.unwrap_or(zone).0) * 60;
-    let s = day * 86_400 + seconds - offset;
+    let s = day * DAY + seconds - offset;
     Ok(Wall::from_unix_ms(s * 1_000))
 }
 

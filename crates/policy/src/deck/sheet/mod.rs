@@ -11,6 +11,7 @@ mod currency;
 mod dates;
 mod encoding;
 mod layout;
+mod life;
 mod names;
 mod options;
 mod prose;

@@ -38,8 +38,12 @@ pub enum Field {
     Rate,
     /// In force from.
     Effective,
-    /// In force until (exclusive).
+    /// The last day on which the price counts; with a time, the moment from which it does not.
     Expires,
+    /// From this day on the row is gone, and a shorter code prices its numbers.
+    RemovedFrom,
+    /// From this day on the vendor does not carry the code, and nothing of the deck prices its numbers.
+    BlockedFrom,
     /// First increment, seconds.
     IncrementInitial,
     /// Further increments, seconds.
@@ -86,6 +90,8 @@ impl Field {
         Self::Rate,
         Self::Effective,
         Self::Expires,
+        Self::RemovedFrom,
+        Self::BlockedFrom,
         Self::IncrementInitial,
         Self::IncrementNext,
         Self::Increments,
@@ -118,6 +124,8 @@ impl Field {
             Self::Rate => "rate",
             Self::Effective => "effective",
             Self::Expires => "expires",
+            Self::RemovedFrom => "removed_from",
+            Self::BlockedFrom => "blocked_from",
             Self::IncrementInitial => "increment_initial",
             Self::IncrementNext => "increment_next",
             Self::Increments => "increments",

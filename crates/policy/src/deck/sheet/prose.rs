@@ -5,7 +5,7 @@ use warp_model::Wall;
 
 use super::amounts::AmountRules;
 use super::currency;
-use super::dates::date;
+use super::dates::{date, end};
 use super::options::{DateOrder, Zone};
 
 /// What such a line says.
@@ -13,7 +13,7 @@ use super::options::{DateOrder, Zone};
 pub(super) struct Prose {
     /// Prices count from.
     pub(super) from: Option<Wall>,
-    /// Prices count until (exclusive).
+    /// Prices count until this moment: the end of the last day where no time is said.
     pub(super) until: Option<Wall>,
 }
 
@@ -144,6 +144,7 @@ fn dates(words: &[&str], order: Option<DateOrder>, zone: Zone) -> Result<Prose, 
                 last = Some(Which::Nothing);
             }
             _ => {
+                let date = if matches!(last, Some(Which::Until)) { end } else { date };
                 // `5 December 2026` is three words, `2026-01-01 00:00` two.
                 let joined = words.get(i - 1..i + 2).map(|w| w.join(" "));
                 let day = word.len() <= 2 && word.bytes().all(|b| b.is_ascii_digit());
@@ -239,8 +240,8 @@ mod tests {
             ("Rates valid from 2026-01-01", day("2026-01-01"), None),
             ("Effective Date: 05.12.2026", day("2026-12-05"), None),
             ("Effective 5 December 2026", day("2026-12-05"), None),
-            ("Valid from 2026-01-01 until 2026-12-31", day("2026-01-01"), day("2026-12-31")),
-            ("Expires 2026-12-31", None, day("2026-12-31")),
+            ("Valid from 2026-01-01 until 2026-12-31", day("2026-01-01"), day("2027-01-01")),
+            ("Expires 2026-12-31", None, day("2027-01-01")),
             ("Issued 2026-01-02, effective as of 2026-02-01", day("2026-02-01"), None),
         ] {
             assert_eq!(line(text), Ok(Prose { from, until }), "{text}");

@@ -1,14 +1,16 @@
 //! The rows of a sheet, one after another.
 
+mod around;
+
 use warp_model::{Nanos, Wall};
 
 use super::amounts::{self, AmountRules, Evidence, Price, quoted};
 use super::codes::{self, CodeCells, Within};
 use super::currency;
-use super::dates::date;
-use super::layout::{self, Layout, Use, is_ignored};
+use super::dates::{date, end};
+use super::layout::{self, Layout, Use};
+use super::life::{Dates, Life};
 use super::options::{DecimalMark, Field, ImportOptions, PriceUnit};
-use super::prose;
 use super::table::{Line, Table};
 use super::words::{self, Said};
 use super::{DeckKind, LineError, MAX_ERRORS, Recognised};
@@ -47,7 +49,9 @@ pub fn check_table(
         errors: Vec::new(),
         seen: Vec::new(),
         codes: Vec::new(),
-        dates: [("", None), ("", None)],
+        before: Vec::new(),
+        dates: [("", None); 4],
+        days: [false; 4],
         free: 0,
         within: Within::default(),
         from: None,
@@ -64,9 +68,7 @@ pub fn check_table(
     import.merged_cells(table, end);
     import.within = import.within_codes(table, end);
     import.read(table, end);
-    if import.free > 0 {
-        import.note(format!("rows with a price of 0: {}; they are offers, as free_rows says", import.free));
-    }
+    import.say_of_rows();
     let Import { mut errors, out, .. } = import;
     if errors.is_empty() && out.rows.is_empty() && out.ended.is_empty() {
         errors.push(LineError::at(0, "", "no rows"));
@@ -90,8 +92,8 @@ struct Slots {
     block: usize,
     rate: usize,
     prices: [usize; 3],
-    from: usize,
-    until: usize,
+    /// From, until, removed from, not carried from.
+    dates: [usize; 4],
     initial: usize,
     next: usize,
     both: usize,
@@ -105,6 +107,9 @@ struct Slots {
 
 const NONE: usize = usize::MAX;
 
+/// The dates of a row, in the order of [`Slots::dates`].
+const DATES: [Field; 4] = [Field::Effective, Field::Expires, Field::RemovedFrom, Field::BlockedFrom];
+
 impl Slots {
     fn of(layout: &Layout) -> Slots {
         let at = |f: Field| layout.at(f).unwrap_or(NONE);
@@ -117,8 +122,7 @@ impl Slots {
             block: at(Field::Block),
             rate: at(Field::Rate),
             prices: [at(Field::Interstate), at(Field::Intrastate), at(Field::Indeterminate)],
-            from: at(Field::Effective),
-            until: at(Field::Expires),
+            dates: DATES.map(at),
             initial: at(Field::IncrementInitial),
             next: at(Field::IncrementNext),
             both: at(Field::Increments),
@@ -142,8 +146,12 @@ struct Import<'a> {
     /// Code, date and line of each row, to find those that are there twice.
     seen: Vec<(Code, i64, u32)>,
     codes: Vec<Code>,
-    /// The last date of each of the two columns, with its text: most rows repeat it.
-    dates: [(&'a str, Option<Wall>); 2],
+    /// Prices that count until the row's own removal, with their lines: where no other row of the code says one.
+    before: Vec<(Row, u32)>,
+    /// The last date of each column, with its text: most rows repeat it.
+    dates: [(&'a str, Option<Wall>); 4],
+    /// A date without a time was read in this column.
+    days: [bool; 4],
     /// Rows with a price of 0.
     free: usize,
     /// Codes of the USA in this column may have these marks within.
@@ -157,7 +165,7 @@ struct Import<'a> {
 /// Cells that a merged cell above may fill.
 #[derive(Clone, Copy, Default)]
 struct Above<'a> {
-    cells: [&'a str; 7],
+    cells: [&'a str; 9],
 }
 
 impl<'a> Import<'a> {
@@ -169,108 +177,6 @@ impl<'a> Import<'a> {
     fn note(&mut self, text: String) {
         if self.out.recognised.notes.len() < 50 {
             self.out.recognised.notes.push(text);
-        }
-    }
-
-    /// Lines above the header.
-    fn preamble(&mut self, table: &'a Table) {
-        for line in table.lines_from(0).take(self.layout.header) {
-            self.prose(line, "above the header");
-        }
-    }
-
-    /// Rows below the last one that has a price: where a blank row or a word of ours sets them apart. Gives where rows end.
-    fn footer(&mut self, table: &'a Table) -> usize {
-        const BEGIN: &[&str] = &[
-            "total",
-            "end of",
-            "end",
-            "note",
-            "notes",
-            "disclaimer",
-            "confidential",
-            "copyright",
-            "©",
-            "page",
-            "generated",
-            "created",
-            "this ",
-            "all ",
-            "rates ",
-            "prices ",
-            "please",
-            "contact",
-            "tel",
-            "phone",
-            "email",
-            "e-mail",
-            "www",
-            "http",
-            "*",
-            "---",
-            "===",
-        ];
-        let first = self.layout.header + 1;
-        let mut end = table.len();
-        let mut from = end;
-        while from > first {
-            let Some(line) = table.line(from - 1) else { break };
-            let mut filled = line.cells().filter(|c| !c.is_empty());
-            let (Some(text), second, None) = (filled.next(), filled.next(), filled.next()) else { break };
-            let letters = |t: &str| t.chars().any(char::is_alphabetic) || t.starts_with(['*', '-', '=', '©']);
-            if !letters(text)
-                || second.is_some_and(|s| {
-                    !text.ends_with(':') && !text.to_lowercase().starts_with("total") || s.len() > 200
-                })
-            {
-                break;
-            }
-            from -= 1;
-            let small = text.to_lowercase();
-            let word = BEGIN.iter().any(|b| small.starts_with(b));
-            if line.is_after_blank() || word {
-                end = from;
-            }
-        }
-        for line in table.lines_from(end) {
-            self.prose(line, "below the rows");
-        }
-        end
-    }
-
-    fn prose(&mut self, line: Line<'a>, place: &str) {
-        let text = line.cells().filter(|c| !c.is_empty()).collect::<Vec<_>>().join(" ");
-        let shown = quoted(&text);
-        if is_ignored(&text, self.options) {
-            self.note(format!("line {}: {shown} stands {place} and is ignored", line.number()));
-            return;
-        }
-        if text.starts_with("sep=") && text.len() <= 5 {
-            return;
-        }
-        let (order, zone) = (self.options.sheet.date_order, self.options.sheet.zone.unwrap_or_default());
-        match prose::read(&text, order, zone, &self.rules) {
-            Ok(said) => {
-                if self.from.is_some() && said.from.is_some() || self.until.is_some() && said.until.is_some()
-                {
-                    self.error(line.number(), NONE, "a second line says when prices count");
-                }
-                self.from = self.from.or(said.from);
-                self.until = self.until.or(said.until);
-                let dates = match (said.from, said.until) {
-                    (None, None) => "was not read".to_owned(),
-                    (Some(f), None) => format!("says that prices count from {f}"),
-                    (None, Some(u)) => format!("says that prices count until {u}"),
-                    (Some(f), Some(u)) => format!("says that prices count from {f} until {u}"),
-                };
-                self.note(format!("line {}: {shown} stands {place} and {dates}", line.number()));
-            }
-            Err(why) => {
-                let message = format!(
-                    "the line {place} is not understood: {why}; ignore it by its text if it does not count: {shown}"
-                );
-                self.error(line.number(), NONE, &message);
-            }
         }
     }
 
@@ -345,6 +251,35 @@ impl<'a> Import<'a> {
         }
     }
 
+    /// What a person should know of the rows that were read.
+    fn say_of_rows(&mut self) {
+        let zone = self.options.sheet.zone.unwrap_or_default();
+        for (i, slot) in self.slots.dates.into_iter().enumerate() {
+            let (Some(c), true) =
+                (self.layout.columns.get(slot), self.dates.get(i).is_some_and(|d| d.1.is_some()))
+            else {
+                continue;
+            };
+            let means = match DATES.get(i) {
+                Some(Field::Expires) if self.days.get(i) == Some(&true) => {
+                    format!("a date without a time is the last day on which a price counts, in zone {zone}")
+                }
+                Some(Field::RemovedFrom) => {
+                    "from its date on the row is gone, and a shorter code prices its numbers".to_owned()
+                }
+                Some(Field::BlockedFrom) => {
+                    "from its date on the code is not carried, and no shorter code prices its numbers"
+                        .to_owned()
+                }
+                _ => continue,
+            };
+            self.note(format!("column \"{}\": {means}", c.name));
+        }
+        if self.free > 0 {
+            self.note(format!("rows with a price of 0: {}; they are offers, as free_rows says", self.free));
+        }
+    }
+
     /// What separates the parts of a US code in this column: as its name says, else as those of its codes say that can be no
     /// range.
     fn within_codes(&self, table: &'a Table, end: usize) -> Within {
@@ -405,12 +340,13 @@ impl<'a> Import<'a> {
             if self.errors.len() > MAX_ERRORS {
                 return;
             }
-            if self.out.rows.len() > self.options.max_rows {
+            if self.out.rows.len() + self.before.len() > self.options.max_rows {
                 self.error(line.number(), NONE, "more rows than a deck may have; stopped here");
                 return;
             }
         }
         self.twice();
+        self.settle_before();
     }
 
     fn wrong_length(&mut self, line: Line<'a>) {
@@ -445,11 +381,33 @@ impl<'a> Import<'a> {
         }
     }
 
+    /// Prices until a removal, where no other row of the code says one for that time.
+    fn settle_before(&mut self) {
+        let mut before = std::mem::take(&mut self.before);
+        before.sort_unstable_by_key(|(row, line)| (row.code, *line));
+        let mut last: Option<(Code, u32)> = None;
+        for (row, line) in before {
+            if let Some((code, first)) = last
+                && code == row.code
+            {
+                let message = format!("the price of code {code} until its removal is also on line {first}");
+                self.error(u64::from(line), self.slots.code, &message);
+            }
+            last = Some((row.code, line));
+            let at = self.seen.partition_point(|(code, ..)| *code < row.code);
+            let other = self.seen.get(at).filter(|(code, ..)| *code == row.code);
+            if other.is_none_or(|(_, from, _)| row.until.is_some_and(|until| *from >= until.0)) {
+                self.out.rows.push(row);
+            }
+        }
+    }
+
     fn read_row(&mut self, line: Line<'a>, remarks: &[usize], above: &mut Above<'a>) {
         let s = self.slots;
         let n = line.number();
         let before = self.errors.len();
-        let slots = [s.country, s.from, s.initial, s.next, s.both, s.currency, s.until];
+        let [from, until, removed, blocked] = s.dates;
+        let slots = [s.country, s.initial, s.next, s.both, s.currency, from, until, removed, blocked];
         let mut filled = slots.map(|i| line.cell(i));
         if self.options.sheet.repeat_cells == Some(true) {
             for (cell, last) in filled.iter_mut().zip(&mut above.cells) {
@@ -459,7 +417,7 @@ impl<'a> Import<'a> {
                 *last = cell;
             }
         }
-        let [country, from, initial, next, both, currency, until] = filled;
+        let [country, initial, next, both, currency, dates @ ..] = filled;
         for i in remarks {
             let text = line.cell(*i);
             if !text.is_empty() && matches!(words::said(text), Some(Said::Blocked | Said::Removed)) {
@@ -471,15 +429,8 @@ impl<'a> Import<'a> {
             }
         }
         let said = self.said(line);
-        let from = match from {
-            "" => self.from,
-            _ => self.date(n, 0, from),
-        };
-        let until = match until {
-            "" => self.until,
-            _ => self.date(n, 1, until),
-        };
-        self.out.recognised.rows_without_date += usize::from(from.is_none());
+        let dates = self.dates_of(n, dates);
+        self.out.recognised.rows_without_date += usize::from(dates.from.or(dates.sheet_from).is_none());
         self.expand(line, country);
         let Some(mut said) = said else { return };
         let mut rates = None;
@@ -491,30 +442,66 @@ impl<'a> Import<'a> {
             }
             self.names(n, currency, line.cell(s.unit));
         }
-        if let (Some(a), Some(b)) = (from, until)
-            && a >= b
-        {
-            self.error(n, s.until, "ends before it begins");
-        }
-        if said == Said::Removed {
-            if self.errors.len() == before {
-                let when = from.or(until);
-                self.out.ended.extend(self.codes.drain(..).map(|c| (c, when)));
+        let life = match dates.under(said) {
+            Ok(life) => life,
+            Err((field, why)) => {
+                let at = DATES.iter().position(|f| *f == field).and_then(|i| s.dates.get(i)).copied();
+                self.error(n, at.unwrap_or(NONE), why);
+                Life::default()
             }
-            return;
+        };
+        // The price of a row that is taken out counts until then, when it says one.
+        if said != Said::Offered && life.price.is_some() && self.says_a_price(line) {
+            rates = self.rates(line).flatten();
+            self.names(n, currency, line.cell(s.unit));
         }
-        let blocked = said == Said::Blocked;
-        let terms = if blocked { Some(Terms::of(1, 1)) } else { self.terms(line, initial, next, both) };
-        let rates = if blocked { Some([Nanos::ZERO; 3]) } else { rates };
-        let (Some(terms), Some(rates)) = (terms, rates) else { return };
-        self.free += usize::from(!blocked && self.errors.len() == before && rates.contains(&Nanos::ZERO));
+        let offered = said == Said::Offered;
+        let terms = if offered || rates.is_some() { self.terms(line, initial, next, both) } else { None };
+        let number = u32::try_from(n).unwrap_or(u32::MAX);
+        let fine = self.errors.len() == before;
         for i in 0..self.codes.len() {
             let Some(code) = self.codes.get(i).copied() else { break };
-            self.seen.push((code, start(from), u32::try_from(n).unwrap_or(u32::MAX)));
-            if self.errors.len() == before {
-                self.out.rows.push(Row { code, rates, terms, from, until, blocked });
+            if let Some((from, until)) = life.price {
+                if offered {
+                    self.seen.push((code, start(from), number));
+                }
+                if let (Some(rates), Some(terms), true) = (rates, terms, fine) {
+                    let row = Row { code, rates, terms, from, until, blocked: false };
+                    match offered {
+                        true => self.out.rows.push(row),
+                        false => self.before.push((row, number)),
+                    }
+                }
+            }
+            if let Some(from) = life.blocked {
+                let (rates, terms) = ([Nanos::ZERO; 3], Terms::of(1, 1));
+                self.seen.push((code, start(from), number));
+                let row = Row { code, rates, terms, from, until: None, blocked: true };
+                self.out.rows.extend(fine.then_some(row));
+            }
+            if let Some(when) = life.removed.filter(|_| fine) {
+                self.out.ended.push((code, when));
             }
         }
+        self.free += usize::from(fine && rates.is_some_and(|r| r.contains(&Nanos::ZERO)));
+    }
+
+    /// The dates of a row.
+    fn dates_of(&mut self, line: u64, cells: [&'a str; 4]) -> Dates {
+        let mut at = [None; 4];
+        for (i, (at, text)) in at.iter_mut().zip(cells).enumerate() {
+            if !text.is_empty() {
+                *at = self.date(line, i, text);
+            }
+        }
+        let [from, until, removed, blocked] = at;
+        Dates { from, until, removed, blocked, sheet_from: self.from, sheet_until: self.until }
+    }
+
+    /// Is there a price in the row, other than 0 and a dash?
+    fn says_a_price(&self, line: Line<'a>) -> bool {
+        let s = self.slots;
+        [s.rate].into_iter().chain(s.prices).any(|i| line.cell(i).bytes().any(|b| matches!(b, b'1'..=b'9')))
     }
 
     /// Offered, removed or not carried, by all columns that can say it; `None`: an error was noted.
@@ -687,7 +674,6 @@ impl<'a> Import<'a> {
     }
 
     fn date(&mut self, line: u64, which: usize, text: &'a str) -> Option<Wall> {
-        let slot = if which == 0 { self.slots.from } else { self.slots.until };
         if let Some((last, value)) = self.dates.get(which)
             && *last == text
             && value.is_some()
@@ -701,14 +687,20 @@ impl<'a> Import<'a> {
         if text.bytes().any(|b| b.is_ascii_alphabetic()) && always.contains(&words::plain(text).as_str()) {
             return None;
         }
-        match date(text, self.options.sheet.date_order, self.options.sheet.zone.unwrap_or_default()) {
+        let last = DATES.get(which) == Some(&Field::Expires);
+        let read = if last { end } else { date };
+        match read(text, self.options.sheet.date_order, self.options.sheet.zone.unwrap_or_default()) {
             Ok(at) => {
                 if let Some(last) = self.dates.get_mut(which) {
                     *last = (text, Some(at));
                 }
+                if let Some(day) = self.days.get_mut(which) {
+                    *day |= !text.contains(':');
+                }
                 Some(at)
             }
             Err(e) => {
+                let slot = self.slots.dates.get(which).copied().unwrap_or(NONE);
                 let message = format!("{e}: {}", quoted(text));
                 self.error(line, slot, &message);
                 None

@@ -58,7 +58,8 @@ pub(super) fn heading(name: &str) -> Heading {
     // `Effective Date (UTC)`.
     for zone in ["utc", "gmt"] {
         if let Some(rest) = text.strip_suffix(zone)
-            && let Some(field @ (Field::Effective | Field::Expires)) = field_of(rest)
+            && let Some(field) = field_of(rest)
+            && matches!(field, Field::Effective | Field::Expires | Field::RemovedFrom | Field::BlockedFrom)
         {
             return Heading { field: Some(field), utc: true, ..Heading::default() };
         }
@@ -356,7 +357,9 @@ mod tests {
             ("NPA-NXX", Field::Code),
             ("Préfixe", Field::Code),
             ("Valid Till", Field::Expires),
-            ("Discontinued On", Field::Expires),
+            ("Discontinued On", Field::BlockedFrom),
+            ("Deleted On", Field::RemovedFrom),
+            ("Withdrawn On (UTC)", Field::BlockedFrom),
             ("Active From", Field::Effective),
             ("EFFECTIVE_DATE", Field::Effective),
             ("Eff. Date (UTC)", Field::Effective),
