@@ -194,6 +194,86 @@ fn a_disabled_trunk_is_refused_at_once_and_its_call_in_the_air_goes_on() {
     assert_eq!(long["outcome"], "answered", "it went on: {long:#}");
 }
 
+/// A vendor that answers every INVITE with a redirection to `node`, until its socket gets `stop`.
+fn redirecting_vendor(at: SocketAddr, node: SocketAddr) -> std::thread::JoinHandle<()> {
+    let socket = UdpSocket::bind(at).expect("a free port");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 65_536];
+        while let Ok((n, from)) = socket.recv_from(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            if text == "stop" {
+                return;
+            }
+            if text.starts_with("INVITE ") {
+                let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+                let head: String = text
+                    .lines()
+                    .filter(|l| kept.iter().any(|k| l.starts_with(k)))
+                    .map(|l| if l.starts_with("To:") { format!("{l};tag=r\r\n") } else { format!("{l}\r\n") })
+                    .collect();
+                let moved = format!(
+                    "SIP/2.0 302 Moved Temporarily\r\n{head}Contact: <sip:{node}>\r\nContent-Length: 0\r\n\r\n"
+                );
+                socket.send_to(moved.as_bytes(), from).expect("sent");
+            }
+        }
+    })
+}
+
+/// PRODUCT §6: a vendor's redirection is the next vendor's turn, until its trunk says by API that it is followed, and to which nodes.
+#[test]
+fn a_redirection_is_followed_once_the_vendors_trunk_says_so() {
+    if !have("sipp", "a_redirection_is_followed") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    const NODE_IP: [u8; 4] = [127, 0, 0, 12];
+    let (door, node, dearer) = (at(VENDOR_IP), at(NODE_IP), at(VENDOR_IP));
+    let redirecting = redirecting_vendor(door, node);
+    let _node = Sipp::vendor(dir.path(), "vendor_answer.xml", node, Transport::Udp, free_port(), 100);
+    let _dearer = Sipp::vendor(dir.path(), "vendor_answer.xml", dearer, Transport::Udp, free_port(), 100);
+    let spec = |slug, rate, addr| VendorSpec { slug, rate, addr, transport: Transport::Udp };
+    let specs = [spec("redirects", "0.001", door), spec("dearer", "0.004", dearer)];
+    let carrier = Carrier::start(dir.path(), &specs, true);
+    let mut placed = 0;
+    let mut call = || {
+        let mut call = customer_call(&carrier, Transport::Udp, None);
+        call.talk = Duration::from_millis(50);
+        Sipp::calls(dir.path(), &call).finish(Duration::from_secs(30));
+        placed += 1;
+        let newest = carrier.calls(placed).swap_remove(0);
+        let legs = carrier.call(newest["id"].as_str().expect("id"))["record"]["legs"].take();
+        let legs: Vec<_> = legs
+            .as_array()
+            .expect("legs")
+            .iter()
+            .map(|l| (l["sip_code"].as_i64().unwrap_or(-1), l["egress_ip"].as_str().unwrap_or("").to_owned()))
+            .collect();
+        (newest, legs)
+    };
+    let ip = |ip: [u8; 4]| std::net::IpAddr::from(ip).to_string();
+    // Nothing was said: the next vendor.
+    let (first, legs) = call();
+    assert_eq!(first["vendor_id"], carrier.vendors[1].as_str(), "{first:#}");
+    assert_eq!(legs, [(302, ip(VENDOR_IP)), (200, ip(VENDOR_IP))]);
+
+    let trunks = carrier.admin.get(&format!("/admin/vendor-trunks?vendor={}", carrier.vendors[0]));
+    let trunk = format!("/admin/vendor-trunks/{}", trunks[0]["id"].as_str().expect("id"));
+    let nodes = json!({"signalling_ips": [ip(NODE_IP)], "follow_redirects": true});
+    carrier.admin.ok("PATCH", &trunk, Some(&nodes));
+    // Within a second its redirections are followed, at its own price.
+    let followed = poll_until(Duration::from_secs(10), || {
+        Some(call()).filter(|(call, _)| call["vendor_id"] == carrier.vendors[0].as_str())
+    });
+    let (followed, legs) =
+        followed.unwrap_or_else(|| panic!("never followed\n{}", carrier.launched.log_tail()));
+    assert_eq!(legs, [(302, ip(VENDOR_IP)), (200, ip(NODE_IP))]);
+    assert_eq!(followed["outcome"], "answered", "{followed:#}");
+    assert_eq!(followed["cost"], json!({"amount": "0.0001", "currency": "USD"}), "{followed:#}");
+    UdpSocket::bind("127.0.0.1:0").and_then(|s| s.send_to(b"stop", door)).expect("sent");
+    redirecting.join().expect("the redirecting vendor ends");
+}
+
 /// F-CFG-02: the configuration is read again and again while calls are set up, talk and end. None is lost, a bad file changes
 /// nothing, and what was read last holds for the next call.
 #[test]

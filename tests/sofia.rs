@@ -42,10 +42,12 @@ impl Sofia {
         program
     }
 
-    fn start(dir: &Path, at: SocketAddr) -> Sofia {
+    /// `second`: one platform with two addresses, which has no room for the first INVITE of a call.
+    fn start(dir: &Path, at: SocketAddr, second: Option<u16>) -> Sofia {
         let mut child = Command::new(Self::build(dir))
             .args([at.ip().to_string(), at.port().to_string(), "warp".into(), "s3cret".into()])
             .arg(free_port().to_string())
+            .args(second.map(|port| port.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -152,7 +154,7 @@ fn a_strict_vendor_that_challenges_everything_carries_a_call() {
     }
     let dir = tempfile::tempdir().expect("tempdir");
     let at: SocketAddr = (VENDOR_IP, free_port()).into();
-    let vendor = Sofia::start(dir.path(), at);
+    let vendor = Sofia::start(dir.path(), at, None);
     let spec = VendorSpec { slug: "strict", rate: "0.004", addr: at, transport: Transport::Udp };
     let carrier = Carrier::start(dir.path(), &[spec], true);
     let trunks = carrier.admin.get("/admin/vendor-trunks");
@@ -199,4 +201,36 @@ fn a_strict_vendor_that_challenges_everything_carries_a_call() {
     let answered: Vec<_> = calls.iter().filter(|c| c["outcome"] == "answered").collect();
     assert_eq!(answered.len(), 1, "{calls:#?}");
     assert_eq!(answered[0]["vendor_id"], carrier.vendors[0].as_str());
+}
+
+/// RFC 3261 §8.2.2.2: one platform behind two addresses of a trunk. It has refused the INVITE at the first one and not forgotten it: with the
+/// same CSeq it answers 482 at the second one, with the next one it carries the call.
+#[test]
+fn a_strict_vendor_with_two_addresses_carries_the_call_at_the_second() {
+    if !have("pkg-config", "a_strict_vendor_with_two_addresses") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (at, second): (SocketAddr, u16) = ((VENDOR_IP, free_port()).into(), free_port());
+    let vendor = Sofia::start(dir.path(), at, Some(second));
+    let spec = VendorSpec { slug: "strict", rate: "0.004", addr: at, transport: Transport::Udp };
+    let carrier = Carrier::start(dir.path(), &[spec], true);
+    let trunks = carrier.admin.get("/admin/vendor-trunks");
+    let trunk = trunks[0]["id"].as_str().expect("id");
+    let both = [at, SocketAddr::new(at.ip(), second)].map(|a| a.to_string());
+    let changed = json!({"addresses": both, "auth_username": "warp", "auth_password": "s3cret", "auth_realm": "vendor"});
+    carrier.admin.ok("PATCH", &format!("/admin/vendor-trunks/{trunk}"), Some(&changed));
+    let answered = poll_until(Duration::from_secs(15), || {
+        let mut caller = Caller::new(carrier.sip);
+        (caller.ask("INVITE", SDP) == 200).then_some(caller)
+    });
+    let mut caller = answered.unwrap_or_else(|| panic!("never answered\n{}", carrier.launched.log_tail()));
+    assert_eq!(caller.ask("BYE", ""), 200);
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|l: &String| !l.starts_with("BYE")) {
+        seen.push(vendor.line());
+    }
+    assert!(seen.iter().all(|l| !l.starts_with("refused")), "{seen:#?}");
+    let last: Vec<&str> = seen.iter().rev().take(5).rev().map(|l| l.trim()).collect();
+    assert_eq!(last, ["INVITE 1 full", "INVITE 2 challenged", "INVITE 3 ok", "ACK 3", "BYE 4"], "{seen:#?}");
 }

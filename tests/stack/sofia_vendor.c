@@ -2,7 +2,8 @@
  * re-INVITE by digest (RFC 7616), answers a request that repeats a CSeq on another branch with 482 (its NUA switches that on), and says
  * on stdout what came. Built by tests/sofia.rs.
  *
- * Usage: sofia_vendor IP PORT USER PASSWORD RTP_PORT. It ends when its stdin is closed.
+ * Usage: sofia_vendor IP PORT USER PASSWORD RTP_PORT [SECOND_PORT]. It ends when its stdin is closed. With a second port it is one platform
+ * with two addresses, without room at first: it answers each first INVITE of a call with 503, at whichever port it comes.
  * Lines: "ready", then "INVITE 1 challenged", "INVITE 2 ok", "ACK 2", "BYE 5", "refused 482" and the like. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@ static struct {
     int rtp;
     unsigned nonce;
     char last_nonce[32];
+    int two;
+    char refused[128];
 } vendor;
 
 static char sdp[512];
@@ -81,6 +84,10 @@ static void on_event(nua_event_t event, int status, char const *phrase, nua_t *n
         if (status >= 200) {
             printf("refused %d\n", status);
             fflush(stdout);
+        } else if (vendor.two && !(sip->sip_to && sip->sip_to->a_tag) && strcmp(vendor.refused, sip->sip_call_id->i_id)) {
+            snprintf(vendor.refused, sizeof vendor.refused, "%s", sip->sip_call_id->i_id);
+            say("INVITE", sip, "full");
+            nua_respond(nh, SIP_503_SERVICE_UNAVAILABLE, NUTAG_WITH_THIS(vendor.nua), TAG_END());
         } else if (admitted(nh, sip, "INVITE"))
             nua_respond(nh, SIP_200_OK, NUTAG_WITH_THIS(vendor.nua), SIPTAG_CONTENT_TYPE_STR("application/sdp"),
                         SIPTAG_PAYLOAD_STR(sdp), TAG_END());
@@ -115,19 +122,25 @@ static int on_stdin(su_root_magic_t *magic, su_wait_t *w, su_wakeup_arg_t *arg)
 
 int main(int argc, char **argv)
 {
-    char url[64];
+    char url[64], second[64] = "";
     su_wait_t stdin_wait[1];
-    if (argc != 6)
+    if (argc != 6 && argc != 7)
         return 2;
     vendor.ip = argv[1], vendor.user = argv[3], vendor.password = argv[4], vendor.rtp = atoi(argv[5]);
     snprintf(url, sizeof url, "sip:%s:%s;transport=udp", argv[1], argv[2]);
+    if (argc == 7) {
+        snprintf(second, sizeof second, "sip:%s:%s;transport=udp", argv[1], argv[6]);
+        vendor.two = 1;
+    }
     snprintf(sdp, sizeof sdp,
              "v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n"
              "a=rtpmap:0 PCMU/8000\r\n", vendor.ip, vendor.ip, vendor.rtp);
     su_init();
     su_home_init(vendor.home);
     vendor.root = su_root_create(NULL);
-    vendor.nua = nua_create(vendor.root, on_event, NULL, NUTAG_URL(url), NUTAG_MEDIA_ENABLE(0), NUTAG_AUTOALERT(0),
+    vendor.nua = nua_create(vendor.root, on_event, NULL, NUTAG_URL(url),
+                            /* The stack's only way to listen twice; it need not be SIPS. */
+                            TAG_IF(vendor.two, NUTAG_SIPS_URL(second)), NUTAG_MEDIA_ENABLE(0), NUTAG_AUTOALERT(0),
                             NUTAG_AUTOANSWER(0), NUTAG_APPL_METHOD("INVITE"),
                             NTATAG_MERGE_482(1), TAG_END());
     if (!vendor.nua) {
