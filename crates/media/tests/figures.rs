@@ -134,3 +134,17 @@ fn a_restart_counts_from_the_second_packet_on() {
     let f = state.rule().counters.snapshot(0);
     assert_eq!((f.packets, f.expected, f.lost), (6, 5, 0));
 }
+
+/// The marker stands beside the payload type and neither shows in the other (RFC 3550 §5.1).
+#[test]
+fn marker_and_payload_type_share_a_byte() {
+    for (byte, marker, payload_type) in
+        [(0x00, false, 0), (0x08, false, 8), (0x7F, false, 127), (0x80, true, 0), (0xFF, true, 127)]
+    {
+        let mut packet = rtp(1, 1);
+        packet[1] = byte;
+        // 64 to 95 would be RTCP's first.
+        let view = warp_media::rtp::RtpView::parse_header(&packet).unwrap();
+        assert_eq!((view.marker(), view.payload_type()), (marker, payload_type), "{byte:#x}");
+    }
+}

@@ -192,3 +192,33 @@ fn an_unknown_dtls_word_is_no_dtls_wish() {
         assert_eq!(dtls(word), None, "{word}");
     }
 }
+
+/// RFC 8259 §7: every escape, one in each place where it may stand.
+#[test]
+fn json_escapes_are_read_as_their_characters() {
+    for (escaped, text) in [
+        (r#"a\"b"#, "a\"b"),
+        (r"a\\b", "a\\b"),
+        (r"a\/b", "a/b"),
+        (r"\b\f\n\r\t", "\u{8}\u{c}\n\r\t"),
+        (r"\u0041\u00e9\u20AC", "Aé€"),
+        (r"\ud83d\ude00.", "😀."),
+    ] {
+        let request = format!(r#"c1 {{"command":"query","call-id":"{escaped}"}}"#);
+        let got = decode_request(request.as_bytes()).expect(escaped);
+        let query = warp_ng::Query { call_id: text.into(), ..warp_ng::Query::default() };
+        assert_eq!(got.command, warp_ng::Command::Query(query), "{escaped}");
+    }
+    for bad in [r"\x", r"\u00g0", r"\u00", r"\ud83d", r"\ud83dx", r"\ud83d\u0041", r"\ude00"] {
+        let request = format!(r#"c1 {{"command":"query","call-id":"{bad}"}}"#);
+        assert!(decode_request(request.as_bytes()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_end_of_a_whole_call_names_the_call_and_waits_for_nothing() {
+    let delete = warp_ng::Delete::call("abc");
+    assert_eq!((delete.call_id.as_slice(), delete.delete_delay), (&b"abc"[..], Some(0)));
+    assert_eq!((delete.from_tag, delete.to_tag, delete.via_branch), (None, None, None));
+    assert_eq!((delete.fatal, delete.match_to_tag, delete.fast), (false, false, false));
+}

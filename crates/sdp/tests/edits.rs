@@ -177,6 +177,39 @@ fn rtpmaps_that_can_be_read_are_read() {
     assert_eq!(maps, [(0, &b"PCMU"[..], 8_000, None), (127, b"opus", 48_000, Some(&b"2"[..]))]);
     assert_eq!((media.ptime_ms(), media.index(), media.has_connection_line()), (Some(30), 0, false));
     assert_eq!(sdp.session_name(), Some(&b"old"[..]));
+    // A connection line of its own counts as one whether it can be read or not.
+    for (line, ip) in [("c=IN IP4 192.0.2.9\r\n", "192.0.2.9"), ("", "192.0.2.1")] {
+        let text =
+            format!("{SESSION}m=audio 4000 RTP/AVP 0\r\n{line}m=video 0 RTP/AVP 0\r\nc=IN IP4 host\r\n");
+        let sdp = Sdp::parse(text.as_bytes()).unwrap();
+        let (first, second) = (sdp.media_at(0).unwrap(), sdp.media_at(1).unwrap());
+        assert_eq!((first.has_connection_line(), second.has_connection_line()), (!line.is_empty(), true));
+        assert_eq!(first.connection().map(|c| c.ip), ip.parse().ok());
+    }
+}
+
+#[test]
+fn each_fault_says_what_is_wrong() {
+    for (fault, words) in [
+        (SdpFault::TooLong, "SDP is too long"),
+        (SdpFault::TooManySections, "too many m= lines"),
+        (SdpFault::TooManyFormats, "too many formats in an m= line"),
+        (SdpFault::TooManyAttributes, "too many attributes in a section"),
+        (SdpFault::Line, "line is not type=value"),
+        (SdpFault::Version, "SDP does not begin with v=0"),
+        (SdpFault::Media, "bad m= line"),
+        (SdpFault::Connection, "bad c= line"),
+        (SdpFault::Origin, "bad o= line"),
+        (SdpFault::Incomplete, "media without c= line"),
+    ] {
+        assert_eq!(fault.as_str(), words);
+        let of_whole = SdpError { cause: fault, line: 0, offset: 0 };
+        let of_line = SdpError { cause: fault, line: 3, offset: 17 };
+        assert_eq!(
+            (of_whole.to_string(), of_line.to_string()),
+            (words.to_owned(), format!("{words} (line 3, byte 17)"))
+        );
+    }
 }
 
 /// Multicast sessions may name several; of a unicast one the first counts, and one is written.

@@ -312,7 +312,14 @@ mod tests {
 
     #[test]
     fn other_protocols_are_closed_early() {
-        for noise in [&b"\x16\x03\x01\x02\x00"[..], b"GET / HTTP", b"\r\nx\ty", b"\rX"] {
+        for noise in [
+            &b"\x16\x03\x01\x02\x00"[..],
+            b"GET / HTTP",
+            b"\r\nx\ty",
+            b"\rX",
+            b" INVITE sip:a@b SIP/2.0",
+            b"/SIP",
+        ] {
             let got = frames(&[noise]);
             let early = got.iter().any(|f| f.contains("not SIP"));
             assert!(early || noise.starts_with(b"GET "), "{}", noise.escape_ascii());

@@ -82,6 +82,17 @@ fn t_sip_18_what_is_encoded_sealed_or_ambiguous_is_415() {
     }
     assert_eq!(found(kind, &mixed(&[&sdp_part(""), &sdp_part("")])), Err(415));
     assert_eq!(found("multipart/signed;boundary=b1", &mixed(&[&sdp_part("")])), Err(415));
+    // Sealed by the outer or by the inner one.
+    for (outer, inner) in
+        [("signed", "alternative"), ("encrypted", "mixed"), ("mixed", "signed"), ("mixed", "encrypted")]
+    {
+        let part = format!(
+            "Content-Type: multipart/{inner};boundary=in\r\n\r\n--in\r\n{}\r\n--in--\r\n",
+            sdp_part("")
+        );
+        let kind = format!("multipart/{outer};boundary=b1");
+        assert_eq!(found(&kind, &mixed(&[&part])), Err(415), "{outer} {inner}");
+    }
     assert_eq!(found("application/pkcs7-mime", "x"), Err(415));
     let zipped = message("application/sdp", "Content-Encoding: gzip\r\n", b"\x1f\x8b\x08");
     let error = Session::of(&Message::parse(&zipped).unwrap()).unwrap_err();
