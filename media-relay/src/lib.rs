@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,10 +23,11 @@ mod server;
 pub use config::{Config, ConfigError};
 
 use crate::core::book::{Book, BookConfig, Limits};
-use crate::core::ports::{PortError, PortPool};
+use crate::core::ports::{PortError, PortPool, Ports};
 use metrics::Metrics;
 use server::bound::BoundPorts;
 use server::control::{ControlThread, PortsShown, ToControl};
+use server::kept::Keep;
 use server::shard::{Shard, ToShard, Tuning};
 
 /// Commands of this process that may wait at the control thread. When full: `load limit`.
@@ -151,11 +153,13 @@ pub fn start(
 ) -> Result<Relay, StartError> {
     config.check().map_err(StartError::Config)?;
     // Four descriptors a call and more; what the system does not give shows up as `Ran out of ports`.
-    let _ = warp_net::sched::raise_open_files();
+    let descriptors = warp_net::sched::raise_open_files().unwrap_or(0);
     let pool =
         PortPool::new(&config.ips, config.ports.clone(), seed_word(&seed)).map_err(StartError::Ports)?;
     let metrics = Metrics::new(registry, &config.interface_names(), &pool);
-    let (ports, waiting) = BoundPorts::new(pool, config.tos);
+    let pairs: usize = (0..=u8::MAX).zip(&config.ips).map(|(ip, _)| pool.usage(ip).1).sum();
+    let keep = Arc::new(Keep::within(pairs.saturating_mul(2), descriptors));
+    let (ports, waiting) = BoundPorts::new(pool, config.tos, Arc::clone(&keep));
     let io = |what: &'static str| move |e: io::Error| StartError::Io(what, e);
     let (sender, inbox) = mailbox(COMMANDS_WAITING).map_err(io("mailbox"))?;
 
@@ -167,7 +171,7 @@ pub fn start(
             connect: config.connect_sockets,
             cpu: cpus.get(usize::from(i) % cpus.len().max(1)).copied().filter(|_| config.pin_cpus),
         };
-        let shard = Shard::new(shard_inbox, sender.clone(), metrics.clone(), tuning);
+        let shard = Shard::new(shard_inbox, sender.clone(), metrics.clone(), tuning, Arc::clone(&keep));
         shards.push(shard.map_err(io("packet thread"))?);
         to_shards.push(to_shard);
     }

@@ -14,6 +14,8 @@ const REST_S: f64 = 10.0;
 const PAIRS: f64 = 2.0;
 /// Sockets of a call: RTP and RTCP towards each party.
 const SOCKETS: f64 = 4.0;
+/// Part of the descriptors that sockets of resting ports may take.
+const KEPT: f64 = 0.25;
 /// Descriptors of everything else.
 const OTHER_DESCRIPTORS: f64 = 1_000.0;
 /// CPU seconds to set a call up, end it, and post its record: the full path, not plain proxying.
@@ -34,7 +36,12 @@ pub(super) struct Capacity {
 impl Capacity {
     /// `pairs` of ports over all addresses, `descriptors` of the process, `cpus`.
     pub(super) fn new(pairs: usize, descriptors: f64, cpus: usize) -> Self {
-        let at_once = (descriptors - OTHER_DESCRIPTORS).max(0.0) / SOCKETS;
+        let free = (descriptors - OTHER_DESCRIPTORS).max(0.0);
+        // The relay keeps sockets of resting ports, one a port and a quarter of the descriptors at most. Where every port can have
+        // one, calls lack none.
+        let ports = pairs as f64 * 2.0;
+        let kept = if ports <= free { 0.0 } else { descriptors * KEPT };
+        let at_once = (free - kept).max(0.0) / SOCKETS;
         Self {
             ports: pairs as f64 / pairs_for(1.0, TALK_S),
             descriptors: at_once / TALK_S,
@@ -107,9 +114,12 @@ mod tests {
         // 5,000 pairs: 2,500 calls at once that hold their ports 190 s.
         let by_ports = Capacity::new(5_000, 1e6, 64);
         assert!(near(by_ports.least(), 13.16), "{by_ports:?}");
-        // 4 descriptors each: 24,000 of them are 6,000 calls of 180 s.
+        // 4 descriptors each: of 25,000 a quarter is kept with resting ports, and 17,750 are 4,437 calls of 180 s.
         let by_descriptors = Capacity::new(1_000_000, 25_000.0, 64);
-        assert!(near(by_descriptors.least(), 33.3), "{by_descriptors:?}");
+        assert!(near(by_descriptors.least(), 24.65), "{by_descriptors:?}");
+        // With a descriptor for every port none is taken from calls.
+        let for_all = Capacity::new(12_000, 25_000.0, 64);
+        assert!(near(for_all.descriptors, 33.3), "{for_all:?}");
         // 77 ms of CPU a call.
         let by_cpu = Capacity::new(1_000_000, 1e6, 2);
         assert!(near(by_cpu.least(), 25.9), "{by_cpu:?}");

@@ -11,7 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
-use crate::udp::{UdpSocket, is_pending_error};
+use crate::udp::{Received, UdpSocket, is_pending_error};
+use crate::wrapped;
 
 /// Most datagrams that one system call carries.
 pub const BATCH_MAX: usize = 64;
@@ -43,6 +44,9 @@ impl RecvBatch {
     pub fn recv(&mut self, socket: &UdpSocket) -> RecvOutcome {
         self.arena.reset(self.filled);
         self.filled = 0;
+        if wrapped::is_on() {
+            return self.recv_wrapped(socket);
+        }
         loop {
             // SAFETY: the arena's headers point to buffers, iovecs and names that it owns, live as long as `self`, and
             // are not borrowed now (`&mut self`); the kernel writes within the lengths stated there.
@@ -65,6 +69,25 @@ impl RecvBatch {
                 io::ErrorKind::Interrupted => {}
                 kind => return RecvOutcome::Error(kind),
             }
+        }
+    }
+
+    /// One datagram, by a function that preloaded libraries wrap.
+    fn recv_wrapped(&mut self, socket: &UdpSocket) -> RecvOutcome {
+        // SAFETY: buffer 0 is `size` initialised bytes of the arena, borrowed exclusively by `&mut self`.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(self.arena.buffers, self.arena.size) };
+        match socket.recv_from(buffer) {
+            Received::Datagram { len, from } => {
+                // SAFETY: the arena has at least one header and one name; nothing else borrows them.
+                let (header, name) = unsafe { (&mut *self.arena.headers, &mut *self.arena.names) };
+                header.msg_hdr.msg_namelen = encode_address(from, name);
+                header.msg_hdr.msg_flags = 0;
+                header.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
+                self.filled = 1;
+                RecvOutcome::Datagrams(1)
+            }
+            Received::Empty => RecvOutcome::Empty,
+            Received::Error(kind) => RecvOutcome::Error(kind),
         }
     }
 

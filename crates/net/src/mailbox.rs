@@ -4,6 +4,9 @@
 //! each. When full, the sender gets its message back and decides (drop and meter, answer 503): nothing blocks (G-2).
 //! The queue is the standard library's bounded channel (lock-free); this adds the wake-up.
 //!
+//! What can wait for the owner's next wake-up is put without one ([`Sender::put`]); an owner that looks for it whenever it wakes
+//! up ([`Mailbox::has_news`]) knows it before anything that came later.
+//!
 //! Why no wake-up is lost: a sender first puts its message, then swaps the flag to true and writes the eventfd if it was
 //! false. The owner first swaps the flag to false, then takes messages. If a sender's swap came before the owner's, the
 //! owner's swap acquires it and so sees the message; if it came after, it finds false and writes the eventfd.
@@ -20,7 +23,8 @@ use crate::eventfd::EventFd;
 /// A mailbox for `capacity` messages (at least 1). Errors: out of descriptors.
 pub fn mailbox<T>(capacity: usize) -> io::Result<(Sender<T>, Mailbox<T>)> {
     let (tx, rx) = mpsc::sync_channel(capacity.max(1));
-    let wake = Arc::new(Wake { fd: EventFd::new()?, pending: AtomicBool::new(false) });
+    let wake =
+        Arc::new(Wake { fd: EventFd::new()?, pending: AtomicBool::new(false), news: AtomicBool::new(false) });
     let sender = Sender { tx, wake: Arc::clone(&wake) };
     Ok((sender, Mailbox { rx, wake }))
 }
@@ -49,6 +53,8 @@ pub struct Mailbox<T> {
 struct Wake {
     fd: EventFd,
     pending: AtomicBool,
+    /// A message was put since the owner last began to take them.
+    news: AtomicBool,
 }
 
 impl<T> Sender<T> {
@@ -59,12 +65,15 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Puts a message without waking: for a batch, ended by [`wake`](Sender::wake).
+    /// Puts a message without waking: for a batch, ended by [`wake`](Sender::wake), or for what can wait. What the owner did
+    /// before it found no news is seen by the sender after this.
     pub fn put(&self, message: T) -> Result<(), SendError<T>> {
         self.tx.try_send(message).map_err(|e| match e {
             mpsc::TrySendError::Full(m) => SendError::Full(m),
             mpsc::TrySendError::Disconnected(m) => SendError::Closed(m),
-        })
+        })?;
+        self.wake.news.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Wakes the owner unless a wake-up is already on its way.
@@ -99,14 +108,22 @@ impl<T> Mailbox<T> {
     /// by a new wake-up, so that one busy mailbox cannot keep its owner from the sockets.
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(T)) -> usize {
         self.wake.pending.swap(false, Ordering::AcqRel);
+        self.wake.news.swap(false, Ordering::SeqCst);
         for taken in 0..max {
             match self.rx.try_recv() {
                 Ok(message) => each(message),
                 Err(_) => return taken,
             }
         }
+        self.wake.news.store(true, Ordering::SeqCst);
         self.wake.wake();
         max
+    }
+
+    /// Whether a message was put since the last [`drain`](Mailbox::drain), with or without a wake-up. One plain read.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.wake.news.load(Ordering::SeqCst)
     }
 
     /// The oldest message, for owners that poll. Does not touch the wake-up state.
@@ -160,6 +177,24 @@ mod tests {
         assert_eq!(rx.drain(100, |_| {}), 50);
         tx.send(50).unwrap();
         assert_eq!(rx.wake.fd.clear(), 1);
+    }
+
+    #[test]
+    fn what_was_put_without_a_wake_up_is_news() {
+        let (tx, mut rx) = mailbox(100).unwrap();
+        assert!(!rx.has_news());
+        tx.put(1).unwrap();
+        assert!(rx.has_news());
+        assert_eq!(rx.wake.fd.clear(), 0, "nobody was woken");
+        assert_eq!(rx.drain(100, |_| {}), 1);
+        assert!(!rx.has_news());
+        for i in 0..3 {
+            tx.put(i).unwrap();
+        }
+        assert_eq!(rx.drain(2, |_| {}), 2);
+        assert!(rx.has_news(), "one is left");
+        assert_eq!(rx.drain(2, |_| {}), 1);
+        assert!(!rx.has_news());
     }
 
     #[test]

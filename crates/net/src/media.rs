@@ -7,19 +7,82 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket as StdUdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::udp::{Received, Sent};
 use crate::wrapped;
 
-/// A bound, non-blocking UDP socket, connected to at most one peer.
+/// A bound, non-blocking UDP socket, connected to at most one peer. It belongs to the thread that reads it; what others may do
+/// with it is in [`SharedSocket`].
 #[derive(Debug)]
 pub struct MediaSocket {
-    inner: StdUdpSocket,
+    /// The descriptor of `shared`, which keeps it open: beside the peer, where a packet finds it at once.
+    fd: RawFd,
     peer: Option<SocketAddr>,
+    shared: Arc<SharedSocket>,
+}
+
+/// What several threads may hold of a socket: it stays bound as long as one of them holds it.
+#[derive(Debug)]
+pub struct SharedSocket {
+    inner: StdUdpSocket,
     is_ipv4: bool,
+    /// As set last; [`UNMARKED`]: never.
+    tos: AtomicU16,
+    word: AtomicU8,
+}
+
+const UNMARKED: u16 = u16::MAX;
+
+impl SharedSocket {
+    /// A byte by which its holders agree on whose turn it is; 0 at first. It means nothing here.
+    pub fn word(&self) -> &AtomicU8 {
+        &self.word
+    }
+
+    /// Reads and forgets what waits, at most `most` datagrams; returns how many there were. Pending errors are taken off too.
+    pub fn drain(&self, most: usize) -> usize {
+        let mut buffer = [0; 1];
+        let mut done = 0;
+        while done < most {
+            let received = match wrapped::is_on() {
+                true => match wrapped::receive(&self.inner, &mut buffer) {
+                    Received::Empty => return done,
+                    Received::Datagram { .. } => Ok(0),
+                    Received::Error(kind) => Err(kind),
+                },
+                false => self.inner.recv(&mut buffer).map_err(|e| e.kind()),
+            };
+            match received {
+                Ok(_) => done += 1,
+                Err(io::ErrorKind::WouldBlock) => return done,
+                // An error counts too, so that a socket that has nothing else ends this.
+                Err(_) => done += 1,
+            }
+        }
+        done
+    }
+
+    /// DSCP and ECN byte of sent packets.
+    pub fn set_tos(&self, tos: u8) -> io::Result<()> {
+        let socket = SockRef::from(&self.inner);
+        if self.is_ipv4 {
+            socket.set_tos_v4(u32::from(tos))?;
+        } else {
+            socket.set_tclass_v6(u32::from(tos))?;
+        }
+        self.tos.store(u16::from(tos), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The DSCP and ECN byte that was set last; `None`: the system's default.
+    pub fn tos(&self) -> Option<u8> {
+        u8::try_from(self.tos.load(Ordering::Relaxed)).ok()
+    }
 }
 
 impl MediaSocket {
@@ -32,12 +95,24 @@ impl MediaSocket {
             socket.set_only_v6(true)?;
         }
         socket.bind(&local.into())?;
-        Ok(MediaSocket { inner: socket.into(), peer: None, is_ipv4: local.is_ipv4() })
+        let (tos, word) = (AtomicU16::new(UNMARKED), AtomicU8::new(0));
+        let shared = SharedSocket { inner: socket.into(), is_ipv4: local.is_ipv4(), tos, word };
+        Ok(MediaSocket::of(Arc::new(shared)))
+    }
+
+    /// A socket that others hold too and that is connected to nobody, for the thread that reads it from now on.
+    pub fn of(shared: Arc<SharedSocket>) -> MediaSocket {
+        MediaSocket { fd: shared.inner.as_raw_fd(), peer: None, shared }
+    }
+
+    /// What other threads may hold of it.
+    pub fn shared(&self) -> &Arc<SharedSocket> {
+        &self.shared
     }
 
     /// The address it is bound to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.shared.inner.local_addr()
     }
 
     /// The peer it is connected to.
@@ -52,7 +127,7 @@ impl MediaSocket {
             return Ok(());
         }
         let connected = match peer {
-            Some(address) => self.inner.connect(address),
+            Some(address) => self.shared.inner.connect(address),
             None => self.disconnect(),
         };
         if connected.is_ok() {
@@ -67,8 +142,8 @@ impl MediaSocket {
         // SAFETY: all zeros is a valid `sockaddr` of family AF_UNSPEC (0), which dissolves the association (connect(2)).
         let nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
         let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap_or(0);
-        // SAFETY: the descriptor is open as long as `self`; `nobody` lives for the call and has `length` bytes.
-        let result = unsafe { libc::connect(self.inner.as_raw_fd(), &nobody, length) };
+        // SAFETY: `shared` keeps the descriptor open as long as `self`; `nobody` lives for the call and has `length` bytes.
+        let result = unsafe { libc::connect(self.fd, &nobody, length) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
@@ -76,19 +151,19 @@ impl MediaSocket {
     #[inline]
     pub fn recv(&self, buffer: &mut [u8]) -> Received {
         if wrapped::is_on() {
-            return wrapped::receive(&self.inner, buffer);
+            return wrapped::receive(&self.shared.inner, buffer);
         }
         // SAFETY: all zeros is a valid `sockaddr_storage` (family AF_UNSPEC).
         let mut from: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
         let mut length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-        // SAFETY: the descriptor is open as long as `self`. The kernel writes at most `buffer.len()` bytes to `buffer` and at
+        // SAFETY: `shared` keeps the descriptor open as long as `self`. The kernel writes at most `buffer.len()` bytes to `buffer` and at
         // most `length` bytes to `from`, both borrowed exclusively; a `sockaddr_in6` has room for either family. The
         // system call is made directly because libc's wrapper is a cancellation point and pays for it with two locked
         // instructions; no thread of ours is ever cancelled.
         let n = unsafe {
             libc::syscall(
                 libc::SYS_recvfrom,
-                self.inner.as_raw_fd(),
+                self.fd,
                 buffer.as_mut_ptr(),
                 buffer.len(),
                 0,
@@ -114,16 +189,16 @@ impl MediaSocket {
     pub fn recv_from_peer(&self, buffer: &mut [u8]) -> Received {
         let Some(from) = self.peer else { return Received::Empty };
         if wrapped::is_on() {
-            return wrapped::receive(&self.inner, buffer);
+            return wrapped::receive(&self.shared.inner, buffer);
         }
         let nobody = std::ptr::null_mut::<libc::sockaddr>();
         let no_length = std::ptr::null_mut::<libc::socklen_t>();
-        // SAFETY: the descriptor is open as long as `self`. The kernel writes at most `buffer.len()` bytes to `buffer`, borrowed
+        // SAFETY: `shared` keeps the descriptor open as long as `self`. The kernel writes at most `buffer.len()` bytes to `buffer`, borrowed
         // exclusively; no address is asked for. Direct for the same reason as in `recv`.
         let n = unsafe {
             libc::syscall(
                 libc::SYS_recvfrom,
-                self.inner.as_raw_fd(),
+                self.fd,
                 buffer.as_mut_ptr(),
                 buffer.len(),
                 0,
@@ -153,20 +228,19 @@ impl MediaSocket {
     #[inline]
     fn send_to_peer(&self, bytes: &[u8]) -> bool {
         if wrapped::is_on() {
-            return self.inner.send(bytes).is_ok();
+            return self.shared.inner.send(bytes).is_ok();
         }
         let nobody = std::ptr::null::<libc::sockaddr>();
-        // SAFETY: the descriptor is open as long as `self`; the kernel reads `bytes.len()` bytes of `bytes`; no address is
+        // SAFETY: `shared` keeps the descriptor open as long as `self`; the kernel reads `bytes.len()` bytes of `bytes`; no address is
         // given. Direct for the same reason as in `recv`.
-        let n = unsafe {
-            libc::syscall(libc::SYS_sendto, self.inner.as_raw_fd(), bytes.as_ptr(), bytes.len(), 0, nobody, 0)
-        };
+        let n =
+            unsafe { libc::syscall(libc::SYS_sendto, self.fd, bytes.as_ptr(), bytes.len(), 0, nobody, 0) };
         n >= 0
     }
 
     fn send_with_address(&self, bytes: &[u8], to: SocketAddr) -> Sent {
         for last in [false, true] {
-            match self.inner.send_to(bytes, to) {
+            match self.shared.inner.send_to(bytes, to) {
                 Ok(_) => return Sent::Done,
                 Err(e) => match e.kind() {
                     io::ErrorKind::WouldBlock => return Sent::Full,
@@ -181,14 +255,13 @@ impl MediaSocket {
 
     /// DSCP and ECN byte of sent packets.
     pub fn set_tos(&self, tos: u8) -> io::Result<()> {
-        let socket = SockRef::from(&self.inner);
-        if self.is_ipv4 { socket.set_tos_v4(u32::from(tos)) } else { socket.set_tclass_v6(u32::from(tos)) }
+        self.shared.set_tos(tos)
     }
 }
 
 impl AsFd for MediaSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
+        self.shared.inner.as_fd()
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use warp_media::LocalPort;
@@ -13,12 +14,14 @@ use warp_model::{Mono, Now};
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
 use warp_net::mailbox::{Mailbox, SendError, Sender};
+use warp_net::media::SharedSocket;
 use warp_ng::reply::reasons;
 use warp_ng::statistics::Interface;
 use warp_ng::{Command, Reply};
 use warp_telemetry::metrics::Label;
 
-use super::bound::Waiting;
+use super::bound::{Handed, Waiting};
+use super::kept::Stand;
 use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::notices::{Budget, Notices};
 use super::shard::ToShard;
@@ -31,6 +34,11 @@ use crate::metrics::{Metrics, NgCommand};
 const COMMANDS: usize = 256;
 /// While a shard's mailbox is full, it is tried again this often.
 const RETRY: Duration = Duration::from_millis(1);
+/// So many messages, or so old ones, wake a shard up also when nothing came for it.
+const UNTOLD: usize = 128;
+const UNTOLD_FOR: Duration = Duration::from_millis(50);
+/// With fewer pairs than this to spare on an address, shards hear at once which are free.
+const SPARE_PAIRS: usize = 64;
 /// To the client of a command that panicked.
 const PANICKED: &str = "Internal error";
 const MAILBOX_TOKEN: u64 = 0;
@@ -51,9 +59,18 @@ pub(crate) enum ToControl {
     Stop,
 }
 
+/// A shard, and what it has not been told. What may wait for its next packet is put into its mailbox without a wake-up
+/// ([`super::kept`]): a wake-up costs as much as a command.
 struct ShardLink {
     sender: Sender<ToShard>,
     backlog: VecDeque<ToShard>,
+    /// Ports that need no wake-up for what is in the backlog, unless something came for them meanwhile.
+    kept: Vec<Arc<SharedSocket>>,
+    /// What is in the backlog cannot wait.
+    is_urgent: bool,
+    /// In the mailbox without a wake-up, and since when the first of them.
+    untold: usize,
+    since: Option<Mono>,
 }
 
 /// See the module.
@@ -100,8 +117,7 @@ impl ControlThread {
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&mailbox, MAILBOX_TOKEN, Interest::READ.edge())?;
-        let shards =
-            shards.into_iter().map(|sender| ShardLink { sender, backlog: VecDeque::new() }).collect();
+        let shards = shards.into_iter().map(ShardLink::new).collect();
         let ledger = Ledger::new(Clock::mono());
         let desk = Desk {
             book,
@@ -136,33 +152,39 @@ impl ControlThread {
         }
         let shards = &mut self.desk.shards;
         for shard in shards.iter_mut() {
-            shard.backlog.push_back(ToShard::Stop);
+            shard.push(ToShard::Stop, true);
         }
-        while shards.iter_mut().any(|s| !s.flush()) {
+        while shards.iter_mut().any(|s| !s.flush(Clock::mono())) {
             std::thread::sleep(RETRY);
         }
     }
 
     fn wake_up(&mut self, events: &mut Events) {
-        let timeout = self.desk.timeout();
+        let has_more = self.ng.as_ref().is_some_and(NgListener::has_more);
+        let timeout = if has_more { Some(Duration::ZERO) } else { self.desk.timeout() };
         if self.epoll.wait(events, timeout).is_err() {
             std::thread::sleep(RETRY);
         }
         let now = Clock::now();
         let metrics = self.desk.metrics.clone();
+        let mut ng_waits = has_more;
         for event in events.iter() {
             match event.token {
-                NG_TOKEN => drop(guarded(&metrics, || self.serve_ng(now))),
+                NG_TOKEN => ng_waits = true,
                 _ => self.take_messages(now),
             }
+        }
+        if ng_waits {
+            guarded(&metrics, || self.serve_ng(now));
         }
         let desk = &mut self.desk;
         for work in [Book::handle_timeout, Book::handle_samples] {
             guarded(&metrics, || work(&mut desk.book, now));
         }
         guarded(&metrics, || desk.carry_out());
+        let now = Clock::mono();
         for shard in &mut desk.shards {
-            shard.flush();
+            shard.flush(now);
         }
     }
 
@@ -216,7 +238,8 @@ impl Desk {
         if self.shards.iter().any(|s| !s.backlog.is_empty()) {
             return Some(RETRY);
         }
-        let next = [self.book.poll_timeout(), self.book.poll_sample()].into_iter().flatten().min();
+        let untold = self.shards.iter().filter_map(|s| s.since).map(|at| at + UNTOLD_FOR).min();
+        let next = [self.book.poll_timeout(), self.book.poll_sample(), untold].into_iter().flatten().min();
         next.map(|at| at.since(Clock::mono()))
     }
 
@@ -314,16 +337,27 @@ impl Desk {
             match output {
                 Output::Install { shard, rule } => {
                     let port = rule.local;
-                    if let Some(socket) = self.waiting.take(port) {
-                        self.tell(shard, ToShard::Open(port, socket));
+                    let mut at_once = true;
+                    match self.waiting.take(port, shard) {
+                        Handed::Known => {}
+                        Handed::Open(socket) => self.tell(shard, ToShard::Open(port, socket), true),
+                        Handed::Moved(from, socket) => {
+                            self.tell(from, ToShard::Leave(port), true);
+                            self.tell(shard, ToShard::Open(port, socket), true);
+                        }
+                        Handed::Kept(socket) => {
+                            at_once = false;
+                            if let Some(link) = self.shards.get_mut(usize::from(shard)) {
+                                link.kept.push(socket);
+                            }
+                        }
                     }
-                    self.tell(shard, ToShard::Install(*rule));
+                    self.tell(shard, ToShard::Install(*rule), at_once);
                 }
                 Output::Close { shard, port } => {
-                    // A socket that never left needs no closing elsewhere.
-                    if self.waiting.take(port).is_none() {
-                        self.tell(shard, ToShard::Close(port));
-                    }
+                    // Its next packet wakes the shard up, which reads this first.
+                    let (used, all) = self.book.ports().usage(port.ip);
+                    self.tell(shard, ToShard::Close(port), all - used.min(all) < SPARE_PAIRS);
                 }
                 Output::TimedOut { call_id } => {
                     self.metrics.silent_timeouts.inc(());
@@ -331,7 +365,7 @@ impl Desk {
                 }
                 Output::Mark { shard, port, tos } => {
                     if let Some(tos) = self.waiting.mark(port, tos) {
-                        self.tell(shard, ToShard::Mark(port, tos));
+                        self.tell(shard, ToShard::Mark(port, tos), false);
                     }
                 }
                 Output::StreamKind { from, to } => {
@@ -342,8 +376,13 @@ impl Desk {
                 Output::CallEnded { .. } => {}
             }
         }
+        for (shard, port) in self.waiting.take_leaving() {
+            self.tell(shard, ToShard::Leave(port), true);
+        }
+        let (is_behind, now) = (self.waiting.is_behind(), Clock::mono());
         for shard in &mut self.shards {
-            shard.flush();
+            shard.is_urgent |= is_behind;
+            shard.flush(now);
         }
         self.metrics.sessions.set((), self.book.calls() as i64);
         let ports = self.book.ports();
@@ -353,30 +392,60 @@ impl Desk {
         self.given_early = early;
     }
 
-    fn tell(&mut self, shard: u16, message: ToShard) {
+    /// `at_once`: not only with its next packet.
+    fn tell(&mut self, shard: u16, message: ToShard, at_once: bool) {
         if let Some(link) = self.shards.get_mut(usize::from(shard)) {
-            link.backlog.push_back(message);
+            link.push(message, at_once);
         }
     }
 }
 
 impl ShardLink {
-    /// Sends what fits, in order, and wakes the shard once; true when nothing is left. The backlog is bounded by the book's
-    /// calls.
-    fn flush(&mut self) -> bool {
-        let mut sent = false;
+    fn new(sender: Sender<ToShard>) -> Self {
+        let (backlog, kept) = (VecDeque::new(), Vec::new());
+        Self { sender, backlog, kept, is_urgent: false, untold: 0, since: None }
+    }
+
+    fn push(&mut self, message: ToShard, at_once: bool) {
+        self.is_urgent |= at_once;
+        if self.backlog.is_empty() {
+            self.put(message);
+        } else {
+            self.backlog.push_back(message);
+        }
+    }
+
+    /// Puts it into the mailbox, or where the next is taken from; false: it does not fit.
+    fn put(&mut self, message: ToShard) -> bool {
+        match self.sender.put(message) {
+            Ok(()) => self.untold += 1,
+            Err(SendError::Full(message)) => {
+                self.backlog.push_front(message);
+                return false;
+            }
+            Err(SendError::Closed(_)) => self.backlog.clear(),
+        }
+        true
+    }
+
+    /// Sends what fits, in order, and wakes the shard when it must know; true when nothing is left. The backlog is bounded by
+    /// the book's calls.
+    fn flush(&mut self, now: Mono) -> bool {
         while let Some(message) = self.backlog.pop_front() {
-            match self.sender.put(message) {
-                Ok(()) => sent = true,
-                Err(SendError::Full(message)) => {
-                    self.backlog.push_front(message);
-                    break;
-                }
-                Err(SendError::Closed(_)) => self.backlog.clear(),
+            if !self.put(message) {
+                break;
             }
         }
-        if sent {
+        if self.untold > 0 {
+            self.since.get_or_insert(now);
+        }
+        // The shard looks into its mailbox after it has left a port unwatched, and we look at the port after the rule is there:
+        // one of the two sees the other.
+        let unwatched = self.kept.drain(..).any(|socket| Stand::of(&socket) == Stand::LentUnwatched);
+        let is_due = self.untold >= UNTOLD || self.since.is_some_and(|at| now.since(at) >= UNTOLD_FOR);
+        if self.is_urgent || unwatched || is_due || !self.backlog.is_empty() {
             self.sender.wake();
+            (self.is_urgent, self.untold, self.since) = (false, 0, None);
         }
         self.backlog.is_empty()
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bound;
 pub(crate) mod control;
+pub(crate) mod kept;
 mod ng_listener;
 mod notices;
 pub(crate) mod shard;

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use warp_model::Mono;
 use warp_model::limits::NG_BYTES;
+use warp_net::batch::{RecvBatch, RecvOutcome};
 use warp_net::epoll::{Epoll, Interest};
-use warp_net::udp::{Received, UdpOptions, UdpSocket};
+use warp_net::udp::{UdpOptions, UdpSocket};
 use warp_ng::codec::{NgError, decode_request, encode_reply};
 use warp_ng::cookie::Channel;
 use warp_ng::{Command, CookieCache, Reply};
@@ -16,6 +17,8 @@ use crate::metrics::{Metrics, NgCommand, NgResult};
 
 /// Datagrams taken per wake-up, so that in-process commands get their turn.
 const DATAGRAMS: usize = 64;
+/// Datagrams read at once.
+const LOT: usize = 16;
 
 /// Why a document is no command.
 pub(super) struct Refused(pub(super) &'static str);
@@ -24,7 +27,9 @@ pub(super) struct Refused(pub(super) &'static str);
 pub(super) struct NgListener {
     socket: UdpSocket,
     cookies: CookieCache,
-    buffer: Box<[u8]>,
+    lot: RecvBatch,
+    /// The next of the lot.
+    at: usize,
     out: Vec<u8>,
     config: Config,
     notices: Notices,
@@ -40,7 +45,8 @@ impl NgListener {
         Ok(Self {
             socket,
             cookies: CookieCache::default(),
-            buffer: vec![0; 65_536].into_boxed_slice(),
+            lot: RecvBatch::new(LOT, 65_536),
+            at: 0,
             out: Vec::new(),
             config: config.clone(),
             notices: Notices::default(),
@@ -52,6 +58,11 @@ impl NgListener {
         self.socket.local_addr()
     }
 
+    /// Something was read and not yet looked at: a panic came between.
+    pub(super) fn has_more(&self) -> bool {
+        self.at < self.lot.len()
+    }
+
     /// Reads what waits; `carry_out` gets each command (or why it is none) with its source once, repeated cookies get the stored answer.
     pub(super) fn serve(
         &mut self,
@@ -59,17 +70,27 @@ impl NgListener {
         now: Mono,
         mut carry_out: impl FnMut(Result<Command, Refused>, SocketAddr) -> Reply,
     ) {
+        let mut has_read = false;
         for _ in 0..DATAGRAMS {
-            let (len, from) = match self.socket.recv_from(&mut self.buffer) {
-                Received::Datagram { len, from } => (len, from),
-                Received::Empty => return,
-                Received::Error(_) => continue,
-            };
+            if !self.has_more() {
+                if std::mem::replace(&mut has_read, true) && self.lot.len() < self.lot.capacity() {
+                    return;
+                }
+                self.at = 0;
+                match self.lot.recv(&self.socket) {
+                    RecvOutcome::Datagrams(_) => {}
+                    RecvOutcome::Empty => return,
+                    RecvOutcome::Error(_) => continue,
+                }
+            }
+            let at = self.at;
+            // Before anything is done with it: what panics is not tried again.
+            self.at = self.at.saturating_add(1);
+            let Some((datagram, from)) = self.lot.datagram(at) else { continue };
             if !self.config.ng_allows(from.ip()) {
                 metrics.ng_requests.inc((NgCommand::Bad, NgResult::Error));
                 continue;
             }
-            let Some(datagram) = self.buffer.get(..len) else { continue };
             self.out.clear();
             match decode_request(datagram) {
                 Err(NgError::NoCookie) => metrics.ng_requests.inc((NgCommand::Bad, NgResult::Error)),

@@ -7,6 +7,8 @@
 //!
 //! Each packet lies in the lot with room around it. A rule with a pipeline changes it there and copies it for its further
 //! receivers; a plain one sends it as it came. What is for us and not for the far side goes to the shard's session machine.
+//! A port whose call has ended keeps its socket while it rests, without a rule ([`super::kept`]). Rules for kept sockets come
+//! without a wake-up: whatever wakes the shard, it reads its mailbox before the packet. Sockets are connected at their first packet.
 //! Nothing here walks over the ports: a rule names the ports that send to its peer and the RTCP port beside it, and sockets
 //! of learnt peers are looked after in a queue ([`Watch`]).
 //!
@@ -16,6 +18,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use warp_media::packet::{HEAD_ROOM, RoomyPacket, TAIL_ROOM};
@@ -32,6 +35,7 @@ use warp_net::media::MediaSocket;
 use warp_net::udp::{Received, Sent};
 
 use super::control::ToControl;
+use super::kept::{Keep, STRAYS, Stand};
 use crate::metrics::{Direction, Metrics, PacketError, PacketPath};
 
 /// Largest datagram read: a UDP payload has at most 65,507 bytes.
@@ -43,6 +47,8 @@ const LOT_BYTES: usize = BUFFER_BYTES + 2 * (HEAD_ROOM + BUFFER_BYTES + TAIL_ROO
 const EVENTS: usize = 512;
 /// Control messages taken per wake-up, so that a burst of set-ups does not hold up media.
 const MESSAGES: usize = 64;
+/// The same for those that came without a wake-up: no more than so many wait before there is one, beside a burst of others.
+const MESSAGES_UNTOLD: usize = 256;
 /// One packet in this many is timed.
 const SAMPLE: u64 = 1_024;
 /// Packets received before they are sent on: the first waits while the others are read, some 50 µs by estimate. 16 measured the
@@ -64,8 +70,10 @@ pub(crate) enum ToShard {
     Install(ForwardRule),
     /// Mark what the port sends with this DSCP and ECN byte.
     Mark(LocalPort, u8),
-    /// Close the port; its socket is dropped.
+    /// The port's call has ended: it has no rule any more, and its socket is kept or closed.
     Close(LocalPort),
+    /// Let go of the port's socket: another shard has it, or nobody wants it.
+    Leave(LocalPort),
     /// End the thread.
     Stop,
 }
@@ -90,12 +98,37 @@ struct Entry {
     looked_after: bool,
     /// Connected, and all that came in before has been read: the kernel lets in nobody but the peer.
     only_peer: bool,
+    /// Its next packet, in or out, is not a usual one: it has no rule, is at rest, or is to be connected.
+    is_special: bool,
+    /// In use by a call; else kept.
+    is_open: bool,
+    /// To be connected at its next packet.
+    connect_due: bool,
+    /// Datagrams that are read and forgotten until it is closed.
+    strays: u8,
+    /// How many calls it has had: what was noted about an earlier one is void.
+    life: u32,
     /// Slots of the two egress ports, checked by port on use.
     out: [u32; 2],
     state: Option<RuleState>,
 }
 
 impl Entry {
+    fn settle(&mut self) {
+        self.is_special = !self.is_open || self.connect_due || self.state.is_none();
+    }
+
+    /// Connects it to its only source, when that is due.
+    #[cold]
+    fn connect(&mut self, now: Mono) {
+        if std::mem::take(&mut self.connect_due) {
+            let only = self.state.as_ref().and_then(|state| state.only_source(now));
+            // Without a route the socket stays open to all and the rule alone checks the source.
+            let _ = self.socket.set_peer(only);
+            self.settle();
+        }
+    }
+
     /// The kernel need not say whose packet it is where it lets in only one peer's.
     #[inline]
     fn receive(&self, buffer: &mut [u8]) -> Received {
@@ -121,6 +154,7 @@ struct Watch {
     due: Mono,
     slot: u32,
     generation: u32,
+    life: u32,
 }
 
 #[derive(Default)]
@@ -145,9 +179,12 @@ impl Tally {
 pub(crate) struct Shard {
     epoll: Epoll,
     mailbox: Mailbox<ToShard>,
+    /// Taken out and carried out; empty in between.
+    messages: Vec<ToShard>,
     control: Sender<ToControl>,
     metrics: Metrics,
     tuning: Tuning,
+    keep: Arc<Keep>,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     by_port: HashMap<LocalPort, u32>,
@@ -160,6 +197,8 @@ pub(crate) struct Shard {
     waiting: Vec<Packet>,
     tally: Tally,
     packets: u64,
+    /// Something came for a port without a rule, which may be in the mailbox.
+    rules_wanted: bool,
     stopping: bool,
 }
 
@@ -170,15 +209,18 @@ impl Shard {
         control: Sender<ToControl>,
         metrics: Metrics,
         tuning: Tuning,
+        keep: Arc<Keep>,
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&mailbox, MAILBOX_TOKEN, Interest::READ.edge())?;
         Ok(Self {
             epoll,
             mailbox,
+            messages: Vec::with_capacity(MESSAGES),
             control,
             metrics,
             tuning,
+            keep,
             entries: Vec::new(),
             free: Vec::new(),
             by_port: HashMap::new(),
@@ -190,6 +232,7 @@ impl Shard {
             waiting: Vec::with_capacity(GATHER),
             tally: Tally::default(),
             packets: 0,
+            rules_wanted: false,
             stopping: false,
         })
     }
@@ -218,16 +261,23 @@ impl Shard {
             return;
         }
         let now = Clock::mono();
+        if self.mailbox.has_news() {
+            // What was told before this packet was sent counts for it.
+            self.take_messages(MESSAGES_UNTOLD, now);
+        }
         for event in events.iter() {
             if event.token == MAILBOX_TOKEN {
                 // What was received under the rules of before leaves under them.
                 self.send_waiting(now);
-                self.take_messages(now);
+                self.take_messages(MESSAGES, now);
             } else {
                 self.take_packet(event, now);
             }
         }
         self.send_waiting(now);
+        if std::mem::take(&mut self.rules_wanted) && self.mailbox.has_news() {
+            self.take_messages(MESSAGES, now);
+        }
         self.look_after_sockets(now);
         self.end_of_wake_up();
     }
@@ -250,10 +300,10 @@ impl Shard {
         }
     }
 
-    fn take_messages(&mut self, now: Mono) {
-        let mut messages = Vec::new();
-        self.mailbox.drain(MESSAGES, |m| messages.push(m));
-        for message in messages {
+    fn take_messages(&mut self, most: usize, now: Mono) {
+        let mut messages = std::mem::take(&mut self.messages);
+        self.mailbox.drain(most, |m| messages.push(m));
+        for message in messages.drain(..) {
             match message {
                 ToShard::Open(port, socket) => self.open(port, socket),
                 ToShard::Install(rule) => self.install(rule, now),
@@ -262,13 +312,16 @@ impl Shard {
                     let _ = self.entry_of(port).map(|entry| entry.socket.set_tos(tos));
                 }
                 ToShard::Close(port) => self.close(port),
+                ToShard::Leave(port) => self.leave(port),
                 ToShard::Stop => self.stopping = true,
             }
         }
+        self.messages = messages;
     }
 
     fn open(&mut self, port: LocalPort, socket: MediaSocket) {
-        self.close(port);
+        self.leave(port);
+        Stand::Busy.set(socket.shared().word());
         self.generation = self.generation.wrapping_add(1);
         let entry = Entry {
             generation: self.generation,
@@ -277,6 +330,11 @@ impl Shard {
             looked_after: false,
             socket,
             only_peer: false,
+            is_special: true,
+            is_open: true,
+            connect_due: false,
+            strays: 0,
+            life: 0,
             state: None,
             out: [u32::MAX; 2],
         };
@@ -293,13 +351,63 @@ impl Shard {
         }
     }
 
+    /// Its call has ended. From now on nothing passes; the socket is kept where there is room.
     fn close(&mut self, port: LocalPort) {
+        let Some(entry) = self.entry_of(port) else { return };
+        // Not for a port that was lent and given back before it had a rule: it rests already, or is another call's.
+        if !entry.is_open {
+            return;
+        }
+        (entry.is_open, entry.connect_due, entry.only_peer, entry.looked_after) =
+            (false, false, false, false);
+        (entry.state, entry.strays) = (None, STRAYS);
+        entry.life = entry.life.wrapping_add(1);
+        entry.settle();
+        // One that nobody watches would fill with what nobody reads.
+        if !entry.watched || entry.socket.set_peer(None).is_err() || !self.keep.take() {
+            return self.leave(port);
+        }
+        if let Some(entry) = self.entry_of(port) {
+            Stand::Resting.set(entry.socket.shared().word());
+        }
+    }
+
+    /// Takes a port out, whatever it is; its socket is closed unless another shard has it now.
+    fn leave(&mut self, port: LocalPort) {
         let Some(slot) = self.by_port.remove(&port) else { return };
         if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) {
-            // Closing the descriptor takes it out of the epoll; pending events of this wake-up fail the generation check.
+            if entry.watched {
+                // Somebody else may hold the socket. Pending events of this wake-up fail the generation check.
+                let _ = self.epoll.delete(&entry.socket);
+            }
             drop(entry);
             self.free.push(slot);
         }
+    }
+
+    /// Something came for a port that has no rule. False: it is still there.
+    #[cold]
+    fn on_stray(&mut self, slot: usize) {
+        let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
+        let (port, socket) = (entry.port, entry.socket.shared());
+        if Stand::of(socket) == Stand::Resting {
+            if let Some(left) = entry.strays.checked_sub(1) {
+                entry.strays = left;
+                if socket.drain(1) > 0 {
+                    self.tally.drop(DropReason::NoDestination);
+                }
+                return;
+            }
+            if Stand::Resting.step(socket, Stand::Gone) {
+                self.keep.give_back();
+                return self.leave(port);
+            }
+        }
+        // It waits for the rule that is on its way.
+        let _ = self.epoll.delete(&entry.socket);
+        entry.watched = false;
+        Stand::Lent.step(entry.socket.shared(), Stand::LentUnwatched);
+        self.rules_wanted = true;
     }
 
     fn install(&mut self, rule: ForwardRule, now: Mono) {
@@ -318,6 +426,10 @@ impl Shard {
             None => RuleState::new(rule),
         };
         let state = entry.state.insert(state);
+        if !entry.is_open {
+            entry.is_open = true;
+            Stand::Busy.set(entry.socket.shared().word());
+        }
         for (from, peer) in destinations {
             state.set_destination(from, peer);
         }
@@ -328,8 +440,9 @@ impl Shard {
         self.arm(port, now);
     }
 
-    /// Watches the port when somebody may send to it, and connects it to its only peer. Packets that came before are
-    /// judged by the rule like all others: those of the peer sent while the answer was on its way are media.
+    /// Watches the port when somebody may send to it, and has it connected to its only peer at the next packet: a call that
+    /// ends without media costs no connection. Packets that came before are judged by the rule like all others: those of the
+    /// peer sent while the answer was on its way are media.
     fn arm(&mut self, port: LocalPort, now: Mono) {
         let connect = self.tuning.connect;
         let Some(&slot) = self.by_port.get(&port) else { return };
@@ -337,16 +450,20 @@ impl Shard {
         let Some(state) = &entry.state else { return };
         // A report comes every few seconds: connecting its socket costs more than it saves.
         if connect && state.rule().carries != Carries::Rtcp {
-            // Without a route the socket stays open to all and the rule alone checks the source.
-            let before = entry.socket.peer();
-            let _ = entry.socket.set_peer(state.only_source(now));
-            entry.only_peer &= entry.socket.peer() == before;
+            let only = state.only_source(now);
+            entry.connect_due = false;
+            if entry.socket.peer() != only {
+                // The peer of before must not keep the new one out.
+                let _ = entry.socket.set_peer(None);
+                (entry.only_peer, entry.connect_due) = (false, only.is_some());
+            }
             if state.is_locked() && !std::mem::replace(&mut entry.looked_after, true) {
                 let due = now + WATCH_EVERY;
-                self.watches.push_back(Watch { due, slot, generation: entry.generation });
+                self.watches.push_back(Watch { due, slot, generation: entry.generation, life: entry.life });
             }
         }
         let wanted = state.rule().source != SourcePolicy::Nobody;
+        entry.settle();
         if wanted != entry.watched {
             let token = u64::from(slot) | u64::from(entry.generation) << 32;
             let changed = if wanted {
@@ -363,7 +480,7 @@ impl Shard {
         while self.watches.front().is_some_and(|w| w.due <= now) {
             let Some(watch) = self.watches.pop_front() else { return };
             let Some(Some(entry)) = self.entries.get_mut(watch.slot as usize) else { continue };
-            if entry.generation != watch.generation {
+            if (entry.generation, entry.life) != (watch.generation, watch.life) {
                 continue;
             }
             entry.looked_after = false;
@@ -406,6 +523,12 @@ impl Shard {
             let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
             if entry.generation != generation {
                 return;
+            }
+            if entry.is_special {
+                if entry.state.is_none() {
+                    return self.on_stray(slot);
+                }
+                entry.connect(now);
             }
             let at = self.filled + HEAD_ROOM;
             let room = self.buffer.get_mut(at..at + BUFFER_BYTES).unwrap_or_default();
@@ -528,27 +651,27 @@ impl Shard {
 
     fn send(&mut self, packet: Packet, now: Mono) {
         let Packet { slot, at, len, dest, out_port: port, path } = packet;
-        let out = match self.entries.get(slot) {
+        let mut out = match self.entries.get(slot) {
             Some(Some(entry)) => entry.out[path as usize],
             _ => return,
         };
-        let out = match self.entries.get(out as usize) {
-            Some(Some(entry)) if entry.port == port => entry,
+        if !matches!(self.entries.get(out as usize), Some(Some(entry)) if entry.port == port) {
+            // First packet, or the far port was opened anew: find it once.
+            out = self.by_port.get(&port).copied().unwrap_or(u32::MAX);
+            if let Some(Some(entry)) = self.entries.get_mut(slot) {
+                entry.out[path as usize] = out;
+            }
+        }
+        let out = match self.entries.get_mut(out as usize) {
+            Some(Some(entry)) if entry.is_open => entry,
             _ => {
-                // First packet, or the far port was opened anew: find it once.
-                let Some(&found) = self.by_port.get(&port) else {
-                    self.tally.drops[DropReason::NoDestination.index()] += 1;
-                    return;
-                };
-                if let Some(Some(entry)) = self.entries.get_mut(slot) {
-                    entry.out[path as usize] = found;
-                }
-                match self.entries.get(found as usize) {
-                    Some(Some(entry)) => entry,
-                    _ => return,
-                }
+                self.tally.drops[DropReason::NoDestination.index()] += 1;
+                return;
             }
         };
+        if out.is_special {
+            out.connect(now);
+        }
         let Some(packet) = self.buffer.get(at..at + len) else { return };
         match out.socket.send(packet, dest) {
             Sent::Done => {

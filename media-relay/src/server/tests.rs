@@ -17,7 +17,8 @@ use warp_net::mailbox::mailbox;
 use warp_net::media::MediaSocket;
 use warp_telemetry::metrics::Registry;
 
-use super::bound::BoundPorts;
+use super::bound::{BoundPorts, Handed, Waiting};
+use super::kept::Keep;
 use super::shard::{Shard, ToShard, Tuning};
 use crate::core::ports::{PortPair, PortPool, Ports};
 use crate::metrics::Metrics;
@@ -25,6 +26,14 @@ use crate::metrics::Metrics;
 /// A second descriptor of the same socket.
 fn twin(socket: &MediaSocket) -> OwnedFd {
     socket.as_fd().try_clone_to_owned().unwrap()
+}
+
+/// The new socket of a port.
+fn taken(waiting: &Waiting, port: LocalPort) -> MediaSocket {
+    match waiting.take(port, 0) {
+        Handed::Open(socket) => socket,
+        _ => panic!("not new"),
+    }
 }
 
 fn tos(socket: &OwnedFd) -> u32 {
@@ -35,21 +44,23 @@ fn tos(socket: &OwnedFd) -> u32 {
 fn sockets_are_marked_while_they_wait_and_at_the_shard() {
     let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], 18_000..=18_999, 5).unwrap();
     let metrics = Metrics::new(&Registry::new(), &["127.0.0.1".to_owned()], &pool);
-    let (mut ports, waiting) = BoundPorts::new(pool, 184);
+    let (mut ports, waiting) = BoundPorts::new(pool, 184, Arc::new(Keep::new(0)));
     let pair: PortPair = ports.take(0, Mono(0)).unwrap();
     let port: LocalPort = pair.rtp_port();
     assert_eq!(waiting.mark(port, Some(96)), None, "done here");
-    let socket = waiting.take(port).unwrap();
+    let socket = taken(&waiting, port);
     let seen = twin(&socket);
     assert_eq!(tos(&seen), 96);
-    let other = twin(&waiting.take(pair.rtcp_port()).unwrap());
+    let other = twin(&taken(&waiting, pair.rtcp_port()));
     assert_eq!(tos(&other), 184, "the default");
     assert_eq!(waiting.mark(port, Some(40)), Some(40), "for the shard");
     assert_eq!(waiting.mark(port, None), Some(184));
 
     let (to_shard, inbox) = mailbox(16).unwrap();
     let (control, _from_shard) = mailbox(16).unwrap();
-    let mut shard = Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }).unwrap();
+    let mut shard =
+        Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }, Arc::new(Keep::new(0)))
+            .unwrap();
     let unknown = LocalPort { ip: 0, port: 1 };
     for message in
         [ToShard::Open(port, socket), ToShard::Mark(unknown, 8), ToShard::Mark(port, 40), ToShard::Stop]
@@ -90,10 +101,12 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
     let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], 17_000..=17_999, 5).unwrap();
     let registry = Registry::new();
     let metrics = Metrics::new(&registry, &["127.0.0.1".to_owned()], &pool);
-    let (mut ports, waiting) = BoundPorts::new(pool, 0);
+    let (mut ports, waiting) = BoundPorts::new(pool, 0, Arc::new(Keep::new(0)));
     let (to_shard, inbox) = mailbox(64).unwrap();
     let (control, _from_shard) = mailbox(64).unwrap();
-    let mut shard = Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }).unwrap();
+    let mut shard =
+        Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }, Arc::new(Keep::new(0)))
+            .unwrap();
     let [inside, outside] = [(); 2].map(|()| ports.take(0, Mono(0)).unwrap());
     let ((phone, phone_at), (far, far_at), (tap, tap_at)) = (peer(), peer(), peer());
     let output = |port: LocalPort, to, letter| Output {
@@ -124,7 +137,7 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
         reverse: None,
     };
     for port in [inside.rtp_port(), outside.rtp_port(), outside.rtcp_port()] {
-        assert!(to_shard.send(ToShard::Open(port, waiting.take(port).unwrap())).is_ok());
+        assert!(to_shard.send(ToShard::Open(port, taken(&waiting, port))).is_ok());
     }
     assert!(to_shard.send(ToShard::Install(rule)).is_ok());
     let thread = std::thread::spawn(move || shard.run());
@@ -165,4 +178,63 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
     thread.join().unwrap();
     let text = registry.render();
     assert!(text.lines().any(|l| l.starts_with("warp_media_panics_total") && l.ends_with(" 0")), "{text}");
+}
+
+#[test]
+fn no_more_sockets_rest_than_may() {
+    let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], 18_030..=18_037, 5).unwrap();
+    let metrics = Metrics::new(&Registry::new(), &["127.0.0.1".to_owned()], &pool);
+    let keep = Arc::new(Keep::new(3));
+    let (mut ports, waiting) = BoundPorts::new(pool, 0, Arc::clone(&keep));
+    let (to_shard, inbox) = mailbox(64).unwrap();
+    let (control, _from_shard) = mailbox(64).unwrap();
+    let mut shard =
+        Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }, Arc::clone(&keep)).unwrap();
+    let (_, phone_at) = peer();
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let pair = ports.take(0, Mono(0)).unwrap();
+        for port in [pair.rtp_port(), pair.rtcp_port()] {
+            let rule = ForwardRule {
+                local: port,
+                carries: Carries::Rtp,
+                protected: false,
+                source: SourcePolicy::Exact(phone_at),
+                rtp: None,
+                rtcp: None,
+                pipeline: None,
+                companion: None,
+                max_packets_per_s: 0,
+                clocks: ClockTable::new(),
+                counters: Arc::default(),
+                reverse: None,
+            };
+            for message in [
+                ToShard::Open(port, taken(&waiting, port)),
+                ToShard::Install(rule),
+                ToShard::Close(port),
+                // Said again, it changes nothing.
+                ToShard::Close(port),
+            ] {
+                assert!(to_shard.send(message).is_ok());
+            }
+            all.push(port.port);
+        }
+    }
+    let thread = std::thread::spawn(move || {
+        shard.run();
+        shard
+    });
+    let kept = || {
+        let is_held = |port: &&u16| UdpSocket::bind(("127.0.0.1", **port)).is_err();
+        all.iter().filter(is_held).count()
+    };
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while kept() != 3 {
+        assert!(std::time::Instant::now() < end, "{} are kept", kept());
+        std::thread::yield_now();
+    }
+    assert!(to_shard.send(ToShard::Stop).is_ok());
+    drop(thread.join().unwrap());
+    assert_eq!(kept(), 0, "all go with their shard");
 }

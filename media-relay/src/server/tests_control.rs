@@ -12,6 +12,7 @@ use warp_telemetry::metrics::Registry;
 
 use super::bound::BoundPorts;
 use super::control::{ControlThread, PortsShown, ToControl};
+use super::kept::Keep;
 use crate::config::Config;
 use crate::core::book::{Book, BookConfig};
 use crate::core::ports::{PortPair, PortPool, Ports};
@@ -58,7 +59,7 @@ fn g_1_a_panic_costs_one_command_and_neither_the_listener_nor_what_waits_behind_
     let pool = PortPool::new(&[ip], 16_000..=16_039, 5).unwrap();
     let registry = Registry::new();
     let metrics = Metrics::new(&registry, &["127.0.0.1".to_owned()], &pool);
-    let (ports, waiting) = BoundPorts::new(pool, 0);
+    let (ports, waiting) = BoundPorts::new(pool, 0, Arc::new(Keep::new(0)));
     let fuse = Arc::new(AtomicI64::new(-1));
     let book = Book::new(BookConfig::default(), Box::new(Bomb { ports, fuse: Arc::clone(&fuse) }));
     let (to_shard, _shard) = mailbox(1_024).unwrap();
