@@ -25,19 +25,15 @@ pub enum Channel {
     Tcp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    channel: Channel,
-    source: SocketAddr,
-    cookie: Arc<[u8]>,
-}
+/// A client, as its datagrams show it.
+type Source = (Channel, SocketAddr);
 
 /// The cache; see the module.
 #[derive(Debug)]
 pub struct CookieCache {
     // Never iterated: `order` is the only order.
-    replies: HashMap<Key, Arc<[u8]>>,
-    order: VecDeque<(Mono, Key)>,
+    replies: HashMap<Source, HashMap<Arc<[u8]>, Arc<[u8]>>>,
+    order: VecDeque<(Mono, Source, Arc<[u8]>)>,
     bytes: usize,
     max_entries: usize,
     max_bytes: usize,
@@ -64,8 +60,7 @@ impl CookieCache {
         now: Mono,
     ) -> Option<Arc<[u8]>> {
         self.expire(now);
-        let key = Key { channel, source, cookie: cookie.into() };
-        self.replies.get(&key).cloned()
+        self.replies.get(&(channel, source))?.get(cookie).cloned()
     }
 
     /// Keeps the datagram sent for this cookie. The first one stays when there already is one.
@@ -75,28 +70,29 @@ impl CookieCache {
         if size > self.max_bytes || self.max_entries == 0 {
             return;
         }
-        let key = Key { channel, source, cookie: cookie.into() };
-        if self.replies.contains_key(&key) {
+        let source = (channel, source);
+        if self.replies.get(&source).is_some_and(|of| of.contains_key(cookie)) {
             return;
         }
-        while self.replies.len() >= self.max_entries || self.bytes.saturating_add(size) > self.max_bytes {
+        while self.order.len() >= self.max_entries || self.bytes.saturating_add(size) > self.max_bytes {
             if !self.drop_oldest() {
                 break;
             }
         }
         self.bytes = self.bytes.saturating_add(size);
-        self.replies.insert(key.clone(), datagram.into());
-        self.order.push_back((now + COOKIE_LIFE, key));
+        let cookie: Arc<[u8]> = cookie.into();
+        self.replies.entry(source).or_default().insert(Arc::clone(&cookie), datagram.into());
+        self.order.push_back((now + COOKIE_LIFE, source, cookie));
     }
 
     /// Replies kept.
     pub fn len(&self) -> usize {
-        self.replies.len()
+        self.order.len()
     }
 
     /// True when nothing is kept.
     pub fn is_empty(&self) -> bool {
-        self.replies.is_empty()
+        self.order.is_empty()
     }
 
     /// Bytes kept.
@@ -105,23 +101,27 @@ impl CookieCache {
     }
 
     fn expire(&mut self, now: Mono) {
-        while self.order.front().is_some_and(|(at, _)| *at <= now) {
+        while self.order.front().is_some_and(|(at, ..)| *at <= now) {
             self.drop_oldest();
         }
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let Some((_, key)) = self.order.pop_front() else {
+        let Some((_, source, cookie)) = self.order.pop_front() else {
             return false;
         };
-        if let Some(reply) = self.replies.remove(&key) {
-            self.bytes = self.bytes.saturating_sub(cost(key.cookie.len(), reply.len()));
+        let Some(replies) = self.replies.get_mut(&source) else { return true };
+        if let Some(reply) = replies.remove(&cookie) {
+            self.bytes = self.bytes.saturating_sub(cost(cookie.len(), reply.len()));
+        }
+        if replies.is_empty() {
+            self.replies.remove(&source);
         }
         true
     }
 }
 
-/// What an entry counts for: its bytes and its place in the two tables.
+/// What an entry counts for: its bytes and its place in the tables.
 fn cost(cookie: usize, reply: usize) -> usize {
     cookie.saturating_add(reply).saturating_add(192)
 }
@@ -147,7 +147,7 @@ mod tests {
         assert!(cache.repeat(Channel::Udp, from(2), b"c", at(9)).is_none());
         assert!(cache.repeat(Channel::Tcp, from(1), b"c", at(9)).is_none());
         assert!(cache.repeat(Channel::Udp, from(1), b"c", at(10)).is_none());
-        assert_eq!((cache.len(), cache.bytes()), (0, 0));
+        assert_eq!((cache.len(), cache.bytes(), cache.replies.len()), (0, 0, 0));
     }
 
     #[test]

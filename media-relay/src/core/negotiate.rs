@@ -5,6 +5,7 @@
 //! the address of the SDP, exactly, unless the leg is behind a NAT as PRODUCT §6 defines it (T-RTP-01 to T-RTP-04).
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
 use warp_model::net::{is_link_local, is_loopback, is_private, is_public, is_unicast};
@@ -64,15 +65,15 @@ pub enum Origin {
     Nat(Vec<IpAddr>),
 }
 
-/// What one side's SDP says of one media section.
+/// What one side's SDP says of one media section. Kept by each side and by the offer that waits: its texts are shared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spoken {
     /// Kind of relaying.
     pub class: Class,
     /// `audio` …
-    pub kind: Vec<u8>,
+    pub kind: Arc<[u8]>,
     /// Protocol as written.
-    pub protocol: Vec<u8>,
+    pub protocol: Arc<[u8]>,
     /// Port 0.
     pub rejected: bool,
     /// The `c=` line is IPv4.
@@ -94,13 +95,13 @@ pub struct Spoken {
     /// Packets a second it may send (T-RTP-11).
     pub max_packets_per_s: u32,
     /// First codec that is neither DTMF nor comfort noise, as `PCMU/8000`; empty when there is none.
-    pub codec: Vec<u8>,
+    pub codec: Arc<[u8]>,
     /// `a=mid` is there.
     pub has_mid: bool,
     /// Flag `asymmetric`: it receives elsewhere than it sends from.
     pub asymmetric: bool,
     /// Payload types or sub-types, words with one blank between them; what is beyond [`FORMAT_BYTES`] is left out.
-    pub formats: Vec<u8>,
+    pub formats: Arc<[u8]>,
 }
 
 /// See [`Spoken::formats`].
@@ -144,8 +145,8 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
     }
     Spoken {
         class: Class::of(media.protocol()),
-        kind: media.kind().to_vec(),
-        protocol: media.protocol().to_vec(),
+        kind: media.kind().into(),
+        protocol: media.protocol().into(),
         rejected: !live,
         ipv4: media.connection().is_none_or(|c| c.ip.is_ipv4()),
         rtp,
@@ -160,10 +161,10 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         } else {
             VIDEO_PACKETS_PER_S
         },
-        codec: main_codec(media),
+        codec: main_codec(media).into(),
         has_mid: media.attribute(b"mid").is_some(),
         asymmetric: signalling.flags.asymmetric,
-        formats: formats(media),
+        formats: formats(media).into(),
     }
 }
 

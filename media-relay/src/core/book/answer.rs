@@ -82,7 +82,9 @@ impl Book {
                 .answered
                 .get(i)
                 .zip(round.offered.get(i))
-                .filter(|(a, o)| !a.rejected && !o.rejected && !c.media_remove.contains(&a.kind))
+                .filter(|(a, o)| {
+                    !a.rejected && !o.rejected && !c.media_remove.iter().any(|kind| **kind == *a.kind)
+                })
                 // A line that was refused before stays so until it is offered again.
                 .filter(|_| line.sides.iter().all(|s| s.pair.is_some()));
             if is_owed && both.is_none() {
@@ -152,7 +154,7 @@ impl Book {
         }
         let asker = line.sides.get(round.asker);
         let (pair, mux) = (asker.and_then(|s| s.pair), asker.is_some_and(|s| s.mux));
-        let protocol = String::from_utf8(offer.protocol.clone()).ok();
+        let protocol = String::from_utf8(offer.protocol.to_vec()).ok();
         let out = self.out_line(answer, pair, protocol, c.media_address, |rtp, rtcp| {
             (if mux { rtp } else { rtcp }, mux)
         });
@@ -162,7 +164,7 @@ impl Book {
     /// Tells what a line carries from now on.
     fn change_kind(&mut self, line: &mut MediaLine, asker: usize, answer: &Spoken) {
         let pair: Option<PortPair> = line.sides.get(asker).and_then(|s| s.pair);
-        let kind = StreamKind { codec: answer.codec.clone(), class: answer.class };
+        let kind = StreamKind { codec: answer.codec.to_vec(), class: answer.class };
         if pair.is_some() && line.kind.as_ref() != Some(&kind) {
             let from = line.kind.replace(kind.clone());
             self.out.push_back(Output::StreamKind { from, to: Some(kind) });

@@ -503,9 +503,9 @@ fn line_stats(
     let spoken = side.spoken.as_ref();
     entry.medias.push(MediaStats {
         index: u32::try_from(place.index).unwrap_or(0).saturating_add(1),
-        kind: spoken.map(|s| s.kind.clone()).unwrap_or_default(),
-        protocol: spoken.map(|s| s.protocol.clone()).unwrap_or_default(),
-        codec: spoken.map(|s| s.codec.clone()).unwrap_or_default(),
+        kind: spoken.map(|s| s.kind.to_vec()).unwrap_or_default(),
+        protocol: spoken.map(|s| s.protocol.to_vec()).unwrap_or_default(),
+        codec: spoken.map(|s| s.codec.to_vec()).unwrap_or_default(),
         flags: MediaFlags {
             initialized: side.spoken.is_some() && far.spoken.is_some(),
             rtcp_mux: side.mux,

@@ -165,7 +165,10 @@ impl Book {
             .iter()
             .map(|said| {
                 // "Removed" is offered on as rejected: both sides count the same lines (RFC 3264 §8).
-                if said.rejected || said.class == Class::Foreign || c.media_remove.contains(&said.kind) {
+                if said.rejected
+                    || said.class == Class::Foreign
+                    || c.media_remove.iter().any(|kind| **kind == *said.kind)
+                {
                     return None;
                 }
                 outgoing_protocol(&said.protocol, c.transport_protocol).map(str::to_owned)
@@ -173,7 +176,7 @@ impl Book {
             .collect();
         let living = spoken.iter().position(|s| !s.rejected);
         if let Some(at) = living.filter(|_| relayed.iter().all(Option::is_none)) {
-            let protocol = spoken.get(at).map(|s| s.protocol.as_slice()).unwrap_or_default();
+            let protocol = spoken.get(at).map(|s| &*s.protocol).unwrap_or_default();
             let why =
                 format!("{}: {} cannot be relayed as asked", section(at, spoken), protocol.escape_ascii());
             return Err(refused(reasons::REWRITING_SDP, why));
@@ -305,6 +308,6 @@ fn name(dialogue: &mut Dialogue, me: usize, c: &SdpCommand, now: Now) {
 
 /// A media section for a person: its place, counted from 1, and its kind.
 pub(super) fn section(at: usize, spoken: &[Spoken]) -> String {
-    let kind = spoken.get(at).map(|s| s.kind.as_slice()).unwrap_or_default();
+    let kind = spoken.get(at).map(|s| &*s.kind).unwrap_or_default();
     format!("section {} ({})", at.saturating_add(1), kind.escape_ascii())
 }
