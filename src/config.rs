@@ -193,6 +193,8 @@ const FIXED: &[&str] = &[
     "media.threads",
     "media.pin_cpus",
     "media.tos",
+    "media.b2b_url",
+    "media.xmlrpc_format",
     "media.connect_sockets",
 ];
 
@@ -274,6 +276,8 @@ impl Loaded {
             ("sip.media_ng", !c.sip.anchor_media, "has no effect with sip.anchor_media = false"),
             ("sip.media_deadline", !c.sip.anchor_media, "has no effect with sip.anchor_media = false"),
             ("media.ng_allow", c.media.ng.is_none(), "has no effect without media.ng"),
+            ("media.b2b_url", c.media.ng.is_none(), "has no effect without media.ng"),
+            ("media.xmlrpc_format", c.media.b2b_url.is_none(), "has no effect without media.b2b_url"),
             ("media.ng_allow_public", c.media.ng.is_none(), "has no effect without media.ng"),
         ];
         let set = |key: &str| self.origins.contains_key(key);

@@ -145,6 +145,10 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(threads) = settings.take("threads")? {
         config.threads = threads;
     }
+    config.b2b_url = settings.take("b2b-url")?;
+    if let Some(format) = settings.take("xmlrpc-format")? {
+        config.xmlrpc_format = format;
+    }
     let ops = settings.take("ops")?;
     settings.finish()?;
     relay("media", config, ops, &registry)

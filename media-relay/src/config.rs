@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use warp_model::net::is_private;
 
+pub use crate::core::callback::CallbackUrl;
+
 /// What the relay listens on and how far it may go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,6 +46,11 @@ pub struct Config {
     pub delete_delay_s: u32,
     /// DSCP and ECN byte of sent packets (184 = expedited forwarding); 0 leaves the system's default.
     pub tos: u8,
+    /// Who is told by XML-RPC that the media of a call set up over ng has timed out: `http://HOST[:PORT]/PATH`, where a host
+    /// `%%` is the client that set the call up or the address that it named (`xmlrpc-callback`). Absent = nobody.
+    pub b2b_url: Option<String>,
+    /// What is said to it: 0 = `di` of SEMS for each tag, 1 = `teardown` with the Call-ID, 2 = `dlg.terminate_dlg` of Kamailio.
+    pub xmlrpc_format: u8,
     /// Connect media sockets to their only peer: cheaper sends, and strangers are refused by the kernel.
     pub connect_sockets: bool,
 }
@@ -66,6 +73,8 @@ impl Default for Config {
             offer_timeout_s: 3_600,
             delete_delay_s: 30,
             tos: 184,
+            b2b_url: None,
+            xmlrpc_format: 0,
             connect_sockets: true,
         }
     }
@@ -128,6 +137,12 @@ impl Config {
         }
         if !(1..=64).contains(&self.threads) {
             return wrong("threads", "1 to 64");
+        }
+        if self.b2b_url.as_deref().is_some_and(|url| url.parse::<CallbackUrl>().is_err()) {
+            return wrong("b2b_url", "http://HOST[:PORT]/PATH; the host %% is the client of the call");
+        }
+        if self.xmlrpc_format > 2 {
+            return wrong("xmlrpc_format", "0 (SEMS), 1 (Call-ID) or 2 (Kamailio)");
         }
         if self.max_calls == 0 {
             return wrong("max_calls", "at least 1");

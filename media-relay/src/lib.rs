@@ -26,6 +26,7 @@ use crate::core::book::{Book, BookConfig, Limits};
 use crate::core::ports::{PortError, PortPool, Ports};
 use metrics::Metrics;
 use server::bound::BoundPorts;
+use server::callbacks::callbacks;
 use server::control::{ControlThread, PortsShown, ToControl};
 use server::kept::Keep;
 use server::shard::{Shard, ToShard, Tuning};
@@ -178,6 +179,7 @@ pub fn start(
     let book = Book::new(book_config(&config, &seed), Box::new(ports));
     let shown =
         PortsShown { names: config.interface_names(), range: (*config.ports.start(), *config.ports.end()) };
+    let told_in = metrics.clone();
     let mut control = ControlThread::new(book, waiting, to_shards.clone(), inbox, metrics, shown, on_timeout)
         .map_err(io("control thread"))?;
     let ng = match config.ng {
@@ -186,6 +188,11 @@ pub fn start(
     };
     // Everything that can fail for want of an address has succeeded; now the threads.
     let mut threads = Vec::new();
+    if let Some(url) = config.b2b_url.as_deref().and_then(|url| url.parse().ok()) {
+        let (callbacks, mut caller) = callbacks(url, config.xmlrpc_format, told_in);
+        control.tell_clients(callbacks);
+        threads.push(spawn("media-callback".into(), move || caller.run()));
+    }
     for (i, mut shard) in shards.into_iter().enumerate() {
         threads.push(spawn(format!("media-{i}"), move || shard.run()));
     }

@@ -96,6 +96,11 @@ label_enum! {
     pub enum NgResult = "result" { Ok = "ok", Error = "error", LoadLimit = "load_limit", Repeated = "repeated" }
 }
 
+label_enum! {
+    /// What became of a word to `b2b_url`.
+    pub enum CallbackResult = "result" { Ok = "ok", Failed = "failed", Dropped = "dropped" }
+}
+
 /// A stream of which one side sent at least so many packets (a second of audio) and the other none is one-way.
 const ONE_WAY_PACKETS: u64 = 50;
 
@@ -134,6 +139,8 @@ pub struct Metrics {
     pub one_way_sessions: Counter,
     /// Calls ended because no media came.
     pub silent_timeouts: Counter,
+    /// Words to `b2b_url` about them.
+    pub callbacks: Counters<CallbackResult>,
     /// Offers refused because every port pair was in use.
     pub ports_exhausted: Counter,
     /// Port pairs given before their rest was over, because no rested one was left.
@@ -209,6 +216,10 @@ impl Metrics {
             ),
             silent_timeouts: r
                 .counter("warp_media_silent_timeouts_total", "Calls ended because no media came any more."),
+            callbacks: r.counters(
+                "warp_media_timeout_callbacks_total",
+                "XML-RPC calls that tell b2b_url of a call without media, by what became of them.",
+            ),
             ports_exhausted: r.counter(
                 "warp_media_ports_exhausted_total",
                 "Offers refused because every media port was in use.",

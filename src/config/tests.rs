@@ -182,6 +182,7 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     every.sip.advertise = Some([127, 0, 0, 1].into());
     every.sip.media_ng = Some(([127, 0, 0, 1], 1).into());
     every.media.ng = every.sip.media_ng;
+    every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
     let known = values(&every);
     for key in FIXED {
         assert!(known.contains_key(*key), "{key}");
@@ -214,9 +215,15 @@ fn units_round_trip() {
 fn every_key_is_shown_set_or_not() {
     let loaded = Loaded::load(&Config::default(), &Sources::default()).unwrap();
     let keys = loaded.keys();
-    for unset in
-        ["api.database_url", "api.migrate_url", "api.seal_key", "sip.advertise", "sip.media_ng", "media.ng"]
-    {
+    for unset in [
+        "api.database_url",
+        "api.migrate_url",
+        "api.seal_key",
+        "sip.advertise",
+        "sip.media_ng",
+        "media.ng",
+        "media.b2b_url",
+    ] {
         assert_eq!(keys.get(unset), Some(&None), "{unset}");
     }
     for fixed in FIXED {
@@ -250,6 +257,14 @@ fn a_key_that_another_one_makes_meaningless_is_a_mistake() {
         (
             "[media]\nng_allow = [\"10.0.0.0/8\"]\n",
             "warp.toml:2:1: media.ng_allow: has no effect without media.ng",
+        ),
+        (
+            "[media]\nb2b_url = \"http://127.0.0.1/\"\n",
+            "warp.toml:2:1: media.b2b_url: has no effect without media.ng",
+        ),
+        (
+            "[media]\nng = \"127.0.0.1:2223\"\nxmlrpc_format = 2\n",
+            "warp.toml:3:1: media.xmlrpc_format: has no effect without media.b2b_url",
         ),
     ] {
         let errors = errors(file);
@@ -307,6 +322,7 @@ fn every_key_changes_what_some_part_is_told() {
             ("sip.digest", _) => list("md5"),
             ("media.ips" | "media.advertise", _) => list("127.0.0.9"),
             ("media.ports", _) => text("40000-40099"),
+            ("media.b2b_url", _) => text("http://127.0.0.9/RPC2"),
             ("api.listen" | "ops.listen" | "sip.media_ng" | "media.ng", _) => text("127.0.0.1:7777"),
             (_, Some("true" | "false")) => toml::Value::Boolean(now.as_deref() == Some("false")),
             (_, Some(n)) if n.parse::<i64>().is_ok() => toml::Value::Integer(n.parse::<i64>().unwrap() + 1),

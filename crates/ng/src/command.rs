@@ -104,6 +104,8 @@ pub struct SdpCommand {
     pub label: Option<Vec<u8>>,
     /// Free text kept with the call.
     pub metadata: Option<Vec<u8>>,
+    /// Who is told when the call's media times out, instead of the client that set it up.
+    pub xmlrpc_callback: Option<IpAddr>,
 }
 
 impl SdpCommand {

@@ -65,6 +65,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
             media_address: w.8,
             label: w.9,
             metadata: None,
+            xmlrpc_callback: w.5.filter(|_| c.5 & 1 << 31 != 0),
             attributes: match w.10.as_slice() {
                 [] => vec![],
                 values => vec![

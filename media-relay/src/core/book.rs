@@ -100,11 +100,18 @@ impl Book {
         self.config.delete_delay = limits.delete_delay;
     }
 
-    /// Carries out one command. `_from` is the ng client; which clients may speak is the listener's affair.
-    pub fn handle_command(&mut self, command: Command, _from: Option<IpAddr>, now: Now) -> Reply {
+    /// Carries out one command. `from` is the ng client; which clients may speak is the listener's affair.
+    pub fn handle_command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
         match command {
             Command::Ping => Reply::Pong,
-            Command::Offer(c) => self.offer(&c, now).unwrap_or_else(|refused| refused),
+            Command::Offer(c) => {
+                let reply = self.offer(&c, now).unwrap_or_else(|refused| refused);
+                let call = self.by_id.get(&c.call_id).and_then(|serial| self.calls.get_mut(serial));
+                if let Some(call) = call {
+                    call.client = c.xmlrpc_callback.or(call.client).or(from);
+                }
+                reply
+            }
             Command::Answer(c) => self.answer(&c, now).unwrap_or_else(|refused| refused),
             Command::Delete(c) => self.delete(&c, now),
             Command::Query(c) => self.query(&c, now),
@@ -245,6 +252,7 @@ impl Book {
             tos: None,
             metadata: None,
             is_sampled: false,
+            client: None,
             counter: 0,
             gone: self.past.take(id, now.mono),
         }

@@ -2,6 +2,7 @@
 //!
 //! Time, randomness and sockets come from outside ([`ports::Ports`]); what must be done comes out as [`Output`], in order.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use warp_media::{ForwardRule, LocalPort, StreamSnapshot};
@@ -9,6 +10,7 @@ use warp_media::{ForwardRule, LocalPort, StreamSnapshot};
 use negotiate::Class;
 
 pub mod book;
+pub mod callback;
 pub mod compile;
 pub mod ledger;
 pub mod negotiate;
@@ -35,6 +37,10 @@ pub enum Output {
     TimedOut {
         /// SIP Call-ID.
         call_id: Vec<u8>,
+        /// The ng client that set it up, or the address that it named (`xmlrpc-callback`); `None`: this process.
+        client: Option<IpAddr>,
+        /// Tags of its answered dialogues: of the first offerer and of the other.
+        tags: Vec<[Vec<u8>; 2]>,
     },
     /// Mark what a port sends from now on.
     Mark {

@@ -21,6 +21,7 @@ use warp_ng::{Command, Reply};
 use warp_telemetry::metrics::Label;
 
 use super::bound::{Handed, Waiting};
+use super::callbacks::{Callbacks, Told};
 use super::kept::Stand;
 use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::notices::{Budget, Notices};
@@ -91,6 +92,7 @@ struct Desk {
     ledger: Ledger,
     ports: PortsShown,
     on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
+    callbacks: Option<Callbacks>,
     refusals: Budget,
     notices: Notices,
     given_early: u64,
@@ -127,6 +129,7 @@ impl ControlThread {
             ledger,
             ports,
             on_timeout,
+            callbacks: None,
             refusals: Budget::default(),
             notices: Notices::default(),
             given_early: 0,
@@ -142,6 +145,11 @@ impl ControlThread {
     ) -> std::io::Result<SocketAddr> {
         let ng = NgListener::bind(at, config, &self.epoll, NG_TOKEN)?;
         Ok(self.ng.insert(ng).local_addr())
+    }
+
+    /// Also tell ng clients of calls whose media timed out.
+    pub(crate) fn tell_clients(&mut self, callbacks: Callbacks) {
+        self.desk.callbacks = Some(callbacks);
     }
 
     /// Runs until [`ToControl::Stop`]; then stops the shards.
@@ -359,8 +367,11 @@ impl Desk {
                     let (used, all) = self.book.ports().usage(port.ip);
                     self.tell(shard, ToShard::Close(port), all - used.min(all) < SPARE_PAIRS);
                 }
-                Output::TimedOut { call_id } => {
+                Output::TimedOut { call_id, client, tags } => {
                     self.metrics.silent_timeouts.inc(());
+                    if let (Some(callbacks), Some(client)) = (&self.callbacks, client) {
+                        callbacks.tell(Told { client, call_id: call_id.clone(), tags });
+                    }
                     guarded(&self.metrics, || (self.on_timeout)(call_id));
                 }
                 Output::Mark { shard, port, tos } => {

@@ -1,6 +1,7 @@
 //! The relay's room for sockets and threads: one control thread with the call book and the ng listener, and packet shards.
 
 pub(crate) mod bound;
+pub(crate) mod callbacks;
 pub(crate) mod control;
 pub(crate) mod kept;
 mod ng_listener;

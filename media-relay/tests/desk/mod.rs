@@ -94,7 +94,7 @@ impl Rules {
                 Output::Close { port, .. } => {
                     self.0.remove(&(port.ip, port.port));
                 }
-                Output::TimedOut { call_id } => timed_out.push(call_id),
+                Output::TimedOut { call_id, .. } => timed_out.push(call_id),
                 Output::StreamEnded(_)
                 | Output::StreamKind { .. }
                 | Output::Mark { .. }

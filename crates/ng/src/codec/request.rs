@@ -211,6 +211,7 @@ impl Fields {
             b"TOS" | b"tos" => sdp.tos = value.int(),
             b"label" | b"from-label" | b"set-label" => sdp.label = some(value),
             b"metadata" => sdp.metadata = some(value),
+            b"xmlrpc-callback" | b"XMLRPC-callback" => sdp.xmlrpc_callback = address(value),
             b"limit" => self.limit = value.int(),
             b"delete-delay" => {
                 self.delete_delay = value.int().and_then(|d| u64::try_from(d).ok());
@@ -440,6 +441,9 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
     }
     optional(w, "label", c.label.as_ref());
     optional(w, "metadata", c.metadata.as_ref());
+    if let Some(address) = c.xmlrpc_callback {
+        w.pair_text("xmlrpc-callback", address.to_string());
+    }
     if let Some((a, b)) = &c.direction {
         w.pair_list("direction", [a, b]);
     }

@@ -34,6 +34,8 @@ pub(super) struct Call {
     pub(super) metadata: Option<Vec<u8>>,
     /// It is looked at for quality from its first answer on.
     pub(super) is_sampled: bool,
+    /// Who is told when its media times out: the ng client that set it up, or the address that it named.
+    pub(super) client: Option<IpAddr>,
     /// Counts answers and groups of dialogues.
     pub(super) counter: u64,
     /// Digests of branches whose dialogues are gone: a repeated `delete` of one means nothing else.

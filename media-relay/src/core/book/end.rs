@@ -87,11 +87,16 @@ impl Book {
         } else {
             EndOfCall::Silent
         };
+        let tags = call.dialogues.iter().filter(|d| d.answered).filter_map(|d| {
+            let [a, b] = d.parties.each_ref().map(|p| p.tag.clone());
+            a.zip(b).map(|(a, b)| [a, b])
+        });
+        let tags = tags.collect();
         book.end_dialogues(call, now, |_| true);
         call.ended = Some(figures);
         book.live = book.live.saturating_sub(1);
         book.out.push_back(Output::CallEnded { why, lasted: now.mono.since(call.created.mono) });
-        book.out.push_back(Output::TimedOut { call_id: call.id.clone() });
+        book.out.push_back(Output::TimedOut { call_id: call.id.clone(), client: call.client, tags });
     }
 
     fn patience(&self, call: &Call) -> Duration {
