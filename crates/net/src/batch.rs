@@ -508,6 +508,22 @@ mod tests {
     }
 
     #[test]
+    fn one_by_one_where_a_library_stands_between() {
+        for ip in ["127.0.0.1", "::1"] {
+            let (a, b) = (socket(ip), socket(ip));
+            let mut lot = RecvBatch::new(4, 8);
+            assert_eq!(lot.recv_wrapped(&b), RecvOutcome::Empty);
+            for bytes in [b"one", b"two"] {
+                a.send_to(bytes, b.local_addr());
+                assert!(wait(&b, Interest::READ).readable());
+                assert_eq!(lot.recv_wrapped(&b), RecvOutcome::Datagrams(1));
+                assert_eq!(lot.datagram(0), Some((&bytes[..], a.local_addr())));
+                assert!(lot.datagram(1).is_none() && !lot.truncated(0));
+            }
+        }
+    }
+
+    #[test]
     fn batches_keep_order_bytes_and_source_on_both_families() {
         for ip in ["127.0.0.1", "::1"] {
             let (a, b) = (socket(ip), socket(ip));
