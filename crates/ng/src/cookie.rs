@@ -27,12 +27,14 @@ pub enum Channel {
 
 /// A client, as its datagrams show it.
 type Source = (Channel, SocketAddr);
+/// Answers of one client, by cookie.
+type Answers = HashMap<Arc<[u8]>, Arc<[u8]>>;
 
 /// The cache; see the module.
 #[derive(Debug)]
 pub struct CookieCache {
     // Never iterated: `order` is the only order.
-    replies: HashMap<Source, HashMap<Arc<[u8]>, Arc<[u8]>>>,
+    replies: HashMap<Source, Answers>,
     order: VecDeque<(Mono, Source, Arc<[u8]>)>,
     bytes: usize,
     max_entries: usize,
