@@ -47,10 +47,13 @@ impl Calls {
             Some(result) => Some(result),
             None => {
                 tx.stats.panics += 1;
+                // Before anything is dropped: that may panic, too.
+                let askers = askers_of(call);
                 if caught(|| self.break_off(call, tx)).is_none() {
                     tx.stats.panics += 1;
                     self.last_words(call, tx);
                 }
+                askers.into_iter().for_each(|server| tx.give_up(server));
                 tx.mend();
                 None
             }
@@ -61,10 +64,8 @@ impl Calls {
     fn break_off(&mut self, call: &mut Call, tx: &mut Transactions) {
         // Who waits for what the relay would have said, or for a final that has come, waits no more. Requests that nobody has looked at yet
         // find a call that is over.
-        let askers = askers_of(call);
         self.drop_asks(call, 500, tx);
         self.drop_held_finals(call, 500, tx);
-        askers.into_iter().for_each(|server| tx.give_up(server));
         // What was about to be deleted may not have been: the relay forgets twice rather than never.
         let had_media = tx.config.anchor_media && call.record.is_some() && !call.branches.is_empty();
         call.media_open |= had_media;
@@ -101,7 +102,6 @@ impl Calls {
     fn last_words(&mut self, call: &mut Call, tx: &mut Transactions) {
         let stands = call.phase == Phase::Answered;
         let client = call.branch().and_then(|b| b.client);
-        let askers = askers_of(call);
         let mut tries = [true; 6];
         // An answered call has its price, or it was charged already.
         if stands && call.reservation.is_some() {
@@ -111,7 +111,6 @@ impl Calls {
         write_off(call, tx);
         tries[0] = caught(|| self.delete_call_media(&call.media_id, tx)).is_some();
         tx.give_up(call.server);
-        askers.into_iter().for_each(|server| tx.give_up(server));
         if let Some(client) = client {
             tries[1] = caught(|| tx.abandon(client)).is_some();
         }
