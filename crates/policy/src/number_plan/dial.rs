@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 pub struct DialRules {
     /// Technical prefixes taken off the front (the longest that matches); digits, `#` and `*`, at most 16 characters each.
     pub strip: Vec<String>,
-    /// Refuse numbers without one of them.
+    /// Refuse numbers without one of them; emergency codes need none.
     pub strip_required: bool,
     /// Ten digits without country code are NANP numbers.
     pub nanp_home: bool,
