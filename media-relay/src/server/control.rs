@@ -211,18 +211,21 @@ impl ControlThread {
     fn take_messages(&mut self, now: Now) {
         let mut messages = Vec::new();
         self.mailbox.drain(COMMANDS, |m| messages.push(m));
-        let desk = &mut self.desk;
+        let metrics = self.desk.metrics.clone();
+        // Each by itself: what waits behind one that panics is taken all the same.
         for message in messages {
-            match message {
-                ToControl::Command(command, answer) => {
-                    let reply = desk.command(*command, None, now);
-                    // The answer is carried out here, and is not ours.
-                    guarded(&desk.metrics, || answer(reply));
-                }
-                ToControl::Learnt(port, peer) => desk.book.handle_learnt(port, peer),
-                ToControl::Limits(limits) => desk.book.set_limits(&limits),
-                ToControl::Stop => self.stopping = true,
-            }
+            guarded(&metrics, || self.take_message(message, now));
+        }
+    }
+
+    fn take_message(&mut self, message: ToControl, now: Now) {
+        let desk = &mut self.desk;
+        match message {
+            // The answer is carried out here, and is not ours.
+            ToControl::Command(command, answer) => answer(desk.command(*command, None, now)),
+            ToControl::Learnt(port, peer) => desk.book.handle_learnt(port, peer),
+            ToControl::Limits(limits) => desk.book.set_limits(&limits),
+            ToControl::Stop => self.stopping = true,
         }
     }
 }

@@ -304,19 +304,27 @@ impl Shard {
         let mut messages = std::mem::take(&mut self.messages);
         self.mailbox.drain(most, |m| messages.push(m));
         for message in messages.drain(..) {
-            match message {
-                ToShard::Open(port, socket) => self.open(port, socket),
-                ToShard::Install(rule) => self.install(rule, now),
-                ToShard::Mark(port, tos) => {
-                    // A wish: without it the call still works.
-                    let _ = self.entry_of(port).map(|entry| entry.socket.set_tos(tos));
-                }
-                ToShard::Close(port) => self.close(port),
-                ToShard::Leave(port) => self.leave(port),
-                ToShard::Stop => self.stopping = true,
+            // Each by itself (G-1): what waits behind one that panics belongs to other calls.
+            let taken = std::panic::AssertUnwindSafe(|| self.take_message(message, now));
+            if std::panic::catch_unwind(taken).is_err() {
+                self.metrics.panics.inc(());
             }
         }
         self.messages = messages;
+    }
+
+    fn take_message(&mut self, message: ToShard, now: Mono) {
+        match message {
+            ToShard::Open(port, socket) => self.open(port, socket),
+            ToShard::Install(rule) => self.install(rule, now),
+            ToShard::Mark(port, tos) => {
+                // A wish: without it the call still works.
+                let _ = self.entry_of(port).map(|entry| entry.socket.set_tos(tos));
+            }
+            ToShard::Close(port) => self.close(port),
+            ToShard::Leave(port) => self.leave(port),
+            ToShard::Stop => self.stopping = true,
+        }
     }
 
     fn open(&mut self, port: LocalPort, socket: MediaSocket) {
