@@ -289,6 +289,7 @@ fn t_rtp_04_rtcp_port_learns_only_after_rtp_and_with_its_ssrc() {
     assert_eq!(state.peer(), None);
     assert_eq!(state.apply(&rr(1), addr(port), at_ms(0)), pass);
     assert_eq!(state.take_news().map(|l| (l.address, l.locked)), Some((addr(port), true)));
+    assert_eq!((state.apply(&rr(1), addr(port), at_ms(0)), state.take_news()), (pass, None), "told once");
     assert_eq!(state.apply(&rr(1), addr(other), at_ms(0)), REFUSED);
     // RTP has moved: RTCP may follow, once, by the same sign.
     state.companion_locked(LearntPeer { address: addr(REBOUND), ssrc: 1, locked: true });
