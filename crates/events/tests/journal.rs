@@ -545,3 +545,21 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn records_are_counted_by_kind_and_only_ends_are_call_records() {
+    use warp_events::metrics::{RecordKind, Sink, WriteResult};
+    let dir = tempfile::tempdir().unwrap();
+    let opts = options(1 << 20);
+    let mut journal = Journal::open(dir.path(), 0, opts.clone()).unwrap();
+    journal.append(&JournalRecord::Answered(call(1, true))).unwrap();
+    journal.append(&JournalRecord::Answered(call(2, true))).unwrap();
+    journal.append(&JournalRecord::Ended(call(1, true))).unwrap();
+    journal.heartbeat(Wall(0)).unwrap();
+    let m = &opts.metrics;
+    let counted =
+        [RecordKind::Answered, RecordKind::Ended, RecordKind::Heartbeat].map(|k| m.journal_records.value(k));
+    assert_eq!(counted, [2, 1, 1]);
+    assert_eq!(m.cdr_written.value((Sink::Journal, WriteResult::Ok)), 1);
+    assert_eq!((m.backlog.value(()), m.refusing.value(())), (0, 0));
+}

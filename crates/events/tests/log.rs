@@ -173,3 +173,61 @@ fn f_disk_03_a_damaged_record_costs_itself_only() {
     assert_eq!(numbers, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
     assert_eq!(topic.append_durable(b"k", b"next").unwrap(), 10);
 }
+
+#[test]
+fn a_reader_gives_no_more_than_was_asked_for_and_goes_where_it_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 1 << 20, DAY);
+    for i in 0..10u8 {
+        topic.append_durable(b"k", &[i; 50]).unwrap();
+    }
+    drop(topic);
+    let path = dir.path().join("t/00000000000000000000.log");
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(b"!", 64 + 4 * 81 + 60).unwrap();
+    let topic = open(dir.path(), 1 << 20, DAY);
+    let mut reader = topic.reader(0);
+    let mut one_by_one = Vec::new();
+    while reader.cursor() < topic.end() {
+        let batch = reader.next_batch(1).unwrap();
+        assert!(batch.len() <= 1, "{} of one, behind the damage too", batch.len());
+        one_by_one.extend(batch.iter().map(|e| e.offset));
+    }
+    assert_eq!((one_by_one, reader.cursor()), (vec![0, 1, 2, 3, 5, 6, 7, 8, 9], 10));
+    reader.seek(7);
+    assert_eq!(reader.cursor(), 7);
+    let offsets: Vec<u64> = reader.next_batch(2).unwrap().iter().map(|e| e.offset).collect();
+    assert_eq!((offsets, reader.cursor()), (vec![7, 8], 9));
+}
+
+/// What was never written to is removed; one byte behind the header is put aside and counted.
+#[test]
+fn f_disk_03_a_segment_without_a_whole_record_is_removed_or_put_aside() {
+    use warp_events::segment::{Header, SegmentKind};
+    let header = Header { kind: SegmentKind::Topic, shard: 0, run: 7, first: 0, created: Wall(1) };
+    for (tail, torn) in [(&[0u8; 40][..], 0), (&[1, 0, 0, 0][..], 1), (&[0, 0, 0, 9, 0][..], 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("t");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("00000000000000000000.log"), [&header.encode()[..], tail].concat())
+            .unwrap();
+        let metrics = EventsMetrics::detached();
+        let topic = EventLog::open(dir.path(), LogOptions::new(metrics.clone())).unwrap().topic("t").unwrap();
+        assert_eq!(metrics.torn.value(()) > 0, torn > 0, "{tail:?}");
+        let aside = std::fs::read_dir(folder.join("torn")).map_or(0, |d| d.count());
+        assert_eq!(aside, torn);
+        assert_eq!(topic.append_durable(b"k", b"v").unwrap(), 0);
+    }
+}
+
+#[test]
+fn errors_say_what_was_tried_and_with_what() {
+    let said = |e: EventsError| e.to_string();
+    let path = || std::path::PathBuf::from("a.jrn");
+    assert_eq!(said(EventsError::Full), "no space left for the journal or event log");
+    assert_eq!(said(EventsError::TooLarge { bytes: 5 }), "record of 5 bytes is too large");
+    assert_eq!(said(EventsError::Version { path: path(), found: 9 }), "a.jrn: unknown format version 9");
+    assert_eq!(said(EventsError::Cursor { wanted: 7, oldest: 3 }), "record 7 is not there (oldest is 3)");
+    let error = std::io::Error::other("boom");
+    assert_eq!(said(EventsError::Io { what: "write", path: path(), error }), "write a.jrn: boom");
+}
