@@ -387,4 +387,66 @@ mod tests {
         let later = Mono(at(5).0 + 500_000_000);
         assert_eq!(l.statistics(Traffic { packets: 510, ..traffic }, 0, later).current, s.current);
     }
+
+    #[test]
+    fn a_minute_is_told_by_its_seconds() {
+        let mut l = Ledger::new(at(100));
+        let us = Duration::from_micros;
+        for second in 0..60 {
+            for n in 0..if second == 30 { 5 } else { 2 } {
+                l.command(CommandKind::Ping, None, &OK, us(10 + second + n), (3, 3), at(100 + second));
+            }
+        }
+        // The last moment of the minute is of it, the next one not.
+        assert_eq!(l.statistics(Traffic::default(), 3, Mono(at(160).0 - 1)).interval, Interval::default());
+        l.command(CommandKind::Ping, None, &OK, us(9_000), (3, 4), at(160));
+        let s = l.statistics(Traffic::default(), 4, at(161));
+        let pings = s.interval.commands[CommandKind::Ping.index()];
+        // 123 commands of 10 to 70 µs, 4,929 together (by hand: 59 seconds of 2·(10 + s) + 1, and 5·40 + 10).
+        assert_eq!((pings.delay_us, pings.per_s), ((10, 70, 40), (2, 5, 2)));
+        assert_eq!(s.interval.sessions, (0, 3), "it began with none");
+        let s = l.statistics(Traffic::default(), 4, at(220));
+        let pings = s.interval.commands[CommandKind::Ping.index()];
+        assert_eq!((pings.delay_us, pings.per_s), ((9_000, 9_000, 9_000), (0, 1, 0)));
+        assert_eq!((s.interval.sessions, s.commands[0], s.totals.uptime_s), ((3, 4), 124, 120));
+    }
+
+    #[test]
+    fn calls_that_end_and_streams_that_begin_show_in_their_minute() {
+        let mut l = Ledger::new(at(0));
+        l.command(CommandKind::Offer, None, &OK, Duration::ZERO, (0, 2), at(1));
+        for (lasted, left) in [(10, 1), (5, 0)] {
+            let why = EndOfCall::Deleted;
+            l.output(&Output::CallEnded { why, lasted: Duration::from_secs(lasted) }, left, at(20));
+        }
+        let kind = |from, to| Output::StreamKind { from, to };
+        let audio = || {
+            Some(crate::core::StreamKind {
+                codec: b"PCMU/8000".to_vec(),
+                class: crate::core::negotiate::Class::Rtp,
+            })
+        };
+        for output in [kind(None, audio()), kind(None, audio()), kind(audio(), audio()), kind(audio(), None)]
+        {
+            l.output(&output, 0, at(30));
+        }
+        let heard = StreamSnapshot { packets: 9, ..StreamSnapshot::default() };
+        let lost =
+            EndedStream { figures: [heard, StreamSnapshot::default()], labels: [None, None], shared: true };
+        l.output(&Output::StreamEnded(Box::new(lost)), 0, at(30));
+        let s = l.statistics(Traffic::default(), 0, at(60));
+        assert_eq!((s.interval.durations_us, s.interval.sessions), (15_000_000, (0, 2)));
+        assert_eq!((s.current.media, s.totals.one_way, s.totals.zero_way, s.mos.count), (1, 0, 0, 0));
+        // Rates are of a second at least: of a whole one they are new.
+        let s = l.statistics(Traffic { packets: 70, bytes: 700, errors: 7 }, 0, at(61));
+        assert_eq!((s.current.packets_per_s, s.current.bytes_per_s, s.current.errors_per_s), (70, 700, 7));
+    }
+
+    #[test]
+    fn each_command_has_its_kind() {
+        let list = Command::List { limit: 1 };
+        assert_eq!(kind_of(&Command::Ping), CommandKind::Ping);
+        assert_eq!(kind_of(&list), CommandKind::List);
+        assert_eq!(kind_of(&Command::Statistics), CommandKind::Statistics);
+    }
 }
