@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use clap::Args;
+use warp_control_plane::store::cluster::Cluster;
 
 use crate::cli::client::Client;
 use crate::cli::output::Output;
@@ -22,7 +24,7 @@ use crate::cli::{Common, Failure, route};
 use crate::config::{Config, Listen, Loaded, Size, Sources, Span};
 use crate::run::{self, Roles, RunFolder, Watch};
 use crate::signals;
-use crate::wire::Stack;
+use crate::wire::{Stack, database_dir};
 use secrets::Secrets;
 use traffic::{Callers, Generator, RATE_FILE, VendorAgents};
 
@@ -81,6 +83,13 @@ pub(crate) struct World {
 impl World {
     /// Starts the stack and makes the rows that are missing: the demo world, or one customer with a key only.
     pub(crate) fn start(loaded: &Loaded, demo: bool) -> anyhow::Result<World> {
+        if loaded.config.api.database_url.is_none() {
+            // As root the database may lie outside of the folder: deleted with it all the same.
+            let dir = database_dir(&loaded.config);
+            if Cluster::forget_deleted(&dir).with_context(|| format!("database of {}", dir.display()))? {
+                tracing::info!(dir = %dir.display(), "the folder is new: the database of the one that was deleted is removed");
+            }
+        }
         let stack = Stack::start(loaded, Roles::ALL)?;
         let mut secrets = Secrets::open(&loaded.config.node.data_dir);
         let api = stack.addresses.api.ok_or_else(|| Failure::new("the API does not listen"))?;

@@ -438,7 +438,7 @@ pub fn listen_addresses(config: &Config) -> Vec<(&'static str, SocketAddr, bool,
     all
 }
 
-/// Where the private PostgreSQL cluster of a node is.
+/// Where the private PostgreSQL cluster of a node is wanted; as root it may lie elsewhere (`Cluster::home`).
 pub fn database_dir(config: &Config) -> PathBuf {
-    config.node.data_dir.join("pg")
+    config.api.database_dir.clone().unwrap_or_else(|| config.node.data_dir.join("pg"))
 }

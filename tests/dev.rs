@@ -201,9 +201,18 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     assert_eq!(warp(dir, &["calls", "list"]).status.code(), Some(6), "nobody answers any more");
 
     // The second start finds its rows, its keys and its passwords.
-    let again = Dev::start(dir, &["--no-traffic"]);
+    let mut again = Dev::start(dir, &["--no-traffic"]);
     let key = |dev: &Dev| dev.banner("API  ").rsplit(' ').next().unwrap_or_default().to_owned();
     assert_eq!(key(&again), key(&dev));
     assert_eq!(again.banner("digest").rsplit(' ').next(), dev.banner("digest").rsplit(' ').next());
     assert!(again.banner("demo call 1").contains('✓'));
+
+    // A deleted folder is a new world, wherever its database lay and however its process ended.
+    signal_pid(again.child.id(), "KILL");
+    again.child.wait().expect("wait");
+    std::fs::remove_dir_all(dir.join(".warp")).expect("the folder goes");
+    let new = Dev::start(dir, &["--no-traffic"]);
+    assert_ne!(key(&new), key(&dev));
+    let calls = warp(dir, &["calls", "list", "--limit", "0", "--json"]);
+    assert_eq!(String::from_utf8_lossy(&calls.stdout).lines().count(), 1, "only the new demo call");
 }

@@ -181,9 +181,7 @@ impl Api {
                 app: Secret::new(app.clone()),
                 migrate: self.migrate_url.clone().map(Secret::new),
             },
-            None => Database::Private {
-                dir: self.database_dir.clone().unwrap_or_else(|| crate::wire::database_dir(config)),
-            },
+            None => Database::Private { dir: crate::wire::database_dir(config) },
         };
         let mut out = warp_control_plane::Config::new(database, self.listen);
         out.realm = config.sip.realm.clone();

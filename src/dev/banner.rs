@@ -1,9 +1,10 @@
 //! What the first run prints, and nothing else at the default level (`ref/user-experience` §2; the lines that exist).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use warp_control_plane::store::cluster::Cluster;
 use warp_ua::CallResult;
 
 use super::traffic::{FIRST_CALLED, MORE_CPS};
@@ -11,6 +12,7 @@ use super::world::TRUNKS;
 use super::{DevArgs, World};
 use crate::cli::Common;
 use crate::cli::route::amount;
+use crate::wire::database_dir;
 
 pub(super) fn print(
     world: &World,
@@ -37,10 +39,14 @@ pub(super) fn print(
         return;
     }
     println!(
-        "WARP {}  dev mode: private PostgreSQL and event log in {}, everything on 127.0.0.1\n",
+        "WARP {}  dev mode: private PostgreSQL and event log in {}, everything on 127.0.0.1",
         crate::VERSION,
         shown(&args.dir)
     );
+    if let Some(home) = database_elsewhere(world) {
+        println!("  PostgreSQL lies in {}: its user cannot enter that folder", home.display());
+    }
+    println!();
     println!("  API        http://{api}/api/v1/      docs at /api/docs     key  {key}");
     println!("  SIP        {sip} udp/tcp             digest demo1001 / {password}");
     println!("  Metrics    http://{ops}/metrics\n");
@@ -59,6 +65,14 @@ pub(super) fn print(
     if took > Duration::from_secs(3) {
         eprintln!("ready after {:.1} s", took.as_secs_f64());
     }
+}
+
+/// Where the private database lies when it is not in the folder of the world.
+fn database_elsewhere(world: &World) -> Option<PathBuf> {
+    let config = world.stack.config();
+    let wanted = database_dir(&config);
+    let private = config.api.database_url.is_none();
+    Cluster::home(&wanted).filter(|home| private && wanted.canonicalize().is_ok_and(|at| at != *home))
 }
 
 fn shown(dir: &Path) -> String {

@@ -133,12 +133,7 @@ impl Cluster {
         let bin = Self::binaries().ok_or(ClusterError::NoBinaries)?;
         let user = if is_root() { Some(service_user().ok_or(ClusterError::NoServiceUser)?) } else { None };
         let dir = absolute(dir)?;
-        let home = match &user {
-            Some(u) if !reachable(&dir, u) => {
-                Path::new(SHARED_STATE_DIR).join(format!("pg-{}", short_hash(&dir)))
-            }
-            _ => dir.clone(),
-        };
+        let home = home_of(&dir, user.as_ref());
         if home.starts_with(SHARED_STATE_DIR) {
             forget_temporary(Path::new(SHARED_STATE_DIR), &std::env::temp_dir());
         }
@@ -163,6 +158,38 @@ impl Cluster {
         cluster.write_settings()?;
         cluster.launch()?;
         Ok(cluster)
+    }
+
+    /// The folder in which the cluster of `dir` really lies: `dir` itself, or the one below `/var/lib/warp` that stands in for
+    /// it. `None`: `dir` does not exist, or there is no user to run PostgreSQL as.
+    pub fn home(dir: &Path) -> Option<PathBuf> {
+        let user = if is_root() { Some(service_user()?) } else { None };
+        Some(home_of(&dir.canonicalize().ok()?, user.as_ref()))
+    }
+
+    /// When `dir` does not exist: removes the cluster below `/var/lib/warp` that stood in for an earlier folder of this name, as
+    /// the database would have gone with the folder had it lain within. For worlds that can be made again only: a folder that
+    /// is merely not mounted would lose its database. True when one was removed.
+    /// Errors: a postmaster of the old cluster does not end, its files cannot be removed. Blocking.
+    pub fn forget_deleted(dir: &Path) -> Result<bool, ClusterError> {
+        // Only root has clusters elsewhere.
+        if dir.exists() || !is_root() {
+            return Ok(false);
+        }
+        let dir = resolved(dir).map_err(|e| ClusterError::Io(dir.to_owned(), e))?;
+        let home = stand_in(&dir);
+        let meant = fs::read(home.join(WANTED_FILE)).unwrap_or_default();
+        let (Some(bin), true) = (Self::binaries(), meant == dir.as_os_str().as_encoded_bytes()) else {
+            return Ok(false);
+        };
+        let (data, sockets, user) = (home.join("data"), socket_dir(&home), service_user());
+        let cluster = Cluster { bin, data, sockets, user, adopted: false };
+        // One that kill -9 of its owner left behind.
+        if cluster.settled() {
+            cluster.stop()?;
+        }
+        fs::remove_dir_all(&home).map_err(|e| ClusterError::Io(home, e))?;
+        Ok(true)
     }
 
     /// True when a postmaster of an earlier run was found alive.
@@ -389,6 +416,29 @@ fn absolute(dir: &Path) -> Result<PathBuf, ClusterError> {
     dir.canonicalize().map_err(|e| ClusterError::Io(dir.to_owned(), e))
 }
 
+/// Where the cluster that is wanted in `dir` lies (see [`Cluster::start`]).
+fn home_of(dir: &Path, user: Option<&ServiceUser>) -> PathBuf {
+    match user {
+        Some(u) if !reachable(dir, u) => stand_in(dir),
+        _ => dir.to_owned(),
+    }
+}
+
+fn stand_in(dir: &Path) -> PathBuf {
+    Path::new(SHARED_STATE_DIR).join(format!("pg-{}", short_hash(dir)))
+}
+
+/// What [`absolute`] would give once the folder were made.
+fn resolved(dir: &Path) -> io::Result<PathBuf> {
+    let whole = std::path::absolute(dir)?;
+    for there in whole.ancestors() {
+        if let (Ok(real), Ok(rest)) = (there.canonicalize(), whole.strip_prefix(there)) {
+            return Ok(real.join(rest));
+        }
+    }
+    Ok(whole)
+}
+
 /// In the cluster's folder when the path is short enough, else in a folder of its own under `/tmp`.
 fn socket_dir(home: &Path) -> PathBuf {
     let near = home.join("s");
@@ -458,6 +508,29 @@ mod tests {
         fs::write(running.join("data/postmaster.pid"), "1").unwrap();
         forget_temporary(shared.path(), temporary.path());
         assert_eq!([&gone, &still, &elsewhere, &running].map(|h| h.exists()), [false, true, true, true]);
+    }
+
+    /// Whoever deletes a world deletes its database, wherever it lies, and also when its owner died before it.
+    #[test]
+    fn the_cluster_of_a_deleted_folder_is_forgotten() {
+        if Cluster::binaries().is_none() || !is_root() {
+            println!("skipped: no PostgreSQL server programs, or not root");
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let world = top.path().join("made/later");
+        let dir = world.join("pg");
+        assert!(!Cluster::forget_deleted(&dir).unwrap(), "there was none");
+        let left = Cluster::start(&dir).unwrap();
+        let home = Cluster::home(&dir).unwrap();
+        assert!(left.data_dir().starts_with(&home) && home.starts_with(SHARED_STATE_DIR));
+        assert!(!Cluster::forget_deleted(&dir).unwrap(), "its folder is there");
+        assert!(matches!(left.postmaster(), Postmaster::Ready));
+        fs::remove_dir_all(&world).unwrap();
+        assert!(Cluster::forget_deleted(&dir).unwrap());
+        assert!(!home.exists() && !world.exists());
+        assert!(matches!(left.postmaster(), Postmaster::None));
     }
 
     /// One cluster through its life: made, left behind as by kill −9, adopted, stopped, started again. Its folder is one
