@@ -103,6 +103,9 @@ fn options_reach_the_reader_and_are_remembered_per_vendor() {
         );
         let again = d.upload("", sheet).await.data();
         assert_eq!(again["report"]["recognised"]["zone"], "+01:00");
+        let note = again["report"]["recognised"]["notes"][0].clone();
+        let wanted = "remembered of earlier sheets of this vendor: date_order = day_first; \"Dst\" is full_code; zone = +01:00";
+        assert_eq!(note, wanted);
         // Another deck of the same vendor is read by them too.
         let other = Decks::new(&api, "Vendor mobile", "az").await;
         let both = json!({ "buy_deck_ids": [d.id, other.id] });
@@ -132,8 +135,15 @@ fn a_remembered_option_can_be_taken_back_by_an_upload() {
         let again = d.upload("", free).await.data();
         assert_eq!(
             again["report"]["recognised"]["notes"],
-            json!(["rows with a price of 0: 1; they are offers, as free_rows says"])
+            json!([
+                "remembered of earlier sheets of this deck: cap = 5; date_order = day_first; free_rows = true",
+                "rows with a price of 0: 1; they are offers, as free_rows says"
+            ])
         );
+        // What an upload says itself is not remembered of others.
+        let said = d.check(&query(json!({ "cap": "6", "reset": ["date_order"] })), free).await.data();
+        let note = said["recognised"]["notes"][0].clone();
+        assert_eq!(note, "remembered of earlier sheets of this deck: free_rows = true");
         // A sheet that lost its prices is no offer where the upload says so.
         assert_eq!(d.check(&query(json!({ "free_rows": false })), free).await.data()["not_understood"], 1);
         assert_eq!(d.upload(&query(json!({ "free_rows": false })), free).await.status, 422);

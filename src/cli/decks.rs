@@ -26,6 +26,14 @@ enum DecksCommand {
         /// Name or id (deck_…).
         deck: String,
     },
+    /// What is remembered of how the deck's sheets are read.
+    Options {
+        /// Name or id (deck_…).
+        deck: String,
+        /// Forgets all of it.
+        #[arg(long)]
+        clear: bool,
+    },
     /// Reads a rate sheet (CSV or XLSX) into a new version.
     Import(Box<ImportArgs>),
     /// Puts a version into force.
@@ -127,9 +135,9 @@ struct ImportArgs {
     /// `mapping` and `ignore` are all of theirs.
     #[arg(long, value_name = "OPTION")]
     reset: Vec<String>,
-    /// Do not keep these options for the next sheet of this vendor.
-    #[arg(long)]
-    forget: bool,
+    /// These options are for this sheet alone: they are not remembered for the next one of this vendor.
+    #[arg(long, alias = "forget")]
+    once: bool,
 }
 
 pub(super) fn run(args: &DecksArgs, common: &Common) -> Result<u8, Failure> {
@@ -137,6 +145,7 @@ pub(super) fn run(args: &DecksArgs, common: &Common) -> Result<u8, Failure> {
     match &args.command {
         DecksCommand::List => list(&client, common),
         DecksCommand::Versions { deck } => versions(&client, common, deck),
+        DecksCommand::Options { deck, clear } => remembered(&client, common, deck, *clear),
         DecksCommand::Import(import) => run_import(&client, common, import),
         DecksCommand::Activate { deck, number } => {
             let id = find(&client, Some(deck))?;
@@ -150,7 +159,8 @@ pub(super) fn run(args: &DecksArgs, common: &Common) -> Result<u8, Failure> {
 }
 
 const DECK: &[&str] = &["id", "name", "kind", "currency", "active_version"];
-const VERSION: &[&str] = &["number", "row_count", "created_at", "activated_at", "base_number", "source_name"];
+const VERSION: &[&str] =
+    &["number", "row_count", "created_at", "activated_at", "base_number", "source_name", "in_force"];
 
 fn fields(value: &Value, names: &[&str]) -> Vec<String> {
     names.iter().map(|name| text(&value[name])).collect()
@@ -172,19 +182,42 @@ fn list(client: &Client, common: &Common) -> Result<u8, Failure> {
 
 fn versions(client: &Client, common: &Common, deck: &str) -> Result<u8, Failure> {
     let id = find(client, Some(deck))?;
+    let active = client.get(&format!("/admin/rate-decks/{id}"))?["active_version"].take();
     let out = Output::new(common, VERSION);
     for v in client.page(&format!("/admin/rate-decks/{id}/versions"))?.items {
-        let people = || {
-            let since = v["activated_at"].as_str().map_or(String::new(), |t| format!("in force since {t}"));
-            let (made, name) = (text(&v["created_at"]), text(&v["source_name"]));
-            format!(
-                "{:>4}  {:>8} rows  {made}  {name:<24} {since}",
-                text(&v["number"]),
-                text(&v["row_count"])
-            )
-        };
-        out.item(|| v.clone(), || fields(&v, VERSION), people);
+        let mut row = v.clone();
+        row["in_force"] = (!active.is_null() && v["number"] == active).into();
+        out.item(|| v.clone(), || fields(&row, VERSION), || version_text(&row));
     }
+    Ok(0)
+}
+
+/// A version for people. Each one that ever came into force has a time of it; only one is in force.
+fn version_text(v: &Value) -> String {
+    let since = match (v["activated_at"].as_str(), v["in_force"].as_bool()) {
+        (Some(at), Some(true)) => format!("in force since {at}"),
+        (Some(at), _) => format!("no more in force; it came into force at {at}"),
+        (None, _) => String::new(),
+    };
+    let (made, name) = (text(&v["created_at"]), text(&v["source_name"]));
+    let line =
+        format!("{:>4}  {:>8} rows  {made}  {name:<24} {since}", text(&v["number"]), text(&v["row_count"]));
+    line.trim_end().to_owned()
+}
+
+fn remembered(client: &Client, common: &Common, deck: &str, clear: bool) -> Result<u8, Failure> {
+    let path = format!("/admin/rate-decks/{}/sheet-options", find(client, Some(deck))?);
+    let known = if clear { client.json("PUT", &path, &json!({}))? } else { client.get(&path)? };
+    let people = || match known["options"].as_object().filter(|all| !all.is_empty()) {
+        None => format!("nothing is remembered of {}", text(&known["owner"])),
+        Some(all) => {
+            let lines = all.iter().map(|(name, value)| format!("  {name} = {}", text(value)));
+            let head = format!("remembered of {}, for all decks that it sells by:", text(&known["owner"]));
+            std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n")
+        }
+    };
+    let columns = ["owner", "options"];
+    Output::new(common, &columns).item(|| known.clone(), || fields(&known, &columns), people);
     Ok(0)
 }
 
@@ -252,7 +285,7 @@ fn run_import(client: &Client, common: &Common, args: &ImportArgs) -> Result<u8,
         "/admin/rate-decks/{id}/versions?{query}&source_name={}&activate={}&remember={}",
         encoded(&name),
         args.activate,
-        !args.forget
+        !args.once
     );
     let version = client.upload(&path, content_type, bytes, bar)?;
     let report = &version["report"];
@@ -351,6 +384,14 @@ fn report_text(r: &Value) -> String {
     let base = r["base"]
         .as_u64()
         .map_or("no version in force".to_owned(), |v| format!("version {v}, which is in force"));
+    // Where no line is the header, nothing was read: figures would only hide the line that says why.
+    let nothing = known["header_line"].as_u64().unwrap_or(0) == 0;
+    if nothing {
+        let mut out = "  not read: no line of it is a header whose columns are all understood\n".to_owned();
+        push_notes(&mut out, r);
+        push_problems(&mut out, r);
+        return out;
+    }
     let mut out = format!(
         "  read as {}, separated by {}, header on line {}; {} rows, decimal {}, {} {}, dates in {}\n",
         text(&known["format"]),
@@ -373,9 +414,7 @@ fn report_text(r: &Value) -> String {
             text(&known["usual_increments"])
         ));
     }
-    for note in known["notes"].as_array().into_iter().flatten() {
-        out.push_str(&format!("  note: {}\n", text(note)));
-    }
+    push_notes(&mut out, r);
     out.push_str(&format!("  compared with {base}:\n"));
     for (label, name) in [
         ("new", "new"),
@@ -404,12 +443,22 @@ fn report_text(r: &Value) -> String {
             text(&m["new"]["amount"])
         ));
     }
+    push_problems(&mut out, r);
+    out
+}
+
+fn push_notes(out: &mut String, r: &Value) {
+    for note in r["recognised"]["notes"].as_array().into_iter().flatten() {
+        out.push_str(&format!("  note: {}\n", text(note)));
+    }
+}
+
+fn push_problems(out: &mut String, r: &Value) {
     for p in r["problems"].as_array().into_iter().flatten() {
         let column =
             p["column"].as_str().filter(|c| !c.is_empty()).map_or(String::new(), |c| format!(", {c}"));
         out.push_str(&format!("  line {}{column}: {}\n", p["line"], text(&p["message"])));
     }
-    out
 }
 
 fn text(v: &Value) -> String {
@@ -508,6 +557,31 @@ mod tests {
         assert_eq!(
             options(&back).unwrap(),
             json!({"free_rows": false, "repeat_cells": false, "reset": ["date_order", "mapping"]})
+        );
+    }
+
+    #[test]
+    fn one_version_is_in_force_and_the_others_were() {
+        let of = |in_force: bool, at: Value| {
+            version_text(&json!({"number": 2, "row_count": 7, "created_at": "T0", "activated_at": at,
+                "source_name": "a.csv", "in_force": in_force}))
+        };
+        assert!(of(true, "T1".into()).ends_with("in force since T1"));
+        let was = of(false, "T1".into());
+        assert!(was.ends_with("no more in force; it came into force at T1"), "{was}");
+        assert!(of(false, Value::Null).ends_with("a.csv"));
+    }
+
+    #[test]
+    fn a_sheet_that_cannot_be_read_is_told_by_its_problems_alone() {
+        let report = json!({"rows_read": 0, "same": 1000, "base": 3,
+            "recognised": {"header_line": 0, "notes": ["remembered of earlier sheets of this vendor: terms = 60/6"]},
+            "problems": [{"line": 4, "column": "Takt", "message": "is not known"}]});
+        let text = report_text(&report);
+        assert!(text.contains("not read") && text.contains("line 4, Takt: is not known"), "{text}");
+        assert!(
+            text.contains("note: remembered") && !text.contains("1000") && !text.contains("line 0"),
+            "{text}"
         );
     }
 

@@ -46,6 +46,37 @@ pub(super) struct Remembered {
     pub(super) options: SheetOptions,
 }
 
+impl Remembered {
+    /// What an upload that says `said` takes from memory, in one line: nobody shall read in cents because of a sheet of last
+    /// year without being told. `None`: nothing.
+    pub(super) fn note(&self, said: &SheetOptions) -> Option<String> {
+        let only_reset = SheetOptions { reset: said.reset.clone(), ..SheetOptions::default() };
+        let mut taken = self.options.under(&only_reset);
+        taken.mapping.retain(|column, _| !said.mapping.contains_key(column));
+        taken.ignore.retain(|name| !said.ignore.contains(name));
+        let (taken, said) = (serde_json::to_value(taken).ok()?, serde_json::to_value(said).ok()?);
+        let mut all = Vec::new();
+        for (name, value) in taken.as_object()? {
+            let bare = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+            match value {
+                Value::Object(columns) => {
+                    all.extend(
+                        columns.iter().map(|(column, field)| format!("{column:?} is {}", bare(field))),
+                    );
+                }
+                Value::Array(names) => all.push(format!(
+                    "{name} {}",
+                    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                )),
+                _ if said.get(name).is_none() => all.push(format!("{name} = {}", bare(value))),
+                _ => {}
+            }
+        }
+        let whose = if self.owner.starts_with("vnd_") { "this vendor" } else { "this deck" };
+        (!all.is_empty()).then(|| format!("remembered of earlier sheets of {whose}: {}", all.join("; ")))
+    }
+}
+
 /// The options that apply to the deck's next sheet.
 pub(super) async fn remembered(tx: &mut Tx, id: DeckId) -> Result<Remembered, Fault> {
     let owner = store::options_owner(tx, id).await?;

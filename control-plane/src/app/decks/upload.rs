@@ -108,10 +108,12 @@ pub async fn check<B: AsRef<[u8]> + Send + 'static>(
     let mut tx = ctx.begin().await?;
     tx.allow_long_statements().await?;
     let deck = row(&mut tx, id).await?;
-    let options = remembered(&mut tx, id).await?.options.under(&sheet.options);
+    let known = remembered(&mut tx, id).await?;
+    let options = known.options.under(&sheet.options);
     let content = content_in_force(&mut tx, id, deck.active_version, sheet.mode).await?;
     drop(tx);
-    let read = read(&deck, sheet.bytes, options).await?;
+    let mut read = read(&deck, sheet.bytes, options).await?;
+    read.rows.recognised.notes.splice(0..0, known.note(&sheet.options));
     let in_force = deck.active_version.and_then(|v| u32::try_from(v).ok());
     let meta = meta_of(&deck, id, deck.active_version.unwrap_or(0).saturating_add(1), &read);
     blocking(move || {
@@ -158,7 +160,8 @@ pub async fn upload<B: AsRef<[u8]> + Send + 'static>(
         (row(&mut tx, id).await?, remembered(&mut tx, id).await?)
     };
     let options = known.options.under(&sheet.options);
-    let read = read(&deck, sheet.bytes, options.clone()).await?;
+    let mut read = read(&deck, sheet.bytes, options.clone()).await?;
+    read.rows.recognised.notes.splice(0..0, known.note(&sheet.options));
     if !read.errors.is_empty() {
         return Err(line_errors(read.errors));
     }
