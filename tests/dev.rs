@@ -124,6 +124,11 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let route = warp(dir, &["route", "+442071234567", "--json"]);
     let decision: Value = serde_json::from_slice(&route.stdout).expect("JSON");
     assert_eq!(decision["candidates"].as_array().map(Vec::len), Some(4), "{decision:#}");
+    let named = warp(dir, &["route", "+442071234567", "--trunk", "acme-east"]);
+    assert!(named.status.success(), "{named:?}");
+    let no_number = warp(dir, &["route", "00442071234567"]);
+    let text = String::from_utf8_lossy(&no_number.stdout).into_owned();
+    assert!(no_number.status.code() == Some(1) && text.contains("begin with + or 011"), "{text}");
     assert_eq!(warp(dir, &["calls", "show", "call_00000000000000000000000000"]).status.code(), Some(3));
     assert_eq!(warp(dir, &["--api-key", "wk_test_wrong", "calls", "list"]).status.code(), Some(4));
     assert_eq!(warp(dir, &["demo", "off"]).status.code(), Some(0));

@@ -3,6 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use warp_policy::Refusal;
+
 use super::client::Client;
 use super::output::Output;
 use super::{Common, Failure, Form};
@@ -14,7 +16,7 @@ pub(super) struct RouteArgs {
     /// Calling number.
     #[arg(long, default_value = "+12025550100")]
     from: String,
-    /// Trunk (trk_…); default: the first one there is.
+    /// Trunk: trk_… or the trunk's name; default: the first one there is.
     #[arg(long)]
     trunk: Option<String>,
     /// Time of the call (RFC 3339); default: now.
@@ -104,7 +106,8 @@ fn ask_as(
     at: Option<&str>,
 ) -> Result<Value, Failure> {
     let trunk = match trunk {
-        Some(trunk) => trunk.to_owned(),
+        Some(trunk) if trunk.starts_with("trk_") => trunk.to_owned(),
+        Some(name) => client.named(&format!("{of}/trunks"), name, "trk_", "name")?,
         None => {
             let first = client.page(&format!("{of}/trunks?limit=1"))?.items.into_iter().next();
             let id = first.and_then(|t| t["id"].as_str().map(str::to_owned));
@@ -128,10 +131,18 @@ pub(crate) fn decision_text(d: &Value) -> String {
     // Customers are not told whom we buy from; then there is no summary and no vendor.
     let mut out = match d["summary"].as_str() {
         Some(summary) => format!("  {summary}\n"),
-        None if !d["refusal"].is_null() => format!("  Refused: {}.\n", plain(&d["refusal"])),
+        None if !d["refusal"].is_null() => {
+            let code = plain(&d["refusal"]);
+            let known = Refusal::ALL.into_iter().find(|r| r.code() == code);
+            known.map_or_else(
+                || format!("  Refused: {code}.\n"),
+                |r| format!("  Refused ({r}): {}.\n", r.meaning()),
+            )
+        }
         None => {
-            let count = |name: &str| d[name].as_array().map_or(0, Vec::len);
-            format!("  {} candidates, {} excluded.\n", count("candidates"), count("excluded"))
+            let all = |name: &'static str| d[name].as_array().into_iter().flatten();
+            let out = all("excluded").filter(|e| e["reason"] != "tries").count();
+            format!("  {} candidates, {out} excluded.\n", all("candidates").count())
         }
     };
     if d["jurisdiction"].is_string() {
@@ -167,15 +178,28 @@ pub(crate) fn decision_text(d: &Value) -> String {
         }
     }
     for e in d["excluded"].as_array().into_iter().flatten() {
-        out.push_str(&format!(
-            "   –  {:<16} {}: {}\n",
-            text(&e["vendor_name"]),
-            plain(&e["reason"]),
-            plain(&e["rule"])
-        ));
+        let reason = plain(&e["reason"]);
+        // Whom there was no need of is not shut out, and is not counted as excluded.
+        let mark = if reason == "tries" { '·' } else { '–' };
+        let said = match e["rule"].as_str().filter(|rule| !rule.is_empty()).or_else(|| meaning(&reason)) {
+            Some(words) => format!("{reason}: {words}"),
+            None => reason,
+        };
+        let name = e["vendor_name"].as_str().unwrap_or("a vendor");
+        out.push_str(&format!("   {mark}  {name:<16} {said}\n"));
     }
     out.push_str(&format!("  snapshot {}", plain(&d["snapshot_id"])));
     out
+}
+
+/// What a reason without a rule of its own means.
+fn meaning(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "no_rate" => "none of its decks in force has a price for the number (not listed, blocked, or ended)",
+        "vendor_disabled" => "the vendor is switched off",
+        "no_trunk" => "it has no trunk that takes calls",
+        _ => return None,
+    })
 }
 
 fn plain(value: &Value) -> String {
@@ -192,5 +216,33 @@ pub(crate) fn amount(priced: &Value) -> String {
     match priced["currency"].as_str() {
         Some("USD") | None => format!("${rate}"),
         Some(other) => format!("{rate} {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_customer_reads_what_a_refusal_means_and_no_null() {
+        let refused = decision_text(&json!({"refusal": "invalid_number", "snapshot_id": "s1"}));
+        assert!(
+            refused.starts_with("  Refused (invalid_number): what was dialled is no number"),
+            "{refused}"
+        );
+        let taken = decision_text(&json!({"refusal": null, "snapshot_id": "s1", "candidates": [{}, {}],
+            "excluded": [{"reason": "no_rate"}, {"reason": "tries"}]}));
+        assert!(taken.contains("2 candidates, 1 excluded"), "{taken}");
+        assert!(taken.contains("–  a vendor         no_rate: none of its decks"), "{taken}");
+        assert!(taken.contains("·  a vendor         tries\n") && !taken.contains("null"), "{taken}");
+    }
+
+    #[test]
+    fn an_operator_reads_the_rule_or_what_the_reason_means() {
+        let text = decision_text(&json!({"refusal": null, "summary": "alpha is first.", "snapshot_id": "s1",
+            "excluded": [{"vendor_name": "Delta", "reason": "no_rate", "rule": ""},
+                {"vendor_name": "Slow", "reason": "tries", "rule": "at most 4 tries"}]}));
+        assert!(text.contains("–  Delta            no_rate: none of its decks in force"), "{text}");
+        assert!(text.contains("·  Slow             tries: at most 4 tries"), "{text}");
     }
 }

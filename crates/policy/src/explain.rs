@@ -9,6 +9,7 @@ use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 
 use crate::bindings::Entry;
 use crate::directory::{Strategy, VendorIx, VendorTrunkIx};
+use crate::number_plan::dial::DialRules;
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::{self, Rate, Rounding};
 use crate::refusal::Refusal;
@@ -269,7 +270,8 @@ pub fn explain(
         excluded,
         max_duration_s: decision.max_duration_s,
     };
-    record.summary = summary(&record);
+    let nobody = partition.is_none_or(|p| p.entries.is_empty() && p.unbound.is_empty());
+    record.summary = summary(&record, trunk.map(|t| &t.dial), nobody);
     record
 }
 
@@ -532,7 +534,42 @@ fn candidate(
     })
 }
 
-fn summary(r: &DecisionRecord) -> String {
+/// What a refusal means for this call, as the end of a sentence. `nobody`: the trunk has no vendors to choose from.
+fn because(r: &DecisionRecord, why: Refusal, dial: Option<&DialRules>, nobody: bool) -> String {
+    match why {
+        Refusal::InvalidNumber => {
+            let abroad: Vec<&str> =
+                dial.into_iter().flat_map(|d| &d.international).map(String::as_str).collect();
+            let strip: Vec<&str> = dial
+                .filter(|d| d.strip_required)
+                .into_iter()
+                .flat_map(|d| &d.strip)
+                .map(String::as_str)
+                .collect();
+            let prefix = if strip.is_empty() {
+                String::new()
+            } else {
+                format!(", and every number with {}", strip.join(" or "))
+            };
+            format!(
+                "\"{}\" is no number by the dial rules of the trunk; those of other countries begin with {}{prefix}",
+                r.inputs.called,
+                std::iter::once("+").chain(abroad).collect::<Vec<_>>().join(" or ")
+            )
+        }
+        Refusal::DestinationBlocked => match r.class {
+            Some(class) => format!("the trunk may not call the class {}", class.as_str()),
+            None => why.meaning().to_owned(),
+        },
+        // Refused thus whatever the decks say.
+        Refusal::NoRoute if nobody => {
+            "there are no vendors to choose from, as neither the trunk nor its customer has a partition with vendors".into()
+        }
+        _ => why.meaning().to_owned(),
+    }
+}
+
+fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String {
     if let Some(code) = r.emergency {
         return match r.candidates.first() {
             Some(c) => format!("Emergency call {code}: goes to {} without commercial checks.", c.vendor_name),
@@ -550,7 +587,7 @@ fn summary(r: &DecisionRecord) -> String {
             out("margin"),
             out("down") + out("channels") + out("cps") + out("blocked")
         ),
-        (Some(why), _) => format!("Refused: {why}."),
+        (Some(why), _) => format!("Refused ({why}): {}.", because(r, *why, dial, nobody)),
         (None, Some(first)) => {
             let price = first
                 .buy

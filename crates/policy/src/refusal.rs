@@ -129,6 +129,32 @@ impl Refusal {
         }
     }
 
+    /// What it means, as the end of a sentence for whoever asks why.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::InvalidNumber => "what was dialled is no number by the dial rules of the trunk",
+            Self::IncompleteNumber => "the number has too few digits",
+            Self::UnassignedNumber => "nobody has been assigned such a number",
+            Self::ServiceCode => "it is a service code, which is not carried",
+            Self::NoEmergencyRoute => "no emergency route is configured",
+            Self::TrunkDisabled => "the trunk or its customer is switched off",
+            Self::DestinationBlocked => "the trunk may not call this class of destinations",
+            Self::MaxRate => {
+                "the customer's price is above the highest that the trunk or the customer allows"
+            }
+            Self::InvalidCaller => "the caller is no valid number, and the trunk must give one",
+            Self::NoRoute => "no vendor has a price for it: not in their decks, blocked there, or ended",
+            Self::NoRouteAvailable => "vendors have a price for it, and each one is down, full or excluded",
+            Self::NoRouteAtMargin => "vendors have a price for it, none that leaves the margin",
+            Self::RatingFailed => "the customer's decks have no price for it",
+            Self::TrunkChannels => "all channels of the trunk are in use",
+            Self::CustomerChannels => "all channels of the customer are in use",
+            Self::TrunkCps => "the trunk's calls per second are used up",
+            Self::CustomerCps => "the customer's calls per second are used up",
+            Self::DailySpend => "it would pass the day's spend limit",
+        }
+    }
+
     /// Reason phrase towards the caller.
     pub fn reason(self) -> &'static str {
         match self {

@@ -147,12 +147,20 @@ fn each_reason_has_its_rule() {
 fn refusals_before_vendors_name_no_vendor() {
     let s = snapshot_of(rows());
     let blocked = record(&s, &input(NY, "+19005550123"), &[]);
-    assert_eq!((blocked.summary.as_str(), blocked.excluded.len()), ("Refused: destination_blocked.", 0));
+    assert_eq!(
+        (blocked.summary.as_str(), blocked.excluded.len()),
+        ("Refused (destination_blocked): the trunk may not call the class premium.", 0)
+    );
     assert!(blocked.candidates.is_empty());
     let mut r = rows();
     r.trunks[0].limits.max_rate_per_min = Some(Nanos(1));
     let dear = record(&snapshot_of(r), &input(NY, CALIFORNIA), &[]);
-    assert_eq!((dear.summary.as_str(), dear.excluded.len()), ("Refused: max_rate.", 0));
+    assert!(
+        dear.summary.starts_with("Refused (max_rate): the customer's price is above"),
+        "{}",
+        dear.summary
+    );
+    assert_eq!(dear.excluded.len(), 0);
     let mut r = rows();
     r.trunks[0].sell_decks.clear();
     let unpriced = record(&snapshot_of(r), &input(NY, CALIFORNIA), &[]);
@@ -163,6 +171,20 @@ fn refusals_before_vendors_name_no_vendor() {
     // Only 44 and 4420 are offered abroad, by gamma: nobody is asked for Germany.
     let nowhere = record(&s, &input(NY, "+4915112345678"), &[]);
     assert_eq!(nowhere.refusal, Some(Refusal::NoRoute));
+    assert!(nowhere.summary.contains("no vendor has a price for it"), "{}", nowhere.summary);
+    // Of a number that is none, the form that is wanted.
+    let dialled = record(&s, &input(NY, "00442071234567"), &[]);
+    assert_eq!(
+        dialled.summary,
+        "Refused (invalid_number): \"00442071234567\" is no number by the dial rules of the trunk; those of other countries \
+            begin with + or 011."
+    );
+    // Who has no partition has an empty one: there is nobody to ask, whatever the decks say.
+    let mut r = rows();
+    r.partitions[0].vendors.clear();
+    let alone = record(&snapshot_of(r), &input(NY, CALIFORNIA), &[]);
+    assert_eq!(alone.refusal, Some(Refusal::NoRoute));
+    assert!(alone.summary.contains("a partition with vendors"), "{}", alone.summary);
 }
 
 #[test]
