@@ -5,6 +5,7 @@ mod filter;
 mod show;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -38,11 +39,11 @@ enum Verb {
         /// call_…, or the SIP Call-ID.
         id: String,
     },
-    /// Calls as they end; Ctrl-C stops.
+    /// Calls as they end; Ctrl-C stops. With --since those that began since then and have ended come first.
     Tail {
         #[command(flatten)]
         filter: Filter,
-        /// Ends after so many.
+        /// Ends after so many; 0: goes on.
         #[arg(long)]
         count: Option<u64>,
     },
@@ -77,7 +78,16 @@ pub(super) fn run(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
             );
             Ok(0)
         }
-        Verb::Tail { filter, count } => tail(&client, &filter.query(&client)?, *count, common),
+        Verb::Tail { filter, count } => {
+            if filter.has_end() {
+                return Err(Failure::new("a tail goes on, so --until has no meaning for it")
+                    .with_code(2)
+                    .hint("warp calls list --until …"));
+            }
+            let query = filter.query(&client)?;
+            let count = count.filter(|count| *count > 0);
+            tail(&Vendors::of(&client), &client, &query, filter.has_begin(), count, common)
+        }
     }
 }
 
@@ -95,14 +105,37 @@ fn one(client: &Client, id: &str) -> Result<Value, Failure> {
     })
 }
 
-fn tail(client: &Client, query: &str, count: Option<u64>, common: &Common) -> Result<u8, Failure> {
-    let vendors = Vendors::of(client);
+fn tail(
+    vendors: &Vendors,
+    client: &Client,
+    query: &str,
+    from_since: bool,
+    count: Option<u64>,
+    common: &Common,
+) -> Result<u8, Failure> {
     let out = Output::new(common, COLUMNS);
     out.heading(HEAD);
-    let mut tail = Tail::from_now(client, query)?;
+    let mut tail = match from_since {
+        true => Tail::from_beginning(client, query)?,
+        false => Tail::from_now(client, query)?,
+    };
     let mut shown = 0u64;
+    let mut away = false;
     loop {
-        let (calls, more) = tail.further(client)?;
+        let (calls, more) = match tail.further(client) {
+            Ok(read) => read,
+            // It restarts: the cursor says where to go on, so nothing is lost and nothing comes twice.
+            Err(why) if why.code == UNAVAILABLE => {
+                if !away && !common.quiet {
+                    let _ = writeln!(std::io::stderr(), "warp: {why}; waiting for it");
+                }
+                away = true;
+                std::thread::sleep(AWAY);
+                continue;
+            }
+            Err(why) => return Err(why),
+        };
+        away = false;
         for call in calls {
             vendors.print(&out, call);
             shown += 1;
@@ -116,6 +149,15 @@ fn tail(client: &Client, query: &str, count: Option<u64>, common: &Common) -> Re
     }
 }
 
+/// Exit code of an API that does not answer now.
+const UNAVAILABLE: u8 = 6;
+/// Pause before an API that was away is asked again.
+const AWAY: Duration = Duration::from_secs(1);
+
+fn list_of(of: &str, query: &str) -> String {
+    format!("{of}/calls?expand=rating&sort=posted_at&limit={MOST}{query}")
+}
+
 /// Where a reader of calls stands who reads them as they are posted: a call of hours comes when it ends, like any other.
 struct Tail {
     /// The list, of the side that the key is of, with the filters.
@@ -124,12 +166,19 @@ struct Tail {
 }
 
 impl Tail {
+    /// Before everything that the filters let pass.
+    fn from_beginning(client: &Client, query: &str) -> Result<Self, Failure> {
+        client.either(|of| {
+            client.page(&format!("{of}/calls?limit=1{query}"))?;
+            Ok(Self { list: list_of(of, query), after: None })
+        })
+    }
+
     /// Behind what is posted now.
     fn from_now(client: &Client, query: &str) -> Result<Self, Failure> {
         client.either(|of| {
             let newest = client.page(&format!("{of}/calls?sort=-posted_at&limit=1{query}"))?;
-            let list = format!("{of}/calls?expand=rating&sort=posted_at&limit={MOST}{query}");
-            Ok(Self { list, after: newest.last })
+            Ok(Self { list: list_of(of, query), after: newest.last })
         })
     }
 
@@ -174,7 +223,7 @@ impl Vendors {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::net::TcpListener;
 
     use super::*;
@@ -193,8 +242,9 @@ mod tests {
                     head.push(byte[0]);
                 }
                 let length = answer.len();
+                let status = if answer == "502" { "502 Bad Gateway" } else { "200 OK" };
                 let text = format!(
-                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{answer}"
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{answer}"
                 );
                 stream.write_all(text.as_bytes()).unwrap();
                 String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned()
@@ -226,6 +276,35 @@ mod tests {
             format!("{list}6.call_1"),
         ];
         assert_eq!(asked.join().unwrap(), wanted);
+    }
+
+    /// A tail that begins earlier reads the list of posted records from its beginning, with the filter on the begin.
+    #[test]
+    fn a_tail_since_a_time_begins_with_what_has_ended_since() {
+        let (client, asked) = api(vec![
+            r#"{"data":[],"meta":{"next_cursor":null}}"#,
+            r#"{"data":[{"id":"call_1"}],"meta":{"next_cursor":null,"last_cursor":"6.call_1"}}"#,
+        ]);
+        let mut tail = Tail::from_beginning(&client, "&setup_at%5Bgte%5D=T").unwrap();
+        assert_eq!(tail.further(&client).unwrap().0.len(), 1);
+        let wanted = "/api/v1/admin/calls?expand=rating&sort=posted_at&limit=200&setup_at%5Bgte%5D=T";
+        assert_eq!(asked.join().unwrap()[1], wanted);
+    }
+
+    /// Who looks on while the server restarts goes on from the last record that was shown.
+    #[test]
+    fn a_tail_outlives_a_restart_of_the_server() {
+        let (client, asked) = api(vec![
+            r#"{"data":[],"meta":{"next_cursor":null,"last_cursor":"5.call_9"}}"#,
+            "502",
+            r#"{"data":[{"id":"call_1"}],"meta":{"next_cursor":null,"last_cursor":"6.call_1"}}"#,
+        ]);
+        // Of the vendors' names this API knows nothing.
+        let common = Common { quiet: true, ..Common::default() };
+        let shown = tail(&Vendors(BTreeMap::new()), &client, "", false, Some(1), &common);
+        assert_eq!(shown, Ok(0));
+        let asked = asked.join().unwrap();
+        assert_eq!(asked[1], asked[2]);
     }
 
     /// Where nothing was posted yet, everything that comes is news.

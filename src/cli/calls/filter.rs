@@ -57,6 +57,15 @@ pub(super) struct Filter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct When(String);
 
+impl When {
+    /// Of two times in UTC, as those of `… ago` are; others are the API's to compare.
+    fn is_after(&self, other: &When) -> bool {
+        let utc = |at: &When| at.0.get(..19).filter(|_| at.0.ends_with('Z')).map(str::to_ascii_uppercase);
+        // To the second: what is finer is not worth a refusal.
+        matches!((utc(self), utc(other)), (Some(a), Some(b)) if a > b)
+    }
+}
+
 impl std::str::FromStr for When {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -78,8 +87,25 @@ impl std::str::FromStr for When {
 }
 
 impl Filter {
+    /// Calls before some time are left out.
+    pub(super) fn has_begin(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Calls after some time are left out.
+    pub(super) fn has_end(&self) -> bool {
+        self.until.is_some()
+    }
+
     /// As a query, each parameter with `&` before it. Names are looked up; one that nothing has is an error of usage.
     pub(super) fn query(&self, client: &Client) -> Result<String, Failure> {
+        if let (Some(since), Some(until)) = (&self.since, &self.until)
+            && since.is_after(until)
+        {
+            return Err(Failure::new(format!("--since {} is after --until {}", since.0, until.0))
+                .with_code(2)
+                .hint("of times ago the larger one is earlier: --since 2h --until 1h"));
+        }
         let outcome = self.outcome.and_then(|o| o.to_possible_value()).map(|v| v.get_name().to_owned());
         let id = |what: &Option<String>, prefix: &str, list: &str, field: &str| {
             what.as_ref().map(|text| id_of(client, text, prefix, list, field)).transpose()
@@ -127,6 +153,21 @@ fn id_of(client: &Client, text: &str, prefix: &str, list: &str, field: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_that_ends_before_it_begins_is_refused() {
+        let client = Client::new("http://127.0.0.1:9", "k");
+        let of = |since: &str, until: &str| Filter {
+            since: Some(since.parse().unwrap()),
+            until: Some(until.parse().unwrap()),
+            ..Filter::default()
+        };
+        let why = of("1h", "2h").query(&client).unwrap_err();
+        assert!(why.code == 2 && why.message.contains("is after --until"), "{why:?}");
+        assert!(of("2026-11-29T14:00:00Z", "2026-11-29T13:00:00Z").query(&client).is_err());
+        assert!(of("2h", "1h").query(&client).is_ok());
+        assert!(of("2026-11-29T14:00:00+02:00", "2026-11-29T13:00:00Z").query(&client).is_ok());
+    }
 
     #[test]
     fn times_are_said_absolutely_or_as_so_long_ago() {
