@@ -189,7 +189,7 @@ fn drain(stack: &Stack, timeout: Duration, asks: &Receiver<Ask>) {
     stack.drain();
     let until = Instant::now() + timeout;
     loop {
-        if stack.calls().is_empty() {
+        if !stack.has_calls() {
             return;
         }
         let left = until.saturating_duration_since(Instant::now());

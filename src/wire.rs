@@ -292,6 +292,17 @@ impl Stack {
         rx.recv_timeout(Duration::from_secs(2)).unwrap_or_default()
     }
 
+    /// Whether a call is in the air: one of the proxy, or on a relay that others drive, one of theirs.
+    pub fn has_calls(&self) -> bool {
+        match (&self.proxy, &self.relay) {
+            (None, Some(relay)) => {
+                let all = relay.control().ask(warp_ng::Command::List { limit: 1 });
+                matches!(all, warp_ng::Reply::Calls(calls) if !calls.is_empty())
+            }
+            _ => !self.calls().is_empty(),
+        }
+    }
+
     /// Takes no new work: readiness off, new INVITE and OPTIONS get 503, calls in the air go on.
     pub fn drain(&self) {
         self.health.drain();

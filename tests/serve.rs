@@ -209,3 +209,39 @@ fn readyz_is_503_while_it_drains_and_calls_go_on() {
     assert!(gone.is_some(), "{}", launched.log_tail());
     drop(answering);
 }
+
+/// One ng command to the relay and its answer, without the cookie.
+fn ng(at: SocketAddr, cookie: &str, command: &str) -> Option<String> {
+    let socket = UdpSocket::bind("127.0.0.1:0").ok()?;
+    socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    socket.send_to(format!("{cookie} {command}").as_bytes(), at).ok()?;
+    let mut bytes = [0; 8192];
+    let (n, _) = socket.recv_from(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(..n)?).into_owned();
+    Some(text.strip_prefix(cookie)?.trim().to_owned())
+}
+
+#[test]
+fn a_relay_that_others_drive_drains_as_a_proxy_does() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let node = Node::new(dir.path());
+    let mut relay = Ended(node.start("media", "relay.log"));
+    let up = poll_until(Duration::from_secs(20), || ready(node.ops).filter(|(status, _)| *status == 200));
+    assert!(up.is_some(), "{}", node.log("relay.log"));
+    let sdp =
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let offer = format!("d7:call-id2:c17:command5:offer8:from-tag2:f13:sdp{}:{sdp}e", sdp.len());
+    let answer = ng(node.ng, "k1", &offer).expect("an answer");
+    assert!(answer.contains("6:result2:ok"), "{answer}");
+    signal_pid(relay.0.id(), "TERM");
+    let seen = poll_until(Duration::from_secs(5), || ready(node.ops).filter(|(status, _)| *status == 503));
+    assert_eq!(seen.expect("it says that it drains").1["draining"], true);
+    let pong = ng(node.ng, "k2", "d7:command4:pinge").expect("it still answers");
+    assert!(pong.contains("pong"), "{pong}");
+    assert!(relay.0.try_wait().expect("wait").is_none(), "{}", node.log("relay.log"));
+    // With its last call it goes.
+    let ended = ng(node.ng, "k3", "d7:call-id2:c17:command6:delete12:delete-delayi0e8:from-tag2:f1e");
+    assert!(ended.expect("an answer").contains("6:result2:ok"));
+    let gone = poll_until(Duration::from_secs(10), || relay.0.try_wait().expect("wait"));
+    assert!(gone.is_some_and(|status| status.success()), "{}", node.log("relay.log"));
+}
