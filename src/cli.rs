@@ -118,7 +118,7 @@ enum Command {
     /// Vendors' trunks: where they stand, and back into rotation by hand.
     Vendors(vendors::VendorsArgs),
     /// What is missing or slow on this machine, each with the fixing command.
-    Doctor(ConfigFile),
+    Doctor(DoctorArgs),
     /// Configuration: check, show, diff, reload.
     Config(config::ConfigArgs),
     /// Demo traffic of a running `warp dev`: `--cps N`, or `off`.
@@ -155,6 +155,16 @@ pub struct ConfigFile {
     /// warp.toml; default /etc/warp/warp.toml.
     #[arg(long)]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct DoctorArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Data folder of a running process, whose addresses are looked at; default: .warp/dev where a `warp dev` of this folder
+    /// runs, and no --config is given.
+    #[arg(long, conflicts_with = "config")]
+    dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -248,7 +258,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Decks(args) => decks::run(&args, common),
         Command::Calls(args) => calls::run(&args, common),
         Command::Vendors(args) => vendors::run(&args, common),
-        Command::Doctor(file) => examine(&file, common),
+        Command::Doctor(args) => examine(&args, common),
         Command::Config(args) => config::run(&args, common),
         Command::Version => {
             let all = [BUILD.version, BUILD.revision, BUILD.rustc];
@@ -263,9 +273,18 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
     }
 }
 
-fn examine(file: &ConfigFile, common: &Common) -> Result<u8, Failure> {
-    let loaded = config::load(file)?;
-    let findings = doctor::examine(&loaded.config);
+/// The folder of the `warp dev` that runs here, when nothing says that another one is meant.
+fn dev_world_here(file: &ConfigFile) -> Option<PathBuf> {
+    let dir = PathBuf::from(".warp/dev");
+    (file.config.is_none() && config::folder_of(&dir).pid().is_some()).then_some(dir)
+}
+
+fn examine(args: &DoctorArgs, common: &Common) -> Result<u8, Failure> {
+    let mut config = config::load(&args.file)?.config;
+    if let Some(dir) = args.dir.clone().or_else(|| dev_world_here(&args.file)) {
+        config = config::running(&dir)?;
+    }
+    let findings = doctor::examine(&config);
     let out = Output::new(common, &["check", "level", "found", "fix"]);
     for f in &findings {
         let (mark, level) = match f.level {

@@ -238,10 +238,27 @@ impl Loaded {
             let origin = origin.unwrap_or(Origin::Default);
             errors.push(ConfigError::unknown(origin, name.clone(), &name, &known));
         }
+        loaded.one_underscore(&sources.env, &mut errors);
         if errors.is_empty() {
             loaded.check(&mut errors);
         }
         if errors.is_empty() { Ok(loaded) } else { Err(errors) }
+    }
+
+    /// `WARP_SIP_T1` for `WARP_SIP__T1`: it would be ignored, and whoever set it believes that it counts. Only names of keys that
+    /// there are: orchestrators set variables such as `WARP_SIP_PORT` by themselves.
+    fn one_underscore(&self, env: &[(String, String)], errors: &mut Vec<ConfigError>) {
+        let keys = self.keys();
+        for (name, _) in env {
+            let rest = name.strip_prefix("WARP_").filter(|rest| !rest.contains("__"));
+            let Some((section, key)) = rest.and_then(|rest| rest.split_once('_')) else { continue };
+            let path = format!("{section}.{key}").to_ascii_lowercase();
+            if keys.contains_key(path.strip_suffix("_file").unwrap_or(&path)) {
+                let message =
+                    format!("sets nothing; two underscores follow the section: WARP_{section}__{key}");
+                errors.push(ConfigError { origin: Origin::Env(name.clone()), key: String::new(), message });
+            }
+        }
     }
 
     /// What only makes sense across keys.

@@ -200,10 +200,13 @@ fn listeners(config: &Config) -> Vec<Finding> {
         entry.2 |= tcp;
     }
     let asked = by_address.into_iter().filter(|(addr, _)| addr.port() != 0);
-    asked.map(|(addr, (keys, udp, tcp))| listener(&keys.join(", "), addr, udp, tcp)).collect()
+    // The process that has the data folder, and this one.
+    let folder = crate::run::RunFolder::of(config).pid().and_then(|pid| u32::try_from(pid).ok());
+    let ours: Vec<u32> = folder.into_iter().chain([std::process::id()]).collect();
+    asked.map(|(addr, (keys, udp, tcp))| listener(&keys.join(", "), addr, udp, tcp, &ours)).collect()
 }
 
-fn listener(key: &str, addr: SocketAddr, udp: bool, tcp: bool) -> Finding {
+fn listener(key: &str, addr: SocketAddr, udp: bool, tcp: bool, ours: &[u32]) -> Finding {
     let busy = |udp: bool| match udp {
         true => UdpSocket::bind(addr).is_err(),
         false => TcpListener::bind(addr).is_err(),
@@ -217,6 +220,13 @@ fn listener(key: &str, addr: SocketAddr, udp: bool, tcp: bool) -> Finding {
         return finding("port", Level::Ok, format!("{key} {addr} is free"), "");
     }
     match taken.iter().find_map(|udp| owner::of(addr, *udp)) {
+        // Of another folder or file: this one's start would find it taken.
+        Some(owner) if owner.is_ours && !ours.contains(&owner.pid) => finding(
+            "port",
+            Level::Warn,
+            format!("{key} {addr} is taken by another warp (process {})", owner.pid),
+            format!("stop that, or set {key}   (warp dev takes the next free one by itself)"),
+        ),
         // A running one: nothing to mend.
         Some(owner) if owner.is_ours => finding(
             "port",

@@ -197,6 +197,12 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let second = warp(dir, &["dev", "--no-traffic"]);
     let why = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(second.status.code() == Some(1) && why.contains("in use by another warp"), "{why}");
+    // The doctor looks at the world that runs here, at its ports and its folder.
+    let doctor = warp(dir, &["doctor", "--json"]);
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let here = format!("(process {})", dev.child.id());
+    assert!(text.matches(&here).count() >= 3 && text.contains(".warp/dev"), "{doctor:?}");
+    assert!(!text.contains("another warp") && !text.contains("/var/lib/warp"), "{text}");
     assert_eq!(warp(dir, &["config", "reload", "--dir", ".warp/dev"]).status.code(), Some(0));
     assert_eq!(warp(dir, &["config", "reload", "--dir", "elsewhere"]).status.code(), Some(6));
 

@@ -1,6 +1,6 @@
 //! `warp config check|show|diff|reload`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -22,6 +22,9 @@ enum Verb {
     Check {
         /// The file to check; default /etc/warp/warp.toml.
         file: Option<PathBuf>,
+        /// The same, as the other commands take it.
+        #[arg(long, conflicts_with = "file")]
+        config: Option<PathBuf>,
     },
     /// Every value in force by file, environment and defaults.
     Show {
@@ -50,6 +53,39 @@ pub(super) fn load(file: &ConfigFile) -> Result<Loaded, Failure> {
     Loaded::load(&Config::default(), &Sources::of_process(file.config.clone())).map_err(|e| failure(&e))
 }
 
+/// `run/` of a data folder.
+pub(super) fn folder_of(dir: &Path) -> run::RunFolder {
+    let mut config = Config::default();
+    config.node.data_dir = dir.to_owned();
+    run::RunFolder::of(&config)
+}
+
+/// Where the process of a data folder listens and how many threads it has; everything else as by default. Errors: none runs
+/// there.
+pub(super) fn running(dir: &Path) -> Result<Config, Failure> {
+    let Some(values) = folder_of(dir).values() else {
+        return Err(nobody_runs(dir));
+    };
+    let looked_at =
+        ["ops.listen", "api.listen", "sip.listen", "sip.shards", "media.ng", "media.ports", "media.threads"];
+    let flags = looked_at
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), crate::config::from_text(values.get(key)?))));
+    let sources = Sources { flags: flags.collect(), ..Sources::default() };
+    let mut config =
+        Loaded::load(&Config::default(), &sources).map(|loaded| loaded.config).map_err(|e| failure(&e))?;
+    config.node.data_dir = dir.to_owned();
+    // Its value is not told; that there is one is.
+    config.api.database_url = values.get("api.database_url").cloned();
+    Ok(config)
+}
+
+fn nobody_runs(dir: &Path) -> Failure {
+    Failure::new(format!("no warp is running in {}", dir.display()))
+        .with_code(6)
+        .hint("name its file with --config, or its data folder with --dir")
+}
+
 fn failure(errors: &[ConfigError]) -> Failure {
     let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
     Failure::new(lines.join("\nwarp: "))
@@ -57,8 +93,8 @@ fn failure(errors: &[ConfigError]) -> Failure {
 
 pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
     match &args.verb {
-        Verb::Check { file } => {
-            let loaded = load(&ConfigFile { config: file.clone() })?;
+        Verb::Check { file, config } => {
+            let loaded = load(&ConfigFile { config: file.clone().or_else(|| config.clone()) })?;
             let set = loaded.origins.len();
             Output::new(common, &["ok", "set"]).item(
                 || serde_json::json!({"ok": true, "set": set}),
@@ -138,9 +174,7 @@ fn show(loaded: &Loaded, origin: bool, common: &Common) {
 fn reload(config: &Config, common: &Common) -> Result<u8, Failure> {
     let folder = run::RunFolder::of(config);
     let Some(pid) = folder.pid() else {
-        return Err(Failure::new(format!("no warp is running in {}", config.node.data_dir.display()))
-            .with_code(6)
-            .hint("name its file with --config, or its data folder with --dir"));
+        return Err(nobody_runs(&config.node.data_dir));
     };
     let before = folder.last_reload();
     let sent = rustix::process::Pid::from_raw(pid)

@@ -240,6 +240,26 @@ fn every_key_is_shown_set_or_not() {
 }
 
 #[test]
+fn a_variable_with_one_underscore_is_a_mistake_and_no_silence() {
+    let of = |names: &[&str]| {
+        let env = names.iter().map(|name| ((*name).to_owned(), "600ms".to_owned())).collect();
+        Loaded::load(&Config::default(), &Sources { env, ..Sources::default() })
+    };
+    let why = of(&["WARP_SIP_T1", "WARP_API_DATABASE_URL_FILE"]).unwrap_err();
+    let said: Vec<String> = why.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "environment WARP_SIP_T1: sets nothing; two underscores follow the section: WARP_SIP__T1",
+            "environment WARP_API_DATABASE_URL_FILE: sets nothing; two underscores follow the section: WARP_API__DATABASE_URL_FILE",
+        ]
+    );
+    // Those of the clients, and those that an orchestrator sets for services that are called so.
+    let others = ["WARP_API_URL", "WARP_API_KEY", "WARP_SIP_PORT", "WARP_SIP_SERVICE_HOST", "WARP_MEDIA"];
+    assert!(of(&others).is_ok());
+}
+
+#[test]
 fn a_key_that_another_one_makes_meaningless_is_a_mistake() {
     for (file, found) in [
         (
