@@ -1,5 +1,6 @@
 //! The commands of the documentation, run as a reader would run them: every `sh` block of the README and of `docs/`
-//! against a living `warp dev`.
+//! against a living `warp dev`. What a test cannot run (another machine, a database of the reader) stands in a block of another
+//! language.
 
 mod stack;
 
@@ -84,14 +85,18 @@ fn commands_of_the_docs_work() {
     assert!(ran >= 4, "only {ran} blocks found");
 }
 
-/// What the pages leave open: `tail` ends after its first line, `call_…` is the newest call that there is.
+/// What the pages leave open: `tail` ends after its first line, `call_…` is the newest call that there is. What a block has begun
+/// in the background ends with it, also when the block fails.
 const PREAMBLE: &str = r#"
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 warp() {
     local last args=()
     last=$(command warp calls list --json | grep -o 'call_[0-9a-z]*' | head -n 1 || true)
     for a in "$@"; do args+=("${a/call_…/$last}"); done
     case "$*" in
         "calls tail"*) { timeout 20 "$(type -P warp)" "${args[@]}" || true; } | { read -r first && echo "$first"; } ;;
+        # In the background: the job is the server itself, not a shell around it.
+        serve*) exec "$(type -P warp)" "${args[@]}" ;;
         *) command warp "${args[@]}" ;;
     esac
 }
