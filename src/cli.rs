@@ -45,6 +45,19 @@ impl Failure {
         self
     }
 
+    /// The message in the words of the command line: `from` of each pair at the beginning of a line becomes `to`. The API names
+    /// its parameters, which nobody typed here.
+    pub(crate) fn renamed(mut self, names: &[(&str, &str)]) -> Self {
+        let rename = |line: &str| {
+            let (blank, rest) = line.split_at(line.len() - line.trim_start().len());
+            let said =
+                names.iter().find_map(|(from, to)| Some((to, rest.strip_prefix(from)?.strip_prefix(": ")?)));
+            said.map_or_else(|| line.to_owned(), |(to, rest)| format!("{blank}{to}: {rest}"))
+        };
+        self.message = self.message.split('\n').map(rename).collect::<Vec<_>>().join("\n");
+        self
+    }
+
     /// A line that says what to do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
@@ -230,14 +243,27 @@ pub fn main() -> ExitCode {
 fn tell(failure: &Failure, json: bool) {
     let mut err = std::io::stderr().lock();
     if json {
-        let body = serde_json::json!({"error": {"code": failure.code, "message": failure.message, "hint": failure.hint}});
-        let _ = writeln!(err, "{body}");
+        let _ = writeln!(err, "{}", as_json(failure));
     } else {
         let _ = writeln!(err, "warp: {}", failure.message);
         if !failure.hint.is_empty() {
             let _ = writeln!(err, "hint: {}", failure.hint);
         }
     }
+}
+
+/// Between the mistakes of a configuration, which are told one a line.
+pub(crate) const BETWEEN: &str = "\nwarp: ";
+
+/// A failure as one object; `messages` has each mistake by itself where there are several.
+fn as_json(failure: &Failure) -> serde_json::Value {
+    let each: Vec<&str> = failure.message.split(BETWEEN).collect();
+    let mut error =
+        serde_json::json!({"code": failure.code, "message": each.join("; "), "hint": failure.hint});
+    if each.len() > 1 {
+        error["messages"] = each.into();
+    }
+    serde_json::json!({"error": error})
 }
 
 /// `error: …` of a usage error without its explanation.
@@ -303,4 +329,24 @@ fn examine(args: &DoctorArgs, common: &Common) -> Result<u8, Failure> {
         );
     }
     Ok(u8::from(findings.iter().any(|f| f.level == doctor::Level::Fail)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_speaks_of_what_was_typed() {
+        let why = Failure::new("called: must be a phone number (422)\n  caller: too long\n  recalled: stays");
+        let said = why.renamed(&[("called", "--to"), ("caller", "--from")]).message;
+        assert_eq!(said, "--to: must be a phone number (422)\n  --from: too long\n  recalled: stays");
+    }
+
+    #[test]
+    fn each_mistake_of_a_configuration_is_one_text_of_the_json() {
+        let two = as_json(&Failure::new(["sip.t1: wrong", "media.ng: wrong"].join(BETWEEN)));
+        assert_eq!(two["error"]["messages"], serde_json::json!(["sip.t1: wrong", "media.ng: wrong"]));
+        assert_eq!(two["error"]["message"], "sip.t1: wrong; media.ng: wrong");
+        assert!(as_json(&Failure::new("one"))["error"]["messages"].is_null());
+    }
 }

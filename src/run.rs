@@ -121,7 +121,7 @@ pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
 pub fn load(base: &Config, sources: &Sources) -> Result<Loaded, Failure> {
     Loaded::load(base, sources).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Failure::new(lines.join("\nwarp: "))
+        Failure::new(lines.join(crate::cli::BETWEEN))
     })
 }
 

@@ -50,6 +50,10 @@ enum Verb {
 }
 
 pub(super) fn run(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
+    ask(args, common).map_err(|why| why.renamed(filter::FLAGS))
+}
+
+fn ask(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     match &args.verb {
         Verb::List { filter, limit } => {

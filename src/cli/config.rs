@@ -88,7 +88,7 @@ fn nobody_runs(dir: &Path) -> Failure {
 
 fn failure(errors: &[ConfigError]) -> Failure {
     let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
-    Failure::new(lines.join("\nwarp: "))
+    Failure::new(lines.join(super::BETWEEN))
 }
 
 pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {

@@ -287,7 +287,8 @@ fn run_import(client: &Client, common: &Common, args: &ImportArgs) -> Result<u8,
         args.activate,
         !args.once
     );
-    let version = client.upload(&path, content_type, bytes, bar)?;
+    let in_flags = |why: Failure| Failure { message: in_flags(&why.message), ..why };
+    let version = client.upload(&path, content_type, bytes, bar).map_err(in_flags)?;
     let report = &version["report"];
     let people = || {
         let state = match args.activate {
@@ -449,7 +450,7 @@ fn report_text(r: &Value) -> String {
 
 fn push_notes(out: &mut String, r: &Value) {
     for note in r["recognised"]["notes"].as_array().into_iter().flatten() {
-        out.push_str(&format!("  note: {}\n", text(note)));
+        out.push_str(&format!("  note: {}\n", in_flags(&text(note))));
     }
 }
 
@@ -457,8 +458,25 @@ fn push_problems(out: &mut String, r: &Value) {
     for p in r["problems"].as_array().into_iter().flatten() {
         let column =
             p["column"].as_str().filter(|c| !c.is_empty()).map_or(String::new(), |c| format!(", {c}"));
-        out.push_str(&format!("  line {}{column}: {}\n", p["line"], text(&p["message"])));
+        out.push_str(&format!("  line {}{column}: {}\n", p["line"], in_flags(&text(&p["message"]))));
     }
+}
+
+/// Advice that names options as the API does, in the flags of this command.
+fn in_flags(text: &str) -> String {
+    let mut out = text.to_owned();
+    for (api, flag) in [
+        ("say date_order: day_first or month_first", "say --date-order day-first or month-first"),
+        ("say decimal: point or comma", "say --decimal point or comma"),
+        ("say repeat_cells", "say --repeat-cells"),
+        ("say free_rows", "say --free-rows"),
+        ("as free_rows says", "as --free-rows says"),
+        ("give price_unit", "give --price-unit"),
+        ("(option cap)", "(--cap)"),
+    ] {
+        out = out.replace(api, flag);
+    }
+    out
 }
 
 fn text(v: &Value) -> String {
@@ -576,7 +594,8 @@ mod tests {
     fn a_sheet_that_cannot_be_read_is_told_by_its_problems_alone() {
         let report = json!({"rows_read": 0, "same": 1000, "base": 3,
             "recognised": {"header_line": 0, "notes": ["remembered of earlier sheets of this vendor: terms = 60/6"]},
-            "problems": [{"line": 4, "column": "Takt", "message": "is not known"}]});
+            "problems": [{"line": 4, "column": "Takt", "message": "is not known"},
+                {"line": 5, "message": "the date can be read two ways; say date_order: day_first or month_first"}]});
         let text = report_text(&report);
         assert!(text.contains("not read") && text.contains("line 4, Takt: is not known"), "{text}");
         assert!(

@@ -86,6 +86,15 @@ impl std::str::FromStr for When {
     }
 }
 
+/// The API's parameters, and what they are called here.
+pub(super) const FLAGS: &[(&str, &str)] = &[
+    ("called", "--to"),
+    ("caller", "--from"),
+    ("call_id", "--call-id"),
+    ("setup_at[gte]", "--since"),
+    ("setup_at[lt]", "--until"),
+];
+
 impl Filter {
     /// Calls before some time are left out.
     pub(super) fn has_begin(&self) -> bool {
