@@ -163,7 +163,7 @@ crate::input! {
         pub margin_bps: Option<Int<0, 10_000>>,
         /// Whether calls below the margin are carried too; false when absent.
         pub loss_ok: Option<bool>,
-        /// Its vendors, each once.
+        /// Its vendors, each once. A list that is sent takes the place of the whole list, by PATCH too.
         pub vendors: List<PartitionVendorInput, 1000>,
     }
 }

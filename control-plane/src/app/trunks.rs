@@ -63,7 +63,7 @@ crate::view! {
         pub media_ips: Vec<String>,
         /// Technical prefixes that are taken off the dialled number.
         pub strip_prefixes: Vec<String>,
-        /// Whether numbers without one of these prefixes are refused.
+        /// Whether numbers without one of these prefixes are refused. Emergency numbers need none.
         pub strip_required: bool,
         /// Whether this side refuses calls without a valid caller number.
         pub require_valid_caller: bool,
@@ -276,7 +276,7 @@ crate::input! {
         pub media_ips: List<Ip, 32>,
         /// Technical prefixes that are taken off the dialled number.
         pub strip_prefixes: List<TechPrefix, 16>,
-        /// Whether numbers without one of these prefixes are refused; false when absent.
+        /// Whether numbers without one of these prefixes are refused; false when absent. Emergency numbers need none.
         pub strip_required: Option<bool>,
         /// Whether calls without a valid caller number are refused; false when absent.
         pub require_valid_caller: Option<bool>,
