@@ -166,7 +166,7 @@ impl Topic {
             }
             let file = File::open(&path).map_err(EventsError::io("open", &path))?;
             let Some(header) = segment::read_header(&path, &file)? else {
-                put_aside(dir, &path, &options.metrics, usize::MAX)?;
+                put_aside(dir, &path, &options.metrics, 0)?;
                 continue;
             };
             let bytes = file.metadata().map_err(EventsError::io("read", &path))?.len();
@@ -545,9 +545,7 @@ impl Reader {
         let mut want = CHUNK;
         while out.len() < max && self.next < end {
             // Kept from batch to batch: nothing is cleared, what is read lies at its beginning.
-            if self.buffer.len() < want {
-                self.buffer.resize(want, 0);
-            }
+            self.buffer.resize(self.buffer.len().max(want), 0);
             let space = self.buffer.get_mut(..want).unwrap_or_default();
             let read =
                 read_at_most(&open.file, space, open.position).map_err(EventsError::io("read", path))?;
@@ -671,25 +669,26 @@ fn newest(
     };
     let mut last = None;
     let mut used = HEADER_BYTES as u64;
+    let mut damaged = Vec::new();
     for item in Scan::new(&header, &bytes) {
         match item {
             Item::Frame(frame) => {
                 last = Some(frame.stamp.max(last.unwrap_or(0)));
                 used = frame.end();
             }
-            Item::Damaged(range) => {
-                options.metrics.torn.inc(());
-                options.metrics.torn_bytes.add((), range.end - range.start);
-                tracing::warn!(path = %path.display(), from = range.start, "damaged records in event log");
-            }
+            Item::Damaged(range) => damaged.push(range),
         }
     }
     let Some(last) = last else {
-        // Nobody wrote to it, or nothing of it is whole.
-        let written = bytes.iter().rposition(|b| *b != 0).unwrap_or(0);
-        put_aside(dir, &path, &options.metrics, written)?;
+        // Nobody wrote to it, or nothing of it is whole: then the file is one damaged place.
+        put_aside(dir, &path, &options.metrics, HEADER_BYTES)?;
         return Ok(None);
     };
+    for range in damaged {
+        options.metrics.torn.inc(());
+        options.metrics.torn_bytes.add((), range.end - range.start);
+        tracing::warn!(path = %path.display(), from = range.start, "damaged records in event log");
+    }
     let rest = bytes.iter().skip(usize::try_from(used).unwrap_or(usize::MAX));
     if used < bytes.len() as u64 && rest.into_iter().all(|b| *b == 0) {
         // Give the unused preallocation back.
@@ -700,14 +699,16 @@ fn newest(
     Ok(Some((info, header.first, last + 1)))
 }
 
-fn put_aside(dir: &Path, path: &Path, metrics: &EventsMetrics, used: usize) -> Result<(), EventsError> {
-    if used < HEADER_BYTES {
-        // Only a header or less: nothing to keep.
+/// Moves a segment that holds nothing whole to `torn/` and counts what was written from byte `from` on as one damaged place.
+/// One with a header or less, as a crash leaves it behind while it is made, is removed.
+fn put_aside(dir: &Path, path: &Path, metrics: &EventsMetrics, from: usize) -> Result<(), EventsError> {
+    let bytes = std::fs::read(path).map_err(EventsError::io("read", path))?;
+    let written = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+    if written <= HEADER_BYTES {
         return std::fs::remove_file(path).map_err(EventsError::io("remove", path));
     }
-    let bytes = path.metadata().map_or(0, |m| m.len());
     metrics.torn.inc(());
-    metrics.torn_bytes.add((), bytes.min(used as u64));
+    metrics.torn_bytes.add((), written.saturating_sub(from) as u64);
     let torn = dir.join("torn");
     std::fs::create_dir_all(&torn).map_err(EventsError::io("create", &torn))?;
     let aside = torn.join(format!("{}.{}", path.file_name().unwrap_or_default().to_string_lossy(), wall().0));

@@ -563,3 +563,81 @@ fn records_are_counted_by_kind_and_only_ends_are_call_records() {
     assert_eq!(m.cdr_written.value((Sink::Journal, WriteResult::Ok)), 1);
     assert_eq!((m.backlog.value(()), m.refusing.value(())), (0, 0));
 }
+
+/// A run's number is its time, its process and which journal of the process it is: two journals never share one.
+#[test]
+fn a_run_is_told_apart_by_time_process_and_count() {
+    let (before, pid) =
+        (std::time::UNIX_EPOCH.elapsed().unwrap().as_micros(), u128::from(std::process::id()));
+    let run = || {
+        let dir = tempfile::tempdir().unwrap();
+        let _journal = Journal::open(dir.path(), 0, options(16_384)).unwrap();
+        let first = segments(dir.path()).remove(0);
+        let name = first.file_name().unwrap().to_str().unwrap();
+        u128::from_str_radix(&name[..32], 16).unwrap()
+    };
+    let (a, b) = (run(), run());
+    let after = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros();
+    for run in [a, b] {
+        assert!((before..=after).contains(&(run >> 64)), "{run:x}");
+        assert_eq!((run >> 32) & 0xFFFF_FFFF, pid, "{run:x}");
+    }
+    // Other tests of this process open journals too.
+    let count = |run: u128| run & 0xFFFF_FFFF;
+    assert!(count(a) < count(b) && count(b) < 10_000, "{a:x} {b:x}");
+}
+
+/// The last segment that the disk has room for takes answers in its first quarter; the rest is for ends.
+#[test]
+fn f_disk_01_three_quarters_of_the_last_segment_are_kept_for_ends() {
+    const SIZE: u64 = 16_384;
+    let dir = tempfile::tempdir().unwrap();
+    let opts = JournalOptions { limit_bytes: 2 * SIZE, ..options(SIZE) };
+    let mut journal = Journal::open(dir.path(), 0, opts).unwrap();
+    let mut n = 0;
+    while journal.append(&JournalRecord::Answered(call(n, true))).is_ok() {
+        n += 1;
+    }
+    let both = segments(dir.path());
+    assert_eq!(both.len(), 2);
+    let (header, bytes) = segment::read(&both[1]).unwrap().unwrap();
+    let frames: Vec<(u64, u64)> = Scan::new(&header, &bytes)
+        .map(|item| match item {
+            Item::Frame(frame) => (frame.position, frame.end()),
+            Item::Damaged(range) => panic!("{range:?}"),
+        })
+        .collect();
+    let (begins, ends) = *frames.last().unwrap();
+    assert!(begins <= SIZE / 4 && ends > SIZE / 4, "the last answer: {begins}..{ends}");
+    let ended = (0..n).take_while(|i| journal.append(&JournalRecord::Ended(call(*i, true))).is_ok()).count();
+    let fit = (SIZE - ends) / (ends - begins);
+    assert!(ended as u64 + 2 >= fit, "{ended} ends of about {fit}");
+}
+
+/// Bytes that are no record, a record that is no call, a file without a header: each is one damaged place.
+#[test]
+fn f_disk_03_recovery_counts_what_it_read_and_what_it_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let header =
+        segment::Header { kind: segment::SegmentKind::Journal, shard: 0, run: 5, first: 0, created: Wall(0) };
+    let name = |first: u32| dir.path().join(format!("{:032x}-00000-{first:08}.jrn", 5));
+    let mut out = header.encode().to_vec();
+    let good = serde_json::to_vec(&call(1, true)).unwrap();
+    for (kind, payload) in
+        [(kind::ANSWERED, &good[..]), (kind::ENDED, b"{}"), (kind::ENDED, b"[1]"), (kind::ENDED, &good)]
+    {
+        let position = out.len() as u64;
+        segment::encode_frame(&header, position, kind, position, payload, &mut out).unwrap();
+    }
+    std::fs::write(name(0), &out).unwrap();
+    let opts = options(1 << 20);
+    let recovery = recover(dir.path(), &opts, &mut |_| ()).unwrap();
+    assert_eq!((recovery.calls.len(), recovery.records, recovery.damaged), (0, 4, 2));
+    assert_eq!(opts.metrics.torn.value(()), 2);
+    out.extend_from_slice(&[7; 30]);
+    std::fs::write(name(0), &out).unwrap();
+    std::fs::write(name(1), b"no header").unwrap();
+    let recovery = recover(dir.path(), &options(1 << 20), &mut |_| ()).unwrap();
+    assert_eq!((recovery.calls.len(), recovery.records, recovery.damaged), (0, 4, 4));
+    assert!(!name(1).exists());
+}

@@ -205,7 +205,9 @@ fn a_reader_gives_no_more_than_was_asked_for_and_goes_where_it_is_sent() {
 fn f_disk_03_a_segment_without_a_whole_record_is_removed_or_put_aside() {
     use warp_events::segment::{Header, SegmentKind};
     let header = Header { kind: SegmentKind::Topic, shard: 0, run: 7, first: 0, created: Wall(1) };
-    for (tail, torn) in [(&[0u8; 40][..], 0), (&[1, 0, 0, 0][..], 1), (&[0, 0, 0, 9, 0][..], 1)] {
+    for (tail, torn, bytes) in
+        [(&[0u8; 40][..], 0, 0), (&[1, 0, 0, 0][..], 1, 1), (&[0, 0, 0, 9, 0][..], 1, 4)]
+    {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("t");
         std::fs::create_dir(&folder).unwrap();
@@ -213,11 +215,35 @@ fn f_disk_03_a_segment_without_a_whole_record_is_removed_or_put_aside() {
             .unwrap();
         let metrics = EventsMetrics::detached();
         let topic = EventLog::open(dir.path(), LogOptions::new(metrics.clone())).unwrap().topic("t").unwrap();
-        assert_eq!(metrics.torn.value(()) > 0, torn > 0, "{tail:?}");
+        assert_eq!((metrics.torn.value(()), metrics.torn_bytes.value(())), (torn, bytes), "{tail:?}");
         let aside = std::fs::read_dir(folder.join("torn")).map_or(0, |d| d.count());
-        assert_eq!(aside, torn);
+        assert_eq!(aside as u64, torn);
         assert_eq!(topic.append_durable(b"k", b"v").unwrap(), 0);
     }
+}
+
+/// The newest segment's header is gone and its records are not: the file is put aside as any other, not removed.
+#[test]
+fn f_disk_03_a_segment_whose_header_is_damaged_is_put_aside_with_its_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("t");
+    let path = folder.join("00000000000000000000.log");
+    let topic = open(dir.path(), 1 << 20, DAY);
+    for i in 1..=3u8 {
+        topic.append_durable(b"k", &[i; 50]).unwrap();
+    }
+    drop(topic);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(b"!", 20).unwrap();
+    let damaged = std::fs::read(&path).unwrap();
+    let metrics = EventsMetrics::detached();
+    let topic = EventLog::open(dir.path(), LogOptions::new(metrics.clone())).unwrap().topic("t").unwrap();
+    assert_eq!(topic.end(), 0);
+    // Header, and three frames of 20 + 8 + 2 + 1 + 50 bytes.
+    assert_eq!((metrics.torn.value(()), metrics.torn_bytes.value(())), (1, 64 + 3 * 81));
+    let aside: Vec<_> = std::fs::read_dir(folder.join("torn")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(aside.len(), 1);
+    assert_eq!(std::fs::read(&aside[0]).unwrap(), damaged);
 }
 
 #[test]

@@ -294,3 +294,62 @@ fn the_quarter_hour_of_the_invite_is_what_counts() {
     let got: Vec<(i64, i64)> = copier.spent().iter().map(|s| (s.at.0, s.amount.0)).collect();
     assert_eq!(got, [(start + quarter - 1_000_000, 2), (start + 2 * quarter - 1_000_000, 1)]);
 }
+
+/// Retention has taken the oldest records: the sums of the checkpoint hold, and without one the log tells what it still has.
+#[test]
+fn t_sip_06_a_checkpoint_tells_what_the_log_no_longer_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let log = dir.path().join("log");
+    let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+    for n in 0..200 {
+        journal.append(&JournalRecord::Ended(call(n, now(), Some(1)))).unwrap();
+    }
+    drop(journal);
+    {
+        let topic = topic(&log, 16 << 10);
+        let pump =
+            Pump::start(&journals, topic.clone(), PumpOptions::default(), EventsMetrics::detached()).unwrap();
+        wait_until(|| topic.end() == 200);
+        drop(pump);
+    }
+    let folder = log.join(TOPIC_CDR_VOICE);
+    let mut parts: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "log"))
+        .collect();
+    parts.sort();
+    assert!(parts.len() > 2, "{parts:?}");
+    std::fs::remove_file(&parts[0]).unwrap();
+    let spent = || sums(&copier(&journals, &topic(&log, 16 << 10)).spent());
+    assert_eq!(spent(), [(0, 100), (1, 100)]);
+    std::fs::remove_file(journals.join("spend.state")).unwrap();
+    let left: i64 = spent().iter().map(|(_, amount)| amount).sum();
+    let second: i64 = parts[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    assert_eq!(left, 200 - second);
+}
+
+/// A segment that is copied and cannot be deleted is an error that the next look meets again, until somebody has helped.
+#[test]
+fn f_disk_02_a_segment_that_cannot_be_deleted_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let topic = topic(&dir.path().join("log"), 1 << 20);
+    let mut copier = copier(&journals, &topic);
+    let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+    journal.append(&JournalRecord::Ended(call(0, now(), None))).unwrap();
+    assert_eq!(copier.look().unwrap(), 1);
+    let path = segments(&journals).remove(0);
+    drop(journal);
+    // A folder in its place: no user may delete that as a file, root neither.
+    std::fs::rename(&path, dir.path().join("moved")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    for _ in 0..2 {
+        let refused = copier.look().unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("delete {}", path.display())), "{refused}");
+    }
+    std::fs::remove_dir(&path).unwrap();
+    assert_eq!(copier.look().unwrap(), 0);
+    assert_eq!(topic.end(), 1);
+}
