@@ -141,6 +141,9 @@ impl Default for MediaSide {
     }
 }
 
+/// Earlier tags that a party is known by, besides its present one.
+const MAX_ALIASES: usize = 16;
+
 impl Party {
     pub(super) fn is(&self, tag: &[u8]) -> bool {
         self.tag.as_deref() == Some(tag) || self.aliases.iter().any(|a| a == tag)
@@ -153,9 +156,13 @@ impl Party {
         }
         self.aliases.retain(|a| a != tag);
         match self.tag.replace(tag.to_vec()) {
-            // A peer that forks without end keeps only its latest few names.
-            Some(old) if self.aliases.len() < 16 => self.aliases.push(old),
-            Some(_) => {}
+            Some(old) => {
+                // A peer that forks without end keeps only its latest few names.
+                if self.aliases.len() >= MAX_ALIASES {
+                    self.aliases.remove(0);
+                }
+                self.aliases.push(old);
+            }
             None => self.created = now.wall,
         }
     }
@@ -573,4 +580,31 @@ fn rtp_counts(s: &StreamSnapshot) -> Counts {
 
 fn rtcp_counts(s: &StreamSnapshot) -> Counts {
     Counts { packets: s.rtcp_packets, bytes: s.rtcp_bytes, errors: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_ng_04_a_party_that_changes_its_tag_without_end_is_known_by_the_latest_ones() {
+        let name = |n: usize| format!("tag{n}").into_bytes();
+        let at = |s: i64| Now { mono: Mono(s as u64 * 1_000_000_000), wall: Wall(s * 1_000_000) };
+        let mut party = Party::default();
+        for n in 0..40 {
+            party.rename(&name(n), at(n as i64 + 1));
+        }
+        let known: Vec<usize> = (0..41).filter(|n| party.is(&name(*n))).collect();
+        assert_eq!(known, (39 - MAX_ALIASES..40).collect::<Vec<_>>());
+        assert_eq!(
+            (party.aliases.len(), party.created),
+            (MAX_ALIASES, at(1).wall),
+            "it is as old as its first name"
+        );
+        // An old name that comes back costs no other.
+        party.rename(&name(30), at(50));
+        let known: Vec<usize> = (0..41).filter(|n| party.is(&name(*n))).collect();
+        assert_eq!(known, (39 - MAX_ALIASES..40).collect::<Vec<_>>());
+        assert_eq!(party.aliases.len(), MAX_ALIASES);
+    }
 }
