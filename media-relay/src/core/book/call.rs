@@ -586,6 +586,63 @@ fn rtcp_counts(s: &StreamSnapshot) -> Counts {
 mod tests {
     use super::*;
 
+    /// What a query tells of a line's ports: RTP and RTCP each by its own packets, and nothing of what has not come.
+    #[test]
+    fn a_stream_is_told_by_its_own_packets() {
+        let mut side = MediaSide { pair: Some(PortPair { ip: 0, rtp: 30_000 }), ..MediaSide::default() };
+        let ips: [IpAddr; 1] = [[192, 0, 2, 1].into()];
+        let now = Now { mono: Mono(60_000_000_000), wall: Wall(1_000_000_000) };
+        let tell = |side: &MediaSide, mine: &StreamSnapshot| {
+            let theirs = StreamSnapshot {
+                packets: 5,
+                bytes: 500,
+                rtcp_packets: 2,
+                rtcp_bytes: 80,
+                ..StreamSnapshot::default()
+            };
+            let party = Party::default();
+            let place = Place { party: &party, me: 0, index: 0, ips: &ips, now, loop_check: false };
+            streams(side, mine, &theirs, None, &place)
+        };
+        let counts = |packets, bytes, errors| Counts { packets, bytes, errors };
+        let of = |s: &StreamStats| {
+            (s.rtcp, s.local.port(), s.last_packet, s.ssrc, s.confirmed, s.received, s.sent)
+        };
+        let silent = tell(&side, &StreamSnapshot::default());
+        let sent = [counts(5, 500, 0), counts(2, 80, 0)];
+        assert_eq!(
+            silent.iter().map(of).collect::<Vec<_>>(),
+            [
+                (false, 30_000, None, None, false, counts(0, 0, 0), sent[0]),
+                (true, 30_001, None, None, false, counts(0, 0, 0), sent[1]),
+            ]
+        );
+        // The last packet came 20 s ago.
+        let at = Some(Wall(1_000_000_000 - 20_000_000));
+        let rtp = StreamSnapshot {
+            packets: 7,
+            bytes: 700,
+            errors: 1,
+            ssrc: 11,
+            rtcp_ssrc: 12,
+            last_packet_ns: 40_000_000_000,
+            ..StreamSnapshot::default()
+        };
+        assert_eq!(
+            tell(&side, &rtp).iter().map(of).collect::<Vec<_>>(),
+            [
+                (false, 30_000, at, Some(11), true, counts(7, 700, 1), sent[0]),
+                (true, 30_001, None, None, false, counts(0, 0, 0), sent[1]),
+            ]
+        );
+        let rtcp = StreamSnapshot { packets: 0, rtcp_packets: 3, rtcp_bytes: 90, ..rtp };
+        let told = tell(&side, &rtcp);
+        assert_eq!((told[0].ssrc, told[0].confirmed), (None, false));
+        assert_eq!(of(&told[1]), (true, 30_001, at, Some(12), true, counts(3, 90, 0), sent[1]));
+        side.mux = true;
+        assert_eq!(tell(&side, &rtcp).len(), 1, "RTCP has no port of its own");
+    }
+
     #[test]
     fn t_ng_04_a_party_that_changes_its_tag_without_end_is_known_by_the_latest_ones() {
         let name = |n: usize| format!("tag{n}").into_bytes();
