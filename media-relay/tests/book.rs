@@ -688,3 +688,18 @@ fn a_relay_on_loopback_may_send_to_loopback() {
     text(run(&mut book, Command::Offer(offer("c", "f", sdp("127.0.0.1", 4000, ""))), at(0)));
     assert_eq!(book.ports().usage(0).0, 2);
 }
+
+/// The limit of a call's ports is how many it may have, not one more than that.
+#[test]
+fn t_ng_04_a_call_may_have_as_many_ports_as_its_limit_says() {
+    let offered = |max_ports_per_call| {
+        let mut book = book_with(BookConfig { max_ports_per_call, ..BookConfig::default() }, 30_000..=30_999);
+        let c = offer("c", "f", sdp("198.51.100.1", 4000, "m=video 4002 RTP/AVP 96\r\n"));
+        let reply = run(&mut book, Command::Offer(c), at(0));
+        (matches!(reply, Reply::Sdp { .. }), matches!(reply, Reply::LoadLimit { .. }), book.pairs_used() * 2)
+    };
+    let (taken, _, ports) = offered(512);
+    assert!(taken && ports >= 4, "two lines: {ports}");
+    assert_eq!(offered(ports), (true, false, ports));
+    assert_eq!(offered(ports - 1), (false, true, 0));
+}

@@ -377,6 +377,7 @@ mod tests {
         let t = &s.totals;
         assert_eq!((t.managed, t.terminated, t.timeout, t.silent_timeout, t.offer_timeout), (5, 2, 1, 1, 1));
         assert_eq!((t.zero_way, t.one_way, t.uptime_s, t.packets), (1, 1, 5, 500));
+        assert_eq!((t.bytes, t.errors), (86_000, 10));
         assert_eq!(t.durations.sum, 3_720_000_000);
         assert_eq!((s.mos.count, s.mos.sum), (3, 1_260));
         assert_eq!(
