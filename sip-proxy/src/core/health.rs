@@ -486,4 +486,84 @@ mod tests {
         assert!(l.knows(ip, s(599)));
         assert!(!l.knows(ip, s(600)));
     }
+
+    #[test]
+    fn f_net_02_an_address_comes_after_the_others_after_its_failures() {
+        let a = AddressHealth::default();
+        a.failed(2, s(30));
+        assert!(!a.is_resting(s(0)), "one of two");
+        a.alive();
+        a.failed(2, s(30));
+        assert!(!a.is_resting(s(0)), "it had answered in between");
+        a.failed(2, s(40));
+        assert!(a.is_resting(s(39)) && !a.is_resting(s(40)));
+        a.failed(2, s(70));
+        assert!(a.is_resting(s(69)), "and each further one");
+        a.alive();
+        assert!(!a.is_resting(s(0)));
+    }
+
+    #[test]
+    fn t_sip_08_failures_are_counted_within_a_minute_and_of_so_many_sources() {
+        let f = Failures::new(3);
+        for (who, t) in
+            [("slow", 0), ("slow", 30), ("slow", 60), ("slow", 119), ("fast", 0), ("fast", 59), ("fast", 59)]
+        {
+            f.failed(who, s(t));
+        }
+        assert!(!f.is_silenced(&"slow", s(119)), "a new minute counts anew");
+        assert!(f.is_silenced(&"fast", s(358)) && !f.is_silenced(&"fast", s(359)));
+        f.failed("slow", s(119));
+        assert!(f.is_silenced(&"slow", s(119)));
+        // A full table takes nobody in until somebody's time is over; who is silent stays.
+        let f = Failures::new(2);
+        f.failed(0, s(0));
+        f.failed(0, s(0));
+        for n in 1..MAX_SOURCES {
+            f.failed(n, s(1));
+        }
+        let newcomer = MAX_SOURCES + 1;
+        for t in [2, 60] {
+            f.failed(newcomer, s(t));
+            f.failed(newcomer, s(t));
+            assert!(!f.is_silenced(&newcomer, s(t)), "{t}");
+        }
+        f.failed(newcomer, s(61));
+        f.failed(newcomer, s(61));
+        assert!(f.is_silenced(&newcomer, s(61)) && f.is_silenced(&0, s(299)) && !f.is_silenced(&0, s(300)));
+    }
+
+    #[test]
+    fn who_signs_in_again_is_known_again_and_nobody_else() {
+        let l = Learnt::new(9);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        l.learn(ip("192.0.2.1"), s(0));
+        l.learn(ip("::ffff:192.0.2.1"), s(500));
+        assert!(l.knows(ip("192.0.2.1"), s(1_099)) && !l.knows(ip("192.0.2.1"), s(1_100)));
+        let others = (0..=255u8).filter(|n| *n != 1 && l.knows([192, 0, 2, *n].into(), s(500))).count();
+        assert_eq!(others, 0);
+        // Of a set of four the one whose time is over first makes room.
+        let set = |n: u32| l.set(IpAddr::from(n.to_be_bytes())).1.as_ptr();
+        let same: Vec<IpAddr> = (1 << 24..)
+            .filter(|n| set(*n) == set(1 << 24))
+            .take(5)
+            .map(|n| IpAddr::from(n.to_be_bytes()))
+            .collect();
+        for (ip, t) in same.iter().zip([10, 40, 20, 30, 50]) {
+            l.learn(*ip, s(t));
+        }
+        let known: Vec<bool> = same.iter().map(|ip| l.knows(*ip, s(60))).collect();
+        assert_eq!(known, [false, true, true, true, true]);
+    }
+
+    #[test]
+    fn f_net_02_after_the_most_failures_one_more_is_no_fewer() {
+        let h = TrunkHealth::default();
+        for _ in 0..MOST + 2 {
+            h.failed(u32::MAX, s(40), SILENT);
+        }
+        assert!(!h.is_out() && !h.is_down(s(0)));
+        assert!(h.failed(MOST as u32, s(40), SILENT) && h.is_out());
+        assert_eq!(h.word.load(Ordering::Relaxed) >> TIME_BITS, MOST | OUT >> TIME_BITS);
+    }
 }

@@ -161,4 +161,31 @@ mod tests {
         assert_eq!(more.map(|id| s.get(id).copied()), [Some("c"), Some("d"), Some("e"), Some("f")]);
         assert_eq!((s.len(), s.slots.len()), (5, 5));
     }
+
+    #[test]
+    fn a_lent_entry_keeps_its_id_until_it_comes_back_or_does_not() {
+        let mut s = Slab::counting(|_: &&str| true);
+        let (a, b) = (s.insert("a"), s.insert("b"));
+        assert_eq!((s.lend(a), s.lend(a)), (Some("a"), None));
+        assert_eq!(s.get(a), None);
+        assert_eq!(s.get_mut(a), None);
+        assert_eq!((s.len(), s.counted(), s.iter().count()), (2, 2, 1), "lent is not gone");
+        s.give_back(a, "A");
+        assert_eq!(s.get(a), Some(&"A"));
+        assert_eq!(s.iter().map(|(id, v)| (id, *v)).collect::<Vec<_>>(), [(a, "A"), (b, "b")]);
+        // One that does not come back leaves its place to another, who has another id.
+        s.lend(b);
+        s.remove_lent(b);
+        assert_eq!(s.len(), 1);
+        let c = s.insert("c");
+        assert_eq!((c.index, c.generation), (b.index, b.generation + 1));
+        s.give_back(b, "late");
+        s.remove_lent(b);
+        assert_eq!(s.lend(b), None);
+        assert_eq!((s.get(c), s.len()), (Some(&"c"), 2), "whose id is dead touches nothing");
+        *s.get_mut(c).unwrap() = "d";
+        assert_eq!(s.remove(c), Some("d"));
+        // Numbers of ids: the generation above, the index below.
+        assert_eq!((c.as_u64(), a.as_u64()), (2 << 32 | 1, 1 << 32));
+    }
 }
