@@ -641,3 +641,15 @@ fn f_disk_03_recovery_counts_what_it_read_and_what_it_put_aside() {
     assert_eq!((recovery.calls.len(), recovery.records, recovery.damaged), (0, 4, 4));
     assert!(!name(1).exists());
 }
+
+/// A node that never ran has nothing to recover; a folder that cannot be read is an error, not a node that never ran.
+#[test]
+fn f_disk_02_a_folder_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let nothing = recover(&dir.path().join("none"), &options(16_384), &mut |_| ()).unwrap();
+    assert_eq!((nothing.calls.len(), nothing.records, nothing.damaged), (0, 0, 0));
+    let file = dir.path().join("file");
+    std::fs::write(&file, "no folder").unwrap();
+    let refused = recover(&file, &options(16_384), &mut |_| ()).unwrap_err().to_string();
+    assert!(refused.starts_with(&format!("list {}", file.display())), "{refused}");
+}
