@@ -284,22 +284,28 @@ impl Stack {
         self.reloads.successful.set((), 0);
     }
 
-    /// Calls in the air; none when there is no proxy.
+    /// Calls in the air; none when there is no proxy, or when its shards do not answer within two seconds.
     pub fn calls(&self) -> Vec<LiveCall> {
-        let Some(proxy) = &self.proxy else { return Vec::new() };
-        let (tx, rx) = mpsc::channel();
-        proxy.command(Command::ListCalls { reply: Box::new(move |calls| drop(tx.send(calls))) });
-        rx.recv_timeout(Duration::from_secs(2)).unwrap_or_default()
+        self.listed_calls().unwrap_or_default()
     }
 
-    /// Whether a call is in the air: one of the proxy, or on a relay that others drive, one of theirs.
+    /// `None`: the shards did not answer.
+    fn listed_calls(&self) -> Option<Vec<LiveCall>> {
+        let Some(proxy) = &self.proxy else { return Some(Vec::new()) };
+        let (tx, rx) = mpsc::channel();
+        proxy.command(Command::ListCalls { reply: Box::new(move |calls| drop(tx.send(calls))) });
+        rx.recv_timeout(Duration::from_secs(2)).ok()
+    }
+
+    /// Whether a call is in the air: one of the proxy, or on a relay that others drive, one of theirs. Shards that do
+    /// not answer are taken to carry some: a drain that is not sure waits.
     pub fn has_calls(&self) -> bool {
         match (&self.proxy, &self.relay) {
             (None, Some(relay)) => {
                 let all = relay.control().ask(warp_ng::Command::List { limit: 1 });
                 matches!(all, warp_ng::Reply::Calls(calls) if !calls.is_empty())
             }
-            _ => !self.calls().is_empty(),
+            _ => self.listed_calls().is_none_or(|calls| !calls.is_empty()),
         }
     }
 

@@ -313,7 +313,7 @@ impl World {
         if let Some(at) = self.core.poll_timeout() {
             faults.push(format!("a timer is left: in {:?}", at - self.now));
         }
-        let (client, server) = self.core.transactions();
+        let (server, client) = self.core.transactions();
         if client + server > 0 || self.shared.transactions() > 0 {
             faults.push(format!("transactions left: {client} client, {server} server"));
         }
