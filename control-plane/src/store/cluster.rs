@@ -184,12 +184,18 @@ impl Cluster {
         };
         let (data, sockets, user) = (home.join("data"), socket_dir(&home), service_user());
         let cluster = Cluster { bin, data, sockets, user, adopted: false };
-        // One that kill -9 of its owner left behind.
-        if cluster.settled() {
-            cluster.stop()?;
+        // One that kill -9 of its owner left behind. The start of another cluster may clear it away at the same moment
+        // (`forget_temporary`): what is gone is as it should be.
+        if cluster.settled()
+            && let Err(error) = cluster.stop()
+            && cluster.data.join("PG_VERSION").exists()
+        {
+            return Err(error);
         }
-        fs::remove_dir_all(&home).map_err(|e| ClusterError::Io(home, e))?;
-        Ok(true)
+        match fs::remove_dir_all(&home) {
+            Err(error) if home.exists() => Err(ClusterError::Io(home, error)),
+            _ => Ok(true),
+        }
     }
 
     /// True when a postmaster of an earlier run was found alive.
