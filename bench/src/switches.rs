@@ -105,7 +105,7 @@ const MARK: &str = "crate::warp_switch::on(";
 struct Site {
     range: Range<usize>,
     insertion: bool,
-    /// Number, text.
+    /// The number of each change, and the text that takes the place.
     instead: Vec<(u32, String)>,
 }
 

@@ -221,7 +221,7 @@ statements! {
     /// One page of decks.
     DECK_LIST = concat!("SELECT ", deck_columns!(), " FROM decks
         WHERE ($1::text IS NULL OR id < $1) ORDER BY id DESC LIMIT $2");
-    /// One deck.
+    /// Reads the deck `$1`.
     DECK_GET = concat!("SELECT ", deck_columns!(), " FROM decks WHERE id = $1");
     /// One, so that two uploads cannot take one version number.
     DECK_LOCK = concat!("SELECT ", deck_columns!(), " FROM decks WHERE id = $1 FOR UPDATE");
@@ -239,11 +239,11 @@ statements! {
     /// Versions of a deck, newest first.
     DECK_VERSION_LIST = concat!("SELECT ", deck_version_columns!(), " FROM deck_versions
         WHERE deck_id = $1 AND ($2::integer IS NULL OR number < $2) ORDER BY number DESC LIMIT $3");
-    /// One version.
+    /// Reads the version with number `$2` of the deck `$1`.
     DECK_VERSION_GET = concat!("SELECT ", deck_version_columns!(), " FROM deck_versions WHERE deck_id = $1 AND number = $2");
     /// The next version number.
     DECK_VERSION_NEXT = "SELECT coalesce(max(number), 0) + 1 FROM deck_versions WHERE deck_id = $1";
-    /// New version.
+    /// Stores a version, not yet in force.
     DECK_VERSION_INSERT = concat!("INSERT INTO deck_versions (deck_id, number, row_count, sha256, source_name, notes, content,
             report, base_number)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ", deck_version_columns!());
@@ -256,12 +256,12 @@ statements! {
     DECK_SELLERS = "SELECT id FROM vendors WHERE $1 = ANY(buy_deck_ids) ORDER BY id LIMIT 2";
     /// How an owner's sheets are read.
     SHEET_OPTIONS_GET = "SELECT options FROM sheet_options WHERE owner = $1";
-    /// Remembered.
+    /// Remembers the options of an owner in place of the earlier ones.
     SHEET_OPTIONS_SET = "INSERT INTO sheet_options (owner, options) VALUES ($1, $2)
         ON CONFLICT (owner) DO UPDATE SET options = excluded.options, updated_at = now()";
     /// This version is in force from now on.
     DECK_ACTIVATE = concat!("UPDATE decks SET active_version = $2, updated_at = now(), version = version + 1
         WHERE id = $1 AND EXISTS (SELECT FROM deck_versions WHERE deck_id = $1 AND number = $2) RETURNING ", deck_columns!());
-    /// Remembers when.
+    /// Notes when the version was put into force.
     DECK_VERSION_ACTIVATED = "UPDATE deck_versions SET activated_at = now() WHERE deck_id = $1 AND number = $2";
 }

@@ -32,7 +32,7 @@ pub(crate) enum Handed {
     Known,
     /// Nothing, and not at once: it has the socket, and the packet that needs the rule will wake it up.
     Kept(Arc<SharedSocket>),
-    /// The socket.
+    /// The socket is handed over as it was opened.
     Open(MediaSocket),
     /// The socket, and the shard that had it must let go of it.
     Moved(u16, MediaSocket),

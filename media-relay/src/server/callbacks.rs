@@ -51,7 +51,7 @@ pub(crate) struct Caller {
     notices: Notices,
 }
 
-/// Both ends.
+/// A bounded queue of notices: the end that tells, and the end that calls the client at `url`.
 pub(crate) fn callbacks(url: CallbackUrl, format: u8, metrics: Metrics) -> (Callbacks, Caller) {
     let (sender, waiting) = sync_channel(WAITING);
     let is_over = Arc::new(AtomicBool::new(false));
@@ -60,7 +60,7 @@ pub(crate) fn callbacks(url: CallbackUrl, format: u8, metrics: Metrics) -> (Call
 }
 
 impl Callbacks {
-    /// Never waits.
+    /// Hands a notice over without waiting; one that finds the queue full is dropped and counted.
     pub(crate) fn tell(&self, told: Told) {
         if self.sender.try_send(told).is_err() {
             self.metrics.callbacks.inc(CallbackResult::Dropped);

@@ -24,7 +24,7 @@ const OTHER_DESCRIPTORS: usize = 1_000;
 pub(super) enum Stand {
     /// The shard's, with a rule; or nobody has kept it yet.
     Busy = 0,
-    /// Nobody's.
+    /// The socket rests: it belongs to no call.
     Resting = 1,
     /// A call's, and the shard has no rule for it yet.
     Lent = 2,
@@ -85,7 +85,7 @@ impl Keep {
         self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// One less.
+    /// One socket less is kept.
     pub(super) fn give_back(&self) {
         let less = |now: usize| now.checked_sub(1);
         let _ = self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
