@@ -25,21 +25,21 @@ use crate::{BUILD, doctor, launch, run};
 /// Why a command failed, and its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// See the module.
+    /// The exit code, one of those that the module names.
     pub code: u8,
-    /// What went wrong.
+    /// What went wrong, in a sentence.
     pub message: String,
     /// What to do; may be empty.
     pub hint: String,
 }
 
 impl Failure {
-    /// Exit code 1.
+    /// A failure with exit code 1 and no hint.
     pub fn new(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into(), hint: String::new() }
     }
 
-    /// Another exit code.
+    /// The same with another exit code.
     pub fn with_code(mut self, code: u8) -> Self {
         self.code = code;
         self
@@ -91,7 +91,7 @@ pub struct Common {
     /// Form of what is printed.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: Form,
-    /// Nothing but errors.
+    /// Say nothing but errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// No colours (NO_COLOR works too).
@@ -165,7 +165,7 @@ impl Command {
 /// Where the configuration is.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigFile {
-    /// warp.toml; default /etc/warp/warp.toml.
+    /// The configuration file; default /etc/warp/warp.toml.
     #[arg(long)]
     pub config: Option<PathBuf>,
 }
@@ -192,12 +192,12 @@ struct ServeArgs {
 /// What a list looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
-    /// Aligned for people.
+    /// Aligned columns, for people.
     #[default]
     Table,
     /// With a line of names, for spreadsheets (RFC 4180).
     Csv,
-    /// As `--json`.
+    /// One object a line, as `--json` gives it.
     Json,
 }
 

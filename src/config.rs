@@ -37,13 +37,13 @@ pub struct Config {
     pub events: Events,
     /// `[api]`: the control plane.
     pub api: Api,
-    /// `[sip]`: the proxy.
+    /// `[sip]`: the proxy and its calls.
     pub sip: Sip,
-    /// `[media]`: the relay.
+    /// `[media]`: the relay and its ports.
     pub media: warp_media_relay::Config,
 }
 
-/// `[node]`: this process.
+/// `[node]`: this process, its name and its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Node {
@@ -66,13 +66,13 @@ impl Default for Node {
     }
 }
 
-/// `[log]`
+/// `[log]`: what is logged, and in which form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// `auto` (human on a terminal), `human`, `json`.
     pub format: LogFormat,
-    /// `info`, or `warn,sip_proxy=debug`.
+    /// The least level that is logged, by target: `info`, or `warn,sip_proxy=debug`.
     pub levels: String,
 }
 
@@ -82,13 +82,13 @@ impl Default for Log {
     }
 }
 
-/// See [`Log::format`].
+/// The form of log lines, for [`Log::format`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Human on a terminal, JSON otherwise.
     Auto,
-    /// Lines for people.
+    /// Lines for people, with colours on a terminal.
     Human,
     /// One JSON object per line.
     Json,
@@ -98,7 +98,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ops {
-    /// `/metrics`, `/healthz`, `/readyz`.
+    /// The address of `/metrics`, `/healthz` and `/readyz`.
     pub listen: SocketAddr,
 }
 

@@ -28,7 +28,7 @@ use crate::wire::{Stack, database_dir};
 use secrets::Secrets;
 use traffic::{Callers, Generator, RATE_FILE, VendorAgents};
 
-/// `warp dev`
+/// The arguments of `warp dev`.
 #[derive(Args, Clone, Debug)]
 pub struct DevArgs {
     /// Folder of this world.
@@ -37,7 +37,7 @@ pub struct DevArgs {
     /// Demo calls a second.
     #[arg(long, default_value_t = 5.0)]
     pub cps: f64,
-    /// No demo traffic.
+    /// Without demo traffic: no calls but yours.
     #[arg(long)]
     pub no_traffic: bool,
     /// warp.toml over the defaults of the dev world.
@@ -45,7 +45,7 @@ pub struct DevArgs {
     pub config: Option<PathBuf>,
 }
 
-/// `warp demo`
+/// The arguments of `warp demo`.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
     /// `off` stops the demo traffic.

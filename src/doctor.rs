@@ -16,11 +16,11 @@ use crate::config::Config;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Nothing to do.
+    /// Nothing needs to be done.
     Ok,
     /// Works, but not well under load.
     Warn,
-    /// Will not work.
+    /// It will not work like this.
     Fail,
 }
 
@@ -31,7 +31,7 @@ pub struct Finding {
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,
-    /// What was found.
+    /// What was found, in a sentence.
     pub found: String,
     /// The command that fixes it; empty when nothing needs fixing.
     pub fix: String,

@@ -25,7 +25,7 @@ use crate::wire::Stack;
 pub struct Roles {
     /// The SIP proxy, which decides calls.
     pub sip: bool,
-    /// The media relay.
+    /// The media relay, which carries RTP.
     pub media: bool,
     /// REST API and snapshot publisher.
     pub api: bool,
@@ -34,7 +34,7 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Everything that exists.
+    /// Every role that there is.
     pub const ALL: Roles = Roles { sip: true, media: true, api: true, jobs: true };
 
     /// Refuses a set that cannot work in one process with this configuration. Errors: what is missing and why, with what to do.

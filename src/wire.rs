@@ -35,7 +35,7 @@ pub struct Stack {
     pub health: Health,
     /// The addresses that are really listened on, where 0 was asked for too.
     pub addresses: Addresses,
-    /// Its event log.
+    /// The event log of the node.
     pub events: EventLog,
     /// `run/` of its data folder.
     pub folder: RunFolder,
@@ -54,13 +54,13 @@ pub struct Stack {
 /// Where a node listens, with real ports.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    /// SIP over UDP.
+    /// The first address of SIP over UDP; `None` without one.
     pub sip_udp: Option<SocketAddr>,
-    /// SIP over TCP.
+    /// The first address of SIP over TCP; `None` without one.
     pub sip_tcp: Option<SocketAddr>,
     /// Where the REST API listens; `None` = not, or not yet.
     pub api: Option<SocketAddr>,
-    /// Metrics and health.
+    /// The address of metrics and health; `None` without one.
     pub ops: Option<SocketAddr>,
     /// Where the ng control protocol listens; `None` = nowhere.
     pub ng: Option<SocketAddr>,

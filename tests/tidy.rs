@@ -387,6 +387,71 @@ fn transactions_know_no_call() {
     }
 }
 
+/// Issue 6 §7: what a reader sees of an item in a list is its doc comment. A word or two says nothing that the name does not say.
+const FEWEST_WORDS: usize = 4;
+
+#[test]
+fn doc_comments_of_public_items_are_sentences() {
+    let short =
+        |text: &str| short_docs(text).into_iter().map(|(n, doc)| format!("{n}: {doc}")).collect::<Vec<_>>();
+    let example = "/// Its id.\npub struct A;\n\npub enum B {\n    /// Two\n    /// words.\n    #[serde(rename = \"c\")]\n    C,\n}\n";
+    assert_eq!(short(example), ["1: Its id.", "5: Two words."], "the rule sees items and variants");
+    let fine =
+        "/// Its.\nstruct A {\n    /// No.\n    b: u8,\n}\n/// The id that callers see.\npub struct B;\n";
+    assert!(short(fine).is_empty(), "private items and sentences are nobody's business");
+    let mut faults = Vec::new();
+    for (path, text) in sources(&root()) {
+        faults.extend(short(&text).into_iter().map(|found| format!("{}:{found}", show(&path))));
+    }
+    assert!(
+        faults.is_empty(),
+        "\n{}\n{} doc comments of fewer than {FEWEST_WORDS} words",
+        faults.join("\n"),
+        faults.len()
+    );
+}
+
+/// Line and text of each doc comment of fewer than [`FEWEST_WORDS`] words on a public item, or on what belongs to a public enum
+/// or trait. Blocks are known by their indentation, which rustfmt keeps.
+fn short_docs(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let (mut doc, mut begins) = (String::new(), 0);
+    // The indentation of the public enum or trait that is open.
+    let mut open: Option<usize> = None;
+    let mut attribute = 0i32;
+    for (n, line) in text.lines().enumerate() {
+        let (code, indent) = (line.trim_start(), line.len() - line.trim_start().len());
+        if let Some(words) = code.strip_prefix("///") {
+            if doc.is_empty() {
+                begins = n + 1;
+            }
+            doc = [&doc, words.trim()].map(|part| part.trim()).join(" ");
+            continue;
+        }
+        if code.starts_with("#[") || attribute > 0 {
+            let count = |c: char| i32::try_from(code.matches(c).count()).expect("a short line");
+            attribute += count('[') - count(']');
+            continue;
+        }
+        if open.is_some_and(|at| indent <= at && code.starts_with('}')) {
+            open = None;
+        }
+        let public = code.starts_with("pub ") || open.is_some_and(|at| indent > at);
+        let words = doc.split_whitespace().count();
+        if public && words > 0 && words < FEWEST_WORDS {
+            found.push((begins, doc.trim().to_owned()));
+        }
+        if open.is_none()
+            && code.ends_with('{')
+            && ["pub enum ", "pub trait "].iter().any(|w| code.starts_with(w))
+        {
+            open = Some(indent);
+        }
+        doc.clear();
+    }
+    found
+}
+
 #[test]
 fn rfcs_and_changelog_are_indexed() {
     let index = std::fs::read_to_string(root().join("RFCs/README.md")).expect("RFCs/README.md");

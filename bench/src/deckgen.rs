@@ -20,7 +20,7 @@ use warp_policy::{Code, NumberPlan, Rounding};
 pub struct World {
     /// US exchanges as `NPANXX` (0 to 999,999).
     pub exchanges: Vec<u32>,
-    /// All codes, sorted.
+    /// All codes that there are, sorted.
     pub codes: Vec<Code>,
     /// Those outside country code 1.
     pub abroad: Vec<Code>,

@@ -26,7 +26,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads them now.
+    /// Reads the facts of this machine now.
     pub fn read() -> Facts {
         let field = |file: &str, name: &str| {
             std::fs::read_to_string(file)

@@ -29,7 +29,7 @@ pub struct Change {
 /// A file with its switches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switched {
-    /// The rewritten source.
+    /// The source, rewritten with its switches.
     pub text: String,
     /// Numbers of the changes that have no switch.
     pub left: Vec<u32>,

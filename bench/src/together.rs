@@ -14,11 +14,11 @@ use crate::switches::{Change, MODULE, switch_before, switched};
 /// What the tests said of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A test failed.
+    /// A test failed, as it should.
     Caught,
     /// The tests came to no end.
     TimedOut,
-    /// Every test passed.
+    /// Every test passed: nobody noticed the change.
     Missed,
 }
 
@@ -29,7 +29,7 @@ pub struct Listed {
     pub name: String,
     /// From the workspace's root.
     pub file: String,
-    /// Genre, place, replacement.
+    /// The change itself: genre, place, replacement.
     pub change: Change,
 }
 
@@ -60,7 +60,7 @@ pub struct Plan<'a> {
     pub build: PathBuf,
     /// The root file of the changed crate.
     pub root: &'a str,
-    /// Whose tests run.
+    /// The packages whose tests run.
     pub packages: &'a [&'a str],
 }
 

@@ -39,7 +39,7 @@ use store::{Store, StoreError};
 
 /// What the composition root gives.
 pub struct Handles {
-    /// Where snapshots go.
+    /// Where compiled snapshots are published to.
     pub publisher: warp_feed::Publisher<Snapshot>,
     /// Live figures of the vendor trunks, in the order of the snapshot's directory, for the route tester.
     pub live: Option<LiveFigures>,
@@ -83,11 +83,11 @@ pub struct App {
 
 /// The token buckets of the edge: by key, by customer, by address.
 pub struct Limits {
-    /// Of each key.
+    /// The bucket of each key.
     pub by_key: Limiter<KeyId>,
     /// Of all keys of a customer.
     pub by_customer: Limiter<CustomerId>,
-    /// Of failed authentications.
+    /// The bucket of failed authentications from each address.
     pub by_address: Limiter<std::net::IpAddr>,
     /// Hashes of keys that were good lately.
     known: Mutex<HashSet<[u8; 32]>>,
@@ -123,11 +123,11 @@ pub enum StartError {
     Store(StoreError),
     /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
-    /// The first snapshot.
+    /// The first snapshot could not be made.
     Publish(PublishError),
-    /// The event log.
+    /// The event log could not be read.
     Events(String),
-    /// Secrets at rest.
+    /// The key of secrets at rest cannot be used.
     Seal(store::seal::SealError),
     /// A first key or object could not be made.
     Bootstrap(String),
@@ -408,7 +408,7 @@ impl App {
         }
     }
 
-    /// The wall clock.
+    /// What the wall clock says now.
     pub fn wall(&self) -> Wall {
         wall_now()
     }

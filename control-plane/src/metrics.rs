@@ -205,7 +205,7 @@ impl Metrics {
         self.routes_loaded.retire(|name| decks.iter().any(|(deck, _)| deck == name), now);
     }
 
-    /// A handler panicked.
+    /// Counts a handler that panicked.
     pub fn panicked(&self) {
         self.panics.inc(());
     }

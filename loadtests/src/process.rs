@@ -13,7 +13,7 @@ pub struct Cpu {
     pub run_s: f64,
     /// How often its threads went to sleep, all together.
     pub sleeps: u64,
-    /// Resident memory, KiB.
+    /// Resident memory of the process, in KiB.
     pub rss_kb: u64,
 }
 

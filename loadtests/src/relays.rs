@@ -23,7 +23,7 @@ pub fn without_folder(command: &str) -> &str {
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
-    /// Its control port.
+    /// The address of its control port, which speaks ng.
     pub ng: SocketAddr,
 }
 

@@ -83,7 +83,7 @@ impl Default for Config {
 /// Which key is wrong, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Key.
+    /// The wrong key, without its section.
     pub key: &'static str,
     /// Reason, for an operator.
     pub reason: &'static str,

@@ -39,9 +39,9 @@ const SHARD_MESSAGES: usize = 4_096;
 /// Why a relay did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A configuration value.
+    /// A value of the configuration is wrong.
     Config(ConfigError),
-    /// The port range.
+    /// The range of ports cannot be used.
     Ports(PortError),
     /// A socket or thread; with what was being done.
     Io(&'static str, io::Error),

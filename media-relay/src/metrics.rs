@@ -24,7 +24,7 @@ use crate::core::ports::Ports;
 use crate::core::{EndedStream, StreamKind};
 
 label_enum! {
-    /// Seen from WARP.
+    /// Which way a packet goes, seen from WARP.
     pub enum Direction = "direction" { Ingress = "ingress", Egress = "egress" }
 }
 label_enum! {
@@ -40,7 +40,7 @@ label_enum! {
     }
 }
 label_enum! {
-    /// ng commands.
+    /// The command of an ng request; `bad` is one that could not be read.
     pub enum NgCommand = "command" {
         Ping = "ping", Offer = "offer", Answer = "answer", Delete = "delete", Query = "query", List = "list",
         Statistics = "statistics", Bad = "bad",
@@ -147,7 +147,7 @@ pub struct Metrics {
     pub ports_given_early: Counter,
     /// Port pairs in use, with the indexes of the addresses of each interface.
     ports_used: Arc<[(Gauge, Vec<u8>)]>,
-    /// ng commands.
+    /// ng commands, by command and by result.
     pub ng_requests: Counters<(NgCommand, NgResult)>,
     /// How long they took.
     pub ng_request_seconds: Histograms<(NgCommand, NgResult)>,

@@ -22,7 +22,7 @@ pub struct Config {
     pub udp_queue: usize,
     /// Messages that wait in a shard's mailbox; beyond: dropped and counted. Peers retransmit.
     pub mailbox: usize,
-    /// Limits of streams.
+    /// How much connections may hold and how long.
     pub streams: StreamLimits,
 }
 

@@ -41,7 +41,7 @@ pub struct Handles {
     pub spent: Vec<warp_policy::Spent>,
     /// Secret of this process, from the operating system (or of a test).
     pub seed: [u8; 32],
-    /// Where it counts.
+    /// The counters that the proxy adds to.
     pub metrics: Metrics,
 }
 
@@ -218,7 +218,7 @@ impl Commander {
         self.shared.reset_vendor_trunk(id)
     }
 
-    /// As [`Proxy::command`].
+    /// Passes a command to the shards that it concerns, as [`Proxy::command`] does.
     pub fn command(&self, command: Command) {
         dispatch(&self.senders, command);
     }

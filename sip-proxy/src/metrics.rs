@@ -28,11 +28,11 @@ label_enum! {
     }
 }
 label_enum! {
-    /// Seen from WARP.
+    /// Which way a message goes, seen from WARP.
     pub enum Direction = "direction" { Ingress = "ingress", Egress = "egress" }
 }
 label_enum! {
-    /// What carried it.
+    /// The transport that carried the message.
     pub enum Via = "transport" { Udp = "udp", Tcp = "tcp", Tls = "tls", Ws = "ws", Wss = "wss" }
 }
 label_enum! {
@@ -54,11 +54,11 @@ label_enum! {
     pub enum ParseError = "reason" { Message = "message", Framing = "framing" }
 }
 label_enum! {
-    /// Whose repetition.
+    /// Which way the repetition went, seen from WARP.
     pub enum Repeated = "direction" { Ingress = "ingress", Egress = "egress" }
 }
 label_enum! {
-    /// What was repeated.
+    /// Which half of a transaction was repeated.
     pub enum Half = "kind" { Request = "request", Response = "response" }
 }
 label_enum! {

@@ -11,7 +11,7 @@ use warp_model::Secret;
 
 use super::{Config, Network, Size, Span};
 
-/// `[api]`
+/// `[api]`: the control plane and its database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
@@ -46,9 +46,9 @@ pub struct Api {
     pub address_rate: u32,
     /// Failed authentications of one address that may come at once.
     pub address_burst: u32,
-    /// Largest JSON body.
+    /// Largest JSON body of a request.
     pub body_limit: Size,
-    /// Largest CSV upload.
+    /// Largest file that may be uploaded.
     pub upload_limit: Size,
     /// Longest time to the end of a request's head.
     pub head_timeout: Span,

@@ -9,11 +9,11 @@ use toml::Value;
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Built in.
+    /// The value is built in.
     Default,
     /// A file, with line and column from 1.
     File(PathBuf, usize, usize),
-    /// An environment variable.
+    /// An environment variable set it, this one.
     Env(String),
     /// A command-line flag or `key=value` argument.
     Flag,
@@ -32,7 +32,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One mistake.
+/// One mistake of a configuration: where, which key, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// Where it was made.
@@ -96,7 +96,7 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// Name and value of environment variables; only those that begin with `WARP_` and have `__`, and `DATABASE_URL`.
     pub env: Vec<(String, String)>,
-    /// `section.key` and value.
+    /// Flags of the command line, as `section.key` and value.
     pub flags: Vec<(String, Value)>,
 }
 

@@ -10,11 +10,11 @@ use warp_sip_proxy::core::{CoreConfig, Listener, Mode, Realm, StrangerLimits, Tr
 
 use super::Span;
 
-/// `[sip]`
+/// `[sip]`: the proxy, its addresses, timers and limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sip {
-    /// `udp:ADDRESS:PORT` and `tcp:ADDRESS:PORT`.
+    /// The sockets that are listened on: `udp:ADDRESS:PORT` and `tcp:ADDRESS:PORT`.
     pub listen: Vec<Listen>,
     /// Address that peers are told, when it is not the one listened on.
     pub advertise: Option<IpAddr>,
@@ -30,11 +30,11 @@ pub struct Sip {
     pub digest: Vec<Algorithm>,
     /// `Server` header of our own responses; empty = none.
     pub server_name: String,
-    /// RFC 3261 T1.
+    /// T1 of RFC 3261 §17.1.1.1: the expected round trip.
     pub t1: Span,
-    /// RFC 3261 T2.
+    /// T2 of RFC 3261 §17.1.2.2: the longest interval between repetitions.
     pub t2: Span,
-    /// RFC 3261 T4.
+    /// T4 of RFC 3261 §17.1.2.2: how long a message may stay in the network.
     pub t4: Span,
     /// RFC 3261 timer C.
     pub timer_c: Span,
@@ -160,7 +160,7 @@ impl Sip {
         Ok(())
     }
 
-    /// The core's configuration.
+    /// The configuration of the core that this section makes.
     pub fn core(&self, mode: Mode, node: &str) -> CoreConfig {
         let listeners = self
             .listen
@@ -204,10 +204,10 @@ impl Sip {
     }
 }
 
-/// A digest algorithm.
+/// An algorithm of digest authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
-    /// RFC 8760.
+    /// SHA-256, as RFC 8760 adds it.
     #[serde(rename = "sha-256")]
     Sha256,
     /// RFC 2617; for SIPp and old PBXs.
@@ -215,10 +215,10 @@ pub enum Algorithm {
     Md5,
 }
 
-/// `udp:127.0.0.1:5060`.
+/// One socket to listen on, written `udp:127.0.0.1:5060`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP or TCP.
+    /// Whether it is UDP or TCP.
     pub transport: Transport,
     /// The address and port.
     pub at: SocketAddr,

@@ -17,7 +17,7 @@ const DYING: Duration = Duration::from_secs(5);
 /// How often that is looked at.
 const LOOKS: Duration = Duration::from_millis(5);
 
-/// The folder.
+/// The folder `run/` of one data folder.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     dir: PathBuf,

@@ -49,7 +49,7 @@ impl OpsThread {
         Ok(Self { addr: Some(addr), stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// The address that it listens on; `None` when it does not.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }

@@ -12,7 +12,7 @@ use super::{Launched, free_port, poll_until};
 
 /// Where customers' SIPp processes live, and vendors'. Different addresses, because trunks are known by address.
 pub const CUSTOMER_IP: [u8; 4] = [127, 0, 0, 2];
-/// See [`CUSTOMER_IP`].
+/// The vendor's address, another loopback address for the same reason as [`CUSTOMER_IP`].
 pub const VENDOR_IP: [u8; 4] = [127, 0, 0, 11];
 
 /// One vendor to set up.
@@ -159,7 +159,7 @@ impl Carrier {
 pub const PASSWORD: &str = "correct-horse-battery";
 /// The usual caller and callee; Washington DC and San Francisco: interstate.
 pub const CALLER: &str = "12025550100";
-/// See [`CALLER`].
+/// The number that tests call, of another state than [`CALLER`].
 pub const CALLED: &str = "14155550123";
 const CALLER_E164: &str = "+12025550100";
 const CALLED_E164: &str = "+14155550123";

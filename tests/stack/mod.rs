@@ -78,7 +78,7 @@ impl Launched {
         text.parse().unwrap_or_else(|_| panic!("{key}={text} is not an address"))
     }
 
-    /// Process id.
+    /// The id of the process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -359,7 +359,7 @@ fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<St
 pub struct Rendered {
     /// The HTTP status, 200 to 599.
     pub status: u16,
-    /// Headers in order.
+    /// The headers, in the order in which they are sent.
     pub headers: Vec<(String, String)>,
     /// The body as it is sent, UTF-8.
     pub body: String,
@@ -367,7 +367,7 @@ pub struct Rendered {
     pub close: bool,
 }
 
-/// Writes an answer.
+/// Writes an answer or a refusal as it is sent.
 pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut set = |name: &HeaderName, value: &str| headers.push((name.as_str().to_owned(), value.to_owned()));

@@ -46,13 +46,13 @@ pub struct Request {
     pub id: String,
     /// Parts of the path by name.
     pub path: Vec<(String, String)>,
-    /// Query parameters, decoded.
+    /// The query parameters, decoded, in their order.
     pub query: Vec<(String, String)>,
     /// The body as it came, whole.
     pub body: Bytes,
     /// The method is PUT.
     pub replaces: bool,
-    /// Versions of If-Match.
+    /// The versions that If-Match names.
     pub expected: Expected,
     /// The transaction that its use cases share, when their answer is kept with their work.
     pub work: Option<Arc<Work>>,
@@ -97,7 +97,7 @@ impl Request {
         format!("{}/{id}", self.place.trim_end_matches('/'))
     }
 
-    /// A query parameter.
+    /// The value of a query parameter; of several of one name the first.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
@@ -225,7 +225,7 @@ fn to_json(value: &impl Serialize) -> Result<Value, ApiError> {
     })
 }
 
-/// A handler's outcome.
+/// What a handler gives: a reply, or an error.
 pub type Answer = Result<Reply, ApiError>;
 
 /// A handler: any `async fn(Arc<App>, Request) -> Answer`.
@@ -299,25 +299,25 @@ const QUERY_CHARS: usize = 256;
 const SORTS: &[(&str, &str)] =
     &[("-created_at", "created_at"), ("-setup_at", "setup_at"), ("-posted_at", "posted_at")];
 
-/// What comes back.
+/// What a successful answer holds.
 #[derive(Clone, Copy)]
 pub enum Returns {
     /// `data` is one object.
     One(u16, TypeDoc),
     /// `data` is a list, `meta` has the cursor.
     Page(TypeDoc),
-    /// `data` is null.
+    /// The envelope with `data` null.
     Nothing,
-    /// Not the envelope.
+    /// Not the envelope but a body of this media type.
     Raw(&'static str),
 }
 
-/// What goes in.
+/// What the request's body holds.
 #[derive(Clone, Copy)]
 pub enum Takes {
     /// There is no body.
     Nothing,
-    /// A JSON object.
+    /// A JSON object of this type.
     Json(TypeDoc),
     /// A JSON merge patch of that object (RFC 7396).
     Patch(TypeDoc),
@@ -328,7 +328,7 @@ pub enum Takes {
 /// An endpoint: method, path, who may, what goes in and comes out, and its handler.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// The HTTP method.
+    /// The HTTP method that it answers to.
     pub method: Method,
     /// Template with `{name}` parts: also the value of the metric label `route`.
     pub path: &'static str,
@@ -336,9 +336,9 @@ pub struct Endpoint {
     pub access: Access,
     /// What it does, in one line.
     pub summary: &'static str,
-    /// What goes in.
+    /// What the request's body holds.
     pub takes: Takes,
-    /// What comes back.
+    /// What a successful answer holds.
     pub returns: Returns,
     /// Query parameters; others are refused.
     pub query: Vec<QueryDoc>,
@@ -350,7 +350,7 @@ pub struct Endpoint {
     pub handler: Handler,
 }
 
-/// Starts an endpoint.
+/// Begins an endpoint: what is not said after it stays at its default.
 pub fn endpoint<F, Fut>(
     method: Method,
     path: &'static str,
@@ -395,7 +395,7 @@ impl Endpoint {
         self
     }
 
-    /// Gives one object.
+    /// A success gives one object, with this status.
     pub fn gives<T: ToSchema>(mut self, status: u16) -> Self {
         self.returns = Returns::One(status, doc::<T>());
         self

@@ -27,7 +27,7 @@ macro_rules! codes {
                 match self { $(Code::$variant => $status),* }
             }
 
-            /// What it means.
+            /// What the code means, in a sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Code::$variant => concat!($($doc),*).trim_ascii()),* }
             }
@@ -80,14 +80,14 @@ codes! {
     Unavailable = ("unavailable", 503);
 }
 
-/// An error answer.
+/// An error as the API answers it.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     /// From the closed list.
     pub code: Code,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// What to do.
+    /// What the client can do about it.
     pub hint: Option<&'static str>,
     /// All field problems at once.
     pub details: Vec<Problem>,

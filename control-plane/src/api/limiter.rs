@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use warp_model::Mono;
 
-/// Rate and burst.
+/// How fast a token bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Requests a second in the long run.
     pub per_second: u32,
-    /// Requests at once.
+    /// Requests that may come at once.
     pub burst: u32,
 }
 
@@ -38,7 +38,7 @@ struct Bucket {
     at: Mono,
 }
 
-/// Buckets by key.
+/// A token bucket for each key.
 #[derive(Debug)]
 pub struct Limiter<K> {
     half: usize,

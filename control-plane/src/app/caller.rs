@@ -9,7 +9,7 @@ use crate::store::Scope;
 pub enum Audience {
     /// A customer's own things, under `/api/v1`.
     Customer,
-    /// Everything, under `/api/v1/admin`.
+    /// The operator's API: everything, under `/api/v1/admin`.
     Operator,
 }
 
@@ -28,7 +28,7 @@ impl Audience {
 pub struct Caller {
     /// The id of the key that was sent.
     pub key: KeyId,
-    /// Of which audience.
+    /// The audience of the caller's key.
     pub audience: Audience,
     /// Of which tenant; `None` for operators.
     pub customer: Option<CustomerId>,

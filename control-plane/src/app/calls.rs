@@ -43,7 +43,7 @@ macro_rules! call {
                 pub setup_at: Time,
                 /// When it was answered.
                 pub answer_at: Option<Time>,
-                /// When it ended.
+                /// When the call ended.
                 pub end_at: Time,
                 /// Post-dial delay: from the INVITE to the first ringing, in milliseconds.
                 pub pdd_ms: Option<i64>,
@@ -51,7 +51,7 @@ macro_rules! call {
                 pub duration_ms: i64,
                 /// The final SIP status.
                 pub sip_code: i32,
-                /// The Q.850 cause.
+                /// The cause of Q.850, 1 to 127.
                 pub q850: Option<i32>,
                 /// Who ended the call.
                 pub release_side: Word<ReleaseSideName>,
@@ -113,7 +113,7 @@ crate::choice! {
     pub enum JurisdictionName {
         /// From one state to another.
         Interstate = "interstate",
-        /// Within one state.
+        /// Both numbers are within one state.
         Intrastate = "intrastate",
         /// Within one local area.
         Local = "local",
@@ -127,7 +127,7 @@ crate::choice! {
     pub enum ReleaseSideName {
         /// The caller hung up or gave up.
         Caller = "caller",
-        /// The called side.
+        /// The called side ended it.
         Callee = "callee",
         /// The platform ended it: a limit, a failure, an operator.
         System = "system",

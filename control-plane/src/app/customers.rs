@@ -62,7 +62,7 @@ crate::input! {
     pub struct CustomerInput {
         /// The customer's name, for people.
         pub name: Text<1, 100>,
-        /// `active` when absent.
+        /// Whether the customer may call; `active` when absent.
         pub status: Option<Status>,
         /// The ISO 4217 currency of all its amounts; `USD` when absent. It cannot change.
         pub currency: Option<CurrencyCode>,
@@ -124,7 +124,7 @@ crate::input! {
         pub cycle_day: Option<Int<1, 28>>,
         /// Days until an invoice is due: 0, 15, 30 (when absent) or 60.
         pub terms_days: Option<TermsDays>,
-        /// `postpaid` when absent.
+        /// How the account pays; `postpaid` when absent.
         pub mode: Option<BanMode>,
     }
 }
@@ -134,7 +134,7 @@ crate::whole_of! {
     pub struct TermsDays: [0, 15, 30, 60];
 }
 
-/// Customers, newest first.
+/// A page of customers, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, Fault> {
     let mut tx = ctx.begin().await?;
     let rows = rows::list(&mut tx, paging).await?;
@@ -151,7 +151,7 @@ fn known(row: Option<CustomerRow>) -> Result<CustomerRow, Fault> {
     row.ok_or_else(|| Fault::not_found("customer"))
 }
 
-/// A new customer.
+/// Makes a new customer. Errors: a name or value that cannot be.
 pub async fn create(ctx: &Ctx<'_>, input: CustomerInput) -> Result<Customer, Fault> {
     let id: CustomerId = ctx.new_id::<CustomerKind>();
     let currency = input.currency.as_ref().map_or(Currency::USD, |c| c.0);
@@ -216,7 +216,7 @@ pub async fn list_bans(
     Ok(Page::of(rows, paging.limit, |b| &b.id).map(Ban::from))
 }
 
-/// One billing account.
+/// The billing account of an id. Errors: there is none.
 pub async fn get_ban(ctx: &Ctx<'_>, id: BanId) -> Result<Ban, Fault> {
     let mut tx = ctx.begin().await?;
     let row = rows::get_ban(&mut tx, id).await?;

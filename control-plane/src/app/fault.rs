@@ -62,7 +62,7 @@ pub struct Fault {
     pub kind: Kind,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// What to do.
+    /// What the caller can do about it.
     pub hint: Option<&'static str>,
     /// All field problems at once.
     pub details: Vec<Problem>,
@@ -86,7 +86,7 @@ impl Fault {
         Self::new(Kind::NotFound, format!("there is no such {what}"))
     }
 
-    /// All field problems.
+    /// A refusal that names every wrong field.
     pub fn fields(details: Vec<Problem>) -> Self {
         let message = match details.as_slice() {
             [one] => format!("{}: {}", one.field, one.message),
@@ -95,7 +95,7 @@ impl Fault {
         Self { details, ..Self::new(Kind::ValidationFailed, message) }
     }
 
-    /// One field problem.
+    /// A refusal that names one wrong field.
     pub fn field(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Self::fields(vec![Problem::new(field, code, message)])
     }

@@ -16,7 +16,7 @@ const PORT: &str = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2
 const GAP: &str = "[ .()/-]*";
 /// What an id has behind its prefix: 26 digits of Crockford's alphabet, the first of three bits.
 const ID_DIGITS: &str = "[0-7][0-9a-hjkmnp-tv-z]{25}";
-/// No control character.
+/// A text without any control character.
 pub const PLAIN: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 /// At least one character that can be seen, no control characters.
 pub const VISIBLE: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$";

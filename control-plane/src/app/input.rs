@@ -502,7 +502,7 @@ macro_rules! choice {
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
-            /// From the word.
+            /// The value of a word; `None` for any other text.
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }
@@ -585,13 +585,13 @@ mod tests {
     use proptest::prelude::*;
 
     crate::input! {
-        /// For the tests.
+        /// An input of three fields, for the tests.
         pub struct Sample {
-            /// A name.
+            /// A name of one to five characters.
             pub name: Text<1, 5>,
-            /// A limit.
+            /// A limit from 0 to 10.
             pub channels: Option<Int<0, 10>>,
-            /// Addresses.
+            /// At most two addresses.
             pub ips: List<Ip, 2>,
         }
     }

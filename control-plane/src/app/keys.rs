@@ -51,7 +51,7 @@ crate::choice! {
     pub enum KeyAudience {
         /// A customer's own things, under `/api/v1`.
         Customer = "customer",
-        /// Everything, under `/api/v1/admin`.
+        /// The operator's API: everything, under `/api/v1/admin`.
         Operator = "operator",
     }
 }
@@ -108,7 +108,7 @@ crate::input! {
     }
 }
 
-/// One of [`SCOPES`].
+/// The name of a scope, one of [`SCOPES`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeName(pub String);
 

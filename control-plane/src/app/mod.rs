@@ -64,7 +64,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// A new id.
+    /// A new id, made of the wall clock and random bits.
     pub fn new_id<K: IdKind>(&self) -> Id<K> {
         Id::new(self.app.wall(), self.app.random_id())
     }

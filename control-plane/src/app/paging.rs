@@ -6,7 +6,7 @@ use super::forms;
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// At most `limit`.
+    /// The rows of the page, at most `limit` of them.
     pub items: Vec<T>,
     /// Cursor of the next page.
     pub next: Option<String>,
@@ -90,7 +90,7 @@ pub enum Cursor {
     Number,
     /// An address or network of an access list.
     Address,
-    /// A digest user.
+    /// A digest user, by its name.
     User,
 }
 

@@ -41,7 +41,7 @@ crate::view! {
         pub progress_at: Option<i64>,
         /// When it was answered.
         pub answer_at: Option<i64>,
-        /// When it ended.
+        /// When the call ended, in microseconds since 1970.
         pub end_at: i64,
         /// Post-dial delay: from the INVITE to the first ringing, in milliseconds.
         pub pdd_ms: Option<u64>,
@@ -49,7 +49,7 @@ crate::view! {
         pub duration_ms: u64,
         /// The final SIP status.
         pub sip_code: u16,
-        /// The Q.850 cause.
+        /// The cause of Q.850, 1 to 127.
         pub q850: Option<u16>,
         /// Who ended the call.
         pub release_side: Word<ReleaseSideName>,
@@ -97,11 +97,11 @@ crate::view! {
         pub pdd_ms: Option<u64>,
         /// The final SIP status of this attempt.
         pub sip_code: u16,
-        /// The Q.850 cause.
+        /// The cause of Q.850, 1 to 127.
         pub q850: Option<u16>,
         /// When it ended, in microseconds since 1970.
         pub end_at: i64,
-        /// Why it ended.
+        /// Why the attempt ended, as a word.
         pub ended_by: String,
     }
 }
@@ -157,9 +157,9 @@ crate::view! {
 crate::view! {
     /// Figures of one direction.
     pub struct MediaStream {
-        /// Packets that arrived.
+        /// RTP packets that arrived.
         pub packets: u64,
-        /// Bytes that arrived.
+        /// Bytes of the packets that arrived.
         pub bytes: u64,
         /// Packets that were lost.
         pub lost: u64,
@@ -177,7 +177,7 @@ crate::view! {
         pub version: u16,
         /// The policy snapshot that it was decided from.
         pub snapshot_id: String,
-        /// What came in.
+        /// What the decision was asked for.
         pub inputs: DecisionInputs,
         /// The decision in one sentence. Only operators see it.
         pub summary: Sometimes<String>,
@@ -195,7 +195,7 @@ crate::view! {
         pub caller: Option<String>,
         /// The class of the caller.
         pub caller_class: Option<String>,
-        /// The caller's state.
+        /// The US state of the caller's number.
         pub orig_state: Option<String>,
         /// The state of the number that was priced.
         pub term_state: Option<String>,
@@ -243,7 +243,7 @@ crate::view! {
 crate::view! {
     /// What was known of a vendor trunk when a call was decided.
     pub struct DecisionLive {
-        /// The vendor trunk.
+        /// The id of the vendor trunk.
         pub vendor_trunk: String,
         /// Whether it was in rotation.
         pub up: bool,

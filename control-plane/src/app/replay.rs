@@ -17,7 +17,7 @@ crate::choice! {
     pub enum ReplayedRating {
         /// It gave the same price.
         Confirmed = "confirmed",
-        /// It did not.
+        /// The price came out differently.
         Mismatch = "mismatch",
         /// There was nothing to rate.
         None = "none",

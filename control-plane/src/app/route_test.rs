@@ -36,7 +36,7 @@ crate::view! {
     }
 }
 
-/// Decides and explains.
+/// Decides where a call would go, and explains why. Errors: an unknown trunk, or a number that is none.
 pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, Fault> {
     let id: TrunkId = input.trunk_id.0;
     // Row-level security says whether the caller may know this trunk at all.

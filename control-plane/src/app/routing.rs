@@ -150,7 +150,7 @@ crate::input! {
     pub struct PartitionInput {
         /// Its name. No other partition has the same.
         pub name: Text<1, 64>,
-        /// `cost` when absent.
+        /// In what order vendors are tried; `cost` when absent.
         pub strategy: Option<StrategyName>,
         /// How many vendors are tried for one call; 4 when absent.
         pub max_candidates: Option<Int<1, 8>>,
@@ -222,7 +222,7 @@ crate::input! {
     }
 }
 
-/// Partitions, newest first.
+/// A page of partitions, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Partition>, Fault> {
     let mut tx = ctx.begin().await?;
     let rows = rows::list(&mut tx, paging).await?;
@@ -253,7 +253,7 @@ async fn whole(tx: &mut Tx, row: PartitionRow) -> Result<Partition, Fault> {
     Ok(Partition::new(row, members))
 }
 
-/// A new partition.
+/// Makes a new partition. Errors: a vendor that does not exist, or a value that cannot be.
 pub async fn create(ctx: &Ctx<'_>, input: PartitionInput) -> Result<Partition, Fault> {
     let id = ctx.new_id::<PartitionKind>().to_string();
     let (values, members) = values(input)?;
@@ -334,7 +334,7 @@ pub async fn delete(ctx: &Ctx<'_>, id: PartitionId, expected: &Expected) -> Resu
     deleted(ctx, tx, rows, ("partition", &id), None).await
 }
 
-/// Exclusions, newest first.
+/// A page of exclusions, newest first.
 pub async fn list_exclusions(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Exclusion>, Fault> {
     let mut tx = ctx.begin().await?;
     let rows = rows::list_exclusions(&mut tx, paging).await?;
@@ -348,7 +348,7 @@ pub async fn get_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<Exclusion, 
     Ok(row.ok_or_else(|| Fault::not_found("exclusion"))?.into())
 }
 
-/// A new exclusion.
+/// Makes a new exclusion. Errors: an end where there can be none, or none where there must be one.
 pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Exclusion, Fault> {
     let mut problems = Vec::new();
     let permanent = input.kind == ExclusionReason::Permanent;

@@ -228,19 +228,19 @@ crate::choice! {
         Domestic = "domestic",
         /// Toll-free numbers of the North American plan (8YY).
         TollFree = "toll_free",
-        /// Numbers of Canada.
+        /// Numbers of Canada, geographic ones.
         Canada = "canada",
         /// PR, VI, GU, AS, MP.
         UsTerritory = "us_territory",
         /// Other countries of country code 1.
         NanpCountry = "nanp_country",
-        /// Everything else abroad.
+        /// Everything abroad that no other class has.
         International = "international",
         /// Ranges of premium services, in any country.
         Premium = "premium",
-        /// Networks by satellite.
+        /// Networks that are reached by satellite.
         Satellite = "satellite",
-        /// Known from fraud.
+        /// Numbers that are known from fraud.
         HighRisk = "high_risk",
         /// Personal numbers, which follow their holder.
         Personal = "personal",
@@ -257,7 +257,7 @@ crate::input! {
         pub name: Text<1, 100>,
         /// The billing account that pays for its calls.
         pub ban_id: Option<Ref<BanKind>>,
-        /// `active` when absent.
+        /// Whether the trunk takes calls; `active` when absent.
         pub status: Option<TrunkStatus>,
         /// How many calls may be up at once. Absent: no limit of this side.
         pub channels: Option<Int<0, 1_000_000>>,
@@ -599,7 +599,7 @@ pub async fn list_ips(
     Ok(Page::of(rows, paging.limit, |a| &a.address).map(TrunkIp::from))
 }
 
-/// One more address.
+/// Adds an address to a trunk. Errors: an unknown trunk, an address that another trunk has, or too many.
 pub async fn add_ip(ctx: &Ctx<'_>, id: TrunkId, input: TrunkIpInput) -> Result<TrunkIp, Fault> {
     let mut tx = ctx.begin().await?;
     let customer = owner(&read(&mut tx, id).await?)?;
@@ -637,7 +637,7 @@ pub async fn list_credentials(
     Ok(Page::of(rows, paging.limit, |c| &c.username).map(Credential::from))
 }
 
-/// One digest user.
+/// The digest user of a name. Errors: there is none on the trunk.
 pub async fn get_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Result<Credential, Fault> {
     let mut tx = ctx.begin().await?;
     read(&mut tx, id).await?;

@@ -46,7 +46,7 @@ crate::input! {
         pub slug: Slug,
         /// Its name, for people.
         pub name: Text<1, 100>,
-        /// `active` when absent.
+        /// Whether the vendor gets calls; `active` when absent.
         pub status: Option<Status>,
         /// Its price lists, in order.
         pub buy_deck_ids: List<Ref<DeckKind>, 16>,
@@ -104,9 +104,9 @@ crate::view! {
 crate::choice! {
     /// SIP transport towards a vendor.
     pub enum VendorTransport {
-        /// SIP over UDP.
+        /// SIP over UDP, the usual one.
         Udp = "udp",
-        /// SIP over TCP.
+        /// SIP over TCP, without TLS.
         Tcp = "tcp",
     }
 }
@@ -118,7 +118,7 @@ crate::choice! {
         PlusE164 = "plus_e164",
         /// E.164 without a plus: `14155550123`.
         E164 = "e164",
-        /// `4155550123` inside NANP.
+        /// National form inside the North American plan: `4155550123`.
         National = "national",
     }
 }
@@ -128,9 +128,9 @@ crate::input! {
     pub struct VendorTrunkInput {
         /// Its name, unique within the vendor.
         pub name: Text<1, 100>,
-        /// `active` when absent.
+        /// Whether the trunk gets calls; `active` when absent.
         pub status: Option<TrunkStatus>,
-        /// `udp` when absent.
+        /// The transport of its SIP; `udp` when absent.
         pub transport: Option<VendorTransport>,
         /// Where its INVITEs go, in order; at least one.
         pub addresses: List<Socket, 16, 1>,
@@ -140,7 +140,7 @@ crate::input! {
         pub cps: Option<Int<0, 100_000>>,
         /// Digits that are put in front of the number.
         pub tech_prefix: Option<DialPrefix>,
-        /// `plus_e164` when absent.
+        /// How numbers are written; `plus_e164` when absent.
         pub number_format: Option<NumberFormat>,
         /// Further addresses that its media may come from.
         pub media_ips: List<Ip, 32>,
@@ -179,7 +179,7 @@ crate::view! {
     }
 }
 
-/// Vendors, newest first.
+/// A page of vendors, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Vendor>, Fault> {
     let mut tx = ctx.begin().await?;
     let rows = rows::list(&mut tx, paging).await?;
@@ -196,7 +196,7 @@ fn known(row: Option<VendorRow>) -> Result<VendorRow, Fault> {
     row.ok_or_else(|| Fault::not_found("vendor"))
 }
 
-/// A new vendor.
+/// Makes a new vendor. Errors: a deck that does not exist, or a value that cannot be.
 pub async fn create(ctx: &Ctx<'_>, input: VendorInput) -> Result<Vendor, Fault> {
     let id: VendorId = ctx.new_id::<VendorKind>();
     let mut tx = ctx.begin().await?;
@@ -253,7 +253,7 @@ pub async fn list_trunks(
     Ok(Page::of(rows, paging.limit, |t| &t.id).map(VendorTrunk::from))
 }
 
-/// One vendor trunk.
+/// The vendor trunk of an id. Errors: there is none.
 pub async fn get_trunk(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<VendorTrunk, Fault> {
     let mut tx = ctx.begin().await?;
     Ok(known_trunk(rows::get_trunk(&mut tx, id).await?)?.into())

@@ -13,7 +13,7 @@ use crate::store::types::{Amount, Json, Time};
 
 /// A closed list of words; made by [`choice!`](crate::choice).
 pub trait Words {
-    /// All of them.
+    /// All words of the list.
     const WORDS: &'static [&'static str];
 }
 

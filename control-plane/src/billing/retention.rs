@@ -27,7 +27,7 @@ pub struct Retention {
 /// What one pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// Calls that went.
+    /// How many calls were deleted.
     pub gone: u64,
     /// Of them, calls with a price that were on no bill.
     pub unbilled: u64,

@@ -17,7 +17,7 @@ use crate::store::{Scope, Store, Tx, snapshots as rows};
 
 /// A section of a directory in its stored form.
 pub struct Part {
-    /// `customers/12`, `vendors` …
+    /// The name of the section: `customers/12`, `vendors` …
     pub name: String,
     /// Content address of its JSON.
     pub sha256: String,

@@ -57,17 +57,17 @@ crate::row! {
 pub struct CallQuery {
     /// The id of the trunk that they came in on: `trk_…`.
     pub trunk: Option<String>,
-    /// Final SIP status.
+    /// The final SIP status, as the customer got it.
     pub code: Option<i32>,
-    /// How it ended.
+    /// How the call ended, as a word.
     pub outcome: Option<&'static str>,
-    /// E.164 with `+`.
+    /// The called number, E.164 with `+`.
     pub called: Option<String>,
-    /// E.164 with `+`.
+    /// The caller's number, E.164 with `+`.
     pub caller: Option<String>,
     /// Begun at or after, microseconds.
     pub setup_from: Option<i64>,
-    /// Begun before, microseconds.
+    /// Only calls that began before this, in microseconds since 1970.
     pub setup_before: Option<i64>,
     /// The SIP Call-ID of the INVITE.
     pub sip_call_id: Option<String>,
@@ -77,7 +77,7 @@ pub struct CallQuery {
     pub customer: Option<String>,
     /// Posted at or after, microseconds.
     pub posted_from: Option<i64>,
-    /// Posted before, microseconds.
+    /// Only calls that were posted before this, in microseconds since 1970.
     pub posted_before: Option<i64>,
 }
 

@@ -31,17 +31,17 @@ crate::row! {
 pub struct CustomerValues {
     /// Its name, for people.
     pub name: String,
-    /// `active` or `suspended`.
+    /// The status as a word: `active` or `suspended`.
     pub status: &'static str,
     /// Of all its amounts.
     pub currency: Currency,
-    /// Calls at once.
+    /// Most calls at once; `None` is no limit.
     pub channels: Option<i32>,
-    /// Calls per second.
+    /// Most calls a second; `None` is no limit.
     pub cps: Option<i32>,
-    /// Nano-units per minute.
+    /// Highest price in nano-units per minute; `None` is no limit.
     pub max_rate_per_min: Option<i64>,
-    /// Nano-units per day.
+    /// Most spent in a day, in nano-units; `None` is no limit.
     pub daily_spend: Option<i64>,
     /// Minutes east of UTC.
     pub utc_offset_min: i32,
@@ -52,7 +52,7 @@ pub struct CustomerValues {
 }
 
 crate::row! {
-    /// A billing account.
+    /// The row of a billing account.
     pub struct BanRow {
         id: String,
         customer_id: String,
@@ -75,7 +75,7 @@ pub struct BanValues {
     pub cycle_day: i32,
     /// Days until an invoice is due.
     pub terms_days: i32,
-    /// `prepaid` or `postpaid`.
+    /// How the account pays, as a word: `prepaid` or `postpaid`.
     pub mode: &'static str,
 }
 
@@ -95,7 +95,7 @@ pub async fn lock(tx: &mut Tx, id: CustomerId) -> Result<Option<CustomerRow>, St
     tx.first(sqlx::query(CUSTOMER_LOCK).bind(id.to_string())).await
 }
 
-/// A new one.
+/// Writes a new customer; gives its row.
 pub async fn insert(
     tx: &mut Tx,
     id: CustomerId,
@@ -141,7 +141,7 @@ pub async fn list_bans(
     tx.all(query).await
 }
 
-/// One billing account.
+/// The row of a billing account; `None` when there is none.
 pub async fn get_ban(tx: &mut Tx, id: BanId) -> Result<Option<BanRow>, StoreError> {
     tx.first(sqlx::query(BAN_GET).bind(id.to_string())).await
 }

@@ -79,7 +79,7 @@ crate::row! {
     }
 }
 
-/// Decks, newest first.
+/// The rows of a page of decks, newest first.
 pub async fn list(tx: &mut Tx, paging: &Paging) -> Result<Vec<DeckRow>, StoreError> {
     tx.all(sqlx::query(DECK_LIST).bind(paging.after.as_deref()).bind(paging.rows())).await
 }
@@ -141,7 +141,7 @@ pub async fn next_number(tx: &mut Tx, id: DeckId) -> Result<i32, StoreError> {
     Ok(row.try_get(0)?)
 }
 
-/// Stores a version.
+/// Writes a new version of a deck.
 pub async fn insert_version(
     tx: &mut Tx,
     id: DeckId,

@@ -8,7 +8,7 @@ use super::types::Json;
 use super::{StoreError, Tx};
 
 crate::row! {
-    /// A first answer.
+    /// The row of a first answer.
     pub struct KeptRow {
         request: Vec<u8>,
         status: i32,
@@ -29,7 +29,7 @@ pub async fn find(tx: &mut Tx, owner: &str, key: &str) -> Result<Option<KeptRow>
     tx.first(sqlx::query(IDEMPOTENCY_FIND).bind(owner).bind(key)).await
 }
 
-/// Keeps the answer.
+/// Keeps the first answer to a key.
 pub async fn keep(
     tx: &mut Tx,
     (owner, key): (&str, &str),

@@ -30,15 +30,15 @@ crate::row! {
 pub struct KeyValues {
     /// Tenant; `None` for operators' keys.
     pub customer: Option<CustomerId>,
-    /// `customer` or `operator`.
+    /// The audience as a word: `customer` or `operator`.
     pub audience: &'static str,
     /// Its name, for people.
     pub name: String,
-    /// Its first characters.
+    /// The first characters of the key, to be recognised by.
     pub hint: String,
     /// SHA-256 of the secret.
     pub hash: Vec<u8>,
-    /// What it may.
+    /// The scopes of the key: what it may do.
     pub scopes: Vec<String>,
     /// Addresses that may use it.
     pub ip_allow: Vec<String>,
@@ -79,7 +79,7 @@ pub async fn get(tx: &mut Tx, id: KeyId) -> Result<Option<KeyRow>, StoreError> {
     tx.first(sqlx::query(KEY_GET).bind(id.to_string())).await
 }
 
-/// A new one.
+/// Writes a new key; gives its row.
 pub async fn insert(tx: &mut Tx, id: KeyId, v: KeyValues) -> Result<Option<KeyRow>, StoreError> {
     let query = sqlx::query(KEY_INSERT)
         .bind(id.to_string())
@@ -114,7 +114,7 @@ pub async fn find(
     tx.first(sqlx::query(KEY_FIND).bind(hash).bind(peer.to_string())).await
 }
 
-/// Notes its use.
+/// Notes that the key was used now.
 pub async fn touch(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
     tx.run(sqlx::query(KEY_TOUCH).bind(id)).await?;
     Ok(())

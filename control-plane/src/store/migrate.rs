@@ -11,11 +11,11 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Row, SqlSafeStr};
 use super::StoreError;
 use super::sql;
 
-/// Owns the schema.
+/// The role that owns the schema.
 pub const MIGRATE_ROLE: &str = "warp_migrate";
 /// The program at run time.
 pub const APP_ROLE: &str = "warp_app";
-/// People and reports.
+/// The role of people and reports, which reads only.
 pub const READONLY_ROLE: &str = "warp_readonly";
 /// Database of the private cluster.
 pub const DATABASE: &str = "warp";

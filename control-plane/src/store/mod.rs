@@ -51,7 +51,7 @@ pub const STATEMENT_TIMEOUT: &str = "2s";
 pub enum Database {
     /// A private cluster in this folder (or, for root, under `/var/lib/warp` when the folder cannot be reached).
     Private {
-        /// For example `.warp/dev/pg`.
+        /// The folder of the cluster, for example `.warp/dev/pg`.
         dir: PathBuf,
     },
     /// An existing server. TLS towards it is not built in yet: use a unix socket or a trusted network.

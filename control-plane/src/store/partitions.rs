@@ -35,7 +35,7 @@ pub struct PartitionValues {
     pub max_candidates: i32,
     /// Duration that prices are compared for.
     pub expected_duration_s: i32,
-    /// Nano-units per minute.
+    /// Least margin in nano-units per minute.
     pub margin_per_min: i64,
     /// The currency of the margin per minute.
     pub margin_currency: String,
@@ -77,7 +77,7 @@ pub struct ExclusionValues {
     pub code: Option<String>,
     /// Why, as a word.
     pub kind: &'static str,
-    /// Why, in words.
+    /// Why the vendor is excluded, in words.
     pub reason: String,
     /// When it begins, in microseconds since 1970; `None` = at once.
     pub starts_at: Option<i64>,
@@ -100,7 +100,7 @@ pub async fn lock(tx: &mut Tx, id: &str) -> Result<Option<PartitionRow>, StoreEr
     tx.first(sqlx::query(PARTITION_LOCK).bind(id)).await
 }
 
-/// A new one.
+/// Writes a new partition; gives its row.
 pub async fn insert(tx: &mut Tx, id: &str, v: PartitionValues) -> Result<Option<PartitionRow>, StoreError> {
     tx.first(bound(PARTITION_INSERT, id, v)).await
 }
@@ -157,7 +157,7 @@ pub async fn get_exclusion(tx: &mut Tx, id: &str) -> Result<Option<ExclusionRow>
     tx.first(sqlx::query(EXCLUSION_GET).bind(id)).await
 }
 
-/// A new exclusion.
+/// Writes a new exclusion; gives its row.
 pub async fn insert_exclusion(
     tx: &mut Tx,
     id: &str,

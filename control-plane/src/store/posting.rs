@@ -24,7 +24,7 @@ pub struct Posting<'a> {
 /// What became of a record that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// There was none.
+    /// The record was not there before.
     New,
     /// It took the place of one whose end was reconstructed.
     Instead,

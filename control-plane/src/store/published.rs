@@ -28,7 +28,7 @@ pub const NO_PARTITION: &str = "(none)";
 pub struct DeckRef {
     /// The deck that the version is of.
     pub id: DeckId,
-    /// Version in force.
+    /// The version that is in force.
     pub number: i32,
     /// The SHA-256 of the version, in hex.
     pub sha256: String,
@@ -101,7 +101,7 @@ pub struct PageRows {
 pub struct VendorRows {
     /// The vendors that sell to us.
     pub vendors: Vec<Vendor>,
-    /// The vendors' trunks.
+    /// The vendors' trunks, in the order of their ids.
     pub vendor_trunks: Vec<VendorTrunk>,
     /// The exclusions of vendors.
     pub blocks: Vec<Block>,

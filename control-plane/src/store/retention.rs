@@ -9,7 +9,7 @@ use super::{StoreError, Tx};
 /// What one batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Calls that went.
+    /// How many calls were deleted.
     pub gone: i64,
     /// The last of them in the order of their ids.
     pub last: Option<String>,

@@ -81,7 +81,7 @@ impl Seal {
         Self::new(random())
     }
 
-    /// With this key.
+    /// A seal with this key.
     pub fn new(key: [u8; KEY_BYTES]) -> Self {
         Self { key: Arc::new(Secret::new(key)) }
     }

@@ -31,7 +31,7 @@ pub async fn manifest(tx: &mut Tx, id: &str) -> Result<Option<serde_json::Value>
     Ok(row.map(|r| r.try_get(0)).transpose()?)
 }
 
-/// A section's content.
+/// The content of a section, by its hash; `None` when it is not kept.
 pub async fn section(tx: &mut Tx, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let row = sqlx::query(SECTION_GET).bind(sha256).fetch_optional(tx.db()).await?;
     Ok(row.map(|r| r.try_get(0)).transpose()?)

@@ -48,15 +48,15 @@ crate::row! {
 /// The limits of one owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedLimits {
-    /// `active` or `disabled`.
+    /// The status as a word: `active` or `disabled`.
     pub status: String,
-    /// Calls at once.
+    /// Most calls at once; `None` is no limit.
     pub channels: Option<i32>,
-    /// Calls per second.
+    /// Most calls a second; `None` is no limit.
     pub cps: Option<i32>,
-    /// Nano-units per minute.
+    /// Highest price in nano-units per minute; `None` is no limit.
     pub max_rate_per_min: Option<i64>,
-    /// Nano-units per day.
+    /// Most spent in a day, in nano-units; `None` is no limit.
     pub daily_spend: Option<i64>,
     /// The longest call, in seconds.
     pub max_duration_s: Option<i32>,
@@ -68,15 +68,15 @@ pub struct OwnedLimits {
 
 /// What is written of a trunk.
 pub struct TrunkValues {
-    /// Which account pays.
+    /// The billing account that pays.
     pub ban_id: Option<String>,
     /// Its name, for people.
     pub name: String,
-    /// The carrier's limits.
+    /// The limits that the carrier sets.
     pub carrier: OwnedLimits,
-    /// The customer's limits.
+    /// The limits that the customer sets itself.
     pub own: OwnedLimits,
-    /// Further media addresses.
+    /// Further addresses that media may come from.
     pub media_ips: Vec<String>,
     /// Prefixes that are taken off.
     pub strip_prefixes: Vec<String>,
@@ -115,7 +115,7 @@ crate::row! {
 }
 
 crate::row! {
-    /// A digest user.
+    /// The row of a digest user.
     pub struct CredentialRow {
         username: String,
         /// Realm that its keys were made for.
@@ -147,7 +147,7 @@ pub async fn lock(tx: &mut Tx, id: TrunkId) -> Result<Option<TrunkRow>, StoreErr
     tx.first(sqlx::query(TRUNK_LOCK).bind(id.to_string())).await
 }
 
-/// A new one.
+/// Writes a new trunk; gives its row.
 pub async fn insert(
     tx: &mut Tx,
     id: TrunkId,
@@ -242,7 +242,7 @@ pub async fn count_addresses(tx: &mut Tx, id: TrunkId) -> Result<i64, StoreError
     counted(tx, TRUNK_IP_COUNT, id.to_string()).await
 }
 
-/// One more address.
+/// Writes one more address of a trunk.
 pub async fn insert_address(
     tx: &mut Tx,
     customer: CustomerId,
@@ -269,7 +269,7 @@ pub async fn credentials(
     tx.all(query).await
 }
 
-/// One digest user.
+/// The row of one digest user.
 pub async fn credential(
     tx: &mut Tx,
     id: TrunkId,

@@ -30,7 +30,7 @@ pub struct VendorValues {
     pub slug: String,
     /// Its name, for people.
     pub name: String,
-    /// `active` or `suspended`.
+    /// The status as a word: `active` or `suspended`.
     pub status: &'static str,
     /// The ids of its price lists, in order.
     pub buy_deck_ids: Vec<String>,
@@ -39,7 +39,7 @@ pub struct VendorValues {
 }
 
 crate::row! {
-    /// A vendor trunk.
+    /// The row of a vendor trunk.
     pub struct VendorTrunkRow {
         id: String,
         vendor_id: String,
@@ -68,31 +68,31 @@ crate::row! {
 pub struct VendorTrunkValues {
     /// Its name, for people.
     pub name: String,
-    /// `active` or `disabled`.
+    /// The status as a word: `active` or `disabled`.
     pub status: &'static str,
-    /// `udp` or `tcp`.
+    /// The transport as a word: `udp` or `tcp`.
     pub transport: &'static str,
     /// Where its INVITEs go.
     pub addresses: Vec<String>,
-    /// Calls at once.
+    /// Most calls at once; `None` is no limit.
     pub channels: Option<i32>,
-    /// Calls per second.
+    /// Most calls a second; `None` is no limit.
     pub cps: Option<i32>,
     /// In front of the number.
     pub tech_prefix: String,
     /// `plus_e164`, `e164` or `national`.
     pub number_format: &'static str,
-    /// Further media addresses.
+    /// Further addresses that media may come from.
     pub media_ips: Vec<String>,
     /// Other nodes of its platform.
     pub signalling_ips: Vec<String>,
     /// Follow its redirections to its own addresses.
     pub follow_redirects: bool,
-    /// The smaller first.
+    /// Its place in the order: the smaller one is tried first.
     pub priority: i32,
-    /// The larger first.
+    /// Among equal priorities the larger one is tried first.
     pub weight: i32,
-    /// Our user name.
+    /// The user name that we sign in with.
     pub auth_username: Option<String>,
     /// Sealed password; `None` keeps the old one while there is a user.
     pub auth_secret: Option<Vec<u8>>,
@@ -116,7 +116,7 @@ pub async fn lock(tx: &mut Tx, id: VendorId) -> Result<Option<VendorRow>, StoreE
     tx.first(sqlx::query(VENDOR_LOCK).bind(id.to_string())).await
 }
 
-/// A new one.
+/// Writes a new vendor; gives its row.
 pub async fn insert(tx: &mut Tx, id: VendorId, v: VendorValues) -> Result<Option<VendorRow>, StoreError> {
     tx.first(bound(VENDOR_INSERT, id, v)).await
 }
@@ -164,7 +164,7 @@ pub async fn lock_trunk(tx: &mut Tx, id: VendorTrunkId) -> Result<Option<VendorT
     tx.first(sqlx::query(VENDOR_TRUNK_LOCK).bind(id.to_string())).await
 }
 
-/// A new trunk.
+/// Writes a new vendor trunk; gives its row.
 pub async fn insert_trunk(
     tx: &mut Tx,
     id: VendorTrunkId,
@@ -174,7 +174,7 @@ pub async fn insert_trunk(
     tx.first(bound_trunk(VENDOR_TRUNK_INSERT, id, vendor, v)).await
 }
 
-/// Replaces a trunk.
+/// Replaces the values of a vendor trunk; `None` when there is none.
 pub async fn update_trunk(
     tx: &mut Tx,
     id: VendorTrunkId,

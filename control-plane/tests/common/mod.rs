@@ -93,13 +93,13 @@ use warp_control_plane::{Config, ControlPlane, Database, Handles};
 
 /// A running API on a database of its own.
 pub struct Api {
-    /// The control plane.
+    /// The control plane that runs.
     pub control: ControlPlane,
-    /// First operator's key.
+    /// The first operator's key, which may do everything.
     pub operator: String,
 }
 
-/// An answer.
+/// An answer of the API, whole.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -201,7 +201,7 @@ impl Api {
         .await
     }
 
-    /// An operator's request.
+    /// A request with the first operator's key, below `/api/v1/admin`.
     pub async fn op(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
         self.call(&self.operator, method, &format!("/api/v1/admin{path}"), body).await
     }

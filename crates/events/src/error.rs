@@ -11,21 +11,21 @@ pub enum EventsError {
     Full,
     /// Reading or writing failed: nothing was acknowledged (F-DISK-02).
     Io {
-        /// What was tried.
+        /// The operation that was tried, as a word of the message: `write`, `rename` …
         what: &'static str,
-        /// With which file.
+        /// The file that it was tried on.
         path: PathBuf,
         /// What the system said.
         error: io::Error,
     },
     /// A record is larger than a frame may be.
     TooLarge {
-        /// Its size.
+        /// Size of the record in bytes.
         bytes: usize,
     },
     /// A file has a format version that this program does not know.
     Version {
-        /// The file.
+        /// The file that has the unknown version.
         path: PathBuf,
         /// The version it carries.
         found: u16,

@@ -68,9 +68,9 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// Bytes of all segments in the folder, above which the disk counts as full.
     pub limit_bytes: u64,
-    /// Where it counts.
+    /// The counters that the journal adds to.
     pub metrics: EventsMetrics,
-    /// Where it writes.
+    /// The disk that it writes to: the real one, or one that fails in tests.
     pub disk: Disk,
 }
 
@@ -81,7 +81,7 @@ impl JournalOptions {
     }
 }
 
-/// See the module.
+/// The call journal of one SIP shard: records go to preallocated segments of one folder.
 pub struct Journal {
     shared: Arc<Shared>,
     file: Arc<File>,
@@ -424,7 +424,7 @@ impl Drop for Journal {
 pub struct JournalWatch(Arc<Shared>);
 
 impl JournalWatch {
-    /// See [`Journal::accepting`].
+    /// False while the disk is full or failing, as [`Journal::accepting`] says it to its own thread.
     pub fn accepting(&self) -> bool {
         self.0.accepting.load(Ordering::Relaxed)
     }

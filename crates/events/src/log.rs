@@ -41,9 +41,9 @@ pub struct LogOptions {
     pub keep: Duration,
     /// Bytes of one topic above which appends are refused ([`EventsError::Full`]): unacknowledged records never go.
     pub limit_bytes: u64,
-    /// Where it counts.
+    /// The counters that the log adds to.
     pub metrics: EventsMetrics,
-    /// Where it writes.
+    /// The disk that it writes to: the real one, or one that fails in tests.
     pub disk: Disk,
 }
 

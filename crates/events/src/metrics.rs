@@ -16,7 +16,7 @@ label_enum! {
     pub enum Sink = "sink" { Journal = "journal", EventLog = "event_log", Postgres = "postgres" }
 }
 label_enum! {
-    /// How it went.
+    /// How a write to a topic went.
     pub enum WriteResult = "result" { Ok = "ok", Duplicate = "duplicate", Error = "error" }
 }
 

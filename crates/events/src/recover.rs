@@ -27,12 +27,12 @@ pub const RECOVERY_SHARD: u16 = u16::MAX;
 /// `internal_code` of a recovered call.
 pub const INTERNAL_CODE: &str = "process_restart";
 
-/// What recovery found.
+/// What recovery found in the journals of dead runs.
 #[derive(Debug, Default)]
 pub struct Recovery {
     /// The calls that it ended, oldest first.
     pub calls: Vec<CallRecord>,
-    /// Whole records read.
+    /// Number of whole records that were read.
     pub records: u64,
     /// Damaged places put aside.
     pub damaged: u64,

@@ -51,7 +51,7 @@ pub enum SegmentKind {
 /// The header of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What it holds.
+    /// What the file holds: a journal, or a topic.
     pub kind: SegmentKind,
     /// Shard that wrote it (journals).
     pub shard: u32,
@@ -116,7 +116,7 @@ impl Header {
     }
 }
 
-/// A whole frame.
+/// One whole frame of a segment: its checksum was right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// Where it begins in the file.
@@ -169,7 +169,7 @@ fn frame_crc(salt: u32, position: u64, rest: &[u8]) -> u32 {
 /// What a scan meets next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A whole record.
+    /// A whole record, with a right checksum.
     Frame(Frame<'a>),
     /// A damaged place: these bytes of the file are no record.
     Damaged(Range<u64>),

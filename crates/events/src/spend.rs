@@ -21,7 +21,7 @@ use crate::record::Unpacker;
 pub struct Spent {
     /// The customer that spent it.
     pub customer: CustomerId,
-    /// Through which trunk.
+    /// The trunk through which the customer called.
     pub trunk: TrunkId,
     /// The last second of the quarter hour in which the calls began: it lies on their day in every zone whose offset is a
     /// multiple of 15 minutes, and on the later day of two in any other.

@@ -63,7 +63,7 @@ impl<T: Send + Sync + 'static> Publisher<T> {
         self.publish_arc(Arc::new(value))
     }
 
-    /// See [`Publisher::publish`].
+    /// Publishes a value that is shared already; otherwise as [`Publisher::publish`]. Gives the new version.
     pub fn publish_arc(&self, value: Arc<T>) -> u64 {
         let _one_at_a_time = lock(&self.shared.publishing);
         let version = self.shared.latest.load().version + 1;
@@ -77,7 +77,7 @@ impl<T: Send + Sync + 'static> Publisher<T> {
         version
     }
 
-    /// Another reading end.
+    /// Gives another reading end of this feed, at its latest version.
     pub fn subscriber(&self) -> Subscriber<T> {
         Subscriber { shared: self.shared.clone() }
     }

@@ -24,9 +24,9 @@ pub struct StreamCounters {
     pub received: AtomicU64,
     /// Latest packet of any accepted kind, `Mono` ns; 0 = none yet.
     pub last_packet_ns: AtomicU64,
-    /// Latest sequence number.
+    /// Sequence number of the latest packet, without its cycles.
     pub sequence: AtomicU32,
-    /// Latest RTP timestamp.
+    /// RTP timestamp of the latest packet.
     pub timestamp: AtomicU32,
     /// Interarrival jitter, microseconds (RFC 3550 A.8).
     pub jitter_us: AtomicU32,
@@ -34,7 +34,7 @@ pub struct StreamCounters {
     pub jitter_max_us: AtomicU32,
     /// SSRC of the latest RTP packet that was let in.
     pub ssrc: AtomicU32,
-    /// Latest payload type.
+    /// Payload type of the latest packet, 0 to 127.
     pub payload_type: AtomicU32,
     /// RTCP datagrams that were let in.
     pub rtcp_packets: AtomicU64,
@@ -44,7 +44,7 @@ pub struct StreamCounters {
     pub send_errors: AtomicU64,
     /// Packets dropped, by reason.
     pub drops: [AtomicU64; DropReason::COUNT],
-    /// Packets seen twice.
+    /// Packets whose sequence number had come before.
     pub duplicates: AtomicU64,
     /// Packets that came after a later one.
     pub reordered: AtomicU64,
@@ -86,13 +86,13 @@ pub struct StreamSnapshot {
     pub expected: u64,
     /// RTP packets lost (expected − received, never below 0).
     pub lost: u64,
-    /// Packets seen twice.
+    /// Packets whose sequence number had come before.
     pub duplicates: u64,
     /// Packets out of order.
     pub reordered: u64,
     /// Packets so far behind that a usual jitter buffer has played over them.
     pub late: u64,
-    /// Jitter in microseconds.
+    /// Interarrival jitter in microseconds (RFC 3550 §6.4.1).
     pub jitter_us: u32,
     /// Largest jitter in microseconds.
     pub jitter_max_us: u32,
@@ -102,11 +102,11 @@ pub struct StreamSnapshot {
     pub ssrc: u32,
     /// Sender of the latest RTCP packet.
     pub rtcp_ssrc: u32,
-    /// Latest payload type.
+    /// Payload type of the latest packet, 0 to 127.
     pub payload_type: u8,
-    /// Latest sequence number.
+    /// Sequence number of the latest packet, without its cycles.
     pub sequence: u16,
-    /// Latest RTP timestamp.
+    /// RTP timestamp of the latest packet.
     pub timestamp: u32,
     /// First RTP packet, `Mono` ns, 0 = none.
     pub first_packet_ns: u64,

@@ -38,7 +38,7 @@ pub enum Judgement {
     Fan(MediaPath),
     /// For the port's session, not for the far side: STUN or DTLS. `expected`: it comes from the port's peer.
     Session {
-        /// What it is.
+        /// What kind of packet it is.
         class: PacketClass,
         /// Its source is the one that is let in.
         expected: bool,

@@ -31,7 +31,7 @@ const CONTINUES: u16 = 3_000;
 /// The address that a port's party speaks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LearntPeer {
-    /// Address and port.
+    /// The address and port that packets come from and go to.
     pub address: SocketAddr,
     /// Its SSRC (0 for raw media).
     pub ssrc: u32,

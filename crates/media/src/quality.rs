@@ -52,7 +52,7 @@ pub struct SeqTracker {
 }
 
 impl SeqTracker {
-    /// Count one packet.
+    /// Counts one received packet, and says what it is in the sequence.
     #[inline]
     pub fn update(&mut self, ssrc: u32, sequence: u16) -> SeqEvent {
         if !self.started || ssrc != self.ssrc {
@@ -144,7 +144,7 @@ impl SeqTracker {
         self.received
     }
 
-    /// Packets seen twice.
+    /// Packets whose sequence number had come before.
     #[inline]
     pub fn duplicates(&self) -> u64 {
         self.duplicates
@@ -221,7 +221,7 @@ impl Jitter {
 pub struct Impairment {
     /// Lost packets per 10,000.
     pub loss_x10000: u32,
-    /// Interarrival jitter, microseconds.
+    /// Interarrival jitter in microseconds (RFC 3550 §6.4.1).
     pub jitter_us: u32,
     /// Round trip end to end, microseconds; 0 = not known.
     pub rtt_us: u32,

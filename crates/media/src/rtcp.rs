@@ -41,7 +41,7 @@ pub enum Item<'a> {
         rtp_timestamp: u32,
         /// RTP packets that it has sent so far.
         packets: u32,
-        /// Payload bytes sent.
+        /// Payload bytes that the sender has sent (RFC 3550 §6.4.1), modulo 2³².
         octets: u32,
         /// What the sender of the report received.
         reports: Reports<'a>,
@@ -50,7 +50,7 @@ pub enum Item<'a> {
     ReceiverReport {
         /// SSRC of who reports.
         ssrc: u32,
-        /// What it received.
+        /// One report for each source that the receiver hears.
         reports: Reports<'a>,
     },
     /// Source description; the chunks as bytes.

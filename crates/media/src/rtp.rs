@@ -13,11 +13,11 @@ pub enum PacketClass {
     Rtp,
     /// 128–191, second byte 192–223.
     Rtcp,
-    /// First byte 0–3.
+    /// STUN: the first byte is 0 to 3.
     Stun,
     /// 16–19, with the cookie of RFC 6189 §5: key agreement of the end points, in the media's own way.
     Zrtp,
-    /// First byte 20–63.
+    /// DTLS: the first byte is 20 to 63.
     Dtls,
     /// Anything else, and anything shorter than 8 bytes.
     Other,
@@ -150,7 +150,7 @@ impl<'a> RtpView<'a> {
         }
     }
 
-    /// Payload type, 0–127.
+    /// Payload type from the second byte, 0 to 127.
     #[inline]
     pub fn payload_type(&self) -> u8 {
         self.bytes.get(1).map_or(0, |b| b & 0x7F)
@@ -207,7 +207,7 @@ impl<'a> RtpView<'a> {
         Extensions { form, rest }
     }
 
-    /// Payload without padding.
+    /// The payload, without header and padding.
     pub fn payload(&self) -> &'a [u8] {
         let end = self.bytes.len().saturating_sub(usize::from(self.padding));
         self.bytes.get(usize::from(self.header)..end).unwrap_or_default()

@@ -80,7 +80,7 @@ impl LearnPolicy {
 pub struct ClockTable([(u8, u32); DYNAMIC_CLOCKS]);
 
 impl ClockTable {
-    /// Static types only.
+    /// A table that knows the clocks of the static payload types only (RFC 3551 §6).
     pub fn new() -> Self {
         Self::default()
     }
@@ -118,11 +118,11 @@ impl ClockTable {
 pub struct ForwardRule {
     /// The port this rule is for.
     pub local: LocalPort,
-    /// What it carries.
+    /// What kind of packets the port carries.
     pub carries: Carries,
     /// SRTP passing through unopened: only the clear header fields are checked and read.
     pub protected: bool,
-    /// Who may send.
+    /// From whom packets are taken.
     pub source: SourcePolicy,
     /// Where RTP (or raw media) goes; `None` = counted and dropped.
     pub rtp: Option<Egress>,

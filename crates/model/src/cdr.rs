@@ -60,7 +60,7 @@ pub struct CallRecord {
     pub sip_code: u16,
     /// The Q.850 cause, 1 to 127; `None` = none was given.
     pub q850: Option<u8>,
-    /// Who ended it.
+    /// Which side ended the call.
     pub release_side: ReleaseSide,
     /// Closed list of our own reasons, for example `no_route_at_margin`; empty when the peer's code says all.
     pub internal_code: String,
@@ -128,15 +128,15 @@ pub struct LegRecord {
 /// The money of one answered call, with the sum written out so that it can be repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRating {
-    /// Towards the customer.
+    /// What the customer pays for the call.
     pub sell: RatedSide,
-    /// Towards the vendor.
+    /// What we pay the vendor for it.
     pub buy: RatedSide,
     /// sell − buy when both are in one currency.
     pub margin: Option<Nanos>,
 }
 
-/// One side's price.
+/// The price of one side of a call: the customer's or the vendor's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RatedSide {
     /// Deck version, as `deck_…@N`.
@@ -173,7 +173,7 @@ pub struct MediaFigures {
 /// Figures of the media in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamFigures {
-    /// RTP packets relayed.
+    /// RTP packets that were relayed.
     pub packets: u64,
     /// Their bytes, RTP header included.
     pub bytes: u64,
@@ -203,13 +203,13 @@ pub enum ReleaseSide {
 pub enum Outcome {
     /// Somebody answered: a 2xx.
     Answered,
-    /// 486 or 600.
+    /// The called party is busy: 486 or 600.
     Busy,
     /// 480, 408 after ringing, timer C.
     NoAnswer,
     /// CANCEL by the caller.
     Cancelled,
-    /// Refused by us.
+    /// The call was refused by us, before any vendor was asked.
     Rejected,
     /// It failed on the way, for any other reason.
     Failed,

@@ -40,7 +40,7 @@ impl<K: Kind> Id<K> {
         Self { raw, kind: PhantomData }
     }
 
-    /// All 128 bits.
+    /// All 128 bits of the UUID.
     pub const fn as_u128(self) -> u128 {
         self.raw
     }

@@ -70,7 +70,7 @@ impl Nanos {
         self.0.checked_sub(other.0).map(Nanos)
     }
 
-    /// With a currency.
+    /// The same amount as [`Money`] of a currency.
     pub fn of(self, currency: Currency) -> Money {
         Money { amount: self, currency }
     }
@@ -142,12 +142,12 @@ impl<'de> Deserialize<'de> for Nanos {
 }
 
 impl Currency {
-    /// The US dollar.
+    /// The US dollar, the default currency.
     pub const USD: Currency = Currency(*b"USD");
     /// The codes that [`Currency::is_iso_4217`] knows, sorted.
     pub const IN_USE: &'static [&'static str] = ISO_4217;
 
-    /// The three letters.
+    /// The three letters of ISO 4217.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("???")
     }

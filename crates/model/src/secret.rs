@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Wraps a secret.
+    /// Wraps a value that must not be printed.
     pub fn new(value: T) -> Self {
         Secret(value)
     }

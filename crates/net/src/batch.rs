@@ -17,12 +17,12 @@ use crate::wrapped;
 /// Most datagrams that one system call carries.
 pub const BATCH_MAX: usize = 64;
 
-/// Outcome of [`RecvBatch::recv`].
+/// What came of [`RecvBatch::recv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecvOutcome {
     /// This many datagrams (at least 1) are in the batch. As many as it can hold: ask again.
     Datagrams(usize),
-    /// No datagram waits.
+    /// No datagram waits in the socket.
     Empty,
     /// A pending error of an earlier send was taken off the socket; reading may go on (F-NET-05).
     Error(io::ErrorKind),
@@ -199,7 +199,7 @@ unsafe fn unleak<T>(pointer: *mut T, len: usize) {
     drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(pointer, len)) });
 }
 
-/// Outcome of [`SendBatch::flush`].
+/// What came of [`SendBatch::flush`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
     /// Datagrams handed to the kernel.
@@ -241,7 +241,7 @@ impl<B: AsRef<[u8]>> SendBatch<B> {
         self.queue.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue has no datagram.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

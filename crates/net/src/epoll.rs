@@ -86,7 +86,7 @@ impl Events {
     }
 }
 
-/// An epoll instance.
+/// One epoll instance, owned by one thread.
 #[derive(Debug)]
 pub struct Epoll {
     fd: OwnedFd,
@@ -115,7 +115,7 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, fd.as_fd(), token, interest)
     }
 
-    /// Stops watching `fd`.
+    /// Stops watching the descriptor `fd`.
     pub fn delete(&self, fd: impl AsFd) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_DEL, fd.as_fd(), 0, Interest(0))
     }

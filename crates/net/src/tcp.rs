@@ -16,12 +16,12 @@ pub struct TcpListener {
     local: SocketAddr,
 }
 
-/// Outcome of [`TcpListener::accept`].
+/// What came of [`TcpListener::accept`].
 #[derive(Debug)]
 pub enum Accepted {
     /// A new connection, already non-blocking. Drop it to refuse.
     Connection(TcpConnection),
-    /// Nobody waits.
+    /// No connection waits to be accepted.
     Empty,
     /// Out of descriptors or memory (F-PROC-07): pause accepting until something was closed.
     Exhausted,
@@ -97,20 +97,20 @@ pub struct TcpConnection {
     write_limit: usize,
 }
 
-/// Outcome of [`TcpConnection::read`].
+/// What came of [`TcpConnection::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
     /// This many bytes (at least 1) were read.
     Bytes(usize),
-    /// Nothing waits.
+    /// No bytes wait in the socket.
     Empty,
     /// The peer closed its side in order.
     Closed,
-    /// The connection broke.
+    /// The connection broke, with this kind of error.
     Failed(io::ErrorKind),
 }
 
-/// Outcome of [`TcpConnection::flush`].
+/// What came of [`TcpConnection::flush`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushOutcome {
     /// All is with the kernel.
@@ -161,7 +161,7 @@ impl TcpConnection {
         self.local
     }
 
-    /// The peer's address.
+    /// The address of the peer.
     pub fn remote_addr(&self) -> SocketAddr {
         self.remote
     }

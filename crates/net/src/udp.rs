@@ -20,17 +20,17 @@ pub struct UdpOptions {
     pub send_buffer: Option<usize>,
 }
 
-/// Outcome of [`UdpSocket::recv_from`].
+/// What came of [`UdpSocket::recv_from`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A datagram of `len` bytes from `from`. (One longer than the buffer is cut to it, as recvfrom does.)
     Datagram {
         /// Bytes written to the buffer.
         len: usize,
-        /// Who sent it.
+        /// The address that sent it.
         from: SocketAddr,
     },
-    /// No datagram waits.
+    /// No datagram waits in the socket.
     Empty,
     /// A pending error of an earlier send (ICMP) was taken off the socket; reading may go on.
     Error(io::ErrorKind),
@@ -83,7 +83,7 @@ impl UdpSocket {
         self.local
     }
 
-    /// Reads one datagram.
+    /// Reads one datagram into `buffer`, without waiting.
     pub fn recv_from(&self, buffer: &mut [u8]) -> Received {
         if crate::wrapped::is_on() {
             return crate::wrapped::receive(&self.inner, buffer);

@@ -33,16 +33,16 @@ pub enum Encoding {
     Json,
 }
 
-/// A decoded request.
+/// A decoded request: cookie, encoding and command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// Goes in front of the reply.
     pub cookie: &'a [u8],
-    /// For the reply.
+    /// The encoding that the reply must have too.
     pub encoding: Encoding,
     /// The client said `supports: ["load limit"]`.
     pub load_limit: bool,
-    /// What to do.
+    /// What the client wants done.
     pub command: crate::Command,
     /// Keys and flags that mean nothing here, for the log: the first few, at most 40 bytes of each.
     pub ignored: Vec<Vec<u8>>,

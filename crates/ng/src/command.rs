@@ -58,7 +58,7 @@ impl Command {
 /// `from_tag` is who asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SdpCommand {
-    /// SIP Call-ID.
+    /// Call-ID of the SIP dialogue: it names the call.
     pub call_id: Vec<u8>,
     /// From-tag of the SIP message that carries (offer) or carried (answer) the offer.
     pub from_tag: Vec<u8>,
@@ -76,11 +76,11 @@ pub struct SdpCommand {
     pub ice: Option<Ice>,
     /// Transport of the outgoing side's media lines; absent leaves what was offered.
     pub transport_protocol: Option<Transport>,
-    /// rtcp-mux handling.
+    /// How RTP and RTCP share a port (RFC 5761).
     pub rtcp_mux: RtcpMux,
     /// Which session-level lines to replace.
     pub replace: Replace,
-    /// `flags`.
+    /// The words of the `flags` list.
     pub flags: Flags,
     /// Logical interfaces, from the speaker's side to the other side.
     pub direction: Option<(Vec<u8>, Vec<u8>)>,
@@ -118,7 +118,7 @@ impl SdpCommand {
 /// `delete`: a From-tag (and branch) ends one side's dialogue; the last one ends the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delete {
-    /// SIP Call-ID.
+    /// Call-ID of the call to end.
     pub call_id: Vec<u8>,
     /// Absent: the whole call.
     pub from_tag: Option<Vec<u8>>,
@@ -146,7 +146,7 @@ impl Delete {
 /// `query`: tags narrow the parties that are reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// SIP Call-ID.
+    /// Call-ID of the call that is asked about.
     pub call_id: Vec<u8>,
     /// Only this party and those it talks to.
     pub from_tag: Option<Vec<u8>>,
@@ -157,7 +157,7 @@ pub struct Query {
 /// `ICE` key. Only removal is carried out by this relay yet; the others reach external relays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ice {
-    /// Strip ICE attributes.
+    /// Strip the ICE attributes of the SDP.
     Remove,
     /// Strip theirs, add only ours.
     Force,
@@ -172,17 +172,17 @@ pub enum Ice {
 /// `transport-protocol` key (RFC 3551, 3711, 4585, 5124, 5764).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// `RTP/AVP`.
+    /// Plain RTP: `RTP/AVP` (RFC 3551).
     RtpAvp,
-    /// `RTP/AVPF`.
+    /// RTP with early feedback: `RTP/AVPF` (RFC 4585).
     RtpAvpf,
-    /// `RTP/SAVP`.
+    /// SRTP with keys in the SDP: `RTP/SAVP` (RFC 3711).
     RtpSavp,
-    /// `RTP/SAVPF`.
+    /// SRTP with early feedback: `RTP/SAVPF` (RFC 5124).
     RtpSavpf,
-    /// `UDP/TLS/RTP/SAVP`.
+    /// SRTP with keys by DTLS: `UDP/TLS/RTP/SAVP` (RFC 5764).
     UdpTlsRtpSavp,
-    /// `UDP/TLS/RTP/SAVPF`.
+    /// The same with early feedback: `UDP/TLS/RTP/SAVPF` (RFC 5764).
     UdpTlsRtpSavpf,
     /// `accept`: in an answer, take a protocol that the answerer changed.
     Accept,
@@ -202,7 +202,7 @@ impl Transport {
         }
     }
 
-    /// From that text.
+    /// The protocol of that text; `None` for any other.
     pub fn from_bytes(text: &[u8]) -> Option<Self> {
         [
             Self::RtpAvp,
@@ -218,7 +218,7 @@ impl Transport {
     }
 }
 
-/// `DTLS` key.
+/// `DTLS` key: whether the outgoing side speaks DTLS, and in which role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtls {
     /// No DTLS towards the outgoing side.
@@ -240,7 +240,7 @@ pub struct RtcpMux {
     pub demux: bool,
     /// Accept muxing of the offerer even when the other side does not.
     pub accept: bool,
-    /// Never accept muxing.
+    /// Never accept muxing, of neither side.
     pub reject: bool,
 }
 
@@ -270,16 +270,16 @@ pub struct Codecs {
     pub except: Vec<Vec<u8>>,
     /// Hide from the other side. Without a transcoder that is as good as `strip`.
     pub mask: Vec<Vec<u8>>,
-    /// As `mask`.
+    /// Hide from the other side, as `mask` does.
     pub consume: Vec<Vec<u8>>,
     /// As if never offered.
     pub ignore: Vec<Vec<u8>>,
 }
 
-/// `replace` list.
+/// `replace` list: what of the session lines is written anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replace {
-    /// Address in `o=`.
+    /// The address in `o=` becomes the one that media goes to.
     pub origin: bool,
     /// Whole `o=` line: address, user name, session id and version.
     pub origin_full: bool,
@@ -318,23 +318,23 @@ pub struct Flags {
     pub loop_protect: bool,
     /// `port-latching`: keep local ports when the remote port changes.
     pub port_latching: bool,
-    /// `no-port-latching`: move them.
+    /// `no-port-latching`: take new local ports when the remote port changes.
     pub no_port_latching: bool,
-    /// `unidirectional`.
+    /// `unidirectional`: accepted for compatibility; it changes nothing here.
     pub unidirectional: bool,
     /// `reset`: forget what was learnt of this side.
     pub reset: bool,
-    /// `generate-mid`.
+    /// `generate-mid`: give an `a=mid` to media sections that have none.
     pub generate_mid: bool,
     /// `provisional`: this answer came in an 18x; the call is still ringing, and silence does not end it.
     pub provisional: bool,
 }
 
-/// `address-family` key.
+/// `address-family` key: the family of the addresses in the outgoing SDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressFamily {
-    /// `IP4`.
+    /// IPv4, `IP4` on the wire.
     Ip4,
-    /// `IP6`.
+    /// IPv6, `IP6` on the wire.
     Ip6,
 }

@@ -19,9 +19,9 @@ pub const COOKIE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// How a client speaks to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
-    /// Datagrams.
+    /// Datagrams: UDP, one request each.
     Udp,
-    /// A stream.
+    /// A stream: TCP, requests one after the other.
     Tcp,
 }
 
@@ -87,7 +87,7 @@ impl CookieCache {
         self.order.push_back((now + COOKIE_LIFE, source, cookie));
     }
 
-    /// Replies kept.
+    /// How many replies are kept.
     pub fn len(&self) -> usize {
         self.order.len()
     }
@@ -97,7 +97,7 @@ impl CookieCache {
         self.order.is_empty()
     }
 
-    /// Bytes kept.
+    /// How many bytes the kept replies have.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

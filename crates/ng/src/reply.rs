@@ -99,7 +99,7 @@ pub mod reasons {
 /// Packet counters of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// How many packets.
+    /// How many packets were counted.
     pub packets: u64,
     /// Bytes of the UDP payload.
     pub bytes: u64,
@@ -108,7 +108,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Sum; saturates.
+    /// The sum of both, which stops at the largest number.
     pub fn plus(self, other: Counts) -> Counts {
         Counts {
             packets: self.packets.saturating_add(other.packets),
@@ -166,18 +166,18 @@ impl CallStats {
     }
 }
 
-/// One RTP source.
+/// Figures of one RTP source (SSRC).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SsrcStats {
     /// The SSRC of the RTP stream.
     pub ssrc: u32,
-    /// Packets received.
+    /// RTP packets received from the source.
     pub packets: u64,
     /// The bytes of those packets.
     pub bytes: u64,
     /// Cumulative loss (RFC 3550 A.3), never below zero here.
     pub lost: u64,
-    /// Last RTP timestamp.
+    /// RTP timestamp of its last packet.
     pub last_timestamp: u32,
     /// Last RTP sequence number.
     pub last_sequence: u32,
@@ -206,7 +206,7 @@ pub struct MosFigures {
     pub jitter_us: u64,
     /// Packet loss in percent.
     pub loss_percent: u64,
-    /// How many measurements.
+    /// How many measurements the figures are made of.
     pub samples: u64,
     /// When, for the lowest and the highest.
     pub reported_at: Option<Wall>,
@@ -221,7 +221,7 @@ pub struct TagStats {
     pub via_branch: Option<Vec<u8>>,
     /// The label that the proxy gave it.
     pub label: Option<Vec<u8>>,
-    /// When it appeared.
+    /// When the party appeared in the call.
     pub created: Wall,
     /// Tags of the parties it talks to (`subscriptions`, and `in dialogue with` for old clients).
     pub peers: Vec<Vec<u8>>,
@@ -234,9 +234,9 @@ pub struct TagStats {
 pub struct MediaStats {
     /// 1, 2, 3 …
     pub index: u32,
-    /// `audio`, `video` …
+    /// Kind of media, as in `m=`: `audio`, `video` …
     pub kind: Vec<u8>,
-    /// `RTP/AVP` …
+    /// Protocol as in `m=`: `RTP/AVP` and others.
     pub protocol: Vec<u8>,
     /// First codec of the party's SDP, for example `PCMU/8000`; empty when there is none.
     pub codec: Vec<u8>,
@@ -249,7 +249,7 @@ pub struct MediaStats {
 /// State of a media section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MediaFlags {
-    /// Both sides known.
+    /// Both sides of the section are known.
     pub initialized: bool,
     /// RTCP on the RTP port.
     pub rtcp_mux: bool,
@@ -274,11 +274,11 @@ pub struct StreamStats {
     pub endpoint: Option<SocketAddr>,
     /// Where the SDP says they come from.
     pub advertised: Option<SocketAddr>,
-    /// Last packet received.
+    /// When the last packet was received; `None` before the first.
     pub last_packet: Option<Wall>,
     /// The SSRC that was seen; `None` = none yet.
     pub ssrc: Option<u32>,
-    /// RTCP (else RTP).
+    /// It carries RTCP; otherwise it carries RTP.
     pub rtcp: bool,
     /// A packet of the right source came.
     pub confirmed: bool,

@@ -8,19 +8,19 @@ use std::net::IpAddr;
 /// The commands with figures of their own, in the order of [`CommandKind::index`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandKind {
-    /// The command `ping`.
+    /// `ping`: is the relay there.
     Ping,
-    /// The command `offer`.
+    /// `offer`: the first half of a negotiation.
     Offer,
-    /// The command `answer`.
+    /// `answer`: the second half of it.
     Answer,
-    /// The command `delete`.
+    /// `delete`: the end of a call.
     Delete,
-    /// The command `query`.
+    /// `query`: the figures of a call.
     Query,
-    /// The command `list`.
+    /// `list`: the names of calls.
     List,
-    /// The command `statistics`.
+    /// `statistics`: the figures of the relay.
     Statistics,
 }
 
@@ -28,7 +28,7 @@ impl CommandKind {
     /// How many there are.
     pub const COUNT: usize = 7;
 
-    /// Place in arrays.
+    /// Its place in arrays by command, from 0.
     pub fn index(self) -> usize {
         self as usize
     }
@@ -39,11 +39,11 @@ impl CommandKind {
 pub struct RelayStatistics {
     /// What there is now.
     pub current: Current,
-    /// Since the start.
+    /// What there was since the start of the relay.
     pub totals: Totals,
     /// The last complete minute.
     pub interval: Interval,
-    /// Of ended streams.
+    /// Quality of the streams that have ended.
     pub mos: MosSums,
     /// By client, in order of address; commands of this process have no address.
     pub proxies: Vec<Proxy>,
@@ -58,13 +58,13 @@ pub struct RelayStatistics {
 pub struct Current {
     /// How many calls there are.
     pub sessions: u64,
-    /// Packets a second.
+    /// Packets a second that are sent on.
     pub packets_per_s: u64,
-    /// Bytes a second.
+    /// Bytes a second that are sent on.
     pub bytes_per_s: u64,
     /// Packets not passed on, a second.
     pub errors_per_s: u64,
-    /// Negotiated media lines.
+    /// Media lines that are negotiated now.
     pub media: u64,
 }
 
@@ -85,11 +85,11 @@ pub struct Totals {
     pub offer_timeout: u64,
     /// Calls ended by command.
     pub terminated: u64,
-    /// Packets sent on.
+    /// Packets that were sent on.
     pub packets: u64,
     /// Packets not passed on.
     pub errors: u64,
-    /// Bytes sent on.
+    /// Bytes that were sent on.
     pub bytes: u64,
     /// Ended streams without a packet.
     pub zero_way: u64,
@@ -111,7 +111,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Adds one value.
+    /// Adds one value; sums stop at the largest number.
     pub fn add(&mut self, value: u64) {
         let value = u128::from(value);
         self.count = self.count.saturating_add(1);
@@ -133,7 +133,7 @@ impl Sums {
     }
 }
 
-/// `mos`, in hundredths.
+/// Sums over MOS values, in hundredths: 4.41 is 441.
 pub type MosSums = Sums;
 
 /// What there was in an interval: `intervalstatistics`.
@@ -176,18 +176,18 @@ impl Proxy {
     }
 }
 
-/// One interface: `interfaces[]`.
+/// One of the relay's interfaces, as in `interfaces[]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its logical name.
+    /// Logical name of the interface.
     pub name: String,
-    /// Its local address.
+    /// Local address of the interface.
     pub address: IpAddr,
     /// The first and the last of its ports.
     pub ports: (u16, u16),
     /// Ports in use (not pairs).
     pub used: u64,
-    /// Ports there are.
+    /// How many ports it has, used and free.
     pub total: u64,
     /// Last port handed out; 0 = none yet.
     pub last: u16,

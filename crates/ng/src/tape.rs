@@ -29,25 +29,25 @@ pub enum Node<'a> {
 /// Why a document is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DocumentError {
-    /// Not the syntax.
+    /// The bytes are not of the syntax.
     Syntax,
     /// Depth, elements or string length beyond the limits of `model::limits`.
     TooLarge,
 }
 
-/// A decoded document.
+/// A decoded document: its nodes in the order of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tape<'a> {
     nodes: Vec<Node<'a>>,
 }
 
 impl<'a> Tape<'a> {
-    /// The whole document.
+    /// The view of the whole document; `None` when it has no node.
     pub fn root(&self) -> Option<View<'_, 'a>> {
         self.view(0)
     }
 
-    /// Nodes in all.
+    /// How many nodes it has.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -84,7 +84,7 @@ pub struct View<'t, 'a> {
 }
 
 impl<'t, 'a> View<'t, 'a> {
-    /// The node itself.
+    /// The node that the view stands on.
     pub fn node(self) -> &'t Node<'a> {
         self.node
     }
@@ -224,7 +224,7 @@ impl<'a> Builder<'a> {
         self.push(Node::Text(t), true)
     }
 
-    /// Opens a container.
+    /// Opens a dictionary (`dict`) or a list; what follows lies in it until it is closed.
     pub fn open(&mut self, dict: bool) -> Result<(), DocumentError> {
         let at = self.nodes.len() as u32;
         self.push(if dict { Node::Dict { end: 0 } } else { Node::List { end: 0 } }, false)?;
@@ -249,7 +249,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The finished document.
+    /// The finished document. Errors: a container is open, or nothing came.
     pub fn finish(self) -> Result<Tape<'a>, DocumentError> {
         if !self.is_complete() {
             return Err(DocumentError::Syntax);

@@ -18,7 +18,7 @@ pub struct Cidr {
 /// Why a text is no address block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CidrError {
-    /// Not an address.
+    /// The text is not an address.
     Address,
     /// Not a prefix length of this family.
     Length,
@@ -73,7 +73,7 @@ impl Cidr {
         self.len
     }
 
-    /// One address only.
+    /// Whether the block is one address only.
     pub fn is_host(&self) -> bool {
         self.len == if self.base.is_ipv4() { 32 } else { 128 }
     }

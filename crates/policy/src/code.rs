@@ -21,7 +21,7 @@ pub enum CodeError {
     NotDigits,
     /// None, or more than 15.
     Length,
-    /// Starts with 0.
+    /// The code starts with 0, as no E.164 number does.
     LeadingZero,
 }
 
@@ -72,7 +72,7 @@ impl Code {
         Code::of(number.as_u64(), number.len())
     }
 
-    /// How many digits.
+    /// How many digits the code has, 1 to 15.
     pub fn len(self) -> usize {
         (self.0 & 15) as usize
     }

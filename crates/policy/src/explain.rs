@@ -30,13 +30,13 @@ pub struct DecisionRecord {
     pub version: u16,
     /// What it was decided from.
     pub snapshot_id: SnapshotId,
-    /// What came in.
+    /// What the decision was asked for.
     pub inputs: Inputs,
-    /// In one sentence.
+    /// The decision in one sentence, for people.
     pub summary: String,
     /// Why there is no way, or absent.
     pub refusal: Option<Refusal>,
-    /// The dialled number.
+    /// The number that was dialled, when it is one.
     pub called: Option<E164>,
     /// The number that was priced: the routing number of a ported one.
     pub routed: Option<E164>,
@@ -44,7 +44,7 @@ pub struct DecisionRecord {
     pub class: Option<DestinationClass>,
     /// The emergency code that was dialled, for example 911.
     pub emergency: Option<u16>,
-    /// Caller, when valid.
+    /// The caller's number, when it is valid.
     pub caller: Option<E164>,
     /// Class of the caller.
     pub caller_class: Option<CallerClass>,
@@ -98,7 +98,7 @@ pub struct LiveRecord {
     pub vendor_trunk: VendorTrunkId,
     /// Whether it was in rotation.
     pub up: bool,
-    /// Calls on it.
+    /// Calls that were on the trunk.
     pub channels_used: u32,
     /// Another call may start.
     pub cps_ok: bool,
@@ -125,13 +125,13 @@ pub struct PricedRate {
     pub prefix: String,
     /// The price per minute, in nano-units of the deck's currency.
     pub rate_per_min: Nanos,
-    /// First increment, seconds.
+    /// The first increment, in seconds.
     pub increment_initial_s: u32,
-    /// Further increments, seconds.
+    /// Each further increment, in seconds.
     pub increment_next_s: u32,
     /// Once per answered call.
     pub setup_fee: Nanos,
-    /// Of the amounts.
+    /// The currency of all amounts here.
     pub currency: Currency,
     /// Of the contract; absent: the usual one.
     #[serde(default, skip_serializing_if = "Rounding::is_default")]
@@ -145,7 +145,7 @@ pub struct PricedRate {
 /// A vendor trunk that may carry the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CandidateRecord {
-    /// 1 = first.
+    /// The place in the order: 1 is tried first.
     pub rank: u16,
     /// The id of the vendor.
     pub vendor: VendorId,

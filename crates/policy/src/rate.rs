@@ -14,15 +14,15 @@ use crate::deck::Terms;
 pub struct Rate {
     /// The price per minute, in nano-units of the deck's currency.
     pub rate_per_min: Nanos,
-    /// Increments and fee.
+    /// Increments and set-up fee of the price.
     pub terms: Terms,
     /// The dial code that matched.
     pub code: Code,
-    /// Position in [`LcrIndex::decks`](crate::LcrIndex::decks).
+    /// Position of its deck in [`LcrIndex::decks`](crate::LcrIndex::decks).
     pub deck: u32,
-    /// Of the deck.
+    /// The currency of the deck.
     pub currency: Currency,
-    /// Of the contract.
+    /// The rounding that the contract says.
     pub rounding: Rounding,
 }
 
@@ -39,7 +39,7 @@ pub enum RoundingMode {
     HalfAwayFromZero,
     /// 0.5 of the last place goes to the even neighbour.
     HalfEven,
-    /// Away from zero.
+    /// Away from zero, always up.
     Up,
     /// The fraction is cut off, towards zero.
     Down,
@@ -51,7 +51,7 @@ pub enum RoundingMode {
 pub enum PartialSecond {
     /// A begun second counts.
     Up,
-    /// From 500 ms.
+    /// From 500 ms on it counts as a second.
     HalfUp,
     /// A begun second is not counted.
     Down,
@@ -61,11 +61,11 @@ pub enum PartialSecond {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rounding {
-    /// Of the charge.
+    /// How the charge is rounded.
     pub mode: RoundingMode,
     /// Decimal places of the charge, 0 to 9.
     pub places: u8,
-    /// Of the duration.
+    /// What becomes of a begun second of the duration.
     pub partial_second: PartialSecond,
 }
 

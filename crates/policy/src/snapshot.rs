@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for SnapshotId {
 
 /// Everything that a decision reads.
 pub struct Snapshot {
-    /// Of its content.
+    /// The hash of the snapshot's content.
     pub id: SnapshotId,
     /// Customers, trunks, vendors, partitions.
     pub directory: Arc<Directory>,
@@ -120,7 +120,7 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SectionKind {
-    /// [`NumberPlan`], as text.
+    /// The [`NumberPlan`], as its text.
     NumberPlan,
     /// [`Directory`], as JSON of its rows.
     Directory,
@@ -132,13 +132,13 @@ pub enum SectionKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Section {
-    /// What it holds.
+    /// What the section holds.
     pub kind: SectionKind,
     /// Names the content: a node that has this key already does not fetch the bytes.
     pub key: String,
     /// SHA-256 of the bytes.
     pub sha256: String,
-    /// How many bytes.
+    /// How many bytes the section has.
     pub len: u64,
 }
 
@@ -148,7 +148,7 @@ pub struct Section {
 pub struct Manifest {
     /// The version of this form: 1.
     pub version: u16,
-    /// Of the snapshot.
+    /// The id of the snapshot: the hash of its content.
     pub id: SnapshotId,
     /// The sections that it is made of, by content address.
     pub sections: Vec<Section>,

@@ -6,11 +6,11 @@ pub enum Direction {
     /// Both sides may send.
     #[default]
     SendRecv,
-    /// Only the author.
+    /// Only the SDP's author sends.
     SendOnly,
     /// Only the other side.
     RecvOnly,
-    /// Nobody may send.
+    /// Neither side may send.
     Inactive,
 }
 
@@ -26,7 +26,7 @@ impl Direction {
         }
     }
 
-    /// The attribute's name.
+    /// The name of the attribute, without `a=`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SendRecv => "sendrecv",

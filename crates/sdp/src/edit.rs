@@ -15,14 +15,14 @@ use crate::direction::Direction;
 use crate::fields::{self, attribute, is_blank, words};
 use crate::view::{Line, Sdp};
 
-/// Changes to `o=`.
+/// What changes in the line `o=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OriginEdit<'e> {
     /// The address to write, with its family.
     pub address: Option<IpAddr>,
-    /// New user name.
+    /// The new user name; `None` keeps the old one.
     pub username: Option<&'e [u8]>,
-    /// New session id.
+    /// The new session id; `None` keeps the old one.
     pub session_id: Option<&'e [u8]>,
     /// The version to write.
     pub version: Option<u64>,
@@ -35,15 +35,15 @@ pub struct Strip {
     pub ice: bool,
     /// `fingerprint`, `setup`, `tls-id` (RFC 8122, RFC 8842).
     pub dtls: bool,
-    /// `crypto` (RFC 4568).
+    /// SRTP keys: `a=crypto` (RFC 4568).
     pub crypto: bool,
-    /// `rtcp` (RFC 3605).
+    /// The RTCP port: `a=rtcp` (RFC 3605).
     pub rtcp: bool,
     /// `rtcp-mux` and `rtcp-mux-only` (RFC 5761, RFC 8858).
     pub rtcp_mux: bool,
     /// `group:BUNDLE` and `bundle-only` (RFC 9143).
     pub bundle: bool,
-    /// `mid` (RFC 5888).
+    /// Names of media sections: `a=mid` (RFC 5888).
     pub mid: bool,
 }
 

@@ -3,7 +3,7 @@
 /// A refusal of [`crate::Sdp::parse`]: cause and place. A proxy answers 488, the relay says it in its `error-reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SdpError {
-    /// What is wrong.
+    /// What is wrong with it.
     pub cause: SdpFault,
     /// The line, counted from 1; 0 when it is the whole.
     pub line: u32,
@@ -14,7 +14,7 @@ pub struct SdpError {
 /// What is wrong with an SDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SdpFault {
-    /// More than `SDP_BYTES`.
+    /// It has more than `SDP_BYTES` bytes.
     TooLong,
     /// More than `SDP_MEDIA` sections.
     TooManySections,

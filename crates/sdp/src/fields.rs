@@ -15,7 +15,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// `0.0.0.0` or `::`.
+    /// Whether the address is `0.0.0.0` or `::`.
     pub fn is_zero(self) -> bool {
         self.ip.is_unspecified()
     }
@@ -24,7 +24,7 @@ impl Connection {
 /// Value of `a=rtcp` (RFC 3605).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rtcp {
-    /// Port, never 0.
+    /// The RTCP port, never 0.
     pub port: u16,
     /// Unicast address, when one is written.
     pub ip: Option<IpAddr>,
@@ -39,16 +39,16 @@ pub struct Origin<'a> {
     pub session_id: &'a [u8],
     /// Version of this session's description.
     pub version: &'a [u8],
-    /// `IP4` or `IP6`.
+    /// Type of the address, `IP4` or `IP6`.
     pub address_type: &'a [u8],
     /// Address or host name.
     pub address: &'a [u8],
 }
 
-/// `a=name` or `a=name:value`.
+/// An attribute: `a=name` or `a=name:value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<'a> {
-    /// Before the colon.
+    /// What stands before the colon.
     pub name: &'a [u8],
     /// What stands after the colon, when there is one.
     pub value: Option<&'a [u8]>,
@@ -59,7 +59,7 @@ pub struct Attribute<'a> {
 pub struct RtpMap<'a> {
     /// Payload type, 0 to 127.
     pub payload_type: u8,
-    /// For example `PCMU`.
+    /// Name of the encoding, for example `PCMU`.
     pub name: &'a [u8],
     /// Clock rate in Hz.
     pub clock: u32,

@@ -222,7 +222,7 @@ impl<'a> Sdp<'a> {
         self.sections.len()
     }
 
-    /// One media section.
+    /// The media section at a position, from 0; `None` beyond the last.
     pub fn media_at(&self, index: usize) -> Option<Media<'_, 'a>> {
         let section = *self.sections.get(index)?;
         Some(Media { sdp: self, section, index })
@@ -303,7 +303,7 @@ impl<'s, 'a> Media<'s, 'a> {
         self.attributes().find(|a| a.name == name)
     }
 
-    /// `a=rtcp-mux` (RFC 5761).
+    /// Whether the section has `a=rtcp-mux` (RFC 5761).
     pub fn has_rtcp_mux(&self) -> bool {
         self.attribute(b"rtcp-mux").is_some()
     }
@@ -321,7 +321,7 @@ impl<'s, 'a> Media<'s, 'a> {
             .unwrap_or_default()
     }
 
-    /// `a=ptime` in ms.
+    /// Packet time of `a=ptime` in milliseconds; `None` without a readable one.
     pub fn ptime_ms(&self) -> Option<u32> {
         let value = self.attribute(b"ptime")?.value?;
         std::str::from_utf8(value).ok()?.trim().parse().ok()

@@ -94,7 +94,7 @@ pub struct Caller {
     pub answered_tags: Vec<String>,
     /// It got a final answer to its BYE, or a BYE from the other side.
     pub ended: bool,
-    /// Gave up waiting.
+    /// The caller gave up waiting for an answer.
     pub timed_out: bool,
     /// What it wants to send.
     pub out: Vec<Datagram>,
@@ -426,7 +426,7 @@ pub enum Behaviour {
     Refuse(u16),
     /// 180 and nothing more.
     Ring,
-    /// Never says anything.
+    /// The vendor never says anything.
     Silent,
 }
 

@@ -22,7 +22,7 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// Nothing goes wrong.
+    /// Weather in which nothing goes wrong: no loss, and 5 ms on the way.
     pub const CALM: Weather = Weather {
         loss_per_mille: 0,
         duplicate_per_mille: 0,
@@ -44,7 +44,7 @@ pub struct Datagram {
     pub stream: bool,
 }
 
-/// Datagrams in flight.
+/// The datagrams that are in flight, and what has become of the others.
 #[derive(Debug)]
 pub struct Network {
     weather: Weather,
@@ -55,7 +55,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// An empty network.
+    /// A network with nothing in flight.
     pub fn new(weather: Weather) -> Network {
         Network { weather, in_flight: BTreeMap::new(), sent: 0, lost: 0 }
     }

@@ -7,7 +7,7 @@ use warp_model::hash::SplitMix;
 pub struct Rng(SplitMix);
 
 impl Rng {
-    /// From a seed.
+    /// A generator that begins at a seed.
     pub fn new(seed: u64) -> Rng {
         Rng(SplitMix::new(seed))
     }

@@ -6,7 +6,7 @@ use crate::agent::Parsed;
 use crate::net::Datagram;
 use crate::rng::Rng;
 
-/// The spoofer.
+/// The spoofer: it hears every message and forges its own.
 #[derive(Debug)]
 pub struct Spoofer {
     /// Where it speaks from: no trunk and no vendor is there.
@@ -19,7 +19,7 @@ pub struct Spoofer {
 }
 
 impl Spoofer {
-    /// A silent one.
+    /// A spoofer that is silent until it is told how often to speak.
     pub fn new(addr: SocketAddr, proxy: SocketAddr) -> Spoofer {
         Spoofer { addr, proxy, per_mille: 0, sent: 0 }
     }

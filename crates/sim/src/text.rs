@@ -57,7 +57,7 @@ impl Parsed {
         param(self.get("via"), "branch").unwrap_or("")
     }
 
-    /// Tag of To.
+    /// The tag of To; `None` without one.
     pub fn to_tag(&self) -> Option<&str> {
         param(self.get("to"), "tag")
     }

@@ -64,7 +64,7 @@ pub struct World {
     /// Final responses that the proxy sent per server transaction (branch and CSeq method), without repeats.
     finals: BTreeMap<(String, String), BTreeSet<u16>>,
     over_tcp: u64,
-    /// Overhears, and forges.
+    /// Somebody who overhears everything, and forges.
     pub spoofer: Spoofer,
     /// Per mille of relay questions that get no answer.
     pub relay_deaf_per_mille: u64,

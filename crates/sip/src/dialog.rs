@@ -21,7 +21,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The other one.
+    /// The other side of the two.
     pub fn other(self) -> Side {
         match self {
             Side::Caller => Side::Callee,

@@ -22,7 +22,7 @@ use crate::message::Message;
 pub enum Algorithm {
     /// RFC 7616; for realms of old devices only.
     Md5,
-    /// SHA-256 (RFC 8760).
+    /// SHA-256, as RFC 8760 adds it.
     Sha256,
 }
 
@@ -155,9 +155,9 @@ pub fn challenge(realm: &[u8], nonce: &[u8], algorithm: Algorithm, stale: bool, 
 /// A received challenge, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge<'a> {
-    /// Realm, without quotes.
+    /// The realm, without its quotes.
     pub realm: &'a [u8],
-    /// Nonce, without quotes.
+    /// The nonce, without its quotes.
     pub nonce: &'a [u8],
     /// Algorithm; MD5 when none is named.
     pub algorithm: Algorithm,
@@ -274,7 +274,7 @@ pub fn respond(
 pub struct Credentials<'a> {
     /// The header's whole value.
     pub raw: &'a [u8],
-    /// The user name.
+    /// The user name, without its quotes.
     pub username: &'a [u8],
     /// The realm that was challenged for.
     pub realm: &'a [u8],

@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 pub enum Transport {
     /// UDP: one message a datagram.
     Udp,
-    /// TCP, without TLS.
+    /// SIP over TCP, without TLS.
     Tcp,
-    /// TLS over TCP.
+    /// SIP over TLS over TCP.
     Tls,
-    /// WebSocket (RFC 7118).
+    /// SIP over WebSocket (RFC 7118).
     Ws,
-    /// WebSocket over TLS.
+    /// SIP over WebSocket over TLS (RFC 7118).
     Wss,
 }
 
@@ -107,7 +107,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A UDP flow.
+    /// A flow over UDP between two addresses.
     pub fn udp(local: SocketAddr, remote: SocketAddr) -> Flow {
         Flow::unlinked(Transport::Udp, local, remote)
     }

@@ -162,7 +162,7 @@ impl TimerC {
         }
     }
 
-    /// Its deadline.
+    /// The time at which it fires.
     pub fn at(&self) -> Mono {
         self.at
     }

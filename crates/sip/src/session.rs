@@ -36,7 +36,7 @@ impl BodyError {
         }
     }
 
-    /// Its reason phrase.
+    /// The reason phrase of the refusal.
     pub fn phrase(self) -> &'static str {
         match self {
             BodyError::Malformed(why) | BodyError::Unsupported(why) => why,

@@ -44,7 +44,7 @@ pub struct Framer {
 }
 
 impl Framer {
-    /// An empty stream.
+    /// A framer at the beginning of a stream.
     pub fn new() -> Framer {
         Framer::default()
     }

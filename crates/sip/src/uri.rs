@@ -43,7 +43,7 @@ pub struct Uri<'a> {
     pub password: Option<&'a [u8]>,
     /// Host; an IPv6 reference with its brackets. Empty for tel. For other schemes everything after the colon.
     pub host: &'a [u8],
-    /// Port, if written.
+    /// The port, if one is written.
     pub port: Option<u16>,
     /// The parameters of the URI, in their order.
     pub params: Params<'a>,

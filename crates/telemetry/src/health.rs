@@ -34,14 +34,14 @@ pub fn request_seconds(registry: &Registry, name: &'static str) -> RequestSecond
 pub enum State {
     /// Not yet ready for work.
     Starting,
-    /// The part works.
+    /// The part works as it should.
     Up,
     /// Does not work, and why (our words, no peer's bytes).
     Down(String),
 }
 
 impl State {
-    /// `starting`, `up`, `down`.
+    /// The state as a word: `starting`, `up`, `down`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -62,21 +62,21 @@ struct Inner {
     draining: Gauge,
 }
 
-/// One part's end.
+/// The end of the board that one part holds: it says how it is.
 #[derive(Clone)]
 pub struct Part {
     health: Health,
     name: &'static str,
 }
 
-/// What `/readyz` answers.
+/// What the path `/readyz` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// True when new work is taken.
     pub ready: bool,
     /// True after the first SIGTERM.
     pub draining: bool,
-    /// Name, required, state.
+    /// Of each part its name, whether it is required, and its state.
     pub parts: Vec<(&'static str, bool, State)>,
 }
 
@@ -158,7 +158,7 @@ impl Part {
         self.set(State::Up);
     }
 
-    /// Does not work.
+    /// Says that the part does not work, and why.
     pub fn down(&self, why: impl Into<String>) {
         self.set(State::Down(why.into()));
     }

@@ -43,9 +43,9 @@ pub enum Format {
     /// People on a terminal, JSON otherwise.
     #[default]
     Auto,
-    /// Always for people.
+    /// Lines for people, always.
     Human,
-    /// Always JSON lines.
+    /// JSON, one object a line, always.
     Json,
 }
 

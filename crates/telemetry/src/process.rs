@@ -10,7 +10,7 @@ static PANICS: OnceLock<Counter> = OnceLock::new();
 /// What was built, and by what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Build {
-    /// Of the program.
+    /// The version of the program.
     pub version: &'static str,
     /// Of the source, when the build was told.
     pub revision: &'static str,

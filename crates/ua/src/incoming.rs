@@ -11,7 +11,7 @@ use crate::rtp::Leg;
 use crate::spec::Behaviour;
 use crate::text::{self, Local, Request};
 
-/// One incoming call.
+/// A call that came in, from its INVITE on.
 pub struct Incoming {
     behaviour: Behaviour,
     local: Local,
@@ -75,7 +75,7 @@ impl Incoming {
         call
     }
 
-    /// Over and forgotten.
+    /// Whether the call is over and can be forgotten: it ended five seconds ago.
     pub fn is_gone(&self, now: Mono) -> bool {
         self.ended_at.is_some_and(|at| at + Duration::from_secs(5) <= now)
     }

@@ -24,7 +24,7 @@ struct Dialog {
     to_tag: Vec<u8>,
 }
 
-/// One outgoing call.
+/// A call that we placed, from its INVITE on.
 pub struct Outgoing {
     spec: CallSpec,
     on_end: Option<OnEnd>,
@@ -58,7 +58,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Places the call.
+    /// Places the call: the INVITE waits to be sent.
     pub fn start(spec: CallSpec, local: Local, unique: u64, leg: Leg, on_end: OnEnd, now: Mono) -> Outgoing {
         let call_id = format!("{unique:016x}@{}", local.addr.ip());
         let from_tag = format!("{:016x}", unique.rotate_left(23));
@@ -105,7 +105,7 @@ impl Outgoing {
         tag == Some(self.from_tag.as_bytes())
     }
 
-    /// Over and forgotten.
+    /// Whether the call is over, told, and can be forgotten.
     pub fn is_gone(&self, now: Mono) -> bool {
         self.on_end.is_none() && self.forget_at.is_none_or(|at| at <= now)
     }

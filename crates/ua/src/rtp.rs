@@ -20,9 +20,9 @@ pub struct Leg {
     packet: [u8; 12 + PAYLOAD],
     sequence: u16,
     timestamp: u32,
-    /// RTP packets sent.
+    /// RTP packets that were sent.
     pub sent: u64,
-    /// RTP packets received.
+    /// RTP packets that were received.
     pub received: u64,
 }
 

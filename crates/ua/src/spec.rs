@@ -41,11 +41,11 @@ pub enum Behaviour {
     },
     /// A final failure after some time.
     Refuse {
-        /// 300 to 699.
+        /// The status of the failure, from 300 to 699.
         status: u16,
-        /// From the INVITE.
+        /// The time from the INVITE to the failure.
         after: Duration,
-        /// `Reason: Q.850;cause=…`.
+        /// A Q.850 cause, sent as `Reason: Q.850;cause=…`; `None` sends none.
         q850: Option<u8>,
     },
     /// 180 and nothing more until CANCEL.
@@ -75,7 +75,7 @@ pub struct Credentials {
 pub struct CallSpec {
     /// Next hop, also the host of the Request-URI.
     pub to: SocketAddr,
-    /// UDP or TCP.
+    /// Whether the call goes over UDP or TCP.
     pub transport: Transport,
     /// User part of From.
     pub caller: String,
@@ -134,14 +134,14 @@ pub struct CallResult {
     pub statuses: Vec<u16>,
     /// INVITE to the first 18x or 200.
     pub pdd: Option<Duration>,
-    /// INVITE to 200.
+    /// The time from INVITE to 200; `None` when it was not answered.
     pub setup: Option<Duration>,
     /// 200 to the end.
     pub talk: Duration,
-    /// RTP packets sent.
+    /// RTP packets that were sent.
     pub rtp_sent: u64,
-    /// RTP packets received.
+    /// RTP packets that were received.
     pub rtp_received: u64,
-    /// Who ended it.
+    /// Which side ended the call.
     pub ended_by: EndedBy,
 }

@@ -9,9 +9,9 @@ use warp_sip::message::Message;
 /// Where an agent's messages come from.
 #[derive(Clone, Copy, Debug)]
 pub struct Local {
-    /// Bound SIP address.
+    /// The address that the SIP socket is bound to.
     pub addr: SocketAddr,
-    /// Of this call.
+    /// The transport of this call.
     pub transport: Transport,
 }
 
@@ -21,7 +21,7 @@ impl Local {
         format!("SIP/2.0/{} {};branch={branch};rport", self.transport.token(), self.addr)
     }
 
-    /// Our Contact: `<sip:user@127.0.0.1:5080;transport=udp>`.
+    /// Our Contact, for example `<sip:user@127.0.0.1:5080;transport=udp>`.
     pub fn contact(&self, user: &str) -> String {
         format!("<sip:{user}@{};transport={}>", self.addr, self.transport.param())
     }
@@ -48,7 +48,7 @@ pub struct Request<'a> {
     pub routes: &'a [String],
     /// Further header lines, each with CRLF.
     pub extra: &'a str,
-    /// SDP, or empty.
+    /// The session description; empty when there is none.
     pub sdp: &'a str,
 }
 

@@ -44,7 +44,7 @@ const LIST_BYTES: usize = 60_000;
 /// Figures of a call whose media timed out are kept so long for the `delete` of signalling.
 const ENDED_KEPT: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The book of calls: it takes ng commands and gives replies and [`Output`].
 pub struct Book {
     config: BookConfig,
     ports: Box<dyn Ports + Send>,

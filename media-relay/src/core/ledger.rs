@@ -26,15 +26,15 @@ pub const INTERVAL: Duration = Duration::from_secs(60);
 /// Packets, bytes and refusals since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Sent on.
+    /// Packets that were sent on.
     pub packets: u64,
-    /// Bytes of them.
+    /// Bytes of the packets that were sent on.
     pub bytes: u64,
-    /// Not passed on.
+    /// Packets that came and were not sent on.
     pub errors: u64,
 }
 
-/// See the module.
+/// The ledger: figures of the relay since its start.
 #[derive(Debug)]
 pub struct Ledger {
     begun: Mono,
@@ -127,7 +127,7 @@ impl Window {
 }
 
 impl Ledger {
-    /// Begins now.
+    /// A ledger that begins at `now`, with nothing in it.
     pub fn new(now: Mono) -> Self {
         Self {
             begun: now,

@@ -30,12 +30,12 @@ pub enum Output {
     Close {
         /// Shard that has the port.
         shard: u16,
-        /// Which port.
+        /// The local port to close.
         port: LocalPort,
     },
     /// A call had no media for too long and is gone from the book: signalling must end it (T-RTP-10).
     TimedOut {
-        /// SIP Call-ID.
+        /// Call-ID of the call.
         call_id: Vec<u8>,
         /// The ng client that set it up, or the address that it named (`xmlrpc-callback`); `None`: this process.
         client: Option<IpAddr>,
@@ -46,7 +46,7 @@ pub enum Output {
     Mark {
         /// Shard that has the port.
         shard: u16,
-        /// Which port.
+        /// The local port that sends.
         port: LocalPort,
         /// DSCP and ECN byte; `None` is the configured default.
         tos: Option<u8>,
@@ -62,7 +62,7 @@ pub enum Output {
     StreamEnded(Box<EndedStream>),
     /// A call is gone from the book, once for each.
     CallEnded {
-        /// How.
+        /// Why the call is gone.
         why: EndOfCall,
         /// Since its first offer.
         lasted: Duration,
@@ -81,7 +81,7 @@ pub struct StreamKind {
 /// The last figures of the two directions of a stream: what the first offerer sent, then what the other one sent.
 #[derive(Clone, Debug)]
 pub struct EndedStream {
-    /// By sender.
+    /// Figures by who sent: the first offerer, then the other one.
     pub figures: [StreamSnapshot; 2],
     /// Labels of the senders.
     pub labels: [Option<Vec<u8>>; 2],
@@ -92,7 +92,7 @@ pub struct EndedStream {
 /// Why a call is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndOfCall {
-    /// By command.
+    /// A `delete` command ended it.
     Deleted,
     /// Answered, and no packet for the media time-out.
     Silent,

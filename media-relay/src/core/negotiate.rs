@@ -17,11 +17,11 @@ use warp_sdp::{
 /// What a media section is to a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// RTP/AVP, RTP/AVPF.
+    /// Plain RTP: `RTP/AVP` and `RTP/AVPF`.
     Rtp,
     /// RTP/SAVP, RTP/SAVPF: passed through unopened, keys of the SDP unchanged.
     Srtp,
-    /// UDPTL (T.38).
+    /// Datagrams of another kind: UDPTL of T.38 fax.
     Raw,
     /// TCP, DTLS and what we do not know: offered on as rejected.
     Foreign,
@@ -68,13 +68,13 @@ pub enum Origin {
 /// What one side's SDP says of one media section. Kept by each side and by the offer that waits: its texts are shared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spoken {
-    /// Kind of relaying.
+    /// What the section is to the relay.
     pub class: Class,
-    /// `audio` …
+    /// Kind of media as in `m=`: `audio`, `video` …
     pub kind: Arc<[u8]>,
-    /// Protocol as written.
+    /// Protocol of the `m=` line, as it was written.
     pub protocol: Arc<[u8]>,
-    /// Port 0.
+    /// The section is rejected: its port is 0.
     pub rejected: bool,
     /// The `c=` line is IPv4.
     pub ipv4: bool,
@@ -82,13 +82,13 @@ pub struct Spoken {
     pub rtp: Option<SocketAddr>,
     /// RTCP by `a=rtcp`, else port + 1.
     pub rtcp: Option<SocketAddr>,
-    /// `a=rtcp-mux` is there.
+    /// The section has `a=rtcp-mux` (RFC 5761).
     pub mux: bool,
     /// Direction, with 0.0.0.0 taken into account.
     pub direction: Direction,
     /// `c=` is 0.0.0.0 or `::`.
     pub zero: bool,
-    /// Who may send.
+    /// Where this side's packets may come from.
     pub origin: Origin,
     /// Clocks of its payload types.
     pub clocks: ClockTable,
@@ -96,7 +96,7 @@ pub struct Spoken {
     pub max_packets_per_s: u32,
     /// First codec that is neither DTMF nor comfort noise, as `PCMU/8000`; empty when there is none.
     pub codec: Arc<[u8]>,
-    /// `a=mid` is there.
+    /// The section has an `a=mid` (RFC 5888).
     pub has_mid: bool,
     /// Flag `asymmetric`: it receives elsewhere than it sends from.
     pub asymmetric: bool,
@@ -121,7 +121,7 @@ pub struct Signalling<'a> {
 }
 
 impl<'a> Signalling<'a> {
-    /// Of one command.
+    /// The facts that one command tells; `own` are the relay's addresses, which no peer may claim.
     pub fn of(command: &'a SdpCommand, own: &'a [IpAddr]) -> Self {
         Self {
             // A dual-stack socket's spelling of an IPv4 source is that IPv4 address.
@@ -315,7 +315,7 @@ pub struct MuxPlan {
 }
 
 impl MuxPlan {
-    /// At an offer.
+    /// The plan of an offer: `offered` says that the offerer muxes.
     pub fn offer(offered: bool, flags: RtcpMux) -> Self {
         Self {
             offered,
@@ -359,11 +359,11 @@ pub struct OutLine {
     pub ip: IpAddr,
     /// Port for `a=rtcp`; `None` = no such line.
     pub rtcp_port: Option<u16>,
-    /// Add `a=rtcp-mux`.
+    /// Whether to add `a=rtcp-mux` (RFC 5761).
     pub mux: bool,
-    /// Protocol to write.
+    /// The protocol to write in `m=`; `None` keeps the one that is there.
     pub protocol: Option<String>,
-    /// What it is.
+    /// What the section is to the relay.
     pub class: Class,
     /// The author said 0.0.0.0.
     pub zero: bool,
@@ -378,15 +378,15 @@ pub struct OutLine {
 /// What the command wants of the outgoing SDP.
 #[derive(Clone, Copy, Debug)]
 pub struct OutOptions<'a> {
-    /// `replace`.
+    /// The list `replace` of the command.
     pub replace: Replace,
-    /// `flags`.
+    /// The list `flags` of the command.
     pub flags: Flags,
     /// Our mark for loop protection.
     pub instance: &'a str,
-    /// `codec`.
+    /// The dictionary `codec` of the command.
     pub codec: &'a Codecs,
-    /// `sdp-attr`.
+    /// The dictionary `sdp-attr` of the command, by kind of section.
     pub attributes: &'a [AttributeEdits],
     /// `o=` version to write.
     pub version: Option<u64>,

@@ -19,17 +19,17 @@ pub const QUARANTINE: Duration = Duration::from_secs(10);
 pub struct PortPair {
     /// Index into the relay's list of local addresses.
     pub ip: u8,
-    /// Even port.
+    /// The RTP port, an even number.
     pub rtp: u16,
 }
 
 impl PortPair {
-    /// The RTP port.
+    /// The local port for RTP.
     pub fn rtp_port(self) -> LocalPort {
         LocalPort { ip: self.ip, port: self.rtp }
     }
 
-    /// The RTCP port.
+    /// The local port for RTCP: the one above.
     pub fn rtcp_port(self) -> LocalPort {
         LocalPort { ip: self.ip, port: self.rtp.saturating_add(1) }
     }
@@ -59,7 +59,7 @@ pub trait Ports {
 /// Why a pool cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortError {
-    /// No local address.
+    /// No local address is configured.
     NoAddress,
     /// More than 256 local addresses.
     TooManyAddresses,
@@ -92,7 +92,7 @@ struct Shelf {
     given_early: u64,
 }
 
-/// See the module.
+/// The pool of port pairs of all local addresses.
 #[derive(Debug)]
 pub struct PortPool {
     ips: Vec<IpAddr>,

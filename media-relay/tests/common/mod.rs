@@ -68,7 +68,7 @@ impl World {
         line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {series}"))
     }
 
-    /// Wait until `done`.
+    /// Waits until `done` is true; fails with `what` when it takes too long.
     pub fn wait(&self, what: &str, done: impl Fn(&World) -> bool) {
         let end = Instant::now() + DEADLINE;
         while !done(self) {

@@ -32,7 +32,7 @@ impl Program {
         Program(command.spawn().unwrap_or_else(|e| panic!("{program}: {e}")))
     }
 
-    /// Still there?
+    /// Whether the program still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
     }

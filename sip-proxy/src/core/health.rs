@@ -48,7 +48,7 @@ pub(crate) struct TrunkHealth {
 /// Where a trunk stands, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrunkState {
-    /// Takes its calls.
+    /// The trunk takes its calls.
     Up,
     /// Takes so many percent of them, and more each second.
     Returning(u8),

@@ -324,7 +324,7 @@ impl Core {
         self.tx.give_buf(buf.0);
     }
 
-    /// Counters.
+    /// The counters of this core, all monotonic.
     pub fn stats(&self) -> CoreStats {
         self.tx.stats
     }

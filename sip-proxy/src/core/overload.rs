@@ -38,7 +38,7 @@ pub struct Overload {
 }
 
 impl Overload {
-    /// Calm.
+    /// A control that is calm: everything is admitted.
     pub fn new(now: Mono) -> Overload {
         Overload {
             admitted: FULL,

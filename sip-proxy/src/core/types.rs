@@ -27,7 +27,7 @@ pub enum Output {
     Transmit {
         /// From where to where.
         flow: Flow,
-        /// One whole message.
+        /// The bytes of one whole message.
         bytes: TransmitBuf,
     },
     /// Ask outside; the answer returns through [`super::Core::handle_answer`] with the same id. The core has its own
@@ -35,7 +35,7 @@ pub enum Output {
     Ask {
         /// Returned with the answer.
         id: AskId,
-        /// What is asked.
+        /// What is asked, and of whom.
         question: Question,
     },
     /// Write to the call journal; return from the write before going on with the next output.
@@ -67,7 +67,7 @@ impl TransmitBuf {
     }
 }
 
-/// Names a question.
+/// The number that a question and its answer share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
@@ -79,10 +79,10 @@ pub enum Question {
     Media(warp_ng::Command),
 }
 
-/// Its answer.
+/// The answer to a [`Question`].
 #[derive(Debug)]
 pub enum Answer {
-    /// Of [`Question::Media`].
+    /// What the media relay answers to [`Question::Media`].
     Media(Result<warp_ng::Reply, MediaError>),
 }
 
@@ -104,7 +104,7 @@ pub enum Command {
     },
     /// End one call with BYE both ways.
     EndCall {
-        /// Its public id.
+        /// Public id of the call.
         cdr_id: CallId,
         /// Closed list for the CDR's `internal_code`: `operator`, `recovered` …
         reason: &'static str,
@@ -120,7 +120,7 @@ pub enum Command {
     Configure(Arc<CoreConfig>),
     /// Calls in the air, in the order of their beginning.
     ListCalls {
-        /// Gets the list.
+        /// Is called with the list, on the shard's thread.
         reply: Box<dyn FnOnce(Vec<LiveCall>) + Send>,
     },
 }
@@ -141,34 +141,34 @@ impl fmt::Debug for Command {
 /// A call in the air, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveCall {
-    /// Public id.
+    /// Public id, as in the call's record.
     pub cdr_id: CallId,
-    /// SIP Call-ID.
+    /// The caller's Call-ID of SIP.
     pub sip_call_id: String,
-    /// Who pays.
+    /// The customer who pays for the call; `None` before that is known.
     pub customer_id: Option<CustomerId>,
     /// Where it came in.
     pub trunk_id: Option<TrunkId>,
     /// Vendor being tried, or that carries it.
     pub vendor_id: Option<VendorId>,
-    /// Its trunk.
+    /// The vendor's trunk that is tried, or that carries the call.
     pub vendor_trunk_id: Option<VendorTrunkId>,
-    /// As received.
+    /// The caller's number as it was received.
     pub caller: String,
-    /// As dialled.
+    /// The called number as it was dialled.
     pub called: String,
     /// `setup`, `ringing` or `answered`.
     pub state: &'static str,
-    /// INVITE received.
+    /// When the INVITE was received.
     pub setup_at: Wall,
-    /// Answered.
+    /// When the call was answered; `None` before.
     pub answer_at: Option<Wall>,
 }
 
 /// One address that we listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// UDP or TCP.
+    /// Whether it takes UDP or TCP.
     pub transport: Transport,
     /// As bound; [`Flow::local`] of its messages, or the same port on a concrete address when bound to the wildcard.
     pub bind: SocketAddr,
@@ -206,7 +206,7 @@ pub struct Realm {
 pub struct CoreConfig {
     /// Which proxy this is.
     pub mode: Mode,
-    /// Where we listen.
+    /// The addresses that we listen on.
     pub listeners: Vec<Listener>,
     /// [`Mode::Static`] only: takes every request that is not of a dialog that we record-routed, whatever its Request-URI and
     /// Route say, by the transport that it came by.
@@ -219,7 +219,7 @@ pub struct CoreConfig {
     pub server_name: String,
     /// Realm for digest authentication.
     pub realm: Realm,
-    /// RFC 3261 timers.
+    /// The timers of RFC 3261 §17: T1, T2, T4, and timer C of §16.6.
     pub timers: Timers,
     /// Give up a vendor that sends no 1xx for so long (F-NET-02); 2 s.
     pub first_1xx: Duration,
@@ -237,7 +237,7 @@ pub struct CoreConfig {
     pub trunk_down_for: Duration,
     /// Send media through the relay.
     pub anchor_media: bool,
-    /// Buckets for strangers.
+    /// How much strangers may send before they are ignored.
     pub strangers: StrangerLimits,
     /// Transactions of all shards together.
     pub transactions: usize,
@@ -331,7 +331,7 @@ pub struct CoreStats {
     pub malformed: u64,
     /// Dropped because a stranger's bucket was empty (T-SIP-12).
     pub stranger_dropped: u64,
-    /// Scanners dropped (T-SIP-13).
+    /// Messages of scanners that were dropped (T-SIP-13).
     pub scanner_dropped: u64,
     /// Requests repeated by peers and answered from the transaction, and finals repeated by them.
     pub repeated_requests_in: u64,
@@ -347,7 +347,7 @@ pub struct CoreStats {
     pub refused_destination: u64,
     /// Loops found (RFC 5393).
     pub loops: u64,
-    /// Max-Forwards used up.
+    /// Requests refused because Max-Forwards was used up (483).
     pub max_forwards: u64,
     /// In-dialog requests and CANCELs from an address that has no business there (T-SIP-11).
     pub spoofed: u64,

@@ -16,11 +16,11 @@ use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counters, Gauge, Gauges, Histogram, Histograms, Keyed, Kind, Sample};
 
 label_enum! {
-    /// A customer's trunk.
+    /// A customer's trunk: calls come in through it.
     pub enum In = "direction" { Ingress = "ingress" }
 }
 label_enum! {
-    /// A vendor's trunk.
+    /// A vendor's trunk: calls go out through it.
     pub enum Out = "direction" { Egress = "egress" }
 }
 label_enum! {

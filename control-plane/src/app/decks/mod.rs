@@ -22,7 +22,7 @@ use crate::store::Tx;
 use crate::store::decks::{self as rows, DeckRow, DeckVersionRow};
 use crate::store::types::Time;
 
-/// Largest deck file.
+/// The largest deck file that is read, in bytes.
 pub const DECK_BYTES: usize = 64 * 1024 * 1024;
 
 crate::view! {
@@ -96,7 +96,7 @@ crate::view! {
     }
 }
 
-/// Decks, newest first.
+/// A page of decks, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Deck>, Fault> {
     let mut tx = ctx.begin().await?;
     Ok(Page::of(rows::list(&mut tx, paging).await?, paging.limit, |d| &d.id).map(Deck::from))
@@ -142,7 +142,7 @@ pub async fn delete(ctx: &Ctx<'_>, id: DeckId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Versions, newest first.
+/// A page of a deck's versions, newest first.
 pub async fn versions(ctx: &Ctx<'_>, id: DeckId, paging: &Paging) -> Result<Page<DeckVersion>, Fault> {
     let mut tx = ctx.begin().await?;
     row(&mut tx, id).await?;

@@ -91,7 +91,7 @@ pub(super) async fn remembered(tx: &mut Tx, id: DeckId) -> Result<Remembered, Fa
     Ok(Remembered { owner, options })
 }
 
-/// What is remembered.
+/// What is remembered of how the vendor's sheets are read.
 pub async fn show(ctx: &Ctx<'_>, id: DeckId) -> Result<RememberedOptions, Fault> {
     get(ctx, id).await?;
     let mut tx = ctx.begin().await?;

@@ -32,7 +32,7 @@ pub struct Sheet<B> {
     pub source_name: String,
     /// CSV in any of its forms, or XLSX.
     pub bytes: B,
-    /// Full or partial.
+    /// Whether the sheet is full or partial.
     pub mode: UploadMode,
     /// What the upload says of it, over what is remembered.
     pub options: SheetOptions,

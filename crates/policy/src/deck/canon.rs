@@ -15,7 +15,7 @@ const MAGIC: &[u8] = b"WARPDECK1\n";
 const MAGIC_2: &[u8] = b"WARPDECK2\n";
 
 impl Deck {
-    /// The stored form.
+    /// The stored form of the deck: the bytes that are hashed and kept.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len() * 24 + 1_024);
         out.extend_from_slice(if self.blocked.is_empty() { MAGIC } else { MAGIC_2 });

@@ -65,11 +65,11 @@ impl DeckKind {
 pub struct DeckMeta {
     /// The deck, all its versions.
     pub id: DeckId,
-    /// Version, from 1.
+    /// The version of the deck, counted from 1.
     pub version: u32,
     /// The name of the deck, for people.
     pub name: String,
-    /// Kind of codes.
+    /// What kind of codes the deck has.
     pub kind: DeckKind,
     /// Of all its amounts.
     pub currency: Currency,
@@ -89,7 +89,7 @@ pub struct Row {
     pub code: Code,
     /// Prices per minute: interstate, intrastate, indeterminate.
     pub rates: [Nanos; 3],
-    /// Increments and fee.
+    /// Increments and fee of the row.
     pub terms: Terms,
     /// In force from; `None` = always.
     pub from: Option<Wall>,
@@ -114,7 +114,7 @@ pub struct DeckRows {
 /// Why rows do not make a deck.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeckError {
-    /// No row.
+    /// There is not one row.
     Empty,
     /// Two rows with one code and one effective date.
     Duplicate(Code),

@@ -51,9 +51,9 @@ pub struct Report {
 pub struct Move {
     /// The dial code whose price moves.
     pub code: Code,
-    /// Before, per minute.
+    /// The price before, per minute.
     pub old: Nanos,
-    /// After, per minute.
+    /// The price after, per minute.
     pub new: Nanos,
     /// When; `None`: at once.
     pub from: Option<Wall>,

@@ -26,7 +26,7 @@ pub struct DirectoryBuilder {
     pub vendors: Vec<Vendor>,
     /// Where calls go out.
     pub vendor_trunks: Vec<VendorTrunk>,
-    /// Sets of vendors.
+    /// The partitions: sets of vendors with a strategy.
     pub partitions: Vec<Partition>,
     /// Vendors not to be used.
     pub blocks: Vec<Block>,
@@ -52,19 +52,19 @@ impl fmt::Display for DirectoryError {
 impl std::error::Error for DirectoryError {}
 
 impl DirectoryBuilder {
-    /// Adds a customer.
+    /// Adds the row of a customer.
     pub fn customer(mut self, row: Customer) -> Self {
         self.customers.push(row);
         self
     }
 
-    /// Adds a trunk.
+    /// Adds the row of a customer's trunk.
     pub fn trunk(mut self, row: Trunk) -> Self {
         self.trunks.push(row);
         self
     }
 
-    /// Adds a vendor.
+    /// Adds the row of a vendor.
     pub fn vendor(mut self, row: Vendor) -> Self {
         self.vendors.push(row);
         self
@@ -76,13 +76,13 @@ impl DirectoryBuilder {
         self
     }
 
-    /// Adds a partition.
+    /// Adds the row of a partition.
     pub fn partition(mut self, row: Partition) -> Self {
         self.partitions.push(row);
         self
     }
 
-    /// Adds a block.
+    /// Adds the row of a block.
     pub fn block(mut self, row: Block) -> Self {
         self.blocks.push(row);
         self

@@ -27,7 +27,7 @@ macro_rules! indices {
         pub struct $name(pub $int);
 
         impl $name {
-            /// As a position.
+            /// The index as a position in the rows, from 0.
             pub fn at(self) -> usize {
                 self.0 as usize
             }

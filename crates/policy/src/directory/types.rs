@@ -78,7 +78,7 @@ pub struct CallerRules {
     pub trust_asserted: bool,
 }
 
-/// A customer's trunk.
+/// A customer's trunk: where calls come in, with its limits and rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trunk {
@@ -109,7 +109,7 @@ pub struct Trunk {
     /// Further addresses that its media may come from.
     #[serde(default)]
     pub media_ips: Vec<IpAddr>,
-    /// How it dials.
+    /// How the customer writes the numbers that he dials.
     #[serde(default)]
     pub dial: DialRules,
     /// What is asked of caller numbers.
@@ -144,10 +144,10 @@ pub struct Vendor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// SIP over UDP.
+    /// SIP over UDP, the default.
     #[default]
     Udp,
-    /// SIP over TCP.
+    /// SIP over TCP, without TLS.
     Tcp,
 }
 
@@ -178,7 +178,7 @@ pub struct Credentials {
     pub realm: Option<String>,
 }
 
-/// A vendor's trunk.
+/// A vendor's trunk: where calls go out, with its limits and formats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VendorTrunk {
@@ -195,7 +195,7 @@ pub struct VendorTrunk {
     /// The transport that requests go out by.
     #[serde(default)]
     pub transport: Transport,
-    /// Channels and CPS.
+    /// Most calls at once, and most calls a second.
     #[serde(default)]
     pub limits: Limits,
     /// What a challenge (401 or 407) is answered with.
@@ -292,7 +292,7 @@ pub struct PartitionVendor {
 pub struct Partition {
     /// The name, which no other partition has.
     pub name: String,
-    /// Order of candidates.
+    /// In what order the vendors are tried.
     #[serde(default)]
     pub strategy: Strategy,
     /// The vendors that may carry calls of the partition.

@@ -54,9 +54,9 @@ impl std::error::Error for BuildError {}
 /// Which side a list is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
-    /// What vendors charge.
+    /// Lists by which vendors charge us.
     Buy,
-    /// What customers pay.
+    /// Lists by which customers pay us.
     Sell,
 }
 

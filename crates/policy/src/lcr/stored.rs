@@ -47,7 +47,7 @@ struct Head {
 }
 
 impl LcrIndex {
-    /// The stored form.
+    /// The stored form of the index: a section of the snapshot.
     pub fn to_bytes(&self) -> Vec<u8> {
         let columns =
             |list: &[Column]| list.iter().map(|c| (c.decks.clone(), c.currency, c.usual_terms)).collect();

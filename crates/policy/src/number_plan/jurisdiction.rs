@@ -12,7 +12,7 @@ use super::{DestinationClass, NpaClass, NumberPlan, State};
 pub enum Jurisdiction {
     /// Caller and called in different states.
     Interstate,
-    /// In one state.
+    /// Both numbers are in one state.
     Intrastate,
     /// It cannot be told. Never the cheaper price.
     Indeterminate,
@@ -38,9 +38,9 @@ impl Jurisdiction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JurisdictionRule {
-    /// Same state: intrastate.
+    /// Both numbers are in the same state: intrastate.
     SameState,
-    /// Different states: interstate.
+    /// The numbers are in different states: interstate.
     DifferentState,
     /// No caller number: indeterminate.
     CallerMissing,

@@ -30,13 +30,13 @@ pub enum NpaClass {
     Unassigned,
     /// A place in the USA or Canada.
     Geographic,
-    /// Toll-free numbers (8YY).
+    /// Toll-free numbers, 800 and its like (8YY).
     TollFree,
-    /// Premium numbers (900).
+    /// Premium numbers, area code 900.
     Premium,
-    /// Personal numbers (5YY).
+    /// Personal numbers, which follow their owner (5YY).
     Personal,
-    /// 600, 700 …
+    /// Codes for special services: 600, 700 …
     Special,
     /// PR, VI, GU, AS, MP.
     UsTerritory,
@@ -59,7 +59,7 @@ impl State {
         }
     }
 
-    /// The two letters.
+    /// The two letters, as the postal service writes them.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("??")
     }
@@ -107,15 +107,15 @@ pub struct Npa {
 pub enum DestinationClass {
     /// The 50 states and DC.
     Domestic,
-    /// Toll-free numbers (8YY).
+    /// Toll-free numbers, 800 and its like (8YY).
     TollFree,
-    /// Numbers of Canada.
+    /// Numbers of Canada, geographic ones.
     Canada,
     /// PR, VI, GU, AS, MP.
     UsTerritory,
     /// Caribbean and other countries inside country code 1.
     NanpCountry,
-    /// Everything else abroad.
+    /// Everything abroad that no other class has.
     International,
     /// 900, premium ranges abroad, 979. Denied by default.
     Premium,
@@ -162,7 +162,7 @@ impl DestinationClass {
         }
     }
 
-    /// From its name.
+    /// The class of that name, as [`DestinationClass::as_str`] writes it.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|c| c.as_str() == text)
     }
@@ -182,12 +182,12 @@ impl ClassSet {
         classes.iter().fold(ClassSet::NONE, |set, c| set.with(*c))
     }
 
-    /// And this one.
+    /// The set with this class added.
     pub fn with(self, class: DestinationClass) -> ClassSet {
         ClassSet(self.0 | (1 << class as u16))
     }
 
-    /// Is it in?
+    /// Whether the class is in the set.
     pub fn contains(self, class: DestinationClass) -> bool {
         self.0 & (1 << class as u16) != 0
     }
@@ -247,7 +247,7 @@ impl fmt::Display for PlanError {
 impl std::error::Error for PlanError {}
 
 impl NumberPlan {
-    /// The built-in seed.
+    /// The plan that is built in, from public lists.
     pub fn seed() -> NumberPlan {
         let text = format!("{NPA_CSV}\n{SPECIAL_CSV}\nemergency,911,933,112\n");
         // A test reads the seed; an unreadable one would refuse every call rather than carry it unrated.
@@ -321,7 +321,7 @@ impl NumberPlan {
         })
     }
 
-    /// The text form.
+    /// The text that the plan was read from.
     pub fn text(&self) -> &str {
         &self.text
     }

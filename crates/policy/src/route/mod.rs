@@ -97,7 +97,7 @@ pub struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    /// Figures by [`VendorTrunkIx`].
+    /// The figures of all vendor trunks, each at the position of its [`VendorTrunkIx`].
     pub fn new(vendor_trunks: &'a [VendorTrunkLive]) -> Live<'a> {
         Live { vendor_trunks, look: None }
     }
@@ -230,7 +230,7 @@ pub struct Decision {
     pub emergency: Option<u16>,
     /// What kind of destination.
     pub class: Option<DestinationClass>,
-    /// The caller, judged.
+    /// The caller's number, as it was judged.
     pub caller: Option<Caller>,
     /// Of the sell price; `None` where none applies.
     pub jurisdiction: Option<Jurisdiction>,

@@ -109,7 +109,7 @@ impl Slot {
     }
 }
 
-/// The process-wide table.
+/// The table of what is in use, one for the process.
 #[derive(Debug, Default)]
 pub struct Usage {
     table: Mutex<Table>,
@@ -127,7 +127,7 @@ struct Table {
 pub struct Spent {
     /// The customer that spent it.
     pub customer: CustomerId,
-    /// Through which trunk.
+    /// The trunk through which the customer called.
     pub trunk: TrunkId,
     /// When the calls began: on which day that was is told by the customer's zone.
     pub at: Wall,
@@ -182,7 +182,7 @@ pub struct VendorReservation {
 }
 
 impl Usage {
-    /// An empty table.
+    /// A table in which nothing is in use.
     pub fn new() -> Usage {
         Usage::default()
     }

@@ -98,7 +98,7 @@ impl<'a> NameAddr<'a> {
         Some(NameAddr { sloppy: true, ..address })
     }
 
-    /// The URI, parsed.
+    /// The URI, parsed. Errors: it is no URI.
     pub fn uri(&self) -> Result<Uri<'a>, Malformed> {
         Uri::parse(self.uri)
     }

@@ -57,7 +57,7 @@ impl<'a> IntoIterator for Params<'a> {
     }
 }
 
-/// Iterator of [`Params`].
+/// The iterator over [`Params`], in their order.
 #[derive(Clone, Debug)]
 pub struct ParamIter<'a>(&'a [u8]);
 

@@ -18,13 +18,13 @@ pub struct Via<'a> {
     pub host: &'a [u8],
     /// Port of sent-by, if written.
     pub port: Option<u16>,
-    /// `branch`, if there.
+    /// Value of the parameter `branch`, if there is one.
     pub branch: Option<&'a [u8]>,
     /// `received`, if there (bare or bracketed address).
     pub received: Option<&'a [u8]>,
     /// `rport`: `Some(None)` asks for it, `Some(Some(port))` is filled in.
     pub rport: Option<Option<u16>>,
-    /// `maddr`, if there.
+    /// Value of the parameter `maddr`, if there is one.
     pub maddr: Option<&'a [u8]>,
     /// All its parameters, in their order.
     pub params: Params<'a>,
@@ -112,7 +112,7 @@ impl<'a> Via<'a> {
         host_ip(self.host)
     }
 
-    /// Address in `received`.
+    /// The address in the parameter `received`; `None` without a readable one.
     pub fn received_ip(&self) -> Option<IpAddr> {
         host_ip(self.received?)
     }

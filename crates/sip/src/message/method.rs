@@ -5,33 +5,33 @@ use std::fmt;
 /// Request method. Methods are case-sensitive (RFC 3261 §7.1): `invite` is an unknown one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
-    /// RFC 3261 §13.
+    /// INVITE begins a call (RFC 3261 §13).
     Invite,
-    /// RFC 3261 §13.
+    /// ACK confirms the final response to an INVITE (RFC 3261 §13).
     Ack,
-    /// RFC 3261 §15.
+    /// BYE ends a call (RFC 3261 §15).
     Bye,
-    /// RFC 3261 §9.
+    /// CANCEL takes a pending request back (RFC 3261 §9).
     Cancel,
-    /// RFC 3261 §11.
+    /// OPTIONS asks what the other one can do (RFC 3261 §11).
     Options,
-    /// RFC 3261 §10.
+    /// REGISTER binds an address to a name (RFC 3261 §10).
     Register,
-    /// PRACK (RFC 3262).
+    /// PRACK acknowledges a provisional response (RFC 3262).
     Prack,
-    /// UPDATE (RFC 3311).
+    /// UPDATE changes a session before or after its answer (RFC 3311).
     Update,
-    /// INFO (RFC 6086).
+    /// INFO carries application data within a dialog (RFC 6086).
     Info,
-    /// SUBSCRIBE (RFC 6665).
+    /// SUBSCRIBE asks for notifications of an event (RFC 6665).
     Subscribe,
-    /// NOTIFY (RFC 6665).
+    /// NOTIFY tells of an event (RFC 6665).
     Notify,
-    /// REFER (RFC 3515).
+    /// REFER asks the other one to contact somebody (RFC 3515).
     Refer,
-    /// MESSAGE (RFC 3428).
+    /// MESSAGE carries an instant message (RFC 3428).
     Message,
-    /// PUBLISH (RFC 3903).
+    /// PUBLISH hands in the state of an event (RFC 3903).
     Publish,
     /// Any other token: ask the message for its text.
     Other,

@@ -42,16 +42,16 @@ pub struct Message<'a> {
 /// What kind of message, from its first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
-    /// A request.
+    /// A request, known by its method.
     Request {
-        /// Its method.
+        /// The method of the first line.
         method: Method,
-        /// Request-URI as written.
+        /// The Request-URI as it was written.
         uri: &'a [u8],
     },
-    /// A response.
+    /// A response, known by its status.
     Response {
-        /// 100 to 699.
+        /// The status, from 100 to 699.
         status: u16,
         /// Reason phrase as written, perhaps empty.
         reason: &'a [u8],
@@ -86,9 +86,9 @@ pub(crate) fn sloppy_contact(line: &[u8]) -> Option<NameAddr<'_>> {
 /// One header line of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// Which header.
+    /// Which header it is.
     pub header: Header,
-    /// Name as written.
+    /// The name as it was written.
     pub name: &'a [u8],
     /// Value as written, without white space around it; folds are still in it.
     pub value: &'a [u8],
@@ -104,7 +104,7 @@ impl<'a> Message<'a> {
         parse::parse(buf)
     }
 
-    /// Request or response.
+    /// Whether it is a request or a response, with what its first line says.
     pub fn kind(&self) -> Kind<'a> {
         self.kind
     }
@@ -150,32 +150,32 @@ impl<'a> Message<'a> {
         self.cseq
     }
 
-    /// Method of CSeq.
+    /// The method that CSeq names; in a request, that of the first line.
     pub fn method_of_cseq(&self) -> Method {
         self.cseq.1
     }
 
-    /// Call-ID.
+    /// The value of Call-ID, whole (RFC 3261 §20.8).
     pub fn call_id(&self) -> &'a [u8] {
         self.call_id
     }
 
-    /// From.
+    /// The value of From: who began the dialog (RFC 3261 §20.20).
     pub fn from(&self) -> NameAddr<'a> {
         self.from
     }
 
-    /// To.
+    /// The value of To: whom the dialog is with (RFC 3261 §20.39).
     pub fn to(&self) -> NameAddr<'a> {
         self.to
     }
 
-    /// Tag of From.
+    /// The tag of From, `None` without one.
     pub fn from_tag(&self) -> Option<&'a [u8]> {
         self.from_tag
     }
 
-    /// Tag of To.
+    /// The tag of To; `None` in a first request.
     pub fn to_tag(&self) -> Option<&'a [u8]> {
         self.to_tag
     }
@@ -190,7 +190,7 @@ impl<'a> Message<'a> {
         self.values(Header::Via).map_while(|v| Via::parse(v).ok())
     }
 
-    /// Max-Forwards.
+    /// How many hops are left by Max-Forwards, 0 to 255 when well-formed; `None` without the header.
     pub fn max_forwards(&self) -> Option<u32> {
         self.max_forwards
     }

@@ -12,7 +12,7 @@ use crate::header::Header;
 /// A response in the making.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'x> {
-    /// 100 to 699.
+    /// The status, from 100 to 699.
     pub status: u16,
     /// Reason phrase; empty means the standard's ([`reason_phrase`]).
     pub reason: &'x str,
@@ -23,7 +23,7 @@ pub struct Answer<'x> {
     pub source: Option<SocketAddr>,
     /// Further headers: name and value.
     pub headers: &'x [(&'x str, &'x [u8])],
-    /// Content-Type and body.
+    /// The Content-Type and the body that goes with it.
     pub body: Option<(&'x str, &'x [u8])>,
 }
 

@@ -16,7 +16,7 @@ use super::{Action, Actions, ClientInput, Deadlines, TimerName, Timers};
 pub enum State {
     /// INVITE sent, nothing heard.
     Calling,
-    /// A 1xx came.
+    /// A provisional response (1xx) came.
     Proceeding,
     /// A 2xx came; its repetitions and those of other forks are passed up (timer M).
     Accepted,
@@ -26,7 +26,7 @@ pub enum State {
     Terminated,
 }
 
-/// The machine.
+/// The state machine of one client transaction for INVITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientInvite {
     state: State,
@@ -42,7 +42,7 @@ impl ClientInvite {
         (machine, Actions::one(Action::Send))
     }
 
-    /// One thing happened.
+    /// Takes one input; gives what to do, and sets the timers.
     pub fn on_input(&mut self, input: ClientInput, t: &Timers, now: Mono) -> Actions {
         use State::*;
         match (self.state, input) {
@@ -76,7 +76,7 @@ impl ClientInvite {
         }
     }
 
-    /// Time has passed.
+    /// Takes the time that has come; gives what to do when a timer fired.
     pub fn on_timeout(&mut self, _t: &Timers, now: Mono) -> Actions {
         let unanswered = self.state == State::Calling;
         let actions = self.timers.on_timeout(now, Duration::MAX, unanswered);
@@ -89,7 +89,7 @@ impl ClientInvite {
         self.timers.retransmit_at = super::NEVER;
     }
 
-    /// Where it is.
+    /// The state that the machine is in.
     pub fn state(&self) -> State {
         self.state
     }

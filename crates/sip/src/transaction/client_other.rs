@@ -13,7 +13,7 @@ use super::{Action, Actions, ClientInput, Deadlines, TimerName, Timers};
 pub enum State {
     /// Request sent, nothing heard.
     Trying,
-    /// A 1xx came.
+    /// A provisional response (1xx) came.
     Proceeding,
     /// A final came; its repetitions are swallowed (timer K).
     Completed,
@@ -21,7 +21,7 @@ pub enum State {
     Terminated,
 }
 
-/// The machine.
+/// The state machine of one client transaction for any other request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientOther {
     state: State,
@@ -37,7 +37,7 @@ impl ClientOther {
         (machine, Actions::one(Action::Send))
     }
 
-    /// One thing happened.
+    /// Takes one input; gives what to do, and sets the timers.
     pub fn on_input(&mut self, input: ClientInput, t: &Timers, now: Mono) -> Actions {
         use State::*;
         match (self.state, input) {
@@ -62,7 +62,7 @@ impl ClientOther {
         }
     }
 
-    /// Time has passed.
+    /// Takes the time that has come; gives what to do when a timer fired.
     pub fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
         if self.state == State::Proceeding {
             // RFC 3261 §17.1.2.2: in Proceeding timer E is reset to T2.
@@ -73,7 +73,7 @@ impl ClientOther {
         self.over(actions)
     }
 
-    /// Where it is.
+    /// The state that the machine is in.
     pub fn state(&self) -> State {
         self.state
     }

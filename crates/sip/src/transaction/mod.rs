@@ -47,7 +47,7 @@ pub enum Action {
 pub struct Actions([Option<Action>; 3]);
 
 impl Actions {
-    /// Nothing to do.
+    /// There is nothing to do.
     pub const NONE: Actions = Actions([None; 3]);
 
     /// A list of one action.

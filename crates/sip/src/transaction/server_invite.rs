@@ -24,7 +24,7 @@ pub enum State {
     Terminated,
 }
 
-/// The machine.
+/// The state machine of one server transaction for INVITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerInvite {
     state: State,
@@ -38,7 +38,7 @@ impl ServerInvite {
         ServerInvite { state: State::Proceeding, reliable, timers: Deadlines::OFF }
     }
 
-    /// One thing happened.
+    /// Takes one input; gives what to do, and sets the timers.
     pub fn on_input(&mut self, input: ServerInput, t: &Timers, now: Mono) -> Actions {
         use State::*;
         match (self.state, input) {
@@ -75,7 +75,7 @@ impl ServerInvite {
         }
     }
 
-    /// Time has passed.
+    /// Takes the time that has come; gives what to do when a timer fired.
     pub fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
         let unacknowledged = self.state == State::Completed;
         let actions = self.timers.on_timeout(now, t.t2, unacknowledged);
@@ -87,7 +87,7 @@ impl ServerInvite {
         self.timers.retransmit_at = super::NEVER;
     }
 
-    /// Where it is.
+    /// The state that the machine is in.
     pub fn state(&self) -> State {
         self.state
     }

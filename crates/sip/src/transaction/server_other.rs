@@ -11,7 +11,7 @@ use super::{Action, Actions, Deadlines, ServerInput, TimerName, Timers};
 /// States of RFC 3261 figure 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing sent yet.
+    /// Nothing has been sent yet.
     Trying,
     /// A 1xx was sent.
     Proceeding,
@@ -21,7 +21,7 @@ pub enum State {
     Terminated,
 }
 
-/// The machine.
+/// The state machine of one server transaction for any other request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerOther {
     state: State,
@@ -35,7 +35,7 @@ impl ServerOther {
         ServerOther { state: State::Trying, reliable, timers: Deadlines::OFF }
     }
 
-    /// One thing happened.
+    /// Takes one input; gives what to do, and sets the timers.
     pub fn on_input(&mut self, input: ServerInput, t: &Timers, now: Mono) -> Actions {
         use State::*;
         match (self.state, input) {
@@ -61,13 +61,13 @@ impl ServerOther {
         }
     }
 
-    /// Time has passed.
+    /// Takes the time that has come; gives what to do when a timer fired.
     pub fn on_timeout(&mut self, t: &Timers, now: Mono) -> Actions {
         let actions = self.timers.on_timeout(now, t.t2, false);
         self.over(actions)
     }
 
-    /// Where it is.
+    /// The state that the machine is in.
     pub fn state(&self) -> State {
         self.state
     }

@@ -23,7 +23,7 @@ pub struct Counters<S: LabelSet> {
     labels: std::marker::PhantomData<S>,
 }
 
-/// A single counter.
+/// A single counter, without labels.
 pub type Counter = Counters<()>;
 
 impl<S: LabelSet> Counters<S> {
@@ -71,11 +71,11 @@ pub struct Gauges<S: LabelSet> {
     labels: std::marker::PhantomData<S>,
 }
 
-/// A single gauge.
+/// A single gauge, without labels.
 pub type Gauge = Gauges<()>;
 
 impl<S: LabelSet> Gauges<S> {
-    /// Not registered anywhere.
+    /// A family that no registry shows, for tests and defaults.
     pub fn detached() -> Self {
         Self {
             cells: Arc::new(Cells::new(S::count())),
@@ -131,12 +131,12 @@ pub struct NanoCounter {
 }
 
 impl NanoCounter {
-    /// Not registered anywhere.
+    /// A counter that no registry shows, for tests and defaults.
     pub fn detached() -> Self {
         Self { cells: Arc::new(Cells::new(1)) }
     }
 
-    /// Adds `nanos` nano-units.
+    /// Adds `nanos` nano-units of a currency.
     pub fn add(&self, nanos: u64) {
         self.cells.add(0, nanos);
     }
@@ -163,7 +163,7 @@ impl FloatGauge {
         self.bits.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    /// The value now.
+    /// The value that was set last.
     pub fn value(&self) -> f64 {
         f64::from_bits(self.bits.load(Ordering::Relaxed))
     }
@@ -179,7 +179,7 @@ pub struct Histograms<S: LabelSet> {
     labels: std::marker::PhantomData<S>,
 }
 
-/// A single histogram.
+/// A single histogram, without labels.
 pub type Histogram = Histograms<()>;
 
 struct HistogramCells {
@@ -228,7 +228,7 @@ impl<S: LabelSet> Histograms<S> {
         inner.cells.add(base + width - 1, value);
     }
 
-    /// Number of observations.
+    /// How many values were observed under these labels.
     pub fn count(&self, labels: S) -> u64 {
         let width = self.inner.bounds.len() + 2;
         let base = labels.index() * width;

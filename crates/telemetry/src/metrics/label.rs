@@ -6,7 +6,7 @@ pub trait Label: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// Text of each value, in the order of [`Label::index`].
     const VALUES: &'static [&'static str];
-    /// Position in [`Label::VALUES`].
+    /// Position of the value in [`Label::VALUES`], from 0.
     fn index(self) -> usize;
     /// Text of this value.
     fn as_str(self) -> &'static str {
@@ -18,7 +18,7 @@ pub trait Label: Copy + Send + Sync + 'static {
 pub trait LabelSet: Copy + Send + Sync + 'static {
     /// Names of the labels, in order.
     fn names() -> Vec<&'static str>;
-    /// Number of combinations.
+    /// How many combinations of values there are.
     fn count() -> usize;
     /// Dense index of this combination, below [`LabelSet::count`].
     fn index(self) -> usize;

@@ -18,7 +18,7 @@ use super::open;
 pub enum Kind {
     /// A number that only rises.
     Counter,
-    /// Rises and falls.
+    /// A value that rises and falls.
     Gauge,
     /// Counts by buckets with fixed bounds.
     Histogram,
@@ -27,9 +27,9 @@ pub enum Kind {
 /// One line of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The name: `warp_<area>_<thing>_<unit>`.
+    /// The name, in the form `warp_<area>_<thing>_<unit>`.
     pub name: &'static str,
-    /// What it counts.
+    /// What the metric counts, in a sentence.
     pub help: &'static str,
     /// The type as Prometheus knows it.
     pub kind: Kind,

@@ -54,14 +54,14 @@ impl Default for BookConfig {
 /// The part of [`BookConfig`] that a running relay takes anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// As [`BookConfig::max_calls`].
+    /// Calls at most, as [`BookConfig::max_calls`].
     pub max_calls: usize,
-    /// As [`BookConfig::media_timeout`].
+    /// An answered call without any packet ends after this, as [`BookConfig::media_timeout`].
     pub media_timeout: Duration,
-    /// As [`BookConfig::hold_timeout`].
+    /// The same on hold, as [`BookConfig::hold_timeout`].
     pub hold_timeout: Duration,
-    /// As [`BookConfig::offer_timeout`].
+    /// A call that is never answered ends after this, as [`BookConfig::offer_timeout`].
     pub offer_timeout: Duration,
-    /// As [`BookConfig::delete_delay`].
+    /// How long media flows on after a `delete` that does not say, as [`BookConfig::delete_delay`].
     pub delete_delay: Duration,
 }

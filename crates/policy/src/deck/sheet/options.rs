@@ -28,15 +28,15 @@ pub enum Field {
     Nxx,
     /// Thousands block of an exchange, one digit; `A` is the whole exchange.
     Block,
-    /// Interstate price.
+    /// The price per minute of interstate calls.
     Interstate,
-    /// Intrastate price.
+    /// The price per minute of intrastate calls.
     Intrastate,
-    /// Indeterminate price.
+    /// The price per minute of calls whose jurisdiction is not known.
     Indeterminate,
-    /// The only price.
+    /// The only price per minute, for all jurisdictions.
     Rate,
-    /// In force from.
+    /// The day from which the row is in force.
     Effective,
     /// The last day on which the price counts; with a time, the moment from which it does not.
     Expires,
@@ -44,9 +44,9 @@ pub enum Field {
     RemovedFrom,
     /// From this day on the vendor does not carry the code, and nothing of the deck prices its numbers.
     BlockedFrom,
-    /// First increment, seconds.
+    /// The first increment, in seconds.
     IncrementInitial,
-    /// Further increments, seconds.
+    /// Each further increment, in seconds.
     IncrementNext,
     /// Both: `60/6`, or one number for both.
     Increments,
@@ -299,7 +299,7 @@ pub struct SheetOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OptionName {
-    /// What columns hold.
+    /// What the columns of the sheet hold.
     Mapping,
     /// What is not read.
     Ignore,
@@ -309,7 +309,7 @@ pub enum OptionName {
     DateOrder,
     /// Zone of dates without one.
     Zone,
-    /// The sheet's currency.
+    /// The currency that the sheet says it is in.
     Currency,
     /// What the numbers in price columns are.
     PriceUnit,
@@ -381,7 +381,7 @@ impl SheetOptions {
 /// How to read a sheet: what the deck fixes, and what the upload says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// US or A–Z.
+    /// The kind of the deck: US, or A–Z.
     pub kind: DeckKind,
     /// The currency of the deck, which is that of all amounts.
     pub currency: Currency,

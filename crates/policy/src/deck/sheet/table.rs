@@ -75,7 +75,7 @@ impl Table {
         self.open = self.ends.len();
     }
 
-    /// Rows with text.
+    /// How many rows have text in them.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
