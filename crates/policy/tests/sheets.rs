@@ -46,6 +46,32 @@ fn columns_that_are_not_understood() {
     no("az", "", "Code,Name\n44,UK\n", 1, "", "no column with the price");
 }
 
+/// Whoever uploads corrects a header once: an unknown column does not hide a doubled one, a wrong unit, or a line above.
+#[test]
+fn all_mistakes_of_a_header_are_named_at_once() {
+    let errors = |kind: &str, options: &str, sheet: &str| -> Vec<String> {
+        read(kind, options, sheet.as_bytes())
+            .unwrap_err()
+            .iter()
+            .map(|e| format!("{} {}", e.line, e.column))
+            .collect()
+    };
+    let sheet = "Currency: GTQ\nCode,Rate (EUR),Price,Discount,Peak Rate,Increments,Billing Increments\n\
+                 44,0.01,0.02,5%,0.03,1/1,1/1\n";
+    assert_eq!(
+        errors("az", "", sheet),
+        ["1 ", "2 Rate (EUR)", "2 Price", "2 Discount", "2 Billing Increments", "3 Peak Rate"]
+    );
+    // Where the codes stand is a question beside the others.
+    let sheet = "Country Code,Code,Rate,Discount\n1,12,0.01,5%\n1,11,0.02,5%\n";
+    assert_eq!(errors("az", "", sheet), ["1 Discount", "2 Code"]);
+    // It is not asked of columns of which two claim to be the code, nor where the mapping misses its column.
+    let sheet = "Country Code,Code,Prefix,Rate\n1,12,12,0.01\n";
+    assert_eq!(errors("az", "", sheet), ["1 Prefix"]);
+    let sheet = "Country Code,Code,Rate\n1,12,0.01\n";
+    assert_eq!(errors("az", r#"{"mapping":{"Cod":"full_code"}}"#, sheet), ["1 "]);
+}
+
 #[test]
 fn removal_and_blocking() {
     let sheet = |word: &str| format!("Code,Rate,Status\n44,0.01,New\n447,0.02,{word}\n");

@@ -128,34 +128,38 @@ pub(super) fn is_ignored(name: &str, options: &ImportOptions) -> bool {
 
 /// Finds the header and settles every column.
 ///
-/// Errors: what is missing, doubled or not understood, each with the header's line and the column's name.
+/// Out: the layout, when a line is a header with code and price, and all mistakes: what is missing, doubled or not understood, each
+/// with the header's line and the column's name. With a mistake the layout is good for the lines above the header only.
 pub(super) fn find(
     table: &Table,
     options: &ImportOptions,
     rules: &AmountRules,
-) -> Result<Layout, Vec<LineError>> {
+) -> (Option<Layout>, Vec<LineError>) {
     let wide = table.lines_from(0).take(HEADER_WITHIN).find(|l| l.len() > MAX_COLUMNS);
     if let Some(l) = wide {
         let message = format!("{} columns; a sheet has at most {MAX_COLUMNS}", l.len());
-        return Err(vec![LineError::at(l.number(), "", &message)]);
+        return (None, vec![LineError::at(l.number(), "", &message)]);
     }
-    let Some((header, ..)) = likeness(table, options) else {
-        return Err(vec![LineError::at(0, "", "no rows")]);
+    let header = likeness(table, options).and_then(|(at, whole, _)| Some((at, whole, table.line(at)?)));
+    let Some((header, whole, line)) = header else {
+        return (None, vec![LineError::at(0, "", "no rows")]);
     };
-    let Some(line) = table.line(header) else { return Err(vec![LineError::at(0, "", "no rows")]) };
     let mut layout = Layout { header, columns: columns_of(line, options), apart: false };
     let mut errors = Vec::new();
     rename(&mut layout, table, options);
     missing(&layout, line.number(), options, &mut errors);
+    doubled(&layout, line.number(), &mut errors);
+    // Which column has the codes is known only now.
+    let sure = errors.is_empty();
     empties(&mut layout, table, line.number(), &mut errors);
-    if errors.is_empty() {
-        doubled(&layout, line.number(), &mut errors);
-        amounts(&layout, table, line.number(), options, rules, &mut errors);
-    }
-    if errors.is_empty() {
+    amounts(&layout, table, line.number(), options, rules, &mut errors);
+    if sure {
         layout.apart = apart(&layout, table, line.number(), options, &mut errors);
     }
-    if errors.is_empty() { Ok(layout) } else { Err(errors) }
+    // As the reader goes through the header: line by line, from left to right.
+    let place = |name: &str| layout.columns.iter().position(|c| c.name == name).map_or(0, |at| at + 1);
+    errors.sort_by_cached_key(|e| (e.line, place(&e.column)));
+    (whole.then_some(layout), errors)
 }
 
 /// Names whose meaning depends on the other columns.

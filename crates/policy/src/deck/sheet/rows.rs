@@ -38,10 +38,8 @@ pub fn check_table(
         let message = format!("the upload says {stated} and the deck is in {}", options.currency);
         return (empty, vec![LineError::at(0, "", &message)]);
     }
-    let layout = match layout::find(table, options, &rules) {
-        Ok(layout) => layout,
-        Err(errors) => return (empty, errors),
-    };
+    let (layout, wrong) = layout::find(table, options, &rules);
+    let Some(layout) = layout else { return (empty, wrong) };
     let mut import = Import {
         options,
         fallback: options.usual_terms(),
@@ -60,6 +58,14 @@ pub fn check_table(
         layout: &layout,
         rules,
     };
+    if !wrong.is_empty() {
+        // What the rows mean is not known; the lines above them are told of in the same answer as the header.
+        import.errors = wrong;
+        import.preamble(table);
+        let mut errors = import.errors;
+        errors.sort_by_key(|e| e.line);
+        return (DeckRows { recognised: import.out.recognised, ..DeckRows::default() }, errors);
+    }
     let end = import.footer(table);
     import.preamble(table);
     import.decimal_mark(table, end, &mut rules);
