@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use stack::poll_until;
+use stack::sipp::{Sipp, Transport};
 
 /// `warp dev` in a folder of its own; ended politely, so that its PostgreSQL ends too.
 struct Dev(Child);
@@ -83,6 +84,36 @@ fn commands_of_the_docs_work() {
         }
     }
     assert!(ran >= 4, "only {ran} blocks found");
+}
+
+/// The vendor of the quickstart: who asks whether it is there is told so, and the next call is answered as before.
+#[test]
+fn the_vendor_of_the_quickstart_answers_options_too() {
+    if !stack::have("sipp", "the_vendor_of_the_quickstart_answers_options_too") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], stack::free_port()));
+    let _vendor = Sipp::vendor(dir.path(), "vendor_answer.xml", at, Transport::Udp, stack::free_port(), 10);
+    let us = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    us.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    let me = us.local_addr().expect("bound");
+    let ask = |method: &str, call: u32| {
+        let text = format!(
+            "{method} sip:v@{at} SIP/2.0\r\nVia: SIP/2.0/UDP {me};branch=z9hG4bK{call}{method}\r\nFrom: <sip:a@{me}>;tag=1\r\n\
+             To: <sip:v@{at}>\r\nCall-ID: {call}\r\nCSeq: 1 {method}\r\nContact: <sip:a@{me}>\r\nMax-Forwards: 70\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        us.send_to(text.as_bytes(), at).expect("sent");
+        let mut answer = [0; 4_096];
+        let n = us.recv(&mut answer).unwrap_or_else(|why| panic!("no answer to {method}: {why}"));
+        String::from_utf8_lossy(&answer[..n]).into_owned()
+    };
+    for call in [1, 2] {
+        let answer = ask("OPTIONS", call);
+        assert!(answer.starts_with("SIP/2.0 200 ") && answer.contains("1 OPTIONS"), "{answer}");
+    }
+    assert!(ask("INVITE", 3).starts_with("SIP/2.0 180 "));
 }
 
 /// What the pages leave open: `tail` ends after its first line, `call_…` is the newest call that there is. What a block has begun
