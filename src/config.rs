@@ -6,6 +6,7 @@
 
 mod api;
 mod layers;
+mod rules;
 mod sip;
 mod units;
 
@@ -47,11 +48,11 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Node {
-    /// Its name in logs, call records and metrics.
+    /// Name of this node in logs, call records and metrics.
     pub name: String,
-    /// Where its state lives.
+    /// Folder where the state of this node lives.
     pub data_dir: PathBuf,
-    /// After the first SIGTERM: how long calls may go on.
+    /// How long calls may go on after the first SIGTERM.
     pub drain_timeout: Span,
 }
 
@@ -70,7 +71,7 @@ impl Default for Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `auto` (human on a terminal), `human`, `json`.
+    /// Form of the lines: `auto` is human on a terminal and JSON elsewhere.
     pub format: LogFormat,
     /// The least level that is logged, by target: `info`, or `warn,sip_proxy=debug`.
     pub levels: String,
@@ -239,9 +240,7 @@ impl Loaded {
             errors.push(ConfigError::unknown(origin, name.clone(), &name, &known));
         }
         loaded.one_underscore(&sources.env, &mut errors);
-        if errors.is_empty() {
-            loaded.check(&mut errors);
-        }
+        loaded.check(&mut errors);
         if errors.is_empty() { Ok(loaded) } else { Err(errors) }
     }
 
@@ -259,51 +258,6 @@ impl Loaded {
                 errors.push(ConfigError { origin: Origin::Env(name.clone()), key: String::new(), message });
             }
         }
-    }
-
-    /// What only makes sense across keys.
-    fn check(&self, errors: &mut Vec<ConfigError>) {
-        if let Err(why) = warp_telemetry::logging::Levels::parse(&self.config.log.levels) {
-            errors.push(self.error("log.levels", why));
-        }
-        if let Err(why) = self.config.media.check() {
-            errors.push(self.error(&format!("media.{}", why.key), why.reason));
-        }
-        if let Err((key, why)) = self.config.sip.check() {
-            errors.push(self.error(&format!("sip.{key}"), why));
-        }
-        if let Err((key, why)) = self.config.api.check() {
-            errors.push(self.error(&format!("api.{key}"), why));
-        }
-        for (key, why) in self.without_effect() {
-            errors.push(self.error(key, why));
-        }
-        if self.config.events.segment.0 < 64 << 10 {
-            errors.push(self.error("events.segment", "at least 64KiB"));
-        }
-    }
-
-    /// Keys that somebody set and that other keys make meaningless: what is read and ignored is a mistake of whoever wrote it.
-    fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
-        let c = &self.config;
-        let outside = c.api.database_url.is_some();
-        let all = [
-            ("api.migrate_url", !outside, "has no effect without api.database_url (or DATABASE_URL)"),
-            ("api.database_dir", outside, "has no effect with api.database_url: there is no private cluster"),
-            ("sip.media_ng", !c.sip.anchor_media, "has no effect with sip.anchor_media = false"),
-            ("sip.media_deadline", !c.sip.anchor_media, "has no effect with sip.anchor_media = false"),
-            ("media.ng_allow", c.media.ng.is_none(), "has no effect without media.ng"),
-            ("media.b2b_url", c.media.ng.is_none(), "has no effect without media.ng"),
-            ("media.xmlrpc_format", c.media.b2b_url.is_none(), "has no effect without media.b2b_url"),
-            ("media.ng_allow_public", c.media.ng.is_none(), "has no effect without media.ng"),
-        ];
-        let set = |key: &str| self.origins.contains_key(key);
-        all.into_iter().filter(|(key, idle, _)| *idle && set(key)).map(|(key, _, why)| (key, why)).collect()
-    }
-
-    fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
-        ConfigError { origin, key: key.to_owned(), message: message.into() }
     }
 
     /// `section.key` and value of every key that has one, secrets as `***`.
@@ -402,7 +356,8 @@ fn table<T: Serialize>(value: &T) -> toml::Table {
     toml::Table::try_from(value).unwrap_or_default()
 }
 
-/// One section: each key is tried alone over the base first, so that each mistake is reported at its own place.
+/// One section: each key is tried alone over the base first, so that each mistake is reported at its own place. A key that cannot be
+/// read stays as in the base, so that the others are checked all the same.
 fn section<T: Serialize + DeserializeOwned + Clone>(
     name: &str,
     base: &T,
@@ -411,7 +366,6 @@ fn section<T: Serialize + DeserializeOwned + Clone>(
     errors: &mut Vec<ConfigError>,
 ) -> T {
     let mut whole = table(base);
-    let before = errors.len();
     for (key, (value, origin)) in settings {
         let path = format!("{name}.{key}");
         let mut alone = table(base);
@@ -423,9 +377,6 @@ fn section<T: Serialize + DeserializeOwned + Clone>(
             }
             Err(why) => errors.push(ConfigError::wrong(origin, path, &key, why.message())),
         }
-    }
-    if errors.len() > before {
-        return base.clone();
     }
     match whole.try_into() {
         Ok(section) => section,

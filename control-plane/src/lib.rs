@@ -34,7 +34,7 @@ use api::limiter::Limiter;
 pub use config::{Config, Edge};
 use metrics::Metrics;
 use publish::{Publication, PublishError};
-pub use store::Database;
+pub use store::{Database, is_database_url};
 use store::{Store, StoreError};
 
 /// What the composition root gives.

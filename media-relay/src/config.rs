@@ -14,7 +14,7 @@ pub use crate::core::callback::CallbackUrl;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// ng over UDP; absent = in process only.
+    /// Address of the ng protocol over UDP; absent = in process only.
     pub ng: Option<SocketAddr>,
     /// Allow an ng address that is neither loopback nor private (T-NG-01). Needs `ng_allow`.
     pub ng_allow_public: bool,
@@ -38,9 +38,9 @@ pub struct Config {
     pub max_calls: u32,
     /// Seconds without any packet until a call is ended (T-RTP-10).
     pub media_timeout_s: u32,
-    /// The same for a call on hold.
+    /// Seconds without any packet until a call on hold is ended.
     pub hold_timeout_s: u32,
-    /// The same for a call that was offered and never answered.
+    /// Seconds until a call that was offered and never answered is ended.
     pub offer_timeout_s: u32,
     /// Seconds that a deleted call's media still flows, when the command does not say.
     pub delete_delay_s: u32,
@@ -49,7 +49,7 @@ pub struct Config {
     /// Who is told by XML-RPC that the media of a call set up over ng has timed out: `http://HOST[:PORT]/PATH`, where a host
     /// `%%` is the client that set the call up or the address that it named (`xmlrpc-callback`). Absent = nobody.
     pub b2b_url: Option<String>,
-    /// What is said to it: 0 = `di` of SEMS for each tag, 1 = `teardown` with the Call-ID, 2 = `dlg.terminate_dlg` of Kamailio.
+    /// What is said to `b2b_url`: 0 = `di` of SEMS for each tag, 1 = `teardown` with the Call-ID, 2 = `dlg.terminate_dlg` of Kamailio.
     pub xmlrpc_format: u8,
     /// Connect media sockets to their only peer: cheaper sends, and strangers are refused by the kernel.
     pub connect_sockets: bool,
@@ -97,57 +97,72 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-impl Config {
-    /// Refuses what cannot work or must not be (T-NG-01).
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key, reason| Err(ConfigError { key, reason });
-        if let Some(ng) = self.ng
-            && !is_private(ng.ip())
-        {
-            if !self.ng_allow_public {
-                return wrong("ng", "wildcard or public address without ng_allow_public (T-NG-01)");
-            }
-            if self.ng_allow.is_empty() {
-                return wrong("ng_allow", "needed with ng_allow_public");
-            }
-        }
-        if self.ips.is_empty() || self.ips.len() > 256 {
-            return wrong("ips", "1 to 256 addresses");
-        }
-        if self.ips.iter().any(|ip| ip.is_unspecified() || ip.is_multicast()) {
-            return wrong("ips", "addresses of this machine, not a wildcard");
-        }
-        if !self.advertise.is_empty() {
-            let same = |(a, b): (&IpAddr, &IpAddr)| a.is_ipv4() == b.is_ipv4();
-            if self.advertise.len() != self.ips.len() || !self.advertise.iter().zip(&self.ips).all(same) {
-                return wrong("advertise", "one for each of ips, of the same family");
-            }
-        }
+/// What a key must be, beyond its type.
+pub struct Rule {
+    /// The key, without its section.
+    pub key: &'static str,
+    /// What it must be in words, as a refusal says it.
+    pub must: &'static str,
+    /// Other keys that it is weighed against.
+    pub with: &'static [&'static str],
+    /// Whether a configuration obeys the rule.
+    pub holds: fn(&Config) -> bool,
+}
+
+const fn rule(
+    key: &'static str,
+    must: &'static str,
+    with: &'static [&'static str],
+    holds: fn(&Config) -> bool,
+) -> Rule {
+    Rule { key, must, with, holds }
+}
+
+/// Everything that is refused because it cannot work or must not be (T-NG-01).
+pub const RULES: &[Rule] = &[
+    rule(
+        "ng",
+        "loopback or a private address, unless ng_allow_public is set (T-NG-01)",
+        &["ng_allow_public"],
+        |c| !c.has_public_ng() || c.ng_allow_public,
+    ),
+    rule("ng_allow", "needed with ng_allow_public", &["ng", "ng_allow_public"], |c| {
+        !c.has_public_ng() || !c.ng_allow_public || !c.ng_allow.is_empty()
+    }),
+    rule("ips", "1 to 256 addresses", &[], |c| (1..=256).contains(&c.ips.len())),
+    rule("ips", "addresses of this machine, not a wildcard", &[], |c| {
+        !c.ips.iter().any(|ip| ip.is_unspecified() || ip.is_multicast())
+    }),
+    rule("advertise", "one for each of ips, of the same family", &["ips"], |c| {
+        let same = |(a, b): (&IpAddr, &IpAddr)| a.is_ipv4() == b.is_ipv4();
+        c.advertise.is_empty()
+            || (c.advertise.len() == c.ips.len() && c.advertise.iter().zip(&c.ips).all(same))
+    }),
+    rule("interfaces", "one name for each of ips: letters, digits, - _ . and at most 40", &["ips"], |c| {
         let good = |name: &String| {
             (1..=40).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         };
-        if !self.interfaces.is_empty()
-            && (self.interfaces.len() != self.ips.len() || !self.interfaces.iter().all(good))
-        {
-            return wrong("interfaces", "one name for each of ips: letters, digits, - _ . and at most 40");
-        }
-        if self.ports.is_empty() || *self.ports.start() < 1_024 {
-            return wrong("ports", "a range of ports from 1024 up");
-        }
-        if !(1..=64).contains(&self.threads) {
-            return wrong("threads", "1 to 64");
-        }
-        if self.b2b_url.as_deref().is_some_and(|url| url.parse::<CallbackUrl>().is_err()) {
-            return wrong("b2b_url", "http://HOST[:PORT]/PATH; the host %% is the client of the call");
-        }
-        if self.xmlrpc_format > 2 {
-            return wrong("xmlrpc_format", "0 (SEMS), 1 (Call-ID) or 2 (Kamailio)");
-        }
-        if self.max_calls == 0 {
-            return wrong("max_calls", "at least 1");
-        }
-        Ok(())
+        c.interfaces.is_empty() || (c.interfaces.len() == c.ips.len() && c.interfaces.iter().all(good))
+    }),
+    rule("ports", "a range of ports from 1024 up", &[], |c| !c.ports.is_empty() && *c.ports.start() >= 1_024),
+    rule("threads", "1 to 64", &[], |c| (1..=64).contains(&c.threads)),
+    rule("b2b_url", "http://HOST[:PORT]/PATH; the host %% is the client of the call", &[], |c| {
+        c.b2b_url.as_deref().is_none_or(|url| url.parse::<CallbackUrl>().is_ok())
+    }),
+    rule("xmlrpc_format", "0 (SEMS), 1 (Call-ID) or 2 (Kamailio)", &[], |c| c.xmlrpc_format <= 2),
+    rule("max_calls", "at least 1", &[], |c| c.max_calls > 0),
+];
+
+impl Config {
+    /// Refuses what cannot work or must not be (T-NG-01). Errors: the first of [`RULES`] that does not hold.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let broken = RULES.iter().find(|rule| !(rule.holds)(self));
+        broken.map_or(Ok(()), |rule| Err(ConfigError { key: rule.key, reason: rule.must }))
+    }
+
+    fn has_public_ng(&self) -> bool {
+        self.ng.is_some_and(|ng| !is_private(ng.ip()))
     }
 
     /// The name of each of `ips`: the logical one, else the address as text.

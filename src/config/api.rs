@@ -2,20 +2,22 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use warp_control_plane::api::limiter::Limit;
 use warp_control_plane::billing::retention::Retention;
-use warp_control_plane::{Database, Edge};
+use warp_control_plane::{Database, Edge, is_database_url};
 use warp_model::Secret;
 
+use super::rules::Rule;
 use super::{Config, Network, Size, Span};
 
 /// `[api]`: the control plane and its database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// REST API. Loopback unless told otherwise.
+    /// Address of the REST API. Loopback unless told otherwise.
     pub listen: SocketAddr,
     /// PostgreSQL as the app role (neither superuser nor BYPASSRLS); also `DATABASE_URL`. Absent: a private cluster.
     pub database_url: Option<String>,
@@ -27,22 +29,22 @@ pub struct Api {
     pub live_keys: bool,
     /// Name of the CDR consumer in the event cursors: one per deployment.
     pub consumer: String,
-    /// How long posted calls are kept, from their INVITE on; at least 30 days.
+    /// How long posted calls are kept, from their INVITE on.
     pub calls_keep: Span,
     /// Whether a call with a price that is on no bill may leave after that time too.
     pub calls_unbilled: Unbilled,
     /// Key that vendors' passwords are sealed with in the database: `file:PATH`; absent: `seal.key` in the data folder, made
     /// at the first start. All nodes of a deployment need the same one.
     pub seal_key: Option<KeyFile>,
-    /// Requests a second of one key, in the long run; and at once.
+    /// Requests a second that one key may send in the long run.
     pub key_rate: u32,
     /// Requests of one key that may come at once.
     pub key_burst: u32,
-    /// Requests a second of all keys of one customer, in the long run; and at once.
+    /// Requests a second that all keys of one customer may send in the long run.
     pub customer_rate: u32,
     /// Requests of all keys of one customer that may come at once.
     pub customer_burst: u32,
-    /// Failed authentications a second of one address, in the long run; and at once.
+    /// Failed authentications a second that one address may have in the long run.
     pub address_rate: u32,
     /// Failed authentications of one address that may come at once.
     pub address_burst: u32,
@@ -128,37 +130,34 @@ impl Default for Api {
     }
 }
 
-impl Api {
-    /// Refuses what cannot work: key and reason.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let rates = [
-            ("key_rate", self.key_rate),
-            ("key_burst", self.key_burst),
-            ("customer_rate", self.customer_rate),
-            ("customer_burst", self.customer_burst),
-            ("address_rate", self.address_rate),
-            ("address_burst", self.address_burst),
-        ];
-        if let Some((key, _)) = rates.into_iter().find(|(_, rate)| *rate == 0) {
-            return Err((key, "at least 1"));
-        }
-        if !(1 << 10..=16 << 20).contains(&self.body_limit.0) {
-            return Err(("body_limit", "1KiB to 16MiB"));
-        }
-        if !(1 << 10..=64 << 20).contains(&self.upload_limit.0) {
-            return Err(("upload_limit", "1KiB to 64MiB"));
-        }
-        if self.calls_keep.0 < std::time::Duration::from_secs(30 * 86_400) {
-            return Err(("calls_keep", "at least 30d"));
-        }
-        for (key, time) in [("head_timeout", self.head_timeout), ("body_timeout", self.body_timeout)] {
-            if time.0.is_zero() || time.0 > std::time::Duration::from_secs(600) {
-                return Err((key, "more than 0 and at most 10m"));
-            }
-        }
-        Ok(())
-    }
+const COUNT: &str = "at least 1";
+const HTTP_TIME: &str = "more than 0 and at most 10m";
+const DATABASE: &str =
+    "must be postgres://ROLE[:PASSWORD]@HOST[:PORT]/DATABASE, or with ?host=FOLDER for a unix socket";
 
+fn is_http_time(time: Span) -> bool {
+    !time.0.is_zero() && time.0 <= Duration::from_secs(600)
+}
+
+/// What the keys of the section must be.
+pub(super) const RULES: &[Rule<Api>] = &[
+    // The text may hold a password, so it is not repeated.
+    Rule::new("database_url", DATABASE, |api| api.database_url.as_deref().is_none_or(is_database_url)),
+    Rule::new("migrate_url", DATABASE, |api| api.migrate_url.as_deref().is_none_or(is_database_url)),
+    Rule::new("key_rate", COUNT, |api| api.key_rate > 0),
+    Rule::new("key_burst", COUNT, |api| api.key_burst > 0),
+    Rule::new("customer_rate", COUNT, |api| api.customer_rate > 0),
+    Rule::new("customer_burst", COUNT, |api| api.customer_burst > 0),
+    Rule::new("address_rate", COUNT, |api| api.address_rate > 0),
+    Rule::new("address_burst", COUNT, |api| api.address_burst > 0),
+    Rule::new("body_limit", "1KiB to 16MiB", |api| (1 << 10..=16 << 20).contains(&api.body_limit.0)),
+    Rule::new("upload_limit", "1KiB to 64MiB", |api| (1 << 10..=64 << 20).contains(&api.upload_limit.0)),
+    Rule::new("calls_keep", "at least 30d", |api| api.calls_keep.0 >= Duration::from_secs(30 * 86_400)),
+    Rule::new("head_timeout", HTTP_TIME, |api| is_http_time(api.head_timeout)),
+    Rule::new("body_timeout", HTTP_TIME, |api| is_http_time(api.body_timeout)),
+];
+
+impl Api {
     /// Limits at the edge: what a reload can change.
     pub fn edge(&self) -> Edge {
         let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);

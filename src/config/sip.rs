@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use warp_sip_proxy::core::{CoreConfig, Listener, Mode, Realm, StrangerLimits, Transport};
 
 use super::Span;
+use super::rules::Rule;
 
 /// `[sip]`: the proxy, its addresses, timers and limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub struct Sip {
     pub t2: Span,
     /// T4 of RFC 3261 §17.1.2.2: how long a message may stay in the network.
     pub t4: Span,
-    /// RFC 3261 timer C.
+    /// Timer C of RFC 3261 §16.6: how long an INVITE may go on without a final response and without a further 1xx.
     pub timer_c: Span,
     /// Give up a vendor that sends no 1xx for so long.
     pub first_1xx: Span,
@@ -50,17 +51,17 @@ pub struct Sip {
     pub max_attempts: u16,
     /// Failures in a row of a vendor trunk's transport until it is out of rotation.
     pub trunk_down_after: u32,
-    /// How long it then stays out before it is tried again.
+    /// How long a vendor trunk that is out of rotation stays out before it is tried again.
     pub trunk_down_for: Span,
-    /// Requests a second of one stranger, in the long run; and at once.
+    /// Requests a second that one stranger may send in the long run.
     pub stranger_rate: u32,
-    /// What a stranger may send at once, beyond `stranger_rate`.
+    /// Requests that one stranger may send at once, beyond `stranger_rate`.
     pub stranger_burst: u32,
-    /// Requests a second of all strangers together.
+    /// Requests a second that all strangers together may send.
     pub strangers_rate: u32,
-    /// Transactions of one stranger.
+    /// Most transactions of one stranger that are open at once.
     pub stranger_transactions: u32,
-    /// Transactions of everybody together.
+    /// Most transactions of everybody together that are open at once.
     pub transactions: u32,
     /// Leave scanners without an answer.
     pub drop_scanners: bool,
@@ -106,60 +107,43 @@ impl Default for Sip {
     }
 }
 
-impl Sip {
-    /// Refuses what cannot work: key and reason.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        if self.listen.is_empty() {
-            return Err(("listen", "at least one address"));
-        }
-        if !(1..=255).contains(&self.shards) {
-            return Err(("shards", "1 to 255"));
-        }
-        if self.t1.0.is_zero() || self.t1.0 > self.t2.0 {
-            return Err(("t1", "more than 0 and not above t2"));
-        }
-        if self.timer_c.0 <= Duration::from_secs(180) {
-            return Err(("timer_c", "more than 180s (RFC 3261 §16.6)"));
-        }
-        let waits = [
-            ("first_1xx", self.first_1xx),
-            ("first_18x", self.first_18x),
-            ("media_deadline", self.media_deadline),
-            ("max_duration", self.max_duration),
-            ("trunk_down_for", self.trunk_down_for),
-        ];
-        if let Some((key, _)) = waits.into_iter().find(|(_, wait)| wait.0.is_zero()) {
-            return Err((key, "more than 0"));
-        }
-        // Far beyond every RFC's value, and small enough that sums of times cannot overflow.
-        let most = Duration::from_secs(7 * 86_400);
-        let timers = [("t2", self.t2), ("t4", self.t4), ("timer_c", self.timer_c)];
-        if let Some((key, _)) = timers.into_iter().chain(waits).find(|(_, time)| time.0 > most) {
-            return Err((key, "at most 7d"));
-        }
-        let counts = [
-            ("trunk_down_after", self.trunk_down_after),
-            ("stranger_rate", self.stranger_rate),
-            ("stranger_burst", self.stranger_burst),
-            ("strangers_rate", self.strangers_rate),
-            ("stranger_transactions", self.stranger_transactions),
-            ("transactions", self.transactions),
-        ];
-        if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err((key, "at least 1"));
-        }
-        if self.transactions > 1_000_000 {
-            return Err(("transactions", "at most 1000000"));
-        }
-        if self.digest.is_empty() {
-            return Err(("digest", "at least one of \"sha-256\", \"md5\""));
-        }
-        if self.max_attempts == 0 || self.max_attempts > 8 {
-            return Err(("max_attempts", "1 to 8"));
-        }
-        Ok(())
-    }
+/// Far beyond every RFC's value, and small enough that sums of times cannot overflow.
+const MOST: Duration = Duration::from_secs(7 * 86_400);
 
+fn is_wait(wait: Span) -> bool {
+    !wait.0.is_zero() && wait.0 <= MOST
+}
+
+const WAIT: &str = "more than 0 and at most 7d";
+const COUNT: &str = "at least 1";
+
+/// What the keys of the section must be.
+pub(super) const RULES: &[Rule<Sip>] = &[
+    Rule::new("listen", "at least one address", |sip| !sip.listen.is_empty()),
+    Rule::new("shards", "1 to 255", |sip| (1..=255).contains(&sip.shards)),
+    Rule::new("t1", "more than 0 and not above t2", |sip: &Sip| !sip.t1.0.is_zero() && sip.t1.0 <= sip.t2.0)
+        .with(&["t2"]),
+    Rule::new("t2", "at most 7d", |sip| sip.t2.0 <= MOST),
+    Rule::new("t4", "at most 7d", |sip| sip.t4.0 <= MOST),
+    Rule::new("timer_c", "more than 180s (RFC 3261 §16.6) and at most 7d", |sip| {
+        sip.timer_c.0 > Duration::from_secs(180) && sip.timer_c.0 <= MOST
+    }),
+    Rule::new("first_1xx", WAIT, |sip| is_wait(sip.first_1xx)),
+    Rule::new("first_18x", WAIT, |sip| is_wait(sip.first_18x)),
+    Rule::new("media_deadline", WAIT, |sip| is_wait(sip.media_deadline)),
+    Rule::new("max_duration", WAIT, |sip| is_wait(sip.max_duration)),
+    Rule::new("trunk_down_for", WAIT, |sip| is_wait(sip.trunk_down_for)),
+    Rule::new("trunk_down_after", COUNT, |sip| sip.trunk_down_after > 0),
+    Rule::new("stranger_rate", COUNT, |sip| sip.stranger_rate > 0),
+    Rule::new("stranger_burst", COUNT, |sip| sip.stranger_burst > 0),
+    Rule::new("strangers_rate", COUNT, |sip| sip.strangers_rate > 0),
+    Rule::new("stranger_transactions", COUNT, |sip| sip.stranger_transactions > 0),
+    Rule::new("transactions", "1 to 1000000", |sip| (1..=1_000_000).contains(&sip.transactions)),
+    Rule::new("digest", "at least one of \"sha-256\", \"md5\"", |sip| !sip.digest.is_empty()),
+    Rule::new("max_attempts", "1 to 8", |sip| (1..=8).contains(&sip.max_attempts)),
+];
+
+impl Sip {
     /// The configuration of the core that this section makes.
     pub fn core(&self, mode: Mode, node: &str) -> CoreConfig {
         let listeners = self

@@ -135,6 +135,76 @@ fn differences_say_what_needs_a_restart() {
     );
 }
 
+/// A value that no reader takes, an unknown key, and what only the checks see: in one answer, in the order of the sections.
+#[test]
+fn f_cfg_01_a_mistake_of_one_key_does_not_hide_those_of_others() {
+    let found = errors(
+        "[media]\nthreads = \"many\"\nports = \"1-9\"\nmax_calls = 0\n\n[sip]\nshards = 0\nmax_attempts = 99\n\n\
+         [api]\nkey_rate = 0\nbody_limit = \"1B\"\n\n[log]\nlevels = \"sip=loud\"\n\n[node]\nnmae = \"a\"\n\n[events]\nsegment = \"1B\"\n",
+    );
+    let keys: Vec<&str> = found.iter().map(|e| e.split(": ").nth(1).unwrap()).collect();
+    let mut sorted = keys.clone();
+    sorted.sort_unstable();
+    assert_eq!(
+        sorted,
+        [
+            "api.body_limit",
+            "api.key_rate",
+            "events.segment",
+            "log.levels",
+            "media.max_calls",
+            "media.ports",
+            "media.threads",
+            "node.nmae",
+            "sip.max_attempts",
+            "sip.shards",
+        ],
+        "{found:#?}"
+    );
+}
+
+/// What is weighed against a value that could not be read says nothing: the reader corrects the one mistake that there is.
+#[test]
+fn a_mistake_is_not_told_of_keys_that_depend_on_it() {
+    let keys = |file: &str| -> Vec<String> {
+        errors(file).iter().map(|e| e.split(": ").nth(1).unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys("[sip]\nt2 = \"long\"\nt1 = \"5s\"\n"), ["sip.t2"]);
+    assert_eq!(keys("[media]\nng = \"everywhere\"\nng_allow = [\"10.0.0.0/8\"]\n"), ["media.ng"]);
+    assert_eq!(
+        keys("[media]\nipps = [\"10.0.0.1\"]\nadvertise = [\"192.0.2.1\", \"192.0.2.2\"]\n"),
+        ["media.ipps"]
+    );
+    assert_eq!(keys("[api]\ndatabase_url = 5\nmigrate_url = \"postgres://m@h/w\"\n"), ["api.database_url"]);
+    // A file that cannot be read as TOML has said nothing that could be weighed.
+    let broken = errors("[sip]\nshards = 0\nt1 =\n");
+    assert_eq!(broken.len(), 1, "{broken:?}");
+}
+
+#[test]
+fn an_address_of_another_kind_is_no_database() {
+    for url in ["http://x", "db.example.net", "mysql://warp:s3cret@h/w", "postgres://h:port/w"] {
+        for key in ["database_url", "migrate_url"] {
+            let other = if key == "migrate_url" { "database_url = \"postgres://a@h/w\"\n" } else { "" };
+            let found = errors(&format!("[api]\n{key} = \"{url}\"\n{other}"));
+            assert_eq!(found.len(), 1, "{url}: {found:?}");
+            assert!(
+                found[0].starts_with(&format!("warp.toml:2:1: api.{key}: must be postgres://")),
+                "{found:?}"
+            );
+            assert!(!found[0].contains("s3cret"), "{found:?}");
+        }
+    }
+    let env = vec![("DATABASE_URL".to_owned(), "http://x".to_owned())];
+    let why = Loaded::load(&Config::default(), &Sources { env, ..Sources::default() }).unwrap_err();
+    assert!(why[0].to_string().starts_with("environment DATABASE_URL: api.database_url: must be"), "{why:?}");
+    for url in ["postgres://warp@db/warp", "postgresql:///warp?host=/run/postgresql"] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = format!("[api]\ndatabase_url = \"{url}\"\n");
+        assert!(Loaded::load(&Config::default(), &sources(dir.path(), &file)).is_ok(), "{url}");
+    }
+}
+
 #[test]
 fn f_cfg_01_an_unknown_section_without_a_key_is_located() {
     let found = errors("[log]\nlevels = \"warn\"\n\n[evnts]\n");

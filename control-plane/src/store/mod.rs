@@ -63,6 +63,13 @@ pub enum Database {
     },
 }
 
+/// Whether a text names a PostgreSQL database: `postgres://` or `postgresql://`, and readable. The driver would take any other
+/// scheme for its own.
+pub fn is_database_url(text: &str) -> bool {
+    let own = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+    own && PgConnectOptions::from_str(text).is_ok()
+}
+
 /// On whose behalf a transaction reads and writes. PostgreSQL enforces it again (row-level security).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -487,6 +494,7 @@ fn place_of(options: &PgConnectOptions) -> String {
 
 fn parse_url(url: &Secret<String>) -> Result<PgConnectOptions, StoreError> {
     // The error text of sqlx may repeat the URL with its password: it is not passed on (G-7).
-    PgConnectOptions::from_str(url.reveal())
-        .map_err(|_| StoreError::Internal("the database URL cannot be read".into()))
+    let url = url.reveal();
+    let options = is_database_url(url).then(|| PgConnectOptions::from_str(url).ok()).flatten();
+    options.ok_or_else(|| StoreError::Internal("the database URL cannot be read".into()))
 }

@@ -1,0 +1,149 @@
+//! What values may be beyond their type: one table of rules, by which a configuration is checked and which
+//! `docs/reference/config.md` prints; and what only makes sense across keys.
+
+use super::{Api, Config, ConfigError, Events, Loaded, Origin, Sip};
+
+/// What a key must be.
+pub(super) struct Rule<T: 'static> {
+    /// The key, without its section.
+    pub(super) key: &'static str,
+    /// In words, as a refusal and the reference say it.
+    pub(super) must: &'static str,
+    /// Other keys of the section that it is weighed against.
+    pub(super) with: &'static [&'static str],
+    pub(super) holds: fn(&T) -> bool,
+}
+
+impl<T> Rule<T> {
+    pub(super) const fn new(key: &'static str, must: &'static str, holds: fn(&T) -> bool) -> Self {
+        Self { key, must, with: &[], holds }
+    }
+
+    /// A rule that weighs the key against others.
+    pub(super) const fn with(mut self, others: &'static [&'static str]) -> Self {
+        self.with = others;
+        self
+    }
+}
+
+const EVENTS: &[Rule<Events>] =
+    &[Rule::new("segment", "at least 64KiB", |events| events.segment.0 >= 64 << 10)];
+
+/// A rule as it stands in a list of all of them.
+pub(super) struct Stated {
+    pub(super) path: String,
+    pub(super) must: &'static str,
+    pub(super) holds: bool,
+    /// Paths that it is weighed against.
+    pub(super) with: Vec<String>,
+}
+
+/// Every rule of every section, and whether it holds in a configuration.
+pub(super) fn all(config: &Config) -> Vec<Stated> {
+    fn of<T>(section: &'static str, rules: &'static [Rule<T>], value: &T) -> Vec<Stated> {
+        let path = |key: &&str| format!("{section}.{key}");
+        let stated = |rule: &Rule<T>| Stated {
+            path: path(&rule.key),
+            must: rule.must,
+            holds: (rule.holds)(value),
+            with: rule.with.iter().map(path).collect(),
+        };
+        rules.iter().map(stated).collect()
+    }
+    let mut out = of::<Events>("events", EVENTS, &config.events);
+    out.extend(of::<Api>("api", super::api::RULES, &config.api));
+    out.extend(of::<Sip>("sip", super::sip::RULES, &config.sip));
+    out.extend(warp_media_relay::config::RULES.iter().map(|rule| Stated {
+        path: format!("media.{}", rule.key),
+        must: rule.must,
+        holds: (rule.holds)(&config.media),
+        with: rule.with.iter().map(|key| format!("media.{key}")).collect(),
+    }));
+    out
+}
+
+impl Loaded {
+    /// What no reader of a single value sees. The rest is checked also where `errors` has mistakes already; only what is weighed
+    /// against a value that could not be read is left out, because it may be no mistake.
+    pub(super) fn check(&self, errors: &mut Vec<ConfigError>) {
+        // A variable with one underscore names no key and hides none.
+        if errors.iter().any(|e| e.key.is_empty() && !matches!(e.origin, Origin::Env(_))) {
+            return;
+        }
+        let section = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+        let unread: Vec<String> =
+            errors.iter().map(|e| e.key.clone()).filter(|key| !key.is_empty()).collect();
+        // An unknown key may be one of its section that was misspelt, and an unknown section any of them.
+        let clouded =
+            |path: &str| unread.iter().any(|key| !key.contains('.') || section(key) == section(path));
+        let mut found: Vec<ConfigError> = Vec::new();
+        let mut say = |path: &str, why: &str| {
+            // One word for each key: what else is wrong with it may follow from that.
+            if !found.iter().any(|e| e.key == path) {
+                found.push(self.error(path, why));
+            }
+        };
+        if let Err(why) = warp_telemetry::logging::Levels::parse(&self.config.log.levels) {
+            say("log.levels", &why.to_string());
+        }
+        for rule in all(&self.config).iter().filter(|rule| !rule.holds) {
+            if rule.with.is_empty() || !rule.with.iter().any(|path| clouded(path)) {
+                say(&rule.path, rule.must);
+            }
+        }
+        for idle in self.without_effect() {
+            if !clouded(idle.because) {
+                say(idle.key, idle.why);
+            }
+        }
+        errors.append(&mut found);
+    }
+
+    /// Keys that somebody set and that other keys make meaningless: what is read and ignored is a mistake of whoever wrote it.
+    fn without_effect(&self) -> Vec<Idle> {
+        let c = &self.config;
+        let outside = c.api.database_url.is_some();
+        let idle = |key, because, is_idle, why| Idle { key, because, is_idle, why };
+        let no_relay = "has no effect with sip.anchor_media = false";
+        let no_ng = "has no effect without media.ng";
+        let all = [
+            idle(
+                "api.migrate_url",
+                "api.database_url",
+                !outside,
+                "has no effect without api.database_url (or DATABASE_URL)",
+            ),
+            idle(
+                "api.database_dir",
+                "api.database_url",
+                outside,
+                "has no effect with api.database_url: there is no private cluster",
+            ),
+            idle("sip.media_ng", "sip.anchor_media", !c.sip.anchor_media, no_relay),
+            idle("sip.media_deadline", "sip.anchor_media", !c.sip.anchor_media, no_relay),
+            idle("media.ng_allow", "media.ng", c.media.ng.is_none(), no_ng),
+            idle("media.b2b_url", "media.ng", c.media.ng.is_none(), no_ng),
+            idle(
+                "media.xmlrpc_format",
+                "media.b2b_url",
+                c.media.b2b_url.is_none(),
+                "has no effect without media.b2b_url",
+            ),
+            idle("media.ng_allow_public", "media.ng", c.media.ng.is_none(), no_ng),
+        ];
+        all.into_iter().filter(|idle| idle.is_idle && self.origins.contains_key(idle.key)).collect()
+    }
+
+    fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        ConfigError { origin, key: key.to_owned(), message: message.into() }
+    }
+}
+
+/// A key that another one may make meaningless.
+struct Idle {
+    key: &'static str,
+    because: &'static str,
+    is_idle: bool,
+    why: &'static str,
+}
