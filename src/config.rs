@@ -161,8 +161,8 @@ fn bare(value: &str) -> &str {
     value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).filter(|v| !v.is_empty()).unwrap_or(value)
 }
 
-/// Keys that a running process cannot change: sockets, threads, folders and databases, names that stand in records and
-/// stored digests, and what a call keeps from its beginning. Every other key takes effect by a reload.
+/// Keys that a running process cannot change: sockets, threads, folders and databases, names that stand in records, metrics and
+/// stored digests, how long records are kept, and what a call keeps from its beginning. Every other key takes effect by a reload.
 const FIXED: &[&str] = &[
     "node.name",
     "node.data_dir",
@@ -177,6 +177,8 @@ const FIXED: &[&str] = &[
     "api.database_dir",
     "api.live_keys",
     "api.consumer",
+    "api.calls_keep",
+    "api.calls_unbilled",
     "api.seal_key",
     "sip.listen",
     "sip.advertise",
@@ -190,6 +192,7 @@ const FIXED: &[&str] = &[
     "media.ng_allow",
     "media.ips",
     "media.advertise",
+    "media.interfaces",
     "media.ports",
     "media.threads",
     "media.pin_cpus",

@@ -213,7 +213,8 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHa
     std::thread::Builder::new().name(name).spawn(run)
 }
 
-fn limits(config: &Config) -> Limits {
+/// What a running relay takes anew of a configuration; everything else of it counts from the start on.
+pub fn limits(config: &Config) -> Limits {
     let seconds = |s: u32| Duration::from_secs(u64::from(s));
     Limits {
         max_calls: usize::try_from(config.max_calls).unwrap_or(usize::MAX),

@@ -384,6 +384,13 @@ fn every_key_changes_what_some_part_is_told() {
         );
         format!("{core:?} {api:?} {database} {:?} {by_hand:?}", c.media)
     }
+    /// What a reload hands on to the parts.
+    fn told_again(c: &Config) -> String {
+        let core = c.sip.core(warp_sip_proxy::core::Mode::Policy, &c.node.name);
+        let limits = warp_media_relay::limits(&c.media);
+        format!("{core:?} {:?} {limits:?} {:?} {:?}", c.api.edge(), c.node.drain_timeout, c.log.levels)
+    }
+    let mut said_and_not_done = Vec::new();
     let mut base = Config::default();
     base.api.database_url = Some("postgres://a@h/w".into());
     let mut private = base.clone();
@@ -434,5 +441,9 @@ fn every_key_changes_what_some_part_is_told() {
         sections!(set);
         assert_ne!(&changed, of, "{key}: the test sets the value that it has");
         assert_ne!(told(&changed), told(of), "{key} is read and ignored");
+        if is_live(&key) && told_again(&changed) == told_again(of) {
+            said_and_not_done.push(key);
+        }
     }
+    assert!(said_and_not_done.is_empty(), "a reload says that it applies {said_and_not_done:?}");
 }
