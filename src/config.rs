@@ -401,4 +401,6 @@ pub fn default_file() -> Option<PathBuf> {
 }
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
