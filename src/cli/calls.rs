@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use self::columns::{COLUMNS, HEAD, fields, line};
+use self::columns::{COLUMNS, fields, heading, line};
 use self::filter::Filter;
 use super::client::{Client, MOST, encoded};
 use super::output::Output;
@@ -60,7 +60,7 @@ fn ask(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
             let query = filter.query(&client)?;
             let vendors = Vendors::of(&client);
             let out = Output::new(common, COLUMNS);
-            out.heading(HEAD);
+            out.heading(&heading());
             let wanted = if *limit == 0 { usize::MAX } else { *limit };
             client.either(|of| {
                 let mut left = wanted;
@@ -118,7 +118,7 @@ fn tail(
     common: &Common,
 ) -> Result<u8, Failure> {
     let out = Output::new(common, COLUMNS);
-    out.heading(HEAD);
+    out.heading(&heading());
     let mut tail = match from_since {
         true => Tail::from_beginning(client, query)?,
         false => Tail::from_now(client, query)?,

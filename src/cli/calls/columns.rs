@@ -4,8 +4,20 @@ use serde_json::Value;
 
 use super::{Vendors, text};
 
-/// Over the lines for people.
-pub(super) const HEAD: &str = "ended                     call                             from             to                outcome    code  vendor    duration   price";
+/// Over the lines for people: what stands in each column, and in what unit where the values do not say it themselves.
+const HEAD: [&str; 9] =
+    ["ended (UTC)", "call", "from", "to", "outcome", "SIP", "vendor", "duration", "price of the call"];
+
+/// The line over the lines for people.
+pub(super) fn heading() -> String {
+    aligned(HEAD.map(str::to_owned))
+}
+
+fn aligned([ended, id, from, to, outcome, code, vendor, duration, price]: [String; 9]) -> String {
+    format!(
+        "{ended:<24}  {id:<31}  {from:<15}  {to:<16}  {outcome:<9}  {code:>4}  {vendor:<8}  {duration:>9}  {price}"
+    )
+}
 
 /// Fields of a line of CSV.
 pub(super) const COLUMNS: &[&str] = &[
@@ -81,18 +93,18 @@ fn amount(value: &Value) -> String {
 /// A call as a line for people.
 pub(super) fn line(call: &Value, vendors: &Vendors) -> String {
     let vendor = vendors.name(text(call, "vendor_id"));
-    format!(
-        "{:<24}  {:<31}  {:<15}  {:<16}  {:<9}  {:>4}  {:<8}  {:>9}  {}",
-        text(call, "end_at"),
-        text(call, "id"),
-        text(call, "caller"),
-        text(call, "called"),
-        text(call, "outcome"),
-        call["sip_code"],
-        if vendor.is_empty() { "-" } else { &vendor },
+    let of = |name: &str| text(call, name).to_owned();
+    aligned([
+        of("end_at"),
+        of("id"),
+        of("caller"),
+        of("called"),
+        of("outcome"),
+        call["sip_code"].to_string(),
+        if vendor.is_empty() { "-".to_owned() } else { vendor },
         duration(call["duration_ms"].as_u64().unwrap_or(0)),
         money(&call["price"]),
-    )
+    ])
 }
 
 /// `4m 12s`.
@@ -147,6 +159,37 @@ mod tests {
             assert_eq!(of(name), value, "{name}");
         }
         assert_eq!(fields.len(), COLUMNS.len());
+    }
+
+    #[test]
+    fn the_heading_stands_over_the_columns_and_says_what_they_are_in() {
+        let call = serde_json::json!({
+            "id": "call_00000000000000000000000001", "caller": "+12025550100", "called": "+14155550123",
+            "end_at": "2026-11-29T00:00:00.000Z", "duration_ms": 252_000, "outcome": "answered", "sip_code": 200,
+            "price": {"amount": "0.0132", "currency": "USD"}, "vendor_id": "vnd_1",
+        });
+        let vendors = Vendors([("vnd_1".to_owned(), "alpha".to_owned())].into());
+        let (head, line) = (heading(), line(&call, &vendors));
+        for (name, value) in [
+            ("ended (UTC)", "2026-11-29T00:00:00.000Z"),
+            ("call", "call_0000"),
+            ("from", "+1202"),
+            ("to", "+1415"),
+            ("outcome", "answered"),
+            ("vendor", "alpha"),
+            ("price of the call", "$0.0132"),
+        ] {
+            assert_eq!(
+                head.find(&format!("{name} ")).or(head.find(name)),
+                line.find(value),
+                "{name}\n{head}\n{line}"
+            );
+        }
+        // Numbers stand at the right of their columns.
+        for (name, value) in [("SIP", "200 "), ("duration", "4m 12s")] {
+            let end = |text: &str, word: &str| text.find(word).map(|at| at + word.trim_end().len());
+            assert_eq!(end(&head, name), end(&line, value), "{name}\n{head}\n{line}");
+        }
     }
 
     #[test]
