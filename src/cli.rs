@@ -107,7 +107,7 @@ pub struct Common {
 
 /// WARP: SIP proxy, RTP relay and control plane of a carrier in one binary.
 #[derive(Parser, Debug)]
-#[command(name = "warp", version, disable_help_subcommand = true)]
+#[command(name = "warp", version)]
 struct Cli {
     #[command(flatten)]
     common: Common,

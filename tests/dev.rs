@@ -89,6 +89,84 @@ fn calls(dir: &Path, outcome: &str) -> Vec<Value> {
         .collect()
 }
 
+/// `config show` and `config diff` of the world that runs here: nothing differs but what somebody has set since.
+fn what_runs_is_shown_and_compared(dir: &Path) {
+    let lines = |args: &[&str]| {
+        let out = warp(dir, args);
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let shown = lines(&["config", "show", "--dir", ".warp/dev"]);
+    assert!(shown.contains("data_dir = \".warp/dev\"") && shown.contains("name = \"dev\""), "{shown}");
+    assert!(shown.contains("# seal_key is not set"), "{shown}");
+    // Ports that were taken when the world began are the only thing that it may run with without having been told.
+    let differs = |args: &[&str]| -> Vec<String> {
+        let text = lines(&[&["config", "diff", "--dir"], args].concat());
+        let moved =
+            |l: &&str| l.contains("listen: ") || l.contains("media.ports: ") || l.contains("media.ng: ");
+        text.lines().filter(|l| !moved(l)).map(str::to_owned).collect()
+    };
+    assert_eq!(differs(&[".warp/dev"]), Vec::<String>::new());
+    std::fs::write(dir.join("mine.toml"), "[sip]\nt1 = \"600ms\"\nrealm = \"other\"\n").expect("a file");
+    let wanted = ["sip.realm: warp -> other (needs a restart)", "sip.t1: 500ms -> 600ms"];
+    assert_eq!(differs(&[".warp/dev", "--config", "mine.toml"]), wanted);
+    let whole = dir.join(".warp/dev").display().to_string();
+    assert_eq!(differs(&[&whole, "--config", "mine.toml"]), wanted);
+    for verb in ["diff", "show"] {
+        assert_eq!(warp(dir, &["config", verb, "--dir", "elsewhere"]).status.code(), Some(6), "{verb}");
+    }
+}
+
+/// `decks options`: what an upload said of its sheet, for people, for machines and for spreadsheets; and nothing once it is cleared.
+fn what_is_remembered_of_a_sheet_is_shown_and_forgotten(dir: &Path) {
+    let text = |args: &[&str]| {
+        let out = warp(dir, args);
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let decks = text(&["decks", "list", "--json"]);
+    let deck: Value = serde_json::from_str(decks.lines().next().expect("a deck")).expect("JSON");
+    let (id, name) = (deck["id"].as_str().expect("id"), deck["name"].as_str().expect("name"));
+    assert!(text(&["decks", "options", id]).starts_with("nothing is remembered of "));
+    std::fs::write(dir.join("sheet.csv"), "Code,Rate\n1415,0.01\n").expect("a sheet");
+    text(&["decks", "import", "sheet.csv", "--deck", id, "--terms", "60/6", "--zone", "+01:00"]);
+    let said = text(&["decks", "options", name]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("remembered of ") && lines[0].ends_with("for all decks that it sells by:"),
+        "{said}"
+    );
+    assert!(lines.contains(&"  terms = 60/6") && lines.contains(&"  zone = +01:00"), "{said}");
+    let known: Value = serde_json::from_str(&text(&["decks", "options", id, "--json"])).expect("JSON");
+    assert_eq!(
+        (&known["options"]["terms"], &known["options"]["zone"]),
+        (&"60/6".into(), &"+01:00".into()),
+        "{known}"
+    );
+    let csv = text(&["decks", "options", id, "--output", "csv"]);
+    assert!(csv.starts_with("owner,options\n") && csv.lines().count() == 2, "{csv}");
+    assert!(text(&["decks", "options", id, "--clear"]).starts_with("nothing is remembered of "));
+    let known: Value = serde_json::from_str(&text(&["decks", "options", id, "--json"])).expect("JSON");
+    assert_eq!(known["options"], serde_json::json!({}), "{known}");
+    assert_eq!(warp(dir, &["decks", "options", "no such deck"]).status.code(), Some(3));
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let same = |asked: &[&str], flag: &[&str]| {
+        let (asked, flag) = (warp(dir.path(), asked), warp(dir.path(), flag));
+        assert!(asked.status.success() && flag.status.success(), "{asked:?}");
+        assert_eq!(String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&flag.stdout));
+        assert!(!asked.stdout.is_empty());
+    };
+    same(&["help"], &["--help"]);
+    same(&["help", "calls"], &["calls", "--help"]);
+    same(&["help", "config", "diff"], &["config", "diff", "--help"]);
+    same(&["calls", "help", "list"], &["calls", "list", "--help"]);
+    assert_eq!(warp(dir.path(), &["help", "nothing"]).status.code(), Some(2));
+}
+
 #[test]
 fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -205,6 +283,8 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     assert!(!text.contains("another warp") && !text.contains("/var/lib/warp"), "{text}");
     assert_eq!(warp(dir, &["config", "reload", "--dir", ".warp/dev"]).status.code(), Some(0));
     assert_eq!(warp(dir, &["config", "reload", "--dir", "elsewhere"]).status.code(), Some(6));
+    what_runs_is_shown_and_compared(dir);
+    what_is_remembered_of_a_sheet_is_shown_and_forgotten(dir);
 
     signal_pid(dev.child.id(), "INT");
     let ended = poll_until(Duration::from_secs(30), || dev.child.try_wait().expect("wait"));

@@ -1,5 +1,6 @@
 //! `warp config check|show|diff|reload`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,17 @@ enum Verb {
         /// Where each value came from.
         #[arg(long)]
         origin: bool,
+        /// The values in force in the process of this data folder instead (.warp/dev of `warp dev`).
+        #[arg(long, conflicts_with_all = ["config", "origin"])]
+        dir: Option<PathBuf>,
     },
     /// What differs: from the running process when there is one, otherwise from the defaults.
     Diff {
         #[command(flatten)]
         file: ConfigFile,
+        /// Data folder of the process, instead of the one that its configuration names (.warp/dev of `warp dev`).
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
     /// Tells the running process to read its configuration again; prints what changed.
     Reload {
@@ -50,7 +57,24 @@ enum Verb {
 }
 
 pub(super) fn load(file: &ConfigFile) -> Result<Loaded, Failure> {
-    Loaded::load(&Config::default(), &Sources::of_process(file.config.clone())).map_err(|e| failure(&e))
+    load_over(&Config::default(), &Sources::of_process(file.config.clone()))
+}
+
+fn load_over(base: &Config, sources: &Sources) -> Result<Loaded, Failure> {
+    Loaded::load(base, sources).map_err(|e| failure(&e))
+}
+
+/// What a process of this data folder would run with: a node, or the `warp dev` that made the folder, which has defaults of its own
+/// and reads no file of production.
+fn meant_for(dir: &Path, file: &ConfigFile) -> Result<Loaded, Failure> {
+    let sources = Sources::of_process(file.config.clone());
+    #[cfg(feature = "dev")]
+    if super::client::dev_secrets(dir).is_some() {
+        return load_over(&crate::dev::base(dir), &Sources { file: file.config.clone(), ..sources });
+    }
+    let mut base = Config::default();
+    base.node.data_dir = dir.to_owned();
+    load_over(&base, &sources)
 }
 
 /// `run/` of a data folder.
@@ -103,15 +127,34 @@ pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
             );
             Ok(0)
         }
-        Verb::Show { file, origin } => {
-            let loaded = load(file)?;
-            show(&loaded, *origin, common);
+        Verb::Show { dir: Some(dir), .. } => {
+            let running = folder_of(dir).values().ok_or_else(|| nobody_runs(dir))?;
+            let mut keys = Loaded::default().keys();
+            keys.extend(running.into_iter().map(|(key, value)| (key, Some(value))));
+            show(&keys, |_| "running".to_owned(), false, common);
             Ok(0)
         }
-        Verb::Diff { file } => {
+        Verb::Show { file, origin, dir: None } => {
             let loaded = load(file)?;
-            let running = run::RunFolder::of(&loaded.config).values();
-            let base = running.unwrap_or_else(|| values(&Config::default()));
+            let of = |key: &str| loaded.origins.get(key).map_or("default".to_owned(), ToString::to_string);
+            show(&loaded.keys(), of, *origin, common);
+            Ok(0)
+        }
+        Verb::Diff { file, dir } => {
+            let (base, loaded) = match dir {
+                Some(dir) => {
+                    let running = folder_of(dir).values().ok_or_else(|| nobody_runs(dir))?;
+                    // The folder may have been named in other words at its start.
+                    let named = running.get("node.data_dir").map(|text| crate::config::from_text(text));
+                    let dir = named.as_ref().and_then(|v| v.as_str()).map_or(dir.clone(), PathBuf::from);
+                    (running, meant_for(&dir, file)?)
+                }
+                None => {
+                    let loaded = load(file)?;
+                    let running = run::RunFolder::of(&loaded.config).values();
+                    (running.unwrap_or_else(|| values(&Config::default())), loaded)
+                }
+            };
             let out = Output::new(common, &["key", "old", "new", "live"]);
             for change in diff(&base, &loaded.values()) {
                 out.item(
@@ -138,9 +181,7 @@ pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
     }
 }
 
-fn show(loaded: &Loaded, origin: bool, common: &Common) {
-    let of = |key: &str| loaded.origins.get(key).map_or("default".to_owned(), ToString::to_string);
-    let keys = loaded.keys();
+fn show(keys: &BTreeMap<String, Option<String>>, of: impl Fn(&str) -> String, origin: bool, common: &Common) {
     if common.json {
         let one = |(key, value): (&String, &Option<String>)| {
             (key.clone(), serde_json::json!({"value": value, "origin": of(key)}))
@@ -151,7 +192,7 @@ fn show(loaded: &Loaded, origin: bool, common: &Common) {
     }
     let out = Output::new(common, &["key", "value", "origin"]);
     let mut section = String::new();
-    for (path, value) in &keys {
+    for (path, value) in keys {
         let (name, key) = path.split_once('.').unwrap_or(("", path));
         if out.is_for_people() && name != section {
             let gap = if section.is_empty() { "" } else { "\n" };
