@@ -634,6 +634,20 @@ fn documentation_is_served() {
         assert!(page.header("content-security-policy").is_some());
         let errors = api.send("GET", "/api/docs/errors", &[], b"").await;
         assert!(errors.body.contains("validation_failed"));
+        // From each page to the others, and from both documents to the page.
+        let link = |to: &str| format!("<a href=\"{to}\">");
+        for to in ["/api/v1/openapi.json", "/api/v1/admin/openapi.json", "/api/docs/errors"] {
+            assert!(page.body.contains(&link(to)), "{to}: {}", page.body);
+        }
+        assert!(errors.body.contains(&link("/api/docs")), "{}", errors.body);
+        for (path, key) in
+            [("/api/v1/openapi.json", ""), ("/api/v1/admin/openapi.json", api.operator.as_str())]
+        {
+            let bearer = format!("Bearer {key}");
+            let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("Authorization", &bearer)] };
+            let document = api.send("GET", path, headers, b"").await.json();
+            assert_eq!(document["externalDocs"]["url"], "/api/docs", "{path}");
+        }
         let spec = api.send("GET", "/api/v1/openapi.json", &[], b"").await;
         assert_eq!(spec.json()["openapi"], "3.0.3");
         assert!(!spec.body.contains("/api/v1/admin"));

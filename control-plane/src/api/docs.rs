@@ -78,7 +78,9 @@ async fn page(app: Arc<App>, _: Request) -> Answer {
     }
     let body = format!(
         "<p>JSON in and out. Send <code>Authorization: Bearer wk_…</code>. The machine-readable form is \
-         <a href=\"/api/v1/openapi.json\">openapi.json</a>; errors are explained <a href=\"/api/docs/errors\">here</a>.</p>\
+         <a href=\"/api/v1/openapi.json\">openapi.json</a>; errors are explained <a href=\"/api/docs/errors\">here</a>. What operators \
+         may do is another document: <a href=\"/api/v1/admin/openapi.json\">/api/v1/admin/openapi.json</a>, with an operator's key that \
+         has the scope <code>audit:read</code>.</p>\
          <table><tr><th>Method</th><th>Path</th><th>What</th><th>Scope</th></tr>{rows}</table>"
     );
     Ok(html("WARP API", &body))
@@ -97,7 +99,9 @@ async fn errors(_: Arc<App>, _: Request) -> Answer {
     }
     Ok(html(
         "WARP API errors",
-        &format!("<table><tr><th>Code</th><th>Status</th><th>Meaning</th></tr>{rows}</table>"),
+        &format!(
+            "<p><a href=\"/api/docs\">The API</a></p><table><tr><th>Code</th><th>Status</th><th>Meaning</th></tr>{rows}</table>"
+        ),
     ))
 }
 

@@ -33,6 +33,7 @@ pub fn document(endpoints: &[Endpoint], audience: Audience) -> Value {
             "description": format!("{what} Every answer has the envelope {{success, data, meta}}; errors carry a code of a closed list."),
             "license": { "name": "Apache-2.0" }
         },
+        "externalDocs": { "url": "/api/docs", "description": "The pages for people" },
         "servers": [{ "url": "/" }],
         "security": [{ "api_key": [] }],
         "paths": paths,
