@@ -10,7 +10,7 @@ use crate::uri::{Scheme, Uri};
 /// A verdict against a well-formed message. Requests are answered, responses and ACKs dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reject<'a> {
-    /// The status to answer with, 400 to 505.
+    /// The status to answer with: 400, 416, 420 or 483.
     pub status: u16,
     /// Reason phrase, of a closed set.
     pub reason: &'static str,
