@@ -244,6 +244,14 @@ impl Loaded {
         }
         loaded.one_underscore(&sources.env, &mut errors);
         loaded.check(&mut errors);
+        // As whoever corrects them goes through the files; what stands in none of them comes last.
+        let files = sources.files();
+        errors.sort_by_key(|e| match &e.origin {
+            Origin::File(path, line, column) => {
+                (files.iter().position(|file| file == path).unwrap_or(files.len()), *line, *column)
+            }
+            _ => (usize::MAX, 0, 0),
+        });
         if errors.is_empty() { Ok(loaded) } else { Err(errors) }
     }
 
