@@ -8,6 +8,10 @@
 //! the postmaster with all its processes. Bytes are tables with indexes and TOAST, and the records in the event log, WAL
 //! apart; the journal's segments go when they are copied.
 
+#[path = "../../bench/src/facts.rs"]
+#[allow(dead_code, reason = "the machine's facts alone are wanted")]
+mod facts;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -38,6 +42,7 @@ fn main() {
     let number = |key: &str, default: u64| args.get(key).and_then(|v| v.parse().ok()).unwrap_or(default);
     let (calls, rate) = (number("calls", 6_000).max(1), number("rate", 50));
 
+    let facts = facts::Facts::read();
     let dir = tempfile::tempdir().expect("a folder");
     let cluster = Arc::new(Cluster::start(&dir.path().join("pg")).expect("PostgreSQL"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -96,8 +101,7 @@ fn main() {
     let log_bytes = log_bytes(&topic);
     let bytes = |n: u64| n / calls;
     let result = json!({
-        "calls": calls, "rate": rate, "seconds": took.as_secs_f64(),
-        "load_average": std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
+        "facts": facts, "calls": calls, "rate": rate, "seconds": took.as_secs_f64(),
         "cpu_ms_per_call": {
             "pump": pump_ms, "api": api_ms, "postgres": postgres_ms,
             "all_three": ((pump_ms + api_ms + postgres_ms) * 1_000.0).round() / 1_000.0,
