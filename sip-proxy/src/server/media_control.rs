@@ -3,6 +3,9 @@
 //!
 //! Each question has one answer: the relay's reply, or [`MediaError`] when the time is over. A reply that comes later is
 //! dropped. Over UDP a request is repeated under the same cookie, so that the relay runs it once (T-NG-03).
+//!
+//! Nobody waits for a `delete` as for an offer: to a relay in this process it goes with the next other command, or after
+//! [`LAZY`], and its reply wakes nobody up. So the end of a call costs no task switch of its own.
 //! Everything here is owned by one shard; replies of an in-process relay come through the shard's mailbox.
 
 use std::cmp::Reverse;
@@ -59,6 +62,12 @@ pub(super) struct MediaLink {
     pending: BTreeMap<u64, Pending>,
     due: BinaryHeap<Reverse<(Mono, u64)>>,
     answers: VecDeque<(AskId, Answer)>,
+    /// Deletes that go with the next command, and when they go without one.
+    lazy: Vec<(u64, Command)>,
+    lazy_due: Option<Mono>,
+    /// Deletes that an in-process relay has, and when the mailbox is looked into for their replies at the latest.
+    lazy_out: usize,
+    look_at: Option<Mono>,
     buffer: Vec<u8>,
     /// How long answers take.
     seconds: RequestSeconds,
@@ -72,6 +81,8 @@ struct Pending {
     tries: usize,
     due: Mono,
     refused: bool,
+    /// An in-process relay has it as one of those that nobody waits for.
+    is_lazy: bool,
 }
 
 impl MediaLink {
@@ -104,6 +115,10 @@ impl MediaLink {
             pending: BTreeMap::new(),
             due: BinaryHeap::new(),
             answers: VecDeque::new(),
+            lazy: Vec::new(),
+            lazy_due: None,
+            lazy_out: 0,
+            look_at: None,
             buffer: vec![0; RECEIVE_BYTES],
             seconds,
         })
@@ -122,18 +137,28 @@ impl MediaLink {
         }
         let number = self.next;
         self.next += 1;
+        let mut is_full = false;
         let (datagram, wait) = match &self.control {
             MediaControl::None => {
                 self.answers.push_back((id, Answer::Media(Err(MediaError::Unreachable))));
                 return;
             }
             MediaControl::InProcess(submit) => {
-                let to_self = self.to_self.clone();
-                let reply = move |reply| {
-                    // A full mailbox loses the reply; the deadline below answers instead.
-                    let _ = to_self.send(Note::MediaReply(number, reply));
-                };
-                submit(command, Box::new(reply));
+                let submit = Arc::clone(submit);
+                if matches!(command, Command::Delete(_)) {
+                    self.lazy.push((number, command));
+                    self.lazy_due.get_or_insert(now + LAZY);
+                    is_full = self.lazy.len() >= LAZY_MAX;
+                } else {
+                    // In the order in which they were asked.
+                    self.submit_lazy(now);
+                    let to_self = self.to_self.clone();
+                    let reply = move |reply| {
+                        // A full mailbox loses the reply; the deadline below answers instead.
+                        let _ = to_self.send(Note::MediaReply(number, reply));
+                    };
+                    submit(command, Box::new(reply));
+                }
                 (Vec::new(), IN_PROCESS_WAIT)
             }
             MediaControl::Udp(_) => {
@@ -144,17 +169,59 @@ impl MediaLink {
             }
         };
         let due = now + wait;
-        let mut pending = Pending { id, asked: now, datagram, tries: 1, due, refused: false };
+        let mut pending = Pending { id, asked: now, datagram, tries: 1, due, refused: false, is_lazy: false };
         if let Some(socket) = &self.socket {
             pending.refused = send(socket, &self.control, &pending.datagram);
         }
         self.pending.insert(number, pending);
         self.due.push(Reverse((due, number)));
+        if is_full {
+            self.submit_lazy(now);
+        }
+    }
+
+    /// Hands the relay in this process the deletes that wait for company.
+    pub(super) fn submit_lazy(&mut self, now: Mono) {
+        self.lazy_due = None;
+        let MediaControl::InProcess(submit) = &self.control else { return };
+        for (number, command) in self.lazy.drain(..) {
+            if let Some(pending) = self.pending.get_mut(&number) {
+                pending.is_lazy = true;
+                self.lazy_out += 1;
+                self.look_at.get_or_insert(now + LAZY);
+            }
+            let to_self = self.to_self.clone();
+            let reply = move |reply| {
+                let _ = to_self.put(Note::MediaReply(number, reply));
+            };
+            submit(command, Box::new(reply));
+        }
+    }
+
+    /// Whether replies may lie in the mailbox that woke nobody up.
+    pub(super) fn has_lazy(&self) -> bool {
+        self.lazy_out > 0
+    }
+
+    fn take_pending(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&number)?;
+        if pending.is_lazy {
+            self.lazy_out = self.lazy_out.saturating_sub(1);
+            self.look_at = self.look_at.filter(|_| self.lazy_out > 0);
+        }
+        // A deadline of what was answered would wake the shard up for nothing.
+        while let Some(&Reverse((due, number))) = self.due.peek() {
+            if self.pending.get(&number).is_some_and(|p| p.due == due) {
+                break;
+            }
+            self.due.pop();
+        }
+        Some(pending)
     }
 
     /// An in-process relay has answered.
     pub(super) fn handle_reply(&mut self, number: u64, reply: Reply) {
-        if let Some(pending) = self.pending.remove(&number) {
+        if let Some(pending) = self.take_pending(number) {
             let result = if reply.is_ok() { RequestResult::Ok } else { RequestResult::Error };
             self.seconds.observe((result,), Clock::mono().since(pending.asked));
             self.answers.push_back((pending.id, Answer::Media(Ok(reply))));
@@ -186,6 +253,12 @@ impl MediaLink {
 
     /// Repeats what is overdue, and gives up what was repeated often enough.
     pub(super) fn handle_timeout(&mut self, now: Mono) {
+        if self.lazy_due.is_some_and(|at| at <= now) {
+            self.submit_lazy(now);
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = Some(now + LAZY);
+        }
         while let Some(&Reverse((due, number))) = self.due.peek() {
             if due > now {
                 return;
@@ -203,16 +276,17 @@ impl MediaLink {
                     let error = if pending.refused { MediaError::Unreachable } else { MediaError::Timeout };
                     let id = pending.id;
                     self.seconds.observe((RequestResult::Error,), now.since(pending.asked));
-                    self.pending.remove(&number);
+                    self.take_pending(number);
                     self.answers.push_back((id, Answer::Media(Err(error))));
                 }
             }
         }
     }
 
-    /// When to call [`handle_timeout`](MediaLink::handle_timeout). May be early.
+    /// When to call [`handle_timeout`](MediaLink::handle_timeout): none is for a question that has its answer.
     pub(super) fn poll_timeout(&self) -> Option<Mono> {
-        self.due.peek().map(|Reverse((due, _))| *due)
+        let due = self.due.peek().map(|Reverse((due, _))| *due);
+        [due, self.lazy_due, self.look_at].into_iter().flatten().min()
     }
 
     /// The next answer for the core.
@@ -245,6 +319,10 @@ const RETRY_AFTER: [Duration; 4] = [
 const IN_PROCESS_WAIT: Duration = Duration::from_secs(1);
 /// Questions under way on one shard. When full: the next ones fail at once (503 to the caller).
 const PENDING_MAX: usize = 16_384;
+/// How long a delete waits for another command, and its reply for another wake-up.
+const LAZY: Duration = Duration::from_millis(20);
+/// So many deletes go at once.
+const LAZY_MAX: usize = 64;
 const READS_PER_WAKE_UP: usize = 64;
 const RECEIVE_BYTES: usize = 65_535;
 
@@ -303,6 +381,74 @@ mod tests {
         assert_eq!(counted(&l), [1, 0]);
         l.handle_timeout(at_ms(5_000));
         assert!(l.take_answer().is_none(), "answered once");
+    }
+
+    /// Nobody waits for a delete: it goes with the next command, before it, or by itself after a while; its reply wakes nobody up,
+    /// and is looked for.
+    #[test]
+    fn a_delete_goes_with_the_next_command_and_its_reply_wakes_nobody() {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = Arc::clone(&seen);
+        let relay = Arc::new(move |command: Command, reply: Box<dyn FnOnce(Reply) + Send>| {
+            heard.lock().unwrap().push(matches!(command, Command::Delete(_)));
+            reply(Reply::Pong);
+        });
+        let delete = || Command::Delete(warp_ng::Delete::call(b"c".as_slice()));
+        let (mut l, mut rx) = link(MediaControl::InProcess(relay));
+        let epoll = Epoll::new().unwrap();
+        epoll.add(&rx, 0, Interest::READ.edge()).unwrap();
+        let mut events = Events::with_capacity(1);
+        let mut woken = || {
+            epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            events.len()
+        };
+        l.ask(AskId(1), delete(), at_ms(0));
+        assert!(seen.lock().unwrap().is_empty() && !l.has_lazy());
+        l.ask(AskId(2), Command::Ping, at_ms(5));
+        assert_eq!(*seen.lock().unwrap(), [true, false], "in the order in which they were asked");
+        assert!(l.has_lazy() && woken() == 1);
+        let mut notes = Vec::new();
+        assert_eq!(rx.drain(9, |note| notes.push(note)), 2);
+        for note in notes.drain(..) {
+            let Note::MediaReply(number, reply) = note else { panic!("no reply") };
+            l.handle_reply(number, reply);
+        }
+        assert_eq!([l.take_answer(), l.take_answer()].map(|a| a.unwrap().0), [AskId(1), AskId(2)]);
+        assert!(!l.has_lazy());
+        assert_eq!(l.poll_timeout(), None, "nothing is waited for, so nothing wakes the shard up");
+        // Alone: when its time has come. Its reply is in the mailbox, and announced to nobody.
+        l.ask(AskId(3), delete(), at_ms(100));
+        assert_eq!(l.poll_timeout(), Some(at_ms(120)));
+        l.handle_timeout(at_ms(119));
+        assert_eq!(seen.lock().unwrap().len(), 2);
+        l.handle_timeout(at_ms(120));
+        assert_eq!(seen.lock().unwrap().len(), 3);
+        assert_eq!((woken(), rx.has_news(), l.has_lazy()), (0, true, true));
+        assert_eq!(l.poll_timeout(), Some(at_ms(140)), "then it is looked for");
+        l.handle_timeout(at_ms(140));
+        assert_eq!(l.poll_timeout(), Some(at_ms(160)));
+        // Many at once do not wait.
+        for id in 0..64 {
+            assert_eq!(seen.lock().unwrap().len(), 3);
+            l.ask(AskId(10 + id), delete(), at_ms(150));
+        }
+        assert_eq!(seen.lock().unwrap().len(), 67);
+    }
+
+    /// A relay that does not answer a delete: its time is up as for any other question.
+    #[test]
+    fn a_delete_without_a_reply_times_out() {
+        let silent = Arc::new(|_: Command, _: Box<dyn FnOnce(Reply) + Send>| {});
+        let (mut l, _rx) = link(MediaControl::InProcess(silent));
+        l.ask(AskId(1), Command::Delete(warp_ng::Delete::call(b"c".as_slice())), at_ms(0));
+        for ms in (0..1_000).step_by(10) {
+            l.handle_timeout(at_ms(ms));
+        }
+        assert!(l.take_answer().is_none() && l.has_lazy());
+        l.handle_timeout(at_ms(1_000));
+        assert!(matches!(l.take_answer(), Some((AskId(1), Answer::Media(Err(MediaError::Timeout))))));
+        assert!(!l.has_lazy());
+        assert_eq!(l.poll_timeout(), None);
     }
 
     /// T-NG-03: repeats carry the same cookie; the first reply counts, a second one and a stranger's are dropped.

@@ -25,6 +25,7 @@ use warp_sip::flow::{Flow, LinkId, Transport};
 use super::Note;
 use super::load::{Full, Load};
 use super::media_control::{MediaControl, MediaLink};
+use super::pace::Pace;
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams};
 use super::token::{self, Target};
@@ -104,6 +105,7 @@ pub(crate) struct Shard {
     /// Something was queued after the flush: wake at once.
     pub(super) again: bool,
     pub(super) load: Load,
+    pace: Pace,
     pub(super) stopping: bool,
 }
 
@@ -168,6 +170,7 @@ impl Shard {
             responses: false,
             again: false,
             load: Load::new(Clock::mono()),
+            pace: Pace::new(Clock::mono()),
             stopping: false,
         })
     }
@@ -187,6 +190,7 @@ impl Shard {
             // All of it, the look at the clock included: whatever panics, the sockets stay open and are read again (F-PROC-05).
             self.guarded(|shard| shard.turn(&mut events));
         }
+        self.media.submit_lazy(Clock::mono());
         self.carry_stats();
     }
 
@@ -195,7 +199,16 @@ impl Shard {
         let before = Clock::mono();
         let timeout = match std::mem::take(&mut self.again) {
             true => Duration::ZERO,
-            false => self.next_deadline().since(before),
+            false => {
+                let deadline = self.next_deadline();
+                match self.pace.nap(before, deadline) {
+                    Some(nap) => {
+                        std::thread::sleep(nap);
+                        deadline.since(Clock::mono())
+                    }
+                    None => deadline.since(before),
+                }
+            }
         };
         if let Err(error) = self.epoll.wait(events, Some(timeout)) {
             // Only a descriptor that is no epoll fails so.
@@ -213,12 +226,17 @@ impl Shard {
 
     /// Everything that one wake-up does.
     fn wake_up(&mut self, events: &Events, now: Now) {
+        self.pace.woke(now.mono);
         // What a panic cut off.
         self.on_notes(now);
         for i in 0..events.len() {
             if let Some(event) = events.at(i) {
                 self.on_event(event, now);
             }
+        }
+        // Replies that came without a wake-up, because nobody waits for them.
+        if self.media.has_lazy() && self.mailbox.has_news() {
+            self.on_mailbox(now);
         }
         if self.core.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.with_core(now, |core| core.handle_timeout(now));
@@ -315,6 +333,7 @@ impl Shard {
             Stage::Request => self.requests = true,
             Stage::Response => self.responses = true,
         }
+        self.pace.handled();
         let owner = shard_of(bytes, self.config.shards);
         if owner == self.index {
             self.with_core(now, |core| core.handle_message(flow, bytes, now));
@@ -491,6 +510,7 @@ impl Shard {
     }
 
     fn on_note(&mut self, note: Note, now: Now) {
+        self.pace.handled();
         match note {
             Note::Message { flow, bytes } => {
                 self.with_core(now, |core| core.handle_message(flow, &bytes, now));
