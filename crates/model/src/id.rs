@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::now::Wall;
+use crate::text::ShortText;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -45,6 +46,21 @@ impl<K: Kind> Id<K> {
         self.raw
     }
 
+    /// The prefix of its kind and 26 digits of base 32.
+    fn text(self) -> ShortText {
+        let mut out = [0u8; 26];
+        let mut rest = self.raw;
+        for slot in out.iter_mut().rev() {
+            *slot = ALPHABET[(rest & 31) as usize];
+            rest >>= 5;
+        }
+        let mut text = ShortText::default();
+        text.push(K::PREFIX.as_bytes());
+        text.push(b"_");
+        text.push(&out);
+        text
+    }
+
     /// When it was made, to the millisecond.
     pub fn made_at(self) -> Wall {
         Wall::from_unix_ms((self.raw >> 80) as i64)
@@ -53,14 +69,7 @@ impl<K: Kind> Id<K> {
 
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = [0u8; 26];
-        let mut rest = self.raw;
-        for slot in out.iter_mut().rev() {
-            *slot = ALPHABET[(rest & 31) as usize];
-            rest >>= 5;
-        }
-        let text = std::str::from_utf8(&out).map_err(|_| fmt::Error)?;
-        write!(f, "{}_{text}", K::PREFIX)
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -137,7 +146,7 @@ impl<K> Hash for Id<K> {
 
 impl<K: Kind> Serialize for Id<K> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(self.text().as_str())
     }
 }
 

@@ -15,6 +15,7 @@ pub mod now;
 pub mod number;
 pub mod secret;
 pub mod sync;
+pub mod text;
 
 pub use id::{
     BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, RequestId, TrunkId, VendorId, VendorTrunkId,

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::ShortText;
+
 /// Nano-units per unit of currency.
 pub const NANOS_PER_UNIT: i64 = 1_000_000_000;
 
@@ -70,6 +72,23 @@ impl Nanos {
         self.0.checked_sub(other.0).map(Nanos)
     }
 
+    /// In whole units, with as many decimal places as there are and no other: `0.0079`, `-12`, `3`.
+    pub fn text(self) -> ShortText {
+        let abs = self.0.unsigned_abs();
+        let (whole, places) = (abs / 1_000_000_000, abs % 1_000_000_000);
+        let mut text = ShortText::default();
+        if self.0 < 0 {
+            text.push(b"-");
+        }
+        text.push_number(whole, 1);
+        if places > 0 {
+            text.push(b".");
+            text.push_number(places, 9);
+            text.trim_end(b'0');
+        }
+        text
+    }
+
     /// The same amount as [`Money`] of a currency.
     pub fn of(self, currency: Currency) -> Money {
         Money { amount: self, currency }
@@ -117,20 +136,13 @@ impl FromStr for Nanos {
 /// The shortest exact decimal: `0.0042`, `-1.5`, `3`.
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let abs = self.0.unsigned_abs();
-        let (whole, places) = (abs / 1_000_000_000, abs % 1_000_000_000);
-        let sign = if self.0 < 0 { "-" } else { "" };
-        if places == 0 {
-            return write!(f, "{sign}{whole}");
-        }
-        let text = format!("{places:09}");
-        write!(f, "{sign}{whole}.{}", text.trim_end_matches('0'))
+        f.write_str(self.text().as_str())
     }
 }
 
 impl Serialize for Nanos {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(self.text().as_str())
     }
 }
 
@@ -199,7 +211,7 @@ impl fmt::Debug for Currency {
 
 impl Serialize for Currency {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(self.as_str())
     }
 }
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::ShortText;
+
 /// An E.164 number: 3 to 15 digits that do not start with 0, kept as an integer (ITU-T E.164 §6.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct E164(u64);
@@ -57,6 +59,14 @@ impl E164 {
         (100..1_000_000_000_000_000).contains(&value).then_some(E164(value))
     }
 
+    /// A plus and the digits.
+    fn text(self) -> ShortText {
+        let mut text = ShortText::default();
+        text.push(b"+");
+        text.push_number(self.0, 1);
+        text
+    }
+
     /// The digits as a number: `+14155550123` is 14155550123.
     pub fn as_u64(self) -> u64 {
         self.0
@@ -93,7 +103,7 @@ impl FromStr for E164 {
 /// Written with a leading `+` (ITU-T E.123).
 impl fmt::Display for E164 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "+{}", self.0)
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -108,7 +118,7 @@ impl fmt::Debug for E164 {
 
 impl Serialize for E164 {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(self.text().as_str())
     }
 }
 

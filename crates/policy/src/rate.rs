@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use warp_model::cdr::{CallRating, RatedSide};
+use warp_model::text::ShortText;
 use warp_model::{Currency, Nanos};
 
 use crate::code::Code;
@@ -160,7 +161,24 @@ pub fn rate_side(rate: &Rate, deck_version: String, duration_ms: u64) -> Result<
     let billable_s = billable_s(duration_ms, rate.terms, rate.rounding.partial_second)?;
     let charge = charge(rate, billable_s)?;
     let fee = rate.terms.setup_fee;
-    let setup = if fee == Nanos::ZERO { String::new() } else { format!("{fee} + ") };
+    let mut sum = String::with_capacity(64);
+    if fee != Nanos::ZERO {
+        sum.push_str(fee.text().as_str());
+        sum.push_str(" + ");
+    }
+    let mut seconds = ShortText::default();
+    seconds.push_number(billable_s, 1);
+    for part in [
+        seconds.as_str(),
+        " s × ",
+        rate.rate_per_min.text().as_str(),
+        " / 60 = ",
+        charge.text().as_str(),
+        " ",
+        rate.currency.as_str(),
+    ] {
+        sum.push_str(part);
+    }
     Ok(RatedSide {
         deck_version,
         prefix: rate.code.to_string(),
@@ -171,7 +189,7 @@ pub fn rate_side(rate: &Rate, deck_version: String, duration_ms: u64) -> Result<
         billable_s,
         charge,
         currency: rate.currency,
-        sum: format!("{setup}{billable_s} s × {} / 60 = {charge} {}", rate.rate_per_min, rate.currency),
+        sum,
     })
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use warp_model::hex;
+use warp_model::text::ShortText;
 
 use crate::bindings::Bindings;
 use crate::directory::Directory;
@@ -20,9 +21,20 @@ use crate::number_plan::NumberPlan;
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotId([u8; 16]);
 
+impl SnapshotId {
+    /// 32 hexadecimal digits.
+    fn text(self) -> ShortText {
+        let mut text = ShortText::default();
+        for byte in self.0 {
+            text.push(&[hex::digit(byte >> 4), hex::digit(byte)]);
+        }
+        text
+    }
+}
+
 impl fmt::Display for SnapshotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -56,7 +68,7 @@ impl FromStr for SnapshotId {
 
 impl Serialize for SnapshotId {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(self.text().as_str())
     }
 }
 

@@ -6,6 +6,7 @@
 //! Absent on purpose: bytes of whole messages, and when to send what.
 
 use serde::{Deserialize, Serialize};
+use warp_model::text::{byte_list, bytes};
 
 use crate::header::NameAddr;
 use crate::uri::Uri;
@@ -34,12 +35,16 @@ impl Side {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
     /// From/To value of this party as it stands in the dialog's messages, tag included.
+    #[serde(with = "bytes")]
     pub address: Vec<u8>,
     /// The tag of the party.
+    #[serde(with = "bytes")]
     pub tag: Vec<u8>,
     /// Its remote target: the URI of its latest Contact, without angle brackets.
+    #[serde(with = "bytes")]
     pub target: Vec<u8>,
     /// From us to it: route values with angle brackets, nearest first.
+    #[serde(with = "byte_list")]
     pub routes: Vec<Vec<u8>>,
     /// Highest CSeq number seen from it (or sent by us in its name); 0 when it has not sent a request yet.
     pub cseq: u32,
@@ -49,6 +54,7 @@ pub struct Party {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
     /// Call-ID, unchanged on both sides.
+    #[serde(with = "bytes")]
     pub call_id: Vec<u8>,
     /// The party that called.
     pub caller: Party,

@@ -153,7 +153,7 @@ impl Calls {
             match if anchored { tx.session(msg) } else { Ok(None) } {
                 Err(e) => tx.answer(server, e.status(), e.phrase(), e.headers()),
                 Ok(Some(sdp)) => calls.anchor_request(call, side, server, flow, msg, sdp, tx),
-                Ok(None) => calls.forward_in_dialog(call, side, server, flow, bytes, None, false, tx),
+                Ok(None) => calls.forward_in_dialog(call, side, server, flow, msg, None, false, tx),
             }
             if msg.method() == Method::Bye {
                 calls.close_answered(call, release, cause, "", tx);
@@ -225,20 +225,19 @@ impl Calls {
         side: Side,
         server: Id,
         came: Flow,
-        bytes: &[u8],
+        msg: &Message<'_>,
         sdp: Option<&[u8]>,
         offers: bool,
         tx: &mut Transactions,
     ) {
         let sent = (|| {
-            let msg = Message::parse(bytes).ok()?;
             let callee = if side == Side::Caller { msg.to_tag() } else { msg.from_tag() };
             call.turn_to(callee?);
-            let plan = Plan::of(&tx.config, &came, &msg)?;
+            let plan = Plan::of(&tx.config, &came, msg)?;
             let flow = self.way_to(call, side.other(), came, tx)?;
             let from_caller = side == Side::Caller;
-            let uri = plan.sent_as(&msg);
-            let (lines, signature) = self.translated(call, from_caller, &msg, &flow, uri, tx);
+            let uri = plan.sent_as(msg);
+            let (lines, signature) = self.translated(call, from_caller, msg, &flow, uri, tx);
             let copy = Copy {
                 vendor: call.vendor_id().filter(|_| from_caller),
                 lines: &lines,
@@ -252,7 +251,7 @@ impl Calls {
                 ..Copy::new(&plan, came)
             };
             let owner = Owner::InDialog { call: call.id, server };
-            let client = tx.forward_request(&msg, &copy, flow, owner)?;
+            let client = tx.forward_request(msg, &copy, flow, owner)?;
             if let Some(txn) = tx.table.servers.get_mut(server) {
                 txn.client = Some(client);
             }
@@ -348,7 +347,7 @@ impl Calls {
                     (warp_ng::Command::Offer(c), None)
                 } else {
                     // Nobody asked for it (RFC 3264 §4, RFC 3262 §5).
-                    self.pass_in_dialog(call, server, &bytes, Some(b""), tx);
+                    self.pass_in_dialog(call, server, msg, Some(b""), tx);
                     tx.give_buf(bytes);
                     return;
                 };
@@ -356,7 +355,7 @@ impl Calls {
                 return;
             }
             Ok(None) => {
-                self.pass_in_dialog(call, server, &bytes, None, tx);
+                self.pass_in_dialog(call, server, msg, None, tx);
                 // Refused, or accepted without a word about media: what was agreed before holds.
                 if offered && status >= 200 {
                     call.exchange.closed();
@@ -370,14 +369,11 @@ impl Calls {
     pub(super) fn in_dialog_agreed(
         &mut self,
         call: &mut Call,
-        bytes: &[u8],
+        msg: &Message<'_>,
         offer: Option<Vec<u8>>,
         tx: &mut Transactions,
     ) {
-        let Ok(msg) = Message::parse(bytes) else {
-            return;
-        };
-        let Ok(Some(sdp)) = tx.session(&msg) else {
+        let Ok(Some(sdp)) = tx.session(msg) else {
             return;
         };
         let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
@@ -401,17 +397,14 @@ impl Calls {
         &mut self,
         _call: &mut Call,
         server: Id,
-        bytes: &[u8],
+        msg: &Message<'_>,
         sdp: Option<&[u8]>,
         tx: &mut Transactions,
     ) {
-        let Ok(msg) = Message::parse(bytes) else {
-            return;
-        };
-        let whole = sdp.and_then(|sdp| media::whole_body(&msg, sdp));
+        let whole = sdp.and_then(|sdp| media::whole_body(msg, sdp));
         let mut buf = tx.take_buf();
-        let cseq = tx.asked_as(server, &msg);
-        let mut edit = Edit::new(&msg);
+        let cseq = tx.asked_as(server, msg);
+        let mut edit = Edit::new(msg);
         edit.pop_via().remove_trust_headers();
         if let Some(cseq) = &cseq {
             edit.replace_header(Header::CSeq, cseq);
@@ -482,10 +475,10 @@ impl Calls {
         &mut self,
         call: &mut Call,
         flow: Flow,
-        bytes: &[u8],
+        msg: &Message<'_>,
         tx: &mut Transactions,
     ) {
-        self.forward_call_ack(call, flow, bytes, Some(b""), tx);
+        self.forward_call_ack(call, flow, msg, Some(b""), tx);
         call.exchange.owed = None;
         if call.exchange.callee.is_empty() {
             self.end_answered(call, "media_unavailable", tx);
@@ -521,7 +514,7 @@ impl Calls {
                 calls.ack_with_sdp(call, side, flow, msg, sdp.ok().flatten(), tx);
                 return;
             };
-            calls.forward_call_ack(call, flow, msg.bytes(), None, tx);
+            calls.forward_call_ack(call, flow, msg, None, tx);
         });
     }
 
@@ -541,13 +534,13 @@ impl Calls {
             // A repetition of the one that carried the answer carries it again.
             let again = call.exchange.acked.take_if(|(n, _)| *n == cseq);
             let sdp = again.as_ref().map_or(&b""[..], |(_, sdp)| sdp);
-            self.forward_call_ack(call, flow, msg.bytes(), Some(sdp), tx);
+            self.forward_call_ack(call, flow, msg, Some(sdp), tx);
             call.exchange.acked = again;
             return;
         };
         let Some(sdp) = sdp else {
             tx.stats.media_failures += 1;
-            self.ack_without_media(call, flow, msg.bytes(), tx);
+            self.ack_without_media(call, flow, msg, tx);
             return;
         };
         // The callee asked, the sender of the ACK answers.
@@ -565,21 +558,18 @@ impl Calls {
         &mut self,
         call: &mut Call,
         came: Flow,
-        bytes: &[u8],
+        msg: &Message<'_>,
         sdp: Option<&[u8]>,
         tx: &mut Transactions,
     ) {
-        let Ok(msg) = Message::parse(bytes) else {
-            return;
-        };
         let from_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
         let to = if from_caller { Side::Callee } else { Side::Caller };
-        let (Some(plan), Some(flow)) = (Plan::of(&tx.config, &came, &msg), self.way_to(call, to, came, tx))
+        let (Some(plan), Some(flow)) = (Plan::of(&tx.config, &came, msg), self.way_to(call, to, came, tx))
         else {
             return;
         };
         call.acked |= from_caller;
-        let (lines, signature) = self.translated(call, from_caller, &msg, &flow, b"", tx);
+        let (lines, signature) = self.translated(call, from_caller, msg, &flow, b"", tx);
         let copy = Copy {
             lines: &lines,
             extra: signature.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
@@ -590,7 +580,7 @@ impl Calls {
             sdp,
             ..Copy::new(&plan, came)
         };
-        tx.send_ack_copy(&msg, &copy, flow);
+        tx.send_ack_copy(msg, &copy, flow);
     }
 
     /// Where requests towards a party go: to its first route or target when that is a usable address, else to where it spoke from.

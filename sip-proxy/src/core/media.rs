@@ -416,7 +416,9 @@ impl Calls {
                             Some(offer) => self.late_answer(call, side, &offer, &bytes, tx),
                             None => call.exchange.offered(),
                         }
-                        self.forward_in_dialog(call, side, server, flow, &bytes, Some(&sdp), offers, tx);
+                        if let Ok(msg) = Message::parse(&bytes) {
+                            self.forward_in_dialog(call, side, server, flow, &msg, Some(&sdp), offers, tx);
+                        }
                     }
                     None => {
                         // It may have done it all the same.
@@ -430,25 +432,27 @@ impl Calls {
             Waiting::Response { server, flow, bytes, offer } => {
                 match sdp {
                     Some(sdp) => {
-                        self.in_dialog_agreed(call, &bytes, offer, tx);
-                        self.pass_in_dialog(call, server, &bytes, Some(&sdp), tx);
+                        if let Ok(msg) = Message::parse(&bytes) {
+                            self.in_dialog_agreed(call, &msg, offer, tx);
+                            self.pass_in_dialog(call, server, &msg, Some(&sdp), tx);
+                        }
                     }
                     None => self.refuse_in_dialog(call, server, flow, &bytes, status, tx),
                 }
                 tx.give_buf(bytes);
             }
             Waiting::Ack { flow, bytes, offer } => {
-                match sdp {
-                    Some(sdp) => {
-                        if let Ok(msg) = Message::parse(&bytes) {
+                if let Ok(msg) = Message::parse(&bytes) {
+                    match sdp {
+                        Some(sdp) => {
                             call.exchange.acked = Some((msg.cseq().0, sdp.clone()));
                             let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
                             let side = if by_caller { Side::Caller } else { Side::Callee };
                             self.late_answer(call, side, &offer, &bytes, tx);
+                            self.forward_call_ack(call, flow, &msg, Some(&sdp), tx);
                         }
-                        self.forward_call_ack(call, flow, &bytes, Some(&sdp), tx);
+                        None => self.ack_without_media(call, flow, &msg, tx),
                     }
-                    None => self.ack_without_media(call, flow, &bytes, tx),
                 }
                 tx.give_buf(bytes);
             }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use warp_model::VendorTrunkId;
+use warp_model::text::bytes;
 use warp_sip::dialog::{Dialog, Side};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::Method;
@@ -18,8 +19,8 @@ use super::calls::Calls;
 use super::table::Owner;
 use super::transactions::Transactions;
 
-/// The form that we write. 1 knew UDP and TCP only, and had no number of its own.
-const VERSION: u16 = 2;
+/// The form that we write. 1 knew UDP and TCP only, and had no number of its own; 1 and 2 had bytes as lists of numbers.
+const VERSION: u16 = 3;
 /// Numbers that a dialog may have used after its record was written: requests of more than 18 hours at one a second. RFC 3261 §12.2.2 lets
 /// a number be ahead by more than one, and has a lower one refused.
 const AHEAD: u32 = 1 << 16;
@@ -36,7 +37,7 @@ pub struct Resume {
     callee: Hop,
     media: bool,
     /// What the relay knows it by; empty in version 1: the Call-ID.
-    #[serde(default)]
+    #[serde(default, with = "bytes")]
     media_id: Vec<u8>,
     /// Whose challenge to our BYE is ours to answer.
     #[serde(default)]

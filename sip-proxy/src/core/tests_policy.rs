@@ -7,6 +7,7 @@ use warp_sip::digest::{self, Algorithm, Challenge, Ha1};
 use super::tests_static::{addr, line, lines};
 use super::tests_world::*;
 use super::types::Command;
+use crate::core::Resume;
 
 #[test]
 fn an_answered_call_is_routed_anchored_rated_and_recorded() {
@@ -625,9 +626,15 @@ fn the_transport_of_a_dialog_is_kept_as_transport() {
     let mut w = World::new(false, |_| ());
     answered(&mut w, "");
     let json = w.answered[0].resume.clone().unwrap();
-    assert!(json.get().contains("\"transport\":\"UDP\"") && json.get().contains("\"version\":2"), "{json}");
-    let read = |text: String| super::Resume::read(&serde_json::value::RawValue::from_string(text).unwrap());
-    let first = json.get().replace("\"version\":2,", "").replace("\"transport\":\"UDP\"", "\"tcp\":true");
+    assert!(json.get().contains("\"transport\":\"UDP\"") && json.get().contains("\"version\":3"), "{json}");
+    assert!(json.get().contains("\"call_id\":\"c1\""), "bytes are text: {json}");
+    let read = |text: String| Resume::read(&serde_json::value::RawValue::from_string(text).unwrap());
+    let second = with_lists(serde_json::from_str(json.get()).unwrap()).to_string();
+    let second = second.replace("\"version\":3", "\"version\":2");
+    assert!(second.contains("\"call_id\":[99,49]"), "{second}");
+    let plain = |r: Resume| serde_json::to_string(&r).unwrap().replace("\"version\":2", "\"version\":3");
+    assert_eq!(read(second.clone()).map(plain).as_deref(), Some(json.get()), "version 2");
+    let first = second.replace(",\"version\":2", "").replace("\"transport\":\"UDP\"", "\"tcp\":true");
     let mut next = World::with(
         false,
         |_| (),
@@ -638,7 +645,22 @@ fn the_transport_of_a_dialog_is_kept_as_transport() {
     );
     next.command(Command::EndRecovered(Box::new(read(first).expect("version 1"))));
     assert!(next.take().iter().all(|(_, t)| t.starts_with("BYE ") && t.contains("Via: SIP/2.0/TCP ")));
-    assert!(read(json.get().replace("\"version\":2", "\"version\":3")).is_none());
+    assert!(read(json.get().replace("\"version\":3", "\"version\":4")).is_none());
+}
+
+/// As versions 1 and 2 wrote it: bytes are lists of numbers.
+fn with_lists(mut json: serde_json::Value) -> serde_json::Value {
+    const BYTES: [&str; 5] = ["address", "tag", "target", "call_id", "media_id"];
+    let list = |text: &serde_json::Value| serde_json::Value::from(text.as_str().unwrap().as_bytes());
+    for (name, value) in json.as_object_mut().unwrap() {
+        match (name.as_str(), &mut *value) {
+            (name, text) if BYTES.contains(&name) => *text = list(text),
+            ("routes", serde_json::Value::Array(routes)) => routes.iter_mut().for_each(|r| *r = list(r)),
+            (_, serde_json::Value::Object(_)) => *value = with_lists(value.take()),
+            _ => {}
+        }
+    }
+    json
 }
 
 #[test]
@@ -646,7 +668,7 @@ fn f_proc_01_a_call_of_a_dead_process_ends_with_bye_both_ways() {
     let mut w = World::new(true, |_| ());
     let (ok, _) = answered(&mut w, SDP);
     let json = w.answered[0].resume.clone().unwrap();
-    let resume = super::Resume::read(&json).unwrap();
+    let resume = Resume::read(&json).unwrap();
     assert_eq!(resume.call_id(), b"c1");
     // The dialog goes on after its record was written: both count on.
     let mut last = [0; 2];
