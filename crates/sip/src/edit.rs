@@ -374,13 +374,13 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
                     continue;
                 }
                 let next = values.next();
-                // Values that earlier calls took from the front of this line are gone already.
+                // Values that were popped, this one or all before it, are gone already.
                 let popped = match header {
                     Header::Via => self.vias_popped,
                     Header::Route => self.routes_popped,
                     _ => 0,
                 };
-                if next.is_none() && (within == 0 || popped > seen) {
+                if next.is_none() && (within == 0 || popped >= seen) {
                     self.remove_line(n);
                     return self;
                 }

@@ -110,6 +110,23 @@ fn values_are_popped_one_by_one() {
         ),
         "{out}"
     );
+    // From both ends, until nothing is left of the line.
+    let two = INVITE.replace("Route: <sip:192.0.2.11;lr>\r\n", "");
+    let out = edited(&two, |e| {
+        e.remove_route_top().remove_route_last();
+    });
+    assert!(!out.contains("Route"), "{out}");
+    Message::parse(out.as_bytes()).unwrap();
+    // One is left between them, and one that stands alone.
+    let three = INVITE.replace("10;lr>\r\nRoute: <sip:192.0.2.11;lr>", "10;lr>, <sip:192.0.2.11;lr>");
+    let out = edited(&three, |e| {
+        e.remove_route_top().remove_route_last();
+    });
+    assert!(out.contains("\r\nRoute: <sip:192.0.2.10;lr>\r\nFrom"), "{out}");
+    let out = edited(INVITE, |e| {
+        e.remove_route_top().remove_route_last();
+    });
+    assert!(out.contains("\r\nRoute: <sip:192.0.2.10;lr>\r\nFrom"), "{out}");
 }
 
 #[test]
@@ -148,6 +165,24 @@ fn responses_copy_what_they_must() {
     assert_eq!(r.top_via().received_ip(), Some([198, 51, 100, 7].into()));
     assert_eq!(r.number(Header::RetryAfter), Some(5));
     message::check(&r).unwrap();
+}
+
+/// A backslash outside of quotes escapes nothing: neither the quote behind it nor a NUL.
+#[test]
+fn t_sip_03_a_nul_is_escaped_within_quotes_only() {
+    for (value, reads) in [
+        ("\"a\\\0\"", true),
+        ("\\\"a\\\0\"", true),
+        ("\"a\\\"\\\0\"", true),
+        ("a\\\0", false),
+        ("\"a\0\"", false),
+        ("\"a\\\\\0\"", false),
+        ("\"a\" \\\0", false),
+        ("\\\"a\" b\\\0\"", false),
+    ] {
+        let text = INVITE.replace("X-Unknown :  kept", &format!("X-Unknown: {value}"));
+        assert_eq!(Message::parse(text.as_bytes()).is_ok(), reads, "{value:?}");
+    }
 }
 
 #[test]
