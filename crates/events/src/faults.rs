@@ -498,6 +498,22 @@ fn f_disk_02_the_log_never_shows_what_a_sync_failed_to_write() {
 }
 
 #[test]
+fn f_disk_02_what_an_earlier_sync_failed_to_write_stays_withdrawn_after_a_later_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let topic = topic(dir.path(), &faults);
+    for n in 0..3 {
+        topic.append_durable(b"k", format!("good {n}").as_bytes()).unwrap();
+        topic.append([(&b"k"[..], &b"withdrawn"[..])]).unwrap();
+        faults.plan().sync = Some(EIO);
+        assert!(topic.append_durable(b"k", b"lost").is_err());
+        faults.plan().sync = None;
+    }
+    topic.append_durable(b"k", b"last").unwrap();
+    assert_eq!(values(&mut topic.reader(0)), ["good 0", "good 1", "good 2", "last"]);
+}
+
+#[test]
 fn f_disk_02_a_short_write_leaves_nothing_that_a_reader_could_take_for_a_record() {
     for part in [0, 25, 60, 200] {
         let dir = tempfile::tempdir().unwrap();

@@ -614,6 +614,17 @@ fn f_disk_01_three_quarters_of_the_last_segment_are_kept_for_ends() {
     assert!(ended as u64 + 2 >= fit, "{ended} ends of about {fit}");
 }
 
+/// Recovery writes the ends of calls only: it asks for two small segments, however large those of the shards are.
+#[test]
+fn f_disk_01_recovery_needs_no_room_for_large_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let opts = JournalOptions { limit_bytes: 56 << 20, ..options(24 << 20) };
+    let mut journal = Journal::open(dir.path(), 0, opts.clone()).unwrap();
+    journal.append(&JournalRecord::Answered(call(1, true))).unwrap();
+    drop(journal);
+    assert_eq!(recover(dir.path(), &opts, &mut |_| ()).unwrap().calls.len(), 1);
+}
+
 /// Bytes that are no record, a record that is no call, a file without a header: each is one damaged place.
 #[test]
 fn f_disk_03_recovery_counts_what_it_read_and_what_it_put_aside() {
