@@ -448,19 +448,23 @@ impl Call {
             }
         }
         stats.ssrcs = ssrcs.into_values().collect();
-        if stats.ssrcs.len() > AVERAGES {
-            stats.ssrcs.clear();
-            let medias = stats.tags.iter_mut().flat_map(|t| &mut t.medias);
-            medias.flat_map(|m| &mut m.streams).for_each(|s| s.sent = Counts::default());
-        }
-        if stats.ssrcs.len() > PROGRESSIONS {
-            // A reply is one datagram, and has no more elements than a reader takes.
-            for source in &mut stats.ssrcs {
-                source.progression.clear();
-                (source.lowest, source.highest) = (None, None);
-            }
-        }
+        shorten(&mut stats);
         stats
+    }
+}
+
+/// A reply is one datagram, and has no more elements than a reader takes.
+fn shorten(stats: &mut CallStats) {
+    if stats.ssrcs.len() > AVERAGES {
+        stats.ssrcs.clear();
+        let medias = stats.tags.iter_mut().flat_map(|t| &mut t.medias);
+        medias.flat_map(|m| &mut m.streams).for_each(|s| s.sent = Counts::default());
+    }
+    if stats.ssrcs.len() > PROGRESSIONS {
+        for source in &mut stats.ssrcs {
+            source.progression.clear();
+            (source.lowest, source.highest) = (None, None);
+        }
     }
 }
 
@@ -585,6 +589,44 @@ fn rtcp_counts(s: &StreamSnapshot) -> Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Eight sources are told with their history, sixteen with their averages; of more none is told, nor what each party was sent.
+    #[test]
+    fn a_reply_tells_less_of_each_source_when_there_are_many() {
+        let side = MediaSide { pair: Some(PortPair { ip: 0, rtp: 30_000 }), ..MediaSide::default() };
+        let ips: [IpAddr; 1] = [[192, 0, 2, 1].into()];
+        let (none, some) =
+            (StreamSnapshot::default(), StreamSnapshot { packets: 5, ..StreamSnapshot::default() });
+        for (sources, kept, histories, sent) in
+            [(8, 8, true, 5), (9, 9, false, 5), (16, 16, false, 5), (17, 0, false, 0)]
+        {
+            let party = Party::default();
+            let place =
+                Place { party: &party, me: 0, index: 0, ips: &ips, now: Now::default(), loop_check: false };
+            let streams = streams(&side, &none, &some, None, &place);
+            let medias = vec![MediaStats { streams, ..MediaStats::default() }];
+            let at = Some(warp_ng::MosFigures::default());
+            let source = |ssrc| SsrcStats {
+                ssrc,
+                progression: vec![warp_ng::MosFigures::default()],
+                lowest: at,
+                highest: at,
+                ..SsrcStats::default()
+            };
+            let mut stats = CallStats {
+                tags: vec![TagStats { medias, ..TagStats::default() }],
+                ssrcs: (0..sources).map(source).collect(),
+                ..CallStats::default()
+            };
+            shorten(&mut stats);
+            assert_eq!(stats.ssrcs.len(), kept, "{sources}");
+            for s in &stats.ssrcs {
+                let history = [!s.progression.is_empty(), s.lowest.is_some(), s.highest.is_some()];
+                assert_eq!(history, [histories; 3], "{sources}");
+            }
+            assert_eq!(stats.tags[0].medias[0].streams[0].sent.packets, sent, "{sources}");
+        }
+    }
 
     /// What a query tells of a line's ports: RTP and RTCP each by its own packets, and nothing of what has not come.
     #[test]
