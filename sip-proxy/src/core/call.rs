@@ -374,6 +374,8 @@ impl Calls {
                     tx.give_buf(bytes);
                 }
                 Some(Held::InDialog { server, offered, flow, bytes }) => {
+                    // Nobody else has this final any more.
+                    tx.begun = Some(server);
                     if let Ok(msg) = Message::parse(&bytes) {
                         self.step_call(&mut call, tx, |calls, call, tx| {
                             calls.in_dialog_response(call, server, offered, flow, &msg, tx);

@@ -284,7 +284,6 @@ impl Calls {
         if status == 100 {
             return;
         }
-        tx.begun = Some(server);
         if let Some(branch) = call.branches.last_mut() {
             branch.uac.listen(msg);
         }
@@ -660,7 +659,7 @@ impl Calls {
 
     /// The ACK that the callee's 2xx is still owed: a BYE must not come before it (RFC 3261 §13.2.2.4, §15).
     pub(super) fn ack_callee(&mut self, call: &mut Call, tx: &mut Transactions) {
-        if std::mem::replace(&mut call.acked, true) {
+        if call.acked {
             return;
         }
         let Some(flow) = self.way_to(call, Side::Callee, call.flow, tx) else {
@@ -675,6 +674,8 @@ impl Calls {
         let mut ack = tx.take_buf();
         call.dialog.write_ack(Side::Callee, cseq, &via, &extra, &mut ack);
         tx.transmit(flow, ack);
+        // Not before: a panic on the way leaves it to whoever breaks the call off.
+        call.acked = true;
     }
 
     /// A BYE of ours towards one side, in the other's name.

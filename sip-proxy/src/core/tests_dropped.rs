@@ -27,6 +27,13 @@ fn answered_slowly() -> (World, String) {
     (w, ok)
 }
 
+/// Requests without a final that nobody works on: no question, and no branch that is answered or runs into its time-out.
+fn forgotten(w: &World) -> usize {
+    let table = &w.core.tx.table;
+    let waits = |id| table.clients.get(id).is_some_and(|t| t.machine.is_open());
+    table.servers.iter().filter(|(_, t)| t.machine.is_open() && !t.client.is_some_and(waits)).count()
+}
+
 fn end(w: &mut World) {
     w.relay = true;
     w.drain();
@@ -119,6 +126,72 @@ fn f_proc_05_who_waits_behind_a_question_is_answered_after_a_panic() {
     assert!(w.core.tx.table.is_unindexed());
 }
 
+/// The same wherever the panic is, and a second one while the call is broken off: nobody is left without a final, or with a transaction.
+#[test]
+fn f_proc_05_who_waits_behind_a_question_is_let_go_by_two_panics() {
+    for first in 1..14 {
+        for second in 0..14 {
+            let (mut w, ok) = answered_slowly();
+            w.give(CUSTOMER, &inside("INFO", &ok, true, "i1", "", ""));
+            let info = w.to(V1);
+            w.give(V1, &inside("UPDATE", &ok, false, "u1", "", SDP));
+            w.give(V1, &reply(&info, "200 OK", "", V1, "", ""));
+            w.core.panic_in(&[first, second]);
+            say(&mut w, "v=0\r\n");
+            w.core.panic_in(&[]);
+            w.relay = true;
+            w.drain();
+            assert_eq!(forgotten(&w), 0, "{first} {second}");
+            if w.core.stats().panics > 0 {
+                assert_eq!(w.core.live_calls(), 0, "{first} {second}");
+            } else if let Some(cdr_id) = w.answered.first().map(|r| r.cdr_id) {
+                w.command(Command::EndCall { cdr_id, reason: "operator" });
+            }
+            w.nothing_is_left();
+            assert!(w.core.tx.table.is_unindexed(), "{first} {second}");
+            assert_eq!(w.ended.len(), 1, "{first} {second}");
+        }
+    }
+}
+
+/// A 2xx to a re-INVITE that waits behind a question has its ACK before the BYE; its asker hears 500, and so does one whose request is gone
+/// that the answer would be made of: without a word.
+#[test]
+fn f_proc_05_a_final_that_waits_behind_a_question_is_acked_after_a_panic() {
+    for request_is_gone in [false, true] {
+        let (mut w, ok) = answered_slowly();
+        w.give(CUSTOMER, &inside("INVITE", &ok, true, "re", "", ""));
+        let again = w.take();
+        let again = find(&again, V1, "INVITE ").expect("passed on").to_owned();
+        w.give(V1, &inside("UPDATE", &ok, false, "u1", "", SDP));
+        w.give(V1, &reply(&again, "200 OK", "", V1, "", ""));
+        assert!(w.take().is_empty(), "both wait");
+        if request_is_gone {
+            let ids: Vec<_> = w.core.tx.table.servers.iter().map(|(id, _)| id).collect();
+            for txn in ids {
+                w.core.tx.table.servers.get_mut(txn).unwrap().request.clear();
+            }
+        }
+        w.core.panic_in(&[1]);
+        say(&mut w, "v=0\r\n");
+        let sent = w.take();
+        let to_v1: Vec<&str> = sent.iter().filter(|(to, _)| *to == addr(V1)).map(|(_, t)| &t[..4]).collect();
+        let finals: Vec<&str> = sent
+            .iter()
+            .filter(|(_, t)| t.starts_with("SIP/2.0 500 "))
+            .map(|(_, t)| line(t, "CSeq"))
+            .collect();
+        match request_is_gone {
+            false => {
+                assert_eq!((to_v1, finals), (vec!["SIP/", "ACK ", "BYE "], vec!["2 UPDATE", "2 INVITE"]))
+            }
+            true => assert_eq!((to_v1, finals), (vec!["ACK ", "BYE "], vec![])),
+        }
+        end(&mut w);
+        assert!(w.core.tx.table.is_unindexed());
+    }
+}
+
 /// Wherever the panic is between a question's answer and what follows from it, or between a final and its asker: somebody says a final, and
 /// no transaction is left.
 #[test]
@@ -139,6 +212,7 @@ fn f_proc_05_a_panic_leaves_no_asker_within_a_dialog_without_an_answer() {
             w.relay = true;
             w.drain();
             w.core.panic_in(&[]);
+            assert_eq!(forgotten(&w), 0, "{n} {at_the_final}");
             if let Some(cdr_id) = w.answered.first().map(|r| r.cdr_id) {
                 w.command(Command::EndCall { cdr_id, reason: "operator" });
             }
@@ -164,6 +238,30 @@ fn f_proc_05_no_bye_before_the_ack() {
             byes += 1;
             assert_eq!(to_v1, ["ACK ", "BYE "], "panic {n}");
             assert_eq!(line(find(&sent, V1, "ACK ").unwrap(), "CSeq"), "1 ACK");
+        }
+    }
+    assert!(byes > 0);
+    // With a question on the way to the caller's 200, and a further panic while the call is broken off.
+    let mut byes = 0;
+    for first in 1..16 {
+        for second in 0..8 {
+            let mut w = World::new(true, |_| ());
+            w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+            let at_v = w.to(V1);
+            w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "", SDP));
+            w.take();
+            w.core.panic_in(&[first, second]);
+            w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+            w.core.panic_in(&[]);
+            let sent = w.take();
+            let to_v1: Vec<&str> =
+                sent.iter().filter(|(to, _)| *to == addr(V1)).map(|(_, t)| &t[..4]).collect();
+            if to_v1.contains(&"BYE ") {
+                byes += 1;
+                assert_eq!(to_v1[0], "ACK ", "{first} {second}: {to_v1:?}");
+            }
+            w.command(Command::Drain { end_calls: true });
+            w.nothing_is_left();
         }
     }
     assert!(byes > 0);
@@ -233,9 +331,11 @@ fn cancel_of_a_reinvite_that_waits_takes_effect() {
     w.give(CUSTOMER, &again);
     w.give(CUSTOMER, &cancel(&again));
     assert!(w.take().is_empty(), "both wait");
-    // A CANCEL of nothing does not.
+    // A CANCEL of nothing does not, nor one from elsewhere.
     w.give(CUSTOMER, &cancel(&again).replace("z9hG4bKre2", "z9hG4bKre3"));
     assert!(w.to(CUSTOMER).starts_with("SIP/2.0 481 "));
+    w.give(V3, &cancel(&again));
+    assert!(w.to(V3).starts_with("SIP/2.0 481 "));
     say(&mut w, "v=0\r\n");
     say(&mut w, "v=1\r\n");
     let sent = w.take();
@@ -270,6 +370,23 @@ fn t_sip_14_a_final_is_never_dropped_and_a_request_too_many_is_refused() {
     assert!(find(&sent, CUSTOMER, "SIP/2.0 486 ").is_some(), "{}", sent.len());
     assert_eq!(sent.iter().filter(|(_, t)| t.starts_with("SIP/2.0 180 ")).count(), 32);
     assert_eq!(w.core.stats().held_full, 8);
+    end(&mut w);
+    // A 2xx comes again until it has its ACK: it is none of those that are kept.
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.questions();
+    w.relay = false;
+    w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "", SDP));
+    for _ in 0..40 {
+        w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
+    }
+    assert_eq!(w.core.stats().held_full, 8);
+    w.relay = true;
+    say(&mut w, "v=0\r\n");
+    w.drain();
+    assert!(find(&w.take(), CUSTOMER, "SIP/2.0 200 ").is_some());
+    w.command(Command::Drain { end_calls: true });
     end(&mut w);
     // Requests within the dialog, then the final of one of the other side.
     let (mut w, ok) = answered_slowly();
