@@ -176,6 +176,8 @@ fn f_upg_01_f_disk_01_neither_drain_nor_journal_nor_a_full_table_refuses_a_call_
     w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
     assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
     assert_eq!(w.ended.iter().filter(|r| r.internal_code == "draining").count(), 2);
+    // Nor had the others begun where there was no room: what is kept free is for calls for help alone.
+    assert_eq!(w.core.stats().calls_started, 4 + 2);
     w.command(Command::Drain { end_calls: true });
     assert_eq!(w.core.live_calls(), 0);
 }
@@ -186,7 +188,9 @@ fn f_load_01_overload_sheds_no_call_for_help_of_a_user_who_has_not_signed_in() {
     let mut w = World::new(false, route);
     w.core.set_overload(super::overload::FULL);
     let home = "198.18.0.5:5060";
-    for (n, dialled, status) in [(1, "9911", "407"), (2, "911", "407"), (3, NUMBER, "503")] {
+    for (n, dialled, status) in
+        [(1, "9911", "407"), (2, "911", "407"), (3, NUMBER, "503"), (4, "+14155550911", "503")]
+    {
         w.give(home, &invite(dialled, &format!("c{n}"), "", "").replace(CUSTOMER, home));
         let heard = w.to(home);
         assert!(heard.starts_with(&format!("SIP/2.0 {status} ")), "{dialled}: {heard}");
