@@ -85,6 +85,8 @@ mod tests_policy;
 #[cfg(test)]
 mod tests_questions;
 #[cfg(test)]
+mod tests_records;
+#[cfg(test)]
 mod tests_reports;
 #[cfg(test)]
 mod tests_sloppy;
