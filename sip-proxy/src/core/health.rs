@@ -381,6 +381,36 @@ mod tests {
     const SILENT: DownCause = DownCause::NoResponse;
 
     #[test]
+    fn f_net_02_on_trial_one_failure_is_enough_and_an_answer_begins_the_return_now() {
+        let h = TrunkHealth::default();
+        assert!(h.failed(1, s(10), SILENT));
+        assert!(h.begin(s(11)) && !h.begin(s(12)), "one call of the trial in two seconds");
+        assert!(h.failed(3, s(12), SILENT), "at once, whatever the limit");
+        assert!(h.is_down(s(11)) && h.begin(s(12)), "a further trial when the rest is over");
+        // Late, after its rest: it comes back from then on, not from the end of the rest.
+        h.alive(s(50));
+        assert_eq!((h.share(s(50)), h.share(s(52))), (10, 30));
+    }
+
+    #[test]
+    fn f_net_03_a_shorter_rest_does_not_end_a_longer_one() {
+        let h = TrunkHealth::default();
+        h.rest(s(100));
+        h.rest(s(50));
+        assert!(h.is_down(s(60)) && !h.is_down(s(100)));
+    }
+
+    /// The table is used whole: of as many sources as fill a third of it nearly all are remembered.
+    #[test]
+    fn t_sip_12_thousands_of_sources_are_remembered_at_once() {
+        let learnt = Learnt::new(7);
+        let ips: Vec<IpAddr> = (0..SLOTS as u32 / 3).map(|n| IpAddr::V4((0x0B00_0000 + n).into())).collect();
+        ips.iter().for_each(|ip| learnt.learn(*ip, s(1)));
+        let known = ips.iter().filter(|ip| learnt.knows(**ip, s(2))).count();
+        assert!(known * 100 > ips.len() * 95, "{known} of {}", ips.len());
+    }
+
+    #[test]
     fn f_net_02_three_failures_in_a_row_put_a_trunk_out_until_it_answers() {
         let h = TrunkHealth::default();
         h.failed(3, s(40), SILENT);

@@ -187,3 +187,33 @@ pub(crate) fn reply_flow(msg: &Message<'_>, flow: &Flow) -> Flow {
     };
     Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..*flow }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Transport and family count as much as the port, and of a stream the port does not: its local one may be any.
+    #[test]
+    fn a_flow_belongs_to_a_listener_of_its_own_kind() {
+        let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+        let rows = [(tcp, "0.0.0.0:5060"), (udp, "[::]:5060"), (udp, "0.0.0.0:5070"), (udp, "0.0.0.0:5060")];
+        let ours: Vec<Ours> = rows
+            .iter()
+            .map(|(transport, bind)| {
+                Ours::new(Listener { transport: *transport, bind: bind.parse().unwrap(), advertise: None })
+            })
+            .collect();
+        for (transport, local, index) in [
+            (udp, "192.0.2.1:5060", 3),
+            (udp, "192.0.2.1:5070", 2),
+            (udp, "[2001:db8::1]:5060", 1),
+            (udp, "0.0.0.0:5060", 3),
+            (tcp, "192.0.2.1:40000", 0),
+            (udp, "192.0.2.1:6000", 0),
+        ] {
+            let remote = if local.starts_with('[') { "[2001:db8::2]:5060" } else { "192.0.2.2:5060" };
+            let flow = Flow::unlinked(transport, local.parse().unwrap(), remote.parse().unwrap());
+            assert_eq!(listener_of(&ours, &flow), index, "{local}");
+        }
+    }
+}

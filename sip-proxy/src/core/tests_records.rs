@@ -4,7 +4,8 @@ use warp_model::cdr::Outcome;
 use warp_model::{Nanos, VendorTrunkId};
 use warp_ng::{CallStats, Command as Ng, Counts, MediaStats, Reply, StreamStats, TagStats};
 use warp_policy::directory::NumberFormat;
-use warp_policy::{DirectoryBuilder, TrunkIx, VendorTrunkIx};
+use warp_policy::{DirectoryBuilder, DownCause, TrunkIx, VendorTrunkIx};
+use warp_sip::flow::Flow;
 
 use super::health::TrunkState;
 use super::tests_static::{addr, at, line};
@@ -303,7 +304,8 @@ fn f_net_03_a_rest_is_as_long_as_asked_for_within_bounds() {
 /// F-NET-02: who says 100 Trying and no more is no dead trunk, and one whose time had come is not asked for his next address.
 #[test]
 fn f_net_02_a_vendor_that_has_spoken_is_not_to_blame() {
-    let mut w = World::new(false, |d| d.vendor_trunks[0].addresses.push(addr("203.0.113.11:5060")));
+    let other = |d: &mut DirectoryBuilder| d.vendor_trunks[0].addresses.push(addr("203.0.113.11:5060"));
+    let mut w = World::with(false, other, |c| c.trunk_down_after = 1);
     for n in 0..4 {
         w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
         let at_v = sent_to(&mut w, V1, "INVITE ");
@@ -314,6 +316,62 @@ fn f_net_02_a_vendor_that_has_spoken_is_not_to_blame() {
         w.wait(120_000);
         w.take();
     }
+    // Who cannot be reached is told apart from who says nothing.
+    for (fails, cause) in [(true, DownCause::Unreachable), (false, DownCause::NoResponse)] {
+        let mut w = World::with(false, |_| (), |c| c.trunk_down_after = 1);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        if fails {
+            w.core.handle_flow_error(Flow::udp(w.us, addr(V1)), at(w.ms));
+            w.drain();
+        }
+        w.wait(2_100);
+        assert!(matches!(state(&w, 1), TrunkState::Down(_, why) if why == cause), "{:?}", state(&w, 1));
+    }
+}
+
+/// T-SIP-14: callees of one branch, and of late answers, are bounded.
+#[test]
+fn t_sip_14_forks_behind_a_vendor_are_counted() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    for n in 0..80 {
+        w.give(V1, &reply(&at_v, "180 Ringing", &format!("t{n}"), V1, "", ""));
+    }
+    let peers = |w: &World| w.core.calls.all.iter().next().unwrap().1.peers.len();
+    assert_eq!(peers(&w), 64);
+    w.give(V1, &reply(&at_v, "200 OK", "t0", V1, "", ""));
+    assert_eq!(peers(&w), 0);
+    w.take();
+    for n in 1..=80 {
+        w.give(V1, &reply(&at_v, "200 OK", &format!("t{n}"), V1, "", ""));
+    }
+    assert_eq!(w.take().iter().filter(|(_, t)| t.starts_with("BYE ")).count(), 64);
+}
+
+/// A full table answers INVITE only: others are repeated by who sent them (RFC 3261 §17.1.2).
+#[test]
+fn a_full_table_is_silent_to_all_but_invite() {
+    let mut w = World::new(false, |_| ());
+    let (ok, _) = answered(&mut w, "");
+    let mut config = (**w.core.config()).clone();
+    config.transactions = 0;
+    w.command(Command::Configure(std::sync::Arc::new(config)));
+    w.give(CUSTOMER, &inside("INFO", &ok, true, "i1", "", ""));
+    assert!(w.take().is_empty());
+    w.give(CUSTOMER, &inside("INVITE", &ok, true, "re", "", "").replace("CSeq: 2", "CSeq: 3"));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 503 "));
+}
+
+/// Buffers that grew to a usual size are kept, larger ones go.
+#[test]
+fn a_buffer_is_used_again_when_it_is_not_too_large() {
+    let mut w = World::new(false, |_| ());
+    let mut given = |bytes: usize| {
+        w.core.tx.give_buf(Vec::with_capacity(bytes));
+        w.core.tx.take_buf().capacity()
+    };
+    assert_eq!([given(4_000), given(8_192), given(8_193)], [4_000, 8_192, 2_048]);
 }
 
 /// T-SIP-11: an ACK from elsewhere does not end the repetitions of a final.
