@@ -424,3 +424,88 @@ fn t_sip_11_an_answer_comes_from_a_known_peer() {
     w.give(V2, &reply(&at_v, "180 Ringing", "bt", V2, "", ""));
     assert!(w.to(CUSTOMER).starts_with("SIP/2.0 180 "));
 }
+
+/// RFC 3261 §9.1: the answer to our CANCEL has the branch of its INVITE, and ends the CANCEL's repetitions.
+#[test]
+fn a_cancel_that_was_answered_is_not_repeated() {
+    let mut w = World::new(false, |_| ());
+    let first = invite(NUMBER, "c1", "", "");
+    w.give(CUSTOMER, &first);
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    w.give(CUSTOMER, &cancel(&first));
+    let ours = sent_to(&mut w, V1, "CANCEL ");
+    w.wait(600);
+    assert!(sent_to(&mut w, V1, "CANCEL ") == ours, "repeated until then");
+    w.give(V1, &reply(&ours, "200 OK", "bt", V1, "", ""));
+    w.wait(5_000);
+    assert!(!w.take().iter().any(|(_, t)| t.starts_with("CANCEL ")));
+}
+
+/// A vendor that answers after it was given up, and again: the record has the time of the first.
+#[test]
+fn an_attempt_that_was_answered_late_ended_then() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v1 = w.to(V1);
+    w.wait(2_100);
+    let at_v2 = sent_to(&mut w, V2, "INVITE ");
+    w.give(V2, &reply(&at_v2, "180 Ringing", "x", V2, "", ""));
+    w.give(V1, &reply(&at_v1, "200 OK", "b1", V1, "", ""));
+    w.wait(5_000);
+    w.give(V1, &reply(&at_v1, "200 OK", "b2", V1, "", ""));
+    w.give(V2, &reply(&at_v2, "486 Busy Here", "x", V2, "", ""));
+    let r = &w.ended[0];
+    assert_eq!((r.legs[0].ended_by.as_str(), r.legs[0].sip_code), ("late_answer", 200));
+    let after = r.legs[0].end_at.0 - r.setup_at.0;
+    assert!((2_000_000..3_000_000).contains(&after), "{after} µs");
+}
+
+/// RFC 8760 §2.4, RFC 7616 §3.5: the stronger algorithm of a vendor's challenges, whatever their order; then the nonce that it names next.
+#[test]
+fn a_vendors_stronger_challenge_is_answered_and_its_next_nonce_used() {
+    let mut w = World::new(false, |d| {
+        d.vendor_trunks[0].credentials = Some(warp_policy::directory::Credentials {
+            username: "us".into(),
+            password: warp_model::Secret::new("pw".into()),
+            realm: Some("vendor1".into()),
+        });
+    });
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    let one = |algorithm: &str, nonce: &str| {
+        format!(
+            "Proxy-Authenticate: Digest realm=\"vendor1\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"\r\n"
+        )
+    };
+    let three = one("MD5", "m1") + &one("SHA-256", "s1") + &one("MD5", "m2");
+    w.give(V1, &reply(&at_v, "407 Proxy Authentication Required", "x", V1, &three, ""));
+    let signed = sent_to(&mut w, V1, "INVITE ");
+    let value = line(&signed, "Proxy-Authorization");
+    assert!(value.contains("SHA-256") && value.contains("nonce=\"s1\""), "{value}");
+    w.give(V1, &reply(&signed, "200 OK", "bt", V1, "Proxy-Authentication-Info: nextnonce=\"s2\"\r\n", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    w.take();
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    let bye = w.to(V1);
+    let value = line(&bye, "Proxy-Authorization");
+    assert!(value.contains("nonce=\"s2\"") && value.contains("nc=00000001"), "{value}");
+}
+
+/// RFC 5393 §4.2: our Via is found at the top, and below however many others.
+#[test]
+fn rfc_5393_a_loop_is_found_whoever_passed_it_on() {
+    for others in 0..4 {
+        let mut w = World::new(false, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let sent = w.to(V1);
+        let (_, rest) = sent.split_once("\r\n").unwrap();
+        let above: String =
+            (0..others).map(|n| format!("Via: SIP/2.0/UDP {CUSTOMER};branch=z9hG4bKo{n}\r\n")).collect();
+        // With a number of its own: the same one would be found as the same request by two ways.
+        let back = rest.replacen("Via: ", &format!("{above}Via: "), 1).replace("CSeq: 1 ", "CSeq: 2 ");
+        w.give(CUSTOMER, &format!("INVITE sip:{NUMBER}@{US} SIP/2.0\r\n{back}"));
+        assert_eq!((w.core.stats().loops, w.core.live_calls()), (1, 1), "{others}");
+    }
+}
