@@ -194,6 +194,30 @@ fn cores_are_pure() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// RFC 0006: what is lent is held by one guard type, `model::Lent`, so that a core has one `Drop`. The secret's wipes memory and
+/// returns nothing.
+#[test]
+fn g_1_the_cores_have_one_drop() {
+    let known = ["crates/model/src/lent.rs", "crates/model/src/secret.rs"];
+    let mut faults = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (path, text) in PURE.iter().flat_map(|folder| sources(&root().join(folder))) {
+        let shown = show(&path);
+        for (n, line) in code_lines(&text) {
+            let code = line.trim_start();
+            if !(code.starts_with("impl") && (code.contains(" Drop for ") || code.contains("::Drop for "))) {
+                continue;
+            }
+            match known.iter().find(|k| **k == shown) {
+                Some(known) => drop(seen.insert(*known)),
+                None => faults.push(format!("{shown}:{n}: what is lent goes back by `warp_model::GiveBack`")),
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    assert_eq!(seen.len(), known.len(), "a `Drop` moved: {seen:?}");
+}
+
 /// RFC 0012: `api` maps HTTP to `app`, `app` knows no HTTP and no SQL, `store` alone speaks it.
 #[test]
 fn use_cases_know_no_http_and_only_the_store_knows_sql() {

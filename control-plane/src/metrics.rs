@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::billing::rerate::Verdict;
 use axum::http::{Method, StatusCode};
-use warp_model::Mono;
+use warp_model::{GiveBack, Lent, Mono};
 use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Label, Sample};
@@ -67,7 +67,7 @@ pub struct EndpointMetrics {
     rate_limited: Counter,
 }
 
-/// Counts a request as in flight until it is dropped.
+/// A request that is counted as in flight until it goes back.
 pub struct InFlight(Gauge);
 
 impl Metrics {
@@ -181,10 +181,10 @@ impl Metrics {
         EndpointMetrics { row, seconds: self.seconds.of(route), rate_limited: self.rate_limited.of(route) }
     }
 
-    /// One more in flight until the guard is dropped.
-    pub fn in_flight(&self) -> InFlight {
+    /// One more is in flight until the guard is dropped.
+    pub fn in_flight(&self) -> Lent<InFlight> {
         self.in_flight.inc(());
-        InFlight(self.in_flight.clone())
+        Lent::new(InFlight(self.in_flight.clone()))
     }
 
     /// A posted call was rated again.
@@ -211,8 +211,8 @@ impl Metrics {
     }
 }
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
+impl GiveBack for InFlight {
+    fn give_back(&mut self) {
         self.0.dec(());
     }
 }

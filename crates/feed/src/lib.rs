@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use warp_model::Lent;
 use warp_model::sync::lock;
 
 /// Makes both ends; `initial` is version 0.
@@ -53,9 +54,7 @@ pub struct Subscriber<T> {
 
 /// Keeps a listener registered; dropping it ends that.
 #[must_use = "the listener ends when this is dropped"]
-pub struct Listening {
-    end: Option<Box<dyn FnOnce() + Send + Sync>>,
-}
+pub struct Listening(Lent<Box<dyn FnMut() + Send + Sync>>);
 
 impl<T: Send + Sync + 'static> Publisher<T> {
     /// Readers see `value` from now on; gives its version. Listeners are called before this returns.
@@ -106,27 +105,16 @@ impl<T: Send + Sync + 'static> Subscriber<T> {
         let id = self.shared.next_listener.fetch_add(1, Ordering::Relaxed);
         lock(&self.shared.listeners).push((id, Arc::new(listener)));
         let shared = Arc::downgrade(&self.shared);
-        Listening {
-            end: Some(Box::new(move || {
-                if let Some(shared) = shared.upgrade() {
-                    lock(&shared.listeners).retain(|(other, _)| *other != id);
-                }
-            })),
-        }
+        Listening(Lent::new(Box::new(move || {
+            if let Some(shared) = shared.upgrade() {
+                lock(&shared.listeners).retain(|(other, _)| *other != id);
+            }
+        })))
     }
 
     /// As [`Subscriber::listen`], for as long as the channel exists.
     pub fn on_change(&self, listener: Box<dyn Fn() + Send + Sync>) {
-        let mut forever = self.listen(listener);
-        forever.end = None;
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            end();
-        }
+        self.listen(listener).0.keep();
     }
 }
 

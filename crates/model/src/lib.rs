@@ -8,6 +8,7 @@ pub mod cdr;
 pub mod hash;
 pub mod hex;
 pub mod id;
+pub mod lent;
 pub mod limits;
 pub mod money;
 pub mod net;
@@ -20,6 +21,7 @@ pub mod text;
 pub use id::{
     BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, RequestId, TrunkId, VendorId, VendorTrunkId,
 };
+pub use lent::{GiveBack, Lent};
 pub use money::{Currency, Money, MoneyError, Nanos};
 pub use now::{Mono, Now, Wall};
 pub use number::{E164, NumberError};

@@ -5,6 +5,7 @@ mod world;
 
 use warp_model::{Currency, DeckId, Mono, Nanos, Now, Wall};
 use warp_policy::deck::{Deck, DeckKind, DeckMeta, Row};
+use warp_policy::screen::Reservation;
 use warp_policy::*;
 use world::*;
 
@@ -108,8 +109,8 @@ fn daily_spend_adds_up_over_finished_calls_and_begins_anew_at_the_customers_midn
     let (evening, midnight) = (1_700_024_399, 1_700_024_400);
     let admit = |wall_s: i64| bound.admit(TrunkIx(0), Some(&sell), at(wall_s, 0));
     // Two calls end; what they cost stays spent although nothing is held any more.
-    admit(evening - 7_200).unwrap().settle(Nanos(12_000_000));
-    admit(evening - 3_600).unwrap().settle(Nanos(9_000_000));
+    Reservation::settle(admit(evening - 7_200).unwrap(), Nanos(12_000_000));
+    Reservation::settle(admit(evening - 3_600).unwrap(), Nanos(9_000_000));
     assert_eq!(bound.trunk(TrunkIx(0)).unwrap().spent, Nanos(21_000_000));
     // 0.009 are left: the next first minute does not fit, not even at UTC's midnight.
     assert_eq!(admit(evening).unwrap_err(), Refusal::DailySpend);
@@ -117,7 +118,7 @@ fn daily_spend_adds_up_over_finished_calls_and_begins_anew_at_the_customers_midn
     // Their midnight: a new day.
     let call = admit(midnight).unwrap();
     assert_eq!(bound.trunk(TrunkIx(0)).unwrap().spent, Nanos(10_000_000));
-    call.settle(Nanos(30_000_000));
+    Reservation::settle(call, Nanos(30_000_000));
     assert_eq!(admit(midnight + 1).unwrap_err(), Refusal::DailySpend);
     assert!(admit(midnight + 86_400).is_ok());
 }
@@ -133,7 +134,7 @@ fn what_a_call_did_not_use_is_spendable_again() {
     let first = bound.admit(TrunkIx(0), Some(&sell), at(0, 0)).unwrap();
     assert_eq!(bound.admit(TrunkIx(0), Some(&sell), at(0, 0)).unwrap_err(), Refusal::DailySpend);
     drop(first);
-    bound.admit(TrunkIx(0), Some(&sell), at(0, 0)).unwrap().settle(Nanos(0));
+    Reservation::settle(bound.admit(TrunkIx(0), Some(&sell), at(0, 0)).unwrap(), Nanos(0));
     assert!(bound.admit(TrunkIx(0), Some(&sell), at(0, 0)).is_ok());
 }
 

@@ -5,6 +5,7 @@ mod world;
 use std::sync::Arc;
 
 use warp_model::{Mono, Nanos, Now, Wall};
+use warp_policy::screen::Reservation;
 use warp_policy::*;
 use world::*;
 
@@ -82,7 +83,7 @@ fn t_sip_06_a_thousand_invites_cannot_each_see_the_old_balance() {
     assert_eq!(held.len(), 25);
     assert_eq!(bound.trunk(TrunkIx(0)).unwrap().channels, 25);
     // One was answered and cost more, the others never were.
-    held.pop().unwrap().settle(Nanos(200_000_000));
+    Reservation::settle(held.pop().unwrap(), Nanos(200_000_000));
     held.clear();
     let gauges = bound.trunk(TrunkIx(0)).unwrap();
     assert_eq!((gauges.channels, gauges.spent), (0, Nanos(200_000_000)));
@@ -271,7 +272,7 @@ fn a_long_call_is_held_to_the_daily_spend_while_it_runs() {
     // The other one was never answered: its minute is this call's.
     drop(other);
     call.hold(run(180), now(180_000)).unwrap();
-    call.settle(Nanos(35_000_000));
+    Reservation::settle(call, Nanos(35_000_000));
     assert_eq!(spent(&bound), 35_000_000);
     // An emergency call is ended by no limit.
     let mut emergency = bound.admit(TrunkIx(0), None, now(0)).unwrap();
@@ -299,6 +300,6 @@ fn a_call_over_midnight_counts_on_each_day_what_fell_on_it() {
     let (run, at) = minute(5);
     assert_eq!(call.hold(run, at), Err(Refusal::DailySpend));
     // Five minutes cost 0.05, of which 0.02 fell on yesterday.
-    call.settle(Nanos(5 * MINUTE));
+    Reservation::settle(call, Nanos(5 * MINUTE));
     assert_eq!(spent(&bound), 3 * MINUTE);
 }

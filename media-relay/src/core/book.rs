@@ -16,9 +16,9 @@ mod circle;
 mod config;
 mod dialogues;
 mod end;
-mod lent;
 mod offer;
 mod quality;
+mod taken;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};

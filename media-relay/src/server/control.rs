@@ -2,7 +2,7 @@
 //! book asks for, in order. It sees no packet.
 //!
 //! A panic costs the command that it happens in: its client gets an error, what the command had taken goes back (the book's
-//! `lent`), and the listener, the mailbox and the commands behind it are served as before. The bar for the counter is 0 (G-1).
+//! `taken`), and the listener, the mailbox and the commands behind it are served as before. The bar for the counter is 0 (G-1).
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

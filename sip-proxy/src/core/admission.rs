@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use warp_model::Lent;
 use warp_policy::TrunkIx;
 use warp_policy::number_plan::Dialled;
 use warp_sip::digest::Credentials;
@@ -92,7 +93,7 @@ impl Transactions {
         bytes: &[u8],
         key: u128,
         stranger: bool,
-        place: Place,
+        place: Lent<Place>,
     ) -> Id {
         let reliable = flow.transport.is_reliable();
         let machine = if msg.method() == Method::Invite {

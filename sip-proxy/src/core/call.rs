@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
-use warp_model::{CallId, Mono, VendorTrunkId};
+use warp_model::{CallId, Lent, Mono, VendorTrunkId};
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{
     CallInput, Decision, Directory, Live, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx,
@@ -88,7 +88,7 @@ pub(crate) struct Branch {
     pub(crate) progress_by: Mono,
     pub(crate) started: Mono,
     pub(crate) open: bool,
-    pub(crate) reservation: Option<VendorReservation>,
+    pub(crate) reservation: Option<Lent<VendorReservation>>,
     /// Its own question to the relay: the offer for its INVITE, or the SDP of an 18x or 2xx.
     pub(crate) ask: Option<Pending>,
 }
@@ -148,7 +148,7 @@ pub(crate) struct Call {
     pub(crate) finals: ResponseContext,
     pub(crate) cancelled: bool,
     /// The customer's channel, token and first minute; settled or given back at the end.
-    pub(crate) reservation: Option<Reservation>,
+    pub(crate) reservation: Option<Lent<Reservation>>,
     /// Counters, and health of vendor trunks, in the order of the snapshot's directory.
     pub(crate) bound: Arc<Bound>,
     pub(crate) health: Arc<Vendors>,

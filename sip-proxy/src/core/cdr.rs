@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, LegRecord, Outcome, ReleaseSide};
 use warp_model::{CallId, Now, Wall};
 use warp_policy::directory::NumberFormat;
+use warp_policy::screen::Reservation;
 use warp_policy::{Decision, Snapshot, TrunkIx, VendorTrunk, rate_call};
 use warp_sip::dialog::{Dialog, Party};
 use warp_sip::flow::Flow;
@@ -341,7 +342,7 @@ impl Calls {
         if let Some(reservation) = call.reservation.take()
             && let Some(charge) = charge
         {
-            reservation.settle(charge);
+            Reservation::settle(reservation, charge);
         }
         if let Some(l) = call.branches.last_mut() {
             l.open = false;

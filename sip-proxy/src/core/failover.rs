@@ -1,6 +1,7 @@
 //! Vendors one after the other: the next candidate, its INVITE, its answers, and when the next one is tried
 //! (`ref/telecom-domain` §7). Also the health of vendor trunks (F-NET-02, F-NET-03).
 
+use warp_model::Lent;
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
 use warp_policy::screen::VendorReservation;
@@ -102,7 +103,7 @@ impl Calls {
         call: &mut Call,
         ix: VendorTrunkIx,
         (address, flow): (u16, Flow),
-        reservation: VendorReservation,
+        reservation: Lent<VendorReservation>,
         tx: &mut Transactions,
     ) {
         let snapshot = call.snapshot.clone();

@@ -1,7 +1,6 @@
 //! A panic within a call, and the end of the calls of a core that is given up (F-PROC-05).
 //!
-//! Everything that a call borrowed is held by values that give it back when they are dropped (`Reservation`, `VendorReservation`,
-//! `Place`), so an unwind returns it. What it owes is paid here: a final to the caller, CANCEL or BYE to the vendor, the relay's
+//! Everything that a call borrowed (`Reservation`, `VendorReservation`, `Place`) is [`Lent`](warp_model::Lent), so an unwind returns it. What it owes is paid here: a final to the caller, CANCEL or BYE to the vendor, the relay's
 //! deletion, and exactly one record, with the code [`CODE`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

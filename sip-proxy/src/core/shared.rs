@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use warp_model::{Mono, Now, VendorTrunkId};
+use warp_model::sync::lock;
+use warp_model::{GiveBack, Lent, Mono, Now, VendorTrunkId};
 use warp_policy::{Directory, Usage, VendorTrunkLive};
 use warp_sip::digest::{NonceCounts, NonceIssuer};
 
@@ -39,8 +40,8 @@ pub struct Shared {
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Shared>);
 
-impl Drop for Place {
-    fn drop(&mut self) {
+impl GiveBack for Place {
+    fn give_back(&mut self) {
         self.0.transactions.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -122,15 +123,15 @@ impl Shared {
     }
 
     /// Takes room for one transaction; `None` when the table is full. Dropping the place gives it back, however that comes about.
-    pub(crate) fn place(self: &Arc<Self>, limit: usize) -> Option<Place> {
-        let place = Place(Arc::clone(self));
+    pub(crate) fn place(self: &Arc<Self>, limit: usize) -> Option<Lent<Place>> {
+        let place = Lent::new(Place(Arc::clone(self)));
         // Counted first: the place that is dropped for want of room takes itself back.
         (self.transactions.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
     }
 
     /// Notes a verified use of a nonce; false for a replay.
     pub(crate) fn accept_nonce(&self, nonce: u64, count: u32, now: Mono) -> bool {
-        let mut counts = self.nonce_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.nonce_counts);
         counts.accept(nonce, count, now)
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use warp_model::{Mono, VendorTrunkId};
+use warp_model::{Lent, Mono, VendorTrunkId};
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::message::{Message, Method};
 use warp_sip::proxy::{CancelState, TimerC};
@@ -128,7 +128,7 @@ impl ClientMachine {
 #[derive(Debug)]
 pub(crate) struct ServerTxn {
     /// Its room in the table of the process.
-    pub(crate) _place: Place,
+    pub(crate) _place: Lent<Place>,
     pub(crate) key: u128,
     pub(crate) machine: ServerMachine,
     pub(crate) method: Method,
@@ -173,7 +173,7 @@ pub(crate) enum Owner {
 #[derive(Debug)]
 pub(crate) struct ClientTxn {
     /// Its room in the table of the process.
-    pub(crate) _place: Place,
+    pub(crate) _place: Lent<Place>,
     /// In the branch besides the id: not to be guessed (T-SIP-11).
     pub(crate) nonce: u64,
     pub(crate) machine: ClientMachine,

@@ -9,8 +9,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use warp_model::Mono;
 use warp_model::sync::lock;
+use warp_model::{GiveBack, Lent, Mono};
 use warp_net::epoll::{Epoll, Interest};
 use warp_net::tcp::{FlushOutcome, TcpConnection};
 use warp_sip::flow::{Flow, LinkId, Transport};
@@ -34,7 +34,7 @@ pub(super) struct Stream {
     closing: bool,
     /// Whether the core is told when it ends.
     state: StreamState,
-    _permit: Option<Permit>,
+    _permit: Option<Lent<Permit>>,
 }
 
 /// The table.
@@ -114,7 +114,7 @@ impl Streams {
         flow: Flow,
         state: StreamState,
         deadline: Mono,
-        permit: Option<Permit>,
+        permit: Option<Lent<Permit>>,
         epoll: &Epoll,
     ) -> Option<LinkId> {
         let id = self.new_id();
@@ -275,7 +275,7 @@ struct Counts {
     by_source: HashMap<IpAddr, u32>,
 }
 
-/// Room for one connection, given back when dropped.
+/// Room for one connection.
 struct Permit {
     quota: Arc<Quota>,
     source: IpAddr,
@@ -287,7 +287,7 @@ impl Quota {
         Quota { limits, counts: Mutex::new(Counts::default()) }
     }
 
-    fn admit(quota: &Arc<Quota>, source: IpAddr, known: bool) -> Option<Permit> {
+    fn admit(quota: &Arc<Quota>, source: IpAddr, known: bool) -> Option<Lent<Permit>> {
         let limits = &quota.limits;
         let mut counts = lock(&quota.counts);
         let of_source = counts.by_source.get(&source).copied().unwrap_or(0);
@@ -299,12 +299,12 @@ impl Quota {
         counts.total += 1;
         counts.strangers += u32::from(!known);
         counts.by_source.insert(source, of_source + 1);
-        Some(Permit { quota: Arc::clone(quota), source, known })
+        Some(Lent::new(Permit { quota: Arc::clone(quota), source, known }))
     }
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
+impl GiveBack for Permit {
+    fn give_back(&mut self) {
         let mut counts = lock(&self.quota.counts);
         counts.total = counts.total.saturating_sub(1);
         counts.strangers = counts.strangers.saturating_sub(u32::from(!self.known));
@@ -331,14 +331,14 @@ mod tests {
         let limits = StreamLimits { per_stranger: 3, per_known: 5, total: 12, ..StreamLimits::default() };
         let quota = Arc::new(Quota::new(limits));
         let ip = |n: u8| IpAddr::from([192, 0, 2, n]);
-        let mut held: Vec<Permit> = (0..3).filter_map(|_| Quota::admit(&quota, ip(1), false)).collect();
+        let mut held: Vec<Lent<Permit>> = (0..3).filter_map(|_| Quota::admit(&quota, ip(1), false)).collect();
         assert_eq!(held.len(), 3);
         assert!(Quota::admit(&quota, ip(1), false).is_none(), "one stranger's share");
         for n in 2..10 {
             held.extend((0..3).filter_map(|_| Quota::admit(&quota, ip(n), false)));
         }
         assert_eq!(held.len(), 9, "three quarters");
-        let known: Vec<Permit> = (0..9).filter_map(|_| Quota::admit(&quota, ip(200), true)).collect();
+        let known: Vec<Lent<Permit>> = (0..9).filter_map(|_| Quota::admit(&quota, ip(200), true)).collect();
         assert_eq!(known.len(), 3, "the kept quarter, then the whole is full");
         held.truncate(8);
         assert!(Quota::admit(&quota, ip(100), false).is_some(), "room was given back");

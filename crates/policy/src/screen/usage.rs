@@ -2,7 +2,7 @@
 //!
 //! One [`Usage`] per process. Its slots belong to ids, so they outlive snapshots; [`Usage::bind`] (once per snapshot and
 //! shard, under a lock) gives the dense table that the call path uses without any lock. What a call took it holds as a
-//! [`Reservation`]; dropping that gives everything back, so no path can leak a channel.
+//! [`Lent`] [`Reservation`]; dropping that gives everything back, so no path can leak a channel.
 //!
 //! T-SIP-06: the price of the first 60 seconds is reserved before the call goes out, so that 1,000 INVITEs at once cannot
 //! each see the old balance; a long call reserves each further minute before it begins ([`Reservation::hold`]). What was
@@ -10,10 +10,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use warp_model::{CustomerId, Nanos, Now, TrunkId, Wall};
+use warp_model::sync::lock;
+use warp_model::{CustomerId, GiveBack, Lent, Nanos, Now, TrunkId, Wall};
 
 use crate::directory::{Directory, Limits, TrunkIx, VendorTrunkIx};
 use crate::rate::{self, SellRate};
@@ -157,8 +158,8 @@ pub struct Gauges {
     pub spent: Nanos,
 }
 
-/// What a call holds on its customer's side. Dropping it without [`settle`](Reservation::settle) gives all back: a call that
-/// was never answered costs nothing.
+/// What a call holds on its customer's side. Unless it is [settled](Reservation::settle), all of it goes back: a call that was
+/// never answered costs nothing.
 #[derive(Debug)]
 pub struct Reservation {
     trunk: Arc<Slot>,
@@ -190,7 +191,7 @@ impl Usage {
     /// Takes over what was spent before this process began, so that a restart gives nobody a second daily limit. Before
     /// traffic; it counts from the first directory on that knows the customer.
     pub fn restore(&self, spent: impl IntoIterator<Item = Spent>) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = lock(&self.table);
         for one in spent {
             table.waiting.entry(one.customer).or_default().push(one);
         }
@@ -202,7 +203,7 @@ impl Usage {
 
     /// The table in a directory's order. Ids seen before keep their counters.
     pub fn bind(&self, directory: &Arc<Directory>) -> Bound {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = lock(&self.table);
         let Table { slots, waiting } = &mut *table;
         let mut slot = |kind: u8, id: u128| slots.entry((kind, id)).or_default().clone();
         if !waiting.is_empty() {
@@ -230,7 +231,12 @@ impl Bound {
     /// Reserves a channel, a token and the price of the first 60 seconds, on the trunk and on its customer. All or nothing.
     ///
     /// `sell` is `None` for emergency calls: those are counted but never refused.
-    pub fn admit(&self, trunk: TrunkIx, sell: Option<&SellRate>, now: Now) -> Result<Reservation, Refusal> {
+    pub fn admit(
+        &self,
+        trunk: TrunkIx,
+        sell: Option<&SellRate>,
+        now: Now,
+    ) -> Result<Lent<Reservation>, Refusal> {
         let row = self.directory.trunk(trunk).ok_or(Refusal::TrunkDisabled)?;
         let customer_ix = self.directory.customer_of(trunk).ok_or(Refusal::TrunkDisabled)?;
         let customer = self.directory.customer(customer_ix).ok_or(Refusal::TrunkDisabled)?;
@@ -253,19 +259,19 @@ impl Bound {
         if !ts.take_channel(tl.channels) {
             return Err(Refusal::TrunkChannels);
         }
-        let undo_trunk = Undo(|| ts.free_channel());
+        let undo_trunk = Lent::new(|| ts.free_channel());
         if !cs.take_channel(cl.channels) {
             return Err(Refusal::CustomerChannels);
         }
-        let undo_customer = Undo(|| cs.free_channel());
+        let undo_customer = Lent::new(|| cs.free_channel());
         if !ts.spend(amount, tl.daily_spend, day) {
             return Err(Refusal::DailySpend);
         }
-        let undo_spend = Undo(|| ts.correct(-amount, day));
+        let undo_spend = Lent::new(|| ts.correct(-amount, day));
         if !cs.spend(amount, cl.daily_spend, day) {
             return Err(Refusal::DailySpend);
         }
-        let undo_customer_spend = Undo(|| cs.correct(-amount, day));
+        let undo_customer_spend = Lent::new(|| cs.correct(-amount, day));
         if !ts.take_token(tl.cps, now_ns) {
             return Err(Refusal::TrunkCps);
         }
@@ -277,7 +283,7 @@ impl Bound {
         undo_customer.keep();
         undo_spend.keep();
         undo_customer_spend.keep();
-        Ok(Reservation {
+        Ok(Lent::new(Reservation {
             trunk: ts.clone(),
             customer: cs.clone(),
             rate: sell.copied(),
@@ -286,11 +292,11 @@ impl Bound {
             reserved: amount,
             before: 0,
             day,
-        })
+        }))
     }
 
     /// Reserves a channel and a token of a vendor trunk, right before an attempt. `None`: full, try the next candidate.
-    pub fn take_vendor_trunk(&self, ix: VendorTrunkIx, now: Now) -> Option<VendorReservation> {
+    pub fn take_vendor_trunk(&self, ix: VendorTrunkIx, now: Now) -> Option<Lent<VendorReservation>> {
         let row = self.directory.vendor_trunk(ix)?;
         let slot = self.vendor_trunks.get(ix.at())?;
         if !slot.take_channel(row.limits.channels) {
@@ -300,13 +306,13 @@ impl Bound {
             slot.free_channel();
             return None;
         }
-        Some(VendorReservation { slot: slot.clone() })
+        Some(Lent::new(VendorReservation { slot: slot.clone() }))
     }
 
     /// The same for an emergency call: counted, refused by no limit. `None`: the directory has no such trunk.
-    pub fn count_vendor_trunk(&self, ix: VendorTrunkIx) -> Option<VendorReservation> {
+    pub fn count_vendor_trunk(&self, ix: VendorTrunkIx) -> Option<Lent<VendorReservation>> {
         let slot = self.vendor_trunks.get(ix.at())?;
-        slot.take_channel(None).then(|| VendorReservation { slot: slot.clone() })
+        slot.take_channel(None).then(|| Lent::new(VendorReservation { slot: slot.clone() }))
     }
 
     /// Live figures of a vendor trunk as [`decide`](crate::decide) takes them; `up` says whether it is in rotation.
@@ -364,21 +370,6 @@ fn price_of(rate: &SellRate, ms: u64) -> Result<i64, Refusal> {
         .map_err(|_| Refusal::RatingFailed)
 }
 
-/// Runs on drop unless it is kept.
-struct Undo<F: Fn()>(F);
-
-impl<F: Fn()> Undo<F> {
-    fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl<F: Fn()> Drop for Undo<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
 impl Reservation {
     /// Holds a running call to the daily limits: reserves its price for one minute more than the `run` that it has behind it,
     /// on the day that it is now. Call it before each minute of the call begins.
@@ -411,13 +402,13 @@ impl Reservation {
         Ok(())
     }
 
-    /// The call ended: what was reserved becomes what it cost.
-    pub fn settle(mut self, charge: Nanos) {
-        let today = charge.0.saturating_sub(self.before).max(0);
-        let by = today.saturating_sub(self.reserved);
-        self.trunk.correct(by, self.day);
-        self.customer.correct(by, self.day);
-        self.reserved = 0;
+    /// The call ended: what was reserved becomes what it cost, and the channels go back.
+    pub fn settle(mut lent: Lent<Reservation>, charge: Nanos) {
+        let today = charge.0.saturating_sub(lent.before).max(0);
+        let by = today.saturating_sub(lent.reserved);
+        lent.trunk.correct(by, lent.day);
+        lent.customer.correct(by, lent.day);
+        lent.reserved = 0;
     }
 
     /// What it holds of the day's spend, in nano-units.
@@ -426,8 +417,8 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
-    fn drop(&mut self) {
+impl GiveBack for Reservation {
+    fn give_back(&mut self) {
         self.trunk.free_channel();
         self.customer.free_channel();
         if self.reserved != 0 {
@@ -437,8 +428,8 @@ impl Drop for Reservation {
     }
 }
 
-impl Drop for VendorReservation {
-    fn drop(&mut self) {
+impl GiveBack for VendorReservation {
+    fn give_back(&mut self) {
         self.slot.free_channel();
     }
 }

@@ -11,8 +11,8 @@ use warp_sdp::Sdp;
 
 use super::call::{Call, MediaLine};
 use super::dialogues::{check_lengths, find_for_answer, parse, refused, say};
-use super::lent::Lent;
 use super::offer::section;
+use super::taken::Taken;
 use super::{Book, quality};
 use crate::core::negotiate::{OutLine, Spoken};
 use crate::core::ports::PortPair;
@@ -34,7 +34,7 @@ impl Book {
         if self.calls.get(&serial).is_none_or(|c| c.ended.is_some()) {
             return Err(unknown());
         }
-        let mut lent = Lent::of(self, serial, now).ok_or_else(unknown)?;
+        let mut lent = Taken::of(self, serial, now).ok_or_else(unknown)?;
         let (_, book, call) = lent.parts().ok_or_else(unknown)?;
         let done = book.answer_in(call, c, &sdp, now);
         if done.is_ok() && !std::mem::replace(&mut call.is_sampled, true) {

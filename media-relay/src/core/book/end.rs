@@ -9,7 +9,7 @@ use warp_ng::{Delete, Query, Reply};
 use super::Book;
 use super::call::{Call, Dialogue};
 use super::dialogues::find_for_delete;
-use super::lent::Lent;
+use super::taken::Taken;
 use crate::core::{EndOfCall, Output};
 
 impl Book {
@@ -31,7 +31,7 @@ impl Book {
             self.forget_ended(serial);
             return reply;
         }
-        let Some(mut lent) = Lent::of(self, serial, now) else { return unknown() };
+        let Some(mut lent) = Taken::of(self, serial, now) else { return unknown() };
         let Some((_, book, call)) = lent.parts() else { return unknown() };
         let meant = find_for_delete(call, c);
         if !meant.contains(&true) {
@@ -73,7 +73,7 @@ impl Book {
         if self.calls.get(&serial).is_some_and(|call| call.ended.is_some()) {
             return self.forget_ended(serial);
         }
-        let Some(mut lent) = Lent::of(self, serial, now) else { return };
+        let Some(mut lent) = Taken::of(self, serial, now) else { return };
         let Some((_, book, call)) = lent.parts() else { return };
         book.end_dialogues(call, now, |d| d.delete_at.is_some_and(|at| at <= now.mono));
         if call.dialogues.is_empty() || call.last_activity() + book.patience(call) > now.mono {

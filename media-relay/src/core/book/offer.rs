@@ -11,8 +11,8 @@ use warp_sdp::Sdp;
 use super::Book;
 use super::call::{Call, Dialogue, MediaLine, Offer};
 use super::dialogues::{check_lengths, find_for_offer, parse, refused, say};
-use super::lent::Lent;
 use super::quality::QualityLog;
+use super::taken::Taken;
 use crate::core::negotiate::{
     Class, MuxPlan, Origin, OutLine, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
 };
@@ -28,7 +28,7 @@ impl Book {
         if c.flags.loop_protect && is_loop(&sdp, &self.config.instance) {
             return Ok(Reply::Sdp { sdp: c.sdp.clone(), warning: None });
         }
-        let mut lent = Lent::for_offer(self, &c.call_id, now)?;
+        let mut lent = Taken::for_offer(self, &c.call_id, now)?;
         let Some((serial, book, call)) = lent.parts() else {
             return Err(Reply::error(reasons::UNKNOWN_CALL_ID));
         };

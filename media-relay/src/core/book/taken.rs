@@ -1,11 +1,11 @@
 //! What one command holds: a call that is out of the book's table, and port pairs that no dialogue has yet.
 //!
-//! Dropped, by return, error or unwinding, it gives everything back: the call goes into the book again, or is gone when it has
+//! By return, error or unwinding ([`Lent`]) everything goes back: the call goes into the book again, or is gone when it has
 //! no dialogue; pairs that no dialogue took are free. So a panic in the middle of a command costs that command only.
 
 use std::time::Duration;
 
-use warp_model::Now;
+use warp_model::{GiveBack, Lent, Now};
 use warp_ng::Reply;
 use warp_ng::reply::reasons;
 
@@ -18,26 +18,26 @@ use crate::core::ports::PortPair;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(super) struct Lent<'b> {
+pub(super) struct Taken<'b> {
     book: &'b mut Book,
     serial: u64,
-    /// There until it is dropped.
+    /// There until it goes back.
     call: Option<Call>,
     now: Now,
     /// It was made for this command: it counts once it has a dialogue.
     is_new: bool,
 }
 
-impl<'b> Lent<'b> {
+impl<'b> Taken<'b> {
     /// A call of the book; `None`: there is none of this number.
-    pub(super) fn of(book: &'b mut Book, serial: u64, now: Now) -> Option<Self> {
+    pub(super) fn of(book: &'b mut Book, serial: u64, now: Now) -> Option<Lent<Self>> {
         let call = book.calls.remove(&serial)?;
         book.timers.remove(&(call.look_at, serial));
-        Some(Self { book, serial, call: Some(call), now, is_new: false })
+        Some(Lent::new(Self { book, serial, call: Some(call), now, is_new: false }))
     }
 
     /// The living call of this id, else a new one, unless the book is full. Figures kept of an ended one are gone.
-    pub(super) fn for_offer(book: &'b mut Book, id: &[u8], now: Now) -> Result<Self, Reply> {
+    pub(super) fn for_offer(book: &'b mut Book, id: &[u8], now: Now) -> Result<Lent<Self>, Reply> {
         if let Some(serial) = book.by_id.get(id).copied() {
             if book.calls.get(&serial).is_some_and(|c| c.ended.is_none()) {
                 return Self::of(book, serial, now).ok_or(Reply::error(reasons::UNKNOWN_CALL_ID));
@@ -53,7 +53,7 @@ impl<'b> Lent<'b> {
         let serial = book.next;
         book.next = book.next.wrapping_add(1);
         let call = Some(book.new_call(serial, id, now));
-        Ok(Self { book, serial, call, now, is_new: true })
+        Ok(Lent::new(Self { book, serial, call, now, is_new: true }))
     }
 
     /// Its number, the book without it, and the call itself.
@@ -62,8 +62,8 @@ impl<'b> Lent<'b> {
     }
 }
 
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
+impl GiveBack for Taken<'_> {
+    fn give_back(&mut self) {
         let Some(mut call) = self.call.take() else { return };
         let (book, serial, now) = (&mut *self.book, self.serial, self.now);
         let unused: Vec<PortPair> = std::mem::take(&mut book.taken)
