@@ -24,6 +24,7 @@ use sha2::Digest;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use warp_events::EventLog;
+use warp_model::sync::lock;
 use warp_model::{CustomerId, KeyId, Mono, Secret, Wall};
 use warp_policy::{Snapshot, VendorTrunkLive};
 use warp_telemetry::Registry;
@@ -99,12 +100,12 @@ const KNOWN_KEYS: usize = 10_000;
 impl Limits {
     /// Was this secret good lately? It is still checked: this only says that it is no guess.
     pub(crate) fn is_known(&self, secret: &str) -> bool {
-        self.known.lock().unwrap_or_else(|e| e.into_inner()).contains(&digest(secret))
+        lock(&self.known).contains(&digest(secret))
     }
 
     /// It is good.
     pub(crate) fn know(&self, secret: &str) {
-        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let mut known = lock(&self.known);
         if known.len() >= KNOWN_KEYS {
             known.clear();
         }
@@ -199,7 +200,7 @@ pub async fn start_opened(
     // A cluster that we started is ours to keep alive; a server of somebody else's is not.
     if let Some(cluster) = control.app.store.shared_cluster() {
         let keeper = tokio::spawn(keep_alive(cluster, control.stop.subscribe()));
-        control.tasks.lock().unwrap_or_else(|e| e.into_inner()).push(keeper);
+        lock(&control.tasks).push(keeper);
     }
     Ok(control)
 }
@@ -332,7 +333,7 @@ impl ControlPlane {
     /// Ends listener and tasks; the database stays.
     pub async fn stop_tasks(&self) {
         self.stop.send_replace(true);
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(|e| e.into_inner()));
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
         for task in tasks {
             if let Err(e) = task.await {
                 tracing::error!(error = %e, "a task of the control plane ended badly");

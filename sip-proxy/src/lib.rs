@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use warp_events::journal::{Journal, JournalOptions};
 use warp_feed::{Listening, Subscriber};
+use warp_model::sync::lock;
 use warp_net::mailbox::{Sender, mailbox};
 use warp_policy::Snapshot;
 use warp_sip::flow::Transport;
@@ -274,15 +275,15 @@ struct Gather {
 
 impl Gather {
     fn add(&self, mut part: Vec<LiveCall>) {
-        self.calls.lock().unwrap_or_else(|e| e.into_inner()).append(&mut part);
+        lock(&self.calls).append(&mut part);
     }
 }
 
 impl Drop for Gather {
     fn drop(&mut self) {
-        let mut calls = std::mem::take(&mut *self.calls.lock().unwrap_or_else(|e| e.into_inner()));
+        let mut calls = std::mem::take(&mut *lock(&self.calls));
         calls.sort_by_key(|c| c.setup_at);
-        if let Some(reply) = self.reply.lock().unwrap_or_else(|e| e.into_inner()).take() {
+        if let Some(reply) = lock(&self.reply).take() {
             reply(calls);
         }
     }

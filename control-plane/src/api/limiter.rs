@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use warp_model::Mono;
+use warp_model::sync::lock;
 
 /// How fast a token bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
 
     /// Whether `key` has no token left, without taking one.
     pub fn is_exhausted(&self, limit: Limit, key: &K, now: Mono) -> bool {
-        let halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        let halves = lock(&self.halves);
         halves
             .young
             .get(key)
@@ -72,7 +73,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// burst of now.
     pub fn take(&self, limit: Limit, key: K, now: Mono) -> Verdict {
         let full = u128::from(limit.burst) * ONE;
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut halves = lock(&self.halves);
         if !halves.young.contains_key(&key) {
             let known = halves.old.remove(&key).unwrap_or(Bucket { level: full, at: now });
             if halves.young.len() >= self.half {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use warp_feed::Publisher;
 use warp_model::Wall;
+use warp_model::sync::lock;
 use warp_policy::{Code, LcrIndex, Snapshot, SnapshotId};
 
 use crate::App;
@@ -90,14 +91,14 @@ impl Publication {
 
     /// A snapshot that was published lately.
     pub fn recent(&self, id: SnapshotId) -> Option<Arc<Snapshot>> {
-        let recent = self.recent.lock().unwrap_or_else(|e| e.into_inner());
+        let recent = lock(&self.recent);
         recent.iter().find(|s| s.id == id).cloned()
     }
 
     /// A snapshot for a call to this number at another time: the published one where no row begins or ends between, else one
     /// whose index has the rows of that time, of the deck versions in force now.
     pub async fn snapshot_at(&self, at: Wall, number: Code) -> Result<Arc<Snapshot>, PublishError> {
-        let held = self.sources.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let held = lock(&self.sources).clone();
         let Some((snapshot, sources)) = held else { return Ok(self.latest()) };
         if at >= sources.at && snapshot.lcr.next_change().is_none_or(|change| at < change) {
             return Ok(snapshot);
@@ -112,7 +113,7 @@ impl Publication {
     /// Remembers a snapshot: as many as share the newest two indexes, [`RECENT`] at most. An index is large, directories
     /// are small.
     fn remember(&self, snapshot: Arc<Snapshot>) {
-        let mut recent = self.recent.lock().unwrap_or_else(|e| e.into_inner());
+        let mut recent = lock(&self.recent);
         recent.push_front(snapshot);
         recent.truncate(RECENT);
         let mut indexes: Vec<*const LcrIndex> = Vec::new();
@@ -129,11 +130,11 @@ impl Publication {
 
     /// The sections that each of the last publications read again, newest first; [`RECENT`] at most.
     pub fn touched(&self) -> Vec<Vec<Section>> {
-        self.touched.lock().unwrap_or_else(|e| e.into_inner()).iter().cloned().collect()
+        lock(&self.touched).iter().cloned().collect()
     }
 
     fn note(&self, sections: Vec<Section>) {
-        let mut touched = self.touched.lock().unwrap_or_else(|e| e.into_inner());
+        let mut touched = lock(&self.touched);
         touched.push_front(sections);
         touched.truncate(RECENT);
     }
@@ -154,7 +155,7 @@ impl Publication {
         archive::keep(&app.store, &compiled).await?;
         self.remember(compiled.snapshot.clone());
         let sources = (compiled.snapshot.clone(), compiled.sources.clone());
-        *self.sources.lock().unwrap_or_else(|e| e.into_inner()) = Some(sources);
+        *lock(&self.sources) = Some(sources);
         let version = self.publisher.publish_arc(compiled.snapshot.clone());
         compiler.published();
         self.note(compiled.touched.clone());

@@ -2,9 +2,10 @@
 //! or not at all (Idempotency-Key, T-API-10).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sqlx::{Postgres, Transaction};
+use warp_model::sync::lock;
 
 use super::{Scope, StoreError, Tx, sql};
 
@@ -29,7 +30,7 @@ impl Work {
         if scope != self.scope {
             return Err(StoreError::Internal("a use case in another scope than its transaction".into()));
         }
-        let taken = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = lock(&self.open).take();
         let inner = taken.ok_or_else(|| StoreError::Internal("a use case began twice".into()))?;
         Ok(Tx::lent(inner, scope, self.clone()))
     }
@@ -49,13 +50,13 @@ impl Work {
 
     /// Makes all of it durable; true when calls depend on it.
     pub async fn finish(self: &Arc<Self>) -> Result<bool, StoreError> {
-        let taken = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = lock(&self.open).take();
         let inner = taken.ok_or_else(|| StoreError::Internal("a use case still works".into()))?;
         inner.commit().await?;
         Ok(self.changed.load(Ordering::Acquire))
     }
 
     pub(super) fn give_back(&self, inner: Transaction<'static, Postgres>) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+        *lock(&self.open) = Some(inner);
     }
 }

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use warp_model::Wall;
 use warp_model::cdr::{CallRecord, JournalRecord};
+use warp_model::sync::lock;
 
 use crate::disk::Disk;
 use crate::error::EventsError;
@@ -432,7 +433,7 @@ impl JournalWatch {
 
 impl Shared {
     fn files(&self) -> MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.files)
     }
 
     fn path(&self, first: u64) -> PathBuf {

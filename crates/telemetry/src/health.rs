@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use warp_model::sync::lock;
+
 use crate::label_enum;
 use crate::metrics::{Gauge, Histograms, Keyed, Kind, REQUEST_SECONDS, Registry, Sample};
 
@@ -112,7 +114,7 @@ impl Health {
     }
 
     fn parts(&self) -> MutexGuard<'_, BTreeMap<&'static str, (bool, State)>> {
-        self.inner.parts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.inner.parts)
     }
 
     /// A part without which no new work is taken. It starts as [`State::Starting`].

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use warp_media::LocalPort;
 use warp_model::Mono;
+use warp_model::sync::lock;
 use warp_net::media::{MediaSocket, SharedSocket};
 
 use super::kept::{Keep, Stand};
@@ -19,7 +20,7 @@ const TRIES: usize = 16;
 const FORGOTTEN: usize = 1_024;
 
 /// A socket that is lent and of which no shard was told a rule.
-enum Lent {
+enum LentSocket {
     /// Bound now; no shard has it.
     New(MediaSocket),
     /// Kept by a shard.
@@ -40,7 +41,7 @@ pub(crate) enum Handed {
 
 #[derive(Default)]
 struct Places {
-    lent: HashMap<LocalPort, Lent>,
+    lent: HashMap<LocalPort, LentSocket>,
     /// Sockets that shards have, with their shard. It stays bound only as long as the shard holds it.
     shards: HashMap<LocalPort, (Weak<SharedSocket>, u16)>,
     /// Ports whose kept sockets shards must let go.
@@ -64,12 +65,12 @@ impl Waiting {
         let mut places = self.lock();
         let handed = match places.lent.remove(&port) {
             None => return Handed::Known,
-            Some(Lent::Kept(socket, home)) if home == shard => return Handed::Kept(socket),
-            Some(Lent::Kept(socket, home)) => {
+            Some(LentSocket::Kept(socket, home)) if home == shard => return Handed::Kept(socket),
+            Some(LentSocket::Kept(socket, home)) => {
                 Stand::Busy.set(socket.word());
                 Handed::Moved(home, MediaSocket::of(socket))
             }
-            Some(Lent::New(socket)) => Handed::Open(socket),
+            Some(LentSocket::New(socket)) => Handed::Open(socket),
         };
         if let Handed::Open(socket) | Handed::Moved(_, socket) = &handed {
             places.shards.insert(port, (Arc::downgrade(socket.shared()), shard));
@@ -83,8 +84,8 @@ impl Waiting {
         let tos = tos.unwrap_or(self.tos);
         let places = self.lock();
         let socket = match places.lent.get(&port) {
-            Some(Lent::New(socket)) => socket.shared(),
-            Some(Lent::Kept(socket, _)) => socket,
+            Some(LentSocket::New(socket)) => socket.shared(),
+            Some(LentSocket::Kept(socket, _)) => socket,
             None => return Some(tos),
         };
         // Marking is a wish: without it the call still works.
@@ -103,11 +104,11 @@ impl Waiting {
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
 
     /// The kept socket of a port, lent from now on. `Ok(None)`: it has none. `Err`: its last user has not left yet.
-    fn lend(&self, places: &mut Places, port: LocalPort) -> std::io::Result<Option<Lent>> {
+    fn lend(&self, places: &mut Places, port: LocalPort) -> std::io::Result<Option<LentSocket>> {
         let Some((socket, home)) = places.shards.get(&port) else { return Ok(None) };
         let (socket, home) = (socket.upgrade(), *home);
         let Some(socket) = socket.filter(|s| Stand::of(s) != Stand::Gone) else {
@@ -123,13 +124,13 @@ impl Waiting {
         if socket.tos().unwrap_or(0) != self.tos {
             let _ = socket.set_tos(self.tos);
         }
-        Ok(Some(Lent::Kept(socket, home)))
+        Ok(Some(LentSocket::Kept(socket, home)))
     }
 
     /// A socket that was lent in vain.
-    fn put_away(&self, places: &mut Places, port: LocalPort, lent: Lent) {
+    fn put_away(&self, places: &mut Places, port: LocalPort, lent: LentSocket) {
         // A new one is closed.
-        let Lent::Kept(socket, home) = lent else { return };
+        let LentSocket::Kept(socket, home) = lent else { return };
         if !self.keep.take() {
             places.leaving.push((home, port));
         } else if !Stand::Lent.step(&socket, Stand::Resting) {
@@ -153,7 +154,7 @@ impl BoundPorts {
         (Self { pool, waiting: waiting.clone() }, waiting)
     }
 
-    fn one(&self, places: &mut Places, port: LocalPort) -> std::io::Result<Lent> {
+    fn one(&self, places: &mut Places, port: LocalPort) -> std::io::Result<LentSocket> {
         if let Some(lent) = self.waiting.lend(places, port)? {
             return Ok(lent);
         }
@@ -163,7 +164,7 @@ impl BoundPorts {
         if self.waiting.tos != 0 {
             let _ = socket.set_tos(self.waiting.tos);
         }
-        Ok(Lent::New(socket))
+        Ok(LentSocket::New(socket))
     }
 
     /// Both sockets of a pair, or neither.

@@ -11,10 +11,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use warp_model::hash::mix;
+use warp_model::sync::lock;
 use warp_model::{Mono, Now, VendorTrunkId};
 use warp_policy::screen::Bound;
 use warp_policy::{Directory, DownCause, VendorTrunk, VendorTrunkIx, VendorTrunkLive, WHOLE};
@@ -226,10 +227,10 @@ pub(crate) struct Vendors {
 impl Health {
     /// In the order of a directory. Trunks that are in none of the directories in use are forgotten.
     pub(crate) fn bind(&self, directory: &Directory) -> Vendors {
-        let mut slots = self.trunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = lock(&self.trunks);
         let trunks = directory.vendor_trunks().map(|(_, t)| slots.entry(t.id).or_default().clone()).collect();
         slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        let mut slots = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = lock(&self.addresses);
         let mut of = |t: &VendorTrunk| -> Vec<Arc<AddressHealth>> {
             t.addresses.iter().map(|a| slots.entry((t.id, *a)).or_default().clone()).collect()
         };
@@ -240,7 +241,7 @@ impl Health {
 
     /// The slot of a trunk; `None`: no directory in use has it.
     pub(crate) fn of(&self, id: VendorTrunkId) -> Option<Arc<TrunkHealth>> {
-        self.trunks.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        lock(&self.trunks).get(&id).cloned()
     }
 }
 
@@ -343,7 +344,7 @@ impl<K: Eq + Hash> Failures<K> {
 
     /// A wrong password or an unknown user.
     pub(crate) fn failed(&self, who: K, now: Mono) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = lock(&self.sources);
         if sources.len() >= MAX_SOURCES {
             sources.retain(|_, s| s.silent_until > now || now.since(s.since) < WINDOW);
             if sources.len() >= MAX_SOURCES {
@@ -364,7 +365,7 @@ impl<K: Eq + Hash> Failures<K> {
     /// Whether it has failed too often.
     pub(crate) fn is_silenced(&self, who: &K, now: Mono) -> bool {
         self.any.load(Ordering::Relaxed) && {
-            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let sources = lock(&self.sources);
             sources.get(who).is_some_and(|s| s.silent_until > now)
         }
     }

@@ -5,10 +5,11 @@
 //! trunk has only the direction that it can have.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use warp_model::cdr::{CallRecord, JournalRecord, LegRecord, Outcome as CallOutcome};
+use warp_model::sync::lock;
 use warp_model::{Mono, TrunkId, VendorTrunkId};
 use warp_policy::Snapshot;
 use warp_telemetry::Registry;
@@ -84,7 +85,7 @@ impl CallMetrics {
             "Time that the last answered OPTIONS probe of a vendor trunk took.",
             &[TRUNK],
             move || {
-                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let seen = lock(&seen);
                 seen.iter().map(|(id, s)| Sample::number(vec![(TRUNK, id.clone())], *s)).collect()
             },
         );
@@ -296,7 +297,7 @@ impl CallCounter {
         m.call_limit.retire(live, now);
         m.cps_limit.retire(live, now);
         m.trunk_up.retire(live, now);
-        m.probe_seconds.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| live(name));
+        lock(&m.probe_seconds).retain(|name, _| live(name));
         // Every provisioned trunk has its series from the start, so that rates and absences can be seen.
         for (_, t) in directory.trunks() {
             self.trunk(t.id);
@@ -318,7 +319,7 @@ impl CallCounter {
 
     /// A probe of a vendor trunk was answered. At most as many names as trunks have series.
     pub(crate) fn probed(&self, id: VendorTrunkId, took: Duration) {
-        let mut all = self.metrics.probe_seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.metrics.probe_seconds);
         if all.len() < TRUNKS {
             all.insert(id.to_string(), took.as_secs_f64());
         }

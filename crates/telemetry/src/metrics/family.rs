@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use warp_model::sync::lock;
+
 use super::cells::Cells;
 use super::label::LabelSet;
 use super::registry::{Kind, Sample, Value};
@@ -110,7 +112,7 @@ impl<S: LabelSet> Gauges<S> {
     }
 
     pub(super) fn samples(&self) -> Vec<Sample> {
-        let mut shown = self.shown.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut shown = lock(&self.shown);
         shown
             .iter_mut()
             .enumerate()

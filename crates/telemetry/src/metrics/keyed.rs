@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use warp_model::Mono;
+use warp_model::sync::lock;
 
 use super::family::{Collect, Counter, Counters, Gauges, Histograms, NanoCounter};
 use super::label::LabelSet;
@@ -81,7 +82,7 @@ impl<F: KeyedFamily> Keyed<F> {
     }
 
     fn names(&self) -> MutexGuard<'_, BTreeMap<String, Slot<F>>> {
-        self.inner.by_name.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.inner.by_name)
     }
 
     /// The family of this name, made at zero when new. Beyond the cap: the shared family `_other`, and
