@@ -464,3 +464,138 @@ impl ShardLink {
         self.backlog.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::book::BookConfig;
+    use crate::core::ports::PortPool;
+    use crate::server::bound::BoundPorts;
+    use crate::server::kept::Keep;
+    use warp_net::mailbox::mailbox;
+    use warp_net::media::MediaSocket;
+    use warp_ng::{Delete, SdpCommand};
+    use warp_telemetry::metrics::Registry;
+
+    /// A desk whose only shard is played by the test.
+    struct World {
+        desk: Desk,
+        inbox: Mailbox<ToShard>,
+        epoll: Epoll,
+        keep: Arc<Keep>,
+        /// What the shard has.
+        sockets: Vec<MediaSocket>,
+    }
+
+    impl World {
+        fn new() -> World {
+            let ip: IpAddr = [127, 0, 0, 1].into();
+            // Just two pairs to spare beyond those of which shards hear at once.
+            let range = (18_100, 18_100 + 2 * (SPARE_PAIRS as u16 + 4) - 1);
+            let pool = PortPool::new(&[ip], range.0..=range.1, 5).unwrap();
+            let metrics = Metrics::new(&Registry::new(), &["127.0.0.1".to_owned()], &pool);
+            let keep = Arc::new(Keep::new(1_000));
+            let (ports, waiting) = BoundPorts::new(pool, 0, Arc::clone(&keep));
+            let (sender, inbox) = mailbox(1_024).unwrap();
+            let epoll = Epoll::new().unwrap();
+            epoll.add(&inbox, MAILBOX_TOKEN, Interest::READ.edge()).unwrap();
+            let desk = Desk {
+                book: Book::new(BookConfig::default(), Box::new(ports)),
+                waiting,
+                shards: vec![ShardLink::new(sender)],
+                metrics,
+                ledger: Ledger::new(Mono(0)),
+                ports: PortsShown { names: vec!["127.0.0.1".to_owned()], range },
+                on_timeout: Box::new(|_| ()),
+                callbacks: None,
+                refusals: Budget::default(),
+                notices: Notices::default(),
+                given_early: 0,
+            };
+            World { desk, inbox, epoll, keep, sockets: Vec::new() }
+        }
+
+        /// Carries a command out; gives whether the shard was woken up by it. `came`: something comes for each port that it lends,
+        /// before the shard has the rule.
+        fn run(&mut self, command: Command, came: bool) -> bool {
+            // Only what this command tells may wake the shard, not the age of what was told before.
+            self.desk.shards[0].since = None;
+            if came {
+                assert!(self.desk.book.handle_command(command, None, Clock::now()).is_ok());
+                for socket in &self.sockets {
+                    Stand::Lent.step(socket.shared(), Stand::LentUnwatched);
+                }
+                self.desk.carry_out();
+            } else {
+                assert!(self.desk.command(command, None, Clock::now()).is_ok());
+            }
+            let mut events = Events::with_capacity(1);
+            self.epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            !events.is_empty()
+        }
+
+        /// What the shard reads; gives the ports of its rules.
+        fn read(&mut self) -> Vec<LocalPort> {
+            let mut installed = Vec::new();
+            let (sockets, keep) = (&mut self.sockets, &self.keep);
+            self.inbox.drain(1_024, |message| match message {
+                ToShard::Open(_, socket) => sockets.push(socket),
+                ToShard::Install(rule) => {
+                    installed.push(rule.local);
+                    Stand::Busy.set(of(sockets, rule.local).expect("its socket came first").word());
+                }
+                ToShard::Close(port) => {
+                    if let Some(socket) = of(sockets, port).filter(|s| Stand::of(s) == Stand::Busy) {
+                        assert!(keep.take());
+                        Stand::Resting.set(socket.word());
+                    }
+                }
+                _ => {}
+            });
+            installed
+        }
+    }
+
+    fn of(sockets: &[MediaSocket], port: LocalPort) -> Option<&SharedSocket> {
+        let is_it = |s: &&MediaSocket| s.local_addr().is_ok_and(|at| at.port() == port.port);
+        sockets.iter().find(is_it).map(|s| &**s.shared())
+    }
+
+    fn delete(call: &str) -> Command {
+        Command::Delete(Delete::call(call))
+    }
+
+    fn sdp(call: &str, port: u16) -> SdpCommand {
+        let text = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+        );
+        SdpCommand::new(call, "f", text)
+    }
+
+    fn answer(call: &str) -> Command {
+        Command::Answer(SdpCommand { to_tag: Some("t".into()), ..sdp(call, 5_000) })
+    }
+
+    /// RFC 0006: the first rule of a kept port waits for the port's next packet. One that came before the rule may be the last for
+    /// a while, so then the shard is woken up.
+    #[test]
+    fn a_rule_waits_for_the_next_packet_unless_one_came_before_it() {
+        let mut world = World::new();
+        // Each pair is used once, so that its sockets are kept.
+        for n in 0..SPARE_PAIRS + 4 {
+            let call = format!("before-{n}");
+            world.run(Command::Offer(sdp(&call, 4_000)), false);
+            world.run(answer(&call), false);
+            world.run(delete(&call), false);
+            world.read();
+        }
+        for (call, came) in [("silent", false), ("early", true), ("silent again", false)] {
+            assert_eq!(world.run(Command::Offer(sdp(call, 4_000)), came), came, "{call}");
+            assert!(!world.read().is_empty(), "{call}: when it is answered, its rules are on their way");
+            assert!(world.run(answer(call), false), "{call}: rules that the shard has are changed at once");
+            assert!(!world.read().is_empty(), "{call}");
+            assert!(!world.run(delete(call), false), "{call}: an end waits as well");
+            world.read();
+        }
+    }
+}

@@ -89,6 +89,24 @@ impl Stage for Wrap {
     }
 }
 
+/// RTP of this peer, for a port of a shard.
+fn rule(local: LocalPort, from: SocketAddr, pipeline: Option<Pipeline>) -> ForwardRule {
+    ForwardRule {
+        local,
+        carries: Carries::Rtp,
+        protected: false,
+        source: SourcePolicy::Exact(from),
+        rtp: None,
+        rtcp: None,
+        pipeline: pipeline.map(Arc::new),
+        companion: None,
+        max_packets_per_s: 0,
+        clocks: ClockTable::new(),
+        counters: Arc::default(),
+        reverse: None,
+    }
+}
+
 fn peer() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -122,20 +140,8 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
     ];
     let pipeline = Pipeline { unprotect: None, stages: vec![Arc::new(Wrap(b's'))], outputs };
     let counters = Arc::new(StreamCounters::default());
-    let rule = ForwardRule {
-        local: inside.rtp_port(),
-        carries: Carries::Rtp,
-        protected: false,
-        source: SourcePolicy::Exact(phone_at),
-        rtp: None,
-        rtcp: None,
-        pipeline: Some(Arc::new(pipeline)),
-        companion: None,
-        max_packets_per_s: 0,
-        clocks: ClockTable::new(),
-        counters: Arc::clone(&counters),
-        reverse: None,
-    };
+    let rule =
+        ForwardRule { counters: Arc::clone(&counters), ..rule(inside.rtp_port(), phone_at, Some(pipeline)) };
     for port in [inside.rtp_port(), outside.rtp_port(), outside.rtcp_port()] {
         assert!(to_shard.send(ToShard::Open(port, taken(&waiting, port))).is_ok());
     }
@@ -180,6 +186,58 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
     assert!(text.lines().any(|l| l.starts_with("warp_media_panics_total") && l.ends_with(" 0")), "{text}");
 }
 
+/// A stage that cannot be made.
+#[derive(Clone, Copy, Debug)]
+struct Broken;
+
+impl StageMaker for Broken {
+    fn make(&self) -> Box<dyn Stage> {
+        panic!("meant")
+    }
+}
+
+/// The messages behind it belong to other calls.
+#[test]
+fn g_1_a_rule_that_panics_costs_the_shard_no_other_message_of_the_wake_up() {
+    let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], 18_040..=18_049, 5).unwrap();
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry, &["127.0.0.1".to_owned()], &pool);
+    let (mut ports, waiting) = BoundPorts::new(pool, 0, Arc::new(Keep::new(0)));
+    let (to_shard, inbox) = mailbox(64).unwrap();
+    let (control, _from_shard) = mailbox(64).unwrap();
+    let mut shard =
+        Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }, Arc::new(Keep::new(0)))
+            .unwrap();
+    let [first, inside, outside] = [(); 3].map(|()| ports.take(0, Mono(0)).unwrap().rtp_port());
+    let ((phone, phone_at), (far, far_at)) = (peer(), peer());
+    let rule = |local, stages| {
+        let egress = Egress { port: outside, to: Some(far_at) };
+        let outputs = vec![Output { path: MediaPath::Rtp, egress, protect: None }];
+        rule(local, phone_at, Some(Pipeline { unprotect: None, stages, outputs }))
+    };
+    for port in [first, inside, outside] {
+        assert!(to_shard.send(ToShard::Open(port, taken(&waiting, port))).is_ok());
+    }
+    // All are there before the shard begins: it takes them in one wake-up.
+    for message in [
+        ToShard::Install(rule(first, vec![Arc::new(Broken)])),
+        ToShard::Install(rule(inside, vec![Arc::new(Wrap(b's'))])),
+    ] {
+        assert!(to_shard.send(message).is_ok());
+    }
+    let thread = std::thread::spawn(move || shard.run());
+    let mut packet = vec![0x80; 172];
+    packet[1] = 0;
+    phone.send_to(&packet, ("127.0.0.1", inside.port)).unwrap();
+    let mut buffer = [0; 256];
+    let len = far.recv(&mut buffer).expect("the rule behind it is there");
+    assert_eq!(buffer[..len], [&b"s"[..], &packet, b"s"].concat());
+    assert!(to_shard.send(ToShard::Stop).is_ok());
+    thread.join().unwrap();
+    let text = registry.render();
+    assert!(text.lines().any(|l| l.starts_with("warp_media_panics_total") && l.ends_with(" 1")), "{text}");
+}
+
 #[test]
 fn no_more_sockets_rest_than_may() {
     let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], 18_030..=18_037, 5).unwrap();
@@ -195,20 +253,7 @@ fn no_more_sockets_rest_than_may() {
     for _ in 0..4 {
         let pair = ports.take(0, Mono(0)).unwrap();
         for port in [pair.rtp_port(), pair.rtcp_port()] {
-            let rule = ForwardRule {
-                local: port,
-                carries: Carries::Rtp,
-                protected: false,
-                source: SourcePolicy::Exact(phone_at),
-                rtp: None,
-                rtcp: None,
-                pipeline: None,
-                companion: None,
-                max_packets_per_s: 0,
-                clocks: ClockTable::new(),
-                counters: Arc::default(),
-                reverse: None,
-            };
+            let rule = rule(port, phone_at, None);
             for message in [
                 ToShard::Open(port, taken(&waiting, port)),
                 ToShard::Install(rule),
