@@ -44,6 +44,28 @@ fn channels_are_held_and_given_back() {
     assert_eq!(again.trunk(TrunkIx(0)).unwrap().spent, Nanos(0));
 }
 
+/// A panic between what a call takes and its end costs no channel and no money.
+#[test]
+fn g_1_what_a_call_holds_goes_back_by_an_unwind() {
+    let s = snapshot_of(rows());
+    let bound = Usage::new().bind(&s.directory);
+    let sell = sold(&s);
+    let vendor = VendorTrunkIx(0);
+    let step = std::panic::AssertUnwindSafe(|| {
+        let held = bound.admit(TrunkIx(0), Some(&sell), now(0)).unwrap();
+        let _attempts = (bound.take_vendor_trunk(vendor, now(0)), bound.count_vendor_trunk(vendor));
+        let gauges = bound.trunk(TrunkIx(0)).unwrap();
+        assert_eq!((gauges.channels, gauges.spent), (1, held.reserved()));
+        assert_eq!(bound.vendor_trunk_channels(vendor), Some(2));
+        panic!("meant");
+    });
+    let why = std::panic::catch_unwind(step).unwrap_err();
+    assert_eq!(why.downcast_ref(), Some(&"meant"));
+    let gauges = bound.trunk(TrunkIx(0)).unwrap();
+    assert_eq!((gauges.channels, gauges.spent), (0, Nanos(0)));
+    assert_eq!(bound.vendor_trunk_channels(vendor), Some(0));
+}
+
 #[test]
 fn calls_per_second() {
     let mut r = rows();

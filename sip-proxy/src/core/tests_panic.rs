@@ -110,6 +110,19 @@ fn f_proc_05_the_calls_of_a_core_that_is_given_up_end_properly() {
     assert_eq!(w.ended.len(), 3, "and no further record");
 }
 
+/// A panic between taking room in the table and having the transaction in it.
+#[test]
+fn f_proc_05_a_place_that_no_transaction_has_yet_comes_back_with_an_unwind() {
+    let shared = std::sync::Arc::new(Shared::new([3; 32]));
+    let step = std::panic::AssertUnwindSafe(|| {
+        let _place = shared.place(1).unwrap();
+        assert!(shared.place(1).is_none() && shared.transactions() == 1);
+        panic!("meant");
+    });
+    let why = std::panic::catch_unwind(step).unwrap_err();
+    assert_eq!((why.downcast_ref(), shared.transactions()), (Some(&"meant"), 0));
+}
+
 /// Room in the table of all shards is given back with the transaction, whichever way that goes.
 #[test]
 fn f_proc_05_places_of_transactions_come_back_with_an_unwind() {

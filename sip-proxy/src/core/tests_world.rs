@@ -23,7 +23,7 @@ pub(super) const V1: &str = "203.0.113.1:5060";
 pub(super) const V2: &str = "203.0.113.2:5060";
 pub(super) const V3: &str = "203.0.113.3:5060";
 pub(super) const NUMBER: &str = "+14155550123";
-pub(super) const SDP: &str =
+pub(crate) const SDP: &str =
     "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
 fn deck(n: u128, rate: i64) -> Arc<Deck> {
@@ -295,7 +295,7 @@ impl World {
     }
 }
 
-pub(super) fn with_body(head: &str, body: &str) -> String {
+pub(crate) fn with_body(head: &str, body: &str) -> String {
     if body.is_empty() {
         return format!("{head}Content-Length: 0\r\n\r\n");
     }

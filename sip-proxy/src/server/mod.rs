@@ -28,6 +28,8 @@ mod streams;
 mod tests;
 #[cfg(test)]
 mod tests_journal;
+#[cfg(test)]
+mod tests_replaced;
 mod vendors;
 mod wire;
 

@@ -443,7 +443,7 @@ impl Shard {
     }
 
     /// Sends what this wake-up queued.
-    fn flush(&mut self, now: Now) {
+    pub(super) fn flush(&mut self, now: Now) {
         for i in 0..self.udp.len() {
             let Some(port) = self.udp.get_mut(i) else { continue };
             if port.out.is_empty() || port.blocked {

@@ -344,6 +344,14 @@ mod tests {
         assert!(Quota::admit(&quota, ip(100), false).is_some(), "room was given back");
         drop((held, known));
         assert!(lock(&quota.counts).by_source.is_empty());
+        // By an unwind as well, before the connection is in the table.
+        let step = std::panic::AssertUnwindSafe(|| {
+            let _permit = Quota::admit(&quota, ip(1), false);
+            panic!("meant");
+        });
+        assert!(std::panic::catch_unwind(step).is_err());
+        let counts = lock(&quota.counts);
+        assert_eq!((counts.total, counts.strangers, counts.by_source.len()), (0, 0, 0));
     }
 
     /// `ref/threats-and-faults` §1: an idle connection costs at most 8 KiB; its buffers are empty and unallocated.

@@ -30,10 +30,18 @@ fn shard() -> (Shard, Metrics) {
 }
 
 pub(super) fn shard_of(mode: Mode, snapshots: Option<Subscriber<Snapshot>>) -> (Shard, Metrics) {
+    shard_with(mode, snapshots, MediaControl::None)
+}
+
+pub(super) fn shard_with(
+    mode: Mode,
+    snapshots: Option<Subscriber<Snapshot>>,
+    media: MediaControl,
+) -> (Shard, Metrics) {
     let any = "127.0.0.1:0".parse().unwrap();
     let listener = Listener { transport: Transport::Udp, bind: any, advertise: None };
     let mut core = CoreConfig::new(mode, vec![listener]);
-    core.anchor_media = false;
+    core.anchor_media = !matches!(media, MediaControl::None);
     let mut config = Config::new(core);
     let sockets = sockets::bind(&mut config).unwrap().remove(0);
     let (sender, mailbox) = mailbox(16).unwrap();
@@ -47,7 +55,7 @@ pub(super) fn shard_of(mode: Mode, snapshots: Option<Subscriber<Snapshot>>) -> (
         sockets,
         mailbox,
         senders: vec![sender],
-        media: MediaControl::None,
+        media,
         snapshots,
         journal: None,
         metrics: metrics.clone(),
@@ -185,6 +193,37 @@ fn connection() -> (TcpListener, TcpConnection, TcpConnection) {
     epoll.wait(&mut Events::with_capacity(1), Some(Duration::from_secs(10))).unwrap();
     let Accepted::Connection(server) = listener.accept(1_000) else { panic!("no connection") };
     (listener, client, server)
+}
+
+/// F-PROC-05: a panic while a connection is read ends that connection; its room is another's.
+#[test]
+fn f_proc_05_a_panic_while_a_connection_is_read_gives_its_room_back() {
+    let (mut shard, metrics) = shard();
+    let now = at_s(1_000).mono;
+    let mut held = Vec::new();
+    let mut accept = |shard: &mut Shard| {
+        let (listener, client, server) = connection();
+        let remote = server.remote_addr();
+        shard.streams.accepted(server, false, &shard.epoll, now);
+        held.push((listener, client));
+        let counted = metrics.connections.value((StreamKind::Tcp, StreamState::Open));
+        (remote, counted, metrics.streams_refused.value(()))
+    };
+    let (first, ..) = accept(&mut shard);
+    let full = loop {
+        let (_, open, refused) = accept(&mut shard);
+        if refused > 0 {
+            break open;
+        }
+    };
+    let link = shard.streams.to(Transport::Tcp, first).unwrap();
+    shard.guarded(|shard| {
+        shard.reading = Some(link);
+        panic!("meant");
+    });
+    assert!(shard.streams.get(link).is_none());
+    let (_, open, refused) = accept(&mut shard);
+    assert_eq!((open, refused), (full, 1));
 }
 
 /// T-SIP-15: 5 s for the first message, then 120 s of silence; a keep-alive or a message starts the time anew.

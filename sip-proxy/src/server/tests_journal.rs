@@ -42,7 +42,7 @@ fn peer(ip: [u8; 4]) -> UdpSocket {
 }
 
 /// The customer, the only vendor, and who they are to a proxy.
-fn world() -> (UdpSocket, UdpSocket, Subscriber<Snapshot>) {
+pub(super) fn world() -> (UdpSocket, UdpSocket, Subscriber<Snapshot>) {
     let (customer, vendor) = (peer([127, 0, 0, 2]), peer([127, 0, 0, 3]));
     let whole = snapshot(|_| ());
     let mut rows = whole.directory.rows().clone();
@@ -57,7 +57,7 @@ fn world() -> (UdpSocket, UdpSocket, Subscriber<Snapshot>) {
 }
 
 /// A first INVITE.
-fn invite(us: SocketAddr, from: SocketAddr, number: &str, call: &str) -> String {
+pub(super) fn invite(us: SocketAddr, from: SocketAddr, number: &str, call: &str) -> String {
     format!(
         "INVITE sip:{number}@{us} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
          From: <sip:+14155550100@{from}>;tag=at\r\nTo: <sip:{number}@{us}>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\
