@@ -159,18 +159,23 @@ pub fn handles() -> Handles {
     Handles { publisher, live: None, events: None, registry: warp_telemetry::Registry::new() }
 }
 
+/// Sends raw bytes to a server, reads to the end of the connection.
+pub async fn raw(at: SocketAddr, bytes: &[u8]) -> Reply {
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(bytes).await;
+    let mut out = Vec::new();
+    let _ = stream.read_to_end(&mut out).await;
+    let text = String::from_utf8_lossy(&out).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    Reply { status, head: head.to_owned(), body: body.to_owned() }
+}
+
 impl Api {
     /// Sends raw bytes, reads to the end of the connection.
     pub async fn raw(&self, bytes: &[u8]) -> Reply {
-        let mut stream = tokio::net::TcpStream::connect(self.control.addr).await.unwrap();
-        // The server may answer and close before it has read everything.
-        let _ = stream.write_all(bytes).await;
-        let mut out = Vec::new();
-        let _ = stream.read_to_end(&mut out).await;
-        let text = String::from_utf8_lossy(&out).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-        Reply { status, head: head.to_owned(), body: body.to_owned() }
+        raw(self.control.addr, bytes).await
     }
 
     /// A request with any headers and body.
