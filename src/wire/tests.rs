@@ -1,16 +1,18 @@
-//! A start while PostgreSQL is away: calls are decided by the last snapshot on disk, the API comes when the database does.
+//! A start while PostgreSQL is away: calls are decided by the last snapshot on disk, the API comes when the database does. One
+//! while it is there, and nothing can be published.
 
 use std::net::UdpSocket;
 use std::path::Path;
 
 use serde_json::json;
+use sqlx::ConnectOptions;
 use warp_control_plane::app::seed::Seed;
 use warp_control_plane::publish::kept;
 use warp_control_plane::store::cluster::Cluster;
 use warp_control_plane::store::migrate;
 
 use super::*;
-use crate::config::Sources;
+use crate::config::{Loaded, Sources};
 use crate::run::load;
 
 /// A cluster that ends with its test.
@@ -43,6 +45,29 @@ impl Database {
         let options = self.0.options(role, migrate::DATABASE);
         let socket = options.get_socket().expect("a socket").display().to_string().replace('/', "%2F");
         format!("postgres://{role}@localhost:{}/{}?host={socket}", options.get_port(), migrate::DATABASE)
+    }
+
+    /// What a node on this database is told, with its data in the folder `data` of `dir`.
+    fn node(&self, dir: &Path, data: &str) -> Loaded {
+        let path = dir.join(format!("{data}.toml"));
+        let text = format!(
+            "[node]\ndata_dir = \"{}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\nanchor_media = false\n\
+             [events]\nsegment = \"64KiB\"\n[api]\nlisten = \"127.0.0.1:0\"\ndatabase_url = \"{}\"\nmigrate_url = \"{}\"\n",
+            dir.join(data).display(),
+            self.url(migrate::APP_ROLE),
+            self.url(migrate::MIGRATE_ROLE)
+        );
+        std::fs::write(&path, text).unwrap();
+        load(&Config::default(), &Sources { file: Some(path), ..Sources::default() }).unwrap()
+    }
+
+    /// Lets the publisher read what has changed, or keeps it from that.
+    async fn let_publish(&self, may: bool) {
+        // A right that is taken away comes back with the migrations of the next start.
+        let (from, to) = if may { ("away", "published_sections") } else { ("published_sections", "away") };
+        let statement = format!("ALTER TABLE {from} RENAME TO {to}");
+        let mut owner = self.0.options("warp_super", migrate::DATABASE).connect().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut owner).await.unwrap();
     }
 }
 
@@ -84,18 +109,7 @@ fn f_pg_01_a_start_without_postgresql_takes_calls_from_the_last_snapshot_on_disk
     for socket in [&customer, &vendor] {
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     }
-    let loaded_from = |data: &str| {
-        let path = dir.path().join(format!("{data}.toml"));
-        let text = format!(
-            "[node]\ndata_dir = \"{}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\nanchor_media = false\n\
-             [events]\nsegment = \"64KiB\"\n[api]\nlisten = \"127.0.0.1:0\"\ndatabase_url = \"{}\"\nmigrate_url = \"{}\"\n",
-            dir.path().join(data).display(),
-            database.url(migrate::APP_ROLE),
-            database.url(migrate::MIGRATE_ROLE)
-        );
-        std::fs::write(&path, text).unwrap();
-        load(&Config::default(), &Sources { file: Some(path), ..Sources::default() }).unwrap()
-    };
+    let loaded_from = |data: &str| database.node(dir.path(), data);
     let roles: Roles = "sip,api,jobs".parse().unwrap();
     let loaded = loaded_from("data");
     let stack = Stack::start(&loaded, roles).unwrap();
@@ -150,6 +164,41 @@ fn f_pg_01_a_start_without_postgresql_takes_calls_from_the_last_snapshot_on_disk
     assert!(stack.operator_key().is_ok());
     drop(app);
     stack.stop();
+}
+
+/// What is not fed is not ready: a start whose first snapshot fails is refused though PostgreSQL is there, one that is fed, if only
+/// with the snapshot of an empty database, is ready and stays so when the publisher fails.
+#[test]
+fn a_proxy_is_fed_before_it_is_ready_and_stays_ready_when_the_publisher_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(database) = Database::start(&dir.path().join("pg")) else { return };
+    let roles: Roles = "sip,api,jobs".parse().unwrap();
+    let loaded = database.node(dir.path(), "data");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stack = Stack::start(&loaded, roles).unwrap();
+    let ready_with_postgres = |state: &str| {
+        let parts = until(state, || {
+            let parts = stack.health.readiness().to_json()["parts"].clone();
+            (parts["postgres"]["state"] == state).then_some(parts)
+        });
+        assert!(stack.health.readiness().ready && parts["routing"]["state"] == "up", "{parts}");
+        parts
+    };
+    ready_with_postgres("up");
+    // Calls go on with the last snapshot, and the answer says why there is no newer one.
+    runtime.block_on(database.let_publish(false));
+    let parts = ready_with_postgres("down");
+    assert!(parts["postgres"].to_string().contains("published_sections"), "{parts}");
+    runtime.block_on(database.let_publish(true));
+    ready_with_postgres("up");
+    stack.stop();
+    runtime.block_on(database.let_publish(false));
+    for start in [Stack::start, Stack::start_even_without_database] {
+        let Err(refused) = start(&loaded, roles) else { panic!("nothing could be published") };
+        assert!(format!("{refused:#}").contains("first snapshot"), "{refused:#}");
+    }
+    runtime.block_on(database.let_publish(true));
+    Stack::start(&loaded, roles).expect("the refused start left nothing running").stop();
 }
 
 /// `df` divides by what people can use: blocks kept for root are neither used nor free.
