@@ -234,6 +234,14 @@ fn refusal(r: &Reply) -> Option<String> {
     }
 }
 
+/// The endpoints for these callers, each with its operation in their document.
+fn operations(api: &Api, document: &Value, audience: Audience) -> Vec<(Endpoint, Value)> {
+    let all = api.control.app.endpoints.iter();
+    let of_audience = all.filter(|e| matches!(e.access, Access::Scope(a, _) if a == audience));
+    let operation = |e: &Endpoint| document["paths"][e.path][e.method.as_str().to_lowercase()].clone();
+    of_audience.map(|e| (e.clone(), operation(e))).collect()
+}
+
 #[test]
 fn what_the_documents_allow_is_taken() {
     with_configured_api(generous, |api| async move {
@@ -243,11 +251,7 @@ fn what_the_documents_allow_is_taken() {
         for audience in [Audience::Customer, Audience::Operator] {
             let document = openapi::document(&api.control.app.endpoints, audience);
             let mut maker = Maker::of(&document);
-            for e in api.control.app.endpoints.clone() {
-                if !matches!(e.access, Access::Scope(a, _) if a == audience) {
-                    continue;
-                }
-                let operation = &document["paths"][e.path][e.method.as_str().to_lowercase()];
+            for (e, operation) in operations(&api, &document, audience) {
                 let parameters: Vec<Value> = operation["parameters"].as_array().cloned().unwrap_or_default();
                 for _ in 0..ROUNDS {
                     let mut query = Vec::new();
@@ -257,7 +261,7 @@ fn what_the_documents_allow_is_taken() {
                             query.push(in_query(p, &value));
                         }
                     }
-                    let body = body_schema(operation).map(|s| maker.value(s, false));
+                    let body = body_schema(&operation).map(|s| maker.value(s, false));
                     let r = world.send(&api, audience, &e, &query, body.as_ref()).await;
                     sent += 1;
                     if let Some(why) = refusal(&r) {
@@ -325,11 +329,7 @@ fn what_the_documents_exclude_is_refused_with_its_field() {
         for audience in [Audience::Customer, Audience::Operator] {
             let document = openapi::document(&api.control.app.endpoints, audience);
             let mut maker = Maker::of(&document);
-            for e in api.control.app.endpoints.clone() {
-                if !matches!(e.access, Access::Scope(a, _) if a == audience) {
-                    continue;
-                }
-                let operation = document["paths"][e.path][e.method.as_str().to_lowercase()].clone();
+            for (e, operation) in operations(&api, &document, audience) {
                 if let Some(schema) = body_schema(&operation) {
                     let schema = maker.resolved(schema).clone();
                     let good = maker.value(&schema, true);

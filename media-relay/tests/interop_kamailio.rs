@@ -11,23 +11,8 @@ use warp_media_relay::{Config, Relay, start};
 use warp_ng::{Command, Reply};
 use warp_telemetry::metrics::Registry;
 
-/// `MODULES`, `SIP`, `NG` and `CALLEE` are put in.
+/// `CALLEE` and `FLAGS` are put in.
 const KAMAILIO: &str = r#"
-debug=0
-log_stderror=yes
-children=1
-auto_aliases=no
-disable_tcp=yes
-listen=udp:127.0.0.1:SIP
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "rtpengine.so"
-modparam("rtpengine", "rtpengine_sock", "udp:127.0.0.1:NG")
-modparam("rtpengine", "rtpengine_tout_ms", 2000)
 modparam("rtpengine", "mos_average_pv", "$avp(mos)")
 modparam("rtpengine", "mos_average_samples_pv", "$avp(samples)")
 modparam("rtpengine", "mos_min_pv", "$avp(lowest)")
@@ -80,10 +65,9 @@ impl World {
         let relay = start(config, [7; 32], &Registry::new(), Box::new(|_| ())).unwrap();
         let (caller, callee) = (socket(), socket());
         let text = KAMAILIO
-            .replace("NG\"", &format!("{}\"", relay.ng_addr().unwrap().port()))
             .replace("CALLEE", &callee.local_addr().unwrap().port().to_string())
             .replace("FLAGS", &format!("rtpengine_manage(\"{flags}\");"));
-        let kamailio = Kamailio::start(&text);
+        let kamailio = Kamailio::start(relay.ng_addr().unwrap().port(), &text);
         World { sip: kamailio.sip, _kamailio: kamailio, relay, caller, callee }
     }
 

@@ -13,23 +13,8 @@ use warp_media_relay::{Config, Relay, start};
 use warp_ng::{Command, Reply};
 use warp_telemetry::metrics::Registry;
 
-/// `SIP`, `NG`, `CALLEE`, and the flags of requests, replies and BYEs are put in.
+/// `CALLEE`, and the flags of requests, replies and BYEs are put in.
 const KAMAILIO: &str = r#"
-debug=0
-log_stderror=yes
-children=1
-auto_aliases=no
-disable_tcp=yes
-listen=udp:127.0.0.1:SIP
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "rtpengine.so"
-modparam("rtpengine", "rtpengine_sock", "udp:127.0.0.1:NG")
-modparam("rtpengine", "rtpengine_tout_ms", 2000)
 
 request_route {
     if (has_totag()) {
@@ -113,12 +98,12 @@ fn world(flags: FlagStrings, media: [IpAddr; 2], first_port: u16) -> World {
     let [a, b] = media;
     let (caller, callee) = (Party::new(a, 7), Party::new(b, 9));
     let text = KAMAILIO
-        .replace("NG\"", &format!("{}\"", relay.ng_addr().unwrap().port()))
         .replace("CALLEE", &callee.port().to_string())
         .replace("ASKED", flags.asked)
         .replace("SAID", flags.said)
         .replace("GONE", flags.gone);
-    World { kamailio: Kamailio::start(&text), relay, caller, callee }
+    let kamailio = Kamailio::start(relay.ng_addr().unwrap().port(), &text);
+    World { kamailio, relay, caller, callee }
 }
 
 /// A dialogue: what its messages need.

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::Instant;
 
-use common::{DEADLINE, Phone, World, answer, offer, rtp};
+use common::{DEADLINE, Phone, World, answer, both_ways, offer, rtp};
 use warp_ng::{Command, Delete};
 
 /// A relay with so many pairs of ports at `first`, and phones that have called over all of them.
@@ -24,19 +24,6 @@ fn used(first: u16, pairs: u16, threads: u16) -> (World, Phone, Phone) {
 
 fn phones() -> (Phone, Phone) {
     (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2))
-}
-
-fn both_ways(a: &mut Phone, b: &mut Phone) {
-    for _ in 0..3 {
-        let packet = a.send_rtp();
-        assert_eq!(b.recv_rtp(), packet);
-        let packet = b.send_rtp();
-        assert_eq!(a.recv_rtp(), packet);
-    }
-    let report = a.send_rtcp();
-    assert_eq!(b.recv_rtcp(), report);
-    let report = b.send_rtcp();
-    assert_eq!(a.recv_rtcp(), report);
 }
 
 /// Asks until ports are free: a shard says a moment after the `delete` that a pair rests.

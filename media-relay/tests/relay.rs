@@ -4,21 +4,8 @@ mod common;
 
 use std::net::{IpAddr, UdpSocket};
 
-use common::{DEADLINE, Phone, World, answer, offer, rtp};
+use common::{DEADLINE, Phone, World, answer, both_ways, offer, rtp};
 use warp_ng::{Command, Delete, Reply};
-
-fn both_ways(a: &mut Phone, b: &mut Phone) {
-    for _ in 0..20 {
-        let packet = a.send_rtp();
-        assert_eq!(b.recv_rtp(), packet, "unchanged");
-        let packet = b.send_rtp();
-        assert_eq!(a.recv_rtp(), packet);
-    }
-    let report = a.send_rtcp();
-    assert_eq!(b.recv_rtcp(), report);
-    let report = b.send_rtcp();
-    assert_eq!(a.recv_rtcp(), report);
-}
 
 #[test]
 fn rtp_and_rtcp_both_ways_with_and_without_mux() {

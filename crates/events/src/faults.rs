@@ -11,9 +11,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSide};
-use warp_model::{CallId, Wall};
+use warp_model::Wall;
+use warp_model::cdr::{CallRecord, JournalRecord};
 
+#[path = "../tests/records/mod.rs"]
+mod records;
+
+use self::records::call;
 use crate::disk::Disk;
 use crate::journal::UNSYNCED_RECORDS;
 use crate::pump::Copier;
@@ -110,52 +114,12 @@ impl Faults {
     }
 }
 
-fn call(n: u128) -> Box<CallRecord> {
-    let at = Wall::from_unix_ms(1_700_000_000_000 + n as i64);
-    Box::new(CallRecord {
-        cdr_id: CallId::new(at, n),
-        version: CDR_VERSION,
-        sip_call_id: format!("call-{n}@test"),
-        customer_id: None,
-        trunk_id: None,
-        ingress_ip: [127, 0, 0, 1].into(),
-        ingress_user: None,
-        caller: "+12025550100".into(),
-        called: "+14155550123".into(),
-        caller_e164: None,
-        called_e164: None,
-        jurisdiction: None,
-        setup_at: at,
-        progress_at: None,
-        answer_at: Some(at),
-        end_at: at,
-        pdd_ms: None,
-        duration_ms: 0,
-        sip_code: 200,
-        q850: None,
-        release_side: ReleaseSide::Caller,
-        internal_code: String::new(),
-        outcome: Outcome::Answered,
-        recovered: false,
-        snapshot_id: "snap".into(),
-        route_rank: None,
-        vendor_id: None,
-        vendor_trunk_id: None,
-        rating: None,
-        media: None,
-        decision: None,
-        legs: Vec::new(),
-        node: "test".into(),
-        resume: None,
-    })
-}
-
 fn answered(n: u128) -> JournalRecord {
-    JournalRecord::Answered(call(n))
+    JournalRecord::Answered(call(n, true))
 }
 
 fn ended(n: u128) -> JournalRecord {
-    JournalRecord::Ended(call(n))
+    JournalRecord::Ended(call(n, true))
 }
 
 fn wait_until(mut condition: impl FnMut() -> bool) {
@@ -229,7 +193,7 @@ impl Rig {
 }
 
 fn id(n: u128) -> String {
-    call(n).cdr_id.to_string()
+    call(n, true).cdr_id.to_string()
 }
 
 #[test]

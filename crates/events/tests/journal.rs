@@ -1,5 +1,7 @@
 //! Journal, recovery, pump and log together: crashes, full disks, damaged files.
 
+mod records;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
@@ -7,54 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use records::call;
 use warp_events::journal::{BACKLOG_RECORDS, kind};
 use warp_events::pump::Copier;
 use warp_events::segment::{self, Item, Scan};
 use warp_events::*;
-use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSide};
-use warp_model::{CallId, Wall};
+use warp_model::Wall;
+use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome};
 
 const CHILD_DIR: &str = "WARP_EVENTS_TEST_CHILD_DIR";
-
-fn call(n: u128, answered: bool) -> Box<CallRecord> {
-    let at = Wall::from_unix_ms(1_700_000_000_000 + n as i64);
-    Box::new(CallRecord {
-        cdr_id: CallId::new(at, n),
-        version: CDR_VERSION,
-        sip_call_id: format!("call-{n}@test"),
-        customer_id: None,
-        trunk_id: None,
-        ingress_ip: [127, 0, 0, 1].into(),
-        ingress_user: None,
-        caller: "+12025550100".into(),
-        called: "+14155550123".into(),
-        caller_e164: None,
-        called_e164: None,
-        jurisdiction: None,
-        setup_at: at,
-        progress_at: None,
-        answer_at: answered.then_some(at),
-        end_at: at,
-        pdd_ms: None,
-        duration_ms: 0,
-        sip_code: if answered { 200 } else { 486 },
-        q850: None,
-        release_side: ReleaseSide::Caller,
-        internal_code: String::new(),
-        outcome: if answered { Outcome::Answered } else { Outcome::Busy },
-        recovered: false,
-        snapshot_id: "snap".into(),
-        route_rank: None,
-        vendor_id: None,
-        vendor_trunk_id: None,
-        rating: None,
-        media: None,
-        decision: None,
-        legs: Vec::new(),
-        node: "test".into(),
-        resume: None,
-    })
-}
 
 fn options(segment_bytes: u64) -> JournalOptions {
     JournalOptions { segment_bytes, ..JournalOptions::new(EventsMetrics::detached()) }

@@ -1,13 +1,16 @@
 //! Seeded mutations of journal and log files: a record is whole or absent, never another one, and nothing panics.
 
+mod records;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use records::call;
 use warp_events::pump::Copier;
 use warp_events::*;
-use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, Outcome, ReleaseSide};
+use warp_model::Wall;
+use warp_model::cdr::{CallRecord, JournalRecord};
 use warp_model::hash::SplitMix;
-use warp_model::{CallId, Wall};
 
 struct Rng(SplitMix);
 
@@ -47,46 +50,6 @@ fn mutated(rng: &mut Rng, good: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn call(n: u128) -> Box<CallRecord> {
-    let at = Wall::from_unix_ms(1_700_000_000_000 + n as i64);
-    Box::new(CallRecord {
-        cdr_id: CallId::new(at, n),
-        version: CDR_VERSION,
-        sip_call_id: format!("call-{n}@test"),
-        customer_id: None,
-        trunk_id: None,
-        ingress_ip: [127, 0, 0, 1].into(),
-        ingress_user: None,
-        caller: "+12025550100".into(),
-        called: "+14155550123".into(),
-        caller_e164: None,
-        called_e164: None,
-        jurisdiction: None,
-        setup_at: at,
-        progress_at: None,
-        answer_at: Some(at),
-        end_at: at,
-        pdd_ms: None,
-        duration_ms: 0,
-        sip_code: 200,
-        q850: None,
-        release_side: ReleaseSide::Caller,
-        internal_code: String::new(),
-        outcome: Outcome::Answered,
-        recovered: false,
-        snapshot_id: "snap".into(),
-        route_rank: None,
-        vendor_id: None,
-        vendor_trunk_id: None,
-        rating: None,
-        media: None,
-        decision: None,
-        legs: Vec::new(),
-        node: "test".into(),
-        resume: None,
-    })
-}
-
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let mut all: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
@@ -110,9 +73,9 @@ fn f_disk_03_a_mutated_journal_gives_written_records_only_and_each_call_once() {
     let made = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(made.path(), 0, journal_options()).unwrap();
     for n in 0..8 {
-        journal.append(&JournalRecord::Answered(call(n))).unwrap();
+        journal.append(&JournalRecord::Answered(call(n, true))).unwrap();
         if n % 2 == 0 {
-            journal.append(&JournalRecord::Ended(call(n))).unwrap();
+            journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
         }
         journal.heartbeat(Wall(0)).unwrap();
     }
@@ -122,7 +85,7 @@ fn f_disk_03_a_mutated_journal_gives_written_records_only_and_each_call_once() {
     let used = good.iter().rposition(|b| *b != 0).unwrap() + 200;
     let good = &good[..used];
     let written: BTreeMap<String, CallRecord> =
-        (0..8).map(|n| (call(n).cdr_id.to_string(), *call(n))).collect();
+        (0..8).map(|n| (call(n, true).cdr_id.to_string(), *call(n, true))).collect();
     let mut rng = Rng(SplitMix::new(0x10C4));
     let mut lost = 0;
     for round in 0..150 {

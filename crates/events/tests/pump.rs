@@ -1,5 +1,7 @@
 //! What the pump keeps besides the records: which calls have ended, and what customers spent today.
 
+mod records;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +9,7 @@ use warp_events::journal::kind;
 use warp_events::pump::Copier;
 use warp_events::segment::{self, Header, SegmentKind};
 use warp_events::*;
-use warp_model::cdr::{CDR_VERSION, CallRating, CallRecord, JournalRecord, Outcome, RatedSide, ReleaseSide};
+use warp_model::cdr::{CallRating, CallRecord, JournalRecord, RatedSide};
 use warp_model::{CallId, Currency, CustomerId, Nanos, TrunkId, Wall};
 
 fn now() -> Wall {
@@ -33,39 +35,14 @@ fn side(charge: i64) -> RatedSide {
 fn call(n: u128, setup_at: Wall, charge: Option<i64>) -> Box<CallRecord> {
     Box::new(CallRecord {
         cdr_id: CallId::new(setup_at, n),
-        version: CDR_VERSION,
-        sip_call_id: format!("call-{n}@test"),
         customer_id: Some(CustomerId::from_u128(1)),
         trunk_id: Some(TrunkId::from_u128(n % 2)),
-        ingress_ip: [127, 0, 0, 1].into(),
-        ingress_user: None,
-        caller: "+12025550100".into(),
-        called: "+14155550123".into(),
-        caller_e164: None,
-        called_e164: None,
-        jurisdiction: None,
         setup_at,
-        progress_at: None,
         answer_at: Some(setup_at),
         end_at: setup_at,
-        pdd_ms: None,
         duration_ms: 60_000,
-        sip_code: 200,
-        q850: None,
-        release_side: ReleaseSide::Caller,
-        internal_code: String::new(),
-        outcome: Outcome::Answered,
-        recovered: false,
-        snapshot_id: "snap".into(),
-        route_rank: None,
-        vendor_id: None,
-        vendor_trunk_id: None,
         rating: charge.map(|c| CallRating { sell: side(c), buy: side(1), margin: None }),
-        media: None,
-        decision: None,
-        legs: Vec::new(),
-        node: "test".into(),
-        resume: None,
+        ..*records::call(n, true)
     })
 }
 

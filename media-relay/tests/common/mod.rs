@@ -216,6 +216,20 @@ impl Phone {
     }
 }
 
+/// Twenty packets each way by turns, then a report each way: all arrive unchanged.
+pub fn both_ways(a: &mut Phone, b: &mut Phone) {
+    for _ in 0..20 {
+        let packet = a.send_rtp();
+        assert_eq!(b.recv_rtp(), packet, "unchanged");
+        let packet = b.send_rtp();
+        assert_eq!(a.recv_rtp(), packet);
+    }
+    let report = a.send_rtcp();
+    assert_eq!(b.recv_rtcp(), report);
+    let report = b.send_rtcp();
+    assert_eq!(a.recv_rtcp(), report);
+}
+
 /// A PCMU packet of 20 ms.
 pub fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
     let mut p = vec![0x80, 0];

@@ -5,6 +5,25 @@ use std::net::UdpSocket;
 
 use crate::programs::{Program, free_port, wait_for};
 
+/// What all configurations begin with: where it listens, its modules, and where the relay is. `SIP` and `NG` are put in.
+const HEAD: &str = r#"
+debug=0
+log_stderror=yes
+children=1
+auto_aliases=no
+disable_tcp=yes
+listen=udp:127.0.0.1:SIP
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "rtpengine.so"
+modparam("rtpengine", "rtpengine_sock", "udp:127.0.0.1:NG")
+modparam("rtpengine", "rtpengine_tout_ms", 2000)
+"#;
+
 /// A running Kamailio; ended when dropped.
 pub struct Kamailio {
     _program: Program,
@@ -14,11 +33,12 @@ pub struct Kamailio {
 }
 
 impl Kamailio {
-    /// Starts it with this configuration; `SIP` in it is its port.
-    pub fn start(config: &str) -> Kamailio {
+    /// Starts it with these routes, before a relay whose ng port on 127.0.0.1 is `ng`; `SIP` in them is its own port.
+    pub fn start(ng: u16, routes: &str) -> Kamailio {
         let sip = free_port();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kamailio.cfg");
+        let config = format!("{}{routes}", HEAD.replace("NG\"", &format!("{ng}\"")));
         std::fs::write(&path, config.replace("SIP", &sip.to_string())).unwrap();
         let folder_path = folder.path().display().to_string();
         let (path, pid) = (path.display().to_string(), format!("{folder_path}/pid"));

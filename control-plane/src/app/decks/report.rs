@@ -1,4 +1,7 @@
 //! What a sheet would change, or has changed: the answer of a check, and what is kept with each version.
+//!
+//! [`Report`] has nearly the same fields and stays a type of its own: that one is stored with the version and may change with
+//! the policy, this one is published and may not (RFC 0012). [`DeckReport::of`] is the one place where they meet.
 
 use warp_model::Currency;
 use warp_policy::deck::{LineError, Report};
