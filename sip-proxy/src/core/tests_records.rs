@@ -241,6 +241,11 @@ fn an_attempt_that_was_never_sent_has_no_cause() {
         assert_eq!((r.sip_code, r.q850, r.internal_code.as_str()), (status, Some(cause), code));
         assert_eq!((r.legs[0].sip_code, r.legs[0].q850), (0, None));
         assert_eq!(w.core.stats().media_failures, 1);
+        // A relay that was silent may hold it all the same, and is told to forget it.
+        assert_eq!(
+            w.asked.iter().filter(|(_, c)| matches!(c, Ng::Delete(_))).count(),
+            usize::from(status == 503)
+        );
         w.relay = true;
         w.drain();
         w.nothing_is_left();
@@ -508,4 +513,49 @@ fn rfc_5393_a_loop_is_found_whoever_passed_it_on() {
         w.give(CUSTOMER, &format!("INVITE sip:{NUMBER}@{US} SIP/2.0\r\n{back}"));
         assert_eq!((w.core.stats().loops, w.core.live_calls()), (1, 1), "{others}");
     }
+}
+
+/// RFC 3261 §9.1: a vendor that rings on after our CANCEL does not keep the call.
+#[test]
+fn a_vendor_that_rings_on_after_the_cancel_is_left_in_time() {
+    let mut w = World::new(false, |_| ());
+    let first = invite(NUMBER, "c1", "", "");
+    w.give(CUSTOMER, &first);
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    w.give(CUSTOMER, &cancel(&first));
+    w.take();
+    for _ in 0..4 {
+        w.wait(9_000);
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    }
+    assert!(w.take().iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 487 ")));
+    assert_eq!(w.ended.len(), 1);
+}
+
+/// A re-offer that rings is still open; one that the relay did not answer is taken back.
+#[test]
+fn what_was_agreed_is_told_again_when_an_offer_came_to_nothing_and_not_before() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.questions();
+    let other = SDP.replace("4000", "6000");
+    w.give(CUSTOMER, &inside("INVITE", &ok, true, "re", "", &other));
+    let again = sent_to(&mut w, V1, "INVITE ");
+    assert_eq!(w.questions().len(), 1);
+    w.give(V1, &reply(&again, "180 Ringing", "", V1, "", ""));
+    assert_eq!(w.questions(), []);
+    let agreed = |w: &mut World| match &w.questions()[..] {
+        [Ng::Offer(offer), ..] => assert_eq!(offer.sdp, SDP.as_bytes()),
+        all => panic!("{all:?}"),
+    };
+    w.give(V1, &reply(&again, "488 Not Acceptable Here", "", V1, "", ""));
+    agreed(&mut w);
+    w.relay = false;
+    let third = inside("INVITE", &ok, true, "re3", "", &other).replace("CSeq: 2", "CSeq: 3");
+    w.give(CUSTOMER, &third);
+    let id = w.asked.pop_front().unwrap().0;
+    w.answer(id, Err(MediaError::Timeout));
+    assert!(w.take().iter().any(|(_, t)| t.starts_with("SIP/2.0 503 ")));
+    agreed(&mut w);
 }
