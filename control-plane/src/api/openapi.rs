@@ -457,14 +457,16 @@ mod tests {
     fn later_words_become_those_of_3_0_3() {
         let mut v = json!({
             "type": ["string", "null"], "examples": ["a", "b"],
-            "properties": { "x": { "oneOf": [{ "type": "null" }, { "$ref": "#/x" }] }, "y": { "const": 3 } }
+            "properties": { "x": { "oneOf": [{ "type": "null" }, { "$ref": "#/x" }] }, "y": { "const": 3 },
+                "z": { "anyOf": [{ "$ref": "#/x" }, { "type": "string" }] } }
         });
         down_convert(&mut v);
         assert_eq!(
             v,
             json!({
                 "type": "string", "nullable": true, "example": "a",
-                "properties": { "x": { "nullable": true, "allOf": [{ "$ref": "#/x" }] }, "y": { "enum": [3] } }
+                "properties": { "x": { "nullable": true, "allOf": [{ "$ref": "#/x" }] }, "y": { "enum": [3] },
+                    "z": { "anyOf": [{ "$ref": "#/x" }, { "type": "string" }] } }
             })
         );
     }
