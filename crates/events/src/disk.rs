@@ -54,6 +54,53 @@ impl Disk {
         }
     }
 
+    /// Puts a small file of this name in the place of the one before it: whole and durable, or the old one stays.
+    pub(crate) fn replace(&self, dir: &Path, name: &str, bytes: &[u8]) -> Result<(), EventsError> {
+        let (path, new) = (dir.join(name), dir.join(format!("{name}.new")));
+        let opened = File::options().read(true).write(true).create(true).truncate(true).open(&new);
+        let written = opened.and_then(|file| {
+            #[cfg(test)]
+            if let Kind::Faulty(faults) = &self.0 {
+                faults.made(&file);
+            }
+            self.write_all_at(&file, bytes, 0)?;
+            self.sync_data(&file)
+        });
+        written.map_err(EventsError::io("write", &new))?;
+        #[cfg(test)]
+        self.step("replace");
+        std::fs::rename(&new, &path).map_err(EventsError::io("rename", &path))?;
+        segment::sync_dir(dir)?;
+        #[cfg(test)]
+        self.step("replaced");
+        Ok(())
+    }
+
+    /// Deletes a file; one that is not there is deleted.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), EventsError> {
+        #[cfg(test)]
+        if let Kind::Faulty(faults) = &self.0 {
+            faults.remove(path)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(EventsError::io("remove", path)(error));
+            }
+            _ => {}
+        }
+        #[cfg(test)]
+        self.step("removed");
+        Ok(())
+    }
+
+    /// Tells the faulty disk of a place where a process may be killed.
+    #[cfg(test)]
+    fn step(&self, what: &'static str) {
+        if let Kind::Faulty(faults) = &self.0 {
+            faults.step(what);
+        }
+    }
+
     pub(crate) fn write_all_at(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
         match &self.0 {
             Kind::System => file.write_all_at(bytes, position),

@@ -6,7 +6,12 @@
 //! to cover are withdrawn: a second sync of the same file would succeed without them (F-DISK-02). Their numbers are not used
 //! again, their callers are told, and a fresh segment goes on. A consumer keeps its own cursor (the
 //! number of the next record it wants) where it keeps its results, which makes "exactly once" its own transaction.
-//! Segments go when they are older than the retention *and* every registered consumer has acknowledged them.
+//! Segments go when they are older than the retention *and* every registered consumer has acknowledged them. The floor, the
+//! number of the oldest record that is kept, is durable before they go ([`head`]): it never goes back, and no number below
+//! it is given again.
+
+mod head;
+mod reader;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,8 +29,10 @@ use crate::disk::Disk;
 use crate::error::EventsError;
 use crate::journal::wall;
 use crate::metrics::EventsMetrics;
-use crate::pump::read_at_most;
 use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, Scan, SegmentKind};
+use head::Head;
+use reader::Place;
+pub use reader::Reader;
 
 /// Extension of topic segments.
 const EXTENSION: &str = "log";
@@ -102,6 +109,15 @@ struct Writer {
     failed: bool,
     /// Numbers whose records were never made durable, oldest first.
     withdrawn: Vec<Range<u64>>,
+    /// As it stands on disk.
+    head: Head,
+}
+
+impl Writer {
+    /// Number of the oldest record that is kept, or of the next one. A segment that could not be deleted may lie below it.
+    fn floor(&self) -> u64 {
+        self.segments.keys().next().copied().unwrap_or(0).max(self.head.floor)
+    }
 }
 
 #[derive(Clone)]
@@ -154,24 +170,41 @@ impl EventLog {
 impl Topic {
     fn open(dir: &Path, options: LogOptions) -> Result<Self, EventsError> {
         std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
+        let head = Head::open(dir, &options)?;
         let mut segments = BTreeMap::new();
-        let mut next = 0;
+        // Number after the newest record.
+        let mut next = None;
+        // First number of the segment that was looked at before.
+        let mut after = 0;
         // Newest first: only the newest one that holds records is read through, the others are finished and known by name.
         for path in list(dir)?.into_iter().rev() {
-            if next == 0 {
-                let Some((info, first, end)) = newest(dir, path, &options)? else { continue };
-                next = end;
-                segments.insert(first, info);
-                continue;
-            }
-            let file = File::open(&path).map_err(EventsError::io("open", &path))?;
-            let Some(header) = segment::read_header(&path, &file)? else {
-                put_aside(dir, &path, &options.metrics, 0)?;
-                continue;
+            let (info, first, end) = if next.is_none() {
+                let Some(newest) = newest(dir, path, &options)? else { continue };
+                newest
+            } else {
+                let file = File::open(&path).map_err(EventsError::io("open", &path))?;
+                let Some(header) = segment::read_header(&path, &file)? else {
+                    put_aside(dir, &path, &options.metrics, 0)?;
+                    continue;
+                };
+                let bytes = file.metadata().map_err(EventsError::io("read", &path))?.len();
+                (SegmentInfo { path, bytes, created: header.created }, header.first, after)
             };
-            let bytes = file.metadata().map_err(EventsError::io("read", &path))?.len();
-            segments.insert(header.first, SegmentInfo { path, bytes, created: header.created });
+            next.get_or_insert(end);
+            after = first;
+            if end <= head.floor {
+                // A retention that a crash cut short: what it had begun to delete may be there in part only.
+                match options.disk.remove(&info.path) {
+                    Ok(()) => continue,
+                    Err(error) => {
+                        tracing::warn!(%error, path = %info.path.display(), "segment cannot be deleted");
+                    }
+                }
+            }
+            segments.insert(first, info);
         }
+        // All that had numbers may be gone: none is given twice.
+        let next = next.unwrap_or(0).max(head.floor);
         let (header, file, info) = new_segment(dir, next, &options)?;
         segments.insert(next, info);
         Ok(Topic {
@@ -187,6 +220,7 @@ impl Topic {
                     consumers: BTreeMap::new(),
                     failed: false,
                     withdrawn: Vec::new(),
+                    head,
                 }),
                 syncing: Mutex::new(()),
                 durable: AtomicU64::new(next),
@@ -287,11 +321,10 @@ impl Topic {
         let first = writer.header.first;
         if first == writer.next || writer.withdrawn.last().is_some_and(|w| w.start <= first) {
             if let Some(info) = writer.segments.remove(&first)
-                && let Err(error) = std::fs::remove_file(&info.path)
-                && error.kind() != io::ErrorKind::NotFound
+                && let Err(error) = self.inner.options.disk.remove(&info.path)
             {
                 writer.segments.insert(first, info.clone());
-                return Err(EventsError::io("remove", &info.path)(error));
+                return Err(error);
             }
             let (header, file, info) = new_segment(&self.inner.dir, writer.next, &self.inner.options)?;
             writer.segments.insert(writer.next, info);
@@ -377,10 +410,9 @@ impl Topic {
         self.inner.durable.load(Ordering::Acquire)
     }
 
-    /// Number of the oldest record that is kept.
+    /// Number of the oldest record that is kept; of the next one when none is. It never goes back.
     pub fn oldest(&self) -> u64 {
-        let writer = lock(&self.inner.writer);
-        writer.segments.keys().next().copied().unwrap_or(0)
+        lock(&self.inner.writer).floor()
     }
 
     /// The number from which on records were appended at `at` or later; a few older ones may come first, none is missing.
@@ -388,7 +420,7 @@ impl Topic {
         let writer = lock(&self.inner.writer);
         // A segment's records are older than the next one's beginning.
         let before = writer.segments.iter().rfind(|(_, s)| s.created <= at).map(|(first, _)| *first);
-        before.or_else(|| writer.segments.keys().next().copied()).unwrap_or(0)
+        before.unwrap_or(0).max(writer.floor())
     }
 
     /// Registers a consumer that has everything below `number`: later segments are kept until it acknowledges them.
@@ -404,9 +436,10 @@ impl Topic {
     }
 
     fn retain_locked(&self, writer: &mut Writer, now: Wall) -> usize {
-        let floor = writer.consumers.values().copied().min().unwrap_or(u64::MAX);
+        let wanted = writer.consumers.values().copied().min().unwrap_or(u64::MAX);
         let firsts: Vec<u64> = writer.segments.keys().copied().collect();
-        let mut deleted = 0;
+        let mut done = Vec::new();
+        let mut floor = writer.floor();
         for pair in firsts.windows(2) {
             let &[first, end] = pair else { continue };
             let Some(info) = writer.segments.get(&first) else {
@@ -414,13 +447,29 @@ impl Topic {
             };
             // The age of a segment is that of its newest record: when the next one was begun.
             let finished = writer.segments.get(&end).map_or(info.created, |s| s.created);
-            if end > floor || finished.plus(self.inner.options.keep) > now {
+            if end > wanted || finished.plus(self.inner.options.keep) > now {
                 break;
             }
-            if let Err(error) = std::fs::remove_file(&info.path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!(%error, path = %info.path.display(), "segment cannot be deleted");
+            done.push((first, info.path.clone()));
+            floor = floor.max(end);
+        }
+        if done.is_empty() {
+            return 0;
+        }
+        // First what is no longer there, then that it goes: a crash in between leaves too much, never a hole.
+        if floor > writer.head.floor {
+            let head = Head { floor, ..writer.head };
+            if let Err(error) = head.save(&self.inner.dir, &self.inner.options.disk) {
+                self.inner.options.metrics.count_error(&error);
+                tracing::warn!(%error, "the event log keeps old segments: its floor cannot be written");
+                return 0;
+            }
+            writer.head = head;
+        }
+        let mut deleted = 0;
+        for (first, path) in done {
+            if let Err(error) = self.inner.options.disk.remove(&path) {
+                tracing::warn!(%error, path = %path.display(), "segment cannot be deleted");
                 break;
             }
             writer.segments.remove(&first);
@@ -431,18 +480,16 @@ impl Topic {
 
     /// A reader that wants `cursor` next; 0 is the beginning of time and means the oldest record that is kept.
     pub fn reader(&self, cursor: u64) -> Reader {
-        Reader {
-            topic: self.clone(),
-            next: if cursor == 0 { self.oldest() } else { cursor },
-            open: None,
-            buffer: Vec::new(),
-        }
+        Reader::new(self.clone(), if cursor == 0 { self.oldest() } else { cursor })
     }
 
     /// Segment of a record: its first number, its path, the number after its last one when another segment follows. `Err`:
     /// the record was withdrawn, and the number after those is this.
     fn segment_of(&self, number: u64) -> Option<Result<Place, u64>> {
         let writer = lock(&self.inner.writer);
+        if number < writer.floor() {
+            return None;
+        }
         let mut after_hole = None;
         let mut stop = None;
         for w in &writer.withdrawn {
@@ -460,180 +507,6 @@ impl Topic {
         let after = after.into_iter().chain(stop).min();
         Some(Ok((*first, info.path.clone(), after)))
     }
-}
-
-type Place = (u64, PathBuf, Option<u64>);
-
-/// Reads a topic in order.
-pub struct Reader {
-    topic: Topic,
-    next: u64,
-    open: Option<OpenSegment>,
-    buffer: Vec<u8>,
-}
-
-struct OpenSegment {
-    first: u64,
-    header: Header,
-    file: File,
-    position: u64,
-}
-
-/// Bytes read at once; grows to one whole frame when a record is larger.
-const CHUNK: usize = 64 << 10;
-const CHUNK_MAX: usize = segment::PAYLOAD_BYTES + FRAME_BYTES;
-
-impl Reader {
-    /// The cursor: number of the next record.
-    pub fn cursor(&self) -> u64 {
-        self.next
-    }
-
-    /// Goes on at another record.
-    pub fn seek(&mut self, cursor: u64) {
-        self.next = cursor;
-        self.open = None;
-    }
-
-    /// Up to `max` durable records, none when there is no news. The cursor moves behind them.
-    /// Errors: the cursor is outside of what is kept, or reading failed.
-    pub fn next_batch(&mut self, max: usize) -> Result<Vec<Event>, EventsError> {
-        let mut out = Vec::new();
-        let end = self.topic.end();
-        if self.next > end {
-            // The log is younger than the cursor: somebody removed it. The consumer decides.
-            return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() });
-        }
-        while out.len() < max && self.next < end {
-            let (first, path, after) = match self.topic.segment_of(self.next) {
-                Some(Ok(segment)) => segment,
-                Some(Err(after_hole)) => {
-                    self.next = after_hole;
-                    continue;
-                }
-                None => return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() }),
-            };
-            let before = self.next;
-            let segment_end = after.unwrap_or(end).min(end);
-            self.read_segment(first, &path, segment_end, max, &mut out)?;
-            if self.next == before {
-                // Nothing whole is left here: the damaged records are gone, the next segment goes on.
-                self.next = segment_end;
-            }
-        }
-        Ok(out)
-    }
-
-    fn read_segment(
-        &mut self,
-        first: u64,
-        path: &Path,
-        end: u64,
-        max: usize,
-        out: &mut Vec<Event>,
-    ) -> Result<(), EventsError> {
-        if self.open.as_ref().is_none_or(|open| open.first != first) {
-            let file = File::open(path).map_err(EventsError::io("open", path))?;
-            let Some(header) = segment::read_header(path, &file)? else {
-                return Ok(());
-            };
-            self.open = Some(OpenSegment { first, header, file, position: HEADER_BYTES as u64 });
-        }
-        let Some(open) = &mut self.open else {
-            return Ok(());
-        };
-        let mut want = CHUNK;
-        while out.len() < max && self.next < end {
-            // Kept from batch to batch: nothing is cleared, what is read lies at its beginning.
-            self.buffer.resize(self.buffer.len().max(want), 0);
-            let space = self.buffer.get_mut(..want).unwrap_or_default();
-            let read =
-                read_at_most(&open.file, space, open.position).map_err(EventsError::io("read", path))?;
-            let bytes = self.buffer.get(..read).unwrap_or_default();
-            let began = open.position;
-            let mut scan = Scan::from(&open.header, bytes, open.position, 0);
-            while out.len() < max
-                && self.next < end
-                && let Some(frame) = scan.next_frame()
-            {
-                open.position = frame.end();
-                if frame.stamp >= self.next
-                    && let Some(event) = event(frame.stamp, frame.payload)
-                {
-                    self.next = frame.stamp + 1;
-                    out.push(event);
-                }
-            }
-            if open.position > began {
-                continue;
-            }
-            // Records below `end` are durable, so the next one stands here whole, or the place is damaged.
-            if segment::is_cut(bytes) && read == want && want < CHUNK_MAX {
-                want = CHUNK_MAX;
-                continue;
-            }
-            return self.over_damage(end, max, out);
-        }
-        Ok(())
-    }
-
-    /// Goes on behind a damaged place of the open segment, if whole records come after it.
-    fn over_damage(&mut self, end: u64, max: usize, out: &mut Vec<Event>) -> Result<(), EventsError> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let failed = || EventsError::io("read", format!("segment {}", open.first));
-        let len = open.file.metadata().map_err(failed())?.len();
-        let mut bytes = vec![0; usize::try_from(len.saturating_sub(open.position)).unwrap_or(0)];
-        let read = read_at_most(&open.file, &mut bytes, open.position).map_err(failed())?;
-        bytes.truncate(read);
-        for item in Scan::from(&open.header, &bytes, open.position, 0) {
-            if out.len() >= max || self.next >= end {
-                break;
-            }
-            match item {
-                Item::Damaged(range) => open.position = range.end,
-                Item::Frame(frame) => {
-                    open.position = frame.end();
-                    if frame.stamp >= self.next
-                        && let Some(event) = event(frame.stamp, frame.payload)
-                    {
-                        self.next = frame.stamp + 1;
-                        out.push(event);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until there is a record to read, or the time is up. True when there is one.
-    pub fn wait(&self, at_most: Duration) -> bool {
-        self.wait_for(1, at_most)
-    }
-
-    /// Waits until there are `records` to read, or the time is up. True when there are.
-    pub fn wait_for(&self, records: u64, at_most: Duration) -> bool {
-        let wanted = self.next.saturating_add(records);
-        let (mutex, condvar) = &self.topic.inner.durable_changed;
-        let deadline = Instant::now() + at_most;
-        let mut guard = lock(mutex);
-        loop {
-            if self.topic.end() >= wanted {
-                return true;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            guard = condvar.wait_timeout(guard, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
-        }
-    }
-}
-
-fn event(offset: u64, payload: &[u8]) -> Option<Event> {
-    let (at, rest) = payload.split_first_chunk::<8>()?;
-    let (key_len, rest) = rest.split_first_chunk::<2>()?;
-    let (key, value) = rest.split_at_checked(u16::from_le_bytes(*key_len).into())?;
-    Some(Event { offset, at: Wall(i64::from_le_bytes(*at)), key: key.to_vec(), value: value.to_vec() })
 }
 
 fn new_segment(
@@ -707,8 +580,13 @@ fn put_aside(dir: &Path, path: &Path, metrics: &EventsMetrics, from: usize) -> R
     if written <= HEADER_BYTES {
         return std::fs::remove_file(path).map_err(EventsError::io("remove", path));
     }
+    move_aside(dir, path, metrics, written.saturating_sub(from))
+}
+
+/// Moves a file to `torn/` and counts it as one damaged place of so many bytes.
+fn move_aside(dir: &Path, path: &Path, metrics: &EventsMetrics, bytes: usize) -> Result<(), EventsError> {
     metrics.torn.inc(());
-    metrics.torn_bytes.add((), written.saturating_sub(from) as u64);
+    metrics.torn_bytes.add((), bytes as u64);
     let torn = dir.join("torn");
     std::fs::create_dir_all(&torn).map_err(EventsError::io("create", &torn))?;
     let aside = torn.join(format!("{}.{}", path.file_name().unwrap_or_default().to_string_lossy(), wall().0));

@@ -132,6 +132,32 @@ fn retention_waits_for_every_consumer() {
 }
 
 #[test]
+fn numbers_go_on_when_a_retention_took_every_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 512, Duration::ZERO);
+    for i in 0..20u8 {
+        topic.append_durable(b"k", &[i; 40]).unwrap();
+    }
+    drop(topic);
+    // The newest segment is empty: all that hold records may go.
+    let topic = open(dir.path(), 512, Duration::ZERO);
+    assert!(topic.retain(Wall(i64::MAX)) > 0);
+    assert_eq!((topic.oldest(), topic.end()), (20, 20));
+    for _ in 0..2 {
+        drop(open(dir.path(), 512, Duration::ZERO));
+        let topic = open(dir.path(), 512, Duration::ZERO);
+        assert_eq!((topic.oldest(), topic.end()), (20, 20));
+        assert!(matches!(
+            topic.reader(19).next_batch(1),
+            Err(EventsError::Cursor { wanted: 19, oldest: 20 })
+        ));
+    }
+    let topic = open(dir.path(), 512, Duration::ZERO);
+    assert_eq!(topic.append_durable(b"k", b"next").unwrap(), 20);
+    assert_eq!(values(&topic, 0), [(20, b"next".to_vec())]);
+}
+
+#[test]
 fn f_disk_01_a_full_log_refuses_and_keeps_what_is_not_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let options = LogOptions {

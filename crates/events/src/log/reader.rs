@@ -1,0 +1,192 @@
+//! Reads a topic in order: from segment to segment, over damaged places and withdrawn numbers.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use warp_model::Wall;
+use warp_model::sync::lock;
+
+use super::{Event, Topic};
+use crate::error::EventsError;
+use crate::pump::read_at_most;
+use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, Scan};
+
+/// A segment's first number, its path, and the number after its last record when another segment follows.
+pub(super) type Place = (u64, PathBuf, Option<u64>);
+
+/// Reads a topic in order.
+pub struct Reader {
+    topic: Topic,
+    next: u64,
+    open: Option<OpenSegment>,
+    buffer: Vec<u8>,
+}
+
+struct OpenSegment {
+    first: u64,
+    header: Header,
+    file: File,
+    position: u64,
+}
+
+/// Bytes read at once; grows to one whole frame when a record is larger.
+const CHUNK: usize = 64 << 10;
+const CHUNK_MAX: usize = segment::PAYLOAD_BYTES + FRAME_BYTES;
+
+impl Reader {
+    pub(super) fn new(topic: Topic, next: u64) -> Self {
+        Self { topic, next, open: None, buffer: Vec::new() }
+    }
+
+    /// The cursor: number of the next record.
+    pub fn cursor(&self) -> u64 {
+        self.next
+    }
+
+    /// Goes on at another record.
+    pub fn seek(&mut self, cursor: u64) {
+        self.next = cursor;
+        self.open = None;
+    }
+
+    /// Up to `max` durable records, none when there is no news. The cursor moves behind them.
+    /// Errors: the cursor is outside of what is kept, or reading failed.
+    pub fn next_batch(&mut self, max: usize) -> Result<Vec<Event>, EventsError> {
+        let mut out = Vec::new();
+        let end = self.topic.end();
+        if self.next > end {
+            // The log is younger than the cursor: somebody removed it. The consumer decides.
+            return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() });
+        }
+        while out.len() < max && self.next < end {
+            let (first, path, after) = match self.topic.segment_of(self.next) {
+                Some(Ok(segment)) => segment,
+                Some(Err(after_hole)) => {
+                    self.next = after_hole;
+                    continue;
+                }
+                None => return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() }),
+            };
+            let before = self.next;
+            let segment_end = after.unwrap_or(end).min(end);
+            self.read_segment(first, &path, segment_end, max, &mut out)?;
+            if self.next == before {
+                // Nothing whole is left here: the damaged records are gone, the next segment goes on.
+                self.next = segment_end;
+            }
+        }
+        Ok(out)
+    }
+
+    fn read_segment(
+        &mut self,
+        first: u64,
+        path: &Path,
+        end: u64,
+        max: usize,
+        out: &mut Vec<Event>,
+    ) -> Result<(), EventsError> {
+        if self.open.as_ref().is_none_or(|open| open.first != first) {
+            let file = File::open(path).map_err(EventsError::io("open", path))?;
+            let Some(header) = segment::read_header(path, &file)? else {
+                return Ok(());
+            };
+            self.open = Some(OpenSegment { first, header, file, position: HEADER_BYTES as u64 });
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let mut want = CHUNK;
+        while out.len() < max && self.next < end {
+            // Kept from batch to batch: nothing is cleared, what is read lies at its beginning.
+            self.buffer.resize(self.buffer.len().max(want), 0);
+            let space = self.buffer.get_mut(..want).unwrap_or_default();
+            let read =
+                read_at_most(&open.file, space, open.position).map_err(EventsError::io("read", path))?;
+            let bytes = self.buffer.get(..read).unwrap_or_default();
+            let began = open.position;
+            let mut scan = Scan::from(&open.header, bytes, open.position, 0);
+            while out.len() < max
+                && self.next < end
+                && let Some(frame) = scan.next_frame()
+            {
+                open.position = frame.end();
+                if frame.stamp >= self.next
+                    && let Some(event) = event(frame.stamp, frame.payload)
+                {
+                    self.next = frame.stamp + 1;
+                    out.push(event);
+                }
+            }
+            if open.position > began {
+                continue;
+            }
+            // Records below `end` are durable, so the next one stands here whole, or the place is damaged.
+            if segment::is_cut(bytes) && read == want && want < CHUNK_MAX {
+                want = CHUNK_MAX;
+                continue;
+            }
+            return self.over_damage(end, max, out);
+        }
+        Ok(())
+    }
+
+    /// Goes on behind a damaged place of the open segment, if whole records come after it.
+    fn over_damage(&mut self, end: u64, max: usize, out: &mut Vec<Event>) -> Result<(), EventsError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let failed = || EventsError::io("read", format!("segment {}", open.first));
+        let len = open.file.metadata().map_err(failed())?.len();
+        let mut bytes = vec![0; usize::try_from(len.saturating_sub(open.position)).unwrap_or(0)];
+        let read = read_at_most(&open.file, &mut bytes, open.position).map_err(failed())?;
+        bytes.truncate(read);
+        for item in Scan::from(&open.header, &bytes, open.position, 0) {
+            if out.len() >= max || self.next >= end {
+                break;
+            }
+            match item {
+                Item::Damaged(range) => open.position = range.end,
+                Item::Frame(frame) => {
+                    open.position = frame.end();
+                    if frame.stamp >= self.next
+                        && let Some(event) = event(frame.stamp, frame.payload)
+                    {
+                        self.next = frame.stamp + 1;
+                        out.push(event);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is a record to read, or the time is up. True when there is one.
+    pub fn wait(&self, at_most: Duration) -> bool {
+        self.wait_for(1, at_most)
+    }
+
+    /// Waits until there are `records` to read, or the time is up. True when there are.
+    pub fn wait_for(&self, records: u64, at_most: Duration) -> bool {
+        let wanted = self.next.saturating_add(records);
+        let (mutex, condvar) = &self.topic.inner.durable_changed;
+        let deadline = Instant::now() + at_most;
+        let mut guard = lock(mutex);
+        loop {
+            if self.topic.end() >= wanted {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            guard = condvar.wait_timeout(guard, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+    }
+}
+
+fn event(offset: u64, payload: &[u8]) -> Option<Event> {
+    let (at, rest) = payload.split_first_chunk::<8>()?;
+    let (key_len, rest) = rest.split_first_chunk::<2>()?;
+    let (key, value) = rest.split_at_checked(u16::from_le_bytes(*key_len).into())?;
+    Some(Event { offset, at: Wall(i64::from_le_bytes(*at)), key: key.to_vec(), value: value.to_vec() })
+}
