@@ -100,7 +100,7 @@ pub(super) fn running(dir: &Path) -> Result<Config, Failure> {
         Loaded::load(&Config::default(), &sources).map(|loaded| loaded.config).map_err(|e| failure(&e))?;
     config.node.data_dir = dir.to_owned();
     // Its value is not told; that there is one is.
-    config.api.database_url = values.get("api.database_url").cloned();
+    config.api.database_url = values.get("api.database_url").map(|told| told.as_str().into());
     Ok(config)
 }
 

@@ -13,6 +13,23 @@ use warp_model::Secret;
 use super::rules::Rule;
 use super::{Config, Network, Size, Span};
 
+/// Where a database is, as a URL that may hold a password: it is read and written, and never printed (G-7).
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl From<&str> for DatabaseUrl {
+    fn from(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// `[api]`: the control plane and its database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,9 +37,9 @@ pub struct Api {
     /// Address of the REST API. Loopback unless told otherwise.
     pub listen: SocketAddr,
     /// PostgreSQL as the app role (neither superuser nor BYPASSRLS); also `DATABASE_URL`. Absent: a private cluster.
-    pub database_url: Option<String>,
+    pub database_url: Option<DatabaseUrl>,
     /// PostgreSQL as the role that owns the schema; without it, migrations are not applied here.
-    pub migrate_url: Option<String>,
+    pub migrate_url: Option<DatabaseUrl>,
     /// Folder of the private cluster; absent: `pg` in the data folder.
     pub database_dir: Option<PathBuf>,
     /// New keys say `wk_live_` instead of `wk_test_`.
@@ -142,8 +159,12 @@ fn is_http_time(time: Span) -> bool {
 /// What the keys of the section must be.
 pub(super) const RULES: &[Rule<Api>] = &[
     // The text may hold a password, so it is not repeated.
-    Rule::new("database_url", DATABASE, |api| api.database_url.as_deref().is_none_or(is_database_url)),
-    Rule::new("migrate_url", DATABASE, |api| api.migrate_url.as_deref().is_none_or(is_database_url)),
+    Rule::new("database_url", DATABASE, |api| {
+        api.database_url.as_ref().is_none_or(|url| is_database_url(&url.0))
+    }),
+    Rule::new("migrate_url", DATABASE, |api| {
+        api.migrate_url.as_ref().is_none_or(|url| is_database_url(&url.0))
+    }),
     Rule::new("key_rate", COUNT, |api| api.key_rate > 0),
     Rule::new("key_burst", COUNT, |api| api.key_burst > 0),
     Rule::new("customer_rate", COUNT, |api| api.customer_rate > 0),
@@ -177,8 +198,8 @@ impl Api {
     pub fn control_plane(&self, config: &Config) -> warp_control_plane::Config {
         let database = match &self.database_url {
             Some(app) => Database::Url {
-                app: Secret::new(app.clone()),
-                migrate: self.migrate_url.clone().map(Secret::new),
+                app: Secret::new(app.0.clone()),
+                migrate: self.migrate_url.as_ref().map(|url| Secret::new(url.0.clone())),
             },
             None => Database::Private { dir: crate::wire::database_dir(config) },
         };

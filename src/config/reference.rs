@@ -45,7 +45,7 @@ fn form(rust: &str) -> String {
         "u8" => "0 to 255",
         "u16" => "0 to 65535",
         "u32" => "0 to 4294967295",
-        "String" => "text",
+        "String" | "DatabaseUrl" => "text",
         "PathBuf" => "path",
         "IpAddr" => "address",
         "SocketAddr" => "`ADDRESS:PORT`",

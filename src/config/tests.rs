@@ -209,6 +209,16 @@ fn f_cfg_01_an_unknown_section_without_a_key_is_located() {
     assert_eq!(found, ["warp.toml:4:2: evnts: unknown key; did you mean `events`?"]);
 }
 
+/// G-7: the password of a database is in no text that is made of a configuration for people.
+#[test]
+fn g_7_a_configuration_prints_no_password() {
+    let mut config = Config::default();
+    config.api.database_url = Some("postgres://app:hidden@h/w".into());
+    config.api.migrate_url = Some("postgres://owner:hidden@h/w".into());
+    let text = format!("{config:?} {config:#?}");
+    assert!(text.contains("database_url: Some") && !text.contains("hidden"), "{text}");
+}
+
 #[test]
 fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     let mut old = Config::default();
@@ -243,8 +253,8 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     assert_eq!(new, expected);
     // The list names only keys that exist.
     let mut every = Config::default();
-    every.api.database_url = Some(String::new());
-    every.api.migrate_url = Some(String::new());
+    every.api.database_url = Some("".into());
+    every.api.migrate_url = Some("".into());
     every.api.database_dir = Some("x".into());
     every.api.seal_key = Some("file:x".parse().unwrap());
     every.sip.advertise = Some([127, 0, 0, 1].into());
