@@ -37,7 +37,7 @@ impl Default for PumpOptions {
     fn default() -> Self {
         // Each look costs a listing, a read and, with records, a sync, however many calls there are: at 50 calls/s that was
         // half of what the pump takes for a call, looking ten times a second.
-        Self { every: Duration::from_millis(200) }
+        Self { every: Duration::from_millis(250) }
     }
 }
 

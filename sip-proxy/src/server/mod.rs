@@ -19,7 +19,6 @@ mod guard;
 pub(crate) mod janitor;
 mod load;
 pub(crate) mod media_control;
-mod pace;
 pub(crate) mod shard;
 pub(crate) mod sockets;
 mod stream_events;

@@ -25,7 +25,6 @@ use warp_sip::flow::{Flow, LinkId, Transport};
 use super::Note;
 use super::load::{Full, Load};
 use super::media_control::{MediaControl, MediaLink};
-use super::pace::Pace;
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::streams::{Quota, Streams};
 use super::token::{self, Target};
@@ -105,7 +104,6 @@ pub(crate) struct Shard {
     /// Something was queued after the flush: wake at once.
     pub(super) again: bool,
     pub(super) load: Load,
-    pace: Pace,
     pub(super) stopping: bool,
 }
 
@@ -170,7 +168,6 @@ impl Shard {
             responses: false,
             again: false,
             load: Load::new(Clock::mono()),
-            pace: Pace::new(Clock::mono()),
             stopping: false,
         })
     }
@@ -199,16 +196,7 @@ impl Shard {
         let before = Clock::mono();
         let timeout = match std::mem::take(&mut self.again) {
             true => Duration::ZERO,
-            false => {
-                let deadline = self.next_deadline();
-                match self.pace.nap(before, deadline) {
-                    Some(nap) => {
-                        std::thread::sleep(nap);
-                        deadline.since(Clock::mono())
-                    }
-                    None => deadline.since(before),
-                }
-            }
+            false => self.next_deadline().since(before),
         };
         if let Err(error) = self.epoll.wait(events, Some(timeout)) {
             // Only a descriptor that is no epoll fails so.
@@ -226,7 +214,6 @@ impl Shard {
 
     /// Everything that one wake-up does.
     fn wake_up(&mut self, events: &Events, now: Now) {
-        self.pace.woke(now.mono);
         // What a panic cut off.
         self.on_notes(now);
         for i in 0..events.len() {
@@ -333,7 +320,6 @@ impl Shard {
             Stage::Request => self.requests = true,
             Stage::Response => self.responses = true,
         }
-        self.pace.handled();
         let owner = shard_of(bytes, self.config.shards);
         if owner == self.index {
             self.with_core(now, |core| core.handle_message(flow, bytes, now));
@@ -510,7 +496,6 @@ impl Shard {
     }
 
     fn on_note(&mut self, note: Note, now: Now) {
-        self.pace.handled();
         match note {
             Note::Message { flow, bytes } => {
                 self.with_core(now, |core| core.handle_message(flow, &bytes, now));
