@@ -257,8 +257,8 @@ fn verdicts(runtime: &tokio::runtime::Runtime, store: &Store) -> Value {
 /// Frames of the topic: what the records take in its segments.
 fn log_bytes(topic: &warp_events::Topic) -> u64 {
     const FRAME_AND_HEAD: usize = 20 + 10;
-    let (mut reader, mut bytes) = (topic.reader(0), 0);
-    while reader.cursor() < topic.end() {
+    let (mut reader, mut bytes) = (topic.from_floor(), 0);
+    while reader.cursor() != topic.end() {
         for event in reader.next_batch(1_000).expect("event log") {
             bytes += (FRAME_AND_HEAD + event.key.len() + event.value.len()) as u64;
         }

@@ -55,7 +55,7 @@ fn a_record_is_posted_once_however_often_it_comes() {
         assert_eq!(drain(&mut consumer()).await, 1);
         // A lost cursor: everything comes again, nothing is doubled.
         let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
-        sqlx::query("DELETE FROM event_cursors").execute(tx.db()).await.unwrap();
+        sqlx::query("DELETE FROM log_cursors").execute(tx.db()).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(drain(&mut consumer()).await, 6);
         assert_eq!(count(&store, "calls").await, 4);
@@ -134,6 +134,109 @@ fn another_event_log_is_read_from_its_beginning() {
 }
 
 #[test]
+fn logs_that_one_consumer_reads_keep_a_cursor_each() {
+    with_database(|store| async move {
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for round in 0..3u128 {
+            for (node, dir) in dirs.iter().enumerate() {
+                let log = event_log(dir.path());
+                let n = round * 10 + node as u128;
+                log.topic(TOPIC_CDR_VOICE)
+                    .unwrap()
+                    .append_durable(id(n).as_bytes(), call(n).as_bytes())
+                    .unwrap();
+                let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+                assert_eq!(drain(&mut consumer).await, 1, "node {node}, round {round}");
+            }
+        }
+        assert_eq!(count(&store, "calls").await, 6);
+    });
+}
+
+#[test]
+fn f_upg_01_a_cursor_of_the_version_before_is_carried_over_by_the_log_that_it_is_of() {
+    with_database(|store| async move {
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        for n in 1..=5 {
+            topic.append_durable(id(n).as_bytes(), call(n).as_bytes()).unwrap();
+        }
+        // As migration 3 has it, and as the version before wrote it.
+        let before = async |consumer: &str, position: String| {
+            let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+            let statement = "INSERT INTO event_cursors (consumer, topic, position) VALUES ($1, $2, $3)
+                ON CONFLICT (consumer) DO UPDATE SET position = excluded.position, updated_at = now()";
+            let statement = sqlx::query(statement).bind(consumer).bind(TOPIC_CDR_VOICE).bind(position);
+            statement.execute(tx.db()).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let consumer = |name: &str| Consumer::new(store.clone(), &log, name, metrics.clone()).unwrap();
+        before("own", format!("3 {}", id(3))).await;
+        assert_eq!(drain(&mut consumer("own")).await, 2);
+        // From then on its own cursor counts, whatever a node of the version before writes.
+        before("own", format!("1 {}", id(1))).await;
+        assert_eq!(drain(&mut consumer("own")).await, 0);
+        // One of another log, one that lies beyond the end, one that nobody can read.
+        for (name, position) in [
+            ("other", format!("3 {}", id(9))),
+            ("beyond", format!("9 {}", id(9))),
+            ("none", "w2:x".to_owned()),
+        ] {
+            before(name, position).await;
+            assert_eq!(drain(&mut consumer(name)).await, 5, "{name}");
+            assert_eq!(drain(&mut consumer(name)).await, 0, "{name}");
+        }
+        assert_eq!(count(&store, "calls").await, 5);
+    });
+}
+
+#[test]
+fn a_consumer_that_is_behind_the_floor_goes_on_there_and_counts_what_it_missed() {
+    with_database(|store| async move {
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        let dir = tempfile::tempdir().unwrap();
+        let counted = warp_events::EventsMetrics::detached();
+        let open = || {
+            let options = warp_events::LogOptions {
+                segment_bytes: 16 << 10,
+                keep: std::time::Duration::ZERO,
+                ..warp_events::LogOptions::new(counted.clone())
+            };
+            warp_events::EventLog::open(dir.path(), options).unwrap()
+        };
+        let append = |log: &warp_events::EventLog, numbers: std::ops::Range<u128>| {
+            let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+            for n in numbers {
+                topic.append_durable(id(n).as_bytes(), call(n).as_bytes()).unwrap();
+            }
+            topic
+        };
+        let log = open();
+        append(&log, 0..3);
+        assert_eq!(drain(&mut Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap()).await, 3);
+        drop(log);
+        // A run that does not know of the consumer.
+        let log = open();
+        let topic = append(&log, 3..100);
+        topic.retain(warp_model::Wall(i64::MAX));
+        let kept = topic.waiting(&topic.floor()).unwrap();
+        assert!(kept < 97, "{kept}");
+        let mut consumer = Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap();
+        assert_eq!(consumer.step().await.unwrap(), Step::Idle, "it hears that records are gone");
+        assert_eq!(counted.missed.value(()), 97 - kept);
+        assert_eq!(drain(&mut consumer).await as u64, kept);
+        assert_eq!(count(&store, "calls").await as u64, 3 + kept);
+        assert_eq!(counted.missed.value(()), 97 - kept, "once");
+        // What it has may go.
+        append(&log, 100..101);
+        assert_eq!(drain(&mut consumer).await, 1);
+    });
+}
+
+#[test]
 fn a_record_that_cannot_be_read_stops_nothing() {
     with_database(|store| async move {
         let dir = tempfile::tempdir().unwrap();
@@ -203,7 +306,7 @@ fn f_proc_04_a_crash_between_single_postings_loses_and_doubles_nothing() {
         drain(&mut consumer).await;
         assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (5, 1));
         // A wiped cursor puts nothing aside twice.
-        sqlx::raw_sql("DELETE FROM event_cursors").execute(&mut owner).await.unwrap();
+        sqlx::raw_sql("DELETE FROM log_cursors").execute(&mut owner).await.unwrap();
         drain(&mut Consumer::new(store.clone(), &log, "t", metrics.clone()).unwrap()).await;
         assert_eq!((count(&store, "calls").await, count(&store, "cdr_rejects").await), (5, 1));
     });

@@ -1,6 +1,6 @@
 //! Reads finished call records from the topic `cdr.voice.v1` and posts them to PostgreSQL exactly once by `cdr_id`.
 //!
-//! Rows and cursor are written in one transaction, and a record that is already there is not written again, so that kill −9
+//! Rows and cursor (one per consumer and log) are written in one transaction, and a record that is already there is not written again, so that kill −9
 //! at any moment, a repeated record and a wiped cursor all end with one row per call. PostgreSQL away: the consumer waits
 //! with back-off and the log keeps the records (F-PG-01, F-KAFKA-01). A record that cannot be read is put aside in
 //! `cdr_rejects`, metered and logged: it never stops the others.
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use warp_events::metrics::{EventsMetrics, Sink, WriteResult};
 use warp_events::record::{Packer, Unpacker};
-use warp_events::{Event, EventLog, Reader, TOPIC_CDR_VOICE, Topic};
+use warp_events::{Event, EventLog, EventsError, Reader, TOPIC_CDR_VOICE, Topic};
 use warp_model::CallId;
 use warp_model::cdr::CallRecord;
 
@@ -63,16 +63,11 @@ pub enum Step {
 
 impl Consumer {
     /// Over the topic of finished calls.
-    pub fn new(
-        store: Store,
-        log: &EventLog,
-        name: &str,
-        metrics: Metrics,
-    ) -> Result<Self, warp_events::EventsError> {
+    pub fn new(store: Store, log: &EventLog, name: &str, metrics: Metrics) -> Result<Self, EventsError> {
         let topic = log.topic(TOPIC_CDR_VOICE)?;
         // Until the cursor is known, nothing may be deleted under us.
-        topic.acknowledge(name, 0);
-        let reader = topic.reader(0);
+        topic.hold(name);
+        let reader = topic.from_floor();
         let events = log.metrics().clone();
         Ok(Self {
             store,
@@ -128,59 +123,58 @@ impl Consumer {
         let from = self.reader.cursor();
         let events = match self.reader.next_batch(BATCH) {
             Ok(events) => events,
-            Err(e @ warp_events::EventsError::Cursor { .. }) => {
-                // Outside of what is kept: the log was wiped or its oldest part is gone. The first number that exists
-                // is always safe, because a record is posted once however often it is read.
-                tracing::error!(error = %e, cursor = from, "the cursor is outside of the event log; reading from its beginning");
-                self.reader = self.topic.reader(0);
+            Err(e @ EventsError::Gone { .. }) => {
+                let missed = self.reader.skip_to_floor();
+                tracing::error!(error = %e, cursor = %from, missed, "call records were deleted from the event log before they were posted");
                 return Ok(Step::Idle);
             }
-            Err(e) => return Err(StoreError::Internal(format!("event log: {e}"))),
+            Err(e @ EventsError::Ahead { .. }) => {
+                // The log lost its end. The oldest record is always safe, because one is posted once however often it is read.
+                tracing::error!(error = %e, cursor = %from, "the cursor lies beyond the event log; reading from its beginning");
+                self.reader = self.topic.from_floor();
+                return Ok(Step::Idle);
+            }
+            Err(e) => return Err(unreadable_log(e)),
         };
         let Some(last) = events.last() else {
             self.metrics.cdr_lag_seconds.set(0.0);
             return Ok(Step::Idle);
         };
-        let posted = match self.post(&events, &position_after(last)).await {
+        let posted = match self.post(&events, &last.after.to_string()).await {
             // One record is refused by the database: the others must not wait for it.
             Err(e) if e.refuses_the_row() => self.post_singly(&events).await,
             posted => posted,
         };
         match posted {
             Ok(()) => {
-                self.topic.acknowledge(&self.name, self.reader.cursor());
+                self.reader.acknowledge(&self.name);
                 Ok(Step::Posted(events.len()))
             }
             Err(e) => {
-                self.reader.seek(from);
+                self.reader.seek(&from).map_err(unreadable_log)?;
                 Err(e)
             }
         }
     }
 
-    /// Goes to the stored cursor. It names the last key too: when another record stands there, the log is not the one
-    /// that the cursor was made for, and reading begins at its beginning.
+    /// Goes to the stored cursor of this log, or to that of a version that kept one per consumer, if it is one of this log.
+    /// Else reading begins at the floor.
     async fn place(&mut self) -> Result<(), StoreError> {
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
-        let position = rows::cursor(&mut tx, &self.name).await?;
-        let stored = position.as_deref().and_then(|p| p.split_once(' '));
-        if let Some((number, key)) = stored
-            && let Ok(number) = number.parse::<u64>()
-        {
-            let mut probe = self.topic.reader(number.saturating_sub(1));
-            let same = probe
-                .next_batch(1)
-                .is_ok_and(|events| events.first().is_some_and(|e| e.key == key.as_bytes()));
-            if same {
-                self.reader.seek(number);
-            } else {
-                tracing::warn!(
-                    number,
-                    "the stored cursor belongs to another event log; reading from the beginning"
-                );
-                self.reader = self.topic.reader(0);
+        let stored = match rows::cursor(&mut tx, &self.name, &self.topic.log()).await? {
+            None => rows::cursor_of_before(&mut tx, &self.name, TOPIC_CDR_VOICE).await?,
+            stored => stored,
+        };
+        if let Some(position) = stored {
+            match self.topic.cursor(&position) {
+                Ok(cursor) => self.reader.seek(&cursor).map_err(unreadable_log)?,
+                Err(e @ (EventsError::Foreign { .. } | EventsError::NoCursor)) => {
+                    tracing::warn!(error = %e, position, "the stored cursor is not used; reading the event log from its beginning");
+                }
+                Err(e) => return Err(unreadable_log(e)),
             }
         }
+        self.reader.acknowledge(&self.name);
         self.placed = true;
         Ok(())
     }
@@ -228,7 +222,7 @@ impl Consumer {
         if !new_snapshots.is_empty() {
             rows::snapshots_used(&mut tx, &new_snapshots).await?;
         }
-        rows::set_cursor(&mut tx, (&self.name, TOPIC_CDR_VOICE), position).await?;
+        rows::set_cursor(&mut tx, (&self.name, &self.topic.log()), position).await?;
         tx.commit().await?;
         if self.used_snapshots.len() > USED_SNAPSHOTS {
             self.used_snapshots.clear();
@@ -297,7 +291,7 @@ impl Consumer {
     async fn post_singly(&mut self, events: &[Event]) -> Result<(), StoreError> {
         for event in events {
             let one = std::slice::from_ref(event);
-            let position = position_after(event);
+            let position = event.after.to_string();
             match self.post(one, &position).await {
                 Ok(()) => {}
                 Err(e) if !e.refuses_the_row() => return Err(e),
@@ -305,7 +299,7 @@ impl Consumer {
                     tracing::error!(offset = event.offset, error = %e, "a CDR was refused by PostgreSQL; it is put aside");
                     let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
                     rows::put_aside(&mut tx, event.offset, &e.to_string(), &event.value).await?;
-                    rows::set_cursor(&mut tx, (&self.name, TOPIC_CDR_VOICE), &position).await?;
+                    rows::set_cursor(&mut tx, (&self.name, &self.topic.log()), &position).await?;
                     tx.commit().await?;
                     self.count(WriteResult::Error, 1);
                 }
@@ -316,8 +310,8 @@ impl Consumer {
 
     /// Age of the oldest record that waits.
     fn show_lag(&self) {
-        let mut probe = self.topic.reader(self.reader.cursor());
-        let oldest = probe.next_batch(1).ok().and_then(|e| e.into_iter().next());
+        let probe = self.topic.reader(&self.reader.cursor());
+        let oldest = probe.and_then(|mut p| p.next_batch(1)).ok().and_then(|e| e.into_iter().next());
         let age = oldest.as_ref().map_or(0.0, age);
         self.metrics.cdr_lag_seconds.set(age);
     }
@@ -327,8 +321,9 @@ impl Consumer {
     async fn wait_for_news(self) -> Self {
         let (topic, cursor) = (self.topic.clone(), self.reader.cursor());
         let waited = tokio::task::spawn_blocking(move || {
-            let reader = topic.reader(cursor);
-            reader.wait(LOOK_EVERY) && reader.wait_for(BATCH as u64, GATHER)
+            topic
+                .reader(&cursor)
+                .is_ok_and(|reader| reader.wait(LOOK_EVERY) && reader.wait_for(BATCH as u64, GATHER))
         })
         .await;
         if waited.is_err() {
@@ -338,9 +333,8 @@ impl Consumer {
     }
 }
 
-/// The cursor behind a record: the number of the next one, and the key that shows which log it belongs to.
-fn position_after(event: &Event) -> String {
-    format!("{} {}", event.offset + 1, clean(&String::from_utf8_lossy(&event.key)))
+fn unreadable_log(e: EventsError) -> StoreError {
+    StoreError::Internal(format!("event log: {e}"))
 }
 
 /// Seconds since a record was appended.

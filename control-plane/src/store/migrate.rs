@@ -37,6 +37,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (30, "call storage", include_str!("../../migrations/0030_call_storage.sql")),
     (50, "margin currency", include_str!("../../migrations/0050_margin_currency.sql")),
     (55, "vendor nodes", include_str!("../../migrations/0055_vendor_nodes.sql")),
+    (60, "log cursors", include_str!("../../migrations/0060_log_cursors.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -108,19 +108,29 @@ pub async fn snapshots_used(tx: &mut Tx, ids: &[String]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Where a consumer stands; `None` = it has not begun.
-pub async fn cursor(tx: &mut Tx, consumer: &str) -> Result<Option<String>, StoreError> {
-    let row = sqlx::query(CURSOR_GET).bind(consumer).fetch_optional(tx.db()).await?;
+/// Where a consumer stands in a log; `None` = it has not begun there.
+pub async fn cursor(tx: &mut Tx, consumer: &str, log: &str) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query(CURSOR_GET).bind(consumer).bind(log).fetch_optional(tx.db()).await?;
     Ok(row.map(|r| r.try_get(0)).transpose()?)
 }
 
-/// A consumer of a topic stands here now.
+/// Where a consumer stood in some log of a topic, as versions before kept it; the log knows whether it is its own.
+pub async fn cursor_of_before(
+    tx: &mut Tx,
+    consumer: &str,
+    topic: &'static str,
+) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query(CURSOR_OF_BEFORE).bind(consumer).bind(topic).fetch_optional(tx.db()).await?;
+    Ok(row.map(|r| r.try_get(0)).transpose()?)
+}
+
+/// A consumer of a log stands here now.
 pub async fn set_cursor(
     tx: &mut Tx,
-    (consumer, topic): (&str, &'static str),
+    (consumer, log): (&str, &str),
     position: &str,
 ) -> Result<(), StoreError> {
-    tx.run(sqlx::query(CURSOR_SET).bind(consumer).bind(topic).bind(position)).await?;
+    tx.run(sqlx::query(CURSOR_SET).bind(consumer).bind(log).bind(position)).await?;
     Ok(())
 }
 
@@ -194,9 +204,11 @@ statements! {
     /// A record that cannot be posted; once, however often it is read.
     REJECT_INSERT = "INSERT INTO cdr_rejects (position, reason, content) SELECT $1::text, $2::text, $3::bytea
         WHERE NOT EXISTS (SELECT FROM cdr_rejects WHERE position = $1::text AND content = $3::bytea)";
-    /// Where a consumer stands.
-    CURSOR_GET = "SELECT position FROM event_cursors WHERE consumer = $1";
+    /// Where a consumer stands in a log.
+    CURSOR_GET = "SELECT position FROM log_cursors WHERE consumer = $1 AND log = $2";
+    /// Where it stood when there was one cursor per consumer.
+    CURSOR_OF_BEFORE = "SELECT position FROM event_cursors WHERE consumer = $1 AND topic = $2";
     /// It stands here now.
-    CURSOR_SET = "INSERT INTO event_cursors (consumer, topic, position) VALUES ($1, $2, $3)
-        ON CONFLICT (consumer) DO UPDATE SET position = excluded.position, updated_at = now()";
+    CURSOR_SET = "INSERT INTO log_cursors (consumer, log, position) VALUES ($1, $2, $3)
+        ON CONFLICT (consumer, log) DO UPDATE SET position = excluded.position, updated_at = now()";
 }

@@ -1,155 +1,151 @@
-//! The pump's cursor file: how far each journal segment is copied, and which calls that were answered there are still open.
+//! Where a consumer stands in a log: it stores the text, hands it back, and computes nothing with it.
 //!
-//! Text. Version 2: `v2` and the checksum of the rest, then lines `segment NAME POSITION` and `open NAME CDR_ID`. Version 1
-//! had positions only (`NAME POSITION`) and is still read; what it does not tell is then not known. A file that is damaged
-//! or of another version counts as none.
+//! Text, version 1: `w1:TOPIC:LOG:NUMBER:MARK`. TOPIC is the topic's name; LOG is the log's id (32 hex digits), so that a cursor of
+//! one log is refused by another of the same name; NUMBER is that of the record to read next; MARK (8 hex digits, 0 when not
+//! known) is a checksum of number, time and key of the record before it, so that a log that lost its end and took those
+//! numbers again is noticed. Versions before stored `NUMBER KEY`: [`crate::Topic::cursor`] reads that too.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::path::Path;
+use std::fmt;
+use std::sync::Arc;
 
-use warp_model::CallId;
+use warp_model::Wall;
 
-use crate::error::EventsError;
-use crate::segment;
-
-/// What the file of an earlier run says.
-#[derive(Debug, Default)]
-pub(crate) struct Cursor {
-    /// By the segment's file name.
-    positions: BTreeMap<String, u64>,
-    /// Calls that were answered below a segment's position and have not ended; `None`: version 1, not told.
-    open: Option<BTreeSet<(String, CallId)>>,
-    known: bool,
+/// Names one log of a topic, among all that have a topic of this name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LogName {
+    pub(crate) topic: String,
+    pub(crate) id: u128,
 }
 
-impl Cursor {
-    /// Of the journals in `dir`.
-    pub(crate) fn load(dir: &Path) -> Cursor {
-        let text = std::fs::read_to_string(dir.join(FILE)).unwrap_or_default();
-        Self::parse(&text).unwrap_or_default()
+impl fmt::Display for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:032x}", self.topic, self.id)
     }
+}
 
-    fn parse(text: &str) -> Option<Cursor> {
-        let (head, rest) = text.split_once('\n')?;
-        let (version, crc) = head.split_once(' ')?;
-        if crc != format!("{:08x}", crc32c::crc32c(rest.as_bytes())) {
+/// A place between two records of one log. Two are equal when they are the same place of the same log.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    pub(crate) log: Arc<LogName>,
+    /// Number of the record to read next.
+    pub(crate) next: u64,
+    /// Of the record before it; 0: not known.
+    pub(crate) mark: u32,
+}
+
+impl PartialEq for Cursor {
+    fn eq(&self, other: &Self) -> bool {
+        self.log == other.log && self.next == other.next
+    }
+}
+
+impl Eq for Cursor {}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w1:{}:{}:{:08x}", self.log, self.next, self.mark)
+    }
+}
+
+/// Tells a record from another one of the same number; never 0.
+pub(crate) fn mark(number: u64, at: Wall, key: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(&number.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc, &at.0.to_le_bytes());
+    crc32c::crc32c_append(crc, key).max(1)
+}
+
+/// A text that was stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stored<'a> {
+    Cursor {
+        log: LogName,
+        next: u64,
+        mark: u32,
+    },
+    /// As versions before stored it: the number of the next record, the key of the one before.
+    Numbered {
+        next: u64,
+        key: &'a str,
+    },
+}
+
+impl Stored<'_> {
+    /// `None`: no cursor, or one of a newer version.
+    pub(crate) fn parse(text: &str) -> Option<Stored<'_>> {
+        let Some(rest) = text.strip_prefix("w1:") else {
+            let (next, key) = text.split_once(' ')?;
+            return Some(Stored::Numbered { next: next.parse().ok()?, key });
+        };
+        let mut parts = rest.split(':');
+        let (topic, id, next, mark) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() || topic.is_empty() || id.len() != 32 || mark.len() != 8 {
             return None;
         }
-        let mut cursor = Cursor { known: true, ..Cursor::default() };
-        match version {
-            "v1" => {
-                for line in rest.lines() {
-                    let (name, position) = line.split_once(' ')?;
-                    cursor.positions.insert(name.to_owned(), position.parse().ok()?);
-                }
-            }
-            "v2" => {
-                let mut open = BTreeSet::new();
-                for line in rest.lines() {
-                    let mut words = line.split(' ');
-                    let (what, name, value) = (words.next()?, words.next()?, words.next()?);
-                    if what == "segment" {
-                        cursor.positions.insert(name.to_owned(), value.parse().ok()?);
-                    } else if what == "open" {
-                        open.insert((name.to_owned(), value.parse().ok()?));
-                    }
-                }
-                cursor.open = Some(open);
-            }
-            _ => return None,
-        }
-        Some(cursor)
-    }
-
-    /// There was a file that could be read.
-    pub(crate) fn known(&self) -> bool {
-        self.known
-    }
-
-    /// What lies below this position of a segment is in the topic.
-    pub(crate) fn position_of(&self, path: &Path) -> u64 {
-        name_of(path).and_then(|name| self.positions.get(&name).copied()).unwrap_or(0)
-    }
-
-    /// The call that was answered at this place has ended, and its end is in the topic.
-    pub(crate) fn has_ended(&self, path: &Path, position: u64, call: CallId) -> bool {
-        let (Some(open), Some(name)) = (&self.open, name_of(path)) else { return false };
-        let copied = self.positions.get(&name).is_some_and(|copied| position < *copied);
-        copied && !open.contains(&(name, call))
-    }
-
-    /// Writes the file: whole and durable, or the old one stays.
-    pub(crate) fn save<'a>(
-        dir: &Path,
-        positions: impl Iterator<Item = (&'a Path, u64)>,
-        open: impl Iterator<Item = (&'a Path, CallId)>,
-    ) -> Result<(), EventsError> {
-        let mut text = String::new();
-        for (path, position) in positions {
-            if let Some(name) = name_of(path) {
-                text.push_str(&format!("segment {name} {position}\n"));
-            }
-        }
-        for (path, id) in open {
-            if let Some(name) = name_of(path) {
-                text.push_str(&format!("open {name} {id}\n"));
-            }
-        }
-        let crc = crc32c::crc32c(text.as_bytes());
-        let (path, new) = (dir.join(FILE), dir.join(NEW));
-        let written = std::fs::File::create(&new).and_then(|mut file| {
-            file.write_all(format!("v2 {crc:08x}\n{text}").as_bytes())?;
-            file.sync_data()
-        });
-        written.map_err(EventsError::io("write", &new))?;
-        std::fs::rename(&new, &path).map_err(EventsError::io("rename", &path))?;
-        segment::sync_dir(dir)
+        Some(Stored::Cursor {
+            log: LogName { topic: topic.to_owned(), id: u128::from_str_radix(id, 16).ok()? },
+            next: next.parse().ok()?,
+            mark: u32::from_str_radix(mark, 16).ok()?,
+        })
     }
 }
-
-fn name_of(path: &Path) -> Option<String> {
-    Some(path.file_name()?.to_str()?.to_owned())
-}
-
-const FILE: &str = "pump.cursor";
-const NEW: &str = "pump.cursor.new";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const TEXT: &str = "w1:cdr.voice.v1:0000000000000000000000000000abcd:42:00c0ffee";
+
+    fn cursor() -> Cursor {
+        let log = Arc::new(LogName { topic: "cdr.voice.v1".to_owned(), id: 0xabcd });
+        Cursor { log, next: 42, mark: 0xc0_ffee }
+    }
 
     #[test]
-    fn both_versions_are_read_and_anything_else_counts_as_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = (dir.path().join("a.jrn"), dir.path().join("b.jrn"));
-        let id = CallId::from_u128;
-        let write = |version: &str, rest: &str| {
-            let crc = crc32c::crc32c(rest.as_bytes());
-            std::fs::write(dir.path().join(FILE), format!("{version} {crc:08x}\n{rest}")).unwrap();
-        };
-        assert!(!Cursor::load(dir.path()).known());
-        let positions = [(a.as_path(), 500), (b.as_path(), 64)];
-        Cursor::save(dir.path(), positions.into_iter(), [(a.as_path(), id(1))].into_iter()).unwrap();
-        let saved = Cursor::load(dir.path());
-        assert!(saved.known());
+    fn the_text_of_a_cursor_is_stable_and_anything_else_is_none() {
+        assert_eq!(cursor().to_string(), TEXT);
+        let log = LogName { topic: "cdr.voice.v1".to_owned(), id: 0xabcd };
+        assert_eq!(Stored::parse(TEXT), Some(Stored::Cursor { log, next: 42, mark: 0xc0_ffee }));
         assert_eq!(
-            (saved.position_of(&a), saved.position_of(&b), saved.position_of(dir.path())),
-            (500, 64, 0)
+            Stored::parse("42 call_01 x"),
+            Some(Stored::Numbered { next: 42, key: "call_01 x" }),
+            "as versions before stored it"
         );
-        assert!(saved.has_ended(&a, 499, id(2)), "answered below the position and not open");
-        assert!(!saved.has_ended(&a, 499, id(1)), "open");
-        assert!(!saved.has_ended(&a, 500, id(2)), "not looked at yet");
-        assert!(!saved.has_ended(dir.path(), 1, id(2)), "a segment that it does not know");
+        for bad in [
+            "",
+            "42",
+            "x y",
+            "-1 k",
+            "w1:",
+            &TEXT.replacen("w1", "w2", 1),
+            &TEXT.replacen("cdr.voice.v1", "", 1),
+            &TEXT.replacen("0000", "000", 1),
+            &TEXT.replacen(":42", ":", 1),
+            &TEXT.replacen(":42", ":-42", 1),
+            &TEXT.replacen("c0ffee", "c0ffe", 1),
+            &TEXT.replacen("c0ffee", "c0ffeg", 1),
+            &format!("{TEXT}:"),
+        ] {
+            assert_eq!(Stored::parse(bad), None, "{bad}");
+        }
+    }
 
-        write("v1", "a.jrn 500\n");
-        let first = Cursor::load(dir.path());
-        assert_eq!((first.known(), first.position_of(&a)), (true, 500));
-        assert!(!first.has_ended(&a, 1, id(2)), "version 1 does not tell");
+    #[test]
+    fn the_same_place_of_the_same_log_is_equal() {
+        assert_eq!(cursor(), Cursor { mark: 0, ..cursor() });
+        assert_ne!(cursor(), Cursor { next: 43, ..cursor() });
+        let other = |topic: &str, id| Arc::new(LogName { topic: topic.to_owned(), id });
+        assert_ne!(cursor(), Cursor { log: other("cdr.voice.v1", 1), ..cursor() });
+        assert_ne!(cursor(), Cursor { log: other("cdr.sms.v1", 0xabcd), ..cursor() });
+        let marks =
+            [mark(1, Wall(1), b"k"), mark(2, Wall(1), b"k"), mark(1, Wall(2), b"k"), mark(1, Wall(1), b"l")];
+        assert_eq!(std::collections::BTreeSet::from(marks).len(), 4);
+    }
 
-        write("v3", "segment a.jrn 500\n");
-        assert!(!Cursor::load(dir.path()).known());
-        std::fs::write(dir.path().join(FILE), "v2 00000000\nsegment a.jrn 500\n").unwrap();
-        assert!(!Cursor::load(dir.path()).known(), "a wrong checksum");
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "(w1:)?[a-z0-9:. é-]{0,80}") {
+            let _ = Stored::parse(&text);
+        }
     }
 }

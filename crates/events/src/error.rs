@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::cursor::Cursor;
+
 /// Errors of the journal and the log.
 #[derive(Debug)]
 pub enum EventsError {
@@ -30,13 +32,25 @@ pub enum EventsError {
         /// The version it carries.
         found: u16,
     },
-    /// A cursor lies before the oldest record that is kept, or behind the newest.
-    Cursor {
-        /// What was asked for.
-        wanted: u64,
-        /// The oldest record that exists.
-        oldest: u64,
+    /// The cursor lies below the floor: what it names was deleted by retention.
+    Gone {
+        /// Where the oldest record that is kept stands.
+        floor: Cursor,
+        /// How many records lie between the cursor and the floor.
+        missed: u64,
     },
+    /// The cursor lies beyond the newest durable record: the log lost its end.
+    Ahead {
+        /// Behind the newest durable record.
+        end: Cursor,
+    },
+    /// The cursor is one of another log, or this log has taken its numbers again.
+    Foreign {
+        /// The log that was asked.
+        log: String,
+    },
+    /// The text is no cursor, or one of a newer version.
+    NoCursor,
 }
 
 impl EventsError {
@@ -61,9 +75,12 @@ impl fmt::Display for EventsError {
             Self::Version { path, found } => {
                 write!(f, "{}: unknown format version {found}", path.display())
             }
-            Self::Cursor { wanted, oldest } => {
-                write!(f, "record {wanted} is not there (oldest is {oldest})")
+            Self::Gone { floor, missed } => {
+                write!(f, "{missed} records were deleted before they were read; the oldest stands at {floor}")
             }
+            Self::Ahead { end } => write!(f, "the cursor lies beyond the end of the log, {end}"),
+            Self::Foreign { log } => write!(f, "the cursor is not one of the log {log}"),
+            Self::NoCursor => f.write_str("no cursor of an event log, or one of a newer version"),
         }
     }
 }

@@ -207,8 +207,8 @@ impl Rig {
         let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
         Copier::new(dir, topic.clone(), EventsMetrics::detached()).look().unwrap();
         let mut ledger = BTreeMap::new();
-        let mut reader = topic.reader(0);
-        while topic.end() > reader.cursor() {
+        let mut reader = topic.from_floor();
+        while topic.end() != reader.cursor() {
             for event in reader.next_batch(100).unwrap() {
                 let record: CallRecord =
                     serde_json::from_slice(&crate::record::unpack(&event.value).unwrap()).unwrap();
@@ -380,7 +380,7 @@ fn the_pump_never_takes_a_segment_that_is_being_made_for_a_finished_one() {
     drop(journal);
     rig.faults.plan().peek = None;
     pump.lock().unwrap().look().unwrap();
-    assert_eq!(topic.end() as u128, calls);
+    assert_eq!(topic.end_number() as u128, calls);
     // What a kill left half made goes at the next start.
     let half = rig.dir().join(format!("{:032x}-00000-00000009.jrn.new", 7));
     std::fs::write(&half, [0; 100]).unwrap();
@@ -469,13 +469,13 @@ fn f_disk_02_the_log_never_shows_what_a_sync_failed_to_write() {
     for n in 0..10 {
         topic.append_durable(b"k", format!("good {n}").as_bytes()).unwrap();
     }
-    let mut reader = topic.reader(0);
+    let mut reader = topic.from_floor();
     assert_eq!(values(&mut reader).len(), 10);
     let late = topic.append([(&b"k"[..], &b"withdrawn"[..])]).unwrap();
     faults.plan().sync = Some(EIO);
     for _ in 0..20 {
         assert!(topic.append_durable(b"k", b"lost").is_err());
-        assert_eq!(topic.end(), 10);
+        assert_eq!(topic.end_number(), 10);
         assert!(values(&mut reader).is_empty());
     }
     // No segment is left behind for each try.
@@ -485,13 +485,13 @@ fn f_disk_02_the_log_never_shows_what_a_sync_failed_to_write() {
     assert!(number >= late, "a number never names two records");
     assert!(topic.sync(late).is_err(), "its file was synced in vain: the caller must append it again");
     assert_eq!(values(&mut reader), ["again"]);
-    assert_eq!(reader.cursor(), number + 1);
-    assert_eq!(values(&mut topic.reader(0)).len(), 11);
+    assert_eq!(reader.number(), number + 1);
+    assert_eq!(values(&mut topic.from_floor()).len(), 11);
     drop((topic, reader));
     faults.power_cut(&dir.path().join("t"));
     let reopened = self::topic(dir.path(), &faults);
-    assert_eq!(reopened.end(), number + 1);
-    let all = values(&mut reopened.reader(0));
+    assert_eq!(reopened.end_number(), number + 1);
+    let all = values(&mut reopened.from_floor());
     assert_eq!(all.len(), 11, "{all:?}");
     assert_eq!(all.last().map(String::as_str), Some("again"));
 }
@@ -509,7 +509,7 @@ fn f_disk_02_what_an_earlier_sync_failed_to_write_stays_withdrawn_after_a_later_
         faults.plan().sync = None;
     }
     topic.append_durable(b"k", b"last").unwrap();
-    assert_eq!(values(&mut topic.reader(0)), ["good 0", "good 1", "good 2", "last"]);
+    assert_eq!(values(&mut topic.from_floor()), ["good 0", "good 1", "good 2", "last"]);
 }
 
 #[test]
@@ -531,10 +531,10 @@ fn f_disk_02_a_short_write_leaves_nothing_that_a_reader_could_take_for_a_record(
         }
         let want: Vec<String> =
             std::iter::once("first".to_owned()).chain((0..8).map(|n| format!("later {n}"))).collect();
-        assert_eq!(values(&mut topic.reader(0)), want);
+        assert_eq!(values(&mut topic.from_floor()), want);
         drop(topic);
         let reopened = self::topic(dir.path(), &faults);
-        assert_eq!((reopened.end(), values(&mut reopened.reader(0))), (9, want), "{part}");
+        assert_eq!((reopened.end_number(), values(&mut reopened.from_floor())), (9, want), "{part}");
         assert_eq!(reopened.append_durable(b"k", b"on").unwrap(), 9);
     }
 }
@@ -557,5 +557,5 @@ fn f_disk_01_a_full_disk_stops_the_log_and_it_goes_on_where_it_stopped() {
     assert!(topic.append_durable(b"k", b"x").is_err());
     faults.plan().create = None;
     assert_eq!(topic.append_durable(b"k", b"on").unwrap(), n);
-    assert_eq!(values(&mut topic.reader(0)).len() as u64, n + 1);
+    assert_eq!(values(&mut topic.from_floor()).len() as u64, n + 1);
 }

@@ -4,7 +4,8 @@
 //!   a syncer thread makes them durable within 50 ms, so a power cut loses at most that.
 //! * [`recover`]: after a crash, each answered call without an end becomes exactly one record that ends at the last sign
 //!   of life.
-//! * [`log`]: topics of numbered records with group commit; readers keep their own cursor.
+//! * [`log`]: topics of numbered records with group commit; consumers keep their own [`Cursor`]. What retention deleted lies
+//!   below the floor: who wants it hears so, and how much.
 //! * [`pump`]: copies finished records from the journals to the topic `cdr.voice.v1`, at least once, in their packed form
 //!   ([`record`]), and keeps count of what customers spent today ([`spend`]).
 //!
@@ -27,6 +28,7 @@ pub mod recover;
 pub mod segment;
 pub mod spend;
 
+pub use cursor::Cursor;
 pub use disk::Disk;
 pub use error::EventsError;
 pub use journal::{Journal, JournalOptions};

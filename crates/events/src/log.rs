@@ -4,13 +4,14 @@
 //! [`Topic::sync`] makes durable, and concurrent callers share one `fdatasync` (group commit). Readers see durable records
 //! only, so that a number once read never names another record after a power cut. When a sync fails, the records that it was
 //! to cover are withdrawn: a second sync of the same file would succeed without them (F-DISK-02). Their numbers are not used
-//! again, their callers are told, and a fresh segment goes on. A consumer keeps its own cursor (the
-//! number of the next record it wants) where it keeps its results, which makes "exactly once" its own transaction.
+//! again, their callers are told, and a fresh segment goes on. A consumer keeps its own [`Cursor`] where it
+//! keeps its results, which makes "exactly once" its own transaction.
 //! Segments go when they are older than the retention *and* every registered consumer has acknowledged them. The floor, the
 //! number of the oldest record that is kept, is durable before they go ([`head`]): it never goes back, and no number below
 //! it is given again.
 
 mod head;
+mod place;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use warp_model::Wall;
 use warp_model::sync::lock;
 
+use crate::cursor::{Cursor, LogName};
 use crate::disk::Disk;
 use crate::error::EventsError;
 use crate::journal::wall;
@@ -87,6 +89,7 @@ pub struct Topic {
 
 struct TopicInner {
     dir: PathBuf,
+    name: Arc<LogName>,
     options: LogOptions,
     writer: Mutex<Writer>,
     /// Held during a sync: who waits for it shares the next one.
@@ -130,8 +133,10 @@ struct SegmentInfo {
 /// One record as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its number; the cursor after it is `offset + 1`.
+    /// Its number, for people to read: no cursor is made of it.
     pub offset: u64,
+    /// Where a consumer stands that has taken it.
+    pub after: Cursor,
     /// When it was appended.
     pub at: Wall,
     /// For partitions and de-duplication.
@@ -156,7 +161,7 @@ impl EventLog {
         if let Some(topic) = topics.get(name) {
             return Ok(topic.clone());
         }
-        let topic = Topic::open(&self.inner.dir.join(name), self.inner.options.clone())?;
+        let topic = Topic::open(&self.inner.dir, name, self.inner.options.clone())?;
         topics.insert(name.to_owned(), topic.clone());
         Ok(topic)
     }
@@ -168,7 +173,8 @@ impl EventLog {
 }
 
 impl Topic {
-    fn open(dir: &Path, options: LogOptions) -> Result<Self, EventsError> {
+    fn open(log: &Path, name: &str, options: LogOptions) -> Result<Self, EventsError> {
+        let dir = &log.join(name);
         std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
         let head = Head::open(dir, &options)?;
         let mut segments = BTreeMap::new();
@@ -210,6 +216,7 @@ impl Topic {
         Ok(Topic {
             inner: Arc::new(TopicInner {
                 dir: dir.to_owned(),
+                name: Arc::new(LogName { topic: name.to_owned(), id: head.id }),
                 writer: Mutex::new(Writer {
                     header,
                     file: Arc::new(file),
@@ -405,31 +412,6 @@ impl Topic {
         Ok(end - 1)
     }
 
-    /// Number of the first record that is not durable yet: the end of what readers see.
-    pub fn end(&self) -> u64 {
-        self.inner.durable.load(Ordering::Acquire)
-    }
-
-    /// Number of the oldest record that is kept; of the next one when none is. It never goes back.
-    pub fn oldest(&self) -> u64 {
-        lock(&self.inner.writer).floor()
-    }
-
-    /// The number from which on records were appended at `at` or later; a few older ones may come first, none is missing.
-    pub fn since(&self, at: Wall) -> u64 {
-        let writer = lock(&self.inner.writer);
-        // A segment's records are older than the next one's beginning.
-        let before = writer.segments.iter().rfind(|(_, s)| s.created <= at).map(|(first, _)| *first);
-        before.unwrap_or(0).max(writer.floor())
-    }
-
-    /// Registers a consumer that has everything below `number`: later segments are kept until it acknowledges them.
-    /// Call it again with each new cursor.
-    pub fn acknowledge(&self, consumer: &str, number: u64) {
-        let mut writer = lock(&self.inner.writer);
-        writer.consumers.insert(consumer.to_owned(), number);
-    }
-
     /// Applies the retention now (it also runs whenever a segment is full). Gives the number of segments deleted.
     pub fn retain(&self, now: Wall) -> usize {
         self.retain_locked(&mut lock(&self.inner.writer), now)
@@ -476,11 +458,6 @@ impl Topic {
             deleted += 1;
         }
         deleted
-    }
-
-    /// A reader that wants `cursor` next; 0 is the beginning of time and means the oldest record that is kept.
-    pub fn reader(&self, cursor: u64) -> Reader {
-        Reader::new(self.clone(), if cursor == 0 { self.oldest() } else { cursor })
     }
 
     /// Segment of a record: its first number, its path, the number after its last one when another segment follows. `Err`:

@@ -44,6 +44,8 @@ pub struct EventsMetrics {
     pub backlog: Gauge,
     /// How many journal files there are.
     pub journal_segments: Gauge,
+    /// Records of the event log that were deleted before a consumer had read them.
+    pub missed: Counter,
     /// Call records by sink.
     pub cdr_written: Counters<(Sink, WriteResult)>,
 }
@@ -76,6 +78,10 @@ impl EventsMetrics {
                 "Records of finished calls that wait in memory for space on disk.",
             ),
             journal_segments: r.gauge("warp_journal_segments", "Journal files on disk."),
+            missed: r.counter(
+                "warp_event_log_missed_records_total",
+                "Records of the event log that were deleted before a consumer had read them.",
+            ),
             cdr_written: r.counters("warp_cdr_written_total", "Call records written, by where to."),
         }
     }

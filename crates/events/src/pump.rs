@@ -2,7 +2,7 @@
 //!
 //! One thread looks into the folder a few times a second, and reads of each segment only what is new. A segment is deleted
 //! when it is finished (its file lock is free), all of it is durable in the topic, and no call that was answered in it is
-//! still open. The cursor file ([`crate::cursor`]) is a hint that saves work after a restart: without it everything still
+//! still open. The cursor file ([`cursor`]) is a hint that saves work after a restart: without it everything still
 //! there is copied again, and consumers drop the doubles by `cdr_id`. It also tells recovery which answered calls have ended
 //! in segments that are gone; so it is written before a segment is deleted.
 
@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use warp_model::CallId;
 
-use crate::cursor::Cursor;
 use crate::error::EventsError;
 use crate::journal::{self, kind, wall};
 use crate::log::Topic;
@@ -25,6 +24,9 @@ use crate::metrics::{EventsMetrics, Sink, WriteResult};
 use crate::record::Packer;
 use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, PAYLOAD_BYTES, Scan};
 use crate::spend::{Facts, Spend, Spent};
+use cursor::Cursor;
+
+pub(crate) mod cursor;
 
 /// How the pump works.
 #[derive(Clone, Debug)]

@@ -16,9 +16,9 @@ use std::time::Duration;
 use warp_model::CallId;
 use warp_model::cdr::{CallRecord, JournalRecord, Outcome, ReleaseSide};
 
-use crate::cursor::Cursor;
 use crate::error::EventsError;
 use crate::journal::{self, Journal, JournalOptions, kind};
+use crate::pump::cursor::Cursor;
 use crate::segment::{self, Item, Scan};
 
 /// Shard number in the segments that recovery writes.

@@ -101,7 +101,7 @@ impl Spend {
     }
 
     fn read_on(&mut self, topic: &Topic, now: Wall) -> Result<(), EventsError> {
-        let mut reader = topic.reader(self.cursor);
+        let mut reader = topic.reader_at(self.cursor);
         let mut unpacker = Unpacker::default();
         loop {
             let batch = reader.next_batch(BATCH)?;
@@ -196,7 +196,7 @@ impl Spend {
         self.last = last.to_owned();
         // The log may be younger than the checkpoint: somebody removed it.
         let Some(before) = cursor.checked_sub(1) else { return true };
-        let mut probe = topic.reader(before);
+        let mut probe = topic.reader_at(before);
         probe.next_batch(1).is_ok_and(|events| events.first().is_some_and(|e| e.key == self.last.as_bytes()))
     }
 }

@@ -34,7 +34,7 @@ fn topic(dir: &Path) -> (EventLog, Topic) {
 fn pumped(journals: &Path, topic: &Topic) -> BTreeMap<String, Vec<CallRecord>> {
     Copier::new(journals, topic.clone(), EventsMetrics::detached()).look().unwrap();
     let mut by_id: BTreeMap<String, Vec<CallRecord>> = BTreeMap::new();
-    let mut reader = topic.reader(0);
+    let mut reader = topic.from_floor();
     loop {
         let batch = reader.next_batch(100).unwrap();
         if batch.is_empty() {
@@ -201,7 +201,7 @@ fn f_upg_02_fields_of_a_newer_version_pass_and_a_newer_format_is_left_alone() {
     let (_log, topic) = topic(&dir.path().join("log"));
     assert_eq!(pumped(&journals, &topic).len(), 2);
     // The finished record is passed on byte for byte.
-    let first = topic.reader(0).next_batch(1).unwrap().remove(0);
+    let first = topic.from_floor().next_batch(1).unwrap().remove(0);
     assert_eq!(*record::unpack(&first.value).unwrap(), newer(1));
     // A file of another format is named, and nothing is done to it.
     let mut other = header.encode();
@@ -266,7 +266,7 @@ fn f_time_01_a_clock_that_went_back_before_the_restart_doubles_and_keeps_nothing
     assert_eq!(pumped(&journals, &topic).len(), 1);
     assert!(segments(&journals).is_empty(), "the end was read after the beginning: nothing is kept");
     assert!(recover(&journals, &options(1 << 20), &mut |_| ()).unwrap().calls.is_empty());
-    assert_eq!(topic.end(), 1);
+    assert_eq!(topic.waiting(&topic.floor()).unwrap(), 1);
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn segments_stay_while_a_call_answered_in_them_is_open() {
         copier.look().unwrap();
         !first.exists()
     });
-    assert_eq!(topic.end(), 100);
+    assert_eq!(topic.waiting(&topic.floor()).unwrap(), 100);
 }
 
 #[test]
@@ -469,7 +469,7 @@ fn the_pump_copies_while_the_journal_is_written_and_goes_on_after_a_restart() {
         let (_log, topic) = topic(&dir.path().join("log"));
         let mut journal = Journal::open(&journals, 7, options(32 << 10)).unwrap();
         let pump = Pump::start(&journals, topic.clone(), PumpOptions::default(), metrics.clone()).unwrap();
-        let mut reader = topic.reader(0);
+        let mut reader = topic.from_floor();
         for n in 0..300 {
             journal.append(&JournalRecord::Ended(call(n, true))).unwrap();
         }
@@ -483,7 +483,7 @@ fn the_pump_copies_while_the_journal_is_written_and_goes_on_after_a_restart() {
     }
     assert!(segments(&journals).is_empty());
     let (_log, topic) = topic(&dir.path().join("log"));
-    assert_eq!(topic.end(), 300);
+    assert_eq!(topic.waiting(&topic.floor()).unwrap(), 300);
     let mut journal = Journal::open(&journals, 7, options(32 << 10)).unwrap();
     journal.append(&JournalRecord::Ended(call(300, true))).unwrap();
     drop(journal);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use warp_events::{EventLog, EventsError, EventsMetrics, LogOptions, Topic};
+use warp_events::{Cursor, EventLog, EventsError, EventsMetrics, LogOptions, Topic};
 use warp_model::Wall;
 
 fn open(dir: &Path, segment_bytes: u64, keep: Duration) -> Topic {
@@ -15,8 +15,20 @@ fn open(dir: &Path, segment_bytes: u64, keep: Duration) -> Topic {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn values(topic: &Topic, cursor: u64) -> Vec<(u64, Vec<u8>)> {
-    let mut reader = topic.reader(cursor);
+/// Where a consumer stands that has taken every record below this number.
+fn at(topic: &Topic, number: u64) -> Cursor {
+    let mut reader = topic.from_floor();
+    let taken = std::iter::from_fn(|| reader.next_batch(1).unwrap().pop()).take_while(|e| e.offset < number);
+    taken.last().map_or(topic.floor(), |e| e.after)
+}
+
+/// Records of the topic, none of which was deleted.
+fn written(topic: &Topic) -> u64 {
+    topic.waiting(&topic.floor()).unwrap()
+}
+
+fn values(topic: &Topic, from: u64) -> Vec<(u64, Vec<u8>)> {
+    let mut reader = topic.reader(&at(topic, from)).unwrap();
     let mut out = Vec::new();
     loop {
         let batch = reader.next_batch(7).unwrap();
@@ -43,7 +55,7 @@ proptest! {
             let end = topic.append(batch.iter().map(|v| (b"k".as_slice(), v.as_slice()))).unwrap();
             topic.sync(end).unwrap();
             all.extend(batch.iter().cloned());
-            prop_assert_eq!(topic.end(), all.len() as u64);
+            prop_assert_eq!(written(&topic), all.len() as u64);
         }
         let topic = open(dir.path(), segment_bytes, DAY);
         let wanted: Vec<_> = all.into_iter().enumerate().map(|(i, v)| (i as u64, v)).collect();
@@ -58,8 +70,8 @@ fn records_are_seen_when_they_are_durable() {
     let dir = tempfile::tempdir().unwrap();
     let topic = open(dir.path(), 1 << 20, DAY);
     let end = topic.append([(b"k".as_slice(), b"v".as_slice())]).unwrap();
-    assert_eq!((end, topic.end()), (1, 0));
-    let mut reader = topic.reader(0);
+    assert_eq!((end, topic.end()), (1, topic.floor()));
+    let mut reader = topic.from_floor();
     assert!(!reader.wait(Duration::ZERO));
     assert!(reader.next_batch(10).unwrap().is_empty());
     topic.sync(end).unwrap();
@@ -69,7 +81,7 @@ fn records_are_seen_when_they_are_durable() {
         (batch[0].offset, batch[0].key.as_slice(), batch[0].value.as_slice()),
         (0, b"k".as_slice(), b"v".as_slice())
     );
-    assert_eq!(reader.cursor(), 1);
+    assert_eq!((reader.cursor(), batch[0].after.clone()), (topic.end(), topic.end()));
 }
 
 #[test]
@@ -113,22 +125,33 @@ fn large_records_are_read_whole() {
 #[test]
 fn retention_waits_for_every_consumer() {
     let dir = tempfile::tempdir().unwrap();
-    let topic = open(dir.path(), 512, Duration::ZERO);
-    topic.acknowledge("postgres", 0);
+    let metrics = EventsMetrics::detached();
+    let options = LogOptions { segment_bytes: 512, keep: Duration::ZERO, ..LogOptions::new(metrics.clone()) };
+    let topic = EventLog::open(dir.path(), options).unwrap().topic("t").unwrap();
+    topic.hold("postgres");
     for i in 0..100u8 {
         topic.append_durable(b"k", &[i; 40]).unwrap();
     }
     let far = Wall(i64::MAX);
     assert_eq!(topic.retain(far), 0);
     assert_eq!(values(&topic, 0).len(), 100);
-    topic.acknowledge("postgres", 50);
+    let (early, half) = (at(&topic, 1), at(&topic, 50));
+    topic.reader(&half).unwrap().acknowledge("postgres");
     assert!(topic.retain(far) > 0);
-    assert!(topic.oldest() > 0 && topic.oldest() <= 50);
-    assert_eq!(values(&topic, 50).len(), 50);
-    let gone = topic.reader(1).next_batch(1);
-    assert!(matches!(gone, Err(EventsError::Cursor { wanted: 1, .. })));
-    let beyond = topic.reader(1_000).next_batch(1);
-    assert!(matches!(beyond, Err(EventsError::Cursor { wanted: 1_000, .. })));
+    let floor = topic.from_floor().next_batch(1).unwrap()[0].offset;
+    assert!(floor > 0 && floor <= 50);
+    assert_eq!((topic.waiting(&half).unwrap(), values(&topic, 50).len()), (50, 50));
+    let mut behind = topic.reader(&early).unwrap();
+    for _ in 0..2 {
+        let gone = behind.next_batch(1);
+        assert!(
+            matches!(gone, Err(EventsError::Gone { floor: f, missed }) if f == topic.floor() && missed == floor - 1)
+        );
+    }
+    assert_eq!(topic.waiting(&early).unwrap(), 100 - floor);
+    assert_eq!((behind.skip_to_floor(), behind.skip_to_floor()), (floor - 1, 0));
+    assert_eq!(metrics.missed.value(()), floor - 1);
+    assert_eq!(behind.next_batch(1).unwrap()[0].offset, floor);
 }
 
 #[test]
@@ -138,23 +161,68 @@ fn numbers_go_on_when_a_retention_took_every_record() {
     for i in 0..20u8 {
         topic.append_durable(b"k", &[i; 40]).unwrap();
     }
+    let early = at(&topic, 19).to_string();
     drop(topic);
     // The newest segment is empty: all that hold records may go.
     let topic = open(dir.path(), 512, Duration::ZERO);
     assert!(topic.retain(Wall(i64::MAX)) > 0);
-    assert_eq!((topic.oldest(), topic.end()), (20, 20));
+    let end = topic.end();
+    assert_eq!(topic.floor(), end);
     for _ in 0..2 {
         drop(open(dir.path(), 512, Duration::ZERO));
         let topic = open(dir.path(), 512, Duration::ZERO);
-        assert_eq!((topic.oldest(), topic.end()), (20, 20));
-        assert!(matches!(
-            topic.reader(19).next_batch(1),
-            Err(EventsError::Cursor { wanted: 19, oldest: 20 })
-        ));
+        assert_eq!((topic.floor(), topic.end()), (end.clone(), end.clone()));
+        let gone = topic.reader(&topic.cursor(&early).unwrap()).unwrap().next_batch(1);
+        assert!(matches!(gone, Err(EventsError::Gone { floor, missed: 1 }) if floor == end));
     }
     let topic = open(dir.path(), 512, Duration::ZERO);
     assert_eq!(topic.append_durable(b"k", b"next").unwrap(), 20);
     assert_eq!(values(&topic, 0), [(20, b"next".to_vec())]);
+}
+
+/// What was durable and read is gone: the newest segment's header is damaged.
+fn without_its_end(dir: &Path) {
+    let folder = dir.join("t");
+    let logs = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
+    let newest = logs.filter(|p| p.extension().is_some_and(|e| e == "log")).max().unwrap();
+    let file = std::fs::File::options().write(true).open(newest).unwrap();
+    file.write_all_at(b"!", 20).unwrap();
+}
+
+#[test]
+fn f_disk_03_a_cursor_of_a_log_that_lost_its_end_is_noticed_before_and_after_its_numbers_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 1 << 20, DAY);
+    for i in 0..3u8 {
+        topic.append_durable(b"k", &[i]).unwrap();
+    }
+    drop(topic);
+    let topic = open(dir.path(), 1 << 20, DAY);
+    let whole = topic.end();
+    for i in 0..3u8 {
+        topic.append_durable(b"k", &[i]).unwrap();
+    }
+    let (kept, lost) = (at(&topic, 3).to_string(), at(&topic, 5).to_string());
+    // As an earlier version stored it.
+    let (kept_number, lost_number) = ("3 k", "5 k");
+    drop(topic);
+    without_its_end(dir.path());
+    let topic = open(dir.path(), 1 << 20, DAY);
+    assert_eq!(topic.end(), whole);
+    assert_eq!(topic.cursor(&kept).unwrap(), whole);
+    assert_eq!(topic.cursor(kept_number).unwrap(), whole);
+    assert!(matches!(topic.cursor(lost_number), Err(EventsError::Foreign { .. })));
+    let ahead = topic.reader(&topic.cursor(&lost).unwrap()).unwrap().next_batch(1);
+    assert!(matches!(ahead, Err(EventsError::Ahead { end }) if end == whole));
+    for i in 0..9u8 {
+        topic.append_durable(b"other", &[i]).unwrap();
+    }
+    assert!(
+        matches!(topic.cursor(&lost), Err(EventsError::Foreign { .. })),
+        "another record stands before it now"
+    );
+    assert!(matches!(topic.cursor(lost_number), Err(EventsError::Foreign { .. })));
+    assert_eq!(topic.cursor(&kept).unwrap(), whole);
 }
 
 #[test]
@@ -167,7 +235,7 @@ fn f_disk_01_a_full_log_refuses_and_keeps_what_is_not_acknowledged() {
         ..LogOptions::new(EventsMetrics::detached())
     };
     let topic = EventLog::open(dir.path(), options).unwrap().topic("t").unwrap();
-    topic.acknowledge("postgres", 0);
+    topic.hold("postgres");
     let mut written = 0;
     let refused = loop {
         match topic.append_durable(b"k", &[7; 100]) {
@@ -178,7 +246,7 @@ fn f_disk_01_a_full_log_refuses_and_keeps_what_is_not_acknowledged() {
     };
     assert!(matches!(refused, EventsError::Full));
     assert_eq!(values(&topic, 0).len(), written);
-    topic.acknowledge("postgres", written as u64);
+    topic.reader(&topic.end()).unwrap().acknowledge("postgres");
     assert_eq!(topic.append_durable(b"k", b"again").unwrap(), written as u64);
 }
 
@@ -212,18 +280,18 @@ fn a_reader_gives_no_more_than_was_asked_for_and_goes_where_it_is_sent() {
     let file = std::fs::File::options().write(true).open(path).unwrap();
     file.write_all_at(b"!", 64 + 4 * 81 + 60).unwrap();
     let topic = open(dir.path(), 1 << 20, DAY);
-    let mut reader = topic.reader(0);
+    let mut reader = topic.from_floor();
     let mut one_by_one = Vec::new();
-    while reader.cursor() < topic.end() {
+    while reader.cursor() != topic.end() {
         let batch = reader.next_batch(1).unwrap();
         assert!(batch.len() <= 1, "{} of one, behind the damage too", batch.len());
         one_by_one.extend(batch.iter().map(|e| e.offset));
     }
-    assert_eq!((one_by_one, reader.cursor()), (vec![0, 1, 2, 3, 5, 6, 7, 8, 9], 10));
-    reader.seek(7);
-    assert_eq!(reader.cursor(), 7);
+    assert_eq!(one_by_one, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    reader.seek(&at(&topic, 7)).unwrap();
+    assert_eq!(reader.cursor(), at(&topic, 7));
     let offsets: Vec<u64> = reader.next_batch(2).unwrap().iter().map(|e| e.offset).collect();
-    assert_eq!((offsets, reader.cursor()), (vec![7, 8], 9));
+    assert_eq!((offsets, reader.cursor()), (vec![7, 8], at(&topic, 9)));
 }
 
 /// What was never written to is removed; one byte behind the header is put aside and counted.
@@ -264,7 +332,7 @@ fn f_disk_03_a_segment_whose_header_is_damaged_is_put_aside_with_its_records() {
     let damaged = std::fs::read(&path).unwrap();
     let metrics = EventsMetrics::detached();
     let topic = EventLog::open(dir.path(), LogOptions::new(metrics.clone())).unwrap().topic("t").unwrap();
-    assert_eq!(topic.end(), 0);
+    assert_eq!(topic.end(), topic.floor());
     // Header, and three frames of 20 + 8 + 2 + 1 + 50 bytes.
     assert_eq!((metrics.torn.value(()), metrics.torn_bytes.value(())), (1, 64 + 3 * 81));
     let aside: Vec<_> = std::fs::read_dir(folder.join("torn")).unwrap().map(|e| e.unwrap().path()).collect();
@@ -279,7 +347,22 @@ fn errors_say_what_was_tried_and_with_what() {
     assert_eq!(said(EventsError::Full), "no space left for the journal or event log");
     assert_eq!(said(EventsError::TooLarge { bytes: 5 }), "record of 5 bytes is too large");
     assert_eq!(said(EventsError::Version { path: path(), found: 9 }), "a.jrn: unknown format version 9");
-    assert_eq!(said(EventsError::Cursor { wanted: 7, oldest: 3 }), "record 7 is not there (oldest is 3)");
+    let dir = tempfile::tempdir().unwrap();
+    let topic = open(dir.path(), 1 << 20, DAY);
+    let (floor, log) = (topic.floor(), topic.log());
+    assert_eq!(
+        said(EventsError::Gone { floor: floor.clone(), missed: 7 }),
+        format!("7 records were deleted before they were read; the oldest stands at {floor}")
+    );
+    assert_eq!(
+        said(EventsError::Ahead { end: floor.clone() }),
+        format!("the cursor lies beyond the end of the log, {floor}")
+    );
+    assert_eq!(
+        said(EventsError::Foreign { log: log.clone() }),
+        format!("the cursor is not one of the log {log}")
+    );
+    assert_eq!(said(EventsError::NoCursor), "no cursor of an event log, or one of a newer version");
     let error = std::io::Error::other("boom");
     assert_eq!(said(EventsError::Io { what: "write", path: path(), error }), "write a.jrn: boom");
 }

@@ -59,9 +59,14 @@ fn copier(journals: &Path, topic: &Topic) -> Copier {
     Copier::new(journals, topic.clone(), EventsMetrics::detached())
 }
 
+/// Records of the topic, none of which was deleted.
+fn written(topic: &Topic) -> u64 {
+    topic.waiting(&topic.floor()).unwrap()
+}
+
 fn records(topic: &Topic) -> Vec<CallRecord> {
-    let (mut reader, mut out) = (topic.reader(0), Vec::new());
-    while reader.cursor() < topic.end() {
+    let (mut reader, mut out) = (topic.from_floor(), Vec::new());
+    while reader.cursor() != topic.end() {
         for event in reader.next_batch(100).unwrap() {
             out.push(serde_json::from_slice(&record::unpack(&event.value).unwrap()).unwrap());
         }
@@ -115,7 +120,7 @@ fn f_proc_01_a_byes_record_that_was_copied_and_deleted_beats_a_heartbeats_end() 
         !second.exists()
     });
     assert!(first.exists());
-    let before = topic.end();
+    let before = written(&topic);
     // kill -9: the files as they are, the copier's memory gone.
     let copy = dir.path().join("copy");
     std::fs::create_dir(&copy).unwrap();
@@ -129,7 +134,7 @@ fn f_proc_01_a_byes_record_that_was_copied_and_deleted_beats_a_heartbeats_end() 
     let of_short: Vec<bool> =
         records(&topic).iter().filter(|r| r.cdr_id == short.cdr_id).map(|r| r.recovered).collect();
     assert_eq!(of_short, [false]);
-    assert!(topic.end() > before);
+    assert!(written(&topic) > before);
 }
 
 /// After a failed sync an answer is written again, with a later stamp.
@@ -287,7 +292,7 @@ fn t_sip_06_a_checkpoint_tells_what_the_log_no_longer_holds() {
         let topic = topic(&log, 16 << 10);
         let pump =
             Pump::start(&journals, topic.clone(), PumpOptions::default(), EventsMetrics::detached()).unwrap();
-        wait_until(|| topic.end() == 200);
+        wait_until(|| written(&topic) == 200);
         drop(pump);
     }
     let folder = log.join(TOPIC_CDR_VOICE);
@@ -328,5 +333,5 @@ fn f_disk_02_a_segment_that_cannot_be_deleted_is_told() {
     }
     std::fs::remove_dir(&path).unwrap();
     assert_eq!(copier.look().unwrap(), 0);
-    assert_eq!(topic.end(), 1);
+    assert_eq!(written(&topic), 1);
 }

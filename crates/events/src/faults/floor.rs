@@ -10,7 +10,7 @@ fn filled(dir: &Path, faults: &Arc<Faults>) -> Topic {
     for n in 0..RECORDS {
         topic.append_durable(b"k", format!("{n} {}", "x".repeat(100)).as_bytes()).unwrap();
     }
-    topic.acknowledge("c", RECORDS - 50);
+    topic.acknowledged("c", RECORDS - 50);
     topic
 }
 
@@ -24,17 +24,17 @@ fn copied(from: &Path, to: &Path) {
 /// Opens what a kill left behind: everything from the floor on is there, and nothing below it. Gives the floor.
 fn whole_from_floor(dir: &Path) -> u64 {
     let topic = topic(dir, &Arc::default());
-    let floor = topic.oldest();
-    assert_eq!(topic.end(), RECORDS);
-    let mut reader = topic.reader(0);
+    let floor = topic.floor_number();
+    assert_eq!(topic.end_number(), RECORDS);
+    let mut reader = topic.from_floor();
     for number in floor..RECORDS {
         let event = reader.next_batch(1).unwrap().remove(0);
         assert_eq!(event.offset, number);
         assert!(event.value.starts_with(format!("{number} ").as_bytes()));
     }
     if let Some(before) = floor.checked_sub(1).filter(|n| *n > 0) {
-        let gone = topic.reader(before).next_batch(1);
-        assert!(matches!(gone, Err(EventsError::Cursor { oldest, .. }) if oldest == floor));
+        let gone = topic.reader_at(before).next_batch(1);
+        assert!(matches!(gone, Err(EventsError::Gone { floor: at, missed: 1 }) if at == topic.floor()));
     }
     // What the retention had begun is finished.
     let firsts: Vec<u64> = segments(&dir.join("t"))
@@ -75,13 +75,13 @@ fn f_proc_04_a_kill_at_any_step_of_a_retention_leaves_no_hole_and_the_floor_neve
         let copy = dir.path().join(format!("cut-{only}"));
         copied(&recorded.join("t"), &copy.join("t"));
         std::fs::remove_file(&segments(&copy.join("t"))[only]).unwrap();
-        assert_eq!(whole_from_floor(&copy), topic.oldest(), "only deletion {only} is durable");
+        assert_eq!(whole_from_floor(&copy), topic.floor_number(), "only deletion {only} is durable");
     }
 
     let floors: Vec<u64> = kills.iter().map(|(_, copy)| whole_from_floor(copy)).collect();
     assert_eq!(floors[0], 0, "nothing is recorded yet, and nothing is gone");
-    assert!(floors[1..].iter().all(|floor| *floor == topic.oldest()), "{floors:?}");
-    assert!(topic.oldest() > 0 && topic.oldest() <= RECORDS - 50);
+    assert!(floors[1..].iter().all(|floor| *floor == topic.floor_number()), "{floors:?}");
+    assert!(topic.floor_number() > 0 && topic.floor_number() <= RECORDS - 50);
 }
 
 #[test]
@@ -94,13 +94,13 @@ fn f_disk_02_a_retention_whose_floor_cannot_be_written_deletes_nothing() {
         faults.plan().write = write;
         faults.plan().sync = sync;
         assert_eq!(topic.retain(FAR), 0);
-        assert_eq!((topic.oldest(), segments(&dir.path().join("t"))), (0, before.clone()));
-        assert_eq!(topic.reader(1).next_batch(1).unwrap().len(), 1);
+        assert_eq!((topic.floor_number(), segments(&dir.path().join("t"))), (0, before.clone()));
+        assert_eq!(topic.reader_at(1).next_batch(1).unwrap().len(), 1);
     }
     faults.plan().write = None;
     faults.plan().sync = None;
     assert!(topic.retain(FAR) > 0);
-    assert!(topic.oldest() > 0);
+    assert!(topic.floor_number() > 0);
 }
 
 #[test]
@@ -111,19 +111,19 @@ fn f_disk_02_segments_that_cannot_be_deleted_are_not_read_and_go_later() {
     let before = segments(&dir.path().join("t")).len();
     faults.plan().remove = Some(EIO);
     assert_eq!(topic.retain(FAR), 0);
-    let floor = topic.oldest();
+    let floor = topic.floor_number();
     assert!(floor > 0, "told, although the files are there");
-    assert!(matches!(topic.reader(floor - 1).next_batch(1), Err(EventsError::Cursor { .. })));
-    assert_eq!(topic.reader(0).next_batch(1).unwrap()[0].offset, floor);
+    assert!(matches!(topic.reader_at(floor - 1).next_batch(1), Err(EventsError::Gone { missed: 1, .. })));
+    assert_eq!(topic.from_floor().next_batch(1).unwrap()[0].offset, floor);
     assert_eq!(topic.since(Wall(0)), floor);
     assert_eq!(segments(&dir.path().join("t")).len(), before);
     // Also not after a start with the same disk.
     drop(topic);
     let topic = self::topic(dir.path(), &faults);
-    assert_eq!((topic.oldest(), topic.end()), (floor, RECORDS));
-    assert_eq!(topic.reader(0).next_batch(1).unwrap()[0].offset, floor);
+    assert_eq!((topic.floor_number(), topic.end_number()), (floor, RECORDS));
+    assert_eq!(topic.from_floor().next_batch(1).unwrap()[0].offset, floor);
     faults.plan().remove = None;
-    topic.acknowledge("c", RECORDS - 50);
+    topic.acknowledged("c", RECORDS - 50);
     assert!(topic.retain(FAR) >= 3);
-    assert_eq!(topic.oldest(), floor);
+    assert_eq!(topic.floor_number(), floor);
 }

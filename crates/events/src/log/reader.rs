@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use warp_model::Wall;
 use warp_model::sync::lock;
 
 use super::{Event, Topic};
+use crate::cursor::{Cursor, LogName, mark};
 use crate::error::EventsError;
 use crate::pump::read_at_most;
 use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, Scan};
@@ -19,6 +21,8 @@ pub(super) type Place = (u64, PathBuf, Option<u64>);
 pub struct Reader {
     topic: Topic,
     next: u64,
+    /// Of the record before; 0: it was not read.
+    mark: u32,
     open: Option<OpenSegment>,
     buffer: Vec<u8>,
 }
@@ -36,47 +40,77 @@ const CHUNK_MAX: usize = segment::PAYLOAD_BYTES + FRAME_BYTES;
 
 impl Reader {
     pub(super) fn new(topic: Topic, next: u64) -> Self {
-        Self { topic, next, open: None, buffer: Vec::new() }
+        Self { topic, next, mark: 0, open: None, buffer: Vec::new() }
     }
 
-    /// The cursor: number of the next record.
-    pub fn cursor(&self) -> u64 {
+    /// Where it stands: before the record that it reads next.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { mark: self.mark, ..self.topic.at(self.next) }
+    }
+
+    /// Goes on at another place. Errors: [`EventsError::Foreign`], and it stays.
+    pub fn seek(&mut self, cursor: &Cursor) -> Result<(), EventsError> {
+        self.topic.own(cursor)?;
+        (self.next, self.mark, self.open) = (cursor.next, cursor.mark, None);
+        Ok(())
+    }
+
+    /// Goes to the floor from below it. Gives the number of records that are missed by that, which are counted; 0 from
+    /// anywhere else, and it stays.
+    pub fn skip_to_floor(&mut self) -> u64 {
+        let floor = self.topic.floor_number();
+        let missed = floor.saturating_sub(self.next);
+        if missed > 0 {
+            self.topic.inner.options.metrics.missed.add((), missed);
+            (self.next, self.mark, self.open) = (floor, 0, None);
+        }
+        missed
+    }
+
+    /// The consumer has everything before this place: later segments are kept until it says so of them.
+    pub fn acknowledge(&self, consumer: &str) {
+        self.topic.acknowledged(consumer, self.next);
+    }
+
+    /// Number of the next record.
+    #[cfg(test)]
+    pub(crate) fn number(&self) -> u64 {
         self.next
     }
 
-    /// Goes on at another record.
-    pub fn seek(&mut self, cursor: u64) {
-        self.next = cursor;
-        self.open = None;
-    }
-
     /// Up to `max` durable records, none when there is no news. The cursor moves behind them.
-    /// Errors: the cursor is outside of what is kept, or reading failed.
+    /// Errors: [`EventsError::Gone`] below the floor ([`Reader::skip_to_floor`] goes on), [`EventsError::Ahead`] beyond the
+    /// end, or reading failed.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<Event>, EventsError> {
         let mut out = Vec::new();
-        let end = self.topic.end();
+        let end = self.topic.end_number();
         if self.next > end {
             // The log is younger than the cursor: somebody removed it. The consumer decides.
-            return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() });
+            return Err(EventsError::Ahead { end: self.topic.at(end) });
         }
         while out.len() < max && self.next < end {
             let (first, path, after) = match self.topic.segment_of(self.next) {
                 Some(Ok(segment)) => segment,
                 Some(Err(after_hole)) => {
-                    self.next = after_hole;
+                    (self.next, self.mark) = (after_hole, 0);
                     continue;
                 }
-                None => return Err(EventsError::Cursor { wanted: self.next, oldest: self.topic.oldest() }),
+                None => return Err(self.gone()),
             };
             let before = self.next;
             let segment_end = after.unwrap_or(end).min(end);
             self.read_segment(first, &path, segment_end, max, &mut out)?;
             if self.next == before {
                 // Nothing whole is left here: the damaged records are gone, the next segment goes on.
-                self.next = segment_end;
+                (self.next, self.mark) = (segment_end, 0);
             }
         }
         Ok(out)
+    }
+
+    fn gone(&self) -> EventsError {
+        let floor = self.topic.floor();
+        EventsError::Gone { missed: floor.next.saturating_sub(self.next), floor }
     }
 
     fn read_segment(
@@ -88,7 +122,16 @@ impl Reader {
         out: &mut Vec<Event>,
     ) -> Result<(), EventsError> {
         if self.open.as_ref().is_none_or(|open| open.first != first) {
-            let file = File::open(path).map_err(EventsError::io("open", path))?;
+            let file = match File::open(path) {
+                // Retention was faster.
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotFound
+                        && self.next < self.topic.floor_number() =>
+                {
+                    return Err(self.gone());
+                }
+                opened => opened.map_err(EventsError::io("open", path))?,
+            };
             let Some(header) = segment::read_header(path, &file)? else {
                 return Ok(());
             };
@@ -113,9 +156,9 @@ impl Reader {
             {
                 open.position = frame.end();
                 if frame.stamp >= self.next
-                    && let Some(event) = event(frame.stamp, frame.payload)
+                    && let Some(event) = event(&self.topic.inner.name, frame.stamp, frame.payload)
                 {
-                    self.next = frame.stamp + 1;
+                    (self.next, self.mark) = (event.after.next, event.after.mark);
                     out.push(event);
                 }
             }
@@ -149,9 +192,9 @@ impl Reader {
                 Item::Frame(frame) => {
                     open.position = frame.end();
                     if frame.stamp >= self.next
-                        && let Some(event) = event(frame.stamp, frame.payload)
+                        && let Some(event) = event(&self.topic.inner.name, frame.stamp, frame.payload)
                     {
-                        self.next = frame.stamp + 1;
+                        (self.next, self.mark) = (event.after.next, event.after.mark);
                         out.push(event);
                     }
                 }
@@ -172,7 +215,7 @@ impl Reader {
         let deadline = Instant::now() + at_most;
         let mut guard = lock(mutex);
         loop {
-            if self.topic.end() >= wanted {
+            if self.topic.end_number() >= wanted {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -184,9 +227,40 @@ impl Reader {
     }
 }
 
-fn event(offset: u64, payload: &[u8]) -> Option<Event> {
+fn event(log: &Arc<LogName>, offset: u64, payload: &[u8]) -> Option<Event> {
     let (at, rest) = payload.split_first_chunk::<8>()?;
     let (key_len, rest) = rest.split_first_chunk::<2>()?;
     let (key, value) = rest.split_at_checked(u16::from_le_bytes(*key_len).into())?;
-    Some(Event { offset, at: Wall(i64::from_le_bytes(*at)), key: key.to_vec(), value: value.to_vec() })
+    let at = Wall(i64::from_le_bytes(*at));
+    let after = Cursor { log: log.clone(), next: offset.checked_add(1)?, mark: mark(offset, at, key) };
+    Some(Event { offset, after, at, key: key.to_vec(), value: value.to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventLog, EventsMetrics, LogOptions};
+
+    #[test]
+    fn a_segment_that_retention_takes_while_it_is_opened_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions {
+            segment_bytes: 512,
+            keep: Duration::from_secs(86_400),
+            ..LogOptions::new(EventsMetrics::detached())
+        };
+        let topic = EventLog::open(dir.path(), options).unwrap().topic("t").unwrap();
+        for n in 0..50u8 {
+            topic.append_durable(b"k", &[n; 40]).unwrap();
+        }
+        let mut reader = topic.reader_at(1);
+        let Some(Ok((first, path, end))) = topic.segment_of(1) else { panic!("it is there") };
+        assert!(topic.retain(Wall(i64::MAX)) > 0);
+        let read = reader.read_segment(first, &path, end.unwrap(), 1, &mut Vec::new());
+        assert!(matches!(read, Err(EventsError::Gone { floor, .. }) if floor == topic.floor()));
+        // Taken by somebody else: that is no retention.
+        let stale = topic.floor_number();
+        let read = topic.reader_at(stale).read_segment(stale, &path, stale + 1, 1, &mut Vec::new());
+        assert!(matches!(read, Err(EventsError::Io { what: "open", .. })));
+    }
 }
