@@ -11,7 +11,8 @@
 //!
 //! Invariants: nothing is acknowledged that was not written; every file is a [`segment`] with a checksum per record; a
 //! damaged part is put aside and metered, never guessed at; every file count and size has a limit.
-//! Absent on purpose: knowledge of SIP, rating or SQL; other backends (Kafka comes as a second variant of the log).
+//! Absent on purpose: knowledge of SIP, rating or SQL; other backends (Kafka comes as a second variant of the log,
+//! and has to pass `tests/conformance.rs`).
 #![forbid(unsafe_code)]
 
 mod cursor;
