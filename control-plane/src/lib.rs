@@ -10,6 +10,7 @@ pub mod app;
 pub mod billing;
 pub mod config;
 pub mod metrics;
+pub mod noun;
 pub mod publish;
 pub mod store;
 

@@ -13,6 +13,7 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Ref};
 use crate::app::paging::Cursor;
 use crate::app::{audit, customers, keys, replay, routing, trunk_health, trunks, vendors};
+use crate::noun::trunk::TRUNK;
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -137,9 +138,7 @@ fn customer_endpoints() -> Vec<Endpoint> {
         .takes::<trunks::TrunkInput>()
         .gives::<trunks::Trunk>(201),
         endpoint(Method::GET, admin!("/trunks"), scope("trunks:read"), "Trunks of all customers", trunk_list)
-            .lists::<trunks::Trunk>()
-            .sorted()
-            .query("customer", Ref::<CustomerKind>::field_schema, "Only this customer (cus_…)."),
+            .lists_noun::<trunks::Trunk>(&TRUNK, Audience::Operator),
         endpoint(Method::GET, admin!("/keys"), scope("keys:read"), "Operators' keys", own_keys)
             .lists::<keys::ApiKey>(),
         endpoint(Method::POST, admin!("/keys"), scope("keys:write"), "Make an operator's key", own_key_new)
@@ -398,8 +397,7 @@ async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
-    let customer = filter(&r, "customer")?;
-    Reply::page(trunks::list(&r.ctx(&app)?, customer, &r.paging()?).await?)
+    Reply::page(trunks::list(&r.ctx(&app)?, &r.listing(&TRUNK)?).await?)
 }
 
 async fn vendor_list(app: Arc<App>, r: Request) -> Answer {

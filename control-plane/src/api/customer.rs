@@ -10,6 +10,7 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::{calls, customers, keys, route_test, trunks};
+use crate::noun::trunk::TRUNK;
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, name)
@@ -48,8 +49,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .takes::<trunks::TrunkInput>()
             .gives::<trunks::Trunk>(201),
         endpoint(Method::GET, "/api/v1/trunks", scope("trunks:read"), "Trunks", trunk_list)
-            .lists::<trunks::Trunk>()
-            .sorted(),
+            .lists_noun::<trunks::Trunk>(&TRUNK, Audience::Customer),
     ];
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
@@ -201,7 +201,8 @@ async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(trunks::list(&r.ctx(&app)?, Some(r.customer()?), &r.paging()?).await?)
+    let listing = r.listing(&TRUNK)?.only(&TRUNK, "customer", r.customer()?.to_string())?;
+    Reply::page(trunks::list(&r.ctx(&app)?, &listing).await?)
 }
 
 async fn trunk_get(app: Arc<App>, r: Request) -> Answer {

@@ -22,9 +22,11 @@ use crate::App;
 pub use crate::app::caller::{Audience, Caller};
 use crate::app::fault::Fault;
 use crate::app::input::{Field, Input, Int, Plain, words_schema};
+use crate::app::listing::Listing;
 use crate::app::paging::{Cursor, PAGE_MOST, PAGE_USUAL};
 pub use crate::app::paging::{Order, Page, Paging};
 use crate::app::{Change, Ctx, Expected};
+use crate::noun::Noun;
 use crate::store::Scope;
 use crate::store::work::Work;
 
@@ -123,14 +125,18 @@ impl Request {
             })?,
         };
         let after = self.query("cursor").map(|text| self.cursor.read(text)).transpose()?;
-        // An endpoint that is not sorted refuses the parameter before it gets here.
+        // Words that are not of the endpoint's fixed list were refused before they got here.
         let order = match self.query("sort") {
-            None => Order::NewestFirst,
-            Some(text) if SORTS.iter().any(|s| s.0 == text) => Order::NewestFirst,
-            Some(text) if SORTS.iter().any(|s| s.1 == text) => Order::OldestFirst,
-            Some(_) => return Err(ApiError::new(Code::InvalidQuery, "sort is not of the fixed list")),
+            Some(word) if !word.starts_with('-') => Order::OldestFirst,
+            _ => Order::NewestFirst,
         };
         Ok(Paging { after, limit, order })
+    }
+
+    /// What of a declared noun is asked for.
+    pub fn listing(&self, noun: &Noun) -> Result<Listing, ApiError> {
+        let audience = self.caller()?.audience;
+        Ok(Listing::read(noun, self.paging()?, audience, |name| self.query(name))?)
     }
 
     /// The body as JSON.
@@ -295,10 +301,6 @@ impl QueryDoc {
 /// Characters of a value in the query, unless its parameter takes more.
 const QUERY_CHARS: usize = 256;
 
-/// What lists can be sorted by: newest first, oldest first.
-const SORTS: &[(&str, &str)] =
-    &[("-created_at", "created_at"), ("-setup_at", "setup_at"), ("-posted_at", "posted_at")];
-
 /// What a successful answer holds.
 #[derive(Clone, Copy)]
 pub enum Returns {
@@ -417,6 +419,14 @@ impl Endpoint {
     pub fn by(mut self, cursor: Cursor) -> Self {
         self.cursor = cursor;
         self
+    }
+
+    /// Gives pages of a declared noun, with the sorts and the filters that it has for this audience.
+    pub fn lists_noun<T: ToSchema>(self, noun: &'static Noun, audience: Audience) -> Self {
+        let sort = "What the list is sorted by; a minus turns it round. `-created_at`, the newest first, when absent.";
+        let listing = self.lists::<T>().by(Cursor::Of(noun, audience));
+        let listing = listing.query_of("sort", noun.sort_words(audience), sort);
+        noun.filters_of(audience).fold(listing, |e, f| e.query(f.name, f.form, f.what))
     }
 
     /// Gives something outside the envelope.

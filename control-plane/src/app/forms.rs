@@ -174,6 +174,17 @@ pub fn id_pattern(prefix: &str) -> String {
     format!("^{prefix}_{ID_DIGITS}$")
 }
 
+/// Whether a text is an id of any kind, as [`id_pattern`] of `[a-z]{2,8}` says it.
+pub fn is_any_id(text: &str) -> bool {
+    let kind = |t: &str| (2..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_lowercase());
+    text.split_once('_').is_some_and(|(prefix, rest)| kind(prefix) && is_id(rest))
+}
+
+/// Whether a text is an id without its kind.
+pub fn is_id(text: &str) -> bool {
+    format!("call_{text}").parse::<warp_model::CallId>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod forms;
 pub mod input;
 pub mod keys;
+pub mod listing;
 pub mod paging;
 pub mod record;
 pub mod replay;

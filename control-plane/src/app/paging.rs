@@ -1,7 +1,9 @@
 //! Pages of a list: how far, which way, and where it goes on.
 
+use super::caller::Audience;
 use super::fault::{Fault, Kind};
-use super::forms;
+use super::{forms, listing};
+use crate::noun::Noun;
 
 /// One page of a list.
 #[derive(Clone, Debug)]
@@ -16,11 +18,16 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// From `limit + 1` rows in order; `key` gives the cursor of a row.
-    pub fn of(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> &str) -> Self {
+    pub fn of(rows: Vec<T>, limit: i64, key: impl Fn(&T) -> &str) -> Self {
+        Self::keyed(rows, limit, |row| key(row).to_owned())
+    }
+
+    /// The same, when the key does not stand in the row as it is.
+    pub fn keyed(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Self {
         let limit = usize::try_from(limit).unwrap_or(0);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = if more { rows.last().map(|r| encode_cursor(key(r))) } else { None };
+        let next = if more { rows.last().map(|r| encode_cursor(&key(r))) } else { None };
         Page { items: rows, next, last: None }
     }
 }
@@ -92,6 +99,8 @@ pub enum Cursor {
     Address,
     /// A digest user, by its name.
     User,
+    /// What lists of a declared noun are sorted by, as keys of an audience see them.
+    Of(&'static Noun, Audience),
 }
 
 impl Cursor {
@@ -103,34 +112,29 @@ impl Cursor {
             Self::Number => "^[0-9]{1,9}$".to_owned(),
             Self::Address => forms::network_pattern(),
             Self::User => "^[A-Za-z0-9_.~-]{1,64}$".to_owned(),
+            Self::Of(noun, audience) => listing::cursor_pattern(noun, audience),
         }
     }
 
     /// The key of the last row seen. Errors: the text is none of our cursors.
     pub fn read(self, text: &str) -> Result<String, Fault> {
-        let id = |t: &str| t.split_once('_').is_some_and(|(kind, rest)| is_kind(kind) && is_id(rest));
         let number = |t: &str, most| (1..=most).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
         let ours = match self {
-            Self::Id => id(text),
-            Self::Call => text.split_once(".call_").is_some_and(|(at, rest)| number(at, 16) && is_id(rest)),
+            Self::Id => forms::is_any_id(text),
+            Self::Call => {
+                text.split_once(".call_").is_some_and(|(at, rest)| number(at, 16) && forms::is_id(rest))
+            }
             Self::Number => number(text, 9),
             Self::Address => forms::network(text).is_some(),
             Self::User => {
                 let user = |b: u8| b.is_ascii_alphanumeric() || b"_.~-".contains(&b);
                 (1..=64).contains(&text.len()) && text.bytes().all(user)
             }
+            Self::Of(noun, audience) => listing::is_cursor(noun, audience, text),
         };
         let wrong = || Fault::new(Kind::InvalidCursor, "cursor must be a value of meta.next_cursor");
         if ours { Ok(text.replace('~', "+")) } else { Err(wrong()) }
     }
-}
-
-fn is_kind(text: &str) -> bool {
-    (2..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase())
-}
-
-fn is_id(text: &str) -> bool {
-    format!("call_{text}").parse::<warp_model::CallId>().is_ok()
 }
 
 /// A cursor that names the last row seen. Only user names have a plus, which would be a blank in a query.

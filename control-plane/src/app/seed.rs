@@ -8,10 +8,12 @@ use warp_model::{CustomerId, DeckId, Secret, TrunkId, VendorId, VendorTrunkId};
 
 use super::fault::{Fault, Kind};
 use super::input::Input;
+use super::listing::Listing;
 use super::paging::{Cursor, Order, PAGE_MOST, Page, Paging};
 use super::routing::{self, PartitionId};
 use super::{Change, Ctx, Expected, customers, decks, keys, trunks, vendors};
 use crate::App;
+use crate::noun::trunk::TRUNK;
 
 /// Makes objects as the program itself.
 pub struct Seed<'a> {
@@ -106,7 +108,8 @@ impl<'a> Seed<'a> {
         users: &[(&str, &str)],
     ) -> Result<TrunkId, Fault> {
         let name = body["name"].as_str().unwrap_or("").to_owned();
-        let list = async |p: Paging| trunks::list(&self.ctx, Some(customer), &p).await;
+        let of = |p: &Paging| Listing::all(&TRUNK, p).only(&TRUNK, "customer", customer.to_string());
+        let list = async |p: Paging| trunks::list(&self.ctx, &of(&p)?).await;
         let trunk = match find(list, |t: &trunks::Trunk| t.name == name).await? {
             Some(t) => id(&t.id)?,
             None => id(&trunks::create(&self.ctx, customer, read(&body)?).await?.id)?,

@@ -13,6 +13,7 @@ use warp_policy::number_plan::ClassSet;
 use super::fault::{Fault, Kind, Problem};
 use super::forms::network;
 use super::input::{Int, Ip, List, Net, Password, Ref, SipUser, TechPrefix, Text};
+use super::listing::Listing;
 use super::paging::{Page, Paging};
 use super::routing::PartitionKind;
 use super::view::Word;
@@ -20,9 +21,9 @@ use super::{
     Change, Ctx, Expected, check_count, check_decks, customers, deleted, ids, nanos, none_wrong, patched,
     saved,
 };
-use crate::store::trunks::{
-    self as rows, AddressRow, CredentialRow, OwnedLimits, TightestRow, TrunkRow, TrunkValues,
-};
+use crate::noun::trunk::{TrunkRow, TrunkValues};
+use crate::store::nouns;
+use crate::store::trunks::{self as rows, AddressRow, CredentialRow, TightestRow};
 use crate::store::types::{Amount, Time};
 use crate::store::{StoreError, Tx};
 
@@ -329,15 +330,11 @@ crate::input! {
     }
 }
 
-/// Trunks, newest first; of one customer or of all that the scope sees.
-pub async fn list(
-    ctx: &Ctx<'_>,
-    customer: Option<CustomerId>,
-    paging: &Paging,
-) -> Result<Page<Trunk>, Fault> {
+/// One page of the trunks that the scope sees.
+pub async fn list(ctx: &Ctx<'_>, listing: &Listing) -> Result<Page<Trunk>, Fault> {
     let mut tx = ctx.begin().await?;
-    let rows = rows::list(&mut tx, customer, paging).await?;
-    Ok(Page::of(rows, paging.limit, |t| &t.id).map(|row| Trunk::seen_by(ctx, row)))
+    let rows = nouns::list(&mut tx, listing).await?;
+    Ok(listing.page(rows).map(|row| Trunk::seen_by(ctx, row)))
 }
 
 /// The trunk with this id. Errors: there is none that the scope sees.
@@ -347,7 +344,7 @@ pub async fn get(ctx: &Ctx<'_>, id: TrunkId) -> Result<Trunk, Fault> {
 }
 
 async fn read(tx: &mut Tx, id: TrunkId) -> Result<TrunkRow, Fault> {
-    known(rows::get(tx, id).await?)
+    known(nouns::get(tx, id).await?)
 }
 
 fn known(row: Option<TrunkRow>) -> Result<TrunkRow, Fault> {
@@ -363,7 +360,7 @@ fn owner(row: &TrunkRow) -> Result<CustomerId, Fault> {
 pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> Result<Trunk, Fault> {
     let currency = customers::get(ctx, customer).await?.currency;
     let mut tx = ctx.begin().await?;
-    check_count(rows::count(&mut tx, customer).await?, TRUNKS_PER_CUSTOMER, "trunks")?;
+    check_count(nouns::count::<TrunkRow>(&mut tx, customer).await?, TRUNKS_PER_CUSTOMER, "trunks")?;
     let carrier = match ctx.scope.customer() {
         Some(_) => begins_with(rows::tightest(&mut tx, customer, None).await?),
         None => OwnedLimits { destinations: Some(usual_words()), ..no_limits() },
@@ -372,7 +369,7 @@ pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> R
     operators_only(ctx, &input, None, &sides)?;
     let values = values(ctx, &mut tx, input, &currency, sides).await?;
     let id: TrunkId = ctx.new_id::<TrunkKind>();
-    let row = rows::insert(&mut tx, id, customer, values).await?;
+    let row = nouns::insert(&mut tx, id, customer, values).await?;
     let trunk = Trunk::seen_by(ctx, row.ok_or_else(|| Fault::not_found("customer"))?);
     saved(ctx, tx, Some(customer), ("trunk.create", &id.to_string()), trunk).await
 }
@@ -385,21 +382,21 @@ pub async fn update(
     expected: &Expected,
 ) -> Result<Trunk, Fault> {
     let mut tx = ctx.begin().await?;
-    let current = known(rows::lock(&mut tx, id).await?)?;
+    let current = known(nouns::lock(&mut tx, id).await?)?;
     expected.check(current.version)?;
     let customer = owner(&current)?;
     let sides = Sides::of(&current);
     let input: TrunkInput = patched(&Trunk::seen_by(ctx, current.clone()), change)?;
     operators_only(ctx, &input, Some(&current), &sides)?;
     let values = values(ctx, &mut tx, input, &current.currency, sides).await?;
-    let trunk = Trunk::seen_by(ctx, known(rows::update(&mut tx, id, customer, values).await?)?);
+    let trunk = Trunk::seen_by(ctx, known(nouns::update(&mut tx, id, customer, values).await?)?);
     saved(ctx, tx, Some(customer), ("trunk.update", &id.to_string()), trunk).await
 }
 
 /// Gone; calls in the air go on, new ones are refused.
 pub async fn delete(ctx: &Ctx<'_>, id: TrunkId, expected: &Expected) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
-    let current = known(rows::lock(&mut tx, id).await?)?;
+    let current = known(nouns::lock(&mut tx, id).await?)?;
     expected.check(current.version)?;
     let customer = owner(&current)?;
     if is_customer(ctx) {
@@ -409,8 +406,23 @@ pub async fn delete(ctx: &Ctx<'_>, id: TrunkId, expected: &Expected) -> Result<(
             return Err(Fault::new(Kind::Forbidden, message));
         }
     }
-    let rows = rows::delete(&mut tx, id).await;
+    let rows = nouns::delete::<TrunkRow>(&mut tx, id).await;
     deleted(ctx, tx, rows, ("trunk", &id.to_string()), Some(customer)).await
+}
+
+/// The limits of one owner.
+struct OwnedLimits {
+    status: String,
+    channels: Option<i32>,
+    cps: Option<i32>,
+    /// In nano-units.
+    max_rate_per_min: Option<i64>,
+    /// In nano-units.
+    daily_spend: Option<i64>,
+    max_duration_s: Option<i32>,
+    /// Classes; `None` only on the customer's side: all that the carrier allows.
+    destinations: Option<Vec<String>>,
+    require_valid_caller: bool,
 }
 
 /// Both sides' limits.
@@ -569,11 +581,26 @@ async fn values(
         written.destinations.get_or_insert_with(usual_words);
         Sides { carrier: written, ..sides }
     };
+    let Sides { carrier, own } = sides;
     Ok(TrunkValues {
         ban_id: input.ban_id.map(|b| b.0.to_string()),
         name: input.name.0,
-        carrier: sides.carrier,
-        own: sides.own,
+        status: carrier.status,
+        channels: carrier.channels,
+        cps: carrier.cps,
+        max_rate_per_min: carrier.max_rate_per_min,
+        daily_spend: carrier.daily_spend,
+        max_duration_s: carrier.max_duration_s,
+        destinations: carrier.destinations.unwrap_or_default(),
+        require_valid_caller: carrier.require_valid_caller,
+        own_status: own.status,
+        own_channels: own.channels,
+        own_cps: own.cps,
+        own_max_rate_per_min: own.max_rate_per_min,
+        own_daily_spend: own.daily_spend,
+        own_max_duration_s: own.max_duration_s,
+        own_destinations: own.destinations,
+        own_require_valid_caller: own.require_valid_caller,
         media_ips: input.media_ips.0.iter().map(|i| i.0.to_string()).collect(),
         strip_prefixes: input.strip_prefixes.0.into_iter().map(|p| p.0).collect(),
         strip_required: input.strip_required.unwrap_or(false),

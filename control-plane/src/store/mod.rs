@@ -1,8 +1,8 @@
 //! The store: PostgreSQL, reached only through a [`Tx`] that carries a [`Scope`].
 //!
 //! Invariants: no statement runs outside a transaction whose scope was set with `SET LOCAL` (T-API-04); every statement is
-//! a named constant of [`sql`] with bound parameters (T-API-07), prepared by a test against the migrated schema; a
-//! statement ends after 2 s, a wait for a connection after 1 s (F-PG-03).
+//! a constant of [`sql`], or made of a noun's declaration by the compiler ([`nouns`]), with bound parameters (T-API-07),
+//! prepared by a test against the migrated schema; a statement ends after 2 s, a wait for a connection after 1 s (F-PG-03).
 
 pub mod audit;
 pub mod calls;
@@ -13,6 +13,7 @@ pub mod housekeeping;
 pub mod idempotency;
 pub mod keys;
 pub mod migrate;
+pub mod nouns;
 pub mod partitions;
 pub mod posting;
 pub mod published;

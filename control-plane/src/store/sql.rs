@@ -15,8 +15,8 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, calls, customers, decks, housekeeping, idempotency, keys, partitions, posting, published,
-        retention, snapshots, trunks, vendors,
+        audit, calls, customers, decks, housekeeping, idempotency, keys, nouns, partitions, posting,
+        published, retention, snapshots, trunks, vendors,
     };
     let files = [
         ALL,
@@ -35,7 +35,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         trunks::ALL,
         vendors::ALL,
     ];
-    files.into_iter().flatten().copied()
+    files.into_iter().flatten().copied().chain(nouns::all())
 }
 
 /// Roles of the cluster; several statements, so it is run as a script and not prepared. Repeatable.

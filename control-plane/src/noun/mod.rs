@@ -1,0 +1,367 @@
+//! What the nouns of the API are, each declared once (RFC 0013): its columns, what lists of it are sorted and filtered by, and
+//! who sees what. Data only, without HTTP and SQL: `store` makes rows and statements of it, `app` lists and cursors, `api`
+//! parameters and their published forms.
+
+pub mod trunk;
+
+use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use warp_model::id::Kind as IdKind;
+
+use crate::app::caller::Audience;
+use crate::app::fault::Problem;
+use crate::app::input::{Field, Ref, Text};
+use crate::store::types::{Amount, Time};
+
+/// The declaration of a noun; made by [`noun!`](crate::noun).
+#[derive(Debug)]
+pub struct Noun {
+    /// The name of one of them: `trunk`.
+    pub one: &'static str,
+    /// The name of its table and of its lists: `trunks`.
+    pub many: &'static str,
+    /// The table of what it belongs to.
+    pub parents: &'static str,
+    /// The column that names what it belongs to.
+    pub parent_id: &'static str,
+    /// Every column of its row.
+    pub columns: &'static [Column],
+    /// What lists are sorted by; the first one when nobody says. What only operators may sort by stands last.
+    pub sorts: &'static [Sort],
+    /// The words of the parameter `sort`: of each sort the one with a minus and the one without.
+    pub sort_words: &'static [&'static str],
+    /// What lists are filtered by.
+    pub filters: &'static [Filter],
+}
+
+/// One noun is one name.
+impl PartialEq for Noun {
+    fn eq(&self, other: &Self) -> bool {
+        self.one == other.one
+    }
+}
+
+impl Eq for Noun {}
+
+/// Most sorts of a noun: each wants an index once its table is large.
+pub const SORTS_MOST: usize = 3;
+
+/// A column of a row.
+#[derive(Debug)]
+pub struct Column {
+    /// Its name, in the table and in the row.
+    pub name: &'static str,
+    /// How its value travels.
+    pub form: Form,
+    /// Who writes its value.
+    pub origin: Origin,
+}
+
+/// Who writes a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The platform: ids, times, versions.
+    Given,
+    /// A use case, from what was asked for.
+    Written,
+    /// It is a column of what the noun belongs to.
+    Parent,
+}
+
+/// How the value of a column travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it is stored.
+    Plain,
+    /// A time, as microseconds.
+    Time,
+    /// Nano-units, as a text with the currency of what the noun belongs to.
+    Amount,
+}
+
+/// A type that a column of a row can have.
+pub trait Kept {
+    /// How its values travel.
+    const FORM: Form;
+    /// What is written to it.
+    type Written;
+}
+
+macro_rules! kept {
+    ($($ty:ty => $form:ident, $written:ty;)*) => {
+        $(impl Kept for $ty {
+            const FORM: Form = Form::$form;
+            type Written = $written;
+        })*
+    };
+}
+
+kept! {
+    String => Plain, String;
+    Vec<String> => Plain, Vec<String>;
+    i32 => Plain, i32;
+    bool => Plain, bool;
+    Time => Time, i64;
+    Amount => Amount, i64;
+}
+
+impl<T: Kept> Kept for Option<T> {
+    const FORM: Form = T::FORM;
+    type Written = Option<T::Written>;
+}
+
+/// Whose a sort or a filter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Both customers and operators.
+    Everybody,
+    /// Operators only. To a customer it does not exist.
+    Operators,
+}
+
+impl Who {
+    /// Whether keys of this audience have it.
+    pub fn has(self, audience: Audience) -> bool {
+        self == Self::Everybody || audience == Audience::Operator
+    }
+}
+
+/// What a list can be sorted by.
+#[derive(Debug)]
+pub struct Sort {
+    /// The column, and the word of the parameter `sort`.
+    pub column: &'static str,
+    /// How its values are compared.
+    pub by: By,
+    /// Who may sort by it.
+    pub who: Who,
+}
+
+/// How the values of a sort are compared. Rows of one value stand in the order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By the id alone, which carries the time that the object was made at.
+    Id,
+    /// As times, with microseconds.
+    Time,
+    /// As ids of another noun.
+    OtherId,
+}
+
+/// What a list can be filtered by.
+#[derive(Debug)]
+pub struct Filter {
+    /// The name of the query parameter.
+    pub name: &'static str,
+    /// The column that must have the value.
+    pub column: &'static str,
+    /// Who may filter by it.
+    pub who: Who,
+    /// What it does, as a sentence for people.
+    pub what: &'static str,
+    /// The published form of its values.
+    pub form: fn() -> RefOr<Schema>,
+    /// The value as it stands in the column, or a problem.
+    pub read: fn(&str, &str, &mut Vec<Problem>) -> Option<String>,
+}
+
+/// A form of values that a column can be compared with.
+pub trait Filtering: Field {
+    /// As it stands in the column.
+    fn stored(self) -> String;
+
+    /// Reads the value of a query.
+    fn of(text: &str, name: &str, problems: &mut Vec<Problem>) -> Option<String> {
+        Self::read(Some(&Value::from(text)), name, problems).map(Self::stored)
+    }
+}
+
+impl<K: IdKind> Filtering for Ref<K> {
+    fn stored(self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> Filtering for Text<MIN, MAX> {
+    fn stored(self) -> String {
+        self.0
+    }
+}
+
+impl Noun {
+    /// The words of `sort` that keys of this audience may use.
+    pub fn sort_words(&self, audience: Audience) -> &'static [&'static str] {
+        let theirs = self.sorts.iter().filter(|s| s.who.has(audience)).count();
+        self.sort_words.get(..2 * theirs).unwrap_or_default()
+    }
+
+    /// The filters that keys of this audience may use.
+    pub fn filters_of(&self, audience: Audience) -> impl Iterator<Item = &'static Filter> {
+        self.filters.iter().filter(move |f| f.who.has(audience))
+    }
+
+    /// The declaration again, when it is one that can be carried out; else it does not compile.
+    pub const fn checked(self) -> Self {
+        assert!(!self.sorts.is_empty() && self.sorts.len() <= SORTS_MOST, "one to three sorts");
+        assert!(matches!(self.sorts[0].by, By::Id), "a list that nobody sorts is in the order of ids");
+        let mut i = 0;
+        while i < self.sorts.len() {
+            assert!(self.has_column(self.sorts[i].column), "a sort is a column of the table");
+            let order = i == 0
+                || matches!(self.sorts[i].who, Who::Operators)
+                || matches!(self.sorts[i - 1].who, Who::Everybody);
+            assert!(order, "what only operators may sort by stands last");
+            i += 1;
+        }
+        i = 0;
+        while i < self.filters.len() {
+            assert!(self.has_column(self.filters[i].column), "a filter is a column of the table");
+            i += 1;
+        }
+        self
+    }
+
+    const fn has_column(&self, name: &str) -> bool {
+        let mut i = 0;
+        while i < self.columns.len() {
+            if !matches!(self.columns[i].origin, Origin::Parent) && same(self.columns[i].name, name) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+}
+
+/// Whether two texts are the same, for the compiler.
+pub(crate) const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
+/// A value of a row that its list is sorted by, as a cursor carries it: letters, digits and `_`.
+pub trait InCursor {
+    /// As the cursor has it and the statement takes it.
+    fn in_cursor(&self) -> String;
+}
+
+impl InCursor for Time {
+    fn in_cursor(&self) -> String {
+        self.0.0.to_string()
+    }
+}
+
+impl InCursor for String {
+    fn in_cursor(&self) -> String {
+        self.clone()
+    }
+}
+
+/// Declares a noun. It makes the row, the values that are written (bound in the order in which they are declared), the statements
+/// and the [`Noun`] that lists, cursors and parameters are made of.
+#[macro_export]
+macro_rules! noun {
+    (
+        $(#[$top:meta])* $noun:ident: $one:ident in $many:ident, of $parents:ident by $parent_id:ident;
+        row $row:ident; values $values:ident;
+        given { $($(#[$gmeta:meta])* $given:ident: $gty:ty,)* }
+        of the parent { $($(#[$pmeta:meta])* $of:ident: $pty:ty,)* }
+        written { $($(#[$wmeta:meta])* $written:ident: $wty:ty,)* }
+        sorted { $($sort:ident by $by:ident for $swho:ident,)* }
+        filtered { $($filter:ident on $column:ident as $form:ty, for $fwho:ident: $what:literal,)* }
+    ) => {
+        $crate::row! {
+            #[doc = concat!("A row of `", stringify!($many), "`.")]
+            pub struct $row {
+                $($(#[$gmeta])* $given: $gty,)* $($(#[$pmeta])* $of: $pty,)* $($(#[$wmeta])* $written: $wty,)*
+            }
+        }
+
+        #[doc = concat!("What use cases write of a row of `", stringify!($many), "`.")]
+        pub struct $values { $(
+            #[doc = concat!("The column `", stringify!($written), "`.")]
+            pub $written: <$wty as $crate::noun::Kept>::Written,
+        )* }
+
+        impl $crate::store::nouns::Values for $values {
+            fn bind(self, query: $crate::store::Query<'static>) -> $crate::store::Query<'static> {
+                query$(.bind(self.$written))*
+            }
+        }
+
+        $(#[$top])*
+        pub static $noun: $crate::noun::Noun = $crate::noun::Noun {
+            one: stringify!($one),
+            many: stringify!($many),
+            parents: stringify!($parents),
+            parent_id: stringify!($parent_id),
+            columns: &[
+                $($crate::noun!(@column $given, $gty, Given),)*
+                $($crate::noun!(@column $of, $pty, Parent),)*
+                $($crate::noun!(@column $written, $wty, Written),)*
+            ],
+            sorts: &[$($crate::noun::Sort {
+                column: stringify!($sort),
+                by: $crate::noun::By::$by,
+                who: $crate::noun::Who::$swho,
+            },)*],
+            sort_words: &[$(concat!("-", stringify!($sort)), stringify!($sort),)*],
+            filters: &[$($crate::noun::Filter {
+                name: stringify!($filter),
+                column: stringify!($column),
+                who: $crate::noun::Who::$fwho,
+                what: $what,
+                form: <$form as $crate::app::input::Field>::field_schema,
+                read: <$form as $crate::noun::Filtering>::of,
+            },)*],
+        }
+        .checked();
+
+        impl $crate::store::nouns::NounRow for $row {
+            type Values = $values;
+            const NOUN: &'static $crate::noun::Noun = &$noun;
+            const STATEMENTS: $crate::store::nouns::Statements = {
+                use $crate::store::nouns::statements as make;
+                $crate::store::nouns::Statements {
+                    lists: &[$([
+                        $crate::noun!(@text make::list(&$noun, stringify!($sort), true)),
+                        $crate::noun!(@text make::list(&$noun, stringify!($sort), false)),
+                    ],)*],
+                    get: $crate::noun!(@text make::get(&$noun, false)),
+                    lock: $crate::noun!(@text make::get(&$noun, true)),
+                    insert: $crate::noun!(@text make::insert(&$noun)),
+                    update: $crate::noun!(@text make::update(&$noun)),
+                    delete: $crate::noun!(@text make::delete(&$noun)),
+                    count: $crate::noun!(@text make::count(&$noun)),
+                }
+            };
+
+            fn id(&self) -> &str {
+                &self.id
+            }
+
+            fn sorted_by(&self, column: &str) -> Option<String> {
+                $(if column == stringify!($sort) {
+                    return Some($crate::noun::InCursor::in_cursor(&self.$sort));
+                })*
+                None
+            }
+        }
+    };
+    (@column $name:ident, $ty:ty, $origin:ident) => {
+        $crate::noun::Column {
+            name: stringify!($name),
+            form: <$ty as $crate::noun::Kept>::FORM,
+            origin: $crate::noun::Origin::$origin,
+        }
+    };
+    // A statement is made by the compiler, and stands in the program as its text.
+    (@text $made:expr) => {{
+        static TEXT: $crate::store::nouns::statements::Text = $made;
+        TEXT.as_str()
+    }};
+}

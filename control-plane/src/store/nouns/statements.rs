@@ -1,0 +1,291 @@
+//! Statements of a noun, made of its declaration by the compiler: in the program each is a constant text, as if somebody had
+//! written it (T-API-07). The noun's table is `t` in them, that of its parent `p`.
+
+use crate::noun::{By, Form, Noun, Origin};
+
+/// Room of a statement. One that needs more does not compile.
+const ROOM: usize = 4_096;
+
+/// A statement that is being made.
+pub struct Text {
+    bytes: [u8; ROOM],
+    len: usize,
+}
+
+impl Text {
+    const fn new() -> Self {
+        Self { bytes: [0; ROOM], len: 0 }
+    }
+
+    const fn add(&mut self, text: &str) {
+        let text = text.as_bytes();
+        let mut i = 0;
+        while i < text.len() {
+            self.bytes[self.len] = text[i];
+            self.len += 1;
+            i += 1;
+        }
+    }
+
+    /// `$n`.
+    const fn parameter(&mut self, n: usize) {
+        assert!(n < 100, "a hundred parameters and more");
+        self.add("$");
+        if n >= 10 {
+            self.bytes[self.len] = b'0' + (n / 10) as u8;
+            self.len += 1;
+        }
+        self.bytes[self.len] = b'0' + (n % 10) as u8;
+        self.len += 1;
+    }
+
+    /// The text of the statement.
+    pub const fn as_str(&self) -> &str {
+        match std::str::from_utf8(self.bytes.split_at(self.len).0) {
+            Ok(text) => text,
+            Err(_) => panic!("whole texts were added"),
+        }
+    }
+}
+
+/// One page: the filters in their order, each NULL when absent; then the value (when the sort has one) and the id of the last
+/// row seen; then how many rows. The page is cut before the parent is joined: PostgreSQL cannot estimate the conditions of
+/// row-level security, and would join every row of the table before it sorts.
+pub const fn list(noun: &Noun, column: &str, descending: bool) -> Text {
+    let mut out = Text::new();
+    columns(&mut out, noun);
+    out.add(" FROM (SELECT * FROM ");
+    out.add(noun.many);
+    out.add(" t WHERE ");
+    let mut n = 1;
+    while n <= noun.filters.len() {
+        out.add("(");
+        out.parameter(n);
+        out.add("::text IS NULL OR t.");
+        out.add(noun.filters[n - 1].column);
+        out.add(" = ");
+        out.parameter(n);
+        out.add(") AND ");
+        n += 1;
+    }
+    let (beyond, way) = if descending { (" < ", " DESC") } else { (" > ", " ASC") };
+    let by_id = matches!(by(noun, column), By::Id);
+    let id = if by_id { n } else { n + 1 };
+    out.add("(");
+    out.parameter(id);
+    out.add("::text IS NULL OR ");
+    if by_id {
+        out.add("t.id");
+        out.add(beyond);
+        out.parameter(id);
+    } else {
+        out.add("(t.");
+        out.add(column);
+        out.add(", t.id)");
+        out.add(beyond);
+        out.add("(");
+        if matches!(by(noun, column), By::Time) {
+            out.add("ts(");
+            out.parameter(n);
+            out.add("::text::bigint)");
+        } else {
+            out.parameter(n);
+            out.add("::text");
+        }
+        out.add(", ");
+        out.parameter(id);
+        out.add(")");
+    }
+    out.add(")");
+    ordered(&mut out, noun, column, way);
+    out.add(" LIMIT ");
+    out.parameter(id + 1);
+    out.add(") t");
+    join(&mut out, noun);
+    ordered(&mut out, noun, column, way);
+    out
+}
+
+const fn ordered(out: &mut Text, noun: &Noun, column: &str, way: &str) {
+    out.add(" ORDER BY ");
+    if !matches!(by(noun, column), By::Id) {
+        out.add("t.");
+        out.add(column);
+        out.add(way);
+        out.add(", ");
+    }
+    out.add("t.id");
+    out.add(way);
+}
+
+const fn by(noun: &Noun, column: &str) -> By {
+    let mut i = 0;
+    while i < noun.sorts.len() {
+        if crate::noun::same(noun.sorts[i].column, column) {
+            return noun.sorts[i].by;
+        }
+        i += 1;
+    }
+    panic!("a sort that is not declared")
+}
+
+/// One, by its id.
+pub const fn get(noun: &Noun, locked: bool) -> Text {
+    let mut out = Text::new();
+    select(&mut out, noun, noun.many);
+    out.add(" WHERE t.id = $1");
+    if locked {
+        out.add(" FOR UPDATE OF t");
+    }
+    out
+}
+
+/// A new row: `$1` its id, `$2` its parent, then what is written in the order of the declaration.
+pub const fn insert(noun: &Noun) -> Text {
+    let mut out = Text::new();
+    out.add("WITH t AS (INSERT INTO ");
+    out.add(noun.many);
+    out.add(" (id, ");
+    out.add(noun.parent_id);
+    let (mut i, mut n) = (0, 2);
+    while i < noun.columns.len() {
+        if matches!(noun.columns[i].origin, Origin::Written) {
+            out.add(", ");
+            out.add(noun.columns[i].name);
+            n += 1;
+        }
+        i += 1;
+    }
+    out.add(") VALUES ($1, $2");
+    i = 3;
+    while i <= n {
+        out.add(", ");
+        out.parameter(i);
+        i += 1;
+    }
+    out.add(") RETURNING *) ");
+    select(&mut out, noun, "t");
+    out
+}
+
+/// Replaces what is written: parameters as in [`insert`].
+pub const fn update(noun: &Noun) -> Text {
+    let mut out = Text::new();
+    out.add("WITH t AS (UPDATE ");
+    out.add(noun.many);
+    out.add(" SET ");
+    let (mut i, mut n) = (0, 2);
+    while i < noun.columns.len() {
+        if matches!(noun.columns[i].origin, Origin::Written) {
+            n += 1;
+            out.add(noun.columns[i].name);
+            out.add(" = ");
+            out.parameter(n);
+            out.add(", ");
+        }
+        i += 1;
+    }
+    out.add("updated_at = now(), version = version + 1 WHERE id = $1 AND ");
+    out.add(noun.parent_id);
+    out.add(" = $2 RETURNING *) ");
+    select(&mut out, noun, "t");
+    out
+}
+
+/// Gone, by its id.
+pub const fn delete(noun: &Noun) -> Text {
+    let mut out = Text::new();
+    out.add("DELETE FROM ");
+    out.add(noun.many);
+    out.add(" WHERE id = $1");
+    out
+}
+
+/// How many there are of one parent.
+pub const fn count(noun: &Noun) -> Text {
+    let mut out = Text::new();
+    out.add("SELECT count(*) FROM ");
+    out.add(noun.many);
+    out.add(" WHERE ");
+    out.add(noun.parent_id);
+    out.add(" = $1");
+    out
+}
+
+/// Every column of the row, from the table or from the part of the statement that wrote it.
+const fn select(out: &mut Text, noun: &Noun, from: &str) {
+    columns(out, noun);
+    out.add(" FROM ");
+    out.add(from);
+    if !crate::noun::same(from, "t") {
+        out.add(" t");
+    }
+    join(out, noun);
+}
+
+const fn columns(out: &mut Text, noun: &Noun) {
+    out.add("SELECT ");
+    let mut i = 0;
+    while i < noun.columns.len() {
+        let column = &noun.columns[i];
+        if i > 0 {
+            out.add(", ");
+        }
+        let (before, after) = match column.form {
+            Form::Plain => ("", ""),
+            Form::Time => ("us(", ")"),
+            Form::Amount => ("amount_text(", ", p.currency)"),
+        };
+        out.add(before);
+        out.add(if matches!(column.origin, Origin::Parent) { "p." } else { "t." });
+        out.add(column.name);
+        out.add(after);
+        out.add(" AS ");
+        out.add(column.name);
+        i += 1;
+    }
+}
+
+const fn join(out: &mut Text, noun: &Noun) {
+    out.add(" JOIN ");
+    out.add(noun.parents);
+    out.add(" p ON p.id = t.");
+    out.add(noun.parent_id);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::noun::trunk::TrunkRow;
+    use crate::store::nouns::NounRow;
+
+    #[test]
+    fn statements_read_as_somebody_would_write_them() {
+        let s = TrunkRow::STATEMENTS;
+        let [descending, ascending] = s.lists[1];
+        assert!(
+            descending.starts_with("SELECT t.id AS id, t.customer_id AS customer_id, us(t.created_at) AS")
+        );
+        for part in [
+            "amount_text(t.own_daily_spend, p.currency) AS own_daily_spend",
+            " FROM (SELECT * FROM trunks t WHERE ($1::text IS NULL OR t.customer_id = $1) AND ",
+            "($6::text IS NULL OR (t.updated_at, t.id) < (ts($5::text::bigint), $6)) ORDER BY ",
+        ] {
+            assert!(descending.contains(part), "{part}: {descending}");
+        }
+        let end = " ORDER BY t.updated_at DESC, t.id DESC LIMIT $7) t JOIN customers p ON p.id = t.customer_id \
+                   ORDER BY t.updated_at DESC, t.id DESC";
+        assert!(descending.ends_with(end), "{descending}");
+        assert!(ascending.contains("(t.updated_at, t.id) > (ts($5::text::bigint), $6)"), "{ascending}");
+        assert!(ascending.ends_with(" ORDER BY t.updated_at ASC, t.id ASC"), "{ascending}");
+        let by_id = "($5::text IS NULL OR t.id < $5) ORDER BY t.id DESC LIMIT $6) t JOIN ";
+        assert!(s.lists[0][0].contains(by_id), "{}", s.lists[0][0]);
+        assert!(s.lists[2][1].contains("(t.customer_id, t.id) > ($5::text, $6)"), "{}", s.lists[2][1]);
+        assert!(s.lock.ends_with(" WHERE t.id = $1 FOR UPDATE OF t"), "{}", s.lock);
+        let begin = "WITH t AS (INSERT INTO trunks (id, customer_id, ban_id, name, ";
+        assert!(s.insert.starts_with(begin) && s.insert.contains(", $25, $26) RETURNING *) SELECT t.id"));
+        assert!(
+            s.update.contains("partition_id = $26, updated_at = now(), version = version + 1 WHERE id = $1")
+        );
+        assert!(s.update.ends_with(" FROM t JOIN customers p ON p.id = t.customer_id"), "{}", s.update);
+    }
+}
