@@ -127,6 +127,10 @@ impl Stack {
         };
         let events = EventLog::open(&config.node.data_dir.join("events"), log_options)?;
         let topic = events.topic(TOPIC_CDR_VOICE)?;
+        if roles.api && roles.jobs {
+            // The consumer comes when the database answers. Until it says what it has, nothing is deleted.
+            topic.hold(&config.api.consumer);
+        }
         let pump = Pump::start(&journals, topic, PumpOptions::default(), metrics)?;
 
         let mut addresses = Addresses::default();
