@@ -1,8 +1,11 @@
 //! Lists of nouns that are declared once (RFC 0013): sorts, filters and cursors are those of the declaration, for each audience.
 mod common;
 
-use common::{Api, with_api};
+use common::{Api, Reply, with_api};
 use serde_json::{Value, json};
+use warp_control_plane::api::endpoint::{Access, Audience};
+use warp_control_plane::api::openapi;
+use warp_control_plane::noun::{self, Noun, Verb};
 use warp_control_plane::store::Scope;
 
 /// The names of a list, page by page.
@@ -158,4 +161,144 @@ fn filters_are_those_of_the_declaration_for_each_audience() {
         let details = two.json()["error"]["details"].clone();
         assert_eq!((two.status, details.as_array().unwrap().len()), (422, 3), "{details}");
     });
+}
+
+/// Makes the example of a noun with a key; the answer.
+async fn made(api: &Api, noun: &Noun, audience: Audience, customer: &str, key: &str) -> Reply {
+    let path = match audience {
+        Audience::Customer => noun.paths.own_list.to_owned(),
+        Audience::Operator => noun.paths.of_parent.replace(&format!("{{{}}}", noun.parent_id), customer),
+    };
+    let key = if audience == Audience::Operator { &api.operator } else { key };
+    api.call(key, "POST", &path, Some((noun.examples.made)())).await
+}
+
+fn at(path: &str, noun: &Noun, id: &str) -> String {
+    path.replace(&format!("{{{}}}", noun.paths.id), id)
+}
+
+/// Each noun that is declared has its row here: what one customer has made does not exist for another one, by whatever verb,
+/// filter, sort or cursor.
+#[test]
+fn t_api_04_an_object_of_each_declared_noun_does_not_exist_for_another_customer() {
+    with_api(|api| async move {
+        for noun in noun::ALL {
+            let (mine, key) = api.customer("Mine").await;
+            let (_, other) = api.customer("Other").await;
+            let first = made(&api, noun, Audience::Customer, &mine, &key).await.data();
+            let mut second = (noun.examples.made)();
+            second["name"] = json!("another");
+            api.call(&key, "POST", noun.paths.own_list, Some(second)).await.data();
+            let id = first["id"].as_str().unwrap();
+            let own = at(noun.paths.own, noun, id);
+            let nowhere =
+                at(noun.paths.own, noun, (noun.examples.seen)(Audience::Customer)["id"].as_str().unwrap());
+            for doing in noun.verbs {
+                let (method, body) = match doing.verb {
+                    Verb::List | Verb::Create => continue,
+                    Verb::Read => ("GET", None),
+                    Verb::Change => ("PATCH", Some((noun.examples.changed)())),
+                    Verb::Replace => ("PUT", Some((noun.examples.made)())),
+                    Verb::Delete => ("DELETE", None),
+                };
+                let there = api.call(&other, method, &own, body.clone()).await;
+                let none = api.call(&other, method, &nowhere, body).await;
+                assert_eq!(there.status, 404, "{method} {own}: {}", there.body);
+                assert_eq!(
+                    there.json()["error"],
+                    none.json()["error"],
+                    "{method} {own} tells that there is one"
+                );
+            }
+            let mut queries = vec![String::new()];
+            for filter in noun.filters_of(Audience::Customer) {
+                queries.extend(first[filter.column].as_str().map(|v| format!("{}={v}", filter.name)));
+            }
+            for sort in noun.sort_words(Audience::Customer) {
+                let path = format!("{}?limit=1&sort={sort}", noun.paths.own_list);
+                let page = api.call(&key, "GET", &path, None).await.json();
+                let cursor =
+                    page["meta"]["next_cursor"].as_str().expect("two objects are two pages").to_owned();
+                queries.push(format!("sort={sort}&cursor={cursor}"));
+            }
+            assert!(queries.len() > 3, "{queries:?}");
+            for query in queries {
+                let r = api.call(&other, "GET", &format!("{}?{query}", noun.paths.own_list), None).await;
+                assert_eq!((r.status, &r.json()["data"]), (200, &json!([])), "{query}: {}", r.body);
+            }
+            assert_eq!(api.call(&key, "GET", &own, None).await.data(), first, "it is as it was");
+        }
+    });
+}
+
+/// An example is what the platform takes and answers: only ids and times differ.
+#[test]
+fn examples_of_each_declared_noun_are_taken_and_answered() {
+    with_api(|api| async move {
+        for noun in noun::ALL {
+            for audience in [Audience::Customer, Audience::Operator] {
+                let (customer, key) = api.customer("Acme").await;
+                let r = made(&api, noun, audience, &customer, &key).await;
+                assert_eq!(r.status, 201, "{}", r.body);
+                let (mut real, mut example) = (r.data(), (noun.examples.seen)(audience));
+                let key = if audience == Audience::Operator { &api.operator } else { &key };
+                let one = at(noun.paths.one(audience), noun, real["id"].as_str().unwrap());
+                assert_eq!(
+                    r.header("location"),
+                    Some(one.as_str()),
+                    "what was made is where the declaration says"
+                );
+                let changed = api.call(key, "PATCH", &one, Some((noun.examples.changed)())).await;
+                assert_eq!(
+                    (changed.status, &changed.json()["data"]["version"]),
+                    (200, &json!(2)),
+                    "{}",
+                    changed.body
+                );
+                for varies in ["id", noun.parent_id, "created_at", "updated_at"] {
+                    let (a, b) = (real[varies].take(), example[varies].take());
+                    let length = |v: &Value| v.as_str().map(str::len);
+                    assert!(length(&a).is_some() && length(&a) == length(&b), "{varies}: {a} and {b}");
+                }
+                assert_eq!(real, example, "{audience:?}");
+            }
+        }
+    });
+}
+
+/// Each operation of a declared noun has its examples in the document of its audience, in the request and in the answer.
+#[test]
+fn each_body_of_a_declared_noun_is_published_with_an_example() {
+    let endpoints = warp_control_plane::api::endpoints();
+    let mut seen = 0;
+    for audience in [Audience::Customer, Audience::Operator] {
+        let document = openapi::document(&endpoints, audience);
+        for noun in noun::ALL {
+            let paths = [noun.paths.list(audience), noun.paths.one(audience), noun.paths.of_parent];
+            for e in endpoints.iter().filter(|e| paths.contains(&e.path)) {
+                let Access::Scope(of, scope) = e.access else { panic!("{} is open", e.path) };
+                if of != audience {
+                    continue;
+                }
+                assert!(scope == noun.reads || scope == noun.writes, "{scope} at {}", e.path);
+                assert_eq!(scope == noun.reads, e.method == "GET", "{} {}", e.method, e.path);
+                let operation = &document["paths"][e.path][e.method.as_str().to_lowercase()];
+                for (kind, media) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
+                    assert!(media["example"].is_object(), "{} {}: {kind}", e.method, e.path);
+                }
+                let answers = operation["responses"].as_object().unwrap();
+                let (_, good) = answers.iter().find(|(status, _)| status.starts_with('2')).unwrap();
+                let example = &good["content"]["application/json"]["example"];
+                let data = &example["data"];
+                let whole = example["success"] == true && (data.is_array() || data["id"].is_string());
+                assert!(whole || e.method == "DELETE", "{} {}: {example}", e.method, e.path);
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(
+        seen,
+        2 * noun::ALL.iter().map(|n| n.verbs.len()).sum::<usize>(),
+        "each verb, for each audience"
+    );
 }

@@ -13,7 +13,6 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Ref};
 use crate::app::paging::Cursor;
 use crate::app::{audit, customers, keys, replay, routing, trunk_health, trunks, vendors};
-use crate::noun::trunk::TRUNK;
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -27,6 +26,7 @@ fn scope(name: &'static str) -> Access {
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = customer_endpoints();
+    all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Operator));
     all.extend(trunk_endpoints(Audience::Operator));
     all.extend(vendor_endpoints());
     all.extend(super::decks::endpoints());
@@ -128,17 +128,6 @@ fn customer_endpoints() -> Vec<Endpoint> {
         .takes::<keys::ApiKeyInput>()
         .gives::<keys::NewApiKey>(201)
         .secret(),
-        endpoint(
-            Method::POST,
-            admin!("/customers/{customer_id}/trunks"),
-            scope("trunks:write"),
-            "Make a trunk of a customer",
-            trunk_new,
-        )
-        .takes::<trunks::TrunkInput>()
-        .gives::<trunks::Trunk>(201),
-        endpoint(Method::GET, admin!("/trunks"), scope("trunks:read"), "Trunks of all customers", trunk_list)
-            .lists_noun::<trunks::Trunk>(&TRUNK, Audience::Operator),
         endpoint(Method::GET, admin!("/keys"), scope("keys:read"), "Operators' keys", own_keys)
             .lists::<keys::ApiKey>(),
         endpoint(Method::POST, admin!("/keys"), scope("keys:write"), "Make an operator's key", own_key_new)
@@ -388,16 +377,6 @@ async fn own_key_new(app: Arc<App>, r: Request) -> Answer {
 async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
     keys::revoke(&r.ctx(&app)?, r.id("key_id", "key")?).await?;
     Reply::done()
-}
-
-async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let trunk = trunks::create(&ctx, r.id("customer_id", "customer")?, r.input()?).await?;
-    Reply::created(format!(admin!("/trunks/{}"), trunk.id), &trunk)
-}
-
-async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(trunks::list(&r.ctx(&app)?, &r.listing(&TRUNK)?).await?)
 }
 
 async fn vendor_list(app: Arc<App>, r: Request) -> Answer {

@@ -10,7 +10,6 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::{calls, customers, keys, route_test, trunks};
-use crate::noun::trunk::TRUNK;
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, name)
@@ -45,18 +44,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .gives::<keys::ApiKey>(200),
         endpoint(Method::GET, "/api/v1/bans/{ban_id}", scope("customers:read"), "A billing account", ban_get)
             .gives::<customers::Ban>(200),
-        endpoint(Method::POST, "/api/v1/trunks", scope("trunks:write"), "Make a trunk", trunk_new)
-            .takes::<trunks::TrunkInput>()
-            .gives::<trunks::Trunk>(201),
-        endpoint(Method::GET, "/api/v1/trunks", scope("trunks:read"), "Trunks", trunk_list)
-            .lists_noun::<trunks::Trunk>(&TRUNK, Audience::Customer),
     ];
+    all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Customer));
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
     all
 }
 
-/// Endpoints below one trunk: the same for both audiences, row-level security makes the difference.
+/// Endpoints of what belongs to one trunk: the same for both audiences, row-level security makes the difference.
 pub(super) fn trunk_endpoints(audience: Audience) -> Vec<Endpoint> {
     macro_rules! at {
         ($rest:literal) => {
@@ -69,14 +64,6 @@ pub(super) fn trunk_endpoints(audience: Audience) -> Vec<Endpoint> {
     let read = Access::Scope(audience, "trunks:read");
     let write = Access::Scope(audience, "trunks:write");
     vec![
-        endpoint(Method::GET, at!(""), read, "A trunk", trunk_get).gives::<trunks::Trunk>(200),
-        endpoint(Method::PATCH, at!(""), write, "Change a trunk; live within 1 s", trunk_patch)
-            .patches::<trunks::TrunkInput>()
-            .gives::<trunks::Trunk>(200),
-        endpoint(Method::PUT, at!(""), write, "Replace a trunk; live within 1 s", trunk_patch)
-            .takes::<trunks::TrunkInput>()
-            .gives::<trunks::Trunk>(200),
-        endpoint(Method::DELETE, at!(""), write, "Delete a trunk; calls in the air go on", trunk_delete),
         endpoint(Method::GET, at!("/ips"), read, "Addresses of a trunk", ip_list)
             .lists::<trunks::TrunkIp>()
             .by(Cursor::Address)
@@ -192,32 +179,6 @@ async fn ban_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
     keys::revoke(&r.ctx(&app)?, r.id("key_id", "key")?).await?;
-    Reply::done()
-}
-
-async fn trunk_new(app: Arc<App>, r: Request) -> Answer {
-    let trunk = trunks::create(&r.ctx(&app)?, r.customer()?, r.input()?).await?;
-    Reply::created(format!("/api/v1/trunks/{}", trunk.id), &trunk)
-}
-
-async fn trunk_list(app: Arc<App>, r: Request) -> Answer {
-    let listing = r.listing(&TRUNK)?.only(&TRUNK, "customer", r.customer()?.to_string())?;
-    Reply::page(trunks::list(&r.ctx(&app)?, &listing).await?)
-}
-
-async fn trunk_get(app: Arc<App>, r: Request) -> Answer {
-    let trunk = trunks::get(&r.ctx(&app)?, r.id("trunk_id", "trunk")?).await?;
-    Reply::ok(&trunk)
-}
-
-async fn trunk_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let trunk = trunks::update(&ctx, r.id("trunk_id", "trunk")?, r.change(&r.json()?), &r.expected).await?;
-    Reply::ok(&trunk)
-}
-
-async fn trunk_delete(app: Arc<App>, r: Request) -> Answer {
-    trunks::delete(&r.ctx(&app)?, r.id("trunk_id", "trunk")?, &r.expected).await?;
     Reply::done()
 }
 

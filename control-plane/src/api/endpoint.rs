@@ -348,6 +348,10 @@ pub struct Endpoint {
     pub cursor: Cursor,
     /// The answer holds a secret that is shown once: it is not kept for Idempotency-Key replays.
     pub secret: bool,
+    /// An example of the request's body.
+    pub sent: Option<fn() -> Value>,
+    /// An example of what is answered; in a list, of one item.
+    pub seen: Option<fn(Audience) -> Value>,
     /// The function that carries it out.
     pub handler: Handler,
 }
@@ -374,6 +378,8 @@ where
         query: Vec::new(),
         cursor: Cursor::Id,
         secret: false,
+        sent: None,
+        seen: None,
         handler: Arc::new(move |app, request| Box::pin(handler(app, request))),
     }
 }
@@ -427,6 +433,18 @@ impl Endpoint {
         let listing = self.lists::<T>().by(Cursor::Of(noun, audience));
         let listing = listing.query_of("sort", noun.sort_words(audience), sort);
         noun.filters_of(audience).fold(listing, |e, f| e.query(f.name, f.form, f.what))
+    }
+
+    /// Has an example of the request's body.
+    pub fn sends(mut self, example: fn() -> Value) -> Self {
+        self.sent = Some(example);
+        self
+    }
+
+    /// Has an example of what is answered.
+    pub fn shows(mut self, example: fn(Audience) -> Value) -> Self {
+        self.seen = Some(example);
+        self
     }
 
     /// Gives something outside the envelope.

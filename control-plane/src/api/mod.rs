@@ -14,6 +14,7 @@ mod admin;
 mod customer;
 mod decks;
 mod docs;
+mod nouns;
 
 use endpoint::Endpoint;
 

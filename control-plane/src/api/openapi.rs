@@ -121,10 +121,15 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
             (super::edge::XLSX): { "schema": { "type": "string", "format": "binary" } }
         })),
     };
-    if let Some(content) = body {
+    if let Some(mut content) = body {
+        for media in content.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            if let Some(example) = e.sent {
+                media["example"] = example();
+            }
+        }
         out["requestBody"] = json!({ "required": true, "content": content });
     }
-    let (status, content) = match &e.returns {
+    let (status, mut content) = match &e.returns {
         Returns::One(status, t) => (*status, enveloped(note(t, schemas))),
         Returns::Page(t) => (200, enveloped(json!({ "type": "array", "items": note(t, schemas) }))),
         Returns::Nothing => (200, enveloped(json!({ "nullable": true }))),
@@ -134,6 +139,10 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
             (200, json!({ essence: { "schema": { "type": kind } } }))
         }
     };
+    if let (Some(example), Access::Scope(audience, _)) = (e.seen, e.access) {
+        let page = matches!(e.returns, Returns::Page(_));
+        content["application/json"]["example"] = answer_example(example(audience), page);
+    }
     out["responses"][status.to_string()] = json!({ "description": e.summary, "content": content });
     let text = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
     if versioned {
@@ -210,6 +219,17 @@ fn has_version(name: &str, schemas: &BTreeMap<String, Value>) -> bool {
         let target = part["$ref"].as_str().and_then(|r| r.strip_prefix("#/components/schemas/"));
         part["properties"].get("version").is_some() || target.is_some_and(|t| has_version(t, schemas))
     })
+}
+
+/// An example in its envelope.
+fn answer_example(seen: Value, page: bool) -> Value {
+    let mut meta =
+        json!({ "timestamp": "2026-11-30T12:00:00.000Z", "request_id": "req_06f7jv8d0a5r2x9c7mz3b6n4qe" });
+    if page {
+        meta["next_cursor"] = Value::Null;
+        meta["has_more"] = false.into();
+    }
+    json!({ "success": true, "data": if page { json!([seen]) } else { seen }, "meta": meta })
 }
 
 fn enveloped(data: Value) -> Value {

@@ -14,6 +14,7 @@ pub mod listing;
 pub mod paging;
 pub mod record;
 pub mod replay;
+pub mod resource;
 pub mod route_test;
 pub mod routing;
 pub mod seed;

@@ -15,13 +15,15 @@ use super::forms::network;
 use super::input::{Int, Ip, List, Net, Password, Ref, SipUser, TechPrefix, Text};
 use super::listing::Listing;
 use super::paging::{Page, Paging};
+use super::resource::Resource;
 use super::routing::PartitionKind;
 use super::view::Word;
 use super::{
     Change, Ctx, Expected, check_count, check_decks, customers, deleted, ids, nanos, none_wrong, patched,
     saved,
 };
-use crate::noun::trunk::{TrunkRow, TrunkValues};
+use crate::noun::Noun;
+use crate::noun::trunk::{TRUNK, TrunkRow, TrunkValues};
 use crate::store::nouns;
 use crate::store::trunks::{self as rows, AddressRow, CredentialRow, TightestRow};
 use crate::store::types::{Amount, Time};
@@ -327,6 +329,35 @@ crate::input! {
         pub username: SipUser,
         /// The password, 12 to 128 characters.
         pub password: Password,
+    }
+}
+
+/// Trunks, as the API offers them.
+pub struct Trunks;
+
+impl Resource for Trunks {
+    const NOUN: &'static Noun = &TRUNK;
+    type Kind = TrunkKind;
+    type Input = TrunkInput;
+    type View = Trunk;
+
+    fn id(view: &Trunk) -> &str {
+        &view.id
+    }
+    async fn list(ctx: &Ctx<'_>, listing: &Listing) -> Result<Page<Trunk>, Fault> {
+        list(ctx, listing).await
+    }
+    async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> Result<Trunk, Fault> {
+        create(ctx, customer, input).await
+    }
+    async fn get(ctx: &Ctx<'_>, id: TrunkId) -> Result<Trunk, Fault> {
+        get(ctx, id).await
+    }
+    async fn update(ctx: &Ctx<'_>, id: TrunkId, change: Change<'_>, e: &Expected) -> Result<Trunk, Fault> {
+        update(ctx, id, change, e).await
+    }
+    async fn delete(ctx: &Ctx<'_>, id: TrunkId, expected: &Expected) -> Result<(), Fault> {
+        delete(ctx, id, expected).await
     }
 }
 

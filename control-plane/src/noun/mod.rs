@@ -22,16 +22,104 @@ pub struct Noun {
     pub many: &'static str,
     /// The table of what it belongs to.
     pub parents: &'static str,
-    /// The column that names what it belongs to.
+    /// The column that names what it belongs to, and that part of the path.
     pub parent_id: &'static str,
     /// Every column of its row.
     pub columns: &'static [Column],
+    /// Where it is found in the APIs.
+    pub paths: Paths,
+    /// The scope of a key that reads it.
+    pub reads: &'static str,
+    /// The scope of a key that writes it.
+    pub writes: &'static str,
+    /// What can be done with it.
+    pub verbs: &'static [Doing],
+    /// What is published as examples, and what tests make one of.
+    pub examples: Examples,
     /// What lists are sorted by; the first one when nobody says. What only operators may sort by stands last.
     pub sorts: &'static [Sort],
     /// The words of the parameter `sort`: of each sort the one with a minus and the one without.
     pub sort_words: &'static [&'static str],
     /// What lists are filtered by.
     pub filters: &'static [Filter],
+}
+
+/// Every noun that is declared.
+pub static ALL: &[&Noun] = &[&trunk::TRUNK];
+
+/// The paths of a noun.
+#[derive(Debug)]
+pub struct Paths {
+    /// A customer's list of its own.
+    pub own_list: &'static str,
+    /// The path of one of them.
+    pub own: &'static str,
+    /// The operators' list of all.
+    pub all_list: &'static str,
+    /// The path of one of them.
+    pub all: &'static str,
+    /// Where operators make one: below what it belongs to.
+    pub of_parent: &'static str,
+    /// The name of its id in paths.
+    pub id: &'static str,
+}
+
+impl Paths {
+    /// The list of this audience.
+    pub fn list(&self, audience: Audience) -> &'static str {
+        if audience == Audience::Customer { self.own_list } else { self.all_list }
+    }
+
+    /// One object, for this audience.
+    pub fn one(&self, audience: Audience) -> &'static str {
+        if audience == Audience::Customer { self.own } else { self.all }
+    }
+}
+
+/// What can be done with an object by the verbs of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// GET of the whole list.
+    List,
+    /// POST: a customer to its list, operators below the parent.
+    Create,
+    /// GET of one of them.
+    Read,
+    /// PATCH of one of them.
+    Change,
+    /// PUT of one of them.
+    Replace,
+    /// DELETE of one of them.
+    Delete,
+}
+
+/// A verb, and what it does in one line for each audience.
+#[derive(Debug)]
+pub struct Doing {
+    /// Which verb it is.
+    pub verb: Verb,
+    /// What it does for customers.
+    pub own: &'static str,
+    /// What it does for operators.
+    pub all: &'static str,
+}
+
+impl Doing {
+    /// What it does, for this audience.
+    pub fn summary(&self, audience: Audience) -> &'static str {
+        if audience == Audience::Customer { self.own } else { self.all }
+    }
+}
+
+/// Bodies that a reader can copy. A test sends them and compares what comes back.
+#[derive(Debug)]
+pub struct Examples {
+    /// An object that is made.
+    pub made: fn() -> Value,
+    /// A change of that object.
+    pub changed: fn() -> Value,
+    /// What is answered once it is made. Ids and times are not those that a platform gives.
+    pub seen: fn(Audience) -> Value,
 }
 
 /// One noun is one name.
@@ -268,6 +356,8 @@ macro_rules! noun {
     (
         $(#[$top:meta])* $noun:ident: $one:ident in $many:ident, of $parents:ident by $parent_id:ident;
         row $row:ident; values $values:ident;
+        verbs { $($verb:ident $own:literal, $all:literal;)* }
+        examples $made:path, $changed:path, $seen:path;
         given { $($(#[$gmeta:meta])* $given:ident: $gty:ty,)* }
         of the parent { $($(#[$pmeta:meta])* $of:ident: $pty:ty,)* }
         written { $($(#[$wmeta:meta])* $written:ident: $wty:ty,)* }
@@ -299,6 +389,20 @@ macro_rules! noun {
             many: stringify!($many),
             parents: stringify!($parents),
             parent_id: stringify!($parent_id),
+            paths: $crate::noun::Paths {
+                own_list: concat!("/api/v1/", stringify!($many)),
+                own: concat!("/api/v1/", stringify!($many), "/{", stringify!($one), "_id}"),
+                all_list: concat!("/api/v1/admin/", stringify!($many)),
+                all: concat!("/api/v1/admin/", stringify!($many), "/{", stringify!($one), "_id}"),
+                of_parent: concat!(
+                    "/api/v1/admin/", stringify!($parents), "/{", stringify!($parent_id), "}/", stringify!($many)
+                ),
+                id: concat!(stringify!($one), "_id"),
+            },
+            reads: concat!(stringify!($many), ":read"),
+            writes: concat!(stringify!($many), ":write"),
+            verbs: &[$($crate::noun::Doing { verb: $crate::noun::Verb::$verb, own: $own, all: $all },)*],
+            examples: $crate::noun::Examples { made: $made, changed: $changed, seen: $seen },
             columns: &[
                 $($crate::noun!(@column $given, $gty, Given),)*
                 $($crate::noun!(@column $of, $pty, Parent),)*

@@ -1,7 +1,9 @@
 //! A customer's trunk.
 
+use serde_json::{Value, json};
 use warp_model::id::{BanKind, CustomerKind};
 
+use crate::app::caller::Audience;
 use crate::app::input::{Ref, Text};
 use crate::app::routing::PartitionKind;
 use crate::store::types::{Amount, Time};
@@ -10,6 +12,15 @@ crate::noun! {
     /// Trunks of customers. Limits without `own_` are the carrier's, those with it the customer's.
     TRUNK: trunk in trunks, of customers by customer_id;
     row TrunkRow; values TrunkValues;
+    verbs {
+        List "Trunks", "Trunks of all customers";
+        Create "Make a trunk", "Make a trunk of a customer";
+        Read "A trunk", "A trunk";
+        Change "Change a trunk; live within 1 s", "Change a trunk; live within 1 s";
+        Replace "Replace a trunk; live within 1 s", "Replace a trunk; live within 1 s";
+        Delete "Delete a trunk; calls in the air go on", "Delete a trunk; calls in the air go on";
+    }
+    examples made, changed, seen;
     given {
         id: String,
         customer_id: String,
@@ -58,4 +69,73 @@ crate::noun! {
         ban on ban_id as Ref<BanKind>, for Everybody: "Only trunks that this billing account pays for (ban_…).",
         partition on partition_id as Ref<PartitionKind>, for Operators: "Only trunks of this partition (prt_…).",
     }
+}
+
+fn made() -> Value {
+    json!({
+        "name": "pbx-1",
+        "channels": 30,
+        "cps": 5,
+        "max_rate_per_min": { "amount": "0.05", "currency": "USD" },
+        "destinations": ["domestic", "toll_free"],
+        "media_ips": ["198.51.100.9"]
+    })
+}
+
+fn changed() -> Value {
+    json!({ "channels": 60, "max_rate_per_min": null })
+}
+
+fn seen(audience: Audience) -> Value {
+    let given = json!({
+        "status": "active",
+        "channels": 30,
+        "cps": 5,
+        "max_rate_per_min": { "amount": "0.05", "currency": "USD" },
+        "daily_spend": null,
+        "max_duration_s": null,
+        "destinations": ["domestic", "toll_free"],
+        "require_valid_caller": false
+    });
+    // What the other side says when it has said nothing.
+    let other = |destinations: Value| {
+        json!({
+            "status": "active",
+            "channels": null,
+            "cps": null,
+            "max_rate_per_min": null,
+            "daily_spend": null,
+            "max_duration_s": null,
+            "destinations": destinations,
+            "require_valid_caller": false
+        })
+    };
+    let (carrier, customer) = match audience {
+        Audience::Customer => {
+            let usual =
+                json!(["domestic", "toll_free", "canada", "us_territory", "nanp_country", "international"]);
+            (other(usual), given.clone())
+        }
+        Audience::Operator => (given.clone(), other(Value::Null)),
+    };
+    let mut whole = json!({
+        "id": "trk_06f7jv8c1gdyzv3n1v8d5h2k4m",
+        "customer_id": "cus_06f7jv8bxm3e7s0q9tk4w1n2pr",
+        "ban_id": null,
+        "name": "pbx-1",
+        "media_ips": ["198.51.100.9"],
+        "strip_prefixes": [],
+        "strip_required": false,
+        "trust_asserted": false,
+        "sell_deck_ids": [],
+        "partition_id": null,
+        "limits": { "in_force": given, "carrier": carrier, "customer": customer },
+        "created_at": "2026-11-30T12:00:00.000Z",
+        "updated_at": "2026-11-30T12:00:00.000Z",
+        "version": 1
+    });
+    if let (Value::Object(whole), Value::Object(given)) = (&mut whole, given) {
+        whole.extend(given);
+    }
+    whole
 }
