@@ -57,6 +57,8 @@ mod wheel;
 #[cfg(test)]
 mod tests_addresses;
 #[cfg(test)]
+mod tests_agreed;
+#[cfg(test)]
 mod tests_challenge;
 #[cfg(test)]
 mod tests_dropped;
@@ -92,6 +94,8 @@ mod tests_reports;
 mod tests_sloppy;
 #[cfg(test)]
 mod tests_static;
+#[cfg(test)]
+mod tests_ways;
 #[cfg(test)]
 pub(crate) mod tests_world;
 

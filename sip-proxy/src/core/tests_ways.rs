@@ -1,0 +1,254 @@
+//! Which call a message belongs to, over which flow each party is reached, and which address of a vendor is asked.
+
+use warp_model::cdr::Outcome;
+use warp_ng::Reply;
+use warp_sip::flow::{Flow, LinkId, Transport};
+
+use super::overload;
+use super::tests_static::{addr, at, line};
+use super::tests_world::*;
+use super::types::{AskId, CoreConfig, Listener};
+
+/// Another number, so another call of the same Call-ID.
+const OTHER: &str = "+14155550199";
+
+fn fork(number: &str, branch: &str) -> String {
+    invite(number, "c1", "", SDP).replace("branch=z9hG4bKc1", &format!("branch=z9hG4bK{branch}"))
+}
+
+/// The last question, answered.
+fn answer_last(w: &mut World) {
+    let id: AskId = w.asked.pop_back().unwrap().0;
+    w.answer(id, Ok(Reply::Sdp { sdp: b"x".to_vec(), warning: None }));
+}
+
+fn info(ok: &str, caller: bool, branch: &str) -> String {
+    inside("INFO", ok, caller, branch, "", "")
+}
+
+/// A request goes to the call whose dialog it names, whatever a younger call of the same Call-ID waits for.
+#[test]
+fn a_request_does_not_wait_for_another_fork() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &fork(NUMBER, "f1"));
+    let one = w.to(V1);
+    w.give(CUSTOMER, &fork(OTHER, "f2"));
+    let two = w.to(V1);
+    w.give(V1, &reply(&one, "200 OK", "b1", V1, "", SDP));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "a1", "", ""));
+    w.take();
+    w.relay = false;
+    w.give(V1, &reply(&two, "200 OK", "b2", V1, "", SDP));
+    w.give(CUSTOMER, &info(&ok, true, "i1"));
+    assert!(line(&w.to(V1), "To").ends_with(";tag=b1"));
+    // Both wait: it is held by its own call, and goes on with it.
+    w.give(CUSTOMER, &inside("UPDATE", &ok, true, "u1", "", SDP).replace("CSeq: 2", "CSeq: 3"));
+    w.give(CUSTOMER, &info(&ok, true, "i2").replace("CSeq: 2", "CSeq: 4"));
+    assert!(w.take().iter().all(|(to, _)| *to == addr(CUSTOMER)));
+    answer_last(&mut w);
+    let sent: Vec<String> = w.take().into_iter().filter(|(to, _)| *to == addr(V1)).map(|(_, t)| t).collect();
+    assert!(sent.iter().any(|t| t.starts_with("INFO ")), "{sent:#?}");
+}
+
+/// The youngest call of a Call-ID is forgotten: the elder ones are found as before.
+#[test]
+fn a_forgotten_fork_takes_no_other_with_it() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &fork(NUMBER, "f1"));
+    let one = w.to(V1);
+    w.give(CUSTOMER, &fork(OTHER, "f2"));
+    let two = w.to(V1);
+    w.give(V1, &reply(&one, "200 OK", "b1", V1, "", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "a1", "", ""));
+    w.give(V1, &reply(&two, "486 Busy Here", "b2", V1, "", ""));
+    w.wait(120_000);
+    assert_eq!(w.core.calls.all.len(), 1, "it is forgotten");
+    w.take();
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    assert!(w.to(V1).starts_with("BYE "));
+    w.nothing_is_left();
+}
+
+/// Calls are listed as they began, wherever they are kept.
+#[test]
+fn calls_are_listed_in_the_order_of_their_beginning() {
+    let mut w = World::new(false, |_| ());
+    for n in 0..4 {
+        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
+        let at_v = w.to(V1);
+        // The first two end, and leave their places to others.
+        let end = if n < 2 { "486 Busy Here" } else { "180 Ringing" };
+        w.give(V1, &reply(&at_v, end, "x", V1, "", ""));
+        w.take();
+    }
+    w.wait(60_000);
+    w.take();
+    for n in 4..7 {
+        w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
+        w.take();
+    }
+    let names: Vec<String> = w.core.calls.list().into_iter().map(|c| c.sip_call_id).collect();
+    assert_eq!(names, ["c2", "c3", "c4", "c5", "c6"]);
+}
+
+fn also_tcp(config: &mut CoreConfig) {
+    config.listeners.push(Listener { transport: Transport::Tcp, bind: addr(US), advertise: None });
+}
+
+fn tcp(remote: &str, link: u64) -> Flow {
+    Flow { transport: Transport::Tcp, link: LinkId(link), ..Flow::udp(addr(US), addr(remote)) }
+}
+
+fn give_over(w: &mut World, flow: Flow, text: &str) {
+    w.ms += 10;
+    let text = text.replacen("SIP/2.0/UDP", "SIP/2.0/TCP", 1);
+    w.core.handle_message(flow, text.as_bytes(), at(w.ms));
+    w.drain();
+}
+
+/// RFC 5923 in spirit: a vendor is reached over the connection that it opened last, and when that closes, at the address that it wrote. What the
+/// other side was learnt at stays.
+#[test]
+fn a_stream_is_followed_and_its_end_costs_its_own_side_only() {
+    const STREAM: &str = "203.0.113.1:41000";
+    let mut w = World::with(
+        false,
+        |d| d.vendor_trunks[0].transport = warp_policy::directory::Transport::Tcp,
+        also_tcp,
+    );
+    // The caller is behind a NAT: what he wrote leads nowhere.
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", "").replace("sip:a@192.0.2.10:5060", "sip:a@10.0.0.5:5060"));
+    let at_v = w.to(V1);
+    give_over(&mut w, tcp(V1, 8), &reply(&at_v, "200 OK", "bt", &format!("{V1};transport=tcp"), "", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "a1", "", ""));
+    w.take();
+    let to_callee = |w: &mut World, n: u32| {
+        w.give(CUSTOMER, &info(&ok, true, &format!("c{n}")).replace("CSeq: 2", &format!("CSeq: {n}")));
+        let (to, text) = w.take().into_iter().find(|(_, t)| t.starts_with("INFO ")).unwrap();
+        give_over(w, tcp(&to.to_string(), 8), &reply(&text, "200 OK", "", V1, "", ""));
+        w.take();
+        to
+    };
+    assert_eq!(to_callee(&mut w, 2), addr(V1));
+    // It opens a connection of its own and asks over that.
+    give_over(&mut w, tcp(STREAM, 9), &info(&ok, false, "v1"));
+    assert!(w.to(CUSTOMER).starts_with("INFO "));
+    assert_eq!(to_callee(&mut w, 3), addr(STREAM));
+    // That closes.
+    w.core.handle_flow_error(tcp(STREAM, 9), at(w.ms));
+    w.drain();
+    w.take();
+    assert_eq!(to_callee(&mut w, 4), addr(V1));
+    give_over(&mut w, tcp(V1, 8), &info(&ok, false, "v2").replace("CSeq: 2", "CSeq: 3"));
+    assert!(w.to(CUSTOMER).starts_with("INFO "), "the caller where he spoke from");
+    assert_eq!(w.core.live_calls(), 1);
+}
+
+/// One request over another transport moves nobody: his dialog's address is of the transport that it was made over.
+#[test]
+fn a_single_request_over_tcp_does_not_move_a_caller_on_udp() {
+    let mut w = World::with(false, |_| (), also_tcp);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", "").replace("sip:a@192.0.2.10:5060", "sip:a@10.0.0.5:5060"));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "a1", "", ""));
+    w.take();
+    give_over(&mut w, tcp("192.0.2.10:41000", 7), &info(&ok, true, "c1"));
+    assert!(w.to(V1).starts_with("INFO "));
+    w.give(V1, &info(&ok, false, "v1"));
+    assert!(w.to(CUSTOMER).starts_with("INFO "));
+}
+
+/// The addresses of one vendor are counted apart from those of the one before, our own is none, and one that speaks again is asked first.
+#[test]
+fn each_vendors_addresses_are_its_own() {
+    const SECOND: [&str; 2] = ["203.0.113.11:5060", "203.0.113.12:5060"];
+    let mut w = World::new(false, |d| {
+        for (trunk, more) in d.vendor_trunks.iter_mut().zip(SECOND) {
+            trunk.addresses.push(addr(more));
+        }
+    });
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let order = [V1, SECOND[0], V2, SECOND[1], V3];
+    for (n, who) in order.into_iter().enumerate() {
+        let sent = w.take().into_iter().find(|(_, t)| t.starts_with("INVITE ")).unwrap();
+        assert_eq!(sent.0, addr(who), "{n}");
+        w.give(who, &reply(&sent.1, "503 Service Unavailable", "x", who, "", ""));
+    }
+    // Ourselves.
+    let mut w = World::new(false, |d| d.vendor_trunks[0].addresses = vec![addr(US)]);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    assert!(w.to(V2).starts_with("INVITE "));
+    // Silent, so it rests; then it says something after all.
+    for speaks in [false, true] {
+        let mut w = World::with(
+            false,
+            |d| d.vendor_trunks[0].addresses.push(addr("203.0.113.11:5060")),
+            |c| c.trunk_down_after = 1,
+        );
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let at_v = w.to(V1);
+        w.wait(2_100);
+        w.take();
+        if speaks {
+            w.give(V1, &reply(&at_v, "100 Trying", "", V1, "", ""));
+        }
+        w.take();
+        w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
+        let first = if speaks { V1 } else { "203.0.113.11:5060" };
+        assert!(w.to(first).starts_with("INVITE "), "{speaks}");
+    }
+}
+
+/// A call that cannot be priced says so in its record: nobody is charged, and somebody must look.
+#[test]
+fn a_call_that_cannot_be_priced_says_so() {
+    let mut w = World::new(false, |_| ());
+    let (ok, _) = answered(&mut w, "");
+    let id = w.core.calls.all.iter().next().unwrap().0;
+    let call = w.core.calls.all.get_mut(id).unwrap();
+    call.decision.as_mut().unwrap().sell.as_mut().unwrap().deck = 99;
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    let r = &w.ended[0];
+    assert_eq!(
+        (r.outcome, r.internal_code.as_str(), r.rating.is_none()),
+        (Outcome::Answered, "rating_failed", true)
+    );
+}
+
+/// A challenge that we have no credentials for is counted, unless the call was given up already.
+#[test]
+fn a_challenge_after_a_cancel_is_not_counted_as_unanswered() {
+    for cancelled in [false, true] {
+        let mut w = World::new(false, |_| ());
+        let first = invite(NUMBER, "c1", "", "");
+        w.give(CUSTOMER, &first);
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+        if cancelled {
+            w.give(CUSTOMER, &first.replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL"));
+        }
+        let ask = "Proxy-Authenticate: Digest realm=\"v\", nonce=\"n\"\r\n";
+        w.give(V1, &reply(&at_v, "407 Proxy Authentication Required", "bt", V1, ask, ""));
+        assert_eq!(w.core.stats().challenges_unanswered, u64::from(!cancelled), "{cancelled}");
+    }
+}
+
+/// F-LOAD-01: a share is a share: a draw that equals the level is admitted.
+#[test]
+fn f_load_01_a_draw_at_the_level_is_admitted() {
+    let mut w = World::new(false, |_| ());
+    let text = invite(NUMBER, "s1", "", "");
+    let draw = w.core.tx.shared.keyed.hash64(&[b"shed", b"s1"]) % u64::from(overload::FULL);
+    let draw = u32::try_from(draw).unwrap();
+    w.core.set_overload(draw + 1);
+    w.give(CUSTOMER, &text);
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 503 "));
+    w.core.set_overload(draw);
+    w.give(CUSTOMER, &text.replace("z9hG4bKs1", "z9hG4bKs2"));
+    assert!(w.to(V1).starts_with("INVITE "));
+}
