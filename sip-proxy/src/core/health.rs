@@ -401,6 +401,24 @@ mod tests {
         assert!(h.is_down(s(60)) && !h.is_down(s(100)));
     }
 
+    /// A trunk or address that no directory in use has is forgotten.
+    #[test]
+    fn what_left_the_directory_is_forgotten() {
+        let of = |tweak| super::super::tests_world::snapshot(tweak).directory.clone();
+        let health = Health::default();
+        let first = health.bind(&of(|_| ()));
+        let second = health.bind(&of(|d| {
+            d.vendor_trunks[0].addresses = vec!["203.0.113.99:5060".parse().unwrap()];
+            d.vendor_trunks.truncate(1);
+        }));
+        let held = || (lock(&health.trunks).len(), lock(&health.addresses).len());
+        assert_eq!(held(), (3, 4), "calls of the first still use it");
+        drop(first);
+        drop(second);
+        drop(health.bind(&of(|d| d.vendor_trunks.truncate(1))));
+        assert_eq!(held(), (1, 1));
+    }
+
     /// The table is used whole: of as many sources as fill a third of it nearly all are remembered.
     #[test]
     fn t_sip_12_thousands_of_sources_are_remembered_at_once() {

@@ -543,3 +543,70 @@ fn a_challenge_after_the_cancel_ends_the_call() {
     assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 487 ")));
     w.nothing_is_left();
 }
+
+/// CANCEL of a re-INVITE that was challenged is about its second try.
+#[test]
+fn the_cancel_of_a_challenged_reinvite_has_the_branch_of_its_second_try() {
+    let mut w = World::new(true, with_credentials);
+    let (ok, _) = challenged_call(&mut w);
+    w.give(CUSTOMER, &in_dialog("INVITE", &ok, 2, "", SDP));
+    let first = w.to(V1);
+    w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n2", ", stale=true"));
+    let second = at_vendor(&mut w);
+    w.give(V1, &reply(&second, "180 Ringing", "", V1, "", ""));
+    w.take();
+    let again = in_dialog("INVITE", &ok, 2, "", "");
+    w.give(CUSTOMER, &again.replace("INVITE sip", "CANCEL sip").replace("2 INVITE", "2 CANCEL"));
+    let cancel = at_vendor(&mut w);
+    assert!(cancel.starts_with("CANCEL ") && branch(&cancel) == branch(&second), "{cancel}");
+    assert_eq!(line(&cancel, "CSeq").replace("CANCEL", "INVITE"), line(&second, "CSeq"));
+}
+
+/// F-NET-02: who challenges is alive, so the silence before it does not add up with the one after it.
+#[test]
+fn f_net_02_a_challenge_is_a_sign_of_life() {
+    for challenged in [false, true] {
+        let mut w = World::with(false, with_credentials, |c| c.trunk_down_after = 2);
+        for n in 0..2 {
+            w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
+            let first = w.to(V1);
+            if challenged && n == 1 {
+                w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n1", ""));
+            }
+            w.wait(2_100);
+            w.take();
+        }
+        let id = warp_model::VendorTrunkId::from_u128(1);
+        let state = w.core.tx.shared.vendor_trunk(id, super::tests_static::at(w.ms).mono).unwrap();
+        assert_eq!(state == super::health::TrunkState::Up, challenged, "{state:?}");
+    }
+}
+
+/// T-SIP-14: of what a challenge says as much is kept as is usual, and no byte more.
+#[test]
+fn t_sip_14_a_challenge_of_kilobytes_is_not_answered() {
+    for (length, answered) in [(1_024, true), (1_025, false)] {
+        let mut w = World::new(false, with_credentials);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let first = w.to(V1);
+        let nonce = "n".repeat(length);
+        w.give(V1, &challenge(&first, "407 Proxy Authentication Required", &nonce, ""));
+        assert_eq!(w.take().iter().any(|(_, t)| is_signed(t, &nonce, 1)), answered, "{length}");
+    }
+}
+
+/// T-SIP-10: the ACK to a callee that is none of the vendor's own nodes carries no credentials.
+#[test]
+fn t_sip_10_an_ack_to_elsewhere_is_not_signed() {
+    for (node, signed) in [(V1, true), ("198.18.0.9:5060", false)] {
+        let mut w = World::new(false, with_credentials);
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let first = w.to(V1);
+        w.give(V1, &challenge(&first, "407 Proxy Authentication Required", "n1", ""));
+        let second = at_vendor(&mut w);
+        w.give(V1, &reply(&second, "200 OK", "bt", node, "", ""));
+        let ok = w.to(CUSTOMER);
+        w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+        assert_eq!(w.to(node).contains("Proxy-Authorization: "), signed, "{node}");
+    }
+}

@@ -1,16 +1,21 @@
 //! Which call a message belongs to, over which flow each party is reached, and which address of a vendor is asked.
 
+use std::sync::Arc;
+
 use warp_model::cdr::Outcome;
 use warp_ng::Reply;
 use warp_sip::flow::{Flow, LinkId, Transport};
 
 use super::overload;
-use super::tests_static::{addr, at, line};
+use super::tests_static::{addr, at, config, core_with, line};
 use super::tests_world::*;
-use super::types::{AskId, CoreConfig, Listener};
+use super::types::{AskId, Command, CoreConfig, Listener};
 
 /// Another number, so another call of the same Call-ID.
 const OTHER: &str = "+14155550199";
+
+/// Of the world of tests_static.
+const A_US: &str = "127.0.0.1:5060";
 
 fn fork(number: &str, branch: &str) -> String {
     invite(number, "c1", "", SDP).replace("branch=z9hG4bKc1", &format!("branch=z9hG4bK{branch}"))
@@ -251,4 +256,80 @@ fn f_load_01_a_draw_at_the_level_is_admitted() {
     w.core.set_overload(draw);
     w.give(CUSTOMER, &text.replace("z9hG4bKs1", "z9hG4bKs2"));
     assert!(w.to(V1).starts_with("INVITE "));
+}
+
+/// T-SIP-11: a response belongs to a request of ours by its method and its transport, too.
+#[test]
+fn t_sip_11_a_response_of_another_method_or_transport_is_nobodys() {
+    let mut w = World::with(false, |_| (), also_tcp);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    let busy = reply(&at_v, "486 Busy Here", "x", V1, "", "");
+    w.give(V1, &busy.replace("1 INVITE", "1 OPTIONS"));
+    w.core.handle_message(tcp(V1, 8), busy.as_bytes(), at(w.ms));
+    w.drain();
+    assert_eq!((w.take().len(), w.core.stats().stray, w.core.live_calls()), (0, 2, 1));
+    w.give(V1, &busy);
+    assert_eq!(w.ended.len(), 1);
+    // Finals that come again are counted; an 18x that comes late is none.
+    w.give(V1, &reply(&at_v, "180 Ringing", "x", V1, "", ""));
+    assert_eq!(w.core.stats().repeated_responses_in, 0);
+    w.give(V1, &busy);
+    assert_eq!(w.core.stats().repeated_responses_in, 1);
+}
+
+/// RFC 5393 §4.2.1: a request with other tags is another one, whatever way it took.
+#[test]
+fn rfc_5393_other_tags_are_no_loop() {
+    for (old, new, loops) in [
+        ("tag=at", "tag=at", 1),
+        ("tag=at", "tag=other", 0),
+        (&*format!("To: <sip:{NUMBER}@{US}>"), &*format!("To: <sip:{NUMBER}@{US}>;tag=x"), 0),
+    ] {
+        let mut w = World::new(false, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let sent = w.to(V1);
+        let (_, rest) = sent.split_once("\r\n").unwrap();
+        let back = rest.replace("CSeq: 1 ", "CSeq: 2 ").replace(old, new);
+        w.give(CUSTOMER, &format!("INVITE sip:{NUMBER}@{US} SIP/2.0\r\n{back}"));
+        assert_eq!(w.core.stats().loops, loops, "{new}");
+    }
+}
+
+/// RFC 3261 §16.3: an ACK that has passed as many hops as it may goes no further.
+#[test]
+fn an_ack_that_is_not_sound_is_not_passed_on() {
+    let mut w = World::new(false, |_| ());
+    let (ok, _) = answered(&mut w, "");
+    let ack = inside("ACK", &ok, true, "ack", "", "");
+    w.give(CUSTOMER, &ack.replace("Max-Forwards: 70", "Max-Forwards: 0"));
+    assert_eq!((w.take().len(), w.core.stats().stray), (0, 1));
+}
+
+/// T-SIP-12: scanners are silenced where the configuration says so.
+#[test]
+fn t_sip_12_scanners_are_dropped_when_that_is_configured() {
+    for drops in [false, true] {
+        let mut w = World::new(false, |_| ());
+        let mut config = (**w.core.config()).clone();
+        config.drop_scanners = drops;
+        w.command(Command::Configure(Arc::new(config)));
+        let text = invite(NUMBER, "c1", "User-Agent: friendly-scanner\r\n", "");
+        w.give("198.18.0.9:5060", &text.replace(CUSTOMER, "198.18.0.9:5060"));
+        assert_eq!((w.take().is_empty(), w.core.stats().scanner_dropped), (drops, u64::from(drops)));
+    }
+}
+
+/// T-SIP-14: a stranger has as many transactions as the configuration says, and not one more.
+#[test]
+fn t_sip_14_a_strangers_transactions_are_counted() {
+    let mut config = config(&["127.0.0.0/8"]);
+    config.transactions_per_stranger = 2;
+    let mut core = core_with(config);
+    let stranger = "192.0.2.66:5060";
+    for n in 0..4 {
+        let text = invite("100", &format!("s{n}"), "", "").replace(US, A_US).replace(CUSTOMER, stranger);
+        core.handle_message(Flow::udp(addr(A_US), addr(stranger)), text.as_bytes(), at(n));
+    }
+    assert_eq!(core.transactions().0, 2);
 }
