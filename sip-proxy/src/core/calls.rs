@@ -274,8 +274,9 @@ impl Calls {
 fn hold(call: &mut Call, tx: &Transactions) -> Option<&'static str> {
     let now = tx.now.mono;
     let began = call.answered.filter(|_| call.phase == Phase::Answered && call.hold_at <= now)?;
+    // The minute begins when it was to begin: a timer of milliseconds too late is no reason to pay for a second more.
+    let run = now.max(call.hold_at + (HOLD_EVERY - FIRST_HOLD)).since(began);
     call.hold_at = (call.hold_at + HOLD_EVERY).max(now);
-    let run = now.since(began) + (HOLD_EVERY - FIRST_HOLD);
     let held = call.reservation.as_mut().map_or(Ok(()), |r| r.hold(run, tx.now));
     held.err().map(|refusal| refusal.code())
 }

@@ -1,9 +1,12 @@
-//! Which call a message belongs to, over which flow each party is reached, and which address of a vendor is asked.
+//! Which call a message belongs to, over which flow each party is reached, which address of a vendor is asked, and what is held for a minute.
 
 use std::sync::Arc;
 
 use warp_model::cdr::Outcome;
+use warp_model::{Currency, DeckId, Nanos, Wall};
 use warp_ng::Reply;
+use warp_policy::deck::{Deck, DeckKind, DeckMeta, Row};
+use warp_policy::{LcrIndex, NumberPlan, RateList, Snapshot};
 use warp_sip::flow::{Flow, LinkId, Transport};
 
 use super::overload;
@@ -256,6 +259,48 @@ fn f_load_01_a_draw_at_the_level_is_admitted() {
     w.core.set_overload(draw);
     w.give(CUSTOMER, &text.replace("z9hG4bKs1", "z9hG4bKs2"));
     assert!(w.to(V1).starts_with("INVITE "));
+}
+
+fn by_the_second(n: u128, rate: i64) -> RateList {
+    let kind = DeckKind::Az;
+    let meta =
+        DeckMeta { id: DeckId::from_u128(n), version: 1, name: "s".into(), kind, currency: Currency::USD };
+    let row = Row {
+        code: "1415".parse().unwrap(),
+        rates: [Nanos(rate); 3],
+        terms: kind.usual_terms(),
+        from: None,
+        until: None,
+        blocked: false,
+    };
+    RateList { decks: vec![Arc::new(Deck::new(meta, vec![row]).unwrap())] }
+}
+
+/// T-SIP-06: the next minute is held whole, a second before it begins, and no more than that when the timer is late: a customer whose limit
+/// allows two minutes has them.
+#[test]
+fn t_sip_06_the_second_minute_is_held_whole_and_no_more() {
+    for late_ms in [0, 1, 999] {
+        let mut w = World::new(false, |_| ());
+        let directory = w.core.tx.snapshot.clone().unwrap().directory.clone();
+        let (buys, sells) =
+            ([1, 2, 3].map(|n| by_the_second(n, 6_000_000)), [by_the_second(100, 60_000_000)]);
+        let index = LcrIndex::build(&buys, &sells, &NumberPlan::seed(), Wall(0)).unwrap();
+        let snapshot = Snapshot::new(directory, Arc::new(index), Arc::new(NumberPlan::seed()));
+        w.core.handle_snapshot(Arc::new(snapshot), at(w.ms));
+        answered(&mut w, "");
+        let (id, call) = w.core.calls.all.iter().next().unwrap();
+        let due = call.hold_at;
+        let held = |w: &World| w.core.calls.all.get(id).unwrap().reservation.as_ref().unwrap().reserved();
+        assert_eq!(held(&w), Nanos(60_000_000));
+        for n in 0..2 {
+            let ms = due.since(at(0).mono).as_millis() as u64 + n * 60_000 + late_ms;
+            w.core.tx.now = at(ms);
+            w.core.calls.all.get_mut(id).unwrap().armed = at(ms).mono;
+            w.core.calls.call_due(id, &mut w.core.tx);
+            assert_eq!(held(&w), Nanos(60_000_000 * (n as i64 + 2)), "{late_ms} ms late");
+        }
+    }
 }
 
 /// T-SIP-11: a response belongs to a request of ours by its method and its transport, too.
