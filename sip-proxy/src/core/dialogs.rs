@@ -534,7 +534,7 @@ impl Calls {
             let again = call.exchange.acked.take_if(|(n, _)| *n == cseq);
             let sdp = again.as_ref().map_or(&b""[..], |(_, sdp)| sdp);
             self.forward_call_ack(call, flow, msg, Some(sdp), tx);
-            call.exchange.acked = again;
+            call.exchange.acked = again.or(call.exchange.acked.take());
             return;
         };
         let Some(sdp) = sdp else {

@@ -111,6 +111,8 @@ fn an_offer_is_answered_by_whom_it_was_made_to() {
     w.take();
     w.give(CUSTOMER, &numbered("ACK", &ok, true, 3, NEW));
     assert!(body(&w.to(V1)).is_empty(), "this one answers nothing");
+    w.give(CUSTOMER, &numbered("ACK", &ok, true, 2, SDP));
+    assert_eq!(body(&w.to(V1)), format!("relay:{SDP}"));
 }
 
 /// A preview in an 18x is no agreement: the re-INVITE that fails after it leaves the session as it was.
