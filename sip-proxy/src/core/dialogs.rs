@@ -214,7 +214,6 @@ impl Calls {
         }
         // In a PRACK: what the 2xx says of media is not owed any more.
         call.exchange.early |= msg.method() == Method::Prack;
-        call.exchange.open = 0;
     }
 
     /// Sends an in-dialog request on by a client transaction.

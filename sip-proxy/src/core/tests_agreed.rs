@@ -224,3 +224,52 @@ fn media_of_a_late_offer_is_forgotten_and_never_opened_again() {
     assert_eq!(told(&mut w), []);
     w.nothing_is_left();
 }
+
+/// The answer in an ACK ends its own offer: another one that is still open is not taken back by the refusal of a third.
+#[test]
+fn the_answer_in_an_ack_closes_no_other_offer() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.give(CUSTOMER, &numbered("INVITE", &ok, true, 2, ""));
+    let again = w.to(V1);
+    w.give(V1, &numbered("UPDATE", &ok, false, 2, NEW));
+    let theirs = w.to(CUSTOMER);
+    w.give(V1, &reply(&again, "200 OK", "", V1, "", SDP));
+    w.take();
+    w.give(CUSTOMER, &numbered("ACK", &ok, true, 2, SDP));
+    w.take();
+    w.give(CUSTOMER, &numbered("UPDATE", &ok, true, 3, NEW));
+    let ours = w.to(V1);
+    w.questions();
+    w.give(CUSTOMER, &reply(&theirs, "491 Request Pending", "", CUSTOMER, "", ""));
+    w.take();
+    assert_eq!(told(&mut w), [], "ours is still open");
+    w.give(V1, &reply(&ours, "491 Request Pending", "", V1, "", ""));
+    assert_eq!(told(&mut w), as_agreed());
+}
+
+/// The relay was silent about an offer that it may have taken, while another one was open: the end of that one takes both back.
+#[test]
+fn an_offer_that_the_relay_may_have_taken_is_taken_back_with_the_next() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.give(CUSTOMER, &numbered("INVITE", &ok, true, 2, ""));
+    let again = w.to(V1);
+    w.give(V1, &numbered("UPDATE", &ok, false, 2, NEW));
+    let theirs = w.to(CUSTOMER);
+    w.give(V1, &reply(&again, "200 OK", "", V1, "", SDP));
+    w.give(CUSTOMER, &numbered("ACK", &ok, true, 2, SDP));
+    w.take();
+    w.questions();
+    w.relay = false;
+    w.give(CUSTOMER, &numbered("UPDATE", &ok, true, 3, NEW));
+    let id = next_ask(&mut w);
+    w.relay = true;
+    w.answer(id, Err(MediaError::Timeout));
+    w.drain();
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 503 "));
+    assert_eq!(told(&mut w), [], "theirs is still open");
+    w.give(CUSTOMER, &reply(&theirs, "491 Request Pending", "", CUSTOMER, "", ""));
+    w.take();
+    assert_eq!(told(&mut w), as_agreed());
+}
