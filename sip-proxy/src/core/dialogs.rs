@@ -328,7 +328,7 @@ impl Calls {
         match if anchored { tx.session(msg) } else { Ok(None) } {
             Err(_) => {
                 tx.stats.media_failures += 1;
-                self.refuse_in_dialog(call, server, flow, &bytes, 502, tx);
+                self.refuse_in_dialog(call, server, flow, offered, &bytes, 502, tx);
             }
             Ok(Some(sdp)) => {
                 let (from, to) = (msg.from_tag().unwrap_or(b""), msg.to_tag().unwrap_or(b""));
@@ -420,11 +420,13 @@ impl Calls {
 
     /// The SDP of a response to an in-dialog request cannot be anchored: it is not passed on, because media would go past the relay. The asker
     /// hears a failure, so both sides keep the session that they had; a 2xx is ACKed by us. An 18x is left out, the final will decide.
+    #[allow(clippy::too_many_arguments)] // the parts of one message on its way
     pub(super) fn refuse_in_dialog(
         &mut self,
         call: &mut Call,
         server: Id,
         flow: Flow,
+        offered: bool,
         bytes: &[u8],
         status: u16,
         tx: &mut Transactions,
@@ -435,7 +437,7 @@ impl Calls {
         if msg.status().is_none_or(|s| s < 200) {
             return;
         }
-        call.exchange.closed();
+        call.exchange.refused(offered);
         if msg.method_of_cseq() == Method::Invite {
             let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
             self.ack_for(call, if by_caller { Side::Callee } else { Side::Caller }, flow, &msg, tx);

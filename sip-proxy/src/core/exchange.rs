@@ -55,6 +55,14 @@ impl Exchange {
         self.dirty = false;
     }
 
+    /// A response that might have been about media is not passed on: the offer that it answered is over, or there was none.
+    pub(crate) fn refused(&mut self, offered: bool) {
+        match offered {
+            true => self.closed(),
+            false => self.restore |= self.open == 0 && self.dirty,
+        }
+    }
+
     /// An offer is over, answered or not.
     pub(crate) fn closed(&mut self) {
         self.open = self.open.saturating_sub(1);

@@ -230,8 +230,8 @@ impl Calls {
             self.asks.remove(&pending.ask.0);
             match &pending.what {
                 Waiting::Request { server, .. } => tx.answer(*server, status, "", &[]),
-                Waiting::Response { server, flow, bytes, .. } => {
-                    self.refuse_in_dialog(call, *server, *flow, bytes, status, tx);
+                Waiting::Response { server, flow, bytes, offer } => {
+                    self.refuse_in_dialog(call, *server, *flow, offer.is_some(), bytes, status, tx);
                 }
                 _ => {}
             }
@@ -246,8 +246,8 @@ impl Calls {
     pub(super) fn drop_held_finals(&mut self, call: &mut Call, status: u16, tx: &mut Transactions) {
         for held in std::mem::take(&mut call.held) {
             match held {
-                Held::InDialog { server, flow, bytes, .. } => {
-                    self.refuse_in_dialog(call, server, flow, &bytes, status, tx);
+                Held::InDialog { server, offered, flow, bytes } => {
+                    self.refuse_in_dialog(call, server, flow, offered, &bytes, status, tx);
                     tx.give_buf(bytes);
                 }
                 Held::Branch { bytes, .. } => tx.give_buf(bytes),
@@ -437,7 +437,11 @@ impl Calls {
                             self.pass_in_dialog(call, server, &msg, Some(&sdp), tx);
                         }
                     }
-                    None => self.refuse_in_dialog(call, server, flow, &bytes, status, tx),
+                    None => {
+                        // It may have taken a late offer all the same.
+                        call.exchange.dirty |= failed;
+                        self.refuse_in_dialog(call, server, flow, offer.is_some(), &bytes, status, tx);
+                    }
                 }
                 tx.give_buf(bytes);
             }

@@ -273,3 +273,34 @@ fn an_offer_that_the_relay_may_have_taken_is_taken_back_with_the_next() {
     w.take();
     assert_eq!(told(&mut w), as_agreed());
 }
+
+/// A response that offers, and that the relay cannot be given, ends no offer of another request; one that the relay may have taken is taken
+/// back.
+#[test]
+fn a_late_offer_that_cannot_be_passed_on_closes_no_other_offer() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.give(V1, &numbered("UPDATE", &ok, false, 2, NEW));
+    let theirs = w.to(CUSTOMER);
+    w.give(CUSTOMER, &numbered("INVITE", &ok, true, 2, ""));
+    let again = w.to(V1);
+    w.questions();
+    let broken = reply(&again, "200 OK", "", V1, "", "--b1\r\n");
+    w.give(V1, &broken.replace("application/sdp", "multipart/mixed;boundary=b1"));
+    assert!(w.take().iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 502 ")));
+    assert_eq!(told(&mut w), [], "the UPDATE is still open");
+    w.give(CUSTOMER, &reply(&theirs, "491 Request Pending", "", CUSTOMER, "", ""));
+    w.take();
+    assert_eq!(told(&mut w), as_agreed());
+    // A relay that does not answer.
+    w.give(CUSTOMER, &numbered("INVITE", &ok, true, 3, ""));
+    let again = w.to(V1);
+    w.relay = false;
+    w.give(V1, &reply(&again, "200 OK", "", V1, "", NEW));
+    let id = next_ask(&mut w);
+    w.relay = true;
+    w.answer(id, Err(MediaError::Timeout));
+    w.drain();
+    assert!(w.take().iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 503 ")));
+    assert_eq!(told(&mut w), as_agreed());
+}
