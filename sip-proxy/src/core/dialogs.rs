@@ -16,7 +16,7 @@ use super::believe;
 use super::call::{Call, Held, Phase};
 use super::calls::Calls;
 use super::cdr;
-use super::exchange::{Owed, fitted};
+use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
 use super::media::{self, Waiting};
 use super::route::{self, Plan};
@@ -353,6 +353,11 @@ impl Calls {
                 return;
             }
             Ok(None) => {
+                // Answered in an 18x (RFC 3262 §5, RFC 6337 §2.1).
+                if offered && (200..300).contains(&status) && !call.exchange.preview.is_empty() {
+                    let answer = std::mem::take(&mut call.exchange.preview);
+                    call.exchange.agreed(answerer.other(), &offer_of(server, tx), &answer);
+                }
                 self.pass_in_dialog(call, server, msg, None, tx);
                 // Refused, or accepted without a word about media: what was agreed before holds.
                 if offered && status >= 200 {
@@ -382,7 +387,7 @@ impl Calls {
                 call.exchange.agreed(asker, &offer, sdp);
                 call.exchange.closed();
             }
-            Some(_) => {}
+            Some(_) => set(&mut call.exchange.preview, sdp),
             None => {
                 call.exchange.owed = Some(Owed { by: asker, offer: sdp.to_vec() });
                 call.exchange.dirty = true;

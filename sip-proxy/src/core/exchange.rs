@@ -29,6 +29,8 @@ pub(crate) struct Exchange {
     pub(crate) repeat: Vec<u8>,
     /// The relay's answer in the last ACK with a description, and its CSeq: for its repetitions.
     pub(crate) acked: Option<(u32, Vec<u8>)>,
+    /// What an 18x to a re-INVITE described: the answer, when its 2xx has none.
+    pub(crate) preview: Vec<u8>,
     /// Offers within the dialog that wait for their answer.
     pub(crate) open: u8,
     /// The relay was told an offer that has no answer.
@@ -41,6 +43,7 @@ impl Exchange {
     /// An offer went out.
     pub(crate) fn offered(&mut self) {
         self.open = self.open.saturating_add(1);
+        self.preview.clear();
         self.dirty = true;
     }
 

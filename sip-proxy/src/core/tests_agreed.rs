@@ -304,3 +304,25 @@ fn a_late_offer_that_cannot_be_passed_on_closes_no_other_offer() {
     assert!(w.take().iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 503 ")));
     assert_eq!(told(&mut w), as_agreed());
 }
+
+/// RFC 3262 §5: a re-INVITE that was answered in an 18x has no description in its 2xx; what was agreed is that of the 18x.
+#[test]
+fn a_reoffer_that_was_answered_in_an_18x_is_agreed_by_its_2xx() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    for (n, offer, early) in [(2, NEW, true), (3, SDP, false)] {
+        w.give(CUSTOMER, &numbered("INVITE", &ok, true, n, offer));
+        let again = w.to(V1);
+        if early {
+            w.give(V1, &reply(&again, "183 Session Progress", "", V1, RELIABLE, NEW));
+            assert_eq!(body(&w.to(CUSTOMER)), format!("relay:{NEW}"));
+            w.give(V1, &reply(&again, "180 Ringing", "", V1, "", ""));
+            w.take();
+        }
+        w.questions();
+        w.give(V1, &reply(&again, "200 OK", "", V1, "", ""));
+        assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+        let held = vec![("offer", NEW.to_owned()), ("answer", NEW.to_owned())];
+        assert_eq!(told(&mut w), if early { vec![] } else { held }, "{n}");
+    }
+}
