@@ -3,8 +3,9 @@ mod common;
 
 use common::{Api, Reply, with_api};
 use serde_json::{Value, json};
-use warp_control_plane::api::endpoint::{Access, Audience};
+use warp_control_plane::api::endpoint::{Access, Audience, Caller, Reply as Answered, Request};
 use warp_control_plane::api::openapi;
+use warp_control_plane::app::Expected;
 use warp_control_plane::noun::{self, Noun, Verb};
 use warp_control_plane::store::Scope;
 
@@ -164,13 +165,35 @@ fn filters_are_those_of_the_declaration_for_each_audience() {
 }
 
 /// Makes the example of a noun with a key; the answer.
-async fn made(api: &Api, noun: &Noun, audience: Audience, customer: &str, key: &str) -> Reply {
+async fn made(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &str) -> Reply {
     let path = match audience {
         Audience::Customer => noun.paths.own_list.to_owned(),
-        Audience::Operator => noun.paths.of_parent.replace(&format!("{{{}}}", noun.parent_id), customer),
+        Audience::Operator => of_parent(noun, parent),
     };
     let key = if audience == Audience::Operator { &api.operator } else { key };
     api.call(key, "POST", &path, Some((noun.examples.made)())).await
+}
+
+fn of_parent(noun: &Noun, parent: &str) -> String {
+    noun.paths.of_parent.replace(&format!("{{{}}}", noun.parent_id), parent)
+}
+
+/// Something that an object can belong to, and a customer's key: the customer's own, when that is what it belongs to.
+async fn parent(api: &Api, noun: &Noun, name: &str) -> (String, String) {
+    let (customer, key) = api.customer(name).await;
+    let vendor = json!({ "slug": name.to_lowercase(), "name": name });
+    match noun.parents {
+        "customers" => (customer, key),
+        "vendors" => {
+            let vendor = api.op("POST", "/vendors", Some(vendor)).await.data();
+            (vendor["id"].as_str().unwrap().to_owned(), key)
+        }
+        other => panic!("say how one of {other} is made"),
+    }
+}
+
+fn audiences(noun: &Noun) -> impl Iterator<Item = Audience> {
+    [Audience::Customer, Audience::Operator].into_iter().filter(|a| noun.who.has(*a))
 }
 
 fn at(path: &str, noun: &Noun, id: &str) -> String {
@@ -182,7 +205,7 @@ fn at(path: &str, noun: &Noun, id: &str) -> String {
 #[test]
 fn t_api_04_an_object_of_each_declared_noun_does_not_exist_for_another_customer() {
     with_api(|api| async move {
-        for noun in noun::ALL {
+        for noun in noun::ALL.iter().filter(|n| n.who.has(Audience::Customer)) {
             let (mine, key) = api.customer("Mine").await;
             let (_, other) = api.customer("Other").await;
             let first = made(&api, noun, Audience::Customer, &mine, &key).await.data();
@@ -231,14 +254,107 @@ fn t_api_04_an_object_of_each_declared_noun_does_not_exist_for_another_customer(
     });
 }
 
+/// A noun of operators is nowhere for a customer: not at a path of its own, by no verb at an operators' path, not in its document.
+#[test]
+fn t_api_04_a_noun_of_operators_does_not_exist_for_customers() {
+    with_api(|api| async move {
+        let document = openapi::document(&warp_control_plane::api::endpoints(), Audience::Customer);
+        let mut seen = 0;
+        for noun in noun::ALL.iter().filter(|n| !n.who.has(Audience::Customer)) {
+            let (parent, key) = parent(&api, noun, "Acme").await;
+            let first = made(&api, noun, Audience::Operator, &parent, &key).await.data();
+            let id = first["id"].as_str().unwrap();
+            for doing in noun.verbs {
+                let (method, body) = match doing.verb {
+                    Verb::List | Verb::Read => ("GET", None),
+                    Verb::Create => ("POST", Some((noun.examples.made)())),
+                    Verb::Change => ("PATCH", Some((noun.examples.changed)())),
+                    Verb::Replace => ("PUT", Some((noun.examples.made)())),
+                    Verb::Delete => ("DELETE", None),
+                };
+                let (own, all) = match doing.verb {
+                    Verb::List => (noun.paths.own_list.to_owned(), noun.paths.all_list.to_owned()),
+                    Verb::Create => (noun.paths.own_list.to_owned(), of_parent(noun, &parent)),
+                    _ => (at(noun.paths.own, noun, id), at(noun.paths.all, noun, id)),
+                };
+                let there = api.call(&key, method, &all, body.clone()).await;
+                assert_eq!(there.status, 403, "{method} {all}: {}", there.body);
+                let nowhere = api.call(&key, method, &own, body).await;
+                assert_eq!(nowhere.status, 404, "{method} {own}: {}", nowhere.body);
+                for r in [there, nowhere] {
+                    assert!(!r.body.contains(id) && !r.body.contains("east-1"), "{method}: {}", r.body);
+                }
+                seen += 1;
+            }
+            for path in [noun.paths.own_list, noun.paths.own, noun.paths.all_list, noun.paths.all] {
+                assert!(document["paths"].get(path).is_none(), "{path} is published to customers");
+            }
+            let now = api.call(&api.operator, "GET", &at(noun.paths.all, noun, id), None).await;
+            assert_eq!(now.data(), first, "it is as it was");
+        }
+        assert!(seen > 0, "there is a noun of operators");
+    });
+}
+
+/// What is marked as secret is in no answer, and in the audit log as whether it is set.
+#[test]
+fn t_api_05_a_secret_of_a_declared_noun_is_answered_to_nobody_and_audited_as_set_or_not() {
+    with_api(|api| async move {
+        let noun = &noun::vendor_trunk::VENDOR_TRUNK;
+        let (vendor, _) = parent(&api, noun, "Acme").await;
+        let password = (noun.examples.made)()["auth_password"].as_str().unwrap().to_owned();
+        let made = made(&api, noun, Audience::Operator, &vendor, "").await;
+        let one = at(noun.paths.all, noun, made.data()["id"].as_str().unwrap());
+        let mut answers = vec![made];
+        let sealed = async || {
+            let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
+            let read = sqlx::query_scalar("SELECT auth_secret FROM vendor_trunks");
+            let bytes: Option<Vec<u8>> = read.fetch_one(tx.db()).await.unwrap();
+            bytes
+        };
+        let first = sealed().await.expect("a password is kept");
+        assert!(!String::from_utf8_lossy(&first).contains(&password), "and sealed");
+        for patch in [
+            json!({ "channels": 7 }),
+            json!({ "auth_password": "another one" }),
+            json!({ "auth_username": null }),
+        ] {
+            answers.push(api.call(&api.operator, "PATCH", &one, Some(patch.clone())).await);
+            let now = sealed().await;
+            match patch["channels"].is_null() {
+                false => assert_eq!(now.as_ref(), Some(&first), "a change without a password keeps it"),
+                true if patch["auth_password"].is_null() => {
+                    assert_eq!(now, None, "without a user it is gone")
+                }
+                true => assert!(now.is_some_and(|n| n != first), "it is another one"),
+            }
+        }
+        answers.push(api.call(&api.operator, "GET", &one, None).await);
+        answers.push(api.call(&api.operator, "GET", noun.paths.all_list, None).await);
+        for r in &answers {
+            assert_eq!(r.status / 100, 2, "{}", r.body);
+            assert!(!r.body.contains("auth_password") && !r.body.contains("auth_secret"), "{}", r.body);
+        }
+        let audit = api.op("GET", "/audit?limit=200", None).await;
+        for text in [&password, "another one", "auth_secret"] {
+            assert!(!audit.body.contains(text), "{text}: {}", audit.body);
+        }
+        let lines = audit.data();
+        let of_trunks = lines.as_array().unwrap().iter();
+        let of_trunks = of_trunks.filter(|l| l["action"].as_str().unwrap().starts_with("vendor_trunk."));
+        let set: Vec<&Value> = of_trunks.map(|l| &l["detail"]["auth_password"]).collect();
+        assert_eq!(set, [false, true, true, true], "the newest first");
+    });
+}
+
 /// An example is what the platform takes and answers: only ids and times differ.
 #[test]
 fn examples_of_each_declared_noun_are_taken_and_answered() {
     with_api(|api| async move {
         for noun in noun::ALL {
-            for audience in [Audience::Customer, Audience::Operator] {
-                let (customer, key) = api.customer("Acme").await;
-                let r = made(&api, noun, audience, &customer, &key).await;
+            for audience in audiences(noun) {
+                let (parent, key) = parent(&api, noun, "Acme").await;
+                let r = made(&api, noun, audience, &parent, &key).await;
                 assert_eq!(r.status, 201, "{}", r.body);
                 let (mut real, mut example) = (r.data(), (noun.examples.seen)(audience));
                 let key = if audience == Audience::Operator { &api.operator } else { &key };
@@ -298,7 +414,142 @@ fn each_body_of_a_declared_noun_is_published_with_an_example() {
     }
     assert_eq!(
         seen,
-        2 * noun::ALL.iter().map(|n| n.verbs.len()).sum::<usize>(),
-        "each verb, for each audience"
+        noun::ALL.iter().map(|n| audiences(n).count() * n.verbs.len()).sum::<usize>(),
+        "each verb, for each audience that has the noun"
     );
+}
+
+/// A noun with each mark, which no API has. Its view shows too much.
+mod locker {
+    use serde_json::{Value, json};
+    use warp_control_plane::api::endpoint::Audience;
+    use warp_control_plane::app::fault::Fault;
+    use warp_control_plane::app::input::Ref;
+    use warp_control_plane::app::listing::Listing;
+    use warp_control_plane::app::paging::Page;
+    use warp_control_plane::app::resource::Resource;
+    use warp_control_plane::app::{Change, Ctx, Expected, customers::BanInput};
+    use warp_control_plane::noun::Noun;
+    use warp_control_plane::store::types::{Sealed, Time};
+    use warp_model::id::{CustomerKind, TrunkKind};
+    use warp_model::{CustomerId, TrunkId};
+
+    fn body() -> Value {
+        json!({ "name": "n" })
+    }
+
+    fn seen(_: Audience) -> Value {
+        json!({ "id": "trk_06f7jv8c1gdyzv3n1v8d5h2k4m", "name": "n" })
+    }
+
+    warp_control_plane::noun! {
+        /// Lockers.
+        LOCKER: locker in lockers, of customers by customer_id;
+        for Everybody, called "locker", at "lockers", below its parent "lockers", scopes of "lockers";
+        row LockerRow; values LockerValues;
+        verbs { List "Lockers"; Create "Make a locker"; Read "A locker"; Change "Change a locker"; Replace "Replace a locker"; }
+        examples body, body, seen;
+        given { id: String, customer_id: String, created_at: Time, }
+        of the parent {}
+        written { name: String, cost: i32 as Operators, pin_sealed: Sealed as Secret (pin), }
+        sorted { created_at by Id for Everybody, }
+        filtered { customer on customer_id as Ref<CustomerKind>, for Operators: "Only of this customer.", }
+    }
+
+    warp_control_plane::view! {
+        /// A locker with all that it has.
+        pub struct Locker {
+            /// The id of the locker.
+            pub id: String,
+            /// The name of the locker.
+            pub name: String,
+            /// What it costs us.
+            pub cost: i32,
+            /// The digits that open it.
+            pub pin: String,
+        }
+    }
+
+    pub struct Lockers;
+
+    fn one() -> Locker {
+        Locker { id: "i".into(), name: "n".into(), cost: 7, pin: "1234".into() }
+    }
+
+    impl Resource for Lockers {
+        const NOUN: &'static Noun = &LOCKER;
+        type Kind = TrunkKind;
+        type Parent = CustomerKind;
+        type Input = BanInput;
+        type View = Locker;
+
+        fn id(view: &Locker) -> &str {
+            &view.id
+        }
+        fn of_customer(customer: CustomerId) -> Option<CustomerId> {
+            Some(customer)
+        }
+        async fn list(_: &Ctx<'_>, _: &Listing) -> Result<Page<Locker>, Fault> {
+            Ok(Page { items: vec![one()], next: None, last: None })
+        }
+        async fn create(_: &Ctx<'_>, _: CustomerId, _: BanInput) -> Result<Locker, Fault> {
+            Ok(one())
+        }
+        async fn get(_: &Ctx<'_>, _: TrunkId) -> Result<Locker, Fault> {
+            Ok(one())
+        }
+        async fn update(_: &Ctx<'_>, _: TrunkId, _: Change<'_>, _: &Expected) -> Result<Locker, Fault> {
+            Ok(one())
+        }
+        async fn delete(_: &Ctx<'_>, _: TrunkId, _: &Expected) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+}
+
+/// Whatever a view shows: a customer's answers and document have no column of operators, and nobody's have a secret.
+#[test]
+fn t_api_04_a_marked_column_is_in_no_answer_and_no_document_that_must_not_have_it() {
+    with_api(|api| async move {
+        for (audience, names) in
+            [(Audience::Customer, &["id", "name"][..]), (Audience::Operator, &["cost", "id", "name"])]
+        {
+            let sees = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+            let endpoints = warp_control_plane::api::nouns::endpoints::<locker::Lockers>(audience);
+            let document = openapi::document(&endpoints, audience);
+            let schema = &document["components"]["schemas"]["Locker"];
+            assert_eq!(sees(&schema["properties"]), names, "{audience:?}");
+            assert_eq!(schema["required"].as_array().unwrap().len(), names.len(), "{schema}");
+            assert_eq!(endpoints.len(), 5);
+            for e in endpoints {
+                let customer = "cus_00000000000000000000000001";
+                let caller = Caller {
+                    key: "key_00000000000000000000000001".parse().unwrap(),
+                    audience,
+                    customer: (audience == Audience::Customer).then(|| customer.parse().unwrap()),
+                    scopes: vec!["*".into()],
+                    ip_allow: Vec::new(),
+                    expires_at: None,
+                };
+                let path = [("locker_id", "trk_00000000000000000000000001"), ("customer_id", customer)];
+                let request = Request {
+                    caller: Some(caller),
+                    id: "req".into(),
+                    path: path.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
+                    query: Vec::new(),
+                    body: r#"{"name":"n"}"#.into(),
+                    replaces: e.method == "PUT",
+                    expected: Expected::Any,
+                    work: None,
+                    peer: [127, 0, 0, 1].into(),
+                    place: e.path.into(),
+                    cursor: e.cursor,
+                };
+                let answer = (e.handler)(api.control.app.clone(), request).await;
+                let Ok(Answered::Data { data, .. }) = answer else { panic!("{} {}", e.method, e.path) };
+                let object = data.get(0).unwrap_or(&data);
+                assert_eq!(sees(object), names, "{audience:?} {} {}", e.method, e.path);
+            }
+        }
+    });
 }

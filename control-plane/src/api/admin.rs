@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::Method;
-use warp_model::id::{CustomerKind, VendorKind};
+use warp_model::id::CustomerKind;
 
 use super::customer::{call_endpoints, trunk_endpoints};
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
@@ -29,6 +29,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Operator));
     all.extend(trunk_endpoints(Audience::Operator));
     all.extend(vendor_endpoints());
+    all.extend(super::nouns::endpoints::<vendors::VendorTrunks>(Audience::Operator));
     all.extend(super::decks::endpoints());
     all.extend(routing_endpoints());
     all.extend(call_endpoints(Audience::Operator));
@@ -172,52 +173,6 @@ fn vendor_endpoints() -> Vec<Endpoint> {
             write,
             "Delete an unused vendor",
             vendor_delete,
-        ),
-        endpoint(
-            Method::POST,
-            admin!("/vendors/{vendor_id}/trunks"),
-            write,
-            "Make a vendor trunk",
-            vendor_trunk_new,
-        )
-        .takes::<vendors::VendorTrunkInput>()
-        .gives::<vendors::VendorTrunk>(201),
-        endpoint(Method::GET, admin!("/vendor-trunks"), read, "Vendor trunks", vendor_trunk_list)
-            .lists::<vendors::VendorTrunk>()
-            .sorted()
-            .query("vendor", Ref::<VendorKind>::field_schema, "Only this vendor (vnd_…)."),
-        endpoint(
-            Method::GET,
-            admin!("/vendor-trunks/{vendor_trunk_id}"),
-            read,
-            "A vendor trunk",
-            vendor_trunk_get,
-        )
-        .gives::<vendors::VendorTrunk>(200),
-        endpoint(
-            Method::PUT,
-            admin!("/vendor-trunks/{vendor_trunk_id}"),
-            write,
-            "Replace a vendor trunk",
-            vendor_trunk_patch,
-        )
-        .takes::<vendors::VendorTrunkInput>()
-        .gives::<vendors::VendorTrunk>(200),
-        endpoint(
-            Method::PATCH,
-            admin!("/vendor-trunks/{vendor_trunk_id}"),
-            write,
-            "Change a vendor trunk",
-            vendor_trunk_patch,
-        )
-        .patches::<vendors::VendorTrunkInput>()
-        .gives::<vendors::VendorTrunk>(200),
-        endpoint(
-            Method::DELETE,
-            admin!("/vendor-trunks/{vendor_trunk_id}"),
-            write,
-            "Delete a vendor trunk",
-            vendor_trunk_delete,
         ),
         endpoint(Method::GET, admin!("/emergency-route"), read, "Where emergency calls go", emergency_get)
             .gives::<vendors::EmergencyRoute>(200),
@@ -402,33 +357,6 @@ async fn vendor_patch(app: Arc<App>, r: Request) -> Answer {
 
 async fn vendor_delete(app: Arc<App>, r: Request) -> Answer {
     vendors::delete(&r.ctx(&app)?, r.id("vendor_id", "vendor")?, &r.expected).await?;
-    Reply::done()
-}
-
-async fn vendor_trunk_new(app: Arc<App>, r: Request) -> Answer {
-    let made = vendors::create_trunk(&r.ctx(&app)?, r.id("vendor_id", "vendor")?, r.input()?).await?;
-    Reply::created(format!(admin!("/vendor-trunks/{}"), made.id), &made)
-}
-
-async fn vendor_trunk_list(app: Arc<App>, r: Request) -> Answer {
-    let vendor = filter(&r, "vendor")?;
-    Reply::page(vendors::list_trunks(&r.ctx(&app)?, vendor, &r.paging()?).await?)
-}
-
-async fn vendor_trunk_get(app: Arc<App>, r: Request) -> Answer {
-    let trunk = vendors::get_trunk(&r.ctx(&app)?, r.id("vendor_trunk_id", "vendor trunk")?).await?;
-    Reply::ok(&trunk)
-}
-
-async fn vendor_trunk_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let id = r.id("vendor_trunk_id", "vendor trunk")?;
-    let trunk = vendors::update_trunk(&ctx, id, r.change(&r.json()?), &r.expected).await?;
-    Reply::ok(&trunk)
-}
-
-async fn vendor_trunk_delete(app: Arc<App>, r: Request) -> Answer {
-    vendors::delete_trunk(&r.ctx(&app)?, r.id("vendor_trunk_id", "vendor trunk")?, &r.expected).await?;
     Reply::done()
 }
 

@@ -224,7 +224,7 @@ impl Reply {
     }
 }
 
-fn to_json(value: &impl Serialize) -> Result<Value, ApiError> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<Value, ApiError> {
     serde_json::to_value(value).map_err(|e| {
         tracing::error!(error = %e, "an answer cannot be written as JSON");
         ApiError::new(Code::Internal, "something went wrong on our side")
@@ -352,6 +352,8 @@ pub struct Endpoint {
     pub sent: Option<fn() -> Value>,
     /// An example of what is answered; in a list, of one item.
     pub seen: Option<fn(Audience) -> Value>,
+    /// The declared noun that it answers of: its marks say what the document publishes.
+    pub noun: Option<&'static Noun>,
     /// The function that carries it out.
     pub handler: Handler,
 }
@@ -380,6 +382,7 @@ where
         secret: false,
         sent: None,
         seen: None,
+        noun: None,
         handler: Arc::new(move |app, request| Box::pin(handler(app, request))),
     }
 }
@@ -444,6 +447,12 @@ impl Endpoint {
     /// Has an example of what is answered.
     pub fn shows(mut self, example: fn(Audience) -> Value) -> Self {
         self.seen = Some(example);
+        self
+    }
+
+    /// Answers of a declared noun.
+    pub fn answers(mut self, noun: &'static Noun) -> Self {
+        self.noun = Some(noun);
         self
     }
 

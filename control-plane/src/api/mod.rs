@@ -14,7 +14,7 @@ mod admin;
 mod customer;
 mod decks;
 mod docs;
-mod nouns;
+pub mod nouns;
 
 use endpoint::Endpoint;
 

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use axum::http::Method;
+use serde_json::Value;
 
-use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
-use super::error::ApiError;
+use super::endpoint::{Access, Answer, Audience, Endpoint, Page, Reply, Request, endpoint, to_json};
+use super::error::{ApiError, Code};
 use crate::App;
 use crate::app::resource::Resource;
 use crate::noun::{Doing, Verb};
 
 /// The endpoints of a noun, for one audience.
-pub(super) fn endpoints<R: Resource>(audience: Audience) -> Vec<Endpoint> {
-    R::NOUN.verbs.iter().map(|doing| made::<R>(audience, doing)).collect()
+pub fn endpoints<R: Resource>(audience: Audience) -> Vec<Endpoint> {
+    let verbs = if R::NOUN.who.has(audience) { R::NOUN.verbs } else { &[] };
+    verbs.iter().map(|doing| made::<R>(audience, doing)).collect()
 }
 
 fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
@@ -20,29 +22,35 @@ fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
     let (list, one) = (noun.paths.list(audience), noun.paths.one(audience));
     let summary = doing.summary(audience);
     let (read, write) = (Access::Scope(audience, noun.reads), Access::Scope(audience, noun.writes));
-    let (made, changed, seen) = (noun.examples.made, noun.examples.changed, noun.examples.seen);
-    match doing.verb {
+    let (made, changed, shown) = (noun.examples.made, noun.examples.changed, noun.examples.seen);
+    let endpoint = match doing.verb {
         Verb::List => endpoint(Method::GET, list, read, summary, page::<R>)
             .lists_noun::<R::View>(noun, audience)
-            .shows(seen),
+            .shows(shown),
         Verb::Create => {
             let path = if audience == Audience::Customer { list } else { noun.paths.of_parent };
             let made_at = endpoint(Method::POST, path, write, summary, create::<R>).takes::<R::Input>();
-            made_at.gives::<R::View>(201).sends(made).shows(seen)
+            made_at.gives::<R::View>(201).sends(made).shows(shown)
         }
-        Verb::Read => endpoint(Method::GET, one, read, summary, get::<R>).gives::<R::View>(200).shows(seen),
+        Verb::Read => endpoint(Method::GET, one, read, summary, get::<R>).gives::<R::View>(200).shows(shown),
         Verb::Change => endpoint(Method::PATCH, one, write, summary, change::<R>)
             .patches::<R::Input>()
             .gives::<R::View>(200)
             .sends(changed)
-            .shows(seen),
+            .shows(shown),
         Verb::Replace => endpoint(Method::PUT, one, write, summary, change::<R>)
             .takes::<R::Input>()
             .gives::<R::View>(200)
             .sends(made)
-            .shows(seen),
+            .shows(shown),
         Verb::Delete => endpoint(Method::DELETE, one, write, summary, delete::<R>),
-    }
+    };
+    endpoint.answers(noun)
+}
+
+/// What this caller is answered of an object.
+fn seen<R: Resource>(audience: Audience, view: &R::View) -> Result<Value, ApiError> {
+    Ok(R::NOUN.answered(audience, to_json(view)?))
 }
 
 async fn page<R: Resource>(app: Arc<App>, r: Request) -> Answer {
@@ -51,28 +59,34 @@ async fn page<R: Resource>(app: Arc<App>, r: Request) -> Answer {
     if let Some(customer) = r.caller()?.customer {
         listing = listing.only(R::NOUN, "customer", customer.to_string())?;
     }
-    Reply::page(R::list(&r.ctx(&app)?, &listing).await?)
+    let (audience, page) = (r.caller()?.audience, R::list(&r.ctx(&app)?, &listing).await?);
+    let items = page.items.iter().map(|view| seen::<R>(audience, view)).collect::<Result<Vec<_>, _>>()?;
+    Reply::page(Page { items, next: page.next, last: page.last })
 }
 
 async fn create<R: Resource>(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let audience = r.caller()?.audience;
-    let customer = match audience {
+    let parent = match audience {
         // The tenant comes from the key and from nothing else.
-        Audience::Customer => r.customer()?,
-        Audience::Operator => r.id(R::NOUN.parent_id, "customer")?,
+        Audience::Customer => R::of_customer(r.customer()?)
+            .ok_or_else(|| ApiError::new(Code::Forbidden, "this endpoint is for operators' keys"))?,
+        Audience::Operator => r.id(R::NOUN.parent_id, R::NOUN.parent_id.trim_end_matches("_id"))?,
     };
-    let made = R::create(&ctx, customer, r.input()?).await?;
-    Reply::created(format!("{}/{}", R::NOUN.paths.list(audience), R::id(&made)), &made)
+    let made = R::create(&ctx, parent, r.input()?).await?;
+    let place = format!("{}/{}", R::NOUN.paths.list(audience), R::id(&made));
+    Reply::created(place, &seen::<R>(audience, &made)?)
 }
 
 async fn get<R: Resource>(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&R::get(&r.ctx(&app)?, id::<R>(&r)?).await?)
+    let found = R::get(&r.ctx(&app)?, id::<R>(&r)?).await?;
+    Reply::ok(&seen::<R>(r.caller()?.audience, &found)?)
 }
 
 async fn change<R: Resource>(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
-    Reply::ok(&R::update(&ctx, id::<R>(&r)?, r.change(&r.json()?), &r.expected).await?)
+    let changed = R::update(&ctx, id::<R>(&r)?, r.change(&r.json()?), &r.expected).await?;
+    Reply::ok(&seen::<R>(r.caller()?.audience, &changed)?)
 }
 
 async fn delete<R: Resource>(app: Arc<App>, r: Request) -> Answer {
@@ -81,5 +95,5 @@ async fn delete<R: Resource>(app: Arc<App>, r: Request) -> Answer {
 }
 
 fn id<R: Resource>(r: &Request) -> Result<warp_model::Id<R::Kind>, ApiError> {
-    r.id(R::NOUN.paths.id, R::NOUN.one)
+    r.id(R::NOUN.paths.id, R::NOUN.called)
 }

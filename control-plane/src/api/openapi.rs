@@ -139,6 +139,12 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
             (200, json!({ essence: { "schema": { "type": kind } } }))
         }
     };
+    if let (Some(noun), Access::Scope(audience, _), Returns::One(_, t) | Returns::Page(t)) =
+        (e.noun, e.access, &e.returns)
+        && let Some(schema) = schemas.get_mut(&(t.name)())
+    {
+        noun.published(audience, schema);
+    }
     if let (Some(example), Access::Scope(audience, _)) = (e.seen, e.access) {
         let page = matches!(e.returns, Returns::Page(_));
         content["application/json"]["example"] = answer_example(example(audience), page);

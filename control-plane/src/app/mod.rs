@@ -152,14 +152,25 @@ impl Expected {
 /// What every write of an object ends with: its audit line and the commit, in the transaction of the write.
 pub async fn saved<T: Serialize>(
     ctx: &Ctx<'_>,
+    tx: Tx,
+    customer: Option<CustomerId>,
+    object: (&str, &str),
+    answer: T,
+) -> Result<T, Fault> {
+    saved_as(ctx, tx, customer, object, serde_json::to_value(&answer).ok()).await?;
+    Ok(answer)
+}
+
+/// The same, with an audit line that is not the answer.
+async fn saved_as(
+    ctx: &Ctx<'_>,
     mut tx: Tx,
     customer: Option<CustomerId>,
     (action, id): (&str, &str),
-    answer: T,
-) -> Result<T, Fault> {
-    ctx.audit(&mut tx, customer, action, id, serde_json::to_value(&answer).ok()).await?;
-    ctx.commit(tx).await?;
-    Ok(answer)
+    detail: Option<Value>,
+) -> Result<(), Fault> {
+    ctx.audit(&mut tx, customer, action, id, detail).await?;
+    Ok(ctx.commit(tx).await?)
 }
 
 /// What every deletion ends with.

@@ -14,6 +14,7 @@ use super::routing::{self, PartitionId};
 use super::{Change, Ctx, Expected, customers, decks, keys, trunks, vendors};
 use crate::App;
 use crate::noun::trunk::TRUNK;
+use crate::noun::vendor_trunk::VENDOR_TRUNK;
 
 /// Makes objects as the program itself.
 pub struct Seed<'a> {
@@ -67,7 +68,9 @@ impl<'a> Seed<'a> {
     /// of a demo world are chosen anew at each start.
     pub async fn vendor_trunk(&self, vendor: VendorId, body: Value) -> Result<VendorTrunkId, Fault> {
         let name = body["name"].as_str().unwrap_or("").to_owned();
-        let list = async |p: Paging| vendors::list_trunks(&self.ctx, Some(vendor), &p).await;
+        let of =
+            |p: &Paging| Listing::all(&VENDOR_TRUNK, p).only(&VENDOR_TRUNK, "vendor", vendor.to_string());
+        let list = async |p: Paging| vendors::list_trunks(&self.ctx, &of(&p)?).await;
         match find(list, |t: &vendors::VendorTrunk| t.name == name).await? {
             Some(t) => {
                 let trunk = id(&t.id)?;

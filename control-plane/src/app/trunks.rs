@@ -6,7 +6,7 @@
 //! not deleted with a customer's key: else a new trunk would lift what the old one held.
 
 use md5::Digest as _;
-use warp_model::id::{BanKind, DeckKind, TrunkKind};
+use warp_model::id::{BanKind, CustomerKind, DeckKind, TrunkKind};
 use warp_model::{Currency, CustomerId, TrunkId, hex};
 use warp_policy::number_plan::ClassSet;
 
@@ -15,12 +15,11 @@ use super::forms::network;
 use super::input::{Int, Ip, List, Net, Password, Ref, SipUser, TechPrefix, Text};
 use super::listing::Listing;
 use super::paging::{Page, Paging};
-use super::resource::Resource;
+use super::resource::{self, Resource};
 use super::routing::PartitionKind;
 use super::view::Word;
 use super::{
     Change, Ctx, Expected, check_count, check_decks, customers, deleted, ids, nanos, none_wrong, patched,
-    saved,
 };
 use crate::noun::Noun;
 use crate::noun::trunk::{TRUNK, TrunkRow, TrunkValues};
@@ -338,11 +337,15 @@ pub struct Trunks;
 impl Resource for Trunks {
     const NOUN: &'static Noun = &TRUNK;
     type Kind = TrunkKind;
+    type Parent = CustomerKind;
     type Input = TrunkInput;
     type View = Trunk;
 
     fn id(view: &Trunk) -> &str {
         &view.id
+    }
+    fn of_customer(customer: CustomerId) -> Option<CustomerId> {
+        Some(customer)
     }
     async fn list(ctx: &Ctx<'_>, listing: &Listing) -> Result<Page<Trunk>, Fault> {
         list(ctx, listing).await
@@ -401,8 +404,8 @@ pub async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: TrunkInput) -> R
     let values = values(ctx, &mut tx, input, &currency, sides).await?;
     let id: TrunkId = ctx.new_id::<TrunkKind>();
     let row = nouns::insert(&mut tx, id, customer, values).await?;
-    let trunk = Trunk::seen_by(ctx, row.ok_or_else(|| Fault::not_found("customer"))?);
-    saved(ctx, tx, Some(customer), ("trunk.create", &id.to_string()), trunk).await
+    let row: TrunkRow = row.ok_or_else(|| Fault::not_found("customer"))?;
+    resource::saved(ctx, tx, Some(customer), ("create", row), |row| Trunk::seen_by(ctx, row)).await
 }
 
 /// Another state of a trunk.
@@ -420,8 +423,8 @@ pub async fn update(
     let input: TrunkInput = patched(&Trunk::seen_by(ctx, current.clone()), change)?;
     operators_only(ctx, &input, Some(&current), &sides)?;
     let values = values(ctx, &mut tx, input, &current.currency, sides).await?;
-    let trunk = Trunk::seen_by(ctx, known(nouns::update(&mut tx, id, customer, values).await?)?);
-    saved(ctx, tx, Some(customer), ("trunk.update", &id.to_string()), trunk).await
+    let row = known(nouns::update(&mut tx, id, customer, values).await?)?;
+    resource::saved(ctx, tx, Some(customer), ("update", row), |row| Trunk::seen_by(ctx, row)).await
 }
 
 /// Gone; calls in the air go on, new ones are refused.

@@ -2,18 +2,22 @@
 
 use warp_model::id::{DeckKind, VendorKind, VendorTrunkKind};
 use warp_model::net::is_link_local;
-use warp_model::{Secret, VendorId, VendorTrunkId};
+use warp_model::{CustomerId, Secret, VendorId, VendorTrunkId};
 
 use super::customers::Status;
 use super::fault::{Fault, Problem};
 use super::input::{DialPrefix, Int, Ip, List, Ref, Slug, Socket, State, Text};
+use super::listing::Listing;
 use super::paging::{Page, Paging};
+use super::resource::{self, Resource};
 use super::trunks::TrunkStatus;
 use super::view::Word;
 use super::{Change, Ctx, Expected, check_decks, deleted, ids, none_wrong, patched, saved};
-use crate::store::types::Time;
-use crate::store::vendors::{self as rows, VendorRow, VendorTrunkRow, VendorTrunkValues, VendorValues};
-use crate::store::{StoreError, Tx, seal};
+use crate::noun::Noun;
+use crate::noun::vendor_trunk::{VENDOR_TRUNK, VendorTrunkRow, VendorTrunkValues};
+use crate::store::types::{SealedChange, Time};
+use crate::store::vendors::{self as rows, VendorRow, VendorValues};
+use crate::store::{StoreError, Tx, nouns, seal};
 
 crate::view! {
     /// A vendor: a carrier that we buy from.
@@ -242,21 +246,55 @@ pub async fn delete(ctx: &Ctx<'_>, id: VendorId, expected: &Expected) -> Result<
     deleted(ctx, tx, rows, ("vendor", &id.to_string()), None).await
 }
 
-/// Vendor trunks, newest first; of one vendor or of all.
-pub async fn list_trunks(
-    ctx: &Ctx<'_>,
-    vendor: Option<VendorId>,
-    paging: &Paging,
-) -> Result<Page<VendorTrunk>, Fault> {
+/// Vendor trunks, as the API offers them.
+pub struct VendorTrunks;
+
+impl Resource for VendorTrunks {
+    const NOUN: &'static Noun = &VENDOR_TRUNK;
+    type Kind = VendorTrunkKind;
+    type Parent = VendorKind;
+    type Input = VendorTrunkInput;
+    type View = VendorTrunk;
+
+    fn id(view: &VendorTrunk) -> &str {
+        &view.id
+    }
+    fn of_customer(_: CustomerId) -> Option<VendorId> {
+        None
+    }
+    async fn list(ctx: &Ctx<'_>, listing: &Listing) -> Result<Page<VendorTrunk>, Fault> {
+        list_trunks(ctx, listing).await
+    }
+    async fn create(ctx: &Ctx<'_>, vendor: VendorId, input: VendorTrunkInput) -> Result<VendorTrunk, Fault> {
+        create_trunk(ctx, vendor, input).await
+    }
+    async fn get(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<VendorTrunk, Fault> {
+        get_trunk(ctx, id).await
+    }
+    async fn update(
+        ctx: &Ctx<'_>,
+        id: VendorTrunkId,
+        change: Change<'_>,
+        expected: &Expected,
+    ) -> Result<VendorTrunk, Fault> {
+        update_trunk(ctx, id, change, expected).await
+    }
+    async fn delete(ctx: &Ctx<'_>, id: VendorTrunkId, expected: &Expected) -> Result<(), Fault> {
+        delete_trunk(ctx, id, expected).await
+    }
+}
+
+/// One page of vendor trunks.
+pub async fn list_trunks(ctx: &Ctx<'_>, listing: &Listing) -> Result<Page<VendorTrunk>, Fault> {
     let mut tx = ctx.begin().await?;
-    let rows = rows::list_trunks(&mut tx, vendor, paging).await?;
-    Ok(Page::of(rows, paging.limit, |t| &t.id).map(VendorTrunk::from))
+    let rows: Vec<VendorTrunkRow> = nouns::list(&mut tx, listing).await?;
+    Ok(listing.page(rows).map(VendorTrunk::from))
 }
 
 /// The vendor trunk of an id. Errors: there is none.
 pub async fn get_trunk(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<VendorTrunk, Fault> {
     let mut tx = ctx.begin().await?;
-    Ok(known_trunk(rows::get_trunk(&mut tx, id).await?)?.into())
+    Ok(known_trunk(nouns::get(&mut tx, id).await?)?.into())
 }
 
 fn known_trunk(row: Option<VendorTrunkRow>) -> Result<VendorTrunkRow, Fault> {
@@ -276,8 +314,8 @@ pub async fn create_trunk(
     }
     let id: VendorTrunkId = ctx.new_id::<VendorTrunkKind>();
     let values = trunk_values(ctx, id, input)?;
-    let row = known_trunk(rows::insert_trunk(&mut tx, id, vendor, values).await?)?;
-    saved(ctx, tx, None, ("vendor_trunk.create", &id.to_string()), row.into()).await
+    let row = known_trunk(nouns::insert(&mut tx, id, vendor, values).await?)?;
+    resource::saved(ctx, tx, None, ("create", row), VendorTrunk::from).await
 }
 
 fn together() -> Fault {
@@ -292,10 +330,8 @@ pub async fn update_trunk(
     expected: &Expected,
 ) -> Result<VendorTrunk, Fault> {
     let mut tx = ctx.begin().await?;
-    let current: VendorTrunk = known_trunk(rows::lock_trunk(&mut tx, id).await?)?.into();
+    let current: VendorTrunk = known_trunk(nouns::lock(&mut tx, id).await?)?.into();
     expected.check(current.version)?;
-    let read = current.vendor_id.parse();
-    let vendor = read.map_err(|_| StoreError::Internal("a vendor's id cannot be read".into()))?;
     let input: VendorTrunkInput = patched(&current, change)?;
     let needs_password = current.auth_username.is_none() && input.auth_password.is_none();
     if (input.auth_username.is_some() && needs_password)
@@ -304,8 +340,8 @@ pub async fn update_trunk(
         return Err(together());
     }
     let values = trunk_values(ctx, id, input)?;
-    let row = known_trunk(rows::update_trunk(&mut tx, id, vendor, values).await?)?;
-    saved(ctx, tx, None, ("vendor_trunk.update", &id.to_string()), row.into()).await
+    let row = known_trunk(nouns::update(&mut tx, id, &current.vendor_id, values).await?)?;
+    resource::saved(ctx, tx, None, ("update", row), VendorTrunk::from).await
 }
 
 fn trunk_values(
@@ -329,22 +365,28 @@ fn trunk_values(
         }
     }
     none_wrong(problems)?;
+    let auth_secret = match input.auth_password {
+        Some(password) => SealedChange::Set(seal_password(ctx, id, password.0)?),
+        // A change without a password keeps the old one while there is a user.
+        None if input.auth_username.is_some() => SealedChange::Keep,
+        None => SealedChange::Forget,
+    };
     Ok(VendorTrunkValues {
         name: input.name.0,
-        status: input.status.unwrap_or(TrunkStatus::Active).as_str(),
-        transport: input.transport.unwrap_or(VendorTransport::Udp).as_str(),
+        status: input.status.unwrap_or(TrunkStatus::Active).as_str().to_owned(),
+        transport: input.transport.unwrap_or(VendorTransport::Udp).as_str().to_owned(),
         addresses: input.addresses.0.iter().map(|a| a.0.to_string()).collect(),
         channels: input.channels.map(Int::as_i32),
         cps: input.cps.map(Int::as_i32),
         tech_prefix: input.tech_prefix.map_or_else(String::new, |p| p.0),
-        number_format: input.number_format.unwrap_or(NumberFormat::PlusE164).as_str(),
+        number_format: input.number_format.unwrap_or(NumberFormat::PlusE164).as_str().to_owned(),
         media_ips: input.media_ips.0.iter().map(|i| i.0.to_string()).collect(),
         signalling_ips: input.signalling_ips.0.iter().map(|i| i.0.to_string()).collect(),
         follow_redirects: input.follow_redirects.unwrap_or(false),
         priority: input.priority.map_or(0, Int::as_i32),
         weight: input.weight.map_or(1, Int::as_i32),
         auth_username: input.auth_username.map(|t| t.0),
-        auth_secret: input.auth_password.map(|t| seal_password(ctx, id, t.0)).transpose()?,
+        auth_secret,
         auth_realm: input.auth_realm.map(|t| t.0),
     })
 }
@@ -361,8 +403,8 @@ fn seal_password(ctx: &Ctx<'_>, id: VendorTrunkId, password: String) -> Result<V
 /// Gone, unless the emergency route names it.
 pub async fn delete_trunk(ctx: &Ctx<'_>, id: VendorTrunkId, expected: &Expected) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
-    expected.check(known_trunk(rows::lock_trunk(&mut tx, id).await?)?.version)?;
-    let rows = rows::delete_trunk(&mut tx, id).await;
+    expected.check(known_trunk(nouns::lock(&mut tx, id).await?)?.version)?;
+    let rows = nouns::delete::<VendorTrunkRow>(&mut tx, id).await;
     deleted(ctx, tx, rows, ("vendor trunk", &id.to_string()), None).await
 }
 

@@ -2,7 +2,9 @@
 //! who sees what. Data only, without HTTP and SQL: `store` makes rows and statements of it, `app` lists and cursors, `api`
 //! parameters and their published forms.
 
+pub mod marks;
 pub mod trunk;
+pub mod vendor_trunk;
 
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
@@ -11,14 +13,18 @@ use warp_model::id::Kind as IdKind;
 use crate::app::caller::Audience;
 use crate::app::fault::Problem;
 use crate::app::input::{Field, Ref, Text};
-use crate::store::types::{Amount, Time};
+use crate::store::types::{Amount, Sealed, SealedChange, Time};
 
 /// The declaration of a noun; made by [`noun!`](crate::noun).
 #[derive(Debug)]
 pub struct Noun {
-    /// The name of one of them: `trunk`.
+    /// The name of one of them: `vendor_trunk`.
     pub one: &'static str,
-    /// The name of its table and of its lists: `trunks`.
+    /// The same in a sentence: `vendor trunk`.
+    pub called: &'static str,
+    /// Whose APIs have it.
+    pub who: Who,
+    /// The name of its table: `vendor_trunks`.
     pub many: &'static str,
     /// The table of what it belongs to.
     pub parents: &'static str,
@@ -45,12 +51,12 @@ pub struct Noun {
 }
 
 /// Every noun that is declared.
-pub static ALL: &[&Noun] = &[&trunk::TRUNK];
+pub static ALL: &[&Noun] = &[&trunk::TRUNK, &vendor_trunk::VENDOR_TRUNK];
 
 /// The paths of a noun.
 #[derive(Debug)]
 pub struct Paths {
-    /// A customer's list of its own.
+    /// A customer's list of its own; of an operators' noun, where it would be.
     pub own_list: &'static str,
     /// The path of one of them.
     pub own: &'static str,
@@ -143,6 +149,21 @@ pub struct Column {
     pub form: Form,
     /// Who writes its value.
     pub origin: Origin,
+    /// The name of its field in the APIs.
+    pub field: &'static str,
+    /// Who may see it.
+    pub mark: Mark,
+}
+
+/// Who may see a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Both audiences, in what the view shows of it.
+    Everybody,
+    /// Operators only. A customer's answers and their schema do not have it.
+    Operators,
+    /// Nobody. No answer has it, and the audit log says whether it is set.
+    Secret,
 }
 
 /// Who writes a column.
@@ -165,6 +186,8 @@ pub enum Form {
     Time,
     /// Nano-units, as a text with the currency of what the noun belongs to.
     Amount,
+    /// Sealed bytes. Only whether they are there is read.
+    Sealed,
 }
 
 /// A type that a column of a row can have.
@@ -173,6 +196,18 @@ pub trait Kept {
     const FORM: Form;
     /// What is written to it.
     type Written;
+    /// Of a secret, whether it is set.
+    fn is_set(&self) -> bool {
+        false
+    }
+}
+
+impl Kept for Sealed {
+    const FORM: Form = Form::Sealed;
+    type Written = SealedChange;
+    fn is_set(&self) -> bool {
+        self.0
+    }
 }
 
 macro_rules! kept {
@@ -306,7 +341,27 @@ impl Noun {
             assert!(self.has_column(self.filters[i].column), "a filter is a column of the table");
             i += 1;
         }
+        i = 0;
+        while i < self.columns.len() {
+            let sealed = matches!(self.columns[i].form, Form::Sealed);
+            let secret = matches!(self.columns[i].mark, Mark::Secret);
+            assert!(sealed == secret, "what is secret is sealed, and what is sealed is secret");
+            i += 1;
+        }
         self
+    }
+
+    /// Whether rows need what the noun belongs to.
+    pub(crate) const fn needs_parent(&self) -> bool {
+        let mut i = 0;
+        while i < self.columns.len() {
+            let column = &self.columns[i];
+            if matches!(column.origin, Origin::Parent) || matches!(column.form, Form::Amount) {
+                return true;
+            }
+            i += 1;
+        }
+        false
     }
 
     const fn has_column(&self, name: &str) -> bool {
@@ -355,12 +410,13 @@ impl InCursor for String {
 macro_rules! noun {
     (
         $(#[$top:meta])* $noun:ident: $one:ident in $many:ident, of $parents:ident by $parent_id:ident;
+        for $who:ident, called $called:literal, at $at:literal, below its parent $below:literal, scopes of $scopes:literal;
         row $row:ident; values $values:ident;
-        verbs { $($verb:ident $own:literal, $all:literal;)* }
+        verbs { $($verb:ident $own:literal $(, $all:literal)?;)* }
         examples $made:path, $changed:path, $seen:path;
-        given { $($(#[$gmeta:meta])* $given:ident: $gty:ty,)* }
-        of the parent { $($(#[$pmeta:meta])* $of:ident: $pty:ty,)* }
-        written { $($(#[$wmeta:meta])* $written:ident: $wty:ty,)* }
+        given { $($(#[$gmeta:meta])* $given:ident: $gty:ty $(as $gmark:ident $(($gfield:ident))?)?,)* }
+        of the parent { $($(#[$pmeta:meta])* $of:ident: $pty:ty $(as $pmark:ident $(($pfield:ident))?)?,)* }
+        written { $($(#[$wmeta:meta])* $written:ident: $wty:ty $(as $wmark:ident $(($wfield:ident))?)?,)* }
         sorted { $($sort:ident by $by:ident for $swho:ident,)* }
         filtered { $($filter:ident on $column:ident as $form:ty, for $fwho:ident: $what:literal,)* }
     ) => {
@@ -386,27 +442,33 @@ macro_rules! noun {
         $(#[$top])*
         pub static $noun: $crate::noun::Noun = $crate::noun::Noun {
             one: stringify!($one),
+            called: $called,
+            who: $crate::noun::Who::$who,
             many: stringify!($many),
             parents: stringify!($parents),
             parent_id: stringify!($parent_id),
             paths: $crate::noun::Paths {
-                own_list: concat!("/api/v1/", stringify!($many)),
-                own: concat!("/api/v1/", stringify!($many), "/{", stringify!($one), "_id}"),
-                all_list: concat!("/api/v1/admin/", stringify!($many)),
-                all: concat!("/api/v1/admin/", stringify!($many), "/{", stringify!($one), "_id}"),
+                own_list: concat!("/api/v1/", $at),
+                own: concat!("/api/v1/", $at, "/{", stringify!($one), "_id}"),
+                all_list: concat!("/api/v1/admin/", $at),
+                all: concat!("/api/v1/admin/", $at, "/{", stringify!($one), "_id}"),
                 of_parent: concat!(
-                    "/api/v1/admin/", stringify!($parents), "/{", stringify!($parent_id), "}/", stringify!($many)
+                    "/api/v1/admin/", stringify!($parents), "/{", stringify!($parent_id), "}/", $below
                 ),
                 id: concat!(stringify!($one), "_id"),
             },
-            reads: concat!(stringify!($many), ":read"),
-            writes: concat!(stringify!($many), ":write"),
-            verbs: &[$($crate::noun::Doing { verb: $crate::noun::Verb::$verb, own: $own, all: $all },)*],
+            reads: concat!($scopes, ":read"),
+            writes: concat!($scopes, ":write"),
+            verbs: &[$($crate::noun::Doing {
+                verb: $crate::noun::Verb::$verb,
+                own: $own,
+                all: $crate::noun!(@last $own $(, $all)?),
+            },)*],
             examples: $crate::noun::Examples { made: $made, changed: $changed, seen: $seen },
             columns: &[
-                $($crate::noun!(@column $given, $gty, Given),)*
-                $($crate::noun!(@column $of, $pty, Parent),)*
-                $($crate::noun!(@column $written, $wty, Written),)*
+                $($crate::noun!(@column $given, $gty, Given $(, $gmark $(, $gfield)?)?),)*
+                $($crate::noun!(@column $of, $pty, Parent $(, $pmark $(, $pfield)?)?),)*
+                $($crate::noun!(@column $written, $wty, Written $(, $wmark $(, $wfield)?)?),)*
             ],
             sorts: &[$($crate::noun::Sort {
                 column: stringify!($sort),
@@ -454,13 +516,27 @@ macro_rules! noun {
                 })*
                 None
             }
+
+            fn is_set(&self, column: &str) -> bool {
+                $((column == stringify!($written) && $crate::noun::Kept::is_set(&self.$written)) ||)* false
+            }
         }
     };
+    (@last $own:literal) => { $own };
+    (@last $own:literal, $all:literal) => { $all };
     (@column $name:ident, $ty:ty, $origin:ident) => {
+        $crate::noun!(@column $name, $ty, $origin, Everybody, $name)
+    };
+    (@column $name:ident, $ty:ty, $origin:ident, $mark:ident) => {
+        $crate::noun!(@column $name, $ty, $origin, $mark, $name)
+    };
+    (@column $name:ident, $ty:ty, $origin:ident, $mark:ident, $field:ident) => {
         $crate::noun::Column {
             name: stringify!($name),
             form: <$ty as $crate::noun::Kept>::FORM,
             origin: $crate::noun::Origin::$origin,
+            field: stringify!($field),
+            mark: $crate::noun::Mark::$mark,
         }
     };
     // A statement is made by the compiler, and stands in the program as its text.

@@ -11,14 +11,15 @@ use crate::store::types::{Amount, Time};
 crate::noun! {
     /// Trunks of customers. Limits without `own_` are the carrier's, those with it the customer's.
     TRUNK: trunk in trunks, of customers by customer_id;
+    for Everybody, called "trunk", at "trunks", below its parent "trunks", scopes of "trunks";
     row TrunkRow; values TrunkValues;
     verbs {
         List "Trunks", "Trunks of all customers";
         Create "Make a trunk", "Make a trunk of a customer";
-        Read "A trunk", "A trunk";
-        Change "Change a trunk; live within 1 s", "Change a trunk; live within 1 s";
-        Replace "Replace a trunk; live within 1 s", "Replace a trunk; live within 1 s";
-        Delete "Delete a trunk; calls in the air go on", "Delete a trunk; calls in the air go on";
+        Read "A trunk";
+        Change "Change a trunk; live within 1 s";
+        Replace "Replace a trunk; live within 1 s";
+        Delete "Delete a trunk; calls in the air go on";
     }
     examples made, changed, seen;
     given {

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize, Serializer};
-use sqlx::postgres::{PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Postgres, Type, ValueRef};
+use sqlx::encode::IsNull;
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
+use sqlx::{Decode, Encode, Postgres, Type, ValueRef};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type as SchemaKind};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
@@ -38,6 +39,49 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = <Cow<'de, str>>::deserialize(d)?;
         parse_rfc3339(&text).map(Time).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
+    }
+}
+
+/// Of sealed bytes, whether they are there: the bytes themselves are not read with the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed(pub bool);
+
+impl Type<Postgres> for Sealed {
+    fn type_info() -> PgTypeInfo {
+        <bool as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Sealed {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxError> {
+        <bool as Decode<Postgres>>::decode(value).map(Sealed)
+    }
+}
+
+/// What is written of sealed bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SealedChange {
+    /// They stay as they are.
+    Keep,
+    /// There are none any more.
+    Forget,
+    /// These, which are not empty: sealed bytes carry a nonce and a tag.
+    Set(Vec<u8>),
+}
+
+impl Type<Postgres> for SealedChange {
+    fn type_info() -> PgTypeInfo {
+        <Vec<u8> as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for SealedChange {
+    fn encode_by_ref(&self, out: &mut PgArgumentBuffer) -> Result<IsNull, BoxError> {
+        match self {
+            Self::Keep => Ok(IsNull::Yes),
+            Self::Forget => <&[u8] as Encode<Postgres>>::encode(b"".as_slice(), out),
+            Self::Set(bytes) => <&[u8] as Encode<Postgres>>::encode(bytes, out),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
-use crate::noun::{Noun, trunk};
+use crate::noun::{Noun, trunk, vendor_trunk};
 
 /// The statements of one noun.
 pub struct Statements {
@@ -47,6 +47,8 @@ pub trait NounRow: FromRow {
     fn id(&self) -> &str;
     /// Its value in a column that lists are sorted by, as a cursor carries it; `None` for any other column.
     fn sorted_by(&self, column: &str) -> Option<String>;
+    /// Whether the secret of this column is set.
+    fn is_set(&self, column: &str) -> bool;
 }
 
 /// One page, of what the scope sees.
@@ -126,7 +128,7 @@ pub async fn count<R: NounRow>(tx: &mut Tx, parent: impl Display) -> Result<i64,
 
 /// Each statement of each noun, with the noun's name.
 pub fn all() -> Vec<(&'static str, &'static str)> {
-    of::<trunk::TrunkRow>()
+    [of::<trunk::TrunkRow>(), of::<vendor_trunk::VendorTrunkRow>()].concat()
 }
 
 fn of<R: NounRow>() -> Vec<(&'static str, &'static str)> {

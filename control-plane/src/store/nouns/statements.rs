@@ -158,9 +158,18 @@ pub const fn insert(noun: &Noun) -> Text {
     }
     out.add(") VALUES ($1, $2");
     i = 3;
+    let mut column = 0;
     while i <= n {
+        while !matches!(noun.columns[column].origin, Origin::Written) {
+            column += 1;
+        }
         out.add(", ");
+        // Of sealed bytes NULL keeps what is there, which in a new row is none, and empty ones forget it.
+        let sealed = matches!(noun.columns[column].form, Form::Sealed);
+        out.add(if sealed { "nullif(" } else { "" });
         out.parameter(i);
+        out.add(if sealed { ", ''::bytea)" } else { "" });
+        column += 1;
         i += 1;
     }
     out.add(") RETURNING *) ");
@@ -180,7 +189,15 @@ pub const fn update(noun: &Noun) -> Text {
             n += 1;
             out.add(noun.columns[i].name);
             out.add(" = ");
-            out.parameter(n);
+            if matches!(noun.columns[i].form, Form::Sealed) {
+                out.add("nullif(coalesce(");
+                out.parameter(n);
+                out.add(", ");
+                out.add(noun.columns[i].name);
+                out.add("), ''::bytea)");
+            } else {
+                out.parameter(n);
+            }
             out.add(", ");
         }
         i += 1;
@@ -235,6 +252,7 @@ const fn columns(out: &mut Text, noun: &Noun) {
             Form::Plain => ("", ""),
             Form::Time => ("us(", ")"),
             Form::Amount => ("amount_text(", ", p.currency)"),
+            Form::Sealed => ("", " IS NOT NULL"),
         };
         out.add(before);
         out.add(if matches!(column.origin, Origin::Parent) { "p." } else { "t." });
@@ -247,6 +265,9 @@ const fn columns(out: &mut Text, noun: &Noun) {
 }
 
 const fn join(out: &mut Text, noun: &Noun) {
+    if !noun.needs_parent() {
+        return;
+    }
     out.add(" JOIN ");
     out.add(noun.parents);
     out.add(" p ON p.id = t.");
