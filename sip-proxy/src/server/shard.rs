@@ -579,6 +579,11 @@ impl Shard {
     }
 
     #[cfg(test)]
+    pub(super) fn media(&mut self) -> &mut MediaLink {
+        &mut self.media
+    }
+
+    #[cfg(test)]
     pub(super) fn core_stats(&self) -> CoreStats {
         self.core.stats()
     }

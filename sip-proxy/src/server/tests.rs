@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use warp_feed::Subscriber;
 use warp_model::{Mono, Now, Wall};
+use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
 use warp_net::mailbox::mailbox;
 use warp_net::tcp::{Accepted, TcpConnection, TcpListener};
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, Transport};
+use warp_telemetry::health::RequestResult;
 
 use super::Note;
 use super::media_control::MediaControl;
@@ -17,7 +19,7 @@ use super::shard::{Parts, Shard};
 use super::sockets;
 use super::streams::{Quota, Streams};
 use crate::config::{Config, StreamLimits};
-use crate::core::{Command, CoreConfig, Listener, Mode, Shared};
+use crate::core::{AskId, Command, CoreConfig, Listener, Mode, Shared};
 use crate::metrics::{Metrics, Stream as StreamKind, StreamState};
 
 fn at_s(s: u64) -> Now {
@@ -85,6 +87,24 @@ fn g_1_a_panic_costs_one_input_and_many_cost_the_core() {
     }
     assert_eq!(metrics.panics.value(()), 17);
     assert_eq!(ask(&mut shard), 1, "a new core");
+}
+
+/// The reply to a delete wakes nobody up: the shard finds it by itself, long before the question's time is over.
+#[test]
+fn a_reply_that_nobody_waits_for_is_found_by_the_shard() {
+    let mode = Mode::Static { next: "127.0.0.1:9".parse().unwrap(), trusted: Vec::new() };
+    let relay = Arc::new(|_: warp_ng::Command, reply: Box<dyn FnOnce(warp_ng::Reply) + Send>| {
+        reply(warp_ng::Reply::Pong);
+    });
+    let (mut shard, metrics) = shard_with(mode, None, MediaControl::InProcess(relay));
+    let delete = warp_ng::Command::Delete(warp_ng::Delete::call(b"c".as_slice()));
+    shard.media().ask(AskId(1), delete, Clock::mono());
+    let mut events = Events::with_capacity(8);
+    while shard.media().poll_timeout().is_some() {
+        shard.guarded(|shard| shard.turn(&mut events));
+    }
+    let counted = [RequestResult::Ok, RequestResult::Error].map(|r| metrics.media_requests.count((r,)));
+    assert_eq!(counted, [1, 0]);
 }
 
 /// G-1: a panic of the runtime itself (a relay's callback, say) ends one wake-up; the shard still reads its socket.
