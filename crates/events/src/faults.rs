@@ -47,6 +47,8 @@ struct Plan {
     created: usize,
     /// Called when a file was made, before its maker can do anything with it.
     peek: Option<Box<dyn FnMut() + Send>>,
+    /// Copies of the descriptors of every file that is made, while it is there.
+    copies: Option<Vec<File>>,
 }
 
 impl Plan {
@@ -55,6 +57,9 @@ impl Plan {
         let inode = file.metadata().unwrap().ino();
         self.thrown.remove(&inode);
         self.durable.remove(&inode);
+        if let Some(copies) = &mut self.copies {
+            copies.push(file.try_clone().unwrap());
+        }
     }
 }
 
@@ -386,6 +391,23 @@ fn the_pump_never_takes_a_segment_that_is_being_made_for_a_finished_one() {
     std::fs::write(&half, [0; 100]).unwrap();
     recover(&rig.dir(), &rig.options, &mut |_| ()).unwrap();
     assert!(!half.exists());
+}
+
+/// A process that another thread is starting has copies of the descriptors until it runs its program: what was closed
+/// meanwhile is finished all the same, for recovery and for the pump.
+#[test]
+fn f_proc_01_a_closed_journal_is_finished_while_another_process_is_being_started() {
+    let rig = Rig::new();
+    rig.faults.plan().copies = Some(Vec::new());
+    let mut journal = rig.open();
+    let mut calls = 0;
+    while crate::journal::list(&rig.dir()).unwrap().len() < 4 {
+        journal.append(&answered(calls)).unwrap();
+        calls += 1;
+    }
+    drop(journal);
+    let recovered = recover(&rig.dir(), &rig.options, &mut |_| ()).unwrap();
+    assert_eq!(recovered.calls.len() as u128, calls);
 }
 
 #[test]

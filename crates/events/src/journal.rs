@@ -19,6 +19,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -85,7 +86,7 @@ impl JournalOptions {
 /// The call journal of one SIP shard: records go to preallocated segments of one folder.
 pub struct Journal {
     shared: Arc<Shared>,
-    file: Arc<File>,
+    file: Arc<Locked>,
     header: Header,
     position: u64,
     frame: Vec<u8>,
@@ -129,12 +130,12 @@ struct Shared {
 }
 
 struct Files {
-    current: Arc<File>,
+    current: Arc<Locked>,
     /// A sync of the current segment failed.
     current_lost: bool,
     /// Left behind by rotation, not yet synced.
-    to_sync: Vec<Arc<File>>,
-    spare: Option<(Header, File)>,
+    to_sync: Vec<Arc<Locked>>,
+    spare: Option<(Header, Locked)>,
     next: u64,
 }
 
@@ -571,6 +572,25 @@ impl Shared {
     }
 }
 
+/// A segment that this process writes; nobody else has its lock until it is dropped.
+struct Locked(File);
+
+impl Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+/// The lock goes by name, not with the descriptor: a process that another thread is starting has a copy of every descriptor
+/// until it runs its program, and the lock would last as long as the last copy (flock(2)).
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 fn encode(call: &CallRecord, json: &mut Vec<u8>) {
     json.clear();
     if let Err(error) = serde_json::to_writer(&mut *json, call) {
@@ -590,7 +610,7 @@ fn new_segment(
     run: u128,
     first: u64,
     options: &JournalOptions,
-) -> Result<(Header, File), EventsError> {
+) -> Result<(Header, Locked), EventsError> {
     let used: u64 = list(dir)?.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
     if used + options.segment_bytes > options.limit_bytes {
         return Err(EventsError::Full);
@@ -599,7 +619,7 @@ fn new_segment(
     let path = dir.join(file_name(run, shard, first));
     // It gets its name when it is locked: the pump takes a journal without a lock for a finished one, and deletes it.
     let unnamed = dir.join(format!("{}{UNNAMED}", file_name(run, shard, first)));
-    let file = options.disk.create(&unnamed, &header, options.segment_bytes)?;
+    let file = Locked(options.disk.create(&unnamed, &header, options.segment_bytes)?);
     let named = file
         .try_lock()
         .map_err(|error| io::Error::other(error.to_string()))
