@@ -259,7 +259,7 @@ fn t_api_01_and_05_every_endpoint_refuses_no_key_and_the_other_audience() {
     with_configured_api(generous, |api| async move {
         let (_, customer) = api.customer("Acme").await;
         for e in &api.control.app.endpoints {
-            let Access::Scope(audience, scope) = e.access else { continue };
+            let Access::Scope(audience, _) = e.access else { continue };
             let path = filled(e.path);
             let method = e.method.as_str();
             let none = api.send(method, &path, &[], b"").await;
@@ -281,7 +281,6 @@ fn t_api_01_and_05_every_endpoint_refuses_no_key_and_the_other_audience() {
                 (403, "forbidden"),
                 "{method} {path} with the other audience"
             );
-            assert!(warp_control_plane::app::keys::SCOPES.contains(&scope), "{scope} is no scope");
         }
         let in_query = api.send("GET", &format!("/api/v1/trunks?key={customer}"), &[], b"").await;
         assert_eq!(in_query.status, 401);

@@ -396,7 +396,7 @@ fn each_body_of_a_declared_noun_is_published_with_an_example() {
                 if of != audience {
                     continue;
                 }
-                assert!(scope == noun.reads || scope == noun.writes, "{scope} at {}", e.path);
+                assert!(scope == noun.reads || scope == noun.writes, "{} at {}", scope.as_str(), e.path);
                 assert_eq!(scope == noun.reads, e.method == "GET", "{} {}", e.method, e.path);
                 let operation = &document["paths"][e.path][e.method.as_str().to_lowercase()];
                 for (kind, media) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
@@ -445,7 +445,7 @@ mod locker {
     warp_control_plane::noun! {
         /// Lockers.
         LOCKER: locker in lockers, of customers by customer_id;
-        for Everybody, called "locker", at "lockers", below its parent "lockers", scopes of "lockers";
+        for Everybody, called "locker", at "lockers", below its parent "lockers", scopes of "trunks";
         row LockerRow; values LockerValues;
         verbs { List "Lockers"; Create "Make a locker"; Read "A locker"; Change "Change a locker"; Replace "Replace a locker"; }
         examples body, body, seen;

@@ -12,6 +12,7 @@ use crate::App;
 use crate::app::fault::Fault;
 use crate::app::input::{Field, Ref};
 use crate::app::paging::Cursor;
+use crate::app::permission::Permission;
 use crate::app::{audit, customers, keys, replay, routing, trunk_health, trunks, vendors};
 
 macro_rules! admin {
@@ -21,7 +22,7 @@ macro_rules! admin {
 }
 
 fn scope(name: &'static str) -> Access {
-    Access::Scope(Audience::Operator, name)
+    Access::Scope(Audience::Operator, Permission::named(name))
 }
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -57,7 +58,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint(
             Method::POST,
             admin!("/vendor-trunks/{vendor_trunk_id}/reset"),
-            scope("vendors:write"),
+            scope("vendors:reset"),
             "Put a vendor trunk that is down back into rotation",
             vendor_trunk_reset,
         )

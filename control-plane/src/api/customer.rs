@@ -9,10 +9,11 @@ use crate::App;
 use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
+use crate::app::permission::Permission;
 use crate::app::{calls, customers, keys, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
-    Access::Scope(Audience::Customer, name)
+    Access::Scope(Audience::Customer, Permission::named(name))
 }
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -61,8 +62,8 @@ pub(super) fn trunk_endpoints(audience: Audience) -> Vec<Endpoint> {
             }
         };
     }
-    let read = Access::Scope(audience, "trunks:read");
-    let write = Access::Scope(audience, "trunks:write");
+    let read = Access::Scope(audience, Permission::TrunksRead);
+    let write = Access::Scope(audience, Permission::TrunksWrite);
     vec![
         endpoint(Method::GET, at!("/ips"), read, "Addresses of a trunk", ip_list)
             .lists::<trunks::TrunkIp>()
@@ -106,7 +107,7 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
         Audience::Customer => ("/api/v1/calls", "/api/v1/calls/{call_id}"),
         Audience::Operator => ("/api/v1/admin/calls", "/api/v1/admin/calls/{call_id}"),
     };
-    let access = Access::Scope(audience, "calls:read");
+    let access = Access::Scope(audience, Permission::CallsRead);
     let mut listing = endpoint(Method::GET, list, access, "Calls, newest first", call_list)
         .lists::<calls::ListedCall>()
         .by(Cursor::Call);
@@ -135,7 +136,7 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
         Audience::Customer => "/api/v1/route",
         Audience::Operator => "/api/v1/admin/route",
     };
-    let access = Access::Scope(audience, "route:test");
+    let access = Access::Scope(audience, Permission::RouteTest);
     let tester = endpoint(
         Method::POST,
         path,

@@ -11,6 +11,7 @@ use crate::app::decks;
 use crate::app::fault::Fault;
 use crate::app::input::{Field, Input, Plain};
 use crate::app::paging::Cursor;
+use crate::app::permission::Permission;
 
 macro_rules! path {
     ($rest:literal) => {
@@ -27,8 +28,8 @@ const OPTIONS: (&str, &str) =
     ("options", "SheetOptions as JSON: what the upload says of the sheet, over what is remembered.");
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let scope = |name| Access::Scope(Audience::Operator, name);
-    let (read, write) = (scope("decks:read"), scope("decks:write"));
+    let scope = |permission| Access::Scope(Audience::Operator, permission);
+    let (read, write) = (scope(Permission::DecksRead), scope(Permission::DecksWrite));
     vec![
         endpoint(Method::GET, path!(""), read, "Rate decks", list).lists::<decks::Deck>(),
         endpoint(Method::POST, path!(""), write, "Make a rate deck", new)

@@ -9,6 +9,7 @@ use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoi
 use super::error::Code;
 use super::openapi;
 use crate::App;
+use crate::app::permission::Permission;
 
 /// Health of the API.
 #[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
@@ -31,7 +32,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint(
             Method::GET,
             "/api/v1/admin/openapi.json",
-            Access::Scope(Audience::Operator, "audit:read"),
+            Access::Scope(Audience::Operator, Permission::DocsRead),
             "OpenAPI of the operator API",
             operator,
         )
@@ -68,7 +69,7 @@ async fn page(app: Arc<App>, _: Request) -> Answer {
     for e in app.endpoints.iter().filter(|e| !e.path.starts_with("/api/v1/admin")) {
         let scope = match e.access {
             Access::Public => "",
-            Access::Scope(_, s) => s,
+            Access::Scope(_, p) => p.as_str(),
         };
         let _ = write!(
             rows,
@@ -80,7 +81,7 @@ async fn page(app: Arc<App>, _: Request) -> Answer {
         "<p>JSON in and out. Send <code>Authorization: Bearer wk_…</code>. The machine-readable form is \
          <a href=\"/api/v1/openapi.json\">openapi.json</a>; errors are explained <a href=\"/api/docs/errors\">here</a>. What operators \
          may do is another document: <a href=\"/api/v1/admin/openapi.json\">/api/v1/admin/openapi.json</a>, with an operator's key that \
-         has the scope <code>audit:read</code>.</p>\
+         has the scope <code>docs:read</code>.</p>\
          <table><tr><th>Method</th><th>Path</th><th>What</th><th>Scope</th></tr>{rows}</table>"
     );
     Ok(html("WARP API", &body))

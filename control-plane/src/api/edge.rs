@@ -99,13 +99,14 @@ async fn run(
     }
     let caller = match endpoint.access {
         Access::Public => None,
-        Access::Scope(audience, scope) => {
+        Access::Scope(audience, permission) => {
             let caller = authenticate(app, &edge, headers, peer, verdict).await?;
             if caller.audience != audience {
                 return Err(ApiError::new(Code::Forbidden, "this key is for another audience"));
             }
-            if !caller.scopes.iter().any(|s| s == scope || s == "*") {
-                return Err(ApiError::new(Code::Forbidden, format!("this key lacks the scope {scope}")));
+            if !caller.permissions().has(permission) {
+                let lacks = format!("this key lacks the scope {}", permission.as_str());
+                return Err(ApiError::new(Code::Forbidden, lacks));
             }
             limit(app, &edge, &caller, verdict)?;
             Some(caller)

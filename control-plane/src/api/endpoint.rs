@@ -25,6 +25,7 @@ use crate::app::input::{Field, Input, Int, Plain, words_schema};
 use crate::app::listing::Listing;
 use crate::app::paging::{Cursor, PAGE_MOST, PAGE_USUAL};
 pub use crate::app::paging::{Order, Page, Paging};
+use crate::app::permission::Permission;
 use crate::app::{Change, Ctx, Expected};
 use crate::noun::Noun;
 use crate::store::Scope;
@@ -35,8 +36,8 @@ use crate::store::work::Work;
 pub enum Access {
     /// Anybody: documentation and liveness only.
     Public,
-    /// A key of this audience with this scope.
-    Scope(Audience, &'static str),
+    /// Somebody of this audience who has this permission.
+    Scope(Audience, Permission),
 }
 
 /// What a handler gets.

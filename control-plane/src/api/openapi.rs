@@ -99,7 +99,8 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
     }
     match e.access {
         Access::Public => out["security"] = json!([]),
-        Access::Scope(_, scope) => {
+        Access::Scope(_, permission) => {
+            let scope = permission.as_str();
             out["description"] = json!(format!("{}. The key needs the scope `{scope}`.", e.summary));
         }
     }

@@ -2,6 +2,7 @@
 
 use warp_model::{CustomerId, KeyId, Wall};
 
+use super::permission::Permissions;
 use crate::store::Scope;
 
 /// Whose API a key opens.
@@ -41,6 +42,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// What the caller may.
+    pub fn permissions(&self) -> Permissions {
+        Permissions::of_scopes(self.scopes.iter().map(String::as_str))
+    }
+
     /// The scope of its transactions. The tenant comes from the key and from nowhere else (T-API-04).
     pub fn scope(&self) -> Scope {
         match self.customer {

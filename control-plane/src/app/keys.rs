@@ -13,6 +13,7 @@ use super::caller::{Audience, Caller};
 use super::fault::{Fault, Kind, Problem};
 use super::input::{Field, Int, List, Net, Text, word, words_schema};
 use super::paging::{Page, Paging};
+use super::permission::{Permission, Permissions};
 use super::view::Word;
 use crate::app::{Ctx, check_count};
 use crate::store::keys::{self as rows, KeyRow, KeyValues};
@@ -25,26 +26,6 @@ const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// Live keys of one customer, or of operators.
 pub const LIVE_KEYS: i64 = 1_000;
-
-/// What a key can be allowed; `*` is everything of its audience.
-pub const SCOPES: &[&str] = &[
-    "*",
-    "customers:read",
-    "customers:write",
-    "trunks:read",
-    "trunks:write",
-    "vendors:read",
-    "vendors:write",
-    "decks:read",
-    "decks:write",
-    "routing:read",
-    "routing:write",
-    "calls:read",
-    "route:test",
-    "keys:read",
-    "keys:write",
-    "audit:read",
-];
 
 crate::choice! {
     /// Whose API a key opens.
@@ -108,16 +89,16 @@ crate::input! {
     }
 }
 
-/// The name of a scope, one of [`SCOPES`].
+/// The name of a scope, one of [`Permission::SCOPES`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeName(pub String);
 
 impl Field for ScopeName {
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
-        word(value, path, SCOPES, problems).map(|s| Self(s.to_owned()))
+        word(value, path, Permission::SCOPES, problems).map(|s| Self(s.to_owned()))
     }
     fn field_schema() -> RefOr<Schema> {
-        words_schema(SCOPES)
+        words_schema(Permission::SCOPES)
     }
 }
 
@@ -182,10 +163,11 @@ pub fn no_more_than(caller: &Caller, input: &ApiKeyInput, now: Wall) -> Result<(
 
 /// The same of scopes alone: an operator's key makes one for a customer, who sits elsewhere and stays for longer.
 pub fn no_more_scopes(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
-    let everything = caller.scopes.iter().any(|s| s == "*");
-    let wanted_everything = input.scopes.0.is_empty() || input.scopes.0.iter().any(|s| s.0 == "*");
-    let more = input.scopes.0.iter().any(|s| !caller.scopes.contains(&s.0));
-    if everything || !(wanted_everything || more) {
+    let wanted = match input.scopes.0.as_slice() {
+        [] => Permissions::all(),
+        scopes => Permissions::of_scopes(scopes.iter().map(|s| s.0.as_str())),
+    };
+    if caller.permissions().cover(wanted) {
         return Ok(());
     }
     Err(Fault::new(Kind::Forbidden, "a key cannot make a key that may more than itself"))

@@ -12,6 +12,7 @@ pub mod input;
 pub mod keys;
 pub mod listing;
 pub mod paging;
+pub mod permission;
 pub mod record;
 pub mod replay;
 pub mod resource;

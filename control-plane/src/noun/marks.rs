@@ -70,7 +70,7 @@ pub(crate) mod tests {
     crate::noun! {
         /// A noun with each mark, which no API has.
         LOCKER: locker in lockers, of customers by customer_id;
-        for Everybody, called "locker", at "lockers", below its parent "lockers", scopes of "lockers";
+        for Everybody, called "locker", at "lockers", below its parent "lockers", scopes of "trunks";
         row LockerRow; values LockerValues;
         verbs { Read "A locker"; }
         examples body, body, seen;

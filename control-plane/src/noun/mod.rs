@@ -13,6 +13,7 @@ use warp_model::id::Kind as IdKind;
 use crate::app::caller::Audience;
 use crate::app::fault::Problem;
 use crate::app::input::{Field, Ref, Text};
+use crate::app::permission::Permission;
 use crate::store::types::{Amount, Sealed, SealedChange, Time};
 
 /// The declaration of a noun; made by [`noun!`](crate::noun).
@@ -34,10 +35,10 @@ pub struct Noun {
     pub columns: &'static [Column],
     /// Where it is found in the APIs.
     pub paths: Paths,
-    /// The scope of a key that reads it.
-    pub reads: &'static str,
-    /// The scope of a key that writes it.
-    pub writes: &'static str,
+    /// The permission to read it.
+    pub reads: Permission,
+    /// The permission to write it.
+    pub writes: Permission,
     /// What can be done with it.
     pub verbs: &'static [Doing],
     /// What is published as examples, and what tests make one of.
@@ -457,8 +458,8 @@ macro_rules! noun {
                 ),
                 id: concat!(stringify!($one), "_id"),
             },
-            reads: concat!($scopes, ":read"),
-            writes: concat!($scopes, ":write"),
+            reads: $crate::app::permission::Permission::named(concat!($scopes, ":read")),
+            writes: $crate::app::permission::Permission::named(concat!($scopes, ":write")),
             verbs: &[$($crate::noun::Doing {
                 verb: $crate::noun::Verb::$verb,
                 own: $own,
