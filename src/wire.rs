@@ -200,7 +200,7 @@ impl Stack {
                 control.vendor_trunks_of(proxy.commander());
             }
             // Calls that a crash cut off: their media is gone, so both parties are told (PRODUCT §6).
-            for resume in recovery.calls.iter().filter_map(|c| Resume::read(c.resume.as_deref()?)) {
+            for resume in recovery.calls.iter().filter_map(|c| Resume::read(c.resume.as_ref()?)) {
                 proxy.command(Command::EndRecovered(Box::new(resume)));
             }
             part.up();

@@ -219,7 +219,7 @@ fn call(snapshot: &Snapshot, n: u64, now: Wall) -> CallRecord {
         vendor_trunk_id: explained.candidates.get(1).map(|c| c.vendor_trunk),
         rating: rating.ok(),
         media: Some(MediaFigures { to_callee: stream(5), to_caller: stream(7) }),
-        decision: serde_json::value::to_raw_value(&explained).ok(),
+        decision: Some(warp_model::json::JsonText::of(&explained)),
         legs: vec![leg(0, 503, "failover"), leg(1, 200, "answered")],
         node: "bench".to_owned(),
         resume: None,

@@ -96,7 +96,7 @@ mod tests {
             vendor_trunk_id: Some(VendorTrunkId::from_u128(11)),
             rating: None,
             media: None,
-            decision: decision.map(|d| serde_json::value::to_raw_value(&d).unwrap()),
+            decision: decision.map(|d| warp_model::json::JsonText::parse(d.to_string()).unwrap()),
             legs: vec![LegRecord {
                 attempt_no: 1,
                 vendor_id: None,

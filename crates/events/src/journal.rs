@@ -28,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use warp_model::Wall;
 use warp_model::cdr::{CallRecord, JournalRecord};
+use warp_model::json::ToJson;
 use warp_model::sync::lock;
 
 use crate::disk::Disk;
@@ -90,7 +91,7 @@ pub struct Journal {
     header: Header,
     position: u64,
     frame: Vec<u8>,
-    json: Vec<u8>,
+    json: String,
     /// Encoded `Ended` records that could not be written.
     backlog: VecDeque<Vec<u8>>,
     /// Written and not known to be synced: sequence number, kind, record.
@@ -186,7 +187,7 @@ impl Journal {
             header,
             position: HEADER_BYTES as u64,
             frame: Vec::new(),
-            json: Vec::new(),
+            json: String::new(),
             backlog: VecDeque::new(),
             unsynced: VecDeque::new(),
             left_at: None,
@@ -220,14 +221,14 @@ impl Journal {
             self.shared.set_accepting(false);
             Err(EventsError::Full)
         } else {
-            self.write(kind, &json)
+            self.write(kind, json.as_bytes())
         };
         if let Err(EventsError::TooLarge { .. }) = done {
             // The record without its explanation is worth more than none.
             let mut bare = call.clone();
             bare.decision = None;
             encode(&bare, &mut json);
-            done = self.write(kind, &json);
+            done = self.write(kind, json.as_bytes());
         }
         let metrics = &self.shared.options.metrics;
         match &done {
@@ -239,7 +240,7 @@ impl Journal {
             }
             Err(_) if kind == kind::ENDED => {
                 if self.backlog.len() < BACKLOG_RECORDS {
-                    self.backlog.push_back(json.clone());
+                    self.backlog.push_back(json.clone().into_bytes());
                     metrics.backlog.inc(());
                 } else {
                     metrics.cdr_written.inc((Sink::Journal, WriteResult::Error));
@@ -591,12 +592,9 @@ impl Drop for Locked {
     }
 }
 
-fn encode(call: &CallRecord, json: &mut Vec<u8>) {
+fn encode(call: &CallRecord, json: &mut String) {
     json.clear();
-    if let Err(error) = serde_json::to_writer(&mut *json, call) {
-        // A record is plain data: this cannot fail short of a bug in its types.
-        tracing::error!(%error, cdr_id = %call.cdr_id, "call record cannot be encoded");
-    }
+    call.to_json(json);
 }
 
 /// `<run>-<shard>-<number>.jrn`: name order is time order.

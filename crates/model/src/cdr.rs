@@ -8,11 +8,12 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::id::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId};
+use crate::json::JsonText;
 use crate::money::{Currency, Nanos};
 use crate::now::Wall;
+use crate::{json_object, json_words};
 
 /// Version of the stored form.
 pub const CDR_VERSION: u16 = 1;
@@ -81,14 +82,14 @@ pub struct CallRecord {
     /// Media figures; absent when no media was anchored.
     pub media: Option<MediaFigures>,
     /// The full decision record (`policy::explain`), as JSON.
-    pub decision: Option<Box<RawValue>>,
+    pub decision: Option<JsonText>,
     /// One per route attempt, in order.
     pub legs: Vec<LegRecord>,
     /// Which node and shard wrote it.
     pub node: String,
     /// Only in the journal's `Answered` record: what a restarted proxy needs to end the call, as JSON of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<Box<RawValue>>,
+    pub resume: Option<JsonText>,
 }
 
 /// What a SIP shard writes to its call journal. `Answered` is written before the 200 is forwarded (PRODUCT §6).
@@ -228,3 +229,77 @@ impl Outcome {
         }
     }
 }
+
+// Written twice for each call, so without serde.
+json_object!(CallRecord {
+    cdr_id,
+    version,
+    sip_call_id,
+    customer_id,
+    trunk_id,
+    ingress_ip,
+    ingress_user,
+    caller,
+    called,
+    caller_e164,
+    called_e164,
+    jurisdiction,
+    setup_at,
+    progress_at,
+    answer_at,
+    end_at,
+    pdd_ms,
+    duration_ms,
+    sip_code,
+    q850,
+    release_side,
+    internal_code,
+    outcome,
+    recovered,
+    snapshot_id,
+    route_rank,
+    vendor_id,
+    vendor_trunk_id,
+    rating,
+    media,
+    decision,
+    legs,
+    node,
+    resume unless(Option::is_none),
+});
+json_object!(LegRecord {
+    attempt_no,
+    vendor_id,
+    vendor_trunk_id,
+    egress_ip,
+    start_at,
+    pdd_ms,
+    sip_code,
+    q850,
+    end_at,
+    ended_by
+});
+json_object!(CallRating { sell, buy, margin });
+json_object!(RatedSide {
+    deck_version,
+    prefix,
+    rate_per_min,
+    increment_initial_s,
+    increment_next_s,
+    setup_fee,
+    billable_s,
+    charge,
+    currency,
+    sum
+});
+json_object!(MediaFigures { to_callee, to_caller });
+json_object!(StreamFigures { packets, bytes, lost, jitter_us, mos_x100 });
+json_words!(ReleaseSide { Caller => "caller", Callee => "callee", System => "system" });
+json_words!(Outcome {
+    Answered => "answered",
+    Busy => "busy",
+    NoAnswer => "no_answer",
+    Cancelled => "cancelled",
+    Rejected => "rejected",
+    Failed => "failed",
+});

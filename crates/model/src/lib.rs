@@ -8,6 +8,7 @@ pub mod cdr;
 pub mod hash;
 pub mod hex;
 pub mod id;
+pub mod json;
 pub mod lent;
 pub mod limits;
 pub mod money;

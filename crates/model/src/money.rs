@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::json::{ToJson, word};
 use crate::text::ShortText;
 
 /// Nano-units per unit of currency.
@@ -146,6 +147,12 @@ impl Serialize for Nanos {
     }
 }
 
+impl ToJson for Nanos {
+    fn to_json(&self, out: &mut String) {
+        word(self.text().as_str(), out);
+    }
+}
+
 impl<'de> Deserialize<'de> for Nanos {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
@@ -212,6 +219,12 @@ impl fmt::Debug for Currency {
 impl Serialize for Currency {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(self.as_str())
+    }
+}
+
+impl ToJson for Currency {
+    fn to_json(&self, out: &mut String) {
+        word(self.as_str(), out);
     }
 }
 

@@ -33,6 +33,12 @@ impl Mono {
     }
 }
 
+impl crate::json::ToJson for Wall {
+    fn to_json(&self, out: &mut String) {
+        self.0.to_json(out);
+    }
+}
+
 impl Add<Duration> for Mono {
     type Output = Mono;
     fn add(self, d: Duration) -> Mono {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::json::{ToJson, word};
 use crate::text::ShortText;
 
 /// An E.164 number: 3 to 15 digits that do not start with 0, kept as an integer (ITU-T E.164 §6.1).
@@ -119,6 +120,12 @@ impl fmt::Debug for E164 {
 impl Serialize for E164 {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(self.text().as_str())
+    }
+}
+
+impl ToJson for E164 {
+    fn to_json(&self, out: &mut String) {
+        word(self.text().as_str(), out);
     }
 }
 

@@ -18,10 +18,13 @@ impl ShortText {
     /// Appends a text. Bytes beyond ASCII become `?`, so that it stays readable whatever comes.
     pub fn push(&mut self, text: &[u8]) {
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        for (to, from) in room.iter_mut().zip(text) {
-            *to = if from.is_ascii() { *from } else { b'?' };
-            self.len += 1;
+        let fits = room.len().min(text.len());
+        let (Some(to), Some(from)) = (room.get_mut(..fits), text.get(..fits)) else { return };
+        to.copy_from_slice(from);
+        if !to.is_ascii() {
+            to.iter_mut().filter(|b| !b.is_ascii()).for_each(|b| *b = b'?');
         }
+        self.len += fits;
     }
 
     /// Appends a number in decimal digits, with zeros before it up to `width` digits (20 at most).

@@ -4,6 +4,8 @@
 //! One function for the call path (stored with the CDR) and for the route tester. [`replay`] decides again from a record and
 //! its snapshot; the outcome is the same.
 
+mod json;
+
 use serde::{Deserialize, Serialize};
 use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 

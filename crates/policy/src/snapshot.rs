@@ -23,7 +23,7 @@ pub struct SnapshotId([u8; 16]);
 
 impl SnapshotId {
     /// 32 hexadecimal digits.
-    fn text(self) -> ShortText {
+    pub(crate) fn text(self) -> ShortText {
         let mut text = ShortText::default();
         for byte in self.0 {
             text.push(&[hex::digit(byte >> 4), hex::digit(byte)]);

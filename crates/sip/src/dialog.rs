@@ -6,6 +6,8 @@
 //! Absent on purpose: bytes of whole messages, and when to send what.
 
 use serde::{Deserialize, Serialize};
+use warp_model::json;
+use warp_model::json_object;
 use warp_model::text::{byte_list, bytes};
 
 use crate::header::NameAddr;
@@ -61,6 +63,16 @@ pub struct Dialog {
     /// The party that answered.
     pub callee: Party,
 }
+
+// A call writes its dialog when it is answered: without serde.
+json_object!(Party {
+    address by(json::bytes),
+    tag by(json::bytes),
+    target by(json::bytes),
+    routes by(json::byte_list),
+    cseq,
+});
+json_object!(Dialog { call_id by(json::bytes), caller, callee });
 
 impl Dialog {
     /// The party on `side`.

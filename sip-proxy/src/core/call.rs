@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
+use warp_model::json::JsonText;
 use warp_model::{CallId, Lent, Mono, VendorTrunkId};
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{
@@ -569,7 +570,7 @@ impl Calls {
         let looked = std::cell::RefCell::new(&mut self.looked);
         let (bound, health) = (&call.bound, &call.health);
         let look = |ix| looked.borrow_mut().at(ix, || health.look(bound, ix, tx.now));
-        let (decision, record) = decide(&snapshot, &input, &Live::lazily(&look));
+        let (decision, record) = decide(&snapshot, &input, &Live::lazily(&look), &mut self.written);
         cdr::decided(call.record.as_deref_mut(), &decision, record);
         call.decision = Some(decision);
         // Nor is an emergency call refused for a drain, or for a journal that cannot be written (F-DISK-01 is about calls that are paid for).
@@ -707,9 +708,9 @@ fn decide(
     snapshot: &Snapshot,
     input: &CallInput<'_>,
     live: &Live<'_>,
-) -> (Decision, Option<Box<serde_json::value::RawValue>>) {
+    buffer: &mut String,
+) -> (Decision, JsonText) {
     let decision = warp_policy::decide(snapshot, input, live);
     let record = warp_policy::explain(snapshot, input, live, &decision);
-    let record = serde_json::value::to_raw_value(&record).ok();
-    (decision, record)
+    (decision, JsonText::with(&record, buffer))
 }

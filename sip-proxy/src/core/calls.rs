@@ -33,6 +33,8 @@ pub(crate) struct Calls {
     pub(super) bound: Option<(Arc<Bound>, Arc<Vendors>)>,
     /// Kept for its capacity.
     pub(super) looked: Looked,
+    /// What a record carries as JSON is written here first; kept for its capacity.
+    pub(super) written: String,
     pub(super) all: Slab<Box<Call>>,
     /// The youngest call of a key; the others follow from elder to elder.
     pub(super) by_dialog: HashTable<Id>,
@@ -57,6 +59,7 @@ impl Calls {
         Calls {
             bound: None,
             looked: Looked::default(),
+            written: String::new(),
             all: Slab::new(),
             by_dialog: HashTable::default(),
             by_cdr: HashTable::default(),

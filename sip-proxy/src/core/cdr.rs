@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use serde_json::value::RawValue;
 use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, LegRecord, Outcome, ReleaseSide};
+use warp_model::json::JsonText;
 use warp_model::{CallId, Now, Wall};
 use warp_policy::directory::NumberFormat;
 use warp_policy::screen::Reservation;
@@ -88,18 +88,14 @@ fn wall(call: &Call, now: Now) -> Wall {
 }
 
 /// What policy decided.
-pub(super) fn decided(
-    record: Option<&mut CallRecord>,
-    decision: &Decision,
-    explained: Option<Box<RawValue>>,
-) {
+pub(super) fn decided(record: Option<&mut CallRecord>, decision: &Decision, explained: JsonText) {
     let Some(r) = record else {
         return;
     };
     r.caller_e164 = decision.caller.and_then(|c| c.number).map(|n| n.to_string());
     r.called_e164 = decision.called.map(|n| n.to_string());
     r.jurisdiction = decision.jurisdiction.map(|j| j.as_str().to_owned());
-    r.decision = explained;
+    r.decision = Some(explained);
 }
 
 /// Whether a record is one of an emergency call.
@@ -108,7 +104,7 @@ pub fn is_emergency(record: &CallRecord) -> bool {
     struct Decided {
         emergency: Option<u16>,
     }
-    let decided = record.decision.as_deref().map(|d| serde_json::from_str::<Decided>(d.get()));
+    let decided = record.decision.as_ref().map(|d| serde_json::from_str::<Decided>(d.get()));
     matches!(decided, Some(Ok(Decided { emergency: Some(_) })))
 }
 

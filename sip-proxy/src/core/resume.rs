@@ -7,8 +7,9 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use warp_model::VendorTrunkId;
+use warp_model::json::{self, JsonText, ToJson};
+use warp_model::json_object;
 use warp_model::text::bytes;
 use warp_sip::dialog::{Dialog, Side};
 use warp_sip::flow::{Flow, Transport};
@@ -64,6 +65,28 @@ struct Hop {
     remote: SocketAddr,
 }
 
+/// Left out always: what earlier versions wrote is only read.
+fn of_old(_: &bool) -> bool {
+    true
+}
+
+json_object!(Hop { transport, tcp unless(of_old), local, remote });
+json_object!(Resume {
+    version,
+    dialog,
+    caller,
+    callee,
+    media,
+    media_id by(json::bytes),
+    vendor_trunk,
+    realm by(numbers) unless(Option::is_none),
+});
+
+/// As serde has bytes: a list of numbers.
+fn numbers(realm: &Option<Box<[u8]>>, out: &mut String) {
+    realm.as_deref().map(<[u8]>::to_vec).to_json(out);
+}
+
 impl Hop {
     fn of(flow: &Flow) -> Hop {
         let transport = flow.transport.token().to_owned();
@@ -83,7 +106,7 @@ impl Hop {
 
 impl Resume {
     /// From `CallRecord::resume`; `None` when a later version wrote it, or nobody.
-    pub fn read(json: &RawValue) -> Option<Resume> {
+    pub fn read(json: &JsonText) -> Option<Resume> {
         serde_json::from_str(json.get()).ok().filter(|r: &Resume| r.version <= VERSION)
     }
 
@@ -95,8 +118,9 @@ impl Resume {
 
 impl Calls {
     /// What to keep of a call that is being answered.
-    pub(super) fn resume_of(&self, call: &Call, tx: &Transactions) -> Option<Box<RawValue>> {
-        serde_json::value::to_raw_value(&self.resume(call, tx)?).ok()
+    pub(super) fn resume_of(&mut self, call: &Call, tx: &Transactions) -> Option<JsonText> {
+        let resume = self.resume(call, tx)?;
+        Some(JsonText::with(&resume, &mut self.written))
     }
 
     /// What another core needs to end it.

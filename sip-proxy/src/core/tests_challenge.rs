@@ -198,7 +198,14 @@ fn our_own_byes_answer_challenges() {
 
     // Another process, which knows the call by its record only.
     let mut w = World::new(true, with_credentials);
-    let resume = super::Resume::read(&resume).unwrap();
+    let json = resume;
+    let resume = super::Resume::read(&json).unwrap();
+    assert_eq!(
+        json.get(),
+        serde_json::to_string(&resume).unwrap(),
+        "its two writers agree, on the realm too"
+    );
+    assert!(json.get().contains("\"realm\":["), "{json:?}");
     w.command(Command::EndRecovered(Box::new(resume)));
     let first = bye(&w.take());
     assert!(!first.contains("Authorization"));

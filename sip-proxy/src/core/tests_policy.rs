@@ -626,9 +626,9 @@ fn the_transport_of_a_dialog_is_kept_as_transport() {
     let mut w = World::new(false, |_| ());
     answered(&mut w, "");
     let json = w.answered[0].resume.clone().unwrap();
-    assert!(json.get().contains("\"transport\":\"UDP\"") && json.get().contains("\"version\":3"), "{json}");
-    assert!(json.get().contains("\"call_id\":\"c1\""), "bytes are text: {json}");
-    let read = |text: String| Resume::read(&serde_json::value::RawValue::from_string(text).unwrap());
+    assert!(json.get().contains("\"transport\":\"UDP\"") && json.get().contains("\"version\":3"), "{json:?}");
+    assert!(json.get().contains("\"call_id\":\"c1\""), "bytes are text: {json:?}");
+    let read = |text: String| Resume::read(&warp_model::json::JsonText::parse(text).unwrap());
     let second = with_lists(serde_json::from_str(json.get()).unwrap()).to_string();
     let second = second.replace("\"version\":3", "\"version\":2");
     assert!(second.contains("\"call_id\":[99,49]"), "{second}");

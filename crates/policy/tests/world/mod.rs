@@ -186,6 +186,7 @@ pub fn decided(s: &Snapshot, i: &CallInput<'_>, live: &Live<'_>) -> String {
     let record = explain(s, i, live, &d);
     assert_eq!(replay(s, &record).unwrap(), d);
     let text = serde_json::to_string(&record).unwrap();
+    assert_eq!(warp_model::json::JsonText::of(&record).get(), text, "as the call path writes it");
     let back: DecisionRecord = serde_json::from_str(&text).unwrap();
     assert_eq!(back, record);
     match d.result {

@@ -1,0 +1,168 @@
+//! A decision record has two writers: serde's, and the one of the call path (`warp_model::json`). What they write is one.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use warp_model::json::{JsonText, ToJson};
+use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_policy::directory::Strategy as Order;
+use warp_policy::explain::*;
+use warp_policy::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
+use warp_policy::rate::{PartialSecond, Rounding, RoundingMode};
+use warp_policy::{Refusal, SnapshotId};
+
+fn same(value: &(impl ToJson + serde::Serialize)) {
+    assert_eq!(JsonText::of(value).get(), serde_json::to_string(value).unwrap());
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z0-9@×. ]{0,30}", prop::collection::vec(any::<char>(), 0..8).prop_map(String::from_iter)]
+}
+
+fn maybe<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    prop::option::of(of)
+}
+
+fn nanos() -> impl Strategy<Value = Nanos> {
+    any::<i64>().prop_map(Nanos)
+}
+
+fn number() -> impl Strategy<Value = Option<E164>> {
+    maybe((100u64..1_000_000_000_000_000).prop_map(|n| E164::from_value(n).unwrap()))
+}
+
+fn trunk() -> impl Strategy<Value = VendorTrunkId> {
+    any::<u128>().prop_map(VendorTrunkId::from_u128)
+}
+
+fn jurisdiction() -> impl Strategy<Value = (Option<Jurisdiction>, Option<JurisdictionRule>)> {
+    (maybe(select(&JURISDICTIONS[..])), maybe(select(&RULES[..])))
+}
+
+const JURISDICTIONS: [Jurisdiction; 3] =
+    [Jurisdiction::Interstate, Jurisdiction::Intrastate, Jurisdiction::Indeterminate];
+const RULES: [JurisdictionRule; 12] = [
+    JurisdictionRule::SameState,
+    JurisdictionRule::DifferentState,
+    JurisdictionRule::CallerMissing,
+    JurisdictionRule::CallerInvalid,
+    JurisdictionRule::CallerTollFree,
+    JurisdictionRule::CallerNonGeographic,
+    JurisdictionRule::CallerForeign,
+    JurisdictionRule::CalledUnknown,
+    JurisdictionRule::CalledTollFree,
+    JurisdictionRule::NotApplicable,
+    JurisdictionRule::InterconnectionSameState,
+    JurisdictionRule::InterconnectionDifferentState,
+];
+const CALLERS: [CallerClass; 6] = [
+    CallerClass::Domestic,
+    CallerClass::DomesticTollFree,
+    CallerClass::International,
+    CallerClass::NonGeographic,
+    CallerClass::Invalid,
+    CallerClass::Missing,
+];
+const ORDERS: [Order; 3] = [Order::Cost, Order::PriorityCost, Order::WeightedShare];
+const MODES: [RoundingMode; 4] =
+    [RoundingMode::HalfAwayFromZero, RoundingMode::HalfEven, RoundingMode::Up, RoundingMode::Down];
+const SECONDS: [PartialSecond; 3] = [PartialSecond::Up, PartialSecond::HalfUp, PartialSecond::Down];
+
+prop_compose! {
+    fn rounding()(mode in select(&MODES[..]), places in 0u8..10, partial_second in select(&SECONDS[..]))
+    -> Rounding {
+        Rounding { mode, places, partial_second }
+    }
+}
+
+prop_compose! {
+    fn priced()(
+        texts in (text(), text(), text()), amounts in (nanos(), nanos(), nanos()), increments in any::<(u32, u32)>(),
+        rounding in prop_oneof![Just(Rounding::default()), rounding()],
+    ) -> PricedRate {
+        PricedRate {
+            deck_version: texts.0, prefix: texts.1, rate_per_min: amounts.0, increment_initial_s: increments.0,
+            increment_next_s: increments.1, setup_fee: amounts.1, currency: Currency::USD, rounding,
+            expected_charge: amounts.2, sum: texts.2,
+        }
+    }
+}
+
+prop_compose! {
+    fn live()(vendor_trunk in trunk(), up in any::<bool>(), channels_used in any::<u32>(), cps_ok in any::<bool>(),
+        share in prop_oneof![Just(100u8), any::<u8>()]) -> LiveRecord {
+        LiveRecord { vendor_trunk, up, channels_used, cps_ok, share }
+    }
+}
+
+prop_compose! {
+    fn candidate()(
+        rank in any::<u16>(), vendor in any::<u128>(), vendor_trunk in trunk(), names in (text(), text()),
+        told in jurisdiction(), buy in maybe(priced()), expected_margin in maybe(nanos()), passed_over in maybe(text()),
+    ) -> CandidateRecord {
+        CandidateRecord {
+            rank, vendor: VendorId::from_u128(vendor), vendor_name: names.0, vendor_trunk, vendor_trunk_name: names.1,
+            jurisdiction: told.0, jurisdiction_rule: told.1, buy, expected_margin, passed_over,
+        }
+    }
+}
+
+prop_compose! {
+    fn exclusion()(
+        vendor in any::<u128>(), vendor_trunk in maybe(trunk()), texts in (text(), text(), text()),
+        rate_per_min in maybe(nanos()), prefix in maybe(text()),
+    ) -> ExclusionRecord {
+        ExclusionRecord {
+            vendor: VendorId::from_u128(vendor), vendor_name: texts.0, vendor_trunk, reason: texts.1, rule: texts.2,
+            rate_per_min, prefix,
+        }
+    }
+}
+
+prop_compose! {
+    fn inputs()(
+        trunk in any::<u128>(), texts in (text(), text(), text()), at in any::<i64>(), lrn in number(),
+        live in prop::collection::vec(live(), 0..4),
+    ) -> Inputs {
+        Inputs {
+            trunk: TrunkId::from_u128(trunk), caller: texts.0, called: texts.1, at: Wall(at), call_hash: texts.2, lrn,
+            live,
+        }
+    }
+}
+
+prop_compose! {
+    fn record()(
+        head in (any::<u16>(), any::<u128>(), inputs(), text(), maybe(select(&Refusal::ALL[..]))),
+        numbers in (number(), number(), number(), any::<Option<u16>>()),
+        told in (maybe(select(&DestinationClass::ALL[..])), maybe(select(&CALLERS[..])), maybe(text()), maybe(text()), jurisdiction()),
+        order in (maybe(priced()), maybe(text()), maybe(select(&ORDERS[..])), any::<Option<u32>>(), any::<u32>()),
+        lists in (prop::collection::vec(candidate(), 0..3), prop::collection::vec(exclusion(), 0..3)),
+    ) -> DecisionRecord {
+        DecisionRecord {
+            version: head.0, snapshot_id: format!("{:032x}", head.1).parse::<SnapshotId>().unwrap(), inputs: head.2,
+            summary: head.3, refusal: head.4, called: numbers.0, routed: numbers.1, class: told.0, emergency: numbers.3,
+            caller: numbers.2, caller_class: told.1, orig_state: told.2, term_state: told.3, jurisdiction: told.4.0,
+            jurisdiction_rule: told.4.1, sell: order.0, partition: order.1, strategy: order.2,
+            expected_duration_s: order.3, candidates: lists.0, excluded: lists.1, max_duration_s: order.4,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_decision_record_is_written_as_serde_writes_it(record in record()) {
+        same(&record);
+    }
+}
+
+#[test]
+fn every_word_of_a_decision_is_the_one_of_serde() {
+    RULES.iter().for_each(same);
+    JURISDICTIONS.iter().for_each(same);
+    CALLERS.iter().for_each(same);
+    ORDERS.iter().for_each(same);
+    MODES.iter().for_each(same);
+    SECONDS.iter().for_each(same);
+    Refusal::ALL.iter().for_each(same);
+    DestinationClass::ALL.iter().for_each(same);
+}
