@@ -140,18 +140,20 @@ impl Running {
         self.vendor.send_to(reply(invite, status, "bt", &contact, "", "").as_bytes(), self.us).unwrap();
     }
 
-    /// Every record of the journal, after the proxy's end.
+    /// Every record of the journal, after the proxy's end, once: what a failed sync may have lost is written again, and readers
+    /// drop doubles by `cdr_id`.
     fn records(self) -> Vec<(u8, CallRecord)> {
         let Running { proxy, dir, .. } = self;
         drop(proxy);
         let mut paths: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
         paths.sort();
-        let mut out = Vec::new();
+        let (mut out, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
         for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jrn")) {
             let Some((header, bytes)) = segment::read(path).unwrap() else { continue };
             for item in Scan::new(&header, &bytes) {
                 if let Item::Frame(f) = item
                     && matches!(f.kind, kind::ANSWERED | kind::ENDED)
+                    && seen.insert((f.kind, f.payload.to_vec()))
                 {
                     out.push((f.kind, serde_json::from_slice(f.payload).unwrap()));
                 }
@@ -237,13 +239,8 @@ fn f_disk_01_running_calls_end_and_new_ones_are_refused_while_the_journal_fails(
     let records = running.records();
     let of_it: Vec<u8> =
         records.iter().filter(|(_, r)| r.sip_call_id == "running").map(|(kind, _)| *kind).collect();
-    // Once more where a failed sync was made good; its end, once, waited in memory for the disk.
-    let ends = of_it.iter().filter(|k| **k == kind::ENDED).count();
-    assert_eq!(
-        (of_it.first(), of_it.last(), ends),
-        (Some(&kind::ANSWERED), Some(&kind::ENDED), 1),
-        "{of_it:?}"
-    );
+    // Its end waited in memory for the disk.
+    assert_eq!(of_it, [kind::ANSWERED, kind::ENDED]);
     let charge = records
         .iter()
         .find_map(|(k, r)| (*k == kind::ENDED && r.sip_call_id == "running").then(|| r.rating.clone()));
