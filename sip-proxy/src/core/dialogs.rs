@@ -356,13 +356,12 @@ impl Calls {
                 // Answered in an 18x (RFC 3262 §5, RFC 6337 §2.1).
                 if offered && (200..300).contains(&status) && !call.exchange.preview.is_empty() {
                     let answer = std::mem::take(&mut call.exchange.preview);
-                    call.exchange.agreed(answerer.other(), &offer_of(server, tx), &answer);
-                }
-                self.pass_in_dialog(call, server, msg, None, tx);
-                // Refused, or accepted without a word about media: what was agreed before holds.
-                if offered && status >= 200 {
+                    call.exchange.answered(answerer.other(), &offer_of(server, tx), &answer);
+                } else if offered && status >= 200 {
+                    // Refused, or accepted without a word about media: what was agreed before holds.
                     call.exchange.closed();
                 }
+                self.pass_in_dialog(call, server, msg, None, tx);
             }
         }
         tx.give_buf(bytes);
@@ -372,6 +371,7 @@ impl Calls {
     pub(super) fn in_dialog_agreed(
         &mut self,
         call: &mut Call,
+        server: Id,
         msg: &Message<'_>,
         offer: Option<Vec<u8>>,
         tx: &mut Transactions,
@@ -383,13 +383,11 @@ impl Calls {
         let asker = if by_caller { Side::Caller } else { Side::Callee };
         let last = msg.status().is_some_and(|s| s >= 200);
         match offer {
-            Some(offer) if last => {
-                call.exchange.agreed(asker, &offer, sdp);
-                call.exchange.closed();
-            }
+            Some(offer) if last => call.exchange.answered(asker, &offer, sdp),
             Some(_) => set(&mut call.exchange.preview, sdp),
             None => {
-                call.exchange.owed = Some(Owed { by: asker, offer: sdp.to_vec() });
+                let cseq = tx.table.servers.get(server).map_or(msg.cseq().0, |t| t.cseq);
+                call.exchange.owed = Some(Owed { by: asker, offer: sdp.to_vec(), cseq });
                 call.exchange.dirty = true;
             }
         }
@@ -520,6 +518,7 @@ impl Calls {
                 return;
             };
             calls.forward_call_ack(call, flow, msg, None, tx);
+            call.exchange.unanswered(side, msg.cseq().0);
         });
     }
 
@@ -535,7 +534,7 @@ impl Calls {
         tx: &mut Transactions,
     ) {
         let cseq = msg.cseq().0;
-        let Some(owed) = call.exchange.owed.take_if(|o| o.by == side) else {
+        let Some(owed) = call.exchange.owed_by_ack(side, cseq) else {
             // A repetition of the one that carried the answer carries it again.
             let again = call.exchange.acked.take_if(|(n, _)| *n == cseq);
             let sdp = again.as_ref().map_or(&b""[..], |(_, sdp)| sdp);

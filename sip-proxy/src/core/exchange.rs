@@ -11,6 +11,8 @@ pub(crate) struct Owed {
     pub(crate) by: Side,
     /// The offer as it was received.
     pub(crate) offer: Vec<u8>,
+    /// Number of the INVITE, as its sender counts: its ACK has it too.
+    pub(crate) cseq: u32,
 }
 
 /// Offer and answer of the caller with one callee.
@@ -47,7 +49,25 @@ impl Exchange {
         self.dirty = true;
     }
 
-    /// It was answered: both know these descriptions now.
+    /// An offer that was counted by [`Exchange::offered`] was answered.
+    pub(crate) fn answered(&mut self, offerer: Side, offer: &[u8], answer: &[u8]) {
+        self.open = self.open.saturating_sub(1);
+        self.agreed(offerer, offer, answer);
+    }
+
+    /// The answer that an ACK with this number owes, if it is the sender's to give.
+    pub(crate) fn owed_by_ack(&mut self, side: Side, cseq: u32) -> Option<Owed> {
+        self.owed.take_if(|o| o.by == side && o.cseq == cseq)
+    }
+
+    /// The ACK brings no answer to the offer in its 2xx: what was agreed before holds.
+    pub(crate) fn unanswered(&mut self, side: Side, cseq: u32) {
+        if self.owed_by_ack(side, cseq).is_some() {
+            self.restore |= self.open == 0 && self.dirty;
+        }
+    }
+
+    /// An offer was answered: both know these descriptions now. Of others that wait, the relay holds what nobody has agreed on.
     pub(crate) fn agreed(&mut self, offerer: Side, offer: &[u8], answer: &[u8]) {
         let (caller, callee) = match offerer {
             Side::Caller => (offer, answer),
@@ -55,7 +75,7 @@ impl Exchange {
         };
         set(&mut self.caller, caller);
         set(&mut self.callee, callee);
-        self.dirty = false;
+        self.dirty = self.open > 0 || self.owed.is_some();
     }
 
     /// A response that might have been about media is not passed on: the offer that it answered is over, or there was none.
@@ -140,9 +160,8 @@ mod tests {
         e.offered();
         e.closed();
         assert!(!e.restore);
-        e.agreed(Side::Callee, b"offer", b"answer");
-        e.closed();
-        assert!(!e.restore);
+        e.answered(Side::Callee, b"offer", b"answer");
+        assert!(!e.restore && !e.dirty);
         assert_eq!((&e.caller[..], &e.callee[..]), (&b"answer"[..], &b"offer"[..]));
         // Both refused.
         e.offered();
@@ -150,5 +169,28 @@ mod tests {
         e.closed();
         e.closed();
         assert!(e.restore);
+        // One is answered first, then the other is refused: the relay was told that one in vain.
+        let mut e = Exchange::default();
+        e.offered();
+        e.offered();
+        e.answered(Side::Callee, b"offer", b"answer");
+        assert!(!e.restore && e.dirty);
+        e.closed();
+        assert!(e.restore);
+    }
+
+    #[test]
+    fn the_answer_of_another_ack_is_not_the_one_that_is_owed() {
+        let owed = || Some(Owed { by: Side::Caller, offer: b"offer".to_vec(), cseq: 3 });
+        let mut e = Exchange { owed: owed(), dirty: true, ..Exchange::default() };
+        e.unanswered(Side::Caller, 2);
+        e.unanswered(Side::Callee, 3);
+        assert!(e.owed.is_some() && !e.restore);
+        e.unanswered(Side::Caller, 3);
+        assert!(e.owed.is_none() && e.restore);
+        // While an answer is owed, another agreement leaves the relay with an offer in vain.
+        let mut e = Exchange { owed: owed(), open: 1, dirty: true, ..Exchange::default() };
+        e.answered(Side::Callee, b"offer", b"answer");
+        assert!(e.dirty);
     }
 }

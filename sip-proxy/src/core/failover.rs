@@ -371,13 +371,13 @@ impl Calls {
         let Ok(Some(sdp)) = tx.session(msg) else {
             return;
         };
-        let exchange = &mut call.exchange;
+        let (exchange, cseq) = (&mut call.exchange, call.invite_cseq);
         if !reliable && !answered {
             set(&mut exchange.heard, sdp);
             return;
         }
         if call.late_offer {
-            exchange.owed = Some(Owed { by: Side::Caller, offer: sdp.to_vec() });
+            exchange.owed = Some(Owed { by: Side::Caller, offer: sdp.to_vec(), cseq });
             return;
         }
         // The caller's is what its INVITE said.

@@ -433,7 +433,7 @@ impl Calls {
                 match sdp {
                     Some(sdp) => {
                         if let Ok(msg) = Message::parse(&bytes) {
-                            self.in_dialog_agreed(call, &msg, offer, tx);
+                            self.in_dialog_agreed(call, server, &msg, offer, tx);
                             self.pass_in_dialog(call, server, &msg, Some(&sdp), tx);
                         }
                     }

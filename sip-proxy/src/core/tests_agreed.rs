@@ -163,7 +163,8 @@ fn what_the_relay_took_in_vain_is_taken_back() {
     assert_eq!(told(&mut w), as_agreed());
 }
 
-/// A late offer that nobody answered stays what the relay was told in vain: the next refusal takes it back, and only once.
+/// A late offer that the ACK does not answer is taken back with that ACK, and only once: not by an ACK of another request, not by a
+/// repetition, not by the next refusal.
 #[test]
 fn a_late_offer_without_an_answer_is_taken_back_once() {
     let mut w = World::new(true, |_| ());
@@ -171,10 +172,14 @@ fn a_late_offer_without_an_answer_is_taken_back_once() {
     w.give(CUSTOMER, &numbered("INVITE", &ok, true, 2, ""));
     let again = w.to(V1);
     w.give(V1, &reply(&again, "200 OK", "", V1, "", NEW));
-    w.give(CUSTOMER, &numbered("ACK", &ok, true, 2, ""));
     w.take();
     w.questions();
-    for (n, back) in [(3, as_agreed()), (4, vec![])] {
+    for (n, back) in [(1, vec![]), (2, as_agreed()), (2, vec![])] {
+        w.give(CUSTOMER, &numbered("ACK", &ok, true, n, ""));
+        assert!(w.to(V1).starts_with("ACK "));
+        assert_eq!(told(&mut w), back, "ACK {n}");
+    }
+    for (n, back) in [(3, vec![]), (4, vec![])] {
         w.give(CUSTOMER, &numbered("INVITE", &ok, true, n, ""));
         let again = w.to(V1);
         let broken = reply(&again, "200 OK", "", V1, "", "--b1\r\n");
@@ -182,6 +187,23 @@ fn a_late_offer_without_an_answer_is_taken_back_once() {
         assert!(w.take().iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 502 ")));
         assert_eq!(told(&mut w), back, "{n}");
     }
+}
+
+/// Offers cross, one is answered first and the other is refused then: the relay is told what was agreed, not left with the refused one.
+#[test]
+fn an_offer_that_is_refused_after_another_was_answered_is_taken_back() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.give(CUSTOMER, &numbered("UPDATE", &ok, true, 2, NEW));
+    let ours = w.to(V1);
+    w.give(V1, &numbered("UPDATE", &ok, false, 2, SDP));
+    let theirs = w.to(CUSTOMER);
+    w.give(V1, &reply(&ours, "200 OK", "", V1, "", SDP));
+    w.take();
+    w.questions();
+    w.give(CUSTOMER, &reply(&theirs, "491 Request Pending", "", CUSTOMER, "", ""));
+    w.take();
+    assert_eq!(told(&mut w), [("offer", NEW.to_owned()), ("answer", SDP.to_owned())]);
 }
 
 /// RFC 3261 §13.2.1: the 2xx has no description because something was agreed before. That is what counts: the preview in an 18x only when an
