@@ -154,7 +154,15 @@ struct World {
 async fn world(api: &Api) -> World {
     let id = |data: Value| data["id"].as_str().unwrap().to_owned();
     let (customer, key) = api.customer("Acme").await;
-    let trunk = id(api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data());
+    let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data();
+    let ban = trunk["ban_id"].as_str().unwrap().to_owned();
+    let trunk = id(trunk);
+    let body = json!({ "amount": { "amount": "1", "currency": "USD" }, "reason": "r" }).to_string();
+    let bearer = format!("Bearer {}", api.operator);
+    let headers =
+        [("Authorization", &*bearer), ("Content-Type", "application/json"), ("Idempotency-Key", "first")];
+    let top_ups = format!("/api/v1/admin/bans/{ban}/top-ups");
+    let posting = id(api.send("POST", &top_ups, &headers, body.as_bytes()).await.data());
     let vendor = id(api.op("POST", "/vendors", Some(json!({ "slug": "first", "name": "V" }))).await.data());
     let body = json!({ "name": "v", "addresses": ["127.0.0.1:5080"] });
     let vendor_trunk = id(api.op("POST", &format!("/vendors/{vendor}/trunks"), Some(body)).await.data());
@@ -163,6 +171,8 @@ async fn world(api: &Api) -> World {
     let call = common::insert_call(api, &customer, &trunk).await;
     let names = vec![
         ("{customer_id}", customer),
+        ("{ban_id}", ban),
+        ("{posting_id}", posting),
         ("{trunk_id}", trunk),
         ("{vendor_id}", vendor),
         ("{vendor_trunk_id}", vendor_trunk),
@@ -195,13 +205,11 @@ impl World {
         let bearer = format!("Bearer {key}");
         let kind = if matches!(e.takes, Takes::Csv(_)) { "text/csv" } else { "application/json" };
         let text = body.map(Value::to_string).unwrap_or_default();
-        api.send(
-            e.method.as_str(),
-            &path,
-            &[("Authorization", &bearer), ("Content-Type", kind)],
-            text.as_bytes(),
-        )
-        .await
+        static KEYS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let once = format!("k{}", KEYS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", kind)];
+        headers.extend(e.keyed.then_some(("Idempotency-Key", once.as_str())));
+        api.send(e.method.as_str(), &path, &headers, text.as_bytes()).await
     }
 }
 

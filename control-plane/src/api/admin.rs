@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::http::Method;
-use warp_model::id::CustomerKind;
+use warp_model::CustomerId;
 
 use super::customer::{call_endpoints, trunk_endpoints};
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
-use super::error::ApiError;
 use crate::App;
-use crate::app::fault::Fault;
-use crate::app::input::{Field, Ref};
+use crate::app::listing::Listing;
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
-use crate::app::{audit, customers, keys, replay, routing, trunk_health, trunks, vendors};
+use crate::app::resource::Resource;
+use crate::app::{audit, bans, customers, keys, replay, routing, trunk_health, trunks, vendors};
+use crate::noun::ban::BAN;
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -27,6 +27,7 @@ fn scope(name: &'static str) -> Access {
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = customer_endpoints();
+    all.extend(super::nouns::endpoints::<bans::Bans>(Audience::Operator));
     all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Operator));
     all.extend(trunk_endpoints(Audience::Operator));
     all.extend(vendor_endpoints());
@@ -34,6 +35,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::decks::endpoints());
     all.extend(routing_endpoints());
     all.extend(call_endpoints(Audience::Operator));
+    all.extend(super::ledger::endpoints(Audience::Operator));
     all.push(
         endpoint(
             Method::POST,
@@ -102,16 +104,7 @@ fn customer_endpoints() -> Vec<Endpoint> {
         .patches::<customers::CustomerInput>()
         .gives::<customers::Customer>(200),
         endpoint(Method::GET, admin!("/customers/{customer_id}/bans"), read, "Billing accounts", ban_list)
-            .lists::<customers::Ban>(),
-        endpoint(
-            Method::POST,
-            admin!("/customers/{customer_id}/bans"),
-            write,
-            "Make a billing account",
-            ban_new,
-        )
-        .takes::<customers::BanInput>()
-        .gives::<customers::Ban>(201),
+            .lists::<bans::Ban>(),
         endpoint(
             Method::GET,
             admin!("/customers/{customer_id}/keys"),
@@ -139,15 +132,6 @@ fn customer_endpoints() -> Vec<Endpoint> {
         endpoint(Method::GET, admin!("/keys/{key_id}"), scope("keys:read"), "A key", key_get)
             .gives::<keys::ApiKey>(200),
         endpoint(Method::DELETE, admin!("/keys/{key_id}"), scope("keys:write"), "Revoke any key", key_revoke),
-        endpoint(Method::GET, admin!("/bans"), read, "Billing accounts of all customers", bans_of_all)
-            .lists::<customers::Ban>()
-            .query(
-                "customer",
-                Ref::<CustomerKind>::field_schema,
-                "Only billing accounts of this customer (cus_…).",
-            ),
-        endpoint(Method::GET, admin!("/bans/{ban_id}"), read, "A billing account", ban_get)
-            .gives::<customers::Ban>(200),
     ]
 }
 
@@ -281,14 +265,10 @@ async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
 }
 
 async fn ban_list(app: Arc<App>, r: Request) -> Answer {
-    let customer = r.id("customer_id", "customer")?;
-    Reply::page(customers::list_bans(&r.ctx(&app)?, Some(customer), &r.paging()?).await?)
-}
-
-async fn ban_new(app: Arc<App>, r: Request) -> Answer {
-    let customer = r.id("customer_id", "customer")?;
-    let made = customers::create_ban(&r.ctx(&app)?, customer, r.input()?).await?;
-    Reply::created(format!(admin!("/bans/{}"), made.id), &made)
+    let (ctx, customer): (_, CustomerId) = (r.ctx(&app)?, r.id("customer_id", "customer")?);
+    customers::get(&ctx, customer).await?;
+    let listing = Listing::all(&BAN, &r.paging()?).only(&BAN, "customer", customer.to_string())?;
+    Reply::page(bans::Bans::list(&ctx, &listing).await?)
 }
 
 async fn key_list(app: Arc<App>, r: Request) -> Answer {
@@ -308,15 +288,6 @@ async fn key_new(app: Arc<App>, r: Request) -> Answer {
 
 async fn key_get(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&keys::get(&r.ctx(&app)?, r.id("key_id", "key")?).await?)
-}
-
-async fn bans_of_all(app: Arc<App>, r: Request) -> Answer {
-    let customer = filter(&r, "customer")?;
-    Reply::page(customers::list_bans(&r.ctx(&app)?, customer, &r.paging()?).await?)
-}
-
-async fn ban_get(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&customers::get_ban(&r.ctx(&app)?, r.id("ban_id", "billing account")?).await?)
 }
 
 async fn own_keys(app: Arc<App>, r: Request) -> Answer {
@@ -412,15 +383,4 @@ async fn exclusion_get(app: Arc<App>, r: Request) -> Answer {
 async fn exclusion_delete(app: Arc<App>, r: Request) -> Answer {
     routing::delete_exclusion(&r.ctx(&app)?, r.id("exclusion_id", "exclusion")?).await?;
     Reply::done()
-}
-
-/// An id in the query.
-fn filter<K: warp_model::id::Kind>(
-    r: &Request,
-    name: &'static str,
-) -> Result<Option<warp_model::Id<K>>, ApiError> {
-    let read = |t: &str| {
-        t.parse().map_err(|e: warp_model::id::IdError| Fault::field(name, "invalid", e.to_string()))
-    };
-    Ok(r.query(name).map(read).transpose()?)
 }

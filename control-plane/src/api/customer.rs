@@ -10,7 +10,7 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
-use crate::app::{calls, customers, keys, route_test, trunks};
+use crate::app::{bans, calls, customers, keys, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, Permission::named(name))
@@ -20,8 +20,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = vec![
         endpoint(Method::GET, "/api/v1/customer", scope("customers:read"), "The customer of this key", me)
             .gives::<customers::Customer>(200),
-        endpoint(Method::GET, "/api/v1/bans", scope("customers:read"), "Billing accounts", bans)
-            .lists::<customers::Ban>(),
         endpoint(Method::GET, "/api/v1/keys", scope("keys:read"), "API keys", key_list)
             .lists::<keys::ApiKey>(),
         endpoint(
@@ -43,12 +41,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ),
         endpoint(Method::GET, "/api/v1/keys/{key_id}", scope("keys:read"), "An API key", key_get)
             .gives::<keys::ApiKey>(200),
-        endpoint(Method::GET, "/api/v1/bans/{ban_id}", scope("customers:read"), "A billing account", ban_get)
-            .gives::<customers::Ban>(200),
     ];
+    all.extend(super::nouns::endpoints::<bans::Bans>(Audience::Customer));
     all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Customer));
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
+    all.extend(super::ledger::endpoints(Audience::Customer));
     all
 }
 
@@ -154,10 +152,6 @@ async fn me(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&customer)
 }
 
-async fn bans(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(customers::list_bans(&r.ctx(&app)?, Some(r.customer()?), &r.paging()?).await?)
-}
-
 async fn key_list(app: Arc<App>, r: Request) -> Answer {
     Reply::page(keys::list(&r.ctx(&app)?, Some(r.customer()?), &r.paging()?).await?)
 }
@@ -172,10 +166,6 @@ async fn key_new(app: Arc<App>, r: Request) -> Answer {
 
 async fn key_get(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&keys::get(&r.ctx(&app)?, r.id("key_id", "key")?).await?)
-}
-
-async fn ban_get(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&customers::get_ban(&r.ctx(&app)?, r.id("ban_id", "billing account")?).await?)
 }
 
 async fn key_revoke(app: Arc<App>, r: Request) -> Answer {

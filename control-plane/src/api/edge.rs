@@ -115,6 +115,7 @@ async fn run(
     let query = read_query(endpoint, &parts.uri)?;
     check_content_type(endpoint, headers)?;
     let body = read_body(&edge, endpoint, headers, body).await?;
+    let idempotency_key = idempotency_key(endpoint, headers)?;
     let request = Request {
         caller,
         id: id.to_owned(),
@@ -127,8 +128,9 @@ async fn run(
         peer,
         place: parts.uri.path().to_owned(),
         cursor: endpoint.cursor,
+        idempotency_key: idempotency_key.clone(),
     };
-    match idempotency_key(endpoint, headers)? {
+    match idempotency_key {
         Some(key) => idempotency::once(app, endpoint, key, request).await,
         None => Ok(render(app, id, &perform(app.clone(), endpoint.clone(), request).await)),
     }
@@ -341,7 +343,12 @@ fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<St
     if endpoint.method != Method::POST || endpoint.access == Access::Public {
         return Ok(None);
     }
-    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else {
+        if endpoint.keyed {
+            return Err(ApiError::new(Code::BadRequest, "this request needs an Idempotency-Key"));
+        }
+        return Ok(None);
+    };
     match value.to_str() {
         Ok(t)
             if (1..=IDEMPOTENCY_KEY_BYTES).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()) =>

@@ -65,9 +65,18 @@ pub struct Request {
     pub place: String,
     /// What a cursor of its list names.
     pub cursor: Cursor,
+    /// The Idempotency-Key, when there is one.
+    pub idempotency_key: Option<String>,
 }
 
 impl Request {
+    /// What the caller calls this request, no other caller calls one so.
+    pub fn key(&self) -> Result<String, ApiError> {
+        let missing = || ApiError::new(Code::BadRequest, "this request needs an Idempotency-Key");
+        let key = self.idempotency_key.as_deref().ok_or_else(missing)?;
+        Ok(format!("{} {key}", self.caller()?.key))
+    }
+
     /// The caller of an endpoint that has one.
     pub fn caller(&self) -> Result<&Caller, ApiError> {
         self.caller.as_ref().ok_or_else(|| ApiError::new(Code::Unauthorized, "an API key is needed"))
@@ -349,6 +358,8 @@ pub struct Endpoint {
     pub cursor: Cursor,
     /// The answer holds a secret that is shown once: it is not kept for Idempotency-Key replays.
     pub secret: bool,
+    /// It is refused without an Idempotency-Key, because it moves money.
+    pub keyed: bool,
     /// An example of the request's body.
     pub sent: Option<fn() -> Value>,
     /// An example of what is answered; in a list, of one item.
@@ -381,6 +392,7 @@ where
         query: Vec::new(),
         cursor: Cursor::Id,
         secret: false,
+        keyed: false,
         sent: None,
         seen: None,
         noun: None,
@@ -437,6 +449,12 @@ impl Endpoint {
         let listing = self.lists::<T>().by(Cursor::Of(noun, audience));
         let listing = listing.query_of("sort", noun.sort_words(audience), sort);
         noun.filters_of(audience).fold(listing, |e, f| e.query(f.name, f.form, f.what))
+    }
+
+    /// Is refused without an Idempotency-Key.
+    pub fn keyed(mut self) -> Self {
+        self.keyed = true;
+        self
     }
 
     /// Has an example of the request's body.

@@ -6,6 +6,7 @@ pub mod error;
 pub mod framing;
 pub mod idempotency;
 pub mod json;
+mod ledger;
 pub mod limiter;
 pub mod openapi;
 pub mod server;

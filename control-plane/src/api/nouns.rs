@@ -13,8 +13,7 @@ use crate::noun::{Doing, Verb};
 
 /// The endpoints of a noun, for one audience.
 pub fn endpoints<R: Resource>(audience: Audience) -> Vec<Endpoint> {
-    let verbs = if R::NOUN.who.has(audience) { R::NOUN.verbs } else { &[] };
-    verbs.iter().map(|doing| made::<R>(audience, doing)).collect()
+    R::NOUN.verbs_of(audience).map(|doing| made::<R>(audience, doing)).collect()
 }
 
 fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {

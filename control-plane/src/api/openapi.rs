@@ -66,7 +66,7 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
     }
     if e.method == axum::http::Method::POST && e.access != Access::Public {
         parameters.push(json!({
-            "name": "Idempotency-Key", "in": "header",
+            "name": "Idempotency-Key", "in": "header", "required": e.keyed,
             "description": "A key of your own for this request. The same request with the same key gives the first answer again for 24 hours, and is not carried out twice.",
             "schema": { "type": "string", "pattern": format!("^[!-~]{{1,{}}}$", super::edge::IDEMPOTENCY_KEY_BYTES) }
         }));
@@ -448,6 +448,7 @@ fn walk(root: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
 
 /// What has a version and can be deleted.
 const VERSIONED: &[&str] = &[
+    "/bans/{ban_id}",
     "/trunks/{trunk_id}",
     "/vendors/{vendor_id}",
     "/vendor-trunks/{vendor_trunk_id}",

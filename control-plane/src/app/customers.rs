@@ -1,7 +1,7 @@
-//! Customers (tenants) and their billing accounts.
+//! Customers, which are tenants.
 
-use warp_model::id::{BanKind, CustomerKind, DeckKind};
-use warp_model::{BanId, Currency, CustomerId};
+use warp_model::id::{CustomerKind, DeckKind};
+use warp_model::{Currency, CustomerId};
 
 use super::fault::{Fault, Problem};
 use super::input::{CurrencyCode, Int, List, Ref, Text};
@@ -10,7 +10,7 @@ use super::routing::PartitionKind;
 use super::view::Word;
 use super::{Change, Ctx, Expected, check_decks, ids, nanos, none_wrong, patched, saved};
 use crate::store::Tx;
-use crate::store::customers::{self as rows, BanRow, BanValues, CustomerRow, CustomerValues};
+use crate::store::customers::{self as rows, CustomerRow, CustomerValues};
 use crate::store::types::{Amount, Time};
 
 crate::view! {
@@ -83,57 +83,6 @@ crate::input! {
     }
 }
 
-crate::view! {
-    /// A billing account: the unit of cycle, terms, currency and invoice.
-    pub struct Ban from BanRow {
-        /// The account's id: `ban_` and 26 characters.
-        pub id: String,
-        /// The customer that it belongs to.
-        pub customer_id: String,
-        /// Its name, for people.
-        pub name: String,
-        /// The ISO 4217 currency that it is billed in.
-        pub currency: String,
-        /// The day of the month, 1 to 28, on which its cycle begins.
-        pub cycle_day: i32,
-        /// Days until an invoice is due: 0, 15, 30 or 60.
-        pub terms_days: i32,
-        /// Whether it pays before or after its calls.
-        pub mode: Word<BanMode>,
-        /// When it was made.
-        pub created_at: Time,
-    }
-}
-
-crate::choice! {
-    /// How a billing account pays.
-    pub enum BanMode {
-        /// It pays before its calls.
-        Prepaid = "prepaid",
-        /// It pays after its calls, by invoice.
-        Postpaid = "postpaid",
-    }
-}
-
-crate::input! {
-    /// A billing account to make.
-    pub struct BanInput {
-        /// Its name, for people.
-        pub name: Text<1, 100>,
-        /// The day of the month on which its cycle begins; 1 when absent.
-        pub cycle_day: Option<Int<1, 28>>,
-        /// Days until an invoice is due: 0, 15, 30 (when absent) or 60.
-        pub terms_days: Option<TermsDays>,
-        /// How the account pays; `postpaid` when absent.
-        pub mode: Option<BanMode>,
-    }
-}
-
-crate::whole_of! {
-    /// Days until an invoice is due.
-    pub struct TermsDays: [0, 15, 30, 60];
-}
-
 /// A page of customers, newest first.
 pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, Fault> {
     let mut tx = ctx.begin().await?;
@@ -200,44 +149,4 @@ async fn values(tx: &mut Tx, input: CustomerInput, currency: Currency) -> Result
         sell_deck_ids,
         partition_id: input.partition_id.map(|p| p.0.to_string()),
     })
-}
-
-/// Billing accounts, newest first; of one customer or of all.
-pub async fn list_bans(
-    ctx: &Ctx<'_>,
-    customer: Option<CustomerId>,
-    paging: &Paging,
-) -> Result<Page<Ban>, Fault> {
-    let mut tx = ctx.begin().await?;
-    if let Some(id) = customer {
-        known(rows::get(&mut tx, id).await?)?;
-    }
-    let rows = rows::list_bans(&mut tx, customer, paging).await?;
-    Ok(Page::of(rows, paging.limit, |b| &b.id).map(Ban::from))
-}
-
-/// The billing account of an id. Errors: there is none.
-pub async fn get_ban(ctx: &Ctx<'_>, id: BanId) -> Result<Ban, Fault> {
-    let mut tx = ctx.begin().await?;
-    let row = rows::get_ban(&mut tx, id).await?;
-    Ok(row.ok_or_else(|| Fault::not_found("billing account"))?.into())
-}
-
-/// A new billing account, in the customer's currency.
-pub async fn create_ban(ctx: &Ctx<'_>, customer: CustomerId, input: BanInput) -> Result<Ban, Fault> {
-    let mut tx = ctx.begin().await?;
-    let currency = known(rows::get(&mut tx, customer).await?)?.currency;
-    let id: BanId = ctx.new_id::<BanKind>();
-    let values = BanValues {
-        name: input.name.0,
-        currency,
-        cycle_day: input.cycle_day.map_or(1, Int::as_i32),
-        terms_days: input.terms_days.map_or(30, |d| d.0),
-        mode: input.mode.unwrap_or(BanMode::Postpaid).as_str(),
-    };
-    let row = rows::insert_ban(&mut tx, id, customer, values).await?;
-    let ban: Ban = row.ok_or_else(|| Fault::not_found("customer"))?.into();
-    ctx.audit(&mut tx, Some(customer), "ban.create", &ban.id, None).await?;
-    tx.commit().await?;
-    Ok(ban)
 }

@@ -2,6 +2,7 @@
 //! [`Ctx`] (on whose behalf) and checked input, and gives an answer or a [`Fault`]. Nothing here knows how it was asked.
 
 pub mod audit;
+pub mod bans;
 pub mod caller;
 pub mod calls;
 pub mod customers;
@@ -10,6 +11,7 @@ pub mod fault;
 pub mod forms;
 pub mod input;
 pub mod keys;
+pub mod ledger;
 pub mod listing;
 pub mod paging;
 pub mod permission;

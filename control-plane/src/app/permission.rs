@@ -162,6 +162,11 @@ permissions! {
     /// Read calls: their legs, their price and why they went where they went.
     CallsRead = "calls:read",
         customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Read what billing accounts have, and the postings of their ledgers.
+    LedgerRead = "ledger:read",
+        customers [Owner Admin Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Book top-ups, adjustments and reversals.
+    LedgerWrite = "ledger:write", customers [], operators [Admin Billing];
     /// Ask how a call would go. Nothing is dialled.
     RouteTest = "route:test",
         customers [Owner Admin Engineer ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];

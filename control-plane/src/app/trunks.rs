@@ -44,7 +44,7 @@ crate::view! {
         /// The customer that it belongs to.
         pub customer_id: String,
         /// The billing account that pays for its calls.
-        pub ban_id: Option<String>,
+        pub ban_id: String,
         /// Its name, unique within the customer.
         pub name: String,
         /// `active`, or `disabled`: what this side says. The trunk takes calls when both sides say `active`.
@@ -148,7 +148,7 @@ impl Trunk {
         Self {
             id: row.id,
             customer_id: row.customer_id,
-            ban_id: row.ban_id,
+            ban_id: row.ban_id.unwrap_or_default(),
             name: row.name,
             status: own.status,
             channels: own.channels,
@@ -257,7 +257,7 @@ crate::input! {
     pub struct TrunkInput {
         /// Its name, unique within the customer.
         pub name: Text<1, 100>,
-        /// The billing account that pays for its calls.
+        /// The billing account that pays for its calls; the customer's first when absent.
         pub ban_id: Option<Ref<BanKind>>,
         /// Whether the trunk takes calls; `active` when absent.
         pub status: Option<TrunkStatus>,

@@ -17,6 +17,7 @@ use warp_events::{Event, EventLog, EventsError, Reader, TOPIC_CDR_VOICE, Topic};
 use warp_model::CallId;
 use warp_model::cdr::CallRecord;
 
+use super::paid;
 use super::rerate::{self, Verdict};
 use crate::App;
 use crate::metrics::Metrics;
@@ -214,8 +215,10 @@ impl Consumer {
             .into_iter()
             .collect();
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
+        let paid = paid::Paid::of(&mut tx, batch.iter_mut().map(|r| &mut r.posting)).await?;
         let postings: Vec<&Posting<'_>> = batch.iter().map(|r| &r.posting).collect();
         let written = rows::insert(&mut tx, &postings).await?;
+        paid.post(&mut tx, &postings, &written).await?;
         for (event, reason) in &unreadable {
             rows::put_aside(&mut tx, event.offset, reason, &event.value).await?;
         }
@@ -239,7 +242,7 @@ impl Consumer {
                     self.metrics.business.posted(record, *verdict);
                     unchecked |= *verdict == Verdict::Unchecked;
                 }
-                Some(Written::Instead) => {
+                Some(Written::Instead(_)) => {
                     tracing::warn!(cdr_id = %record.cdr_id, "a record with a real end took the place of a reconstructed one");
                     unchecked |= *verdict == Verdict::Unchecked;
                 }
@@ -265,7 +268,10 @@ impl Consumer {
             Cow::Owned(_) => Cow::Borrowed(event.value.as_slice()),
         };
         let verdict = self.rate_again(&record);
-        Ok(Rated { posting: Posting { record, packed, rating_status: verdict.as_str() }, verdict })
+        Ok(Rated {
+            posting: Posting { record, packed, rating_status: verdict.as_str(), paid_by: None },
+            verdict,
+        })
     }
 
     fn count(&self, result: WriteResult, n: u64) {

@@ -2,6 +2,7 @@
 //! who sees what. Data only, without HTTP and SQL: `store` makes rows and statements of it, `app` lists and cursors, `api`
 //! parameters and their published forms.
 
+pub mod ban;
 pub mod marks;
 pub mod trunk;
 pub mod vendor_trunk;
@@ -52,7 +53,7 @@ pub struct Noun {
 }
 
 /// Every noun that is declared.
-pub static ALL: &[&Noun] = &[&trunk::TRUNK, &vendor_trunk::VENDOR_TRUNK];
+pub static ALL: &[&Noun] = &[&ban::BAN, &trunk::TRUNK, &vendor_trunk::VENDOR_TRUNK];
 
 /// The paths of a noun.
 #[derive(Debug)]
@@ -105,13 +106,18 @@ pub enum Verb {
 pub struct Doing {
     /// Which verb it is.
     pub verb: Verb,
-    /// What it does for customers.
+    /// What it does for customers; empty when only operators can do it.
     pub own: &'static str,
     /// What it does for operators.
     pub all: &'static str,
 }
 
 impl Doing {
+    /// Whether this audience can do it.
+    pub fn is_for(&self, audience: Audience) -> bool {
+        audience == Audience::Operator || !self.own.is_empty()
+    }
+
     /// What it does, for this audience.
     pub fn summary(&self, audience: Audience) -> &'static str {
         if audience == Audience::Customer { self.own } else { self.all }
@@ -322,6 +328,12 @@ impl Noun {
     /// The filters that keys of this audience may use.
     pub fn filters_of(&self, audience: Audience) -> impl Iterator<Item = &'static Filter> {
         self.filters.iter().filter(move |f| f.who.has(audience))
+    }
+
+    /// What this audience can do with it.
+    pub fn verbs_of(&self, audience: Audience) -> impl Iterator<Item = &'static Doing> {
+        let has = self.who.has(audience);
+        self.verbs.iter().filter(move |doing| has && doing.is_for(audience))
     }
 
     /// The declaration again, when it is one that can be carried out; else it does not compile.

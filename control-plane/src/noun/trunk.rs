@@ -33,6 +33,7 @@ crate::noun! {
         currency: String,
     }
     written {
+        /// Never NULL: what is written without one gets the customer's first.
         ban_id: Option<String>,
         name: String,
         status: String,
@@ -122,7 +123,7 @@ fn seen(audience: Audience) -> Value {
     let mut whole = json!({
         "id": "trk_06f7jv8c1gdyzv3n1v8d5h2k4m",
         "customer_id": "cus_06f7jv8bxm3e7s0q9tk4w1n2pr",
-        "ban_id": null,
+        "ban_id": "ban_06f7jv8bxm3e7s0q9tk4w1n2pr",
         "name": "pbx-1",
         "media_ips": ["198.51.100.9"],
         "strip_prefixes": [],

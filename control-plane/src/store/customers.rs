@@ -1,6 +1,6 @@
-//! Rows of customers and their billing accounts.
+//! Rows of customers.
 
-use warp_model::{BanId, Currency, CustomerId};
+use warp_model::{Currency, CustomerId};
 
 use super::sql::statements;
 use super::types::{Amount, Time};
@@ -49,34 +49,6 @@ pub struct CustomerValues {
     pub sell_deck_ids: Vec<String>,
     /// The id of its partition; `None` = none of its own.
     pub partition_id: Option<String>,
-}
-
-crate::row! {
-    /// The row of a billing account.
-    pub struct BanRow {
-        id: String,
-        customer_id: String,
-        name: String,
-        currency: String,
-        cycle_day: i32,
-        terms_days: i32,
-        mode: String,
-        created_at: Time,
-    }
-}
-
-/// What is written of a billing account.
-pub struct BanValues {
-    /// Its name, for people.
-    pub name: String,
-    /// The ISO 4217 code of its currency.
-    pub currency: String,
-    /// Day of the month.
-    pub cycle_day: i32,
-    /// Days until an invoice is due.
-    pub terms_days: i32,
-    /// How the account pays, as a word: `prepaid` or `postpaid`.
-    pub mode: &'static str,
 }
 
 /// One page, in the order that `paging` says, and one row more.
@@ -128,52 +100,11 @@ fn bound(statement: &'static str, id: CustomerId, v: CustomerValues) -> super::Q
         .bind(v.partition_id)
 }
 
-/// One page of billing accounts, of one customer or of all.
-pub async fn list_bans(
-    tx: &mut Tx,
-    customer: Option<CustomerId>,
-    paging: &Paging,
-) -> Result<Vec<BanRow>, StoreError> {
-    let query = sqlx::query(BAN_LIST)
-        .bind(customer.map(|c| c.to_string()))
-        .bind(paging.after.as_deref())
-        .bind(paging.rows());
-    tx.all(query).await
-}
-
-/// The row of a billing account; `None` when there is none.
-pub async fn get_ban(tx: &mut Tx, id: BanId) -> Result<Option<BanRow>, StoreError> {
-    tx.first(sqlx::query(BAN_GET).bind(id.to_string())).await
-}
-
-/// A new billing account.
-pub async fn insert_ban(
-    tx: &mut Tx,
-    id: BanId,
-    customer: CustomerId,
-    v: BanValues,
-) -> Result<Option<BanRow>, StoreError> {
-    let query = sqlx::query(BAN_INSERT)
-        .bind(id.to_string())
-        .bind(customer.to_string())
-        .bind(v.name)
-        .bind(v.currency)
-        .bind(v.cycle_day)
-        .bind(v.terms_days)
-        .bind(v.mode);
-    tx.first(query).await
-}
-
 macro_rules! customer_columns {
     () => {
         "id, name, status, currency, channels, cps, amount_text(max_rate_per_min, currency) AS max_rate_per_min,
          amount_text(daily_spend, currency) AS daily_spend, utc_offset_min, sell_deck_ids, partition_id,
          us(created_at) AS created_at, us(updated_at) AS updated_at, version"
-    };
-}
-macro_rules! ban_columns {
-    () => {
-        "id, customer_id, name, currency, cycle_day, terms_days, mode, us(created_at) AS created_at"
     };
 }
 macro_rules! customer_page {
@@ -209,12 +140,4 @@ statements! {
             daily_spend = $8, utc_offset_min = $9, sell_deck_ids = $10, partition_id = $11, updated_at = now(),
             version = version + 1
         WHERE id = $1 AND currency = $4 RETURNING ", customer_columns!());
-    /// New billing account.
-    BAN_INSERT = concat!("INSERT INTO bans (id, customer_id, name, currency, cycle_day, terms_days, mode)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ", ban_columns!());
-    /// One billing account.
-    BAN_GET = concat!("SELECT ", ban_columns!(), " FROM bans WHERE id = $1");
-    /// One page; `$1` = customer or NULL.
-    BAN_LIST = concat!("SELECT ", ban_columns!(), " FROM bans
-        WHERE ($1::text IS NULL OR customer_id = $1) AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3");
 }

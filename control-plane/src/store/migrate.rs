@@ -38,6 +38,8 @@ const FILES: &[(i64, &str, &str)] = &[
     (50, "margin currency", include_str!("../../migrations/0050_margin_currency.sql")),
     (55, "vendor nodes", include_str!("../../migrations/0055_vendor_nodes.sql")),
     (60, "log cursors", include_str!("../../migrations/0060_log_cursors.sql")),
+    (100, "bans", include_str!("../../migrations/0100_bans.sql")),
+    (101, "ledger", include_str!("../../migrations/0101_ledger.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

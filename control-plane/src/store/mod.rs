@@ -12,6 +12,7 @@ pub mod decks;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod keys;
+pub mod ledger;
 pub mod migrate;
 pub mod nouns;
 pub mod partitions;

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use sqlx::Row;
-use warp_model::Wall;
 use warp_model::cdr::{CallRecord, ReleaseSide};
+use warp_model::{PostingId, Wall};
 
 use super::sql::statements;
 use super::{StoreError, Tx};
@@ -19,6 +19,8 @@ pub struct Posting<'a> {
     pub packed: Cow<'a, [u8]>,
     /// What rating it again said: `none`, `confirmed`, `mismatch` or `unchecked`.
     pub rating_status: &'static str,
+    /// The account that pays for it, and the posting of this batch that takes it in; `None`: it costs nothing, or nobody is there to pay.
+    pub paid_by: Option<(String, PostingId)>,
 }
 
 /// What became of a record that was written.
@@ -26,8 +28,8 @@ pub struct Posting<'a> {
 pub enum Written {
     /// The record was not there before.
     New,
-    /// It took the place of one whose end was reconstructed.
-    Instead,
+    /// It took the place of one whose end was reconstructed, and which had cost so many nano-units.
+    Instead(i64),
 }
 
 /// Writes calls in one statement; those that were there already are not among what it gives.
@@ -80,12 +82,19 @@ pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<Strin
         .bind(column!(|r| r.rating.as_ref().and_then(|x| x.margin).map(|m| m.0)))
         .bind(column!(|r| r.rating.as_ref().map(|x| signed(x.sell.billable_s))))
         .bind(batch.iter().map(|p| p.packed.as_ref()).collect::<Vec<&[u8]>>())
-        .bind(batch.iter().map(|p| p.rating_status).collect::<Vec<_>>());
+        .bind(batch.iter().map(|p| p.rating_status).collect::<Vec<_>>())
+        .bind(batch.iter().map(|p| p.paid_by.as_ref().map(|(ban, _)| ban.as_str())).collect::<Vec<_>>())
+        .bind(batch.iter().map(|p| p.paid_by.as_ref().map(|(_, id)| id.to_string())).collect::<Vec<_>>());
     let rows = query.fetch_all(tx.db()).await?;
     rows.iter()
         .map(|row| {
             let (id, new): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
-            Ok((id, if new { Written::New } else { Written::Instead }))
+            if new {
+                return Ok((id, Written::New));
+            }
+            // What it had cost is read by the same statement. Not there: the row came while the statement ran; the batch is tried again.
+            let before: Option<i64> = row.try_get(2)?;
+            before.map(|was| (id, Written::Instead(was))).ok_or(StoreError::Serialization)
         })
         .collect()
 }
@@ -155,26 +164,28 @@ pub async fn rating_checked(tx: &mut Tx, ids: &[String], words: Vec<&str>) -> Re
 statements! {
     /// CDRs, each exactly once: one array per column. The id of each row that was written comes back, and whether it is new:
     /// a record with a real end takes the place of one whose end was reconstructed, as long as that is not billed.
-    CALLS_INSERT = "INSERT INTO calls (
+    CALLS_INSERT = "WITH before AS (
+            SELECT cdr_id, coalesce(sell, 0) AS sell FROM calls WHERE cdr_id = ANY($1::text[]) AND recovered)
+        INSERT INTO calls (
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
             release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
-            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status)
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id)
         SELECT
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, ts(setup_at), ts(progress_at), ts(answer_at), ts(end_at), pdd_ms, duration_ms, sip_code,
             q850, release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id,
-            vendor_trunk_id, currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status
+            vendor_trunk_id, currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id
         FROM unnest(
                 $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
                 $16::bigint[], $17::integer[], $18::integer[], $19::text[], $20::text[], $21::text[], $22::boolean[],
                 $23::text[], $24::integer[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
-                $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[], $34::text[]) AS n (
+                $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[], $34::text[], $35::text[], $36::text[]) AS n (
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
             release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
-            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status)
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id)
         ON CONFLICT (cdr_id) DO UPDATE SET
             customer_id = excluded.customer_id, trunk_id = excluded.trunk_id, sip_call_id = excluded.sip_call_id,
             ingress_ip = excluded.ingress_ip, caller = excluded.caller, called = excluded.called,
@@ -187,9 +198,9 @@ statements! {
             vendor_id = excluded.vendor_id, vendor_trunk_id = excluded.vendor_trunk_id, currency = excluded.currency,
             sell = excluded.sell, buy_currency = excluded.buy_currency, buy = excluded.buy, margin = excluded.margin,
             billable_s = excluded.billable_s, packed = excluded.packed, rating_status = excluded.rating_status,
-            record = NULL, posted_at = excluded.posted_at
+            ban_id = excluded.ban_id, posting_id = excluded.posting_id, record = NULL, posted_at = excluded.posted_at
         WHERE calls.recovered AND NOT excluded.recovered AND calls.billed_at IS NULL
-        RETURNING cdr_id, xmax = 0";
+        RETURNING cdr_id, xmax = 0, (SELECT b.sell FROM before b WHERE b.cdr_id = calls.cdr_id)";
     /// Snapshots of calls that were not rated again when they were posted.
     UNCHECKED_SNAPSHOTS = "SELECT DISTINCT snapshot_id FROM calls WHERE rating_status = 'unchecked' AND snapshot_id <> ALL($1)
         LIMIT 100";

@@ -15,7 +15,7 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, calls, customers, decks, housekeeping, idempotency, keys, nouns, partitions, posting,
+        audit, calls, customers, decks, housekeeping, idempotency, keys, ledger, nouns, partitions, posting,
         published, retention, snapshots, trunks, vendors,
     };
     let files = [
@@ -27,6 +27,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         housekeeping::ALL,
         idempotency::ALL,
         keys::ALL,
+        ledger::ALL,
         partitions::ALL,
         posting::ALL,
         published::ALL,
@@ -87,7 +88,7 @@ statements! {
                      (SELECT 'SELECT (' || string_agg(quote_ident(a.attname), ', ') || ')' FROM pg_attribute a
                       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('auth_password', 'auth_secret'))
                  WHEN $2::text = 'readonly' THEN 'SELECT'
-                 WHEN c.relname = 'audit_log' THEN 'SELECT, INSERT'
+                 WHEN c.relname IN ('audit_log', 'ledger_postings', 'ledger_lines') THEN 'SELECT, INSERT'
                  ELSE 'SELECT, INSERT, UPDATE, DELETE' END,
             n.nspname, c.relname, $1::text)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -204,6 +204,8 @@ kinds! {
     JobKind, JobId, "job";
     /// A billing account number.
     BanKind, BanId, "ban";
+    /// A posting of the ledger.
+    PostingKind, PostingId, "pst";
 }
 
 #[cfg(test)]

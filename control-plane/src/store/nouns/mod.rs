@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
-use crate::noun::{Noun, trunk, vendor_trunk};
+use crate::noun::{Noun, ban, trunk, vendor_trunk};
 
 /// The statements of one noun.
 pub struct Statements {
@@ -128,7 +128,7 @@ pub async fn count<R: NounRow>(tx: &mut Tx, parent: impl Display) -> Result<i64,
 
 /// Each statement of each noun, with the noun's name.
 pub fn all() -> Vec<(&'static str, &'static str)> {
-    [of::<trunk::TrunkRow>(), of::<vendor_trunk::VendorTrunkRow>()].concat()
+    [of::<ban::BanRow>(), of::<trunk::TrunkRow>(), of::<vendor_trunk::VendorTrunkRow>()].concat()
 }
 
 fn of<R: NounRow>() -> Vec<(&'static str, &'static str)> {

@@ -1,0 +1,125 @@
+//! Who pays for a batch of calls: one posting per billing account and batch, in the transaction that writes the calls. Only calls that are
+//! new to the ledger are in its sum, so that a record that comes again, or after a crash, costs nothing again.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use warp_model::id::PostingKind;
+use warp_model::{CustomerId, Id, Nanos, PostingId};
+
+use crate::store::ledger::{self, NewPosting};
+use crate::store::posting::{Posting, Written};
+use crate::store::{StoreError, Tx};
+
+/// The accounts of a batch, each with the posting that it may get.
+pub(super) struct Paid {
+    accounts: BTreeMap<String, Account>,
+}
+
+struct Account {
+    customer: CustomerId,
+    posting: PostingId,
+}
+
+impl Paid {
+    /// Finds who pays for each call of a batch and says so in it: the account of its trunk; of a trunk that is gone the first one of its
+    /// customer.
+    pub(super) async fn of<'p, 'a: 'p>(
+        tx: &mut Tx,
+        batch: impl Iterator<Item = &'p mut Posting<'a>>,
+    ) -> Result<Self, StoreError> {
+        let mut priced: Vec<&mut Posting<'a>> = batch.filter(|p| charge(p) != 0).collect();
+        let mut this = Self { accounts: BTreeMap::new() };
+        if priced.is_empty() {
+            return Ok(this);
+        }
+        let unique = |ids: Vec<String>| {
+            let set: std::collections::BTreeSet<String> = ids.into_iter().collect();
+            set.into_iter().collect::<Vec<_>>()
+        };
+        let trunks = priced.iter().filter_map(|p| p.record.trunk_id).map(|id| id.to_string());
+        let trunks = unique(trunks.collect());
+        let of_trunks = ledger::bans_of_trunks(tx, &trunks).await?;
+        let of_trunks: HashMap<String, (String, String)> =
+            of_trunks.into_iter().map(|(trunk, ban, customer)| (trunk, (ban, customer))).collect();
+        let of_trunk = |p: &Posting<'_>| {
+            let (ban, customer) = of_trunks.get(&p.record.trunk_id?.to_string())?;
+            (p.record.customer_id?.to_string() == *customer).then(|| ban.clone())
+        };
+        let others = priced.iter().filter(|p| of_trunk(p).is_none()).filter_map(|p| p.record.customer_id);
+        let others = unique(others.map(|id| id.to_string()).collect());
+        let of_customers: HashMap<String, String> = match others.is_empty() {
+            true => HashMap::new(),
+            false => ledger::bans_of_customers(tx, &others).await?.into_iter().collect(),
+        };
+        for posting in &mut priced {
+            let Some(customer) = posting.record.customer_id else { continue };
+            let ban = of_trunk(posting).or_else(|| of_customers.get(&customer.to_string()).cloned());
+            let Some(ban) = ban else { continue };
+            let posting_of = || new_id().map(|posting| Account { customer, posting });
+            let account = match this.accounts.entry(ban.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(posting_of()?),
+            };
+            posting.paid_by = Some((ban, account.posting));
+        }
+        Ok(this)
+    }
+
+    /// Posts what the calls that were written cost, one posting per account.
+    pub(super) async fn post(
+        &self,
+        tx: &mut Tx,
+        batch: &[&Posting<'_>],
+        written: &HashMap<String, Written>,
+    ) -> Result<(), StoreError> {
+        let mut sums: BTreeMap<&str, (i64, i32, String)> = BTreeMap::new();
+        for p in batch {
+            let Some((ban, _)) = &p.paid_by else { continue };
+            let more = match written.get(&p.record.cdr_id.to_string()) {
+                Some(Written::New) => charge(p),
+                Some(Written::Instead(before)) => charge(p).saturating_sub(*before),
+                None => continue,
+            };
+            let currency = p.record.rating.as_ref().map(|r| r.sell.currency.as_str().to_owned());
+            let (sum, calls, _) = sums.entry(ban).or_insert((0, 0, currency.unwrap_or_default()));
+            let too_much = || StoreError::Value("a batch of calls costs more than fits".into());
+            *sum = sum.checked_add(more).ok_or_else(too_much)?;
+            *calls = calls.saturating_add(1);
+        }
+        for (ban, (sum, calls, currency)) in sums {
+            let Some(account) = self.accounts.get(ban) else { continue };
+            // Each call is in the ledger once because its row is; so the key needs to say no more than which posting it is.
+            let key = account.posting.to_string();
+            let posting = NewPosting {
+                id: account.posting,
+                customer: account.customer,
+                ban,
+                kind: "usage",
+                key: &key,
+                currency: &currency,
+                amount: Nanos(sum.saturating_neg()),
+                against: "revenue",
+                calls: Some(calls),
+                reason: "calls",
+                reverses: None,
+                actor: "system",
+            };
+            if !ledger::post(tx, &posting).await? {
+                return Err(StoreError::Conflict("ledger_postings_ban_id_key_key".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn new_id() -> Result<PostingId, StoreError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| StoreError::Internal(format!("no randomness: {e}")))?;
+    Ok(Id::<PostingKind>::new(crate::wall_now(), u128::from_le_bytes(bytes)))
+}
+
+/// What a call costs its customer, in nano-units.
+fn charge(p: &Posting<'_>) -> i64 {
+    p.record.rating.as_ref().map_or(0, |r| r.sell.charge.0)
+}

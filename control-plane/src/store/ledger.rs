@@ -1,0 +1,179 @@
+//! Rows of the ledger: postings with their two lines, and balances. Nothing here changes or deletes one (grants and a trigger say the
+//! same); the triggers of the schema refuse what is not balanced and keep the balances.
+
+use sqlx::Row;
+use warp_model::{BanId, CustomerId, Nanos, PostingId};
+
+use super::sql::statements;
+use super::types::{Amount, Time};
+use super::{StoreError, Tx};
+use crate::app::paging::Paging;
+
+crate::row! {
+    /// A posting as it is stored.
+    pub struct PostingRow {
+        id: String,
+        customer_id: String,
+        ban_id: String,
+        kind: String,
+        amount: Amount,
+        /// How many calls a usage posting took in.
+        calls: Option<i32>,
+        reason: String,
+        /// The posting that this one takes back.
+        reverses: Option<String>,
+        /// The posting that took this one back.
+        reversed_by: Option<String>,
+        actor: String,
+        created_at: Time,
+    }
+}
+
+crate::row! {
+    /// What an account has, and how far it may go.
+    pub struct BalanceRow {
+        ban_id: String,
+        customer_id: String,
+        mode: String,
+        balance: Amount,
+        credit_limit: Option<Amount>,
+    }
+}
+
+/// A posting to write. Its second line is the negative of the first.
+pub struct NewPosting<'a> {
+    /// The id of the posting.
+    pub id: PostingId,
+    /// The customer whose account it is.
+    pub customer: CustomerId,
+    /// The account, by its id.
+    pub ban: &'a str,
+    /// The kind as a word: `usage`, `top_up`, `adjustment` or `reversal`.
+    pub kind: &'static str,
+    /// Made once per account.
+    pub key: &'a str,
+    /// The ISO 4217 code; that of the account, else the transaction is refused at its end.
+    pub currency: &'a str,
+    /// What it does to the balance, in nano-units.
+    pub amount: Nanos,
+    /// The account of the other line: `revenue`, `cash` or `adjustments`.
+    pub against: &'a str,
+    /// How many calls it takes in, of usage only.
+    pub calls: Option<i32>,
+    /// The reason of it, for people.
+    pub reason: &'a str,
+    /// The posting that it takes back.
+    pub reverses: Option<PostingId>,
+    /// Who made it: a key, or `system`.
+    pub actor: &'a str,
+}
+
+/// Writes a posting and its lines. False: the account has a posting of this key already, and nothing was written.
+pub async fn post(tx: &mut Tx, p: &NewPosting<'_>) -> Result<bool, StoreError> {
+    let query = sqlx::query(LEDGER_POST)
+        .bind(p.id.to_string())
+        .bind(p.customer.to_string())
+        .bind(p.ban)
+        .bind(p.kind)
+        .bind(p.key)
+        .bind(p.currency)
+        .bind(p.amount.0)
+        .bind(p.calls)
+        .bind(p.reason)
+        .bind(p.reverses.map(|id| id.to_string()))
+        .bind(p.actor)
+        .bind(p.against);
+    Ok(tx.run(query).await? > 0)
+}
+
+/// One page of postings, of one account or of one customer or of all.
+pub async fn list(
+    tx: &mut Tx,
+    ban: Option<BanId>,
+    customer: Option<CustomerId>,
+    paging: &Paging,
+) -> Result<Vec<PostingRow>, StoreError> {
+    let query = sqlx::query(paging.statement(LEDGER_LIST, LEDGER_LIST_OLDEST))
+        .bind(ban.map(|b| b.to_string()))
+        .bind(customer.map(|c| c.to_string()))
+        .bind(paging.after.as_deref())
+        .bind(paging.rows());
+    tx.all(query).await
+}
+
+/// The posting with this id, or `None` when the scope sees none.
+pub async fn get(tx: &mut Tx, id: PostingId) -> Result<Option<PostingRow>, StoreError> {
+    tx.first(sqlx::query(LEDGER_GET).bind(id.to_string())).await
+}
+
+/// Which account the other line of a posting is on.
+pub async fn against(tx: &mut Tx, id: PostingId) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query(LEDGER_AGAINST).bind(id.to_string()).fetch_optional(tx.db()).await?;
+    Ok(row.map(|r| r.try_get(0)).transpose()?)
+}
+
+/// The balance of an account, or `None` when the scope sees none.
+pub async fn balance(tx: &mut Tx, ban: BanId) -> Result<Option<BalanceRow>, StoreError> {
+    tx.first(sqlx::query(BALANCE_GET).bind(ban.to_string())).await
+}
+
+/// The accounts that pay for trunks, with their customers; trunks that are gone are not among them.
+pub async fn bans_of_trunks(
+    tx: &mut Tx,
+    trunks: &[String],
+) -> Result<Vec<(String, String, String)>, StoreError> {
+    let rows = sqlx::query(BANS_OF_TRUNKS).bind(trunks).fetch_all(tx.db()).await?;
+    Ok(rows
+        .iter()
+        .map(|r| Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?)))
+        .collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// The first accounts of customers.
+pub async fn bans_of_customers(
+    tx: &mut Tx,
+    customers: &[String],
+) -> Result<Vec<(String, String)>, StoreError> {
+    let rows = sqlx::query(BANS_OF_CUSTOMERS).bind(customers).fetch_all(tx.db()).await?;
+    Ok(rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
+}
+
+macro_rules! postings {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.id, p.customer_id, p.ban_id, p.kind, amount_text(p.amount, p.currency) AS amount, p.calls,
+                p.reason, p.reverses, r.id AS reversed_by, p.actor, us(p.created_at) AS created_at
+            FROM ledger_postings p LEFT JOIN ledger_postings r ON r.reverses = p.id WHERE ",
+            $rest
+        )
+    };
+}
+
+statements! {
+    /// A posting with its lines, unless the account has one of this key: `$12` is the account of the other line.
+    LEDGER_POST = "WITH posting AS (
+            INSERT INTO ledger_postings (id, customer_id, ban_id, kind, key, currency, amount, calls, reason, reverses, actor)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (ban_id, key) DO NOTHING
+            RETURNING id, customer_id, ban_id, amount)
+        INSERT INTO ledger_lines (posting_id, customer_id, ban_id, account, amount)
+        SELECT id, customer_id, ban_id, 'balance', amount FROM posting
+        UNION ALL SELECT id, customer_id, ban_id, $12, -amount FROM posting";
+    /// One page: `$1` account or NULL, `$2` customer or NULL.
+    LEDGER_LIST = postings!("($1::text IS NULL OR p.ban_id = $1) AND ($2::text IS NULL OR p.customer_id = $2)
+        AND ($3::text IS NULL OR p.id < $3) ORDER BY p.id DESC LIMIT $4");
+    /// The same, oldest first.
+    LEDGER_LIST_OLDEST = postings!("($1::text IS NULL OR p.ban_id = $1) AND ($2::text IS NULL OR p.customer_id = $2)
+        AND ($3::text IS NULL OR p.id > $3) ORDER BY p.id LIMIT $4");
+    /// One posting.
+    LEDGER_GET = postings!("p.id = $1");
+    /// The account of its other line.
+    LEDGER_AGAINST = "SELECT account FROM ledger_lines WHERE posting_id = $1 AND account <> 'balance'";
+    /// The balance of an account.
+    BALANCE_GET = "SELECT b.id AS ban_id, b.customer_id, b.mode, amount_text(coalesce(a.balance, 0), b.currency) AS balance,
+            amount_text(b.credit_limit, b.currency) AS credit_limit
+        FROM bans b LEFT JOIN ban_balances a ON a.ban_id = b.id WHERE b.id = $1";
+    /// Accounts of trunks.
+    BANS_OF_TRUNKS = "SELECT id, ban_id, customer_id FROM trunks WHERE id = ANY($1)";
+    /// First accounts of customers.
+    BANS_OF_CUSTOMERS = "SELECT customer_id, min(id) FROM bans WHERE customer_id = ANY($1) GROUP BY customer_id";
+}
