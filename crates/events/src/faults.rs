@@ -45,6 +45,7 @@ struct Plan {
     /// Files whose dirty pages were thrown away.
     thrown: BTreeSet<u64>,
     created: usize,
+    syncs: usize,
     /// Called when a file was made, before its maker can do anything with it.
     peek: Option<Box<dyn FnMut() + Send>>,
     /// Copies of the descriptors of every file that is made, while it is there.
@@ -120,6 +121,7 @@ impl Faults {
             plan = self.plan();
         }
         let meta = file.metadata()?;
+        plan.syncs += 1;
         if let Some(errno) = plan.sync {
             plan.thrown.insert(meta.ino());
             return Err(io::Error::from_raw_os_error(errno));
@@ -395,6 +397,47 @@ fn the_pump_never_takes_a_segment_that_is_being_made_for_a_finished_one() {
 
 /// A process that another thread is starting has copies of the descriptors until it runs its program: what was closed
 /// meanwhile is finished all the same, for recovery and for the pump.
+#[test]
+fn f_disk_02_what_the_pump_copied_before_a_failed_sync_is_copied_again() {
+    let rig = Rig::new();
+    let of_log = Arc::new(Faults::default());
+    let topic = topic(&rig.folder.path().join("log"), &of_log);
+    let mut shards = [rig.open(), Journal::open(&rig.dir(), 1, rig.options.clone()).unwrap()];
+    let mut copier = Copier::new(&rig.dir(), topic.clone(), EventsMetrics::detached());
+    let jrn = || crate::journal::list(&rig.dir()).unwrap().len();
+    for round in 0..2 {
+        for n in 0..4 {
+            let n = round * 4 + n;
+            for record in [answered(n), ended(n)] {
+                shards[n as usize % 2].append(&record).unwrap();
+            }
+        }
+        let (before, shown) = (jrn(), topic.end_number());
+        if round == 1 {
+            // What is read to its end and finished is kept too.
+            shards
+                .iter_mut()
+                .for_each(|shard| *shard = Journal::open(&rig.dir(), 2, rig.options.clone()).unwrap());
+        }
+        of_log.plan().sync = Some(EIO);
+        for _ in 0..2 {
+            assert!(copier.look().is_err());
+            assert_eq!(topic.end_number(), shown, "nothing is shown");
+            assert!(jrn() >= before);
+        }
+        of_log.plan().sync = None;
+        let syncs = of_log.plan().syncs;
+        assert_eq!(copier.look().unwrap(), 4);
+        assert_eq!(of_log.plan().syncs - syncs, 1, "one sync for all shards");
+        assert_eq!(copier.look().unwrap(), 0);
+        assert_eq!(of_log.plan().syncs - syncs, 1, "none without records");
+    }
+    let all = topic.from_floor().next_batch(100).unwrap();
+    let keys: Vec<String> = all.into_iter().map(|e| String::from_utf8(e.key).unwrap()).collect();
+    assert_eq!(keys.len(), 8);
+    assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), (0..8).map(id).collect());
+}
+
 #[test]
 fn f_proc_01_a_closed_journal_is_finished_while_another_process_is_being_started() {
     let rig = Rig::new();

@@ -1,7 +1,7 @@
 //! The pump: finished call records from the journals to the topic `cdr.voice.v1`, at least once, in the order of each shard.
 //!
-//! One thread looks into the folder a few times a second, and reads of each segment only what is new. A segment is deleted
-//! when it is finished (its file lock is free), all of it is durable in the topic, and no call that was answered in it is
+//! One thread looks into the folder twice a second, and reads of each segment only what is new. What it found is synced in
+//! the topic once, then it counts as copied: after an error the next look reads it again. A segment is deleted when it is finished (its file lock is free), all of it is durable in the topic, and no call that was answered in it is
 //! still open. The cursor file ([`cursor`]) is a hint that saves work after a restart: without it everything still
 //! there is copied again, and consumers drop the doubles by `cdr_id`. It also tells recovery which answered calls have ended
 //! in segments that are gone; so it is written before a segment is deleted.
@@ -37,9 +37,9 @@ pub struct PumpOptions {
 
 impl Default for PumpOptions {
     fn default() -> Self {
-        // Each look costs a listing, a read and, with records, a sync, however many calls there are: at 50 calls/s that was
-        // half of what the pump takes for a call, looking ten times a second.
-        Self { every: Duration::from_millis(250) }
+        // Each look costs a listing, a read and, with records, a sync, however many calls there are: most of what the pump
+        // takes for a call at 50 calls/s. The consumer waits a quarter of a second for more: a record is posted within one.
+        Self { every: Duration::from_millis(500) }
     }
 }
 
@@ -123,6 +123,8 @@ pub struct Copier {
     open: BTreeMap<CallId, PathBuf>,
     /// What the cursor file of an earlier run says: copied up to here.
     before: Cursor,
+    /// In the topic, and not known to be durable there.
+    copied: Vec<Copied>,
     spend: Spend,
     packer: Packer,
     buffer: Vec<u8>,
@@ -134,16 +136,31 @@ pub struct Copier {
 struct Segment {
     header: Header,
     file: File,
+    /// Durable in the topic up to here.
     position: u64,
+    /// Read up to here.
+    read: u64,
     finished: bool,
     /// Finished, and read to its end.
     drained: bool,
+}
+
+/// What one read of a segment brought into the topic.
+struct Copied {
+    path: PathBuf,
+    found: Found,
+    /// The topic holds it before this record.
+    end: u64,
 }
 
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 const SAVE_SPEND_EVERY: Duration = Duration::from_secs(10);
 /// Read at once; a larger record makes it grow for that record.
 const CHUNK: usize = 64 << 10;
+/// Where the first record of a segment stands.
+const BEGIN: u64 = HEADER_BYTES as u64;
+/// Records in the topic that are synced at the latest, so that what is remembered of them is bounded.
+const SYNC_RECORDS: usize = 10_000;
 
 impl Copier {
     /// Over the journals of `dir`. Reads from the topic what was spent today.
@@ -159,6 +176,7 @@ impl Copier {
             segments: BTreeMap::new(),
             open: BTreeMap::new(),
             before,
+            copied: Vec::new(),
             spend,
             packer: Packer::default(),
             buffer: Vec::new(),
@@ -176,12 +194,25 @@ impl Copier {
     /// Copies what is new, deletes what is done with; gives the number of records copied.
     /// Errors: nothing is lost, the next look goes on where this one stopped.
     pub fn look(&mut self) -> Result<usize, EventsError> {
+        let done = self.look_through();
+        if done.is_err() {
+            self.copied.clear();
+            for segment in self.segments.values_mut().filter(|s| s.read != s.position) {
+                segment.read = segment.position;
+                segment.drained = false;
+            }
+        }
+        done
+    }
+
+    fn look_through(&mut self) -> Result<usize, EventsError> {
         let paths = journal::list(&self.dir)?;
         self.metrics.journal_segments.set((), i64::try_from(paths.len()).unwrap_or(i64::MAX));
         let mut copied = 0;
         for path in &paths {
             copied += self.copy(path)?;
         }
+        copied += self.keep()?;
         self.delete_done()?;
         if self.unsaved && self.saved.elapsed() >= SAVE_EVERY {
             self.save(false)?;
@@ -189,6 +220,7 @@ impl Copier {
         Ok(copied)
     }
 
+    /// Brings what is new into the topic; gives the number of records that are durable there.
     fn copy(&mut self, path: &Path) -> Result<usize, EventsError> {
         if !self.segments.contains_key(path) {
             let file = match File::open(path) {
@@ -200,17 +232,17 @@ impl Copier {
                 return Ok(0);
             };
             let segment =
-                Segment { header, file, position: HEADER_BYTES as u64, finished: false, drained: false };
+                Segment { header, file, position: BEGIN, read: BEGIN, finished: false, drained: false };
             self.segments.insert(path.to_owned(), segment);
         }
         let copied_before = self.before.position_of(path);
-        let mut copied = 0;
+        let mut durable = 0;
         loop {
             let Some(segment) = self.segments.get_mut(path) else {
-                return Ok(copied);
+                return Ok(durable);
             };
             if segment.drained {
-                return Ok(copied);
+                return Ok(durable);
             }
             if !segment.finished {
                 // Asked before reading: what is read after a lock came free is the whole rest.
@@ -219,36 +251,51 @@ impl Copier {
                     let _ = segment.file.unlock();
                 }
             }
-            let found = scan(segment, path, &mut self.buffer)?;
-            if found.end == segment.position {
+            let found = scan(segment, path, &mut self.buffer, copied_before, &mut self.packer)?;
+            if found.end == segment.read {
                 segment.drained = segment.finished;
-                return Ok(copied);
+                return Ok(durable);
             }
-            let fresh = || found.ended.iter().filter(|(position, ..)| *position >= copied_before);
-            let packer = &mut self.packer;
-            let records: Vec<(String, Vec<u8>)> =
-                fresh().map(|(_, facts, json)| (facts.cdr_id.to_string(), packer.pack(json))).collect();
-            let end =
-                self.topic.append(records.iter().map(|(key, value)| (key.as_bytes(), value.as_slice())))?;
-            if !records.is_empty() {
-                self.topic.sync(end)?;
-                self.unsaved = true;
+            let last = found.last && !segment.finished;
+            let keys: Vec<String> = found.fresh().map(|(facts, _)| facts.cdr_id.to_string()).collect();
+            let values = found.fresh().map(|(_, packed)| packed);
+            let end = self.topic.append(keys.iter().map(String::as_bytes).zip(values))?;
+            segment.read = found.end;
+            self.copied.push(Copied { path: path.to_owned(), found, end });
+            if self.copied.iter().map(|c| c.found.ended.len()).sum::<usize>() >= SYNC_RECORDS {
+                durable += self.keep()?;
             }
-            copied += records.len();
-            self.metrics.cdr_written.add((Sink::EventLog, WriteResult::Ok), records.len() as u64);
-            segment.position = found.end;
-            let now = wall();
-            for (_, facts, _) in fresh() {
+            if last {
+                return Ok(durable);
+            }
+        }
+    }
+
+    /// What was copied is durable from now on; gives the number of records.
+    fn keep(&mut self) -> Result<usize, EventsError> {
+        let fresh = self.copied.iter().map(|c| c.found.fresh().count()).sum::<usize>();
+        if let Some(end) = self.copied.last().map(|c| c.end).filter(|_| fresh > 0) {
+            self.topic.sync(end)?;
+            self.unsaved = true;
+        }
+        self.metrics.cdr_written.add((Sink::EventLog, WriteResult::Ok), fresh as u64);
+        let now = wall();
+        for Copied { path, found, end } in self.copied.drain(..) {
+            if let Some(segment) = self.segments.get_mut(&path) {
+                segment.position = found.end;
+            }
+            for (facts, _) in found.fresh() {
                 self.spend.count(facts, now);
             }
             self.spend.counted_to(end);
             for id in found.answered {
-                self.open.insert(id, path.to_owned());
+                self.open.insert(id, path.clone());
             }
-            for (_, facts, _) in &found.ended {
+            for (facts, _) in &found.ended {
                 self.open.remove(&facts.cdr_id);
             }
         }
+        Ok(fresh)
     }
 
     fn delete_done(&mut self) -> Result<(), EventsError> {
@@ -291,47 +338,71 @@ impl Copier {
     }
 }
 
+/// What one read of a segment found.
 #[derive(Default)]
 struct Found {
-    /// Position, what it says, JSON.
-    ended: Vec<(u64, Facts, Vec<u8>)>,
+    /// What it says, and the record for the topic; `None`: an earlier run has copied it.
+    ended: Vec<(Facts, Option<Vec<u8>>)>,
     answered: BTreeSet<CallId>,
     end: u64,
+    /// Nothing stood behind it.
+    last: bool,
 }
 
 impl Found {
-    fn take(&mut self, frame: &segment::Frame<'_>) {
+    fn take(&mut self, frame: &segment::Frame<'_>, copied_before: u64, packer: &mut Packer) {
         self.end = frame.end();
-        if frame.kind != kind::ANSWERED && frame.kind != kind::ENDED {
-            return;
+        match frame.kind {
+            kind::ANSWERED => self.answered.extend(Facts::id_of(frame.payload)),
+            kind::ENDED => {
+                let Some(facts) = Facts::read(frame.payload) else { return };
+                self.answered.remove(&facts.cdr_id);
+                let fresh = frame.position >= copied_before;
+                self.ended.push((facts, fresh.then(|| packer.pack(frame.payload))));
+            }
+            _ => {}
         }
-        let Some(facts) = Facts::read(frame.payload) else { return };
-        if frame.kind == kind::ANSWERED {
-            self.answered.insert(facts.cdr_id);
-        } else {
-            self.answered.remove(&facts.cdr_id);
-            self.ended.push((frame.position, facts, frame.payload.to_vec()));
-        }
+    }
+
+    /// Records that the topic does not have yet.
+    fn fresh(&self) -> impl Iterator<Item = (&Facts, &[u8])> {
+        self.ended.iter().filter_map(|(facts, packed)| Some((facts, packed.as_deref()?)))
     }
 }
 
-/// The whole frames from the segment's position on, as many as one chunk holds.
-fn scan(segment: &Segment, path: &Path, buffer: &mut Vec<u8>) -> Result<Found, EventsError> {
-    let mut found = Found { end: segment.position, ..Found::default() };
+/// The whole frames from where the segment was read to, as many as one chunk holds.
+fn scan(
+    segment: &Segment,
+    path: &Path,
+    buffer: &mut Vec<u8>,
+    copied_before: u64,
+    packer: &mut Packer,
+) -> Result<Found, EventsError> {
+    let mut found = Found { end: segment.read, ..Found::default() };
+    let failed = || EventsError::io("read", path);
+    // Most looks find nothing: then a frame's head is all that is read.
+    let mut head = [0; FRAME_BYTES];
+    if !segment.finished {
+        let read = read_at_most(&segment.file, &mut head, segment.read).map_err(failed())?;
+        if read < FRAME_BYTES || head == [0; FRAME_BYTES] {
+            return Ok(found);
+        }
+    }
     let mut size = CHUNK;
     loop {
         // Kept from look to look: nothing is cleared, what is read lies at its beginning.
         if buffer.len() < size {
             buffer.resize(size, 0);
         }
-        let read = read_at_most(&segment.file, &mut buffer[..size], segment.position)
-            .map_err(EventsError::io("read", path))?;
+        let read = read_at_most(&segment.file, &mut buffer[..size], segment.read).map_err(failed())?;
         let bytes = &buffer[..read];
-        let mut scan = Scan::from(&segment.header, bytes, segment.position, 0);
+        let mut scan = Scan::from(&segment.header, bytes, segment.read, 0);
         while let Some(frame) = scan.next_frame() {
-            found.take(&frame);
+            found.take(&frame, copied_before, packer);
         }
-        if found.end > segment.position {
+        if found.end > segment.read {
+            let rest = usize::try_from(found.end - segment.read).ok().and_then(|at| bytes.get(at..));
+            found.last = rest.is_some_and(|rest| rest.starts_with(&[0; FRAME_BYTES]));
             buffer.truncate(CHUNK);
             return Ok(found);
         }
@@ -344,22 +415,27 @@ fn scan(segment: &Segment, path: &Path, buffer: &mut Vec<u8>) -> Result<Found, E
             // Nothing new, or being written at this moment: the next look has it whole.
             return Ok(found);
         }
-        return scan_rest(segment, path);
+        return scan_rest(segment, path, copied_before, packer);
     }
 }
 
 /// The rest of a finished segment in which something else than a record comes next: its clean end, or a damaged place.
-fn scan_rest(segment: &Segment, path: &Path) -> Result<Found, EventsError> {
-    let mut found = Found { end: segment.position, ..Found::default() };
+fn scan_rest(
+    segment: &Segment,
+    path: &Path,
+    copied_before: u64,
+    packer: &mut Packer,
+) -> Result<Found, EventsError> {
+    let mut found = Found { end: segment.read, ..Found::default() };
     let len = segment.file.metadata().map_err(EventsError::io("read", path))?.len();
-    let size = usize::try_from(len.saturating_sub(segment.position)).unwrap_or(0);
+    let size = usize::try_from(len.saturating_sub(segment.read)).unwrap_or(0);
     let mut bytes = vec![0u8; size];
     let read =
-        read_at_most(&segment.file, &mut bytes, segment.position).map_err(EventsError::io("read", path))?;
+        read_at_most(&segment.file, &mut bytes, segment.read).map_err(EventsError::io("read", path))?;
     bytes.truncate(read);
-    for item in Scan::from(&segment.header, &bytes, segment.position, 0) {
+    for item in Scan::from(&segment.header, &bytes, segment.read, 0) {
         match item {
-            Item::Frame(frame) => found.take(&frame),
+            Item::Frame(frame) => found.take(&frame, copied_before, packer),
             // Recovery has put it aside.
             Item::Damaged(range) => found.end = range.end,
         }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use warp_model::{CallId, CustomerId, Nanos, TrunkId, Wall};
 
 use crate::error::EventsError;
@@ -30,17 +31,13 @@ pub struct Spent {
     pub amount: Nanos,
 }
 
-/// The little of a finished record that the pump looks at; one pass over its JSON.
-#[derive(Debug, Deserialize)]
+/// The little of a finished record that the pump looks at.
+#[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) cdr_id: CallId,
-    #[serde(default)]
     customer_id: Option<CustomerId>,
-    #[serde(default)]
     trunk_id: Option<TrunkId>,
-    #[serde(default = "epoch")]
     setup_at: Wall,
-    #[serde(default)]
     rating: Option<FactsOfRating>,
 }
 
@@ -54,14 +51,86 @@ struct FactsOfSide {
     charge: Nanos,
 }
 
-fn epoch() -> Wall {
-    Wall(0)
+/// What was found so far.
+#[derive(Default)]
+struct Seen {
+    cdr_id: Option<CallId>,
+    customer_id: Option<Option<CustomerId>>,
+    trunk_id: Option<Option<TrunkId>>,
+    setup_at: Option<Wall>,
+    rating: Option<Option<FactsOfRating>>,
+    whole: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Key {
+    CdrId,
+    CustomerId,
+    TrunkId,
+    SetupAt,
+    Rating,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Visitor<'de> for &mut Seen {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a call record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::CdrId => self.cdr_id = Some(map.next_value()?),
+                Key::CustomerId => self.customer_id = Some(map.next_value()?),
+                Key::TrunkId => self.trunk_id = Some(map.next_value()?),
+                Key::SetupAt => self.setup_at = Some(map.next_value()?),
+                Key::Rating => self.rating = Some(map.next_value()?),
+                Key::Other => drop(map.next_value::<IgnoredAny>()?),
+            }
+            self.whole = self.cdr_id.is_some()
+                && self.customer_id.is_some()
+                && self.trunk_id.is_some()
+                && self.setup_at.is_some()
+                && self.rating.is_some();
+            if self.whole {
+                // The way out of the parser: behind the rating stands the decision, two thirds of the record.
+                return Err(A::Error::custom("all is known"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Facts {
-    /// Of a record's JSON; `None`: it is no record.
+    /// Of a record's JSON, which is read no further than it must; `None`: it is no record.
     pub(crate) fn read(json: &[u8]) -> Option<Facts> {
-        serde_json::from_slice(json).ok()
+        let mut seen = Seen::default();
+        let mut parser = serde_json::Deserializer::from_slice(json);
+        let ended = parser.deserialize_map(&mut seen).and_then(|()| parser.end());
+        if ended.is_err() && !seen.whole {
+            return None;
+        }
+        Some(Facts {
+            cdr_id: seen.cdr_id?,
+            customer_id: seen.customer_id.flatten(),
+            trunk_id: seen.trunk_id.flatten(),
+            setup_at: seen.setup_at.unwrap_or(Wall(0)),
+            rating: seen.rating.flatten(),
+        })
+    }
+
+    /// Which call a record is of. It stands first in what we write.
+    pub(crate) fn id_of(json: &[u8]) -> Option<CallId> {
+        let first = || {
+            let rest = json.strip_prefix(br#"{"cdr_id":""#)?;
+            let end = rest.iter().position(|b| *b == b'"')?;
+            std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
+        };
+        first().or_else(|| Facts::read(json).map(|facts| facts.cdr_id))
     }
 }
 
@@ -212,3 +281,47 @@ const QUARTER: Duration = Duration::from_secs(15 * 60);
 /// A day, and the quarter hour that it begins in.
 const WINDOW: Duration = Duration::from_secs(24 * 3_600 + 15 * 60);
 const BATCH: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "call_01jd7f00000000000000000001";
+    const CUSTOMER: &str = "cus_01jd7f00000000000000000002";
+    const TRUNK: &str = "trk_01jd7f00000000000000000003";
+
+    #[test]
+    fn the_facts_of_a_record_are_read_in_any_order_and_no_further_than_they_must() {
+        let parts = [
+            format!(r#""cdr_id":"{ID}""#),
+            format!(r#""customer_id":"{CUSTOMER}""#),
+            format!(r#""trunk_id":"{TRUNK}""#),
+            r#""setup_at":7"#.to_owned(),
+            r#""rating":{"sell":{"charge":"0.5","sum":"\"x\""},"buy":{"charge":"0.1"}}"#.to_owned(),
+        ];
+        let check = |json: &str| {
+            let facts = Facts::read(json.as_bytes()).unwrap();
+            assert_eq!((facts.cdr_id.to_string(), facts.setup_at), (ID.to_owned(), Wall(7)), "{json}");
+            assert_eq!(facts.customer_id.unwrap().to_string(), CUSTOMER);
+            assert_eq!(facts.trunk_id.unwrap().to_string(), TRUNK);
+            assert_eq!(facts.rating.unwrap().sell.charge, Nanos(500_000_000));
+            assert_eq!(Facts::id_of(json.as_bytes()).unwrap().to_string(), ID);
+        };
+        let other = r#""decision":{"a":[1,{"b":"}"}]}"#;
+        for turn in 0..parts.len() {
+            let mut order: Vec<&str> = parts.iter().map(String::as_str).collect();
+            order.rotate_left(turn);
+            check(&format!("{{{},{other}}}", order.join(",")));
+            check(&format!("{{{other},{}}}", order.join(",")));
+            check(&format!("{{{},\"decision\": not read", order.join(",")));
+        }
+        // One without a customer has no price, and is read whole.
+        let bare = format!(r#"{{"cdr_id":"{ID}","customer_id":null,"rating":null,{other}}}"#);
+        let facts = Facts::read(bare.as_bytes()).unwrap();
+        assert!(facts.customer_id.is_none() && facts.rating.is_none() && facts.setup_at == Wall(0));
+        for broken in [format!(r#"{{"cdr_id":"{ID}","#), format!(r#"{{{other}}}"#), "[]".into(), bare + "x"] {
+            assert!(Facts::read(broken.as_bytes()).is_none(), "{broken}");
+        }
+        assert!(Facts::id_of(br#"{"cdr_id":"call_"}"#).is_none());
+    }
+}
