@@ -8,6 +8,7 @@ mod calls;
 pub(crate) mod client;
 mod config;
 mod decks;
+mod keys;
 pub(crate) mod output;
 pub(crate) mod route;
 mod vendors;
@@ -130,6 +131,8 @@ enum Command {
     Calls(calls::CallsArgs),
     /// Vendors' trunks: where they stand, and back into rotation by hand.
     Vendors(vendors::VendorsArgs),
+    /// Operators' keys: a new one when the last was lost.
+    Keys(keys::KeysArgs),
     /// What is missing or slow on this machine, each with the fixing command.
     Doctor(DoctorArgs),
     /// Configuration: check, show, diff, reload.
@@ -284,6 +287,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Decks(args) => decks::run(&args, common),
         Command::Calls(args) => calls::run(&args, common),
         Command::Vendors(args) => vendors::run(&args, common),
+        Command::Keys(args) => keys::run(&args, common),
         Command::Doctor(args) => examine(&args, common),
         Command::Config(args) => config::run(&args, common),
         Command::Version => {

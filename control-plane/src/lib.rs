@@ -26,13 +26,14 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use warp_events::EventLog;
 use warp_model::sync::lock;
-use warp_model::{CustomerId, KeyId, Mono, Secret, Wall};
+use warp_model::{CustomerId, Mono, Secret, Wall};
 use warp_policy::{Snapshot, VendorTrunkLive};
 use warp_telemetry::Registry;
 use warp_telemetry::health::Part;
 
 use api::endpoint::Endpoint;
 use api::limiter::Limiter;
+use app::caller::Who;
 pub use config::{Config, Edge};
 use metrics::Metrics;
 use publish::{Publication, PublishError};
@@ -85,8 +86,8 @@ pub struct App {
 
 /// The token buckets of the edge: by key, by customer, by address.
 pub struct Limits {
-    /// The bucket of each key.
-    pub by_key: Limiter<KeyId>,
+    /// The bucket of each key and each user.
+    pub by_key: Limiter<Who>,
     /// Of all keys of a customer.
     pub by_customer: Limiter<CustomerId>,
     /// The bucket of failed authentications from each address.
@@ -307,6 +308,9 @@ async fn housekeeping(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             store::housekeeping::expire(&mut tx).await?;
             tx.commit().await
         };
+        if let Err(e) = app::keys::watch_recovered(&app).await {
+            tracing::debug!(error = %e, "recovered keys are counted when the database answers");
+        }
         if let Err(e) = expired.await {
             tracing::debug!(error = %e, "housekeeping waits for the database");
         }

@@ -41,6 +41,8 @@ pub struct Metrics {
     /// Calls older than the retention that stay because they have a price and are on no bill.
     pub calls_overdue: Gauge,
     ratings: Counters<RatingResult>,
+    /// Operators' keys that were ever recovered on a machine of the deployment.
+    pub keys_recovered: Gauge,
     /// Revenue, cost and what rating found.
     pub business: Business,
     routes_loaded: Keyed<Gauge>,
@@ -128,8 +130,18 @@ impl Metrics {
                     .collect()
             },
         );
+        let keys_recovered = Gauge::detached();
+        let recovered = keys_recovered.clone();
+        registry.observe(
+            Kind::Counter,
+            "warp_keys_recovered_total",
+            "Operators' keys that were made on the machine itself (warp keys recover) since the first start.",
+            &[],
+            move || vec![Sample::number(Vec::new(), recovered.value(()) as f64)],
+        );
         Self {
             ratings,
+            keys_recovered,
             business: Business::new(registry),
             in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
             panics: registry.counter("warp_http_panics_total", "API handlers that panicked: each is a fault of ours."),

@@ -322,6 +322,7 @@ fn t_api_04_no_endpoint_gives_or_changes_what_is_anothers() {
                 (Takes::Nothing, _) => None,
                 (_, Some("ips")) => Some(json!({ "address": "192.0.2.99" })),
                 (_, Some("credentials")) => Some(json!({ "username": "evil", "password": "0123456789abc" })),
+                (_, Some("rotate")) => Some(json!({ "overlap_s": 0 })),
                 // A tenant in the body is an unknown field.
                 (Takes::Json(_), _) => Some(json!({ "name": "x", "customer_id": mine })),
                 (Takes::Patch(_), _) => Some(json!({ "name": "taken over" })),

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use warp_control_plane::api::endpoint::{Access, Audience, Caller, Reply as Answered, Request};
 use warp_control_plane::api::openapi;
 use warp_control_plane::app::Expected;
+use warp_control_plane::app::caller::Who;
+use warp_control_plane::app::permission::Permissions;
 use warp_control_plane::noun::{self, Noun, Verb};
 use warp_control_plane::store::Scope;
 
@@ -549,12 +551,13 @@ fn t_api_04_a_marked_column_is_in_no_answer_and_no_document_that_must_not_have_i
             for e in endpoints {
                 let customer = "cus_00000000000000000000000001";
                 let caller = Caller {
-                    key: "key_00000000000000000000000001".parse().unwrap(),
+                    who: Who::Key("key_00000000000000000000000001".parse().unwrap()),
                     audience,
                     customer: (audience == Audience::Customer).then(|| customer.parse().unwrap()),
-                    scopes: vec!["*".into()],
+                    permissions: Permissions::all(),
                     ip_allow: Vec::new(),
                     expires_at: None,
+                    recovered: false,
                 };
                 let path = [("locker_id", "trk_00000000000000000000000001"), ("customer_id", customer)];
                 let request = Request {

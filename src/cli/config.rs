@@ -66,7 +66,7 @@ fn load_over(base: &Config, sources: &Sources) -> Result<Loaded, Failure> {
 
 /// What a process of this data folder would run with: a node, or the `warp dev` that made the folder, which has defaults of its own
 /// and reads no file of production.
-fn meant_for(dir: &Path, file: &ConfigFile) -> Result<Loaded, Failure> {
+pub(super) fn meant_for(dir: &Path, file: &ConfigFile) -> Result<Loaded, Failure> {
     let sources = Sources::of_process(file.config.clone());
     #[cfg(feature = "dev")]
     if super::client::dev_secrets(dir).is_some() {

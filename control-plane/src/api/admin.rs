@@ -12,7 +12,7 @@ use crate::app::listing::Listing;
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
 use crate::app::resource::Resource;
-use crate::app::{audit, bans, customers, keys, replay, routing, trunk_health, trunks, vendors};
+use crate::app::{audit, bans, customers, replay, routing, trunk_health, trunks, vendors};
 use crate::noun::ban::BAN;
 
 macro_rules! admin {
@@ -27,6 +27,7 @@ fn scope(name: &'static str) -> Access {
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = customer_endpoints();
+    all.extend(super::keys::endpoints(Audience::Operator));
     all.extend(super::nouns::endpoints::<bans::Bans>(Audience::Operator));
     all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Operator));
     all.extend(trunk_endpoints(Audience::Operator));
@@ -105,33 +106,6 @@ fn customer_endpoints() -> Vec<Endpoint> {
         .gives::<customers::Customer>(200),
         endpoint(Method::GET, admin!("/customers/{customer_id}/bans"), read, "Billing accounts", ban_list)
             .lists::<bans::Ban>(),
-        endpoint(
-            Method::GET,
-            admin!("/customers/{customer_id}/keys"),
-            scope("keys:read"),
-            "A customer's keys",
-            key_list,
-        )
-        .lists::<keys::ApiKey>(),
-        endpoint(
-            Method::POST,
-            admin!("/customers/{customer_id}/keys"),
-            scope("keys:write"),
-            "Make a customer's key",
-            key_new,
-        )
-        .takes::<keys::ApiKeyInput>()
-        .gives::<keys::NewApiKey>(201)
-        .secret(),
-        endpoint(Method::GET, admin!("/keys"), scope("keys:read"), "Operators' keys", own_keys)
-            .lists::<keys::ApiKey>(),
-        endpoint(Method::POST, admin!("/keys"), scope("keys:write"), "Make an operator's key", own_key_new)
-            .takes::<keys::ApiKeyInput>()
-            .gives::<keys::NewApiKey>(201)
-            .secret(),
-        endpoint(Method::GET, admin!("/keys/{key_id}"), scope("keys:read"), "A key", key_get)
-            .gives::<keys::ApiKey>(200),
-        endpoint(Method::DELETE, admin!("/keys/{key_id}"), scope("keys:write"), "Revoke any key", key_revoke),
     ]
 }
 
@@ -269,41 +243,6 @@ async fn ban_list(app: Arc<App>, r: Request) -> Answer {
     customers::get(&ctx, customer).await?;
     let listing = Listing::all(&BAN, &r.paging()?).only(&BAN, "customer", customer.to_string())?;
     Reply::page(bans::Bans::list(&ctx, &listing).await?)
-}
-
-async fn key_list(app: Arc<App>, r: Request) -> Answer {
-    let customer = r.id("customer_id", "customer")?;
-    Reply::page(keys::list(&r.ctx(&app)?, Some(customer), &r.paging()?).await?)
-}
-
-async fn key_new(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let customer = r.id("customer_id", "customer")?;
-    let input: keys::ApiKeyInput = r.input()?;
-    keys::no_more_scopes(r.caller()?, &input)?;
-    customers::get(&ctx, customer).await?;
-    let made = keys::create(&ctx, Some(customer), input).await?;
-    Reply::created(format!(admin!("/keys/{}"), made.key.id), &made)
-}
-
-async fn key_get(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&keys::get(&r.ctx(&app)?, r.id("key_id", "key")?).await?)
-}
-
-async fn own_keys(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(keys::list(&r.ctx(&app)?, None, &r.paging()?).await?)
-}
-
-async fn own_key_new(app: Arc<App>, r: Request) -> Answer {
-    let input: keys::ApiKeyInput = r.input()?;
-    keys::no_more_than(r.caller()?, &input, app.wall())?;
-    let made = keys::create(&r.ctx(&app)?, None, input).await?;
-    Reply::created(r.below(&made.key.id), &made)
-}
-
-async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
-    keys::revoke(&r.ctx(&app)?, r.id("key_id", "key")?).await?;
-    Reply::done()
 }
 
 async fn vendor_list(app: Arc<App>, r: Request) -> Answer {

@@ -10,7 +10,7 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
-use crate::app::{bans, calls, customers, keys, route_test, trunks};
+use crate::app::{bans, calls, customers, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, Permission::named(name))
@@ -20,29 +20,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = vec![
         endpoint(Method::GET, "/api/v1/customer", scope("customers:read"), "The customer of this key", me)
             .gives::<customers::Customer>(200),
-        endpoint(Method::GET, "/api/v1/keys", scope("keys:read"), "API keys", key_list)
-            .lists::<keys::ApiKey>(),
-        endpoint(
-            Method::POST,
-            "/api/v1/keys",
-            scope("keys:write"),
-            "Make an API key; its secret is shown once",
-            key_new,
-        )
-        .takes::<keys::ApiKeyInput>()
-        .gives::<keys::NewApiKey>(201)
-        .secret(),
-        endpoint(
-            Method::DELETE,
-            "/api/v1/keys/{key_id}",
-            scope("keys:write"),
-            "Revoke an API key",
-            key_revoke,
-        ),
-        endpoint(Method::GET, "/api/v1/keys/{key_id}", scope("keys:read"), "An API key", key_get)
-            .gives::<keys::ApiKey>(200),
     ];
     all.extend(super::nouns::endpoints::<bans::Bans>(Audience::Customer));
+    all.extend(super::keys::endpoints(Audience::Customer));
     all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Customer));
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
@@ -150,27 +130,6 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
 async fn me(app: Arc<App>, r: Request) -> Answer {
     let customer = customers::get(&r.ctx(&app)?, r.customer()?).await?;
     Reply::ok(&customer)
-}
-
-async fn key_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(keys::list(&r.ctx(&app)?, Some(r.customer()?), &r.paging()?).await?)
-}
-
-async fn key_new(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let input: keys::ApiKeyInput = r.input()?;
-    keys::no_more_than(r.caller()?, &input, app.wall())?;
-    let made = keys::create(&ctx, Some(r.customer()?), input).await?;
-    Reply::created(format!("/api/v1/keys/{}", made.key.id), &made)
-}
-
-async fn key_get(app: Arc<App>, r: Request) -> Answer {
-    Reply::ok(&keys::get(&r.ctx(&app)?, r.id("key_id", "key")?).await?)
-}
-
-async fn key_revoke(app: Arc<App>, r: Request) -> Answer {
-    keys::revoke(&r.ctx(&app)?, r.id("key_id", "key")?).await?;
-    Reply::done()
 }
 
 async fn ip_list(app: Arc<App>, r: Request) -> Answer {

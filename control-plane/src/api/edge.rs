@@ -104,7 +104,7 @@ async fn run(
             if caller.audience != audience {
                 return Err(ApiError::new(Code::Forbidden, "this key is for another audience"));
             }
-            if !caller.permissions().has(permission) {
+            if !caller.permissions.has(permission) {
                 let lacks = format!("this key lacks the scope {}", permission.as_str());
                 return Err(ApiError::new(Code::Forbidden, lacks));
             }
@@ -214,6 +214,10 @@ async fn authenticate(
     };
     if let (Some(secret), Some(caller)) = (secret, caller) {
         app.limits.know(secret);
+        if caller.recovered {
+            // It is counted at its first use at the latest.
+            keys::watch_recovered(app).await?;
+        }
         return Ok(caller);
     }
     app.limits.by_address.take(edge.address_limit, source, now);
@@ -222,7 +226,7 @@ async fn authenticate(
 
 fn limit(app: &App, edge: &Edge, caller: &Caller, verdict: &mut Option<Verdict>) -> Result<(), ApiError> {
     let now = app.mono();
-    let by_key = app.limits.by_key.take(edge.key_limit, caller.key, now);
+    let by_key = app.limits.by_key.take(edge.key_limit, caller.who, now);
     *verdict = Some(by_key);
     if !by_key.allowed {
         return Err(limited(by_key));

@@ -74,7 +74,7 @@ impl Request {
     pub fn key(&self) -> Result<String, ApiError> {
         let missing = || ApiError::new(Code::BadRequest, "this request needs an Idempotency-Key");
         let key = self.idempotency_key.as_deref().ok_or_else(missing)?;
-        Ok(format!("{} {key}", self.caller()?.key))
+        Ok(format!("{} {key}", self.caller()?.who))
     }
 
     /// The caller of an endpoint that has one.
@@ -120,7 +120,7 @@ impl Request {
         Ok(Ctx {
             app,
             scope: caller.scope(),
-            actor: caller.key.to_string(),
+            actor: caller.who.to_string(),
             request_id: self.id.clone(),
             work: self.work.clone(),
         })

@@ -42,7 +42,7 @@ async fn work(
     mut request: Request,
 ) -> Result<Rendered, ApiError> {
     let scope = request.scope()?;
-    let owner = request.caller()?.key.to_string();
+    let owner = request.caller()?.who.to_string();
     let id = request.id.clone();
     let hash = fingerprint(endpoint, &request);
     let conflict = |m: &str| Err(ApiError::new(Code::IdempotencyConflict, m));

@@ -15,6 +15,7 @@ mod admin;
 mod customer;
 mod decks;
 mod docs;
+mod keys;
 pub mod nouns;
 
 use endpoint::Endpoint;

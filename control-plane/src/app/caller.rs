@@ -1,11 +1,23 @@
-//! Who asks: a key, its audience, its tenant and what it may.
+//! Who asks: a key or a user, its audience, its tenant and what it may.
 
-use warp_model::{CustomerId, KeyId, Wall};
+use std::fmt;
+
+use warp_model::id::Kind;
+use warp_model::{CustomerId, Id, KeyId, Wall};
 
 use super::permission::Permissions;
 use crate::store::Scope;
 
-/// Whose API a key opens.
+/// The kind of user ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserKind {}
+impl Kind for UserKind {
+    const PREFIX: &'static str = "usr";
+}
+/// The id of a user: `usr_` and 26 characters.
+pub type UserId = Id<UserKind>;
+
+/// Whose API it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Audience {
     /// A customer's own things, under `/api/v1`.
@@ -24,29 +36,44 @@ impl Audience {
     }
 }
 
-/// Who calls, as the key says.
+/// The name under which somebody calls: in the audit log, and for rate limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// A program, with an API key.
+    Key(KeyId),
+    /// A person, with a token of an issuer or a session.
+    User(UserId),
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => id.fmt(f),
+            Self::User(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Who calls, as the key or the token says.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The id of the key that was sent.
-    pub key: KeyId,
+    /// The id of the key that was sent, or of the user.
+    pub who: Who,
     /// The audience of the caller's key.
     pub audience: Audience,
     /// Of which tenant; `None` for operators.
     pub customer: Option<CustomerId>,
-    /// What the key may; `*` is everything of its audience.
-    pub scopes: Vec<String>,
+    /// What the caller may.
+    pub permissions: Permissions,
     /// The addresses and networks that may use the key. Empty: all.
     pub ip_allow: Vec<String>,
     /// When the key ends; `None`: it does not.
     pub expires_at: Option<Wall>,
+    /// The key was made on the machine itself when the last one was lost: it may make any key.
+    pub recovered: bool,
 }
 
 impl Caller {
-    /// What the caller may.
-    pub fn permissions(&self) -> Permissions {
-        Permissions::of_scopes(self.scopes.iter().map(String::as_str))
-    }
-
     /// The scope of its transactions. The tenant comes from the key and from nowhere else (T-API-04).
     pub fn scope(&self) -> Scope {
         match self.customer {

@@ -9,13 +9,15 @@ use utoipa::openapi::{RefOr, Schema};
 use warp_model::{CustomerId, KeyId, Secret, Wall};
 use warp_policy::Cidr;
 
-use super::caller::{Audience, Caller};
+use super::caller::{Audience, Caller, Who};
 use super::fault::{Fault, Kind, Problem};
 use super::input::{Field, Int, List, Net, Text, word, words_schema};
 use super::paging::{Page, Paging};
 use super::permission::{Permission, Permissions};
 use super::view::Word;
+use crate::App;
 use crate::app::{Ctx, check_count};
+use crate::store::audit;
 use crate::store::keys::{self as rows, KeyRow, KeyValues};
 use crate::store::types::Time;
 use crate::store::{Scope, Store, StoreError};
@@ -62,6 +64,10 @@ crate::view! {
         pub last_used_at: Option<Time>,
         /// When it was revoked. Null: it was not.
         pub revoked_at: Option<Time>,
+        /// The key that follows it. Both live until this one ends.
+        pub replaced_by: Option<String>,
+        /// Made by `warp keys recover` when the last key was lost: it manages keys only.
+        pub recovered: bool,
     }
 }
 
@@ -89,6 +95,20 @@ crate::input! {
     }
 }
 
+crate::input! {
+    /// How a key is followed by a new one.
+    pub struct RotationInput {
+        /// Seconds that the old key lives on, up to 7 days. 0: it ends at once. Absent: one day.
+        pub overlap_s: Option<Int<0, 604_800>>,
+    }
+}
+
+/// Seconds that a key lives on beside the one that follows it, when nobody says.
+const OVERLAP_S: i32 = 86_400;
+
+/// How long a recovered key lives.
+pub const RECOVERED_LIVES: std::time::Duration = DAY;
+
 /// The name of a scope, one of [`Permission::SCOPES`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeName(pub String);
@@ -103,6 +123,20 @@ impl Field for ScopeName {
 }
 
 impl ApiKeyInput {
+    /// What the key would be allowed.
+    fn permissions(&self) -> Permissions {
+        match self.scopes.0.as_slice() {
+            [] => Permissions::of_scopes(["*"]),
+            scopes => Permissions::of_scopes(scopes.iter().map(|s| s.0.as_str())),
+        }
+    }
+
+    /// When the key would end.
+    fn ends(&self, now: Wall) -> Option<Wall> {
+        let days = self.expires_in_days.as_ref()?.as_i32().unsigned_abs();
+        Some(now.plus(DAY.saturating_mul(days)))
+    }
+
     /// A key without limits of its own, for the program's own use: bootstrap, the demo world.
     pub fn everything(name: &str) -> Self {
         Self {
@@ -135,42 +169,61 @@ pub fn looks_like_key(text: &str) -> bool {
 
 /// A key cannot make a key that may more than itself: not more scopes, nor from more addresses, nor for longer (T-API-12).
 pub fn no_more_than(caller: &Caller, input: &ApiKeyInput, now: Wall) -> Result<(), Fault> {
-    no_more_scopes(caller, input)?;
-    let allowed: Vec<Cidr> = caller.ip_allow.iter().filter_map(|n| n.parse().ok()).collect();
-    let within = |net: &Net| {
-        net.0
-            .parse::<Cidr>()
-            .is_ok_and(|n| allowed.iter().any(|a| a.contains(n.base()) && a.prefix_len() <= n.prefix_len()))
-    };
-    let bound = !caller.ip_allow.is_empty();
-    if bound && (input.ip_allow.0.is_empty() || !input.ip_allow.0.iter().all(within)) {
-        return Err(Fault::new(
-            Kind::Forbidden,
-            "this key is bound to addresses: ip_allow of the new key must name some of them",
-        ));
-    }
-    let Some(end) = caller.expires_at else { return Ok(()) };
-    let wanted =
-        input.expires_in_days.as_ref().map(|d| now.plus(DAY.saturating_mul(d.as_i32().unsigned_abs())));
-    if wanted.is_none_or(|wanted| wanted > end) {
-        return Err(Fault::new(
-            Kind::Forbidden,
-            "this key ends: expires_in_days of the new key must lie before its end",
-        ));
-    }
-    Ok(())
+    let nets: Vec<&str> = input.ip_allow.0.iter().map(|n| n.0.as_str()).collect();
+    let ends = input.ends(now);
+    Wanted { permissions: input.permissions(), ip_allow: &nets, ends }.is_within(caller)
 }
 
 /// The same of scopes alone: an operator's key makes one for a customer, who sits elsewhere and stays for longer.
 pub fn no_more_scopes(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
-    let wanted = match input.scopes.0.as_slice() {
-        [] => Permissions::all(),
-        scopes => Permissions::of_scopes(scopes.iter().map(|s| s.0.as_str())),
-    };
-    if caller.permissions().cover(wanted) {
+    no_more_permissions(caller, input.permissions())
+}
+
+fn no_more_permissions(caller: &Caller, wanted: Permissions) -> Result<(), Fault> {
+    // A recovered key is there to make the keys that were lost; what it makes is in the audit log.
+    if caller.recovered || caller.permissions.cover(wanted) {
         return Ok(());
     }
     Err(Fault::new(Kind::Forbidden, "a key cannot make a key that may more than itself"))
+}
+
+/// What a key that is made would reach.
+struct Wanted<'a> {
+    permissions: Permissions,
+    /// From where. Empty: from everywhere.
+    ip_allow: &'a [&'a str],
+    /// How long. `None`: for ever.
+    ends: Option<Wall>,
+}
+
+impl Wanted<'_> {
+    fn is_within(&self, caller: &Caller) -> Result<(), Fault> {
+        no_more_permissions(caller, self.permissions)?;
+        if caller.recovered {
+            return Ok(());
+        }
+        let allowed: Vec<Cidr> = caller.ip_allow.iter().filter_map(|n| n.parse().ok()).collect();
+        let within = |net: &&str| {
+            net.parse::<Cidr>().is_ok_and(|n| {
+                allowed.iter().any(|a| a.contains(n.base()) && a.prefix_len() <= n.prefix_len())
+            })
+        };
+        let bound = !caller.ip_allow.is_empty();
+        if bound && (self.ip_allow.is_empty() || !self.ip_allow.iter().all(within)) {
+            return Err(Fault::new(
+                Kind::Forbidden,
+                "this key is bound to addresses: ip_allow of the new key must name some of them",
+            ));
+        }
+        let Some(end) = caller.expires_at else { return Ok(()) };
+        if self.ends.is_none_or(|wanted| wanted > end) {
+            return Err(Fault::new(
+                Kind::Forbidden,
+                "this key ends: expires_in_days of the new key must lie before its end",
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn checksum(body: &str) -> String {
@@ -196,15 +249,36 @@ fn hash(secret: &str) -> Vec<u8> {
     Sha256::digest(secret.as_bytes()).to_vec()
 }
 
+/// A secret that nobody has yet, with what is kept of it.
+struct Minted {
+    secret: Secret<String>,
+    hint: String,
+    hash: Vec<u8>,
+}
+
+impl Minted {
+    fn new(live: bool, random: &[u8; 25]) -> Self {
+        let secret = format_key(live, random);
+        let hint = secret.reveal().get(..14).unwrap_or("").to_owned();
+        let hash = hash(secret.reveal());
+        Self { secret, hint, hash }
+    }
+
+    fn of(app: &App) -> Self {
+        let mut random = [0u8; 25];
+        app.random(&mut random);
+        Self::new(app.config.live_keys, &random)
+    }
+}
+
 /// Makes a key for a customer, or for operators.
 pub async fn create(
     ctx: &Ctx<'_>,
     customer: Option<CustomerId>,
     input: ApiKeyInput,
 ) -> Result<NewApiKey, Fault> {
-    let mut random = [0u8; 25];
-    ctx.app.random(&mut random);
-    let secret = format_key(ctx.app.config.live_keys, &random);
+    let Minted { secret, hint, hash } = Minted::of(ctx.app);
+    let expires_at = input.ends(ctx.app.wall());
     let scopes: Vec<String> = if input.scopes.0.is_empty() {
         vec!["*".into()]
     } else {
@@ -217,18 +291,116 @@ pub async fn create(
         customer,
         audience: audience.as_str(),
         name: input.name.0,
-        hint: secret.reveal().get(..14).unwrap_or("").to_owned(),
-        hash: hash(secret.reveal()),
+        hint,
+        hash,
         scopes,
         ip_allow: input.ip_allow.0.into_iter().map(|n| n.0).collect(),
-        expires_in_days: input.expires_in_days.map(|d| d.as_i32()),
+        expires_at,
+        recovered: false,
     };
-    let id = KeyId::new(ctx.app.wall(), ctx.app.random_id());
-    let row = rows::insert(&mut tx, id, values).await?;
+    let row = rows::insert(&mut tx, ctx.new_id(), values).await?;
     let key: ApiKey = row.ok_or_else(|| Fault::not_found("customer"))?.into();
-    ctx.audit(&mut tx, customer, "key.create", &key.id, None).await?;
+    let made = serde_json::to_value(&key).ok();
+    ctx.audit(&mut tx, customer, "key.create", &key.id, made).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
+}
+
+/// A key that follows another one: it may the same, from the same addresses, until the same end. Both live during the overlap
+/// (T-API-12). Errors: there is no such live key, it is followed already, or it may more than whoever asks.
+pub async fn rotate(
+    ctx: &Ctx<'_>,
+    caller: &Caller,
+    id: KeyId,
+    input: RotationInput,
+) -> Result<NewApiKey, Fault> {
+    let now = ctx.app.wall();
+    let mut tx = ctx.begin().await?;
+    let old = rows::lock(&mut tx, id).await?.ok_or_else(|| Fault::not_found("key"))?;
+    if old.revoked_at.is_some() || old.expires_at.is_some_and(|t| t.0 <= now) {
+        return Err(Fault::new(Kind::Conflict, "this key has ended: make a new one"));
+    }
+    if let Some(next) = &old.replaced_by {
+        let told = format!("this key is followed by {next} already: rotate that one");
+        return Err(Fault::new(Kind::Conflict, told));
+    }
+    let customer: Option<CustomerId> = old.customer_id.as_deref().and_then(|c| c.parse().ok());
+    let permissions = Permissions::of_scopes(old.scopes.iter().map(String::as_str));
+    let nets: Vec<&str> = old.ip_allow.iter().map(String::as_str).collect();
+    if caller.audience == Audience::Operator && customer.is_some() {
+        no_more_permissions(caller, permissions)?;
+    } else if old.id != caller.who.to_string() {
+        Wanted { permissions, ip_allow: &nets, ends: old.expires_at.map(|t| t.0) }.is_within(caller)?;
+    }
+    check_count(rows::count(&mut tx, customer).await?, LIVE_KEYS, "live keys")?;
+    let overlap = input.overlap_s.map_or(OVERLAP_S, |s| s.as_i32()).unsigned_abs();
+    let until = now.plus(std::time::Duration::from_secs(u64::from(overlap)));
+    let Minted { secret, hint, hash } = Minted::of(ctx.app);
+    let audience = if customer.is_some() { Audience::Customer } else { Audience::Operator };
+    let values = KeyValues {
+        customer,
+        audience: audience.as_str(),
+        name: old.name,
+        hint,
+        hash,
+        scopes: old.scopes,
+        ip_allow: old.ip_allow,
+        expires_at: old.expires_at.map(|t| t.0),
+        recovered: old.recovered,
+    };
+    let next: KeyId = ctx.new_id();
+    let row = rows::insert(&mut tx, next, values).await?;
+    let key: ApiKey = row.ok_or_else(Fault::internal)?.into();
+    rows::follow(&mut tx, id, next, until).await?;
+    let detail = serde_json::json!({ "replaced_by": key.id, "until": until.to_string() });
+    ctx.audit(&mut tx, customer, "key.rotate", &old.id, Some(detail)).await?;
+    tx.commit().await?;
+    Ok(NewApiKey { key, secret: secret.reveal().clone() })
+}
+
+/// A key of operators when the last one was lost, made on the machine itself by whoever owns the schema: it manages keys only
+/// and ends after [`RECOVERED_LIVES`]. `who` is said in the audit log.
+pub async fn recover(store: &Store, live: bool, who: &str, now: Wall) -> Result<NewApiKey, Fault> {
+    let (mut random, mut bits) = ([0u8; 25], [0u8; 16]);
+    if getrandom::fill(&mut random).and(getrandom::fill(&mut bits)).is_err() {
+        return Err(Fault::new(Kind::Unavailable, "there is no randomness, so no secret can be made"));
+    }
+    let Minted { secret, hint, hash } = Minted::new(live, &random);
+    let scopes = [Permission::KeysRead, Permission::KeysWrite];
+    let values = KeyValues {
+        customer: None,
+        audience: Audience::Operator.as_str(),
+        name: "recovered".to_owned(),
+        hint,
+        hash,
+        scopes: scopes.map(|p| p.as_str().to_owned()).to_vec(),
+        ip_allow: Vec::new(),
+        expires_at: Some(now.plus(RECOVERED_LIVES)),
+        recovered: true,
+    };
+    let mut tx = store.begin(Scope::Operator("key recovery")).await?;
+    let row = rows::insert(&mut tx, KeyId::new(now, u128::from_le_bytes(bits)), values).await?;
+    let key: ApiKey = row.ok_or_else(Fault::internal)?.into();
+    let detail = serde_json::to_value(&key).ok();
+    audit::insert(&mut tx, None, (who, "keys recover"), ("key.recover", &key.id), detail).await?;
+    tx.commit().await?;
+    Ok(NewApiKey { key, secret: secret.reveal().clone() })
+}
+
+/// Counts the keys that were ever recovered, and says when there is a new one.
+pub async fn watch_recovered(app: &App) -> Result<(), StoreError> {
+    let mut tx = app.store.begin(Scope::Operator("recovered keys")).await?;
+    let count = rows::recovered(&mut tx).await?;
+    drop(tx);
+    let before = app.metrics.keys_recovered.value(());
+    app.metrics.keys_recovered.set((), count);
+    if count > before {
+        tracing::warn!(
+            count,
+            "operators' keys were recovered on the machine: the audit log (key.recover) says when and by whom"
+        );
+    }
+    Ok(())
 }
 
 /// The first operator's key, when there is none that lives: its secret is shown once (T-CFG-02).
@@ -282,16 +454,17 @@ pub async fn authenticate(
     let mut tx = store.begin(Scope::Operator("authentication")).await?;
     let Some(row) = rows::find(&mut tx, hash(secret), peer).await? else { return Ok(None) };
     let caller = Caller {
-        key: row.id.parse().map_err(|_| StoreError::Internal("a key's id cannot be read".into()))?,
+        who: Who::Key(row.id.parse().map_err(|_| StoreError::Internal("a key's id cannot be read".into()))?),
         audience: if row.customer_id.is_some() { Audience::Customer } else { Audience::Operator },
         customer: row
             .customer_id
             .map(|c| c.parse())
             .transpose()
             .map_err(|_| StoreError::Internal("a customer's id cannot be read".into()))?,
-        scopes: row.scopes,
+        permissions: Permissions::of_scopes(row.scopes.iter().map(String::as_str)),
         ip_allow: row.ip_allow,
         expires_at: row.expires_at.map(|t| t.0),
+        recovered: row.recovered,
     };
     if row.touch {
         rows::touch(&mut tx, &row.id).await?;

@@ -38,6 +38,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (50, "margin currency", include_str!("../../migrations/0050_margin_currency.sql")),
     (55, "vendor nodes", include_str!("../../migrations/0055_vendor_nodes.sql")),
     (60, "log cursors", include_str!("../../migrations/0060_log_cursors.sql")),
+    (70, "key rotation", include_str!("../../migrations/0070_key_rotation.sql")),
     (100, "bans", include_str!("../../migrations/0100_bans.sql")),
     (101, "ledger", include_str!("../../migrations/0101_ledger.sql")),
 ];

@@ -33,7 +33,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row, Transaction};
 use warp_model::{CustomerId, Secret};
 use warp_telemetry::health::{RequestResult, RequestSeconds};
 
@@ -248,6 +248,68 @@ impl Store {
     pub async fn migrated(cluster: std::sync::Arc<Cluster>, database: &str) -> Result<Store, StoreError> {
         let options = cluster.options(migrate::APP_ROLE, database);
         Self::connect(options, Some(cluster)).await
+    }
+
+    /// The database as the owner of its schema, who is whoever has the data folder of the private cluster or the migration URL.
+    /// Nothing is made and nothing is migrated. Errors: there is no such URL or no such cluster yet, or the role does not own the
+    /// schema, as the app role does not.
+    pub async fn open_as_owner(database: &Database) -> Result<Store, StoreError> {
+        let (options, cluster) = match database {
+            Database::Private { dir } => {
+                let made = Cluster::home(dir).is_some_and(|home| home.join("data/PG_VERSION").is_file());
+                if !made {
+                    let place = dir.display();
+                    return Err(StoreError::Schema(format!("there is no private PostgreSQL in {place}")));
+                }
+                let dir = dir.clone();
+                let cluster = tokio::task::spawn_blocking(move || Cluster::start(&dir))
+                    .await
+                    .map_err(|e| StoreError::Internal(e.to_string()))??;
+                let options = cluster.options(migrate::MIGRATE_ROLE, migrate::DATABASE);
+                (options, Some(std::sync::Arc::new(cluster)))
+            }
+            Database::Url { migrate: Some(url), .. } => (parse_url(url)?, None),
+            Database::Url { migrate: None, .. } => {
+                return Err(StoreError::Schema(
+                    "the app role of DATABASE_URL may not do this: give the role that owns the schema as api.migrate_url".into(),
+                ));
+            }
+        };
+        let opened = Self::as_owner(options, cluster.clone()).await;
+        if opened.is_err()
+            && let Some(cluster) = cluster.filter(|c| !c.adopted())
+        {
+            stop_cluster(cluster).await;
+        }
+        opened
+    }
+
+    async fn as_owner(
+        options: PgConnectOptions,
+        cluster: Option<std::sync::Arc<Cluster>>,
+    ) -> Result<Store, StoreError> {
+        probe(&options).await?;
+        let place = place_of(&options);
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(POOL_WAIT).connect_with(options);
+        let pool = pool.await?;
+        let mut connection = pool.acquire().await?;
+        migrate::check_schema(&mut connection, &place).await?;
+        let owns: bool = sqlx::query(sql::OWNS_SCHEMA).fetch_one(&mut *connection).await?.try_get(0)?;
+        drop(connection);
+        if !owns {
+            return Err(StoreError::Schema(format!(
+                "the role at {place} does not own the schema: take that of api.migrate_url"
+            )));
+        }
+        Ok(Store { pool, cluster, seal: seal::Seal::ephemeral(), requests: Default::default() })
+    }
+
+    /// Closes the pool, and stops the private cluster unless it was running before us.
+    pub async fn leave(&self) {
+        self.pool.close().await;
+        if let Some(cluster) = self.cluster.clone().filter(|c| !c.adopted()) {
+            stop_cluster(cluster).await;
+        }
     }
 
     async fn connect(

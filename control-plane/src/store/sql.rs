@@ -78,6 +78,8 @@ statements! {
     ROLE_EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = $1";
     /// Whether we are a role that row-level security does not hold.
     ROLE_POWERS = "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user";
+    /// Whether we are the role that owns the schema, or one that stands for it.
+    OWNS_SCHEMA = "SELECT pg_has_role(current_user, c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = 'api_keys'::regclass";
     /// Whether our schema is there, and what it says of itself.
     SCHEMA_VERSION = "SELECT to_regclass('public.customers') IS NOT NULL, obj_description(to_regclass('public.customers'), 'pg_class')";
     /// Statement that marks the schema, quoted by PostgreSQL.
