@@ -48,7 +48,7 @@ impl<K: Kind> Id<K> {
     }
 
     /// The prefix of its kind and 26 digits of base 32.
-    fn text(self) -> ShortText {
+    pub fn text(self) -> ShortText {
         let mut out = [0u8; 26];
         let mut slots = out.iter_mut().rev();
         // Twelve digits are 60 bits: one register instead of two for each shift.

@@ -83,8 +83,13 @@ impl Nanos {
         }
         text.push_number(whole, 1);
         if places > 0 {
+            // Prices have few places: their zeros go three at a time before they become digits.
+            let (mut places, mut width) = (places, 9);
+            while places % 1_000 == 0 {
+                (places, width) = (places / 1_000, width - 3);
+            }
             text.push(b".");
-            text.push_number(places, 9);
+            text.push_number(places, width);
             text.trim_end(b'0');
         }
         text

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use warp_model::E164;
+use warp_model::text::ShortText;
 
 /// 1 to 15 digits, first one not 0, packed: digits aligned to 15 places, then the length in the low four bits.
 /// Codes of the North American plan always carry their leading 1.
@@ -167,7 +168,9 @@ impl fmt::Display for Code {
         if self.is_empty() {
             return Ok(());
         }
-        write!(f, "{}", self.value())
+        let mut text = ShortText::default();
+        text.push_number(self.value(), 1);
+        f.write_str(text.as_str())
     }
 }
 

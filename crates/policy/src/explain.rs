@@ -7,6 +7,8 @@
 mod json;
 
 use serde::{Deserialize, Serialize};
+use warp_model::hex;
+use warp_model::json::ToJson;
 use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 
 use crate::bindings::Entry;
@@ -236,7 +238,7 @@ pub fn explain(
             caller: escaped(input.caller),
             called: escaped(input.called),
             at: input.at,
-            call_hash: format!("{:016x}", input.call_hash),
+            call_hash: hex::encode(&input.call_hash.to_be_bytes()),
             lrn: input.lrn,
             live: looked_at
                 .iter()
@@ -591,21 +593,29 @@ fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String
         ),
         (Some(why), _) => format!("Refused ({why}): {}.", because(r, *why, dial, nobody)),
         (None, Some(first)) => {
-            let price = first
-                .buy
-                .as_ref()
-                .map(|b| format!(" at {} {}/min for prefix {}", b.rate_per_min, b.currency, b.prefix))
-                .unwrap_or_default();
-            let kind = match r.jurisdiction {
-                Some(j) => format!(", {}", j.as_str()),
-                None => String::new(),
-            };
-            format!(
-                "{} is first of {} candidates{price}{kind}; {} excluded.",
-                first.vendor_name,
-                r.candidates.len(),
-                r.excluded.iter().filter(|e| e.reason != "tries").count()
-            )
+            // Of each call: without the formatting machinery.
+            let mut text = String::with_capacity(128 + first.vendor_name.len());
+            let number = |n: usize, text: &mut String| (n as u64).to_json(text);
+            text.push_str(&first.vendor_name);
+            text.push_str(" is first of ");
+            number(r.candidates.len(), &mut text);
+            text.push_str(" candidates");
+            if let Some(b) = &first.buy {
+                text.push_str(" at ");
+                text.push_str(b.rate_per_min.text().as_str());
+                text.push(' ');
+                text.push_str(b.currency.as_str());
+                text.push_str("/min for prefix ");
+                text.push_str(&b.prefix);
+            }
+            if let Some(j) = r.jurisdiction {
+                text.push_str(", ");
+                text.push_str(j.as_str());
+            }
+            text.push_str("; ");
+            number(r.excluded.iter().filter(|e| e.reason != "tries").count(), &mut text);
+            text.push_str(" excluded.");
+            text
         }
         (None, None) => String::new(),
     }
@@ -614,8 +624,16 @@ fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String
 /// Bytes as printable ASCII: everything else, and `%`, as `%XX`. Cut one byte after what may be a number, so that a text
 /// that was too long still is.
 fn escaped(bytes: &[u8]) -> String {
+    let most = crate::number_plan::dial::MAX_USER_BYTES + 1;
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    // Nearly all are digits.
+    if let Ok(plain) = std::str::from_utf8(bytes)
+        && plain.bytes().all(|b| matches!(b, 0x20..=0x7E) && b != b'%')
+    {
+        return plain.to_owned();
+    }
     let mut out = String::new();
-    for b in bytes.iter().take(crate::number_plan::dial::MAX_USER_BYTES + 1) {
+    for b in bytes {
         match b {
             b'%' => out.push_str("%25"),
             0x20..=0x7E => out.push(char::from(*b)),

@@ -4,6 +4,7 @@
 //! the same time. Its messages are handled in order: while the relay is asked, further ones wait in `held`.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
@@ -137,6 +138,8 @@ pub(crate) struct Call {
     /// Server transaction of the first INVITE, and its bytes.
     pub(crate) server: Id,
     pub(crate) invite: Vec<u8>,
+    /// Where its SDP stands in them, so that they need not be read again for it.
+    pub(crate) offer: Option<Range<usize>>,
     pub(crate) invite_cseq: u32,
     pub(crate) flow: Flow,
     /// When the INVITE came: all times of the record are its wall time and what has passed since (F-TIME-01).
@@ -191,6 +194,11 @@ impl Branch {
 }
 
 impl Call {
+    /// The SDP of its INVITE, when media is anchored.
+    pub(crate) fn offer(&self) -> Option<&[u8]> {
+        self.invite.get(self.offer.clone()?)
+    }
+
     /// The emergency code that was dialled: such a call passes every limit (`ref/integrations` §11, `ref/telecom-domain` §9).
     pub(crate) fn emergency(&self) -> Option<u16> {
         self.decision.as_ref()?.emergency
@@ -449,8 +457,8 @@ impl Calls {
             tx.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], false);
             return;
         };
-        let late_offer = match tx.session(msg) {
-            Ok(sdp) => sdp.is_none(),
+        let offer = match tx.session(msg) {
+            Ok(sdp) => sdp.and_then(|sdp| within(bytes, sdp)),
             Err(e) => {
                 tx.refuse(&flow, msg, e.status(), e.phrase(), e.headers(), false);
                 return;
@@ -517,7 +525,8 @@ impl Calls {
             callee_flow: None,
             exchange: Exchange::default(),
             peers: Vec::new(),
-            late_offer,
+            late_offer: offer.is_none(),
+            offer,
             media_open: false,
             answered: None,
             // Nothing rings longer than all its branches could.
@@ -678,6 +687,13 @@ impl Calls {
         };
         tx.refuse(&flow, msg, status, "", allow, stranger);
     }
+}
+
+/// Where a part of `whole` stands in it. `None`: it is no part of it.
+fn within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let range = start..start.checked_add(part.len())?;
+    (whole.get(range.clone()) == Some(part)).then_some(range)
 }
 
 /// User part of who calls: P-Asserted-Identity from trunks that we trust, else From.

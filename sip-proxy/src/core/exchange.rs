@@ -99,8 +99,8 @@ pub(crate) fn set(held: &mut Vec<u8>, new: &[u8]) {
     held.extend_from_slice(new);
 }
 
-/// Media sections of a description, or of a message with one in it.
-pub(crate) fn sections(bytes: &[u8]) -> usize {
+/// Media sections of a description.
+fn sections(bytes: &[u8]) -> usize {
     memchr::memmem::find_iter(bytes, b"\nm=").count()
 }
 

@@ -17,7 +17,7 @@ use warp_sip::transaction::NEVER;
 use super::call::{Branch, Call, Held, Phase, Target};
 use super::calls::{Calls, FIRST_HOLD};
 use super::cdr;
-use super::exchange::{Owed, fitted, sections, set};
+use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
 use super::media::{self, Waiting};
 use super::redirect;
@@ -137,14 +137,10 @@ impl Calls {
         });
         call.forget_callees();
         cdr::leg_begins(call, trunk, flow.remote.ip(), tx.now);
-        let invite = std::mem::take(&mut call.invite);
-        let offer = Message::parse(&invite).ok().and_then(|m| tx.session(&m).ok()?.map(<[u8]>::to_vec));
-        call.invite = invite;
-        match offer {
+        match call.offer() {
             Some(sdp) => {
-                let tag = call.dialog.caller.tag.clone();
-                let ip = call.flow.remote.ip();
-                let command = self.sdp_command(call, Some(branch_no), &tag, None, &sdp, Side::Caller, ip);
+                let (tag, ip) = (&call.dialog.caller.tag, call.flow.remote.ip());
+                let command = self.sdp_command(call, Some(branch_no), tag, None, sdp, Side::Caller, ip);
                 self.ask_media(call, warp_ng::Command::Offer(command), Waiting::BranchOffer, tx);
             }
             None => self.send_branch(call, branch_no, None, tx),
@@ -320,7 +316,7 @@ impl Calls {
                     call.media_open = true;
                     warp_ng::Command::Offer(c)
                 } else {
-                    let whole = fitted_to(&call.invite, sdp, tx);
+                    let whole = fitted(call.offer().unwrap_or(b""), sdp);
                     let sdp = whole.as_deref().unwrap_or(sdp);
                     let mut c = self.sdp_command(call, Some(branch), &from, Some(&to), sdp, Side::Callee, ip);
                     c.flags.provisional = status < 200;
@@ -635,15 +631,6 @@ impl Calls {
         tx.abandon(client);
         self.branch_silent(call, branch, true, tx);
     }
-}
-
-/// The answer fitted to the offer of an INVITE. Nearly every one fits: that is seen without reading either.
-fn fitted_to(invite: &[u8], answer: &[u8], tx: &Transactions) -> Option<Vec<u8>> {
-    if sections(invite) == sections(answer) {
-        return None;
-    }
-    let msg = Message::parse(invite).ok()?;
-    fitted(tx.session(&msg).ok()??, answer)
 }
 
 /// The candidate whose turn it is. A decision holds the first [`warp_policy::MAX_CANDIDATES`] of an emergency route; the others follow.

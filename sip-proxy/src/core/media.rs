@@ -110,14 +110,14 @@ pub(super) fn whole_body(msg: &Message<'_>, sdp: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What both sides have agreed on: the caller's description and the callee's.
-fn agreed(call: &Call, tx: &Transactions) -> Option<(Vec<u8>, Vec<u8>)> {
+fn agreed(call: &Call) -> Option<(Vec<u8>, Vec<u8>)> {
     let held = &call.exchange;
     if held.callee.is_empty() {
         return None;
     }
     let caller = match held.caller.is_empty() {
         false => held.caller.clone(),
-        true => tx.session(&Message::parse(&call.invite).ok()?).ok()??.to_vec(),
+        true => call.offer()?.to_vec(),
     };
     Some((caller, held.callee.clone()))
 }
@@ -319,7 +319,7 @@ impl Calls {
     /// nothing to tell.
     pub(super) fn restore_media(&mut self, call: &mut Call, tx: &mut Transactions) -> bool {
         let ended = call.phase == Phase::Over || !call.media_open;
-        let Some((caller, _)) = agreed(call, tx).filter(|_| !ended) else {
+        let Some((caller, _)) = agreed(call).filter(|_| !ended) else {
             return false;
         };
         let (from, to) = (call.dialog.caller.tag.clone(), call.dialog.callee.tag.clone());
@@ -350,7 +350,7 @@ impl Calls {
     }
 
     fn restore_answer(&mut self, call: &mut Call, tx: &mut Transactions) {
-        let (Some((_, callee)), Some(flow)) = (agreed(call, tx), call.callee_flow) else {
+        let (Some((_, callee)), Some(flow)) = (agreed(call), call.callee_flow) else {
             return;
         };
         let (from, to) = (call.dialog.caller.tag.clone(), call.dialog.callee.tag.clone());

@@ -78,7 +78,10 @@ pub struct DeckMeta {
 impl DeckMeta {
     /// As it stands in a CDR: `deck_…@N`.
     pub fn label(&self) -> String {
-        format!("{}@{}", self.id, self.version)
+        let mut text = self.id.text();
+        text.push(b"@");
+        text.push_number(u64::from(self.version), 1);
+        text.as_str().to_owned()
     }
 }
 
