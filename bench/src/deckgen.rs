@@ -212,6 +212,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
             enabled: true,
             limits: Limits::default(),
             utc_offset_min: 0,
+            inbound: Default::default(),
         }],
         trunks: vec![Trunk {
             id: TrunkId::from_u128(1),
@@ -228,6 +229,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
             dial: Default::default(),
             caller: Default::default(),
             rounding: Rounding::default(),
+            deliver: Default::default(),
         }],
         vendors: (0..vendors)
             .map(|n| Vendor {
@@ -237,6 +239,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
                 buy_decks: vec![DeckId::from_u128(u128::from(n) + 1)],
                 interconnection: None,
                 rounding: Rounding::default(),
+                inbound: Default::default(),
             })
             .collect(),
         vendor_trunks: (0..vendors)
@@ -254,6 +257,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
                 media_ips: Vec::new(),
                 signalling_ips: Vec::new(),
                 follow_redirects: false,
+                inbound_networks: Vec::new(),
                 priority: 0,
                 weight: 1,
             })

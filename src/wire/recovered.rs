@@ -3,14 +3,18 @@
 
 use std::time::Duration;
 
-use warp_model::cdr::CallRecord;
-use warp_policy::{DecisionRecord, rate_recorded};
+use warp_model::cdr::{CallRecord, Direction};
+use warp_policy::inbound::rate_inbound_record;
+use warp_policy::{DecisionRecord, InboundRecord, rate_recorded};
 
 /// Completes a recovered record. `longest` is this node's bound of every call (`sip.max_duration`).
 ///
 /// A call never lasted longer than its decision and its node allowed, whatever the last heartbeat says. A record that cannot
 /// be rated says so (`rating_failed`) and is an alarm, never free.
 pub(super) fn complete(call: &mut CallRecord, longest: Duration) {
+    if call.direction == Direction::Inbound {
+        return complete_inbound(call, longest);
+    }
     let decision = call.decision.as_ref().map(|d| serde_json::from_str::<DecisionRecord>(d.get()));
     let decided = decision.as_ref().and_then(|d| d.as_ref().ok());
     let allowed = decided.map_or(longest, |d| Duration::from_secs(u64::from(d.max_duration_s)).min(longest));
@@ -27,6 +31,27 @@ pub(super) fn complete(call: &mut CallRecord, longest: Duration) {
         },
     };
     tracing::error!(cdr_id = %call.cdr_id, why, "recovered call cannot be rated");
+    call.internal_code = "rating_failed".to_owned();
+}
+
+/// The same of a call to one of our numbers, whose decision has another form.
+fn complete_inbound(call: &mut CallRecord, longest: Duration) {
+    let decision = call.decision.as_ref().map(|d| serde_json::from_str::<InboundRecord>(d.get()));
+    let decided = decision.as_ref().and_then(|d| d.as_ref().ok());
+    let allowed = decided.map_or(longest, |d| Duration::from_secs(u64::from(d.max_duration_s)).min(longest));
+    shorten(call, allowed);
+    let why = match decision {
+        None => "it has no decision record".to_owned(),
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(decision)) => match rate_inbound_record(&decision, call.duration_ms) {
+            Ok(rating) => {
+                call.rating = rating;
+                return;
+            }
+            Err(error) => error.to_string(),
+        },
+    };
+    tracing::error!(cdr_id = %call.cdr_id, why, "recovered inbound call cannot be rated");
     call.internal_code = "rating_failed".to_owned();
 }
 
@@ -71,6 +96,8 @@ mod tests {
             sip_call_id: "a@b".into(),
             customer_id: None,
             trunk_id: None,
+            direction: Default::default(),
+            number_id: None,
             ingress_ip: [127, 0, 0, 1].into(),
             ingress_user: None,
             caller: String::new(),
@@ -101,6 +128,7 @@ mod tests {
                 attempt_no: 1,
                 vendor_id: None,
                 vendor_trunk_id: None,
+                trunk_id: None,
                 egress_ip: [127, 0, 0, 1].into(),
                 start_at: at,
                 pdd_ms: None,

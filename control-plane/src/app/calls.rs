@@ -123,6 +123,16 @@ crate::choice! {
 }
 
 crate::choice! {
+    /// Which way a call goes, seen from the customer who pays for it.
+    pub enum CallDirection {
+        /// The customer calls somebody.
+        Outbound = "outbound",
+        /// Somebody calls a number of the customer.
+        Inbound = "inbound",
+    }
+}
+
+crate::choice! {
     /// Who ended a call.
     pub enum ReleaseSideName {
         /// The caller hung up or gave up.
@@ -410,6 +420,10 @@ pub fn conceal_record(record: &mut Value) {
         }
     };
     keep(record, &["vendor_id", "vendor_trunk_id", "node"]);
+    // Of an inbound call it is the vendor's.
+    if record.get("direction").is_some_and(|d| d == CallDirection::Inbound.as_str()) {
+        keep(record, &["ingress_ip"]);
+    }
     if let Some(decision) = record.get_mut("decision") {
         conceal_decision(decision);
     }
@@ -428,6 +442,10 @@ pub fn conceal_record(record: &mut Value) {
 pub fn conceal_decision(decision: &mut Value) {
     const SHOWN: &[&str] = &[
         "version",
+        "direction",
+        "number",
+        "targets",
+        "unusable",
         "snapshot_id",
         "inputs",
         "refusal",
@@ -446,7 +464,7 @@ pub fn conceal_decision(decision: &mut Value) {
         "excluded",
         "max_duration_s",
     ];
-    const INPUTS: &[&str] = &["trunk", "caller", "called", "at", "call_hash", "lrn"];
+    const INPUTS: &[&str] = &["trunk", "callback", "caller", "called", "at", "call_hash", "lrn"];
     let only = |value: &mut Value, shown: &[&str]| match value {
         Value::Object(map) => map.retain(|key, _| shown.contains(&key.as_str())),
         other => *other = Value::Null,
@@ -476,6 +494,20 @@ mod tests {
         assert_eq!(
             record,
             serde_json::json!({ "cdr_id": "call_1", "decision": { "candidates": [{ "rank": 1 }] }, "rating": { "sell": 1 }, "legs": [{ "attempt_no": 1 }] })
+        );
+        // Nor of an inbound call, whose INVITE came from the vendor.
+        let mut record = serde_json::json!({
+            "cdr_id": "call_1", "direction": "inbound", "ingress_ip": "1.2.3.4", "number_id": "num_1", "vendor_id": "vnd_1",
+            "decision": { "direction": "inbound", "inputs": { "vendor_trunk": "vtk_1", "callback": false }, "vendor": "vnd_1",
+                "vendor_name": "v", "summary": "v", "buy": 1, "sell": 2, "targets": [{ "rank": 1, "trunk": "trk_1" }] },
+            "legs": [{ "attempt_no": 1, "trunk_id": "trk_1", "egress_ip": "1.2.3.4" }]
+        });
+        conceal_record(&mut record);
+        assert_eq!(
+            record,
+            serde_json::json!({ "cdr_id": "call_1", "direction": "inbound", "number_id": "num_1",
+                "decision": { "direction": "inbound", "inputs": { "callback": false }, "sell": 2, "targets": [{ "rank": 1, "trunk": "trk_1" }] },
+                "legs": [{ "attempt_no": 1, "trunk_id": "trk_1" }] })
         );
     }
 }

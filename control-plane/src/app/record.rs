@@ -2,7 +2,7 @@
 //! `warp_policy::explain`): readers ignore unknown fields and writers only add, so what stands here is what a client can count
 //! on. A test holds living records against it.
 
-use super::calls::{CallOutcome, JurisdictionName, ReleaseSideName};
+use super::calls::{CallDirection, CallOutcome, JurisdictionName, ReleaseSideName};
 use super::routing::StrategyName;
 use super::trunks::Destination;
 use super::view::{Sometimes, Word};
@@ -19,10 +19,14 @@ crate::view! {
         pub sip_call_id: String,
         /// The customer. Null: the call was refused before a trunk was known.
         pub customer_id: Option<String>,
-        /// The trunk that the call came in on.
+        /// The trunk that the call came in on; of an inbound call the one that took it, or was tried last.
         pub trunk_id: Option<String>,
-        /// The address that the INVITE came from.
-        pub ingress_ip: String,
+        /// Which way the call went. Absent: `outbound`.
+        pub direction: Sometimes<Word<CallDirection>>,
+        /// The number of the customer that was called. Inbound calls only.
+        pub number_id: Sometimes<String>,
+        /// The address that the INVITE came from. Of an inbound call only operators see it.
+        pub ingress_ip: Sometimes<String>,
         /// The digest user that the INVITE was signed by.
         pub ingress_user: Option<String>,
         /// The caller as received.
@@ -63,9 +67,9 @@ crate::view! {
         pub snapshot_id: String,
         /// The rank of the vendor that carried it; 1 is the first choice.
         pub route_rank: Option<u16>,
-        /// The vendor that carried it. Only operators see it.
+        /// The vendor that carried it, or brought an inbound call. Only operators see it.
         pub vendor_id: Sometimes<Option<String>>,
-        /// The vendor trunk that carried it. Only operators see it.
+        /// The vendor trunk that carried it, or brought an inbound call. Only operators see it.
         pub vendor_trunk_id: Sometimes<Option<String>>,
         /// What the call costs, with the sums written out. Null: there is nothing to pay.
         pub rating: Option<CallRating>,
@@ -73,7 +77,7 @@ crate::view! {
         pub media: Option<CallMedia>,
         /// How the call was decided. Null: it was refused before a decision.
         pub decision: Option<DecisionRecord>,
-        /// One entry per vendor that was tried.
+        /// One entry per vendor that was tried, or of an inbound call per trunk.
         pub legs: Vec<CallLeg>,
         /// The node that carried it. Only operators see it.
         pub node: Sometimes<String>,
@@ -89,6 +93,8 @@ crate::view! {
         pub vendor_id: Sometimes<Option<String>>,
         /// The vendor trunk. Only operators see it.
         pub vendor_trunk_id: Sometimes<Option<String>>,
+        /// The customer's trunk that was tried. Inbound calls only.
+        pub trunk_id: Sometimes<String>,
         /// Where the INVITE was sent. Only operators see it.
         pub egress_ip: Sometimes<String>,
         /// When it began, in microseconds since 1970.
@@ -185,12 +191,28 @@ crate::view! {
         pub refusal: Option<Word<RefusalName>>,
         /// The dialled number in E.164.
         pub called: Option<String>,
-        /// The number that was priced: the routing number of a ported one.
-        pub routed: Option<String>,
+        /// `inbound` for a call to a number of ours. Absent: the customer called.
+        pub direction: Sometimes<Word<CallDirection>>,
+        /// The number of ours that was called, when it is one. Inbound calls only.
+        pub number: Sometimes<Option<String>>,
+        /// The customer who has that number. Inbound calls only, and only operators see it.
+        pub customer: Sometimes<Option<String>>,
+        /// The vendor that brought the call. Inbound calls only, and only operators see it.
+        pub vendor: Sometimes<Option<String>>,
+        /// That vendor's name. Inbound calls only, and only operators see it.
+        pub vendor_name: Sometimes<String>,
+        /// What that vendor charges. Inbound calls only, and only operators see it.
+        pub buy: Sometimes<Option<DecisionPrice>>,
+        /// The trunks that would take the call, in order. Inbound calls only.
+        pub targets: Sometimes<Vec<DecisionTarget>>,
+        /// Trunks of the number's destination that take no call now. Inbound calls only.
+        pub unusable: Sometimes<Vec<String>>,
+        /// The number that was priced: the routing number of a ported one. Outbound calls only.
+        pub routed: Sometimes<Option<String>>,
         /// The class of the destination.
         pub class: Option<Word<Destination>>,
-        /// The emergency number that was dialled.
-        pub emergency: Option<u16>,
+        /// The emergency number that was dialled. Outbound calls only.
+        pub emergency: Sometimes<Option<u16>>,
         /// The caller in E.164, when it is valid.
         pub caller: Option<String>,
         /// The class of the caller.
@@ -211,10 +233,10 @@ crate::view! {
         pub strategy: Sometimes<Option<Word<StrategyName>>>,
         /// The duration in seconds that prices are compared for. Only operators see it.
         pub expected_duration_s: Sometimes<Option<u32>>,
-        /// The vendors that would be tried, in order.
-        pub candidates: Vec<DecisionCandidate>,
-        /// The vendors that would not be tried.
-        pub excluded: Vec<DecisionExclusion>,
+        /// The vendors that would be tried, in order. Outbound calls only.
+        pub candidates: Sometimes<Vec<DecisionCandidate>>,
+        /// The vendors that would not be tried. Outbound calls only.
+        pub excluded: Sometimes<Vec<DecisionExclusion>>,
         /// The longest that the call may last, in seconds.
         pub max_duration_s: u32,
     }
@@ -223,8 +245,12 @@ crate::view! {
 crate::view! {
     /// What a decision was made from, besides the snapshot.
     pub struct DecisionInputs {
-        /// The trunk that the call came in on.
-        pub trunk: String,
+        /// The trunk that the call came in on. Outbound calls only.
+        pub trunk: Sometimes<String>,
+        /// The vendor trunk that the call came from. Inbound calls only, and only operators see it.
+        pub vendor_trunk: Sometimes<String>,
+        /// Whether the called number had called for help lately, so that nothing may hold the call up. Inbound calls only.
+        pub callback: Sometimes<bool>,
         /// The caller as received.
         pub caller: String,
         /// The number as dialled.
@@ -233,8 +259,8 @@ crate::view! {
         pub at: i64,
         /// A hash of the call, which decides about shares.
         pub call_hash: String,
-        /// The routing number of our own look-up.
-        pub lrn: Option<String>,
+        /// The routing number of our own look-up. Outbound calls only.
+        pub lrn: Sometimes<Option<String>>,
         /// What was known of the vendor trunks at that moment. Only operators see it.
         pub live: Sometimes<Vec<DecisionLive>>,
     }
@@ -277,6 +303,18 @@ crate::view! {
         pub expected_charge: String,
         /// How that was formed, in words and figures.
         pub sum: String,
+    }
+}
+
+crate::view! {
+    /// A trunk that would take an inbound call.
+    pub struct DecisionTarget {
+        /// 1 is the first choice.
+        pub rank: u16,
+        /// The id of the trunk.
+        pub trunk: String,
+        /// The trunk's name at that time.
+        pub trunk_name: String,
     }
 }
 
@@ -366,6 +404,12 @@ crate::choice! {
         CustomerCps = "customer_cps",
         /// The day's spend is used up.
         DailySpend = "daily_spend",
+        /// A vendor's call to a number that nobody here has.
+        NumberNotHere = "number_not_here",
+        /// The called number has no destination that takes calls.
+        NoDestination = "no_destination",
+        /// No trunk of the called number took the call.
+        TargetsExhausted = "targets_exhausted",
     }
 }
 

@@ -2,8 +2,8 @@
 //! they were recorded. Zero tolerance (PRODUCT §2.10): a difference is an alarm.
 
 use warp_model::VendorTrunkId;
-use warp_model::cdr::CallRecord;
-use warp_policy::{Decision, DecisionRecord, Snapshot, rate_call, replay};
+use warp_model::cdr::{CallRecord, Direction};
+use warp_policy::{Decision, DecisionRecord, InboundRecord, Snapshot, rate_call, replay, replay_inbound};
 
 /// What rating again says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +42,36 @@ pub struct Repeated {
 /// Repeats the decision and the price of a record with its snapshot. `None`: the record carries no decision, or one that
 /// this snapshot cannot repeat.
 pub fn repeat(snapshot: &Snapshot, record: &CallRecord) -> Option<Repeated> {
+    if record.direction == Direction::Inbound {
+        return repeat_inbound(snapshot, record);
+    }
     let recorded: DecisionRecord = serde_json::from_str(record.decision.as_ref()?.get()).ok()?;
     let again = replay(snapshot, &recorded)?;
     Some(Repeated {
         same_decision: same(snapshot, &recorded, &again),
         rating: rate(snapshot, record, &again),
     })
+}
+
+/// The same of a call to one of our numbers.
+fn repeat_inbound(snapshot: &Snapshot, record: &CallRecord) -> Option<Repeated> {
+    let recorded: InboundRecord = serde_json::from_str(record.decision.as_ref()?.get()).ok()?;
+    let again = replay_inbound(snapshot, &recorded)?;
+    let directory = &snapshot.directory;
+    let targets = again.result.iter().flat_map(|list| list.iter());
+    let ids: Vec<_> = targets.map(|ix| directory.trunk(ix).map(|t| t.id)).collect();
+    let were: Vec<_> = recorded.targets.iter().map(|t| Some(t.trunk)).collect();
+    let rating = match (record.answer_at, again.sell, again.buy) {
+        (None, ..) => Verdict::None,
+        (_, Some(sell), Some(buy)) => {
+            let price = rate_call(snapshot, &sell, &buy, record.duration_ms).ok();
+            if price.is_some() && price == record.rating { Verdict::Confirmed } else { Verdict::Mismatch }
+        }
+        // A call back to somebody who called for help needs no price.
+        _ if again.callback && record.rating.is_none() => Verdict::None,
+        _ => Verdict::Mismatch,
+    };
+    Some(Repeated { same_decision: ids == were && again.result.err() == recorded.refusal, rating })
 }
 
 /// The price only, as the consumer checks it.

@@ -84,9 +84,11 @@ pub fn write(dir: &Path, snapshot: &Snapshot, seal: &Seal, now: Wall) -> Result<
         (SectionKind::Directory, hex::encode(&snapshot.directory.hash())),
         (SectionKind::Lcr, hex::encode(&snapshot.lcr.key())),
     ];
+    let pages = snapshot.numbers.pages();
+    let pages = pages.map(|(page, content)| (SectionKind::Numbers { page }, hex::encode(&content.key())));
     let mut manifest = Manifest { version: 1, id: snapshot.id, sections: Vec::new() };
     let mut written = 0;
-    for (kind, key) in parts {
+    for (kind, key) in parts.into_iter().chain(pages) {
         if let Some(section) = known(kind, &key) {
             manifest.sections.push(section);
             continue;
@@ -96,6 +98,9 @@ pub fn write(dir: &Path, snapshot: &Snapshot, seal: &Seal, now: Wall) -> Result<
             SectionKind::Directory => serde_json::to_vec(snapshot.directory.rows())
                 .map_err(|e| KeptError::Load(format!("directory: {e}")))?,
             SectionKind::Lcr => snapshot.lcr.to_bytes(),
+            SectionKind::Numbers { page } => {
+                snapshot.numbers.page(page).map(|p| p.to_bytes()).unwrap_or_default()
+            }
         };
         let section =
             Section { kind, key, sha256: hex::encode(&Sha256::digest(&clear)), len: clear.len() as u64 };

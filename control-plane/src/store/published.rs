@@ -216,6 +216,7 @@ fn customer(row: &PgRow) -> Result<Customer, StoreError> {
             ..limits(row)?
         },
         utc_offset_min: row.try_get("utc_offset_min")?,
+        inbound: Default::default(),
     })
 }
 
@@ -251,6 +252,7 @@ fn trunk(row: &PgRow) -> Result<Trunk, StoreError> {
             trust_asserted: row.try_get("trust_asserted")?,
         },
         rounding: Rounding::default(),
+        deliver: Default::default(),
     })
 }
 
@@ -263,6 +265,7 @@ fn vendor(row: &PgRow) -> Result<Vendor, StoreError> {
         buy_decks: decks(row, "buy_deck_ids")?,
         interconnection: state.as_deref().and_then(State::parse),
         rounding: Rounding::default(),
+        inbound: Default::default(),
     })
 }
 
@@ -293,6 +296,7 @@ fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
         media_ips: parsed(row, "media_ips")?,
         signalling_ips: parsed(row, "signalling_ips")?,
         follow_redirects: row.try_get("follow_redirects")?,
+        inbound_networks: Vec::new(),
         priority: small(row.try_get("priority")?),
         weight: small(row.try_get("weight")?),
     })

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId};
+use crate::id::{CallId, CustomerId, NumberId, TrunkId, VendorId, VendorTrunkId};
 use crate::json::JsonText;
 use crate::money::{Currency, Nanos};
 use crate::now::Wall;
@@ -29,8 +29,14 @@ pub struct CallRecord {
     pub sip_call_id: String,
     /// Who pays. Absent when the call was refused before a trunk was known (then nothing is billed).
     pub customer_id: Option<CustomerId>,
-    /// Where it came in.
+    /// Where it came in; of an inbound call, the trunk that it was delivered to (or tried last).
     pub trunk_id: Option<TrunkId>,
+    /// Which way the call goes, seen from the customer.
+    #[serde(default, skip_serializing_if = "Direction::is_outbound")]
+    pub direction: Direction,
+    /// The number of ours that was called. Inbound calls only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number_id: Option<NumberId>,
     /// Source address of the INVITE.
     pub ingress_ip: IpAddr,
     /// Digest user, when the trunk authenticates that way.
@@ -73,7 +79,7 @@ pub struct CallRecord {
     pub snapshot_id: String,
     /// Rank of the vendor that carried it (1 = first choice).
     pub route_rank: Option<u16>,
-    /// Vendor that carried it (or was tried last).
+    /// Vendor that carried it (or was tried last); of an inbound call, the vendor that brought it.
     pub vendor_id: Option<VendorId>,
     /// The trunk of that vendor.
     pub vendor_trunk_id: Option<VendorTrunkId>,
@@ -92,6 +98,32 @@ pub struct CallRecord {
     pub resume: Option<JsonText>,
 }
 
+/// Which way a call goes, seen from the customer who pays for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The customer calls somebody.
+    #[default]
+    Outbound,
+    /// Somebody calls a number of the customer.
+    Inbound,
+}
+
+impl Direction {
+    /// The word as it stands in records and filters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+        }
+    }
+
+    /// Whether the customer calls.
+    pub fn is_outbound(&self) -> bool {
+        *self == Self::Outbound
+    }
+}
+
 /// What a SIP shard writes to its call journal. `Answered` is written before the 200 is forwarded (PRODUCT §6).
 #[derive(Clone, Debug)]
 pub enum JournalRecord {
@@ -101,7 +133,7 @@ pub enum JournalRecord {
     Ended(Box<CallRecord>),
 }
 
-/// One attempt towards one vendor trunk.
+/// One attempt towards one vendor trunk, or of an inbound call towards one trunk of the customer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LegRecord {
     /// 1, 2, 3 …
@@ -110,6 +142,9 @@ pub struct LegRecord {
     pub vendor_id: Option<VendorId>,
     /// The trunk of that vendor.
     pub vendor_trunk_id: Option<VendorTrunkId>,
+    /// The customer's trunk that was tried. Inbound calls only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk_id: Option<TrunkId>,
     /// Where the INVITE went.
     pub egress_ip: IpAddr,
     /// When the INVITE was sent to the vendor.
@@ -237,6 +272,8 @@ json_object!(CallRecord {
     sip_call_id,
     customer_id,
     trunk_id,
+    direction unless(Direction::is_outbound),
+    number_id unless(Option::is_none),
     ingress_ip,
     ingress_user,
     caller,
@@ -271,6 +308,7 @@ json_object!(LegRecord {
     attempt_no,
     vendor_id,
     vendor_trunk_id,
+    trunk_id unless(Option::is_none),
     egress_ip,
     start_at,
     pdd_ms,
@@ -294,6 +332,7 @@ json_object!(RatedSide {
 });
 json_object!(MediaFigures { to_callee, to_caller });
 json_object!(StreamFigures { packets, bytes, lost, jitter_us, mos_x100 });
+json_words!(Direction { Outbound => "outbound", Inbound => "inbound" });
 json_words!(ReleaseSide { Caller => "caller", Callee => "callee", System => "system" });
 json_words!(Outcome {
     Answered => "answered",

@@ -192,6 +192,8 @@ kinds! {
     VendorTrunkKind, VendorTrunkId, "vtk";
     /// A call: also its `cdr_id`.
     CallKind, CallId, "call";
+    /// A number of the inventory, which customers are called at.
+    NumberKind, NumberId, "num";
     /// A rate deck (all its versions).
     DeckKind, DeckId, "deck";
     /// An API key.

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use warp_model::cdr::*;
 use warp_model::json::{JsonText, ToJson};
-use warp_model::{CallId, Currency, CustomerId, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{
+    CallId, Currency, CustomerId, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall,
+};
 
 fn same(value: &(impl ToJson + serde::Serialize)) {
     assert_eq!(JsonText::of(value).get(), serde_json::to_string(value).unwrap());
@@ -44,11 +46,11 @@ fn ids() -> impl Strategy<Value = (Option<VendorId>, Option<VendorTrunkId>)> {
 
 prop_compose! {
     fn leg()(
-        attempt_no in any::<u16>(), of in ids(), egress_ip in any::<IpAddr>(), at in (wall(), wall()),
+        attempt_no in any::<u16>(), of in ids(), trunk_id in maybe(any::<u128>().prop_map(TrunkId::from_u128)), egress_ip in any::<IpAddr>(), at in (wall(), wall()),
         pdd_ms in any::<Option<u64>>(), sip_code in any::<u16>(), q850 in any::<Option<u8>>(), ended_by in text(),
     ) -> LegRecord {
         LegRecord {
-            attempt_no, vendor_id: of.0, vendor_trunk_id: of.1, egress_ip, start_at: at.0, pdd_ms, sip_code, q850,
+            attempt_no, vendor_id: of.0, vendor_trunk_id: of.1, trunk_id, egress_ip, start_at: at.0, pdd_ms, sip_code, q850,
             end_at: at.1, ended_by,
         }
     }
@@ -105,10 +107,13 @@ prop_compose! {
         end in (any::<u16>(), any::<Option<u8>>(), release_side(), text(), outcome(), any::<bool>()),
         way in (text(), any::<Option<u16>>(), ids(), prop::collection::vec(leg(), 0..3), text()),
         rest in (maybe(rating()), maybe(figures()), raw_json(), raw_json(), any::<u16>()),
+        inbound in maybe(any::<u128>()),
     ) -> CallRecord {
         CallRecord {
             cdr_id: CallId::from_u128(who.0), version: rest.4, sip_call_id: numbers.0,
             customer_id: who.1.map(CustomerId::from_u128), trunk_id: who.2.map(TrunkId::from_u128),
+            direction: if inbound.is_some() { Direction::Inbound } else { Direction::Outbound },
+            number_id: inbound.map(NumberId::from_u128),
             ingress_ip: who.3, ingress_user: who.4, caller: numbers.1, called: numbers.2, caller_e164: numbers.3,
             called_e164: numbers.4, jurisdiction: numbers.5, setup_at: times.0, progress_at: times.1,
             answer_at: times.2, end_at: times.3, pdd_ms: times.4, duration_ms: times.5, sip_code: end.0,

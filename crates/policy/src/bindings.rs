@@ -2,10 +2,13 @@
 //!
 //! Cheap: a change of the directory binds again and builds no index.
 
+use std::collections::HashMap;
+
+use warp_model::DeckId;
 use warp_model::hash::mix;
 
 use crate::deck::Terms;
-use crate::directory::{Directory, PartitionIx, Strategy, TrunkIx, VendorIx};
+use crate::directory::{CustomerIx, Directory, PartitionIx, Strategy, TrunkIx, VendorIx};
 use crate::lcr::LcrIndex;
 use crate::number_plan::State;
 use crate::rate::{self, Rounding};
@@ -77,6 +80,10 @@ pub(crate) struct Hot {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bindings {
     sell: Vec<Option<usize>>,
+    /// The columns of single prices, by their decks.
+    lists: HashMap<Vec<DeckId>, usize>,
+    inbound_sell: Vec<Option<usize>>,
+    inbound_buy: Vec<Option<usize>>,
     partition_of: Vec<PartitionIx>,
     partitions: Vec<PartitionBinding>,
 }
@@ -91,7 +98,27 @@ impl Bindings {
             .zip(&directory.rows().partitions)
             .map(|(ix, p)| bind(directory, lcr, ix, p))
             .collect();
-        Bindings { sell, partition_of, partitions }
+        let lists: HashMap<_, _> =
+            lcr.sell_columns().iter().enumerate().map(|(i, c)| (c.decks.clone(), i)).collect();
+        let column = |decks: &[DeckId]| lists.get(decks).copied();
+        let inbound_sell = directory.customers().map(|(_, c)| column(&c.inbound.decks)).collect();
+        let inbound_buy = directory.vendors().map(|(_, v)| column(&v.inbound.decks)).collect();
+        Bindings { sell, lists, inbound_sell, inbound_buy, partition_of, partitions }
+    }
+
+    /// The column of single prices of these decks.
+    pub(crate) fn list(&self, decks: &[DeckId]) -> Option<usize> {
+        self.lists.get(decks).copied()
+    }
+
+    /// What a customer pays for inbound calls.
+    pub(crate) fn inbound_sell(&self, customer: CustomerIx) -> Option<usize> {
+        *self.inbound_sell.get(customer.at())?
+    }
+
+    /// What a vendor charges for inbound calls.
+    pub(crate) fn inbound_buy(&self, vendor: VendorIx) -> Option<usize> {
+        *self.inbound_buy.get(vendor.at())?
     }
 
     #[inline]

@@ -481,7 +481,7 @@ fn rule(call: &Call<'_>, entry: &Entry, offer: &Offer, e: Exclusion) -> String {
     }
 }
 
-fn priced(snapshot: &Snapshot, r: &Rate, expected_ms: u64) -> Option<PricedRate> {
+pub(crate) fn priced(snapshot: &Snapshot, r: &Rate, expected_ms: u64) -> Option<PricedRate> {
     let label = snapshot.lcr.deck(r.deck)?.label();
     let side = rate::rate_side(r, label, expected_ms).ok()?;
     Some(PricedRate {
@@ -623,7 +623,7 @@ fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String
 
 /// Bytes as printable ASCII: everything else, and `%`, as `%XX`. Cut one byte after what may be a number, so that a text
 /// that was too long still is.
-fn escaped(bytes: &[u8]) -> String {
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     let most = crate::number_plan::dial::MAX_USER_BYTES + 1;
     let bytes = bytes.get(..most).unwrap_or(bytes);
     // Nearly all are digits.
@@ -643,7 +643,7 @@ fn escaped(bytes: &[u8]) -> String {
     out
 }
 
-fn unescaped(text: &str) -> Vec<u8> {
+pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

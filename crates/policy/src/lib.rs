@@ -18,8 +18,10 @@ pub mod code;
 pub mod deck;
 pub mod directory;
 pub mod explain;
+pub mod inbound;
 pub mod lcr;
 pub mod number_plan;
+pub mod numbers;
 pub mod price;
 pub mod rate;
 pub mod recorded;
@@ -36,8 +38,12 @@ pub use directory::{
     VendorTrunk, VendorTrunkIx,
 };
 pub use explain::{DecisionRecord, explain, replay};
+pub use inbound::{
+    InboundDecision, InboundInput, InboundRecord, decide_inbound, explain_inbound, replay_inbound,
+};
 pub use lcr::{LcrBuilder, LcrIndex, RateList};
 pub use number_plan::{Jurisdiction, NumberPlan};
+pub use numbers::NumberBook;
 pub use price::rate_call;
 pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate};
 pub use recorded::{RecordedError, rate_recorded};

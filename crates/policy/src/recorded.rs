@@ -67,7 +67,7 @@ pub fn rate_recorded(
     Ok(Some(rating))
 }
 
-fn rate_of(priced: &PricedRate) -> Result<Rate, RecordedError> {
+pub(crate) fn rate_of(priced: &PricedRate) -> Result<Rate, RecordedError> {
     Ok(Rate {
         rate_per_min: priced.rate_per_min,
         terms: Terms {

@@ -42,11 +42,17 @@ pub enum Refusal {
     CustomerCps,
     /// The day's spend limit would be passed (T-SIP-06).
     DailySpend,
+    /// A vendor's call to a number that nobody here has.
+    NumberNotHere,
+    /// The number is somebody's, and there is nowhere to deliver its calls: no destination, or one that takes no calls.
+    NoDestination,
+    /// Every target of the number was tried, or has no room.
+    TargetsExhausted,
 }
 
 impl Refusal {
     /// Every refusal, for metric labels and documentation.
-    pub const ALL: [Refusal; 18] = [
+    pub const ALL: [Refusal; 21] = [
         Self::InvalidNumber,
         Self::IncompleteNumber,
         Self::UnassignedNumber,
@@ -65,6 +71,9 @@ impl Refusal {
         Self::TrunkCps,
         Self::CustomerCps,
         Self::DailySpend,
+        Self::NumberNotHere,
+        Self::NoDestination,
+        Self::TargetsExhausted,
     ];
 
     /// The word for it that never changes, as it stands in records and metrics.
@@ -88,13 +97,23 @@ impl Refusal {
             Self::TrunkCps => "trunk_cps",
             Self::CustomerCps => "customer_cps",
             Self::DailySpend => "daily_spend",
+            Self::NumberNotHere => "number_not_here",
+            Self::NoDestination => "no_destination",
+            Self::TargetsExhausted => "targets_exhausted",
         }
     }
 
-    /// SIP status towards the caller: 404 unroutable, 403 forbidden by contract, 503 for everything that may pass later.
+    /// SIP status towards the caller: 404 unroutable, 403 forbidden by contract, 480 nobody there to take it, 503 for everything that may
+    /// pass later.
     pub fn sip_status(self) -> u16 {
         match self {
-            Self::InvalidNumber | Self::UnassignedNumber | Self::ServiceCode | Self::NoRoute => 404,
+            Self::InvalidNumber
+            | Self::UnassignedNumber
+            | Self::ServiceCode
+            | Self::NoRoute
+            | Self::NumberNotHere => 404,
+            // Of one number only: a vendor that hears 503 may take all calls elsewhere.
+            Self::NoDestination | Self::TargetsExhausted => 480,
             Self::IncompleteNumber => 484,
             Self::TrunkDisabled
             | Self::DestinationBlocked
@@ -116,7 +135,9 @@ impl Refusal {
     pub fn q850(self) -> u8 {
         match self {
             Self::InvalidNumber | Self::IncompleteNumber => 28,
-            Self::UnassignedNumber => 1,
+            Self::UnassignedNumber | Self::NumberNotHere => 1,
+            Self::NoDestination => 20,
+            Self::TargetsExhausted => 27,
             Self::ServiceCode | Self::NoRoute => 3,
             Self::TrunkDisabled
             | Self::DestinationBlocked
@@ -152,6 +173,9 @@ impl Refusal {
             Self::TrunkCps => "the trunk's calls per second are used up",
             Self::CustomerCps => "the customer's calls per second are used up",
             Self::DailySpend => "it would pass the day's spend limit",
+            Self::NumberNotHere => "nobody here has this number",
+            Self::NoDestination => "the number has no destination that takes calls",
+            Self::TargetsExhausted => "no target of the number took the call",
         }
     }
 
@@ -174,6 +198,8 @@ impl Refusal {
             Self::TrunkChannels | Self::CustomerChannels => "Channel Limit",
             Self::TrunkCps | Self::CustomerCps => "Call Rate Limit",
             Self::DailySpend => "Spend Limit",
+            Self::NumberNotHere => "Unassigned Number",
+            Self::NoDestination | Self::TargetsExhausted => "Temporarily Unavailable",
         }
     }
 

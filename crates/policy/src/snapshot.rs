@@ -1,6 +1,6 @@
 //! The policy snapshot: everything that a decision reads, immutable, under one id.
 //!
-//! Its sections are known by their content (SHA-256): the number plan, the directory, the prefix index. A change replaces
+//! Its sections are known by their content (SHA-256): the number plan, the directory, the prefix index, pages of numbers. A change replaces
 //! the sections that changed and shares the others, so that provisioning does not build the index again (PRODUCT §6).
 
 use std::fmt;
@@ -16,6 +16,7 @@ use crate::bindings::Bindings;
 use crate::directory::Directory;
 use crate::lcr::LcrIndex;
 use crate::number_plan::NumberPlan;
+use crate::numbers::{NumberBook, Page};
 
 /// Names a snapshot: the first 16 bytes of a hash over its sections' hashes; 32 hexadecimal digits as text.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,16 +90,32 @@ pub struct Snapshot {
     pub lcr: Arc<LcrIndex>,
     /// The number plan that numbers are read by.
     pub number_plan: Arc<NumberPlan>,
+    /// Whose our numbers are, and where their calls go.
+    pub numbers: Arc<NumberBook>,
     pub(crate) bindings: Bindings,
 }
 
 impl Snapshot {
     /// Puts sections together. Takes microseconds to milliseconds (a few lookups per trunk), however large the index.
     pub fn new(directory: Arc<Directory>, lcr: Arc<LcrIndex>, number_plan: Arc<NumberPlan>) -> Snapshot {
+        Snapshot::of(directory, lcr, number_plan, Arc::new(NumberBook::default()))
+    }
+
+    /// The same with a book of numbers. Without a number it is the snapshot that [`Snapshot::new`] makes.
+    pub fn of(
+        directory: Arc<Directory>,
+        lcr: Arc<LcrIndex>,
+        number_plan: Arc<NumberPlan>,
+        numbers: Arc<NumberBook>,
+    ) -> Snapshot {
         let mut h = Sha256::new();
         h.update(b"warp-snapshot-1");
         for part in [directory.hash(), lcr.key(), number_plan.hash()] {
             h.update(part);
+        }
+        for (page, content) in numbers.pages() {
+            h.update([page]);
+            h.update(content.key());
         }
         let full: [u8; 32] = h.finalize().into();
         let mut id = [0; 16];
@@ -109,6 +126,7 @@ impl Snapshot {
             directory,
             lcr,
             number_plan,
+            numbers,
         }
     }
 
@@ -119,12 +137,17 @@ impl Snapshot {
 
     /// This one with another directory; the index is shared.
     pub fn with_directory(&self, directory: Arc<Directory>) -> Snapshot {
-        Snapshot::new(directory, self.lcr.clone(), self.number_plan.clone())
+        Snapshot::of(directory, self.lcr.clone(), self.number_plan.clone(), self.numbers.clone())
     }
 
     /// This one with another index; the directory is shared.
     pub fn with_lcr(&self, lcr: Arc<LcrIndex>) -> Snapshot {
-        Snapshot::new(self.directory.clone(), lcr, self.number_plan.clone())
+        Snapshot::of(self.directory.clone(), lcr, self.number_plan.clone(), self.numbers.clone())
+    }
+
+    /// This one with another book of numbers; all else is shared.
+    pub fn with_numbers(&self, numbers: Arc<NumberBook>) -> Snapshot {
+        Snapshot::of(self.directory.clone(), self.lcr.clone(), self.number_plan.clone(), numbers)
     }
 }
 
@@ -138,6 +161,11 @@ pub enum SectionKind {
     Directory,
     /// [`LcrIndex`], in its stored form.
     Lcr,
+    /// One page of the [`NumberBook`], as JSON of its rows.
+    Numbers {
+        /// The number of the page.
+        page: u8,
+    },
 }
 
 /// One section of a manifest.
@@ -202,6 +230,10 @@ impl Snapshot {
     /// The manifest with the bytes of each section, in the manifest's order. The index is copied: tens to hundreds of MB.
     pub fn store(&self) -> (Manifest, Vec<Vec<u8>>) {
         let rows = serde_json::to_vec(self.directory.rows()).unwrap_or_default();
+        let pages = self
+            .numbers
+            .pages()
+            .map(|(page, content)| (SectionKind::Numbers { page }, content.key(), content.to_bytes()));
         let parts = [
             (SectionKind::NumberPlan, self.number_plan.hash(), self.number_plan.text().as_bytes().to_vec()),
             (SectionKind::Directory, self.directory.hash(), rows),
@@ -209,7 +241,7 @@ impl Snapshot {
         ];
         let mut manifest = Manifest { version: 1, id: self.id, sections: Vec::new() };
         let mut bytes = Vec::new();
-        for (kind, key, body) in parts {
+        for (kind, key, body) in parts.into_iter().chain(pages) {
             manifest.sections.push(Section {
                 kind,
                 key: hex::encode(&key),
@@ -271,7 +303,17 @@ impl Snapshot {
             Some(c) => c.lcr.clone(),
             None => Arc::new(LcrIndex::from_bytes(&bytes(s)?).map_err(|e| unreadable(kind, &e))?),
         };
-        let snapshot = Snapshot::new(directory, lcr, number_plan);
+        let mut numbers = NumberBook::default();
+        for s in &manifest.sections {
+            let SectionKind::Numbers { page } = s.kind else { continue };
+            let known = current.and_then(|c| c.numbers.page(page)).filter(|p| hex::encode(&p.key()) == s.key);
+            let content = match known {
+                Some(known) => known.clone(),
+                None => Arc::new(Page::from_bytes(page, &bytes(s)?).map_err(|e| unreadable(s.kind, &e))?),
+            };
+            numbers.put(page, content);
+        }
+        let snapshot = Snapshot::of(directory, lcr, number_plan, Arc::new(numbers));
         if snapshot.id == manifest.id { Ok(snapshot) } else { Err(LoadError::WrongId) }
     }
 }

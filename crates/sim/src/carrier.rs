@@ -23,6 +23,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
             enabled: true,
             limits: Limits::default(),
             utc_offset_min: 0,
+            inbound: Default::default(),
         })
         .trunk(Trunk {
             id: TrunkId::from_u128(1),
@@ -42,6 +43,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
             dial: Default::default(),
             caller: Default::default(),
             rounding: Default::default(),
+            deliver: Default::default(),
         })
         .partition(Partition {
             name: "all".into(),
@@ -67,6 +69,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
                 buy_decks: vec![DeckId::from_u128(n)],
                 interconnection: None,
                 rounding: Default::default(),
+                inbound: Default::default(),
             })
             .vendor_trunk(VendorTrunk {
                 id: VendorTrunkId::from_u128(n),
@@ -82,6 +85,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
                 media_ips: Vec::new(),
                 signalling_ips: Vec::new(),
                 follow_redirects: false,
+                inbound_networks: Vec::new(),
                 priority: 0,
                 weight: 1,
             });

@@ -1,10 +1,11 @@
 //! Who is calling: a trunk by its address, or by digest (T-SIP-08, T-SIP-09). Nothing is known of a caller until then, and nothing kept.
 
-use warp_policy::TrunkIx;
+use warp_policy::{TrunkIx, VendorTrunkIx, inbound};
 use warp_sip::digest::{self, Algorithm, Ha1, NonceState};
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
 use warp_sip::message::Message;
+use warp_sip::uri::Uri;
 
 use super::calls::Calls;
 use super::transactions::Transactions;
@@ -13,6 +14,8 @@ use super::transactions::Transactions;
 pub(super) enum Ingress {
     /// A trunk, and the user it signed in as.
     Trunk(TrunkIx, Option<String>),
+    /// A vendor's trunk, whose calls are for our numbers.
+    Vendor(VendorTrunkIx),
     /// Answered: a challenge, or a refusal; or silence.
     Answered,
 }
@@ -32,8 +35,18 @@ impl Calls {
             return Ingress::Answered;
         };
         let directory = &snapshot.directory;
-        if let Some(trunk) = directory.trunk_by_ip(ip) {
-            return Ingress::Trunk(trunk, None);
+        match (directory.inbound_trunk(ip), directory.trunk_by_ip(ip)) {
+            // A vendor that is a customer too (issue 7): our number, else its technical prefix, else nothing of it is carried.
+            (Some(vendor), Some(trunk)) => {
+                let called = called_of(msg);
+                return match inbound::is_customers(&snapshot, trunk, &called) {
+                    true => Ingress::Trunk(trunk, None),
+                    false => Ingress::Vendor(vendor),
+                };
+            }
+            (Some(vendor), None) => return Ingress::Vendor(vendor),
+            (None, Some(trunk)) => return Ingress::Trunk(trunk, None),
+            (None, None) => {}
         }
         let realm = tx.config.realm.name.clone();
         let Some(c) = digest::credentials(msg, Header::ProxyAuthorization, realm.as_bytes()) else {
@@ -121,5 +134,15 @@ impl Calls {
         if !tx.refuse(flow, msg, 407, "", &headers, stranger) && last > 0 {
             tx.refuse(flow, msg, 407, "", &headers[last..], stranger);
         }
+    }
+}
+
+/// The user part of the Request-URI; of the emergency URN (RFC 5031) the code that it stands for.
+fn called_of(msg: &Message<'_>) -> Vec<u8> {
+    let mut digits = [0; 256];
+    match msg.request_uri().map(Uri::parse) {
+        Some(Ok(uri)) if uri.is_emergency_service() => b"911".to_vec(),
+        Some(Ok(uri)) => uri.user_unescaped(&mut digits).map(<[u8]>::to_vec).unwrap_or_default(),
+        _ => Vec::new(),
     }
 }

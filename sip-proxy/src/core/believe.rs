@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use warp_model::net::{is_link_local, is_private, is_unicast};
+use warp_policy::Cidr;
 use warp_sip::dialog::Side;
 use warp_sip::flow::{Flow, Transport};
 
-use super::call::Call;
+use super::call::{Call, Origin, Target};
 
 /// What a party wrote as its target or nearest route, against where it spoke from.
 ///
@@ -26,12 +27,21 @@ pub(super) fn may_lead(call: &Call, to: Side, learnt: &Flow, transport: Transpor
 /// Whether the trunk of a party lists an address; `exactly`: by itself, not within a network.
 fn is_own(call: &Call, party: Side, exactly: bool, ip: IpAddr) -> bool {
     let directory = &call.snapshot.directory;
+    let lists =
+        |ranges: &[Cidr]| ranges.iter().any(|range| range.contains(ip) && (!exactly || range.is_host()));
     match party {
-        Side::Caller => directory
-            .trunk(call.trunk)
-            .is_some_and(|t| t.acl.iter().any(|range| range.contains(ip) && (!exactly || range.is_host()))),
-        Side::Callee => {
-            call.branch().and_then(|b| b.vendor_trunk(directory)).is_some_and(|trunk| trunk.is_own(ip))
-        }
+        Side::Caller => match call.origin {
+            Origin::Trunk(ix) => directory.trunk(ix).is_some_and(|t| lists(&t.acl)),
+            Origin::Vendor(ix) => {
+                directory.vendor_trunk(ix).is_some_and(|t| t.is_own(ip) || lists(&t.inbound_networks))
+            }
+        },
+        Side::Callee => match call.branch().map(|b| b.target) {
+            Some(Target::Vendor(ix)) => directory.vendor_trunk(ix).is_some_and(|trunk| trunk.is_own(ip)),
+            Some(Target::Trunk(ix)) => directory.trunk(ix).is_some_and(|t| {
+                lists(&t.acl) || t.deliver.addresses.iter().any(|a| a.ip().to_canonical() == ip)
+            }),
+            Some(Target::Contact(_)) | None => false,
+        },
     }
 }

@@ -12,7 +12,7 @@ use warp_model::json::JsonText;
 use warp_model::{CallId, Lent, Mono, VendorTrunkId};
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{
-    CallInput, Decision, Directory, Live, Refusal, Snapshot, TrunkIx, VendorTrunk, VendorTrunkIx,
+    CallInput, Decision, Directory, InboundDecision, Live, Refusal, Snapshot, TrunkIx, VendorTrunk,
 };
 use warp_sip::dialog::{Dialog, Party, Side};
 use warp_sip::flow::{Flow, LinkId};
@@ -28,6 +28,7 @@ use super::health::{AddressHealth, TrunkHealth, Vendors};
 use super::media::Pending;
 use super::route::{self, Plan};
 use super::slab::Id;
+pub(crate) use super::target::{Origin, Target};
 use super::timers::Key;
 use super::transactions::Transactions;
 use super::types::LiveCall;
@@ -44,29 +45,6 @@ pub(crate) enum Phase {
     Answered,
     /// Over; kept until late messages have died out.
     Over,
-}
-
-/// Where a branch leads: what kind of peer is asked, and who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// A vendor's trunk, bought for this call.
-    Vendor(VendorTrunkIx),
-    /// A contact that a user of ours has registered.
-    #[allow(dead_code)] // made by the registrar's lookup, which is not built yet
-    Contact(u64),
-    /// A customer's trunk, for its inbound numbers.
-    #[allow(dead_code)] // made by inbound routing, which is not built yet
-    Trunk(TrunkIx),
-}
-
-impl Target {
-    /// The vendor trunk, for what only vendors have: buying price, credentials, health.
-    pub(crate) fn vendor(self) -> Option<VendorTrunkIx> {
-        match self {
-            Target::Vendor(ix) => Some(ix),
-            Target::Contact(_) | Target::Trunk(_) => None,
-        }
-    }
 }
 
 /// One attempt to reach the called side.
@@ -132,8 +110,10 @@ pub(crate) struct Call {
     /// Vendor trunks that were tried.
     pub(crate) vendors: u16,
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) trunk: TrunkIx,
+    pub(crate) origin: Origin,
     pub(crate) decision: Option<Decision>,
+    /// Of a call to one of our numbers, instead of `decision`.
+    pub(crate) inbound: Option<Box<InboundDecision>>,
     pub(crate) record: Option<Box<CallRecord>>,
     /// Server transaction of the first INVITE, and its bytes.
     pub(crate) server: Id,
@@ -440,7 +420,7 @@ impl Calls {
         }
     }
 
-    /// A first INVITE of an authenticated trunk: screen, decide, and try the first vendor.
+    /// A first INVITE of an authenticated trunk, or of a vendor: screen, decide, and try the first vendor.
     #[allow(clippy::too_many_arguments)] // one call site
     pub(super) fn begin_call(
         &mut self,
@@ -448,7 +428,7 @@ impl Calls {
         msg: &Message<'_>,
         bytes: &[u8],
         plan: &Plan<'_>,
-        trunk: TrunkIx,
+        origin: Origin,
         user: Option<&str>,
         txn_key: u128,
         tx: &mut Transactions,
@@ -472,7 +452,7 @@ impl Calls {
         for (_, c) in self.kin(call_key) {
             kin += 1;
             same |= c.phase != Phase::Over
-                && (c.trunk, c.invite_cseq, c.uri_hash) == (trunk, msg.cseq().0, uri_hash);
+                && (c.origin, c.invite_cseq, c.uri_hash) == (origin, msg.cseq().0, uri_hash);
         }
         if same || kin >= KIN {
             tx.stats.loops += 1;
@@ -484,7 +464,10 @@ impl Calls {
         if !full {
             server = tx.begin_server(flow, msg, bytes, txn_key, false);
         }
-        if server.is_none() && tx.is_emergency(msg, Some(trunk)) {
+        if server.is_none()
+            && let Some(trunk) = origin.trunk()
+            && tx.is_emergency(msg, Some(trunk))
+        {
             server = tx.begin_emergency(flow, msg, bytes, txn_key);
         }
         let Some(server) = server else {
@@ -494,7 +477,7 @@ impl Calls {
         tx.stats.calls_started += 1;
         let random = tx.rng.u128();
         let cdr_id = CallId::new(tx.now.wall, random);
-        let record = cdr::begin(&tx.config, &snapshot, msg, plan, flow, trunk, user, cdr_id, tx.now);
+        let record = cdr::begin(&tx.config, &snapshot, msg, plan, flow, origin, user, cdr_id, tx.now);
         let ring_limit = tx.config.timers.c + tx.config.timers.t1_64();
         let mut call = Box::new(Call {
             id: Id::from_u64(0),
@@ -505,8 +488,9 @@ impl Calls {
             cdr_key: cdr_id.as_u128(),
             acked: false,
             vendors: 0,
-            trunk,
+            origin,
             decision: None,
+            inbound: None,
             record: Some(Box::new(record)),
             server,
             invite: tx.copy_buf(bytes),
@@ -556,19 +540,22 @@ impl Calls {
         self.with_call(id, tx, |calls, call, tx| {
             call.id = id;
             tx.trying(server, &flow, msg);
-            calls.screen_and_route(call, tx);
+            match origin {
+                Origin::Trunk(trunk) => calls.screen_and_route(call, trunk, tx),
+                Origin::Vendor(vendor_trunk) => calls.screen_and_deliver(call, vendor_trunk, tx),
+            }
         });
     }
 
     /// Limits, then the decision, then the first vendor; or a refusal with its record.
-    fn screen_and_route(&mut self, call: &mut Call, tx: &mut Transactions) {
+    fn screen_and_route(&mut self, call: &mut Call, trunk: TrunkIx, tx: &mut Transactions) {
         let snapshot = call.snapshot.clone();
         let (caller, called) = match &call.record {
             Some(r) => (r.caller.clone(), r.called.clone()),
             None => return,
         };
         let input = CallInput {
-            trunk: call.trunk,
+            trunk,
             caller: caller.as_bytes(),
             called: called.as_bytes(),
             at: tx.now.wall,
@@ -582,6 +569,11 @@ impl Calls {
         let (decision, record) = decide(&snapshot, &input, &Live::lazily(&look), &mut self.written);
         cdr::decided(call.record.as_deref_mut(), &decision, record);
         call.decision = Some(decision);
+        if decision.emergency.is_some()
+            && let Some(number) = decision.caller.and_then(|c| c.number)
+        {
+            tx.shared.callbacks.called_for_help(number, tx.now.mono);
+        }
         // Nor is an emergency call refused for a drain, or for a journal that cannot be written (F-DISK-01 is about calls that are paid for).
         if tx.shared.is_draining() && decision.emergency.is_none() {
             self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), tx);
@@ -590,7 +582,7 @@ impl Calls {
         // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
         let sell = decision.sell.filter(|_| decision.emergency.is_none());
         let admitted =
-            decision.result.map(|_| ()).and_then(|()| call.bound.admit(call.trunk, sell.as_ref(), tx.now));
+            decision.result.map(|_| ()).and_then(|()| call.bound.admit(trunk, sell.as_ref(), tx.now));
         match admitted {
             Ok(reservation) => {
                 call.reservation = Some(reservation);
@@ -601,7 +593,7 @@ impl Calls {
     }
 
     /// A refusal of policy: its status, its cause, and a record.
-    fn refuse_by_policy(&mut self, call: &mut Call, refusal: Refusal, tx: &mut Transactions) {
+    pub(super) fn refuse_by_policy(&mut self, call: &mut Call, refusal: Refusal, tx: &mut Transactions) {
         let retry: Option<&[u8]> = refusal.retry_after().then_some(b"1");
         let (status, reason) = (refusal.sip_status(), refusal.reason());
         self.refuse_call(call, status, reason, refusal.code(), refusal.q850(), retry, tx);

@@ -16,7 +16,7 @@ use warp_sip::transaction::NEVER;
 
 use super::answer::Heard;
 use super::auth::Ingress;
-use super::call::{Branch, Call, Phase};
+use super::call::{Branch, Call, Origin, Phase};
 use super::health::Vendors;
 use super::ingress::Arrived;
 use super::probe::Probe;
@@ -79,8 +79,15 @@ impl Calls {
         if msg.to_tag().is_some() {
             self.in_dialog(flow, msg, bytes, key, stranger, tx);
         } else if msg.method() == Method::Invite && plan.names_us {
-            if let Ingress::Trunk(trunk, user) = self.authenticate(&flow, msg, stranger, tx) {
-                self.begin_call(flow, msg, bytes, plan, trunk, user.as_deref(), key, tx);
+            match self.authenticate(&flow, msg, stranger, tx) {
+                Ingress::Trunk(trunk, user) => {
+                    let origin = Origin::Trunk(trunk);
+                    self.begin_call(flow, msg, bytes, plan, origin, user.as_deref(), key, tx);
+                }
+                Ingress::Vendor(vendor_trunk) => {
+                    self.begin_call(flow, msg, bytes, plan, Origin::Vendor(vendor_trunk), None, key, tx);
+                }
+                Ingress::Answered => {}
             }
         } else {
             self.out_of_dialog(flow, msg, plan, stranger, tx);

@@ -3,19 +3,19 @@
 
 use std::net::IpAddr;
 
-use warp_model::cdr::{CDR_VERSION, CallRecord, JournalRecord, LegRecord, Outcome, ReleaseSide};
+use warp_model::cdr::{CDR_VERSION, CallRecord, Direction, JournalRecord, LegRecord, Outcome, ReleaseSide};
 use warp_model::json::JsonText;
-use warp_model::{CallId, Now, Wall};
+use warp_model::{CallId, E164, Now, Wall};
 use warp_policy::directory::NumberFormat;
 use warp_policy::screen::Reservation;
-use warp_policy::{Decision, Snapshot, TrunkIx, VendorTrunk, rate_call};
+use warp_policy::{Decision, InboundRecord, Snapshot, VendorTrunk, rate_call};
 use warp_sip::dialog::{Dialog, Party};
 use warp_sip::flow::Flow;
 use warp_sip::message::Message;
 use warp_sip::proxy::cause_of_status;
 use warp_sip::transaction::NEVER;
 
-use super::call::{Call, Phase, caller_of, printable};
+use super::call::{Call, Origin, Phase, Target, caller_of, printable};
 use super::calls::Calls;
 use super::route::Plan;
 use super::transactions::Transactions;
@@ -29,14 +29,18 @@ pub(super) fn begin(
     msg: &Message<'_>,
     plan: &Plan<'_>,
     flow: Flow,
-    trunk: TrunkIx,
+    origin: Origin,
     user: Option<&str>,
     cdr_id: CallId,
     now: Now,
 ) -> CallRecord {
     let directory = &snapshot.directory;
-    let row = directory.trunk(trunk);
-    let trust = row.is_some_and(|t| t.caller.trust_asserted);
+    let row = origin.trunk().and_then(|ix| directory.trunk(ix));
+    let vendor = match origin {
+        Origin::Trunk(_) => None,
+        Origin::Vendor(ix) => directory.vendor_trunk(ix),
+    };
+    let trust = origin.is_trusted(directory);
     let mut digits = [0; 256];
     let called = match plan.uri.is_emergency_service() {
         // Of a US carrier; the vendors of the emergency route know no URN.
@@ -49,6 +53,8 @@ pub(super) fn begin(
         sip_call_id: printable(msg.call_id().to_vec()),
         customer_id: row.map(|t| t.customer),
         trunk_id: row.map(|t| t.id),
+        direction: if vendor.is_some() { Direction::Inbound } else { Direction::Outbound },
+        number_id: None,
         ingress_ip: flow.remote.ip().to_canonical(),
         ingress_user: user.map(str::to_owned),
         caller: caller_of(msg, trust),
@@ -70,8 +76,8 @@ pub(super) fn begin(
         recovered: false,
         snapshot_id: snapshot.id.to_string(),
         route_rank: None,
-        vendor_id: None,
-        vendor_trunk_id: None,
+        vendor_id: vendor.map(|t| t.vendor),
+        vendor_trunk_id: vendor.map(|t| t.id),
         rating: None,
         media: None,
         decision: None,
@@ -98,6 +104,23 @@ pub(super) fn decided(record: Option<&mut CallRecord>, decision: &Decision, expl
     r.decision = Some(explained);
 }
 
+/// What policy decided of a call to one of our numbers.
+pub(super) fn inbound_decided(
+    record: Option<&mut CallRecord>,
+    explained: &InboundRecord,
+    written: Option<JsonText>,
+) {
+    let Some(r) = record else {
+        return;
+    };
+    r.customer_id = explained.customer;
+    r.number_id = explained.number;
+    r.caller_e164 = explained.caller.map(|n| n.to_string());
+    r.called_e164 = explained.called.map(|n| n.to_string());
+    r.jurisdiction = explained.jurisdiction.map(|j| j.as_str().to_owned());
+    r.decision = written;
+}
+
 /// Whether a record is one of an emergency call.
 pub fn is_emergency(record: &CallRecord) -> bool {
     #[derive(serde::Deserialize)]
@@ -110,20 +133,39 @@ pub fn is_emergency(record: &CallRecord) -> bool {
 
 /// The number as a vendor wants it: of a call for help the code that was recognised, not what stood before it.
 pub(super) fn number_for(call: &Call, trunk: &VendorTrunk) -> String {
-    let dialled = call.record.as_ref().map_or("", |r| r.called.as_str());
     let number = match (call.emergency(), call.decision.as_ref().and_then(|d| d.called)) {
         (Some(code), _) => format!("{code:03}"),
-        (None, None) => dialled.to_owned(),
-        (None, Some(n)) => match trunk.number_format {
-            NumberFormat::PlusE164 => n.to_string(),
-            NumberFormat::E164 => n.as_u64().to_string(),
-            NumberFormat::National => match n.nanp() {
-                Some(national) => format!("{national:010}"),
-                None => format!("011{}", n.as_u64()),
-            },
-        },
+        (None, called) => written_as(call, called, trunk.number_format),
     };
     escaped(&format!("{}{number}", trunk.tech_prefix))
+}
+
+/// The number as the target of a branch wants it; `None`: the target is nobody's.
+pub(super) fn number_at(call: &Call, target: Target) -> Option<String> {
+    let directory = &call.snapshot.directory;
+    match target {
+        Target::Vendor(ix) => Some(number_for(call, directory.vendor_trunk(ix)?)),
+        Target::Trunk(ix) => {
+            let called = call.inbound.as_ref().and_then(|d| d.called);
+            Some(escaped(&written_as(call, called, directory.trunk(ix)?.deliver.number_format)))
+        }
+        Target::Contact(_) => None,
+    }
+}
+
+/// A number in this format; what was dialled, when it is none.
+fn written_as(call: &Call, number: Option<E164>, format: NumberFormat) -> String {
+    let Some(n) = number else {
+        return call.record.as_ref().map_or_else(String::new, |r| r.called.clone());
+    };
+    match format {
+        NumberFormat::PlusE164 => n.to_string(),
+        NumberFormat::E164 => n.as_u64().to_string(),
+        NumberFormat::National => match n.nanp() {
+            Some(national) => format!("{national:010}"),
+            None => format!("011{}", n.as_u64()),
+        },
+    }
 }
 
 /// A user part (RFC 3261 §25.1): what is not plain is escaped, so that `#` of a tech prefix stays legal and nothing can leave it.
@@ -140,24 +182,34 @@ fn escaped(user: &str) -> String {
 }
 
 /// An attempt begins.
-pub(super) fn leg_begins(call: &mut Call, trunk: &VendorTrunk, egress: IpAddr, now: Now) {
+pub(super) fn leg_begins(call: &mut Call, target: Target, egress: IpAddr, now: Now) {
+    let snapshot = call.snapshot.clone();
+    let vendor = target.vendor().and_then(|ix| snapshot.directory.vendor_trunk(ix));
+    let trunk = target.trunk().and_then(|ix| snapshot.directory.trunk(ix));
     let rank = call
         .decision
         .as_ref()
         .and_then(|d| d.result.as_ref().ok())
         .and_then(|c| c.get(call.tried.saturating_sub(1)))
-        .map(|c| c.rank);
+        .map(|c| c.rank)
+        .or_else(|| call.inbound.as_ref().and_then(|_| u16::try_from(call.tried).ok()));
     let at = wall(call, now);
     let Some(r) = &mut call.record else {
         return;
     };
-    r.vendor_id = Some(trunk.vendor);
-    r.vendor_trunk_id = Some(trunk.id);
+    if let Some(vendor) = vendor {
+        r.vendor_id = Some(vendor.vendor);
+        r.vendor_trunk_id = Some(vendor.id);
+    }
+    if let Some(trunk) = trunk {
+        r.trunk_id = Some(trunk.id);
+    }
     r.route_rank = rank;
     r.legs.push(LegRecord {
         attempt_no: call.branches.len() as u16,
-        vendor_id: Some(trunk.vendor),
-        vendor_trunk_id: Some(trunk.id),
+        vendor_id: vendor.map(|v| v.vendor),
+        vendor_trunk_id: vendor.map(|v| v.id),
+        trunk_id: trunk.map(|t| t.id),
         egress_ip: egress.to_canonical(),
         start_at: at,
         pdd_ms: None,
@@ -314,10 +366,13 @@ impl Calls {
     pub(super) fn charge(&mut self, call: &mut Call, side: ReleaseSide, cause: u8, code: &str, now: Now) {
         let at = wall(call, now);
         let duration_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
-        let rates = call.decision.as_ref().and_then(|d| {
-            let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
-            Some((d.sell?, candidate.buy?))
-        });
+        let rates = match &call.inbound {
+            Some(d) => d.sell.zip(d.buy),
+            None => call.decision.as_ref().and_then(|d| {
+                let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
+                Some((d.sell?, candidate.buy?))
+            }),
+        };
         let rating = rates.and_then(|(sell, buy)| rate_call(&call.snapshot, &sell, &buy, duration_ms).ok());
         let charge = rating.as_ref().map(|r| r.sell.charge);
         if let Some(r) = &mut call.record {

@@ -13,7 +13,7 @@ use warp_sip::proxy::cause_of_reason;
 
 use super::admission::cookie_of;
 use super::believe;
-use super::call::{Call, Held, Phase};
+use super::call::{Call, Held, Origin, Phase, Target};
 use super::calls::Calls;
 use super::cdr;
 use super::exchange::{Owed, fitted, set};
@@ -58,11 +58,22 @@ impl Calls {
         let ip = flow.remote.ip();
         let directory = &call.snapshot.directory;
         match side {
-            Side::Caller => call.flow.remote.ip() == ip || directory.trunk_by_ip(ip) == Some(call.trunk),
+            Side::Caller => {
+                let of_trunk = || match call.origin {
+                    Origin::Trunk(ix) => directory.trunk_by_ip(ip) == Some(ix),
+                    Origin::Vendor(ix) => {
+                        directory.inbound_trunk(ip) == Some(ix)
+                            || directory.vendor_trunks_by_ip(ip).contains(&ix)
+                    }
+                };
+                call.flow.remote.ip() == ip || of_trunk()
+            }
             Side::Callee => {
                 let of_trunk = || {
-                    let carried = call.branch().and_then(|b| b.target.vendor());
+                    let target = call.branch().map(|b| b.target);
+                    let (carried, taken) = (target.and_then(Target::vendor), target.and_then(Target::trunk));
                     directory.vendor_trunks_by_ip(ip).iter().any(|ix| Some(*ix) == carried)
+                        || taken.is_some_and(|ix| directory.trunk_by_ip(ip) == Some(ix))
                 };
                 call.callee_flow.is_some_and(|f| f.remote.ip() == ip)
                     || call.branch().is_some_and(|b| b.flow.remote.ip() == ip)

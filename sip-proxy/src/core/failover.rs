@@ -31,6 +31,9 @@ impl Calls {
     /// Tries the next candidate that is up and has room; without one the call fails. For an emergency call every one of its route is
     /// tried, whatever is held against it: trying is better than not trying.
     pub(super) fn next_vendor(&mut self, call: &mut Call, tx: &mut Transactions) {
+        if call.inbound.is_some() {
+            return self.next_trunk(call, tx);
+        }
         let always = call.emergency().is_some();
         while (always || call.vendors < tx.config.max_attempts) && call.branches.len() < BRANCHES {
             let Some(ix) = next_candidate(call) else {
@@ -40,7 +43,7 @@ impl Calls {
             if !always && call.health.of(ix).is_some_and(|h| h.is_down(tx.now.mono)) {
                 continue;
             }
-            let Some(way) = next_address(call, ix, call.branches.len(), tx) else {
+            let Some(way) = next_address(call, Target::Vendor(ix), call.branches.len(), tx) else {
                 continue;
             };
             // On trial it takes one call at a time.
@@ -55,7 +58,7 @@ impl Calls {
                 continue;
             };
             call.vendors += 1;
-            self.begin_branch(call, ix, way, reservation, tx);
+            self.begin_branch(call, Target::Vendor(ix), way, Some(reservation), tx);
             return;
         }
         let code = if call.branches.is_empty() { "no_route_available" } else { "vendors_exhausted" };
@@ -79,7 +82,7 @@ impl Calls {
         status: u16,
         cause: Option<u8>,
         why: &str,
-        more: Option<(VendorTrunkIx, (u16, Flow))>,
+        more: Option<(Target, (u16, Flow))>,
         tx: &mut Transactions,
     ) {
         call.finals.add(branch, redirect::as_heard(status));
@@ -91,25 +94,24 @@ impl Calls {
             return;
         }
         self.branch_over(call, status, cause, why, tx);
-        match more.zip(kept) {
-            Some(((ix, way), reservation)) => self.begin_branch(call, ix, way, reservation, tx),
-            None => self.next_vendor(call, tx),
+        match more {
+            // Only a vendor's trunk has a channel to be taken over; a customer's is held by the call.
+            Some((target, way)) if kept.is_some() || target.vendor().is_none() => {
+                self.begin_branch(call, target, way, kept, tx);
+            }
+            _ => self.next_vendor(call, tx),
         }
     }
 
-    /// A branch to one address of a vendor trunk begins with the offer to the relay, or with its INVITE.
-    fn begin_branch(
+    /// A branch to one address of a target begins with the offer to the relay, or with its INVITE.
+    pub(super) fn begin_branch(
         &mut self,
         call: &mut Call,
-        ix: VendorTrunkIx,
+        target: Target,
         (address, flow): (u16, Flow),
-        reservation: Lent<VendorReservation>,
+        reservation: Option<Lent<VendorReservation>>,
         tx: &mut Transactions,
     ) {
-        let snapshot = call.snapshot.clone();
-        let Some(trunk) = snapshot.directory.vendor_trunk(ix) else {
-            return;
-        };
         if !call.branches.is_empty() {
             tx.stats.failovers += 1;
         }
@@ -118,10 +120,10 @@ impl Calls {
             Some(r) => format!("{}-{}", r.cdr_id, branch_no + 1).into_bytes(),
             None => Vec::new(),
         };
-        let same = |b: &&Branch| b.target == Target::Vendor(ix) || b.flow.remote.ip() == flow.remote.ip();
+        let same = |b: &&Branch| b.target == target || b.flow.remote.ip() == flow.remote.ip();
         let told = call.branches.iter().filter(same).map(|b| b.uac.highest()).max();
         call.branches.push(Branch {
-            target: Target::Vendor(ix),
+            target,
             address,
             flow,
             client: None,
@@ -132,11 +134,11 @@ impl Calls {
             progress_by: NEVER,
             started: tx.now.mono,
             open: true,
-            reservation: Some(reservation),
+            reservation,
             ask: None,
         });
         call.forget_callees();
-        cdr::leg_begins(call, trunk, flow.remote.ip(), tx.now);
+        cdr::leg_begins(call, target, flow.remote.ip(), tx.now);
         match call.offer() {
             Some(sdp) => {
                 let (tag, ip) = (&call.dialog.caller.tag, call.flow.remote.ip());
@@ -178,17 +180,19 @@ impl Calls {
         };
         let flow = l.flow;
         let there = l.uac.number(call.invite_cseq, Method::Invite);
-        let trunk = l.vendor_trunk(&snapshot.directory);
-        let (Ok(msg), Some(trunk)) = (Message::parse(invite), trunk) else {
+        let (target, vendor) = (l.target, l.vendor_trunk(&snapshot.directory).map(|t| t.id));
+        let Ok(msg) = Message::parse(invite) else {
             return false;
         };
         let Some(plan) = Plan::of(&tx.config, &call.flow, &msg) else {
             return false;
         };
-        let number = cdr::number_for(call, trunk);
+        let Some(number) = cdr::number_at(call, target) else {
+            return false;
+        };
         let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
         let uri = format!("sip:{number}@{}{param}", flow.remote);
-        let trusted = snapshot.directory.trunk(call.trunk).is_some_and(|t| t.caller.trust_asserted);
+        let trusted = call.origin.is_trusted(&snapshot.directory);
         let mut lines = Vec::new();
         if there != call.invite_cseq {
             lines.push((Header::CSeq, format!("{there} INVITE").into_bytes()));
@@ -202,7 +206,7 @@ impl Calls {
             untrusted: !trusted,
             strip_credentials: true,
             uri: Some(uri.as_bytes()),
-            vendor: Some(trunk.id),
+            vendor,
             emergency: call.emergency().is_some(),
             sdp,
             offers: sdp.is_some(),
@@ -442,8 +446,10 @@ impl Calls {
         call.dialog.callee.address = msg.to().raw.to_vec();
         call.callee_flow = Some(flow);
         self.learn_callee(call, msg, tx);
-        let limit = call.decision.as_ref().map_or(tx.config.max_duration, |d| {
-            std::time::Duration::from_secs(u64::from(d.max_duration_s)).min(tx.config.max_duration)
+        let decided = call.decision.as_ref().map(|d| d.max_duration_s);
+        let seconds = decided.or(call.inbound.as_ref().map(|d| d.max_duration_s));
+        let limit = seconds.map_or(tx.config.max_duration, |s| {
+            std::time::Duration::from_secs(u64::from(s)).min(tx.config.max_duration)
         });
         call.ends_at = tx.now.mono + limit;
         call.hold_at = tx.now.mono + FIRST_HOLD;
@@ -654,29 +660,31 @@ fn has_further_help(call: &Call) -> bool {
 pub(super) const BRANCHES: usize = 64;
 
 /// The trunk of the branch at hand, and the next of its addresses.
-fn further(call: &Call, tx: &Transactions) -> Option<(VendorTrunkIx, (u16, Flow))> {
-    let ix = call.branch()?.target.vendor()?;
-    let first = call.branches.iter().rposition(|b| b.target.vendor() != Some(ix)).map_or(0, |n| n + 1);
-    let way = next_address(call, ix, first, tx).filter(|_| call.branches.len() < BRANCHES)?;
-    Some((ix, way))
+fn further(call: &Call, tx: &Transactions) -> Option<(Target, (u16, Flow))> {
+    let target = call.branch()?.target;
+    let first = call.branches.iter().rposition(|b| b.target != target).map_or(0, |n| n + 1);
+    let way = next_address(call, target, first, tx).filter(|_| call.branches.len() < BRANCHES)?;
+    Some((target, way))
 }
 
-/// The first address of a vendor trunk that no branch since `first` has tried: in their order, but those that failed lately come last.
-fn next_address(call: &Call, ix: VendorTrunkIx, first: usize, tx: &Transactions) -> Option<(u16, Flow)> {
-    let trunk = call.snapshot.directory.vendor_trunk(ix)?;
-    let transport = match trunk.transport {
-        warp_policy::directory::Transport::Udp => Transport::Udp,
-        warp_policy::directory::Transport::Tcp => Transport::Tcp,
-    };
+/// The first address of a target that no branch since `first` has tried: in their order, but those that failed lately come last.
+pub(super) fn next_address(
+    call: &Call,
+    target: Target,
+    first: usize,
+    tx: &Transactions,
+) -> Option<(u16, Flow)> {
+    let (addresses, transport) = target.addresses(&call.snapshot.directory)?;
     let incoming = route::listener_of(&tx.ours, &call.flow);
     let tried = |n: usize| call.branches.iter().skip(first).any(|b| usize::from(b.address) == n);
-    let resting = |n: usize| call.health.address(ix, n).is_some_and(|h| h.is_resting(tx.now.mono));
+    let health = |n: usize| call.health.address(target.vendor()?, n);
+    let resting = |n: usize| health(n).is_some_and(|h| h.is_resting(tx.now.mono));
     let way = |a| {
         route::way_out(&tx.ours, incoming, &call.flow, transport, a)
             .map(|(_, flow)| flow)
             .filter(|flow| !route::is_refused(&tx.config, flow))
     };
-    let usable = trunk.addresses.iter().enumerate().filter(|(n, _)| !tried(*n));
+    let usable = addresses.iter().enumerate().filter(|(n, _)| !tried(*n));
     usable
         .filter_map(|(n, a)| Some((resting(n), u16::try_from(n).ok()?, way(*a)?)))
         .min_by_key(|(resting, n, _)| (*resting, *n))

@@ -181,10 +181,8 @@ impl Calls {
         let branch = branch.and_then(|l| call.branches.get(usize::from(l))).or(call.branch());
         // The label says whose media this is: the relay's figures by trunk go by it.
         let (media_ips, label) = match speaker {
-            Side::Caller => directory.trunk(call.trunk).map(|t| (t.media_ips.clone(), t.id.to_string())),
-            Side::Callee => branch
-                .and_then(|l| l.vendor_trunk(directory))
-                .map(|t| (t.media_ips.clone(), t.id.to_string())),
+            Side::Caller => call.origin.media(directory),
+            Side::Callee => branch.and_then(|l| l.target.media(directory)),
         }
         .unzip();
         // While the call rings, silence of the media does not end it.

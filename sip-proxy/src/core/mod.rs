@@ -32,6 +32,7 @@ mod exchange;
 mod failover;
 mod forward;
 mod health;
+mod inbound;
 mod ingress;
 mod media;
 pub mod overload;
@@ -47,6 +48,7 @@ mod shared;
 mod slab;
 mod strangers;
 mod table;
+mod target;
 mod timers;
 mod transactions;
 pub mod types;
@@ -72,6 +74,8 @@ mod tests_forks;
 mod tests_fuzz;
 #[cfg(test)]
 mod tests_health;
+#[cfg(test)]
+mod tests_inbound;
 #[cfg(test)]
 mod tests_media;
 #[cfg(test)]

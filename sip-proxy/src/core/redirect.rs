@@ -1,7 +1,6 @@
 //! Redirections of vendors (3xx): followed where the trunk says so, to the vendor's own addresses and with the number that was priced; never
 //! shown to a customer (PRODUCT §6). Everything else is the next candidate's turn.
 
-use warp_policy::VendorTrunkIx;
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::Message;
 use warp_sip::uri::Uri;
@@ -20,7 +19,7 @@ pub(super) fn followed(
     status: u16,
     msg: &Message<'_>,
     tx: &Transactions,
-) -> Option<(VendorTrunkIx, (u16, Flow))> {
+) -> Option<(Target, (u16, Flow))> {
     let target = call.branches.get(usize::from(branch))?.target;
     let ix = target.vendor().filter(|_| (300..400).contains(&status) && call.branches.len() < BRANCHES)?;
     let trunk = call.snapshot.directory.vendor_trunk(ix).filter(|t| t.follow_redirects)?;
@@ -33,7 +32,7 @@ pub(super) fn followed(
     let way = msg.contacts().find_map(|contact| {
         let uri = Uri::parse(contact.uri).ok()?;
         let (over, remote) = route::resolve(&uri)?;
-        let tried = call.branches.iter().any(|b| b.target == Target::Vendor(ix) && b.flow.remote == remote);
+        let tried = call.branches.iter().any(|b| b.target == target && b.flow.remote == remote);
         let same_number = uri.user.is_none_or(|user| user == dialled.as_bytes());
         if tried || !same_number || over != transport || !trunk.is_own(remote.ip()) {
             return None;
@@ -43,7 +42,7 @@ pub(super) fn followed(
         let place = place.and_then(|n| u16::try_from(n).ok()).unwrap_or(u16::MAX);
         (!route::is_refused(&tx.config, &flow)).then_some((place, flow))
     })?;
-    Some((ix, way))
+    Some((target, way))
 }
 
 /// What a final of a vendor says about the call when all have failed: where it would have gone instead says nothing.

@@ -11,6 +11,7 @@ use warp_policy::{Directory, Usage, VendorTrunkLive};
 use warp_sip::digest::{NonceCounts, NonceIssuer};
 
 use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES, TrunkState};
+use super::inbound::Callbacks;
 use super::random::{Keyed, Rng};
 use super::strangers::Strangers;
 
@@ -28,6 +29,7 @@ pub struct Shared {
     pub(crate) failures: Failures<IpAddr>,
     /// The same by account: the keyed hash of its name.
     pub(crate) account_failures: Failures<u64>,
+    pub(crate) callbacks: Callbacks,
     pub(crate) nonces: NonceIssuer,
     nonce_counts: Mutex<NonceCounts>,
     transactions: AtomicUsize,
@@ -68,6 +70,7 @@ impl Shared {
             learnt: Learnt::new(rng.u64()),
             failures: Failures::new(SOURCE_FAILURES),
             account_failures: Failures::new(ACCOUNT_FAILURES),
+            callbacks: Callbacks::default(),
             nonces: NonceIssuer::new(nonce_key, None),
             nonce_counts: Mutex::new(NonceCounts::new(NONCES, Mono(0))),
             transactions: AtomicUsize::new(0),

@@ -66,6 +66,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
             enabled: true,
             limits: limits(),
             utc_offset_min: 0,
+            inbound: Default::default(),
         })
         .trunk(Trunk {
             id: TrunkId::from_u128(1),
@@ -85,6 +86,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
             dial: Default::default(),
             caller: Default::default(),
             rounding: Rounding::default(),
+            deliver: Default::default(),
         });
     let mut vendors = vec![];
     for n in 1..=3_u128 {
@@ -96,6 +98,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
                 buy_decks: vec![DeckId::from_u128(n)],
                 interconnection: None,
                 rounding: Rounding::default(),
+                inbound: Default::default(),
             })
             .vendor_trunk(VendorTrunk {
                 id: VendorTrunkId::from_u128(n),
@@ -111,6 +114,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
                 media_ips: vec![],
                 signalling_ips: Vec::new(),
                 follow_redirects: false,
+                inbound_networks: Vec::new(),
                 priority: 0,
                 weight: 1,
             });
@@ -129,7 +133,8 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
     let list = |d: Arc<Deck>| RateList { decks: vec![d] };
     let m = 1_000_000;
     let buys = [list(deck(1, m)), list(deck(2, 2 * m)), list(deck(3, 3 * m))];
-    let sells = [list(deck(100, 10 * m))];
+    // 200 and 300: what calls to numbers are sold and bought for.
+    let sells = [list(deck(100, 10 * m)), list(deck(200, 5 * m)), list(deck(300, m))];
     let index = LcrIndex::build(&buys, &sells, &NumberPlan::seed(), Wall(0)).unwrap();
     let directory = Arc::new(rows.build().unwrap());
     Arc::new(Snapshot::new(directory, Arc::new(index), Arc::new(NumberPlan::seed())))

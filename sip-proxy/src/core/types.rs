@@ -303,8 +303,9 @@ impl CoreConfig {
                 let own = [Some(*next), self.outbound];
                 own.iter().flatten().any(|at| at.ip() == ip) || trusted.iter().any(|c| c.contains(ip))
             }
-            Mode::Policy => snapshot
-                .is_some_and(|s| s.directory.trunk_by_ip(ip).is_some() || s.directory.is_vendor_ip(ip)),
+            Mode::Policy => snapshot.map(|s| &s.directory).is_some_and(|d| {
+                d.trunk_by_ip(ip).is_some() || d.is_vendor_ip(ip) || d.inbound_trunk(ip).is_some()
+            }),
         }
     }
 

@@ -1,14 +1,14 @@
 //! Metrics of calls and trunks, taken from the records that the core hands to the journal: what the graphs count is what the
 //! ledger has.
 //!
-//! `direction="ingress"` is the customer's trunk, `direction="egress"` the vendor's. To stay under the budget of series a
-//! trunk has only the direction that it can have.
+//! `direction="ingress"` is where a call came in, `direction="egress"` where it went: the customer's trunk and the vendor's, of an inbound
+//! call the other way round. To stay under the budget of series a trunk has the second direction from its first such call on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use warp_model::cdr::{CallRecord, JournalRecord, LegRecord, Outcome as CallOutcome};
+use warp_model::cdr::{CallRecord, Direction, JournalRecord, LegRecord, Outcome as CallOutcome};
 use warp_model::sync::lock;
 use warp_model::{Mono, TrunkId, VendorTrunkId};
 use warp_policy::Snapshot;
@@ -17,11 +17,11 @@ use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counters, Gauge, Gauges, Histogram, Histograms, Keyed, Kind, Sample};
 
 label_enum! {
-    /// A customer's trunk: calls come in through it.
+    /// A trunk that calls come in through.
     pub enum In = "direction" { Ingress = "ingress" }
 }
 label_enum! {
-    /// A vendor's trunk: calls go out through it.
+    /// A trunk that calls go out through.
     pub enum Out = "direction" { Egress = "egress" }
 }
 label_enum! {
@@ -146,7 +146,32 @@ impl CallMetrics {
     }
 }
 
-/// Handles of one customer's trunk.
+/// A trunk of either kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Peer {
+    Customer(TrunkId),
+    Vendor(VendorTrunkId),
+}
+
+impl Peer {
+    fn name(self) -> String {
+        match self {
+            Peer::Customer(id) => id.to_string(),
+            Peer::Vendor(id) => id.to_string(),
+        }
+    }
+
+    /// Where a call came in, and where it went.
+    fn both(call: &CallRecord) -> (Option<Peer>, Option<Peer>) {
+        let (customer, vendor) = (call.trunk_id.map(Peer::Customer), call.vendor_trunk_id.map(Peer::Vendor));
+        match call.direction {
+            Direction::Outbound => (customer, vendor),
+            Direction::Inbound => (vendor, customer),
+        }
+    }
+}
+
+/// Handles of a trunk that calls come in through.
 struct TrunkHandles {
     calls: Counters<(In, Outcome)>,
     finals: Counters<(In, Final)>,
@@ -155,7 +180,7 @@ struct TrunkHandles {
     setup: Histogram,
 }
 
-/// Handles of one vendor's trunk.
+/// Handles of a trunk that calls go out through.
 struct VendorHandles {
     calls: Counters<(Out, Outcome)>,
     finals: Counters<(Out, Final)>,
@@ -167,8 +192,8 @@ struct VendorHandles {
 /// One shard's view: looks each trunk's handles up once, then counts without a lock.
 pub(crate) struct CallCounter {
     metrics: CallMetrics,
-    trunks: HashMap<TrunkId, TrunkHandles>,
-    vendors: HashMap<VendorTrunkId, VendorHandles>,
+    trunks: HashMap<Peer, TrunkHandles>,
+    vendors: HashMap<Peer, VendorHandles>,
     /// Last told state of the dialog gauge.
     dialogs: (usize, usize),
     confirmed: usize,
@@ -195,16 +220,17 @@ impl CallCounter {
 
     fn answered(&mut self, call: &CallRecord) {
         self.confirmed += 1;
-        if let Some(id) = call.trunk_id {
-            let t = self.trunk(id);
+        let (way_in, way_out) = Peer::both(call);
+        if let Some(peer) = way_in {
+            let t = self.trunk(peer);
             t.active.inc((In::Ingress,));
             if let Some(at) = call.answer_at {
                 let us = at.0.saturating_sub(call.setup_at.0);
                 t.setup.observe((), Duration::from_micros(u64::try_from(us).unwrap_or(0)));
             }
         }
-        if let Some(id) = call.vendor_trunk_id {
-            self.vendor(id).active.inc((Out::Egress,));
+        if let Some(peer) = way_out {
+            self.vendor(peer).active.inc((Out::Egress,));
         }
     }
 
@@ -214,8 +240,9 @@ impl CallCounter {
         if answered {
             self.confirmed = self.confirmed.saturating_sub(1);
         }
-        if let Some(id) = call.trunk_id {
-            let t = self.trunk(id);
+        let (way_in, way_out) = Peer::both(call);
+        if let Some(peer) = way_in {
+            let t = self.trunk(peer);
             t.calls.inc((In::Ingress, outcome(call.outcome)));
             t.finals.inc((In::Ingress, final_code(call.sip_code)));
             if answered {
@@ -223,8 +250,8 @@ impl CallCounter {
                 t.duration.observe((In::Ingress,), duration);
             }
         }
-        if answered && let Some(id) = call.vendor_trunk_id {
-            let v = self.vendor(id);
+        if answered && let Some(peer) = way_out {
+            let v = self.vendor(peer);
             v.active.dec((Out::Egress,));
             v.duration.observe((Out::Egress,), duration);
         }
@@ -234,8 +261,8 @@ impl CallCounter {
     }
 
     fn leg(&mut self, leg: &LegRecord, another_followed: bool) {
-        if let Some(id) = leg.vendor_trunk_id {
-            let v = self.vendor(id);
+        if let Some(peer) = leg.vendor_trunk_id.map(Peer::Vendor).or(leg.trunk_id.map(Peer::Customer)) {
+            let v = self.vendor(peer);
             v.calls.inc((Out::Egress, outcome_of_code(leg.sip_code)));
             v.finals.inc((Out::Egress, final_code(leg.sip_code)));
             if let Some(ms) = leg.pdd_ms {
@@ -300,10 +327,10 @@ impl CallCounter {
         lock(&m.probe_seconds).retain(|name, _| live(name));
         // Every provisioned trunk has its series from the start, so that rates and absences can be seen.
         for (_, t) in directory.trunks() {
-            self.trunk(t.id);
+            self.trunk(Peer::Customer(t.id));
         }
         for (_, t) in directory.vendor_trunks() {
-            self.vendor(t.id);
+            self.vendor(Peer::Vendor(t.id));
         }
         let vendors: std::collections::HashSet<String> =
             directory.vendors().map(|(_, v)| v.id.to_string()).collect();
@@ -325,10 +352,10 @@ impl CallCounter {
         }
     }
 
-    fn trunk(&mut self, id: TrunkId) -> &TrunkHandles {
+    fn trunk(&mut self, peer: Peer) -> &TrunkHandles {
         let m = &self.metrics;
-        self.trunks.entry(id).or_insert_with(|| {
-            let name = id.to_string();
+        self.trunks.entry(peer).or_insert_with(|| {
+            let name = peer.name();
             TrunkHandles {
                 calls: m.calls_in.of(&name),
                 finals: m.final_in.of(&name),
@@ -339,10 +366,10 @@ impl CallCounter {
         })
     }
 
-    fn vendor(&mut self, id: VendorTrunkId) -> &VendorHandles {
+    fn vendor(&mut self, peer: Peer) -> &VendorHandles {
         let m = &self.metrics;
-        self.vendors.entry(id).or_insert_with(|| {
-            let name = id.to_string();
+        self.vendors.entry(peer).or_insert_with(|| {
+            let name = peer.name();
             VendorHandles {
                 calls: m.calls_out.of(&name),
                 finals: m.final_out.of(&name),
@@ -422,6 +449,7 @@ mod tests {
             attempt_no: no,
             vendor_id: Some(vendor.0),
             vendor_trunk_id: Some(vendor.1),
+            trunk_id: None,
             egress_ip: ip,
             start_at: Wall(0),
             pdd_ms: (code == 200).then_some(300),
@@ -436,6 +464,8 @@ mod tests {
             sip_call_id: "c".into(),
             customer_id: None,
             trunk_id: Some(trunk),
+            direction: Default::default(),
+            number_id: None,
             ingress_ip: ip,
             ingress_user: None,
             caller: String::new(),

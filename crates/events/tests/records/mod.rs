@@ -12,6 +12,8 @@ pub fn call(n: u128, answered: bool) -> Box<CallRecord> {
         sip_call_id: format!("call-{n}@test"),
         customer_id: None,
         trunk_id: None,
+        direction: Default::default(),
+        number_id: None,
         ingress_ip: [127, 0, 0, 1].into(),
         ingress_user: None,
         caller: "+12025550100".into(),

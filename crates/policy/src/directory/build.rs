@@ -139,6 +139,11 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
                 wrong(row.clone(), format!("address {c} also belongs to {other}"));
             }
         }
+        for a in &t.deliver.addresses {
+            if a.ip().is_unspecified() || a.ip().is_multicast() || a.port() == 0 {
+                wrong(row.clone(), format!("{a} cannot be sent to"));
+            }
+        }
         for p in t.dial.strip.iter().chain(&t.dial.international) {
             let fine = !p.is_empty()
                 && p.len() <= 16
@@ -259,6 +264,14 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
         rows.emergency_route.iter().filter_map(|id| vendor_trunk_by_id.get(id).copied()).collect();
     let acl =
         CidrTable::build((0u32..).zip(&rows.trunks).flat_map(|(ix, t)| t.acl.iter().map(move |c| (*c, ix))));
+    // What two trunks list belongs to the first of them; the API lets no second one in.
+    let taking = (0u32..)
+        .zip(&rows.vendor_trunks)
+        .zip(&vendor_of)
+        .filter(|((_, t), v)| t.enabled && rows.vendors.get(v.at()).is_some_and(|v| v.enabled));
+    let networks: Vec<_> =
+        taking.flat_map(|((ix, t), _)| t.inbound_networks.iter().map(move |c| (*c, ix))).collect();
+    let inbound = CidrTable::build(networks.into_iter().rev());
     let users = (0..)
         .map(TrunkIx)
         .zip(&rows.trunks)
@@ -279,6 +292,7 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
         acl,
         users,
         vendor_by_ip,
+        inbound,
         rows,
     }
 }

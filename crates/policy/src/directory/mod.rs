@@ -14,8 +14,8 @@ use warp_model::{CustomerId, TrunkId, VendorId, VendorTrunkId};
 
 pub use build::{DirectoryBuilder, DirectoryError};
 pub use types::{
-    Block, CallerRules, Credentials, Customer, DigestUser, Ha1s, Limits, Margin, NumberFormat, Partition,
-    PartitionVendor, Strategy, Transport, Trunk, Vendor, VendorTrunk,
+    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, Ha1s, InboundTerms, Limits, Margin,
+    NumberFormat, Partition, PartitionVendor, PricedBy, Strategy, Transport, Trunk, Vendor, VendorTrunk,
 };
 
 use crate::cidr::CidrTable;
@@ -66,6 +66,7 @@ pub struct Directory {
     acl: CidrTable,
     users: BTreeMap<String, (TrunkIx, usize)>,
     vendor_by_ip: HashMap<IpAddr, Vec<VendorTrunkIx>>,
+    inbound: CidrTable,
 }
 
 impl Directory {
@@ -198,6 +199,11 @@ impl Directory {
     /// The vendor trunks at an address.
     pub fn vendor_trunks_by_ip(&self, ip: IpAddr) -> &[VendorTrunkIx] {
         self.vendor_by_ip.get(&ip.to_canonical()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The vendor trunk whose calls to our numbers come from an address: the most specific entry of all inbound networks.
+    pub fn inbound_trunk(&self, ip: IpAddr) -> Option<VendorTrunkIx> {
+        self.inbound.find(ip).map(VendorTrunkIx)
     }
 
     /// Every address of a vendor trunk is known to be this socket address or host.

@@ -26,6 +26,54 @@ pub struct Limits {
     pub max_duration_s: Option<u32>,
 }
 
+/// By which number an inbound call is priced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PricedBy {
+    /// By the number of ours that was called: a price for a number, or for a group of numbers.
+    #[default]
+    Called,
+    /// By the caller's number; by the called one when the caller gave none.
+    Caller,
+}
+
+/// The price lists of inbound calls (origination): what a customer pays for the calls that reach its numbers, or what a vendor charges for
+/// bringing them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InboundTerms {
+    /// Decks in order; the longest code over all wins. Empty: no inbound call is priced, and none is carried.
+    pub decks: Vec<DeckId>,
+    /// The number that is looked up in them.
+    pub priced_by: PricedBy,
+}
+
+impl InboundTerms {
+    /// Whether there is no price list.
+    pub fn is_none(&self) -> bool {
+        *self == InboundTerms::default()
+    }
+}
+
+/// Where inbound calls of a trunk go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deliver {
+    /// Addresses that its INVITEs go to, in order. Empty: the trunk takes no calls.
+    pub addresses: Vec<SocketAddr>,
+    /// The transport that they go by.
+    pub transport: Transport,
+    /// How the called number is written.
+    pub number_format: NumberFormat,
+}
+
+impl Deliver {
+    /// Whether the trunk takes no calls.
+    pub fn is_none(&self) -> bool {
+        self.addresses.is_empty()
+    }
+}
+
 /// A customer: who pays for calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +90,9 @@ pub struct Customer {
     /// Minutes east of UTC: when its day begins.
     #[serde(default)]
     pub utc_offset_min: i32,
+    /// What calls to its numbers cost it.
+    #[serde(default, skip_serializing_if = "InboundTerms::is_none")]
+    pub inbound: InboundTerms,
 }
 
 /// HA1 values of a digest user for one realm: lower-case hex of H(user:realm:password).
@@ -118,6 +169,9 @@ pub struct Trunk {
     /// How its charges are rounded.
     #[serde(default)]
     pub rounding: Rounding,
+    /// Where calls to numbers of its customer go.
+    #[serde(default, skip_serializing_if = "Deliver::is_none")]
+    pub deliver: Deliver,
 }
 
 /// From whom we buy.
@@ -138,6 +192,9 @@ pub struct Vendor {
     /// How its invoices round.
     #[serde(default)]
     pub rounding: Rounding,
+    /// What the calls cost that it brings to our numbers.
+    #[serde(default, skip_serializing_if = "InboundTerms::is_none")]
+    pub inbound: InboundTerms,
 }
 
 /// SIP transport towards a vendor.
@@ -216,6 +273,9 @@ pub struct VendorTrunk {
     /// Follow its redirections (3xx), to its own addresses only; else a redirection is the next candidate's turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_redirects: bool,
+    /// Networks that its calls to our numbers come from. Those of a trunk that is off, or whose vendor is, are nobody's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inbound_networks: Vec<Cidr>,
     /// Among the trunks of one vendor: the smaller first.
     #[serde(default)]
     pub priority: u16,

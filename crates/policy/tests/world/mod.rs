@@ -46,6 +46,7 @@ pub fn vendor(n: u128, name: &str, decks: &[u128]) -> Vendor {
         buy_decks: decks.iter().map(|d| DeckId::from_u128(*d)).collect(),
         interconnection: None,
         rounding: Rounding::default(),
+        inbound: Default::default(),
     }
 }
 
@@ -64,6 +65,7 @@ pub fn vendor_trunk(n: u128, vendor: u128) -> VendorTrunk {
         media_ips: vec![],
         signalling_ips: Vec::new(),
         follow_redirects: false,
+        inbound_networks: Vec::new(),
         priority: 0,
         weight: 1,
     }
@@ -100,6 +102,7 @@ pub fn trunk() -> Trunk {
         dial: Default::default(),
         caller: Default::default(),
         rounding: Rounding::default(),
+        deliver: Default::default(),
     }
 }
 
@@ -110,6 +113,7 @@ pub fn customer() -> Customer {
         enabled: true,
         limits: Limits::default(),
         utc_offset_min: 0,
+        inbound: Default::default(),
     }
 }
 

@@ -1,0 +1,124 @@
+//! Calls to our numbers: a vendor brings them, the customer's trunks take them, one after the other until one answers.
+
+use warp_model::Mono;
+use warp_model::json::JsonText;
+use warp_policy::{InboundInput, Refusal, VendorTrunkIx, decide_inbound, explain_inbound};
+
+use super::call::{Call, Target};
+use super::calls::Calls;
+use super::cdr;
+use super::failover::{BRANCHES, next_address};
+use super::transactions::Transactions;
+
+impl Calls {
+    /// Decides a vendor's call; then the first trunk of the number, or a refusal with its record.
+    pub(super) fn screen_and_deliver(
+        &mut self,
+        call: &mut Call,
+        vendor_trunk: VendorTrunkIx,
+        tx: &mut Transactions,
+    ) {
+        let snapshot = call.snapshot.clone();
+        let Some((caller, called)) = call.record.as_ref().map(|r| (r.caller.clone(), r.called.clone()))
+        else {
+            return;
+        };
+        let number = warp_policy::inbound::number_called(&snapshot, called.as_bytes());
+        let input = InboundInput {
+            vendor_trunk,
+            caller: caller.as_bytes(),
+            called: called.as_bytes(),
+            at: tx.now.wall,
+            call_hash: tx.shared.keyed.hash64(&[b"share", &call.dialog.call_id]),
+            callback: number.is_some_and(|n| tx.shared.callbacks.awaits(n.number, tx.now.mono)),
+        };
+        let decision = decide_inbound(&snapshot, &input);
+        let explained = explain_inbound(&snapshot, &input, &decision);
+        let written = serde_json::to_string(&explained).ok().and_then(|text| JsonText::parse(text).ok());
+        cdr::inbound_decided(call.record.as_deref_mut(), &explained, written);
+        call.inbound = Some(Box::new(decision));
+        if tx.shared.is_draining() && !decision.callback {
+            self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), tx);
+            return;
+        }
+        match decision.result {
+            Ok(_) => self.next_trunk(call, tx),
+            Err(refusal) => self.refuse_by_policy(call, refusal, tx),
+        }
+    }
+
+    /// Tries the next trunk of the number that has room and an address; without one the call fails. What the last one held is given back:
+    /// the call holds one trunk's channel at a time.
+    pub(super) fn next_trunk(&mut self, call: &mut Call, tx: &mut Transactions) {
+        let Some(decision) = call.inbound.as_deref().copied() else {
+            return;
+        };
+        let Ok(targets) = decision.result else {
+            return;
+        };
+        let mut refused = None;
+        while let Some(ix) = targets.get(call.tried).filter(|_| call.branches.len() < BRANCHES) {
+            call.tried += 1;
+            call.reservation = None;
+            let target = Target::Trunk(ix);
+            let Some(way) = next_address(call, target, call.branches.len(), tx) else {
+                continue;
+            };
+            // The call back to somebody who called for help is counted and held by no limit.
+            let sell = decision.sell.filter(|_| !decision.callback);
+            match call.bound.admit(ix, sell.as_ref(), tx.now) {
+                Ok(reservation) => call.reservation = Some(reservation),
+                Err(refusal) => {
+                    refused = Some(refusal);
+                    continue;
+                }
+            }
+            self.begin_branch(call, target, way, None, tx);
+            return;
+        }
+        match (call.finals.best(), refused) {
+            // What the callee's side has said of the call is the vendor's to hear.
+            (Some((_, status @ (404 | 406 | 480 | 488))), _) => {
+                let cause = warp_sip::proxy::cause_of_status(status);
+                self.refuse_call(call, status, "", Refusal::TargetsExhausted.code(), cause, None, tx);
+            }
+            (None, Some(refusal)) => self.refuse_by_policy(call, refusal, tx),
+            _ => self.refuse_by_policy(call, Refusal::TargetsExhausted, tx),
+        }
+    }
+}
+
+/// Numbers that called for help lately. A call to one of them may be the call back of the answering point, which no limit holds up
+/// (47 CFR §9.10, RFC 7090).
+#[derive(Debug, Default)]
+pub(crate) struct Callbacks {
+    /// Almost always nobody has: then no lock is taken.
+    count: std::sync::atomic::AtomicUsize,
+    until: std::sync::Mutex<std::collections::HashMap<warp_model::E164, Mono>>,
+}
+
+/// How long a call back is awaited.
+const AWAITED: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
+/// Numbers that are remembered; when there are more, the one that is awaited the shortest is forgotten.
+const REMEMBERED: usize = 10_000;
+
+impl Callbacks {
+    /// A number has called for help.
+    pub(crate) fn called_for_help(&self, number: warp_model::E164, now: Mono) {
+        let mut until = warp_model::sync::lock(&self.until);
+        until.retain(|_, t| *t > now);
+        if until.len() >= REMEMBERED
+            && let Some(first) = until.iter().min_by_key(|(_, t)| **t).map(|(n, _)| *n)
+        {
+            until.remove(&first);
+        }
+        until.insert(number, now + AWAITED);
+        self.count.store(until.len(), std::sync::atomic::Ordering::Release);
+    }
+
+    /// Whether a call back to this number is awaited.
+    pub(crate) fn awaits(&self, number: warp_model::E164, now: Mono) -> bool {
+        self.count.load(std::sync::atomic::Ordering::Acquire) > 0
+            && warp_model::sync::lock(&self.until).get(&number).is_some_and(|t| *t > now)
+    }
+}

@@ -1,0 +1,278 @@
+//! Calls to our numbers: a vendor calls, the customer's trunks are asked, everything is rated on both sides and recorded.
+
+use std::sync::Arc;
+
+use warp_model::cdr::{Direction, Outcome, ReleaseSide};
+use warp_model::{CustomerId, DeckId, NumberId, TrunkId, VendorTrunkId};
+use warp_ng::Command as Ng;
+use warp_policy::directory::*;
+use warp_policy::inbound::{Destination, Number, TrunkTarget};
+use warp_policy::{InboundRecord, NumberBook};
+
+use super::tests_static::{addr, line};
+use super::tests_world::*;
+
+const OURS: &str = "+14155550199";
+/// Where vendor 1 calls from; its own INVITEs go to another address.
+const FROM_VENDOR: &str = "203.0.113.99:5060";
+const PBX: &str = "192.0.2.10:5060";
+const PBX2: &str = "192.0.2.11:5060";
+
+/// Vendor 1 brings calls, customer 1 has two trunks that take them.
+fn numbered(rows: &mut DirectoryBuilder) {
+    rows.vendors[0].inbound = InboundTerms { decks: vec![DeckId::from_u128(300)], ..Default::default() };
+    rows.vendor_trunks[0].inbound_networks = vec!["203.0.113.96/28".parse().unwrap()];
+    rows.customers[0].inbound = InboundTerms { decks: vec![DeckId::from_u128(200)], ..Default::default() };
+    rows.trunks[0].deliver = Deliver { addresses: vec![addr(PBX)], ..Default::default() };
+    let deliver =
+        Deliver { addresses: vec![addr(PBX2)], number_format: NumberFormat::National, ..Default::default() };
+    let second = Trunk {
+        id: TrunkId::from_u128(2),
+        name: "second".into(),
+        acl: vec![],
+        digest: vec![],
+        deliver,
+        ..rows.trunks[0].clone()
+    };
+    rows.trunks.push(second);
+}
+
+fn world(tweak: Tweak) -> World {
+    let mut w = World::new(true, tweak);
+    let target = |n: u128| TrunkTarget { trunk: TrunkId::from_u128(n), priority: n as u16, weight: 1 };
+    let book = NumberBook::of(vec![Number {
+        id: NumberId::from_u128(9),
+        number: OURS.parse().unwrap(),
+        customer: CustomerId::from_u128(1),
+        sell_decks: vec![],
+        destination: Destination::Trunks(vec![target(1), target(2)]),
+    }]);
+    let now = w.core.tx.snapshot.clone().unwrap();
+    let next = now.with_numbers(Arc::new(book.unwrap()));
+    w.core.handle_snapshot(Arc::new(next), super::tests_static::at(w.ms));
+    w
+}
+
+fn calls(number: &str, call: &str, extra: &str) -> String {
+    invite(number, call, extra, SDP).replace(CUSTOMER, FROM_VENDOR)
+}
+
+fn back(text: &str) -> String {
+    text.replace(CUSTOMER, FROM_VENDOR)
+}
+
+fn decision(w: &World) -> InboundRecord {
+    serde_json::from_str(w.ended[0].decision.as_ref().unwrap().get()).unwrap()
+}
+
+#[test]
+fn a_vendors_call_to_our_number_reaches_the_trunk_and_is_rated_on_both_sides_and_recorded() {
+    let mut w = world(numbered);
+    w.give(FROM_VENDOR, &calls("14155550199", "c1", "P-Asserted-Identity: <sip:+12025550100@x>\r\n"));
+    let at_pbx = w.to(PBX);
+    assert!(at_pbx.starts_with(&format!("INVITE sip:{OURS}@{PBX} SIP/2.0\r\n")), "{at_pbx}");
+    assert_eq!(body(&at_pbx), format!("relay:{SDP}"));
+    assert!(at_pbx.contains("P-Asserted-Identity: <sip:+12025550100@x>"), "what a vendor says goes on");
+    let Ng::Offer(offer) = w.questions().remove(0) else { panic!() };
+    assert!(offer.label.unwrap().starts_with(b"vtk_"), "the caller's media is the vendor's");
+    w.give(PBX, &reply(&at_pbx, "180 Ringing", "bt", PBX, "", ""));
+    assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 180 "));
+    w.give(PBX, &reply(&at_pbx, "200 OK", "bt", PBX, "", SDP));
+    let ok = w.to(FROM_VENDOR);
+    assert!(ok.starts_with("SIP/2.0 200 "));
+    let Ng::Answer(answer) = w.questions().remove(0) else { panic!() };
+    assert!(answer.label.unwrap().starts_with(b"trk_"));
+    w.give(FROM_VENDOR, &back(&inside("ACK", &ok, true, "ack", "", "").replace(V1, PBX)));
+    assert!(w.to(PBX).starts_with("ACK "));
+    assert_eq!(w.answered[0].direction, Direction::Inbound);
+    w.wait(60_000);
+    // From another address of the vendor's networks: it may.
+    let bye = back(&inside("BYE", &ok, true, "bye", "", "").replace(V1, PBX));
+    w.give("203.0.113.98:5060", &bye.replace(FROM_VENDOR, "203.0.113.98:5060"));
+    let bye = w.to(PBX);
+    assert!(bye.starts_with("BYE "));
+    w.give(PBX, &reply(&bye, "200 OK", "", PBX, "", ""));
+    let r = &w.ended[0];
+    assert_eq!((r.direction, r.sip_code, r.outcome), (Direction::Inbound, 200, Outcome::Answered));
+    assert_eq!((r.customer_id, r.trunk_id), (Some(CustomerId::from_u128(1)), Some(TrunkId::from_u128(1))));
+    assert_eq!(
+        (r.number_id, r.vendor_trunk_id),
+        (Some(NumberId::from_u128(9)), Some(VendorTrunkId::from_u128(1)))
+    );
+    assert_eq!((r.caller_e164.as_deref(), r.called_e164.as_deref()), (Some("+12025550100"), Some(OURS)));
+    assert_eq!(r.jurisdiction.as_deref(), Some("interstate"));
+    assert_eq!(r.legs.iter().map(|l| (l.trunk_id, l.vendor_id)).collect::<Vec<_>>(), [(r.trunk_id, None)]);
+    let rating = r.rating.as_ref().unwrap();
+    assert_eq!(
+        (rating.sell.charge.to_string(), rating.buy.charge.to_string()),
+        ("0.0055".into(), "0.0011".into())
+    );
+    assert_eq!(rating.margin.unwrap().to_string(), "0.0044");
+    assert_eq!(decision(&w).targets.len(), 2);
+    w.nothing_is_left();
+    assert_eq!(w.ended.len(), 1);
+}
+
+#[test]
+fn the_callee_may_hang_up_and_a_vendor_who_cancels_is_told_so() {
+    let mut w = world(numbered);
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    let at_pbx = w.to(PBX);
+    w.give(PBX, &reply(&at_pbx, "200 OK", "bt", PBX, "", SDP));
+    let ok = w.to(FROM_VENDOR);
+    w.give(FROM_VENDOR, &back(&inside("ACK", &ok, true, "ack", "", "").replace(V1, PBX)));
+    w.take();
+    let bye = back(&inside("BYE", &at_pbx, false, "bye", "", "").replace(V1, PBX));
+    let bye = bye.replacen(line(&bye, "From"), line(&ok, "To"), 1);
+    w.give(PBX, &bye);
+    let sent = w.take();
+    assert!(sent.iter().any(|(to, t)| *to == addr(FROM_VENDOR) && t.starts_with("BYE ")), "{sent:#?}");
+    assert_eq!(w.ended[0].release_side, ReleaseSide::Callee);
+    let mut w = world(numbered);
+    w.give(FROM_VENDOR, &calls(OURS, "c2", ""));
+    let at_pbx = w.to(PBX);
+    w.give(PBX, &reply(&at_pbx, "180 Ringing", "bt", PBX, "", ""));
+    w.take();
+    let cancel = calls(OURS, "c2", "").replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL");
+    w.give(FROM_VENDOR, &cancel);
+    let sent = w.take();
+    assert!(sent.iter().any(|(to, t)| *to == addr(PBX) && t.starts_with("CANCEL ")), "{sent:#?}");
+    w.give(PBX, &reply(&at_pbx, "487 Request Terminated", "bt", PBX, "", ""));
+    assert_eq!((w.ended[0].sip_code, w.ended[0].outcome), (487, Outcome::Cancelled));
+    w.nothing_is_left();
+}
+
+#[test]
+fn a_trunk_that_is_silent_refuses_or_is_full_gives_way_to_the_next_one() {
+    let mut w = world(numbered);
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    w.to(PBX);
+    w.wait(2_100);
+    let sent = w.take();
+    let (_, second) = sent.iter().find(|(to, t)| *to == addr(PBX2) && t.starts_with("INVITE ")).unwrap();
+    assert!(second.starts_with(&format!("INVITE sip:4155550199@{PBX2} ")), "in its own format: {second}");
+    w.give(PBX2, &reply(second, "503 Service Unavailable", "x", PBX2, "", ""));
+    let sent = w.take();
+    let (_, refused) = sent.iter().find(|(to, _)| *to == addr(FROM_VENDOR)).unwrap();
+    assert!(refused.starts_with("SIP/2.0 480 "), "one number is not the whole platform: {refused}");
+    let r = &w.ended[0];
+    assert_eq!((r.internal_code.as_str(), r.q850), ("targets_exhausted", Some(27)));
+    assert_eq!(r.legs.iter().map(|l| l.trunk_id.unwrap().as_u128()).collect::<Vec<_>>(), [1, 2]);
+    w.nothing_is_left();
+
+    let mut w = world(|rows| {
+        numbered(rows);
+        rows.trunks[0].limits.channels = Some(0);
+    });
+    w.give(FROM_VENDOR, &calls(OURS, "c2", ""));
+    let at_second = w.to(PBX2);
+    w.give(PBX2, &reply(&at_second, "486 Busy Here", "x", PBX2, "", ""));
+    let sent = w.take();
+    assert!(
+        sent.iter().any(|(to, t)| *to == addr(FROM_VENDOR) && t.starts_with("SIP/2.0 486 ")),
+        "{sent:#?}"
+    );
+    assert_eq!(w.ended[0].outcome, Outcome::Busy);
+    w.nothing_is_left();
+}
+
+#[test]
+fn limits_of_the_called_customer_hold() {
+    let mut w = world(|rows| {
+        numbered(rows);
+        rows.customers[0].limits.channels = Some(1);
+    });
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    w.to(PBX);
+    w.give(FROM_VENDOR, &calls(OURS, "c2", ""));
+    assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 503 "));
+    assert_eq!(w.ended[0].internal_code, "customer_channels");
+    assert!(w.ended[0].legs.is_empty());
+}
+
+#[test]
+fn what_is_not_ours_or_cannot_be_rated_rings_nowhere() {
+    let mut w = world(numbered);
+    w.give(FROM_VENDOR, &calls("+14155550198", "c1", ""));
+    assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 404 "));
+    assert_eq!((w.ended[0].internal_code.as_str(), w.ended[0].customer_id), ("number_not_here", None));
+    let mut w = world(|rows| {
+        numbered(rows);
+        rows.vendors[0].inbound = InboundTerms::default();
+    });
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 503 "), "T-SIP-07");
+    assert_eq!(w.ended[0].internal_code, "rating_failed");
+    w.nothing_is_left();
+}
+
+/// Only an address of the vendor's inbound networks brings calls; its own addresses, which it takes calls at, do not, and a stranger learns
+/// nothing of our numbers.
+#[test]
+fn t_sip_05_who_is_no_vendor_learns_nothing_of_our_numbers() {
+    let mut w = world(numbered);
+    for who in ["198.18.0.5:5060", V1] {
+        let mut heard = Vec::new();
+        for number in [OURS, "+14155550198"] {
+            w.give(who, &invite(number, &format!("{who}{number}"), "", "").replace(CUSTOMER, who));
+            let answer = w.to(who);
+            heard.push(answer.lines().next().unwrap().to_owned());
+        }
+        assert_eq!(heard, ["SIP/2.0 407 Proxy Authentication Required"; 2], "{who}");
+    }
+    assert!(w.ended.is_empty());
+}
+
+/// Our number: inbound; else the technical prefix; else refused.
+#[test]
+fn an_address_of_a_vendor_and_a_customer_is_told_apart_by_number_then_prefix() {
+    let mut w = world(|rows| {
+        numbered(rows);
+        rows.vendor_trunks[0].inbound_networks = vec!["192.0.2.0/28".parse().unwrap()];
+        rows.trunks[0].dial.strip = vec!["55#".into()];
+        rows.emergency_route = vec![VendorTrunkId::from_u128(1)];
+    });
+    w.give(CUSTOMER, &invite(OURS, "c1", "", SDP));
+    assert!(w.to(PBX).starts_with("INVITE "));
+    w.give(CUSTOMER, &invite("55%2314155550123", "c2", "", SDP));
+    assert!(w.to(V1).starts_with(&format!("INVITE sip:+14155550123@{V1} ")));
+    w.give(CUSTOMER, &invite("911", "c3", "", SDP));
+    assert!(w.to(V1).starts_with("INVITE sip:911@"));
+    w.give(CUSTOMER, &invite("+14155550123", "c4", "", SDP));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 404 "));
+    assert_eq!(w.ended[0].internal_code, "number_not_here");
+}
+
+/// The answering point calls back: no limit, no price and no drain holds it up.
+#[test]
+fn the_call_back_to_a_number_that_called_for_help_is_never_limited() {
+    let mut w = world(|rows| {
+        numbered(rows);
+        rows.emergency_route = vec![VendorTrunkId::from_u128(2)];
+        rows.customers[0].limits.channels = Some(0);
+        rows.customers[0].inbound = InboundTerms::default();
+        rows.customers[0].enabled = false;
+        rows.trunks[0].enabled = false;
+    });
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 480 "), "before: refused like any other");
+    let help = invite("911", "h1", "", "").replace("+14155550100", OURS);
+    w.give(CUSTOMER, &help);
+    w.to(V2);
+    w.give(FROM_VENDOR, &calls(OURS, "c2", ""));
+    let at_pbx = w.to(PBX);
+    w.give(PBX, &reply(&at_pbx, "200 OK", "bt", PBX, "", SDP));
+    let ok = w.to(FROM_VENDOR);
+    w.give(FROM_VENDOR, &back(&inside("ACK", &ok, true, "ack", "", "").replace(V1, PBX)));
+    w.take();
+    w.wait(600_000);
+    assert!(!w.take().iter().any(|(_, t)| t.starts_with("BYE ")), "nothing cuts it");
+    w.command(super::Command::Drain { end_calls: false });
+    w.give(FROM_VENDOR, &calls(OURS, "c3", ""));
+    assert!(w.to(PBX).starts_with("INVITE "), "not refused for a drain");
+    // A day later it is a number like any other.
+    w.wait(24 * 3_600_000);
+    w.take();
+    w.give(FROM_VENDOR, &calls(OURS, "c4", ""));
+    assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 503 "));
+}
