@@ -305,6 +305,8 @@ fn t_api_04_no_endpoint_gives_or_changes_what_is_anothers() {
         let call = common::insert_call(&api, &mine, &trunk).await;
         let keys = api.call(&my_key, "GET", "/api/v1/keys", None).await.data();
         let key = keys[0]["id"].as_str().unwrap().to_owned();
+        let number = json!({ "number": "+14155550199", "customer_id": mine });
+        let number = api.op("POST", "/numbers", Some(number)).await.data()["id"].as_str().unwrap().to_owned();
         let before = snapshot_of(&api, &my_key, &base).await;
         for e in &api.control.app.endpoints {
             if !matches!(e.access, Access::Scope(Audience::Customer, _)) {
@@ -315,6 +317,7 @@ fn t_api_04_no_endpoint_gives_or_changes_what_is_anothers() {
                 .replace("{trunk_id}", &trunk)
                 .replace("{call_id}", &call)
                 .replace("{key_id}", &key)
+                .replace("{number_id}", &number)
                 .replace("{username}", "mine1");
             let query =
                 if path.ends_with("/ips") && e.method == "DELETE" { "?address=192.0.2.1" } else { "" };
@@ -322,6 +325,7 @@ fn t_api_04_no_endpoint_gives_or_changes_what_is_anothers() {
                 (Takes::Nothing, _) => None,
                 (_, Some("ips")) => Some(json!({ "address": "192.0.2.99" })),
                 (_, Some("credentials")) => Some(json!({ "username": "evil", "password": "0123456789abc" })),
+                (_, Some("inbound")) => Some(json!({ "addresses": ["192.0.2.99:5060"] })),
                 (_, Some("rotate")) => Some(json!({ "overlap_s": 0 })),
                 // A tenant in the body is an unknown field.
                 (Takes::Json(_), _) => Some(json!({ "name": "x", "customer_id": mine })),

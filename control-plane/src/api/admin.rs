@@ -37,6 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(routing_endpoints());
     all.extend(call_endpoints(Audience::Operator));
     all.extend(super::ledger::endpoints(Audience::Operator));
+    all.extend(super::numbers::endpoints(Audience::Operator));
     all.push(
         endpoint(
             Method::POST,

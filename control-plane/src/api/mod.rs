@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod json;
 mod ledger;
 pub mod limiter;
+mod numbers;
 pub mod openapi;
 pub mod server;
 

@@ -27,8 +27,12 @@ macro_rules! call {
                 pub id: String,
                 /// The customer. Null: the call was refused before a trunk was known.
                 pub customer_id: Option<String>,
-                /// The trunk that the call came in on.
+                /// The trunk that the call came in on; of an inbound call the one that took it, or was tried last.
                 pub trunk_id: Option<String>,
+                /// Which way the call went, seen from the customer.
+                pub direction: Word<CallDirection>,
+                /// The customer's number that was called. Inbound calls only.
+                pub number_id: Option<String>,
                 /// The caller as received.
                 pub caller: String,
                 /// The number as dialled.

@@ -145,6 +145,11 @@ permissions! {
         customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
     /// Make, change and delete trunks, their addresses and digest users.
     TrunksWrite = "trunks:write", customers [Owner Admin Engineer], operators [Admin Noc];
+    /// Read numbers, and what inbound calls go by.
+    NumbersRead = "numbers:read",
+        customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Say where calls to numbers go; for operators also make, assign and release numbers, and what inbound calls go by.
+    NumbersWrite = "numbers:write", customers [Owner Admin Engineer], operators [Admin Routing Noc];
     /// Read vendors and their trunks, and where these stand.
     VendorsRead = "vendors:read", customers [], operators [Admin Routing Billing Noc Support ReadOnly];
     /// Make, change and delete vendors, their trunks and the route of emergency calls.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use warp_model::{DeckId, Secret, TrunkId, hex};
 use warp_policy::directory::Trunk;
+use warp_policy::inbound::{NumberBook, Page};
 use warp_policy::{Cidr, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot, SnapshotId};
 
 use super::PublishError;
@@ -33,8 +34,9 @@ struct Content {
     addresses: BTreeMap<TrunkId, Vec<Cidr>>,
 }
 
-/// The sections of a directory, without those that are empty.
-pub fn split(rows: &DirectoryBuilder) -> Result<Vec<Part>, PublishError> {
+/// The sections of a directory and the pages of numbers, without those that are empty.
+pub fn split(snapshot: &Snapshot) -> Result<Vec<Part>, PublishError> {
+    let rows = snapshot.directory.rows();
     let mut parts: BTreeMap<String, Content> = BTreeMap::new();
     for row in &rows.customers {
         let name = Section::Customers(page_of(&row.id.to_string())).to_string();
@@ -63,7 +65,16 @@ pub fn split(rows: &DirectoryBuilder) -> Result<Vec<Part>, PublishError> {
         let json = serde_json::to_vec(&content).map_err(|e| PublishError::Compile(e.to_string()))?;
         Ok(Part { name, sha256: hex::encode(&Sha256::digest(&json)), json: Secret::new(json) })
     };
-    parts.into_iter().map(part).collect()
+    let pages = snapshot.numbers.pages().map(|(page, content)| {
+        let json = Secret::new(content.to_bytes());
+        Ok(Part { name: Section::Numbers(page).to_string(), sha256: hex::encode(&content.key()), json })
+    });
+    parts.into_iter().map(part).chain(pages).collect()
+}
+
+/// The page of numbers that a section of this name is.
+fn page_of_numbers(name: &str) -> Option<u8> {
+    name.strip_prefix("numbers/")?.parse().ok()
 }
 
 /// A directory from its sections.
@@ -123,16 +134,22 @@ pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, Pub
         .map_err(|e| PublishError::Compile(format!("manifest of {id}: {e}")))?;
     // Version 1 kept the directory in one piece.
     let whole = manifest.sections.is_empty();
-    let sections: Vec<&str> = match whole {
-        true => vec![manifest.directory.as_str()],
-        false => manifest.sections.values().map(String::as_str).collect(),
+    let sections: Vec<(Option<u8>, &str)> = match whole {
+        true => vec![(None, manifest.directory.as_str())],
+        false => manifest.sections.iter().map(|(name, key)| (page_of_numbers(name), key.as_str())).collect(),
     };
-    let kept = rows::sections(&mut tx, &sections).await?;
+    let keys: Vec<&str> = sections.iter().map(|(_, key)| *key).collect();
+    let kept = rows::sections(&mut tx, &keys).await?;
     let mut opened = Vec::with_capacity(sections.len());
-    for sha256 in sections {
+    let mut pages = Vec::new();
+    for (page, sha256) in sections {
         let Some(sealed) = kept.get(sha256) else { return Ok(None) };
         let json = store.seal().unseal(&section_place(sha256), sealed);
-        opened.push(json.map_err(|e| PublishError::Compile(format!("directory of {id}: {e}")))?);
+        let json = json.map_err(|e| PublishError::Compile(format!("directory of {id}: {e}")))?;
+        match page {
+            Some(page) => pages.push((page, json)),
+            None => opened.push(json),
+        }
     }
     let Some(plan) = rows::section(&mut tx, &manifest.number_plan).await? else { return Ok(None) };
     let (Some(buy), Some(sell)) =
@@ -151,7 +168,12 @@ pub async fn load(store: &Store, id: SnapshotId) -> Result<Option<Snapshot>, Pub
         let plan = String::from_utf8(plan).map_err(|e| e.to_string())?;
         let plan = NumberPlan::parse(&plan).map_err(|e| e.message)?;
         let lcr = LcrIndex::build(&buy, &sell, &plan, at).map_err(|e| e.to_string())?;
-        Ok(Snapshot::new(Arc::new(directory), Arc::new(lcr), Arc::new(plan)))
+        let mut numbers = NumberBook::default();
+        for (page, json) in pages {
+            let content = Page::from_bytes(page, json.reveal()).map_err(|e| e.to_string())?;
+            numbers.put(page, Arc::new(content));
+        }
+        Ok(Snapshot::of(Arc::new(directory), Arc::new(lcr), Arc::new(plan), Arc::new(numbers)))
     });
     let snapshot =
         made.await.map_err(|e| PublishError::Compile(e.to_string()))?.map_err(PublishError::Compile)?;

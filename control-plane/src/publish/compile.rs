@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use warp_model::{DeckId, TrunkId, Wall, hex};
 use warp_policy::deck::Deck;
-use warp_policy::directory::{Partition, Trunk};
+use warp_policy::directory::{Customer, Partition, Trunk, Vendor, VendorTrunk};
+use warp_policy::inbound::{NumberBook, Page};
+use warp_policy::numbers::PAGES as NUMBER_PAGES;
 use warp_policy::{Cidr, Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot};
 
 use super::PublishError;
 use super::archive::Part;
-use crate::store::published::{self, DeckRef, NO_PARTITION, PageRows, Section, VendorRows};
+use crate::store::published::{self, DeckRef, InboundRows, NO_PARTITION, PageRows, Section, VendorRows};
 use crate::store::{Scope, Store, Tx, decks};
 
 /// What a snapshot was made from: enough to make it again.
@@ -94,6 +96,8 @@ struct KnownRows {
     partitions: BTreeMap<String, Partition>,
     addresses: HashMap<TrunkId, Vec<Cidr>>,
     decks: Vec<DeckRef>,
+    inbound: InboundRows,
+    numbers: NumberBook,
 }
 
 impl KnownRows {
@@ -107,8 +111,15 @@ impl KnownRows {
                 newer.chain(gone).collect()
             }
             false => {
-                let others = [Section::Vendors, Section::Partitions, Section::Addresses, Section::Decks];
-                (0..published::PAGES).map(Section::Customers).chain(others).collect()
+                let others = [
+                    Section::Vendors,
+                    Section::Partitions,
+                    Section::Addresses,
+                    Section::Decks,
+                    Section::Inbound,
+                ];
+                let numbers = (0..NUMBER_PAGES as u8).map(Section::Numbers);
+                (0..published::PAGES).map(Section::Customers).chain(others).chain(numbers).collect()
             }
         };
         let mut faults = Vec::new();
@@ -125,9 +136,11 @@ impl KnownRows {
                 };
             }
         }
+        self.read_numbers(tx, &touched, &mut faults).await?;
         for section in &touched {
             match section {
-                Section::Customers(_) => {}
+                Section::Customers(_) | Section::Numbers(_) => {}
+                Section::Inbound => self.inbound = published::inbound(tx, &mut faults).await?,
                 Section::Vendors => self.vendors = published::vendors(tx, store.seal(), &mut faults).await?,
                 Section::Partitions => self.partitions = published::partitions(tx, &mut faults).await?,
                 Section::Addresses => self.addresses = published::addresses(tx).await?,
@@ -141,23 +154,58 @@ impl KnownRows {
         Ok(touched)
     }
 
+    /// Reads the pages of numbers that were touched; the others are shared.
+    async fn read_numbers(
+        &mut self,
+        tx: &mut Tx,
+        touched: &BTreeSet<Section>,
+        faults: &mut Vec<String>,
+    ) -> Result<(), PublishError> {
+        let page = |s: &Section| if let Section::Numbers(page) = s { Some(*page) } else { None };
+        let pages: Vec<u8> = touched.iter().filter_map(page).collect();
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let mut read = published::numbers(tx, &pages, faults).await?;
+        for page in pages {
+            let rows = read.remove(&page).unwrap_or_default();
+            match Page::build(page, rows) {
+                Ok(content) => self.numbers.put(page, Arc::new(content)),
+                Err(e) => faults.push(format!("numbers of page {page}: {e}")),
+            }
+        }
+        Ok(())
+    }
+
     /// All rows together.
     fn directory(&self) -> DirectoryBuilder {
+        let vendors = self.vendors.vendors.iter().map(|v| Vendor {
+            inbound: self.inbound.vendors.get(&v.id).cloned().unwrap_or_default(),
+            ..v.clone()
+        });
+        let vendor_trunks = self.vendors.vendor_trunks.iter().map(|t| VendorTrunk {
+            inbound_networks: self.inbound.networks.get(&t.id).cloned().unwrap_or_default(),
+            ..t.clone()
+        });
         let mut out = DirectoryBuilder {
-            vendors: self.vendors.vendors.clone(),
-            vendor_trunks: self.vendors.vendor_trunks.clone(),
+            vendors: vendors.collect(),
+            vendor_trunks: vendor_trunks.collect(),
             blocks: self.vendors.blocks.clone(),
             emergency_route: self.vendors.emergency_route.clone(),
             partitions: self.partitions.values().cloned().collect(),
             ..DirectoryBuilder::default()
         };
         for page in self.pages.values() {
-            out.customers.extend_from_slice(&page.customers);
+            out.customers.extend(page.customers.iter().map(|c| Customer {
+                inbound: self.inbound.customers.get(&c.id).cloned().unwrap_or_default(),
+                ..c.clone()
+            }));
             out.trunks.extend(page.trunks.iter().map(|t| {
                 let partition = self.partitions.get(&t.partition).map(|p| p.name.clone());
                 Trunk {
                     acl: self.addresses.get(&t.id).cloned().unwrap_or_default(),
                     partition: partition.unwrap_or_else(|| NO_PARTITION.to_owned()),
+                    deliver: self.inbound.trunks.get(&t.id).cloned().unwrap_or_default(),
                     ..t.clone()
                 }
             }));
@@ -169,7 +217,10 @@ impl KnownRows {
     fn used_decks(&self) -> Vec<DeckRef> {
         let sell = self.pages.values().flat_map(|p| &p.trunks).flat_map(|t| &t.sell_decks);
         let buy = self.vendors.vendors.iter().flat_map(|v| &v.buy_decks);
-        let used: HashSet<DeckId> = sell.chain(buy).copied().collect();
+        let terms = self.inbound.customers.values().chain(self.inbound.vendors.values());
+        let inbound = terms.flat_map(|t| &t.decks);
+        let numbers = self.numbers.pages().flat_map(|(_, p)| p.rows()).flat_map(|n| &n.sell_decks);
+        let used: HashSet<DeckId> = sell.chain(buy).chain(inbound).chain(numbers).copied().collect();
         self.decks.iter().filter(|d| used.contains(&d.id)).cloned().collect()
     }
 }
@@ -223,7 +274,8 @@ impl Compiler {
         self.load_decks(&mut tx, &decks).await?;
         drop(tx);
         let mut directory = self.rows.directory();
-        let (buy, sell) = self.lists(&mut directory, &decks);
+        let numbers = Arc::new(self.rows.numbers.clone());
+        let (buy, sell) = self.lists(&mut directory, &numbers, &decks);
         let lists = |all: &[Vec<(DeckId, i32)>]| -> Vec<RateList> {
             let list = |ids: &Vec<(DeckId, i32)>| RateList {
                 decks: ids.iter().filter_map(|id| self.decks.get(id).cloned()).collect(),
@@ -238,11 +290,11 @@ impl Compiler {
         let directory = directory.map_err(|e| PublishError::Compile(e.to_string()))??;
         let (plan, lcr) = (self.plan.clone(), index.0.clone());
         let snapshot =
-            tokio::task::spawn_blocking(move || Snapshot::new(Arc::new(directory), lcr, plan)).await;
+            tokio::task::spawn_blocking(move || Snapshot::of(Arc::new(directory), lcr, plan, numbers)).await;
         let snapshot = Arc::new(snapshot.map_err(|e| PublishError::Compile(e.to_string()))?);
         let parts = {
             let snapshot = snapshot.clone();
-            tokio::task::spawn_blocking(move || super::archive::split(snapshot.directory.rows())).await
+            tokio::task::spawn_blocking(move || super::archive::split(&snapshot)).await
         };
         let parts = parts.map_err(|e| PublishError::Compile(e.to_string()))??;
         let manifest = Manifest {
@@ -290,6 +342,7 @@ impl Compiler {
     fn lists(
         &self,
         directory: &mut DirectoryBuilder,
+        numbers: &NumberBook,
         decks: &[DeckRef],
     ) -> (Vec<Vec<(DeckId, i32)>>, Vec<Vec<(DeckId, i32)>>) {
         let number: HashMap<DeckId, i32> = decks.iter().map(|d| (d.id, d.number)).collect();
@@ -300,8 +353,14 @@ impl Compiler {
             ids.retain(|id| deck(id).is_some_and(|d| d.meta().currency == currency));
             Some(ids.iter().filter_map(|id| Some((*id, *number.get(id)?))).collect())
         };
-        let sell: BTreeSet<_> =
+        let mut sell: BTreeSet<_> =
             directory.trunks.iter_mut().filter_map(|t| clean(&mut t.sell_decks)).collect();
+        // What prices inbound calls is looked up singly on both sides, as what customers pay is.
+        sell.extend(directory.customers.iter_mut().filter_map(|c| clean(&mut c.inbound.decks)));
+        sell.extend(directory.vendors.iter_mut().filter_map(|v| clean(&mut v.inbound.decks)));
+        let own: BTreeSet<Vec<DeckId>> =
+            numbers.pages().flat_map(|(_, p)| p.rows()).map(|n| n.sell_decks.clone()).collect();
+        sell.extend(own.into_iter().filter(|list| !list.is_empty()).filter_map(|mut list| clean(&mut list)));
         let buy: BTreeSet<_> = directory.vendors.iter_mut().filter_map(|v| clean(&mut v.buy_decks)).collect();
         (buy.into_iter().collect(), sell.into_iter().collect())
     }

@@ -13,6 +13,8 @@ crate::row! {
         id: String,
         customer_id: Option<String>,
         trunk_id: Option<String>,
+        direction: String,
+        number_id: Option<String>,
         caller: String,
         called: String,
         caller_e164: Option<String>,
@@ -141,7 +143,7 @@ pub async fn get(tx: &mut Tx, id: CallId) -> Result<Option<(CallRow, Json)>, Sto
 
 macro_rules! call_columns {
     () => {
-        "cdr_id AS id, customer_id, trunk_id, caller, called, caller_e164, called_e164, jurisdiction,
+        "cdr_id AS id, customer_id, trunk_id, direction, number_id, caller, called, caller_e164, called_e164, jurisdiction,
          us(setup_at) AS setup_at, us(answer_at) AS answer_at, us(end_at) AS end_at, pdd_ms, duration_ms, sip_code, q850,
          release_side, internal_code, outcome, recovered, vendor_id, vendor_trunk_id, route_rank,
          amount_text(sell, currency) AS price, amount_text(buy, buy_currency) AS cost,

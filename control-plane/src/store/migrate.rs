@@ -41,6 +41,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (70, "key rotation", include_str!("../../migrations/0070_key_rotation.sql")),
     (100, "bans", include_str!("../../migrations/0100_bans.sql")),
     (101, "ledger", include_str!("../../migrations/0101_ledger.sql")),
+    (110, "inbound", include_str!("../../migrations/0110_inbound.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod ledger;
 pub mod migrate;
 pub mod nouns;
+pub mod numbers;
 pub mod partitions;
 pub mod posting;
 pub mod published;

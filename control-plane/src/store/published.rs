@@ -7,11 +7,12 @@ use std::str::FromStr;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use warp_model::{DeckId, Nanos, Secret, TrunkId, Wall};
+use warp_model::{CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::directory::{
-    Block, CallerRules, Credentials, Customer, DigestUser, Ha1s, Limits, Margin, NumberFormat, Partition,
-    PartitionVendor, Strategy, Transport, Trunk, Vendor, VendorTrunk,
+    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, Ha1s, InboundTerms, Limits, Margin,
+    NumberFormat, Partition, PartitionVendor, PricedBy, Strategy, Transport, Trunk, Vendor, VendorTrunk,
 };
+use warp_policy::inbound::{Destination, Number, TrunkTarget};
 use warp_policy::number_plan::{ClassSet, DestinationClass, DialRules, State};
 use warp_policy::{Cidr, Code, Rounding};
 
@@ -50,6 +51,10 @@ pub enum Section {
     Addresses,
     /// Versions of decks in force.
     Decks,
+    /// What inbound calls go by: prices, networks of vendors, where trunks take calls.
+    Inbound,
+    /// Assigned numbers of a page.
+    Numbers(u8),
 }
 
 impl fmt::Display for Section {
@@ -60,6 +65,8 @@ impl fmt::Display for Section {
             Self::Partitions => f.write_str("partitions"),
             Self::Addresses => f.write_str("addresses"),
             Self::Decks => f.write_str("decks"),
+            Self::Inbound => f.write_str("inbound"),
+            Self::Numbers(page) => write!(f, "numbers/{page}"),
         }
     }
 }
@@ -80,6 +87,8 @@ pub async fn versions(tx: &mut Tx) -> Result<BTreeMap<Section, i64>, StoreError>
             "partitions" => Section::Partitions,
             "addresses" => Section::Addresses,
             "decks" => Section::Decks,
+            "inbound" => Section::Inbound,
+            "numbers" => Section::Numbers(small(row.try_get("page")?)),
             other => return Err(StoreError::Internal(format!("unknown section {other}"))),
         };
         out.insert(section, row.try_get("version")?);
@@ -193,6 +202,108 @@ pub async fn addresses(tx: &mut Tx) -> Result<HashMap<TrunkId, Vec<Cidr>>, Store
     Ok(out)
 }
 
+/// What inbound calls go by.
+#[derive(Clone, Default)]
+pub struct InboundRows {
+    /// What they are sold by.
+    pub customers: HashMap<CustomerId, InboundTerms>,
+    /// What they are bought by.
+    pub vendors: HashMap<VendorId, InboundTerms>,
+    /// Where they come from.
+    pub networks: HashMap<VendorTrunkId, Vec<Cidr>>,
+    /// Where the calls of trunks go.
+    pub trunks: HashMap<TrunkId, Deliver>,
+}
+
+/// Reads what inbound calls go by.
+pub async fn inbound(tx: &mut Tx, faults: &mut Vec<String>) -> Result<InboundRows, StoreError> {
+    let mut out = InboundRows::default();
+    let mut customers = Vec::new();
+    for row in all(tx, PUBLISH_CUSTOMER_INBOUND).await? {
+        keep(terms(&row), &row, &mut customers, faults);
+    }
+    out.customers.extend(customers);
+    let mut vendors = Vec::new();
+    for row in all(tx, PUBLISH_VENDOR_INBOUND).await? {
+        keep(terms(&row), &row, &mut vendors, faults);
+    }
+    out.vendors.extend(vendors);
+    for row in all(tx, PUBLISH_NETWORKS).await? {
+        if let Some(network) = cidr(&text(&row, "network")?) {
+            out.networks.entry(id(&row, "id")?).or_default().push(network);
+        }
+    }
+    for row in all(tx, PUBLISH_TRUNK_INBOUND).await? {
+        let deliver = Deliver {
+            addresses: parsed(&row, "addresses")?,
+            transport: if text(&row, "transport")? == "tcp" { Transport::Tcp } else { Transport::Udp },
+            number_format: number_format(&text(&row, "number_format")?),
+        };
+        out.trunks.insert(id(&row, "id")?, deliver);
+    }
+    Ok(out)
+}
+
+fn terms<T: FromStr>(row: &PgRow) -> Result<(T, InboundTerms), StoreError> {
+    let priced_by = match text(row, "priced_by")?.as_str() {
+        "caller" => PricedBy::Caller,
+        _ => PricedBy::Called,
+    };
+    Ok((id(row, "id")?, InboundTerms { decks: decks(row, "deck_ids")?, priced_by }))
+}
+
+fn number_format(word: &str) -> NumberFormat {
+    match word {
+        "e164" => NumberFormat::E164,
+        "national" => NumberFormat::National,
+        _ => NumberFormat::PlusE164,
+    }
+}
+
+/// Reads the assigned numbers of these pages; a page without numbers is absent.
+pub async fn numbers(
+    tx: &mut Tx,
+    wanted: &[u8],
+    faults: &mut Vec<String>,
+) -> Result<BTreeMap<u8, Vec<Number>>, StoreError> {
+    let pages: Vec<i32> = wanted.iter().map(|p| i32::from(*p)).collect();
+    let mut out: BTreeMap<u8, Vec<Number>> = BTreeMap::new();
+    for row in sqlx::query(PUBLISH_NUMBERS).bind(pages).fetch_all(tx.db()).await? {
+        let page = out.entry(small(row.try_get("page")?)).or_default();
+        keep(number(&row), &row, page, faults);
+    }
+    Ok(out)
+}
+
+fn number(row: &PgRow) -> Result<Number, StoreError> {
+    let deck: Option<String> = row.try_get("sell_deck_id")?;
+    let targets: Vec<String> = row.try_get("targets")?;
+    let deck = deck.map(|d| d.parse::<DeckId>()).transpose();
+    let targets: Option<Vec<TrunkTarget>> = targets.iter().map(|t| target(t)).collect();
+    let targets = targets.ok_or_else(|| StoreError::Internal("its targets cannot be read".into()))?;
+    Ok(Number {
+        id: id(row, "id")?,
+        number: id(row, "number")?,
+        customer: id(row, "customer_id")?,
+        sell_decks: deck
+            .map_err(|_| StoreError::Internal("its deck cannot be read".into()))?
+            .into_iter()
+            .collect(),
+        destination: if targets.is_empty() { Destination::Nowhere } else { Destination::Trunks(targets) },
+    })
+}
+
+/// `trk_… priority weight`.
+fn target(text: &str) -> Option<TrunkTarget> {
+    let mut parts = text.split(' ');
+    let (trunk, priority, weight) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(TrunkTarget {
+        trunk: trunk.parse().ok()?,
+        priority: priority.parse().ok()?,
+        weight: weight.parse().ok()?,
+    })
+}
+
 /// Reads which decks have a version in force.
 pub async fn decks_in_force(tx: &mut Tx, faults: &mut Vec<String>) -> Result<Vec<DeckRef>, StoreError> {
     let mut decks = Vec::new();
@@ -288,11 +399,7 @@ fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
             realm,
         }),
         tech_prefix: text(row, "tech_prefix")?,
-        number_format: match text(row, "number_format")?.as_str() {
-            "e164" => NumberFormat::E164,
-            "national" => NumberFormat::National,
-            _ => NumberFormat::PlusE164,
-        },
+        number_format: number_format(&text(row, "number_format")?),
         media_ips: parsed(row, "media_ips")?,
         signalling_ips: parsed(row, "signalling_ips")?,
         follow_redirects: row.try_get("follow_redirects")?,
@@ -456,6 +563,18 @@ statements! {
     /// Decks with a version in force.
     PUBLISH_DECKS = "SELECT d.id, d.active_version AS number, v.sha256 FROM decks d
         JOIN deck_versions v ON v.deck_id = d.id AND v.number = d.active_version ORDER BY d.id";
+    /// What inbound calls are sold by.
+    PUBLISH_CUSTOMER_INBOUND = "SELECT customer_id AS id, deck_ids, priced_by FROM customer_inbound ORDER BY customer_id";
+    /// What they are bought by.
+    PUBLISH_VENDOR_INBOUND = "SELECT vendor_id AS id, deck_ids, priced_by FROM vendor_inbound ORDER BY vendor_id";
+    /// Where they come from.
+    PUBLISH_NETWORKS = "SELECT vendor_trunk_id AS id, host(network) || '/' || masklen(network) AS network
+        FROM vendor_trunk_networks ORDER BY network";
+    /// Where they go.
+    PUBLISH_TRUNK_INBOUND = "SELECT trunk_id AS id, addresses, transport, number_format FROM trunk_inbound ORDER BY trunk_id";
+    /// Numbers that somebody has.
+    PUBLISH_NUMBERS = "SELECT number_page(number) AS page, id, number, customer_id, sell_deck_id, targets FROM numbers
+        WHERE state = 'assigned' AND number_page(number) = ANY($1) ORDER BY number";
     /// Versions of the sections.
     PUBLISH_VERSIONS = "SELECT section, page, version FROM published_sections";
 }

@@ -15,8 +15,8 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, calls, customers, decks, housekeeping, idempotency, keys, ledger, nouns, partitions, posting,
-        published, retention, snapshots, trunks, vendors,
+        audit, calls, customers, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, partitions,
+        posting, published, retention, snapshots, trunks, vendors,
     };
     let files = [
         ALL,
@@ -28,6 +28,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         idempotency::ALL,
         keys::ALL,
         ledger::ALL,
+        numbers::ALL,
         partitions::ALL,
         posting::ALL,
         published::ALL,
