@@ -75,6 +75,87 @@ fn a_list_is_sorted_by_each_declared_sort_both_ways_and_equal_values_by_id() {
     });
 }
 
+/// A cursor carries the name, whatever stands in it; names that are equal stand by id.
+#[test]
+fn a_list_by_name_goes_on_whatever_stands_in_the_names() {
+    with_api(|api| async move {
+        let longest = "\u{1f600}".repeat(100);
+        let all = ["b", "a.b.c", "a", "Ä + ~ & % / ?", "a", "x'; DROP TABLE customers; --", &longest];
+        let mut ids = Vec::new();
+        for name in all {
+            ids.push(api.op("POST", "/customers", Some(json!({ "name": name }))).await.data()["id"].clone());
+        }
+        let walk = async |sort: &str| {
+            let path = format!("/api/v1/admin/customers?limit=1&sort={sort}");
+            let (mut at, mut seen) = (path.clone(), Vec::new());
+            loop {
+                let r = api.call(&api.operator, "GET", &at, None).await;
+                assert_eq!(r.status, 200, "{at}: {}", r.body);
+                seen.push((r.data()[0]["name"].clone(), r.data()[0]["id"].clone()));
+                assert!(seen.len() <= all.len(), "it goes on for ever: {at}");
+                match r.json()["meta"]["next_cursor"].as_str() {
+                    Some(cursor) => at = format!("{path}&cursor={cursor}"),
+                    None => return seen,
+                }
+            }
+        };
+        let forward = walk("name").await;
+        assert_eq!(forward.len(), all.len(), "each once: {forward:?}");
+        let equal: Vec<&Value> = forward.iter().filter(|(n, _)| n == "a").map(|(_, id)| id).collect();
+        assert_eq!(equal, [&ids[2], &ids[4]], "equal names by id");
+        let mut backward = walk("-name").await;
+        backward.reverse();
+        assert_eq!(forward, backward);
+        // A cursor that nobody gave out is no way to a server error.
+        for text in ["", "00", "ff", "c3"] {
+            let at = format!("/customers?sort=name&cursor=name.{text}.{}", ids[0].as_str().unwrap());
+            assert_eq!(api.op("GET", &at, None).await.status, 200, "{text}");
+        }
+        let odd = format!("/customers?sort=name&cursor=name.abc.{}", ids[0].as_str().unwrap());
+        assert_eq!(api.op("GET", &odd, None).await.code(), "invalid_cursor");
+    });
+}
+
+/// An exclusion can be made longer or shorter; one that is over keeps its end, and nobody ends one in the past.
+#[test]
+fn an_exclusion_is_changed_and_ends_after_its_start() {
+    with_api(|api| async move {
+        let body = real(&api, (noun::exclusion::EXCLUSION.examples.made)()).await;
+        let made = api.op("POST", "/exclusions", Some(body.clone())).await.data();
+        let one = format!("/exclusions/{}", made["id"].as_str().unwrap());
+        let shorter = json!({ "ends_at": "2050-01-01T00:00:00Z" });
+        let shorter = api.op("PATCH", &one, Some(shorter)).await.data();
+        assert_eq!(
+            (&shorter["ends_at"], &shorter["version"]),
+            (&json!("2050-01-01T00:00:00.000Z"), &json!(2))
+        );
+        for wrong in [
+            json!({ "ends_at": "2020-01-01T00:00:00Z" }),
+            json!({ "ends_at": null }),
+            json!({ "kind": "permanent" }),
+            json!({ "starts_at": "2060-01-01T00:00:00Z" }),
+        ] {
+            let r = api.op("PATCH", &one, Some(wrong.clone())).await;
+            assert_eq!(
+                (r.status, &r.json()["error"]["field"]),
+                (422, &json!("ends_at")),
+                "{wrong}: {}",
+                r.body
+            );
+        }
+        let nobody = json!({ "vendor_id": "vnd_00000000000000000000000001" });
+        assert_eq!(api.op("PATCH", &one, Some(nobody)).await.json()["error"]["field"], "vendor_id");
+        // Time goes by.
+        let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
+        let over =
+            "UPDATE exclusions SET starts_at = now() - interval '2 days', ends_at = now() - interval '1 day'";
+        tx.run(sqlx::query(over)).await.unwrap();
+        tx.commit().await.unwrap();
+        let reason = api.op("PATCH", &one, Some(json!({ "reason": "it was their SBC" }))).await;
+        assert_eq!(reason.status, 200, "{}", reason.body);
+    });
+}
+
 #[test]
 fn a_page_goes_on_where_it_was_when_its_last_row_has_changed_or_is_gone() {
     with_api(|api| async move {
@@ -170,37 +251,53 @@ fn filters_are_those_of_the_declaration_for_each_audience() {
 async fn made(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &str) -> Reply {
     let path = match audience {
         Audience::Customer => noun.paths.own_list.to_owned(),
-        Audience::Operator => of_parent(noun, parent),
+        Audience::Operator => made_at(noun, parent),
     };
     let key = if audience == Audience::Operator { &api.operator } else { key };
-    api.call(key, "POST", &path, Some((noun.examples.made)())).await
+    api.call(key, "POST", &path, Some(real(api, (noun.examples.made)()).await)).await
 }
 
 /// The same with another name.
 async fn another(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &str) -> Reply {
-    let mut body = (noun.examples.made)();
+    let mut body = real(api, (noun.examples.made)()).await;
     body["name"] = json!("another");
     match audience {
         Audience::Customer => api.call(key, "POST", noun.paths.own_list, Some(body)).await,
-        Audience::Operator => api.call(&api.operator, "POST", &of_parent(noun, parent), Some(body)).await,
+        Audience::Operator => api.call(&api.operator, "POST", &made_at(noun, parent), Some(body)).await,
     }
 }
 
-fn of_parent(noun: &Noun, parent: &str) -> String {
-    noun.paths.of_parent.replace(&format!("{{{}}}", noun.parent_id), parent)
+/// The example with ids of objects that are there, where it names others.
+async fn real(api: &Api, mut body: Value) -> Value {
+    if body["vendor_id"].is_string() {
+        body["vendor_id"] = a_vendor(api).await.into();
+    }
+    body
+}
+
+/// The id of a vendor, which is made when there is none.
+async fn a_vendor(api: &Api) -> String {
+    let id = |vendor: &Value| vendor["id"].as_str().map(str::to_owned);
+    if let Some(id) = id(&api.op("GET", "/vendors?slug=acme", None).await.data()[0]) {
+        return id;
+    }
+    let made = api.op("POST", "/vendors", Some(json!({ "slug": "acme", "name": "Acme" }))).await.data();
+    id(&made).unwrap()
+}
+
+fn made_at(noun: &Noun, parent: &str) -> String {
+    let named = noun.parent.as_ref().map_or("", |p| p.id);
+    noun.paths.made_at.replace(&format!("{{{named}}}"), parent)
 }
 
 /// Something that an object can belong to, and a customer's key: the customer's own, when that is what it belongs to.
 async fn parent(api: &Api, noun: &Noun, name: &str) -> (String, String) {
     let (customer, key) = api.customer(name).await;
-    let vendor = json!({ "slug": name.to_lowercase(), "name": name });
-    match noun.parents {
-        "customers" => (customer, key),
-        "vendors" => {
-            let vendor = api.op("POST", "/vendors", Some(vendor)).await.data();
-            (vendor["id"].as_str().unwrap().to_owned(), key)
-        }
-        other => panic!("say how one of {other} is made"),
+    match noun.parent.as_ref().map(|p| p.many) {
+        None => (String::new(), key),
+        Some("customers") => (customer, key),
+        Some("vendors") => (a_vendor(api).await, key),
+        Some(other) => panic!("say how one of {other} is made"),
     }
 }
 
@@ -294,15 +391,16 @@ fn t_api_04_a_noun_of_operators_does_not_exist_for_customers() {
                 };
                 let (own, all) = match doing.verb {
                     Verb::List => (noun.paths.own_list.to_owned(), noun.paths.all_list.to_owned()),
-                    Verb::Create => (noun.paths.own_list.to_owned(), of_parent(noun, &parent)),
+                    Verb::Create => (noun.paths.own_list.to_owned(), made_at(noun, &parent)),
                     _ => (at(noun.paths.own, noun, id), at(noun.paths.all, noun, id)),
                 };
                 let there = api.call(&key, method, &all, body.clone()).await;
                 assert_eq!(there.status, 403, "{method} {all}: {}", there.body);
                 let nowhere = api.call(&key, method, &own, body).await;
                 assert_eq!(nowhere.status, 404, "{method} {own}: {}", nowhere.body);
+                let name = first["name"].as_str().or(first["reason"].as_str()).unwrap();
                 for r in [there, nowhere] {
-                    assert!(!r.body.contains(id) && !r.body.contains("east-1"), "{method}: {}", r.body);
+                    assert!(!r.body.contains(id) && !r.body.contains(name), "{method}: {}", r.body);
                 }
                 seen += 1;
             }
@@ -392,10 +490,11 @@ fn examples_of_each_declared_noun_are_taken_and_answered() {
                     "{}",
                     changed.body
                 );
-                for varies in ["id", "ban_id", noun.parent_id, "created_at", "updated_at"] {
-                    if real.get(varies).is_none() && example.get(varies).is_none() {
-                        continue;
-                    }
+                let named = |name: &str| example.get(name).is_some();
+                let varying = ["id", "ban_id", "customer_id", "vendor_id", "created_at", "updated_at"]
+                    .into_iter()
+                    .filter(|n| named(n));
+                for varies in varying.collect::<Vec<_>>() {
                     let (a, b) = (real[varies].take(), example[varies].take());
                     let length = |v: &Value| v.as_str().map(str::len);
                     assert!(length(&a).is_some() && length(&a) == length(&b), "{varies}: {a} and {b}");
@@ -414,7 +513,7 @@ fn each_body_of_a_declared_noun_is_published_with_an_example() {
     for audience in [Audience::Customer, Audience::Operator] {
         let document = openapi::document(&endpoints, audience);
         for noun in noun::ALL {
-            let paths = [noun.paths.list(audience), noun.paths.one(audience), noun.paths.of_parent];
+            let paths = [noun.paths.list(audience), noun.paths.one(audience), noun.paths.made_at];
             for e in endpoints.iter().filter(|e| paths.contains(&e.path)) {
                 let Access::Scope(of, scope) = e.access else { panic!("{} is open", e.path) };
                 if of != audience {
@@ -423,7 +522,7 @@ fn each_body_of_a_declared_noun_is_published_with_an_example() {
                 assert!(scope == noun.reads || scope == noun.writes, "{} at {}", scope.as_str(), e.path);
                 assert_eq!(scope == noun.reads, e.method == "GET", "{} {}", e.method, e.path);
                 let operation = &document["paths"][e.path][e.method.as_str().to_lowercase()];
-                if paths[2] == e.path && e.method == "GET" {
+                if noun.parent.is_some() && paths[2] == e.path && e.method == "GET" {
                     continue; // a list of one parent, by hand
                 }
                 for (kind, media) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
@@ -452,14 +551,12 @@ mod locker {
     use warp_control_plane::api::endpoint::Audience;
     use warp_control_plane::app::fault::Fault;
     use warp_control_plane::app::input::Ref;
-    use warp_control_plane::app::listing::Listing;
-    use warp_control_plane::app::paging::Page;
-    use warp_control_plane::app::resource::Resource;
-    use warp_control_plane::app::{Change, Ctx, Expected, bans::BanInput};
-    use warp_control_plane::noun::Noun;
-    use warp_control_plane::store::types::{Sealed, Time};
+    use warp_control_plane::app::resource::{Of, Resource};
+    use warp_control_plane::app::{Ctx, bans::BanInput};
+    use warp_control_plane::store::Tx;
+    use warp_control_plane::store::types::{Sealed, SealedChange, Time};
+    use warp_model::CustomerId;
     use warp_model::id::{CustomerKind, TrunkKind};
-    use warp_model::{CustomerId, TrunkId};
 
     fn body() -> Value {
         json!({ "name": "n" })
@@ -476,7 +573,7 @@ mod locker {
         row LockerRow; values LockerValues;
         verbs { List "Lockers"; Create "Make a locker"; Read "A locker"; Change "Change a locker"; Replace "Replace a locker"; }
         examples body, body, seen;
-        given { id: String, customer_id: String, created_at: Time, }
+        given { id: String, customer_id: String, created_at: Time, version: i32, }
         of the parent {}
         written { name: String, cost: i32 as Operators, pin_sealed: Sealed as Secret (pin), }
         sorted { created_at by Id for Everybody, }
@@ -499,45 +596,47 @@ mod locker {
 
     pub struct Lockers;
 
-    fn one() -> Locker {
-        Locker { id: "i".into(), name: "n".into(), cost: 7, pin: "1234".into() }
-    }
-
     impl Resource for Lockers {
-        const NOUN: &'static Noun = &LOCKER;
+        type Row = LockerRow;
         type Kind = TrunkKind;
-        type Parent = CustomerKind;
+        type Parent = CustomerId;
         type Input = BanInput;
         type View = Locker;
 
-        fn id(view: &Locker) -> &str {
-            &view.id
+        fn view(_: &Ctx<'_>, row: LockerRow) -> Locker {
+            Locker { id: row.id, name: row.name, cost: row.cost, pin: "1234".into() }
         }
-        fn of_customer(customer: CustomerId) -> Option<CustomerId> {
-            Some(customer)
-        }
-        async fn list(_: &Ctx<'_>, _: &Listing) -> Result<Page<Locker>, Fault> {
-            Ok(Page { items: vec![one()], next: None, last: None })
-        }
-        async fn create(_: &Ctx<'_>, _: CustomerId, _: BanInput) -> Result<Locker, Fault> {
-            Ok(one())
-        }
-        async fn get(_: &Ctx<'_>, _: TrunkId) -> Result<Locker, Fault> {
-            Ok(one())
-        }
-        async fn update(_: &Ctx<'_>, _: TrunkId, _: Change<'_>, _: &Expected) -> Result<Locker, Fault> {
-            Ok(one())
-        }
-        async fn delete(_: &Ctx<'_>, _: TrunkId, _: &Expected) -> Result<(), Fault> {
-            Ok(())
+
+        async fn values(
+            _: &Ctx<'_>,
+            _: &mut Tx,
+            _: Of<'_, Self>,
+            input: &BanInput,
+        ) -> Result<LockerValues, Fault> {
+            Ok(LockerValues { name: input.name.0.clone(), cost: 7, pin_sealed: SealedChange::Forget })
         }
     }
+}
+
+/// Their table, with one locker, in the database of this test.
+async fn lockers(api: &Api) {
+    let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(tx.db()).await.unwrap();
+    let options = common::cluster().unwrap().options("warp_super", &name);
+    let mut db = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let table = "CREATE TABLE lockers (id text PRIMARY KEY, customer_id text, name text, cost integer, pin_sealed bytea,
+            created_at timestamptz DEFAULT now(), updated_at timestamptz DEFAULT now(), version integer DEFAULT 1);
+        GRANT ALL ON lockers TO warp_app;
+        INSERT INTO lockers (id, customer_id, name, cost)
+            VALUES ('trk_00000000000000000000000001', 'cus_00000000000000000000000001', 'n', 7)";
+    sqlx::raw_sql(table).execute(&mut db).await.unwrap();
 }
 
 /// Whatever a view shows: a customer's answers and document have no column of operators, and nobody's have a secret.
 #[test]
 fn t_api_04_a_marked_column_is_in_no_answer_and_no_document_that_must_not_have_it() {
     with_api(|api| async move {
+        lockers(&api).await;
         for (audience, names) in
             [(Audience::Customer, &["id", "name"][..]), (Audience::Operator, &["cost", "id", "name"])]
         {

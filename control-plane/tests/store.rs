@@ -101,7 +101,6 @@ fn t_pg_01_the_read_only_role_reads_no_secret_and_writes_nothing() {
         for refused in [
             "SELECT * FROM api_keys",
             "SELECT * FROM trunk_credentials",
-            "SELECT auth_password FROM vendor_trunks",
             "SELECT auth_secret FROM vendor_trunks",
             "SELECT * FROM snapshot_sections",
             "DELETE FROM calls",
@@ -231,5 +230,39 @@ fn a_database_without_our_schema_or_with_an_older_one_is_refused_with_the_cure()
         assert!(why.contains("an older WARP schema"), "{why}");
         open(true).await.unwrap().disconnect().await;
         open(false).await.unwrap().disconnect().await;
+    });
+}
+
+/// A database of before the passwords were sealed, whose passwords nobody sealed since: they would be gone with their column.
+#[test]
+fn passwords_that_are_not_sealed_yet_are_not_dropped() {
+    use sqlx::{ConnectOptions, Connection};
+    common::with_database(|store: Store| async move {
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(tx.db()).await.unwrap();
+        drop(tx);
+        let cluster = common::cluster().unwrap();
+        let mut db = cluster.options("warp_super", &name).connect().await.unwrap();
+        let before = "DELETE FROM _sqlx_migrations WHERE version = 102;
+            DROP INDEX trunks_updated, trunks_of_customer_updated;
+            ALTER TABLE exclusions DROP COLUMN updated_at, DROP COLUMN version;
+            ALTER TABLE vendor_trunks DROP CONSTRAINT vendor_trunks_auth_check, ADD COLUMN auth_password text,
+                ADD CONSTRAINT vendor_trunks_auth_check
+                    CHECK ((auth_username IS NULL) = (auth_password IS NULL AND auth_secret IS NULL));
+            SELECT set_config('warp.scope', 'operator', false);
+            INSERT INTO vendors (id, slug, name, status) VALUES ('v', 'v', 'v', 'active');
+            INSERT INTO vendor_trunks (id, vendor_id, name, status, transport, addresses, number_format, auth_username,
+                auth_password) VALUES ('t', 'v', 't', 'active', 'udp', '{192.0.2.1:5060}', 'e164', 'u', 'clear')";
+        sqlx::raw_sql(before).execute(&mut db).await.unwrap();
+        let owner = cluster.options(migrate::MIGRATE_ROLE, &name);
+        let refused = migrate::migrate(&owner, migrate::APP_ROLE).await.unwrap_err().to_string();
+        assert!(refused.contains("not sealed yet"), "{refused}");
+        let kept: String =
+            sqlx::query_scalar("SELECT auth_password FROM vendor_trunks").fetch_one(&mut db).await.unwrap();
+        assert_eq!(kept, "clear");
+        let sealed = "UPDATE vendor_trunks SET auth_password = NULL, auth_secret = 'x'";
+        sqlx::query(sealed).execute(&mut db).await.unwrap();
+        migrate::migrate(&owner, migrate::APP_ROLE).await.unwrap();
+        db.close().await.unwrap();
     });
 }

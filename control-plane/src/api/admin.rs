@@ -7,12 +7,14 @@ use warp_model::CustomerId;
 
 use super::customer::{call_endpoints, trunk_endpoints};
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
+use super::nouns;
 use crate::App;
 use crate::app::listing::Listing;
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
-use crate::app::resource::Resource;
-use crate::app::{audit, bans, customers, replay, routing, trunk_health, trunks, vendors};
+use crate::app::{
+    audit, bans, customers, replay, resource, routing, trunk_health, trunks, vendor_trunks, vendors,
+};
 use crate::noun::ban::BAN;
 
 macro_rules! admin {
@@ -26,15 +28,18 @@ fn scope(name: &'static str) -> Access {
 }
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut all = customer_endpoints();
+    let mut all = nouns::endpoints::<customers::Customers>(Audience::Operator);
+    all.extend(customer_endpoints());
     all.extend(super::keys::endpoints(Audience::Operator));
-    all.extend(super::nouns::endpoints::<bans::Bans>(Audience::Operator));
-    all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Operator));
+    all.extend(nouns::endpoints::<bans::Bans>(Audience::Operator));
+    all.extend(nouns::endpoints::<trunks::Trunks>(Audience::Operator));
     all.extend(trunk_endpoints(Audience::Operator));
+    all.extend(nouns::endpoints::<vendors::Vendors>(Audience::Operator));
     all.extend(vendor_endpoints());
-    all.extend(super::nouns::endpoints::<vendors::VendorTrunks>(Audience::Operator));
+    all.extend(nouns::endpoints::<vendor_trunks::VendorTrunks>(Audience::Operator));
     all.extend(super::decks::endpoints());
-    all.extend(routing_endpoints());
+    all.extend(nouns::endpoints::<routing::Partitions>(Audience::Operator));
+    all.extend(nouns::endpoints::<routing::Exclusions>(Audience::Operator));
     all.extend(call_endpoints(Audience::Operator));
     all.extend(super::ledger::endpoints(Audience::Operator));
     all.extend(super::numbers::endpoints(Audience::Operator));
@@ -77,63 +82,21 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 fn customer_endpoints() -> Vec<Endpoint> {
-    let (read, write) = (scope("customers:read"), scope("customers:write"));
     vec![
-        endpoint(Method::GET, admin!("/customers"), read, "Customers", customer_list)
-            .lists::<customers::Customer>()
-            .sorted(),
-        endpoint(Method::POST, admin!("/customers"), write, "Make a customer", customer_new)
-            .takes::<customers::CustomerInput>()
-            .gives::<customers::Customer>(201),
-        endpoint(Method::GET, admin!("/customers/{customer_id}"), read, "A customer", customer_get)
-            .gives::<customers::Customer>(200),
         endpoint(
-            Method::PUT,
-            admin!("/customers/{customer_id}"),
-            write,
-            "Replace a customer",
-            customer_patch,
+            Method::GET,
+            admin!("/customers/{customer_id}/bans"),
+            scope("customers:read"),
+            "Billing accounts",
+            ban_list,
         )
-        .takes::<customers::CustomerInput>()
-        .gives::<customers::Customer>(200),
-        endpoint(
-            Method::PATCH,
-            admin!("/customers/{customer_id}"),
-            write,
-            "Change a customer",
-            customer_patch,
-        )
-        .patches::<customers::CustomerInput>()
-        .gives::<customers::Customer>(200),
-        endpoint(Method::GET, admin!("/customers/{customer_id}/bans"), read, "Billing accounts", ban_list)
-            .lists::<bans::Ban>(),
+        .lists::<bans::Ban>(),
     ]
 }
 
 fn vendor_endpoints() -> Vec<Endpoint> {
     let (read, write) = (scope("vendors:read"), scope("vendors:write"));
     vec![
-        endpoint(Method::GET, admin!("/vendors"), read, "Vendors", vendor_list)
-            .lists::<vendors::Vendor>()
-            .sorted(),
-        endpoint(Method::POST, admin!("/vendors"), write, "Make a vendor", vendor_new)
-            .takes::<vendors::VendorInput>()
-            .gives::<vendors::Vendor>(201),
-        endpoint(Method::GET, admin!("/vendors/{vendor_id}"), read, "A vendor", vendor_get)
-            .gives::<vendors::Vendor>(200),
-        endpoint(Method::PUT, admin!("/vendors/{vendor_id}"), write, "Replace a vendor", vendor_patch)
-            .takes::<vendors::VendorInput>()
-            .gives::<vendors::Vendor>(200),
-        endpoint(Method::PATCH, admin!("/vendors/{vendor_id}"), write, "Change a vendor", vendor_patch)
-            .patches::<vendors::VendorInput>()
-            .gives::<vendors::Vendor>(200),
-        endpoint(
-            Method::DELETE,
-            admin!("/vendors/{vendor_id}"),
-            write,
-            "Delete an unused vendor",
-            vendor_delete,
-        ),
         endpoint(Method::GET, admin!("/emergency-route"), read, "Where emergency calls go", emergency_get)
             .gives::<vendors::EmergencyRoute>(200),
         endpoint(
@@ -145,58 +108,6 @@ fn vendor_endpoints() -> Vec<Endpoint> {
         )
         .takes::<vendors::EmergencyRouteInput>()
         .gives::<vendors::EmergencyRoute>(200),
-    ]
-}
-
-fn routing_endpoints() -> Vec<Endpoint> {
-    let (read, write) = (scope("routing:read"), scope("routing:write"));
-    vec![
-        endpoint(Method::GET, admin!("/partitions"), read, "Partitions", partition_list)
-            .lists::<routing::Partition>(),
-        endpoint(Method::POST, admin!("/partitions"), write, "Make a partition", partition_new)
-            .takes::<routing::PartitionInput>()
-            .gives::<routing::Partition>(201),
-        endpoint(Method::GET, admin!("/partitions/{partition_id}"), read, "A partition", partition_get)
-            .gives::<routing::Partition>(200),
-        endpoint(
-            Method::PUT,
-            admin!("/partitions/{partition_id}"),
-            write,
-            "Replace a partition",
-            partition_patch,
-        )
-        .takes::<routing::PartitionInput>()
-        .gives::<routing::Partition>(200),
-        endpoint(
-            Method::PATCH,
-            admin!("/partitions/{partition_id}"),
-            write,
-            "Change a partition",
-            partition_patch,
-        )
-        .patches::<routing::PartitionInput>()
-        .gives::<routing::Partition>(200),
-        endpoint(
-            Method::DELETE,
-            admin!("/partitions/{partition_id}"),
-            write,
-            "Delete an unused partition",
-            partition_delete,
-        ),
-        endpoint(Method::GET, admin!("/exclusions"), read, "Vendors not to be used", exclusion_list)
-            .lists::<routing::Exclusion>(),
-        endpoint(Method::POST, admin!("/exclusions"), write, "Exclude a vendor for a time", exclusion_new)
-            .takes::<routing::ExclusionInput>()
-            .gives::<routing::Exclusion>(201),
-        endpoint(Method::GET, admin!("/exclusions/{exclusion_id}"), read, "An exclusion", exclusion_get)
-            .gives::<routing::Exclusion>(200),
-        endpoint(
-            Method::DELETE,
-            admin!("/exclusions/{exclusion_id}"),
-            write,
-            "End an exclusion",
-            exclusion_delete,
-        ),
     ]
 }
 
@@ -218,58 +129,11 @@ async fn audit_list(app: Arc<App>, r: Request) -> Answer {
     Reply::page(audit::list(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
-async fn customer_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(customers::list(&r.ctx(&app)?, &r.paging()?).await?)
-}
-
-async fn customer_new(app: Arc<App>, r: Request) -> Answer {
-    let made = customers::create(&r.ctx(&app)?, r.input()?).await?;
-    Reply::created(r.below(&made.id), &made)
-}
-
-async fn customer_get(app: Arc<App>, r: Request) -> Answer {
-    let customer = customers::get(&r.ctx(&app)?, r.id("customer_id", "customer")?).await?;
-    Reply::ok(&customer)
-}
-
-async fn customer_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let customer =
-        customers::update(&ctx, r.id("customer_id", "customer")?, r.change(&r.json()?), &r.expected).await?;
-    Reply::ok(&customer)
-}
-
 async fn ban_list(app: Arc<App>, r: Request) -> Answer {
     let (ctx, customer): (_, CustomerId) = (r.ctx(&app)?, r.id("customer_id", "customer")?);
-    customers::get(&ctx, customer).await?;
+    resource::get::<customers::Customers>(&ctx, customer).await?;
     let listing = Listing::all(&BAN, &r.paging()?).only(&BAN, "customer", customer.to_string())?;
-    Reply::page(bans::Bans::list(&ctx, &listing).await?)
-}
-
-async fn vendor_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(vendors::list(&r.ctx(&app)?, &r.paging()?).await?)
-}
-
-async fn vendor_new(app: Arc<App>, r: Request) -> Answer {
-    let made = vendors::create(&r.ctx(&app)?, r.input()?).await?;
-    Reply::created(r.below(&made.id), &made)
-}
-
-async fn vendor_get(app: Arc<App>, r: Request) -> Answer {
-    let vendor = vendors::get(&r.ctx(&app)?, r.id("vendor_id", "vendor")?).await?;
-    Reply::ok(&vendor)
-}
-
-async fn vendor_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let vendor =
-        vendors::update(&ctx, r.id("vendor_id", "vendor")?, r.change(&r.json()?), &r.expected).await?;
-    Reply::ok(&vendor)
-}
-
-async fn vendor_delete(app: Arc<App>, r: Request) -> Answer {
-    vendors::delete(&r.ctx(&app)?, r.id("vendor_id", "vendor")?, &r.expected).await?;
-    Reply::done()
+    Reply::page(resource::list::<bans::Bans>(&ctx, &listing).await?)
 }
 
 async fn emergency_get(app: Arc<App>, r: Request) -> Answer {
@@ -278,49 +142,4 @@ async fn emergency_get(app: Arc<App>, r: Request) -> Answer {
 
 async fn emergency_put(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&vendors::set_emergency_route(&r.ctx(&app)?, r.input()?).await?)
-}
-
-async fn partition_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(routing::list(&r.ctx(&app)?, &r.paging()?).await?)
-}
-
-async fn partition_new(app: Arc<App>, r: Request) -> Answer {
-    let made = routing::create(&r.ctx(&app)?, r.input()?).await?;
-    Reply::created(r.below(&made.id), &made)
-}
-
-async fn partition_get(app: Arc<App>, r: Request) -> Answer {
-    let partition = routing::get(&r.ctx(&app)?, r.id("partition_id", "partition")?).await?;
-    Reply::ok(&partition)
-}
-
-async fn partition_patch(app: Arc<App>, r: Request) -> Answer {
-    let ctx = r.ctx(&app)?;
-    let partition =
-        routing::update(&ctx, r.id("partition_id", "partition")?, r.change(&r.json()?), &r.expected).await?;
-    Reply::ok(&partition)
-}
-
-async fn partition_delete(app: Arc<App>, r: Request) -> Answer {
-    routing::delete(&r.ctx(&app)?, r.id("partition_id", "partition")?, &r.expected).await?;
-    Reply::done()
-}
-
-async fn exclusion_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(routing::list_exclusions(&r.ctx(&app)?, &r.paging()?).await?)
-}
-
-async fn exclusion_new(app: Arc<App>, r: Request) -> Answer {
-    let made = routing::create_exclusion(&r.ctx(&app)?, r.input()?).await?;
-    Reply::created(r.below(&made.id), &made)
-}
-
-async fn exclusion_get(app: Arc<App>, r: Request) -> Answer {
-    let id = r.id("exclusion_id", "exclusion")?;
-    Reply::ok(&routing::get_exclusion(&r.ctx(&app)?, id).await?)
-}
-
-async fn exclusion_delete(app: Arc<App>, r: Request) -> Answer {
-    routing::delete_exclusion(&r.ctx(&app)?, r.id("exclusion_id", "exclusion")?).await?;
-    Reply::done()
 }

@@ -10,7 +10,7 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
-use crate::app::{bans, calls, customers, route_test, trunks};
+use crate::app::{bans, calls, customers, resource, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, Permission::named(name))
@@ -129,7 +129,7 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
 }
 
 async fn me(app: Arc<App>, r: Request) -> Answer {
-    let customer = customers::get(&r.ctx(&app)?, r.customer()?).await?;
+    let customer = resource::get::<customers::Customers>(&r.ctx(&app)?, r.customer()?).await?;
     Reply::ok(&customer)
 }
 

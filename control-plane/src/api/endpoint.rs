@@ -311,6 +311,9 @@ impl QueryDoc {
 /// Characters of a value in the query, unless its parameter takes more.
 const QUERY_CHARS: usize = 256;
 
+/// Characters of a cursor that may have a name in it.
+const LONG_CURSOR_CHARS: usize = 1_024;
+
 /// What a successful answer holds.
 #[derive(Clone, Copy)]
 pub enum Returns {
@@ -446,7 +449,11 @@ impl Endpoint {
     /// Gives pages of a declared noun, with the sorts and the filters that it has for this audience.
     pub fn lists_noun<T: ToSchema>(self, noun: &'static Noun, audience: Audience) -> Self {
         let sort = "What the list is sorted by; a minus turns it round. `-created_at`, the newest first, when absent.";
-        let listing = self.lists::<T>().by(Cursor::Of(noun, audience));
+        let mut listing = self.lists::<T>().by(Cursor::Of(noun, audience));
+        if noun.has_long_cursors(audience) {
+            let cursor = listing.query.iter_mut().filter(|q| q.name == "cursor");
+            cursor.for_each(|q| q.most = LONG_CURSOR_CHARS);
+        }
         let listing = listing.query_of("sort", noun.sort_words(audience), sort);
         noun.filters_of(audience).fold(listing, |e, f| e.query(f.name, f.form, f.what))
     }

@@ -7,7 +7,7 @@ use axum::http::Method;
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
 use crate::App;
 use crate::app::permission::Permission;
-use crate::app::{customers, keys};
+use crate::app::{customers, keys, resource};
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -98,7 +98,7 @@ async fn customer_new(app: Arc<App>, r: Request) -> Answer {
     let customer = r.id("customer_id", "customer")?;
     let input: keys::ApiKeyInput = r.input()?;
     keys::no_more_scopes(r.caller()?, &input)?;
-    customers::get(&ctx, customer).await?;
+    resource::get::<customers::Customers>(&ctx, customer).await?;
     let made = keys::create(&ctx, Some(customer), input).await?;
     Reply::created(format!(admin!("/keys/{}"), made.key.id), &made)
 }

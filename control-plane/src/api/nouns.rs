@@ -8,16 +8,17 @@ use serde_json::Value;
 use super::endpoint::{Access, Answer, Audience, Endpoint, Page, Reply, Request, endpoint, to_json};
 use super::error::{ApiError, Code};
 use crate::App;
-use crate::app::resource::Resource;
+use crate::app::fault::Fault;
+use crate::app::resource::{self, Belonging as _, Resource};
 use crate::noun::{Doing, Verb};
 
 /// The endpoints of a noun, for one audience.
 pub fn endpoints<R: Resource>(audience: Audience) -> Vec<Endpoint> {
-    R::NOUN.verbs_of(audience).map(|doing| made::<R>(audience, doing)).collect()
+    resource::noun::<R>().verbs_of(audience).map(|doing| made::<R>(audience, doing)).collect()
 }
 
 fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
-    let noun = R::NOUN;
+    let noun = resource::noun::<R>();
     let (list, one) = (noun.paths.list(audience), noun.paths.one(audience));
     let summary = doing.summary(audience);
     let (read, write) = (Access::Scope(audience, noun.reads), Access::Scope(audience, noun.writes));
@@ -27,7 +28,7 @@ fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
             .lists_noun::<R::View>(noun, audience)
             .shows(shown),
         Verb::Create => {
-            let path = if audience == Audience::Customer { list } else { noun.paths.of_parent };
+            let path = if audience == Audience::Customer { list } else { noun.paths.made_at };
             let made_at = endpoint(Method::POST, path, write, summary, create::<R>).takes::<R::Input>();
             made_at.gives::<R::View>(201).sends(made).shows(shown)
         }
@@ -49,16 +50,17 @@ fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
 
 /// What this caller is answered of an object.
 fn seen<R: Resource>(audience: Audience, view: &R::View) -> Result<Value, ApiError> {
-    Ok(R::NOUN.answered(audience, to_json(view)?))
+    Ok(resource::noun::<R>().answered(audience, to_json(view)?))
 }
 
 async fn page<R: Resource>(app: Arc<App>, r: Request) -> Answer {
-    let mut listing = r.listing(R::NOUN)?;
+    let noun = resource::noun::<R>();
+    let mut listing = r.listing(noun)?;
     // Row-level security says the same again.
     if let Some(customer) = r.caller()?.customer {
-        listing = listing.only(R::NOUN, "customer", customer.to_string())?;
+        listing = listing.only(noun, "customer", customer.to_string())?;
     }
-    let (audience, page) = (r.caller()?.audience, R::list(&r.ctx(&app)?, &listing).await?);
+    let (audience, page) = (r.caller()?.audience, resource::list::<R>(&r.ctx(&app)?, &listing).await?);
     let items = page.items.iter().map(|view| seen::<R>(audience, view)).collect::<Result<Vec<_>, _>>()?;
     Reply::page(Page { items, next: page.next, last: page.last })
 }
@@ -66,33 +68,38 @@ async fn page<R: Resource>(app: Arc<App>, r: Request) -> Answer {
 async fn create<R: Resource>(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let audience = r.caller()?.audience;
+    let noun = resource::noun::<R>();
     let parent = match audience {
         // The tenant comes from the key and from nothing else.
-        Audience::Customer => R::of_customer(r.customer()?)
+        Audience::Customer => R::Parent::of_customer(r.customer()?)
             .ok_or_else(|| ApiError::new(Code::Forbidden, "this endpoint is for operators' keys"))?,
-        Audience::Operator => r.id(R::NOUN.parent_id, R::NOUN.parent_id.trim_end_matches("_id"))?,
+        Audience::Operator => {
+            let named = noun.parent.as_ref().map_or("", |p| p.id);
+            R::Parent::read(r.part(named)).ok_or_else(|| Fault::not_found(named.trim_end_matches("_id")))?
+        }
     };
-    let made = R::create(&ctx, parent, r.input()?).await?;
-    let place = format!("{}/{}", R::NOUN.paths.list(audience), R::id(&made));
+    let (id, made) = resource::create::<R>(&ctx, parent, r.input()?).await?;
+    let place = format!("{}/{id}", noun.paths.list(audience));
     Reply::created(place, &seen::<R>(audience, &made)?)
 }
 
 async fn get<R: Resource>(app: Arc<App>, r: Request) -> Answer {
-    let found = R::get(&r.ctx(&app)?, id::<R>(&r)?).await?;
+    let found = resource::get::<R>(&r.ctx(&app)?, id::<R>(&r)?).await?;
     Reply::ok(&seen::<R>(r.caller()?.audience, &found)?)
 }
 
 async fn change<R: Resource>(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
-    let changed = R::update(&ctx, id::<R>(&r)?, r.change(&r.json()?), &r.expected).await?;
+    let changed = resource::update::<R>(&ctx, id::<R>(&r)?, r.change(&r.json()?), &r.expected).await?;
     Reply::ok(&seen::<R>(r.caller()?.audience, &changed)?)
 }
 
 async fn delete<R: Resource>(app: Arc<App>, r: Request) -> Answer {
-    R::delete(&r.ctx(&app)?, id::<R>(&r)?, &r.expected).await?;
+    resource::delete::<R>(&r.ctx(&app)?, id::<R>(&r)?, &r.expected).await?;
     Reply::done()
 }
 
 fn id<R: Resource>(r: &Request) -> Result<warp_model::Id<R::Kind>, ApiError> {
-    r.id(R::NOUN.paths.id, R::NOUN.called)
+    let noun = resource::noun::<R>();
+    r.id(noun.paths.id, noun.called)
 }

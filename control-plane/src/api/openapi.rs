@@ -72,8 +72,8 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         }));
     }
     let changes = [axum::http::Method::PUT, axum::http::Method::PATCH].contains(&e.method);
-    let deletes_versioned =
-        e.method == axum::http::Method::DELETE && VERSIONED.iter().any(|p| e.path.ends_with(p));
+    // Each declared noun has a version.
+    let deletes_versioned = e.method == axum::http::Method::DELETE && e.noun.is_some();
     let versioned = match &e.returns {
         Returns::One(_, t) => {
             note(t, schemas);
@@ -445,15 +445,6 @@ fn walk(root: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
         _ => {}
     }
 }
-
-/// What has a version and can be deleted.
-const VERSIONED: &[&str] = &[
-    "/bans/{ban_id}",
-    "/trunks/{trunk_id}",
-    "/vendors/{vendor_id}",
-    "/vendor-trunks/{vendor_trunk_id}",
-    "/partitions/{partition_id}",
-];
 
 fn path_parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}'))

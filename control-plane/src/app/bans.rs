@@ -1,20 +1,18 @@
 //! Billing accounts (BAN): the unit of balance, cycle, terms and invoice. A customer has one from its beginning; the first one pays
 //! for whatever names none.
 
-use warp_model::id::{BanKind, CustomerKind};
-use warp_model::{BanId, Currency, CustomerId};
+use warp_model::id::BanKind;
+use warp_model::{Currency, CustomerId};
 
 use super::fault::{Fault, Problem};
 use super::input::{CurrencyCode, Int, Text};
-use super::listing::Listing;
-use super::paging::Page;
-use super::resource::{self, Resource};
+use super::resource::{self, Of, Resource};
 use super::view::Word;
-use super::{Change, Ctx, Expected, customers, deleted, nanos, none_wrong, patched};
-use crate::noun::Noun;
-use crate::noun::ban::{BAN, BanRow, BanValues};
+use super::{Ctx, nanos, none_wrong};
+use crate::noun::ban::{BanRow, BanValues};
+use crate::noun::customer::CustomerRow;
 use crate::store::types::{Amount, Time};
-use crate::store::{StoreError, nouns};
+use crate::store::{StoreError, Tx};
 
 crate::view! {
     /// A billing account: the unit of balance, cycle, terms and invoice.
@@ -54,12 +52,6 @@ crate::choice! {
     }
 }
 
-impl crate::noun::Filtering for BanMode {
-    fn stored(self) -> String {
-        self.as_str().to_owned()
-    }
-}
-
 crate::input! {
     /// A billing account to make or to replace.
     pub struct BanInput {
@@ -87,58 +79,28 @@ crate::whole_of! {
 pub struct Bans;
 
 impl Resource for Bans {
-    const NOUN: &'static Noun = &BAN;
+    type Row = BanRow;
     type Kind = BanKind;
-    type Parent = CustomerKind;
+    type Parent = CustomerId;
     type Input = BanInput;
     type View = Ban;
 
-    fn id(view: &Ban) -> &str {
-        &view.id
+    fn view(_: &Ctx<'_>, row: BanRow) -> Ban {
+        row.into()
     }
-    fn of_customer(customer: CustomerId) -> Option<CustomerId> {
-        Some(customer)
-    }
-    async fn list(ctx: &Ctx<'_>, listing: &Listing) -> Result<Page<Ban>, Fault> {
-        let mut tx = ctx.begin().await?;
-        let rows: Vec<BanRow> = nouns::list(&mut tx, listing).await?;
-        Ok(listing.page(rows).map(Ban::from))
-    }
-    async fn create(ctx: &Ctx<'_>, customer: CustomerId, input: BanInput) -> Result<Ban, Fault> {
-        let currency = customers::get(ctx, customer).await?.currency;
-        let id: BanId = ctx.new_id::<BanKind>();
-        let values = values(input, &currency)?;
-        let mut tx = ctx.begin().await?;
-        let row = nouns::insert(&mut tx, id, customer, values).await?;
-        let row: BanRow = row.ok_or_else(|| Fault::not_found("customer"))?;
-        resource::saved(ctx, tx, Some(customer), ("create", row), Ban::from).await
-    }
-    async fn get(ctx: &Ctx<'_>, id: BanId) -> Result<Ban, Fault> {
-        let mut tx = ctx.begin().await?;
-        Ok(known(nouns::get(&mut tx, id).await?)?.into())
-    }
-    async fn update(ctx: &Ctx<'_>, id: BanId, change: Change<'_>, expected: &Expected) -> Result<Ban, Fault> {
-        let mut tx = ctx.begin().await?;
-        let current = known(nouns::lock(&mut tx, id).await?)?;
-        expected.check(current.version)?;
-        let customer = owner(&current)?;
-        let currency = current.currency.clone();
-        let values = values(patched(&Ban::from(current), change)?, &currency)?;
-        let row = known(nouns::update(&mut tx, id, customer, values).await?)?;
-        resource::saved(ctx, tx, Some(customer), ("update", row), Ban::from).await
-    }
-    async fn delete(ctx: &Ctx<'_>, id: BanId, expected: &Expected) -> Result<(), Fault> {
-        let mut tx = ctx.begin().await?;
-        let current = known(nouns::lock(&mut tx, id).await?)?;
-        expected.check(current.version)?;
-        let rows = nouns::delete::<BanRow>(&mut tx, id).await;
-        let customer = owner(&current)?;
-        deleted(ctx, tx, rows, (BAN.called, &id.to_string()), Some(customer)).await
-    }
-}
 
-pub(super) fn known(row: Option<BanRow>) -> Result<BanRow, Fault> {
-    row.ok_or_else(|| Fault::not_found(BAN.called))
+    async fn values(
+        _: &Ctx<'_>,
+        tx: &mut Tx,
+        of: Of<'_, Self>,
+        input: &BanInput,
+    ) -> Result<BanValues, Fault> {
+        let currency = match of {
+            Of::New(_, customer) => resource::read::<CustomerRow>(tx, customer).await?.currency,
+            Of::Now(_, now) => now.currency.clone(),
+        };
+        values(input, &currency)
+    }
 }
 
 pub(super) fn owner(row: &BanRow) -> Result<CustomerId, Fault> {
@@ -146,10 +108,10 @@ pub(super) fn owner(row: &BanRow) -> Result<CustomerId, Fault> {
     Ok(read.map_err(|_| StoreError::Internal("a customer's id cannot be read".into()))?)
 }
 
-fn values(input: BanInput, currency: &str) -> Result<BanValues, Fault> {
+fn values(input: &BanInput, currency: &str) -> Result<BanValues, Fault> {
     let of_customer: Currency = currency.parse().unwrap_or(Currency::USD);
     let mut problems = Vec::new();
-    if input.currency.is_some_and(|c| c.0 != of_customer) {
+    if input.currency.as_ref().is_some_and(|c| c.0 != of_customer) {
         let message = format!("must be {of_customer}, the currency of the customer");
         problems.push(Problem::new("currency", "currency_mismatch", message));
     }
@@ -160,10 +122,10 @@ fn values(input: BanInput, currency: &str) -> Result<BanValues, Fault> {
     }
     none_wrong(problems)?;
     Ok(BanValues {
-        name: input.name.0,
+        name: input.name.0.clone(),
         currency: currency.to_owned(),
         cycle_day: input.cycle_day.map_or(1, Int::as_i32),
-        terms_days: input.terms_days.map_or(30, |d| d.0),
+        terms_days: input.terms_days.as_ref().map_or(30, |d| d.0),
         mode: mode.as_str().to_owned(),
         credit_limit,
     })

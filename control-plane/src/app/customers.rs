@@ -1,16 +1,16 @@
 //! Customers, which are tenants.
 
+use warp_model::Currency;
 use warp_model::id::{CustomerKind, DeckKind};
-use warp_model::{Currency, CustomerId};
 
 use super::fault::{Fault, Problem};
 use super::input::{CurrencyCode, Int, List, Ref, Text};
-use super::paging::{Page, Paging};
+use super::resource::{Of, Resource};
 use super::routing::PartitionKind;
 use super::view::Word;
-use super::{Change, Ctx, Expected, check_decks, ids, nanos, none_wrong, patched, saved};
+use super::{Ctx, check_decks, ids, nanos, none_wrong};
+use crate::noun::customer::{CustomerRow, CustomerValues};
 use crate::store::Tx;
-use crate::store::customers::{self as rows, CustomerRow, CustomerValues};
 use crate::store::types::{Amount, Time};
 
 crate::view! {
@@ -83,70 +83,52 @@ crate::input! {
     }
 }
 
-/// A page of customers, newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Customer>, Fault> {
-    let mut tx = ctx.begin().await?;
-    let rows = rows::list(&mut tx, paging).await?;
-    Ok(Page::of(rows, paging.limit, |c| &c.id).map(Customer::from))
-}
+/// Customers, as the API offers them.
+pub struct Customers;
 
-/// The customer with this id. Errors: there is none that the scope sees.
-pub async fn get(ctx: &Ctx<'_>, id: CustomerId) -> Result<Customer, Fault> {
-    let mut tx = ctx.begin().await?;
-    Ok(known(rows::get(&mut tx, id).await?)?.into())
-}
+impl Resource for Customers {
+    type Row = CustomerRow;
+    type Kind = CustomerKind;
+    type Parent = ();
+    type Input = CustomerInput;
+    type View = Customer;
 
-fn known(row: Option<CustomerRow>) -> Result<CustomerRow, Fault> {
-    row.ok_or_else(|| Fault::not_found("customer"))
-}
-
-/// Makes a new customer. Errors: a name or value that cannot be.
-pub async fn create(ctx: &Ctx<'_>, input: CustomerInput) -> Result<Customer, Fault> {
-    let id: CustomerId = ctx.new_id::<CustomerKind>();
-    let currency = input.currency.as_ref().map_or(Currency::USD, |c| c.0);
-    let mut tx = ctx.begin().await?;
-    let values = values(&mut tx, input, currency).await?;
-    let row = known(rows::insert(&mut tx, id, values).await?)?;
-    saved(ctx, tx, Some(id), ("customer.create", &id.to_string()), row.into()).await
-}
-
-/// Another state of a customer.
-pub async fn update(
-    ctx: &Ctx<'_>,
-    id: CustomerId,
-    change: Change<'_>,
-    expected: &Expected,
-) -> Result<Customer, Fault> {
-    let mut tx = ctx.begin().await?;
-    let current: Customer = known(rows::lock(&mut tx, id).await?)?.into();
-    expected.check(current.version)?;
-    let input: CustomerInput = patched(&current, change)?;
-    if input.currency.as_ref().is_some_and(|c| c.0.as_str() != current.currency) {
-        return Err(Fault::field("currency", "cannot_change", "the currency of a customer cannot change"));
+    fn view(_: &Ctx<'_>, row: CustomerRow) -> Customer {
+        row.into()
     }
-    let currency = current.currency.parse().unwrap_or(Currency::USD);
-    let values = values(&mut tx, input, currency).await?;
-    let row = known(rows::update(&mut tx, id, values).await?)?;
-    saved(ctx, tx, Some(id), ("customer.update", &id.to_string()), row.into()).await
-}
 
-async fn values(tx: &mut Tx, input: CustomerInput, currency: Currency) -> Result<CustomerValues, Fault> {
-    let mut problems: Vec<Problem> = Vec::new();
-    let max_rate_per_min = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
-    let daily_spend = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
-    let sell_deck_ids = ids(&input.sell_deck_ids);
-    check_decks(tx, &sell_deck_ids, Some(currency), "sell_deck_ids", &mut problems).await?;
-    none_wrong(problems)?;
-    Ok(CustomerValues {
-        name: input.name.0,
-        status: input.status.unwrap_or(Status::Active).as_str(),
-        currency,
-        channels: input.channels.map(Int::as_i32),
-        cps: input.cps.map(Int::as_i32),
-        max_rate_per_min,
-        daily_spend,
-        utc_offset_min: input.utc_offset_min.map_or(0, Int::as_i32),
-        sell_deck_ids,
-        partition_id: input.partition_id.map(|p| p.0.to_string()),
-    })
+    async fn values(
+        _: &Ctx<'_>,
+        tx: &mut Tx,
+        of: Of<'_, Self>,
+        input: &CustomerInput,
+    ) -> Result<CustomerValues, Fault> {
+        let wanted = input.currency.as_ref().map(|c| c.0);
+        let currency = match of {
+            Of::New(..) => wanted.unwrap_or(Currency::USD),
+            Of::Now(_, now) if wanted.is_some_and(|c| c.as_str() != now.currency) => {
+                let message = "the currency of a customer cannot change";
+                return Err(Fault::field("currency", "cannot_change", message));
+            }
+            Of::Now(_, now) => now.currency.parse().unwrap_or(Currency::USD),
+        };
+        let mut problems: Vec<Problem> = Vec::new();
+        let max_rate_per_min = nanos(input.max_rate_per_min, currency, "max_rate_per_min", &mut problems);
+        let daily_spend = nanos(input.daily_spend, currency, "daily_spend", &mut problems);
+        let sell_deck_ids = ids(&input.sell_deck_ids);
+        check_decks(tx, &sell_deck_ids, Some(currency), "sell_deck_ids", &mut problems).await?;
+        none_wrong(problems)?;
+        Ok(CustomerValues {
+            name: input.name.0.clone(),
+            status: input.status.unwrap_or(Status::Active).as_str().to_owned(),
+            currency: currency.as_str().to_owned(),
+            channels: input.channels.map(Int::as_i32),
+            cps: input.cps.map(Int::as_i32),
+            max_rate_per_min,
+            daily_spend,
+            utc_offset_min: input.utc_offset_min.map_or(0, Int::as_i32),
+            sell_deck_ids,
+            partition_id: input.partition_id.as_ref().map(|p| p.0.to_string()),
+        })
+    }
 }

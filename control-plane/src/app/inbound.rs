@@ -4,11 +4,14 @@
 use warp_model::id::DeckKind;
 use warp_model::{Currency, CustomerId, TrunkId, VendorId, VendorTrunkId};
 
+use super::customers::Customers;
 use super::fault::{Fault, Problem};
 use super::input::{List, Net, Ref, Socket};
-use super::vendors::{self, NumberFormat, VendorTransport};
+use super::trunks::Trunks;
+use super::vendor_trunks::{NumberFormat, VendorTransport, VendorTrunks};
+use super::vendors::Vendors;
 use super::view::Word;
-use super::{Ctx, check_decks, customers, ids, none_wrong, saved, trunks};
+use super::{Ctx, check_decks, ids, none_wrong, resource, saved};
 use crate::store::StoreError;
 use crate::store::numbers::{self as rows, DeliverRow, TermsRow};
 
@@ -110,7 +113,7 @@ impl InboundTargets {
 
 /// What a customer's inbound calls are sold by.
 pub async fn customer_terms(ctx: &Ctx<'_>, id: CustomerId) -> Result<InboundTerms, Fault> {
-    customers::get(ctx, id).await?;
+    resource::get::<Customers>(ctx, id).await?;
     let mut tx = ctx.begin().await?;
     Ok(InboundTerms::of(rows::customer_terms(&mut tx, id).await?))
 }
@@ -121,7 +124,8 @@ pub async fn set_customer_terms(
     id: CustomerId,
     input: InboundTermsInput,
 ) -> Result<InboundTerms, Fault> {
-    let currency: Currency = customers::get(ctx, id).await?.currency.parse().unwrap_or(Currency::USD);
+    let currency: Currency =
+        resource::get::<Customers>(ctx, id).await?.currency.parse().unwrap_or(Currency::USD);
     let (decks, by) = (ids(&input.deck_ids), input.priced_by.unwrap_or(PricedByName::Called).as_str());
     let mut tx = ctx.begin().await?;
     let mut problems = Vec::new();
@@ -134,7 +138,7 @@ pub async fn set_customer_terms(
 
 /// What a vendor charges by for the calls that it brings.
 pub async fn vendor_terms(ctx: &Ctx<'_>, id: VendorId) -> Result<InboundTerms, Fault> {
-    vendors::get(ctx, id).await?;
+    resource::get::<Vendors>(ctx, id).await?;
     let mut tx = ctx.begin().await?;
     Ok(InboundTerms::of(rows::vendor_terms(&mut tx, id).await?))
 }
@@ -145,7 +149,7 @@ pub async fn set_vendor_terms(
     id: VendorId,
     input: InboundTermsInput,
 ) -> Result<InboundTerms, Fault> {
-    vendors::get(ctx, id).await?;
+    resource::get::<Vendors>(ctx, id).await?;
     let (decks, by) = (ids(&input.deck_ids), input.priced_by.unwrap_or(PricedByName::Called).as_str());
     let mut tx = ctx.begin().await?;
     let mut problems = Vec::new();
@@ -158,7 +162,7 @@ pub async fn set_vendor_terms(
 
 /// Where the calls of a vendor trunk come from.
 pub async fn networks(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<InboundNetworks, Fault> {
-    vendors::get_trunk(ctx, id).await?;
+    resource::get::<VendorTrunks>(ctx, id).await?;
     let mut tx = ctx.begin().await?;
     Ok(InboundNetworks { networks: rows::networks(&mut tx, id).await? })
 }
@@ -169,7 +173,7 @@ pub async fn set_networks(
     id: VendorTrunkId,
     input: InboundNetworksInput,
 ) -> Result<InboundNetworks, Fault> {
-    vendors::get_trunk(ctx, id).await?;
+    resource::get::<VendorTrunks>(ctx, id).await?;
     let wanted: Vec<String> = input.networks.0.into_iter().map(|n| n.0).collect();
     let mut problems = Vec::new();
     for (i, network) in wanted.iter().enumerate() {
@@ -192,7 +196,7 @@ pub async fn set_networks(
 
 /// Where a trunk takes calls.
 pub async fn targets(ctx: &Ctx<'_>, id: TrunkId) -> Result<InboundTargets, Fault> {
-    trunks::get(ctx, id).await?;
+    resource::get::<Trunks>(ctx, id).await?;
     let mut tx = ctx.begin().await?;
     Ok(InboundTargets::of(rows::deliver(&mut tx, id).await?))
 }
@@ -203,7 +207,7 @@ pub async fn set_targets(
     id: TrunkId,
     input: InboundTargetsInput,
 ) -> Result<InboundTargets, Fault> {
-    let trunk = trunks::get(ctx, id).await?;
+    let trunk = resource::get::<Trunks>(ctx, id).await?;
     let addresses: Vec<String> = input.addresses.0.iter().map(|a| a.0.to_string()).collect();
     let mut problems = Vec::new();
     for (i, address) in addresses.iter().enumerate() {

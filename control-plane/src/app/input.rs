@@ -512,6 +512,12 @@ macro_rules! choice {
             const WORDS: &'static [&'static str] = Self::WORDS;
         }
 
+        impl $crate::noun::Filtering for $name {
+            fn stored(self) -> String {
+                self.as_str().to_owned()
+            }
+        }
+
         impl $crate::app::input::Field for $name {
             fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<$crate::app::fault::Problem>) -> Option<Self> {
                 $crate::app::input::word(value, path, Self::WORDS, problems).and_then(Self::parse)

@@ -10,11 +10,11 @@ use super::fault::{Fault, Kind, Problem};
 use super::input::{Field, Ref, Text};
 use super::paging::{Page, Paging};
 use super::view::Word;
-use super::{Ctx, nanos, none_wrong};
+use super::{Ctx, nanos, none_wrong, resource};
 use crate::noun::ban::BanRow;
 use crate::store::ledger::{self as rows, BalanceRow, NewPosting, PostingRow};
 use crate::store::types::{Amount, Time};
-use crate::store::{StoreError, Tx, nouns};
+use crate::store::{StoreError, Tx};
 
 crate::view! {
     /// A posting of the ledger: one movement of the balance of a billing account, with its counterpart on another book.
@@ -185,7 +185,7 @@ async fn moved(
     movement: Movement,
 ) -> Result<Posting, Fault> {
     let mut tx = ctx.begin().await?;
-    let account: BanRow = bans::known(nouns::get(&mut tx, ban).await?)?;
+    let account: BanRow = resource::read(&mut tx, ban).await?;
     let mut problems = Vec::new();
     let currency = account.currency.parse().unwrap_or(warp_model::Currency::USD);
     let amount = nanos(Some(amount), currency, "amount", &mut problems).unwrap_or(0);

@@ -1,6 +1,8 @@
 //! What of a noun is listed: its filters, its sort, and where it goes on. A cursor is the value that the list is sorted by, and the
 //! id, of the last row seen, so that a page goes on rightly when that row has changed or is gone.
 
+use warp_model::hex;
+
 use super::caller::Audience;
 use super::fault::{Fault, Kind};
 use super::forms;
@@ -103,8 +105,23 @@ fn after(noun: &Noun, sort: usize, text: &str) -> Result<After, Fault> {
             "this cursor is of a list that is sorted otherwise; send it with the sort that it came with";
         return Err(Fault::field("cursor", "contradicts", message));
     }
-    Ok(After { value: of.map(|(_, value)| value.to_owned()), id: id.to_owned() })
+    let value = of.map(|(_, value)| match by.map(|s| s.by) {
+        Some(By::Text) => text_of(value),
+        _ => value.to_owned(),
+    });
+    Ok(After { value, id: id.to_owned() })
 }
+
+/// The text of a cursor. One that nobody gave out begins somewhere too; PostgreSQL takes no zero byte.
+fn text_of(digits: &str) -> String {
+    let (pairs, _) = digits.as_bytes().as_chunks::<2>();
+    let byte = |[high, low]: &[u8; 2]| Some(hex::value(*high)? << 4 | hex::value(*low)?);
+    let bytes: Vec<u8> = pairs.iter().filter_map(byte).collect();
+    String::from_utf8_lossy(&bytes).replace('\0', "")
+}
+
+/// Bytes of a name in a cursor: the longest name has a hundred characters.
+const TEXT_BYTES: usize = 400;
 
 /// The form of the cursors of a noun's lists: an id, before it the sort and the value when the list is not in the order of ids.
 pub(super) fn cursor_pattern(noun: &Noun, audience: Audience) -> String {
@@ -115,6 +132,7 @@ pub(super) fn cursor_pattern(noun: &Noun, audience: Audience) -> String {
         By::Id => None,
         By::Time => Some(format!(r"{}\.[0-9]{{1,16}}\.", s.column)),
         By::OtherId => Some(format!(r"{}\.{id}\.", s.column)),
+        By::Text => Some(format!(r"{}\.([0-9a-f]{{2}}){{0,{TEXT_BYTES}}}\.", s.column)),
     });
     match values.collect::<Vec<_>>().as_slice() {
         [] => format!("^{id}$"),
@@ -132,6 +150,10 @@ pub(super) fn is_cursor(noun: &Noun, audience: Audience, text: &str) -> bool {
             None | Some(By::Id) => false,
             Some(By::Time) => (1..=16).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit()),
             Some(By::OtherId) => forms::is_any_id(value),
+            Some(By::Text) => {
+                let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                value.len() % 2 == 0 && value.len() <= 2 * TEXT_BYTES && value.bytes().all(hex)
+            }
         }
 }
 
@@ -187,6 +209,24 @@ mod tests {
             !is_cursor(&TRUNK, Audience::Customer, &by_customer),
             "an operators' sort has no customers' cursor"
         );
+    }
+
+    #[test]
+    fn a_name_in_a_cursor_is_hex_and_becomes_the_name_again() {
+        use crate::noun::InCursor as _;
+        use crate::noun::partition::PARTITION;
+        let id = ID.replace("trk_", "prt_");
+        let form = regex_lite::Regex::new(&cursor_pattern(&PARTITION, Audience::Operator)).unwrap();
+        for (digits, name) in [("", ""), ("c384", "Ä"), ("612e62", "a.b"), ("61ff00", "a\u{fffd}")] {
+            let text = format!("name.{digits}.{id}");
+            assert!(form.is_match(&text) && is_cursor(&PARTITION, Audience::Operator, &text), "{text}");
+            assert_eq!(after(&PARTITION, 2, &text).unwrap().value.as_deref(), Some(name), "{text}");
+        }
+        assert_eq!("a.Ä".to_owned().in_cursor(By::Text), "612ec384");
+        for wrong in ["6", "6G", "C3", &"61".repeat(TEXT_BYTES + 1)] {
+            let text = format!("name.{wrong}.{id}");
+            assert!(!form.is_match(&text) && !is_cursor(&PARTITION, Audience::Operator, &text), "{text}");
+        }
     }
 
     #[test]

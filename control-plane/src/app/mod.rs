@@ -25,6 +25,7 @@ pub mod routing;
 pub mod seed;
 pub mod trunk_health;
 pub mod trunks;
+pub mod vendor_trunks;
 pub mod vendors;
 pub mod view;
 
@@ -157,25 +158,14 @@ impl Expected {
 /// What every write of an object ends with: its audit line and the commit, in the transaction of the write.
 pub async fn saved<T: Serialize>(
     ctx: &Ctx<'_>,
-    tx: Tx,
-    customer: Option<CustomerId>,
-    object: (&str, &str),
-    answer: T,
-) -> Result<T, Fault> {
-    saved_as(ctx, tx, customer, object, serde_json::to_value(&answer).ok()).await?;
-    Ok(answer)
-}
-
-/// The same, with an audit line that is not the answer.
-async fn saved_as(
-    ctx: &Ctx<'_>,
     mut tx: Tx,
     customer: Option<CustomerId>,
     (action, id): (&str, &str),
-    detail: Option<Value>,
-) -> Result<(), Fault> {
-    ctx.audit(&mut tx, customer, action, id, detail).await?;
-    Ok(ctx.commit(tx).await?)
+    answer: T,
+) -> Result<T, Fault> {
+    ctx.audit(&mut tx, customer, action, id, serde_json::to_value(&answer).ok()).await?;
+    ctx.commit(tx).await?;
+    Ok(answer)
 }
 
 /// What every deletion ends with.

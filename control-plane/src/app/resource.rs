@@ -1,7 +1,8 @@
-//! The use cases of a declared noun, for those who offer them to the world: what `api` makes endpoints of.
+//! What can be done with a declared noun, once for all of them. A noun says in its [`Resource`] what it checks, what it writes and
+//! how it is shown; the rest (pages, locks, If-Match, merge patches, audit lines, commits) stands here, and `api` makes endpoints
+//! of it.
 
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use warp_model::id::Kind as IdKind;
 use warp_model::{CustomerId, Id};
@@ -10,69 +11,200 @@ use super::fault::Fault;
 use super::input::Input;
 use super::listing::Listing;
 use super::paging::Page;
-use super::{Change, Ctx, Expected};
+use super::{Change, Ctx, Expected, deleted, patched};
 use crate::noun::Noun;
-use crate::store::Tx;
-use crate::store::nouns::NounRow;
+use crate::store::nouns::{self, NounRow};
+use crate::store::{StoreError, Tx};
 
-/// A declared noun with what can be done with it. The functions check, and do what the noun means; how they are reached is declared.
-pub trait Resource: 'static {
-    /// The declaration of the noun.
-    const NOUN: &'static Noun;
+/// What a noun checks and means. How it is reached is declared.
+pub trait Resource: Sized + Send + Sync + 'static {
+    /// Its row, which knows the declaration.
+    type Row: NounRow;
     /// The kind of its ids.
-    type Kind: IdKind + Send;
-    /// The kind of the ids of what it belongs to.
-    type Parent: IdKind + Send;
+    type Kind: IdKind + Send + Sync;
+    /// The id of what it belongs to; `()` when it stands by itself.
+    type Parent: Belonging;
     /// What is made and replaced.
-    type Input: Input + ToSchema + Send;
+    type Input: Input + ToSchema + Send + Sync;
     /// What is answered of it.
     type View: Serialize + ToSchema + Send + Sync;
 
-    /// The id of what was answered.
-    fn id(view: &Self::View) -> &str;
-    /// What the objects of a customer belong to; `None` when the noun is operators' only.
-    fn of_customer(customer: CustomerId) -> Option<Id<Self::Parent>>;
-    /// One page of a list.
-    fn list(ctx: &Ctx<'_>, listing: &Listing)
-    -> impl Future<Output = Result<Page<Self::View>, Fault>> + Send;
-    /// A new object of its parent.
-    fn create(
+    /// A row as this caller sees it.
+    fn view(ctx: &Ctx<'_>, row: Self::Row) -> Self::View;
+
+    /// Adds to what is shown what does not stand in the rows.
+    fn completed(
+        _: &mut Tx,
+        views: Vec<Self::View>,
+    ) -> impl Future<Output = Result<Vec<Self::View>, Fault>> + Send {
+        async { Ok(views) }
+    }
+
+    /// Checks what was asked for and gives what is written.
+    fn values(
         ctx: &Ctx<'_>,
-        parent: Id<Self::Parent>,
-        input: Self::Input,
-    ) -> impl Future<Output = Result<Self::View, Fault>> + Send;
-    /// The object with this id.
-    fn get(ctx: &Ctx<'_>, id: Id<Self::Kind>) -> impl Future<Output = Result<Self::View, Fault>> + Send;
-    /// Another state of an object.
-    fn update(
-        ctx: &Ctx<'_>,
-        id: Id<Self::Kind>,
-        change: Change<'_>,
-        expected: &Expected,
-    ) -> impl Future<Output = Result<Self::View, Fault>> + Send;
-    /// One object less, by its id.
-    fn delete(
-        ctx: &Ctx<'_>,
-        id: Id<Self::Kind>,
-        expected: &Expected,
-    ) -> impl Future<Output = Result<(), Fault>> + Send;
+        tx: &mut Tx,
+        of: Of<'_, Self>,
+        input: &Self::Input,
+    ) -> impl Future<Output = Result<<Self::Row as NounRow>::Values, Fault>> + Send;
+
+    /// Writes what does not stand in the row, after it.
+    fn beside(
+        _: &mut Tx,
+        _: Id<Self::Kind>,
+        _: &Self::Input,
+    ) -> impl Future<Output = Result<(), Fault>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Refuses a deletion that this caller may not do.
+    fn may_go(_: &Ctx<'_>, _: &mut Tx, _: &Self::Row) -> impl Future<Output = Result<(), Fault>> + Send {
+        async { Ok(()) }
+    }
 }
 
-/// What each write of a declared noun ends with: the audit line of what is answered, and the commit. `row` is what was written, and
-/// says of secrets whether they are set.
-pub(super) async fn saved<V: Serialize, R: NounRow>(
+/// The declaration of a noun.
+pub fn noun<R: Resource>() -> &'static Noun {
+    R::Row::NOUN
+}
+
+/// Which object is written.
+pub enum Of<'a, R: Resource> {
+    /// A new one, with this id, of this parent.
+    New(Id<R::Kind>, R::Parent),
+    /// One that is there, as it is now.
+    Now(Id<R::Kind>, &'a R::Row),
+}
+
+impl<R: Resource> Of<'_, R> {
+    /// The id of that object.
+    pub fn id(&self) -> Id<R::Kind> {
+        match self {
+            Self::New(id, _) | Self::Now(id, _) => *id,
+        }
+    }
+}
+
+/// The id of what objects of a noun belong to.
+pub trait Belonging: Copy + Send + Sync + 'static {
+    /// From that part of the path, when the path has one. `None`: the text is no such id.
+    fn read(part: Option<&str>) -> Option<Self>;
+    /// When it is a customer: this one.
+    fn of_customer(customer: CustomerId) -> Option<Self>;
+    /// As it stands in the row.
+    fn key(self) -> Option<String>;
+}
+
+impl<K: IdKind + Send + Sync + 'static> Belonging for Id<K> {
+    fn read(part: Option<&str>) -> Option<Self> {
+        part?.parse().ok()
+    }
+    fn of_customer(customer: CustomerId) -> Option<Self> {
+        // Only a customer's id has its prefix.
+        customer.to_string().parse().ok()
+    }
+    fn key(self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl Belonging for () {
+    fn read(_: Option<&str>) -> Option<Self> {
+        Some(())
+    }
+    fn of_customer(_: CustomerId) -> Option<Self> {
+        None
+    }
+    fn key(self) -> Option<String> {
+        None
+    }
+}
+
+/// One page of what the scope sees.
+pub async fn list<R: Resource>(ctx: &Ctx<'_>, listing: &Listing) -> Result<Page<R::View>, Fault> {
+    let mut tx = ctx.begin().await?;
+    let page = listing.page(nouns::list::<R::Row>(&mut tx, listing).await?);
+    let views = page.items.into_iter().map(|row| R::view(ctx, row)).collect();
+    Ok(Page { items: R::completed(&mut tx, views).await?, next: page.next, last: page.last })
+}
+
+/// The object with this id. Errors: there is none that the scope sees.
+pub async fn get<R: Resource>(ctx: &Ctx<'_>, id: Id<R::Kind>) -> Result<R::View, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row = known::<R::Row>(nouns::get(&mut tx, id).await?)?;
+    shown::<R>(ctx, &mut tx, row).await
+}
+
+/// A new object of its parent, and its id. Errors: what the noun refuses.
+pub async fn create<R: Resource>(
     ctx: &Ctx<'_>,
-    tx: Tx,
-    customer: Option<CustomerId>,
-    (what, row): (&str, R),
-    view: impl FnOnce(R) -> V,
-) -> Result<V, Fault> {
-    let secrets: Vec<&str> =
-        R::NOUN.columns.iter().map(|c| c.name).filter(|column| row.is_set(column)).collect();
-    let (action, id) = (format!("{}.{what}", R::NOUN.one), row.id().to_owned());
-    let answer = view(row);
-    let line = |answer: Value| R::NOUN.audited(answer, |column| secrets.contains(&column));
+    parent: R::Parent,
+    input: R::Input,
+) -> Result<(Id<R::Kind>, R::View), Fault> {
+    let id: Id<R::Kind> = ctx.new_id::<R::Kind>();
+    let mut tx = ctx.begin().await?;
+    let values = R::values(ctx, &mut tx, Of::New(id, parent), &input).await?;
+    let row = known::<R::Row>(nouns::insert(&mut tx, id, parent.key(), values).await?)?;
+    R::beside(&mut tx, id, &input).await?;
+    Ok((id, saved::<R>(ctx, tx, "create", row).await?))
+}
+
+/// Another state of an object. Errors: there is none; it has another version; what the noun refuses.
+pub async fn update<R: Resource>(
+    ctx: &Ctx<'_>,
+    id: Id<R::Kind>,
+    change: Change<'_>,
+    expected: &Expected,
+) -> Result<R::View, Fault> {
+    let mut tx = ctx.begin().await?;
+    let now = known::<R::Row>(nouns::lock(&mut tx, id).await?)?;
+    expected.check(now.version())?;
+    let current = shown::<R>(ctx, &mut tx, now.clone()).await?;
+    let input: R::Input = patched(&current, change)?;
+    let values = R::values(ctx, &mut tx, Of::Now(id, &now), &input).await?;
+    let parent = now.parent().map(str::to_owned);
+    let row = known::<R::Row>(nouns::update(&mut tx, id, parent, values).await?)?;
+    R::beside(&mut tx, id, &input).await?;
+    saved::<R>(ctx, tx, "update", row).await
+}
+
+/// One object less, unless something still refers to it. Errors: as [`update`].
+pub async fn delete<R: Resource>(ctx: &Ctx<'_>, id: Id<R::Kind>, expected: &Expected) -> Result<(), Fault> {
+    let mut tx = ctx.begin().await?;
+    let now = known::<R::Row>(nouns::lock(&mut tx, id).await?)?;
+    expected.check(now.version())?;
+    R::may_go(ctx, &mut tx, &now).await?;
+    let rows = nouns::delete::<R::Row>(&mut tx, id).await;
+    deleted(ctx, tx, rows, (R::Row::NOUN.called, &id.to_string()), customer_of(&now)).await
+}
+
+/// The row, or that there is none.
+pub fn known<N: NounRow>(row: Option<N>) -> Result<N, Fault> {
+    row.ok_or_else(|| Fault::not_found(N::NOUN.called))
+}
+
+/// The row of a parent that must be there. Errors: there is none that the scope sees.
+pub async fn read<N: NounRow>(tx: &mut Tx, id: impl std::fmt::Display) -> Result<N, Fault> {
+    known(nouns::get(tx, id).await?)
+}
+
+async fn shown<R: Resource>(ctx: &Ctx<'_>, tx: &mut Tx, row: R::Row) -> Result<R::View, Fault> {
+    let mut views = R::completed(tx, vec![R::view(ctx, row)]).await?;
+    Ok(views.pop().ok_or_else(|| StoreError::Internal("a view is lost".into()))?)
+}
+
+/// The customer that a row is, or belongs to.
+fn customer_of(row: &impl NounRow) -> Option<CustomerId> {
+    row.id().parse().ok().or_else(|| row.parent()?.parse().ok())
+}
+
+/// What each write ends with: the audit line of what is answered, and the commit.
+async fn saved<R: Resource>(ctx: &Ctx<'_>, mut tx: Tx, what: &str, row: R::Row) -> Result<R::View, Fault> {
+    let answer = shown::<R>(ctx, &mut tx, row.clone()).await?;
+    let line = |answer| R::Row::NOUN.audited(answer, |column| row.is_set(column));
     let detail = serde_json::to_value(&answer).ok().map(line);
-    super::saved_as(ctx, tx, customer, (&action, &id), detail).await?;
+    let action = format!("{}.{what}", R::Row::NOUN.one);
+    ctx.audit(&mut tx, customer_of(&row), &action, row.id(), detail).await?;
+    ctx.commit(tx).await?;
     Ok(answer)
 }

@@ -10,8 +10,9 @@ use warp_policy::{CallInput, Code, DecisionRecord, Live, Snapshot, decide, expla
 use super::fault::Fault;
 use super::input::{DialString, Ref};
 use super::record::DecisionRecord as DecisionShape;
+use super::trunks::Trunks;
 use super::view::Shaped;
-use super::{Ctx, calls, trunks};
+use super::{Ctx, calls, resource};
 use crate::store::types::Time;
 
 crate::input! {
@@ -40,7 +41,7 @@ crate::view! {
 pub async fn test(ctx: &Ctx<'_>, input: RouteInput) -> Result<RouteResult, Fault> {
     let id: TrunkId = input.trunk_id.0;
     // Row-level security says whether the caller may know this trunk at all.
-    trunks::get(ctx, id).await?;
+    resource::get::<Trunks>(ctx, id).await?;
     let record = decide_at(ctx, id, &input).await?;
     let mut decision = serde_json::to_value(&record).unwrap_or(Value::Null);
     if ctx.scope.customer().is_some() {

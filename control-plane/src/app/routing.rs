@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use warp_model::id::{Kind as IdKind, VendorKind};
 use warp_model::{Currency, Id, Nanos, Wall};
 
-use super::fault::{Fault, Problem};
+use super::fault::{Fault, Kind, Problem};
 use super::input::{Digits, Field, Int, List, Ref, Text};
-use super::paging::{Page, Paging};
+use super::resource::{self, Of, Resource};
 use super::view::Word;
-use super::{Change, Ctx, Expected, deleted, none_wrong, patched, saved};
-use crate::store::partitions::{
-    self as rows, ExclusionRow, ExclusionValues, MemberRow, PartitionRow, PartitionValues,
-};
+use super::{Ctx, none_wrong};
+use crate::noun::exclusion::{ExclusionRow, ExclusionValues};
+use crate::noun::partition::{PartitionRow, PartitionValues};
+use crate::noun::vendor::VendorRow;
+use crate::store::partitions::{self as rows, MemberRow};
 use crate::store::types::{Amount, Time};
 use crate::store::{StoreError, Tx};
 
@@ -62,7 +63,7 @@ crate::view! {
 
 crate::view! {
     /// A partition: a set of vendors and how to choose among them. The customer's price does not depend on it.
-    pub struct Partition {
+    pub struct Partition from PartitionRow {
         /// The partition's id: `prt_` and 26 characters.
         pub id: String,
         /// Its name. No other partition has the same.
@@ -86,27 +87,9 @@ crate::view! {
         pub updated_at: Time,
         /// A number that rises with each change. The ETag header carries it.
         pub version: i32,
+    } with {
         /// The vendors that it chooses among.
         pub vendors: Vec<PartitionVendor>,
-    }
-}
-
-impl Partition {
-    fn new(row: PartitionRow, vendors: Vec<MemberRow>) -> Self {
-        Self {
-            id: row.id,
-            name: row.name,
-            strategy: row.strategy.into(),
-            max_candidates: row.max_candidates,
-            expected_duration_s: row.expected_duration_s,
-            margin_per_min: row.margin_per_min,
-            margin_bps: row.margin_bps,
-            loss_ok: row.loss_ok,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            version: row.version,
-            vendors: vendors.into_iter().map(PartitionVendor::from).collect(),
-        }
     }
 }
 
@@ -187,6 +170,10 @@ crate::view! {
         pub ends_at: Option<Time>,
         /// When it was made.
         pub created_at: Time,
+        /// When it was changed last.
+        pub updated_at: Time,
+        /// A number that rises with each change. The ETag header carries it.
+        pub version: i32,
     }
 }
 
@@ -205,7 +192,7 @@ crate::choice! {
 }
 
 crate::input! {
-    /// An exclusion to make.
+    /// An exclusion to make or to replace.
     pub struct ExclusionInput {
         /// The vendor that is not used.
         pub vendor_id: Ref<VendorKind>,
@@ -222,168 +209,130 @@ crate::input! {
     }
 }
 
-/// A page of partitions, newest first.
-pub async fn list(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Partition>, Fault> {
-    let mut tx = ctx.begin().await?;
-    let rows = rows::list(&mut tx, paging).await?;
-    let page = Page::of(rows, paging.limit, |p| &p.id);
-    let mut of: HashMap<String, Vec<MemberRow>> = HashMap::new();
-    for member in rows::members(&mut tx, page.items.iter().map(|r| r.id.clone()).collect()).await? {
-        of.entry(member.partition_id.clone()).or_default().push(member);
+/// Partitions, as the API offers them.
+pub struct Partitions;
+
+impl Resource for Partitions {
+    type Row = PartitionRow;
+    type Kind = PartitionKind;
+    type Parent = ();
+    type Input = PartitionInput;
+    type View = Partition;
+
+    fn view(_: &Ctx<'_>, row: PartitionRow) -> Partition {
+        Partition::of(row, Vec::new())
     }
-    Ok(page.map(|row| {
-        let members = of.remove(&row.id).unwrap_or_default();
-        Partition::new(row, members)
-    }))
-}
 
-/// The partition with this id, with its vendors. Errors: there is none.
-pub async fn get(ctx: &Ctx<'_>, id: PartitionId) -> Result<Partition, Fault> {
-    let mut tx = ctx.begin().await?;
-    let row = known(rows::get(&mut tx, &id.to_string()).await?)?;
-    whole(&mut tx, row).await
-}
-
-fn known(row: Option<PartitionRow>) -> Result<PartitionRow, Fault> {
-    row.ok_or_else(|| Fault::not_found("partition"))
-}
-
-async fn whole(tx: &mut Tx, row: PartitionRow) -> Result<Partition, Fault> {
-    let members = rows::members(tx, vec![row.id.clone()]).await?;
-    Ok(Partition::new(row, members))
-}
-
-/// Makes a new partition. Errors: a vendor that does not exist, or a value that cannot be.
-pub async fn create(ctx: &Ctx<'_>, input: PartitionInput) -> Result<Partition, Fault> {
-    let id = ctx.new_id::<PartitionKind>().to_string();
-    let (values, members) = values(input)?;
-    let mut tx = ctx.begin().await?;
-    let row = known(rows::insert(&mut tx, &id, values).await?)?;
-    let partition = filled(&mut tx, row, members).await?;
-    saved(ctx, tx, None, ("partition.create", &id), partition).await
-}
-
-/// Another state of a partition.
-pub async fn update(
-    ctx: &Ctx<'_>,
-    id: PartitionId,
-    change: Change<'_>,
-    expected: &Expected,
-) -> Result<Partition, Fault> {
-    let id = id.to_string();
-    let mut tx = ctx.begin().await?;
-    let row = known(rows::lock(&mut tx, &id).await?)?;
-    let current = whole(&mut tx, row).await?;
-    expected.check(current.version)?;
-    let (values, members) = values(patched(&current, change)?)?;
-    let row = known(rows::update(&mut tx, &id, values).await?)?;
-    let partition = filled(&mut tx, row, members).await?;
-    saved(ctx, tx, None, ("partition.update", &id), partition).await
-}
-
-/// What is written, and who its vendors are.
-fn values(input: PartitionInput) -> Result<(PartitionValues, Vec<PartitionVendorInput>), Fault> {
-    let mut problems = Vec::new();
-    let vendors = &input.vendors.0;
-    for (i, v) in vendors.iter().enumerate() {
-        if vendors.iter().take(i).any(|other| other.vendor_id.0 == v.vendor_id.0) {
-            let field = format!("vendors[{i}].vendor_id");
-            problems.push(Problem::new(field, "taken", "this vendor is there twice"));
+    async fn completed(tx: &mut Tx, mut views: Vec<Partition>) -> Result<Vec<Partition>, Fault> {
+        let mut of: HashMap<String, Vec<PartitionVendor>> = HashMap::new();
+        for member in rows::members(tx, views.iter().map(|p| p.id.clone()).collect()).await? {
+            of.entry(member.partition_id.clone()).or_default().push(member.into());
         }
+        for view in &mut views {
+            view.vendors = of.remove(&view.id).unwrap_or_default();
+        }
+        Ok(views)
     }
-    none_wrong(problems)?;
-    let margin = input.margin_per_min.map_or(Nanos(0).of(Currency::USD), |a| a.0);
-    let values = PartitionValues {
-        name: input.name.0,
-        strategy: input.strategy.unwrap_or(StrategyName::Cost).as_str(),
-        max_candidates: input.max_candidates.map_or(4, Int::as_i32),
-        expected_duration_s: input.expected_duration_s.map_or(180, Int::as_i32),
-        margin_per_min: margin.amount.0,
-        margin_currency: margin.currency.to_string(),
-        margin_bps: input.margin_bps.map_or(0, Int::as_i32),
-        loss_ok: input.loss_ok.unwrap_or(false),
-    };
-    Ok((values, input.vendors.0))
-}
 
-async fn filled(
-    tx: &mut Tx,
-    row: PartitionRow,
-    members: Vec<PartitionVendorInput>,
-) -> Result<Partition, Fault> {
-    let vendors = members.iter().map(|v| v.vendor_id.0.to_string()).collect();
-    let priorities = members.iter().map(|v| v.priority.map_or(0, Int::as_i32)).collect();
-    let weights = members.iter().map(|v| v.weight.map_or(1, Int::as_i32)).collect();
-    match rows::set_members(tx, &row.id, vendors, priorities, weights).await {
-        Err(StoreError::Reference(_)) => {
-            Err(Fault::field("vendors", "no_such_object", "each must be an existing vendor"))
+    async fn values(
+        _: &Ctx<'_>,
+        _: &mut Tx,
+        _: Of<'_, Self>,
+        input: &PartitionInput,
+    ) -> Result<PartitionValues, Fault> {
+        let mut problems = Vec::new();
+        let vendors = &input.vendors.0;
+        for (i, v) in vendors.iter().enumerate() {
+            if vendors.iter().take(i).any(|other| other.vendor_id.0 == v.vendor_id.0) {
+                let field = format!("vendors[{i}].vendor_id");
+                problems.push(Problem::new(field, "taken", "this vendor is there twice"));
+            }
         }
-        other => {
-            other?;
-            whole(tx, row).await
+        none_wrong(problems)?;
+        let margin = input.margin_per_min.map_or(Nanos(0).of(Currency::USD), |a| a.0);
+        Ok(PartitionValues {
+            name: input.name.0.clone(),
+            strategy: input.strategy.unwrap_or(StrategyName::Cost).as_str().to_owned(),
+            max_candidates: input.max_candidates.map_or(4, Int::as_i32),
+            expected_duration_s: input.expected_duration_s.map_or(180, Int::as_i32),
+            margin_per_min: margin.amount.0,
+            margin_currency: margin.currency.to_string(),
+            margin_bps: input.margin_bps.map_or(0, Int::as_i32),
+            loss_ok: input.loss_ok.unwrap_or(false),
+        })
+    }
+
+    async fn beside(tx: &mut Tx, id: PartitionId, input: &PartitionInput) -> Result<(), Fault> {
+        let members = &input.vendors.0;
+        let vendors = members.iter().map(|v| v.vendor_id.0.to_string()).collect();
+        let priorities = members.iter().map(|v| v.priority.map_or(0, Int::as_i32)).collect();
+        let weights = members.iter().map(|v| v.weight.map_or(1, Int::as_i32)).collect();
+        match rows::set_members(tx, &id.to_string(), vendors, priorities, weights).await {
+            Err(StoreError::Reference(_)) => {
+                Err(Fault::field("vendors", "no_such_object", "each must be an existing vendor"))
+            }
+            other => Ok(other?),
         }
     }
 }
 
-/// Gone, unless a customer or trunk uses it.
-pub async fn delete(ctx: &Ctx<'_>, id: PartitionId, expected: &Expected) -> Result<(), Fault> {
-    let id = id.to_string();
-    let mut tx = ctx.begin().await?;
-    expected.check(known(rows::lock(&mut tx, &id).await?)?.version)?;
-    let rows = rows::delete(&mut tx, &id).await;
-    deleted(ctx, tx, rows, ("partition", &id), None).await
-}
+/// Exclusions, as the API offers them.
+pub struct Exclusions;
 
-/// A page of exclusions, newest first.
-pub async fn list_exclusions(ctx: &Ctx<'_>, paging: &Paging) -> Result<Page<Exclusion>, Fault> {
-    let mut tx = ctx.begin().await?;
-    let rows = rows::list_exclusions(&mut tx, paging).await?;
-    Ok(Page::of(rows, paging.limit, |e| &e.id).map(Exclusion::from))
-}
+impl Resource for Exclusions {
+    type Row = ExclusionRow;
+    type Kind = ExclusionKind;
+    type Parent = ();
+    type Input = ExclusionInput;
+    type View = Exclusion;
 
-/// The exclusion with this id. Errors: there is none.
-pub async fn get_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<Exclusion, Fault> {
-    let mut tx = ctx.begin().await?;
-    let row = rows::get_exclusion(&mut tx, &id.to_string()).await?;
-    Ok(row.ok_or_else(|| Fault::not_found("exclusion"))?.into())
-}
+    fn view(_: &Ctx<'_>, row: ExclusionRow) -> Exclusion {
+        row.into()
+    }
 
-/// Makes a new exclusion. Errors: an end where there can be none, or none where there must be one.
-pub async fn create_exclusion(ctx: &Ctx<'_>, input: ExclusionInput) -> Result<Exclusion, Fault> {
-    let mut problems = Vec::new();
-    let permanent = input.kind == ExclusionReason::Permanent;
-    match (permanent, input.ends_at) {
-        (true, Some(_)) => {
-            problems.push(Problem::new("ends_at", "contradicts", "a permanent exclusion does not end"));
+    async fn values(
+        ctx: &Ctx<'_>,
+        tx: &mut Tx,
+        of: Of<'_, Self>,
+        input: &ExclusionInput,
+    ) -> Result<ExclusionValues, Fault> {
+        // One that is over can be kept as it was, and its reason corrected.
+        let ended = match &of {
+            Of::New(..) => None,
+            Of::Now(_, now) => now.ends_at,
+        };
+        let mut problems = Vec::new();
+        let permanent = input.kind == ExclusionReason::Permanent;
+        let begins = input.starts_at.map_or(ctx.app.wall(), |s| s.0);
+        match (permanent, input.ends_at) {
+            (true, Some(_)) => {
+                problems.push(Problem::new("ends_at", "contradicts", "a permanent exclusion does not end"));
+            }
+            (false, None) => {
+                problems.push(Problem::new("ends_at", "contradicts", "this kind of exclusion must end"));
+            }
+            (false, Some(end)) if end.0 <= begins && ended != Some(end) => {
+                problems.push(Problem::new("ends_at", "contradicts", "must be after the start"));
+            }
+            _ => {}
         }
-        (false, None) => {
-            problems.push(Problem::new("ends_at", "contradicts", "this kind of exclusion must end"));
-        }
-        (false, Some(end)) if end.0 <= input.starts_at.map_or(ctx.app.wall(), |s| s.0) => {
+        if input.starts_at.is_some_and(|start| input.ends_at.is_some_and(|end| end <= start)) {
             problems.push(Problem::new("ends_at", "contradicts", "must be after the start"));
         }
-        _ => {}
+        problems.dedup_by(|a, b| a.field == b.field);
+        none_wrong(problems)?;
+        resource::read::<VendorRow>(tx, input.vendor_id.0).await.map_err(|fault| match fault.kind {
+            Kind::NotFound => Fault::field("vendor_id", "no_such_object", "there is no such vendor"),
+            _ => fault,
+        })?;
+        let us = |t: Option<Time>| t.map(|Time(Wall(us))| us);
+        Ok(ExclusionValues {
+            vendor_id: input.vendor_id.0.to_string(),
+            code: input.code.as_ref().map(|c| c.0.clone()),
+            kind: input.kind.as_str().to_owned(),
+            reason: input.reason.0.clone(),
+            starts_at: us(input.starts_at),
+            ends_at: us(input.ends_at),
+        })
     }
-    none_wrong(problems)?;
-    let us = |t: Option<Time>| t.map(|Time(Wall(us))| us);
-    let values = ExclusionValues {
-        vendor_id: input.vendor_id.0.to_string(),
-        code: input.code.map(|c| c.0),
-        kind: input.kind.as_str(),
-        reason: input.reason.0,
-        starts_at: us(input.starts_at),
-        ends_at: us(input.ends_at),
-    };
-    let id = ctx.new_id::<ExclusionKind>().to_string();
-    let mut tx = ctx.begin().await?;
-    let row = rows::insert_exclusion(&mut tx, &id, values).await?;
-    let exclusion: Exclusion = row.ok_or_else(|| Fault::not_found("vendor"))?.into();
-    saved(ctx, tx, None, ("exclusion.create", &id), exclusion).await
-}
-
-/// Ends an exclusion at once. Errors: there is none.
-pub async fn delete_exclusion(ctx: &Ctx<'_>, id: ExclusionId) -> Result<(), Fault> {
-    let mut tx = ctx.begin().await?;
-    let rows = rows::delete_exclusion(&mut tx, &id.to_string()).await;
-    deleted(ctx, tx, rows, ("exclusion", &id.to_string()), None).await
 }

@@ -4,17 +4,21 @@
 //! that a second start changes nothing. Callers end with `App::publish_now`.
 
 use serde_json::{Value, json};
-use warp_model::{CustomerId, DeckId, Secret, TrunkId, VendorId, VendorTrunkId};
+use warp_model::{CustomerId, DeckId, Id, Secret, TrunkId, VendorId, VendorTrunkId};
 
+use super::customers::Customers;
 use super::fault::{Fault, Kind};
 use super::input::Input;
 use super::listing::Listing;
 use super::paging::{Cursor, Order, PAGE_MOST, Page, Paging};
-use super::routing::{self, PartitionId};
-use super::{Change, Ctx, Expected, customers, decks, keys, trunks, vendors};
+use super::resource::{self, Resource};
+use super::routing::{PartitionId, Partitions};
+use super::trunks::Trunks;
+use super::vendor_trunks::VendorTrunks;
+use super::vendors::Vendors;
+use super::{Change, Ctx, Expected, decks, keys, trunks};
 use crate::App;
-use crate::noun::trunk::TRUNK;
-use crate::noun::vendor_trunk::VENDOR_TRUNK;
+use crate::store::nouns::{self, NounRow as _};
 
 /// Makes objects as the program itself.
 pub struct Seed<'a> {
@@ -55,50 +59,31 @@ impl<'a> Seed<'a> {
 
     /// A vendor; `body` as POST /admin/vendors, found again by its slug.
     pub async fn vendor(&self, body: Value) -> Result<VendorId, Fault> {
-        let slug = body["slug"].as_str().unwrap_or("").to_owned();
-        let known =
-            find(async |p| vendors::list(&self.ctx, &p).await, |v: &vendors::Vendor| v.slug == slug).await?;
-        match known {
-            Some(v) => id(&v.id),
-            None => id(&vendors::create(&self.ctx, read(&body)?).await?.id),
-        }
+        self.known_or_made::<Vendors>((), &[("slug", text(&body, "slug"))], &body).await
     }
 
     /// A vendor's trunk; `body` as POST /admin/vendors/{id}/trunks. One that is there gets the body's values: addresses
     /// of a demo world are chosen anew at each start.
     pub async fn vendor_trunk(&self, vendor: VendorId, body: Value) -> Result<VendorTrunkId, Fault> {
-        let name = body["name"].as_str().unwrap_or("").to_owned();
-        let of =
-            |p: &Paging| Listing::all(&VENDOR_TRUNK, p).only(&VENDOR_TRUNK, "vendor", vendor.to_string());
-        let list = async |p: Paging| vendors::list_trunks(&self.ctx, &of(&p)?).await;
-        match find(list, |t: &vendors::VendorTrunk| t.name == name).await? {
-            Some(t) => {
-                let trunk = id(&t.id)?;
-                vendors::update_trunk(&self.ctx, trunk, Change::Patch(&body), &Expected::Any).await?;
+        let filters = [("name", text(&body, "name")), ("vendor", vendor.to_string())];
+        match self.known::<VendorTrunks>(&filters).await? {
+            Some(trunk) => {
+                let change = Change::Patch(&body);
+                resource::update::<VendorTrunks>(&self.ctx, trunk, change, &Expected::Any).await?;
                 Ok(trunk)
             }
-            None => id(&vendors::create_trunk(&self.ctx, vendor, read(&body)?).await?.id),
+            None => Ok(resource::create::<VendorTrunks>(&self.ctx, vendor, read(&body)?).await?.0),
         }
     }
 
     /// A partition; `body` as POST /admin/partitions.
     pub async fn partition(&self, body: Value) -> Result<PartitionId, Fault> {
-        let name = body["name"].as_str().unwrap_or("").to_owned();
-        let list = async |p: Paging| routing::list(&self.ctx, &p).await;
-        match find(list, |x: &routing::Partition| x.name == name).await? {
-            Some(p) => id(&p.id),
-            None => id(&routing::create(&self.ctx, read(&body)?).await?.id),
-        }
+        self.known_or_made::<Partitions>((), &[("name", text(&body, "name"))], &body).await
     }
 
     /// A customer; `body` as POST /admin/customers.
     pub async fn customer(&self, body: Value) -> Result<CustomerId, Fault> {
-        let name = body["name"].as_str().unwrap_or("").to_owned();
-        let list = async |p: Paging| customers::list(&self.ctx, &p).await;
-        match find(list, |c: &customers::Customer| c.name == name).await? {
-            Some(c) => id(&c.id),
-            None => id(&customers::create(&self.ctx, read(&body)?).await?.id),
-        }
+        self.known_or_made::<Customers>((), &[("name", text(&body, "name"))], &body).await
     }
 
     /// A trunk with its addresses (`198.51.100.7` or a network) and digest users (name, password); `body` as POST
@@ -110,13 +95,8 @@ impl<'a> Seed<'a> {
         addresses: &[&str],
         users: &[(&str, &str)],
     ) -> Result<TrunkId, Fault> {
-        let name = body["name"].as_str().unwrap_or("").to_owned();
-        let of = |p: &Paging| Listing::all(&TRUNK, p).only(&TRUNK, "customer", customer.to_string());
-        let list = async |p: Paging| trunks::list(&self.ctx, &of(&p)?).await;
-        let trunk = match find(list, |t: &trunks::Trunk| t.name == name).await? {
-            Some(t) => id(&t.id)?,
-            None => id(&trunks::create(&self.ctx, customer, read(&body)?).await?.id)?,
-        };
+        let filters = [("name", text(&body, "name")), ("customer", customer.to_string())];
+        let trunk = self.known_or_made::<Trunks>(customer, &filters, &body).await?;
         let all = Paging { after: None, limit: trunks::IPS_PER_TRUNK, order: Order::OldestFirst };
         for ip in trunks::list_ips(&self.ctx, trunk, None, &all).await?.items {
             trunks::remove_ip(&self.ctx, trunk, &ip.address).await?;
@@ -135,12 +115,41 @@ impl<'a> Seed<'a> {
         Ok(trunk)
     }
 
+    /// The object that passes these filters, which one at most does.
+    async fn known<R: Resource>(&self, filters: &[(&str, String)]) -> Result<Option<Id<R::Kind>>, Fault> {
+        let paging = Paging { after: None, limit: 1, order: Order::NewestFirst };
+        let noun = resource::noun::<R>();
+        let mut listing = Listing::all(noun, &paging);
+        for (filter, value) in filters {
+            listing = listing.only(noun, filter, value.clone())?;
+        }
+        let mut tx = self.ctx.begin().await?;
+        let rows: Vec<R::Row> = nouns::list(&mut tx, &listing).await?;
+        rows.first().map(|row| id(row.id())).transpose()
+    }
+
+    async fn known_or_made<R: Resource>(
+        &self,
+        parent: R::Parent,
+        filters: &[(&str, String)],
+        body: &Value,
+    ) -> Result<Id<R::Kind>, Fault> {
+        match self.known::<R>(filters).await? {
+            Some(known) => Ok(known),
+            None => Ok(resource::create::<R>(&self.ctx, parent, read(body)?).await?.0),
+        }
+    }
+
     /// A new key of a customer, or (`None`) of operators. Keys are kept as hashes: an old one cannot be shown again, so
     /// callers keep the secret or make a new one.
     pub async fn key(&self, customer: Option<CustomerId>, name: &str) -> Result<Secret<String>, Fault> {
         let made = keys::create(&self.ctx, customer, keys::ApiKeyInput::everything(name)).await?;
         Ok(Secret::new(made.secret))
     }
+}
+
+fn text(body: &Value, name: &str) -> String {
+    body[name].as_str().unwrap_or("").to_owned()
 }
 
 fn read<I: Input>(body: &Value) -> Result<I, Fault> {

@@ -8,7 +8,8 @@ use warp_model::VendorTrunkId;
 
 use super::Ctx;
 use super::fault::{Fault, Kind};
-use super::vendors;
+use super::resource;
+use super::vendor_trunks::VendorTrunks;
 
 /// Reads and changes the state of the proxy's vendor trunks.
 #[derive(Clone)]
@@ -50,13 +51,13 @@ pub struct VendorTrunkHealth {
 
 /// Of one trunk. Errors: there is no such trunk, or this process has no proxy.
 pub async fn get(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<VendorTrunkHealth, Fault> {
-    vendors::get_trunk(ctx, id).await?;
+    resource::get::<VendorTrunks>(ctx, id).await?;
     shown(door(ctx)?, id)
 }
 
 /// Puts a trunk back: it gets all its calls from the next one on. Stands in the audit log. Errors: as [`get`].
 pub async fn reset(ctx: &Ctx<'_>, id: VendorTrunkId) -> Result<VendorTrunkHealth, Fault> {
-    vendors::get_trunk(ctx, id).await?;
+    resource::get::<VendorTrunks>(ctx, id).await?;
     let door = door(ctx)?;
     let before = shown(door, id)?;
     let mut tx = ctx.begin().await?;

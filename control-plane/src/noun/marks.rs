@@ -74,7 +74,7 @@ pub(crate) mod tests {
         row LockerRow; values LockerValues;
         verbs { Read "A locker"; }
         examples body, body, seen;
-        given { id: String, customer_id: String, created_at: Time, }
+        given { id: String, customer_id: String, created_at: Time, version: i32, }
         of the parent {}
         written { name: String, cost: i32 as Operators, pin_sealed: Sealed as Secret (pin), }
         sorted { created_at by Id for Everybody, }
@@ -108,6 +108,7 @@ pub(crate) mod tests {
                 id: "i".into(),
                 customer_id: "c".into(),
                 created_at: Time(warp_model::Wall(0)),
+                version: 1,
                 name: "n".into(),
                 cost: 7,
                 pin_sealed: Sealed(set),
@@ -123,8 +124,8 @@ pub(crate) mod tests {
         let s = LockerRow::STATEMENTS;
         assert_eq!(
             s.get,
-            "SELECT t.id AS id, t.customer_id AS customer_id, us(t.created_at) AS created_at, t.name AS name, \
-             t.cost AS cost, t.pin_sealed IS NOT NULL AS pin_sealed FROM lockers t WHERE t.id = $1"
+            "SELECT t.id AS id, t.customer_id AS customer_id, us(t.created_at) AS created_at, t.version AS version, \
+             t.name AS name, t.cost AS cost, t.pin_sealed IS NOT NULL AS pin_sealed FROM lockers t WHERE t.id = $1"
         );
         assert!(s.insert.contains("VALUES ($1, $2, $3, $4, nullif($5, ''::bytea))"), "{}", s.insert);
         let kept = "pin_sealed = nullif(coalesce($5, pin_sealed), ''::bytea), ";

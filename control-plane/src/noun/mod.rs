@@ -3,8 +3,12 @@
 //! parameters and their published forms.
 
 pub mod ban;
+pub mod customer;
+pub mod exclusion;
 pub mod marks;
+pub mod partition;
 pub mod trunk;
+pub mod vendor;
 pub mod vendor_trunk;
 
 use serde_json::Value;
@@ -13,7 +17,7 @@ use warp_model::id::Kind as IdKind;
 
 use crate::app::caller::Audience;
 use crate::app::fault::Problem;
-use crate::app::input::{Field, Ref, Text};
+use crate::app::input::{Digits, Field, Ref, Slug, Text};
 use crate::app::permission::Permission;
 use crate::store::types::{Amount, Sealed, SealedChange, Time};
 
@@ -28,10 +32,10 @@ pub struct Noun {
     pub who: Who,
     /// The name of its table: `vendor_trunks`.
     pub many: &'static str,
-    /// The table of what it belongs to.
-    pub parents: &'static str,
-    /// The column that names what it belongs to, and that part of the path.
-    pub parent_id: &'static str,
+    /// What it belongs to; `None` when it stands by itself.
+    pub parent: Option<Parent>,
+    /// The column with the currency of its amounts; its own one, or its parent's.
+    pub currency: &'static str,
     /// Every column of its row.
     pub columns: &'static [Column],
     /// Where it is found in the APIs.
@@ -53,7 +57,24 @@ pub struct Noun {
 }
 
 /// Every noun that is declared.
-pub static ALL: &[&Noun] = &[&ban::BAN, &trunk::TRUNK, &vendor_trunk::VENDOR_TRUNK];
+pub static ALL: &[&Noun] = &[
+    &customer::CUSTOMER,
+    &ban::BAN,
+    &trunk::TRUNK,
+    &vendor::VENDOR,
+    &vendor_trunk::VENDOR_TRUNK,
+    &partition::PARTITION,
+    &exclusion::EXCLUSION,
+];
+
+/// What a noun belongs to.
+#[derive(Debug)]
+pub struct Parent {
+    /// The name of its table.
+    pub many: &'static str,
+    /// The column that names it, and that part of the path.
+    pub id: &'static str,
+}
 
 /// The paths of a noun.
 #[derive(Debug)]
@@ -66,8 +87,8 @@ pub struct Paths {
     pub all_list: &'static str,
     /// The path of one of them.
     pub all: &'static str,
-    /// Where operators make one: below what it belongs to.
-    pub of_parent: &'static str,
+    /// Where operators make one: below what it belongs to, else at the list.
+    pub made_at: &'static str,
     /// The name of its id in paths.
     pub id: &'static str,
 }
@@ -89,7 +110,7 @@ impl Paths {
 pub enum Verb {
     /// GET of the whole list.
     List,
-    /// POST: a customer to its list, operators below the parent.
+    /// POST: a customer to its list, operators below the parent or, when there is none, to theirs.
     Create,
     /// GET of one of them.
     Read,
@@ -276,6 +297,8 @@ pub enum By {
     Time,
     /// As ids of another noun.
     OtherId,
+    /// As names, in the order of the database's own rules for texts.
+    Text,
 }
 
 /// What a list can be filtered by.
@@ -313,6 +336,18 @@ impl<K: IdKind> Filtering for Ref<K> {
 }
 
 impl<const MIN: usize, const MAX: usize> Filtering for Text<MIN, MAX> {
+    fn stored(self) -> String {
+        self.0
+    }
+}
+
+impl Filtering for Slug {
+    fn stored(self) -> String {
+        self.0
+    }
+}
+
+impl Filtering for Digits {
     fn stored(self) -> String {
         self.0
     }
@@ -359,17 +394,41 @@ impl Noun {
             let sealed = matches!(self.columns[i].form, Form::Sealed);
             let secret = matches!(self.columns[i].mark, Mark::Secret);
             assert!(sealed == secret, "what is secret is sealed, and what is sealed is secret");
+            if matches!(self.columns[i].form, Form::Amount) {
+                assert!(self.has_currency(), "amounts have a currency: a column of the row");
+            }
             i += 1;
         }
+        assert!(self.parent.is_some() || !self.needs_parent(), "a noun without a parent has nothing of it");
         self
+    }
+
+    const fn has_currency(&self) -> bool {
+        self.has_column(self.currency) || self.currency_of_parent()
+    }
+
+    /// Whether amounts are in a currency of the parent.
+    pub(crate) const fn currency_of_parent(&self) -> bool {
+        let mut i = 0;
+        while i < self.columns.len() {
+            if matches!(self.columns[i].origin, Origin::Parent) && same(self.columns[i].name, self.currency) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+
+    /// Whether lists that this audience may ask for have cursors with a name in them, which are long.
+    pub fn has_long_cursors(&self, audience: Audience) -> bool {
+        self.sorts.iter().any(|s| s.by == By::Text && s.who.has(audience))
     }
 
     /// Whether rows need what the noun belongs to.
     pub(crate) const fn needs_parent(&self) -> bool {
         let mut i = 0;
         while i < self.columns.len() {
-            let column = &self.columns[i];
-            if matches!(column.origin, Origin::Parent) || matches!(column.form, Form::Amount) {
+            if matches!(self.columns[i].origin, Origin::Parent) {
                 return true;
             }
             i += 1;
@@ -401,19 +460,20 @@ pub(crate) const fn same(a: &str, b: &str) -> bool {
 
 /// A value of a row that its list is sorted by, as a cursor carries it: letters, digits and `_`.
 pub trait InCursor {
-    /// As the cursor has it and the statement takes it.
-    fn in_cursor(&self) -> String;
+    /// As the cursor has it.
+    fn in_cursor(&self, by: By) -> String;
 }
 
 impl InCursor for Time {
-    fn in_cursor(&self) -> String {
+    fn in_cursor(&self, _: By) -> String {
         self.0.0.to_string()
     }
 }
 
 impl InCursor for String {
-    fn in_cursor(&self) -> String {
-        self.clone()
+    fn in_cursor(&self, by: By) -> String {
+        // A name may have anything in it.
+        if by == By::Text { warp_model::hex::encode(self.as_bytes()) } else { self.clone() }
     }
 }
 
@@ -422,8 +482,9 @@ impl InCursor for String {
 #[macro_export]
 macro_rules! noun {
     (
-        $(#[$top:meta])* $noun:ident: $one:ident in $many:ident, of $parents:ident by $parent_id:ident;
-        for $who:ident, called $called:literal, at $at:literal, below its parent $below:literal, scopes of $scopes:literal;
+        $(#[$top:meta])* $noun:ident: $one:ident in $many:ident $(, of $parents:ident by $parent_id:ident)?;
+        for $who:ident, called $called:literal, at $at:literal $(, below its parent $below:literal)?, scopes of $scopes:literal
+            $(, amounts in $currency:ident)?;
         row $row:ident; values $values:ident;
         verbs { $($verb:ident $own:literal $(, $all:literal)?;)* }
         examples $made:path, $changed:path, $seen:path;
@@ -458,16 +519,14 @@ macro_rules! noun {
             called: $called,
             who: $crate::noun::Who::$who,
             many: stringify!($many),
-            parents: stringify!($parents),
-            parent_id: stringify!($parent_id),
+            parent: $crate::noun!(@parent $($parents, $parent_id)?),
+            currency: $crate::noun!(@currency $($currency)?),
             paths: $crate::noun::Paths {
                 own_list: concat!("/api/v1/", $at),
                 own: concat!("/api/v1/", $at, "/{", stringify!($one), "_id}"),
                 all_list: concat!("/api/v1/admin/", $at),
                 all: concat!("/api/v1/admin/", $at, "/{", stringify!($one), "_id}"),
-                of_parent: concat!(
-                    "/api/v1/admin/", stringify!($parents), "/{", stringify!($parent_id), "}/", $below
-                ),
+                made_at: $crate::noun!(@made_at $at $(, $parents, $parent_id, $below)?),
                 id: concat!(stringify!($one), "_id"),
             },
             reads: $crate::app::permission::Permission::named(concat!($scopes, ":read")),
@@ -523,9 +582,18 @@ macro_rules! noun {
                 &self.id
             }
 
+            fn version(&self) -> i32 {
+                self.version
+            }
+
+            fn parent(&self) -> Option<&str> {
+                let parents: &[&str] = &[$(self.$parent_id.as_str())?];
+                parents.first().copied()
+            }
+
             fn sorted_by(&self, column: &str) -> Option<String> {
                 $(if column == stringify!($sort) {
-                    return Some($crate::noun::InCursor::in_cursor(&self.$sort));
+                    return Some($crate::noun::InCursor::in_cursor(&self.$sort, $crate::noun::By::$by));
                 })*
                 None
             }
@@ -534,6 +602,16 @@ macro_rules! noun {
                 $((column == stringify!($written) && $crate::noun::Kept::is_set(&self.$written)) ||)* false
             }
         }
+    };
+    (@parent) => { None };
+    (@parent $parents:ident, $parent_id:ident) => {
+        Some($crate::noun::Parent { many: stringify!($parents), id: stringify!($parent_id) })
+    };
+    (@currency) => { "currency" };
+    (@currency $currency:ident) => { stringify!($currency) };
+    (@made_at $at:literal) => { concat!("/api/v1/admin/", $at) };
+    (@made_at $at:literal, $parents:ident, $parent_id:ident, $below:literal) => {
+        concat!("/api/v1/admin/", stringify!($parents), "/{", stringify!($parent_id), "}/", $below)
     };
     (@last $own:literal) => { $own };
     (@last $own:literal, $all:literal) => { $all };

@@ -41,6 +41,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (70, "key rotation", include_str!("../../migrations/0070_key_rotation.sql")),
     (100, "bans", include_str!("../../migrations/0100_bans.sql")),
     (101, "ledger", include_str!("../../migrations/0101_ledger.sql")),
+    (102, "nouns", include_str!("../../migrations/0102_nouns.sql")),
     (110, "inbound", include_str!("../../migrations/0110_inbound.sql")),
 ];
 

@@ -7,7 +7,6 @@
 pub mod audit;
 pub mod calls;
 pub mod cluster;
-pub mod customers;
 pub mod decks;
 pub mod housekeeping;
 pub mod idempotency;

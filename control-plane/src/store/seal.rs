@@ -165,18 +165,11 @@ pub(crate) fn section_place(sha256: &str) -> String {
     format!("snapshot_sections.content/{sha256}")
 }
 
-/// Seals what an earlier version wrote in clear: passwords, and directories of kept snapshots. Done again it changes nothing.
+/// Seals what an earlier version wrote in clear: directories of kept snapshots. Done again it changes nothing.
 pub(crate) async fn seal_what_is_clear(store: &Store) -> Result<(), SealError> {
     let seal = store.seal();
     let mut tx = store.begin(Scope::Operator("seal")).await?;
     tx.allow_long_statements().await?;
-    let rows = sqlx::query(sql::CLEAR_PASSWORDS).fetch_all(tx.db()).await.map_err(StoreError::from)?;
-    for row in &rows {
-        let id: String = row.try_get(0).map_err(StoreError::from)?;
-        let password = Secret::new(row.try_get::<String, _>(1).map_err(StoreError::from)?);
-        let sealed = seal.seal(&password_place(&id), password.reveal().as_bytes())?;
-        tx.run(sqlx::query(sql::SEAL_PASSWORD).bind(id).bind(sealed)).await?;
-    }
     let sections = sqlx::query(sql::CLEAR_SECTIONS).fetch_all(tx.db()).await.map_err(StoreError::from)?;
     for row in &sections {
         let sha256: String = row.try_get(0).map_err(StoreError::from)?;
@@ -186,8 +179,8 @@ pub(crate) async fn seal_what_is_clear(store: &Store) -> Result<(), SealError> {
         tx.run(sqlx::query(sql::SEAL_SECTION).bind(sha256).bind(sealed)).await?;
     }
     tx.commit().await?;
-    if !rows.is_empty() || !sections.is_empty() {
-        tracing::info!(passwords = rows.len(), sections = sections.len(), "sealed what was stored in clear");
+    if !sections.is_empty() {
+        tracing::info!(sections = sections.len(), "sealed what was stored in clear");
     }
     Ok(())
 }

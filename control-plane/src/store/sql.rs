@@ -15,14 +15,13 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, calls, customers, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, partitions,
-        posting, published, retention, snapshots, trunks, vendors,
+        audit, calls, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, partitions, posting,
+        published, retention, snapshots, trunks, vendors,
     };
     let files = [
         ALL,
         audit::ALL,
         calls::ALL,
-        customers::ALL,
         decks::ALL,
         housekeeping::ALL,
         idempotency::ALL,
@@ -89,7 +88,7 @@ statements! {
     GRANT_TEXTS = "SELECT format('GRANT %s ON %I.%I TO %I',
             CASE WHEN $2::text = 'readonly' AND c.relname = 'vendor_trunks' THEN
                      (SELECT 'SELECT (' || string_agg(quote_ident(a.attname), ', ') || ')' FROM pg_attribute a
-                      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('auth_password', 'auth_secret'))
+                      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'auth_secret')
                  WHEN $2::text = 'readonly' THEN 'SELECT'
                  WHEN c.relname IN ('audit_log', 'ledger_postings', 'ledger_lines') THEN 'SELECT, INSERT'
                  ELSE 'SELECT, INSERT, UPDATE, DELETE' END,
@@ -103,10 +102,6 @@ statements! {
     PLAN_FOR_VALUES = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
     /// Whether the key is needed for anything that is stored.
     SEALED_COUNT = "SELECT count(*) FROM vendor_trunks WHERE auth_secret IS NOT NULL";
-    /// Passwords that an earlier version stored in clear.
-    CLEAR_PASSWORDS = "SELECT id, auth_password FROM vendor_trunks WHERE auth_password IS NOT NULL FOR UPDATE";
-    /// One of them, sealed.
-    SEAL_PASSWORD = "UPDATE vendor_trunks SET auth_secret = $2, auth_password = NULL WHERE id = $1";
     /// Directories of snapshots that an earlier version kept in clear: JSON begins with a brace.
     CLEAR_SECTIONS = "SELECT sha256 FROM snapshot_sections WHERE kind = 'directory' AND substr(content, 1, 1) = '\\x7b'::bytea";
     /// One of them, sealed.

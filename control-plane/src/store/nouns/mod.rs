@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
-use crate::noun::{Noun, ban, trunk, vendor_trunk};
+use crate::noun::{Noun, ban, customer, exclusion, partition, trunk, vendor, vendor_trunk};
 
 /// The statements of one noun.
 pub struct Statements {
@@ -25,18 +25,18 @@ pub struct Statements {
     pub update: &'static str,
     /// One row less, by its id.
     pub delete: &'static str,
-    /// How many there are of one parent.
+    /// How many there are, of one parent when there are parents.
     pub count: &'static str,
 }
 
 /// What is written of a noun.
-pub trait Values {
+pub trait Values: Send {
     /// Binds each value, in the order of the declaration.
     fn bind(self, query: Query<'static>) -> Query<'static>;
 }
 
 /// The row of a noun.
-pub trait NounRow: FromRow {
+pub trait NounRow: FromRow + Clone + Send + Sync + 'static {
     /// What is written of it.
     type Values: Values;
     /// The declaration of the noun.
@@ -45,6 +45,10 @@ pub trait NounRow: FromRow {
     const STATEMENTS: Statements;
     /// The id of the row.
     fn id(&self) -> &str;
+    /// A number that rises with each change.
+    fn version(&self) -> i32;
+    /// The id of what it belongs to.
+    fn parent(&self) -> Option<&str>;
     /// Its value in a column that lists are sorted by, as a cursor carries it; `None` for any other column.
     fn sorted_by(&self, column: &str) -> Option<String>;
     /// Whether the secret of this column is set.
@@ -86,7 +90,7 @@ pub async fn lock<R: NounRow>(tx: &mut Tx, id: impl Display) -> Result<Option<R>
 pub async fn insert<R: NounRow>(
     tx: &mut Tx,
     id: impl Display,
-    parent: impl Display,
+    parent: Option<String>,
     values: R::Values,
 ) -> Result<Option<R>, StoreError> {
     written(tx, R::STATEMENTS.insert, id, parent, values).await
@@ -96,7 +100,7 @@ pub async fn insert<R: NounRow>(
 pub async fn update<R: NounRow>(
     tx: &mut Tx,
     id: impl Display,
-    parent: impl Display,
+    parent: Option<String>,
     values: R::Values,
 ) -> Result<Option<R>, StoreError> {
     written(tx, R::STATEMENTS.update, id, parent, values).await
@@ -106,10 +110,13 @@ async fn written<R: NounRow>(
     tx: &mut Tx,
     statement: &'static str,
     id: impl Display,
-    parent: impl Display,
+    parent: Option<String>,
     values: R::Values,
 ) -> Result<Option<R>, StoreError> {
-    let query = sqlx::query(statement).bind(id.to_string()).bind(parent.to_string());
+    let mut query = sqlx::query(statement).bind(id.to_string());
+    if R::NOUN.parent.is_some() {
+        query = query.bind(parent);
+    }
     tx.first(values.bind(query)).await
 }
 
@@ -119,7 +126,7 @@ pub async fn delete<R: NounRow>(tx: &mut Tx, id: impl Display) -> Result<u64, St
     tx.run(sqlx::query(statement).bind(id.to_string())).await
 }
 
-/// How many there are of one parent.
+/// How many there are of one parent. Only of nouns that have one.
 pub async fn count<R: NounRow>(tx: &mut Tx, parent: impl Display) -> Result<i64, StoreError> {
     let statement = R::STATEMENTS.count;
     let row = sqlx::query(statement).bind(parent.to_string()).fetch_one(tx.db()).await?;
@@ -128,7 +135,16 @@ pub async fn count<R: NounRow>(tx: &mut Tx, parent: impl Display) -> Result<i64,
 
 /// Each statement of each noun, with the noun's name.
 pub fn all() -> Vec<(&'static str, &'static str)> {
-    [of::<ban::BanRow>(), of::<trunk::TrunkRow>(), of::<vendor_trunk::VendorTrunkRow>()].concat()
+    [
+        of::<customer::CustomerRow>(),
+        of::<ban::BanRow>(),
+        of::<trunk::TrunkRow>(),
+        of::<vendor::VendorRow>(),
+        of::<vendor_trunk::VendorTrunkRow>(),
+        of::<partition::PartitionRow>(),
+        of::<exclusion::ExclusionRow>(),
+    ]
+    .concat()
 }
 
 fn of<R: NounRow>() -> Vec<(&'static str, &'static str)> {

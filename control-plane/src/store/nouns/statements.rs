@@ -89,6 +89,7 @@ pub const fn list(noun: &Noun, column: &str, descending: bool) -> Text {
             out.parameter(n);
             out.add("::text::bigint)");
         } else {
+            // Ids and names.
             out.parameter(n);
             out.add("::text");
         }
@@ -140,36 +141,41 @@ pub const fn get(noun: &Noun, locked: bool) -> Text {
     out
 }
 
-/// A new row: `$1` its id, `$2` its parent, then what is written in the order of the declaration.
+/// A new row: `$1` its id, then its parent when it has one, then what is written in the order of the declaration.
 pub const fn insert(noun: &Noun) -> Text {
     let mut out = Text::new();
     out.add("WITH t AS (INSERT INTO ");
     out.add(noun.many);
-    out.add(" (id, ");
-    out.add(noun.parent_id);
-    let (mut i, mut n) = (0, 2);
+    out.add(" (id");
+    if let Some(parent) = &noun.parent {
+        out.add(", ");
+        out.add(parent.id);
+    }
+    let mut i = 0;
     while i < noun.columns.len() {
         if matches!(noun.columns[i].origin, Origin::Written) {
             out.add(", ");
             out.add(noun.columns[i].name);
-            n += 1;
         }
         i += 1;
     }
-    out.add(") VALUES ($1, $2");
-    i = 3;
-    let mut column = 0;
-    while i <= n {
-        while !matches!(noun.columns[column].origin, Origin::Written) {
-            column += 1;
+    out.add(if noun.parent.is_some() { ") VALUES ($1, $2" } else { ") VALUES ($1" });
+    let mut n = before_written(noun);
+    i = 0;
+    while i < noun.columns.len() {
+        if matches!(noun.columns[i].origin, Origin::Written) {
+            n += 1;
+            out.add(", ");
+            // Of sealed bytes NULL keeps what is there, which in a new row is none, and empty ones forget it.
+            let (before, after) = match noun.columns[i].form {
+                Form::Sealed => ("nullif(", ", ''::bytea)"),
+                Form::Time => ("ts(", ")"),
+                Form::Plain | Form::Amount => ("", ""),
+            };
+            out.add(before);
+            out.parameter(n);
+            out.add(after);
         }
-        out.add(", ");
-        // Of sealed bytes NULL keeps what is there, which in a new row is none, and empty ones forget it.
-        let sealed = matches!(noun.columns[column].form, Form::Sealed);
-        out.add(if sealed { "nullif(" } else { "" });
-        out.parameter(i);
-        out.add(if sealed { ", ''::bytea)" } else { "" });
-        column += 1;
         i += 1;
     }
     out.add(") RETURNING *) ");
@@ -183,7 +189,7 @@ pub const fn update(noun: &Noun) -> Text {
     out.add("WITH t AS (UPDATE ");
     out.add(noun.many);
     out.add(" SET ");
-    let (mut i, mut n) = (0, 2);
+    let (mut i, mut n) = (0, before_written(noun));
     while i < noun.columns.len() {
         if matches!(noun.columns[i].origin, Origin::Written) {
             n += 1;
@@ -196,17 +202,29 @@ pub const fn update(noun: &Noun) -> Text {
                 out.add(noun.columns[i].name);
                 out.add("), ''::bytea)");
             } else {
+                let time = matches!(noun.columns[i].form, Form::Time);
+                out.add(if time { "ts(" } else { "" });
                 out.parameter(n);
+                out.add(if time { ")" } else { "" });
             }
             out.add(", ");
         }
         i += 1;
     }
-    out.add("updated_at = now(), version = version + 1 WHERE id = $1 AND ");
-    out.add(noun.parent_id);
-    out.add(" = $2 RETURNING *) ");
+    out.add("updated_at = now(), version = version + 1 WHERE id = $1");
+    if let Some(parent) = &noun.parent {
+        out.add(" AND ");
+        out.add(parent.id);
+        out.add(" = $2");
+    }
+    out.add(" RETURNING *) ");
     select(&mut out, noun, "t");
     out
+}
+
+/// How many parameters stand before those that are written.
+const fn before_written(noun: &Noun) -> usize {
+    if noun.parent.is_some() { 2 } else { 1 }
 }
 
 /// Gone, by its id.
@@ -218,14 +236,16 @@ pub const fn delete(noun: &Noun) -> Text {
     out
 }
 
-/// How many there are of one parent.
+/// How many there are, of one parent when there are parents.
 pub const fn count(noun: &Noun) -> Text {
     let mut out = Text::new();
     out.add("SELECT count(*) FROM ");
     out.add(noun.many);
-    out.add(" WHERE ");
-    out.add(noun.parent_id);
-    out.add(" = $1");
+    if let Some(parent) = &noun.parent {
+        out.add(" WHERE ");
+        out.add(parent.id);
+        out.add(" = $1");
+    }
     out
 }
 
@@ -251,13 +271,18 @@ const fn columns(out: &mut Text, noun: &Noun) {
         let (before, after) = match column.form {
             Form::Plain => ("", ""),
             Form::Time => ("us(", ")"),
-            Form::Amount => ("amount_text(", ", p.currency)"),
+            Form::Amount => ("amount_text(", ", "),
             Form::Sealed => ("", " IS NOT NULL"),
         };
         out.add(before);
         out.add(if matches!(column.origin, Origin::Parent) { "p." } else { "t." });
         out.add(column.name);
         out.add(after);
+        if matches!(column.form, Form::Amount) {
+            out.add(if noun.currency_of_parent() { "p." } else { "t." });
+            out.add(noun.currency);
+            out.add(")");
+        }
         out.add(" AS ");
         out.add(column.name);
         i += 1;
@@ -265,17 +290,20 @@ const fn columns(out: &mut Text, noun: &Noun) {
 }
 
 const fn join(out: &mut Text, noun: &Noun) {
-    if !noun.needs_parent() {
-        return;
+    if let Some(parent) = &noun.parent
+        && noun.needs_parent()
+    {
+        out.add(" JOIN ");
+        out.add(parent.many);
+        out.add(" p ON p.id = t.");
+        out.add(parent.id);
     }
-    out.add(" JOIN ");
-    out.add(noun.parents);
-    out.add(" p ON p.id = t.");
-    out.add(noun.parent_id);
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::noun::exclusion::ExclusionRow;
+    use crate::noun::partition::PartitionRow;
     use crate::noun::trunk::TrunkRow;
     use crate::store::nouns::NounRow;
 
@@ -308,5 +336,28 @@ mod tests {
             s.update.contains("partition_id = $26, updated_at = now(), version = version + 1 WHERE id = $1")
         );
         assert!(s.update.ends_with(" FROM t JOIN customers p ON p.id = t.customer_id"), "{}", s.update);
+    }
+
+    #[test]
+    fn statements_of_a_noun_without_a_parent_name_none() {
+        let s = PartitionRow::STATEMENTS;
+        assert!(
+            s.get.contains("amount_text(t.margin_per_min, t.margin_currency) AS margin_per_min"),
+            "{}",
+            s.get
+        );
+        assert!(s.get.ends_with(" FROM partitions t WHERE t.id = $1"), "{}", s.get);
+        let begin = "WITH t AS (INSERT INTO partitions (id, name, strategy, ";
+        assert!(s.insert.starts_with(begin) && s.insert.contains(") VALUES ($1, $2, "), "{}", s.insert);
+        assert!(s.update.contains("UPDATE partitions SET name = $2, "), "{}", s.update);
+        assert!(s.update.contains("version = version + 1 WHERE id = $1 RETURNING *) SELECT"), "{}", s.update);
+        assert!(s.update.ends_with(" FROM t"), "{}", s.update);
+        assert_eq!(s.count, "SELECT count(*) FROM partitions");
+        let by_name =
+            "($2::text IS NULL OR (t.name, t.id) > ($1::text, $2))".replace("$2", "$3").replace("$1", "$2");
+        assert!(s.lists[2][1].contains(&by_name), "{}", s.lists[2][1]);
+        let s = ExclusionRow::STATEMENTS;
+        assert!(s.insert.contains(", ts($6), ts($7)) RETURNING"), "{}", s.insert);
+        assert!(s.update.contains("starts_at = ts($6), ends_at = ts($7), "), "{}", s.update);
     }
 }
