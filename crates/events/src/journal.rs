@@ -61,6 +61,11 @@ pub const BACKLOG_RECORDS: usize = 10_000;
 /// the ends of running calls are kept beyond it, so their number is bounded by the calls that a shard may carry.
 pub const UNSYNCED_RECORDS: usize = 10_000;
 
+/// Buffers of records that are kept for the next ones: more than a busy shard writes between two syncs.
+const SPARE_BUFFERS: usize = 64;
+/// A larger one is given back.
+const SPARE_BYTES: usize = 64 << 10;
+
 const SYNC_EVERY: Duration = Duration::from_millis(20);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -91,11 +96,13 @@ pub struct Journal {
     header: Header,
     position: u64,
     frame: Vec<u8>,
-    json: String,
+    json: Vec<u8>,
     /// Encoded `Ended` records that could not be written.
     backlog: VecDeque<Vec<u8>>,
     /// Written and not known to be synced: sequence number, kind, record.
     unsynced: VecDeque<(u64, u8, Vec<u8>)>,
+    /// Buffers of what is synced, for what comes next.
+    spare: Vec<Vec<u8>>,
     /// When a segment was last left because of a failure.
     left_at: Option<Instant>,
     syncer: Option<JoinHandle<()>>,
@@ -187,9 +194,10 @@ impl Journal {
             header,
             position: HEADER_BYTES as u64,
             frame: Vec::new(),
-            json: String::new(),
+            json: Vec::new(),
             backlog: VecDeque::new(),
             unsynced: VecDeque::new(),
+            spare: Vec::new(),
             left_at: None,
             syncer: Some(syncer),
         })
@@ -221,14 +229,14 @@ impl Journal {
             self.shared.set_accepting(false);
             Err(EventsError::Full)
         } else {
-            self.write(kind, json.as_bytes())
+            self.write(kind, &json)
         };
         if let Err(EventsError::TooLarge { .. }) = done {
             // The record without its explanation is worth more than none.
             let mut bare = call.clone();
             bare.decision = None;
             encode(&bare, &mut json);
-            done = self.write(kind, json.as_bytes());
+            done = self.write(kind, &json);
         }
         let metrics = &self.shared.options.metrics;
         match &done {
@@ -240,7 +248,7 @@ impl Journal {
             }
             Err(_) if kind == kind::ENDED => {
                 if self.backlog.len() < BACKLOG_RECORDS {
-                    self.backlog.push_back(json.clone().into_bytes());
+                    self.backlog.push_back(json.clone());
                     metrics.backlog.inc(());
                 } else {
                     metrics.cdr_written.inc((Sink::Journal, WriteResult::Error));
@@ -292,7 +300,10 @@ impl Journal {
         let number = self.shared.written.fetch_add(1, Ordering::AcqRel) + 1;
         self.waits_for_sync();
         if kind == kind::ANSWERED || kind == kind::ENDED {
-            self.unsynced.push_back((number, kind, payload.to_vec()));
+            let mut kept = self.spare.pop().unwrap_or_default();
+            kept.clear();
+            kept.extend_from_slice(payload);
+            self.unsynced.push_back((number, kind, kept));
         }
         if !self.shared.dirty.swap(true, Ordering::AcqRel) {
             self.wake();
@@ -303,8 +314,10 @@ impl Journal {
     /// Forgets what is durable; tells whether so much is left that no new call may be taken.
     fn waits_for_sync(&mut self) -> bool {
         let synced = self.shared.synced.load(Ordering::Acquire);
-        while self.unsynced.front().is_some_and(|(n, ..)| *n <= synced) {
-            self.unsynced.pop_front();
+        while let Some((_, _, kept)) = self.unsynced.pop_front_if(|(n, ..)| *n <= synced) {
+            if self.spare.len() < SPARE_BUFFERS && kept.capacity() <= SPARE_BYTES {
+                self.spare.push(kept);
+            }
         }
         let waits = self.unsynced.len() >= UNSYNCED_RECORDS;
         self.shared.waits_for_sync.store(waits, Ordering::Release);
@@ -592,7 +605,7 @@ impl Drop for Locked {
     }
 }
 
-fn encode(call: &CallRecord, json: &mut String) {
+fn encode(call: &CallRecord, json: &mut Vec<u8>) {
     json.clear();
     call.to_json(json);
 }

@@ -47,7 +47,7 @@ impl<K: Kind> Id<K> {
         self.raw
     }
 
-    /// The prefix of its kind and 26 digits of base 32.
+    /// The prefix of its kind and 26 digits of base 32, as it is written everywhere.
     pub fn text(self) -> ShortText {
         let mut out = [0u8; 26];
         let mut slots = out.iter_mut().rev();
@@ -156,8 +156,8 @@ impl<K: Kind> Serialize for Id<K> {
 }
 
 impl<K: Kind> ToJson for Id<K> {
-    fn to_json(&self, out: &mut String) {
-        word(self.text().as_str(), out);
+    fn to_json(&self, out: &mut Vec<u8>) {
+        word(self.text(), out);
     }
 }
 

@@ -4,17 +4,19 @@
 //! The form is serde's, byte for byte; `tests/json.rs` and its like in other packages hold that field by field. Only what is
 //! written for each call has this second writer: everything else serialises by serde, and everything is read by serde.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::text::{of_address, of_ip};
+
 /// What writes itself as JSON, byte for byte as its `Serialize` does.
 pub trait ToJson {
     /// Appends it to `out`.
-    fn to_json(&self, out: &mut String);
+    fn to_json(&self, out: &mut Vec<u8>);
 }
 
 /// JSON that is done: a value that was written once and is carried as text. A copy shares the text.
@@ -24,15 +26,16 @@ pub struct JsonText(Arc<str>);
 impl JsonText {
     /// Writes a value and keeps it.
     pub fn of(value: &impl ToJson) -> JsonText {
-        Self::with(value, &mut String::new())
+        Self::with(value, &mut Vec::new())
     }
 
     /// Writes a value by way of a buffer that is kept for the next one, so that the text is as long as it must be and
     /// nothing grows step by step.
-    pub fn with(value: &impl ToJson, buffer: &mut String) -> JsonText {
+    pub fn with(value: &impl ToJson, buffer: &mut Vec<u8>) -> JsonText {
         buffer.clear();
         value.to_json(buffer);
-        JsonText(Arc::from(buffer.as_str()))
+        // It is UTF-8: names and texts are.
+        JsonText(Arc::from(&*String::from_utf8_lossy(buffer)))
     }
 
     /// Takes JSON from outside. Errors: it is none.
@@ -59,8 +62,8 @@ impl fmt::Debug for JsonText {
 }
 
 impl ToJson for JsonText {
-    fn to_json(&self, out: &mut String) {
-        out.push_str(&self.0);
+    fn to_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.as_bytes());
     }
 }
 
@@ -87,12 +90,12 @@ macro_rules! json_object {
         $(, $field:ident $(by($by:path))? $(unless($skip:path))?)* $(,)?
     }) => {
         impl $crate::json::ToJson for $type {
-            fn to_json(&self, out: &mut String) {
+            fn to_json(&self, out: &mut Vec<u8>) {
                 let $type { $first, $($field),* } = self;
-                out.push_str(concat!("{\"", stringify!($first), "\":"));
+                out.extend_from_slice(concat!("{\"", stringify!($first), "\":").as_bytes());
                 $crate::json_value!(out, $first $(by($first_by))?);
                 $($crate::json_field!(out, $field $(by($by))? $(unless($skip))?);)*
-                out.push('}');
+                out.push(b'}');
             }
         }
     };
@@ -108,7 +111,7 @@ macro_rules! json_field {
         }
     };
     ($out:ident, $field:ident $(by($by:path))?) => {
-        $out.push_str(concat!(",\"", stringify!($field), "\":"));
+        $out.extend_from_slice(concat!(",\"", stringify!($field), "\":").as_bytes());
         $crate::json_value!($out, $field $(by($by))?);
     };
 }
@@ -130,9 +133,9 @@ macro_rules! json_value {
 macro_rules! json_words {
     ($type:ident { $($variant:ident => $word:literal),* $(,)? }) => {
         impl $crate::json::ToJson for $type {
-            fn to_json(&self, out: &mut String) {
-                out.push_str(match self {
-                    $($type::$variant => concat!("\"", $word, "\"")),*
+            fn to_json(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(match self {
+                    $($type::$variant => concat!("\"", $word, "\"").as_bytes()),*
                 });
             }
         }
@@ -140,51 +143,52 @@ macro_rules! json_words {
 }
 
 /// A word that needs no escapes, in quotes.
-pub fn word(word: &str, out: &mut String) {
-    out.push('"');
-    out.push_str(word);
-    out.push('"');
+pub fn word(word: impl AsRef<[u8]>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(word.as_ref());
+    out.push(b'"');
 }
 
 /// A text, in quotes, with the escapes of RFC 8259 §7.
-pub fn text(text: &str, out: &mut String) {
-    out.push('"');
+pub fn text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
     // One look at all bytes without a way out of the loop: the compiler takes sixteen at a time.
     if text.bytes().fold(false, |any, b| any | needs_escape(b)) {
-        escaped(text, out);
+        text.bytes().for_each(|b| escaped(b, out));
     } else {
-        out.push_str(text);
+        out.extend_from_slice(text.as_bytes());
     }
-    out.push('"');
+    out.push(b'"');
 }
 
 fn needs_escape(b: u8) -> bool {
     (b < 0x20) | (b == b'"') | (b == b'\\')
 }
 
-#[cold]
-fn escaped(text: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\u{c}' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            c if c < ' ' => {
-                out.push_str("\\u00");
-                out.push(char::from(crate::hex::digit(c as u8 >> 4)));
-                out.push(char::from(crate::hex::digit(c as u8)));
-            }
-            c => out.push(c),
+/// One byte of a text: those of characters beyond ASCII stay as they are.
+fn escaped(b: u8, out: &mut Vec<u8>) {
+    let short = match b {
+        b'"' | b'\\' => b,
+        0x08 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        0x0c => b'f',
+        b'\r' => b'r',
+        0..0x20 => {
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[crate::hex::digit(b >> 4), crate::hex::digit(b)]);
+            return;
         }
-    }
+        plain => {
+            out.push(plain);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 /// Bytes of SIP as a text, each byte one character: the form of [`crate::text::bytes`].
-pub fn bytes(bytes: &[u8], out: &mut String) {
+pub fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
     match std::str::from_utf8(bytes) {
         Ok(ascii) if ascii.is_ascii() => text(ascii, out),
         _ => text(&bytes.iter().map(|b| char::from(*b)).collect::<String>(), out),
@@ -192,33 +196,33 @@ pub fn bytes(bytes: &[u8], out: &mut String) {
 }
 
 /// A list of [`bytes`]: the form of [`crate::text::byte_list`].
-pub fn byte_list(all: &[Vec<u8>], out: &mut String) {
+pub fn byte_list(all: &[Vec<u8>], out: &mut Vec<u8>) {
     list(all, out, |one, out| bytes(one, out));
 }
 
 /// A list, each element by a function.
-fn list<T>(all: &[T], out: &mut String, mut each: impl FnMut(&T, &mut String)) {
-    out.push('[');
+fn list<T>(all: &[T], out: &mut Vec<u8>, mut each: impl FnMut(&T, &mut Vec<u8>)) {
+    out.push(b'[');
     for (at, one) in all.iter().enumerate() {
         if at > 0 {
-            out.push(',');
+            out.push(b',');
         }
         each(one, out);
     }
-    out.push(']');
+    out.push(b']');
 }
 
 impl ToJson for bool {
-    fn to_json(&self, out: &mut String) {
-        out.push_str(if *self { "true" } else { "false" });
+    fn to_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if *self { b"true" } else { &b"false"[..] });
     }
 }
 
 macro_rules! numbers {
     ($($number:ty),*) => {$(
         impl ToJson for $number {
-            fn to_json(&self, out: &mut String) {
-                out.push_str(itoa::Buffer::new().format(*self));
+            fn to_json(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
             }
         }
     )*};
@@ -227,67 +231,40 @@ macro_rules! numbers {
 numbers!(u8, u16, u32, u64, i64);
 
 impl ToJson for str {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut Vec<u8>) {
         text(self, out);
     }
 }
 
 impl ToJson for String {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut Vec<u8>) {
         text(self, out);
     }
 }
 
 impl<T: ToJson> ToJson for Option<T> {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut Vec<u8>) {
         match self {
             Some(value) => value.to_json(out),
-            None => out.push_str("null"),
+            None => out.extend_from_slice(b"null"),
         }
     }
 }
 
 impl<T: ToJson> ToJson for Vec<T> {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut Vec<u8>) {
         list(self, out, T::to_json);
     }
 }
 
-/// An address without the formatting machinery where it is one of IPv4.
-fn address(ip: &IpAddr, out: &mut String) {
-    match ip {
-        IpAddr::V4(v4) => {
-            for (at, octet) in v4.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push('.');
-                }
-                octet.to_json(out);
-            }
-        }
-        // A String takes everything.
-        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
-    }
-}
-
 impl ToJson for IpAddr {
-    fn to_json(&self, out: &mut String) {
-        out.push('"');
-        address(self, out);
-        out.push('"');
+    fn to_json(&self, out: &mut Vec<u8>) {
+        word(of_ip(*self), out);
     }
 }
 
 impl ToJson for SocketAddr {
-    fn to_json(&self, out: &mut String) {
-        out.push('"');
-        match self {
-            SocketAddr::V4(v4) => {
-                address(&IpAddr::V4(*v4.ip()), out);
-                out.push(':');
-                v4.port().to_json(out);
-            }
-            SocketAddr::V6(v6) => drop(write!(out, "{v6}")),
-        }
-        out.push('"');
+    fn to_json(&self, out: &mut Vec<u8>) {
+        word(of_address(*self), out);
     }
 }

@@ -153,8 +153,8 @@ impl Serialize for Nanos {
 }
 
 impl ToJson for Nanos {
-    fn to_json(&self, out: &mut String) {
-        word(self.text().as_str(), out);
+    fn to_json(&self, out: &mut Vec<u8>) {
+        word(self.text(), out);
     }
 }
 
@@ -228,7 +228,7 @@ impl Serialize for Currency {
 }
 
 impl ToJson for Currency {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut Vec<u8>) {
         word(self.as_str(), out);
     }
 }

@@ -34,7 +34,7 @@ impl Mono {
 }
 
 impl crate::json::ToJson for Wall {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut Vec<u8>) {
         self.0.to_json(out);
     }
 }

@@ -60,8 +60,8 @@ impl E164 {
         (100..1_000_000_000_000_000).contains(&value).then_some(E164(value))
     }
 
-    /// A plus and the digits.
-    fn text(self) -> ShortText {
+    /// A plus and the digits, as it is written everywhere.
+    pub fn text(self) -> ShortText {
         let mut text = ShortText::default();
         text.push(b"+");
         text.push_number(self.0, 1);
@@ -124,8 +124,8 @@ impl Serialize for E164 {
 }
 
 impl ToJson for E164 {
-    fn to_json(&self, out: &mut String) {
-        word(self.text().as_str(), out);
+    fn to_json(&self, out: &mut Vec<u8>) {
+        word(self.text(), out);
     }
 }
 

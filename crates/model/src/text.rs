@@ -1,16 +1,19 @@
 //! Short texts without an allocation, and bytes as text: what a call record is written with. A record has some hundred values
 //! of ids, numbers and money, and the formatting machinery of the standard library costs more than the values.
 
-/// An ASCII text of at most 48 bytes; what is longer is cut.
+use std::fmt::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+
+/// An ASCII text of at most 64 bytes; what is longer is cut.
 #[derive(Clone, Copy, Debug)]
 pub struct ShortText {
-    bytes: [u8; 48],
+    bytes: [u8; 64],
     len: usize,
 }
 
 impl Default for ShortText {
     fn default() -> Self {
-        Self { bytes: [0; 48], len: 0 }
+        Self { bytes: [0; 64], len: 0 }
     }
 }
 
@@ -29,16 +32,11 @@ impl ShortText {
 
     /// Appends a number in decimal digits, with zeros before it up to `width` digits (20 at most).
     pub fn push_number(&mut self, n: u64, width: usize) {
-        let (mut digits, mut rest, mut used) = ([b'0'; 20], n, 0);
-        for digit in digits.iter_mut().rev() {
-            if rest == 0 && used >= width.max(1) {
-                break;
-            }
-            *digit = b'0' | (rest % 10) as u8;
-            rest /= 10;
-            used += 1;
-        }
-        self.push(digits.get(20 - used..).unwrap_or_default());
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(n).as_bytes();
+        let zeros = width.min(ZEROS.len()).saturating_sub(digits.len());
+        self.push(ZEROS.get(..zeros).unwrap_or_default());
+        self.push(digits);
     }
 
     /// Takes away what `c` stands for at the end.
@@ -48,10 +46,63 @@ impl ShortText {
         }
     }
 
+    /// The bytes of the text so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
     /// The text so far.
     pub fn as_str(&self) -> &str {
-        self.bytes.get(..self.len).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
+}
+
+const ZEROS: &[u8; 20] = b"00000000000000000000";
+
+impl AsRef<[u8]> for ShortText {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// An address as its `Display` writes it. Those of IPv4, nearly all, without the formatting machinery.
+pub fn of_ip(ip: IpAddr) -> ShortText {
+    let mut text = ShortText::default();
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            text.push_number(u64::from(a), 1);
+            for octet in [b, c, d] {
+                text.push(b".");
+                text.push_number(u64::from(octet), 1);
+            }
+        }
+        // A ShortText takes everything.
+        IpAddr::V6(v6) => {
+            let _ = write!(text, "{v6}");
+        }
+    }
+    text
+}
+
+/// An address with its port as its `Display` writes it: `192.0.2.1:5060`, `[2001:db8::1]:5060`.
+pub fn of_address(addr: SocketAddr) -> ShortText {
+    if let SocketAddr::V6(v6) = addr {
+        let mut text = ShortText::default();
+        let _ = write!(text, "{v6}");
+        return text;
+    }
+    let mut text = of_ip(addr.ip());
+    text.push(b":");
+    text.push_number(u64::from(addr.port()), 1);
+    text
 }
 
 /// Bytes of SIP in JSON as a text, each byte one character (`U+0000` to `U+00FF`), for `#[serde(with = "…")]`. Reads the lists
@@ -141,11 +192,23 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_written_as_everywhere() {
+        for text in ["192.0.2.1:5060", "0.0.0.0:0", "255.255.255.255:65535", "[2001:db8::1]:5060", "[::]:1"] {
+            let addr: SocketAddr = text.parse().unwrap();
+            assert_eq!(of_address(addr).as_str(), text);
+            assert_eq!(of_ip(addr.ip()).as_str(), addr.ip().to_string());
+        }
+        let longest: SocketAddr =
+            "[1111:2222:3333:4444:5555:6666:7777:8888%4294967295]:65535".parse().unwrap();
+        assert_eq!(of_address(longest).as_str(), longest.to_string());
+    }
+
+    #[test]
     fn what_is_too_long_is_cut_and_what_is_no_ascii_is_marked() {
         let mut text = ShortText::default();
-        text.push(&[b'x'; 47]);
+        text.push(&[b'x'; 63]);
         text.push("é1".as_bytes());
-        assert_eq!(text.as_str(), format!("{}?", "x".repeat(47)));
+        assert_eq!(text.as_str(), format!("{}?", "x".repeat(63)));
         text.trim_end(b'?');
         text.trim_end(b'x');
         text.trim_end(b'x');

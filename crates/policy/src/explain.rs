@@ -8,7 +8,7 @@ mod json;
 
 use serde::{Deserialize, Serialize};
 use warp_model::hex;
-use warp_model::json::ToJson;
+use warp_model::text::ShortText;
 use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 
 use crate::bindings::Entry;
@@ -595,7 +595,11 @@ fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String
         (None, Some(first)) => {
             // Of each call: without the formatting machinery.
             let mut text = String::with_capacity(128 + first.vendor_name.len());
-            let number = |n: usize, text: &mut String| (n as u64).to_json(text);
+            let number = |n: usize, text: &mut String| {
+                let mut digits = ShortText::default();
+                digits.push_number(n as u64, 1);
+                text.push_str(digits.as_str());
+            };
             text.push_str(&first.vendor_name);
             text.push_str(" is first of ");
             number(r.candidates.len(), &mut text);

@@ -166,3 +166,26 @@ fn every_word_of_a_decision_is_the_one_of_serde() {
     Refusal::ALL.iter().for_each(same);
     DestinationClass::ALL.iter().for_each(same);
 }
+
+/// Each call writes one: in a buffer that is there already, so that only the text that is kept is allocated.
+#[test]
+fn a_decision_that_is_written_allocates_its_text_and_nothing_else() {
+    let rounding = Rounding { mode: RoundingMode::Up, ..Rounding::default() };
+    let sell = PricedRate {
+        deck_version: "deck_x@1".into(),
+        prefix: "1415".into(),
+        rate_per_min: Nanos(12_300_000),
+        increment_initial_s: 6,
+        increment_next_s: 6,
+        setup_fee: Nanos(-1),
+        currency: Currency::USD,
+        rounding,
+        expected_charge: Nanos(i64::MAX),
+        sum: "180 s × 0.0123 / 60 = 0.0369 USD".into(),
+    };
+    let mut buffer = Vec::with_capacity(4_096);
+    let mut text = None;
+    let written = allocation_counter::measure(|| text = Some(JsonText::with(&sell, &mut buffer)));
+    assert_eq!(written.count_total, 1);
+    assert_eq!(text.unwrap().get(), serde_json::to_string(&sell).unwrap());
+}

@@ -704,6 +704,12 @@ pub(super) fn caller_of(msg: &Message<'_>, trust_asserted: bool) -> String {
 
 /// Text for a record: lossy, without control characters, at most 256 bytes (T-SIP-19).
 pub(super) fn printable(bytes: Vec<u8>) -> String {
+    // Nearly all are short and plain.
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) if text.len() <= 256 && text.bytes().all(|b| (0x20..0x7F).contains(&b)) => return text,
+        Ok(text) => text.into_bytes(),
+        Err(error) => error.into_bytes(),
+    };
     let text = String::from_utf8_lossy(&bytes);
     let mut out: String = text.chars().filter(|c| !c.is_control()).collect();
     while out.len() > 256 {
@@ -716,7 +722,7 @@ fn decide(
     snapshot: &Snapshot,
     input: &CallInput<'_>,
     live: &Live<'_>,
-    buffer: &mut String,
+    buffer: &mut Vec<u8>,
 ) -> (Decision, JsonText) {
     let decision = warp_policy::decide(snapshot, input, live);
     let record = warp_policy::explain(snapshot, input, live, &decision);

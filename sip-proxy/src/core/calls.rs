@@ -34,7 +34,7 @@ pub(crate) struct Calls {
     /// Kept for its capacity.
     pub(super) looked: Looked,
     /// What a record carries as JSON is written here first; kept for its capacity.
-    pub(super) written: String,
+    pub(super) written: Vec<u8>,
     pub(super) all: Slab<Box<Call>>,
     /// The youngest call of a key; the others follow from elder to elder.
     pub(super) by_dialog: HashTable<Id>,
@@ -59,7 +59,7 @@ impl Calls {
         Calls {
             bound: None,
             looked: Looked::default(),
-            written: String::new(),
+            written: Vec::new(),
             all: Slab::new(),
             by_dialog: HashTable::default(),
             by_cdr: HashTable::default(),
@@ -77,7 +77,7 @@ impl Calls {
     pub(super) fn request(&mut self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
         let Arrived { flow, msg, bytes, plan, key, stranger } = *arrived;
         if msg.to_tag().is_some() {
-            self.in_dialog(flow, msg, bytes, key, stranger, tx);
+            self.in_dialog(arrived, tx);
         } else if msg.method() == Method::Invite && plan.names_us {
             match self.authenticate(&flow, msg, stranger, tx) {
                 Ingress::Trunk(trunk, user) => {

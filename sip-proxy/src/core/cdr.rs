@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use warp_model::cdr::{CDR_VERSION, CallRecord, Direction, JournalRecord, LegRecord, Outcome, ReleaseSide};
 use warp_model::json::JsonText;
+use warp_model::text::ShortText;
 use warp_model::{CallId, E164, Now, Wall};
 use warp_policy::directory::NumberFormat;
 use warp_policy::screen::Reservation;
@@ -137,7 +138,7 @@ pub(super) fn number_for(call: &Call, trunk: &VendorTrunk) -> String {
         (Some(code), _) => format!("{code:03}"),
         (None, called) => written_as(call, called, trunk.number_format),
     };
-    escaped(&format!("{}{number}", trunk.tech_prefix))
+    escaped(&[&trunk.tech_prefix, &number])
 }
 
 /// The number as the target of a branch wants it; `None`: the target is nobody's.
@@ -147,7 +148,7 @@ pub(super) fn number_at(call: &Call, target: Target) -> Option<String> {
         Target::Vendor(ix) => Some(number_for(call, directory.vendor_trunk(ix)?)),
         Target::Trunk(ix) => {
             let called = call.inbound.as_ref().and_then(|d| d.called);
-            Some(escaped(&written_as(call, called, directory.trunk(ix)?.deliver.number_format)))
+            Some(escaped(&[&written_as(call, called, directory.trunk(ix)?.deliver.number_format)]))
         }
         Target::Contact(_) => None,
     }
@@ -158,20 +159,23 @@ fn written_as(call: &Call, number: Option<E164>, format: NumberFormat) -> String
     let Some(n) = number else {
         return call.record.as_ref().map_or_else(String::new, |r| r.called.clone());
     };
-    match format {
-        NumberFormat::PlusE164 => n.to_string(),
-        NumberFormat::E164 => n.as_u64().to_string(),
-        NumberFormat::National => match n.nanp() {
-            Some(national) => format!("{national:010}"),
-            None => format!("011{}", n.as_u64()),
-        },
+    let mut text = ShortText::default();
+    match (format, n.nanp()) {
+        (NumberFormat::PlusE164, _) => text = n.text(),
+        (NumberFormat::E164, _) => text.push_number(n.as_u64(), 1),
+        (NumberFormat::National, Some(national)) => text.push_number(national, 10),
+        (NumberFormat::National, None) => {
+            text.push(b"011");
+            text.push_number(n.as_u64(), 1);
+        }
     }
+    text.as_str().to_owned()
 }
 
 /// A user part (RFC 3261 §25.1): what is not plain is escaped, so that `#` of a tech prefix stays legal and nothing can leave it.
-fn escaped(user: &str) -> String {
-    let mut out = String::with_capacity(user.len());
-    for b in user.bytes() {
+fn escaped(user: &[&str]) -> String {
+    let mut out = String::with_capacity(user.iter().map(|part| part.len()).sum());
+    for b in user.iter().flat_map(|part| part.bytes()) {
         if b.is_ascii_alphanumeric() || b"+*-_.!~".contains(&b) {
             out.push(char::from(b));
         } else {

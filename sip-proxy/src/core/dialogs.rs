@@ -18,6 +18,7 @@ use super::calls::Calls;
 use super::cdr;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
+use super::ingress::Arrived;
 use super::media::{self, Waiting};
 use super::route::{self, Plan};
 use super::slab::Id;
@@ -83,15 +84,8 @@ impl Calls {
     }
 
     /// A request with a To tag (not ACK, not CANCEL).
-    pub(super) fn in_dialog(
-        &mut self,
-        flow: Flow,
-        msg: &Message<'_>,
-        bytes: &[u8],
-        key: u128,
-        stranger: bool,
-        tx: &mut Transactions,
-    ) {
+    pub(super) fn in_dialog(&mut self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
+        let Arrived { flow, msg, bytes, plan, key, stranger } = *arrived;
         let Some((id, side)) = self.find_call(&flow, msg, tx) else {
             tx.refuse(&flow, msg, 481, "", &[], stranger);
             return;
@@ -164,7 +158,7 @@ impl Calls {
             match if anchored { tx.session(msg) } else { Ok(None) } {
                 Err(e) => tx.answer(server, e.status(), e.phrase(), e.headers()),
                 Ok(Some(sdp)) => calls.anchor_request(call, side, server, flow, msg, sdp, tx),
-                Ok(None) => calls.forward_in_dialog(call, side, server, flow, msg, None, false, tx),
+                Ok(None) => calls.forward_in_dialog(call, side, server, flow, msg, Some(plan), None, tx),
             }
             if msg.method() == Method::Bye {
                 calls.close_answered(call, release, cause, "", tx);
@@ -227,7 +221,7 @@ impl Calls {
         call.exchange.early |= msg.method() == Method::Prack;
     }
 
-    /// Sends an in-dialog request on by a client transaction.
+    /// Sends an in-dialog request on by a client transaction. `plan`: when it was made already. `sdp`: the relay's, and whether it offers.
     #[allow(clippy::too_many_arguments)] // the parts of one message on its way
     pub(super) fn forward_in_dialog(
         &mut self,
@@ -236,14 +230,16 @@ impl Calls {
         server: Id,
         came: Flow,
         msg: &Message<'_>,
-        sdp: Option<&[u8]>,
-        offers: bool,
+        plan: Option<&Plan<'_>>,
+        sdp: Option<(&[u8], bool)>,
         tx: &mut Transactions,
     ) {
+        let offers = sdp.is_some_and(|(_, offers)| offers);
         let sent = (|| {
             let callee = if side == Side::Caller { msg.to_tag() } else { msg.from_tag() };
             call.turn_to(callee?);
-            let plan = Plan::of(&tx.config, &came, msg)?;
+            let read = if plan.is_none() { Plan::of(&tx.config, &came, msg) } else { None };
+            let plan = plan.or(read.as_ref())?;
             let flow = self.way_to(call, side.other(), came, tx)?;
             let from_caller = side == Side::Caller;
             let uri = plan.sent_as(msg);
@@ -256,9 +252,9 @@ impl Calls {
                 out_by: route::listener_of(&tx.ours, &flow),
                 untrusted: true,
                 strip_credentials: true,
-                sdp,
+                sdp: sdp.map(|(sdp, _)| sdp),
                 offers,
-                ..Copy::new(&plan, came)
+                ..Copy::new(plan, came)
             };
             let owner = Owner::InDialog { call: call.id, server };
             let client = tx.forward_request(msg, &copy, flow, owner)?;

@@ -4,6 +4,7 @@
 use warp_model::Lent;
 use warp_model::cdr::{JournalRecord, Outcome, ReleaseSide};
 
+use warp_model::text::of_address;
 use warp_policy::screen::VendorReservation;
 use warp_policy::{DownCause, VendorTrunkIx};
 use warp_sip::dialog::Side;
@@ -117,7 +118,12 @@ impl Calls {
         }
         let branch_no = call.branches.len() as u16;
         let via_branch = match &call.record {
-            Some(r) => format!("{}-{}", r.cdr_id, branch_no + 1).into_bytes(),
+            Some(r) => {
+                let mut name = r.cdr_id.text();
+                name.push(b"-");
+                name.push_number(u64::from(branch_no) + 1, 1);
+                name.as_bytes().to_vec()
+            }
             None => Vec::new(),
         };
         let same = |b: &&Branch| b.target == target || b.flow.remote.ip() == flow.remote.ip();
@@ -191,7 +197,7 @@ impl Calls {
             return false;
         };
         let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
-        let uri = format!("sip:{number}@{}{param}", flow.remote);
+        let uri = ["sip:", &number, "@", of_address(flow.remote).as_str(), param].concat();
         let trusted = call.origin.is_trusted(&snapshot.directory);
         let mut lines = Vec::new();
         if there != call.invite_cseq {

@@ -415,7 +415,16 @@ impl Calls {
                             None => call.exchange.offered(),
                         }
                         if let Ok(msg) = Message::parse(&bytes) {
-                            self.forward_in_dialog(call, side, server, flow, &msg, Some(&sdp), offers, tx);
+                            self.forward_in_dialog(
+                                call,
+                                side,
+                                server,
+                                flow,
+                                &msg,
+                                None,
+                                Some((&sdp, offers)),
+                                tx,
+                            );
                         }
                     }
                     None => {

@@ -83,7 +83,7 @@ json_object!(Resume {
 });
 
 /// As serde has bytes: a list of numbers.
-fn numbers(realm: &Option<Box<[u8]>>, out: &mut String) {
+fn numbers(realm: &Option<Box<[u8]>>, out: &mut Vec<u8>) {
     realm.as_deref().map(<[u8]>::to_vec).to_json(out);
 }
 

@@ -111,7 +111,7 @@ impl<'a> Plan<'a> {
                 strict_before = true;
             }
         }
-        let left = msg.routes().count() - usize::from(strict_before);
+        let left = if strict_before { msg.routes().count() - 1 } else { usize::MAX };
         let mut routes = routes.take(left).peekable();
         let mut popped = 0;
         while let Some(r) = routes.next_if(is_us) {

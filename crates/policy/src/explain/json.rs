@@ -112,7 +112,7 @@ json_words!(JurisdictionRule {
 macro_rules! named {
     ($($type:ident by $name:ident),*) => {$(
         impl ToJson for $type {
-            fn to_json(&self, out: &mut String) {
+            fn to_json(&self, out: &mut Vec<u8>) {
                 word(self.$name(), out);
             }
         }
@@ -122,7 +122,7 @@ macro_rules! named {
 named!(Refusal by code, DestinationClass by as_str, Jurisdiction by as_str);
 
 impl ToJson for SnapshotId {
-    fn to_json(&self, out: &mut String) {
-        word(self.text().as_str(), out);
+    fn to_json(&self, out: &mut Vec<u8>) {
+        word(self.text(), out);
     }
 }
