@@ -35,7 +35,9 @@ impl ShortText {
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(n).as_bytes();
         let zeros = width.min(ZEROS.len()).saturating_sub(digits.len());
-        self.push(ZEROS.get(..zeros).unwrap_or_default());
+        if zeros > 0 {
+            self.push(ZEROS.get(..zeros).unwrap_or_default());
+        }
         self.push(digits);
     }
 
@@ -77,12 +79,22 @@ pub fn of_ip(ip: IpAddr) -> ShortText {
     let mut text = ShortText::default();
     match ip {
         IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            text.push_number(u64::from(a), 1);
-            for octet in [b, c, d] {
-                text.push(b".");
-                text.push_number(u64::from(octet), 1);
+            // The digits of each octet where they come to stand, a dot behind each.
+            let mut out = [b'.'; 16];
+            let mut slots = out.iter_mut();
+            let mut len = 0;
+            for octet in v4.octets() {
+                let digits = [octet / 100, octet / 10 % 10, octet % 10];
+                let zeros = usize::from(octet < 100) + usize::from(octet < 10);
+                for digit in digits.into_iter().skip(zeros) {
+                    if let Some(slot) = slots.next() {
+                        *slot = b'0' | digit;
+                    }
+                }
+                slots.next();
+                len += 4 - zeros;
             }
+            text.push(out.get(..len.saturating_sub(1)).unwrap_or_default());
         }
         // A ShortText takes everything.
         IpAddr::V6(v6) => {

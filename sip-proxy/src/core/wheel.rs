@@ -65,13 +65,15 @@ impl<K> Level<K> {
 #[derive(Debug)]
 pub(crate) struct Wheel<K> {
     now: u64,
+    /// What [`Wheel::next_tick`] says: asked at each wake-up, and changed by few of them.
+    soonest: Option<u64>,
     levels: [Level<K>; 3],
 }
 
 impl<K: Copy> Wheel<K> {
     /// Empty, at time zero.
     pub(crate) fn new() -> Self {
-        Wheel { now: 0, levels: [Level::new(), Level::new(), Level::new()] }
+        Wheel { now: 0, soonest: None, levels: [Level::new(), Level::new(), Level::new()] }
     }
 
     /// Look at `key` at `at` (or at the next tick when that is past).
@@ -82,20 +84,24 @@ impl<K: Copy> Wheel<K> {
 
     fn insert(&mut self, tick: u64, key: K) {
         let now = self.now;
-        if tick - now < SLOTS {
+        let at = if tick - now < SLOTS {
             self.levels[0].push(tick, tick, key);
+            tick
         } else if (tick >> 8) - (now >> 8) < SLOTS {
             self.levels[1].push(tick >> 8, tick, key);
+            tick >> 8 << 8
         } else {
             // Beyond the reach: looked at early, armed again.
             let slot = (tick >> 16).min((now >> 16) + MASK);
             self.levels[2].push(slot, tick, key);
-        }
+            slot << 16
+        };
+        self.soonest = Some(self.soonest.map_or(at, |soonest| soonest.min(at)));
     }
 
     /// When [`Wheel::advance`] should be called next.
     pub(crate) fn next(&self) -> Option<Mono> {
-        self.next_tick().map(|t| Mono(t << TICK_SHIFT))
+        self.soonest.map(|t| Mono(t << TICK_SHIFT))
     }
 
     fn next_tick(&self) -> Option<u64> {
@@ -110,7 +116,7 @@ impl<K: Copy> Wheel<K> {
     pub(crate) fn advance(&mut self, now: Mono, due: &mut Vec<K>) {
         let target = now.0 >> TICK_SHIFT;
         while self.now < target {
-            let Some(tick) = self.next_tick().filter(|t| *t <= target) else {
+            let Some(tick) = self.soonest.filter(|t| *t <= target) else {
                 self.now = target;
                 return;
             };
@@ -132,6 +138,7 @@ impl<K: Copy> Wheel<K> {
             let mut fired = self.levels[0].take(tick);
             due.extend(fired.drain(..).map(|(_, key)| key));
             self.levels[0].give_back(tick, fired);
+            self.soonest = self.next_tick();
         }
     }
 }
@@ -162,9 +169,11 @@ mod tests {
                 now = if step % 2 == 0 { next.0 } else { next.0.max(now + step) };
                 let mut due = vec![];
                 w.advance(Mono(now), &mut due);
+                prop_assert_eq!(w.soonest, w.next_tick());
                 for key in due {
                     if times[key] > now {
                         w.arm(Mono(times[key]), key);
+                        prop_assert_eq!(w.soonest, w.next_tick());
                     } else {
                         prop_assert!(fired[key].is_none());
                         fired[key] = Some(now);
