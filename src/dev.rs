@@ -12,6 +12,7 @@ mod world;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -77,7 +78,7 @@ pub(crate) struct World {
     pub(crate) customer: String,
     /// A trunk of it; absent in an empty world.
     trunk: Option<String>,
-    _vendors: Option<VendorAgents>,
+    vendors: Option<Arc<VendorAgents>>,
 }
 
 impl World {
@@ -99,19 +100,20 @@ impl World {
         }
         let client = operator(&stack, &mut secrets, api)?;
         let (vendors, customer, trunk) = if demo {
-            let vendors = VendorAgents::start(seed())?;
+            let vendors = Arc::new(VendorAgents::start(seed())?);
             let seeded = world::seed(&client, &mut secrets, &vendors.addresses())?;
             (Some(vendors), seeded.customer, Some(seeded.trunk))
         } else {
             (None, world::bare(&client, &mut secrets)?, None)
         };
-        Ok(World { stack, secrets, client, customer, trunk, _vendors: vendors })
+        Ok(World { stack, secrets, client, customer, trunk, vendors })
     }
 
     /// Stops the stack, then the vendors.
     pub(crate) fn stop(self) {
-        let World { stack, _vendors, .. } = self;
+        let World { stack, vendors, .. } = self;
         stack.stop();
+        drop(vendors);
     }
 
     /// Waits until the running proxy decides with the demo decks.
@@ -183,7 +185,12 @@ pub(crate) fn run(args: &DevArgs, common: &Common) -> anyhow::Result<u8> {
         taken.iter().for_each(|line| println!("{line}"));
     }
     let sip = world.stack.addresses.sip_udp.ok_or_else(|| Failure::new("SIP over UDP does not listen"))?;
-    let callers = Callers::start(sip, &world.secrets, seed())?;
+    let vendors = world.vendors.clone().ok_or_else(|| Failure::new("the demo world has no vendors"))?;
+    let brings = vendors.addresses().first().copied();
+    let callers = Callers::start(sip, &world.secrets, vendors, seed())?;
+    if let Some(brings) = brings {
+        world::numbers(&world.client, &callers.addresses(), brings)?;
+    }
     let routable = world.routable(Duration::from_secs(10));
     let first = if routable { callers.first() } else { None };
     banner::print(&world, first.as_ref(), args, began.elapsed(), common);

@@ -110,15 +110,21 @@ fn agent(ip: IpAddr, port: u16, seed: u64, rule: Rule) -> Result<Agent, Failure>
 /// Callers of all trunks.
 pub(super) struct Callers {
     agents: Vec<(Agent, Option<Credentials>)>,
+    /// They call the customers' numbers.
+    vendors: Arc<VendorAgents>,
     proxy: SocketAddr,
 }
 
 impl Callers {
-    pub(super) fn start(proxy: SocketAddr, secrets: &Secrets, seed: u64) -> Result<Self, Failure> {
+    pub(super) fn start(
+        proxy: SocketAddr,
+        secrets: &Secrets,
+        vendors: Arc<VendorAgents>,
+        seed: u64,
+    ) -> Result<Self, Failure> {
         let mut agents = Vec::new();
         for (i, trunk) in TRUNKS.iter().enumerate() {
-            // Customers take no calls in this world.
-            let rule: Rule = Arc::new(|_: &str| refuse(404, Duration::ZERO, 1));
+            let rule: Rule = Arc::new(|called: &str| answering(called, Duration::from_millis(60)));
             let agent = agent(trunk.ip.into(), 5072, seed.wrapping_add(100 + i as u64), rule)?;
             let credentials = trunk.user.map(|user| Credentials {
                 user: user.to_owned(),
@@ -126,7 +132,12 @@ impl Callers {
             });
             agents.push((agent, credentials));
         }
-        Ok(Self { agents, proxy })
+        Ok(Self { agents, vendors, proxy })
+    }
+
+    /// Where each trunk's agent takes calls, in the order of the trunks.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.agents.iter().map(|(agent, _)| agent.addr()).collect()
     }
 
     /// The banner's call, waited for.
@@ -139,6 +150,9 @@ impl Callers {
 
     /// The `n`-th call of the traffic: trunk, number and length follow from `n` and the seed.
     fn place(&self, n: u32, salt: u32) {
+        if n % 6 == 3 {
+            return self.place_inbound(n, salt);
+        }
         let Some((agent, credentials)) = self.agents.get(n as usize % self.agents.len().max(1)) else {
             return;
         };
@@ -160,6 +174,21 @@ impl Callers {
             spec.cancel_after = Some(Duration::from_millis(1_500 + pick(5, 2_000) as u64));
         }
         agent.call_with(spec, |_| ());
+    }
+}
+
+impl Callers {
+    /// Every sixth call: the first vendor brings one to a number of a customer.
+    fn place_inbound(&self, n: u32, salt: u32) {
+        let Some(vendor) = self.vendors.agents.first() else {
+            return;
+        };
+        let called = TRUNKS[(n / 6) as usize % TRUNKS.len()].caller;
+        let npa = NPAS[scatter(n, salt ^ 6) as usize % NPAS.len()];
+        let caller = format!("+1{npa}555{:04}", scatter(n, salt ^ 7) % 10_000);
+        let mut spec = CallSpec::new(self.proxy, &caller, called);
+        spec.talk = Duration::from_secs(1) + Duration::from_millis(u64::from(scatter(n, salt ^ 8) % 5_000));
+        vendor.call_with(spec, |_| ());
     }
 }
 

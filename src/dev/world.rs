@@ -144,6 +144,55 @@ pub(super) fn seed(
     Ok(seeded)
 }
 
+/// Makes the caller number of each trunk one that can be called: the first vendor brings its calls, the trunk's own agent takes them.
+/// `phones` are the addresses of those agents, `brings` that of the vendor's.
+pub(super) fn numbers(client: &Client, phones: &[SocketAddr], brings: SocketAddr) -> Result<(), Failure> {
+    let put = |path: &str, body: Value| client.json("PUT", path, &body);
+    let found = |list: &str, field: &str, value: &str| -> Result<String, Failure> {
+        let row = client.find(list, |row| row[field] == value)?;
+        row.as_ref().map_or_else(|| Err(Failure::new(format!("{value} is not in {list}"))), id_of)
+    };
+    let vendor = found("/admin/vendors", "slug", VENDORS[0].slug)?;
+    let terms = |deck: String| json!({"deck_ids": [deck]});
+    put(&format!("/admin/vendors/{vendor}/inbound"), terms(inbound_deck(client, "Inbound cost", "0.0012")?))?;
+    let trunk = found(&format!("/admin/vendor-trunks?vendor={vendor}"), "name", "main")?;
+    let networks = json!({"networks": [brings.ip().to_string()]});
+    put(&format!("/admin/vendor-trunks/{trunk}/inbound"), networks)?;
+    let sell = inbound_deck(client, "Inbound retail", "0.004")?;
+    for (t, phone) in TRUNKS.iter().zip(phones) {
+        let customer = found("/admin/customers", "name", t.customer)?;
+        put(&format!("/admin/customers/{customer}/inbound"), terms(sell.clone()))?;
+        let trunk = found(&format!("/admin/trunks?customer={customer}"), "name", t.name)?;
+        let addresses = json!({"addresses": [phone.to_string()]});
+        put(&format!("/admin/trunks/{trunk}/inbound"), addresses)?;
+        let list = format!("/admin/numbers?number={}", t.caller.replace('+', "%2B"));
+        let body = json!({"number": t.caller, "vendor_id": vendor, "customer_id": customer});
+        let number = ensure(client, &list, "number", t.caller, "/admin/numbers", body)?;
+        let path = format!("/admin/numbers/{number}");
+        let now = client.get(&path)?;
+        // Whoever has led it elsewhere since, or taken it back, meant it.
+        if now["customer_id"] == customer.as_str() && now["targets"] == json!([]) {
+            client.json("PATCH", &path, &json!({"targets": [{"trunk_id": trunk}]}))?;
+        }
+    }
+    Ok(())
+}
+
+/// A deck with one price for the area codes of the numbers, in force.
+fn inbound_deck(client: &Client, name: &str, rate: &str) -> Result<String, Failure> {
+    let body = json!({"name": name, "kind": "us"});
+    let id = ensure(client, "/admin/rate-decks", "name", name, "/admin/rate-decks", body)?;
+    if client.get(&format!("/admin/rate-decks/{id}"))?["active_version"].is_null() {
+        let mut csv = String::from("Prefix,Interstate,Intrastate,Indeterminate,Increment\n");
+        for t in &TRUNKS {
+            csv.push_str(&format!("{},{rate},{rate},{rate},6/6\n", t.caller.get(1..5).unwrap_or_default()));
+        }
+        let path = format!("/admin/rate-decks/{id}/versions?activate=true&source_name=demo-inbound.csv");
+        client.csv(&path, csv)?;
+    }
+    Ok(id)
+}
+
 /// One customer with a key, nothing else.
 pub(super) fn bare(client: &Client, secrets: &mut Secrets) -> Result<String, Failure> {
     let body = json!({"name": "Launch"});
