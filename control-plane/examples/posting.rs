@@ -196,6 +196,7 @@ fn call(snapshot: &Snapshot, n: u64, now: Wall) -> CallRecord {
         customer_id: Some(row.customer),
         trunk_id: Some(row.id),
         direction: Default::default(),
+        on_net: false,
         number_id: None,
         ingress_ip: [127, 0, 0, 5].into(),
         ingress_user: None,

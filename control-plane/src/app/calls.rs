@@ -473,8 +473,13 @@ pub fn conceal_decision(decision: &mut Value) {
         Value::Object(map) => map.retain(|key, _| shown.contains(&key.as_str())),
         other => *other = Value::Null,
     };
+    // Of a call from a customer of ours to another one, the caller's trunk is the caller's business.
+    let inbound = decision.get("direction").is_some();
     only(decision, SHOWN);
     if let Some(inputs) = decision.get_mut("inputs") {
+        if inbound && let Value::Object(map) = inputs {
+            map.remove("trunk");
+        }
         only(inputs, INPUTS);
     }
     for (name, shown) in [("candidates", &["rank", "jurisdiction"] as &[&str]), ("excluded", &["reason"])] {

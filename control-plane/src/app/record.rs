@@ -23,6 +23,8 @@ crate::view! {
         pub trunk_id: Option<String>,
         /// Which way the call went. Absent: `outbound`.
         pub direction: Sometimes<Word<CallDirection>>,
+        /// True when both parties are customers of ours: no vendor had a part in the call.
+        pub on_net: Sometimes<bool>,
         /// The number of the customer that was called. Inbound calls only.
         pub number_id: Sometimes<String>,
         /// The address that the INVITE came from. Of an inbound call only operators see it.
@@ -227,6 +229,8 @@ crate::view! {
         pub jurisdiction_rule: Option<String>,
         /// What the customer pays.
         pub sell: Option<DecisionPrice>,
+        /// The number of ours that was called, so that no vendor was asked. Outbound calls only, and only operators see it.
+        pub on_net: Sometimes<String>,
         /// The partition. Only operators see it.
         pub partition: Sometimes<Option<String>>,
         /// How the partition orders its vendors. Only operators see it.
@@ -245,7 +249,7 @@ crate::view! {
 crate::view! {
     /// What a decision was made from, besides the snapshot.
     pub struct DecisionInputs {
-        /// The trunk that the call came in on. Outbound calls only.
+        /// The trunk that the call came in on. Of an inbound call the one of a customer of ours who called, and only operators see it.
         pub trunk: Sometimes<String>,
         /// The vendor trunk that the call came from. Inbound calls only, and only operators see it.
         pub vendor_trunk: Sometimes<String>,

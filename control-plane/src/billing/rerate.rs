@@ -2,8 +2,10 @@
 //! they were recorded. Zero tolerance (PRODUCT §2.10): a difference is an alarm.
 
 use warp_model::VendorTrunkId;
-use warp_model::cdr::{CallRecord, Direction};
-use warp_policy::{Decision, DecisionRecord, InboundRecord, Snapshot, rate_call, replay, replay_inbound};
+use warp_model::cdr::{CallRating, CallRecord, Direction};
+use warp_policy::{
+    Decision, DecisionRecord, InboundRecord, Snapshot, rate_call, rate_call_on_net, replay, replay_inbound,
+};
 
 /// What rating again says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +65,11 @@ fn repeat_inbound(snapshot: &Snapshot, record: &CallRecord) -> Option<Repeated> 
     let were: Vec<_> = recorded.targets.iter().map(|t| Some(t.trunk)).collect();
     let rating = match (record.answer_at, again.sell, again.buy) {
         (None, ..) => Verdict::None,
+        (_, Some(sell), _) if record.on_net => {
+            verdict(rate_call_on_net(snapshot, &sell, record.duration_ms).ok(), record)
+        }
         (_, Some(sell), Some(buy)) => {
-            let price = rate_call(snapshot, &sell, &buy, record.duration_ms).ok();
-            if price.is_some() && price == record.rating { Verdict::Confirmed } else { Verdict::Mismatch }
+            verdict(rate_call(snapshot, &sell, &buy, record.duration_ms).ok(), record)
         }
         // A call back to somebody who called for help needs no price.
         _ if again.callback && record.rating.is_none() => Verdict::None,
@@ -104,9 +108,17 @@ fn rate(snapshot: &Snapshot, record: &CallRecord, again: &Decision) -> Verdict {
         list.iter()
             .find(|c| snapshot.directory.vendor_trunk(c.vendor_trunk).map(|t| t.id) == record.vendor_trunk_id)
     });
+    if record.on_net {
+        let price = again.sell.and_then(|sell| rate_call_on_net(snapshot, &sell, record.duration_ms).ok());
+        return verdict(price, record);
+    }
     let price = match (&again.sell, used.and_then(|c| c.buy)) {
         (Some(sell), Some(buy)) => rate_call(snapshot, sell, &buy, record.duration_ms).ok(),
         _ => None,
     };
+    verdict(price, record)
+}
+
+fn verdict(price: Option<CallRating>, record: &CallRecord) -> Verdict {
     if price.is_some() && price == record.rating { Verdict::Confirmed } else { Verdict::Mismatch }
 }

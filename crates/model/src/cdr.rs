@@ -34,6 +34,9 @@ pub struct CallRecord {
     /// Which way the call goes, seen from the customer.
     #[serde(default, skip_serializing_if = "Direction::is_outbound")]
     pub direction: Direction,
+    /// Both parties are customers of ours: no vendor carried or brought the call, and each of the two has a record of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_net: bool,
     /// The number of ours that was called. Inbound calls only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number_id: Option<NumberId>,
@@ -273,6 +276,7 @@ json_object!(CallRecord {
     customer_id,
     trunk_id,
     direction unless(Direction::is_outbound),
+    on_net unless(std::ops::Not::not),
     number_id unless(Option::is_none),
     ingress_ip,
     ingress_user,

@@ -113,6 +113,7 @@ prop_compose! {
             cdr_id: CallId::from_u128(who.0), version: rest.4, sip_call_id: numbers.0,
             customer_id: who.1.map(CustomerId::from_u128), trunk_id: who.2.map(TrunkId::from_u128),
             direction: if inbound.is_some() { Direction::Inbound } else { Direction::Outbound },
+            on_net: end.5 && inbound.is_some(),
             number_id: inbound.map(NumberId::from_u128),
             ingress_ip: who.3, ingress_user: who.4, caller: numbers.1, called: numbers.2, caller_e164: numbers.3,
             called_e164: numbers.4, jurisdiction: numbers.5, setup_at: times.0, progress_at: times.1,

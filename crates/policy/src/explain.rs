@@ -9,7 +9,7 @@ mod json;
 use serde::{Deserialize, Serialize};
 use warp_model::hex;
 use warp_model::text::ShortText;
-use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{Currency, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
 
 use crate::bindings::Entry;
 use crate::directory::{Strategy, VendorIx, VendorTrunkIx};
@@ -62,6 +62,9 @@ pub struct DecisionRecord {
     pub jurisdiction_rule: Option<JurisdictionRule>,
     /// What the customer pays.
     pub sell: Option<PricedRate>,
+    /// The number of ours that was called: the call goes to its customer, without a vendor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_net: Option<NumberId>,
     /// Partition and how it orders.
     pub partition: Option<String>,
     /// The strategy of the partition.
@@ -218,7 +221,9 @@ pub fn explain(
         for e in &p.entries {
             looked_at.extend(directory.trunks_of_vendor(e.vendor));
         }
-        exclusions(snapshot, input, live, decision, &mut excluded);
+        if !decision.on_net {
+            exclusions(snapshot, input, live, decision, &mut excluded);
+        }
     }
     looked_at.sort_unstable();
     looked_at.dedup();
@@ -267,6 +272,11 @@ pub fn explain(
         jurisdiction: decision.jurisdiction,
         jurisdiction_rule: decision.jurisdiction_rule,
         sell,
+        on_net: decision
+            .called
+            .filter(|_| decision.on_net)
+            .and_then(|n| snapshot.numbers.find(n))
+            .map(|n| n.id),
         partition: partition_row.map(|p| p.name.clone()),
         strategy: partition_row.map(|p| p.strategy),
         expected_duration_s: partition_row.map(|p| p.expected_duration_s),
@@ -579,6 +589,10 @@ fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String
             Some(c) => format!("Emergency call {code}: goes to {} without commercial checks.", c.vendor_name),
             None => format!("Emergency call {code}: refused, no emergency route is configured."),
         };
+    }
+    if let (None, Some(number), Some(sell)) = (r.refusal, r.on_net, &r.sell) {
+        let price = format!("{} {}/min", sell.rate_per_min, sell.currency);
+        return format!("Goes to {number}, a number of ours, without a vendor; sold for {price}.");
     }
     let out = |reason: &str| r.excluded.iter().filter(|e| e.reason == reason).count();
     match (&r.refusal, r.candidates.first()) {

@@ -44,7 +44,7 @@ pub use inbound::{
 pub use lcr::{LcrBuilder, LcrIndex, RateList};
 pub use number_plan::{Jurisdiction, NumberPlan};
 pub use numbers::NumberBook;
-pub use price::rate_call;
+pub use price::{rate_call, rate_call_on_net};
 pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate};
 pub use recorded::{RecordedError, rate_recorded};
 pub use refusal::Refusal;

@@ -4,7 +4,7 @@
 
 use warp_model::cdr::CallRating;
 
-use crate::rate::{BuyRate, RatingError, SellRate, rate_sides};
+use crate::rate::{BuyRate, RatingError, SellRate, rate_on_net, rate_sides};
 use crate::snapshot::Snapshot;
 
 /// Prices an answered call on both sides.
@@ -18,4 +18,16 @@ pub fn rate_call(
 ) -> Result<CallRating, RatingError> {
     let label = |deck: u32| snapshot.lcr.deck(deck).map(|d| d.label()).ok_or(RatingError::UnknownDeck);
     rate_sides((sell, label(sell.deck)?), (buy, label(buy.deck)?), duration_ms)
+}
+
+/// Prices one customer's side of an answered call between two customers of ours, which no vendor carried.
+///
+/// In: what that customer pays by, the duration from answer to end in ms. Errors: see [`RatingError`].
+pub fn rate_call_on_net(
+    snapshot: &Snapshot,
+    sell: &SellRate,
+    duration_ms: u64,
+) -> Result<CallRating, RatingError> {
+    let label = snapshot.lcr.deck(sell.deck).map(|d| d.label()).ok_or(RatingError::UnknownDeck)?;
+    rate_on_net((sell, label), duration_ms)
 }

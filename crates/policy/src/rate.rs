@@ -206,6 +206,30 @@ pub(crate) fn rate_sides(
     Ok(CallRating { sell: sell_side, buy: buy_side, margin })
 }
 
+/// Prices one customer's side of a call between two customers: nobody is paid for carrying it.
+pub(crate) fn rate_on_net(
+    (sell, label): (&SellRate, String),
+    duration_ms: u64,
+) -> Result<CallRating, RatingError> {
+    let sell_side = rate_side(sell, label, duration_ms)?;
+    let buy = RatedSide {
+        deck_version: ON_NET.to_owned(),
+        prefix: String::new(),
+        rate_per_min: Nanos::ZERO,
+        increment_initial_s: 1,
+        increment_next_s: 1,
+        setup_fee: Nanos::ZERO,
+        billable_s: 0,
+        charge: Nanos::ZERO,
+        currency: sell.currency,
+        sum: "no vendor".to_owned(),
+    };
+    Ok(CallRating { margin: Some(sell_side.charge), sell: sell_side, buy })
+}
+
+/// Stands where the deck version of a vendor would, of a call that no vendor carried.
+pub const ON_NET: &str = "on-net";
+
 #[cfg(test)]
 mod tests {
     use super::*;

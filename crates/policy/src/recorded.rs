@@ -8,7 +8,7 @@ use warp_model::cdr::CallRating;
 
 use crate::deck::Terms;
 use crate::explain::{DecisionRecord, PricedRate};
-use crate::rate::{Rate, RatingError, rate_sides};
+use crate::rate::{Rate, RatingError, rate_on_net, rate_sides};
 
 /// Why a recorded decision does not price a call. Such a call is an alarm, never free (PRODUCT §2.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,9 @@ pub fn rate_recorded(
         return Ok(None);
     }
     let sell = record.sell.as_ref().ok_or(RecordedError::NoSellPrice)?;
+    if record.on_net.is_some() {
+        return Ok(Some(rate_on_net((&rate_of(sell)?, sell.deck_version.clone()), duration_ms)?));
+    }
     let candidate = record.candidates.iter().find(|c| Some(c.vendor_trunk) == carried);
     let buy = candidate.and_then(|c| c.buy.as_ref()).ok_or(RecordedError::NoBuyPrice)?;
     let (sell_rate, buy_rate) = (rate_of(sell)?, rate_of(buy)?);

@@ -8,8 +8,8 @@ use warp_model::{CustomerId, DeckId, NumberId, TrunkId, Wall};
 use warp_policy::deck::DeckKind;
 use warp_policy::directory::{Customer, Deliver, InboundTerms, PricedBy, Trunk};
 use warp_policy::inbound::{
-    self, Destination, Number, NumberBook, TrunkTarget, decide_inbound, explain_inbound, rate_inbound_record,
-    replay_inbound,
+    self, Brings, Destination, Number, NumberBook, TrunkTarget, decide_inbound, explain_inbound,
+    rate_inbound_record, replay_inbound,
 };
 use warp_policy::{
     DirectoryBuilder, InboundDecision, InboundInput, InboundRecord, LcrIndex, NumberPlan, Snapshot, TrunkIx,
@@ -75,7 +75,7 @@ fn snapshot(rows: DirectoryBuilder, numbers: Vec<Number>) -> Snapshot {
 
 fn input<'a>(caller: &'a str, called: &'a str) -> InboundInput<'a> {
     InboundInput {
-        vendor_trunk: VendorTrunkIx(0),
+        from: Brings::Vendor(VendorTrunkIx(0)),
         caller: caller.as_bytes(),
         called: called.as_bytes(),
         at: Wall(0),
@@ -254,6 +254,46 @@ fn a_page_of_numbers_is_stored_by_itself_and_what_is_known_is_not_fetched() {
     // Without a number it is what it was before there were any.
     let none = s.with_numbers(Arc::new(NumberBook::default()));
     assert_eq!(none.id, Snapshot::new(s.directory.clone(), s.lcr.clone(), s.number_plan.clone()).id);
+}
+
+/// A customer's call to a number of another one: what each pays, and no vendor.
+#[test]
+fn a_customers_call_to_our_number_needs_no_vendor_and_both_sides_pay() {
+    let mut rows = directory();
+    rows.trunks[3].acl = vec!["203.0.113.0/28".parse().unwrap()];
+    for trunk in &mut rows.trunks {
+        trunk.sell_decks = vec![DeckId::from_u128(200)];
+    }
+    let s = snapshot(rows, vec![number(1, &[(1, 0, 1)])]);
+    let caller = s.directory.trunk_ix(TrunkId::from_u128(4)).unwrap();
+    let out = warp_policy::CallInput {
+        trunk: caller,
+        caller: b"+12025550100",
+        called: OURS.as_bytes(),
+        at: Wall(0),
+        call_hash: 1,
+        lrn: None,
+    };
+    let live = warp_policy::Live::default();
+    let d = warp_policy::decide(&s, &out, &live);
+    assert!(d.on_net && d.result.unwrap().is_empty());
+    let record = warp_policy::explain(&s, &out, &live, &d);
+    assert_eq!(record.on_net, Some(NumberId::from_u128(9)));
+    assert!(record.summary.contains("without a vendor; sold for 0.005 USD/min"), "{}", record.summary);
+    assert_eq!(warp_policy::replay(&s, &record).unwrap(), d);
+    let paid = warp_policy::rate_recorded(&record, None, 60_000).unwrap().unwrap();
+    assert_eq!((paid.sell.charge.to_string(), paid.buy.charge.to_string()), ("0.005".into(), "0".into()));
+    assert_eq!(paid, warp_policy::rate_call_on_net(&s, &d.sell.unwrap(), 60_000).unwrap());
+    let i = InboundInput { from: Brings::Trunk(caller), ..input("+12025550100", OURS) };
+    let (d, record) = decided(&s, &i);
+    assert_eq!((d.result.unwrap().len(), d.buy, price(d.sell)), (1, None, "0.005@1415".into()));
+    let gets = rate_inbound_record(&record, 60_000).unwrap().unwrap();
+    assert_eq!((gets.sell.charge.to_string(), gets.buy.deck_version.as_str()), ("0.005".into(), "on-net"));
+    // A call that the caller's decks do not price is carried by nobody, whoever is called.
+    let mut rows = directory();
+    rows.trunks[3].sell_decks = vec![];
+    let s = snapshot(rows, vec![number(1, &[(1, 0, 1)])]);
+    assert_eq!(warp_policy::decide(&s, &out, &live).result.unwrap_err().code(), "rating_failed");
 }
 
 proptest! {

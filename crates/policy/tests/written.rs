@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use warp_model::json::{JsonText, ToJson};
-use warp_model::{Currency, E164, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{Currency, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::directory::Strategy as Order;
 use warp_policy::explain::*;
 use warp_policy::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
@@ -142,7 +142,8 @@ prop_compose! {
             version: head.0, snapshot_id: format!("{:032x}", head.1).parse::<SnapshotId>().unwrap(), inputs: head.2,
             summary: head.3, refusal: head.4, called: numbers.0, routed: numbers.1, class: told.0, emergency: numbers.3,
             caller: numbers.2, caller_class: told.1, orig_state: told.2, term_state: told.3, jurisdiction: told.4.0,
-            jurisdiction_rule: told.4.1, sell: order.0, partition: order.1, strategy: order.2,
+            jurisdiction_rule: told.4.1, sell: order.0,
+            on_net: numbers.3.map(|n| NumberId::from_u128(n.into())), partition: order.1, strategy: order.2,
             expected_duration_s: order.3, candidates: lists.0, excluded: lists.1, max_duration_s: order.4,
         }
     }

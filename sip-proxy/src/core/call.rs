@@ -25,6 +25,7 @@ use super::calls::{Calls, LOOK};
 use super::cdr;
 use super::exchange::Exchange;
 use super::health::{AddressHealth, TrunkHealth, Vendors};
+use super::inbound::Twin;
 use super::media::Pending;
 use super::route::{self, Plan};
 use super::slab::Id;
@@ -114,6 +115,8 @@ pub(crate) struct Call {
     pub(crate) decision: Option<Decision>,
     /// Of a call to one of our numbers, instead of `decision`.
     pub(crate) inbound: Option<Box<InboundDecision>>,
+    /// The called customer's side, when both are customers of ours: then there are both decisions.
+    pub(crate) twin: Option<Box<Twin>>,
     pub(crate) record: Option<Box<CallRecord>>,
     /// Server transaction of the first INVITE, and its bytes.
     pub(crate) server: Id,
@@ -491,6 +494,7 @@ impl Calls {
             origin,
             decision: None,
             inbound: None,
+            twin: None,
             record: Some(Box::new(record)),
             server,
             invite: tx.copy_buf(bytes),
@@ -586,7 +590,10 @@ impl Calls {
         match admitted {
             Ok(reservation) => {
                 call.reservation = Some(reservation);
-                self.next_vendor(call, tx);
+                match decision.on_net {
+                    true => self.deliver_on_net(call, trunk, tx),
+                    false => self.next_vendor(call, tx),
+                }
             }
             Err(refusal) => self.refuse_by_policy(call, refusal, tx),
         }

@@ -288,6 +288,8 @@ fn hold(call: &mut Call, tx: &Transactions) -> Option<&'static str> {
     let run = now.max(call.hold_at + (HOLD_EVERY - FIRST_HOLD)).since(began);
     call.hold_at = (call.hold_at + HOLD_EVERY).max(now);
     let held = call.reservation.as_mut().map_or(Ok(()), |r| r.hold(run, tx.now));
+    let twin = call.twin.as_mut().and_then(|t| t.reservation.as_mut());
+    let held = held.and_then(|()| twin.map_or(Ok(()), |r| r.hold(run, tx.now)));
     held.err().map(|refusal| refusal.code())
 }
 

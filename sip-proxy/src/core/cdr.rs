@@ -18,6 +18,7 @@ use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Origin, Phase, Target, caller_of, printable};
 use super::calls::Calls;
+use super::inbound::{charge_on_net, twin_of};
 use super::route::Plan;
 use super::transactions::Transactions;
 use super::types::{CoreConfig, Output};
@@ -55,6 +56,7 @@ pub(super) fn begin(
         customer_id: row.map(|t| t.customer),
         trunk_id: row.map(|t| t.id),
         direction: if vendor.is_some() { Direction::Inbound } else { Direction::Outbound },
+        on_net: false,
         number_id: None,
         ingress_ip: flow.remote.ip().to_canonical(),
         ingress_user: user.map(str::to_owned),
@@ -189,7 +191,8 @@ fn escaped(user: &[&str]) -> String {
 pub(super) fn leg_begins(call: &mut Call, target: Target, egress: IpAddr, now: Now) {
     let snapshot = call.snapshot.clone();
     let vendor = target.vendor().and_then(|ix| snapshot.directory.vendor_trunk(ix));
-    let trunk = target.trunk().and_then(|ix| snapshot.directory.trunk(ix));
+    // Where a call between two customers went is the called one's to know: its own record has it.
+    let trunk = target.trunk().filter(|_| call.twin.is_none()).and_then(|ix| snapshot.directory.trunk(ix));
     let rank = call
         .decision
         .as_ref()
@@ -341,6 +344,9 @@ impl Calls {
             r.end_at = at;
         }
         call.reservation = None;
+        if let Some(twin) = &mut call.twin {
+            twin.reservation = None;
+        }
         self.write_ended(call, tx);
         self.linger(call, tx);
     }
@@ -377,7 +383,11 @@ impl Calls {
                 Some((d.sell?, candidate.buy?))
             }),
         };
-        let rating = rates.and_then(|(sell, buy)| rate_call(&call.snapshot, &sell, &buy, duration_ms).ok());
+        let on_net = call.twin.is_some();
+        let rating = match on_net {
+            true => charge_on_net(call, duration_ms),
+            false => rates.and_then(|(sell, buy)| rate_call(&call.snapshot, &sell, &buy, duration_ms).ok()),
+        };
         let charge = rating.as_ref().map(|r| r.sell.charge);
         if let Some(r) = &mut call.record {
             r.duration_ms = duration_ms;
@@ -385,7 +395,7 @@ impl Calls {
             r.q850 = Some(cause);
             r.release_side = side;
             r.internal_code = code.to_owned();
-            if rates.is_some() && rating.is_none() {
+            if (rates.is_some() || on_net) && rating.is_none() {
                 r.internal_code = "rating_failed".to_owned();
             }
             r.rating = rating;
@@ -408,9 +418,13 @@ impl Calls {
     /// Writes the finished record, once.
     pub(super) fn write_ended(&mut self, call: &mut Call, tx: &mut Transactions) {
         tx.trip();
+        let twin = twin_of(call);
         if let Some(record) = call.record.take() {
             tx.stats.calls_ended += 1;
             tx.out.push_back(Output::Journal(JournalRecord::Ended(record)));
+            if let Some(twin) = twin {
+                tx.out.push_back(Output::Journal(JournalRecord::Ended(twin)));
+            }
         }
     }
 

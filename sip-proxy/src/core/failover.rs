@@ -20,6 +20,7 @@ use super::calls::{Calls, FIRST_HOLD};
 use super::cdr;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
+use super::inbound::twin_of;
 use super::media::{self, Waiting};
 use super::redirect;
 use super::route::{self, Plan};
@@ -452,8 +453,9 @@ impl Calls {
         call.dialog.callee.address = msg.to().raw.to_vec();
         call.callee_flow = Some(flow);
         self.learn_callee(call, msg, tx);
-        let decided = call.decision.as_ref().map(|d| d.max_duration_s);
-        let seconds = decided.or(call.inbound.as_ref().map(|d| d.max_duration_s));
+        let of_caller = call.decision.as_ref().map(|d| d.max_duration_s);
+        let of_called = call.inbound.as_ref().map(|d| d.max_duration_s);
+        let seconds = of_caller.into_iter().chain(of_called).min();
         let limit = seconds.map_or(tx.config.max_duration, |s| {
             std::time::Duration::from_secs(u64::from(s)).min(tx.config.max_duration)
         });
@@ -466,6 +468,9 @@ impl Calls {
             let mut record = r.clone();
             record.resume = resume;
             tx.out.push_back(Output::Journal(JournalRecord::Answered(record)));
+            if let Some(twin) = twin_of(call) {
+                tx.out.push_back(Output::Journal(JournalRecord::Answered(twin)));
+            }
         }
     }
 

@@ -1,8 +1,14 @@
 //! Calls to our numbers: a vendor brings them, the customer's trunks take them, one after the other until one answers.
 
 use warp_model::Mono;
+use warp_model::cdr::{CallRating, CallRecord, Direction};
 use warp_model::json::JsonText;
-use warp_policy::{InboundInput, Refusal, VendorTrunkIx, decide_inbound, explain_inbound};
+use warp_model::{CallId, CustomerId, Lent, NumberId};
+use warp_policy::inbound::Brings;
+use warp_policy::screen::Reservation;
+use warp_policy::{
+    InboundInput, Refusal, TrunkIx, VendorTrunkIx, decide_inbound, explain_inbound, rate_call_on_net,
+};
 
 use super::call::{Call, Target};
 use super::calls::Calls;
@@ -10,7 +16,88 @@ use super::cdr;
 use super::failover::{BRANCHES, next_address};
 use super::transactions::Transactions;
 
+/// The called customer's side of a call between two customers of ours: what its own record has of its own, and what it holds.
+#[derive(Debug)]
+pub(crate) struct Twin {
+    cdr_id: CallId,
+    customer: CustomerId,
+    number: NumberId,
+    decision: JsonText,
+    pub(crate) reservation: Option<Lent<Reservation>>,
+    rating: Option<CallRating>,
+}
+
+/// The called customer's record, made of the caller's; `None`: the call has one record only.
+pub(super) fn twin_of(call: &Call) -> Option<Box<CallRecord>> {
+    let (twin, record) = call.twin.as_ref().zip(call.record.as_ref())?;
+    let directory = &call.snapshot.directory;
+    let trunks = call.branches.iter().map(|b| directory.trunk(b.target.trunk()?).map(|t| t.id));
+    let mut r = record.clone();
+    r.cdr_id = twin.cdr_id;
+    r.direction = Direction::Inbound;
+    r.customer_id = Some(twin.customer);
+    r.number_id = Some(twin.number);
+    r.trunk_id = trunks.clone().next_back().flatten();
+    r.ingress_user = None;
+    r.decision = Some(twin.decision.clone());
+    r.rating.clone_from(&twin.rating);
+    r.resume = None;
+    for (leg, trunk) in r.legs.iter_mut().zip(trunks) {
+        leg.trunk_id = trunk;
+    }
+    Some(r)
+}
+
+/// Prices both sides of an answered call between two customers; gives the caller's. Settles what the called one had reserved.
+pub(super) fn charge_on_net(call: &mut Call, duration_ms: u64) -> Option<CallRating> {
+    let snapshot = call.snapshot.clone();
+    let rated = |sell| rate_call_on_net(&snapshot, &sell, duration_ms).ok();
+    if let Some(twin) = &mut call.twin {
+        twin.rating = call.inbound.as_ref().and_then(|d| d.sell).and_then(rated);
+        if let Some((reservation, rating)) = twin.reservation.take().zip(twin.rating.as_ref()) {
+            Reservation::settle(reservation, rating.sell.charge);
+        }
+    }
+    call.decision.as_ref().and_then(|d| d.sell).and_then(rated)
+}
+
 impl Calls {
+    /// A customer calls a number of a customer: no vendor is asked. The caller's side was admitted; now the called one is asked.
+    pub(super) fn deliver_on_net(&mut self, call: &mut Call, trunk: TrunkIx, tx: &mut Transactions) {
+        let snapshot = call.snapshot.clone();
+        let Some((caller, called)) = call.record.as_ref().map(|r| (r.caller.clone(), r.called.clone()))
+        else {
+            return;
+        };
+        let number = call.decision.as_ref().and_then(|d| d.called);
+        let input = InboundInput {
+            from: Brings::Trunk(trunk),
+            caller: caller.as_bytes(),
+            called: called.as_bytes(),
+            at: tx.now.wall,
+            call_hash: tx.shared.keyed.hash64(&[b"share", &call.dialog.call_id]),
+            callback: number.is_some_and(|n| tx.shared.callbacks.awaits(n, tx.now.mono)),
+        };
+        let decision = decide_inbound(&snapshot, &input);
+        let explained = explain_inbound(&snapshot, &input, &decision);
+        let written = serde_json::to_string(&explained).ok().and_then(|text| JsonText::parse(text).ok());
+        if let (Some(customer), Some(number), Some(decision)) =
+            (explained.customer, explained.number, written)
+        {
+            let cdr_id = CallId::new(tx.now.wall, tx.rng.u128());
+            let (reservation, rating) = (None, None);
+            call.twin = Some(Box::new(Twin { cdr_id, customer, number, decision, reservation, rating }));
+        }
+        if let Some(r) = &mut call.record {
+            r.on_net = true;
+        }
+        call.inbound = Some(Box::new(decision));
+        match decision.result {
+            Ok(_) => self.next_trunk(call, tx),
+            Err(refusal) => self.refuse_by_policy(call, refusal, tx),
+        }
+    }
+
     /// Decides a vendor's call; then the first trunk of the number, or a refusal with its record.
     pub(super) fn screen_and_deliver(
         &mut self,
@@ -25,7 +112,7 @@ impl Calls {
         };
         let number = warp_policy::inbound::number_called(&snapshot, called.as_bytes());
         let input = InboundInput {
-            vendor_trunk,
+            from: Brings::Vendor(vendor_trunk),
             caller: caller.as_bytes(),
             called: called.as_bytes(),
             at: tx.now.wall,
@@ -59,7 +146,7 @@ impl Calls {
         let mut refused = None;
         while let Some(ix) = targets.get(call.tried).filter(|_| call.branches.len() < BRANCHES) {
             call.tried += 1;
-            call.reservation = None;
+            held_by_called(call, None);
             let target = Target::Trunk(ix);
             let Some(way) = next_address(call, target, call.branches.len(), tx) else {
                 continue;
@@ -67,7 +154,7 @@ impl Calls {
             // The call back to somebody who called for help is counted and held by no limit.
             let sell = decision.sell.filter(|_| !decision.callback);
             match call.bound.admit(ix, sell.as_ref(), tx.now) {
-                Ok(reservation) => call.reservation = Some(reservation),
+                Ok(reservation) => held_by_called(call, Some(reservation)),
                 Err(refusal) => {
                     refused = Some(refusal);
                     continue;
@@ -85,6 +172,14 @@ impl Calls {
             (None, Some(refusal)) => self.refuse_by_policy(call, refusal, tx),
             _ => self.refuse_by_policy(call, Refusal::TargetsExhausted, tx),
         }
+    }
+}
+
+/// What the called customer's trunk holds of the call.
+fn held_by_called(call: &mut Call, reservation: Option<Lent<Reservation>>) {
+    match &mut call.twin {
+        Some(twin) => twin.reservation = reservation,
+        None => call.reservation = reservation,
     }
 }
 

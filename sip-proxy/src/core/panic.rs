@@ -12,6 +12,7 @@ use warp_sip::dialog::Side;
 
 use super::call::{Call, Held, Phase, is_final};
 use super::calls::Calls;
+use super::inbound::twin_of;
 use super::media::Waiting;
 use super::slab::Id;
 use super::table::ServerTxn;
@@ -265,7 +266,12 @@ fn write_off(call: &mut Call, tx: &mut Transactions) {
     }
     record.end_at = record.setup_at.plus(tx.now.mono.since(call.began));
     tx.stats.calls_ended += 1;
-    tx.out.push_back(Output::Journal(JournalRecord::Ended(record)));
+    call.record = Some(record);
+    let twin = twin_of(call);
+    for record in call.record.take().into_iter().chain(twin) {
+        tx.out.push_back(Output::Journal(JournalRecord::Ended(record)));
+    }
+    call.twin = None;
 }
 
 /// What `step` gives; `None` when it panicked.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use warp_model::cdr::{Direction, Outcome, ReleaseSide};
+use warp_model::cdr::{CallRecord, Direction, Outcome, ReleaseSide};
 use warp_model::{CustomerId, DeckId, NumberId, TrunkId, VendorTrunkId};
 use warp_ng::Command as Ng;
 use warp_policy::directory::*;
@@ -275,4 +275,84 @@ fn the_call_back_to_a_number_that_called_for_help_is_never_limited() {
     w.take();
     w.give(FROM_VENDOR, &calls(OURS, "c4", ""));
     assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 503 "));
+}
+
+/// Two customers of ours: no vendor is asked, each has a record of its own and pays by its own prices, and limits of both hold.
+#[test]
+fn a_customers_call_to_a_number_of_another_one_needs_no_vendor_and_both_pay() {
+    let two: Tweak = |rows| {
+        numbered(rows);
+        let mut caller = rows.customers[0].clone();
+        caller.id = CustomerId::from_u128(2);
+        rows.customers.push(caller);
+        // Trunk 1, with the ACL, calls; trunk 2 takes the calls.
+        rows.trunks[0].customer = CustomerId::from_u128(2);
+        rows.trunks[0].deliver = Deliver::default();
+    };
+    let mut w = world(two);
+    w.give(CUSTOMER, &invite(OURS, "c1", "", SDP));
+    let at_pbx = w.to(PBX2);
+    assert!(at_pbx.starts_with(&format!("INVITE sip:4155550199@{PBX2} ")), "{at_pbx}");
+    w.give(PBX2, &reply(&at_pbx, "200 OK", "bt", PBX2, "", SDP));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", "").replace(V1, PBX2));
+    w.take();
+    let kinds = |all: &[CallRecord]| all.iter().map(|r| (r.direction, r.on_net)).collect::<Vec<_>>();
+    assert_eq!(kinds(&w.answered), [(Direction::Outbound, true), (Direction::Inbound, true)]);
+    assert!(
+        w.answered[0].resume.is_some() && w.answered[1].resume.is_none(),
+        "it is ended once after a crash"
+    );
+    w.wait(60_000);
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", "").replace(V1, PBX2));
+    let bye = w.to(PBX2);
+    w.give(PBX2, &reply(&bye, "200 OK", "", PBX2, "", ""));
+    assert_eq!(kinds(&w.ended), [(Direction::Outbound, true), (Direction::Inbound, true)]);
+    let (out, into) = (&w.ended[0], &w.ended[1]);
+    assert_eq!(
+        (out.customer_id, out.trunk_id),
+        (Some(CustomerId::from_u128(2)), Some(TrunkId::from_u128(1)))
+    );
+    assert_eq!(
+        (into.customer_id, into.trunk_id),
+        (Some(CustomerId::from_u128(1)), Some(TrunkId::from_u128(2)))
+    );
+    assert_eq!(
+        (out.legs[0].trunk_id, into.legs[0].trunk_id),
+        (None, into.trunk_id),
+        "whose trunk it is, is its own"
+    );
+    assert_eq!((out.number_id, into.number_id), (None, Some(NumberId::from_u128(9))));
+    assert_ne!(out.cdr_id, into.cdr_id);
+    for r in [out, into] {
+        assert_eq!((r.vendor_id, r.sip_code, r.outcome), (None, 200, Outcome::Answered));
+        assert_eq!(r.rating.as_ref().unwrap().buy.charge.to_string(), "0");
+        assert!(r.media.is_some());
+    }
+    let paid = |r: &CallRecord| r.rating.as_ref().unwrap().sell.charge.to_string();
+    assert_eq!((paid(out), paid(into)), ("0.011".into(), "0.0055".into()));
+    w.nothing_is_left();
+    // Nobody takes it: both records say so, and nobody pays.
+    w.give(CUSTOMER, &invite(OURS, "c2", "", SDP));
+    let at_pbx = w.to(PBX2);
+    w.give(PBX2, &reply(&at_pbx, "486 Busy Here", "x", PBX2, "", ""));
+    assert_eq!(
+        w.ended[2..].iter().map(|r| (r.sip_code, r.rating.is_some())).collect::<Vec<_>>(),
+        [(486, false); 2]
+    );
+    w.nothing_is_left();
+    // The called customer is full: the caller is told as if by a limit of his own, and holds nothing.
+    let mut w = world(|rows| {
+        numbered(rows);
+        rows.customers.push(Customer { id: CustomerId::from_u128(2), ..rows.customers[0].clone() });
+        rows.trunks[0].customer = CustomerId::from_u128(2);
+        rows.customers[0].limits.channels = Some(0);
+    });
+    w.give(CUSTOMER, &invite(OURS, "c3", "", SDP));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 503 "));
+    assert_eq!(
+        w.ended.iter().map(|r| r.internal_code.as_str()).collect::<Vec<_>>(),
+        ["customer_channels"; 2]
+    );
+    w.nothing_is_left();
 }

@@ -219,7 +219,8 @@ impl CallCounter {
     }
 
     fn answered(&mut self, call: &CallRecord) {
-        self.confirmed += 1;
+        // A call between two customers has two records and is one.
+        self.confirmed += usize::from(!is_twin(call));
         let (way_in, way_out) = Peer::both(call);
         if let Some(peer) = way_in {
             let t = self.trunk(peer);
@@ -238,7 +239,7 @@ impl CallCounter {
         let answered = call.answer_at.is_some();
         let duration = Duration::from_millis(call.duration_ms);
         if answered {
-            self.confirmed = self.confirmed.saturating_sub(1);
+            self.confirmed = self.confirmed.saturating_sub(usize::from(!is_twin(call)));
         }
         let (way_in, way_out) = Peer::both(call);
         if let Some(peer) = way_in {
@@ -381,6 +382,11 @@ impl CallCounter {
     }
 }
 
+/// The called customer's record of a call that the caller's record counts.
+fn is_twin(call: &CallRecord) -> bool {
+    call.on_net && call.direction == Direction::Inbound
+}
+
 fn outcome(outcome: CallOutcome) -> Outcome {
     match outcome {
         CallOutcome::Answered => Outcome::Answered,
@@ -465,6 +471,7 @@ mod tests {
             customer_id: None,
             trunk_id: Some(trunk),
             direction: Default::default(),
+            on_net: false,
             number_id: None,
             ingress_ip: ip,
             ingress_user: None,

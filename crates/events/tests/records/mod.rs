@@ -13,6 +13,7 @@ pub fn call(n: u128, answered: bool) -> Box<CallRecord> {
         customer_id: None,
         trunk_id: None,
         direction: Default::default(),
+        on_net: false,
         number_id: None,
         ingress_ip: [127, 0, 0, 1].into(),
         ingress_user: None,

@@ -28,6 +28,7 @@ json_object!(DecisionRecord {
     jurisdiction,
     jurisdiction_rule,
     sell,
+    on_net unless(Option::is_none),
     partition,
     strategy,
     expected_duration_s,

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use warp_model::cdr::CallRating;
 use warp_model::{CustomerId, E164, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
 
-use super::{Destination, InboundDecision, InboundInput, Number, decide_inbound};
+use super::{Brings, Destination, InboundDecision, InboundInput, Number, decide_inbound};
 use crate::explain::{PricedRate, escaped, priced, unescaped};
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
+use crate::rate::rate_on_net;
 use crate::recorded::{RecordedError, rate_of};
 use crate::refusal::Refusal;
 use crate::snapshot::{Snapshot, SnapshotId};
@@ -76,8 +77,12 @@ pub struct InboundRecord {
 /// What an inbound decision was made from, besides the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboundInputs {
-    /// Where it came from.
-    pub vendor_trunk: VendorTrunkId,
+    /// The vendor trunk that it came from; absent: a customer of ours called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor_trunk: Option<VendorTrunkId>,
+    /// The trunk of the customer who called. Its own customer's business: only operators see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<TrunkId>,
     /// As received, at most 257 bytes; bytes that are not ASCII as `%XX`.
     pub caller: String,
     /// The called number as it was received.
@@ -109,7 +114,11 @@ pub fn explain_inbound(
     decision: &InboundDecision,
 ) -> InboundRecord {
     let directory = &snapshot.directory;
-    let vendor = directory.vendor_of(input.vendor_trunk).and_then(|v| directory.vendor(v));
+    let (vendor_trunk, trunk) = match input.from {
+        Brings::Vendor(ix) => (Some(ix), None),
+        Brings::Trunk(ix) => (None, directory.trunk(ix).map(|t| t.id)),
+    };
+    let vendor = vendor_trunk.and_then(|ix| directory.vendor(directory.vendor_of(ix)?));
     let number = decision.called.and_then(|n| snapshot.numbers.find(n));
     let caller = decision.caller;
     let targets: Vec<TargetRecord> = decision
@@ -132,9 +141,8 @@ pub fn explain_inbound(
         direction: DIRECTION_INBOUND.to_owned(),
         snapshot_id: snapshot.id,
         inputs: InboundInputs {
-            vendor_trunk: directory
-                .vendor_trunk(input.vendor_trunk)
-                .map_or(VendorTrunkId::from_u128(0), |t| t.id),
+            vendor_trunk: vendor_trunk.and_then(|ix| directory.vendor_trunk(ix)).map(|t| t.id),
+            trunk,
             caller: escaped(input.caller),
             called: escaped(input.called),
             at: input.at,
@@ -182,11 +190,15 @@ fn summary(r: &InboundRecord, number: Option<&Number>) -> String {
                 Some(p) => format!("{} {}/min", p.rate_per_min, p.currency),
                 None => "no price".to_owned(),
             };
+            let (count, sold) = (r.targets.len(), price(&r.sell));
+            if r.inputs.trunk.is_some() {
+                return format!(
+                    "Call of a customer to {number} goes to trunk {first}, first of {count}{kind}; sold for {sold}, no vendor."
+                );
+            }
             format!(
-                "Inbound call of {} to {number} goes to trunk {first}, first of {}{kind}; sold for {}, bought for {}.",
+                "Inbound call of {} to {number} goes to trunk {first}, first of {count}{kind}; sold for {sold}, bought for {}.",
                 r.vendor_name,
-                r.targets.len(),
-                price(&r.sell),
                 price(&r.buy)
             )
         }
@@ -196,8 +208,14 @@ fn summary(r: &InboundRecord, number: Option<&Number>) -> String {
 /// Decides again from a record. `None`: the snapshot does not know the record's vendor trunk, so it is another one.
 pub fn replay_inbound(snapshot: &Snapshot, record: &InboundRecord) -> Option<InboundDecision> {
     let (caller, called) = (unescaped(&record.inputs.caller), unescaped(&record.inputs.called));
+    let directory = &snapshot.directory;
+    let from = match (record.inputs.vendor_trunk, record.inputs.trunk) {
+        (Some(id), _) => Brings::Vendor(directory.vendor_trunk_ix(id)?),
+        (None, Some(id)) => Brings::Trunk(directory.trunk_ix(id)?),
+        (None, None) => return None,
+    };
     let input = InboundInput {
-        vendor_trunk: snapshot.directory.vendor_trunk_ix(record.inputs.vendor_trunk)?,
+        from,
         caller: &caller,
         called: &called,
         at: record.inputs.at,
@@ -213,6 +231,9 @@ pub fn rate_inbound_record(
     record: &InboundRecord,
     duration_ms: u64,
 ) -> Result<Option<CallRating>, RecordedError> {
+    if let (Some(sell), Some(_)) = (&record.sell, record.inputs.trunk) {
+        return Ok(Some(rate_on_net((&rate_of(sell)?, sell.deck_version.clone()), duration_ms)?));
+    }
     let (sell, buy) = match (&record.sell, &record.buy) {
         (Some(sell), Some(buy)) => (sell, buy),
         _ if record.inputs.callback => return Ok(None),

@@ -22,11 +22,20 @@ use crate::refusal::Refusal;
 use crate::route::MAX_DURATION_S;
 use crate::snapshot::Snapshot;
 
+/// Who brings a call to one of our numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brings {
+    /// A vendor, by this trunk of its own.
+    Vendor(VendorTrunkIx),
+    /// A customer of ours, by this trunk: no vendor is paid.
+    Trunk(TrunkIx),
+}
+
 /// What is known of an inbound call when it comes in.
 #[derive(Clone, Copy, Debug)]
 pub struct InboundInput<'a> {
-    /// The vendor trunk whose inbound networks have the source address.
-    pub vendor_trunk: VendorTrunkIx,
+    /// Who brings the call to us.
+    pub from: Brings,
     /// Caller: user part of P-Asserted-Identity or From; empty when there is none.
     pub caller: &'a [u8],
     /// Called: user part of the Request-URI.
@@ -135,7 +144,7 @@ pub fn is_customers(snapshot: &Snapshot, trunk: TrunkIx, called: &[u8]) -> bool 
     row.dial.strip.iter().any(|prefix| called.starts_with(prefix.as_bytes()))
 }
 
-/// Decides an inbound call of a vendor.
+/// Decides a call to one of our numbers.
 ///
 /// In: an immutable snapshot and the call. Out: the trunks in order with the prices of both sides, or a refusal. Pure: the same inputs give
 /// the same decision, always. No allocation.
@@ -163,7 +172,12 @@ fn decide_into(
     out: &mut InboundDecision,
 ) -> Result<Targets, Refusal> {
     let (directory, plan) = (&snapshot.directory, &snapshot.number_plan);
-    let Ok(Dialled::Number { number: called, .. }) = plan.dialled(input.called, &VENDOR_RULES) else {
+    let rules = match input.from {
+        Brings::Vendor(_) => Some(&VENDOR_RULES),
+        Brings::Trunk(ix) => directory.trunk(ix).map(|t| &t.dial),
+    };
+    let dialled = rules.map(|rules| plan.dialled(input.called, rules));
+    let Some(Ok(Dialled::Number { number: called, .. })) = dialled else {
         return Err(Refusal::NumberNotHere);
     };
     out.called = Some(called);
@@ -180,7 +194,10 @@ fn decide_into(
     out.customer = Some(customer_ix);
     let (targets, rounding) = targets(directory, number, customer_ix, input.call_hash, out);
 
-    let vendor_ix = directory.vendor_of(input.vendor_trunk);
+    let vendor_ix = match input.from {
+        Brings::Vendor(ix) => directory.vendor_of(ix),
+        Brings::Trunk(_) => None,
+    };
     let vendor = vendor_ix.and_then(|v| directory.vendor(v));
     let lists = &snapshot.bindings;
     let priced = |column: Option<usize>, terms: &InboundTerms, rounding: Rounding| {
@@ -202,7 +219,8 @@ fn decide_into(
     if targets.is_empty() {
         return Err(Refusal::NoDestination);
     }
-    if (out.sell.is_none() || out.buy.is_none()) && !help {
+    let unpaid = out.buy.is_none() && matches!(input.from, Brings::Vendor(_));
+    if (out.sell.is_none() || unpaid) && !help {
         return Err(Refusal::RatingFailed);
     }
     Ok(targets)

@@ -238,6 +238,8 @@ pub struct Decision {
     pub jurisdiction_rule: Option<JurisdictionRule>,
     /// What the customer pays; present in every decision that carries a rated call.
     pub sell: Option<SellRate>,
+    /// The number is one of ours: the call goes to its customer, and no vendor is asked.
+    pub on_net: bool,
     /// Row of the index; holds for this snapshot only.
     pub row: Option<RowIx>,
     /// Longest duration in seconds: the smaller limit of trunk and customer, or 4 h.
@@ -262,6 +264,7 @@ pub fn decide(snapshot: &Snapshot, input: &CallInput<'_>, live: &Live<'_>) -> De
         jurisdiction: None,
         jurisdiction_rule: None,
         sell: None,
+        on_net: false,
         row: None,
         max_duration_s: MAX_DURATION_S,
     };
@@ -332,8 +335,9 @@ fn decide_into(
     out.jurisdiction = jurisdiction;
     out.jurisdiction_rule = Some(rule);
 
+    out.on_net = snapshot.numbers.find(number).is_some();
     let (Some(row), Some(block)) = (row, block) else {
-        return Err(Refusal::NoRoute);
+        return Err(if out.on_net { Refusal::RatingFailed } else { Refusal::NoRoute });
     };
     out.row = Some(row);
     let partition = snapshot.bindings.partition_of(input.trunk).ok_or(Refusal::NoRoute)?;
@@ -346,7 +350,7 @@ fn decide_into(
         Some(s) => s,
         // Nobody offers it: unroutable. Somebody does: it cannot be rated, and is not carried (T-SIP-07).
         None => {
-            return Err(if choose::anyone_offers(&block, partition) {
+            return Err(if out.on_net || choose::anyone_offers(&block, partition) {
                 Refusal::RatingFailed
             } else {
                 Refusal::NoRoute
@@ -356,6 +360,10 @@ fn decide_into(
     let cap = [trunk.limits.max_rate_per_min, customer.limits.max_rate_per_min];
     if cap.into_iter().flatten().any(|c| sell.rate_per_min > c) {
         return Err(Refusal::MaxRate);
+    }
+    // What the customer pays does not depend on who carries the call; here nobody has to.
+    if out.on_net {
+        return Ok(());
     }
     choose::candidates(snapshot, input, live, partition, block, out, &sell, list)
 }
