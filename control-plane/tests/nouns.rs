@@ -460,8 +460,78 @@ fn t_api_05_a_secret_of_a_declared_noun_is_answered_to_nobody_and_audited_as_set
         let lines = audit.data();
         let of_trunks = lines.as_array().unwrap().iter();
         let of_trunks = of_trunks.filter(|l| l["action"].as_str().unwrap().starts_with("vendor_trunk."));
-        let set: Vec<&Value> = of_trunks.map(|l| &l["detail"]["auth_password"]).collect();
-        assert_eq!(set, [false, true, true, true], "the newest first");
+        let set: Vec<_> =
+            of_trunks.map(|l| (&l["before"]["auth_password"], &l["detail"]["auth_password"])).collect();
+        let (no, yes) = (json!(false), json!(true));
+        assert_eq!(set, [(&yes, &no), (&yes, &yes), (&yes, &yes), (&Value::Null, &yes)], "the newest first");
+    });
+}
+
+/// Each change has what it was and what it is; a customer reads its own lines and no key of the carrier in them.
+#[test]
+fn t_api_05_the_audit_log_has_before_and_after_and_a_customer_reads_its_own_lines_only() {
+    with_api(|api| async move {
+        let (acme, key) = api.customer("Acme").await;
+        let (_, other) = api.customer("Other").await;
+        let [id] = trunks(&api, &key, ["a"]).await;
+        trunks(&api, &other, ["b"]).await;
+        let one = format!("/api/v1/trunks/{id}");
+        api.call(&key, "PATCH", &one, Some(json!({ "channels": 7 }))).await.data();
+        api.op("PATCH", &format!("/trunks/{id}"), Some(json!({ "cps": 3 }))).await.data();
+        api.op("PATCH", &format!("/customers/{acme}"), Some(json!({ "cps": 9 }))).await.data();
+        assert_eq!(api.call(&key, "DELETE", &one, None).await.status, 403, "held tighter by the carrier");
+        assert_eq!(api.op("DELETE", &format!("/trunks/{id}"), None).await.status, 200);
+        let all = api.op("GET", &format!("/audit?object={id}"), None).await.data();
+        let lines: Vec<&Value> = all.as_array().unwrap().iter().collect();
+        let actions: Vec<&str> = lines.iter().map(|l| l["action"].as_str().unwrap()).collect();
+        assert_eq!(actions, ["trunk.delete", "trunk.update", "trunk.update", "trunk.create"]);
+        assert_eq!((&lines[0]["before"]["name"], &lines[0]["detail"]), (&json!("a"), &Value::Null));
+        assert_eq!((&lines[1]["before"]["cps"], &lines[1]["detail"]["cps"]), (&Value::Null, &json!(3)));
+        assert_eq!(
+            (&lines[2]["before"]["channels"], &lines[2]["detail"]["channels"]),
+            (&Value::Null, &json!(7))
+        );
+        assert_eq!((&lines[3]["before"], &lines[3]["detail"]["version"]), (&Value::Null, &json!(1)));
+        let operator = lines[1]["actor"].as_str().unwrap();
+        let customers_key = lines[2]["actor"].as_str().unwrap();
+        let count = async |query: &str| {
+            let r = api.op("GET", &format!("/audit?limit=200&{query}"), None).await;
+            assert_eq!(r.status, 200, "{query}: {}", r.body);
+            r.data().as_array().unwrap().len()
+        };
+        let middle = lines[1]["at"].as_str().unwrap();
+        assert_eq!(count(&format!("object={id}&actor={operator}")).await, 2);
+        assert_eq!(count(&format!("object={id}&action=trunk.update")).await, 2);
+        assert_eq!(
+            count(&format!("object={id}&at[gte]={middle}")).await
+                + count(&format!("object={id}&at[lt]={middle}")).await,
+            4
+        );
+        assert!(count(&format!("customer={acme}")).await > 4);
+        let wrong = api.op("GET", "/audit?customer=x&at[gte]=yesterday", None).await;
+        assert_eq!((wrong.status, wrong.json()["error"]["details"].as_array().unwrap().len()), (422, 2));
+        // The customer: its own trunk, by pages, and nothing of what its API does not have.
+        let mut at = "/api/v1/audit?limit=2".to_owned();
+        let mut own = Vec::new();
+        loop {
+            let page = api.call(&key, "GET", &at, None).await.json();
+            own.extend(page["data"].as_array().unwrap().clone());
+            match page["meta"]["next_cursor"].as_str() {
+                Some(cursor) => at = format!("/api/v1/audit?limit=2&cursor={cursor}"),
+                None => break,
+            }
+        }
+        assert!(own.iter().all(|l| l["customer_id"] == acme.as_str()), "{own:?}");
+        let of_trunk: Vec<&Value> = own.iter().filter(|l| l["object"] == id.as_str()).collect();
+        assert_eq!(of_trunk.len(), 4);
+        let actors: Vec<&str> = of_trunk.iter().map(|l| l["actor"].as_str().unwrap()).collect();
+        assert_eq!(actors, ["carrier", "carrier", customers_key, customers_key]);
+        assert!(own.iter().all(|l| !l["action"].as_str().unwrap().starts_with("customer.")), "{own:?}");
+        assert!(!json!(own).to_string().contains(operator), "no key of the carrier");
+        let theirs = api.call(&other, "GET", &format!("/api/v1/audit?object={id}"), None).await;
+        assert_eq!((theirs.status, theirs.data()), (200, json!([])));
+        let r = api.call(&other, "GET", &format!("/api/v1/audit?customer={acme}"), None).await;
+        assert_eq!((r.status, r.code().as_str()), (400, "invalid_query"), "a customer has no such filter");
     });
 }
 

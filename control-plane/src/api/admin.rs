@@ -10,11 +10,8 @@ use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoi
 use super::nouns;
 use crate::App;
 use crate::app::listing::Listing;
-use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
-use crate::app::{
-    audit, bans, customers, replay, resource, routing, trunk_health, trunks, vendor_trunks, vendors,
-};
+use crate::app::{bans, customers, replay, resource, routing, trunk_health, trunks, vendor_trunks, vendors};
 use crate::noun::ban::BAN;
 
 macro_rules! admin {
@@ -73,11 +70,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .gives::<trunk_health::VendorTrunkHealth>(200),
     );
-    all.push(
-        endpoint(Method::GET, admin!("/audit"), scope("audit:read"), "Audit log, newest first", audit_list)
-            .lists::<audit::AuditEntry>()
-            .by(Cursor::Number),
-    );
+    all.push(super::customer::audit_endpoint(Audience::Operator));
     all
 }
 
@@ -123,10 +116,6 @@ async fn vendor_trunk_health(app: Arc<App>, r: Request) -> Answer {
 async fn vendor_trunk_reset(app: Arc<App>, r: Request) -> Answer {
     let id = r.id("vendor_trunk_id", "vendor trunk")?;
     Reply::ok(&trunk_health::reset(&r.ctx(&app)?, id).await?)
-}
-
-async fn audit_list(app: Arc<App>, r: Request) -> Answer {
-    Reply::page(audit::list(&r.ctx(&app)?, &r.paging()?).await?)
 }
 
 async fn ban_list(app: Arc<App>, r: Request) -> Answer {

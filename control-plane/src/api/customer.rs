@@ -10,7 +10,7 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
-use crate::app::{bans, calls, customers, resource, route_test, trunks};
+use crate::app::{audit, bans, calls, customers, resource, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, Permission::named(name))
@@ -27,6 +27,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
     all.extend(super::ledger::endpoints(Audience::Customer));
+    all.push(audit_endpoint(Audience::Customer));
     all.extend(super::numbers::endpoints(Audience::Customer));
     all
 }
@@ -126,6 +127,24 @@ pub(super) fn call_endpoints(audience: Audience) -> Vec<Endpoint> {
     .takes::<route_test::RouteInput>()
     .gives::<route_test::RouteResult>(200);
     vec![listing, detail.gives::<calls::CallDetail>(200), tester]
+}
+
+/// The audit log, for both audiences: row-level security and what is concealed make the difference.
+pub(super) fn audit_endpoint(audience: Audience) -> Endpoint {
+    let (path, what, operators) = match audience {
+        Audience::Customer => ("/api/v1/audit", "What was done to your objects, newest first", &[][..]),
+        Audience::Operator => ("/api/v1/admin/audit", "Audit log, newest first", audit::OPERATORS_FILTERS),
+    };
+    let access = Access::Scope(audience, Permission::AuditRead);
+    let listing = endpoint(Method::GET, path, access, what, audit_list).lists::<audit::AuditEntry>();
+    let filters = audit::FILTERS.iter().chain(operators);
+    filters.fold(listing.by(Cursor::Number), |e, (name, form, what)| e.query(name, *form, what))
+}
+
+async fn audit_list(app: Arc<App>, r: Request) -> Answer {
+    let ctx = r.ctx(&app)?;
+    let which = audit::which(&ctx, |name| r.query(name))?;
+    Reply::page(audit::list(&ctx, &which, &r.paging()?).await?)
 }
 
 async fn me(app: Arc<App>, r: Request) -> Answer {

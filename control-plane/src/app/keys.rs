@@ -382,7 +382,9 @@ pub async fn recover(store: &Store, live: bool, who: &str, now: Wall) -> Result<
     let row = rows::insert(&mut tx, KeyId::new(now, u128::from_le_bytes(bits)), values).await?;
     let key: ApiKey = row.ok_or_else(Fault::internal)?.into();
     let detail = serde_json::to_value(&key).ok();
-    audit::insert(&mut tx, None, (who, "keys recover"), ("key.recover", &key.id), detail).await?;
+    let actor = audit::Actor { name: who, own: false, request_id: "keys recover" };
+    let difference = audit::Difference { before: None, detail };
+    audit::insert(&mut tx, None, actor, ("key.recover", &key.id), difference).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
 }

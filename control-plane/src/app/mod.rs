@@ -39,6 +39,7 @@ use warp_model::{Currency, CustomerId, Id};
 use self::fault::{Fault, Kind, Problem};
 use self::input::{Input, List, Ref, merge_patch};
 use crate::App;
+use crate::store::audit::Difference;
 use crate::store::types::Amount;
 use crate::store::work::Work;
 use crate::store::{Scope, StoreError, Tx, audit as audit_rows, decks as deck_rows};
@@ -77,7 +78,8 @@ impl<'a> Ctx<'a> {
         Id::new(self.app.wall(), self.app.random_id())
     }
 
-    /// Writes a line of the audit log, in the same transaction as the change.
+    /// Writes a line of the audit log, in the same transaction as the change. `detail` is what the object is since then, or what was
+    /// done to it.
     pub async fn audit(
         &self,
         tx: &mut Tx,
@@ -86,7 +88,20 @@ impl<'a> Ctx<'a> {
         object: &str,
         detail: Option<Value>,
     ) -> Result<(), StoreError> {
-        audit_rows::insert(tx, customer, (&self.actor, &self.request_id), (action, object), detail).await
+        self.audit_change(tx, customer, (action, object), Difference { before: None, detail }).await
+    }
+
+    /// The same, with what the object was before.
+    pub async fn audit_change(
+        &self,
+        tx: &mut Tx,
+        customer: Option<CustomerId>,
+        what: (&str, &str),
+        difference: Difference,
+    ) -> Result<(), StoreError> {
+        let own = self.scope.customer().is_some();
+        let actor = audit_rows::Actor { name: &self.actor, own, request_id: &self.request_id };
+        audit_rows::insert(tx, customer, actor, what, difference).await
     }
 
     /// Commits a change that calls depend on and wakes the publisher.

@@ -180,7 +180,7 @@ permissions! {
     /// Make, change, rotate and revoke API keys.
     KeysWrite = "keys:write", customers [Owner Admin], operators [Admin];
     /// Read the audit log.
-    AuditRead = "audit:read", customers [], operators [Admin Noc Support ReadOnly], includes [DocsRead];
+    AuditRead = "audit:read", customers [Owner Admin], operators [Admin Noc Support ReadOnly], includes [DocsRead];
     /// Read the OpenAPI document of the operators' API.
     DocsRead = "docs:read", customers [], operators [Admin Routing Billing Noc Support ReadOnly];
 }
@@ -287,7 +287,7 @@ mod tests {
             assert!(!p.is_of(Role::Operator(OperatorRole::Support)), "{}", p.as_str());
         }
         for p in
-            [Permission::VendorsRead, Permission::DecksRead, Permission::RoutingRead, Permission::AuditRead]
+            [Permission::VendorsRead, Permission::DecksRead, Permission::RoutingRead, Permission::DocsRead]
         {
             assert!(p.customers().is_empty(), "{}", p.as_str());
         }

@@ -3,16 +3,18 @@
 //! of it.
 
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use warp_model::id::Kind as IdKind;
 use warp_model::{CustomerId, Id};
 
-use super::fault::Fault;
+use super::fault::{Fault, Kind};
 use super::input::Input;
 use super::listing::Listing;
 use super::paging::Page;
-use super::{Change, Ctx, Expected, deleted, patched};
+use super::{Change, Ctx, Expected, patched};
 use crate::noun::Noun;
+use crate::store::audit::Difference;
 use crate::store::nouns::{self, NounRow};
 use crate::store::{StoreError, Tx};
 
@@ -146,7 +148,7 @@ pub async fn create<R: Resource>(
     let values = R::values(ctx, &mut tx, Of::New(id, parent), &input).await?;
     let row = known::<R::Row>(nouns::insert(&mut tx, id, parent.key(), values).await?)?;
     R::beside(&mut tx, id, &input).await?;
-    Ok((id, saved::<R>(ctx, tx, "create", row).await?))
+    Ok((id, saved::<R>(ctx, tx, "create", None, row).await?))
 }
 
 /// Another state of an object. Errors: there is none; it has another version; what the noun refuses.
@@ -160,12 +162,13 @@ pub async fn update<R: Resource>(
     let now = known::<R::Row>(nouns::lock(&mut tx, id).await?)?;
     expected.check(now.version())?;
     let current = shown::<R>(ctx, &mut tx, now.clone()).await?;
+    let before = line::<R>(&current, &now);
     let input: R::Input = patched(&current, change)?;
     let values = R::values(ctx, &mut tx, Of::Now(id, &now), &input).await?;
     let parent = now.parent().map(str::to_owned);
     let row = known::<R::Row>(nouns::update(&mut tx, id, parent, values).await?)?;
     R::beside(&mut tx, id, &input).await?;
-    saved::<R>(ctx, tx, "update", row).await
+    saved::<R>(ctx, tx, "update", before, row).await
 }
 
 /// One object less, unless something still refers to it. Errors: as [`update`].
@@ -174,8 +177,18 @@ pub async fn delete<R: Resource>(ctx: &Ctx<'_>, id: Id<R::Kind>, expected: &Expe
     let now = known::<R::Row>(nouns::lock(&mut tx, id).await?)?;
     expected.check(now.version())?;
     R::may_go(ctx, &mut tx, &now).await?;
-    let rows = nouns::delete::<R::Row>(&mut tx, id).await;
-    deleted(ctx, tx, rows, (R::Row::NOUN.called, &id.to_string()), customer_of(&now)).await
+    let before = line::<R>(&shown::<R>(ctx, &mut tx, now.clone()).await?, &now);
+    match nouns::delete::<R::Row>(&mut tx, id).await {
+        Ok(0) => return Err(Fault::not_found(noun::<R>().called)),
+        Ok(_) => {}
+        Err(StoreError::Reference(_)) => {
+            let what = noun::<R>().called;
+            return Err(Fault::new(Kind::InUse, format!("something still refers to this {what}")));
+        }
+        Err(e) => return Err(e.into()),
+    }
+    written::<R>(ctx, &mut tx, "delete", &now, Difference { before, detail: None }).await?;
+    Ok(ctx.commit(tx).await?)
 }
 
 /// The row, or that there is none.
@@ -198,13 +211,34 @@ fn customer_of(row: &impl NounRow) -> Option<CustomerId> {
     row.id().parse().ok().or_else(|| row.parent()?.parse().ok())
 }
 
-/// What each write ends with: the audit line of what is answered, and the commit.
-async fn saved<R: Resource>(ctx: &Ctx<'_>, mut tx: Tx, what: &str, row: R::Row) -> Result<R::View, Fault> {
+/// What each write ends with: the audit line of what it was and of what is answered, and the commit.
+async fn saved<R: Resource>(
+    ctx: &Ctx<'_>,
+    mut tx: Tx,
+    what: &str,
+    before: Option<Value>,
+    row: R::Row,
+) -> Result<R::View, Fault> {
     let answer = shown::<R>(ctx, &mut tx, row.clone()).await?;
-    let line = |answer| R::Row::NOUN.audited(answer, |column| row.is_set(column));
-    let detail = serde_json::to_value(&answer).ok().map(line);
-    let action = format!("{}.{what}", R::Row::NOUN.one);
-    ctx.audit(&mut tx, customer_of(&row), &action, row.id(), detail).await?;
+    let detail = line::<R>(&answer, &row);
+    written::<R>(ctx, &mut tx, what, &row, Difference { before, detail }).await?;
     ctx.commit(tx).await?;
     Ok(answer)
+}
+
+/// An object as the audit log has it.
+fn line<R: Resource>(view: &R::View, row: &R::Row) -> Option<Value> {
+    let line = |answer| R::Row::NOUN.audited(answer, |column| row.is_set(column));
+    serde_json::to_value(view).ok().map(line)
+}
+
+async fn written<R: Resource>(
+    ctx: &Ctx<'_>,
+    tx: &mut Tx,
+    what: &str,
+    row: &R::Row,
+    difference: Difference,
+) -> Result<(), Fault> {
+    let action = format!("{}.{what}", R::Row::NOUN.one);
+    Ok(ctx.audit_change(tx, customer_of(row), (&action, row.id()), difference).await?)
 }

@@ -28,6 +28,17 @@ impl Noun {
         answer
     }
 
+    /// Takes from an audit line what this audience does not see. That a secret is set is no secret.
+    pub fn answered_log(&self, audience: Audience, mut line: Value) -> Value {
+        if let Value::Object(fields) = &mut line {
+            let hidden = |c: &&Column| c.mark == Mark::Operators && !c.shown_to(audience);
+            for column in self.columns.iter().filter(hidden) {
+                fields.remove(column.field);
+            }
+        }
+        line
+    }
+
     /// Takes the same from the schema of those answers.
     pub fn published(&self, audience: Audience, schema: &mut Value) {
         for column in self.columns.iter().filter(|c| !c.shown_to(audience)) {
@@ -40,7 +51,7 @@ impl Noun {
         }
     }
 
-    /// The audit line of a change: what was answered, and of each secret whether it is set. Customers do not read the audit log.
+    /// The audit line of a change: what was answered, and of each secret whether it is set.
     pub fn audited(&self, mut answer: Value, is_set: impl Fn(&str) -> bool) -> Value {
         if let Value::Object(fields) = &mut answer {
             for column in self.columns.iter().filter(|c| c.mark == Mark::Secret) {
@@ -85,6 +96,16 @@ pub(crate) mod tests {
     fn an_answer_has_no_secret_and_a_customers_answer_nothing_of_operators() {
         assert_eq!(LOCKER.answered(Audience::Customer, body()), json!({ "name": "n" }));
         assert_eq!(LOCKER.answered(Audience::Operator, body()), json!({ "name": "n", "cost": 7 }));
+    }
+
+    #[test]
+    fn an_audit_line_has_nothing_of_operators_for_a_customer() {
+        let line = json!({ "name": "n", "cost": 7, "pin": true });
+        assert_eq!(
+            LOCKER.answered_log(Audience::Customer, line.clone()),
+            json!({ "name": "n", "pin": true })
+        );
+        assert_eq!(LOCKER.answered_log(Audience::Operator, line.clone()), line);
     }
 
     #[test]

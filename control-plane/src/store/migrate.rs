@@ -43,6 +43,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (101, "ledger", include_str!("../../migrations/0101_ledger.sql")),
     (102, "nouns", include_str!("../../migrations/0102_nouns.sql")),
     (110, "inbound", include_str!("../../migrations/0110_inbound.sql")),
+    (120, "audit", include_str!("../../migrations/0120_audit.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.
