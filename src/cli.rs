@@ -9,9 +9,10 @@ pub(crate) mod client;
 mod config;
 mod decks;
 mod keys;
+mod nouns;
 pub(crate) mod output;
 pub(crate) mod route;
-mod vendors;
+mod vendor_trunks;
 
 use std::fmt;
 use std::io::Write;
@@ -129,8 +130,8 @@ enum Command {
     Decks(decks::DecksArgs),
     /// Calls: list, show, tail.
     Calls(calls::CallsArgs),
-    /// Vendors' trunks: where they stand, and back into rotation by hand.
-    Vendors(vendors::VendorsArgs),
+    #[command(flatten)]
+    Noun(nouns::NounCommand),
     /// Operators' keys: a new one when the last was lost.
     Keys(keys::KeysArgs),
     /// What is missing or slow on this machine, each with the fixing command.
@@ -286,7 +287,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Route(args) => route::run(&args, common),
         Command::Decks(args) => decks::run(&args, common),
         Command::Calls(args) => calls::run(&args, common),
-        Command::Vendors(args) => vendors::run(&args, common),
+        Command::Noun(command) => nouns::run(&command, common),
         Command::Keys(args) => keys::run(&args, common),
         Command::Doctor(args) => examine(&args, common),
         Command::Config(args) => config::run(&args, common),

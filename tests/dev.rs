@@ -117,6 +117,72 @@ fn what_runs_is_shown_and_compared(dir: &Path) {
     }
 }
 
+/// The verbs of the declared nouns, against the world that runs here (RFC 0013).
+fn declared_nouns_are_listed_shown_made_changed_and_deleted(dir: &Path) {
+    let text = |out: &std::process::Output| String::from_utf8_lossy(&out.stdout).into_owned();
+    let json = |args: &[&str]| -> Value {
+        let out = warp(dir, &[args, &["--json"]].concat());
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        serde_json::from_slice(&out.stdout).expect("JSON")
+    };
+    let code = |args: &[&str]| warp(dir, args).status.code();
+    // A customer with a trunk, by names; amounts and lists as somebody types them.
+    let customer = json(&["customers", "make", "name=Typed Ltd", "channels=30", "daily_spend=250 USD"]);
+    assert_eq!((&customer["channels"], &customer["daily_spend"]["amount"]), (&30.into(), &"250".into()));
+    let trunk =
+        json(&["trunks", "make", "--customer", "Typed Ltd", "name=30", "media_ips=192.0.2.1,192.0.2.2"]);
+    assert_eq!((&trunk["name"], &trunk["customer_id"]), (&"30".into(), &customer["id"]));
+    assert_eq!(trunk["media_ips"].as_array().map(Vec::len), Some(2));
+    let id = trunk["id"].as_str().expect("an id");
+    let changed = json(&["trunks", "change", id, "cps=5", "media_ips=", "partition_id=Standard"]);
+    assert_eq!((&changed["cps"], &changed["version"]), (&5.into(), &2.into()));
+    assert!(changed["media_ips"].as_array().is_some_and(Vec::is_empty), "FIELD= takes it away");
+    let partition = json(&["partitions", "show", "Standard"]);
+    assert_eq!(partition["id"], changed["partition_id"]);
+    // Lists: filters take names, sorts are those of the declaration.
+    let of_one = warp(dir, &["trunks", "list", "--customer", "Typed Ltd", "--output", "csv"]);
+    let lines: Vec<String> = text(&of_one).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("id,customer_id,") && lines[1].starts_with(id), "{lines:?}");
+    let sorted = text(&warp(dir, &["vendors", "list", "--sort", "-name", "--json"]));
+    let names: Vec<String> = sorted
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["name"].to_string().to_lowercase())
+        .collect();
+    assert!(names.len() > 2 && names.is_sorted_by(|a, b| a >= b), "{names:?}");
+    assert_eq!(text(&warp(dir, &["vendors", "list", "--limit", "1", "--json"])).lines().count(), 1);
+    assert!(text(&warp(dir, &["customers", "show", "Typed Ltd"])).contains("daily_spend           250 USD"));
+    // A file, and fields over it.
+    std::fs::write(dir.join("vendor.json"), r#"{"slug": "typed", "name": "From a file"}"#).expect("file");
+    let vendor = json(&["vendors", "make", "--file", "vendor.json", "name=Typed"]);
+    assert_eq!((&vendor["slug"], &vendor["name"]), (&"typed".into(), &"Typed".into()));
+    let ends = "ends_at=2099-01-01T00:00:00Z";
+    let made =
+        ["exclusions", "make", "vendor_id=typed", "code=44", "kind=quality", "reason=one-way audio", ends];
+    assert_eq!(json(&made)["vendor_id"], vendor["id"]);
+    // What fails says so by its code.
+    assert_eq!(code(&["vendors", "delete", "typed"]), Some(5), "an exclusion refers to it");
+    let exclusion = text(&warp(dir, &["exclusions", "list", "--vendor", "typed"]));
+    let exclusion = exclusion.split_whitespace().next().expect("an id").to_owned();
+    assert_eq!(json(&["exclusions", "delete", &exclusion])["deleted"], true);
+    assert_eq!(code(&["-q", "vendors", "delete", "typed"]), Some(0));
+    assert_eq!(code(&["vendors", "show", "typed"]), Some(3));
+    assert_eq!(code(&["trunks", "change", id, "channels=many"]), Some(2));
+    assert_eq!(code(&["trunks", "change", id, "colour=red"]), Some(2));
+    assert_eq!(code(&["trunks", "list", "--sort", "colour"]), Some(2));
+    assert_eq!(code(&["trunks", "make", "name=whose"]), Some(4), "an operator says whose it is");
+    assert_eq!(code(&["customers", "delete", "Typed Ltd"]), Some(2), "there is no such verb");
+    assert_eq!(code(&["trunks", "delete", id]), Some(0));
+    assert_eq!(code(&["trunks", "show", id]), Some(3));
+    // With a customer's key its own things, and operators' nouns not at all.
+    let secrets = std::fs::read_to_string(dir.join(".warp/dev/secrets.toml")).expect("secrets");
+    let key =
+        secrets.lines().find_map(|l| l.strip_prefix("customer_key = \"")).map(|k| k.trim_end_matches('"'));
+    let key = key.expect("a customer's key");
+    assert!(!text(&warp(dir, &["trunks", "list", "--api-key", key])).is_empty());
+    assert_eq!(code(&["vendors", "list", "--api-key", key]), Some(4));
+}
+
 /// `decks options`: what an upload said of its sheet, for people, for machines and for spreadsheets; and nothing once it is cleared.
 fn what_is_remembered_of_a_sheet_is_shown_and_forgotten(dir: &Path) {
     let text = |args: &[&str]| {
@@ -248,20 +314,24 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
         assert!(said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(), "{said:?}");
     }
     // Where the vendors stand, and back by hand.
-    let vendors = warp(dir, &["vendors", "list", "--output", "csv"]);
+    let vendors = warp(dir, &["vendor-trunks", "health", "--output", "csv"]);
     let text = String::from_utf8_lossy(&vendors.stdout).into_owned();
     assert!(vendors.status.success() && text.lines().count() == 5 && text.contains(",gamma,main,"), "{text}");
-    let reset = warp(dir, &["vendors", "reset", "gamma", "--json"]);
+    let reset = warp(dir, &["vendor-trunks", "reset", "gamma", "--json"]);
     let trunk: Value = serde_json::from_slice(&reset.stdout).expect("JSON");
     assert_eq!(
         (&trunk["health"]["state"], &trunk["health"]["share_percent"]),
         (&"up".into(), &100.into()),
         "{trunk}"
     );
-    assert_eq!(warp(dir, &["vendors", "reset", "nobody"]).status.code(), Some(2));
-    assert_eq!(warp(dir, &["vendors", "reset", "vtk_00000000000000000000000000"]).status.code(), Some(3));
-    let audit = warp(dir, &["-q", "vendors", "list"]);
-    assert!(audit.status.success() && audit.stdout.is_empty(), "-q");
+    assert_eq!(warp(dir, &["vendor-trunks", "reset", "nobody"]).status.code(), Some(2));
+    assert_eq!(
+        warp(dir, &["vendor-trunks", "reset", "vtk_00000000000000000000000000"]).status.code(),
+        Some(3)
+    );
+    let quiet = warp(dir, &["-q", "vendor-trunks", "health"]);
+    assert!(quiet.status.success() && quiet.stdout.is_empty(), "-q");
+    declared_nouns_are_listed_shown_made_changed_and_deleted(dir);
     // A reader that went away ends a command without a word; another process does not get the folder.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -235,8 +235,7 @@ impl Client {
         Ok(self.ok("POST", path, "text/csv", csv.into_bytes())?["data"].take())
     }
 
-    /// `data` of a DELETE.
-    #[cfg(feature = "dev")]
+    /// A DELETE that must succeed.
     pub(crate) fn delete(&self, path: &str) -> Result<(), Failure> {
         self.ok("DELETE", path, "", Vec::new()).map(|_| ())
     }

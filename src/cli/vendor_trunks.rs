@@ -1,6 +1,6 @@
-//! `warp vendors list|reset`: where the vendors' trunks stand, and back into rotation by hand.
+//! `warp vendor-trunks health|reset`: where the vendors' trunks stand, and back into rotation by hand.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::Value;
 use std::ops::ControlFlow;
 
@@ -8,16 +8,10 @@ use super::client::{Client, MOST, encoded};
 use super::output::Output;
 use super::{Common, Failure};
 
-#[derive(Args, Debug)]
-pub(super) struct VendorsArgs {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(super) enum Verb {
     /// Every vendor trunk: whether it gets calls, and why not.
-    List,
+    Health,
     /// A trunk that is down gets its calls again, from the next one on.
     Reset {
         /// vtk_…, or a vendor (vnd_… or its slug): all its trunks.
@@ -25,11 +19,11 @@ enum Verb {
     },
 }
 
-pub(super) fn run(args: &VendorsArgs, common: &Common) -> Result<u8, Failure> {
+pub(super) fn run(verb: &Verb, common: &Common) -> Result<u8, Failure> {
     let client = Client::of(common)?;
     let out = Output::new(common, COLUMNS);
-    match &args.verb {
-        Verb::List => {
+    match verb {
+        Verb::Health => {
             for trunk in trunks(&client, "")? {
                 let health = client.get(&format!("/admin/vendor-trunks/{}/health", text(&trunk, "id")));
                 // A trunk that calls do not know (disabled) has no health, and says so.

@@ -1,0 +1,405 @@
+//! `warp customers|trunks|vendors|… list|show|make|change|delete`: what can be done with each declared noun, made of the declaration
+//! that the API is made of (RFC 0013). A new noun has its command by being declared.
+
+mod fields;
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand, value_parser};
+use serde_json::{Map, Value, json};
+use warp_control_plane::app::caller::Audience;
+use warp_control_plane::noun::{self, Noun, Verb};
+
+use self::fields::{columns, facts, row, whole};
+use super::client::{Client, MOST, encoded};
+use super::output::Output;
+use super::vendor_trunks;
+use super::{Common, Failure};
+
+/// One command of a declared noun.
+#[derive(Debug)]
+pub(super) struct NounCommand {
+    noun: &'static Noun,
+    asked: Asked,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+enum Asked {
+    List {
+        filters: Vec<(&'static str, String)>,
+        sort: Option<String>,
+        limit: usize,
+    },
+    Show {
+        what: String,
+    },
+    Make {
+        parent: Option<String>,
+        body: Body,
+    },
+    Change {
+        what: String,
+        body: Body,
+    },
+    Delete {
+        what: String,
+    },
+    /// What vendor trunks can do besides.
+    VendorTrunks(vendor_trunks::Verb),
+}
+
+/// What is sent: a file's JSON, over it the pairs.
+#[derive(Debug)]
+struct Body {
+    file: Option<String>,
+    pairs: Vec<String>,
+}
+
+impl Subcommand for NounCommand {
+    fn augment_subcommands(cmd: Command) -> Command {
+        noun::ALL.iter().fold(cmd, |cmd, noun| cmd.subcommand(command(noun)))
+    }
+    fn augment_subcommands_for_update(cmd: Command) -> Command {
+        Self::augment_subcommands(cmd)
+    }
+    fn has_subcommand(name: &str) -> bool {
+        named(name).is_some()
+    }
+}
+
+impl FromArgMatches for NounCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, of_noun) = matches.subcommand().ok_or_else(missing)?;
+        let noun = named(name).ok_or_else(missing)?;
+        let (verb, given) = of_noun.subcommand().ok_or_else(missing)?;
+        let text = |id: &str| given.get_one::<String>(id).cloned();
+        let what = || text("WHAT").unwrap_or_default();
+        let body = || Body {
+            file: text("file"),
+            pairs: given.get_many::<String>("FIELD=VALUE").into_iter().flatten().cloned().collect(),
+        };
+        let asked = match verb {
+            "list" => Asked::List {
+                filters: noun.filters.iter().filter_map(|f| Some((f.name, text(f.name)?))).collect(),
+                sort: text("sort"),
+                limit: given.get_one::<usize>("limit").copied().unwrap_or(0),
+            },
+            "show" => Asked::Show { what: what() },
+            "make" => Asked::Make { parent: parent_flag(noun).and_then(text), body: body() },
+            "change" => Asked::Change { what: what(), body: body() },
+            "delete" => Asked::Delete { what: what() },
+            _ => Asked::VendorTrunks(vendor_trunks::Verb::from_arg_matches(of_noun)?),
+        };
+        Ok(Self { noun, asked })
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The word of a noun on the command line: that of its paths.
+fn word(noun: &Noun) -> &'static str {
+    noun.paths.all_list.rsplit('/').next().unwrap_or(noun.many)
+}
+
+fn named(word_of: &str) -> Option<&'static Noun> {
+    noun::ALL.iter().copied().find(|noun| word(noun) == word_of)
+}
+
+/// The flag that says what a new object belongs to: `--customer`, `--vendor`.
+fn parent_flag(noun: &Noun) -> Option<&'static str> {
+    noun.parent.as_ref().map(|parent| parent.id.trim_end_matches("_id"))
+}
+
+fn command(noun: &'static Noun) -> Command {
+    let verbs: Vec<&str> = noun.verbs.iter().filter_map(|doing| verb_word(doing.verb)).collect();
+    let mut all = Command::new(word(noun))
+        .about(format!("{}: {}.", capital(noun.called, "s"), verbs.join(", ")))
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    for doing in noun.verbs {
+        all = match doing.verb {
+            Verb::List => all.subcommand(list(noun).about(sentence(doing.all))),
+            Verb::Read => all.subcommand(Command::new("show").about(sentence(doing.all)).arg(what(noun))),
+            Verb::Create => all.subcommand(make(noun).about(sentence(doing.all))),
+            Verb::Change => all.subcommand(
+                Command::new("change").about(sentence(doing.all)).arg(what(noun)).args(body(true)),
+            ),
+            Verb::Delete => all.subcommand(Command::new("delete").about(sentence(doing.all)).arg(what(noun))),
+            // `change` says it field by field.
+            Verb::Replace => all,
+        };
+    }
+    if noun == &noun::vendor_trunk::VENDOR_TRUNK {
+        vendor_trunks::Verb::augment_subcommands(all)
+    } else {
+        all
+    }
+}
+
+fn verb_word(verb: Verb) -> Option<&'static str> {
+    match verb {
+        Verb::List => Some("list"),
+        Verb::Read => Some("show"),
+        Verb::Create => Some("make"),
+        Verb::Change => Some("change"),
+        Verb::Delete => Some("delete"),
+        Verb::Replace => None,
+    }
+}
+
+fn list(noun: &'static Noun) -> Command {
+    let all = Command::new("list");
+    let filters = noun.filters.iter().map(|f| Arg::new(f.name).long(f.name).value_name("VALUE").help(f.what));
+    all.args(filters)
+        .arg(
+            Arg::new("sort")
+                .long("sort")
+                .value_name("COLUMN")
+                .allow_hyphen_values(true)
+                .value_parser(clap::builder::PossibleValuesParser::new(noun.sort_words))
+                .help("A minus turns it round; the newest first when absent"),
+        )
+        .arg(
+            Arg::new("limit")
+                .long("limit")
+                .value_name("ROWS")
+                .value_parser(value_parser!(usize))
+                .help("Rows at most; all there are when absent or 0"),
+        )
+}
+
+fn make(noun: &'static Noun) -> Command {
+    let all = Command::new("make");
+    let all = match parent_flag(noun) {
+        None => all,
+        Some(flag) => {
+            let owner = noun.who.has(Audience::Customer);
+            let help = if owner {
+                "Whose it is, by id or name; a customer's key needs none"
+            } else {
+                "Whose it is, by id or name"
+            };
+            all.arg(Arg::new(flag).long(flag).value_name("WHOSE").required(!owner).help(help))
+        }
+    };
+    all.args(body(false))
+}
+
+fn what(noun: &Noun) -> Arg {
+    let by = match name_filters(noun).as_slice() {
+        [] => String::new(),
+        names => format!(", or its {}", names.join(" or ")),
+    };
+    Arg::new("WHAT").required(true).help(format!("{}_…{by}", prefix(noun)))
+}
+
+fn body(changes: bool) -> [Arg; 2] {
+    let help = if changes {
+        "Fields as the API has them: channels=30, max_rate_per_min='0.05 USD', media_ips=192.0.2.1,192.0.2.2; FIELD= takes a value \
+         away"
+    } else {
+        "Fields as the API has them: channels=30, max_rate_per_min='0.05 USD', media_ips=192.0.2.1,192.0.2.2"
+    };
+    [
+        Arg::new("FIELD=VALUE").num_args(0..).help(help),
+        Arg::new("file").long("file").short('f').value_name("FILE").help(
+            "A JSON object, as the API takes it; - is the standard input. Fields on the command line are laid over it",
+        ),
+    ]
+}
+
+fn sentence(text: &str) -> String {
+    format!("{text}.")
+}
+
+fn capital(text: &str, end: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase()).into_iter();
+    first.chain(chars).chain(end.chars()).collect()
+}
+
+/// The prefix of its ids.
+fn prefix(noun: &Noun) -> String {
+    let seen = (noun.examples.seen)(Audience::Operator);
+    seen["id"].as_str().and_then(|id| id.split('_').next()).unwrap_or_default().to_owned()
+}
+
+/// By what, besides its id, an object is found.
+fn name_filters(noun: &Noun) -> Vec<&'static str> {
+    noun.filters.iter().map(|f| f.name).filter(|name| ["slug", "name"].contains(name)).collect()
+}
+
+pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure> {
+    let client = Client::of(common)?;
+    let noun = command.noun;
+    match &command.asked {
+        Asked::List { filters, sort, limit } => {
+            listed(&client, noun, filters, sort.as_deref(), *limit, common)?
+        }
+        Asked::Show { what } => {
+            let id = id_of(&client, noun, what)?;
+            let found = for_whom(&client, noun, |of| client.get(&at(of, noun, &id)))?;
+            print(noun, &found, common);
+        }
+        Asked::Make { parent, body } => print(noun, &made(&client, noun, parent.as_deref(), body)?, common),
+        Asked::Change { what, body } => {
+            let id = id_of(&client, noun, what)?;
+            let body = body.read(&client, noun)?;
+            let changed = for_whom(&client, noun, |of| client.json("PATCH", &at(of, noun, &id), &body))?;
+            print(noun, &changed, common);
+        }
+        Asked::Delete { what } => {
+            let id = id_of(&client, noun, what)?;
+            for_whom(&client, noun, |of| client.delete(&at(of, noun, &id)))?;
+            Output::new(common, &["id", "deleted"]).item(
+                || json!({ "id": id, "deleted": true }),
+                || vec![id.clone(), true.to_string()],
+                || format!("deleted {id}"),
+            );
+        }
+        Asked::VendorTrunks(verb) => return vendor_trunks::run(verb, common),
+    }
+    Ok(0)
+}
+
+/// As an operator, and where customers have the noun too, as one of them.
+fn for_whom<T>(client: &Client, noun: &Noun, ask: impl Fn(&str) -> Result<T, Failure>) -> Result<T, Failure> {
+    if noun.who.has(Audience::Customer) { client.either(ask) } else { ask("/admin") }
+}
+
+fn at(of: &str, noun: &Noun, id: &str) -> String {
+    format!("{of}/{}/{}", word(noun), encoded(id))
+}
+
+fn listed(
+    client: &Client,
+    noun: &'static Noun,
+    filters: &[(&'static str, String)],
+    sort: Option<&str>,
+    limit: usize,
+    common: &Common,
+) -> Result<(), Failure> {
+    let mut query = sort.map(|s| format!("&sort={s}")).unwrap_or_default();
+    for (name, value) in filters {
+        // A filter by another noun takes its name too.
+        let other = noun::ALL.iter().find(|other| other.one == *name);
+        let value = other.map_or_else(|| Ok(value.clone()), |other| id_of(client, other, value))?;
+        query.push_str(&format!("&{name}={}", encoded(&value)));
+    }
+    let columns = columns(noun);
+    let out = Output::new(common, &columns);
+    let wanted = if limit == 0 { usize::MAX } else { limit };
+    let query = query.replacen('&', "?", 1);
+    for_whom(client, noun, |of| {
+        let mut left = wanted;
+        client.walk(&format!("{of}/{}{query}", word(noun)), wanted.min(MOST), |object| {
+            out.item(|| object.clone(), || row(&columns, &object), || facts(noun, &object));
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    })
+}
+
+fn made(client: &Client, noun: &Noun, parent: Option<&str>, body: &Body) -> Result<Value, Failure> {
+    let body = body.read(client, noun)?;
+    let path = |whole: &'static str| whole.trim_start_matches("/api/v1").to_owned();
+    match (&noun.parent, parent) {
+        (None, _) => client.json("POST", &path(noun.paths.all_list), &body),
+        (Some(of), Some(named)) => {
+            let parents = noun::ALL.iter().find(|other| other.many == of.many);
+            let id = parents.map_or_else(|| Ok(named.to_owned()), |other| id_of(client, other, named))?;
+            let place = path(noun.paths.made_at).replace(&format!("{{{}}}", of.id), &encoded(&id));
+            client.json("POST", &place, &body)
+        }
+        (Some(of), None) => client.json("POST", &path(noun.paths.own_list), &body).map_err(|why| {
+            let flag = of.id.trim_end_matches("_id");
+            if why.code == 4 {
+                why.hint(format!("with an operator's key say whose it is: --{flag}"))
+            } else {
+                why
+            }
+        }),
+    }
+}
+
+/// The id of an object that is named by its id, or by what it is called.
+fn id_of(client: &Client, noun: &Noun, what: &str) -> Result<String, Failure> {
+    let prefix = prefix(noun);
+    if what.starts_with(&format!("{prefix}_")) {
+        return Ok(what.to_owned());
+    }
+    for filter in name_filters(noun) {
+        let path = |of: &str| format!("{of}/{}?limit=2&{filter}={}", word(noun), encoded(what));
+        let found = match for_whom(client, noun, |of| client.page(&path(of))) {
+            Ok(page) => page.items,
+            // What can be no slug may be a name.
+            Err(why) if why.code == 2 => continue,
+            Err(why) => return Err(why),
+        };
+        match found.as_slice() {
+            [] => {}
+            [one] => return Ok(one["id"].as_str().unwrap_or_default().to_owned()),
+            _ => {
+                return Err(Failure::new(format!("several are called {what:?}"))
+                    .with_code(2)
+                    .hint(format!("say which by its id ({prefix}_…)")));
+            }
+        }
+    }
+    Err(Failure::new(format!("there is no {} {what:?}", noun.called))
+        .with_code(3)
+        .hint(format!("warp {} list", word(noun))))
+}
+
+impl Body {
+    fn read(&self, client: &Client, noun: &Noun) -> Result<Value, Failure> {
+        let mut whole = match self.file.as_deref() {
+            None => Map::new(),
+            Some(file) => json_of(file)?,
+        };
+        let forms = fields::forms(noun);
+        for pair in &self.pairs {
+            let Some((name, text)) = pair.split_once('=') else {
+                let hint = format!("warp {} make|change … name='a name'", word(noun));
+                return Err(Failure::new(format!("{pair:?} is no FIELD=VALUE")).with_code(2).hint(hint));
+            };
+            let mut value = fields::value(forms.get(name).unwrap_or(&Value::Null), text);
+            // `partition_id=Premium`
+            let other = name.strip_suffix("_id").and_then(|one| noun::ALL.iter().find(|o| o.one == one));
+            if let (Some(other), Some(named)) = (other, value.as_str()) {
+                value = id_of(client, other, named)?.into();
+            }
+            whole.insert(name.to_owned(), value);
+        }
+        Ok(Value::Object(whole))
+    }
+}
+
+fn json_of(file: &str) -> Result<Map<String, Value>, Failure> {
+    let mut text = String::new();
+    let read = if file == "-" {
+        std::io::stdin().lock().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(file).map(|all| text = all)
+    };
+    read.map_err(|e| Failure::new(format!("{file}: {e}")).with_code(2))?;
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Failure::new(format!("{file}: must be one JSON object")).with_code(2)),
+        Err(e) => Err(Failure::new(format!("{file}: {e}")).with_code(2)),
+    }
+}
+
+fn print(noun: &'static Noun, object: &Value, common: &Common) {
+    let columns = columns(noun);
+    Output::new(common, &columns).item(
+        || object.clone(),
+        || row(&columns, object),
+        || whole(object, &columns),
+    );
+}
