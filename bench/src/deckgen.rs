@@ -230,6 +230,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
             caller: Default::default(),
             rounding: Rounding::default(),
             deliver: Default::default(),
+            payer: None,
         }],
         vendors: (0..vendors)
             .map(|n| Vendor {

@@ -226,6 +226,7 @@ fn call(snapshot: &Snapshot, n: u64, now: Wall) -> CallRecord {
         decision: Some(warp_model::json::JsonText::of(&explained)),
         legs: vec![leg(0, 503, "failover"), leg(1, 200, "answered")],
         node: "bench".to_owned(),
+        paid: None,
         resume: None,
     }
 }

@@ -219,6 +219,16 @@ impl Commander {
         self.shared.reset_vendor_trunk(id)
     }
 
+    /// What calls that are paid ahead are paid from.
+    pub fn wallet(&self) -> Arc<warp_policy::credit::Wallet> {
+        Arc::clone(self.shared.usage().wallet())
+    }
+
+    /// The clock that the calls of the proxy are held to.
+    pub fn mono(&self) -> warp_model::Mono {
+        warp_net::clock::Clock::mono()
+    }
+
     /// Passes a command to the shards that it concerns, as [`Proxy::command`] does.
     pub fn command(&self, command: Command) {
         dispatch(&self.senders, command);

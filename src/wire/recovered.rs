@@ -139,6 +139,7 @@ mod tests {
                 ended_by: "answered".into(),
             }],
             node: String::new(),
+            paid: None,
             resume: None,
         }
     }

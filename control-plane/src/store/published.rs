@@ -10,7 +10,8 @@ use sqlx::postgres::PgRow;
 use warp_model::{CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::directory::{
     Block, CallerRules, Credentials, Customer, Deliver, DigestUser, Ha1s, InboundTerms, Limits, Margin,
-    NumberFormat, Partition, PartitionVendor, PricedBy, Strategy, Transport, Trunk, Vendor, VendorTrunk,
+    NumberFormat, Partition, PartitionVendor, Payer, PricedBy, Strategy, Transport, Trunk, Vendor,
+    VendorTrunk,
 };
 use warp_policy::inbound::{Destination, Number, TrunkTarget};
 use warp_policy::number_plan::{ClassSet, DestinationClass, DialRules, State};
@@ -364,6 +365,7 @@ fn trunk(row: &PgRow) -> Result<Trunk, StoreError> {
         },
         rounding: Rounding::default(),
         deliver: Default::default(),
+        payer: Some(Payer { ban: id(row, "ban_id")?, ahead: row.try_get("paid_ahead")? }),
     })
 }
 
@@ -536,8 +538,9 @@ statements! {
             t.media_ips, t.strip_prefixes, t.strip_required,
             t.require_valid_caller OR t.own_require_valid_caller AS require_valid_caller, t.trust_asserted,
             CASE WHEN cardinality(t.sell_deck_ids) > 0 THEN t.sell_deck_ids ELSE c.sell_deck_ids END AS sell_deck_ids,
-            coalesce(t.partition_id, c.partition_id) AS partition_id
-        FROM trunks t JOIN customers c ON c.id = t.customer_id
+            coalesce(t.partition_id, c.partition_id) AS partition_id, t.ban_id,
+            b.mode = 'prepaid' OR b.credit_limit IS NOT NULL AS paid_ahead
+        FROM trunks t JOIN customers c ON c.id = t.customer_id JOIN bans b ON b.id = t.ban_id
         WHERE customer_page(t.customer_id) = ANY($1) ORDER BY t.id";
     /// IP ACLs.
     PUBLISH_IPS = "SELECT trunk_id, host(address) || '/' || masklen(address) AS address FROM trunk_ips ORDER BY address";

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CallId, CustomerId, NumberId, TrunkId, VendorId, VendorTrunkId};
+use crate::id::{BanId, CallId, CustomerId, NumberId, TrunkId, VendorId, VendorTrunkId};
 use crate::json::JsonText;
 use crate::money::{Currency, Nanos};
 use crate::now::Wall;
@@ -96,6 +96,9 @@ pub struct CallRecord {
     pub legs: Vec<LegRecord>,
     /// Which node and shard wrote it.
     pub node: String,
+    /// Who pays for it, when that was known at its INVITE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid: Option<Paid>,
     /// Only in the journal's `Answered` record: what a restarted proxy needs to end the call, as JSON of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<JsonText>,
@@ -125,6 +128,24 @@ impl Direction {
     pub fn is_outbound(&self) -> bool {
         *self == Self::Outbound
     }
+}
+
+/// Who pays for a call, and from what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paid {
+    /// The billing account whose money it is.
+    pub ban_id: BanId,
+    /// The lease of the account's credit that a call that is paid ahead was paid from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<i64>,
+    /// How many milliseconds the call went on after the time that was paid for: nobody is charged for them, and they are not in
+    /// `duration_ms`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub over_ms: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// What a SIP shard writes to its call journal. `Answered` is written before the 200 is forwarded (PRODUCT §6).
@@ -306,8 +327,10 @@ json_object!(CallRecord {
     decision,
     legs,
     node,
+    paid unless(Option::is_none),
     resume unless(Option::is_none),
 });
+json_object!(Paid { ban_id, lease unless(Option::is_none), over_ms unless(is_zero) });
 json_object!(LegRecord {
     attempt_no,
     vendor_id,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use warp_model::cdr::*;
 use warp_model::json::{JsonText, ToJson};
 use warp_model::{
-    CallId, Currency, CustomerId, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall,
+    BanId, CallId, Currency, CustomerId, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall,
 };
 
 fn same(value: &(impl ToJson + serde::Serialize)) {
@@ -108,6 +108,7 @@ prop_compose! {
         way in (text(), any::<Option<u16>>(), ids(), prop::collection::vec(leg(), 0..3), text()),
         rest in (maybe(rating()), maybe(figures()), raw_json(), raw_json(), any::<u16>()),
         inbound in maybe(any::<u128>()),
+        paid in any::<Option<(u128, Option<i64>, u64)>>(),
     ) -> CallRecord {
         CallRecord {
             cdr_id: CallId::from_u128(who.0), version: rest.4, sip_call_id: numbers.0,
@@ -120,7 +121,8 @@ prop_compose! {
             answer_at: times.2, end_at: times.3, pdd_ms: times.4, duration_ms: times.5, sip_code: end.0,
             q850: end.1, release_side: end.2, internal_code: end.3, outcome: end.4, recovered: end.5,
             snapshot_id: way.0, route_rank: way.1, vendor_id: way.2.0, vendor_trunk_id: way.2.1, rating: rest.0,
-            media: rest.1, decision: rest.2, legs: way.3, node: way.4, resume: rest.3,
+            media: rest.1, decision: rest.2, legs: way.3, node: way.4, paid: paid.map(|(ban, lease, over_ms)| Paid { ban_id: BanId::from_u128(ban), lease, over_ms }),
+            resume: rest.3,
         }
     }
 }

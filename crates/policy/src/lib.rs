@@ -15,6 +15,7 @@
 mod bindings;
 pub mod cidr;
 pub mod code;
+pub mod credit;
 pub mod deck;
 pub mod directory;
 pub mod explain;

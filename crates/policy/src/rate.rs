@@ -134,6 +134,28 @@ pub fn charge(rate: &Rate, billable_s: u64) -> Result<Nanos, RatingError> {
     round(exact_x60, 60, rate.rounding)
 }
 
+/// The most that can be had of a call of `duration_ms` for so much money: seconds in whole increments, and their charge. `None`: not even the
+/// first increment, or it cannot be computed.
+pub fn affordable(rate: &Rate, duration_ms: u64, most: Nanos) -> Option<(u64, Nanos)> {
+    let whole = billable_s(duration_ms, rate.terms, rate.rounding.partial_second).ok()?;
+    let at = |seconds: u64| charge(rate, seconds).ok().filter(|c| *c <= most).map(|c| (seconds, c));
+    if let Some(all) = at(whole) {
+        return Some(all);
+    }
+    let (first, step) = (u64::from(rate.terms.initial_s), u64::from(rate.terms.next_s));
+    let mut best = at(first)?;
+    // The charge never falls with the time: the last step that can be paid lies between.
+    let (mut low, mut high) = (0, whole.saturating_sub(first).checked_div(step)?);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        match at(first.checked_add(middle.checked_mul(step)?)?) {
+            Some(paid) => (best, low) = (paid, middle),
+            None => high = middle.saturating_sub(1),
+        }
+    }
+    Some(best)
+}
+
 /// `numerator / denominator` nano-units, rounded to the contract's places.
 fn round(numerator: i128, denominator: i128, rounding: Rounding) -> Result<Nanos, RatingError> {
     let unit = i128::from(crate::code::pow10(9 - usize::from(rounding.places.min(9))));
@@ -315,6 +337,25 @@ mod tests {
             // Off by at most half of the last place, and a multiple of it.
             prop_assert_eq!(got % unit, 0);
             prop_assert!((got * 60 - exact_x60).abs() * 2 <= unit * 60);
+        }
+
+        #[test]
+        fn what_can_be_afforded_is_the_longest_that_the_money_pays(
+            per_min in 0i64..10_000_000_000, a in 1u32..120, b in 1u32..120, fee in 0i64..1_000_000_000,
+            ms in 0u64..400_000, most in 0i64..20_000_000_000,
+        ) {
+            let r = rate(per_min, a, b, fee);
+            let cost = |s| charge(&r, s).unwrap();
+            match affordable(&r, ms, Nanos(most)) {
+                None => prop_assert!(cost(u64::from(a)) > Nanos(most)),
+                Some((s, c)) => {
+                    prop_assert_eq!(c, cost(s));
+                    prop_assert!(c <= Nanos(most));
+                    let whole = billable_s(ms, r.terms, PartialSecond::Up).unwrap();
+                    prop_assert!(s == whole || (s < whole && cost(s + u64::from(b)) > Nanos(most)));
+                    prop_assert_eq!(billable_s(s * 1_000, r.terms, PartialSecond::Up), Ok(s), "whole increments");
+                }
+            }
         }
 
         #[test]

@@ -48,11 +48,13 @@ pub enum Refusal {
     NoDestination,
     /// Every target of the number was tried, or has no room.
     TargetsExhausted,
+    /// The billing account has no money for the first increment, or none on this node.
+    NoCredit,
 }
 
 impl Refusal {
     /// Every refusal, for metric labels and documentation.
-    pub const ALL: [Refusal; 21] = [
+    pub const ALL: [Refusal; 22] = [
         Self::InvalidNumber,
         Self::IncompleteNumber,
         Self::UnassignedNumber,
@@ -74,6 +76,7 @@ impl Refusal {
         Self::NumberNotHere,
         Self::NoDestination,
         Self::TargetsExhausted,
+        Self::NoCredit,
     ];
 
     /// The word for it that never changes, as it stands in records and metrics.
@@ -100,11 +103,12 @@ impl Refusal {
             Self::NumberNotHere => "number_not_here",
             Self::NoDestination => "no_destination",
             Self::TargetsExhausted => "targets_exhausted",
+            Self::NoCredit => "no_credit",
         }
     }
 
-    /// SIP status towards the caller: 404 unroutable, 403 forbidden by contract, 480 nobody there to take it, 503 for everything that may
-    /// pass later.
+    /// SIP status towards the caller: 404 unroutable, 403 forbidden by contract, 402 not paid, 480 nobody there to take it, 503 for everything
+    /// that may pass later.
     pub fn sip_status(self) -> u16 {
         match self {
             Self::InvalidNumber
@@ -120,6 +124,7 @@ impl Refusal {
             | Self::MaxRate
             | Self::InvalidCaller
             | Self::DailySpend => 403,
+            Self::NoCredit => 402,
             Self::NoEmergencyRoute
             | Self::NoRouteAvailable
             | Self::NoRouteAtMargin
@@ -143,7 +148,8 @@ impl Refusal {
             | Self::DestinationBlocked
             | Self::MaxRate
             | Self::InvalidCaller
-            | Self::DailySpend => 21,
+            | Self::DailySpend
+            | Self::NoCredit => 21,
             Self::NoEmergencyRoute | Self::NoRouteAvailable | Self::NoRouteAtMargin => 34,
             Self::RatingFailed => 41,
             Self::TrunkChannels | Self::CustomerChannels | Self::TrunkCps | Self::CustomerCps => 42,
@@ -176,6 +182,7 @@ impl Refusal {
             Self::NumberNotHere => "nobody here has this number",
             Self::NoDestination => "the number has no destination that takes calls",
             Self::TargetsExhausted => "no target of the number took the call",
+            Self::NoCredit => "the billing account has no money for it",
         }
     }
 
@@ -200,6 +207,7 @@ impl Refusal {
             Self::DailySpend => "Spend Limit",
             Self::NumberNotHere => "Unassigned Number",
             Self::NoDestination | Self::TargetsExhausted => "Temporarily Unavailable",
+            Self::NoCredit => "Payment Required",
         }
     }
 

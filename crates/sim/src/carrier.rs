@@ -44,6 +44,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
             caller: Default::default(),
             rounding: Default::default(),
             deliver: Default::default(),
+            payer: None,
         })
         .partition(Partition {
             name: "all".into(),

@@ -153,6 +153,8 @@ pub(crate) struct Call {
     pub(crate) ends_at: Mono,
     /// When the next minute of an answered call must be paid for (`Reservation::hold`).
     pub(crate) hold_at: Mono,
+    /// When an answered call that is paid ahead must be paid on, or looked at because its lease ends.
+    pub(crate) pay_at: Mono,
     /// The question of a transaction within the dialog, or about the whole call.
     pub(crate) ask: Option<Pending>,
     pub(crate) held: VecDeque<Held>,
@@ -309,7 +311,7 @@ impl Call {
             .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
         let asks = self.branches.iter().map(|b| &b.ask).chain([&self.ask]).flatten();
         let ask = asks.map(|a| a.deadline).min().unwrap_or(NEVER);
-        first.min(ask).min(self.ends_at).min(self.hold_at)
+        first.min(ask).min(self.ends_at).min(self.hold_at).min(self.pay_at)
     }
 }
 
@@ -522,6 +524,7 @@ impl Calls {
             ask: None,
             held: VecDeque::new(),
             hold_at: NEVER,
+            pay_at: NEVER,
             armed: NEVER,
             gone: false,
             links: [LinkId::NONE; 2],
@@ -590,6 +593,7 @@ impl Calls {
         match admitted {
             Ok(reservation) => {
                 call.reservation = Some(reservation);
+                cdr::paid_by(call, trunk);
                 match decision.on_net {
                     true => self.deliver_on_net(call, trunk, tx),
                     false => self.next_vendor(call, tx),

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use warp_model::{CallId, VendorTrunkId};
+use warp_model::{CallId, Mono, VendorTrunkId};
 use warp_policy::screen::Bound;
-use warp_policy::{Looked, Snapshot};
+use warp_policy::{Looked, Refusal, Snapshot};
 use warp_sip::flow::{Flow, LinkId};
 use warp_sip::message::{Message, Method};
 use warp_sip::transaction::NEVER;
@@ -17,6 +17,7 @@ use warp_sip::transaction::NEVER;
 use super::answer::Heard;
 use super::auth::Ingress;
 use super::call::{Branch, Call, Origin, Phase};
+use super::cdr;
 use super::health::Vendors;
 use super::ingress::Arrived;
 use super::probe::Probe;
@@ -261,7 +262,7 @@ impl Calls {
                 calls.no_progress(call, tx);
             }
             if call.ends_at > now {
-                return hold(call, tx);
+                return pay(call, now).or_else(|| hold(call, tx));
             }
             match call.phase {
                 Phase::Over => {
@@ -292,6 +293,42 @@ fn hold(call: &mut Call, tx: &Transactions) -> Option<&'static str> {
     let held = held.and_then(|()| twin.map_or(Ok(()), |r| r.hold(run, tx.now)));
     held.err().map(|refusal| refusal.code())
 }
+
+/// Pays an answered call on that is paid ahead, a second before what is paid is over; gives the reason to end it. Without credit it ends
+/// at the last second that is paid.
+fn pay(call: &mut Call, now: Mono) -> Option<&'static str> {
+    let answered = call.answered.filter(|_| call.phase == Phase::Answered && call.pay_at <= now)?;
+    if cdr::reservations(call).filter_map(|r| r.lease_ends()).any(|ends| ends <= now) {
+        return Some("lease_ended");
+    }
+    let of_twin = call.twin.as_mut().and_then(|t| t.reservation.as_mut());
+    for reservation in call.reservation.iter_mut().chain(of_twin) {
+        if reservation.paid().is_some_and(|paid| answered + paid <= now + PAY_AHEAD) {
+            reservation.pay_on(now);
+        }
+    }
+    if cdr::reservations(call).filter_map(|r| r.paid()).any(|paid| answered + paid <= now) {
+        return Some(Refusal::NoCredit.code());
+    }
+    call.pay_at = pay_at(call, now);
+    None
+}
+
+/// When a call must be paid on, or looked at because its lease ends.
+pub(super) fn pay_at(call: &Call, now: Mono) -> Mono {
+    let Some(answered) = call.answered else { return NEVER };
+    let next = cdr::reservations(call).filter_map(|r| {
+        let paid_until = answered + r.paid()?;
+        let ahead = Mono(paid_until.0.saturating_sub(PAY_AHEAD.as_nanos() as u64));
+        // One that could not be paid on is tried once more at the very end.
+        let next = if ahead > now { ahead } else { paid_until };
+        Some(next.min(r.lease_ends()?))
+    });
+    next.min().unwrap_or(NEVER)
+}
+
+/// How long before the end of what is paid a call is paid on.
+const PAY_AHEAD: Duration = Duration::from_secs(1);
 
 /// The first minute is paid for at the INVITE; the next one a second before it begins, so that a call that may not have it ends
 /// within what is paid.

@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
-use warp_model::cdr::{CDR_VERSION, CallRecord, Direction, JournalRecord, LegRecord, Outcome, ReleaseSide};
+use warp_model::cdr::{
+    CDR_VERSION, CallRecord, Direction, JournalRecord, LegRecord, Outcome, Paid, ReleaseSide,
+};
 use warp_model::json::JsonText;
 use warp_model::text::ShortText;
-use warp_model::{CallId, E164, Now, Wall};
+use warp_model::{CallId, E164, Lent, Now, Wall};
 use warp_policy::directory::NumberFormat;
 use warp_policy::screen::Reservation;
-use warp_policy::{Decision, InboundRecord, Snapshot, VendorTrunk, rate_call};
+use warp_policy::{Decision, InboundRecord, Snapshot, Trunk, TrunkIx, VendorTrunk, rate_call};
 use warp_sip::dialog::{Dialog, Party};
 use warp_sip::flow::Flow;
 use warp_sip::message::Message;
@@ -86,6 +88,7 @@ pub(super) fn begin(
         decision: None,
         legs: Vec::new(),
         node: config.node.clone(),
+        paid: row.and_then(paid),
         resume: None,
     }
 }
@@ -94,6 +97,30 @@ pub(super) fn begin(
 /// puts its end before its beginning (F-TIME-01).
 fn wall(call: &Call, now: Now) -> Wall {
     call.record.as_ref().map_or(now.wall, |r| r.setup_at.plus(now.mono.since(call.began)))
+}
+
+/// Who pays for the calls of a trunk.
+fn paid(trunk: &Trunk) -> Option<Paid> {
+    trunk.payer.map(|p| Paid { ban_id: p.ban, lease: None, over_ms: 0 })
+}
+
+/// What a call holds of its customer, and on-net of the called one too.
+pub(super) fn reservations(call: &Call) -> impl Iterator<Item = &Lent<Reservation>> {
+    call.reservation.iter().chain(call.twin.iter().filter_map(|t| t.reservation.as_ref()))
+}
+
+/// The call holds what it may cost: whose money that is, and of which lease.
+pub(super) fn paid_by(call: &mut Call, trunk: TrunkIx) {
+    let paid = call.snapshot.directory.trunk(trunk).and_then(paid);
+    let by = |r: &Option<Lent<Reservation>>| {
+        let lease = r.as_ref().and_then(|r| r.lease()).map(|(_, epoch)| epoch);
+        paid.map(|p| Paid { lease, ..p })
+    };
+    match (&mut call.twin, &mut call.record) {
+        (Some(twin), _) => twin.paid = by(&twin.reservation),
+        (None, Some(record)) => record.paid = by(&call.reservation),
+        (None, None) => {}
+    }
 }
 
 /// What policy decided.
@@ -312,7 +339,7 @@ pub(super) fn cause_of_code(code: &str) -> u8 {
     match code {
         "media_timeout" => 41,
         "media_unavailable" => 47,
-        "max_duration" => 31,
+        "max_duration" | "no_credit" | "lease_ended" => 31,
         _ => 16,
     }
 }
@@ -375,7 +402,11 @@ impl Calls {
     /// Duration, price and release of an answered call, into its record and its customer's spend. Nothing is sent or asked.
     pub(super) fn charge(&mut self, call: &mut Call, side: ReleaseSide, cause: u8, code: &str, now: Now) {
         let at = wall(call, now);
-        let duration_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
+        let lasted_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
+        // A timer may be late: nobody pays for more than was granted.
+        let paid = reservations(call).filter_map(|r| r.paid()).min();
+        let paid_ms = paid.map_or(u64::MAX, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+        let duration_ms = lasted_ms.min(paid_ms);
         let rates = match &call.inbound {
             Some(d) => d.sell.zip(d.buy),
             None => call.decision.as_ref().and_then(|d| {
@@ -391,6 +422,9 @@ impl Calls {
         let charge = rating.as_ref().map(|r| r.sell.charge);
         if let Some(r) = &mut call.record {
             r.duration_ms = duration_ms;
+            if let Some(paid) = &mut r.paid {
+                paid.over_ms = lasted_ms.saturating_sub(duration_ms);
+            }
             r.end_at = at;
             r.q850 = Some(cause);
             r.release_side = side;
@@ -435,5 +469,6 @@ impl Calls {
         tx.give_buf(invite);
         call.ends_at = tx.now.mono + tx.config.timers.t1_64();
         call.hold_at = NEVER;
+        call.pay_at = NEVER;
     }
 }

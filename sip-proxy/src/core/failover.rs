@@ -16,7 +16,7 @@ use warp_sip::proxy::{FailoverRules, Verdict, cause_of_reason, cause_of_status, 
 use warp_sip::transaction::NEVER;
 
 use super::call::{Branch, Call, Held, Phase, Target};
-use super::calls::{Calls, FIRST_HOLD};
+use super::calls::{self, Calls, FIRST_HOLD};
 use super::cdr;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
@@ -461,6 +461,7 @@ impl Calls {
         });
         call.ends_at = tx.now.mono + limit;
         call.hold_at = tx.now.mono + FIRST_HOLD;
+        call.pay_at = calls::pay_at(call, tx.now.mono);
         tx.stats.calls_answered += 1;
         cdr::answered(call, branch, tx.now);
         let resume = self.resume_of(call, tx);

@@ -1,7 +1,7 @@
 //! Calls to our numbers: a vendor brings them, the customer's trunks take them, one after the other until one answers.
 
 use warp_model::Mono;
-use warp_model::cdr::{CallRating, CallRecord, Direction};
+use warp_model::cdr::{CallRating, CallRecord, Direction, Paid};
 use warp_model::json::JsonText;
 use warp_model::{CallId, CustomerId, Lent, NumberId};
 use warp_policy::inbound::Brings;
@@ -24,6 +24,8 @@ pub(crate) struct Twin {
     number: NumberId,
     decision: JsonText,
     pub(crate) reservation: Option<Lent<Reservation>>,
+    /// Who pays for the called side.
+    pub(super) paid: Option<Paid>,
     rating: Option<CallRating>,
 }
 
@@ -39,6 +41,8 @@ pub(super) fn twin_of(call: &Call) -> Option<Box<CallRecord>> {
     r.number_id = Some(twin.number);
     r.trunk_id = trunks.clone().next_back().flatten();
     r.ingress_user = None;
+    let over_ms = record.paid.map_or(0, |p| p.over_ms);
+    r.paid = twin.paid.map(|p| Paid { over_ms, ..p });
     r.decision = Some(twin.decision.clone());
     r.rating.clone_from(&twin.rating);
     r.resume = None;
@@ -86,7 +90,8 @@ impl Calls {
         {
             let cdr_id = CallId::new(tx.now.wall, tx.rng.u128());
             let (reservation, rating) = (None, None);
-            call.twin = Some(Box::new(Twin { cdr_id, customer, number, decision, reservation, rating }));
+            call.twin =
+                Some(Box::new(Twin { cdr_id, customer, number, decision, reservation, paid: None, rating }));
         }
         if let Some(r) = &mut call.record {
             r.on_net = true;
@@ -154,7 +159,10 @@ impl Calls {
             // The call back to somebody who called for help is counted and held by no limit.
             let sell = decision.sell.filter(|_| !decision.callback);
             match call.bound.admit(ix, sell.as_ref(), tx.now) {
-                Ok(reservation) => held_by_called(call, Some(reservation)),
+                Ok(reservation) => {
+                    held_by_called(call, Some(reservation));
+                    cdr::paid_by(call, ix);
+                }
                 Err(refusal) => {
                     refused = Some(refusal);
                     continue;
@@ -168,6 +176,11 @@ impl Calls {
             (Some((_, status @ (404 | 406 | 480 | 488))), _) => {
                 let cause = warp_sip::proxy::cause_of_status(status);
                 self.refuse_call(call, status, "", Refusal::TargetsExhausted.code(), cause, None, tx);
+            }
+            // It is the called customer's matter: whoever calls hears no more than that nobody takes the call.
+            (None, Some(why @ Refusal::NoCredit)) => {
+                let (phrase, cause) = (Refusal::NoDestination.reason(), why.q850());
+                self.refuse_call(call, 480, phrase, why.code(), cause, None, tx);
             }
             (None, Some(refusal)) => self.refuse_by_policy(call, refusal, tx),
             _ => self.refuse_by_policy(call, Refusal::TargetsExhausted, tx),

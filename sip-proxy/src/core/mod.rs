@@ -63,6 +63,8 @@ mod tests_agreed;
 #[cfg(test)]
 mod tests_challenge;
 #[cfg(test)]
+mod tests_credit;
+#[cfg(test)]
 mod tests_dropped;
 #[cfg(test)]
 mod tests_edge;

@@ -87,6 +87,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
             caller: Default::default(),
             rounding: Rounding::default(),
             deliver: Default::default(),
+            payer: None,
         });
     let mut vendors = vec![];
     for n in 1..=3_u128 {

@@ -501,6 +501,7 @@ mod tests {
             decision: None,
             legs: vec![leg(1, 503), leg(2, 200)],
             node: String::new(),
+            paid: None,
             resume: None,
         }
     }

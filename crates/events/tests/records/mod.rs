@@ -43,6 +43,7 @@ pub fn call(n: u128, answered: bool) -> Box<CallRecord> {
         decision: None,
         legs: Vec::new(),
         node: "test".into(),
+        paid: None,
         resume: None,
     })
 }

@@ -15,7 +15,8 @@ use warp_model::{CustomerId, TrunkId, VendorId, VendorTrunkId};
 pub use build::{DirectoryBuilder, DirectoryError};
 pub use types::{
     Block, CallerRules, Credentials, Customer, Deliver, DigestUser, Ha1s, InboundTerms, Limits, Margin,
-    NumberFormat, Partition, PartitionVendor, PricedBy, Strategy, Transport, Trunk, Vendor, VendorTrunk,
+    NumberFormat, Partition, PartitionVendor, Payer, PricedBy, Strategy, Transport, Trunk, Vendor,
+    VendorTrunk,
 };
 
 use crate::cidr::CidrTable;

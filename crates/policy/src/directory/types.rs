@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use warp_model::{Currency, CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{
+    BanId, Currency, CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall,
+};
 
 use crate::cidr::Cidr;
 use crate::code::Code;
@@ -172,6 +174,19 @@ pub struct Trunk {
     /// Where calls to numbers of its customer go.
     #[serde(default, skip_serializing_if = "Deliver::is_none")]
     pub deliver: Deliver,
+    /// Which billing account pays for its calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<Payer>,
+}
+
+/// The billing account that pays for a trunk's calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payer {
+    /// The id of the account.
+    pub ban: BanId,
+    /// It is prepaid, or its credit has a limit: its calls are paid ahead from a lease, and end when that has nothing more.
+    pub ahead: bool,
 }
 
 /// From whom we buy.

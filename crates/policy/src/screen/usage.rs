@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use warp_model::sync::lock;
-use warp_model::{CustomerId, GiveBack, Lent, Nanos, Now, TrunkId, Wall};
+use warp_model::{BanId, CustomerId, GiveBack, Lent, Mono, Nanos, Now, TrunkId, Wall};
 
+use crate::credit::{Held, Missed, Place, Wallet};
 use crate::directory::{Directory, Limits, TrunkIx, VendorTrunkIx};
 use crate::rate::{self, SellRate};
 use crate::refusal::Refusal;
@@ -114,6 +115,7 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Usage {
     table: Mutex<Table>,
+    wallet: Arc<Wallet>,
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +149,8 @@ pub struct Bound {
     trunks: Vec<Arc<Slot>>,
     customers: Vec<Arc<Slot>>,
     vendor_trunks: Vec<Arc<Slot>>,
+    /// By trunk: where the money is that its calls are paid from, when they are paid ahead.
+    places: Vec<Option<Arc<Place>>>,
 }
 
 /// Figures of one trunk for the operator's view.
@@ -174,6 +178,65 @@ pub struct Reservation {
     /// Fell on days that are over.
     before: i64,
     day: i64,
+    /// What it holds of its billing account; `None`: it is not paid ahead.
+    credit: Option<Credit>,
+}
+
+/// What a call that is paid ahead holds, and how far that goes.
+#[derive(Debug)]
+struct Credit {
+    place: Arc<Place>,
+    held: Lent<Held>,
+    /// Whole increments, in seconds.
+    paid_s: u64,
+}
+
+impl Credit {
+    /// Pays the first minute, or as many whole increments of it as there is money for.
+    fn begin(place: &Arc<Place>, rate: &SellRate, now: Mono) -> Result<Credit, Refusal> {
+        let (whole, first) = (price_of(rate, AHEAD_MS)?, Nanos(price_of(rate, 0)?));
+        place.comes(first);
+        let held = |(paid_s, price)| {
+            let held = place.hold(price, now)?;
+            Some(Credit { place: Arc::clone(place), held, paid_s })
+        };
+        let free = || place.purse().map_or(Nanos::ZERO, |p| p.free());
+        let all = rate::affordable(rate, AHEAD_MS, Nanos(whole)).and_then(held);
+        // Between looking and taking another call may have been faster; then it is looked once more.
+        let part = || rate::affordable(rate, AHEAD_MS, free()).and_then(held);
+        if let Some(credit) = all {
+            return Ok(credit);
+        }
+        place.miss(Missed { want: Nanos(whole), need: first });
+        part().or_else(part).ok_or(Refusal::NoCredit)
+    }
+
+    /// Pays up to a minute more; false when there is not even one more increment.
+    fn more(&mut self, rate: &SellRate, now: Mono) -> bool {
+        let had = self.held.amount();
+        let ms = self.paid_s.saturating_mul(1_000).saturating_add(AHEAD_MS);
+        let whole = price_of(rate, ms).unwrap_or(i64::MAX);
+        if self.take(rate, ms, Nanos(whole), now) {
+            return true;
+        }
+        let next = price_of(rate, self.paid_s.saturating_mul(1_000).saturating_add(1)).unwrap_or(i64::MAX);
+        let more = |to: i64| Nanos(to.saturating_sub(had.0));
+        self.place.miss(Missed { want: more(whole), need: more(next) });
+        let free = self.held.purse().free();
+        self.take(rate, ms, Nanos(had.0.saturating_add(free.0)), now)
+    }
+
+    fn take(&mut self, rate: &SellRate, ms: u64, most: Nanos, now: Mono) -> bool {
+        let had = self.held.amount();
+        let Some((paid_s, price)) = rate::affordable(rate, ms, most).filter(|(s, _)| *s > self.paid_s) else {
+            return false;
+        };
+        let taken = self.held.more(Nanos(price.0.saturating_sub(had.0).max(0)), now);
+        if taken {
+            self.paid_s = paid_s;
+        }
+        taken
+    }
 }
 
 /// What a call holds of a vendor trunk.
@@ -222,8 +285,17 @@ impl Usage {
                 .vendor_trunks()
                 .map(|(_, t)| slot(VENDOR_TRUNK, t.id.as_u128()))
                 .collect(),
+            places: directory
+                .trunks()
+                .map(|(_, t)| t.payer.filter(|p| p.ahead).map(|p| self.wallet.place(p.ban)))
+                .collect(),
             directory: directory.clone(),
         }
+    }
+
+    /// What calls that are paid ahead are paid from.
+    pub fn wallet(&self) -> &Arc<Wallet> {
+        &self.wallet
     }
 }
 
@@ -272,6 +344,10 @@ impl Bound {
             return Err(Refusal::DailySpend);
         }
         let undo_customer_spend = Lent::new(|| cs.correct(-amount, day));
+        let credit = match (sell, self.places.get(trunk.at()).and_then(Option::as_ref)) {
+            (Some(rate), Some(place)) => Some(Credit::begin(place, rate, now.mono)?),
+            _ => None,
+        };
         if !ts.take_token(tl.cps, now_ns) {
             return Err(Refusal::TrunkCps);
         }
@@ -292,6 +368,7 @@ impl Bound {
             reserved: amount,
             before: 0,
             day,
+            credit,
         }))
     }
 
@@ -402,8 +479,34 @@ impl Reservation {
         Ok(())
     }
 
+    /// How far the call is paid, from its answer; `None`: it is not paid ahead, and nothing of this kind ends it.
+    pub fn paid(&self) -> Option<Duration> {
+        self.credit.as_ref().map(|c| Duration::from_secs(c.paid_s))
+    }
+
+    /// When the lease ends that the call is paid from; the call ends then, unless the lease was extended.
+    pub fn lease_ends(&self) -> Option<Mono> {
+        self.credit.as_ref().map(|c| c.held.purse().ends())
+    }
+
+    /// The account that pays the call ahead, and which of its leases.
+    pub fn lease(&self) -> Option<(BanId, i64)> {
+        self.credit.as_ref().map(|c| (c.held.purse().ban(), c.held.purse().epoch()))
+    }
+
+    /// Pays up to a minute more than is paid, in whole increments. False: there is no money for one more.
+    pub fn pay_on(&mut self, now: Mono) -> bool {
+        match (&mut self.credit, &self.rate) {
+            (Some(credit), Some(rate)) => credit.more(rate, now),
+            _ => true,
+        }
+    }
+
     /// The call ended: what was reserved becomes what it cost, and the channels go back.
     pub fn settle(mut lent: Lent<Reservation>, charge: Nanos) {
+        if let Some(credit) = lent.credit.take() {
+            Held::settle(credit.held, charge);
+        }
         let today = charge.0.saturating_sub(lent.before).max(0);
         let by = today.saturating_sub(lent.reserved);
         lent.trunk.correct(by, lent.day);

@@ -103,6 +103,7 @@ pub fn trunk() -> Trunk {
         caller: Default::default(),
         rounding: Rounding::default(),
         deliver: Default::default(),
+        payer: None,
     }
 }
 

@@ -1,0 +1,445 @@
+//! Credit by leases: whatever is lost, late, doubled or killed, calls never cost more than the account had.
+
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use warp_model::{BanId, Lent, Mono, Nanos, Now, Wall};
+use warp_policy::credit::{Account, Ask, Grant, Held, Missed, Purse};
+use warp_policy::directory::{Payer, TrunkIx};
+use warp_policy::screen::{Bound, Reservation, Usage};
+use warp_policy::{Refusal, Snapshot};
+use world::{rows, snapshot_of};
+
+const BANK_TTL: u64 = 30;
+/// A node ends its lease earlier than the bank.
+const NODE_TTL: u64 = 25;
+
+fn wall(s: u64) -> Wall {
+    Wall(s as i64 * 1_000_000)
+}
+
+fn mono(s: u64) -> Mono {
+    Mono(s * 1_000_000_000)
+}
+
+fn ban() -> BanId {
+    BanId::from_u128(7)
+}
+
+fn account(balance: i64, credit: i64) -> Account {
+    Account { balance: Nanos(balance), credit: Nanos(credit), epoch: 0, leases: Vec::new() }
+}
+
+fn ask(want: i64, need: i64) -> Ask {
+    Ask { want: Nanos(want), need: Nanos(need) }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A node asks for money; what of the way there and back is lost.
+    Ask {
+        node: usize,
+        want: i64,
+        need: i64,
+        request_lost: bool,
+        reply_lost: bool,
+    },
+    GiveBack {
+        node: usize,
+        most: i64,
+        lost: bool,
+    },
+    Call {
+        node: usize,
+        amount: i64,
+    },
+    More {
+        node: usize,
+        call: usize,
+        amount: i64,
+    },
+    /// A call ends, and cost this share of what it holds; `none`: it was never answered.
+    End {
+        node: usize,
+        call: usize,
+        percent: i64,
+        none: bool,
+    },
+    Kill {
+        node: usize,
+        percent: i64,
+    },
+    Close {
+        node: usize,
+        lost: bool,
+    },
+    Post {
+        node: usize,
+        records: usize,
+    },
+    Release {
+        lease: usize,
+    },
+    TopUp(i64),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let node = 0usize..3;
+    let step = prop_oneof![
+        4 => (node.clone(), 0i64..120, 0i64..40, prop::bool::weighted(0.1), prop::bool::weighted(0.2)).prop_map(
+            |(node, want, need, request_lost, reply_lost)| Step::Ask { node, want, need, request_lost, reply_lost }),
+        2 => (node.clone(), 0i64..200, any::<bool>()).prop_map(|(node, most, lost)| Step::GiveBack { node, most, lost }),
+        6 => (node.clone(), 1i64..40).prop_map(|(node, amount)| Step::Call { node, amount }),
+        3 => (node.clone(), 0usize..8, 1i64..40).prop_map(|(node, call, amount)| Step::More { node, call, amount }),
+        4 => (node.clone(), 0usize..8, 0i64..=100, any::<bool>())
+            .prop_map(|(node, call, percent, none)| Step::End { node, call, percent, none }),
+        1 => (node.clone(), 0i64..=100).prop_map(|(node, percent)| Step::Kill { node, percent }),
+        3 => (node.clone(), any::<bool>()).prop_map(|(node, lost)| Step::Close { node, lost }),
+        4 => (node, 1usize..9).prop_map(|(node, records)| Step::Post { node, records }),
+        2 => (0usize..6).prop_map(|lease| Step::Release { lease }),
+        1 => (1i64..200).prop_map(Step::TopUp),
+        4 => (1u64..20).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..160)
+}
+
+/// One node: its process, its calls, and the records that wait on its disk, which a kill does not take.
+struct Node {
+    process: u32,
+    purse: Option<Arc<Purse>>,
+    /// Leases before, whose cost was not said yet.
+    old: Vec<Arc<Purse>>,
+    calls: Vec<Lent<Held>>,
+    records: Vec<(i64, i64)>,
+}
+
+struct World {
+    now: u64,
+    bank: Account,
+    nodes: Vec<Node>,
+    /// What the account ever had.
+    had: i64,
+    /// What calls have cost, posted or not.
+    cost: i64,
+    /// Which process has which lease, as nobody in the world knows it.
+    owners: BTreeMap<i64, (usize, u32)>,
+}
+
+impl World {
+    fn name(&self, node: usize) -> String {
+        format!("n{node}/{}", self.nodes[node].process)
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Ask { node, want, need, request_lost, reply_lost } => {
+                if request_lost {
+                    return;
+                }
+                let expires = wall(self.now + BANK_TTL);
+                let name = self.name(node);
+                let Some(grant) = self.bank.lend(&name, ask(want, need), wall(self.now), expires) else {
+                    return;
+                };
+                self.owners.insert(grant.epoch, (node, self.nodes[node].process));
+                if !reply_lost {
+                    self.granted(node, grant);
+                }
+            }
+            Step::GiveBack { node, most, lost } => {
+                let Some(purse) = self.nodes[node].purse.clone() else { return };
+                let back = purse.take_back(Nanos(most));
+                if !lost {
+                    let name = self.name(node);
+                    assert!(self.bank.give_back(&name, purse.epoch(), back) || self.now >= BANK_TTL);
+                }
+            }
+            Step::Call { node, amount } => {
+                let now = mono(self.now);
+                let held = self.nodes[node].purse.as_ref().and_then(|p| p.hold(Nanos(amount), now));
+                self.nodes[node].calls.extend(held);
+            }
+            Step::More { node, call, amount } => {
+                let now = mono(self.now);
+                if let Some(held) = self.nodes[node].calls.get_mut(call) {
+                    held.more(Nanos(amount), now);
+                }
+            }
+            Step::End { node, call, percent, none } => {
+                if call < self.nodes[node].calls.len() {
+                    let held = self.nodes[node].calls.swap_remove(call);
+                    if !none {
+                        self.ends(node, held, percent);
+                    }
+                }
+            }
+            Step::Kill { node, percent } => {
+                // The calls that were up end at the last heartbeat, when the process is started again.
+                for held in std::mem::take(&mut self.nodes[node].calls) {
+                    self.ends(node, held, percent);
+                }
+                let n = &mut self.nodes[node];
+                n.process += 1;
+                n.purse = None;
+                n.old.clear();
+            }
+            Step::Close { node, lost } => self.close(node, lost),
+            Step::Post { node, records } => {
+                let waiting = &mut self.nodes[node].records;
+                for (epoch, cost) in waiting.drain(..records.min(waiting.len())).collect::<Vec<_>>() {
+                    self.bank.post(Some(epoch), Nanos(cost));
+                }
+            }
+            Step::Release { lease } => {
+                // Of a process that is lost, and all of whose records are posted.
+                let Some(epoch) = self.bank.leases.get(lease).map(|l| l.epoch) else { return };
+                let (node, process) = self.owners[&epoch];
+                let lost = self.nodes[node].process != process;
+                if lost && self.nodes[node].records.iter().all(|(e, _)| *e != epoch) {
+                    self.bank.release(epoch, wall(self.now));
+                }
+            }
+            Step::TopUp(amount) => {
+                self.had += amount;
+                self.bank.post(None, Nanos(-amount));
+            }
+            Step::Wait(s) => {
+                self.now += s;
+                self.cut();
+            }
+        }
+    }
+
+    fn granted(&mut self, node: usize, grant: Grant) {
+        let ends = mono(self.now + NODE_TTL);
+        let n = &mut self.nodes[node];
+        match &n.purse {
+            Some(p) if p.epoch() == grant.epoch => p.extend(grant.more, ends),
+            _ => n.old.extend(n.purse.replace(Arc::new(Purse::new(ban(), grant.epoch, grant.more, ends)))),
+        }
+    }
+
+    fn ends(&mut self, node: usize, held: Lent<Held>, percent: i64) {
+        let cost = held.amount().0 * percent / 100;
+        self.cost += cost;
+        self.nodes[node].records.push((held.purse().epoch(), cost));
+        Held::settle(held, Nanos(cost));
+    }
+
+    /// Calls whose lease has ended are cut then.
+    fn cut(&mut self) {
+        for node in 0..self.nodes.len() {
+            let over = |h: &Lent<Held>| h.purse().ends() <= mono(self.now);
+            let calls = std::mem::take(&mut self.nodes[node].calls);
+            let (cut, on): (Vec<_>, Vec<_>) = calls.into_iter().partition(over);
+            self.nodes[node].calls = on;
+            for held in cut {
+                self.ends(node, held, 100);
+            }
+        }
+    }
+
+    fn close(&mut self, node: usize, lost: bool) {
+        let (name, now) = (self.name(node), mono(self.now));
+        let n = &mut self.nodes[node];
+        let ended = n.purse.take_if(|p| p.ends() <= now);
+        n.old.extend(ended);
+        for purse in std::mem::take(&mut n.old) {
+            match purse.closing(now) {
+                Some(cost) if !lost => assert!(self.bank.close(&name, purse.epoch(), cost), "its own lease"),
+                _ => self.nodes[node].old.push(purse),
+            }
+        }
+    }
+
+    fn check(&self) {
+        let posted: i64 = self.nodes.iter().flat_map(|n| &n.records).map(|(_, c)| c).sum::<i64>();
+        assert_eq!(self.bank.balance.0 + self.bank.credit.0, self.had - (self.cost - posted), "the balance");
+        assert!(self.bank.free().0 >= 0, "posted and lent: {:?}", self.bank);
+        // What calls hold may be spent at any moment.
+        let held: i64 = self.nodes.iter().flat_map(|n| &n.calls).map(|h| h.amount().0).sum();
+        assert!(self.cost + held <= self.had, "{} and {held} of {}", self.cost, self.had);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #[test]
+    fn f_pg_01_what_is_posted_and_lent_never_exceeds_balance_and_credit(
+        balance in 0i64..300, credit in 0i64..100, steps in steps(),
+    ) {
+        let node = |_| Node { process: 0, purse: None, old: Vec::new(), calls: Vec::new(), records: Vec::new() };
+        let mut w = World {
+            now: 0,
+            bank: account(balance, credit),
+            nodes: (0..3).map(node).collect(),
+            had: balance + credit,
+            cost: 0,
+            owners: BTreeMap::new(),
+        };
+        for step in steps {
+            w.step(step);
+            w.check();
+        }
+        // Everything ends: all calls, all records, all leases. Then nothing is held, and the account has what calls left of it.
+        w.now += BANK_TTL;
+        w.cut();
+        for node in 0..3 {
+            w.close(node, false);
+            w.step(Step::Post { node, records: usize::MAX });
+        }
+        w.check();
+        for l in 0..w.bank.leases.len() {
+            w.step(Step::Release { lease: l });
+        }
+        // A lease whose grant never reached its node is known to nobody there: it ends with the process.
+        for node in 0..3 {
+            w.step(Step::Kill { node, percent: 0 });
+        }
+        for l in 0..w.bank.leases.len() {
+            w.step(Step::Release { lease: l });
+        }
+        w.check();
+        prop_assert_eq!(w.bank.held(), Nanos(0), "{:?}", w.bank.leases);
+        prop_assert_eq!(w.bank.free().0, w.had - w.cost);
+    }
+}
+
+#[test]
+fn near_the_end_one_increment_is_lent_to_one_node_only() {
+    let mut bank = account(100, 0);
+    let later = wall(BANK_TTL);
+    assert_eq!(
+        bank.lend("a", ask(500, 10), wall(0), later).unwrap().more,
+        Nanos(25),
+        "a quarter of what is free"
+    );
+    assert_eq!(bank.lend("b", ask(500, 10), wall(0), later).unwrap().more, Nanos(18));
+    let mut rounds = 0;
+    while bank.free().0 >= 40 {
+        bank.lend("b", ask(500, 10), wall(0), later);
+        rounds += 1;
+    }
+    assert!(rounds < 5);
+    let left = bank.free().0;
+    assert!(left < 40);
+    assert_eq!(bank.lend("b", ask(500, 10), wall(0), later).unwrap().more, Nanos(0), "not the owner");
+    assert_eq!(bank.lend("c", ask(500, 10), wall(0), later), None);
+    assert_eq!(bank.lend("a", ask(500, 10), wall(0), later).unwrap().more, Nanos(10), "one increment");
+    assert_eq!(bank.free().0, left - 10);
+    // Whose increment is dearer than what is left gets nothing, the owner or not.
+    assert_eq!(bank.lend("a", ask(500, 100), wall(0), later).unwrap().more, Nanos(0));
+}
+
+#[test]
+fn a_lease_that_ended_is_not_extended_and_what_an_old_epoch_says_changes_no_newer_one() {
+    let mut bank = account(1_000, 0);
+    let first = bank.lend("a", ask(100, 1), wall(0), wall(30)).unwrap();
+    let second = bank.lend("a", ask(100, 1), wall(30), wall(60)).unwrap();
+    assert!(second.epoch > first.epoch, "fenced");
+    assert_eq!(bank.held(), Nanos(200), "the money of the first stays lent");
+    assert!(
+        !bank.give_back("b", first.epoch, Nanos(1)) && !bank.close("b", first.epoch, Nanos(0)),
+        "another's"
+    );
+    assert!(bank.close("a", first.epoch, Nanos(40)));
+    assert_eq!(bank.held(), Nanos(140), "what its calls have cost is held until it is posted");
+    bank.post(Some(first.epoch), Nanos(40));
+    assert_eq!((bank.held(), bank.free()), (Nanos(100), Nanos(860)));
+    assert!(bank.close("a", first.epoch, Nanos(0)), "said again");
+    assert_eq!(bank.held(), Nanos(100));
+    assert!(!bank.release(second.epoch, wall(59)), "it may still be spent");
+    assert!(bank.release(second.epoch, wall(60)));
+    assert_eq!(bank.free(), Nanos(960));
+}
+
+#[test]
+fn a_call_holds_what_it_may_cost_and_gives_back_the_rest() {
+    let purse = Arc::new(Purse::new(ban(), 1, Nanos(100), mono(10)));
+    let mut one = purse.hold(Nanos(60), mono(0)).unwrap();
+    assert!(purse.hold(Nanos(41), mono(0)).is_none(), "there is not so much");
+    assert!(!one.more(Nanos(41), mono(0)) && one.more(Nanos(40), mono(0)));
+    assert_eq!((purse.free(), purse.calls(), one.amount()), (Nanos(0), 1, Nanos(100)));
+    Held::settle(one, Nanos(70));
+    assert_eq!((purse.free(), purse.spent(), purse.calls()), (Nanos(30), Nanos(70), 0));
+    drop(purse.hold(Nanos(30), mono(0)).unwrap());
+    assert_eq!((purse.free(), purse.spent()), (Nanos(30), Nanos(70)), "never answered: nothing");
+    assert!(purse.hold(Nanos(1), mono(10)).is_none(), "the lease has ended");
+    assert_eq!((purse.take_back(Nanos(500)), purse.free()), (Nanos(30), Nanos(0)));
+}
+
+#[test]
+fn nothing_is_taken_from_a_purse_that_was_closed_however_late_the_clock_of_a_shard_is() {
+    let purse = Arc::new(Purse::new(ban(), 1, Nanos(100), mono(10)));
+    let rings = purse.hold(Nanos(60), mono(0)).unwrap();
+    assert_eq!(purse.closing(mono(9)), None, "it has not ended");
+    assert_eq!(purse.closing(mono(10)), None, "a call holds something of it");
+    drop(rings);
+    assert!(purse.hold(Nanos(1), mono(9)).is_none(), "a shard that read its clock before the end");
+    assert_eq!((purse.closing(mono(10)), purse.free()), (Some(Nanos(0)), Nanos(0)));
+}
+
+fn at(s: u64) -> Now {
+    Now { mono: mono(s), wall: wall(s) }
+}
+
+/// A trunk whose calls are paid ahead, with what is bound of it. A minute costs 0.01, in increments of 6 seconds.
+fn paid_ahead() -> (Usage, Bound, Snapshot) {
+    let mut r = rows();
+    r.trunks[0].payer = Some(Payer { ban: ban(), ahead: true });
+    let s = snapshot_of(r);
+    let usage = Usage::new();
+    let bound = usage.bind(&s.directory);
+    (usage, bound, s)
+}
+
+const INCREMENT: i64 = 1_000_000;
+
+#[test]
+fn a_call_is_paid_ahead_in_whole_increments_and_refused_without_money_for_one() {
+    let (usage, bound, s) = paid_ahead();
+    let decision =
+        warp_policy::decide(&s, &world::input("+12125550100", "+14155550100"), &warp_policy::Live::default());
+    let sell = decision.sell.expect("a price");
+    assert_eq!((sell.rate_per_min, sell.terms.initial_s, sell.terms.next_s), (Nanos(10 * INCREMENT), 6, 6));
+    let place = usage.wallet().place(ban());
+    let admit = |s: u64| bound.admit(TrunkIx(0), Some(&sell), at(s));
+    assert_eq!(admit(0).unwrap_err(), Refusal::NoCredit, "no lease is here");
+    assert_eq!(place.missed(), Missed { want: Nanos(10 * INCREMENT), need: Nanos(INCREMENT) });
+    assert_eq!(bound.trunk(TrunkIx(0)).unwrap().channels, 0, "and nothing else is held");
+    // Two and a half increments: two of them are paid.
+    let purse = Arc::new(Purse::new(ban(), 3, Nanos(5 * INCREMENT / 2), mono(100)));
+    place.put(Some(Arc::clone(&purse)));
+    let mut call = admit(0).unwrap();
+    assert_eq!((call.paid(), call.lease()), (Some(Duration::from_secs(12)), Some((ban(), 3))));
+    assert_eq!(admit(0).unwrap_err(), Refusal::NoCredit, "half an increment is left");
+    assert!(!call.pay_on(mono(11)));
+    assert_eq!(place.missed().need, Nanos(INCREMENT));
+    // More was borrowed behind its back.
+    purse.extend(Nanos(11 * INCREMENT), mono(200));
+    assert!(call.pay_on(mono(11)));
+    assert_eq!((call.paid(), call.lease_ends()), (Some(Duration::from_secs(72)), Some(mono(200))));
+    Reservation::settle(call, Nanos(7 * INCREMENT));
+    assert_eq!(
+        (purse.spent(), purse.free(), purse.calls()),
+        (Nanos(7 * INCREMENT), Nanos(13 * INCREMENT / 2), 0)
+    );
+    // Never answered: nothing is spent.
+    drop(admit(20).unwrap());
+    assert_eq!(purse.free(), Nanos(13 * INCREMENT / 2));
+    assert_eq!(admit(200).unwrap_err(), Refusal::NoCredit, "the lease has ended");
+}
+
+#[test]
+fn a_call_for_help_needs_no_lease_and_nor_does_who_pays_later() {
+    let (usage, bound, _) = paid_ahead();
+    let mut help = bound.admit(TrunkIx(0), None, at(0)).unwrap();
+    assert_eq!((help.paid(), help.lease_ends(), help.pay_on(mono(9))), (None, None, true));
+    assert_eq!(usage.wallet().place(ban()).missed(), Missed::default());
+    assert_eq!((Refusal::NoCredit.sip_status(), Refusal::NoCredit.q850()), (402, 21));
+}

@@ -1,0 +1,164 @@
+//! Calls that are paid ahead: refused before a vendor is tried, paid on while they run, and ended at the second that is paid (RFC 0014).
+
+use std::sync::Arc;
+
+use warp_model::cdr::ReleaseSide;
+use warp_model::{BanId, Mono, Nanos};
+use warp_policy::DirectoryBuilder;
+use warp_policy::credit::Purse;
+use warp_policy::directory::Payer;
+
+use super::tests_static::{addr, at, line};
+use super::tests_world::*;
+
+fn ban() -> BanId {
+    BanId::from_u128(7)
+}
+
+fn paid_ahead(d: &mut DirectoryBuilder) {
+    d.trunks[0].payer = Some(Payer { ban: ban(), ahead: true });
+}
+
+/// Puts a lease of so much into the wallet, which ends after so many milliseconds.
+fn lend(w: &World, amount: i64, ends_ms: u64) -> Arc<Purse> {
+    let purse = Arc::new(Purse::new(ban(), 5, Nanos(amount), at(ends_ms).mono));
+    w.core.tx.shared.usage.wallet().place(ban()).put(Some(Arc::clone(&purse)));
+    purse
+}
+
+/// What a minute costs.
+const MINUTE: i64 = 10_000_000;
+const NEVER: u64 = 100_000_000;
+
+/// How many of the two parties were told that it is over.
+fn byes(w: &mut World) -> usize {
+    let out = w.take();
+    [V1, CUSTOMER]
+        .iter()
+        .filter(|who| out.iter().any(|(to, t)| *to == addr(who) && t.starts_with("BYE ")))
+        .count()
+}
+
+#[test]
+fn without_credit_a_call_is_402_before_a_vendor_is_tried() {
+    let mut w = World::new(false, paid_ahead);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let refused = w.to(CUSTOMER);
+    assert!(refused.starts_with("SIP/2.0 402 Payment Required"), "{refused}");
+    assert!(line(&refused, "Reason").starts_with("Q.850;cause=21"), "{refused}");
+    let r = &w.ended[0];
+    assert_eq!((r.internal_code.as_str(), r.sip_code, r.q850, r.legs.len()), ("no_credit", 402, Some(21), 0));
+    assert_eq!(r.paid.map(|p| (p.ban_id, p.lease)), Some((ban(), None)));
+    let missed = w.core.tx.shared.usage.wallet().place(ban()).missed();
+    assert_eq!(missed.want, Nanos(MINUTE), "it is asked for");
+    w.give(CUSTOMER, &with_ack(&refused));
+    w.nothing_is_left();
+}
+
+fn with_ack(refused: &str) -> String {
+    format!(
+        "ACK sip:{NUMBER}@{US} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 ACK\r\n\
+         Content-Length: 0\r\n\r\n",
+        line(refused, "Via"),
+        line(refused, "From"),
+        line(refused, "To"),
+        line(refused, "Call-ID")
+    )
+}
+
+#[test]
+fn a_prepaid_call_ends_both_ways_at_the_second_that_is_paid() {
+    let mut w = World::new(true, paid_ahead);
+    let purse = lend(&w, 2 * MINUTE + MINUTE / 4, NEVER);
+    answered(&mut w, SDP);
+    let began = w.ms - 10;
+    w.take();
+    let (rate, next) = {
+        let sell = w.core.calls.all.iter().last().unwrap().1.decision.unwrap().sell.unwrap();
+        (sell.rate_per_min, u64::from(sell.terms.next_s))
+    };
+    assert_eq!(rate, Nanos(MINUTE));
+    // Two minutes and a quarter, in whole increments.
+    let paid_s = 135 / next * next;
+    w.wait(paid_s * 1_000 - 200);
+    assert_eq!((w.ended.len(), byes(&mut w)), (0, 0), "it goes on while it is paid");
+    w.wait(400);
+    assert_eq!(byes(&mut w), 2);
+    let r = w.ended[0].clone();
+    assert_eq!((r.internal_code.as_str(), r.release_side), ("no_credit", ReleaseSide::System));
+    assert!(r.duration_ms <= paid_s * 1_000 && r.duration_ms > paid_s * 1_000 - 100, "{}", r.duration_ms);
+    let sell = r.rating.unwrap().sell;
+    assert_eq!((sell.billable_s, sell.charge), (paid_s, purse.spent()));
+    assert!(sell.charge <= Nanos(2 * MINUTE + MINUTE / 4));
+    assert_eq!(r.paid.map(|p| p.lease), Some(Some(5)));
+    assert!(began > 0);
+    w.nothing_is_left();
+    assert_eq!((purse.calls(), purse.held()), (0, Nanos(0)));
+}
+
+#[test]
+fn a_timer_that_is_late_makes_nobody_pay_more_than_was_granted() {
+    let mut w = World::new(false, paid_ahead);
+    let purse = lend(&w, MINUTE / 10, NEVER);
+    answered(&mut w, "");
+    // Six seconds are paid; the shard was busy until the ninth.
+    w.ms += 9_000;
+    let now = at(w.ms);
+    w.core.handle_timeout(now);
+    w.drain();
+    let r = w.ended[0].clone();
+    assert_eq!((r.duration_ms, r.internal_code.as_str()), (6_000, "no_credit"));
+    assert!((2_900..3_100).contains(&r.paid.unwrap().over_ms), "{:?}", r.paid);
+    assert_eq!(r.rating.unwrap().sell.charge, Nanos(MINUTE / 10));
+    assert_eq!(purse.spent(), Nanos(MINUTE / 10));
+}
+
+#[test]
+fn a_running_call_is_paid_on_when_more_was_borrowed_and_gives_back_what_it_did_not_use() {
+    let mut w = World::new(false, paid_ahead);
+    let purse = lend(&w, MINUTE, NEVER);
+    let (ok, _) = answered(&mut w, "");
+    w.wait(30_000);
+    purse.extend(Nanos(10 * MINUTE), Mono(0));
+    w.wait(60_000);
+    assert!(w.ended.is_empty());
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    let charge = w.ended[0].rating.as_ref().unwrap().sell.charge;
+    assert_eq!((purse.spent(), purse.free()), (charge, Nanos(11 * MINUTE - charge.0)));
+    assert!(charge < Nanos(2 * MINUTE), "{charge}");
+}
+
+#[test]
+fn calls_are_cut_when_their_lease_ends_and_go_on_when_it_was_extended() {
+    for extended in [false, true] {
+        let mut w = World::new(false, paid_ahead);
+        let purse = lend(&w, 100 * MINUTE, 40_000);
+        answered(&mut w, "");
+        w.take();
+        w.wait(20_000);
+        if extended {
+            purse.extend(Nanos(0), at(200_000).mono);
+        }
+        w.wait(21_000);
+        assert_eq!(w.ended.len(), usize::from(!extended));
+        if extended {
+            w.wait(160_000);
+        }
+        assert_eq!(byes(&mut w), 2);
+        let r = &w.ended[0];
+        assert_eq!(r.internal_code, "lease_ended");
+        assert!(r.rating.is_some() && r.paid.unwrap().over_ms == 0);
+        assert_eq!(purse.calls(), 0);
+    }
+}
+
+#[test]
+fn a_call_for_help_passes_an_empty_account() {
+    let mut w = World::new(false, |d| {
+        paid_ahead(d);
+        d.emergency_route = [1].map(warp_model::VendorTrunkId::from_u128).into();
+    });
+    w.give(CUSTOMER, &invite("911", "c1", "", ""));
+    let all = w.take();
+    assert!(all.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("INVITE sip:911@")), "{all:#?}");
+}
