@@ -178,6 +178,7 @@ const FIXED: &[&str] = &[
     "api.live_keys",
     "api.consumer",
     "api.calls_keep",
+    "api.credit_lease",
     "api.calls_unbilled",
     "api.seal_key",
     "sip.listen",

@@ -197,7 +197,7 @@ impl Stack {
             addresses.sip_tcp = proxy.tcp_addr();
             let _ = commander.set(proxy.commander());
             if let Some(control) = &control_plane {
-                control.vendor_trunks_of(proxy.commander());
+                control.serves(proxy.commander());
             }
             // Calls that a crash cut off: their media is gone, so both parties are told (PRODUCT §6).
             for resume in recovery.calls.iter().filter_map(|c| Resume::read(c.resume.as_ref()?)) {

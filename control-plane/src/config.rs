@@ -36,6 +36,9 @@ pub struct Config {
     pub snapshot_dir: Option<PathBuf>,
     /// How long posted calls are kept.
     pub retention: Retention,
+    /// How long a lease of credit lasts at the bank; its node ends it an eighth earlier. While PostgreSQL is away calls that are paid
+    /// ahead go on for about so long.
+    pub credit_lease: Duration,
     /// File with the key that vendors' passwords are sealed with in the database; made when it does not exist. `None`: a key that
     /// ends with the process (tests).
     pub key_file: Option<PathBuf>,
@@ -97,6 +100,7 @@ impl Config {
             consumer: "postgres".into(),
             snapshot_dir: None,
             retention: Retention { keep: CALLS_KEEP, unbilled_too: false },
+            credit_lease: Duration::from_secs(120),
             key_file: None,
         }
     }

@@ -17,6 +17,7 @@ pub mod store;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +25,7 @@ use arc_swap::ArcSwap;
 use sha2::Digest;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use warp_events::EventLog;
+use warp_events::{EventLog, TOPIC_CDR_VOICE};
 use warp_model::sync::lock;
 use warp_model::{CustomerId, Mono, Secret, Wall};
 use warp_policy::{Snapshot, VendorTrunkLive};
@@ -81,6 +82,10 @@ pub struct App {
     health: OnceLock<Part>,
     /// Where the proxy's vendor trunks stand.
     trunk_door: OnceLock<app::trunk_health::Door>,
+    /// What the proxy's calls are paid from.
+    credit_door: OnceLock<billing::credit::Door>,
+    /// Every record that was in the event log at the start, those of earlier processes included, is posted.
+    caught_up: AtomicBool,
     started: Instant,
 }
 
@@ -260,6 +265,11 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tokio::spawn(publish::listen(app.clone(), stopping.clone())),
         tokio::spawn(housekeeping(app.clone(), stopping.clone())),
     ];
+    let log_id = match &events {
+        Some(log) => Some(log.topic(TOPIC_CDR_VOICE).map_err(|e| StartError::Events(e.to_string()))?.log()),
+        None => None,
+    };
+    tasks.push(tokio::spawn(billing::credit::run(app.clone(), log_id, stopping.clone())));
     if let Some(log) = &events {
         let name = app.config.consumer.clone();
         let consumer = billing::consumer::Consumer::new(app.store.clone(), log, &name, app.metrics.clone());
@@ -373,6 +383,8 @@ impl App {
             live,
             health: OnceLock::new(),
             trunk_door: OnceLock::new(),
+            credit_door: OnceLock::new(),
+            caught_up: AtomicBool::new(false),
             started: Instant::now(),
             config,
             store,
@@ -393,6 +405,26 @@ impl App {
     /// The door to the proxy of this process, when there is one.
     pub fn trunk_door(&self) -> Option<&app::trunk_health::Door> {
         self.trunk_door.get()
+    }
+
+    /// From now on money is borrowed for the calls of this proxy. Only the first call counts.
+    pub fn lend_credit_through(&self, door: billing::credit::Door) {
+        let _ = self.credit_door.set(door);
+    }
+
+    /// What the calls of this process' proxy are paid from, when there is one.
+    pub fn credit_door(&self) -> Option<&billing::credit::Door> {
+        self.credit_door.get()
+    }
+
+    /// Whether the records of every earlier process of this node are posted.
+    pub fn has_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+
+    /// They are: the end of the event log was reached.
+    pub(crate) fn caught_up(&self) {
+        self.caught_up.store(true, Ordering::Release);
     }
 
     /// Other limits at the edge, for requests that begin from now on (F-CFG-02).

@@ -50,6 +50,9 @@ pub struct Api {
     pub calls_keep: Span,
     /// Whether a call with a price that is on no bill may leave after that time too.
     pub calls_unbilled: Unbilled,
+    /// How long money of an account is lent to this node. While PostgreSQL is away, calls that are paid ahead go on for about so long;
+    /// what a node holds that is lost comes back no earlier.
+    pub credit_lease: Span,
     /// Key that vendors' passwords are sealed with in the database: `file:PATH`; absent: `seal.key` in the data folder, made
     /// at the first start. All nodes of a deployment need the same one.
     pub seal_key: Option<KeyFile>,
@@ -131,6 +134,7 @@ impl Default for Api {
             consumer: "postgres".to_owned(),
             calls_keep: Span(warp_control_plane::config::CALLS_KEEP),
             calls_unbilled: Unbilled::Keep,
+            credit_lease: Span(Duration::from_secs(120)),
             seal_key: None,
             key_rate: edge.key_limit.per_second,
             key_burst: edge.key_limit.burst,
@@ -174,6 +178,9 @@ pub(super) const RULES: &[Rule<Api>] = &[
     Rule::new("body_limit", "1KiB to 16MiB", |api| (1 << 10..=16 << 20).contains(&api.body_limit.0)),
     Rule::new("upload_limit", "1KiB to 64MiB", |api| (1 << 10..=64 << 20).contains(&api.upload_limit.0)),
     Rule::new("calls_keep", "at least 30d", |api| api.calls_keep.0 >= Duration::from_secs(30 * 86_400)),
+    Rule::new("credit_lease", "4s to 1h", |api| {
+        (Duration::from_secs(4)..=Duration::from_secs(3_600)).contains(&api.credit_lease.0)
+    }),
     Rule::new("head_timeout", HTTP_TIME, |api| is_http_time(api.head_timeout)),
     Rule::new("body_timeout", HTTP_TIME, |api| is_http_time(api.body_timeout)),
 ];
@@ -210,6 +217,7 @@ impl Api {
         out.snapshot_dir = Some(crate::wire::snapshot_dir(config));
         out.retention =
             Retention { keep: self.calls_keep.0, unbilled_too: self.calls_unbilled == Unbilled::Delete };
+        out.credit_lease = self.credit_lease.0;
         out.edge = self.edge();
         let own = || config.node.data_dir.join("seal.key");
         out.key_file = Some(self.seal_key.as_ref().map_or_else(own, |key| key.0.clone()));

@@ -37,6 +37,8 @@ pub(super) struct ControlThread {
 
 /// What the thread that waits for the database shares with its owner.
 struct Shared {
+    /// The name of this node.
+    node: String,
     control: Mutex<Option<ControlPlane>>,
     /// Limits at the edge that a reload brought while there was no edge.
     edge: Mutex<Option<Edge>>,
@@ -68,6 +70,7 @@ impl ControlThread {
             .context("runtime")?;
         let settings = config.api.control_plane(config);
         let shared = Arc::new(Shared {
+            node: config.node.name.clone(),
             control: Mutex::new(None),
             edge: Mutex::new(None),
             proxy: Mutex::new(None),
@@ -129,11 +132,11 @@ impl ControlThread {
         }
     }
 
-    /// From now on the API knows where the vendor trunks of this proxy stand, and puts them back.
-    pub(super) fn vendor_trunks_of(&self, proxy: Commander) {
+    /// From now on the API knows where the vendor trunks of this proxy stand, and puts them back; and money is borrowed for its calls.
+    pub(super) fn serves(&self, proxy: Commander) {
         *lock(&self.shared.proxy) = Some(proxy.clone());
         if let Some(control) = &*lock(&self.shared.control) {
-            control.app.vendor_trunks_through(door(proxy));
+            serve(&control.app, &self.shared.node, proxy);
         }
     }
 
@@ -158,6 +161,17 @@ impl ControlThread {
         let made = runtime.block_on(keys::create(&ctx, None, keys::ApiKeyInput::everything("warp")));
         Ok(made.map_err(|e| anyhow::anyhow!("operator's key: {e}"))?.secret)
     }
+}
+
+/// What the control plane and the proxy of one process have in common.
+fn serve(app: &warp_control_plane::App, node: &str, proxy: Commander) {
+    let of_clock = proxy.clone();
+    app.lend_credit_through(warp_control_plane::billing::credit::Door {
+        wallet: proxy.wallet(),
+        mono: Arc::new(move || of_clock.mono()),
+        node: node.to_owned(),
+    });
+    app.vendor_trunks_through(door(proxy));
 }
 
 fn door(proxy: Commander) -> Door {
@@ -190,7 +204,7 @@ impl Shared {
         // With the place held: a proxy that comes now waits, and then finds the control plane.
         let proxy = lock(&self.proxy).clone();
         if let Some(proxy) = proxy {
-            control.app.vendor_trunks_through(door(proxy));
+            serve(&control.app, &self.node, proxy);
         }
         *place = Some(control);
         self.api.up();

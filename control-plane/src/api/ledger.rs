@@ -7,7 +7,10 @@ use axum::http::Method;
 
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
 use crate::App;
+use crate::app::fault::Fault;
+use crate::app::leases::{self, CreditLease, ReleaseInput};
 use crate::app::ledger::{self, AdjustmentInput, Balance, Posting, ReversalInput, TopUpInput};
+use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
 
 macro_rules! paths {
@@ -49,6 +52,30 @@ pub(super) fn endpoints(audience: Audience) -> Vec<Endpoint> {
     ];
     if audience == Audience::Operator {
         let write = Access::Scope(audience, Permission::LedgerWrite);
+        let mut listing = endpoint(
+            Method::GET,
+            "/api/v1/admin/leases",
+            read,
+            "Money of accounts that is lent to nodes, newest first",
+            lease_list,
+        )
+        .lists::<CreditLease>()
+        .by(Cursor::Number);
+        for (name, form, what) in leases::FILTERS {
+            listing = listing.query(name, *form, what);
+        }
+        all.push(listing);
+        all.push(
+            endpoint(
+                Method::POST,
+                "/api/v1/admin/leases/{lease_number}/release",
+                write,
+                "Give the money of a lost node back to its account",
+                lease_release,
+            )
+            .takes::<ReleaseInput>()
+            .gives::<CreditLease>(200),
+        );
         all.push(
             endpoint(
                 Method::POST,
@@ -99,6 +126,16 @@ async fn posting(app: Arc<App>, r: Request) -> Answer {
 
 async fn balance(app: Arc<App>, r: Request) -> Answer {
     Reply::ok(&ledger::balance(&r.ctx(&app)?, r.id("ban_id", "billing account")?).await?)
+}
+
+async fn lease_list(app: Arc<App>, r: Request) -> Answer {
+    Reply::page(leases::list(&r.ctx(&app)?, r.query("ban"), &r.paging()?).await?)
+}
+
+async fn lease_release(app: Arc<App>, r: Request) -> Answer {
+    let number = r.part("lease_number").and_then(|t| t.parse().ok());
+    let number = number.ok_or_else(|| Fault::not_found("lease"))?;
+    Reply::ok(&leases::release(&r.ctx(&app)?, number, r.input()?).await?)
 }
 
 async fn top_up(app: Arc<App>, r: Request) -> Answer {

@@ -109,8 +109,12 @@ crate::view! {
         pub mode: Word<BanMode>,
         /// What it has; negative is what it owes.
         pub balance: Amount,
+        /// What is lent to nodes for calls that run and for the next ones, and is not in the balance yet.
+        pub held: Amount,
         /// How far a postpaid account may owe. Null: any amount, or nothing when it is prepaid.
         pub credit_limit: Option<Amount>,
+        /// What calls may still use beyond what is held. Null: there is no limit.
+        pub free: Option<Amount>,
     }
 }
 

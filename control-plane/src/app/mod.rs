@@ -12,6 +12,7 @@ pub mod forms;
 pub mod inbound;
 pub mod input;
 pub mod keys;
+pub mod leases;
 pub mod ledger;
 pub mod listing;
 pub mod numbers;

@@ -139,6 +139,9 @@ impl Consumer {
         };
         let Some(last) = events.last() else {
             self.metrics.cdr_lag_seconds.set(0.0);
+            if let Some(app) = &self.snapshots {
+                app.caught_up();
+            }
             return Ok(Step::Idle);
         };
         let posted = match self.post(&events, &last.after.to_string()).await {

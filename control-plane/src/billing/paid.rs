@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use warp_model::id::PostingKind;
 use warp_model::{CustomerId, Id, Nanos, PostingId};
 
+use crate::store::credit;
 use crate::store::ledger::{self, NewPosting};
 use crate::store::posting::{Posting, Written};
 use crate::store::{StoreError, Tx};
@@ -46,7 +47,17 @@ impl Paid {
             let (ban, customer) = of_trunks.get(&p.record.trunk_id?.to_string())?;
             (p.record.customer_id?.to_string() == *customer).then(|| ban.clone())
         };
-        let others = priced.iter().filter(|p| of_trunk(p).is_none()).filter_map(|p| p.record.customer_id);
+        // Who paid is what the record says, unless that account is gone, or never was the customer's.
+        let said = priced.iter().filter_map(|p| p.record.paid).map(|p| p.ban_id.to_string());
+        let said = unique(said.collect());
+        let known: HashMap<String, String> = match said.is_empty() {
+            true => HashMap::new(),
+            false => ledger::customers_of_bans(tx, &said).await?.into_iter().collect(),
+        };
+        let others = priced
+            .iter()
+            .filter(|p| of_record(p, &known).is_none() && of_trunk(p).is_none())
+            .filter_map(|p| p.record.customer_id);
         let others = unique(others.map(|id| id.to_string()).collect());
         let of_customers: HashMap<String, String> = match others.is_empty() {
             true => HashMap::new(),
@@ -54,7 +65,10 @@ impl Paid {
         };
         for posting in &mut priced {
             let Some(customer) = posting.record.customer_id else { continue };
-            let ban = of_trunk(posting).or_else(|| of_customers.get(&customer.to_string()).cloned());
+            let said = of_record(posting, &known);
+            let ban = said
+                .or_else(|| of_trunk(posting))
+                .or_else(|| of_customers.get(&customer.to_string()).cloned());
             let Some(ban) = ban else { continue };
             let posting_of = || new_id().map(|posting| Account { customer, posting });
             let account = match this.accounts.entry(ban.clone()) {
@@ -74,6 +88,7 @@ impl Paid {
         written: &HashMap<String, Written>,
     ) -> Result<(), StoreError> {
         let mut sums: BTreeMap<&str, (i64, i32, String)> = BTreeMap::new();
+        let mut leases: BTreeMap<(&str, i64), i64> = BTreeMap::new();
         for p in batch {
             let Some((ban, _)) = &p.paid_by else { continue };
             let more = match written.get(&p.record.cdr_id.to_string()) {
@@ -86,6 +101,12 @@ impl Paid {
             let too_much = || StoreError::Value("a batch of calls costs more than fits".into());
             *sum = sum.checked_add(more).ok_or_else(too_much)?;
             *calls = calls.saturating_add(1);
+            // Only what was paid from a lease of this very account is held there.
+            let lease = p.record.paid.filter(|paid| paid.ban_id.to_string() == *ban).and_then(|p| p.lease);
+            if let Some(epoch) = lease {
+                let cost = leases.entry((ban, epoch)).or_default();
+                *cost = cost.saturating_add(more);
+            }
         }
         for (ban, (sum, calls, currency)) in sums {
             let Some(account) = self.accounts.get(ban) else { continue };
@@ -109,6 +130,12 @@ impl Paid {
                 return Err(StoreError::Conflict("ledger_postings_ban_id_key_key".into()));
             }
         }
+        if !leases.is_empty() {
+            let bans: Vec<&str> = leases.keys().map(|(ban, _)| *ban).collect();
+            let epochs: Vec<i64> = leases.keys().map(|(_, epoch)| *epoch).collect();
+            let costs: Vec<i64> = leases.values().copied().collect();
+            credit::posted(tx, &bans, &epochs, &costs).await?;
+        }
         Ok(())
     }
 }
@@ -117,6 +144,12 @@ fn new_id() -> Result<PostingId, StoreError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| StoreError::Internal(format!("no randomness: {e}")))?;
     Ok(Id::<PostingKind>::new(crate::wall_now(), u128::from_le_bytes(bytes)))
+}
+
+/// The account that the record of a call names, when it is one of its customer.
+fn of_record(p: &Posting<'_>, known: &HashMap<String, String>) -> Option<String> {
+    let ban = p.record.paid?.ban_id.to_string();
+    (*known.get(&ban)? == p.record.customer_id?.to_string()).then_some(ban)
 }
 
 /// What a call costs its customer, in nano-units.

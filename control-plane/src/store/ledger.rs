@@ -36,7 +36,9 @@ crate::row! {
         customer_id: String,
         mode: String,
         balance: Amount,
+        held: Amount,
         credit_limit: Option<Amount>,
+        free: Option<Amount>,
     }
 }
 
@@ -129,6 +131,12 @@ pub async fn bans_of_trunks(
         .collect::<Result<_, sqlx::Error>>()?)
 }
 
+/// Accounts, each with its customer.
+pub async fn customers_of_bans(tx: &mut Tx, bans: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+    let rows = sqlx::query(CUSTOMERS_OF_BANS).bind(bans).fetch_all(tx.db()).await?;
+    Ok(rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
+}
+
 /// The first accounts of customers.
 pub async fn bans_of_customers(
     tx: &mut Tx,
@@ -170,10 +178,17 @@ statements! {
     LEDGER_AGAINST = "SELECT account FROM ledger_lines WHERE posting_id = $1 AND account <> 'balance'";
     /// The balance of an account.
     BALANCE_GET = "SELECT b.id AS ban_id, b.customer_id, b.mode, amount_text(coalesce(a.balance, 0), b.currency) AS balance,
-            amount_text(b.credit_limit, b.currency) AS credit_limit
-        FROM bans b LEFT JOIN ban_balances a ON a.ban_id = b.id WHERE b.id = $1";
+            amount_text(h.held, b.currency) AS held, amount_text(b.credit_limit, b.currency) AS credit_limit,
+            CASE WHEN b.mode = 'prepaid' OR b.credit_limit IS NOT NULL
+                 THEN amount_text(coalesce(a.balance, 0) + coalesce(b.credit_limit, 0) - h.held, b.currency) END AS free
+        FROM bans b LEFT JOIN ban_balances a ON a.ban_id = b.id,
+            LATERAL (SELECT coalesce(sum(greatest(l.granted - l.posted, 0)), 0)::bigint AS held FROM credit_leases l
+                     WHERE l.ban_id = b.id AND l.granted > l.posted) h
+        WHERE b.id = $1";
     /// Accounts of trunks.
     BANS_OF_TRUNKS = "SELECT id, ban_id, customer_id FROM trunks WHERE id = ANY($1)";
+    /// Customers of accounts.
+    CUSTOMERS_OF_BANS = "SELECT id, customer_id FROM bans WHERE id = ANY($1)";
     /// First accounts of customers.
     BANS_OF_CUSTOMERS = "SELECT customer_id, min(id) FROM bans WHERE customer_id = ANY($1) GROUP BY customer_id";
 }

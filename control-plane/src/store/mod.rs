@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod calls;
 pub mod cluster;
+pub mod credit;
 pub mod decks;
 pub mod housekeeping;
 pub mod idempotency;

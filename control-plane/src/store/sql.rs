@@ -15,13 +15,14 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, calls, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, partitions, posting,
-        published, retention, snapshots, trunks, vendors,
+        audit, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, partitions,
+        posting, published, retention, snapshots, trunks, vendors,
     };
     let files = [
         ALL,
         audit::ALL,
         calls::ALL,
+        credit::ALL,
         decks::ALL,
         housekeeping::ALL,
         idempotency::ALL,

@@ -1,0 +1,273 @@
+//! Credit of accounts over several nodes and one PostgreSQL: what is lent, posted, given back and released.
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::{Api, event_log, eventually, record, with_configured_api};
+use serde_json::{Value, json};
+use warp_control_plane::billing::consumer::{Consumer, Step};
+use warp_control_plane::billing::credit::{Agent, Door};
+use warp_events::TOPIC_CDR_VOICE;
+use warp_model::{BanId, CallId, Lent, Mono, Nanos};
+use warp_policy::credit::{Held, Missed, Wallet};
+
+const UNIT: i64 = 1_000_000_000;
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A node as the agent sees it: its purses, and a clock that the test turns.
+struct Node {
+    agent: Agent,
+    wallet: Arc<Wallet>,
+    clock: Arc<AtomicU64>,
+}
+
+impl Node {
+    fn new(api: &Api, name: &str, log: Option<&str>) -> Node {
+        let (wallet, clock) = (Arc::new(Wallet::default()), Arc::new(AtomicU64::new(1_000_000_000)));
+        let mono = clock.clone();
+        let door = Door {
+            wallet: wallet.clone(),
+            mono: Arc::new(move || Mono(mono.load(Ordering::SeqCst))),
+            node: name.to_owned(),
+        };
+        let agent = Agent::new(api.control.app.clone(), door, log.map(str::to_owned));
+        Node { agent, wallet, clock }
+    }
+
+    fn pass(&self, time: Duration) {
+        self.clock.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn now(&self) -> Mono {
+        Mono(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// A call that wants so much: it holds it, or it was refused and is told to the agent.
+    fn call(&self, ban: BanId, amount: i64) -> Option<Lent<Held>> {
+        let place = self.wallet.place(ban);
+        place.comes(Nanos(amount));
+        let held = place.hold(Nanos(amount), self.now());
+        if held.is_none() {
+            place.miss(Missed { want: Nanos(amount), need: Nanos(amount) });
+        }
+        held
+    }
+}
+
+fn short(config: &mut warp_control_plane::Config) {
+    config.credit_lease = LEASE;
+}
+
+fn usd(amount: &str) -> Value {
+    json!({ "amount": amount, "currency": "USD" })
+}
+
+/// A prepaid account with so much on it, its customer and trunk.
+async fn prepaid(api: &Api, amount: &str) -> (BanId, String, String) {
+    let (customer, key) = api.customer("Acme").await;
+    let body = json!({ "name": "prepaid", "mode": "prepaid" });
+    let ban = api.op("POST", &format!("/customers/{customer}/bans"), Some(body)).await.data();
+    let id = ban["id"].as_str().unwrap();
+    let trunk = json!({ "name": "t", "ban_id": id });
+    let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(trunk)).await.data();
+    let bearer = format!("Bearer {}", api.operator);
+    let headers =
+        [("Authorization", bearer.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "a")];
+    let body = json!({ "amount": usd(amount), "reason": "r" }).to_string();
+    let path = format!("/api/v1/admin/bans/{id}/top-ups");
+    assert_eq!(api.send("POST", &path, &headers, body.as_bytes()).await.status, 201);
+    (id.parse().unwrap(), customer, trunk["id"].as_str().unwrap().to_owned())
+}
+
+async fn balance(api: &Api, ban: BanId) -> (String, String, String) {
+    let b = api.op("GET", &format!("/bans/{ban}/balance"), None).await.data();
+    let of = |name: &str| b[name]["amount"].as_str().unwrap_or("none").to_owned();
+    (of("balance"), of("held"), of("free"))
+}
+
+async fn leases(api: &Api, ban: BanId) -> Vec<Value> {
+    let list = api.op("GET", &format!("/leases?ban={ban}"), None).await.data();
+    list.as_array().unwrap().clone()
+}
+
+#[test]
+fn money_is_lent_ahead_and_two_nodes_never_have_more_than_there_is() {
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "10").await;
+        let (mut a, mut b) = (Node::new(&api, "a", None), Node::new(&api, "b", None));
+        assert!(a.call(ban, UNIT / 2).is_none(), "nothing is here yet, and it does not wait");
+        a.agent.look(false).await;
+        let one = a.call(ban, UNIT / 2).expect("borrowed behind the back of the first");
+        assert!(b.call(ban, UNIT / 2).is_none());
+        b.agent.look(false).await;
+        let two = b.call(ban, UNIT / 2).expect("for the other node too");
+        let (has, held, free) = balance(&api, ban).await;
+        assert_eq!(has, "10");
+        let total = |n: &Node| n.wallet.place(ban).purse().map_or(0, |p| p.free().0 + p.held().0);
+        let sum = Nanos(total(&a) + total(&b)).text().as_str().to_owned();
+        assert_eq!(held, sum, "what the nodes have is what is held");
+        assert_eq!(free, Nanos(10 * UNIT - total(&a) - total(&b)).text().as_str());
+        // Both take whatever they get: it is never more than ten.
+        let mut calls = vec![one, two];
+        for _ in 0..60 {
+            for n in [&mut a, &mut b] {
+                calls.extend(n.call(ban, UNIT / 2));
+                n.pass(Duration::from_millis(1));
+                n.agent.look(false).await;
+            }
+        }
+        let taken: i64 = calls.iter().map(|c| c.amount().0).sum();
+        assert!((9 * UNIT..=10 * UNIT).contains(&taken), "{taken}");
+    });
+}
+
+#[test]
+fn what_calls_have_cost_is_held_until_it_is_posted_and_the_rest_comes_back() {
+    with_configured_api(short, |api| async move {
+        let (ban, customer, trunk) = prepaid(&api, "10").await;
+        let mut a = Node::new(&api, "a", None);
+        a.call(ban, UNIT / 100);
+        a.agent.look(false).await;
+        let held = a.call(ban, UNIT / 100).unwrap();
+        let epoch = held.purse().epoch();
+        Held::settle(held, Nanos(UNIT / 100));
+        // The lease ends on the node; a little later it says what its calls have cost.
+        a.pass(LEASE + Duration::from_secs(3));
+        a.agent.look(false).await;
+        let (has, held, _) = balance(&api, ban).await;
+        assert_eq!((has.as_str(), held.as_str()), ("10", "0.01"), "not posted yet");
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let id = CallId::from_u128(1).to_string();
+        let mut call = record(&id, &customer, &trunk);
+        call["paid"] = json!({ "ban_id": ban.to_string(), "lease": epoch });
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        for _ in 0..2 {
+            topic.append_durable(id.as_bytes(), call.to_string().as_bytes()).unwrap();
+        }
+        let app = &api.control.app;
+        let mut consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+        while consumer.step().await.unwrap() != Step::Idle {}
+        assert_eq!(balance(&api, ban).await, ("9.99".into(), "0".into(), "9.99".into()));
+        assert!(leases(&api, ban).await.is_empty());
+    });
+}
+
+#[test]
+fn a_running_node_extends_its_lease_and_gives_back_what_lies_idle() {
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "100").await;
+        let mut a = Node::new(&api, "a", None);
+        a.call(ban, 20 * UNIT);
+        a.agent.look(false).await;
+        let purse = a.wallet.place(ban).purse().unwrap();
+        assert!(purse.free().0 > 5 * UNIT);
+        let ends = purse.ends();
+        a.pass(LEASE / 2);
+        a.agent.look(false).await;
+        assert_eq!(a.wallet.place(ban).purse().unwrap().epoch(), purse.epoch(), "the same lease goes on");
+        assert!(purse.ends() > ends);
+        // Nobody calls for a while; the lease is extended all the time.
+        for _ in 0..40 {
+            a.pass(Duration::from_secs(1));
+            a.agent.look(false).await;
+        }
+        let (_, held, _) = balance(&api, ban).await;
+        assert_eq!(held, "1", "a unit stays for the next call");
+        assert_eq!(a.wallet.place(ban).purse().unwrap().free(), Nanos(UNIT));
+    });
+}
+
+#[test]
+fn f_proc_04_the_lease_of_a_lost_process_stays_held_until_its_records_are_posted_or_an_operator_releases_it()
+{
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "10").await;
+        for by_operator in [false, true] {
+            let mut a = Node::new(&api, "a", Some("cdr:one"));
+            a.call(ban, UNIT);
+            a.agent.look(false).await;
+            let call = a.call(ban, UNIT).unwrap();
+            // Killed: nobody says what its calls have cost.
+            std::mem::forget(call);
+            drop(a);
+            let (_, held, _) = balance(&api, ban).await;
+            let (mut again, mut stranger) =
+                (Node::new(&api, "a", Some("cdr:one")), Node::new(&api, "a", Some("cdr:two")));
+            let lost = leases(&api, ban).await.remove(0);
+            let path = format!("/leases/{}/release", lost["number"]);
+            let reason = json!({ "reason": "the disk is gone" });
+            let early = api.op("POST", &path, Some(reason.clone())).await;
+            assert_eq!((early.status, early.code().as_str()), (409, "conflict"), "{}", early.body);
+            // It ends by the bank's clock; still its money is held.
+            let ended = async || {
+                let r = api.op("POST", "/leases/0/release", Some(reason.clone())).await;
+                assert_eq!(r.status, 404);
+                again_looks(&mut again, &mut stranger).await;
+                let expired = lost["expires_at"].as_str().unwrap() < now(&api).as_str();
+                expired.then_some(())
+            };
+            wait_until(ended).await;
+            assert_eq!(balance(&api, ban).await.1, held, "nobody knows what was spent");
+            if by_operator {
+                let released = api.op("POST", &path, Some(reason.clone())).await;
+                assert_eq!(released.data()["held"]["amount"], "0");
+                assert!(api.op("GET", "/audit?limit=5", None).await.body.contains("lease.release"));
+            } else {
+                stranger.pass(Duration::from_secs(6));
+                stranger.agent.look(true).await;
+                assert_eq!(balance(&api, ban).await.1, held, "another node's records say nothing of it");
+                again.pass(Duration::from_secs(6));
+                again.agent.look(true).await;
+            }
+            assert_eq!(balance(&api, ban).await, ("10".into(), "0".into(), "10".into()));
+        }
+    });
+}
+
+async fn again_looks(again: &mut Node, stranger: &mut Node) {
+    for n in [again, stranger] {
+        n.pass(Duration::from_secs(6));
+        n.agent.look(false).await;
+    }
+}
+
+fn now(api: &Api) -> String {
+    api.control.app.wall().to_string()
+}
+
+async fn wait_until(mut probe: impl AsyncFnMut() -> Option<()>) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    while probe().await.is_none() {
+        look.tick().await;
+        assert!(std::time::Instant::now() < deadline, "not within 30 s");
+    }
+}
+
+#[test]
+fn who_pays_ahead_stands_in_the_snapshot_and_changes_with_the_account() {
+    with_configured_api(short, |api| async move {
+        let (ban, customer, trunk) = prepaid(&api, "1").await;
+        let payer = async |ahead: bool| {
+            let app = &api.control.app;
+            eventually("the payer of the trunk", || async {
+                let snapshot = app.publication.latest();
+                let ix = snapshot.directory.trunk_ix(trunk.parse().unwrap())?;
+                let payer = snapshot.directory.trunk(ix)?.payer?;
+                (payer.ban == ban && payer.ahead == ahead).then_some(())
+            })
+            .await;
+        };
+        payer(true).await;
+        let at = format!("/bans/{ban}");
+        api.op("PATCH", &at, Some(json!({ "mode": "postpaid" }))).await.data();
+        payer(false).await;
+        api.op("PATCH", &at, Some(json!({ "credit_limit": usd("5") }))).await.data();
+        payer(true).await;
+        assert_eq!(balance(&api, ban).await.2, "6");
+        assert!(customer.starts_with("cus_"));
+    });
+}
