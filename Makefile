@@ -27,7 +27,6 @@ bench:
 # Side by side with Kamailio and rtpengine; writes bench/results/.
 compare:
 	@scripts/bootstrap test
-	cargo build --release --workspace --bins
 	loadtests/compare
 
 # Do the tests notice? Single changes to the code, a seeded sample of each room; hours. Writes bench/results/.
