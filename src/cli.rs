@@ -9,6 +9,7 @@ pub(crate) mod client;
 mod config;
 mod decks;
 mod keys;
+mod money;
 mod nouns;
 pub(crate) mod output;
 pub(crate) mod route;
@@ -134,6 +135,12 @@ enum Command {
     Noun(nouns::NounCommand),
     /// Operators' keys: a new one when the last was lost.
     Keys(keys::KeysArgs),
+    /// What billing accounts have, and what of it is lent to nodes.
+    Balances(money::BalancesArgs),
+    /// Postings of billing accounts: list, top-up, adjust, reverse.
+    Ledger(money::LedgerArgs),
+    /// Money of accounts that is lent to nodes: list, release.
+    Leases(money::LeasesArgs),
     /// What is missing or slow on this machine, each with the fixing command.
     Doctor(DoctorArgs),
     /// Configuration: check, show, diff, reload.
@@ -289,6 +296,9 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Calls(args) => calls::run(&args, common),
         Command::Noun(command) => nouns::run(&command, common),
         Command::Keys(args) => keys::run(&args, common),
+        Command::Balances(args) => money::balances(&args, common),
+        Command::Ledger(args) => money::ledger(&args, common),
+        Command::Leases(args) => money::leases(&args, common),
         Command::Doctor(args) => examine(&args, common),
         Command::Config(args) => config::run(&args, common),
         Command::Version => {

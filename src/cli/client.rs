@@ -211,6 +211,17 @@ impl Client {
         Ok(self.ok(method, path, "application/json", body.to_string().into_bytes())?["data"].take())
     }
 
+    /// `data` of a POST that moves money, once per key.
+    pub(crate) fn keyed(&self, path: &str, key: &str, body: &Value) -> Result<Value, Failure> {
+        let request = ureq::http::Request::builder()
+            .method("POST")
+            .uri(format!("{}/api/v1{path}", self.base))
+            .header("Authorization", format!("Bearer {}", self.key))
+            .header("Content-Type", "application/json")
+            .header("Idempotency-Key", key);
+        Ok(self.good(self.run(request.body(body.to_string().into_bytes()))?)?["data"].take())
+    }
+
     /// `data` of a file's upload; the bar shows how much went out.
     pub(crate) fn upload(
         &self,
