@@ -10,6 +10,8 @@ use warp_policy::Cidr;
 use crate::api::limiter::Limit;
 use crate::app::decks::DECK_BYTES;
 use crate::billing::retention::Retention;
+use crate::oidc::dev::Person;
+use crate::oidc::issuer::IssuerSettings;
 use crate::store::Database;
 
 /// Posted calls are kept for 18 months, as US carriers must keep toll records (47 CFR §42.6).
@@ -42,6 +44,21 @@ pub struct Config {
     /// File with the key that vendors' passwords are sealed with in the database; made when it does not exist. `None`: a key that
     /// ends with the process (tests).
     pub key_file: Option<PathBuf>,
+    /// Who says who users of customers are; `None`: they have keys only.
+    pub customer_issuer: Option<IssuerSettings>,
+    /// Who says who the carrier's own people are; `None`: they have keys only.
+    pub operator_issuer: Option<IssuerSettings>,
+    /// The issuer of the demo world, which answers on our own listener. Never in production: nobody proves anything to it.
+    pub dev_issuer: Option<DevIssuerSettings>,
+}
+
+/// What the issuer of the demo world needs.
+#[derive(Clone, Debug)]
+pub struct DevIssuerSettings {
+    /// File with its key; made when it does not exist.
+    pub key_file: PathBuf,
+    /// Who can sign in.
+    pub people: Vec<Person>,
 }
 
 /// Limits of the HTTP edge. Each request sees one version of them.
@@ -102,6 +119,9 @@ impl Config {
             retention: Retention { keep: CALLS_KEEP, unbilled_too: false },
             credit_lease: Duration::from_secs(120),
             key_file: None,
+            customer_issuer: None,
+            operator_issuer: None,
+            dev_issuer: None,
         }
     }
 }

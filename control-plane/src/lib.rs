@@ -11,6 +11,7 @@ pub mod billing;
 pub mod config;
 pub mod metrics;
 pub mod noun;
+pub mod oidc;
 pub mod publish;
 pub mod store;
 
@@ -34,9 +35,11 @@ use warp_telemetry::health::Part;
 
 use api::endpoint::Endpoint;
 use api::limiter::Limiter;
-use app::caller::Who;
+use app::caller::{Audience, Who};
 pub use config::{Config, Edge};
 use metrics::Metrics;
+use oidc::Issuers;
+use oidc::dev::DevIssuer;
 use publish::{Publication, PublishError};
 pub use store::{Database, is_database_url};
 use store::{Store, StoreError};
@@ -66,6 +69,10 @@ pub struct App {
     pub metrics: Metrics,
     /// Every endpoint of the API.
     pub endpoints: Vec<Endpoint>,
+    /// Who says who somebody is.
+    pub issuers: Issuers,
+    /// The issuer of the demo world, when there is one.
+    pub dev_issuer: Option<Arc<DevIssuer>>,
     /// The token buckets of the edge.
     pub limits: Limits,
     /// Limits of the edge in force.
@@ -139,6 +146,8 @@ pub enum StartError {
     Seal(store::seal::SealError),
     /// A first key or object could not be made.
     Bootstrap(String),
+    /// The issuer of the demo world has no key.
+    DevIssuer(String),
 }
 
 impl fmt::Display for StartError {
@@ -150,6 +159,7 @@ impl fmt::Display for StartError {
             Self::Events(e) => write!(f, "event log: {e}"),
             Self::Seal(e) => write!(f, "{e}"),
             Self::Bootstrap(e) => write!(f, "first start: {e}"),
+            Self::DevIssuer(e) => write!(f, "issuer of the demo world: {e}"),
         }
     }
 }
@@ -251,10 +261,12 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         None => store,
     };
     store::seal::seal_what_is_clear(&store).await?;
-    let app = Arc::new(App::new(store, config, &registry, publisher, live));
-    let listen = app.config.listen;
-    let listener = bind(listen, app.config.next_free_port).await?;
+    let listen = config.listen;
+    let listener = bind(listen, config.next_free_port).await?;
     let addr = listener.local_addr().map_err(|e| StartError::Listen(listen, e))?;
+    let mut app = App::new(store, config, &registry, publisher, live);
+    app.issuers_at(addr)?;
+    let app = Arc::new(app);
     let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
     let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
     // The first snapshot is there before the first request, and before the caller goes on to start the data plane.
@@ -374,6 +386,8 @@ impl App {
                 by_address: Limiter::new(10_000),
                 known: Mutex::default(),
             },
+            issuers: Issuers::new(config.customer_issuer.clone(), config.operator_issuer.clone()),
+            dev_issuer: None,
             edge: ArcSwap::from_pointee(config.edge.clone()),
             metrics: Metrics::new(registry),
             endpoints: api::endpoints(),
@@ -389,6 +403,25 @@ impl App {
             config,
             store,
         }
+    }
+
+    /// Opens the issuer of the demo world, when the deployment asked for one. It stands for each audience that has no other.
+    fn issuers_at(&mut self, addr: SocketAddr) -> Result<(), StartError> {
+        let Some(settings) = &self.config.dev_issuer else { return Ok(()) };
+        let opened = DevIssuer::open(&settings.key_file, &format!("http://{addr}"), settings.people.clone());
+        let dev = opened.map_err(StartError::DevIssuer)?;
+        let of = |audience| {
+            Some(oidc::issuer::IssuerSettings {
+                issuer: dev.issuer().to_owned(),
+                audience: oidc::dev::audience(audience).to_owned(),
+            })
+        };
+        self.issuers = Issuers::new(
+            self.config.customer_issuer.clone().or_else(|| of(Audience::Customer)),
+            self.config.operator_issuer.clone().or_else(|| of(Audience::Operator)),
+        );
+        self.dev_issuer = Some(Arc::new(dev));
+        Ok(())
     }
 
     /// From now on this part of the process' health says whether the database answers. Only the first call counts.

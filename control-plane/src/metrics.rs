@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::billing::rerate::Verdict;
+use crate::oidc::token::Refused;
 use axum::http::{Method, StatusCode};
 use warp_model::{GiveBack, Lent, Mono};
 use warp_telemetry::Registry;
@@ -18,6 +19,14 @@ pub use business::{Business, RatingFailure};
 label_enum! {
     /// HTTP methods of our endpoints.
     pub enum HttpMethod = "method" { Get = "GET", Post = "POST", Put = "PUT", Patch = "PATCH", Delete = "DELETE" }
+}
+
+label_enum! {
+    /// Why a token was refused.
+    pub enum TokenRefusal = "reason" {
+        Malformed = "malformed", BringsKeys = "brings_keys", Algorithm = "algorithm", UnknownKey = "unknown_key",
+        Signature = "signature", Claims = "claims", Issuer = "issuer", Audience = "audience", Stale = "stale", Early = "early"
+    }
 }
 
 label_enum! {
@@ -41,6 +50,7 @@ pub struct Metrics {
     /// Calls older than the retention that stay because they have a price and are on no bill.
     pub calls_overdue: Gauge,
     ratings: Counters<RatingResult>,
+    tokens_refused: Counters<TokenRefusal>,
     /// Operators' keys that were ever recovered on a machine of the deployment.
     pub keys_recovered: Gauge,
     /// Revenue, cost and what rating found.
@@ -141,6 +151,7 @@ impl Metrics {
         );
         Self {
             ratings,
+            tokens_refused: registry.counters("warp_tokens_refused_total", "Tokens of people that were refused, by reason."),
             keys_recovered,
             business: Business::new(registry),
             in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
@@ -215,6 +226,23 @@ impl Metrics {
             self.routes_loaded.of(deck).set((), i64::try_from(*rows).unwrap_or(i64::MAX));
         }
         self.routes_loaded.retire(|name| decks.iter().any(|(deck, _)| deck == name), now);
+    }
+
+    /// Counts a token that was refused.
+    pub fn token_refused(&self, why: Refused) {
+        let reason = match why {
+            Refused::Malformed => TokenRefusal::Malformed,
+            Refused::BringsKeys => TokenRefusal::BringsKeys,
+            Refused::Algorithm => TokenRefusal::Algorithm,
+            Refused::UnknownKey => TokenRefusal::UnknownKey,
+            Refused::Signature => TokenRefusal::Signature,
+            Refused::Claims => TokenRefusal::Claims,
+            Refused::Issuer => TokenRefusal::Issuer,
+            Refused::Audience => TokenRefusal::Audience,
+            Refused::Stale => TokenRefusal::Stale,
+            Refused::Early => TokenRefusal::Early,
+        };
+        self.tokens_refused.inc(reason);
     }
 
     /// Counts a handler that panicked.

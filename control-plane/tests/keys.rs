@@ -4,7 +4,9 @@ mod common;
 
 use common::{Api, with_api};
 use serde_json::{Value, json};
+use warp_control_plane::api::endpoint::{Access, Audience};
 use warp_control_plane::app::keys;
+use warp_control_plane::app::permission::{OperatorRole, Permission, Role};
 use warp_control_plane::store::{Store, StoreError, migrate};
 use warp_control_plane::{Config, Database};
 use warp_model::Secret;
@@ -54,7 +56,7 @@ fn t_api_12_a_key_is_followed_by_another_one_and_both_live_meanwhile() {
 #[test]
 fn t_api_12_nobody_rotates_a_key_that_may_more_than_himself() {
     with_api(|api| async move {
-        let clerk = made(&api, "/keys", json!({ "name": "clerk", "scopes": ["keys:write"] })).await;
+        let clerk = api.key_alone(None, json!({ "name": "clerk", "scopes": ["keys:write"] })).await;
         let strong = made(&api, "/keys", json!({ "name": "strong" })).await;
         let (id, _) = api.customer("Acme").await;
         let customers = made(&api, &format!("/customers/{id}/keys"), json!({ "name": "pbx" })).await;
@@ -72,8 +74,8 @@ fn t_api_12_nobody_rotates_a_key_that_may_more_than_himself() {
         assert_eq!(api.call(&other, "POST", &path, Some(json!({}))).await.status, 404);
         // Who is bound to an address does not make a key that is not.
         let bound = json!({ "name": "bound", "scopes": ["keys:write"], "ip_allow": ["127.0.0.1"] });
-        let bound = made(&api, "/keys", bound).await;
-        let weak = made(&api, "/keys", json!({ "name": "weak", "scopes": ["keys:write"] })).await;
+        let bound = api.key_alone(None, bound).await;
+        let weak = api.key_alone(None, json!({ "name": "weak", "scopes": ["keys:write"] })).await;
         let path = format!("/api/v1/admin{}", rotation(&weak));
         let r = api.call(bound["secret"].as_str().unwrap(), "POST", &path, Some(json!({}))).await;
         assert_eq!(r.status, 403, "{}", r.body);
@@ -165,4 +167,50 @@ fn url(role: &str, database: &str) -> Secret<String> {
     let options = common::cluster().unwrap().options(role, database);
     let socket = options.get_socket().unwrap().display().to_string().replace('/', "%2F");
     Secret::new(format!("postgres://{role}@localhost:{}/{database}?host={socket}", options.get_port()))
+}
+
+#[test]
+fn t_api_05_support_looks_through_a_customers_eyes_and_the_audit_names_both() {
+    with_api(|api| async move {
+        let (mine, key) = api.customer("Mine").await;
+        let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data();
+        let (support, token) = api.person(Role::Operator(OperatorRole::Support), None).await;
+        let path = format!("/api/v1/admin/customers/{mine}/views");
+        for wrong in [json!({}), json!({ "reason": "" }), json!({ "reason": "x" })] {
+            assert_eq!(api.call(&token, "POST", &path, Some(wrong)).await.status, 422);
+        }
+        let made = api.call(&token, "POST", &path, Some(json!({ "reason": "ticket 4711" }))).await.data();
+        let secret = made["secret"].as_str().unwrap();
+        assert_eq!(api.call(secret, "GET", "/api/v1/customer", None).await.data()["id"], mine.as_str());
+        let at = format!("/api/v1/trunks/{}", trunk["id"].as_str().unwrap());
+        assert_eq!(api.call(secret, "GET", &at, None).await.data()["name"], "t");
+        // It only reads, whatever the endpoint, and only this customer.
+        for e in &api.control.app.endpoints {
+            let Access::Scope(Audience::Customer, p) = e.access else { continue };
+            let computes = p == Permission::RouteTest;
+            if e.method == "GET" || computes {
+                continue;
+            }
+            let path = e.path.replace("{trunk_id}", trunk["id"].as_str().unwrap());
+            let r = api.call(secret, e.method.as_str(), &path, Some(json!({ "name": "x" }))).await;
+            assert_eq!(r.status, 403, "{} {path}: {}", e.method, r.body);
+        }
+        assert_eq!(api.call(secret, "GET", "/api/v1/admin/customers", None).await.status, 403);
+        let ends = made["key"]["expires_at"].as_str().unwrap().to_owned();
+        let latest = api.control.app.wall().plus(std::time::Duration::from_secs(30 * 60)).to_string();
+        assert!(ends <= latest, "{ends} is after {latest}");
+        // The log names who looked, at whom and why; the customer sees it among its keys.
+        let audit = api.op("GET", "/audit", None).await.data();
+        let line = audit.as_array().unwrap().iter().find(|l| l["action"] == "view.start").unwrap();
+        assert_eq!((&line["actor"], &line["customer_id"]), (&json!(support), &json!(mine)));
+        assert_eq!(line["detail"]["reason"], "ticket 4711");
+        let keys = api.call(&key, "GET", "/api/v1/keys", None).await.data();
+        assert!(keys.as_array().unwrap().iter().any(|k| k["viewer"] == support.as_str()), "{keys}");
+        // Who may not look does not, and there is no such view of nobody.
+        let (_, noc) = api.person(Role::Operator(OperatorRole::Noc), None).await;
+        let body = json!({ "reason": "just so" });
+        assert_eq!(api.call(&noc, "POST", &path, Some(body.clone())).await.status, 403);
+        let nobody = path.replace(&mine, "cus_00000000000000000000000000");
+        assert_eq!(api.call(&token, "POST", &nobody, Some(body)).await.status, 404);
+    });
 }

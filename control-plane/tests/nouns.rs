@@ -261,6 +261,9 @@ async fn made(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &st
 async fn another(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &str) -> Reply {
     let mut body = real(api, (noun.examples.made)()).await;
     body["name"] = json!("another");
+    if body["subject"].is_string() {
+        body["subject"] = json!("another");
+    }
     match audience {
         Audience::Customer => api.call(key, "POST", noun.paths.own_list, Some(body)).await,
         Audience::Operator => api.call(&api.operator, "POST", &made_at(noun, parent), Some(body)).await,
@@ -564,7 +567,12 @@ fn examples_of_each_declared_noun_are_taken_and_answered() {
                 let varying = ["id", "ban_id", "customer_id", "vendor_id", "created_at", "updated_at"]
                     .into_iter()
                     .filter(|n| named(n));
-                for varies in varying.collect::<Vec<_>>() {
+                let varying: Vec<&str> = varying.collect();
+                if named("issuer") {
+                    // It is called after where it is.
+                    assert!(real["issuer"].take().is_string() && example["issuer"].take().is_string());
+                }
+                for varies in varying {
                     let (a, b) = (real[varies].take(), example[varies].take());
                     let length = |v: &Value| v.as_str().map(str::len);
                     assert!(length(&a).is_some() && length(&a) == length(&b), "{varies}: {a} and {b}");
@@ -727,6 +735,7 @@ fn t_api_04_a_marked_column_is_in_no_answer_and_no_document_that_must_not_have_i
                     ip_allow: Vec::new(),
                     expires_at: None,
                     recovered: false,
+                    second_factor_at: None,
                 };
                 let path = [("locker_id", "trk_00000000000000000000000001"), ("customer_id", customer)];
                 let request = Request {

@@ -28,6 +28,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = nouns::endpoints::<customers::Customers>(Audience::Operator);
     all.extend(customer_endpoints());
     all.extend(super::keys::endpoints(Audience::Operator));
+    all.extend(super::users::endpoints(Audience::Operator));
     all.extend(nouns::endpoints::<bans::Bans>(Audience::Operator));
     all.extend(nouns::endpoints::<trunks::Trunks>(Audience::Operator));
     all.extend(trunk_endpoints(Audience::Operator));

@@ -23,6 +23,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ];
     all.extend(super::nouns::endpoints::<bans::Bans>(Audience::Customer));
     all.extend(super::keys::endpoints(Audience::Customer));
+    all.extend(super::users::endpoints(Audience::Customer));
     all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Customer));
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));

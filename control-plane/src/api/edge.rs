@@ -9,19 +9,20 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, RawPathParams};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_MATCH, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH,
+    LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::auth;
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
 use super::error::{ApiError, Code};
 use super::framing::Framing;
 use super::idempotency;
 use super::limiter::Verdict;
-use crate::app::{Expected, keys};
+use crate::app::Expected;
 use crate::metrics::EndpointMetrics;
 use crate::{App, Edge};
 
@@ -100,14 +101,15 @@ async fn run(
     let caller = match endpoint.access {
         Access::Public => None,
         Access::Scope(audience, permission) => {
-            let caller = authenticate(app, &edge, headers, peer, verdict).await?;
+            let caller = auth::authenticate(app, &edge, audience, headers, peer, verdict).await?;
             if caller.audience != audience {
                 return Err(ApiError::new(Code::Forbidden, "this key is for another audience"));
             }
             if !caller.permissions.has(permission) {
-                let lacks = format!("this key lacks the scope {}", permission.as_str());
+                let lacks = format!("{} lacks the scope {}", caller.who.called(), permission.as_str());
                 return Err(ApiError::new(Code::Forbidden, lacks));
             }
+            auth::step_up(app, permission, &caller)?;
             limit(app, &edge, &caller, verdict)?;
             Some(caller)
         }
@@ -182,48 +184,6 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-async fn authenticate(
-    app: &Arc<App>,
-    edge: &Edge,
-    headers: &HeaderMap,
-    peer: IpAddr,
-    verdict: &mut Option<Verdict>,
-) -> Result<Caller, ApiError> {
-    let unauthorized =
-        || ApiError::new(Code::Unauthorized, "send a valid API key as: Authorization: Bearer wk_…");
-    let secret = headers
-        .get(AUTHORIZATION)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|t| t.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, secret)| secret.trim());
-    let now = app.mono();
-    let secret = secret.filter(|s| keys::looks_like_key(s));
-    let source = warp_model::net::source_of(peer);
-    // Guessing is paced by address (IPv6: by /64), before the database is asked. A key that was good a while ago is not slowed by what
-    // others behind its address do.
-    let trusted = secret.is_some_and(|s| app.limits.is_known(s));
-    if !trusted && app.limits.by_address.is_exhausted(edge.address_limit, &source, now) {
-        let v = app.limits.by_address.take(edge.address_limit, source, now);
-        *verdict = Some(v);
-        return Err(limited(v));
-    }
-    let caller = match secret {
-        Some(secret) => keys::authenticate(&app.store, secret, peer).await?,
-        None => None,
-    };
-    if let (Some(secret), Some(caller)) = (secret, caller) {
-        app.limits.know(secret);
-        if caller.recovered {
-            // It is counted at its first use at the latest.
-            keys::watch_recovered(app).await?;
-        }
-        return Ok(caller);
-    }
-    app.limits.by_address.take(edge.address_limit, source, now);
-    Err(unauthorized())
-}
-
 fn limit(app: &App, edge: &Edge, caller: &Caller, verdict: &mut Option<Verdict>) -> Result<(), ApiError> {
     let now = app.mono();
     let by_key = app.limits.by_key.take(edge.key_limit, caller.who, now);
@@ -243,7 +203,7 @@ fn limit(app: &App, edge: &Edge, caller: &Caller, verdict: &mut Option<Verdict>)
     Ok(())
 }
 
-fn limited(v: Verdict) -> ApiError {
+pub(super) fn limited(v: Verdict) -> ApiError {
     ApiError {
         retry_after_s: Some(v.reset_s.max(1)),
         ..ApiError::new(Code::RateLimited, "too many requests")
@@ -408,8 +368,16 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
         }
         Ok(Reply::Raw { .. }) => {}
         Err(e) => {
-            if e.code == Code::Unauthorized {
-                set(&WWW_AUTHENTICATE, "Bearer realm=\"warp\"");
+            match e.code {
+                Code::Unauthorized => {
+                    set(&WWW_AUTHENTICATE, "Bearer realm=\"warp\", error=\"invalid_token\"")
+                }
+                // RFC 9470 §3.
+                Code::StepUpRequired => set(
+                    &WWW_AUTHENTICATE,
+                    "Bearer realm=\"warp\", error=\"insufficient_user_authentication\", acr_values=\"mfa\", max_age=900",
+                ),
+                _ => {}
             }
             close |= matches!(e.code, Code::BadRequest | Code::RequestTimeout | Code::BodyTooLarge);
             if let Some(s) = e.retry_after_s {

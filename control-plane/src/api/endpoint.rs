@@ -121,6 +121,7 @@ impl Request {
             app,
             scope: caller.scope(),
             actor: caller.who.to_string(),
+            may: caller.permissions,
             request_id: self.id.clone(),
             work: self.work.clone(),
         })

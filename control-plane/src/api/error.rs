@@ -44,8 +44,10 @@ codes! {
     InvalidCursor = ("invalid_cursor", 400);
     /// The request head cannot be accepted.
     BadRequest = ("bad_request", 400);
-    /// No API key, or one that is unknown, revoked, expired or not allowed from this address.
+    /// No API key or token, or one that is unknown, revoked, expired, not for this API or not allowed from this address.
     Unauthorized = ("unauthorized", 401);
+    /// This operation needs a second factor that was shown within the last 15 minutes: sign in again with one.
+    StepUpRequired = ("step_up_required", 401);
     /// The key is for another audience, or lacks the scope that the endpoint needs.
     Forbidden = ("forbidden", 403);
     /// There is no such thing, or it is not yours.

@@ -7,7 +7,7 @@ use axum::http::Method;
 use super::endpoint::{Access, Answer, Audience, Endpoint, Reply, Request, endpoint};
 use crate::App;
 use crate::app::permission::Permission;
-use crate::app::{customers, keys, resource};
+use crate::app::{customers, keys, resource, views};
 
 macro_rules! admin {
     ($rest:literal) => {
@@ -55,6 +55,19 @@ pub(super) fn endpoints(audience: Audience) -> Vec<Endpoint> {
                 .gives::<keys::NewApiKey>(201)
                 .secret(),
         );
+        let look = "Look through a customer's eyes: a key that only reads, for 30 minutes";
+        out.push(
+            endpoint(
+                Method::POST,
+                admin!("/customers/{customer_id}/views"),
+                Access::Scope(audience, Permission::ViewsWrite),
+                look,
+                view,
+            )
+            .takes::<views::ViewInput>()
+            .gives::<keys::NewApiKey>(201)
+            .secret(),
+        );
     }
     out
 }
@@ -65,6 +78,7 @@ async fn own_list(app: Arc<App>, r: Request) -> Answer {
 
 async fn own_new(app: Arc<App>, r: Request) -> Answer {
     let input: keys::ApiKeyInput = r.input()?;
+    keys::may_grant(r.caller()?, &input)?;
     keys::no_more_than(r.caller()?, &input, app.wall())?;
     let made = keys::create(&r.ctx(&app)?, r.caller()?.customer, input).await?;
     Reply::created(r.below(&made.key.id), &made)
@@ -97,8 +111,14 @@ async fn customer_new(app: Arc<App>, r: Request) -> Answer {
     let ctx = r.ctx(&app)?;
     let customer = r.id("customer_id", "customer")?;
     let input: keys::ApiKeyInput = r.input()?;
+    keys::may_grant(r.caller()?, &input)?;
     keys::no_more_scopes(r.caller()?, &input)?;
     resource::get::<customers::Customers>(&ctx, customer).await?;
     let made = keys::create(&ctx, Some(customer), input).await?;
+    Reply::created(format!(admin!("/keys/{}"), made.key.id), &made)
+}
+
+async fn view(app: Arc<App>, r: Request) -> Answer {
+    let made = views::start(&r.ctx(&app)?, r.id("customer_id", "customer")?, r.input()?).await?;
     Reply::created(format!(admin!("/keys/{}"), made.key.id), &made)
 }

@@ -1,5 +1,6 @@
 //! The HTTP edge: `/api/v1` for customers, `/api/v1/admin` for operators, `/api/docs` for people.
 
+pub mod auth;
 pub mod edge;
 pub mod endpoint;
 pub mod error;
@@ -18,6 +19,7 @@ mod decks;
 mod docs;
 mod keys;
 pub mod nouns;
+mod users;
 
 use endpoint::Endpoint;
 

@@ -44,6 +44,10 @@ pub fn router(app: &Arc<App>) -> Router {
         router = router.route(path, on(filter, handler));
     }
     let (missing, wrong) = (app.clone(), app.clone());
+    let router = match &app.dev_issuer {
+        Some(dev) => router.merge(dev.router()),
+        None => router,
+    };
     router
         .fallback(move |headers: HeaderMap| {
             let app = missing.clone();

@@ -45,6 +45,16 @@ pub enum Who {
     User(UserId),
 }
 
+impl Who {
+    /// What it is, in a sentence.
+    pub fn called(self) -> &'static str {
+        match self {
+            Self::Key(_) => "this key",
+            Self::User(_) => "this user",
+        }
+    }
+}
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,6 +81,8 @@ pub struct Caller {
     pub expires_at: Option<Wall>,
     /// The key was made on the machine itself when the last one was lost: it may make any key.
     pub recovered: bool,
+    /// When the person showed a second factor; `None`: not as far as the token says, or it is a key.
+    pub second_factor_at: Option<Wall>,
 }
 
 impl Caller {

@@ -68,6 +68,8 @@ crate::view! {
         pub replaced_by: Option<String>,
         /// Made by `warp keys recover` when the last key was lost: it manages keys only.
         pub recovered: bool,
+        /// The operator who looks through the customer's eyes with it. Null: it is no such key.
+        pub viewer: Option<String>,
     }
 }
 
@@ -123,12 +125,13 @@ impl Field for ScopeName {
 }
 
 impl ApiKeyInput {
-    /// What the key would be allowed.
-    fn permissions(&self) -> Permissions {
-        match self.scopes.0.as_slice() {
+    /// What the key would be allowed in the API that it opens.
+    fn permissions(&self, audience: Audience) -> Permissions {
+        let all = match self.scopes.0.as_slice() {
             [] => Permissions::of_scopes(["*"]),
             scopes => Permissions::of_scopes(scopes.iter().map(|s| s.0.as_str())),
-        }
+        };
+        all.and(Permissions::of_audience(audience))
     }
 
     /// When the key would end.
@@ -141,7 +144,10 @@ impl ApiKeyInput {
     pub fn everything(name: &str) -> Self {
         Self {
             name: Text(name.to_owned()),
-            scopes: List(Vec::new()),
+            scopes: List(vec![
+                ScopeName("*".into()),
+                ScopeName(Permission::SensitiveUnattended.as_str().into()),
+            ]),
             ip_allow: List(Vec::new()),
             expires_in_days: None,
         }
@@ -171,12 +177,30 @@ pub fn looks_like_key(text: &str) -> bool {
 pub fn no_more_than(caller: &Caller, input: &ApiKeyInput, now: Wall) -> Result<(), Fault> {
     let nets: Vec<&str> = input.ip_allow.0.iter().map(|n| n.0.as_str()).collect();
     let ends = input.ends(now);
-    Wanted { permissions: input.permissions(), ip_allow: &nets, ends }.is_within(caller)
+    Wanted { permissions: input.permissions(caller.audience), ip_allow: &nets, ends }.is_within(caller)
+}
+
+/// Refuses the scope that lets a key do alone what wants a second factor, unless a person grants it, who has shown one to get
+/// here, and the key is bound to addresses.
+pub fn may_grant(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
+    if !input.permissions(caller.audience).has(Permission::SensitiveUnattended) {
+        return Ok(());
+    }
+    let word = Permission::SensitiveUnattended.as_str();
+    // Who recovered a key owns the machine.
+    if matches!(caller.who, Who::Key(_)) && !caller.recovered {
+        return Err(Fault::new(Kind::Forbidden, format!("only a person may grant {word}")));
+    }
+    if input.ip_allow.0.is_empty() {
+        let wants = format!("a key with {word} is bound to addresses");
+        return Err(Fault::field("ip_allow", "belongs_together", wants));
+    }
+    Ok(())
 }
 
 /// The same of scopes alone: an operator's key makes one for a customer, who sits elsewhere and stays for longer.
 pub fn no_more_scopes(caller: &Caller, input: &ApiKeyInput) -> Result<(), Fault> {
-    no_more_permissions(caller, input.permissions())
+    no_more_permissions(caller, input.permissions(Audience::Customer))
 }
 
 fn no_more_permissions(caller: &Caller, wanted: Permissions) -> Result<(), Fault> {
@@ -250,10 +274,10 @@ fn hash(secret: &str) -> Vec<u8> {
 }
 
 /// A secret that nobody has yet, with what is kept of it.
-struct Minted {
-    secret: Secret<String>,
-    hint: String,
-    hash: Vec<u8>,
+pub(super) struct Minted {
+    pub(super) secret: Secret<String>,
+    pub(super) hint: String,
+    pub(super) hash: Vec<u8>,
 }
 
 impl Minted {
@@ -264,7 +288,7 @@ impl Minted {
         Self { secret, hint, hash }
     }
 
-    fn of(app: &App) -> Self {
+    pub(super) fn of(app: &App) -> Self {
         let mut random = [0u8; 25];
         app.random(&mut random);
         Self::new(app.config.live_keys, &random)
@@ -297,6 +321,7 @@ pub async fn create(
         ip_allow: input.ip_allow.0.into_iter().map(|n| n.0).collect(),
         expires_at,
         recovered: false,
+        viewer: None,
     };
     let row = rows::insert(&mut tx, ctx.new_id(), values).await?;
     let key: ApiKey = row.ok_or_else(|| Fault::not_found("customer"))?.into();
@@ -325,7 +350,9 @@ pub async fn rotate(
         return Err(Fault::new(Kind::Conflict, told));
     }
     let customer: Option<CustomerId> = old.customer_id.as_deref().and_then(|c| c.parse().ok());
+    let audience = if customer.is_some() { Audience::Customer } else { Audience::Operator };
     let permissions = Permissions::of_scopes(old.scopes.iter().map(String::as_str));
+    let permissions = permissions.and(Permissions::of_audience(audience));
     let nets: Vec<&str> = old.ip_allow.iter().map(String::as_str).collect();
     if caller.audience == Audience::Operator && customer.is_some() {
         no_more_permissions(caller, permissions)?;
@@ -336,7 +363,6 @@ pub async fn rotate(
     let overlap = input.overlap_s.map_or(OVERLAP_S, |s| s.as_i32()).unsigned_abs();
     let until = now.plus(std::time::Duration::from_secs(u64::from(overlap)));
     let Minted { secret, hint, hash } = Minted::of(ctx.app);
-    let audience = if customer.is_some() { Audience::Customer } else { Audience::Operator };
     let values = KeyValues {
         customer,
         audience: audience.as_str(),
@@ -347,6 +373,7 @@ pub async fn rotate(
         ip_allow: old.ip_allow,
         expires_at: old.expires_at.map(|t| t.0),
         recovered: old.recovered,
+        viewer: None,
     };
     let next: KeyId = ctx.new_id();
     let row = rows::insert(&mut tx, next, values).await?;
@@ -377,6 +404,7 @@ pub async fn recover(store: &Store, live: bool, who: &str, now: Wall) -> Result<
         ip_allow: Vec::new(),
         expires_at: Some(now.plus(RECOVERED_LIVES)),
         recovered: true,
+        viewer: None,
     };
     let mut tx = store.begin(Scope::Operator("key recovery")).await?;
     let row = rows::insert(&mut tx, KeyId::new(now, u128::from_le_bytes(bits)), values).await?;
@@ -467,6 +495,7 @@ pub async fn authenticate(
         ip_allow: row.ip_allow,
         expires_at: row.expires_at.map(|t| t.0),
         recovered: row.recovered,
+        second_factor_at: None,
     };
     if row.touch {
         rows::touch(&mut tx, &row.id).await?;

@@ -26,9 +26,11 @@ pub mod routing;
 pub mod seed;
 pub mod trunk_health;
 pub mod trunks;
+pub mod users;
 pub mod vendor_trunks;
 pub mod vendors;
 pub mod view;
+pub mod views;
 
 use std::sync::Arc;
 
@@ -39,6 +41,7 @@ use warp_model::{Currency, CustomerId, Id};
 
 use self::fault::{Fault, Kind, Problem};
 use self::input::{Input, List, Ref, merge_patch};
+use self::permission::Permissions;
 use crate::App;
 use crate::store::audit::Difference;
 use crate::store::types::Amount;
@@ -54,6 +57,8 @@ pub struct Ctx<'a> {
     pub scope: Scope,
     /// Key id, or `system`.
     pub actor: String,
+    /// What whoever asks may: nobody makes anybody who may more.
+    pub may: Permissions,
     /// For the audit log.
     pub request_id: String,
     /// The transaction that its use cases share, when their answer is kept with their work.
@@ -63,7 +68,14 @@ pub struct Ctx<'a> {
 impl<'a> Ctx<'a> {
     /// Of the program itself: bootstrap, the demo world.
     pub fn system(app: &'a App, why: &'static str) -> Self {
-        Self { app, scope: Scope::Operator(why), actor: "system".into(), request_id: why.into(), work: None }
+        Self {
+            app,
+            scope: Scope::Operator(why),
+            actor: "system".into(),
+            may: Permissions::all(),
+            request_id: why.into(),
+            work: None,
+        }
     }
 
     /// A transaction in its scope.

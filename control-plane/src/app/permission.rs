@@ -138,6 +138,8 @@ permissions! {
     /// Read customers and their billing accounts.
     CustomersRead = "customers:read",
         customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Look through a customer's eyes for half an hour; the audit log and the customer see who and why.
+    ViewsWrite = "views:write", customers [], operators [Admin Support];
     /// Make and change customers and billing accounts.
     CustomersWrite = "customers:write", customers [], operators [Admin Billing];
     /// Read trunks, their addresses and digest users.
@@ -179,10 +181,17 @@ permissions! {
     KeysRead = "keys:read", customers [Owner Admin Engineer], operators [Admin Support];
     /// Make, change, rotate and revoke API keys.
     KeysWrite = "keys:write", customers [Owner Admin], operators [Admin];
+    /// Read who may come in, and as what.
+    UsersRead = "users:read", customers [Owner Admin], operators [Admin Support];
+    /// Make, change and delete users. Nobody makes one who may more than himself.
+    UsersWrite = "users:write", customers [Owner Admin], operators [Admin];
     /// Read the audit log.
     AuditRead = "audit:read", customers [Owner Admin], operators [Admin Noc Support ReadOnly], includes [DocsRead];
     /// Read the OpenAPI document of the operators' API.
     DocsRead = "docs:read", customers [], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Do with a key, without a person, what else wants a second factor. Only a person who has shown one may grant it, and the key
+    /// must be bound to addresses. `*` is without it.
+    SensitiveUnattended = "sensitive:unattended", customers [Owner], operators [Admin];
 }
 
 impl Permission {
@@ -214,6 +223,11 @@ impl Permission {
         }
     }
 
+    /// Whether a person must have shown a second factor a short while ago: keys, users and money.
+    pub const fn is_sensitive(self) -> bool {
+        matches!(self, Self::KeysWrite | Self::UsersWrite | Self::LedgerWrite)
+    }
+
     const fn bit(self) -> u64 {
         1 << (self as u32)
     }
@@ -237,7 +251,7 @@ impl Permissions {
     /// What the scopes of a key allow. A word that is no scope any more allows nothing.
     pub fn of_scopes<'s>(scopes: impl IntoIterator<Item = &'s str>) -> Self {
         scopes.into_iter().fold(Self::NONE, |all, scope| match scope {
-            "*" => Self::all(),
+            "*" => all.or(Self::all().without(Permission::SensitiveUnattended)),
             word => Permission::parse(word).map_or(all, |p| all.with(p)),
         })
     }
@@ -258,9 +272,24 @@ impl Permissions {
         others.0 & !self.0 == 0
     }
 
+    /// Every one that some role of this audience has.
+    pub fn of_audience(audience: Audience) -> Self {
+        Role::all(audience).fold(Self::NONE, |all, role| all.or(role.permissions()))
+    }
+
     /// Those that are in both.
     pub fn and(self, others: Self) -> Self {
         Self(self.0 & others.0)
+    }
+
+    /// The same without one of them.
+    pub fn without(self, permission: Permission) -> Self {
+        Self(self.0 & !permission.bit())
+    }
+
+    /// Those that are in one of them, or in both.
+    pub fn or(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 }
 
@@ -284,7 +313,8 @@ mod tests {
         for p in writes.filter(|p| **p != Permission::RouteTest) {
             assert!(!p.is_of(Role::Customer(CustomerRole::ReadOnly)), "{}", p.as_str());
             assert!(!p.is_of(Role::Operator(OperatorRole::ReadOnly)), "{}", p.as_str());
-            assert!(!p.is_of(Role::Operator(OperatorRole::Support)), "{}", p.as_str());
+            let looks = *p == Permission::ViewsWrite;
+            assert_eq!(p.is_of(Role::Operator(OperatorRole::Support)), looks, "{}", p.as_str());
         }
         for p in
             [Permission::VendorsRead, Permission::DecksRead, Permission::RoutingRead, Permission::DocsRead]
@@ -300,6 +330,9 @@ mod tests {
         assert!(of("audit:read").has(Permission::DocsRead));
         assert!(!of("vendors:reset").has(Permission::VendorsWrite));
         assert_eq!(of("gone:read"), Permissions::NONE);
-        assert!(Permission::ALL.iter().all(|p| of("*").has(*p)));
+        for p in Permission::ALL {
+            assert_eq!(of("*").has(*p), *p != Permission::SensitiveUnattended, "{}", p.as_str());
+        }
+        assert!(Permissions::of_scopes(["sensitive:unattended", "*"]).cover(Permissions::all()));
     }
 }

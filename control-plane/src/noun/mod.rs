@@ -6,8 +6,10 @@ pub mod ban;
 pub mod customer;
 pub mod exclusion;
 pub mod marks;
+pub mod operator;
 pub mod partition;
 pub mod trunk;
+pub mod user;
 pub mod vendor;
 pub mod vendor_trunk;
 
@@ -61,6 +63,8 @@ pub static ALL: &[&Noun] = &[
     &customer::CUSTOMER,
     &ban::BAN,
     &trunk::TRUNK,
+    &user::USER,
+    &operator::OPERATOR,
     &vendor::VENDOR,
     &vendor_trunk::VENDOR_TRUNK,
     &partition::PARTITION,

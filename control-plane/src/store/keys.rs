@@ -27,6 +27,8 @@ crate::row! {
         replaced_by: Option<String>,
         /// Made by `warp keys recover`.
         recovered: bool,
+        /// The operator who looks through the customer's eyes with it.
+        viewer: Option<String>,
     }
 }
 
@@ -50,6 +52,8 @@ pub struct KeyValues {
     pub expires_at: Option<Wall>,
     /// Made by `warp keys recover`.
     pub recovered: bool,
+    /// The operator who looks through the customer's eyes with it.
+    pub viewer: Option<String>,
 }
 
 crate::row! {
@@ -116,7 +120,8 @@ pub async fn insert(tx: &mut Tx, id: KeyId, v: KeyValues) -> Result<Option<KeyRo
         .bind(v.scopes)
         .bind(v.ip_allow)
         .bind(v.expires_at.map(|t| t.0))
-        .bind(v.recovered);
+        .bind(v.recovered)
+        .bind(v.viewer);
     tx.first(query).await
 }
 
@@ -149,14 +154,14 @@ pub async fn touch(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
 macro_rules! key_columns {
     () => {
         "id, customer_id, audience, name, hint, scopes, ip_allow, us(created_at) AS created_at, us(expires_at) AS expires_at,
-         us(last_used_at) AS last_used_at, us(revoked_at) AS revoked_at, replaced_by, recovered"
+         us(last_used_at) AS last_used_at, us(revoked_at) AS revoked_at, replaced_by, recovered, viewer"
     };
 }
 
 statements! {
     /// New key.
-    KEY_INSERT = concat!("INSERT INTO api_keys (id, customer_id, audience, name, hint, hash, scopes, ip_allow, expires_at, recovered)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, ts($9), $10) RETURNING ", key_columns!());
+    KEY_INSERT = concat!("INSERT INTO api_keys (id, customer_id, audience, name, hint, hash, scopes, ip_allow, expires_at, recovered, viewer)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, ts($9), $10, $11) RETURNING ", key_columns!());
     /// Keys of one customer, or (`$1` NULL) of operators.
     KEY_LIST = concat!("SELECT ", key_columns!(), " FROM api_keys
         WHERE customer_id IS NOT DISTINCT FROM $1 AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3");

@@ -39,6 +39,8 @@ const FILES: &[(i64, &str, &str)] = &[
     (55, "vendor nodes", include_str!("../../migrations/0055_vendor_nodes.sql")),
     (60, "log cursors", include_str!("../../migrations/0060_log_cursors.sql")),
     (70, "key rotation", include_str!("../../migrations/0070_key_rotation.sql")),
+    (71, "users", include_str!("../../migrations/0071_users.sql")),
+    (72, "views", include_str!("../../migrations/0072_views.sql")),
     (100, "bans", include_str!("../../migrations/0100_bans.sql")),
     (101, "ledger", include_str!("../../migrations/0101_ledger.sql")),
     (102, "nouns", include_str!("../../migrations/0102_nouns.sql")),

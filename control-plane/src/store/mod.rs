@@ -25,6 +25,7 @@ pub mod snapshots;
 pub mod sql;
 pub mod trunks;
 pub mod types;
+pub mod users;
 pub mod vendors;
 pub mod work;
 

@@ -16,7 +16,7 @@ pub(crate) use statements;
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
         audit, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, partitions,
-        posting, published, retention, snapshots, trunks, vendors,
+        posting, published, retention, snapshots, trunks, users, vendors,
     };
     let files = [
         ALL,
@@ -35,6 +35,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         retention::ALL,
         snapshots::ALL,
         trunks::ALL,
+        users::ALL,
         vendors::ALL,
     ];
     files.into_iter().flatten().copied().chain(nouns::all())

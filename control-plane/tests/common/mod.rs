@@ -89,6 +89,12 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use warp_control_plane::app::caller::Audience;
+use warp_control_plane::app::input::Input;
+use warp_control_plane::app::permission::{Permission, Role};
+use warp_control_plane::app::{Ctx, keys};
+use warp_control_plane::config::DevIssuerSettings;
+use warp_control_plane::oidc::dev::{self, Person};
 use warp_control_plane::{Config, ControlPlane, Database, Handles};
 
 /// A running API on a database of its own.
@@ -144,12 +150,16 @@ where
     with_database(|store| async move {
         let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::new(Database::Private { dir: PathBuf::new() }, listen);
+        let folder = tempfile::tempdir().unwrap();
+        config.dev_issuer =
+            Some(DevIssuerSettings { key_file: folder.path().join("issuer.key"), people: demo_people() });
         change(&mut config);
         let control = warp_control_plane::start_on(store, config, handles()).await.expect("start");
         let operator = control.operator_key.as_ref().expect("first key").reveal().clone();
         let api = Arc::new(Api { control, operator });
         test(api.clone()).await;
         api.control.stop_tasks().await;
+        drop(folder);
     });
 }
 
@@ -215,12 +225,74 @@ impl Api {
     pub async fn customer(&self, name: &str) -> (String, String) {
         let made = self.op("POST", "/customers", Some(serde_json::json!({ "name": name }))).await.data();
         let id = made["id"].as_str().unwrap().to_owned();
-        let key = self
-            .op("POST", &format!("/customers/{id}/keys"), Some(serde_json::json!({ "name": "k" })))
-            .await
-            .data();
-        (id, key["secret"].as_str().unwrap().to_owned())
+        // No key may grant a key what wants a second factor: the program itself may.
+        let ctx = Ctx::system(&self.control.app, "test");
+        let key = keys::create(&ctx, Some(id.parse().unwrap()), keys::ApiKeyInput::everything("k")).await;
+        (id, key.unwrap().secret)
     }
+
+    /// A key that does alone what wants a second factor, as the program itself may make one; whole, with its secret.
+    pub async fn key_alone(&self, customer: Option<&str>, mut body: Value) -> Value {
+        let alone = Permission::SensitiveUnattended.as_str();
+        match body["scopes"].as_array_mut() {
+            Some(scopes) => scopes.push(alone.into()),
+            None => body["scopes"] = serde_json::json!(["*", alone]),
+        }
+        let input = keys::ApiKeyInput::from_json(&body).unwrap();
+        let ctx = Ctx::system(&self.control.app, "test");
+        let made = keys::create(&ctx, customer.map(|c| c.parse().unwrap()), input).await;
+        serde_json::to_value(made.unwrap()).unwrap()
+    }
+
+    /// A user of this role: of a customer, or of the carrier. Signs in at the demo issuer; gives the user's id and the token.
+    pub async fn person(&self, role: Role, customer: Option<&str>) -> (String, String) {
+        let subject = subject_of(role);
+        let path = customer.map_or("/operators".to_owned(), |c| format!("/customers/{c}/users"));
+        let body = serde_json::json!({ "name": subject, "role": role.as_str(), "subject": subject });
+        let made = self.op("POST", &path, Some(body)).await.data();
+        (made["id"].as_str().unwrap().to_owned(), self.sign_in(role.audience(), &subject, "").await)
+    }
+
+    /// The access token of a subject of the demo issuer, by the authorization code flow. `extra` is added to the first request.
+    pub async fn sign_in(&self, audience: Audience, subject: &str, extra: &str) -> String {
+        use base64::Engine;
+        use sha2::Digest;
+        let verifier = "v".repeat(43);
+        let challenge = sha2::Sha256::digest(verifier.as_bytes());
+        let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(challenge);
+        let back = "http://127.0.0.1:1/back";
+        let query = format!(
+            "client_id=warp-dev&response_type=code&code_challenge_method=S256&code_challenge={challenge}&redirect_uri={back}\
+             &audience={}&login_hint={subject}&state=s{extra}",
+            dev::audience(audience)
+        );
+        let sent = self.send("GET", &format!("/dev/authorize?{query}"), &[], b"").await;
+        let to =
+            sent.header("location").unwrap_or_else(|| panic!("{} {}", sent.status, sent.body)).to_owned();
+        let code = to.split("code=").nth(1).unwrap().split('&').next().unwrap();
+        let form = format!(
+            "grant_type=authorization_code&client_id=warp-dev&redirect_uri={back}&code={code}&code_verifier={verifier}"
+        );
+        let form_type = [("Content-Type", "application/x-www-form-urlencoded")];
+        let tokens = self.send("POST", "/dev/token", &form_type, form.as_bytes()).await;
+        tokens.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", tokens.body)).to_owned()
+    }
+}
+
+/// The subject of a role at the demo issuer.
+pub fn subject_of(role: Role) -> String {
+    format!("{}-{}", role.audience().as_str(), role.as_str())
+}
+
+fn demo_people() -> Vec<Person> {
+    let of = |audience| {
+        Role::all(audience).map(move |role| Person {
+            subject: subject_of(role),
+            name: "Demo".into(),
+            audience,
+        })
+    };
+    of(Audience::Customer).chain(of(Audience::Operator)).collect()
 }
 
 /// Waits for a condition, at most 30 s.

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
-use crate::noun::{Noun, ban, customer, exclusion, partition, trunk, vendor, vendor_trunk};
+use crate::noun::{Noun, ban, customer, exclusion, operator, partition, trunk, user, vendor, vendor_trunk};
 
 /// The statements of one noun.
 pub struct Statements {
@@ -139,6 +139,8 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         of::<customer::CustomerRow>(),
         of::<ban::BanRow>(),
         of::<trunk::TrunkRow>(),
+        of::<user::UserRow>(),
+        of::<operator::OperatorRow>(),
         of::<vendor::VendorRow>(),
         of::<vendor_trunk::VendorTrunkRow>(),
         of::<partition::PartitionRow>(),
