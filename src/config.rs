@@ -6,6 +6,7 @@
 
 mod api;
 mod layers;
+pub(crate) mod login;
 mod rules;
 mod sip;
 mod units;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use api::{Api, KeyFile};
 pub(crate) use layers::from_text;
 pub use layers::{ConfigError, Origin, Sources};
+pub use login::Login;
 pub use sip::{Algorithm, Listen, Sip};
 pub use units::{Network, Size, Span};
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub events: Events,
     /// `[api]`: the control plane.
     pub api: Api,
+    /// `[login]`: where people sign in.
+    pub login: Login,
     /// `[sip]`: the proxy and its calls.
     pub sip: Sip,
     /// `[media]`: the relay and its ports.
@@ -181,6 +185,11 @@ const FIXED: &[&str] = &[
     "api.credit_lease",
     "api.calls_unbilled",
     "api.seal_key",
+    "login.customer_issuer",
+    "login.customer_audience",
+    "login.operator_issuer",
+    "login.operator_audience",
+    "login.demo",
     "sip.listen",
     "sip.advertise",
     "sip.shards",
@@ -216,6 +225,7 @@ macro_rules! sections {
         $do!(ops);
         $do!(events);
         $do!(api);
+        $do!(login);
         $do!(sip);
         $do!(media);
     };

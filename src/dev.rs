@@ -5,6 +5,7 @@
 
 mod banner;
 mod decks;
+mod people;
 mod ports;
 mod secrets;
 mod traffic;
@@ -67,6 +68,7 @@ pub(crate) fn base(dir: &Path) -> Config {
     config.node.drain_timeout = Span(Duration::ZERO);
     config.log.levels = "warn".to_owned();
     config.events.segment = Size(8 << 20);
+    config.login.demo = true;
     config
 }
 
@@ -102,6 +104,8 @@ impl World {
         let (vendors, customer, trunk) = if demo {
             let vendors = Arc::new(VendorAgents::start(seed())?);
             let seeded = world::seed(&client, &mut secrets, &vendors.addresses())?;
+            let issuer = format!("http://{api}{}", warp_control_plane::oidc::dev::PLACE);
+            people::seed(&client, &seeded.customer, &loaded.config.login, &issuer)?;
             (Some(vendors), seeded.customer, Some(seeded.trunk))
         } else {
             (None, world::bare(&client, &mut secrets)?, None)

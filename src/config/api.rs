@@ -219,6 +219,9 @@ impl Api {
             Retention { keep: self.calls_keep.0, unbilled_too: self.calls_unbilled == Unbilled::Delete };
         out.credit_lease = self.credit_lease.0;
         out.edge = self.edge();
+        out.customer_issuer = config.login.customer();
+        out.operator_issuer = config.login.operator();
+        out.dev_issuer = config.login.demo(&config.node.data_dir);
         let own = || config.node.data_dir.join("seal.key");
         out.key_file = Some(self.seal_key.as_ref().map_or_else(own, |key| key.0.clone()));
         out

@@ -13,6 +13,7 @@ const STRUCTS: &[(&str, &str, &str)] = &[
     ("ops", "src/config.rs", "Ops"),
     ("events", "src/config.rs", "Events"),
     ("api", "src/config/api.rs", "Api"),
+    ("login", "src/config/login.rs", "Login"),
     ("sip", "src/config/sip.rs", "Sip"),
     ("media", "media-relay/src/config.rs", "Config"),
 ];

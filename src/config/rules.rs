@@ -1,7 +1,7 @@
 //! What values may be beyond their type: one table of rules, by which a configuration is checked and which
 //! `docs/reference/config.md` prints; and what only makes sense across keys.
 
-use super::{Api, Config, ConfigError, Events, Loaded, Origin, Sip};
+use super::{Api, Config, ConfigError, Events, Loaded, Login, Origin, Sip};
 
 /// What a key must be.
 pub(super) struct Rule<T: 'static> {
@@ -52,6 +52,7 @@ pub(super) fn all(config: &Config) -> Vec<Stated> {
     }
     let mut out = of::<Events>("events", EVENTS, &config.events);
     out.extend(of::<Api>("api", super::api::RULES, &config.api));
+    out.extend(of::<Login>("login", super::login::RULES, &config.login));
     out.extend(of::<Sip>("sip", super::sip::RULES, &config.sip));
     out.extend(warp_media_relay::config::RULES.iter().map(|rule| Stated {
         path: format!("media.{}", rule.key),
@@ -90,6 +91,12 @@ impl Loaded {
             if rule.with.is_empty() || !rule.with.iter().any(|path| clouded(path)) {
                 say(&rule.path, rule.must);
             }
+        }
+        if self.config.login.demo && !self.config.api.listen.ip().is_loopback() && !clouded("api.listen") {
+            say(
+                "login.demo",
+                "only with api.listen on this machine: nobody proves who he is to the built-in issuer",
+            );
         }
         for idle in self.without_effect() {
             if !clouded(idle.because) {

@@ -257,6 +257,7 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     every.api.migrate_url = Some("".into());
     every.api.database_dir = Some("x".into());
     every.api.seal_key = Some("file:x".parse().unwrap());
+    every.login = people();
     every.sip.advertise = Some([127, 0, 0, 1].into());
     every.sip.media_ng = Some(([127, 0, 0, 1], 1).into());
     every.media.ng = every.sip.media_ng;
@@ -265,6 +266,41 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     for key in FIXED {
         assert!(known.contains_key(*key), "{key}");
     }
+}
+
+/// An issuer for each audience.
+fn people() -> Login {
+    let (issuer, audience) = (|| Some("https://login.example/".to_owned()), |a: &str| Some(a.to_owned()));
+    Login {
+        customer_issuer: issuer(),
+        customer_audience: audience("customers"),
+        operator_issuer: issuer(),
+        operator_audience: audience("operators"),
+        demo: false,
+    }
+}
+
+#[test]
+fn people_sign_in_at_an_issuer_that_nobody_can_speak_for() {
+    for (file, says) in [
+        (
+            "[login]\ncustomer_issuer = \"http://login.example/\"\ncustomer_audience = \"a\"\n",
+            "login.customer_issuer",
+        ),
+        ("[login]\ncustomer_audience = \"a\"\n", "login.customer_audience"),
+        ("[api]\nlisten = \"0.0.0.0:8080\"\n[login]\ndemo = true\n", "login.demo"),
+        (
+            "[login]\ncustomer_issuer = \"https://a/\"\ncustomer_audience = \"a\"\noperator_issuer = \"https://a/\"\n\
+             operator_audience = \"a\"\n",
+            "login.operator_audience",
+        ),
+    ] {
+        let found = errors(file);
+        assert!(found.len() == 1 && found[0].contains(says), "{file}: {found:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let demo = sources(dir.path(), "[login]\ndemo = true\n");
+    assert!(Loaded::load(&Config::default(), &demo).is_ok());
 }
 
 #[test]
@@ -401,6 +437,7 @@ fn every_key_changes_what_some_part_is_told() {
     let mut said_and_not_done = Vec::new();
     let mut base = Config::default();
     base.api.database_url = Some("postgres://a@h/w".into());
+    base.login = people();
     let mut private = base.clone();
     private.api.database_url = None;
     let text = |t: &str| toml::Value::String(t.to_owned());
