@@ -134,7 +134,8 @@ impl Agent {
         if missed.want.0 > 0 || short || renew {
             known.asked = now;
             let want = if free < goal { goal.saturating_sub(free) } else { 0 };
-            let ask = Ask { want: Nanos(want), need: missed.need.max(place.increment()) };
+            let lease = purse.as_ref().map(|p| p.epoch());
+            let ask = Ask { want: Nanos(want), need: missed.need.max(place.increment()), lease };
             self.borrow(place, ask).await?;
         }
         if (idle || free > goal.saturating_mul(4))

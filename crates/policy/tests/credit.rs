@@ -35,7 +35,7 @@ fn account(balance: i64, credit: i64) -> Account {
 }
 
 fn ask(want: i64, need: i64) -> Ask {
-    Ask { want: Nanos(want), need: Nanos(need) }
+    Ask { want: Nanos(want), need: Nanos(need), lease: None }
 }
 
 #[derive(Clone, Debug)]
@@ -143,7 +143,9 @@ impl World {
                 }
                 let expires = wall(self.now + BANK_TTL);
                 let name = self.name(node);
-                let Some(grant) = self.bank.lend(&name, ask(want, need), wall(self.now), expires) else {
+                let purse = self.nodes[node].purse.as_ref().filter(|p| p.ends() > mono(self.now));
+                let asked = Ask { lease: purse.map(|p| p.epoch()), ..ask(want, need) };
+                let Some(grant) = self.bank.lend(&name, asked, wall(self.now), expires) else {
                     return;
                 };
                 self.owners.insert(grant.epoch, (node, self.nodes[node].process));
@@ -261,6 +263,21 @@ impl World {
         let posted: i64 = self.nodes.iter().flat_map(|n| &n.records).map(|(_, c)| c).sum::<i64>();
         assert_eq!(self.bank.balance.0 + self.bank.credit.0, self.had - (self.cost - posted), "the balance");
         assert!(self.bank.free().0 >= 0, "posted and lent: {:?}", self.bank);
+        // The bank holds for each lease what may still come of it: records on their way, what calls hold, and what lies in the purse.
+        for lease in &self.bank.leases {
+            let of = |epoch: i64| epoch == lease.epoch;
+            let nodes = self.nodes.iter();
+            let coming: i64 = nodes
+                .map(|n| {
+                    let records: i64 = n.records.iter().filter(|(e, _)| of(*e)).map(|(_, cost)| cost).sum();
+                    let purses = n.purse.iter().chain(&n.old).filter(|p| of(p.epoch()));
+                    let calls = n.calls.iter().filter(|h| of(h.purse().epoch()));
+                    let free: i64 = purses.map(|p| p.free().0).sum();
+                    records + free + calls.map(|h| h.amount().0).sum::<i64>()
+                })
+                .sum();
+            assert!(lease.held().0 >= coming, "{coming} may still come of {lease:?}");
+        }
         // What calls hold may be spent at any moment.
         let held: i64 = self.nodes.iter().flat_map(|n| &n.calls).map(|h| h.amount().0).sum();
         assert!(self.cost + held <= self.had, "{} and {held} of {}", self.cost, self.had);
@@ -320,20 +337,21 @@ fn near_the_end_one_increment_is_lent_to_one_node_only() {
         "a quarter of what is free"
     );
     assert_eq!(bank.lend("b", ask(500, 10), wall(0), later).unwrap().more, Nanos(18));
+    let on = |lease: i64, a: Ask| Ask { lease: Some(lease), ..a };
     let mut rounds = 0;
     while bank.free().0 >= 40 {
-        bank.lend("b", ask(500, 10), wall(0), later);
+        bank.lend("b", on(2, ask(500, 10)), wall(0), later);
         rounds += 1;
     }
     assert!(rounds < 5);
     let left = bank.free().0;
     assert!(left < 40);
-    assert_eq!(bank.lend("b", ask(500, 10), wall(0), later).unwrap().more, Nanos(0), "not the owner");
+    assert_eq!(bank.lend("b", on(2, ask(500, 10)), wall(0), later).unwrap().more, Nanos(0), "not the owner");
     assert_eq!(bank.lend("c", ask(500, 10), wall(0), later), None);
-    assert_eq!(bank.lend("a", ask(500, 10), wall(0), later).unwrap().more, Nanos(10), "one increment");
+    assert_eq!(bank.lend("a", on(1, ask(500, 10)), wall(0), later).unwrap().more, Nanos(10), "one increment");
     assert_eq!(bank.free().0, left - 10);
     // Whose increment is dearer than what is left gets nothing, the owner or not.
-    assert_eq!(bank.lend("a", ask(500, 100), wall(0), later).unwrap().more, Nanos(0));
+    assert_eq!(bank.lend("a", on(1, ask(500, 100)), wall(0), later).unwrap().more, Nanos(0));
 }
 
 #[test]

@@ -47,6 +47,9 @@ pub struct Ask {
     pub want: Nanos,
     /// How much makes a difference: the first whole increment of a call that waits; less is of no use to it. 0: of nothing that waits.
     pub need: Nanos,
+    /// The lease that it would like to go on with. One that has ended on the node is named by nobody: it is closed, and its node must not
+    /// have money of two purses in one lease.
+    pub lease: Option<i64>,
 }
 
 /// What a node got.
@@ -80,7 +83,8 @@ impl Account {
     pub fn lend(&mut self, node: &str, ask: Ask, now: Wall, expires_at: Wall) -> Option<Grant> {
         let more = self.share(node, ask, now);
         // A lease that has ended by the bank's clock has ended on its node before: it is never extended.
-        let open = |l: &&mut Lease| l.node == node && !l.closed && l.expires_at > now;
+        let open =
+            |l: &&mut Lease| Some(l.epoch) == ask.lease && l.node == node && !l.closed && l.expires_at > now;
         if let Some(lease) = self.leases.iter_mut().find(open) {
             lease.granted = Nanos(lease.granted.0.saturating_add(more.0));
             lease.expires_at = lease.expires_at.max(expires_at);
