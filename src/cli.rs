@@ -103,6 +103,9 @@ pub struct Common {
     /// Base URL of the API; default: WARP_API_URL, or the dev world in this folder.
     #[arg(long, global = true)]
     pub api_url: Option<String>,
+    /// File with the certificate (PEM) that the API's must come from, instead of the public ones; default: WARP_API_CA.
+    #[arg(long, global = true)]
+    pub api_ca: Option<PathBuf>,
     /// API key; default: WARP_API_KEY, or the dev world in this folder.
     #[arg(long, global = true)]
     pub api_key: Option<String>,

@@ -176,6 +176,8 @@ const FIXED: &[&str] = &[
     "events.limit",
     "events.keep",
     "api.listen",
+    "api.tls_certificate",
+    "api.tls_key",
     "api.database_url",
     "api.migrate_url",
     "api.database_dir",

@@ -8,6 +8,7 @@ use warp_model::limits;
 use warp_policy::Cidr;
 
 use crate::api::limiter::Limit;
+use crate::api::tls::TlsFiles;
 use crate::app::decks::DECK_BYTES;
 use crate::billing::retention::Retention;
 use crate::oidc::dev::Person;
@@ -24,6 +25,8 @@ pub struct Config {
     pub database: Database,
     /// Listener of the API; port 0 = chosen by the OS. Loopback unless told otherwise (T-CFG-02).
     pub listen: SocketAddr,
+    /// The certificate of the listener; `None`: it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// A taken port is not an error: take the next free one (`warp dev`).
     pub next_free_port: bool,
     /// Digest realm that trunk credentials are made for.
@@ -110,6 +113,7 @@ impl Config {
         Self {
             database,
             listen,
+            tls: None,
             next_free_port: false,
             realm: "warp".into(),
             live_keys: false,

@@ -35,6 +35,7 @@ use warp_telemetry::health::Part;
 
 use api::endpoint::Endpoint;
 use api::limiter::Limiter;
+use api::tls::Tls;
 use app::caller::{Audience, Who};
 pub use config::{Config, Edge};
 use metrics::Metrics;
@@ -73,6 +74,8 @@ pub struct App {
     pub issuers: Issuers,
     /// The issuer of the demo world, when there is one.
     pub dev_issuer: Option<Arc<DevIssuer>>,
+    /// The certificate of the listener, when it speaks TLS.
+    pub tls: Option<Arc<Tls>>,
     /// The token buckets of the edge.
     pub limits: Limits,
     /// Limits of the edge in force.
@@ -146,6 +149,8 @@ pub enum StartError {
     Seal(store::seal::SealError),
     /// A first key or object could not be made.
     Bootstrap(String),
+    /// The certificate of the listener cannot be used.
+    Tls(String),
     /// The issuer of the demo world has no key.
     DevIssuer(String),
 }
@@ -159,6 +164,7 @@ impl fmt::Display for StartError {
             Self::Events(e) => write!(f, "event log: {e}"),
             Self::Seal(e) => write!(f, "{e}"),
             Self::Bootstrap(e) => write!(f, "first start: {e}"),
+            Self::Tls(e) => write!(f, "certificate of the API: {e}"),
             Self::DevIssuer(e) => write!(f, "issuer of the demo world: {e}"),
         }
     }
@@ -266,6 +272,10 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
     let addr = listener.local_addr().map_err(|e| StartError::Listen(listen, e))?;
     let mut app = App::new(store, config, &registry, publisher, live);
     app.issuers_at(addr)?;
+    if let Some(files) = app.config.tls.clone() {
+        let tls = Tls::open(files).map_err(|e| StartError::Tls(e.to_string()))?;
+        app.tls = Some(Arc::new(tls));
+    }
     let app = Arc::new(app);
     let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
     let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
@@ -293,6 +303,9 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
     if let Some(dir) = app.config.snapshot_dir.clone() {
         tasks.push(tokio::spawn(publish::kept::run(app.clone(), dir, stopping.clone())));
     }
+    if app.tls.is_some() {
+        tasks.push(tokio::spawn(watch_certificate(app.clone(), stopping.clone())));
+    }
     tasks.push(tokio::spawn(api::server::run(listener, app.clone(), stopping)));
     Ok(ControlPlane {
         addr,
@@ -319,6 +332,13 @@ async fn bind(wanted: SocketAddr, next_free: bool) -> Result<tokio::net::TcpList
                 }
             }
         }
+    }
+}
+
+/// Looks whether the certificate was renewed, until told to stop.
+async fn watch_certificate(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    while tokio::time::timeout(api::tls::LOOKS, stop.wait_for(|s| *s)).await.is_err() {
+        app.renew_certificate();
     }
 }
 
@@ -388,6 +408,7 @@ impl App {
             },
             issuers: Issuers::new(config.customer_issuer.clone(), config.operator_issuer.clone()),
             dev_issuer: None,
+            tls: None,
             edge: ArcSwap::from_pointee(config.edge.clone()),
             metrics: Metrics::new(registry),
             endpoints: api::endpoints(),
@@ -463,6 +484,19 @@ impl App {
     /// Other limits at the edge, for requests that begin from now on (F-CFG-02).
     pub fn configure(&self, edge: Edge) {
         self.edge.store(Arc::new(edge));
+        self.renew_certificate();
+    }
+
+    /// Takes the certificate of the listener anew when its files have changed.
+    pub(crate) fn renew_certificate(&self) {
+        let Some(tls) = &self.tls else { return };
+        match tls.reload() {
+            Ok(true) => tracing::info!("the certificate of the API was renewed"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the new certificate of the API cannot be used; the old one stays")
+            }
+        }
     }
 
     /// Limits at the edge in force.

@@ -30,10 +30,33 @@ pub(crate) struct Page {
 impl Client {
     /// `base` without a path, for example `http://127.0.0.1:8080`.
     pub(crate) fn new(base: &str, key: &str) -> Self {
+        Self::with(base, key, ureq::tls::TlsConfig::default())
+    }
+
+    /// The same for an API whose certificate comes from one of this file, and not from a public one.
+    fn trusting(base: &str, key: &str, ca: &Path) -> Result<Self, Failure> {
+        let wrong = |why: String| Failure::new(format!("{}: {why}", ca.display())).with_code(2);
+        let pem = std::fs::read(ca).map_err(|e| wrong(e.to_string()))?;
+        let mut roots = Vec::new();
+        for item in ureq::tls::parse_pem(&pem) {
+            match item.map_err(|e| wrong(e.to_string()))? {
+                ureq::tls::PemItem::Certificate(root) => roots.push(root),
+                _ => return Err(wrong("has something else than certificates".to_owned())),
+            }
+        }
+        if roots.is_empty() {
+            return Err(wrong("has no certificate (PEM)".to_owned()));
+        }
+        let roots = ureq::tls::RootCerts::new_with_certs(&roots);
+        Ok(Self::with(base, key, ureq::tls::TlsConfig::builder().root_certs(roots).build()))
+    }
+
+    fn with(base: &str, key: &str, tls: ureq::tls::TlsConfig) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             // The API is on this machine or in this network; a proxy of the environment must not see the key.
             .proxy(None)
+            .tls_config(tls)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
         Self { base: base.trim_end_matches('/').to_owned(), key: key.to_owned(), agent: config.into() }
@@ -47,7 +70,13 @@ impl Client {
         let base = common.api_url.clone().or_else(|| env("WARP_API_URL")).or_else(|| of_dev("url"));
         let key = common.api_key.clone().or_else(|| env("WARP_API_KEY")).or_else(|| of_dev("operator_key"));
         match (base, key) {
-            (Some(base), Some(key)) => Ok(Self::new(&base, &key)),
+            (Some(base), Some(key)) => {
+                let ca = common.api_ca.clone().or_else(|| env("WARP_API_CA").map(Into::into));
+                match ca {
+                    None => Ok(Self::new(&base, &key)),
+                    Some(ca) => Self::trusting(&base, &key, &ca),
+                }
+            }
             _ => Err(Failure::new("no API to talk to")
                 .with_code(2)
                 .hint("start `warp dev` in this folder, or give --api-url and --api-key (WARP_API_URL, WARP_API_KEY)")),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use warp_control_plane::api::limiter::Limit;
+use warp_control_plane::api::tls::TlsFiles;
 use warp_control_plane::billing::retention::Retention;
 use warp_control_plane::{Database, Edge, is_database_url};
 use warp_model::Secret;
@@ -36,6 +37,10 @@ impl std::fmt::Debug for DatabaseUrl {
 pub struct Api {
     /// Address of the REST API. Loopback unless told otherwise.
     pub listen: SocketAddr,
+    /// Certificate of the REST API (PEM, with those that lead to its root). Absent: plain HTTP. A renewed one is taken by itself.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of that certificate (PEM).
+    pub tls_key: Option<PathBuf>,
     /// PostgreSQL as the app role (neither superuser nor BYPASSRLS); also `DATABASE_URL`. Absent: a private cluster.
     pub database_url: Option<DatabaseUrl>,
     /// PostgreSQL as the role that owns the schema; without it, migrations are not applied here.
@@ -127,6 +132,8 @@ impl Default for Api {
         let edge = Edge::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls_certificate: None,
+            tls_key: None,
             database_url: None,
             migrate_url: None,
             database_dir: None,
@@ -169,6 +176,10 @@ pub(super) const RULES: &[Rule<Api>] = &[
     Rule::new("migrate_url", DATABASE, |api| {
         api.migrate_url.as_ref().is_none_or(|url| is_database_url(&url.0))
     }),
+    Rule::new("tls_key", "certificate and key belong together", |api: &Api| {
+        api.tls_key.is_some() == api.tls_certificate.is_some()
+    })
+    .with(&["tls_certificate"]),
     Rule::new("key_rate", COUNT, |api| api.key_rate > 0),
     Rule::new("key_burst", COUNT, |api| api.key_burst > 0),
     Rule::new("customer_rate", COUNT, |api| api.customer_rate > 0),
@@ -211,6 +222,11 @@ impl Api {
             None => Database::Private { dir: crate::wire::database_dir(config) },
         };
         let mut out = warp_control_plane::Config::new(database, self.listen);
+        out.tls = self
+            .tls_certificate
+            .clone()
+            .zip(self.tls_key.clone())
+            .map(|(certificate, key)| TlsFiles { certificate, key });
         out.realm = config.sip.realm.clone();
         out.live_keys = self.live_keys;
         out.consumer = self.consumer.clone();

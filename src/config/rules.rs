@@ -92,10 +92,13 @@ impl Loaded {
                 say(&rule.path, rule.must);
             }
         }
-        if self.config.login.demo && !self.config.api.listen.ip().is_loopback() && !clouded("api.listen") {
+        if self.config.login.demo
+            && (!self.config.api.listen.ip().is_loopback() || self.config.api.tls_key.is_some())
+            && !clouded("api.listen")
+        {
             say(
                 "login.demo",
-                "only with api.listen on this machine: nobody proves who he is to the built-in issuer",
+                "only with api.listen on this machine and without TLS: nobody proves who he is to the built-in issuer",
             );
         }
         for idle in self.without_effect() {

@@ -258,6 +258,7 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     every.api.database_dir = Some("x".into());
     every.api.seal_key = Some("file:x".parse().unwrap());
     every.login = people();
+    (every.api.tls_certificate, every.api.tls_key) = (Some("c".into()), Some("k".into()));
     every.sip.advertise = Some([127, 0, 0, 1].into());
     every.sip.media_ng = Some(([127, 0, 0, 1], 1).into());
     every.media.ng = every.sip.media_ng;
@@ -438,6 +439,7 @@ fn every_key_changes_what_some_part_is_told() {
     let mut base = Config::default();
     base.api.database_url = Some("postgres://a@h/w".into());
     base.login = people();
+    (base.api.tls_certificate, base.api.tls_key) = (Some("c".into()), Some("k".into()));
     let mut private = base.clone();
     private.api.database_url = None;
     let text = |t: &str| toml::Value::String(t.to_owned());
@@ -454,6 +456,7 @@ fn every_key_changes_what_some_part_is_told() {
             ) => text("other"),
             ("api.database_url" | "api.migrate_url", _) => text("postgres://o@h/w"),
             ("api.seal_key", _) => text("file:/other"),
+            ("api.tls_certificate" | "api.tls_key", _) => text("/other"),
             ("api.calls_unbilled", _) => text("delete"),
             ("api.trusted_proxies" | "media.ng_allow", _) => list("10.9.0.0/16"),
             ("log.format", _) => text("json"),

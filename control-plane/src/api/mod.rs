@@ -12,6 +12,7 @@ pub mod limiter;
 mod numbers;
 pub mod openapi;
 pub mod server;
+pub mod tls;
 
 mod admin;
 mod customer;

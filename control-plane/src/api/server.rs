@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Method};
 use axum::routing::{MethodFilter, on};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -79,25 +80,36 @@ pub async fn run(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver
             }
         };
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
+        let (router, tls) = (router.clone(), app.tls.as_ref().map(|t| t.acceptor()));
         let head_timeout = app.edge().head_timeout;
         let mut stop = stop.clone();
         tokio::spawn(async move {
             let _slot = slot;
-            serve_connection(stream, peer, head_timeout, router, &mut stop).await;
+            let Some(tls) = tls else {
+                serve_connection(stream, peer, head_timeout, router, &mut stop).await;
+                return;
+            };
+            // Who says nothing holds no place.
+            match tokio::time::timeout(head_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => serve_connection(stream, peer, head_timeout, router, &mut stop).await,
+                Ok(Err(e)) => tracing::debug!(error = %e, "no TLS was agreed on"),
+                Err(_) => tracing::debug!("no TLS within the time of a head"),
+            }
         });
     }
     let everything = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(STOP_TIMEOUT, slots.acquire_many(everything)).await;
 }
 
-async fn serve_connection(
-    stream: tokio::net::TcpStream,
+async fn serve_connection<S>(
+    stream: S,
     peer: SocketAddr,
     head_timeout: Duration,
     router: Router,
     stop: &mut watch::Receiver<bool>,
-) {
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let peer = Peer(canonical(peer.ip()));
     let framing = Framing::default();
     let stream = Watched::new(stream, &framing);
