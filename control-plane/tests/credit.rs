@@ -137,7 +137,7 @@ fn what_calls_have_cost_is_held_until_it_is_posted_and_the_rest_comes_back() {
         a.pass(LEASE + Duration::from_secs(3));
         a.agent.look(false).await;
         let (has, held, _) = balance(&api, ban).await;
-        assert_eq!((has.as_str(), held.as_str()), ("10", "0.01"), "not posted yet");
+        assert_eq!((has.as_str(), held.as_str()), ("10", "1.01"), "not posted yet; a new lease has a unit");
         let dir = tempfile::tempdir().unwrap();
         let log = event_log(dir.path());
         let id = CallId::from_u128(1).to_string();
@@ -150,8 +150,8 @@ fn what_calls_have_cost_is_held_until_it_is_posted_and_the_rest_comes_back() {
         let app = &api.control.app;
         let mut consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
         while consumer.step().await.unwrap() != Step::Idle {}
-        assert_eq!(balance(&api, ban).await, ("9.99".into(), "0".into(), "9.99".into()));
-        assert!(leases(&api, ban).await.is_empty());
+        assert_eq!(balance(&api, ban).await, ("9.99".into(), "1".into(), "8.99".into()));
+        assert_eq!(leases(&api, ban).await.len(), 1, "the old one is over");
     });
 }
 
