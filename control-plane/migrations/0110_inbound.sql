@@ -3,7 +3,7 @@
 
 CREATE TABLE numbers (
     id           text PRIMARY KEY,
-    number       text NOT NULL UNIQUE CHECK (number ~ '^\+[1-9][0-9]{6,14}$'),
+    number       text NOT NULL UNIQUE CHECK (number ~ '^\+[1-9][0-9]{2,14}$'),
     vendor_id    text REFERENCES vendors,
     customer_id  text REFERENCES customers,
     state        text NOT NULL CHECK (state IN ('inventory', 'assigned', 'ageing')),
