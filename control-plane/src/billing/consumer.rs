@@ -122,6 +122,8 @@ impl Consumer {
             self.place().await?;
         }
         let from = self.reader.cursor();
+        // Asked before the end is looked for: what comes in between is behind this end.
+        let behind = self.topic.is_behind();
         let events = match self.reader.next_batch(BATCH) {
             Ok(events) => events,
             Err(e @ EventsError::Gone { .. }) => {
@@ -139,7 +141,7 @@ impl Consumer {
         };
         let Some(last) = events.last() else {
             self.metrics.cdr_lag_seconds.set(0.0);
-            if let Some(app) = &self.snapshots {
+            if let Some(app) = self.snapshots.as_ref().filter(|_| !behind) {
                 app.caught_up();
             }
             return Ok(Step::Idle);

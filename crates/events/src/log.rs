@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -97,6 +97,8 @@ struct TopicInner {
     /// Number of the first record that is not durable yet.
     durable: AtomicU64,
     durable_changed: (Mutex<()>, Condvar),
+    /// Journals of earlier runs may still hold records for it.
+    behind: AtomicBool,
 }
 
 struct Writer {
@@ -173,6 +175,15 @@ impl EventLog {
 }
 
 impl Topic {
+    /// Whether records of earlier runs still wait in the journals: then the end of this topic is not the end of what those runs did.
+    pub fn is_behind(&self) -> bool {
+        self.inner.behind.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.inner.behind.store(behind, Ordering::Release);
+    }
+
     fn open(log: &Path, name: &str, options: LogOptions) -> Result<Self, EventsError> {
         let dir = &log.join(name);
         std::fs::create_dir_all(dir).map_err(EventsError::io("create", dir))?;
@@ -232,6 +243,7 @@ impl Topic {
                 syncing: Mutex::new(()),
                 durable: AtomicU64::new(next),
                 durable_changed: (Mutex::new(()), Condvar::new()),
+                behind: AtomicBool::new(false),
                 options,
             }),
         })

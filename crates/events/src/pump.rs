@@ -60,11 +60,15 @@ impl Pump {
     ) -> Result<Pump, EventsError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let log = topic.clone();
         let mut copier = Copier::new(dir, topic, metrics);
+        log.set_behind(true);
         if let Err(error) = copier.look() {
             // The thread goes on trying; what these records cost is counted then.
             copier.metrics.count_error(&error);
             tracing::error!(%error, "call records of an earlier run wait in the journal");
+        } else {
+            log.set_behind(false);
         }
         let spent = copier.spend.entries();
         let thread = std::thread::Builder::new()
@@ -74,7 +78,10 @@ impl Pump {
                 loop {
                     let last = stopped.load(Ordering::Acquire);
                     match copier.look() {
-                        Ok(_) => reported = false,
+                        Ok(_) => {
+                            reported = false;
+                            log.set_behind(false);
+                        }
                         Err(error) => {
                             copier.metrics.count_error(&error);
                             if !std::mem::replace(&mut reported, true) {

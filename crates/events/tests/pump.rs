@@ -239,6 +239,37 @@ fn t_sip_06_what_was_spent_today_survives_a_restart_and_counts_once() {
     assert_eq!(spend(&topic(&log, 1 << 20)), [(0, 507), (1, 500)]);
 }
 
+/// Who takes the end of the topic for the end of what a dead process did must wait until its journals were read.
+#[test]
+fn f_proc_01_a_topic_is_behind_until_the_journals_of_earlier_runs_were_copied_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+    journal.append(&JournalRecord::Ended(call(1, now(), Some(50)))).unwrap();
+    drop(journal);
+    let topic = topic(&dir.path().join("log"), 1 << 20);
+    // The folder cannot be read: a file is in its place.
+    let away = dir.path().join("away");
+    std::fs::rename(&journals, &away).unwrap();
+    std::fs::write(&journals, "no folder").unwrap();
+    let pump =
+        Pump::start(&journals, topic.clone(), PumpOptions::default(), EventsMetrics::detached()).unwrap();
+    assert!(topic.is_behind());
+    std::fs::remove_file(&journals).unwrap();
+    std::fs::rename(&away, &journals).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while topic.is_behind() {
+        assert!(std::time::Instant::now() < end, "still behind");
+        std::thread::yield_now();
+    }
+    assert_eq!(topic.from_floor().next_batch(10).unwrap().len(), 1, "then its record is there");
+    drop(pump);
+    let pump =
+        Pump::start(&journals, topic.clone(), PumpOptions::default(), EventsMetrics::detached()).unwrap();
+    assert!(!topic.is_behind(), "a start that reads them at once is never behind");
+    drop(pump);
+}
+
 #[test]
 fn a_checkpoint_of_another_log_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
