@@ -210,7 +210,7 @@ impl Calls {
             out_by: route::listener_of(&tx.ours, &flow),
             record_route: true,
             salt: call.salt(),
-            untrusted: !trusted,
+            untrusted: !trusted || (target.vendor().is_none() && asks_for_privacy(&msg)),
             strip_credentials: true,
             uri: Some(uri.as_bytes()),
             vendor,
@@ -701,4 +701,11 @@ pub(super) fn next_address(
         .filter_map(|(n, a)| Some((resting(n), u16::try_from(n).ok()?, way(*a)?)))
         .min_by_key(|(resting, n, _)| (*resting, *n))
         .map(|(_, n, flow)| (n, flow))
+}
+
+/// Whether the caller asked that nobody outside be told who calls (RFC 3325 §9.3: `id`). Then what identifies the caller does not go on to
+/// a customer, who is outside of the carriers' circle of trust (RFC 3325 §7).
+fn asks_for_privacy(invite: &Message<'_>) -> bool {
+    let tokens = invite.lines_of(Header::Privacy).flat_map(|line| line.split(|b| matches!(b, b';' | b',')));
+    tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"id"))
 }
