@@ -136,6 +136,10 @@ fn command(noun: &'static Noun) -> Command {
     }
     if noun == &noun::vendor_trunk::VENDOR_TRUNK {
         vendor_trunks::Verb::augment_subcommands(all)
+    } else if noun == &noun::vendor::VENDOR {
+        let reset =
+            vendor_trunks::Verb::augment_subcommands(Command::new("")).find_subcommand("reset").cloned();
+        all.subcommands(reset)
     } else {
         all
     }
