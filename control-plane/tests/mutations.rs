@@ -70,11 +70,14 @@ fn right(root: &Value, schema: &Value, ids: &Map<String, Value>, name: &str) -> 
     if let Some(parts) = schema["allOf"].as_array() {
         return right(root, &parts[0], ids, name);
     }
-    if let Some(first) = schema["enum"].as_array().and_then(|e| e.first()) {
-        return first.clone();
+    let words = schema["enum"].as_array();
+    if let Some(value) = ids.get(name).filter(|v| words.is_none_or(|w| w.contains(v)))
+        && schema["type"] != "object"
+    {
+        return value.clone();
     }
-    if let Some(id) = ids.get(name) {
-        return id.clone();
+    if let Some(first) = words.and_then(|w| w.first()) {
+        return first.clone();
     }
     match schema["type"].as_str() {
         Some("object") => {
@@ -187,7 +190,19 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
     let call = insert_call(api, &customer, trunk.as_str().unwrap()).await;
     let bans = format!("/customers/{other}/bans");
     let ban = made(api.op("POST", &bans, Some(json!({ "name": "b" }))).await.data());
+    let exclusion = json!({ "vendor_id": vendor, "kind": "permanent", "reason": "bad audio" });
+    let exclusion = made(api.op("POST", "/exclusions", Some(exclusion)).await.data());
+    let number = json!({ "number": "+14155550188", "customer_id": other });
+    let number = made(api.op("POST", "/numbers", Some(number)).await.data());
+    let operator = json!({ "email": "op@example.com", "name": "o", "role": "noc", "subject": "op" });
+    let operator = made(api.op("POST", "/operators", Some(operator)).await.data());
+    let user = json!({ "email": "us@example.com", "name": "u", "role": "billing", "subject": "us" });
+    let user = made(api.op("POST", &format!("/customers/{other}/users"), Some(user)).await.data());
     for (name, id) in [
+        ("exclusion_id", exclusion),
+        ("number_id", number),
+        ("operator_id", operator),
+        ("user_id", user),
         ("customer_id", json!(other)),
         ("deck_id", deck.clone()),
         ("sell_deck_id", deck.clone()),
@@ -199,7 +214,13 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
         ("trunk_id", trunk),
         ("call_id", json!(call)),
         ("ban_id", ban),
-        ("number", json!("1")),
+        ("number", json!("+14155550177")),
+        ("email", json!("ada@example.com")),
+        ("reason", json!("asked for by mail")),
+        ("mode", json!("postpaid")),
+        ("signalling_ip", json!("192.0.2.9")),
+        ("network", json!("198.51.100.0/28")),
+        ("cap", json!("0.5")),
         ("username", json!("u")),
         ("name", json!("n")),
         ("slug", json!("s-1")),

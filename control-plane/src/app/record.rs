@@ -414,6 +414,8 @@ crate::choice! {
         NoDestination = "no_destination",
         /// No trunk of the called number took the call.
         TargetsExhausted = "targets_exhausted",
+        /// The account that pays has no money left for it.
+        NoCredit = "no_credit",
     }
 }
 
