@@ -109,7 +109,8 @@ fn ask_as(
         Some(trunk) if trunk.starts_with("trk_") => trunk.to_owned(),
         Some(name) => client.named(&format!("{of}/trunks"), name, "trk_", "name")?,
         None => {
-            let first = client.page(&format!("{of}/trunks?limit=1&sort=id"))?.items.into_iter().next();
+            let first =
+                client.page(&format!("{of}/trunks?limit=1&sort=created_at"))?.items.into_iter().next();
             let id = first.and_then(|t| t["id"].as_str().map(str::to_owned));
             id.ok_or_else(|| {
                 Failure::new("there is no trunk yet").with_code(3).hint("name one with --trunk")
