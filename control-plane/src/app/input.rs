@@ -61,6 +61,22 @@ pub trait Input: Sized {
     fn from_json(value: &Value) -> Result<Self, Fault>;
 }
 
+/// Reads an object that is a field of another one; its problems have the path of that field before their own.
+pub fn nested<T: Input>(value: &Value, path: &str, problems: &mut Vec<Problem>) -> Option<T> {
+    match T::from_json(value) {
+        Ok(v) => Some(v),
+        Err(e) if e.details.is_empty() => {
+            problems.push(Problem::new(path, "wrong_type", "must be an object"));
+            None
+        }
+        Err(e) => {
+            let inner = e.details.into_iter();
+            problems.extend(inner.map(|p| Problem { field: format!("{path}.{}", p.field), ..p }));
+            None
+        }
+    }
+}
+
 /// Declares a request body: a struct whose fields are [`Field`]s.
 #[macro_export]
 macro_rules! input {

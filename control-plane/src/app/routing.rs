@@ -109,19 +109,7 @@ crate::input! {
 
 impl Field for PartitionVendorInput {
     fn read(value: Option<&serde_json::Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
-        use super::input::Input;
-        match Self::from_json(value?) {
-            Ok(v) => Some(v),
-            Err(e) if e.details.is_empty() => {
-                problems.push(Problem::new(path, "wrong_type", "must be an object"));
-                None
-            }
-            Err(e) => {
-                let inner = e.details.into_iter();
-                problems.extend(inner.map(|p| Problem { field: format!("{path}.{}", p.field), ..p }));
-                None
-            }
-        }
+        super::input::nested(value?, path, problems)
     }
     fn field_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         <Self as utoipa::PartialSchema>::schema()

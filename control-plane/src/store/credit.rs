@@ -166,6 +166,6 @@ statements! {
     /// One page: `$1` account or NULL.
     LEASES_LIST = leases!("(l.granted > l.posted OR NOT l.closed) AND ($1::text IS NULL OR l.ban_id = $1)
         AND ($2::bigint IS NULL OR l.number < $2) ORDER BY l.number DESC LIMIT $3");
-    /// One lease.
+    /// The lease with this number.
     LEASE_GET = leases!("l.number = $1");
 }

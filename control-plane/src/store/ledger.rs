@@ -172,7 +172,7 @@ statements! {
     /// The same, oldest first.
     LEDGER_LIST_OLDEST = postings!("($1::text IS NULL OR p.ban_id = $1) AND ($2::text IS NULL OR p.customer_id = $2)
         AND ($3::text IS NULL OR p.id > $3) ORDER BY p.id LIMIT $4");
-    /// One posting.
+    /// The posting with this id.
     LEDGER_GET = postings!("p.id = $1");
     /// The account of its other line.
     LEDGER_AGAINST = "SELECT account FROM ledger_lines WHERE posting_id = $1 AND account <> 'balance'";

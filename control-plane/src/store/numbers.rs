@@ -237,15 +237,15 @@ macro_rules! number_page {
     };
 }
 statements! {
-    /// One page.
+    /// A page of numbers, the newest first.
     NUMBER_LIST = number_page!("<", "DESC");
-    /// The same, oldest first.
+    /// A page of numbers, the oldest first.
     NUMBER_LIST_OLDEST = number_page!(">", "ASC");
-    /// One.
+    /// The number with this id.
     NUMBER_GET = concat!("SELECT ", number_columns!(), " FROM numbers WHERE id = $1");
-    /// One, locked.
+    /// The number with this id, locked for a change.
     NUMBER_LOCK = concat!("SELECT ", number_columns!(), " FROM numbers WHERE id = $1 FOR UPDATE");
-    /// New.
+    /// Makes a number and gives its row.
     NUMBER_INSERT = concat!("INSERT INTO numbers
             (id, vendor_id, customer_id, state, sell_deck_id, targets, cnam, e911_address, released_at, number)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9::boolean THEN now() END, $10) RETURNING ", number_columns!());
@@ -254,7 +254,7 @@ statements! {
             cnam = $7, e911_address = $8, released_at = CASE WHEN $9::boolean THEN coalesce(released_at, now()) END,
             updated_at = now(), version = version + 1
         WHERE id = $1 RETURNING ", number_columns!());
-    /// Gone.
+    /// Deletes the number with this id.
     NUMBER_DELETE = "DELETE FROM numbers WHERE id = $1";
     /// Trunks of a customer among these.
     NUMBER_TRUNKS = "SELECT id FROM trunks WHERE customer_id = $1 AND id = ANY($2::text[])";
@@ -273,7 +273,7 @@ statements! {
         WHERE vendor_trunk_id = $1 ORDER BY network";
     /// None of them.
     NETWORKS_CLEAR = "DELETE FROM vendor_trunk_networks WHERE vendor_trunk_id = $1";
-    /// These.
+    /// Puts inbound networks on a vendor trunk.
     NETWORKS_FILL = "INSERT INTO vendor_trunk_networks (vendor_trunk_id, network)
         SELECT $1, n::cidr FROM unnest($2::text[]) AS n";
     /// Where a trunk takes calls.

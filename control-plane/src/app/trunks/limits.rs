@@ -88,9 +88,9 @@ pub(super) struct OwnedLimits {
     pub(super) status: String,
     pub(super) channels: Option<i32>,
     pub(super) cps: Option<i32>,
-    /// In nano-units.
+    /// The highest price a minute, in nano-units.
     pub(super) max_rate_per_min: Option<i64>,
-    /// In nano-units.
+    /// What may be spent in a day, in nano-units.
     pub(super) daily_spend: Option<i64>,
     pub(super) max_duration_s: Option<i32>,
     /// Classes; `None` only on the customer's side: all that the carrier allows.
