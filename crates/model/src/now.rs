@@ -94,8 +94,8 @@ impl fmt::Display for Wall {
     }
 }
 
-/// Proleptic Gregorian date of a day number (0 = 1970-01-01). Years beyond ±32,767 are clamped by the caller's range.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+/// Proleptic Gregorian date (year, month 1 to 12, day 1 to 31) of a day number (0 = 1970-01-01).
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days.saturating_add(719_468);
     let era = z.div_euclid(146_097);
     let doe = z.rem_euclid(146_097);
@@ -108,6 +108,16 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// The day number (0 = 1970-01-01) of a proleptic Gregorian date; [`civil_from_days`] leads back. Years are those of four digits.
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let y = year - i64::from(month <= 2);
+    let era = y.div_euclid(400);
+    let yoe = y.rem_euclid(400);
+    let doy = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    era * 146_097 + doe - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +128,14 @@ mod tests {
         assert_eq!(Wall::from_unix_ms(1_795_353_285_123).to_string(), "2026-11-22T13:14:45.123Z");
         assert_eq!(Wall::from_unix_ms(951_782_400_000).to_string(), "2000-02-29T00:00:00.000Z");
         assert_eq!(Wall(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn dates_and_day_numbers_lead_back_to_each_other() {
+        for days in -800_000..800_000 {
+            let (year, month, day) = civil_from_days(days);
+            assert_eq!(days_from_civil(year, month, day), days);
+        }
     }
 
     #[test]
