@@ -7,8 +7,8 @@
 //! again, their callers are told, and a fresh segment goes on. A consumer keeps its own [`Cursor`] where it
 //! keeps its results, which makes "exactly once" its own transaction.
 //! Segments go when they are older than the retention *and* every registered consumer has acknowledged them. The floor, the
-//! number of the oldest record that is kept, is durable before they go ([`head`]): it never goes back, and no number below
-//! it is given again.
+//! number of the oldest record that is kept, is durable before they go ([`head`]): it never goes back. No number is given
+//! twice, whatever retention, a kill or a damaged disk left of the segments.
 
 mod head;
 mod place;
@@ -174,6 +174,20 @@ impl EventLog {
     }
 }
 
+impl Drop for TopicInner {
+    /// An orderly end: the numbers go on right behind the last one.
+    fn drop(&mut self) {
+        let writer = self.writer.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if writer.head.given == writer.next {
+            return;
+        }
+        let head = Head { given: writer.next, ..writer.head };
+        if let Err(error) = head.save(&self.dir, &self.options.disk) {
+            tracing::warn!(%error, "numbers of the event log are left out at the next start: its head cannot be written");
+        }
+    }
+}
+
 impl Topic {
     /// Whether records of earlier runs still wait in the journals: then the end of this topic is not the end of what those runs did.
     pub fn is_behind(&self) -> bool {
@@ -220,8 +234,10 @@ impl Topic {
             }
             segments.insert(first, info);
         }
-        // All that had numbers may be gone: none is given twice.
-        let next = next.unwrap_or(0).max(head.floor);
+        // All that had numbers may be gone, or damaged so that nobody sees that it was there: none is given twice.
+        let next = next.unwrap_or(0).max(head.floor).max(head.given);
+        let head = Head { given: next + head::BLOCK, ..head };
+        head.save(dir, &options.disk)?;
         let (header, file, info) = new_segment(dir, next, &options)?;
         segments.insert(next, info);
         Ok(Topic {
@@ -292,6 +308,11 @@ impl Topic {
             }
             let position = writer.position + frames.len() as u64;
             let number = writer.next + pending;
+            if number >= writer.head.given {
+                let head = Head { given: number + head::BLOCK, ..writer.head };
+                head.save(&self.inner.dir, &self.inner.options.disk)?;
+                writer.head = head;
+            }
             segment::encode_frame(&writer.header, position, RECORD, number, &payload, &mut frames)?;
             pending += 1;
         }

@@ -168,6 +168,7 @@ fn numbers_go_on_when_a_retention_took_every_record() {
     assert!(topic.retain(Wall(i64::MAX)) > 0);
     let end = topic.end();
     assert_eq!(topic.floor(), end);
+    drop(topic);
     for _ in 0..2 {
         drop(open(dir.path(), 512, Duration::ZERO));
         let topic = open(dir.path(), 512, Duration::ZERO);
@@ -180,49 +181,83 @@ fn numbers_go_on_when_a_retention_took_every_record() {
     assert_eq!(values(&topic, 0), [(20, b"next".to_vec())]);
 }
 
+fn newest_segment(dir: &Path) -> std::path::PathBuf {
+    let logs = std::fs::read_dir(dir.join("t")).unwrap().map(|e| e.unwrap().path());
+    logs.filter(|p| p.extension().is_some_and(|e| e == "log")).max().unwrap()
+}
+
 /// What was durable and read is gone: the newest segment's header is damaged.
 fn without_its_end(dir: &Path) {
-    let folder = dir.join("t");
-    let logs = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
-    let newest = logs.filter(|p| p.extension().is_some_and(|e| e == "log")).max().unwrap();
-    let file = std::fs::File::options().write(true).open(newest).unwrap();
+    let file = std::fs::File::options().write(true).open(newest_segment(dir)).unwrap();
     file.write_all_at(b"!", 20).unwrap();
 }
 
+/// The last records of the newest segment are gone without a trace: the disk gives zeros where they stood.
+fn with_its_end_zeroed(dir: &Path) {
+    let newest = newest_segment(dir);
+    let bytes = std::fs::read(&newest).unwrap();
+    let used = bytes.iter().rposition(|b| *b != 0).unwrap() + 1;
+    let file = std::fs::File::options().write(true).open(newest).unwrap();
+    // Two of them stay: each frame is 20 + 8 + 2 + 1 + 4 bytes.
+    file.write_all_at(&vec![0; used - 64 - 2 * 35], 64 + 2 * 35).unwrap();
+}
+
+/// The topic's files as they are now: of an open log, what a kill leaves behind.
+fn copied(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("t")).unwrap();
+    for entry in std::fs::read_dir(dir.join("t")).unwrap().map(|e| e.unwrap()) {
+        std::fs::copy(entry.path(), copy.path().join("t").join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// What happens to a topic's folder, and its name.
+type Damage = (&'static str, fn(&Path));
+
 #[test]
-fn f_disk_03_a_cursor_of_a_log_that_lost_its_end_is_noticed_before_and_after_its_numbers_come_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let topic = open(dir.path(), 1 << 20, DAY);
-    for i in 0..3u8 {
-        topic.append_durable(b"k", &[i]).unwrap();
-    }
+fn f_disk_03_no_number_is_given_again_by_a_log_that_lost_its_end() {
+    let made = tempfile::tempdir().unwrap();
+    let topic = open(made.path(), 1 << 20, DAY);
+    topic.append_durable(b"k", b"0").unwrap();
     drop(topic);
-    let topic = open(dir.path(), 1 << 20, DAY);
-    let whole = topic.end();
-    for i in 0..3u8 {
-        topic.append_durable(b"k", &[i]).unwrap();
+    let topic = open(made.path(), 1 << 20, DAY);
+    for _ in 0..5 {
+        topic.append_durable(b"k", b"seen").unwrap();
     }
-    let (kept, lost) = (at(&topic, 3).to_string(), at(&topic, 5).to_string());
-    // As an earlier version stored it.
-    let (kept_number, lost_number) = ("3 k", "5 k");
+    let (whole, lost, read_all) = (at(&topic, 1), at(&topic, 4).to_string(), at(&topic, 6).to_string());
+    let kill = copied(made.path());
     drop(topic);
-    without_its_end(dir.path());
-    let topic = open(dir.path(), 1 << 20, DAY);
-    assert_eq!(topic.end(), whole);
-    assert_eq!(topic.cursor(&kept).unwrap(), whole);
-    assert_eq!(topic.cursor(kept_number).unwrap(), whole);
-    assert!(matches!(topic.cursor(lost_number), Err(EventsError::Foreign { .. })));
-    let ahead = topic.reader(&topic.cursor(&lost).unwrap()).unwrap().next_batch(1);
-    assert!(matches!(ahead, Err(EventsError::Ahead { end }) if end == whole));
-    for i in 0..9u8 {
-        topic.append_durable(b"other", &[i]).unwrap();
+    let orderly = copied(made.path());
+    let damages: [Damage; 4] = [
+        ("nothing", |_| ()),
+        ("header", without_its_end),
+        ("zeros", with_its_end_zeroed),
+        ("file", |dir| std::fs::remove_file(newest_segment(dir)).unwrap()),
+    ];
+    for (what, damage) in damages {
+        for (end, hole) in [(&kill, true), (&orderly, false)] {
+            let dir = copied(end.path());
+            damage(dir.path());
+            for start in 0..3 {
+                let topic = open(dir.path(), 1 << 20, DAY);
+                let number = topic.append_durable(b"k", b"new").unwrap();
+                assert!(number >= 6, "{what}, start {start}: {number} was given before");
+                assert!(hole || number == 6 + start, "{what}, start {start}: {number} after an orderly end");
+                for stored in [&read_all, &lost, "6 k"] {
+                    let Ok(cursor) = topic.cursor(stored) else {
+                        assert!(stored == "6 k" && what != "nothing", "{what}: {stored}");
+                        continue;
+                    };
+                    let mut news = topic.reader(&cursor).unwrap().next_batch(9).unwrap();
+                    news.retain(|e| e.value != b"seen");
+                    let news: Vec<&[u8]> = news.iter().map(|e| e.value.as_slice()).collect();
+                    assert_eq!(news, vec![b"new"; start as usize + 1], "{what}, start {start}: {stored}");
+                }
+                assert_eq!(topic.cursor(&whole.to_string()).unwrap(), whole);
+            }
+        }
     }
-    assert!(
-        matches!(topic.cursor(&lost), Err(EventsError::Foreign { .. })),
-        "another record stands before it now"
-    );
-    assert!(matches!(topic.cursor(lost_number), Err(EventsError::Foreign { .. })));
-    assert_eq!(topic.cursor(&kept).unwrap(), whole);
 }
 
 #[test]

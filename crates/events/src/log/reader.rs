@@ -105,6 +105,10 @@ impl Reader {
                 (self.next, self.mark) = (segment_end, 0);
             }
         }
+        // Not behind numbers that name no record: who stores the last record's place has this one.
+        if let Some(last) = out.last() {
+            (self.next, self.mark) = (last.after.next, last.after.mark);
+        }
         Ok(out)
     }
 
