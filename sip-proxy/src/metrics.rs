@@ -12,8 +12,8 @@ use warp_telemetry::health::RequestSeconds;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, Kind, LATENCY_SECONDS, Label, Sample};
 
-use crate::core::CoreStats;
 use crate::core::overload::FULL;
+use crate::core::{CoreStats, MessageKind};
 
 mod calls;
 
@@ -203,7 +203,12 @@ impl Metrics {
 
     /// One message, received or sent, by its first line and, for responses, its CSeq.
     pub(crate) fn message(&self, bytes: &[u8], direction: Direction, via: Via) -> Stage {
-        match kind_of(bytes) {
+        self.message_of(kind_of(bytes), direction, via)
+    }
+
+    /// The same of a message that somebody has read; `None`: it does not begin as SIP does.
+    pub(crate) fn message_of(&self, kind: Option<MessageKind>, direction: Direction, via: Via) -> Stage {
+        match kind {
             Some((Some(status), method)) => {
                 self.responses.inc((label_of(method), Code::of(status), direction));
                 Stage::Response

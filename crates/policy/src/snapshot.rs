@@ -25,10 +25,12 @@ pub struct SnapshotId([u8; 16]);
 impl SnapshotId {
     /// 32 hexadecimal digits.
     pub(crate) fn text(self) -> ShortText {
-        let mut text = ShortText::default();
-        for byte in self.0 {
-            text.push(&[hex::digit(byte >> 4), hex::digit(byte)]);
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [hex::digit(byte >> 4), hex::digit(byte)];
         }
+        let mut text = ShortText::default();
+        text.push(&digits);
         text
     }
 }

@@ -23,6 +23,7 @@ mod admission;
 mod answer;
 mod auth;
 mod believe;
+mod buffers;
 mod call;
 mod calls;
 mod cancel;
@@ -127,6 +128,8 @@ pub struct Core {
     due: Vec<Key>,
     /// Share of new calls to be refused, of [`overload::FULL`] (F-LOAD-01).
     shed: u32,
+    /// What the message at hand is.
+    read: Option<MessageKind>,
 }
 
 impl Core {
@@ -139,6 +142,7 @@ impl Core {
             calls: Calls::new(),
             due: Vec::new(),
             shed: 0,
+            read: None,
         }
     }
 
@@ -167,19 +171,22 @@ impl Core {
             return;
         }
         match Message::parse(bytes) {
-            Ok(msg) => match msg.kind() {
-                Kind::Request { .. } => {
-                    self.tx.stats.requests_in += 1;
-                    self.on_request(flow, &msg, bytes, stranger);
+            Ok(msg) => {
+                self.read = Some((msg.status(), msg.method()));
+                match msg.kind() {
+                    Kind::Request { .. } => {
+                        self.tx.stats.requests_in += 1;
+                        self.on_request(flow, &msg, bytes, stranger);
+                    }
+                    Kind::Response { .. } if msg.is_sloppy() && !self.reads_sloppy_responses() => {
+                        self.tx.stats.malformed += 1;
+                    }
+                    Kind::Response { status, .. } => {
+                        self.tx.stats.responses_in += 1;
+                        self.on_response(flow, &msg, status);
+                    }
                 }
-                Kind::Response { .. } if msg.is_sloppy() && !self.reads_sloppy_responses() => {
-                    self.tx.stats.malformed += 1;
-                }
-                Kind::Response { status, .. } => {
-                    self.tx.stats.responses_in += 1;
-                    self.on_response(flow, &msg, status);
-                }
-            },
+            }
             Err(error) => {
                 self.tx.stats.malformed += 1;
                 self.tx.on_malformed(flow, bytes, &error, stranger);
@@ -333,7 +340,12 @@ impl Core {
 
     /// Gives a sent buffer back.
     pub fn recycle(&mut self, buf: TransmitBuf) {
-        self.tx.give_buf(buf.0);
+        self.tx.give_buf(buf.bytes);
+    }
+
+    /// What the message of the last [`Core::handle_message`] was; once, and `None` when it was dropped unread or could not be read.
+    pub fn take_read(&mut self) -> Option<MessageKind> {
+        self.read.take()
     }
 
     /// The counters of this core, all monotonic.
@@ -374,9 +386,3 @@ pub fn shard_of_call_id(id: &[u8], shards: u16) -> u16 {
     // The choice of a shard is no secret, and a flood at one shard is bounded by the buckets.
     (mix(fnv1a(id.iter().copied())) % u64::from(shards)) as u16
 }
-
-const POOL_BUFS: usize = 4_096;
-/// Nearly every message that is written fits without growing.
-const BUF_BYTES: usize = 2_048;
-const SMALL_BUF_BYTES: usize = 512;
-const POOL_BUF_BYTES: usize = 8_192;

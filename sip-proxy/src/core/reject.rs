@@ -95,7 +95,7 @@ impl Transactions {
             return;
         };
         let actions = txn.machine.on_input(ServerInput::Respond(status), &self.config.timers, self.now.mono);
-        let flow = txn.flow;
+        let (flow, method) = (txn.flow, txn.method);
         // What may have to be said again: everything but 2xx to INVITE, which the callee itself repeats (with the relay's SDP
         // in it, our copy is the one to repeat).
         let callee_repeats =
@@ -121,7 +121,7 @@ impl Transactions {
                     txn.response = copy;
                 }
             }
-            self.transmit(flow, bytes);
+            self.transmit_response(flow, bytes, status, method);
         } else {
             self.give_buf(bytes);
         }

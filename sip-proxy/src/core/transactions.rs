@@ -10,7 +10,10 @@ use std::sync::Arc;
 use warp_model::{Mono, Now};
 use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
+use warp_sip::message::Method;
 
+use super::Shared;
+use super::buffers::Buffers;
 use super::random::{Keyed, Rng};
 use super::route::{self, Ours};
 use super::slab::Id;
@@ -18,7 +21,6 @@ use super::table::{Owner, Table};
 use super::timers::Key;
 use super::types::{CoreConfig, CoreStats, Output, TransmitBuf};
 use super::wheel::Wheel;
-use super::{BUF_BYTES, POOL_BUF_BYTES, POOL_BUFS, SMALL_BUF_BYTES, Shared};
 
 /// Transactions with what they need: configuration, timers, buffers, outputs.
 pub(crate) struct Transactions {
@@ -32,10 +34,7 @@ pub(crate) struct Transactions {
     pub(super) table: Table,
     pub(super) wheel: Wheel<Key>,
     pub(super) out: VecDeque<Output>,
-    /// Buffers to write messages into.
-    pool: Vec<Vec<u8>>,
-    /// Buffers for copies of small messages, which live as long as their transactions.
-    small: Vec<Vec<u8>>,
+    buffers: Buffers,
     pub(super) stats: CoreStats,
     /// Who our peers are (policy mode).
     pub(super) snapshot: Option<Arc<Snapshot>>,
@@ -75,8 +74,7 @@ impl Transactions {
             table: Table::new(),
             wheel: Wheel::new(),
             out: VecDeque::new(),
-            pool: Vec::new(),
-            small: Vec::new(),
+            buffers: Buffers::default(),
             stats: CoreStats::default(),
             snapshot: None,
             failed: VecDeque::new(),
@@ -101,41 +99,37 @@ impl Transactions {
         }
     }
 
+    /// A buffer to write a message into.
     pub(super) fn take_buf(&mut self) -> Vec<u8> {
-        self.pool.pop().unwrap_or_else(|| Vec::with_capacity(BUF_BYTES))
+        self.buffers.take()
     }
 
-    pub(super) fn give_buf(&mut self, mut buf: Vec<u8>) {
-        let pool = match buf.capacity() {
-            0 => return,
-            1..=SMALL_BUF_BYTES => &mut self.small,
-            n if n <= POOL_BUF_BYTES => &mut self.pool,
-            _ => return,
-        };
-        if pool.len() < POOL_BUFS {
-            buf.clear();
-            pool.push(buf);
-        }
+    pub(super) fn give_buf(&mut self, buf: Vec<u8>) {
+        self.buffers.give(buf);
     }
 
-    /// A pooled copy, in no more memory than its size wants: most of what a transaction keeps for 32 seconds is a small response.
+    /// A pooled copy, in no more memory than its size wants.
     pub(super) fn copy_buf(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut buf = match bytes.len() {
-            ..=SMALL_BUF_BYTES => self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BUF_BYTES)),
-            _ => self.take_buf(),
-        };
-        buf.extend_from_slice(bytes);
-        buf
+        self.buffers.copy(bytes)
     }
 
     pub(super) fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.send(flow, TransmitBuf { bytes, answers: None });
+    }
+
+    /// The same for a response, which the server then need not read to count it.
+    pub(super) fn transmit_response(&mut self, flow: Flow, bytes: Vec<u8>, status: u16, method: Method) {
+        self.send(flow, TransmitBuf { bytes, answers: Some((status, method)) });
+    }
+
+    fn send(&mut self, flow: Flow, buf: TransmitBuf) {
         self.trip();
         if route::is_refused(&self.config, &flow) {
             self.stats.refused_destination += 1;
-            self.give_buf(bytes);
+            self.give_buf(buf.bytes);
             return;
         }
-        self.out.push_back(Output::Transmit { flow, bytes: TransmitBuf(bytes) });
+        self.out.push_back(Output::Transmit { flow, bytes: buf });
     }
 
     pub(super) fn remove_server(&mut self, id: Id) {

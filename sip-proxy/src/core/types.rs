@@ -11,6 +11,7 @@ use warp_model::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
 pub use warp_sip::flow::Transport;
+use warp_sip::message::Method;
 use warp_sip::transaction::Timers;
 
 pub use super::strangers::StrangerLimits;
@@ -45,27 +46,38 @@ pub enum Output {
 }
 
 /// Bytes to send. Give the buffer back with [`super::Core::recycle`] when done, so that it is used again.
-pub struct TransmitBuf(pub(crate) Vec<u8>);
+pub struct TransmitBuf {
+    pub(crate) bytes: Vec<u8>,
+    /// Of a response that a transaction sends: its status, and the method that it answers.
+    pub(crate) answers: Option<(u16, Method)>,
+}
 
 impl Deref for TransmitBuf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
 impl fmt::Debug for TransmitBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        write!(f, "{} bytes", self.bytes.len())
     }
 }
 
 impl TransmitBuf {
+    pub(crate) fn new(bytes: Vec<u8>) -> TransmitBuf {
+        TransmitBuf { bytes, answers: None }
+    }
+
     /// The bytes as a vector.
     pub fn into_vec(self) -> Vec<u8> {
-        self.0
+        self.bytes
     }
 }
+
+/// What a message is: the status of a response, `None` for a request; and its method, of a response the one of its CSeq.
+pub type MessageKind = (Option<u16>, Method);
 
 /// The number that a question and its answer share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

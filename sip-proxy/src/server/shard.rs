@@ -21,6 +21,7 @@ use warp_net::sched;
 use warp_net::tcp::TcpListener;
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, LinkId, Transport};
+use warp_sip::message::kind_of;
 
 use super::Note;
 use super::load::{Full, Load};
@@ -316,16 +317,20 @@ impl Shard {
         if bytes.len() <= 4 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
-        match self.metrics.message(bytes, Direction::Ingress, via(flow.transport)) {
-            Stage::Request => self.requests = true,
-            Stage::Response => self.responses = true,
-        }
         let owner = shard_of(bytes, self.config.shards);
+        let mut read = None;
         if owner == self.index {
             self.with_core(now, |core| core.handle_message(flow, bytes, now));
+            read = self.core.take_read();
         } else {
             self.metrics.handed_over.inc(());
             self.tell(owner, Note::Message { flow, bytes: bytes.to_vec() });
+        }
+        // What the core has read need not be read again to be counted.
+        let kind = read.or_else(|| kind_of(bytes));
+        match self.metrics.message_of(kind, Direction::Ingress, via(flow.transport)) {
+            Stage::Request => self.requests = true,
+            Stage::Response => self.responses = true,
         }
     }
 
@@ -405,7 +410,8 @@ impl Shard {
                 refuse(bytes)
             }
         };
-        self.metrics.message(&bytes, Direction::Egress, via(flow.transport));
+        let kind = bytes.answers.map(|(status, method)| (Some(status), method)).or_else(|| kind_of(&bytes));
+        self.metrics.message_of(kind, Direction::Egress, via(flow.transport));
         match flow.transport {
             Transport::Udp => self.transmit_udp(flow, bytes),
             _ => self.transmit_stream(flow, bytes, now),

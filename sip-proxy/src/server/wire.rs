@@ -48,7 +48,7 @@ pub(super) fn refuse(bytes: TransmitBuf) -> TransmitBuf {
         }
     }
     out.extend_from_slice(b"Retry-After: 10\r\nContent-Length: 0\r\n\r\n");
-    TransmitBuf(out)
+    TransmitBuf::new(out)
 }
 
 pub(super) fn via(transport: Transport) -> Via {
@@ -73,7 +73,7 @@ mod tests {
     /// F-DISK-01: an answer that could not be written does not reach the caller; other messages are not touched.
     #[test]
     fn f_disk_01_a_503_takes_the_place_of_a_200_and_of_nothing_else() {
-        let refused = refuse(TransmitBuf(OK.as_bytes().to_vec()));
+        let refused = refuse(TransmitBuf::new(OK.as_bytes().to_vec()));
         let message = Message::parse(&refused).unwrap();
         assert_eq!(message.status(), Some(503));
         assert_eq!(
@@ -84,7 +84,7 @@ mod tests {
         let ringing = OK.replace("200 OK", "180 Ringing");
         assert!(is_answer(OK.as_bytes()) && !is_answer(ringing.as_bytes()));
         assert!(!is_answer(OK.replace("1 INVITE", "1 BYE").as_bytes()));
-        assert_eq!(&*refuse(TransmitBuf(ringing.clone().into_bytes())), ringing.as_bytes());
+        assert_eq!(&*refuse(TransmitBuf::new(ringing.clone().into_bytes())), ringing.as_bytes());
     }
 
     /// RFC 3261 §18.2.2: a response whose connection is gone goes to the port of its Via, a request to where it was going.
