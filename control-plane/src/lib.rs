@@ -12,6 +12,7 @@ pub mod config;
 pub mod metrics;
 pub mod noun;
 pub mod oidc;
+pub mod outbox;
 pub mod publish;
 pub mod store;
 
@@ -88,6 +89,8 @@ pub struct App {
     pub publication: Publication,
     /// Live figures of the vendor trunks.
     pub live: Option<LiveFigures>,
+    /// Where events stand, for those who follow them.
+    pub feed: outbox::Feed,
     /// Told whether the database answers.
     health: OnceLock<Part>,
     /// Where the proxy's vendor trunks stand.
@@ -286,6 +289,8 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tokio::spawn(publish::run(app.clone(), stopping.clone())),
         tokio::spawn(publish::listen(app.clone(), stopping.clone())),
         tokio::spawn(housekeeping(app.clone(), stopping.clone())),
+        tokio::spawn(outbox::run(app.clone(), stopping.clone())),
+        tokio::spawn(outbox::standings::run(app.clone(), stopping.clone())),
     ];
     let log_id = match &events {
         Some(log) => Some(log.topic(TOPIC_CDR_VOICE).map_err(|e| StartError::Events(e.to_string()))?.log()),
@@ -416,6 +421,7 @@ impl App {
             unchecked: Notify::new(),
             publication: Publication::new(publisher),
             live,
+            feed: outbox::Feed::default(),
             health: OnceLock::new(),
             trunk_door: OnceLock::new(),
             credit_door: OnceLock::new(),

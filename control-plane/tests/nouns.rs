@@ -751,6 +751,8 @@ fn t_api_04_a_marked_column_is_in_no_answer_and_no_document_that_must_not_have_i
                     place: e.path.into(),
                     cursor: e.cursor,
                     idempotency_key: None,
+                    last_event_id: None,
+                    wants_stream: false,
                 };
                 let answer = (e.handler)(api.control.app.clone(), request).await;
                 let Ok(Answered::Data { data, .. }) = answer else { panic!("{} {}", e.method, e.path) };

@@ -228,7 +228,8 @@ fn generous(c: &mut warp_control_plane::Config) {
 
 /// Why an answer refuses the request itself, not what it asks of the present state.
 fn refusal(r: &Reply) -> Option<String> {
-    let told = r.json()["error"].clone();
+    // A stream of events is no JSON.
+    let told = if r.status == 200 { Value::Null } else { r.json()["error"].clone() };
     match r.status {
         200..=299 | 403 | 404 | 409 => None,
         503 if told["message"].as_str().is_some_and(|m| m.contains("not live yet")) => None,

@@ -171,12 +171,13 @@ fn serve(app: &warp_control_plane::App, node: &str, proxy: Commander) {
         mono: Arc::new(move || of_clock.mono()),
         node: node.to_owned(),
     });
-    app.vendor_trunks_through(door(proxy));
+    app.vendor_trunks_through(door(node, proxy));
 }
 
-fn door(proxy: Commander) -> Door {
+fn door(node: &str, proxy: Commander) -> Door {
     let of_reset = proxy.clone();
     Door {
+        node: node.to_owned(),
         standing: Arc::new(move |id| proxy.vendor_trunk(id).map(standing)),
         reset: Arc::new(move |id| of_reset.reset_vendor_trunk(id)),
     }

@@ -40,6 +40,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(nouns::endpoints::<routing::Exclusions>(Audience::Operator));
     all.extend(call_endpoints(Audience::Operator));
     all.extend(super::ledger::endpoints(Audience::Operator));
+    all.extend(super::events::endpoints(Audience::Operator));
     all.extend(super::numbers::endpoints(Audience::Operator));
     all.push(
         endpoint(

@@ -28,6 +28,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
     all.extend(super::ledger::endpoints(Audience::Customer));
+    all.extend(super::events::endpoints(Audience::Customer));
     all.push(audit_endpoint(Audience::Customer));
     all.extend(super::numbers::endpoints(Audience::Customer));
     all

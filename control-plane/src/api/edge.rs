@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, RawPathParams};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH,
     LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::auth;
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
 use super::error::{ApiError, Code};
+use super::events::Live;
 use super::framing::Framing;
 use super::idempotency;
 use super::limiter::Verdict;
@@ -131,6 +132,12 @@ async fn run(
         place: parts.uri.path().to_owned(),
         cursor: endpoint.cursor,
         idempotency_key: idempotency_key.clone(),
+        last_event_id: headers.get(&LAST_EVENT_ID).and_then(|v| v.to_str().ok()).map(str::to_owned),
+        wants_stream: headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .any(|v| v.to_ascii_lowercase().contains("text/event-stream")),
     };
     match idempotency_key {
         Some(key) => idempotency::once(app, endpoint, key, request).await,
@@ -337,6 +344,8 @@ pub struct Rendered {
     pub body: String,
     /// What is left of such a request must not be read as another one (T-API-11).
     pub close: bool,
+    /// What is sent instead of the body, while it is made. It is not kept for replays: only GET has it.
+    pub live: Option<Live>,
 }
 
 /// Writes an answer or a refusal as it is sent.
@@ -344,7 +353,7 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut set = |name: &HeaderName, value: &str| headers.push((name.as_str().to_owned(), value.to_owned()));
     let content_type = match outcome {
-        Ok(Reply::Raw { content_type, .. }) => content_type,
+        Ok(Reply::Raw { content_type, .. } | Reply::Stream { content_type, .. }) => content_type,
         _ => "application/json",
     };
     set(&CONTENT_TYPE, content_type);
@@ -366,7 +375,7 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
             let csp = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             set(&CONTENT_SECURITY_POLICY, csp);
         }
-        Ok(Reply::Raw { .. }) => {}
+        Ok(Reply::Raw { .. } | Reply::Stream { .. }) => {}
         Err(e) => {
             match e.code {
                 Code::Unauthorized => {
@@ -385,7 +394,11 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
             }
         }
     }
-    Rendered { status, headers, body, close }
+    let live = match outcome {
+        Ok(Reply::Stream { live, .. }) => Some(live.clone()),
+        _ => None,
+    };
+    Rendered { status, headers, body, close, live }
 }
 
 /// The JSON text of an answer, with its status.
@@ -403,6 +416,7 @@ fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
             (*status, json!({ "success": true, "data": data, "meta": meta }))
         }
         Ok(Reply::Raw { body, .. }) => return (200, body.clone()),
+        Ok(Reply::Stream { .. }) => return (200, String::new()),
         Err(e) => {
             let mut error = json!({
                 "code": e.code.as_str(),
@@ -425,7 +439,10 @@ fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
 }
 
 fn respond(rendered: Rendered, verdict: Option<Verdict>) -> Response {
-    let mut response = Response::new(Body::from(rendered.body));
+    let mut response = Response::new(match rendered.live {
+        Some(live) => Body::new(live),
+        None => Body::from(rendered.body),
+    });
     *response.status_mut() =
         StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -453,4 +470,5 @@ const FORWARDERS: usize = 32;
 pub(super) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -17,6 +17,7 @@ use warp_model::id::Kind;
 use warp_model::{CustomerId, Id};
 
 use super::error::{ApiError, Code};
+use super::events::Live;
 use super::json::parse_json;
 use crate::App;
 pub use crate::app::caller::{Audience, Caller};
@@ -67,6 +68,10 @@ pub struct Request {
     pub cursor: Cursor,
     /// The Idempotency-Key, when there is one.
     pub idempotency_key: Option<String>,
+    /// The last event that a reader of a stream has seen (Last-Event-ID).
+    pub last_event_id: Option<String>,
+    /// Whether `text/event-stream` is asked for (Accept).
+    pub wants_stream: bool,
 }
 
 impl Request {
@@ -190,6 +195,13 @@ pub enum Reply {
         content_type: &'static str,
         /// The body as it is sent, UTF-8.
         body: String,
+    },
+    /// A body that is made while it is sent.
+    Stream {
+        /// The Content-Type, with its charset.
+        content_type: &'static str,
+        /// What is sent, piece by piece.
+        live: Live,
     },
 }
 

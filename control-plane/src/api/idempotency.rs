@@ -93,6 +93,7 @@ fn again(kept: KeptRow) -> Option<Rendered> {
         headers: serde_json::from_value(kept.headers.0).ok()?,
         body: kept.body?,
         close: false,
+        live: None,
     })
 }
 

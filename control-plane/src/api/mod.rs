@@ -4,6 +4,7 @@ pub mod auth;
 pub mod edge;
 pub mod endpoint;
 pub mod error;
+mod events;
 pub mod framing;
 pub mod idempotency;
 pub mod json;

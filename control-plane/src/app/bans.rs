@@ -2,7 +2,7 @@
 //! for whatever names none.
 
 use warp_model::id::BanKind;
-use warp_model::{Currency, CustomerId};
+use warp_model::{BanId, Currency, CustomerId};
 
 use super::fault::{Fault, Problem};
 use super::input::{CurrencyCode, Int, Text};
@@ -12,7 +12,7 @@ use super::{Ctx, nanos, none_wrong};
 use crate::noun::ban::{BanRow, BanValues};
 use crate::noun::customer::CustomerRow;
 use crate::store::types::{Amount, Time};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, ledger};
 
 crate::view! {
     /// A billing account: the unit of balance, cycle, terms and invoice.
@@ -33,6 +33,8 @@ crate::view! {
         pub mode: Word<BanMode>,
         /// How far a postpaid account may owe. Null: any amount; a prepaid account owes nothing.
         pub credit_limit: Option<Amount>,
+        /// The event `balance.low` is told when its balance falls below this. Null: never.
+        pub low_balance: Option<Amount>,
         /// When it was made.
         pub created_at: Time,
         /// When it was changed last.
@@ -67,6 +69,8 @@ crate::input! {
         pub mode: Option<BanMode>,
         /// How far it may owe. Absent: any amount. A prepaid account has none.
         pub credit_limit: Option<Amount>,
+        /// The event `balance.low` is told when its balance falls below this. Absent: never.
+        pub low_balance: Option<Amount>,
     }
 }
 
@@ -101,6 +105,11 @@ impl Resource for Bans {
         };
         values(input, &currency)
     }
+
+    /// Other lines may have been crossed by being drawn elsewhere.
+    async fn beside(tx: &mut Tx, id: BanId, _: &BanInput) -> Result<(), Fault> {
+        Ok(ledger::tell_of_lines(tx, &id.to_string()).await?)
+    }
 }
 
 pub(super) fn owner(row: &BanRow) -> Result<CustomerId, Fault> {
@@ -116,6 +125,7 @@ fn values(input: &BanInput, currency: &str) -> Result<BanValues, Fault> {
         problems.push(Problem::new("currency", "currency_mismatch", message));
     }
     let credit_limit = nanos(input.credit_limit, of_customer, "credit_limit", &mut problems);
+    let low_balance = nanos(input.low_balance, of_customer, "low_balance", &mut problems);
     let mode = input.mode.unwrap_or(BanMode::Postpaid);
     if mode == BanMode::Prepaid && credit_limit.is_some() {
         problems.push(Problem::new("credit_limit", "contradicts", "a prepaid account has no credit"));
@@ -128,5 +138,6 @@ fn values(input: &BanInput, currency: &str) -> Result<BanValues, Fault> {
         terms_days: input.terms_days.as_ref().map_or(30, |d| d.0),
         mode: mode.as_str().to_owned(),
         credit_limit,
+        low_balance,
     })
 }

@@ -10,6 +10,7 @@ use warp_model::{CustomerId, KeyId, Secret, Wall};
 use warp_policy::Cidr;
 
 use super::caller::{Audience, Caller, Who};
+use super::events::catalogue::{KeyCreated, KeyRecovered, KeyRevoked, KeyRotated};
 use super::fault::{Fault, Kind, Problem};
 use super::input::{Field, Int, List, Net, Text, word, words_schema};
 use super::paging::{Page, Paging};
@@ -19,6 +20,7 @@ use crate::App;
 use crate::app::{Ctx, check_count};
 use crate::store::audit;
 use crate::store::keys::{self as rows, KeyRow, KeyValues};
+use crate::store::outbox::tell;
 use crate::store::types::Time;
 use crate::store::{Scope, Store, StoreError};
 
@@ -327,8 +329,20 @@ pub async fn create(
     let key: ApiKey = row.ok_or_else(|| Fault::not_found("customer"))?.into();
     let made = serde_json::to_value(&key).ok();
     ctx.audit(&mut tx, customer, "key.create", &key.id, made).await?;
+    tell(&mut tx, customer, created(&key)).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
+}
+
+/// What is told of a new key.
+pub(super) fn created(key: &ApiKey) -> KeyCreated {
+    KeyCreated {
+        key_id: key.id.clone(),
+        name: key.name.clone(),
+        scopes: key.scopes.clone(),
+        ip_allow: key.ip_allow.clone(),
+        expires_at: key.expires_at,
+    }
 }
 
 /// A key that follows another one: it may the same, from the same addresses, until the same end. Both live during the overlap
@@ -381,6 +395,8 @@ pub async fn rotate(
     rows::follow(&mut tx, id, next, until).await?;
     let detail = serde_json::json!({ "replaced_by": key.id, "until": until.to_string() });
     ctx.audit(&mut tx, customer, "key.rotate", &old.id, Some(detail)).await?;
+    let (key_id, replaced_by) = (old.id, key.id.clone());
+    tell(&mut tx, customer, KeyRotated { key_id, replaced_by, ends_at: Time(until) }).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
 }
@@ -413,6 +429,8 @@ pub async fn recover(store: &Store, live: bool, who: &str, now: Wall) -> Result<
     let actor = audit::Actor { name: who, own: false, request_id: "keys recover" };
     let difference = audit::Difference { before: None, detail };
     audit::insert(&mut tx, None, actor, ("key.recover", &key.id), difference).await?;
+    let (key_id, actor) = (key.id.clone(), who.to_owned());
+    tell(&mut tx, None, KeyRecovered { key_id, actor, expires_at: key.expires_at }).await?;
     tx.commit().await?;
     Ok(NewApiKey { key, secret: secret.reveal().clone() })
 }
@@ -464,10 +482,15 @@ pub async fn get(ctx: &Ctx<'_>, id: KeyId) -> Result<ApiKey, Fault> {
 /// Ends a key at once.
 pub async fn revoke(ctx: &Ctx<'_>, id: KeyId) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
+    let key = rows::get(&mut tx, id).await?;
     if rows::revoke(&mut tx, id).await? == 0 {
         return Err(Fault::not_found("key"));
     }
     ctx.audit(&mut tx, ctx.scope.customer(), "key.revoke", &id.to_string(), None).await?;
+    if let Some(key) = key {
+        let customer = key.customer_id.as_deref().and_then(|c| c.parse().ok());
+        tell(&mut tx, customer, KeyRevoked { key_id: key.id, name: key.name }).await?;
+    }
     tx.commit().await?;
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod calls;
 pub mod customers;
 pub mod decks;
+pub mod events;
 pub mod fault;
 pub mod forms;
 pub mod inbound;

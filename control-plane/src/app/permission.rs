@@ -174,6 +174,9 @@ permissions! {
         customers [Owner Admin Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
     /// Book top-ups, adjustments and reversals.
     LedgerWrite = "ledger:write", customers [], operators [Admin Billing];
+    /// Read events, also as a stream.
+    EventsRead = "events:read",
+        customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
     /// Ask how a call would go. Nothing is dialled.
     RouteTest = "route:test",
         customers [Owner Admin Engineer ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use warp_model::id::Kind as IdKind;
 use warp_model::{CustomerId, Id};
 
+use super::events::catalogue::Event;
 use super::fault::{Fault, Kind};
 use super::input::Input;
 use super::listing::Listing;
@@ -16,7 +17,7 @@ use super::{Change, Ctx, Expected, patched};
 use crate::noun::Noun;
 use crate::store::audit::Difference;
 use crate::store::nouns::{self, NounRow};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, outbox};
 
 /// What a noun checks and means. How it is reached is declared.
 pub trait Resource: Sized + Send + Sync + 'static {
@@ -59,9 +60,36 @@ pub trait Resource: Sized + Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// What is told of a write of an object, in its transaction; `None`: nothing.
+    fn told(_: Done, _: &Self::Row) -> Option<Event> {
+        None
+    }
+
     /// Refuses a deletion that this caller may not do.
     fn may_go(_: &Ctx<'_>, _: &mut Tx, _: &Self::Row) -> impl Future<Output = Result<(), Fault>> + Send {
         async { Ok(()) }
+    }
+}
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It is a new one.
+    Create,
+    /// It is another than before.
+    Update,
+    /// It is there no more.
+    Delete,
+}
+
+impl Done {
+    /// The word of the audit log.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
     }
 }
 
@@ -148,7 +176,7 @@ pub async fn create<R: Resource>(
     let values = R::values(ctx, &mut tx, Of::New(id, parent), &input).await?;
     let row = known::<R::Row>(nouns::insert(&mut tx, id, parent.key(), values).await?)?;
     R::beside(&mut tx, id, &input).await?;
-    Ok((id, saved::<R>(ctx, tx, "create", None, row).await?))
+    Ok((id, saved::<R>(ctx, tx, Done::Create, None, row).await?))
 }
 
 /// Another state of an object. Errors: there is none; it has another version; what the noun refuses.
@@ -168,7 +196,7 @@ pub async fn update<R: Resource>(
     let parent = now.parent().map(str::to_owned);
     let row = known::<R::Row>(nouns::update(&mut tx, id, parent, values).await?)?;
     R::beside(&mut tx, id, &input).await?;
-    saved::<R>(ctx, tx, "update", before, row).await
+    saved::<R>(ctx, tx, Done::Update, before, row).await
 }
 
 /// One object less, unless something still refers to it. Errors: as [`update`].
@@ -187,7 +215,7 @@ pub async fn delete<R: Resource>(ctx: &Ctx<'_>, id: Id<R::Kind>, expected: &Expe
         }
         Err(e) => return Err(e.into()),
     }
-    written::<R>(ctx, &mut tx, "delete", &now, Difference { before, detail: None }).await?;
+    written::<R>(ctx, &mut tx, Done::Delete, &now, Difference { before, detail: None }).await?;
     Ok(ctx.commit(tx).await?)
 }
 
@@ -211,17 +239,17 @@ fn customer_of(row: &impl NounRow) -> Option<CustomerId> {
     row.id().parse().ok().or_else(|| row.parent()?.parse().ok())
 }
 
-/// What each write ends with: the audit line of what it was and of what is answered, and the commit.
+/// What each write ends with: the audit line of what it was and of what is answered, what is told of it, and the commit.
 async fn saved<R: Resource>(
     ctx: &Ctx<'_>,
     mut tx: Tx,
-    what: &str,
+    done: Done,
     before: Option<Value>,
     row: R::Row,
 ) -> Result<R::View, Fault> {
     let answer = shown::<R>(ctx, &mut tx, row.clone()).await?;
     let detail = line::<R>(&answer, &row);
-    written::<R>(ctx, &mut tx, what, &row, Difference { before, detail }).await?;
+    written::<R>(ctx, &mut tx, done, &row, Difference { before, detail }).await?;
     ctx.commit(tx).await?;
     Ok(answer)
 }
@@ -235,10 +263,14 @@ fn line<R: Resource>(view: &R::View, row: &R::Row) -> Option<Value> {
 async fn written<R: Resource>(
     ctx: &Ctx<'_>,
     tx: &mut Tx,
-    what: &str,
+    done: Done,
     row: &R::Row,
     difference: Difference,
 ) -> Result<(), Fault> {
-    let action = format!("{}.{what}", R::Row::NOUN.one);
-    Ok(ctx.audit_change(tx, customer_of(row), (&action, row.id()), difference).await?)
+    let action = format!("{}.{}", R::Row::NOUN.one, done.word());
+    ctx.audit_change(tx, customer_of(row), (&action, row.id()), difference).await?;
+    if let Some(event) = R::told(done, row) {
+        outbox::tell(tx, customer_of(row), event).await?;
+    }
+    Ok(())
 }

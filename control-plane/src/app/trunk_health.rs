@@ -14,6 +14,8 @@ use super::vendor_trunks::VendorTrunks;
 /// Reads and changes the state of the proxy's vendor trunks.
 #[derive(Clone)]
 pub struct Door {
+    /// The name of the node, for people.
+    pub node: String,
     /// Where a trunk stands; `None`: the snapshot in force does not have it.
     pub standing: Arc<dyn Fn(VendorTrunkId) -> Option<Standing> + Send + Sync>,
     /// From now on the trunk counts as well; false: the snapshot in force does not have it.

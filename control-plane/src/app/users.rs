@@ -4,10 +4,11 @@
 use warp_model::{CustomerId, Wall};
 
 use super::caller::{Audience, Caller, UserKind, Who};
+use super::events::catalogue::{Event, UserChanged, UserCreated, UserDeleted};
 use super::fault::{Fault, Kind};
 use super::input::Text;
 use super::permission::{CustomerRole, OperatorRole, Permissions, Role};
-use super::resource::{self, Of, Resource};
+use super::resource::{self, Done, Of, Resource};
 use super::view::Word;
 use super::{Ctx, check_count};
 use crate::noun::customer::CustomerRow;
@@ -229,6 +230,16 @@ impl Resource for Users {
             issuer: issuer(ctx, Audience::Customer, known, &input.subject.0)?,
             subject: input.subject.0.clone(),
             organisation: input.organisation.as_ref().map(|o| o.0.clone()).unwrap_or_default(),
+        })
+    }
+
+    fn told(done: Done, row: &UserRow) -> Option<Event> {
+        let (user_id, name) = (row.id.clone(), row.name.clone());
+        let (role, status) = (row.role.clone().into(), row.status.clone().into());
+        Some(match done {
+            Done::Create => UserCreated { user_id, name, role, status }.into(),
+            Done::Update => UserChanged { user_id, name, role, status }.into(),
+            Done::Delete => UserDeleted { user_id, name }.into(),
         })
     }
 

@@ -261,6 +261,11 @@ impl<T: Shape> Shape for Vec<T> {
     }
 }
 
+/// The name of a field as it stands in JSON: a field that has the name of a keyword is written `r#type`.
+pub fn plain(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
 /// Declares an answer; `from Row` when each field is a column of the same name, `with` further fields that are not.
 #[macro_export]
 macro_rules! view {
@@ -297,7 +302,7 @@ macro_rules! view {
                 use serde::ser::SerializeMap as _;
                 let mut map = s.serialize_map(None)?;
                 $(if $crate::app::view::Shape::is_there(&self.$field) {
-                    map.serialize_entry(stringify!($field), &self.$field)?;
+                    map.serialize_entry($crate::app::view::plain(stringify!($field)), &self.$field)?;
                 })*
                 map.end()
             }
@@ -308,10 +313,11 @@ macro_rules! view {
                 let mut object = utoipa::openapi::schema::ObjectBuilder::new()
                     .description(Some(concat!($($top),*).trim_ascii()));
                 $(
-                    object = object.property(stringify!($field), $crate::app::input::described(
+                    let name = $crate::app::view::plain(stringify!($field));
+                    object = object.property(name, $crate::app::input::described(
                         <$ty as $crate::app::view::Shape>::shape(), concat!($($doc),*).trim_ascii()));
                     if <$ty as $crate::app::view::Shape>::ALWAYS {
-                        object = object.required(stringify!($field));
+                        object = object.required(name);
                     }
                 )*
                 object.into()

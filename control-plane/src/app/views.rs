@@ -6,10 +6,11 @@ use warp_model::CustomerId;
 use super::caller::Audience;
 use super::fault::Fault;
 use super::input::Text;
-use super::keys::{LIVE_KEYS, Minted, NewApiKey};
+use super::keys::{LIVE_KEYS, Minted, NewApiKey, created};
 use super::permission::{CustomerRole, Permission, Role};
 use super::{Ctx, check_count, customers, resource};
 use crate::store::keys::{self as rows, KeyValues};
+use crate::store::outbox;
 
 /// How long a look lasts.
 pub const VIEW_LIVES: std::time::Duration = std::time::Duration::from_secs(30 * 60);
@@ -48,6 +49,8 @@ pub async fn start(ctx: &Ctx<'_>, customer: CustomerId, input: ViewInput) -> Res
     let detail =
         serde_json::json!({ "viewer": ctx.actor, "reason": input.reason.0, "until": until.to_string() });
     ctx.audit(&mut tx, Some(customer), "view.start", &row.id, Some(detail)).await?;
+    let key = row.into();
+    outbox::tell(&mut tx, Some(customer), created(&key)).await?;
     tx.commit().await?;
-    Ok(NewApiKey { key: row.into(), secret: secret.reveal().clone() })
+    Ok(NewApiKey { key, secret: secret.reveal().clone() })
 }

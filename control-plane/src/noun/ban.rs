@@ -38,6 +38,7 @@ crate::noun! {
         terms_days: i32,
         mode: String,
         credit_limit: Option<Amount>,
+        low_balance: Option<Amount>,
     }
     sorted {
         created_at by Id for Everybody,
@@ -57,7 +58,8 @@ fn made() -> Value {
         "cycle_day": 15,
         "terms_days": 15,
         "mode": "postpaid",
-        "credit_limit": { "amount": "2500", "currency": "USD" }
+        "credit_limit": { "amount": "2500", "currency": "USD" },
+        "low_balance": { "amount": "100", "currency": "USD" }
     })
 }
 
@@ -75,6 +77,7 @@ fn seen(_: Audience) -> Value {
         "terms_days": 15,
         "mode": "postpaid",
         "credit_limit": { "amount": "2500", "currency": "USD" },
+        "low_balance": { "amount": "100", "currency": "USD" },
         "created_at": "2026-11-30T12:00:00.000Z",
         "updated_at": "2026-11-30T12:00:00.000Z",
         "version": 1

@@ -3,15 +3,17 @@
 use super::sql::statements;
 use super::{StoreError, Tx};
 
-/// Deletes first answers, snapshots and sections that nobody needs any more.
+/// Deletes first answers, snapshots, sections and events that nobody needs any more.
 pub async fn expire(tx: &mut Tx) -> Result<(), StoreError> {
-    for statement in [IDEMPOTENCY_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE] {
+    for statement in [IDEMPOTENCY_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE, EVENTS_EXPIRE] {
         tx.run(sqlx::query(statement)).await?;
     }
     Ok(())
 }
 
 statements! {
+    /// Events are kept for 30 days.
+    EVENTS_EXPIRE = "DELETE FROM outbox WHERE created_at < now() - interval '30 days'";
     /// First answers are kept for 24 hours.
     IDEMPOTENCY_EXPIRE = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'";
     /// Snapshots that no CDR refers to go after 7 days (the event log keeps records no longer) …

@@ -4,9 +4,11 @@
 use sqlx::Row;
 use warp_model::{BanId, CustomerId, Nanos, PostingId};
 
+use super::outbox::tell;
 use super::sql::statements;
 use super::types::{Amount, Time};
 use super::{StoreError, Tx};
+use crate::app::events::catalogue::{BalanceLow, LimitReached, ReachedLimit};
 use crate::app::paging::Paging;
 
 crate::row! {
@@ -70,7 +72,40 @@ pub struct NewPosting<'a> {
     pub actor: &'a str,
 }
 
-/// Writes a posting and its lines. False: the account has a posting of this key already, and nothing was written.
+crate::row! {
+    /// An account that has just crossed a line, and now stands so.
+    pub struct CrossingRow {
+        customer_id: String,
+        mode: String,
+        balance: Amount,
+        low_balance: Option<Amount>,
+        credit_limit: Option<Amount>,
+        /// It fell below its line.
+        became_low: bool,
+        /// It has nothing left.
+        became_spent: bool,
+    }
+}
+
+/// Tells of the lines that an account has crossed since this was asked last: by the balance's row, which the transaction holds or takes.
+pub async fn tell_of_lines(tx: &mut Tx, ban: &str) -> Result<(), StoreError> {
+    let crossed: Option<CrossingRow> = tx.first(sqlx::query(BALANCE_CROSS).bind(ban)).await?;
+    let Some(row) = crossed else { return Ok(()) };
+    let customer = row.customer_id.parse().ok();
+    let (ban_id, balance, credit_limit) = (ban.to_owned(), row.balance, row.credit_limit);
+    if let Some(low_balance) = row.low_balance.filter(|_| row.became_low) {
+        let mode = row.mode.clone().into();
+        tell(tx, customer, BalanceLow { ban_id: ban_id.clone(), mode, balance, low_balance }).await?;
+    }
+    if row.became_spent {
+        let limit = ReachedLimit::Credit.as_str().to_owned().into();
+        let mode = row.mode.into();
+        tell(tx, customer, LimitReached { limit, ban_id, mode, balance, credit_limit }).await?;
+    }
+    Ok(())
+}
+
+/// Writes a posting and its lines, and tells of the lines that the balance has crossed by it. False: the account has a posting of this key already, and nothing was written.
 pub async fn post(tx: &mut Tx, p: &NewPosting<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query(LEDGER_POST)
         .bind(p.id.to_string())
@@ -85,7 +120,11 @@ pub async fn post(tx: &mut Tx, p: &NewPosting<'_>) -> Result<bool, StoreError> {
         .bind(p.reverses.map(|id| id.to_string()))
         .bind(p.actor)
         .bind(p.against);
-    Ok(tx.run(query).await? > 0)
+    let posted = tx.run(query).await? > 0;
+    if posted {
+        tell_of_lines(tx, p.ban).await?;
+    }
+    Ok(posted)
 }
 
 /// One page of postings, of one account or of one customer or of all.
@@ -176,6 +215,16 @@ statements! {
     LEDGER_GET = postings!("p.id = $1");
     /// The account of its other line.
     LEDGER_AGAINST = "SELECT account FROM ledger_lines WHERE posting_id = $1 AND account <> 'balance'";
+    /// Account `$1` is where its balance says since then; a row when it has crossed a line.
+    BALANCE_CROSS = "UPDATE ban_balances a SET is_low = n.low, is_spent = n.spent FROM (
+            SELECT x.ban_id, x.is_low, x.is_spent, x.balance, b.customer_id, b.mode, b.currency, b.low_balance, b.credit_limit,
+                coalesce(x.balance < b.low_balance, false) AS low,
+                coalesce(CASE WHEN b.mode = 'prepaid' THEN x.balance <= 0 ELSE x.balance + b.credit_limit <= 0 END, false) AS spent
+            FROM ban_balances x JOIN bans b ON b.id = x.ban_id WHERE x.ban_id = $1 FOR UPDATE OF x) n
+        WHERE a.ban_id = n.ban_id AND (n.low, n.spent) IS DISTINCT FROM (n.is_low, n.is_spent)
+        RETURNING n.customer_id, n.mode, amount_text(n.balance, n.currency) AS balance,
+            amount_text(n.low_balance, n.currency) AS low_balance, amount_text(n.credit_limit, n.currency) AS credit_limit,
+            n.low AND NOT n.is_low AS became_low, n.spent AND NOT n.is_spent AS became_spent";
     /// The balance of an account.
     BALANCE_GET = "SELECT b.id AS ban_id, b.customer_id, b.mode, amount_text(coalesce(a.balance, 0), b.currency) AS balance,
             amount_text(h.held, b.currency) AS held, amount_text(b.credit_limit, b.currency) AS credit_limit,

@@ -47,6 +47,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (110, "inbound", include_str!("../../migrations/0110_inbound.sql")),
     (120, "audit", include_str!("../../migrations/0120_audit.sql")),
     (130, "credit", include_str!("../../migrations/0130_credit.sql")),
+    (140, "outbox", include_str!("../../migrations/0140_outbox.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

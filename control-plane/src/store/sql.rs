@@ -15,8 +15,8 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, partitions,
-        posting, published, retention, snapshots, trunks, users, vendors,
+        audit, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, outbox,
+        partitions, posting, published, retention, snapshots, standings, trunks, users, vendors,
     };
     let files = [
         ALL,
@@ -29,11 +29,13 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         keys::ALL,
         ledger::ALL,
         numbers::ALL,
+        outbox::ALL,
         partitions::ALL,
         posting::ALL,
         published::ALL,
         retention::ALL,
         snapshots::ALL,
+        standings::ALL,
         trunks::ALL,
         users::ALL,
         vendors::ALL,

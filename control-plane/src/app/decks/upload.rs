@@ -10,8 +10,10 @@ use super::report::{DeckReport, problem};
 use super::workbook;
 use super::{Deck, DeckVersion, known as in_store, row};
 use crate::app::Ctx;
+use crate::app::events::catalogue::DeckActivated;
 use crate::app::fault::{Fault, Kind};
 use crate::store::decks::{self as store, DeckRow};
+use crate::store::outbox;
 
 /// Lines told in one answer.
 const PROBLEMS: usize = 200;
@@ -272,6 +274,8 @@ async fn put_into_force(
     }
     let deck: Deck = store::activate(tx, id, number).await?.ok_or_else(missing)?.into();
     ctx.audit(tx, None, "deck.activate", &deck.id, Some(number.into())).await?;
+    let (deck_id, name) = (deck.id.clone(), deck.name.clone());
+    outbox::tell(tx, None, DeckActivated { deck_id, name, number, previous: state.active_version }).await?;
     Ok(deck)
 }
 

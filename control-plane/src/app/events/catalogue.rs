@@ -1,0 +1,330 @@
+//! The closed catalogue of events (RFC 0016): each with its name, who reads it and what it says. The JSON schemas of
+//! `control-plane/events/` are made from it, and a test compares them.
+//!
+//! Names that begin with `message.`, `trunk.` and `registration.` are reserved for messages, customers' trunks and phones.
+
+use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
+
+use crate::app::bans::BanMode;
+use crate::app::permission::CustomerRole;
+use crate::app::users::UserStatus;
+use crate::app::view::Word;
+use crate::noun::Who;
+use crate::store::types::{Amount, Time};
+
+/// An event as it is declared.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name: what it is about, a dot, and what happened.
+    pub name: &'static str,
+    /// What happened, in a sentence.
+    pub what: &'static str,
+    /// Who reads it: customers those of their own things, or operators only.
+    pub who: Who,
+    /// The schema of its `data`.
+    pub data: fn() -> RefOr<Schema>,
+    /// The schemas that it refers to.
+    pub others: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+impl Entry {
+    /// The entry of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        CATALOGUE.iter().find(|e| e.name == name)
+    }
+
+    /// The JSON Schema (draft 2020-12) of the whole event, as it is read by the API and sent to webhooks.
+    pub fn schema(&self) -> Value {
+        let plain = |schema: &RefOr<Schema>| serde_json::to_value(schema).unwrap_or_default();
+        let mut others = Vec::new();
+        (self.others)(&mut others);
+        let others: serde_json::Map<String, Value> =
+            others.iter().map(|(name, schema)| (name.clone(), plain(schema))).collect();
+        let mut customer =
+            json!({ "type": "string", "description": "The customer whose things it is about." });
+        if self.who == Who::Operators {
+            customer = json!({ "type": "null", "description": "It is about the carrier's own things." });
+        } else if self.name.starts_with("key.") {
+            // Operators have keys too.
+            customer["type"] = json!(["string", "null"]);
+        }
+        let mut schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self.name,
+            "description": self.what,
+            "type": "object",
+            "properties": {
+                "id": { "type": "string", "pattern": "^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$",
+                        "description": "The event's id: the same however often the event comes." },
+                "type": { "const": self.name },
+                "created_at": { "type": "string", "format": "date-time", "description": "When it happened." },
+                "customer_id": customer,
+                "data": plain(&(self.data)()),
+            },
+            "required": ["id", "type", "created_at", "customer_id", "data"],
+        });
+        if !others.is_empty() {
+            schema["$defs"] = Value::Object(others);
+        }
+        refer_within(&mut schema);
+        schema
+    }
+}
+
+/// References of an OpenAPI document become those of a schema that stands alone.
+fn refer_within(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            for (key, value) in map.iter_mut() {
+                match (key.as_str(), value.as_str().and_then(|t| t.strip_prefix("#/components/schemas/"))) {
+                    ("$ref", Some(name)) => *value = Value::String(format!("#/$defs/{name}")),
+                    _ => refer_within(value),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(refer_within),
+        _ => {}
+    }
+}
+
+macro_rules! catalogue {
+    ($($(#[doc = $what:literal])* $event:ident = $name:literal, for $who:ident, $(#[doc = $top:literal])* {
+        $($(#[doc = $doc:literal])* $field:ident: $ty:ty,)*
+    })*) => {
+        $(crate::view! {
+            $(#[doc = $top])*
+            pub struct $event { $($(#[doc = $doc])* pub $field: $ty,)* }
+        })*
+
+        /// Something that happened, with what there is to say of it.
+        #[derive(Clone, Debug)]
+        pub enum Event { $($(#[doc = $what])* $event($event)),* }
+
+        impl Event {
+            /// Its entry in the catalogue.
+            pub fn entry(&self) -> &'static Entry {
+                let name = match self { $(Self::$event(_) => $name),* };
+                Entry::named(name).unwrap_or(&CATALOGUE[0])
+            }
+
+            /// What it says, as JSON.
+            pub fn data(&self) -> Value {
+                let data = match self { $(Self::$event(data) => serde_json::to_value(data)),* };
+                data.unwrap_or_default()
+            }
+        }
+
+        $(impl From<$event> for Event {
+            fn from(data: $event) -> Self {
+                Self::$event(data)
+            }
+        })*
+
+        /// Every event that there is.
+        pub static CATALOGUE: &[Entry] = &[$(Entry {
+            name: $name,
+            what: concat!($($what),*).trim_ascii(),
+            who: Who::$who,
+            data: <$event as utoipa::PartialSchema>::schema,
+            others: <$event as utoipa::ToSchema>::schemas,
+        }),*];
+    };
+}
+
+crate::choice! {
+    /// Which limit was reached.
+    pub enum ReachedLimit {
+        /// The account has nothing left: a prepaid one no balance, a postpaid one no credit.
+        Credit = "credit",
+    }
+}
+
+catalogue! {
+    /// The balance of a billing account fell below the line that the account names (`low_balance`). It is told once, and again only
+    /// when the balance was at the line or above meanwhile.
+    BalanceLow = "balance.low", for Everybody,
+    /// The balance of an account below its line.
+    {
+        /// The account.
+        ban_id: String,
+        /// Whether it pays before or after its calls.
+        mode: Word<BanMode>,
+        /// What it has now; negative is what it owes.
+        balance: Amount,
+        /// The line.
+        low_balance: Amount,
+    }
+
+    /// A limit was reached: new calls that it stands for are refused. It is told once, and again only when there was room meanwhile.
+    LimitReached = "limit.reached", for Everybody,
+    /// A limit that was reached.
+    {
+        /// Which limit it is.
+        limit: Word<ReachedLimit>,
+        /// The account.
+        ban_id: String,
+        /// Whether it pays before or after its calls.
+        mode: Word<BanMode>,
+        /// What the account has now; negative is what it owes.
+        balance: Amount,
+        /// How far it may owe. Null: it is prepaid and owes nothing.
+        credit_limit: Option<Amount>,
+    }
+
+    /// An API key was made.
+    KeyCreated = "key.created", for Everybody,
+    /// The key that was made.
+    {
+        /// The key's id.
+        key_id: String,
+        /// Its name, for people.
+        name: String,
+        /// What it may do.
+        scopes: Vec<String>,
+        /// The addresses and networks that may use it. Empty: all.
+        ip_allow: Vec<String>,
+        /// When it ends. Null: it does not.
+        expires_at: Option<Time>,
+    }
+
+    /// An API key is followed by a new one; both live during the overlap.
+    KeyRotated = "key.rotated", for Everybody,
+    /// The key that ends, and the one that follows it.
+    {
+        /// The key that ends.
+        key_id: String,
+        /// The key that follows it.
+        replaced_by: String,
+        /// When the old one ends.
+        ends_at: Time,
+    }
+
+    /// An API key was revoked: its next request is refused.
+    KeyRevoked = "key.revoked", for Everybody,
+    /// The key that was revoked.
+    {
+        /// The key's id.
+        key_id: String,
+        /// Its name, for people.
+        name: String,
+    }
+
+    /// An operator's key was made on the machine itself, because the last one was lost.
+    KeyRecovered = "key.recovered", for Operators,
+    /// The key that was made.
+    {
+        /// The key's id.
+        key_id: String,
+        /// Who made it.
+        actor: String,
+        /// When it ends. Null: it does not.
+        expires_at: Option<Time>,
+    }
+
+    /// A user was made.
+    UserCreated = "user.created", for Everybody,
+    /// The user that was made.
+    {
+        /// The user's id.
+        user_id: String,
+        /// The name, for people.
+        name: String,
+        /// What the user may.
+        role: Word<CustomerRole>,
+        /// Whether the user may come in.
+        status: Word<UserStatus>,
+    }
+
+    /// A user was changed: name, role, status or who it is at the issuer.
+    UserChanged = "user.changed", for Everybody,
+    /// The user as it is since then.
+    {
+        /// The user's id.
+        user_id: String,
+        /// The name, for people.
+        name: String,
+        /// What the user may.
+        role: Word<CustomerRole>,
+        /// Whether the user may come in.
+        status: Word<UserStatus>,
+    }
+
+    /// A user was deleted: its next request is refused.
+    UserDeleted = "user.deleted", for Everybody,
+    /// The user that was deleted.
+    {
+        /// The user's id.
+        user_id: String,
+        /// The name, for people.
+        name: String,
+    }
+
+    /// A version of a rate deck came into force.
+    DeckActivated = "deck.activated", for Operators,
+    /// The version that is in force since then.
+    {
+        /// The deck.
+        deck_id: String,
+        /// Its name.
+        name: String,
+        /// The version that is in force now.
+        number: i32,
+        /// The version that was in force before. Null: none.
+        previous: Option<i32>,
+    }
+
+    /// A node takes a vendor trunk out of rotation.
+    VendorTrunkDown = "vendor_trunk.down", for Operators,
+    /// The trunk, and the node that sees it so.
+    {
+        /// The vendor.
+        vendor_id: String,
+        /// The trunk.
+        vendor_trunk_id: String,
+        /// Its name.
+        name: String,
+        /// The node that sees it so.
+        node: String,
+        /// Why, in a word of the API's health of vendor trunks.
+        reason: Option<String>,
+    }
+
+    /// A node takes a vendor trunk back into rotation.
+    VendorTrunkUp = "vendor_trunk.up", for Operators,
+    /// The trunk, and the node that sees it so.
+    {
+        /// The vendor.
+        vendor_id: String,
+        /// The trunk.
+        vendor_trunk_id: String,
+        /// Its name.
+        name: String,
+        /// The node that sees it so.
+        node: String,
+    }
+
+    /// A node has no trunk of a vendor left in rotation.
+    VendorDown = "vendor.down", for Operators,
+    /// The vendor, and the node that sees it so.
+    {
+        /// The vendor.
+        vendor_id: String,
+        /// Its name.
+        name: String,
+        /// The node that sees it so.
+        node: String,
+    }
+
+    /// A node has a trunk of a vendor in rotation again.
+    VendorUp = "vendor.up", for Operators,
+    /// The vendor, and the node that sees it so.
+    {
+        /// The vendor.
+        vendor_id: String,
+        /// Its name.
+        name: String,
+        /// The node that sees it so.
+        node: String,
+    }
+}
