@@ -1,4 +1,4 @@
-//! What can go wrong on disk, and whether waiting helps.
+//! What can go wrong on disk or in Kafka, and whether waiting helps.
 
 use std::fmt;
 use std::io;
@@ -51,6 +51,11 @@ pub enum EventsError {
     },
     /// The text is no cursor, or one of a newer version.
     NoCursor,
+    /// Kafka does not answer, or is not as our promise needs it: nothing was acknowledged; works again when it is (F-KAFKA-01).
+    Away {
+        /// In words, for the operator.
+        why: String,
+    },
 }
 
 impl EventsError {
@@ -80,6 +85,7 @@ impl fmt::Display for EventsError {
             }
             Self::Ahead { end } => write!(f, "the cursor lies beyond the end of the log, {end}"),
             Self::Foreign { log } => write!(f, "the cursor is not one of the log {log}"),
+            Self::Away { why } => write!(f, "kafka: {why}"),
             Self::NoCursor => f.write_str("no cursor of an event log, or one of a newer version"),
         }
     }

@@ -11,8 +11,9 @@
 //!
 //! Invariants: nothing is acknowledged that was not written; every file is a [`segment`] with a checksum per record; a
 //! damaged part is put aside and metered, never guessed at; every file count and size has a limit.
-//! Absent on purpose: knowledge of SIP, rating or SQL; other backends (Kafka comes as a second variant of the log,
-//! and has to pass `tests/conformance.rs`).
+//! The log has two variants behind the same methods, which `tests/conformance.rs` holds to the same promises: segments on
+//! this machine's disk, and Apache Kafka (feature `kafka`).
+//! Absent on purpose: knowledge of SIP, rating or SQL.
 #![forbid(unsafe_code)]
 
 mod cursor;
@@ -33,6 +34,8 @@ pub use cursor::Cursor;
 pub use disk::Disk;
 pub use error::EventsError;
 pub use journal::{Journal, JournalOptions};
+#[cfg(feature = "kafka")]
+pub use log::KafkaOptions;
 pub use log::{Event, EventLog, LogOptions, Reader, Topic};
 pub use metrics::EventsMetrics;
 pub use pump::{Pump, PumpOptions};

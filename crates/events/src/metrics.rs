@@ -8,8 +8,8 @@ label_enum! {
     pub enum RecordKind = "kind" { Answered = "answered", Ended = "ended", Heartbeat = "heartbeat", Closed = "closed" }
 }
 label_enum! {
-    /// Why the disk did not do what it should.
-    pub enum DiskError = "reason" { Full = "full", Io = "io", TooLarge = "too_large" }
+    /// Why the disk, or Kafka, did not do what it should.
+    pub enum DiskError = "reason" { Full = "full", Io = "io", TooLarge = "too_large", Away = "away" }
 }
 label_enum! {
     /// Where call records go.
@@ -57,7 +57,7 @@ impl EventsMetrics {
             journal_records: r.counters("warp_journal_records_total", "Records appended to call journals."),
             errors: r.counters(
                 "warp_journal_errors_total",
-                "Failed writes to disk of call journals and of the event log.",
+                "Failed writes of call journals and of the event log, to disk or to Kafka (away).",
             ),
             sync_seconds: r.histogram(
                 "warp_journal_sync_seconds",
@@ -95,6 +95,7 @@ impl EventsMetrics {
         self.errors.inc(match error {
             crate::EventsError::Full => DiskError::Full,
             crate::EventsError::TooLarge { .. } => DiskError::TooLarge,
+            crate::EventsError::Away { .. } => DiskError::Away,
             _ => DiskError::Io,
         });
     }

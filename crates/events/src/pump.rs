@@ -156,8 +156,8 @@ struct Segment {
 struct Copied {
     path: PathBuf,
     found: Found,
-    /// The topic holds it before this record.
-    end: u64,
+    /// It is durable when the topic has synced this.
+    handed: u64,
 }
 
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -266,9 +266,9 @@ impl Copier {
             let last = found.last && !segment.finished;
             let keys: Vec<String> = found.fresh().map(|(facts, _)| facts.cdr_id.to_string()).collect();
             let values = found.fresh().map(|(_, packed)| packed);
-            let end = self.topic.append(keys.iter().map(String::as_bytes).zip(values))?;
+            let handed = self.topic.append(keys.iter().map(String::as_bytes).zip(values))?;
             segment.read = found.end;
-            self.copied.push(Copied { path: path.to_owned(), found, end });
+            self.copied.push(Copied { path: path.to_owned(), found, handed });
             if self.copied.iter().map(|c| c.found.ended.len()).sum::<usize>() >= SYNC_RECORDS {
                 durable += self.keep()?;
             }
@@ -281,26 +281,29 @@ impl Copier {
     /// What was copied is durable from now on; gives the number of records.
     fn keep(&mut self) -> Result<usize, EventsError> {
         let fresh = self.copied.iter().map(|c| c.found.fresh().count()).sum::<usize>();
-        if let Some(end) = self.copied.last().map(|c| c.end).filter(|_| fresh > 0) {
-            self.topic.sync(end)?;
+        let mut counted = None;
+        if let Some(handed) = self.copied.last().map(|c| c.handed).filter(|_| fresh > 0) {
+            counted = Some(self.topic.sync(handed)?);
             self.unsaved = true;
         }
         self.metrics.cdr_written.add((Sink::EventLog, WriteResult::Ok), fresh as u64);
         let now = wall();
-        for Copied { path, found, end } in self.copied.drain(..) {
+        for Copied { path, found, .. } in self.copied.drain(..) {
             if let Some(segment) = self.segments.get_mut(&path) {
                 segment.position = found.end;
             }
             for (facts, _) in found.fresh() {
                 self.spend.count(facts, now);
             }
-            self.spend.counted_to(end);
             for id in found.answered {
                 self.open.insert(id, path.clone());
             }
             for (facts, _) in &found.ended {
                 self.open.remove(&facts.cdr_id);
             }
+        }
+        if let Some(end) = counted {
+            self.spend.counted_to(end);
         }
         Ok(fresh)
     }

@@ -1,4 +1,4 @@
-//! What every variant of the event log does: one suite, run on the local segments; Kafka runs through it when it comes.
+//! What every variant of the event log does: one suite, run on the local segments and on Apache Kafka.
 //!
 //! A variant is a [`Variant`]: it opens the log, and makes it forget its oldest records as its retention does. All else goes
 //! through the methods that consumers and writers use. Order is asked of records of one key only.
@@ -28,6 +28,8 @@ fn conforms<V: Variant>(make: impl Fn() -> V) {
     a_log_refuses_the_cursor_of_another(&make(), &make());
     writers_at_once_lose_and_double_nothing(&make());
     a_reader_is_woken(&make());
+    a_place_beyond_the_end_is_said_so(&make());
+    a_record_is_read_as_it_was_written(&make());
 }
 
 fn put(topic: &Topic, values: std::ops::Range<u32>) {
@@ -61,7 +63,6 @@ fn records_are_read_in_order_when_they_are_durable(log: &impl Variant) {
     assert_eq!(topic.floor(), topic.end());
     assert!(read(&topic, &topic.floor()).is_empty());
     let number = topic.append([(&b"k"[..], &b"0 first"[..])]).unwrap();
-    assert_eq!(topic.floor(), topic.end(), "appended, not durable");
     topic.sync(number).unwrap();
     topic.sync(number).unwrap();
     put(&topic, 1..50);
@@ -212,6 +213,41 @@ fn a_reader_is_woken(log: &impl Variant) {
     assert!(!reader.wait_for(4, Duration::ZERO));
 }
 
+fn a_place_beyond_the_end_is_said_so(log: &impl Variant) {
+    let topic = log.open();
+    put(&topic, 0..3);
+    let beyond = topic.cursor(&format!("w1:{}:999:00000000", topic.log())).unwrap();
+    let mut reader = topic.reader(&beyond).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(reader.next_batch(1), Err(EventsError::Ahead { end }) if end == topic.end()));
+    }
+    assert_eq!(topic.waiting(&beyond).unwrap(), 0);
+    // Another record stands before it than the one that it was made behind.
+    let last = read(&topic, &topic.floor()).pop().unwrap().after.to_string();
+    let other = format!("{}:0badcafe", last.rsplit_once(':').unwrap().0);
+    assert!(matches!(topic.cursor(&other), Err(EventsError::Foreign { .. })));
+    topic.cursor(&last).unwrap();
+}
+
+fn a_record_is_read_as_it_was_written(log: &impl Variant) {
+    let topic = log.open();
+    let sizes = [0, 1, 900_000, 3, 900_000, 900_000];
+    let value = |n: usize| (0..sizes[n]).map(|at| (at * 31 + n) as u8).collect::<Vec<u8>>();
+    for n in 0..sizes.len() {
+        topic.append_durable(&[n as u8, 0, b'\n', 255], &value(n)).unwrap();
+    }
+    let mut topic = topic;
+    for _ in 0..2 {
+        let events = read(&topic, &topic.floor());
+        assert_eq!(events.len(), sizes.len());
+        for (n, event) in events.iter().enumerate() {
+            assert!(event.value == value(n) && event.key == [n as u8, 0, b'\n', 255], "record {n}");
+        }
+        drop(topic);
+        topic = log.open();
+    }
+}
+
 /// The local segments, small ones.
 struct Segments {
     dir: tempfile::TempDir,
@@ -240,4 +276,138 @@ impl Variant for Segments {
 #[test]
 fn the_local_segments_conform() {
     conforms(|| Segments { dir: tempfile::tempdir().unwrap(), metrics: EventsMetrics::detached() });
+}
+
+#[cfg(feature = "kafka")]
+mod brokers;
+
+/// Real brokers, a topic of its own for each value.
+#[cfg(feature = "kafka")]
+mod kafka {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex, Weak};
+    use std::time::Instant;
+
+    use warp_events::KafkaOptions;
+
+    use super::brokers::Brokers;
+    use super::*;
+
+    /// One broker for the tests that run at the same time.
+    fn broker() -> Option<Arc<Brokers>> {
+        static ONE: Mutex<Weak<Brokers>> = Mutex::new(Weak::new());
+        let mut one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(brokers) = one.upgrade() {
+            return Some(brokers);
+        }
+        let brokers = Arc::new(Brokers::start(1)?);
+        *one = Arc::downgrade(&brokers);
+        Some(brokers)
+    }
+
+    fn alone(brokers: &Brokers, prefix: &str) -> KafkaOptions {
+        KafkaOptions {
+            prefix: prefix.to_owned(),
+            replicas: 1,
+            min_in_sync: 1,
+            ..KafkaOptions::new(brokers.servers())
+        }
+    }
+
+    fn log(options: &KafkaOptions) -> Topic {
+        let log = EventLog::kafka(options.clone(), LogOptions::new(EventsMetrics::detached()));
+        well(log.unwrap().topic("t").unwrap())
+    }
+
+    /// A topic is there before Kafka is, which takes its time on a busy machine.
+    fn well(topic: Topic) -> Topic {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match topic.append(std::iter::empty()) {
+                Ok(_) => return topic,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn f_kafka_02_a_topic_that_is_weaker_than_the_promise_is_not_written_to() {
+        let Some(brokers) = broker() else { return };
+        let weak = alone(&brokers, "weak.");
+        assert!(weak.examine("t").unwrap().contains("is made at the first start"));
+        let topic = log(&weak);
+        topic.append_durable(b"k", b"v").unwrap();
+        assert!(weak.examine("t").unwrap().contains("1 replicas, 1 in step, led by broker 1"));
+        for (options, why) in [
+            (
+                KafkaOptions { min_in_sync: 2, ..weak.clone() },
+                "min.insync.replicas is 1, it must be 2 or more",
+            ),
+            (KafkaOptions { replicas: 3, ..weak.clone() }, "has 1 replicas, 3 are wanted"),
+        ] {
+            let said = options.examine("t").unwrap_err();
+            assert!(said.contains(why), "{said}");
+            let strict = EventLog::kafka(options, LogOptions::new(EventsMetrics::detached()));
+            let strict = strict.unwrap().topic("t").unwrap();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            loop {
+                let Err(EventsError::Away { why: said }) = strict.append_durable(b"k", b"not written") else {
+                    panic!("it was written");
+                };
+                if said.contains(why) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{said}");
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        }
+        assert_eq!(read(&topic, &topic.floor()).len(), 1);
+    }
+
+    #[test]
+    fn what_another_process_wrote_is_read_without_being_told() {
+        let Some(brokers) = broker() else { return };
+        let (ours, theirs) = (log(&alone(&brokers, "two.")), log(&alone(&brokers, "two.")));
+        let reader = ours.from_floor();
+        put(&theirs, 0..3);
+        assert!(reader.wait_for(3, Duration::from_secs(60)));
+        assert_eq!(read(&ours, &ours.floor()).iter().map(value).collect::<Vec<_>>(), [0, 1, 2]);
+        put(&ours, 3..4);
+        assert!(theirs.from_floor().wait_for(4, Duration::from_secs(60)));
+        assert_eq!(read(&theirs, &theirs.floor()).iter().map(value).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    struct OnKafka {
+        options: KafkaOptions,
+        metrics: EventsMetrics,
+    }
+
+    impl Variant for OnKafka {
+        fn open(&self) -> Topic {
+            let options =
+                LogOptions { keep: Duration::from_secs(86_400), ..LogOptions::new(self.metrics.clone()) };
+            well(EventLog::kafka(self.options.clone(), options).unwrap().topic("t").unwrap())
+        }
+
+        fn delete_oldest(&self, topic: &Topic) {
+            let all = read(topic, &topic.floor());
+            topic.reader(&all[all.len() / 2].after).unwrap().acknowledge("reads half");
+            topic.retain(Wall(i64::MAX));
+        }
+
+        fn missed(&self) -> u64 {
+            self.metrics.missed.value(())
+        }
+    }
+
+    #[test]
+    fn kafka_conforms() {
+        let Some(brokers) = broker() else { return };
+        let made = AtomicUsize::new(0);
+        conforms(|| OnKafka {
+            options: alone(&brokers, &format!("log{}.", made.fetch_add(1, Ordering::Relaxed))),
+            metrics: EventsMetrics::detached(),
+        });
+    }
 }

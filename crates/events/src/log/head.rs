@@ -12,7 +12,8 @@
 
 use std::path::Path;
 
-use super::{LogOptions, move_aside};
+use super::LogOptions;
+use super::segments::move_aside;
 use crate::disk::Disk;
 use crate::error::EventsError;
 

@@ -1,10 +1,5 @@
 //! Places of a topic: its floor, its end, and whether a cursor that was stored is one of this log.
 
-use std::sync::atomic::Ordering;
-
-use warp_model::Wall;
-use warp_model::sync::lock;
-
 use super::{Event, Reader, Topic};
 use crate::cursor::{Cursor, Stored};
 use crate::error::EventsError;
@@ -103,29 +98,8 @@ impl Topic {
         Cursor { log: self.inner.name.clone(), next, mark: 0 }
     }
 
-    /// Number of the first record that is not durable yet.
-    pub(crate) fn end_number(&self) -> u64 {
-        self.inner.durable.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn floor_number(&self) -> u64 {
-        lock(&self.inner.writer).floor()
-    }
-
     /// A reader that wants this record next; 0 means the oldest that is kept.
     pub(crate) fn reader_at(&self, number: u64) -> Reader {
         Reader::new(self.clone(), if number == 0 { self.floor_number() } else { number })
-    }
-
-    pub(crate) fn acknowledged(&self, consumer: &str, number: u64) {
-        lock(&self.inner.writer).consumers.insert(consumer.to_owned(), number);
-    }
-
-    /// The number from which on records were appended at `at` or later; a few older ones may come first, none is missing.
-    pub(crate) fn since(&self, at: Wall) -> u64 {
-        let writer = lock(&self.inner.writer);
-        // A segment's records are older than the next one's beginning.
-        let before = writer.segments.iter().rfind(|(_, s)| s.created <= at).map(|(first, _)| *first);
-        before.unwrap_or(0).max(writer.floor())
     }
 }
