@@ -25,6 +25,7 @@ use crate::segment::{self, Header};
 use crate::*;
 
 mod floor;
+mod gathered;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -45,6 +46,7 @@ struct Plan {
     /// Files whose dirty pages were thrown away.
     thrown: BTreeSet<u64>,
     created: usize,
+    writes: usize,
     syncs: usize,
     /// Called when a file was made, before its maker can do anything with it.
     peek: Option<Box<dyn FnMut() + Send>>,
@@ -104,7 +106,9 @@ impl Faults {
     }
 
     pub(crate) fn write_all_at(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
-        match self.plan().write {
+        let mut plan = self.plan();
+        plan.writes += 1;
+        match plan.write {
             None => file.write_all_at(bytes, position),
             Some((part, errno)) => {
                 file.write_all_at(bytes.get(..part).unwrap_or(bytes), position)?;

@@ -1,7 +1,7 @@
 //! The call journal of one SIP shard.
 //!
-//! The shard thread appends: one `pwrite` into a preallocated file, done when [`Journal::append`] returns. A syncer thread
-//! per journal calls `fdatasync` at most 20 ms after a write began to wait for it (so within 50 ms on a healthy disk) and
+//! The shard thread appends: one `pwrite` into a preallocated file, done when [`Journal::append`] returns. Finished records of one turn of
+//! the shard go by one `pwrite` together ([`Journal::gather`]). A syncer thread per journal calls `fdatasync` at most 20 ms after a write began to wait for it (so within 50 ms on a healthy disk) and
 //! keeps one spare preallocated segment ready.
 //!
 //! Disk full (F-DISK-01): a journal takes new calls only while a whole spare segment exists ([`Journal::accepting`]).
@@ -26,10 +26,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use warp_model::Wall;
 use warp_model::cdr::{CallRecord, JournalRecord};
 use warp_model::json::ToJson;
 use warp_model::sync::lock;
+use warp_model::{CallId, Wall};
 
 use crate::disk::Disk;
 use crate::error::EventsError;
@@ -60,6 +60,9 @@ pub const BACKLOG_RECORDS: usize = 10_000;
 /// Records that are written while no sync comes back, and kept in memory until one does. From then on no new call is taken;
 /// the ends of running calls are kept beyond it, so their number is bounded by the calls that a shard may carry.
 pub const UNSYNCED_RECORDS: usize = 10_000;
+
+/// Finished records that wait to be written together.
+const GATHERED_RECORDS: usize = 64;
 
 /// Buffers of records that are kept for the next ones: more than a busy shard writes between two syncs.
 const SPARE_BUFFERS: usize = 64;
@@ -97,6 +100,8 @@ pub struct Journal {
     position: u64,
     frame: Vec<u8>,
     json: Vec<u8>,
+    /// Encoded `Ended` records that are to be written together, and the calls that they are of.
+    gathered: Vec<(CallId, Vec<u8>)>,
     /// Encoded `Ended` records that could not be written.
     backlog: VecDeque<Vec<u8>>,
     /// Written and not known to be synced: sequence number, kind, record.
@@ -195,6 +200,7 @@ impl Journal {
             position: HEADER_BYTES as u64,
             frame: Vec::new(),
             json: Vec::new(),
+            gathered: Vec::new(),
             backlog: VecDeque::new(),
             unsynced: VecDeque::new(),
             spare: Vec::new(),
@@ -218,7 +224,7 @@ impl Journal {
     /// Errors: nothing was written. An `Ended` record is then kept in memory and written first when the disk works again;
     /// an `Answered` one is not: the call must not be connected.
     pub fn append(&mut self, record: &JournalRecord) -> Result<(), EventsError> {
-        self.flush_backlog();
+        self.catch_up();
         let (kind, label, call) = match record {
             JournalRecord::Answered(call) => (kind::ANSWERED, RecordKind::Answered, call),
             JournalRecord::Ended(call) => (kind::ENDED, RecordKind::Ended, call),
@@ -238,32 +244,86 @@ impl Journal {
             encode(&bare, &mut json);
             done = self.write(kind, &json);
         }
-        let metrics = &self.shared.options.metrics;
         match &done {
-            Ok(()) => {
-                metrics.journal_records.inc(label);
-                if kind == kind::ENDED {
-                    metrics.cdr_written.inc((Sink::Journal, WriteResult::Ok));
-                }
-            }
-            Err(_) if kind == kind::ENDED => {
-                if self.backlog.len() < BACKLOG_RECORDS {
-                    self.backlog.push_back(json.clone());
-                    metrics.backlog.inc(());
-                } else {
-                    metrics.cdr_written.inc((Sink::Journal, WriteResult::Error));
-                    tracing::error!(cdr_id = %call.cdr_id, "call record lost: disk and memory are full");
-                }
-            }
+            Ok(()) if kind == kind::ENDED => self.count_ended(),
+            Ok(()) => self.shared.options.metrics.journal_records.inc(label),
+            Err(_) if kind == kind::ENDED => self.keep(call.cdr_id, json.clone()),
             Err(_) => {}
         }
         self.json = json;
         done
     }
 
+    /// Takes the record of a call that is over, to be written with those that come after it: by [`Journal::write_gathered`], or before
+    /// whatever is appended next.
+    pub fn gather(&mut self, ended: &CallRecord) {
+        let mut json = self.spare.pop().unwrap_or_default();
+        encode(ended, &mut json);
+        if json.len() > segment::PAYLOAD_BYTES {
+            // By itself: it may lose its explanation. What cannot be written is kept.
+            let _ = self.append(&JournalRecord::Ended(Box::new(ended.clone())));
+            return;
+        }
+        self.gathered.push((ended.cdr_id, json));
+        if self.gathered.len() >= GATHERED_RECORDS {
+            let _ = self.write_gathered();
+        }
+    }
+
+    /// Writes what was gathered, by one system call where the segment has room for all of it. Its bytes are in the kernel when this returns
+    /// `Ok`.
+    ///
+    /// Errors: what was not written is kept in memory, and written first when the disk works again.
+    pub fn write_gathered(&mut self) -> Result<(), EventsError> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        self.flush_backlog();
+        let mut left = std::mem::take(&mut self.gathered).into_iter();
+        let mut done = Ok(());
+        while done.is_ok() && !left.as_slice().is_empty() {
+            let payloads = left.as_slice().iter().map(|(_, json)| json.as_slice());
+            let written = self.write_lost_again().and_then(|()| self.write_frames(kind::ENDED, payloads));
+            match written {
+                Ok(count) => left.by_ref().take(count).for_each(|(_, json)| {
+                    self.written(kind::ENDED, Some(json));
+                    self.count_ended();
+                }),
+                Err(error) => done = Err(error),
+            }
+        }
+        left.for_each(|(cdr_id, json)| self.keep(cdr_id, json));
+        done
+    }
+
+    /// Everything that waits goes before what is written next.
+    fn catch_up(&mut self) {
+        // What cannot be written is kept.
+        let _ = self.write_gathered();
+        self.flush_backlog();
+    }
+
+    fn count_ended(&self) {
+        let metrics = &self.shared.options.metrics;
+        metrics.journal_records.inc(RecordKind::Ended);
+        metrics.cdr_written.inc((Sink::Journal, WriteResult::Ok));
+    }
+
+    /// Keeps a finished record that could not be written.
+    fn keep(&mut self, cdr_id: CallId, json: Vec<u8>) {
+        let metrics = &self.shared.options.metrics;
+        if self.backlog.len() < BACKLOG_RECORDS {
+            self.backlog.push_back(json);
+            metrics.backlog.inc(());
+        } else {
+            metrics.cdr_written.inc((Sink::Journal, WriteResult::Error));
+            tracing::error!(%cdr_id, "call record lost: disk and memory are full");
+        }
+    }
+
     /// Appends a sign of life: a call without an end is taken to have lived until the last one. Call it each second.
     pub fn heartbeat(&mut self, now: Wall) -> Result<(), EventsError> {
-        self.flush_backlog();
+        self.catch_up();
         self.write(kind::HEARTBEAT, &now.0.to_le_bytes())?;
         self.shared.options.metrics.journal_records.inc(RecordKind::Heartbeat);
         Ok(())
@@ -287,28 +347,35 @@ impl Journal {
                 self.backlog.push_front(json);
                 return;
             }
-            let metrics = &self.shared.options.metrics;
-            metrics.backlog.dec(());
-            metrics.journal_records.inc(RecordKind::Ended);
-            metrics.cdr_written.inc((Sink::Journal, WriteResult::Ok));
+            self.shared.options.metrics.backlog.dec(());
+            self.count_ended();
         }
     }
 
     fn write(&mut self, kind: u8, payload: &[u8]) -> Result<(), EventsError> {
         self.write_lost_again()?;
         self.write_frame(kind, payload)?;
-        let number = self.shared.written.fetch_add(1, Ordering::AcqRel) + 1;
-        self.waits_for_sync();
-        if kind == kind::ANSWERED || kind == kind::ENDED {
+        let is_record = kind == kind::ANSWERED || kind == kind::ENDED;
+        let kept = is_record.then(|| {
             let mut kept = self.spare.pop().unwrap_or_default();
             kept.clear();
             kept.extend_from_slice(payload);
+            kept
+        });
+        self.written(kind, kept);
+        Ok(())
+    }
+
+    /// A frame is in the kernel: it is to be synced, and a record is kept until it is.
+    fn written(&mut self, kind: u8, kept: Option<Vec<u8>>) {
+        let number = self.shared.written.fetch_add(1, Ordering::AcqRel) + 1;
+        self.waits_for_sync();
+        if let Some(kept) = kept {
             self.unsynced.push_back((number, kind, kept));
         }
         if !self.shared.dirty.swap(true, Ordering::AcqRel) {
             self.wake();
         }
-        Ok(())
     }
 
     /// Forgets what is durable; tells whether so much is left that no new call may be taken.
@@ -347,7 +414,48 @@ impl Journal {
     }
 
     fn write_frame(&mut self, kind: u8, payload: &[u8]) -> Result<(), EventsError> {
-        let size = (FRAME_BYTES + payload.len()) as u64;
+        self.write_frames(kind, std::iter::once(payload)).map(|_| ())
+    }
+
+    /// Writes as many frames as the segment has room for, at least the first, by one system call. Gives how many.
+    fn write_frames<'p>(
+        &mut self,
+        kind: u8,
+        payloads: impl Iterator<Item = &'p [u8]>,
+    ) -> Result<usize, EventsError> {
+        let mut payloads = payloads.peekable();
+        self.find_place(payloads.peek().map_or(0, |first| size_of(first)))?;
+        self.frame.clear();
+        let (stamp, limit) = (mono_ns(), self.shared.options.segment_bytes);
+        let (mut end, mut count, mut encoded) = (self.position, 0_usize, Ok(()));
+        while let Some(payload) = payloads.next_if(|next| count == 0 || end + size_of(next) <= limit) {
+            encoded = segment::encode_frame(&self.header, end, kind, stamp, payload, &mut self.frame);
+            if encoded.is_err() {
+                break;
+            }
+            end += size_of(payload);
+            count += 1;
+        }
+        let disk = &self.shared.options.disk;
+        let written = encoded.and_then(|()| {
+            disk.write_all_at(&self.file, &self.frame, self.position)
+                .map_err(EventsError::io("write journal in", &self.shared.dir))
+        });
+        if let Err(error) = written {
+            self.shared.count(&error);
+            if !matches!(error, EventsError::TooLarge { .. }) {
+                self.shared.failed.store(true, Ordering::Relaxed);
+                self.shared.fall_ill();
+                self.wake();
+            }
+            return Err(error);
+        }
+        self.position = end;
+        Ok(count)
+    }
+
+    /// Goes to another segment when this one is to be left, or has no room for so many bytes.
+    fn find_place(&mut self, size: u64) -> Result<(), EventsError> {
         let failed = self.shared.failed.swap(false, Ordering::Relaxed);
         // A failing disk shall not eat a segment per try: it is left once a second at most, and never when it is empty. Until
         // then writing goes on in the old one, over what a failed write left behind; what is lost there is still in memory.
@@ -362,25 +470,6 @@ impl Journal {
         } else if failed && self.shared.files().current_lost {
             self.shared.failed.store(true, Ordering::Relaxed);
         }
-        self.frame.clear();
-        let stamp = mono_ns();
-        let written =
-            segment::encode_frame(&self.header, self.position, kind, stamp, payload, &mut self.frame)
-                .and_then(|()| {
-                    let disk = &self.shared.options.disk;
-                    disk.write_all_at(&self.file, &self.frame, self.position)
-                        .map_err(EventsError::io("write journal in", &self.shared.dir))
-                });
-        if let Err(error) = written {
-            self.shared.count(&error);
-            if !matches!(error, EventsError::TooLarge { .. }) {
-                self.shared.failed.store(true, Ordering::Relaxed);
-                self.shared.fall_ill();
-                self.wake();
-            }
-            return Err(error);
-        }
-        self.position += size;
         Ok(())
     }
 
@@ -418,7 +507,7 @@ impl Journal {
 /// Closes in good order: a last frame, a last sync.
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.flush_backlog();
+        self.catch_up();
         if self.write(kind::CLOSED, &[]).is_ok() {
             let metrics = &self.shared.options.metrics;
             metrics.journal_records.inc(RecordKind::Closed);
@@ -603,6 +692,11 @@ impl Drop for Locked {
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }
+}
+
+/// Bytes of a frame with this payload.
+fn size_of(payload: &[u8]) -> u64 {
+    (FRAME_BYTES + payload.len()) as u64
 }
 
 fn encode(call: &CallRecord, json: &mut Vec<u8>) {

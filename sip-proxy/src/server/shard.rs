@@ -367,26 +367,39 @@ impl Shard {
         self.step_core(now, |core| core.handle_answer(id, answer, now));
     }
 
-    /// Writes the record in hand before anything that follows it. An answer that cannot be written is not passed on: the message
+    /// Writes the record in hand before anything that follows it leaves: an `Answered` one at once, an `Ended` one with the others of this
+    /// turn. An answer that cannot be written is not passed on: the message
     /// after it (the 200) becomes a 503 and the call is ended (F-DISK-01). Ended records are kept by the journal. It stays in hand until
     /// it is written: after a panic on the way it is written again.
     pub(super) fn write_journal(&mut self) {
         let Some(record) = &self.in_hand else { return };
         self.calls.record(record);
-        if let Some(journal) = &mut self.journal
-            && let Err(error) = journal.append(record)
-        {
-            self.metrics.journal_errors.inc(());
-            tracing::error!(shard = self.index, %error, "the call journal cannot be written");
-            // Nobody pays for an emergency call, and it is not hung up for want of a record: its end is kept in memory until it can be written.
-            if let JournalRecord::Answered(call) = record
-                && !is_emergency(call)
-            {
-                self.refused = Some(call.cdr_id);
+        match (&mut self.journal, record) {
+            (None, _) => {}
+            (Some(journal), JournalRecord::Ended(call)) => journal.gather(call),
+            (Some(journal), JournalRecord::Answered(call)) => {
+                if let Err(error) = journal.append(record) {
+                    self.metrics.journal_errors.inc(());
+                    tracing::error!(shard = self.index, %error, "the call journal cannot be written");
+                    // Nobody pays for an emergency call, and it is not hung up for want of a record: its end is kept in memory until it can be written.
+                    if !is_emergency(call) {
+                        self.refused = Some(call.cdr_id);
+                    }
+                }
             }
         }
         self.in_hand = None;
         self.watch_journal();
+    }
+
+    /// Writes the records of the calls that are over since the last turn, before anything leaves that was made after them.
+    fn write_ended(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(error) = journal.write_gathered() {
+            self.metrics.journal_errors.inc(());
+            tracing::error!(shard = self.index, %error, "the call journal cannot be written; finished records are kept in memory");
+            self.watch_journal();
+        }
     }
 
     /// Tells the cores whether new calls may be taken.
@@ -436,6 +449,7 @@ impl Shard {
 
     /// Sends what this wake-up queued.
     pub(super) fn flush(&mut self, now: Now) {
+        self.write_ended();
         for i in 0..self.udp.len() {
             let Some(port) = self.udp.get_mut(i) else { continue };
             if port.out.is_empty() || port.blocked {
