@@ -17,7 +17,7 @@ use warp_policy::{
 use warp_sip::dialog::{Dialog, Party, Side};
 use warp_sip::flow::{Flow, LinkId};
 use warp_sip::header::Header;
-use warp_sip::message::{Message, Method};
+use warp_sip::message::{Message, Method, Outline};
 use warp_sip::proxy::ResponseContext;
 use warp_sip::transaction::NEVER;
 
@@ -121,7 +121,8 @@ pub(crate) struct Call {
     /// Server transaction of the first INVITE, and its bytes.
     pub(crate) server: Id,
     pub(crate) invite: Vec<u8>,
-    /// Where its SDP stands in them, so that they need not be read again for it.
+    /// Where everything stands in them, and where their SDP: they need not be read again.
+    pub(crate) outline: Option<Box<Outline>>,
     pub(crate) offer: Option<Range<usize>>,
     pub(crate) invite_cseq: u32,
     pub(crate) flow: Flow,
@@ -500,6 +501,7 @@ impl Calls {
             record: Some(Box::new(record)),
             server,
             invite: tx.copy_buf(bytes),
+            outline: msg.outline().map(Box::new),
             invite_cseq: msg.cseq().0,
             flow,
             began: tx.now.mono,

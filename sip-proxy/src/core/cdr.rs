@@ -465,6 +465,7 @@ impl Calls {
     /// Keeps the entry until late messages of the dialog have died out.
     fn linger(&mut self, call: &mut Call, tx: &mut Transactions) {
         call.phase = Phase::Over;
+        call.outline = None;
         let invite = std::mem::take(&mut call.invite);
         tx.give_buf(invite);
         call.ends_at = tx.now.mono + tx.config.timers.t1_64();

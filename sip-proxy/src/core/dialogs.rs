@@ -281,7 +281,8 @@ impl Calls {
         msg: &Message<'_>,
         tx: &mut Transactions,
     ) {
-        if call.is_asking() {
+        // Of a call that is over only its figures are asked for, and they change no answer: the 2xx to a BYE does not wait for them.
+        if call.is_asking() && call.phase != Phase::Over {
             let bytes = tx.copy_buf(msg.bytes());
             self.hold(call, Held::InDialog { server, offered, flow, bytes }, tx);
             return;

@@ -11,7 +11,7 @@ use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
-use warp_sip::message::{Message, Method};
+use warp_sip::message::{Message, Method, Outline};
 use warp_sip::proxy::{FailoverRules, Verdict, cause_of_reason, cause_of_status, verdict};
 use warp_sip::transaction::NEVER;
 
@@ -188,7 +188,7 @@ impl Calls {
         let flow = l.flow;
         let there = l.uac.number(call.invite_cseq, Method::Invite);
         let (target, vendor) = (l.target, l.vendor_trunk(&snapshot.directory).map(|t| t.id));
-        let Ok(msg) = Message::parse(invite) else {
+        let Some(msg) = Outline::message(call.outline.as_deref(), invite) else {
             return false;
         };
         let Some(plan) = Plan::of(&tx.config, &call.flow, &msg) else {
@@ -315,7 +315,7 @@ impl Calls {
                     }
                     Err(_) => {
                         tx.stats.media_failures += 1;
-                        self.branch_answered_by_relay(call, branch, flow, msg.bytes(), None, tx);
+                        self.branch_answered_by_relay(call, branch, flow, msg, None, tx);
                         return;
                     }
                 };
@@ -333,8 +333,8 @@ impl Calls {
                     c.flags.provisional = status < 200;
                     warp_ng::Command::Answer(c)
                 };
-                let bytes = tx.copy_buf(msg.bytes());
-                self.ask_media(call, command, Waiting::BranchAnswer { branch, flow, bytes }, tx);
+                let (bytes, outline) = (tx.copy_buf(msg.bytes()), msg.outline().map(Box::new));
+                self.ask_media(call, command, Waiting::BranchAnswer { branch, flow, bytes, outline }, tx);
             }
             _ => self.branch_failed(call, branch, status, msg, tx),
         }
@@ -346,24 +346,21 @@ impl Calls {
         call: &mut Call,
         branch: u16,
         flow: Flow,
-        bytes: &[u8],
+        msg: &Message<'_>,
         sdp: Option<Vec<u8>>,
         tx: &mut Transactions,
     ) {
-        let Ok(msg) = Message::parse(bytes) else {
-            return;
-        };
         let answered = msg.status().is_some_and(|s| s >= 200);
         match sdp {
             Some(sdp) => {
-                self.branch_agreed(call, &msg, &sdp, tx);
-                self.pass_branch(call, branch, flow, &msg, Some(&sdp), tx);
+                self.branch_agreed(call, msg, &sdp, tx);
+                self.pass_branch(call, branch, flow, msg, Some(&sdp), tx);
             }
             // An early SDP that the relay refuses is not passed on; the 2xx will decide.
             None if !answered => {}
             None => {
                 if let Some(client) = call.branches.get(usize::from(branch)).and_then(|l| l.client) {
-                    self.ack_and_bye(client, &msg, tx);
+                    self.ack_and_bye(client, msg, tx);
                 }
                 self.branch_over(call, 200, None, "media_refused", tx);
                 self.refuse_call(call, 503, "", "media_unavailable", 47, None, tx);

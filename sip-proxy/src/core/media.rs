@@ -8,7 +8,7 @@ use warp_ng::{Command, Delete, Reply, SdpCommand};
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
 use warp_sip::flow::Flow;
-use warp_sip::message::Message;
+use warp_sip::message::{Message, Outline};
 use warp_sip::session::{BodyError, Session};
 
 use super::call::{Call, Held, Phase};
@@ -36,6 +36,8 @@ pub(crate) enum Waiting {
         branch: u16,
         flow: Flow,
         bytes: Vec<u8>,
+        /// Where everything stands in them.
+        outline: Option<Box<Outline>>,
     },
     /// The SDP of a request within the dialog; `owed`: it is the answer in a PRACK to this offer.
     Request {
@@ -402,8 +404,10 @@ impl Calls {
                     self.refuse_call(call, status, "", code, if refused { 65 } else { 47 }, None, tx);
                 }
             },
-            Waiting::BranchAnswer { branch, flow, bytes } => {
-                self.branch_answered_by_relay(call, branch, flow, &bytes, sdp, tx);
+            Waiting::BranchAnswer { branch, flow, bytes, outline } => {
+                if let Some(msg) = Outline::message(outline.as_deref(), &bytes) {
+                    self.branch_answered_by_relay(call, branch, flow, &msg, sdp, tx);
+                }
                 tx.give_buf(bytes);
             }
             Waiting::Request { side, server, flow, bytes, owed } => {

@@ -94,6 +94,24 @@ fn messages_wait_in_order_while_the_relay_is_asked() {
     assert_eq!(seen, ["183", "180", "200"]);
 }
 
+/// RFC 3261 §15.1.2: who hangs up hears at once that it was heard. The figures are for the record.
+#[test]
+fn the_200_to_a_bye_does_not_wait_for_the_figures() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    w.relay = false;
+    w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+    let bye = w.to(V1);
+    w.give(V1, &reply(&bye, "200 OK", "bt", V1, "", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+    assert!(w.ended.is_empty(), "its record waits for them");
+    let (id, _) = w.asked.pop_back().unwrap();
+    w.answer(id, Ok(Reply::Stats(Default::default())));
+    assert_eq!(w.ended.len(), 1);
+    assert!(w.take().is_empty());
+    w.nothing_is_left();
+}
+
 #[test]
 fn a_cancel_while_the_relay_is_asked_leaves_no_media_behind() {
     let mut w = World::new(true, |_| ());

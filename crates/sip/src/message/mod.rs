@@ -6,11 +6,13 @@
 
 mod check;
 mod method;
+mod outline;
 mod parse;
 mod respond;
 
 pub use check::{Reject, check, check_lenient, check_proxy};
 pub use method::Method;
+pub use outline::Outline;
 pub(crate) use parse::stream_length;
 pub use parse::{ParseError, call_id_of, kind_of};
 pub use respond::{Answer, reason_phrase, respond};

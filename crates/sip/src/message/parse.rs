@@ -94,7 +94,7 @@ fn fill(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
 
 /// A message of which nothing is read yet.
 #[inline(always)]
-fn blank(whole: &[u8]) -> Message<'_> {
+pub(super) fn blank(whole: &[u8]) -> Message<'_> {
     let buf = begin_of(whole);
     Message {
         buf,
@@ -123,7 +123,8 @@ struct Counts {
     contacts: usize,
 }
 
-const EMPTY: Entry = Entry { start: 0, name_len: 0, header: Header::Other, value: 0, value_end: 0 };
+pub(super) const EMPTY: Entry =
+    Entry { start: 0, name_len: 0, header: Header::Other, value: 0, value_end: 0 };
 
 /// The three digits of a status line, and what follows them.
 #[inline]
