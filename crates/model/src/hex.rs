@@ -2,7 +2,12 @@
 
 /// The bytes as lower-case hexadecimal digits, two for each byte.
 pub fn encode(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).map(char::from).collect()
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for b in bytes {
+        text.push(char::from(digit(b >> 4)));
+        text.push(char::from(digit(b & 15)));
+    }
+    text
 }
 
 /// The digit of a number below 16, lower case. Only the low four bits count.

@@ -1,11 +1,12 @@
-//! A decision record has two writers: serde's, and the one of the call path (`warp_model::json`). What they write is one.
+//! A decision record, of a call out or in, has two writers: serde's, and the one of the call path (`warp_model::json`). What they write is one.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 use warp_model::json::{JsonText, ToJson};
-use warp_model::{Currency, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{Currency, CustomerId, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::directory::Strategy as Order;
 use warp_policy::explain::*;
+use warp_policy::inbound::{Destination, InboundInputs, InboundRecord, TargetRecord, TrunkTarget};
 use warp_policy::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
 use warp_policy::rate::{PartialSecond, Rounding, RoundingMode};
 use warp_policy::{Refusal, SnapshotId};
@@ -149,7 +150,58 @@ prop_compose! {
     }
 }
 
+fn destination() -> impl Strategy<Value = Destination> {
+    let target = any::<(u128, u16, u16)>().prop_map(|(trunk, priority, weight)| TrunkTarget {
+        trunk: TrunkId::from_u128(trunk),
+        priority,
+        weight,
+    });
+    prop_oneof![Just(Destination::Nowhere), prop::collection::vec(target, 0..3).prop_map(Destination::Trunks)]
+}
+
+prop_compose! {
+    fn inbound_inputs()(
+        ids in any::<(Option<u128>, Option<u128>)>(), texts in (text(), text(), text()), at in any::<i64>(),
+        callback in any::<bool>(),
+    ) -> InboundInputs {
+        InboundInputs {
+            vendor_trunk: ids.0.map(VendorTrunkId::from_u128), trunk: ids.1.map(TrunkId::from_u128),
+            caller: texts.0, called: texts.1, at: Wall(at), call_hash: texts.2, callback,
+        }
+    }
+}
+
+prop_compose! {
+    fn inbound_record()(
+        head in (any::<u16>(), text(), any::<u128>(), inbound_inputs(), text(), maybe(select(&Refusal::ALL[..]))),
+        who in any::<(Option<u128>, Option<u128>, Option<u128>)>(), names in (text(), maybe(text()), maybe(text())),
+        numbers in (number(), number()),
+        told in (maybe(select(&DestinationClass::ALL[..])), maybe(select(&CALLERS[..])), jurisdiction()),
+        prices in (maybe(priced()), maybe(priced())), destination in maybe(destination()),
+        targets in prop::collection::vec((any::<u16>(), any::<u128>(), text()), 0..3),
+        unusable in prop::collection::vec(any::<u128>(), 0..3), max_duration_s in any::<u32>(),
+    ) -> InboundRecord {
+        InboundRecord {
+            version: head.0, direction: head.1, snapshot_id: format!("{:032x}", head.2).parse::<SnapshotId>().unwrap(),
+            inputs: head.3, summary: head.4, refusal: head.5, vendor: who.0.map(VendorId::from_u128),
+            vendor_name: names.0, called: numbers.0, number: who.1.map(NumberId::from_u128),
+            customer: who.2.map(CustomerId::from_u128), class: told.0, caller: numbers.1, caller_class: told.1,
+            orig_state: names.1, term_state: names.2, jurisdiction: told.2.0, jurisdiction_rule: told.2.1,
+            sell: prices.0, buy: prices.1, destination,
+            targets: targets.into_iter().map(|(rank, trunk, trunk_name)| TargetRecord {
+                rank, trunk: TrunkId::from_u128(trunk), trunk_name,
+            }).collect(),
+            unusable: unusable.into_iter().map(TrunkId::from_u128).collect(), max_duration_s,
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn an_inbound_decision_record_is_written_as_serde_writes_it(record in inbound_record()) {
+        same(&record);
+    }
+
     #[test]
     fn a_decision_record_is_written_as_serde_writes_it(record in record()) {
         same(&record);

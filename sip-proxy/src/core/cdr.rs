@@ -135,11 +135,7 @@ pub(super) fn decided(record: Option<&mut CallRecord>, decision: &Decision, expl
 }
 
 /// What policy decided of a call to one of our numbers.
-pub(super) fn inbound_decided(
-    record: Option<&mut CallRecord>,
-    explained: &InboundRecord,
-    written: Option<JsonText>,
-) {
+pub(super) fn inbound_decided(record: Option<&mut CallRecord>, explained: &InboundRecord, written: JsonText) {
     let Some(r) = record else {
         return;
     };
@@ -148,7 +144,7 @@ pub(super) fn inbound_decided(
     r.caller_e164 = explained.caller.map(|n| n.to_string());
     r.called_e164 = explained.called.map(|n| n.to_string());
     r.jurisdiction = explained.jurisdiction.map(|j| j.as_str().to_owned());
-    r.decision = written;
+    r.decision = Some(written);
 }
 
 /// Whether a record is one of an emergency call.

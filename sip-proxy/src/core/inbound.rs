@@ -84,10 +84,8 @@ impl Calls {
         };
         let decision = decide_inbound(&snapshot, &input);
         let explained = explain_inbound(&snapshot, &input, &decision);
-        let written = serde_json::to_string(&explained).ok().and_then(|text| JsonText::parse(text).ok());
-        if let (Some(customer), Some(number), Some(decision)) =
-            (explained.customer, explained.number, written)
-        {
+        if let (Some(customer), Some(number)) = (explained.customer, explained.number) {
+            let decision = JsonText::with(&explained, &mut self.written);
             let cdr_id = CallId::new(tx.now.wall, tx.rng.u128());
             let (reservation, rating) = (None, None);
             call.twin =
@@ -126,7 +124,7 @@ impl Calls {
         };
         let decision = decide_inbound(&snapshot, &input);
         let explained = explain_inbound(&snapshot, &input, &decision);
-        let written = serde_json::to_string(&explained).ok().and_then(|text| JsonText::parse(text).ok());
+        let written = JsonText::with(&explained, &mut self.written);
         cdr::inbound_decided(call.record.as_deref_mut(), &explained, written);
         call.inbound = Some(Box::new(decision));
         if tx.shared.is_draining() && !decision.callback {

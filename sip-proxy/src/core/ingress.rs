@@ -100,6 +100,7 @@ impl Core {
     fn is_shed(&self, msg: &Message<'_>, source: IpAddr) -> bool {
         msg.method() == Method::Invite
             && msg.to_tag().is_none()
+            && self.shed > 0
             && self.shed_draw(msg) % u64::from(overload::FULL) < u64::from(self.shed)
             && !self.tx.is_emergency(msg, self.tx.trunk_of(source))
     }

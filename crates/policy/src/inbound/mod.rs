@@ -4,6 +4,7 @@
 //! before anything rings (PRODUCT §2.10); only the call back to somebody who called for help is never refused for money.
 
 mod explain;
+mod json;
 
 use warp_model::hash::mix;
 use warp_model::{E164, Wall};
