@@ -1,8 +1,8 @@
 //! Reads finished call records from the topic `cdr.voice.v1` and posts them to PostgreSQL exactly once by `cdr_id`.
 //!
 //! Rows and cursor (one per consumer and log) are written in one transaction, and a record that is already there is not written again, so that kill −9
-//! at any moment, a repeated record and a wiped cursor all end with one row per call. PostgreSQL away: the consumer waits
-//! with back-off and the log keeps the records (F-PG-01, F-KAFKA-01). A record that cannot be read is put aside in
+//! at any moment, a repeated record and a wiped cursor all end with one row per call. PostgreSQL or Kafka away: the consumer
+//! waits with back-off, and log and journals keep the records (F-PG-01, F-KAFKA-01). A record that cannot be read is put aside in
 //! `cdr_rejects`, metered and logged: it never stops the others.
 
 use std::borrow::Cow;
@@ -107,8 +107,8 @@ impl Consumer {
                 }
                 Ok(Step::Idle) => self = self.wait_for_news().await,
                 Err(e) => {
-                    tracing::warn!(error = %e, "CDRs wait for PostgreSQL; the event log keeps them");
-                    self.show_lag();
+                    tracing::warn!(error = %e, "call records are not posted now; journals and event log keep them");
+                    self.show_lag().await;
                     let _ = tokio::time::timeout(pause, stop.wait_for(|s| *s)).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
@@ -124,7 +124,7 @@ impl Consumer {
         let from = self.reader.cursor();
         // Asked before the end is looked for: what comes in between is behind this end.
         let behind = self.topic.is_behind();
-        let events = match self.reader.next_batch(BATCH) {
+        let events = match self.next_batch().await? {
             Ok(events) => events,
             Err(e @ EventsError::Gone { .. }) => {
                 let missed = self.reader.skip_to_floor();
@@ -163,6 +163,25 @@ impl Consumer {
         }
     }
 
+    /// What comes next in the log. The outer error: the reader is lost, and finds its place again.
+    async fn next_batch(&mut self) -> Result<Result<Vec<Event>, EventsError>, StoreError> {
+        let mut reader = std::mem::replace(&mut self.reader, self.topic.from_floor());
+        let read = blocking(move || {
+            let batch = reader.next_batch(BATCH);
+            (reader, batch)
+        });
+        match read.await {
+            Ok((reader, batch)) => {
+                self.reader = reader;
+                Ok(batch)
+            }
+            Err(e) => {
+                self.placed = false;
+                Err(e)
+            }
+        }
+    }
+
     /// Goes to the stored cursor of this log, or to that of a version that kept one per consumer, if it is one of this log.
     /// Else reading begins at the floor.
     async fn place(&mut self) -> Result<(), StoreError> {
@@ -171,14 +190,24 @@ impl Consumer {
             None => rows::cursor_of_before(&mut tx, &self.name, TOPIC_CDR_VOICE).await?,
             stored => stored,
         };
+        // Its end is asked for, and the record before the place is read.
+        let (topic, position) = (self.topic.clone(), stored.clone());
+        let cursor = blocking(move || {
+            topic.ready()?;
+            position.map(|position| topic.cursor(&position)).transpose()
+        });
+        let cursor = cursor.await?;
+        self.reader = self.topic.from_floor();
         if let Some(position) = stored {
-            match self.topic.cursor(&position) {
+            match cursor.and_then(|cursor| cursor.ok_or(EventsError::NoCursor)) {
                 Ok(cursor) => self.reader.seek(&cursor).map_err(unreadable_log)?,
                 Err(e @ (EventsError::Foreign { .. } | EventsError::NoCursor)) => {
                     tracing::warn!(error = %e, position, "the stored cursor is not used; reading the event log from its beginning");
                 }
                 Err(e) => return Err(unreadable_log(e)),
             }
+        } else {
+            cursor.map_err(unreadable_log)?;
         }
         self.reader.acknowledge(&self.name);
         self.placed = true;
@@ -320,9 +349,10 @@ impl Consumer {
     }
 
     /// Age of the oldest record that waits.
-    fn show_lag(&self) {
+    async fn show_lag(&self) {
         let probe = self.topic.reader(&self.reader.cursor());
-        let oldest = probe.and_then(|mut p| p.next_batch(1)).ok().and_then(|e| e.into_iter().next());
+        let oldest = blocking(move || probe.and_then(|mut p| p.next_batch(1)));
+        let oldest = oldest.await.ok().and_then(Result::ok).and_then(|e| e.into_iter().next());
         let age = oldest.as_ref().map_or(0.0, age);
         self.metrics.cdr_lag_seconds.set(age);
     }
@@ -342,6 +372,12 @@ impl Consumer {
         }
         self
     }
+}
+
+/// Works on a thread made for blocking: the log may be on a disk or beyond a network that takes its time.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| StoreError::Internal(format!("reader of the event log: {e}")))
 }
 
 fn unreadable_log(e: EventsError) -> StoreError {
