@@ -9,7 +9,7 @@ use warp_control_plane::metrics::Metrics;
 use warp_control_plane::store::{Scope, Store};
 use warp_events::TOPIC_CDR_VOICE;
 use warp_events::metrics::{Sink, WriteResult};
-use warp_model::{CallId, CustomerId, TrunkId};
+use warp_model::{CallId, CustomerId, TrunkId, Wall};
 
 fn id(n: u128) -> String {
     CallId::from_u128(n).to_string()
@@ -233,6 +233,42 @@ fn a_consumer_that_is_behind_the_floor_goes_on_there_and_counts_what_it_missed()
         // What it has may go.
         append(&log, 100..101);
         assert_eq!(drain(&mut consumer).await, 1);
+    });
+}
+
+/// F-KAFKA-01: what was posted once may have left by retention, and comes again when a log is read from its beginning.
+#[test]
+fn f_kafka_01_a_record_older_than_the_kept_ones_is_put_aside_and_never_in_the_ledger() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data();
+        let app = &api.control.app;
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let keep = i64::try_from(app.config.retention.keep.as_micros()).unwrap();
+        let append = |age: i64, n: u128| {
+            let at = Wall(app.wall().0 - age);
+            let id = CallId::new(at, n).to_string();
+            let mut call = record(&id, &customer, trunk["id"].as_str().unwrap());
+            call["setup_at"] = json!(at.0);
+            topic.append_durable(id.as_bytes(), call.to_string().as_bytes()).unwrap();
+        };
+        let minute = 60_000_000;
+        append(keep + minute, 1);
+        append(keep - minute, 2);
+        append(0, 3);
+        let consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+        let mut consumer = consumer.rating_again(app.clone());
+        assert_eq!(drain(&mut consumer).await, 3);
+        let store = &app.store;
+        assert_eq!((count(store, "calls").await, count(store, "cdr_rejects").await), (2, 1));
+        let errors = log.metrics().cdr_written.value((Sink::Postgres, WriteResult::Error));
+        assert_eq!(errors, 1, "it is counted");
+        let balance = format!("/bans/{}/balance", trunk["ban_id"].as_str().unwrap());
+        let seen = api.op("GET", &balance, None).await.data();
+        assert_eq!(seen["balance"]["amount"].as_str(), Some("-0.02"), "two of a cent each");
+        common::audit(&api).await;
     });
 }
 

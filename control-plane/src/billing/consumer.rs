@@ -3,7 +3,7 @@
 //! Rows and cursor (one per consumer and log) are written in one transaction, and a record that is already there is not written again, so that kill −9
 //! at any moment, a repeated record and a wiped cursor all end with one row per call. PostgreSQL or Kafka away: the consumer
 //! waits with back-off, and log and journals keep the records (F-PG-01, F-KAFKA-01). A record that cannot be read is put aside in
-//! `cdr_rejects`, metered and logged: it never stops the others.
+//! `cdr_rejects`, metered and logged: it never stops the others. So is one that is older than the records that are kept.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -228,6 +228,16 @@ impl Consumer {
                     continue;
                 }
             };
+            if self
+                .snapshots
+                .as_ref()
+                .is_some_and(|app| super::retention::is_over(app, &rated.posting.record))
+            {
+                // Had it been posted, its row may be gone: nobody can say that it is not posted a second time.
+                tracing::error!(offset = event.offset, cdr_id = %rated.posting.record.cdr_id, "a CDR is older than api.calls_keep; it is put aside and not billed");
+                unreadable.push((event, "older than api.calls_keep".to_owned()));
+                continue;
+            }
             let at = *by_id.entry(rated.posting.record.cdr_id).or_insert(batch.len());
             match batch.get_mut(at) {
                 None => batch.push(rated),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use warp_model::Wall;
+use warp_model::cdr::CallRecord;
 
 use crate::App;
 use crate::store::{Scope, StoreError, retention as rows};
@@ -69,14 +70,25 @@ fn say(done: Expired) {
     }
 }
 
+/// Calls that began before this moment leave.
+fn oldest(app: &App, retention: Retention) -> Wall {
+    let keep = i64::try_from(retention.keep.as_micros()).unwrap_or(i64::MAX);
+    Wall(app.wall().0.saturating_sub(keep).max(0))
+}
+
+/// Whether the row of this call may have left already.
+pub(super) fn is_over(app: &App, call: &CallRecord) -> bool {
+    let before = oldest(app, app.config.retention);
+    call.cdr_id.made_at() < before && call.setup_at < before
+}
+
 /// One pass over everything that is too old. Errors: the database; what went is gone.
 pub async fn expire(
     app: &App,
     retention: Retention,
     stop: &watch::Receiver<bool>,
 ) -> Result<Expired, StoreError> {
-    let keep = i64::try_from(retention.keep.as_micros()).unwrap_or(i64::MAX);
-    let before = Wall(app.wall().0.saturating_sub(keep).max(0));
+    let before = oldest(app, retention);
     let mut done = Expired::default();
     let mut after = String::new();
     while !*stop.borrow() {
