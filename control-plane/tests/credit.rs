@@ -137,7 +137,11 @@ fn what_calls_have_cost_is_held_until_it_is_posted_and_the_rest_comes_back() {
         a.pass(LEASE + Duration::from_secs(3));
         a.agent.look(false).await;
         let (has, held, _) = balance(&api, ban).await;
-        assert_eq!((has.as_str(), held.as_str()), ("10", "1.01"), "not posted yet; a new lease has a unit");
+        assert_eq!(
+            (has.as_str(), held.as_str()),
+            ("10", "0.21"),
+            "not posted yet; a new lease has 20 increments"
+        );
         let dir = tempfile::tempdir().unwrap();
         let log = event_log(dir.path());
         let id = CallId::from_u128(1).to_string();
@@ -150,7 +154,7 @@ fn what_calls_have_cost_is_held_until_it_is_posted_and_the_rest_comes_back() {
         let app = &api.control.app;
         let mut consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
         while consumer.step().await.unwrap() != Step::Idle {}
-        assert_eq!(balance(&api, ban).await, ("9.99".into(), "1".into(), "8.99".into()));
+        assert_eq!(balance(&api, ban).await, ("9.99".into(), "0.2".into(), "9.79".into()));
         assert_eq!(leases(&api, ban).await.len(), 1, "the old one is over");
     });
 }
@@ -178,6 +182,49 @@ fn a_running_node_extends_its_lease_and_gives_back_what_lies_idle() {
         assert_eq!(held, "1", "a unit stays for the next call");
         assert_eq!(a.wallet.place(ban).purse().unwrap().free(), Nanos(UNIT));
     });
+}
+
+/// A small account is not held by the nodes that nobody calls from: each keeps some 20 increments, and near the end nothing.
+#[test]
+fn idle_nodes_keep_little_of_a_small_account_and_nothing_of_an_empty_one() {
+    const CENT: i64 = UNIT / 100;
+    with_configured_api(
+        |config| config.credit_lease = Duration::from_secs(120),
+        |api| async move {
+            let (ban, _, _) = prepaid(&api, "4").await;
+            let mut idle: Vec<Node> = (0..4).map(|n| Node::new(&api, &format!("n{n}"), None)).collect();
+            let mut busy = Node::new(&api, "busy", None);
+            let has = |n: &Node| n.wallet.place(ban).purse().map_or(0, |p| p.free().0);
+            // On two of them there was a call once; the others were never called at.
+            for (n, node) in idle.iter_mut().enumerate() {
+                node.wallet.place(ban);
+                if n < 2 {
+                    node.call(ban, CENT / 10);
+                    node.agent.look(false).await;
+                    drop(node.call(ban, CENT / 10).expect("a call"));
+                    node.pass(Duration::from_secs(31));
+                }
+                for _ in 0..4 {
+                    node.agent.look(false).await;
+                    node.pass(Duration::from_millis(600));
+                }
+                // 20 increments are 0.02, a fiftieth of what there is 0.08.
+                assert!((CENT * 6..=CENT * 8).contains(&has(node)), "{n}: {}", has(node));
+            }
+            // The busy one spends nearly everything; the idle ones hear of that when they extend their leases, and give the rest back.
+            let mut calls = Vec::new();
+            for _ in 0..140 {
+                for node in idle.iter_mut().chain([&mut busy]) {
+                    node.pass(Duration::from_secs(10));
+                    node.agent.look(false).await;
+                }
+                calls.extend(busy.call(ban, CENT * 5));
+            }
+            let taken: i64 = calls.iter().map(|c| c.amount().0).sum();
+            assert!(taken > UNIT * 4 - CENT * 20, "{} of 4 could be spent where the calls are", Nanos(taken));
+            assert!(taken <= UNIT * 4);
+        },
+    );
 }
 
 #[test]

@@ -29,8 +29,14 @@ pub struct Door {
 
 /// How often purses are looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// What a purse has at least when there is enough: one unit of the currency.
+/// What a purse has at least when there is plenty: one unit of the currency.
 const BASE: i64 = 1_000_000_000;
+/// What it has of a smaller account: so many increments of a call, or a part of what is left of the account, when that is more.
+const INCREMENTS: i64 = 20;
+/// That part.
+const PART: i64 = 50;
+/// The most that an idle node keeps is this part of an account: what the bank lends one node at once.
+const MOST: i64 = 4;
 /// Pause before an account that had nothing to lend is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often leases of processes that are gone are looked for.
@@ -65,7 +71,24 @@ pub struct Agent {
 #[derive(Default)]
 struct Known {
     asked: Mono,
-    used: Mono,
+    /// When a call used the purse, or wanted to; `None`: none ever did.
+    used: Option<Mono>,
+    /// What was left at the bank when it last lent something, or got it back.
+    left: i64,
+}
+
+impl Known {
+    /// What a node keeps of an account that nobody calls from here: enough for its next calls, and a small part of what there is, so that
+    /// many nodes hold no small account among them. `free` is what it has now; `None`: it has no lease, and the bank is not known either.
+    fn keeps(&self, free: Option<i64>, increment: i64) -> i64 {
+        let next = increment.saturating_mul(INCREMENTS).min(BASE);
+        let Some(has) = free.map(|free| self.left.max(0).saturating_add(free)) else {
+            return if increment > 0 { next } else { BASE };
+        };
+        let most = has / MOST;
+        // Near the end of the money it goes to one node, and not to one that has no calls.
+        if most < increment { 0 } else { next.max(has / PART).min(BASE).min(most) }
+    }
 }
 
 impl Agent {
@@ -124,21 +147,30 @@ impl Agent {
         let known = self.known.entry(place.ban()).or_default();
         let (free, held) = purse.as_ref().map_or((0, 0), |p| (p.free().0, p.held().0));
         if held > 0 || taken.0 > 0 || missed.want.0 > 0 {
-            known.used = now;
+            known.used = Some(now);
         }
+        let idle = held == 0 && known.used.is_none_or(|used| now.since(used) >= IDLE);
         let lease = self.app.config.credit_lease;
-        let goal = BASE.max(held).max(taken.0.saturating_mul(4)).max(missed.want.0.saturating_mul(2));
-        let renew = purse.as_ref().is_some_and(|p| p.ends() <= now + lease / 2);
+        let increment = place.increment();
+        let keeps = known.keeps(purse.as_ref().map(|p| p.free().0), increment.0);
+        let goal = match idle {
+            true => keeps,
+            // Who has calls wants at least the next one's beginning, however little there is.
+            false => keeps.max(increment.0.saturating_mul(INCREMENTS).min(BASE)),
+        };
+        let goal = goal.max(held).max(taken.0.saturating_mul(4)).max(missed.want.0.saturating_mul(2));
+        // A lease that holds nothing, of an account that nobody here calls from, is left to end.
+        let renew =
+            (!idle || free.max(goal) > 0) && purse.as_ref().is_some_and(|p| p.ends() <= now + lease / 2);
         let short = free < goal / 2 && now.since(known.asked) >= ASK_AGAIN;
-        let idle = held == 0 && now.since(known.used) >= IDLE && free > goal;
         if missed.want.0 > 0 || short || renew {
             known.asked = now;
             let want = if free < goal { goal.saturating_sub(free) } else { 0 };
             let lease = purse.as_ref().map(|p| p.epoch());
-            let ask = Ask { want: Nanos(want), need: missed.need.max(place.increment()), lease };
+            let ask = Ask { want: Nanos(want), need: missed.need.max(increment), calls: !idle, lease };
             self.borrow(place, ask).await?;
         }
-        if (idle || free > goal.saturating_mul(4))
+        if free > if idle { goal } else { goal.saturating_mul(4) }
             && let Some(purse) = purse
         {
             let back = purse.take_back(Nanos(free.saturating_sub(goal)));
@@ -159,6 +191,7 @@ impl Agent {
         };
         rows::write(&mut tx, place.ban(), &locked, Some(&self.holder)).await?;
         tx.commit().await?;
+        self.known.entry(place.ban()).or_default().left = grant.left.0;
         match place.purse().filter(|p| p.epoch() == grant.epoch) {
             Some(purse) => purse.extend(grant.more, ends),
             None => {
@@ -170,12 +203,13 @@ impl Agent {
     }
 
     /// What was taken off a purse is given back; when that fails it stays lent until the lease is closed.
-    async fn give_back(&self, purse: &Purse, back: Nanos) -> Result<(), StoreError> {
+    async fn give_back(&mut self, purse: &Purse, back: Nanos) -> Result<(), StoreError> {
         let mut tx = self.app.store.begin(Scope::Operator("credit")).await?;
         let Some(mut locked) = rows::lock(&mut tx, purse.ban()).await? else { return Ok(()) };
         if locked.account.give_back(&self.holder.process, purse.epoch(), back) {
             rows::write(&mut tx, purse.ban(), &locked, None).await?;
             tx.commit().await?;
+            self.known.entry(purse.ban()).or_default().left = locked.account.free().0;
         }
         Ok(())
     }

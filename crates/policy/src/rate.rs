@@ -27,6 +27,13 @@ pub struct Rate {
     pub rounding: Rounding,
 }
 
+impl Rate {
+    /// Whether no call of it costs anything, however long it is.
+    pub fn is_free(&self) -> bool {
+        self.rate_per_min == Nanos::ZERO && self.terms.setup_fee == Nanos::ZERO
+    }
+}
+
 /// What the customer pays.
 pub type SellRate = Rate;
 /// What a vendor charges.

@@ -35,7 +35,7 @@ fn account(balance: i64, credit: i64) -> Account {
 }
 
 fn ask(want: i64, need: i64) -> Ask {
-    Ask { want: Nanos(want), need: Nanos(need), lease: None }
+    Ask { want: Nanos(want), need: Nanos(need), calls: true, lease: None }
 }
 
 #[derive(Clone, Debug)]
@@ -350,8 +350,14 @@ fn near_the_end_one_increment_is_lent_to_one_node_only() {
     assert_eq!(bank.lend("c", ask(500, 10), wall(0), later), None);
     assert_eq!(bank.lend("a", on(1, ask(500, 10)), wall(0), later).unwrap().more, Nanos(10), "one increment");
     assert_eq!(bank.free().0, left - 10);
+    let idle = Ask { calls: false, ..ask(500, 10) };
+    assert_eq!(bank.lend("a", on(1, idle), wall(0), later).unwrap().more, Nanos(0), "nobody calls there");
     // Whose increment is dearer than what is left gets nothing, the owner or not.
     assert_eq!(bank.lend("a", on(1, ask(500, 100)), wall(0), later).unwrap().more, Nanos(0));
+    // An owner that gave nearly everything back keeps no other node from the rest.
+    assert!(bank.give_back("a", 1, Nanos(34)));
+    let more = bank.lend("b", on(2, ask(500, 30)), wall(0), later).unwrap();
+    assert_eq!((more.more, more.left), (Nanos(30), bank.free()));
 }
 
 #[test]

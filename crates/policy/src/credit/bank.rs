@@ -45,8 +45,10 @@ pub struct Account {
 pub struct Ask {
     /// How much it would like to have free, for its calls of the next while.
     pub want: Nanos,
-    /// How much makes a difference: the first whole increment of a call that waits; less is of no use to it. 0: of nothing that waits.
+    /// How much makes a difference: the first whole increment of a call; less is of no use to it. 0: it is not known.
     pub need: Nanos,
+    /// Whether calls come there: near the end of the money nothing is lent to a node that has none.
+    pub calls: bool,
     /// The lease that it would like to go on with. One that has ended on the node is named by nobody: it is closed, and its node must not
     /// have money of two purses in one lease.
     pub lease: Option<i64>,
@@ -61,6 +63,8 @@ pub struct Grant {
     pub more: Nanos,
     /// When the lease ends by the bank's clock.
     pub expires_at: Wall,
+    /// What may still be lent now, to this node and to the others.
+    pub left: Nanos,
 }
 
 /// A part of what is free that one node gets at most, so that the others find something too.
@@ -88,7 +92,8 @@ impl Account {
         if let Some(lease) = self.leases.iter_mut().find(open) {
             lease.granted = Nanos(lease.granted.0.saturating_add(more.0));
             lease.expires_at = lease.expires_at.max(expires_at);
-            return Some(Grant { epoch: lease.epoch, more, expires_at: lease.expires_at });
+            let (epoch, expires_at) = (lease.epoch, lease.expires_at);
+            return Some(Grant { epoch, more, expires_at, left: self.free() });
         }
         if more <= Nanos::ZERO {
             return None;
@@ -103,11 +108,12 @@ impl Account {
             closed: false,
         };
         self.leases.push(lease);
-        Some(Grant { epoch: self.epoch, more, expires_at })
+        Some(Grant { epoch: self.epoch, more, expires_at, left: self.free() })
     }
 
     /// How much of what is free a node gets: a quarter at most, while that is of use; near the end of the money one increment, and only on
-    /// one node, the one whose lease has gone on longest.
+    /// one node, of those that hold so much the one whose lease has gone on longest. A node that holds less, as one without calls does, keeps
+    /// no other one from the rest.
     fn share(&self, node: &str, ask: Ask, now: Wall) -> Nanos {
         let free = self.free().0;
         if free <= 0 || ask.want.0 <= 0 {
@@ -118,13 +124,13 @@ impl Account {
         if quarter >= useful {
             return Nanos(ask.want.0.max(ask.need.0).min(quarter));
         }
-        let open = self.leases.iter().filter(|l| !l.closed && l.expires_at > now);
-        let owner = open.min_by_key(|l| l.epoch);
+        let holds = |l: &&Lease| !l.closed && l.expires_at > now && l.held().0 >= useful;
+        let owner = self.leases.iter().filter(holds).min_by_key(|l| l.epoch);
         if free < useful || owner.is_some_and(|l| l.node != node) {
             return Nanos::ZERO;
         }
         // What is left at the end, when nobody waits for an increment, is not worth lending.
-        if ask.need <= Nanos::ZERO { Nanos::ZERO } else { Nanos(ask.need.0.min(free)) }
+        if ask.need <= Nanos::ZERO || !ask.calls { Nanos::ZERO } else { Nanos(ask.need.0.min(free)) }
     }
 
     /// A node has taken money off its lease, which it cannot spend any more. False: it is not its lease, or does not hold so much.

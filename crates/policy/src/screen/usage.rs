@@ -345,7 +345,8 @@ impl Bound {
         }
         let undo_customer_spend = Lent::new(|| cs.correct(-amount, day));
         let credit = match (sell, self.places.get(trunk.at()).and_then(Option::as_ref)) {
-            (Some(rate), Some(place)) => Some(Credit::begin(place, rate, now.mono)?),
+            // What costs nothing needs no money: an account without any still takes its toll-free calls.
+            (Some(rate), Some(place)) if !rate.is_free() => Some(Credit::begin(place, rate, now.mono)?),
             _ => None,
         };
         if !ts.take_token(tl.cps, now_ns) {
