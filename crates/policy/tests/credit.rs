@@ -467,3 +467,26 @@ fn a_call_for_help_needs_no_lease_and_nor_does_who_pays_later() {
     assert_eq!(usage.wallet().place(ban()).missed(), Missed::default());
     assert_eq!((Refusal::NoCredit.sip_status(), Refusal::NoCredit.q850()), (402, 21));
 }
+
+/// A toll-free number, a free destination: nothing is to be paid, so no money is needed, and the lack of it ends no call.
+#[test]
+fn what_costs_nothing_needs_no_lease_and_what_only_begins_free_does() {
+    let (usage, bound, s) = paid_ahead();
+    let decision =
+        warp_policy::decide(&s, &world::input("+12125550100", "+14155550100"), &warp_policy::Live::default());
+    let sell = decision.sell.expect("a price");
+    let free = warp_policy::SellRate { rate_per_min: Nanos(0), ..sell };
+    let mut call = bound.admit(TrunkIx(0), Some(&free), at(0)).expect("there is nothing to pay");
+    assert_eq!((call.paid(), call.lease(), call.pay_on(mono(9))), (None, None, true));
+    assert_eq!(usage.wallet().place(ban()).missed(), Missed::default(), "nobody borrows for it");
+    drop(call);
+    // A set-up fee alone is money, and so is a price whose first minute is rounded to nothing.
+    let fee = warp_policy::SellRate {
+        terms: warp_policy::deck::Terms { setup_fee: Nanos(INCREMENT), ..sell.terms },
+        ..free
+    };
+    let small = warp_policy::SellRate { rate_per_min: Nanos(1), ..sell };
+    for rate in [fee, small] {
+        assert_eq!(bound.admit(TrunkIx(0), Some(&rate), at(0)).unwrap_err(), Refusal::NoCredit, "{rate:?}");
+    }
+}
