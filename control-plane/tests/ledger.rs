@@ -231,6 +231,48 @@ fn calls_are_in_the_ledger_once_with_one_posting_per_account_and_batch() {
     });
 }
 
+/// A record with a real end takes the place of a reconstructed one that had cost something: what that one had cost goes back to whoever had
+/// paid it, also when the call was free in the end, or is another account's now.
+#[test]
+fn what_a_reconstructed_call_had_cost_goes_back_to_whoever_had_paid_it() {
+    with_api(|api| async move {
+        let (customer, _, trunk, ban) = account(&api, "Acme").await;
+        let bans = format!("/customers/{customer}/bans");
+        let second = api.op("POST", &bans, Some(json!({ "name": "second" }))).await.data();
+        let second = second["id"].as_str().unwrap().to_owned();
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let put = |n: u128, change: &dyn Fn(&mut Value)| {
+            let id = CallId::from_u128(n).to_string();
+            let mut call = record(&id, &customer, &trunk);
+            change(&mut call);
+            topic.append_durable(id.as_bytes(), call.to_string().as_bytes()).unwrap();
+        };
+        let app = &api.control.app;
+        let drain = async || {
+            let mut c = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+            while c.step().await.unwrap() != Step::Idle {}
+        };
+        for n in 1..=3 {
+            put(n, &|r| r["recovered"] = json!(true));
+        }
+        drain().await;
+        assert_eq!(balance(&api, &ban).await, "-0.03");
+        // It was not answered; it was answered and free; it is paid by another account.
+        put(1, &|r| (r["rating"], r["answer_at"]) = (Value::Null, Value::Null));
+        put(2, &|r| r["rating"]["sell"]["charge"] = json!("0"));
+        put(3, &|r| r["paid"] = json!({ "ban_id": second }));
+        drain().await;
+        assert_eq!(
+            (balance(&api, &ban).await, balance(&api, &second).await),
+            ("0".into(), "-0.01".into()),
+            "each once, and nobody pays for what was free"
+        );
+        audit(&api).await;
+    });
+}
+
 #[test]
 fn a_customer_begins_with_an_account_and_the_first_one_pays_for_what_names_none() {
     with_api(|api| async move {

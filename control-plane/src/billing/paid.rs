@@ -14,12 +14,7 @@ use crate::store::{StoreError, Tx};
 
 /// The accounts of a batch, each with the posting that it may get.
 pub(super) struct Paid {
-    accounts: BTreeMap<String, Account>,
-}
-
-struct Account {
-    customer: CustomerId,
-    posting: PostingId,
+    accounts: BTreeMap<String, PostingId>,
 }
 
 impl Paid {
@@ -70,56 +65,62 @@ impl Paid {
                 .or_else(|| of_trunk(posting))
                 .or_else(|| of_customers.get(&customer.to_string()).cloned());
             let Some(ban) = ban else { continue };
-            let posting_of = || new_id().map(|posting| Account { customer, posting });
-            let account = match this.accounts.entry(ban.clone()) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(posting_of()?),
+            let made = match this.accounts.entry(ban.clone()) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(new_id()?),
             };
-            posting.paid_by = Some((ban, account.posting));
+            posting.paid_by = Some((ban, made));
         }
         Ok(this)
     }
 
-    /// Posts what the calls that were written cost, one posting per account.
+    /// Posts what the calls that were written cost, one posting per account. A call that takes the place of a reconstructed one gives back
+    /// what that one had cost, to whoever had paid for it, also when it costs nothing itself.
     pub(super) async fn post(
         &self,
         tx: &mut Tx,
         batch: &[&Posting<'_>],
         written: &HashMap<String, Written>,
     ) -> Result<(), StoreError> {
-        let mut sums: BTreeMap<&str, (i64, i32, String)> = BTreeMap::new();
-        let mut leases: BTreeMap<(&str, i64), i64> = BTreeMap::new();
+        let mut sums: BTreeMap<&str, Sum<'_>> = BTreeMap::new();
+        let mut leases: BTreeMap<(String, i64), i64> = BTreeMap::new();
         for p in batch {
-            let Some((ban, _)) = &p.paid_by else { continue };
-            let more = match written.get(&p.record.cdr_id.to_string()) {
-                Some(Written::New) => charge(p),
-                Some(Written::Instead(before)) => charge(p).saturating_sub(*before),
+            let before = match written.get(&p.record.cdr_id.to_string()) {
+                Some(Written::New) => None,
+                Some(Written::Instead(before)) => before.paid_by.as_ref().map(|by| (by, before.cost)),
                 None => continue,
             };
-            let currency = p.record.rating.as_ref().map(|r| r.sell.currency.as_str().to_owned());
-            let (sum, calls, _) = sums.entry(ban).or_insert((0, 0, currency.unwrap_or_default()));
-            let too_much = || StoreError::Value("a batch of calls costs more than fits".into());
-            *sum = sum.checked_add(more).ok_or_else(too_much)?;
-            *calls = calls.saturating_add(1);
+            let now = p.paid_by.as_ref().zip(p.record.rating.as_ref());
+            let now = now.map(|((ban, _), r)| (ban, r.sell.currency.as_str(), charge(p)));
+            let back = before.map(|((ban, currency), cost)| (ban, currency.as_str(), cost.saturating_neg()));
             // Only what was paid from a lease of this very account is held there.
-            let lease = p.record.paid.filter(|paid| paid.ban_id.to_string() == *ban).and_then(|p| p.lease);
-            if let Some(epoch) = lease {
-                let cost = leases.entry((ban, epoch)).or_default();
-                *cost = cost.saturating_add(more);
+            let lease = p.record.paid.and_then(|paid| Some((paid.ban_id.to_string(), paid.lease?)));
+            let mut counted = "";
+            for (ban, currency, more) in now.into_iter().chain(back) {
+                let Some(customer) = p.record.customer_id else { continue };
+                let sum = sums.entry(ban).or_insert(Sum { customer, currency, amount: 0, calls: 0 });
+                let too_much = || StoreError::Value("a batch of calls costs more than fits".into());
+                sum.amount = sum.amount.checked_add(more).ok_or_else(too_much)?;
+                sum.calls = sum.calls.saturating_add(i32::from(counted != ban));
+                counted = ban;
+                if let Some(lease) = lease.as_ref().filter(|(of, _)| of == ban) {
+                    let cost = leases.entry(lease.clone()).or_default();
+                    *cost = cost.saturating_add(more);
+                }
             }
         }
-        for (ban, (sum, calls, currency)) in sums {
-            let Some(account) = self.accounts.get(ban) else { continue };
+        for (ban, Sum { customer, currency, amount, calls }) in sums {
+            let id = self.accounts.get(ban).map_or_else(new_id, |id| Ok(*id))?;
             // Each call is in the ledger once because its row is; so the key needs to say no more than which posting it is.
-            let key = account.posting.to_string();
+            let key = id.to_string();
             let posting = NewPosting {
-                id: account.posting,
-                customer: account.customer,
+                id,
+                customer,
                 ban,
                 kind: "usage",
                 key: &key,
-                currency: &currency,
-                amount: Nanos(sum.saturating_neg()),
+                currency,
+                amount: Nanos(amount.saturating_neg()),
                 against: "revenue",
                 calls: Some(calls),
                 reason: "calls",
@@ -131,13 +132,22 @@ impl Paid {
             }
         }
         if !leases.is_empty() {
-            let bans: Vec<&str> = leases.keys().map(|(ban, _)| *ban).collect();
+            let bans: Vec<&str> = leases.keys().map(|(ban, _)| ban.as_str()).collect();
             let epochs: Vec<i64> = leases.keys().map(|(_, epoch)| *epoch).collect();
             let costs: Vec<i64> = leases.values().copied().collect();
             credit::posted(tx, &bans, &epochs, &costs).await?;
         }
         Ok(())
     }
+}
+
+/// What the calls of a batch do to an account.
+struct Sum<'a> {
+    customer: CustomerId,
+    currency: &'a str,
+    /// What they cost, in nano-units.
+    amount: i64,
+    calls: i32,
 }
 
 fn new_id() -> Result<PostingId, StoreError> {

@@ -24,12 +24,21 @@ pub struct Posting<'a> {
 }
 
 /// What became of a record that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// The record was not there before.
     New,
-    /// It took the place of one whose end was reconstructed, and which had cost so many nano-units.
-    Instead(i64),
+    /// It took the place of one whose end was reconstructed.
+    Instead(Before),
+}
+
+/// What was posted of a call whose end was reconstructed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// What it had cost, in nano-units.
+    pub cost: i64,
+    /// The account that had paid for it, and its currency; `None`: nobody had.
+    pub paid_by: Option<(String, String)>,
 }
 
 /// Writes calls in one statement; those that were there already are not among what it gives.
@@ -95,8 +104,9 @@ pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<Strin
                 return Ok((id, Written::New));
             }
             // What it had cost is read by the same statement. Not there: the row came while the statement ran; the batch is tried again.
-            let before: Option<i64> = row.try_get(2)?;
-            before.map(|was| (id, Written::Instead(was))).ok_or(StoreError::Serialization)
+            let cost: i64 = row.try_get::<Option<i64>, _>(2)?.ok_or(StoreError::Serialization)?;
+            let (ban, currency): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+            Ok((id, Written::Instead(Before { cost, paid_by: ban.zip(currency) })))
         })
         .collect()
 }
@@ -167,7 +177,7 @@ statements! {
     /// CDRs, each exactly once: one array per column. The id of each row that was written comes back, and whether it is new:
     /// a record with a real end takes the place of one whose end was reconstructed, as long as that is not billed.
     CALLS_INSERT = "WITH before AS (
-            SELECT cdr_id, coalesce(sell, 0) AS sell FROM calls WHERE cdr_id = ANY($1::text[]) AND recovered)
+            SELECT cdr_id, coalesce(sell, 0) AS sell, ban_id, currency FROM calls WHERE cdr_id = ANY($1::text[]) AND recovered)
         INSERT INTO calls (
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
@@ -203,7 +213,8 @@ statements! {
             direction = excluded.direction, number_id = excluded.number_id,
             ban_id = excluded.ban_id, posting_id = excluded.posting_id, record = NULL, posted_at = excluded.posted_at
         WHERE calls.recovered AND NOT excluded.recovered AND calls.billed_at IS NULL
-        RETURNING cdr_id, xmax = 0, (SELECT b.sell FROM before b WHERE b.cdr_id = calls.cdr_id)";
+        RETURNING cdr_id, xmax = 0, (SELECT b.sell FROM before b WHERE b.cdr_id = calls.cdr_id),
+            (SELECT b.ban_id FROM before b WHERE b.cdr_id = calls.cdr_id), (SELECT b.currency FROM before b WHERE b.cdr_id = calls.cdr_id)";
     /// Snapshots of calls that were not rated again when they were posted.
     UNCHECKED_SNAPSHOTS = "SELECT DISTINCT snapshot_id FROM calls WHERE rating_status = 'unchecked' AND snapshot_id <> ALL($1)
         LIMIT 100";
