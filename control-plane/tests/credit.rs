@@ -274,6 +274,68 @@ fn f_proc_04_the_lease_of_a_lost_process_stays_held_until_its_records_are_posted
     });
 }
 
+/// An operator takes money out of an account while it is lent: the call goes on with what its node holds, and nothing more is lent to anybody.
+/// (Elsewhere it talked on for nothing: ASTPP 145.)
+#[test]
+fn money_that_is_taken_out_while_a_call_runs_is_not_lent_again() {
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "10").await;
+        let (mut a, mut b) = (Node::new(&api, "a", None), Node::new(&api, "b", None));
+        a.call(ban, UNIT);
+        a.agent.look(false).await;
+        let lent = a.wallet.place(ban).purse().unwrap().free().0;
+        let bearer = format!("Bearer {}", api.operator);
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", "b"),
+        ];
+        let body = json!({ "amount": usd("10"), "direction": "debit", "reason": "moved" }).to_string();
+        let path = format!("/api/v1/admin/bans/{ban}/adjustments");
+        assert_eq!(api.send("POST", &path, &headers, body.as_bytes()).await.status, 201);
+        let mut calls = Vec::new();
+        for _ in 0..20 {
+            for node in [&mut a, &mut b] {
+                calls.extend(node.call(ban, UNIT / 4));
+                node.pass(Duration::from_millis(200));
+                node.agent.look(false).await;
+            }
+        }
+        let taken: i64 = calls.iter().map(|c: &Lent<Held>| c.amount().0).sum();
+        assert!(taken <= lent && taken > lent - UNIT / 4, "{taken} of {lent}");
+        assert_eq!(
+            balance(&api, ban).await.2,
+            Nanos(-lent).text().as_str(),
+            "what is lent may still be spent"
+        );
+    });
+}
+
+/// A process said what the calls of a lease had cost, and died before their records were written: nobody will ever post that.
+#[test]
+fn f_proc_04_what_a_lost_process_said_of_its_cost_comes_back_when_no_record_says_so() {
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "10").await;
+        let mut a = Node::new(&api, "a", Some("cdr:one"));
+        a.call(ban, UNIT);
+        a.agent.look(false).await;
+        Held::settle(a.call(ban, UNIT).unwrap(), Nanos(UNIT));
+        a.pass(LEASE + Duration::from_secs(3));
+        a.agent.look(false).await;
+        let lost: Vec<Value> = leases(&api, ban).await;
+        assert!(lost.iter().any(|l| l["closed"] == true && l["held"]["amount"] == "1"), "{lost:?}");
+        drop(a);
+        let mut again = Node::new(&api, "a", Some("cdr:one"));
+        let back = async || {
+            again.pass(Duration::from_secs(6));
+            again.agent.look(true).await;
+            (balance(&api, ban).await.1 == "0").then_some(())
+        };
+        wait_until(back).await;
+        assert_eq!(balance(&api, ban).await.2, "10");
+    });
+}
+
 async fn again_looks(again: &mut Node, stranger: &mut Node) {
     for n in [again, stranger] {
         n.pass(Duration::from_secs(6));

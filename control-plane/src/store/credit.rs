@@ -109,7 +109,8 @@ pub async fn posted(tx: &mut Tx, bans: &[&str], epochs: &[i64], costs: &[i64]) -
     Ok(())
 }
 
-/// The leases, as account and epoch, of processes that had this event log before `process` did, and that have ended.
+/// The leases, as account and epoch, of processes that had this event log before `process` did, that have ended and still hold money. One
+/// that its process had closed is among them: what it said its calls had cost may never be posted, when it died before it wrote that down.
 pub async fn lost(tx: &mut Tx, holder: &Holder) -> Result<Vec<(String, i64)>, StoreError> {
     let query = sqlx::query(LEASES_LOST).bind(&holder.log).bind(&holder.process);
     let rows = query.fetch_all(tx.db()).await?;
@@ -162,7 +163,8 @@ statements! {
         FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (ban_id, epoch, cost) WHERE l.ban_id = n.ban_id AND l.epoch = n.epoch";
     /// Leases of processes that are gone.
     LEASES_LOST = "SELECT ban_id, epoch FROM credit_leases
-        WHERE log = $1 AND process <> $2 AND NOT closed AND expires_at <= clock_timestamp() ORDER BY ban_id, epoch LIMIT 1000";
+        WHERE log = $1 AND process <> $2 AND (NOT closed OR granted > posted) AND expires_at <= clock_timestamp()
+        ORDER BY ban_id, epoch LIMIT 1000";
     /// One page: `$1` account or NULL.
     LEASES_LIST = leases!("(l.granted > l.posted OR NOT l.closed) AND ($1::text IS NULL OR l.ban_id = $1)
         AND ($2::bigint IS NULL OR l.number < $2) ORDER BY l.number DESC LIMIT $3");
