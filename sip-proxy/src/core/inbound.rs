@@ -28,6 +28,8 @@ pub(crate) struct Twin {
     pub(super) paid: Option<Paid>,
     rating: Option<CallRating>,
 }
+    /// Why his side was refused, which the caller is not told.
+    code: Option<&'static str>,
 
 /// The called customer's record, made of the caller's; `None`: the call has one record only.
 pub(super) fn twin_of(call: &Call) -> Option<Box<CallRecord>> {
@@ -47,6 +49,9 @@ pub(super) fn twin_of(call: &Call) -> Option<Box<CallRecord>> {
     r.rating.clone_from(&twin.rating);
     r.resume = None;
     for (leg, trunk) in r.legs.iter_mut().zip(trunks) {
+    if let Some(code) = twin.code {
+        r.internal_code = code.to_owned();
+    }
         leg.trunk_id = trunk;
     }
     Some(r)
@@ -87,9 +92,16 @@ impl Calls {
         if let (Some(customer), Some(number)) = (explained.customer, explained.number) {
             let decision = JsonText::with(&explained, &mut self.written);
             let cdr_id = CallId::new(tx.now.wall, tx.rng.u128());
-            let (reservation, rating) = (None, None);
-            call.twin =
-                Some(Box::new(Twin { cdr_id, customer, number, decision, reservation, paid: None, rating }));
+            call.twin = Some(Box::new(Twin {
+                cdr_id,
+                customer,
+                number,
+                decision,
+                reservation: None,
+                paid: None,
+                rating: None,
+                code: None,
+            }));
         }
         if let Some(r) = &mut call.record {
             r.on_net = true;
@@ -175,12 +187,18 @@ impl Calls {
                 let cause = warp_sip::proxy::cause_of_status(status);
                 self.refuse_call(call, status, "", Refusal::TargetsExhausted.code(), cause, None, tx);
             }
-            // It is the called customer's matter: whoever calls hears no more than that nobody takes the call.
-            (None, Some(why @ Refusal::NoCredit)) => {
-                let (phrase, cause) = (Refusal::NoDestination.reason(), why.q850());
-                self.refuse_call(call, 480, phrase, why.code(), cause, None, tx);
+            // It is the called customer's matter, and of one number only: whoever calls hears no more than that nobody takes the call, and
+            // sends his other calls as before.
+            (None, Some(why)) => {
+                let none = Refusal::TargetsExhausted;
+                let cause = if why.retry_after() { none.q850() } else { why.q850() };
+                // The called customer's record says why; a caller of ours has another one.
+                let code = call.twin.as_mut().map_or(why.code(), |twin| {
+                    twin.code = Some(why.code());
+                    none.code()
+                });
+                self.refuse_call(call, none.sip_status(), none.reason(), code, cause, None, tx);
             }
-            (None, Some(refusal)) => self.refuse_by_policy(call, refusal, tx),
             _ => self.refuse_by_policy(call, Refusal::TargetsExhausted, tx),
         }
     }
