@@ -581,7 +581,7 @@ impl Calls {
         if decision.emergency.is_some()
             && let Some(number) = decision.caller.and_then(|c| c.number)
         {
-            tx.shared.callbacks.called_for_help(number, tx.now.mono);
+            tx.shared.callbacks.called_for_help(number, &snapshot.numbers, tx.now.mono);
         }
         // Nor is an emergency call refused for a drain, or for a journal that cannot be written (F-DISK-01 is about calls that are paid for).
         if tx.shared.is_draining() && decision.emergency.is_none() {

@@ -7,7 +7,8 @@ use warp_model::{CallId, CustomerId, Lent, NumberId};
 use warp_policy::inbound::Brings;
 use warp_policy::screen::Reservation;
 use warp_policy::{
-    InboundInput, Refusal, TrunkIx, VendorTrunkIx, decide_inbound, explain_inbound, rate_call_on_net,
+    InboundInput, NumberBook, Refusal, TrunkIx, VendorTrunkIx, decide_inbound, explain_inbound,
+    rate_call_on_net,
 };
 
 use super::call::{Call, Target};
@@ -27,9 +28,9 @@ pub(crate) struct Twin {
     /// Who pays for the called side.
     pub(super) paid: Option<Paid>,
     rating: Option<CallRating>,
-}
     /// Why his side was refused, which the caller is not told.
     code: Option<&'static str>,
+}
 
 /// The called customer's record, made of the caller's; `None`: the call has one record only.
 pub(super) fn twin_of(call: &Call) -> Option<Box<CallRecord>> {
@@ -48,10 +49,10 @@ pub(super) fn twin_of(call: &Call) -> Option<Box<CallRecord>> {
     r.decision = Some(twin.decision.clone());
     r.rating.clone_from(&twin.rating);
     r.resume = None;
-    for (leg, trunk) in r.legs.iter_mut().zip(trunks) {
     if let Some(code) = twin.code {
         r.internal_code = code.to_owned();
     }
+    for (leg, trunk) in r.legs.iter_mut().zip(trunks) {
         leg.trunk_id = trunk;
     }
     Some(r)
@@ -227,10 +228,16 @@ const AWAITED: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
 const REMEMBERED: usize = 10_000;
 
 impl Callbacks {
-    /// A number has called for help.
-    pub(crate) fn called_for_help(&self, number: warp_model::E164, now: Mono) {
+    /// A number has called for help. One that is nobody's here is called back by other ways, and takes no place: a flood of made-up callers
+    /// makes no real one forgotten.
+    pub(crate) fn called_for_help(&self, number: warp_model::E164, book: &NumberBook, now: Mono) {
+        if book.find(number).is_none() {
+            return;
+        }
         let mut until = warp_model::sync::lock(&self.until);
-        until.retain(|_, t| *t > now);
+        if until.len() >= REMEMBERED {
+            until.retain(|_, t| *t > now);
+        }
         if until.len() >= REMEMBERED
             && let Some(first) = until.iter().min_by_key(|(_, t)| **t).map(|(n, _)| *n)
         {

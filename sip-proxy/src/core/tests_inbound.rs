@@ -289,6 +289,25 @@ fn the_call_back_to_a_number_that_called_for_help_is_never_limited() {
     assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 503 "));
 }
 
+/// A call for help passes all limits, so that somebody may make many with callers that he makes up.
+#[test]
+fn t_sip_12_made_up_callers_of_calls_for_help_make_no_real_one_forgotten() {
+    let mut w = world(|rows| {
+        numbered(rows);
+        rows.emergency_route = vec![VendorTrunkId::from_u128(2)];
+        rows.customers[0].limits.channels = Some(0);
+    });
+    w.give(CUSTOMER, &invite("911", "h1", "", "").replace("+14155550100", OURS));
+    w.take();
+    let (shared, snapshot) = (w.core.tx.shared.clone(), w.core.tx.snapshot.clone().unwrap());
+    for n in 0..10_001_u64 {
+        let made_up = format!("+1212{:07}", 2_000_000 + n).parse().unwrap();
+        shared.callbacks.called_for_help(made_up, &snapshot.numbers, super::tests_static::at(w.ms).mono);
+    }
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    assert!(w.to(PBX).starts_with("INVITE "), "the call back is awaited");
+}
+
 /// Two customers of ours: no vendor is asked, each has a record of its own and pays by its own prices, and limits of both hold.
 #[test]
 fn a_customers_call_to_a_number_of_another_one_needs_no_vendor_and_both_pay() {
