@@ -206,6 +206,14 @@ fn t_api_05_support_looks_through_a_customers_eyes_and_the_audit_names_both() {
         assert_eq!(line["detail"]["reason"], "ticket 4711");
         let keys = api.call(&key, "GET", "/api/v1/keys", None).await.data();
         assert!(keys.as_array().unwrap().iter().any(|k| k["viewer"] == support.as_str()), "{keys}");
+        // A key that follows this one is no key of the customer's own either, and ends with it.
+        let rotate = format!("/keys/{}/rotate", made["key"]["id"].as_str().unwrap());
+        let next = api.op("POST", &rotate, Some(json!({}))).await.data();
+        assert_eq!(
+            (&next["key"]["viewer"], &next["key"]["expires_at"]),
+            (&json!(support), &json!(ends)),
+            "{next}"
+        );
         // Who may not look does not, and there is no such view of nobody.
         let (_, noc) = api.person(Role::Operator(OperatorRole::Noc), None).await;
         let body = json!({ "reason": "just so" });
