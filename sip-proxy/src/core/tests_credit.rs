@@ -8,7 +8,7 @@ use warp_policy::DirectoryBuilder;
 use warp_policy::credit::Purse;
 use warp_policy::directory::Payer;
 
-use super::tests_static::{addr, at, line};
+use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
 
 fn ban() -> BanId {
@@ -150,6 +150,70 @@ fn calls_are_cut_when_their_lease_ends_and_go_on_when_it_was_extended() {
         assert!(r.rating.is_some() && r.paid.unwrap().over_ms == 0);
         assert_eq!(purse.calls(), 0);
     }
+}
+
+/// What rings when another call of the account has used up the rest keeps what it holds, and ends at its own paid second. (Elsewhere such
+/// calls went on for ever: kamailio 2346.)
+#[test]
+fn a_call_that_rings_while_another_one_uses_up_the_account_ends_at_its_paid_second_too() {
+    let mut w = World::new(false, paid_ahead);
+    let purse = lend(&w, 2 * MINUTE, NEVER);
+    answered(&mut w, "");
+    w.give(CUSTOMER, &invite("+14155550124", "c2", "", ""));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "b2", V1, "", ""));
+    w.wait(61_000);
+    assert_eq!(w.ended.len(), 1, "the first one had a minute");
+    assert_eq!((w.ended[0].internal_code.as_str(), purse.spent()), ("no_credit", Nanos(MINUTE)));
+    w.take();
+    w.give(V1, &reply(&at_v, "200 OK", "b2", V1, "", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack2", "", ""));
+    w.take();
+    w.wait(59_000);
+    assert_eq!(w.ended.len(), 1, "it has the minute that it held while it rang");
+    // By now the BYEs of the first call, which nobody answers, are given up.
+    w.take();
+    w.wait(2_000);
+    assert_eq!(byes(&mut w), 2);
+    assert_eq!((w.ended[1].internal_code.as_str(), w.ended[1].duration_ms), ("no_credit", 60_000));
+    assert_eq!((purse.spent(), purse.free(), purse.calls()), (Nanos(2 * MINUTE), Nanos(0), 0));
+}
+
+/// BYE at the paid second goes by the route set of each side (RFC 3261 §12.2.1.1), and none is left out because the other side was faster
+/// to answer. (Elsewhere it was: kamailio 1216, 4169, 4268.)
+#[test]
+fn both_sides_hear_the_end_by_their_routes_however_fast_one_of_them_is() {
+    let mut w = World::new(false, paid_ahead);
+    lend(&w, MINUTE, NEVER);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "Record-Route: <sip:192.0.2.12;lr>\r\n", ""));
+    let at_v = w.to(V1);
+    let (top, routes) = ("Record-Route: <sip:203.0.113.1:5062;lr>\r\n", lines(&at_v, "Record-Route").len());
+    assert_eq!(routes, 2);
+    let ok = reply(&at_v, "200 OK", "bt", V1, "", "").replacen(
+        "Record-Route: ",
+        &format!("{top}Record-Route: "),
+        1,
+    );
+    w.give(V1, &ok);
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    w.take();
+    let mut heard = Vec::new();
+    for _ in 0..70 {
+        w.wait(1_000);
+        for (to, text) in w.take() {
+            if text.starts_with("BYE ") {
+                w.give(&to.to_string(), &reply(&text, "200 OK", "", V1, "", ""));
+                heard.push((to, line(&text, "Route").to_owned()));
+            }
+        }
+    }
+    heard.sort();
+    let callers = (addr("192.0.2.12:5060"), "<sip:192.0.2.12;lr>".to_owned());
+    let callees = (addr("203.0.113.1:5062"), "<sip:203.0.113.1:5062;lr>".to_owned());
+    assert_eq!(heard, [callers, callees], "each once");
+    w.nothing_is_left();
 }
 
 #[test]
