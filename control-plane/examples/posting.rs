@@ -201,6 +201,7 @@ fn call(snapshot: &Snapshot, n: u64, now: Wall) -> CallRecord {
         ingress_ip: [127, 0, 0, 5].into(),
         ingress_user: None,
         caller,
+        private: false,
         called,
         caller_e164: explained.caller.map(|c| c.to_string()),
         called_e164: explained.called.map(|c| c.to_string()),

@@ -1,9 +1,12 @@
 //! Numbers: whose they are, where their calls go, and what a change of one publishes.
 mod common;
 
-use common::{Api, with_api};
+use common::{Api, event_log, record, with_api};
 use serde_json::{Value, json};
+use warp_control_plane::billing::consumer::{Consumer, Step};
 use warp_control_plane::publish::archive;
+use warp_events::TOPIC_CDR_VOICE;
+use warp_model::CallId;
 
 async fn trunk(api: &Api, key: &str) -> String {
     let made = api.call(key, "POST", "/api/v1/trunks", Some(json!({ "name": "pbx" }))).await.data();
@@ -158,5 +161,58 @@ fn a_change_of_a_number_publishes_its_page_alone_and_a_network_is_one_vendor_tru
         let latest = api.control.app.publication.latest();
         let found = latest.directory.inbound_trunk("198.51.100.7".parse().unwrap()).unwrap();
         assert_eq!(latest.directory.vendor_trunk(found).unwrap().id.to_string(), ids[0]);
+    });
+}
+
+/// RFC 3325 §7: the customer is outside of the circle that may know who called. Neither a list, nor a record with its decision, nor a filter
+/// tells it; the carrier sees it. What the customer itself dials it goes on reading.
+#[test]
+fn t_sip_03_who_asks_for_privacy_is_not_named_to_the_customer_in_any_answer() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let own = trunk(&api, &key).await;
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let ids: Vec<String> = (1..=3).map(|n| CallId::from_u128(n).to_string()).collect();
+        for (id, direction, private) in
+            [(&ids[0], "inbound", true), (&ids[1], "inbound", false), (&ids[2], "outbound", true)]
+        {
+            let mut call = record(id, &customer, &own);
+            (call["direction"], call["private"]) = (json!(direction), json!(private));
+            call["rating"]["sell"]["prefix"] = json!("1202555");
+            call["decision"] = json!({ "direction": "inbound", "caller": "+12025550100", "caller_class": "valid", "orig_state": "DC",
+                "inputs": { "caller": "+12025550100", "called": "4155550123" }, "sell": { "prefix": "1202555" } });
+            topic.append_durable(id.as_bytes(), call.to_string().as_bytes()).unwrap();
+        }
+        let app = &api.control.app;
+        let mut consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+        while consumer.step().await.unwrap() != Step::Idle {}
+        let found = async |key: &str, query: &str| {
+            let path = if key == api.operator { "/api/v1/admin/calls" } else { "/api/v1/calls" };
+            let r = api.call(key, "GET", &format!("{path}{query}"), None).await;
+            assert_eq!(r.status, 200, "{}", r.body);
+            r.data()
+        };
+        let told =
+            |call: &Value| call.to_string().contains("2025550100") || call.to_string().contains("1202555");
+        let expanded = "?expand=legs,rating,route&sort=setup_at";
+        for (who, named) in [(&key, [false, true, true]), (&api.operator, [true; 3])] {
+            let list = found(who, expanded).await;
+            let list = list.as_array().unwrap();
+            assert_eq!(list.iter().map(told).collect::<Vec<_>>(), named, "{list:#?}");
+            for (id, named) in ids.iter().zip(named) {
+                assert_eq!(told(&found(who, &format!("/{id}")).await), named, "{id}");
+            }
+            // Nor is it found out by asking for a number.
+            let asked = found(who, "?caller=%2B12025550100").await;
+            assert_eq!(asked.as_array().unwrap().len(), named.iter().filter(|n| **n).count());
+        }
+        let hidden = found(&key, &format!("/{}", ids[0])).await;
+        assert_eq!(
+            (&hidden["caller"], &hidden["record"]["caller"]),
+            (&json!("anonymous"), &json!("anonymous"))
+        );
+        assert_eq!((&hidden["caller_e164"], &hidden["record"]["private"]), (&Value::Null, &json!(true)));
     });
 }

@@ -102,6 +102,7 @@ mod tests {
             ingress_ip: [127, 0, 0, 1].into(),
             ingress_user: None,
             caller: String::new(),
+            private: false,
             called: String::new(),
             caller_e164: None,
             called_e164: None,

@@ -33,7 +33,7 @@ macro_rules! call {
                 pub direction: Word<CallDirection>,
                 /// The customer's number that was called. Inbound calls only.
                 pub number_id: Option<String>,
-                /// The caller as received.
+                /// The caller as received; of a call to a customer whose caller asked not to be named, `anonymous`.
                 pub caller: String,
                 /// The number as dialled.
                 pub called: String,
@@ -414,7 +414,14 @@ fn conceal(call: &mut CallRow) {
     call.vendor_trunk_id = None;
     call.cost = None;
     call.margin = None;
+    if call.caller_hidden {
+        call.caller = ANONYMOUS.to_owned();
+        call.caller_e164 = None;
+    }
 }
+
+/// Stands where a customer who is called may not read who called (RFC 3325 §7).
+const ANONYMOUS: &str = "anonymous";
 
 /// Takes the carrier's buying side out of a record: only what a customer may see is kept, by name.
 pub fn conceal_record(record: &mut Value) {
@@ -427,6 +434,9 @@ pub fn conceal_record(record: &mut Value) {
     // Of an inbound call it is the vendor's.
     if record.get("direction").is_some_and(|d| d == CallDirection::Inbound.as_str()) {
         keep(record, &["ingress_ip"]);
+        if record.get("private") == Some(&Value::Bool(true)) {
+            conceal_caller(record);
+        }
     }
     if let Some(decision) = record.get_mut("decision") {
         conceal_decision(decision);
@@ -438,6 +448,30 @@ pub fn conceal_record(record: &mut Value) {
         for leg in legs {
             keep(leg, &["vendor_id", "vendor_trunk_id", "egress_ip"]);
         }
+    }
+}
+
+/// Takes out of a record who called: the number, what follows from it, and the code of a price that was found by it.
+fn conceal_caller(record: &mut Value) {
+    let called = record.get("called_e164").and_then(Value::as_str).unwrap_or_default();
+    let called = called.trim_start_matches('+').to_owned();
+    let put = |value: Option<&mut Value>, names: &[&str], shown: Value| {
+        if let Some(Value::Object(map)) = value {
+            map.iter_mut()
+                .filter(|(name, _)| names.contains(&name.as_str()))
+                .for_each(|(_, v)| *v = shown.clone());
+        }
+    };
+    let by_caller = |price: &Value| {
+        price.get("prefix").and_then(Value::as_str).is_some_and(|prefix| !called.starts_with(prefix))
+    };
+    put(Some(&mut *record), &["caller"], ANONYMOUS.into());
+    put(Some(&mut *record), &["caller_e164"], Value::Null);
+    put(record.pointer_mut("/decision"), &["caller", "caller_class", "orig_state"], Value::Null);
+    put(record.pointer_mut("/decision/inputs"), &["caller"], ANONYMOUS.into());
+    for price in ["/rating/sell", "/decision/sell"] {
+        let price = record.pointer_mut(price).filter(|price| by_caller(price));
+        put(price, &["prefix"], "".into());
     }
 }
 

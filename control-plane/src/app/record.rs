@@ -31,8 +31,10 @@ crate::view! {
         pub ingress_ip: Sometimes<String>,
         /// The digest user that the INVITE was signed by.
         pub ingress_user: Option<String>,
-        /// The caller as received.
+        /// The caller as received. To a customer who is called: `anonymous`, when the caller asked not to be named.
         pub caller: String,
+        /// Whether the caller asked not to be named. Absent: no.
+        pub private: Sometimes<bool>,
         /// The number as dialled.
         pub called: String,
         /// The caller in E.164.

@@ -18,6 +18,8 @@ crate::row! {
         caller: String,
         called: String,
         caller_e164: Option<String>,
+        /// The customer may not read who called.
+        caller_hidden: bool,
         called_e164: Option<String>,
         jurisdiction: Option<String>,
         setup_at: Time,
@@ -103,6 +105,7 @@ pub async fn list(
     paging: &Paging,
 ) -> Result<Vec<CallRow>, StoreError> {
     tx.plan_for_values().await?;
+    let customers = tx.scope().customer().is_some();
     let statement = match (order, paging.order) {
         (CallOrder::Setup, Order::NewestFirst) => CALL_LIST,
         (CallOrder::Setup, Order::OldestFirst) => CALL_LIST_OLDEST,
@@ -124,7 +127,8 @@ pub async fn list(
         .bind(q.customer.as_deref())
         .bind(q.posted_from)
         .bind(q.posted_before)
-        .bind(after.and_then(|a| a.0));
+        .bind(after.and_then(|a| a.0))
+        .bind(customers);
     tx.all(query).await
 }
 
@@ -143,7 +147,7 @@ pub async fn get(tx: &mut Tx, id: CallId) -> Result<Option<(CallRow, Json)>, Sto
 
 macro_rules! call_columns {
     () => {
-        "cdr_id AS id, customer_id, trunk_id, direction, number_id, caller, called, caller_e164, called_e164, jurisdiction,
+        "cdr_id AS id, customer_id, trunk_id, direction, number_id, caller, called, caller_e164, caller_hidden, called_e164, jurisdiction,
          us(setup_at) AS setup_at, us(answer_at) AS answer_at, us(end_at) AS end_at, pdd_ms, duration_ms, sip_code, q850,
          release_side, internal_code, outcome, recovered, vendor_id, vendor_trunk_id, route_rank,
          amount_text(sell, currency) AS price, amount_text(buy, buy_currency) AS cost,
@@ -163,7 +167,7 @@ macro_rules! call_page {
             "
           AND ($3::text IS NULL OR trunk_id = $3) AND ($4::integer IS NULL OR sip_code = $4)
           AND ($5::text IS NULL OR outcome = $5) AND ($6::text IS NULL OR called_e164 = $6)
-          AND ($7::text IS NULL OR caller_e164 = $7) AND ($8::bigint IS NULL OR setup_at >= ts($8))
+          AND ($7::text IS NULL OR caller_e164 = $7 AND NOT ($16::boolean AND caller_hidden)) AND ($8::bigint IS NULL OR setup_at >= ts($8))
           AND ($9::bigint IS NULL OR setup_at < ts($9)) AND ($10::text IS NULL OR sip_call_id = $10)
           AND ($11::text IS NULL OR vendor_id = $11) AND ($12::text IS NULL OR customer_id = $12)
           AND ($13::bigint IS NULL OR posted_at >= ts($13)) AND ($14::bigint IS NULL OR posted_at < ts($14))
@@ -175,7 +179,8 @@ macro_rules! call_page {
 }
 
 statements! {
-    /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent; `$15` is for the order of posting.
+    /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent; `$15` is for the order of posting; `$16`: a customer
+    /// reads, and finds no call by a caller who is hidden.
     CALL_LIST = call_page!("($1::text IS NULL OR cdr_id < $1) AND $15::bigint IS NULL", "cdr_id DESC");
     /// The same, oldest first: `$1` after this id.
     CALL_LIST_OLDEST = call_page!("($1::text IS NULL OR cdr_id > $1) AND $15::bigint IS NULL", "cdr_id");

@@ -95,7 +95,8 @@ pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<Strin
         .bind(batch.iter().map(|p| p.paid_by.as_ref().map(|(ban, _)| ban.as_str())).collect::<Vec<_>>())
         .bind(batch.iter().map(|p| p.paid_by.as_ref().map(|(_, id)| id.to_string())).collect::<Vec<_>>())
         .bind(column!(|r| r.direction.as_str()))
-        .bind(column!(|r| r.number_id.map(|n| n.to_string())));
+        .bind(column!(|r| r.number_id.map(|n| n.to_string())))
+        .bind(column!(|r| r.hides_caller()));
     let rows = query.fetch_all(tx.db()).await?;
     rows.iter()
         .map(|row| {
@@ -182,22 +183,26 @@ statements! {
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
             release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
-            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id, direction, number_id)
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id, direction, number_id,
+            caller_hidden)
         SELECT
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, ts(setup_at), ts(progress_at), ts(answer_at), ts(end_at), pdd_ms, duration_ms, sip_code,
             q850, release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id,
-            vendor_trunk_id, currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id, direction, number_id
+            vendor_trunk_id, currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id, direction, number_id,
+            caller_hidden
         FROM unnest(
                 $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
                 $16::bigint[], $17::integer[], $18::integer[], $19::text[], $20::text[], $21::text[], $22::boolean[],
                 $23::text[], $24::integer[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
-                $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[], $34::text[], $35::text[], $36::text[], $37::text[], $38::text[]) AS n (
+                $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[], $34::text[], $35::text[], $36::text[], $37::text[], $38::text[],
+                $39::boolean[]) AS n (
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
             release_side, internal_code, outcome, recovered, snapshot_id, route_rank, vendor_id, vendor_trunk_id,
-            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id, direction, number_id)
+            currency, sell, buy_currency, buy, margin, billable_s, packed, rating_status, ban_id, posting_id, direction, number_id,
+            caller_hidden)
         ON CONFLICT (cdr_id) DO UPDATE SET
             customer_id = excluded.customer_id, trunk_id = excluded.trunk_id, sip_call_id = excluded.sip_call_id,
             ingress_ip = excluded.ingress_ip, caller = excluded.caller, called = excluded.called,
@@ -210,7 +215,7 @@ statements! {
             vendor_id = excluded.vendor_id, vendor_trunk_id = excluded.vendor_trunk_id, currency = excluded.currency,
             sell = excluded.sell, buy_currency = excluded.buy_currency, buy = excluded.buy, margin = excluded.margin,
             billable_s = excluded.billable_s, packed = excluded.packed, rating_status = excluded.rating_status,
-            direction = excluded.direction, number_id = excluded.number_id,
+            direction = excluded.direction, number_id = excluded.number_id, caller_hidden = excluded.caller_hidden,
             ban_id = excluded.ban_id, posting_id = excluded.posting_id, record = NULL, posted_at = excluded.posted_at
         WHERE calls.recovered AND NOT excluded.recovered AND calls.billed_at IS NULL
         RETURNING cdr_id, xmax = 0, (SELECT b.sell FROM before b WHERE b.cdr_id = calls.cdr_id),

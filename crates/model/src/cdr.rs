@@ -46,6 +46,9 @@ pub struct CallRecord {
     pub ingress_user: Option<String>,
     /// Caller as received (user part of P-Asserted-Identity or From).
     pub caller: String,
+    /// The caller asked that nobody be told who calls (`Privacy: id`, RFC 3325 §9.3).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
     /// Called number as dialled (user part of the Request-URI).
     pub called: String,
     /// Caller in E.164, when valid.
@@ -102,6 +105,13 @@ pub struct CallRecord {
     /// Only in the journal's `Answered` record: what a restarted proxy needs to end the call, as JSON of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<JsonText>,
+}
+
+impl CallRecord {
+    /// Whether the customer whose record it is may not read who called: he is called, and the caller asked for that.
+    pub fn hides_caller(&self) -> bool {
+        self.private && self.direction == Direction::Inbound
+    }
 }
 
 /// Which way a call goes, seen from the customer who pays for it.
@@ -302,6 +312,7 @@ json_object!(CallRecord {
     ingress_ip,
     ingress_user,
     caller,
+    private unless(std::ops::Not::not),
     called,
     caller_e164,
     called_e164,

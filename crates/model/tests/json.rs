@@ -116,7 +116,7 @@ prop_compose! {
             direction: if inbound.is_some() { Direction::Inbound } else { Direction::Outbound },
             on_net: end.5 && inbound.is_some(),
             number_id: inbound.map(NumberId::from_u128),
-            ingress_ip: who.3, ingress_user: who.4, caller: numbers.1, called: numbers.2, caller_e164: numbers.3,
+            ingress_ip: who.3, ingress_user: who.4, caller: numbers.1, private: inbound.is_some_and(|n| n % 2 == 0), called: numbers.2, caller_e164: numbers.3,
             called_e164: numbers.4, jurisdiction: numbers.5, setup_at: times.0, progress_at: times.1,
             answer_at: times.2, end_at: times.3, pdd_ms: times.4, duration_ms: times.5, sip_code: end.0,
             q850: end.1, release_side: end.2, internal_code: end.3, outcome: end.4, recovered: end.5,

@@ -20,6 +20,7 @@ use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Origin, Phase, Target, caller_of, printable};
 use super::calls::Calls;
+use super::failover::asks_for_privacy;
 use super::inbound::{charge_on_net, twin_of};
 use super::route::Plan;
 use super::transactions::Transactions;
@@ -63,6 +64,7 @@ pub(super) fn begin(
         ingress_ip: flow.remote.ip().to_canonical(),
         ingress_user: user.map(str::to_owned),
         caller: caller_of(msg, trust),
+        private: asks_for_privacy(msg),
         called: printable(called),
         caller_e164: None,
         called_e164: None,

@@ -702,7 +702,7 @@ pub(super) fn next_address(
 
 /// Whether the caller asked that nobody outside be told who calls (RFC 3325 §9.3: `id`). Then what identifies the caller does not go on to
 /// a customer, who is outside of the carriers' circle of trust (RFC 3325 §7).
-fn asks_for_privacy(invite: &Message<'_>) -> bool {
+pub(super) fn asks_for_privacy(invite: &Message<'_>) -> bool {
     let tokens = invite.lines_of(Header::Privacy).flat_map(|line| line.split(|b| matches!(b, b';' | b',')));
     tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"id"))
 }

@@ -476,6 +476,7 @@ mod tests {
             ingress_ip: ip,
             ingress_user: None,
             caller: String::new(),
+            private: false,
             called: String::new(),
             caller_e164: None,
             called_e164: None,

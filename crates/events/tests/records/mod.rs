@@ -18,6 +18,7 @@ pub fn call(n: u128, answered: bool) -> Box<CallRecord> {
         ingress_ip: [127, 0, 0, 1].into(),
         ingress_user: None,
         caller: "+12025550100".into(),
+        private: false,
         called: "+14155550123".into(),
         caller_e164: None,
         called_e164: None,
