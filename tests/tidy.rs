@@ -57,6 +57,20 @@ const ROWS: &[Row] = &[
         never: &["warp-policy", "warp-feed", "warp-sip", "sqlx", "warp-sip-proxy", "warp-control-plane"],
     },
     Row {
+        package: "warp-smsc",
+        may: &[M, "warp-smpp", "warp-policy", "warp-net", "warp-events", "warp-feed", "warp-telemetry"],
+        never: &[
+            "warp-sip",
+            "warp-sdp",
+            "warp-media",
+            "warp-ng",
+            "sqlx",
+            "warp-sip-proxy",
+            "warp-media-relay",
+            "warp-control-plane",
+        ],
+    },
+    Row {
         package: "warp-control-plane",
         may: &[M, "warp-policy", "warp-events", "warp-feed", "warp-telemetry"],
         never: &[
@@ -103,6 +117,7 @@ const ROWS: &[Row] = &[
             "warp-ng",
             "warp-sip-proxy",
             "warp-media-relay",
+            "warp-smsc",
             "warp-control-plane",
             "warp-ua",
         ],
@@ -121,6 +136,7 @@ const PURE: &[&str] = &[
     "crates/policy/src",
     "sip-proxy/src/core",
     "media-relay/src/core",
+    "smsc/src/core",
 ];
 const IMPURE_WORDS: &[&str] = &[
     "Instant::now",

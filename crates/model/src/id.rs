@@ -201,6 +201,8 @@ kinds! {
     VendorTrunkKind, VendorTrunkId, "vtk";
     /// A call: also its `cdr_id`.
     CallKind, CallId, "call";
+    /// A short message, either way.
+    MessageKind, MessageId, "msg";
     /// A number of the inventory, which customers are called at.
     NumberKind, NumberId, "num";
     /// A rate deck (all its versions).

@@ -20,8 +20,8 @@ pub mod sync;
 pub mod text;
 
 pub use id::{
-    BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, NumberId, PostingId, RequestId, TrunkId,
-    VendorId, VendorTrunkId,
+    BanId, CallId, CustomerId, DeckId, EventId, Id, JobId, KeyId, MessageId, NumberId, PostingId, RequestId,
+    TrunkId, VendorId, VendorTrunkId,
 };
 pub use lent::{GiveBack, Lent};
 pub use money::{Currency, Money, MoneyError, Nanos};

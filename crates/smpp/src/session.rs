@@ -149,6 +149,8 @@ pub enum Closing {
     Unbound,
     /// Part of a PDU came, and its rest did not in time (T-SMS-06).
     SlowPdu,
+    /// The connection broke, or its owner gave it up.
+    Lost,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -385,6 +387,13 @@ impl Session {
         let sequence = self.sequence();
         self.unbinding = Some((sequence, now));
         Some(sequence)
+    }
+
+    /// The connection is gone: each own request without an answer expires by [`Session::poll`], the oldest first.
+    pub fn lost(&mut self) {
+        if self.closing.is_none() {
+            self.closing = Some(Closing::Lost);
+        }
     }
 
     /// Whether part of a PDU waits for its rest (after each read).

@@ -68,6 +68,12 @@ impl Topic {
         self.acknowledged(consumer, 0);
     }
 
+    /// The consumer needs no record below this number: for one that keeps its state in the topic itself and knows the numbers that
+    /// [`Topic::append`] gave.
+    pub fn release(&self, consumer: &str, below: u64) {
+        self.acknowledged(consumer, below);
+    }
+
     /// The record whose number comes before this one, if it is there and whole.
     fn before(&self, next: u64) -> Result<Option<Event>, EventsError> {
         let Some(number) = next.checked_sub(1) else { return Ok(None) };

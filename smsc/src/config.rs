@@ -1,0 +1,166 @@
+//! What an SMSC is told: its listener, its customers' accounts, its vendors.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use warp_model::Secret;
+use warp_smpp::receipt::IdForm;
+use warp_smpp::session::Timers;
+
+/// All settings of one SMSC.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name that binds are answered with, at most 15 octets.
+    pub system_id: String,
+    /// Where customers bind; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The customers' accounts, by their place.
+    pub accounts: Vec<Account>,
+    /// The vendors, by their place.
+    pub vendors: Vec<Vendor>,
+    /// The vendor of every message of a customer; `None`: there is no route.
+    pub mt_default: Option<usize>,
+    /// The account of every message of a handset; `None`: there is no route.
+    pub mo_default: Option<usize>,
+    /// What is kept and taken at most.
+    pub limits: Limits,
+}
+
+/// The limits of one SMSC, each with its answer when full.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections of customers together: further ones are closed.
+    pub connections: usize,
+    /// Connections of one source address: further ones are closed.
+    pub per_source: usize,
+    /// Messages that are not done: further ones are ESME_RMSGQFUL.
+    pub messages: usize,
+    /// Receipts whose message is not known yet: further ones are ESME_RX_T_APPN.
+    pub parked: usize,
+    /// How long such a receipt waits for its message.
+    pub parked_for: Duration,
+    /// How long a message lives that says nothing of it.
+    pub validity: Duration,
+    /// The longest validity and the latest schedule that are taken.
+    pub validity_max: Duration,
+    /// How long the receipt of a carrier is waited for after the validity.
+    pub receipt_wait: Duration,
+    /// How long a receipt or message waits for a customer to bind.
+    pub keep_for_customer: Duration,
+    /// Bytes that wait for a peer which does not read: then its connection is closed (T-SMS-06).
+    pub write_buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let hours = |h: u64| Duration::from_secs(h * 3_600);
+        Limits {
+            connections: 10_000,
+            per_source: 256,
+            messages: 4_000_000,
+            parked: 100_000,
+            parked_for: Duration::from_secs(600),
+            validity: hours(24),
+            validity_max: hours(7 * 24),
+            receipt_wait: hours(24),
+            keep_for_customer: hours(72),
+            write_buffer: 4 << 20,
+        }
+    }
+}
+
+/// An account that customers bind with.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Who binds, at most 15 octets; no two accounts have the same.
+    pub system_id: String,
+    /// What it binds with, at most 64 octets.
+    pub password: Secret<String>,
+    /// Messages a second over all binds; `None`: no limit. Over it a submit is ESME_RTHROTTLED.
+    pub rate: Option<u32>,
+    /// Binds at a time: further ones are ESME_RBINDFAIL.
+    pub binds: usize,
+    /// Requests of one bind without an answer: further ones wait up to a second unread, then they are ESME_RTHROTTLED.
+    pub window: usize,
+    /// Deliveries to one bind without an answer.
+    pub delivery_window: usize,
+    /// The source addresses that it may use; `None`: any (T-SMS-07).
+    pub sources: Option<Vec<String>>,
+    /// The timers of its sessions.
+    pub timers: Timers,
+}
+
+impl Account {
+    /// An account without limits of its own.
+    pub fn new(system_id: &str, password: &str) -> Account {
+        Account {
+            system_id: system_id.to_owned(),
+            password: Secret::new(password.to_owned()),
+            rate: None,
+            binds: 64,
+            window: 1_000,
+            delivery_window: 100,
+            sources: None,
+            timers: Timers::default(),
+        }
+    }
+}
+
+/// A vendor that takes messages.
+#[derive(Clone, Debug)]
+pub struct Vendor {
+    /// Its name in logs and records; no two vendors have the same.
+    pub name: String,
+    /// Who we bind as, at most 15 octets.
+    pub system_id: String,
+    /// What we bind with.
+    pub password: Secret<String>,
+    /// The kind of ESME that we are, mostly empty.
+    pub system_type: String,
+    /// One bind to each of these addresses; the same address may stand there more than once.
+    pub addresses: Vec<SocketAddr>,
+    /// Messages of one bind without an answer: what a crash may double (RFC 0017).
+    pub window: usize,
+    /// Messages a second over all binds; `None`: no limit.
+    pub rate: Option<u32>,
+    /// The first pause before a bind is tried again; it doubles up to `reconnect_max`.
+    pub reconnect: Duration,
+    /// The longest pause before a bind is tried again.
+    pub reconnect_max: Duration,
+    /// How its ids are written in responses and receipts.
+    pub ids: IdForm,
+    /// What becomes of a message that may be with the vendor, and nobody knows.
+    pub in_doubt: InDoubt,
+    /// The timers of its sessions.
+    pub timers: Timers,
+}
+
+impl Vendor {
+    /// A vendor with one bind to each address and the usual settings.
+    pub fn new(name: &str, system_id: &str, password: &str, addresses: Vec<SocketAddr>) -> Vendor {
+        Vendor {
+            name: name.to_owned(),
+            system_id: system_id.to_owned(),
+            password: Secret::new(password.to_owned()),
+            system_type: String::new(),
+            addresses,
+            window: 10,
+            rate: None,
+            reconnect: Duration::from_secs(1),
+            reconnect_max: Duration::from_secs(60),
+            ids: IdForm::default(),
+            in_doubt: InDoubt::default(),
+            timers: Timers::default(),
+        }
+    }
+}
+
+/// What becomes of a message that was sent and not answered when the link or the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum InDoubt {
+    /// It is sent again, and counted as a possible duplicate.
+    #[default]
+    SendAgain,
+    /// It ends as UNKNOWN.
+    MarkUnknown,
+}

@@ -1,0 +1,361 @@
+//! What ESMEs ask: to bind, to send, to query, to cancel.
+
+use subtle::ConstantTimeEq;
+use warp_model::{Now, Wall};
+use warp_smpp::pdu::{self, Body};
+use warp_smpp::receipt::MessageState;
+use warp_smpp::text::Udh;
+use warp_smpp::time::Time;
+use warp_smpp::tlv::{self, Tag, Tlvs};
+use warp_smpp::{Command, Header, State, Status};
+
+use super::Core;
+use super::commit::{Act, Waits};
+use super::links::Role;
+use super::message::{Message, NEVER, Step, id_from_text, id_text};
+use super::record::{Direction, Outcome};
+use super::slab::Key;
+use crate::metrics::{BindResult, Peer, Taken};
+
+impl Core {
+    pub(super) fn bind(&mut self, key: Key, header: &Header, body: &[u8], state: State, now: Now) {
+        let status = match pdu::decode(header, body) {
+            Ok(Body::Bind(bind)) => match self.admit(key, &bind, now) {
+                Ok(account) => return self.bound(key, account, &bind, header, state),
+                Err(status) => status,
+            },
+            Ok(_) => Status::RSYSERR,
+            Err(error) => error.status,
+        };
+        self.metrics.binds.inc((Peer::Customer, BindResult::Refused));
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let system_id = match pdu::decode(header, body) {
+            Ok(Body::Bind(bind)) => bind.system_id,
+            _ => b"",
+        };
+        let until = self.guard.waits_until(connection.remote.ip(), system_id);
+        if status == Status::RINVPASWD && until > now.mono {
+            // Who guesses waits; one answer at a time.
+            connection.refusal = Some((until, header.command, header.sequence));
+            return;
+        }
+        self.write(key, |out| pdu::reply(out, header.command, status, header.sequence));
+    }
+
+    /// Who it is. Errors: the status of the answer. That an account exists is not told to who does not know its password.
+    fn admit(&mut self, key: Key, bind: &pdu::Bind<'_>, now: Now) -> Result<usize, Status> {
+        let connection = self.connections.get(key).ok_or(Status::RSYSERR)?;
+        let source = connection.remote.ip();
+        if self.draining || connection.refusal.is_some() {
+            return Err(Status::RBINDFAIL);
+        }
+        let waits = self.guard.waits_until(source, bind.system_id) > now.mono;
+        let found = self.by_system_id.get(bind.system_id).copied();
+        let password =
+            found.and_then(|at| self.config.accounts.get(at)).map(|a| a.password.reveal().as_bytes());
+        let given = digest(bind.password);
+        let wanted = digest(password.unwrap_or_default());
+        let right = bool::from(given.ct_eq(&wanted)) && found.is_some();
+        if waits || !right {
+            self.guard.failed(source, bind.system_id, now.mono);
+            return Err(Status::RINVPASWD);
+        }
+        let account = found.ok_or(Status::RINVPASWD)?;
+        let most = self.config.accounts.get(account).map_or(0, |a| a.binds);
+        if self.accounts.get(account).is_none_or(|a| a.binds.len() >= most) {
+            return Err(Status::RBINDFAIL);
+        }
+        self.guard.succeeded(source, bind.system_id);
+        Ok(account)
+    }
+
+    fn bound(&mut self, key: Key, account: usize, bind: &pdu::Bind<'_>, header: &Header, state: State) {
+        let Some(config) = self.config.accounts.get(account) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.role = Role::Customer(account);
+        connection.session.configure(config.timers, config.delivery_window, config.window);
+        connection.session.bound(state);
+        if let Some(account) = self.accounts.get_mut(account) {
+            account.binds.push(key);
+        }
+        self.metrics.binds.inc((Peer::Customer, BindResult::Bound));
+        let mut optional = Vec::new();
+        // Who speaks 3.3 knows no optional parameters (§4.1.2 note).
+        if bind.interface_version >= 0x34 {
+            tlv::push(&mut optional, Tag::SC_INTERFACE_VERSION, &[0x34]);
+        }
+        let response = Body::BindResp(pdu::BindResp {
+            system_id: self.config.system_id.as_bytes(),
+            tlvs: Tlvs::parse(&optional).unwrap_or_default(),
+        });
+        let (command, sequence) = (header.command.response(), header.sequence);
+        if pdu::encode(&mut connection.out, command, Status::ROK, sequence, &response).is_err() {
+            // Our own name is too long for the field: they are bound all the same.
+            pdu::header_only(&mut connection.out, command, Status::ROK, sequence);
+        }
+        self.write(key, |_| ());
+    }
+
+    pub(super) fn customer_lost(&mut self, account: usize, key: Key) {
+        if let Some(account) = self.accounts.get_mut(account) {
+            account.binds.retain(|bind| *bind != key);
+        }
+    }
+
+    pub(super) fn customer_request(
+        &mut self,
+        key: Key,
+        account: usize,
+        header: &Header,
+        body: &[u8],
+        now: Now,
+    ) {
+        let read = match pdu::decode(header, body) {
+            Ok(read) => read,
+            Err(error) => {
+                self.metrics.malformed.inc(());
+                if matches!(header.command, Command::SUBMIT_SM | Command::DATA_SM) {
+                    self.metrics.submits.inc(Taken::Malformed);
+                }
+                return self.answer(key, header, error.status);
+            }
+        };
+        let waits = |data| Waits { connection: key, sequence: header.sequence, data };
+        match (header.command, read) {
+            (Command::SUBMIT_SM, Body::Message(message)) => {
+                if let Err(status) = self.submit(account, &message, waits(false), now) {
+                    self.answer(key, header, status);
+                }
+            }
+            (Command::DATA_SM, Body::Data(data)) => {
+                let message = pdu::Message {
+                    service_type: data.service_type,
+                    source: data.source,
+                    destination: data.destination,
+                    esm_class: data.esm_class,
+                    registered_delivery: data.registered_delivery,
+                    data_coding: data.data_coding,
+                    tlvs: data.tlvs,
+                    ..pdu::Message::default()
+                };
+                if let Err(status) = self.submit(account, &message, waits(true), now) {
+                    self.answer(key, header, status);
+                }
+            }
+            (Command::QUERY_SM, Body::Query(query)) => self.query(key, account, header, &query),
+            (Command::CANCEL_SM, Body::Cancel(cancel)) => {
+                let status = self.cancel(account, &cancel, now);
+                self.answer(key, header, status);
+            }
+            // submit_multi and replace_sm are known, and not offered.
+            _ => self.answer(key, header, Status::RINVCMDID),
+        }
+    }
+
+    /// Takes a message for durable keeping; `waits` hears of it when it is.
+    /// Errors: the status of the answer; nothing is kept.
+    pub(super) fn submit(
+        &mut self,
+        account: usize,
+        pdu: &pdu::Message<'_>,
+        waits: Waits,
+        now: Now,
+    ) -> Result<Key, Status> {
+        let taken = self.try_submit(account, pdu, waits, now);
+        self.metrics.submits.inc(match taken {
+            Ok(_) => Taken::Accepted,
+            Err(Status::RTHROTTLED) => Taken::Throttled,
+            Err(Status::RMSGQFUL) => Taken::Full,
+            Err(_) => Taken::Refused,
+        });
+        taken
+    }
+
+    fn try_submit(
+        &mut self,
+        account: usize,
+        pdu: &pdu::Message<'_>,
+        waits: Waits,
+        now: Now,
+    ) -> Result<Key, Status> {
+        let limits = self.config.limits;
+        let config = self.config.accounts.get(account).ok_or(Status::RSYSERR)?;
+        if self.draining {
+            return Err(Status::RSYSERR);
+        }
+        let times = check(pdu, now.wall, limits.validity, limits.validity_max)?;
+        if let Some(sources) = &config.sources
+            && !sources.iter().any(|s| s.as_bytes() == pdu.source.text)
+        {
+            return Err(Status::RINVSRCADR);
+        }
+        // No route.
+        let vendor = self.config.mt_default.ok_or(Status::RINVDSTADR)?;
+        if self.store.len() >= limits.messages {
+            return Err(Status::RMSGQFUL);
+        }
+        // Last, so that what is refused for another reason costs no token.
+        self.accounts
+            .get_mut(account)
+            .ok_or(Status::RSYSERR)?
+            .bucket
+            .take(now.mono)
+            .map_err(|_| Status::RTHROTTLED)?;
+        let id = self.new_id(now.wall);
+        let key = self.store.insert(Message {
+            id,
+            direction: Direction::Terminated,
+            account,
+            vendor,
+            at: now.wall,
+            not_before: times.not_before,
+            expires: times.expires,
+            due: NEVER,
+            priority: pdu.priority.min(3),
+            registered: pdu.registered_delivery,
+            attempts: 0,
+            step: Step::Storing,
+            outcome: None,
+            carrier_id: None,
+            record: 0,
+            body: body_of(pdu)?,
+        });
+        let vendor = self.config.vendors.get(vendor).map_or("", |v| v.name.as_str());
+        let account = self.config.accounts.get(account).map_or("", |a| a.system_id.as_str());
+        let act = Act::Taken { message: key, waits };
+        self.store.write_accepted(key, account.as_bytes(), vendor.as_bytes(), Some(act));
+        Ok(key)
+    }
+
+    pub(super) fn answer_submit(&mut self, waits: Waits, message: Key) {
+        let Waits { connection: key, sequence, data } = waits;
+        let Some(id) = self.store.get(message).map(|m| m.id) else { return };
+        let command = if data { Command::DATA_SM } else { Command::SUBMIT_SM };
+        let body = Body::MessageId { id: &id_text(id), tlvs: Tlvs::NONE };
+        self.write(key, |out| {
+            // 36 characters fit the field.
+            let _ = pdu::encode(out, command.response(), Status::ROK, sequence, &body);
+        });
+        self.answered(key);
+    }
+
+    pub(super) fn refuse_submit(&mut self, waits: Waits, status: Status) {
+        let Waits { connection: key, sequence, data } = waits;
+        let command = if data { Command::DATA_SM } else { Command::SUBMIT_SM };
+        self.write(key, |out| pdu::reply(out, command, status, sequence));
+        self.answered(key);
+    }
+
+    /// The message of this id, when it is of this account (T-SMS-07): that another account has it is told to nobody.
+    fn own(&self, account: usize, id: &[u8]) -> Option<Key> {
+        let key = self.store.find(id_from_text(id)?)?;
+        let message = self.store.get(key)?;
+        (message.account == account && message.direction == Direction::Terminated).then_some(key)
+    }
+
+    fn query(&mut self, key: Key, account: usize, header: &Header, query: &pdu::Query<'_>) {
+        let Some(message) = self.own(account, query.message_id).and_then(|key| self.store.get(key)) else {
+            return self.answer(key, header, Status::RINVMSGID);
+        };
+        let date = message.outcome.map(|outcome| warp_smpp::time::absolute(outcome.at));
+        let error = message.outcome.map_or(0, |outcome| outcome.error);
+        let response = Body::QueryResp(pdu::QueryResp {
+            message_id: query.message_id,
+            final_date: date.as_ref().map_or(&[][..], |d| &d[..]),
+            message_state: message.state().octet(),
+            error_code: u8::try_from(error).unwrap_or(u8::MAX),
+            tlvs: Tlvs::NONE,
+        });
+        let (command, sequence) = (header.command.response(), header.sequence);
+        self.write(key, |out| {
+            let _ = pdu::encode(out, command, Status::ROK, sequence, &response);
+        });
+        self.answered(key);
+    }
+
+    fn cancel(&mut self, account: usize, cancel: &pdu::Cancel<'_>, now: Now) -> Status {
+        // Without an id, every message of two addresses would be looked for: that is not offered.
+        let Some(key) = self.own(account, cancel.message_id) else { return Status::RINVMSGID };
+        match self.store.get(key).map(|m| m.step) {
+            Some(Step::Waiting | Step::Ready) => {
+                self.finish(key, Outcome { state: MessageState::Deleted, error: 0, at: now.wall });
+                Status::ROK
+            }
+            _ => Status::RCANCELFAIL,
+        }
+    }
+}
+
+fn digest(text: &[u8]) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(text).into()
+}
+
+struct Times {
+    not_before: Wall,
+    expires: Wall,
+}
+
+/// What can be said of a message without knowing anybody. Errors: the status of the answer.
+fn check(
+    pdu: &pdu::Message<'_>,
+    now: Wall,
+    validity: std::time::Duration,
+    longest: std::time::Duration,
+) -> Result<Times, Status> {
+    let payload = pdu.payload()?;
+    let digits = pdu.destination.text.strip_prefix(b"+").unwrap_or(pdu.destination.text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_alphanumeric) {
+        return Err(Status::RINVDSTADR);
+    }
+    if pdu.source.text.iter().any(|b| !matches!(b, b' '..=b'~')) {
+        return Err(Status::RINVSRCADR);
+    }
+    if pdu.priority > 4 {
+        return Err(Status::RINVPRTFLG);
+    }
+    if pdu.registered_delivery & 0xE0 != 0 {
+        return Err(Status::RINVREGDLVFLG);
+    }
+    if pdu.replace_if_present > 1 {
+        return Err(Status::RINVREPFLAG);
+    }
+    // T-SMS-09: what says that it has a header has a whole one.
+    if pdu.has_udh() && Udh::split(payload).is_none() {
+        return Err(Status::RINVMSGLEN);
+    }
+    let not_before = match pdu.schedule {
+        [] => now,
+        text => Time::parse(text, now).ok_or(Status::RINVSCHED)?.from_now(now),
+    };
+    if not_before > now.plus(longest) {
+        return Err(Status::RINVSCHED);
+    }
+    let from = not_before.max(now);
+    let expires = match pdu.validity {
+        [] => from.plus(validity),
+        text => Time::parse(text, now).ok_or(Status::RINVEXPIRY)?.from_now(now).min(from.plus(longest)),
+    };
+    if expires <= from {
+        return Err(Status::RINVEXPIRY);
+    }
+    Ok(Times { not_before, expires })
+}
+
+/// The body that is kept: that of a submit_sm.
+pub(super) fn body_of(pdu: &pdu::Message<'_>) -> Result<Box<[u8]>, Status> {
+    let mut out = Vec::new();
+    pdu::encode(&mut out, Command::SUBMIT_SM, Status::ROK, 1, &Body::Message(*pdu))
+        // data_sm has longer addresses than submit_sm.
+        .map_err(|e| if e.field == "source_addr" { Status::RINVSRCADR } else { Status::RINVDSTADR })?;
+    Ok(out.get(warp_smpp::frame::HEADER_BYTES..).unwrap_or_default().into())
+}
+
+/// The message of a body that was kept.
+pub(super) fn message_of(body: &[u8]) -> Option<pdu::Message<'_>> {
+    let header = Header { length: 0, command: Command::SUBMIT_SM, status: Status::ROK, sequence: 1 };
+    match pdu::decode(&header, body) {
+        Ok(Body::Message(message)) => Some(message),
+        _ => None,
+    }
+}

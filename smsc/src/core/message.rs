@@ -1,0 +1,139 @@
+//! A message between its acceptance and its end.
+
+use warp_model::Wall;
+use warp_smpp::receipt::MessageState;
+
+use super::record::{Direction, Outcome};
+
+/// Where a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Its record is not durable yet.
+    Storing,
+    /// Waits for its time: scheduled, or the vendor wants it later.
+    Waiting,
+    /// In the queue of its vendor.
+    Ready,
+    /// With the vendor, without an answer.
+    Sent,
+    /// The vendor has it; its receipt is waited for.
+    Carried,
+    /// It is over, and that is not durable yet.
+    Over,
+    /// In the queue of its account: a receipt, or a message of a handset.
+    Deliverable,
+    /// The customer wants it later.
+    DeliverLater,
+    /// With the customer, without an answer.
+    Delivering,
+}
+
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) id: u128,
+    pub(crate) direction: Direction,
+    /// Place of its account; [`NOBODY`]: it is no longer configured.
+    pub(crate) account: usize,
+    /// Place of its vendor; [`NOBODY`]: it is no longer configured.
+    pub(crate) vendor: usize,
+    pub(crate) at: Wall,
+    pub(crate) not_before: Wall,
+    pub(crate) expires: Wall,
+    /// When its timer looks at it; [`NEVER`]: it has none.
+    pub(crate) due: Wall,
+    /// The priority of its PDU, 0 to 3.
+    pub(crate) priority: u8,
+    /// registered_delivery of its PDU.
+    pub(crate) registered: u8,
+    /// How often the vendor refused it.
+    pub(crate) attempts: u8,
+    pub(crate) step: Step,
+    pub(crate) outcome: Option<Outcome>,
+    /// The vendor's id, in the form in which receipts are looked for.
+    pub(crate) carrier_id: Option<Box<[u8]>>,
+    /// Number of the record that took it; 0 while it has none.
+    pub(crate) record: u64,
+    /// The body of its submit_sm or deliver_sm.
+    pub(crate) body: Box<[u8]>,
+}
+
+/// Place of an account or vendor that is not configured.
+pub(crate) const NOBODY: usize = usize::MAX;
+/// The time of a timer that does not run.
+pub(crate) const NEVER: Wall = Wall(i64::MAX);
+
+impl Message {
+    /// Whether its customer wants to hear of this end (SMPP 3.4 §5.2.17; 3: 5.0 §4.7.21).
+    pub(crate) fn wants(&self, state: MessageState) -> bool {
+        let delivered = state == MessageState::Delivered;
+        self.direction == Direction::Terminated
+            && match self.registered & 0x03 {
+                0 => false,
+                1 => true,
+                2 => !delivered,
+                _ => delivered,
+            }
+    }
+
+    /// Whether its customer wants to hear of any end.
+    pub(crate) fn wants_any(&self) -> bool {
+        self.direction == Direction::Terminated && self.registered & 0x03 != 0
+    }
+
+    /// The state that a query is answered with.
+    pub(crate) fn state(&self) -> MessageState {
+        match (self.outcome, self.step) {
+            (Some(outcome), _) => outcome.state,
+            (None, Step::Waiting) => MessageState::Scheduled,
+            (None, _) => MessageState::Enroute,
+        }
+    }
+}
+
+/// Our id as both doors write it: 36 characters with hyphens (RFC 9562 §4).
+pub(crate) fn id_text(id: u128) -> [u8; 36] {
+    let mut out = [b'-'; 36];
+    let mut shift = 128u32;
+    for (at, place) in out.iter_mut().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            continue;
+        }
+        shift = shift.saturating_sub(4);
+        *place = warp_model::hex::digit(((id >> shift) & 0xF) as u8);
+    }
+    out
+}
+
+/// Back from [`id_text`], in any case. `None`: not of the form.
+pub(crate) fn id_from_text(text: &[u8]) -> Option<u128> {
+    if text.len() != 36 {
+        return None;
+    }
+    let mut id = 0u128;
+    for (at, c) in text.iter().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            if *c != b'-' {
+                return None;
+            }
+            continue;
+        }
+        id = id << 4 | u128::from(warp_model::hex::value(c.to_ascii_lowercase())?);
+    }
+    Some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_uuids() {
+        let id = 0x0190_c8f4_1234_7abc_8def_0123_4567_89ab;
+        assert_eq!(&id_text(id), b"0190c8f4-1234-7abc-8def-0123456789ab");
+        assert_eq!(id_from_text(b"0190C8F4-1234-7abc-8def-0123456789ab"), Some(id));
+        for bad in [&b"0190c8f4-1234-7abc-8def-0123456789a"[..], b"0190c8f4x1234-7abc-8def-0123456789ab", b""]
+        {
+            assert_eq!(id_from_text(bad), None);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Protocol meets the queue: customers' binds, messages, vendors' binds, receipts. Pure: bytes and time in, bytes and wishes out (RFC 0017).
+//!
+//! The owner feeds connections ([`Core::accepted`], [`Core::connected`], [`Core::bytes`], [`Core::closed`]) and time
+//! ([`Core::timeout`]); after each round it appends [`Core::batch`] to the topic and says so ([`Core::appended`]), carries out
+//! [`Core::poll`], and sends what [`Core::take_dirty`] names. When the topic is durable up to a number it says that
+//! ([`Core::durable`]): then answers go out.
+//!
+//! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
+//! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`store`] messages and timers · [`commit`] what waits for the
+//! disk · [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
+//!
+//! Invariants: no message is answered or sent on before its record is durable; the record of sending is written before the bytes go; a final
+//! state is never overwritten; an id of an account is nothing to another account.
+
+mod commit;
+mod customer;
+mod deliver;
+mod guard;
+mod links;
+mod message;
+mod ready;
+mod receipts;
+mod record;
+mod restore;
+mod slab;
+mod store;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_restart;
+#[cfg(test)]
+mod tests_world;
+mod throttle;
+mod vendor;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use warp_model::hash::SplitMix;
+use warp_model::{Mono, Now, Wall};
+
+pub use commit::Batch;
+pub use slab::Key;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use commit::Act;
+use deliver::AccountState;
+use guard::Guard;
+use links::Connection;
+use receipts::Parked;
+use slab::Slab;
+use store::Store;
+use vendor::VendorState;
+
+/// What the core wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Open a connection; tell by [`Core::connected`] or [`Core::closed`].
+    Connect(Key, SocketAddr),
+    /// Send what is left of it, and close it. Its key is dead; [`Core::closed`] is not wanted.
+    Close(Key),
+}
+
+/// What the disk did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageFault {
+    /// There is no space: ESME_RMSGQFUL.
+    Full,
+    /// Anything else is wrong: ESME_RSYSERR.
+    Broken,
+}
+
+/// The core of one SMSC.
+#[derive(Debug)]
+pub struct Core {
+    config: Arc<Config>,
+    metrics: Metrics,
+    random: SplitMix,
+    connections: Slab<Connection>,
+    /// Connections of customers, by source address.
+    per_source: HashMap<std::net::IpAddr, usize>,
+    customers: usize,
+    guard: Guard,
+    accounts: Vec<AccountState>,
+    by_system_id: HashMap<Vec<u8>, usize>,
+    vendors: Vec<VendorState>,
+    store: Store,
+    parked: Parked,
+    outputs: VecDeque<Output>,
+    dirty: Vec<Key>,
+    /// Bytes of a closed connection that are still to be sent.
+    last_words: Vec<(Key, Vec<u8>)>,
+    next_tick: Mono,
+    draining: bool,
+}
+
+/// How often sessions and vendors are looked at; their timers are seconds.
+const TICK: Duration = Duration::from_millis(100);
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Core {
+    /// A core without connections and messages. `seed` makes ids and jitter.
+    pub fn new(config: Arc<Config>, metrics: Metrics, seed: u64) -> Core {
+        let accounts = config.accounts.iter().map(AccountState::new).collect();
+        let by_system_id = config
+            .accounts
+            .iter()
+            .enumerate()
+            .map(|(at, account)| (account.system_id.clone().into_bytes(), at))
+            .collect();
+        let vendors = config.vendors.iter().map(VendorState::new).collect();
+        Core {
+            config,
+            metrics,
+            random: SplitMix::new(seed),
+            connections: Slab::new(),
+            per_source: HashMap::new(),
+            customers: 0,
+            guard: Guard::default(),
+            accounts,
+            by_system_id,
+            vendors,
+            store: Store::new(),
+            parked: Parked::default(),
+            outputs: VecDeque::new(),
+            dirty: Vec::new(),
+            last_words: Vec::new(),
+            next_tick: Mono(0),
+            draining: false,
+        }
+    }
+
+    /// What is to be appended to the topic now.
+    pub fn batch(&self) -> &Batch {
+        self.store.commit.batch()
+    }
+
+    /// The batch was appended; `end` is the number after its last record. Until then nothing else is told to the core.
+    pub fn appended(&mut self, end: u64) {
+        self.store.appended(end);
+        self.parked.at(end);
+    }
+
+    /// All records before `number` are durable.
+    pub fn durable(&mut self, number: u64, now: Now) {
+        for act in self.store.commit.durable(number) {
+            self.act(act, now);
+        }
+    }
+
+    fn act(&mut self, act: Act, now: Now) {
+        match act {
+            Act::Taken { message, waits } => {
+                self.answer_submit(waits, message);
+                self.let_go(message, now);
+            }
+            Act::Originated { message, connection, sequence, data } => {
+                self.answer_delivery(connection, sequence, data, warp_smpp::Status::ROK);
+                self.deliverable(message);
+            }
+            Act::Over { message } => self.deliverable(message),
+            Act::Receipt { connection, sequence, data } => {
+                self.answer_delivery(connection, sequence, data, warp_smpp::Status::ROK);
+            }
+        }
+    }
+
+    /// The records before `below` will not be durable; `None`: the batch could not be appended. What waits for them is refused, and
+    /// facts are written again with the next batch.
+    pub fn storage_failed(&mut self, fault: StorageFault, below: Option<u64>) {
+        self.metrics.storage_errors.inc(());
+        let (submit, delivery) = match fault {
+            StorageFault::Full => (warp_smpp::Status::RMSGQFUL, warp_smpp::Status::RX_T_APPN),
+            StorageFault::Broken => (warp_smpp::Status::RSYSERR, warp_smpp::Status::RX_T_APPN),
+        };
+        for act in self.store.commit.failed(below) {
+            match act {
+                Act::Taken { message, waits } => {
+                    self.store.remove(message);
+                    self.metrics.submits.inc(crate::metrics::Taken::Storage);
+                    self.refuse_submit(waits, submit);
+                }
+                Act::Originated { message, connection, sequence, data } => {
+                    self.store.remove(message);
+                    self.answer_delivery(connection, sequence, data, delivery);
+                }
+                // The fact is written again; until then the customer does not hear of it.
+                Act::Over { message } => self.over_again(message),
+                Act::Receipt { connection, sequence, data } => {
+                    self.answer_delivery(connection, sequence, data, delivery);
+                }
+            }
+        }
+    }
+
+    /// The number of the oldest record that is needed. Call it now and then, and release what stands before.
+    /// `end` is the number of the next record: when what is needed is a small part of what stands there, some is written again.
+    pub fn oldest(&mut self, end: u64) -> u64 {
+        let Some(oldest) = self.store.oldest() else { return self.parked.oldest().unwrap_or(end) };
+        let live = self.store.len() as u64;
+        if end.saturating_sub(oldest) > live.saturating_mul(16).saturating_add(REWRITE_ABOVE) {
+            let config = Arc::clone(&self.config);
+            self.store.rewrite(REWRITTEN, |message| {
+                let name = |text: Option<&String>| text.map(|t| t.clone().into_bytes()).unwrap_or_default();
+                (
+                    name(config.accounts.get(message.account).map(|a| &a.system_id)),
+                    name(config.vendors.get(message.vendor).map(|v| &v.name)),
+                )
+            });
+        }
+        self.parked.oldest().map_or(oldest, |parked| oldest.min(parked))
+    }
+
+    /// The next wish; drain until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Time has passed: does what is due.
+    pub fn timeout(&mut self, now: Now) {
+        if now.mono >= self.next_tick {
+            self.next_tick = now.mono + TICK;
+            for key in self.connections.keys() {
+                self.settle(key, now);
+            }
+            self.connect_vendors(now);
+            self.parked.expire(now, &self.metrics);
+            self.metrics.messages.set((), self.store.len() as i64);
+            self.metrics.connections.set((), self.connections.len() as i64);
+        }
+        while let Some(key) = self.store.pop_due(now.wall) {
+            self.on_due(key, now);
+        }
+    }
+
+    /// When to call [`Core::timeout`] at the latest.
+    pub fn deadline(&self, now: Now) -> Mono {
+        let due = self.store.next_due().map(|at| {
+            let us = u64::try_from(at.0.saturating_sub(now.wall.0)).unwrap_or(0);
+            now.mono + Duration::from_micros(us)
+        });
+        let paced = self.vendors.iter().filter_map(|v| v.paced_until);
+        due.into_iter().chain(paced).chain([self.next_tick]).min().unwrap_or(self.next_tick)
+    }
+
+    /// All that a wake-up brought was told: sends what can be sent now, to vendors and to customers. The batch is appended after it, and
+    /// then what was written goes out.
+    pub fn round(&mut self, now: Now) {
+        for vendor in 0..self.vendors.len() {
+            self.pump_vendor(vendor, now);
+        }
+        for account in 0..self.accounts.len() {
+            self.pump_account(account, now);
+        }
+    }
+
+    /// Begins to end: takes no more binds and messages, unbinds every session when what is in flight is answered.
+    pub fn drain(&mut self, now: Now) {
+        self.draining = true;
+        for key in self.connections.keys() {
+            self.unbind(key, now);
+        }
+    }
+
+    /// Whether all connections are gone.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.connections.len() == 0
+    }
+
+    fn new_id(&mut self, at: Wall) -> u128 {
+        let random = u128::from(self.random.draw()) << 64 | u128::from(self.random.draw());
+        warp_model::MessageId::new(at, random).as_u128()
+    }
+}
+
+/// Records above which what is needed of them is written again, some at a time.
+const REWRITE_ABOVE: u64 = 200_000;
+const REWRITTEN: usize = 256;

@@ -1,0 +1,261 @@
+//! The durable steps of a message (RFC 0017). Integers are little-endian, texts have a length before them.
+//!
+//! The form is read back by later versions: a kind is never given another meaning, and fields are added at the end only.
+
+use warp_model::Wall;
+use warp_smpp::receipt::MessageState;
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From a customer to a handset.
+    Terminated,
+    /// From a handset to a customer.
+    Originated,
+}
+
+/// What a final state is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The state, final or UNKNOWN.
+    pub state: MessageState,
+    /// The error of the receipt, 0 to 999.
+    pub error: u16,
+    /// When it was reached.
+    pub at: Wall,
+}
+
+/// One step of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A message was taken.
+    Accepted {
+        /// Our id of the message.
+        id: u128,
+        /// Which way it goes.
+        direction: Direction,
+        /// The system_id of the account.
+        account: &'a [u8],
+        /// The name of the vendor.
+        vendor: &'a [u8],
+        /// When it was taken.
+        at: Wall,
+        /// It is not sent before.
+        not_before: Wall,
+        /// It is not sent after.
+        expires: Wall,
+        /// The body of its submit_sm or deliver_sm.
+        body: &'a [u8],
+    },
+    /// It is about to be sent to the vendor.
+    Sent {
+        /// Our id of the message.
+        id: u128,
+    },
+    /// The vendor took it.
+    Carried {
+        /// Our id of the message.
+        id: u128,
+        /// The vendor's, in the form in which receipts are looked for.
+        carrier_id: &'a [u8],
+    },
+    /// The vendor wants it later, or nobody took it.
+    Retry {
+        /// Our id of the message.
+        id: u128,
+        /// It is not sent before.
+        until: Wall,
+        /// How often it was refused so far.
+        attempts: u8,
+    },
+    /// It is over, and its customer may have to hear so.
+    Final {
+        /// Our id of the message.
+        id: u128,
+        /// How the message ended.
+        outcome: Outcome,
+    },
+    /// Nothing is left to do.
+    Done {
+        /// Our id of the message.
+        id: u128,
+    },
+    /// A receipt whose message is not known yet.
+    Parked {
+        /// The name of the vendor.
+        vendor: &'a [u8],
+        /// The vendor's id, in the form in which it is looked for.
+        carrier_id: &'a [u8],
+        /// How the message ended.
+        outcome: Outcome,
+    },
+}
+
+const ACCEPTED: u8 = 1;
+const SENT: u8 = 2;
+const CARRIED: u8 = 3;
+const RETRY: u8 = 4;
+const FINAL: u8 = 5;
+const DONE: u8 = 6;
+const PARKED: u8 = 7;
+
+impl Record<'_> {
+    /// Appends its bytes to a batch.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match *self {
+            Record::Accepted { id, direction, account, vendor, at, not_before, expires, body } => {
+                head(out, ACCEPTED, id);
+                out.push(match direction {
+                    Direction::Terminated => 0,
+                    Direction::Originated => 1,
+                });
+                for wall in [at, not_before, expires] {
+                    out.extend_from_slice(&wall.0.to_le_bytes());
+                }
+                for text in [account, vendor, body] {
+                    put(out, text);
+                }
+            }
+            Record::Sent { id } => head(out, SENT, id),
+            Record::Carried { id, carrier_id } => {
+                head(out, CARRIED, id);
+                put(out, carrier_id);
+            }
+            Record::Retry { id, until, attempts } => {
+                head(out, RETRY, id);
+                out.extend_from_slice(&until.0.to_le_bytes());
+                out.push(attempts);
+            }
+            Record::Final { id, outcome } => {
+                head(out, FINAL, id);
+                put_outcome(out, outcome);
+            }
+            Record::Done { id } => head(out, DONE, id),
+            Record::Parked { vendor, carrier_id, outcome } => {
+                out.push(PARKED);
+                put_outcome(out, outcome);
+                put(out, vendor);
+                put(out, carrier_id);
+            }
+        }
+    }
+
+    /// Reads one. `None`: cut, or of a kind that this version does not know.
+    pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
+        let mut r = Reader(bytes);
+        let kind = r.octet()?;
+        if kind == PARKED {
+            let outcome = r.outcome()?;
+            return Some(Record::Parked { outcome, vendor: r.text()?, carrier_id: r.text()? });
+        }
+        let id = u128::from_le_bytes(r.array()?);
+        Some(match kind {
+            ACCEPTED => Record::Accepted {
+                id,
+                direction: match r.octet()? {
+                    0 => Direction::Terminated,
+                    1 => Direction::Originated,
+                    _ => return None,
+                },
+                at: r.wall()?,
+                not_before: r.wall()?,
+                expires: r.wall()?,
+                account: r.text()?,
+                vendor: r.text()?,
+                body: r.text()?,
+            },
+            SENT => Record::Sent { id },
+            CARRIED => Record::Carried { id, carrier_id: r.text()? },
+            RETRY => Record::Retry { id, until: r.wall()?, attempts: r.octet()? },
+            FINAL => Record::Final { id, outcome: r.outcome()? },
+            DONE => Record::Done { id },
+            _ => return None,
+        })
+    }
+}
+
+fn head(out: &mut Vec<u8>, kind: u8, id: u128) {
+    out.push(kind);
+    out.extend_from_slice(&id.to_le_bytes());
+}
+
+fn put(out: &mut Vec<u8>, text: &[u8]) {
+    // A body is bounded by the largest PDU, which is more than 16 bits hold.
+    out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(text);
+}
+
+fn put_outcome(out: &mut Vec<u8>, outcome: Outcome) {
+    out.push(outcome.state.octet());
+    out.extend_from_slice(&outcome.error.to_le_bytes());
+    out.extend_from_slice(&outcome.at.0.to_le_bytes());
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn octet(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[octet]| octet)
+    }
+
+    fn wall(&mut self) -> Option<Wall> {
+        self.array().map(i64::from_le_bytes).map(Wall)
+    }
+
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    fn outcome(&mut self) -> Option<Outcome> {
+        Some(Outcome {
+            state: MessageState::from_octet(self.octet()?)?,
+            error: u16::from_le_bytes(self.array()?),
+            at: self.wall()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(limit: usize) -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..limit)
+    }
+
+    proptest! {
+        #[test]
+        fn every_step_is_read_back_and_a_cut_one_is_none(
+            id in any::<u128>(), a in bytes(20), b in bytes(20), body in bytes(300), t in any::<[i64; 3]>(), n in any::<u8>(),
+            error in any::<u16>(), state in 0u8..10, cut in any::<prop::sample::Index>(),
+        ) {
+            let outcome = Outcome { state: MessageState::from_octet(state).unwrap(), error, at: Wall(t[0]) };
+            let direction = if n % 2 == 0 { Direction::Terminated } else { Direction::Originated };
+            let (at, not_before, expires) = (Wall(t[0]), Wall(t[1]), Wall(t[2]));
+            for record in [
+                Record::Accepted { id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body },
+                Record::Sent { id },
+                Record::Carried { id, carrier_id: &a },
+                Record::Retry { id, until: at, attempts: n },
+                Record::Final { id, outcome },
+                Record::Done { id },
+                Record::Parked { vendor: &a, carrier_id: &b, outcome },
+            ] {
+                let mut out = Vec::new();
+                record.encode(&mut out);
+                prop_assert_eq!(Record::decode(&out), Some(record));
+                prop_assert_eq!(Record::decode(&out[..cut.index(out.len())]), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! All messages that are not done, their timers, and what stands on disk of them.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use warp_model::Wall;
+
+use super::commit::{Act, Commit, Kept};
+use super::message::{Message, NEVER, Step};
+use super::record::Record;
+use super::slab::{Key, Slab};
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    messages: Slab<Message>,
+    by_id: HashMap<u128, Key>,
+    timers: BTreeSet<(Wall, Key)>,
+    /// Numbers of the records that took messages, in order; those of messages that are done are stale.
+    order: VecDeque<(u64, Key)>,
+    pub(crate) commit: Commit,
+}
+
+impl Store {
+    pub(crate) fn new() -> Store {
+        Store {
+            messages: Slab::new(),
+            by_id: HashMap::new(),
+            timers: BTreeSet::new(),
+            order: VecDeque::new(),
+            commit: Commit::default(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Message> {
+        self.messages.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Message> {
+        self.messages.get_mut(key)
+    }
+
+    pub(crate) fn find(&self, id: u128) -> Option<Key> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn insert(&mut self, message: Message) -> Key {
+        let id = message.id;
+        let key = self.messages.insert(message);
+        self.by_id.insert(id, key);
+        key
+    }
+
+    /// Takes it out. Nothing is written.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Message> {
+        let message = self.messages.remove(key)?;
+        self.by_id.remove(&message.id);
+        if message.due != NEVER {
+            self.timers.remove(&(message.due, key));
+        }
+        Some(message)
+    }
+
+    /// Its timer looks at it then; [`NEVER`]: it has none.
+    pub(crate) fn set_due(&mut self, key: Key, at: Wall) {
+        let Some(message) = self.messages.get_mut(key) else { return };
+        if message.due == at {
+            return;
+        }
+        if message.due != NEVER {
+            self.timers.remove(&(message.due, key));
+        }
+        message.due = at;
+        if at != NEVER {
+            self.timers.insert((at, key));
+        }
+    }
+
+    /// The next message whose timer has come; its timer does not run any more.
+    pub(crate) fn pop_due(&mut self, now: Wall) -> Option<Key> {
+        let (at, key) = *self.timers.first()?;
+        if at > now {
+            return None;
+        }
+        self.timers.pop_first();
+        if let Some(message) = self.messages.get_mut(key) {
+            message.due = NEVER;
+        }
+        Some(key)
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Wall> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Writes the record that takes a message; the message is given the names that are configured for its places.
+    pub(crate) fn write_accepted(&mut self, key: Key, account: &[u8], vendor: &[u8], act: Option<Act>) {
+        let Some(m) = self.messages.get(key) else { return };
+        let record = Record::Accepted {
+            id: m.id,
+            direction: m.direction,
+            account,
+            vendor,
+            at: m.at,
+            not_before: m.not_before,
+            expires: m.expires,
+            body: &m.body,
+        };
+        let kept = if act.is_some() { Kept::Offer } else { Kept::Fact };
+        self.commit.add(&record, kept, act);
+        self.commit.took(key);
+    }
+
+    /// Writes the steps that a message has made since it was taken: with its first record they are all that is known of it.
+    fn write_steps(&mut self, key: Key) {
+        let Some(m) = self.messages.get(key) else { return };
+        if let Some(carrier_id) = &m.carrier_id {
+            self.commit.add(&Record::Carried { id: m.id, carrier_id }, Kept::Fact, None);
+        } else if m.step == Step::Sent {
+            self.commit.add(&Record::Sent { id: m.id }, Kept::Fact, None);
+        } else if m.step == Step::Waiting {
+            let retry = Record::Retry { id: m.id, until: m.not_before, attempts: m.attempts };
+            self.commit.add(&retry, Kept::Fact, None);
+        }
+        if let Some(outcome) = m.outcome {
+            self.commit.add(&Record::Final { id: m.id, outcome }, Kept::Fact, None);
+        }
+    }
+
+    /// What was gathered stands in the topic, the last record before `end`.
+    pub(crate) fn appended(&mut self, end: u64) {
+        for (number, key) in self.commit.appended(end) {
+            if let Some(message) = self.messages.get_mut(key) {
+                message.record = number;
+                self.order.push_back((number, key));
+            }
+        }
+    }
+
+    /// It stood in the topic at a start.
+    pub(crate) fn restored(&mut self, key: Key, number: u64) {
+        if let Some(message) = self.messages.get_mut(key) {
+            message.record = number;
+            self.order.push_back((number, key));
+        }
+    }
+
+    /// The number of the oldest record that is needed; `None`: none is.
+    pub(crate) fn oldest(&mut self) -> Option<u64> {
+        while let Some((number, key)) = self.order.front() {
+            if self.messages.get(*key).is_some_and(|m| m.record == *number) {
+                return Some(*number);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    /// Writes up to `count` of the oldest messages again, so that what stands before them can go.
+    pub(crate) fn rewrite(&mut self, count: usize, names: impl Fn(&Message) -> (Vec<u8>, Vec<u8>)) {
+        for _ in 0..count {
+            if self.oldest().is_none() {
+                return;
+            }
+            let Some((_, key)) = self.order.pop_front() else { return };
+            let Some(message) = self.messages.get(key) else { continue };
+            if message.step == Step::Storing {
+                self.order.push_front((message.record, key));
+                return;
+            }
+            let (account, vendor) = names(message);
+            self.write_accepted(key, &account, &vendor, None);
+            self.write_steps(key);
+        }
+    }
+
+    /// All messages by the age of their record.
+    pub(crate) fn by_age(&self) -> Vec<Key> {
+        let mut keys = self.messages.keys();
+        keys.sort_by_key(|key| self.messages.get(*key).map_or(0, |m| m.record));
+        keys
+    }
+}

@@ -1,0 +1,148 @@
+//! The SMSC: protocol meets the queue in [`core`], sockets and the disk live in `server` (RFC 0017).
+//!
+//! [`start`] reads the queue, binds the listener, starts the thread of the core and the one that syncs, and gives an [`Smsc`].
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use warp_events::{EventLog, EventsError, EventsMetrics, LogOptions};
+use warp_net::mailbox::Sender;
+
+pub mod config;
+pub mod core;
+pub mod metrics;
+mod server;
+
+pub use config::{Account, Config, InDoubt, Limits, Vendor};
+pub use metrics::Metrics;
+
+use server::Note;
+
+/// The topic of the queue, and the consumer that keeps its records.
+const TOPIC: &str = "sms.queue.v1";
+const CONSUMER: &str = "smsc";
+
+/// Why an SMSC does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A setting cannot be carried out; this is what is wrong.
+    Config(String),
+    /// The queue cannot be opened or read.
+    Queue(EventsError),
+    /// The listener, or a thread.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartError::Config(what) => f.write_str(what),
+            StartError::Queue(error) => write!(f, "the queue: {error}"),
+            StartError::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// How the queue is kept on disk: segments of 64 MiB, at most 50 GiB, gone as soon as nothing in them is needed.
+pub fn queue_options(metrics: EventsMetrics) -> LogOptions {
+    LogOptions { keep: Duration::ZERO, ..LogOptions::new(metrics) }
+}
+
+/// A running SMSC. Dropping it stops it at once; what was answered is on disk.
+pub struct Smsc {
+    address: Option<SocketAddr>,
+    waiting: usize,
+    sender: Sender<Note>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Reads the queue in `dir` and starts. Traffic is taken when this returns. `seed` is 64 random bits of the operating system.
+/// Errors: a setting that cannot be, the queue cannot be read, the address cannot be bound.
+pub fn start(
+    config: Config,
+    dir: &Path,
+    options: LogOptions,
+    metrics: Metrics,
+    seed: u64,
+) -> Result<Smsc, StartError> {
+    check(&config).map_err(StartError::Config)?;
+    let log = EventLog::open(dir, options).map_err(StartError::Queue)?;
+    let topic = log.topic(TOPIC).map_err(StartError::Queue)?;
+    let running = server::start(Arc::new(config), topic, metrics, seed)?;
+    Ok(Smsc {
+        address: running.address,
+        waiting: running.waiting,
+        sender: running.sender,
+        threads: running.threads,
+    })
+}
+
+/// What settings must agree on.
+fn check(config: &Config) -> Result<(), String> {
+    let mut names: Vec<&str> = config.accounts.iter().map(|a| a.system_id.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(format!("the account {:?} stands there twice", pair.first().unwrap_or(&"")));
+    }
+    let own = std::iter::once(("the SMSC's own", config.system_id.as_str()));
+    let accounts = config.accounts.iter().map(|a| ("an account's", a.system_id.as_str()));
+    let vendors = config.vendors.iter().map(|v| ("a vendor's", v.system_id.as_str()));
+    for (whose, id) in own.chain(accounts).chain(vendors) {
+        if id.is_empty() || id.len() > 15 || id.contains('\0') {
+            return Err(format!("{whose} system_id {id:?} has not 1 to 15 characters"));
+        }
+    }
+    let places = [(config.mt_default, config.vendors.len()), (config.mo_default, config.accounts.len())];
+    if places.iter().any(|(place, count)| place.is_some_and(|p| p >= *count)) {
+        return Err("a default route leads to nobody".to_owned());
+    }
+    Ok(())
+}
+
+impl Smsc {
+    /// Where customers bind, with the real port.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// How many messages the queue held at the start.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Unbinds every session when what is in flight is answered, and waits for that as long as it is told; then it stops.
+    pub fn drain(mut self, at_most: Duration) {
+        self.tell(|| Note::Drain(at_most));
+        self.join();
+    }
+
+    /// Stops at once; what was answered is on disk.
+    pub fn stop(self) {}
+
+    fn tell(&self, note: impl Fn() -> Note) {
+        // A full mailbox is drained by its owner: try until it takes it or is gone.
+        while let Err(warp_net::mailbox::SendError::Full(_)) = self.sender.send(note()) {
+            std::thread::yield_now();
+        }
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Smsc {
+    fn drop(&mut self) {
+        self.tell(|| Note::Stop);
+        self.join();
+    }
+}

@@ -1,0 +1,114 @@
+//! Sockets, the clock and the disk around the core: one thread for the core and all connections ([`shard`]), one that syncs
+//! ([`committer`]).
+//!
+//! Invariants: bytes go out after the batch that their round made was appended; a record is told durable when its sync has returned; one
+//! reading of the clock and one write call per connection and wake-up.
+
+mod committer;
+mod shard;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use warp_events::Topic;
+use warp_net::clock::Clock;
+use warp_net::mailbox::{Sender, mailbox};
+use warp_net::tcp::TcpListener;
+
+use crate::config::Config;
+use crate::core::{Core, StorageFault};
+use crate::metrics::Metrics;
+use crate::{CONSUMER, StartError};
+use shard::{Parts, Shard};
+
+/// What the core's thread finds in its mailbox.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// All records before this number are durable.
+    Durable(u64),
+    /// Those before this number are not, and will not be.
+    Failed(u64, StorageFault),
+    /// Unbind everybody, then end, within this time.
+    Drain(Duration),
+    /// End the thread.
+    Stop,
+}
+
+pub(crate) struct Running {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) waiting: usize,
+    pub(crate) sender: Sender<Note>,
+    pub(crate) threads: Vec<JoinHandle<()>>,
+}
+
+pub(crate) fn start(
+    config: Arc<Config>,
+    topic: Topic,
+    metrics: Metrics,
+    seed: u64,
+) -> Result<Running, StartError> {
+    let mut core = Core::new(Arc::clone(&config), metrics, seed);
+    topic.hold(CONSUMER);
+    let (waiting, end) = restore(&mut core, &topic)?;
+    let listener =
+        config.listen.map(|at| TcpListener::bind(at, false)).transpose().map_err(StartError::Io)?;
+    let address = listener.as_ref().map(TcpListener::local_addr);
+    // Notes are a few a millisecond at most.
+    let (sender, mailbox) = mailbox(4_096).map_err(StartError::Io)?;
+    let (commit, committed) = std::sync::mpsc::channel();
+    let committer = {
+        let (topic, sender) = (topic.clone(), sender.clone());
+        thread("smsc-sync", move || committer::run(&topic, &committed, &sender))?
+    };
+    let shard = Shard::new(Parts {
+        core,
+        topic,
+        listener,
+        mailbox,
+        commit,
+        end,
+        write_buffer: config.limits.write_buffer,
+    })
+    .map_err(StartError::Io)?;
+    let shard = thread("smsc", move || shard.run())?;
+    Ok(Running { address, waiting, sender, threads: vec![shard, committer] })
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Io)
+}
+
+/// Reads the topic through. Gives how many messages are not done, and the number of the next record.
+fn restore(core: &mut Core, topic: &Topic) -> Result<(usize, u64), StartError> {
+    let now = Clock::now();
+    let mut reader = topic.from_floor();
+    let mut end = 0;
+    loop {
+        let records = reader.next_batch(RECORDS).map_err(StartError::Queue)?;
+        if records.is_empty() {
+            break;
+        }
+        for record in records {
+            core.restore(record.offset, &record.value, now);
+            end = record.offset.saturating_add(1);
+        }
+    }
+    Ok((core.restored_all(Clock::now()), end))
+}
+
+/// Records that are read at once.
+const RECORDS: usize = 4_096;
+
+/// The kind of fault that the log tells.
+fn fault_of(error: &warp_events::EventsError) -> StorageFault {
+    match error {
+        warp_events::EventsError::Full => StorageFault::Full,
+        warp_events::EventsError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
+            StorageFault::Full
+        }
+        _ => StorageFault::Broken,
+    }
+}

@@ -1,0 +1,331 @@
+//! The core's thread: its sockets, its wake-ups.
+//!
+//! A wake-up: epoll → read what came → the core → one append to the topic → what was written goes out → sleep until the next event or
+//! timer.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use warp_events::Topic;
+use warp_model::{Mono, Now};
+use warp_net::clock::Clock;
+use warp_net::epoll::{Epoll, Event, Events, Interest};
+use warp_net::mailbox::Mailbox;
+use warp_net::tcp::{Accepted, FlushOutcome, ReadOutcome, TcpConnection, TcpListener};
+
+use super::{Note, fault_of};
+use crate::CONSUMER;
+use crate::core::{Core, Key, Output, StorageFault};
+
+/// What the thread is made of; everything that can fail has happened before.
+pub(super) struct Parts {
+    pub(super) core: Core,
+    pub(super) topic: Topic,
+    pub(super) listener: Option<TcpListener>,
+    pub(super) mailbox: Mailbox<Note>,
+    pub(super) commit: mpsc::Sender<u64>,
+    pub(super) end: u64,
+    pub(super) write_buffer: usize,
+}
+
+pub(super) struct Shard {
+    parts: Parts,
+    epoll: Epoll,
+    links: HashMap<Key, Link>,
+    /// Links whose window was full: they are read again when it is not.
+    unread: Vec<Key>,
+    buffer: Vec<u8>,
+    next_housekeeping: Mono,
+    /// Accepting rests until then: there are no descriptors left.
+    accept_after: Option<Mono>,
+    ends_at: Option<Mono>,
+}
+
+struct Link {
+    connection: TcpConnection,
+    interest: Watch,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Watch {
+    read: bool,
+    write: bool,
+}
+
+impl Watch {
+    fn interest(self) -> Interest {
+        match (self.read, self.write) {
+            (true, true) => Interest::READ_WRITE,
+            (true, false) => Interest::READ,
+            (false, true) => Interest::WRITE,
+            (false, false) => Interest::NONE,
+        }
+    }
+}
+
+const MAILBOX: u64 = 0;
+const LISTENER: u64 = 1;
+/// Bytes of one read.
+const READ: usize = 65_536;
+/// Connections that are accepted in one wake-up.
+const ACCEPTS: usize = 64;
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+impl Shard {
+    pub(super) fn new(parts: Parts) -> io::Result<Shard> {
+        let epoll = Epoll::new()?;
+        epoll.add(&parts.mailbox, MAILBOX, Interest::READ.edge())?;
+        if let Some(listener) = &parts.listener {
+            epoll.add(listener, LISTENER, Interest::READ)?;
+        }
+        Ok(Shard {
+            parts,
+            epoll,
+            links: HashMap::new(),
+            unread: Vec::new(),
+            buffer: vec![0; READ],
+            next_housekeeping: Mono(0),
+            accept_after: None,
+            ends_at: None,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        let mut stop = false;
+        while !stop {
+            let before = Clock::now();
+            let wait = self.parts.core.deadline(before).since(before.mono);
+            if let Err(error) = self.epoll.wait(&mut events, Some(wait)) {
+                tracing::error!(%error, "epoll");
+            }
+            let now = Clock::now();
+            for event in events.iter() {
+                self.on_event(event, &mut stop, now);
+            }
+            if now.mono >= self.parts.core.deadline(now) {
+                self.parts.core.timeout(now);
+            }
+            self.finish(now);
+            self.housekeeping(now);
+            if let Some(at) = self.ends_at {
+                stop |= now.mono >= at || (self.parts.core.is_drained() && self.links.is_empty());
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, stop: &mut bool, now: Now) {
+        match event.token {
+            MAILBOX => self.notes(stop, now),
+            LISTENER => self.accept(now),
+            token => self.on_link(Key::from_u64(token), event, now),
+        }
+    }
+
+    fn notes(&mut self, stop: &mut bool, now: Now) {
+        let Parts { mailbox, core, .. } = &mut self.parts;
+        let ends_at = &mut self.ends_at;
+        mailbox.drain(usize::MAX, |note| match note {
+            Note::Durable(number) => core.durable(number, now),
+            Note::Failed(below, fault) => core.storage_failed(fault, Some(below)),
+            Note::Drain(at_most) => {
+                *ends_at = Some(now.mono + at_most);
+                core.drain(now);
+            }
+            Note::Stop => *stop = true,
+        });
+    }
+
+    fn accept(&mut self, now: Now) {
+        if self.accept_after.is_some_and(|at| now.mono < at) {
+            return;
+        }
+        for _ in 0..ACCEPTS {
+            let Some(listener) = &self.parts.listener else { return };
+            match listener.accept(self.parts.write_buffer) {
+                Accepted::Connection(connection) => {
+                    // Who is one too many is dropped here, which closes it.
+                    if let Some(key) = self.parts.core.accepted(connection.remote_addr(), now)
+                        && !self.watch(key, connection)
+                    {
+                        self.parts.core.closed(key, now);
+                    }
+                }
+                Accepted::Empty => return,
+                Accepted::Exhausted => {
+                    // The listener stays readable: without a rest this would be a busy loop (F-PROC-07).
+                    self.accept_after = Some(now.mono + HOUSEKEEPING);
+                    let _ = self.epoll.modify(listener, LISTENER, Interest::NONE);
+                    return;
+                }
+                Accepted::Failed(_) => {}
+            }
+        }
+    }
+
+    fn watch(&mut self, key: Key, connection: TcpConnection) -> bool {
+        let interest = Watch { read: true, write: connection.wants_write() };
+        if self.epoll.add(&connection, key.as_u64(), interest.interest()).is_err() {
+            return false;
+        }
+        self.links.insert(key, Link { connection, interest });
+        true
+    }
+
+    fn on_link(&mut self, key: Key, event: Event, now: Now) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if event.writable() || (link.connection.is_connecting() && (event.error() || event.hang_up())) {
+            let connecting = link.connection.is_connecting();
+            match link.connection.flush() {
+                FlushOutcome::Failed(_) => return self.lost(key, now),
+                FlushOutcome::Done | FlushOutcome::Pending => {}
+            }
+            if connecting && !link.connection.is_connecting() {
+                self.parts.core.connected(key, now);
+            }
+        }
+        if event.readable() || event.error() || event.hang_up() {
+            self.read(key, now);
+        }
+        self.rewatch(key);
+    }
+
+    fn read(&mut self, key: Key, now: Now) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if link.connection.is_connecting() {
+            return;
+        }
+        match link.connection.read(&mut self.buffer) {
+            ReadOutcome::Bytes(count) => {
+                let bytes = self.buffer.get(..count).unwrap_or_default();
+                self.parts.core.bytes(key, bytes, now);
+                if !self.parts.core.wants_read(key) {
+                    self.unread.push(key);
+                }
+            }
+            ReadOutcome::Empty => {}
+            ReadOutcome::Closed | ReadOutcome::Failed(_) => self.lost(key, now),
+        }
+    }
+
+    fn lost(&mut self, key: Key, now: Now) {
+        self.links.remove(&key);
+        self.parts.core.closed(key, now);
+    }
+
+    /// Watches a link for what is wanted of it now.
+    fn rewatch(&mut self, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let wanted = Watch { read: self.parts.core.wants_read(key), write: link.connection.wants_write() };
+        if wanted != link.interest
+            && self.epoll.modify(&link.connection, key.as_u64(), wanted.interest()).is_ok()
+        {
+            link.interest = wanted;
+        }
+    }
+
+    /// Ends a wake-up: sends what can be sent, appends the records of it, and lets the bytes go. What that lets be read makes a further
+    /// round.
+    fn finish(&mut self, now: Now) {
+        loop {
+            self.parts.core.round(now);
+            let appended = self.append();
+            self.flush(now);
+            self.outputs(now);
+            if self.parts.core.batch().is_empty() || !appended {
+                return;
+            }
+        }
+    }
+
+    /// `false`: the disk did not take it.
+    fn append(&mut self) -> bool {
+        let Parts { core, topic, commit, end, .. } = &mut self.parts;
+        if core.batch().is_empty() {
+            return true;
+        }
+        let none: &[u8] = &[];
+        let records = core.batch().records().map(|record| (none, record));
+        match topic.append(records) {
+            Ok(after) => {
+                *end = after;
+                core.appended(after);
+                // Its receiver lives as long as this thread.
+                let _ = commit.send(after);
+                true
+            }
+            Err(error) => {
+                let fault = fault_of(&error);
+                if fault == StorageFault::Broken {
+                    tracing::error!(%error, "the queue cannot be written");
+                }
+                core.storage_failed(fault, None);
+                false
+            }
+        }
+    }
+
+    fn flush(&mut self, now: Now) {
+        let mut touched = Vec::new();
+        let mut broken = Vec::new();
+        let links = &mut self.links;
+        self.parts.core.take_dirty(now, |key, out| {
+            if let Some(link) = links.get_mut(&key) {
+                if link.connection.queue(out)
+                    && (link.connection.is_connecting()
+                        || !matches!(link.connection.flush(), FlushOutcome::Failed(_)))
+                {
+                    touched.push(key);
+                } else {
+                    broken.push(key);
+                }
+            }
+            out.clear();
+        });
+        for key in broken {
+            self.lost(key, now);
+        }
+        let unread = std::mem::take(&mut self.unread);
+        for key in touched.into_iter().chain(unread) {
+            self.rewatch(key);
+            if self.links.contains_key(&key) && !self.parts.core.wants_read(key) {
+                self.unread.push(key);
+            }
+        }
+        self.unread.sort_unstable();
+        self.unread.dedup();
+    }
+
+    fn outputs(&mut self, now: Now) {
+        while let Some(output) = self.parts.core.poll() {
+            match output {
+                Output::Connect(key, remote) => {
+                    let opened = TcpConnection::connect(remote, None, self.parts.write_buffer);
+                    if !opened.is_ok_and(|connection| self.watch(key, connection)) {
+                        self.parts.core.closed(key, now);
+                    }
+                }
+                // What was to be sent is with the kernel, as far as the peer reads.
+                Output::Close(key) => drop(self.links.remove(&key)),
+            }
+        }
+    }
+
+    fn housekeeping(&mut self, now: Now) {
+        if now.mono < self.next_housekeeping {
+            return;
+        }
+        self.next_housekeeping = now.mono + HOUSEKEEPING;
+        if self.accept_after.take().is_some()
+            && let Some(listener) = &self.parts.listener
+        {
+            let _ = self.epoll.modify(listener, LISTENER, Interest::READ);
+        }
+        let Parts { core, topic, end, .. } = &mut self.parts;
+        let needed = core.oldest(*end);
+        topic.release(CONSUMER, needed);
+        topic.retain(now.wall);
+    }
+}

@@ -1,0 +1,149 @@
+//! The SMSC on real sockets and a real disk, in this process: the path of a message, a disk that fails, a restart, draining.
+
+#[path = "../../tests/stack/smpp.rs"]
+#[allow(dead_code, reason = "the whole-stack tests use the rest")]
+mod smpp;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use smpp::{Carrier, Esme, id_of, text_of};
+use warp_events::{Disk, EventsMetrics, LogOptions};
+use warp_smpp::{Command, Status};
+use warp_smsc::{Account, Config, Limits, Metrics, Smsc, StartError, Vendor};
+use warp_telemetry::Registry;
+
+/// Calls `check` until it gives a value or the time is over.
+fn poll_until<T>(within: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + within;
+    loop {
+        if let Some(value) = check() {
+            return Some(value);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn config(carrier: SocketAddr) -> Config {
+    Config {
+        system_id: "WARP".to_owned(),
+        listen: Some("127.0.0.1:0".parse().expect("address")),
+        accounts: vec![Account::new("foo", "bar")],
+        vendors: vec![Vendor::new("SIM", "SIM", "sim", vec![carrier])],
+        mt_default: Some(0),
+        mo_default: Some(0),
+        limits: Limits::default(),
+    }
+}
+
+fn start(carrier: SocketAddr, dir: &std::path::Path, disk: Disk) -> Smsc {
+    let options = LogOptions { disk, ..warp_smsc::queue_options(EventsMetrics::detached()) };
+    let metrics = Metrics::register(&Registry::new());
+    // Another start makes other ids.
+    let seed =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos()
+            as u64;
+    warp_smsc::start(config(carrier), dir, options, metrics, seed).expect("starts")
+}
+
+/// The statuses of the answers to `sequences`, in their order.
+fn answers(esme: &mut Esme, sequences: &[u32]) -> Vec<Status> {
+    let mut got = std::collections::BTreeMap::new();
+    poll_until(Duration::from_secs(30), || {
+        for (header, _) in esme.receive() {
+            if header.command == Command::SUBMIT_SM.response() {
+                got.insert(header.sequence, header.status);
+            }
+        }
+        sequences.iter().all(|s| got.contains_key(s)).then_some(())
+    });
+    sequences.iter().map(|s| *got.get(s).expect("an answer")).collect()
+}
+
+#[test]
+fn a_message_and_its_receipt_over_sockets_and_disk() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let smsc = start(carrier.at, dir.path(), Disk::default());
+    let mut foo = Esme::bind(smsc.address().expect("listens"), "foo", "bar");
+    let sequence = foo.submit("hello").expect("sent");
+    let mut got = Vec::new();
+    let receipt = poll_until(Duration::from_secs(30), || {
+        got.extend(foo.receive());
+        got.iter().find(|(h, _)| h.command == Command::DELIVER_SM).cloned()
+    });
+    let (header, body) = receipt.expect("a receipt");
+    let answer =
+        got.iter().find(|(h, _)| h.sequence == sequence && h.command.is_response()).expect("an answer");
+    assert!(text_of(&header, &body).contains(&id_of(&answer.0, &answer.1)));
+    drop(foo);
+    smsc.stop();
+    // All of it is done, and the disk says so.
+    let smsc = start(carrier.at, dir.path(), Disk::default());
+    assert_eq!(smsc.waiting(), 0);
+}
+
+#[test]
+fn f_disk_02_a_disk_that_fails_refuses_and_comes_back_without_a_restart() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let broken = Arc::new(AtomicBool::new(false));
+    let smsc = start(carrier.at, dir.path(), Disk::breaking(&broken));
+    let mut foo = Esme::bind(smsc.address().expect("listens"), "foo", "bar");
+    let before = foo.submit("before").expect("sent");
+    assert_eq!(answers(&mut foo, &[before]), [Status::ROK]);
+    broken.store(true, Ordering::Release);
+    let refused: Vec<u32> = (0..20).map(|n| foo.submit(&format!("refused {n}")).expect("sent")).collect();
+    assert_eq!(answers(&mut foo, &refused), [Status::RSYSERR; 20]);
+    broken.store(false, Ordering::Release);
+    let after = foo.submit("after").expect("sent");
+    assert_eq!(answers(&mut foo, &[after]), [Status::ROK]);
+    let arrived = poll_until(Duration::from_secs(30), || carrier.texts().contains_key("after").then_some(()));
+    assert!(arrived.is_some());
+    assert!(carrier.texts().keys().all(|text| !text.starts_with("refused")), "what was refused is not sent");
+}
+
+#[test]
+fn what_waits_for_a_vendor_that_is_away_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    // A port that nobody listens on any more.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let smsc = start(nobody, dir.path(), Disk::default());
+    let mut foo = Esme::bind(smsc.address().expect("listens"), "foo", "bar");
+    let sent: Vec<u32> = (0..50).map(|n| foo.submit(&format!("{n}")).expect("sent")).collect();
+    assert_eq!(answers(&mut foo, &sent), [Status::ROK; 50]);
+    smsc.drain(Duration::from_secs(5));
+    let carrier = Carrier::start(Duration::ZERO);
+    let smsc = start(carrier.at, dir.path(), Disk::default());
+    assert_eq!(smsc.waiting(), 50);
+    let all = poll_until(Duration::from_secs(30), || (carrier.texts().len() == 50).then_some(()));
+    assert!(all.is_some(), "{}", carrier.texts().len());
+    assert!(carrier.texts().values().all(|n| *n == 1), "once each");
+}
+
+#[test]
+fn settings_that_cannot_be_are_named() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let fine = config(carrier.at);
+    let mut twice = fine.clone();
+    twice.accounts.push(Account::new("foo", "x"));
+    let mut long = fine.clone();
+    long.vendors[0].system_id = "sixteen letters!".to_owned();
+    let mut nobody = fine;
+    nobody.mt_default = Some(1);
+    for (config, word) in [(twice, "twice"), (long, "sixteen letters!"), (nobody, "default route")] {
+        let options = warp_smsc::queue_options(EventsMetrics::detached());
+        let started = warp_smsc::start(config, dir.path(), options, Metrics::register(&Registry::new()), 1);
+        match started {
+            Err(StartError::Config(what)) => assert!(what.contains(word), "{what}"),
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("started"),
+        }
+    }
+}
