@@ -51,8 +51,25 @@ pub struct Config {
     pub customer_issuer: Option<IssuerSettings>,
     /// Who says who the carrier's own people are; `None`: they have keys only.
     pub operator_issuer: Option<IssuerSettings>,
+    /// How long browsers stay signed in.
+    pub sessions: SessionLimits,
     /// The issuer of the demo world, which answers on our own listener. Never in production: nobody proves anything to it.
     pub dev_issuer: Option<DevIssuerSettings>,
+}
+
+/// How long a browser stays signed in. It signs in again at whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Longest time between two requests, to the minute.
+    pub idle: Duration,
+    /// Longest time from the sign-in on.
+    pub lifetime: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(3_600), lifetime: Duration::from_secs(12 * 3_600) }
+    }
 }
 
 /// What the issuer of the demo world needs.
@@ -125,6 +142,7 @@ impl Config {
             key_file: None,
             customer_issuer: None,
             operator_issuer: None,
+            sessions: SessionLimits::default(),
             dev_issuer: None,
         }
     }

@@ -156,6 +156,8 @@ pub enum StartError {
     Tls(String),
     /// The issuer of the demo world has no key.
     DevIssuer(String),
+    /// The secret of our client at an issuer cannot be read.
+    Login(String),
 }
 
 impl fmt::Display for StartError {
@@ -169,6 +171,7 @@ impl fmt::Display for StartError {
             Self::Bootstrap(e) => write!(f, "first start: {e}"),
             Self::Tls(e) => write!(f, "certificate of the API: {e}"),
             Self::DevIssuer(e) => write!(f, "issuer of the demo world: {e}"),
+            Self::Login(e) => write!(f, "sign-in of browsers: {e}"),
         }
     }
 }
@@ -434,6 +437,11 @@ impl App {
 
     /// Opens the issuer of the demo world, when the deployment asked for one. It stands for each audience that has no other.
     fn issuers_at(&mut self, addr: SocketAddr) -> Result<(), StartError> {
+        for settings in [&self.config.customer_issuer, &self.config.operator_issuer].into_iter().flatten() {
+            // The file is read at each use, so that a new secret needs no restart; that it is there is seen now.
+            let secret = settings.client.as_ref().and_then(|c| c.secret_file.as_deref());
+            secret.map(oidc::issuer::read_secret).transpose().map_err(StartError::Login)?;
+        }
         let Some(settings) = &self.config.dev_issuer else { return Ok(()) };
         let opened = DevIssuer::open(&settings.key_file, &format!("http://{addr}"), settings.people.clone());
         let dev = opened.map_err(StartError::DevIssuer)?;
@@ -441,6 +449,12 @@ impl App {
             Some(oidc::issuer::IssuerSettings {
                 issuer: dev.issuer().to_owned(),
                 audience: oidc::dev::audience(audience).to_owned(),
+                client: Some(oidc::issuer::ClientSettings {
+                    id: oidc::dev::CLIENT.to_owned(),
+                    secret_file: None,
+                    url: format!("http://{addr}"),
+                    step_up_acr: None,
+                }),
             })
         };
         self.issuers = Issuers::new(

@@ -736,6 +736,7 @@ fn t_api_04_a_marked_column_is_in_no_answer_and_no_document_that_must_not_have_i
                     expires_at: None,
                     recovered: false,
                     second_factor_at: None,
+                    session: None,
                 };
                 let path = [("locker_id", "trk_00000000000000000000000001"), ("customer_id", customer)];
                 let request = Request {
@@ -753,6 +754,7 @@ fn t_api_04_a_marked_column_is_in_no_answer_and_no_document_that_must_not_have_i
                     idempotency_key: None,
                     last_event_id: None,
                     wants_stream: false,
+                    cookies: warp_model::Secret::new(String::new()),
                 };
                 let answer = (e.handler)(api.control.app.clone(), request).await;
                 let Ok(Answered::Data { data, .. }) = answer else { panic!("{} {}", e.method, e.path) };

@@ -103,6 +103,7 @@ fn t_pg_01_the_read_only_role_reads_no_secret_and_writes_nothing() {
             "SELECT * FROM trunk_credentials",
             "SELECT auth_secret FROM vendor_trunks",
             "SELECT * FROM snapshot_sections",
+            "SELECT * FROM sessions",
             "DELETE FROM calls",
             "INSERT INTO decks (id, name, kind, currency) VALUES ('x', 'x', 'us', 'USD')",
         ] {

@@ -329,7 +329,7 @@ impl Led {
     }
 
     fn settings(&self, audience: &str) -> IssuerSettings {
-        IssuerSettings { issuer: self.issuer(), audience: audience.to_owned() }
+        IssuerSettings { issuer: self.issuer(), audience: audience.to_owned(), client: None }
     }
 
     /// A token of this issuer that is in force now.

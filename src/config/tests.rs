@@ -271,13 +271,22 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
 
 /// An issuer for each audience.
 fn people() -> Login {
-    let (issuer, audience) = (|| Some("https://login.example/".to_owned()), |a: &str| Some(a.to_owned()));
+    let (issuer, text) = (|| Some("https://login.example/".to_owned()), |a: &str| Some(a.to_owned()));
+    let secret = || "file:client.secret".parse().ok();
     Login {
         customer_issuer: issuer(),
-        customer_audience: audience("customers"),
+        customer_audience: text("customers"),
+        customer_client: text("console"),
+        customer_client_secret: secret(),
+        customer_url: text("https://console.example"),
+        customer_step_up_acr: text("mfa"),
         operator_issuer: issuer(),
-        operator_audience: audience("operators"),
-        demo: false,
+        operator_audience: text("operators"),
+        operator_client: text("admin"),
+        operator_client_secret: secret(),
+        operator_url: text("https://admin.example:8443"),
+        operator_step_up_acr: text("mfa"),
+        ..Login::default()
     }
 }
 
@@ -299,7 +308,29 @@ fn people_sign_in_at_an_issuer_that_nobody_can_speak_for() {
         let found = errors(file);
         assert!(found.len() == 1 && found[0].contains(says), "{file}: {found:?}");
     }
+    let base = "[login]\ncustomer_issuer = \"https://a/\"\ncustomer_audience = \"a\"\n";
+    for (more, says) in [
+        ("customer_client = \"c\"\n", "login.customer_client"),
+        ("customer_url = \"https://c\"\n", "login.customer_client"),
+        ("customer_client = \"a\"\ncustomer_url = \"https://c\"\n", "login.customer_client"),
+        ("customer_client = \"c\"\ncustomer_url = \"http://c\"\n", "login.customer_url"),
+        ("customer_client = \"c\"\ncustomer_url = \"https://c/\"\n", "login.customer_url"),
+        ("customer_client = \"c\"\ncustomer_url = \"https://me@c\"\n", "login.customer_url"),
+        ("customer_client_secret = \"file:x\"\n", "login.customer_client_secret"),
+        ("customer_step_up_acr = \"mfa\"\n", "login.customer_step_up_acr"),
+        ("operator_client = \"c\"\noperator_url = \"https://c\"\n", "login.operator_client"),
+        ("session_idle = \"1m\"\n", "login.session_idle"),
+        ("session_idle = \"13h\"\n", "login.session_lifetime"),
+    ] {
+        let found = errors(&format!("{base}{more}"));
+        assert!(found.len() == 1 && found[0].contains(says), "{more}: {found:?}");
+    }
     let dir = tempfile::tempdir().unwrap();
+    let whole =
+        "customer_client = \"c\"\ncustomer_url = \"https://c:8443\"\ncustomer_client_secret = \"file:x\"\n";
+    let loaded = Loaded::load(&Config::default(), &sources(dir.path(), &format!("{base}{whole}"))).unwrap();
+    let client = loaded.config.login.customer().unwrap().client.unwrap();
+    assert_eq!((client.url.as_str(), client.secret_file), ("https://c:8443", Some("x".into())));
     let demo = sources(dir.path(), "[login]\ndemo = true\n");
     assert!(Loaded::load(&Config::default(), &demo).is_ok());
 }
@@ -455,7 +486,9 @@ fn every_key_changes_what_some_part_is_told() {
                 _,
             ) => text("other"),
             ("api.database_url" | "api.migrate_url", _) => text("postgres://o@h/w"),
-            ("api.seal_key", _) => text("file:/other"),
+            ("api.seal_key" | "login.customer_client_secret" | "login.operator_client_secret", _) => {
+                text("file:/other")
+            }
             ("api.tls_certificate" | "api.tls_key", _) => text("/other"),
             ("api.calls_unbilled", _) => text("delete"),
             ("api.trusted_proxies" | "media.ng_allow", _) => list("10.9.0.0/16"),

@@ -1,4 +1,4 @@
-//! Who calls: an API key, or the access token of a person. Guessing is paced by address before anything is asked (T-API-08). A token
+//! Who calls: an API key, the access token of a person, or the cookie of a browser that has signed in. Guessing is paced by address before anything is asked (T-API-08). A token
 //! that is not believed gets 401 and no reason (T-API-02, T-API-03); the metric `warp_tokens_refused_total` has the reasons.
 
 use std::net::IpAddr;
@@ -12,9 +12,10 @@ use super::edge::limited;
 use super::endpoint::{Audience, Caller};
 use super::error::{ApiError, Code};
 use super::limiter::Verdict;
+use super::sessions;
 use crate::app::caller::Who;
 use crate::app::permission::Permission;
-use crate::app::{keys, users};
+use crate::app::{self, keys, users};
 use crate::oidc::{self, Doubt};
 use crate::{App, Edge};
 
@@ -36,23 +37,25 @@ pub(super) async fn authenticate(
         .and_then(|t| t.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, secret)| secret.trim());
-    let now = app.mono();
     let secret = secret.filter(|s| keys::looks_like_key(s) || looks_like_token(s));
-    let source = warp_model::net::source_of(peer);
+    // Who says who he is by a header is not somebody else by a cookie.
+    let session = match headers.contains_key(AUTHORIZATION) {
+        true => None,
+        false => sessions::secret(app, audience, headers),
+    };
+    let session = session.as_ref().map(|s| s.reveal().as_str());
     // Guessing is paced by address (IPv6: by /64), before the database is asked. A key that was good a while ago is not slowed by what
     // others behind its address do.
-    let trusted = secret.is_some_and(|s| app.limits.is_known(s));
-    if !trusted && app.limits.by_address.is_exhausted(edge.address_limit, &source, now) {
-        let v = app.limits.by_address.take(edge.address_limit, source, now);
-        *verdict = Some(v);
-        return Err(limited(v));
+    if !secret.or(session).is_some_and(|s| app.limits.is_known(s)) {
+        pace(app, edge, peer, verdict)?;
     }
-    let caller = match secret {
-        Some(key) if keys::looks_like_key(key) => keys::authenticate(&app.store, key, peer).await?,
-        Some(token) => person(app, audience, token).await?,
-        None => None,
+    let caller = match (secret, session) {
+        (Some(key), _) if keys::looks_like_key(key) => keys::authenticate(&app.store, key, peer).await?,
+        (Some(token), _) => person(app, audience, token).await?,
+        (None, Some(session)) => app::sessions::authenticate(app, audience, session).await?,
+        (None, None) => None,
     };
-    if let (Some(secret), Some(caller)) = (secret, caller) {
+    if let (Some(secret), Some(caller)) = (secret.or(session), caller) {
         app.limits.know(secret);
         if caller.recovered {
             // It is counted at its first use at the latest.
@@ -60,8 +63,29 @@ pub(super) async fn authenticate(
         }
         return Ok(caller);
     }
-    app.limits.by_address.take(edge.address_limit, source, now);
+    note_failure(app, edge, peer);
     Err(ApiError::new(Code::Unauthorized, "send a valid API key or access token as: Authorization: Bearer …"))
+}
+
+/// Refuses who has failed too often from this address.
+pub(super) fn pace(
+    app: &App,
+    edge: &Edge,
+    peer: IpAddr,
+    verdict: &mut Option<Verdict>,
+) -> Result<(), ApiError> {
+    let (source, now) = (warp_model::net::source_of(peer), app.mono());
+    if !app.limits.by_address.is_exhausted(edge.address_limit, &source, now) {
+        return Ok(());
+    }
+    let v = app.limits.by_address.take(edge.address_limit, source, now);
+    *verdict = Some(v);
+    Err(limited(v))
+}
+
+/// Somebody has failed to come in from this address.
+pub(super) fn note_failure(app: &App, edge: &Edge, peer: IpAddr) {
+    app.limits.by_address.take(edge.address_limit, warp_model::net::source_of(peer), app.mono());
 }
 
 /// Three parts with dots between them, as a signed JWT has.

@@ -68,7 +68,7 @@ async fn page(app: Arc<App>, _: Request) -> Answer {
     let mut rows = String::new();
     for e in app.endpoints.iter().filter(|e| !e.path.starts_with("/api/v1/admin")) {
         let scope = match e.access {
-            Access::Public => "",
+            Access::Public | Access::Browser(_) | Access::Anyone(_) => "",
             Access::Scope(_, p) => p.as_str(),
         };
         let _ = write!(

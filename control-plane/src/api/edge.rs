@@ -10,11 +10,13 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, RawPathParams};
 use axum::http::header::{
     ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH,
-    LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
+use warp_model::Secret;
 
 use super::auth;
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
@@ -23,6 +25,7 @@ use super::events::Live;
 use super::framing::Framing;
 use super::idempotency;
 use super::limiter::Verdict;
+use super::sessions;
 use crate::app::Expected;
 use crate::metrics::EndpointMetrics;
 use crate::{App, Edge};
@@ -100,20 +103,29 @@ async fn run(
         return Err(ApiError::new(Code::BadRequest, "the length of the body is stated twice"));
     }
     let caller = match endpoint.access {
-        Access::Public => None,
-        Access::Scope(audience, permission) => {
+        Access::Public | Access::Browser(_) => None,
+        Access::Anyone(audience) | Access::Scope(audience, _) => {
             let caller = auth::authenticate(app, &edge, audience, headers, peer, verdict).await?;
             if caller.audience != audience {
                 return Err(ApiError::new(Code::Forbidden, "this key is for another audience"));
             }
-            if !caller.permissions.has(permission) {
-                let lacks = format!("{} lacks the scope {}", caller.who.called(), permission.as_str());
-                return Err(ApiError::new(Code::Forbidden, lacks));
+            if caller.session.is_some() {
+                sessions::check_intent(&endpoint.method, headers)?;
             }
-            auth::step_up(app, permission, &caller)?;
+            if let Access::Scope(_, permission) = endpoint.access {
+                if !caller.permissions.has(permission) {
+                    let lacks = format!("{} lacks the scope {}", caller.who.called(), permission.as_str());
+                    return Err(ApiError::new(Code::Forbidden, lacks));
+                }
+                auth::step_up(app, permission, &caller)?;
+            }
             limit(app, &edge, &caller, verdict)?;
             Some(caller)
         }
+    };
+    let cookies = match endpoint.access {
+        Access::Browser(_) => sessions::cookies(headers),
+        _ => Secret::new(String::new()),
     };
     let query = read_query(endpoint, &parts.uri)?;
     check_content_type(endpoint, headers)?;
@@ -138,6 +150,7 @@ async fn run(
             .iter()
             .filter_map(|v| v.to_str().ok())
             .any(|v| v.to_ascii_lowercase().contains("text/event-stream")),
+        cookies,
     };
     match idempotency_key {
         Some(key) => idempotency::once(app, endpoint, key, request).await,
@@ -224,6 +237,9 @@ fn read_query(endpoint: &Endpoint, uri: &axum::http::Uri) -> Result<Vec<(String,
     for (i, (name, value)) in pairs.iter().enumerate() {
         let shown = crate::app::input::shown(name);
         if !endpoint.query.iter().any(|q| q.name == name) {
+            if endpoint.ignores_others {
+                continue;
+            }
             return Err(wrong(format!("there is no query parameter {shown}")));
         }
         if pairs.iter().take(i).any(|(n, _)| n == name) {
@@ -311,7 +327,7 @@ fn expected(headers: &HeaderMap) -> Result<Expected, ApiError> {
 }
 
 fn idempotency_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    if endpoint.method != Method::POST || endpoint.access == Access::Public {
+    if endpoint.method != Method::POST || matches!(endpoint.access, Access::Public | Access::Browser(_)) {
         return Ok(None);
     }
     let Some(value) = headers.get(&IDEMPOTENCY_KEY) else {
@@ -350,13 +366,22 @@ pub struct Rendered {
 
 /// Writes an answer or a refusal as it is sent.
 pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
+    if let Ok(Reply::WithCookies { reply, cookies }) = outcome {
+        let mut rendered = render(app, id, &Ok(Reply::clone(reply)));
+        let lines = cookies.iter().map(|c| (SET_COOKIE.as_str().to_owned(), c.clone()));
+        rendered.headers.extend(lines);
+        return rendered;
+    }
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut set = |name: &HeaderName, value: &str| headers.push((name.as_str().to_owned(), value.to_owned()));
     let content_type = match outcome {
         Ok(Reply::Raw { content_type, .. } | Reply::Stream { content_type, .. }) => content_type,
+        Ok(Reply::Moved { .. }) => "",
         _ => "application/json",
     };
-    set(&CONTENT_TYPE, content_type);
+    if !content_type.is_empty() {
+        set(&CONTENT_TYPE, content_type);
+    }
     set(&X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(&CACHE_CONTROL, "no-store");
     set(&REQUEST_ID, id);
@@ -374,8 +399,11 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
         Ok(Reply::Raw { content_type, .. }) if content_type.starts_with("text/html") => {
             let csp = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             set(&CONTENT_SECURITY_POLICY, csp);
+            // The address of a page may hold a code of the issuer.
+            set(&REFERRER_POLICY, "no-referrer");
         }
-        Ok(Reply::Raw { .. } | Reply::Stream { .. }) => {}
+        Ok(Reply::Moved { location }) => set(&LOCATION, location),
+        Ok(Reply::Raw { .. } | Reply::Stream { .. } | Reply::WithCookies { .. }) => {}
         Err(e) => {
             match e.code {
                 Code::Unauthorized => {
@@ -417,6 +445,8 @@ fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
         }
         Ok(Reply::Raw { body, .. }) => return (200, body.clone()),
         Ok(Reply::Stream { .. }) => return (200, String::new()),
+        Ok(Reply::Moved { .. }) => return (302, String::new()),
+        Ok(Reply::WithCookies { reply, .. }) => return envelope(app, id, &Ok(Reply::clone(reply))),
         Err(e) => {
             let mut error = json!({
                 "code": e.code.as_str(),
@@ -449,7 +479,12 @@ fn respond(rendered: Rendered, verdict: Option<Verdict>) -> Response {
     for (name, value) in &rendered.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
         {
-            headers.insert(name, value);
+            // A reply may have several cookies, and one of everything else.
+            if name == SET_COOKIE {
+                headers.append(name, value);
+            } else {
+                headers.insert(name, value);
+            }
         }
     }
     if let Some(v) = verdict {

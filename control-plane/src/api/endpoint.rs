@@ -14,7 +14,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::Kind;
-use warp_model::{CustomerId, Id};
+use warp_model::{CustomerId, Id, Secret};
 
 use super::error::{ApiError, Code};
 use super::events::Live;
@@ -37,6 +37,10 @@ use crate::store::work::Work;
 pub enum Access {
     /// Anybody: documentation and liveness only.
     Public,
+    /// A browser that signs in to the API of this audience: its cookie and the issuer say whether it may.
+    Browser(Audience),
+    /// Anybody of this audience, whatever it may: who asks about itself.
+    Anyone(Audience),
     /// Somebody of this audience who has this permission.
     Scope(Audience, Permission),
 }
@@ -72,6 +76,8 @@ pub struct Request {
     pub last_event_id: Option<String>,
     /// Whether `text/event-stream` is asked for (Accept).
     pub wants_stream: bool,
+    /// All cookies, where a browser signs in; empty elsewhere.
+    pub cookies: Secret<String>,
 }
 
 impl Request {
@@ -203,6 +209,18 @@ pub enum Reply {
         /// What is sent, piece by piece.
         live: Live,
     },
+    /// 302: a browser goes on elsewhere.
+    Moved {
+        /// Where: an address, whole.
+        location: String,
+    },
+    /// A reply that gives a browser cookies.
+    WithCookies {
+        /// The reply that is sent.
+        reply: Box<Reply>,
+        /// Values of `Set-Cookie`, one for each cookie.
+        cookies: Vec<String>,
+    },
 }
 
 impl Reply {
@@ -224,6 +242,11 @@ impl Reply {
     /// 200 without a payload.
     pub fn done() -> Answer {
         Self::data(200, &Value::Null)
+    }
+
+    /// The same with cookies for a browser.
+    pub fn with_cookies(self, cookies: Vec<String>) -> Self {
+        Self::WithCookies { reply: Box::new(self), cookies }
     }
 
     /// 200 with one page of a list.
@@ -338,6 +361,8 @@ pub enum Returns {
     Nothing,
     /// Not the envelope but a body of this media type.
     Raw(&'static str),
+    /// 302: a browser goes on elsewhere.
+    Moved,
 }
 
 /// What the request's body holds.
@@ -370,6 +395,8 @@ pub struct Endpoint {
     pub returns: Returns,
     /// Query parameters; others are refused.
     pub query: Vec<QueryDoc>,
+    /// Other query parameters are ignored instead: an issuer may add some (RFC 6749 §4.1.2).
+    pub ignores_others: bool,
     /// What the cursor of its list names.
     pub cursor: Cursor,
     /// The answer holds a secret that is shown once: it is not kept for Idempotency-Key replays.
@@ -406,6 +433,7 @@ where
         takes: Takes::Nothing,
         returns: Returns::Nothing,
         query: Vec::new(),
+        ignores_others: false,
         cursor: Cursor::Id,
         secret: false,
         keyed: false,
@@ -501,6 +529,18 @@ impl Endpoint {
         self
     }
 
+    /// Sends a browser elsewhere.
+    pub fn moves(mut self) -> Self {
+        self.returns = Returns::Moved;
+        self
+    }
+
+    /// Ignores query parameters that it does not know.
+    pub fn ignores_other_queries(mut self) -> Self {
+        self.ignores_others = true;
+        self
+    }
+
     fn with(mut self, parameter: QueryDoc) -> Self {
         self.query.push(parameter);
         self
@@ -509,6 +549,11 @@ impl Endpoint {
     /// Takes a query parameter.
     pub fn query(self, name: &'static str, form: Form, description: &'static str) -> Self {
         self.with(QueryDoc::of(name, form, description))
+    }
+
+    /// Takes a query parameter of up to so many characters.
+    pub fn query_up_to(self, most: usize, name: &'static str, form: Form, description: &'static str) -> Self {
+        self.with(QueryDoc { most, ..QueryDoc::of(name, form, description) })
     }
 
     /// Takes a query parameter whose text is JSON, of up to 8,192 characters.

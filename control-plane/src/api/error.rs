@@ -50,6 +50,8 @@ codes! {
     StepUpRequired = ("step_up_required", 401);
     /// The key is for another audience, or lacks the scope that the endpoint needs.
     Forbidden = ("forbidden", 403);
+    /// The sign-in was not begun in this browser or took too long, the issuer refuses, or nobody here is bound to whoever signed in.
+    LoginRefused = ("login_refused", 403);
     /// There is no such thing, or it is not yours.
     NotFound = ("not_found", 404);
     /// The path exists, the method does not.
@@ -125,6 +127,7 @@ impl From<Fault> for ApiError {
             Kind::InvalidQuery => Code::InvalidQuery,
             Kind::InvalidCursor => Code::InvalidCursor,
             Kind::Forbidden => Code::Forbidden,
+            Kind::LoginRefused => Code::LoginRefused,
             Kind::NotFound => Code::NotFound,
             Kind::Conflict => Code::Conflict,
             Kind::InUse => Code::InUse,

@@ -13,6 +13,7 @@ pub mod limiter;
 mod numbers;
 pub mod openapi;
 pub mod server;
+pub mod sessions;
 pub mod tls;
 
 mod admin;
@@ -28,6 +29,11 @@ use endpoint::Endpoint;
 /// Every endpoint. The router, the OpenAPI files and the isolation test are made from this.
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = docs::endpoints();
+    all.extend(
+        [endpoint::Audience::Customer, endpoint::Audience::Operator]
+            .into_iter()
+            .flat_map(sessions::endpoints),
+    );
     all.extend(customer::endpoints());
     all.extend(admin::endpoints());
     all

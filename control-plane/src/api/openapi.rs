@@ -53,7 +53,7 @@ pub fn document(endpoints: &[Endpoint], audience: Audience) -> Value {
 fn shown(e: &Endpoint, audience: Audience) -> bool {
     match e.access {
         Access::Public => audience == Audience::Customer,
-        Access::Scope(a, _) => a == audience,
+        Access::Browser(a) | Access::Anyone(a) | Access::Scope(a, _) => a == audience,
     }
 }
 
@@ -64,7 +64,7 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
     for q in &e.query {
         parameters.push(query_parameter(e, q, schemas));
     }
-    if e.method == axum::http::Method::POST && e.access != Access::Public {
+    if e.method == axum::http::Method::POST && !matches!(e.access, Access::Public | Access::Browser(_)) {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": e.keyed,
             "description": "A key of your own for this request. The same request with the same key gives the first answer again for 24 hours, and is not carried out twice.",
@@ -98,7 +98,8 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         out["parameters"] = Value::Array(parameters);
     }
     match e.access {
-        Access::Public => out["security"] = json!([]),
+        Access::Public | Access::Browser(_) => out["security"] = json!([]),
+        Access::Anyone(_) => {}
         Access::Scope(_, permission) => {
             let scope = permission.as_str();
             out["description"] = json!(format!("{}. The key needs the scope `{scope}`.", e.summary));
@@ -133,6 +134,7 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
     let (status, mut content) = match &e.returns {
         Returns::One(status, t) => (*status, enveloped(note(t, schemas))),
         Returns::Page(t) => (200, enveloped(json!({ "type": "array", "items": note(t, schemas) }))),
+        Returns::Moved => (302, json!({})),
         Returns::Nothing => (200, enveloped(json!({ "nullable": true }))),
         Returns::Raw(content_type) => {
             let essence = content_type.split(';').next().unwrap_or(content_type);
@@ -156,8 +158,12 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         let etag = text("The version of the object, for If-Match.");
         out["responses"][status.to_string()]["headers"]["ETag"] = etag;
     }
-    if status == 201 {
-        let location = text("Where what was made can be read.");
+    if status == 201 || status == 302 {
+        let location = text(if status == 201 {
+            "Where what was made can be read."
+        } else {
+            "Where the browser goes on."
+        });
         out["responses"][status.to_string()]["headers"]["Location"] = location;
     }
     out

@@ -17,6 +17,15 @@ impl Kind for UserKind {
 /// The id of a user: `usr_` and 26 characters.
 pub type UserId = Id<UserKind>;
 
+/// The kind of ids of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionKind {}
+impl Kind for SessionKind {
+    const PREFIX: &'static str = "ses";
+}
+/// The id of a browser's session: `ses_` and 26 characters. It is no secret.
+pub type SessionId = Id<SessionKind>;
+
 /// Whose API it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Audience {
@@ -77,12 +86,23 @@ pub struct Caller {
     pub permissions: Permissions,
     /// The addresses and networks that may use the key. Empty: all.
     pub ip_allow: Vec<String>,
-    /// When the key ends; `None`: it does not.
+    /// When the key ends; `None`: it does not, or it is a person.
     pub expires_at: Option<Wall>,
     /// The key was made on the machine itself when the last one was lost: it may make any key.
     pub recovered: bool,
     /// When the person showed a second factor; `None`: not as far as the token says, or it is a key.
     pub second_factor_at: Option<Wall>,
+    /// The session of a browser that the request came by; `None`: it brought a key or a token itself.
+    pub session: Option<Session>,
+}
+
+/// The session of a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The id of its row.
+    pub id: SessionId,
+    /// When it ends, whatever is done with it.
+    pub expires_at: Wall,
 }
 
 impl Caller {

@@ -16,6 +16,8 @@ pub enum Kind {
     InvalidCursor,
     /// Whoever asks may not do this.
     Forbidden,
+    /// Somebody does not come in: the sign-in was not begun here, or the issuer says something else than was asked.
+    LoginRefused,
     /// There is no such thing, or it is somebody else's: the two look the same (T-API-04).
     NotFound,
     /// A value that must be unique is taken, or there are too many already.

@@ -271,7 +271,8 @@ fn push_base32(out: &mut String, bytes: &[u8]) {
     }
 }
 
-fn hash(secret: &str) -> Vec<u8> {
+/// What is kept of a secret: SHA-256.
+pub(super) fn hash(secret: &str) -> Vec<u8> {
     Sha256::digest(secret.as_bytes()).to_vec()
 }
 
@@ -520,6 +521,7 @@ pub async fn authenticate(
         expires_at: row.expires_at.map(|t| t.0),
         recovered: row.recovered,
         second_factor_at: None,
+        session: None,
     };
     if row.touch {
         rows::touch(&mut tx, &row.id).await?;

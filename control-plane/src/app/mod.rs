@@ -25,6 +25,7 @@ pub mod resource;
 pub mod route_test;
 pub mod routing;
 pub mod seed;
+pub mod sessions;
 pub mod trunk_health;
 pub mod trunks;
 pub mod users;

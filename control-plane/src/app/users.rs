@@ -41,7 +41,12 @@ pub async fn authenticate(
     Ok(Some(caller))
 }
 
-fn caller(audience: Audience, row: &PersonRow, second_factor_at: Option<Wall>) -> Result<Caller, StoreError> {
+/// Who a person is that has come in.
+pub(super) fn caller(
+    audience: Audience,
+    row: &PersonRow,
+    second_factor_at: Option<Wall>,
+) -> Result<Caller, StoreError> {
     let broken = |what: &str| StoreError::Internal(format!("a user's {what} cannot be read"));
     let customer = row.customer_id.as_deref().map(str::parse).transpose().map_err(|_| broken("customer"))?;
     // A user of nobody would be an operator.
@@ -57,6 +62,7 @@ fn caller(audience: Audience, row: &PersonRow, second_factor_at: Option<Wall>) -
         expires_at: None,
         recovered: false,
         second_factor_at,
+        session: None,
     })
 }
 

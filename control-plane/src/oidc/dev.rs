@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use warp_model::sync::lock;
 use warp_model::{Secret, Wall};
 
+use super::code::{challenge, encoded, escaped};
 use super::issuer::is_safe;
 use crate::app::caller::Audience;
 use crate::wall_now;
@@ -36,7 +37,9 @@ pub const CLIENT: &str = "warp-dev";
 const TOKEN_S: i64 = 3_600;
 /// How long a code can be used.
 const CODE_LIVES: Duration = Duration::from_secs(60);
-/// Codes that wait; when there are more, the oldest goes.
+/// How long a refresh token can be used.
+const REFRESH_LIVES: Duration = Duration::from_secs(86_400);
+/// Codes that wait, and refresh tokens that live; when there are more, the oldest goes.
 const CODES: usize = 1_000;
 
 /// Somebody who can sign in.
@@ -66,12 +69,15 @@ pub struct DevIssuer {
     kid: String,
     public: Value,
     codes: Mutex<HashMap<String, Granted>>,
+    refreshes: Mutex<HashMap<String, Granted>>,
 }
 
 /// What a code stands for.
 #[derive(Clone)]
 struct Granted {
     at: Wall,
+    /// When the person signed in.
+    signed_in: Wall,
     subject: String,
     audience: &'static str,
     redirect_uri: String,
@@ -94,7 +100,15 @@ impl DevIssuer {
         public["use"] = "sig".into();
         public["alg"] = "ES256".into();
         let issuer = format!("{at}{PLACE}");
-        Ok(Self { issuer, people, signing, kid, public, codes: Mutex::default() })
+        Ok(Self {
+            issuer,
+            people,
+            signing,
+            kid,
+            public,
+            codes: Mutex::default(),
+            refreshes: Mutex::default(),
+        })
     }
 
     /// Its name, as tokens say it.
@@ -114,6 +128,7 @@ impl DevIssuer {
             .route("/dev/jwks", get(jwks))
             .route("/dev/authorize", get(authorize))
             .route("/dev/token", post(token))
+            .route("/dev/signed-out", get(signed_out))
             .with_state(self.clone())
     }
 
@@ -122,7 +137,7 @@ impl DevIssuer {
         let now = now.unix_ms() / 1_000;
         let claims = json!({
             "iss": self.issuer, "sub": granted.subject, "aud": [granted.audience], "azp": CLIENT,
-            "iat": now, "nbf": now, "exp": now + TOKEN_S, "auth_time": granted.at.unix_ms() / 1_000, "amr": granted.amr,
+            "iat": now, "nbf": now, "exp": now + TOKEN_S, "auth_time": granted.signed_in.unix_ms() / 1_000, "amr": granted.amr,
         });
         self.signed("at+jwt", &claims)
     }
@@ -134,21 +149,32 @@ impl DevIssuer {
         jsonwebtoken::encode(&head, claims, &self.signing).map_err(|e| e.to_string())
     }
 
-    fn keep(&self, granted: Granted) -> Result<String, String> {
-        let code = random()?;
-        let mut codes = lock(&self.codes);
-        if codes.len() >= CODES {
-            let oldest = codes.iter().min_by_key(|(_, g)| g.at.0).map(|(code, _)| code.clone());
-            oldest.map(|code| codes.remove(&code));
-        }
-        codes.insert(code.clone(), granted);
-        Ok(code)
-    }
-
     /// What a code stands for; it works once.
     fn take(&self, code: &str, now: Wall) -> Option<Granted> {
         lock(&self.codes).remove(code).filter(|g| now <= g.at.plus(CODE_LIVES))
     }
+
+    /// What a refresh token stands for; it works once, and another one is given with its tokens.
+    fn take_refresh(&self, token: &str, now: Wall) -> Option<Granted> {
+        lock(&self.refreshes).remove(token).filter(|g| now <= g.at.plus(REFRESH_LIVES))
+    }
+
+    /// The people of a subject are signed out: no refresh token of theirs works any more. For tests of what follows.
+    pub fn forget(&self, subject: &str) {
+        lock(&self.refreshes).retain(|_, g| g.subject != subject);
+    }
+}
+
+/// Keeps what a new secret stands for; gives the secret.
+fn keep(of: &Mutex<HashMap<String, Granted>>, granted: Granted) -> Result<String, String> {
+    let secret = random()?;
+    let mut all = lock(of);
+    if all.len() >= CODES {
+        let oldest = all.iter().min_by_key(|(_, g)| g.at.0).map(|(secret, _)| secret.clone());
+        oldest.map(|secret| all.remove(&secret));
+    }
+    all.insert(secret.clone(), granted);
+    Ok(secret)
 }
 
 async fn discovery(State(this): State<Arc<DevIssuer>>) -> Response {
@@ -158,10 +184,11 @@ async fn discovery(State(this): State<Arc<DevIssuer>>) -> Response {
         &json!({
             "issuer": at, "jwks_uri": format!("{at}/jwks"),
             "authorization_endpoint": format!("{at}/authorize"), "token_endpoint": format!("{at}/token"),
-            "response_types_supported": ["code"], "grant_types_supported": ["authorization_code"],
+            "end_session_endpoint": format!("{at}/signed-out"),
+            "response_types_supported": ["code"], "grant_types_supported": ["authorization_code", "refresh_token"],
             "code_challenge_methods_supported": ["S256"], "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"], "token_endpoint_auth_methods_supported": ["none"],
-            "scopes_supported": ["openid"]
+            "scopes_supported": ["openid", "offline_access"]
         }),
     )
 }
@@ -203,8 +230,10 @@ async fn authorize(State(this): State<Arc<DevIssuer>>, uri: Uri) -> Response {
         return refused("access_denied", "there is nobody of this name");
     };
     let amr = if of("acr_values") == Some("pwd") { vec!["pwd"] } else { vec!["pwd", "otp"] };
+    let now = wall_now();
     let granted = Granted {
-        at: wall_now(),
+        at: now,
+        signed_in: now,
         subject: person.subject.clone(),
         audience: audience(wanted),
         redirect_uri: redirect_uri.to_owned(),
@@ -212,7 +241,9 @@ async fn authorize(State(this): State<Arc<DevIssuer>>, uri: Uri) -> Response {
         nonce: of("nonce").map(str::to_owned),
         amr,
     };
-    let Ok(code) = this.keep(granted) else { return refused("server_error", "there is no randomness") };
+    let Ok(code) = keep(&this.codes, granted) else {
+        return refused("server_error", "there is no randomness");
+    };
     let glue = if redirect_uri.contains('?') { '&' } else { '?' };
     let mut to = format!("{redirect_uri}{glue}code={code}");
     if let Some(state) = of("state") {
@@ -232,9 +263,14 @@ fn choice(this: &DevIssuer, uri: &Uri, wanted: Audience) -> Response {
             "<li><a href=\"{PLACE}/authorize?{query}&amp;login_hint={subject}\">{subject}</a> {name}</li>"
         );
     }
+    page(&format!(
+        "<h1>Sign in to the demo world</h1><p>Nobody has to prove anything here. Pick somebody:</p><ul>{rows}</ul>"
+    ))
+}
+
+fn page(body: &str) -> Response {
     let body = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>WARP dev sign-in</title></head><body>\
-         <h1>Sign in to the demo world</h1><p>Nobody has to prove anything here. Pick somebody:</p><ul>{rows}</ul></body></html>"
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>WARP dev sign-in</title></head><body>{body}</body></html>"
     );
     let headers = [
         (CONTENT_TYPE.as_str(), "text/html; charset=utf-8"),
@@ -250,14 +286,23 @@ async fn token(State(this): State<Arc<DevIssuer>>, body: Bytes) -> Response {
         return refused("invalid_request", "the form cannot be read");
     };
     let of = |name: &str| asked.get(name).map(String::as_str);
-    if of("grant_type") != Some("authorization_code") {
-        return refused("unsupported_grant_type", "grant_type is authorization_code");
-    }
     let now = wall_now();
+    match of("grant_type") {
+        Some("authorization_code") => {}
+        Some("refresh_token") if of("client_id") == Some(CLIENT) => {
+            return match of("refresh_token").and_then(|t| this.take_refresh(t, now)) {
+                Some(granted) => tokens(&this, granted, now),
+                None => refused("invalid_grant", "the refresh token is not yours, or was used"),
+            };
+        }
+        _ => {
+            return refused("unsupported_grant_type", "grant_type is authorization_code or refresh_token");
+        }
+    }
     let granted = of("code").and_then(|code| this.take(code, now));
     let verifier = of("code_verifier").filter(|v| (43..=128).contains(&v.len()));
     let proven = |g: &Granted| {
-        let hashed = verifier.map(|v| URL_SAFE_NO_PAD.encode(Sha256::digest(v.as_bytes())));
+        let hashed = verifier.map(challenge);
         of("client_id") == Some(CLIENT)
             && of("redirect_uri") == Some(g.redirect_uri.as_str())
             && hashed.as_deref() == Some(g.challenge.as_str())
@@ -265,21 +310,36 @@ async fn token(State(this): State<Arc<DevIssuer>>, body: Bytes) -> Response {
     let Some(granted) = granted.filter(proven) else {
         return refused("invalid_grant", "the code is not yours, or was used");
     };
+    tokens(&this, granted, now)
+}
+
+/// The tokens of a person, with a refresh token that works once.
+fn tokens(this: &DevIssuer, granted: Granted, now: Wall) -> Response {
     let seconds = now.unix_ms() / 1_000;
     let mut id = json!({
         "iss": this.issuer, "sub": granted.subject, "aud": CLIENT, "iat": seconds, "exp": seconds + TOKEN_S,
-        "auth_time": granted.at.unix_ms() / 1_000, "amr": granted.amr,
+        "auth_time": granted.signed_in.unix_ms() / 1_000, "amr": granted.amr,
     });
     if let Some(nonce) = &granted.nonce {
         id["nonce"] = nonce.clone().into();
     }
-    match (this.access_token(&granted, now), this.signed("JWT", &id)) {
-        (Ok(access), Ok(id)) => answer(
+    let (access, id) = (this.access_token(&granted, now), this.signed("JWT", &id));
+    let refresh = keep(&this.refreshes, Granted { at: now, nonce: None, ..granted });
+    match (access, id, refresh) {
+        (Ok(access), Ok(id), Ok(refresh)) => answer(
             200,
-            &json!({ "access_token": access, "id_token": id, "token_type": "Bearer", "expires_in": TOKEN_S }),
+            &json!({
+                "access_token": access, "id_token": id, "refresh_token": refresh, "token_type": "Bearer",
+                "expires_in": TOKEN_S
+            }),
         ),
         _ => refused("server_error", "the token cannot be signed"),
     }
+}
+
+/// Who signs out here was never signed in: the demo issuer knows no sessions of its own.
+async fn signed_out() -> Response {
+    page("<h1>Signed out</h1>")
 }
 
 /// The parameters of a query, each once.
@@ -305,28 +365,6 @@ fn response(status: u16, headers: &[(&str, &str)], body: String) -> Response {
         out = out.header(*name, *value);
     }
     out.body(Body::from(body)).unwrap_or_default()
-}
-
-/// A text as it stands in a query.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|b| {
-            if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
-}
-
-/// A text as it stands in HTML.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
 }
 
 fn random() -> Result<String, String> {

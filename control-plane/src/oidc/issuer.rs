@@ -4,13 +4,17 @@
 //! again every [`REFRESH`], so that one that was taken back ends; when the issuer is away the known ones stay for [`KEEP`]. An answer
 //! has at most 256 KiB and five seconds, redirections are not followed, and every address is of https (on loopback also http).
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use warp_model::Mono;
+use warp_model::{Mono, Secret};
 
+use super::code::{Tokens, encoded, form};
 use super::jwks::{Key, KeySet};
 
 /// Shortest time between two questions to an issuer.
@@ -31,6 +35,30 @@ pub struct IssuerSettings {
     pub issuer: String,
     /// What tokens for this API say in `aud`.
     pub audience: String,
+    /// Our application there, by which browsers sign in; `None`: they do not.
+    pub client: Option<ClientSettings>,
+}
+
+/// An application of ours at an issuer: browsers come in through it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// Its id there (`client_id`).
+    pub id: String,
+    /// File with its secret; `None`: it is a public client, and PKCE alone binds the code to us.
+    pub secret_file: Option<PathBuf>,
+    /// Where browsers reach this API: scheme, host and port, without a path. The issuer sends them back there.
+    pub url: String,
+    /// What is asked for as `acr_values` when a second factor is wanted; `None`: nothing, the issuer decides by its own rules.
+    pub step_up_acr: Option<String>,
+}
+
+/// Why an issuer gives no tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoTokens {
+    /// It says no (RFC 6749 §5.2), with this word: the code or the refresh token is used, taken back or not ours.
+    Refused(String),
+    /// It does not answer, or answers what it must not.
+    Away(Away),
 }
 
 /// An issuer does not answer, or answers what it must not; in words, for the log.
@@ -56,6 +84,15 @@ pub struct Discovery {
     pub authorization_endpoint: String,
     /// Where a code becomes a token.
     pub token_endpoint: String,
+    /// Where a browser is sent to sign out there too.
+    #[serde(default)]
+    pub end_session_endpoint: Option<String>,
+    /// What can be asked for; `None`: it does not say.
+    #[serde(default)]
+    pub scopes_supported: Option<Vec<String>>,
+    /// How a client may prove itself to the token endpoint; `None`: `client_secret_basic`.
+    #[serde(default)]
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
 /// An issuer, and what is known of it.
@@ -159,7 +196,8 @@ impl Issuer {
         if document.issuer != self.settings.issuer {
             return Err(Away("its discovery document names another issuer".into()));
         }
-        for url in [&document.jwks_uri, &document.authorization_endpoint, &document.token_endpoint] {
+        let needed = [&document.jwks_uri, &document.authorization_endpoint, &document.token_endpoint];
+        for url in needed.into_iter().chain(&document.end_session_endpoint) {
             if !is_safe(url) {
                 return Err(Away("its discovery document names an address that is not of https".into()));
             }
@@ -173,15 +211,87 @@ impl Issuer {
         Ok((document, keys))
     }
 
+    /// Asks the token endpoint, as our client there. `grant` is what is asked for: `grant_type` and what belongs to it.
+    pub async fn tokens(
+        self: &Arc<Self>,
+        grant: Vec<(&'static str, String)>,
+        now: Mono,
+    ) -> Result<Tokens, NoTokens> {
+        let discovery = self.discovery(now).await.map_err(NoTokens::Away)?;
+        let issuer = self.clone();
+        let asked = tokio::task::spawn_blocking(move || issuer.ask_for_tokens(&discovery, grant)).await;
+        asked.unwrap_or_else(|e| Err(NoTokens::Away(Away(e.to_string()))))
+    }
+
+    /// Blocking.
+    fn ask_for_tokens(
+        &self,
+        discovery: &Discovery,
+        mut grant: Vec<(&'static str, String)>,
+    ) -> Result<Tokens, NoTokens> {
+        let away = |why: String| NoTokens::Away(Away(why));
+        let client = self.settings.client.as_ref().ok_or_else(|| away("we have no client there".into()))?;
+        let url = &discovery.token_endpoint;
+        let mut request = self.agent.post(url).header("Accept", "application/json");
+        let secret = client.secret_file.as_deref().map(read_secret).transpose().map_err(away)?;
+        let methods = discovery.token_endpoint_auth_methods_supported.as_deref();
+        match &secret {
+            // RFC 6749 §2.3.1: both are encoded before they are joined.
+            Some(secret) if methods.is_none_or(|m| m.iter().any(|m| m == "client_secret_basic")) => {
+                let pair = Secret::new(format!("{}:{}", encoded(&client.id), encoded(secret.reveal())));
+                request =
+                    request.header("Authorization", format!("Basic {}", STANDARD.encode(pair.reveal())));
+            }
+            Some(secret) => grant.push(("client_secret", secret.reveal().clone())),
+            None => {}
+        }
+        grant.push(("client_id", client.id.clone()));
+        let pairs: Vec<(&str, &str)> = grant.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let body = Secret::new(form(&pairs));
+        let answer = request
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .send(body.reveal().as_str())
+            .map_err(|e| away(format!("{url}: {e}")))?;
+        let status = answer.status().as_u16();
+        let body = read_answer(url, answer).map_err(NoTokens::Away)?;
+        match status {
+            200 => Tokens::read(&body).map_err(|why| away(why.into())),
+            400..=403 => Err(NoTokens::Refused(refusal(&body))),
+            other => Err(away(format!("{url}: status {other}"))),
+        }
+    }
+
     fn get(&self, url: &str) -> Result<Vec<u8>, Away> {
         let answer = self.agent.get(url).header("Accept", "application/json").call();
-        let mut answer = answer.map_err(|e| Away(format!("{url}: {e}")))?;
+        let answer = answer.map_err(|e| Away(format!("{url}: {e}")))?;
         if answer.status() != 200 {
             return Err(Away(format!("{url}: status {}", answer.status().as_u16())));
         }
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_vec();
-        body.map_err(|e| Away(format!("{url}: {e}")))
+        read_answer(url, answer)
     }
+}
+
+fn read_answer(url: &str, mut answer: ureq::http::Response<ureq::Body>) -> Result<Vec<u8>, Away> {
+    let body = answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_vec();
+    body.map_err(|e| Away(format!("{url}: {e}")))
+}
+
+/// The secret of a client, from its file. Errors: it cannot be read, or is empty.
+pub fn read_secret(path: &Path) -> Result<Secret<String>, String> {
+    let text = std::fs::read_to_string(path).map(Secret::new);
+    let text = text.map_err(|e| format!("client secret {}: {e}", path.display()))?;
+    let secret = text.reveal().trim();
+    if secret.is_empty() {
+        return Err(format!("client secret {}: the file is empty", path.display()));
+    }
+    Ok(Secret::new(secret.to_owned()))
+}
+
+/// The word of a refusal (RFC 6749 §5.2), as far as it is one.
+fn refusal(body: &[u8]) -> String {
+    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let word = said["error"].as_str().unwrap_or("");
+    word.chars().filter(|c| c.is_ascii_lowercase() || *c == '_').take(64).collect()
 }
 
 impl Held {

@@ -1,6 +1,8 @@
 //! People sign in at an OpenID Connect issuer, one per audience, and come with its access tokens. [`token`] says what a token must
-//! be and [`jwks`] which keys there are, both pure; [`issuer`] asks the issuer, rarely and within bounds.
+//! be, [`jwks`] which keys there are and [`code`] how a browser signs in, all three pure; [`issuer`] asks the issuer, rarely and within
+//! bounds.
 
+pub mod code;
 pub mod dev;
 pub mod issuer;
 pub mod jwks;
@@ -49,9 +51,19 @@ impl Issuers {
 
 /// What a token says, when it is one of this issuer for its audience, and in force.
 pub async fn believe(issuer: &Arc<Issuer>, token: &str, now: Wall, mono: Mono) -> Result<Claims, Doubt> {
+    believe_for(issuer, token, &issuer.settings().audience, now, mono).await
+}
+
+/// The same of a token for another audience: an ID token is for our client.
+pub async fn believe_for(
+    issuer: &Arc<Issuer>,
+    token: &str,
+    audience: &str,
+    now: Wall,
+    mono: Mono,
+) -> Result<Claims, Doubt> {
     let kid = token::key_id(token).map_err(Doubt::Refused)?;
     let key = issuer.key(&kid, mono).await.map_err(Doubt::Away)?;
     let key = key.ok_or(Doubt::Refused(Refused::UnknownKey))?;
-    let settings = issuer.settings();
-    token::verify(token, &key, &settings.issuer, &settings.audience, now).map_err(Doubt::Refused)
+    token::verify(token, &key, &issuer.settings().issuer, audience, now).map_err(Doubt::Refused)
 }

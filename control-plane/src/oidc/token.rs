@@ -56,6 +56,14 @@ pub struct Claims {
     pub expires_at: i64,
     /// When the person showed two factors of different kinds; `None` when the token does not say so.
     pub second_factor_at: Option<i64>,
+    /// When the person signed in, in seconds since 1970; `None` when the token does not say so.
+    pub signed_in_at: Option<i64>,
+    /// Of ID tokens: what the question carried that it answers.
+    pub nonce: Option<String>,
+    /// The client that it was made for (`azp`), when it says so.
+    pub authorized_party: Option<String>,
+    /// How many audiences it has.
+    pub audiences: usize,
 }
 
 /// The id of the key that a token names. Errors: its head asks for what is never given.
@@ -92,6 +100,10 @@ struct Said {
     amr: Vec<String>,
     #[serde(default)]
     org_id: Option<String>,
+    #[serde(default)]
+    nonce: Option<String>,
+    #[serde(default)]
+    azp: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,9 +126,9 @@ pub fn verify(token: &str, key: &Key, issuer: &str, audience: &str, now: Wall) -
     if said.iss != issuer {
         return Err(Refused::Issuer);
     }
-    let for_us = match &said.aud {
-        OneOrMore::One(one) => one == audience,
-        OneOrMore::More(all) => all.iter().any(|a| a == audience),
+    let (for_us, audiences) = match &said.aud {
+        OneOrMore::One(one) => (one == audience, 1),
+        OneOrMore::More(all) => (all.iter().any(|a| a == audience), all.len()),
     };
     if !for_us {
         return Err(Refused::Audience);
@@ -140,6 +152,10 @@ pub fn verify(token: &str, key: &Key, issuer: &str, audience: &str, now: Wall) -
         issued_at,
         expires_at,
         second_factor_at: shown.filter(|at| *at <= now.saturating_add(LEEWAY_S) && two_factors(&said.amr)),
+        signed_in_at: shown,
+        nonce: said.nonce,
+        authorized_party: said.azp,
+        audiences,
     })
 }
 

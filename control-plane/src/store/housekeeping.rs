@@ -3,9 +3,9 @@
 use super::sql::statements;
 use super::{StoreError, Tx};
 
-/// Deletes first answers, snapshots, sections and events that nobody needs any more.
+/// Deletes first answers, sessions, snapshots, sections and events that nobody needs any more.
 pub async fn expire(tx: &mut Tx) -> Result<(), StoreError> {
-    for statement in [IDEMPOTENCY_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE, EVENTS_EXPIRE] {
+    for statement in [IDEMPOTENCY_EXPIRE, SESSION_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE, EVENTS_EXPIRE] {
         tx.run(sqlx::query(statement)).await?;
     }
     Ok(())
@@ -16,6 +16,8 @@ statements! {
     EVENTS_EXPIRE = "DELETE FROM outbox WHERE created_at < now() - interval '30 days'";
     /// First answers are kept for 24 hours.
     IDEMPOTENCY_EXPIRE = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'";
+    /// Sessions that are over.
+    SESSION_EXPIRE = "DELETE FROM sessions WHERE expires_at < now()";
     /// Snapshots that no CDR refers to go after 7 days (the event log keeps records no longer) …
     SNAPSHOT_EXPIRE = "DELETE FROM snapshots WHERE NOT used AND created_at < now() - interval '7 days'";
     /// … and with them the sections that nobody needs any more.

@@ -49,6 +49,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (130, "credit", include_str!("../../migrations/0130_credit.sql")),
     (131, "leases_of_logs", include_str!("../../migrations/0131_leases_of_logs.sql")),
     (132, "hidden_callers", include_str!("../../migrations/0132_hidden_callers.sql")),
+    (135, "sessions", include_str!("../../migrations/0135_sessions.sql")),
     (140, "outbox", include_str!("../../migrations/0140_outbox.sql")),
 ];
 

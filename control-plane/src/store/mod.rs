@@ -22,6 +22,7 @@ pub mod posting;
 pub mod published;
 pub mod retention;
 pub mod seal;
+pub mod sessions;
 pub mod snapshots;
 pub mod sql;
 pub mod standings;

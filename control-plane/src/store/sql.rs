@@ -16,7 +16,7 @@ pub(crate) use statements;
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
         audit, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, outbox,
-        partitions, posting, published, retention, snapshots, standings, trunks, users, vendors,
+        partitions, posting, published, retention, sessions, snapshots, standings, trunks, users, vendors,
     };
     let files = [
         ALL,
@@ -34,6 +34,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         posting::ALL,
         published::ALL,
         retention::ALL,
+        sessions::ALL,
         snapshots::ALL,
         standings::ALL,
         trunks::ALL,
@@ -100,7 +101,7 @@ statements! {
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations'
           AND NOT ($2::text = 'readonly'
-                   AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys'))
+                   AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys', 'sessions'))
         ORDER BY c.relname";
     /// For the rest of the transaction each statement is planned for its values: a filter that is absent costs no index.
     PLAN_FOR_VALUES = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
