@@ -4,6 +4,7 @@
 //! `--output csv` a line of names and then lines; `-q` nothing. Every verb says what it has to say through [`output`].
 //! Errors go to stderr, each once, with a hint line where one helps.
 
+mod audit;
 mod calls;
 pub(crate) mod client;
 mod config;
@@ -11,9 +12,11 @@ mod decks;
 mod keys;
 mod money;
 mod nouns;
+mod numbers;
 pub(crate) mod output;
 pub(crate) mod route;
 mod vendor_trunks;
+mod when;
 
 use std::fmt;
 use std::io::Write;
@@ -136,8 +139,12 @@ enum Command {
     Calls(calls::CallsArgs),
     #[command(flatten)]
     Noun(nouns::NounCommand),
-    /// Operators' keys: a new one when the last was lost.
+    /// API keys: list, show, make, rotate, revoke; a new one when the last was lost.
     Keys(keys::KeysArgs),
+    /// Numbers that can be called: list, show, make, change, assign, release, delete.
+    Numbers(numbers::NumbersArgs),
+    /// Who did what to which object: list.
+    Audit(audit::AuditArgs),
     /// What billing accounts have, and what of it is lent to nodes.
     Balances(money::BalancesArgs),
     /// Postings of billing accounts: list, top-up, adjust, reverse.
@@ -299,6 +306,8 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Calls(args) => calls::run(&args, common),
         Command::Noun(command) => nouns::run(&command, common),
         Command::Keys(args) => keys::run(&args, common),
+        Command::Numbers(args) => numbers::run(&args, common),
+        Command::Audit(args) => audit::run(&args, common),
         Command::Balances(args) => money::balances(&args, common),
         Command::Ledger(args) => money::ledger(&args, common),
         Command::Leases(args) => money::leases(&args, common),

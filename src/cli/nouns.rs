@@ -1,7 +1,7 @@
 //! `warp customers|trunks|vendors|… list|show|make|change|delete`: what can be done with each declared noun, made of the declaration
 //! that the API is made of (RFC 0013). A new noun has its command by being declared.
 
-mod fields;
+pub(super) mod fields;
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -51,9 +51,13 @@ enum Asked {
 }
 
 /// What is sent: a file's JSON, over it the pairs.
-#[derive(Debug)]
-struct Body {
+#[derive(clap::Args, Debug)]
+pub(super) struct Body {
+    /// A JSON object, as the API takes it; - is the standard input. Fields on the command line are laid over it.
+    #[arg(long, short, value_name = "FILE")]
     file: Option<String>,
+    /// Fields as the API has them: name=reports, ip_allow=192.0.2.1,192.0.2.2; FIELD= takes a value away.
+    #[arg(value_name = "FIELD=VALUE")]
     pairs: Vec<String>,
 }
 
@@ -253,7 +257,7 @@ pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure>
         Asked::Make { parent, body } => print(noun, &made(&client, noun, parent.as_deref(), body)?, common),
         Asked::Change { what, body } => {
             let id = id_of(&client, noun, what)?;
-            let body = body.read(&client, noun)?;
+            let body = body.read(&client, &fields::forms(noun), word(noun))?;
             let changed = for_whom(&client, noun, |of| client.json("PATCH", &at(of, noun, &id), &body))?;
             print(noun, &changed, common);
         }
@@ -310,7 +314,7 @@ fn listed(
 }
 
 fn made(client: &Client, noun: &Noun, parent: Option<&str>, body: &Body) -> Result<Value, Failure> {
-    let body = body.read(client, noun)?;
+    let body = body.read(client, &fields::forms(noun), word(noun))?;
     let path = |whole: &'static str| whole.trim_start_matches("/api/v1").to_owned();
     match (&noun.parent, parent) {
         (None, _) => client.json("POST", &path(noun.paths.all_list), &body),
@@ -332,7 +336,7 @@ fn made(client: &Client, noun: &Noun, parent: Option<&str>, body: &Body) -> Resu
 }
 
 /// The id of an object that is named by its id, or by what it is called.
-fn id_of(client: &Client, noun: &Noun, what: &str) -> Result<String, Failure> {
+pub(super) fn id_of(client: &Client, noun: &Noun, what: &str) -> Result<String, Failure> {
     let prefix = prefix(noun);
     if what.starts_with(&format!("{prefix}_")) {
         return Ok(what.to_owned());
@@ -361,15 +365,20 @@ fn id_of(client: &Client, noun: &Noun, what: &str) -> Result<String, Failure> {
 }
 
 impl Body {
-    fn read(&self, client: &Client, noun: &Noun) -> Result<Value, Failure> {
+    /// As one object, by the published forms of its fields; `command` is named in hints.
+    pub(super) fn read(
+        &self,
+        client: &Client,
+        forms: &Map<String, Value>,
+        command: &str,
+    ) -> Result<Value, Failure> {
         let mut whole = match self.file.as_deref() {
             None => Map::new(),
             Some(file) => json_of(file)?,
         };
-        let forms = fields::forms(noun);
         for pair in &self.pairs {
             let Some((name, text)) = pair.split_once('=') else {
-                let hint = format!("warp {} make|change … name='a name'", word(noun));
+                let hint = format!("warp {command} make|change … name='a name'");
                 return Err(Failure::new(format!("{pair:?} is no FIELD=VALUE")).with_code(2).hint(hint));
             };
             let mut value = fields::value(forms.get(name).unwrap_or(&Value::Null), text);
@@ -396,6 +405,32 @@ fn json_of(file: &str) -> Result<Map<String, Value>, Failure> {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(Failure::new(format!("{file}: must be one JSON object")).with_code(2)),
         Err(e) => Err(Failure::new(format!("{file}: {e}")).with_code(2)),
+    }
+}
+
+/// The rows of a list that is no declared noun's: `/admin/{word}` or `/{word}` with what the key sees, or another path.
+pub(super) fn print_list(
+    client: &Client,
+    columns: &[&str],
+    path: Option<&str>,
+    word: &str,
+    limit: usize,
+    common: &Common,
+    line: impl Fn(&Value) -> String,
+) -> Result<(), Failure> {
+    let out = Output::new(common, columns);
+    let wanted = if limit == 0 { usize::MAX } else { limit };
+    let walk = |path: &str| {
+        let mut left = wanted;
+        client.walk(path, wanted.min(MOST), |object| {
+            out.item(|| object.clone(), || row(columns, &object), || line(&object));
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    };
+    match path {
+        Some(path) => walk(path),
+        None => client.either(|of| walk(&format!("{of}/{word}"))),
     }
 }
 

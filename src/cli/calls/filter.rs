@@ -1,10 +1,10 @@
 //! Which calls: the filters that `warp calls list` and `warp calls tail` share.
 
 use clap::{Args, ValueEnum};
-use warp_model::Wall;
 
 use super::super::Failure;
 use super::super::client::{Client, encoded};
+use super::super::when::When;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,39 +53,6 @@ pub(super) struct Filter {
     until: Option<When>,
 }
 
-/// A time as people say it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct When(String);
-
-impl When {
-    /// Of two times in UTC, as those of `… ago` are; others are the API's to compare.
-    fn is_after(&self, other: &When) -> bool {
-        let utc = |at: &When| at.0.get(..19).filter(|_| at.0.ends_with('Z')).map(str::to_ascii_uppercase);
-        // To the second: what is finer is not worth a refusal.
-        matches!((utc(self), utc(other)), (Some(a), Some(b)) if a > b)
-    }
-}
-
-impl std::str::FromStr for When {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(ago) = text.parse::<crate::config::Span>() {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let at = now.saturating_sub(ago.0);
-            let ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-            return Ok(Self(Wall::from_unix_ms(ms).to_string()));
-        }
-        // The API reads the time; what cannot be one is said here, before anything is asked.
-        let date = text.as_bytes();
-        let looks_right = date.len() >= 20 && date[4] == b'-' && date[10].eq_ignore_ascii_case(&b'T');
-        if looks_right {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("a time such as 2026-11-29T14:00:00Z, or how long ago: 30m, 2h, 7d".to_owned())
-        }
-    }
-}
-
 /// The API's parameters, and what they are called here.
 pub(super) const FLAGS: &[(&str, &str)] = &[
     ("called", "--to"),
@@ -108,13 +75,7 @@ impl Filter {
 
     /// As a query, each parameter with `&` before it. Names are looked up; one that nothing has is an error of usage.
     pub(super) fn query(&self, client: &Client) -> Result<String, Failure> {
-        if let (Some(since), Some(until)) = (&self.since, &self.until)
-            && since.is_after(until)
-        {
-            return Err(Failure::new(format!("--since {} is after --until {}", since.0, until.0))
-                .with_code(2)
-                .hint("of times ago the larger one is earlier: --since 2h --until 1h"));
-        }
+        When::in_order(self.since.as_ref(), self.until.as_ref())?;
         let outcome = self.outcome.and_then(|o| o.to_possible_value()).map(|v| v.get_name().to_owned());
         let id = |what: &Option<String>, prefix: &str, list: &str, field: &str| {
             what.as_ref().map(|text| id_of(client, text, prefix, list, field)).transpose()
@@ -128,8 +89,8 @@ impl Filter {
             ("caller", self.from.clone()),
             ("call_id", self.call_id.clone()),
             ("code", self.code.map(|code| code.to_string())),
-            ("setup_at%5Bgte%5D", self.since.clone().map(|at| at.0)),
-            ("setup_at%5Blt%5D", self.until.clone().map(|at| at.0)),
+            ("setup_at%5Bgte%5D", self.since.as_ref().map(When::text)),
+            ("setup_at%5Blt%5D", self.until.as_ref().map(When::text)),
         ];
         let given = all.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         Ok(given.map(|(name, value)| format!("&{name}={}", encoded(value))).collect())
@@ -176,15 +137,5 @@ mod tests {
         assert!(of("2026-11-29T14:00:00Z", "2026-11-29T13:00:00Z").query(&client).is_err());
         assert!(of("2h", "1h").query(&client).is_ok());
         assert!(of("2026-11-29T14:00:00+02:00", "2026-11-29T13:00:00Z").query(&client).is_ok());
-    }
-
-    #[test]
-    fn times_are_said_absolutely_or_as_so_long_ago() {
-        assert_eq!("2026-11-29T14:00:00Z".parse(), Ok(When("2026-11-29T14:00:00Z".into())));
-        let ago: When = "2h".parse().unwrap();
-        assert!(ago.0.ends_with('Z') && ago.0.contains('T'), "{ago:?}");
-        for wrong in ["yesterday", "2026-11-29", "2 fortnights", ""] {
-            assert!(wrong.parse::<When>().is_err(), "{wrong}");
-        }
     }
 }

@@ -6,15 +6,24 @@ use warp_control_plane::app::caller::Audience;
 use warp_control_plane::noun::{Noun, Origin};
 
 /// The forms of what makes an object of this noun, as the API publishes them.
-pub(super) fn forms(noun: &Noun) -> Map<String, Value> {
+pub(in crate::cli) fn forms(noun: &Noun) -> Map<String, Value> {
     let document = openapi::document(&api::endpoints(), Audience::Operator);
     let body = &document["paths"][noun.paths.made_at]["post"]["requestBody"]["content"]["application/json"];
     let name = body["schema"]["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    properties(&document, name)
+}
+
+/// The forms of the fields of a published type.
+pub(in crate::cli) fn forms_of(name: &str) -> Map<String, Value> {
+    properties(&openapi::document(&api::endpoints(), Audience::Operator), name)
+}
+
+fn properties(document: &Value, name: &str) -> Map<String, Value> {
     document["components"]["schemas"][name]["properties"].as_object().cloned().unwrap_or_default()
 }
 
 /// The JSON of a text, by the form of its field. A text that is none stays one: the API says what is wrong with it.
-pub(super) fn value(form: &Value, text: &str) -> Value {
+pub(in crate::cli) fn value(form: &Value, text: &str) -> Value {
     let parsed = || serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     match form["type"].as_str() {
         _ if text.is_empty() => Value::Null,
@@ -34,7 +43,7 @@ pub(super) fn value(form: &Value, text: &str) -> Value {
 }
 
 /// The columns of a line: the id, whose it is, what was written, then the rest.
-pub(super) fn columns(noun: &Noun) -> Vec<&'static str> {
+pub(in crate::cli) fn columns(noun: &Noun) -> Vec<&'static str> {
     let seen = (noun.examples.seen)(Audience::Operator);
     let shown = |origin: Origin| {
         let of = noun.columns.iter().filter(move |c| c.origin == origin).map(|c| c.field);
@@ -46,12 +55,12 @@ pub(super) fn columns(noun: &Noun) -> Vec<&'static str> {
 }
 
 /// The fields of a line.
-pub(super) fn row(columns: &[&str], object: &Value) -> Vec<String> {
+pub(in crate::cli) fn row(columns: &[&str], object: &Value) -> Vec<String> {
     columns.iter().map(|name| cell(&object[*name])).collect()
 }
 
 /// A line for people: the id, and what lists are filtered by.
-pub(super) fn facts(noun: &Noun, object: &Value) -> String {
+pub(in crate::cli) fn facts(noun: &Noun, object: &Value) -> String {
     let mut line = format!("{:<30}", cell(&object["id"]));
     for filter in noun.filters {
         let text = cell(&object[filter.column]);
@@ -62,7 +71,7 @@ pub(super) fn facts(noun: &Noun, object: &Value) -> String {
 }
 
 /// An object for people: a field a line, those of the line of columns first.
-pub(super) fn whole(object: &Value, columns: &[&str]) -> String {
+pub(in crate::cli) fn whole(object: &Value, columns: &[&str]) -> String {
     let fields = object.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
     let others = fields.filter(|name| !columns.contains(name));
     let lines = columns.iter().copied().chain(others).filter(|name| object.get(name).is_some());
