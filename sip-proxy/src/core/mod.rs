@@ -8,7 +8,7 @@
 //! branches, `failover`, `dialogs`, `media`, `cdr`, `probe`, `resume`), [`proxying`] (launch profile `proxy`).
 //!
 //! Code map beside them: [`types`] what goes in and out · `ingress` the checks of a request before either gets it · `auth` who calls ·
-//! `route` where requests go · `strangers` buckets · `health` of vendors · `overload`.
+//! `route` where requests go · `buffers` for messages · `strangers` buckets · `health` of vendors · `overload`.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::Arc;
