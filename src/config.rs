@@ -187,6 +187,8 @@ const FIXED: &[&str] = &[
     "api.credit_lease",
     "api.calls_unbilled",
     "api.seal_key",
+    "api.webhook_networks",
+    "api.webhook_ca",
     "login.customer_issuer",
     "login.customer_audience",
     "login.customer_client",

@@ -14,6 +14,7 @@ use crate::billing::retention::Retention;
 use crate::oidc::dev::Person;
 use crate::oidc::issuer::IssuerSettings;
 use crate::store::Database;
+use crate::webhooks;
 
 /// Posted calls are kept for 18 months, as US carriers must keep toll records (47 CFR §42.6).
 pub const CALLS_KEEP: Duration = Duration::from_secs(548 * 86_400);
@@ -53,6 +54,8 @@ pub struct Config {
     pub operator_issuer: Option<IssuerSettings>,
     /// How long browsers stay signed in.
     pub sessions: SessionLimits,
+    /// Where webhooks may lead besides public addresses.
+    pub webhooks: webhooks::send::Settings,
     /// The issuer of the demo world, which answers on our own listener. Never in production: nobody proves anything to it.
     pub dev_issuer: Option<DevIssuerSettings>,
 }
@@ -143,6 +146,7 @@ impl Config {
             customer_issuer: None,
             operator_issuer: None,
             sessions: SessionLimits::default(),
+            webhooks: webhooks::send::Settings::default(),
             dev_issuer: None,
         }
     }

@@ -15,6 +15,7 @@ pub mod oidc;
 pub mod outbox;
 pub mod publish;
 pub mod store;
+pub mod webhooks;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -91,6 +92,8 @@ pub struct App {
     pub live: Option<LiveFigures>,
     /// Where events stand, for those who follow them.
     pub feed: outbox::Feed,
+    /// Sends deliveries of webhooks.
+    pub webhooks: webhooks::send::Sender,
     /// Told whether the database answers.
     health: OnceLock<Part>,
     /// Where the proxy's vendor trunks stand.
@@ -158,6 +161,8 @@ pub enum StartError {
     DevIssuer(String),
     /// The secret of our client at an issuer cannot be read.
     Login(String),
+    /// The certificates that endpoints of webhooks may have cannot be read.
+    Webhooks(String),
 }
 
 impl fmt::Display for StartError {
@@ -172,6 +177,7 @@ impl fmt::Display for StartError {
             Self::Tls(e) => write!(f, "certificate of the API: {e}"),
             Self::DevIssuer(e) => write!(f, "issuer of the demo world: {e}"),
             Self::Login(e) => write!(f, "sign-in of browsers: {e}"),
+            Self::Webhooks(e) => write!(f, "api.webhook_ca: {e}"),
         }
     }
 }
@@ -282,6 +288,7 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         let tls = Tls::open(files).map_err(|e| StartError::Tls(e.to_string()))?;
         app.tls = Some(Arc::new(tls));
     }
+    app.webhooks = webhooks::send::Sender::new(&app.config.webhooks).map_err(StartError::Webhooks)?;
     let app = Arc::new(app);
     let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
     let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
@@ -293,6 +300,7 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tokio::spawn(publish::listen(app.clone(), stopping.clone())),
         tokio::spawn(housekeeping(app.clone(), stopping.clone())),
         tokio::spawn(outbox::run(app.clone(), stopping.clone())),
+        tokio::spawn(webhooks::run(app.clone(), stopping.clone())),
         tokio::spawn(outbox::standings::run(app.clone(), stopping.clone())),
     ];
     let log_id = match &events {
@@ -425,6 +433,7 @@ impl App {
             publication: Publication::new(publisher),
             live,
             feed: outbox::Feed::default(),
+            webhooks: webhooks::send::Sender::public(),
             health: OnceLock::new(),
             trunk_door: OnceLock::new(),
             credit_door: OnceLock::new(),

@@ -577,6 +577,10 @@ fn examples_of_each_declared_noun_are_taken_and_answered() {
                     let length = |v: &Value| v.as_str().map(str::len);
                     assert!(length(&a).is_some() && length(&a) == length(&b), "{varies}: {a} and {b}");
                 }
+                // A secret is in the answer to the making alone.
+                let shown = real.as_object_mut().and_then(|o| o.remove("secret"));
+                assert_eq!(shown.is_some_and(|s| s.is_string()), noun.one == "webhook", "{}", r.body);
+                assert!(changed.data().get("secret").is_none(), "{}", changed.body);
                 assert_eq!(real, example, "{audience:?}");
             }
         }

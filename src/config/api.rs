@@ -58,8 +58,8 @@ pub struct Api {
     /// How long money of an account is lent to this node. While PostgreSQL is away, calls that are paid ahead go on for about so long;
     /// what a node holds that is lost comes back no earlier.
     pub credit_lease: Span,
-    /// Key that vendors' passwords are sealed with in the database: `file:PATH`; absent: `seal.key` in the data folder, made
-    /// at the first start. All nodes of a deployment need the same one.
+    /// Key that vendors' passwords and the secrets of webhooks are sealed with in the database: `file:PATH`; absent: `seal.key` in the
+    /// data folder, made at the first start. All nodes of a deployment need the same one.
     pub seal_key: Option<KeyFile>,
     /// Requests a second that one key may send in the long run.
     pub key_rate: u32,
@@ -81,6 +81,10 @@ pub struct Api {
     pub head_timeout: Span,
     /// Longest time for a body to arrive.
     pub body_timeout: Span,
+    /// Networks that webhooks may lead to besides public addresses; there also by http and on any port.
+    pub webhook_networks: Vec<Network>,
+    /// Certificates (PEM) that endpoints of webhooks may have besides those that come from public ones.
+    pub webhook_ca: Option<PathBuf>,
     /// Proxies in front of us: only their `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
 }
@@ -153,6 +157,8 @@ impl Default for Api {
             upload_limit: Size(edge.upload_bytes as u64),
             head_timeout: Span(edge.head_timeout),
             body_timeout: Span(edge.body_timeout),
+            webhook_networks: Vec::new(),
+            webhook_ca: None,
             trusted_proxies: Vec::new(),
         }
     }
@@ -235,6 +241,10 @@ impl Api {
             Retention { keep: self.calls_keep.0, unbilled_too: self.calls_unbilled == Unbilled::Delete };
         out.credit_lease = self.credit_lease.0;
         out.edge = self.edge();
+        out.webhooks = warp_control_plane::webhooks::send::Settings {
+            networks: self.webhook_networks.iter().map(|n| n.0).collect(),
+            ca: self.webhook_ca.clone(),
+        };
         out.customer_issuer = config.login.customer();
         out.operator_issuer = config.login.operator();
         out.sessions = config.login.sessions();

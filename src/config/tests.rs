@@ -471,6 +471,7 @@ fn every_key_changes_what_some_part_is_told() {
     base.api.database_url = Some("postgres://a@h/w".into());
     base.login = people();
     (base.api.tls_certificate, base.api.tls_key) = (Some("c".into()), Some("k".into()));
+    base.api.webhook_ca = Some("w".into());
     let mut private = base.clone();
     private.api.database_url = None;
     let text = |t: &str| toml::Value::String(t.to_owned());
@@ -489,9 +490,9 @@ fn every_key_changes_what_some_part_is_told() {
             ("api.seal_key" | "login.customer_client_secret" | "login.operator_client_secret", _) => {
                 text("file:/other")
             }
-            ("api.tls_certificate" | "api.tls_key", _) => text("/other"),
+            ("api.tls_certificate" | "api.tls_key" | "api.webhook_ca", _) => text("/other"),
             ("api.calls_unbilled", _) => text("delete"),
-            ("api.trusted_proxies" | "media.ng_allow", _) => list("10.9.0.0/16"),
+            ("api.trusted_proxies" | "api.webhook_networks" | "media.ng_allow", _) => list("10.9.0.0/16"),
             ("log.format", _) => text("json"),
             ("log.levels", _) => text("debug"),
             ("sip.listen", _) => list("udp:127.0.0.9:5060"),

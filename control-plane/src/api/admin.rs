@@ -41,6 +41,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(call_endpoints(Audience::Operator));
     all.extend(super::ledger::endpoints(Audience::Operator));
     all.extend(super::events::endpoints(Audience::Operator));
+    all.extend(super::webhooks::endpoints(Audience::Operator));
     all.extend(super::numbers::endpoints(Audience::Operator));
     all.push(
         endpoint(

@@ -29,6 +29,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(call_endpoints(Audience::Customer));
     all.extend(super::ledger::endpoints(Audience::Customer));
     all.extend(super::events::endpoints(Audience::Customer));
+    all.extend(super::webhooks::endpoints(Audience::Customer));
     all.push(audit_endpoint(Audience::Customer));
     all.extend(super::numbers::endpoints(Audience::Customer));
     all

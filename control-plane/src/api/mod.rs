@@ -23,6 +23,7 @@ mod docs;
 mod keys;
 pub mod nouns;
 mod users;
+mod webhooks;
 
 use endpoint::Endpoint;
 

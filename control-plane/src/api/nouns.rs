@@ -30,7 +30,8 @@ fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
         Verb::Create => {
             let path = if audience == Audience::Customer { list } else { noun.paths.made_at };
             let made_at = endpoint(Method::POST, path, write, summary, create::<R>).takes::<R::Input>();
-            made_at.gives::<R::View>(201).sends(made).shows(shown)
+            let made_at = made_at.gives::<R::View>(201).sends(made).shows(shown);
+            if R::SHOWS_SECRET { made_at.secret() } else { made_at }
         }
         Verb::Read => endpoint(Method::GET, one, read, summary, get::<R>).gives::<R::View>(200).shows(shown),
         Verb::Change => endpoint(Method::PATCH, one, write, summary, change::<R>)

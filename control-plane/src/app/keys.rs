@@ -261,7 +261,7 @@ fn checksum(body: &str) -> String {
 }
 
 /// Five bytes become eight characters; the input's length is a multiple of five.
-fn push_base32(out: &mut String, bytes: &[u8]) {
+pub(super) fn push_base32(out: &mut String, bytes: &[u8]) {
     for chunk in bytes.chunks(5) {
         let value = chunk.iter().fold(0u64, |v, b| (v << 8) | u64::from(*b));
         for i in (0..8).rev() {

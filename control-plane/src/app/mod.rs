@@ -33,6 +33,7 @@ pub mod vendor_trunks;
 pub mod vendors;
 pub mod view;
 pub mod views;
+pub mod webhooks;
 
 use std::sync::Arc;
 

@@ -177,6 +177,11 @@ permissions! {
     /// Read events, also as a stream.
     EventsRead = "events:read",
         customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Read webhooks and what became of their deliveries.
+    WebhooksRead = "webhooks:read",
+        customers [Owner Admin Engineer ReadOnly], operators [Admin Noc Support ReadOnly];
+    /// Make, change and delete webhooks, give them new secrets, and send deliveries again.
+    WebhooksWrite = "webhooks:write", customers [Owner Admin Engineer], operators [Admin Noc];
     /// Ask how a call would go. Nothing is dialled.
     RouteTest = "route:test",
         customers [Owner Admin Engineer ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];

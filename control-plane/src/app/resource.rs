@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use warp_model::id::Kind as IdKind;
-use warp_model::{CustomerId, Id};
+use warp_model::{CustomerId, Id, Secret};
 
 use super::events::catalogue::Event;
 use super::fault::{Fault, Kind};
@@ -59,6 +59,21 @@ pub trait Resource: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Fault>> + Send {
         async { Ok(()) }
     }
+
+    /// Whether what is made has a secret that the answer to its making shows, and no other one.
+    const SHOWS_SECRET: bool = false;
+
+    /// The secret of a new object.
+    fn secret(
+        _: &Ctx<'_>,
+        _: &mut Tx,
+        _: Id<Self::Kind>,
+    ) -> impl Future<Output = Result<Option<Secret<String>>, Fault>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Puts it into the answer, after the audit line was written.
+    fn with_secret(_: &mut Self::View, _: &Secret<String>) {}
 
     /// What is told of a write of an object, in its transaction; `None`: nothing.
     fn told(_: Done, _: &Self::Row) -> Option<Event> {
@@ -176,7 +191,12 @@ pub async fn create<R: Resource>(
     let values = R::values(ctx, &mut tx, Of::New(id, parent), &input).await?;
     let row = known::<R::Row>(nouns::insert(&mut tx, id, parent.key(), values).await?)?;
     R::beside(&mut tx, id, &input).await?;
-    Ok((id, saved::<R>(ctx, tx, Done::Create, None, row).await?))
+    let secret = R::secret(ctx, &mut tx, id).await?;
+    let mut answer = saved::<R>(ctx, tx, Done::Create, None, row).await?;
+    if let Some(secret) = &secret {
+        R::with_secret(&mut answer, secret);
+    }
+    Ok((id, answer))
 }
 
 /// Another state of an object. Errors: there is none; it has another version; what the noun refuses.

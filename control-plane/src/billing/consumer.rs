@@ -23,6 +23,7 @@ use crate::App;
 use crate::metrics::Metrics;
 use crate::store::posting::{self as rows, Posting, Written, clean};
 use crate::store::{Scope, Store, StoreError};
+use crate::webhooks;
 
 /// Records of one transaction.
 pub const BATCH: usize = 200;
@@ -263,6 +264,7 @@ impl Consumer {
         let postings: Vec<&Posting<'_>> = batch.iter().map(|r| &r.posting).collect();
         let written = rows::insert(&mut tx, &postings).await?;
         paid.post(&mut tx, &postings, &written).await?;
+        webhooks::calls::told(&mut tx, &postings, &written).await?;
         for (event, reason) in &unreadable {
             rows::put_aside(&mut tx, event.offset, reason, &event.value).await?;
         }

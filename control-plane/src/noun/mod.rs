@@ -12,6 +12,7 @@ pub mod trunk;
 pub mod user;
 pub mod vendor;
 pub mod vendor_trunk;
+pub mod webhook;
 
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
@@ -69,6 +70,7 @@ pub static ALL: &[&Noun] = &[
     &vendor_trunk::VENDOR_TRUNK,
     &partition::PARTITION,
     &exclusion::EXCLUSION,
+    &webhook::WEBHOOK,
 ];
 
 /// What a noun belongs to.

@@ -3,17 +3,30 @@
 use super::sql::statements;
 use super::{StoreError, Tx};
 
-/// Deletes first answers, sessions, snapshots, sections and events that nobody needs any more.
+/// Deletes first answers, sessions, snapshots, sections, events and deliveries that nobody needs any more.
 pub async fn expire(tx: &mut Tx) -> Result<(), StoreError> {
-    for statement in [IDEMPOTENCY_EXPIRE, SESSION_EXPIRE, SNAPSHOT_EXPIRE, SECTION_EXPIRE, EVENTS_EXPIRE] {
+    for statement in [
+        IDEMPOTENCY_EXPIRE,
+        SESSION_EXPIRE,
+        SNAPSHOT_EXPIRE,
+        SECTION_EXPIRE,
+        EVENTS_EXPIRE,
+        DELIVERIES_DIE,
+        DELIVERIES_EXPIRE,
+    ] {
         tx.run(sqlx::query(statement)).await?;
     }
     Ok(())
 }
 
 statements! {
-    /// Events are kept for 30 days.
-    EVENTS_EXPIRE = "DELETE FROM outbox WHERE created_at < now() - interval '30 days'";
+    /// Events are kept for 30 days, and longer while they are not handed over to webhooks.
+    EVENTS_EXPIRE = "DELETE FROM outbox WHERE created_at < now() - interval '30 days' AND position <= (SELECT position FROM webhook_cursor)";
+    /// What waits at a webhook that is disabled is not tried for longer than anything else …
+    DELIVERIES_DIE = "UPDATE webhook_deliveries SET status = 'dead', finished_at = now()
+        WHERE status = 'waiting' AND due_since < now() - interval '25 hours' AND next_at < now()";
+    /// … and is kept as long as events are.
+    DELIVERIES_EXPIRE = "DELETE FROM webhook_deliveries WHERE created_at < now() - interval '30 days'";
     /// First answers are kept for 24 hours.
     IDEMPOTENCY_EXPIRE = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'";
     /// Sessions that are over.

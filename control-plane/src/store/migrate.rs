@@ -51,6 +51,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (132, "hidden_callers", include_str!("../../migrations/0132_hidden_callers.sql")),
     (135, "sessions", include_str!("../../migrations/0135_sessions.sql")),
     (140, "outbox", include_str!("../../migrations/0140_outbox.sql")),
+    (141, "webhooks", include_str!("../../migrations/0141_webhooks.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -30,6 +30,7 @@ pub mod trunks;
 pub mod types;
 pub mod users;
 pub mod vendors;
+pub mod webhooks;
 pub mod work;
 
 use std::fmt;

@@ -160,6 +160,11 @@ pub(crate) fn password_place(vendor_trunk: &str) -> String {
     format!("vendor_trunks.auth_secret/{vendor_trunk}")
 }
 
+/// Place of a webhook's secret, the one before included.
+pub(crate) fn webhook_place(webhook: &str) -> String {
+    format!("webhooks.secret/{webhook}")
+}
+
 /// Place of a kept section of a snapshot.
 pub(crate) fn section_place(sha256: &str) -> String {
     format!("snapshot_sections.content/{sha256}")

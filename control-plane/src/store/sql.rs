@@ -17,6 +17,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
         audit, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, outbox,
         partitions, posting, published, retention, sessions, snapshots, standings, trunks, users, vendors,
+        webhooks,
     };
     let files = [
         ALL,
@@ -40,6 +41,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         trunks::ALL,
         users::ALL,
         vendors::ALL,
+        webhooks::ALL,
     ];
     files.into_iter().flatten().copied().chain(nouns::all())
 }
@@ -101,12 +103,13 @@ statements! {
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations'
           AND NOT ($2::text = 'readonly'
-                   AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys', 'sessions'))
+                   AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys', 'sessions', 'webhooks'))
         ORDER BY c.relname";
     /// For the rest of the transaction each statement is planned for its values: a filter that is absent costs no index.
     PLAN_FOR_VALUES = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
     /// Whether the key is needed for anything that is stored.
-    SEALED_COUNT = "SELECT count(*) FROM vendor_trunks WHERE auth_secret IS NOT NULL";
+    SEALED_COUNT = "SELECT (SELECT count(*) FROM vendor_trunks WHERE auth_secret IS NOT NULL)
+        + (SELECT count(*) FROM webhooks WHERE secret_sealed IS NOT NULL)";
     /// Directories of snapshots that an earlier version kept in clear: JSON begins with a brace.
     CLEAR_SECTIONS = "SELECT sha256 FROM snapshot_sections WHERE kind = 'directory' AND substr(content, 1, 1) = '\\x7b'::bytea";
     /// One of them, sealed.

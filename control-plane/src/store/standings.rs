@@ -16,8 +16,10 @@ crate::row! {
     }
 }
 
-/// Every vendor trunk, as a node saw it last; one that it never saw was up.
+/// Every vendor trunk, as a node saw it last; one that it never saw was up. Until the transaction ends nobody else compares for this
+/// node, so that a change is one event.
 pub async fn all(tx: &mut Tx, node: &str) -> Result<Vec<StandingRow>, StoreError> {
+    tx.run(sqlx::query(STANDINGS_LOCK).bind(node)).await?;
     tx.all(sqlx::query(STANDINGS_ALL).bind(node)).await
 }
 
@@ -28,6 +30,8 @@ pub async fn set(tx: &mut Tx, node: &str, trunk: &str, down: bool) -> Result<(),
 }
 
 statements! {
+    /// One at a time for node `$1`.
+    STANDINGS_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('vendor trunks of ' || $1::text, 0))";
     /// Vendor trunks, as node `$1` saw them last.
     STANDINGS_ALL = "SELECT t.id, t.vendor_id, v.name AS vendor_name, t.name, coalesce(s.down, false) AS down
         FROM vendor_trunks t JOIN vendors v ON v.id = t.vendor_id

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::bans::BanMode;
+use crate::app::calls::{CallDirection, CallOutcome};
 use crate::app::permission::CustomerRole;
 use crate::app::users::UserStatus;
 use crate::app::view::Word;
@@ -132,6 +133,13 @@ macro_rules! catalogue {
     };
 }
 
+impl Entry {
+    /// Whether its events are kept to be read: those of calls are in the list of calls, and a test is sent to its webhook alone.
+    pub fn is_kept(&self) -> bool {
+        !self.name.starts_with("call.") && self.name != "webhook.test"
+    }
+}
+
 crate::choice! {
     /// Which limit was reached.
     pub enum ReachedLimit {
@@ -170,6 +178,78 @@ catalogue! {
         balance: Amount,
         /// How far it may owe. Null: it is prepaid and owes nothing.
         credit_limit: Option<Amount>,
+    }
+
+    /// A call that was answered has ended, and is posted. For webhooks only: `GET /calls` lists calls.
+    CallCompleted = "call.completed", for Everybody,
+    /// A call that was answered.
+    {
+        /// The call.
+        call_id: String,
+        /// The customer's trunk.
+        trunk_id: Option<String>,
+        /// Which way it went, seen from the customer.
+        direction: Word<CallDirection>,
+        /// The caller, in E.164 where that is known.
+        caller: String,
+        /// The called number, in E.164 where that is known.
+        called: String,
+        /// When the INVITE came.
+        setup_at: Time,
+        /// When it was answered.
+        answer_at: Option<Time>,
+        /// When it ended.
+        end_at: Time,
+        /// From answer to end, in milliseconds.
+        duration_ms: i64,
+        /// What the customer pays. Null: nothing.
+        price: Option<Amount>,
+    }
+
+    /// A call was not answered, and is posted. For webhooks only: `GET /calls` lists calls.
+    CallFailed = "call.failed", for Everybody,
+    /// A call that was not answered.
+    {
+        /// The call.
+        call_id: String,
+        /// The customer's trunk. Null: the call was refused before one was known.
+        trunk_id: Option<String>,
+        /// Which way it went, seen from the customer.
+        direction: Word<CallDirection>,
+        /// The caller, in E.164 where that is known.
+        caller: String,
+        /// The called number, in E.164 where that is known.
+        called: String,
+        /// When the INVITE came.
+        setup_at: Time,
+        /// When it ended.
+        end_at: Time,
+        /// How it ended.
+        outcome: Word<CallOutcome>,
+        /// The final SIP status.
+        sip_code: i32,
+        /// Our own reason, when the SIP status does not say all. Empty otherwise.
+        internal_code: String,
+    }
+
+    /// A webhook took no delivery for three days, and is sent nothing any more.
+    WebhookDisabled = "webhook.disabled", for Everybody,
+    /// The webhook that was disabled.
+    {
+        /// The webhook.
+        webhook_id: String,
+        /// Where it leads.
+        url: String,
+        /// Since when it took nothing.
+        failing_since: Time,
+    }
+
+    /// Somebody wants to see whether deliveries arrive. It is sent to one webhook only.
+    WebhookTest = "webhook.test", for Everybody,
+    /// The webhook that is tested.
+    {
+        /// The webhook.
+        webhook_id: String,
     }
 
     /// An API key was made.

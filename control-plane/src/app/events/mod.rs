@@ -43,9 +43,18 @@ impl From<EventRow> for EventView {
     }
 }
 
-/// The names that an audience may know.
+/// The names of the events that an audience may read.
 pub fn names(audience: Audience) -> Vec<&'static str> {
-    CATALOGUE.iter().filter(|e| e.who.has(audience)).map(|e| e.name).collect()
+    CATALOGUE.iter().filter(|e| e.who.has(audience) && e.is_kept()).map(|e| e.name).collect()
+}
+
+/// The names of the events that a customer's webhook can ask for.
+pub fn customers_names() -> &'static [&'static str] {
+    static NAMES: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
+    NAMES.get_or_init(|| {
+        let wanted = CATALOGUE.iter().filter(|e| e.who.has(Audience::Customer) && e.name != "webhook.test");
+        wanted.map(|e| e.name).collect()
+    })
 }
 
 /// Filters of both audiences; the name is one of that audience's.

@@ -9,7 +9,9 @@ use sqlx::Row as _;
 use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
-use crate::noun::{Noun, ban, customer, exclusion, operator, partition, trunk, user, vendor, vendor_trunk};
+use crate::noun::{
+    Noun, ban, customer, exclusion, operator, partition, trunk, user, vendor, vendor_trunk, webhook,
+};
 
 /// The statements of one noun.
 pub struct Statements {
@@ -145,6 +147,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         of::<vendor_trunk::VendorTrunkRow>(),
         of::<partition::PartitionRow>(),
         of::<exclusion::ExclusionRow>(),
+        of::<webhook::WebhookRow>(),
     ]
     .concat()
 }

@@ -1,0 +1,422 @@
+//! Webhooks of customers: where their events are sent, with which secret, and what became of each delivery.
+
+use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use warp_model::id::{EventKind, Kind as IdKind};
+use warp_model::{CustomerId, EventId, Id, Secret};
+
+use super::calls::FilterDoc;
+use super::events::catalogue::WebhookTest;
+use super::events::{EventView, customers_names};
+use super::fault::{Fault, Kind, Problem};
+use super::input::{Field, Int, List, Text, word, words_schema};
+use super::keys::push_base32;
+use super::paging::{Page, Paging};
+use super::resource::{self, Of, Resource};
+use super::view::{Sometimes, Word};
+use super::{Ctx, check_count, none_wrong};
+use crate::App;
+use crate::noun::customer::CustomerRow;
+use crate::noun::webhook::{WebhookRow, WebhookValues};
+use crate::store::types::{SealedChange, Time};
+use crate::store::webhooks::{self as rows, DeliveryRow, NewDelivery};
+use crate::store::{Tx, nouns, seal};
+use crate::webhooks::target::Target;
+
+/// The kind of webhooks' ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookKind {}
+impl IdKind for WebhookKind {
+    const PREFIX: &'static str = "whk";
+}
+/// The id of a webhook: `whk_` and 26 characters.
+pub type WebhookId = Id<WebhookKind>;
+
+/// Webhooks of one customer.
+const WEBHOOKS: i64 = 100;
+/// Seconds that a secret lives on beside the one that follows it, when nobody says.
+const OVERLAP_S: i32 = 86_400;
+/// Deliveries of one range that are sent again.
+pub const REPLAYED: i64 = 10_000;
+
+crate::choice! {
+    /// Whether anything is sent there.
+    pub enum WebhookStatus {
+        /// Events are sent there.
+        Active = "active",
+        /// Nothing is sent: somebody said so, or it failed for three days.
+        Disabled = "disabled",
+    }
+}
+
+crate::choice! {
+    /// Where a delivery stands.
+    pub enum DeliveryStatus {
+        /// It is tried, or will be.
+        Waiting = "waiting",
+        /// The endpoint answered 2xx.
+        Delivered = "delivered",
+        /// It was tried for 24 hours and is not tried any more. A replay begins anew.
+        Dead = "dead",
+    }
+}
+
+crate::view! {
+    /// A webhook: where events of a customer are sent.
+    pub struct Webhook from WebhookRow {
+        /// The webhook's id: `whk_` and 26 characters.
+        pub id: String,
+        /// The customer that it belongs to.
+        pub customer_id: String,
+        /// Its name, for people.
+        pub name: String,
+        /// Where events are sent.
+        pub url: String,
+        /// The events that are sent. Empty: all of the customer's.
+        pub events: Vec<String>,
+        /// Whether anything is sent there.
+        pub status: Word<WebhookStatus>,
+        /// Until when the secret before this one signs as well. Null: there was none, or that is long ago.
+        pub secret_before_until: Option<Time>,
+        /// Since when no delivery was taken. Null: the last one was. After three days the webhook is disabled.
+        pub failing_since: Option<Time>,
+        /// When it was disabled because it failed. Null: it was not.
+        pub disabled_at: Option<Time>,
+        /// When it was made.
+        pub created_at: Time,
+        /// When it was changed last.
+        pub updated_at: Time,
+        /// A number that rises with each change. The ETag header carries it.
+        pub version: i32,
+    } with {
+        /// The secret that deliveries are signed with. It is in the answer to the making of the webhook and in no other one.
+        pub secret: Sometimes<String>,
+    }
+}
+
+crate::input! {
+    /// A webhook to make or to replace.
+    pub struct WebhookInput {
+        /// Its name, for people.
+        pub name: Text<1, 100>,
+        /// Where events are sent: https on port 443 or 8443, to a public address.
+        pub url: WebhookUrl,
+        /// The events that are sent. Absent or empty: all of the customer's.
+        pub events: List<EventType, 64>,
+        /// Whether anything is sent there; `active` when absent.
+        pub status: Option<WebhookStatus>,
+    }
+}
+
+crate::input! {
+    /// How a secret is followed by a new one.
+    pub struct SecretInput {
+        /// Seconds that the old secret signs as well, up to 7 days. 0: it ends at once. Absent: one day.
+        pub overlap_s: Option<Int<0, 604_800>>,
+    }
+}
+
+crate::input! {
+    /// Which deliveries are sent again.
+    pub struct ReplayInput {
+        /// Those of events that happened at or after this time.
+        pub from: Time,
+        /// And before this time.
+        pub until: Time,
+        /// Only those that stand so; `dead` when absent.
+        pub status: Option<DeliveryStatus>,
+    }
+}
+
+crate::view! {
+    /// How many deliveries are sent again.
+    pub struct Replayed {
+        /// How many: 10,000 at most. The oldest are the first; ask again for the others.
+        pub deliveries: i64,
+    }
+}
+
+crate::view! {
+    /// The new secret of a webhook: the only time that it is shown.
+    pub struct NewSecret {
+        /// The webhook that it is about.
+        pub webhook_id: String,
+        /// The secret that deliveries are signed with from now on.
+        pub secret: String,
+        /// Until when the old one signs as well.
+        pub before_until: Time,
+    }
+}
+
+crate::view! {
+    /// What became of an event at a webhook.
+    pub struct Delivery {
+        /// The webhook that it is about.
+        pub webhook_id: String,
+        /// The event that is sent.
+        pub event_id: String,
+        /// What happened: a name of the catalogue.
+        pub r#type: String,
+        /// Where the delivery stands.
+        pub status: Word<DeliveryStatus>,
+        /// How often it was tried since it was sent first, or again.
+        pub attempts: i32,
+        /// When it is tried next. Null: not any more.
+        pub next_at: Option<Time>,
+        /// The HTTP status of the last answer. Null: there was none.
+        pub last_status: Option<i32>,
+        /// How long the last attempt took, in milliseconds.
+        pub last_ms: Option<i32>,
+        /// Why there was no answer.
+        pub last_error: Option<String>,
+        /// The first 512 bytes of the last answer.
+        pub last_answer: Option<String>,
+        /// When it was delivered, or given up.
+        pub finished_at: Option<Time>,
+        /// When it was made.
+        pub created_at: Time,
+        /// What is sent, to the byte. Lists do not have it.
+        pub body: Sometimes<String>,
+    }
+}
+
+impl Delivery {
+    fn of(row: DeliveryRow, whole: bool) -> Self {
+        let waiting = row.status == DeliveryStatus::Waiting.as_str();
+        Self {
+            webhook_id: row.webhook_id,
+            event_id: row.event_id,
+            r#type: row.kind,
+            status: row.status.into(),
+            attempts: row.attempts,
+            next_at: waiting.then_some(row.next_at),
+            last_status: row.last_status,
+            last_ms: row.last_ms,
+            last_error: row.last_error,
+            last_answer: row.last_answer,
+            finished_at: row.finished_at,
+            created_at: row.created_at,
+            body: Sometimes(whole.then_some(row.body)),
+        }
+    }
+}
+
+/// The name of an event that customers read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventType(pub String);
+
+impl Field for EventType {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        word(value, path, customers_names(), problems).map(|s| Self(s.to_owned()))
+    }
+    fn field_schema() -> RefOr<Schema> {
+        words_schema(customers_names())
+    }
+}
+
+/// A URL that events can be sent to, as far as its text says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookUrl(pub String);
+
+impl Field for WebhookUrl {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let text = Text::<1, 2_048>::read(value, path, problems)?;
+        match Target::parse(&text.0) {
+            Ok(_) => Some(Self(text.0)),
+            Err(why) => {
+                problems.push(Problem::new(path, "invalid", why.to_string()));
+                None
+            }
+        }
+    }
+    fn field_schema() -> RefOr<Schema> {
+        let form =
+            r"^https://([A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}(:(443|8443))?(/[A-Za-z0-9._~/-]{0,512})?$";
+        utoipa::openapi::schema::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::SchemaType::Type(utoipa::openapi::schema::Type::String))
+            .pattern(Some(form))
+            .into()
+    }
+}
+
+/// Webhooks, as the API offers them.
+pub struct Webhooks;
+
+impl Resource for Webhooks {
+    type Row = WebhookRow;
+    type Kind = WebhookKind;
+    type Parent = CustomerId;
+    type Input = WebhookInput;
+    type View = Webhook;
+    const SHOWS_SECRET: bool = true;
+
+    fn view(_: &Ctx<'_>, row: WebhookRow) -> Webhook {
+        Webhook::of(row, Sometimes(None))
+    }
+
+    fn with_secret(view: &mut Webhook, secret: &Secret<String>) {
+        view.secret = Sometimes(Some(secret.reveal().clone()));
+    }
+
+    async fn values(
+        ctx: &Ctx<'_>,
+        tx: &mut Tx,
+        of: Of<'_, Self>,
+        input: &WebhookInput,
+    ) -> Result<WebhookValues, Fault> {
+        let mut problems = Vec::new();
+        // What the URL's name leads to is looked at with each delivery.
+        let checked = Target::parse(&input.url.0).and_then(|t| t.check(ctx.app.webhooks.networks()));
+        if let Err(why) = checked {
+            problems.push(Problem::new("url", "invalid", why.to_string()));
+        }
+        none_wrong(problems)?;
+        let secret_sealed = match &of {
+            Of::New(id, customer) => {
+                resource::read::<CustomerRow>(tx, customer).await?;
+                check_count(nouns::count::<WebhookRow>(tx, customer).await?, WEBHOOKS, "webhooks")?;
+                SealedChange::Set(sealed(ctx, *id, &new_secret(ctx.app))?)
+            }
+            Of::Now(..) => SealedChange::Keep,
+        };
+        Ok(WebhookValues {
+            name: input.name.0.clone(),
+            url: input.url.0.clone(),
+            events: input.events.0.iter().map(|e| e.0.clone()).collect(),
+            status: input.status.unwrap_or(WebhookStatus::Active).as_str().to_owned(),
+            secret_sealed,
+        })
+    }
+
+    /// One that is active has not failed yet.
+    async fn beside(tx: &mut Tx, id: WebhookId, input: &WebhookInput) -> Result<(), Fault> {
+        if input.status != Some(WebhookStatus::Disabled) {
+            rows::revive(tx, id).await?;
+        }
+        Ok(())
+    }
+
+    async fn secret(ctx: &Ctx<'_>, tx: &mut Tx, id: WebhookId) -> Result<Option<Secret<String>>, Fault> {
+        Ok(rows::secrets(tx, id, ctx.app.store.seal()).await?.into_iter().next())
+    }
+}
+
+fn new_secret(app: &App) -> Secret<String> {
+    let mut random = [0u8; 25];
+    app.random(&mut random);
+    let mut text = String::from("whsec_");
+    push_base32(&mut text, &random);
+    Secret::new(text)
+}
+
+fn sealed(ctx: &Ctx<'_>, id: WebhookId, secret: &Secret<String>) -> Result<Vec<u8>, Fault> {
+    let place = seal::webhook_place(&id.to_string());
+    ctx.app.store.seal().seal(&place, secret.reveal().as_bytes()).map_err(|e| {
+        tracing::error!(error = %e, "the secret of a webhook cannot be sealed");
+        Fault::internal()
+    })
+}
+
+/// A new secret; the one before signs as well for a while. Errors: there is no such webhook.
+pub async fn roll(ctx: &Ctx<'_>, id: WebhookId, input: SecretInput) -> Result<NewSecret, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row = resource::known::<WebhookRow>(nouns::lock(&mut tx, id).await?)?;
+    let overlap = input.overlap_s.map_or(OVERLAP_S, |s| s.as_i32()).unsigned_abs();
+    let until = ctx.app.wall().plus(std::time::Duration::from_secs(u64::from(overlap)));
+    let secret = new_secret(ctx.app);
+    rows::roll(&mut tx, id, sealed(ctx, id, &secret)?, until).await?;
+    let detail = serde_json::json!({ "before_until": until.to_string() });
+    ctx.audit(&mut tx, row.customer_id.parse().ok(), "webhook.roll", &row.id, Some(detail)).await?;
+    tx.commit().await?;
+    Ok(NewSecret { webhook_id: row.id, secret: secret.reveal().clone(), before_until: Time(until) })
+}
+
+/// An event that says nothing is sent to a webhook, to see whether it arrives. Errors: there is no such webhook, or it is disabled.
+pub async fn test(ctx: &Ctx<'_>, id: WebhookId) -> Result<Delivery, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row = resource::known::<WebhookRow>(nouns::lock(&mut tx, id).await?)?;
+    if row.status != WebhookStatus::Active.as_str() {
+        return Err(
+            Fault::new(Kind::Conflict, "this webhook is disabled").hint("change its status to active first")
+        );
+    }
+    let event: EventId = ctx.new_id::<EventKind>();
+    let (name, data) = ("webhook.test", serde_json::to_value(WebhookTest { webhook_id: row.id.clone() }));
+    let view = EventView {
+        id: event.to_string(),
+        r#type: name.to_owned(),
+        customer_id: Some(row.customer_id.clone()),
+        created_at: Time(ctx.app.wall()),
+        data: crate::store::types::Json(data.unwrap_or_default()),
+    };
+    let delivery = NewDelivery {
+        webhook: row.id,
+        customer: row.customer_id,
+        event: view.id.clone(),
+        kind: name.to_owned(),
+        body: body(&view),
+    };
+    rows::insert(&mut tx, &[delivery]).await?;
+    let made = rows::get(&mut tx, id, event).await?.ok_or_else(Fault::internal)?;
+    tx.commit().await?;
+    Ok(Delivery::of(made, true))
+}
+
+/// An event as it is sent, to the byte.
+pub fn body(event: &EventView) -> String {
+    serde_json::to_string(event).unwrap_or_default()
+}
+
+/// What a list of deliveries is filtered by.
+pub const FILTERS: &[FilterDoc] =
+    &[("status", DeliveryStatus::field_schema, "Only deliveries that stand so.")];
+
+/// One page of what became of events at a webhook, the newest event first. Errors: there is no such webhook.
+pub async fn deliveries(
+    ctx: &Ctx<'_>,
+    id: WebhookId,
+    status: Option<&str>,
+    paging: &Paging,
+) -> Result<Page<Delivery>, Fault> {
+    let mut problems = Vec::new();
+    let status = status.and_then(|s| DeliveryStatus::read(Some(&s.into()), "status", &mut problems));
+    none_wrong(problems)?;
+    let mut tx = ctx.begin().await?;
+    resource::read::<WebhookRow>(&mut tx, id).await?;
+    let rows = rows::list(&mut tx, id, status.map(DeliveryStatus::as_str), paging).await?;
+    Ok(Page::of(rows, paging.limit, |d| &d.event_id).map(|row| Delivery::of(row, false)))
+}
+
+/// What became of an event at a webhook, with what is sent. Errors: there is no such delivery.
+pub async fn delivery(ctx: &Ctx<'_>, id: WebhookId, event: EventId) -> Result<Delivery, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row = rows::get(&mut tx, id, event).await?;
+    Ok(Delivery::of(row.ok_or_else(|| Fault::not_found("delivery"))?, true))
+}
+
+/// Sends an event to a webhook again, as if it had just happened. Errors: there is no such delivery.
+pub async fn replay(ctx: &Ctx<'_>, id: WebhookId, event: EventId) -> Result<Delivery, Fault> {
+    let mut tx = ctx.begin().await?;
+    if rows::again(&mut tx, id, event).await? == 0 {
+        return Err(Fault::not_found("delivery"));
+    }
+    let row = rows::get(&mut tx, id, event).await?.ok_or_else(|| Fault::not_found("delivery"))?;
+    let customer = row.customer_id.parse().ok();
+    let detail = serde_json::json!({ "event_id": row.event_id });
+    ctx.audit(&mut tx, customer, "webhook.replay", &row.webhook_id, Some(detail)).await?;
+    tx.commit().await?;
+    Ok(Delivery::of(row, true))
+}
+
+/// Sends the deliveries of a range again. Errors: there is no such webhook.
+pub async fn replay_range(ctx: &Ctx<'_>, id: WebhookId, input: ReplayInput) -> Result<Replayed, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row: WebhookRow = resource::read(&mut tx, id).await?;
+    let status = input.status.unwrap_or(DeliveryStatus::Dead);
+    let deliveries = rows::range_again(&mut tx, id, (input.from.0, input.until.0), status.as_str()).await?;
+    let deliveries = i64::try_from(deliveries).unwrap_or(i64::MAX);
+    let detail = serde_json::json!({ "from": input.from, "until": input.until, "deliveries": deliveries });
+    ctx.audit(&mut tx, row.customer_id.parse().ok(), "webhook.replay", &row.id, Some(detail)).await?;
+    tx.commit().await?;
+    Ok(Replayed { deliveries })
+}
