@@ -237,6 +237,15 @@ impl Topic {
         }
     }
 
+    /// Whether other nodes write to it too.
+    pub(crate) fn is_shared(&self) -> bool {
+        match &self.inner.kept {
+            Kept::Local(_) => false,
+            #[cfg(feature = "kafka")]
+            Kept::Kafka(_) => true,
+        }
+    }
+
     /// Number of the first record that is not durable yet.
     pub(crate) fn end_number(&self) -> u64 {
         match &self.inner.kept {
