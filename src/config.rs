@@ -123,11 +123,32 @@ pub struct Events {
     pub limit: Size,
     /// How long acknowledged events are kept.
     pub keep: Span,
+    /// Brokers of Apache Kafka, `HOST:PORT`, that keep the event log in place of this machine's disk; empty: the disk. The
+    /// journals stay on the disk.
+    pub kafka: Vec<String>,
+    /// Before the names of the topics in Kafka: another platform on the same brokers has another one.
+    pub kafka_prefix: String,
+    /// On how many brokers each record stands.
+    pub kafka_replicas: u16,
+    /// How many of them must have a record before it counts as written.
+    pub kafka_min_in_sync: u16,
+    /// A file with settings for TLS and credentials as Kafka's clients have them (`NAME=VALUE`; names that begin with
+    /// `security.`, `sasl.` or `ssl.`).
+    pub kafka_client: Option<PathBuf>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { segment: Size(64 << 20), limit: Size(50 << 30), keep: Span(Duration::from_secs(7 * 86_400)) }
+        Self {
+            segment: Size(64 << 20),
+            limit: Size(50 << 30),
+            keep: Span(Duration::from_secs(7 * 86_400)),
+            kafka: Vec::new(),
+            kafka_prefix: "warp.".to_owned(),
+            kafka_replicas: 3,
+            kafka_min_in_sync: 2,
+            kafka_client: None,
+        }
     }
 }
 
@@ -175,6 +196,11 @@ const FIXED: &[&str] = &[
     "events.segment",
     "events.limit",
     "events.keep",
+    "events.kafka",
+    "events.kafka_prefix",
+    "events.kafka_replicas",
+    "events.kafka_min_in_sync",
+    "events.kafka_client",
     "api.listen",
     "api.tls_certificate",
     "api.tls_key",

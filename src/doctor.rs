@@ -55,6 +55,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         postgres(config),
         data_folder(&config.node.data_dir),
     ];
+    all.extend(kafka(config));
     all.extend(listeners(config));
     all
 }
@@ -161,6 +162,29 @@ fn postgres(config: &Config) -> Finding {
         }
         None => finding("PostgreSQL", Level::Fail, "initdb and postgres are not installed", fix),
     }
+}
+
+/// Nothing when the event log is on the disk.
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config) -> Option<Finding> {
+    if config.events.kafka.is_empty() {
+        return None;
+    }
+    let options = crate::wire::event_log::kafka_options(config).map_err(|e| format!("{e:#}"));
+    Some(match options.and_then(|options| options.examine(warp_events::TOPIC_CDR_VOICE)) {
+        Ok(found) => finding("Kafka", Level::Ok, found, ""),
+        Err(why) => finding(
+            "Kafka",
+            Level::Fail,
+            why,
+            "see docs/how-to/kafka.md; calls go on, and the journals keep the records",
+        ),
+    })
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_: &Config) -> Option<Finding> {
+    None
 }
 
 fn data_folder(dir: &Path) -> Finding {

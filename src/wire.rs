@@ -4,6 +4,7 @@
 //! control plane (which publishes the first snapshot) → SIP proxy → readiness. The end is the other way round.
 
 mod control;
+pub(crate) mod event_log;
 mod names;
 mod recovered;
 #[cfg(test)]
@@ -125,7 +126,7 @@ impl Stack {
             limit_bytes: config.events.limit.0,
             ..LogOptions::new(metrics.clone())
         };
-        let events = EventLog::open(&config.node.data_dir.join("events"), log_options)?;
+        let events = event_log::open(&config, log_options, &registry, &health)?;
         let topic = events.topic(TOPIC_CDR_VOICE)?;
         if roles.api && roles.jobs {
             // The consumer comes when the database answers. Until it says what it has, nothing is deleted.

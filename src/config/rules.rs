@@ -26,8 +26,33 @@ impl<T> Rule<T> {
     }
 }
 
-const EVENTS: &[Rule<Events>] =
-    &[Rule::new("segment", "at least 64KiB", |events| events.segment.0 >= 64 << 10)];
+const EVENTS: &[Rule<Events>] = &[
+    Rule::new("segment", "at least 64KiB", |events| events.segment.0 >= 64 << 10),
+    Rule::new(
+        "kafka",
+        "each HOST:PORT; none in a program that was built without the feature kafka",
+        |events| {
+            events.kafka.iter().all(|server| is_server(server))
+                && (cfg!(feature = "kafka") || events.kafka.is_empty())
+        },
+    ),
+    Rule::new("kafka_prefix", "at most 100 letters, digits, dots, underscores and hyphens", |events| {
+        let taken = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+        events.kafka_prefix.len() <= 100 && events.kafka_prefix.bytes().all(taken)
+    }),
+    Rule::new("kafka_replicas", "1 to 100", |events| (1..=100).contains(&events.kafka_replicas)),
+    Rule::new("kafka_min_in_sync", "at least 1 and at most events.kafka_replicas", |events: &Events| {
+        (1..=events.kafka_replicas).contains(&events.kafka_min_in_sync)
+    })
+    .with(&["kafka_replicas"]),
+];
+
+/// A host's name or address, and a port.
+fn is_server(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host_is = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '/'));
+    host_is && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
 
 /// A rule as it stands in a list of all of them.
 pub(super) struct Stated {
@@ -116,6 +141,8 @@ impl Loaded {
         let idle = |key, because, is_idle, why| Idle { key, because, is_idle, why };
         let no_relay = "has no effect with sip.anchor_media = false";
         let no_ng = "has no effect without media.ng";
+        let no_kafka = "has no effect without events.kafka";
+        let on_disk = c.events.kafka.is_empty();
         let all = [
             idle(
                 "api.migrate_url",
@@ -129,6 +156,10 @@ impl Loaded {
                 outside,
                 "has no effect with api.database_url: there is no private cluster",
             ),
+            idle("events.kafka_prefix", "events.kafka", on_disk, no_kafka),
+            idle("events.kafka_replicas", "events.kafka", on_disk, no_kafka),
+            idle("events.kafka_min_in_sync", "events.kafka", on_disk, no_kafka),
+            idle("events.kafka_client", "events.kafka", on_disk, no_kafka),
             idle("sip.media_ng", "sip.anchor_media", !c.sip.anchor_media, no_relay),
             idle("sip.media_deadline", "sip.anchor_media", !c.sip.anchor_media, no_relay),
             idle("media.ng_allow", "media.ng", c.media.ng.is_none(), no_ng),

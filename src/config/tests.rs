@@ -262,6 +262,7 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     every.sip.advertise = Some([127, 0, 0, 1].into());
     every.sip.media_ng = Some(([127, 0, 0, 1], 1).into());
     every.media.ng = every.sip.media_ng;
+    every.events.kafka_client = Some("x".into());
     every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
     let known = values(&every);
     for key in FIXED {
@@ -482,15 +483,23 @@ fn every_key_changes_what_some_part_is_told() {
         let now = plain(of).get(&key).cloned();
         let other = match (key.as_str(), now.as_deref()) {
             (
-                "node.name" | "node.data_dir" | "sip.realm" | "sip.server_name" | "api.consumer"
-                | "api.database_dir",
+                "node.name"
+                | "node.data_dir"
+                | "sip.realm"
+                | "sip.server_name"
+                | "api.consumer"
+                | "api.database_dir"
+                | "events.kafka_prefix",
                 _,
             ) => text("other"),
             ("api.database_url" | "api.migrate_url", _) => text("postgres://o@h/w"),
             ("api.seal_key" | "login.customer_client_secret" | "login.operator_client_secret", _) => {
                 text("file:/other")
             }
-            ("api.tls_certificate" | "api.tls_key" | "api.webhook_ca", _) => text("/other"),
+            ("api.tls_certificate" | "api.tls_key" | "api.webhook_ca" | "events.kafka_client", _) => {
+                text("/other")
+            }
+            ("events.kafka", _) => list("k9:9092"),
             ("api.calls_unbilled", _) => text("delete"),
             ("api.trusted_proxies" | "api.webhook_networks" | "media.ng_allow", _) => list("10.9.0.0/16"),
             ("log.format", _) => text("json"),
@@ -528,4 +537,49 @@ fn every_key_changes_what_some_part_is_told() {
         }
     }
     assert!(said_and_not_done.is_empty(), "a reload says that it applies {said_and_not_done:?}");
+}
+
+/// What the keys of Kafka may be, and that they mean nothing without brokers.
+#[test]
+fn the_keys_of_kafka_are_checked() {
+    let said = |text: &str| errors(&format!("[events]\n{text}\n"));
+    for idle in
+        ["kafka_prefix = \"x.\"", "kafka_replicas = 5", "kafka_min_in_sync = 1", "kafka_client = \"f\""]
+    {
+        let found = said(idle);
+        assert!(
+            found.len() == 1 && found[0].contains("has no effect without events.kafka"),
+            "{idle}: {found:?}"
+        );
+    }
+    for wrong in ["k1", ":9092", "k1:", "k1:0", "k1:70000", "a b:1", "k1:9092,k2:9092", "http://k1:9092"] {
+        let found = said(&format!("kafka = [\"k0:9092\", \"{wrong}\"]"));
+        assert!(found.len() == 1 && found[0].contains("each HOST:PORT"), "{wrong}: {found:?}");
+    }
+    #[cfg(feature = "kafka")]
+    {
+        let with =
+            |rest: &str| said(&format!("kafka = [\"k1:9092\", \"[::1]:9092\", \"10.0.0.1:9\"]\n{rest}"));
+        let taken = |rest: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = format!("[events]\nkafka = [\"k1:9092\", \"[::1]:9092\", \"10.0.0.1:9\"]\n{rest}\n");
+            Loaded::load(&Config::default(), &sources(dir.path(), &file)).unwrap()
+        };
+        assert_eq!(taken("").config.events.kafka_replicas, 3);
+        let one = taken("kafka_replicas = 1\nkafka_min_in_sync = 1\nkafka_prefix = \"\"").config.events;
+        assert_eq!((one.kafka_min_in_sync, one.kafka_prefix.as_str()), (1, ""));
+        for (wrong, why) in [
+            ("kafka_replicas = 1", "at most events.kafka_replicas"),
+            ("kafka_min_in_sync = 0", "at least 1"),
+            ("kafka_prefix = \"a b\"", "letters, digits"),
+        ] {
+            let found = with(wrong);
+            assert!(found.len() == 1 && found[0].contains(why), "{wrong}: {found:?}");
+        }
+    }
+    #[cfg(not(feature = "kafka"))]
+    {
+        let found = said("kafka = [\"k1:9092\"]");
+        assert!(found.len() == 1 && found[0].contains("without the feature kafka"), "{found:?}");
+    }
 }
