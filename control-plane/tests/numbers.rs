@@ -59,6 +59,14 @@ fn t_api_04_a_number_is_its_customers_and_leads_to_that_customers_trunks_only() 
             "{}",
             foreign.body
         );
+        // The carrier sees both trunks, and leads no number to another customer's either.
+        let carrier = api.op("PATCH", &format!("/numbers/{id}"), targets(&foreign_trunk)).await;
+        assert_eq!(
+            (carrier.status, &carrier.json()["error"]["details"][0]),
+            (422, &detail),
+            "{}",
+            carrier.body
+        );
         let own = api.call(&key, "PATCH", &path, targets(&own_trunk)).await.data();
         assert_eq!(own["targets"], json!([{ "trunk_id": own_trunk, "priority": 0, "weight": 3 }]));
         // A trunk that calls go to is not deleted under them, and another's inbound addresses are not to be seen.

@@ -302,7 +302,7 @@ fn t_sip_12_made_up_callers_of_calls_for_help_make_no_real_one_forgotten() {
     let (shared, snapshot) = (w.core.tx.shared.clone(), w.core.tx.snapshot.clone().unwrap());
     for n in 0..10_001_u64 {
         let made_up = format!("+1212{:07}", 2_000_000 + n).parse().unwrap();
-        shared.callbacks.called_for_help(made_up, &snapshot.numbers, super::tests_static::at(w.ms).mono);
+        shared.callbacks.called_for_help(made_up, &snapshot.numbers, super::tests_static::at(w.ms + 1).mono);
     }
     w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
     assert!(w.to(PBX).starts_with("INVITE "), "the call back is awaited");
