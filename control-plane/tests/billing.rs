@@ -365,6 +365,10 @@ fn a_posted_call_is_listed_found_and_detailed() {
         );
         assert_eq!((row["vendor_id"].clone(), row["cost"].clone()), (json!(null), json!(null)));
         assert_eq!(row["setup_at"], "2026-11-22T13:14:45.000Z");
+        for (direction, found) in [("outbound", 1), ("inbound", 0)] {
+            let some = api.call(&key, "GET", &format!("/api/v1/calls?direction={direction}"), None).await;
+            assert_eq!(some.data().as_array().map(Vec::len), Some(found), "{direction}");
+        }
         let none = api.call(&key, "GET", "/api/v1/calls?setup_at[gte]=2027-01-01T00:00:00Z", None).await;
         assert_eq!(none.data(), json!([]));
         assert_eq!(api.call(&key, "GET", "/api/v1/calls?vendor=x", None).await.status, 400);

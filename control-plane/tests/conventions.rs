@@ -421,6 +421,8 @@ fn values_that_mean_nothing_are_422_with_their_field() {
         for filter in [
             "outcome=lost",
             "outcome=",
+            "direction=sideways",
+            "direction=",
             "code=abc",
             "code=99",
             "code=700",

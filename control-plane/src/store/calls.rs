@@ -65,6 +65,8 @@ pub struct CallQuery {
     pub code: Option<i32>,
     /// How the call ended, as a word.
     pub outcome: Option<&'static str>,
+    /// Which way they went, as a word.
+    pub direction: Option<&'static str>,
     /// The called number, E.164 with `+`.
     pub called: Option<String>,
     /// The caller's number, E.164 with `+`.
@@ -128,7 +130,8 @@ pub async fn list(
         .bind(q.posted_from)
         .bind(q.posted_before)
         .bind(after.and_then(|a| a.0))
-        .bind(customers);
+        .bind(customers)
+        .bind(q.direction);
     tx.all(query).await
 }
 
@@ -170,6 +173,7 @@ macro_rules! call_page {
           AND ($7::text IS NULL OR caller_e164 = $7 AND NOT ($16::boolean AND caller_hidden)) AND ($8::bigint IS NULL OR setup_at >= ts($8))
           AND ($9::bigint IS NULL OR setup_at < ts($9)) AND ($10::text IS NULL OR sip_call_id = $10)
           AND ($11::text IS NULL OR vendor_id = $11) AND ($12::text IS NULL OR customer_id = $12)
+          AND ($17::text IS NULL OR direction = $17)
           AND ($13::bigint IS NULL OR posted_at >= ts($13)) AND ($14::bigint IS NULL OR posted_at < ts($14))
         ORDER BY ",
             $order,
@@ -179,7 +183,7 @@ macro_rules! call_page {
 }
 
 statements! {
-    /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent; `$15` is for the order of posting; `$16`: a customer
+    /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent; `$15` is for the order of posting; `$17` is a filter too; `$16`: a customer
     /// reads, and finds no call by a caller who is hidden.
     CALL_LIST = call_page!("($1::text IS NULL OR cdr_id < $1) AND $15::bigint IS NULL", "cdr_id DESC");
     /// The same, oldest first: `$1` after this id.

@@ -18,12 +18,22 @@ pub(super) enum Outcome {
     Failed,
 }
 
+/// Which way a call went, seen from the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Direction {
+    Outbound,
+    Inbound,
+}
+
 /// Only calls for which all of these hold.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Filter {
     /// How it ended.
     #[arg(long, value_enum)]
     outcome: Option<Outcome>,
+    /// Which way it went, seen from the customer.
+    #[arg(long, value_enum)]
+    direction: Option<Direction>,
     /// Its trunk: trk_… or the trunk's name.
     #[arg(long)]
     trunk: Option<String>,
@@ -77,11 +87,13 @@ impl Filter {
     pub(super) fn query(&self, client: &Client) -> Result<String, Failure> {
         When::in_order(self.since.as_ref(), self.until.as_ref())?;
         let outcome = self.outcome.and_then(|o| o.to_possible_value()).map(|v| v.get_name().to_owned());
+        let direction = self.direction.and_then(|d| d.to_possible_value()).map(|v| v.get_name().to_owned());
         let id = |what: &Option<String>, prefix: &str, list: &str, field: &str| {
             what.as_ref().map(|text| id_of(client, text, prefix, list, field)).transpose()
         };
         let all = [
             ("outcome", outcome),
+            ("direction", direction),
             ("trunk", id(&self.trunk, "trk_", "/trunks", "name")?),
             ("vendor", id(&self.vendor, "vnd_", "/admin/vendors", "slug")?),
             ("customer", id(&self.customer, "cus_", "/admin/customers", "name")?),
