@@ -23,6 +23,8 @@ struct Shared {
     next: AtomicU64,
     stop: AtomicBool,
     links: Mutex<Vec<TcpStream>>,
+    /// Receipts that were sent and not answered: they come again on the next bind, as from any carrier.
+    unanswered: Mutex<BTreeMap<u32, Vec<u8>>>,
     /// Answers come this long after the message: so that a window is in flight when the SMSC is killed.
     answers_after: Duration,
 }
@@ -37,6 +39,7 @@ impl Carrier {
             next: AtomicU64::new(0xA0),
             stop: AtomicBool::new(false),
             links: Mutex::default(),
+            unanswered: Mutex::default(),
             answers_after,
         });
         let inner = Arc::clone(&shared);
@@ -130,6 +133,9 @@ fn respond(header: &Header, body: &[u8], shared: &Shared, out: &mut Vec<u8>) {
             let status = if right { Status::ROK } else { Status::RINVPASWD };
             let body = Body::BindResp(pdu::BindResp { system_id: b"CARRIER", ..Default::default() });
             pdu::encode(out, command.response(), status, sequence, &body).expect("fits");
+            for again in shared.unanswered.lock().expect("lock").values() {
+                out.extend_from_slice(again);
+            }
         }
         Body::Message(message) if command == Command::SUBMIT_SM => {
             let text = String::from_utf8_lossy(message.short_message).into_owned();
@@ -151,9 +157,15 @@ fn respond(header: &Header, body: &[u8], shared: &Shared, out: &mut Vec<u8>) {
                     ..Message::default()
                 };
                 let sequence = shared.next.fetch_add(1, Ordering::Relaxed) as u32;
-                pdu::encode(out, Command::DELIVER_SM, Status::ROK, sequence, &Body::Message(receipt))
+                let mut bytes = Vec::new();
+                pdu::encode(&mut bytes, Command::DELIVER_SM, Status::ROK, sequence, &Body::Message(receipt))
                     .expect("fits");
+                out.extend_from_slice(&bytes);
+                shared.unanswered.lock().expect("lock").insert(sequence, bytes);
             }
+        }
+        _ if command == Command::DELIVER_SM.response() && header.status.is_ok() => {
+            shared.unanswered.lock().expect("lock").remove(&sequence);
         }
         _ if !command.is_response() => pdu::reply(out, command, Status::ROK, sequence),
         _ => {}
