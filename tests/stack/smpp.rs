@@ -178,6 +178,8 @@ pub struct Esme {
     framer: Framer,
     buffer: Vec<u8>,
     next: u32,
+    /// What came with the answer to the bind: receipts that waited for it.
+    early: Vec<(Header, Vec<u8>)>,
 }
 
 impl Esme {
@@ -186,7 +188,13 @@ impl Esme {
         let stream = TcpStream::connect(at).expect("the SMSC listens");
         stream.set_nodelay(true).expect("nodelay");
         stream.set_read_timeout(Some(Duration::from_millis(200))).expect("time-out");
-        let mut esme = Esme { stream, framer: Framer::new(PDU_BYTES), buffer: vec![0; 65_536], next: 0 };
+        let mut esme = Esme {
+            stream,
+            framer: Framer::new(PDU_BYTES),
+            buffer: vec![0; 65_536],
+            next: 0,
+            early: Vec::new(),
+        };
         let bind = pdu::Bind {
             system_id: system_id.as_bytes(),
             password: password.as_bytes(),
@@ -194,9 +202,11 @@ impl Esme {
             ..pdu::Bind::default()
         };
         esme.send(Command::BIND_TRANSCEIVER, &Body::Bind(bind)).expect("sent");
-        let (header, _) =
-            super::poll_until(Duration::from_secs(10), || esme.receive().pop()).expect("an answer");
-        assert_eq!(header.status, Status::ROK);
+        let mut got =
+            super::poll_until(Duration::from_secs(10), || Some(esme.receive()).filter(|g| !g.is_empty()))
+                .expect("an answer");
+        assert_eq!(got.remove(0).0.status, Status::ROK);
+        esme.early = got;
         esme
     }
 
@@ -235,6 +245,7 @@ impl Esme {
             pdu::reply(&mut out, header.command, Status::ROK, header.sequence);
         }
         let _ = self.stream.write_all(&out);
+        got.splice(0..0, std::mem::take(&mut self.early));
         got
     }
 }
