@@ -3,6 +3,7 @@
 
 mod rtpengine;
 mod settings;
+mod smsc;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -25,11 +26,12 @@ pub fn run(profile: &str, settings: &[String]) -> Result<u8, Failure> {
     match profile {
         "proxy" => proxy(&mut settings),
         "media" => media(&mut settings),
+        "smsc" => smsc::run(&mut settings),
         #[cfg(feature = "dev")]
         "all" => all(&mut settings),
         other => Err(Failure::new(format!("no profile {other}"))
             .with_code(2)
-            .hint("profiles: proxy, media, all, rtpengine")),
+            .hint("profiles: proxy, media, smsc, all, rtpengine")),
     }
 }
 

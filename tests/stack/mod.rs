@@ -6,6 +6,7 @@
 pub mod api;
 pub mod carrier;
 pub mod sipp;
+pub mod smpp;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

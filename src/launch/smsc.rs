@@ -1,0 +1,83 @@
+//! `smsc`: the SMSC alone, with two accounts and one vendor. See `loadtests/README.md` for its settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use warp_smsc::{Account, Config, Limits, Metrics, Vendor};
+use warp_telemetry::Registry;
+
+use super::settings::Settings;
+use super::{logs, ready, seed, wait_for_stop};
+use crate::cli::Failure;
+use crate::signals;
+
+/// Runs it until it is told to stop.
+pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
+    let registry = Registry::new();
+    logs(settings, &registry)?;
+    let smpp: SocketAddr = settings.take("smpp")?.unwrap_or(([127, 0, 0, 1], 2775).into());
+    let upstream = upstreams(settings)?;
+    let dir: PathBuf = settings.take("dir")?.unwrap_or_else(|| ".warp/smsc".into());
+    let window = settings.take("window")?;
+    match settings.take::<String>("queue")?.as_deref() {
+        None | Some("embedded") => {}
+        Some(other) => return Err(wrong(format!("queue={other}: embedded"))),
+    }
+    let ops = settings.take("ops")?;
+    settings.finish()?;
+
+    let mut slow = Account::new("slow", "bar");
+    slow.rate = Some(2);
+    let mut vendor = Vendor::new("SIM", "SIM", "sim", upstream.clone());
+    vendor.reconnect_max = Duration::from_secs(1);
+    vendor.window = window.unwrap_or(vendor.window);
+    let config = Config {
+        system_id: "WARP".to_owned(),
+        listen: Some(smpp),
+        accounts: vec![Account::new("foo", "bar"), slow],
+        vendors: vec![vendor],
+        mt_default: Some(0),
+        mo_default: Some(0),
+        limits: Limits::default(),
+    };
+    let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
+    std::fs::create_dir_all(&dir).map_err(|e| Failure::new(format!("dir={}: {e}", dir.display())))?;
+    let events = warp_events::EventsMetrics::new(&registry);
+    let metrics = Metrics::register(&registry);
+    let [a, b, c, d, e, f, g, h, ..] = seed()?;
+    let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let smsc = warp_smsc::start(config, &dir, warp_smsc::queue_options(events), metrics, seed)
+        .map_err(|e| Failure::new(format!("smpp={smpp} dir={}: {e}", dir.display())))?;
+    let _ops = crate::run::OpsThread::start(ops, &registry, &warp_telemetry::Health::new(&registry))?;
+    let addresses: Vec<String> = upstream.iter().map(SocketAddr::to_string).collect();
+    let at = smsc.address().unwrap_or(smpp);
+    let pairs = [
+        ("smpp", at.to_string()),
+        ("upstream", addresses.join(",")),
+        ("queue", "embedded".to_owned()),
+        ("waiting", smsc.waiting().to_string()),
+    ];
+    ready("smsc", &pairs)?;
+    wait_for_stop(&asks);
+    smsc.stop();
+    Ok(0)
+}
+
+/// `upstream=IP:PORT[,IP:PORT]`, and it may repeat: one bind to each.
+fn upstreams(settings: &mut Settings) -> Result<Vec<SocketAddr>, Failure> {
+    let mut all = Vec::new();
+    for list in settings.take_all::<String>("upstream")? {
+        for part in list.split(',').filter(|p| !p.is_empty()) {
+            all.push(part.parse().map_err(|e| wrong(format!("upstream={part}: {e}")))?);
+        }
+    }
+    if all.is_empty() {
+        return Err(wrong("upstream=IP:PORT is needed".to_owned()));
+    }
+    Ok(all)
+}
+
+fn wrong(what: String) -> Failure {
+    Failure::new(what).with_code(2).hint("see loadtests/README.md")
+}

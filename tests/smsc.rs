@@ -1,0 +1,130 @@
+//! The SMSC as it is launched: the path of a message, kill −9 under load.
+
+mod stack;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use stack::smpp::{Carrier, Esme, id_of, text_of};
+use stack::{Launched, poll_until};
+use warp_smpp::{Command as Pdu, Status};
+
+fn launch(dir: &Path, carrier: &Carrier, more: &[String]) -> Launched {
+    let mut args = vec![
+        "smpp=127.0.0.1:0".to_owned(),
+        format!("upstream={}", carrier.at),
+        format!("dir={}", dir.join("queue").display()),
+    ];
+    args.extend_from_slice(more);
+    Launched::start("smsc", &args, &dir.join("smsc.log"))
+}
+
+#[test]
+fn a_message_goes_to_the_vendor_and_its_receipt_comes_back() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let smsc = launch(dir.path(), &carrier, &[]);
+    let mut foo = Esme::bind(smsc.addr("smpp"), "foo", "bar");
+    let sequence = foo.submit("hello").expect("sent");
+    let mut got = Vec::new();
+    let receipt = poll_until(Duration::from_secs(20), || {
+        got.extend(foo.receive());
+        got.iter().find(|(h, _)| h.command == Pdu::DELIVER_SM).cloned()
+    });
+    let (header, body) = receipt.unwrap_or_else(|| panic!("no receipt: {}", smsc.log_tail()));
+    let answer =
+        got.iter().find(|(h, _)| h.sequence == sequence && h.command.is_response()).expect("an answer");
+    assert_eq!(answer.0.status, Status::ROK);
+    let text = text_of(&header, &body);
+    assert!(text.contains(&id_of(&answer.0, &answer.1)) && text.contains("stat:DELIVRD"), "{text}");
+    assert_eq!(carrier.texts(), BTreeMap::from([("hello".to_owned(), 1)]));
+    // A message of a handset.
+    carrier.originate("hi there");
+    let got = poll_until(Duration::from_secs(20), || {
+        foo.receive().into_iter().find(|(h, _)| h.command == Pdu::DELIVER_SM)
+    });
+    let (header, body) = got.expect("delivered");
+    assert_eq!(text_of(&header, &body), "hi there");
+    // T-SMS-08: the other account has its limit.
+    let mut slow = Esme::bind(smsc.addr("smpp"), "slow", "bar");
+    for _ in 0..20 {
+        slow.submit("x").expect("sent");
+    }
+    let mut statuses = Vec::new();
+    poll_until(Duration::from_secs(20), || {
+        let answers = slow.receive().into_iter().filter(|(h, _)| h.command == Pdu::SUBMIT_SM.response());
+        statuses.extend(answers.map(|(h, _)| h.status));
+        (statuses.len() == 20).then_some(())
+    });
+    let taken = statuses.iter().filter(|s| s.is_ok()).count();
+    assert!((1..10).contains(&taken), "{statuses:?}");
+    assert!(statuses.iter().all(|s| s.is_ok() || *s == Status::RTHROTTLED));
+    let (code, rest) = smsc.signal_and_wait("TERM", Duration::from_secs(5));
+    assert_eq!((code, rest), (Some(0), vec![]));
+}
+
+/// What a customer knows of its messages across restarts.
+#[derive(Default)]
+struct Ledger {
+    acknowledged: BTreeMap<String, String>,
+    receipts: BTreeSet<String>,
+    waiting: BTreeMap<u32, String>,
+}
+
+impl Ledger {
+    fn take(&mut self, esme: &mut Esme) {
+        for (header, body) in esme.receive() {
+            if header.command == Pdu::DELIVER_SM {
+                self.receipts.insert(text_of(&header, &body)[3..39].to_owned());
+            } else if let Some(text) = self.waiting.remove(&header.sequence)
+                && header.status.is_ok()
+            {
+                self.acknowledged.insert(id_of(&header, &body), text);
+            }
+        }
+    }
+}
+
+#[test]
+fn f_proc_03_kill_9_under_load_loses_nothing_and_doubles_a_window_at_most() {
+    const ROUNDS: u32 = 3;
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::from_millis(5));
+    let mut ledger = Ledger::default();
+    let mut made = 0;
+    for _ in 0..ROUNDS {
+        let smsc = launch(dir.path(), &carrier, &[]);
+        let mut foo = Esme::bind(smsc.addr("smpp"), "foo", "bar");
+        ledger.waiting.clear();
+        let before = ledger.acknowledged.len();
+        // Until enough were acknowledged while others are in flight.
+        let enough = poll_until(Duration::from_secs(60), || {
+            while ledger.waiting.len() < 200 {
+                made += 1;
+                let text = format!("text {made}");
+                ledger.waiting.insert(foo.submit(&text)?, text);
+            }
+            ledger.take(&mut foo);
+            (ledger.acknowledged.len() >= before + 500).then_some(())
+        });
+        assert!(enough.is_some(), "{} acknowledged: {}", ledger.acknowledged.len() - before, smsc.log_tail());
+        smsc.kill_9();
+        // What was answered before the kill is still in the socket.
+        ledger.take(&mut foo);
+    }
+    let smsc = launch(dir.path(), &carrier, &[]);
+    let mut foo = Esme::bind(smsc.addr("smpp"), "foo", "bar");
+    let done = poll_until(Duration::from_secs(60), || {
+        ledger.take(&mut foo);
+        ledger.acknowledged.keys().all(|id| ledger.receipts.contains(id)).then_some(())
+    });
+    let carried = carrier.texts();
+    let lost: Vec<&String> =
+        ledger.acknowledged.values().filter(|text| !carried.contains_key(*text)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    let untold = ledger.acknowledged.keys().filter(|id| !ledger.receipts.contains(*id)).count();
+    assert!(done.is_some(), "{untold} receipts are missing: {}", smsc.log_tail());
+    let doubled: u32 = carried.values().map(|n| n - 1).sum();
+    assert!(doubled <= ROUNDS * 10, "{doubled} doubled by {ROUNDS} kills at a window of 10");
+}
