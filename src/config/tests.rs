@@ -263,6 +263,7 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     every.sip.media_ng = Some(([127, 0, 0, 1], 1).into());
     every.media.ng = every.sip.media_ng;
     every.events.kafka_client = Some("x".into());
+    every.api.webhook_ca = Some("x".into());
     every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
     let known = values(&every);
     for key in FIXED {
