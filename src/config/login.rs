@@ -78,7 +78,7 @@ const URL: &str =
     "an https address (on this machine also http) without a path, such as https://console.example.com";
 const CLIENT: &str = "client and url belong together, and to an issuer";
 const CLIENT_AND_AUDIENCE: &str =
-    "not the audience: else the token that says who somebody is would open the API";
+    "not the audience of a portal: else the token that says who somebody is would open the API";
 const BELONGS_TO_CLIENT: &str = "has no effect without a client";
 const ISSUER: &str = "an https address (on this machine also http)";
 const BOTH: &str = "issuer and audience belong together";
@@ -96,6 +96,11 @@ fn is_origin(url: Option<&String>) -> bool {
 
 fn is_session_time(time: Span) -> bool {
     (Duration::from_secs(300)..=Duration::from_secs(30 * 86_400)).contains(&time.0)
+}
+
+/// An ID token names its client, an access token its audience: were the two one word, of whichever portal, an ID token would open the API.
+fn is_no_audience(l: &Login, client: Option<&String>) -> bool {
+    client.is_none_or(|_| client != l.customer_audience.as_ref() && client != l.operator_audience.as_ref())
 }
 
 /// What the keys of the section must be.
@@ -123,13 +128,13 @@ pub(super) const RULES: &[Rule<Login>] = &[
     })
     .with(&["operator_url", "operator_issuer"]),
     Rule::new("customer_client", CLIENT_AND_AUDIENCE, |l: &Login| {
-        l.customer_client.is_none() || l.customer_client != l.customer_audience
+        is_no_audience(l, l.customer_client.as_ref())
     })
-    .with(&["customer_audience"]),
+    .with(&["customer_audience", "operator_audience"]),
     Rule::new("operator_client", CLIENT_AND_AUDIENCE, |l: &Login| {
-        l.operator_client.is_none() || l.operator_client != l.operator_audience
+        is_no_audience(l, l.operator_client.as_ref())
     })
-    .with(&["operator_audience"]),
+    .with(&["customer_audience", "operator_audience"]),
     Rule::new("customer_client_secret", BELONGS_TO_CLIENT, |l: &Login| {
         l.customer_client.is_some() || l.customer_client_secret.is_none()
     })

@@ -321,6 +321,10 @@ fn people_sign_in_at_an_issuer_that_nobody_can_speak_for() {
         ("customer_client_secret = \"file:x\"\n", "login.customer_client_secret"),
         ("customer_step_up_acr = \"mfa\"\n", "login.customer_step_up_acr"),
         ("operator_client = \"c\"\noperator_url = \"https://c\"\n", "login.operator_client"),
+        (
+            "operator_issuer = \"https://b/\"\noperator_audience = \"b\"\noperator_client = \"a\"\noperator_url = \"https://c\"\n",
+            "login.operator_client",
+        ),
         ("session_idle = \"1m\"\n", "login.session_idle"),
         ("session_idle = \"13h\"\n", "login.session_lifetime"),
     ] {
