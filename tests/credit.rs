@@ -167,7 +167,12 @@ fn f_proc_04_two_nodes_on_one_postgresql_never_overspend_though_one_is_killed() 
             let text = ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()?;
             text.contains("warp_sip_dialogs{state=\"confirmed\"} 1").then_some(())
         });
-        assert!(up.is_some(), "no call at {url}");
+        assert!(
+            up.is_some(),
+            "no call at {url}: {:#} {:?}",
+            a.admin.get("/admin/calls"),
+            warp(&["leases", "list"])
+        );
     }
 
     // One is killed in the middle of its call; what it holds stays held, and the other goes on with what is free.

@@ -521,7 +521,8 @@ fn a_call_is_found_by_its_sip_call_id_through_an_index() {
                 .bind(Option::<i64>::None)
                 .bind(Option::<i64>::None)
                 .bind(Option::<i64>::None)
-                .bind(false);
+                .bind(false)
+                .bind(none());
             let rows = query.fetch_all(tx.db()).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
             assert!(plan.iter().any(|l| l.contains("calls_by_sip_call_id")), "{plan:#?}");

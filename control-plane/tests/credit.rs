@@ -184,6 +184,26 @@ fn a_running_node_extends_its_lease_and_gives_back_what_lies_idle() {
     });
 }
 
+/// Nobody has called yet, so that no node knows an increment: the first call on each still finds money, also of a small account.
+#[test]
+fn the_first_call_of_each_node_finds_money_of_a_small_account() {
+    with_configured_api(short, |api| async move {
+        // Ten increments.
+        let (ban, _, _) = prepaid(&api, "0.012").await;
+        let mut nodes = ["a", "b"].map(|name| Node::new(&api, name, None));
+        for node in &mut nodes {
+            node.wallet.place(ban);
+            for _ in 0..4 {
+                node.agent.look(false).await;
+                node.pass(Duration::from_millis(600));
+            }
+        }
+        for node in &nodes {
+            assert!(node.call(ban, 1_200_000).is_some(), "the money is there");
+        }
+    });
+}
+
 /// A small account is not held by the nodes that nobody calls from: each keeps some 20 increments, and near the end nothing.
 #[test]
 fn idle_nodes_keep_little_of_a_small_account_and_nothing_of_an_empty_one() {

@@ -35,6 +35,10 @@ const BASE: i64 = 1_000_000_000;
 const INCREMENTS: i64 = 20;
 /// That part.
 const PART: i64 = 50;
+/// What it has while no call has shown yet how large an increment is, so that the first call finds money: a twentieth of the unit.
+const FIRST: i64 = BASE / 20;
+/// But no more than this part of a small account: less than what the bank keeps for one node near the end, so that it goes to one with calls.
+const FIRST_PART: i64 = 5;
 /// The most that an idle node keeps is this part of an account: what the bank lends one node at once.
 const MOST: i64 = 4;
 /// Pause before an account that had nothing to lend is asked again.
@@ -85,6 +89,7 @@ impl Known {
         let Some(has) = free.map(|free| self.left.max(0).saturating_add(free)) else {
             return if increment > 0 { next } else { BASE };
         };
+        let next = if increment > 0 { next } else { FIRST.min(has / FIRST_PART) };
         let most = has / MOST;
         // Near the end of the money it goes to one node, and not to one that has no calls.
         if most < increment { 0 } else { next.max(has / PART).min(BASE).min(most) }
