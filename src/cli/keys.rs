@@ -37,7 +37,7 @@ enum Verb {
     },
     /// An API key, without its secret.
     Show {
-        /// key_…
+        /// The id of the key, `key_…`.
         key: String,
     },
     /// Make an API key; its secret is shown once.
@@ -50,7 +50,7 @@ enum Verb {
     },
     /// Make the key that follows this one; both live during the overlap.
     Rotate {
-        /// key_…
+        /// The id of the key, `key_…`.
         key: String,
         /// How long the old key lives on: 0s to 7d; one day when absent.
         #[arg(long)]
@@ -58,7 +58,7 @@ enum Verb {
     },
     /// End a key at once.
     Revoke {
-        /// key_…
+        /// The id of the key, `key_…`.
         key: String,
     },
     /// A new operator's key, when the last one was lost: it manages keys only and ends after 24 hours. Runs on the machine itself.

@@ -14,9 +14,9 @@ use super::slab::Key;
 pub(crate) enum Act {
     /// A customer's message is ours: answer it, and let it go on.
     Taken {
-        /// The message.
+        /// The message that was written.
         message: Key,
-        /// Who waits.
+        /// The bind that waits for the answer.
         waits: Waits,
     },
     /// A handset's message is ours: answer the vendor, and deliver it.

@@ -154,13 +154,13 @@ catalogue! {
     BalanceLow = "balance.low", for Everybody,
     /// The balance of an account below its line.
     {
-        /// The account.
+        /// The billing account whose money it is.
         ban_id: String,
         /// Whether it pays before or after its calls.
         mode: Word<BanMode>,
         /// What it has now; negative is what it owes.
         balance: Amount,
-        /// The line.
+        /// The line that the balance fell below.
         low_balance: Amount,
     }
 
@@ -170,7 +170,7 @@ catalogue! {
     {
         /// Which limit it is.
         limit: Word<ReachedLimit>,
-        /// The account.
+        /// The billing account whose money it is.
         ban_id: String,
         /// Whether it pays before or after its calls.
         mode: Word<BanMode>,
@@ -184,7 +184,7 @@ catalogue! {
     CallCompleted = "call.completed", for Everybody,
     /// A call that was answered.
     {
-        /// The call.
+        /// The call that it is about.
         call_id: String,
         /// The customer's trunk.
         trunk_id: Option<String>,
@@ -210,7 +210,7 @@ catalogue! {
     CallFailed = "call.failed", for Everybody,
     /// A call that was not answered.
     {
-        /// The call.
+        /// The call that it is about.
         call_id: String,
         /// The customer's trunk. Null: the call was refused before one was known.
         trunk_id: Option<String>,
@@ -236,7 +236,7 @@ catalogue! {
     WebhookDisabled = "webhook.disabled", for Everybody,
     /// The webhook that was disabled.
     {
-        /// The webhook.
+        /// The webhook that it is about.
         webhook_id: String,
         /// Where it leads.
         url: String,
@@ -248,7 +248,7 @@ catalogue! {
     WebhookTest = "webhook.test", for Everybody,
     /// The webhook that is tested.
     {
-        /// The webhook.
+        /// The webhook that it is about.
         webhook_id: String,
     }
 
@@ -344,9 +344,9 @@ catalogue! {
     DeckActivated = "deck.activated", for Operators,
     /// The version that is in force since then.
     {
-        /// The deck.
+        /// The deck whose prices are in force now.
         deck_id: String,
-        /// Its name.
+        /// Its name, as people gave it.
         name: String,
         /// The version that is in force now.
         number: i32,
@@ -358,11 +358,11 @@ catalogue! {
     VendorTrunkDown = "vendor_trunk.down", for Operators,
     /// The trunk, and the node that sees it so.
     {
-        /// The vendor.
+        /// The vendor that it is about.
         vendor_id: String,
-        /// The trunk.
+        /// The trunk of that vendor that it is about.
         vendor_trunk_id: String,
-        /// Its name.
+        /// Its name, as people gave it.
         name: String,
         /// The node that sees it so.
         node: String,
@@ -374,11 +374,11 @@ catalogue! {
     VendorTrunkUp = "vendor_trunk.up", for Operators,
     /// The trunk, and the node that sees it so.
     {
-        /// The vendor.
+        /// The vendor that it is about.
         vendor_id: String,
-        /// The trunk.
+        /// The trunk of that vendor that it is about.
         vendor_trunk_id: String,
-        /// Its name.
+        /// Its name, as people gave it.
         name: String,
         /// The node that sees it so.
         node: String,
@@ -388,9 +388,9 @@ catalogue! {
     VendorDown = "vendor.down", for Operators,
     /// The vendor, and the node that sees it so.
     {
-        /// The vendor.
+        /// The vendor that it is about.
         vendor_id: String,
-        /// Its name.
+        /// Its name, as people gave it.
         name: String,
         /// The node that sees it so.
         node: String,
@@ -400,9 +400,9 @@ catalogue! {
     VendorUp = "vendor.up", for Operators,
     /// The vendor, and the node that sees it so.
     {
-        /// The vendor.
+        /// The vendor that it is about.
         vendor_id: String,
-        /// Its name.
+        /// Its name, as people gave it.
         name: String,
         /// The node that sees it so.
         node: String,
