@@ -291,7 +291,7 @@ impl Busy {
         busy
     }
 
-    /// In millionths.
+    /// Sets the share of one worker, in millionths.
     pub(crate) fn set(&self, worker: u16, share: u64) {
         if let Some(cell) = self.0.get(usize::from(worker)) {
             cell.store(share, Ordering::Relaxed);
@@ -319,7 +319,7 @@ impl Level {
         level
     }
 
-    /// Of [`FULL`].
+    /// Sets the level of one worker, from 0 to [`FULL`].
     pub(crate) fn set(&self, worker: u16, level: u32) {
         if let Some(cell) = self.0.get(usize::from(worker)) {
             cell.store(level, Ordering::Relaxed);

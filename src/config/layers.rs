@@ -85,7 +85,7 @@ pub(super) struct Read {
     pub(super) settings: BTreeMap<String, Settings>,
     /// Where a section was named first in a file, also one without a key.
     pub(super) sections: BTreeMap<String, Origin>,
-    /// Mistakes.
+    /// What is wrong in this layer, each with its place.
     pub(super) errors: Vec<ConfigError>,
 }
 

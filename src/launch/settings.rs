@@ -13,7 +13,7 @@ pub(crate) struct Settings {
     pairs: Vec<(String, String)>,
 }
 
-/// `A-B`.
+/// A range of UDP ports, written `A-B`.
 pub(crate) struct Ports(pub(crate) RangeInclusive<u16>);
 
 impl FromStr for Ports {

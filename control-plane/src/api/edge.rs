@@ -32,7 +32,7 @@ use crate::{App, Edge};
 
 /// Longest If-Match, over all its lines.
 pub(super) const IF_MATCH_BYTES: usize = 256;
-/// Longest Idempotency-Key.
+/// The longest Idempotency-Key that is taken, in bytes.
 pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 128;
 
 /// Source address of a connection, put into each request by the listener.
@@ -501,7 +501,7 @@ fn respond(rendered: Rendered, verdict: Option<Verdict>) -> Response {
 /// Proxies in a row that are looked at.
 const FORWARDERS: usize = 32;
 
-/// A workbook.
+/// The media type of an XLSX workbook.
 pub(super) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -43,7 +43,7 @@ impl Disk {
         Disk(Kind::Breaking(switch.clone()))
     }
 
-    /// See [`segment::create`].
+    /// Makes a segment file; see [`segment::create`].
     pub(crate) fn create(&self, path: &Path, header: &Header, bytes: u64) -> Result<File, EventsError> {
         match &self.0 {
             Kind::System => segment::create(path, header, bytes),

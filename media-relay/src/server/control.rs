@@ -102,7 +102,7 @@ struct Desk {
 pub(crate) struct PortsShown {
     /// Names by address.
     pub(crate) names: Vec<String>,
-    /// The range.
+    /// The UDP ports that the relay may lend, first and last.
     pub(crate) range: (u16, u16),
 }
 

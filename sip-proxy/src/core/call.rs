@@ -93,7 +93,7 @@ pub(crate) enum Held {
     Request { flow: Flow, bytes: Vec<u8> },
 }
 
-/// A call.
+/// A call from its INVITE to its record, made of branches.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: Id,

@@ -163,7 +163,7 @@ impl TrunkHealth {
         DownCause::ALL.get(usize::from(self.cause.load(Ordering::Relaxed))).copied().unwrap_or_default()
     }
 
-    /// For people.
+    /// The state as people are told it.
     pub(crate) fn state(&self, now: Mono) -> TrunkState {
         let ((back, out), at) = (self.time(), ms(now));
         match back.checked_sub(at).filter(|left| *left > 0) {

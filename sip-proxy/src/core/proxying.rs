@@ -14,7 +14,7 @@ use super::table::Owner;
 use super::transactions::Transactions;
 use super::types::{CoreConfig, Mode};
 
-/// Static proxying.
+/// What profile `proxy` does: proxying without policy.
 #[derive(Debug)]
 pub(super) struct StaticProxy {
     /// Takes what is addressed to us.

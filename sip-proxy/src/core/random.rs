@@ -20,7 +20,7 @@ impl Rng {
         Rng { seed, counter: u64::from(shard) << 48, block: [0; 32], used: 32 }
     }
 
-    /// 64 bits.
+    /// The next 64 random bits.
     pub(crate) fn u64(&mut self) -> u64 {
         if self.used >= 32 {
             let mut h = Sha256::new();
@@ -36,7 +36,7 @@ impl Rng {
         u64::from_be_bytes(out)
     }
 
-    /// 128 bits.
+    /// The next 128 random bits.
     pub(crate) fn u128(&mut self) -> u128 {
         u128::from(self.u64()) << 64 | u128::from(self.u64())
     }

@@ -15,7 +15,7 @@ use super::types::{CoreConfig, Listener};
 #[derive(Debug)]
 pub(crate) struct Ours {
     pub(crate) listener: Listener,
-    /// `192.0.2.1:5060`, `[2001:db8::1]:5060`.
+    /// The address as Via writes it: `192.0.2.1:5060`, `[2001:db8::1]:5060`.
     pub(crate) sent_by: Vec<u8>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn way_out(
 /// What RFC 3261 §16.4 makes of Request-URI and Route.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
-    /// Effective Request-URI.
+    /// The Request-URI that counts, after strict routing was undone (RFC 3261 §16.4).
     pub(crate) uri: Uri<'a>,
     /// It differs from the received one: a strict router had put ours there, and the real one last in Route.
     pub(crate) strict_before: bool,

@@ -31,7 +31,7 @@ pub(crate) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Empty.
+    /// A slab without entries.
     pub(crate) fn new() -> Self {
         Self::counting(|_| false)
     }

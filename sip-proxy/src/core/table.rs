@@ -215,7 +215,7 @@ impl ClientTxn {
     }
 }
 
-/// The table.
+/// The transactions of one shard, found by key, by id and by where they went.
 pub(crate) struct Table {
     pub(crate) servers: Slab<ServerTxn>,
     pub(crate) clients: Slab<ClientTxn>,

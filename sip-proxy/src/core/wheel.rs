@@ -61,7 +61,7 @@ impl<K> Level<K> {
     }
 }
 
-/// The wheel.
+/// A wheel of timers, each with a key.
 #[derive(Debug)]
 pub(crate) struct Wheel<K> {
     now: u64,

@@ -54,7 +54,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
 }
 
-/// One shard.
+/// One shard: a thread with its sockets, its core and its journal.
 pub(crate) struct Shard {
     pub(super) index: u16,
     pub(super) config: Arc<Config>,

@@ -20,7 +20,7 @@ use super::token;
 use crate::config::StreamLimits;
 use crate::metrics::{Metrics, Stream as StreamKind, StreamState};
 
-/// One connection.
+/// One connection with what is read and not framed, and what waits to be written.
 pub(super) struct Stream {
     pub(super) connection: TcpConnection,
     pub(super) framer: Framer,
@@ -37,7 +37,7 @@ pub(super) struct Stream {
     _permit: Option<Lent<Permit>>,
 }
 
-/// The table.
+/// The connections of one shard, and how many more it may open.
 pub(super) struct Streams {
     shard: u16,
     limits: StreamLimits,

@@ -107,7 +107,7 @@ pub(super) fn line(call: &Value, vendors: &Vendors) -> String {
     ])
 }
 
-/// `4m 12s`.
+/// A length of time as people read it: `4m 12s`.
 pub(super) fn duration(ms: u64) -> String {
     match ms / 1_000 {
         0 => format!("{ms}ms"),

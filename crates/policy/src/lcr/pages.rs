@@ -22,7 +22,7 @@ enum Store {
 }
 
 impl Pages {
-    /// `len` zeros.
+    /// Pages that hold `len` zeros.
     pub(super) fn zeroed(len: usize) -> Pages {
         if len == 0 {
             return Pages::default();

@@ -58,7 +58,7 @@ pub(super) enum Price {
 /// How to read amounts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AmountRules {
-    /// The deck's.
+    /// The currency of the deck, which each price must have.
     pub(super) currency: Currency,
     /// The upload says that the sheet is in the deck's currency, so a bare `$` is its dollar.
     pub(super) stated: bool,

@@ -24,7 +24,7 @@ pub(super) enum Use {
     Unknown,
 }
 
-/// A column.
+/// A column of the sheet and what it means.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) name: String,
