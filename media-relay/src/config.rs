@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use warp_model::net::is_private;
+use warp_model::net::{is_private, is_unicast};
 
 pub use crate::core::callback::CallbackUrl;
 
@@ -130,9 +130,7 @@ pub const RULES: &[Rule] = &[
         !c.has_public_ng() || !c.ng_allow_public || !c.ng_allow.is_empty()
     }),
     rule("ips", "1 to 256 addresses", &[], |c| (1..=256).contains(&c.ips.len())),
-    rule("ips", "addresses of this machine, not a wildcard", &[], |c| {
-        !c.ips.iter().any(|ip| ip.is_unspecified() || ip.is_multicast())
-    }),
+    rule("ips", "addresses of this machine, not a wildcard", &[], |c| c.ips.iter().all(|ip| is_unicast(*ip))),
     rule("advertise", "one for each of ips, of the same family", &["ips"], |c| {
         let same = |(a, b): (&IpAddr, &IpAddr)| a.is_ipv4() == b.is_ipv4();
         c.advertise.is_empty()

@@ -111,7 +111,7 @@ impl Target {
         if networks.iter().any(|n| n.contains(ip)) {
             return Ok(());
         }
-        if !is_public(ip) {
+        if !is_of_the_internet(ip) {
             return Err(Refused::Address(ip));
         }
         self.check_public_door()
@@ -130,14 +130,14 @@ impl Target {
 
 /// Whether an address is one of a host in the internet. All others are refused: the IANA registries of special-purpose addresses
 /// (RFC 6890 and its updates), and forms of IPv6 that hide an IPv4 address.
-pub fn is_public(ip: IpAddr) -> bool {
+pub fn is_of_the_internet(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
+        IpAddr::V4(ip) => is_of_the_internet_v4(ip),
+        IpAddr::V6(ip) => is_of_the_internet_v6(ip),
     }
 }
 
-fn is_public_v4(ip: Ipv4Addr) -> bool {
+fn is_of_the_internet_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, d] = ip.octets();
     !matches!(
         (a, b, c, d),
@@ -159,9 +159,9 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     )
 }
 
-fn is_public_v6(ip: Ipv6Addr) -> bool {
+fn is_of_the_internet_v6(ip: Ipv6Addr) -> bool {
     if let Some(v4) = ip.to_ipv4_mapped() {
-        return is_public_v4(v4);
+        return is_of_the_internet_v4(v4);
     }
     let s = ip.segments();
     // Global unicast is 2000::/3; everything else (loopback, unique local, link-local, multicast, IPv4-compatible, 64:ff9b::/96 and
@@ -235,7 +235,7 @@ mod tests {
             "2620:4f:8000::1",
             "4000::1",
         ] {
-            assert!(!is_public(ip(text)), "{text}");
+            assert!(!is_of_the_internet(ip(text)), "{text}");
         }
         for text in [
             "8.8.8.8",
@@ -252,7 +252,7 @@ mod tests {
             "::ffff:8.8.8.8",
             "2001:4860:4860::8888",
         ] {
-            assert!(is_public(ip(text)), "{text}");
+            assert!(is_of_the_internet(ip(text)), "{text}");
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
         #[test]
         fn t_hook_01_a_hidden_address_is_never_more_public_than_it_is(v4 in any::<u32>()) {
             let v4 = Ipv4Addr::from(v4);
-            prop_assert_eq!(is_public(v4.to_ipv6_mapped().into()), is_public(v4.into()));
+            prop_assert_eq!(is_of_the_internet(v4.to_ipv6_mapped().into()), is_of_the_internet(v4.into()));
             let [a, b] = [(u32::from(v4) >> 16) as u16, u32::from(v4) as u16];
             for hidden in [
                 Ipv6Addr::new(0, 0, 0, 0, 0, 0, a, b),
@@ -269,7 +269,7 @@ mod tests {
                 Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, a, b),
                 Ipv6Addr::new(0x2002, a, b, 0, 0, 0, 0, 1),
             ] {
-                prop_assert!(!is_public(hidden.into()), "{}", hidden);
+                prop_assert!(!is_of_the_internet(hidden.into()), "{}", hidden);
             }
         }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use warp_media::LocalPort;
 use warp_model::Mono;
+use warp_model::hash::SplitMix;
 
 /// How long a port rests before it is given again, where rested ones are left (T-RTP-09).
 pub const QUARANTINE: Duration = Duration::from_secs(10);
@@ -98,7 +99,8 @@ pub struct PortPool {
     ips: Vec<IpAddr>,
     first: u16,
     shelves: Vec<Shelf>,
-    random: u64,
+    /// Spreads ports over the range; not a secret: the source check is what keeps strangers out.
+    random: SplitMix,
 }
 
 impl PortPool {
@@ -128,23 +130,14 @@ impl PortPool {
             ips: ips.to_vec(),
             first: u16::try_from(first).map_err(|_| PortError::EmptyRange)?,
             shelves: ips.iter().map(|_| shelf()).collect(),
-            random: seed,
+            random: SplitMix::new(seed),
         })
-    }
-
-    /// SplitMix64: spreads ports over the range; not a secret (the source check is what keeps strangers out).
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
     }
 }
 
 impl Ports for PortPool {
     fn take(&mut self, ip: u8, now: Mono) -> Option<PortPair> {
-        let random = self.draw();
+        let random = self.random.draw();
         let first = self.first;
         let shelf = self.shelves.get_mut(usize::from(ip))?;
         while let Some((until, port)) = shelf.resting.front().copied() {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use warp_model::VendorTrunkId;
+use warp_model::net::is_unicast;
 
 use super::{
     Block, Customer, CustomerIx, Directory, Partition, PartitionIx, Trunk, TrunkIx, Vendor, VendorIx,
@@ -140,7 +141,7 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
             }
         }
         for a in &t.deliver.addresses {
-            if a.ip().is_unspecified() || a.ip().is_multicast() || a.port() == 0 {
+            if !is_unicast(a.ip()) || a.port() == 0 {
                 wrong(row.clone(), format!("{a} cannot be sent to"));
             }
         }
@@ -162,7 +163,7 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
             wrong(row.clone(), "no address".into());
         }
         for a in &t.addresses {
-            if a.ip().is_unspecified() || a.ip().is_multicast() || a.port() == 0 {
+            if !is_unicast(a.ip()) || a.port() == 0 {
                 wrong(row.clone(), format!("{a} cannot be sent to"));
             }
         }

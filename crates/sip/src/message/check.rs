@@ -180,10 +180,7 @@ fn each_value<'a>(
 
 /// Whether a response for this Via would go to an address that is nobody's.
 fn leads_nowhere(via: &Via<'_>) -> bool {
-    let nobody = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast() || ip.is_unspecified(),
-        IpAddr::V6(ip) => ip.is_multicast() || ip.is_unspecified(),
-    };
+    let nobody = |ip: IpAddr| !warp_model::net::is_unicast(ip);
     let target = via.maddr.and_then(crate::uri::host_ip);
     target.or(via.received_ip()).or(via.ip()).is_some_and(nobody)
 }
