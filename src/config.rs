@@ -250,6 +250,7 @@ const FIXED: &[&str] = &[
     "media.b2b_url",
     "media.xmlrpc_format",
     "media.connect_sockets",
+    "media.sdp",
 ];
 
 /// Whether a reload applies `section.key`.

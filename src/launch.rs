@@ -151,6 +151,9 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(format) = settings.take("xmlrpc-format")? {
         config.xmlrpc_format = format;
     }
+    if let Some(rendering) = settings.take("sdp")? {
+        config.sdp = rendering;
+    }
     let ops = settings.take("ops")?;
     settings.finish()?;
     relay("media", config, ops, &registry)

@@ -53,6 +53,32 @@ pub struct Config {
     pub xmlrpc_format: u8,
     /// Connect media sockets to their only peer: cheaper sends, and strangers are refused by the kernel.
     pub connect_sockets: bool,
+    /// How ng clients get SDP: `canonical` is written anew in rtpengine's order of lines, `transparent` keeps the bytes of
+    /// what is not changed. WARP's own proxy gets the transparent one always.
+    pub sdp: Rendering,
+}
+
+/// How an SDP is written for ng clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rendering {
+    /// Anew, in rtpengine's order of lines.
+    #[default]
+    Canonical,
+    /// The bytes of what is not changed are kept.
+    Transparent,
+}
+
+impl FromStr for Rendering {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "canonical" => Ok(Self::Canonical),
+            "transparent" => Ok(Self::Transparent),
+            _ => Err("canonical or transparent"),
+        }
+    }
 }
 
 impl Default for Config {
@@ -76,6 +102,7 @@ impl Default for Config {
             b2b_url: None,
             xmlrpc_format: 0,
             connect_sockets: true,
+            sdp: Rendering::Canonical,
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct Strip {
 }
 
 impl Strip {
-    fn takes(self, line_value: &[u8]) -> bool {
+    pub(crate) fn takes(self, line_value: &[u8]) -> bool {
         let a = attribute(line_value);
         match a.name {
             b"candidate" | b"remote-candidates" | b"end-of-candidates" => self.ice,
@@ -74,12 +74,12 @@ pub struct AttributeChanges<'e> {
 }
 
 impl<'e> AttributeChanges<'e> {
-    fn takes(&self, value: &[u8]) -> bool {
+    pub(crate) fn takes(&self, value: &[u8]) -> bool {
         let name = attribute(value).name;
         self.remove.iter().any(|r| r == value || r == name)
     }
 
-    fn instead(&self, value: &[u8]) -> Option<&'e [u8]> {
+    pub(crate) fn instead(&self, value: &[u8]) -> Option<&'e [u8]> {
         self.substitute.iter().find(|(from, _)| from == value).map(|(_, to)| to.as_slice())
     }
 }
@@ -135,6 +135,9 @@ pub struct RefusedSection<'e> {
     pub formats: &'e [u8],
 }
 
+/// A refused section, and the section of the source that it stands before; behind all of them when there is none.
+pub type Missing<'e> = (usize, RefusedSection<'e>);
+
 impl Sdp<'_> {
     /// Appends the edited SDP to `out`. Sections beyond the end of `media` stay as they are.
     pub fn write(&self, session: &SessionEdit<'_>, media: &[MediaEdit<'_>], out: &mut Vec<u8>) {
@@ -150,6 +153,18 @@ impl Sdp<'_> {
         missing: &[RefusedSection<'_>],
         out: &mut Vec<u8>,
     ) {
+        let missing: Vec<Missing<'_>> = missing.iter().map(|m| (usize::MAX, *m)).collect();
+        self.write_with(session, media, &missing, out);
+    }
+
+    /// As [`Sdp::write`], with refused sections before those that they name.
+    pub fn write_with(
+        &self,
+        session: &SessionEdit<'_>,
+        media: &[MediaEdit<'_>],
+        missing: &[Missing<'_>],
+        out: &mut Vec<u8>,
+    ) {
         out.reserve(self.bytes.len().saturating_add(256));
         let mut writer = Writer { sdp: self, begin: out.len(), out, line_end: self.line_end() };
         writer.session(session);
@@ -159,6 +174,10 @@ impl Sdp<'_> {
         let mut ending: &[Line] = &[];
         for (i, section) in self.sections.iter().enumerate() {
             let edit = media.get(i).unwrap_or(&unchanged);
+            for (_, section) in missing.iter().filter(|(before, _)| *before == i) {
+                writer.copy_all(std::mem::take(&mut ending));
+                writer.refused(section);
+            }
             if edit.remove {
                 continue;
             }
@@ -168,11 +187,13 @@ impl Sdp<'_> {
             writer.media(lines, edit, session_ip);
             ending = blank;
         }
-        writer.refused(missing);
+        for (_, section) in missing.iter().filter(|(before, _)| *before >= self.sections.len()) {
+            writer.refused(section);
+        }
         writer.copy_all(ending);
     }
 
-    fn line_end(&self) -> &'static [u8] {
+    pub(crate) fn line_end(&self) -> &'static [u8] {
         let first = self.lines.first().and_then(|l| self.bytes.get(l.start as usize..l.next as usize));
         let ends_in_lf = first.is_some_and(|text| text.ends_with(b"\n") && !text.ends_with(b"\r\n"));
         if ends_in_lf { b"\n" } else { b"\r\n" }
@@ -256,15 +277,13 @@ impl<'a> Writer<'_, 'a> {
         self.add(&edit.add);
     }
 
-    fn refused(&mut self, sections: &[RefusedSection<'_>]) {
-        for section in sections {
-            let formats = if section.formats.is_empty() { b"0" } else { section.formats };
-            self.start_line();
-            for part in [b"m=", section.kind, b" 0 ", section.protocol, b" ", formats] {
-                self.out.extend_from_slice(part);
-            }
-            self.end_line();
+    fn refused(&mut self, section: &RefusedSection<'_>) {
+        let formats = if section.formats.is_empty() { b"0" } else { section.formats };
+        self.start_line();
+        for part in [b"m=", section.kind, b" 0 ", section.protocol, b" ", formats] {
+            self.out.extend_from_slice(part);
         }
+        self.end_line();
     }
 
     fn value(&self, line: Line) -> &'a [u8] {

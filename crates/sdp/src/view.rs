@@ -182,7 +182,7 @@ impl<'a> Sdp<'a> {
         self.bytes.get(line.start as usize..line.end as usize).unwrap_or_default()
     }
 
-    fn value(&self, line: Line) -> &'a [u8] {
+    pub(crate) fn value(&self, line: Line) -> &'a [u8] {
         self.text(line).get(2..).unwrap_or_default()
     }
 
@@ -288,7 +288,7 @@ impl<'s, 'a> Media<'s, 'a> {
         self.section.has_connection_line
     }
 
-    fn lines(&self) -> &'s [Line] {
+    pub(crate) fn lines(&self) -> &'s [Line] {
         self.sdp.lines.get(self.section.first..self.section.end).unwrap_or_default()
     }
 

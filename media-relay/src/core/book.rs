@@ -16,6 +16,7 @@ mod circle;
 mod config;
 mod dialogues;
 mod end;
+mod hidden;
 mod offer;
 mod quality;
 mod taken;
@@ -67,6 +68,8 @@ pub struct Book {
     past: Past,
     /// Our own addresses, as they are and as SDP shows them.
     own: Vec<IpAddr>,
+    /// The command at work gets its SDP in the canonical rendering.
+    canonical: bool,
 }
 
 impl Book {
@@ -88,6 +91,7 @@ impl Book {
             taken: Vec::new(),
             past: Past::default(),
             own,
+            canonical: false,
         }
     }
 
@@ -102,6 +106,7 @@ impl Book {
 
     /// Carries out one command. `from` is the ng client; which clients may speak is the listener's affair.
     pub fn handle_command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
+        self.canonical = from.is_some() && self.config.canonical;
         match command {
             Command::Ping => Reply::Pong,
             Command::Offer(c) => {

@@ -15,6 +15,7 @@ pub mod compile;
 pub mod ledger;
 pub mod negotiate;
 pub mod ports;
+mod rendering;
 
 /// What the call book asks the server to do.
 #[derive(Clone, Debug)]

@@ -11,7 +11,8 @@ use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
 use warp_model::net::{is_link_local, is_loopback, is_private, is_public, is_unicast};
 use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
 use warp_sdp::{
-    AttributeChanges, Direction, Media, MediaEdit, OriginEdit, RefusedSection, Sdp, SessionEdit, Strip,
+    AttributeChanges, Direction, Media, MediaEdit, Missing, OriginEdit, RefusedSection, Sdp, SessionEdit,
+    Strip,
 };
 
 /// What a media section is to a relay.
@@ -392,8 +393,11 @@ pub struct OutOptions<'a> {
     pub version: Option<u64>,
     /// What the receiver was told first, for `replace`.
     pub names: Option<&'a Names>,
-    /// Lines of the offer that its answer left out: they are refused (RFC 3264 §6).
-    pub missing: &'a [Spoken],
+    /// Lines that the SDP does not have and its reader knows of: they are refused (RFC 3264 §6). Each with the section of
+    /// the SDP that it stands before.
+    pub missing: &'a [(usize, &'a Spoken)],
+    /// Write the SDP anew in rtpengine's order ([`super::rendering`]), instead of keeping its bytes.
+    pub canonical: bool,
 }
 
 /// Names that `replace` holds still in all SDPs to one party, whoever wrote them: those of the first.
@@ -487,7 +491,7 @@ impl<'a> Named<'a> {
 /// The formats that the `codec` key leaves, in the order to write them; `None` when all stay as they are. Taking away the
 /// last one is undone: media without a codec is worth nothing. What hides a codec from the other side only (`mask`,
 /// `consume`) takes it from both here, because nothing is transcoded.
-fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8]>> {
+pub(super) fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8]>> {
     let away = || [&codec.strip, &codec.mask, &codec.consume, &codec.ignore].into_iter().flatten();
     if away().next().is_none() || !matches!(Class::of(media.protocol()), Class::Rtp | Class::Srtp) {
         return None;
@@ -516,30 +520,31 @@ fn kept_formats<'a>(media: &Media<'_, 'a>, codec: &Codecs) -> Option<Vec<&'a [u8
 /// Touched: `c=` and the `m=` port and protocol; `a=rtcp` and `a=rtcp-mux` (at the end of a section); ICE, bundle and (on
 /// unprotected media) key lines go; `o=` and `s=` by `replace`; what `sdp-attr` names. All else keeps its bytes and its order.
 pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec<u8> {
-    let ip = lines.iter().find(|l| l.port != 0).or(lines.first()).map(|l| l.ip);
-    let replace = options.replace;
-    let held = |wanted: bool, part: fn(&Names) -> &Vec<u8>| {
-        options.names.filter(|_| wanted).map(|names| part(names).as_slice())
-    };
-    let keep_zero = |zero: bool| zero && !replace.zero_address;
+    let missing: Vec<Missing<'_>> = options
+        .missing
+        .iter()
+        .map(|(before, m)| {
+            (*before, RefusedSection { kind: &m.kind, protocol: &m.protocol, formats: &m.formats })
+        })
+        .collect();
+    if options.canonical {
+        return super::rendering::canonical(sdp, lines, options, &missing);
+    }
+    let keep_zero = |zero: bool| zero && !options.replace.zero_address;
     let session_zero = sdp.connection().is_some_and(|c| c.is_zero());
     let any = Strip { ice: true, rtcp: true, rtcp_mux: true, bundle: true, ..Strip::default() };
+    let (origin, name) = session_words(lines, &options);
     let mut session = SessionEdit {
-        origin: OriginEdit {
-            address: ip.filter(|_| replace.origin || replace.origin_full),
-            username: held(replace.username || replace.origin_full, |n| &n.username),
-            session_id: held(replace.origin_full, |n| &n.session_id),
-            version: options.version,
-        },
-        name: held(replace.session_name, |n| &n.session),
-        connection: ip.filter(|_| !keep_zero(session_zero)),
+        origin,
+        name,
+        connection: told_ip(lines).filter(|_| !keep_zero(session_zero)),
         // Keys for all sections at once: only the protected ones may keep them.
         strip: Strip { dtls: true, ..any },
         attributes: AttributeChanges::default(),
         add: Vec::new(),
     };
     if options.flags.loop_protect {
-        session.add.push(format!("a={LOOP_ATTRIBUTE}:{}", options.instance));
+        session.add.push(loop_line(options.instance));
     }
     session.attributes = by_value(options.attributes, b"", &mut session.add);
     let mut mids = Mids::new(sdp, options.flags.generate_mid);
@@ -552,24 +557,46 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
             edit.strip.mid = line.drop_mid;
             edit.remove = line.remove;
             if line.port != 0 {
-                edit.add.extend(mids.of(&said));
+                edit.add.extend(mids.number(&said).map(|n| format!("a=mid:{n}")));
             }
             edit.attributes = by_value(options.attributes, said.kind(), &mut edit.add);
             edit
         })
         .collect();
-    let missing: Vec<RefusedSection<'_>> = options
-        .missing
-        .iter()
-        .map(|m| RefusedSection { kind: &m.kind, protocol: &m.protocol, formats: &m.formats })
-        .collect();
     let mut out = Vec::new();
-    sdp.write_padded(&session, &media, &missing, &mut out);
+    sdp.write_with(&session, &media, &missing, &mut out);
     out
 }
 
+/// Our address in an SDP: that of the first living line.
+fn told_ip(lines: &[OutLine]) -> Option<IpAddr> {
+    lines.iter().find(|l| l.port != 0).or(lines.first()).map(|l| l.ip)
+}
+
+/// What `replace` makes of `o=` and of `s=`.
+pub(super) fn session_words<'e>(
+    lines: &[OutLine],
+    options: &OutOptions<'e>,
+) -> (OriginEdit<'e>, Option<&'e [u8]>) {
+    let replace = options.replace;
+    let held = |wanted: bool, part: fn(&Names) -> &Vec<u8>| {
+        options.names.filter(|_| wanted).map(|names| part(names).as_slice())
+    };
+    let origin = OriginEdit {
+        address: told_ip(lines).filter(|_| replace.origin || replace.origin_full),
+        username: held(replace.username || replace.origin_full, |n| &n.username),
+        session_id: held(replace.origin_full, |n| &n.session_id),
+        version: options.version,
+    };
+    (origin, held(replace.session_name, |n| &n.session))
+}
+
 /// The changes of `sdp-attr` for one kind of section; its additions go to `add`.
-fn by_value<'e>(edits: &'e [AttributeEdits], kind: &[u8], add: &mut Vec<String>) -> AttributeChanges<'e> {
+pub(super) fn by_value<'e>(
+    edits: &'e [AttributeEdits],
+    kind: &[u8],
+    add: &mut Vec<String>,
+) -> AttributeChanges<'e> {
     let Some(edit) = edits.iter().find(|e| e.kind == kind) else {
         return AttributeChanges::default();
     };
@@ -579,17 +606,17 @@ fn by_value<'e>(edits: &'e [AttributeEdits], kind: &[u8], add: &mut Vec<String>)
 }
 
 /// Gives the sections without an `a=mid` one each (flag `generate-mid`; RFC 5888 §4).
-struct Mids {
+pub(super) struct Mids {
     taken: Option<Vec<Vec<u8>>>,
 }
 
 impl Mids {
-    fn new(sdp: &Sdp<'_>, wanted: bool) -> Self {
+    pub(super) fn new(sdp: &Sdp<'_>, wanted: bool) -> Self {
         let known = || sdp.media().filter_map(|m| m.attribute(b"mid")?.value.map(<[u8]>::to_vec)).collect();
         Self { taken: wanted.then(known) }
     }
 
-    fn of(&mut self, media: &Media<'_, '_>) -> Option<String> {
+    pub(super) fn number(&mut self, media: &Media<'_, '_>) -> Option<String> {
         let taken = self.taken.as_mut().filter(|_| media.attribute(b"mid").is_none())?;
         // The place of the section, as the original numbers them, unless somebody else has that name.
         let mut number = media.index().saturating_add(1);
@@ -597,7 +624,7 @@ impl Mids {
             number = number.saturating_add(100);
         }
         taken.push(number.to_string().into_bytes());
-        Some(format!("a=mid:{number}"))
+        Some(number.to_string())
     }
 }
 
@@ -611,16 +638,7 @@ fn media_edit<'l>(
         return MediaEdit { port: Some(0), connection: Some(line.ip), strip, ..MediaEdit::default() };
     }
     let mut add = Vec::new();
-    if let Some(port) = line.rtcp_port
-        && !options.flags.no_rtcp_attribute
-    {
-        let family = if line.ip.is_ipv4() { "IP4" } else { "IP6" };
-        add.push(if options.flags.full_rtcp_attribute {
-            format!("a=rtcp:{port} IN {family} {}", line.ip)
-        } else {
-            format!("a=rtcp:{port}")
-        });
-    }
+    add.extend(rtcp_value(line, &options).map(|value| format!("a=rtcp:{value}")));
     if line.mux {
         add.push("a=rtcp-mux".to_owned());
     }
@@ -636,6 +654,21 @@ fn media_edit<'l>(
         add,
         remove: false,
     }
+}
+
+/// What `a=rtcp` says of a line; `None`: there is no such attribute.
+pub(super) fn rtcp_value(line: &OutLine, options: &OutOptions<'_>) -> Option<String> {
+    let port = line.rtcp_port.filter(|_| !options.flags.no_rtcp_attribute)?;
+    let family = if line.ip.is_ipv4() { "IP4" } else { "IP6" };
+    Some(match options.flags.full_rtcp_attribute {
+        true => format!("{port} IN {family} {}", line.ip),
+        false => port.to_string(),
+    })
+}
+
+/// The line that marks an SDP as ours (flag `loop-protect`).
+pub(super) fn loop_line(instance: &str) -> String {
+    format!("a={LOOP_ATTRIBUTE}:{instance}")
 }
 
 /// Session attribute that marks SDP which went through a relay, as the original writes it.

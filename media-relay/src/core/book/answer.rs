@@ -10,7 +10,7 @@ use warp_ng::{Reply, SdpCommand};
 use warp_sdp::Sdp;
 
 use super::call::{Call, MediaLine};
-use super::dialogues::{check_lengths, find_for_answer, parse, refused, say};
+use super::dialogues::{Style, check_lengths, find_for_answer, parse, refused, say};
 use super::offer::section;
 use super::taken::Taken;
 use super::{Book, quality};
@@ -54,8 +54,8 @@ impl Book {
         let invalid = || Reply::error(reasons::INVALID_DIALOGUE);
         let (at, asker) = find_for_answer(&call.dialogues, c, to_tag).ok_or_else(invalid)?;
         let me = 1 - asker;
-        let spoken = self.read_all(sdp, c);
         let dialogue = call.dialogues.get(at).ok_or_else(invalid)?;
+        let spoken = dialogue.with_hidden(me, self.read_all(sdp, c));
         let offer = dialogue.offers.get(asker).and_then(Option::as_ref).ok_or_else(invalid)?;
         let is_owed = offer.pending || offer.number == dialogue.last_offer();
         let was_pending = offer.pending;
@@ -122,11 +122,15 @@ impl Book {
             offer.pending = false;
         }
         dialogue.delete_at = None;
-        let missing = offered.get(spoken.len()..).unwrap_or_default();
-        let instance = &self.config.instance;
+        let (lines, mut missing) = dialogue.in_places(me, lines, &spoken);
+        let untold = dialogue.hidden.get(asker);
+        let left_out = offered.iter().enumerate().skip(spoken.len());
+        let left_out = left_out.filter(|(i, _)| !untold.is_some_and(|h| h.contains(i)));
+        missing.extend(left_out.map(|(_, said)| (usize::MAX, said)));
+        let style = Style { instance: &self.config.instance, canonical: self.canonical };
         let text = match &mut dialogue.parties {
-            [a, b] if me == 0 => say(a, b, sdp, &lines, c, instance, missing),
-            [a, b] => say(b, a, sdp, &lines, c, instance, missing),
+            [a, b] if me == 0 => say(a, b, sdp, &lines, c, style, &missing),
+            [a, b] => say(b, a, sdp, &lines, c, style, &missing),
         };
         self.open(call, at);
         call.last_signal = now;

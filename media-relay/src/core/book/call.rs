@@ -65,6 +65,8 @@ pub(super) struct Dialogue {
     pub(super) delete_at: Option<Mono>,
     /// SDP is marked and recognised (flag `loop-protect`).
     pub(super) loop_check: bool,
+    /// By party: lines that it does not know of (`sdp-media-remove`).
+    pub(super) hidden: [BTreeSet<usize>; 2],
 }
 
 /// What a party has offered.
@@ -294,6 +296,7 @@ impl Dialogue {
             offers: [None, None],
             delete_at: None,
             loop_check: false,
+            hidden: Default::default(),
         }
     }
 

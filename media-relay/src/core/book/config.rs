@@ -30,6 +30,8 @@ pub struct BookConfig {
     pub forbidden: Vec<SocketAddr>,
     /// Our mark in loop-protected SDP.
     pub instance: String,
+    /// ng clients get SDP in the canonical rendering; this process gets the transparent one always.
+    pub canonical: bool,
 }
 
 impl Default for BookConfig {
@@ -47,6 +49,7 @@ impl Default for BookConfig {
             delete_delay: Duration::from_secs(30),
             forbidden: Vec::new(),
             instance: "warp".to_owned(),
+            canonical: true,
         }
     }
 }

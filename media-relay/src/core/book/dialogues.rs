@@ -137,6 +137,15 @@ pub(super) fn digest(text: &[u8]) -> u64 {
     warp_model::hash::fnv1a(text.iter().copied())
 }
 
+/// How the relay writes.
+#[derive(Clone, Copy)]
+pub(super) struct Style<'a> {
+    /// Our mark for loop protection.
+    pub(super) instance: &'a str,
+    /// Anew, in rtpengine's order.
+    pub(super) canonical: bool,
+}
+
 /// The SDP of `speaker` for `listener`, with the version of `o=` kept right per listener when that is asked for.
 pub(super) fn say(
     speaker: &mut Party,
@@ -144,8 +153,8 @@ pub(super) fn say(
     sdp: &Sdp<'_>,
     lines: &[OutLine],
     c: &SdpCommand,
-    instance: &str,
-    missing: &[Spoken],
+    style: Style<'_>,
+    missing: &[(usize, &Spoken)],
 ) -> Vec<u8> {
     if c.label.as_ref().is_some_and(|l| l.len() <= LABEL_BYTES) {
         speaker.label.clone_from(&c.label);
@@ -153,7 +162,8 @@ pub(super) fn say(
     let mut options = OutOptions {
         replace: c.replace,
         flags: c.flags,
-        instance,
+        instance: style.instance,
+        canonical: style.canonical,
         codec: &c.codec,
         attributes: &c.attributes,
         version: None,

@@ -10,7 +10,7 @@ use warp_sdp::Sdp;
 
 use super::Book;
 use super::call::{Call, Dialogue, MediaLine, Offer};
-use super::dialogues::{check_lengths, find_for_offer, parse, refused, say};
+use super::dialogues::{Style, check_lengths, find_for_offer, parse, refused, say};
 use super::quality::QualityLog;
 use super::taken::Taken;
 use crate::core::negotiate::{
@@ -61,6 +61,9 @@ impl Book {
     ) -> Result<Reply, Reply> {
         let mut spoken = self.read_all(sdp, c);
         let found = find_for_offer(&call.dialogues, c, &spoken);
+        if let Some((dialogue, me)) = found.and_then(|(at, me)| Some((call.dialogues.get(at)?, me))) {
+            spoken = dialogue.with_hidden(me, spoken);
+        }
         let relayed = self.relayable(&spoken, c)?;
         // What is not offered on is refused here, whatever its answer says.
         for (said, _) in spoken.iter_mut().zip(&relayed).filter(|(_, protocol)| protocol.is_none()) {
@@ -129,10 +132,14 @@ impl Book {
                 (if plan.required { rtp } else { rtcp }, plan.sent)
             }));
         }
+        dialogue.hide_new(other, &spoken, &c.media_remove);
+        let (lines, missing) = dialogue.in_places(me, lines, &spoken);
+        let style = Style { instance: &self.config.instance, canonical: self.canonical };
+        let said = spoken.clone();
         let number = dialogue.last_offer().saturating_add(1);
         let branch = c.via_branch.clone();
         if let Some(offer) = dialogue.offers.get_mut(me) {
-            *offer = Some(Offer { said: spoken, mux: plans, pending: true, number, branch });
+            *offer = Some(Offer { said, mux: plans, pending: true, number, branch });
         }
         name(dialogue, me, c, now);
         dialogue.delete_at = None;
@@ -145,8 +152,8 @@ impl Book {
             }
         }
         let text = match &mut dialogue.parties {
-            [a, b] if me == 0 => say(a, b, sdp, &lines, c, &self.config.instance, &[]),
-            [a, b] => say(b, a, sdp, &lines, c, &self.config.instance, &[]),
+            [a, b] if me == 0 => say(a, b, sdp, &lines, c, style, &missing),
+            [a, b] => say(b, a, sdp, &lines, c, style, &missing),
         };
         if !dialogue.answered {
             self.install(call, at);
@@ -164,7 +171,7 @@ impl Book {
         let relayed: Vec<Option<String>> = spoken
             .iter()
             .map(|said| {
-                // "Removed" is offered on as rejected: both sides count the same lines (RFC 3264 §8).
+                // See `hidden`: it is left out, or refused where the other side knows of it (RFC 3264 §8).
                 if said.rejected
                     || said.class == Class::Foreign
                     || c.media_remove.iter().any(|kind| **kind == *said.kind)

@@ -1,0 +1,65 @@
+//! The canonical rendering of a negotiation's outgoing SDP: what the ng door says unless it is told otherwise.
+//!
+//! The same decisions as in [`super::negotiate::rewrite`], written in rtpengine's order of lines
+//! ([`warp_sdp::canonical`]). What differs on purpose: every section has its own `c=`, static payload types have an
+//! `a=rtpmap`, and the direction is always written (unless the flag `original-sendrecv` leaves it alone).
+
+use warp_sdp::{CanonicalMedia, CanonicalSession, Missing, Sdp, Strip};
+
+use super::negotiate::{
+    Class, Mids, OutLine, OutOptions, by_value, kept_formats, loop_line, rtcp_value, session_words,
+};
+
+/// Writes the SDP for the other side.
+pub(super) fn canonical(
+    sdp: &Sdp<'_>,
+    lines: &[OutLine],
+    options: OutOptions<'_>,
+    missing: &[Missing<'_>],
+) -> Vec<u8> {
+    let any = Strip { ice: true, rtcp: true, rtcp_mux: true, bundle: true, ..Strip::default() };
+    let (origin, name) = session_words(lines, &options);
+    let mut session = CanonicalSession {
+        origin,
+        name,
+        strip: Strip { dtls: true, ..any },
+        keep_direction: options.flags.original_sendrecv,
+        own: options.flags.loop_protect.then(|| loop_line(options.instance)).into_iter().collect(),
+        ..CanonicalSession::default()
+    };
+    session.attributes = by_value(options.attributes, b"", &mut session.add);
+    let mut mids = Mids::new(sdp, options.flags.generate_mid);
+    let media: Vec<CanonicalMedia<'_>> = lines
+        .iter()
+        .zip(sdp.media())
+        .map(|(line, said)| {
+            let ipv4 = said.connection().map_or(line.ip.is_ipv4(), |c| c.ip.is_ipv4());
+            let mut media = CanonicalMedia::refused(ipv4);
+            media.remove = line.remove;
+            media.strip = Strip { mid: line.drop_mid, dtls: true, crypto: true, ..any };
+            media.attributes = by_value(options.attributes, said.kind(), &mut media.add);
+            if line.port == 0 {
+                media.add.clear();
+                return media;
+            }
+            media.port = line.port;
+            if !line.zero || options.replace.zero_address {
+                media.ip = line.ip;
+            }
+            media.protocol = line.protocol.as_deref();
+            media.formats = kept_formats(&said, options.codec);
+            media.whole = line.class == Class::Raw;
+            media.direction = if media.whole { sdp.direction() } else { Some(line.direction) };
+            media.direction = media.direction.filter(|_| !options.flags.original_sendrecv);
+            media.mid = mids.number(&said);
+            media.rtcp = rtcp_value(line, &options);
+            media.mux = line.mux;
+            let keeps_keys = line.class != Class::Rtp;
+            (media.strip.dtls, media.strip.crypto) = (!keeps_keys, !keeps_keys);
+            media
+        })
+        .collect();
+    let mut out = Vec::new();
+    sdp.write_canonical(&session, &media, missing, &mut out);
+    out
+}
