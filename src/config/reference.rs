@@ -56,6 +56,7 @@ fn form(rust: &str) -> String {
         "Algorithm" => "`sha-256` or `md5`",
         "LogFormat" => "`auto`, `human` or `json`",
         "Unbilled" => "`keep` or `delete`",
+        "Rendering" => "`canonical` or `transparent`",
         "KeyFile" => "`file:PATH`",
         "Network" | "Prefix" => "network, such as `10.0.0.0/8`",
         "RangeInclusive<u16>" => "`A-B`",
