@@ -85,9 +85,9 @@ pub struct CanonicalMedia<'e> {
     pub whole: bool,
     /// `mid` to give to a section without one.
     pub mid: Option<String>,
-    /// Value of `a=rtcp`.
+    /// The value of the attribute `a=rtcp`; `None` writes none.
     pub rtcp: Option<String>,
-    /// Write `a=rtcp-mux`.
+    /// Whether to write `a=rtcp-mux` below it.
     pub mux: bool,
     /// Whole lines of keys, in the place of those of the source.
     pub keys: Vec<String>,
