@@ -226,6 +226,40 @@ async fn account(api: &Api, body: Value) -> (String, String, String, String) {
     (customer, key, trunk["id"].as_str().unwrap().to_owned(), ban)
 }
 
+/// The calls of several accounts come in one batch: each account gets its one posting, and each tells of its own line.
+#[test]
+fn the_accounts_of_one_batch_are_posted_to_together_and_each_tells_of_its_own_line() {
+    with_api(|api| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let mut all = Vec::new();
+        for (n, line, key_of_it) in [(1, "0", "a"), (2, "5", "b"), (3, "0", "c")] {
+            let body = json!({ "name": "prepaid", "mode": "prepaid", "low_balance": usd(line) });
+            let (customer, key, trunk, ban) = account(&api, body).await;
+            let body = json!({ "amount": usd("5"), "reason": "wire" });
+            assert_eq!(keyed(&api, &format!("/bans/{ban}/top-ups"), key_of_it, body).await.status, 201);
+            for call in 0..n {
+                let id = CallId::from_u128(100 * n + call).to_string();
+                let value = record(&id, &customer, &trunk).to_string();
+                topic.append_durable(id.as_bytes(), value.as_bytes()).unwrap();
+            }
+            all.push((n, key, ban));
+        }
+        let app = &api.control.app;
+        let mut consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+        assert_eq!(consumer.step().await.unwrap(), Step::Posted(6));
+        for (n, key, ban) in all {
+            let balance = api.op("GET", &format!("/bans/{ban}/balance"), None).await.data();
+            assert_eq!(balance["balance"]["amount"], format!("4.9{}", 10 - n), "{n} calls at 0.01");
+            let list = api.op("GET", &format!("/ledger?ban={ban}"), None).await.data();
+            let usage: Vec<_> = list.as_array().unwrap().iter().filter(|p| p["kind"] == "usage").collect();
+            assert_eq!((usage.len(), &usage[0]["calls"]), (1, &json!(n)), "{list}");
+            assert_eq!(own(&api, &key, "balance.low").await.len(), usize::from(n == 2));
+        }
+    });
+}
+
 /// The posting that takes a balance below its line tells it; the next ones do not, until it was above the line again.
 #[test]
 fn a_balance_is_told_to_be_low_and_spent_once_per_crossing_by_the_posting_that_crosses() {

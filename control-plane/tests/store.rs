@@ -173,6 +173,46 @@ fn f_pg_03_an_exhausted_pool_answers_after_a_bounded_wait() {
     });
 }
 
+/// Connections are not tried before they are lent: what the server has closed is found out by beginning, and another one is taken.
+#[test]
+fn f_pg_01_connections_that_the_server_closed_are_replaced_without_an_error() {
+    common::with_database(|store: Store| async move {
+        let mut held = Vec::new();
+        for _ in 0..warp_control_plane::store::POOL_CONNECTIONS {
+            held.push(store.begin(Scope::Operator("test")).await.unwrap());
+        }
+        let mut pids = Vec::new();
+        for tx in &mut held {
+            let row = sqlx::query("SELECT pg_backend_pid()").fetch_one(tx.db()).await.unwrap();
+            pids.push(row.get::<i32, _>(0));
+        }
+        let database: String =
+            sqlx::query("SELECT current_database()::text").fetch_one(held[0].db()).await.unwrap().get(0);
+        for tx in held {
+            tx.commit().await.unwrap();
+        }
+        // Given back, so that they are idle when they are closed.
+        common::eventually("all connections idle", || async {
+            (store.listen_pool().num_idle() == pids.len()).then_some(())
+        })
+        .await;
+        let power = common::cluster().unwrap().options("warp_super", &database);
+        let mut power = sqlx::ConnectOptions::connect(&power).await.unwrap();
+        for pid in &pids {
+            let closed = sqlx::query("SELECT pg_terminate_backend($1)").bind(pid);
+            closed.execute(&mut power).await.unwrap();
+        }
+        for _ in 0..2 {
+            let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+            let row = sqlx::query("SELECT pg_backend_pid(), scope_is_operator()").fetch_one(tx.db()).await;
+            let row = row.unwrap();
+            assert!(!pids.contains(&row.get::<i32, _>(0)), "a connection that was closed");
+            assert!(row.get::<bool, _>(1), "the scope is set by what begins the transaction");
+        }
+        assert!(store.is_up().await);
+    });
+}
+
 #[test]
 fn a_database_without_our_schema_or_with_an_older_one_is_refused_with_the_cure() {
     use warp_control_plane::Database;

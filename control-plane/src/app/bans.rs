@@ -108,7 +108,7 @@ impl Resource for Bans {
 
     /// Other lines may have been crossed by being drawn elsewhere.
     async fn beside(tx: &mut Tx, id: BanId, _: &BanInput) -> Result<(), Fault> {
-        Ok(ledger::tell_of_lines(tx, &id.to_string()).await?)
+        Ok(ledger::tell_of_lines(tx, &[&id.to_string()]).await?)
     }
 }
 

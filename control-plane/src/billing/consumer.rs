@@ -28,7 +28,7 @@ use crate::webhooks;
 /// Records of one transaction.
 pub const BATCH: usize = 200;
 /// Longest wait for news; also how long a stop may take.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the first of a few records waits for more: what a transaction costs is shared by all that are in it.
 const GATHER: Duration = Duration::from_millis(250);
 /// Names of used snapshots that are remembered; when full, all are forgotten and told again.
@@ -260,18 +260,18 @@ impl Consumer {
             .into_iter()
             .collect();
         let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
-        let paid = paid::Paid::of(&mut tx, batch.iter_mut().map(|r| &mut r.posting)).await?;
+        let known = paid::known(&mut tx, &batch).await?;
+        let paid = paid::Paid::of(&known, batch.iter_mut().map(|r| &mut r.posting))?;
         let postings: Vec<&Posting<'_>> = batch.iter().map(|r| &r.posting).collect();
         let written = rows::insert(&mut tx, &postings).await?;
-        paid.post(&mut tx, &postings, &written).await?;
-        webhooks::calls::told(&mut tx, &postings, &written).await?;
+        let leases = paid.post(&mut tx, &postings, &written).await?;
+        webhooks::calls::told(&mut tx, &postings, &written, &known.webhooks).await?;
         for (event, reason) in &unreadable {
             rows::put_aside(&mut tx, event.offset, reason, &event.value).await?;
         }
-        if !new_snapshots.is_empty() {
-            rows::snapshots_used(&mut tx, &new_snapshots).await?;
-        }
-        rows::set_cursor(&mut tx, (&self.name, &self.topic.log()), position).await?;
+        let log = self.topic.log();
+        let stands = (self.name.as_str(), log.as_str(), position);
+        rows::end(&mut tx, &leases, &new_snapshots, stands).await?;
         tx.commit().await?;
         if self.used_snapshots.len() > USED_SNAPSHOTS {
             self.used_snapshots.clear();
@@ -282,7 +282,7 @@ impl Consumer {
         self.count(WriteResult::Error, unreadable.len() as u64);
         let mut unchecked = false;
         for Rated { posting: Posting { record, .. }, verdict } in &batch {
-            match written.get(&record.cdr_id.to_string()) {
+            match written.get(&record.cdr_id) {
                 Some(Written::New) => {
                     self.metrics.rated(*verdict);
                     self.metrics.business.posted(record, *verdict);
@@ -351,7 +351,9 @@ impl Consumer {
                     tracing::error!(offset = event.offset, error = %e, "a CDR was refused by PostgreSQL; it is put aside");
                     let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
                     rows::put_aside(&mut tx, event.offset, &e.to_string(), &event.value).await?;
-                    rows::set_cursor(&mut tx, (&self.name, &self.topic.log()), &position).await?;
+                    let log = self.topic.log();
+                    let stands = (self.name.as_str(), log.as_str(), position.as_str());
+                    rows::end(&mut tx, &paid::Leases::new(), &[], stands).await?;
                     tx.commit().await?;
                     self.count(WriteResult::Error, 1);
                 }
@@ -369,7 +371,7 @@ impl Consumer {
         self.metrics.cdr_lag_seconds.set(age);
     }
 
-    /// Blocks a thread made for blocking until there is news or a tenth of a second is over. News is given a moment to become
+    /// Blocks a thread made for blocking until there is news or [`LOOK_EVERY`] is over. News is given a moment to become
     /// a batch.
     async fn wait_for_news(self) -> Self {
         let (topic, cursor) = (self.topic.clone(), self.reader.cursor());
@@ -403,7 +405,7 @@ fn age(event: &Event) -> f64 {
 }
 
 /// A record with what rating it again said.
-struct Rated<'a> {
-    posting: Posting<'a>,
+pub(super) struct Rated<'a> {
+    pub(super) posting: Posting<'a>,
     verdict: Verdict,
 }

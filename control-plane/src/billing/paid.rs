@@ -2,14 +2,14 @@
 //! new to the ledger are in its sum, so that a record that comes again, or after a crash, costs nothing again.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use warp_model::id::PostingKind;
-use warp_model::{CustomerId, Id, Nanos, PostingId};
+use warp_model::{CallId, CustomerId, Id, Nanos, PostingId};
 
-use crate::store::credit;
+use super::consumer::Rated;
 use crate::store::ledger::{self, NewPosting};
-use crate::store::posting::{Posting, Written};
+use crate::store::posting::{self as rows, Known, Posting, Written};
 use crate::store::{StoreError, Tx};
 
 /// The accounts of a batch, each with the posting that it may get.
@@ -17,53 +17,41 @@ pub(super) struct Paid {
     accounts: BTreeMap<String, PostingId>,
 }
 
+/// What calls of leases have cost, by account and epoch.
+pub(super) type Leases = BTreeMap<(String, i64), i64>;
+
+/// Asks for everything that the calls of a batch refer to, at once.
+pub(super) async fn known(tx: &mut Tx, batch: &[Rated<'_>]) -> Result<Known, StoreError> {
+    let (mut trunks, mut bans, mut customers) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for Rated { posting: p, .. } in batch {
+        customers.extend(p.record.customer_id);
+        if charge(p) != 0 {
+            trunks.extend(p.record.trunk_id);
+            bans.extend(p.record.paid.map(|paid| paid.ban_id));
+        }
+    }
+    rows::known(tx, texts(trunks), texts(bans), texts(customers)).await
+}
+
+fn texts<T: std::fmt::Display>(ids: BTreeSet<T>) -> Vec<String> {
+    ids.into_iter().map(|id| id.to_string()).collect()
+}
+
 impl Paid {
     /// Finds who pays for each call of a batch and says so in it: the account of its trunk; of a trunk that is gone the first one of its
     /// customer.
-    pub(super) async fn of<'p, 'a: 'p>(
-        tx: &mut Tx,
+    pub(super) fn of<'p, 'a: 'p>(
+        known: &Known,
         batch: impl Iterator<Item = &'p mut Posting<'a>>,
     ) -> Result<Self, StoreError> {
-        let mut priced: Vec<&mut Posting<'a>> = batch.filter(|p| charge(p) != 0).collect();
         let mut this = Self { accounts: BTreeMap::new() };
-        if priced.is_empty() {
-            return Ok(this);
-        }
-        let unique = |ids: Vec<String>| {
-            let set: std::collections::BTreeSet<String> = ids.into_iter().collect();
-            set.into_iter().collect::<Vec<_>>()
-        };
-        let trunks = priced.iter().filter_map(|p| p.record.trunk_id).map(|id| id.to_string());
-        let trunks = unique(trunks.collect());
-        let of_trunks = ledger::bans_of_trunks(tx, &trunks).await?;
-        let of_trunks: HashMap<String, (String, String)> =
-            of_trunks.into_iter().map(|(trunk, ban, customer)| (trunk, (ban, customer))).collect();
-        let of_trunk = |p: &Posting<'_>| {
-            let (ban, customer) = of_trunks.get(&p.record.trunk_id?.to_string())?;
-            (p.record.customer_id?.to_string() == *customer).then(|| ban.clone())
-        };
-        // Who paid is what the record says, unless that account is gone, or never was the customer's.
-        let said = priced.iter().filter_map(|p| p.record.paid).map(|p| p.ban_id.to_string());
-        let said = unique(said.collect());
-        let known: HashMap<String, String> = match said.is_empty() {
-            true => HashMap::new(),
-            false => ledger::customers_of_bans(tx, &said).await?.into_iter().collect(),
-        };
-        let others = priced
-            .iter()
-            .filter(|p| of_record(p, &known).is_none() && of_trunk(p).is_none())
-            .filter_map(|p| p.record.customer_id);
-        let others = unique(others.map(|id| id.to_string()).collect());
-        let of_customers: HashMap<String, String> = match others.is_empty() {
-            true => HashMap::new(),
-            false => ledger::bans_of_customers(tx, &others).await?.into_iter().collect(),
-        };
-        for posting in &mut priced {
-            let Some(customer) = posting.record.customer_id else { continue };
-            let said = of_record(posting, &known);
+        for posting in batch.filter(|p| charge(p) != 0) {
+            let Some(customer) = posting.record.customer_id.map(|id| id.to_string()) else { continue };
+            // Who paid is what the record says, unless that account is gone, or never was the customer's.
+            let said = of_record(posting, known, &customer);
             let ban = said
-                .or_else(|| of_trunk(posting))
-                .or_else(|| of_customers.get(&customer.to_string()).cloned());
+                .or_else(|| of_trunk(posting, known, &customer))
+                .or_else(|| known.customers.get(&customer).cloned());
             let Some(ban) = ban else { continue };
             let made = match this.accounts.entry(ban.clone()) {
                 Entry::Occupied(known) => *known.get(),
@@ -80,12 +68,12 @@ impl Paid {
         &self,
         tx: &mut Tx,
         batch: &[&Posting<'_>],
-        written: &HashMap<String, Written>,
-    ) -> Result<(), StoreError> {
+        written: &HashMap<CallId, Written>,
+    ) -> Result<Leases, StoreError> {
         let mut sums: BTreeMap<&str, Sum<'_>> = BTreeMap::new();
-        let mut leases: BTreeMap<(String, i64), i64> = BTreeMap::new();
+        let mut leases = Leases::new();
         for p in batch {
-            let before = match written.get(&p.record.cdr_id.to_string()) {
+            let before = match written.get(&p.record.cdr_id) {
                 Some(Written::New) => None,
                 Some(Written::Instead(before)) => before.paid_by.as_ref().map(|by| (by, before.cost)),
                 None => continue,
@@ -109,16 +97,21 @@ impl Paid {
                 }
             }
         }
-        for (ban, Sum { customer, currency, amount, calls }) in sums {
-            let id = self.accounts.get(ban).map_or_else(new_id, |id| Ok(*id))?;
+        let mut postings = Vec::with_capacity(sums.len());
+        let mut keys = Vec::with_capacity(sums.len());
+        for ban in sums.keys() {
+            let id = self.accounts.get(*ban).map_or_else(new_id, |id| Ok(*id))?;
             // Each call is in the ledger once because its row is; so the key needs to say no more than which posting it is.
-            let key = id.to_string();
-            let posting = NewPosting {
-                id,
+            keys.push((id, id.to_string()));
+        }
+        // In the order of the accounts' ids.
+        for ((ban, Sum { customer, currency, amount, calls }), (id, key)) in sums.into_iter().zip(&keys) {
+            postings.push(NewPosting {
+                id: *id,
                 customer,
                 ban,
                 kind: "usage",
-                key: &key,
+                key,
                 currency,
                 amount: Nanos(amount.saturating_neg()),
                 against: "revenue",
@@ -126,18 +119,12 @@ impl Paid {
                 reason: "calls",
                 reverses: None,
                 actor: "system",
-            };
-            if !ledger::post(tx, &posting).await? {
-                return Err(StoreError::Conflict("ledger_postings_ban_id_key_key".into()));
-            }
+            });
         }
-        if !leases.is_empty() {
-            let bans: Vec<&str> = leases.keys().map(|(ban, _)| ban.as_str()).collect();
-            let epochs: Vec<i64> = leases.keys().map(|(_, epoch)| *epoch).collect();
-            let costs: Vec<i64> = leases.values().copied().collect();
-            credit::posted(tx, &bans, &epochs, &costs).await?;
+        if ledger::post_all(tx, &postings).await? != postings.len() {
+            return Err(StoreError::Conflict("ledger_postings_ban_id_key_key".into()));
         }
-        Ok(())
+        Ok(leases)
     }
 }
 
@@ -157,9 +144,15 @@ fn new_id() -> Result<PostingId, StoreError> {
 }
 
 /// The account that the record of a call names, when it is one of its customer.
-fn of_record(p: &Posting<'_>, known: &HashMap<String, String>) -> Option<String> {
+fn of_record(p: &Posting<'_>, known: &Known, customer: &str) -> Option<String> {
     let ban = p.record.paid?.ban_id.to_string();
-    (*known.get(&ban)? == p.record.customer_id?.to_string()).then_some(ban)
+    (known.bans.get(&ban)? == customer).then_some(ban)
+}
+
+/// The account of the trunk of a call, when that is one of its customer.
+fn of_trunk(p: &Posting<'_>, known: &Known, customer: &str) -> Option<String> {
+    let (ban, of) = known.trunks.get(&p.record.trunk_id?.to_string())?;
+    (of == customer).then(|| ban.clone())
 }
 
 /// What a call costs its customer, in nano-units.

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use warp_model::VendorTrunkId;
+use warp_policy::SnapshotId;
 
 use crate::App;
 use crate::app::events::catalogue::{VendorDown, VendorTrunkDown, VendorTrunkUp, VendorUp};
+use crate::app::trunk_health::Standing;
 use crate::store::outbox::tell;
 use crate::store::standings::{self as rows, StandingRow};
 use crate::store::{Scope, StoreError};
@@ -16,13 +19,42 @@ use crate::store::{Scope, StoreError};
 /// How often the trunks are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Looks until told to stop.
+/// How often they are compared with the rows though this process sees no change: somebody may have changed those.
+const READ_EVERY: Duration = Duration::from_secs(10);
+
+/// Looks until told to stop. PostgreSQL is asked when something has changed, and now and then.
 pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut compared: Option<(Seen, Instant)> = None;
     while tokio::time::timeout(LOOK_EVERY, stop.wait_for(|s| *s)).await.is_err() {
-        if let Err(error) = look(&app).await {
-            tracing::debug!(%error, "the state of vendor trunks waits for PostgreSQL");
+        let Some(now) = seen(&app) else { continue };
+        if compared.as_ref().is_some_and(|(then, at)| *then == now && at.elapsed() < READ_EVERY) {
+            continue;
         }
+        compared = match look(&app).await {
+            // What has changed meanwhile is looked at again.
+            Ok(()) => seen(&app).filter(|after| *after == now).map(|seen| (seen, Instant::now())),
+            Err(error) => {
+                tracing::debug!(%error, "the state of vendor trunks waits for PostgreSQL");
+                None
+            }
+        };
     }
+}
+
+/// How the vendor trunks of a snapshot stand: whether each is down, of those that calls know.
+type Seen = (SnapshotId, Vec<(VendorTrunkId, Option<bool>)>);
+
+/// What a process with a proxy sees now.
+fn seen(app: &App) -> Option<Seen> {
+    let door = app.trunk_door()?;
+    let snapshot = app.publication.latest();
+    let trunks = snapshot.directory.vendor_trunks();
+    let trunks = trunks.map(|(_, trunk)| (trunk.id, (door.standing)(trunk.id).map(|s| is_down(&s))));
+    Some((snapshot.id, trunks.collect()))
+}
+
+fn is_down(standing: &Standing) -> bool {
+    matches!(standing.state, "down" | "on_trial")
 }
 
 /// One look at all trunks. A process without a proxy sees nothing.
@@ -36,7 +68,7 @@ pub async fn look(app: &App) -> Result<(), StoreError> {
     for row in before {
         let standing = row.id.parse().ok().and_then(|id| (door.standing)(id));
         // A trunk that calls do not know (disabled, or a second old) stands where it stood.
-        let is_down = standing.map_or(row.down, |s| matches!(s.state, "down" | "on_trial"));
+        let is_down = standing.as_ref().map_or(row.down, is_down);
         let vendor = vendors.entry(row.vendor_id.clone()).or_default();
         vendor.name.clone_from(&row.vendor_name);
         if standing.is_some() {

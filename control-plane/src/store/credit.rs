@@ -103,12 +103,6 @@ pub async fn write(
     Ok(())
 }
 
-/// Calls of leases were posted: accounts, epochs and what the calls have cost, one array per column.
-pub async fn posted(tx: &mut Tx, bans: &[&str], epochs: &[i64], costs: &[i64]) -> Result<(), StoreError> {
-    tx.run(sqlx::query(LEASES_POSTED).bind(bans).bind(epochs).bind(costs)).await?;
-    Ok(())
-}
-
 /// The leases, as account and epoch, of processes that had this event log before `process` did, that have ended and still hold money. One
 /// that its process had closed is among them: what it said its calls had cost may never be posted, when it died before it wrote that down.
 pub async fn lost(tx: &mut Tx, holder: &Holder) -> Result<Vec<(String, i64)>, StoreError> {
@@ -158,9 +152,6 @@ statements! {
     LEASE_WRITE = "INSERT INTO credit_leases (ban_id, epoch, customer_id, node, process, log, granted, expires_at, closed)
         SELECT b.id, $2, b.customer_id, $3, $4, $5, $6, ts($7), $8 FROM bans b WHERE b.id = $1
         ON CONFLICT (ban_id, epoch) DO UPDATE SET granted = excluded.granted, expires_at = excluded.expires_at, closed = excluded.closed";
-    /// What calls of leases have cost.
-    LEASES_POSTED = "UPDATE credit_leases l SET posted = l.posted + n.cost
-        FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (ban_id, epoch, cost) WHERE l.ban_id = n.ban_id AND l.epoch = n.epoch";
     /// Leases of processes that are gone.
     LEASES_LOST = "SELECT ban_id, epoch FROM credit_leases
         WHERE log = $1 AND process <> $2 AND (NOT closed OR granted > posted) AND expires_at <= clock_timestamp()

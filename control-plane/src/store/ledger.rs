@@ -75,6 +75,7 @@ pub struct NewPosting<'a> {
 crate::row! {
     /// An account that has just crossed a line, and now stands so.
     pub struct CrossingRow {
+        ban_id: String,
         customer_id: String,
         mode: String,
         balance: Amount,
@@ -87,42 +88,58 @@ crate::row! {
     }
 }
 
-/// Tells of the lines that an account has crossed since this was asked last: by the balance's row, which the transaction holds or takes.
-pub async fn tell_of_lines(tx: &mut Tx, ban: &str) -> Result<(), StoreError> {
-    let crossed: Option<CrossingRow> = tx.first(sqlx::query(BALANCE_CROSS).bind(ban)).await?;
-    let Some(row) = crossed else { return Ok(()) };
-    let customer = row.customer_id.parse().ok();
-    let (ban_id, balance, credit_limit) = (ban.to_owned(), row.balance, row.credit_limit);
-    if let Some(low_balance) = row.low_balance.filter(|_| row.became_low) {
-        let mode = row.mode.clone().into();
-        tell(tx, customer, BalanceLow { ban_id: ban_id.clone(), mode, balance, low_balance }).await?;
-    }
-    if row.became_spent {
-        let limit = ReachedLimit::Credit.as_str().to_owned().into();
-        let mode = row.mode.into();
-        tell(tx, customer, LimitReached { limit, ban_id, mode, balance, credit_limit }).await?;
+/// Tells of the lines that accounts have crossed since this was asked last: by the rows of their balances, which the transaction holds or takes.
+pub async fn tell_of_lines(tx: &mut Tx, bans: &[&str]) -> Result<(), StoreError> {
+    let crossed: Vec<CrossingRow> = tx.all(sqlx::query(BALANCE_CROSS).bind(bans)).await?;
+    for row in crossed {
+        let customer = row.customer_id.parse().ok();
+        let (ban_id, balance, credit_limit) = (row.ban_id, row.balance, row.credit_limit);
+        if let Some(low_balance) = row.low_balance.filter(|_| row.became_low) {
+            let mode = row.mode.clone().into();
+            tell(tx, customer, BalanceLow { ban_id: ban_id.clone(), mode, balance, low_balance }).await?;
+        }
+        if row.became_spent {
+            let limit = ReachedLimit::Credit.as_str().to_owned().into();
+            let mode = row.mode.into();
+            tell(tx, customer, LimitReached { limit, ban_id, mode, balance, credit_limit }).await?;
+        }
     }
     Ok(())
 }
 
 /// Writes a posting and its lines, and tells of the lines that the balance has crossed by it. False: the account has a posting of this key already, and nothing was written.
-pub async fn post(tx: &mut Tx, p: &NewPosting<'_>) -> Result<bool, StoreError> {
+pub async fn post(tx: &mut Tx, posting: &NewPosting<'_>) -> Result<bool, StoreError> {
+    Ok(post_all(tx, std::slice::from_ref(posting)).await? == 1)
+}
+
+/// The same of several, in two statements however many they are; gives how many were written. Balances change in the order that is given:
+/// whoever posts to several accounts at once gives them in the order of their ids, so that two that do so do not wait for each other.
+pub async fn post_all(tx: &mut Tx, postings: &[NewPosting<'_>]) -> Result<usize, StoreError> {
+    if postings.is_empty() {
+        return Ok(0);
+    }
+    macro_rules! column {
+        (|$p:ident| $value:expr) => {
+            postings.iter().map(|$p| $value).collect::<Vec<_>>()
+        };
+    }
     let query = sqlx::query(LEDGER_POST)
-        .bind(p.id.to_string())
-        .bind(p.customer.to_string())
-        .bind(p.ban)
-        .bind(p.kind)
-        .bind(p.key)
-        .bind(p.currency)
-        .bind(p.amount.0)
-        .bind(p.calls)
-        .bind(p.reason)
-        .bind(p.reverses.map(|id| id.to_string()))
-        .bind(p.actor)
-        .bind(p.against);
-    let posted = tx.run(query).await? > 0;
-    if posted {
-        tell_of_lines(tx, p.ban).await?;
+        .bind(column!(|p| p.id.to_string()))
+        .bind(column!(|p| p.customer.to_string()))
+        .bind(column!(|p| p.ban))
+        .bind(column!(|p| p.kind))
+        .bind(column!(|p| p.key))
+        .bind(column!(|p| p.currency))
+        .bind(column!(|p| p.amount.0))
+        .bind(column!(|p| p.calls))
+        .bind(column!(|p| p.reason))
+        .bind(column!(|p| p.reverses.map(|id| id.to_string())))
+        .bind(column!(|p| p.actor))
+        .bind(column!(|p| p.against));
+    // Two lines each.
+    let posted = usize::try_from(tx.run(query).await? / 2).unwrap_or(usize::MAX);
+    if posted > 0 {
+        tell_of_lines(tx, &column!(|p| p.ban)).await?;
     }
     Ok(posted)
 }
@@ -158,33 +175,6 @@ pub async fn balance(tx: &mut Tx, ban: BanId) -> Result<Option<BalanceRow>, Stor
     tx.first(sqlx::query(BALANCE_GET).bind(ban.to_string())).await
 }
 
-/// The accounts that pay for trunks, with their customers; trunks that are gone are not among them.
-pub async fn bans_of_trunks(
-    tx: &mut Tx,
-    trunks: &[String],
-) -> Result<Vec<(String, String, String)>, StoreError> {
-    let rows = sqlx::query(BANS_OF_TRUNKS).bind(trunks).fetch_all(tx.db()).await?;
-    Ok(rows
-        .iter()
-        .map(|r| Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?)))
-        .collect::<Result<_, sqlx::Error>>()?)
-}
-
-/// Accounts, each with its customer.
-pub async fn customers_of_bans(tx: &mut Tx, bans: &[String]) -> Result<Vec<(String, String)>, StoreError> {
-    let rows = sqlx::query(CUSTOMERS_OF_BANS).bind(bans).fetch_all(tx.db()).await?;
-    Ok(rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
-}
-
-/// The first accounts of customers.
-pub async fn bans_of_customers(
-    tx: &mut Tx,
-    customers: &[String],
-) -> Result<Vec<(String, String)>, StoreError> {
-    let rows = sqlx::query(BANS_OF_CUSTOMERS).bind(customers).fetch_all(tx.db()).await?;
-    Ok(rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
-}
-
 macro_rules! postings {
     ($rest:literal) => {
         concat!(
@@ -197,14 +187,19 @@ macro_rules! postings {
 }
 
 statements! {
-    /// A posting with its lines, unless the account has one of this key: `$12` is the account of the other line.
-    LEDGER_POST = "WITH posting AS (
+    /// Postings with their lines, one array per column, but for those whose account has one of this key: `$12` is the account of the other line.
+    LEDGER_POST = "WITH n AS (
+            SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::integer[],
+                $9::text[], $10::text[], $11::text[], $12::text[])
+                AS n (id, customer_id, ban_id, kind, key, currency, amount, calls, reason, reverses, actor, against)),
+        posting AS (
             INSERT INTO ledger_postings (id, customer_id, ban_id, kind, key, currency, amount, calls, reason, reverses, actor)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (ban_id, key) DO NOTHING
+            SELECT id, customer_id, ban_id, kind, key, currency, amount, calls, reason, reverses, actor FROM n
+            ON CONFLICT (ban_id, key) DO NOTHING
             RETURNING id, customer_id, ban_id, amount)
         INSERT INTO ledger_lines (posting_id, customer_id, ban_id, account, amount)
         SELECT id, customer_id, ban_id, 'balance', amount FROM posting
-        UNION ALL SELECT id, customer_id, ban_id, $12, -amount FROM posting";
+        UNION ALL SELECT p.id, p.customer_id, p.ban_id, n.against, -p.amount FROM posting p JOIN n USING (id)";
     /// One page: `$1` account or NULL, `$2` customer or NULL.
     LEDGER_LIST = postings!("($1::text IS NULL OR p.ban_id = $1) AND ($2::text IS NULL OR p.customer_id = $2)
         AND ($3::text IS NULL OR p.id < $3) ORDER BY p.id DESC LIMIT $4");
@@ -215,14 +210,14 @@ statements! {
     LEDGER_GET = postings!("p.id = $1");
     /// The account of its other line.
     LEDGER_AGAINST = "SELECT account FROM ledger_lines WHERE posting_id = $1 AND account <> 'balance'";
-    /// Account `$1` is where its balance says since then; a row when it has crossed a line.
+    /// Accounts `$1` are where their balances say since then; a row for each that has crossed a line.
     BALANCE_CROSS = "UPDATE ban_balances a SET is_low = n.low, is_spent = n.spent FROM (
             SELECT x.ban_id, x.is_low, x.is_spent, x.balance, b.customer_id, b.mode, b.currency, b.low_balance, b.credit_limit,
                 coalesce(x.balance < b.low_balance, false) AS low,
                 coalesce(CASE WHEN b.mode = 'prepaid' THEN x.balance <= 0 ELSE x.balance + b.credit_limit <= 0 END, false) AS spent
-            FROM ban_balances x JOIN bans b ON b.id = x.ban_id WHERE x.ban_id = $1 FOR UPDATE OF x) n
+            FROM ban_balances x JOIN bans b ON b.id = x.ban_id WHERE x.ban_id = ANY($1::text[]) ORDER BY x.ban_id FOR UPDATE OF x) n
         WHERE a.ban_id = n.ban_id AND (n.low, n.spent) IS DISTINCT FROM (n.is_low, n.is_spent)
-        RETURNING n.customer_id, n.mode, amount_text(n.balance, n.currency) AS balance,
+        RETURNING n.ban_id, n.customer_id, n.mode, amount_text(n.balance, n.currency) AS balance,
             amount_text(n.low_balance, n.currency) AS low_balance, amount_text(n.credit_limit, n.currency) AS credit_limit,
             n.low AND NOT n.is_low AS became_low, n.spent AND NOT n.is_spent AS became_spent";
     /// The balance of an account.
@@ -234,10 +229,4 @@ statements! {
             LATERAL (SELECT coalesce(sum(greatest(l.granted - l.posted, 0)), 0)::bigint AS held FROM credit_leases l
                      WHERE l.ban_id = b.id AND l.granted > l.posted) h
         WHERE b.id = $1";
-    /// Accounts of trunks.
-    BANS_OF_TRUNKS = "SELECT id, ban_id, customer_id FROM trunks WHERE id = ANY($1)";
-    /// Customers of accounts.
-    CUSTOMERS_OF_BANS = "SELECT id, customer_id FROM bans WHERE id = ANY($1)";
-    /// First accounts of customers.
-    BANS_OF_CUSTOMERS = "SELECT customer_id, min(id) FROM bans WHERE customer_id = ANY($1) GROUP BY customer_id";
 }

@@ -333,6 +333,8 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(POOL_CONNECTIONS)
             .acquire_timeout(POOL_WAIT)
+            // A round trip before each transaction; see `begun`.
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         let mut connection = pool.acquire().await?;
@@ -355,7 +357,28 @@ impl Store {
 
     /// Begins a transaction in a scope.
     pub async fn begin(&self, scope: Scope) -> Result<Tx, StoreError> {
-        self.measured(async { self.scoped(self.pool.begin().await?, scope).await }).await
+        let begin = async {
+            match scope {
+                Scope::Operator(_) => {
+                    let inner = self.begun(sql::BEGIN_AS_OPERATOR).await?;
+                    Ok(Tx { inner: Some(inner), scope, owner: None })
+                }
+                Scope::Customer(_) => self.scoped(self.begun(sql::BEGIN).await?, scope).await,
+            }
+        };
+        self.measured(begin).await
+    }
+
+    /// Begins on a connection of the pool. That the server has closed one meanwhile (it was started anew) shows when it is used:
+    /// then the next one is taken, until all that the pool can hold were tried.
+    async fn begun(&self, begin: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut tries = POOL_CONNECTIONS;
+        loop {
+            match self.pool.begin_with(begin).await {
+                Err(e) if tries > 0 && is_closed(&e) => tries -= 1,
+                begun => return Ok(begun?),
+            }
+        }
     }
 
     /// From now on the time until a transaction has begun is counted there. Only the first call counts.
@@ -375,7 +398,7 @@ impl Store {
 
     /// A read-only transaction that sees one moment of all tables.
     pub async fn begin_consistent(&self, scope: Scope) -> Result<Tx, StoreError> {
-        let begin = async { self.scoped(self.pool.begin_with(sql::BEGIN_CONSISTENT).await?, scope).await };
+        let begin = async { self.scoped(self.begun(sql::BEGIN_CONSISTENT).await?, scope).await };
         self.measured(begin).await
     }
 
@@ -406,7 +429,7 @@ impl Store {
 
     /// True when the database answers within the pool's wait.
     pub async fn is_up(&self) -> bool {
-        sqlx::query(sql::PING).execute(&self.pool).await.is_ok()
+        self.begun(sql::BEGIN).await.is_ok()
     }
 
     /// The private cluster, when it is ours.
@@ -523,6 +546,15 @@ impl Notices {
     /// Waits for the next one; false when the connection was lost in between and some may have been missed.
     pub async fn next(&mut self) -> Result<bool, StoreError> {
         Ok(self.0.try_recv().await?.is_some())
+    }
+}
+
+/// The server has closed this connection, or is about to.
+fn is_closed(e: &sqlx::Error) -> bool {
+    match e {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(d) => d.code().is_some_and(|code| code.starts_with("57P")),
+        _ => false,
     }
 }
 

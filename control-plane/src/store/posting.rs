@@ -2,11 +2,11 @@
 //! calls that were posted before their snapshot was at hand.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::Row;
 use warp_model::cdr::{CallRecord, ReleaseSide};
-use warp_model::{PostingId, Wall};
+use warp_model::{CallId, PostingId, Wall};
 
 use super::sql::statements;
 use super::{StoreError, Tx};
@@ -41,8 +41,65 @@ pub struct Before {
     pub paid_by: Option<(String, String)>,
 }
 
+/// What the calls of a batch refer to. What is gone is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Trunks: the account that pays, and the customer.
+    pub trunks: HashMap<String, (String, String)>,
+    /// Accounts: the customer whose each is.
+    pub bans: HashMap<String, String>,
+    /// Customers: the first of their accounts.
+    pub customers: HashMap<String, String>,
+    /// Customers that have an active webhook.
+    pub webhooks: HashSet<String>,
+}
+
+/// Asks for trunks, accounts and customers at once, and which of the customers have webhooks.
+pub async fn known(
+    tx: &mut Tx,
+    trunks: Vec<String>,
+    bans: Vec<String>,
+    customers: Vec<String>,
+) -> Result<Known, StoreError> {
+    let mut known = Known::default();
+    if customers.is_empty() {
+        return Ok(known);
+    }
+    let rows = sqlx::query(BATCH_KNOWN).bind(trunks).bind(bans).bind(customers).fetch_all(tx.db()).await?;
+    for row in &rows {
+        let (kind, id): (&str, String) = (row.try_get(0)?, row.try_get(1)?);
+        match kind {
+            "trunk" => drop(known.trunks.insert(id, (row.try_get(2)?, row.try_get(3)?))),
+            "ban" => drop(known.bans.insert(id, row.try_get(3)?)),
+            "customer" => drop(known.customers.insert(id, row.try_get(2)?)),
+            _ => drop(known.webhooks.insert(id)),
+        }
+    }
+    Ok(known)
+}
+
+/// What is written at the end of a batch: what the calls of each lease (account and epoch) have cost, which snapshots calls refer to
+/// from now on, and where the consumer stands in the log.
+pub async fn end(
+    tx: &mut Tx,
+    leases: &BTreeMap<(String, i64), i64>,
+    snapshots: &[String],
+    (consumer, log, position): (&str, &str, &str),
+) -> Result<(), StoreError> {
+    let query = sqlx::query(BATCH_END)
+        .bind(consumer)
+        .bind(log)
+        .bind(position)
+        .bind(leases.keys().map(|(ban, _)| ban.as_str()).collect::<Vec<_>>())
+        .bind(leases.keys().map(|(_, epoch)| *epoch).collect::<Vec<_>>())
+        .bind(leases.values().copied().collect::<Vec<_>>())
+        .bind(snapshots);
+    tx.run(query).await?;
+    Ok(())
+}
+
 /// Writes calls in one statement; those that were there already are not among what it gives.
-pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<String, Written>, StoreError> {
+pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<CallId, Written>, StoreError> {
     if batch.is_empty() {
         return Ok(HashMap::new());
     }
@@ -100,7 +157,9 @@ pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<Strin
     let rows = query.fetch_all(tx.db()).await?;
     rows.iter()
         .map(|row| {
-            let (id, new): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+            let (id, new): (&str, bool) = (row.try_get(0)?, row.try_get(1)?);
+            let id: CallId =
+                id.parse().map_err(|_| StoreError::Internal(format!("{id} is no id of a call")))?;
             if new {
                 return Ok((id, Written::New));
             }
@@ -124,12 +183,6 @@ pub async fn put_aside(tx: &mut Tx, offset: u64, reason: &str, content: &[u8]) -
     Ok(())
 }
 
-/// Calls refer to these snapshots.
-pub async fn snapshots_used(tx: &mut Tx, ids: &[String]) -> Result<(), StoreError> {
-    tx.run(sqlx::query(SNAPSHOT_USED).bind(ids)).await?;
-    Ok(())
-}
-
 /// Where a consumer stands in a log; `None` = it has not begun there.
 pub async fn cursor(tx: &mut Tx, consumer: &str, log: &str) -> Result<Option<String>, StoreError> {
     let row = sqlx::query(CURSOR_GET).bind(consumer).bind(log).fetch_optional(tx.db()).await?;
@@ -144,16 +197,6 @@ pub async fn cursor_of_before(
 ) -> Result<Option<String>, StoreError> {
     let row = sqlx::query(CURSOR_OF_BEFORE).bind(consumer).bind(topic).fetch_optional(tx.db()).await?;
     Ok(row.map(|r| r.try_get(0)).transpose()?)
-}
-
-/// A consumer of a log stands here now.
-pub async fn set_cursor(
-    tx: &mut Tx,
-    (consumer, log): (&str, &str),
-    position: &str,
-) -> Result<(), StoreError> {
-    tx.run(sqlx::query(CURSOR_SET).bind(consumer).bind(log).bind(position)).await?;
-    Ok(())
 }
 
 /// Snapshots of calls that were not rated again when they were posted, but for those in `known`; 100 at most.
@@ -229,8 +272,20 @@ statements! {
     /// What rating them again said; one array per column.
     RATING_CHECKED = "UPDATE calls SET rating_status = n.verdict FROM unnest($1::text[], $2::text[]) AS n (id, verdict)
         WHERE calls.cdr_id = n.id AND calls.rating_status = 'unchecked'";
-    /// CDRs refer to these snapshots.
-    SNAPSHOT_USED = "UPDATE snapshots SET used = true WHERE id = ANY($1) AND NOT used";
+    /// Trunks `$1`, accounts `$2` and customers `$3` of a batch.
+    BATCH_KNOWN = "SELECT 'trunk', id, ban_id, customer_id FROM trunks WHERE id = ANY($1::text[])
+        UNION ALL SELECT 'ban', id, id, customer_id FROM bans WHERE id = ANY($2::text[])
+        UNION ALL SELECT 'customer', customer_id, min(id), customer_id FROM bans WHERE customer_id = ANY($3::text[]) GROUP BY customer_id
+        UNION ALL SELECT 'webhook', customer_id, NULL, customer_id FROM webhooks
+            WHERE customer_id = ANY($3::text[]) AND status = 'active'";
+    /// The end of a batch, in one round trip: what calls of leases have cost (`$4` to `$6`, one array per column), snapshots that calls
+    /// refer to now (`$7`), and where consumer `$1` stands in log `$2`.
+    BATCH_END = "WITH leases AS (
+            UPDATE credit_leases l SET posted = l.posted + n.cost FROM unnest($4::text[], $5::bigint[], $6::bigint[]) AS n (ban_id, epoch, cost)
+            WHERE l.ban_id = n.ban_id AND l.epoch = n.epoch),
+        used AS (UPDATE snapshots SET used = true WHERE id = ANY($7::text[]) AND NOT used)
+        INSERT INTO log_cursors (consumer, log, position) VALUES ($1, $2, $3)
+        ON CONFLICT (consumer, log) DO UPDATE SET position = excluded.position, updated_at = now()";
     /// A record that cannot be posted; once, however often it is read.
     REJECT_INSERT = "INSERT INTO cdr_rejects (position, reason, content) SELECT $1::text, $2::text, $3::bytea
         WHERE NOT EXISTS (SELECT FROM cdr_rejects WHERE position = $1::text AND content = $3::bytea)";
@@ -238,7 +293,4 @@ statements! {
     CURSOR_GET = "SELECT position FROM log_cursors WHERE consumer = $1 AND log = $2";
     /// Where it stood when there was one cursor per consumer.
     CURSOR_OF_BEFORE = "SELECT position FROM event_cursors WHERE consumer = $1 AND topic = $2";
-    /// It stands here now.
-    CURSOR_SET = "INSERT INTO log_cursors (consumer, log, position) VALUES ($1, $2, $3)
-        ON CONFLICT (consumer, log) DO UPDATE SET position = excluded.position, updated_at = now()";
 }

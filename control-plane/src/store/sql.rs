@@ -61,12 +61,17 @@ BEGIN
     END LOOP;
 END $$";
 
-/// Not prepared: it begins a transaction.
+/// Not prepared, as the next ones: it begins a transaction.
+pub const BEGIN: &str = "BEGIN";
+
+/// Begins one in the scope of an operator, in one round trip: most transactions are of the program itself. Nothing in it is from outside.
+pub const BEGIN_AS_OPERATOR: &str =
+    "BEGIN; SELECT set_config('warp.scope', 'operator', true), set_config('warp.customer_id', '', true)";
+
+/// Begins one that sees one moment of all tables.
 pub const BEGIN_CONSISTENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 statements! {
-    /// Answers when the database does.
-    PING = "SELECT 1";
     /// `$1` = customer or operator, `$2` = customer id. Local to the transaction.
     SET_SCOPE = "SELECT set_config('warp.scope', $1, true), set_config('warp.customer_id', $2, true)";
     /// What the work of one Idempotency-Key can be undone to.

@@ -98,6 +98,12 @@ pub async fn of_customers(tx: &mut Tx, customers: &[String]) -> Result<Vec<Endpo
     tx.all(sqlx::query(WEBHOOKS_OF).bind(customers)).await
 }
 
+/// Whether events are to be handed over, and whether a delivery is due.
+pub async fn look(tx: &mut Tx) -> Result<(bool, bool), StoreError> {
+    let row = sqlx::query(WEBHOOKS_LOOK).fetch_one(tx.db()).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
 /// How far events are handed over, locked until the transaction ends; `None`: somebody else does it now.
 pub async fn cursor(tx: &mut Tx) -> Result<Option<i64>, StoreError> {
     let row = sqlx::query(HANDED_OVER).fetch_optional(tx.db()).await?;
@@ -276,6 +282,10 @@ statements! {
         ON CONFLICT DO NOTHING";
     /// Active webhooks of customers.
     WEBHOOKS_OF = "SELECT id, customer_id, url, events FROM webhooks WHERE customer_id = ANY($1) AND status = 'active'";
+    /// Whether there are events behind what is handed over, and deliveries that are due.
+    WEBHOOKS_LOOK = "SELECT (SELECT position FROM outbox_clock) > (SELECT position FROM webhook_cursor),
+        EXISTS (SELECT FROM webhooks w WHERE w.status = 'active'
+            AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting' AND d.next_at <= now()))";
     /// How far events are handed over.
     HANDED_OVER = "SELECT position FROM webhook_cursor FOR UPDATE SKIP LOCKED";
     /// They are up to here.

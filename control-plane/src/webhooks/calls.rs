@@ -1,10 +1,10 @@
 //! Events of calls: made by the reader of the event log that posts the calls, in its transaction, and only for webhooks that want them.
 //! They are no rows of the outbox: the event log has every call already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use warp_model::EventId;
 use warp_model::cdr::{CallRecord, Outcome};
+use warp_model::{CallId, EventId};
 
 use crate::app::events::EventView;
 use crate::app::events::catalogue::{CallCompleted, CallFailed, Event};
@@ -12,14 +12,19 @@ use crate::store::posting::{Posting, Written, clean};
 use crate::store::types::{Amount, Json, Time};
 use crate::store::{StoreError, Tx};
 
-/// Makes deliveries of the calls of a batch that were written for the first time.
+/// Makes deliveries of the calls of a batch that were written for the first time. Only customers in `wanting` have webhooks.
 pub(crate) async fn told(
     tx: &mut Tx,
     batch: &[&Posting<'_>],
-    written: &HashMap<String, Written>,
+    written: &HashMap<CallId, Written>,
+    wanting: &HashSet<String>,
 ) -> Result<(), StoreError> {
-    let new = |r: &CallRecord| written.get(&r.cdr_id.to_string()) == Some(&Written::New);
-    let records = batch.iter().map(|p| &p.record).filter(|r| r.customer_id.is_some() && new(r));
+    if wanting.is_empty() {
+        return Ok(());
+    }
+    let wants = |r: &CallRecord| r.customer_id.is_some_and(|c| wanting.contains(&c.to_string()));
+    let new = |r: &CallRecord| written.get(&r.cdr_id) == Some(&Written::New);
+    let records = batch.iter().map(|p| &p.record).filter(|r| wants(r) && new(r));
     let events: Vec<EventView> = records.map(event).collect();
     super::insert(tx, &events).await
 }

@@ -76,7 +76,15 @@ async fn look(
     workers: &mut JoinSet<String>,
     busy: &mut HashSet<String>,
 ) -> Result<(), StoreError> {
-    while hand_over(app).await? {}
+    // Most looks find nothing, and cost one question.
+    let mut tx = app.store.begin(Scope::Operator("webhooks")).await?;
+    let (events, deliveries) = rows::look(&mut tx).await?;
+    drop(tx);
+    if events {
+        while hand_over(app).await? {}
+    } else if !deliveries {
+        return Ok(());
+    }
     let room = i64::try_from(WORKERS.saturating_sub(busy.len())).unwrap_or(0);
     if room == 0 {
         return Ok(());
