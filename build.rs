@@ -1,4 +1,5 @@
-//! Tells the program which source it was built from and by which compiler, for `warp_build_info` and `warp version`.
+//! Tells the program which source it was built from and by which compiler, for `warp_build_info` and `warp version`, and embeds the
+//! consoles that `scripts/ui build` left in `ui/dist`. It builds none: what is not there is not embedded (`WARP_UI=off`: never).
 //!
 //! The revision is what `WARP_REVISION` says, else the commit of the checkout, read from the files of git: a build needs no git.
 
@@ -17,6 +18,37 @@ fn main() {
     let told = std::env::var("WARP_REVISION").ok().filter(|r| !r.is_empty());
     let revision = told.or_else(checked_out).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=WARP_REVISION={revision}");
+    consoles();
+}
+
+/// Writes the table of the consoles' files for `src/consoles.rs`.
+fn consoles() {
+    println!("cargo:rerun-if-env-changed=WARP_UI");
+    let var = |name: &str| PathBuf::from(std::env::var_os(name).unwrap_or_default());
+    let (dist, out) = (var("CARGO_MANIFEST_DIR").join("ui/dist"), var("OUT_DIR").join("consoles.rs"));
+    if dist.is_dir() {
+        println!("cargo:rerun-if-changed={}", dist.display());
+    }
+    let off = std::env::var("WARP_UI").is_ok_and(|said| said == "off");
+    let table = if off { None } else { std::fs::read_to_string(dist.join("table.txt")).ok() };
+    let files: String = table.iter().flat_map(|t| t.lines()).filter_map(|line| file(&dist, line)).collect();
+    let text = format!("/// The files of both portals.\nstatic FILES: &[File] = &[{files}];\n");
+    if let Err(why) = std::fs::write(&out, text) {
+        println!("cargo:warning=the consoles are not embedded: {}: {why}", out.display());
+    }
+}
+
+/// A line of the table as a value of Rust; a file that is gone is left out.
+fn file(dist: &Path, line: &str) -> Option<String> {
+    let mut parts = line.split('\t');
+    let (path, kind, tag, lives) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let at = |ending: &str| Some(dist.join(format!("{path}{ending}"))).filter(|p| p.is_file());
+    let (plain, gzip, brotli) = (at("")?, at(".gz")?, at(".br")?);
+    let hashed = lives == "long";
+    Some(format!(
+        "File {{ path: {path:?}, content_type: {kind:?}, tag: {tag:?}, hashed: {hashed}, plain: include_bytes!({plain:?}), \
+         gzip: include_bytes!({gzip:?}), brotli: include_bytes!({brotli:?}) }},"
+    ))
 }
 
 /// The first twelve digits of the commit that is checked out here.

@@ -1,11 +1,12 @@
 //! The composition root as a library, so that whole-stack tests and the binary start the same thing.
 //!
-//! `config` (layers → typed) · `wire` (who gets which handle) · `run` (start, reload, drain, stop) · `launch` (the launch
+//! `config` (layers → typed) · `consoles` (the portals, embedded) · `wire` (who gets which handle) · `run` (start, reload, drain, stop) · `launch` (the launch
 //! contract of load tools) · `cli` (subcommands) · `dev` (the demo world). Absent on purpose: anything that a product does.
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod config;
+mod consoles;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod doctor;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use warp_model::limits;
 use warp_policy::Cidr;
 
+use crate::api::consoles::Consoles;
 use crate::api::limiter::Limit;
 use crate::api::tls::TlsFiles;
 use crate::app::decks::DECK_BYTES;
@@ -58,6 +59,8 @@ pub struct Config {
     pub webhooks: webhooks::send::Settings,
     /// The issuer of the demo world, which answers on our own listener. Never in production: nobody proves anything to it.
     pub dev_issuer: Option<DevIssuerSettings>,
+    /// The portals for browsers; `None`: nothing but the API is served.
+    pub consoles: Option<Consoles>,
 }
 
 /// How long a browser stays signed in. It signs in again at whichever comes first.
@@ -148,6 +151,7 @@ impl Config {
             sessions: SessionLimits::default(),
             webhooks: webhooks::send::Settings::default(),
             dev_issuer: None,
+            consoles: None,
         }
     }
 }

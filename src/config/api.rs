@@ -248,6 +248,7 @@ impl Api {
         out.customer_issuer = config.login.customer();
         out.operator_issuer = config.login.operator();
         out.sessions = config.login.sessions();
+        out.consoles = Some(crate::consoles::ALL);
         out.dev_issuer = config.login.demo(&config.node.data_dir);
         let own = || config.node.data_dir.join("seal.key");
         out.key_file = Some(self.seal_key.as_ref().map_or_else(own, |key| key.0.clone()));

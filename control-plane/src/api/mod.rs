@@ -1,6 +1,7 @@
 //! The HTTP edge: `/api/v1` for customers, `/api/v1/admin` for operators, `/api/docs` for people.
 
 pub mod auth;
+pub mod consoles;
 pub mod edge;
 pub mod endpoint;
 pub mod error;

@@ -49,6 +49,10 @@ pub fn router(app: &Arc<App>) -> Router {
         Some(dev) => router.merge(dev.router()),
         None => router,
     };
+    let router = match app.config.consoles {
+        Some(consoles) => router.merge(consoles.router()),
+        None => router,
+    };
     router
         .fallback(move |headers: HeaderMap| {
             let app = missing.clone();
