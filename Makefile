@@ -4,6 +4,7 @@
 # Installs what is missing, builds the release binary, starts the whole platform with its demo world.
 run:
 	@scripts/bootstrap run
+	@scripts/ui build || echo "ui: the consoles are not built; everything else is there" >&2
 	@scripts/cold-times build cargo build --release --bin warp
 	@./target/release/warp dev $(ARGS)
 

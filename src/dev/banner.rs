@@ -48,7 +48,8 @@ pub(super) fn print(
     }
     println!();
     println!("  API        http://{api}/api/v1/      docs at /api/docs     key  {key}");
-    println!("  Sign in    http://{api}/dev         a person for each role (docs/how-to/access.md)");
+    println!("  Console    http://{api}/console/     customer view; sign in as customer-owner");
+    println!("  Admin      http://{api}/admin/       operator view; sign in as operator-admin");
     println!("  SIP        {sip} udp/tcp             digest demo1001 / {password}");
     println!("  Metrics    http://{ops}/metrics\n");
     println!("{}\n", call_line(world, first));
