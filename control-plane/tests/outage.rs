@@ -101,6 +101,7 @@ fn f_pg_01_a_killed_private_cluster_is_started_again() {
         let names = api.op("GET", "/customers", None).await.data().to_string();
         assert!(names.contains("before") && names.contains("after"), "{names}");
         api.control.stop().await;
+        assert_eq!(pid(), None, "the cluster of a control plane that stopped has stopped too");
         let _ = std::fs::remove_dir_all(data.parent().unwrap());
     });
 }

@@ -493,6 +493,12 @@ mod tests {
         let user = ServiceUser { uid: 65_000, gid: 65_000 };
         assert!(!reachable(&top.path().join("a/b"), &user));
         assert!(reachable(Path::new("/usr/warp"), &user));
+        // A closed folder is reachable for its owner, and for nobody else.
+        let owner = fs::metadata(top.path()).unwrap().uid();
+        assert!(reachable(top.path(), &ServiceUser { uid: owner, gid: 65_000 }));
+        assert!(!reachable(top.path(), &user));
+        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        assert!(reachable(top.path(), &user));
     }
 
     #[test]
