@@ -24,6 +24,7 @@ pub mod lcr;
 pub mod number_plan;
 pub mod numbers;
 pub mod price;
+pub mod public;
 pub mod rate;
 pub mod recorded;
 pub mod refusal;
