@@ -127,7 +127,7 @@ warp() {
     case "$*" in
         "calls tail"*) { timeout 20 "$(type -P warp)" "${args[@]}" || true; } | { read -r first && echo "$first"; } ;;
         # In the background: the job is the server itself, not a shell around it.
-        serve*) exec "$(type -P warp)" "${args[@]}" ;;
+        serve* | launch*) exec "$(type -P warp)" "${args[@]}" ;;
         *) command warp "${args[@]}" ;;
     esac
 }

@@ -64,6 +64,34 @@ fn a_message_goes_to_the_vendor_and_its_receipt_comes_back() {
     assert_eq!((code, rest), (Some(0), vec![]));
 }
 
+/// Status and body of a request.
+fn http(at: std::net::SocketAddr, target: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(at).expect("the door listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("time-out");
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    (text[9..12].parse().expect("a status"), body)
+}
+
+#[test]
+fn jasmins_http_door_is_there_and_logs_no_password() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let smsc = launch(dir.path(), &carrier, &["http=127.0.0.1:0".to_owned(), "log=trace".to_owned()]);
+    let at = smsc.addr("http");
+    assert_eq!(http(at, "/ping"), (200, "Jasmin/PONG".to_owned()));
+    let (status, body) = http(at, "/send?username=foo&password=bar&to=49170&content=by+http");
+    assert!(status == 200 && body.starts_with("Success \""), "{status} {body}");
+    assert_eq!(http(at, "/send?username=foo&password=s3cr3tpw&to=49170&content=x").0, 403);
+    let there = poll_until(Duration::from_secs(20), || carrier.texts().contains_key("by http").then_some(()));
+    assert!(there.is_some(), "{}", smsc.log_tail());
+    let log = std::fs::read_to_string(dir.path().join("smsc.log")).expect("log");
+    assert!(!log.contains("s3cr3tpw") && !log.contains("password="), "a password in the log");
+}
+
 /// What a customer knows of its messages across restarts.
 #[derive(Default)]
 struct Ledger {

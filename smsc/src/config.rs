@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use warp_model::Secret;
+use warp_policy::Cidr;
 use warp_smpp::receipt::IdForm;
 use warp_smpp::session::Timers;
 
@@ -20,10 +21,74 @@ pub struct Config {
     pub vendors: Vec<Vendor>,
     /// The vendor of every message of a customer; `None`: there is no route.
     pub mt_default: Option<usize>,
-    /// The account of every message of a handset; `None`: there is no route.
-    pub mo_default: Option<usize>,
+    /// Who gets every message of a handset; `None`: there is no route.
+    pub mo_default: Option<Destination>,
+    /// Where Jasmin's HTTP API listens; `None`: nowhere. A listener of its own, because its password stands in the query.
+    pub http: Option<SocketAddr>,
+    /// How many parts a text of the HTTP API may have, 1 to 255; more are refused.
+    pub http_parts: usize,
+    /// Who gets messages of handsets by HTTP, by their place.
+    pub http_clients: Vec<HttpClient>,
+    /// How customers are called.
+    pub callbacks: Callbacks,
     /// What is kept and taken at most.
     pub limits: Limits,
+}
+
+impl Config {
+    /// An SMSC of this name that listens nowhere and knows nobody.
+    pub fn new(system_id: &str) -> Config {
+        Config {
+            system_id: system_id.to_owned(),
+            listen: None,
+            accounts: Vec::new(),
+            vendors: Vec::new(),
+            mt_default: None,
+            mo_default: None,
+            http: None,
+            http_parts: 5,
+            http_clients: Vec::new(),
+            callbacks: Callbacks::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Who gets a message of a handset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The binds of the account of this place.
+    Account(usize),
+    /// The HTTP client of this place.
+    Http(usize),
+}
+
+/// An HTTP end that gets messages of handsets, as Jasmin's `httpccm` has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpClient {
+    /// Its name in records; no two have the same.
+    pub name: String,
+    /// Where to, http or https.
+    pub url: String,
+    /// By POST; else by GET.
+    pub post: bool,
+}
+
+/// How customers are called by HTTP.
+#[derive(Clone, Debug)]
+pub struct Callbacks {
+    /// Networks that a URL may lead to besides public addresses (T-HOOK-01).
+    pub networks: Vec<Cidr>,
+    /// The first rest after a call that was not taken; it doubles up to an hour.
+    pub rest: Duration,
+    /// How long a whole call may take.
+    pub time: Duration,
+}
+
+impl Default for Callbacks {
+    fn default() -> Self {
+        Callbacks { networks: Vec::new(), rest: Duration::from_secs(30), time: Duration::from_secs(30) }
+    }
 }
 
 /// The limits of one SMSC, each with its answer when full.
@@ -47,6 +112,12 @@ pub struct Limits {
     pub receipt_wait: Duration,
     /// How long a receipt or message waits for a customer to bind.
     pub keep_for_customer: Duration,
+    /// Connections of the HTTP door: further ones wait to be accepted.
+    pub http_connections: usize,
+    /// Bytes of the body of a request: more are 413.
+    pub http_body: usize,
+    /// How long the head of a request may take, and its body: then 408, or the connection is closed.
+    pub http_patience: Duration,
     /// Bytes that wait for a peer which does not read: then its connection is closed (T-SMS-06).
     pub write_buffer: usize,
 }
@@ -64,6 +135,9 @@ impl Default for Limits {
             validity_max: hours(7 * 24),
             receipt_wait: hours(24),
             keep_for_customer: hours(72),
+            http_connections: 1_024,
+            http_body: 64 << 10,
+            http_patience: Duration::from_secs(10),
             write_buffer: 4 << 20,
         }
     }

@@ -18,7 +18,7 @@ pub mod core;
 pub mod metrics;
 mod server;
 
-pub use config::{Account, Config, InDoubt, Limits, Vendor};
+pub use config::{Account, Callbacks, Config, Destination, HttpClient, InDoubt, Limits, Vendor};
 pub use metrics::Metrics;
 
 use server::Note;
@@ -58,6 +58,7 @@ pub fn queue_options(metrics: EventsMetrics) -> LogOptions {
 /// A running SMSC. Dropping it stops it at once; what was answered is on disk.
 pub struct Smsc {
     address: Option<SocketAddr>,
+    http: Option<SocketAddr>,
     waiting: usize,
     sender: Sender<Note>,
     threads: Vec<JoinHandle<()>>,
@@ -78,6 +79,7 @@ pub fn start(
     let running = server::start(Arc::new(config), topic, metrics, seed)?;
     Ok(Smsc {
         address: running.address,
+        http: running.http,
         waiting: running.waiting,
         sender: running.sender,
         threads: running.threads,
@@ -99,7 +101,14 @@ fn check(config: &Config) -> Result<(), String> {
             return Err(format!("{whose} system_id {id:?} has not 1 to 15 characters"));
         }
     }
-    let places = [(config.mt_default, config.vendors.len()), (config.mo_default, config.accounts.len())];
+    let places = [
+        (config.mt_default, config.vendors.len()),
+        match config.mo_default {
+            Some(Destination::Account(account)) => (Some(account), config.accounts.len()),
+            Some(Destination::Http(client)) => (Some(client), config.http_clients.len()),
+            None => (None, 0),
+        },
+    ];
     if places.iter().any(|(place, count)| place.is_some_and(|p| p >= *count)) {
         return Err("a default route leads to nobody".to_owned());
     }
@@ -110,6 +119,11 @@ impl Smsc {
     /// Where customers bind, with the real port.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where the HTTP door is, with the real port.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// How many messages the queue held at the start.

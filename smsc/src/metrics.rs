@@ -29,8 +29,16 @@ label_enum! {
     pub enum DeliveryResult = "result" { Taken = "taken", Retried = "retried", Refused = "refused", Expired = "expired" }
 }
 label_enum! {
+    /// What came of a call by HTTP.
+    pub enum CallbackResult = "result" { Taken = "taken", Retried = "retried" }
+}
+label_enum! {
     /// Which side of the SMSC a session is on.
     pub enum Peer = "peer" { Customer = "customer", Vendor = "vendor" }
+}
+label_enum! {
+    /// What a request of the HTTP door was answered.
+    pub enum StatusClass = "status" { Success = "2xx", Client = "4xx", Server = "5xx" }
 }
 label_enum! {
     /// What came of a request to bind.
@@ -50,6 +58,10 @@ pub struct Metrics {
     pub receipts: Counters<ReceiptResult>,
     /// Receipts and messages given to customers.
     pub deliveries: Counters<DeliveryResult>,
+    /// Calls of customers by HTTP, by whether they were taken.
+    pub callbacks: Counters<CallbackResult>,
+    /// Requests of the HTTP door, by the class of their status.
+    pub http_requests: Counters<StatusClass>,
     /// Requests to bind, ours and theirs.
     pub binds: Counters<(Peer, BindResult)>,
     /// Messages sent again though the vendor may have them.
@@ -78,6 +90,9 @@ impl Metrics {
             handed: r.counters("warp_smsc_handed_total", "Messages given to vendors, by their answer."),
             receipts: r.counters("warp_smsc_receipts_total", "Receipts of vendors, by what became of them."),
             deliveries: r.counters("warp_smsc_deliveries_total", "Receipts and messages given to customers."),
+            callbacks: r.counters("warp_smsc_callbacks_total", "Calls of customers by HTTP, by outcome."),
+            http_requests: r
+                .counters("warp_smsc_http_requests_total", "Requests of the HTTP door, by status."),
             binds: r.counters("warp_smsc_binds_total", "Requests to bind, of customers and to vendors."),
             possible_duplicates: r.counter(
                 "warp_smsc_possible_duplicates_total",

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use smpp::Carrier;
 use warp_events::EventsMetrics;
-use warp_smsc::{Account, Config, Limits, Metrics, Smsc, Vendor};
+use warp_smsc::{Account, Config, Destination, Metrics, Smsc, Vendor};
 use warp_telemetry::Registry;
 
 /// Calls `check` until it gives a value or the time is over.
@@ -30,13 +30,12 @@ fn poll_until<T>(within: Duration, mut check: impl FnMut() -> Option<T>) -> Opti
 
 fn launch(dir: &Path, carrier: &Carrier) -> (Smsc, SocketAddr) {
     let config = Config {
-        system_id: "WARP".to_owned(),
         listen: Some("127.0.0.1:0".parse().expect("address")),
         accounts: vec![Account::new("foo", "bar")],
         vendors: vec![Vendor::new("SIM", "SIM", "sim", vec![carrier.at])],
         mt_default: Some(0),
-        mo_default: Some(0),
-        limits: Limits::default(),
+        mo_default: Some(Destination::Account(0)),
+        ..Config::new("WARP")
     };
     let options = warp_smsc::queue_options(EventsMetrics::detached());
     let smsc =

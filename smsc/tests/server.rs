@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use smpp::{Carrier, Esme, id_of, text_of};
 use warp_events::{Disk, EventsMetrics, LogOptions};
 use warp_smpp::{Command, Status};
-use warp_smsc::{Account, Config, Limits, Metrics, Smsc, StartError, Vendor};
+use warp_smsc::{Account, Config, Destination, Metrics, Smsc, StartError, Vendor};
 use warp_telemetry::Registry;
 
 /// Calls `check` until it gives a value or the time is over.
@@ -31,13 +31,12 @@ fn poll_until<T>(within: Duration, mut check: impl FnMut() -> Option<T>) -> Opti
 
 fn config(carrier: SocketAddr) -> Config {
     Config {
-        system_id: "WARP".to_owned(),
         listen: Some("127.0.0.1:0".parse().expect("address")),
         accounts: vec![Account::new("foo", "bar")],
         vendors: vec![Vendor::new("SIM", "SIM", "sim", vec![carrier])],
         mt_default: Some(0),
-        mo_default: Some(0),
-        limits: Limits::default(),
+        mo_default: Some(Destination::Account(0)),
+        ..Config::new("WARP")
     }
 }
 

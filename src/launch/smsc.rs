@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use warp_smsc::{Account, Config, Limits, Metrics, Vendor};
+use warp_policy::Cidr;
+use warp_smsc::{Account, Callbacks, Config, Destination, HttpClient, Metrics, Vendor};
 use warp_telemetry::Registry;
 
 use super::settings::Settings;
@@ -19,6 +20,8 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     let smpp: SocketAddr = settings.take("smpp")?.unwrap_or(([127, 0, 0, 1], 2775).into());
     let upstream = upstreams(settings)?;
     let dir: PathBuf = settings.take("dir")?.unwrap_or_else(|| ".warp/smsc".into());
+    let http: Option<SocketAddr> = settings.take("http")?;
+    let mo_http: Option<String> = settings.take("mo_http")?;
     let window = settings.take("window")?;
     match settings.take::<String>("queue")?.as_deref() {
         None | Some("embedded") => {}
@@ -32,15 +35,21 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     let mut vendor = Vendor::new("SIM", "SIM", "sim", upstream.clone());
     vendor.reconnect_max = Duration::from_secs(1);
     vendor.window = window.unwrap_or(vendor.window);
-    let config = Config {
-        system_id: "WARP".to_owned(),
+    let mut config = Config {
+        http,
+        // The ends of a test are on this machine.
+        callbacks: Callbacks { networks: loopback(), ..Callbacks::default() },
         listen: Some(smpp),
         accounts: vec![Account::new("foo", "bar"), slow],
         vendors: vec![vendor],
         mt_default: Some(0),
-        mo_default: Some(0),
-        limits: Limits::default(),
+        mo_default: Some(Destination::Account(0)),
+        ..Config::new("WARP")
     };
+    if let Some(url) = mo_http {
+        config.http_clients = vec![HttpClient { name: "mo".to_owned(), url, post: true }];
+        config.mo_default = Some(Destination::Http(0));
+    }
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     std::fs::create_dir_all(&dir).map_err(|e| Failure::new(format!("dir={}: {e}", dir.display())))?;
     let events = warp_events::EventsMetrics::new(&registry);
@@ -52,12 +61,15 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     let _ops = crate::run::OpsThread::start(ops, &registry, &warp_telemetry::Health::new(&registry))?;
     let addresses: Vec<String> = upstream.iter().map(SocketAddr::to_string).collect();
     let at = smsc.address().unwrap_or(smpp);
-    let pairs = [
+    let mut pairs = vec![
         ("smpp", at.to_string()),
         ("upstream", addresses.join(",")),
         ("queue", "embedded".to_owned()),
         ("waiting", smsc.waiting().to_string()),
     ];
+    if let Some(at) = smsc.http() {
+        pairs.push(("http", at.to_string()));
+    }
     ready("smsc", &pairs)?;
     wait_for_stop(&asks);
     smsc.stop();
@@ -76,6 +88,10 @@ fn upstreams(settings: &mut Settings) -> Result<Vec<SocketAddr>, Failure> {
         return Err(wrong("upstream=IP:PORT is needed".to_owned()));
     }
     Ok(all)
+}
+
+fn loopback() -> Vec<Cidr> {
+    ["127.0.0.0/8", "::1"].iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 fn wrong(what: String) -> Failure {

@@ -16,7 +16,7 @@ pub(crate) enum Act {
     Taken {
         /// The message that was written.
         message: Key,
-        /// The bind that waits for the answer.
+        /// Who waits for the answer.
         waits: Waits,
     },
     /// A handset's message is ours: answer the vendor, and deliver it.
@@ -27,13 +27,15 @@ pub(crate) enum Act {
     Receipt { connection: Key, sequence: u32, data: bool },
 }
 
-/// The bind that waits for a message to be durable, and for which answer.
+/// Who waits for a message to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Waits {
-    pub(crate) connection: Key,
-    pub(crate) sequence: u32,
-    /// data_sm instead of submit_sm.
-    pub(crate) data: bool,
+pub(crate) enum Waits {
+    /// A bind; `data`: for the answer to a data_sm instead of submit_sm.
+    Bind { connection: Key, sequence: u32, data: bool },
+    /// A request of the HTTP door, by its token.
+    Door(u64),
+    /// Nobody: another part of the same message is waited for.
+    Nobody,
 }
 
 /// Whether a record whose write failed is written again.

@@ -11,8 +11,9 @@ use warp_smpp::{Command, Header, State, Status};
 
 use super::Core;
 use super::commit::{Act, Waits};
+use super::jasmin::{Answer, Refusal};
 use super::links::Role;
-use super::message::{Message, NEVER, Step, id_from_text, id_text};
+use super::message::{Callback, Message, NEVER, Step, id_from_text, id_text};
 use super::record::{Direction, Outcome};
 use super::slab::Key;
 use crate::metrics::{BindResult, Peer, Taken};
@@ -49,24 +50,35 @@ impl Core {
         if self.draining || connection.refusal.is_some() {
             return Err(Status::RBINDFAIL);
         }
-        let waits = self.guard.waits_until(source, bind.system_id) > now.mono;
-        let found = self.by_system_id.get(bind.system_id).copied();
-        let password =
-            found.and_then(|at| self.config.accounts.get(at)).map(|a| a.password.reveal().as_bytes());
-        let given = digest(bind.password);
-        let wanted = digest(password.unwrap_or_default());
-        let right = bool::from(given.ct_eq(&wanted)) && found.is_some();
-        if waits || !right {
-            self.guard.failed(source, bind.system_id, now.mono);
-            return Err(Status::RINVPASWD);
-        }
-        let account = found.ok_or(Status::RINVPASWD)?;
+        let account =
+            self.authenticate(source, bind.system_id, bind.password, now).ok_or(Status::RINVPASWD)?;
         let most = self.config.accounts.get(account).map_or(0, |a| a.binds);
         if self.accounts.get(account).is_none_or(|a| a.binds.len() >= most) {
             return Err(Status::RBINDFAIL);
         }
-        self.guard.succeeded(source, bind.system_id);
         Ok(account)
+    }
+
+    /// The account of a name and password, for both doors. `None`: one of them is wrong, or its source has guessed too often.
+    pub(super) fn authenticate(
+        &mut self,
+        source: std::net::IpAddr,
+        name: &[u8],
+        password: &[u8],
+        now: Now,
+    ) -> Option<usize> {
+        let waits = self.guard.waits_until(source, name) > now.mono;
+        let found = self.by_system_id.get(name).copied();
+        let wanted =
+            found.and_then(|at| self.config.accounts.get(at)).map(|a| a.password.reveal().as_bytes());
+        // Compared by digests: how long it takes says nothing of the password.
+        let right = bool::from(digest(password).ct_eq(&digest(wanted.unwrap_or_default())));
+        if waits || !right || found.is_none() {
+            self.guard.failed(source, name, now.mono);
+            return None;
+        }
+        self.guard.succeeded(source, name);
+        found
     }
 
     fn bound(&mut self, key: Key, account: usize, bind: &pdu::Bind<'_>, header: &Header, state: State) {
@@ -120,7 +132,7 @@ impl Core {
                 return self.answer(key, header, error.status);
             }
         };
-        let waits = |data| Waits { connection: key, sequence: header.sequence, data };
+        let waits = |data| Waits::Bind { connection: key, sequence: header.sequence, data };
         match (header.command, read) {
             (Command::SUBMIT_SM, Body::Message(message)) => {
                 if let Err(status) = self.submit(account, &message, waits(false), now) {
@@ -201,6 +213,24 @@ impl Core {
             .bucket
             .take(now.mono)
             .map_err(|_| Status::RTHROTTLED)?;
+        let body = body_of(pdu)?;
+        let flags = (pdu.priority, pdu.registered_delivery);
+        Ok(self.place(account, vendor, flags, &times, body, None, waits, now))
+    }
+
+    /// Puts a message that was checked into the store and the batch. `flags`: priority and registered_delivery.
+    #[allow(clippy::too_many_arguments, reason = "what a message is made of, by both doors")]
+    pub(super) fn place(
+        &mut self,
+        account: usize,
+        vendor: usize,
+        flags: (u8, u8),
+        times: &Times,
+        body: Box<[u8]>,
+        callback: Option<Box<Callback>>,
+        waits: Waits,
+        now: Now,
+    ) -> Key {
         let id = self.new_id(now.wall);
         let key = self.store.insert(Message {
             id,
@@ -211,25 +241,30 @@ impl Core {
             not_before: times.not_before,
             expires: times.expires,
             due: NEVER,
-            priority: pdu.priority.min(3),
-            registered: pdu.registered_delivery,
+            priority: flags.0.min(3),
+            registered: flags.1,
             attempts: 0,
             step: Step::Storing,
             outcome: None,
             carrier_id: None,
             record: 0,
-            body: body_of(pdu)?,
+            body,
+            callback,
         });
         let vendor = self.config.vendors.get(vendor).map_or("", |v| v.name.as_str());
         let account = self.config.accounts.get(account).map_or("", |a| a.system_id.as_str());
         let act = Act::Taken { message: key, waits };
         self.store.write_accepted(key, account.as_bytes(), vendor.as_bytes(), Some(act));
-        Ok(key)
+        key
     }
 
     pub(super) fn answer_submit(&mut self, waits: Waits, message: Key) {
-        let Waits { connection: key, sequence, data } = waits;
         let Some(id) = self.store.get(message).map(|m| m.id) else { return };
+        let (key, sequence, data) = match waits {
+            Waits::Bind { connection, sequence, data } => (connection, sequence, data),
+            Waits::Door(token) => return self.answer_door(token, Answer::Sent(id)),
+            Waits::Nobody => return,
+        };
         let command = if data { Command::DATA_SM } else { Command::SUBMIT_SM };
         let body = Body::MessageId { id: &id_text(id), tlvs: Tlvs::NONE };
         self.write(key, |out| {
@@ -240,7 +275,14 @@ impl Core {
     }
 
     pub(super) fn refuse_submit(&mut self, waits: Waits, status: Status) {
-        let Waits { connection: key, sequence, data } = waits;
+        let (key, sequence, data) = match waits {
+            Waits::Bind { connection, sequence, data } => (connection, sequence, data),
+            Waits::Door(token) => {
+                let why = if status == Status::RMSGQFUL { Refusal::Full } else { Refusal::Storage };
+                return self.answer_door(token, Answer::Refused(why));
+            }
+            Waits::Nobody => return,
+        };
         let command = if data { Command::DATA_SM } else { Command::SUBMIT_SM };
         self.write(key, |out| pdu::reply(out, command, status, sequence));
         self.answered(key);
@@ -291,13 +333,13 @@ fn digest(text: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(text).into()
 }
 
-struct Times {
+pub(super) struct Times {
     not_before: Wall,
     expires: Wall,
 }
 
 /// What can be said of a message without knowing anybody. Errors: the status of the answer.
-fn check(
+pub(super) fn check(
     pdu: &pdu::Message<'_>,
     now: Wall,
     validity: std::time::Duration,

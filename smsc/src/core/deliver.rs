@@ -50,7 +50,11 @@ impl Core {
         message.step = Step::Deliverable;
         message.expires = message.outcome.map_or(message.at, |o| o.at).plus(keep);
         let (account, expires) = (message.account, message.expires);
+        let by_http = message.callback.is_some();
         self.store.set_due(key, expires);
+        if by_http {
+            return self.tell(key);
+        }
         if let Some(account) = self.accounts.get_mut(account) {
             account.queue.push_back(key);
         }

@@ -55,6 +55,61 @@ pub(crate) struct Message {
     pub(crate) record: u64,
     /// The body of its submit_sm or deliver_sm.
     pub(crate) body: Box<[u8]>,
+    /// Who is told of it by HTTP instead of by a bind.
+    pub(crate) callback: Option<Box<Callback>>,
+}
+
+/// Who is told by HTTP, and how far that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Callback {
+    pub(crate) to: To,
+    /// That the vendor took it was told; only level 3 tells more after that.
+    pub(crate) told: bool,
+    /// Calls in a row that were not taken.
+    pub(crate) attempts: u8,
+    /// It is queued, in the air, or rests.
+    pub(crate) busy: bool,
+}
+
+/// Where a message is told by HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    /// News of a message of the HTTP door, at the URL that came with it.
+    Receipts { level: u8, post: bool, url: Box<str> },
+    /// A message of a handset, at the HTTP client of this name.
+    Client(Box<str>),
+}
+
+impl Callback {
+    pub(crate) fn new(to: To) -> Box<Callback> {
+        Box::new(Callback { to, told: false, attempts: 0, busy: false })
+    }
+
+    /// The form of a record: kind, then what it is made of.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match &self.to {
+            To::Receipts { level, post, url } => {
+                let mut out = vec![1, *level, u8::from(*post)];
+                out.extend_from_slice(url.as_bytes());
+                out
+            }
+            To::Client(name) => {
+                let mut out = vec![2];
+                out.extend_from_slice(name.as_bytes());
+                out
+            }
+        }
+    }
+
+    /// Back from [`Callback::encode`]. `None`: there is none, or one that this version does not know.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Box<Callback>> {
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(Box::from);
+        Some(Callback::new(match bytes {
+            [1, level, post, url @ ..] => To::Receipts { level: *level, post: *post != 0, url: text(url)? },
+            [2, name @ ..] => To::Client(text(name)?),
+            _ => return None,
+        }))
+    }
 }
 
 /// Place of an account or vendor that is not configured.
@@ -65,6 +120,9 @@ pub(crate) const NEVER: Wall = Wall(i64::MAX);
 impl Message {
     /// Whether its customer wants to hear of this end (SMPP 3.4 §5.2.17; 3: 5.0 §4.7.21).
     pub(crate) fn wants(&self, state: MessageState) -> bool {
+        if self.callback.is_some() {
+            return true;
+        }
         let delivered = state == MessageState::Delivered;
         self.direction == Direction::Terminated
             && match self.registered & 0x03 {

@@ -6,16 +6,20 @@
 //! ([`Core::durable`]): then answers go out.
 //!
 //! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
-//! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`store`] messages and timers · [`commit`] what waits for the
+//! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
+//! them · [`callbacks`] who is told by HTTP · [`store`] messages and timers · [`commit`] what waits for the
 //! disk · [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
 //!
 //! Invariants: no message is answered or sent on before its record is durable; the record of sending is written before the bytes go; a final
 //! state is never overwritten; an id of an account is nothing to another account.
 
+mod callbacks;
 mod commit;
 mod customer;
 mod deliver;
+mod door;
 mod guard;
+pub mod jasmin;
 mod links;
 mod message;
 mod ready;
@@ -26,6 +30,8 @@ mod slab;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_door;
 #[cfg(test)]
 mod tests_restart;
 #[cfg(test)]
@@ -41,11 +47,13 @@ use std::time::Duration;
 use warp_model::hash::SplitMix;
 use warp_model::{Mono, Now, Wall};
 
+pub use callbacks::Call;
 pub use commit::Batch;
 pub use slab::Key;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use callbacks::Callbacks;
 use commit::Act;
 use deliver::AccountState;
 use guard::Guard;
@@ -91,6 +99,9 @@ pub struct Core {
     parked: Parked,
     outputs: VecDeque<Output>,
     dirty: Vec<Key>,
+    callbacks: Callbacks,
+    /// Answers to requests of the HTTP door, by their token.
+    answers: VecDeque<(u64, jasmin::Answer)>,
     /// Bytes of a closed connection that are still to be sent.
     last_words: Vec<(Key, Vec<u8>)>,
     next_tick: Mono,
@@ -132,6 +143,8 @@ impl Core {
             parked: Parked::default(),
             outputs: VecDeque::new(),
             dirty: Vec::new(),
+            callbacks: Callbacks::default(),
+            answers: VecDeque::new(),
             last_words: Vec::new(),
             next_tick: Mono(0),
             draining: false,
@@ -239,6 +252,7 @@ impl Core {
         while let Some(key) = self.store.pop_due(now.wall) {
             self.on_due(key, now);
         }
+        self.wake_callbacks(now);
     }
 
     /// When to call [`Core::timeout`] at the latest.
@@ -248,7 +262,12 @@ impl Core {
             now.mono + Duration::from_micros(us)
         });
         let paced = self.vendors.iter().filter_map(|v| v.paced_until);
-        due.into_iter().chain(paced).chain([self.next_tick]).min().unwrap_or(self.next_tick)
+        due.into_iter()
+            .chain(paced)
+            .chain(self.callbacks.next_rest())
+            .chain([self.next_tick])
+            .min()
+            .unwrap_or(self.next_tick)
     }
 
     /// All that a wake-up brought was told: sends what can be sent now, to vendors and to customers. The batch is appended after it, and

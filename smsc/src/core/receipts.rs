@@ -12,9 +12,10 @@ use warp_smpp::{Command, Header, Status};
 use super::Core;
 use super::commit::{Act, Kept};
 use super::customer::body_of;
-use super::message::{Message, NEVER, NOBODY, Step};
+use super::message::{Callback, Message, NEVER, NOBODY, Step, To};
 use super::record::{Direction, Outcome, Record};
 use super::slab::Key;
+use crate::config::Destination;
 use crate::metrics::{Metrics, ReceiptResult, Taken};
 
 /// Receipts whose message is not known yet: their response is still to come. Bounded in number and time.
@@ -175,7 +176,7 @@ impl Core {
 
     /// A message of a handset: to the account that it is routed to.
     fn originated(&mut self, key: Key, vendor: usize, header: &Header, pdu: &pdu::Message<'_>, now: Now) {
-        let refusal = match (pdu.payload(), self.config.mo_default) {
+        let refusal = match (pdu.payload(), &self.config.mo_default) {
             (Err(status), _) => Some((status, Taken::Malformed)),
             (Ok(payload), _) if pdu.has_udh() && Udh::split(payload).is_none() => {
                 Some((Status::RINVMSGLEN, Taken::Malformed))
@@ -195,7 +196,14 @@ impl Core {
             Err(status) => return self.answer(key, header, status),
         };
         self.metrics.mobile_originated.inc(Taken::Accepted);
-        let account = self.config.mo_default.unwrap_or(NOBODY);
+        let (account, callback) = match self.config.mo_default {
+            Some(Destination::Account(account)) => (account, None),
+            Some(Destination::Http(client)) => {
+                let client = self.config.http_clients.get(client);
+                (NOBODY, client.map(|c| Callback::new(To::Client(c.name.as_str().into()))))
+            }
+            None => (NOBODY, None),
+        };
         let id = self.new_id(now.wall);
         let message = self.store.insert(Message {
             id,
@@ -214,6 +222,7 @@ impl Core {
             carrier_id: None,
             record: 0,
             body,
+            callback,
         });
         let data = header.command == Command::DATA_SM;
         let act = Act::Originated { message, connection: key, sequence: header.sequence, data };

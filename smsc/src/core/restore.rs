@@ -4,7 +4,7 @@ use warp_model::Now;
 
 use super::Core;
 use super::customer::message_of;
-use super::message::{Message, NEVER, NOBODY, Step};
+use super::message::{Callback, Message, NEVER, NOBODY, Step};
 use super::record::{Direction, Record};
 
 impl Core {
@@ -12,7 +12,7 @@ impl Core {
     pub fn restore(&mut self, number: u64, bytes: &[u8], now: Now) {
         let Some(record) = Record::decode(bytes) else { return };
         match record {
-            Record::Accepted { id, direction, account, vendor, at, not_before, expires, body } => {
+            Record::Accepted { id, direction, account, vendor, at, not_before, expires, body, callback } => {
                 // One that was written again: what follows says the same again.
                 if let Some(key) = self.store.find(id) {
                     self.store.remove(key);
@@ -38,6 +38,7 @@ impl Core {
                     carrier_id: None,
                     record: number,
                     body: body.into(),
+                    callback: Callback::decode(callback),
                 });
                 self.store.restored(key, number);
             }
@@ -52,6 +53,11 @@ impl Core {
             }),
             Record::Retry { id, until, attempts } => self.restored(id, |m| {
                 (m.step, m.not_before, m.attempts) = (Step::Waiting, until, attempts);
+            }),
+            Record::Told { id } => self.restored(id, |m| {
+                if let Some(callback) = &mut m.callback {
+                    callback.told = true;
+                }
             }),
             Record::Final { id, outcome } => self.restored(id, |m| m.outcome = Some(outcome)),
             Record::Done { id } => {
@@ -102,6 +108,7 @@ impl Core {
                         vendor.carried.insert(carrier_id, key);
                     }
                     self.store.set_due(key, due);
+                    self.tell_carried(key);
                 }
                 _ => {
                     message.step = Step::Storing;

@@ -98,6 +98,7 @@ impl Store {
     /// Writes the record that takes a message; the message is given the names that are configured for its places.
     pub(crate) fn write_accepted(&mut self, key: Key, account: &[u8], vendor: &[u8], act: Option<Act>) {
         let Some(m) = self.messages.get(key) else { return };
+        let callback = m.callback.as_ref().map(|c| c.encode()).unwrap_or_default();
         let record = Record::Accepted {
             id: m.id,
             direction: m.direction,
@@ -107,6 +108,7 @@ impl Store {
             not_before: m.not_before,
             expires: m.expires,
             body: &m.body,
+            callback: &callback,
         };
         let kept = if act.is_some() { Kept::Offer } else { Kept::Fact };
         self.commit.add(&record, kept, act);
@@ -123,6 +125,9 @@ impl Store {
         } else if m.step == Step::Waiting {
             let retry = Record::Retry { id: m.id, until: m.not_before, attempts: m.attempts };
             self.commit.add(&retry, Kept::Fact, None);
+        }
+        if m.callback.as_ref().is_some_and(|c| c.told) {
+            self.commit.add(&Record::Told { id: m.id }, Kept::Fact, None);
         }
         if let Some(outcome) = m.outcome {
             self.commit.add(&Record::Final { id: m.id, outcome }, Kept::Fact, None);

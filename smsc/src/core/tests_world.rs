@@ -12,7 +12,7 @@ use warp_smpp::{Command, Header, Status};
 use warp_telemetry::Registry;
 
 use super::{Core, Key, Output};
-use crate::config::{Account, Config, Limits, Vendor};
+use crate::config::{Account, Config, Destination, Vendor};
 use crate::metrics::Metrics;
 
 /// What the other end of a connection has got.
@@ -47,13 +47,11 @@ pub(super) fn config() -> Config {
     let mut slow = Account::new("slow", "bar");
     slow.rate = Some(2);
     Config {
-        system_id: "WARP".to_owned(),
-        listen: None,
         accounts: vec![Account::new("foo", "bar"), slow],
         vendors: vec![Vendor::new("SIM", "SIM", "sim", vec![vendor_at(1)])],
         mt_default: Some(0),
-        mo_default: Some(0),
-        limits: Limits::default(),
+        mo_default: Some(Destination::Account(0)),
+        ..Config::new("WARP")
     }
 }
 

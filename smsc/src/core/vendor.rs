@@ -12,7 +12,7 @@ use super::Core;
 use super::commit::{Act, Kept};
 use super::customer::message_of;
 use super::links::Role;
-use super::message::{NEVER, Step};
+use super::message::{NEVER, Step, To};
 use super::ready::Ready;
 use super::record::{Outcome, Record};
 use super::slab::Key;
@@ -242,8 +242,15 @@ impl Core {
                 Ok(Body::MessageId { id, .. }) => id,
                 _ => b"",
             };
-            let wants = message.wants_any();
-            return if wants { self.carried(vendor, key, id) } else { self.done(key) };
+            if message.wants_any() {
+                return self.carried(vendor, key, id);
+            }
+            if message.callback.is_none() {
+                return self.done(key);
+            }
+            // Who is told by HTTP, and only of this.
+            let outcome = Outcome { state: MessageState::Accepted, error: 0, at: now.wall };
+            return self.finish(key, outcome);
         }
         let status = header.status;
         match verdict(status) {
@@ -292,6 +299,15 @@ impl Core {
         }
         if let Some(vendor) = self.vendors.get_mut(vendor) {
             vendor.carried.insert(carrier_id.into(), key);
+        }
+        self.tell_carried(key);
+    }
+
+    /// The vendor has it: tells who wants both that and the end.
+    pub(super) fn tell_carried(&mut self, key: Key) {
+        let callback = self.store.get(key).and_then(|m| m.callback.as_ref());
+        if callback.is_some_and(|c| !c.told && matches!(c.to, To::Receipts { level: 3, .. })) {
+            self.tell(key);
         }
     }
 
@@ -349,8 +365,11 @@ impl Core {
         let Some(message) = self.store.get_mut(key).filter(|m| m.outcome.is_none()) else { return };
         message.outcome = Some(outcome);
         let (id, vendor, wants) = (message.id, message.vendor, message.wants(outcome.state));
-        if let (Some(carrier_id), Some(vendor)) = (message.carrier_id.take(), self.vendors.get_mut(vendor)) {
-            vendor.carried.remove(&carrier_id);
+        if let (Some(carrier_id), Some(vendor)) = (&message.carrier_id, self.vendors.get_mut(vendor)) {
+            vendor.carried.remove(carrier_id);
+        }
+        if message.callback.is_none() {
+            message.carrier_id = None;
         }
         if !wants {
             return self.done(key);

@@ -1,11 +1,13 @@
-//! Sockets, the clock and the disk around the core: one thread for the core and all connections ([`shard`]), one that syncs
-//! ([`committer`]).
+//! Sockets, the clock and the disk around the core: one thread for the core and all SMPP connections ([`shard`]), one that syncs
+//! ([`committer`]), one for HTTP ([`web`], [`caller`]).
 //!
 //! Invariants: bytes go out after the batch that their round made was appended; a record is told durable when its sync has returned; one
 //! reading of the clock and one write call per connection and wake-up.
 
+mod caller;
 mod committer;
 mod shard;
+mod web;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,13 +15,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
 use warp_events::Topic;
 use warp_net::clock::Clock;
 use warp_net::mailbox::{Sender, mailbox};
 use warp_net::tcp::TcpListener;
 
 use crate::config::Config;
-use crate::core::{Core, StorageFault};
+use crate::core::jasmin::{Answer, Ask};
+use crate::core::{Core, Key, StorageFault};
 use crate::metrics::Metrics;
 use crate::{CONSUMER, StartError};
 use shard::{Parts, Shard};
@@ -31,6 +35,24 @@ pub(crate) enum Note {
     Durable(u64),
     /// Those before this number are not, and will not be.
     Failed(u64, StorageFault),
+    /// A request of the HTTP door, and where its answer goes.
+    Ask {
+        /// Who asks, by address.
+        source: std::net::IpAddr,
+        /// For what.
+        ask: Box<Ask>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// A call to a customer was made.
+    Called {
+        /// Of which message.
+        key: Key,
+        /// As the call had it.
+        lane: usize,
+        /// Whether it was taken.
+        taken: bool,
+    },
     /// Unbind everybody, then end, within this time.
     Drain(Duration),
     /// End the thread.
@@ -39,6 +61,7 @@ pub(crate) enum Note {
 
 pub(crate) struct Running {
     pub(crate) address: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
     pub(crate) waiting: usize,
     pub(crate) sender: Sender<Note>,
     pub(crate) threads: Vec<JoinHandle<()>>,
@@ -50,7 +73,7 @@ pub(crate) fn start(
     metrics: Metrics,
     seed: u64,
 ) -> Result<Running, StartError> {
-    let mut core = Core::new(Arc::clone(&config), metrics, seed);
+    let mut core = Core::new(Arc::clone(&config), metrics.clone(), seed);
     topic.hold(CONSUMER);
     let (waiting, end) = restore(&mut core, &topic)?;
     let listener =
@@ -63,7 +86,19 @@ pub(crate) fn start(
         let (topic, sender) = (topic.clone(), sender.clone());
         thread("smsc-sync", move || committer::run(&topic, &committed, &sender))?
     };
+    let door = config.http.map(http_listener).transpose().map_err(StartError::Io)?;
+    let http = door.as_ref().map(std::net::TcpListener::local_addr).transpose().map_err(StartError::Io)?;
+    let (calls, called) = mpsc::unbounded_channel();
+    let web = web::Web {
+        config: Arc::clone(&config),
+        metrics,
+        sender: sender.clone(),
+        listener: door,
+        calls: called,
+    };
+    let web = thread("smsc-http", move || web.run())?;
     let shard = Shard::new(Parts {
+        calls,
         core,
         topic,
         listener,
@@ -74,7 +109,13 @@ pub(crate) fn start(
     })
     .map_err(StartError::Io)?;
     let shard = thread("smsc", move || shard.run())?;
-    Ok(Running { address, waiting, sender, threads: vec![shard, committer] })
+    Ok(Running { address, http, waiting, sender, threads: vec![shard, committer, web] })
+}
+
+fn http_listener(at: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(at)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use tokio::sync::{mpsc as async_mpsc, oneshot};
 use warp_events::Topic;
 use warp_model::{Mono, Now};
 use warp_net::clock::Clock;
@@ -17,7 +18,8 @@ use warp_net::tcp::{Accepted, FlushOutcome, ReadOutcome, TcpConnection, TcpListe
 
 use super::{Note, fault_of};
 use crate::CONSUMER;
-use crate::core::{Core, Key, Output, StorageFault};
+use crate::core::jasmin::Answer;
+use crate::core::{Call, Core, Key, Output, StorageFault};
 
 /// What the thread is made of; everything that can fail has happened before.
 pub(super) struct Parts {
@@ -28,6 +30,7 @@ pub(super) struct Parts {
     pub(super) commit: mpsc::Sender<u64>,
     pub(super) end: u64,
     pub(super) write_buffer: usize,
+    pub(super) calls: async_mpsc::UnboundedSender<Call>,
 }
 
 pub(super) struct Shard {
@@ -37,6 +40,9 @@ pub(super) struct Shard {
     /// Links whose window was full: they are read again when it is not.
     unread: Vec<Key>,
     buffer: Vec<u8>,
+    /// Where answers to requests of the HTTP door go, by token.
+    asked: HashMap<u64, oneshot::Sender<Answer>>,
+    next_token: u64,
     next_housekeeping: Mono,
     /// Accepting rests until then: there are no descriptors left.
     accept_after: Option<Mono>,
@@ -86,6 +92,8 @@ impl Shard {
             links: HashMap::new(),
             unread: Vec::new(),
             buffer: vec![0; READ],
+            asked: HashMap::new(),
+            next_token: 0,
             next_housekeeping: Mono(0),
             accept_after: None,
             ends_at: None,
@@ -126,10 +134,16 @@ impl Shard {
 
     fn notes(&mut self, stop: &mut bool, now: Now) {
         let Parts { mailbox, core, .. } = &mut self.parts;
-        let ends_at = &mut self.ends_at;
+        let (ends_at, asked, next_token) = (&mut self.ends_at, &mut self.asked, &mut self.next_token);
         mailbox.drain(usize::MAX, |note| match note {
             Note::Durable(number) => core.durable(number, now),
             Note::Failed(below, fault) => core.storage_failed(fault, Some(below)),
+            Note::Ask { source, ask, reply } => {
+                *next_token = next_token.wrapping_add(1);
+                asked.insert(*next_token, reply);
+                core.ask(*next_token, source, &ask, now);
+            }
+            Note::Called { key, lane, taken } => core.called(key, lane, taken, now),
             Note::Drain(at_most) => {
                 *ends_at = Some(now.mono + at_most);
                 core.drain(now);
@@ -299,6 +313,16 @@ impl Shard {
     }
 
     fn outputs(&mut self, now: Now) {
+        while let Some((token, answer)) = self.parts.core.poll_answer() {
+            if let Some(reply) = self.asked.remove(&token) {
+                // Who has gone hears nothing; the message stands all the same.
+                let _ = reply.send(answer);
+            }
+        }
+        while let Some(call) = self.parts.core.poll_call() {
+            // As many as the core has in the air; the other thread lives as long as this one.
+            let _ = self.parts.calls.send(call);
+        }
         while let Some(output) = self.parts.core.poll() {
             match output {
                 Output::Connect(key, remote) => {

@@ -1,0 +1,161 @@
+//! The HTTP door: who asks is checked, and what is sent is taken as a submit_sm is, with the same limits and the same durability.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use warp_model::{Now, Wall};
+use warp_smpp::Status;
+use warp_smpp::pdu::{self, Address};
+use warp_smpp::text::udh::{Concatenation, write_concatenation};
+use warp_smpp::tlv::Tlvs;
+
+use super::Core;
+use super::commit::Waits;
+use super::jasmin::{Answer, Ask, Refusal, Submission, What};
+use super::message::{Callback, To};
+use crate::metrics::Taken;
+
+impl Core {
+    /// A request of the HTTP door. Its answer comes by [`Core::poll_answer`], under this token, at once or when the message is durable.
+    pub fn ask(&mut self, token: u64, source: IpAddr, ask: &Ask, now: Now) {
+        let (user, password) = (ask.who.user.as_bytes(), ask.who.password.reveal().as_bytes());
+        let Some(account) = self.authenticate(source, user, password, now) else {
+            let user = ask.who.user.clone();
+            return self.answers.push_back((token, Answer::Refused(Refusal::Authentication(user))));
+        };
+        let answer = match &ask.what {
+            What::Balance => Answer::Balance,
+            What::Rate(message) if self.config.mt_default.is_some() => {
+                Answer::Rate { parts: message.parts.len() }
+            }
+            What::Rate(_) => Answer::Refused(Refusal::NoRoute),
+            What::Send(message) => {
+                let sent = self.send_parts(token, account, message, now);
+                self.metrics.submits.inc(match &sent {
+                    Ok(()) => Taken::Accepted,
+                    Err(Refusal::Throughput) => Taken::Throttled,
+                    Err(Refusal::Full) => Taken::Full,
+                    Err(_) => Taken::Refused,
+                });
+                match sent {
+                    Ok(()) => return,
+                    Err(Refusal::Source(_)) => Answer::Refused(Refusal::Source(ask.who.user.clone())),
+                    Err(why) => Answer::Refused(why),
+                }
+            }
+        };
+        self.answers.push_back((token, answer));
+    }
+
+    /// The next answer to a request of the HTTP door; drain until `None`.
+    pub fn poll_answer(&mut self) -> Option<(u64, Answer)> {
+        self.answers.pop_front()
+    }
+
+    fn send_parts(
+        &mut self,
+        token: u64,
+        account: usize,
+        message: &Submission,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let limits = self.config.limits;
+        if self.draining {
+            return Err(Refusal::Full);
+        }
+        let config = self.config.accounts.get(account).ok_or(Refusal::Storage)?;
+        if let Some(sources) = &config.sources
+            && !sources.contains(&message.from)
+        {
+            return Err(Refusal::Source(String::new()));
+        }
+        let vendor = self.config.mt_default.ok_or(Refusal::NoRoute)?;
+        if self.store.len().saturating_add(message.parts.len()) > limits.messages {
+            return Err(Refusal::Full);
+        }
+        let validity = message.validity_minutes.map(|minutes| {
+            let asked = Duration::from_secs(u64::from(minutes).saturating_mul(60));
+            warp_smpp::time::absolute(now.wall.plus(asked.min(limits.validity_max)))
+        });
+        let reference = self.random.below(256) as u16;
+        let total = u8::try_from(message.parts.len()).unwrap_or(u8::MAX);
+        let tlvs = Tlvs::parse(&message.tlvs).unwrap_or_default();
+        let mut written = Vec::new();
+        let mut parts = Vec::with_capacity(message.parts.len());
+        for (at, range) in (1u8..).zip(&message.parts) {
+            written.clear();
+            if total > 1 {
+                let place = Concatenation { reference, total, number: at, wide: false };
+                write_concatenation(place, &mut written);
+            }
+            written.extend_from_slice(message.text.get(range.clone()).unwrap_or_default());
+            let last = at == total;
+            let callback = message.receipts.as_ref().filter(|_| last).map(|r| {
+                Callback::new(To::Receipts { level: r.level, post: r.post, url: r.url.as_str().into() })
+            });
+            let pdu = pdu::Message {
+                source: source_of(&message.from),
+                destination: Address { ton: 1, npi: 1, text: message.to.as_bytes() },
+                esm_class: if total > 1 { 0x40 } else { 0 },
+                priority: message.priority,
+                schedule: message.schedule.as_bytes(),
+                validity: validity.as_ref().map_or(&[][..], |v| &v[..]),
+                // The last part stands for the whole, as in Jasmin.
+                registered_delivery: u8::from(
+                    callback.is_some() && message.receipts.as_ref().is_some_and(|r| r.level > 1),
+                ),
+                data_coding: message.coding,
+                short_message: &written,
+                tlvs,
+                ..pdu::Message::default()
+            };
+            let times = super::customer::check(&pdu, now.wall, limits.validity, limits.validity_max)
+                .map_err(|status| wrong(status, message))?;
+            let body = super::customer::body_of(&pdu).map_err(|status| wrong(status, message))?;
+            parts.push((pdu.registered_delivery, times, body, callback));
+        }
+        // Last, so that what is refused for another reason costs no token. One for a message, however long.
+        let state = self.accounts.get_mut(account).ok_or(Refusal::Storage)?;
+        state.bucket.take(now.mono).map_err(|_| Refusal::Throughput)?;
+        let count = parts.len();
+        for (at, (registered, times, body, callback)) in (1usize..).zip(parts) {
+            let waits = if at == count { Waits::Door(token) } else { Waits::Nobody };
+            self.place(account, vendor, (message.priority, registered), &times, body, callback, waits, now);
+        }
+        Ok(())
+    }
+
+    /// A message of the door is durable, or refused.
+    pub(super) fn answer_door(&mut self, token: u64, answer: Answer) {
+        self.answers.push_back((token, answer));
+    }
+}
+
+/// What a status of the checks means for who speaks HTTP.
+fn wrong(status: Status, message: &Submission) -> Refusal {
+    let (name, value) = match status {
+        Status::RINVSCHED => ("sdt", message.schedule.clone()),
+        Status::RINVEXPIRY => ("validity-period", message.validity_minutes.unwrap_or(0).to_string()),
+        Status::RINVSRCADR => ("from", message.from.clone()),
+        Status::RINVDSTADR => ("to", message.to.clone()),
+        other => return Refusal::Argument(format!("The message is refused: {other}.")),
+    };
+    Refusal::Argument(format!("Argument [{name}] has an invalid value: [{value}]."))
+}
+
+/// The kind of a sender: letters, a short code, or a number of the world.
+fn source_of(from: &str) -> Address<'_> {
+    let digits = from.strip_prefix('+').unwrap_or(from);
+    let (ton, npi) = match digits.len() {
+        0 => (0, 0),
+        _ if !digits.bytes().all(|b| b.is_ascii_digit()) => (5, 0),
+        1..=6 => (0, 1),
+        _ => (1, 1),
+    };
+    Address { ton, npi, text: if ton == 5 { from } else { digits }.as_bytes() }
+}
+
+/// Seconds of a day and more are cut off: what is said of a time is a minute.
+pub(super) fn minute(at: Wall) -> String {
+    String::from_utf8_lossy(&warp_smpp::time::of_receipt(at)).into_owned()
+}
