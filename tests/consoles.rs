@@ -3,59 +3,10 @@
 
 mod stack;
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Command;
 
-use stack::{poll_until, signal_pid, tail};
-
-/// A demo world of its own.
-struct Dev {
-    child: Child,
-    url: String,
-    _dir: tempfile::TempDir,
-}
-
-impl Dev {
-    fn start() -> Dev {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let log = dir.path().join("stderr.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_warp"))
-            .args(["dev", "--json", "--cps", "10"])
-            .current_dir(dir.path())
-            .env_remove("DATABASE_URL")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).expect("log"))
-            .spawn()
-            .expect("warp dev starts");
-        let stdout = child.stdout.take().expect("piped");
-        let (tx, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = tx.send(line);
-            }
-        });
-        let said: Option<serde_json::Value> = poll_until(Duration::from_secs(90), || {
-            lines.try_recv().ok().and_then(|line| serde_json::from_str(&line).ok())
-        });
-        let said = said.unwrap_or_else(|| panic!("no banner\n{}", tail(&log)));
-        let url = said["api"].as_str().expect("where the API is").trim_end_matches("/api/v1/").to_owned();
-        Dev { child, url, _dir: dir }
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        signal_pid(self.child.id(), "TERM");
-        if poll_until(Duration::from_secs(20), || self.child.try_wait().ok().flatten()).is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
+use stack::dev::DevWorld;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -90,7 +41,7 @@ fn get(url: &str) -> (u16, String, String) {
 
 #[test]
 fn t_web_01_a_browser_walks_both_portals_and_their_journeys() {
-    let dev = Dev::start();
+    let dev = DevWorld::start(10);
     // With or without the consoles in it, the program answers.
     let (status, policy, page) = get(&format!("{}/console/", dev.url));
     assert_eq!(status, 200);
