@@ -205,7 +205,7 @@ fn t_sip_06_what_was_spent_today_survives_a_restart_and_counts_once() {
     for n in 0..10 {
         journal.append(&JournalRecord::Ended(call(n, today, Some(100)))).unwrap();
     }
-    // Not today, not answered, and the end that recovery wrote of a call of today.
+    // Not today, not answered, and not over.
     journal.append(&JournalRecord::Ended(call(20, yesterday, Some(1_000_000)))).unwrap();
     journal.append(&JournalRecord::Ended(call(21, today, None))).unwrap();
     journal.append(&JournalRecord::Answered(call(22, today, None))).unwrap();
@@ -237,6 +237,37 @@ fn t_sip_06_what_was_spent_today_survives_a_restart_and_counts_once() {
     // The journals are gone: all of it is in the log.
     drop(journal);
     assert_eq!(spend(&topic(&log, 1 << 20)), [(0, 507), (1, 500)]);
+}
+
+/// A call that was cut off by the crash costs what recovery says it costs, and that counts like any other price of the day.
+#[test]
+fn t_sip_06_the_price_of_a_call_that_a_crash_cut_off_counts_for_the_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let journals = dir.path().join("journal");
+    let topic = topic(&dir.path().join("log"), 1 << 20);
+    let today = now();
+    let mut journal = Journal::open(&journals, 0, options(1 << 20)).unwrap();
+    journal.append(&JournalRecord::Ended(call(0, today, Some(100)))).unwrap();
+    for n in [2, 4] {
+        journal.append(&JournalRecord::Answered(call(n, today, None))).unwrap();
+    }
+    // One of them ended, and the process died before the other one did.
+    journal.append(&JournalRecord::Ended(call(4, today, Some(1_000)))).unwrap();
+    drop(journal);
+    let mut priced = Vec::new();
+    let recovered = recover(&journals, &options(1 << 20), &mut |call| {
+        priced.push(call.cdr_id);
+        call.rating = Some(CallRating { sell: side(20_000), buy: side(1), margin: None });
+    })
+    .unwrap();
+    assert_eq!((recovered.calls.len(), priced), (1, vec![CallId::new(today, 2)]));
+    for _ in 0..2 {
+        let mut copier = copier(&journals, &topic);
+        copier.look().unwrap();
+        assert_eq!(sums(&copier.spent()), [(0, 21_100)]);
+    }
+    let ends = records(&topic).into_iter().filter(|r| r.recovered).count();
+    assert_eq!(ends, 1);
 }
 
 /// Who takes the end of the topic for the end of what a dead process did must wait until its journals were read.
