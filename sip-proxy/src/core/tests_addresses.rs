@@ -63,6 +63,8 @@ fn all_addresses_of_a_vendor_come_before_the_next_vendor() {
     let ok = w.to(CUSTOMER);
     w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
     assert!(w.to(THIRD).starts_with("ACK "));
+    w.wait(61_000);
+    w.take();
     w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
     assert!(w.to(THIRD).starts_with("BYE "));
     let r = &w.ended[0];
@@ -71,7 +73,7 @@ fn all_addresses_of_a_vendor_come_before_the_next_vendor() {
         [(408, "no_response"), (503, "transport_error"), (200, "answered")]
     );
     assert_eq!((r.vendor_id.unwrap().as_u128(), r.route_rank), (1, Some(1)));
-    assert!(r.rating.is_some());
+    one_record(&w, 1, 61, 11_000_000, 1_100_000);
     w.nothing_is_left();
 
     // All of them are out of service: then the next vendor, and the trunk has failed once.

@@ -142,6 +142,8 @@ fn each_try_has_a_new_number_and_both_sides_stay_consistent() {
     w.give(CUSTOMER, &reply(&theirs, "200 OK", "", CUSTOMER, "", ""));
     w.take();
     // A BYE that is challenged: the vendor's leg must not stay up.
+    w.wait(61_000);
+    w.take();
     w.give(CUSTOMER, &in_dialog("BYE", &ok, 4, "", ""));
     let bye = w.to(V1);
     assert_eq!(line(&bye, "CSeq"), "6 BYE");
@@ -154,6 +156,7 @@ fn each_try_has_a_new_number_and_both_sides_stay_consistent() {
     assert!(done.starts_with("SIP/2.0 200 ") && line(&done, "CSeq") == "4 BYE", "{done}");
     w.nothing_is_left();
     assert_eq!((w.ended.len(), w.ended[0].legs.len(), w.ended[0].legs[0].sip_code), (1, 1, 200));
+    one_record(&w, 1, 61, 11_000_000, 1_100_000);
 }
 
 /// kamailio#919, drachtio-server#190, sipsorcery#477: nothing was challenged but the BYE, and by a UAS (401).
@@ -162,6 +165,10 @@ fn a_bye_or_reinvite_alone_may_be_challenged() {
     for (method, sdp) in [("BYE", ""), ("INVITE", SDP), ("UPDATE", SDP), ("INFO", "")] {
         let mut w = World::new(true, with_credentials);
         let (ok, _) = answered(&mut w, SDP);
+        if method == "BYE" {
+            w.wait(61_000);
+            w.take();
+        }
         w.give(CUSTOMER, &in_dialog(method, &ok, 2, "", sdp));
         let first = w.to(V1);
         assert_eq!(line(&first, "CSeq"), format!("2 {method}"));
@@ -172,6 +179,14 @@ fn a_bye_or_reinvite_alone_may_be_challenged() {
         w.give(V1, &reply(&second, "200 OK", "", V1, "", sdp));
         let done = w.to(CUSTOMER);
         assert!(done.starts_with("SIP/2.0 200 ") && line(&done, "CSeq") == format!("2 {method}"), "{done}");
+        match method {
+            "BYE" => one_record(&w, 1, 61, 11_000_000, 1_100_000),
+            "INVITE" => {
+                w.give(CUSTOMER, &in_dialog("ACK", &ok, 2, "", ""));
+                hangs_up(&mut w, &ok, 3, 1);
+            }
+            _ => hangs_up(&mut w, &ok, 3, 1),
+        }
     }
 }
 
@@ -245,7 +260,25 @@ fn stale_nonces_are_answered_and_wrong_credentials_are_not() {
     }
     w.give(V1, &challenge(&at_v, "407 Proxy Authentication Required", "n4", ", stale=true"));
     let sent = w.take();
-    assert!(sent.iter().any(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")), "{sent:?}");
+    let (_, next) =
+        sent.iter().find(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")).expect("the next");
+    w.give(V2, &reply(next, "200 OK", "bt", V2, "", SDP));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    hangs_up(&mut w, &ok, 2, 2);
+
+    // The second stale one is accepted: the vendor that was asked first carries the call, once.
+    let mut w = World::new(true, with_credentials);
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let mut at_v = w.to(V1);
+    for stale in ["", ", stale=true"] {
+        w.give(V1, &challenge(&at_v, "407 Proxy Authentication Required", &format!("n{stale}"), stale));
+        at_v = at_vendor(&mut w);
+    }
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    hangs_up(&mut w, &ok, 2, 1);
 
     let mut w = World::new(true, with_credentials);
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));

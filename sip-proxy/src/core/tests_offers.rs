@@ -55,6 +55,7 @@ fn an_sdp_in_an_ack_that_owes_none_is_ignored() {
     assert!(body(&w.to(V1)).is_empty());
     assert!(w.questions().is_empty());
     assert_eq!((w.core.live_calls(), w.ended.len()), (1, 0));
+    hangs_up(&mut w, &ok, 3, 1);
 }
 
 #[test]
@@ -159,6 +160,7 @@ fn an_answer_with_fewer_or_more_sections_is_made_to_fit() {
     w.give(CUSTOMER, &inside("ACK", &ok, true, "a4", "", NEW).replace("1 ACK", "4 ACK"));
     assert_eq!(body(&w.to(V1)), format!("relay:{NEW}m=video 0 RTP/AVP 96\r\n"));
     assert_eq!(w.core.live_calls(), 1);
+    hangs_up(&mut w, &ok, 5, 1);
 }
 
 fn restored(w: &mut World) -> Vec<(String, String)> {
@@ -237,6 +239,7 @@ fn of_crossing_offers_the_accepted_one_counts() {
         w.give(to, &reply(&text, "491 Request Pending", "", to, "", ""));
     }
     assert_eq!(restored(&mut w), [("offer".into(), NEW.into()), ("answer".into(), SDP.into())]);
+    hangs_up(&mut w, &ok, 7, 1);
 }
 
 /// An answer that the relay refuses does not end a call that had media before.
@@ -320,5 +323,12 @@ fn a_lost_ack_is_repaired_between_udp_and_tcp_both_ways() {
             assert!(line(&ack, "Via").starts_with(&format!("SIP/2.0/{} ", vendor.token())));
         }
         assert_eq!((w.core.live_calls(), w.answered.len(), w.ended.len()), (1, 1, 0));
+        w.wait(59_500);
+        w.take();
+        give(&mut w, CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
+        let bye = w.to(V1);
+        give(&mut w, V1, &reply(&bye, "200 OK", "", &contact, "", ""));
+        assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+        one_record(&w, 1, 61, 11_000_000, 1_100_000);
     }
 }

@@ -50,8 +50,11 @@ fn targets(w: &mut World, ok: &str) -> [String; 3] {
         w.give(PBX, &inside(method, ok, true, method, "", "").replace(CUSTOMER, PBX));
         out.push(sent(w, method));
     }
+    w.wait(61_000);
+    w.take();
     w.give(SBC, &inside("BYE", ok, false, "bye", "", "").replace(V1, SBC));
     out.push(sent(w, "BYE"));
+    one_record(w, 1, 61, 11_000_000, 1_100_000);
     out.try_into().unwrap()
 }
 
@@ -132,9 +135,14 @@ fn t_sip_11_another_node_of_a_vendor_may_speak_when_it_is_listed() {
         let mut w =
             World::new(false, |d| d.vendor_trunks[0].signalling_ips = vec!["203.0.113.77".parse().unwrap()]);
         let (ok, _) = answered(&mut w, "");
+        w.wait(61_000);
+        w.take();
         w.give(node, &inside("BYE", &ok, false, "bye", "", ""));
         assert_eq!(w.ended.len(), usize::from(believed), "{node}");
         assert_eq!(w.take().iter().any(|(_, t)| t.starts_with("SIP/2.0 481 ")), !believed);
+        if believed {
+            one_record(&w, 1, 61, 11_000_000, 1_100_000);
+        }
     }
 }
 
@@ -199,6 +207,18 @@ fn a_vendors_redirection_never_reaches_the_customer() {
     );
     assert_eq!(w.ended.len(), 1);
     assert!(w.ended[0].legs.iter().all(|l| (301..=302).contains(&l.sip_code)));
+    assert!(w.answered.is_empty() && w.ended[0].rating.is_none() && w.ended[0].duration_ms == 0);
+
+    // The next vendor answers: its call, at its price.
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", ""));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "302 Moved Temporarily", "x", V1, secret, ""));
+    let at_v = w.take().into_iter().find(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")).unwrap().1;
+    w.give(V2, &reply(&at_v, "200 OK", "bt", V2, "", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    hangs_up(&mut w, &ok, 2, 2);
 }
 
 /// A closed connection costs what it carried: the index gives those calls and transactions, and is empty when they are gone.

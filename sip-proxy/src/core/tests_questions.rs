@@ -54,6 +54,8 @@ fn a_bye_on_the_heels_of_a_200_ends_the_call() {
     assert_eq!((w.answered.len(), w.ended.len()), (1, 1));
     assert_eq!(w.ended[0].release_side, ReleaseSide::Callee);
     assert_eq!((w.ended[0].internal_code.as_str(), w.ended[0].sip_code), ("", 200));
+    // It was answered and is over in the same moment: an answered call costs its first increment, or nothing when it has no time.
+    one_record(&w, 1, 0, 1_000_000, 100_000);
 }
 
 #[test]
@@ -67,6 +69,18 @@ fn a_reinvite_before_the_ack_goes_to_the_caller() {
     say(&mut w, "v=1\r\n");
     let again = w.to(CUSTOMER);
     assert!(again.starts_with("INVITE ") && body(&again) == "v=1\r\n", "{again}");
+    // The call goes on by it, and is one call.
+    w.relay = true;
+    let first = sent.iter().find(|s| s.starts_with(CUSTOMER)).expect("the 200 of the first INVITE");
+    assert!(first.ends_with("SIP/2.0 200"), "{first}");
+    w.give(CUSTOMER, &reply(&again, "200 OK", "", CUSTOMER, "", SDP));
+    assert!(w.to(V1).starts_with("SIP/2.0 200 "));
+    w.give(V1, &from_vendor("ACK", &at_v, "r2", "", "").replace("CSeq: 1", "CSeq: 2"));
+    assert!(w.to(CUSTOMER).starts_with("ACK "));
+    let ok = reply(&at_v, "200 OK", "bt", V1, "", "");
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "a1", "", ""));
+    assert!(w.to(V1).starts_with("ACK "));
+    hangs_up(&mut w, &ok, 2, 1);
 }
 
 /// Behind a request that itself asks, the next ones wait on; nothing overtakes.
@@ -129,9 +143,12 @@ fn prack_of_each_of_several_early_dialogs_finds_its_callee() {
     assert!(w.take().iter().all(|(to, t)| *to == addr("203.0.113.1:5081") && t.starts_with("ACK ")));
     w.give(CUSTOMER, &inside("PRACK", &rings[0], true, "p9", "RAck: 2 1 INVITE\r\n", ""));
     assert!(w.to(CUSTOMER).starts_with("SIP/2.0 481 "));
+    w.wait(61_000);
+    w.take();
     w.give(CUSTOMER, &inside("BYE", &ok, true, "bye", "", ""));
     assert!(w.take().iter().any(|(to, t)| *to == addr("203.0.113.1:5081") && t.starts_with("BYE ")));
     w.nothing_is_left();
+    one_record(&w, 1, 61, 11_000_000, 1_100_000);
 }
 
 /// An early dialog of a vendor that failed is over with it.

@@ -382,6 +382,43 @@ pub(super) fn answered(w: &mut World, sdp: &str) -> (String, String) {
     (ok, at_v)
 }
 
+/// What a call must have cost: its vendor, the whole seconds that it lasted, and what is charged on both sides, in nanos.
+pub(super) fn billed(record: &CallRecord, vendor: u128, seconds: u64, price: i64, cost: i64) {
+    let rating = record.rating.as_ref().unwrap_or_else(|| panic!("not rated: {record:#?}"));
+    assert_eq!(
+        (
+            record.vendor_id.map(|v| v.as_u128()),
+            record.duration_ms / 1_000,
+            rating.sell.charge.0,
+            rating.buy.charge.0
+        ),
+        (Some(vendor), seconds, price, cost),
+        "vendor, seconds, price and cost of {record:#?}"
+    );
+    assert_eq!((record.outcome, record.sip_code), (warp_model::cdr::Outcome::Answered, 200));
+}
+
+/// Exactly one call was answered, and it has exactly one record, which says what it must ([`billed`]).
+pub(super) fn one_record(w: &World, vendor: u128, seconds: u64, price: i64, cost: i64) {
+    let [record] = w.ended.as_slice() else { panic!("one record: {:#?}", w.ended) };
+    assert!(!w.answered.is_empty() && w.answered.iter().all(|r| r.cdr_id == record.cdr_id), "one answer");
+    billed(record, vendor, seconds, price, cost);
+}
+
+/// The caller hangs up after 61 seconds more, at this CSeq, and the callee agrees. The one record says so: 66 seconds are billed, at
+/// 0.01 a minute and a thousandth of it per rank of the vendor.
+pub(super) fn hangs_up(w: &mut World, ok: &str, cseq: u32, vendor: u128) {
+    w.wait(61_000);
+    w.take();
+    let bye = inside("BYE", ok, true, "hangs-up", "", "").replace("CSeq: 2", &format!("CSeq: {cseq}"));
+    w.give(CUSTOMER, &bye);
+    let (to, bye) = w.take().into_iter().find(|(_, t)| t.starts_with("BYE ")).expect("the BYE goes on");
+    w.give(&to.to_string(), &reply(&bye, "200 OK", "", &to.to_string(), "", ""));
+    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "));
+    let cost = [0, 1_100_000, 2_200_000, 3_300_000][usize::try_from(vendor).unwrap()];
+    one_record(w, vendor, 61, 11_000_000, cost);
+}
+
 /// The record of a call that was refused.
 pub(crate) fn ended_record() -> JournalRecord {
     let mut w = World::new(false, |_| ());
