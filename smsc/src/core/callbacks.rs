@@ -126,7 +126,7 @@ impl Core {
                 let place = self.config.http_clients.iter().position(|c| c.name == **name).unwrap_or(0);
                 accounts.saturating_add(1).saturating_add(place)
             }
-            _ => message.account.min(accounts),
+            _ => message.account().min(accounts),
         }
     }
 
@@ -205,7 +205,7 @@ impl Core {
     /// `id`, `level`, `message_status`, `connector`; of an end also what its receipt says.
     fn news(&self, message: &Message, level: u8, told: bool) -> String {
         let id = id_text(message.id);
-        let vendor = self.config.vendors.get(message.vendor).map_or("", |v| v.name.as_str());
+        let vendor = self.config.vendors.get(message.vendor()).map_or("", |v| v.name.as_str());
         let first = level == 1 || (level == 3 && !told);
         if first {
             let status = match message.outcome.filter(|_| refused(message)) {
@@ -257,7 +257,7 @@ impl Core {
         let text =
             if pdu.has_udh() { Udh::split(payload).map_or(payload, |(_, text)| text) } else { payload };
         let id = id_text(message.id);
-        let vendor = self.config.vendors.get(message.vendor).map_or("", |v| v.name.as_str());
+        let vendor = self.config.vendors.get(message.vendor()).map_or("", |v| v.name.as_str());
         let (priority, coding) = (pdu.priority.to_string(), pdu.data_coding.to_string());
         let binary = warp_model::hex::encode(text);
         let pairs: [(&str, &[u8]); 9] = [

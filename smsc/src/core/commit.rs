@@ -23,6 +23,8 @@ pub(crate) enum Act {
     Originated { message: Key, connection: Key, sequence: u32, data: bool },
     /// A message is over: its customer may hear of it.
     Over { message: Key },
+    /// Another form of a message is kept: it takes the place of the old one, if that still waits.
+    Replaced { message: Key, form: usize, connection: Key, sequence: u32 },
     /// A vendor's receipt is kept: answer it.
     Receipt { connection: Key, sequence: u32, data: bool },
 }

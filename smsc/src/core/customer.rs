@@ -13,7 +13,7 @@ use super::Core;
 use super::commit::{Act, Waits};
 use super::jasmin::{Answer, Refusal};
 use super::links::Role;
-use super::message::{Callback, Message, NEVER, Step, id_from_text, id_text};
+use super::message::{Callback, Message, NEVER, Places, Step, id_from_text, id_text};
 use super::record::{Direction, Outcome};
 use super::slab::Key;
 use crate::metrics::{BindResult, Peer, Taken};
@@ -81,13 +81,13 @@ impl Core {
         found
     }
 
-    fn bound(&mut self, key: Key, account: usize, bind: &pdu::Bind<'_>, header: &Header, state: State) {
-        let Some(config) = self.config.accounts.get(account) else { return };
+    fn bound(&mut self, key: Key, place: usize, bind: &pdu::Bind<'_>, header: &Header, state: State) {
+        let Some(config) = self.config.accounts.get(place) else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.role = Role::Customer(account);
+        connection.role = Role::Customer(place);
         connection.session.configure(config.timers, config.delivery_window, config.window);
         connection.session.bound(state);
-        if let Some(account) = self.accounts.get_mut(account) {
+        if let Some(account) = self.accounts.get_mut(place) {
             account.binds.push(key);
         }
         self.metrics.binds.inc((Peer::Customer, BindResult::Bound));
@@ -106,6 +106,7 @@ impl Core {
             pdu::header_only(&mut connection.out, command, Status::ROK, sequence);
         }
         self.write(key, |_| ());
+        self.wake_account(place);
     }
 
     pub(super) fn customer_lost(&mut self, account: usize, key: Key) {
@@ -159,7 +160,12 @@ impl Core {
                 let status = self.cancel(account, &cancel, now);
                 self.answer(key, header, status);
             }
-            // submit_multi and replace_sm are known, and not offered.
+            (Command::REPLACE_SM, Body::Replace(replace)) => {
+                if let Err(status) = self.replace(key, account, header.sequence, &replace, now) {
+                    self.answer(key, header, status);
+                }
+            }
+            // submit_multi is known, and not offered.
             _ => self.answer(key, header, Status::RINVCMDID),
         }
     }
@@ -235,8 +241,7 @@ impl Core {
         let key = self.store.insert(Message {
             id,
             direction: Direction::Terminated,
-            account,
-            vendor,
+            places: Places::new(account, vendor),
             at: now.wall,
             not_before: times.not_before,
             expires: times.expires,
@@ -289,10 +294,10 @@ impl Core {
     }
 
     /// The message of this id, when it is of this account (T-SMS-07): that another account has it is told to nobody.
-    fn own(&self, account: usize, id: &[u8]) -> Option<Key> {
+    pub(super) fn own(&self, account: usize, id: &[u8]) -> Option<Key> {
         let key = self.store.find(id_from_text(id)?)?;
         let message = self.store.get(key)?;
-        (message.account == account && message.direction == Direction::Terminated).then_some(key)
+        (message.account() == account && message.direction == Direction::Terminated).then_some(key)
     }
 
     fn query(&mut self, key: Key, account: usize, header: &Header, query: &pdu::Query<'_>) {
@@ -334,8 +339,8 @@ fn digest(text: &[u8]) -> [u8; 32] {
 }
 
 pub(super) struct Times {
-    not_before: Wall,
-    expires: Wall,
+    pub(super) not_before: Wall,
+    pub(super) expires: Wall,
 }
 
 /// What can be said of a message without knowing anybody. Errors: the status of the answer.

@@ -28,11 +28,19 @@ pub(super) struct AccountState {
     pub(super) binds: Vec<Key>,
     turn: usize,
     pub(super) queue: VecDeque<Key>,
+    /// The next round looks at it.
+    pub(super) woken: bool,
 }
 
 impl AccountState {
     pub(super) fn new(config: &Account) -> AccountState {
-        AccountState { bucket: Bucket::new(config.rate), binds: Vec::new(), turn: 0, queue: VecDeque::new() }
+        AccountState {
+            bucket: Bucket::new(config.rate),
+            binds: Vec::new(),
+            turn: 0,
+            queue: VecDeque::new(),
+            woken: false,
+        }
     }
 }
 
@@ -49,14 +57,35 @@ impl Core {
         }
         message.step = Step::Deliverable;
         message.expires = message.outcome.map_or(message.at, |o| o.at).plus(keep);
-        let (account, expires) = (message.account, message.expires);
+        let (account, expires) = (message.account(), message.expires);
         let by_http = message.callback.is_some();
         self.store.set_due(key, expires);
         if by_http {
             return self.tell(key);
         }
-        if let Some(account) = self.accounts.get_mut(account) {
-            account.queue.push_back(key);
+        self.queue_delivery(account, key, false);
+    }
+
+    /// Puts something into the queue of an account, and wakes that.
+    fn queue_delivery(&mut self, account: usize, key: Key, first: bool) {
+        if let Some(state) = self.accounts.get_mut(account) {
+            if first {
+                state.queue.push_front(key);
+            } else {
+                state.queue.push_back(key);
+            }
+        }
+        self.wake_account(account);
+    }
+
+    /// The next round looks whether something can be delivered to this account: something came, or a bind has room.
+    pub(super) fn wake_account(&mut self, account: usize) {
+        if let Some(state) = self.accounts.get_mut(account)
+            && !state.woken
+            && !state.queue.is_empty()
+        {
+            state.woken = true;
+            self.waking.push(account);
         }
     }
 
@@ -142,11 +171,9 @@ impl Core {
         let Some(message) = self.store.get_mut(key).filter(|m| m.step == Step::Delivering) else { return };
         self.metrics.deliveries.inc(DeliveryResult::Retried);
         message.step = Step::Deliverable;
-        let (account, expires) = (message.account, message.expires);
+        let (account, expires) = (message.account(), message.expires);
         self.store.set_due(key, expires);
-        if let Some(account) = self.accounts.get_mut(account) {
-            account.queue.push_front(key);
-        }
+        self.queue_delivery(account, key, true);
     }
 
     /// The timer of a delivery has come.
@@ -159,10 +186,8 @@ impl Core {
         let expires = message.expires;
         if message.step == Step::DeliverLater {
             message.step = Step::Deliverable;
-            let account = message.account;
-            if let Some(account) = self.accounts.get_mut(account) {
-                account.queue.push_back(key);
-            }
+            let account = message.account();
+            self.queue_delivery(account, key, false);
         }
         self.store.set_due(key, expires);
     }

@@ -161,7 +161,10 @@ impl Core {
                 Role::Vendor(vendor, _) => {
                     self.vendor_answered(vendor, Key::from_u64(token), header, body, now)
                 }
-                Role::Customer(_) => self.delivery_answered(Key::from_u64(token), header.status, now),
+                Role::Customer(account) => {
+                    self.delivery_answered(Key::from_u64(token), header.status, now);
+                    self.wake_account(account);
+                }
                 Role::Stranger => {}
             },
             Incoming::Notice | Incoming::Unbinding | Incoming::Ignored => {}

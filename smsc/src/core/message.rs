@@ -32,10 +32,8 @@ pub(crate) enum Step {
 pub(crate) struct Message {
     pub(crate) id: u128,
     pub(crate) direction: Direction,
-    /// Place of its account; [`NOBODY`]: it is no longer configured.
-    pub(crate) account: usize,
-    /// Place of its vendor; [`NOBODY`]: it is no longer configured.
-    pub(crate) vendor: usize,
+    /// Its account and its vendor.
+    pub(crate) places: Places,
     pub(crate) at: Wall,
     pub(crate) not_before: Wall,
     pub(crate) expires: Wall,
@@ -80,6 +78,10 @@ pub(crate) enum To {
     Client(Box<str>),
 }
 
+fn wide(place: u32) -> usize {
+    if place == u32::MAX { NOBODY } else { place as usize }
+}
+
 impl Callback {
     pub(crate) fn new(to: To) -> Box<Callback> {
         Box::new(Callback { to, told: false, attempts: 0, busy: false })
@@ -112,12 +114,36 @@ impl Callback {
     }
 }
 
+/// The places of a message's account and vendor, in half the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    account: u32,
+    vendor: u32,
+}
+
+impl Places {
+    pub(crate) fn new(account: usize, vendor: usize) -> Places {
+        let narrow = |place| u32::try_from(place).unwrap_or(u32::MAX);
+        Places { account: narrow(account), vendor: narrow(vendor) }
+    }
+}
+
 /// Place of an account or vendor that is not configured.
 pub(crate) const NOBODY: usize = usize::MAX;
 /// The time of a timer that does not run.
 pub(crate) const NEVER: Wall = Wall(i64::MAX);
 
 impl Message {
+    /// Place of its account; [`NOBODY`]: it is no longer configured.
+    pub(crate) fn account(&self) -> usize {
+        wide(self.places.account)
+    }
+
+    /// Place of its vendor; [`NOBODY`]: it is no longer configured.
+    pub(crate) fn vendor(&self) -> usize {
+        wide(self.places.vendor)
+    }
+
     /// Whether its customer wants to hear of this end (SMPP 3.4 §5.2.17; 3: 5.0 §4.7.21).
     pub(crate) fn wants(&self, state: MessageState) -> bool {
         if self.callback.is_some() {

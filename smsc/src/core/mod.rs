@@ -6,7 +6,7 @@
 //! ([`Core::durable`]): then answers go out.
 //!
 //! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
-//! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
+//! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
 //! them · [`callbacks`] who is told by HTTP · [`store`] messages and timers · [`commit`] what waits for the
 //! disk · [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
 //!
@@ -25,6 +25,7 @@ mod message;
 mod ready;
 mod receipts;
 mod record;
+mod replace;
 mod restore;
 mod slab;
 mod store;
@@ -99,6 +100,11 @@ pub struct Core {
     parked: Parked,
     outputs: VecDeque<Output>,
     dirty: Vec<Key>,
+    /// New forms of messages that wait for the disk, by number.
+    forms: HashMap<usize, replace::Form>,
+    next_form: usize,
+    /// Accounts that something may be delivered to now.
+    waking: Vec<usize>,
     callbacks: Callbacks,
     /// Answers to requests of the HTTP door, by their token.
     answers: VecDeque<(u64, jasmin::Answer)>,
@@ -143,6 +149,9 @@ impl Core {
             parked: Parked::default(),
             outputs: VecDeque::new(),
             dirty: Vec::new(),
+            forms: HashMap::new(),
+            next_form: 0,
+            waking: Vec::new(),
             callbacks: Callbacks::default(),
             answers: VecDeque::new(),
             last_words: Vec::new(),
@@ -180,6 +189,10 @@ impl Core {
                 self.deliverable(message);
             }
             Act::Over { message } => self.deliverable(message),
+            Act::Replaced { message, form, connection, sequence } => {
+                let status = self.replaced(message, form, now);
+                self.answer_replace(connection, sequence, status);
+            }
             Act::Receipt { connection, sequence, data } => {
                 self.answer_delivery(connection, sequence, data, warp_smpp::Status::ROK);
             }
@@ -207,6 +220,10 @@ impl Core {
                 }
                 // The fact is written again; until then the customer does not hear of it.
                 Act::Over { message } => self.over_again(message),
+                Act::Replaced { form, connection, sequence, .. } => {
+                    self.forms.remove(&form);
+                    self.answer_replace(connection, sequence, submit);
+                }
                 Act::Receipt { connection, sequence, data } => {
                     self.answer_delivery(connection, sequence, data, delivery);
                 }
@@ -224,8 +241,8 @@ impl Core {
             self.store.rewrite(REWRITTEN, |message| {
                 let name = |text: Option<&String>| text.map(|t| t.clone().into_bytes()).unwrap_or_default();
                 (
-                    name(config.accounts.get(message.account).map(|a| &a.system_id)),
-                    name(config.vendors.get(message.vendor).map(|v| &v.name)),
+                    name(config.accounts.get(message.account()).map(|a| &a.system_id)),
+                    name(config.vendors.get(message.vendor()).map(|v| &v.name)),
                 )
             });
         }
@@ -276,7 +293,10 @@ impl Core {
         for vendor in 0..self.vendors.len() {
             self.pump_vendor(vendor, now);
         }
-        for account in 0..self.accounts.len() {
+        while let Some(account) = self.waking.pop() {
+            if let Some(state) = self.accounts.get_mut(account) {
+                state.woken = false;
+            }
             self.pump_account(account, now);
         }
     }

@@ -12,7 +12,7 @@ use warp_smpp::{Command, Header, Status};
 use super::Core;
 use super::commit::{Act, Kept};
 use super::customer::body_of;
-use super::message::{Callback, Message, NEVER, NOBODY, Step, To};
+use super::message::{Callback, Message, NEVER, NOBODY, Places, Step, To};
 use super::record::{Direction, Outcome, Record};
 use super::slab::Key;
 use crate::config::Destination;
@@ -208,8 +208,7 @@ impl Core {
         let message = self.store.insert(Message {
             id,
             direction: Direction::Originated,
-            account,
-            vendor,
+            places: Places::new(account, vendor),
             at: now.wall,
             not_before: now.wall,
             expires: now.wall.plus(self.config.limits.keep_for_customer),

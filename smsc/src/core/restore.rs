@@ -4,7 +4,7 @@ use warp_model::Now;
 
 use super::Core;
 use super::customer::message_of;
-use super::message::{Callback, Message, NEVER, NOBODY, Step};
+use super::message::{Callback, Message, NEVER, NOBODY, Places, Step};
 use super::record::{Direction, Record};
 
 impl Core {
@@ -23,9 +23,11 @@ impl Core {
                 let key = self.store.insert(Message {
                     id,
                     direction,
-                    account: account.unwrap_or(NOBODY),
                     // One whose vendor is gone takes the way that is configured now.
-                    vendor: named.or(self.config.mt_default).unwrap_or(NOBODY),
+                    places: Places::new(
+                        account.unwrap_or(NOBODY),
+                        named.or(self.config.mt_default).unwrap_or(NOBODY),
+                    ),
                     at,
                     not_before,
                     expires,
@@ -89,7 +91,7 @@ impl Core {
         let mut doubtful = Vec::new();
         for key in self.store.by_age() {
             let Some(message) = self.store.get_mut(key) else { continue };
-            let vendor = message.vendor;
+            let vendor = message.vendor();
             let (step, outcome) = (message.step, message.outcome);
             if outcome.is_some() || message.direction == Direction::Originated {
                 self.deliver_restored(key);

@@ -1,6 +1,7 @@
 //! All messages that are not done, their timers, and what stands on disk of them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use warp_model::Wall;
 
@@ -12,7 +13,8 @@ use super::slab::{Key, Slab};
 #[derive(Debug)]
 pub(crate) struct Store {
     messages: Slab<Message>,
-    by_id: HashMap<u128, Key>,
+    /// By the random half of the id, which the message itself confirms.
+    by_id: HashMap<u64, Key, BuildHasherDefault<Half>>,
     timers: BTreeSet<(Wall, Key)>,
     /// Numbers of the records that took messages, in order; those of messages that are done are stale.
     order: VecDeque<(u64, Key)>,
@@ -23,7 +25,7 @@ impl Store {
     pub(crate) fn new() -> Store {
         Store {
             messages: Slab::new(),
-            by_id: HashMap::new(),
+            by_id: HashMap::default(),
             timers: BTreeSet::new(),
             order: VecDeque::new(),
             commit: Commit::default(),
@@ -43,20 +45,23 @@ impl Store {
     }
 
     pub(crate) fn find(&self, id: u128) -> Option<Key> {
-        self.by_id.get(&id).copied()
+        let key = self.by_id.get(&half(id)).copied()?;
+        self.messages.get(key).is_some_and(|m| m.id == id).then_some(key)
     }
 
     pub(crate) fn insert(&mut self, message: Message) -> Key {
         let id = message.id;
         let key = self.messages.insert(message);
-        self.by_id.insert(id, key);
+        self.by_id.insert(half(id), key);
         key
     }
 
     /// Takes it out. Nothing is written.
     pub(crate) fn remove(&mut self, key: Key) -> Option<Message> {
         let message = self.messages.remove(key)?;
-        self.by_id.remove(&message.id);
+        if self.by_id.get(&half(message.id)) == Some(&key) {
+            self.by_id.remove(&half(message.id));
+        }
         if message.due != NEVER {
             self.timers.remove(&(message.due, key));
         }
@@ -186,5 +191,30 @@ impl Store {
         let mut keys = self.messages.keys();
         keys.sort_by_key(|key| self.messages.get(*key).map_or(0, |m| m.record));
         keys
+    }
+}
+
+/// The lower half of an id: 62 random bits behind the two of the variant (RFC 9562 §5.7).
+fn half(id: u128) -> u64 {
+    (id & u128::from(u64::MAX)) as u64
+}
+
+/// The hash of something that is random: itself, turned so that the bits of the variant are none of those that a table begins with.
+#[derive(Default)]
+pub(crate) struct Half(u64);
+
+impl Hasher for Half {
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*b);
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n.rotate_left(16);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -515,3 +515,43 @@ fn draining_unbinds_everybody_and_loses_nothing() {
         "the vendor's answer was waited for"
     );
 }
+
+/// replace_sm: what waits gets another text, for its own account only, durable before it is answered.
+#[test]
+fn a_message_that_waits_gets_another_text_and_one_that_is_sent_does_not() {
+    let mut w = World::new(config());
+    let (foo, slow) = (w.customer("foo"), w.customer("slow"));
+    let id = w.submit(foo, "first");
+    let replace = |text: &'static [u8], id: &str| pdu::Replace {
+        message_id: Box::leak(id.to_owned().into_boxed_str()).as_bytes(),
+        source: pdu::Address { ton: 5, npi: 0, text: b"WARP" },
+        registered_delivery: 1,
+        short_message: text,
+        ..pdu::Replace::default()
+    };
+    let other = Body::Replace(replace(b"not mine", &id));
+    assert_eq!(w.status(slow, Command::REPLACE_SM, &other), Status::RINVMSGID, "T-SMS-07");
+    let source = pdu::Address { text: b"OTHER", ..pdu::Address::default() };
+    let forged = Body::Replace(pdu::Replace { source, ..replace(b"forged", &id) });
+    assert_eq!(w.status(foo, Command::REPLACE_SM, &forged), Status::RINVSRCADR);
+    let second = Body::Replace(replace(b"second", &id));
+    w.syncs = false;
+    let sequence = w.ask(foo, Command::REPLACE_SM, &second);
+    assert!(w.got(foo).is_empty(), "not answered before it is durable");
+    w.core.storage_failed(StorageFault::Full, Some(w.disk.len() as u64));
+    w.flush();
+    let refused = w.got(foo);
+    assert_eq!((refused[0].0.sequence, refused[0].0.status), (sequence, Status::RMSGQFUL));
+    w.syncs = true;
+    assert_eq!(w.status(foo, Command::REPLACE_SM, &second), Status::ROK);
+    w.restart(false);
+    let (foo, vendor) = (w.customer("foo"), w.vendor(0));
+    let sent = w.submitted(vendor);
+    assert_eq!(sent.iter().map(text_of).collect::<Vec<_>>(), ["second"], "once, with the new text");
+    let third = Body::Replace(replace(b"third", &id));
+    assert_eq!(w.status(foo, Command::REPLACE_SM, &third), Status::RREPLACEFAIL);
+    w.reply(vendor, &sent[0], Status::ROK, b"E1");
+    w.receipt(vendor, "E1", "DELIVRD");
+    assert!(text_of(&w.deliveries(foo)[0]).ends_with("text:second"));
+    assert_eq!(w.waiting(), 0);
+}

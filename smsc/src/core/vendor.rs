@@ -146,7 +146,7 @@ impl Core {
         let Some(message) = self.store.get_mut(key) else { return };
         message.step = Step::Ready;
         let (account, vendor, priority, expires) =
-            (message.account, message.vendor, message.priority, message.expires);
+            (message.account(), message.vendor(), message.priority, message.expires);
         // One whose account is gone takes turns with the others of that kind.
         let account = account.min(self.accounts.len());
         if let Some(vendor) = self.vendors.get_mut(vendor) {
@@ -180,7 +180,7 @@ impl Core {
             }
             if let Err(until) = vendor.bucket.take(now.mono) {
                 vendor.paced_until = Some(until);
-                let (account, priority) = (message.account.min(self.accounts.len()), message.priority);
+                let (account, priority) = (message.account().min(self.accounts.len()), message.priority);
                 vendor.ready.push_front(account, priority, key);
                 return;
             }
@@ -364,7 +364,7 @@ impl Core {
     pub(super) fn finish(&mut self, key: Key, outcome: Outcome) {
         let Some(message) = self.store.get_mut(key).filter(|m| m.outcome.is_none()) else { return };
         message.outcome = Some(outcome);
-        let (id, vendor, wants) = (message.id, message.vendor, message.wants(outcome.state));
+        let (id, vendor, wants) = (message.id, message.vendor(), message.wants(outcome.state));
         if let (Some(carrier_id), Some(vendor)) = (&message.carrier_id, self.vendors.get_mut(vendor)) {
             vendor.carried.remove(carrier_id);
         }
