@@ -110,8 +110,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         package: "warp-loadtests",
-        may: &[M, "warp-sip", "warp-sdp", "warp-media", "warp-ng", "warp-net", "warp-ua"],
-        never: &["sqlx", "warp-sip-proxy", "warp-media-relay", "warp-control-plane"],
+        may: &[M, "warp-sip", "warp-sdp", "warp-media", "warp-ng", "warp-smpp", "warp-net", "warp-ua"],
+        never: &["sqlx", "warp-sip-proxy", "warp-media-relay", "warp-smsc", "warp-control-plane"],
     },
     Row {
         package: "warp-platform",

@@ -3,3 +3,5 @@
 
 pub mod process;
 pub mod relays;
+pub mod smpp;
+pub mod smshttp;
