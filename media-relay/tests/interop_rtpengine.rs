@@ -577,3 +577,59 @@ fn a_call_that_comes_through_twice_is_carried_as_in_rtpengine() {
         }
     }
 }
+
+/// A re-INVITE that was refused: the relay, ours or an outside rtpengine, has taken its offer, and is told the old offer and answer again
+/// (as `sip_proxy::core` does). Then media flows as before, both ways, and not to the port that was only proposed.
+#[test]
+fn a_refused_reoffer_leaves_media_as_it_was_in_rtpengine_too() {
+    let world = common::World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
+    let ours = Engine::ours(&world);
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = has("rtpengine", "a_refused_reoffer_leaves_media_as_it_was_in_rtpengine_too")
+        .then(|| Engine::start(&folder));
+    for (which, relay) in [Some(ours), theirs].iter().flatten().enumerate() {
+        let (caller, callee, proposed) = (socket(), socket(), socket());
+        let own = |s: &UdpSocket| s.local_addr().unwrap().port();
+        let ask = |c: Command| audio_port(&text(relay.ask(&c, Encoding::Bencode)));
+        let offer = |port: u16| {
+            let mut c = SdpCommand::new("refused", "ft", sdp(port, "a=sendrecv\r\n"));
+            c.received_from = Some([127, 0, 0, 1].into());
+            Command::Offer(c)
+        };
+        let answer = || {
+            let mut c = SdpCommand::new("refused", "ft", sdp(own(&callee), "a=sendrecv\r\n"));
+            c.to_tag = Some(b"tt".to_vec());
+            c.received_from = Some([127, 0, 0, 1].into());
+            Command::Answer(c)
+        };
+        let in_dialog = |port: u16| match offer(port) {
+            Command::Offer(mut c) => {
+                c.to_tag = Some(b"tt".to_vec());
+                Command::Offer(c)
+            }
+            other => other,
+        };
+        let to_callee = ask(offer(own(&caller)));
+        let to_caller = ask(answer());
+        let flows = |when: &str| {
+            for n in 1..=10 {
+                caller.send_to(&rtp(7, n), ("127.0.0.1", to_caller)).unwrap();
+                wait_for(&callee, when, |p, from| (p == rtp(7, n) && from.port() == to_callee).then_some(()));
+                callee.send_to(&rtp(9, n), ("127.0.0.1", to_callee)).unwrap();
+                wait_for(&caller, when, |p, from| (p == rtp(9, n) && from.port() == to_caller).then_some(()));
+            }
+        };
+        flows("before");
+        // The offer of another port, which the callee refuses with 488.
+        ask(in_dialog(own(&proposed)));
+        // What both had agreed on, again.
+        assert_eq!(ask(in_dialog(own(&caller))), to_callee, "relay {which}: the callee's port is the same");
+        assert_eq!(ask(answer()), to_caller, "relay {which}: the caller's port is the same");
+        flows("after the refused offer");
+        proposed.set_nonblocking(true).unwrap();
+        assert!(
+            proposed.recv(&mut [0; 2_048]).is_err(),
+            "relay {which}: nothing goes where nobody agreed to"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use common::{DEADLINE, Phone, World, answer, both_ways, offer, rtp};
 use warp_ng::{Command, Delete, Reply};
@@ -349,4 +349,51 @@ fn stopping_ends_threads_and_frees_ports() {
     assert!(UdpSocket::bind(port).is_ok() && UdpSocket::bind(ng).is_ok());
     assert!(!control.ask(Command::Ping).is_ok());
     assert!(!control.ask(Command::Delete(Delete::call("stop"))).is_ok());
+}
+
+/// field/media.md, nat-fax-sends-three-indicators: a fax machine behind a NAT sends three indicators and then waits. UDPTL has no SSRC and
+/// no sequence that we could read; the way back opens all the same, and a stranger opens nothing.
+#[test]
+fn three_indicators_of_a_fax_machine_behind_a_nat_open_the_way_back() {
+    for connect in [true, false] {
+        let world = World::new(|c| c.connect_sockets = connect);
+        let (a, b) = (Phone::new("127.0.0.1", false, 1), Phone::new("127.0.0.1", false, 2));
+        let stranger = Phone::new("127.0.0.2", false, 3);
+        let fax = |phone: &Phone, ip: &str| {
+            format!(
+                "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=image {} udptl t38\r\na=T38FaxVersion:0\r\n",
+                phone.rtp.local_addr().unwrap().port()
+            )
+        };
+        let ask = |command: Command| -> SocketAddr {
+            let Reply::Sdp { sdp, .. } = world.relay.control().ask(command) else { panic!("no SDP") };
+            let sdp = String::from_utf8(sdp).unwrap();
+            let port = sdp.split("m=image ").nth(1).and_then(|m| m.split(' ').next()).unwrap();
+            SocketAddr::new("127.0.0.1".parse().unwrap(), port.parse().unwrap())
+        };
+        let mut from_nat = offer("fax", &fax(&a, "192.168.7.7"));
+        from_nat.received_from = Some("127.0.0.1".parse().unwrap());
+        let to_b = ask(Command::Offer(from_nat));
+        let to_a = ask(Command::Answer(answer("fax", &fax(&b, "127.0.0.1"))));
+        for n in 0..20 {
+            stranger.rtp.send_to(&[0, n, 1, 2], to_a).unwrap();
+        }
+        let heard = |by: &Phone, from: SocketAddr, what: &[u8]| {
+            let mut buffer = [0; 64];
+            let (n, source) = by.rtp.recv_from(&mut buffer).expect("nothing arrived");
+            assert_eq!((&buffer[..n], source), (what, from));
+        };
+        for n in 0..3 {
+            // no-signal, as T.38 §7 has a terminal begin.
+            let indicator = [0, n, 1, 0, 0, 0];
+            a.rtp.send_to(&indicator, to_a).unwrap();
+            heard(&b, to_b, &indicator);
+        }
+        for n in 0..10 {
+            let page = [0, n, 9, 0xC0, 0x01, 0x80, n, n];
+            b.rtp.send_to(&page, to_b).unwrap();
+            heard(&a, to_a, &page);
+        }
+        assert!(stranger.is_quiet() && a.is_quiet() && b.is_quiet());
+    }
 }
