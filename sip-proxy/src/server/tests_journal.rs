@@ -184,7 +184,7 @@ fn f_disk_01_an_unrecorded_answer_becomes_a_503_and_the_vendors_2xx_gets_ack_and
     running.broken.store(false, Ordering::Release);
     let end = Instant::now() + Duration::from_secs(30);
     let mut n = 0;
-    let second = loop {
+    loop {
         // New calls are refused until a write and its sync have worked.
         running.invite(&format!("again-{n}"));
         n += 1;
@@ -195,9 +195,8 @@ fn f_disk_01_an_unrecorded_answer_becomes_a_503_and_the_vendors_2xx_gets_ack_and
             assert!(Instant::now() < end, "still refused: {heard}");
             continue;
         }
-        break n;
-    };
-    assert!(second >= 1);
+        break;
+    }
     let records = running.records();
     let of_first: Vec<_> = records.iter().filter(|(_, r)| r.sip_call_id == "unrecorded").collect();
     assert_eq!(
