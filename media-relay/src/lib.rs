@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use warp_net::clock::Clock;
 use warp_net::mailbox::{SendError, Sender, mailbox};
 use warp_ng::{Command, Reply};
-use warp_telemetry::metrics::Registry;
+use warp_telemetry::Seldom;
+use warp_telemetry::metrics::{Counters, Registry};
 
 pub mod config;
 pub mod core;
@@ -24,7 +26,7 @@ pub use config::{Config, ConfigError};
 
 use crate::core::book::{Book, BookConfig, Limits};
 use crate::core::ports::{PortError, PortPool, Ports};
-use metrics::Metrics;
+use metrics::{Metrics, Pool};
 use server::bound::BoundPorts;
 use server::callbacks::callbacks;
 use server::control::{ControlThread, PortsShown, ToControl};
@@ -71,6 +73,32 @@ pub struct Relay {
 #[derive(Clone, Debug)]
 pub struct Control {
     sender: Sender<ToControl>,
+    full: Arc<Full>,
+}
+
+/// Commands that found the mailbox of the control thread full.
+struct Full {
+    line: Seldom,
+    counted: Counters<Pool>,
+}
+
+impl Full {
+    fn refused(&self) {
+        self.counted.inc(Pool::Mailbox);
+        if let Some(times) = self.line.due(Clock::mono()) {
+            tracing::error!(
+                times,
+                limit = COMMANDS_WAITING,
+                "the relay's mailbox is full: media commands are refused until it has caught up"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line.fmt(f)
+    }
 }
 
 impl Control {
@@ -81,6 +109,7 @@ impl Control {
         match self.sender.send(ToControl::Command(Box::new(command), reply)) {
             Ok(()) => {}
             Err(SendError::Full(ToControl::Command(_, reply))) => {
+                self.full.refused();
                 reply(Reply::LoadLimit { message: warp_ng::reply::reasons::LIMIT_LOAD.into() });
             }
             Err(SendError::Closed(ToControl::Command(_, reply))) => reply(Reply::error("relay stopped")),
@@ -180,6 +209,7 @@ pub fn start(
     let shown =
         PortsShown { names: config.interface_names(), range: (*config.ports.start(), *config.ports.end()) };
     let told_in = metrics.clone();
+    let full = Arc::new(Full { line: Seldom::new(), counted: metrics.exhausted.clone() });
     let mut control = ControlThread::new(book, waiting, to_shards.clone(), inbox, metrics, shown, on_timeout)
         .map_err(io("control thread"))?;
     let ng = match config.ng {
@@ -203,10 +233,10 @@ pub fn start(
         for shard in &to_shards {
             let _ = shard.send(ToShard::Stop);
         }
-        drop(Relay { control: Control { sender }, ng, threads });
+        drop(Relay { control: Control { sender, full }, ng, threads });
         return Err(StartError::Io("threads", error));
     }
-    Ok(Relay { control: Control { sender }, ng, threads })
+    Ok(Relay { control: Control { sender, full }, ng, threads })
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

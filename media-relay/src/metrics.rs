@@ -18,6 +18,7 @@ use warp_telemetry::metrics::{
     Counter, Counters, Gauge, Gauges, Histogram, Histograms, Keyed, OTHER, Registry,
 };
 
+use crate::core::exhausted::Exhausted;
 use crate::core::ledger::Traffic;
 use crate::core::negotiate::Class;
 use crate::core::ports::Ports;
@@ -101,6 +102,27 @@ label_enum! {
     pub enum CallbackResult = "result" { Ok = "ok", Failed = "failed", Dropped = "dropped" }
 }
 
+label_enum! {
+    /// What offers were refused for the want of.
+    pub enum Pool = "pool" {
+        Ports = "ports", Descriptors = "descriptors", Sessions = "sessions", Branches = "branches",
+        CallPorts = "call_ports", Mailbox = "mailbox",
+    }
+}
+
+impl Pool {
+    /// Of what a refusal says.
+    pub fn of(what: Exhausted) -> Self {
+        match what {
+            Exhausted::Ports => Self::Ports,
+            Exhausted::Descriptors => Self::Descriptors,
+            Exhausted::Sessions => Self::Sessions,
+            Exhausted::Branches => Self::Branches,
+            Exhausted::CallPorts => Self::CallPorts,
+        }
+    }
+}
+
 /// A stream of which one side sent at least so many packets (a second of audio) and the other none is one-way.
 const ONE_WAY_PACKETS: u64 = 50;
 
@@ -143,6 +165,8 @@ pub struct Metrics {
     pub callbacks: Counters<CallbackResult>,
     /// Offers refused because every port pair was in use.
     pub ports_exhausted: Counter,
+    /// Commands refused because something had run out, by what it was.
+    pub exhausted: Counters<Pool>,
     /// Port pairs given before their rest was over, because no rested one was left.
     pub ports_given_early: Counter,
     /// Port pairs in use, with the indexes of the addresses of each interface.
@@ -223,6 +247,10 @@ impl Metrics {
             ports_exhausted: r.counter(
                 "warp_media_ports_exhausted_total",
                 "Offers refused because every media port was in use.",
+            ),
+            exhausted: r.counters(
+                "warp_media_exhausted_total",
+                "Commands refused because something of the relay had run out, by what it was.",
             ),
             ports_given_early: r.counter(
                 "warp_media_ports_given_early_total",

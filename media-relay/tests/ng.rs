@@ -211,6 +211,36 @@ fn t_ng_04_offers_beyond_the_limit_are_refused_and_calls_go_on() {
     assert!(refused.contains("error") && refused.contains("Parallel session limit reached"), "{refused}");
     assert!(ask(&socket, &offer("o10", "call1", &phones[1].sdp())).contains("m=audio"), "re-offer");
     assert_eq!(world.metric("warp_media_sessions"), 3.0);
+    assert_eq!(world.metric("warp_media_exhausted_total{pool=\"sessions\"}"), 1.0);
+    assert_eq!(world.metric("warp_media_exhausted_total{pool=\"ports\"}"), 0.0);
+}
+
+/// Each thing that runs out is counted by its own name, and the client reads which it was.
+#[test]
+fn t_ng_04_a_call_may_have_so_many_branches_and_no_more() {
+    let world = World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
+    let socket = client(&world);
+    let sdp = Phone::new("127.0.0.1", false, 1).sdp();
+    let branch = |n: u32| {
+        let (tag, via) = (format!("t{n:03}"), format!("z9hG4bK{n:03}"));
+        let request = format!(
+            "b{n} d7:command5:offer7:call-id4:fork8:from-tag4:{tag}3:sdp{}:{sdp}10:via-branch10:{via}e",
+            sdp.len()
+        );
+        ask(&socket, &request)
+    };
+    let mut refused = None;
+    for n in 0..200 {
+        let answer = branch(n);
+        if !answer.contains("m=audio") {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("branches have an end");
+    assert!(refused.contains("Load limit exceeded: branches of one call"), "{refused}");
+    assert_eq!(world.metric("warp_media_exhausted_total{pool=\"branches\"}"), 1.0);
+    assert!(ask(&socket, &offer("other", "other", &sdp)).contains("m=audio"), "another call has its own");
 }
 
 #[test]

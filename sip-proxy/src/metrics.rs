@@ -77,7 +77,7 @@ label_enum! {
     /// What failed below SIP.
     pub enum SocketError = "reason" {
         Receive = "receive", Send = "send", Unreachable = "unreachable", QueueFull = "queue_full",
-        Accept = "accept",
+        Accept = "accept", Descriptors = "descriptors", OpenedFull = "opened_full",
     }
 }
 label_enum! {

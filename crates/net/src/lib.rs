@@ -23,3 +23,8 @@ pub mod sched;
 pub mod tcp;
 pub mod udp;
 pub mod wrapped;
+
+/// Whether an error says that the process, or the system, may open no more files (EMFILE, ENFILE).
+pub fn lacks_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}

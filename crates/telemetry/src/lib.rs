@@ -12,6 +12,8 @@ pub mod logging;
 pub mod metrics;
 pub mod process;
 pub mod redact;
+pub mod seldom;
 
 pub use health::Health;
 pub use metrics::Registry;
+pub use seldom::Seldom;

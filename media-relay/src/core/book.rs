@@ -188,6 +188,11 @@ impl Book {
         self.live
     }
 
+    /// Its limits, as they are now.
+    pub fn config(&self) -> &BookConfig {
+        &self.config
+    }
+
     /// Port pairs in use.
     pub fn pairs_used(&self) -> usize {
         self.pairs

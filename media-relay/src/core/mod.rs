@@ -12,6 +12,7 @@ use negotiate::Class;
 pub mod book;
 pub mod callback;
 pub mod compile;
+pub mod exhausted;
 pub mod ledger;
 pub mod negotiate;
 pub mod ports;

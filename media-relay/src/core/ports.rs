@@ -55,6 +55,10 @@ pub trait Ports {
     fn resting(&self, ip: u8, now: Mono) -> usize;
     /// Pairs that were given before their rest was over, since the start.
     fn given_early(&self) -> u64;
+    /// The last `take` failed because the process may open no more files, and not because every pair is lent.
+    fn lacks_descriptors(&self) -> bool {
+        false
+    }
 }
 
 /// Why a pool cannot be made.

@@ -145,13 +145,15 @@ impl Waiting {
 pub(crate) struct BoundPorts {
     pool: PortPool,
     waiting: Waiting,
+    /// The last `take` found no descriptor.
+    lacks_descriptors: bool,
 }
 
 impl BoundPorts {
     /// Around a pool; the sockets come out of the returned place. Sent packets are marked with `tos` (0: not at all).
     pub(crate) fn new(pool: PortPool, tos: u8, keep: Arc<Keep>) -> (Self, Waiting) {
         let waiting = Waiting { tos, keep, places: Arc::default() };
-        (Self { pool, waiting: waiting.clone() }, waiting)
+        (Self { pool, waiting: waiting.clone(), lacks_descriptors: false }, waiting)
     }
 
     fn one(&self, places: &mut Places, port: LocalPort) -> std::io::Result<LentSocket> {
@@ -187,12 +189,16 @@ impl BoundPorts {
 
 impl Ports for BoundPorts {
     fn take(&mut self, ip: u8, now: Mono) -> Option<PortPair> {
+        self.lacks_descriptors = false;
         for _ in 0..TRIES {
             let pair = self.pool.take(ip, now)?;
-            match self.both(pair) {
-                Ok(()) => return Some(pair),
-                // In use by somebody else: it rests like any other.
-                Err(_) => self.pool.give_back(pair, now),
+            let Err(error) = self.both(pair) else { return Some(pair) };
+            // In use by somebody else: it rests like any other.
+            self.pool.give_back(pair, now);
+            if warp_net::lacks_descriptors(&error) {
+                // No other port would do.
+                self.lacks_descriptors = true;
+                return None;
             }
         }
         None
@@ -231,6 +237,10 @@ impl Ports for BoundPorts {
 
     fn given_early(&self) -> u64 {
         self.pool.given_early()
+    }
+
+    fn lacks_descriptors(&self) -> bool {
+        self.lacks_descriptors
     }
 }
 

@@ -15,7 +15,6 @@ use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
 use warp_net::mailbox::{Mailbox, SendError, Sender};
 use warp_net::media::SharedSocket;
-use warp_ng::reply::reasons;
 use warp_ng::statistics::Interface;
 use warp_ng::{Command, Reply};
 use warp_telemetry::metrics::Label;
@@ -28,8 +27,9 @@ use super::notices::{Budget, Notices};
 use super::shard::ToShard;
 use crate::core::Output;
 use crate::core::book::{Book, Limits};
+use crate::core::exhausted::Exhausted;
 use crate::core::ledger::{INTERFACES, Ledger, kind_of};
-use crate::metrics::{Metrics, NgCommand};
+use crate::metrics::{Metrics, NgCommand, Pool};
 
 /// Commands taken per wake-up.
 const COMMANDS: usize = 256;
@@ -279,24 +279,27 @@ impl Desk {
         self.metrics.ng_requests.inc(labels);
         self.metrics.ng_request_seconds.observe(labels, took);
         self.ledger.command(kind, from, &reply, took, (sessions, self.sessions()), now.mono);
-        if let (Reply::Error { reason }, Some(call_id)) = (&reply, call_id) {
+        if let Some(what) = Exhausted::of(&reply) {
+            self.log_exhausted(what, now.mono);
+        } else if let (Reply::Error { reason } | Reply::LoadLimit { message: reason }, Some(call_id)) =
+            (&reply, call_id)
+        {
             self.log_refusal(name, &call_id, reason, from, now.mono);
         }
         reply
     }
 
-    /// Says once why an offer or answer was refused, and once in ten seconds that ports have run out.
-    fn log_refusal(
-        &mut self,
-        command: NgCommand,
-        call_id: &[u8],
-        reason: &str,
-        from: Option<IpAddr>,
-        now: Mono,
-    ) {
-        if reasons::is(reason, reasons::OUT_OF_PORTS) {
+    /// Counts that something has run out, and says so once in ten seconds: what it was, and how much of it there is.
+    fn log_exhausted(&mut self, what: Exhausted, now: Mono) {
+        let pool = Pool::of(what);
+        self.metrics.exhausted.inc(pool);
+        if what == Exhausted::Ports {
             self.metrics.ports_exhausted.inc(());
-            if let Some(times) = self.notices.due(reason.as_bytes(), now) {
+        }
+        let Some(times) = self.notices.due(pool.as_str().as_bytes(), now) else { return };
+        let limits = self.book.config();
+        match what {
+            Exhausted::Ports => {
                 let ports = self.book.ports();
                 for ((name, address), ip) in self.ports.names.iter().zip(ports.ips()).zip(0..=u8::MAX) {
                     let (used, total) = ports.usage(ip);
@@ -308,8 +311,38 @@ impl Desk {
                     );
                 }
             }
-            return;
+            Exhausted::Descriptors => {
+                let ports = self.book.pairs_used().saturating_mul(2);
+                tracing::error!(
+                    ports,
+                    times,
+                    "no descriptors for media ports: ports are free, but the process may open no more files (ulimit -n)"
+                );
+            }
+            Exhausted::Sessions => {
+                let (calls, limit) = (self.book.calls(), limits.max_calls);
+                tracing::error!(calls, limit, times, "media sessions are exhausted: max_calls is reached");
+            }
+            Exhausted::Branches => {
+                let limit = limits.max_branches_per_call;
+                tracing::warn!(limit, times, "a call wants more branches than it may have");
+            }
+            Exhausted::CallPorts => {
+                let limit = limits.max_ports_per_call;
+                tracing::warn!(limit, times, "a call wants more media ports than it may have");
+            }
         }
+    }
+
+    /// Says once why an offer or answer was refused.
+    fn log_refusal(
+        &mut self,
+        command: NgCommand,
+        call_id: &[u8],
+        reason: &str,
+        from: Option<IpAddr>,
+        now: Mono,
+    ) {
         if let Some(left_out) = self.refusals.due(now) {
             let (command, call_id) = (command.as_str(), call_id.escape_ascii());
             match from {

@@ -22,6 +22,7 @@ use warp_net::tcp::TcpListener;
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::message::kind_of;
+use warp_telemetry::Seldom;
 
 use super::Note;
 use super::load::{Full, Load};
@@ -91,6 +92,8 @@ pub(crate) struct Shard {
     pub(super) reading: Option<LinkId>,
     pub(super) stats: CoreStats,
     full: Full,
+    /// TCP connections that wait because the process may open no more files.
+    pub(super) no_descriptors: Seldom,
     transactions: [usize; 4],
     pub(super) batch: Option<RecvBatch>,
     pub(super) read_buffer: Option<Box<[u8]>>,
@@ -158,6 +161,7 @@ impl Shard {
             reading: None,
             stats: CoreStats::default(),
             full: Full::default(),
+            no_descriptors: Seldom::new(),
             transactions: [0; 4],
             batch: Some(RecvBatch::new(BATCH, DATAGRAM_BYTES)),
             read_buffer: Some(vec![0; READ_BYTES].into_boxed_slice()),

@@ -32,7 +32,10 @@ impl Shard {
                 let remote = reconnect_address(&flow, &bytes);
                 match self.streams.to(flow.transport, remote) {
                     Some(id) => Ok(id),
-                    None => self.streams.open(Flow { remote, ..flow }, &self.epoll, now.mono),
+                    None => self
+                        .streams
+                        .open(Flow { remote, ..flow }, &self.epoll, now.mono)
+                        .inspect_err(|error| self.streams.not_opened(error, now.mono)),
                 }
             }
         };
@@ -73,7 +76,15 @@ impl Shard {
                 Accepted::Failed(_) => self.metrics.socket_errors.inc((SocketError::Accept,)),
                 Accepted::Exhausted => {
                     // Level-triggered readiness would spin: look again at the next tick (F-PROC-07).
-                    self.metrics.socket_errors.inc((SocketError::Accept,));
+                    self.metrics.socket_errors.inc((SocketError::Descriptors,));
+                    if let Some(times) = self.no_descriptors.due(now.mono) {
+                        let shard = self.index;
+                        tracing::error!(
+                            shard,
+                            times,
+                            "no descriptors or memory for TCP connections: they wait until one is closed (ulimit -n)"
+                        );
+                    }
                     self.pause_accepting(true);
                     return;
                 }

@@ -15,10 +15,11 @@ use warp_net::epoll::{Epoll, Interest};
 use warp_net::tcp::{FlushOutcome, TcpConnection};
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::stream::Framer;
+use warp_telemetry::Seldom;
 
 use super::token;
 use crate::config::StreamLimits;
-use crate::metrics::{Metrics, Stream as StreamKind, StreamState};
+use crate::metrics::{Metrics, SocketError, Stream as StreamKind, StreamState};
 
 /// One connection with what is read and not framed, and what waits to be written.
 pub(super) struct Stream {
@@ -49,6 +50,9 @@ pub(super) struct Streams {
     /// The living ones, oldest first: a peer may have several, and one that ends leaves the others to be found.
     by_remote: HashMap<(Transport, SocketAddr), Vec<LinkId>>,
     dirty: Vec<LinkId>,
+    /// Lines about accepted and about opened connections that were not to be had.
+    refused: Seldom,
+    unopened: Seldom,
 }
 
 /// The shard that owns a connection.
@@ -68,6 +72,8 @@ impl Streams {
             table: HashMap::new(),
             by_remote: HashMap::new(),
             dirty: Vec::new(),
+            refused: Seldom::new(),
+            unopened: Seldom::new(),
         }
     }
 
@@ -89,6 +95,13 @@ impl Streams {
         let (local, remote) = (connection.local_addr(), connection.remote_addr());
         let Some(permit) = Quota::admit(&self.quota, remote.ip(), known) else {
             self.metrics.streams_refused.inc(());
+            if let Some(times) = self.refused.due(now) {
+                let StreamLimits { per_stranger, per_known, total, .. } = self.limits;
+                tracing::warn!(
+                    shard = self.shard, source = %remote.ip(), known, per_stranger, per_known, total, times,
+                    "TCP connections are refused: their source, or all together, have as many as they may"
+                );
+            }
             return;
         };
         let deadline = now + self.limits.first_message;
@@ -106,6 +119,22 @@ impl Streams {
         let deadline = now + self.limits.connect;
         self.insert(connection, flow, StreamState::Connecting, deadline, None, epoll)
             .ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
+    }
+
+    /// Counts and tells that a connection to a peer was not to be had, when we have run out of something.
+    pub(super) fn not_opened(&self, error: &io::Error, now: Mono) {
+        let reason = match error.kind() {
+            io::ErrorKind::QuotaExceeded => SocketError::OpenedFull,
+            _ if warp_net::lacks_descriptors(error) => SocketError::Descriptors,
+            _ => return,
+        };
+        self.metrics.socket_errors.inc((reason,));
+        if let Some(times) = self.unopened.due(now) {
+            tracing::error!(
+                shard = self.shard, opened = self.opened, limit = self.limits.opened, %error, times,
+                "no more TCP connections to peers can be opened: requests to them fail"
+            );
+        }
     }
 
     fn insert(

@@ -13,6 +13,7 @@ use super::call::{Call, Dialogue, MediaLine, Offer};
 use super::dialogues::{Style, check_lengths, find_for_offer, parse, refused, say};
 use super::quality::QualityLog;
 use super::taken::Taken;
+use crate::core::exhausted::Exhausted;
 use crate::core::negotiate::{
     Class, MuxPlan, Origin, OutLine, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
 };
@@ -73,7 +74,7 @@ impl Book {
         let mut new = match found {
             Some(_) => None,
             None if call.dialogues.len() >= self.config.max_branches_per_call => {
-                return Err(Reply::LoadLimit { message: reasons::LIMIT_LOAD.into() });
+                return Err(Exhausted::Branches.reply());
             }
             None => {
                 let name = c.direction.as_ref().map(|(mine, _)| mine.as_slice());
@@ -92,7 +93,7 @@ impl Book {
         }
         let wanted = self.wanted_ports(&spoken, &relayed, dialogue, me, c)?;
         if used.saturating_add(wanted.len().saturating_mul(2)) > self.config.max_ports_per_call {
-            return Err(Reply::LoadLimit { message: reasons::LIMIT_LOAD.into() });
+            return Err(Exhausted::CallPorts.reply());
         }
         let mut taken = Vec::with_capacity(wanted.len());
         for (line, side, ip) in wanted {

@@ -12,6 +12,7 @@ use warp_ng::reply::reasons;
 use super::Book;
 use super::call::{Call, Dialogue};
 use crate::core::Output;
+use crate::core::exhausted::Exhausted;
 use crate::core::ports::PortPair;
 
 /// A call whose look at the clock panicked is looked at again after this.
@@ -48,7 +49,7 @@ impl<'b> Taken<'b> {
             book.by_id.remove(id);
         }
         if book.live >= book.config.max_calls {
-            return Err(Reply::LoadLimit { message: reasons::LIMIT_SESSIONS.into() });
+            return Err(Exhausted::Sessions.reply());
         }
         let serial = book.next;
         book.next = book.next.wrapping_add(1);
@@ -108,7 +109,10 @@ impl Book {
 
     /// A pair for a call, in the book's tables from now on. It is in `taken` until a dialogue has it for good.
     pub(super) fn take_pair(&mut self, serial: u64, ip: u8, now: Now) -> Result<PortPair, Reply> {
-        let pair = self.ports.take(ip, now.mono).ok_or(Reply::error(reasons::OUT_OF_PORTS))?;
+        let pair = self.ports.take(ip, now.mono).ok_or_else(|| match self.ports.lacks_descriptors() {
+            true => Exhausted::Descriptors.reply(),
+            false => Exhausted::Ports.reply(),
+        })?;
         self.taken.push(pair);
         self.by_port.insert(pair.rtp_port(), serial);
         self.by_port.insert(pair.rtcp_port(), serial);
