@@ -1,16 +1,7 @@
 // What people come for, from the sign-in on. Each journey has a browser context of its own and asserts what it saw.
 import assert from 'node:assert/strict';
-
-/** Asks the API with the session of this page, as the portal does. */
-function ask(page, method, path, body, headers = {}) {
-  return page.evaluate(async ([m, p, b, h]) => {
-    const answer = await fetch(p, {
-      method: m, headers: { 'Warp-Request': '1', ...(m === 'POST' ? { 'Idempotency-Key': crypto.randomUUID() } : {}), 'Content-Type': 'application/json', ...h },
-      body: b === null ? undefined : typeof b === 'string' ? b : JSON.stringify(b),
-    });
-    return { status: answer.status, ...(await answer.json()) };
-  }, [method, path, body ?? null, headers]);
-}
+import { ask } from './ask.mjs';
+import { more } from './journeys-more.mjs';
 
 async function failedCallIsExplained({ context, url, signIn }) {
   const page = await context.newPage();
@@ -215,4 +206,5 @@ export const journeys = [
   ['an ended session leads to the door and back', anEndedSessionLeadsToTheDoorAndBack],
   ['trouble has a state', troubleHasAState],
   ['a secret is shown once, a key is revoked by its name', aSecretIsShownOnceAndAKeyIsRevokedByItsName],
+  ...more,
 ];

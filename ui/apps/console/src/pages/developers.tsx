@@ -135,7 +135,11 @@ export function DeliveryPage() {
   const at = { params: { webhook_id: id, event_id: event } };
   const queries = useQueryClient();
   const may = useMay('webhooks:write');
-  const delivery = useQuery({ queryKey: ['delivery', id, event], queryFn: () => api.get('/api/v1/webhooks/{webhook_id}/deliveries/{event_id}', at) });
+  const delivery = useQuery({
+    queryKey: ['delivery', id, event], queryFn: () => api.get('/api/v1/webhooks/{webhook_id}/deliveries/{event_id}', at),
+    // While it is on its way, and after it was sent again, the page follows it.
+    refetchInterval: ({ state }) => ((state.data?.data as Delivery | undefined)?.status === 'waiting' ? 1_500 : false),
+  });
   const replay = useMutation({
     mutationFn: () => api.post('/api/v1/webhooks/{webhook_id}/deliveries/{event_id}/replay', undefined as never, at),
     onSuccess: () => queries.invalidateQueries({ queryKey: ['delivery', id, event] }),
