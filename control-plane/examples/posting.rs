@@ -240,7 +240,8 @@ async fn posted(store: &Store) -> u64 {
 async fn table_bytes(store: &Store) -> u64 {
     one(
         store,
-        "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c WHERE c.relkind = 'r' AND c.relname IN ('calls', 'call_legs')",
+        "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c WHERE c.relkind = 'r'
+            AND (c.relname LIKE 'calls%' OR c.relname = 'call_legs')",
     )
     .await
 }

@@ -22,7 +22,7 @@ use super::rerate::{self, Verdict};
 use crate::App;
 use crate::metrics::Metrics;
 use crate::store::posting::{self as rows, Posting, Written, clean};
-use crate::store::{Scope, Store, StoreError};
+use crate::store::{Scope, Store, StoreError, call_weeks};
 use crate::webhooks;
 
 /// Records of one transaction.
@@ -31,6 +31,8 @@ pub const BATCH: usize = 200;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the first of a few records waits for more: what a transaction costs is shared by all that are in it.
 const GATHER: Duration = Duration::from_millis(250);
+/// Weeks whose partition is known to be there, or to be gone; when full, all are forgotten and asked for again.
+const KNOWN_WEEKS: usize = 10_000;
 /// Names of used snapshots that are remembered; when full, all are forgotten and told again.
 const USED_SNAPSHOTS: usize = 10_000;
 /// Longest pause between attempts while PostgreSQL is away (back within 5 s, F-PG-01).
@@ -52,6 +54,8 @@ pub struct Consumer {
     packer: Packer,
     /// Snapshots that the store knows to be used.
     used_snapshots: HashSet<String>,
+    /// Weeks that have a partition, and those that are older than all partitions.
+    weeks: HashMap<i32, bool>,
 }
 
 /// What one step did.
@@ -83,6 +87,7 @@ impl Consumer {
             unpacker: Unpacker::default(),
             packer: Packer::default(),
             used_snapshots: HashSet::new(),
+            weeks: HashMap::new(),
         })
     }
 
@@ -217,6 +222,7 @@ impl Consumer {
 
     async fn post(&mut self, events: &[Event], position: &str) -> Result<(), StoreError> {
         let mut unreadable = Vec::new();
+        let mut read: Vec<(&Event, Rated<'_>)> = Vec::with_capacity(events.len());
         let mut batch: Vec<Rated<'_>> = Vec::with_capacity(events.len());
         let mut by_id: HashMap<CallId, usize> = HashMap::with_capacity(events.len());
         let mut doubles = 0;
@@ -237,6 +243,16 @@ impl Consumer {
                 // Had it been posted, its row may be gone: nobody can say that it is not posted a second time.
                 tracing::error!(offset = event.offset, cdr_id = %rated.posting.record.cdr_id, "a CDR is older than api.calls_keep; it is put aside and not billed");
                 unreadable.push((event, "older than api.calls_keep".to_owned()));
+                continue;
+            }
+            read.push((event, rated));
+        }
+        self.make_weeks(read.iter().map(|(_, rated)| week_of(rated)).collect()).await?;
+        for (event, rated) in read {
+            if self.weeks.get(&week_of(&rated)) == Some(&false) {
+                // Had it been posted, its row left with its partition: nobody can say that it is not posted a second time.
+                tracing::error!(offset = event.offset, cdr_id = %rated.posting.record.cdr_id, "a CDR is older than the partitions of calls; it is put aside and not billed");
+                unreadable.push((event, "older than the partitions of calls".to_owned()));
                 continue;
             }
             let at = *by_id.entry(rated.posting.record.cdr_id).or_insert(batch.len());
@@ -300,6 +316,24 @@ impl Consumer {
         }
         if let Some(oldest) = events.first() {
             self.metrics.cdr_lag_seconds.set(age(oldest));
+        }
+        Ok(())
+    }
+
+    /// Makes sure of the partitions of these weeks. They are made ahead of their calls, so that this finds them, but for calls of a clock
+    /// that was wrong.
+    async fn make_weeks(&mut self, weeks: BTreeSet<i32>) -> Result<(), StoreError> {
+        if self.weeks.len() > KNOWN_WEEKS {
+            self.weeks.clear();
+        }
+        for week in weeks {
+            if self.weeks.contains_key(&week) {
+                continue;
+            }
+            let mut tx = self.store.begin(Scope::Operator("cdr consumer")).await?;
+            let there = call_weeks::make(&mut tx, week).await?;
+            tx.commit().await?;
+            self.weeks.insert(week, there);
         }
         Ok(())
     }
@@ -392,6 +426,10 @@ impl Consumer {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| StoreError::Internal(format!("reader of the event log: {e}")))
+}
+
+fn week_of(rated: &Rated<'_>) -> i32 {
+    call_weeks::week_of(rated.posting.record.cdr_id.made_at())
 }
 
 fn unreadable_log(e: EventsError) -> StoreError {

@@ -1,10 +1,10 @@
 //! Rows of posted calls, for reading. They are written by the consumer of the event log.
 
-use warp_model::CallId;
+use warp_model::{CallId, Wall};
 
 use super::sql::statements;
 use super::types::{Amount, Json, Time};
-use super::{StoreError, Tx};
+use super::{Query, StoreError, Tx, call_weeks};
 use crate::app::paging::{Order, Paging};
 
 crate::row! {
@@ -114,7 +114,32 @@ pub async fn list(
         (CallOrder::Posted, Order::NewestFirst) => CALL_LIST_POSTED,
         (CallOrder::Posted, Order::OldestFirst) => CALL_LIST_POSTED_OLDEST,
     };
-    let query = sqlx::query(statement)
+    // The newest calls are in the newest partitions: most pages are full of them, and nothing else is planned for.
+    if let (CallOrder::Setup, Order::NewestFirst) = (order, paging.order) {
+        let from = recent(after, crate::wall_now());
+        let page = tx.all(page(statement, q, after, paging, customers, Some(from))).await?;
+        if i64::try_from(page.len()).is_ok_and(|n| n >= paging.rows()) {
+            return Ok(page);
+        }
+    }
+    tx.all(page(statement, q, after, paging, customers, None)).await
+}
+
+/// The smallest id of the week that a page begins in and of the one before.
+fn recent(after: Option<(Option<i64>, &str)>, now: Wall) -> String {
+    let newest = after.and_then(|(_, id)| id.parse::<CallId>().ok()).map_or(now, |id| id.made_at());
+    call_weeks::first_id(call_weeks::week_of(newest).saturating_sub(1))
+}
+
+fn page<'q>(
+    statement: &'static str,
+    q: &'q CallQuery,
+    after: Option<(Option<i64>, &'q str)>,
+    paging: &Paging,
+    customers: bool,
+    from: Option<String>,
+) -> Query<'q> {
+    sqlx::query(statement)
         .bind(after.map(|a| a.1))
         .bind(paging.rows())
         .bind(q.trunk.as_deref())
@@ -131,8 +156,8 @@ pub async fn list(
         .bind(q.posted_before)
         .bind(after.and_then(|a| a.0))
         .bind(customers)
-        .bind(q.direction);
-    tx.all(query).await
+        .bind(q.direction)
+        .bind(from)
 }
 
 /// The records of these calls.
@@ -173,7 +198,7 @@ macro_rules! call_page {
           AND ($7::text IS NULL OR caller_e164 = $7 AND NOT ($16::boolean AND caller_hidden)) AND ($8::bigint IS NULL OR setup_at >= ts($8))
           AND ($9::bigint IS NULL OR setup_at < ts($9)) AND ($10::text IS NULL OR sip_call_id = $10)
           AND ($11::text IS NULL OR vendor_id = $11) AND ($12::text IS NULL OR customer_id = $12)
-          AND ($17::text IS NULL OR direction = $17)
+          AND ($17::text IS NULL OR direction = $17) AND ($18::text IS NULL OR cdr_id >= $18)
           AND ($13::bigint IS NULL OR posted_at >= ts($13)) AND ($14::bigint IS NULL OR posted_at < ts($14))
         ORDER BY ",
             $order,
@@ -184,7 +209,7 @@ macro_rules! call_page {
 
 statements! {
     /// One page of calls: `$1` before this id, `$2` rows, then the filters, each NULL when absent; `$15` is for the order of posting; `$17` is a filter too; `$16`: a customer
-    /// reads, and finds no call by a caller who is hidden.
+    /// reads, and finds no call by a caller who is hidden; `$18`: this id or later.
     CALL_LIST = call_page!("($1::text IS NULL OR cdr_id < $1) AND $15::bigint IS NULL", "cdr_id DESC");
     /// The same, oldest first: `$1` after this id.
     CALL_LIST_OLDEST = call_page!("($1::text IS NULL OR cdr_id > $1) AND $15::bigint IS NULL", "cdr_id");

@@ -5,6 +5,7 @@
 //! prepared by a test against the migrated schema; a statement ends after 2 s, a wait for a connection after 1 s (F-PG-03).
 
 pub mod audit;
+pub mod call_weeks;
 pub mod calls;
 pub mod cluster;
 pub mod credit;

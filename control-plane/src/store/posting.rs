@@ -110,6 +110,7 @@ pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<CallI
     }
     let us = |w: Option<Wall>| w.map(|w| w.0);
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let ids = batch.iter().map(|p| p.record.cdr_id);
     let query = sqlx::query(CALLS_INSERT)
         .bind(column!(|r| r.cdr_id.to_string()))
         .bind(column!(|r| r.customer_id.map(|x| x.to_string())))
@@ -153,7 +154,9 @@ pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<CallI
         .bind(batch.iter().map(|p| p.paid_by.as_ref().map(|(_, id)| id.to_string())).collect::<Vec<_>>())
         .bind(column!(|r| r.direction.as_str()))
         .bind(column!(|r| r.number_id.map(|n| n.to_string())))
-        .bind(column!(|r| r.hides_caller()));
+        .bind(column!(|r| r.hides_caller()))
+        .bind(ids.clone().min().map(|id| id.to_string()))
+        .bind(ids.max().map(|id| id.to_string()));
     let rows = query.fetch_all(tx.db()).await?;
     rows.iter()
         .map(|row| {
@@ -219,9 +222,11 @@ pub async fn rating_checked(tx: &mut Tx, ids: &[String], words: Vec<&str>) -> Re
 
 statements! {
     /// CDRs, each exactly once: one array per column. The id of each row that was written comes back, and whether it is new:
-    /// a record with a real end takes the place of one whose end was reconstructed, as long as that is not billed.
+    /// a record with a real end takes the place of one whose end was reconstructed, as long as that is not billed. `$40` and `$41` are
+    /// the smallest and the largest id: only the partitions between them are read.
     CALLS_INSERT = "WITH before AS (
-            SELECT cdr_id, coalesce(sell, 0) AS sell, ban_id, currency FROM calls WHERE cdr_id = ANY($1::text[]) AND recovered)
+            SELECT cdr_id, coalesce(sell, 0) AS sell, ban_id, currency FROM calls
+            WHERE cdr_id = ANY($1::text[]) AND recovered AND cdr_id >= $40 AND cdr_id <= $41)
         INSERT INTO calls (
             cdr_id, customer_id, trunk_id, sip_call_id, ingress_ip, caller, called, caller_e164, called_e164,
             jurisdiction, setup_at, progress_at, answer_at, end_at, pdd_ms, duration_ms, sip_code, q850,
@@ -259,9 +264,10 @@ statements! {
             sell = excluded.sell, buy_currency = excluded.buy_currency, buy = excluded.buy, margin = excluded.margin,
             billable_s = excluded.billable_s, packed = excluded.packed, rating_status = excluded.rating_status,
             direction = excluded.direction, number_id = excluded.number_id, caller_hidden = excluded.caller_hidden,
-            ban_id = excluded.ban_id, posting_id = excluded.posting_id, record = NULL, posted_at = excluded.posted_at
+            ban_id = excluded.ban_id, posting_id = excluded.posting_id, record = NULL, posted_at = excluded.posted_at,
+            replaced = true
         WHERE calls.recovered AND NOT excluded.recovered AND calls.billed_at IS NULL
-        RETURNING cdr_id, xmax = 0, (SELECT b.sell FROM before b WHERE b.cdr_id = calls.cdr_id),
+        RETURNING cdr_id, NOT replaced, (SELECT b.sell FROM before b WHERE b.cdr_id = calls.cdr_id),
             (SELECT b.ban_id FROM before b WHERE b.cdr_id = calls.cdr_id), (SELECT b.currency FROM before b WHERE b.cdr_id = calls.cdr_id)";
     /// Snapshots of calls that were not rated again when they were posted.
     UNCHECKED_SNAPSHOTS = "SELECT DISTINCT snapshot_id FROM calls WHERE rating_status = 'unchecked' AND snapshot_id <> ALL($1)

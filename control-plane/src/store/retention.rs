@@ -17,16 +17,16 @@ pub struct Batch {
     pub unbilled: i64,
 }
 
-/// Deletes calls that began before a moment, after an id and `most` at most. What is priced and on no bill stays unless
-/// `unbilled_too`.
+/// Deletes calls that began before a moment and whose ids are of before `until`, after an id and `most` at most. What is priced and on
+/// no bill stays unless `unbilled_too`.
 pub async fn expire(
     tx: &mut Tx,
-    before: Wall,
+    (before, until): (Wall, Wall),
     (after, most): (&str, i64),
     unbilled_too: bool,
 ) -> Result<Batch, StoreError> {
     let query = sqlx::query(CALLS_EXPIRE)
-        .bind(first_id(before))
+        .bind(first_id(until))
         .bind(before.0)
         .bind(after)
         .bind(most)

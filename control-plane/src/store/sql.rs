@@ -15,13 +15,14 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers, outbox,
-        partitions, posting, published, retention, sessions, snapshots, standings, trunks, users, vendors,
-        webhooks,
+        audit, call_weeks, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers,
+        outbox, partitions, posting, published, retention, sessions, snapshots, standings, trunks, users,
+        vendors, webhooks,
     };
     let files = [
         ALL,
         audit::ALL,
+        call_weeks::ALL,
         calls::ALL,
         credit::ALL,
         decks::ALL,
@@ -106,10 +107,13 @@ statements! {
                  ELSE 'SELECT, INSERT, UPDATE, DELETE' END,
             n.nspname, c.relname, $1::text)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations'
+        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations' AND NOT c.relispartition
           AND NOT ($2::text = 'readonly'
                    AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys', 'sessions', 'webhooks'))
-        ORDER BY c.relname";
+        UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, $1::text)
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = 'public' AND p.prosecdef AND $2::text = 'app'
+        ORDER BY 1";
     /// For the rest of the transaction each statement is planned for its values: a filter that is absent costs no index.
     PLAN_FOR_VALUES = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
     /// Whether the key is needed for anything that is stored.
