@@ -47,7 +47,7 @@ export function Shell({ jump }: {
         <Group h="100%" px="sm" justify="space-between" wrap="nowrap">
           <Group gap="xs" wrap="nowrap">
             <Burger opened={open} onClick={toggle} hiddenFrom="sm" size="sm" aria-label="Menu" />
-            <Text fw={700} style={{ whiteSpace: 'nowrap' }}>WARP {portal.name}</Text>
+            <Text fw={700} style={{ whiteSpace: 'nowrap' }}>WARP<Text span inherit visibleFrom="xs"> {portal.name}</Text></Text>
           </Group>
           <Group gap="xs" wrap="nowrap">
             <Button variant="default" size="xs" onClick={showPalette} aria-keyshortcuts="Control+K Meta+K">Search <Text span size="xs" c="dimmed" ml={6} visibleFrom="sm">Ctrl K</Text></Button>
