@@ -13,8 +13,10 @@ use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Label, Sample};
 
 mod business;
+mod webhooks;
 
 pub use business::{Business, RatingFailure};
+pub use webhooks::{DeliveryResult, Webhooks};
 
 label_enum! {
     /// HTTP methods of our endpoints.
@@ -55,6 +57,8 @@ pub struct Metrics {
     pub keys_recovered: Gauge,
     /// Revenue, cost and what rating found.
     pub business: Business,
+    /// Deliveries of webhooks.
+    pub webhooks: Webhooks,
     routes_loaded: Keyed<Gauge>,
     /// Snapshots that were published since the start.
     pub snapshots_published: Counter,
@@ -154,6 +158,7 @@ impl Metrics {
             tokens_refused: registry.counters("warp_tokens_refused_total", "Tokens of people that were refused, by reason."),
             keys_recovered,
             business: Business::new(registry),
+            webhooks: Webhooks::new(registry),
             in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
             panics: registry.counter("warp_http_panics_total", "API handlers that panicked: each is a fault of ours."),
             rows,

@@ -121,6 +121,11 @@ pub async fn due(tx: &mut Tx, busy: Vec<String>, most: i64) -> Result<Vec<Endpoi
     tx.all(sqlx::query(WEBHOOKS_DUE).bind(busy).bind(most)).await
 }
 
+/// How many deliveries wait.
+pub async fn pending(tx: &mut Tx) -> Result<i64, StoreError> {
+    Ok(sqlx::query(DELIVERIES_PENDING).fetch_one(tx.db()).await?.try_get(0)?)
+}
+
 /// Takes deliveries of a webhook that are due, for so many seconds.
 pub async fn claim(tx: &mut Tx, webhook: &str, most: i64, lease_s: i64) -> Result<Vec<ClaimRow>, StoreError> {
     tx.all(sqlx::query(DELIVERIES_CLAIM).bind(webhook).bind(most).bind(lease_s)).await
@@ -294,6 +299,8 @@ statements! {
     WEBHOOKS_DUE = "SELECT w.id, w.customer_id, w.url, w.events FROM webhooks w WHERE w.status = 'active' AND w.id <> ALL($1::text[])
             AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting' AND d.next_at <= now())
         ORDER BY random() LIMIT $2";
+    /// How many wait.
+    DELIVERIES_PENDING = "SELECT count(*) FROM webhook_deliveries WHERE status = 'waiting'";
     /// Takes up to `$2` deliveries of webhook `$1` for `$3` seconds.
     DELIVERIES_CLAIM = "UPDATE webhook_deliveries d SET attempts = d.attempts + 1, next_at = now() + $3::bigint * interval '1 second'
         FROM (SELECT event_id FROM webhook_deliveries WHERE webhook_id = $1 AND status = 'waiting' AND next_at <= now()

@@ -22,6 +22,7 @@ use crate::App;
 use crate::app::events::EventView;
 use crate::app::events::catalogue::WebhookDisabled;
 use crate::app::webhooks::body;
+use crate::metrics::DeliveryResult;
 use crate::store::outbox::{self, Which};
 use crate::store::webhooks::{self as rows, Attempt, ClaimRow, EndpointRow, NewDelivery};
 use crate::store::{Scope, StoreError, Tx};
@@ -36,13 +37,22 @@ const LEASE_S: i64 = 15;
 const HANDED: i64 = 200;
 /// How often it is looked for what is due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is counted how many wait.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Hands over and delivers until told to stop; then what runs is let come to its end.
 pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut news = app.feed.follow();
     let mut workers: JoinSet<String> = JoinSet::new();
     let mut busy: HashSet<String> = HashSet::new();
+    let mut counted: Option<Instant> = None;
     loop {
+        if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
+            counted = Some(Instant::now());
+            if let Ok(pending) = pending(&app).await {
+                app.metrics.webhooks.pending.set((), pending);
+            }
+        }
         news.mark_unchanged();
         if let Err(error) = look(&app, &mut workers, &mut busy).await {
             tracing::debug!(%error, "webhooks wait for PostgreSQL");
@@ -58,6 +68,11 @@ pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         }
     }
     while workers.join_next().await.is_some() {}
+}
+
+/// How many deliveries wait.
+async fn pending(app: &App) -> Result<i64, StoreError> {
+    rows::pending(&mut app.store.begin(Scope::Operator("webhooks")).await?).await
 }
 
 fn finished(done: Result<String, tokio::task::JoinError>, busy: &mut HashSet<String>) {
@@ -184,19 +199,25 @@ async fn deliver(
     let headers = [("warp-webhook-id", claim.event_id.clone()), ("warp-signature", signature)];
     let begun = Instant::now();
     let outcome = app.webhooks.send(url, &headers, &claim.body).await;
-    let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let took = begun.elapsed();
+    let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
     let attempt = Attempt { status: outcome.status, took_ms, error: &outcome.error, answer: &outcome.answer };
     let mut tx = app.store.begin(Scope::Operator("webhooks")).await?;
     if outcome.is_good() {
-        rows::delivered(&mut tx, id, claim, &attempt).await?;
-        return tx.commit().await;
+        let ours = rows::delivered(&mut tx, id, claim, &attempt).await?;
+        tx.commit().await?;
+        if ours {
+            app.metrics.webhooks.attempt(DeliveryResult::Delivered, took);
+        }
+        return Ok(());
     }
     let age = Duration::from_millis(u64::try_from(claim.age_ms).unwrap_or(0));
     let attempts = u32::try_from(claim.attempts).unwrap_or(u32::MAX);
     let random = u32::try_from(app.random_id() & 0xffff_ffff).unwrap_or(0);
     let pause = schedule::pause(attempts, age, random);
     let pause_ms = pause.map(|p| i64::try_from(p.as_millis()).unwrap_or(i64::MAX));
-    if rows::failed(&mut tx, id, claim, &attempt, pause_ms).await? {
+    let ours = rows::failed(&mut tx, id, claim, &attempt, pause_ms).await?;
+    if ours {
         let fails_s = i64::try_from(schedule::FAILS.as_secs()).unwrap_or(i64::MAX);
         if let Some(failing_since) = rows::disable(&mut tx, id, fails_s).await? {
             tracing::info!(webhook = id, "a webhook failed for three days and is disabled");
@@ -204,5 +225,10 @@ async fn deliver(
             outbox::tell(&mut tx, customer.parse().ok(), event).await?;
         }
     }
-    tx.commit().await
+    tx.commit().await?;
+    if ours {
+        let result = if pause_ms.is_some() { DeliveryResult::Failed } else { DeliveryResult::Dead };
+        app.metrics.webhooks.attempt(result, took);
+    }
+    Ok(())
 }
