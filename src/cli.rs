@@ -9,6 +9,7 @@ mod calls;
 pub(crate) mod client;
 mod config;
 mod decks;
+mod jobs;
 mod keys;
 mod money;
 mod nouns;

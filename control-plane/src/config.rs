@@ -12,6 +12,7 @@ use crate::api::limiter::Limit;
 use crate::api::tls::TlsFiles;
 use crate::app::decks::DECK_BYTES;
 use crate::billing::retention::Retention;
+use crate::jobs;
 use crate::oidc::dev::Person;
 use crate::oidc::issuer::IssuerSettings;
 use crate::store::Database;
@@ -41,6 +42,8 @@ pub struct Config {
     pub consumer: String,
     /// Folder where the last published snapshot is kept for a start without PostgreSQL; `None`: nowhere (tests).
     pub snapshot_dir: Option<PathBuf>,
+    /// Where jobs put their files; `None`: jobs are carried out elsewhere.
+    pub spool: Option<jobs::Spool>,
     /// How long posted calls are kept.
     pub retention: Retention,
     /// How long a lease of credit lasts at the bank; its node ends it an eighth earlier. While PostgreSQL is away calls that are paid
@@ -143,6 +146,7 @@ impl Config {
             edge: Edge::default(),
             consumer: "postgres".into(),
             snapshot_dir: None,
+            spool: None,
             retention: Retention { keep: CALLS_KEEP, unbilled_too: false },
             credit_lease: Duration::from_secs(120),
             key_file: None,

@@ -9,6 +9,7 @@ pub mod api;
 pub mod app;
 pub mod billing;
 pub mod config;
+pub mod jobs;
 pub mod metrics;
 pub mod noun;
 pub mod oidc;
@@ -94,6 +95,8 @@ pub struct App {
     pub feed: outbox::Feed,
     /// Sends deliveries of webhooks.
     pub webhooks: webhooks::send::Sender,
+    /// Places of downloads: so many at once.
+    pub downloads: Arc<tokio::sync::Semaphore>,
     /// Told whether the database answers.
     health: OnceLock<Part>,
     /// Where the proxy's vendor trunks stand.
@@ -116,6 +119,9 @@ pub struct Limits {
     /// Hashes of keys that were good lately.
     known: Mutex<HashSet<[u8; 32]>>,
 }
+
+/// Files that are downloaded at once.
+const DOWNLOADS: usize = 64;
 
 /// Hashes of good keys that are remembered; when full, all are forgotten and learnt again.
 const KNOWN_KEYS: usize = 10_000;
@@ -316,6 +322,9 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tasks.push(tokio::spawn(billing::recheck::run(app.clone(), stopping.clone())));
         tasks.push(tokio::spawn(billing::retention::run(app.clone(), stopping.clone())));
     }
+    if let Some(spool) = app.config.spool.clone() {
+        tasks.push(tokio::spawn(jobs::run(app.clone(), spool, stopping.clone())));
+    }
     if let Some(dir) = app.config.snapshot_dir.clone() {
         tasks.push(tokio::spawn(publish::kept::run(app.clone(), dir, stopping.clone())));
     }
@@ -434,6 +443,7 @@ impl App {
             live,
             feed: outbox::Feed::default(),
             webhooks: webhooks::send::Sender::public(),
+            downloads: Arc::new(tokio::sync::Semaphore::new(DOWNLOADS)),
             health: OnceLock::new(),
             trunk_door: OnceLock::new(),
             credit_door: OnceLock::new(),

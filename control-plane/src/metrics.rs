@@ -13,9 +13,11 @@ use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, FloatGauge, Gauge, Histograms, Keyed, Kind, Label, Sample};
 
 mod business;
+mod jobs;
 mod webhooks;
 
 pub use business::{Business, RatingFailure};
+pub use jobs::{JobLabel, JobOutcome, Jobs};
 pub use webhooks::{DeliveryResult, Webhooks};
 
 label_enum! {
@@ -57,7 +59,9 @@ pub struct Metrics {
     pub keys_recovered: Gauge,
     /// Revenue, cost and what rating found.
     pub business: Business,
-    /// Deliveries of webhooks.
+    /// Jobs that ended, and how.
+    pub jobs: Jobs,
+    /// Deliveries of webhooks, and how they go.
     pub webhooks: Webhooks,
     routes_loaded: Keyed<Gauge>,
     /// Snapshots that were published since the start.
@@ -158,6 +162,7 @@ impl Metrics {
             tokens_refused: registry.counters("warp_tokens_refused_total", "Tokens of people that were refused, by reason."),
             keys_recovered,
             business: Business::new(registry),
+            jobs: Jobs::new(registry),
             webhooks: Webhooks::new(registry),
             in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
             panics: registry.counter("warp_http_panics_total", "API handlers that panicked: each is a fault of ours."),

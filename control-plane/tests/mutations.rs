@@ -203,7 +203,10 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
     let operator = made(api.op("POST", "/operators", Some(operator)).await.data());
     let user = json!({ "email": "us@example.com", "name": "u", "role": "billing", "subject": "us" });
     let user = made(api.op("POST", &format!("/customers/{other}/users"), Some(user)).await.data());
+    let job = json!({ "kind": "call_export", "call_export": {} });
+    let job = made(api.op("POST", "/jobs", Some(job)).await.data());
     for (name, id) in [
+        ("job_id", job),
         ("exclusion_id", exclusion),
         ("number_id", number),
         ("operator_id", operator),

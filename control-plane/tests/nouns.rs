@@ -556,17 +556,22 @@ fn examples_of_each_declared_noun_are_taken_and_answered() {
                     Some(one.as_str()),
                     "what was made is where the declaration says"
                 );
-                let changed = api.call(key, "PATCH", &one, Some((noun.examples.changed)())).await;
-                assert_eq!(
-                    (changed.status, &changed.json()["data"]["version"]),
-                    (200, &json!(2)),
-                    "{}",
-                    changed.body
-                );
+                if noun.verbs_of(audience).any(|d| d.verb == Verb::Change) {
+                    let changed = api.call(key, "PATCH", &one, Some((noun.examples.changed)())).await;
+                    assert_eq!(
+                        (changed.status, &changed.json()["data"]["version"]),
+                        (200, &json!(2)),
+                        "{}",
+                        changed.body
+                    );
+                    assert!(changed.data().get("secret").is_none(), "{}", changed.body);
+                }
                 let named = |name: &str| example.get(name).is_some();
-                let varying = ["id", "ban_id", "customer_id", "vendor_id", "created_at", "updated_at"]
-                    .into_iter()
-                    .filter(|n| named(n));
+                // What is the carrier's own has no customer.
+                let varying =
+                    ["id", "ban_id", "customer_id", "vendor_id", "created_at", "updated_at", "next_at"]
+                        .into_iter()
+                        .filter(|n| named(n) && !(example[n].is_null() && real[n].is_null()));
                 let varying: Vec<&str> = varying.collect();
                 if named("issuer") {
                     // It is called after where it is.
@@ -580,7 +585,6 @@ fn examples_of_each_declared_noun_are_taken_and_answered() {
                 // A secret is in the answer to the making alone.
                 let shown = real.as_object_mut().and_then(|o| o.remove("secret"));
                 assert_eq!(shown.is_some_and(|s| s.is_string()), noun.one == "webhook", "{}", r.body);
-                assert!(changed.data().get("secret").is_none(), "{}", changed.body);
                 assert_eq!(real, example, "{audience:?}");
             }
         }

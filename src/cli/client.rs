@@ -235,6 +235,28 @@ impl Client {
         }
     }
 
+    /// A file, as long as it takes; its length.
+    pub(crate) fn download(&self, path: &str, to: &mut impl std::io::Write) -> Result<u64, Failure> {
+        let unavailable = |why: String| Failure::new(format!("{}: {why}", self.base)).with_code(6);
+        let request = self.agent.get(format!("{}/api/v1{path}", self.base));
+        let request = request.header("Authorization", format!("Bearer {}", self.key));
+        let mut response = request
+            .config()
+            .timeout_global(None)
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .build()
+            .call()
+            .map_err(|e| unavailable(e.to_string()))?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            let text = response.body_mut().read_to_string().map_err(|e| unavailable(e.to_string()))?;
+            return self
+                .good((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+                .map(|_| 0);
+        }
+        std::io::copy(&mut response.body_mut().as_reader(), to).map_err(|e| unavailable(e.to_string()))
+    }
+
     /// `data` of a request with a JSON body.
     pub(crate) fn json(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         Ok(self.ok(method, path, "application/json", body.to_string().into_bytes())?["data"].take())

@@ -14,8 +14,7 @@ use warp_control_plane::noun::{self, Noun, Verb};
 use self::fields::{columns, facts, row, whole};
 use super::client::{Client, MOST, encoded};
 use super::output::Output;
-use super::vendor_trunks;
-use super::{Common, Failure};
+use super::{Common, Failure, jobs, vendor_trunks};
 
 /// One command of a declared noun.
 #[derive(Debug)]
@@ -46,6 +45,8 @@ enum Asked {
     Delete {
         what: String,
     },
+    /// What jobs can do besides.
+    Jobs(jobs::Verb),
     /// What vendor trunks can do besides.
     VendorTrunks(vendor_trunks::Verb),
 }
@@ -95,6 +96,7 @@ impl FromArgMatches for NounCommand {
             "make" => Asked::Make { parent: parent_flag(noun).and_then(text), body: body() },
             "change" => Asked::Change { what: what(), body: body() },
             "delete" => Asked::Delete { what: what() },
+            _ if noun == &noun::job::JOB => Asked::Jobs(jobs::Verb::from_arg_matches(of_noun)?),
             _ => Asked::VendorTrunks(vendor_trunks::Verb::from_arg_matches(of_noun)?),
         };
         Ok(Self { noun, asked })
@@ -140,6 +142,8 @@ fn command(noun: &'static Noun) -> Command {
     }
     if noun == &noun::vendor_trunk::VENDOR_TRUNK {
         vendor_trunks::Verb::augment_subcommands(all)
+    } else if noun == &noun::job::JOB {
+        jobs::Verb::augment_subcommands(all)
     } else if noun == &noun::vendor::VENDOR {
         let reset =
             vendor_trunks::Verb::augment_subcommands(Command::new("")).find_subcommand("reset").cloned();
@@ -270,6 +274,7 @@ pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure>
                 || format!("deleted {id}"),
             );
         }
+        Asked::Jobs(verb) => return jobs::run(verb, common),
         Asked::VendorTrunks(verb) => return vendor_trunks::run(verb, common),
     }
     Ok(0)

@@ -237,6 +237,10 @@ impl Api {
         out.live_keys = self.live_keys;
         out.consumer = self.consumer.clone();
         out.snapshot_dir = Some(crate::wire::snapshot_dir(config));
+        out.spool = Some(warp_control_plane::jobs::Spool {
+            dir: config.node.data_dir.join("jobs"),
+            node: config.node.name.clone(),
+        });
         out.retention =
             Retention { keep: self.calls_keep.0, unbilled_too: self.calls_unbilled == Unbilled::Delete };
         out.credit_lease = self.credit_lease.0;

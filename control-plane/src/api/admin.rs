@@ -42,6 +42,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::ledger::endpoints(Audience::Operator));
     all.extend(super::events::endpoints(Audience::Operator));
     all.extend(super::webhooks::endpoints(Audience::Operator));
+    all.extend(super::jobs::endpoints(Audience::Operator));
     all.extend(super::numbers::endpoints(Audience::Operator));
     all.push(
         endpoint(

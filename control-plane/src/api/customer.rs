@@ -30,6 +30,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::ledger::endpoints(Audience::Customer));
     all.extend(super::events::endpoints(Audience::Customer));
     all.extend(super::webhooks::endpoints(Audience::Customer));
+    all.extend(super::jobs::endpoints(Audience::Customer));
     all.push(audit_endpoint(Audience::Customer));
     all.extend(super::numbers::endpoints(Audience::Customer));
     all

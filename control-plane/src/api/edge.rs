@@ -9,9 +9,9 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, RawPathParams};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH,
-    LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -377,6 +377,7 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
     let content_type = match outcome {
         Ok(Reply::Raw { content_type, .. } | Reply::Stream { content_type, .. }) => content_type,
         Ok(Reply::Moved { .. }) => "",
+        Ok(Reply::File { .. }) => "application/octet-stream",
         _ => "application/json",
     };
     if !content_type.is_empty() {
@@ -403,6 +404,10 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
             set(&REFERRER_POLICY, "no-referrer");
         }
         Ok(Reply::Moved { location }) => set(&LOCATION, location),
+        Ok(Reply::File { name, bytes, .. }) => {
+            set(&CONTENT_LENGTH, &bytes.to_string());
+            set(&CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""));
+        }
         Ok(Reply::Raw { .. } | Reply::Stream { .. } | Reply::WithCookies { .. }) => {}
         Err(e) => {
             match e.code {
@@ -423,7 +428,7 @@ pub fn render(app: &App, id: &str, outcome: &Answer) -> Rendered {
         }
     }
     let live = match outcome {
-        Ok(Reply::Stream { live, .. }) => Some(live.clone()),
+        Ok(Reply::Stream { live, .. } | Reply::File { live, .. }) => Some(live.clone()),
         _ => None,
     };
     Rendered { status, headers, body, close, live }
@@ -444,7 +449,7 @@ fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
             (*status, json!({ "success": true, "data": data, "meta": meta }))
         }
         Ok(Reply::Raw { body, .. }) => return (200, body.clone()),
-        Ok(Reply::Stream { .. }) => return (200, String::new()),
+        Ok(Reply::Stream { .. } | Reply::File { .. }) => return (200, String::new()),
         Ok(Reply::Moved { .. }) => return (302, String::new()),
         Ok(Reply::WithCookies { reply, .. }) => return envelope(app, id, &Ok(Reply::clone(reply))),
         Err(e) => {

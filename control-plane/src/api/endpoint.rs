@@ -209,6 +209,15 @@ pub enum Reply {
         /// What is sent, piece by piece.
         live: Live,
     },
+    /// A file to keep.
+    File {
+        /// The name that it is kept by: letters, digits, `_`, `-` and `.`.
+        name: String,
+        /// How many bytes it has.
+        bytes: u64,
+        /// What is in it, piece by piece.
+        live: Live,
+    },
     /// 302: a browser goes on elsewhere.
     Moved {
         /// Where: an address, whole.

@@ -142,7 +142,8 @@ fn written(event: &EventView) -> String {
 pub struct Live(Arc<Mutex<mpsc::Receiver<Bytes>>>);
 
 impl Live {
-    fn new() -> (mpsc::Sender<Bytes>, Self) {
+    /// An empty body, and where its pieces are put.
+    pub(super) fn new() -> (mpsc::Sender<Bytes>, Self) {
         let (sender, receiver) = mpsc::channel(4);
         (sender, Self(Arc::new(Mutex::new(receiver))))
     }

@@ -21,6 +21,7 @@ mod admin;
 mod customer;
 mod decks;
 mod docs;
+mod jobs;
 mod keys;
 pub mod nouns;
 mod users;

@@ -391,7 +391,7 @@ pub async fn list(ctx: &Ctx<'_>, filter: &CallFilter, paging: &Paging) -> Result
 }
 
 /// Key of a row in either order.
-fn cursor_of(row: &CallRow) -> String {
+pub(crate) fn cursor_of(row: &CallRow) -> String {
     format!("{}.{}", row.posted_at.0.0, row.id)
 }
 
@@ -411,7 +411,8 @@ pub async fn get(ctx: &Ctx<'_>, id: CallId) -> Result<CallDetail, Fault> {
     Ok(CallDetail::of(call, record.0.into()))
 }
 
-fn conceal(call: &mut CallRow) {
+/// Takes from a row what a customer does not see: the buying side, and a caller who is hidden.
+pub(crate) fn conceal(call: &mut CallRow) {
     call.vendor_id = None;
     call.vendor_trunk_id = None;
     call.cost = None;

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod forms;
 pub mod inbound;
 pub mod input;
+pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod ledger;

@@ -182,6 +182,11 @@ permissions! {
         customers [Owner Admin Engineer ReadOnly], operators [Admin Noc Support ReadOnly];
     /// Make, change and delete webhooks, give them new secrets, and send deliveries again.
     WebhooksWrite = "webhooks:write", customers [Owner Admin Engineer], operators [Admin Noc];
+    /// Read jobs and what came of them; the file of an export only together with `calls:read`.
+    JobsRead = "jobs:read",
+        customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Begin, cancel, repeat and delete jobs; an export of calls only together with `calls:read`.
+    JobsWrite = "jobs:write", customers [Owner Admin Engineer Billing], operators [Admin Routing Billing Noc];
     /// Ask how a call would go. Nothing is dialled.
     RouteTest = "route:test",
         customers [Owner Admin Engineer ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];

@@ -80,6 +80,11 @@ pub trait Resource: Sized + Send + Sync + 'static {
         None
     }
 
+    /// The customer that a row is, or belongs to.
+    fn customer(row: &Self::Row) -> Option<CustomerId> {
+        row.id().parse().ok().or_else(|| row.parent()?.parse().ok())
+    }
+
     /// Refuses a deletion that this caller may not do.
     fn may_go(_: &Ctx<'_>, _: &mut Tx, _: &Self::Row) -> impl Future<Output = Result<(), Fault>> + Send {
         async { Ok(()) }
@@ -130,7 +135,7 @@ impl<R: Resource> Of<'_, R> {
     }
 }
 
-/// The id of what objects of a noun belong to.
+/// The id of what objects of a noun belong to, or whose they are.
 pub trait Belonging: Copy + Send + Sync + 'static {
     /// From that part of the path, when the path has one. `None`: the text is no such id.
     fn read(part: Option<&str>) -> Option<Self>;
@@ -150,6 +155,22 @@ impl<K: IdKind + Send + Sync + 'static> Belonging for Id<K> {
     }
     fn key(self) -> Option<String> {
         Some(self.to_string())
+    }
+}
+
+/// Whose an object is that customers and the carrier itself have: it stands in a column that the use case writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(pub Option<CustomerId>);
+
+impl Belonging for Owner {
+    fn read(_: Option<&str>) -> Option<Self> {
+        Some(Self(None))
+    }
+    fn of_customer(customer: CustomerId) -> Option<Self> {
+        Some(Self(Some(customer)))
+    }
+    fn key(self) -> Option<String> {
+        None
     }
 }
 
@@ -254,11 +275,6 @@ async fn shown<R: Resource>(ctx: &Ctx<'_>, tx: &mut Tx, row: R::Row) -> Result<R
     Ok(views.pop().ok_or_else(|| StoreError::Internal("a view is lost".into()))?)
 }
 
-/// The customer that a row is, or belongs to.
-fn customer_of(row: &impl NounRow) -> Option<CustomerId> {
-    row.id().parse().ok().or_else(|| row.parent()?.parse().ok())
-}
-
 /// What each write ends with: the audit line of what it was and of what is answered, what is told of it, and the commit.
 async fn saved<R: Resource>(
     ctx: &Ctx<'_>,
@@ -288,9 +304,9 @@ async fn written<R: Resource>(
     difference: Difference,
 ) -> Result<(), Fault> {
     let action = format!("{}.{}", R::Row::NOUN.one, done.word());
-    ctx.audit_change(tx, customer_of(row), (&action, row.id()), difference).await?;
+    ctx.audit_change(tx, R::customer(row), (&action, row.id()), difference).await?;
     if let Some(event) = R::told(done, row) {
-        outbox::tell(tx, customer_of(row), event).await?;
+        outbox::tell(tx, R::customer(row), event).await?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 pub mod ban;
 pub mod customer;
 pub mod exclusion;
+pub mod job;
 pub mod marks;
 pub mod operator;
 pub mod partition;
@@ -22,7 +23,7 @@ use crate::app::caller::Audience;
 use crate::app::fault::Problem;
 use crate::app::input::{Digits, Field, Ref, Slug, Text};
 use crate::app::permission::Permission;
-use crate::store::types::{Amount, Sealed, SealedChange, Time};
+use crate::store::types::{Amount, Json, Sealed, SealedChange, Time};
 
 /// The declaration of a noun; made by [`noun!`](crate::noun).
 #[derive(Debug)]
@@ -71,6 +72,7 @@ pub static ALL: &[&Noun] = &[
     &partition::PARTITION,
     &exclusion::EXCLUSION,
     &webhook::WEBHOOK,
+    &job::JOB,
 ];
 
 /// What a noun belongs to.
@@ -257,6 +259,7 @@ kept! {
     String => Plain, String;
     Vec<String> => Plain, Vec<String>;
     i32 => Plain, i32;
+    Json => Plain, serde_json::Value;
     bool => Plain, bool;
     Time => Time, i64;
     Amount => Amount, i64;

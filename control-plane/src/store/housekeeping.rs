@@ -3,7 +3,7 @@
 use super::sql::statements;
 use super::{StoreError, Tx};
 
-/// Deletes first answers, sessions, snapshots, sections, events and deliveries that nobody needs any more.
+/// Deletes first answers, sessions, snapshots, sections, events, deliveries and jobs that nobody needs any more.
 pub async fn expire(tx: &mut Tx) -> Result<(), StoreError> {
     for statement in [
         IDEMPOTENCY_EXPIRE,
@@ -13,6 +13,8 @@ pub async fn expire(tx: &mut Tx) -> Result<(), StoreError> {
         EVENTS_EXPIRE,
         DELIVERIES_DIE,
         DELIVERIES_EXPIRE,
+        super::jobs::JOB_FILES_EXPIRE,
+        super::jobs::JOBS_EXPIRE,
     ] {
         tx.run(sqlx::query(statement)).await?;
     }

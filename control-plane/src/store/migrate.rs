@@ -52,6 +52,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (135, "sessions", include_str!("../../migrations/0135_sessions.sql")),
     (140, "outbox", include_str!("../../migrations/0140_outbox.sql")),
     (141, "webhooks", include_str!("../../migrations/0141_webhooks.sql")),
+    (150, "jobs", include_str!("../../migrations/0150_jobs.sql")),
     (155, "call partitions", include_str!("../../migrations/0155_call_partitions.sql")),
 ];
 

@@ -12,6 +12,7 @@ pub mod credit;
 pub mod decks;
 pub mod housekeeping;
 pub mod idempotency;
+pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod migrate;

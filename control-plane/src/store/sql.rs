@@ -15,9 +15,9 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, call_weeks, calls, credit, decks, housekeeping, idempotency, keys, ledger, nouns, numbers,
-        outbox, partitions, posting, published, retention, sessions, snapshots, standings, trunks, users,
-        vendors, webhooks,
+        audit, call_weeks, calls, credit, decks, housekeeping, idempotency, jobs, keys, ledger, nouns,
+        numbers, outbox, partitions, posting, published, retention, sessions, snapshots, standings, trunks,
+        users, vendors, webhooks,
     };
     let files = [
         ALL,
@@ -28,6 +28,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         decks::ALL,
         housekeeping::ALL,
         idempotency::ALL,
+        jobs::ALL,
         keys::ALL,
         ledger::ALL,
         numbers::ALL,

@@ -8,6 +8,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::bans::BanMode;
 use crate::app::calls::{CallDirection, CallOutcome};
+use crate::app::jobs::JobTask;
 use crate::app::permission::CustomerRole;
 use crate::app::users::UserStatus;
 use crate::app::view::Word;
@@ -46,8 +47,8 @@ impl Entry {
             json!({ "type": "string", "description": "The customer whose things it is about." });
         if self.who == Who::Operators {
             customer = json!({ "type": "null", "description": "It is about the carrier's own things." });
-        } else if self.name.starts_with("key.") {
-            // Operators have keys too.
+        } else if self.name.starts_with("key.") || self.name.starts_with("job.") {
+            // Operators have keys and jobs too.
             customer["type"] = json!(["string", "null"]);
         }
         let mut schema = json!({
@@ -338,6 +339,32 @@ catalogue! {
         user_id: String,
         /// The name, for people.
         name: String,
+    }
+
+    /// A job was carried out; when it makes a file, that can be downloaded.
+    JobDone = "job.done", for Everybody,
+    /// The job that was carried out.
+    {
+        /// The job's id.
+        job_id: String,
+        /// What it did.
+        kind: Word<JobTask>,
+        /// Its name, as people gave it. Null: it has none.
+        name: Option<String>,
+    }
+
+    /// A job failed and is not tried again by itself.
+    JobFailed = "job.failed", for Everybody,
+    /// The job that failed.
+    {
+        /// The job's id.
+        job_id: String,
+        /// What it was to do.
+        kind: Word<JobTask>,
+        /// Its name, as people gave it. Null: it has none.
+        name: Option<String>,
+        /// Why it failed, in a sentence.
+        error: String,
     }
 
     /// A version of a rate deck came into force.

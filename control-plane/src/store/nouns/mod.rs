@@ -10,7 +10,7 @@ use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
 use crate::noun::{
-    Noun, ban, customer, exclusion, operator, partition, trunk, user, vendor, vendor_trunk, webhook,
+    Noun, ban, customer, exclusion, job, operator, partition, trunk, user, vendor, vendor_trunk, webhook,
 };
 
 /// The statements of one noun.
@@ -148,6 +148,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         of::<partition::PartitionRow>(),
         of::<exclusion::ExclusionRow>(),
         of::<webhook::WebhookRow>(),
+        of::<job::JobRow>(),
     ]
     .concat()
 }
