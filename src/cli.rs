@@ -17,6 +17,7 @@ mod numbers;
 pub(crate) mod output;
 pub(crate) mod route;
 mod vendor_trunks;
+mod webhooks;
 mod when;
 
 use std::fmt;

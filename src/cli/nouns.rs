@@ -14,7 +14,7 @@ use warp_control_plane::noun::{self, Noun, Verb};
 use self::fields::{columns, facts, row, whole};
 use super::client::{Client, MOST, encoded};
 use super::output::Output;
-use super::{Common, Failure, jobs, vendor_trunks};
+use super::{Common, Failure, jobs, vendor_trunks, webhooks};
 
 /// One command of a declared noun.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ enum Asked {
     },
     /// What jobs can do besides.
     Jobs(jobs::Verb),
+    /// What webhooks can do besides.
+    Webhooks(webhooks::Verb),
     /// What vendor trunks can do besides.
     VendorTrunks(vendor_trunks::Verb),
 }
@@ -97,6 +99,9 @@ impl FromArgMatches for NounCommand {
             "change" => Asked::Change { what: what(), body: body() },
             "delete" => Asked::Delete { what: what() },
             _ if noun == &noun::job::JOB => Asked::Jobs(jobs::Verb::from_arg_matches(of_noun)?),
+            _ if noun == &noun::webhook::WEBHOOK => {
+                Asked::Webhooks(webhooks::Verb::from_arg_matches(of_noun)?)
+            }
             _ => Asked::VendorTrunks(vendor_trunks::Verb::from_arg_matches(of_noun)?),
         };
         Ok(Self { noun, asked })
@@ -142,6 +147,8 @@ fn command(noun: &'static Noun) -> Command {
     }
     if noun == &noun::vendor_trunk::VENDOR_TRUNK {
         vendor_trunks::Verb::augment_subcommands(all)
+    } else if noun == &noun::webhook::WEBHOOK {
+        webhooks::Verb::augment_subcommands(all)
     } else if noun == &noun::job::JOB {
         jobs::Verb::augment_subcommands(all)
     } else if noun == &noun::vendor::VENDOR {
@@ -275,6 +282,7 @@ pub(super) fn run(command: &NounCommand, common: &Common) -> Result<u8, Failure>
             );
         }
         Asked::Jobs(verb) => return jobs::run(verb, common),
+        Asked::Webhooks(verb) => return webhooks::run(verb, common),
         Asked::VendorTrunks(verb) => return vendor_trunks::run(verb, common),
     }
     Ok(0)
