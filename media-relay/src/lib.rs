@@ -266,6 +266,7 @@ fn book_config(config: &Config, seed: &[u8; 32]) -> BookConfig {
         hold_timeout: limits.hold_timeout,
         offer_timeout: limits.offer_timeout,
         delete_delay: limits.delete_delay,
+        keys: crate::core::book::KeySource(|bytes| getrandom::fill(bytes).is_ok()),
         canonical: config.sdp == config::Rendering::Canonical,
         forbidden: config.ng.into_iter().collect(),
         instance: format!("{:012x}", seed_word(seed) & 0xFFFF_FFFF_FFFF),

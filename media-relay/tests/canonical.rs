@@ -5,75 +5,12 @@
 //! lines on that newer versions drop; [`as_26`] moves just those. All else must be the same text.
 
 mod common;
+mod engine;
 mod programs;
 
-use std::net::UdpSocket;
-
-use programs::{Program, free_port, has, socket};
+use engine::Client;
+use programs::has;
 use serde_json::{Value, json};
-
-struct Client {
-    _program: Option<Program>,
-    socket: UdpSocket,
-    count: u32,
-}
-
-impl Client {
-    fn of(program: Option<Program>, port: u16) -> Self {
-        let socket = socket();
-        socket.connect(("127.0.0.1", port)).unwrap();
-        Self { _program: program, socket, count: 0 }
-    }
-
-    fn rtpengine(folder: &tempfile::TempDir) -> Self {
-        let ng = free_port();
-        let program = Program::start(
-            "rtpengine",
-            &[
-                "--config-file=none",
-                "--foreground",
-                "--table=-1",
-                "--interface=127.0.0.1",
-                "--log-level=1",
-                &format!("--listen-ng=127.0.0.1:{ng}"),
-                "--port-min=36000",
-                "--port-max=37999",
-                &format!("--pidfile={}/pid", folder.path().display()),
-            ],
-        );
-        Self::of(Some(program), ng)
-    }
-
-    fn ours(world: &common::World) -> Self {
-        Self::of(None, world.relay.ng_addr().unwrap().port())
-    }
-
-    /// One command, sent until it is answered.
-    fn ask(&mut self, document: &Value) -> Value {
-        self.count += 1;
-        let cookie = format!("c{} ", self.count);
-        let datagram = format!("{cookie}{document}");
-        let end = std::time::Instant::now() + programs::DEADLINE;
-        let mut buffer = vec![0; 65_536];
-        let _ = self.socket.send(datagram.as_bytes());
-        while std::time::Instant::now() < end {
-            match self.socket.recv(&mut buffer) {
-                Ok(n) => {
-                    if let Some(rest) = buffer[..n].strip_prefix(cookie.as_bytes()) {
-                        return serde_json::from_slice(rest).unwrap();
-                    }
-                }
-                Err(_) => drop(self.socket.send(datagram.as_bytes())),
-            }
-        }
-        panic!("no answer to {document}");
-    }
-
-    fn sdp(&mut self, document: &Value) -> String {
-        let reply = self.ask(document);
-        reply["sdp"].as_str().unwrap_or_else(|| panic!("{document}: {reply}")).to_owned()
-    }
-}
 
 /// Lines with our ports by name: `P0` and `P0+1` of the first section, and so on.
 fn lines(sdp: &str) -> Vec<String> {
@@ -261,7 +198,7 @@ fn the_canonical_rendering_is_debians_text_in_the_order_of_26() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut theirs = Client::rtpengine(&folder);
+    let mut theirs = Client::rtpengine(&folder, 36_000);
     let world = common::World::new(|c| c.ng = Some("127.0.0.1:0".parse().unwrap()));
     let mut ours = Client::ours(&world);
     let mut wrong = Vec::new();

@@ -1,10 +1,10 @@
 //! RTP and RTCP without I/O: header views, quality figures, the rule of a port with its learnt peer, and the pipeline.
 //!
 //! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `pipeline`, `rule`, `learn`,
-//! `session`, `forward`.
+//! `srtp`, `session`, `forward`.
 //!
 //! Invariants: bytes from the network never panic, nothing here allocates per packet, time is an argument.
-//! Absent on purpose: SRTP, DTLS, answers to STUN, and codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
+//! Absent on purpose: DTLS, answers to STUN, and codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -28,6 +28,7 @@ pub mod rtcp;
 pub mod rtp;
 mod rule;
 pub mod session;
+pub mod srtp;
 
 pub use counters::{StreamCounters, StreamSnapshot};
 pub use forward::{Judgement, RuleState};

@@ -2,7 +2,7 @@
 //!
 //! A [`Pipeline`] is plain data in a rule; the shard that runs the rule makes the [`Stage`]s of it. A stage changes the
 //! packet in place, in the room that the receive lot leaves around it ([`crate::packet::RoomyPacket`]), and allocates nothing.
-//! Rules without a pipeline never come here. No stage is built in: SRTP, the first, is another issue's (RFC 0011).
+//! Rules without a pipeline never come here. SRTP is the first ([`crate::srtp`], RFC 0011, RFC 0027).
 
 use std::fmt::Debug;
 use std::net::SocketAddr;

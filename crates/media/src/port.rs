@@ -37,14 +37,25 @@ pub enum DropReason {
     Rate,
     /// Nowhere to send it yet.
     NoDestination,
+    /// SRTP without a valid tag (T-RTP-05).
+    SrtpAuth,
+    /// SRTP that came before, or too late to be known.
+    SrtpReplay,
 }
 
 impl DropReason {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 7;
     /// All, in the order of [`DropReason::index`].
-    pub const ALL: [DropReason; Self::COUNT] =
-        [Self::Malformed, Self::Kind, Self::Source, Self::Rate, Self::NoDestination];
+    pub const ALL: [DropReason; Self::COUNT] = [
+        Self::Malformed,
+        Self::Kind,
+        Self::Source,
+        Self::Rate,
+        Self::NoDestination,
+        Self::SrtpAuth,
+        Self::SrtpReplay,
+    ];
 
     /// Place in arrays of counters.
     #[inline]

@@ -121,7 +121,7 @@ fn a_snapshot_shows_each_figure_as_itself() {
     assert_eq!((s.sequence, s.timestamp, s.jitter_us, s.jitter_max_us), (65_535, 200_000, 300_000, 400_000));
     assert_eq!((s.ssrc, s.rtt_us, s.rtcp_ssrc, s.payload_type), (500_000, 600_000, 700_000, 96));
     // All reasons but the one that is nobody's fault.
-    assert_eq!(s.errors, 7 + 10 + 11 + 12 + 13);
+    assert_eq!(s.errors, 7 + 10 + 11 + 12 + 13 + 15 + 16);
     for (i, reason) in DropReason::ALL.into_iter().enumerate() {
         assert_eq!((reason.index(), c.dropped(reason)), (i, 10 + i as u64));
     }

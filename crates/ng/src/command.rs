@@ -92,6 +92,12 @@ pub struct SdpCommand {
     pub dtls: Option<Dtls>,
     /// `SDES: off`: no SDES keys towards the outgoing side.
     pub sdes_off: bool,
+    /// `SDES: pad`: the keys are written with the padding of base 64.
+    pub sdes_pad: bool,
+    /// `SDES: no-SUITE`: suites that are not used.
+    pub sdes_no: Vec<Vec<u8>>,
+    /// `SDES: only-SUITE`: no others are used.
+    pub sdes_only: Vec<Vec<u8>>,
     /// DSCP and ECN byte of the call's outgoing packets: 0–255; negative leaves it as it is; 256 and more is the default.
     pub tos: Option<i64>,
     /// `codec`: which codecs the other side gets to see. Nothing is transcoded yet.

@@ -255,6 +255,8 @@ pub struct MediaFlags {
     pub rtcp_mux: bool,
     /// SRTP goes through unopened.
     pub passthrough: bool,
+    /// SRTP with keys of the SDP is opened and made here.
+    pub sdes: bool,
     /// The party receives elsewhere than it sends from.
     pub asymmetric: bool,
     /// Its SDP is checked for loops.

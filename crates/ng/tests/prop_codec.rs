@@ -92,6 +92,9 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
             address_family: c.3,
             tos: c.4,
             sdes_off: bit(0),
+            sdes_pad: bit(1),
+            sdes_no: Vec::new(),
+            sdes_only: Vec::new(),
             rtcp_mux: RtcpMux {
                 offer: bit(1),
                 require: bit(2),
@@ -220,6 +223,7 @@ fn stats() -> impl Strategy<Value = CallStats> {
                     send: f.2,
                     recv: f.3,
                     passthrough: f.0,
+                    sdes: f.3,
                     asymmetric: f.1,
                     loop_check: f.2,
                 },

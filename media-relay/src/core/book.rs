@@ -17,6 +17,7 @@ mod config;
 mod dialogues;
 mod end;
 mod hidden;
+mod keyring;
 mod offer;
 mod quality;
 mod taken;
@@ -30,7 +31,7 @@ use warp_model::{Mono, Now};
 use warp_ng::reply::reasons;
 use warp_ng::{Command, Reply};
 
-pub use self::config::{BookConfig, Limits};
+pub use self::config::{BookConfig, KeySource, Limits};
 
 use self::branches::Past;
 use self::call::{Call, Dialogue};

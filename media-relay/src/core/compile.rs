@@ -5,7 +5,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use warp_media::{Carries, ClockTable, Egress, ForwardRule, SourcePolicy, StreamCounters};
+use warp_media::pipeline::{Output, Pipeline, StageMaker};
+use warp_media::{Carries, ClockTable, Egress, ForwardRule, MediaPath, SourcePolicy, StreamCounters};
 
 use super::ports::PortPair;
 
@@ -30,6 +31,10 @@ pub struct Side {
     pub max_packets_per_s: u32,
     /// Figures of what it sends.
     pub counters: Arc<StreamCounters>,
+    /// Opens what comes from it.
+    pub unprotect: Option<Arc<dyn StageMaker>>,
+    /// Closes what goes to it.
+    pub protect: Option<Arc<dyn StageMaker>>,
 }
 
 /// What the stream is.
@@ -64,6 +69,19 @@ pub fn compile(media: Media, a: &Side, b: &Side) -> Vec<ForwardRule> {
     rules
 }
 
+/// SRTP on one side or both; `None`: packets pass as they are.
+fn pipeline(from: &Side, to: &Side) -> Option<Arc<Pipeline>> {
+    if from.unprotect.is_none() && to.protect.is_none() {
+        return None;
+    }
+    let out = |path, egress| Output { path, egress, protect: to.protect.clone() };
+    Some(Arc::new(Pipeline {
+        unprotect: from.unprotect.clone(),
+        stages: Vec::new(),
+        outputs: vec![out(MediaPath::Rtp, to.rtp_out()), out(MediaPath::Rtcp, to.rtcp_out())],
+    }))
+}
+
 fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>) {
     let rule = ForwardRule {
         local: from.ports.rtp_port(),
@@ -76,7 +94,7 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         source: from.source,
         rtp: Some(to.rtp_out()),
         rtcp: Some(to.rtcp_out()),
-        pipeline: None,
+        pipeline: pipeline(from, to),
         companion: None,
         max_packets_per_s: from.max_packets_per_s,
         clocks: from.clocks,
@@ -87,8 +105,22 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         rules.push(rule);
         return;
     }
-    rules.push(ForwardRule { rtcp: None, companion: Some(from.ports.rtcp_port()), ..rule.clone() });
+    let only = |path: MediaPath| {
+        let mut pipeline = rule.pipeline.clone();
+        if let Some(pipeline) = &mut pipeline {
+            Arc::make_mut(pipeline).outputs.retain(|o| o.path == path);
+        }
+        pipeline
+    };
+    let (rtp_only, rtcp_only) = (only(MediaPath::Rtp), only(MediaPath::Rtcp));
     rules.push(ForwardRule {
+        rtcp: None,
+        companion: Some(from.ports.rtcp_port()),
+        pipeline: rtp_only,
+        ..rule.clone()
+    });
+    rules.push(ForwardRule {
+        pipeline: rtcp_only,
         local: from.ports.rtcp_port(),
         carries: Carries::Rtcp,
         source: from.rtcp_source,

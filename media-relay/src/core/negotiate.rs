@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use warp_media::srtp::CryptoLine;
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
 use warp_model::net::{is_link_local, is_loopback, is_private, is_public, is_unicast};
 use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
@@ -101,6 +102,8 @@ pub struct Spoken {
     pub has_mid: bool,
     /// Flag `asymmetric`: it receives elsewhere than it sends from.
     pub asymmetric: bool,
+    /// Keys that it offers for what it sends, those that we can use, in its order.
+    pub crypto: Arc<[CryptoLine]>,
     /// Payload types or sub-types, words with one blank between them; what is beyond [`FORMAT_BYTES`] is left out.
     pub formats: Arc<[u8]>,
 }
@@ -165,8 +168,21 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         codec: main_codec(media).into(),
         has_mid: media.attribute(b"mid").is_some(),
         asymmetric: signalling.flags.asymmetric,
+        crypto: crypto(media).into(),
         formats: formats(media).into(),
     }
+}
+
+/// Lines that one section may offer; rtpengine offers 12.
+const CRYPTO_LINES: usize = 32;
+
+/// See [`Spoken::crypto`].
+fn crypto(media: &Media<'_, '_>) -> Vec<CryptoLine> {
+    if Class::of(media.protocol()) != Class::Srtp {
+        return Vec::new();
+    }
+    let lines = media.attributes().filter(|a| a.name == b"crypto").take(CRYPTO_LINES);
+    lines.filter_map(|a| CryptoLine::parse(a.value?)).collect()
 }
 
 /// See [`Spoken::formats`].
@@ -339,12 +355,23 @@ impl MuxPlan {
     }
 }
 
-/// May the outgoing side's protocol differ like this? Only the feedback profile may come or go: no keys are made here.
-pub fn outgoing_protocol(offered: &[u8], wanted: Option<Transport>) -> Option<&str> {
+/// May the outgoing side's protocol differ like this? The feedback profile may come and go; protection with keys of the SDP
+/// where keys may be made (`sdes`), and where the offered one can be opened (`opens`).
+pub fn outgoing_protocol(
+    offered: &[u8],
+    wanted: Option<Transport>,
+    (sdes, opens): (bool, bool),
+) -> Option<&str> {
     let offered_text = std::str::from_utf8(offered).ok()?;
     match wanted {
         None | Some(Transport::Accept) => Some(offered_text),
         Some(wanted) if Class::of(wanted.as_str().as_bytes()) == Class::of(offered) => Some(wanted.as_str()),
+        Some(wanted) if Class::of(offered) == Class::Rtp => {
+            Some(wanted.as_str()).filter(|w| sdes && Class::of(w.as_bytes()) == Class::Srtp)
+        }
+        Some(wanted) if Class::of(offered) == Class::Srtp => {
+            Some(wanted.as_str()).filter(|w| opens && Class::of(w.as_bytes()) == Class::Rtp)
+        }
         // Fax and other media are not RTP: the key does not speak of them.
         Some(_) if Class::of(offered) == Class::Raw => Some(offered_text),
         Some(_) => None,
@@ -372,6 +399,8 @@ pub struct OutLine {
     pub direction: Direction,
     /// Take `a=mid` out: the offer that this answers had none (RFC 5888 §9.1).
     pub drop_mid: bool,
+    /// Whole lines of keys of ours, in the place of those of the source.
+    pub keys: Vec<String>,
     /// Leave the section out: the offer that this answers had no such line (RFC 3264 §6).
     pub remove: bool,
 }
@@ -642,7 +671,8 @@ fn media_edit<'l>(
     if line.mux {
         add.push("a=rtcp-mux".to_owned());
     }
-    let plain = line.class == Class::Rtp;
+    let plain = line.class == Class::Rtp || !line.keys.is_empty();
+    add.extend(line.keys.iter().cloned());
     MediaEdit {
         formats: None,
         attributes: AttributeChanges::default(),

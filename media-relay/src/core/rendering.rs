@@ -54,7 +54,8 @@ pub(super) fn canonical(
             media.mid = mids.number(&said);
             media.rtcp = rtcp_value(line, &options);
             media.mux = line.mux;
-            let keeps_keys = line.class != Class::Rtp;
+            media.keys.clone_from(&line.keys);
+            let keeps_keys = line.class != Class::Rtp && line.keys.is_empty();
             (media.strip.dtls, media.strip.crypto) = (!keeps_keys, !keeps_keys);
             media
         })

@@ -741,5 +741,7 @@ fn label(reason: DropReason) -> PacketError {
         DropReason::Source => PacketError::BadSource,
         DropReason::Rate => PacketError::Rate,
         DropReason::NoDestination => PacketError::NoSession,
+        DropReason::SrtpAuth => PacketError::SrtpAuth,
+        DropReason::SrtpReplay => PacketError::SrtpReplay,
     }
 }

@@ -214,6 +214,7 @@ fn write_media(w: &mut Writer<'_>, m: &MediaStats) {
     for (name, on) in [
         ("initialized", f.initialized),
         ("rtcp-mux", f.rtcp_mux),
+        ("SDES", f.sdes),
         ("passthrough", f.passthrough),
         ("asymmetric", f.asymmetric),
         ("send", f.send),
@@ -420,6 +421,7 @@ fn read_media(v: View<'_, '_>) -> MediaStats {
             initialized: has_flag(v, "initialized"),
             rtcp_mux: has_flag(v, "rtcp-mux"),
             passthrough: has_flag(v, "passthrough"),
+            sdes: has_flag(v, "SDES"),
             asymmetric: has_flag(v, "asymmetric"),
             loop_check: has_flag(v, "loop check"),
             send: has_flag(v, "send"),

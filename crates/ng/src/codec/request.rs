@@ -206,7 +206,12 @@ impl Fields {
             }
             b"DTLS" | b"dtls" => sdp.dtls = value.str().and_then(dtls),
             b"SDES" | b"sdes" => {
-                sdp.sdes_off |= value.items().any(|i| i.str().is_some_and(says_off));
+                for item in value.items() {
+                    let word = item.str().unwrap_or_default();
+                    if !sdes(word, &mut self.sdp) {
+                        self.ignore(&[b"SDES-", word].concat());
+                    }
+                }
             }
             b"TOS" | b"tos" => sdp.tos = value.int(),
             b"label" | b"from-label" | b"set-label" => sdp.label = some(value),
@@ -225,6 +230,13 @@ impl Fields {
     }
 
     fn flag(&mut self, as_sent: &[u8]) {
+        let rest = as_sent.strip_prefix(b"SDES-").or_else(|| as_sent.strip_prefix(b"sdes-"));
+        if let Some(word) = rest {
+            if !sdes(word, &mut self.sdp) {
+                self.ignore(as_sent);
+            }
+            return;
+        }
         // The name of a codec may be long, with parameters, and keeps its own spelling.
         let codec = |(op, list): &(&str, CodecList)| {
             let separated = |text: &[u8]| text.split_first().filter(|(b, _)| b"- _".contains(b)).is_some();
@@ -244,9 +256,6 @@ impl Fields {
             b"fatal" => self.fatal = true,
             b"to-tag" => self.match_to_tag = true,
             b"fast" => self.fast = true,
-            b"SDES-off" | b"SDES-no" | b"SDES-disable" | b"sdes-off" | b"sdes-no" | b"sdes-disable" => {
-                self.sdp.sdes_off = true;
-            }
             b"sip-source-address" => self.sdp.flags.sip_source_address = true,
             flag => {
                 if let Some((_, set)) = FLAGS.iter().find(|(name, _)| name.as_bytes() == flag) {
@@ -311,6 +320,25 @@ impl Fields {
             _ => Err(reasons::UNRECOGNIZED_COMMAND),
         }
     }
+}
+
+/// One word of `SDES`. False: it is not carried out.
+fn sdes(word: &[u8], sdp: &mut SdpCommand) -> bool {
+    let named = |list: &mut Vec<Vec<u8>>, suite: &[u8]| {
+        if list.len() < CODEC_NAMES {
+            list.push(suite.to_vec());
+        }
+    };
+    match word {
+        off if says_off(off) => sdp.sdes_off = true,
+        b"pad" => sdp.sdes_pad = true,
+        _ => match (word.strip_prefix(b"no-"), word.strip_prefix(b"only-")) {
+            (Some(suite), _) => named(&mut sdp.sdes_no, suite),
+            (_, Some(suite)) => named(&mut sdp.sdes_only, suite),
+            _ => return false,
+        },
+    }
+    true
 }
 
 /// One sub-dictionary of `sdp-attr`.
@@ -467,9 +495,11 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
     }
     let mut mux = c.rtcp_mux;
     w.pair_list("rtcp-mux", RTCP_MUX.iter().filter(|(_, is)| *is(&mut mux)).map(|(name, _)| name));
-    if c.sdes_off {
-        w.pair_list("SDES", ["off"]);
-    }
+    let with = |prefix: &'static [u8]| move |suite: &Vec<u8>| [prefix, suite].concat();
+    let words = [("off", c.sdes_off), ("pad", c.sdes_pad)].into_iter().filter(|(_, on)| *on);
+    let words = words.map(|(word, _)| word.as_bytes().to_vec());
+    let words = words.chain(c.sdes_no.iter().map(with(b"no-"))).chain(c.sdes_only.iter().map(with(b"only-")));
+    w.pair_list("SDES", words);
     match c.address_family {
         Some(AddressFamily::Ip4) => w.pair_text("address-family", "IP4"),
         Some(AddressFamily::Ip6) => w.pair_text("address-family", "IP6"),

@@ -4,17 +4,19 @@
 //! is refused, what is too much is left out. One that is not owed (the 200 behind an 18x, when an offer of the other side was
 //! made and answered since) is translated and changes no media (RFC 3261 §13.2.1, RFC 6337 §3.1.1).
 
+use warp_media::srtp::CryptoLine;
 use warp_model::Now;
 use warp_ng::reply::reasons;
 use warp_ng::{Reply, SdpCommand};
 use warp_sdp::Sdp;
 
-use super::call::{Call, MediaLine};
+use super::call::{Call, Dialogue, MediaLine};
 use super::dialogues::{Style, check_lengths, find_for_answer, parse, refused, say};
+use super::keyring::Keyring;
 use super::offer::section;
 use super::taken::Taken;
 use super::{Book, quality};
-use crate::core::negotiate::{OutLine, Spoken};
+use crate::core::negotiate::{Class, OutLine, Spoken};
 use crate::core::ports::PortPair;
 use crate::core::{Output, StreamKind};
 
@@ -23,6 +25,17 @@ struct Round<'a> {
     asker: usize,
     offered: &'a [Spoken],
     answered: &'a [Spoken],
+    /// By line: what is agreed on keys.
+    keys: &'a [Agreed],
+}
+
+/// What the two sides of one line agree on: SRTP between us and one of them, or neither.
+#[derive(Clone, Debug, Default)]
+struct Agreed {
+    /// The asker's line, and ours in the answer to it.
+    asker: Option<(CryptoLine, CryptoLine)>,
+    /// The answerer's line, and ours that it answers.
+    answerer: Option<(CryptoLine, CryptoLine)>,
 }
 
 impl Book {
@@ -59,7 +72,8 @@ impl Book {
         let offer = dialogue.offers.get(asker).and_then(Option::as_ref).ok_or_else(invalid)?;
         let is_owed = offer.pending || offer.number == dialogue.last_offer();
         let was_pending = offer.pending;
-        check_fits(&spoken, &offer.said)?;
+        check_fits(&spoken, &offer.said, &offer.told)?;
+        let keys = self.agree(&spoken, dialogue, asker)?;
         if is_owed && self.is_circle(&spoken, call, dialogue) {
             return Err(refused(reasons::BAD_SDP, "media would come back to where it came from"));
         }
@@ -75,7 +89,7 @@ impl Book {
         let dialogue = call.dialogues.get_mut(at).ok_or_else(invalid)?;
         let labels = dialogue.labels();
         let is_reoffer = was_pending && dialogue.answered;
-        let round = Round { asker, offered: &offered, answered: &spoken };
+        let round = Round { asker, offered: &offered, answered: &spoken, keys: &keys };
         let mut lines = Vec::with_capacity(spoken.len());
         for (i, line) in dialogue.media.iter_mut().enumerate() {
             let both = round
@@ -102,6 +116,14 @@ impl Book {
                 }
                 if let Some(side) = line.sides.get_mut(me) {
                     side.speak(answer.clone(), c.flags.reset);
+                }
+                let agreed = keys.get(i).cloned().unwrap_or_default();
+                for (side, agreed) in [(asker, agreed.asker), (me, agreed.answerer)] {
+                    let Some(side) = line.sides.get_mut(side) else { continue };
+                    match agreed {
+                        Some((theirs, ours)) => side.keys.agree(&theirs, ours),
+                        None => side.keys.clear(),
+                    }
                 }
                 self.change_kind(line, asker, answer);
             }
@@ -162,13 +184,53 @@ impl Book {
         let out = self.out_line(answer, pair, protocol, c.media_address, |rtp, rtcp| {
             (if mux { rtp } else { rtcp }, mux)
         });
-        Some(OutLine { drop_mid: !offer.has_mid, ..out })
+        let agreed = round.keys.get(i).and_then(|k| k.asker.as_ref());
+        let keys = agreed.map(|(_, ours)| ours.line(c.sdes_pad)).into_iter().collect();
+        Some(OutLine { drop_mid: !offer.has_mid, class: offer.class, keys, ..out })
+    }
+
+    /// The keys of each line. An error where a protected side has none that we can use.
+    fn agree(&self, answered: &[Spoken], dialogue: &Dialogue, asker: usize) -> Result<Vec<Agreed>, Reply> {
+        let none = Keyring::default();
+        let Some(offer) = dialogue.offers.get(asker).and_then(Option::as_ref) else { return Ok(Vec::new()) };
+        let lines = answered.iter().enumerate().map(|(at, answer)| {
+            let (Some(said), Some(told)) = (offer.said.get(at), offer.told.get(at)) else {
+                return Ok(Agreed::default());
+            };
+            if answer.rejected || said.rejected {
+                return Ok(Agreed::default());
+            }
+            let ring = |side: usize| {
+                let side = dialogue.media.get(at).and_then(|l| l.sides.get(side));
+                side.map_or(&none, |s| &s.keys)
+            };
+            let no_key = || {
+                let why = format!("{}: no key of those that were offered", section(at, answered));
+                refused(reasons::REWRITING_SDP, why)
+            };
+            match (said.class, *told) {
+                (Class::Srtp, Class::Rtp) => {
+                    let theirs = said.crypto.first().ok_or_else(no_key)?;
+                    let ours = ring(asker).answer(theirs, self.config.keys).ok_or_else(no_key)?;
+                    Ok(Agreed { asker: Some((theirs.clone(), ours)), answerer: None })
+                }
+                (Class::Rtp, Class::Srtp) => {
+                    let ring = ring(1 - asker);
+                    let both = answer.crypto.iter().find_map(|l| Some((l, ring.answered_by(l)?)));
+                    let (theirs, ours) = both.ok_or_else(no_key)?;
+                    Ok(Agreed { asker: None, answerer: Some((theirs.clone(), ours.clone())) })
+                }
+                _ => Ok(Agreed::default()),
+            }
+        });
+        lines.collect()
     }
 
     /// Tells what a line carries from now on.
     fn change_kind(&mut self, line: &mut MediaLine, asker: usize, answer: &Spoken) {
         let pair: Option<PortPair> = line.sides.get(asker).and_then(|s| s.pair);
-        let kind = StreamKind { codec: answer.codec.to_vec(), class: answer.class };
+        let class = if line.has_keys() { Class::Srtp } else { answer.class };
+        let kind = StreamKind { codec: answer.codec.to_vec(), class };
         if pair.is_some() && line.kind.as_ref() != Some(&kind) {
             let from = line.kind.replace(kind.clone());
             self.out.push_back(Output::StreamKind { from, to: Some(kind) });
@@ -177,12 +239,13 @@ impl Book {
 }
 
 /// RFC 3264 §6: lines of the same kinds and protocols as in the offer, as far as both have them; one of them must be left.
-fn check_fits(answered: &[Spoken], offered: &[Spoken]) -> Result<(), Reply> {
-    let both = answered.iter().zip(offered).enumerate();
-    let unlike = both.clone().find(|(_, (answer, offer))| {
-        answer.kind != offer.kind || (!answer.rejected && !offer.rejected && answer.class != offer.class)
+/// `told`: what each line was offered on as.
+fn check_fits(answered: &[Spoken], offered: &[Spoken], told: &[Class]) -> Result<(), Reply> {
+    let both = answered.iter().zip(offered.iter().zip(told)).enumerate();
+    let unlike = both.clone().find(|(_, (answer, (offer, told)))| {
+        answer.kind != offer.kind || (!answer.rejected && !offer.rejected && answer.class != **told)
     });
-    let Some((at, (answer, offer))) = unlike else { return Ok(()) };
+    let Some((at, (answer, (offer, _)))) = unlike else { return Ok(()) };
     let name = |s: &Spoken| format!("{} {}", s.kind.escape_ascii(), s.protocol.escape_ascii());
     let why = format!("{}: {} answers an offer of {}", section(at, answered), name(answer), name(offer));
     Err(refused(reasons::REWRITING_SDP, why))

@@ -244,6 +244,7 @@ impl Book {
         for line in lines {
             let (mut ended, mut shared) = (false, false);
             for side in &mut line.sides {
+                side.keys.clear();
                 let Some(pair) = side.pair.take() else { continue };
                 if kept.contains(&pair) {
                     shared = true;

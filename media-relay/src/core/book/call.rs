@@ -12,6 +12,7 @@ use warp_model::{Mono, Now, Wall};
 use warp_ng::{CallStats, Counts, MediaFlags, MediaStats, SdpCommand, SsrcStats, StreamStats, TagStats};
 
 use super::dialogues::METADATA_BYTES;
+use super::keyring::Keyring;
 use super::quality::QualityLog;
 use crate::core::compile::{Side, compile};
 use crate::core::negotiate::{Class, MuxPlan, Names, Origin, Spoken, policies};
@@ -76,6 +77,8 @@ pub(super) struct Offer {
     pub(super) said: Vec<Spoken>,
     /// What is negotiated of rtcp-mux, line by line.
     pub(super) mux: Vec<MuxPlan>,
+    /// As what each line was offered on.
+    pub(super) told: Vec<Class>,
     /// It waits for its answer: until then media goes on as before.
     pub(super) pending: bool,
     /// Counts the offers of the dialogue.
@@ -125,6 +128,8 @@ pub(super) struct MediaSide {
     learnt: Option<SocketAddr>,
     pub(super) counters: Arc<StreamCounters>,
     pub(super) quality: QualityLog,
+    /// Keys of SRTP towards the party.
+    pub(super) keys: Keyring,
 }
 
 impl Default for MediaSide {
@@ -139,6 +144,7 @@ impl Default for MediaSide {
             learnt: None,
             counters: Arc::default(),
             quality: QualityLog::default(),
+            keys: Keyring::default(),
         }
     }
 }
@@ -202,6 +208,7 @@ impl MediaSide {
             learnt: self.learnt,
             counters: Arc::clone(&self.counters),
             quality: QualityLog::default(),
+            keys: self.keys.shared(),
         }
     }
 
@@ -222,6 +229,8 @@ impl MediaSide {
             clocks: spoken.map(|s| s.clocks).unwrap_or_default(),
             max_packets_per_s: spoken.map_or(0, |s| s.max_packets_per_s),
             counters: Arc::clone(&self.counters),
+            unprotect: self.keys.unprotect(),
+            protect: self.keys.protect(),
         })
     }
 }
@@ -252,12 +261,24 @@ impl MediaLine {
         };
         rules.retain(|rule| front || !is_first(rule));
         for rule in &mut rules {
-            (rule.rtp, rule.rtcp, rule.pipeline, rule.reverse) = (None, None, None, None);
+            (rule.rtp, rule.rtcp, rule.reverse) = (None, None, None);
+            // What comes must be authentic all the same.
+            if let Some(pipeline) = &mut rule.pipeline {
+                Arc::make_mut(pipeline).outputs.clear();
+            }
         }
         rules
     }
 
+    /// SRTP is opened or made here, on one side or both.
+    pub(super) fn has_keys(&self) -> bool {
+        self.sides.iter().any(|s| s.keys.is_on())
+    }
+
     fn class(&self) -> Class {
+        if self.has_keys() {
+            return Class::Rtp;
+        }
         self.sides.iter().find_map(|s| s.spoken.as_ref()).map_or(Class::Rtp, |s| s.class)
     }
 
@@ -526,6 +547,7 @@ fn line_stats(
             initialized: side.spoken.is_some() && far.spoken.is_some(),
             rtcp_mux: side.mux,
             passthrough: line.class() == Class::Srtp,
+            sdes: side.keys.is_on(),
             asymmetric: spoken.is_some_and(|s| s.asymmetric),
             loop_check: place.loop_check,
             send: spoken.is_some_and(|s| s.direction.receives()),

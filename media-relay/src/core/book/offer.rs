@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use warp_media::srtp::CryptoLine;
 use warp_model::Now;
 use warp_ng::reply::reasons;
 use warp_ng::{AddressFamily, Reply, SdpCommand};
@@ -11,6 +12,7 @@ use warp_sdp::Sdp;
 use super::Book;
 use super::call::{Call, Dialogue, MediaLine, Offer};
 use super::dialogues::{Style, check_lengths, find_for_offer, parse, refused, say};
+use super::keyring::{Keyring, suites};
 use super::quality::QualityLog;
 use super::taken::Taken;
 use crate::core::exhausted::Exhausted;
@@ -95,6 +97,12 @@ impl Book {
         if used.saturating_add(wanted.len().saturating_mul(2)) > self.config.max_ports_per_call {
             return Err(Exhausted::CallPorts.reply());
         }
+        let told: Vec<Class> = spoken
+            .iter()
+            .zip(&relayed)
+            .map(|(said, protocol)| protocol.as_ref().map_or(said.class, |p| Class::of(p.as_bytes())))
+            .collect();
+        let shown = self.keys_to_show(&spoken, &told, dialogue, other, c)?;
         let mut taken = Vec::with_capacity(wanted.len());
         for (line, side, ip) in wanted {
             taken.push((line, side, self.take_pair(serial, ip, now)?));
@@ -116,22 +124,35 @@ impl Book {
                 side.pair = Some(pair);
                 side.counters = Default::default();
                 side.quality = QualityLog::default();
+                side.keys.clear();
             }
         }
         let plans: Vec<MuxPlan> = spoken.iter().map(|said| MuxPlan::offer(said.mux, c.rtcp_mux)).collect();
         let mut lines = Vec::with_capacity(spoken.len());
-        for (((said, protocol), line), plan) in
-            spoken.iter().zip(&relayed).zip(&mut dialogue.media).zip(&plans)
+        for ((((said, protocol), line), plan), (told, shown)) in
+            spoken.iter().zip(&relayed).zip(&mut dialogue.media).zip(&plans).zip(told.iter().zip(shown))
         {
             if !dialogue.answered
                 && let Some(side) = line.sides.get_mut(me)
             {
                 side.speak(said.clone(), c.flags.reset);
+                // Early media is opened, too. Which key is used is said again by the answer.
+                match said.crypto.first().filter(|_| (said.class, *told) == (Class::Srtp, Class::Rtp)) {
+                    Some(key) => side.keys.hear(key),
+                    None => side.keys.clear(),
+                }
+            }
+            let keys: Vec<String> = shown.iter().map(|key| key.line(c.sdes_pad)).collect();
+            if let Some(side) = line.sides.get_mut(other).filter(|_| !shown.is_empty()) {
+                side.keys.show(shown);
             }
             let pair = line.sides.get(other).and_then(|s| s.pair).filter(|_| protocol.is_some());
             lines.push(self.out_line(said, pair, protocol.clone(), c.media_address, |rtp, rtcp| {
                 (if plan.required { rtp } else { rtcp }, plan.sent)
             }));
+            if let Some(line) = lines.last_mut() {
+                (line.class, line.keys) = (*told, keys);
+            }
         }
         dialogue.hide_new(other, &spoken, &c.media_remove);
         let (lines, missing) = dialogue.in_places(me, lines, &spoken);
@@ -140,7 +161,7 @@ impl Book {
         let number = dialogue.last_offer().saturating_add(1);
         let branch = c.via_branch.clone();
         if let Some(offer) = dialogue.offers.get_mut(me) {
-            *offer = Some(Offer { said, mux: plans, pending: true, number, branch });
+            *offer = Some(Offer { said, told, mux: plans, pending: true, number, branch });
         }
         name(dialogue, me, c, now);
         dialogue.delete_at = None;
@@ -169,6 +190,7 @@ impl Book {
     /// For each line: the protocol to offer on, or `None` when the line is or becomes rejected. An error when nothing of
     /// a living SDP is left.
     fn relayable(&self, spoken: &[Spoken], c: &SdpCommand) -> Result<Vec<Option<String>>, Reply> {
+        let may_make_keys = !suites(c).is_empty();
         let relayed: Vec<Option<String>> = spoken
             .iter()
             .map(|said| {
@@ -179,7 +201,8 @@ impl Book {
                 {
                     return None;
                 }
-                outgoing_protocol(&said.protocol, c.transport_protocol).map(str::to_owned)
+                let may = (may_make_keys, !said.crypto.is_empty());
+                outgoing_protocol(&said.protocol, c.transport_protocol, may).map(str::to_owned)
             })
             .collect();
         let living = spoken.iter().position(|s| !s.rejected);
@@ -190,6 +213,29 @@ impl Book {
             return Err(refused(reasons::REWRITING_SDP, why));
         }
         Ok(relayed)
+    }
+
+    /// For each line: the keys that the other side gets to see; none where it is offered no protection of ours.
+    fn keys_to_show(
+        &self,
+        spoken: &[Spoken],
+        told: &[Class],
+        dialogue: &Dialogue,
+        other: usize,
+        c: &SdpCommand,
+    ) -> Result<Vec<Vec<CryptoLine>>, Reply> {
+        let suites = suites(c);
+        let none = Keyring::default();
+        let lines = spoken.iter().zip(told).enumerate().map(|(at, (said, told))| {
+            if said.rejected || (said.class, *told) != (Class::Rtp, Class::Srtp) {
+                return Ok(Vec::new());
+            }
+            let side = dialogue.media.get(at).and_then(|l| l.sides.get(other));
+            let keys = side.filter(|s| s.pair.is_some()).map_or(&none, |s| &s.keys);
+            keys.lines(&suites, self.config.keys)
+                .ok_or_else(|| refused(reasons::REWRITING_SDP, format!("{}: no keys", section(at, spoken))))
+        });
+        lines.collect()
     }
 
     /// The pairs that an offer needs and its dialogue does not have yet. An error when media would go where it may not.
@@ -297,6 +343,7 @@ impl Book {
             zero: said.zero,
             direction: said.direction,
             drop_mid: false,
+            keys: Vec::new(),
             remove: false,
         }
     }
