@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use warp_model::Secret;
 use warp_policy::Cidr;
+use warp_smpp::Status;
 use warp_smpp::receipt::IdForm;
 use warp_smpp::session::Timers;
 
@@ -205,6 +206,8 @@ pub struct Vendor {
     pub ids: IdForm,
     /// What becomes of a message that may be with the vendor, and nobody knows.
     pub in_doubt: InDoubt,
+    /// What its statuses mean where that is not the usual ([`OnStatus::usual`]).
+    pub on_status: Vec<(Status, OnStatus)>,
     /// The timers of its sessions.
     pub timers: Timers,
 }
@@ -224,6 +227,7 @@ impl Vendor {
             reconnect_max: Duration::from_secs(60),
             ids: IdForm::default(),
             in_doubt: InDoubt::default(),
+            on_status: Vec::new(),
             timers: Timers::default(),
         }
     }
@@ -237,4 +241,36 @@ pub enum InDoubt {
     SendAgain,
     /// It ends as UNKNOWN.
     MarkUnknown,
+}
+
+/// What a status of a vendor, other than ESME_ROK, means for the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStatus {
+    /// It is sent again after this time, at most so often; then it is UNDELIV.
+    Retry {
+        /// How long it waits.
+        after: Duration,
+        /// How often, 255 at most.
+        most: u8,
+    },
+    /// The vendor gets nothing for a second; the message is not to blame, and is its next one.
+    SlowDown,
+    /// It ends as UNDELIV, with the status as its error.
+    Refuse,
+}
+
+impl OnStatus {
+    /// What a status means at most vendors (`ref/smpp-and-jasmin.md` §1).
+    pub fn usual(status: Status) -> OnStatus {
+        let retry = |seconds, most| OnStatus::Retry { after: Duration::from_secs(seconds), most };
+        match status {
+            Status::RTHROTTLED => OnStatus::SlowDown,
+            Status::RSYSERR => retry(30, 2),
+            Status::RMSGQFUL => retry(180, 2),
+            Status::RINVSCHED => retry(300, 2),
+            // Our bind is not what it should be: that is no fault of the message.
+            Status::RINVBNDSTS => retry(1, 20),
+            _ => OnStatus::Refuse,
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub mod core;
 pub mod metrics;
 mod server;
 
-pub use config::{Account, Callbacks, Config, Destination, HttpClient, InDoubt, Limits, Vendor};
+pub use config::{Account, Callbacks, Config, Destination, HttpClient, InDoubt, Limits, OnStatus, Vendor};
 pub use metrics::Metrics;
 
 use server::Note;
@@ -100,6 +100,11 @@ fn check(config: &Config) -> Result<(), String> {
         if id.is_empty() || id.len() > 15 || id.contains('\0') {
             return Err(format!("{whose} system_id {id:?} has not 1 to 15 characters"));
         }
+    }
+    let mut clients: Vec<&str> = config.http_clients.iter().map(|c| c.name.as_str()).collect();
+    clients.sort_unstable();
+    if let Some(pair) = clients.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(format!("the HTTP client {:?} stands there twice", pair.first().unwrap_or(&"")));
     }
     let places = [
         (config.mt_default, config.vendors.len()),

@@ -8,7 +8,7 @@ use warp_smpp::{Command, Status};
 
 use super::StorageFault;
 use super::tests_world::{World, config, id_of, submit, text_of, vendor_at};
-use crate::config::Vendor;
+use crate::config::{OnStatus, Vendor};
 use crate::metrics::ReceiptResult;
 
 const S: Duration = Duration::from_secs(1);
@@ -554,4 +554,29 @@ fn a_message_that_waits_gets_another_text_and_one_that_is_sent_does_not() {
     w.receipt(vendor, "E1", "DELIVRD");
     assert!(text_of(&w.deliveries(foo)[0]).ends_with("text:second"));
     assert_eq!(w.waiting(), 0);
+}
+
+/// What a status means is the vendor's to say: here one that is permanent elsewhere is tried again, and one that is temporary is not.
+#[test]
+fn a_vendors_own_table_says_what_its_statuses_mean() {
+    let mut c = config();
+    c.vendors[0].on_status = vec![
+        (Status::RSUBMITFAIL, OnStatus::Retry { after: 5 * S, most: 1 }),
+        (Status::RSYSERR, OnStatus::Refuse),
+    ];
+    let mut w = World::new(c);
+    let (foo, vendor) = (w.customer("foo"), w.vendor(0));
+    w.submit(foo, "again");
+    let sent = w.submitted(vendor).remove(0);
+    w.reply(vendor, &sent, Status::RSUBMITFAIL, b"");
+    w.pass(4 * S);
+    assert!(w.submitted(vendor).is_empty() && w.deliveries(foo).is_empty());
+    w.pass(2 * S);
+    let sent = w.submitted(vendor).remove(0);
+    w.reply(vendor, &sent, Status::RSUBMITFAIL, b"");
+    assert!(text_of(&w.deliveries(foo)[0]).contains("stat:UNDELIV err:069"), "once only");
+    w.submit(foo, "no");
+    let sent = w.submitted(vendor).remove(0);
+    w.reply(vendor, &sent, Status::RSYSERR, b"");
+    assert!(text_of(&w.deliveries(foo)[0]).contains("stat:UNDELIV err:008"));
 }

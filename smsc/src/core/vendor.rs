@@ -17,7 +17,7 @@ use super::ready::Ready;
 use super::record::{Outcome, Record};
 use super::slab::Key;
 use super::throttle::Bucket;
-use crate::config::{InDoubt, Vendor};
+use crate::config::{InDoubt, OnStatus, Vendor};
 use crate::metrics::Handed;
 
 #[derive(Debug)]
@@ -52,29 +52,6 @@ impl VendorState {
             paced_until: None,
             carried: HashMap::new(),
         }
-    }
-}
-
-/// What an error of a vendor means for the message (`ref/smpp-and-jasmin.md` §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Again after so many seconds, at most so often.
-    Retry(u64, u8),
-    /// The whole vendor is to get less; the message is not to blame.
-    SlowDown,
-    /// The end.
-    Refused,
-}
-
-fn verdict(status: Status) -> Verdict {
-    match status {
-        Status::RTHROTTLED => Verdict::SlowDown,
-        Status::RSYSERR => Verdict::Retry(30, 2),
-        Status::RMSGQFUL => Verdict::Retry(180, 2),
-        Status::RINVSCHED => Verdict::Retry(300, 2),
-        // Our bind is not what it should be: that is no fault of the message.
-        Status::RINVBNDSTS => Verdict::Retry(1, 20),
-        _ => Verdict::Refused,
     }
 }
 
@@ -253,19 +230,21 @@ impl Core {
             return self.finish(key, outcome);
         }
         let status = header.status;
-        match verdict(status) {
-            Verdict::SlowDown => {
+        let config = self.config.vendors.get(vendor);
+        let special = config.and_then(|c| c.on_status.iter().find(|(known, _)| *known == status));
+        match special.map_or_else(|| OnStatus::usual(status), |(_, meaning)| *meaning) {
+            OnStatus::SlowDown => {
                 self.metrics.handed.inc(Handed::Retried);
                 self.ready(key, true);
                 if let Some(vendor) = self.vendors.get_mut(vendor) {
                     vendor.paced_until = Some(now.mono + SLOW_DOWN);
                 }
             }
-            Verdict::Retry(seconds, most) if message.attempts < most => {
+            OnStatus::Retry { after, most } if message.attempts < most => {
                 self.metrics.handed.inc(Handed::Retried);
                 message.attempts = message.attempts.saturating_add(1);
                 message.step = Step::Waiting;
-                message.not_before = now.wall.plus(Duration::from_secs(seconds));
+                message.not_before = now.wall.plus(after);
                 let (until, attempts) = (message.not_before, message.attempts);
                 let (id, due) = (message.id, until.min(message.expires));
                 self.store.commit.add(&Record::Retry { id, until, attempts }, Kept::Fact, None);
