@@ -3,13 +3,12 @@
 
 mod rtpengine;
 mod settings;
+mod sip;
 mod smsc;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::str::FromStr;
 
-use warp_sip_proxy::core::{Cidr, CoreConfig, Listener, Mode, Transport};
 use warp_telemetry::Registry;
 use warp_telemetry::logging::{self, Format, Levels};
 
@@ -24,14 +23,15 @@ pub fn run(profile: &str, settings: &[String]) -> Result<u8, Failure> {
     }
     let mut settings = Settings::parse(settings)?;
     match profile {
-        "proxy" => proxy(&mut settings),
+        "proxy" => sip::proxy(&mut settings),
+        "registrar" => sip::registrar(&mut settings),
         "media" => media(&mut settings),
         "smsc" => smsc::run(&mut settings),
         #[cfg(feature = "dev")]
         "all" => all(&mut settings),
         other => Err(Failure::new(format!("no profile {other}"))
             .with_code(2)
-            .hint("profiles: proxy, media, smsc, all, rtpengine")),
+            .hint("profiles: proxy, registrar, media, smsc, all, rtpengine")),
     }
 }
 
@@ -57,76 +57,6 @@ pub(crate) fn seed() -> Result<[u8; 32], Failure> {
     let mut seed = [0u8; 32];
     getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
     Ok(seed)
-}
-
-/// `IP:PORT`, perhaps with `;transport=…`: a request goes on by the transport that it came by.
-#[derive(Clone, Copy)]
-struct Next(SocketAddr);
-
-impl FromStr for Next {
-    type Err = std::net::AddrParseError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.split(';').next().unwrap_or(text).parse().map(Next)
-    }
-}
-
-/// `proxy`: a stateful record-routing proxy without policy, media or database. See `loadtests/README.md` for its settings.
-fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
-    let registry = Registry::new();
-    logs(settings, &registry)?;
-    let listen: SocketAddr = settings.take("listen")?.unwrap_or(([127, 0, 0, 1], 5060).into());
-    let outbound = settings.take::<Next>("outbound")?;
-    // Where everything has one way out, what is addressed to the proxy itself has the same.
-    let next = settings.take::<Next>("next")?.or(outbound);
-    let mut trusted = Vec::new();
-    for list in settings.take_all::<String>("trusted")? {
-        for part in list.split(',').filter(|p| !p.is_empty()) {
-            let cidr: Cidr =
-                part.parse().map_err(|e| Failure::new(format!("trusted={part}: {e}")).with_code(2))?;
-            trusted.push(cidr);
-        }
-    }
-    if trusted.is_empty() {
-        trusted.push(Cidr::host([127, 0, 0, 1].into()));
-    }
-    let shards = settings.take("shards")?.unwrap_or(1);
-    let pin_shards = settings.take::<settings::Switch>("pin")?.is_some_and(|s| s.0);
-    let lenient = settings.take::<settings::Switch>("lenient")?.is_some_and(|s| s.0);
-    let ops = settings.take("ops")?;
-    settings.finish()?;
-    let next = next.ok_or_else(|| {
-        Failure::new("next=IP:PORT is needed, or outbound=IP:PORT")
-            .with_code(2)
-            .hint("see loadtests/README.md")
-    })?;
-    let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
-    let listener = |transport, bind| Listener { transport, bind, advertise: None };
-    let listeners = vec![listener(Transport::Udp, listen), listener(Transport::Tcp, listen)];
-    let mut core = CoreConfig::new(Mode::Static { next: next.0, trusted }, listeners);
-    core.lenient_names = lenient;
-    core.outbound = outbound.map(|to| to.0);
-    let mut config = warp_sip_proxy::Config::new(core);
-    config.shards = shards;
-    config.pin_shards = pin_shards;
-    let handles = warp_sip_proxy::Handles {
-        snapshots: None,
-        media: warp_sip_proxy::MediaControl::None,
-        journal: None,
-        spent: Vec::new(),
-        seed: seed()?,
-        metrics: warp_sip_proxy::Metrics::register(&registry),
-    };
-    let proxy =
-        warp_sip_proxy::start(config, handles).map_err(|e| Failure::new(format!("listen={listen}: {e}")))?;
-    let _ops = crate::run::OpsThread::start(ops, &registry, &warp_telemetry::Health::new(&registry))?;
-    let at = proxy.udp_addr().unwrap_or(listen);
-    let mut pairs =
-        vec![("listen", at.to_string()), ("next", next.0.to_string()), ("shards", shards.to_string())];
-    pairs.extend(outbound.map(|to| ("outbound", to.0.to_string())));
-    ready("proxy", &pairs)?;
-    wait_for_stop(&asks);
-    proxy.stop();
-    Ok(0)
 }
 
 /// `media`: the relay alone, driven by ng over UDP. See `loadtests/README.md` for its settings.

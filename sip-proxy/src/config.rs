@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use warp_model::limits;
+pub use warp_net::tls::TlsFiles;
 
 use crate::core::CoreConfig;
 
@@ -24,9 +25,13 @@ pub struct Config {
     pub mailbox: usize,
     /// How much connections may hold and how long.
     pub streams: StreamLimits,
+    /// The certificate of the listeners for TLS and WSS, and whom we trust where we connect by TLS.
+    pub tls: Option<TlsFiles>,
+    /// The web sites whose scripts may connect by WebSocket, such as `https://console.example.com`; empty: all (T-SIP-20).
+    pub web_origins: Vec<String>,
 }
 
-/// Limits of TCP connections (`ref/threats-and-faults` §1, T-SIP-15).
+/// Limits of connections (`ref/threats-and-faults` §1, T-SIP-15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// Accepted connections of one stranger; refused at accept beyond.
@@ -58,6 +63,8 @@ impl Config {
             udp_queue: 16_384,
             mailbox: 65_536,
             streams: StreamLimits::default(),
+            tls: None,
+            web_origins: Vec::new(),
         }
     }
 }

@@ -14,6 +14,7 @@ use warp_events::journal::{Journal, JournalOptions};
 use warp_feed::{Listening, Subscriber};
 use warp_model::sync::lock;
 use warp_net::mailbox::{Sender, mailbox};
+use warp_net::tls::Tls;
 use warp_policy::Snapshot;
 use warp_sip::flow::Transport;
 
@@ -22,7 +23,7 @@ pub mod core;
 pub mod metrics;
 mod server;
 
-pub use config::{Config, StreamLimits};
+pub use config::{Config, StreamLimits, TlsFiles};
 pub use metrics::Metrics;
 pub use server::media_control::{MediaControl, Submit};
 
@@ -53,12 +54,21 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
     _listening: Option<Listening>,
+    _certificate: Option<mpsc::Sender<()>>,
 }
 
 /// Binds the listeners and starts the shards. Traffic is accepted when this returns.
 /// Errors: an address cannot be bound, no descriptors, a journal cannot be opened.
 pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
     config.shards = config.shards.clamp(1, SHARDS_MAX);
+    let tls = config.core.listeners.iter().any(|l| l.transport.is_secure());
+    if tls && config.tls.is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS needs a certificate and its key"));
+    }
+    let certificate = match config.tls.clone() {
+        Some(files) => Some(Arc::new(Tls::open(files).map_err(io::Error::other)?)),
+        None => None,
+    };
     let sockets = sockets::bind(&mut config)?;
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(handles.seed));
@@ -106,6 +116,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
             mailbox,
             senders: senders.clone(),
             quota: Arc::clone(&quota),
+            certificate: certificate.clone(),
             media: handles.media.clone(),
             snapshots: handles.snapshots.clone(),
             journal,
@@ -118,6 +129,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
         threads: Vec::new(),
         shared,
         _listening: listening,
+        _certificate: certificate.map(server::certificates::watch).transpose()?,
     };
     for (index, shard) in shards.into_iter().enumerate() {
         let name = format!("sip-{index}");

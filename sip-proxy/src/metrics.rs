@@ -10,7 +10,9 @@ use warp_sip::message::{Method as SipMethod, kind_of};
 use warp_telemetry::Registry;
 use warp_telemetry::health::RequestSeconds;
 use warp_telemetry::label_enum;
-use warp_telemetry::metrics::{Counter, Counters, Gauges, Histograms, Kind, LATENCY_SECONDS, Label, Sample};
+use warp_telemetry::metrics::{
+    Counter, Counters, Gauge, Gauges, Histograms, Kind, LATENCY_SECONDS, Label, Sample,
+};
 
 use crate::core::overload::FULL;
 use crate::core::{CoreStats, MessageKind};
@@ -50,6 +52,10 @@ label_enum! {
     }
 }
 label_enum! {
+    /// What came of a REGISTER whose sender had signed in.
+    pub enum Register = "result" { Ok = "ok", Refused = "refused" }
+}
+label_enum! {
     /// What could not be read: a message, or where messages of a stream end.
     pub enum ParseError = "reason" { Message = "message", Framing = "framing" }
 }
@@ -62,8 +68,8 @@ label_enum! {
     pub enum Half = "kind" { Request = "request", Response = "response" }
 }
 label_enum! {
-    /// What a connection speaks; datagrams have none. One variant now, the other stream transports come here.
-    pub enum Stream = "transport" { Tcp = "tcp" }
+    /// What a connection speaks; datagrams have none.
+    pub enum Stream = "transport" { Tcp = "tcp", Tls = "tls", Ws = "ws", Wss = "wss" }
 }
 label_enum! {
     /// State of a connection.
@@ -121,6 +127,8 @@ pub struct Metrics {
     pub calls_started: Counter,
     pub calls_answered: Counter,
     pub calls_ended: Counter,
+    pub registrations: Gauge,
+    pub register: Counters<(Register,)>,
     pub failovers: Counter,
     pub challenges_unanswered: Counter,
     pub timeouts: Counter,
@@ -157,6 +165,8 @@ impl Metrics {
             calls_started: r.counter("warp_sip_call_starts_total", "Calls begun."),
             calls_answered: r.counter("warp_sip_call_answers_total", "Calls answered."),
             calls_ended: r.counter("warp_sip_call_ends_total", "Calls ended."),
+            registrations: r.gauge("warp_sip_registrations", "Contacts of registered users that this node holds."),
+            register: r.counters("warp_sip_register_total", "REGISTERs of users who had signed in, by result."),
             failovers: r.counter("warp_sip_failovers_total", "Calls that the first vendor did not carry and that went on to a further one."),
             challenges_unanswered: r.counter(
                 "warp_sip_vendor_challenges_unanswered_total",
@@ -171,7 +181,7 @@ impl Metrics {
                 "Time inside the proxy: from reading messages to the last one sent, one observation for each batch.",
                 LATENCY_SECONDS,
             ),
-            connections: r.gauges("warp_sip_connections", "TCP connections, by state."),
+            connections: r.gauges("warp_sip_connections", "Connections by transport and state."),
             streams_refused: r
                 .counter("warp_sip_streams_refused_total", "TCP connections refused because their source, or all together, had too many."),
             streams_timed_out: r.counter(
@@ -260,6 +270,8 @@ impl Metrics {
         self.calls_started.add((), d(last.calls_started, now.calls_started));
         self.calls_answered.add((), d(last.calls_answered, now.calls_answered));
         self.calls_ended.add((), d(last.calls_ended, now.calls_ended));
+        self.register.add((Register::Ok,), d(last.registrations, now.registrations));
+        self.register.add((Register::Refused,), d(last.registrations_refused, now.registrations_refused));
         self.failovers.add((), d(last.failovers, now.failovers));
         self.challenges_unanswered.add((), d(last.challenges_unanswered, now.challenges_unanswered));
         self.timeouts.add((), d(last.timeouts, now.timeouts));

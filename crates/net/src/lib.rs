@@ -1,4 +1,4 @@
-//! The I/O crate: clocks, epoll, UDP single and in batches, TCP streams, mailboxes between threads, scheduler helpers.
+//! The I/O crate: clocks, epoll, UDP single and in batches, TCP streams, TLS over bytes, mailboxes between threads, scheduler helpers.
 //!
 //! It carries bytes and addresses; it knows no protocol and none of the cores' types. Everything is non-blocking and
 //! made for one owner thread per socket; only [`mailbox`] and [`eventfd`] cross threads.
@@ -9,7 +9,7 @@
 //! - A socket error never ends a listener (F-NET-05): what an ICMP message or a full buffer causes is a value, not an `Err`.
 //! - Nothing allocates per packet.
 //!
-//! Absent on purpose: tokio (control plane only), TLS and WebSocket (later), resolvers, timers (cores have their own).
+//! Absent on purpose: tokio (control plane only), WebSocket (pure, in `crates/sip`), resolvers, timers (cores have their own).
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
@@ -21,6 +21,7 @@ pub mod mailbox;
 pub mod media;
 pub mod sched;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 pub mod wrapped;
 

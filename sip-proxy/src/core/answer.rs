@@ -99,6 +99,13 @@ impl Transactions {
             return;
         }
         self.begun = Some(server);
+        if let Some(buf) = self.copy_back(server, msg) {
+            self.send_response(server, status, buf);
+        }
+    }
+
+    /// A response as it goes back by a server transaction: our Via taken off, its CSeq as the asker counts.
+    pub(super) fn copy_back(&mut self, server: Id, msg: &Message<'_>) -> Option<Vec<u8>> {
         let mut buf = self.take_buf();
         let cseq = self.asked_as(server, msg);
         let mut edit = Edit::new(msg);
@@ -112,9 +119,9 @@ impl Transactions {
         }
         if edit.write_to(&mut buf).is_err() {
             self.give_buf(buf);
-            return;
+            return None;
         }
-        self.send_response(server, status, buf);
+        Some(buf)
     }
 
     /// The CSeq of a response as its asker counts, when the vendor was sent another number.
@@ -164,7 +171,7 @@ impl Transactions {
         let over = self.table.clients.get_mut(id).and_then(|txn| {
             let keep = txn.machine.is_open()
                 || txn.machine.is_completed_invite()
-                || matches!(txn.owner, Owner::Branch { .. });
+                || matches!(txn.owner, Owner::Branch { .. } | Owner::Fork { .. });
             (!keep).then(|| std::mem::take(&mut txn.request))
         });
         if let Some(request) = over {

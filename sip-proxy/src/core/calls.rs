@@ -135,7 +135,7 @@ impl Calls {
                 }
             }
             Owner::Probe(trunk) if status >= 200 => self.probe_answered(trunk, flow.remote, status, tx),
-            Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
+            Owner::Fork { .. } | Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
             Owner::Server(server) => tx.pass_back(server, msg, status),
         }
     }
@@ -157,7 +157,7 @@ impl Calls {
                 tx.fail_server(server, failed);
             }
             Owner::Server(server) => tx.fail_server(server, failed),
-            Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
+            Owner::Fork { .. } | Owner::Probe(_) | Owner::Ours | Owner::Call(_) => {}
         }
     }
 

@@ -53,6 +53,11 @@ pub(crate) struct Copy<'x> {
     pub(crate) lines: &'x [(Header, Vec<u8>)],
     /// Of an emergency call.
     pub(crate) emergency: bool,
+    /// Route values that it gets; empty: none.
+    pub(crate) path: &'x [u8],
+    /// Later requests of the dialog reach the sender, or the receiver, by this flow alone: it stands in our Record-Route.
+    pub(crate) pin_in: bool,
+    pub(crate) pin_out: bool,
 }
 
 impl<'x> Copy<'x> {
@@ -73,6 +78,9 @@ impl<'x> Copy<'x> {
             vendor: None,
             lines: &[],
             emergency: false,
+            path: b"",
+            pin_in: false,
+            pin_out: false,
         }
     }
 }
@@ -350,13 +358,21 @@ impl Transactions {
         let (mut rr_in, mut rr_out) = (RouteText::new(), RouteText::new());
         if copy.record_route {
             let cookie = self.cookie(msg.call_id(), copy.salt);
-            rr_in.set(&sent_by_in, ours_in.listener.transport, cookie);
-            // Two entries when transport or address differ, so that each side finds one it can reach (RFC 5658).
-            if copy.incoming != copy.out_by {
-                rr_out.set(&sent_by_out, ours_out.listener.transport, cookie);
+            let pin = |wanted: bool, flow: &Flow| {
+                wanted.then(|| self.pin_of(flow, msg.call_id())).unwrap_or_default()
+            };
+            let (pin_in, pin_out) = (pin(copy.pin_in, &copy.came), pin(copy.pin_out, &out_flow));
+            rr_in.set(&sent_by_in, ours_in.listener.transport, cookie, &pin_in);
+            // Two entries when transport or address differ, so that each side finds one it can reach (RFC 5658), and where a side has a
+            // flow of its own: the lower one of those that a request brings is then the far side's.
+            if copy.incoming != copy.out_by || copy.pin_in || copy.pin_out {
+                rr_out.set(&sent_by_out, ours_out.listener.transport, cookie, &pin_out);
                 edit.add_record_route(rr_out.as_bytes());
             }
             edit.add_record_route(rr_in.as_bytes());
+        }
+        if !copy.path.is_empty() {
+            edit.push_route(copy.path);
         }
         if copy.untrusted {
             edit.remove_trust_headers();
@@ -539,18 +555,21 @@ pub(super) fn loop_hash_of(branch: &[u8]) -> Option<u32> {
     unhex(&branch[40..]).map(|n| n as u32)
 }
 
+/// Room for a Record-Route value of ours.
+const ROUTE: usize = 192;
+
 /// A Record-Route value of ours, without allocation: `<sip:192.0.2.1:5060;transport=tcp;lr;w=0123456789abcdef>`.
 struct RouteText {
-    text: [u8; 128],
+    text: [u8; ROUTE],
     len: usize,
 }
 
 impl RouteText {
     fn new() -> RouteText {
-        RouteText { text: [0; 128], len: 0 }
+        RouteText { text: [0; ROUTE], len: 0 }
     }
 
-    fn set(&mut self, sent_by: &[u8], transport: Transport, cookie: u64) {
+    fn set(&mut self, sent_by: &[u8], transport: Transport, cookie: u64, pin: &[u8]) {
         let mut digits = [0; 16];
         hex(u128::from(cookie), &mut digits);
         let mut rest = &mut self.text[..];
@@ -561,12 +580,14 @@ impl RouteText {
             if transport == Transport::Udp { b"" } else { transport.param().as_bytes() },
             b";lr;w=",
             &digits,
+            if pin.is_empty() { b"" } else { b";f=" },
+            pin,
             b">",
         ] {
-            // A sent-by is at most 47 bytes, the rest 49: it fits.
+            // A sent-by is at most 47 bytes, a pin 76, the rest 49: it fits.
             let _ = rest.write_all(part);
         }
-        self.len = 128 - rest.len();
+        self.len = ROUTE - rest.len();
     }
 
     fn as_bytes(&self) -> &[u8] {

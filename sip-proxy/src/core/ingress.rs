@@ -80,6 +80,11 @@ impl Core {
             return;
         }
         let arrived = Arrived { flow, msg, bytes, plan: &plan, key, stranger };
+        if let Some(registrar) = &mut self.registrar
+            && registrar.request(&arrived, &mut self.tx)
+        {
+            return;
+        }
         match &self.proxy {
             Some(proxy) => proxy.request(&arrived, &mut self.tx),
             None => self.calls.request(&arrived, &mut self.tx),
@@ -170,6 +175,10 @@ impl Core {
             return;
         };
         let (call, client) = (txn.call, txn.client);
+        if let (Some(fork), Some(registrar)) = (call, &mut self.registrar) {
+            registrar.forks.cancelled(fork, msg, &mut self.tx);
+            return;
+        }
         if let Some(client) = client {
             self.tx.note_reason(client, msg);
         }

@@ -302,7 +302,7 @@ impl Calls {
             Owner::Branch { call, branch } => (call, Some(branch)),
             Owner::InDialog { call, .. } | Owner::Call(call) => (call, None),
             // They ask nothing yet.
-            Owner::Server(_) | Owner::Probe(_) | Owner::Ours => return,
+            Owner::Server(_) | Owner::Fork { .. } | Owner::Probe(_) | Owner::Ours => return,
         };
         self.with_call(id, tx, |calls, call, tx| {
             let asked = match branch {

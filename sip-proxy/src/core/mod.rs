@@ -5,7 +5,8 @@
 //!
 //! Three structs, and [`Core`] dispatches between them: [`transactions`] (messages in and out; `table` what it holds, `answer` what
 //! responses mean to it, `forward` copies, `reject` responses of our own, `timers`), [`calls`] (policy mode; `call` one of them and its
-//! branches, `failover`, `dialogs`, `media`, `cdr`, `probe`, `resume`), [`proxying`] (launch profile `proxy`).
+//! branches, `failover`, `dialogs`, `media`, `cdr`, `probe`, `resume`), [`proxying`] (launch profile `proxy`). Above that, [`registrar`] (launch profile
+//! `registrar`; `location` its table, `forks` requests that go to several contacts, `sign_in` digest for it and for trunks).
 //!
 //! Code map beside them: [`types`] what goes in and out · `ingress` the checks of a request before either gets it · `auth` who calls ·
 //! `route` where requests go · `buffers` for messages · `strangers` buckets · `health` of vendors · `overload`.
@@ -31,21 +32,26 @@ mod cdr;
 mod dialogs;
 mod exchange;
 mod failover;
+mod forks;
 mod forward;
 mod health;
 mod inbound;
 mod ingress;
+mod location;
 mod media;
 pub mod overload;
 mod panic;
+mod pins;
 mod probe;
 mod proxying;
 mod random;
 mod redirect;
+mod registrar;
 mod reject;
 mod resume;
 mod route;
 mod shared;
+mod sign_in;
 mod slab;
 mod strangers;
 mod table;
@@ -96,6 +102,8 @@ mod tests_questions;
 #[cfg(test)]
 mod tests_records;
 #[cfg(test)]
+mod tests_registrar;
+#[cfg(test)]
 mod tests_reports;
 #[cfg(test)]
 mod tests_sloppy;
@@ -115,6 +123,7 @@ pub use types::*;
 
 use calls::Calls;
 use proxying::StaticProxy;
+use registrar::Registrar;
 use table::Owner;
 use timers::Key;
 use transactions::{Failed, Transactions};
@@ -125,6 +134,7 @@ pub struct Core {
     tx: Transactions,
     calls: Calls,
     proxy: Option<StaticProxy>,
+    registrar: Option<Registrar>,
     due: Vec<Key>,
     /// Share of new calls to be refused, of [`overload::FULL`] (F-LOAD-01).
     shed: u32,
@@ -138,6 +148,7 @@ impl Core {
     pub fn new(config: Arc<CoreConfig>, shard: u16, seed: [u8; 32], shared: Arc<Shared>) -> Core {
         Core {
             proxy: StaticProxy::of(&config.mode),
+            registrar: Registrar::of(&config.mode),
             tx: Transactions::new(config, shard, seed, shared),
             calls: Calls::new(),
             due: Vec::new(),
@@ -164,7 +175,10 @@ impl Core {
         let tx = &mut self.tx;
         let stranger = tx.is_stranger(flow.remote.ip());
         // Before anything is read of it (T-SIP-12). ACK is never answered and makes no state; responses must find a branch of ours.
-        let costs_a_token = stranger && !bytes.starts_with(b"ACK ") && !bytes.starts_with(b"SIP/2.0 ");
+        let signed_in =
+            || tx.config.mode.is_registrar() && tx.shared.learnt.knows(flow.remote.ip(), tx.now.mono);
+        let costs_a_token =
+            stranger && !signed_in() && !bytes.starts_with(b"ACK ") && !bytes.starts_with(b"SIP/2.0 ");
         let source = flow.remote.ip();
         if costs_a_token && !tx.shared.strangers.admit(&tx.config.strangers, source, tx.now.mono) {
             tx.stats.stranger_dropped += 1;
@@ -213,6 +227,7 @@ impl Core {
         };
         if heard.passes() {
             self.guarded(|core| match (heard.owner, &core.proxy) {
+                (Owner::Fork { fork, branch }, _) => core.fork_response(fork, branch, &heard, msg, status),
                 (Owner::Server(server), Some(proxy)) => {
                     proxy.response(server, flow, msg, status, &mut core.tx);
                 }
@@ -222,10 +237,29 @@ impl Core {
         self.tx.after_response(&heard);
     }
 
+    fn fork_response(
+        &mut self,
+        fork: slab::Id,
+        branch: u16,
+        heard: &answer::Heard,
+        msg: &Message<'_>,
+        status: u16,
+    ) {
+        let Some(registrar) = &mut self.registrar else { return };
+        if registrar.forks.response(fork, branch, heard, msg, status, &mut self.tx) {
+            self.calls.ack_and_bye(heard.client, msg, &mut self.tx);
+        }
+    }
+
     /// So does its end without one.
     fn on_failed(&mut self, failed: Failed) {
         self.guarded(|core| match failed.owner {
             Owner::Server(server) => core.tx.fail_server(server, &failed),
+            Owner::Fork { fork, branch } => {
+                if let Some(registrar) = &mut core.registrar {
+                    registrar.forks.failed(fork, branch, &failed, &mut core.tx);
+                }
+            }
             _ => core.calls.failed(&failed, &mut core.tx),
         });
         self.tx.after_client(failed.client, failed.actions);
@@ -325,6 +359,16 @@ impl Core {
             }
             Key::Call(id) => self.calls.call_due(id, &mut self.tx),
             Key::Probes => self.calls.probes_due(&mut self.tx),
+            Key::Fork(id) => {
+                if let Some(registrar) = &mut self.registrar {
+                    registrar.forks.due(id, &mut self.tx);
+                }
+            }
+            Key::Locations => {
+                if let Some(registrar) = &mut self.registrar {
+                    registrar.sweep(&mut self.tx);
+                }
+            }
         }
     }
 

@@ -17,15 +17,16 @@ use super::types::{CoreConfig, Mode};
 /// What profile `proxy` does: proxying without policy.
 #[derive(Debug)]
 pub(super) struct StaticProxy {
-    /// Takes what is addressed to us.
-    next: SocketAddr,
+    /// Takes what is addressed to us; `None`: nobody does.
+    next: Option<SocketAddr>,
 }
 
 impl StaticProxy {
     /// `None` in the policy mode.
     pub(super) fn of(mode: &Mode) -> Option<StaticProxy> {
         match mode {
-            Mode::Static { next, .. } => Some(StaticProxy { next: *next }),
+            Mode::Static { next, .. } => Some(StaticProxy { next: Some(*next) }),
+            Mode::Registrar(_) => Some(StaticProxy { next: None }),
             Mode::Policy => None,
         }
     }
@@ -38,15 +39,18 @@ impl StaticProxy {
         plan: &Plan<'_>,
         ours: bool,
     ) -> Option<(Transport, SocketAddr)> {
-        let to_next = || Some((came.transport, self.next));
+        // Who comes encrypted or from a browser goes on by what the next hop was said to speak.
+        let by = match came.transport {
+            Transport::Udp | Transport::Tcp => came.transport,
+            Transport::Tls | Transport::Ws | Transport::Wss => config.next_transport,
+        };
+        let to_next = || Some((by, self.next?));
         let routed = || if plan.names_us { to_next() } else { route::resolve(&plan.next()) };
         match config.outbound {
             None => routed(),
-            Some(outbound) if !ours => Some((came.transport, outbound)),
+            Some(outbound) if !ours => Some((by, outbound)),
             // A target within a dialog that is a name: the other side of the dialog is there.
-            Some(outbound) => {
-                routed().or_else(|| (came.remote != outbound).then_some((came.transport, outbound)))
-            }
+            Some(outbound) => routed().or_else(|| (came.remote != outbound).then_some((by, outbound))),
         }
     }
 
@@ -61,14 +65,20 @@ impl StaticProxy {
             tx.refuse(&flow, msg, 403, "", &[], true);
             return;
         }
-        let Some((transport, remote)) = self.target(&tx.config, &flow, plan, ours) else {
-            tx.refuse(&flow, msg, 404, "", &[], stranger);
-            return;
-        };
         let incoming = route::listener_of(&tx.ours, &flow);
-        let Some((out_by, out_flow)) = route::way_out(&tx.ours, incoming, &flow, transport, remote) else {
-            tx.refuse(&flow, msg, 500, "No transport to next hop", &[], stranger);
-            return;
+        let (out_by, out_flow) = match tx.pinned(plan, msg.call_id()) {
+            Some(pinned) => pinned,
+            None => {
+                let Some((transport, remote)) = self.target(&tx.config, &flow, plan, ours) else {
+                    tx.refuse(&flow, msg, 404, "", &[], stranger);
+                    return;
+                };
+                let Some(way) = route::way_out(&tx.ours, incoming, &flow, transport, remote) else {
+                    tx.refuse(&flow, msg, 500, "No transport to next hop", &[], stranger);
+                    return;
+                };
+                way
+            }
         };
         if route::is_refused(&tx.config, &out_flow) {
             tx.stats.refused_destination += 1;
@@ -94,6 +104,7 @@ impl StaticProxy {
             came: flow,
             record_route: initial && makes_dialog(msg.method()),
             untrusted: stranger,
+            pin_in: initial && route::is_pinned(&tx.config, msg, &flow),
             ..forward::Copy::new(plan, flow)
         };
         if tx.forward_request(msg, &copy, out_flow, Owner::Server(server)).is_none() {
@@ -109,6 +120,12 @@ impl StaticProxy {
         let ours = tx.is_our_cookie(plan.cookie, msg.call_id());
         if stranger && !ours {
             tx.stats.stray += 1;
+            return;
+        }
+        if let Some((out_by, out_flow)) = tx.pinned(&plan, msg.call_id()) {
+            let incoming = route::listener_of(&tx.ours, &flow);
+            let copy = forward::Copy { incoming, out_by, ..forward::Copy::new(&plan, flow) };
+            tx.send_ack_copy(msg, &copy, out_flow);
             return;
         }
         let Some((transport, remote)) = self.target(&tx.config, &flow, &plan, ours) else {
@@ -129,7 +146,7 @@ impl StaticProxy {
     ) {
         // A 503 says that the proxy it comes from is out of service: ours to say only of the hop that takes everything
         // (RFC 3261 §16.7 step 6).
-        let takes_everything = flow.remote == self.next || tx.config.outbound == Some(flow.remote);
+        let takes_everything = self.next == Some(flow.remote) || tx.config.outbound == Some(flow.remote);
         if status == 503 && !takes_everything {
             tx.answer(server, 500, "", &[]);
         } else {

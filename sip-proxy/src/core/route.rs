@@ -82,6 +82,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) route: Option<Uri<'a>>,
     /// Our cookie in the Record-Route that came back.
     pub(crate) cookie: Option<&'a [u8]>,
+    /// The flow of the far side in the lowest of those ([`super::pins`]).
+    pub(crate) pin: Option<&'a [u8]>,
     /// No route is left and the Request-URI is us.
     pub(crate) names_us: bool,
 }
@@ -101,11 +103,12 @@ impl<'a> Plan<'a> {
         // Within a dialog it is what its peer's Contact said, however odd.
         let read = if msg.to_tag().is_some() { Uri::parse_target } else { Uri::parse };
         let mut uri = read(target).ok()?;
-        let mut cookie = None;
+        let (mut cookie, mut pin) = (None, None);
         let mut strict_before = false;
         let mut routes = msg.routes().filter_map(|r| r.uri().ok()).peekable();
         if routes.peek().is_some() && uri.params.has(b"w") && uri.is_loose() && is_us(&uri) {
             cookie = uri.params.value(b"w");
+            pin = uri.params.value(b"f");
             if let Some(last) = msg.routes().last().and_then(|r| r.uri().ok()) {
                 uri = last;
                 strict_before = true;
@@ -116,6 +119,7 @@ impl<'a> Plan<'a> {
         let mut popped = 0;
         while let Some(r) = routes.next_if(is_us) {
             cookie = cookie.or_else(|| r.params.value(b"w"));
+            pin = r.params.value(b"f");
             popped += 1;
         }
         let route = routes.next();
@@ -125,6 +129,7 @@ impl<'a> Plan<'a> {
             popped,
             route,
             cookie,
+            pin,
             // A telephone number without a host is for whoever gets it (RFC 3261 §16.5, RFC 3966), and so is a call for help (RFC 5031).
             names_us: route.is_none()
                 && (uri.scheme == Scheme::Tel || uri.is_emergency_service() || is_us(&uri)),
@@ -153,12 +158,16 @@ impl<'a> Plan<'a> {
 
 /// Transport and address of a URI (RFC 3263 §4 for numeric hosts). `None`: a name, or a scheme that we do not carry.
 pub(crate) fn resolve(uri: &Uri<'_>) -> Option<(Transport, SocketAddr)> {
-    if uri.scheme != Scheme::Sip {
-        return None;
-    }
-    let transport = match uri.params.value(b"transport") {
-        Some(t) => Transport::from_token(t)?,
-        None => Transport::Udp,
+    let named = match uri.params.value(b"transport") {
+        Some(t) => Some(Transport::from_token(t)?),
+        None => None,
+    };
+    let transport = match (uri.scheme, named) {
+        (Scheme::Sip, named) => named.unwrap_or(Transport::Udp),
+        // Encrypted on each hop (RFC 3261 §26.2.2); `transport=tcp` with it means TLS over TCP.
+        (Scheme::Sips, None | Some(Transport::Tcp | Transport::Tls)) => Transport::Tls,
+        (Scheme::Sips, Some(Transport::Ws | Transport::Wss)) => Transport::Wss,
+        _ => return None,
     };
     let port = uri.port.unwrap_or(transport.default_port());
     Some((transport, SocketAddr::new(uri.ip()?, port)))
@@ -172,6 +181,30 @@ pub(crate) fn is_refused(config: &CoreConfig, flow: &Flow) -> bool {
         || config.is_us(Some(ip), b"", Some(flow.remote.port()))
         || (ip.is_loopback() && !local.is_loopback() && !local.is_unspecified())
         || (is_private(ip) && is_public(local))
+}
+
+/// Whether later requests of a dialog reach the sender of this one by its flow alone: browsers and TLS clients accept no connections; the
+/// phones of a registrar that are behind an address translation have no address of their own (RFC 5626 §5).
+pub(crate) fn is_pinned(config: &CoreConfig, msg: &Message<'_>, came: &Flow) -> bool {
+    match came.transport {
+        Transport::Ws | Transport::Wss | Transport::Tls => true,
+        Transport::Tcp | Transport::Udp => config.mode.is_registrar() && is_translated(msg, came),
+    }
+}
+
+/// The sender's own address is another than the one that we see.
+fn is_translated(msg: &Message<'_>, came: &Flow) -> bool {
+    let elsewhere = |ip, port: Option<u16>| {
+        ip != Some(came.remote.ip()) || port.unwrap_or(came.transport.default_port()) != came.remote.port()
+    };
+    let via = msg.top_via();
+    let contact = msg.contacts().next().and_then(|c| c.uri().ok());
+    msg.vias().nth(1).is_none()
+        && match came.transport.is_reliable() {
+            // The port of a connection is its client's choice and says nothing.
+            true => contact.is_none_or(|uri| uri.ip() != Some(came.remote.ip())),
+            false => elsewhere(via.ip(), via.port) && contact.is_none_or(|uri| elsewhere(uri.ip(), uri.port)),
+        }
 }
 
 /// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4): to its source, at the source port when rport is asked for, else

@@ -12,6 +12,7 @@ use warp_sip::digest::{NonceCounts, NonceIssuer};
 
 use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES, TrunkState};
 use super::inbound::Callbacks;
+use super::location::Locations;
 use super::random::{Keyed, Rng};
 use super::strangers::Strangers;
 
@@ -30,6 +31,8 @@ pub struct Shared {
     /// The same by account: the keyed hash of its name.
     pub(crate) account_failures: Failures<u64>,
     pub(crate) callbacks: Callbacks,
+    /// Where registered users are.
+    pub(crate) locations: Locations,
     pub(crate) nonces: NonceIssuer,
     nonce_counts: Mutex<NonceCounts>,
     transactions: AtomicUsize,
@@ -62,6 +65,7 @@ impl Shared {
         for part in nonce_key.chunks_exact_mut(8) {
             part.copy_from_slice(&rng.u64().to_be_bytes());
         }
+        let instance = rng.u64();
         Shared {
             strangers: Strangers::new(rng.u64()),
             keyed: Keyed::new(&mut rng),
@@ -71,6 +75,7 @@ impl Shared {
             failures: Failures::new(SOURCE_FAILURES),
             account_failures: Failures::new(ACCOUNT_FAILURES),
             callbacks: Callbacks::default(),
+            locations: Locations::new(instance),
             nonces: NonceIssuer::new(nonce_key, None),
             nonce_counts: Mutex::new(NonceCounts::new(NONCES, Mono(0))),
             transactions: AtomicUsize::new(0),
@@ -88,6 +93,11 @@ impl Shared {
     pub fn vendor_trunks(&self, directory: &Arc<Directory>, now: Now) -> Vec<VendorTrunkLive> {
         let (usage, health) = (self.usage.bind(directory), self.health.bind(directory));
         directory.vendor_trunks().map(|(ix, _)| health.look(&usage, ix, now)).collect()
+    }
+
+    /// Contacts of registered users.
+    pub fn registrations(&self) -> usize {
+        self.locations.len()
     }
 
     /// Transactions of all shards.

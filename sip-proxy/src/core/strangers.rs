@@ -115,9 +115,11 @@ impl Core {
     fn may_be_sloppy(&self, flow: &Flow, msg: &Message<'_>, stranger: bool) -> bool {
         let plan = || Plan::of(&self.tx.config, flow, msg);
         match self.tx.config.mode {
-            Mode::Static { .. } if !self.tx.config.lenient_names => false,
-            Mode::Policy | Mode::Static { .. } if !stranger => true,
-            Mode::Static { .. } => plan().is_some_and(|p| self.tx.is_our_cookie(p.cookie, msg.call_id())),
+            Mode::Static { .. } | Mode::Registrar(_) if !self.tx.config.lenient_names => false,
+            Mode::Policy | Mode::Static { .. } | Mode::Registrar(_) if !stranger => true,
+            Mode::Static { .. } | Mode::Registrar(_) => {
+                plan().is_some_and(|p| self.tx.is_our_cookie(p.cookie, msg.call_id()))
+            }
             Mode::Policy => match msg.method() {
                 // In a dialog or for a transaction that passed; who speaks is checked there.
                 _ if msg.to_tag().is_some() => self.calls.find_call(flow, msg, &self.tx).is_some(),

@@ -144,7 +144,7 @@ pub(crate) struct ServerTxn {
     pub(crate) response: Vec<u8>,
     /// The branch that it was forwarded by.
     pub(crate) client: Option<Id>,
-    /// The call that it began (policy mode).
+    /// What it began: a call (policy mode), or a fork (registrar).
     pub(crate) call: Option<Id>,
     pub(crate) stranger: bool,
     /// Where it stands in its connection's list.
@@ -159,6 +159,8 @@ pub(crate) enum Owner {
     Server(Id),
     /// It is the INVITE of a branch of a call.
     Branch { call: Id, branch: u16 },
+    /// It is one way of a request that goes to all contacts of a user.
+    Fork { fork: Id, branch: u16 },
     /// It forwards an in-dialog request of a call, of this server transaction.
     InDialog { call: Id, server: Id },
     /// It is about the whole call (its media: figures, what was agreed).

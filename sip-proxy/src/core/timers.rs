@@ -16,6 +16,10 @@ pub(crate) enum Key {
     Client(Id),
     Call(Id),
     Probes,
+    /// A fork that was answered.
+    Fork(Id),
+    /// Expired bindings.
+    Locations,
 }
 
 impl Transactions {

@@ -16,6 +16,7 @@ use warp_sip::transaction::Timers;
 
 pub use super::strangers::StrangerLimits;
 pub use warp_policy::Cidr;
+pub use warp_sip::registrar::Bounds;
 
 /// What the core wants done. Outputs are carried out in the order in which they are polled:
 /// the journal record of an answer comes before the 200 that it belongs to.
@@ -180,7 +181,7 @@ pub struct LiveCall {
 /// One address that we listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Whether it takes UDP or TCP.
+    /// What it takes: datagrams, or connections of that kind.
     pub transport: Transport,
     /// As bound; [`Flow::local`] of its messages, or the same port on a concrete address when bound to the wildcard.
     pub bind: SocketAddr,
@@ -198,8 +199,40 @@ pub enum Mode {
         /// Known peers; everybody else is a stranger under [`CoreConfig::strangers`]. `next` is known by itself.
         trusted: Vec<Cidr>,
     },
+    /// Launch profile `registrar`: users of one domain register here, and requests for them go to where they are.
+    Registrar(RegistrarConfig),
     /// Everything: trunks, routing, rating, media, records, from the policy snapshot.
     Policy,
+}
+
+impl Mode {
+    /// Whether users register here.
+    pub(crate) fn is_registrar(&self) -> bool {
+        matches!(self, Mode::Registrar(_))
+    }
+}
+
+/// What a registrar must know. Its realm is [`CoreConfig::realm`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrarConfig {
+    /// The domain of its users; our addresses and [`CoreConfig::domains`] mean it, too.
+    pub domain: String,
+    /// Whose passwords are right.
+    pub accounts: Accounts,
+    /// What is granted: intervals, and how many contacts.
+    pub bounds: Bounds,
+    /// Known peers, which call users without signing in.
+    pub trusted: Vec<Cidr>,
+}
+
+/// The accounts of a registrar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accounts {
+    /// Every name has an account, with the password `PREFIX` + name: for tests and load.
+    Derived {
+        /// What stands before the name.
+        prefix: String,
+    },
 }
 
 /// One digest realm (PRODUCT §6).
@@ -223,6 +256,8 @@ pub struct CoreConfig {
     /// [`Mode::Static`] only: takes every request that is not of a dialog that we record-routed, whatever its Request-URI and
     /// Route say, by the transport that it came by.
     pub outbound: Option<SocketAddr>,
+    /// [`Mode::Static`] only: how requests that came by TLS or WebSocket go on to the next hop, or to the way out; UDP.
+    pub next_transport: Transport,
     /// Names that are us in a Request-URI or Route, besides our addresses.
     pub domains: Vec<String>,
     /// Node name in records.
@@ -271,6 +306,7 @@ impl CoreConfig {
             mode,
             listeners,
             outbound: None,
+            next_transport: Transport::Udp,
             domains: Vec::new(),
             node: "node-1".into(),
             server_name: String::new(),
@@ -301,6 +337,7 @@ impl CoreConfig {
             mode: now.mode.clone(),
             listeners: now.listeners.clone(),
             outbound: now.outbound,
+            next_transport: now.next_transport,
             node: now.node.clone(),
             realm: Realm { name: now.realm.name.clone(), ..self.realm },
             anchor_media: now.anchor_media,
@@ -315,6 +352,7 @@ impl CoreConfig {
                 let own = [Some(*next), self.outbound];
                 own.iter().flatten().any(|at| at.ip() == ip) || trusted.iter().any(|c| c.contains(ip))
             }
+            Mode::Registrar(settings) => settings.trusted.iter().any(|c| c.contains(ip)),
             Mode::Policy => snapshot.map(|s| &s.directory).is_some_and(|d| {
                 d.trunk_by_ip(ip).is_some() || d.is_vendor_ip(ip) || d.inbound_trunk(ip).is_some()
             }),
@@ -391,6 +429,9 @@ pub struct CoreStats {
     pub media_failures: u64,
     /// Messages of a call that were dropped or refused, because too many of it waited for the media relay.
     pub held_full: u64,
+    /// REGISTERs that were granted, and those that were refused after their sender had signed in.
+    pub registrations: u64,
+    pub registrations_refused: u64,
     /// Panics within calls, each of which ended its call (F-PROC-05).
     pub panics: u64,
 }

@@ -245,7 +245,7 @@ impl Calls {
         let call = match heard.owner {
             Owner::Branch { call, .. } | Owner::InDialog { call, .. } => call,
             Owner::Ours => return self.try_again(heard, None, msg, tx),
-            Owner::Server(_) | Owner::Call(_) | Owner::Probe(_) => return false,
+            Owner::Server(_) | Owner::Fork { .. } | Owner::Call(_) | Owner::Probe(_) => return false,
         };
         self.with_call(call, tx, |calls, call, tx| calls.try_again(heard, Some(call), msg, tx))
             .unwrap_or_else(|| self.try_again(heard, None, msg, tx))

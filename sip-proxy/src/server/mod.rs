@@ -2,7 +2,7 @@
 //!
 //! Code map: [`shard`] the loop of one thread · [`guard`] its panics · [`streams`] and [`stream_events`] its connections · [`media_control`] its questions to the
 //! media relay · [`sockets`] binding · [`load`] overload control ·
-//! [`wire`] the little it knows of SIP itself · [`janitor`] frees old snapshots.
+//! [`wire`] the little it knows of SIP itself · [`janitor`] frees old snapshots · [`certificates`] reads them again.
 //!
 //! Invariants:
 //! - Outputs of a core are carried out in order; a record is in the journal (write(2) has returned) before the message
@@ -15,6 +15,7 @@
 //!   message that caused it and the call that it happened in (G-1); a core that keeps panicking is replaced, and each of its calls
 //!   ends with a record and with BYE.
 
+pub(crate) mod certificates;
 mod guard;
 pub(crate) mod janitor;
 mod load;

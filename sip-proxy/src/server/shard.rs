@@ -19,6 +19,7 @@ use warp_net::epoll::{Epoll, Event, Events, Interest};
 use warp_net::mailbox::{Mailbox, Sender};
 use warp_net::sched;
 use warp_net::tcp::TcpListener;
+use warp_net::tls::Tls;
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::message::kind_of;
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     /// Of all shards, by their number.
     pub(crate) senders: Vec<Sender<Note>>,
     pub(crate) quota: Arc<Quota>,
+    pub(crate) certificate: Option<Arc<Tls>>,
     pub(crate) media: MediaControl,
     pub(crate) snapshots: Option<Subscriber<Snapshot>>,
     pub(crate) journal: Option<Journal>,
@@ -64,7 +66,7 @@ pub(crate) struct Shard {
     pub(super) core: Core,
     pub(super) epoll: Epoll,
     pub(super) udp: Vec<UdpPort>,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<(Transport, TcpListener)>,
     /// Accepting is paused: no descriptors are left.
     pub(super) exhausted: bool,
     pub(super) streams: Streams,
@@ -119,7 +121,7 @@ impl Shard {
         for (i, port) in parts.sockets.udp.iter().enumerate() {
             epoll.add(&port.socket, token::udp(i), Interest::READ)?;
         }
-        for (i, listener) in parts.sockets.tcp.iter().enumerate() {
+        for (i, (_, listener)) in parts.sockets.tcp.iter().enumerate() {
             epoll.add(listener, token::listener(i), Interest::READ)?;
         }
         let own = parts.senders.get(usize::from(parts.index)).cloned().ok_or(io::ErrorKind::InvalidInput)?;
@@ -132,7 +134,8 @@ impl Shard {
         let core_config = Arc::new(parts.config.core.clone());
         let mut core = Core::new(core_config, parts.index, parts.seed, Arc::clone(&parts.shared));
         core.make_room(ROOM);
-        let streams = Streams::new(parts.index, parts.config.streams, parts.quota, parts.metrics.clone());
+        let (limits, metrics) = (parts.config.streams, parts.metrics.clone());
+        let streams = Streams::new(parts.index, limits, parts.quota, metrics, parts.certificate);
         Ok(Shard {
             index: parts.index,
             config: parts.config,
@@ -589,6 +592,9 @@ impl Shard {
             && let Some(snapshot) = &self.snapshot
         {
             self.vendors.look(&snapshot.directory, &self.shared, &self.calls, now.mono);
+        }
+        if self.index == 0 {
+            self.metrics.registrations.set((), self.shared.registrations() as i64);
         }
         self.carry_stats();
     }

@@ -14,7 +14,8 @@ use crate::core::{Listener, TransmitBuf};
 /// The sockets of one shard.
 pub(crate) struct Sockets {
     pub(crate) udp: Vec<UdpPort>,
-    pub(crate) tcp: Vec<TcpListener>,
+    /// Of all stream transports.
+    pub(crate) tcp: Vec<(Transport, TcpListener)>,
 }
 
 /// How often a port that is free for UDP and TCP alike is looked for.
@@ -62,7 +63,7 @@ fn bind_all(config: &mut Config) -> io::Result<Vec<Sockets>> {
             .get(..i)
             .unwrap_or_default()
             .iter()
-            .find(|l| l.bind.ip() == listeners[i].bind.ip() && l.transport != listeners[i].transport)
+            .find(|l| l.bind.ip() == listeners[i].bind.ip() && are_twins(l.transport, listeners[i].transport))
             .map(|l| l.bind.port());
         let Some(listener) = listeners.get_mut(i) else { continue };
         let asked_any = listener.bind.port() == 0;
@@ -81,6 +82,11 @@ fn bind_all(config: &mut Config) -> io::Result<Vec<Sockets>> {
     }
     config.core.listeners = listeners;
     Ok(shards)
+}
+
+/// UDP and TCP have one port (RFC 3261 §18.1.1 lets peers change over); the others have ports of their own.
+fn are_twins(a: Transport, b: Transport) -> bool {
+    matches!((a, b), (Transport::Udp, Transport::Tcp) | (Transport::Tcp, Transport::Udp))
 }
 
 fn bind_one(
@@ -105,12 +111,11 @@ fn bind_one(
                 let out = SendBatch::new(config.udp_queue);
                 sockets.udp.push(UdpPort { socket, out, blocked: false });
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 let tcp = TcpListener::bind(listener.bind, shared)?;
                 listener.bind = tcp.local_addr();
-                sockets.tcp.push(tcp);
+                sockets.tcp.push((listener.transport, tcp));
             }
-            _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "only UDP and TCP so far")),
         }
     }
     Ok(())

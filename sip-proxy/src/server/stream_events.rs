@@ -3,19 +3,20 @@
 use std::net::IpAddr;
 
 use warp_model::Now;
-use warp_net::epoll::{Event, Interest};
+use warp_net::epoll::{Event as Ready, Interest};
 use warp_net::tcp::{Accepted, ReadOutcome};
 use warp_sip::flow::{Flow, LinkId};
 use warp_sip::message::Answer as SipAnswer;
 use warp_sip::stream::{self, Frame};
+use warp_sip::ws::Event;
 
 use super::Note;
 use super::shard::{ACCEPTS_PER_EVENT, Shard};
 use super::streams::owner_of;
 use super::token;
-use super::wire::reconnect_address;
+use super::wire::{reconnect_address, via};
 use crate::core::TransmitBuf;
-use crate::metrics::{Direction, ParseError, SocketError, Via};
+use crate::metrics::{Direction, ParseError, SocketError};
 
 impl Shard {
     /// On the connection that the flow names; else on one to the same address; else on a new one.
@@ -66,11 +67,12 @@ impl Shard {
 
     pub(super) fn on_listener(&mut self, i: usize, now: Now) {
         for _ in 0..ACCEPTS_PER_EVENT {
-            let Some(listener) = self.listeners.get(i) else { return };
+            let Some((transport, listener)) = self.listeners.get(i) else { return };
+            let transport = *transport;
             match listener.accept(self.config.streams.write_buffer) {
                 Accepted::Connection(connection) => {
                     let known = self.is_known(connection.remote_addr().ip());
-                    self.streams.accepted(connection, known, &self.epoll, now.mono);
+                    self.streams.accepted(transport, connection, known, &self.epoll, now.mono);
                 }
                 Accepted::Empty => return,
                 Accepted::Failed(_) => self.metrics.socket_errors.inc((SocketError::Accept,)),
@@ -98,7 +100,7 @@ impl Shard {
         }
         self.exhausted = pause;
         let interest = if pause { Interest::NONE } else { Interest::READ };
-        for (i, listener) in self.listeners.iter().enumerate() {
+        for (i, (_, listener)) in self.listeners.iter().enumerate() {
             let _ = self.epoll.modify(listener, token::listener(i), interest);
         }
     }
@@ -108,7 +110,7 @@ impl Shard {
         self.config.core.is_known(self.snapshot.as_deref(), ip)
     }
 
-    pub(super) fn on_stream(&mut self, id: LinkId, event: Event, now: Now) {
+    pub(super) fn on_stream(&mut self, id: LinkId, event: Ready, now: Now) {
         if event.writable() || event.error() {
             self.streams.writable(id);
         }
@@ -138,8 +140,32 @@ impl Shard {
     }
 
     fn on_bytes(&mut self, id: LinkId, bytes: &[u8], now: Now) {
+        let mut plain = Vec::new();
+        let Ok(bytes) = self.streams.decrypt(id, bytes, &mut plain) else {
+            self.metrics.parse_errors.inc((ParseError::Framing,));
+            self.end_stream(id, now);
+            return;
+        };
         let Some(stream) = self.streams.get(id) else { return };
         let flow = stream.flow;
+        if let Some(web) = &mut stream.web {
+            let (mut events, mut out) = (Vec::new(), Vec::new());
+            let ended = web.receive(bytes, &self.config.web_origins, &mut events, &mut out).is_err();
+            self.streams.write(id, &out);
+            for event in events {
+                self.streams.heard(id, now.mono);
+                if let Event::Message(message) = event {
+                    self.on_message(flow, &message, now);
+                }
+                if self.streams.is_closing(id) {
+                    return;
+                }
+            }
+            if ended {
+                self.end_stream(id, now);
+            }
+            return;
+        }
         let mut framer = std::mem::take(&mut stream.framer);
         // Without its framer nobody knows where the next message begins: a panic now ends this connection.
         self.reading = Some(id);
@@ -160,7 +186,7 @@ impl Shard {
                     if let Some(status) = error.status
                         && SipAnswer::new(status).broken(head, &error, &mut answer)
                     {
-                        self.metrics.message(&answer, Direction::Egress, Via::Tcp);
+                        self.metrics.message(&answer, Direction::Egress, via(flow.transport));
                         self.streams.send(id, &answer);
                     }
                     self.streams.close_after_flush(id);
@@ -174,6 +200,14 @@ impl Shard {
         if let Some(stream) = self.streams.get(id) {
             stream.framer = framer;
         }
+    }
+
+    /// Nothing more is read of a connection: it is closed, after what can be sent at once.
+    fn end_stream(&mut self, id: LinkId, now: Now) {
+        let lost = self.streams.end(id);
+        self.lose(lost);
+        self.settle(now);
+        self.pause_accepting(false);
     }
 
     /// A connection is gone: every core may have transactions on it.

@@ -13,19 +13,29 @@ use warp_model::sync::lock;
 use warp_model::{GiveBack, Lent, Mono};
 use warp_net::epoll::{Epoll, Interest};
 use warp_net::tcp::{FlushOutcome, TcpConnection};
+use warp_net::tls::{Tls, TlsSession};
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::stream::Framer;
+use warp_sip::ws::{self, WebSocket};
 use warp_telemetry::Seldom;
 
 use super::token;
+use super::wire::stream_kind;
 use crate::config::StreamLimits;
-use crate::metrics::{Metrics, SocketError, Stream as StreamKind, StreamState};
+use crate::metrics::{Metrics, SocketError, StreamState};
 
 /// One connection with what is read and not framed, and what waits to be written.
 pub(super) struct Stream {
     pub(super) connection: TcpConnection,
+    /// What stands between the socket and SIP: TLS, then a WebSocket or the framer.
+    tls: Option<Box<TlsSession>>,
+    pub(super) web: Option<Box<WebSocket>>,
     pub(super) framer: Framer,
     pub(super) flow: Flow,
+    /// Bytes that wait for the end of a handshake.
+    early: usize,
+    /// A WebSocket that has been asked whether it lives.
+    pinged: bool,
     deadline: Mono,
     /// Watched for writability.
     watched: bool,
@@ -44,6 +54,7 @@ pub(super) struct Streams {
     limits: StreamLimits,
     quota: Arc<Quota>,
     metrics: Metrics,
+    certificate: Option<Arc<Tls>>,
     next: u64,
     opened: usize,
     table: HashMap<LinkId, Stream>,
@@ -61,8 +72,15 @@ pub(super) fn owner_of(link: LinkId) -> u16 {
 }
 
 impl Streams {
-    pub(super) fn new(shard: u16, limits: StreamLimits, quota: Arc<Quota>, metrics: Metrics) -> Streams {
+    pub(super) fn new(
+        shard: u16,
+        limits: StreamLimits,
+        quota: Arc<Quota>,
+        metrics: Metrics,
+        certificate: Option<Arc<Tls>>,
+    ) -> Streams {
         Streams {
+            certificate,
             shard,
             limits,
             quota,
@@ -91,7 +109,14 @@ impl Streams {
     }
 
     /// Takes an accepted connection in, or refuses it (T-SIP-15). `known`: its source has an account.
-    pub(super) fn accepted(&mut self, connection: TcpConnection, known: bool, epoll: &Epoll, now: Mono) {
+    pub(super) fn accepted(
+        &mut self,
+        transport: Transport,
+        connection: TcpConnection,
+        known: bool,
+        epoll: &Epoll,
+        now: Mono,
+    ) {
         let (local, remote) = (connection.local_addr(), connection.remote_addr());
         let Some(permit) = Quota::admit(&self.quota, remote.ip(), known) else {
             self.metrics.streams_refused.inc(());
@@ -105,8 +130,16 @@ impl Streams {
             return;
         };
         let deadline = now + self.limits.first_message;
-        let flow = Flow::unlinked(Transport::Tcp, local, remote);
-        self.insert(connection, flow, StreamState::Open, deadline, Some(permit), epoll);
+        let flow = Flow::unlinked(transport, local, remote);
+        let tls = match (transport.is_secure(), &self.certificate) {
+            (false, _) => None,
+            // A listener for TLS has a certificate; without a session the connection is dropped.
+            (true, certificate) => match certificate.as_ref().map(|c| c.accept()) {
+                Some(Ok(session)) => Some(Box::new(session)),
+                Some(Err(_)) | None => return,
+            },
+        };
+        self.insert((connection, tls), flow, StreamState::Open, deadline, Some(permit), epoll);
     }
 
     /// Opens a connection to `flow.remote` and gives its number. `flow.local` stays our address in its messages.
@@ -115,10 +148,23 @@ impl Streams {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let ip = Some(flow.local.ip()).filter(|ip| ip.is_ipv4() == flow.remote.is_ipv4());
+        let tls = match flow.transport {
+            // Nobody listens behind a WebSocket (RFC 7118 §5.3).
+            Transport::Udp | Transport::Ws | Transport::Wss => return Err(io::ErrorKind::Unsupported.into()),
+            Transport::Tcp => None,
+            Transport::Tls => {
+                let certificate = self.certificate.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+                Some(Box::new(certificate.connect(flow.remote.ip()).map_err(io::Error::other)?))
+            }
+        };
         let connection = TcpConnection::connect(flow.remote, ip, self.limits.write_buffer)?;
         let deadline = now + self.limits.connect;
-        self.insert(connection, flow, StreamState::Connecting, deadline, None, epoll)
-            .ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
+        let id = self.insert((connection, tls), flow, StreamState::Connecting, deadline, None, epoll);
+        if let Some(id) = id {
+            // Its first words.
+            self.write(id, b"");
+        }
+        id.ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
     }
 
     /// Counts and tells that a connection to a peer was not to be had, when we have run out of something.
@@ -139,7 +185,7 @@ impl Streams {
 
     fn insert(
         &mut self,
-        connection: TcpConnection,
+        (connection, tls): (TcpConnection, Option<Box<TlsSession>>),
         flow: Flow,
         state: StreamState,
         deadline: Mono,
@@ -153,12 +199,16 @@ impl Streams {
         if permit.is_none() {
             self.opened += 1;
         }
-        self.metrics.connections.inc((StreamKind::Tcp, state));
+        self.metrics.connections.inc((stream_kind(flow.transport), state));
         let flow = Flow { link: id, ..flow };
         let framer = Framer::new();
         let stream = Stream {
             connection,
+            tls,
+            web: matches!(flow.transport, Transport::Ws | Transport::Wss).then(Box::default),
             framer,
+            early: 0,
+            pinged: false,
             flow,
             deadline,
             watched,
@@ -178,11 +228,40 @@ impl Streams {
         LinkId((u64::from(self.shard) << NUMBER_BITS) | self.next)
     }
 
-    /// Queues `bytes` on connection `id`; they leave with [`flush`](Streams::flush). `None`: no such connection.
-    /// `Some(false)`: the peer does not read; the caller closes it.
-    pub(super) fn send(&mut self, id: LinkId, bytes: &[u8]) -> Option<bool> {
+    /// Queues one message on connection `id`; it leaves with [`flush`](Streams::flush). `None`: no such connection, or a WebSocket
+    /// that is not open. `Some(false)`: the peer does not read; the caller closes it.
+    pub(super) fn send(&mut self, id: LinkId, message: &[u8]) -> Option<bool> {
+        let stream = self.table.get(&id)?;
+        let Some(web) = &stream.web else {
+            return self.write(id, message);
+        };
+        if !web.is_open() {
+            return None;
+        }
+        let mut framed = Vec::with_capacity(message.len() + 10);
+        ws::write_message(message, &mut framed);
+        self.write(id, &framed)
+    }
+
+    /// Queues bytes as they are, below a WebSocket and above TLS.
+    pub(super) fn write(&mut self, id: LinkId, bytes: &[u8]) -> Option<bool> {
+        let limit = self.limits.write_buffer;
         let stream = self.table.get_mut(&id).filter(|s| !s.closing)?;
-        if !stream.connection.queue(bytes) {
+        let queued = match &mut stream.tls {
+            None => stream.connection.queue(bytes),
+            Some(tls) => {
+                if tls.is_handshaking() {
+                    stream.early += bytes.len();
+                }
+                let mut sealed = Vec::new();
+                if stream.early <= limit {
+                    tls.send(bytes);
+                    tls.take_output(&mut sealed);
+                }
+                stream.early <= limit && stream.connection.queue(&sealed)
+            }
+        };
+        if !queued {
             return Some(false);
         }
         if !stream.dirty {
@@ -192,9 +271,40 @@ impl Streams {
         Some(true)
     }
 
+    /// Takes the TLS off what came on connection `id`; without TLS, gives it back as it is. `Err`: the connection is of no use any more.
+    pub(super) fn decrypt<'b>(
+        &mut self,
+        id: LinkId,
+        bytes: &'b [u8],
+        plain: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], ()> {
+        let Some(stream) = self.table.get_mut(&id) else { return Ok(b"") };
+        let Some(tls) = &mut stream.tls else { return Ok(bytes) };
+        let received = tls.receive(bytes, plain);
+        if !tls.is_handshaking() {
+            stream.early = 0;
+        }
+        let queued = self.write(id, b"");
+        match (received, queued) {
+            (Ok(false), None | Some(true)) => Ok(plain),
+            // What came before the end counts; the end of the connection itself is seen next.
+            (Ok(true), _) if !plain.is_empty() => Ok(plain),
+            _ => Err(()),
+        }
+    }
+
+    /// Sends what can be sent at once, and forgets and closes `id`; gives its flow when the core should hear of the loss.
+    pub(super) fn end(&mut self, id: LinkId) -> Option<Flow> {
+        if let Some(stream) = self.table.get_mut(&id) {
+            stream.connection.flush();
+        }
+        self.remove(id)
+    }
+
     /// A whole message or a keep-alive came: not idle.
     pub(super) fn heard(&mut self, id: LinkId, now: Mono) {
         if let Some(stream) = self.table.get_mut(&id) {
+            stream.pinged = false;
             stream.deadline = now + self.limits.idle;
         }
     }
@@ -233,9 +343,12 @@ impl Streams {
             let outcome = stream.connection.flush();
             if stream.state == StreamState::Connecting && !stream.connection.is_connecting() {
                 stream.state = StreamState::Open;
-                stream.deadline = now + self.limits.idle;
-                self.metrics.connections.dec((StreamKind::Tcp, StreamState::Connecting));
-                self.metrics.connections.inc((StreamKind::Tcp, StreamState::Open));
+                if stream.tls.is_none() {
+                    stream.deadline = now + self.limits.idle;
+                }
+                let kind = stream_kind(stream.flow.transport);
+                self.metrics.connections.dec((kind, StreamState::Connecting));
+                self.metrics.connections.inc((kind, StreamState::Open));
             }
             match outcome {
                 FlushOutcome::Failed(_) => {
@@ -272,13 +385,29 @@ impl Streams {
         if stream._permit.is_none() {
             self.opened = self.opened.saturating_sub(1);
         }
-        self.metrics.connections.dec((StreamKind::Tcp, stream.state));
+        self.metrics.connections.dec((stream_kind(stream.flow.transport), stream.state));
         (!stream.closing).then_some(stream.flow)
     }
 
     /// Closes what is over its deadline: no first message, idle, not connected in time, not drained after the close.
     /// Called about once a second.
     pub(super) fn sweep(&mut self, now: Mono, mut lost: impl FnMut(Flow)) {
+        // A browser sends nothing while nothing happens, but answers when it is asked (T-SIP-20).
+        let silent = now + self.limits.idle / 2;
+        let asked: Vec<LinkId> = self
+            .table
+            .iter_mut()
+            .filter(|(_, s)| s.web.as_ref().is_some_and(|w| w.is_open()) && s.deadline <= silent && !s.pinged)
+            .map(|(id, s)| {
+                s.pinged = true;
+                *id
+            })
+            .collect();
+        let mut ping = Vec::new();
+        ws::write_ping(&mut ping);
+        for id in asked {
+            let _ = self.write(id, &ping);
+        }
         let mut late: Vec<LinkId> =
             self.table.iter().filter(|(_, s)| s.deadline <= now).map(|(id, _)| *id).collect();
         late.sort_unstable();
@@ -393,7 +522,7 @@ mod tests {
     #[test]
     fn ids_name_their_shard_and_are_not_given_again() {
         let limits = StreamLimits::default();
-        let mut streams = Streams::new(7, limits, Arc::new(Quota::new(limits)), Metrics::detached());
+        let mut streams = Streams::new(7, limits, Arc::new(Quota::new(limits)), Metrics::detached(), None);
         let ids: Vec<LinkId> = (0..3).map(|_| streams.new_id()).collect();
         assert!(ids.iter().all(|id| owner_of(*id) == 7 && id.is_some()));
         assert!(ids.is_sorted() && ids[0] != ids[1], "{ids:?}");
@@ -404,7 +533,7 @@ mod tests {
     #[test]
     fn connections_are_found_by_transport_and_address() {
         let limits = StreamLimits::default();
-        let mut streams = Streams::new(0, limits, Arc::new(Quota::new(limits)), Metrics::detached());
+        let mut streams = Streams::new(0, limits, Arc::new(Quota::new(limits)), Metrics::detached(), None);
         let (epoll, now) = (Epoll::new().unwrap(), Mono(0));
         let listener = warp_net::tcp::TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let (us, remote) = ("127.0.0.1:5060".parse().unwrap(), listener.local_addr());

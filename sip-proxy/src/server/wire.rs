@@ -7,7 +7,7 @@ use warp_sip::header::Header;
 use warp_sip::message::{Message, Method};
 
 use crate::core::TransmitBuf;
-use crate::metrics::Via;
+use crate::metrics::{Stream, Via};
 
 /// Where to connect when a named connection is gone: for a response the port of the Via that it goes back to, because the
 /// client's own port was chosen for that connection (RFC 3261 §18.2.2).
@@ -58,6 +58,16 @@ pub(super) fn via(transport: Transport) -> Via {
         Transport::Tls => Via::Tls,
         Transport::Ws => Via::Ws,
         Transport::Wss => Via::Wss,
+    }
+}
+
+/// The label of a connection; a datagram's never asks.
+pub(super) fn stream_kind(transport: Transport) -> Stream {
+    match transport {
+        Transport::Udp | Transport::Tcp => Stream::Tcp,
+        Transport::Tls => Stream::Tls,
+        Transport::Ws => Stream::Ws,
+        Transport::Wss => Stream::Wss,
     }
 }
 

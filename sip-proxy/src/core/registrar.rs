@@ -1,0 +1,270 @@
+//! The registrar and location service (RFC 3261 §10, §16.5): REGISTER of the users of one domain, and requests for them to where they are.
+//!
+//! It stands beside [`super::proxying`], which carries what is of a dialog, or goes elsewhere. Who is not a known peer signs in for every
+//! request that begins something.
+
+use std::time::Duration;
+
+use warp_sip::digest::{Algorithm, Ha1};
+use warp_sip::flow::{Flow, Transport};
+use warp_sip::header::{Header, NameAddr};
+use warp_sip::message::Method;
+use warp_sip::registrar::{Binding, Refused, Registration};
+use warp_sip::uri::Uri;
+
+use super::forks::{Forks, Way};
+use super::ingress::Arrived;
+use super::route;
+use super::sign_in::Gate;
+use super::timers::Key;
+use super::transactions::Transactions;
+use super::types::{Accounts, Mode, RegistrarConfig};
+
+/// What the registrar of one shard holds; the bindings themselves are everybody's ([`super::location`]).
+#[derive(Debug)]
+pub(super) struct Registrar {
+    settings: RegistrarConfig,
+    pub(super) forks: Forks,
+    /// Which part of the table is swept next, once the sweep runs.
+    turn: Option<usize>,
+}
+
+/// Extensions of a REGISTER that we carry out (RFC 3327, RFC 5626).
+const EXTENSIONS: [&[u8]; 2] = [b"path", b"outbound"];
+/// Between two looks for expired bindings; each is at one part of the table.
+const SWEEP: Duration = Duration::from_secs(1);
+
+impl Registrar {
+    /// `None` in the other modes.
+    pub(super) fn of(mode: &Mode) -> Option<Registrar> {
+        match mode {
+            Mode::Registrar(settings) => {
+                Some(Registrar { settings: settings.clone(), forks: Forks::default(), turn: None })
+            }
+            Mode::Static { .. } | Mode::Policy => None,
+        }
+    }
+
+    /// A new request that is no ACK and no CANCEL. False: it is nothing for us, and may be proxied as it is.
+    pub(super) fn request(&mut self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) -> bool {
+        let Arrived { flow, msg, plan, stranger, .. } = *arrived;
+        let known = tx.is_known(flow.remote.ip());
+        let ours = tx.is_our_cookie(plan.cookie, msg.call_id());
+        if ours || (known && !plan.names_us) {
+            return false;
+        }
+        if !plan.names_us {
+            // T-SIP-05: whoever has signed in calls our users, not the world.
+            tx.stats.acl += 1;
+            tx.refuse(&flow, msg, 403, "", &[], stranger);
+        } else if msg.method() == Method::Register {
+            self.register(arrived, tx);
+        } else if known || self.signed(arrived, Gate::Proxy, tx).is_some() {
+            self.deliver(arrived, tx);
+        }
+        true
+    }
+
+    fn signed(&self, arrived: &Arrived<'_, '_>, gate: Gate, tx: &mut Transactions) -> Option<String> {
+        let (accounts, realm) = (&self.settings.accounts, tx.config.realm.name.clone());
+        let secret = |user: &str, algorithm| secret_of(accounts, user, &realm, algorithm);
+        tx.sign_in(&arrived.flow, arrived.msg, gate, arrived.stranger, secret)
+    }
+
+    /// `user@domain` of a URI that names a user of ours, whatever it calls us; the user unescaped, in its own case.
+    fn aor_of(&self, uri: &Uri<'_>, came: &Flow, tx: &Transactions) -> Option<Vec<u8>> {
+        let mut buffer = [0; 256];
+        let user = uri.user_unescaped(&mut buffer).filter(|user| !user.is_empty())?;
+        let here = uri.ip() == Some(came.local.ip().to_canonical());
+        if !here && !tx.config.is_us(uri.ip(), uri.host, uri.port) {
+            return None;
+        }
+        // What ends up as a key elsewhere has no control characters (T-SIP-19).
+        let plain = !user.iter().any(u8::is_ascii_control);
+        plain.then(|| [user, b"@", self.settings.domain.as_bytes()].concat())
+    }
+
+    // ---- REGISTER
+
+    fn register(&mut self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
+        let Arrived { flow, msg, bytes, key, stranger, .. } = *arrived;
+        let Some(user) = self.signed(arrived, Gate::Server, tx) else {
+            return;
+        };
+        let unknown: Vec<&[u8]> =
+            msg.values(Header::Require).filter(|tag| !EXTENSIONS.iter().any(|e| tag == e)).collect();
+        if !unknown.is_empty() {
+            let unsupported = unknown.join(&b", "[..]);
+            tx.refuse(&flow, msg, 420, "", &[("Unsupported", &unsupported)], stranger);
+            return;
+        }
+        let aor = msg.to().uri().ok().and_then(|uri| self.aor_of(&uri, &flow, tx));
+        let Some(aor) = aor else {
+            tx.refuse(&flow, msg, 404, "", &[], stranger);
+            return;
+        };
+        // Everybody registers himself and nobody else (RFC 3261 §10.3 step 4).
+        let named = aor.strip_suffix(self.settings.domain.as_bytes()).and_then(|a| a.strip_suffix(b"@"));
+        if aor != user.as_bytes() && named != Some(user.as_bytes()) {
+            tx.stats.acl += 1;
+            tx.refuse(&flow, msg, 403, "", &[], stranger);
+            return;
+        }
+        let bounds = self.settings.bounds;
+        let asked = match Registration::read(msg, flow, &bounds) {
+            Ok(asked) => asked,
+            Err(refused) => return self.turn_down(arrived, refused, tx),
+        };
+        let locations = tx.shared.clone();
+        if asked.changes()
+            && locations.locations.is_full()
+            && locations.locations.look(&aor, tx.now.mono).is_empty()
+        {
+            return self.come_later(arrived, tx);
+        }
+        let Some(server) = tx.begin_server(flow, msg, bytes, key, stranger) else {
+            tx.on_table_full(&flow, msg, stranger);
+            return;
+        };
+        let now = tx.now.mono;
+        let done = locations.locations.with(&aor, |bindings| {
+            let done = match asked.changes() {
+                true => bindings.apply(&asked, &bounds, now, || locations.locations.new_id()).map(|_| ()),
+                false => Ok(()),
+            };
+            let lines: Vec<Vec<u8>> = bindings
+                .alive(now)
+                .map(|b| {
+                    let mut line = Vec::with_capacity(128);
+                    b.write(now, &mut line);
+                    line
+                })
+                .collect();
+            Some(done.map(|()| lines))
+        });
+        match done {
+            Some(Ok(lines)) => {
+                tx.stats.registrations += 1;
+                let mut headers: Vec<(&str, &[u8])> = lines.iter().map(|l| ("Contact", &l[..])).collect();
+                if !asked.path().is_empty() {
+                    headers.push(("Path", asked.path()));
+                }
+                if asked.is_outbound() {
+                    headers.push(("Require", b"outbound"));
+                }
+                headers.push(("Supported", b"path, outbound"));
+                tx.answer(server, 200, "", &headers);
+                self.keep_sweeping(tx);
+            }
+            Some(Err(refused)) => {
+                tx.stats.registrations_refused += 1;
+                let (status, reason) = refused.status();
+                tx.answer(server, status, reason, &[]);
+            }
+            None => tx.answer(server, 500, "", &[]),
+        }
+    }
+
+    fn turn_down(&self, arrived: &Arrived<'_, '_>, refused: Refused, tx: &mut Transactions) {
+        tx.stats.registrations_refused += 1;
+        let (status, reason) = refused.status();
+        let least = self.settings.bounds.min.as_secs().to_string();
+        let header = [("Min-Expires", least.as_bytes())];
+        let headers = if refused == Refused::TooBrief { &header[..] } else { &[] };
+        tx.refuse(&arrived.flow, arrived.msg, status, reason, headers, arrived.stranger);
+    }
+
+    /// 503 with a time that differs, so that who waits does not come back together (F-LOAD-02).
+    fn come_later(&self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
+        tx.stats.registrations_refused += 1;
+        let seconds = (10 + tx.rng.u64() % 50).to_string();
+        let headers = [("Retry-After", seconds.as_bytes())];
+        tx.refuse(&arrived.flow, arrived.msg, 503, "", &headers, arrived.stranger);
+    }
+
+    fn keep_sweeping(&mut self, tx: &mut Transactions) {
+        if self.turn.is_none() {
+            self.turn = Some(0);
+            tx.wheel.arm(tx.now.mono + SWEEP, Key::Locations);
+        }
+    }
+
+    /// Forgets expired bindings, until there are none at all.
+    pub(super) fn sweep(&mut self, tx: &mut Transactions) {
+        let Some(turn) = self.turn.take() else { return };
+        tx.shared.locations.sweep(turn, tx.now.mono);
+        if tx.shared.locations.len() > 0 {
+            self.turn = Some(turn.wrapping_add(1));
+            tx.wheel.arm(tx.now.mono + SWEEP, Key::Locations);
+        }
+    }
+
+    // ---- requests for users
+
+    fn deliver(&mut self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) {
+        let Arrived { flow, msg, bytes, plan, key, stranger } = *arrived;
+        if msg.method() == Method::Invite && tx.shared.is_draining() {
+            tx.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], stranger);
+            return;
+        }
+        let Some(aor) = self.aor_of(&plan.uri, &flow, tx) else {
+            tx.refuse(&flow, msg, 404, "", &[], stranger);
+            return;
+        };
+        let now = tx.now.mono;
+        let ways: Vec<Way> =
+            tx.shared.locations.look(&aor, now).into_iter().filter_map(|b| way_to(b, &flow, tx)).collect();
+        if ways.is_empty() {
+            tx.refuse(&flow, msg, 480, "", &[], stranger);
+            return;
+        }
+        let Some(server) = tx.begin_server(flow, msg, bytes, key, stranger) else {
+            tx.on_table_full(&flow, msg, stranger);
+            return;
+        };
+        if msg.method() == Method::Invite {
+            tx.trying(server, &flow, msg);
+        }
+        self.forks.begin(arrived, server, ways, tx);
+    }
+}
+
+/// The secret of an account.
+fn secret_of(accounts: &Accounts, user: &str, realm: &str, algorithm: Algorithm) -> Option<Ha1> {
+    match accounts {
+        Accounts::Derived { prefix } => {
+            // Signed as it was typed: some phones write the whole address of record as their name.
+            let name = user.split('@').next().filter(|name| !name.is_empty())?;
+            let password = format!("{prefix}{name}");
+            Some(Ha1::new(algorithm, user.as_bytes(), realm.as_bytes(), password.as_bytes()))
+        }
+    }
+}
+
+/// Where a binding leads: over its own connection or back through its address translation, else by the first hop of its Path, else where
+/// its Contact says. `None`: nowhere that we can reach, or may send to.
+fn way_to(binding: Binding, came: &Flow, tx: &mut Transactions) -> Option<Way> {
+    let incoming = route::listener_of(&tx.ours, came);
+    let (out_by, flow) = if binding.pinned {
+        (route::listener_of(&tx.ours, &binding.flow), binding.flow)
+    } else {
+        let contact = Uri::parse(&binding.contact).ok()?;
+        let first = warp_sip::header::Values::new(&binding.path).next();
+        let hop = first.and_then(|v| NameAddr::parse(v).ok()).and_then(|a| a.uri().ok());
+        let told = route::resolve(&hop.unwrap_or(contact));
+        // A name that we cannot look up: whoever registered it is where the REGISTER came from.
+        let (transport, remote): (Transport, _) = match told {
+            Some(told) => told,
+            None if hop.is_none() => (binding.flow.transport, binding.flow.remote),
+            None => return None,
+        };
+        route::way_out(&tx.ours, incoming, came, transport, remote)?
+    };
+    if route::is_refused(&tx.config, &flow) {
+        tx.stats.refused_destination += 1;
+        return None;
+    }
+    let rank = binding.rank();
+    let Binding { contact, path, pinned, .. } = binding;
+    Some(Way { contact, path, rank, flow, out_by, pinned })
+}
