@@ -278,12 +278,11 @@ mod tests {
             let at = SystemTime::now() + std::time::Duration::from_secs(seconds);
             std::fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
         };
-        let old = tls.connect("127.0.0.1".parse().unwrap()).unwrap();
+        let mut old = tls.connect("127.0.0.1".parse().unwrap()).unwrap();
         write(&files);
         touch(&files.certificate, 10);
         assert_eq!(tls.reload(), Ok(true));
         let mut server_new = tls.accept().unwrap();
-        let mut old = old;
         assert!(run(&mut old, &mut server_new).is_err(), "who trusts the old one alone sees another");
         client.send(b"still here");
         assert_eq!(run(&mut client, &mut server).unwrap().1, b"still here");

@@ -268,11 +268,6 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// From what another place remembers.
-    pub fn from_vec(all: Vec<Binding>) -> Bindings {
-        Bindings { all }
-    }
-
     /// Those that are alive, in the order in which they were made.
     pub fn alive(&self, now: Mono) -> impl Iterator<Item = &Binding> {
         self.all.iter().filter(move |b| b.expires > now)
@@ -295,7 +290,7 @@ impl Bindings {
         over
     }
 
-    /// Takes in what another server has registered: newer than ours, or unknown here. By id, else by Contact.
+    /// Takes in a binding that was made elsewhere: newer than ours, or unknown here. By id, else by Contact.
     pub fn learn(&mut self, theirs: Binding) {
         let same = |b: &&mut Binding| b.ruid == theirs.ruid || b.contact == theirs.contact;
         match self.all.iter_mut().find(same) {
@@ -303,12 +298,6 @@ impl Bindings {
             Some(_) => {}
             None => self.all.push(theirs),
         }
-    }
-
-    /// Forgets a binding by its id.
-    pub fn forget(&mut self, ruid: &[u8]) -> Option<Binding> {
-        let at = self.all.iter().position(|b| b.ruid == ruid)?;
-        Some(self.all.remove(at))
     }
 
     /// Does what a REGISTER asks for, or nothing. `new_id` makes the id of a new binding; a renewed one keeps its own.
