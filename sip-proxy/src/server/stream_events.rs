@@ -141,10 +141,15 @@ impl Shard {
 
     fn on_bytes(&mut self, id: LinkId, bytes: &[u8], now: Now) {
         let mut plain = Vec::new();
-        let Ok(bytes) = self.streams.decrypt(id, bytes, &mut plain) else {
-            self.metrics.parse_errors.inc((ParseError::Framing,));
-            self.end_stream(id, now);
-            return;
+        let bytes = match self.streams.decrypt(id, bytes, &mut plain) {
+            Ok(bytes) => bytes,
+            Err(fault) => {
+                if fault {
+                    self.metrics.parse_errors.inc((ParseError::Framing,));
+                }
+                self.end_stream(id, now);
+                return;
+            }
         };
         let Some(stream) = self.streams.get(id) else { return };
         let flow = stream.flow;

@@ -271,25 +271,27 @@ impl Streams {
         Some(true)
     }
 
-    /// Takes the TLS off what came on connection `id`; without TLS, gives it back as it is. `Err`: the connection is of no use any more.
+    /// Takes the TLS off what came on connection `id`; without TLS, gives it back as it is. `Err`: nothing more comes, because the peer
+    /// said so, or (true) because it is no TLS or broken.
     pub(super) fn decrypt<'b>(
         &mut self,
         id: LinkId,
         bytes: &'b [u8],
         plain: &'b mut Vec<u8>,
-    ) -> Result<&'b [u8], ()> {
+    ) -> Result<&'b [u8], bool> {
         let Some(stream) = self.table.get_mut(&id) else { return Ok(b"") };
         let Some(tls) = &mut stream.tls else { return Ok(bytes) };
         let received = tls.receive(bytes, plain);
         if !tls.is_handshaking() {
             stream.early = 0;
         }
-        let queued = self.write(id, b"");
-        match (received, queued) {
-            (Ok(false), None | Some(true)) => Ok(plain),
+        let full = self.write(id, b"") == Some(false);
+        match received {
+            Ok(false) if !full => Ok(plain),
             // What came before the end counts; the end of the connection itself is seen next.
-            (Ok(true), _) if !plain.is_empty() => Ok(plain),
-            _ => Err(()),
+            Ok(true) if !plain.is_empty() => Ok(plain),
+            Ok(ended) => Err(!ended),
+            Err(_) => Err(true),
         }
     }
 
