@@ -53,6 +53,7 @@ pub(super) fn shard_with(
         seed: [3; 32],
         shared: Arc::new(Shared::new([3; 32])),
         quota: Arc::new(Quota::new(config.streams)),
+        certificate: None,
         config: Arc::new(config),
         sockets,
         mailbox,
@@ -224,7 +225,7 @@ fn f_proc_05_a_panic_while_a_connection_is_read_gives_its_room_back() {
     let mut accept = |shard: &mut Shard| {
         let (listener, client, server) = connection();
         let remote = server.remote_addr();
-        shard.streams.accepted(server, false, &shard.epoll, now);
+        shard.streams.accepted(Transport::Tcp, server, false, &shard.epoll, now);
         held.push((listener, client));
         let counted = metrics.connections.value((StreamKind::Tcp, StreamState::Open));
         (remote, counted, metrics.streams_refused.value(()))
@@ -252,10 +253,10 @@ fn t_sip_15_streams_have_deadlines() {
     let limits = StreamLimits::default();
     let metrics = Metrics::detached();
     let epoll = Epoll::new().unwrap();
-    let mut streams = Streams::new(0, limits, Arc::new(Quota::new(limits)), metrics.clone());
+    let mut streams = Streams::new(0, limits, Arc::new(Quota::new(limits)), metrics.clone(), None);
     let (_l, _client, server) = connection();
     let remote = server.remote_addr();
-    streams.accepted(server, false, &epoll, at_s(0).mono);
+    streams.accepted(Transport::Tcp, server, false, &epoll, at_s(0).mono);
     let id = streams.to(Transport::Tcp, remote).unwrap();
     let swept = |streams: &mut Streams, s: u64| {
         let mut lost = Vec::new();
@@ -273,7 +274,7 @@ fn t_sip_15_streams_have_deadlines() {
     assert_eq!(metrics.connections.value((StreamKind::Tcp, StreamState::Open)), 0);
 
     let (_l, _client, server) = connection();
-    streams.accepted(server, false, &epoll, at_s(300).mono);
+    streams.accepted(Transport::Tcp, server, false, &epoll, at_s(300).mono);
     assert_eq!(swept(&mut streams, 305).len(), 1, "no first message in 5 s");
     assert_eq!(metrics.streams_timed_out.value(()), 2);
 }
