@@ -36,9 +36,6 @@ pub const SIP_STREAM_FIRST_MESSAGE_S: u64 = 5;
 /// Seconds of silence on a stream. When exceeded: close.
 pub const SIP_STREAM_IDLE_S: u64 = 120;
 
-/// Registered contacts that a node keeps in memory. When full: 503 + Retry-After to a REGISTER that adds one.
-pub const SIP_BINDINGS: usize = 1_000_000;
-
 /// SDP: bytes, media lines, formats and attributes of one media line. When exceeded: 488. A browser's offer of video has
 /// some 200 attributes a section, and of audio and video together some 20 kB; payload types are at most 128.
 pub const SDP_BYTES: usize = 32_768;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use warp_model::Mono;
 use warp_model::hash::{fnv1a, mix};
-use warp_model::limits::SIP_BINDINGS;
 use warp_model::sync::lock;
 use warp_sip::registrar::{Binding, Bindings};
 
 const PARTS: usize = 64;
+/// Registered contacts that a node keeps in memory. When full: 503 + Retry-After to a REGISTER of somebody who has none.
+const SIP_BINDINGS: usize = 1_000_000;
 
 /// The table.
 pub(crate) struct Locations {

@@ -52,7 +52,8 @@ impl Shard {
         });
         if !sent {
             self.metrics.socket_errors.inc((SocketError::Send,));
-            self.flow_errors.push_back(flow);
+            // Whose message it was may be another shard's core.
+            self.lose(Some(flow));
         }
         self.core.recycle(bytes);
     }
