@@ -125,7 +125,10 @@ impl Phone {
 
     fn read(&mut self) {
         let mut buffer = [0; 65_536];
-        let n = self.tcp.read(&mut buffer).expect("bytes in time");
+        let n = self
+            .tcp
+            .read(&mut buffer)
+            .unwrap_or_else(|e| panic!("{} by {}, request {}: {e}", self.name, self.transport, self.n));
         assert_ne!(n, 0, "{}: closed", self.name);
         match &mut self.tls {
             None => self.raw.extend_from_slice(&buffer[..n]),
@@ -188,15 +191,22 @@ impl Phone {
     fn request(&mut self, method: &str, uri: &str, more: &str) -> String {
         self.n += 1;
         let (token, name, n, contact) = (self.transport.token(), self.name, self.n, self.contact());
+        // Another connection's request is another transaction.
+        let port = self.tcp.local_addr().unwrap().port();
         format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{token} {name}.invalid;branch=z9hG4bK{name}{n};rport\r\nMax-Forwards: 70\r\n\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{token} {name}.invalid;branch=z9hG4bK{name}{port}x{n};rport\r\nMax-Forwards: 70\r\n\
              From: <sip:{name}@carrier.test>;tag={name}\r\nCSeq: {n} {method}\r\nContact: {contact}\r\n{more}\
              Content-Length: 0\r\n\r\n"
         )
     }
 
     fn register(&mut self) {
-        let fixed = format!("To: <sip:{}@carrier.test>\r\nCall-ID: r{}\r\n", self.name, self.name);
+        let fixed = format!(
+            "To: <sip:{}@carrier.test>\r\nCall-ID: r{}{}\r\n",
+            self.name,
+            self.name,
+            self.tcp.local_addr().unwrap().port()
+        );
         let text = self.request("REGISTER", "sip:carrier.test", &fixed);
         self.send(&text);
         let challenged = self.next();
@@ -244,6 +254,7 @@ fn phones_on_tls_and_websocket_call_one_another() {
     let tls = Tls::open(files).unwrap();
     let links = [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
     for (from, to) in links.iter().flat_map(|a| links.iter().map(move |b| (*a, *b))) {
+        println!("from {from} to {to}");
         let mut alice = Phone::connect(&proxy, to, &tls, "alice");
         let mut bob = Phone::connect(&proxy, from, &tls, "bob");
         alice.register();
