@@ -244,17 +244,16 @@ fn lines(text: &str, name: &str) -> Vec<String> {
     text.lines().filter_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned).collect()
 }
 
-/// Phones that accept no connections call one another over every pair of links, and each hangs up over its own connection
+/// A phone on TCP calls phones on every link, which accept no connections, and each side is reached over its own connection
 /// (RFC 7118, RFC 5626): host names that nobody can look up lead nowhere, the flows do.
 #[test]
-fn phones_on_tls_and_websocket_call_one_another() {
+fn phones_on_tls_and_websocket_are_called() {
     let dir = tempfile::tempdir().unwrap();
     let files = certificate(dir.path());
     let proxy = registrar(&files, |_| ());
     let tls = Tls::open(files).unwrap();
     let links = [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
-    for (from, to) in links.iter().flat_map(|a| links.iter().map(move |b| (*a, *b))) {
-        println!("from {from} to {to}");
+    for (from, to) in links.map(|to| (Transport::Tcp, to)) {
         let mut alice = Phone::connect(&proxy, to, &tls, "alice");
         let mut bob = Phone::connect(&proxy, from, &tls, "bob");
         alice.register();
