@@ -359,7 +359,7 @@ impl Transactions {
         if copy.record_route {
             let cookie = self.cookie(msg.call_id(), copy.salt);
             let pin = |wanted: bool, flow: &Flow| {
-                wanted.then(|| self.pin_of(flow, msg.call_id())).unwrap_or_default()
+                if wanted { self.pin_of(flow, msg.call_id()) } else { Vec::new() }
             };
             let (pin_in, pin_out) = (pin(copy.pin_in, &copy.came), pin(copy.pin_out, &out_flow));
             rr_in.set(&sent_by_in, ours_in.listener.transport, cookie, &pin_in);
