@@ -184,6 +184,28 @@ fn a_running_node_extends_its_lease_and_gives_back_what_lies_idle() {
     });
 }
 
+/// The money of a busy account is there, so no call of it is refused: what its calls took is lent again at each look.
+#[test]
+fn the_purse_of_a_busy_account_is_filled_at_each_look() {
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "10000").await;
+        let mut a = Node::new(&api, "a", None);
+        let mut refused = Vec::new();
+        for look in 0..40 {
+            // 150 calls a second that are over at once, each of a tenth of a unit.
+            for _ in 0..30 {
+                match a.call(ban, UNIT / 10) {
+                    Some(held) => Held::settle(held, Nanos(UNIT / 10)),
+                    None => refused.push(look),
+                }
+            }
+            a.agent.look(false).await;
+            a.pass(Duration::from_millis(200));
+        }
+        assert!(refused.iter().all(|look| *look < 3), "refused at looks {refused:?}");
+    });
+}
+
 /// Nobody has called yet, so that no node knows an increment: the first call on each still finds money, also of a small account.
 #[test]
 fn the_first_call_of_each_node_finds_money_of_a_small_account() {

@@ -41,7 +41,7 @@ const FIRST: i64 = BASE / 20;
 const FIRST_PART: i64 = 5;
 /// The most that an idle node keeps is this part of an account: what the bank lends one node at once.
 const MOST: i64 = 4;
-/// Pause before an account that had nothing to lend is asked again.
+/// Pause before an account that had less to lend than was wanted is asked again, unless a call was refused for it.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often leases of processes that are gone are looked for.
 const LOST_EVERY: Duration = Duration::from_secs(5);
@@ -74,7 +74,8 @@ pub struct Agent {
 
 #[derive(Default)]
 struct Known {
-    asked: Mono,
+    /// When the bank was last asked and did not give what was wanted.
+    denied: Option<Mono>,
     /// When a call used the purse, or wanted to; `None`: none ever did.
     used: Option<Mono>,
     /// What was left at the bank when it last lent something, or got it back.
@@ -167,9 +168,12 @@ impl Agent {
         // A lease that holds nothing, of an account that nobody here calls from, is left to end.
         let renew =
             (!idle || free.max(goal) > 0) && purse.as_ref().is_some_and(|p| p.ends() <= now + lease / 2);
-        let short = free < goal / 2 && now.since(known.asked) >= ASK_AGAIN;
+        // A purse that calls empty is filled at each look; only who had nothing to lend is left alone for a while.
+        let rests = known.denied.is_some_and(|at| now.since(at) < ASK_AGAIN);
+        let short = free < goal / 2 && !rests;
         if missed.want.0 > 0 || short || renew {
-            known.asked = now;
+            // Until the bank gives what is wanted: it may have nothing, or be away.
+            known.denied = Some(now);
             let want = if free < goal { goal.saturating_sub(free) } else { 0 };
             let lease = purse.as_ref().map(|p| p.epoch());
             let ask = Ask { want: Nanos(want), need: missed.need.max(increment), calls: !idle, lease };
@@ -196,7 +200,11 @@ impl Agent {
         };
         rows::write(&mut tx, place.ban(), &locked, Some(&self.holder)).await?;
         tx.commit().await?;
-        self.known.entry(place.ban()).or_default().left = grant.left.0;
+        let known = self.known.entry(place.ban()).or_default();
+        known.left = grant.left.0;
+        if grant.more >= ask.want {
+            known.denied = None;
+        }
         match place.purse().filter(|p| p.epoch() == grant.epoch) {
             Some(purse) => purse.extend(grant.more, ends),
             None => {
