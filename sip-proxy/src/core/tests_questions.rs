@@ -2,7 +2,7 @@
 //! that is still being made).
 
 use warp_model::cdr::ReleaseSide;
-use warp_ng::Reply;
+use warp_ng::{Command as Ng, Reply};
 
 use super::tests_static::{addr, line};
 use super::tests_world::*;
@@ -97,6 +97,45 @@ fn requests_wait_for_one_another() {
     let methods: Vec<String> =
         w.take().iter().map(|(_, t)| t.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(methods, ["UPDATE", "INFO", "BYE"]);
+}
+
+/// The ACK of a late offer brings the answer while the relay is still asked about an offer that came before it: it waits its turn, and
+/// its answer reaches the relay and the vendor. Behind it nothing overtakes.
+#[test]
+fn an_ack_with_an_answer_waits_for_the_question_before_it() {
+    let mut w = World::new(true, |_| ());
+    let (ok, _) = answered(&mut w, SDP);
+    // The caller asks for an offer (a re-INVITE without a body), the vendor makes it.
+    w.give(CUSTOMER, &inside("INVITE", &ok, true, "late", "", ""));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "200 OK", "", V1, "", SDP));
+    let offered = w.to(CUSTOMER);
+    assert_eq!(body(&offered), format!("relay:{SDP}"));
+    w.questions();
+    w.relay = false;
+    // An INFO does not ask; the vendor's UPDATE does, and its question stands open.
+    w.give(V1, &inside("UPDATE", &ok, false, "upd", "", SDP));
+    let asked = w.asked.len();
+    let ack = inside("ACK", &ok, true, "late-ack", "", SDP).replace("CSeq: 1 ACK", "CSeq: 2 ACK");
+    w.give(CUSTOMER, &ack);
+    w.give(CUSTOMER, &inside("INFO", &ok, true, "info", "", "").replace("CSeq: 2", "CSeq: 3"));
+    let early = firsts(&mut w);
+    assert!(early.iter().all(|m| !m.contains(" ACK ") && !m.contains(" INFO ")), "{early:?}");
+    assert_eq!((asked, w.asked.len()), (1, 1), "one question at a time");
+    say(&mut w, "v=1\r\n");
+    w.take();
+    assert_eq!(w.asked.len(), 1, "now the answer in the ACK is asked about");
+    assert!(matches!(&w.asked[0].1, Ng::Answer(a) if a.sdp == SDP.as_bytes() && a.from_tag == b"bt"));
+    say(&mut w, "v=2\r\n");
+    let sent = w.take();
+    let to_vendor: Vec<&str> =
+        sent.iter().filter(|(to, _)| *to == addr(V1)).map(|(_, t)| t.split(' ').next().unwrap()).collect();
+    assert_eq!(to_vendor, ["ACK", "INFO"], "{sent:?}");
+    let ack = &sent.iter().find(|(_, t)| t.starts_with("ACK ")).unwrap().1;
+    assert_eq!((body(ack), line(ack, "CSeq")), ("v=2\r\n", "2 ACK"));
+    w.relay = true;
+    w.drain();
+    hangs_up(&mut w, &ok, 4, 1);
 }
 
 #[test]
