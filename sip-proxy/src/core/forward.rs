@@ -9,7 +9,7 @@ use warp_model::VendorTrunkId;
 use warp_sip::edit::{Edit, NewVia};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
-use warp_sip::message::{Message, Method};
+use warp_sip::message::{Message, Method, max_breadth};
 use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{ClientInvite, ClientOther, NEVER};
 
@@ -23,6 +23,8 @@ use super::transactions::Transactions;
 /// Length of our branches: cookie, mark, id, nonce, loop hash.
 const BRANCH: usize = 8 + 16 + 16 + 8;
 const MARK: &[u8] = b"z9hG4bKw";
+/// Max-Breadth of a request that came without one (RFC 5393 §5.3.3.1).
+const MAX_BREADTH: &[u8] = b"60";
 
 /// How a request is copied.
 #[derive(Clone, Copy, Debug)]
@@ -338,6 +340,10 @@ impl Transactions {
         edit.push_via(NewVia { transport: out_flow.transport, sent_by: &sent_by_out, branch, rport: false });
         let hops = msg.max_forwards().map_or(70, |n| n.saturating_sub(1).min(255));
         edit.set_max_forwards(hops);
+        // One branch at a time is open, so each has the whole breadth of its request; who says none gets the usual one.
+        if msg.to_tag().is_none() && msg.method() != Method::Ack && max_breadth(msg).is_none() {
+            edit.add_header(b"Max-Breadth", MAX_BREADTH);
+        }
         for _ in 0..plan.popped {
             edit.remove_route_top();
         }

@@ -52,7 +52,7 @@ impl Core {
         if let Err(r) = self.check_for(&flow, msg, stranger).and_then(|()| check_proxy(msg, SUPPORTED)) {
             // OPTIONS to us needs no further hop (RFC 3261 §11); one to somebody else is 483 like the rest (RFC 4475 §3.3.11).
             let plan = || Plan::of(&self.tx.config, &flow, msg);
-            if r.status == 483 && plan().is_some_and(|p| self.is_ping(msg, &p)) {
+            if matches!(r.status, 440 | 483) && plan().is_some_and(|p| self.is_ping(msg, &p)) {
                 self.tx.answer_options(&flow, msg, stranger);
                 return;
             }

@@ -378,3 +378,43 @@ fn t_sip_14_a_strangers_transactions_are_counted() {
     }
     assert_eq!(core.transactions().0, 2);
 }
+
+/// RFC 5393 §5.3: a request that goes on says how many branches may come of it. One branch at a time is open here, so each attempt has the
+/// whole of what came; where nothing came it is 60, and where nothing is left it is 440.
+#[test]
+fn rfc_5393_a_request_goes_on_with_its_breadth_and_without_any_left_not_at_all() {
+    for (said, goes_on) in [("", "60"), ("Max-Breadth: 7\r\n", "7"), ("max-breadth:   1 \r\n", "1")] {
+        let mut w = World::new(false, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", said, ""));
+        let first = w.to(V1);
+        let breadth = |text: &str| -> Vec<String> {
+            let named = |l: &&str| l.to_ascii_lowercase().starts_with("max-breadth:");
+            text.lines().filter(named).map(|l| l.split_once(':').unwrap().1.trim().to_owned()).collect()
+        };
+        assert_eq!(breadth(&first), [goes_on], "{first}");
+        // The next vendor's turn begins when the first has answered: it has all of it again.
+        w.give(V1, &reply(&first, "503 Service Unavailable", "x", V1, "", ""));
+        let second =
+            w.take().into_iter().find(|(to, t)| *to == addr(V2) && t.starts_with("INVITE ")).unwrap().1;
+        assert_eq!(breadth(&second), [goes_on], "{second}");
+        w.give(V2, &reply(&second, "200 OK", "bt", V2, "", ""));
+        let ok = w.to(CUSTOMER);
+        for method in ["ACK", "BYE"] {
+            w.give(CUSTOMER, &inside(method, &ok, true, method, "", ""));
+            let there = w.to(V2);
+            assert_eq!(breadth(&there), Vec::<String>::new(), "within the dialog nothing is forked: {there}");
+        }
+    }
+    for (said, answer) in [("0", "440 "), ("000", "440 "), ("many", "400 "), ("-1", "400 "), ("", "400 ")] {
+        let mut w = World::new(false, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", &format!("Max-Breadth: {said}\r\n"), ""));
+        let refused = w.to(CUSTOMER);
+        assert!(refused.starts_with(&format!("SIP/2.0 {answer}")), "{said}: {refused}");
+        assert_eq!(w.core.live_calls(), 0);
+        // A ping to us goes nowhere further.
+        let ping = invite("ping", "o1", &format!("Max-Breadth: {said}\r\n"), "").replace("INVITE", "OPTIONS");
+        w.give(CUSTOMER, &ping);
+        let wanted = if answer == "440 " { "SIP/2.0 200 " } else { "SIP/2.0 400 " };
+        assert!(w.to(CUSTOMER).starts_with(wanted), "{said}");
+    }
+}

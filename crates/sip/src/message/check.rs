@@ -117,6 +117,15 @@ fn check_values<'a>(msg: &Message<'a>, lenient: bool) -> Result<(), Reject<'a>> 
     Ok(())
 }
 
+/// How many branches a request may still be forked into, by its Max-Breadth (RFC 5393 §5.3). `None`: it does not say;
+/// `Some(None)`: what stands there is no number.
+pub fn max_breadth(msg: &Message<'_>) -> Option<Option<u32>> {
+    let line = msg.headers().find(|line| line.name.eq_ignore_ascii_case(b"Max-Breadth"))?;
+    let digits = line.value.trim_ascii();
+    let number = std::str::from_utf8(digits).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+    Some(number.and_then(|t| t.parse().ok()))
+}
+
 /// What RFC 3261 §16.3 has a proxy check before it forwards a request: scheme (416), Max-Forwards (483), Proxy-Require (420).
 ///
 /// `supported`: option tags that this proxy knows. OPTIONS with Max-Forwards 0 may be answered as its target instead (§16.3); the caller
@@ -134,6 +143,14 @@ pub fn check_proxy<'a>(msg: &Message<'a>, supported: &[&[u8]]) -> Result<(), Rej
     // CANCEL goes no further than its hop, whatever it says (RFC 3261 §9.1).
     if msg.max_forwards() == Some(0) && msg.method() != Method::Cancel {
         return Err(Reject::new(483, "Too Many Hops"));
+    }
+    // RFC 5393 §5.3.3.1: none left for as much as one branch. Who registers asks for none, and ACK and CANCEL follow their INVITE.
+    if !matches!(msg.method(), Method::Ack | Method::Cancel | Method::Register) {
+        match max_breadth(msg) {
+            Some(Some(0)) => return Err(Reject::new(440, "Max-Breadth Exceeded")),
+            Some(None) => return Err(Reject::new(400, "Max-Breadth")),
+            _ => {}
+        }
     }
     if msg.has(Header::ProxyRequire) && !matches!(msg.method(), Method::Ack | Method::Cancel) {
         let unknown = |tag: &&[u8]| !supported.iter().any(|s| s.eq_ignore_ascii_case(tag));

@@ -10,7 +10,7 @@ mod outline;
 mod parse;
 mod respond;
 
-pub use check::{Reject, check, check_lenient, check_proxy};
+pub use check::{Reject, check, check_lenient, check_proxy, max_breadth};
 pub use method::Method;
 pub use outline::Outline;
 pub(crate) use parse::stream_length;
