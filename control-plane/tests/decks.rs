@@ -191,6 +191,35 @@ fn a_version_made_from_an_older_base_is_refused_and_a_roll_back_is_not() {
     });
 }
 
+/// A full sheet of next month carries today's prices until its rows begin. Those are the prices of the day that it was made: once others
+/// are in force, it would take them back without a word.
+#[test]
+fn a_full_sheet_that_begins_later_is_refused_once_its_carried_prices_are_old() {
+    with_api(|api| async move {
+        let d = Decks::new(&api, "A-Z", "az").await;
+        assert_eq!(d.upload("activate=true", "Code,Rate\n44,0.01\n33,0.03\n").await.status, 201);
+        let later = "Code,Rate,Effective\n44,0.90,2199-01-01\n33,0.95,2199-01-01\n";
+        let made = d.upload("", later).await.data();
+        assert_eq!((made["base_number"].clone(), made["report"]["carried"].clone()), (json!(1), json!(2)));
+        // A rise comes in between.
+        assert_eq!(d.upload("activate=true", "Code,Rate\n44,0.05\n33,0.06\n").await.status, 201);
+        let refused = d.activate(2).await;
+        assert_eq!((refused.status, refused.code().as_str()), (409, "conflict"), "{}", refused.body);
+        let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("version 1") && message.contains("version 3"), "{message}");
+        let active: Vec<Value> = d.get("/versions").await.as_array().unwrap().clone();
+        assert!(active.iter().all(|v| (v["active"] == true) == (v["number"] == 3)), "{active:#?}");
+        // Made again, it carries the prices of today.
+        let again = d.upload("activate=true", later).await;
+        assert_eq!((again.status, again.data()["base_number"].clone()), (201, json!(3)), "{}", again.body);
+        // A dated full sheet of which every row is in force carries nothing, and stands for itself.
+        let dated = "Code,Rate,Effective\n44,0.20,2020-01-01\n33,0.21,2020-01-01\n";
+        assert_eq!(d.upload("", dated).await.data()["base_number"], Value::Null);
+        assert_eq!(d.upload("activate=true", "Code,Rate\n44,0.07\n").await.status, 201);
+        assert_eq!(d.activate(5).await.status, 200);
+    });
+}
+
 #[test]
 fn a_version_without_a_price_in_force_is_not_put_into_force() {
     with_api(|api| async move {
