@@ -375,37 +375,120 @@ fn limit_works_on_every_list() {
     });
 }
 
-/// What was made says where it can be read, and there it can.
+/// Whether a path is one of an endpoint's.
+fn is_of(path: &str, template: &str) -> bool {
+    let (path, template) = (path.split('?').next().unwrap_or(path), template);
+    path.split('/').count() == template.split('/').count()
+        && path.split('/').zip(template.split('/')).all(|(p, t)| t.starts_with('{') || p == t)
+}
+
+/// What was made says where it can be read, and there it can: by every endpoint that is published with a 201.
 #[test]
 fn each_201_carries_a_location_that_leads_to_what_was_made() {
     with_api(|api| async move {
-        let made = async |path: &str, body: Value, field: &str| {
-            let r = api.op("POST", path, Some(body)).await;
+        let (own, key) = api.customer("Own").await;
+        let seen = std::cell::RefCell::new(Vec::<String>::new());
+        static ONCE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        // By whom, where, with what body; which member says what it is. Gives that member's value.
+        let make = async |secret: &str, path: &str, kind: &str, body: String, field: &str| {
+            let once = format!("k{}", ONCE.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+            let bearer = format!("Bearer {secret}");
+            let money = ["/top-ups", "/adjustments", "/reversal"].iter().any(|end| path.ends_with(end));
+            let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", kind)];
+            headers.extend(money.then_some(("Idempotency-Key", once.as_str())));
+            let r = api.send("POST", path, &headers, body.as_bytes()).await;
             assert_eq!(r.status, 201, "{path}: {}", r.body);
             let at = r.header("location").unwrap_or_else(|| panic!("{path}: no Location")).to_owned();
-            let there = api.call(&api.operator, "GET", &at, None).await.data();
+            let there = api.call(secret, "GET", &at, None).await;
+            assert_eq!(there.status, 200, "{path}: {at}: {}", there.body);
+            let there = there.data();
             let there = if there.is_array() { there[0].clone() } else { there };
             let data = r.data();
-            let data = if data.get("key").is_some() { data["key"].clone() } else { data };
-            assert_eq!(there[field], data[field], "{at}");
-            data[field].as_str().unwrap_or("").to_owned()
+            let data = if data["key"].is_object() { data["key"].clone() } else { data };
+            assert!(!data[field].is_null(), "{path}: no {field} in {data}");
+            assert_eq!(there[field], data[field], "{path}: {at}");
+            seen.borrow_mut().push(path.to_owned());
+            let value = &data[field];
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
         };
-        let customer = made("/customers", json!({ "name": "Acme" }), "id").await;
-        made(&format!("/customers/{customer}/bans"), json!({ "name": "b" }), "id").await;
-        made(&format!("/customers/{customer}/keys"), json!({ "name": "k" }), "id").await;
-        made("/keys", json!({ "name": "k" }), "id").await;
-        let trunk = made(&format!("/customers/{customer}/trunks"), json!({ "name": "t" }), "id").await;
-        made(&format!("/trunks/{trunk}/ips"), json!({ "address": "2001:db8::/64" }), "address").await;
+        let json_of = "application/json";
+        let by_operator = async |path: &str, body: Value, field: &str| {
+            make(&api.operator, &format!("/api/v1/admin{path}"), json_of, body.to_string(), field).await
+        };
+        let by_customer = async |path: &str, body: Value, field: &str| {
+            make(&key, &format!("/api/v1{path}"), json_of, body.to_string(), field).await
+        };
         let user = json!({ "username": "a+b", "password": "correct horse battery" });
-        made(&format!("/trunks/{trunk}/credentials"), user, "username").await;
-        let vendor = made("/vendors", json!({ "slug": "v", "name": "V" }), "id").await;
+        let engineer = |subject: &str| json!({ "email": "ada@acme.example", "name": "Ada", "role": "engineer", "subject": subject });
+        let hook = json!({
+            "name": "billing", "url": "https://hooks.acme.example/warp", "events": ["balance.low"]
+        });
+
+        let customer = by_operator("/customers", json!({ "name": "Acme" }), "id").await;
+        let of_customer = |list: &str| format!("/customers/{customer}/{list}");
+        by_operator(&of_customer("bans"), json!({ "name": "b" }), "id").await;
+        by_operator(&of_customer("keys"), json!({ "name": "k" }), "id").await;
+        by_operator(&of_customer("users"), engineer("auth0|1"), "id").await;
+        by_operator(&of_customer("views"), json!({ "reason": "ticket 4711" }), "id").await;
+        let webhook = by_operator(&of_customer("webhooks"), hook.clone(), "id").await;
+        by_operator(&format!("/webhooks/{webhook}/test"), json!({}), "event_id").await;
+        let trunk = by_operator(&of_customer("trunks"), json!({ "name": "t" }), "id").await;
+        by_operator(&format!("/trunks/{trunk}/ips"), json!({ "address": "2001:db8::/64" }), "address").await;
+        by_operator(&format!("/trunks/{trunk}/credentials"), user.clone(), "username").await;
+        let ban = api.op("GET", &format!("/trunks/{trunk}"), None).await.data()["ban_id"].clone();
+        let of_ban = |list: &str| format!("/bans/{}/{list}", ban.as_str().unwrap());
+        let money = json!({ "amount": { "amount": "5", "currency": "USD" }, "reason": "wire 17" });
+        by_operator(&of_ban("top-ups"), money.clone(), "id").await;
+        let mut debit = money;
+        debit["direction"] = json!("debit");
+        let posting = by_operator(&of_ban("adjustments"), debit, "id").await;
+        by_operator(&format!("/ledger/{posting}/reversal"), json!({ "reason": "by mistake" }), "id").await;
+        let made = by_operator("/keys", json!({ "name": "k" }), "id").await;
+        by_operator(&format!("/keys/{made}/rotate"), json!({}), "id").await;
+        let operator = json!({
+            "email": "grace@carrier.example", "name": "Grace", "role": "noc", "subject": "auth0|2"
+        });
+        by_operator("/operators", operator, "id").await;
+        let vendor = by_operator("/vendors", json!({ "slug": "v", "name": "V" }), "id").await;
         let body = json!({ "name": "t", "addresses": ["127.0.0.1:5060"] });
-        made(&format!("/vendors/{vendor}/trunks"), body, "id").await;
-        made("/partitions", json!({ "name": "p" }), "id").await;
-        made("/exclusions", json!({ "vendor_id": vendor, "kind": "permanent", "reason": "r" }), "id").await;
-        made("/rate-decks", json!({ "name": "d", "kind": "us" }), "id").await;
+        by_operator(&format!("/vendors/{vendor}/trunks"), body, "id").await;
+        by_operator("/partitions", json!({ "name": "p" }), "id").await;
+        let body = json!({ "vendor_id": vendor, "kind": "permanent", "reason": "r" });
+        by_operator("/exclusions", body, "id").await;
+        by_operator("/numbers", json!({ "number": "+14155550199", "customer_id": customer }), "id").await;
+        let deck = by_operator("/rate-decks", json!({ "name": "d", "kind": "az" }), "id").await;
+        let versions = format!("/api/v1/admin/rate-decks/{deck}/versions");
+        make(&api.operator, &versions, "text/csv", "Code,Rate\n44,0.01\n".to_owned(), "number").await;
+
+        let trunk = by_customer("/trunks", json!({ "name": "t" }), "id").await;
+        by_customer(&format!("/trunks/{trunk}/ips"), json!({ "address": "198.51.100.9" }), "address").await;
+        by_customer(
+            &format!("/trunks/{trunk}/credentials"),
+            json!({ "username": "c", "password": "correct horse battery" }),
+            "username",
+        )
+        .await;
+        let made = by_customer("/keys", json!({ "name": "k" }), "id").await;
+        by_customer(&format!("/keys/{made}/rotate"), json!({}), "id").await;
+        by_customer("/users", engineer("auth0|3"), "id").await;
+        let webhook = by_customer("/webhooks", hook, "id").await;
+        by_customer(&format!("/webhooks/{webhook}/test"), json!({}), "event_id").await;
+
+        // None that is published was left out.
+        let seen = seen.into_inner();
+        let left_out: Vec<String> = api
+            .control
+            .app
+            .endpoints
+            .iter()
+            .filter(|e| matches!(e.returns, Returns::One(201, _)))
+            .filter(|e| !seen.iter().any(|path| is_of(path, e.path)))
+            .map(|e| format!("{} {}", e.method, e.path))
+            .collect();
+        assert_eq!(left_out, Vec::<String>::new());
+
         let foreign = api.customer("Other").await.1;
-        for list in ["bans", "keys"] {
+        for (list, customer) in [("bans", &customer), ("keys", &customer), ("keys", &own)] {
             let id =
                 api.op("GET", &format!("/customers/{customer}/{list}"), None).await.data()[0]["id"].clone();
             let path = format!("/api/v1/{list}/{}", id.as_str().unwrap());
