@@ -387,13 +387,84 @@ fn f_proc_01_kill_9_in_mid_call_loses_and_doubles_nothing() {
     assert_eq!(carrier.calls(20).len(), 20);
 }
 
-/// Calls in the air, from the metrics.
-fn await_live_calls(carrier: &Carrier, wanted: u64) {
-    let url = format!("http://{}/metrics", carrier.launched.addr("ops"));
-    let up = poll_until(Duration::from_secs(15), || {
-        let text = ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()?;
-        let confirmed = text.lines().find(|l| l.starts_with("warp_sip_dialogs{state=\"confirmed\"}"))?;
-        (confirmed.rsplit(' ').next()?.parse::<f64>().ok()? >= wanted as f64).then_some(())
+/// T-SIP-06: who has used up a day's money gets no second one by a restart. What finished calls cost counts, and what calls cost that
+/// the kill cut off.
+#[test]
+fn t_sip_06_what_was_spent_today_counts_after_kill_9() {
+    if !have("sipp", "t_sip_06_what_was_spent_today_counts_after_kill_9") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let answers = at(VENDOR_IP);
+    let _vendor = Sipp::vendor(dir.path(), "vendor_answer.xml", answers, Transport::Udp, free_port(), 100);
+    let spec = VendorSpec { slug: "answers", rate: "0.004", addr: answers, transport: Transport::Udp };
+    let mut carrier = Carrier::start(dir.path(), &[spec], true);
+    let path = format!("/trunks/{}", carrier.trunk);
+    let limit = |carrier: &Carrier, amount: &str| {
+        let limit = json!({"daily_spend": {"amount": amount, "currency": "USD"}});
+        carrier.customer.ok("PATCH", &path, Some(&limit));
+    };
+    // A minute is 0.012: that much is held while a call begins. Six seconds are 0.0012.
+    limit(&carrier, "0.0125");
+    let mut call = customer_call(&carrier, Transport::Udp, None);
+    call.talk = Duration::from_millis(300);
+    Sipp::calls(dir.path(), &call).finish(Duration::from_secs(20));
+    assert_eq!(carrier.calls(1)[0]["price"]["amount"], "0.0012");
+
+    let refused = |carrier: &Carrier, calls: usize| {
+        let mut call = customer_call(carrier, Transport::Udp, None);
+        call.talk = Duration::from_millis(300);
+        let mut call = Sipp::calls(dir.path(), &call);
+        assert!(poll_until(Duration::from_secs(20), || (!call.running()).then_some(())).is_some());
+        let last = carrier.calls(calls)[0].clone();
+        assert_eq!(
+            (&last["outcome"], &last["sip_code"], &last["internal_code"]),
+            (&json!("rejected"), &json!(403), &json!("daily_spend")),
+            "{last:#}"
+        );
+    };
+    carrier = carrier.kill_and_restart(dir.path());
+    carrier.await_routable();
+    refused(&carrier, 2);
+
+    // Room for one more beginning; the kill comes while that call is in the air, and recovery ends and prices it.
+    limit(&carrier, "0.0143");
+    let in_force = poll_until(Duration::from_secs(15), || {
+        let mut long = customer_call(&carrier, Transport::Udp, None);
+        long.talk = Duration::from_secs(60);
+        let mut long = Sipp::calls(dir.path(), &long);
+        poll_until(Duration::from_secs(3), || (live_calls(&carrier) >= 1 || !long.running()).then_some(()));
+        (live_calls(&carrier) >= 1).then_some(long)
     });
+    let long = in_force.expect("a call within the raised limit");
+    // At least two heartbeats of life.
+    let begun = std::time::Instant::now();
+    poll_until(Duration::from_secs(3), || (begun.elapsed() > Duration::from_millis(2_500)).then_some(()));
+    let before = carrier.calls(2).len();
+    carrier = carrier.kill_and_restart(dir.path());
+    drop(long);
+    let recovered = carrier.calls(before + 1)[0].clone();
+    assert_eq!(
+        (&recovered["recovered"], &recovered["price"]["amount"]),
+        (&json!(true), &json!("0.0012")),
+        "{recovered:#}"
+    );
+    carrier.await_routable();
+    refused(&carrier, before + 2);
+}
+
+/// Calls in the air, from the metrics.
+fn live_calls(carrier: &Carrier) -> u64 {
+    let url = format!("http://{}/metrics", carrier.launched.addr("ops"));
+    let Ok(mut answer) = ureq::get(&url).call() else { return 0 };
+    let text = answer.body_mut().read_to_string().unwrap_or_default();
+    let confirmed = text.lines().find(|l| l.starts_with("warp_sip_dialogs{state=\"confirmed\"}"));
+    let figure = confirmed.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok());
+    figure.unwrap_or(0.0) as u64
+}
+
+/// Waits until so many calls are in the air.
+fn await_live_calls(carrier: &Carrier, wanted: u64) {
+    let up = poll_until(Duration::from_secs(15), || (live_calls(carrier) >= wanted).then_some(()));
     assert!(up.is_some(), "never {wanted} calls in the air\n{}", carrier.launched.log_tail());
 }

@@ -103,7 +103,7 @@ impl Carrier {
     }
 
     /// Until the published snapshot carries the trunk: the route tester and the proxy decide from the same.
-    fn await_routable(&self) {
+    pub fn await_routable(&self) {
         let routed = poll_until(Duration::from_secs(10), || {
             let (status, answer) = self.route();
             (status == 200
