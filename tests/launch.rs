@@ -232,8 +232,18 @@ fn media_port(sdp: &str) -> u16 {
 
 /// Starts `loadtests/rtpengine-cli` with `args`; gives the process once it is ready.
 fn rtpengine_cli(args: &[String], log: &Path, environment: &[(&str, &Path)]) -> std::process::Child {
+    rtpengine_cli_within(None, args, log, environment)
+}
+
+/// The same in a process that may open so many files.
+fn rtpengine_cli_within(
+    descriptors: Option<u32>,
+    args: &[String],
+    log: &Path,
+    environment: &[(&str, &Path)],
+) -> std::process::Child {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = Command::new(root.join("loadtests/rtpengine-cli"));
+    let mut command = stack::command_within(descriptors, &root.join("loadtests/rtpengine-cli"));
     command
         .args(args)
         .env("WARP_BIN", env!("CARGO_BIN_EXE_warp"))
@@ -322,6 +332,102 @@ fn rtpengine_cli_knows_every_option_of_the_installed_rtpengine() {
     assert!(names.len() > 100, "{theirs}");
     for name in names {
         assert!(ours.split_whitespace().any(|w| w.strip_prefix("--") == Some(name)), "--{name} is not known");
+    }
+}
+
+/// Lines of a log that say `what`.
+fn lines_with(log: &Path, what: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().filter(|l| l.contains(what)).map(str::to_owned).collect()
+}
+
+/// What runs out is said once, with how much of it there is: not never, and not with each refusal.
+#[test]
+fn f_proc_07_what_a_relay_runs_out_of_is_one_line() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    // Eight ports are two calls; one session is one call; forty descriptors are a few calls, whatever the ports.
+    for (name, more, descriptors, line, facts) in [
+        (
+            "ports",
+            vec!["--port-max=26407"],
+            None,
+            "media ports are exhausted",
+            vec!["used=", "resting=", "total="],
+        ),
+        (
+            "sessions",
+            vec!["--port-max=26599", "--max-sessions=1"],
+            None,
+            "media sessions are exhausted",
+            vec!["limit=1"],
+        ),
+        (
+            "descriptors",
+            vec!["--port-max=26599"],
+            Some(40),
+            "no descriptors for media ports",
+            vec!["ulimit -n"],
+        ),
+    ] {
+        let log = dir.path().join(format!("{name}.log"));
+        let port = free_port();
+        let mut args: Vec<String> =
+            ["-i", "127.0.0.1", "-m", "26400", "-n", &port.to_string()].map(str::to_owned).to_vec();
+        args.extend(more.iter().map(|m| (*m).to_owned()));
+        let child = rtpengine_cli_within(descriptors, &args, &log, &[]);
+        let mut ng = Ng::new(local(port));
+        let phone = socket();
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
+            phone.local_addr().expect("address").port()
+        );
+        let mut refused = 0;
+        for n in 0..60 {
+            let id = format!("c{n}");
+            let keys = [("call-id", id.as_str()), ("command", "offer"), ("from-tag", "a"), ("sdp", &sdp)];
+            refused += usize::from(!ng.ask(&keys).contains("m=audio"));
+        }
+        assert!((20..60).contains(&refused), "{name}: {refused} of 60 refused");
+        let said = poll_until(Duration::from_secs(10), || {
+            Some(lines_with(&log, line)).filter(|lines| !lines.is_empty())
+        });
+        let said = said.unwrap_or_else(|| panic!("{name}: nothing is said: {}", stack::tail(&log)));
+        assert_eq!(said.len(), 1, "{name}: {said:#?}");
+        for fact in facts {
+            assert!(said[0].contains(fact), "{name}: {fact} in {}", said[0]);
+        }
+        // And nothing else is said of it, least of all that something other has run out.
+        let errors = lines_with(&log, "exhausted").len() + lines_with(&log, "no descriptors").len();
+        assert_eq!(errors, 1, "{name}: {}", stack::tail(&log));
+        assert!(ng.ask(&[("command", "ping")]).contains("4:pong"), "{name}: it goes on");
+        ends_with_0_on_int(child, &log);
+    }
+}
+
+/// Connections that nobody takes: from a source that has too many, and when the process may open no more files (F-PROC-07).
+#[test]
+fn f_proc_07_connections_that_are_refused_are_one_line() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    for (descriptors, trusted, line, fact) in [
+        (None, "127.0.0.7", "TCP connections are refused", "source=127.0.0.1"),
+        (Some(40), "127.0.0.1", "no descriptors or memory for TCP connections", "ulimit -n"),
+    ] {
+        let log = dir.path().join(format!("{}.log", fact.replace(['=', ' '], "-")));
+        let at = local(free_port());
+        let next = local(free_port());
+        let args = [format!("listen={at}"), format!("next={next}"), format!("trusted={trusted}")];
+        let launched = Launched::start_within(descriptors, "proxy", &args, &log);
+        // The kernel takes them all; what the proxy does with them is its business.
+        let held: Vec<_> = (0..120).filter_map(|_| std::net::TcpStream::connect(at).ok()).collect();
+        assert!(held.len() > 100, "{}", held.len());
+        let said = poll_until(Duration::from_secs(10), || {
+            Some(lines_with(&log, line)).filter(|lines| !lines.is_empty())
+        });
+        let said = said.unwrap_or_else(|| panic!("nothing is said: {}", stack::tail(&log)));
+        assert!(said.len() == 1 && said[0].contains(fact), "{said:#?}");
+        drop(held);
+        let (code, _) = launched.signal_and_wait("TERM", Duration::from_secs(5));
+        assert_eq!(code, Some(0), "{}", stack::tail(&log));
     }
 }
 

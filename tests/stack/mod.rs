@@ -5,7 +5,6 @@
 
 pub mod api;
 pub mod carrier;
-pub mod dev;
 pub mod sipp;
 pub mod smpp;
 
@@ -34,9 +33,14 @@ pub struct Launched {
 impl Launched {
     /// Starts a profile and waits for its ready line. stderr goes to `log`.
     pub fn start(profile: &str, args: &[String], log: &Path) -> Launched {
+        Launched::start_within(None, profile, args, log)
+    }
+
+    /// The same in a process that may open so many files.
+    pub fn start_within(descriptors: Option<u32>, profile: &str, args: &[String], log: &Path) -> Launched {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let stderr = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("log file");
-        let mut child = Command::new(root.join("loadtests/launch"))
+        let mut child = command_within(descriptors, &root.join("loadtests/launch"))
             .arg(profile)
             .args(args)
             .env("WARP_BIN", env!("CARGO_BIN_EXE_warp"))
@@ -116,6 +120,14 @@ impl Drop for Launched {
             }
         }
     }
+}
+
+/// A program that may open so many files; `None`: as many as we may ourselves.
+pub fn command_within(descriptors: Option<u32>, program: &Path) -> Command {
+    let Some(descriptors) = descriptors else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(program);
+    command
 }
 
 /// Sends a signal to a process that a test started.
