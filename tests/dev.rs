@@ -89,6 +89,68 @@ fn calls(dir: &Path, outcome: &str) -> Vec<Value> {
         .collect()
 }
 
+/// What the help of a command names below it.
+fn verbs(dir: &Path, of: &[&str]) -> Vec<String> {
+    let help = warp(dir, &[of, &["--help"]].concat());
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    let Some((_, list)) = text.split_once("Commands:\n") else { return Vec::new() };
+    let names = list.lines().take_while(|l| !l.trim().is_empty()).filter_map(|l| {
+        let own = l.strip_prefix("  ").filter(|l| !l.starts_with(' '))?;
+        own.split_whitespace().next().map(str::to_owned)
+    });
+    names.filter(|name| name != "help").collect()
+}
+
+/// `--json` is a JSON value a row, `--output csv` a line of names and lines of as many fields, `-q` nothing: for `list` of every noun that
+/// the help names.
+fn every_list_has_three_forms(dir: &Path) {
+    // Fields of a line of CSV (RFC 4180); a quoted one may hold commas.
+    let fields = |line: &str| {
+        let mut quoted = false;
+        1 + line
+            .chars()
+            .filter(|c| {
+                quoted ^= *c == '"';
+                *c == ',' && !quoted
+            })
+            .count()
+    };
+    let (mut lists, mut wrong) = (0, Vec::new());
+    for noun in verbs(dir, &[]) {
+        if !verbs(dir, &[&noun]).iter().any(|verb| verb == "list") {
+            continue;
+        }
+        lists += 1;
+        let run = |flags: &[&str]| {
+            let out = warp(dir, &[&[noun.as_str(), "list"], flags].concat());
+            (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned(), out.stderr)
+        };
+        let (code, text, error) = run(&["--json"]);
+        let all_json = text.lines().all(|l| serde_json::from_str::<Value>(l).is_ok_and(|v| v.is_object()));
+        if code != Some(0) || !all_json {
+            wrong.push(format!("{noun} list --json: {code:?} {text} {}", String::from_utf8_lossy(&error)));
+        }
+        let rows = text.lines().count();
+        let (code, text, _) = run(&["--output", "csv"]);
+        let mut lines = text.lines();
+        let names = lines.next().unwrap_or_default();
+        let whole = names.split(',').all(|n| !n.is_empty() && !n.contains(' '));
+        if code != Some(0)
+            || !whole
+            || lines.clone().count() < rows
+            || lines.any(|l| fields(l) != fields(names))
+        {
+            wrong.push(format!("{noun} list --output csv: {code:?} {text}"));
+        }
+        let (code, text, error) = run(&["-q"]);
+        if code != Some(0) || !text.is_empty() || !error.is_empty() {
+            wrong.push(format!("{noun} list -q: {code:?} {text} {}", String::from_utf8_lossy(&error)));
+        }
+    }
+    assert!(lists >= 8, "{lists} nouns with a list");
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
 /// `config show` and `config diff` of the world that runs here: nothing differs but what somebody has set since.
 fn what_runs_is_shown_and_compared(dir: &Path) {
     let lines = |args: &[&str]| {
@@ -301,6 +363,18 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
         let count = text.lines().find_map(|l| l.strip_prefix(&count)).expect("a series");
         assert_ne!(count, "0", "{asked}");
     }
+    // The names behind the ids of labels: of vendors' trunks and of customers'.
+    let named = |kind: &str, name: &str, more: &str| {
+        let (start, name) = (format!("warp_{kind}_info{{"), format!("name=\"{name}\""));
+        let found = text
+            .lines()
+            .filter(|l| l.starts_with(&start) && l.contains(&name) && l.contains(more) && l.ends_with("} 1"));
+        assert_eq!(found.count(), 1, "{kind} {name} {more}");
+    };
+    named("vendor", "Gamma Bargain", "vendor=\"vnd_");
+    named("trunk", "main", "owner=\"Gamma Bargain\"");
+    named("trunk", "acme-east", "trunk=\"trk_");
+    named("customer", "Acme Voice", "customer=\"cus_");
     if have("promtool", "metrics_are_read_by_promtool") {
         let promtool = Command::new("promtool")
             .args(["check", "metrics"])
@@ -329,6 +403,25 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
         warp(dir, &["vendor-trunks", "reset", "vtk_00000000000000000000000000"]).status.code(),
         Some(3)
     );
+    // The same by the vendor's noun, as it is said in the documents.
+    let reset = warp(dir, &["vendors", "reset", "gamma", "--json"]);
+    assert!(reset.status.success() && String::from_utf8_lossy(&reset.stdout).contains("\"up\""), "{reset:?}");
+    let later = warp(dir, &["route", "+442071234567", "--at", "2099-01-01T00:00:00Z", "--json"]);
+    let decision: Value = serde_json::from_slice(&later.stdout).expect("JSON");
+    assert!(later.status.success() && decision["candidates"].is_array(), "{later:?}");
+    assert_eq!(warp(dir, &["route", "+442071234567", "--at", "tomorrow"]).status.code(), Some(2));
+    for (flag, value) in [
+        ("--outcome", "nonsense"),
+        ("--trunk", "nobody"),
+        ("--vendor", "nobody"),
+        ("--direction", "sideways"),
+    ] {
+        let out = warp(dir, &["calls", "list", flag, value]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(2) && out.stdout.is_empty(), "{flag} {value}: {out:?}");
+        assert!(said.contains(flag.trim_start_matches('-')) || said.contains(value), "{flag}: {said}");
+    }
+    every_list_has_three_forms(dir);
     let quiet = warp(dir, &["-q", "vendor-trunks", "health"]);
     assert!(quiet.status.success() && quiet.stdout.is_empty(), "-q");
     declared_nouns_are_listed_shown_made_changed_and_deleted(dir);

@@ -323,4 +323,37 @@ mod tests {
         assert_eq!(tail.after.as_deref(), Some("6.call_1"));
         assert!(asked.join().unwrap()[1].ends_with("limit=200"));
     }
+
+    /// A list of more rows than a page of the API holds goes on with the cursor, and asks for no page that is not wanted.
+    #[test]
+    fn a_list_is_read_past_the_first_page_as_far_as_it_is_wanted() {
+        let page = |first: usize, rows: usize, next: &str| -> &'static str {
+            let rows: Vec<String> =
+                (first..first + rows).map(|n| format!(r#"{{"id":"call_{n}"}}"#)).collect();
+            let text = format!(r#"{{"data":[{}],"meta":{{"next_cursor":{next}}}}}"#, rows.join(","));
+            Box::leak(text.into_boxed_str())
+        };
+        let none = page(0, 0, "null");
+        let list = |limit: usize, answers: Vec<&'static str>| {
+            let (client, asked) = api(answers);
+            let common = Common {
+                api_url: Some(client.base().to_owned()),
+                api_key: Some("k".to_owned()),
+                quiet: true,
+                ..Common::default()
+            };
+            let args = CallsArgs { verb: Verb::List { filter: Filter::default(), limit } };
+            assert_eq!(run(&args, &common), Ok(0));
+            // The first question is for the vendors' names.
+            asked.join().unwrap().split_off(1)
+        };
+        let all = "/api/v1/admin/calls?expand=rating&limit=200";
+        let asked = list(201, vec![none, page(1, 200, r#""p2""#), page(201, 1, "null")]);
+        assert_eq!(asked, [all.to_owned(), format!("{all}&cursor=p2")]);
+        let asked =
+            list(0, vec![none, page(1, 200, r#""p2""#), page(201, 200, r#""p3""#), page(401, 7, "null")]);
+        assert_eq!(asked, [all.to_owned(), format!("{all}&cursor=p2"), format!("{all}&cursor=p3")]);
+        assert_eq!(list(200, vec![none, page(1, 200, r#""p2""#)]), [all]);
+        assert_eq!(list(3, vec![none, page(1, 3, r#""p2""#)]), ["/api/v1/admin/calls?expand=rating&limit=3"]);
+    }
 }

@@ -28,6 +28,12 @@ pub(crate) struct Page {
 }
 
 impl Client {
+    /// Where it asks.
+    #[cfg(test)]
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// `base` without a path, for example `http://127.0.0.1:8080`.
     pub(crate) fn new(base: &str, key: &str) -> Self {
         Self::with(base, key, ureq::tls::TlsConfig::default())
