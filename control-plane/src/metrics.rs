@@ -148,6 +148,16 @@ impl Metrics {
                     .collect()
             },
         );
+        registry.observe(
+            Kind::Counter,
+            "warp_database_pool_exhausted_total",
+            "Waits for a connection to PostgreSQL that were in vain, because all were in use or it was away.",
+            &[],
+            || {
+                let count = crate::store::POOL_EMPTY.load(Ordering::Relaxed);
+                vec![Sample::number(Vec::new(), count as f64)]
+            },
+        );
         let keys_recovered = Gauge::detached();
         let recovered = keys_recovered.clone();
         registry.observe(

@@ -38,6 +38,8 @@ pub mod work;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow};
@@ -174,9 +176,11 @@ impl From<sqlx::Error> for StoreError {
     fn from(e: sqlx::Error) -> Self {
         use sqlx::Error as E;
         match &e {
-            E::PoolTimedOut | E::PoolClosed | E::Io(_) | E::WorkerCrashed | E::Tls(_) => {
+            E::PoolTimedOut => {
+                pool_was_empty();
                 Self::Unavailable(e.to_string())
             }
+            E::PoolClosed | E::Io(_) | E::WorkerCrashed | E::Tls(_) => Self::Unavailable(e.to_string()),
             E::Database(d) => {
                 let constraint = || d.constraint().unwrap_or("").to_owned();
                 match d.code().as_deref().unwrap_or("") {
@@ -196,6 +200,23 @@ impl From<sqlx::Error> for StoreError {
             E::Encode(_) => Self::Value(e.to_string()),
             _ => Self::Internal(e.to_string()),
         }
+    }
+}
+
+/// Waits for a connection that were in vain, of all pools of this process.
+pub(crate) static POOL_EMPTY: AtomicU64 = AtomicU64::new(0);
+
+/// Counts that no connection was to be had in time, and says so once in ten seconds.
+fn pool_was_empty() {
+    static LINE: warp_telemetry::Seldom = warp_telemetry::Seldom::new();
+    static BEGUN: OnceLock<std::time::Instant> = OnceLock::new();
+    POOL_EMPTY.fetch_add(1, Ordering::Relaxed);
+    let since = BEGUN.get_or_init(std::time::Instant::now).elapsed();
+    if let Some(times) = LINE.due(warp_model::Mono::default() + since) {
+        tracing::error!(
+            times, connections = POOL_CONNECTIONS, waited = ?POOL_WAIT,
+            "no connection to PostgreSQL in time: all are in use, or it is away; requests are answered with 503"
+        );
     }
 }
 
