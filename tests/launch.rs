@@ -352,14 +352,14 @@ fn f_proc_07_what_a_relay_runs_out_of_is_one_line() {
             vec!["--port-max=26407"],
             None,
             "media ports are exhausted",
-            vec!["used=", "resting=", "total="],
+            vec!["\"used\":4", "\"resting\":0", "\"total\":4"],
         ),
         (
             "sessions",
             vec!["--port-max=26599", "--max-sessions=1"],
             None,
             "media sessions are exhausted",
-            vec!["limit=1"],
+            vec!["\"limit\":1"],
         ),
         (
             "descriptors",
@@ -409,13 +409,13 @@ fn f_proc_07_what_a_relay_runs_out_of_is_one_line() {
 fn f_proc_07_connections_that_are_refused_are_one_line() {
     let dir = tempfile::tempdir().expect("tempdir");
     for (descriptors, trusted, line, fact) in [
-        (None, "127.0.0.7", "TCP connections are refused", "source=127.0.0.1"),
+        (None, "127.0.0.7", "TCP connections are refused", "\"source\":\"127.0.0.1\""),
         (Some(40), "127.0.0.1", "no descriptors or memory for TCP connections", "ulimit -n"),
     ] {
-        let log = dir.path().join(format!("{}.log", fact.replace(['=', ' '], "-")));
+        let log = dir.path().join(format!("{}.log", fact.replace(['"', ':', ' '], "-")));
         let at = local(free_port());
-        let next = local(free_port());
-        let args = [format!("listen={at}"), format!("next={next}"), format!("trusted={trusted}")];
+        // Where requests go on to is known by itself, so it is not the source of these connections.
+        let args = [format!("listen={at}"), "next=127.0.0.9:5060".into(), format!("trusted={trusted}")];
         let launched = Launched::start_within(descriptors, "proxy", &args, &log);
         // The kernel takes them all; what the proxy does with them is its business.
         let held: Vec<_> = (0..120).filter_map(|_| std::net::TcpStream::connect(at).ok()).collect();

@@ -449,6 +449,10 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
             "email": "grace@carrier.example", "name": "Grace", "role": "noc", "subject": "auth0|2"
         });
         by_operator("/operators", operator, "id").await;
+        let range = json!({ "setup_from": "2026-11-01T00:00:00Z", "setup_before": "2026-11-02T00:00:00Z" });
+        let mut job = json!({ "name": "calls of a day", "kind": "call_export", "call_export": range });
+        job["call_export"]["format"] = json!("csv");
+        by_operator("/jobs", job.clone(), "id").await;
         let vendor = by_operator("/vendors", json!({ "slug": "v", "name": "V" }), "id").await;
         let body = json!({ "name": "t", "addresses": ["127.0.0.1:5060"] });
         by_operator(&format!("/vendors/{vendor}/trunks"), body, "id").await;
@@ -471,6 +475,7 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         let made = by_customer("/keys", json!({ "name": "k" }), "id").await;
         by_customer(&format!("/keys/{made}/rotate"), json!({}), "id").await;
         by_customer("/users", engineer("auth0|3"), "id").await;
+        by_customer("/jobs", job, "id").await;
         let webhook = by_customer("/webhooks", hook, "id").await;
         by_customer(&format!("/webhooks/{webhook}/test"), json!({}), "event_id").await;
 
