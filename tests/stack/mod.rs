@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod carrier;
+pub mod dev;
 pub mod sipp;
 pub mod smpp;
 
