@@ -238,6 +238,8 @@ const FIXED: &[&str] = &[
     "sip.anchor_media",
     "sip.media_ng",
     "media.ng",
+    "media.ng_tcp",
+    "media.http",
     "media.ng_allow_public",
     "media.ng_allow",
     "media.ips",

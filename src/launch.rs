@@ -81,6 +81,8 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(format) = settings.take("xmlrpc-format")? {
         config.xmlrpc_format = format;
     }
+    config.ng_tcp = settings.take("ng-tcp")?;
+    config.http = settings.take("http")?;
     if let Some(rendering) = settings.take("sdp")? {
         config.sdp = rendering;
     }

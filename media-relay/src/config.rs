@@ -16,6 +16,10 @@ pub use crate::core::callback::CallbackUrl;
 pub struct Config {
     /// Address of the ng protocol over UDP; absent = in process only.
     pub ng: Option<SocketAddr>,
+    /// Address of the ng protocol over TCP: messages one after the other, in bencode or JSON; absent = none.
+    pub ng_tcp: Option<SocketAddr>,
+    /// Address of the ng protocol over HTTP (`POST /ng`, `POST /ng-plain`) and WebSocket; absent = none.
+    pub http: Option<SocketAddr>,
     /// Allow an ng address that is neither loopback nor private (T-NG-01). Needs `ng_allow`.
     pub ng_allow_public: bool,
     /// Sources that may send ng commands; empty = any (only with a loopback or private address).
@@ -85,6 +89,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             ng: None,
+            ng_tcp: None,
+            http: None,
             ng_allow_public: false,
             ng_allow: Vec::new(),
             ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
@@ -151,9 +157,21 @@ pub const RULES: &[Rule] = &[
         "ng",
         "loopback or a private address, unless ng_allow_public is set (T-NG-01)",
         &["ng_allow_public"],
-        |c| !c.has_public_ng() || c.ng_allow_public,
+        |c| !is_public_door(c.ng) || c.ng_allow_public,
     ),
-    rule("ng_allow", "needed with ng_allow_public", &["ng", "ng_allow_public"], |c| {
+    rule(
+        "ng_tcp",
+        "loopback or a private address, unless ng_allow_public is set (T-NG-01)",
+        &["ng_allow_public"],
+        |c| !is_public_door(c.ng_tcp) || c.ng_allow_public,
+    ),
+    rule(
+        "http",
+        "loopback or a private address, unless ng_allow_public is set (T-NG-01)",
+        &["ng_allow_public"],
+        |c| !is_public_door(c.http) || c.ng_allow_public,
+    ),
+    rule("ng_allow", "needed with ng_allow_public", &["ng", "ng_tcp", "http", "ng_allow_public"], |c| {
         !c.has_public_ng() || !c.ng_allow_public || !c.ng_allow.is_empty()
     }),
     rule("ips", "1 to 256 addresses", &[], |c| (1..=256).contains(&c.ips.len())),
@@ -179,6 +197,11 @@ pub const RULES: &[Rule] = &[
     rule("max_calls", "at least 1", &[], |c| c.max_calls > 0),
 ];
 
+/// Others than this machine and its private networks reach it.
+fn is_public_door(at: Option<SocketAddr>) -> bool {
+    at.is_some_and(|at| !is_private(at.ip()))
+}
+
 impl Config {
     /// Refuses what cannot work or must not be (T-NG-01). Errors: the first of [`RULES`] that does not hold.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -187,7 +210,7 @@ impl Config {
     }
 
     fn has_public_ng(&self) -> bool {
-        self.ng.is_some_and(|ng| !is_private(ng.ip()))
+        [self.ng, self.ng_tcp, self.http].into_iter().any(is_public_door)
     }
 
     /// The name of each of `ips`: the logical one, else the address as text.
@@ -309,6 +332,25 @@ mod tests {
             assert_eq!(with(outside, false, &["10.0.0.0/8"]), Err("ng"), "{outside}");
             assert_eq!(with(outside, true, &[]), Err("ng_allow"), "{outside}");
             assert_eq!(with(outside, true, &["10.0.0.0/8"]), Ok(()), "{outside}");
+        }
+    }
+
+    #[test]
+    fn t_ng_01_the_other_doors_have_the_same_walls() {
+        let with = |public, allow: &[&str], set: fn(&mut Config, SocketAddr), at: &str| {
+            let mut c = Config { ng_allow_public: public, ..Config::default() };
+            c.ng_allow = allow.iter().map(|a| a.parse().unwrap()).collect();
+            set(&mut c, at.parse().unwrap());
+            c.check().map_err(|e| e.key)
+        };
+        type Set = fn(&mut Config, SocketAddr);
+        let doors: [(&str, Set); 2] =
+            [("ng_tcp", |c, at| c.ng_tcp = Some(at)), ("http", |c, at| c.http = Some(at))];
+        for (key, set) in doors {
+            assert_eq!(with(false, &[], set, "127.0.0.1:1"), Ok(()));
+            assert_eq!(with(false, &[], set, "0.0.0.0:1"), Err(key));
+            assert_eq!(with(true, &[], set, "203.0.113.1:1"), Err("ng_allow"));
+            assert_eq!(with(true, &["10.0.0.0/8"], set, "203.0.113.1:1"), Ok(()));
         }
     }
 

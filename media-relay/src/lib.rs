@@ -26,6 +26,7 @@ pub use config::{Config, ConfigError};
 
 use crate::core::book::{Book, BookConfig, Limits};
 use crate::core::ports::{PortError, PortPool, Ports};
+use crate::server::doors::Doors;
 use metrics::{Metrics, Pool};
 use server::bound::BoundPorts;
 use server::callbacks::callbacks;
@@ -66,6 +67,7 @@ impl std::error::Error for StartError {}
 pub struct Relay {
     control: Control,
     ng: Option<SocketAddr>,
+    doors: Option<Doors>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -106,13 +108,13 @@ impl Control {
     /// an offer or answer is given, the rules are on their way to the packet thread. A full or stopped relay answers here
     /// and now, with `load limit` or an error.
     pub fn submit(&self, command: Command, reply: Box<dyn FnOnce(Reply) + Send>) {
-        match self.sender.send(ToControl::Command(Box::new(command), reply)) {
+        match self.sender.send(ToControl::Command(Box::new(command), None, reply)) {
             Ok(()) => {}
-            Err(SendError::Full(ToControl::Command(_, reply))) => {
+            Err(SendError::Full(ToControl::Command(_, _, reply))) => {
                 self.full.refused();
                 reply(Reply::LoadLimit { message: warp_ng::reply::reasons::LIMIT_LOAD.into() });
             }
-            Err(SendError::Closed(ToControl::Command(_, reply))) => reply(Reply::error("relay stopped")),
+            Err(SendError::Closed(ToControl::Command(_, _, reply))) => reply(Reply::error("relay stopped")),
             Err(_) => {}
         }
     }
@@ -136,6 +138,16 @@ impl Relay {
         self.ng
     }
 
+    /// Where ng commands are taken over TCP.
+    pub fn ng_tcp_addr(&self) -> Option<SocketAddr> {
+        self.doors.as_ref()?.tcp
+    }
+
+    /// Where ng commands are taken over HTTP and WebSocket.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.doors.as_ref()?.http
+    }
+
     /// Takes the limits of `config` from now on (F-CFG-02): calls at most, time-outs, delete delay. Running calls go on, under
     /// the new time-outs from their next look at the clock. Everything else needs a restart.
     pub fn configure(&self, config: &Config) {
@@ -153,6 +165,9 @@ impl Relay {
     }
 
     fn end(&mut self) {
+        if let Some(mut doors) = self.doors.take() {
+            doors.close();
+        }
         while let Err(SendError::Full(_)) = self.control.sender.send(ToControl::Stop) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -205,6 +220,7 @@ pub fn start(
         shards.push(shard.map_err(io("packet thread"))?);
         to_shards.push(to_shard);
     }
+    let doors_metrics = metrics.clone();
     let book = Book::new(book_config(&config, &seed), Box::new(ports));
     let shown =
         PortsShown { names: config.interface_names(), range: (*config.ports.start(), *config.ports.end()) };
@@ -233,10 +249,16 @@ pub fn start(
         for shard in &to_shards {
             let _ = shard.send(ToShard::Stop);
         }
-        drop(Relay { control: Control { sender, full }, ng, threads });
+        drop(Relay { control: Control { sender, full }, ng, doors: None, threads });
         return Err(StartError::Io("threads", error));
     }
-    Ok(Relay { control: Control { sender, full }, ng, threads })
+    let control = Control { sender: sender.clone(), full };
+    let mut relay = Relay { control, ng, doors: None, threads };
+    if config.ng_tcp.or(config.http).is_some() {
+        let doors = Doors::open(&config, sender, doors_metrics).map_err(io("ng-tcp or http address"))?;
+        relay.doors = Some(doors);
+    }
+    Ok(relay)
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

@@ -143,6 +143,8 @@ impl Loaded {
         let no_ng = "has no effect without media.ng";
         let no_kafka = "has no effect without events.kafka";
         let on_disk = c.events.kafka.is_empty();
+        let m = &c.media;
+        let no_door = m.ng.is_none() && m.ng_tcp.is_none() && m.http.is_none();
         let all = [
             idle(
                 "api.migrate_url",
@@ -162,15 +164,15 @@ impl Loaded {
             idle("events.kafka_client", "events.kafka", on_disk, no_kafka),
             idle("sip.media_ng", "sip.anchor_media", !c.sip.anchor_media, no_relay),
             idle("sip.media_deadline", "sip.anchor_media", !c.sip.anchor_media, no_relay),
-            idle("media.ng_allow", "media.ng", c.media.ng.is_none(), no_ng),
-            idle("media.b2b_url", "media.ng", c.media.ng.is_none(), no_ng),
+            idle("media.ng_allow", "media.ng", no_door, no_ng),
+            idle("media.b2b_url", "media.ng", no_door, no_ng),
             idle(
                 "media.xmlrpc_format",
                 "media.b2b_url",
                 c.media.b2b_url.is_none(),
                 "has no effect without media.b2b_url",
             ),
-            idle("media.ng_allow_public", "media.ng", c.media.ng.is_none(), no_ng),
+            idle("media.ng_allow_public", "media.ng", no_door, no_ng),
         ];
         all.into_iter().filter(|idle| idle.is_idle && self.origins.contains_key(idle.key)).collect()
     }

@@ -7,10 +7,12 @@
 //! | `{…` after the cookie | JSON |
 //! | anything else, or a bad document | [`NgError::Bad`]: answer `error` with this cookie and reason |
 
+mod frame;
 mod reply;
 mod request;
 mod statistics;
 
+pub use frame::{Frame, Framer};
 pub use reply::{decode_reply, encode_reply};
 pub use request::{decode_request, encode_request};
 

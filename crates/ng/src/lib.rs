@@ -5,7 +5,7 @@
 //!
 //! Invariants: decoding is iterative and bounded (depth, elements, string length), never panics, and an undecodable
 //! document still yields the cookie to answer to. Unknown keys, flags and values are ignored, never an error.
-//! Absent on purpose: sockets, the meaning of commands (that is the relay's call book), TCP, HTTP and WebSocket framing.
+//! Absent on purpose: sockets, the meaning of commands (that is the relay's call book), HTTP and WebSocket framing.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

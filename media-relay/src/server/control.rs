@@ -50,8 +50,8 @@ pub(crate) type Answer = Box<dyn FnOnce(Reply) + Send>;
 
 /// What reaches the control thread.
 pub(crate) enum ToControl {
-    /// A command of this process.
-    Command(Box<Command>, Answer),
+    /// A command of this process, or of an ng client at this address.
+    Command(Box<Command>, Option<IpAddr>, Answer),
     /// A shard learnt a peer (NAT).
     Learnt(LocalPort, SocketAddr),
     /// Other limits.
@@ -222,7 +222,7 @@ impl ControlThread {
         let desk = &mut self.desk;
         match message {
             // The answer is carried out here, and is not ours.
-            ToControl::Command(command, answer) => answer(desk.command(*command, None, now)),
+            ToControl::Command(command, from, answer) => answer(desk.command(*command, from, now)),
             ToControl::Learnt(port, peer) => desk.book.handle_learnt(port, peer),
             ToControl::Limits(limits) => desk.book.set_limits(&limits),
             ToControl::Stop => self.stopping = true,

@@ -138,7 +138,7 @@ impl NgListener {
 }
 
 /// Instead of a reply that does not fit in a datagram.
-fn too_large(reply: &Reply) -> Reply {
+pub(super) fn too_large(reply: &Reply) -> Reply {
     const TEXT: &str = "Reply does not fit in a datagram";
     match reply {
         Reply::Stats(_) => Reply::Ok { warning: Some(TEXT.into()) },

@@ -99,11 +99,11 @@ fn g_1_a_panic_costs_one_command_and_neither_the_listener_nor_what_waits_behind_
 
     // In process: one whose answer panics, and one behind it in the same wake-up: the thread itself puts both there.
     let (tx, rx) = std::sync::mpsc::channel();
-    let bad = ToControl::Command(Box::new(Command::Ping), Box::new(|_| panic!("meant")));
-    let good = ToControl::Command(Box::new(Command::Ping), Box::new(move |reply| drop(tx.send(reply))));
+    let bad = ToControl::Command(Box::new(Command::Ping), None, Box::new(|_| panic!("meant")));
+    let good = ToControl::Command(Box::new(Command::Ping), None, Box::new(move |reply| drop(tx.send(reply))));
     let to_itself = control.clone();
     let both = Box::new(move |_| assert!([bad, good].map(|m| to_itself.send(m).is_ok()) == [true; 2]));
-    assert!(control.send(ToControl::Command(Box::new(Command::Ping), both)).is_ok());
+    assert!(control.send(ToControl::Command(Box::new(Command::Ping), None, both)).is_ok());
     assert_eq!(rx.recv_timeout(Duration::from_secs(10)), Ok(Reply::Pong));
     assert_eq!(metric("warp_media_panics_total"), 2.0);
     assert!(control.send(ToControl::Stop).is_ok());
