@@ -51,6 +51,8 @@ async fn work(
         return conflict("a request with this Idempotency-Key is being worked on");
     }
     if let Some(kept) = rows::find(&mut tx, &owner, key).await? {
+        // The lock on the key ends before the answer goes out: who asks once more at once is no second request at the same moment.
+        tx.roll_back().await?;
         if kept.request != hash {
             return conflict("this Idempotency-Key was used for another request");
         }
@@ -64,7 +66,10 @@ async fn work(
     let answer = perform(app.clone(), endpoint.clone(), request).await;
     let rendered = render(app, &id, &answer);
     if !(matches!(rendered.status, 404 | 409 | 412) || (200..300).contains(&rendered.status)) {
-        // Dropped, the transaction rolls back.
+        if let Err(error) = work.abandon().await {
+            // Its connection is gone, and the transaction with it.
+            tracing::debug!(%error, "a refused request is not rolled back by hand");
+        }
         return Ok(rendered);
     }
     if answer.is_err() {

@@ -89,7 +89,7 @@ async fn retry(app: Arc<App>, r: Request) -> Answer {
 
 async fn export(app: Arc<App>, r: Request) -> Answer {
     let (ctx, caller) = (r.ctx(&app)?, r.caller()?);
-    let input = JobInput { name: None, kind: JobTask::CallExport, call_export: Some(r.input()?) };
+    let input = JobInput { name: None, kind: JobTask::CallExport, call_export: r.input()? };
     let (id, made) = resource::create::<Jobs>(&ctx, Owner(caller.customer), input).await?;
     let at = format!("{}/{id}", resource::noun::<Jobs>().paths.list(caller.audience));
     Ok(match Reply::created(at, &seen(&r, &made)?)? {

@@ -99,8 +99,8 @@ crate::input! {
         pub name: Option<Text<1, 100>>,
         /// What the job is to do.
         pub kind: JobTask,
-        /// For `call_export`: which calls, and into what.
-        pub call_export: Option<CallExportInput>,
+        /// For `call_export`, the one kind that there is: which calls, and into what.
+        pub call_export: CallExportInput,
     }
 }
 
@@ -330,26 +330,21 @@ pub(crate) fn checked(ctx: &Ctx<'_>, input: &JobInput) -> Result<JobValues, Faul
     let mut problems = Vec::new();
     let JobTask::CallExport = input.kind;
     may_read(ctx, input.kind)?;
-    match &input.call_export {
-        None => problems.push(Problem::new("call_export", "required", "say which calls")),
-        Some(export) if ctx.scope.customer().is_some() => {
-            for (field, given) in
-                [("vendor_id", export.vendor_id.is_some()), ("customer_id", export.customer_id.is_some())]
-            {
-                if given {
-                    let message = "only an operator's key can set it";
-                    problems.push(Problem::new(format!("call_export.{field}"), "operators_only", message));
-                }
-            }
+    let export = &input.call_export;
+    for (field, given) in
+        [("vendor_id", export.vendor_id.is_some()), ("customer_id", export.customer_id.is_some())]
+    {
+        if given && ctx.scope.customer().is_some() {
+            let message = "only an operator's key can set it";
+            problems.push(Problem::new(format!("call_export.{field}"), "operators_only", message));
         }
-        Some(_) => {}
     }
     none_wrong(problems)?;
     Ok(JobValues {
         customer_id: None,
         name: input.name.as_ref().map(|n| n.0.clone()),
         kind: input.kind.as_str().to_owned(),
-        call_export: input.call_export.as_ref().map(CallExportInput::kept),
+        call_export: Some(export.kept()),
     })
 }
 

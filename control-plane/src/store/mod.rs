@@ -536,6 +536,16 @@ impl Tx {
         Ok(())
     }
 
+    /// Ends it with nothing done, now: dropped, it keeps its locks until its connection is used again.
+    pub async fn roll_back(mut self) -> Result<(), StoreError> {
+        if self.owner.is_none()
+            && let Some(inner) = self.inner.take()
+        {
+            inner.rollback().await?;
+        }
+        Ok(())
+    }
+
     /// All rows of a statement, decoded.
     pub async fn all<T: FromRow>(&mut self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
         let rows = query.fetch_all(self.db()).await?;

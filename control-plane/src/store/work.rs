@@ -56,6 +56,15 @@ impl Work {
         Ok(self.changed.load(Ordering::Acquire))
     }
 
+    /// Ends the transaction with nothing of it done; awaited, so that its locks are free when the answer goes out.
+    pub async fn abandon(self: &Arc<Self>) -> Result<(), StoreError> {
+        let taken = lock(&self.open).take();
+        if let Some(inner) = taken {
+            inner.rollback().await?;
+        }
+        Ok(())
+    }
+
     pub(super) fn give_back(&self, inner: Transaction<'static, Postgres>) {
         *lock(&self.open) = Some(inner);
     }
