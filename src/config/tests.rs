@@ -261,7 +261,9 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     (every.api.tls_certificate, every.api.tls_key) = (Some("c".into()), Some("k".into()));
     every.sip.advertise = Some([127, 0, 0, 1].into());
     every.sip.media_ng = Some(([127, 0, 0, 1], 1).into());
-    every.media.ng = every.sip.media_ng;
+    for door in [&mut every.media.ng, &mut every.media.ng_tcp, &mut every.media.http] {
+        *door = every.sip.media_ng;
+    }
     every.events.kafka_client = Some("x".into());
     every.api.webhook_ca = Some("x".into());
     every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
@@ -516,7 +518,11 @@ fn every_key_changes_what_some_part_is_told() {
             ("media.ips" | "media.advertise", _) => list("127.0.0.9"),
             ("media.ports", _) => text("40000-40099"),
             ("media.b2b_url", _) => text("http://127.0.0.9/RPC2"),
-            ("api.listen" | "ops.listen" | "sip.media_ng" | "media.ng", _) => text("127.0.0.1:7777"),
+            ("media.sdp", _) => text("transparent"),
+            (
+                "api.listen" | "ops.listen" | "sip.media_ng" | "media.ng" | "media.ng_tcp" | "media.http",
+                _,
+            ) => text("127.0.0.1:7777"),
             (_, Some("true" | "false")) => toml::Value::Boolean(now.as_deref() == Some("false")),
             (_, Some(n)) if n.parse::<i64>().is_ok() => toml::Value::Integer(n.parse::<i64>().unwrap() + 1),
             (_, Some(n)) if n.contains("iB\"") || n.contains("B\"") => text("123KiB"),
