@@ -250,6 +250,7 @@ impl Core {
             registered: flags.1,
             attempts: 0,
             step: Step::Storing,
+            noticed: false,
             outcome: None,
             carrier_id: None,
             record: 0,

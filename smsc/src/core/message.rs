@@ -46,6 +46,8 @@ pub(crate) struct Message {
     /// How often the vendor refused it.
     pub(crate) attempts: u8,
     pub(crate) step: Step,
+    /// The vendor said ACCEPTD, which is not its last word: when no other comes, the message ends so.
+    pub(crate) noticed: bool,
     pub(crate) outcome: Option<Outcome>,
     /// The vendor's id, in the form in which receipts are looked for.
     pub(crate) carrier_id: Option<Box<[u8]>>,

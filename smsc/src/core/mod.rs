@@ -34,6 +34,8 @@ mod tests;
 #[cfg(test)]
 mod tests_door;
 #[cfg(test)]
+mod tests_field;
+#[cfg(test)]
 mod tests_restart;
 #[cfg(test)]
 mod tests_world;

@@ -44,6 +44,11 @@ impl Parked {
         self.by_id.remove(&(vendor, carrier_id.to_vec()))
     }
 
+    /// Whether a receipt of this id is parked.
+    pub(super) fn holds(&self, vendor: usize, carrier_id: &[u8]) -> bool {
+        self.by_id.contains_key(&(vendor, carrier_id.to_vec()))
+    }
+
     /// The message of this id is over.
     pub(super) fn over(&mut self, vendor: usize, carrier_id: &[u8]) {
         let key = (vendor, carrier_id.to_vec());
@@ -134,7 +139,7 @@ impl Core {
             self.metrics.receipts.inc(ReceiptResult::Malformed);
             return self.answer(key, header, Status::ROK);
         };
-        // A state that is not the end changes nothing here.
+        // A state that is not the end changes nothing here, but for ACCEPTD, after which some vendors say nothing more.
         let Some(state) = receipt.state.filter(|state| state.is_final() || *state == MessageState::Accepted)
         else {
             return self.answer(key, header, Status::ROK);
@@ -153,14 +158,20 @@ impl Core {
         let found = self.vendors.get(vendor).and_then(|v| v.carried.get(carrier_id.as_slice())).copied();
         if let Some(message) = found {
             self.metrics.receipts.inc(ReceiptResult::Matched);
-            self.finish(message, outcome);
-            self.parked.over(vendor, &carrier_id);
+            if self.said(message, outcome) {
+                self.parked.over(vendor, &carrier_id);
+            }
             // Its own record: when the write fails, the vendor is asked for the receipt again.
             return self.store.commit.wait(act);
         }
         if self.parked.is_over(vendor, &carrier_id) {
             self.metrics.receipts.inc(ReceiptResult::Duplicate);
             // The first one may still be on its way to the disk.
+            return self.store.commit.wait(act);
+        }
+        if state == MessageState::Accepted && self.parked.holds(vendor, &carrier_id) {
+            // What is parked says more, or the same.
+            self.metrics.receipts.inc(ReceiptResult::Duplicate);
             return self.store.commit.wait(act);
         }
         if self.parked.len() >= self.config.limits.parked {
@@ -172,6 +183,20 @@ impl Core {
         let record = Record::Parked { vendor: name.as_bytes(), carrier_id: &carrier_id, outcome };
         self.store.commit.add(&record, Kept::Fact, Some(act));
         self.parked.park(vendor, carrier_id, outcome, now.mono + self.config.limits.parked_for);
+    }
+
+    /// What a vendor says of a message that it has; whether that is its end. ACCEPTD is not: the end mostly follows.
+    pub(super) fn said(&mut self, key: Key, outcome: Outcome) -> bool {
+        if outcome.state != MessageState::Accepted {
+            self.finish(key, outcome);
+            return true;
+        }
+        if let Some(message) = self.store.get_mut(key).filter(|m| !m.noticed) {
+            message.noticed = true;
+            let id = message.id;
+            self.store.commit.add(&Record::Noticed { id }, Kept::Fact, None);
+        }
+        false
     }
 
     /// A message of a handset: to the account that it is routed to.
@@ -217,6 +242,7 @@ impl Core {
             registered: 0,
             attempts: 0,
             step: Step::Storing,
+            noticed: false,
             outcome: None,
             carrier_id: None,
             record: 0,

@@ -66,6 +66,11 @@ pub enum Record<'a> {
         /// The vendor's, in the form in which receipts are looked for.
         carrier_id: &'a [u8],
     },
+    /// The vendor's word about it that is not the last one: ACCEPTD.
+    Noticed {
+        /// Our id of the message.
+        id: u128,
+    },
     /// The vendor wants it later, or nobody took it.
     Retry {
         /// Our id of the message.
@@ -106,6 +111,7 @@ const FINAL: u8 = 5;
 const DONE: u8 = 6;
 const PARKED: u8 = 7;
 const TOLD: u8 = 8;
+const NOTICED: u8 = 9;
 
 impl Record<'_> {
     /// Appends its bytes to a batch.
@@ -128,6 +134,7 @@ impl Record<'_> {
                 }
             }
             Record::Told { id } => head(out, TOLD, id),
+            Record::Noticed { id } => head(out, NOTICED, id),
             Record::Sent { id } => head(out, SENT, id),
             Record::Carried { id, carrier_id } => {
                 head(out, CARRIED, id);
@@ -178,6 +185,7 @@ impl Record<'_> {
                 callback: if r.0.is_empty() { &[] } else { r.text()? },
             },
             TOLD => Record::Told { id },
+            NOTICED => Record::Noticed { id },
             SENT => Record::Sent { id },
             CARRIED => Record::Carried { id, carrier_id: r.text()? },
             RETRY => Record::Retry { id, until: r.wall()?, attempts: r.octet()? },

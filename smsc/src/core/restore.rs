@@ -36,6 +36,7 @@ impl Core {
                     registered: read.map_or(0, |m| m.registered_delivery),
                     attempts: 0,
                     step: Step::Waiting,
+                    noticed: false,
                     outcome: None,
                     carrier_id: None,
                     record: number,
@@ -56,6 +57,7 @@ impl Core {
             Record::Retry { id, until, attempts } => self.restored(id, |m| {
                 (m.step, m.not_before, m.attempts) = (Step::Waiting, until, attempts);
             }),
+            Record::Noticed { id } => self.restored(id, |m| m.noticed = true),
             Record::Told { id } => self.restored(id, |m| {
                 if let Some(callback) = &mut m.callback {
                     callback.told = true;
@@ -102,8 +104,9 @@ impl Core {
                 Step::Carried => {
                     let due = message.expires.plus(self.config.limits.receipt_wait);
                     let carrier_id = message.carrier_id.clone().unwrap_or_default();
-                    if let Some(outcome) = self.parked.take(vendor, &carrier_id) {
-                        self.finish(key, outcome);
+                    if let Some(outcome) = self.parked.take(vendor, &carrier_id)
+                        && self.said(key, outcome)
+                    {
                         continue;
                     }
                     if let Some(vendor) = self.vendors.get_mut(vendor) {

@@ -131,6 +131,9 @@ impl Store {
             let retry = Record::Retry { id: m.id, until: m.not_before, attempts: m.attempts };
             self.commit.add(&retry, Kept::Fact, None);
         }
+        if m.noticed {
+            self.commit.add(&Record::Noticed { id: m.id }, Kept::Fact, None);
+        }
         if m.callback.as_ref().is_some_and(|c| c.told) {
             self.commit.add(&Record::Told { id: m.id }, Kept::Fact, None);
         }

@@ -273,8 +273,9 @@ impl Core {
         // A receipt that was faster than the response.
         if let Some(outcome) = self.parked.take(vendor, &carrier_id) {
             self.metrics.receipts.inc(crate::metrics::ReceiptResult::Matched);
-            self.parked.over(vendor, &carrier_id);
-            return self.finish(key, outcome);
+            if self.said(key, outcome) {
+                return self.parked.over(vendor, &carrier_id);
+            }
         }
         if let Some(vendor) = self.vendors.get_mut(vendor) {
             vendor.carried.insert(carrier_id.into(), key);
@@ -325,9 +326,10 @@ impl Core {
             Step::Waiting | Step::Ready if message.expires <= now.wall => self.expire(key, now),
             Step::Waiting => self.ready(key, false),
             Step::Carried => {
-                // The vendor never said: its customer hears that nobody knows.
+                // The vendor never said, or not more than ACCEPTD: its customer hears that.
+                let state = if message.noticed { MessageState::Accepted } else { MessageState::Unknown };
                 self.metrics.receipts.inc(crate::metrics::ReceiptResult::Unmatched);
-                self.finish(key, Outcome { state: MessageState::Unknown, error: 0, at: now.wall });
+                self.finish(key, Outcome { state, error: 0, at: now.wall });
             }
             Step::Deliverable | Step::DeliverLater => self.delivery_due(key, now),
             Step::Storing | Step::Ready | Step::Sent | Step::Over | Step::Delivering => {}

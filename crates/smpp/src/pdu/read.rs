@@ -133,6 +133,14 @@ impl<'a> Reader<'a> {
         Tlvs::parse(self.rest).ok_or(BodyError { status: Status::RINVTLVSTREAM, field: "TLV" })
     }
 
+    /// Optional parameters behind a text. Many clients end the text with a NUL that sm_length does not count; where the parameters cannot
+    /// be read with it they are read without it.
+    #[inline]
+    fn tlvs_behind_text(&mut self) -> Result<Tlvs<'a>, BodyError> {
+        let wrong = BodyError { status: Status::RINVTLVSTREAM, field: "TLV" };
+        Tlvs::parse(self.rest).or_else(|| self.rest.strip_prefix(&[0]).and_then(Tlvs::parse)).ok_or(wrong)
+    }
+
     fn short_message(&mut self) -> Result<&'a [u8], BodyError> {
         let wrong = BodyError { status: Status::RINVMSGLEN, field: "short_message" };
         let length = usize::from(self.octet("sm_length")?);
@@ -171,7 +179,7 @@ impl<'a> Reader<'a> {
             data_coding: self.octet("data_coding")?,
             default_message: self.octet("sm_default_msg_id")?,
             short_message: self.short_message()?,
-            tlvs: self.tlvs()?,
+            tlvs: self.tlvs_behind_text()?,
         })
     }
 
@@ -255,7 +263,7 @@ impl<'a> Reader<'a> {
             registered_delivery: self.octet("registered_delivery")?,
             default_message: self.octet("sm_default_msg_id")?,
             short_message: self.short_message()?,
-            tlvs: self.tlvs()?,
+            tlvs: self.tlvs_behind_text()?,
         })
     }
 }
