@@ -482,6 +482,86 @@ fn a_unit_in_one_name_is_said_for_all_amounts() {
     ok("us", "", "Prefix,Rate (cents/min),Interstate\n212555,1.25,\n", "1212555 0.0125 6/6");
 }
 
+/// What a fee for each minute costs is not a fee for a call, and a unit counts in a name that only the mapping knows too.
+#[test]
+fn a_fee_for_each_minute_is_none_for_a_call() {
+    for name in [
+        "Surcharge per minute",
+        "Surcharge/min",
+        "Surcharge (USD/min)",
+        "Setup fee per second",
+        "Access fee per min",
+        "Connection charge, $ per minute",
+    ] {
+        let column = format!("\"{name}\"");
+        no("az", "", &format!("Code,Rate,{column}\n44,0.01,0.05\n"), 1, name, "may carry money");
+        ok("az", "", &format!("Code,Rate,{column}\n44,0.01,\n"), "44 0.01 1/1");
+    }
+    ok("az", "", "Code,Rate per minute,Surcharge (USD)\n44,0.01,0.05\n", "44 0.01 1/1 fee 0.05");
+    for name in ["PVP per second", "PVP/sec", "PVP (EUR/s)", "Tarif / sec"] {
+        let mapping = format!(r#"{{"mapping":{{"{name}":"rate"}}}}"#);
+        let text = format!("Code,{name}\n44,0.0001\n");
+        match name.contains("EUR") {
+            true => no("az", &mapping, &text, 1, name, "the deck is in USD"),
+            false => ok("az", &mapping, &text, "44 0.006 1/1"),
+        }
+    }
+}
+
+/// A remark that begins with it, and a name that ends with it, say that the code is not carried.
+#[test]
+fn a_removal_in_a_remark_or_behind_a_name_is_not_passed_over() {
+    for (name, text) in [
+        ("Comment", "Discontinued from 2026-12-01"),
+        ("Notes", "BLOCKED until further notice"),
+        ("Route", "No access at present"),
+        ("Remarks", "not available"),
+        ("Destination", "UK Mobile (blocked)"),
+        ("Destination", "UK Mobile [Not Available]"),
+        ("Destination", "UK Mobile - DISCONTINUED"),
+        ("Network", "O2: withdrawn"),
+    ] {
+        let sheet = format!("Code,Rate,{name}\n447,0.01,{text}\n");
+        no("az", "", &sheet, 2, name, "not carried");
+        ok("az", &format!(r#"{{"ignore":["{name}"]}}"#), &sheet, "447 0.01 1/1");
+    }
+    for (name, text) in [
+        ("Comment", "Calls without a number are blocked"),
+        ("Comment", "Closed user groups are dearer"),
+        ("Route", "Direct, not blocked"),
+        ("Destination", "UK Mobile (O2)"),
+        ("Destination", "Blocked"),
+        ("Destination", "UK Mobile - Other"),
+        ("ISO", "N/A"),
+    ] {
+        ok("az", "", &format!("Code,Rate,{name}\n447,0.01,\"{text}\"\n"), "447 0.01 1/1");
+    }
+}
+
+/// `4,420` is 4420 to the spreadsheet that wrote it, and would be 4 and 420 to us: the price of a city for every number that begins with 4.
+#[test]
+fn a_comma_may_separate_thousands_and_then_it_is_no_list() {
+    let sheet = |codes: &[&str]| {
+        codes.iter().fold("Code,Rate\n".to_owned(), |all, code| format!("{all}\"{code}\",0.01\n"))
+    };
+    for codes in [&["4,420"][..], &["1,242", "44"], &["447,700,900"], &["44", "49", "4,930"]] {
+        let line = 2 + codes.iter().position(|c| c.contains(',')).unwrap() as u64;
+        no("az", "", &sheet(codes), line, "Code", "separators of thousands");
+    }
+    no("us", "", "NPANXX,Rate\n\"201,555\",0.01\n", 2, "NPANXX", "separators of thousands");
+    // The other codes tell: one of four digits without a comma, a list that is no number.
+    for (codes, want) in [
+        (&["995,375", "4420"][..], "995 0.01 1/1; 375 0.01 1/1; 4420 0.01 1/1"),
+        (&["995,375", "44, 49"], "995 0.01 1/1; 375 0.01 1/1; 44 0.01 1/1; 49 0.01 1/1"),
+        (&["995,375", "30;31"], "995 0.01 1/1; 375 0.01 1/1; 30 0.01 1/1; 31 0.01 1/1"),
+        (&["995, 375"], "995 0.01 1/1; 375 0.01 1/1"),
+        (&["44,33"], "44 0.01 1/1; 33 0.01 1/1"),
+    ] {
+        ok("az", "", &sheet(codes), want);
+    }
+    ok("us", "", "Prefix,Rate\n\"201, 202\",0.01\n", "1201 0.01 6/6; 1202 0.01 6/6");
+}
+
 /// Each remembered option, as JSON, and what takes it back.
 #[test]
 fn every_remembered_option_can_be_taken_back_by_an_upload() {

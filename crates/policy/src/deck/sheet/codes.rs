@@ -205,9 +205,25 @@ fn spaced(text: &str, before: &str) -> Result<String, String> {
     }
 }
 
-/// What may stand between the parts of a code of the USA, because its column says so.
+/// `4,420`: two codes, or one that a spreadsheet has written with separators of thousands? Commas without blanks, and three digits behind
+/// each.
+pub(super) fn may_be_one_number(text: &str) -> bool {
+    let mut groups = text.split(',').map(|g| (g.len(), g.bytes().all(|b| b.is_ascii_digit())));
+    let first = matches!(groups.next(), Some((1..=3, true)));
+    first && text.contains(',') && groups.all(|g| g == (3, true))
+}
+
+/// Another cell of the column tells that its commas are between codes: a longer code without them, or a list that can be no number.
+pub(super) fn tells_of_lists(text: &str) -> bool {
+    let long = text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 3);
+    long || text.contains([',', ';', '|', '-']) && !may_be_one_number(text)
+}
+
+/// What may stand within a code of this column, because its name or its other codes say so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Within {
+    /// A comma may separate thousands: no other code tells.
+    pub(super) thousands: bool,
     /// `201-203` is an area code and an exchange, and no range.
     pub(super) hyphens: bool,
     /// `201 203` is one code.
@@ -393,7 +409,11 @@ mod tests {
 
     fn us(code: &str) -> Result<String, String> {
         let mut out = Vec::new();
-        usa(CodeCells { code, ..CodeCells::default() }, Within { hyphens: true, blanks: true }, &mut out)?;
+        usa(
+            CodeCells { code, ..CodeCells::default() },
+            Within { hyphens: true, blanks: true, ..Within::default() },
+            &mut out,
+        )?;
         Ok(out.iter().map(Code::to_string).collect::<Vec<_>>().join(","))
     }
 

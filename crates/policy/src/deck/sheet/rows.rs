@@ -286,18 +286,21 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// What separates the parts of a US code in this column: as its name says, else as those of its codes say that can be no
-    /// range.
+    /// What stands within the codes of this column: commas as its other codes tell; in a US code hyphens as the column's name says, else
+    /// as those of its codes say that can be no range.
     fn within_codes(&self, table: &'a Table, end: usize) -> Within {
         let slot = self.slots.code;
-        let Some(c) = self.layout.columns.get(slot).filter(|_| self.options.kind == DeckKind::Us) else {
-            return Within::default();
-        };
-        if words::plain(&c.name).contains("npanxx") {
-            return Within { hyphens: true, blanks: true };
+        let Some(c) = self.layout.columns.get(slot) else { return Within::default() };
+        let codes = || self.rows_of(table, end).map(|l| l.cell(slot));
+        let thousands = codes().any(codes::may_be_one_number) && !codes().any(codes::tells_of_lists);
+        if self.options.kind != DeckKind::Us {
+            return Within { thousands, ..Within::default() };
         }
-        let codes = self.rows_of(table, end).map(|l| l.cell(slot)).filter(|t| t.contains('-'));
-        Within { hyphens: codes.into_iter().any(codes::is_no_range), blanks: false }
+        if words::plain(&c.name).contains("npanxx") {
+            return Within { thousands, hyphens: true, blanks: true };
+        }
+        let hyphens = codes().filter(|t| t.contains('-')).any(codes::is_no_range);
+        Within { thousands, hyphens, blanks: false }
     }
 
     /// Merged cells of a workbook in columns that count: empty ones would mean something else.
@@ -322,13 +325,17 @@ impl<'a> Import<'a> {
     fn read(&mut self, table: &'a Table, end: usize) {
         let header = table.line(self.layout.header);
         self.out.recognised.header_line = header.map_or(0, |h| h.number());
-        let remarks: Vec<usize> = self
+        // Remarks, and names of places and networks.
+        let unread: Vec<(usize, bool)> = self
             .layout
             .columns
             .iter()
             .enumerate()
-            .filter(|(_, c)| c.used == Use::As(Field::Remark))
-            .map(|(i, _)| i)
+            .filter_map(|(i, c)| match c.used {
+                Use::As(Field::Remark) => Some((i, true)),
+                Use::As(Field::Info) => Some((i, false)),
+                _ => None,
+            })
             .collect();
         let mut above = Above::default();
         for line in self.rows_of(table, end) {
@@ -341,7 +348,7 @@ impl<'a> Import<'a> {
                 self.note(format!("line {} repeats the header", line.number()));
             } else {
                 self.out.recognised.rows_read += 1;
-                self.read_row(line, &remarks, &mut above);
+                self.read_row(line, &unread, &mut above);
             }
             if self.errors.len() > MAX_ERRORS {
                 return;
@@ -408,7 +415,26 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn read_row(&mut self, line: Line<'a>, remarks: &[usize], above: &mut Above<'a>) {
+    /// What is not read may still say that the code is not carried.
+    fn unread(&mut self, line: Line<'a>, unread: &[(usize, bool)]) {
+        for (i, remark) in unread {
+            let text = line.cell(*i);
+            let whole = || matches!(words::said(text), Some(Said::Blocked | Said::Removed));
+            let (gone, what) = match remark {
+                true => (!text.is_empty() && (whole() || words::begins_with_a_removal(text)), "remark"),
+                false => (words::ends_with_a_removal(text), "name"),
+            };
+            if gone {
+                let message = format!(
+                    "the {what} says that the code is not carried: {}; map the column to status, or ignore it by name",
+                    quoted(text)
+                );
+                self.error(line.number(), *i, &message);
+            }
+        }
+    }
+
+    fn read_row(&mut self, line: Line<'a>, unread: &[(usize, bool)], above: &mut Above<'a>) {
         let s = self.slots;
         let n = line.number();
         let before = self.errors.len();
@@ -424,16 +450,7 @@ impl<'a> Import<'a> {
             }
         }
         let [country, initial, next, both, currency, dates @ ..] = filled;
-        for i in remarks {
-            let text = line.cell(*i);
-            if !text.is_empty() && matches!(words::said(text), Some(Said::Blocked | Said::Removed)) {
-                let message = format!(
-                    "the remark says that the code is not carried: {}; map the column to status",
-                    quoted(text)
-                );
-                self.error(n, *i, &message);
-            }
-        }
+        self.unread(line, unread);
         let said = self.said(line);
         let dates = self.dates_of(n, dates);
         self.out.recognised.rows_without_date += usize::from(dates.from.or(dates.sheet_from).is_none());
@@ -726,6 +743,9 @@ impl<'a> Import<'a> {
         };
         self.codes.clear();
         let made = match self.options.kind {
+            _ if self.within.thousands && codes::may_be_one_number(cells.code) => {
+                Err("a list of codes, or one with separators of thousands? write it without commas, or a blank behind each".to_owned())
+            }
             DeckKind::Us => codes::usa(cells, self.within, &mut self.codes),
             DeckKind::Az => codes::world(cells, self.layout.apart, &mut self.codes),
         };

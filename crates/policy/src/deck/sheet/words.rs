@@ -86,12 +86,21 @@ pub(super) fn heading(name: &str) -> Heading {
 fn around(name: &str, sign: Option<String>) -> (Option<String>, Option<PriceUnit>) {
     let mut words = name.split(|c: char| !c.is_alphanumeric());
     let code = words.clone().find(|w| is_code(w)).map(str::to_owned);
+    let lower = name.to_lowercase();
+    let per_second = ["per second", "per sec", "/second", "/sec", "/ second", "/ sec", "/s)", "/s]"]
+        .iter()
+        .any(|unit| lower.contains(unit))
+        || lower.ends_with("/s");
     let small = words.find_map(|w| match w.to_lowercase().as_str() {
         "cent" | "cents" | "cpm" => Some(None),
         "pence" => Some(Some("£".to_owned())),
         _ => None,
     });
-    let unit = small.as_ref().map(|_| PriceUnit::CentsPerMinute);
+    let unit = match (&small, per_second) {
+        (Some(_), _) => Some(PriceUnit::CentsPerMinute),
+        (None, true) => Some(PriceUnit::PerSecond),
+        (None, false) => None,
+    };
     (code.or(sign).or(small.flatten()), unit)
 }
 
@@ -115,6 +124,10 @@ fn price_heading(name: &str, text: &str, sign: Option<String>, mut cents: bool) 
             _ => None,
         };
         if field.is_some() {
+            // What a fee for each minute adds to the price is not a fee for a call.
+            if field == Some(Field::SetupFee) && (minutes || seconds) {
+                return None;
+            }
             let unit = match (cents, seconds) {
                 (true, true) => return None,
                 (true, false) => Some(PriceUnit::CentsPerMinute),
@@ -333,6 +346,53 @@ pub(super) fn said(text: &str) -> Option<Said> {
         | "na"
         | "nooffer" => Said::Blocked,
         _ => return None,
+    })
+}
+
+/// A note that begins by saying that the code is not carried: `Discontinued from 1 December`. What it says later may be about
+/// some calls only (`calls without a number are blocked`).
+pub(super) fn begins_with_a_removal(text: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "blocked",
+        "barred",
+        "suspended",
+        "withdrawn",
+        "discontinued",
+        "deactivated",
+        "disabled",
+        "terminated",
+        "ceased",
+        "deleted",
+        "removed",
+        "unavailable",
+        "notavailable",
+        "nolongeravailable",
+        "notoffered",
+        "nolongeroffered",
+        "noaccess",
+        "nocoverage",
+        "outofservice",
+        "codedeleted",
+        "coderemoved",
+    ];
+    let mut begin = String::new();
+    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(3) {
+        begin.push_str(&plain(word));
+        if WORDS.contains(&begin.as_str()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A name with a status behind it: `UK Mobile (blocked)`, `UK Mobile - DISCONTINUED`.
+pub(super) fn ends_with_a_removal(text: &str) -> bool {
+    let end = match text.strip_suffix([')', ']']) {
+        Some(inside) => inside.rsplit(['(', '[']).next().filter(|end| end.len() < inside.len()),
+        None => text.rsplit(['-', '–', '—', '*', ':', '/']).next().filter(|end| end.len() < text.len()),
+    };
+    end.is_some_and(|end| {
+        begins_with_a_removal(end) && matches!(said(end), Some(Said::Blocked | Said::Removed))
     })
 }
 
