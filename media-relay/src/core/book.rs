@@ -20,9 +20,12 @@ mod hidden;
 mod keyring;
 mod offer;
 mod quality;
+mod table;
 mod taken;
+#[cfg(test)]
+mod tests_walks;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ pub use self::config::{BookConfig, KeySource, Limits};
 
 use self::branches::Past;
 use self::call::{Call, Dialogue};
+use self::table::CallTable;
 use super::Output;
 use super::ports::{PortPair, Ports};
 
@@ -51,7 +55,7 @@ pub struct Book {
     config: BookConfig,
     ports: Box<dyn Ports + Send>,
     /// By serial number: the order of arrival.
-    calls: BTreeMap<u64, Call>,
+    calls: CallTable,
     // Looked up, never iterated.
     by_id: HashMap<Vec<u8>, u64>,
     by_port: HashMap<LocalPort, u64>,
@@ -80,7 +84,7 @@ impl Book {
         Self {
             config,
             ports,
-            calls: BTreeMap::new(),
+            calls: CallTable::default(),
             by_id: HashMap::new(),
             by_port: HashMap::new(),
             timers: BTreeSet::new(),
@@ -112,7 +116,7 @@ impl Book {
             Command::Ping => Reply::Pong,
             Command::Offer(c) => {
                 let reply = self.offer(&c, now).unwrap_or_else(|refused| refused);
-                let call = self.by_id.get(&c.call_id).and_then(|serial| self.calls.get_mut(serial));
+                let call = self.by_id.get(&c.call_id).and_then(|serial| self.calls.get_mut(*serial));
                 if let Some(call) = call {
                     call.client = c.xmlrpc_callback.or(call.client).or(from);
                 }
@@ -126,7 +130,7 @@ impl Book {
             Command::List { limit } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 let mut room = LIST_BYTES;
-                let live = self.calls.values().filter(|c| c.ended.is_none());
+                let live = self.calls.walk().filter(|c| c.ended.is_none());
                 let named = live.take(limit).map_while(|c| {
                     // What stands around an id is shorter than this in either notation.
                     room = room.checked_sub(c.id.len().saturating_add(8))?;
@@ -139,7 +143,7 @@ impl Book {
 
     /// A shard learnt the address of a party behind a NAT; only statistics need it here.
     pub fn handle_learnt(&mut self, port: LocalPort, peer: SocketAddr) {
-        if let Some(call) = self.by_port.get(&port).and_then(|serial| self.calls.get_mut(serial)) {
+        if let Some(call) = self.by_port.get(&port).and_then(|serial| self.calls.get_mut(*serial)) {
             call.learn(port, peer);
         }
     }
@@ -162,7 +166,7 @@ impl Book {
                 return;
             };
             self.samples.remove(&(at, serial));
-            if let Some(call) = self.calls.get_mut(&serial).filter(|c| c.ended.is_none()) {
+            if let Some(call) = self.calls.get_mut(serial).filter(|c| c.ended.is_none()) {
                 call.look_at_quality(now);
                 self.samples.insert((now.mono + quality::INTERVAL, serial));
             }

@@ -9,6 +9,7 @@ pub(crate) mod kept;
 mod ng_listener;
 mod notices;
 pub(crate) mod shard;
+mod slots;
 
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,7 @@ use warp_net::udp::{Received, Sent};
 
 use super::control::ToControl;
 use super::kept::{Keep, STRAYS, Stand};
+use super::slots::Slots;
 use crate::metrics::{Direction, Metrics, PacketError, PacketPath};
 
 /// Largest datagram read: a UDP payload has at most 65,507 bytes.
@@ -185,8 +186,7 @@ pub(crate) struct Shard {
     metrics: Metrics,
     tuning: Tuning,
     keep: Arc<Keep>,
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
+    entries: Slots<Entry>,
     by_port: HashMap<LocalPort, u32>,
     generation: u32,
     watches: VecDeque<Watch>,
@@ -221,8 +221,7 @@ impl Shard {
             metrics,
             tuning,
             keep,
-            entries: Vec::new(),
-            free: Vec::new(),
+            entries: Slots::new(),
             by_port: HashMap::new(),
             generation: 0,
             watches: VecDeque::new(),
@@ -235,6 +234,12 @@ impl Shard {
             rules_wanted: false,
             stopping: false,
         })
+    }
+
+    /// Ports looked at so far.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> u64 {
+        self.entries.looks()
     }
 
     /// Runs until [`ToShard::Stop`].
@@ -253,7 +258,7 @@ impl Shard {
         }
     }
 
-    fn wake_up(&mut self, events: &mut Events) {
+    pub(super) fn wake_up(&mut self, events: &mut Events) {
         let timeout = self.watches.front().map(|w| w.due.since(Clock::mono()));
         if self.epoll.wait(events, timeout).is_err() {
             // Only a bad descriptor of our own could do this; do not spin on it.
@@ -346,17 +351,8 @@ impl Shard {
             state: None,
             out: [u32::MAX; 2],
         };
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.entries.push(None);
-                (self.entries.len() - 1) as u32
-            }
-        };
-        if let Some(place) = self.entries.get_mut(slot as usize) {
-            *place = Some(entry);
-            self.by_port.insert(port, slot);
-        }
+        let slot = self.entries.insert(entry);
+        self.by_port.insert(port, slot);
     }
 
     /// Its call has ended. From now on nothing passes; the socket is kept where there is room.
@@ -383,20 +379,18 @@ impl Shard {
     /// Takes a port out, whatever it is; its socket is closed unless another shard has it now.
     fn leave(&mut self, port: LocalPort) {
         let Some(slot) = self.by_port.remove(&port) else { return };
-        if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) {
-            if entry.watched {
-                // Somebody else may hold the socket. Pending events of this wake-up fail the generation check.
-                let _ = self.epoll.delete(&entry.socket);
-            }
-            drop(entry);
-            self.free.push(slot);
+        if let Some(entry) = self.entries.remove(slot)
+            && entry.watched
+        {
+            // Somebody else may hold the socket. Pending events of this wake-up fail the generation check.
+            let _ = self.epoll.delete(&entry.socket);
         }
     }
 
     /// Something came for a port that has no rule. False: it is still there.
     #[cold]
     fn on_stray(&mut self, slot: usize) {
-        let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
+        let Some(entry) = self.entries.get_mut(slot) else { return };
         let (port, socket) = (entry.port, entry.socket.shared());
         if Stand::of(socket) == Stand::Resting {
             if let Some(left) = entry.strays.checked_sub(1) {
@@ -454,7 +448,7 @@ impl Shard {
     fn arm(&mut self, port: LocalPort, now: Mono) {
         let connect = self.tuning.connect;
         let Some(&slot) = self.by_port.get(&port) else { return };
-        let Some(Some(entry)) = self.entries.get_mut(slot as usize) else { return };
+        let Some(entry) = self.entries.get_mut(slot as usize) else { return };
         let Some(state) = &entry.state else { return };
         // A report comes every few seconds: connecting its socket costs more than it saves.
         if connect && state.rule().carries != Carries::Rtcp {
@@ -487,7 +481,7 @@ impl Shard {
     fn look_after_sockets(&mut self, now: Mono) {
         while self.watches.front().is_some_and(|w| w.due <= now) {
             let Some(watch) = self.watches.pop_front() else { return };
-            let Some(Some(entry)) = self.entries.get_mut(watch.slot as usize) else { continue };
+            let Some(entry) = self.entries.get_mut(watch.slot as usize) else { continue };
             if (entry.generation, entry.life) != (watch.generation, watch.life) {
                 continue;
             }
@@ -500,7 +494,7 @@ impl Shard {
 
     fn entry_of(&mut self, port: LocalPort) -> Option<&mut Entry> {
         let slot = *self.by_port.get(&port)?;
-        self.entries.get_mut(slot as usize)?.as_mut()
+        self.entries.get_mut(slot as usize)
     }
 
     /// Where the party behind a port was heard.
@@ -528,7 +522,7 @@ impl Shard {
         let (slot, generation) = (event.token as u32 as usize, (event.token >> 32) as u32);
         // One packet an event; after a connect all that waits, until nothing is left of what came in before it.
         for _ in 0..CATCH_UP {
-            let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
+            let Some(entry) = self.entries.get_mut(slot) else { return };
             if entry.generation != generation {
                 return;
             }
@@ -561,7 +555,7 @@ impl Shard {
 
     #[inline]
     fn on_packet(&mut self, slot: usize, at: usize, len: usize, from: SocketAddr, now: Mono) {
-        let Some(Some(Entry { state: Some(state), .. })) = self.entries.get_mut(slot) else { return };
+        let Some(Entry { state: Some(state), .. }) = self.entries.get_mut(slot) else { return };
         self.tally.received += 1;
         self.tally.received_bytes += len as u64;
         let (judgement, at, len) = if state.has_pipeline() {
@@ -613,7 +607,7 @@ impl Shard {
                 at = HEAD_ROOM;
                 self.filled = (at + len + TAIL_ROOM).next_multiple_of(64);
             }
-            let Some(Some(Entry { state: Some(state), .. })) = self.entries.get_mut(slot) else { return };
+            let Some(Entry { state: Some(state), .. }) = self.entries.get_mut(slot) else { return };
             let Some(next) = state.next_receiver(path, receiver) else { break };
             receiver = next + 1;
             let begin = self.filled;
@@ -637,7 +631,7 @@ impl Shard {
 
     #[cold]
     fn hand_to_session(&mut self, slot: usize, at: usize, len: usize, class: PacketClass, expected: bool) {
-        let Some(Some(entry)) = self.entries.get_mut(slot) else { return };
+        let Some(entry) = self.entries.get_mut(slot) else { return };
         let packet = self.buffer.get(at..at + len).unwrap_or_default();
         if let SessionOutcome::Unwanted(reason) = self.sessions.handle(entry.port, class, expected, packet) {
             if let Some(state) = &mut entry.state {
@@ -660,18 +654,18 @@ impl Shard {
     fn send(&mut self, packet: Packet, now: Mono) {
         let Packet { slot, at, len, dest, out_port: port, path } = packet;
         let mut out = match self.entries.get(slot) {
-            Some(Some(entry)) => entry.out[path as usize],
+            Some(entry) => entry.out[path as usize],
             _ => return,
         };
-        if !matches!(self.entries.get(out as usize), Some(Some(entry)) if entry.port == port) {
+        if !matches!(self.entries.get(out as usize), Some(entry) if entry.port == port) {
             // First packet, or the far port was opened anew: find it once.
             out = self.by_port.get(&port).copied().unwrap_or(u32::MAX);
-            if let Some(Some(entry)) = self.entries.get_mut(slot) {
+            if let Some(entry) = self.entries.get_mut(slot) {
                 entry.out[path as usize] = out;
             }
         }
         let out = match self.entries.get_mut(out as usize) {
-            Some(Some(entry)) if entry.is_open => entry,
+            Some(entry) if entry.is_open => entry,
             _ => {
                 self.tally.drops[DropReason::NoDestination.index()] += 1;
                 return;
@@ -693,7 +687,7 @@ impl Shard {
             }
             Sent::Full | Sent::Failed(_) => {
                 self.tally.socket_errors += 1;
-                if let Some(Some(Entry { state: Some(state), .. })) = self.entries.get(slot) {
+                if let Some(Entry { state: Some(state), .. }) = self.entries.get(slot) {
                     warp_media::counters::bump(&state.rule().counters.send_errors, 1);
                 }
             }
@@ -704,7 +698,7 @@ impl Shard {
     /// it when it is locked.
     #[cold]
     fn peer_learnt(&mut self, slot: usize, now: Mono) {
-        let Some(Some(Entry { port, state: Some(state), .. })) = self.entries.get(slot) else { return };
+        let Some(Entry { port, state: Some(state), .. }) = self.entries.get(slot) else { return };
         let (port, companion, carries) = (*port, state.rule().companion, state.rule().carries);
         let Some(peer) = state.learnt() else { return };
         self.tell_senders(port);

@@ -283,3 +283,62 @@ fn no_more_sockets_rest_than_may() {
     drop(thread.join().unwrap());
     assert_eq!(kept(), 0, "all go with their shard");
 }
+
+/// What a packet thread looks at while a party behind a NAT is learnt among `n` other ports.
+fn looks_of_learning(n: usize, first_port: u16) -> u64 {
+    let range = first_port..=first_port + 999;
+    let pool = PortPool::new(&["127.0.0.1".parse().unwrap()], range, 5).unwrap();
+    let metrics = Metrics::new(&Registry::new(), &["127.0.0.1".to_owned()], &pool);
+    let (mut ports, waiting) = BoundPorts::new(pool, 0, Arc::new(Keep::new(0)));
+    let (to_shard, inbox) = mailbox(2_048).unwrap();
+    let (control, _from_shard) = mailbox(64).unwrap();
+    let mut shard =
+        Shard::new(inbox, control, metrics, Tuning { connect: true, cpu: None }, Arc::new(Keep::new(0)))
+            .unwrap();
+    let ((phone, phone_at), (far, far_at)) = (peer(), peer());
+    for _ in 0..n {
+        let port = ports.take(0, Mono(0)).unwrap().rtp_port();
+        assert!(to_shard.send(ToShard::Open(port, taken(&waiting, port))).is_ok());
+        assert!(to_shard.send(ToShard::Install(rule(port, far_at, None))).is_ok());
+    }
+    let [inside, outside] = [(); 2].map(|()| ports.take(0, Mono(0)).unwrap().rtp_port());
+    for port in [inside, outside] {
+        assert!(to_shard.send(ToShard::Open(port, taken(&waiting, port))).is_ok());
+    }
+    let egress = |port, to| Some(Egress { port, to });
+    let learn = SourcePolicy::Learn(warp_media::LearnPolicy::new([phone_at.ip()], 1));
+    let of_phone =
+        ForwardRule { source: learn, rtp: egress(outside, Some(far_at)), ..rule(inside, phone_at, None) };
+    let of_far = ForwardRule { rtp: egress(inside, None), ..rule(outside, far_at, None) };
+    for rule in [of_phone, of_far] {
+        assert!(to_shard.send(ToShard::Install(rule)).is_ok());
+    }
+    let mut events = warp_net::epoll::Events::with_capacity(64);
+    // The rules first: a wake-up for each lot of messages, and never one that nothing ends.
+    for _ in 0..(2 * n + 4).div_ceil(64) {
+        assert!(to_shard.send(ToShard::Mark(LocalPort { ip: 0, port: 1 }, 0)).is_ok());
+        shard.wake_up(&mut events);
+    }
+    let before = shard.looks();
+    let mut buffer = [0; 256];
+    for n in 0..6 {
+        let mut packet = vec![0x80, 0, 0, n];
+        packet.resize(172, n);
+        phone.send_to(&packet, ("127.0.0.1", inside.port)).unwrap();
+        shard.wake_up(&mut events);
+        assert_eq!(far.recv(&mut buffer).unwrap(), 172);
+    }
+    // The way back is open: it was learnt.
+    far.send_to(&[0x80; 172], ("127.0.0.1", outside.port)).unwrap();
+    shard.wake_up(&mut events);
+    assert_eq!(phone.recv(&mut buffer).unwrap(), 172);
+    shard.looks() - before
+}
+
+/// Issue 6 §4: learning on the packet thread costs the ports of its call, however many others there are.
+#[test]
+fn what_is_learnt_costs_no_walk_over_the_ports() {
+    let (few, many) = (looks_of_learning(2, 19_000), looks_of_learning(300, 16_000));
+    assert_eq!(few, many, "what is looked at grows with the ports");
+    assert!(few < 200, "{few}");
+}

@@ -110,6 +110,8 @@ mod tests_sloppy;
 #[cfg(test)]
 mod tests_static;
 #[cfg(test)]
+mod tests_walks;
+#[cfg(test)]
 mod tests_ways;
 #[cfg(test)]
 pub(crate) mod tests_world;

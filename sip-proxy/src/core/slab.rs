@@ -28,6 +28,9 @@ pub(crate) struct Slab<T> {
     /// Which entries [`Slab::counted`] counts.
     counts: fn(&T) -> bool,
     counted: usize,
+    /// Entries looked at, for the tests that nothing walks over all of them.
+    #[cfg(test)]
+    looks: std::cell::Cell<u64>,
 }
 
 impl<T> Slab<T> {
@@ -38,7 +41,27 @@ impl<T> Slab<T> {
 
     /// Empty, and able to tell how many of its entries are `counts`.
     pub(crate) fn counting(counts: fn(&T) -> bool) -> Self {
-        Slab { slots: Vec::new(), free: Vec::new(), counts, counted: 0 }
+        Slab {
+            slots: Vec::new(),
+            free: Vec::new(),
+            counts,
+            counted: 0,
+            #[cfg(test)]
+            looks: Default::default(),
+        }
+    }
+
+    /// Nothing outside tests.
+    #[inline]
+    fn look(&self) {
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + 1);
+    }
+
+    /// Entries looked at so far.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.get()
     }
 
     /// Adds so many empty slots, used from the lowest.
@@ -74,12 +97,14 @@ impl<T> Slab<T> {
 
     /// The entry, when it still lives.
     pub(crate) fn get(&self, id: Id) -> Option<&T> {
+        self.look();
         let slot = self.slots.get(id.index as usize)?;
         (slot.0 == id.generation).then_some(slot.1.as_ref()).flatten()
     }
 
     /// The entry, to be changed.
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+        self.look();
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.0 != id.generation {
             return None;
@@ -89,6 +114,7 @@ impl<T> Slab<T> {
 
     /// Takes the entry out; its id is dead from now on.
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
+        self.look();
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.0 != id.generation {
             return None;
@@ -102,6 +128,7 @@ impl<T> Slab<T> {
 
     /// Takes the entry out for a while; its id stays good, lookups find nothing meanwhile.
     pub(crate) fn lend(&mut self, id: Id) -> Option<T> {
+        self.look();
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.0 != id.generation {
             return None;
@@ -131,6 +158,7 @@ impl<T> Slab<T> {
     /// All living entries by index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         self.slots.iter().enumerate().filter_map(|(i, (g, v))| {
+            self.look();
             let id = Id { index: i as u32, generation: *g };
             v.as_ref().map(|v| (id, v))
         })

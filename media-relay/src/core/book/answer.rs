@@ -44,7 +44,7 @@ impl Book {
         check_lengths(c)?;
         let unknown = || Reply::error(reasons::UNKNOWN_CALL_ID);
         let serial = *self.by_id.get(&c.call_id).ok_or_else(unknown)?;
-        if self.calls.get(&serial).is_none_or(|c| c.ended.is_some()) {
+        if self.calls.get(serial).is_none_or(|c| c.ended.is_some()) {
             return Err(unknown());
         }
         let mut lent = Taken::of(self, serial, now).ok_or_else(unknown)?;

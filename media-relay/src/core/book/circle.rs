@@ -52,7 +52,7 @@ impl Book {
                 return true;
             }
             // The call that is being changed is not among the others for the moment.
-            let others = self.by_port.get(&port).and_then(|serial| self.calls.get(serial));
+            let others = self.by_port.get(&port).and_then(|serial| self.calls.get(*serial));
             let dialogues = call.dialogues.iter().chain(others.into_iter().flat_map(|c| &c.dialogues));
             ways.extend(beyond(dialogues, port).filter_map(|to| self.own_port(to)));
         }

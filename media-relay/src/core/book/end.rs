@@ -26,7 +26,7 @@ impl Book {
             true => Reply::Ok { warning: None },
             false => Reply::Stats(Box::new(call.stats(book.ports.ips(), now, |_| true))),
         };
-        if let Some(ended) = self.calls.get(&serial).filter(|call| call.ended.is_some()) {
+        if let Some(ended) = self.calls.get(serial).filter(|call| call.ended.is_some()) {
             let reply = reply(ended, self);
             self.forget_ended(serial);
             return reply;
@@ -51,7 +51,7 @@ impl Book {
     }
 
     pub(super) fn query(&self, c: &Query, now: Now) -> Reply {
-        let call = self.by_id.get(&c.call_id).and_then(|serial| self.calls.get(serial));
+        let call = self.by_id.get(&c.call_id).and_then(|serial| self.calls.get(*serial));
         let Some(call) = call else {
             return Reply::error(reasons::UNKNOWN_CALL_ID);
         };
@@ -62,7 +62,7 @@ impl Book {
 
     /// The figures of an ended call are not needed any more.
     fn forget_ended(&mut self, serial: u64) {
-        if let Some(call) = self.calls.remove(&serial) {
+        if let Some(call) = self.calls.remove(serial) {
             self.timers.remove(&(call.look_at, serial));
             self.by_id.remove(&call.id);
         }
@@ -70,7 +70,7 @@ impl Book {
 
     /// A call whose time has come: deletes what is due, ends it when its media has been silent for too long.
     pub(super) fn look_at(&mut self, serial: u64, now: Now) {
-        if self.calls.get(&serial).is_some_and(|call| call.ended.is_some()) {
+        if self.calls.get(serial).is_some_and(|call| call.ended.is_some()) {
             return self.forget_ended(serial);
         }
         let Some(mut lent) = Taken::of(self, serial, now) else { return };

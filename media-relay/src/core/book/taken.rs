@@ -32,7 +32,7 @@ pub(super) struct Taken<'b> {
 impl<'b> Taken<'b> {
     /// A call of the book; `None`: there is none of this number.
     pub(super) fn of(book: &'b mut Book, serial: u64, now: Now) -> Option<Lent<Self>> {
-        let call = book.calls.remove(&serial)?;
+        let call = book.calls.remove(serial)?;
         book.timers.remove(&(call.look_at, serial));
         Some(Lent::new(Self { book, serial, call: Some(call), now, is_new: false }))
     }
@@ -40,10 +40,10 @@ impl<'b> Taken<'b> {
     /// The living call of this id, else a new one, unless the book is full. Figures kept of an ended one are gone.
     pub(super) fn for_offer(book: &'b mut Book, id: &[u8], now: Now) -> Result<Lent<Self>, Reply> {
         if let Some(serial) = book.by_id.get(id).copied() {
-            if book.calls.get(&serial).is_some_and(|c| c.ended.is_none()) {
+            if book.calls.get(serial).is_some_and(|c| c.ended.is_none()) {
                 return Self::of(book, serial, now).ok_or(Reply::error(reasons::UNKNOWN_CALL_ID));
             }
-            if let Some(ended) = book.calls.remove(&serial) {
+            if let Some(ended) = book.calls.remove(serial) {
                 book.timers.remove(&(ended.look_at, serial));
             }
             book.by_id.remove(id);
