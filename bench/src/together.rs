@@ -153,6 +153,13 @@ fn write(plan: &Plan<'_>, open: &mut Vec<&Listed>) -> Result<BTreeMap<String, St
     Ok(texts)
 }
 
+/// The features that `make test` builds these packages with: a change in code that was left out would be noticed by nobody.
+pub fn features(packages: &[&str]) -> Vec<String> {
+    let with_kafka = ["warp-events", "warp-control-plane", "warp-platform"];
+    let of = |p: &&&str| with_kafka.contains(*p);
+    packages.iter().filter(of).map(|p| format!("--features={p}/kafka")).collect()
+}
+
 enum Built {
     Programs(Vec<Program>),
     /// Does not compile, because of these.
@@ -169,6 +176,7 @@ fn build(plan: &Plan<'_>, texts: &BTreeMap<String, String>) -> Result<Built, Str
     for package in plan.packages {
         command.args(["-p", package]);
     }
+    command.args(features(plan.packages));
     let out = command.output().map_err(|e| format!("cargo test: {e}"))?;
     let mut programs = Vec::new();
     let mut refused = BTreeSet::new();
@@ -281,6 +289,13 @@ fn failed_tests(said: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_built_with_the_features_of_the_whole_test() {
+        assert_eq!(features(&["warp-sip", "warp-events"]), ["--features=warp-events/kafka"]);
+        let script = include_str!("../../scripts/test");
+        assert!(script.contains("--features kafka"), "{script}");
+    }
 
     #[test]
     fn the_tests_that_failed_are_those_of_the_last_list() {

@@ -369,6 +369,7 @@ fn run(room: &Room, packages: &[&str], names: &[String], pass: &str) -> BTreeMap
     for package in packages {
         command.args(["--test-package", package]);
     }
+    command.args(together::features(packages));
     // Its own exit code says that there are survivors; the outcomes say which.
     if let Err(e) = command.status() {
         stop(&format!("mutants: cargo mutants: {e}"));
