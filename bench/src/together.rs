@@ -120,6 +120,7 @@ fn write(plan: &Plan<'_>, open: &mut Vec<&Listed>) -> Result<BTreeMap<String, St
     for listed in open.iter() {
         by_file.entry(&listed.file).or_default().push(listed.change.clone());
     }
+    link_peers(&plan.tree)?;
     let mut left = Vec::new();
     let mut texts = BTreeMap::new();
     for file in out.stdout.split(|b| *b == 0) {
@@ -151,6 +152,18 @@ fn write(plan: &Plan<'_>, open: &mut Vec<&Listed>) -> Result<BTreeMap<String, St
     }
     open.retain(|c| !left.contains(&c.change.number));
     Ok(texts)
+}
+
+/// The copy finds the peers that `scripts/bootstrap test` fetched where a work tree has them; without them a test would skip
+/// itself, and notice nothing.
+fn link_peers(tree: &Path) -> Result<(), String> {
+    let (from, to) = (Path::new("target/peers"), tree.join("target/peers"));
+    if !from.is_dir() || to.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(tree.join("target"))
+        .and_then(|()| std::os::unix::fs::symlink(std::path::absolute(from)?, &to))
+        .map_err(|e| format!("{}: {e}", to.display()))
 }
 
 /// The features that `make test` builds these packages with: a change in code that was left out would be noticed by nobody.
