@@ -144,12 +144,14 @@ mod tests {
         let mut cache = CookieCache::default();
         cache.keep(Channel::Udp, from(1), b"c", b"c d6:result4:ponge", at(0));
         cache.keep(Channel::Udp, from(1), b"c", b"other", at(1));
+        assert!(!cache.is_empty());
         let again = cache.repeat(Channel::Udp, from(1), b"c", at(9)).unwrap();
         assert_eq!(&*again, b"c d6:result4:ponge");
         assert!(cache.repeat(Channel::Udp, from(2), b"c", at(9)).is_none());
         assert!(cache.repeat(Channel::Tcp, from(1), b"c", at(9)).is_none());
         assert!(cache.repeat(Channel::Udp, from(1), b"c", at(10)).is_none());
         assert_eq!((cache.len(), cache.bytes(), cache.replies.len()), (0, 0, 0));
+        assert!(cache.is_empty());
     }
 
     #[test]

@@ -303,3 +303,28 @@ fn statistics_have_the_shape_that_clients_read() {
     assert!(text.contains("6:totalsd3:RTPd7:packetsi3e5:bytesi516e6:errorsi0ee4:RTCPd7:packetsi0e"));
     assert!(text.ends_with("6:result2:oke"));
 }
+
+#[test]
+fn suites_of_sdes_are_named_one_by_one_and_sixty_four_at_most() {
+    let words: Vec<String> = (0..70).flat_map(|n| [format!("no-S{n}"), format!("only-T{n}")]).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    words.push("pad");
+    words.push("whatever");
+    let body = format!("{}{}{}{}", s("SDES"), list(&words), s("call-id"), s("c"));
+    let body =
+        format!("{body}{}{}{}{}{}{}", s("from-tag"), s("f"), s("sdp"), s(SDP), s("command"), s("offer"));
+    let datagram = format!("1 d{body}e");
+    let request = decode_request(datagram.as_bytes()).unwrap();
+    let Command::Offer(offer) = request.command else { panic!("not an offer") };
+    let named =
+        |letter: &str| -> Vec<Vec<u8>> { (0..64).map(|n| format!("{letter}{n}").into_bytes()).collect() };
+    assert_eq!(offer.sdes_no, named("S"));
+    assert_eq!(offer.sdes_only, named("T"));
+    assert!(offer.sdes_pad && !offer.sdes_off);
+    assert_eq!(request.ignored, [b"SDES-whatever".to_vec()]);
+    for off in ["off", "no", "disable"] {
+        let text = datagram.replace(&list(&words), &list(&[off]));
+        let Ok(Command::Offer(offer)) = decode_request(text.as_bytes()).map(|r| r.command) else { panic!() };
+        assert!(offer.sdes_off && offer.sdes_no.is_empty(), "{off}");
+    }
+}

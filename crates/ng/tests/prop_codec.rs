@@ -434,9 +434,22 @@ fn t_ng_02_depth_elements_lengths_and_numbers_have_limits() {
 
 #[test]
 fn t_ng_02_doubled_identifying_keys_are_refused_and_others_ignored() {
-    for key in ["7:call-id", "7:call id", "7:call_id"] {
-        let datagram = format!("c d7:command5:query7:call-id1:a{key}1:be");
-        assert!(matches!(decode_request(datagram.as_bytes()), Err(NgError::Bad { .. })), "{key}");
+    let identifying: [(&[&str], &str); 6] = [
+        (&["command"], "5:offer"),
+        (&["sdp"], "1:s"),
+        (&["call-id", "call id", "call_id"], "1:c"),
+        (&["from-tag", "from tag", "from_tag"], "1:f"),
+        (&["to-tag", "to tag", "to_tag"], "1:t"),
+        (&["via-branch", "via branch", "via_branch"], "1:v"),
+    ];
+    let pair = |key: &str, value: &str| format!("{}:{key}{value}", key.len());
+    let all: String = identifying.iter().map(|(keys, value)| pair(keys[0], value)).collect();
+    assert!(decode_request(format!("c d{all}e").as_bytes()).is_ok());
+    for (keys, value) in identifying {
+        for key in keys {
+            let datagram = format!("c d{all}{}e", pair(key, value));
+            assert!(matches!(decode_request(datagram.as_bytes()), Err(NgError::Bad { .. })), "{datagram}");
+        }
     }
     assert!(decode_request(b"c d7:command5:query7:call-id1:a1:x1:y1:x1:ze").is_ok());
     // Unsorted keys are normal.

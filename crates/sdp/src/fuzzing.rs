@@ -43,6 +43,11 @@ pub fn fuzz_sdp(data: &[u8]) {
         assert_eq!(again.as_ref().err(), None, "edited SDP must parse");
         let Ok(again) = again else { return };
         assert_eq!(again.media_count(), sdp.media_count());
+        // Who says nothing of his origin gets none.
+        assert_eq!(
+            again.origin().map(|o| o.address.to_vec()),
+            sdp.origin().map(|_| ip.to_string().into_bytes())
+        );
         for (i, m) in again.media().enumerate() {
             assert_eq!(m.port(), 4_000 + i as u16);
             assert_eq!(m.connection().map(|c| c.ip), Some(ip));

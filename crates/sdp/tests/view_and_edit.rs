@@ -262,6 +262,7 @@ fn blanks_at_line_ends_and_nuls_behind_the_text_hide_nothing() {
         let mut out = Vec::new();
         sdp.write(&SessionEdit::default(), &[], &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), text, "blanks keep, NULs go");
+        assert_eq!(sdp.bytes(), text.as_bytes());
     }
 }
 

@@ -208,6 +208,65 @@ fn t_sip_03_smuggling_is_refused_by_the_one_parser() {
     }
 }
 
+/// RFC 3261 §8.2.7: a stateless answer gives a repeated request the same To tag, and another request another one.
+#[test]
+fn the_tag_of_an_answer_to_broken_requests_is_that_of_the_request() {
+    let tag = |call_id: &str, cseq: u32| {
+        let text = INVITE
+            .replacen("Max-Forwards: 70", "Max-Forwards: 70\r\nMax-Forwards: 71", 1)
+            .replacen("Call-ID: abc", &format!("Call-ID: {call_id}"), 1)
+            .replacen("CSeq: 7 ", &format!("CSeq: {cseq} "), 1);
+        let e = Message::parse(text.as_bytes()).unwrap_err();
+        let mut out = Vec::new();
+        assert!(Answer::new(0).broken(text.as_bytes(), &e, &mut out));
+        let out = String::from_utf8(out).unwrap();
+        let to = out.lines().find(|l| l.starts_with("To:") || l.starts_with("t:")).unwrap();
+        to.rsplit_once("tag=").unwrap().1.to_owned()
+    };
+    assert_eq!(tag("one", 1), tag("one", 1));
+    let tags: std::collections::BTreeSet<String> = (0..64).map(|n| tag(&format!("call{n}"), 1)).collect();
+    assert_eq!(tags.len(), 64);
+    assert_ne!(tag("one", 1), tag("one", 2));
+    // All of its letters tell requests apart, not some.
+    for at in 1..16 {
+        let letters: std::collections::BTreeSet<u8> = tags.iter().map(|t| t.as_bytes()[at]).collect();
+        assert!(letters.len() > 8 && letters.iter().all(|b| (b'a'..=b'p').contains(b)), "{at}: {letters:?}");
+    }
+    // Not all letters are one number again: neighbours differ.
+    assert!(
+        tags.iter().all(|t| t.len() == 16 && (2..16).any(|i| t.as_bytes()[i] != t.as_bytes()[1])),
+        "{tags:?}"
+    );
+}
+
+/// RFC 5393 §5.3.3.1 and RFC 3261 §16.3: whom a proxy asks, and whom it does not.
+#[test]
+fn breadth_and_proxy_require_hold_for_requests_that_open_something() {
+    let verdict = |method: &str, line: &str| {
+        let text = INVITE
+            .replacen("INVITE ", &format!("{method} "), 1)
+            .replacen(" INVITE\r\n", &format!(" {method}\r\n"), 1)
+            .replacen("Max-Forwards: 70", &format!("Max-Forwards: 70\r\n{line}"), 1);
+        let m = Message::parse(text.as_bytes()).unwrap();
+        message::check_proxy(&m, &[b"known"]).map_err(|r| r.status).err()
+    };
+    for method in ["INVITE", "OPTIONS", "MESSAGE", "SUBSCRIBE", "BYE"] {
+        assert_eq!(verdict(method, "Max-Breadth: 0"), Some(440), "{method}");
+        assert_eq!(verdict(method, "Max-Breadth: x"), Some(400), "{method}");
+        assert_eq!(verdict(method, "Proxy-Require: known, foo"), Some(420), "{method}");
+    }
+    for method in ["ACK", "CANCEL", "REGISTER"] {
+        assert_eq!(verdict(method, "Max-Breadth: 0"), None, "{method}");
+    }
+    for method in ["ACK", "CANCEL"] {
+        assert_eq!(verdict(method, "Proxy-Require: foo"), None, "{method}");
+    }
+    assert_eq!(verdict("REGISTER", "Proxy-Require: foo"), Some(420));
+    for line in ["Max-Breadth: 1", "Proxy-Require: known", "Proxy-Require: KNOWN"] {
+        assert_eq!(verdict("INVITE", line), None, "{line}");
+    }
+}
+
 #[test]
 fn t_sip_03_trust_headers_go_by_parsed_name() {
     for spelling in [

@@ -299,6 +299,10 @@ mod tests {
         let (first, rest) = split_comma(s).unwrap();
         assert_eq!(first, b"\"a,\\\"b\" <sip:x,y@z>");
         assert_eq!(split_comma(rest.unwrap()).unwrap(), (&b"<sip:2>"[..], None));
+        // A comma in quotes is text, with brackets behind it or without.
+        let (first, rest) = split_comma(b"\"a, \\\"b\"=\"c,d\", \"e, f\" <sip:2>").unwrap();
+        assert_eq!(first, b"\"a, \\\"b\"=\"c,d\"");
+        assert_eq!(split_comma(rest.unwrap()).unwrap(), (&b"\"e, f\" <sip:2>"[..], None));
         assert!(split_comma(b"\"open,").is_err());
         assert!(split_comma(b"<open,").is_err());
     }

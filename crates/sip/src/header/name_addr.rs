@@ -194,6 +194,8 @@ mod tests {
             "(x) <sip:j@h",
             "(x) <sip:j@h> y",
             "(x) > <sip:j@h>",
+            "(x) <sip:j@h>>",
+            "(x) <<sip:j@h>",
             "(x\u{1}) <sip:j@h>",
             "(x) <>",
             "",
