@@ -230,6 +230,51 @@ fn media_port(sdp: &str) -> u16 {
     line.split(' ').next().and_then(|port| port.parse().ok()).expect("a port")
 }
 
+/// `lenient=on`: a known peer's display name may break the grammar as long as it can be delimited; by default it is 400.
+#[test]
+fn a_known_peer_may_be_sloppy_where_lenient_is_on() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    for lenient in [None, Some("off"), Some("on")] {
+        let (caller, callee, proxy) = (socket(), socket(), local(free_port()));
+        let next = callee.local_addr().expect("address");
+        let mut args = vec![format!("listen={proxy}"), format!("next={next}"), "trusted=127.0.0.1".into()];
+        args.extend(lenient.map(|word| format!("lenient={word}")));
+        let launched = Launched::start("proxy", &args, &dir.path().join("proxy.log"));
+        let invite = request(&caller, &format!("INVITE sip:bob@{proxy}"), 1, "", &[]);
+        let sloppy = invite.replace("From: <", "From: O'Neil (Sales) <");
+        caller.send_to(sloppy.as_bytes(), proxy).expect("sent");
+        if lenient == Some("on") {
+            assert!(next_of(&callee, "INVITE").contains("\r\nFrom: O'Neil (Sales) <sip:alice@"));
+        } else {
+            assert!(next_of(&caller, "SIP/2.0 ").starts_with("SIP/2.0 400 "), "{lenient:?}");
+        }
+        let (code, _) = launched.signal_and_wait("TERM", Duration::from_secs(5));
+        assert_eq!(code, Some(0));
+    }
+}
+
+/// The relay's addresses as rtpengine writes them: names for `direction`, and the address that others see.
+#[test]
+fn the_media_profile_knows_interfaces_by_name() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let at = local(free_port());
+    let args = [
+        format!("ng={at}"),
+        "interface=pub/127.0.0.1!198.51.100.7".into(),
+        "interface=priv/127.0.0.2".into(),
+        "ports=26600-26799".into(),
+    ];
+    let launched = Launched::start("media", &args, &dir.path().join("media.log"));
+    let (mut ng, phone) = (Ng::new(at), socket());
+    let offered = ng.describe("offer", "priv pub", &phone);
+    assert!(offered.contains("c=IN IP4 198.51.100.7\r\n"), "{offered}");
+    assert!((26_600..=26_799).contains(&media_port(&offered)), "{offered}");
+    let answered = ng.describe("answer", "", &phone);
+    assert!(answered.contains("c=IN IP4 127.0.0.2\r\n"), "{answered}");
+    let (code, _) = launched.signal_and_wait("INT", Duration::from_secs(5));
+    assert_eq!(code, Some(0));
+}
+
 /// Starts `loadtests/rtpengine-cli` with `args`; gives the process once it is ready.
 fn rtpengine_cli(args: &[String], log: &Path, environment: &[(&str, &Path)]) -> std::process::Child {
     rtpengine_cli_within(None, args, log, environment)

@@ -233,6 +233,43 @@ fn rtcp_mux_offered_accepted_demuxed() {
     assert_eq!(case(false, true, |m| (m.offer, m.require) = (true, true)), (mux_answer, plain));
 }
 
+/// rtpengine#28 and #1236: the caller muxes and takes nothing else, as browsers do; the callee never did. What it offers later (a hold, a
+/// session refresh) is offered on with mux, and nobody else is asked to.
+#[test]
+fn a_side_that_muxes_is_offered_it_again() {
+    let mux = "a=rtcp-mux\r\n";
+    let (mut book, mut rules) = (book(), Rules::default());
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, mux));
+    o.rtcp_mux.demux = true;
+    text(run(&mut book, Command::Offer(o), at(0)));
+    let ok = answer("c", "f", "t", sdp("192.0.2.2", 5000, ""));
+    let to_caller = port(&text(run(&mut book, Command::Answer(ok), at(0))));
+    // Asks in the callee's name; gives what the caller sees of the offer, and the callee of the answer.
+    let mut again = |rules: &mut Rules, demux: bool, answered: &str| {
+        let mut o = answer("c", "t", "f", sdp("192.0.2.2", 5000, "a=sendonly\r\n"));
+        o.rtcp_mux.demux = demux;
+        let asked = text(run(&mut book, Command::Offer(o), at(1)));
+        let a = answer("c", "t", "f", sdp("198.51.100.1", 4000, answered));
+        let said = text(run(&mut book, Command::Answer(a), at(1)));
+        rules.drain(&mut book);
+        (asked.contains(mux), said.contains(mux), rules.at(to_caller).carries)
+    };
+    use warp_media::Carries;
+    for _ in 0..2 {
+        assert_eq!(again(&mut rules, false, mux), (true, false, Carries::Mux));
+    }
+    assert_eq!(again(&mut rules, false, ""), (true, false, Carries::Rtp), "it has stopped");
+    assert_eq!(again(&mut rules, false, mux), (false, false, Carries::Rtp), "and is not asked again");
+    // Nor is a side that is not to mux.
+    let (mut other, mut rules) = (desk::book(), Rules::default());
+    text(run(&mut other, Command::Offer(offer("d", "f", sdp("198.51.100.1", 4000, mux))), at(0)));
+    text(run(&mut other, Command::Answer(answer("d", "f", "t", sdp("192.0.2.2", 5000, mux))), at(0)));
+    let mut o = answer("d", "t", "f", sdp("192.0.2.2", 5000, ""));
+    o.rtcp_mux.demux = true;
+    assert!(!text(run(&mut other, Command::Offer(o), at(1))).contains(mux));
+    rules.drain(&mut other);
+}
+
 #[test]
 fn rtcp_attribute_flags() {
     let mut book = book();

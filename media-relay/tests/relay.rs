@@ -78,6 +78,8 @@ fn t_rtp_04_a_private_address_is_learnt_from_the_signalling_source_only() {
     a.claimed = Some("192.168.7.7".parse::<IpAddr>().unwrap());
     let mut from_nat = offer("nat", &a.sdp());
     from_nat.received_from = Some("127.0.0.1".parse().unwrap());
+    // Loopback counts as private, and two private addresses are no NAT.
+    from_nat.flags.sip_source_address = true;
     b.relay = Some(world.sdp(Command::Offer(from_nat)));
     a.relay = Some(world.sdp(Command::Answer(answer("nat", &b.sdp()))));
     let to_a = a.relay.clone().unwrap();
@@ -105,6 +107,8 @@ fn nat_call(world: &World, id: &str, a: &mut Phone, b: &mut Phone) {
     a.claimed = Some("192.168.7.7".parse::<IpAddr>().unwrap());
     let mut from_nat = offer(id, &a.sdp());
     from_nat.received_from = Some("127.0.0.1".parse().unwrap());
+    // Loopback counts as private, and two private addresses are no NAT.
+    from_nat.flags.sip_source_address = true;
     b.relay = Some(world.sdp(Command::Offer(from_nat)));
     a.relay = Some(world.sdp(Command::Answer(answer(id, &b.sdp()))));
 }
@@ -182,6 +186,7 @@ fn t_rtp_04_a_rebound_phone_is_followed_after_the_same_sdp_or_after_two_seconds(
         if signalled {
             let mut again = offer("rebound", &a.sdp());
             again.received_from = Some("127.0.0.1".parse().unwrap());
+            again.flags.sip_source_address = true;
             again.to_tag = Some(b"callee".to_vec());
             world.sdp(Command::Offer(again));
             world.sdp(Command::Answer(answer("rebound", &b.sdp())));
@@ -373,6 +378,8 @@ fn three_indicators_of_a_fax_machine_behind_a_nat_open_the_way_back() {
         };
         let mut from_nat = offer("fax", &fax(&a, "192.168.7.7"));
         from_nat.received_from = Some("127.0.0.1".parse().unwrap());
+        // Loopback counts as private, and two private addresses are no NAT.
+        from_nat.flags.sip_source_address = true;
         let to_b = ask(Command::Offer(from_nat));
         let to_a = ask(Command::Answer(answer("fax", &fax(&b, "127.0.0.1"))));
         for n in 0..20 {

@@ -348,6 +348,12 @@ impl MuxPlan {
         }
     }
 
+    /// The same for a side that muxes already: it is offered it again, whether the other side does or not. Some take no offer without (RFC
+    /// 8829 §4.1.1, policy `require`), and a hold of the other side would end their call.
+    pub fn again(self, muxes: bool, flags: RtcpMux) -> Self {
+        Self { sent: self.sent || muxes && !flags.demux, ..self }
+    }
+
     /// At the answer: is RTCP muxed (towards the offerer, towards the answerer)?
     pub fn answer(self, answered: bool) -> (bool, bool) {
         let theirs = self.sent && (answered || self.required);

@@ -152,6 +152,8 @@ pub(crate) struct Call {
     pub(crate) answered: Option<Mono>,
     /// Longest duration; then how long the entry lingers.
     pub(crate) ends_at: Mono,
+    /// When an answered call ends that its caller has not confirmed (`confirm`).
+    pub(crate) confirm_by: Mono,
     /// When the next minute of an answered call must be paid for (`Reservation::hold`).
     pub(crate) hold_at: Mono,
     /// When an answered call that is paid ahead must be paid on, or looked at because its lease ends.
@@ -312,7 +314,7 @@ impl Call {
             .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
         let asks = self.branches.iter().map(|b| &b.ask).chain([&self.ask]).flatten();
         let ask = asks.map(|a| a.deadline).min().unwrap_or(NEVER);
-        first.min(ask).min(self.ends_at).min(self.hold_at).min(self.pay_at)
+        first.min(ask).min(self.ends_at).min(self.confirm_by).min(self.hold_at).min(self.pay_at)
     }
 }
 
@@ -525,6 +527,7 @@ impl Calls {
             ends_at: tx.now.mono + ring_limit * u32::from(tx.config.max_attempts.max(1)),
             ask: None,
             held: VecDeque::new(),
+            confirm_by: NEVER,
             hold_at: NEVER,
             pay_at: NEVER,
             armed: NEVER,
@@ -536,9 +539,8 @@ impl Calls {
         call.dialog.caller.tag = msg.from_tag().unwrap_or(b"").to_vec();
         call.dialog.caller.address = msg.from().raw.to_vec();
         call.dialog.caller.cseq = msg.cseq().0;
-        if let Some(contact) = msg.contacts().next() {
-            call.dialog.caller.target = contact.uri.to_vec();
-        }
+        // Who gives no Contact is called as he calls himself.
+        call.dialog.caller.target = msg.contacts().next().unwrap_or(msg.from()).uri.to_vec();
         let id = self.all.insert(call);
         self.live += 1;
         self.by_dialog.insert(call_key, id);

@@ -18,6 +18,7 @@ use super::answer::Heard;
 use super::auth::Ingress;
 use super::call::{Branch, Call, Origin, Phase};
 use super::cdr;
+use super::confirm;
 use super::health::Vendors;
 use super::ingress::Arrived;
 use super::probe::Probe;
@@ -262,7 +263,7 @@ impl Calls {
                 calls.no_progress(call, tx);
             }
             if call.ends_at > now {
-                return pay(call, now).or_else(|| hold(call, tx));
+                return confirm::unconfirmed(call, now).or_else(|| pay(call, now)).or_else(|| hold(call, tx));
             }
             match call.phase {
                 Phase::Over => {

@@ -20,6 +20,7 @@ use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Origin, Phase, Target, caller_of, printable};
 use super::calls::Calls;
+use super::confirm::NO_ACK;
 use super::failover::asks_for_privacy;
 use super::inbound::{charge_on_net, twin_of};
 use super::route::Plan;
@@ -312,20 +313,21 @@ pub(super) fn answered(call: &mut Call, leg: u16, now: Now) {
 
 /// The dialog that an INVITE of ours and a 2xx to it make.
 pub(super) fn dialog_of(invite: &Message<'_>, ok: &Message<'_>) -> Dialog {
-    let contact = |m: &Message<'_>| m.contacts().next().map(|c| c.uri.to_vec()).unwrap_or_default();
+    // Who gives no Contact is called as the INVITE names him.
+    let contact = |m: &Message<'_>, named: &[u8]| m.contacts().next().map_or(named, |c| c.uri).to_vec();
     Dialog {
         call_id: invite.call_id().to_vec(),
         caller: Party {
             address: invite.from().raw.to_vec(),
             tag: invite.from_tag().unwrap_or(b"").to_vec(),
-            target: contact(invite),
+            target: contact(invite, invite.from().uri),
             routes: Vec::new(),
             cseq: invite.cseq().0,
         },
         callee: Party {
             address: ok.to().raw.to_vec(),
             tag: ok.to_tag().unwrap_or(b"").to_vec(),
-            target: contact(ok),
+            target: contact(ok, invite.request_uri().unwrap_or(b"")),
             routes: Vec::new(),
             cseq: 0,
         },
@@ -336,6 +338,7 @@ pub(super) fn dialog_of(invite: &Message<'_>, ok: &Message<'_>) -> Dialog {
 pub(super) fn cause_of_code(code: &str) -> u8 {
     match code {
         "media_timeout" => 41,
+        NO_ACK => 102,
         "media_unavailable" => 47,
         "max_duration" | "no_credit" | "lease_ended" => 31,
         _ => 16,

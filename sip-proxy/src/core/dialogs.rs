@@ -16,6 +16,7 @@ use super::believe;
 use super::call::{Call, Held, Origin, Phase, Target};
 use super::calls::Calls;
 use super::cdr;
+use super::confirm;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
 use super::ingress::Arrived;
@@ -242,11 +243,13 @@ impl Calls {
             let plan = plan.or(read.as_ref())?;
             let flow = self.way_to(call, side.other(), came, tx)?;
             let from_caller = side == Side::Caller;
-            let uri = plan.sent_as(msg);
+            let target = confirm::instead_of_us(call, side.other(), plan);
+            let uri = target.as_deref().unwrap_or(plan.sent_as(msg));
             let (lines, signature) = self.translated(call, from_caller, msg, &flow, uri, tx);
             let copy = Copy {
                 vendor: call.vendor_id().filter(|_| from_caller),
                 lines: &lines,
+                uri: target.as_deref(),
                 extra: signature.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
                 incoming: route::listener_of(&tx.ours, &came),
                 out_by: route::listener_of(&tx.ours, &flow),
@@ -580,10 +583,14 @@ impl Calls {
         else {
             return;
         };
-        call.acked |= from_caller;
+        if from_caller {
+            confirm::acknowledged(call);
+        }
+        let target = confirm::instead_of_us(call, to, &plan);
         let (lines, signature) = self.translated(call, from_caller, msg, &flow, b"", tx);
         let copy = Copy {
             lines: &lines,
+            uri: target.as_deref(),
             extra: signature.as_ref().map(|(name, value)| (name.name(), value.as_slice())),
             incoming: route::listener_of(&tx.ours, &came),
             out_by: route::listener_of(&tx.ours, &flow),

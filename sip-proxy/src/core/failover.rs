@@ -18,6 +18,7 @@ use warp_sip::transaction::NEVER;
 use super::call::{Branch, Call, Held, Phase, Target};
 use super::calls::{self, Calls, FIRST_HOLD};
 use super::cdr;
+use super::confirm;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
 use super::inbound::twin_of;
@@ -457,6 +458,7 @@ impl Calls {
             std::time::Duration::from_secs(u64::from(s)).min(tx.config.max_duration)
         });
         call.ends_at = tx.now.mono + limit;
+        call.confirm_by = confirm::confirm_by(call, tx);
         call.hold_at = tx.now.mono + FIRST_HOLD;
         call.pay_at = calls::pay_at(call, tx.now.mono);
         tx.stats.calls_answered += 1;
@@ -474,8 +476,12 @@ impl Calls {
 
     /// Target and route sets from a response of the callee.
     fn learn_callee(&self, call: &mut Call, msg: &Message<'_>, tx: &Transactions) {
-        if let Some(contact) = msg.contacts().next() {
-            call.dialog.callee.target = contact.uri.to_vec();
+        match msg.contacts().next() {
+            Some(contact) => call.dialog.callee.target = contact.uri.to_vec(),
+            None if call.dialog.callee.target.is_empty() => {
+                call.dialog.callee.target = confirm::called_by(call.branch().and_then(|b| b.client), tx);
+            }
+            None => {}
         }
         let routes: Vec<&[u8]> = msg.record_routes().map(|r| r.raw).collect();
         let salt = call.salt();

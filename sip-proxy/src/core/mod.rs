@@ -29,6 +29,7 @@ mod call;
 mod calls;
 mod cancel;
 mod cdr;
+mod confirm;
 mod dialogs;
 mod exchange;
 mod failover;
@@ -69,6 +70,8 @@ mod tests_addresses;
 mod tests_agreed;
 #[cfg(test)]
 mod tests_challenge;
+#[cfg(test)]
+mod tests_confirm;
 #[cfg(test)]
 mod tests_credit;
 #[cfg(test)]

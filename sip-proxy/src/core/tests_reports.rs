@@ -211,3 +211,54 @@ fn t_rtp_10_a_2xx_without_sdp_makes_the_answer_of_its_18x_final() {
     w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
     assert!(w.questions().is_empty());
 }
+
+/// OpenSIPS#3919: the 200 follows its reliable 18x so closely that the PRACK comes after it. It belongs to the same callee, and what it
+/// acknowledges would be repeated for 32 s and fail the call (RFC 3262 §3).
+#[test]
+fn a_prack_behind_its_200_reaches_its_callee() {
+    for acked in [false, true] {
+        let mut w = World::new(true, |_| ());
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "Supported: 100rel\r\n", SDP));
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "Require: 100rel\r\nRSeq: 7\r\n", ""));
+        let ring = w.to(CUSTOMER);
+        w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
+        let ok = w.to(CUSTOMER);
+        if acked {
+            w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+            assert!(w.to(V1).starts_with("ACK "));
+        }
+        w.give(CUSTOMER, &inside("PRACK", &ring, true, "late", "RAck: 7 1 INVITE\r\n", ""));
+        let prack = w.to(V1);
+        assert_eq!((&prack[..6], line(&prack, "RAck")), ("PRACK ", "7 1 INVITE"));
+        w.give(V1, &reply(&prack, "200 OK", "", V1, "", ""));
+        assert!(w.to(CUSTOMER).starts_with("SIP/2.0 200 "), "acked: {acked}");
+        w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+        w.take();
+        hangs_up(&mut w, &ok, 3, 1);
+    }
+}
+
+/// siphon-sip#421, RFC 3262 §5: the answer came in the reliable 18x, so the PRACK may offer anew, and the 200 to it answers. Both are anchored.
+#[test]
+fn an_offer_in_a_prack_is_answered_in_its_200() {
+    let new = SDP.replace("m=audio 4000", "m=audio 4008");
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "Supported: 100rel\r\n", SDP));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "183 Session Progress", "bt", V1, "Require: 100rel\r\nRSeq: 1\r\n", SDP));
+    let ring = w.to(CUSTOMER);
+    w.questions();
+    w.give(CUSTOMER, &inside("PRACK", &ring, true, "p1", "RAck: 1 1 INVITE\r\n", &new));
+    let prack = w.to(V1);
+    assert_eq!(body(&prack), format!("relay:{new}"));
+    assert!(matches!(w.questions().as_slice(), [warp_ng::Command::Offer(o)] if o.sdp == new.as_bytes()));
+    w.give(V1, &reply(&prack, "200 OK", "", V1, "", SDP));
+    assert_eq!(body(&w.to(CUSTOMER)), format!("relay:{SDP}"));
+    assert!(matches!(w.questions().as_slice(), [warp_ng::Command::Answer(a)] if a.sdp == SDP.as_bytes()));
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", ""));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    w.take();
+    hangs_up(&mut w, &ok, 3, 1);
+}

@@ -127,7 +127,14 @@ impl Book {
                 side.keys.clear();
             }
         }
-        let plans: Vec<MuxPlan> = spoken.iter().map(|said| MuxPlan::offer(said.mux, c.rtcp_mux)).collect();
+        let muxes = |line: usize| {
+            let side = dialogue.media.get(line).and_then(|l| l.sides.get(other));
+            dialogue.answered && side.is_some_and(|s| s.mux && s.pair.is_some())
+        };
+        let plan = |(line, said): (usize, &Spoken)| {
+            MuxPlan::offer(said.mux, c.rtcp_mux).again(muxes(line), c.rtcp_mux)
+        };
+        let plans: Vec<MuxPlan> = spoken.iter().enumerate().map(plan).collect();
         let mut lines = Vec::with_capacity(spoken.len());
         for ((((said, protocol), line), plan), (told, shown)) in
             spoken.iter().zip(&relayed).zip(&mut dialogue.media).zip(&plans).zip(told.iter().zip(shown))
