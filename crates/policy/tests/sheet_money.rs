@@ -525,6 +525,15 @@ fn a_removal_in_a_remark_or_behind_a_name_is_not_passed_over() {
         no("az", "", &sheet, 2, name, "not carried");
         ok("az", &format!(r#"{{"ignore":["{name}"]}}"#), &sheet, "447 0.01 1/1");
     }
+    // What the row says itself is not said against it.
+    ok(
+        "az",
+        "",
+        "Destination,Code,Rate,Status,Notes\nUK (blocked),447,0.01,Blocked,Blocked\n",
+        "447 blocked",
+    );
+    ok("az", "", "Destination,Code,Rate,Status\nUK (deleted),447,0.01,Deleted\n", "-447");
+    ok("az", "", "Destination,Code,Rate\nUK (blocked),447,N/A\n", "447 blocked");
     for (name, text) in [
         ("Comment", "Calls without a number are blocked"),
         ("Comment", "Closed user groups are dearer"),

@@ -99,6 +99,8 @@ const REFUSED: Record<string, string> = {
   no_destination: 'the number has no destination that takes calls',
   targets_exhausted: 'no target of the number took the call',
   no_credit: 'the billing account has no money for it',
+  no_ack: 'nobody acknowledged the answer',
+  cancelled: 'its caller had given up when it was answered',
 };
 export function refusal(code: string): string {
   return REFUSED[code] ?? words(code);

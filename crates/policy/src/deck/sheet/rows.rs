@@ -450,7 +450,6 @@ impl<'a> Import<'a> {
             }
         }
         let [country, initial, next, both, currency, dates @ ..] = filled;
-        self.unread(line, unread);
         let said = self.said(line);
         let dates = self.dates_of(n, dates);
         self.out.recognised.rows_without_date += usize::from(dates.from.or(dates.sheet_from).is_none());
@@ -464,6 +463,10 @@ impl<'a> Import<'a> {
                 None => {}
             }
             self.names(n, currency, line.cell(s.unit));
+        }
+        // Where the row says it itself, nothing is passed over.
+        if said == Said::Offered {
+            self.unread(line, unread);
         }
         let life = match dates.under(said) {
             Ok(life) => life,
