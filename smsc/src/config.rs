@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use warp_model::Secret;
 use warp_policy::Cidr;
+use warp_policy::messaging::{Direction, Route, RouteError, Table};
 use warp_smpp::Status;
 use warp_smpp::receipt::IdForm;
 use warp_smpp::session::Timers;
@@ -20,10 +21,16 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// The vendors, by their place.
     pub vendors: Vec<Vendor>,
-    /// The vendor of every message of a customer; `None`: there is no route.
+    /// The vendor of messages of customers that no route of `mt` fits; `None`: there is no route for them.
     pub mt_default: Option<usize>,
-    /// Who gets every message of a handset; `None`: there is no route.
+    /// Who gets messages of handsets that no route of `mo` fits; `None`: there is no route for them.
     pub mo_default: Option<Destination>,
+    /// Routes of messages of customers, to vendors by their place (RFC 0034).
+    pub mt: Vec<Route<usize>>,
+    /// Routes of messages of handsets.
+    pub mo: Vec<Route<Destination>>,
+    /// Names of groups of accounts, by their place.
+    pub groups: Vec<String>,
     /// Where Jasmin's HTTP API listens; `None`: nowhere. A listener of its own, because its password stands in the query.
     pub http: Option<SocketAddr>,
     /// How many parts a text of the HTTP API may have, 1 to 255; more are refused.
@@ -46,12 +53,34 @@ impl Config {
             vendors: Vec::new(),
             mt_default: None,
             mo_default: None,
+            mt: Vec::new(),
+            mo: Vec::new(),
+            groups: Vec::new(),
             http: None,
             http_parts: 5,
             http_clients: Vec::new(),
             callbacks: Callbacks::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+/// The tables of both directions.
+pub(crate) type Tables = (Table<usize>, Table<Destination>);
+
+impl Config {
+    /// The routes of both directions with their default routes. Errors: routes that cannot be.
+    pub(crate) fn tables(&self) -> Result<Tables, RouteError> {
+        fn all<T: Copy>(routes: &[Route<T>], default: Option<T>) -> Vec<Route<T>>
+        where
+            Route<T>: Clone,
+        {
+            routes.iter().cloned().chain(default.map(|target| Route::to(0, target, Vec::new()))).collect()
+        }
+        Ok((
+            Table::new(Direction::Terminated, all(&self.mt, self.mt_default))?,
+            Table::new(Direction::Originated, all(&self.mo, self.mo_default))?,
+        ))
     }
 }
 
@@ -161,6 +190,8 @@ pub struct Account {
     pub delivery_window: usize,
     /// The source addresses that it may use; `None`: any (T-SMS-07).
     pub sources: Option<Vec<String>>,
+    /// Its group, by its place; `None`: it is in none.
+    pub group: Option<usize>,
     /// The timers of its sessions.
     pub timers: Timers,
 }
@@ -176,6 +207,7 @@ impl Account {
             window: 1_000,
             delivery_window: 100,
             sources: None,
+            group: None,
             timers: Timers::default(),
         }
     }
@@ -257,6 +289,8 @@ pub enum OnStatus {
     SlowDown,
     /// It ends as UNDELIV, with the status as its error.
     Refuse,
+    /// It goes to the next vendor of its route; where there is none, it is as usual.
+    Next,
 }
 
 impl OnStatus {
@@ -272,5 +306,19 @@ impl OnStatus {
             Status::RINVBNDSTS => retry(1, 20),
             _ => OnStatus::Refuse,
         }
+    }
+
+    /// Whether a message that gets this status goes to the next vendor of its route, where there is one (RFC 0034).
+    pub fn usually_next(status: Status) -> bool {
+        matches!(
+            status,
+            Status::RSYSERR
+                | Status::RMSGQFUL
+                | Status::RINVBNDSTS
+                | Status::RSUBMITFAIL
+                | Status::RUNKNOWNERR
+                | Status::RINVSRCADR
+                | Status::RINVDSTADR
+        ) || (0x400..=0x4FF).contains(&status.0)
     }
 }

@@ -106,6 +106,20 @@ fn check(config: &Config) -> Result<(), String> {
     if let Some(pair) = clients.windows(2).find(|pair| pair.first() == pair.last()) {
         return Err(format!("the HTTP client {:?} stands there twice", pair.first().unwrap_or(&"")));
     }
+    let (mt, mo) = config.tables().map_err(|e| e.to_string())?;
+    let nobody = |order: u16| Err(format!("route {order} leads to nobody"));
+    if let Some(route) =
+        mt.routes().iter().find(|r| r.order != 0 && r.targets.iter().any(|t| *t >= config.vendors.len()))
+    {
+        return nobody(route.order);
+    }
+    let strange = |target: &Destination| match target {
+        Destination::Account(account) => *account >= config.accounts.len(),
+        Destination::Http(client) => *client >= config.http_clients.len(),
+    };
+    if let Some(route) = mo.routes().iter().find(|r| r.order != 0 && r.targets.iter().any(strange)) {
+        return nobody(route.order);
+    }
     let places = [
         (config.mt_default, config.vendors.len()),
         match config.mo_default {

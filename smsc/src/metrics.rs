@@ -14,7 +14,7 @@ label_enum! {
 label_enum! {
     /// What came of a message that was handed to a vendor.
     pub enum Handed = "result" {
-        Accepted = "accepted", Retried = "retried", Refused = "refused", Unanswered = "unanswered",
+        Accepted = "accepted", Retried = "retried", Refused = "refused", Unanswered = "unanswered", Moved = "moved",
     }
 }
 label_enum! {

@@ -21,6 +21,7 @@ pub mod directory;
 pub mod explain;
 pub mod inbound;
 pub mod lcr;
+pub mod messaging;
 pub mod number_plan;
 pub mod numbers;
 pub mod price;

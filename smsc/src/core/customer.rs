@@ -15,6 +15,7 @@ use super::jasmin::{Answer, Refusal};
 use super::links::Role;
 use super::message::{Callback, Message, NEVER, Places, Step, id_from_text, id_text};
 use super::record::{Direction, Outcome};
+use super::routing::Way;
 use super::slab::Key;
 use crate::metrics::{BindResult, Peer, Taken};
 
@@ -197,18 +198,18 @@ impl Core {
         now: Now,
     ) -> Result<Key, Status> {
         let limits = self.config.limits;
-        let config = self.config.accounts.get(account).ok_or(Status::RSYSERR)?;
+        let state = self.accounts.get(account).ok_or(Status::RSYSERR)?;
         if self.draining {
             return Err(Status::RSYSERR);
         }
         let times = check(pdu, now.wall, limits.validity, limits.validity_max)?;
-        if let Some(sources) = &config.sources
-            && !sources.iter().any(|s| s.as_bytes() == pdu.source.text)
-        {
+        // T-SMS-07.
+        if state.senders.as_ref().is_some_and(|own| !own.owns(pdu.source.text)) {
             return Err(Status::RINVSRCADR);
         }
+        let id = self.new_id(now.wall);
         // No route.
-        let vendor = self.config.mt_default.ok_or(Status::RINVDSTADR)?;
+        let way = self.route_mt(account, pdu, &[], id, now).ok_or(Status::RINVDSTADR)?;
         if self.store.len() >= limits.messages {
             return Err(Status::RMSGQFUL);
         }
@@ -221,15 +222,16 @@ impl Core {
             .map_err(|_| Status::RTHROTTLED)?;
         let body = body_of(pdu)?;
         let flags = (pdu.priority, pdu.registered_delivery);
-        Ok(self.place(account, vendor, flags, &times, body, None, waits, now))
+        Ok(self.place(id, account, way, flags, &times, body, None, waits, now))
     }
 
     /// Puts a message that was checked into the store and the batch. `flags`: priority and registered_delivery.
     #[allow(clippy::too_many_arguments, reason = "what a message is made of, by both doors")]
     pub(super) fn place(
         &mut self,
+        id: u128,
         account: usize,
-        vendor: usize,
+        way: Way,
         flags: (u8, u8),
         times: &Times,
         body: Box<[u8]>,
@@ -237,7 +239,7 @@ impl Core {
         waits: Waits,
         now: Now,
     ) -> Key {
-        let id = self.new_id(now.wall);
+        let Way { route, target: vendor, .. } = way;
         let key = self.store.insert(Message {
             id,
             direction: Direction::Terminated,
@@ -249,6 +251,8 @@ impl Core {
             priority: flags.0.min(3),
             registered: flags.1,
             attempts: 0,
+            route,
+            moves: 0,
             step: Step::Storing,
             noticed: false,
             outcome: None,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use warp_model::Now;
+use warp_policy::messaging::Senders;
 use warp_smpp::pdu::{self, Body};
 use warp_smpp::receipt;
 use warp_smpp::session::allowed;
@@ -24,6 +25,8 @@ use crate::metrics::DeliveryResult;
 #[derive(Debug)]
 pub(super) struct AccountState {
     pub(super) bucket: Bucket,
+    /// The source addresses that it may use; `None`: any.
+    pub(super) senders: Option<Senders>,
     /// Its connections, in the order of their binds.
     pub(super) binds: Vec<Key>,
     turn: usize,
@@ -36,6 +39,7 @@ impl AccountState {
     pub(super) fn new(config: &Account) -> AccountState {
         AccountState {
             bucket: Bucket::new(config.rate),
+            senders: config.sources.as_ref().map(Senders::new),
             binds: Vec::new(),
             turn: 0,
             queue: VecDeque::new(),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use warp_model::{Now, Wall};
+use warp_model::{Nanos, Now, Wall};
 use warp_smpp::Status;
 use warp_smpp::pdu::{self, Address};
 use warp_smpp::text::udh::{Concatenation, write_concatenation};
@@ -25,10 +25,10 @@ impl Core {
         };
         let answer = match &ask.what {
             What::Balance => Answer::Balance,
-            What::Rate(message) if self.config.mt_default.is_some() => {
-                Answer::Rate { parts: message.parts.len() }
-            }
-            What::Rate(_) => Answer::Refused(Refusal::NoRoute),
+            What::Rate(message) => match self.rate_of(account, message, now) {
+                Some(unit) => Answer::Rate { parts: message.parts.len(), unit },
+                None => Answer::Refused(Refusal::NoRoute),
+            },
             What::Send(message) => {
                 let sent = self.send_parts(token, account, message, now);
                 self.metrics.submits.inc(match &sent {
@@ -63,13 +63,15 @@ impl Core {
         if self.draining {
             return Err(Refusal::Full);
         }
-        let config = self.config.accounts.get(account).ok_or(Refusal::Storage)?;
-        if let Some(sources) = &config.sources
-            && !sources.contains(&message.from)
-        {
+        let state = self.accounts.get(account).ok_or(Refusal::Storage)?;
+        // T-SMS-07.
+        if state.senders.as_ref().is_some_and(|own| !own.owns(message.from.as_bytes())) {
             return Err(Refusal::Source(String::new()));
         }
-        let vendor = self.config.mt_default.ok_or(Refusal::NoRoute)?;
+        let id = self.new_id(now.wall);
+        // All parts go the same way, by the whole text.
+        let whole = whole(message);
+        let way = self.route_mt(account, &whole, &message.tags, id, now).ok_or(Refusal::NoRoute)?;
         if self.store.len().saturating_add(message.parts.len()) > limits.messages {
             return Err(Refusal::Full);
         }
@@ -119,15 +121,35 @@ impl Core {
         state.bucket.take(now.mono).map_err(|_| Refusal::Throughput)?;
         let count = parts.len();
         for (at, (registered, times, body, callback)) in (1usize..).zip(parts) {
-            let waits = if at == count { Waits::Door(token) } else { Waits::Nobody };
-            self.place(account, vendor, (message.priority, registered), &times, body, callback, waits, now);
+            let (id, waits) =
+                if at == count { (id, Waits::Door(token)) } else { (self.new_id(now.wall), Waits::Nobody) };
+            let flags = (message.priority, registered);
+            self.place(id, account, way, flags, &times, body, callback, waits, now);
         }
         Ok(())
+    }
+
+    /// The price of one part of a message; `None`: there is no route.
+    fn rate_of(&mut self, account: usize, message: &Submission, now: Now) -> Option<Nanos> {
+        let way = self.route_mt(account, &whole(message), &message.tags, 0, now)?;
+        let rate = self.mt.route(way.route).and_then(|route| route.rate);
+        Some(rate.map_or(Nanos::ZERO, |rate| rate.amount))
     }
 
     /// A message of the door is durable, or refused.
     pub(super) fn answer_door(&mut self, token: u64, answer: Answer) {
         self.answers.push_back((token, answer));
+    }
+}
+
+/// A message before it is cut into parts, as far as routes look at it.
+fn whole(message: &Submission) -> pdu::Message<'_> {
+    pdu::Message {
+        source: source_of(&message.from),
+        destination: Address { ton: 1, npi: 1, text: message.to.as_bytes() },
+        data_coding: message.coding,
+        short_message: &message.text,
+        ..pdu::Message::default()
     }
 }
 

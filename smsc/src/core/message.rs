@@ -45,6 +45,10 @@ pub(crate) struct Message {
     pub(crate) registered: u8,
     /// How often the vendor refused it.
     pub(crate) attempts: u8,
+    /// The order of its route (RFC 0034).
+    pub(crate) route: u16,
+    /// How often it went on to another vendor of that route.
+    pub(crate) moves: u8,
     pub(crate) step: Step,
     /// The vendor said ACCEPTD, which is not its last word: when no other comes, the message ends so.
     pub(crate) noticed: bool,
@@ -144,6 +148,12 @@ impl Message {
     /// Place of its vendor; [`NOBODY`]: it is no longer configured.
     pub(crate) fn vendor(&self) -> usize {
         wide(self.places.vendor)
+    }
+
+    /// Another vendor has it from here on: what the one before said of it is over.
+    pub(crate) fn moved(&mut self) {
+        self.moves = self.moves.saturating_add(1);
+        (self.attempts, self.noticed, self.carrier_id) = (0, false, None);
     }
 
     /// Whether its customer wants to hear of this end (SMPP 3.4 §5.2.17; 3: 5.0 §4.7.21).

@@ -8,7 +8,8 @@
 //! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
 //! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
 //! them · [`callbacks`] who is told by HTTP · [`store`] messages and timers · [`commit`] what waits for the
-//! disk · [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
+//! disk · [`routing`] where messages go ·
+//! [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
 //!
 //! Invariants: no message is answered or sent on before its record is durable; the record of sending is written before the bytes go; a final
 //! state is never overwritten; an id of an account is nothing to another account.
@@ -27,6 +28,7 @@ mod receipts;
 mod record;
 mod replace;
 mod restore;
+mod routing;
 mod slab;
 mod store;
 #[cfg(test)]
@@ -37,6 +39,8 @@ mod tests_door;
 mod tests_field;
 #[cfg(test)]
 mod tests_restart;
+#[cfg(test)]
+mod tests_routes;
 #[cfg(test)]
 mod tests_world;
 mod throttle;
@@ -54,7 +58,9 @@ pub use callbacks::Call;
 pub use commit::Batch;
 pub use slab::Key;
 
-use crate::config::Config;
+use warp_policy::messaging::Table;
+
+use crate::config::{Config, Destination};
 use crate::metrics::Metrics;
 use callbacks::Callbacks;
 use commit::Act;
@@ -98,6 +104,10 @@ pub struct Core {
     accounts: Vec<AccountState>,
     by_system_id: HashMap<Vec<u8>, usize>,
     vendors: Vec<VendorState>,
+    mt: Table<usize>,
+    mo: Table<Destination>,
+    /// Routes of texts in parts, by the first part that came.
+    ways: routing::Ways,
     store: Store,
     parked: Parked,
     outputs: VecDeque<Output>,
@@ -136,6 +146,8 @@ impl Core {
             .map(|(at, account)| (account.system_id.clone().into_bytes(), at))
             .collect();
         let vendors = config.vendors.iter().map(VendorState::new).collect();
+        // They were checked before; without routes nothing is taken.
+        let (mt, mo) = config.tables().unwrap_or_else(|_| routing::no_tables());
         Core {
             config,
             metrics,
@@ -147,6 +159,9 @@ impl Core {
             accounts,
             by_system_id,
             vendors,
+            mt,
+            mo,
+            ways: routing::Ways::default(),
             store: Store::new(),
             parked: Parked::default(),
             outputs: VecDeque::new(),

@@ -158,7 +158,7 @@ impl Core {
         let found = self.vendors.get(vendor).and_then(|v| v.carried.get(carrier_id.as_slice())).copied();
         if let Some(message) = found {
             self.metrics.receipts.inc(ReceiptResult::Matched);
-            if self.said(message, outcome) {
+            if self.said(message, outcome, now) {
                 self.parked.over(vendor, &carrier_id);
             }
             // Its own record: when the write fails, the vendor is asked for the receipt again.
@@ -186,9 +186,11 @@ impl Core {
     }
 
     /// What a vendor says of a message that it has; whether that is its end. ACCEPTD is not: the end mostly follows.
-    pub(super) fn said(&mut self, key: Key, outcome: Outcome) -> bool {
+    pub(super) fn said(&mut self, key: Key, outcome: Outcome, now: Now) -> bool {
         if outcome.state != MessageState::Accepted {
-            self.finish(key, outcome);
+            if !self.goes_on(key, outcome, now) {
+                self.finish(key, outcome);
+            }
             return true;
         }
         if let Some(message) = self.store.get_mut(key).filter(|m| !m.noticed) {
@@ -201,7 +203,8 @@ impl Core {
 
     /// A message of a handset: to the account that it is routed to.
     fn originated(&mut self, key: Key, vendor: usize, header: &Header, pdu: &pdu::Message<'_>, now: Now) {
-        let refusal = match (pdu.payload(), &self.config.mo_default) {
+        let way = self.route_mo(vendor, pdu, now);
+        let refusal = match (pdu.payload(), &way) {
             (Err(status), _) => Some((status, Taken::Malformed)),
             (Ok(payload), _) if pdu.has_udh() && Udh::split(payload).is_none() => {
                 Some((Status::RINVMSGLEN, Taken::Malformed))
@@ -221,7 +224,8 @@ impl Core {
             Err(status) => return self.answer(key, header, status),
         };
         self.metrics.mobile_originated.inc(Taken::Accepted);
-        let (account, callback) = match self.config.mo_default {
+        let route = way.map_or(0, |way| way.route);
+        let (account, callback) = match way.map(|way| way.target) {
             Some(Destination::Account(account)) => (account, None),
             Some(Destination::Http(client)) => {
                 let client = self.config.http_clients.get(client);
@@ -241,6 +245,8 @@ impl Core {
             priority: 0,
             registered: 0,
             attempts: 0,
+            route,
+            moves: 0,
             step: Step::Storing,
             noticed: false,
             outcome: None,

@@ -48,6 +48,15 @@ pub enum Record<'a> {
         body: &'a [u8],
         /// Who is told of it by HTTP; empty: nobody. Records of before the HTTP door end before it.
         callback: &'a [u8],
+        /// The order of its route; 0: the default one. Records of before the routes end before it.
+        route: u16,
+    },
+    /// Its vendor did not take it, or could not deliver it: another one of its route has it from here on.
+    Moved {
+        /// Our id of the message.
+        id: u128,
+        /// The name of the other vendor.
+        vendor: &'a [u8],
     },
     /// Who is told by HTTP has heard that the vendor took it.
     Told {
@@ -112,12 +121,24 @@ const DONE: u8 = 6;
 const PARKED: u8 = 7;
 const TOLD: u8 = 8;
 const NOTICED: u8 = 9;
+const MOVED: u8 = 10;
 
 impl Record<'_> {
     /// Appends its bytes to a batch.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Record::Accepted { id, direction, account, vendor, at, not_before, expires, body, callback } => {
+            Record::Accepted {
+                id,
+                direction,
+                account,
+                vendor,
+                at,
+                not_before,
+                expires,
+                body,
+                callback,
+                route,
+            } => {
                 head(out, ACCEPTED, id);
                 out.push(match direction {
                     Direction::Terminated => 0,
@@ -129,12 +150,19 @@ impl Record<'_> {
                 for text in [account, vendor, body] {
                     put(out, text);
                 }
-                if !callback.is_empty() {
+                if !callback.is_empty() || route != 0 {
                     put(out, callback);
+                }
+                if route != 0 {
+                    out.extend_from_slice(&route.to_le_bytes());
                 }
             }
             Record::Told { id } => head(out, TOLD, id),
             Record::Noticed { id } => head(out, NOTICED, id),
+            Record::Moved { id, vendor } => {
+                head(out, MOVED, id);
+                put(out, vendor);
+            }
             Record::Sent { id } => head(out, SENT, id),
             Record::Carried { id, carrier_id } => {
                 head(out, CARRIED, id);
@@ -183,9 +211,11 @@ impl Record<'_> {
                 vendor: r.text()?,
                 body: r.text()?,
                 callback: if r.0.is_empty() { &[] } else { r.text()? },
+                route: if r.0.is_empty() { 0 } else { u16::from_le_bytes(r.array()?) },
             },
             TOLD => Record::Told { id },
             NOTICED => Record::Noticed { id },
+            MOVED => Record::Moved { id, vendor: r.text()? },
             SENT => Record::Sent { id },
             CARRIED => Record::Carried { id, carrier_id: r.text()? },
             RETRY => Record::Retry { id, until: r.wall()?, attempts: r.octet()? },
@@ -265,17 +295,30 @@ mod tests {
             let direction = if n % 2 == 0 { Direction::Terminated } else { Direction::Originated };
             let (at, not_before, expires) = (Wall(t[0]), Wall(t[1]), Wall(t[2]));
             let plain = Record::Accepted {
-                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[],
+                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 0,
             };
             let mut out = Vec::new();
             plain.encode(&mut out);
             prop_assert_eq!(Record::decode(&out), Some(plain), "as before the HTTP door");
             let callback = [&[1, 2, 3], a.as_slice()].concat();
+            let with_route = Record::Accepted {
+                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: u16::from(n).max(1),
+            };
+            let before_routes = |cut: Option<Record<'_>>| match cut {
+                Some(Record::Accepted { route: 0, id: same, .. }) => same == id,
+                _ => false,
+            };
             for record in [
                 Record::Told { id },
                 Record::Accepted {
-                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback,
+                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: 0,
                 },
+                with_route,
+                Record::Accepted {
+                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 258,
+                },
+                Record::Noticed { id },
+                Record::Moved { id, vendor: &b },
                 Record::Sent { id },
                 Record::Carried { id, carrier_id: &a },
                 Record::Retry { id, until: at, attempts: n },
@@ -288,7 +331,7 @@ mod tests {
                 prop_assert_eq!(Record::decode(&out), Some(record));
                 // One that ends where older ones do reads as an older one; the log gives whole records only.
                 let cut = Record::decode(&out[..cut.index(out.len())]);
-                prop_assert!(cut.is_none() || cut == Some(plain), "{:?}", cut);
+                prop_assert!(cut.is_none() || before_routes(cut), "{:?}", cut);
             }
         }
     }

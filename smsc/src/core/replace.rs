@@ -73,6 +73,7 @@ impl Core {
             expires: times.expires,
             body: &body,
             callback: &message.callback.as_ref().map(|c| c.encode()).unwrap_or_default(),
+            route: message.route,
         };
         self.next_form = self.next_form.wrapping_add(1);
         let form = self.next_form;

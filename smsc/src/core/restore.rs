@@ -12,7 +12,18 @@ impl Core {
     pub fn restore(&mut self, number: u64, bytes: &[u8], now: Now) {
         let Some(record) = Record::decode(bytes) else { return };
         match record {
-            Record::Accepted { id, direction, account, vendor, at, not_before, expires, body, callback } => {
+            Record::Accepted {
+                id,
+                direction,
+                account,
+                vendor,
+                at,
+                not_before,
+                expires,
+                body,
+                callback,
+                route,
+            } => {
                 // One that was written again: what follows says the same again.
                 if let Some(key) = self.store.find(id) {
                     self.store.remove(key);
@@ -35,6 +46,8 @@ impl Core {
                     priority: read.map_or(0, |m| m.priority.min(3)),
                     registered: read.map_or(0, |m| m.registered_delivery),
                     attempts: 0,
+                    route,
+                    moves: 0,
                     step: Step::Waiting,
                     noticed: false,
                     outcome: None,
@@ -44,6 +57,15 @@ impl Core {
                     callback: Callback::decode(callback),
                 });
                 self.store.restored(key, number);
+            }
+            Record::Moved { id, vendor } => {
+                let place = self.config.vendors.iter().position(|v| v.name.as_bytes() == vendor);
+                self.restored(id, |m| {
+                    // One whose vendor is gone stays where it was.
+                    m.places = Places::new(m.account(), place.unwrap_or(m.vendor()));
+                    m.moved();
+                    m.step = Step::Waiting;
+                });
             }
             // A step that was written again after a fault may stand behind a later one.
             Record::Sent { id } => self.restored(id, |m| {
@@ -102,16 +124,16 @@ impl Core {
             match step {
                 Step::Sent => doubtful.push((vendor, key)),
                 Step::Carried => {
-                    let due = message.expires.plus(self.config.limits.receipt_wait);
                     let carrier_id = message.carrier_id.clone().unwrap_or_default();
                     if let Some(outcome) = self.parked.take(vendor, &carrier_id)
-                        && self.said(key, outcome)
+                        && self.said(key, outcome, now)
                     {
                         continue;
                     }
                     if let Some(vendor) = self.vendors.get_mut(vendor) {
                         vendor.carried.insert(carrier_id, key);
                     }
+                    let due = self.receipt_due(key, now);
                     self.store.set_due(key, due);
                     self.tell_carried(key);
                 }

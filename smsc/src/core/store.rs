@@ -114,6 +114,7 @@ impl Store {
             expires: m.expires,
             body: &m.body,
             callback: &callback,
+            route: m.route,
         };
         let kept = if act.is_some() { Kept::Offer } else { Kept::Fact };
         self.commit.add(&record, kept, act);
@@ -121,8 +122,12 @@ impl Store {
     }
 
     /// Writes the steps that a message has made since it was taken: with its first record they are all that is known of it.
-    fn write_steps(&mut self, key: Key) {
+    fn write_steps(&mut self, key: Key, vendor: &[u8]) {
         let Some(m) = self.messages.get(key) else { return };
+        for _ in 0..m.moves {
+            // The record above has its vendor of now: these say how many had their turn.
+            self.commit.add(&Record::Moved { id: m.id, vendor }, Kept::Fact, None);
+        }
         if let Some(carrier_id) = &m.carrier_id {
             self.commit.add(&Record::Carried { id: m.id, carrier_id }, Kept::Fact, None);
         } else if m.step == Step::Sent {
@@ -185,7 +190,7 @@ impl Store {
             }
             let (account, vendor) = names(message);
             self.write_accepted(key, &account, &vendor, None);
-            self.write_steps(key);
+            self.write_steps(key, &vendor);
         }
     }
 

@@ -108,7 +108,7 @@ fn who_may_not_is_told_so() {
     let Some((4, Answer::Refused(why))) = answer(&mut w) else { panic!() };
     assert_eq!(why.text(), "Argument [sdt] has an invalid value: [991301000000000+].");
     ask_as(&mut w, 5, "/rate", "username=foo&password=bar&to=1&content=x");
-    assert_eq!(answer(&mut w), Some((5, Answer::Rate { parts: 1 })));
+    assert_eq!(answer(&mut w), Some((5, Answer::Rate { parts: 1, unit: warp_model::Nanos::ZERO })));
     // T-SMS-08: the limit of the account holds at this door too.
     let slow = "username=slow&password=bar&to=1&content=x";
     let refused = (0..6).filter(|n| {

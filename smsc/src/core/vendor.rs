@@ -42,6 +42,11 @@ struct BindState {
 }
 
 impl VendorState {
+    /// Whether a bind stands.
+    pub(super) fn is_bound(&self) -> bool {
+        self.binds.iter().any(|bind| bind.up)
+    }
+
     pub(super) fn new(config: &Vendor) -> VendorState {
         let bind = || BindState { connection: None, up: false, try_at: Mono(0), pause: config.reconnect };
         VendorState {
@@ -150,7 +155,8 @@ impl Core {
             let Some(vendor) = self.vendors.get_mut(at) else { return };
             let Some(key) = vendor.ready.pop() else { return };
             // What was cancelled or has expired is still in the queue.
-            let Some(message) = self.store.get(key).filter(|m| m.step == Step::Ready) else { continue };
+            let message = self.store.get(key).filter(|m| m.step == Step::Ready && m.vendor() == at);
+            let Some(message) = message else { continue };
             if message.expires <= now.wall {
                 self.expire(key, now);
                 continue;
@@ -220,7 +226,7 @@ impl Core {
                 _ => b"",
             };
             if message.wants_any() {
-                return self.carried(vendor, key, id);
+                return self.carried(vendor, key, id, now);
             }
             if message.callback.is_none() {
                 return self.done(key);
@@ -232,7 +238,21 @@ impl Core {
         let status = header.status;
         let config = self.config.vendors.get(vendor);
         let special = config.and_then(|c| c.on_status.iter().find(|(known, _)| *known == status));
-        match special.map_or_else(|| OnStatus::usual(status), |(_, meaning)| *meaning) {
+        let special = special.map(|(_, meaning)| *meaning);
+        let attempts = message.attempts;
+        let meaning = special.filter(|m| *m != OnStatus::Next).unwrap_or_else(|| OnStatus::usual(status));
+        let next = match (special, meaning) {
+            (Some(OnStatus::Next), _) => true,
+            // What is tried again here first goes on when its tries are used up.
+            (Some(OnStatus::Retry { most, .. }), _) => attempts >= most,
+            (Some(_), _) => false,
+            (None, _) => OnStatus::usually_next(status),
+        };
+        if next && self.move_on(key, now) {
+            return self.metrics.handed.inc(Handed::Moved);
+        }
+        let Some(message) = self.store.get_mut(key) else { return };
+        match meaning {
             OnStatus::SlowDown => {
                 self.metrics.handed.inc(Handed::Retried);
                 self.ready(key, true);
@@ -259,21 +279,21 @@ impl Core {
     }
 
     /// The vendor has it, and will say what becomes of it.
-    fn carried(&mut self, vendor: usize, key: Key, id: &[u8]) {
+    fn carried(&mut self, vendor: usize, key: Key, id: &[u8], now: Now) {
         let form = self.config.vendors.get(vendor).map(|v| v.ids).unwrap_or_default();
         let carrier_id = id_of_response(id, form);
         let Some(message) = self.store.get_mut(key) else { return };
         message.step = Step::Carried;
         message.carrier_id = Some(carrier_id.clone().into());
-        let due = message.expires.plus(self.config.limits.receipt_wait);
         let id = message.id;
+        let due = self.receipt_due(key, now);
         self.store.commit.add(&Record::Carried { id, carrier_id: &carrier_id }, Kept::Fact, None);
         self.store.set_due(key, due);
         self.parked.given(vendor, &carrier_id);
         // A receipt that was faster than the response.
         if let Some(outcome) = self.parked.take(vendor, &carrier_id) {
             self.metrics.receipts.inc(crate::metrics::ReceiptResult::Matched);
-            if self.said(key, outcome) {
+            if self.said(key, outcome, now) {
                 return self.parked.over(vendor, &carrier_id);
             }
         }
@@ -321,6 +341,9 @@ impl Core {
 
     /// Its timer has come.
     pub(super) fn on_due(&mut self, key: Key, now: Now) {
+        if self.silent(key, now) {
+            return;
+        }
         let Some(message) = self.store.get(key) else { return };
         match message.step {
             Step::Waiting | Step::Ready if message.expires <= now.wall => self.expire(key, now),

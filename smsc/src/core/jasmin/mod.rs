@@ -8,6 +8,8 @@ mod text;
 
 use std::ops::Range;
 
+use warp_model::Nanos;
+
 use super::message::id_text;
 
 /// Which path was asked for, and in which form the answer is wanted.
@@ -105,6 +107,8 @@ pub enum Answer {
     Rate {
         /// Messages that it is sent as.
         parts: usize,
+        /// The price of each; 0 when no route tells one.
+        unit: Nanos,
     },
     /// It is refused, for this reason.
     Refused(Refusal),
@@ -187,7 +191,10 @@ impl Answer {
         let said = match self {
             Answer::Sent(id) => format!("Success \"{}\"", String::from_utf8_lossy(&id_text(*id))),
             Answer::Balance => r#"{"balance": "ND", "sms_count": "ND"}"#.to_owned(),
-            Answer::Rate { parts } => format!(r#"{{"unit_rate": 0.0, "submit_sm_count": {parts}}}"#),
+            Answer::Rate { parts, unit } => {
+                let unit = number(*unit);
+                format!(r#"{{"unit_rate": {unit}, "submit_sm_count": {parts}}}"#)
+            }
             Answer::Refused(why) => {
                 let text = why.text();
                 let (kind, body) = match form {
@@ -205,6 +212,12 @@ impl Answer {
             (Form::Quoted, _) => (200, TEXT, said),
         }
     }
+}
+
+/// An amount as a number of JSON, with one decimal at least, as Python writes a float.
+fn number(amount: Nanos) -> String {
+    let text = amount.text().as_str().to_owned();
+    if text.contains('.') { text } else { format!("{text}.0") }
 }
 
 fn json_string(text: &str) -> String {

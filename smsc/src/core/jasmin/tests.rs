@@ -194,7 +194,7 @@ fn answers_are_written_as_jasmin_writes_them() {
     assert_eq!(write(Answer::Balance, Form::Json), format!("200 application/json {balance}"));
     assert_eq!(write(Answer::Balance, Form::Rest), format!(r#"200 application/json {{"data": {balance}}}"#));
     let rate = r#"200 application/json {"unit_rate": 0.0, "submit_sm_count": 2}"#;
-    assert_eq!(write(Answer::Rate { parts: 2 }, Form::Json), rate);
+    assert_eq!(write(Answer::Rate { parts: 2, unit: warp_model::Nanos::ZERO }, Form::Json), rate);
     let refused = |why| Answer::Refused(why);
     let who = "Authentication failure for username:foo";
     let wrong = Refusal::Authentication("foo".to_owned());

@@ -1,0 +1,21 @@
+//! What becomes of short messages: where each goes ([`route`]), who may send from which number ([`senders`]), who does not want to hear
+//! of whom ([`optout`]), and at which hours ([`quiet`]). RFC 0034.
+//!
+//! Routes are those that Jasmin's users know: an order, filters that all must fit, and a kind (static, random round robin, failover,
+//! least cost). A filter is data: none of them runs code of anybody, and a pattern costs time in proportion to the text.
+//!
+//! The caller decodes PDUs and knows which targets can be reached now; both are arguments. Nothing here allocates for a decision.
+
+pub mod explain;
+pub mod optout;
+pub mod pattern;
+pub mod quiet;
+pub mod route;
+pub mod senders;
+
+pub use explain::{Explanation, explain};
+pub use optout::{Entry, Keyword, Keywords, OptOuts, Reaction, Scope};
+pub use pattern::{Pattern, PatternError};
+pub use quiet::{QuietHours, Zones};
+pub use route::{Decision, Direction, Filter, Input, Kind, Route, RouteError, Table, Target};
+pub use senders::Senders;

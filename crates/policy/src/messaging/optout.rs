@@ -1,0 +1,187 @@
+//! STOP, START and HELP: what a handset's text asks for, who does not want to hear of whom, and what is done (`ref/smpp-and-jasmin.md` §9;
+//! 47 CFR 64.1200(a)(10)).
+//!
+//! A keyword is the whole message. A list only grows: an entry that ends another one is an entry too, so that what was when can be proven.
+
+use std::collections::HashMap;
+
+use warp_model::Wall;
+
+/// What a text asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyword {
+    /// Nothing more is to be sent.
+    Stop,
+    /// Sending may begin again.
+    Start,
+    /// The same, but a usual answer as well: it counts only from who has opted out.
+    Yes,
+    /// Who is it that sends, and how does it end?
+    Help,
+}
+
+/// The words of each kind, normalised. A campaign may have more, in its languages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keywords {
+    words: HashMap<String, Keyword>,
+}
+
+const STOP: [&str; 11] = [
+    "STOP",
+    "STOPALL",
+    "STOP ALL",
+    "UNSUBSCRIBE",
+    "CANCEL",
+    "END",
+    "QUIT",
+    "REVOKE",
+    "OPTOUT",
+    "OPT OUT",
+    "OPT-OUT",
+];
+const START: [&str; 2] = ["START", "UNSTOP"];
+const HELP: [&str; 2] = ["HELP", "INFO"];
+/// Characters of a text that may be a keyword; a longer one is none.
+const LONGEST: usize = 64;
+
+impl Default for Keywords {
+    fn default() -> Keywords {
+        let mut keywords = Keywords { words: HashMap::new() };
+        for (list, keyword) in [
+            (&STOP[..], Keyword::Stop),
+            (&START, Keyword::Start),
+            (&["YES"], Keyword::Yes),
+            (&HELP, Keyword::Help),
+        ] {
+            for word in list {
+                keywords.add(word, keyword);
+            }
+        }
+        keywords
+    }
+}
+
+impl Keywords {
+    /// Another word of a kind. The usual ones cannot be taken away: a recipient may always say them.
+    pub fn add(&mut self, word: &str, keyword: Keyword) {
+        if let Some(word) = normal(word) {
+            self.words.entry(word).or_insert(keyword);
+        }
+    }
+
+    /// The keyword that a whole text is; `None`: it is an ordinary message.
+    pub fn read(&self, text: &str) -> Option<Keyword> {
+        self.words.get(&normal(text)?).copied()
+    }
+}
+
+/// In capital letters, without quotes and punctuation around and between the words, one blank between them. `None`: too long for a keyword.
+fn normal(text: &str) -> Option<String> {
+    if text.chars().nth(LONGEST).is_some() {
+        return None;
+    }
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let out = words.collect::<Vec<_>>().join(" ").to_uppercase();
+    (!out.is_empty()).then_some(out)
+}
+
+/// Of whom a recipient does not want to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Of one number.
+    Number(u64),
+    /// Of every number of a campaign.
+    Campaign(u128),
+    /// Of a whole brand.
+    Brand(u128),
+}
+
+/// One line of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Of whom.
+    pub scope: Scope,
+    /// The recipient: digits of E.164.
+    pub recipient: u64,
+    /// Whether it opted out; else in again.
+    pub out: bool,
+    /// When.
+    pub at: Wall,
+    /// The message that said so; 0: it was uploaded.
+    pub message: u128,
+}
+
+/// Who has opted out of what: the last entry of each pair counts.
+#[derive(Clone, Debug, Default)]
+pub struct OptOuts {
+    last: HashMap<(Scope, u64), Entry>,
+}
+
+/// What is done about a keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// The entry that is to be kept; `None`: nothing changes.
+    pub entry: Option<Entry>,
+    /// What the recipient is answered.
+    pub answer: Answer,
+}
+
+/// What a recipient is answered, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing: it has opted out already, and was told so.
+    None,
+    /// That nothing more will come. It names the brand and nothing else.
+    OptedOut,
+    /// That messages come again.
+    OptedIn,
+    /// Who sends, and how it ends.
+    Help,
+}
+
+impl OptOuts {
+    /// Takes an entry. One that is older than what is known of the pair changes nothing: lists may be uploaded in any order.
+    pub fn apply(&mut self, entry: Entry) {
+        let known = self.last.entry((entry.scope, entry.recipient)).or_insert(entry);
+        if entry.at >= known.at {
+            *known = entry;
+        }
+    }
+
+    /// The entry that forbids sending to this recipient under any of these scopes; `None`: it may be sent.
+    pub fn forbids(&self, scopes: &[Scope], recipient: u64) -> Option<Entry> {
+        scopes.iter().find_map(|scope| self.last.get(&(*scope, recipient)).filter(|entry| entry.out)).copied()
+    }
+
+    /// What is done about a keyword of this recipient. The entry is not taken yet: first it is made durable, then [`OptOuts::apply`].
+    /// `None`: it is an ordinary message after all.
+    pub fn react(
+        &self,
+        keyword: Keyword,
+        scope: Scope,
+        recipient: u64,
+        at: Wall,
+        message: u128,
+    ) -> Option<Reaction> {
+        let is_out = self.forbids(&[scope], recipient).is_some();
+        let entry = |out| Some(Entry { scope, recipient, out, at, message });
+        Some(match (keyword, is_out) {
+            (Keyword::Stop, false) => Reaction { entry: entry(true), answer: Answer::OptedOut },
+            (Keyword::Stop, true) => Reaction { entry: None, answer: Answer::None },
+            (Keyword::Yes, false) => return None,
+            (Keyword::Start | Keyword::Yes, true) => {
+                Reaction { entry: entry(false), answer: Answer::OptedIn }
+            }
+            (Keyword::Start, false) => Reaction { entry: None, answer: Answer::OptedIn },
+            // Also for who never subscribed, and for who has opted out.
+            (Keyword::Help, _) => Reaction { entry: None, answer: Answer::Help },
+        })
+    }
+
+    /// All pairs in order, with their last entry: for export.
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut all: Vec<Entry> = self.last.values().copied().collect();
+        all.sort_unstable_by_key(|entry| (entry.scope, entry.recipient));
+        all
+    }
+}
