@@ -4,7 +4,7 @@
 mod rtpengine;
 mod settings;
 mod sip;
-mod smsc;
+pub(crate) mod smsc;
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -76,6 +76,60 @@ fn http(at: std::net::SocketAddr, target: &str) -> (u16, String) {
     (text[9..12].parse().expect("a status"), body)
 }
 
+/// A second vendor, and a route that prefers it; the first one gets what it refuses, or all while it is not bound.
+#[test]
+fn a_file_of_routes_sends_messages_to_another_vendor_and_is_explained() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (first, second) = (Carrier::start(Duration::ZERO), Carrier::start(Duration::ZERO));
+    let file = dir.path().join("routes.toml");
+    let routes = format!(
+        "[[vendor]]\nname = \"B\"\nsystem_id = \"SIM\"\npassword = \"sim\"\naddresses = [\"{}\"]\n\
+         [[mt]]\norder = 20\nkind = \"failover\"\nto = [\"B\", \"SIM\"]\ntext = \"to B\"\n",
+        second.at
+    );
+    std::fs::write(&file, routes).expect("file");
+    let smsc = launch(dir.path(), &first, &[format!("routes={}", file.display())]);
+    let mut foo = Esme::bind(smsc.addr("smpp"), "foo", "bar");
+    // Both are bound when each has answered a message of its own.
+    let arrives = |foo: &mut Esme, text: &str, carrier: &Carrier| {
+        let mut n = 0;
+        let found = poll_until(Duration::from_secs(20), || {
+            n += 1;
+            foo.submit(&format!("{text} {n}")).expect("sent");
+            foo.receive();
+            carrier.texts().keys().any(|t| t.starts_with(text)).then_some(())
+        });
+        assert!(found.is_some(), "{text}: {}", smsc.log_tail());
+    };
+    arrives(&mut foo, "to SIM", &first);
+    arrives(&mut foo, "to B", &second);
+    assert!(!second.texts().keys().any(|t| t.starts_with("to SIM")));
+    drop(second);
+    arrives(&mut foo, "to B, which is gone", &first);
+
+    let explain = |more: &[&str]| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_warp"))
+            .args(["route", "--sms", "--routes"])
+            .arg(&file)
+            .args(["491701234567", "--text", "to B"])
+            .args(more)
+            .output()
+            .expect("warp runs");
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (code, said) = explain(&[]);
+    assert_eq!((code, said.as_str()), (Some(0), "route 20 failover → B, SIM: taken\ngoes to B\n"));
+    let (_, said) = explain(&["--down", "B"]);
+    assert!(said.ends_with("route 20 failover → B (not bound), SIM: taken\ngoes to SIM\n"), "{said}");
+    let (_, said) = explain(&["--user", "nobody"]);
+    assert_eq!(said, "");
+    let (_, said) = explain(&["--connector", "B", "--json"]);
+    assert!(
+        said.contains("\"target\": \"smpps(foo)\"") || said.contains("\"target\":\"smpps(foo)\""),
+        "{said}"
+    );
+}
+
 #[test]
 fn jasmins_http_door_is_there_and_logs_no_password() {
     let dir = tempfile::tempdir().expect("tempdir");

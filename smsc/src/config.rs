@@ -1,9 +1,11 @@
 //! What an SMSC is told: its listener, its customers' accounts, its vendors.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use warp_model::Secret;
+use warp_net::tls::TlsFiles;
 use warp_policy::Cidr;
 use warp_policy::messaging::{Direction, Route, RouteError, Table};
 use warp_smpp::Status;
@@ -17,6 +19,12 @@ pub struct Config {
     pub system_id: String,
     /// Where customers bind; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Where customers bind by TLS, 1.2 or later (T-SMS-11); `None`: nowhere.
+    pub listen_tls: Option<SocketAddr>,
+    /// The certificate of that listener.
+    pub certificate: Option<TlsFiles>,
+    /// Roots that vendors are trusted by which are reached by TLS; `None`: those of web browsers.
+    pub roots: Option<PathBuf>,
     /// The customers' accounts, by their place.
     pub accounts: Vec<Account>,
     /// The vendors, by their place.
@@ -49,6 +57,9 @@ impl Config {
         Config {
             system_id: system_id.to_owned(),
             listen: None,
+            listen_tls: None,
+            certificate: None,
+            roots: None,
             accounts: Vec::new(),
             vendors: Vec::new(),
             mt_default: None,
@@ -65,12 +76,12 @@ impl Config {
     }
 }
 
-/// The tables of both directions.
-pub(crate) type Tables = (Table<usize>, Table<Destination>);
+/// The tables of both directions: of messages of customers, and of messages of handsets.
+pub type Tables = (Table<usize>, Table<Destination>);
 
 impl Config {
     /// The routes of both directions with their default routes. Errors: routes that cannot be.
-    pub(crate) fn tables(&self) -> Result<Tables, RouteError> {
+    pub fn tables(&self) -> Result<Tables, RouteError> {
         fn all<T: Copy>(routes: &[Route<T>], default: Option<T>) -> Vec<Route<T>>
         where
             Route<T>: Clone,
@@ -226,6 +237,8 @@ pub struct Vendor {
     pub system_type: String,
     /// One bind to each of these addresses; the same address may stand there more than once.
     pub addresses: Vec<SocketAddr>,
+    /// The name that its certificate must have; `None`: it is reached without TLS.
+    pub tls: Option<String>,
     /// Messages of one bind without an answer: what a crash may double (RFC 0017).
     pub window: usize,
     /// Messages a second over all binds; `None`: no limit.
@@ -253,6 +266,7 @@ impl Vendor {
             password: Secret::new(password.to_owned()),
             system_type: String::new(),
             addresses,
+            tls: None,
             window: 10,
             rate: None,
             reconnect: Duration::from_secs(1),

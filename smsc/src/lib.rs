@@ -58,6 +58,7 @@ pub fn queue_options(metrics: EventsMetrics) -> LogOptions {
 /// A running SMSC. Dropping it stops it at once; what was answered is on disk.
 pub struct Smsc {
     address: Option<SocketAddr>,
+    address_tls: Option<SocketAddr>,
     http: Option<SocketAddr>,
     waiting: usize,
     sender: Sender<Note>,
@@ -79,6 +80,7 @@ pub fn start(
     let running = server::start(Arc::new(config), topic, metrics, seed)?;
     Ok(Smsc {
         address: running.address,
+        address_tls: running.address_tls,
         http: running.http,
         waiting: running.waiting,
         sender: running.sender,
@@ -138,6 +140,11 @@ impl Smsc {
     /// Where customers bind, with the real port.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where customers bind by TLS, with the real port.
+    pub fn address_tls(&self) -> Option<SocketAddr> {
+        self.address_tls
     }
 
     /// Where the HTTP door is, with the real port.

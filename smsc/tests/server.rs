@@ -125,6 +125,69 @@ fn what_waits_for_a_vendor_that_is_away_is_there_after_a_restart() {
     assert!(carrier.texts().values().all(|n| *n == 1), "once each");
 }
 
+/// A customer, an SMSC, a second one as its vendor by TLS, and the carrier of that: a message goes through, its receipt comes back.
+#[test]
+fn t_sms_11_both_sides_speak_tls_and_who_does_not_gets_nowhere() {
+    use std::io::{Read, Write};
+    let dir = tempfile::tempdir().expect("tempdir");
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let carrier = Carrier::start(Duration::ZERO);
+    let begin = |config: Config, name: &str| {
+        let options = warp_smsc::queue_options(EventsMetrics::detached());
+        warp_smsc::start(config, &dir.path().join(name), options, Metrics::register(&Registry::new()), 7)
+            .expect("starts")
+    };
+    let mut far = config(carrier.at);
+    far.accounts = vec![Account::new("SIM", "sim")];
+    far.listen_tls = far.listen;
+    far.certificate = Some(warp_net::tls::TlsFiles { certificate: certificate.clone(), key, roots: None });
+    let far = begin(far, "far");
+    let at = far.address_tls().expect("listens");
+    let near = |tls: Option<&str>, name: &str| {
+        let mut near = config(at);
+        near.vendors[0].tls = tls.map(str::to_owned);
+        near.vendors[0].reconnect_max = Duration::from_millis(100);
+        near.roots = Some(certificate.clone());
+        begin(near, name)
+    };
+    let secured = near(Some("127.0.0.1"), "near");
+    let mut foo = Esme::bind(secured.address().expect("listens"), "foo", "bar");
+    // More than one record of TLS, each way.
+    let sent: Vec<u32> =
+        (0..200).map(|n| foo.submit(&format!("{n} {}", "x".repeat(150))).expect("sent")).collect();
+    let (mut answered, mut receipts) = (0, 0);
+    let all = poll_until(Duration::from_secs(60), || {
+        for (header, _) in foo.receive() {
+            answered += usize::from(header.command == Command::SUBMIT_SM.response() && header.status.is_ok());
+            receipts += usize::from(header.command == Command::DELIVER_SM);
+        }
+        (answered == sent.len() && receipts == sent.len()).then_some(())
+    });
+    assert!(all.is_some(), "{answered} answers, {receipts} receipts");
+    assert_eq!(carrier.texts().len(), sent.len());
+
+    // A bind in clear, and vendors that are not who they should be: nothing of theirs goes on.
+    let mut plain = std::net::TcpStream::connect(at).expect("connects");
+    plain.set_read_timeout(Some(Duration::from_secs(10))).expect("time-out");
+    plain.write_all(b"\0\0\0\x1f\0\0\0\x09\0\0\0\0\0\0\0\x01SIM\0sim\0\0\x34\0\0\0").expect("sent");
+    let mut said = Vec::new();
+    plain.read_to_end(&mut said).expect("it is closed");
+    assert_eq!(said.first().copied().unwrap_or(0x15), 0x15, "at most an alert of TLS: {said:?}");
+    for tls in [None, Some("smpp.example")] {
+        let other = near(tls, tls.unwrap_or("plain"));
+        let mut foo = Esme::bind(other.address().expect("listens"), "foo", "bar");
+        let sequence = foo.submit("never").expect("sent");
+        assert_eq!(answers(&mut foo, &[sequence]), [Status::ROK]);
+        // It waits, through several tries to bind.
+        let refused =
+            poll_until(Duration::from_secs(1), || carrier.texts().contains_key("never").then_some(()));
+        assert!(refused.is_none());
+    }
+}
+
 #[test]
 fn settings_that_cannot_be_are_named() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -134,9 +197,23 @@ fn settings_that_cannot_be_are_named() {
     twice.accounts.push(Account::new("foo", "x"));
     let mut long = fine.clone();
     long.vendors[0].system_id = "sixteen letters!".to_owned();
+    let mut bare = fine.clone();
+    bare.listen_tls = bare.listen;
+    let mut unnamed = fine.clone();
+    unnamed.vendors[0].tls = Some("no name".to_owned());
+    let mut lost = fine.clone();
+    lost.mt =
+        vec![warp_policy::messaging::Route::to(7, 3, vec![warp_policy::messaging::Filter::Transparent])];
     let mut nobody = fine;
     nobody.mt_default = Some(1);
-    for (config, word) in [(twice, "twice"), (long, "sixteen letters!"), (nobody, "default route")] {
+    for (config, word) in [
+        (twice, "twice"),
+        (long, "sixteen letters!"),
+        (nobody, "default route"),
+        (bare, "a certificate and its key"),
+        (unnamed, "no name"),
+        (lost, "route 7 leads to nobody"),
+    ] {
         let options = warp_smsc::queue_options(EventsMetrics::detached());
         let started = warp_smsc::start(config, dir.path(), options, Metrics::register(&Registry::new()), 1);
         match started {

@@ -1,4 +1,6 @@
-//! `warp route TO`: the route tester.
+//! `warp route TO`: the route tester; with `--sms` for short messages.
+
+mod sms;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -22,9 +24,17 @@ pub(super) struct RouteArgs {
     /// Time of the call (RFC 3339); default: now.
     #[arg(long)]
     at: Option<String>,
+    /// Explains the way of a short message instead of a call, by a file of routes; no server is asked.
+    #[arg(long, requires = "routes", conflicts_with = "trunk")]
+    sms: bool,
+    #[command(flatten)]
+    message: sms::MessageArgs,
 }
 
 pub(super) fn run(args: &RouteArgs, common: &Common) -> Result<u8, Failure> {
+    if args.sms {
+        return sms::run(&args.to, &args.from, args.at.as_deref(), &args.message, common);
+    }
     let client = Client::of(common)?;
     let decision = ask(&client, args.trunk.as_deref(), &args.from, &args.to, args.at.as_deref())?;
     let refused = !decision["refusal"].is_null();

@@ -1,9 +1,12 @@
 //! `smsc`: the SMSC alone, with two accounts and one vendor. See `loadtests/README.md` for its settings.
 
+pub(crate) mod file;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use warp_net::tls::TlsFiles;
 use warp_policy::Cidr;
 use warp_smsc::{Account, Callbacks, Config, Destination, HttpClient, Metrics, Vendor};
 use warp_telemetry::Registry;
@@ -23,6 +26,10 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     let http: Option<SocketAddr> = settings.take("http")?;
     let mo_http: Option<String> = settings.take("mo_http")?;
     let window = settings.take("window")?;
+    let smpps: Option<SocketAddr> = settings.take("smpps")?;
+    let (cert, key): (Option<PathBuf>, Option<PathBuf>) = (settings.take("cert")?, settings.take("key")?);
+    let roots: Option<PathBuf> = settings.take("roots")?;
+    let routes: Option<PathBuf> = settings.take("routes")?;
     match settings.take::<String>("queue")?.as_deref() {
         None | Some("embedded") => {}
         Some(other) => return Err(wrong(format!("queue={other}: embedded"))),
@@ -30,25 +37,23 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     let ops = settings.take("ops")?;
     settings.finish()?;
 
-    let mut slow = Account::new("slow", "bar");
-    slow.rate = Some(2);
-    let mut vendor = Vendor::new("SIM", "SIM", "sim", upstream.clone());
-    vendor.reconnect_max = Duration::from_secs(1);
-    vendor.window = window.unwrap_or(vendor.window);
-    let mut config = Config {
-        http,
-        // The ends of a test are on this machine.
-        callbacks: Callbacks { networks: loopback(), ..Callbacks::default() },
-        listen: Some(smpp),
-        accounts: vec![Account::new("foo", "bar"), slow],
-        vendors: vec![vendor],
-        mt_default: Some(0),
-        mo_default: Some(Destination::Account(0)),
-        ..Config::new("WARP")
+    let mut config = configuration(upstream.clone());
+    (config.http, config.listen) = (http, Some(smpp));
+    (config.listen_tls, config.roots) = (smpps, roots);
+    config.certificate = match (cert, key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, roots: None }),
+        (None, None) if smpps.is_none() => None,
+        _ => return Err(wrong("smpps=IP:PORT, cert=FILE and key=FILE belong together".to_owned())),
     };
+    if let Some(vendor) = config.vendors.first_mut() {
+        vendor.window = window.unwrap_or(vendor.window);
+    }
     if let Some(url) = mo_http {
         config.http_clients = vec![HttpClient { name: "mo".to_owned(), url, post: true }];
         config.mo_default = Some(Destination::Http(0));
+    }
+    if let Some(path) = routes {
+        file::read(&path, &mut config).map_err(|e| wrong(format!("routes={e}")))?;
     }
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     std::fs::create_dir_all(&dir).map_err(|e| Failure::new(format!("dir={}: {e}", dir.display())))?;
@@ -70,10 +75,30 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(at) = smsc.http() {
         pairs.push(("http", at.to_string()));
     }
+    if let Some(at) = smsc.address_tls() {
+        pairs.push(("smpps", at.to_string()));
+    }
     ready("smsc", &pairs)?;
     wait_for_stop(&asks);
     smsc.stop();
     Ok(0)
+}
+
+/// What the profile has without a file: two accounts, one vendor, and the default routes between them.
+pub(crate) fn configuration(upstream: Vec<SocketAddr>) -> Config {
+    let mut slow = Account::new("slow", "bar");
+    slow.rate = Some(2);
+    let mut vendor = Vendor::new("SIM", "SIM", "sim", upstream);
+    vendor.reconnect_max = Duration::from_secs(1);
+    Config {
+        // The ends of a test are on this machine.
+        callbacks: Callbacks { networks: loopback(), ..Callbacks::default() },
+        accounts: vec![Account::new("foo", "bar"), slow],
+        vendors: vec![vendor],
+        mt_default: Some(0),
+        mo_default: Some(Destination::Account(0)),
+        ..Config::new("WARP")
+    }
 }
 
 /// `upstream=IP:PORT[,IP:PORT]`, and it may repeat: one bind to each.

@@ -92,6 +92,50 @@ impl Tls {
     }
 }
 
+/// What is needed to open connections alone: whom to trust. We show no certificate.
+#[derive(Clone)]
+pub struct TlsClient(Arc<ClientConfig>);
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsClient")
+    }
+}
+
+impl TlsClient {
+    /// Trusts the roots of this file; `None`: those of web browsers. Errors: it cannot be read, or has no certificate.
+    pub fn open(roots: Option<&Path>) -> Result<TlsClient, TlsError> {
+        client(roots).map(|config| TlsClient(Arc::new(config)))
+    }
+
+    /// Our side of a connection that we open; the peer's certificate must have this name: a host name or an address.
+    /// Errors: it is neither.
+    pub fn connect(&self, name: &str) -> Result<TlsSession, TlsError> {
+        let wrong = |why: &dyn fmt::Display| TlsError(format!("{name}: {why}"));
+        let server = ServerName::try_from(name.to_owned()).map_err(|e| wrong(&e))?;
+        ClientConnection::new(Arc::clone(&self.0), server)
+            .map(|c| TlsSession::of(c.into()))
+            .map_err(|e| wrong(&e))
+    }
+}
+
+fn client(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            for root in certificates(path)? {
+                store.add(root).map_err(|e| TlsError(format!("{}: {e}", path.display())))?;
+            }
+        }
+    }
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+        .map_err(|e| TlsError(e.to_string()))?
+        .with_root_certificates(store)
+        .with_no_client_auth())
+}
+
 fn changed(files: &TlsFiles) -> [Option<SystemTime>; 3] {
     let at = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
     [at(&files.certificate), at(&files.key), files.roots.as_deref().and_then(at)]
@@ -112,26 +156,13 @@ fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| of(&files.key, &e))?;
     let versions = [&version::TLS13, &version::TLS12];
     let provider = Arc::new(ring::default_provider());
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|e| of(&files.certificate, &e))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|e| of(&files.certificate, &e))?;
-    let mut roots = RootCertStore::empty();
-    match &files.roots {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            for root in certificates(path)? {
-                roots.add(root).map_err(|e| of(path, &e))?;
-            }
-        }
-    }
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions)
-        .map_err(|e| of(&files.certificate, &e))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let client = client(files.roots.as_deref())?;
     Ok(Loaded { server: Arc::new(server), client: Arc::new(client), changed })
 }
 
@@ -252,6 +283,23 @@ mod tests {
         let mut bytes = Vec::new();
         client.take_output(&mut bytes);
         assert_eq!(server.receive(&bytes, &mut Vec::new()), Ok(true));
+    }
+
+    #[test]
+    fn who_opens_connections_alone_trusts_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        let tls = Tls::open(files.clone()).unwrap();
+        let ours = TlsClient::open(files.roots.as_deref()).unwrap();
+        let (mut client, mut server) = (ours.connect("127.0.0.1").unwrap(), tls.accept().unwrap());
+        client.send(b"ping");
+        assert_eq!(run(&mut client, &mut server).unwrap().1, b"ping");
+        let (mut client, mut server) = (ours.connect("smpp.example").unwrap(), tls.accept().unwrap());
+        assert!(run(&mut client, &mut server).is_err(), "another name");
+        assert!(ours.connect("no name").is_err() && TlsClient::open(Some(dir.path())).is_err());
+        let browsers = TlsClient::open(None).unwrap();
+        let (mut client, mut server) = (browsers.connect("127.0.0.1").unwrap(), tls.accept().unwrap());
+        assert!(run(&mut client, &mut server).is_err(), "nobody that it trusts has signed it");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use warp_model::{Currency, E164, Money, Nanos, Wall};
 use warp_policy::NumberPlan;
+use warp_policy::messaging::calendar;
 use warp_policy::messaging::optout::Answer;
 use warp_policy::messaging::quiet::Zone;
 use warp_policy::messaging::{
@@ -19,10 +20,7 @@ fn pattern(text: &str) -> Pattern {
 fn at(text: &str) -> Wall {
     // 2026-11-30T15:04:05
     let n = |range: std::ops::Range<usize>| text[range].parse::<i64>().expect("digits");
-    let mut days = 0;
-    while warp_policy::messaging::explain::day(days) != text[..10] {
-        days += 1;
-    }
+    let days = calendar::days(n(0..4), n(5..7), n(8..10));
     Wall((days * 86_400 + n(11..13) * 3_600 + n(14..16) * 60 + n(17..19)) * 1_000_000)
 }
 
@@ -70,6 +68,7 @@ fn each_filter_of_jasmin_fits_what_it_says_and_nothing_else() {
     let tags = ["gold".to_owned(), "otp".to_owned()];
     let base = Input { tags: &tags, ..input() };
     let monday = 20_787; // 2026-11-30
+    assert_eq!(calendar::days(2026, 11, 30), monday);
     for (filter, fits, not) in [
         (Filter::User(3), Input { account: Some(3), ..base }, Input { account: Some(4), ..base }),
         (Filter::Group(3), Input { group: Some(3), ..base }, Input { group: None, ..base }),
@@ -256,6 +255,16 @@ proptest! {
         prop_assert_eq!(order(&t, &message), walked);
         let said = explain(&t, &message, |_| true, |n| n.to_string(), |_| String::new());
         prop_assert_eq!(said.decision.map(|d| d.route), walked);
+    }
+
+    #[test]
+    fn a_day_is_written_and_read_back(days in -700_000i64..2_900_000) {
+        let text = calendar::day(days);
+        let n = |range: std::ops::Range<usize>| text[range].parse::<i64>().expect("digits");
+        let date = if text.starts_with('-') { None } else { Some((n(0..4), n(5..7), n(8..10))) };
+        if let Some((year, month, day)) = date {
+            prop_assert_eq!((calendar::days(year, month, day), calendar::year_of(days)), (days, year));
+        }
     }
 
     /// Hostile texts find no panic.

@@ -12,7 +12,7 @@ pub use bodies::{
     Outbind, Query, QueryResp, Replace, Unsuccessful,
 };
 pub use read::{BodyError, decode};
-pub use write::{TooLong, encode, header_only, reply};
+pub use write::{TooLong, encode, header_only, push_destination, push_unsuccessful, reply};
 
 /// Longest short_message in octets (5.0 allows 255; carriers do not).
 pub const SHORT_MESSAGE_BYTES: usize = 254;

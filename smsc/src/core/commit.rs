@@ -34,6 +34,8 @@ pub(crate) enum Act {
 pub(crate) enum Waits {
     /// A bind; `data`: for the answer to a data_sm instead of submit_sm.
     Bind { connection: Key, sequence: u32, data: bool },
+    /// A bind, for the answer to a submit_multi whose last message this is.
+    Multi { connection: Key, sequence: u32 },
     /// A request of the HTTP door, by its token.
     Door(u64),
     /// Nobody: another part of the same message is waited for.
@@ -106,6 +108,13 @@ impl Commit {
     /// What happens when all that was added so far is durable.
     pub(crate) fn wait(&mut self, act: Act) {
         self.gathering.acts.push(act);
+    }
+
+    /// The message that was taken last has somebody who waits for it after all.
+    pub(crate) fn waits(&mut self, who: Waits) {
+        if let Some(Act::Taken { waits, .. }) = self.gathering.acts.last_mut() {
+            *waits = who;
+        }
     }
 
     /// The record that was added last took this message.

@@ -166,7 +166,9 @@ impl Core {
                     self.answer(key, header, status);
                 }
             }
-            // submit_multi is known, and not offered.
+            (Command::SUBMIT_MULTI, Body::Multi(multi)) => {
+                self.submit_multi(key, account, header, &multi, now)
+            }
             _ => self.answer(key, header, Status::RINVCMDID),
         }
     }
@@ -180,7 +182,12 @@ impl Core {
         waits: Waits,
         now: Now,
     ) -> Result<Key, Status> {
-        let taken = self.try_submit(account, pdu, waits, now);
+        let id = self.new_id(now.wall);
+        let taken = self.try_submit((id, 0), account, pdu, waits, now);
+        self.count_submit(taken)
+    }
+
+    pub(super) fn count_submit(&self, taken: Result<Key, Status>) -> Result<Key, Status> {
         self.metrics.submits.inc(match taken {
             Ok(_) => Taken::Accepted,
             Err(Status::RTHROTTLED) => Taken::Throttled,
@@ -190,8 +197,10 @@ impl Core {
         taken
     }
 
-    fn try_submit(
+    /// Checks a message and takes it under this id; the second number: of a submit_multi, which one less one.
+    pub(super) fn try_submit(
         &mut self,
+        (id, nth): (u128, u8),
         account: usize,
         pdu: &pdu::Message<'_>,
         waits: Waits,
@@ -207,7 +216,6 @@ impl Core {
         if state.senders.as_ref().is_some_and(|own| !own.owns(pdu.source.text)) {
             return Err(Status::RINVSRCADR);
         }
-        let id = self.new_id(now.wall);
         // No route.
         let way = self.route_mt(account, pdu, &[], id, now).ok_or(Status::RINVDSTADR)?;
         if self.store.len() >= limits.messages {
@@ -222,14 +230,14 @@ impl Core {
             .map_err(|_| Status::RTHROTTLED)?;
         let body = body_of(pdu)?;
         let flags = (pdu.priority, pdu.registered_delivery);
-        Ok(self.place(id, account, way, flags, &times, body, None, waits, now))
+        Ok(self.place((id, nth), account, way, flags, &times, body, None, waits, now))
     }
 
     /// Puts a message that was checked into the store and the batch. `flags`: priority and registered_delivery.
     #[allow(clippy::too_many_arguments, reason = "what a message is made of, by both doors")]
     pub(super) fn place(
         &mut self,
-        id: u128,
+        (id, nth): (u128, u8),
         account: usize,
         way: Way,
         flags: (u8, u8),
@@ -253,6 +261,7 @@ impl Core {
             attempts: 0,
             route,
             moves: 0,
+            nth,
             step: Step::Storing,
             noticed: false,
             outcome: None,
@@ -272,6 +281,7 @@ impl Core {
         let Some(id) = self.store.get(message).map(|m| m.id) else { return };
         let (key, sequence, data) = match waits {
             Waits::Bind { connection, sequence, data } => (connection, sequence, data),
+            Waits::Multi { connection, sequence } => return self.answer_multi(connection, sequence, message),
             Waits::Door(token) => return self.answer_door(token, Answer::Sent(id)),
             Waits::Nobody => return,
         };
@@ -287,6 +297,7 @@ impl Core {
     pub(super) fn refuse_submit(&mut self, waits: Waits, status: Status) {
         let (key, sequence, data) = match waits {
             Waits::Bind { connection, sequence, data } => (connection, sequence, data),
+            Waits::Multi { connection, sequence } => return self.refuse_multi(connection, sequence, status),
             Waits::Door(token) => {
                 let why = if status == Status::RMSGQFUL { Refusal::Full } else { Refusal::Storage };
                 return self.answer_door(token, Answer::Refused(why));
@@ -328,13 +339,14 @@ impl Core {
     fn cancel(&mut self, account: usize, cancel: &pdu::Cancel<'_>, now: Now) -> Status {
         // Without an id, every message of two addresses would be looked for: that is not offered.
         let Some(key) = self.own(account, cancel.message_id) else { return Status::RINVMSGID };
-        match self.store.get(key).map(|m| m.step) {
-            Some(Step::Waiting | Step::Ready) => {
+        let mut cancelled = false;
+        for key in self.same_id(key) {
+            if self.store.get(key).is_some_and(|m| matches!(m.step, Step::Waiting | Step::Ready)) {
                 self.finish(key, Outcome { state: MessageState::Deleted, error: 0, at: now.wall });
-                Status::ROK
+                cancelled = true;
             }
-            _ => Status::RCANCELFAIL,
         }
+        if cancelled { Status::ROK } else { Status::RCANCELFAIL }
     }
 }
 

@@ -15,7 +15,7 @@ use warp_smpp::{Command, Side, Status};
 use super::Core;
 use super::commit::Act;
 use super::customer::message_of;
-use super::message::{Message, Step, id_text};
+use super::message::{Message, Step};
 use super::record::Direction;
 use super::slab::Key;
 use super::throttle::Bucket;
@@ -216,7 +216,7 @@ fn write_originated(out: &mut Vec<u8>, sequence: u32, message: &Message) -> Opti
 fn write_receipt(out: &mut Vec<u8>, sequence: u32, message: &Message) -> Option<()> {
     let outcome = message.outcome?;
     let sent = message_of(&message.body)?;
-    let id = id_text(message.id);
+    let id = message.public_id();
     let text = sent.payload().ok().filter(|_| !sent.has_udh() && sent.data_coding == 0).unwrap_or_default();
     let mut written = Vec::with_capacity(160);
     receipt::write(&mut written, &id, outcome.state, message.at, outcome.at, outcome.error, text);

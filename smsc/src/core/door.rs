@@ -124,7 +124,7 @@ impl Core {
             let (id, waits) =
                 if at == count { (id, Waits::Door(token)) } else { (self.new_id(now.wall), Waits::Nobody) };
             let flags = (message.priority, registered);
-            self.place(id, account, way, flags, &times, body, callback, waits, now);
+            self.place((id, 0), account, way, flags, &times, body, callback, waits, now);
         }
         Ok(())
     }

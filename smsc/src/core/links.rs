@@ -89,7 +89,9 @@ impl Core {
             full_since: None,
             refusal: None,
         });
-        self.outputs.push_back(Output::Connect(key, remote));
+        if let Role::Vendor(vendor, _) = role {
+            self.outputs.push_back(Output::Connect(key, remote, vendor));
+        }
         key
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Message {
     pub(crate) route: u16,
     /// How often it went on to another vendor of that route.
     pub(crate) moves: u8,
+    /// Which of the destinations of a submit_multi it is for, less one: all of them have one id for their customer.
+    pub(crate) nth: u8,
     pub(crate) step: Step,
     /// The vendor said ACCEPTD, which is not its last word: when no other comes, the message ends so.
     pub(crate) noticed: bool,
@@ -148,6 +150,11 @@ impl Message {
     /// Place of its vendor; [`NOBODY`]: it is no longer configured.
     pub(crate) fn vendor(&self) -> usize {
         wide(self.places.vendor)
+    }
+
+    /// Its id as its customer has it.
+    pub(crate) fn public_id(&self) -> [u8; 36] {
+        id_text(self.id.wrapping_sub(u128::from(self.nth)))
     }
 
     /// Another vendor has it from here on: what the one before said of it is over.

@@ -6,7 +6,7 @@
 //! ([`Core::durable`]): then answers go out.
 //!
 //! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
-//! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
+//! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`multi`] messages to several · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
 //! them · [`callbacks`] who is told by HTTP · [`store`] messages and timers · [`commit`] what waits for the
 //! disk · [`routing`] where messages go ·
 //! [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
@@ -23,6 +23,7 @@ mod guard;
 pub mod jasmin;
 mod links;
 mod message;
+mod multi;
 mod ready;
 mod receipts;
 mod record;
@@ -37,6 +38,8 @@ mod tests;
 mod tests_door;
 #[cfg(test)]
 mod tests_field;
+#[cfg(test)]
+mod tests_multi;
 #[cfg(test)]
 mod tests_restart;
 #[cfg(test)]
@@ -75,8 +78,8 @@ use vendor::VendorState;
 /// What the core wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Open a connection; tell by [`Core::connected`] or [`Core::closed`].
-    Connect(Key, SocketAddr),
+    /// Open a connection to the vendor of this place; tell by [`Core::connected`] or [`Core::closed`].
+    Connect(Key, SocketAddr, usize),
     /// Send what is left of it, and close it. Its key is dead; [`Core::closed`] is not wanted.
     Close(Key),
 }
@@ -108,6 +111,8 @@ pub struct Core {
     mo: Table<Destination>,
     /// Routes of texts in parts, by the first part that came.
     ways: routing::Ways,
+    /// Destinations that were refused of submit_multi requests that wait for the disk.
+    refused: HashMap<(Key, u32), Vec<u8>>,
     store: Store,
     parked: Parked,
     outputs: VecDeque<Output>,
@@ -162,6 +167,7 @@ impl Core {
             mt,
             mo,
             ways: routing::Ways::default(),
+            refused: HashMap::new(),
             store: Store::new(),
             parked: Parked::default(),
             outputs: VecDeque::new(),

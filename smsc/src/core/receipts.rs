@@ -247,6 +247,7 @@ impl Core {
             attempts: 0,
             route,
             moves: 0,
+            nth: 0,
             step: Step::Storing,
             noticed: false,
             outcome: None,

@@ -50,6 +50,8 @@ pub enum Record<'a> {
         callback: &'a [u8],
         /// The order of its route; 0: the default one. Records of before the routes end before it.
         route: u16,
+        /// Which of the destinations of a submit_multi it is for, less one. Records of single messages end before it.
+        nth: u8,
     },
     /// Its vendor did not take it, or could not deliver it: another one of its route has it from here on.
     Moved {
@@ -138,6 +140,7 @@ impl Record<'_> {
                 body,
                 callback,
                 route,
+                nth,
             } => {
                 head(out, ACCEPTED, id);
                 out.push(match direction {
@@ -150,11 +153,14 @@ impl Record<'_> {
                 for text in [account, vendor, body] {
                     put(out, text);
                 }
-                if !callback.is_empty() || route != 0 {
+                if !callback.is_empty() || route != 0 || nth != 0 {
                     put(out, callback);
                 }
-                if route != 0 {
+                if route != 0 || nth != 0 {
                     out.extend_from_slice(&route.to_le_bytes());
+                }
+                if nth != 0 {
+                    out.push(nth);
                 }
             }
             Record::Told { id } => head(out, TOLD, id),
@@ -212,6 +218,7 @@ impl Record<'_> {
                 body: r.text()?,
                 callback: if r.0.is_empty() { &[] } else { r.text()? },
                 route: if r.0.is_empty() { 0 } else { u16::from_le_bytes(r.array()?) },
+                nth: if r.0.is_empty() { 0 } else { r.octet()? },
             },
             TOLD => Record::Told { id },
             NOTICED => Record::Noticed { id },
@@ -295,27 +302,27 @@ mod tests {
             let direction = if n % 2 == 0 { Direction::Terminated } else { Direction::Originated };
             let (at, not_before, expires) = (Wall(t[0]), Wall(t[1]), Wall(t[2]));
             let plain = Record::Accepted {
-                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 0,
+                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 0, nth: 0,
             };
             let mut out = Vec::new();
             plain.encode(&mut out);
             prop_assert_eq!(Record::decode(&out), Some(plain), "as before the HTTP door");
             let callback = [&[1, 2, 3], a.as_slice()].concat();
             let with_route = Record::Accepted {
-                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: u16::from(n).max(1),
+                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: u16::from(n).max(1), nth: n,
             };
             let before_routes = |cut: Option<Record<'_>>| match cut {
-                Some(Record::Accepted { route: 0, id: same, .. }) => same == id,
+                Some(Record::Accepted { nth: 0, id: same, .. }) => same == id,
                 _ => false,
             };
             for record in [
                 Record::Told { id },
                 Record::Accepted {
-                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: 0,
+                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: 0, nth: 0,
                 },
                 with_route,
                 Record::Accepted {
-                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 258,
+                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 258, nth: 0,
                 },
                 Record::Noticed { id },
                 Record::Moved { id, vendor: &b },

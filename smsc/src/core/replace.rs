@@ -74,6 +74,7 @@ impl Core {
             body: &body,
             callback: &message.callback.as_ref().map(|c| c.encode()).unwrap_or_default(),
             route: message.route,
+            nth: message.nth,
         };
         self.next_form = self.next_form.wrapping_add(1);
         let form = self.next_form;

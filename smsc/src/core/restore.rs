@@ -23,6 +23,7 @@ impl Core {
                 body,
                 callback,
                 route,
+                nth,
             } => {
                 // One that was written again: what follows says the same again.
                 if let Some(key) = self.store.find(id) {
@@ -48,6 +49,7 @@ impl Core {
                     attempts: 0,
                     route,
                     moves: 0,
+                    nth,
                     step: Step::Waiting,
                     noticed: false,
                     outcome: None,

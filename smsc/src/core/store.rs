@@ -115,6 +115,7 @@ impl Store {
             body: &m.body,
             callback: &callback,
             route: m.route,
+            nth: m.nth,
         };
         let kept = if act.is_some() { Kept::Offer } else { Kept::Fact };
         self.commit.add(&record, kept, act);

@@ -179,7 +179,7 @@ impl World {
         }
         while let Some(output) = self.core.poll() {
             match output {
-                Output::Connect(key, at) => {
+                Output::Connect(key, at, _) => {
                     self.vendor_links.push((key, at));
                     self.core.connected(key, self.now);
                 }

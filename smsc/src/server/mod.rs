@@ -20,13 +20,14 @@ use warp_events::Topic;
 use warp_net::clock::Clock;
 use warp_net::mailbox::{Sender, mailbox};
 use warp_net::tcp::TcpListener;
+use warp_net::tls::{Tls, TlsClient, TlsError};
 
 use crate::config::Config;
 use crate::core::jasmin::{Answer, Ask};
 use crate::core::{Core, Key, StorageFault};
 use crate::metrics::Metrics;
 use crate::{CONSUMER, StartError};
-use shard::{Parts, Shard};
+use shard::{Parts, Secured, Shard};
 
 /// What the core's thread finds in its mailbox.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ pub(crate) enum Note {
 
 pub(crate) struct Running {
     pub(crate) address: Option<SocketAddr>,
+    pub(crate) address_tls: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) waiting: usize,
     pub(crate) sender: Sender<Note>,
@@ -78,6 +80,10 @@ pub(crate) fn start(
     let (waiting, end) = restore(&mut core, &topic)?;
     let listener =
         config.listen.map(|at| TcpListener::bind(at, false)).transpose().map_err(StartError::Io)?;
+    let tls = tls(&config)?;
+    let listener_tls =
+        config.listen_tls.map(|at| TcpListener::bind(at, false)).transpose().map_err(StartError::Io)?;
+    let address_tls = listener_tls.as_ref().map(TcpListener::local_addr);
     let address = listener.as_ref().map(TcpListener::local_addr);
     // Notes are a few a millisecond at most.
     let (sender, mailbox) = mailbox(4_096).map_err(StartError::Io)?;
@@ -101,7 +107,10 @@ pub(crate) fn start(
         calls,
         core,
         topic,
+        config: Arc::clone(&config),
         listener,
+        listener_tls,
+        tls,
         mailbox,
         commit,
         end,
@@ -109,7 +118,27 @@ pub(crate) fn start(
     })
     .map_err(StartError::Io)?;
     let shard = thread("smsc", move || shard.run())?;
-    Ok(Running { address, http, waiting, sender, threads: vec![shard, committer, web] })
+    Ok(Running { address, address_tls, http, waiting, sender, threads: vec![shard, committer, web] })
+}
+
+/// Both sides of TLS, as far as the settings want them.
+fn tls(config: &Config) -> Result<Secured, StartError> {
+    let wrong = |e: TlsError| StartError::Config(e.to_string());
+    let server = match (config.listen_tls, &config.certificate) {
+        (Some(_), Some(files)) => Some(Tls::open(files.clone()).map_err(wrong)?),
+        (Some(_), None) => {
+            return Err(StartError::Config("a listener for TLS needs a certificate and its key".to_owned()));
+        }
+        (None, _) => None,
+    };
+    let names: Vec<&String> = config.vendors.iter().filter_map(|v| v.tls.as_ref()).collect();
+    let client =
+        if names.is_empty() { None } else { Some(TlsClient::open(config.roots.as_deref()).map_err(wrong)?) };
+    for name in names {
+        // One that cannot be a name is told now, and not at each try.
+        client.as_ref().map(|client| client.connect(name)).transpose().map_err(wrong)?;
+    }
+    Ok(Secured { server, client })
 }
 
 fn http_listener(at: SocketAddr) -> io::Result<std::net::TcpListener> {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{mpsc as async_mpsc, oneshot};
@@ -15,9 +15,11 @@ use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Event, Events, Interest};
 use warp_net::mailbox::Mailbox;
 use warp_net::tcp::{Accepted, FlushOutcome, ReadOutcome, TcpConnection, TcpListener};
+use warp_net::tls::{Tls, TlsClient, TlsSession};
 
 use super::{Note, fault_of};
 use crate::CONSUMER;
+use crate::config::Config;
 use crate::core::jasmin::Answer;
 use crate::core::{Call, Core, Key, Output, StorageFault};
 
@@ -25,7 +27,10 @@ use crate::core::{Call, Core, Key, Output, StorageFault};
 pub(super) struct Parts {
     pub(super) core: Core,
     pub(super) topic: Topic,
+    pub(super) config: Arc<Config>,
     pub(super) listener: Option<TcpListener>,
+    pub(super) listener_tls: Option<TcpListener>,
+    pub(super) tls: Secured,
     pub(super) mailbox: Mailbox<Note>,
     pub(super) commit: mpsc::Sender<u64>,
     pub(super) end: u64,
@@ -40,6 +45,9 @@ pub(super) struct Shard {
     /// Links whose window was full: they are read again when it is not.
     unread: Vec<Key>,
     buffer: Vec<u8>,
+    /// What TLS has opened of one read, and sealed of one write.
+    plain: Vec<u8>,
+    sealed: Vec<u8>,
     /// Where answers to requests of the HTTP door go, by token.
     asked: HashMap<u64, oneshot::Sender<Answer>>,
     next_token: u64,
@@ -49,8 +57,18 @@ pub(super) struct Shard {
     ends_at: Option<Mono>,
 }
 
+/// Our two sides of TLS.
+pub(super) struct Secured {
+    /// For customers that bind.
+    pub(super) server: Option<Tls>,
+    /// For vendors that are bound to.
+    pub(super) client: Option<TlsClient>,
+}
+
 struct Link {
     connection: TcpConnection,
+    /// What stands between the socket and SMPP.
+    tls: Option<Box<TlsSession>>,
     interest: Watch,
 }
 
@@ -73,6 +91,7 @@ impl Watch {
 
 const MAILBOX: u64 = 0;
 const LISTENER: u64 = 1;
+const LISTENER_TLS: u64 = 2;
 /// Bytes of one read.
 const READ: usize = 65_536;
 /// Connections that are accepted in one wake-up.
@@ -86,12 +105,17 @@ impl Shard {
         if let Some(listener) = &parts.listener {
             epoll.add(listener, LISTENER, Interest::READ)?;
         }
+        if let Some(listener) = &parts.listener_tls {
+            epoll.add(listener, LISTENER_TLS, Interest::READ)?;
+        }
         Ok(Shard {
             parts,
             epoll,
             links: HashMap::new(),
             unread: Vec::new(),
             buffer: vec![0; READ],
+            plain: Vec::new(),
+            sealed: Vec::new(),
             asked: HashMap::new(),
             next_token: 0,
             next_housekeeping: Mono(0),
@@ -127,7 +151,7 @@ impl Shard {
     fn on_event(&mut self, event: Event, stop: &mut bool, now: Now) {
         match event.token {
             MAILBOX => self.notes(stop, now),
-            LISTENER => self.accept(now),
+            LISTENER | LISTENER_TLS => self.accept(event.token == LISTENER_TLS, now),
             token => self.on_link(Key::from_u64(token), event, now),
         }
     }
@@ -152,17 +176,30 @@ impl Shard {
         });
     }
 
-    fn accept(&mut self, now: Now) {
+    fn accept(&mut self, secured: bool, now: Now) {
         if self.accept_after.is_some_and(|at| now.mono < at) {
             return;
         }
         for _ in 0..ACCEPTS {
-            let Some(listener) = &self.parts.listener else { return };
+            let Parts { listener, listener_tls, .. } = &self.parts;
+            let (listener, token) = if secured { (listener_tls, LISTENER_TLS) } else { (listener, LISTENER) };
+            let Some(listener) = listener else { return };
             match listener.accept(self.parts.write_buffer) {
                 Accepted::Connection(connection) => {
+                    let tls = match (secured, &self.parts.tls.server) {
+                        (false, _) => None,
+                        (true, Some(server)) => match server.accept() {
+                            Ok(session) => Some(Box::new(session)),
+                            Err(error) => {
+                                tracing::warn!(%error, "a connection by TLS cannot be accepted");
+                                continue;
+                            }
+                        },
+                        (true, None) => continue,
+                    };
                     // Who is one too many is dropped here, which closes it.
                     if let Some(key) = self.parts.core.accepted(connection.remote_addr(), now)
-                        && !self.watch(key, connection)
+                        && !self.watch(key, connection, tls)
                     {
                         self.parts.core.closed(key, now);
                     }
@@ -171,7 +208,7 @@ impl Shard {
                 Accepted::Exhausted => {
                     // The listener stays readable: without a rest this would be a busy loop (F-PROC-07).
                     self.accept_after = Some(now.mono + HOUSEKEEPING);
-                    let _ = self.epoll.modify(listener, LISTENER, Interest::NONE);
+                    let _ = self.epoll.modify(listener, token, Interest::NONE);
                     return;
                 }
                 Accepted::Failed(_) => {}
@@ -179,12 +216,12 @@ impl Shard {
         }
     }
 
-    fn watch(&mut self, key: Key, connection: TcpConnection) -> bool {
+    fn watch(&mut self, key: Key, connection: TcpConnection, tls: Option<Box<TlsSession>>) -> bool {
         let interest = Watch { read: true, write: connection.wants_write() };
         if self.epoll.add(&connection, key.as_u64(), interest.interest()).is_err() {
             return false;
         }
-        self.links.insert(key, Link { connection, interest });
+        self.links.insert(key, Link { connection, tls, interest });
         true
     }
 
@@ -197,6 +234,10 @@ impl Shard {
                 FlushOutcome::Done | FlushOutcome::Pending => {}
             }
             if connecting && !link.connection.is_connecting() {
+                // Our bind waits within TLS for the end of the handshake, which begins now.
+                if !seal(link, &[], &mut self.sealed) {
+                    return self.lost(key, now);
+                }
                 self.parts.core.connected(key, now);
             }
         }
@@ -213,8 +254,22 @@ impl Shard {
         }
         match link.connection.read(&mut self.buffer) {
             ReadOutcome::Bytes(count) => {
-                let bytes = self.buffer.get(..count).unwrap_or_default();
-                self.parts.core.bytes(key, bytes, now);
+                let mut bytes = self.buffer.get(..count).unwrap_or_default();
+                let mut ended = false;
+                if let Some(tls) = &mut link.tls {
+                    self.plain.clear();
+                    let received = tls.receive(bytes, &mut self.plain);
+                    // What the handshake answers, or why it ends, goes out at once.
+                    let sent = seal(link, &[], &mut self.sealed);
+                    ended = received.unwrap_or(true) || !sent;
+                    bytes = &self.plain;
+                }
+                if !bytes.is_empty() {
+                    self.parts.core.bytes(key, bytes, now);
+                }
+                if ended {
+                    return self.lost(key, now);
+                }
                 if !self.parts.core.wants_read(key) {
                     self.unread.push(key);
                 }
@@ -284,13 +339,10 @@ impl Shard {
     fn flush(&mut self, now: Now) {
         let mut touched = Vec::new();
         let mut broken = Vec::new();
-        let links = &mut self.links;
+        let (links, sealed) = (&mut self.links, &mut self.sealed);
         self.parts.core.take_dirty(now, |key, out| {
             if let Some(link) = links.get_mut(&key) {
-                if link.connection.queue(out)
-                    && (link.connection.is_connecting()
-                        || !matches!(link.connection.flush(), FlushOutcome::Failed(_)))
-                {
+                if seal(link, out, sealed) {
                     touched.push(key);
                 } else {
                     broken.push(key);
@@ -325,14 +377,31 @@ impl Shard {
         }
         while let Some(output) = self.parts.core.poll() {
             match output {
-                Output::Connect(key, remote) => {
-                    let opened = TcpConnection::connect(remote, None, self.parts.write_buffer);
-                    if !opened.is_ok_and(|connection| self.watch(key, connection)) {
+                Output::Connect(key, remote, vendor) => {
+                    let name = self.parts.config.vendors.get(vendor).and_then(|v| v.tls.as_deref());
+                    let session = match (name, &self.parts.tls.client) {
+                        (None, _) => Some(None),
+                        // The name was tried at the start.
+                        (Some(name), Some(client)) => client.connect(name).ok().map(|s| Some(Box::new(s))),
+                        (Some(_), None) => None,
+                    };
+                    let opened = TcpConnection::connect(remote, None, self.parts.write_buffer).ok();
+                    let watched = session
+                        .zip(opened)
+                        .is_some_and(|(session, connection)| self.watch(key, connection, session));
+                    if !watched {
                         self.parts.core.closed(key, now);
                     }
                 }
                 // What was to be sent is with the kernel, as far as the peer reads.
-                Output::Close(key) => drop(self.links.remove(&key)),
+                Output::Close(key) => {
+                    if let Some(mut link) = self.links.remove(&key)
+                        && let Some(tls) = &mut link.tls
+                    {
+                        tls.close();
+                        seal(&mut link, &[], &mut self.sealed);
+                    }
+                }
             }
         }
     }
@@ -342,14 +411,37 @@ impl Shard {
             return;
         }
         self.next_housekeeping = now.mono + HOUSEKEEPING;
-        if self.accept_after.take().is_some()
-            && let Some(listener) = &self.parts.listener
-        {
-            let _ = self.epoll.modify(listener, LISTENER, Interest::READ);
+        if self.accept_after.take().is_some() {
+            let Parts { listener, listener_tls, .. } = &self.parts;
+            for (listener, token) in [(listener, LISTENER), (listener_tls, LISTENER_TLS)] {
+                if let Some(listener) = listener {
+                    let _ = self.epoll.modify(listener, token, Interest::READ);
+                }
+            }
+        }
+        if let Some(Err(error)) = self.parts.tls.server.as_ref().map(Tls::reload) {
+            tracing::warn!(%error, "the certificate cannot be read again: the former one stays");
         }
         let Parts { core, topic, end, .. } = &mut self.parts;
         let needed = core.oldest(*end);
         topic.release(CONSUMER, needed);
         topic.retain(now.wall);
     }
+}
+
+/// Gives bytes to a connection, sealed where it has TLS, and to the kernel once it stands. `false`: it is broken, or its buffer is full.
+fn seal(link: &mut Link, plain: &[u8], sealed: &mut Vec<u8>) -> bool {
+    let connection = &mut link.connection;
+    let queued = match &mut link.tls {
+        None => connection.queue(plain),
+        Some(tls) => {
+            if !plain.is_empty() {
+                tls.send(plain);
+            }
+            sealed.clear();
+            tls.take_output(sealed);
+            connection.queue(sealed)
+        }
+    };
+    queued && (connection.is_connecting() || !matches!(connection.flush(), FlushOutcome::Failed(_)))
 }

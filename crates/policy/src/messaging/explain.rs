@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::calendar::{day, time};
 use super::route::{Decision, Filter, Input, Kind, Route, Table, Target, choose};
 
 /// What became of one route.
@@ -11,7 +12,7 @@ use super::route::{Decision, Filter, Input, Kind, Route, Table, Target, choose};
 pub struct Step {
     /// The order of the route.
     pub order: u16,
-    /// How it chooses.
+    /// How it chooses among its targets.
     pub kind: Kind,
     /// Its targets by name, in the order of their turns, and whether each can be reached.
     pub targets: Vec<(String, bool)>,
@@ -80,25 +81,6 @@ fn words(filter: &Filter, input: &Input<'_>, place: impl Fn(&Filter) -> String) 
         Filter::Times(from, to) => format!("is for {} to {} (UTC)", time(*from), time(*to)),
         Filter::Tag(tag) => format!("has not the tag {tag}"),
     }
-}
-
-/// A day since 1970-01-01 as a date (proleptic Gregorian).
-pub fn day(days: i64) -> String {
-    // Days since 0000-03-01, in eras of 400 years (146,097 days).
-    let shifted = days.saturating_add(719_468);
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era.saturating_mul(400).saturating_add(year_of_era) + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// Seconds since midnight as a time.
-pub fn time(seconds: u32) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 impl<T> Explanation<T> {

@@ -6,6 +6,7 @@
 //!
 //! The caller decodes PDUs and knows which targets can be reached now; both are arguments. Nothing here allocates for a decision.
 
+pub mod calendar;
 pub mod explain;
 pub mod optout;
 pub mod pattern;

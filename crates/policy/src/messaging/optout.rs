@@ -88,24 +88,24 @@ fn normal(text: &str) -> Option<String> {
 /// Of whom a recipient does not want to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
-    /// Of one number.
+    /// Messages from one number.
     Number(u64),
-    /// Of every number of a campaign.
+    /// Messages from every number of a campaign.
     Campaign(u128),
-    /// Of a whole brand.
+    /// Messages from a whole brand.
     Brand(u128),
 }
 
 /// One line of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Of whom.
+    /// Of whom it does not want to hear.
     pub scope: Scope,
     /// The recipient: digits of E.164.
     pub recipient: u64,
     /// Whether it opted out; else in again.
     pub out: bool,
-    /// When.
+    /// When it said so.
     pub at: Wall,
     /// The message that said so; 0: it was uploaded.
     pub message: u128,

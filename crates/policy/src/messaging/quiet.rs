@@ -5,30 +5,31 @@
 
 use warp_model::{E164, Wall};
 
+use super::calendar::{days, year_of};
 use crate::number_plan::NumberPlan;
 
 /// A zone of the North American numbering plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
-    /// UTC−3:30, Newfoundland.
+    /// UTC−3:30: the island of Newfoundland.
     Newfoundland,
-    /// UTC−4.
+    /// UTC−4: the maritime provinces of Canada.
     Atlantic,
     /// UTC−4 without daylight time: Puerto Rico, US Virgin Islands.
     AtlanticStandard,
-    /// UTC−5.
+    /// UTC−5: New York, Ontario, Quebec.
     Eastern,
-    /// UTC−6.
+    /// UTC−6: Chicago, Texas, Manitoba.
     Central,
     /// UTC−6 without daylight time: Saskatchewan.
     CentralStandard,
-    /// UTC−7.
+    /// UTC−7: Denver, Utah, Alberta.
     Mountain,
     /// UTC−7 without daylight time: Arizona, Yukon.
     MountainStandard,
-    /// UTC−8.
+    /// UTC−8: California, Washington, British Columbia.
     Pacific,
-    /// UTC−9.
+    /// UTC−9: Alaska without its islands.
     Alaska,
     /// UTC−10 without daylight time.
     Hawaii,
@@ -190,7 +191,7 @@ impl Zones {
         Zones(all.get(at..at.saturating_add(1)).unwrap_or(all))
     }
 
-    /// The zones.
+    /// The zones themselves, one at least.
     pub fn zones(self) -> &'static [Zone] {
         self.0
     }
@@ -275,10 +276,10 @@ fn offset(zone: Zone, at: i64) -> i64 {
 /// Whether clocks are ahead at this second of local standard time: from the second Sunday of March, 2:00, to the first of November, 2:00
 /// of daylight time, which is 1:00 of standard time.
 fn is_daylight(standard: i64) -> bool {
-    let days = standard.div_euclid(DAY);
-    let year = year_of(days);
-    let begin = sunday(first_of(year, 3), 2).saturating_mul(DAY) + 2 * 3_600;
-    let end = sunday(first_of(year, 11), 1).saturating_mul(DAY) + 3_600;
+    let today = standard.div_euclid(DAY);
+    let year = year_of(today);
+    let begin = sunday(days(year, 3, 1), 2).saturating_mul(DAY) + 2 * 3_600;
+    let end = sunday(days(year, 11, 1), 1).saturating_mul(DAY) + 3_600;
     (begin..end).contains(&standard)
 }
 
@@ -287,27 +288,4 @@ fn sunday(day: i64, n: i64) -> i64 {
     // 1970-01-01 was a Thursday: day 3 was the first Sunday.
     let until = (3i64.saturating_sub(day)).rem_euclid(7);
     day.saturating_add(until).saturating_add(7 * (n - 1))
-}
-
-/// The first day of a month, in days since 1970-01-01 (proleptic Gregorian).
-fn first_of(year: i64, month: i64) -> i64 {
-    let shifted = if month <= 2 { year.saturating_sub(1) } else { year };
-    let era = shifted.div_euclid(400);
-    let of_era = shifted.rem_euclid(400);
-    let months = if month > 2 { month - 3 } else { month + 9 };
-    let of_year = (153 * months + 2) / 5;
-    let in_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    era.saturating_mul(146_097).saturating_add(in_era).saturating_sub(719_468)
-}
-
-fn year_of(days: i64) -> i64 {
-    // 400 years have 146,097 days: a first guess that is at most one too large.
-    let guess = days.saturating_mul(400).div_euclid(146_097).saturating_add(1_970);
-    if first_of(guess, 1) > days {
-        guess.saturating_sub(1)
-    } else if first_of(guess.saturating_add(1), 1) <= days {
-        guess.saturating_add(1)
-    } else {
-        guess
-    }
 }

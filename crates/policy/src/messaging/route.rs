@@ -27,7 +27,7 @@ impl<T: Copy + PartialEq + fmt::Debug> Target for T {}
 /// What a message must be like. All filters of a route must fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// Any message.
+    /// Any message fits it.
     Transparent,
     /// Sent by the account of this place. MT only.
     User(usize),
@@ -35,9 +35,9 @@ pub enum Filter {
     Group(usize),
     /// Came from the vendor of this place. MO only.
     Connector(usize),
-    /// The source address.
+    /// The source address fits a pattern.
     Source(Pattern),
-    /// The destination address, without plus.
+    /// The destination address, without plus, fits a pattern.
     Destination(Pattern),
     /// The text; one that is no text fits no pattern.
     Text(Pattern),
@@ -75,14 +75,14 @@ impl Kind {
     }
 }
 
-/// One route.
+/// One route of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route<T> {
     /// Its place: the highest is looked at first. 0 is the default route, which has no filters.
     pub order: u16,
     /// What a message must be like.
     pub filters: Vec<Filter>,
-    /// How it chooses.
+    /// How it chooses among its targets.
     pub kind: Kind,
     /// Where it leads, in the order of their turns: at most [`TARGETS`].
     pub targets: Vec<T>,
@@ -165,13 +165,13 @@ pub struct Input<'a> {
     pub group: Option<usize>,
     /// The vendor that it came from; `None` for messages of customers.
     pub connector: Option<usize>,
-    /// The source address.
+    /// Who the message is from.
     pub source: &'a [u8],
-    /// The destination address.
+    /// Who the message is for, with or without plus.
     pub destination: &'a [u8],
     /// The text in UTF-8, when [`Table::needs_text`] and when it is one.
     pub text: Option<&'a str>,
-    /// Its labels.
+    /// Its labels, for filters by tag.
     pub tags: &'a [String],
     /// When it was taken.
     pub at: Wall,
@@ -184,7 +184,7 @@ pub struct Input<'a> {
 pub struct Decision<T> {
     /// The order of the route.
     pub route: u16,
-    /// The target.
+    /// The target that was chosen.
     pub target: T,
     /// Whether it can be reached now; when not, none of the route's can, and the message waits for this one.
     pub reachable: bool,

@@ -269,6 +269,17 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Destinations<'a> {
+    /// A list that [`super::push_destination`] made. `None`: it is not whole, or has none or more than 254.
+    pub fn new(bytes: &'a [u8]) -> Option<Destinations<'a>> {
+        let mut reader = Reader { rest: bytes };
+        let mut count = 0u8;
+        while !reader.rest.is_empty() {
+            reader.destination().ok()?;
+            count = count.checked_add(1).filter(|count| usize::from(*count) <= DESTINATIONS)?;
+        }
+        (count > 0).then_some(Destinations { count, bytes })
+    }
+
     /// How many there are, 1 to 254.
     pub fn count(self) -> u8 {
         self.count
@@ -282,6 +293,18 @@ impl<'a> Destinations<'a> {
 }
 
 impl<'a> MultiResp<'a> {
+    /// With a list that [`super::push_unsuccessful`] made; what is not whole at its end, and more than 255, is left out.
+    pub fn new(message_id: &'a [u8], unsuccessful: &'a [u8]) -> MultiResp<'a> {
+        let mut reader = Reader { rest: unsuccessful };
+        let (mut count, mut used) = (0u8, 0usize);
+        while count < u8::MAX && reader.unsuccessful().is_ok() {
+            count = count.saturating_add(1);
+            used = unsuccessful.len().saturating_sub(reader.rest.len());
+        }
+        let bytes = unsuccessful.get(..used).unwrap_or_default();
+        MultiResp { message_id, count, bytes, ..MultiResp::default() }
+    }
+
     /// The destinations that were refused, in order.
     pub fn unsuccessful(self) -> impl Iterator<Item = Unsuccessful<'a>> {
         let mut reader = Reader { rest: self.bytes };

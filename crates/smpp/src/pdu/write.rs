@@ -1,6 +1,6 @@
 //! Writing PDUs into a given buffer: nothing is allocated while the buffer has room.
 
-use super::bodies::{Address, Body, Destination, Message};
+use super::bodies::{Address, Body, Destination, Message, Unsuccessful};
 use super::{PASSWORD_BYTES, SHORT_MESSAGE_BYTES};
 use crate::command::Command;
 use crate::frame::HEADER_BYTES;
@@ -153,16 +153,7 @@ fn write_body(out: &mut Vec<u8>, body: &Body<'_>) -> Result<(), TooLong> {
             address(out, &m.message.source, 21, "source_addr")?;
             out.push(m.destinations.count());
             for destination in m.destinations.iter() {
-                match destination {
-                    Destination::Address(a) => {
-                        out.push(1);
-                        address(out, &a, 21, "destination_addr")?;
-                    }
-                    Destination::List(name) => {
-                        out.push(2);
-                        text(out, name, 21, "dl_name")?;
-                    }
-                }
+                push_destination(out, &destination)?;
             }
             rest_of_message(out, &m.message)?;
         }
@@ -203,5 +194,29 @@ fn write_body(out: &mut Vec<u8>, body: &Body<'_>) -> Result<(), TooLong> {
             tlvs(out, a.tlvs);
         }
     }
+    Ok(())
+}
+
+/// Appends one destination to a list for [`super::Destinations::new`]. Errors: its text is too long; nothing was appended.
+pub fn push_destination(out: &mut Vec<u8>, destination: &Destination<'_>) -> Result<(), TooLong> {
+    let begin = out.len();
+    let written = match destination {
+        Destination::Address(a) => {
+            out.push(1);
+            address(out, a, 21, "destination_addr")
+        }
+        Destination::List(name) => {
+            out.push(2);
+            text(out, name, 21, "dl_name")
+        }
+    };
+    written.inspect_err(|_| out.truncate(begin))
+}
+
+/// Appends one refused destination to a list for [`super::MultiResp::new`]. Errors: its text is too long; nothing was appended.
+pub fn push_unsuccessful(out: &mut Vec<u8>, refused: &Unsuccessful<'_>) -> Result<(), TooLong> {
+    let begin = out.len();
+    address(out, &refused.address, 21, "destination_addr").inspect_err(|_| out.truncate(begin))?;
+    out.extend_from_slice(&refused.status.0.to_be_bytes());
     Ok(())
 }
