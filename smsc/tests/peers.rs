@@ -1,4 +1,4 @@
-//! The SMSC with real customers: Python's smpplib, and Debian's Kannel.
+//! The SMSC with real customers: Python's smpplib and aiosmpplib, jsmpp, and Debian's Kannel.
 
 #[path = "../../tests/stack/smpp.rs"]
 #[allow(dead_code, reason = "the whole-stack tests use the rest")]
@@ -54,16 +54,17 @@ fn tail(path: &Path) -> String {
     lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
-/// The Python that has smpplib: of the peers that `scripts/bootstrap test` makes, or any.
-fn python(test: &str) -> Option<PathBuf> {
+/// The Python that has this module: of the peers that `scripts/bootstrap test` makes, or any.
+fn python(module: &str, test: &str) -> Option<PathBuf> {
+    let import = format!("import {module}");
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/bin/python3");
     let found = [own, "python3".into()].into_iter().find(|python| {
-        let tried = Command::new(python).args(["-c", "import smpplib"]).stderr(Stdio::null()).status();
+        let tried = Command::new(python).args(["-c", &import]).stderr(Stdio::null()).status();
         tried.is_ok_and(|status| status.success())
     });
     if found.is_none() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "smpplib is not installed, and CI=true");
-        println!("skipped: {test}: Python's smpplib is not installed");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{module} is not installed, and CI=true");
+        println!("skipped: {test}: Python's {module} is not installed");
     }
     found
 }
@@ -101,13 +102,49 @@ print("ok", count)
 
 #[test]
 fn pythons_smpplib_sends_and_gets_its_receipts() {
-    let Some(python) = python("pythons_smpplib_sends_and_gets_its_receipts") else { return };
+    let Some(python) = python("smpplib", "pythons_smpplib_sends_and_gets_its_receipts") else { return };
     let dir = tempfile::tempdir().expect("tempdir");
     let carrier = Carrier::start(Duration::ZERO);
     let (_smsc, at) = launch(&dir.path().join("queue"), &carrier);
     let out = Command::new(python).args(["-c", SMPPLIB, &at.to_string()]).output().expect("python runs");
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success() && said.contains("ok 4"), "{said}{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn aiosmpplib_sends_and_gets_its_receipts() {
+    let Some(python) = python("aiosmpplib", "aiosmpplib_sends_and_gets_its_receipts") else { return };
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let (_smsc, at) = launch(&dir.path().join("queue"), &carrier);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/aio.py");
+    let out = Command::new(python).arg(script).arg(at.to_string()).output().expect("python runs");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("ok 3"), "{said}{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn jsmpp_sends_to_one_and_to_several_and_gets_its_receipts() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let jars = here.join("../target/peers/jsmpp");
+    if !jars.join("jsmpp-3.0.0.jar").exists() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "jsmpp is not there, and CI=true");
+        return println!(
+            "skipped: jsmpp_sends_to_one_and_to_several_and_gets_its_receipts: jsmpp is not there"
+        );
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let (_smsc, at) = launch(&dir.path().join("queue"), &carrier);
+    let out = Command::new("java")
+        .args(["-cp", &format!("{}/*", jars.display())])
+        .arg(here.join("tests/peers/Jsmpp.java"))
+        .args([at.ip().to_string(), at.port().to_string()])
+        .output()
+        .expect("java runs");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("ok"), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(carrier.texts().get("to three from jsmpp"), Some(&3));
 }
 
 /// A process that is ended with the test.

@@ -151,7 +151,7 @@ impl Core {
             }
             To::Client(name) => {
                 let client = self.config.http_clients.iter().find(|c| c.name == **name)?;
-                (client.url.clone(), client.post, self.originated_form(message)?)
+                (client.url.clone(), client.post, self.originated_form(key, message)?)
             }
         };
         Some(Call { key, lane, url, post, form })
@@ -251,21 +251,19 @@ impl Core {
     }
 
     /// A message of a handset, as Jasmin's HTTP clients get it.
-    fn originated_form(&self, message: &Message) -> Option<String> {
+    fn originated_form(&self, key: Key, message: &Message) -> Option<String> {
         let pdu = message_of(&message.body)?;
-        let payload = pdu.payload().unwrap_or_default();
-        let text =
-            if pdu.has_udh() { Udh::split(payload).map_or(payload, |(_, text)| text) } else { payload };
+        let text = self.whole_text(key, message);
         let id = id_text(message.id);
         let vendor = self.config.vendors.get(message.vendor()).map_or("", |v| v.name.as_str());
         let (priority, coding) = (pdu.priority.to_string(), pdu.data_coding.to_string());
-        let binary = warp_model::hex::encode(text);
+        let binary = warp_model::hex::encode(&text);
         let pairs: [(&str, &[u8]); 9] = [
             ("id", &id),
             ("from", pdu.source.text),
             ("to", pdu.destination.text),
             ("origin-connector", vendor.as_bytes()),
-            ("content", text),
+            ("content", &text),
             ("binary", binary.as_bytes()),
             ("priority", priority.as_bytes()),
             ("coding", coding.as_bytes()),

@@ -53,7 +53,7 @@ const LATER: Duration = Duration::from_secs(10);
 
 impl Core {
     /// A receipt or a message of a handset is durable: to its customer.
-    pub(super) fn deliverable(&mut self, key: Key) {
+    pub(super) fn deliverable(&mut self, key: Key, now: Now) {
         let keep = self.config.limits.keep_for_customer;
         let Some(message) = self.store.get_mut(key) else { return };
         if !matches!(message.step, Step::Storing | Step::Over) {
@@ -65,7 +65,7 @@ impl Core {
         let by_http = message.callback.is_some();
         self.store.set_due(key, expires);
         if by_http {
-            return self.tell(key);
+            return self.tell_whole(key, now);
         }
         self.queue_delivery(account, key, false);
     }
@@ -197,11 +197,11 @@ impl Core {
     }
 
     /// A message that was delivered, and perhaps not taken, when the process ended.
-    pub(super) fn deliver_restored(&mut self, key: Key) {
+    pub(super) fn deliver_restored(&mut self, key: Key, now: Now) {
         if let Some(message) = self.store.get_mut(key) {
             message.step = Step::Over;
         }
-        self.deliverable(key);
+        self.deliverable(key, now);
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
 //! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`multi`] messages to several · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
-//! them · [`callbacks`] who is told by HTTP · [`store`] messages and timers · [`commit`] what waits for the
+//! them · [`callbacks`] who is told by HTTP · [`joined`] texts in parts for them · [`store`] messages and timers · [`commit`] what waits for the
 //! disk · [`routing`] where messages go ·
 //! [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
 //!
@@ -21,6 +21,7 @@ mod deliver;
 mod door;
 mod guard;
 pub mod jasmin;
+mod joined;
 mod links;
 mod message;
 mod multi;
@@ -123,6 +124,7 @@ pub struct Core {
     /// Accounts that something may be delivered to now.
     waking: Vec<usize>,
     callbacks: Callbacks,
+    joined: joined::Joined,
     /// Answers to requests of the HTTP door, by their token.
     answers: VecDeque<(u64, jasmin::Answer)>,
     /// Bytes of a closed connection that are still to be sent.
@@ -176,6 +178,7 @@ impl Core {
             next_form: 0,
             waking: Vec::new(),
             callbacks: Callbacks::default(),
+            joined: joined::Joined::default(),
             answers: VecDeque::new(),
             last_words: Vec::new(),
             next_tick: Mono(0),
@@ -209,9 +212,9 @@ impl Core {
             }
             Act::Originated { message, connection, sequence, data } => {
                 self.answer_delivery(connection, sequence, data, warp_smpp::Status::ROK);
-                self.deliverable(message);
+                self.deliverable(message, now);
             }
-            Act::Over { message } => self.deliverable(message),
+            Act::Over { message } => self.deliverable(message, now),
             Act::Replaced { message, form, connection, sequence } => {
                 let status = self.replaced(message, form, now);
                 self.answer_replace(connection, sequence, status);
@@ -292,6 +295,7 @@ impl Core {
         while let Some(key) = self.store.pop_due(now.wall) {
             self.on_due(key, now);
         }
+        self.tell_incomplete(now);
         self.wake_callbacks(now);
     }
 
@@ -305,6 +309,7 @@ impl Core {
         due.into_iter()
             .chain(paced)
             .chain(self.callbacks.next_rest())
+            .chain(self.joined.next())
             .chain([self.next_tick])
             .min()
             .unwrap_or(self.next_tick)

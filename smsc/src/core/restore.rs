@@ -120,7 +120,7 @@ impl Core {
             let vendor = message.vendor();
             let (step, outcome) = (message.step, message.outcome);
             if outcome.is_some() || message.direction == Direction::Originated {
-                self.deliver_restored(key);
+                self.deliver_restored(key, now);
                 continue;
             }
             match step {

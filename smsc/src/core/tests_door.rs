@@ -318,6 +318,53 @@ fn a_message_of_a_handset_goes_to_the_http_client_of_its_route() {
     assert!(w.deliveries(foo).is_empty(), "and to nobody else");
 }
 
+/// jookies/jasmin, issues 513 and 1257: parts that come in another order are lost there, and two handsets with one reference mixed.
+#[test]
+fn parts_of_a_handset_are_told_as_one_text_in_any_order_also_after_a_restart() {
+    let mut c = config();
+    let url = "https://mo.example/in".to_owned();
+    c.http_clients = vec![HttpClient { name: "in".to_owned(), url, post: false }];
+    c.mo_default = Some(Destination::Http(0));
+    let mut w = World::new(c);
+    let vendor = w.vendor(0);
+    let part = |w: &mut World, vendor, from: &[u8], number: u8, text: &[u8]| {
+        let payload = [&[5, 0, 3, 77, 3, number], text].concat();
+        let message = Message {
+            source: Address { ton: 1, npi: 1, text: from },
+            destination: Address { ton: 0, npi: 1, text: b"12345" },
+            esm_class: 0x40,
+            short_message: &payload,
+            ..Message::default()
+        };
+        assert_eq!(w.status(vendor, Command::DELIVER_SM, &Body::Message(message)), Status::ROK);
+    };
+    part(&mut w, vendor, b"491", 3, b"three");
+    part(&mut w, vendor, b"492", 1, b"other");
+    part(&mut w, vendor, b"491", 1, b"one ");
+    part(&mut w, vendor, b"491", 1, b"one ");
+    assert!(calls(&mut w).is_empty(), "the second part is missing");
+    w.restart(false);
+    let vendor = w.vendor(0);
+    part(&mut w, vendor, b"491", 2, b"two ");
+    let made = call(&mut w);
+    assert!(
+        made.form.contains("&from=491&") && made.form.contains("&content=one+two+three&"),
+        "{}",
+        made.form
+    );
+    taken(&mut w, &made, false);
+    w.restart(false);
+    let made = call(&mut w);
+    assert!(made.form.contains("&content=one+two+three&"), "it is told again as a whole: {}", made.form);
+    taken(&mut w, &made, true);
+    assert_eq!(w.waiting(), 1, "the part of the other handset waits");
+    w.pass(Duration::from_secs(301));
+    let made = call(&mut w);
+    assert!(made.form.contains("&from=492&") && made.form.contains("&content=other&"), "{}", made.form);
+    taken(&mut w, &made, true);
+    assert_eq!(w.waiting(), 0);
+}
+
 /// Who sends by HTTP hears by HTTP: a bind of the same account gets no receipt of it.
 #[test]
 fn a_bind_hears_nothing_of_messages_of_the_other_door() {

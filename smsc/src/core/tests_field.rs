@@ -200,3 +200,68 @@ fn our_receipts_have_all_fields_of_appendix_b() {
         names.iter().map(|n| text.find(n).unwrap_or_else(|| panic!("{n} {text}"))).collect();
     assert!(places.is_sorted() && text.contains(&id), "{text}");
 }
+
+/// T-SMS-10: who lost the link before the answer sends again. Both messages stand, each is answered once, and none is taken for the other.
+#[test]
+fn t_sms_10_a_message_sent_again_after_a_reconnect_is_another_one_and_each_is_answered_once() {
+    let mut w = World::new(config());
+    let (customer, vendor) = (w.customer("foo"), w.vendor(0));
+    w.got(customer);
+    w.syncs = false;
+    w.ask(customer, Command::SUBMIT_SM, &Body::Message(submit(b"once or twice")));
+    assert!(w.got(customer).is_empty());
+    w.break_link(customer);
+    w.syncs = true;
+    let again = w.customer("foo");
+    w.ask(again, Command::SUBMIT_SM, &Body::Message(submit(b"once or twice")));
+    let mut answers = w.got(again);
+    answers.retain(|(h, _)| h.command == Command::SUBMIT_SM.response());
+    assert_eq!(answers.len(), 1, "the new link hears nothing of the old one's requests");
+    let sent = w.submitted(vendor);
+    assert_eq!(sent.iter().map(text_of).collect::<Vec<_>>(), ["once or twice"; 2]);
+    for (n, got) in sent.iter().enumerate() {
+        w.reply(vendor, got, Status::ROK, format!("{n}").as_bytes());
+        w.receipt(vendor, &format!("{n}"), "DELIVRD");
+    }
+    let heard = w.deliveries(again);
+    assert_eq!(heard.len(), 2, "both have their receipt");
+    assert_ne!(text_of(&heard[0]), text_of(&heard[1]), "under an id of its own");
+    assert_eq!(w.waiting(), 0);
+}
+
+/// T-SMS-12: what a text does to those who read it later is kept out of every form that we write: octets stay octets.
+#[test]
+fn t_sms_12_texts_that_attack_their_readers_are_octets_here() {
+    let hostile = "=HYPERLINK(\"x\")<script>&to=1\u{202E}\0\r\n";
+    let mut ucs2 = Vec::new();
+    assert_eq!(warp_smpp::text::encode_best(hostile, &mut ucs2).0, 8);
+    let message = Message {
+        source: Address { ton: 1, npi: 1, text: b"491701234567" },
+        destination: Address { ton: 0, npi: 1, text: b"12345" },
+        data_coding: 8,
+        short_message: &ucs2,
+        ..Message::default()
+    };
+    let mut by_http = config();
+    by_http.http_clients = vec![crate::config::HttpClient {
+        name: "mo".to_owned(),
+        url: "http://198.51.100.9/mo".to_owned(),
+        post: true,
+    }];
+    by_http.mo_default = Some(crate::config::Destination::Http(0));
+    let mut w = World::new(by_http);
+    let vendor = w.vendor(0);
+    assert_eq!(w.status(vendor, Command::DELIVER_SM, &Body::Message(message)), Status::ROK);
+    let form = w.core.poll_call().expect("a call").form;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%&=+-_.".contains(c);
+    assert!(form.chars().all(plain), "{form}");
+    assert_eq!(form.matches("to=").count(), 1, "no field comes from the text");
+    assert!(form.contains(&format!("binary={}", warp_model::hex::encode(&ucs2))));
+    // Over a bind they are the same octets.
+    let mut w = World::new(config());
+    let (customer, vendor) = (w.customer("foo"), w.vendor(0));
+    assert_eq!(w.status(vendor, Command::DELIVER_SM, &Body::Message(message)), Status::ROK);
+    let got = w.deliveries(customer).remove(0);
+    let Ok(Body::Message(m)) = pdu::decode(&got.0, &got.1) else { panic!() };
+    assert_eq!((m.short_message, m.data_coding), (&ucs2[..], 8));
+}

@@ -385,6 +385,8 @@ impl Core {
 
     /// Nothing is left to do for a message.
     pub(super) fn done(&mut self, key: Key) {
+        // What stands for a whole text takes its parts with it.
+        self.parts_done(key);
         if let Some(message) = self.store.remove(key) {
             self.store.commit.add(&Record::Done { id: message.id }, Kept::Fact, None);
         }
