@@ -20,7 +20,7 @@ use warp_sip::transaction::NEVER;
 
 use super::call::{Call, Origin, Phase, Target, caller_of, printable};
 use super::calls::Calls;
-use super::confirm::NO_ACK;
+use super::confirm::{NO_ACK, NO_TAG};
 use super::failover::asks_for_privacy;
 use super::inbound::{charge_on_net, twin_of};
 use super::route::Plan;
@@ -285,7 +285,7 @@ pub(super) fn leg_ends(call: &mut Call, status: u16, cause: Option<u8>, why: &st
 pub(super) fn leg_answered_late(call: &mut Call, leg: u16, now: Now) {
     let at = wall(call, now);
     if let Some(l) = call.record.as_mut().and_then(|r| r.legs.get_mut(usize::from(leg)))
-        && l.ended_by != LATE
+        && ![LATE, NO_TAG].contains(&l.ended_by.as_str())
     {
         l.sip_code = 200;
         l.end_at = at;

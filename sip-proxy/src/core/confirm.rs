@@ -18,6 +18,8 @@ const CROSSED: Duration = Duration::from_secs(4);
 
 /// `internal_code` of a call whose 2xx nobody acknowledged.
 pub(super) const NO_ACK: &str = "no_ack";
+/// How an attempt ended whose 2xx had no tag, however often it came.
+pub(super) const NO_TAG: &str = "no_tag";
 /// `internal_code` of a call that was answered while its caller gave up.
 const CANCELLED: &str = "cancelled";
 

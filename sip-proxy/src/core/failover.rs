@@ -290,6 +290,20 @@ impl Calls {
         if !current || !l.open || call.phase == Phase::Over || call.phase == Phase::Answered {
             return;
         }
+        // No dialog can be made of it (RFC 3261 §12.1.1): neither side could hang up, and a BYE without a tag belongs to nobody.
+        if (200..300).contains(&status) && msg.to_tag().is_none_or(<[u8]>::is_empty) {
+            if let Some(client) = client {
+                self.ack_and_bye(client, msg, tx);
+            }
+            match call.cancelled {
+                true => {
+                    self.branch_over(call, 502, None, "cancelled", tx);
+                    self.refuse_call(call, 487, "", "", 16, None, tx);
+                }
+                false => self.give_way(call, branch, 502, None, confirm::NO_TAG, None, tx),
+            }
+            return;
+        }
         match status {
             100 => {}
             101..=299 => {

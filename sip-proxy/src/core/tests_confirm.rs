@@ -171,6 +171,49 @@ fn a_request_that_names_us_names_its_dialogs_peer_behind_us() {
     one_record(&w, 1, 61, 11_000_000, 1_100_000);
 }
 
+/// pjsip#1096 and #3394: a 2xx without a tag (RFC 2543 let it be left out). No dialog can be made of it, so it is ended where it came from,
+/// and the next vendor carries the call.
+#[test]
+fn an_answer_without_a_tag_is_the_next_vendors_turn() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    // What rings without one may ring (pjsip#2066).
+    w.give(V1, &reply(&at_v, "183 Session Progress", "", V1, "", SDP));
+    assert_eq!(body(&w.to(CUSTOMER)), format!("relay:{SDP}"));
+    let untagged = reply(&at_v, "200 OK", "", V1, "", SDP);
+    w.give(V1, &untagged);
+    let sent = w.take();
+    let firsts: Vec<(std::net::SocketAddr, &str)> =
+        sent.iter().map(|(to, t)| (*to, t.split(' ').next().unwrap_or(""))).collect();
+    assert_eq!(firsts, [(addr(V1), "ACK"), (addr(V1), "BYE"), (addr(V2), "INVITE")], "{sent:#?}");
+    assert!(w.answered.is_empty(), "nobody pays for it");
+    let at_v2 = sent[2].1.clone();
+    w.give(V1, &untagged);
+    assert!(w.to(V1).starts_with("ACK "), "a repetition gets its ACK");
+    w.give(V2, &reply(&at_v2, "200 OK", "bt", V2, "", SDP));
+    let ok = w.to(CUSTOMER);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    hangs_up(&mut w, &ok, 2, 2);
+    let legs: Vec<(u16, &str)> = w.ended[0].legs.iter().map(|l| (l.sip_code, l.ended_by.as_str())).collect();
+    assert_eq!(legs, [(502, "no_tag"), (200, "answered")]);
+    w.nothing_is_left();
+    // The caller has given up: nobody else is asked.
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    w.give(V1, &reply(&at_v, "180 Ringing", "", V1, "", ""));
+    let cancel = invite(NUMBER, "c1", "", "").replace("INVITE sip", "CANCEL sip");
+    w.give(CUSTOMER, &cancel.replace("1 INVITE", "1 CANCEL"));
+    w.take();
+    w.give(V1, &reply(&at_v, "200 OK", "", V1, "", SDP));
+    let sent = w.take();
+    assert!(sent.iter().all(|(_, t)| !t.starts_with("INVITE ")), "{sent:#?}");
+    assert!(sent.iter().any(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 487 ")), "{sent:#?}");
+    assert_eq!(w.ended[0].outcome, Outcome::Cancelled);
+    w.nothing_is_left();
+}
+
 fn without_contact(text: &str, uri: &str) -> String {
     let line = format!("Contact: <{uri}>\r\n");
     assert!(text.contains(&line), "{text}");
