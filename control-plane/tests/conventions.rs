@@ -456,7 +456,12 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         let vendor = by_operator("/vendors", json!({ "slug": "v", "name": "V" }), "id").await;
         let body = json!({ "name": "t", "addresses": ["127.0.0.1:5060"] });
         by_operator(&format!("/vendors/{vendor}/trunks"), body, "id").await;
-        by_operator("/partitions", json!({ "name": "p" }), "id").await;
+        let partition = by_operator("/partitions", json!({ "name": "p" }), "id").await;
+        by_operator("/overrides", json!({ "partition_id": partition, "reason": "r" }), "id").await;
+        by_operator("/blocks", json!({ "code": "2524", "reason": "r" }), "id").await;
+        let worth = json!({ "amount": "1.0842", "currency": "USD" });
+        by_operator("/exchange-rates", json!({ "currency": "EUR", "worth": worth, "reason": "r" }), "id")
+            .await;
         let body = json!({ "vendor_id": vendor, "kind": "permanent", "reason": "r" });
         by_operator("/exclusions", body, "id").await;
         by_operator("/numbers", json!({ "number": "+14155550199", "customer_id": customer }), "id").await;

@@ -197,6 +197,12 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
     let ban = made(api.op("POST", &bans, Some(json!({ "name": "b" }))).await.data());
     let exclusion = json!({ "vendor_id": vendor, "kind": "permanent", "reason": "bad audio" });
     let exclusion = made(api.op("POST", "/exclusions", Some(exclusion)).await.data());
+    let rule = json!({ "partition_id": partition, "reason": "r", "code": "1999" });
+    let rule = made(api.op("POST", "/overrides", Some(rule)).await.data());
+    let block = json!({ "reason": "r", "code": "1999" });
+    let block = made(api.op("POST", "/blocks", Some(block)).await.data());
+    let rate = json!({ "currency": "EUR", "worth": { "amount": "1.08", "currency": "USD" }, "reason": "r" });
+    let rate = made(api.op("POST", "/exchange-rates", Some(rate)).await.data());
     let number = json!({ "number": "+14155550188", "customer_id": other });
     let number = made(api.op("POST", "/numbers", Some(number)).await.data());
     let operator = json!({ "email": "op@example.com", "name": "o", "role": "noc", "subject": "op" });
@@ -208,6 +214,9 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
     for (name, id) in [
         ("job_id", job),
         ("exclusion_id", exclusion),
+        ("override_id", rule),
+        ("block_id", block),
+        ("exchange_rate_id", rate),
         ("number_id", number),
         ("operator_id", operator),
         ("user_id", user),

@@ -275,6 +275,9 @@ async fn real(api: &Api, mut body: Value) -> Value {
     if body["vendor_id"].is_string() {
         body["vendor_id"] = a_vendor(api).await.into();
     }
+    if body["partition_id"].is_string() {
+        body["partition_id"] = a_partition(api).await.into();
+    }
     body
 }
 
@@ -286,6 +289,15 @@ async fn a_vendor(api: &Api) -> String {
     }
     let made = api.op("POST", "/vendors", Some(json!({ "slug": "acme", "name": "Acme" }))).await.data();
     id(&made).unwrap()
+}
+
+/// The same of a partition.
+async fn a_partition(api: &Api) -> String {
+    let id = |partition: &Value| partition["id"].as_str().map(str::to_owned);
+    if let Some(id) = id(&api.op("GET", "/partitions?name=west", None).await.data()[0]) {
+        return id;
+    }
+    id(&api.op("POST", "/partitions", Some(json!({ "name": "west" }))).await.data()).unwrap()
 }
 
 fn made_at(noun: &Noun, parent: &str) -> String {

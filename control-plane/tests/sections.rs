@@ -70,6 +70,14 @@ fn each_nouns_change_reads_its_own_section_again_and_is_published_once() {
         assert_eq!(touched(&api, "the emergency route", "PUT", "/emergency-route", body).await, ["vendors"]);
         let body = Some(json!({ "name": "p", "vendors": [{ "vendor_id": vid }] }));
         assert_eq!(touched(&api, "a partition", "POST", "/partitions", body).await, ["partitions"]);
+        let partition = api.op("GET", "/partitions", None).await.data()[0]["id"].clone();
+        let body = Some(json!({ "partition_id": partition, "reason": "r" }));
+        assert_eq!(touched(&api, "an override", "POST", "/overrides", body).await, ["rules"]);
+        let body = Some(json!({ "code": "2524", "reason": "r" }));
+        assert_eq!(touched(&api, "a block", "POST", "/blocks", body).await, ["rules"]);
+        let worth = json!({ "amount": "1.0842", "currency": "USD" });
+        let body = Some(json!({ "currency": "EUR", "worth": worth, "reason": "r" }));
+        assert_eq!(touched(&api, "an exchange rate", "POST", "/exchange-rates", body).await, ["rules"]);
         // A partition's new name reaches the trunks that use it, although their page is not read again.
         let partition = api.op("GET", "/partitions", None).await.data()[0]["id"].as_str().unwrap().to_owned();
         let body = Some(json!({ "partition_id": partition }));

@@ -85,6 +85,14 @@ fn objects_records_and_decisions_are_as_published() {
         let changed = api.op("PATCH", &format!("/customers/{customer}"), Some(body)).await.data();
         check(&operator, "Customer", &changed);
         let exclusion = json!({ "vendor_id": vid, "kind": "permanent", "reason": "r" });
+        let rule =
+            json!({ "partition_id": partition["id"], "class": "domestic", "days": ["mon"], "reason": "r" });
+        check(&operator, "Override", &api.op("POST", "/overrides", Some(rule)).await.data());
+        let rule = json!({ "caller_code": "1999", "hours": "08:00-18:00", "reason": "r" });
+        check(&operator, "Block", &api.op("POST", "/blocks", Some(rule)).await.data());
+        let rate =
+            json!({ "currency": "EUR", "worth": { "amount": "1.08", "currency": "USD" }, "reason": "r" });
+        check(&operator, "ExchangeRate", &api.op("POST", "/exchange-rates", Some(rate)).await.data());
         check(&operator, "Exclusion", &api.op("POST", "/exclusions", Some(exclusion)).await.data());
         let ban =
             api.op("POST", &format!("/customers/{customer}/bans"), Some(json!({ "name": "b" }))).await.data();

@@ -49,6 +49,8 @@ pub struct Sip {
     pub max_duration: Span,
     /// Most vendors tried for one call.
     pub max_attempts: u16,
+    /// Status that whoever calls one of our numbers gets when its customer has no money for the call; 400 to 699.
+    pub called_without_credit: u16,
     /// Failures in a row of a vendor trunk's transport until it is out of rotation.
     pub trunk_down_after: u32,
     /// How long a vendor trunk that is out of rotation stays out before it is tried again.
@@ -93,6 +95,7 @@ impl Default for Sip {
             media_deadline: Span(core.ask_deadline),
             max_duration: Span(core.max_duration),
             max_attempts: core.max_attempts,
+            called_without_credit: core.called_without_credit,
             trunk_down_after: core.trunk_down_after,
             trunk_down_for: Span(core.trunk_down_for),
             stranger_rate: core.strangers.per_source_per_s,
@@ -141,6 +144,7 @@ pub(super) const RULES: &[Rule<Sip>] = &[
     Rule::new("transactions", "1 to 1000000", |sip| (1..=1_000_000).contains(&sip.transactions)),
     Rule::new("digest", "at least one of \"sha-256\", \"md5\"", |sip| !sip.digest.is_empty()),
     Rule::new("max_attempts", "1 to 8", |sip| (1..=8).contains(&sip.max_attempts)),
+    Rule::new("called_without_credit", "400 to 699", |sip| (400..=699).contains(&sip.called_without_credit)),
 ];
 
 impl Sip {
@@ -173,6 +177,7 @@ impl Sip {
         core.ask_deadline = self.media_deadline.0;
         core.max_duration = self.max_duration.0;
         core.max_attempts = self.max_attempts;
+        core.called_without_credit = self.called_without_credit;
         core.trunk_down_after = self.trunk_down_after;
         core.trunk_down_for = self.trunk_down_for.0;
         core.strangers = StrangerLimits {

@@ -11,7 +11,10 @@ use super::nouns;
 use crate::App;
 use crate::app::listing::Listing;
 use crate::app::permission::Permission;
-use crate::app::{bans, customers, replay, resource, routing, trunk_health, trunks, vendor_trunks, vendors};
+use crate::app::{
+    bans, customers, exchange_rates, replay, resource, routing, rules, trunk_health, trunks, vendor_trunks,
+    vendors,
+};
 use crate::noun::ban::BAN;
 
 macro_rules! admin {
@@ -38,6 +41,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::decks::endpoints());
     all.extend(nouns::endpoints::<routing::Partitions>(Audience::Operator));
     all.extend(nouns::endpoints::<routing::Exclusions>(Audience::Operator));
+    all.extend(nouns::endpoints::<rules::Overrides>(Audience::Operator));
+    all.extend(nouns::endpoints::<rules::Blocks>(Audience::Operator));
+    all.extend(nouns::endpoints::<exchange_rates::ExchangeRates>(Audience::Operator));
     all.extend(call_endpoints(Audience::Operator));
     all.extend(super::ledger::endpoints(Audience::Operator));
     all.extend(super::events::endpoints(Audience::Operator));

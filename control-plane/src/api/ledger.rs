@@ -12,6 +12,7 @@ use crate::app::leases::{self, CreditLease, ReleaseInput};
 use crate::app::ledger::{self, AdjustmentInput, Balance, Posting, ReversalInput, TopUpInput};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
+use crate::app::reratings::{self, CallPrices, RerateInput, Rerating};
 
 macro_rules! paths {
     ($audience:expr, $rest:literal) => {
@@ -50,6 +51,16 @@ pub(super) fn endpoints(audience: Audience) -> Vec<Endpoint> {
         )
         .gives::<Balance>(200),
     ];
+    all.push(
+        endpoint(
+            Method::GET,
+            paths!(audience, "/calls/{call_id}/prices"),
+            Access::Scope(audience, Permission::CallsRead),
+            "Later versions of the price of a call",
+            prices,
+        )
+        .gives::<CallPrices>(200),
+    );
     if audience == Audience::Operator {
         let write = Access::Scope(audience, Permission::LedgerWrite);
         let mut listing = endpoint(
@@ -75,6 +86,18 @@ pub(super) fn endpoints(audience: Audience) -> Vec<Endpoint> {
             )
             .takes::<ReleaseInput>()
             .gives::<CreditLease>(200),
+        );
+        all.push(
+            endpoint(
+                Method::POST,
+                "/api/v1/admin/calls/rerate",
+                write,
+                "Rate calls again by the price lists in force now, and post the difference",
+                rerate,
+            )
+            .takes::<RerateInput>()
+            .gives::<Rerating>(200)
+            .keyed(),
         );
         all.push(
             endpoint(
@@ -141,6 +164,14 @@ async fn lease_release(app: Arc<App>, r: Request) -> Answer {
 async fn top_up(app: Arc<App>, r: Request) -> Answer {
     let ban = r.id("ban_id", "billing account")?;
     made(&ledger::top_up(&r.ctx(&app)?, ban, &r.key()?, r.input()?).await?)
+}
+
+async fn prices(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&reratings::prices(&r.ctx(&app)?, r.id("call_id", "call")?).await?)
+}
+
+async fn rerate(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&reratings::rerate(&r.ctx(&app)?, &r.key()?, r.input()?).await?)
 }
 
 async fn adjust(app: Arc<App>, r: Request) -> Answer {

@@ -150,6 +150,7 @@ fn conflict(constraint: &str) -> (&'static str, &'static str) {
     match constraint {
         "trunk_ips_address_excl" | "trunk_ips_pkey" => ("address", "this address is already on a trunk"),
         "trunk_credentials_pkey" => ("username", "this user name is taken"),
+        "exchange_rates_pair_key" => ("currency", "there is a rate for this pair of currencies already"),
         "vendors_slug_key" => ("slug", "this slug is taken"),
         _ => ("name", "this name is taken"),
     }

@@ -389,6 +389,12 @@ parsed! {
     /// Digits of a number's beginning, without +.
     Digits(String), "1 to 15 digits", "^[0-9]{1,15}$",
         |s| (!s.is_empty() && s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
+    /// A dial code: digits of an E.164 number's beginning, without +.
+    DialCode(String), "1 to 15 digits, the first not 0", "^[1-9][0-9]{0,14}$",
+        |s| (!s.is_empty() && s.len() <= 15 && !s.starts_with('0') && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.to_owned());
+    /// Hours of a day: `08:00-18:00`; `22:00-06:00` reaches into the next day.
+    DayHours(String), "hours such as 08:00-18:00", "^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+        |s| DayHours::minutes(s).map(|_| s.to_owned());
     /// Digits, `*` and `#`, up to 15, may be empty.
     DialPrefix(String), "at most 15 of 0-9, * and #", "^[0-9*#]{0,15}$",
         |s| (s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')).then(|| s.to_owned());
@@ -409,6 +415,23 @@ parsed! {
             .then(|| s.to_owned());
     /// A number as people write it; separators are removed.
     DialString(String), "a phone number", forms::dialled_pattern(), |s| forms::dialled(s);
+}
+
+impl DayHours {
+    /// The minute of the day that they begin at (0 to 1,439), and the one that they end before (1 to 1,440). `None`: no such text.
+    pub fn minutes(text: &str) -> Option<(u16, u16)> {
+        let (from, until) = text.split_once('-')?;
+        let minute = |text: &str| {
+            let (hour, minute) = text.split_once(':')?;
+            let two =
+                |t: &str| (t.len() == 2 && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.parse().ok())?;
+            let (hour, minute): (u16, u16) = (two(hour)?, two(minute)?);
+            (hour <= 24 && minute < 60).then_some(hour * 60 + minute)
+        };
+        let (from, until) = (minute(from)?, minute(until)?);
+        let until = if until == 0 { 1_440 } else { until };
+        (from < 1_440 && until <= 1_440).then_some((from, until))
+    }
 }
 
 fn slug(s: &str) -> Option<String> {

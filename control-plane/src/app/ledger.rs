@@ -29,7 +29,7 @@ crate::view! {
         pub kind: Word<PostingSort>,
         /// What it does to the balance: negative takes.
         pub amount: Amount,
-        /// How many calls it took in. Null: it is no usage.
+        /// How many calls it took in, or that have another price by it. Null: it is about no calls.
         pub calls: Option<i32>,
         /// The reason of it, in words.
         pub reason: String,
@@ -55,6 +55,8 @@ crate::choice! {
         Adjustment = "adjustment",
         /// It takes another posting back.
         Reversal = "reversal",
+        /// The difference of calls that were rated again.
+        Rerating = "rerating",
     }
 }
 

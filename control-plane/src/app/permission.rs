@@ -162,9 +162,9 @@ permissions! {
     DecksRead = "decks:read", customers [], operators [Admin Routing Billing ReadOnly];
     /// Upload rate sheets, and put versions of decks into force.
     DecksWrite = "decks:write", customers [], operators [Admin Routing Billing];
-    /// Read partitions and exclusions.
+    /// Read partitions, exclusions, overrides, blocks and exchange rates.
     RoutingRead = "routing:read", customers [], operators [Admin Routing Billing Noc Support ReadOnly];
-    /// Change partitions, and exclude vendors for a time.
+    /// Change partitions and exchange rates, exclude vendors, override routing and block calls for a time.
     RoutingWrite = "routing:write", customers [], operators [Admin Routing Noc];
     /// Read calls: their legs, their price and why they went where they went.
     CallsRead = "calls:read",

@@ -207,6 +207,8 @@ crate::view! {
         pub vendor_name: Sometimes<String>,
         /// What that vendor charges. Inbound calls only, and only operators see it.
         pub buy: Sometimes<Option<DecisionPrice>>,
+        /// What a unit of that vendor's currency is worth in the customer's, as text. Inbound calls only, and only operators see it.
+        pub exchange: Sometimes<String>,
         /// The trunks that would take the call, in order. Inbound calls only.
         pub targets: Sometimes<Vec<DecisionTarget>>,
         /// Trunks of the number's destination that take no call now. Inbound calls only.
@@ -233,6 +235,10 @@ crate::view! {
         pub sell: Option<DecisionPrice>,
         /// The number of ours that was called, so that no vendor was asked. Outbound calls only, and only operators see it.
         pub on_net: Sometimes<String>,
+        /// The block that holds the call. Absent: none does. Only operators see it.
+        pub blocked_by: Sometimes<DecisionRule>,
+        /// The override that says which partition routes the call. Absent: the trunk's own. Only operators see it.
+        pub overridden_by: Sometimes<DecisionRule>,
         /// The partition. Only operators see it.
         pub partition: Sometimes<Option<String>>,
         /// How the partition orders its vendors. Only operators see it.
@@ -245,6 +251,18 @@ crate::view! {
         pub excluded: Sometimes<Vec<DecisionExclusion>>,
         /// The longest that the call may last, in seconds.
         pub max_duration_s: u32,
+    }
+}
+
+crate::view! {
+    /// A rule that decided about a call.
+    pub struct DecisionRule {
+        /// The override or the block, `ovr_…` or `blk_…`.
+        pub id: String,
+        /// How specific it is: `trunk`, `customer`, `route` or `default`.
+        pub level: String,
+        /// Why it was made, in words.
+        pub reason: String,
     }
 }
 
@@ -343,8 +361,11 @@ crate::view! {
         pub jurisdiction_rule: Sometimes<Option<String>>,
         /// What the carrier would pay. Only operators see it.
         pub buy: Sometimes<Option<DecisionPrice>>,
-        /// What would be left, as text. Only operators see it.
+        /// What would be left, in the currency of the sale, as text. Only operators see it.
         pub expected_margin: Sometimes<Option<String>>,
+        /// What a unit of the vendor's currency is worth in that one, as text. Absent: they are one, or no rate is known. Only operators
+        /// see it.
+        pub exchange: Sometimes<String>,
         /// Why it stands behind dearer ones. Only operators see it.
         pub passed_over: Sometimes<String>,
     }
@@ -388,6 +409,8 @@ crate::choice! {
         TrunkDisabled = "trunk_disabled",
         /// The trunk may not call this class of destinations.
         DestinationBlocked = "destination_blocked",
+        /// A block of the carrier holds such calls.
+        CallBlocked = "call_blocked",
         /// The price is above the limit.
         MaxRate = "max_rate",
         /// The caller is no valid number and must be one.

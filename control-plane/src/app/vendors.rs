@@ -4,8 +4,9 @@ use warp_model::id::{DeckKind, VendorKind, VendorTrunkKind};
 
 use super::customers::Status;
 use super::fault::Fault;
-use super::input::{List, Ref, Slug, State, Text};
+use super::input::{Int, List, Ref, Slug, State, Text};
 use super::resource::{Of, Resource};
+use super::rounding::{PartialSecond, RoundingLevel, RoundingMode};
 use super::view::Word;
 use super::{Ctx, check_decks, ids, none_wrong};
 use crate::noun::vendor::{VendorRow, VendorValues};
@@ -28,6 +29,14 @@ crate::view! {
         pub buy_deck_ids: Vec<String>,
         /// The state of the point of interconnection, when that decides the jurisdiction instead of the caller's state.
         pub interconnection: Option<String>,
+        /// How its invoices round a charge.
+        pub rounding_mode: Word<RoundingMode>,
+        /// The decimal places that they round to, 0 to 9.
+        pub rounding_places: i32,
+        /// What becomes of a begun second.
+        pub partial_second: Word<PartialSecond>,
+        /// Where the places are rounded to.
+        pub rounding_level: Word<RoundingLevel>,
         /// When it was made.
         pub created_at: Time,
         /// When it was changed last.
@@ -50,6 +59,14 @@ crate::input! {
         pub buy_deck_ids: List<Ref<DeckKind>, 16>,
         /// The state of the point of interconnection, when that decides the jurisdiction.
         pub interconnection: Option<State>,
+        /// How its invoices round a charge; `half_away_from_zero` when absent.
+        pub rounding_mode: Option<RoundingMode>,
+        /// The decimal places that they round to; 6 when absent.
+        pub rounding_places: Option<Int<0, 9>>,
+        /// What becomes of a begun second; `up` when absent.
+        pub partial_second: Option<PartialSecond>,
+        /// Where the places are rounded to; `call` when absent.
+        pub rounding_level: Option<RoundingLevel>,
     }
 }
 
@@ -99,6 +116,10 @@ impl Resource for Vendors {
             status: input.status.unwrap_or(Status::Active).as_str().to_owned(),
             buy_deck_ids,
             interconnection: input.interconnection.as_ref().map(|s| s.0.clone()),
+            rounding_mode: input.rounding_mode.unwrap_or(RoundingMode::HalfAwayFromZero).as_str().to_owned(),
+            rounding_places: input.rounding_places.map_or(6, Int::as_i32),
+            partial_second: input.partial_second.unwrap_or(PartialSecond::Up).as_str().to_owned(),
+            rounding_level: input.rounding_level.unwrap_or(RoundingLevel::Call).as_str().to_owned(),
         })
     }
 }

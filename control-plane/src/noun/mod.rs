@@ -3,12 +3,15 @@
 //! parameters and their published forms.
 
 pub mod ban;
+pub mod call_block;
 pub mod customer;
+pub mod exchange_rate;
 pub mod exclusion;
 pub mod job;
 pub mod marks;
 pub mod operator;
 pub mod partition;
+pub mod route_override;
 pub mod trunk;
 pub mod user;
 pub mod vendor;
@@ -21,7 +24,7 @@ use warp_model::id::Kind as IdKind;
 
 use crate::app::caller::Audience;
 use crate::app::fault::Problem;
-use crate::app::input::{Digits, Field, Ref, Slug, Text};
+use crate::app::input::{DialCode, Digits, Field, Ref, Slug, Text};
 use crate::app::permission::Permission;
 use crate::store::types::{Amount, Json, Sealed, SealedChange, Time};
 
@@ -71,6 +74,9 @@ pub static ALL: &[&Noun] = &[
     &vendor_trunk::VENDOR_TRUNK,
     &partition::PARTITION,
     &exclusion::EXCLUSION,
+    &route_override::OVERRIDE,
+    &call_block::BLOCK,
+    &exchange_rate::EXCHANGE_RATE,
     &webhook::WEBHOOK,
     &job::JOB,
 ];
@@ -357,6 +363,12 @@ impl Filtering for Slug {
 }
 
 impl Filtering for Digits {
+    fn stored(self) -> String {
+        self.0
+    }
+}
+
+impl Filtering for DialCode {
     fn stored(self) -> String {
         self.0
     }

@@ -59,6 +59,10 @@ crate::noun! {
         trust_asserted: bool,
         sell_deck_ids: Vec<String>,
         partition_id: Option<String>,
+        rounding_mode: String,
+        rounding_places: i32,
+        partial_second: String,
+        rounding_level: String,
     }
     sorted {
         created_at by Id for Everybody,
@@ -131,6 +135,10 @@ fn seen(audience: Audience) -> Value {
         "trust_asserted": false,
         "sell_deck_ids": [],
         "partition_id": null,
+        "rounding_mode": "half_away_from_zero",
+        "rounding_places": 6,
+        "partial_second": "up",
+        "rounding_level": "call",
         "limits": { "in_force": given, "carrier": carrier, "customer": customer },
         "created_at": "2026-11-30T12:00:00.000Z",
         "updated_at": "2026-11-30T12:00:00.000Z",

@@ -35,6 +35,10 @@ crate::noun! {
         buy_deck_ids: Vec<String>,
         /// State of the point of interconnection.
         interconnection: Option<String>,
+        rounding_mode: String,
+        rounding_places: i32,
+        partial_second: String,
+        rounding_level: String,
     }
     sorted {
         created_at by Id for Operators,
@@ -49,7 +53,7 @@ crate::noun! {
 }
 
 fn made() -> Value {
-    json!({ "slug": "east", "name": "Eastern Carrier", "interconnection": "NY" })
+    json!({ "slug": "east", "name": "Eastern Carrier", "interconnection": "NY", "rounding_places": 4 })
 }
 
 fn changed() -> Value {
@@ -64,6 +68,10 @@ fn seen(_: Audience) -> Value {
         "status": "active",
         "buy_deck_ids": [],
         "interconnection": "NY",
+        "rounding_mode": "half_away_from_zero",
+        "rounding_places": 4,
+        "partial_second": "up",
+        "rounding_level": "call",
         "created_at": "2026-11-30T12:00:00.000Z",
         "updated_at": "2026-11-30T12:00:00.000Z",
         "version": 1

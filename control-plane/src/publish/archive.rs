@@ -61,6 +61,15 @@ pub fn split(snapshot: &Snapshot) -> Result<Vec<Part>, PublishError> {
     parts.insert(Section::Vendors.to_string(), Content { rows: vendors, ..Content::default() });
     let partitions = DirectoryBuilder { partitions: rows.partitions.clone(), ..DirectoryBuilder::default() };
     parts.insert(Section::Partitions.to_string(), Content { rows: partitions, ..Content::default() });
+    let rules = DirectoryBuilder {
+        overrides: rows.overrides.clone(),
+        call_blocks: rows.call_blocks.clone(),
+        exchange_rates: rows.exchange_rates.clone(),
+        ..DirectoryBuilder::default()
+    };
+    if rules != DirectoryBuilder::default() {
+        parts.insert(Section::Rules.to_string(), Content { rows: rules, ..Content::default() });
+    }
     let part = |(name, content): (String, Content)| {
         let json = serde_json::to_vec(&content).map_err(|e| PublishError::Compile(e.to_string()))?;
         Ok(Part { name, sha256: hex::encode(&Sha256::digest(&json)), json: Secret::new(json) })
@@ -91,6 +100,9 @@ fn join(parts: Vec<Secret<Vec<u8>>>) -> Result<DirectoryBuilder, String> {
         out.blocks.extend(rows.blocks);
         out.emergency_route.extend(rows.emergency_route);
         out.partitions.extend(rows.partitions);
+        out.overrides.extend(rows.overrides);
+        out.call_blocks.extend(rows.call_blocks);
+        out.exchange_rates.extend(rows.exchange_rates);
         addresses.extend(some);
     }
     for trunk in &mut out.trunks {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use warp_model::{DeckId, TrunkId, Wall, hex};
 use warp_policy::deck::Deck;
-use warp_policy::directory::{Customer, Partition, Trunk, Vendor, VendorTrunk};
+use warp_policy::directory::{Customer, Override, Partition, Trunk, Vendor, VendorTrunk};
 use warp_policy::inbound::{NumberBook, Page};
 use warp_policy::numbers::PAGES as NUMBER_PAGES;
 use warp_policy::{Cidr, Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateList, Snapshot};
@@ -13,6 +13,7 @@ use warp_policy::{Cidr, Directory, DirectoryBuilder, LcrIndex, NumberPlan, RateL
 use super::PublishError;
 use super::archive::Part;
 use crate::store::published::{self, DeckRef, InboundRows, NO_PARTITION, PageRows, Section, VendorRows};
+use crate::store::rules::{self, RuleRows};
 use crate::store::{Scope, Store, Tx, decks};
 
 /// What a snapshot was made from: enough to make it again.
@@ -97,6 +98,7 @@ struct KnownRows {
     addresses: HashMap<TrunkId, Vec<Cidr>>,
     decks: Vec<DeckRef>,
     inbound: InboundRows,
+    rules: RuleRows,
     numbers: NumberBook,
 }
 
@@ -117,6 +119,7 @@ impl KnownRows {
                     Section::Addresses,
                     Section::Decks,
                     Section::Inbound,
+                    Section::Rules,
                 ];
                 let numbers = (0..NUMBER_PAGES as u8).map(Section::Numbers);
                 (0..published::PAGES).map(Section::Customers).chain(others).chain(numbers).collect()
@@ -140,6 +143,7 @@ impl KnownRows {
         for section in &touched {
             match section {
                 Section::Customers(_) | Section::Numbers(_) => {}
+                Section::Rules => self.rules = rules::rules(tx, &mut faults).await?,
                 Section::Inbound => self.inbound = published::inbound(tx, &mut faults).await?,
                 Section::Vendors => self.vendors = published::vendors(tx, store.seal(), &mut faults).await?,
                 Section::Partitions => self.partitions = published::partitions(tx, &mut faults).await?,
@@ -193,6 +197,9 @@ impl KnownRows {
             blocks: self.vendors.blocks.clone(),
             emergency_route: self.vendors.emergency_route.clone(),
             partitions: self.partitions.values().cloned().collect(),
+            overrides: self.overrides(),
+            call_blocks: self.rules.blocks.clone(),
+            exchange_rates: self.rules.exchange_rates.clone(),
             ..DirectoryBuilder::default()
         };
         for page in self.pages.values() {
@@ -211,6 +218,15 @@ impl KnownRows {
             }));
         }
         out
+    }
+
+    /// Overrides with the names of their partitions.
+    fn overrides(&self) -> Vec<Override> {
+        let named = |o: &Override| {
+            let partition = self.partitions.get(&o.partition)?.name.clone();
+            Some(Override { partition, ..o.clone() })
+        };
+        self.rules.overrides.iter().filter_map(named).collect()
     }
 
     /// Decks in force that a trunk or vendor uses.
@@ -422,6 +438,9 @@ fn build(mut rows: DirectoryBuilder) -> Result<Directory, PublishError> {
         rows.vendor_trunks.retain(|r| !bad.contains(&r.id.to_string()));
         rows.partitions.retain(|r| !bad.contains(&format!("partition {}", r.name)));
         rows.blocks.retain(|r| !bad.contains(&format!("block {}", r.id)));
+        rows.overrides.retain(|r| !bad.contains(&format!("override {}", r.id)));
+        rows.call_blocks.retain(|r| !bad.contains(&format!("call block {}", r.id)));
+        rows.exchange_rates.retain(|r| !bad.contains(&format!("exchange rate {} {}", r.from, r.to)));
         if bad.contains("emergency route") {
             let known: BTreeSet<_> = rows.vendor_trunks.iter().map(|t| t.id).collect();
             rows.emergency_route.retain(|id| known.contains(id));

@@ -52,7 +52,7 @@ pub struct NewPosting<'a> {
     pub customer: CustomerId,
     /// The account, by its id.
     pub ban: &'a str,
-    /// The kind as a word: `usage`, `top_up`, `adjustment` or `reversal`.
+    /// The kind as a word: `usage`, `top_up`, `adjustment`, `reversal` or `rerating`.
     pub kind: &'static str,
     /// Made once per account.
     pub key: &'a str,
@@ -62,7 +62,7 @@ pub struct NewPosting<'a> {
     pub amount: Nanos,
     /// The account of the other line: `revenue`, `cash` or `adjustments`.
     pub against: &'a str,
-    /// How many calls it takes in, of usage only.
+    /// How many calls it takes in, of usage and of rating again only.
     pub calls: Option<i32>,
     /// The reason of it, for people.
     pub reason: &'a str,

@@ -54,6 +54,8 @@ const FILES: &[(i64, &str, &str)] = &[
     (141, "webhooks", include_str!("../../migrations/0141_webhooks.sql")),
     (150, "jobs", include_str!("../../migrations/0150_jobs.sql")),
     (155, "call partitions", include_str!("../../migrations/0155_call_partitions.sql")),
+    (170, "rules", include_str!("../../migrations/0170_rules.sql")),
+    (171, "reratings", include_str!("../../migrations/0171_reratings.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -15,8 +15,9 @@ use warp_policy::directory::{
 };
 use warp_policy::inbound::{Destination, Number, TrunkTarget};
 use warp_policy::number_plan::{ClassSet, DestinationClass, DialRules, State};
-use warp_policy::{Cidr, Code, Rounding};
+use warp_policy::{Cidr, Code};
 
+use super::rules::rounding;
 use super::seal::{Seal, password_place};
 use super::sql::statements;
 use super::vendors::EMERGENCY_LIST;
@@ -56,6 +57,8 @@ pub enum Section {
     Inbound,
     /// Assigned numbers of a page.
     Numbers(u8),
+    /// Overrides, blocks of calls and exchange rates.
+    Rules,
 }
 
 impl fmt::Display for Section {
@@ -68,6 +71,7 @@ impl fmt::Display for Section {
             Self::Decks => f.write_str("decks"),
             Self::Inbound => f.write_str("inbound"),
             Self::Numbers(page) => write!(f, "numbers/{page}"),
+            Self::Rules => f.write_str("rules"),
         }
     }
 }
@@ -89,6 +93,7 @@ pub async fn versions(tx: &mut Tx) -> Result<BTreeMap<Section, i64>, StoreError>
             "addresses" => Section::Addresses,
             "decks" => Section::Decks,
             "inbound" => Section::Inbound,
+            "rules" => Section::Rules,
             "numbers" => Section::Numbers(small(row.try_get("page")?)),
             other => return Err(StoreError::Internal(format!("unknown section {other}"))),
         };
@@ -363,7 +368,7 @@ fn trunk(row: &PgRow) -> Result<Trunk, StoreError> {
             require_valid: row.try_get("require_valid_caller")?,
             trust_asserted: row.try_get("trust_asserted")?,
         },
-        rounding: Rounding::default(),
+        rounding: rounding(row)?,
         deliver: Default::default(),
         payer: Some(Payer { ban: id(row, "ban_id")?, ahead: row.try_get("paid_ahead")? }),
     })
@@ -377,7 +382,7 @@ fn vendor(row: &PgRow) -> Result<Vendor, StoreError> {
         enabled: text(row, "status")? == "active",
         buy_decks: decks(row, "buy_deck_ids")?,
         interconnection: state.as_deref().and_then(State::parse),
-        rounding: Rounding::default(),
+        rounding: rounding(row)?,
         inbound: Default::default(),
     })
 }
@@ -469,23 +474,23 @@ fn exclusion(row: &PgRow) -> Result<Block, StoreError> {
     })
 }
 
-async fn all(tx: &mut Tx, statement: &'static str) -> Result<Vec<PgRow>, StoreError> {
+pub(super) async fn all(tx: &mut Tx, statement: &'static str) -> Result<Vec<PgRow>, StoreError> {
     Ok(sqlx::query(statement).fetch_all(tx.db()).await?)
 }
 
 /// Takes what could be read; a row that could not is named.
-fn keep<T>(read: Result<T, StoreError>, row: &PgRow, into: &mut Vec<T>, faults: &mut Vec<String>) {
+pub(super) fn keep<T>(read: Result<T, StoreError>, row: &PgRow, into: &mut Vec<T>, faults: &mut Vec<String>) {
     match read {
         Ok(v) => into.push(v),
         Err(e) => faults.push(format!("{}: {e}", text(row, "id").unwrap_or_default())),
     }
 }
 
-fn text(row: &PgRow, name: &str) -> Result<String, StoreError> {
+pub(super) fn text(row: &PgRow, name: &str) -> Result<String, StoreError> {
     Ok(row.try_get(name)?)
 }
 
-fn id<T: FromStr>(row: &PgRow, name: &str) -> Result<T, StoreError> {
+pub(super) fn id<T: FromStr>(row: &PgRow, name: &str) -> Result<T, StoreError> {
     let value = text(row, name)?;
     value.parse().map_err(|_| StoreError::Internal(format!("{name} cannot be read: {value}")))
 }
@@ -539,6 +544,7 @@ statements! {
             t.require_valid_caller OR t.own_require_valid_caller AS require_valid_caller, t.trust_asserted,
             CASE WHEN cardinality(t.sell_deck_ids) > 0 THEN t.sell_deck_ids ELSE c.sell_deck_ids END AS sell_deck_ids,
             coalesce(t.partition_id, c.partition_id) AS partition_id, t.ban_id,
+            t.rounding_mode, t.rounding_places, t.partial_second, t.rounding_level,
             b.mode = 'prepaid' OR b.credit_limit IS NOT NULL AS paid_ahead
         FROM trunks t JOIN customers c ON c.id = t.customer_id JOIN bans b ON b.id = t.ban_id
         WHERE customer_page(t.customer_id) = ANY($1) ORDER BY t.id";
@@ -548,7 +554,8 @@ statements! {
     PUBLISH_CREDENTIALS = "SELECT trunk_id, username, realm, ha1_md5, ha1_sha256 FROM trunk_credentials
         WHERE customer_page(customer_id) = ANY($1) ORDER BY username";
     /// Vendors.
-    PUBLISH_VENDORS = "SELECT id, name, status, buy_deck_ids, interconnection FROM vendors ORDER BY id";
+    PUBLISH_VENDORS = "SELECT id, name, status, buy_deck_ids, interconnection, rounding_mode, rounding_places,
+            partial_second, rounding_level FROM vendors ORDER BY id";
     /// Their trunks.
     PUBLISH_VENDOR_TRUNKS = "SELECT id, vendor_id, name, status, transport, addresses, channels, cps, tech_prefix,
             number_format, media_ips, signalling_ips, follow_redirects, priority, weight, auth_username, auth_secret, auth_realm

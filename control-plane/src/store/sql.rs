@@ -16,8 +16,8 @@ pub(crate) use statements;
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
         audit, call_weeks, calls, credit, decks, housekeeping, idempotency, jobs, keys, ledger, nouns,
-        numbers, outbox, partitions, posting, published, retention, sessions, snapshots, standings, trunks,
-        users, vendors, webhooks,
+        numbers, outbox, partitions, posting, published, reratings, retention, rules, sessions, snapshots,
+        standings, trunks, users, vendors, webhooks,
     };
     let files = [
         ALL,
@@ -36,7 +36,9 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         partitions::ALL,
         posting::ALL,
         published::ALL,
+        reratings::ALL,
         retention::ALL,
+        rules::ALL,
         sessions::ALL,
         snapshots::ALL,
         standings::ALL,

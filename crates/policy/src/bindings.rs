@@ -62,6 +62,8 @@ pub(crate) struct PartitionBinding {
     /// Vendors without rates in this index.
     pub(crate) unbound: Vec<VendorIx>,
     pub(crate) any_interconnection: bool,
+    /// Of all its entries; `None`: they are of several, or there are none.
+    pub(crate) currency: Option<warp_model::Currency>,
 }
 
 /// What prices the expected call (× 60) at a column's usual terms: `sum + first · a + own · b`, where `a` and `b` are the row's
@@ -124,6 +126,11 @@ impl Bindings {
     #[inline]
     pub(crate) fn sell_column(&self, trunk: TrunkIx) -> Option<usize> {
         *self.sell.get(trunk.at())?
+    }
+
+    #[inline]
+    pub(crate) fn partition(&self, ix: PartitionIx) -> Option<&PartitionBinding> {
+        self.partitions.get(ix.at())
     }
 
     #[inline]
@@ -212,12 +219,19 @@ fn bind(
         plain: plain(partition.strategy, lcr, &entries, &by_column),
         by_rank,
         cost_bits,
+        currency: one_of(entries.iter().map(|e| e.currency)),
         any_interconnection: entries.iter().any(|e| e.interconnection.is_some()),
         entries,
         by_column,
         mask,
         unbound,
     }
+}
+
+/// What all are; `None`: they differ, or there are none.
+fn one_of<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next()?;
+    all.all(|x| x == first).then_some(first)
 }
 
 /// `None`: the order is not by price alone, or a column has several entries.

@@ -5,22 +5,24 @@
 //! its snapshot; the outcome is the same.
 
 mod json;
+mod rules;
 
 use serde::{Deserialize, Serialize};
 use warp_model::hex;
 use warp_model::text::ShortText;
 use warp_model::{Currency, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
 
+pub use self::rules::RuleRecord;
 use crate::bindings::Entry;
 use crate::directory::{Strategy, VendorIx, VendorTrunkIx};
 use crate::number_plan::dial::DialRules;
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
-use crate::rate::{self, Rate, Rounding};
+use crate::rate::{self, Rate, Rounding, margin};
 use crate::refusal::Refusal;
 use crate::route::{Call, Offer};
 use crate::route::{
     CallInput, Candidate, Decision, Exclusion, Live, VendorTrunkLive, WHOLE, decide, judge, judge_trunk,
-    nanos, passed_over,
+    nanos, partition_of, passed_over,
 };
 use crate::snapshot::{Snapshot, SnapshotId};
 
@@ -65,6 +67,12 @@ pub struct DecisionRecord {
     /// The number of ours that was called: the call goes to its customer, without a vendor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_net: Option<NumberId>,
+    /// The block that holds the call; absent: none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<RuleRecord>,
+    /// The override that says which partition routes the call; absent: that of the trunk does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden_by: Option<RuleRecord>,
     /// Partition and how it orders.
     pub partition: Option<String>,
     /// The strategy of the partition.
@@ -168,8 +176,11 @@ pub struct CandidateRecord {
     pub jurisdiction_rule: Option<JurisdictionRule>,
     /// What it costs; absent for emergency calls.
     pub buy: Option<PricedRate>,
-    /// Sell − buy for the expected call.
+    /// Sell − buy for the expected call, in the currency of the sale.
     pub expected_margin: Option<Nanos>,
+    /// What a unit of the vendor's currency is in that one; absent: they are one, or no rate is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Nanos>,
     /// Why it stands behind dearer ones; absent: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<String>,
@@ -207,7 +218,7 @@ pub fn explain(
 ) -> DecisionRecord {
     let directory = &snapshot.directory;
     let trunk = directory.trunk(input.trunk);
-    let partition = snapshot.bindings.partition_of(input.trunk);
+    let partition = partition_of(snapshot, input.trunk, decision.overridden_by);
     let partition_row = partition.and_then(|p| directory.partition(p.ix));
     let expected_ms = partition.map_or(180_000, |p| p.expected_ms);
     let priced = |r: &Rate| priced(snapshot, r, expected_ms);
@@ -277,6 +288,8 @@ pub fn explain(
             .filter(|_| decision.on_net)
             .and_then(|n| snapshot.numbers.find(n))
             .map(|n| n.id),
+        blocked_by: rules::blocked_by(directory, decision),
+        overridden_by: rules::overridden_by(directory, decision),
         partition: partition_row.map(|p| p.name.clone()),
         strategy: partition_row.map(|p| p.strategy),
         expected_duration_s: partition_row.map(|p| p.expected_duration_s),
@@ -319,7 +332,7 @@ pub fn replay(snapshot: &Snapshot, record: &DecisionRecord) -> Option<Decision> 
 }
 
 fn call_of<'a>(snapshot: &'a Snapshot, input: &CallInput<'_>, decision: &Decision) -> Option<Call<'a>> {
-    let partition = snapshot.bindings.partition_of(input.trunk)?;
+    let partition = partition_of(snapshot, input.trunk, decision.overridden_by)?;
     let sell = decision.sell.as_ref()?;
     let block = snapshot.lcr.block(decision.row?)?;
     Call::new(snapshot, partition, input, decision, block, sell)
@@ -471,15 +484,19 @@ fn rule(call: &Call<'_>, entry: &Entry, offer: &Offer, e: Exclusion) -> String {
             .map(|b| format!("block {}: {}", b.id, b.reason))
             .unwrap_or_default(),
         Exclusion::Currency => format!("{} bought, {} sold", entry.currency, call.sell.currency),
-        Exclusion::Margin if !call.partition.margin.fits(call.sell.currency) => {
+        Exclusion::Margin if !margin_is_comparable(call) => {
             let m = call.partition.margin;
             format!("must leave {} {} a minute, sold in {}", m.per_min, m.currency, call.sell.currency)
         }
         Exclusion::Margin => {
             let m = call.partition.margin;
+            let unit = match call.exchange(entry.currency) {
+                Some(rate) => format!(" (1 {} = {rate} {})", entry.currency, call.sell.currency),
+                None => String::new(),
+            };
             let minute = |x60: i128| Nanos(i64::try_from(x60 / 60).unwrap_or(i64::MAX));
             format!(
-                "a call of {} s costs {}, sold for {}; must leave {} a minute and {} bps",
+                "a call of {} s costs {}{unit}, sold for {}; must leave {} a minute and {} bps",
                 call.partition.expected_ms / 1_000,
                 minute(i128::from(offer.cost_x60)),
                 minute(call.sell_x60),
@@ -489,6 +506,11 @@ fn rule(call: &Call<'_>, entry: &Entry, offer: &Offer, e: Exclusion) -> String {
         }
         _ => String::new(),
     }
+}
+
+fn margin_is_comparable(call: &Call<'_>) -> bool {
+    let m = call.partition.margin;
+    m.fits(call.sell.currency) || call.snapshot.directory.exchange(m.currency, call.sell.currency).is_some()
 }
 
 pub(crate) fn priced(snapshot: &Snapshot, r: &Rate, expected_ms: u64) -> Option<PricedRate> {
@@ -520,6 +542,8 @@ fn candidate(
     let vendor = snapshot.directory.vendor(c.vendor)?;
     let trunk = snapshot.directory.vendor_trunk(c.vendor_trunk)?;
     let buy = c.buy.as_ref().and_then(|b| priced(snapshot, b, expected_ms));
+    let exchange =
+        sell.zip(buy.as_ref()).and_then(|(s, b)| snapshot.directory.exchange(b.currency, s.currency));
     let own = vendor.interconnection.and_then(|_| {
         let call = call?;
         let entry = call.partition.entries.iter().find(|e| e.vendor == c.vendor)?;
@@ -533,12 +557,10 @@ fn candidate(
         vendor_trunk_name: trunk.name.clone(),
         jurisdiction: c.jurisdiction,
         jurisdiction_rule: own,
-        expected_margin: match (sell, &buy) {
-            (Some(s), Some(b)) if s.currency == b.currency => {
-                s.expected_charge.checked_sub(b.expected_charge)
-            }
-            _ => None,
-        },
+        expected_margin: sell.zip(buy.as_ref()).and_then(|(s, b)| {
+            margin(s.expected_charge.of(s.currency), b.expected_charge.of(b.currency), exchange)
+        }),
+        exchange,
         // An emergency route's order is its own.
         passed_over: c
             .buy
@@ -573,6 +595,10 @@ fn because(r: &DecisionRecord, why: Refusal, dial: Option<&DialRules>, nobody: b
         }
         Refusal::DestinationBlocked => match r.class {
             Some(class) => format!("the trunk may not call the class {}", class.as_str()),
+            None => why.meaning().to_owned(),
+        },
+        Refusal::CallBlocked => match &r.blocked_by {
+            Some(rule) => format!("{}: {}", rule.id, rule.reason),
             None => why.meaning().to_owned(),
         },
         // Refused thus whatever the decks say.
@@ -629,6 +655,10 @@ fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String
             if let Some(j) = r.jurisdiction {
                 text.push_str(", ");
                 text.push_str(j.as_str());
+            }
+            if let Some(rule) = &r.overridden_by {
+                text.push_str(", by override ");
+                text.push_str(&rule.id);
             }
             text.push_str("; ");
             number(r.excluded.iter().filter(|e| e.reason != "tries").count(), &mut text);

@@ -12,6 +12,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod again;
 mod bindings;
 pub mod cidr;
 pub mod code;
@@ -33,6 +34,7 @@ pub mod route;
 pub mod screen;
 pub mod snapshot;
 
+pub use again::{AgainError, rate_again};
 pub use cidr::Cidr;
 pub use code::Code;
 pub use deck::{Deck, DeckMeta, DeckRows, LineError};

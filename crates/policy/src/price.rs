@@ -17,7 +17,8 @@ pub fn rate_call(
     duration_ms: u64,
 ) -> Result<CallRating, RatingError> {
     let label = |deck: u32| snapshot.lcr.deck(deck).map(|d| d.label()).ok_or(RatingError::UnknownDeck);
-    rate_sides((sell, label(sell.deck)?), (buy, label(buy.deck)?), duration_ms)
+    let exchange = snapshot.directory.exchange(buy.currency, sell.currency);
+    rate_sides((sell, label(sell.deck)?), (buy, label(buy.deck)?), duration_ms, exchange)
 }
 
 /// Prices one customer's side of an answered call between two customers of ours, which no vendor carried.

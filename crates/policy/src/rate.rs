@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use warp_model::cdr::{CallRating, RatedSide};
 use warp_model::text::ShortText;
-use warp_model::{Currency, Nanos};
+use warp_model::{Currency, Money, Nanos};
 
 use crate::code::Code;
 use crate::deck::Terms;
@@ -75,6 +75,26 @@ pub struct Rounding {
     pub places: u8,
     /// What becomes of a begun second of the duration.
     pub partial_second: PartialSecond,
+    /// Where `places` are rounded to.
+    #[serde(skip_serializing_if = "RoundingLevel::is_call")]
+    pub level: RoundingLevel,
+}
+
+/// Where a contract rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoundingLevel {
+    /// Each call is rounded.
+    #[default]
+    Call,
+    /// Calls are summed to the nano-unit, and each line of an invoice is rounded once.
+    Line,
+}
+
+impl RoundingLevel {
+    pub(crate) fn is_call(&self) -> bool {
+        *self == RoundingLevel::Call
+    }
 }
 
 impl Rounding {
@@ -86,7 +106,12 @@ impl Rounding {
 
 impl Default for Rounding {
     fn default() -> Self {
-        Rounding { mode: RoundingMode::HalfAwayFromZero, places: 6, partial_second: PartialSecond::Up }
+        Rounding {
+            mode: RoundingMode::HalfAwayFromZero,
+            places: 6,
+            partial_second: PartialSecond::Up,
+            level: RoundingLevel::Call,
+        }
     }
 }
 
@@ -135,6 +160,14 @@ pub fn charge_x60(rate_per_min: Nanos, setup_fee: Nanos, billable_s: u64) -> i12
     (i128::from(billable_s) * i128::from(rate_per_min.0)).saturating_add(i128::from(setup_fee.0) * 60)
 }
 
+/// An amount in another currency, rounded up to whole nano-units: what is bought is never taken for cheaper than it is.
+/// `rate`: units of the other currency for one unit, in nano-units.
+pub fn exchanged(amount: i128, rate: Nanos) -> i128 {
+    let product = amount.saturating_mul(i128::from(rate.0));
+    let unit = i128::from(warp_model::money::NANOS_PER_UNIT);
+    product.div_euclid(unit).saturating_add(i128::from(product.rem_euclid(unit) != 0))
+}
+
 /// The charge of `billable_s` seconds: the one division, rounded by the contract's rule.
 pub fn charge(rate: &Rate, billable_s: u64) -> Result<Nanos, RatingError> {
     let exact_x60 = charge_x60(rate.rate_per_min, rate.terms.setup_fee, billable_s);
@@ -165,7 +198,11 @@ pub fn affordable(rate: &Rate, duration_ms: u64, most: Nanos) -> Option<(u64, Na
 
 /// `numerator / denominator` nano-units, rounded to the contract's places.
 fn round(numerator: i128, denominator: i128, rounding: Rounding) -> Result<Nanos, RatingError> {
-    let unit = i128::from(crate::code::pow10(9 - usize::from(rounding.places.min(9))));
+    let places = match rounding.level {
+        RoundingLevel::Call => rounding.places.min(9),
+        RoundingLevel::Line => 9,
+    };
+    let unit = i128::from(crate::code::pow10(9 - usize::from(places)));
     let divisor = denominator.checked_mul(unit).filter(|d| *d > 0).ok_or(RatingError::Overflow)?;
     let (q, r) = (numerator / divisor, numerator % divisor);
     let away = if numerator < 0 { -1 } else { 1 };
@@ -222,16 +259,26 @@ pub fn rate_side(rate: &Rate, deck_version: String, duration_ms: u64) -> Result<
     })
 }
 
-/// Prices both sides with their deck labels. The only place where a margin is made.
+/// What is left, in the currency of the sale. `None`: two currencies without an exchange rate, or out of range.
+pub(crate) fn margin(sell: Money, buy: Money, exchange: Option<Nanos>) -> Option<Nanos> {
+    let cost = match (sell.currency == buy.currency, exchange) {
+        (true, _) => buy.amount,
+        (false, Some(rate)) => Nanos(i64::try_from(exchanged(i128::from(buy.amount.0), rate)).ok()?),
+        (false, None) => return None,
+    };
+    sell.amount.checked_sub(cost)
+}
+
+/// Prices both sides with their deck labels. `exchange`: what a unit of the vendor's currency is in the customer's, where they differ.
 pub(crate) fn rate_sides(
     (sell, sell_label): (&SellRate, String),
     (buy, buy_label): (&BuyRate, String),
     duration_ms: u64,
+    exchange: Option<Nanos>,
 ) -> Result<CallRating, RatingError> {
     let sell_side = rate_side(sell, sell_label, duration_ms)?;
     let buy_side = rate_side(buy, buy_label, duration_ms)?;
-    let margin =
-        (sell.currency == buy.currency).then(|| sell_side.charge.checked_sub(buy_side.charge)).flatten();
+    let margin = margin(sell_side.charge.of(sell.currency), buy_side.charge.of(buy.currency), exchange);
     Ok(CallRating { sell: sell_side, buy: buy_side, margin })
 }
 

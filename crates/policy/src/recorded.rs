@@ -66,6 +66,7 @@ pub fn rate_recorded(
         (&sell_rate, sell.deck_version.clone()),
         (&buy_rate, buy.deck_version.clone()),
         duration_ms,
+        candidate.and_then(|c| c.exchange),
     )?;
     Ok(Some(rating))
 }

@@ -20,6 +20,8 @@ pub enum Refusal {
     TrunkDisabled,
     /// The trunk may not call this class of destination (premium and satellite are denied by default).
     DestinationBlocked,
+    /// A block holds the call, for its destination or its caller; never a call for help.
+    CallBlocked,
     /// The customer's price per minute is above the trunk's limit.
     MaxRate,
     /// The contract demands a valid caller number.
@@ -54,7 +56,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for metric labels and documentation.
-    pub const ALL: [Refusal; 22] = [
+    pub const ALL: [Refusal; 23] = [
         Self::InvalidNumber,
         Self::IncompleteNumber,
         Self::UnassignedNumber,
@@ -62,6 +64,7 @@ impl Refusal {
         Self::NoEmergencyRoute,
         Self::TrunkDisabled,
         Self::DestinationBlocked,
+        Self::CallBlocked,
         Self::MaxRate,
         Self::InvalidCaller,
         Self::NoRoute,
@@ -89,6 +92,7 @@ impl Refusal {
             Self::NoEmergencyRoute => "no_emergency_route",
             Self::TrunkDisabled => "trunk_disabled",
             Self::DestinationBlocked => "destination_blocked",
+            Self::CallBlocked => "call_blocked",
             Self::MaxRate => "max_rate",
             Self::InvalidCaller => "invalid_caller",
             Self::NoRoute => "no_route",
@@ -121,6 +125,7 @@ impl Refusal {
             Self::IncompleteNumber => 484,
             Self::TrunkDisabled
             | Self::DestinationBlocked
+            | Self::CallBlocked
             | Self::MaxRate
             | Self::InvalidCaller
             | Self::DailySpend => 403,
@@ -146,6 +151,7 @@ impl Refusal {
             Self::ServiceCode | Self::NoRoute => 3,
             Self::TrunkDisabled
             | Self::DestinationBlocked
+            | Self::CallBlocked
             | Self::MaxRate
             | Self::InvalidCaller
             | Self::DailySpend
@@ -166,6 +172,7 @@ impl Refusal {
             Self::NoEmergencyRoute => "no emergency route is configured",
             Self::TrunkDisabled => "the trunk or its customer is switched off",
             Self::DestinationBlocked => "the trunk may not call this class of destinations",
+            Self::CallBlocked => "calls from or to such numbers are blocked",
             Self::MaxRate => {
                 "the customer's price is above the highest that the trunk or the customer allows"
             }
@@ -196,6 +203,7 @@ impl Refusal {
             Self::NoEmergencyRoute => "No Emergency Route",
             Self::TrunkDisabled => "Trunk Disabled",
             Self::DestinationBlocked => "Destination Not Allowed",
+            Self::CallBlocked => "Call Blocked",
             Self::MaxRate => "Rate Above Limit",
             Self::InvalidCaller => "Invalid Caller Number",
             Self::NoRoute => "No Route",

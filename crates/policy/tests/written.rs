@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use warp_model::json::{JsonText, ToJson};
 use warp_model::{Currency, CustomerId, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
-use warp_policy::directory::Strategy as Order;
+use warp_policy::directory::{Level, Strategy as Order};
 use warp_policy::explain::*;
 use warp_policy::inbound::{Destination, InboundInputs, InboundRecord, TargetRecord, TrunkTarget};
 use warp_policy::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
-use warp_policy::rate::{PartialSecond, Rounding, RoundingMode};
+use warp_policy::rate::{PartialSecond, Rounding, RoundingLevel, RoundingMode};
 use warp_policy::{Refusal, SnapshotId};
 
 fn same(value: &(impl ToJson + serde::Serialize)) {
@@ -64,14 +64,16 @@ const CALLERS: [CallerClass; 6] = [
     CallerClass::Missing,
 ];
 const ORDERS: [Order; 3] = [Order::Cost, Order::PriorityCost, Order::WeightedShare];
+const LEVELS: [Level; 4] = [Level::Trunk, Level::Customer, Level::Route, Level::Default];
 const MODES: [RoundingMode; 4] =
     [RoundingMode::HalfAwayFromZero, RoundingMode::HalfEven, RoundingMode::Up, RoundingMode::Down];
 const SECONDS: [PartialSecond; 3] = [PartialSecond::Up, PartialSecond::HalfUp, PartialSecond::Down];
 
 prop_compose! {
-    fn rounding()(mode in select(&MODES[..]), places in 0u8..10, partial_second in select(&SECONDS[..]))
+    fn rounding()(mode in select(&MODES[..]), places in 0u8..10, partial_second in select(&SECONDS[..]),
+        level in select(&[RoundingLevel::Call, RoundingLevel::Line][..]))
     -> Rounding {
-        Rounding { mode, places, partial_second }
+        Rounding { mode, places, partial_second, level }
     }
 }
 
@@ -98,11 +100,12 @@ prop_compose! {
 prop_compose! {
     fn candidate()(
         rank in any::<u16>(), vendor in any::<u128>(), vendor_trunk in trunk(), names in (text(), text()),
-        told in jurisdiction(), buy in maybe(priced()), expected_margin in maybe(nanos()), passed_over in maybe(text()),
+        told in jurisdiction(), buy in maybe(priced()), expected_margin in maybe(nanos()), exchange in maybe(nanos()),
+        passed_over in maybe(text()),
     ) -> CandidateRecord {
         CandidateRecord {
             rank, vendor: VendorId::from_u128(vendor), vendor_name: names.0, vendor_trunk, vendor_trunk_name: names.1,
-            jurisdiction: told.0, jurisdiction_rule: told.1, buy, expected_margin, passed_over,
+            jurisdiction: told.0, jurisdiction_rule: told.1, buy, expected_margin, exchange, passed_over,
         }
     }
 }
@@ -132,19 +135,27 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn rule()(texts in (text(), text()), level in select(&LEVELS[..])) -> RuleRecord {
+        RuleRecord { id: texts.0, level, reason: texts.1 }
+    }
+}
+
+prop_compose! {
     fn record()(
         head in (any::<u16>(), any::<u128>(), inputs(), text(), maybe(select(&Refusal::ALL[..]))),
         numbers in (number(), number(), number(), any::<Option<u16>>()),
         told in (maybe(select(&DestinationClass::ALL[..])), maybe(select(&CALLERS[..])), maybe(text()), maybe(text()), jurisdiction()),
         order in (maybe(priced()), maybe(text()), maybe(select(&ORDERS[..])), any::<Option<u32>>(), any::<u32>()),
         lists in (prop::collection::vec(candidate(), 0..3), prop::collection::vec(exclusion(), 0..3)),
+        rules in (maybe(rule()), maybe(rule())),
     ) -> DecisionRecord {
         DecisionRecord {
             version: head.0, snapshot_id: format!("{:032x}", head.1).parse::<SnapshotId>().unwrap(), inputs: head.2,
             summary: head.3, refusal: head.4, called: numbers.0, routed: numbers.1, class: told.0, emergency: numbers.3,
             caller: numbers.2, caller_class: told.1, orig_state: told.2, term_state: told.3, jurisdiction: told.4.0,
             jurisdiction_rule: told.4.1, sell: order.0,
-            on_net: numbers.3.map(|n| NumberId::from_u128(n.into())), partition: order.1, strategy: order.2,
+            on_net: numbers.3.map(|n| NumberId::from_u128(n.into())), blocked_by: rules.0, overridden_by: rules.1,
+            partition: order.1, strategy: order.2,
             expected_duration_s: order.3, candidates: lists.0, excluded: lists.1, max_duration_s: order.4,
         }
     }
@@ -178,7 +189,7 @@ prop_compose! {
         numbers in (number(), number()),
         told in (maybe(select(&DestinationClass::ALL[..])), maybe(select(&CALLERS[..])), jurisdiction()),
         prices in (maybe(priced()), maybe(priced())), destination in maybe(destination()),
-        targets in prop::collection::vec((any::<u16>(), any::<u128>(), text()), 0..3),
+        exchange in maybe(nanos()), targets in prop::collection::vec((any::<u16>(), any::<u128>(), text()), 0..3),
         unusable in prop::collection::vec(any::<u128>(), 0..3), max_duration_s in any::<u32>(),
     ) -> InboundRecord {
         InboundRecord {
@@ -187,7 +198,7 @@ prop_compose! {
             vendor_name: names.0, called: numbers.0, number: who.1.map(NumberId::from_u128),
             customer: who.2.map(CustomerId::from_u128), class: told.0, caller: numbers.1, caller_class: told.1,
             orig_state: names.1, term_state: names.2, jurisdiction: told.2.0, jurisdiction_rule: told.2.1,
-            sell: prices.0, buy: prices.1, destination,
+            sell: prices.0, buy: prices.1, exchange, destination,
             targets: targets.into_iter().map(|(rank, trunk, trunk_name)| TargetRecord {
                 rank, trunk: TrunkId::from_u128(trunk), trunk_name,
             }).collect(),
@@ -215,6 +226,8 @@ fn every_word_of_a_decision_is_the_one_of_serde() {
     CALLERS.iter().for_each(same);
     ORDERS.iter().for_each(same);
     MODES.iter().for_each(same);
+    LEVELS.iter().for_each(same);
+    [RoundingLevel::Call, RoundingLevel::Line].iter().for_each(same);
     SECONDS.iter().for_each(same);
     Refusal::ALL.iter().for_each(same);
     DestinationClass::ALL.iter().for_each(same);

@@ -198,7 +198,13 @@ impl Calls {
                     twin.code = Some(why.code());
                     none.code()
                 });
-                self.refuse_call(call, none.sip_status(), none.reason(), code, cause, None, tx);
+                let (status, reason) = match why {
+                    Refusal::NoCredit if tx.config.called_without_credit != none.sip_status() => {
+                        (tx.config.called_without_credit, "")
+                    }
+                    _ => (none.sip_status(), none.reason()),
+                };
+                self.refuse_call(call, status, reason, code, cause, None, tx);
             }
             _ => self.refuse_by_policy(call, Refusal::TargetsExhausted, tx),
         }

@@ -109,6 +109,8 @@ mod tests_registrar;
 #[cfg(test)]
 mod tests_reports;
 #[cfg(test)]
+mod tests_rules;
+#[cfg(test)]
 mod tests_sloppy;
 #[cfg(test)]
 mod tests_static;

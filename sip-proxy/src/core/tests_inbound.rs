@@ -455,3 +455,25 @@ fn t_sip_03_who_asks_for_privacy_is_not_named_to_the_customer() {
         assert_eq!(w.ended[0].caller_e164.as_deref(), Some("+12025550100"));
     }
 }
+
+/// What a caller hears when the called customer has no money is the carrier's choice; the record says what it was.
+#[test]
+fn a_called_customer_without_credit_is_480_or_as_configured() {
+    for status in [480, 503, 486] {
+        let mut w = world(|rows| {
+            numbered(rows);
+            for trunk in &mut rows.trunks {
+                trunk.payer = Some(Payer { ban: BanId::from_u128(7), ahead: true });
+            }
+        });
+        w.core.tx.config.called_without_credit = status;
+        w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+        let out = w.take();
+        let refused = &out.last().unwrap().1;
+        assert!(refused.starts_with(&format!("SIP/2.0 {status} ")), "{refused}");
+        assert!(line(refused, "Reason").starts_with("Q.850;cause=21"), "{refused}");
+        assert!(!refused.contains("Retry-After"), "it is of one number only: {refused}");
+        let r = &w.ended[0];
+        assert_eq!((r.internal_code.as_str(), r.sip_code, r.legs.len()), ("no_credit", status, 0));
+    }
+}

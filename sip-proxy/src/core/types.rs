@@ -278,6 +278,8 @@ pub struct CoreConfig {
     pub max_duration: Duration,
     /// Most vendors tried for one call; 5.
     pub max_attempts: u16,
+    /// Answered to whoever calls a number whose customer has no money for the call; 480, 400 to 699.
+    pub called_without_credit: u16,
     /// Successive transport failures or time-outs until a vendor trunk is out of rotation; 3.
     pub trunk_down_after: u32,
     /// How long a vendor trunk then stays out before it is tried again; 30 s.
@@ -317,6 +319,7 @@ impl CoreConfig {
             ask_deadline: Duration::from_secs(1),
             max_duration: Duration::from_secs(4 * 3_600),
             max_attempts: 5,
+            called_without_credit: 480,
             trunk_down_after: 3,
             trunk_down_for: Duration::from_secs(30),
             anchor_media: true,

@@ -19,6 +19,7 @@ use self::limits::{OwnedLimits, Sides, begins_with, held_as_tightly, is_customer
 use super::fault::{Fault, Kind, Problem};
 use super::input::{Int, Ip, List, Ref, TechPrefix, Text};
 use super::resource::{self, Of, Resource};
+use super::rounding::{PartialSecond, RoundingLevel, RoundingMode};
 use super::routing::PartitionKind;
 use super::view::Word;
 use super::{Ctx, check_count, check_decks, ids, nanos, none_wrong};
@@ -71,6 +72,14 @@ crate::view! {
         pub sell_deck_ids: Vec<String>,
         /// Its partition. Null: that of the customer.
         pub partition_id: Option<String>,
+        /// How its charges are rounded.
+        pub rounding_mode: Word<RoundingMode>,
+        /// The decimal places that they are rounded to, 0 to 9.
+        pub rounding_places: i32,
+        /// What becomes of a begun second.
+        pub partial_second: Word<PartialSecond>,
+        /// Where the places are rounded to.
+        pub rounding_level: Word<RoundingLevel>,
         /// What counts, and who has set which limit.
         pub limits: TrunkLimits,
         /// When it was made.
@@ -126,6 +135,10 @@ impl Trunk {
             trust_asserted: row.trust_asserted,
             sell_deck_ids: row.sell_deck_ids,
             partition_id: row.partition_id,
+            rounding_mode: row.rounding_mode.into(),
+            rounding_places: row.rounding_places,
+            partial_second: row.partial_second.into(),
+            rounding_level: row.rounding_level.into(),
             limits: TrunkLimits { in_force: SideLimits::in_force(&carrier, &customer), carrier, customer },
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -209,6 +222,14 @@ crate::input! {
         pub sell_deck_ids: List<Ref<DeckKind>, 16>,
         /// Its partition. Null: that of the customer. Only an operator's key can set it.
         pub partition_id: Option<Ref<PartitionKind>>,
+        /// How its charges are rounded; absent: `half_away_from_zero`, with a customer's key as it is. Only an operator's key can set it.
+        pub rounding_mode: Option<RoundingMode>,
+        /// The decimal places that they are rounded to; absent: 6, with a customer's key as it is. Only an operator's key can set it.
+        pub rounding_places: Option<Int<0, 9>>,
+        /// What becomes of a begun second; absent: `up`, with a customer's key as it is. Only an operator's key can set it.
+        pub partial_second: Option<PartialSecond>,
+        /// Where the places are rounded to; absent: `call`, with a customer's key as it is. Only an operator's key can set it.
+        pub rounding_level: Option<RoundingLevel>,
     }
 }
 
@@ -246,7 +267,7 @@ impl Resource for Trunks {
             Of::Now(_, now) => (Sides::of(now), now.currency.clone(), Some(now)),
         };
         operators_only(ctx, input, now, &sides)?;
-        values(ctx, tx, input, &currency, sides).await
+        values(ctx, tx, input, &currency, sides, Rounds::of(ctx, input, now)).await
     }
 
     async fn may_go(ctx: &Ctx<'_>, tx: &mut Tx, now: &TrunkRow) -> Result<(), Fault> {
@@ -292,10 +313,65 @@ fn operators_only(
     if wanted.into_iter().any(|d| !allowed.contains(&d) && !had.contains(&d)) {
         refuse("destinations");
     }
+    let (is, asked) = (Rounds::now(current), Rounds::asked(input, Rounds::now(current)));
+    for (field, differs) in [
+        ("rounding_mode", is.mode != asked.mode),
+        ("rounding_places", is.places != asked.places),
+        ("partial_second", is.second != asked.second),
+        ("rounding_level", is.level != asked.level),
+    ] {
+        if differs {
+            refuse(field);
+        }
+    }
     if input.trust_asserted.unwrap_or(false) && !current.is_some_and(|c| c.trust_asserted) {
         refuse("trust_asserted");
     }
     if problems.is_empty() { Ok(()) } else { Err(Fault { kind: Kind::Forbidden, ..Fault::fields(problems) }) }
+}
+
+/// How a trunk's charges are rounded, as it stands in the row.
+struct Rounds {
+    mode: String,
+    places: i32,
+    second: String,
+    level: String,
+}
+
+impl Rounds {
+    /// Of a trunk as it is; of a new one the usual.
+    fn now(current: Option<&TrunkRow>) -> Self {
+        match current {
+            Some(row) => Self {
+                mode: row.rounding_mode.clone(),
+                places: row.rounding_places,
+                second: row.partial_second.clone(),
+                level: row.rounding_level.clone(),
+            },
+            None => Self {
+                mode: RoundingMode::HalfAwayFromZero.as_str().to_owned(),
+                places: 6,
+                second: PartialSecond::Up.as_str().to_owned(),
+                level: RoundingLevel::Call.as_str().to_owned(),
+            },
+        }
+    }
+
+    /// What is asked for, over something else.
+    fn asked(input: &TrunkInput, otherwise: Self) -> Self {
+        Self {
+            mode: input.rounding_mode.map_or(otherwise.mode, |m| m.as_str().to_owned()),
+            places: input.rounding_places.map_or(otherwise.places, Int::as_i32),
+            second: input.partial_second.map_or(otherwise.second, |s| s.as_str().to_owned()),
+            level: input.rounding_level.map_or(otherwise.level, |l| l.as_str().to_owned()),
+        }
+    }
+
+    /// What is written. A customer, who cannot set it, leaves it as it is.
+    fn of(ctx: &Ctx<'_>, input: &TrunkInput, current: Option<&TrunkRow>) -> Self {
+        let absent = if is_customer(ctx) { current } else { None };
+        Self::asked(input, Self::now(absent))
+    }
 }
 
 /// What is written: the side of this key as the input says, the other side as it was.
@@ -305,6 +381,7 @@ async fn values(
     input: &TrunkInput,
     currency: &str,
     sides: Sides,
+    rounds: Rounds,
 ) -> Result<TrunkValues, Fault> {
     let currency: Currency = currency.parse().unwrap_or(Currency::USD);
     let mut problems = Vec::new();
@@ -358,6 +435,10 @@ async fn values(
         trust_asserted: input.trust_asserted.unwrap_or(false),
         sell_deck_ids,
         partition_id: input.partition_id.as_ref().map(|p| p.0.to_string()),
+        rounding_mode: rounds.mode,
+        rounding_places: rounds.places,
+        partial_second: rounds.second,
+        rounding_level: rounds.level,
     })
 }
 

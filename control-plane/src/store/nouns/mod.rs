@@ -10,7 +10,8 @@ use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
 use crate::noun::{
-    Noun, ban, customer, exclusion, job, operator, partition, trunk, user, vendor, vendor_trunk, webhook,
+    Noun, ban, call_block, customer, exchange_rate, exclusion, job, operator, partition, route_override,
+    trunk, user, vendor, vendor_trunk, webhook,
 };
 
 /// The statements of one noun.
@@ -147,6 +148,9 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         of::<vendor_trunk::VendorTrunkRow>(),
         of::<partition::PartitionRow>(),
         of::<exclusion::ExclusionRow>(),
+        of::<route_override::OverrideRow>(),
+        of::<call_block::BlockRow>(),
+        of::<exchange_rate::ExchangeRateRow>(),
         of::<webhook::WebhookRow>(),
         of::<job::JobRow>(),
     ]

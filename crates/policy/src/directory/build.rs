@@ -10,8 +10,8 @@ use warp_model::VendorTrunkId;
 use warp_model::net::is_unicast;
 
 use super::{
-    Block, Customer, CustomerIx, Directory, Partition, PartitionIx, Trunk, TrunkIx, Vendor, VendorIx,
-    VendorTrunk, VendorTrunkIx,
+    Block, CallBlock, Customer, CustomerIx, Directory, ExchangeRate, Override, Partition, PartitionIx,
+    RuleIndex, Trunk, TrunkIx, Vendor, VendorIx, VendorTrunk, VendorTrunkIx,
 };
 use crate::cidr::CidrTable;
 
@@ -33,6 +33,15 @@ pub struct DirectoryBuilder {
     pub blocks: Vec<Block>,
     /// Where emergency calls go, in order.
     pub emergency_route: Vec<VendorTrunkId>,
+    /// Calls that another partition routes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+    /// Calls that are not carried.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub call_blocks: Vec<CallBlock>,
+    /// What currencies are worth in others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exchange_rates: Vec<ExchangeRate>,
 }
 
 /// What is wrong with a row.
@@ -89,6 +98,24 @@ impl DirectoryBuilder {
         self
     }
 
+    /// Adds an override.
+    pub fn route_override(mut self, row: Override) -> Self {
+        self.overrides.push(row);
+        self
+    }
+
+    /// Adds a block of calls.
+    pub fn call_block(mut self, row: CallBlock) -> Self {
+        self.call_blocks.push(row);
+        self
+    }
+
+    /// Adds an exchange rate.
+    pub fn exchange_rate(mut self, row: ExchangeRate) -> Self {
+        self.exchange_rates.push(row);
+        self
+    }
+
     /// Checks everything. All errors at once.
     pub fn build(self) -> Result<Directory, Vec<DirectoryError>> {
         let errors = check(&self);
@@ -109,6 +136,9 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
         .chain(rows.vendor_trunks.iter().map(|r| r.id.to_string()))
         .chain(rows.partitions.iter().map(|p| format!("partition {}", p.name)))
         .chain(rows.blocks.iter().map(|b| format!("block {}", b.id)))
+        .chain(rows.overrides.iter().map(|o| format!("override {}", o.id)))
+        .chain(rows.call_blocks.iter().map(|b| format!("call block {}", b.id)))
+        .chain(rows.exchange_rates.iter().map(|r| format!("exchange rate {} {}", r.from, r.to)))
     {
         if !ids.insert(id.clone()) {
             wrong(id, "twice".into());
@@ -197,6 +227,28 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
             wrong(format!("block {}", b.id), format!("unknown vendor {}", b.vendor));
         }
     }
+    for o in &rows.overrides {
+        let row = format!("override {}", o.id);
+        if !partitions.contains(o.partition.as_str()) {
+            wrong(row.clone(), format!("unknown partition {}", o.partition));
+        }
+        if let Some(fault) = o.applies.fault() {
+            wrong(row, fault.into());
+        }
+    }
+    for b in &rows.call_blocks {
+        if let Some(fault) = b.applies.fault() {
+            wrong(format!("call block {}", b.id), fault.into());
+        }
+    }
+    for r in &rows.exchange_rates {
+        if r.rate.0 <= 0 || r.from == r.to {
+            wrong(
+                format!("exchange rate {} {}", r.from, r.to),
+                "a rate above 0 between two currencies".into(),
+            );
+        }
+    }
     for id in &rows.emergency_route {
         if !vendor_trunks.contains(id) {
             wrong("emergency route".into(), format!("unknown vendor trunk {id}"));
@@ -217,6 +269,9 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
     rows.vendor_trunks.sort_by_key(|r| r.id);
     rows.partitions.sort_by(|a, b| a.name.cmp(&b.name));
     rows.blocks.sort_by(|a, b| a.id.cmp(&b.id));
+    rows.overrides.sort_by(|a, b| a.id.cmp(&b.id));
+    rows.call_blocks.sort_by(|a, b| a.id.cmp(&b.id));
+    rows.exchange_rates.sort_by_key(|r| (r.from, r.to));
     let json = serde_json::to_vec(&rows).unwrap_or_default();
     let customer_by_id: HashMap<_, _> =
         rows.customers.iter().map(|r| r.id).zip((0..).map(CustomerIx)).collect();
@@ -263,6 +318,14 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
     }
     let emergency =
         rows.emergency_route.iter().filter_map(|id| vendor_trunk_by_id.get(id).copied()).collect();
+    let override_partition = rows
+        .overrides
+        .iter()
+        .map(|o| partition_by_name.get(o.partition.as_str()).copied().unwrap_or_default())
+        .collect();
+    let overrides = RuleIndex::new(rows.overrides.iter().map(|o| &o.applies));
+    let call_blocks = RuleIndex::new(rows.call_blocks.iter().map(|b| &b.applies));
+    let exchange = rows.exchange_rates.iter().map(|r| ((r.from, r.to), r.rate)).collect();
     let acl =
         CidrTable::build((0u32..).zip(&rows.trunks).flat_map(|(ix, t)| t.acl.iter().map(move |c| (*c, ix))));
     // What two trunks list belongs to the first of them; the API lets no second one in.
@@ -286,6 +349,10 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
         trunks_of_vendor,
         blocks_of_vendor,
         emergency,
+        overrides,
+        override_partition,
+        call_blocks,
+        exchange,
         trunk_by_id,
         customer_by_id,
         vendor_by_id,

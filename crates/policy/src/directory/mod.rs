@@ -5,21 +5,26 @@
 //! hold within one directory only: what outlives a snapshot keeps ids.
 
 mod build;
+mod rules;
 mod types;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use warp_model::{CustomerId, TrunkId, VendorId, VendorTrunkId};
+use warp_model::{Currency, CustomerId, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 
 pub use build::{DirectoryBuilder, DirectoryError};
+pub use rules::{Applies, CallBlock, Hours, Level, Override};
+pub(crate) use rules::{RuleIndex, Whose};
 pub use types::{
-    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, Ha1s, InboundTerms, Limits, Margin,
-    NumberFormat, Partition, PartitionVendor, Payer, PricedBy, Strategy, Transport, Trunk, Vendor,
+    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, ExchangeRate, Ha1s, InboundTerms, Limits,
+    Margin, NumberFormat, Partition, PartitionVendor, Payer, PricedBy, Strategy, Transport, Trunk, Vendor,
     VendorTrunk,
 };
 
 use crate::cidr::CidrTable;
+use crate::code::Code;
+use crate::number_plan::DestinationClass;
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $name:ident($int:ty);)*) => {$(
@@ -47,6 +52,10 @@ indices! {
     VendorTrunkIx(u32);
     /// Position of a partition in its directory.
     PartitionIx(u16);
+    /// Position of an override in its directory.
+    OverrideIx(u32);
+    /// Position of a block of calls in its directory.
+    CallBlockIx(u32);
 }
 
 /// The checked, immutable directory.
@@ -60,6 +69,10 @@ pub struct Directory {
     trunks_of_vendor: Vec<Vec<VendorTrunkIx>>,
     blocks_of_vendor: Vec<Vec<usize>>,
     emergency: Vec<VendorTrunkIx>,
+    overrides: RuleIndex,
+    override_partition: Vec<PartitionIx>,
+    call_blocks: RuleIndex,
+    exchange: HashMap<(Currency, Currency), Nanos>,
     trunk_by_id: HashMap<TrunkId, TrunkIx>,
     customer_by_id: HashMap<CustomerId, CustomerIx>,
     vendor_by_id: HashMap<VendorId, VendorIx>,
@@ -185,6 +198,64 @@ impl Directory {
     /// The blocks that name a vendor.
     pub fn blocks_of_vendor(&self, vendor: VendorIx) -> impl Iterator<Item = &Block> {
         self.blocks_of_vendor.get(vendor.at()).into_iter().flatten().filter_map(|i| self.rows.blocks.get(*i))
+    }
+
+    /// The override that routes a call: the most specific one that is in force.
+    #[inline]
+    pub(crate) fn override_of(
+        &self,
+        whose: Whose,
+        routed: Code,
+        class: DestinationClass,
+        at: Wall,
+    ) -> Option<OverrideIx> {
+        let rows = &self.rows.overrides;
+        let in_force = |ix: u32| rows.get(ix as usize).is_some_and(|r| r.applies.in_force(at));
+        self.overrides.find(whose, routed, class, in_force).map(OverrideIx)
+    }
+
+    /// The block that a call falls under.
+    #[inline]
+    pub(crate) fn call_block_of(
+        &self,
+        whose: Whose,
+        called: Code,
+        class: DestinationClass,
+        caller: Option<Code>,
+        at: Wall,
+    ) -> Option<CallBlockIx> {
+        let rows = &self.rows.call_blocks;
+        let holds = |ix: u32| {
+            rows.get(ix as usize).is_some_and(|r| {
+                r.applies.in_force(at) && r.caller.is_none_or(|c| caller.is_some_and(|n| c.covers(n)))
+            })
+        };
+        self.call_blocks.find(whose, called, class, holds).map(CallBlockIx)
+    }
+
+    /// The override with this index.
+    pub fn override_at(&self, ix: OverrideIx) -> Option<&Override> {
+        self.rows.overrides.get(ix.at())
+    }
+
+    /// The partition that an override names.
+    pub(crate) fn partition_of_override(&self, ix: OverrideIx) -> Option<PartitionIx> {
+        self.override_partition.get(ix.at()).copied()
+    }
+
+    /// The block of calls with this index.
+    pub fn call_block(&self, ix: CallBlockIx) -> Option<&CallBlock> {
+        self.rows.call_blocks.get(ix.at())
+    }
+
+    /// What one unit of a currency is in another one, in nano-units of that. `None`: nobody has said.
+    pub fn exchange(&self, from: Currency, to: Currency) -> Option<Nanos> {
+        self.exchange.get(&(from, to)).copied()
+    }
+
+    /// Whether any exchange rate is known.
+    pub(crate) fn exchanges(&self) -> bool {
+        !self.exchange.is_empty()
     }
 
     /// Where emergency calls go, in order.

@@ -386,6 +386,18 @@ pub struct Partition {
     pub loss_ok: bool,
 }
 
+/// What one unit of a currency is worth in another one, for margins and the order of vendors. Prices are never converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeRate {
+    /// The currency that is bought in.
+    pub from: Currency,
+    /// The currency that is sold in.
+    pub to: Currency,
+    /// Units of `to` for one unit of `from`; above 0.
+    pub rate: Nanos,
+}
+
 /// A vendor is not used (for a destination, for a time): quality, dispute, maintenance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,10 +4,12 @@
 use warp_model::json::{ToJson, word};
 use warp_model::{json_object, json_words};
 
-use super::{CandidateRecord, DecisionRecord, ExclusionRecord, Inputs, LiveRecord, PricedRate, is_whole};
-use crate::directory::Strategy;
+use super::{
+    CandidateRecord, DecisionRecord, ExclusionRecord, Inputs, LiveRecord, PricedRate, RuleRecord, is_whole,
+};
+use crate::directory::{Level, Strategy};
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
-use crate::rate::{PartialSecond, Rounding, RoundingMode};
+use crate::rate::{PartialSecond, Rounding, RoundingLevel, RoundingMode};
 use crate::refusal::Refusal;
 use crate::snapshot::SnapshotId;
 
@@ -29,6 +31,8 @@ json_object!(DecisionRecord {
     jurisdiction_rule,
     sell,
     on_net unless(Option::is_none),
+    blocked_by unless(Option::is_none),
+    overridden_by unless(Option::is_none),
     partition,
     strategy,
     expected_duration_s,
@@ -66,10 +70,16 @@ json_object!(CandidateRecord {
     jurisdiction_rule,
     buy,
     expected_margin,
+    exchange unless(Option::is_none),
     passed_over unless(Option::is_none),
 });
 json_object!(ExclusionRecord { vendor, vendor_name, vendor_trunk, reason, rule, rate_per_min, prefix });
-json_object!(Rounding { mode, places, partial_second });
+json_object!(Rounding { mode, places, partial_second, level unless(RoundingLevel::is_call) });
+json_object!(RuleRecord { id, level, reason });
+json_words!(RoundingLevel {
+    Call => "call",
+    Line => "line",
+});
 json_words!(RoundingMode {
     HalfAwayFromZero => "half_away_from_zero",
     HalfEven => "half_even",
@@ -120,7 +130,7 @@ macro_rules! named {
     )*};
 }
 
-named!(Refusal by code, DestinationClass by as_str, Jurisdiction by as_str);
+named!(Refusal by code, DestinationClass by as_str, Jurisdiction by as_str, Level by as_str);
 
 impl ToJson for SnapshotId {
     fn to_json(&self, out: &mut Vec<u8>) {

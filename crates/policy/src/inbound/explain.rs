@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use warp_model::cdr::CallRating;
-use warp_model::{CustomerId, E164, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{CustomerId, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
 
 use super::{Brings, Destination, InboundDecision, InboundInput, Number, decide_inbound};
 use crate::explain::{PricedRate, escaped, priced, unescaped};
@@ -64,6 +64,9 @@ pub struct InboundRecord {
     pub sell: Option<PricedRate>,
     /// What the vendor charges.
     pub buy: Option<PricedRate>,
+    /// What a unit of the vendor's currency is in the customer's; absent: they are one, or no rate is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Nanos>,
     /// Where the number leads, as it was configured.
     pub destination: Option<Destination>,
     /// The trunks in the order in which they are tried.
@@ -165,6 +168,10 @@ pub fn explain_inbound(
         jurisdiction_rule: decision.jurisdiction_rule,
         sell: decision.sell.and_then(|r| priced(snapshot, &r, EXPECTED_MS)),
         buy: decision.buy.and_then(|r| priced(snapshot, &r, EXPECTED_MS)),
+        exchange: decision
+            .sell
+            .zip(decision.buy)
+            .and_then(|(sell, buy)| directory.exchange(buy.currency, sell.currency)),
         destination: number.map(|n| n.destination.clone()),
         unusable: unusable.collect(),
         targets,
@@ -244,6 +251,7 @@ pub fn rate_inbound_record(
         (&rate_of(sell)?, sell.deck_version.clone()),
         (&rate_of(buy)?, buy.deck_version.clone()),
         duration_ms,
+        record.exchange,
     )?;
     Ok(Some(rating))
 }

@@ -28,6 +28,7 @@ json_object!(InboundRecord {
     jurisdiction_rule,
     sell,
     buy,
+    exchange unless(Option::is_none),
     destination,
     targets,
     unusable,

@@ -12,11 +12,11 @@ use crate::deck::Terms;
 use crate::directory::{Strategy, VendorTrunkIx};
 use crate::lcr::{Block, COPIED, Exception};
 use crate::number_plan::{DestinationClass, Jurisdiction, JurisdictionRule};
-use crate::rate::{SellRate, charge_x60};
+use crate::rate::{self, SellRate, charge_x60};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 use warp_model::hash::mix;
-use warp_model::{E164, Nanos};
+use warp_model::{Currency, E164, Nanos};
 
 /// Why a vendor or one of its trunks is no candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) struct Call<'a> {
     pub(crate) sell: SellRate,
     /// 60 × the customer's price of the expected call.
     pub(crate) sell_x60: i128,
+    /// Some vendor asks in another currency than the customer pays, and exchange rates are known.
+    converts: bool,
     /// What the expected call may cost at most (× 60), or nothing is left.
     highest_cost: Option<u64>,
 }
@@ -94,7 +96,8 @@ impl<'a> Call<'a> {
             jurisdiction: decision.jurisdiction,
             sell: *sell,
             sell_x60,
-            highest_cost: highest_cost(partition, sell, sell_x60),
+            converts: partition.currency != Some(sell.currency) && snapshot.directory.exchanges(),
+            highest_cost: highest_cost(snapshot, partition, sell, sell_x60),
         })
     }
 
@@ -126,6 +129,7 @@ impl<'a> Call<'a> {
         };
         // Prices are not below zero (checked when a deck is made).
         let cost_x60 = (rate as u64).saturating_mul(billable_s).saturating_add(setup_x60);
+        let cost_x60 = if self.converts { self.in_sold_currency(entry, cost_x60) } else { cost_x60 };
         Some(Offer {
             rate,
             jurisdiction,
@@ -133,6 +137,20 @@ impl<'a> Call<'a> {
             cost_x60,
             key: key(self.order(entry, cost_x60), entry.rank),
         })
+    }
+
+    /// A vendor's cost in the currency of the customer's price; as it is where no rate is known.
+    #[cold]
+    fn in_sold_currency(&self, entry: &Entry, cost_x60: u64) -> u64 {
+        match self.exchange(entry.currency) {
+            Some(rate) => u64::try_from(rate::exchanged(i128::from(cost_x60), rate)).unwrap_or(u64::MAX),
+            None => cost_x60,
+        }
+    }
+
+    /// The exchange rate by which a vendor's price is compared; `None`: it is of the same currency, or nobody has said.
+    pub(crate) fn exchange(&self, bought: Currency) -> Option<Nanos> {
+        self.snapshot.directory.exchange(bought, self.sell.currency)
     }
 
     #[cold]
@@ -156,7 +174,7 @@ impl<'a> Call<'a> {
     /// Prices every vendor of the row. Returns how many; at most as many as there is room for.
     #[inline]
     fn price_all(&self, out: &mut [u64]) -> usize {
-        if let Some(groups) = &self.partition.plain {
+        if let Some(groups) = self.partition.plain.as_ref().filter(|_| !self.converts) {
             let group = match self.block.one_price() {
                 true => 3,
                 false => self.jurisdiction.map_or(2, Jurisdiction::column),
@@ -264,7 +282,7 @@ fn key(order: u64, rank: u64) -> u64 {
 
 /// Is a vendor with this offer acceptable at all? `None` = yes.
 pub(crate) fn judge(call: &Call<'_>, entry: &Entry, offer: &Offer) -> Option<Exclusion> {
-    if entry.currency != call.sell.currency {
+    if entry.currency != call.sell.currency && call.exchange(entry.currency).is_none() {
         return Some(Exclusion::Currency);
     }
     if entry.has_blocks {
@@ -284,13 +302,19 @@ pub(crate) fn judge(call: &Call<'_>, entry: &Entry, offer: &Offer) -> Option<Exc
 
 /// The highest cost (× 60) of the expected call at which the margin is left:
 /// `buy + margin per minute ≤ sell − share of sell`. `None`: not even a free call leaves it.
-/// Nor does any call when the margin is of another currency than the price.
-fn highest_cost(partition: &PartitionBinding, sell: &SellRate, sell_x60: i128) -> Option<u64> {
+/// Nor does any call when the margin is of another currency than the price and no exchange rate is known.
+fn highest_cost(
+    snapshot: &Snapshot,
+    partition: &PartitionBinding,
+    sell: &SellRate,
+    sell_x60: i128,
+) -> Option<u64> {
     let margin = partition.margin;
-    if !margin.fits(sell.currency) {
-        return None;
-    }
     let per_min = i128::from(margin.per_min.0) * i128::from(partition.expected_ms / 1_000);
+    let per_min = match margin.fits(sell.currency) {
+        true => per_min,
+        false => rate::exchanged(per_min, snapshot.directory.exchange(margin.currency, sell.currency)?),
+    };
     let kept = match margin.bps {
         0 => sell_x60,
         bps => (sell_x60 * (10_000 - i128::from(bps))).div_euclid(10_000),

@@ -12,8 +12,9 @@ use warp_model::{E164, Wall};
 pub(crate) use choose::{Call, Exclusion, Offer, judge, judge_trunk, nanos, passed_over};
 
 pub use crate::bindings::MAX_CANDIDATES;
+use crate::bindings::PartitionBinding;
 use crate::code::Code;
-use crate::directory::{TrunkIx, VendorIx, VendorTrunkIx};
+use crate::directory::{CallBlockIx, OverrideIx, TrunkIx, VendorIx, VendorTrunkIx, Whose};
 use crate::lcr::RowIx;
 use crate::number_plan::{Caller, DestinationClass, Dialled, Jurisdiction, JurisdictionRule};
 use crate::rate::{BuyRate, SellRate};
@@ -240,6 +241,10 @@ pub struct Decision {
     pub sell: Option<SellRate>,
     /// The number is one of ours: the call goes to its customer, and no vendor is asked.
     pub on_net: bool,
+    /// The block that holds the call; of this snapshot.
+    pub blocked_by: Option<CallBlockIx>,
+    /// The override that routes the call; of this snapshot.
+    pub overridden_by: Option<OverrideIx>,
     /// Row of the index; holds for this snapshot only.
     pub row: Option<RowIx>,
     /// Longest duration in seconds: the smaller limit of trunk and customer, or 4 h.
@@ -265,6 +270,8 @@ pub fn decide(snapshot: &Snapshot, input: &CallInput<'_>, live: &Live<'_>) -> De
         jurisdiction_rule: None,
         sell: None,
         on_net: false,
+        blocked_by: None,
+        overridden_by: None,
         row: None,
         max_duration_s: MAX_DURATION_S,
     };
@@ -328,6 +335,12 @@ fn decide_into(
     if !trunk.destinations.contains(class) {
         return Err(Refusal::DestinationBlocked);
     }
+    let whose = Whose { trunk: trunk.id, customer: customer.id };
+    let from = caller.number.map(Code::whole);
+    out.blocked_by = directory.call_block_of(whose, Code::whole(number), class, from, input.at);
+    if out.blocked_by.is_some() {
+        return Err(Refusal::CallBlocked);
+    }
     if trunk.caller.require_valid && caller.number.is_none() {
         return Err(Refusal::InvalidCaller);
     }
@@ -340,8 +353,11 @@ fn decide_into(
         return Err(if out.on_net { Refusal::RatingFailed } else { Refusal::NoRoute });
     };
     out.row = Some(row);
-    let partition = snapshot.bindings.partition_of(input.trunk).ok_or(Refusal::NoRoute)?;
     let whole = Code::whole(routed);
+    if !out.on_net {
+        out.overridden_by = directory.override_of(whose, whole, class, input.at);
+    }
+    let partition = partition_of(snapshot, input.trunk, out.overridden_by).ok_or(Refusal::NoRoute)?;
     out.sell = snapshot
         .bindings
         .sell_column(input.trunk)
@@ -366,6 +382,18 @@ fn decide_into(
         return Ok(());
     }
     choose::candidates(snapshot, input, live, partition, block, out, &sell, list)
+}
+
+/// The partition that routes a call: that of the override, else that of the trunk.
+pub(crate) fn partition_of(
+    snapshot: &Snapshot,
+    trunk: TrunkIx,
+    by: Option<OverrideIx>,
+) -> Option<&PartitionBinding> {
+    match by {
+        None => snapshot.bindings.partition_of(trunk),
+        Some(ix) => snapshot.bindings.partition(snapshot.directory.partition_of_override(ix)?),
+    }
 }
 
 /// Trunks of the emergency route that are up, then those that are not, or that are switched off: trying is better than not trying.

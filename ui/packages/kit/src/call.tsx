@@ -84,6 +84,7 @@ const REFUSED: Record<string, string> = {
   no_emergency_route: 'no emergency route is configured',
   trunk_disabled: 'the trunk or its customer is switched off',
   destination_blocked: 'the trunk may not call this class of destinations',
+  call_blocked: 'calls from or to such numbers are blocked',
   max_rate: 'the price is above the highest that the trunk or the customer allows',
   invalid_caller: 'the caller is no valid number, and the trunk must give one',
   no_route: 'there is no route to this destination',
