@@ -334,6 +334,54 @@ fn a_postpaid_account_tells_when_its_credit_is_used_up() {
     });
 }
 
+#[test]
+fn the_spend_of_a_day_is_told_with_the_first_call_that_it_refuses_once_for_a_trunk_and_a_day() {
+    with_api(|api| async move {
+        let (customer, key, trunk, ban) = account(&api, json!({ "name": "b" })).await;
+        // Ten hours west: its day ends at ten in the morning of UTC.
+        let path = format!("/customers/{customer}");
+        let body = json!({ "utc_offset_min": -600, "daily_spend": usd("5") });
+        assert_eq!(api.op("PATCH", &path, Some(body)).await.status, 200);
+        let limit = json!({ "daily_spend": usd("3") });
+        api.call(&key, "PATCH", &format!("/api/v1/trunks/{trunk}"), Some(limit)).await.data();
+        let dir = tempfile::tempdir().unwrap();
+        let log = event_log(dir.path());
+        let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
+        let app = &api.control.app;
+        let mut consumer = Consumer::new(app.store.clone(), &log, "t", app.metrics.clone()).unwrap();
+        let today = app.wall().0 / 86_400_000_000 * 86_400_000_000;
+        let mut number = 0;
+        let mut refused = async |code: &str, hour: i64| {
+            number += 1;
+            let id = CallId::new(app.wall(), number).to_string();
+            let mut value = record(&id, &customer, &trunk);
+            value["internal_code"] = json!(code);
+            value["outcome"] = json!("rejected");
+            value["setup_at"] = json!(today + hour * 3_600_000_000);
+            (value["answer_at"], value["rating"]) = (Value::Null, Value::Null);
+            topic.append_durable(id.as_bytes(), value.to_string().as_bytes()).unwrap();
+            assert_eq!(consumer.step().await.unwrap(), Step::Posted(1));
+            own(&api, &key, "limit.reached").await.len()
+        };
+        assert_eq!(refused("trunk_cps", 1).await, 0, "another limit");
+        assert_eq!(refused("daily_spend", 1).await, 1);
+        assert_eq!(refused("daily_spend", 9).await, 1, "told already");
+        assert_eq!(refused("daily_spend", 10).await, 2, "another day there");
+        let told = own(&api, &key, "limit.reached").await;
+        told.iter().for_each(fits);
+        let data = &told[0]["data"];
+        assert_eq!(
+            (&data["limit"], &data["trunk_id"], &data["ban_id"]),
+            (&json!("daily_spend"), &json!(trunk), &json!(ban))
+        );
+        assert_eq!(
+            (&data["daily_spend"], &data["credit_limit"]),
+            (&usd("3"), &Value::Null),
+            "the lowest that counts"
+        );
+    });
+}
+
 /// Vendor trunks as a proxy sees them: by id, whether they are down.
 type Down = Arc<Mutex<Vec<String>>>;
 

@@ -580,10 +580,18 @@ fn examples_of_each_declared_noun_are_taken_and_answered() {
                 }
                 let named = |name: &str| example.get(name).is_some();
                 // What is the carrier's own has no customer.
-                let varying =
-                    ["id", "ban_id", "customer_id", "vendor_id", "created_at", "updated_at", "next_at"]
-                        .into_iter()
-                        .filter(|n| named(n) && !(example[n].is_null() && real[n].is_null()));
+                let varying = [
+                    "id",
+                    "ban_id",
+                    "customer_id",
+                    "vendor_id",
+                    "partition_id",
+                    "created_at",
+                    "updated_at",
+                    "next_at",
+                ]
+                .into_iter()
+                .filter(|n| named(n) && !(example[n].is_null() && real[n].is_null()));
                 let varying: Vec<&str> = varying.collect();
                 if named("issuer") {
                     // It is called after where it is.

@@ -278,7 +278,7 @@ fn how_a_contract_rounds_is_set_by_operators_and_decides_the_charge() {
         api.call(&w.key, "PUT", &own, Some(json!({ "name": "pbx" }))).await.data();
         let charge = |d: &Value| d["sell"]["expected_charge"].as_str().unwrap_or_default().to_owned();
         // 180 s at 0.01 are 0.03; at 0.015, when nobody knows who calls, 0.045, which is 0.05 in whole cents.
-        let nobody = json!({ "from": "anonymous" });
+        let nobody = json!({ "from": null });
         decided(&api, &w, "cents", nobody.clone(), |d| charge(d) == "0.05").await;
         let line = json!({ "rounding_level": "line" });
         api.op("PATCH", &path, Some(line)).await.data();

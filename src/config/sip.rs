@@ -49,7 +49,7 @@ pub struct Sip {
     pub max_duration: Span,
     /// Most vendors tried for one call.
     pub max_attempts: u16,
-    /// Status that whoever calls one of our numbers gets when its customer has no money for the call; 400 to 699.
+    /// Status that whoever calls one of our numbers gets when its customer has no money for the call.
     pub called_without_credit: u16,
     /// Failures in a row of a vendor trunk's transport until it is out of rotation.
     pub trunk_down_after: u32,

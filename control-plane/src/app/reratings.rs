@@ -45,7 +45,7 @@ crate::input! {
 crate::view! {
     /// A call that keeps its price.
     pub struct RerateSkipped {
-        /// The call.
+        /// The call that keeps its price.
         pub call_id: String,
         /// Why: `inbound`, `no_account`, `no_decision`, `currency`, `not_priced`, `no_trunk`, `no_vendor_trunk`, `no_sell_price`,
         /// `no_buy_price` or `out_of_range`.
@@ -58,7 +58,7 @@ crate::view! {
     pub struct RerateAccount {
         /// The account that paid for the calls.
         pub ban_id: String,
-        /// Whose it is.
+        /// The customer whose account it is.
         pub customer_id: String,
         /// Its calls that have another price.
         pub calls: i32,
@@ -108,7 +108,7 @@ crate::view! {
         pub reason: String,
         /// The key that asked for it. Only operators see it.
         pub actor: Sometimes<String>,
-        /// When it was.
+        /// When it was rated again.
         pub created_at: Time,
     }
 }

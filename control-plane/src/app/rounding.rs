@@ -17,7 +17,7 @@ crate::choice! {
 crate::choice! {
     /// What becomes of a begun second.
     pub enum PartialSecond {
-        /// It counts.
+        /// It counts as a whole one.
         Up = "up",
         /// From 500 ms on it counts.
         HalfUp = "half_up",

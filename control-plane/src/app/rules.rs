@@ -40,19 +40,19 @@ pub type BlockId = Id<BlockKind>;
 crate::choice! {
     /// A day of the week.
     pub enum Weekday {
-        /// Monday.
+        /// Monday, the first of the week.
         Mon = "mon",
-        /// Tuesday.
+        /// Tuesday, the second of the week.
         Tue = "tue",
-        /// Wednesday.
+        /// Wednesday, the third of the week.
         Wed = "wed",
-        /// Thursday.
+        /// Thursday, the fourth of the week.
         Thu = "thu",
-        /// Friday.
+        /// Friday, the fifth of the week.
         Fri = "fri",
-        /// Saturday.
+        /// Saturday, the sixth of the week.
         Sat = "sat",
-        /// Sunday.
+        /// Sunday, the seventh of the week.
         Sun = "sun",
     }
 }
@@ -75,7 +75,7 @@ crate::view! {
         pub code: Option<String>,
         /// Only numbers of this class. Null: of any.
         pub class: Option<Word<Destination>>,
-        /// Why, in words.
+        /// Why it was made, in words.
         pub reason: String,
         /// When it begins. Null: it has begun.
         pub starts_at: Option<Time>,
@@ -109,7 +109,7 @@ crate::input! {
         pub code: Option<DialCode>,
         /// Only numbers of this class. Absent: of any.
         pub class: Option<Destination>,
-        /// Why, in words.
+        /// Why it was made, in words.
         pub reason: Text<1, 200>,
         /// When it begins; at once when absent.
         pub starts_at: Option<Time>,

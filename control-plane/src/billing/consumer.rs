@@ -281,6 +281,7 @@ impl Consumer {
         let postings: Vec<&Posting<'_>> = batch.iter().map(|r| &r.posting).collect();
         let written = rows::insert(&mut tx, &postings).await?;
         let leases = paid.post(&mut tx, &postings, &written).await?;
+        rows::tell_of_spend(&mut tx, &postings, &written).await?;
         webhooks::calls::told(&mut tx, &postings, &written, &known.webhooks).await?;
         for (event, reason) in &unreadable {
             rows::put_aside(&mut tx, event.offset, reason, &event.value).await?;

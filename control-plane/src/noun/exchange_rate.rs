@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::caller::Audience;
-use crate::app::input::Text;
+use crate::app::input::CurrencyCode;
 use crate::store::types::{Amount, Time};
 
 crate::noun! {
@@ -38,7 +38,7 @@ crate::noun! {
         updated_at by Time for Operators,
     }
     filtered {
-        currency on currency as Text<3, 3>, for Operators: "Only what this currency is worth (ISO 4217).",
+        currency on currency as CurrencyCode, for Operators: "Only what this currency is worth (ISO 4217).",
     }
 }
 

@@ -24,7 +24,7 @@ use warp_model::id::Kind as IdKind;
 
 use crate::app::caller::Audience;
 use crate::app::fault::Problem;
-use crate::app::input::{DialCode, Digits, Field, Ref, Slug, Text};
+use crate::app::input::{CurrencyCode, DialCode, Digits, Field, Ref, Slug, Text};
 use crate::app::permission::Permission;
 use crate::store::types::{Amount, Json, Sealed, SealedChange, Time};
 
@@ -365,6 +365,12 @@ impl Filtering for Slug {
 impl Filtering for Digits {
     fn stored(self) -> String {
         self.0
+    }
+}
+
+impl Filtering for CurrencyCode {
+    fn stored(self) -> String {
+        self.0.to_string()
     }
 }
 

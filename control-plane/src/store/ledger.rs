@@ -101,7 +101,9 @@ pub async fn tell_of_lines(tx: &mut Tx, bans: &[&str]) -> Result<(), StoreError>
         if row.became_spent {
             let limit = ReachedLimit::Credit.as_str().to_owned().into();
             let mode = row.mode.into();
-            tell(tx, customer, LimitReached { limit, ban_id, mode, balance, credit_limit }).await?;
+            let (trunk_id, daily_spend) = (None, None);
+            let reached = LimitReached { limit, ban_id, mode, balance, credit_limit, trunk_id, daily_spend };
+            tell(tx, customer, reached).await?;
         }
     }
     Ok(())

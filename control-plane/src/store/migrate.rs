@@ -56,6 +56,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (155, "call partitions", include_str!("../../migrations/0155_call_partitions.sql")),
     (170, "rules", include_str!("../../migrations/0170_rules.sql")),
     (171, "reratings", include_str!("../../migrations/0171_reratings.sql")),
+    (172, "spend limits told", include_str!("../../migrations/0172_spend_limits_told.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

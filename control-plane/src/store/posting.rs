@@ -8,8 +8,11 @@ use sqlx::Row;
 use warp_model::cdr::{CallRecord, ReleaseSide};
 use warp_model::{CallId, PostingId, Wall};
 
+use super::outbox::tell;
 use super::sql::statements;
+use super::types::Amount;
 use super::{StoreError, Tx};
+use crate::app::events::catalogue::{LimitReached, ReachedLimit};
 
 /// A record on its way into the ledger.
 pub struct Posting<'a> {
@@ -174,6 +177,53 @@ pub async fn insert(tx: &mut Tx, batch: &[&Posting<'_>]) -> Result<HashMap<CallI
         .collect()
 }
 
+crate::row! {
+    /// A trunk whose spend of the day was just refused more, and the account that pays for it.
+    pub struct SpentRow {
+        trunk_id: String,
+        customer_id: String,
+        ban_id: String,
+        mode: String,
+        balance: Amount,
+        credit_limit: Option<Amount>,
+        daily_spend: Option<Amount>,
+    }
+}
+
+/// Tells of the spend limits that refused calls of a batch, each once for a trunk and a day. Most batches have none.
+pub async fn tell_of_spend(
+    tx: &mut Tx,
+    batch: &[&Posting<'_>],
+    written: &HashMap<CallId, Written>,
+) -> Result<(), StoreError> {
+    let is_new = |r: &CallRecord| written.get(&r.cdr_id) == Some(&Written::New);
+    let refused = batch.iter().map(|p| &p.record).filter(|r| is_new(r) && r.internal_code == DAILY_SPEND);
+    let of: Vec<(String, i64)> =
+        refused.filter_map(|r| Some((r.trunk_id?.to_string(), r.setup_at.0))).collect();
+    if of.is_empty() {
+        return Ok(());
+    }
+    let (trunks, at): (Vec<String>, Vec<i64>) = of.into_iter().unzip();
+    let rows: Vec<SpentRow> = tx.all(sqlx::query(SPEND_TELL).bind(trunks).bind(at)).await?;
+    for row in rows {
+        let customer = row.customer_id.parse().ok();
+        let reached = LimitReached {
+            limit: ReachedLimit::DailySpend.as_str().to_owned().into(),
+            ban_id: row.ban_id,
+            mode: row.mode.into(),
+            balance: row.balance,
+            credit_limit: row.credit_limit,
+            trunk_id: Some(row.trunk_id),
+            daily_spend: row.daily_spend,
+        };
+        tell(tx, customer, reached).await?;
+    }
+    Ok(())
+}
+
+/// The refusal of policy, as records have it.
+const DAILY_SPEND: &str = "daily_spend";
+
 /// PostgreSQL's text knows no zero character; a peer may have sent one.
 pub fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
@@ -292,6 +342,19 @@ statements! {
         used AS (UPDATE snapshots SET used = true WHERE id = ANY($7::text[]) AND NOT used)
         INSERT INTO log_cursors (consumer, log, position) VALUES ($1, $2, $3)
         ON CONFLICT (consumer, log) DO UPDATE SET position = excluded.position, updated_at = now()";
+    /// Trunks `$1` whose calls of the times `$2` the spend of a day refused: those of which it was not told yet.
+    SPEND_TELL = "WITH told AS (
+            INSERT INTO spend_limits_told (trunk_id, customer_id, day)
+            SELECT DISTINCT t.id, t.customer_id, ((ts(n.at) AT TIME ZONE 'UTC') + make_interval(mins => c.utc_offset_min))::date
+            FROM unnest($1::text[], $2::bigint[]) AS n (trunk_id, at) JOIN trunks t ON t.id = n.trunk_id
+                JOIN customers c ON c.id = t.customer_id
+            ON CONFLICT DO NOTHING RETURNING trunk_id),
+        gone AS (DELETE FROM spend_limits_told WHERE day < (now() AT TIME ZONE 'UTC')::date - 8)
+        SELECT t.id AS trunk_id, t.customer_id, b.id AS ban_id, b.mode, amount_text(coalesce(a.balance, 0), b.currency) AS balance,
+            amount_text(b.credit_limit, b.currency) AS credit_limit,
+            amount_text(least(t.daily_spend, t.own_daily_spend, c.daily_spend), b.currency) AS daily_spend
+        FROM told JOIN trunks t ON t.id = told.trunk_id JOIN customers c ON c.id = t.customer_id JOIN bans b ON b.id = t.ban_id
+            LEFT JOIN ban_balances a ON a.ban_id = b.id";
     /// A record that cannot be posted; once, however often it is read.
     REJECT_INSERT = "INSERT INTO cdr_rejects (position, reason, content) SELECT $1::text, $2::text, $3::bytea
         WHERE NOT EXISTS (SELECT FROM cdr_rejects WHERE position = $1::text AND content = $3::bytea)";

@@ -12,7 +12,7 @@ use super::{StoreError, Tx};
 pub struct Asked {
     /// Begun at or after, microseconds.
     pub setup_from: i64,
-    /// Begun before, microseconds.
+    /// Begun before this time, in microseconds.
     pub setup_before: i64,
     /// Only calls of this customer.
     pub customer: Option<String>,
@@ -20,7 +20,7 @@ pub struct Asked {
     pub trunk: Option<String>,
     /// Only calls after this one, by id.
     pub after: Option<String>,
-    /// Most calls.
+    /// The most calls that are given.
     pub limit: i64,
 }
 
@@ -41,7 +41,7 @@ pub struct Priced {
     pub buy: Nanos,
     /// The currency of the sale.
     pub currency: String,
-    /// The record, packed.
+    /// The whole record, packed.
     pub packed: Vec<u8>,
 }
 

@@ -137,7 +137,7 @@ fn an_override_goes_by_the_number_that_is_routed_and_changes_no_price() {
     let ported =
         CallInput { lrn: Some("+14155550000".parse::<E164>().unwrap()), ..input(NY, "+12125550123") };
     assert_eq!(decided(&s, &ported, &Live::default()), "gamma@1");
-    assert_eq!(decide(&s, &ported, &Live::default()).overridden_by.is_some(), true);
+    assert!(decide(&s, &ported, &Live::default()).overridden_by.is_some());
     let without = decide(&overridden(vec![]), &ported, &Live::default());
     assert_eq!(decide(&s, &ported, &Live::default()).sell, without.sell);
     // A partition without a vendor that has a price refuses: what is overridden is not used.

@@ -466,7 +466,7 @@ fn a_called_customer_without_credit_is_480_or_as_configured() {
                 trunk.payer = Some(Payer { ban: BanId::from_u128(7), ahead: true });
             }
         });
-        w.core.tx.config.called_without_credit = status;
+        Arc::make_mut(&mut w.core.tx.config).called_without_credit = status;
         w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
         let out = w.take();
         let refused = &out.last().unwrap().1;

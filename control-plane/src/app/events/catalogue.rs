@@ -146,6 +146,8 @@ crate::choice! {
     pub enum ReachedLimit {
         /// The account has nothing left: a prepaid one no balance, a postpaid one no credit.
         Credit = "credit",
+        /// The day's spend of a trunk or of its customer would be passed.
+        DailySpend = "daily_spend",
     }
 }
 
@@ -165,7 +167,8 @@ catalogue! {
         low_balance: Amount,
     }
 
-    /// A limit was reached: new calls that it stands for are refused. It is told once, and again only when there was room meanwhile.
+    /// A limit was reached: new calls that it stands for are refused. Credit is told once, and again only when there was room meanwhile;
+    /// the spend of a day with the first call that it refuses, once for a trunk and a day of its customer.
     LimitReached = "limit.reached", for Everybody,
     /// A limit that was reached.
     {
@@ -177,8 +180,12 @@ catalogue! {
         mode: Word<BanMode>,
         /// What the account has now; negative is what it owes.
         balance: Amount,
-        /// How far it may owe. Null: it is prepaid and owes nothing.
+        /// How far it may owe. Null: it is prepaid and owes nothing, or may owe any amount.
         credit_limit: Option<Amount>,
+        /// The trunk whose calls are refused, of `daily_spend`. Null: all that the account pays for.
+        trunk_id: Option<String>,
+        /// The lowest of the limits of a day that count for it, of `daily_spend`. Null: it is another limit, or there is none any more.
+        daily_spend: Option<Amount>,
     }
 
     /// A call that was answered has ended, and is posted. For webhooks only: `GET /calls` lists calls.

@@ -98,7 +98,7 @@ impl DirectoryBuilder {
         self
     }
 
-    /// Adds an override.
+    /// Adds the row of an override.
     pub fn route_override(mut self, row: Override) -> Self {
         self.overrides.push(row);
         self
