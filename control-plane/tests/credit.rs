@@ -226,6 +226,26 @@ fn the_first_call_of_each_node_finds_money_of_a_small_account() {
     });
 }
 
+/// A node that had no call yet holds little ahead. It knows what the bank could lend, so that a dearer call waits for that instead of
+/// being refused.
+#[test]
+fn a_node_knows_what_the_bank_could_lend_for_a_dear_first_call() {
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "4").await;
+        let mut node = Node::new(&api, "a", None);
+        let place = node.wallet.place(ban);
+        assert!(!place.may_get(warp_model::Nanos(1)), "nobody waits for what is not known");
+        for _ in 0..2 {
+            node.agent.look(false).await;
+            node.pass(Duration::from_millis(600));
+        }
+        assert!(node.call(ban, UNIT / 2).is_none(), "more than it holds before a first call");
+        assert!(place.may_get(warp_model::Nanos(UNIT / 2)) && !place.may_get(warp_model::Nanos(5 * UNIT)));
+        node.agent.look(false).await;
+        assert!(node.call(ban, UNIT / 2).is_some(), "the next look brings it");
+    });
+}
+
 /// A small account is not held by the nodes that nobody calls from: each keeps some 20 increments, and near the end nothing.
 #[test]
 fn idle_nodes_keep_little_of_a_small_account_and_nothing_of_an_empty_one() {

@@ -183,7 +183,7 @@ impl Agent {
             && let Some(purse) = purse
         {
             let back = purse.take_back(Nanos(free.saturating_sub(goal)));
-            self.give_back(&purse, back).await?;
+            self.give_back(place, &purse, back).await?;
         }
         Ok(())
     }
@@ -196,6 +196,8 @@ impl Agent {
         let Some(mut locked) = rows::lock(&mut tx, place.ban()).await? else { return Ok(()) };
         let expires_at = locked.now.plus(lease);
         let Some(grant) = locked.account.lend(&self.holder.process, ask, locked.now, expires_at) else {
+            // Nobody waits for what is not lent.
+            place.bank_has(Nanos::ZERO);
             return Ok(());
         };
         rows::write(&mut tx, place.ban(), &locked, Some(&self.holder)).await?;
@@ -212,17 +214,20 @@ impl Agent {
                 self.ended.extend(place.put(Some(Arc::new(purse))));
             }
         }
+        place.bank_has(grant.left);
         Ok(())
     }
 
     /// What was taken off a purse is given back; when that fails it stays lent until the lease is closed.
-    async fn give_back(&mut self, purse: &Purse, back: Nanos) -> Result<(), StoreError> {
+    async fn give_back(&mut self, place: &Place, purse: &Purse, back: Nanos) -> Result<(), StoreError> {
         let mut tx = self.app.store.begin(Scope::Operator("credit")).await?;
         let Some(mut locked) = rows::lock(&mut tx, purse.ban()).await? else { return Ok(()) };
         if locked.account.give_back(&self.holder.process, purse.epoch(), back) {
             rows::write(&mut tx, purse.ban(), &locked, None).await?;
             tx.commit().await?;
-            self.known.entry(purse.ban()).or_default().left = locked.account.free().0;
+            let free = locked.account.free();
+            self.known.entry(purse.ban()).or_default().left = free.0;
+            place.bank_has(free);
         }
         Ok(())
     }

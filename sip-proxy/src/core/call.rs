@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
 use warp_model::json::JsonText;
@@ -318,6 +319,11 @@ impl Call {
     }
 }
 
+/// How long a call waits for money that the bank has: a few looks of the agent, which borrows it.
+const CREDIT_WAIT: Duration = Duration::from_millis(800);
+/// How often it looks whether the money is there.
+const CREDIT_LOOK: Duration = Duration::from_millis(50);
+
 /// Calls of one Call-ID and From tag at a time (T-SIP-14: branches open at once).
 const KIN: usize = 64;
 
@@ -590,20 +596,44 @@ impl Calls {
             self.refuse_call(call, 503, "Draining", "draining", 42, Some(b"5"), tx);
             return;
         }
+        self.admit(call, trunk, tx);
+    }
+
+    /// Takes the limits of a decided call, then asks the first vendor; or refuses it. One whose money is at the bank, and not yet on this
+    /// node, waits a moment for it (RFC 0014): the purse of a node that had no such call is small.
+    fn admit(&mut self, call: &mut Call, trunk: TrunkIx, tx: &mut Transactions) {
+        let Some(decision) = &call.decision else { return };
+        let (result, on_net) = (decision.result, decision.on_net);
         // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
         let sell = decision.sell.filter(|_| decision.emergency.is_none());
-        let admitted =
-            decision.result.map(|_| ()).and_then(|()| call.bound.admit(trunk, sell.as_ref(), tx.now));
+        let admitted = result.map(|_| ()).and_then(|()| call.bound.admit(trunk, sell.as_ref(), tx.now));
+        call.pay_at = NEVER;
         match admitted {
             Ok(reservation) => {
                 call.reservation = Some(reservation);
                 cdr::paid_by(call, trunk);
-                match decision.on_net {
+                match on_net {
                     true => self.deliver_on_net(call, trunk, tx),
                     false => self.next_vendor(call, tx),
                 }
             }
+            Err(Refusal::NoCredit)
+                if tx.now.mono < call.began + CREDIT_WAIT
+                    && sell.is_some_and(|sell| call.bound.may_get_credit(trunk, &sell)) =>
+            {
+                call.pay_at = tx.now.mono + CREDIT_LOOK;
+            }
             Err(refusal) => self.refuse_by_policy(call, refusal, tx),
+        }
+    }
+
+    /// The money that a call waits for may be there now.
+    pub(super) fn admit_again(&mut self, call: &mut Call, tx: &mut Transactions) {
+        if let Origin::Trunk(trunk) = call.origin
+            && call.phase == Phase::Setup
+            && call.pay_at <= tx.now.mono
+        {
+            self.admit(call, trunk, tx);
         }
     }
 

@@ -251,6 +251,7 @@ impl Calls {
             }
             call.armed = NEVER;
             calls.asks_overdue(call, tx);
+            calls.admit_again(call, tx);
             // Who has a call in the air is no stranger, however long ago he signed in: his BYE must not be lost in a flood of theirs, nor by a
             // neighbour's wrong password (T-SIP-08, T-SIP-12).
             if call.phase != Phase::Over && call.record.as_ref().is_some_and(|r| r.ingress_user.is_some()) {

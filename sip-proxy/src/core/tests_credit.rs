@@ -8,6 +8,7 @@ use warp_policy::DirectoryBuilder;
 use warp_policy::credit::Purse;
 use warp_policy::directory::Payer;
 
+use super::tests_records::cancel;
 use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
 
@@ -52,6 +53,63 @@ fn without_credit_a_call_is_402_before_a_vendor_is_tried() {
     let missed = w.core.tx.shared.usage.wallet().place(ban()).missed();
     assert_eq!(missed.want, Nanos(MINUTE), "it is asked for");
     w.give(CUSTOMER, &with_ack(&refused));
+    w.nothing_is_left();
+}
+
+/// The purse of a node that had no such call yet may be too small, and the money is at the bank: refusing it would lose a call that is
+/// paid.
+#[test]
+fn a_call_waits_a_moment_for_money_that_the_bank_has() {
+    let mut w = World::new(false, paid_ahead);
+    let place = w.core.tx.shared.usage.wallet().place(ban());
+    lend(&w, 1_000, NEVER);
+    place.bank_has(Nanos(MINUTE));
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let first = w.take();
+    assert!(first.iter().all(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 100 ")), "{first:?}");
+    assert_eq!(place.missed().want, Nanos(MINUTE), "it is asked for");
+    w.wait(200);
+    assert_eq!(w.take(), [], "it waits");
+    place.purse().expect("lent").extend(Nanos(MINUTE), at(NEVER).mono);
+    w.wait(100);
+    let sent = w.take();
+    assert!(sent.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("INVITE ")), "{sent:?}");
+    assert_eq!(sent.iter().filter(|(_, t)| t.starts_with("INVITE ")).count(), 1);
+}
+
+#[test]
+fn money_that_does_not_come_is_waited_for_once_and_not_long() {
+    let mut w = World::new(false, paid_ahead);
+    w.core.tx.shared.usage.wallet().place(ban()).bank_has(Nanos(MINUTE));
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    w.wait(700);
+    assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")));
+    w.wait(200);
+    let refused = w.to(CUSTOMER);
+    assert!(refused.starts_with("SIP/2.0 402 Payment Required"), "{refused}");
+    assert_eq!(w.ended[0].internal_code, "no_credit");
+    w.give(CUSTOMER, &with_ack(&refused));
+    w.nothing_is_left();
+}
+
+#[test]
+fn a_caller_who_gives_up_while_his_call_waits_for_money_is_let_go() {
+    let mut w = World::new(false, paid_ahead);
+    let place = w.core.tx.shared.usage.wallet().place(ban());
+    place.bank_has(Nanos(MINUTE));
+    let invite = invite(NUMBER, "c1", "", "");
+    w.give(CUSTOMER, &invite);
+    w.wait(100);
+    w.take();
+    w.give(CUSTOMER, &cancel(&invite));
+    let out = w.take();
+    let refused =
+        out.iter().find(|(_, t)| t.starts_with("SIP/2.0 487 ")).map(|(_, t)| t.clone()).expect("487");
+    w.give(CUSTOMER, &with_ack(&refused));
+    lend(&w, MINUTE, NEVER);
+    w.wait(1_000);
+    assert!(w.take().iter().all(|(_, t)| !t.starts_with("INVITE ")), "nobody is called for it");
+    assert_eq!((w.ended.len(), w.ended[0].sip_code), (1, 487));
     w.nothing_is_left();
 }
 

@@ -32,7 +32,7 @@ fn state(w: &World, vendor: u128) -> TrunkState {
     w.core.tx.shared.vendor_trunk(VendorTrunkId::from_u128(vendor), at(w.ms).mono).unwrap()
 }
 
-fn cancel(invite: &str) -> String {
+pub(super) fn cancel(invite: &str) -> String {
     let head = invite.split_once("\r\n\r\n").unwrap().0.replace("INVITE", "CANCEL");
     head.replace("Content-Length: 0", "Content-Length: 0\r\n\r\n")
 }

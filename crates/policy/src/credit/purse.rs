@@ -194,6 +194,8 @@ pub struct Place {
     taken: AtomicI64,
     /// The first increment of the last call.
     increment: AtomicI64,
+    /// What the bank could lend when it was asked last.
+    at_bank: AtomicI64,
 }
 
 impl Wallet {
@@ -201,7 +203,8 @@ impl Wallet {
     pub fn place(&self, ban: BanId) -> Arc<Place> {
         let make = || {
             let (purse, missed) = (Mutex::new(None), Mutex::default());
-            Arc::new(Place { ban, purse, missed, taken: AtomicI64::new(0), increment: AtomicI64::new(0) })
+            let [taken, increment, at_bank] = [0, 0, 0].map(AtomicI64::new);
+            Arc::new(Place { ban, purse, missed, taken, increment, at_bank })
         };
         lock(&self.places).entry(ban).or_insert_with(make).clone()
     }
@@ -245,6 +248,17 @@ impl Place {
     /// The first increment of the last call: less than that is of no use here. 0: there was no call.
     pub fn increment(&self) -> Nanos {
         Nanos(self.increment.load(Ordering::Acquire))
+    }
+
+    /// Notes what the bank could lend when it was asked last.
+    pub fn bank_has(&self, free: Nanos) {
+        self.at_bank.store(free.0, Ordering::Release);
+    }
+
+    /// Whether the purse and what the bank was last known to have come to `amount`: a call that did not get it may get it in a moment.
+    pub fn may_get(&self, amount: Nanos) -> bool {
+        let free = self.purse().map_or(Nanos::ZERO, |p| p.free());
+        self.at_bank.load(Ordering::Acquire).saturating_add(free.0.max(0)) >= amount.0
     }
 
     /// Notes that a call did not get what it wanted: it is asked for behind the call's back.

@@ -300,6 +300,14 @@ impl Usage {
 }
 
 impl Bound {
+    /// Whether a call that [`Bound::admit`] refused for want of credit may get its first increment in a moment: the money is at the bank
+    /// as far as is known, and has been asked for.
+    pub fn may_get_credit(&self, trunk: TrunkIx, sell: &SellRate) -> bool {
+        let place = self.places.get(trunk.at()).and_then(Option::as_ref);
+        let first = price_of(sell, 0).map(Nanos);
+        place.zip(first.ok()).is_some_and(|(place, first)| place.may_get(first))
+    }
+
     /// Reserves a channel, a token and the price of the first 60 seconds, on the trunk and on its customer. All or nothing.
     ///
     /// `sell` is `None` for emergency calls: those are counted but never refused.
