@@ -6,3 +6,8 @@ include!(concat!(env!("OUT_DIR"), "/consoles.rs"));
 
 /// Both portals, as they were built.
 pub const ALL: Consoles = Consoles(FILES);
+
+/// Whether this program has them.
+pub fn are_built_in() -> bool {
+    !ALL.0.is_empty()
+}

@@ -36,8 +36,8 @@ pub struct DevArgs {
     /// Folder of this world.
     #[arg(long, default_value = ".warp/dev")]
     pub dir: PathBuf,
-    /// Demo calls a second.
-    #[arg(long, default_value_t = 5.0)]
+    /// Demo calls a second, 0 to 1,000.
+    #[arg(long, default_value_t = 5.0, value_parser = rate, allow_negative_numbers = true)]
     pub cps: f64,
     /// Without demo traffic: no calls but yours.
     #[arg(long)]
@@ -53,7 +53,7 @@ pub struct DemoArgs {
     /// `off` stops the demo traffic.
     pub state: Option<String>,
     /// Calls a second, 0 to 1,000.
-    #[arg(long)]
+    #[arg(long, value_parser = rate, allow_negative_numbers = true)]
     pub cps: Option<f64>,
     /// Folder of the world.
     #[arg(long, default_value = ".warp/dev")]
@@ -170,6 +170,8 @@ pub(crate) fn run(args: &DevArgs, common: &Common) -> anyhow::Result<u8> {
     let began = Instant::now();
     let mut base = base(&args.dir);
     let wanted = base.clone();
+    // After kill −9 and a start at once the ports stay the same.
+    RunFolder::of(&base).wait_for_the_dying();
     let mut taken = ports::find_free(&mut base);
     // Not /etc/warp: a production node on this machine and a dev world have nothing in common.
     let sources = Sources { file: args.config.clone(), ..Sources::of_process(args.config.clone()) };
@@ -225,9 +227,15 @@ fn is_address_in_use(why: &anyhow::Error) -> bool {
         .any(|e| kind(e) == Some(std::io::ErrorKind::AddrInUse) || e.to_string().contains("in use (os error"))
 }
 
+/// Calls a second of the demo traffic, as it is written; 0 to 1,000.
+fn rate(text: &str) -> Result<f64, &'static str> {
+    let cps = text.parse().ok().filter(|cps: &f64| (0.0..=1_000.0).contains(cps));
+    cps.ok_or("calls a second, 0 to 1000")
+}
+
 fn tenths(cps: f64) -> u32 {
     // A float cast saturates; not-a-number becomes 0.
-    (cps.clamp(0.0, 1_000.0) * 10.0).round() as u32
+    (cps * 10.0).round() as u32
 }
 
 /// `warp demo --cps N`, `warp demo off`.

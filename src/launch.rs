@@ -67,7 +67,7 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
         ng: Some(([127, 0, 0, 1], 2223).into()),
         ..warp_media_relay::Config::default()
     };
-    if let Some(ng) = settings.take("ng")? {
+    if let Some(ng) = settings.take_at("ng")? {
         config.ng = Some(ng);
     }
     settings::set_interfaces(&mut config, &settings.take_interfaces()?);
@@ -81,12 +81,12 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(format) = settings.take("xmlrpc-format")? {
         config.xmlrpc_format = format;
     }
-    config.ng_tcp = settings.take("ng-tcp")?;
-    config.http = settings.take("http")?;
+    config.ng_tcp = settings.take_at("ng-tcp")?;
+    config.http = settings.take_at("http")?;
     if let Some(rendering) = settings.take("sdp")? {
         config.sdp = rendering;
     }
-    let ops = settings.take("ops")?;
+    let ops = settings.take_at("ops")?;
     settings.finish()?;
     relay("media", config, ops, &registry)
 }
@@ -107,8 +107,14 @@ fn relay(
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     let at = config.ng.map(|ng| ng.to_string()).unwrap_or_default();
     let relay = warp_media_relay::start(config, seed()?, registry, Box::new(|_| ())).map_err(|e| {
-        let code = if matches!(e, warp_media_relay::StartError::Config(_)) { 2 } else { 1 };
-        Failure::new(format!("ng={at}: {e}")).with_code(code)
+        // A wrong value is named by its own key.
+        match e {
+            warp_media_relay::StartError::Config(e) if e.key == "ng" => {
+                Failure::new(format!("ng={at}: {}", e.reason)).with_code(2)
+            }
+            warp_media_relay::StartError::Config(e) => Failure::new(e.to_string()).with_code(2),
+            e => Failure::new(format!("ng={at}: {e}")),
+        }
     })?;
     let _ops = crate::run::OpsThread::start(ops, registry, &warp_telemetry::Health::new(registry))?;
     let ng = relay.ng_addr().map(|at| at.to_string()).unwrap_or_default();
@@ -124,16 +130,16 @@ fn all(settings: &mut Settings) -> Result<u8, Failure> {
     use crate::config::Sources;
     let dir: std::path::PathBuf = settings.take("dir")?.unwrap_or_else(|| ".warp/launch".into());
     let mut base = crate::dev::base(&dir);
-    if let Some(at) = settings.take("sip")? {
+    if let Some(at) = settings.take_at("sip")? {
         base.sip.listen = crate::dev::both(at);
     }
-    if let Some(at) = settings.take("api")? {
+    if let Some(at) = settings.take_at("api")? {
         base.api.listen = at;
     }
-    if let Some(at) = settings.take("ops")? {
+    if let Some(at) = settings.take_at("ops")? {
         base.ops.listen = at;
     }
-    base.media.ng = settings.take("ng")?;
+    base.media.ng = settings.take_at("ng")?;
     settings::set_interfaces(&mut base.media, &settings.take_interfaces()?);
     if let Some(ports) = settings.take::<settings::Ports>("ports")? {
         base.media.ports = ports.0;
@@ -141,7 +147,7 @@ fn all(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(threads) = settings.take("threads")? {
         base.media.threads = threads;
     }
-    if let Some(shards) = settings.take("shards")? {
+    if let Some(settings::Shards(shards)) = settings.take("shards")? {
         base.sip.shards = shards;
     }
     if let Some(levels) = settings.take("log")? {

@@ -4,6 +4,7 @@ mod folder;
 mod ops;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -105,16 +106,22 @@ pub fn serve(file: &ConfigFile, roles: Roles) -> anyhow::Result<u8> {
         return Err(Failure::new(message).hint("set node.data_dir").into());
     }
     let (ask, asks) = signals::listen()?;
-    let stack = Stack::start_even_without_database(&loaded, roles)?;
-    tracing::info!(%roles, sip = ?stack.addresses.sip_udp, api = ?stack.addresses.api, "ready");
-    if let Some(key) = stack.first_operator_key() {
-        // On stdout, not in the log: logs are shipped and kept.
-        println!("first operator's API key (shown once): {key}");
-    }
+    let stack = Stack::start_even_without_database(&loaded, roles, Arc::new(show_first_key))?;
+    let shown = |at: Option<SocketAddr>| at.map_or_else(|| "none".to_owned(), |at| at.to_string());
+    let (sip, api) = (shown(stack.addresses.sip_udp), shown(stack.addresses.api));
+    tracing::info!(%roles, sip, api, "ready");
     let watch = Watch::start(sources.clone(), ask)?;
     attend(stack, &base, &sources, &asks);
     drop(watch);
     Ok(0)
+}
+
+/// On stdout, not in the log: logs are shipped and kept.
+fn show_first_key(key: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "first operator's API key (shown once): {key}");
+    let _ = out.flush();
 }
 
 /// Reads a configuration; all its mistakes as one error.

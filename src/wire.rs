@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use warp_control_plane::FirstKey;
 use warp_events::{EventLog, EventsMetrics, JournalOptions, LogOptions, Pump, PumpOptions, TOPIC_CDR_VOICE};
 use warp_model::sync::lock;
 use warp_policy::Snapshot;
@@ -49,6 +50,7 @@ pub struct Stack {
     pump: Option<Pump>,
     control_plane: Option<control::ControlThread>,
     ops: Option<OpsThread>,
+    recovered: usize,
     _lock: std::fs::File,
 }
 
@@ -76,16 +78,26 @@ impl Stack {
     /// Starts the roles of a node. Traffic is taken when this returns.
     /// Errors: another process has the data folder, an address is taken, the database cannot be started, …
     pub fn start(loaded: &Loaded, roles: Roles) -> anyhow::Result<Stack> {
-        Self::start_with(loaded, roles, false)
+        Self::start_with(loaded, roles, false, None)
     }
 
     /// As [`Stack::start`]; a database that does not answer is no error when the last snapshot is on disk: calls are taken, and
-    /// the API starts when the database is there.
-    pub fn start_even_without_database(loaded: &Loaded, roles: Roles) -> anyhow::Result<Stack> {
-        Self::start_with(loaded, roles, true)
+    /// the API starts when the database is there. `first_key` is told the first operator's key when one is made, now or then,
+    /// and also by a start that fails afterwards.
+    pub fn start_even_without_database(
+        loaded: &Loaded,
+        roles: Roles,
+        first_key: FirstKey,
+    ) -> anyhow::Result<Stack> {
+        Self::start_with(loaded, roles, true, Some(first_key))
     }
 
-    fn start_with(loaded: &Loaded, roles: Roles, without_database: bool) -> anyhow::Result<Stack> {
+    fn start_with(
+        loaded: &Loaded,
+        roles: Roles,
+        without_database: bool,
+        first_key: Option<FirstKey>,
+    ) -> anyhow::Result<Stack> {
         let config = loaded.config.clone();
         let folder = RunFolder::of(&config);
         let lock =
@@ -171,6 +183,7 @@ impl Stack {
                 posts,
                 (&registry, &health),
                 without_database && roles.sip,
+                first_key,
             )?;
             addresses.api = control.addr();
             Some(control)
@@ -228,6 +241,7 @@ impl Stack {
             pump: Some(pump),
             control_plane,
             ops: Some(ops),
+            recovered: recovery.calls.len(),
             _lock: lock,
         };
         stack.show_config();
@@ -239,9 +253,9 @@ impl Stack {
         lock(&self.in_force).clone()
     }
 
-    /// The first operator's key, when this start made it: it is shown once, and never again.
-    pub fn first_operator_key(&self) -> Option<String> {
-        self.control_plane.as_ref()?.first_key()
+    /// Calls that a crash before this start had cut off: each has its record, up to its last heartbeat.
+    pub fn recovered_calls(&self) -> usize {
+        self.recovered
     }
 
     /// An operator's key: the one of the first start, or a new one.

@@ -3,7 +3,7 @@
 
 mod stack;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -199,6 +199,13 @@ fn declared_nouns_are_listed_shown_made_changed_and_deleted(dir: &Path) {
     let changed = json(&["trunks", "change", id, "cps=5", "media_ips=", "partition_id=Standard"]);
     assert_eq!((&changed["cps"], &changed["version"]), (&5.into(), &2.into()));
     assert!(changed["media_ips"].as_array().is_some_and(Vec::is_empty), "FIELD= takes it away");
+    let decked = json(&["trunks", "change", id, "sell_deck_ids=Retail US,Retail A-Z"]);
+    let ids = decked["sell_deck_ids"].as_array().expect("a list");
+    assert!(
+        ids.len() == 2 && ids.iter().all(|d| d.as_str().is_some_and(|d| d.starts_with("deck_"))),
+        "{ids:?}"
+    );
+    assert_eq!(code(&["trunks", "change", id, "sell_deck_ids=Nobody's deck"]), Some(2));
     let partition = json(&["partitions", "show", "Standard"]);
     assert_eq!(partition["id"], changed["partition_id"]);
     // Lists: filters take names, sorts are those of the declaration.
@@ -421,6 +428,11 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
         assert!(out.status.code() == Some(2) && out.stdout.is_empty(), "{flag} {value}: {out:?}");
         assert!(said.contains(flag.trim_start_matches('-')) || said.contains(value), "{flag}: {said}");
     }
+    for cps in ["1000000", "-1", "many", "NaN"] {
+        let out = warp(dir, &["demo", "--cps", cps]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(2) && said.contains("calls a second, 0 to 1000"), "{cps}: {said}");
+    }
     every_list_has_three_forms(dir);
     let quiet = warp(dir, &["-q", "vendor-trunks", "health"]);
     assert!(quiet.status.success() && quiet.stdout.is_empty(), "-q");
@@ -469,4 +481,44 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     assert_ne!(key(&new), key(&dev));
     let calls = warp(dir, &["calls", "list", "--limit", "0", "--json"]);
     assert_eq!(String::from_utf8_lossy(&calls.stdout).lines().count(), 1, "only the new demo call");
+}
+
+/// A page of a listener without TLS; `None` while nobody listens.
+fn page(url: &str) -> Option<String> {
+    let (at, path) = url.strip_prefix("http://")?.split_once('/')?;
+    let mut stream = std::net::TcpStream::connect(at).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Killed and started again at once: the dying process has its sockets a moment longer, and who calls the new one knows the old
+/// one's ports.
+#[test]
+fn f_proc_04_a_world_that_was_killed_comes_back_on_its_ports_and_says_what_was_cut_off() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let dir = dir.path();
+    // Reachable for the user that PostgreSQL runs as.
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let mut dev = Dev::start(dir, &["--cps", "20"]);
+    let ops = dev.banner("Metrics  ").trim().trim_start_matches("Metrics").trim().to_owned();
+    let answered = poll_until(Duration::from_secs(30), || {
+        let metrics = page(&ops)?;
+        let confirmed = metrics.lines().find(|l| l.starts_with("warp_sip_dialogs{state=\"confirmed\"} "))?;
+        confirmed.rsplit(' ').next()?.parse().ok().filter(|n: &u32| *n >= 3)
+    });
+    assert!(answered.is_some(), "no calls: {}", tail(&dir.join("stderr.log")));
+    dev.child.kill().expect("kill -9");
+    // Not waited for: what is dying is still there.
+    let again = Dev::start(dir, &["--no-traffic"]);
+    dev.child.wait().expect("reaped");
+    for word in ["API  ", "SIP  ", "Metrics  "] {
+        let place = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
+        assert_eq!(place(again.banner(word)), place(dev.banner(word)), "{:#?}", again.banner);
+    }
+    let line = again.banner(" of the last run w");
+    let count: usize = line.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number");
+    assert!(count > 0, "{line}");
 }

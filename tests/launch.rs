@@ -42,7 +42,17 @@ fn a_wrong_word_is_named_and_nothing_starts() {
         (vec!["nonsense"], "nonsense"),
         (vec!["proxy", "lisen=127.0.0.1:5060"], "lisen"),
         (vec!["media", "ng=here"], "here"),
-        (vec!["media", "ng=0.0.0.0:2223", "ip=127.0.0.1"], "0.0.0.0"),
+        (vec!["media", "ng=0.0.0.0:2223", "ip=127.0.0.1"], "ng=0.0.0.0"),
+        (vec!["media", "ng=127.0.0.1:0", "ports=40000-39000"], "warp: ports: "),
+        (vec!["proxy", "listen=127.0.0.1:0", "next=127.0.0.1:9", "shards=0"], "shards=0: 1 to 255"),
+        (vec!["registrar", "listen=127.0.0.1:0", "shards=256"], "shards=256: 1 to 255"),
+        (
+            vec!["proxy", "listen=127.0.0.1:0", "next=localhost:5060"],
+            "next=localhost:5060: an address and a port",
+        ),
+        (vec!["registrar", "listen=:5060"], "listen=:5060: an address and a port"),
+        (vec!["smsc", "upstream=carrier:2775"], "upstream=carrier:2775: an address and a port"),
+        (vec!["smsc", "upstream=127.0.0.1:9", "queue=amqp://h"], "the only engine is embedded"),
     ] {
         let out = Command::new(root.join("loadtests/launch"))
             .args(&args)
@@ -54,6 +64,21 @@ fn a_wrong_word_is_named_and_nothing_starts() {
         assert!(stderr.contains(word), "{args:?}: {stderr}");
         assert!(out.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&out.stdout));
     }
+}
+
+/// `rtpengine-cli --help | head -1`: the reader is gone before the end.
+#[test]
+fn help_into_a_closed_pipe_is_no_panic() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let out = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("loadtests/rtpengine-cli"))
+        .arg("--help")
+        .env("WARP_BIN", env!("CARGO_BIN_EXE_warp"))
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .expect("rtpengine-cli runs");
+    assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(0), ""));
 }
 
 /// SIPp → proxy → SIPp over UDP and TCP, on one shard and on two, without policy.

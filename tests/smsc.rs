@@ -168,6 +168,29 @@ impl Ledger {
     }
 }
 
+/// Two processes with one queue would both send what waits in it, and both write its log.
+#[test]
+fn one_process_has_a_queue() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let smsc = launch(dir.path(), &carrier, &[]);
+    let queue = format!("dir={}", dir.path().join("queue").display());
+    let mut second = std::process::Command::new(env!("CARGO_BIN_EXE_warp"))
+        .args(["launch", "smsc", "smpp=127.0.0.1:0", &format!("upstream={}", carrier.at), &queue])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("warp runs");
+    if poll_until(Duration::from_secs(20), || second.try_wait().expect("wait")).is_none() {
+        second.kill().expect("ended");
+    }
+    let second = second.wait_with_output().expect("output");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("in use by another warp (process {})", smsc.pid())), "{said}");
+    assert!(second.stdout.is_empty(), "{second:?}");
+}
+
 #[test]
 fn f_proc_03_kill_9_under_load_loses_nothing_and_doubles_a_window_at_most() {
     const ROUNDS: u32 = 10;

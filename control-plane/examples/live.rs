@@ -46,7 +46,13 @@ fn main() {
     let config =
         Config::new(Database::Private { dir: dir.path().join("pg") }, SocketAddr::from(([127, 0, 0, 1], 0)));
     let (publisher, snapshots) = warp_feed::channel(Snapshot::empty());
-    let handles = Handles { publisher, live: None, events: None, registry: warp_telemetry::Registry::new() };
+    let handles = Handles {
+        publisher,
+        live: None,
+        events: None,
+        registry: warp_telemetry::Registry::new(),
+        first_key: None,
+    };
     let control = runtime
         .block_on(warp_control_plane::start_on(store.clone(), config, handles))
         .expect("control plane");

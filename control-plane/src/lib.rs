@@ -58,7 +58,13 @@ pub struct Handles {
     pub events: Option<EventLog>,
     /// Where the metrics are shown.
     pub registry: Registry,
+    /// Is told the first operator's key as soon as the database has it, whatever the rest of the start comes to: nobody can read
+    /// it there. `None`: whoever starts it takes it from [`ControlPlane::operator_key`].
+    pub first_key: Option<FirstKey>,
 }
+
+/// Shows the first operator's key to whoever started the process.
+pub type FirstKey = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Reads the live figures that the call path would decide with.
 pub type LiveFigures = Arc<dyn Fn(&Snapshot) -> Vec<VendorTrunkLive> + Send + Sync>;
@@ -276,7 +282,7 @@ const KEEPER_LOOKS_MAX: Duration = Duration::from_secs(15);
 
 /// As [`start_opened`], without looking after a private cluster.
 pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
-    let Handles { publisher, live, events, registry } = handles;
+    let Handles { publisher, live, events, registry, first_key } = handles;
     let store = match &config.key_file {
         Some(path) => {
             let seal = store::seal::Seal::open(path, &store).await?;
@@ -298,6 +304,9 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
     let app = Arc::new(app);
     let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
     let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
+    if let (Some(tell), Some(key)) = (&first_key, &first) {
+        tell(&key.secret);
+    }
     // The first snapshot is there before the first request, and before the caller goes on to start the data plane.
     app.publication.publish_now(&app).await.map_err(StartError::Publish)?;
     let (stop, stopping) = watch::channel(false);

@@ -394,9 +394,9 @@ fn report_text(r: &Value) -> String {
         return out;
     }
     let mut out = format!(
-        "  read as {}, separated by {}, header on line {}; {} rows, decimal {}, {} {}, dates in {}\n",
+        "  read as {}, separated by {}, header on line {}; rows: {}, decimal {}, {} {}, dates in {}\n",
         text(&known["format"]),
-        text(&known["separator"]).replace('\t', "tab"),
+        separator(&text(&known["separator"])),
         known["header_line"],
         n("rows_read"),
         text(&known["decimal"]),
@@ -410,7 +410,7 @@ fn report_text(r: &Value) -> String {
     out.push_str(&format!("  columns: {}\n", columns.join(", ")));
     if known["rows_without_increments"].as_u64().unwrap_or(0) > 0 {
         out.push_str(&format!(
-            "  {} rows state no increments: {}\n",
+            "  rows that state no increments: {}, which get {}\n",
             known["rows_without_increments"],
             text(&known["usual_increments"])
         ));
@@ -431,6 +431,9 @@ fn report_text(r: &Value) -> String {
     ] {
         out.push_str(&format!("  {label:<18} {:>9}\n", n(name)));
     }
+    if n("rows_read") > 0 && n("in_force") == 0 && n("carried") == 0 {
+        out.push_str("  no row has a price now: such a version cannot be put into force before one begins\n");
+    }
     let moves: Vec<&Value> = r["largest"].as_array().into_iter().flatten().collect();
     if !moves.is_empty() {
         out.push_str("  largest changes:\n");
@@ -448,6 +451,17 @@ fn report_text(r: &Value) -> String {
     out
 }
 
+/// A sign that stands for itself is hard to see between others.
+fn separator(sign: &str) -> &str {
+    match sign {
+        "," => "commas",
+        ";" => "semicolons",
+        "\t" => "tabs",
+        "|" => "bars",
+        other => other,
+    }
+}
+
 fn push_notes(out: &mut String, r: &Value) {
     for note in r["recognised"]["notes"].as_array().into_iter().flatten() {
         out.push_str(&format!("  note: {}\n", in_flags(&text(note))));
@@ -458,7 +472,10 @@ fn push_problems(out: &mut String, r: &Value) {
     for p in r["problems"].as_array().into_iter().flatten() {
         let column =
             p["column"].as_str().filter(|c| !c.is_empty()).map_or(String::new(), |c| format!(", {c}"));
-        out.push_str(&format!("  line {}{column}: {}\n", p["line"], in_flags(&text(&p["message"]))));
+        // Line 0 is the file as a whole.
+        let place = p["line"].as_u64().filter(|line| *line > 0);
+        let place = place.map_or("the file".to_owned(), |line| format!("line {line}"));
+        out.push_str(&format!("  {place}{column}: {}\n", in_flags(&text(&p["message"]))));
     }
 }
 
@@ -590,6 +607,22 @@ mod tests {
         assert!(of(false, Value::Null).ends_with("a.csv"));
     }
 
+    /// A dry run says what the real one would be refused for.
+    #[test]
+    fn a_sheet_without_a_price_in_force_says_that_it_cannot_be_activated() {
+        let report = |in_force: u64, carried: u64| {
+            report_text(
+                &json!({"rows_read": 1, "new": 1, "in_force": in_force, "begin_later": 1, "carried": carried,
+                "recognised": {"header_line": 1, "format": "UTF-8", "separator": ",", "rows_without_increments": 1,
+                    "usual_increments": "1/1"}}),
+            )
+        };
+        let said = "no row has a price now: such a version cannot be put into force before one begins";
+        assert!(report(0, 0).contains(said) && !report(1, 0).contains(said) && !report(0, 7).contains(said));
+        assert!(report(1, 0).contains("separated by commas, header on line 1; rows: 1,"), "{}", report(1, 0));
+        assert!(report(1, 0).contains("rows that state no increments: 1, which get 1/1"), "{}", report(1, 0));
+    }
+
     #[test]
     fn a_sheet_that_cannot_be_read_is_told_by_its_problems_alone() {
         let report = json!({"rows_read": 0, "same": 1000, "base": 3,
@@ -598,6 +631,8 @@ mod tests {
                 {"line": 5, "message": "the date can be read two ways; say date_order: day_first or month_first"}]});
         let text = report_text(&report);
         assert!(text.contains("not read") && text.contains("line 4, Takt: is not known"), "{text}");
+        let empty = report_text(&json!({"rows_read": 0, "problems": [{"line": 0, "message": "no rows"}]}));
+        assert!(empty.contains("  the file: no rows\n"), "{empty}");
         assert!(
             text.contains("note: remembered") && !text.contains("1000") && !text.contains("line 0"),
             "{text}"

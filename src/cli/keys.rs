@@ -157,7 +157,7 @@ fn show_secret(made: &Value, common: &Common) {
     Output::new(common, &["id", "secret", "expires_at"]).item(
         || made.clone(),
         || vec![text("id"), secret.clone(), text("expires_at")],
-        || format!("{secret}\n{} is shown only this once", text("id")),
+        || format!("{secret}\nthis secret of {} is shown only this once", text("id")),
     );
 }
 

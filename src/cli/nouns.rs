@@ -400,10 +400,30 @@ impl Body {
             if let (Some(other), Some(named)) = (other, value.as_str()) {
                 value = id_of(client, other, named)?.into();
             }
+            // `sell_deck_ids='Retail US,Retail A-Z'`
+            if let (Some(one), Value::Array(items)) = (name.strip_suffix("_ids"), &mut value) {
+                for item in items {
+                    ids_of_names(client, one, item)?;
+                }
+            }
             whole.insert(name.to_owned(), value);
         }
         Ok(Value::Object(whole))
     }
+}
+
+/// Puts the id in the place of a name, where things of this kind have names.
+fn ids_of_names(client: &Client, one: &str, item: &mut Value) -> Result<(), Failure> {
+    let Some(named) = item.as_str() else { return Ok(()) };
+    let id = if one.ends_with("deck") && !named.starts_with("deck_") {
+        client.named("/admin/rate-decks", named, "deck_", "name")?
+    } else if let Some(other) = noun::ALL.iter().find(|o| o.one == one) {
+        id_of(client, other, named)?
+    } else {
+        return Ok(());
+    };
+    *item = id.into();
+    Ok(())
 }
 
 fn json_of(file: &str) -> Result<Map<String, Value>, Failure> {

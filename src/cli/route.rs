@@ -167,8 +167,9 @@ pub(crate) fn decision_text(d: &Value) -> String {
     }
     if d["sell"].is_object() {
         out.push_str(&format!(
-            "  customer pays {}/min  ({} prefix {})\n",
-            amount(&d["sell"]),
+            "  customer pays {}{}  ({} prefix {})\n",
+            per_minute(&d["sell"]),
+            terms(&d["sell"]),
             text(&d["sell"]["deck_version"]),
             text(&d["sell"]["prefix"])
         ));
@@ -176,14 +177,20 @@ pub(crate) fn decision_text(d: &Value) -> String {
     let named = |c: &&Value| c["vendor_name"].is_string();
     for c in d["candidates"].as_array().into_iter().flatten().filter(named) {
         out.push_str(&format!(
-            "  {:>2}. {:<16} {:<16} {:>10}/min  prefix {:<8} {}\n",
+            "  {:>2}. {:<16} {:<16} ",
             c["rank"],
             text(&c["vendor_name"]),
-            text(&c["vendor_trunk_name"]),
-            amount(&c["buy"]),
-            text(&c["buy"]["prefix"]),
-            text(&c["buy"]["sum"])
+            text(&c["vendor_trunk_name"])
         ));
+        let buy = &c["buy"];
+        // An emergency call has no price.
+        out.push_str(&match buy.is_object() {
+            true => {
+                let (rate, prefix) = (per_minute(buy), text(&buy["prefix"]));
+                format!("{rate:>14}  prefix {prefix:<8} {}\n", text(&buy["sum"]))
+            }
+            false => "whatever it costs\n".to_owned(),
+        });
         if let Some(why) = c["passed_over"].as_str() {
             out.push_str(&format!("      passed over: {why}\n"));
         }
@@ -217,6 +224,30 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// `$0.0042/min` of a priced rate.
+fn per_minute(priced: &Value) -> String {
+    format!("{}/min", amount(priced))
+}
+
+/// Increments, and what each call costs besides, of a priced rate: ` in 60/60 s, 0.05 a call`.
+fn terms(priced: &Value) -> String {
+    let mut out = String::new();
+    if let (Some(first), Some(next)) =
+        (priced["increment_initial_s"].as_u64(), priced["increment_next_s"].as_u64())
+    {
+        out.push_str(&format!(" in {first}/{next} s"));
+    }
+    let fee = match &priced["setup_fee"] {
+        Value::String(text) => text.clone(),
+        Value::Number(n) => warp_model::Nanos(n.as_i64().unwrap_or(0)).to_string(),
+        _ => return out,
+    };
+    if fee != "0" {
+        out.push_str(&format!(", {fee} a call"));
+    }
+    out
+}
+
 /// `$0.0042` of a priced rate.
 pub(crate) fn amount(priced: &Value) -> String {
     let rate = match &priced["rate_per_min"] {
@@ -246,6 +277,31 @@ mod tests {
         assert!(taken.contains("2 candidates, 1 excluded"), "{taken}");
         assert!(taken.contains("–  a vendor         no_rate: none of its decks"), "{taken}");
         assert!(taken.contains("·  a vendor         tries\n") && !taken.contains("null"), "{taken}");
+    }
+
+    /// Two prices per minute that look alike may be far apart by their terms.
+    #[test]
+    fn what_the_customer_pays_names_increments_and_the_fee() {
+        let sell = |fee: Value| {
+            json!({"rate_per_min": "0.02", "currency": "USD", "increment_initial_s": 60, "increment_next_s": 6,
+            "setup_fee": fee, "deck_version": "deck_1@1", "prefix": "44"})
+        };
+        for (fee, said) in [
+            (json!("0.05"), "$0.02/min in 60/6 s, 0.05 a call  (deck_1@1"),
+            (json!(50_000_000), "$0.02/min in 60/6 s, 0.05 a call  (deck_1@1"),
+            (json!("0"), "$0.02/min in 60/6 s  (deck_1@1"),
+        ] {
+            let text = decision_text(
+                &json!({"refusal": null, "summary": "s.", "snapshot_id": "s1", "sell": sell(fee)}),
+            );
+            assert!(text.contains(said), "{text}");
+        }
+        let emergency = decision_text(&json!({"refusal": null, "summary": "s.", "snapshot_id": "s1",
+            "candidates": [{"rank": 1, "vendor_name": "Alpha", "vendor_trunk_name": "main", "buy": null}]}));
+        assert!(
+            emergency.contains("  1. Alpha            main             whatever it costs\n"),
+            "{emergency}"
+        );
     }
 
     #[test]

@@ -48,11 +48,18 @@ pub(super) fn print(
     }
     println!();
     println!("  API        http://{api}/api/v1/      docs at /api/docs     key  {key}");
-    println!("  Console    http://{api}/console/     customer view; sign in as customer-owner");
-    println!("  Admin      http://{api}/admin/       operator view; sign in as operator-admin");
+    if crate::consoles::are_built_in() {
+        println!("  Console    http://{api}/console/     customer view; sign in as customer-owner");
+        println!("  Admin      http://{api}/admin/       operator view; sign in as operator-admin");
+    } else {
+        println!("  Console    not in this program: scripts/ui build, then build it again");
+    }
     println!("  SIP        {sip} udp/tcp             digest demo1001 / {password}");
     println!("  Metrics    http://{ops}/metrics\n");
     println!("{}\n", call_line(world, first));
+    if let Some(line) = recovered_line(world.stack.recovered_calls()) {
+        println!("{line}\n");
+    }
     if args.no_traffic {
         println!("  Demo traffic: off (start: warp demo --cps 5)");
     } else {
@@ -67,6 +74,16 @@ pub(super) fn print(
     if took > Duration::from_secs(3) {
         eprintln!("ready after {:.1} s", took.as_secs_f64());
     }
+}
+
+/// What the start found of a run that ended in the middle of calls.
+fn recovered_line(calls: usize) -> Option<String> {
+    let (calls, records) = match calls {
+        0 => return None,
+        1 => ("1 call of the last run was".to_owned(), "its record goes"),
+        many => (format!("{many} calls of the last run were"), "their records go"),
+    };
+    Some(format!("  {calls} cut off; {records} up to the last heartbeat: warp calls list"))
 }
 
 /// Where the private database lies when it is not in the folder of the world.

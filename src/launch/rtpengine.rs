@@ -2,6 +2,7 @@
 //! rtpengine start ours. It knows the arity of every option of rtpengine 10.5 (`--help`, and what its parser takes where the
 //! help is silent); what it does not carry out is named on stderr once and changes nothing.
 
+use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use warp_media_relay::Config;
@@ -89,7 +90,8 @@ struct Given<'a> {
 pub(super) fn run(args: &[String]) -> Result<u8, Failure> {
     let parsed = parse(args)?;
     if let Some(text) = parsed.text {
-        println!("{text}");
+        // A reader that went away has read enough.
+        let _ = writeln!(std::io::stdout(), "{text}");
         return Ok(0);
     }
     if !parsed.ignored.is_empty() {

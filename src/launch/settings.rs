@@ -1,7 +1,7 @@
 //! `key=value` arguments of a profile.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -72,6 +72,31 @@ pub(crate) fn set_interfaces(config: &mut warp_media_relay::Config, list: &[Inte
     }
 }
 
+/// Threads of the proxy, each with its own sockets and calls.
+pub(crate) struct Shards(pub(crate) u16);
+
+impl FromStr for Shards {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let shards = text.parse().ok().filter(|n| (1..=255).contains(n));
+        shards.map(Self).ok_or("1 to 255")
+    }
+}
+
+/// `IP:PORT`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At(pub(crate) SocketAddr);
+
+impl FromStr for At {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| NO_ADDRESS)
+    }
+}
+
+/// Names are not looked up: what a test or a comparison means must not depend on DNS.
+pub(crate) const NO_ADDRESS: &str = "an address and a port such as 127.0.0.1:5060 are wanted, no name";
+
 /// `on` or `off`.
 pub(crate) struct Switch(pub(crate) bool);
 
@@ -116,6 +141,11 @@ impl Settings {
                 value.parse().map_err(|why| Failure::new(format!("{key}={value}: {why}")).with_code(2))
             })
             .collect()
+    }
+
+    /// An address and a port.
+    pub(crate) fn take_at(&mut self, key: &str) -> Result<Option<SocketAddr>, Failure> {
+        Ok(self.take::<At>(key)?.map(|at| at.0))
     }
 
     /// The value of a key; the last one when given twice.

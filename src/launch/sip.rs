@@ -19,12 +19,13 @@ use crate::signals;
 struct Next(SocketAddr, Transport);
 
 impl FromStr for Next {
-    type Err = std::net::AddrParseError;
+    type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (at, more) = text.split_once(';').unwrap_or((text, ""));
         let named = more.split(';').find_map(|p| p.strip_prefix("transport="));
         let transport = named.and_then(|t| Transport::from_token(t.as_bytes()));
-        at.parse().map(|at| Next(at, transport.unwrap_or(Transport::Udp)))
+        let at = at.parse().map_err(|_| settings::NO_ADDRESS)?;
+        Ok(Next(at, transport.unwrap_or(Transport::Udp)))
     }
 }
 
@@ -57,7 +58,7 @@ impl Common {
         }
         let mut links = Vec::new();
         for transport in [Transport::Tls, Transport::Ws, Transport::Wss] {
-            links.extend(settings.take(transport.param())?.map(|at| (transport, at)));
+            links.extend(settings.take_at(transport.param())?.map(|at| (transport, at)));
         }
         let (certificate, key) = (settings.take("cert")?, settings.take("key")?);
         let roots = settings.take("ca")?;
@@ -70,12 +71,12 @@ impl Common {
             links,
             files,
             origins: settings.take_all("origin")?,
-            listen: settings.take("listen")?.unwrap_or(([127, 0, 0, 1], 5060).into()),
+            listen: settings.take_at("listen")?.unwrap_or(([127, 0, 0, 1], 5060).into()),
             trusted,
-            shards: settings.take("shards")?.unwrap_or(1),
+            shards: settings.take::<settings::Shards>("shards")?.map_or(1, |s| s.0),
             pin_shards: settings.take::<settings::Switch>("pin")?.is_some_and(|s| s.0),
             lenient: settings.take::<settings::Switch>("lenient")?.is_some_and(|s| s.0),
-            ops: settings.take("ops")?,
+            ops: settings.take_at("ops")?,
         })
     }
 

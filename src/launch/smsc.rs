@@ -11,19 +11,20 @@ use warp_policy::Cidr;
 use warp_smsc::{Account, Callbacks, Config, Destination, HttpClient, Metrics, Vendor};
 use warp_telemetry::Registry;
 
-use super::settings::Settings;
+use super::settings::{NO_ADDRESS, Settings};
 use super::{logs, ready, seed, wait_for_stop};
 use crate::cli::Failure;
+use crate::run::RunFolder;
 use crate::signals;
 
 /// Runs it until it is told to stop.
 pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     let registry = Registry::new();
     logs(settings, &registry)?;
-    let smpp: SocketAddr = settings.take("smpp")?.unwrap_or(([127, 0, 0, 1], 2775).into());
+    let smpp: SocketAddr = settings.take_at("smpp")?.unwrap_or(([127, 0, 0, 1], 2775).into());
     let upstream = upstreams(settings)?;
     let dir: PathBuf = settings.take("dir")?.unwrap_or_else(|| ".warp/smsc".into());
-    let http: Option<SocketAddr> = settings.take("http")?;
+    let http: Option<SocketAddr> = settings.take_at("http")?;
     let mo_http: Option<String> = settings.take("mo_http")?;
     let window = settings.take("window")?;
     let smpps: Option<SocketAddr> = settings.take("smpps")?;
@@ -32,9 +33,9 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
     let routes: Option<PathBuf> = settings.take("routes")?;
     match settings.take::<String>("queue")?.as_deref() {
         None | Some("embedded") => {}
-        Some(other) => return Err(wrong(format!("queue={other}: embedded"))),
+        Some(other) => return Err(wrong(format!("queue={other}: the only engine is embedded"))),
     }
-    let ops = settings.take("ops")?;
+    let ops = settings.take_at("ops")?;
     settings.finish()?;
 
     let mut config = configuration(upstream.clone());
@@ -56,7 +57,9 @@ pub(super) fn run(settings: &mut Settings) -> Result<u8, Failure> {
         file::read(&path, &mut config).map_err(|e| wrong(format!("routes={e}")))?;
     }
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
-    std::fs::create_dir_all(&dir).map_err(|e| Failure::new(format!("dir={}: {e}", dir.display())))?;
+    // Two processes with one queue would both send what waits in it.
+    let _lock =
+        RunFolder::within(&dir).take().map_err(|e| Failure::new(format!("dir={}: {e}", dir.display())))?;
     let events = warp_events::EventsMetrics::new(&registry);
     let metrics = Metrics::register(&registry);
     let [a, b, c, d, e, f, g, h, ..] = seed()?;
@@ -106,7 +109,7 @@ fn upstreams(settings: &mut Settings) -> Result<Vec<SocketAddr>, Failure> {
     let mut all = Vec::new();
     for list in settings.take_all::<String>("upstream")? {
         for part in list.split(',').filter(|p| !p.is_empty()) {
-            all.push(part.parse().map_err(|e| wrong(format!("upstream={part}: {e}")))?);
+            all.push(part.parse().map_err(|_| wrong(format!("upstream={part}: {NO_ADDRESS}")))?);
         }
     }
     if all.is_empty() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,11 @@ impl RunFolder {
         Self { dir: config.node.data_dir.join("run") }
     }
 
+    /// Of a folder that has no configuration: the queue of the launch profile `smsc`.
+    pub fn within(dir: &Path) -> Self {
+        Self { dir: dir.join("run") }
+    }
+
     /// Makes the data folder (mode 0700) and takes it for this process until the file is dropped. A process that is dying has it
     /// a moment longer: that is waited for, at most [`DYING`].
     /// Errors: another process has it, or it cannot be written.
@@ -65,13 +70,23 @@ impl RunFolder {
             }
         }
         // Its sockets may be closed after its lock: they are among the same descriptors.
+        self.outlive(until);
+        self.write("warp.pid", &std::process::id().to_string())?;
+        Ok(lock)
+    }
+
+    /// Waits until a dying process that had the folder has closed its sockets, at most [`DYING`]: whoever looks for free
+    /// ports before that takes them for taken.
+    pub fn wait_for_the_dying(&self) {
+        self.outlive(Instant::now() + DYING);
+    }
+
+    fn outlive(&self, until: Instant) {
         if let Some(owner) = self.owner().filter(|pid| *pid != process_id()) {
             while is_dying(owner) && has_descriptors(owner) && Instant::now() < until {
                 std::thread::sleep(LOOKS);
             }
         }
-        self.write("warp.pid", &std::process::id().to_string())?;
-        Ok(lock)
     }
 
     /// The process that took the folder last.

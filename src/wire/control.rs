@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use warp_control_plane::app::trunk_health::{Door, Standing};
 use warp_control_plane::publish::kept;
 use warp_control_plane::store::{Store, StoreError};
-use warp_control_plane::{ControlPlane, Edge, Handles, LiveFigures, StartError};
+use warp_control_plane::{ControlPlane, Edge, FirstKey, Handles, LiveFigures, StartError};
 use warp_events::EventLog;
 use warp_feed::Publisher;
 use warp_model::sync::lock;
@@ -61,6 +61,7 @@ impl ControlThread {
         events: Option<EventLog>,
         (registry, health): (&Registry, &Health),
         without_database: bool,
+        first_key: Option<FirstKey>,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -77,7 +78,7 @@ impl ControlThread {
             api: health.optional("api"),
             postgres: health.optional("postgres"),
         });
-        let handles = Handles { publisher, live: Some(live), events, registry: registry.clone() };
+        let handles = Handles { publisher, live: Some(live), events, registry: registry.clone(), first_key };
         let (stop, stopping) = watch::channel(false);
         let mut thread = Self { runtime: None, shared: shared.clone(), addr: None, stop, waiting: None };
         match runtime.block_on(Store::open(&settings.database)) {

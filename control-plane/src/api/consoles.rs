@@ -163,8 +163,8 @@ fn built(response: Result<Response, axum::http::Error>) -> Response {
 
 const FRONT: &str = "<h1>WARP</h1><ul><li><a href=\"/console/\">Console</a> for customers</li>\
      <li><a href=\"/admin/\">Admin</a> for operators</li><li><a href=\"/api/docs\">API</a> for programs</li></ul>";
-const NOT_BUILT: &str = "<h1>WARP</h1><p>This program was built without its consoles: there was no Node.js of version 20.19 or newer. \
-     Install it, say <code>scripts/ui build</code> in the source and build the program again. \
+const NOT_BUILT: &str = "<h1>WARP</h1><p>This program was built without its consoles. To have them, say <code>scripts/ui build</code> in the source, which \
+     needs Node.js 20.19 or newer, and build the program again. \
      The <a href=\"/api/docs\">API</a>, calls and messages do not need the consoles.</p>";
 const MISSING: &str = "<h1>Not found</h1><p>There is no such file. <a href=\"/\">WARP</a></p>";
 

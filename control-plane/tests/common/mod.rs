@@ -166,7 +166,13 @@ where
 /// Handles without an event log.
 pub fn handles() -> Handles {
     let (publisher, _) = warp_feed::channel(warp_policy::Snapshot::empty());
-    Handles { publisher, live: None, events: None, registry: warp_telemetry::Registry::new() }
+    Handles {
+        publisher,
+        live: None,
+        events: None,
+        registry: warp_telemetry::Registry::new(),
+        first_key: None,
+    }
 }
 
 /// Sends raw bytes to a server, reads to the end of the connection.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use warp_policy::Refusal;
 
 use super::columns::duration;
 use super::{Vendors, text};
@@ -27,19 +28,24 @@ pub(super) fn text_of(call: &Value, vendors: &Vendors) -> String {
         or_dash(call, "answer_at"),
         text(call, "end_at")
     );
-    let _ = writeln!(
-        out,
-        "  trunk {}   from {}   {}",
-        or_dash(call, "trunk_id"),
-        text(record, "ingress_ip"),
-        or_dash(call, "jurisdiction")
-    );
+    let _ = write!(out, "  trunk {}   from {}", or_dash(call, "trunk_id"), text(record, "ingress_ip"));
+    // Calls abroad and calls without a price have none.
+    let _ = match text(call, "jurisdiction") {
+        "" => writeln!(out),
+        jurisdiction => writeln!(out, "   {jurisdiction}"),
+    };
     let _ = writeln!(out, "  Call-ID {}", or_dash(record, "sip_call_id"));
-    if !text(call, "internal_code").is_empty() {
-        let _ = writeln!(out, "  reason {}", text(call, "internal_code"));
+    let code = text(call, "internal_code");
+    if !code.is_empty() {
+        let known = Refusal::ALL.into_iter().find(|r| r.code() == code);
+        let _ = match known {
+            Some(refusal) => writeln!(out, "  reason {code}: {}", refusal.meaning()),
+            None => writeln!(out, "  reason {code}"),
+        };
     }
-    out.push_str("\nlegs\n");
-    for leg in record["legs"].as_array().into_iter().flatten() {
+    let legs: Vec<&Value> = record["legs"].as_array().into_iter().flatten().collect();
+    out.push_str(if legs.is_empty() { "\nlegs\n  none: nobody was called\n" } else { "\nlegs\n" });
+    for leg in legs {
         let vendor = vendors.name(text(leg, "vendor_id"));
         let _ = writeln!(
             out,
@@ -78,7 +84,7 @@ pub(super) fn text_of(call: &Value, vendors: &Vendors) -> String {
         }
     }
     if record["decision"].is_object() {
-        let _ = writeln!(out, "\ndecision (snapshot {})", text(call, "snapshot_id"));
+        out.push_str("\ndecision\n");
         out.push_str(&super::super::route::decision_text(&record["decision"]));
     }
     out.trim_end().to_owned()
@@ -107,6 +113,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// A refused call: no column without a value, what the reason means, and nothing twice.
+    #[test]
+    fn a_refused_call_says_what_its_reason_means() {
+        let call = json!({
+            "id": "call_1", "caller": "+12025550100", "called": "4155550123", "outcome": "rejected", "sip_code": 402, "duration_ms": 0,
+            "setup_at": "2026-11-29T00:00:00.000Z", "end_at": "2026-11-29T00:00:00.000Z", "trunk_id": "trk_1", "snapshot_id": "s1",
+            "internal_code": "no_credit",
+            "record": { "ingress_ip": "192.0.2.9", "legs": [], "decision": {"refusal": null, "summary": "alpha is first.", "snapshot_id": "s1"} },
+        });
+        let text = text_of(&call, &Vendors([].into()));
+        assert!(text.contains("  trunk trk_1   from 192.0.2.9\n"), "{text}");
+        let reason = format!("  reason no_credit: {}\n", Refusal::NoCredit.meaning());
+        assert!(text.contains(&reason) && text.contains("legs\n  none: nobody was called\n"), "{text}");
+        assert_eq!(text.matches("snapshot").count(), 1, "{text}");
+    }
 
     /// Why each vendor was left stands behind the word, and only there.
     #[test]

@@ -176,6 +176,7 @@ impl SheetProblem {
 /// A place as a field problem: `line 3, Rate`.
 pub(super) fn problem(e: LineError) -> Problem {
     let place = match e.column.as_str() {
+        "" if e.line == 0 => "the file".to_owned(),
         "" => format!("line {}", e.line),
         column => format!("line {}, {column}", e.line),
     };

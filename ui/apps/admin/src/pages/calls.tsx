@@ -22,7 +22,7 @@ export function Calls() {
     { head: 'Customer', cell: (c) => nameOf(customers, c.customer_id), text: (c) => c.customer_id ?? '', width: 'minmax(120px, 1fr)' },
     { head: 'Caller', cell: (c) => number(c.caller_e164 ?? c.caller), text: (c) => c.caller_e164 ?? c.caller, width: 'minmax(150px, 1fr)' },
     { head: 'Called', cell: (c) => number(c.called_e164 ?? c.called), text: (c) => c.called_e164 ?? c.called, width: 'minmax(150px, 1fr)', narrow: true },
-    { head: 'Outcome', cell: (c) => <Outcome call={c} />, text: (c) => `${c.outcome} ${c.sip_code}`, width: 'minmax(130px, 1fr)' },
+    { head: 'Outcome', cell: (c) => <Outcome call={c} />, text: (c) => `${c.outcome} ${c.sip_code}`, width: 'minmax(165px, 1fr)' },
     { head: 'Duration', cell: (c) => duration(c.duration_ms), text: (c) => String(c.duration_ms), right: true },
     { head: 'Vendor', cell: (c) => nameOf(vendors, c.vendor_id), text: (c) => c.vendor_id ?? '', width: 'minmax(110px, 1fr)' },
     { head: 'Price', cell: (c) => money(c.price), text: (c) => c.price?.amount ?? '', right: true, width: 'minmax(110px, 1fr)' },

@@ -11,7 +11,7 @@ const columns: Column<Call>[] = [
   { head: 'Direction', cell: (c) => c.direction, text: (c) => c.direction, width: '100px' },
   { head: 'Caller', cell: (c) => number(c.caller_e164 ?? c.caller), text: (c) => c.caller_e164 ?? c.caller, width: 'minmax(150px, 1fr)' },
   { head: 'Called', cell: (c) => number(c.called_e164 ?? c.called), text: (c) => c.called_e164 ?? c.called, width: 'minmax(150px, 1fr)', narrow: true },
-  { head: 'Outcome', cell: (c) => <Outcome call={c} />, text: (c) => `${c.outcome} ${c.sip_code}`, width: 'minmax(130px, 1fr)' },
+  { head: 'Outcome', cell: (c) => <Outcome call={c} />, text: (c) => `${c.outcome} ${c.sip_code}`, width: 'minmax(165px, 1fr)' },
   { head: 'Duration', cell: (c) => duration(c.duration_ms), text: (c) => String(c.duration_ms), width: '100px', right: true },
   { head: 'Delay', cell: (c) => duration(c.pdd_ms), text: (c) => String(c.pdd_ms ?? ''), width: '90px', right: true },
   { head: 'Price', cell: (c) => money(c.price), text: (c) => c.price?.amount ?? '', width: 'minmax(110px, 1fr)', right: true },
