@@ -191,6 +191,8 @@ pub struct Account {
     pub system_id: String,
     /// What it binds with, at most 64 octets.
     pub password: Secret<String>,
+    /// Instead of the password: its hash by argon2id, as a PHC string. It is checked away from the threads of sockets.
+    pub secret: Option<Secret<String>>,
     /// Messages a second over all binds; `None`: no limit. Over it a submit is ESME_RTHROTTLED.
     pub rate: Option<u32>,
     /// Binds at a time: further ones are ESME_RBINDFAIL.
@@ -213,6 +215,7 @@ impl Account {
         Account {
             system_id: system_id.to_owned(),
             password: Secret::new(password.to_owned()),
+            secret: None,
             rate: None,
             binds: 64,
             window: 1_000,

@@ -103,6 +103,12 @@ fn check(config: &Config) -> Result<(), String> {
             return Err(format!("{whose} system_id {id:?} has not 1 to 15 characters"));
         }
     }
+    for account in config.accounts.iter() {
+        if let Some(secret) = &account.secret {
+            server::readable(secret.reveal())
+                .map_err(|why| format!("the secret of {:?}: {why}", account.system_id))?;
+        }
+    }
     let mut clients: Vec<&str> = config.http_clients.iter().map(|c| c.name.as_str()).collect();
     clients.sort_unstable();
     if let Some(pair) = clients.windows(2).find(|pair| pair.first() == pair.last()) {

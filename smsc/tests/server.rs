@@ -172,7 +172,7 @@ fn t_sms_11_both_sides_speak_tls_and_who_does_not_gets_nowhere() {
     // A bind in clear, and vendors that are not who they should be: nothing of theirs goes on.
     let mut plain = std::net::TcpStream::connect(at).expect("connects");
     plain.set_read_timeout(Some(Duration::from_secs(10))).expect("time-out");
-    plain.write_all(b"\0\0\0\x1f\0\0\0\x09\0\0\0\0\0\0\0\x01SIM\0sim\0\0\x34\0\0\0").expect("sent");
+    plain.write_all(b"\0\0\0\x1d\0\0\0\x09\0\0\0\0\0\0\0\x01SIM\0sim\0\0\x34\0\0\0").expect("sent");
     let mut said = Vec::new();
     plain.read_to_end(&mut said).expect("it is closed");
     assert_eq!(said.first().copied().unwrap_or(0x15), 0x15, "at most an alert of TLS: {said:?}");
@@ -186,6 +186,38 @@ fn t_sms_11_both_sides_speak_tls_and_who_does_not_gets_nowhere() {
             poll_until(Duration::from_secs(1), || carrier.texts().contains_key("never").then_some(()));
         assert!(refused.is_none());
     }
+}
+
+/// A hash by argon2id of a password, with little work.
+fn hashed(password: &str) -> String {
+    use argon2::password_hash::{PasswordHasher, SaltString};
+    let salt = SaltString::encode_b64(b"salt of a test").expect("a salt");
+    let params = argon2::Params::new(64, 1, 1, None).expect("parameters");
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    argon2.hash_password(password.as_bytes(), &salt).expect("a hash").to_string()
+}
+
+#[test]
+fn t_sms_05_a_secret_by_argon2id_lets_its_password_in_and_no_other() {
+    use std::io::{Read, Write};
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let mut config = config(carrier.at);
+    config.accounts[0].password = warp_model::Secret::new("not this".to_owned());
+    config.accounts[0].secret = Some(warp_model::Secret::new(hashed("bar")));
+    let options = warp_smsc::queue_options(EventsMetrics::detached());
+    let smsc = warp_smsc::start(config, dir.path(), options, Metrics::register(&Registry::new()), 7)
+        .expect("starts");
+    let at = smsc.address().expect("listens");
+    let mut foo = Esme::bind(at, "foo", "bar");
+    let sequence = foo.submit("hello").expect("sent");
+    assert_eq!(answers(&mut foo, &[sequence]), [Status::ROK]);
+    let mut wrong = std::net::TcpStream::connect(at).expect("connects");
+    wrong.set_read_timeout(Some(Duration::from_secs(10))).expect("time-out");
+    wrong.write_all(b"\0\0\0\x1d\0\0\0\x09\0\0\0\0\0\0\0\x01foo\0baz\0\0\x34\0\0\0").expect("sent");
+    let mut answer = [0u8; 16];
+    wrong.read_exact(&mut answer).expect("an answer");
+    assert_eq!(answer[4..12], [0x80, 0, 0, 9, 0, 0, 0, 0x0E], "bind_transceiver_resp, ESME_RINVPASWD");
 }
 
 #[test]
@@ -204,6 +236,13 @@ fn settings_that_cannot_be_are_named() {
     let mut lost = fine.clone();
     lost.mt =
         vec![warp_policy::messaging::Route::to(7, 3, vec![warp_policy::messaging::Filter::Transparent])];
+    let secret = |text: &str| {
+        let mut config = fine.clone();
+        config.accounts[0].secret = Some(warp_model::Secret::new(text.to_owned()));
+        config
+    };
+    let (plain, other) = (secret("bar"), secret(&hashed("bar").replace("argon2id", "argon2i")));
+    let greedy = secret(&hashed("bar").replace("m=64,", "m=300000,"));
     let mut nobody = fine;
     nobody.mt_default = Some(1);
     for (config, word) in [
@@ -213,6 +252,9 @@ fn settings_that_cannot_be_are_named() {
         (bare, "a certificate and its key"),
         (unnamed, "no name"),
         (lost, "route 7 leads to nobody"),
+        (plain, "PHC"),
+        (other, "argon2id"),
+        (greedy, "262144 KiB"),
     ] {
         let options = warp_smsc::queue_options(EventsMetrics::detached());
         let started = warp_smsc::start(config, dir.path(), options, Metrics::register(&Registry::new()), 1);

@@ -16,92 +16,136 @@ use super::links::Role;
 use super::message::{Callback, Message, NEVER, Places, Step, id_from_text, id_text};
 use super::record::{Direction, Outcome};
 use super::routing::Way;
+use super::secrets::{Binding, Verdict, Waiting, Whose};
 use super::slab::Key;
 use crate::metrics::{BindResult, Peer, Taken};
 
 impl Core {
     pub(super) fn bind(&mut self, key: Key, header: &Header, body: &[u8], state: State, now: Now) {
-        let status = match pdu::decode(header, body) {
-            Ok(Body::Bind(bind)) => match self.admit(key, &bind, now) {
-                Ok(account) => return self.bound(key, account, &bind, header, state),
-                Err(status) => status,
-            },
-            Ok(_) => Status::RSYSERR,
-            Err(error) => error.status,
+        let bind = match pdu::decode(header, body) {
+            Ok(Body::Bind(bind)) => bind,
+            Ok(_) => {
+                return self.refuse_bind(key, header.command, header.sequence, b"", Status::RSYSERR, now);
+            }
+            Err(error) => {
+                return self.refuse_bind(key, header.command, header.sequence, b"", error.status, now);
+            }
         };
+        let asked = Binding {
+            command: header.command,
+            sequence: header.sequence,
+            version: bind.interface_version,
+            state,
+        };
+        let refuse = |core: &mut Core, status| {
+            core.refuse_bind(key, asked.command, asked.sequence, bind.system_id, status, now);
+        };
+        let Some(connection) = self.connections.get(key) else { return };
+        let source = connection.remote.ip();
+        // One at a time.
+        if self.draining || connection.refusal.is_some() || connection.checking {
+            return refuse(self, Status::RBINDFAIL);
+        }
+        match self.authenticate(source, bind.system_id, bind.password, now) {
+            Verdict::Known(account) => self.admit(key, account, asked, bind.system_id, now),
+            Verdict::Refused => refuse(self, Status::RINVPASWD),
+            Verdict::Check(found, hash) => {
+                let (name, password) = (bind.system_id.to_vec(), bind.password.to_vec());
+                let who = Whose { source, name, account: found };
+                if !self.secrets.ask(who, Waiting::Bind(key, asked), hash, password) {
+                    return refuse(self, Status::RBINDFAIL);
+                }
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.checking = true;
+                }
+            }
+        }
+    }
+
+    /// Who it is was shown: binds it, when the account may have another bind.
+    pub(super) fn admit(&mut self, key: Key, account: usize, asked: Binding, name: &[u8], now: Now) {
+        let most = self.config.accounts.get(account).map_or(0, |a| a.binds);
+        if self.draining || self.accounts.get(account).is_none_or(|a| a.binds.len() >= most) {
+            return self.refuse_bind(key, asked.command, asked.sequence, name, Status::RBINDFAIL, now);
+        }
+        self.bound(key, account, asked);
+    }
+
+    pub(super) fn refuse_bind(
+        &mut self,
+        key: Key,
+        command: Command,
+        sequence: u32,
+        system_id: &[u8],
+        status: Status,
+        now: Now,
+    ) {
         self.metrics.binds.inc((Peer::Customer, BindResult::Refused));
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let system_id = match pdu::decode(header, body) {
-            Ok(Body::Bind(bind)) => bind.system_id,
-            _ => b"",
-        };
         let until = self.guard.waits_until(connection.remote.ip(), system_id);
         if status == Status::RINVPASWD && until > now.mono {
             // Who guesses waits; one answer at a time.
-            connection.refusal = Some((until, header.command, header.sequence));
+            connection.refusal = Some((until, command, sequence));
             return;
         }
-        self.write(key, |out| pdu::reply(out, header.command, status, header.sequence));
+        self.write(key, |out| pdu::reply(out, command, status, sequence));
     }
 
-    /// Who it is. Errors: the status of the answer. That an account exists is not told to who does not know its password.
-    fn admit(&mut self, key: Key, bind: &pdu::Bind<'_>, now: Now) -> Result<usize, Status> {
-        let connection = self.connections.get(key).ok_or(Status::RSYSERR)?;
-        let source = connection.remote.ip();
-        if self.draining || connection.refusal.is_some() {
-            return Err(Status::RBINDFAIL);
-        }
-        let account =
-            self.authenticate(source, bind.system_id, bind.password, now).ok_or(Status::RINVPASWD)?;
-        let most = self.config.accounts.get(account).map_or(0, |a| a.binds);
-        if self.accounts.get(account).is_none_or(|a| a.binds.len() >= most) {
-            return Err(Status::RBINDFAIL);
-        }
-        Ok(account)
-    }
-
-    /// The account of a name and password, for both doors. `None`: one of them is wrong, or its source has guessed too often.
+    /// The account of a name and password, for both doors. That an account exists is not told to who does not know its password.
     pub(super) fn authenticate(
         &mut self,
         source: std::net::IpAddr,
         name: &[u8],
         password: &[u8],
         now: Now,
-    ) -> Option<usize> {
+    ) -> Verdict {
         let waits = self.guard.waits_until(source, name) > now.mono;
         let found = self.by_system_id.get(name).copied();
-        let wanted =
-            found.and_then(|at| self.config.accounts.get(at)).map(|a| a.password.reveal().as_bytes());
+        let config = found.and_then(|at| self.config.accounts.get(at));
+        // Where secrets take long to be checked, a name that nobody has takes as long.
+        let hash = match config {
+            Some(account) => account.secret.as_ref(),
+            None => self.config.accounts.iter().find_map(|a| a.secret.as_ref()),
+        };
+        if let Some(hash) = hash.filter(|_| !waits) {
+            let known = found.filter(|_| self.secrets.remembers(name, password, now.mono));
+            return known.map_or_else(|| Verdict::Check(found, hash.clone()), Verdict::Known);
+        }
+        let wanted = config.map(|a| a.password.reveal().as_bytes());
         // Compared by digests: how long it takes says nothing of the password.
         let right = bool::from(digest(password).ct_eq(&digest(wanted.unwrap_or_default())));
-        if waits || !right || found.is_none() {
-            self.guard.failed(source, name, now.mono);
-            return None;
+        match found.filter(|_| right && !waits && hash.is_none()) {
+            Some(account) => {
+                self.guard.succeeded(source, name);
+                Verdict::Known(account)
+            }
+            None => {
+                self.guard.failed(source, name, now.mono);
+                Verdict::Refused
+            }
         }
-        self.guard.succeeded(source, name);
-        found
     }
 
-    fn bound(&mut self, key: Key, place: usize, bind: &pdu::Bind<'_>, header: &Header, state: State) {
+    fn bound(&mut self, key: Key, place: usize, asked: Binding) {
         let Some(config) = self.config.accounts.get(place) else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.role = Role::Customer(place);
         connection.session.configure(config.timers, config.delivery_window, config.window);
-        connection.session.bound(state);
+        connection.session.bound(asked.state);
         if let Some(account) = self.accounts.get_mut(place) {
             account.binds.push(key);
         }
         self.metrics.binds.inc((Peer::Customer, BindResult::Bound));
         let mut optional = Vec::new();
         // Who speaks 3.3 knows no optional parameters (§4.1.2 note).
-        if bind.interface_version >= 0x34 {
+        if asked.version >= 0x34 {
             tlv::push(&mut optional, Tag::SC_INTERFACE_VERSION, &[0x34]);
         }
         let response = Body::BindResp(pdu::BindResp {
             system_id: self.config.system_id.as_bytes(),
             tlvs: Tlvs::parse(&optional).unwrap_or_default(),
         });
-        let (command, sequence) = (header.command.response(), header.sequence);
+        let (command, sequence) = (asked.command.response(), asked.sequence);
         if pdu::encode(&mut connection.out, command, Status::ROK, sequence, &response).is_err() {
             // Our own name is too long for the field: they are bound all the same.
             pdu::header_only(&mut connection.out, command, Status::ROK, sequence);

@@ -13,16 +13,31 @@ use super::Core;
 use super::commit::Waits;
 use super::jasmin::{Answer, Ask, Refusal, Submission, What};
 use super::message::{Callback, To};
+use super::secrets::{Verdict, Waiting, Whose};
 use crate::metrics::Taken;
 
 impl Core {
     /// A request of the HTTP door. Its answer comes by [`Core::poll_answer`], under this token, at once or when the message is durable.
     pub fn ask(&mut self, token: u64, source: IpAddr, ask: &Ask, now: Now) {
         let (user, password) = (ask.who.user.as_bytes(), ask.who.password.reveal().as_bytes());
-        let Some(account) = self.authenticate(source, user, password, now) else {
-            let user = ask.who.user.clone();
-            return self.answers.push_back((token, Answer::Refused(Refusal::Authentication(user))));
-        };
+        match self.authenticate(source, user, password, now) {
+            Verdict::Known(account) => self.asked(token, account, ask, now),
+            Verdict::Refused => {
+                let user = ask.who.user.clone();
+                self.answers.push_back((token, Answer::Refused(Refusal::Authentication(user))));
+            }
+            Verdict::Check(found, hash) => {
+                let who = Whose { source, name: user.to_vec(), account: found };
+                let password = password.to_vec();
+                if !self.secrets.ask(who, Waiting::Door(token, Box::new(ask.clone())), hash, password) {
+                    self.answers.push_back((token, Answer::Refused(Refusal::Full)));
+                }
+            }
+        }
+    }
+
+    /// What a request asks for, when it is known whose it is.
+    pub(super) fn asked(&mut self, token: u64, account: usize, ask: &Ask, now: Now) {
         let answer = match &ask.what {
             What::Balance => Answer::Balance,
             What::Rate(message) => match self.rate_of(account, message, now) {

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     full_since: Option<Mono>,
     /// A refused bind is answered then.
     pub(super) refusal: Option<(Mono, Command, u32)>,
+    /// Its password is being checked.
+    pub(super) checking: bool,
 }
 
 /// How long requests over the window wait unread before they are throttled.
@@ -67,6 +69,7 @@ impl Core {
             dirty: false,
             full_since: None,
             refusal: None,
+            checking: false,
         }))
     }
 
@@ -88,6 +91,7 @@ impl Core {
             dirty: false,
             full_since: None,
             refusal: None,
+            checking: false,
         });
         if let Role::Vendor(vendor, _) = role {
             self.outputs.push_back(Output::Connect(key, remote, vendor));

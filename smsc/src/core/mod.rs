@@ -9,7 +9,7 @@
 //! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`multi`] messages to several · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
 //! them · [`callbacks`] who is told by HTTP · [`joined`] texts in parts for them · [`store`] messages and timers · [`commit`] what waits for the
 //! disk · [`routing`] where messages go ·
-//! [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords.
+//! [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords · [`secrets`] those that take long to be checked.
 //!
 //! Invariants: no message is answered or sent on before its record is durable; the record of sending is written before the bytes go; a final
 //! state is never overwritten; an id of an account is nothing to another account.
@@ -31,6 +31,7 @@ mod record;
 mod replace;
 mod restore;
 mod routing;
+mod secrets;
 mod slab;
 mod store;
 #[cfg(test)]
@@ -46,6 +47,8 @@ mod tests_restart;
 #[cfg(test)]
 mod tests_routes;
 #[cfg(test)]
+mod tests_secrets;
+#[cfg(test)]
 mod tests_world;
 mod throttle;
 mod vendor;
@@ -60,6 +63,7 @@ use warp_model::{Mono, Now, Wall};
 
 pub use callbacks::Call;
 pub use commit::Batch;
+pub use secrets::Check;
 pub use slab::Key;
 
 use warp_policy::messaging::Table;
@@ -72,6 +76,7 @@ use deliver::AccountState;
 use guard::Guard;
 use links::Connection;
 use receipts::Parked;
+use secrets::Secrets;
 use slab::Slab;
 use store::Store;
 use vendor::VendorState;
@@ -105,6 +110,7 @@ pub struct Core {
     per_source: HashMap<std::net::IpAddr, usize>,
     customers: usize,
     guard: Guard,
+    secrets: Secrets,
     accounts: Vec<AccountState>,
     by_system_id: HashMap<Vec<u8>, usize>,
     vendors: Vec<VendorState>,
@@ -155,14 +161,17 @@ impl Core {
         let vendors = config.vendors.iter().map(VendorState::new).collect();
         // They were checked before; without routes nothing is taken.
         let (mt, mo) = config.tables().unwrap_or_else(|_| routing::no_tables());
+        let mut random = SplitMix::new(seed);
+        let secrets = Secrets::new(&mut random);
         Core {
             config,
             metrics,
-            random: SplitMix::new(seed),
+            random,
             connections: Slab::new(),
             per_source: HashMap::new(),
             customers: 0,
             guard: Guard::default(),
+            secrets,
             accounts,
             by_system_id,
             vendors,

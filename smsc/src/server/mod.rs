@@ -6,12 +6,13 @@
 
 mod caller;
 mod committer;
+mod secrets;
 mod shard;
 mod web;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::core::jasmin::{Answer, Ask};
 use crate::core::{Core, Key, StorageFault};
 use crate::metrics::Metrics;
 use crate::{CONSUMER, StartError};
+pub(crate) use secrets::readable;
 use shard::{Parts, Secured, Shard};
 
 /// What the core's thread finds in its mailbox.
@@ -44,6 +46,13 @@ pub(crate) enum Note {
         ask: Box<Ask>,
         /// Where the answer goes.
         reply: oneshot::Sender<Answer>,
+    },
+    /// A secret was checked.
+    Checked {
+        /// As the check had it.
+        token: u64,
+        /// Whether it was right.
+        right: bool,
     },
     /// A call to a customer was made.
     Called {
@@ -103,7 +112,15 @@ pub(crate) fn start(
         calls: called,
     };
     let web = thread("smsc-http", move || web.run())?;
+    let (checks, checked) = std::sync::mpsc::channel();
+    let checked = Arc::new(Mutex::new(checked));
+    let mut threads = Vec::new();
+    for n in 0..secrets::AT_ONCE {
+        let (checked, sender) = (Arc::clone(&checked), sender.clone());
+        threads.push(thread(&format!("smsc-secret-{n}"), move || secrets::run(&checked, &sender))?);
+    }
     let shard = Shard::new(Parts {
+        checks,
         calls,
         core,
         topic,
@@ -118,7 +135,14 @@ pub(crate) fn start(
     })
     .map_err(StartError::Io)?;
     let shard = thread("smsc", move || shard.run())?;
-    Ok(Running { address, address_tls, http, waiting, sender, threads: vec![shard, committer, web] })
+    Ok(Running {
+        address,
+        address_tls,
+        http,
+        waiting,
+        sender,
+        threads: threads.into_iter().chain([shard, committer, web]).collect(),
+    })
 }
 
 /// Both sides of TLS, as far as the settings want them.

@@ -21,7 +21,7 @@ use super::{Note, fault_of};
 use crate::CONSUMER;
 use crate::config::Config;
 use crate::core::jasmin::Answer;
-use crate::core::{Call, Core, Key, Output, StorageFault};
+use crate::core::{Call, Check, Core, Key, Output, StorageFault};
 
 /// What the thread is made of; everything that can fail has happened before.
 pub(super) struct Parts {
@@ -33,6 +33,7 @@ pub(super) struct Parts {
     pub(super) tls: Secured,
     pub(super) mailbox: Mailbox<Note>,
     pub(super) commit: mpsc::Sender<u64>,
+    pub(super) checks: mpsc::Sender<Check>,
     pub(super) end: u64,
     pub(super) write_buffer: usize,
     pub(super) calls: async_mpsc::UnboundedSender<Call>,
@@ -167,6 +168,7 @@ impl Shard {
                 asked.insert(*next_token, reply);
                 core.ask(*next_token, source, &ask, now);
             }
+            Note::Checked { token, right } => core.checked(token, right, now),
             Note::Called { key, lane, taken } => core.called(key, lane, taken, now),
             Note::Drain(at_most) => {
                 *ends_at = Some(now.mono + at_most);
@@ -370,6 +372,10 @@ impl Shard {
                 // Who has gone hears nothing; the message stands all the same.
                 let _ = reply.send(answer);
             }
+        }
+        while let Some(check) = self.parts.core.poll_check() {
+            // Its threads live as long as this one.
+            let _ = self.parts.checks.send(check);
         }
         while let Some(call) = self.parts.core.poll_call() {
             // As many as the core has in the air; the other thread lives as long as this one.

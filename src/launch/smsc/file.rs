@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::value::Datetime;
-use warp_model::{Currency, Money, Nanos};
+use warp_model::{Currency, Money, Nanos, Secret};
 use warp_policy::messaging::calendar;
 use warp_policy::messaging::{Filter, Kind, Pattern, Route};
 use warp_smsc::{Account, Config, Destination, HttpClient, Vendor};
@@ -48,7 +48,8 @@ struct VendorTable {
 #[serde(deny_unknown_fields)]
 struct AccountTable {
     user: String,
-    password: String,
+    password: Option<String>,
+    secret: Option<String>,
     group: Option<String>,
     rate: Option<u32>,
     sources: Option<Vec<String>>,
@@ -117,7 +118,11 @@ fn parse(text: &str, config: &mut Config) -> Result<(), String> {
     }
     for account in file.account {
         let group = account.group.as_deref().map(|name| place(&config.groups, |g| g == name, "group", name));
-        let mut added = Account::new(&account.user, &account.password);
+        if account.password.is_some() == account.secret.is_some() {
+            return Err(format!("account {:?} needs either a password or a secret", account.user));
+        }
+        let mut added = Account::new(&account.user, &account.password.unwrap_or_default());
+        added.secret = account.secret.map(Secret::new);
         (added.rate, added.sources, added.group) = (account.rate, account.sources, group.transpose()?);
         config.accounts.push(added);
     }
