@@ -1,4 +1,4 @@
-//! Routes of short messages, senders, opt-outs and quiet hours (RFC 0034).
+//! Routes of short messages, senders, opt-outs and quiet hours (RFCs 0034 and 0035).
 
 use std::collections::BTreeSet;
 

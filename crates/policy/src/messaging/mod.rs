@@ -1,5 +1,5 @@
 //! What becomes of short messages: where each goes ([`route`]), who may send from which number ([`senders`]), who does not want to hear
-//! of whom ([`optout`]), and at which hours ([`quiet`]). RFC 0034.
+//! of whom ([`optout`]), and at which hours ([`quiet`]). RFCs 0034 and 0035.
 //!
 //! Routes are those that Jasmin's users know: an order, filters that all must fit, and a kind (static, random round robin, failover,
 //! least cost). A filter is data: none of them runs code of anybody, and a pattern costs time in proportion to the text.
