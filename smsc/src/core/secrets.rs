@@ -21,7 +21,7 @@ pub struct Check {
     pub token: u64,
     /// What it must be, as a PHC string.
     pub hash: Secret<String>,
-    /// What was given.
+    /// What was given at the door.
     pub password: Secret<Vec<u8>>,
 }
 
