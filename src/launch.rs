@@ -181,6 +181,6 @@ fn all(settings: &mut Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn wait_for_stop(asks: &std::sync::mpsc::Receiver<signals::Ask>) {
-    while asks.recv().is_ok_and(|ask| ask != signals::Ask::Stop) {}
+fn wait_for_stop(asks: &std::sync::mpsc::Receiver<signals::ProcessRequest>) {
+    while asks.recv().is_ok_and(|ask| ask != signals::ProcessRequest::Stop) {}
 }

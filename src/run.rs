@@ -18,7 +18,7 @@ pub use ops::OpsThread;
 
 use crate::cli::{ConfigFile, Failure};
 use crate::config::{Config, Loaded, Sources};
-use crate::signals::{self, Ask};
+use crate::signals::{self, ProcessRequest};
 use crate::wire::Stack;
 
 /// What a process does.
@@ -134,7 +134,7 @@ pub fn load(base: &Config, sources: &Sources) -> Result<Loaded, Failure> {
 
 /// Does what signals ask until the process shall end, then stops the stack: SIGHUP reloads, the first SIGTERM drains, the
 /// second ends at once.
-pub fn attend(stack: Stack, base: &Config, sources: &Sources, asks: &Receiver<Ask>) {
+pub fn attend(stack: Stack, base: &Config, sources: &Sources, asks: &Receiver<ProcessRequest>) {
     attend_with(&stack, base, sources, asks, || ());
     stack.stop();
 }
@@ -144,18 +144,18 @@ pub fn attend_with(
     stack: &Stack,
     base: &Config,
     sources: &Sources,
-    asks: &Receiver<Ask>,
+    asks: &Receiver<ProcessRequest>,
     on_stop: impl FnOnce(),
 ) {
     let mut reloads = 0;
     loop {
         match asks.recv() {
-            Ok(Ask::Reload) => {
+            Ok(ProcessRequest::Reload) => {
                 reloads += 1;
                 reload(stack, base, sources, reloads);
             }
-            Ok(Ask::Dump) => dump(stack),
-            Ok(Ask::Stop) | Err(_) => break,
+            Ok(ProcessRequest::Dump) => dump(stack),
+            Ok(ProcessRequest::Stop) | Err(_) => break,
         }
     }
     on_stop();
@@ -192,7 +192,7 @@ fn dump(stack: &Stack) {
 }
 
 /// Waits for the calls in the air, at most `timeout`, then BYEs the rest. A second SIGTERM ends the wait at once.
-fn drain(stack: &Stack, timeout: Duration, asks: &Receiver<Ask>) {
+fn drain(stack: &Stack, timeout: Duration, asks: &Receiver<ProcessRequest>) {
     stack.drain();
     let until = Instant::now() + timeout;
     loop {
@@ -201,7 +201,7 @@ fn drain(stack: &Stack, timeout: Duration, asks: &Receiver<Ask>) {
         }
         let left = until.saturating_duration_since(Instant::now());
         match asks.recv_timeout(left.min(Duration::from_millis(200))) {
-            Ok(Ask::Stop) => {
+            Ok(ProcessRequest::Stop) => {
                 tracing::warn!("told twice: ending at once");
                 return;
             }
@@ -222,7 +222,7 @@ pub struct Watch {
 
 impl Watch {
     /// Starts the thread. Errors: it cannot be started.
-    pub fn start(sources: Sources, ask: Sender<Ask>) -> std::io::Result<Self> {
+    pub fn start(sources: Sources, ask: Sender<ProcessRequest>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("config-watch".to_owned()).spawn(move || {
@@ -232,7 +232,7 @@ impl Watch {
                 let now = stamps(&sources);
                 if now != seen {
                     seen = now;
-                    let _ = ask.send(Ask::Reload);
+                    let _ = ask.send(ProcessRequest::Reload);
                 }
             }
         })?;

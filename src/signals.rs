@@ -8,7 +8,7 @@ use signal_hook::iterator::Signals;
 
 /// What an operator, or the file watch, asks of a running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum ProcessRequest {
     /// Stop; asked again: at once.
     Stop,
     /// Read the configuration again.
@@ -18,16 +18,16 @@ pub enum Ask {
 }
 
 /// Starts the listening thread. Errors: the handlers cannot be set.
-pub fn listen() -> io::Result<(mpsc::Sender<Ask>, mpsc::Receiver<Ask>)> {
+pub fn listen() -> io::Result<(mpsc::Sender<ProcessRequest>, mpsc::Receiver<ProcessRequest>)> {
     let (tx, rx) = mpsc::channel();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])?;
     let to = tx.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             let ask = match signal {
-                SIGHUP => Ask::Reload,
-                SIGUSR1 => Ask::Dump,
-                _ => Ask::Stop,
+                SIGHUP => ProcessRequest::Reload,
+                SIGUSR1 => ProcessRequest::Dump,
+                _ => ProcessRequest::Stop,
             };
             if to.send(ask).is_err() {
                 return;

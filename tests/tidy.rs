@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "tidy/walls.rs"]
+mod walls;
+
 /// One package's walls.
 struct Row {
     package: &'static str,
@@ -14,17 +17,6 @@ struct Row {
     /// What it must not link, even through others.
     never: &'static [&'static str],
 }
-
-/// Cores whose top-level modules import one another in one direction only.
-const WITHOUT_CIRCLES: &[&str] = &[
-    "crates/policy",
-    "crates/sdp",
-    "crates/media",
-    "crates/smpp",
-    "crates/model",
-    "crates/feed",
-    "crates/telemetry",
-];
 
 /// What a core must not link.
 const CORE: &[&str] = &["tokio", "mio", "socket2", "sqlx", "axum", "ureq", "rand", "getrandom"];
@@ -423,56 +415,6 @@ fn tests_wait_for_conditions() {
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-}
-
-/// Wall 7 of issue 6: the modules of these cores stand above one another, in one order, so that one can be read, tested and moved
-/// without the others. An import counts wherever it stands outside tests; a name that `lib.rs` re-exports counts for its module.
-#[test]
-fn the_modules_of_a_core_import_one_another_in_one_direction() {
-    for room in WITHOUT_CIRCLES {
-        let src = root().join(room).join("src");
-        let lib = std::fs::read_to_string(src.join("lib.rs")).expect("lib.rs");
-        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (path, text) in sources(&src) {
-            let inside = path.strip_prefix(&src).expect("below src");
-            let first =
-                inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
-            let module = first.trim_end_matches(".rs").to_owned();
-            let own_tests = inside.to_string_lossy().contains("tests");
-            if module == "lib" || own_tests {
-                continue;
-            }
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
-            for (_, line) in code_lines(code) {
-                for part in line.split("crate::").skip(1) {
-                    let name: String =
-                        part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                    let of = module_of(&lib, &name).unwrap_or(name);
-                    if of != module && !of.is_empty() {
-                        edges.entry(module.clone()).or_default().insert(of);
-                    }
-                }
-            }
-        }
-        // What imports nothing that is left is taken away, again and again; what stays is a circle.
-        while let Some(free) =
-            edges.keys().find(|m| edges[*m].iter().all(|to| !edges.contains_key(to))).cloned()
-        {
-            edges.remove(&free);
-        }
-        assert!(edges.is_empty(), "{room}: modules import one another in a circle: {edges:#?}");
-    }
-}
-
-/// The module that a name comes from which `lib.rs` re-exports by `pub use module::{…}` or `pub use module::Name`.
-fn module_of(lib: &str, name: &str) -> Option<String> {
-    lib.split("pub use ").skip(1).find_map(|rest| {
-        let (module, names) = rest.split(';').next()?.split_once("::")?;
-        names
-            .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .any(|n| n == name)
-            .then(|| module.to_owned())
-    })
 }
 
 /// RFC 0010: what carries messages knows no call, and static proxying is a third thing beside the two.

@@ -86,7 +86,7 @@ pub struct App {
     /// The certificate of the listener, when it speaks TLS.
     pub tls: Option<Arc<Tls>>,
     /// The token buckets of the edge.
-    pub limits: Limits,
+    pub limits: EdgeLimits,
     /// Limits of the edge in force.
     edge: ArcSwap<Edge>,
     /// Rings after each committed change that calls depend on.
@@ -115,7 +115,7 @@ pub struct App {
 }
 
 /// The token buckets of the edge: by key, by customer, by address.
-pub struct Limits {
+pub struct EdgeLimits {
     /// The bucket of each key and each user.
     pub by_key: Limiter<Who>,
     /// Of all keys of a customer.
@@ -132,7 +132,7 @@ const DOWNLOADS: usize = 64;
 /// Hashes of good keys that are remembered; when full, all are forgotten and learnt again.
 const KNOWN_KEYS: usize = 10_000;
 
-impl Limits {
+impl EdgeLimits {
     /// Was this secret good lately? It is still checked: this only says that it is no guess.
     pub(crate) fn is_known(&self, secret: &str) -> bool {
         lock(&self.known).contains(&digest(secret))
@@ -434,7 +434,7 @@ impl App {
     ) -> Self {
         store.count_requests_in(warp_telemetry::health::request_seconds(registry, "postgres"));
         Self {
-            limits: Limits {
+            limits: EdgeLimits {
                 by_key: Limiter::new(10_000),
                 by_customer: Limiter::new(10_000),
                 by_address: Limiter::new(10_000),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::billing::rerate::Verdict;
+use crate::billing::rerate::RatingCheck;
 use crate::oidc::token::Refused;
 use axum::http::{Method, StatusCode};
 use warp_model::{GiveBack, Lent, Mono};
@@ -231,12 +231,12 @@ impl Metrics {
     }
 
     /// A posted call was rated again.
-    pub fn rated(&self, verdict: Verdict) {
+    pub fn rated(&self, verdict: RatingCheck) {
         match verdict {
-            Verdict::None => {}
-            Verdict::Confirmed => self.ratings.inc(RatingResult::Confirmed),
-            Verdict::Mismatch => self.ratings.inc(RatingResult::Mismatch),
-            Verdict::Unchecked => self.ratings.inc(RatingResult::Unchecked),
+            RatingCheck::None => {}
+            RatingCheck::Confirmed => self.ratings.inc(RatingResult::Confirmed),
+            RatingCheck::Mismatch => self.ratings.inc(RatingResult::Mismatch),
+            RatingCheck::Unchecked => self.ratings.inc(RatingResult::Unchecked),
         }
     }
 

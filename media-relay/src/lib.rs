@@ -24,7 +24,7 @@ mod server;
 
 pub use config::{Config, ConfigError};
 
-use crate::core::book::{Book, BookConfig, Limits};
+use crate::core::book::{Book, BookConfig, RelayLimits};
 use crate::core::ports::{PortError, PortPool, Ports};
 use crate::server::doors::Doors;
 use metrics::{Metrics, Pool};
@@ -266,9 +266,9 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHa
 }
 
 /// What a running relay takes anew of a configuration; everything else of it counts from the start on.
-pub fn limits(config: &Config) -> Limits {
+pub fn limits(config: &Config) -> RelayLimits {
     let seconds = |s: u32| Duration::from_secs(u64::from(s));
-    Limits {
+    RelayLimits {
         max_calls: usize::try_from(config.max_calls).unwrap_or(usize::MAX),
         media_timeout: seconds(config.media_timeout_s),
         hold_timeout: seconds(config.hold_timeout_s),

@@ -628,14 +628,14 @@ fn t_ng_04_sessions_and_ports_have_limits_and_calls_in_progress_go_on() {
 /// Calls in the air go on, and are looked at by the new time-outs from the next look on.
 #[test]
 fn f_cfg_02_other_limits_hold_for_the_next_call_and_the_next_look_at_the_clock() {
-    use warp_media_relay::core::book::Limits;
+    use warp_media_relay::core::book::RelayLimits;
     let mut book = book_with(BookConfig { max_calls: 1, ..BookConfig::default() }, 30_000..=30_999);
     let o = |call: &str| Command::Offer(offer(call, "f", sdp("198.51.100.1", 4000, "")));
     text(run(&mut book, o("a"), at(0)));
     text(run(&mut book, Command::Answer(answer("a", "f", "t", sdp("192.0.2.2", 5000, ""))), at(0)));
     assert!(!run(&mut book, o("b"), at(0)).is_ok(), "full");
     let second = Duration::from_secs(1);
-    book.set_limits(&Limits {
+    book.set_limits(&RelayLimits {
         max_calls: 2,
         media_timeout: 5 * second,
         hold_timeout: second,

@@ -48,7 +48,7 @@ pub struct Config {
     /// How customers are called.
     pub callbacks: Callbacks,
     /// What is kept and taken at most.
-    pub limits: Limits,
+    pub limits: SmscLimits,
 }
 
 impl Config {
@@ -71,7 +71,7 @@ impl Config {
             http_parts: 5,
             http_clients: Vec::new(),
             callbacks: Callbacks::default(),
-            limits: Limits::default(),
+            limits: SmscLimits::default(),
         }
     }
 }
@@ -134,7 +134,7 @@ impl Default for Callbacks {
 
 /// The limits of one SMSC, each with its answer when full.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct SmscLimits {
     /// Connections of customers together: further ones are closed.
     pub connections: usize,
     /// Connections of one source address: further ones are closed.
@@ -163,10 +163,10 @@ pub struct Limits {
     pub write_buffer: usize,
 }
 
-impl Default for Limits {
+impl Default for SmscLimits {
     fn default() -> Self {
         let hours = |h: u64| Duration::from_secs(h * 3_600);
-        Limits {
+        SmscLimits {
             connections: 10_000,
             per_source: 256,
             messages: 4_000_000,

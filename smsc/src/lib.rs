@@ -18,7 +18,9 @@ pub mod core;
 pub mod metrics;
 mod server;
 
-pub use config::{Account, Callbacks, Config, Destination, HttpClient, InDoubt, Limits, OnStatus, Vendor};
+pub use config::{
+    Account, Callbacks, Config, Destination, HttpClient, InDoubt, OnStatus, SmscLimits, Vendor,
+};
 pub use metrics::Metrics;
 
 use server::Note;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use smpp::Carrier;
 use warp_events::EventsMetrics;
-use warp_smsc::{Account, Callbacks, Config, Destination, HttpClient, Limits, Metrics, Smsc, Vendor};
+use warp_smsc::{Account, Callbacks, Config, Destination, HttpClient, Metrics, Smsc, SmscLimits, Vendor};
 use warp_telemetry::Registry;
 
 /// Calls `check` until it gives a value or the time is over.
@@ -48,10 +48,10 @@ fn stack(change: impl FnOnce(&mut Config)) -> Stack {
             rest: Duration::from_millis(20),
             ..Callbacks::default()
         },
-        limits: Limits {
+        limits: SmscLimits {
             http_patience: Duration::from_millis(300),
             http_connections: 4,
-            ..Limits::default()
+            ..SmscLimits::default()
         },
         ..Config::new("WARP")
     };

@@ -52,7 +52,7 @@ fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_not
     let node = std::thread::spawn(move || attend(stack, &base_of_thread, &of_thread, &asks));
 
     write(&FILE.replace("5s", "4m").replace("41099", "41199"));
-    ask.send(Ask::Reload).unwrap();
+    ask.send(ProcessRequest::Reload).unwrap();
     let first = until(|| folder.last_reload().filter(|r| r.number == 1));
     assert_eq!(
         first.changes,
@@ -64,7 +64,7 @@ fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_not
     assert!(registry.render().contains("warp_config_last_reload_successful 1"));
 
     write(&FILE.replace("[ops]", "[ops]\nlisten_to = 1"));
-    ask.send(Ask::Reload).unwrap();
+    ask.send(ProcessRequest::Reload).unwrap();
     let second = until(|| folder.last_reload().filter(|r| r.number == 2));
     assert_eq!(second.errors.len(), 1);
     assert!(second.errors[0].contains("warp.toml:6:1: ops.listen_to: unknown key"), "{:?}", second.errors);
@@ -85,7 +85,7 @@ fn f_cfg_01_reload_applies_what_it_can_names_the_rest_and_a_bad_file_changes_not
     let series = registry.render().lines().filter(|l| !l.starts_with('#')).count();
     assert!(series < 20_000, "{series} series");
 
-    ask.send(Ask::Stop).unwrap();
+    ask.send(ProcessRequest::Stop).unwrap();
     node.join().unwrap();
     assert_eq!(folder.pid(), None);
     write(FILE);

@@ -11,7 +11,7 @@ use axum::http::header::AUTHORIZATION;
 use super::edge::limited;
 use super::endpoint::{Audience, Caller};
 use super::error::{ApiError, Code};
-use super::limiter::Verdict;
+use super::limiter::Allowance;
 use super::sessions;
 use crate::app::caller::Who;
 use crate::app::permission::Permission;
@@ -29,7 +29,7 @@ pub(super) async fn authenticate(
     audience: Audience,
     headers: &HeaderMap,
     peer: IpAddr,
-    verdict: &mut Option<Verdict>,
+    verdict: &mut Option<Allowance>,
 ) -> Result<Caller, ApiError> {
     let secret = headers
         .get(AUTHORIZATION)
@@ -72,7 +72,7 @@ pub(super) fn pace(
     app: &App,
     edge: &Edge,
     peer: IpAddr,
-    verdict: &mut Option<Verdict>,
+    verdict: &mut Option<Allowance>,
 ) -> Result<(), ApiError> {
     let (source, now) = (warp_model::net::source_of(peer), app.mono());
     if !app.limits.by_address.is_exhausted(edge.address_limit, &source, now) {

@@ -24,7 +24,7 @@ use super::error::{ApiError, Code};
 use super::events::Live;
 use super::framing::Framing;
 use super::idempotency;
-use super::limiter::Verdict;
+use super::limiter::Allowance;
 use super::sessions;
 use crate::app::Expected;
 use crate::metrics::EndpointMetrics;
@@ -93,7 +93,7 @@ async fn run(
     path: Vec<(String, String)>,
     parts: &axum::http::request::Parts,
     body: Body,
-    verdict: &mut Option<Verdict>,
+    verdict: &mut Option<Allowance>,
 ) -> Result<Rendered, ApiError> {
     let headers = &parts.headers;
     let edge = app.edge();
@@ -204,7 +204,7 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-fn limit(app: &App, edge: &Edge, caller: &Caller, verdict: &mut Option<Verdict>) -> Result<(), ApiError> {
+fn limit(app: &App, edge: &Edge, caller: &Caller, verdict: &mut Option<Allowance>) -> Result<(), ApiError> {
     let now = app.mono();
     let by_key = app.limits.by_key.take(edge.key_limit, caller.who, now);
     *verdict = Some(by_key);
@@ -223,7 +223,7 @@ fn limit(app: &App, edge: &Edge, caller: &Caller, verdict: &mut Option<Verdict>)
     Ok(())
 }
 
-pub(super) fn limited(v: Verdict) -> ApiError {
+pub(super) fn limited(v: Allowance) -> ApiError {
     ApiError {
         retry_after_s: Some(v.reset_s.max(1)),
         ..ApiError::new(Code::RateLimited, "too many requests")
@@ -473,7 +473,7 @@ fn envelope(app: &App, id: &str, outcome: &Answer) -> (u16, String) {
     (status, body.to_string())
 }
 
-fn respond(rendered: Rendered, verdict: Option<Verdict>) -> Response {
+fn respond(rendered: Rendered, verdict: Option<Allowance>) -> Response {
     let mut response = Response::new(match rendered.live {
         Some(live) => Body::new(live),
         None => Body::from(rendered.body),

@@ -21,7 +21,7 @@ pub struct Limit {
 
 /// What the headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Allowance {
     /// Whether the request may go on.
     pub allowed: bool,
     /// Requests of a whole bucket; sent as `RateLimit-Limit`.
@@ -71,7 +71,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
 
     /// Takes one token of `key`. The limit may differ from call to call: a bucket keeps its level, and holds no more than the
     /// burst of now.
-    pub fn take(&self, limit: Limit, key: K, now: Mono) -> Verdict {
+    pub fn take(&self, limit: Limit, key: K, now: Mono) -> Allowance {
         let full = u128::from(limit.burst) * ONE;
         let mut halves = lock(&self.halves);
         if !halves.young.contains_key(&key) {
@@ -92,7 +92,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         let rate = u128::from(limit.per_second.max(1));
         let wanted = if allowed { full - bucket.level } else { ONE - bucket.level };
         let seconds = wanted.div_ceil(rate * ONE);
-        Verdict {
+        Allowance {
             allowed,
             limit: limit.burst,
             remaining: u32::try_from(bucket.level / ONE).unwrap_or(u32::MAX),

@@ -18,7 +18,7 @@ use warp_model::CallId;
 use warp_model::cdr::CallRecord;
 
 use super::paid;
-use super::rerate::{self, Verdict};
+use super::rerate::{self, RatingCheck};
 use crate::App;
 use crate::metrics::Metrics;
 use crate::store::posting::{self as rows, Posting, Written, clean};
@@ -303,11 +303,11 @@ impl Consumer {
                 Some(Written::New) => {
                     self.metrics.rated(*verdict);
                     self.metrics.business.posted(record, *verdict);
-                    unchecked |= *verdict == Verdict::Unchecked;
+                    unchecked |= *verdict == RatingCheck::Unchecked;
                 }
                 Some(Written::Instead(_)) => {
                     tracing::warn!(cdr_id = %record.cdr_id, "a record with a real end took the place of a reconstructed one");
-                    unchecked |= *verdict == Verdict::Unchecked;
+                    unchecked |= *verdict == RatingCheck::Unchecked;
                 }
                 None => {}
             }
@@ -359,15 +359,15 @@ impl Consumer {
         self.events.cdr_written.add((Sink::Postgres, result), n);
     }
 
-    fn rate_again(&self, record: &CallRecord) -> Verdict {
+    fn rate_again(&self, record: &CallRecord) -> RatingCheck {
         let app = self.snapshots.as_ref();
         let snapshot = app.and_then(|a| a.publication.recent(record.snapshot_id.parse().ok()?));
         let begun = Instant::now();
         let verdict = rerate::check(snapshot.as_deref(), record);
-        if matches!(verdict, Verdict::Confirmed | Verdict::Mismatch) {
+        if matches!(verdict, RatingCheck::Confirmed | RatingCheck::Mismatch) {
             self.metrics.business.rated(begun.elapsed());
         }
-        if verdict == Verdict::Mismatch {
+        if verdict == RatingCheck::Mismatch {
             tracing::error!(cdr_id = %record.cdr_id, snapshot = record.snapshot_id, "a call's price cannot be repeated");
         }
         verdict
@@ -446,5 +446,5 @@ fn age(event: &Event) -> f64 {
 /// A record with what rating it again said.
 pub(super) struct Rated<'a> {
     pub(super) posting: Posting<'a>,
-    verdict: Verdict,
+    verdict: RatingCheck,
 }

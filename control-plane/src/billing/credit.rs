@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use warp_model::{BanId, Mono, Nanos};
-use warp_policy::credit::{Ask, Place, Purse, Wallet};
+use warp_policy::credit::{LeaseRequest, Place, Purse, Wallet};
 
 use crate::App;
 use crate::store::credit::{self as rows, Holder};
@@ -176,7 +176,8 @@ impl Agent {
             known.denied = Some(now);
             let want = if free < goal { goal.saturating_sub(free) } else { 0 };
             let lease = purse.as_ref().map(|p| p.epoch());
-            let ask = Ask { want: Nanos(want), need: missed.need.max(increment), calls: !idle, lease };
+            let ask =
+                LeaseRequest { want: Nanos(want), need: missed.need.max(increment), calls: !idle, lease };
             self.borrow(place, ask).await?;
         }
         if free > if idle { goal } else { goal.saturating_mul(4) }
@@ -188,7 +189,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn borrow(&mut self, place: &Place, ask: Ask) -> Result<(), StoreError> {
+    async fn borrow(&mut self, place: &Place, ask: LeaseRequest) -> Result<(), StoreError> {
         let lease = self.app.config.credit_lease;
         // Counted from here, and shorter than at the bank: the node's calls have been cut when the bank takes the lease to be over.
         let ends = self.now() + (lease - lease / 8);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use warp_model::cdr::CallRecord;
 use warp_policy::{Snapshot, SnapshotId};
 
-use super::rerate::{self, Verdict};
+use super::rerate::{self, RatingCheck};
 use crate::App;
 use crate::publish::{PublishError, archive};
 use crate::store::{Scope, StoreError, posting as rows};
@@ -101,7 +101,7 @@ async fn check_snapshot(app: &App, id: &str, snapshot: &Snapshot) -> Result<u64,
         let (mut ids, mut verdicts) = (Vec::new(), Vec::new());
         for (cdr_id, packed) in calls {
             let verdict = verdict_of(snapshot, &packed);
-            if verdict == Verdict::Mismatch {
+            if verdict == RatingCheck::Mismatch {
                 tracing::error!(cdr_id, snapshot = id, "a call's price cannot be repeated");
             }
             ids.push(cdr_id);
@@ -117,10 +117,10 @@ async fn check_snapshot(app: &App, id: &str, snapshot: &Snapshot) -> Result<u64,
     }
 }
 
-fn verdict_of(snapshot: &Snapshot, packed: &[u8]) -> Verdict {
+fn verdict_of(snapshot: &Snapshot, packed: &[u8]) -> RatingCheck {
     let record = warp_events::record::unpack(packed)
         .ok()
         .and_then(|json| serde_json::from_slice::<CallRecord>(&json).ok());
     // A stored record that cannot be read has no price that could be confirmed.
-    record.map_or(Verdict::Mismatch, |record| rerate::check(Some(snapshot), &record))
+    record.map_or(RatingCheck::Mismatch, |record| rerate::check(Some(snapshot), &record))
 }

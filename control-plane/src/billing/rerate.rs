@@ -9,7 +9,7 @@ use warp_policy::{
 
 /// What rating again says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RatingCheck {
     /// Nothing to rate: not answered, or an emergency call.
     None,
     /// The same price on both sides.
@@ -20,7 +20,7 @@ pub enum Verdict {
     Unchecked,
 }
 
-impl Verdict {
+impl RatingCheck {
     /// As it is stored.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ pub struct Repeated {
     /// It has the same candidates in the same order, or the same refusal.
     pub same_decision: bool,
     /// What rating the repeated decision says.
-    pub rating: Verdict,
+    pub rating: RatingCheck,
 }
 
 /// Repeats the decision and the price of a record with its snapshot. `None`: the record carries no decision, or one that
@@ -64,7 +64,7 @@ fn repeat_inbound(snapshot: &Snapshot, record: &CallRecord) -> Option<Repeated> 
     let ids: Vec<_> = targets.map(|ix| directory.trunk(ix).map(|t| t.id)).collect();
     let were: Vec<_> = recorded.targets.iter().map(|t| Some(t.trunk)).collect();
     let rating = match (record.answer_at, again.sell, again.buy) {
-        (None, ..) => Verdict::None,
+        (None, ..) => RatingCheck::None,
         (_, Some(sell), _) if record.on_net => {
             verdict(rate_call_on_net(snapshot, &sell, record.duration_ms).ok(), record)
         }
@@ -72,20 +72,20 @@ fn repeat_inbound(snapshot: &Snapshot, record: &CallRecord) -> Option<Repeated> 
             verdict(rate_call(snapshot, &sell, &buy, record.duration_ms).ok(), record)
         }
         // A call back to somebody who called for help needs no price.
-        _ if again.callback && record.rating.is_none() => Verdict::None,
-        _ => Verdict::Mismatch,
+        _ if again.callback && record.rating.is_none() => RatingCheck::None,
+        _ => RatingCheck::Mismatch,
     };
     Some(Repeated { same_decision: ids == were && again.result.err() == recorded.refusal, rating })
 }
 
 /// The price only, as the consumer checks it.
-pub fn check(snapshot: Option<&Snapshot>, record: &CallRecord) -> Verdict {
+pub fn check(snapshot: Option<&Snapshot>, record: &CallRecord) -> RatingCheck {
     if record.answer_at.is_none() {
-        return Verdict::None;
+        return RatingCheck::None;
     }
     match snapshot {
-        None => Verdict::Unchecked,
-        Some(s) => repeat(s, record).map_or(Verdict::Mismatch, |r| r.rating),
+        None => RatingCheck::Unchecked,
+        Some(s) => repeat(s, record).map_or(RatingCheck::Mismatch, |r| r.rating),
     }
 }
 
@@ -100,9 +100,9 @@ fn same(snapshot: &Snapshot, recorded: &DecisionRecord, again: &Decision) -> boo
     ids == were && again.result.err() == recorded.refusal
 }
 
-fn rate(snapshot: &Snapshot, record: &CallRecord, again: &Decision) -> Verdict {
+fn rate(snapshot: &Snapshot, record: &CallRecord, again: &Decision) -> RatingCheck {
     if record.answer_at.is_none() || again.emergency.is_some() {
-        return Verdict::None;
+        return RatingCheck::None;
     }
     let used = again.result.as_ref().ok().and_then(|list| {
         list.iter()
@@ -119,6 +119,6 @@ fn rate(snapshot: &Snapshot, record: &CallRecord, again: &Decision) -> Verdict {
     verdict(price, record)
 }
 
-fn verdict(price: Option<CallRating>, record: &CallRecord) -> Verdict {
-    if price.is_some() && price == record.rating { Verdict::Confirmed } else { Verdict::Mismatch }
+fn verdict(price: Option<CallRating>, record: &CallRecord) -> RatingCheck {
+    if price.is_some() && price == record.rating { RatingCheck::Confirmed } else { RatingCheck::Mismatch }
 }

@@ -10,7 +10,7 @@ use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, Histogram, Keyed, NanoCounter};
 
-use crate::billing::rerate::Verdict;
+use crate::billing::rerate::RatingCheck;
 
 label_enum! {
     /// How rating failed: the call was refused because one side had no price, or its price could not be repeated.
@@ -85,11 +85,11 @@ impl Business {
     }
 
     /// A call was posted for the first time.
-    pub fn posted(&self, call: &CallRecord, verdict: Verdict) {
+    pub fn posted(&self, call: &CallRecord, verdict: RatingCheck) {
         if call.internal_code == "rating_failed" {
             self.failures.inc((RatingFailure::Refused,));
         }
-        if verdict == Verdict::Mismatch {
+        if verdict == RatingCheck::Mismatch {
             self.failures.inc((RatingFailure::Mismatch,));
         }
         let Some(rating) = &call.rating else { return };

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +21,7 @@ use crate::journal::{self, kind, wall};
 use crate::log::Topic;
 use crate::metrics::{EventsMetrics, Sink, WriteResult};
 use crate::record::Packer;
-use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, PAYLOAD_BYTES, Scan};
+use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, PAYLOAD_BYTES, Scan, read_at_most};
 use crate::spend::{Facts, Spend, Spent};
 use cursor::Cursor;
 
@@ -454,16 +453,3 @@ fn scan_rest(
 }
 
 const CHUNK_MAX: usize = PAYLOAD_BYTES + FRAME_BYTES;
-
-pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], position: u64) -> std::io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, position + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}

@@ -15,6 +15,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod datagram;
 pub mod epoll;
 pub mod eventfd;
 pub mod mailbox;

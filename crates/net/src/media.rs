@@ -6,14 +6,14 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket as StdUdpSocket};
+use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::udp::{Received, Sent};
+use crate::datagram::{Received, Sent, address};
 use crate::wrapped;
 
 /// A bound, non-blocking UDP socket, connected to at most one peer. It belongs to the thread that reads it; what others may do
@@ -262,24 +262,6 @@ impl MediaSocket {
 impl AsFd for MediaSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.inner.as_fd()
-    }
-}
-
-/// The address in a `sockaddr_in` or `sockaddr_in6`, told apart by its family.
-#[inline]
-pub(crate) fn address(from: &libc::sockaddr_in6) -> Option<SocketAddr> {
-    match i32::from(from.sin6_family) {
-        libc::AF_INET => {
-            // In a `sockaddr_in`, the four bytes after the port are the address: where `sockaddr_in6` has its flow label.
-            let ip = Ipv4Addr::from(from.sin6_flowinfo.to_ne_bytes());
-            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(from.sin6_port))))
-        }
-        libc::AF_INET6 => {
-            let ip = Ipv6Addr::from(from.sin6_addr.s6_addr);
-            let port = u16::from_be(from.sin6_port);
-            Some(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, from.sin6_scope_id)))
-        }
-        _ => None,
     }
 }
 

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub use crate::datagram::{Received, Sent};
+
 /// How a UDP socket is bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UdpOptions {
@@ -18,33 +20,6 @@ pub struct UdpOptions {
     pub receive_buffer: Option<usize>,
     /// `SO_SNDBUF` in bytes; `None` leaves the system's default.
     pub send_buffer: Option<usize>,
-}
-
-/// What came of [`UdpSocket::recv_from`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// A datagram of `len` bytes from `from`. (One longer than the buffer is cut to it, as recvfrom does.)
-    Datagram {
-        /// Bytes written to the buffer.
-        len: usize,
-        /// The address that sent it.
-        from: SocketAddr,
-    },
-    /// No datagram waits in the socket.
-    Empty,
-    /// A pending error of an earlier send (ICMP) was taken off the socket; reading may go on.
-    Error(io::ErrorKind),
-}
-
-/// Outcome of a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Handed to the kernel.
-    Done,
-    /// The send buffer is full: drop it (media) or wait for writability (signalling).
-    Full,
-    /// Not sent: unreachable, refused, too long, not permitted.
-    Failed(io::ErrorKind),
 }
 
 /// A bound, non-blocking UDP socket (IPv4 or IPv6; an IPv6 socket carries IPv6 only).

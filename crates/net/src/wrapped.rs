@@ -10,8 +10,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::media::address;
-use crate::udp::Received;
+use crate::datagram::{Received, address};
 
 static ON: AtomicBool = AtomicBool::new(false);
 

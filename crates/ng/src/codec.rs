@@ -16,6 +16,8 @@ pub use frame::{Frame, Framer};
 pub use reply::{decode_reply, encode_reply};
 pub use request::{decode_request, encode_request};
 
+pub use crate::write::Encoding;
+
 use crate::bencode;
 use crate::json;
 use crate::reply::reasons;
@@ -24,16 +26,6 @@ use warp_model::limits::NG_BYTES;
 
 /// Longest cookie that is answered. Kamailio's have about 12 bytes.
 pub const COOKIE_BYTES: usize = 256;
-
-/// How a document is written; a reply takes that of its request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
-    /// Bencode, as most proxies write it.
-    #[default]
-    Bencode,
-    /// JSON, one object a message.
-    Json,
-}
 
 /// A decoded request: cookie, encoding and command.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,15 @@
 //! Writes documents in either encoding through one set of calls. No sorting: keys go out in the order they are given,
 //! as the original relay and its clients do.
 
-use crate::codec::Encoding;
+/// How a document is written; a reply takes that of its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Bencode, as most proxies write it.
+    #[default]
+    Bencode,
+    /// JSON, one object a message.
+    Json,
+}
 
 /// Appends one document to a buffer.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use warp_model::{BanId, Lent, Mono, Nanos, Now, Wall};
-use warp_policy::credit::{Account, Ask, Grant, Held, Missed, Purse};
+use warp_policy::credit::{Account, Grant, Held, LeaseRequest, Missed, Purse};
 use warp_policy::directory::{Payer, TrunkIx};
 use warp_policy::screen::{Bound, Reservation, Usage};
 use warp_policy::{Refusal, Snapshot};
@@ -34,8 +34,8 @@ fn account(balance: i64, credit: i64) -> Account {
     Account { balance: Nanos(balance), credit: Nanos(credit), epoch: 0, leases: Vec::new() }
 }
 
-fn ask(want: i64, need: i64) -> Ask {
-    Ask { want: Nanos(want), need: Nanos(need), calls: true, lease: None }
+fn ask(want: i64, need: i64) -> LeaseRequest {
+    LeaseRequest { want: Nanos(want), need: Nanos(need), calls: true, lease: None }
 }
 
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl World {
                 let expires = wall(self.now + BANK_TTL);
                 let name = self.name(node);
                 let purse = self.nodes[node].purse.as_ref().filter(|p| p.ends() > mono(self.now));
-                let asked = Ask { lease: purse.map(|p| p.epoch()), ..ask(want, need) };
+                let asked = LeaseRequest { lease: purse.map(|p| p.epoch()), ..ask(want, need) };
                 let Some(grant) = self.bank.lend(&name, asked, wall(self.now), expires) else {
                     return;
                 };
@@ -337,7 +337,7 @@ fn near_the_end_one_increment_is_lent_to_one_node_only() {
         "a quarter of what is free"
     );
     assert_eq!(bank.lend("b", ask(500, 10), wall(0), later).unwrap().more, Nanos(18));
-    let on = |lease: i64, a: Ask| Ask { lease: Some(lease), ..a };
+    let on = |lease: i64, a: LeaseRequest| LeaseRequest { lease: Some(lease), ..a };
     let mut rounds = 0;
     while bank.free().0 >= 40 {
         bank.lend("b", on(2, ask(500, 10)), wall(0), later);
@@ -350,7 +350,7 @@ fn near_the_end_one_increment_is_lent_to_one_node_only() {
     assert_eq!(bank.lend("c", ask(500, 10), wall(0), later), None);
     assert_eq!(bank.lend("a", on(1, ask(500, 10)), wall(0), later).unwrap().more, Nanos(10), "one increment");
     assert_eq!(bank.free().0, left - 10);
-    let idle = Ask { calls: false, ..ask(500, 10) };
+    let idle = LeaseRequest { calls: false, ..ask(500, 10) };
     assert_eq!(bank.lend("a", on(1, idle), wall(0), later).unwrap().more, Nanos(0), "nobody calls there");
     // Whose increment is dearer than what is left gets nothing, the owner or not.
     assert_eq!(bank.lend("a", on(1, ask(500, 100)), wall(0), later).unwrap().more, Nanos(0));

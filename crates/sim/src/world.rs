@@ -10,7 +10,7 @@ use warp_model::cdr::{CallRecord, JournalRecord};
 use warp_model::{CallId, Mono, Now, Wall};
 use warp_ng::Reply;
 use warp_sip::flow::{Flow, LinkId, Transport};
-use warp_sip_proxy::core::{Answer, AskId, Core, CoreConfig, MediaError, Output, Question, Shared};
+use warp_sip_proxy::core::{AskId, AskReply, Core, CoreConfig, MediaError, Output, Question, Shared};
 
 use crate::agent::{CallPlan, Caller, Parsed, Vendor};
 use crate::net::{Datagram, Network, Weather};
@@ -54,7 +54,7 @@ pub struct World {
     /// The vendors, in the order of their making.
     pub vendors: Vec<Vendor>,
     relay: Relay,
-    answers: BTreeMap<(Mono, u64), (AskId, Answer)>,
+    answers: BTreeMap<(Mono, u64), (AskId, AskReply)>,
     asked: u64,
     /// Journal records in order: answered, then ended.
     answered: BTreeMap<CallId, CallRecord>,
@@ -284,7 +284,7 @@ impl World {
         self.asked += 1;
         let answer = if deaf { Err(MediaError::Timeout) } else { Ok(answer) };
         let delay = Duration::from_micros(200 + self.rng.below(3_000));
-        self.answers.insert((self.now + delay, self.asked), (id, Answer::Media(answer)));
+        self.answers.insert((self.now + delay, self.asked), (id, AskReply::Media(answer)));
     }
 
     /// Checks everything that must hold once the dust has settled; returns broken rules in words.

@@ -6,7 +6,7 @@ use crate::digest::{Challenge, Credentials, Ha1, verify};
 use crate::edit::{Edit, NewVia};
 use crate::flow::Transport;
 use crate::header::{Header, NameAddr, Params, Reason, Via, lex};
-use crate::message::{Answer, Message, call_id_of, check, check_proxy, kind_of};
+use crate::message::{Message, ResponseDraft, call_id_of, check, check_proxy, kind_of};
 use crate::session::Session;
 use crate::stream::{Frame, Framer};
 use crate::uri::Uri;
@@ -18,7 +18,7 @@ pub fn fuzz_sip_parse(data: &[u8]) {
         Ok(msg) => msg,
         Err(error) => {
             let mut out = Vec::new();
-            let answered = Answer::new(0).broken(data, &error, &mut out);
+            let answered = ResponseDraft::new(0).broken(data, &error, &mut out);
             assert_eq!(answered, error.status.is_some());
             assert!(!answered || out.starts_with(b"SIP/2.0 "));
             return;
@@ -36,8 +36,12 @@ pub fn fuzz_sip_parse(data: &[u8]) {
         return;
     }
     let mut answer = Vec::new();
-    Answer { to_tag: Some(b"t"), source: Some(([192, 0, 2, 1], 5060).into()), ..Answer::new(486) }
-        .write(&msg, &mut answer);
+    ResponseDraft {
+        to_tag: Some(b"t"),
+        source: Some(([192, 0, 2, 1], 5060).into()),
+        ..ResponseDraft::new(486)
+    }
+    .write(&msg, &mut answer);
     let parsed = Message::parse(&answer);
     assert!(parsed.is_ok_and(|r| r.cseq() == msg.cseq() && r.status() == Some(486)));
     if sound {
@@ -158,7 +162,7 @@ pub fn fuzz_sip_stream(data: &[u8]) {
                 Frame::Ping => {}
                 Frame::Broken { head, error } => {
                     let mut out = Vec::new();
-                    let _ = Answer::new(0).broken(head, &error, &mut out);
+                    let _ = ResponseDraft::new(0).broken(head, &error, &mut out);
                 }
             }
         }

@@ -16,7 +16,7 @@ pub enum Frame<'a> {
     Message(&'a [u8]),
     /// A double line end between messages: answer with [`PONG`] (RFC 5626 §4.4.1).
     Ping,
-    /// A framing fault: answer it with [`crate::message::Answer::broken`] when it has a status, then close. No frame follows.
+    /// A framing fault: answer it with [`crate::message::ResponseDraft::broken`] when it has a status, then close. No frame follows.
     Broken {
         /// What can be read of the message: up to the end of its headers.
         head: &'a [u8],

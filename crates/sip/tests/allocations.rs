@@ -5,7 +5,7 @@ use std::path::Path;
 use allocation_counter::measure;
 use warp_sip::edit::{Edit, NewVia};
 use warp_sip::flow::Transport;
-use warp_sip::message::{self, Answer, Message};
+use warp_sip::message::{self, Message, ResponseDraft};
 
 fn torture() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
@@ -27,7 +27,7 @@ fn reading_checking_forwarding_and_answering_allocate_nothing() {
             out.clear();
             match Message::parse(&bytes) {
                 Err(e) => {
-                    Answer::new(0).broken(&bytes, &e, &mut out);
+                    ResponseDraft::new(0).broken(&bytes, &e, &mut out);
                 }
                 Ok(msg) => {
                     let _ = message::check(&msg).and_then(|()| message::check_proxy(&msg, &[]));

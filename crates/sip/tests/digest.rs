@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use warp_model::{Mono, Wall};
 use warp_sip::digest::{self, Algorithm, Challenge, Credentials, Ha1, NonceCounts, NonceIssuer, NonceState};
 use warp_sip::header::Header;
-use warp_sip::message::{Answer, Message};
+use warp_sip::message::{Message, ResponseDraft};
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -104,9 +104,9 @@ fn t_sip_08_sha256_first_and_chosen_by_the_client() {
             line
         });
         let mut out = Vec::new();
-        Answer {
+        ResponseDraft {
             headers: &[("WWW-Authenticate", &lines[0]), ("WWW-Authenticate", &lines[1])],
-            ..Answer::new(401)
+            ..ResponseDraft::new(401)
         }
         .write(&request, &mut out);
         let response = Message::parse(&out).unwrap();

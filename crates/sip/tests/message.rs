@@ -3,7 +3,7 @@
 use warp_sip::edit::{Edit, NewVia};
 use warp_sip::flow::Transport;
 use warp_sip::header::Header;
-use warp_sip::message::{self, Answer, Kind, Message, Method};
+use warp_sip::message::{self, Kind, Message, Method, ResponseDraft};
 
 const INVITE: &str = "INVITE sip:+14155550100@192.0.2.9;user=phone SIP/2.0\r\n\
 Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKa1, SIP/2.0/TCP host2;branch=z9hG4bKb2\r\n\
@@ -149,11 +149,11 @@ fn bodies_are_replaced_with_their_headers() {
 fn responses_copy_what_they_must() {
     let m = Message::parse(INVITE.as_bytes()).unwrap();
     let mut out = Vec::new();
-    Answer {
+    ResponseDraft {
         to_tag: Some(b"t9"),
         source: Some("198.51.100.7:6000".parse().unwrap()),
         headers: &[("Retry-After", b"5")],
-        ..Answer::new(503)
+        ..ResponseDraft::new(503)
     }
     .write(&m, &mut out);
     let r = Message::parse(&out).unwrap();
@@ -203,7 +203,7 @@ fn t_sip_03_smuggling_is_refused_by_the_one_parser() {
         let e = Message::parse(text.as_bytes()).unwrap_err();
         assert_eq!(e.status, Some(400), "{to:?}: {e}");
         let mut out = Vec::new();
-        assert!(Answer::new(0).broken(text.as_bytes(), &e, &mut out));
+        assert!(ResponseDraft::new(0).broken(text.as_bytes(), &e, &mut out));
         assert!(out.starts_with(b"SIP/2.0 400 "), "{to:?}");
     }
 }
@@ -218,7 +218,7 @@ fn the_tag_of_an_answer_to_broken_requests_is_that_of_the_request() {
             .replacen("CSeq: 7 ", &format!("CSeq: {cseq} "), 1);
         let e = Message::parse(text.as_bytes()).unwrap_err();
         let mut out = Vec::new();
-        assert!(Answer::new(0).broken(text.as_bytes(), &e, &mut out));
+        assert!(ResponseDraft::new(0).broken(text.as_bytes(), &e, &mut out));
         let out = String::from_utf8(out).unwrap();
         let to = out.lines().find(|l| l.starts_with("To:") || l.starts_with("t:")).unwrap();
         to.rsplit_once("tag=").unwrap().1.to_owned()

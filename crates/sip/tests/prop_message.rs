@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use warp_sip::edit::{Edit, NewVia};
 use warp_sip::flow::Transport;
 use warp_sip::header::Header;
-use warp_sip::message::{Answer, Kind, Message, Method, check};
+use warp_sip::message::{Kind, Message, Method, ResponseDraft, check};
 use warp_sip::stream::{Frame, Framer};
 use warp_sip::uri::Uri;
 
@@ -173,7 +173,7 @@ proptest! {
         prop_assert_eq!(n.record_routes().next().map(|r| r.uri), Some(&b"sip:p;lr"[..]));
         prop_assert_eq!((n.cseq(), n.call_id(), n.from_tag(), n.to_tag(), n.body()), (m.cseq(), m.call_id(), m.from_tag(), m.to_tag(), m.body()));
         let mut answer = Vec::new();
-        Answer { to_tag: Some(b"t"), ..Answer::new(200) }.write(&n, &mut answer);
+        ResponseDraft { to_tag: Some(b"t"), ..ResponseDraft::new(200) }.write(&n, &mut answer);
         let r = Message::parse(&answer).unwrap();
         let mut back = Vec::new();
         Edit::new(&r).pop_via().write_to(&mut back).unwrap();

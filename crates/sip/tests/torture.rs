@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use warp_sip::edit::Edit;
 use warp_sip::header::Header;
-use warp_sip::message::{self, Answer, Kind, Message, Method};
+use warp_sip::message::{self, Kind, Message, Method, ResponseDraft};
 use warp_sip::uri::{Scheme, Uri};
 
 fn folder() -> PathBuf {
@@ -94,7 +94,7 @@ fn t_sip_01_refused_requests_are_answered_from_what_can_be_read() {
         let bytes = bytes(name);
         let mut out = Vec::new();
         match Message::parse(&bytes) {
-            Err(e) => assert!(Answer::new(0).broken(&bytes, &e, &mut out), "{name}"),
+            Err(e) => assert!(ResponseDraft::new(0).broken(&bytes, &e, &mut out), "{name}"),
             Ok(msg) => message::respond(&msg, verdict.parse().unwrap(), "", Some(b"t"), &[], &mut out),
         }
         assert!(out.starts_with(format!("SIP/2.0 {verdict} ").as_bytes()), "{name}");

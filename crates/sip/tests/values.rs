@@ -3,7 +3,7 @@
 use warp_sip::dialog::{Dialog, Party, Side};
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::header::Header;
-use warp_sip::message::{Answer, Message, Method, reason_phrase};
+use warp_sip::message::{Message, Method, ResponseDraft, reason_phrase};
 use warp_sip::proxy;
 use warp_sip::session::BodyError;
 
@@ -197,13 +197,13 @@ fn answers_carry_what_their_status_asks_for() {
              Timestamp: 54\r\nMax-Forwards: 70\r\n\r\n"
         )
     };
-    let answer = |text: &str, answer: Answer<'_>| {
+    let answer = |text: &str, answer: ResponseDraft<'_>| {
         let mut out = Vec::new();
         answer.write(&Message::parse(text.as_bytes()).unwrap(), &mut out);
         String::from_utf8(out).unwrap()
     };
     let invite = request("INVITE", "<sip:b@h>");
-    let tagged = |status| Answer { to_tag: Some(b"9"), ..Answer::new(status) };
+    let tagged = |status| ResponseDraft { to_tag: Some(b"9"), ..ResponseDraft::new(status) };
     // 100: no tag, the time stamp, no route set (RFC 3261 §8.2.6.1, §12.1.1).
     assert_eq!(
         answer(&invite, tagged(100)),
@@ -230,12 +230,17 @@ fn answers_carry_what_their_status_asks_for() {
         text.starts_with("SIP/2.0 486 Busy Here\r\n") && text.contains("To: <sip:b@h>;tag=theirs\r\n"),
         "{text}"
     );
-    let own = Answer { reason: "No Such Trunk", body: Some(("text/plain", b"why")), ..Answer::new(403) };
+    let own = ResponseDraft {
+        reason: "No Such Trunk",
+        body: Some(("text/plain", b"why")),
+        ..ResponseDraft::new(403)
+    };
     let text = answer(&invite, own);
     assert!(text.starts_with("SIP/2.0 403 No Such Trunk\r\n"), "{text}");
     assert!(text.ends_with("Content-Type: text/plain\r\nContent-Length: 3\r\n\r\nwhy"), "{text}");
     // Marked with the source: the first of two values in one line, the other stays.
-    let from = Answer { source: Some("198.51.100.7:6000".parse().unwrap()), ..Answer::new(404) };
+    let from =
+        ResponseDraft { source: Some("198.51.100.7:6000".parse().unwrap()), ..ResponseDraft::new(404) };
     let text = answer(&invite, from);
     assert!(
         text.contains("Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;received=198.51.100.7, SIP/2.0/UDP h2;branch=z9hG4bK2\r\n"),

@@ -24,8 +24,6 @@ use crate::text::{self, Local};
 
 const TOKEN_MAILBOX: u64 = 1;
 const TOKEN_UDP: u64 = 2;
-/// Streams use tokens from here on, media legs from [`TOKEN_LEGS`] on.
-pub(crate) const TOKEN_STREAMS: u64 = 1 << 20;
 const TOKEN_LEGS: u64 = 1 << 40;
 
 enum Command {

@@ -8,7 +8,8 @@ use warp_net::epoll::{Epoll, Interest};
 use warp_net::tcp::{Accepted, FlushOutcome, ReadOutcome, TcpConnection, TcpListener};
 use warp_sip::stream::{Frame, Framer, PONG};
 
-use crate::agent::TOKEN_STREAMS;
+/// Streams use tokens from here on, up to those of media legs.
+pub(crate) const TOKEN_STREAMS: u64 = 1 << 20;
 
 /// Bytes that may wait for one peer. When full: the connection is closed.
 const WRITE_LIMIT: usize = 1 << 20;

@@ -34,7 +34,7 @@ use warp_model::{Mono, Now};
 use warp_ng::reply::reasons;
 use warp_ng::{Command, Reply};
 
-pub use self::config::{BookConfig, KeySource, Limits};
+pub use self::config::{BookConfig, KeySource, RelayLimits};
 
 use self::branches::Past;
 use self::call::{Call, Dialogue};
@@ -101,7 +101,7 @@ impl Book {
     }
 
     /// Other limits, for what begins and for what is looked at from now on. Sockets, addresses and shards stay.
-    pub fn set_limits(&mut self, limits: &Limits) {
+    pub fn set_limits(&mut self, limits: &RelayLimits) {
         self.config.max_calls = limits.max_calls;
         self.config.media_timeout = limits.media_timeout;
         self.config.hold_timeout = limits.hold_timeout;

@@ -26,7 +26,7 @@ use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::notices::{Budget, Notices};
 use super::shard::ToShard;
 use crate::core::Output;
-use crate::core::book::{Book, Limits};
+use crate::core::book::{Book, RelayLimits};
 use crate::core::exhausted::Exhausted;
 use crate::core::ledger::{INTERFACES, Ledger, kind_of};
 use crate::metrics::{Metrics, NgCommand, Pool};
@@ -55,7 +55,7 @@ pub(crate) enum ToControl {
     /// A shard learnt a peer (NAT).
     Learnt(LocalPort, SocketAddr),
     /// Other limits.
-    Limits(Limits),
+    Limits(RelayLimits),
     /// End everything.
     Stop,
 }

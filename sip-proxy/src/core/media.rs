@@ -16,7 +16,7 @@ use super::calls::Calls;
 use super::slab::Id;
 use super::table::Owner;
 use super::transactions::Transactions;
-use super::types::{Answer, AskId, MediaError, Output, Question};
+use super::types::{AskId, AskReply, MediaError, Output, Question};
 
 /// What a call waits for.
 #[derive(Debug)]
@@ -293,8 +293,8 @@ impl Calls {
         true
     }
 
-    pub(super) fn on_answer(&mut self, ask: AskId, answer: Answer, tx: &mut Transactions) {
-        let Answer::Media(answer) = answer;
+    pub(super) fn on_answer(&mut self, ask: AskId, answer: AskReply, tx: &mut Transactions) {
+        let AskReply::Media(answer) = answer;
         let Some(owner) = self.asks.remove(&ask.0) else {
             return;
         };

@@ -290,7 +290,7 @@ impl Core {
     }
 
     /// The answer to a question. Late answers, and answers to questions that nobody asked, are ignored.
-    pub fn handle_answer(&mut self, ask: AskId, answer: Answer, now: Now) {
+    pub fn handle_answer(&mut self, ask: AskId, answer: AskReply, now: Now) {
         self.tx.now = now;
         self.guarded(|core| core.calls.on_answer(ask, answer, &mut core.tx));
         self.go_on();

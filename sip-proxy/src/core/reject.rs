@@ -4,7 +4,7 @@
 //! repetition costs nothing to remember (G-3). Strangers never get more than twice the bytes that they sent (T-SIP-13).
 
 use warp_sip::flow::Flow;
-use warp_sip::message::{Answer, Message, Method, ParseError};
+use warp_sip::message::{Message, Method, ParseError, ResponseDraft};
 use warp_sip::transaction::ServerInput;
 
 use super::route;
@@ -30,7 +30,7 @@ impl Transactions {
         let tag = self.tag_for(msg);
         let (config, mut named) = (self.config.clone(), Vec::new());
         let headers = with_server(&config.server_name, headers, &mut named);
-        Answer { status, reason, to_tag: Some(&tag), source: Some(flow.remote), headers, body: None }
+        ResponseDraft { status, reason, to_tag: Some(&tag), source: Some(flow.remote), headers, body: None }
             .write(msg, &mut buf);
         if stranger && !flow.transport.is_reliable() && buf.len() > 2 * msg.bytes().len() {
             self.give_buf(buf);
@@ -46,7 +46,7 @@ impl Transactions {
     pub(super) fn on_malformed(&mut self, flow: Flow, bytes: &[u8], error: &ParseError, stranger: bool) {
         if error.status.is_some() {
             let mut buf = self.take_buf();
-            let answer = Answer { source: Some(flow.remote), ..Answer::new(400) };
+            let answer = ResponseDraft { source: Some(flow.remote), ..ResponseDraft::new(400) };
             let written = answer.broken(bytes, error, &mut buf);
             if written && (!stranger || buf.len() <= 2 * bytes.len()) {
                 // Without a readable Via port the source address is the only one that can be right.
@@ -63,7 +63,7 @@ impl Transactions {
     /// 100 Trying, made of the request at hand.
     pub(super) fn trying(&mut self, server: Id, flow: &Flow, msg: &Message<'_>) {
         let mut buf = self.take_buf();
-        Answer { source: Some(flow.remote), ..Answer::new(100) }.write(msg, &mut buf);
+        ResponseDraft { source: Some(flow.remote), ..ResponseDraft::new(100) }.write(msg, &mut buf);
         self.send_response(server, 100, buf);
     }
 
@@ -79,7 +79,7 @@ impl Transactions {
             let tag = self.tag_for(&msg);
             let (config, mut named) = (self.config.clone(), Vec::new());
             let headers = with_server(&config.server_name, headers, &mut named);
-            Answer { status, reason, to_tag: Some(&tag), source: Some(source), headers, body: None }
+            ResponseDraft { status, reason, to_tag: Some(&tag), source: Some(source), headers, body: None }
                 .write(&msg, &mut buf);
             if let Some(txn) = self.table.servers.get_mut(server) {
                 txn.request = request;

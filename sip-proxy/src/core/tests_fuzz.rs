@@ -6,7 +6,7 @@ use warp_sip::flow::{Flow, Transport};
 
 use super::tests_static::{self, addr, at};
 use super::tests_world::{CUSTOMER, SDP, US, V1, World, inside, invite, reply};
-use super::types::{Answer, MediaError, Output};
+use super::types::{AskReply, MediaError, Output};
 use super::{Core, random::Rng};
 
 /// Bytes that mean something to a SIP parser.
@@ -101,7 +101,7 @@ fn drain(core: &mut Core, ms: u64, sent: &mut Vec<String>) -> usize {
         for (n, id) in asked.into_iter().enumerate() {
             let sdp = warp_ng::Reply::Sdp { sdp: b"v=0\r\n".to_vec(), warning: None };
             let answer = if n % 3 == 2 { Err(MediaError::Timeout) } else { Ok(sdp) };
-            core.handle_answer(id, Answer::Media(answer), at(ms));
+            core.handle_answer(id, AskReply::Media(answer), at(ms));
         }
     }
 }

@@ -258,7 +258,7 @@ fn a_refused_answer_in_the_ack_of_a_reinvite_leaves_the_call_as_it_was() {
     w.relay = true;
     w.core.handle_answer(
         id,
-        super::types::Answer::Media(Ok(Reply::Error { reason: "Bad".into() })),
+        super::types::AskReply::Media(Ok(Reply::Error { reason: "Bad".into() })),
         at(w.ms),
     );
     w.drain();

@@ -14,7 +14,7 @@ use warp_sip::digest::{Algorithm, Ha1};
 use warp_sip::flow::{Flow, Transport as Hop};
 
 use super::tests_static::{addr, at, line, lines};
-use super::types::{Answer, AskId, Command, CoreConfig, Listener, MediaError, Mode, Output, Question};
+use super::types::{AskId, AskReply, Command, CoreConfig, Listener, MediaError, Mode, Output, Question};
 use super::{Core, Shared};
 
 pub(super) const US: &str = "198.51.100.1:5060";
@@ -256,7 +256,7 @@ impl World {
     }
 
     pub(super) fn answer(&mut self, id: AskId, answer: Result<Reply, MediaError>) {
-        self.core.handle_answer(id, Answer::Media(answer), at(self.ms));
+        self.core.handle_answer(id, AskReply::Media(answer), at(self.ms));
         if !self.relay {
             self.drain();
         }

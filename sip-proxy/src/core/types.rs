@@ -94,7 +94,7 @@ pub enum Question {
 
 /// The answer to a [`Question`].
 #[derive(Debug)]
-pub enum Answer {
+pub enum AskReply {
     /// What the media relay answers to [`Question::Media`].
     Media(Result<warp_ng::Reply, MediaError>),
 }

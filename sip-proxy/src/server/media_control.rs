@@ -26,7 +26,7 @@ use warp_ng::{Command, Reply};
 use warp_telemetry::health::{RequestResult, RequestSeconds};
 
 use super::Note;
-use crate::core::{Answer, AskId, MediaError};
+use crate::core::{AskId, AskReply, MediaError};
 
 /// Hands a command to a relay in this process; the reply may come from any thread, at once or later.
 pub type Submit = dyn Fn(Command, Box<dyn FnOnce(Reply) + Send>) + Send + Sync;
@@ -62,7 +62,7 @@ pub(super) struct MediaLink {
     next: u64,
     pending: BTreeMap<u64, Pending>,
     due: BinaryHeap<Reverse<(Mono, u64)>>,
-    answers: VecDeque<(AskId, Answer)>,
+    answers: VecDeque<(AskId, AskReply)>,
     /// Deletes that gather, and when they go without another command.
     lazy: Vec<(u64, Command)>,
     lazy_due: Option<Mono>,
@@ -133,7 +133,7 @@ impl MediaLink {
     /// Asks the relay. The answer comes out of [`take_answer`](MediaLink::take_answer), sooner or later.
     pub(super) fn ask(&mut self, id: AskId, command: Command, now: Mono) {
         if self.pending.len() >= PENDING_MAX {
-            self.answers.push_back((id, Answer::Media(Err(MediaError::Timeout))));
+            self.answers.push_back((id, AskReply::Media(Err(MediaError::Timeout))));
             return;
         }
         let number = self.next;
@@ -141,7 +141,7 @@ impl MediaLink {
         let mut is_full = false;
         let (datagram, wait) = match &self.control {
             MediaControl::None => {
-                self.answers.push_back((id, Answer::Media(Err(MediaError::Unreachable))));
+                self.answers.push_back((id, AskReply::Media(Err(MediaError::Unreachable))));
                 return;
             }
             MediaControl::InProcess(submit) => {
@@ -234,7 +234,7 @@ impl MediaLink {
         if let Some(pending) = self.take_pending(number) {
             let result = if reply.is_ok() { RequestResult::Ok } else { RequestResult::Error };
             self.seconds.observe((result,), Clock::mono().since(pending.asked));
-            self.answers.push_back((pending.id, Answer::Media(Ok(reply))));
+            self.answers.push_back((pending.id, AskReply::Media(Ok(reply))));
         }
     }
 
@@ -287,7 +287,7 @@ impl MediaLink {
                     let id = pending.id;
                     self.seconds.observe((RequestResult::Error,), now.since(pending.asked));
                     self.take_pending(number);
-                    self.answers.push_back((id, Answer::Media(Err(error))));
+                    self.answers.push_back((id, AskReply::Media(Err(error))));
                 }
             }
         }
@@ -300,7 +300,7 @@ impl MediaLink {
     }
 
     /// The next answer for the core.
-    pub(super) fn take_answer(&mut self) -> Option<(AskId, Answer)> {
+    pub(super) fn take_answer(&mut self) -> Option<(AskId, AskReply)> {
         self.answers.pop_front()
     }
 }
@@ -367,7 +367,7 @@ mod tests {
         link.ask(AskId(7), Command::Ping, at_ms(0));
         let (id, answer) = link.take_answer().unwrap();
         assert_eq!(id, AskId(7));
-        assert!(matches!(answer, Answer::Media(Err(MediaError::Unreachable))));
+        assert!(matches!(answer, AskReply::Media(Err(MediaError::Unreachable))));
         assert!(link.poll_timeout().is_none());
     }
 
@@ -379,7 +379,7 @@ mod tests {
         l.handle_timeout(at_ms(999));
         assert!(l.take_answer().is_none());
         l.handle_timeout(at_ms(1_000));
-        assert!(matches!(l.take_answer(), Some((_, Answer::Media(Err(MediaError::Timeout))))));
+        assert!(matches!(l.take_answer(), Some((_, AskReply::Media(Err(MediaError::Timeout))))));
         let counted =
             |l: &MediaLink| [RequestResult::Ok, RequestResult::Error].map(|r| l.seconds.count((r,)));
         assert_eq!(counted(&l), [0, 1]);
@@ -389,7 +389,7 @@ mod tests {
         l.ask(AskId(2), Command::Ping, at_ms(0));
         let Some(Note::MediaReply(number, reply)) = rx.take() else { panic!("no reply") };
         l.handle_reply(number, reply);
-        assert!(matches!(l.take_answer(), Some((id, Answer::Media(Ok(Reply::Pong)))) if id == AskId(2)));
+        assert!(matches!(l.take_answer(), Some((id, AskReply::Media(Ok(Reply::Pong)))) if id == AskId(2)));
         assert_eq!(counted(&l), [1, 0]);
         l.handle_timeout(at_ms(5_000));
         assert!(l.take_answer().is_none(), "answered once");
@@ -473,7 +473,7 @@ mod tests {
         }
         assert!(l.take_answer().is_none() && l.has_lazy());
         l.handle_timeout(at_ms(1_000));
-        assert!(matches!(l.take_answer(), Some((AskId(1), Answer::Media(Err(MediaError::Timeout))))));
+        assert!(matches!(l.take_answer(), Some((AskId(1), AskReply::Media(Err(MediaError::Timeout))))));
         assert!(!l.has_lazy());
         assert_eq!(l.poll_timeout(), None);
     }
@@ -512,7 +512,7 @@ mod tests {
             l.handle_readable();
             while let Some((id, answer)) = l.take_answer() {
                 assert_eq!(id, AskId(3));
-                assert!(matches!(answer, Answer::Media(Ok(Reply::Pong))));
+                assert!(matches!(answer, AskReply::Media(Ok(Reply::Pong))));
                 answers += 1;
             }
         }
@@ -546,7 +546,7 @@ mod tests {
             }
             l.handle_timeout(at_ms(1_000));
             let expected = if keep.is_some() { MediaError::Timeout } else { MediaError::Unreachable };
-            let Some((_, Answer::Media(Err(error)))) = l.take_answer() else { panic!("no verdict") };
+            let Some((_, AskReply::Media(Err(error)))) = l.take_answer() else { panic!("no verdict") };
             assert_eq!(error, expected);
             assert!(l.poll_timeout().is_none());
         }

@@ -35,7 +35,7 @@ use super::vendors::VendorWatch;
 use super::wire::{is_answer, refuse, via};
 use crate::config::Config;
 use crate::core::{
-    Answer, AskId, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, is_emergency, shard_of,
+    AskId, AskReply, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, is_emergency, shard_of,
 };
 use crate::metrics::{CallCounter, Direction, Metrics, SocketError, Stage, Transaction};
 
@@ -370,7 +370,7 @@ impl Shard {
         }
     }
 
-    fn answer(&mut self, id: AskId, answer: Answer, now: Now) {
+    fn answer(&mut self, id: AskId, answer: AskReply, now: Now) {
         self.step_core(now, |core| core.handle_answer(id, answer, now));
     }
 

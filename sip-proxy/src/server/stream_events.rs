@@ -6,7 +6,7 @@ use warp_model::Now;
 use warp_net::epoll::{Event as Ready, Interest};
 use warp_net::tcp::{Accepted, ReadOutcome};
 use warp_sip::flow::{Flow, LinkId};
-use warp_sip::message::Answer as SipAnswer;
+use warp_sip::message::ResponseDraft;
 use warp_sip::stream::{self, Frame};
 use warp_sip::ws::Event;
 
@@ -190,7 +190,7 @@ impl Shard {
                     self.metrics.parse_errors.inc((ParseError::Framing,));
                     let mut answer = Vec::new();
                     if let Some(status) = error.status
-                        && SipAnswer::new(status).broken(head, &error, &mut answer)
+                        && ResponseDraft::new(status).broken(head, &error, &mut answer)
                     {
                         self.metrics.message(&answer, Direction::Egress, via(flow.transport));
                         self.streams.send(id, &answer);

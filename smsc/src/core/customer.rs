@@ -11,7 +11,7 @@ use warp_smpp::{Command, Header, State, Status};
 
 use super::Core;
 use super::commit::{Act, Waits};
-use super::jasmin::{Answer, Refusal};
+use super::jasmin::{JasminReply, Refusal};
 use super::links::Role;
 use super::message::{Callback, Message, NEVER, Places, Step, id_from_text, id_text};
 use super::record::{Direction, Outcome};
@@ -326,7 +326,7 @@ impl Core {
         let (key, sequence, data) = match waits {
             Waits::Bind { connection, sequence, data } => (connection, sequence, data),
             Waits::Multi { connection, sequence } => return self.answer_multi(connection, sequence, message),
-            Waits::Door(token) => return self.answer_door(token, Answer::Sent(id)),
+            Waits::Door(token) => return self.answer_door(token, JasminReply::Sent(id)),
             Waits::Nobody => return,
         };
         let command = if data { Command::DATA_SM } else { Command::SUBMIT_SM };
@@ -344,7 +344,7 @@ impl Core {
             Waits::Multi { connection, sequence } => return self.refuse_multi(connection, sequence, status),
             Waits::Door(token) => {
                 let why = if status == Status::RMSGQFUL { Refusal::Full } else { Refusal::Storage };
-                return self.answer_door(token, Answer::Refused(why));
+                return self.answer_door(token, JasminReply::Refused(why));
             }
             Waits::Nobody => return,
         };

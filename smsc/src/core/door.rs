@@ -11,38 +11,38 @@ use warp_smpp::tlv::Tlvs;
 
 use super::Core;
 use super::commit::Waits;
-use super::jasmin::{Answer, Ask, Refusal, Submission, What};
+use super::jasmin::{JasminReply, JasminRequest, Refusal, Submission, What};
 use super::message::{Callback, To};
 use super::secrets::{Verdict, Waiting, Whose};
 use crate::metrics::Taken;
 
 impl Core {
     /// A request of the HTTP door. Its answer comes by [`Core::poll_answer`], under this token, at once or when the message is durable.
-    pub fn ask(&mut self, token: u64, source: IpAddr, ask: &Ask, now: Now) {
+    pub fn ask(&mut self, token: u64, source: IpAddr, ask: &JasminRequest, now: Now) {
         let (user, password) = (ask.who.user.as_bytes(), ask.who.password.reveal().as_bytes());
         match self.authenticate(source, user, password, now) {
             Verdict::Known(account) => self.asked(token, account, ask, now),
             Verdict::Refused => {
                 let user = ask.who.user.clone();
-                self.answers.push_back((token, Answer::Refused(Refusal::Authentication(user))));
+                self.answers.push_back((token, JasminReply::Refused(Refusal::Authentication(user))));
             }
             Verdict::Check(found, hash) => {
                 let who = Whose { source, name: user.to_vec(), account: found };
                 let password = password.to_vec();
                 if !self.secrets.ask(who, Waiting::Door(token, Box::new(ask.clone())), hash, password) {
-                    self.answers.push_back((token, Answer::Refused(Refusal::Full)));
+                    self.answers.push_back((token, JasminReply::Refused(Refusal::Full)));
                 }
             }
         }
     }
 
     /// What a request asks for, when it is known whose it is.
-    pub(super) fn asked(&mut self, token: u64, account: usize, ask: &Ask, now: Now) {
+    pub(super) fn asked(&mut self, token: u64, account: usize, ask: &JasminRequest, now: Now) {
         let answer = match &ask.what {
-            What::Balance => Answer::Balance,
+            What::Balance => JasminReply::Balance,
             What::Rate(message) => match self.rate_of(account, message, now) {
-                Some(unit) => Answer::Rate { parts: message.parts.len(), unit },
-                None => Answer::Refused(Refusal::NoRoute),
+                Some(unit) => JasminReply::Rate { parts: message.parts.len(), unit },
+                None => JasminReply::Refused(Refusal::NoRoute),
             },
             What::Send(message) => {
                 let sent = self.send_parts(token, account, message, now);
@@ -54,8 +54,8 @@ impl Core {
                 });
                 match sent {
                     Ok(()) => return,
-                    Err(Refusal::Source(_)) => Answer::Refused(Refusal::Source(ask.who.user.clone())),
-                    Err(why) => Answer::Refused(why),
+                    Err(Refusal::Source(_)) => JasminReply::Refused(Refusal::Source(ask.who.user.clone())),
+                    Err(why) => JasminReply::Refused(why),
                 }
             }
         };
@@ -63,7 +63,7 @@ impl Core {
     }
 
     /// The next answer to a request of the HTTP door; drain until `None`.
-    pub fn poll_answer(&mut self) -> Option<(u64, Answer)> {
+    pub fn poll_answer(&mut self) -> Option<(u64, JasminReply)> {
         self.answers.pop_front()
     }
 
@@ -152,7 +152,7 @@ impl Core {
     }
 
     /// A message of the door is durable, or refused.
-    pub(super) fn answer_door(&mut self, token: u64, answer: Answer) {
+    pub(super) fn answer_door(&mut self, token: u64, answer: JasminReply) {
         self.answers.push_back((token, answer));
     }
 }

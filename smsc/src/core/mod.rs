@@ -132,7 +132,7 @@ pub struct Core {
     callbacks: Callbacks,
     joined: joined::Joined,
     /// Answers to requests of the HTTP door, by their token.
-    answers: VecDeque<(u64, jasmin::Answer)>,
+    answers: VecDeque<(u64, jasmin::JasminReply)>,
     /// Bytes of a closed connection that are still to be sent.
     last_words: Vec<(Key, Vec<u8>)>,
     next_tick: Mono,

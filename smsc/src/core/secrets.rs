@@ -11,7 +11,7 @@ use warp_model::{Mono, Now, Secret};
 use warp_smpp::{Command, State, Status};
 
 use super::Core;
-use super::jasmin::{Answer, Ask, Refusal};
+use super::jasmin::{JasminReply, JasminRequest, Refusal};
 use super::slab::Key;
 
 /// A secret that is to be checked against its hash; tell by [`Core::checked`].
@@ -57,7 +57,7 @@ pub(super) struct Whose {
 pub(super) enum Waiting {
     Bind(Key, Binding),
     /// A request of the HTTP door, by its token.
-    Door(u64, Box<Ask>),
+    Door(u64, Box<JasminRequest>),
 }
 
 pub(super) struct Secrets {
@@ -150,7 +150,7 @@ impl Core {
                 Some(account) => self.asked(token, account, &ask, now),
                 None => {
                     let user = ask.who.user.clone();
-                    self.answers.push_back((token, Answer::Refused(Refusal::Authentication(user))));
+                    self.answers.push_back((token, JasminReply::Refused(Refusal::Authentication(user))));
                 }
             },
             Waiting::Bind(key, asked) => {

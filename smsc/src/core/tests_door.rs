@@ -8,7 +8,7 @@ use warp_smpp::pdu::{self, Address, Body, Message};
 use warp_smpp::{Command, Status};
 
 use super::jasmin::args::{Request, read};
-use super::jasmin::{Answer, Refusal};
+use super::jasmin::{JasminReply, Refusal};
 use super::message::id_text;
 use super::tests_world::{World, config, text_of};
 use super::{Call, StorageFault};
@@ -28,14 +28,14 @@ fn ask_as(w: &mut World, token: u64, path: &str, query: &str) {
     w.turn();
 }
 
-fn answer(w: &mut World) -> Option<(u64, Answer)> {
+fn answer(w: &mut World) -> Option<(u64, JasminReply)> {
     w.core.poll_answer()
 }
 
 fn sent(w: &mut World, more: &str) -> String {
     ask(w, 9, more);
     match answer(w) {
-        Some((9, Answer::Sent(id))) => String::from_utf8(id_text(id).to_vec()).expect("ASCII"),
+        Some((9, JasminReply::Sent(id))) => String::from_utf8(id_text(id).to_vec()).expect("ASCII"),
         other => panic!("{other:?}"),
     }
 }
@@ -71,7 +71,7 @@ fn f_proc_03_a_request_is_answered_when_all_its_parts_are_durable() {
     ask(&mut w, 5, &format!("from=ACME&content={}", "a".repeat(200)));
     assert_eq!(answer(&mut w), None, "not before it is durable");
     w.sync();
-    assert!(matches!(answer(&mut w), Some((5, Answer::Sent(_)))));
+    assert!(matches!(answer(&mut w), Some((5, JasminReply::Sent(_)))));
     assert_eq!(answer(&mut w), None, "one answer for all parts");
     w.syncs = true;
     w.turn();
@@ -98,27 +98,31 @@ fn who_may_not_is_told_so() {
     c.accounts[0].sources = Some(vec!["ACME".to_owned()]);
     let mut w = World::new(c);
     ask_as(&mut w, 1, "/send", "username=foo&password=wrong&to=1&content=x");
-    let wrong = |user: &str| Answer::Refused(Refusal::Authentication(user.to_owned()));
+    let wrong = |user: &str| JasminReply::Refused(Refusal::Authentication(user.to_owned()));
     assert_eq!(answer(&mut w), Some((1, wrong("foo"))));
     ask_as(&mut w, 2, "/balance", "username=nobody&password=bar");
     assert_eq!(answer(&mut w), Some((2, wrong("nobody"))));
     ask(&mut w, 3, "content=x&from=OTHER");
-    assert_eq!(answer(&mut w), Some((3, Answer::Refused(Refusal::Source("foo".to_owned())))), "T-SMS-07");
+    assert_eq!(
+        answer(&mut w),
+        Some((3, JasminReply::Refused(Refusal::Source("foo".to_owned())))),
+        "T-SMS-07"
+    );
     ask(&mut w, 4, "content=x&from=ACME&sdt=991301000000000%2B");
-    let Some((4, Answer::Refused(why))) = answer(&mut w) else { panic!() };
+    let Some((4, JasminReply::Refused(why))) = answer(&mut w) else { panic!() };
     assert_eq!(why.text(), "Argument [sdt] has an invalid value: [991301000000000+].");
     ask_as(&mut w, 5, "/rate", "username=foo&password=bar&to=1&content=x");
-    assert_eq!(answer(&mut w), Some((5, Answer::Rate { parts: 1, unit: warp_model::Nanos::ZERO })));
+    assert_eq!(answer(&mut w), Some((5, JasminReply::Rate { parts: 1, unit: warp_model::Nanos::ZERO })));
     // T-SMS-08: the limit of the account holds at this door too.
     let slow = "username=slow&password=bar&to=1&content=x";
     let refused = (0..6).filter(|n| {
         ask_as(&mut w, 10 + n, "/send", slow);
-        matches!(answer(&mut w), Some((_, Answer::Refused(Refusal::Throughput))))
+        matches!(answer(&mut w), Some((_, JasminReply::Refused(Refusal::Throughput))))
     });
     assert_eq!(refused.count(), 4);
     let mut w = World::new(Config { mt_default: None, ..config() });
     ask(&mut w, 1, "content=x");
-    assert_eq!(answer(&mut w), Some((1, Answer::Refused(Refusal::NoRoute))));
+    assert_eq!(answer(&mut w), Some((1, JasminReply::Refused(Refusal::NoRoute))));
 }
 
 /// T-SMS-05: who guesses at this door is slowed down at both.
@@ -130,10 +134,13 @@ fn t_sms_05_guessing_by_http_is_guessing() {
     }
     while answer(&mut w).is_some() {}
     ask_as(&mut w, 7, "/balance", "username=foo&password=bar");
-    assert!(matches!(answer(&mut w), Some((7, Answer::Refused(_)))), "the right one too, for some seconds");
+    assert!(
+        matches!(answer(&mut w), Some((7, JasminReply::Refused(_)))),
+        "the right one too, for some seconds"
+    );
     w.pass(5 * S);
     ask_as(&mut w, 8, "/balance", "username=foo&password=bar");
-    assert_eq!(answer(&mut w), Some((8, Answer::Balance)));
+    assert_eq!(answer(&mut w), Some((8, JasminReply::Balance)));
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn f_disk_02_what_cannot_be_kept_is_refused_whole() {
         ask(&mut w, 1, &format!("content={}", "a".repeat(200)));
         let end = w.disk.len() as u64;
         w.core.storage_failed(fault, Some(end));
-        assert_eq!(answer(&mut w), Some((1, Answer::Refused(why))));
+        assert_eq!(answer(&mut w), Some((1, JasminReply::Refused(why))));
         assert_eq!(w.waiting(), 0, "no part stays");
     }
 }

@@ -9,7 +9,7 @@ use warp_smpp::tlv::{self, Tag, Tlvs};
 use warp_smpp::{Command, Status};
 
 use super::Key;
-use super::jasmin::{Answer, Ask, Credentials, Receipts, Refusal, Submission, What};
+use super::jasmin::{Credentials, JasminReply, JasminRequest, Receipts, Refusal, Submission, What};
 use super::tests_world::{World, config, submit, text_of, vendor_at};
 use crate::config::{Config, Destination, HttpClient, OnStatus, Vendor};
 use crate::metrics::{Handed, ReceiptResult};
@@ -79,10 +79,10 @@ fn without_a_route_that_fits_both_doors_refuse() {
     let mut w = World::new(config);
     let (foo, vendors) = (w.customer("foo"), bound(&mut w));
     assert_eq!(w.status(foo, Command::SUBMIT_SM, &Body::Message(submit(b"x"))), Status::RINVDSTADR);
-    assert_eq!(ask(&mut w, What::Send(Box::new(text("x", &[])))), Answer::Refused(Refusal::NoRoute));
-    assert!(matches!(ask(&mut w, What::Send(Box::new(text("x", &["gold"])))), Answer::Sent(_)));
+    assert_eq!(ask(&mut w, What::Send(Box::new(text("x", &[])))), JasminReply::Refused(Refusal::NoRoute));
+    assert!(matches!(ask(&mut w, What::Send(Box::new(text("x", &["gold"])))), JasminReply::Sent(_)));
     assert_eq!(takers(&mut w, vendors), [1], "by tag");
-    assert_eq!(ask(&mut w, What::Rate(Box::new(text("x", &[])))), Answer::Refused(Refusal::NoRoute));
+    assert_eq!(ask(&mut w, What::Rate(Box::new(text("x", &[])))), JasminReply::Refused(Refusal::NoRoute));
 }
 
 fn text(words: &str, tags: &[&str]) -> Submission {
@@ -96,9 +96,9 @@ fn text(words: &str, tags: &[&str]) -> Submission {
     }
 }
 
-fn ask(w: &mut World, what: What) -> Answer {
+fn ask(w: &mut World, what: What) -> JasminReply {
     let who = Credentials { user: "foo".to_owned(), password: warp_model::Secret::new("bar".to_owned()) };
-    w.core.ask(7, [192, 0, 2, 9].into(), &Ask { who, what }, w.now);
+    w.core.ask(7, [192, 0, 2, 9].into(), &JasminRequest { who, what }, w.now);
     w.turn();
     let (token, answer) = w.core.poll_answer().expect("an answer");
     assert_eq!(token, 7);
@@ -363,7 +363,7 @@ fn news_by_http_name_the_last_vendor() {
     let vendors = bound(&mut w);
     let receipts = Receipts { level: 3, post: true, url: "http://198.51.100.9/dlr".to_owned() };
     let message = Submission { receipts: Some(receipts), ..text("x", &[]) };
-    assert!(matches!(ask(&mut w, What::Send(Box::new(message))), Answer::Sent(_)));
+    assert!(matches!(ask(&mut w, What::Send(Box::new(message))), JasminReply::Sent(_)));
     let sent = w.submitted(vendors[0]).remove(0);
     w.reply(vendors[0], &sent, Status::RSUBMITFAIL, b"");
     assert_eq!(w.core.poll_call(), None);

@@ -7,7 +7,7 @@ use warp_smpp::pdu::{self, Body};
 use warp_smpp::{Command, Status};
 
 use super::Key;
-use super::jasmin::{Answer, Ask, Credentials, What};
+use super::jasmin::{Credentials, JasminReply, JasminRequest, What};
 use super::tests_world::{World, config};
 
 fn world() -> World {
@@ -98,7 +98,7 @@ fn t_sms_05_an_unknown_name_is_checked_as_long_as_a_known_one_and_both_have_one_
 
 fn ask(w: &mut World, token: u64, password: &str) {
     let who = Credentials { user: "foo".to_owned(), password: Secret::new(password.to_owned()) };
-    w.core.ask(token, [192, 0, 2, 9].into(), &Ask { who, what: What::Balance }, w.now);
+    w.core.ask(token, [192, 0, 2, 9].into(), &JasminRequest { who, what: What::Balance }, w.now);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_right_secret_is_remembered_for_a_minute_and_a_wrong_one_is_not() {
         ask(&mut w, token, password);
         assert_eq!(check(&mut w), checks, "{token}");
         let (answered, answer) = w.core.poll_answer().expect("an answer");
-        assert_eq!((answered, answer == Answer::Balance), (token, password == "bar"));
+        assert_eq!((answered, answer == JasminReply::Balance), (token, password == "bar"));
     }
     w.pass(Duration::from_secs(61));
     ask(&mut w, 6, "bar");

@@ -24,7 +24,7 @@ use warp_net::tcp::TcpListener;
 use warp_net::tls::{Tls, TlsClient, TlsError};
 
 use crate::config::Config;
-use crate::core::jasmin::{Answer, Ask};
+use crate::core::jasmin::{JasminReply, JasminRequest};
 use crate::core::{Core, Key, StorageFault};
 use crate::metrics::Metrics;
 use crate::{CONSUMER, StartError};
@@ -43,9 +43,9 @@ pub(crate) enum Note {
         /// Who asks, by address.
         source: std::net::IpAddr,
         /// For what.
-        ask: Box<Ask>,
+        ask: Box<JasminRequest>,
         /// Where the answer goes.
-        reply: oneshot::Sender<Answer>,
+        reply: oneshot::Sender<JasminReply>,
     },
     /// A secret was checked.
     Checked {

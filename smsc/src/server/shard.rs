@@ -20,7 +20,7 @@ use warp_net::tls::{Tls, TlsClient, TlsSession};
 use super::{Note, fault_of};
 use crate::CONSUMER;
 use crate::config::Config;
-use crate::core::jasmin::Answer;
+use crate::core::jasmin::JasminReply;
 use crate::core::{Call, Check, Core, Key, Output, StorageFault};
 
 /// What the thread is made of; everything that can fail has happened before.
@@ -50,7 +50,7 @@ pub(super) struct Shard {
     plain: Vec<u8>,
     sealed: Vec<u8>,
     /// Where answers to requests of the HTTP door go, by token.
-    asked: HashMap<u64, oneshot::Sender<Answer>>,
+    asked: HashMap<u64, oneshot::Sender<JasminReply>>,
     next_token: u64,
     next_housekeeping: Mono,
     /// Accepting rests until then: there are no descriptors left.

@@ -1,6 +1,6 @@
 //! The HTTP door and the calls to customers: one thread with a tokio runtime of its own, beside the thread of the core.
 //!
-//! hyper reads and writes HTTP; the core decides. A request becomes an [`Ask`] and goes to the core's mailbox, its answer comes back by a
+//! hyper reads and writes HTTP; the core decides. A request becomes a [`JasminRequest`] and goes to the core's mailbox, its answer comes back by a
 //! channel of its own. No query, no header and no body is logged: a password stands in them.
 
 use std::convert::Infallible;
@@ -26,7 +26,7 @@ use super::caller::Caller;
 use crate::config::Config;
 use crate::core::Call;
 use crate::core::jasmin::args::{self, form_of};
-use crate::core::jasmin::{Answer, Form, Refusal};
+use crate::core::jasmin::{Form, JasminReply, Refusal};
 use crate::metrics::{Metrics, StatusClass};
 
 /// Bytes of a request's head.
@@ -133,14 +133,14 @@ impl Door {
         }
         let form = form_of(&path);
         let answer = match form {
-            None => Answer::Refused(Refusal::Path),
+            None => JasminReply::Refused(Refusal::Path),
             Some(_) if !matches!(*request.method(), Method::GET | Method::POST) => {
-                Answer::Refused(Refusal::Method)
+                JasminReply::Refused(Refusal::Method)
             }
-            Some(_) => self.answer(request, &path, peer).await.unwrap_or_else(Answer::Refused),
+            Some(_) => self.answer(request, &path, peer).await.unwrap_or_else(JasminReply::Refused),
         };
         // The rest of a body that was not read is no next request.
-        let close = matches!(answer, Answer::Refused(Refusal::TooLarge | Refusal::Slow));
+        let close = matches!(answer, JasminReply::Refused(Refusal::TooLarge | Refusal::Slow));
         let (status, kind, body) = answer.write(form.unwrap_or(Form::Quoted));
         let mut response = self.response(status, kind, body);
         if close {
@@ -154,7 +154,7 @@ impl Door {
         request: Request<Incoming>,
         path: &str,
         peer: SocketAddr,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<JasminReply, Refusal> {
         let (head, body) = request.into_parts();
         let limits = self.config.limits;
         let body = match tokio::time::timeout(limits.http_patience, read(body, limits.http_body)).await {

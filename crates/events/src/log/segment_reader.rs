@@ -11,7 +11,7 @@ use super::reader::{At, Stop};
 use super::segments::Segments;
 use crate::cursor::{Cursor, LogName, mark};
 use crate::error::EventsError;
-use crate::pump::read_at_most;
+use crate::segment::read_at_most;
 use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, Item, Scan};
 
 /// A segment's first number, its path, and the number after its last record when another segment follows.

@@ -42,7 +42,7 @@ pub struct Account {
 
 /// What a node asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct LeaseRequest {
     /// How much it would like to have free, for its calls of the next while.
     pub want: Nanos,
     /// How much makes a difference: the first whole increment of a call; less is of no use to it. 0: it is not known.
@@ -84,7 +84,7 @@ impl Account {
 
     /// Lends to a process of a node: to its lease, or to a new one when it has none that goes on. `None`: there is nothing for it, and
     /// it has no lease.
-    pub fn lend(&mut self, node: &str, ask: Ask, now: Wall, expires_at: Wall) -> Option<Grant> {
+    pub fn lend(&mut self, node: &str, ask: LeaseRequest, now: Wall, expires_at: Wall) -> Option<Grant> {
         let more = self.share(node, ask, now);
         // A lease that has ended by the bank's clock has ended on its node before: it is never extended.
         let open =
@@ -114,7 +114,7 @@ impl Account {
     /// How much of what is free a node gets: a quarter at most, while that is of use; near the end of the money one increment, and only on
     /// one node, of those that hold so much the one whose lease has gone on longest. A node that holds less, as one without calls does, keeps
     /// no other one from the rest.
-    fn share(&self, node: &str, ask: Ask, now: Wall) -> Nanos {
+    fn share(&self, node: &str, ask: LeaseRequest, now: Wall) -> Nanos {
         let free = self.free().0;
         if free <= 0 || ask.want.0 <= 0 {
             return Nanos::ZERO;

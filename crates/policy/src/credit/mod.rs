@@ -16,5 +16,5 @@
 pub mod bank;
 pub mod purse;
 
-pub use bank::{Account, Ask, Grant, Lease};
+pub use bank::{Account, Grant, Lease, LeaseRequest};
 pub use purse::{Held, Missed, Place, Purse, Wallet};

@@ -15,7 +15,7 @@ pub use method::Method;
 pub use outline::Outline;
 pub(crate) use parse::stream_length;
 pub use parse::{ParseError, call_id_of, kind_of};
-pub use respond::{Answer, reason_phrase, respond};
+pub use respond::{ResponseDraft, reason_phrase, respond};
 
 use crate::header::{Header, NameAddr, Values, Via, lex};
 

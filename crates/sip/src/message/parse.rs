@@ -12,7 +12,7 @@ use crate::header::{Header, NameAddr, Via, lex};
 /// Why bytes are not a message that can be handled, and what to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// Status to answer with [`super::Answer::broken`]; `None`: drop without a word (a broken response or ACK, no readable Via,
+    /// Status to answer with [`super::ResponseDraft::broken`]; `None`: drop without a word (a broken response or ACK, no readable Via,
     /// a keep-alive).
     pub status: Option<u16>,
     /// What is wrong: fit for the reason phrase, a log line and a metric label (a closed set).
@@ -539,7 +539,7 @@ fn body(m: &mut Message<'_>, mode: Mode) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Answer, check, check_proxy};
+    use crate::message::{ResponseDraft, check, check_proxy};
 
     /// Steps of reading, checking and answering `value` in each header that is looked into.
     fn steps(header: &str, value: &[u8]) -> (usize, usize) {
@@ -557,7 +557,7 @@ mod tests {
                 let _ = (m.vias().count(), m.routes().count(), m.contacts().count());
             }
             Err(e) => {
-                Answer::new(0).broken(&text, &e, &mut Vec::new());
+                ResponseDraft::new(0).broken(&text, &e, &mut Vec::new());
             }
         }
         (lex::STEPS.with(std::cell::Cell::get), text.len())

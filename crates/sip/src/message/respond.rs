@@ -11,7 +11,7 @@ use crate::header::Header;
 
 /// A response in the making.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'x> {
+pub struct ResponseDraft<'x> {
     /// The status, from 100 to 699.
     pub status: u16,
     /// Reason phrase; empty means the standard's ([`reason_phrase`]).
@@ -27,10 +27,10 @@ pub struct Answer<'x> {
     pub body: Option<(&'x str, &'x [u8])>,
 }
 
-impl<'x> Answer<'x> {
+impl<'x> ResponseDraft<'x> {
     /// A response with the standard's phrase and nothing else.
-    pub fn new(status: u16) -> Answer<'x> {
-        Answer { status, reason: "", to_tag: None, source: None, headers: &[], body: None }
+    pub fn new(status: u16) -> ResponseDraft<'x> {
+        ResponseDraft { status, reason: "", to_tag: None, source: None, headers: &[], body: None }
     }
 
     /// Appends the response to `msg` to `out`. Writes nothing when `msg` is a response.
@@ -93,7 +93,7 @@ impl<'x> Answer<'x> {
         }
         let reason = if status == 400 { error.reason } else { "" };
         let to_tag = self.to_tag.unwrap_or(&tag);
-        Answer { status, reason, to_tag: Some(to_tag), ..self }.write(&msg, out);
+        ResponseDraft { status, reason, to_tag: Some(to_tag), ..self }.write(&msg, out);
         true
     }
 
@@ -125,7 +125,7 @@ impl<'x> Answer<'x> {
 }
 
 /// Appends a response to `msg` to `out`: status, reason (empty: the standard's), our tag for a To without one, extra headers, no body.
-/// The top Via is copied as it is; [`Answer`] can also mark it with the source.
+/// The top Via is copied as it is; [`ResponseDraft`] can also mark it with the source.
 pub fn respond(
     msg: &Message<'_>,
     status: u16,
@@ -134,7 +134,7 @@ pub fn respond(
     headers: &[(&str, &[u8])],
     out: &mut Vec<u8>,
 ) {
-    Answer { reason, to_tag, headers, ..Answer::new(status) }.write(msg, out);
+    ResponseDraft { reason, to_tag, headers, ..ResponseDraft::new(status) }.write(msg, out);
 }
 
 fn copy(msg: &Message<'_>, header: Header, out: &mut Vec<u8>) {

@@ -70,7 +70,7 @@ impl Default for KeySource {
 
 /// The part of [`BookConfig`] that a running relay takes anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RelayLimits {
     /// Calls at most, as [`BookConfig::max_calls`].
     pub max_calls: usize,
     /// An answered call without any packet ends after this, as [`BookConfig::media_timeout`].

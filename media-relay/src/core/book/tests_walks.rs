@@ -70,7 +70,7 @@ fn costs(n: usize) -> Vec<(&'static str, u64)> {
     );
     assert_eq!(book.calls(), n);
     step(&book, "a call is deleted");
-    book.set_limits(&super::Limits { max_calls: n, ..limits() });
+    book.set_limits(&super::RelayLimits { max_calls: n, ..limits() });
     let refused =
         book.handle_command(Command::Offer(SdpCommand::new("more", "a", sdp(1, 4_000))), None, at(62));
     assert!(!matches!(refused, Reply::Sdp { .. }), "{refused:?}");
@@ -78,9 +78,9 @@ fn costs(n: usize) -> Vec<(&'static str, u64)> {
     found
 }
 
-fn limits() -> super::Limits {
+fn limits() -> super::RelayLimits {
     let c = BookConfig::default();
-    super::Limits {
+    super::RelayLimits {
         max_calls: c.max_calls,
         media_timeout: c.media_timeout,
         hold_timeout: c.hold_timeout,

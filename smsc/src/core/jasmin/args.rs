@@ -7,7 +7,7 @@ use warp_model::Secret;
 use warp_smpp::tlv::{self, Tag};
 
 use super::text::{form_decode, gsm, parts, unhex};
-use super::{Ask, Credentials, Form, Receipts, Refusal, Submission, What};
+use super::{Credentials, Form, JasminRequest, Receipts, Refusal, Submission, What};
 
 /// A request as HTTP brought it.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub fn form_of(path: &str) -> Option<Form> {
 }
 
 /// Understands a request. `most` is how many parts a long text may have. Errors: why it is refused.
-pub fn read(request: &Request<'_>, most: usize) -> Result<Ask, Refusal> {
+pub fn read(request: &Request<'_>, most: usize) -> Result<JasminRequest, Refusal> {
     let path = request.path.strip_prefix("/secure").unwrap_or(request.path);
     let fields = match path {
         "/send" => SEND,
@@ -69,7 +69,7 @@ pub fn read(request: &Request<'_>, most: usize) -> Result<Ask, Refusal> {
         "/rate" => What::Rate(Box::new(args.submission(most, false)?)),
         _ => What::Balance,
     };
-    Ok(Ask { who, what })
+    Ok(JasminRequest { who, what })
 }
 
 /// What an argument has to look like.

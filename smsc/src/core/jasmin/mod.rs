@@ -40,7 +40,7 @@ impl std::fmt::Debug for Credentials {
 
 /// A request that was understood.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct JasminRequest {
     /// Who it is that asks.
     pub who: Credentials,
     /// What is asked for.
@@ -96,9 +96,9 @@ pub struct Receipts {
     pub url: String,
 }
 
-/// An answer to an [`Ask`].
+/// An answer to a [`JasminRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum JasminReply {
     /// The message is durable under this id.
     Sent(u128),
     /// What is left; prepaid accounts are not known to this SMSC yet, so that there is no limit to tell.
@@ -183,19 +183,19 @@ impl Refusal {
     }
 }
 
-impl Answer {
+impl JasminReply {
     /// Status, content type and body.
     pub fn write(&self, form: Form) -> (u16, &'static str, String) {
         const TEXT: &str = "text/plain";
         const JSON: &str = "application/json";
         let said = match self {
-            Answer::Sent(id) => format!("Success \"{}\"", String::from_utf8_lossy(&id_text(*id))),
-            Answer::Balance => r#"{"balance": "ND", "sms_count": "ND"}"#.to_owned(),
-            Answer::Rate { parts, unit } => {
+            JasminReply::Sent(id) => format!("Success \"{}\"", String::from_utf8_lossy(&id_text(*id))),
+            JasminReply::Balance => r#"{"balance": "ND", "sms_count": "ND"}"#.to_owned(),
+            JasminReply::Rate { parts, unit } => {
                 let unit = number(*unit);
                 format!(r#"{{"unit_rate": {unit}, "submit_sm_count": {parts}}}"#)
             }
-            Answer::Refused(why) => {
+            JasminReply::Refused(why) => {
                 let text = why.text();
                 let (kind, body) = match form {
                     Form::Quoted => (TEXT, format!("Error \"{text}\"")),
@@ -206,7 +206,9 @@ impl Answer {
             }
         };
         match (form, self) {
-            (Form::Rest, Answer::Sent(_)) => (200, JSON, format!(r#"{{"data": {}}}"#, json_string(&said))),
+            (Form::Rest, JasminReply::Sent(_)) => {
+                (200, JSON, format!(r#"{{"data": {}}}"#, json_string(&said)))
+            }
             (Form::Rest, _) => (200, JSON, format!(r#"{{"data": {said}}}"#)),
             (Form::Json, _) => (200, JSON, said),
             (Form::Quoted, _) => (200, TEXT, said),

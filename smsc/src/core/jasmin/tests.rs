@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::args::{Request, read};
-use super::{Answer, Ask, Form, Refusal, Submission, What};
+use super::{Form, JasminReply, JasminRequest, Refusal, Submission, What};
 
-fn get(path: &str, query: &str) -> Result<Ask, Refusal> {
+fn get(path: &str, query: &str) -> Result<JasminRequest, Refusal> {
     let query = query.as_bytes();
     read(&Request { path, query, content_type: "", authorization: "", body: b"" }, 5)
 }
@@ -140,14 +140,15 @@ fn json_bodies_and_forms_are_the_same_as_queries() {
     };
     let json = r#"{"username":"foo","password":"bar","to":49170,"content":"h\u00e9","dlr_level":2,"dlr-url":"http://a/",
         "custom_tlvs":[["0x3000",null,"COctetString","ab"],[12289,2,"Int2",7]]}"#;
-    let Ok(Ask { who, what: What::Send(m) }) = body("application/json; charset=utf-8", json, "") else {
+    let Ok(JasminRequest { who, what: What::Send(m) }) = body("application/json; charset=utf-8", json, "")
+    else {
         panic!()
     };
     assert_eq!((who.user.as_str(), who.password.reveal().as_str(), m.to.as_str()), ("foo", "bar", "49170"));
     assert_eq!((m.text.as_slice(), m.receipts.as_ref().map(|r| r.level)), (&[b'h', 0x05][..], Some(2)));
     assert_eq!(m.tlvs, [0x30, 0, 0, 3, b'a', b'b', 0, 0x30, 1, 0, 2, 0, 7]);
     let form = body("application/x-www-form-urlencoded", "to=1&content=x", WHO);
-    assert!(matches!(form, Ok(Ask { what: What::Send(_), .. })));
+    assert!(matches!(form, Ok(JasminRequest { what: What::Send(_), .. })));
     for bad in ["[]", "{", "7", "\u{0}", r#"{"username":"foo","password":"bar","to":[1],"content":"x"}"#] {
         let Err(why) = body("application/json", bad, "") else { continue };
         assert_eq!(why.status(), 400, "{bad}");
@@ -167,7 +168,7 @@ fn the_rest_api_takes_basic_credentials() {
         let body = br#"{"to":"1","content":"x"}"#;
         read(&Request { path, query: b"", content_type: "application/json", authorization, body }, 5)
     };
-    let Ok(Ask { who, what: What::Send(_) }) = ask("Basic Zm9vOmJhcjpiYXo=", "/secure/send") else {
+    let Ok(JasminRequest { who, what: What::Send(_) }) = ask("Basic Zm9vOmJhcjpiYXo=", "/secure/send") else {
         panic!()
     };
     assert_eq!((who.user.as_str(), who.password.reveal().as_str()), ("foo", "bar:baz"));
@@ -179,11 +180,11 @@ fn the_rest_api_takes_basic_credentials() {
 #[test]
 fn answers_are_written_as_jasmin_writes_them() {
     let id = 0x0190_c8f4_1234_7abc_8def_0123_4567_89ab;
-    let write = |answer: Answer, form| {
+    let write = |answer: JasminReply, form| {
         let (status, kind, body) = answer.write(form);
         format!("{status} {kind} {body}")
     };
-    let sent = Answer::Sent(id);
+    let sent = JasminReply::Sent(id);
     assert_eq!(
         write(sent.clone(), Form::Quoted),
         "200 text/plain Success \"0190c8f4-1234-7abc-8def-0123456789ab\""
@@ -191,11 +192,14 @@ fn answers_are_written_as_jasmin_writes_them() {
     let rest = r#"200 application/json {"data": "Success \"0190c8f4-1234-7abc-8def-0123456789ab\""}"#;
     assert_eq!(write(sent, Form::Rest), rest);
     let balance = r#"{"balance": "ND", "sms_count": "ND"}"#;
-    assert_eq!(write(Answer::Balance, Form::Json), format!("200 application/json {balance}"));
-    assert_eq!(write(Answer::Balance, Form::Rest), format!(r#"200 application/json {{"data": {balance}}}"#));
+    assert_eq!(write(JasminReply::Balance, Form::Json), format!("200 application/json {balance}"));
+    assert_eq!(
+        write(JasminReply::Balance, Form::Rest),
+        format!(r#"200 application/json {{"data": {balance}}}"#)
+    );
     let rate = r#"200 application/json {"unit_rate": 0.0, "submit_sm_count": 2}"#;
-    assert_eq!(write(Answer::Rate { parts: 2, unit: warp_model::Nanos::ZERO }, Form::Json), rate);
-    let refused = |why| Answer::Refused(why);
+    assert_eq!(write(JasminReply::Rate { parts: 2, unit: warp_model::Nanos::ZERO }, Form::Json), rate);
+    let refused = |why| JasminReply::Refused(why);
     let who = "Authentication failure for username:foo";
     let wrong = Refusal::Authentication("foo".to_owned());
     assert_eq!(write(refused(wrong.clone()), Form::Quoted), format!("403 text/plain Error \"{who}\""));
@@ -230,7 +234,7 @@ proptest! {
         let query = [b"username=foo&password=bar&to=1&content=x&", query.as_slice()].concat();
         let content_type = if json { "application/json" } else { "application/x-www-form-urlencoded" };
         let request = Request { path, query: &query, content_type, authorization: &header, body: &body };
-        if let Ok(Ask { what: What::Send(m), .. }) = read(&request, 5) {
+        if let Ok(JasminRequest { what: What::Send(m), .. }) = read(&request, 5) {
             prop_assert!(m.parts.len() <= 5 && m.parts.iter().all(|r| m.text.get(r.clone()).is_some()));
             prop_assert!(warp_smpp::tlv::Tlvs::parse(&m.tlvs).is_some());
         }
