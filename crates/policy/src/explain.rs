@@ -353,7 +353,7 @@ fn exclusions(
         return;
     }
     let mut offers: Vec<(&Entry, Offer)> = Vec::new();
-    call.each(|at, slot, _| {
+    call.each(|at, slot| {
         if let Some(entry) = call.partition.entries.get(at)
             && let Some(offer) = call.offer(entry, slot)
         {

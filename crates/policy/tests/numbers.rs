@@ -111,7 +111,11 @@ fn a_trunks_rules_one_by_one() {
     assert_eq!(dial_by("2015550123", &away).as_deref(), Ok("+2015550123"), "ten digits are E.164");
     assert_eq!(dial_by("12015550123", &away).as_deref(), Ok("+12015550123"));
     assert_eq!(dial_by("4420712", &away).as_deref(), Ok("+4420712"), "and seven are enough");
+    // At home, eleven digits are of the plan only behind a 1.
+    assert_eq!(dial("44207123456").as_deref(), Ok("+44207123456"));
+    assert_eq!(dial("12015550123").as_deref(), Ok("+12015550123"));
     let strict = rules(|r| r.bare_e164 = false);
+    assert_eq!(dial_by("44207123456", &strict), Err(Refusal::InvalidNumber));
     assert_eq!(dial_by("442071234567", &strict), Err(Refusal::InvalidNumber));
     assert_eq!(dial_by("+442071234567", &strict).as_deref(), Ok("+442071234567"));
     assert_eq!(dial_by("2015550123", &strict).as_deref(), Ok("+12015550123"));

@@ -274,4 +274,58 @@ mod tests {
             assert!(LcrIndex::from_bytes(&good[..at]).is_err());
         }
     }
+
+    /// Two codes with one price each, as it is written.
+    fn index() -> LcrIndex {
+        use std::sync::Arc;
+
+        use warp_model::{Currency, DeckId, Nanos, Wall};
+
+        use crate::deck::{Deck, DeckKind, DeckMeta, Row};
+
+        let kind = DeckKind::Us;
+        let row = |code: &str| Row {
+            code: code.parse().unwrap(),
+            rates: [Nanos(1_000_000); 3],
+            terms: kind.usual_terms(),
+            from: None,
+            until: None,
+            blocked: false,
+        };
+        let meta = DeckMeta {
+            id: DeckId::from_u128(1),
+            version: 1,
+            name: "deck".into(),
+            kind,
+            currency: Currency::USD,
+        };
+        let deck = Arc::new(Deck::new(meta, vec![row("1415"), row("1415555")]).unwrap());
+        let list = [crate::RateList { decks: vec![deck] }];
+        LcrIndex::build(&list, &list, &crate::NumberPlan::seed(), Wall(0)).unwrap()
+    }
+
+    /// Each shape that is wrong by itself, behind a hash that is right: what was written by somebody else's hand is refused, and not
+    /// followed.
+    #[test]
+    fn a_table_that_leads_elsewhere_is_refused() {
+        let stored = |damage: fn(&mut LcrIndex)| {
+            let mut index = index();
+            damage(&mut index);
+            LcrIndex::from_bytes(&index.to_bytes()).map(|_| ()).map_err(|e| e.0)
+        };
+        assert_eq!(stored(|_| ()), Ok(()));
+        let wrong: [(&str, fn(&mut LcrIndex)); 8] = [
+            ("a row without a parent", |i| i.parents.truncate(1)),
+            ("a row without an offset", |i| i.offsets.truncate(1)),
+            ("a parent that is no shorter code", |i| i.parents[0] = 1),
+            ("a code out of order", |i| i.codes.swap(0, 1)),
+            ("the last offset behind the data", |i| *i.offsets.last_mut().unwrap() = 1 << 20),
+            ("an offset at the end of the data", |i| i.offsets[0] = (i.data.len() / LINE_BYTES) as u32),
+            ("a price below zero", |i| i.wide.push([0, -1, 0])),
+            ("more columns than words", |i| i.words = 0),
+        ];
+        for (what, damage) in wrong {
+            assert_eq!(stored(damage), Err("shape"), "{what}");
+        }
+    }
 }

@@ -188,7 +188,7 @@ impl<'a> Call<'a> {
             };
         }
         let mut n = 0usize;
-        self.each(|at, slot, _| {
+        self.each(|at, slot| {
             if let Some(offer) = self.partition.entries.get(at).and_then(|e| self.offer(e, slot))
                 && let Some(place) = out.get_mut(n)
             {
@@ -246,13 +246,12 @@ impl<'a> Call<'a> {
         self.offer(self.partition.entries.get(usize::from(at))?, slot)
     }
 
-    /// Runs over the vendors that have a rate: position of the entry, its slot, and whether it is an exception.
+    /// Runs over the vendors that have a rate: position of the entry, and its slot.
     #[inline]
-    pub(crate) fn each(&self, mut f: impl FnMut(usize, usize, bool)) {
+    pub(crate) fn each(&self, mut f: impl FnMut(usize, usize)) {
         let partition = self.partition;
         let mut slot = 0;
         for (w, mask) in partition.mask.iter().enumerate().take(self.block.words()) {
-            let exceptions = self.block.exception_bits(w);
             let mut bits = self.block.presence(w);
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
@@ -261,7 +260,7 @@ impl<'a> Call<'a> {
                     let column = w * 32 + bit.trailing_zeros() as usize;
                     let (first, count) = partition.by_column.get(column).copied().unwrap_or((0, 0));
                     for at in first..first + count {
-                        f(usize::from(at), slot, exceptions & bit != 0);
+                        f(usize::from(at), slot);
                     }
                 }
                 slot += 1;
