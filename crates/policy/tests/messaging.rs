@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use warp_model::{Currency, E164, Money, Nanos, Wall};
 use warp_policy::NumberPlan;
 use warp_policy::messaging::calendar;
-use warp_policy::messaging::optout::Answer;
+use warp_policy::messaging::optout::Confirmation;
 use warp_policy::messaging::quiet::Zone;
 use warp_policy::messaging::{
     Direction, Entry, Filter, Input, Keyword, Keywords, Kind, OptOuts, Pattern, QuietHours, Route,
@@ -323,21 +323,24 @@ fn a_keyword_is_confirmed_once_and_changes_the_list() {
     let t = Wall;
     let react = |list: &OptOuts, keyword, at| list.react(keyword, scope, who, t(at), 42);
     assert_eq!(react(&list, Keyword::Yes, 1), None, "a yes to a question");
-    assert_eq!(react(&list, Keyword::Help, 1).map(|r| (r.entry, r.answer)), Some((None, Answer::Help)));
-    assert_eq!(react(&list, Keyword::Start, 1).map(|r| (r.entry, r.answer)), Some((None, Answer::OptedIn)));
+    assert_eq!(react(&list, Keyword::Help, 1).map(|r| (r.entry, r.answer)), Some((None, Confirmation::Help)));
+    assert_eq!(
+        react(&list, Keyword::Start, 1).map(|r| (r.entry, r.answer)),
+        Some((None, Confirmation::OptedIn))
+    );
     let stop = react(&list, Keyword::Stop, 2).expect("a reaction");
     let entry = Entry { scope, recipient: who, out: true, at: t(2), message: 42 };
-    assert_eq!((stop.entry, stop.answer), (Some(entry), Answer::OptedOut));
+    assert_eq!((stop.entry, stop.answer), (Some(entry), Confirmation::OptedOut));
     assert_eq!(list.forbids(&[scope], who), None, "not before it is durable");
     list.apply(entry);
     assert_eq!(list.forbids(&[Scope::Number(1), scope], who), Some(entry));
     assert_eq!(list.forbids(&[Scope::Campaign(8)], who), None, "another campaign");
     assert_eq!(list.forbids(&[scope], who + 1), None, "another recipient");
-    assert_eq!(react(&list, Keyword::Stop, 3).map(|r| (r.entry, r.answer)), Some((None, Answer::None)));
-    assert_eq!(react(&list, Keyword::Help, 3).map(|r| r.answer), Some(Answer::Help));
+    assert_eq!(react(&list, Keyword::Stop, 3).map(|r| (r.entry, r.answer)), Some((None, Confirmation::None)));
+    assert_eq!(react(&list, Keyword::Help, 3).map(|r| r.answer), Some(Confirmation::Help));
     for keyword in [Keyword::Yes, Keyword::Start] {
         let start = react(&list, keyword, 4).expect("a reaction");
-        assert_eq!((start.entry.map(|e| e.out), start.answer), (Some(false), Answer::OptedIn));
+        assert_eq!((start.entry.map(|e| e.out), start.answer), (Some(false), Confirmation::OptedIn));
     }
     list.apply(Entry { out: false, at: t(5), ..entry });
     assert_eq!(list.forbids(&[scope], who), None);

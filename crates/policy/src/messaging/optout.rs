@@ -123,12 +123,12 @@ pub struct Reaction {
     /// The entry that is to be kept; `None`: nothing changes.
     pub entry: Option<Entry>,
     /// What the recipient is answered.
-    pub answer: Answer,
+    pub answer: Confirmation,
 }
 
 /// What a recipient is answered, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Confirmation {
     /// Nothing: it has opted out already, and was told so.
     None,
     /// That nothing more will come. It names the brand and nothing else.
@@ -166,15 +166,15 @@ impl OptOuts {
         let is_out = self.forbids(&[scope], recipient).is_some();
         let entry = |out| Some(Entry { scope, recipient, out, at, message });
         Some(match (keyword, is_out) {
-            (Keyword::Stop, false) => Reaction { entry: entry(true), answer: Answer::OptedOut },
-            (Keyword::Stop, true) => Reaction { entry: None, answer: Answer::None },
+            (Keyword::Stop, false) => Reaction { entry: entry(true), answer: Confirmation::OptedOut },
+            (Keyword::Stop, true) => Reaction { entry: None, answer: Confirmation::None },
             (Keyword::Yes, false) => return None,
             (Keyword::Start | Keyword::Yes, true) => {
-                Reaction { entry: entry(false), answer: Answer::OptedIn }
+                Reaction { entry: entry(false), answer: Confirmation::OptedIn }
             }
-            (Keyword::Start, false) => Reaction { entry: None, answer: Answer::OptedIn },
+            (Keyword::Start, false) => Reaction { entry: None, answer: Confirmation::OptedIn },
             // Also for who never subscribed, and for who has opted out.
-            (Keyword::Help, _) => Reaction { entry: None, answer: Answer::Help },
+            (Keyword::Help, _) => Reaction { entry: None, answer: Confirmation::Help },
         })
     }
 
