@@ -265,3 +265,115 @@ fn a_relay_that_others_drive_drains_as_a_proxy_does() {
     let gone = poll_until(Duration::from_secs(10), || relay.0.try_wait().expect("wait"));
     assert!(gone.is_some_and(|status| status.success()), "{}", node.log("relay.log"));
 }
+
+/// `[log]` and `[ops]`: with another value the node logs in another form, other lines, and is asked at another address.
+#[test]
+fn each_value_of_log_and_ops_changes_what_a_node_does() {
+    for (format, levels, json, lines) in [
+        ("json", "info", true, true),
+        ("human", "info", false, true),
+        // No terminal here.
+        ("auto", "info", true, true),
+        ("json", "error", true, false),
+        ("json", "error,platform=info", true, true),
+        ("json", "info,platform=error", true, false),
+    ] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let node = Node::new(dir.path());
+        let text = std::fs::read_to_string(&node.file).expect("warp.toml");
+        let log = format!("{text}[log]\nformat = \"{format}\"\nlevels = \"{levels}\"\n");
+        std::fs::write(&node.file, log).expect("warp.toml");
+        let mut relay = Ended(node.start("media", "relay.log"));
+        // Each node has an ops address of its own, and answers there.
+        let up = poll_until(Duration::from_secs(20), || ready(node.ops).filter(|(status, _)| *status == 200));
+        assert!(up.is_some(), "{}", node.log("relay.log"));
+        signal_pid(relay.0.id(), "TERM");
+        let gone = poll_until(Duration::from_secs(20), || relay.0.try_wait().expect("wait"));
+        assert!(gone.is_some_and(|status| status.success()), "{}", node.log("relay.log"));
+        let said = std::fs::read_to_string(dir.path().join("relay.log")).expect("log");
+        let of_node: Vec<&str> =
+            said.lines().filter(|l| l.contains("ready") && l.contains("media")).collect();
+        assert_eq!(!of_node.is_empty(), lines, "{format} {levels}: {said}");
+        for line in of_node {
+            let read: Result<Value, _> = serde_json::from_str(line);
+            assert_eq!(read.is_ok(), json, "{format} {levels}: {line}");
+        }
+    }
+}
+
+/// `[events]`: the size of segments, how much a topic may take, and how long what is acknowledged is kept.
+#[test]
+fn each_value_of_events_changes_what_a_node_keeps() {
+    use warp_events::{EventsError, TOPIC_CDR_VOICE};
+    use warp_platform::config::{Config, Sources};
+
+    /// Sizes of journal segments, of log segments, records until the topic is full, and whether they go when they were acknowledged
+    /// an hour ago.
+    fn kept(events: &str) -> (u64, u64, usize, bool) {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("warp.toml");
+        let text = format!(
+            "[node]\ndata_dir = \"{}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n\
+             anchor_media = false\n[events]\n{events}",
+            dir.path().join("data").display()
+        );
+        std::fs::write(&file, text).expect("warp.toml");
+        let sources = Sources { file: Some(file), ..Sources::default() };
+        let loaded = warp_platform::run::load(&Config::default(), &sources).expect("a configuration");
+        let stack =
+            warp_platform::wire::Stack::start(&loaded, "sip".parse().expect("roles")).expect("a node");
+        let sizes = |folder: &str, extension: &str| {
+            let mut open = vec![dir.path().join("data").join(folder)];
+            let mut found = Vec::new();
+            while let Some(at) = open.pop() {
+                for entry in std::fs::read_dir(at).expect("folder") {
+                    let path = entry.expect("entry").path();
+                    match path.is_dir() {
+                        true => open.push(path),
+                        false if path.extension().is_some_and(|e| e == extension) => {
+                            found.push(path.metadata().expect("size").len());
+                        }
+                        false => {}
+                    }
+                }
+            }
+            found.into_iter().max().unwrap_or(0)
+        };
+        let topic = stack.events.topic(TOPIC_CDR_VOICE).expect("topic");
+        topic.append_durable(b"k", b"first").expect("room");
+        let (journal, log) = (sizes("journal", "jrn"), sizes("events", "log"));
+        let record = vec![7; 16 << 10];
+        let mut records = 0;
+        while records < 200 {
+            match topic.append_durable(b"k", &record) {
+                Ok(_) => records += 1,
+                Err(EventsError::Full) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let mut reader = topic.from_floor();
+        while !reader.next_batch(64).expect("records").is_empty() {}
+        reader.acknowledge("postgres");
+        let hour = warp_model::Wall(
+            i64::try_from(
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now").as_micros(),
+            )
+            .expect("a time")
+                + 3_600_000_000,
+        );
+        let gone = topic.retain(hour) > 0;
+        stack.stop();
+        (journal, log, records, gone)
+    }
+    let usual = kept("segment = \"64KiB\"\nlimit = \"1MiB\"\nkeep = \"30m\"\n");
+    let larger = kept("segment = \"128KiB\"\nlimit = \"1MiB\"\nkeep = \"30m\"\n");
+    let longer = kept("segment = \"64KiB\"\nlimit = \"1MiB\"\nkeep = \"2h\"\n");
+    let fuller = kept("segment = \"64KiB\"\nlimit = \"2MiB\"\nkeep = \"30m\"\n");
+    assert_eq!((usual.0, usual.1, larger.0, larger.1), (64 << 10, 64 << 10, 128 << 10, 128 << 10));
+    assert!(
+        usual.3 && !longer.3,
+        "what was acknowledged an hour ago goes after 30 minutes, and stays for two hours"
+    );
+    assert!((40..64).contains(&usual.2), "a MiB: {}", usual.2);
+    assert!((90..128).contains(&fuller.2), "two: {}", fuller.2);
+}
