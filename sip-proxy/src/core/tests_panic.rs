@@ -69,6 +69,7 @@ fn f_proc_05_the_calls_of_a_core_that_is_given_up_end_properly() {
         dialogs.extend(w.core.close_books(call, at(w.ms)));
     }
     w.drain();
+    assert_eq!(w.core.stats().panics, 0, "none of it panicked");
     // One record each: the answered one with its duration and price, the others unanswered.
     let mut ended: Vec<_> = w.ended.iter().map(|r| (r.sip_call_id.as_str(), r.sip_code, r.outcome)).collect();
     ended.sort_by_key(|r| r.0);
@@ -108,6 +109,20 @@ fn f_proc_05_the_calls_of_a_core_that_is_given_up_end_properly() {
         w.take().into_iter().filter(|(_, t)| t.starts_with("BYE ")).map(|(to, _)| to).collect();
     assert_eq!(byes, [addr(V1), addr(CUSTOMER)]);
     assert_eq!(w.ended.len(), 3, "and no further record");
+}
+
+/// What panics again while the books are closed is counted, and costs its own part only.
+#[test]
+fn f_proc_05_what_panics_while_a_core_is_given_up_is_counted() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    w.take();
+    w.core.panic_in(&[1]);
+    while let Some(call) = w.core.next_call() {
+        assert!(w.core.close_books(call, at(w.ms)).is_none(), "nobody had answered it");
+    }
+    w.drain();
+    assert_eq!((w.core.stats().panics, w.core.live_calls()), (1, 0));
 }
 
 /// A panic between taking room in the table and having the transaction in it.

@@ -477,6 +477,24 @@ fn a_phone_on_a_connection_is_reached_by_it() {
     assert_eq!(out[0].0.remote, addr(CALLER), "{out:#?}");
 }
 
+/// RFC 3261 §18.1.1: the Via of each branch names the listener that it leaves by, so that its response comes back there.
+#[test]
+fn a_branch_names_the_listener_that_it_leaves_by() {
+    let mut w = World::with(|c| c.listeners[1].bind = addr("127.0.0.1:5062"));
+    let flow = Flow {
+        link: LinkId(7),
+        ..Flow::unlinked(Transport::Tcp, addr("127.0.0.1:5062"), addr("127.0.0.1:40001"))
+    };
+    let more = "Supported: outbound, path\r\n\
+                Contact: <sip:alice@127.0.0.1:5099;transport=tcp>;+sip.instance=\"<urn:uuid:1>\";reg-id=1\r\n";
+    w.register_by(flow, "alice", more);
+    let text = request("INVITE", "sip:alice@carrier.test", CALLER, "");
+    let there = w.give_by(Flow::udp(addr(US), addr(CALLER)), &text);
+    assert_eq!(there[0].0, flow);
+    let via = lines(&there[0].1, "Via")[0];
+    assert!(via.starts_with("SIP/2.0/TCP 127.0.0.1:5062;"), "{via}");
+}
+
 /// T-SIP-05: who is no known peer signs in before he calls, and then calls our users only.
 #[test]
 fn t_sip_05_a_stranger_signs_in_and_calls_nobody_else() {

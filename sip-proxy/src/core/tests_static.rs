@@ -546,6 +546,10 @@ fn families_and_transports_that_differ_get_two_record_routes() {
     let out = give(&mut core, A, &request("BYE", "sip:b@[::1]:5072", "d1", &inside), 10);
     assert_eq!(out[0].0, addr("[::1]:5072"));
     assert!(lines(&out[0].1, "Route").is_empty());
+    // So does the ACK of a 2xx, which has no transaction.
+    let out = give(&mut core, A, &request("ACK", "sip:b@[::1]:5072", "k1", &inside), 12);
+    assert_eq!(out[0].0, addr("[::1]:5072"));
+    assert!(lines(&out[0].1, "Via")[0].starts_with("SIP/2.0/UDP [::1]:5060;"), "{}", out[0].1);
 }
 
 #[test]

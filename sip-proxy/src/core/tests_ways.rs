@@ -418,3 +418,35 @@ fn rfc_5393_a_request_goes_on_with_its_breadth_and_without_any_left_not_at_all()
         assert!(w.to(CUSTOMER).starts_with(wanted), "{said}");
     }
 }
+
+/// RFC 3261 §17.1.1.2: a final that is repeated is acknowledged again, and the call hears of it once.
+#[test]
+fn a_repeated_challenge_is_counted_once() {
+    let mut w = World::new(false, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+    let at_v = w.to(V1);
+    let challenge = "WWW-Authenticate: Digest realm=\"v\", nonce=\"n\"\r\n";
+    for repeated in 0..3 {
+        w.give(V1, &reply(&at_v, "401 Unauthorized", "x", V1, challenge, ""));
+        let out = w.take();
+        assert!(out.iter().any(|(to, t)| *to == addr(V1) && t.starts_with("ACK ")), "{out:#?}");
+        let further = out.iter().filter(|(_, t)| t.starts_with("INVITE ")).count();
+        assert_eq!(further, usize::from(repeated == 0), "the next vendor is asked once: {out:#?}");
+    }
+    assert_eq!(w.core.stats().challenges_unanswered, 1);
+}
+
+/// A request of our own that finds no room in the table is counted, and the call is over all the same.
+#[test]
+fn a_bye_of_ours_without_room_is_counted() {
+    let mut w = World::new(false, |_| ());
+    answered(&mut w, "");
+    let mut config = (**w.core.config()).clone();
+    config.transactions = 1;
+    w.command(Command::Configure(std::sync::Arc::new(config)));
+    let cdr_id = w.answered[0].cdr_id;
+    w.command(Command::EndCall { cdr_id, reason: "operator" });
+    assert_eq!(w.ended.len(), 1);
+    let byes = w.take().iter().filter(|(_, t)| t.starts_with("BYE ")).count();
+    assert_eq!((byes, w.core.stats().table_full), (0, 2));
+}

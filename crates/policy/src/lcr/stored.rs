@@ -308,13 +308,14 @@ mod tests {
     /// followed.
     #[test]
     fn a_table_that_leads_elsewhere_is_refused() {
-        let stored = |damage: fn(&mut LcrIndex)| {
+        type Damage = fn(&mut LcrIndex);
+        let stored = |damage: Damage| {
             let mut index = index();
             damage(&mut index);
             LcrIndex::from_bytes(&index.to_bytes()).map(|_| ()).map_err(|e| e.0)
         };
         assert_eq!(stored(|_| ()), Ok(()));
-        let wrong: [(&str, fn(&mut LcrIndex)); 8] = [
+        let wrong: [(&str, Damage); 8] = [
             ("a row without a parent", |i| i.parents.truncate(1)),
             ("a row without an offset", |i| i.offsets.truncate(1)),
             ("a parent that is no shorter code", |i| i.parents[0] = 1),
