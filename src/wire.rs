@@ -197,6 +197,7 @@ impl Stack {
             sip.shards = config.sip.shards;
             sip.pin_shards = config.sip.pin_shards;
             let handles = warp_sip_proxy::Handles {
+                state: None,
                 snapshots: Some(snapshots),
                 media: media_control(&config, relay.as_ref()),
                 journal: Some((journals, journal)),

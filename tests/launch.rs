@@ -40,6 +40,12 @@ fn a_wrong_word_is_named_and_nothing_starts() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (args, word) in [
         (vec!["nonsense"], "nonsense"),
+        (vec!["registrar", "tls=127.0.0.1:0"], "cert="),
+        (vec!["registrar", "redis=http://127.0.0.1:1/0"], "redis://HOST:PORT/DB"),
+        (vec!["registrar", "redis=redis-cluster://127.0.0.1:1/0"], "redis://HOST:PORT/DB"),
+        (vec!["registrar", "redis=redis://127.0.0.1:1/0", "mode=sometimes"], "through or behind"),
+        (vec!["registrar", "mode=through"], "redis="),
+        (vec!["proxy", "next=127.0.0.1:1", "redis=redis://127.0.0.1:1/0"], "redis"),
         (vec!["proxy", "lisen=127.0.0.1:5060"], "lisen"),
         (vec!["media", "ng=here"], "here"),
         (vec!["media", "ng=0.0.0.0:2223", "ip=127.0.0.1"], "ng=0.0.0.0"),
@@ -114,6 +120,71 @@ fn sipp_calls_through_the_static_proxy() {
         answering.finish(Duration::from_secs(10));
         drop(launched);
     }
+}
+
+/// SIPp registers by digest and is called; all listeners stand in the ready line with their real ports. F-REDIS-01: that no Redis is there
+/// keeps nobody from anything.
+#[test]
+fn registrar_takes_sipps_phones_and_names_its_listeners() {
+    let test = "registrar_takes_sipps_phones_and_names_its_listeners";
+    if !(have("sipp", test) && have("openssl", test)) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=127.0.0.1", "-keyout", &file("key.pem"), "-out", &file("cert.pem")])
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.is_ok_and(|s| s.success()), "a certificate");
+    let any = "127.0.0.1:0";
+    let mut args: Vec<String> =
+        ["listen", "tls", "ws", "wss"].iter().map(|key| format!("{key}={any}")).collect();
+    args.extend([
+        format!("cert={}", file("cert.pem")),
+        format!("key={}", file("key.pem")),
+        "shards=2".into(),
+    ]);
+    args.push(format!("redis=redis://{}/0", local(free_port())));
+    let launched = Launched::start("registrar", &args, &dir.path().join("registrar.log"));
+    assert_eq!((&launched.ready["domain"][..], &launched.ready["shards"][..]), ("carrier.test", "2"));
+    for key in ["listen", "tls", "ws", "wss"] {
+        let at = launched.addr(key);
+        assert_ne!(at.port(), 0, "{key}");
+        assert!(std::net::TcpStream::connect(at).is_ok(), "{key}: nobody listens on {at}");
+    }
+    let (us, phone) = (launched.addr("listen"), local(free_port()));
+    let within = Duration::from_secs(60);
+    Sipp::register(dir.path(), us, "100", phone, 300).finish(within);
+    let answering = Sipp::vendor(dir.path(), "vendor_answer.xml", phone, Transport::Udp, free_port(), 10);
+    let calls = Calls {
+        scenario: "customer_call.xml",
+        to: us,
+        local: local(free_port()),
+        transport: Transport::Udp,
+        caller: "200",
+        called: "100",
+        talk: Duration::from_millis(100),
+        count: 10,
+        per_second: 10,
+        auth: None,
+    };
+    Sipp::calls(dir.path(), &calls).finish(within);
+    answering.finish(within);
+    Sipp::register(dir.path(), us, "100", phone, 0).finish(within);
+    let (code, rest) = launched.signal_and_wait("TERM", Duration::from_secs(10));
+    assert_eq!((code, rest), (Some(0), Vec::new()));
 }
 
 /// A socket that waits at most five seconds for a datagram.

@@ -36,6 +36,7 @@ const ROWS: &[Row] = &[
     Row { package: "warp-net", may: &[M, "warp-telemetry"], never: ADAPTER },
     Row { package: "warp-events", may: &[M, "warp-telemetry"], never: ADAPTER },
     Row { package: "warp-feed", may: &[M, "warp-telemetry"], never: ADAPTER },
+    Row { package: "warp-state", may: &[M, "warp-telemetry"], never: ADAPTER },
     Row {
         package: "warp-sip-proxy",
         may: &[
@@ -47,6 +48,7 @@ const ROWS: &[Row] = &[
             "warp-net",
             "warp-events",
             "warp-feed",
+            "warp-state",
             "warp-telemetry",
         ],
         never: &["warp-media", "sqlx", "warp-media-relay", "warp-control-plane"],
@@ -112,6 +114,7 @@ const ROWS: &[Row] = &[
             "warp-net",
             "warp-events",
             "warp-feed",
+            "warp-state",
             "warp-telemetry",
             "warp-policy",
             "warp-ng",

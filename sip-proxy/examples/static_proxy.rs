@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handles = Handles {
         snapshots: None,
         media: MediaControl::None,
+        state: None,
         journal: None,
         spent: Vec::new(),
         seed: [1; 32],

@@ -52,6 +52,17 @@ pub struct StreamLimits {
     pub write_buffer: usize,
 }
 
+/// Where registrations are shared with other nodes (RFC 0036).
+#[derive(Clone)]
+pub struct State {
+    /// Which Redis, and how.
+    pub options: warp_state::Options,
+    /// How long Redis takes.
+    pub seconds: Option<warp_telemetry::health::RequestSeconds>,
+    /// Where it is told whether Redis can be reached.
+    pub health: Option<warp_telemetry::health::Part>,
+}
+
 impl Config {
     /// Defaults around a core.
     pub fn new(core: CoreConfig) -> Config {

@@ -23,7 +23,7 @@ pub mod core;
 pub mod metrics;
 mod server;
 
-pub use config::{Config, StreamLimits, TlsFiles};
+pub use config::{Config, State, StreamLimits, TlsFiles};
 pub use metrics::Metrics;
 pub use server::media_control::{MediaControl, Submit};
 
@@ -37,6 +37,8 @@ pub struct Handles {
     pub snapshots: Option<Subscriber<Snapshot>>,
     /// Where media questions go.
     pub media: MediaControl,
+    /// Where registrations are shared with other nodes; only for a registrar that is told so ([`core::RegistrarConfig::shared`]).
+    pub state: Option<State>,
     /// Folder and options of the call journals, one journal per shard; `None`: calls leave no record.
     pub journal: Option<(PathBuf, JournalOptions)>,
     /// What customers' calls of today cost before this process began.
@@ -55,6 +57,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     _listening: Option<Listening>,
     _certificate: Option<mpsc::Sender<()>>,
+    state: Option<warp_state::Store>,
 }
 
 /// Binds the listeners and starts the shards. Traffic is accepted when this returns.
@@ -98,6 +101,14 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
             }
         })
     });
+    let (state, asker) = match handles.state {
+        None => (None, None),
+        Some(state) => {
+            let opened = server::state_mirror::open(state, &config.core, &shared, senders.clone());
+            let (store, asker) = opened.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+            (Some(store), Some(asker))
+        }
+    };
     let mut shards = Vec::new();
     for (index, (sockets, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
         let index = index as u16; // at most SHARDS_MAX
@@ -118,6 +129,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
             quota: Arc::clone(&quota),
             certificate: certificate.clone(),
             media: handles.media.clone(),
+            state: asker.clone(),
             snapshots: handles.snapshots.clone(),
             journal,
             metrics: handles.metrics.clone(),
@@ -130,6 +142,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
         shared,
         _listening: listening,
         _certificate: certificate.map(server::certificates::watch).transpose()?,
+        state,
     };
     for (index, shard) in shards.into_iter().enumerate() {
         let name = format!("sip-{index}");
@@ -199,6 +212,8 @@ impl Proxy {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        // After the shards: their last changes are written, too.
+        self.state = None;
     }
 }
 

@@ -49,6 +49,7 @@ fn registrar(files: &TlsFiles, configure: impl FnOnce(&mut Config)) -> Proxy {
         accounts: Accounts::Derived { prefix: "pw-".into() },
         bounds: Bounds::default(),
         trusted: vec!["127.0.0.1".parse().unwrap()],
+        shared: None,
     });
     let mut core = CoreConfig::new(mode, listeners.to_vec());
     core.domains = vec!["carrier.test".into()];
@@ -60,6 +61,7 @@ fn registrar(files: &TlsFiles, configure: impl FnOnce(&mut Config)) -> Proxy {
     let handles = Handles {
         snapshots: None,
         media: MediaControl::None,
+        state: None,
         journal: None,
         spent: Vec::new(),
         seed: [5; 32],

@@ -34,6 +34,7 @@ fn proxy(next: SocketAddr, shards: u16, change: impl FnOnce(&mut Config)) -> (Pr
     let handles = Handles {
         snapshots: None,
         media: MediaControl::None,
+        state: None,
         journal: None,
         spent: Vec::new(),
         seed: [9; 32],

@@ -113,6 +113,7 @@ fn calls_through(ip: &str, transport: &str) {
     let handles = Handles {
         snapshots: None,
         media: MediaControl::None,
+        state: None,
         journal: None,
         spent: Vec::new(),
         seed: [5; 32],

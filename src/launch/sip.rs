@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use warp_sip_proxy::TlsFiles;
 use warp_sip_proxy::core::{
-    Accounts, Bounds, Cidr, CoreConfig, Listener, Mode, Realm, RegistrarConfig, Transport,
+    Accounts, Bounds, Cidr, CoreConfig, Listener, Mode, Realm, RegistrarConfig, SharedRegistrations,
+    Transport,
 };
+use warp_sip_proxy::{State, TlsFiles};
 use warp_telemetry::Registry;
 
 use super::settings::{self, Settings};
@@ -94,6 +95,7 @@ impl Common {
         mut core: CoreConfig,
         registry: &Registry,
         more: &[(&str, String)],
+        redis: Option<warp_state::Options>,
     ) -> Result<u8, Failure> {
         let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
         core.lenient_names = self.lenient;
@@ -102,7 +104,14 @@ impl Common {
         config.pin_shards = self.pin_shards;
         config.tls = self.files;
         config.web_origins = self.origins;
+        let health = warp_telemetry::Health::new(registry);
+        let state = redis.map(|options| State {
+            options,
+            seconds: Some(warp_telemetry::health::request_seconds(registry, "redis")),
+            health: Some(health.optional("redis")),
+        });
         let handles = warp_sip_proxy::Handles {
+            state,
             snapshots: None,
             media: warp_sip_proxy::MediaControl::None,
             journal: None,
@@ -112,7 +121,7 @@ impl Common {
         };
         let proxy = warp_sip_proxy::start(config, handles)
             .map_err(|e| Failure::new(format!("listen={}: {e}", self.listen)))?;
-        let _ops = crate::run::OpsThread::start(self.ops, registry, &warp_telemetry::Health::new(registry))?;
+        let _ops = crate::run::OpsThread::start(self.ops, registry, &health)?;
         let at = proxy.udp_addr().unwrap_or(self.listen);
         let mut pairs = vec![("listen", at.to_string())];
         pairs.extend(more.iter().cloned());
@@ -146,7 +155,7 @@ pub(super) fn proxy(settings: &mut Settings) -> Result<u8, Failure> {
     core.next_transport = outbound.unwrap_or(next).1;
     let mut more = vec![("next", next.0.to_string())];
     more.extend(outbound.map(|to| ("outbound", to.0.to_string())));
-    common.run("proxy", core, &registry, &more)
+    common.run("proxy", core, &registry, &more, None)
 }
 
 /// The one domain of the profile `registrar`, and its realm.
@@ -167,6 +176,30 @@ impl FromStr for Digest {
     }
 }
 
+/// The address of `redis=`.
+struct Redis(warp_state::Options);
+
+impl FromStr for Redis {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        warp_state::Options::new(text).map(Redis)
+    }
+}
+
+/// When `mode=` lets changes be written.
+struct Writing(warp_state::Mode);
+
+impl FromStr for Writing {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "through" => Ok(Writing(warp_state::Mode::Through)),
+            "behind" => Ok(Writing(warp_state::Mode::Behind)),
+            _ => Err("through or behind"),
+        }
+    }
+}
+
 /// `registrar`: users register and are called. See `loadtests/README.md` for its settings.
 pub(super) fn registrar(settings: &mut Settings) -> Result<u8, Failure> {
     let registry = Registry::new();
@@ -174,16 +207,30 @@ pub(super) fn registrar(settings: &mut Settings) -> Result<u8, Failure> {
     let common = Common::take(settings)?;
     // MD5, because SIPp of Debian knows no other.
     let digest = settings.take::<Digest>("digest")?.map_or_else(|| "md5".parse(), Ok);
+    let (redis, mode) = (settings.take::<Redis>("redis")?, settings.take::<Writing>("mode")?);
+    let server_id = settings.take("server-id")?.unwrap_or(0);
+    if redis.is_none() && mode.is_some() {
+        return Err(Failure::new("mode= needs redis=redis://HOST:PORT/DB").with_code(2));
+    }
     settings.finish()?;
+    let redis = redis.map(|Redis(options)| {
+        let mode = mode.map_or(options.mode, |m| m.0);
+        Redis(warp_state::Options { mode, ..options })
+    });
     let registrar = RegistrarConfig {
         domain: DOMAIN.to_owned(),
         accounts: Accounts::Derived { prefix: "pw-".to_owned() },
         bounds: Bounds::default(),
         trusted: common.trusted.clone(),
+        shared: redis.as_ref().map(|Redis(options)| SharedRegistrations {
+            through: options.mode == warp_state::Mode::Through,
+            server_id,
+            deadline: options.deadline,
+        }),
     };
     let mut core = CoreConfig::new(Mode::Registrar(registrar), common.listeners());
     core.domains = vec![DOMAIN.to_owned()];
     core.realm = digest.map_err(Failure::new)?.0;
     let more = [("domain", DOMAIN.to_owned())];
-    common.run("registrar", core, &registry, &more)
+    common.run("registrar", core, &registry, &more, redis.map(|r| r.0))
 }

@@ -71,6 +71,25 @@ impl Sipp {
         spawn(cmd, dir, &format!("customer-{}", calls.local.port()))
     }
 
+    /// A phone that is at `contact` registers as `user` with the password `pw-USER`, for so many seconds; 0: no more.
+    pub fn register(dir: &Path, to: SocketAddr, user: &str, contact: SocketAddr, expires: u32) -> Sipp {
+        let local = SocketAddr::new(to.ip(), super::free_port());
+        let mut cmd = command(dir, "register.xml", "phone", local, Transport::Udp);
+        cmd.arg(to.to_string()).args([
+            "-m",
+            "1",
+            "-au",
+            user,
+            "-ap",
+            &format!("pw-{user}"),
+            "-key",
+            "user",
+            user,
+        ]);
+        cmd.args(["-key", "contact", &contact.to_string(), "-key", "expires", &expires.to_string()]);
+        spawn(cmd, dir, &format!("phone-{}", local.port()))
+    }
+
     /// Waits for the end; panics with SIPp's own report when a call failed.
     pub fn finish(mut self, within: Duration) {
         let status = poll_until(within, || self.child.try_wait().expect("wait"));

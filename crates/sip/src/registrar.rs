@@ -41,6 +41,10 @@ pub struct Binding {
     pub methods: u32,
     /// Id of the binding, unique among all servers that share it.
     pub ruid: Vec<u8>,
+    /// When its last REGISTER came.
+    pub made: Mono,
+    /// For whoever keeps it; 0 in a new and in a renewed one.
+    pub mark: u64,
 }
 
 impl Binding {
@@ -174,6 +178,10 @@ impl<'a> Registration<'a> {
             }
             path.extend_from_slice(value);
         }
+        // They are kept, and shared with servers whose columns end.
+        if path.len() > LONGEST || msg.call_id().len() > LONGEST {
+            return Err(Refused::Bad("Path or Call-ID too long"));
+        }
         let via = msg.top_via();
         Ok(Registration {
             call_id: msg.call_id(),
@@ -202,6 +210,9 @@ impl<'a> Registration<'a> {
             return Err(Refused::TooBrief);
         }
         let instance = c.params.value(b"+sip.instance").map_or(&b""[..], unquoted);
+        if instance.len() > LONGEST {
+            return Err(Refused::Bad("Contact too long"));
+        }
         let reg_id = c.params.value(b"reg-id").and_then(lex::number).unwrap_or(0);
         Ok(Asked {
             uri,
@@ -248,6 +259,8 @@ impl<'a> Registration<'a> {
             user_agent: self.user_agent.get(..USER_AGENT).unwrap_or(self.user_agent).to_vec(),
             methods: self.methods,
             ruid,
+            made: now,
+            mark: 0,
         }
     }
 }
@@ -273,6 +286,11 @@ impl Bindings {
         self.all.iter().filter(move |b| b.expires > now)
     }
 
+    /// All that are held, expired ones included.
+    pub fn all(&self) -> impl Iterator<Item = &Binding> {
+        self.all.iter()
+    }
+
     /// How many are held, expired ones included.
     pub fn len(&self) -> usize {
         self.all.len()
@@ -290,14 +308,9 @@ impl Bindings {
         over
     }
 
-    /// Takes in a binding that was made elsewhere: newer than ours, or unknown here. By id, else by Contact.
-    pub fn learn(&mut self, theirs: Binding) {
-        let same = |b: &&mut Binding| b.ruid == theirs.ruid || b.contact == theirs.contact;
-        match self.all.iter_mut().find(same) {
-            Some(ours) if ours.expires < theirs.expires => *ours = theirs,
-            Some(_) => {}
-            None => self.all.push(theirs),
-        }
+    /// The bindings themselves, for whoever shares them with other servers.
+    pub fn edit(&mut self) -> &mut Vec<Binding> {
+        &mut self.all
     }
 
     /// Does what a REGISTER asks for, or nothing. `new_id` makes the id of a new binding; a renewed one keeps its own.
@@ -400,6 +413,8 @@ fn methods_of(msg: &Message<'_>) -> u32 {
     })
 }
 
+/// Bytes of a Path, an instance or a Call-ID that is kept; a URI has its own limit.
+const LONGEST: usize = 1_024;
 /// Bytes of User-Agent that are kept.
 const USER_AGENT: usize = 255;
 
@@ -530,6 +545,17 @@ mod tests {
         let swap = "Contact: <sip:a@192.0.2.4>, <sip:a@192.0.2.1>;expires=0\r\n";
         assert!(register(&mut held, 0, "c", 5, swap).is_ok());
         assert_eq!(held.len(), 3);
+        // Nor is anything kept that is as long as a datagram.
+        let mut asks = |call: &str, more: &str| {
+            register(&mut held, 0, call, 9, &format!("Contact: <sip:a@192.0.2.4>{more}\r\n"))
+        };
+        let long = "a".repeat(1_100);
+        assert_eq!(asks("c", &format!(";+sip.instance=\"{long}\"")), Err(Refused::Bad("Contact too long")));
+        let path =
+            format!("\r\nPath: <sip:192.0.2.1;lr;x={}>, <sip:192.0.2.2;lr;x={}>", &long[..600], &long[..600]);
+        assert_eq!(asks("c", &path), Err(Refused::Bad("Path or Call-ID too long")));
+        assert_eq!(asks(&long, ""), Err(Refused::Bad("Path or Call-ID too long")));
+        assert!(asks("c", "").is_ok());
     }
 
     /// RFC 5626 §6: a phone that comes back with another address and Call-ID takes the place of its former flow, and of no other.

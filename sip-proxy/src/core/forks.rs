@@ -7,7 +7,7 @@
 use warp_sip::edit::Edit;
 use warp_sip::flow::Flow;
 use warp_sip::header::Header;
-use warp_sip::message::{Message, Method};
+use warp_sip::message::{Message, Method, max_breadth};
 use warp_sip::proxy::ResponseContext;
 
 use super::answer::Heard;
@@ -217,10 +217,16 @@ impl Fork {
         let request = std::mem::take(&mut self.request);
         let parsed = Message::parse(&request);
         let plan = parsed.as_ref().ok().and_then(|msg| Plan::of(&tx.config, &self.came, msg));
-        while let Some(way) = self.waiting.pop_if(|way| way.rank == rank) {
+        let wanted = self.waiting.iter().filter(|way| way.rank == rank).count();
+        let (breadth, together) = shares(parsed.as_ref().ok(), wanted);
+        // Those without a share wait until these have failed (RFC 5393 §5.3.3.1): one after another needs no more than one share.
+        for _ in 0..together {
+            let Some(way) = self.waiting.pop_if(|way| way.rank == rank) else { break };
             let branch = u16::try_from(self.branches.len()).unwrap_or(u16::MAX);
             let client = match (&parsed, &plan) {
-                (Ok(msg), Some(plan)) => self.send(id, branch, msg, plan, &way, tx),
+                (Ok(msg), Some(plan)) => {
+                    self.send(Owner::Fork { fork: id, branch }, msg, plan, &way, breadth, tx)
+                }
                 _ => None,
             };
             match client {
@@ -233,11 +239,11 @@ impl Fork {
 
     fn send(
         &self,
-        id: Id,
-        branch: u16,
+        owner: Owner,
         msg: &Message<'_>,
         plan: &Plan<'_>,
         way: &Way,
+        breadth: u32,
         tx: &mut Transactions,
     ) -> Option<Id> {
         let copy = forward::Copy {
@@ -250,9 +256,10 @@ impl Fork {
             path: &way.path,
             pin_in: route::is_pinned(&tx.config, msg, &self.came),
             pin_out: way.pinned,
+            breadth: Some(breadth),
             ..forward::Copy::new(plan, self.came)
         };
-        tx.forward_request(msg, &copy, way.flow, Owner::Fork { fork: id, branch })
+        tx.forward_request(msg, &copy, way.flow, owner)
     }
 
     /// True: this 2xx is not the caller's.
@@ -355,6 +362,14 @@ impl Fork {
             Err(_) => bytes,
         }
     }
+}
+
+/// The breadth of each of so many branches that are open together, and how many may be: what the request has left, shared evenly.
+fn shares(request: Option<&Message<'_>>, wanted: usize) -> (u32, usize) {
+    let left = request.and_then(max_breadth).flatten().unwrap_or(forward::BREADTH).max(1);
+    let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(1);
+    let together = wanted.min(left);
+    (left.checked_div(together).unwrap_or(1), usize::try_from(together).unwrap_or(1))
 }
 
 /// Ways of one request (T-SIP-14).

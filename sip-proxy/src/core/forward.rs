@@ -25,6 +25,8 @@ const BRANCH: usize = 8 + 16 + 16 + 8;
 const MARK: &[u8] = b"z9hG4bKw";
 /// Max-Breadth of a request that came without one (RFC 5393 §5.3.3.1).
 const MAX_BREADTH: &[u8] = b"60";
+/// The same as a number.
+pub(super) const BREADTH: u32 = 60;
 
 /// How a request is copied.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,8 @@ pub(crate) struct Copy<'x> {
     pub(crate) path: &'x [u8],
     /// Later requests of the dialog reach the sender, or the receiver, by this flow alone: it stands in our Record-Route.
     pub(crate) pin_in: bool,
+    /// Its share of the breadth of its request; `None`: all of it.
+    pub(crate) breadth: Option<u32>,
     pub(crate) pin_out: bool,
 }
 
@@ -81,6 +85,7 @@ impl<'x> Copy<'x> {
             lines: &[],
             emergency: false,
             path: b"",
+            breadth: None,
             pin_in: false,
             pin_out: false,
         }
@@ -335,14 +340,20 @@ impl Transactions {
         let sent_by_in = ours_in.sent_by(local_in, local_in);
         let sent_by_out = ours_out.sent_by(local_out, local_in);
         let whole = copy.sdp.and_then(|sdp| media::whole_body(msg, sdp));
+        let share = copy.breadth.map(|n| n.to_string());
         let mut edit = Edit::new(msg);
         edit.mark_received_rport(copy.came.remote);
         edit.push_via(NewVia { transport: out_flow.transport, sent_by: &sent_by_out, branch, rport: false });
         let hops = msg.max_forwards().map_or(70, |n| n.saturating_sub(1).min(255));
         edit.set_max_forwards(hops);
-        // One branch at a time is open, so each has the whole breadth of its request; who says none gets the usual one.
-        if msg.to_tag().is_none() && msg.method() != Method::Ack && max_breadth(msg).is_none() {
-            edit.add_header(b"Max-Breadth", MAX_BREADTH);
+        // Where one branch at a time is open it has the whole breadth of its request; those that are open together share it (RFC 5393
+        // §5.3.3.1). Who says none gets the usual one.
+        if msg.to_tag().is_none() && msg.method() != Method::Ack {
+            if let Some(share) = &share {
+                edit.remove_named(b"Max-Breadth").add_header(b"Max-Breadth", share.as_bytes());
+            } else if max_breadth(msg).is_none() {
+                edit.add_header(b"Max-Breadth", MAX_BREADTH);
+            }
         }
         for _ in 0..plan.popped {
             edit.remove_route_top();

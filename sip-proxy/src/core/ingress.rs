@@ -179,6 +179,11 @@ impl Core {
             registrar.forks.cancelled(fork, msg, &mut self.tx);
             return;
         }
+        if let (None, None, Some(registrar)) = (call, client, &mut self.registrar)
+            && registrar.cancelled(invite, &mut self.tx)
+        {
+            return;
+        }
         if let Some(client) = client {
             self.tx.note_reason(client, msg);
         }

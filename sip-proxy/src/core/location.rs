@@ -79,15 +79,31 @@ impl Locations {
         format!("warp-{:x}-{n:x}", self.instance).into_bytes()
     }
 
-    /// Forgets what has expired in one part, of `turn` by turn.
-    pub(crate) fn sweep(&self, turn: usize, now: Mono) {
-        let Some(part) = self.parts.get(turn % PARTS) else { return };
-        let mut gone = 0;
+    /// Forgets what has expired in one part, of `turn` by turn, and gives it.
+    pub(crate) fn sweep(&self, turn: usize, now: Mono) -> Vec<Binding> {
+        let Some(part) = self.parts.get(turn % PARTS) else { return Vec::new() };
+        let mut gone = Vec::new();
         lock(part).retain(|_, bindings| {
-            gone += bindings.expire(now).len();
+            gone.append(&mut bindings.expire(now));
             !bindings.is_empty()
         });
-        self.held.fetch_sub(gone, Ordering::Relaxed);
+        self.held.fetch_sub(gone.len(), Ordering::Relaxed);
+        gone
+    }
+
+    /// What `pick` makes of the bindings of one part, with their addresses of record; `None`: there is no such part.
+    pub(crate) fn of_part<T>(
+        &self,
+        part: usize,
+        mut pick: impl FnMut(&[u8], &Binding) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let part = lock(self.parts.get(part)?);
+        Some(
+            part.iter()
+                .flat_map(|(aor, all)| all.all().map(move |b| (aor, b)))
+                .filter_map(|(a, b)| pick(a, b))
+                .collect(),
+        )
     }
 }
 
@@ -112,6 +128,8 @@ mod tests {
             user_agent: Vec::new(),
             methods: 0,
             ruid: contact.into(),
+            made: Mono(0),
+            mark: 0,
         }
     }
 
@@ -121,8 +139,8 @@ mod tests {
         for n in 0..200 {
             let aor = format!("u{n}@h");
             table.with(aor.as_bytes(), |b| {
-                b.learn(binding("sip:low", Some(100), 50));
-                b.learn(binding("sip:high", None, 100));
+                b.edit().push(binding("sip:low", Some(100), 50));
+                b.edit().push(binding("sip:high", None, 100));
             });
         }
         let contacts =
@@ -130,9 +148,9 @@ mod tests {
         assert_eq!(contacts(0), [b"sip:high".to_vec(), b"sip:low".to_vec()]);
         assert_eq!(contacts(50), [b"sip:high".to_vec()]);
         assert_eq!(table.len(), 400);
-        (0..PARTS).for_each(|turn| table.sweep(turn, Mono(60)));
+        (0..PARTS).for_each(|turn| drop(table.sweep(turn, Mono(60))));
         assert_eq!(table.len(), 200);
-        (0..PARTS).for_each(|turn| table.sweep(turn, Mono(100)));
+        (0..PARTS).for_each(|turn| drop(table.sweep(turn, Mono(100))));
         assert_eq!((table.len(), table.parts.iter().all(|p| lock(p).is_empty())), (0, true));
     }
 

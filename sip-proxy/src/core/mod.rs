@@ -6,7 +6,8 @@
 //! Three structs, and [`Core`] dispatches between them: [`transactions`] (messages in and out; `table` what it holds, `answer` what
 //! responses mean to it, `forward` copies, `reject` responses of our own, `timers`), [`calls`] (policy mode; `call` one of them and its
 //! branches, `failover`, `dialogs`, `media`, `cdr`, `probe`, `resume`), [`proxying`] (launch profile `proxy`). Above that, [`registrar`] (launch profile
-//! `registrar`; `location` its table, `forks` requests that go to several contacts, `sign_in` digest for it and for trunks).
+//! `registrar`; `location` its table, `forks` requests that go to several contacts, `lookups` those that wait for
+//! other nodes, `mirror` rows of theirs, `sign_in` digest for it and for trunks).
 //!
 //! Code map beside them: [`types`] what goes in and out · `ingress` the checks of a request before either gets it · `auth` who calls ·
 //! `route` where requests go · `buffers` for messages · `strangers` buckets · `health` of vendors · `overload`.
@@ -39,7 +40,9 @@ mod health;
 mod inbound;
 mod ingress;
 mod location;
+mod lookups;
 mod media;
+mod mirror;
 pub mod overload;
 mod panic;
 mod pins;
@@ -90,6 +93,8 @@ mod tests_health;
 mod tests_inbound;
 #[cfg(test)]
 mod tests_media;
+#[cfg(test)]
+mod tests_mirror;
 #[cfg(test)]
 mod tests_offers;
 #[cfg(test)]
@@ -296,6 +301,16 @@ impl Core {
         self.go_on();
     }
 
+    /// What other nodes know of somebody, or that changes are written: the answer to [`Question::Look`] or [`Question::Write`].
+    pub fn handle_state(&mut self, ask: AskId, answer: &warp_state::Answer, now: Now) {
+        self.tx.now = now;
+        self.guarded(|core| {
+            if let Some(registrar) = &mut core.registrar {
+                registrar.looked(slab::Id::from_u64(ask.0), Some(answer), &mut core.tx);
+            }
+        });
+    }
+
     /// An operator, or another part of the process, wants something.
     pub fn handle_command(&mut self, command: Command, now: Now) {
         self.tx.now = now;
@@ -369,6 +384,11 @@ impl Core {
             Key::Fork(id) => {
                 if let Some(registrar) = &mut self.registrar {
                     registrar.forks.due(id, &mut self.tx);
+                }
+            }
+            Key::Lookup(id) => {
+                if let Some(registrar) = &mut self.registrar {
+                    registrar.looked(id, None, &mut self.tx);
                 }
             }
             Key::Locations => {

@@ -66,7 +66,11 @@ impl StaticProxy {
             return;
         }
         let incoming = route::listener_of(&tx.ours, &flow);
-        let (out_by, out_flow) = match tx.pinned(plan, msg.call_id()) {
+        let initial = msg.to_tag().is_none();
+        // Another node calls a phone that registered here, by the Path that it was told.
+        let by_path =
+            if initial && !ours { tx.pinned_by_path(plan, tx.is_known(flow.remote.ip())) } else { None };
+        let (out_by, out_flow) = match tx.pinned(plan, msg.call_id()).or(by_path) {
             Some(pinned) => pinned,
             None => {
                 let Some((transport, remote)) = self.target(&tx.config, &flow, plan, ours) else {
@@ -85,7 +89,6 @@ impl StaticProxy {
             tx.refuse(&flow, msg, 403, "", &[], stranger);
             return;
         }
-        let initial = msg.to_tag().is_none();
         if initial && msg.method() == Method::Invite && tx.shared.is_draining() {
             tx.refuse(&flow, msg, 503, "", &[("Retry-After", b"5")], stranger);
             return;
@@ -105,6 +108,7 @@ impl StaticProxy {
             record_route: initial && makes_dialog(msg.method()),
             untrusted: stranger,
             pin_in: initial && route::is_pinned(&tx.config, msg, &flow),
+            pin_out: by_path.is_some(),
             ..forward::Copy::new(plan, flow)
         };
         if tx.forward_request(msg, &copy, out_flow, Owner::Server(server)).is_none() {

@@ -8,23 +8,28 @@ use std::time::Duration;
 use warp_sip::digest::{Algorithm, Ha1};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::{Header, NameAddr};
-use warp_sip::message::Method;
-use warp_sip::registrar::{Binding, Refused, Registration};
+use warp_sip::message::{Message, Method};
+use warp_sip::registrar::{Binding, Changes, Refused, Registration};
 use warp_sip::uri::Uri;
+use warp_state::{Answer, Write};
 
 use super::forks::{Forks, Way};
 use super::ingress::Arrived;
+use super::lookups::{Lookups, Step, Waiting};
+use super::mirror;
 use super::route;
 use super::sign_in::Gate;
+use super::slab::Id;
 use super::timers::Key;
 use super::transactions::Transactions;
-use super::types::{Accounts, Mode, RegistrarConfig};
+use super::types::{Accounts, AskId, Mode, Output, Question, RegistrarConfig};
 
 /// What the registrar of one shard holds; the bindings themselves are everybody's ([`super::location`]).
 #[derive(Debug)]
 pub(super) struct Registrar {
     settings: RegistrarConfig,
     pub(super) forks: Forks,
+    lookups: Lookups,
     /// Which part of the table is swept next, once the sweep runs.
     turn: Option<usize>,
 }
@@ -39,7 +44,8 @@ impl Registrar {
     pub(super) fn of(mode: &Mode) -> Option<Registrar> {
         match mode {
             Mode::Registrar(settings) => {
-                Some(Registrar { settings: settings.clone(), forks: Forks::default(), turn: None })
+                let (forks, lookups) = (Forks::default(), Lookups::default());
+                Some(Registrar { settings: settings.clone(), forks, lookups, turn: None })
             }
             Mode::Static { .. } | Mode::Policy => None,
         }
@@ -126,43 +132,146 @@ impl Registrar {
             tx.on_table_full(&flow, msg, stranger);
             return;
         };
-        let now = tx.now.mono;
-        let done = locations.locations.with(&aor, |bindings| {
+        match self.settings.shared {
+            None => {
+                let done = self.apply(&aor, &asked, tx);
+                self.grant(server, done.map(|(lines, _)| lines), tx);
+            }
+            Some(by) => {
+                let look = Question::Look(mirror::columns_of(&aor, &self.settings.domain));
+                let bytes = bytes.to_vec();
+                let step = Step::Register;
+                self.lookups.wait(Waiting { server, flow, bytes, key, stranger, aor, step }, look, &by, tx);
+            }
+        }
+    }
+
+    /// Changes the bindings of somebody. Gives the header lines of the 200, and what changed.
+    fn apply(
+        &mut self,
+        aor: &[u8],
+        asked: &Registration<'_>,
+        tx: &mut Transactions,
+    ) -> Result<(Lines, Changes), Refused> {
+        let (now, bounds) = (tx.now.mono, self.settings.bounds);
+        let locations = &tx.shared.locations;
+        let done = locations.with(aor, |bindings| {
             let done = match asked.changes() {
-                true => bindings.apply(&asked, &bounds, now, || locations.locations.new_id()).map(|_| ()),
-                false => Ok(()),
+                true => bindings.apply(asked, &bounds, now, || locations.new_id()),
+                false => Ok(Changes::default()),
             };
-            let lines: Vec<Vec<u8>> = bindings
+            let lines: Lines = bindings
                 .alive(now)
                 .map(|b| {
                     let mut line = Vec::with_capacity(128);
                     b.write(now, &mut line);
-                    line
+                    ("Contact", line)
                 })
                 .collect();
-            Some(done.map(|()| lines))
+            Some(done.map(|changes| (lines, changes)))
         });
+        let (mut lines, changes) = done.unwrap_or(Err(Refused::Bad("Contact")))?;
+        if !asked.path().is_empty() {
+            lines.push(("Path", asked.path().to_vec()));
+        }
+        if asked.is_outbound() {
+            lines.push(("Require", b"outbound".to_vec()));
+        }
+        lines.push(("Supported", b"path, outbound".to_vec()));
+        self.keep_sweeping(tx);
+        Ok((lines, changes))
+    }
+
+    fn grant(&mut self, server: Id, done: Result<Lines, Refused>, tx: &mut Transactions) {
         match done {
-            Some(Ok(lines)) => {
+            Ok(lines) => {
                 tx.stats.registrations += 1;
-                let mut headers: Vec<(&str, &[u8])> = lines.iter().map(|l| ("Contact", &l[..])).collect();
-                if !asked.path().is_empty() {
-                    headers.push(("Path", asked.path()));
-                }
-                if asked.is_outbound() {
-                    headers.push(("Require", b"outbound"));
-                }
-                headers.push(("Supported", b"path, outbound"));
+                let headers: Vec<(&str, &[u8])> = lines.iter().map(|(n, l)| (*n, &l[..])).collect();
                 tx.answer(server, 200, "", &headers);
-                self.keep_sweeping(tx);
             }
-            Some(Err(refused)) => {
+            Err(refused) => {
                 tx.stats.registrations_refused += 1;
                 let (status, reason) = refused.status();
                 tx.answer(server, status, reason, &[]);
             }
-            None => tx.answer(server, 500, "", &[]),
         }
+    }
+
+    // ---- registrations that are shared with other nodes
+
+    /// What other nodes know has come, or that it is written; `None`: the time is over.
+    pub(super) fn looked(&mut self, id: Id, answer: Option<&Answer>, tx: &mut Transactions) {
+        let Some(waiting) = self.lookups.lend(id) else { return };
+        match waiting.step {
+            Step::Deliver => {
+                self.lookups.remove_lent(id);
+                tx.take_in(&waiting.aor, answer);
+                self.keep_sweeping(tx);
+                waiting.with(tx, |arrived, tx| self.deliver_to(arrived, waiting.server, &waiting.aor, tx));
+            }
+            Step::Register => {
+                tx.take_in(&waiting.aor, answer);
+                self.register_now(id, waiting, answer, tx);
+            }
+            Step::Written(lines) => {
+                self.lookups.remove_lent(id);
+                self.grant(waiting.server, Ok(lines), tx);
+            }
+        }
+    }
+
+    /// A REGISTER goes on, with all that is known of its user.
+    fn register_now(&mut self, id: Id, mut waiting: Waiting, answer: Option<&Answer>, tx: &mut Transactions) {
+        let bounds = self.settings.bounds;
+        let bytes = std::mem::take(&mut waiting.bytes);
+        let read = Message::parse(&bytes).map_err(|_| Refused::Bad("")).and_then(|msg| {
+            let asked = Registration::read(&msg, waiting.flow, &bounds)?;
+            self.apply(&waiting.aor, &asked, tx)
+        });
+        let (lines, changes) = match read {
+            Ok(done) => done,
+            Err(refused) => {
+                self.lookups.remove_lent(id);
+                return self.grant(waiting.server, Err(refused), tx);
+            }
+        };
+        let write = match self.settings.shared {
+            Some(by) => tx.rows_of(&waiting.aor, &self.settings.domain, &changes, &by),
+            None => Write::default(),
+        };
+        let nothing = write == Write::default();
+        // Where Redis did not answer the first question in time, nobody waits for a second.
+        let wait = !nothing && answer.is_some_and(|a| *a != Answer::Unavailable) && self.is_through();
+        let question = Question::Write { write, wait };
+        if wait {
+            waiting.step = Step::Written(lines);
+            self.lookups.wait_again(id, waiting, question, tx);
+            return;
+        }
+        if !nothing {
+            tx.out.push_back(Output::Ask { id: AskId(0), question });
+        }
+        self.lookups.remove_lent(id);
+        self.grant(waiting.server, Ok(lines), tx);
+    }
+
+    fn is_through(&self) -> bool {
+        self.settings.shared.is_some_and(|by| by.through)
+    }
+
+    /// The caller takes back an INVITE that has not gone anywhere yet. False: it has.
+    pub(super) fn cancelled(&mut self, server: Id, tx: &mut Transactions) -> bool {
+        let waited = self.lookups.cancel(server);
+        if waited {
+            tx.answer(server, 487, "", &[]);
+        }
+        waited
+    }
+
+    /// Requests that wait for other nodes.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.lookups.len()
     }
 
     fn turn_down(&self, arrived: &Arrived<'_, '_>, refused: Refused, tx: &mut Transactions) {
@@ -192,7 +301,12 @@ impl Registrar {
     /// Forgets expired bindings, until there are none at all.
     pub(super) fn sweep(&mut self, tx: &mut Transactions) {
         let Some(turn) = self.turn.take() else { return };
-        tx.shared.locations.sweep(turn, tx.now.mono);
+        let gone = tx.shared.locations.sweep(turn, tx.now.mono);
+        if self.settings.shared.is_some() && !gone.is_empty() {
+            let removed = gone.iter().map(|b| mirror::removal_of(b, tx.now.mono)).collect();
+            let question = Question::Write { write: Write { puts: Vec::new(), removed }, wait: false };
+            tx.out.push_back(Output::Ask { id: AskId(0), question });
+        }
         if tx.shared.locations.len() > 0 {
             self.turn = Some(turn.wrapping_add(1));
             tx.wheel.arm(tx.now.mono + SWEEP, Key::Locations);
@@ -211,22 +325,53 @@ impl Registrar {
             tx.refuse(&flow, msg, 404, "", &[], stranger);
             return;
         };
-        let now = tx.now.mono;
-        let ways: Vec<Way> =
-            tx.shared.locations.look(&aor, now).into_iter().filter_map(|b| way_to(b, &flow, tx)).collect();
-        if ways.is_empty() {
-            tx.refuse(&flow, msg, 480, "", &[], stranger);
-            return;
+        match self.settings.shared {
+            Some(by) => {
+                let Some(server) = tx.begin_server(flow, msg, bytes, key, stranger) else {
+                    tx.on_table_full(&flow, msg, stranger);
+                    return;
+                };
+                if msg.method() == Method::Invite {
+                    tx.trying(server, &flow, msg);
+                }
+                let look = Question::Look(mirror::columns_of(&aor, &self.settings.domain));
+                let (bytes, step) = (bytes.to_vec(), Step::Deliver);
+                self.lookups.wait(Waiting { server, flow, bytes, key, stranger, aor, step }, look, &by, tx);
+            }
+            None => {
+                let ways = ways_to(&aor, &flow, tx);
+                if ways.is_empty() {
+                    tx.refuse(&flow, msg, 480, "", &[], stranger);
+                    return;
+                }
+                let Some(server) = tx.begin_server(flow, msg, bytes, key, stranger) else {
+                    tx.on_table_full(&flow, msg, stranger);
+                    return;
+                };
+                if msg.method() == Method::Invite {
+                    tx.trying(server, &flow, msg);
+                }
+                self.forks.begin(arrived, server, ways, tx);
+            }
         }
-        let Some(server) = tx.begin_server(flow, msg, bytes, key, stranger) else {
-            tx.on_table_full(&flow, msg, stranger);
-            return;
-        };
-        if msg.method() == Method::Invite {
-            tx.trying(server, &flow, msg);
-        }
-        self.forks.begin(arrived, server, ways, tx);
     }
+
+    /// All that is known of the user is in memory now.
+    fn deliver_to(&mut self, arrived: &Arrived<'_, '_>, server: Id, aor: &[u8], tx: &mut Transactions) {
+        let ways = ways_to(aor, &arrived.flow, tx);
+        match ways.is_empty() {
+            true => tx.answer(server, 480, "", &[]),
+            false => self.forks.begin(arrived, server, ways, tx),
+        }
+    }
+}
+
+/// Header lines of a 200 to REGISTER.
+type Lines = Vec<(&'static str, Vec<u8>)>;
+
+fn ways_to(aor: &[u8], flow: &Flow, tx: &mut Transactions) -> Vec<Way> {
+    let now = tx.now.mono;
+    tx.shared.locations.look(aor, now).into_iter().filter_map(|b| way_to(b, flow, tx)).collect()
 }
 
 /// The secret of an account.

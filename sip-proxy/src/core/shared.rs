@@ -9,12 +9,17 @@ use warp_model::sync::lock;
 use warp_model::{GiveBack, Lent, Mono, Now, VendorTrunkId};
 use warp_policy::{Directory, Usage, VendorTrunkLive};
 use warp_sip::digest::{NonceCounts, NonceIssuer};
+use warp_sip::registrar::Binding;
+use warp_state::Record;
 
 use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES, TrunkState};
 use super::inbound::Callbacks;
 use super::location::Locations;
+use super::mirror::{FOREIGN, Writer, columns_of};
 use super::random::{Keyed, Rng};
+use super::route::Ours;
 use super::strangers::Strangers;
+use super::types::Listener;
 
 /// Nonces in use that are remembered against replays (T-SIP-09).
 const NONCES: usize = 1_000_000;
@@ -98,6 +103,40 @@ impl Shared {
     /// Contacts of registered users.
     pub fn registrations(&self) -> usize {
         self.locations.len()
+    }
+
+    /// A row of ours is in Redis, since the batch of this number.
+    pub(crate) fn stored(&self, record: &Record, batch: u64) {
+        let aor = [&record.aor.username[..], b"@", &record.aor.domain].concat();
+        self.locations.with(&aor, |bindings| {
+            let same = |b: &&mut Binding| {
+                b.ruid == record.ruid
+                    && b.call_id == record.call_id
+                    && b.cseq == record.cseq
+                    && b.mark != FOREIGN
+            };
+            if let Some(binding) = bindings.edit().iter_mut().find(same) {
+                binding.mark = batch;
+            }
+        });
+    }
+
+    /// The rows of one part of the table that were not written since a batch; `None`: there is no such part.
+    pub(crate) fn unstored(
+        &self,
+        part: usize,
+        floor: u64,
+        domain: &str,
+        listeners: &[Listener],
+        server_id: u32,
+        now: Now,
+    ) -> Option<Vec<Record>> {
+        let ours: Vec<Ours> = listeners.iter().map(|l| Ours::new(*l)).collect();
+        let writer = Writer { ours: &ours, keyed: &self.keyed, server_id, now };
+        self.locations.of_part(part, |aor, b| {
+            let wanted = b.mark < floor && b.mark != FOREIGN && b.expires > now.mono;
+            wanted.then(|| writer.record(columns_of(aor, domain), b))
+        })
     }
 
     /// Transactions of all shards.

@@ -17,10 +17,12 @@ const PHONE: &str = "127.0.0.1:5081";
 const DESK: &str = "127.0.0.1:5082";
 const STRANGER: &str = "192.0.2.66:5060";
 
-struct World {
-    core: Core,
-    ms: u64,
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) ms: u64,
     n: u32,
+    /// What was asked of other nodes' registrations.
+    pub(super) asked: Vec<(AskId, Question)>,
 }
 
 impl World {
@@ -28,13 +30,14 @@ impl World {
         World::with(|_| ())
     }
 
-    fn with(configure: fn(&mut CoreConfig)) -> World {
+    pub(super) fn with(configure: fn(&mut CoreConfig)) -> World {
         let listener = |transport| Listener { transport, bind: addr(US), advertise: None };
         let settings = RegistrarConfig {
             domain: "carrier.test".into(),
             accounts: Accounts::Derived { prefix: "pw-".into() },
             bounds: Bounds::default(),
             trusted: vec!["127.0.0.1".parse().unwrap()],
+            shared: None,
         };
         let listeners = vec![listener(Transport::Udp), listener(Transport::Tcp)];
         let mut config = CoreConfig::new(Mode::Registrar(settings), listeners);
@@ -42,12 +45,16 @@ impl World {
         config.realm = Realm { name: "carrier.test".into(), sha256: true, md5: true };
         configure(&mut config);
         let shared = Arc::new(Shared::new([3; 32]));
-        World { core: Core::new(Arc::new(config), 0, [9; 32], shared), ms: 0, n: 0 }
+        World { core: Core::new(Arc::new(config), 0, [9; 32], shared), ms: 0, n: 0, asked: vec![] }
     }
 
-    fn sent(&mut self) -> Vec<(Flow, String)> {
+    pub(super) fn sent(&mut self) -> Vec<(Flow, String)> {
         let mut all = vec![];
         while let Some(o) = self.core.poll_output() {
+            if let Output::Ask { id, question } = o {
+                self.asked.push((id, question));
+                continue;
+            }
             if let Output::Transmit { flow, bytes } = o {
                 let text = String::from_utf8(bytes.to_vec()).unwrap();
                 if !text.starts_with("SIP/2.0 100 ") {
@@ -59,18 +66,18 @@ impl World {
         all
     }
 
-    fn give_by(&mut self, flow: Flow, text: &str) -> Vec<(Flow, String)> {
+    pub(super) fn give_by(&mut self, flow: Flow, text: &str) -> Vec<(Flow, String)> {
         self.ms += 10;
         self.core.handle_message(flow, text.as_bytes(), at(self.ms));
         self.sent()
     }
 
-    fn give(&mut self, from: &str, text: &str) -> Vec<(SocketAddr, String)> {
+    pub(super) fn give(&mut self, from: &str, text: &str) -> Vec<(SocketAddr, String)> {
         let all = self.give_by(Flow::udp(addr(US), addr(from)), text);
         all.into_iter().map(|(flow, text)| (flow.remote, text)).collect()
     }
 
-    fn wait(&mut self, ms: u64) -> Vec<(Flow, String)> {
+    pub(super) fn wait(&mut self, ms: u64) -> Vec<(Flow, String)> {
         let (end, mut all) = (self.ms + ms, vec![]);
         while let Some(next) = self.core.poll_timeout().filter(|n| *n <= at(end).mono) {
             self.ms = self.ms.max((next.0 - at(0).mono.0).div_ceil(1_000_000));
@@ -82,7 +89,7 @@ impl World {
     }
 
     /// REGISTER of a user, signed; gives the final answer.
-    fn register_by(&mut self, flow: Flow, user: &str, more: &str) -> String {
+    pub(super) fn register_by(&mut self, flow: Flow, user: &str, more: &str) -> String {
         self.register_as(flow, user, user, &format!("pw-{user}"), Algorithm::Sha256, more)
     }
 
@@ -120,6 +127,9 @@ impl World {
         let signed = format!("{more}{}\r\n", String::from_utf8(value).unwrap());
         let again = self.register_text(flow, aor, &signed);
         let mut all = self.give_by(flow, &again);
+        if all.is_empty() && !self.asked.is_empty() {
+            return String::new(); // it waits for other nodes
+        }
         assert_eq!(all.len(), 1, "{all:#?}");
         assert_eq!(all[0].0, flow);
         all.remove(0).1
@@ -156,7 +166,7 @@ impl World {
     }
 }
 
-fn request(method: &str, uri: &str, from: &str, more: &str) -> String {
+pub(super) fn request(method: &str, uri: &str, from: &str, more: &str) -> String {
     let number = if matches!(method, "INVITE" | "ACK" | "CANCEL") { 1 } else { 2 };
     let branch = if matches!(method, "INVITE" | "CANCEL") { "INVITE" } else { method };
     let to = if more.contains("\r\nTo: ") || more.starts_with("To: ") {
@@ -553,4 +563,28 @@ fn a_message_reaches_all_contacts_and_one_answer_goes_back() {
         w.give(PHONE, &response(&both[0].1, "202 Accepted", PHONE)).iter().all(|(to, _)| *to != addr(CALLER))
     );
     w.nothing_is_left();
+}
+
+/// RFC 5393 §5.3.3.1: branches that are open together share the breadth of their request; those without a share come after them.
+#[test]
+fn rfc_5393_branches_share_the_breadth_of_their_request() {
+    for (said, first, second) in
+        [("", vec!["20"; 3], vec![]), ("Max-Breadth: 2\r\n", vec!["1"; 2], vec!["2"])]
+    {
+        let mut w = World::new();
+        for port in [5081, 5082, 5083] {
+            assert!(w.register(&format!("127.0.0.1:{port}"), "bob", "\r\n").starts_with("SIP/2.0 200 "));
+        }
+        let all = w.give(CALLER, &request("INVITE", "sip:bob@carrier.test", CALLER, said));
+        let breadths = |all: &[(SocketAddr, String)]| {
+            let invites = all.iter().filter(|(_, t)| t.starts_with("INVITE "));
+            invites.map(|(_, t)| lines(t, "Max-Breadth").join(",")).collect::<Vec<_>>()
+        };
+        assert_eq!(breadths(&all), first, "{said}");
+        let mut later = Vec::new();
+        for (at, invite) in &all {
+            later.extend(w.give(&at.to_string(), &response(invite, "486 Busy Here", &at.to_string())));
+        }
+        assert_eq!(breadths(&later), second, "{said}");
+    }
 }

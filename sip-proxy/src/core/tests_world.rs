@@ -224,6 +224,7 @@ impl World {
                         self.sent.push_back((flow.remote, text));
                         self.core.recycle(bytes);
                     }
+                    Output::Ask { question: Question::Look(_) | Question::Write { .. }, .. } => {}
                     Output::Ask { id, question: Question::Media(c) } => {
                         self.order.push('A');
                         self.asked.push_back((id, c));

@@ -20,6 +20,8 @@ pub(crate) enum Key {
     Fork(Id),
     /// Expired bindings.
     Locations,
+    /// A request that waits for the shared registrations.
+    Lookup(Id),
 }
 
 impl Transactions {

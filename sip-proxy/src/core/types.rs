@@ -17,6 +17,7 @@ use warp_sip::transaction::Timers;
 pub use super::strangers::StrangerLimits;
 pub use warp_policy::Cidr;
 pub use warp_sip::registrar::Bounds;
+use warp_state::{Aor, Write};
 
 /// What the core wants done. Outputs are carried out in the order in which they are polled:
 /// the journal record of an answer comes before the 200 that it belongs to.
@@ -90,6 +91,15 @@ pub struct AskId(pub u64);
 pub enum Question {
     /// A command to the media relay.
     Media(warp_ng::Command),
+    /// The contacts of an address of record that other nodes know of; answered by [`super::Core::handle_state`].
+    Look(Aor),
+    /// Changes of registrations, for the other nodes; with `wait`, the same is called when they are written.
+    Write {
+        /// The changes.
+        write: Write,
+        /// Somebody waits for the answer.
+        wait: bool,
+    },
 }
 
 /// The answer to a [`Question`].
@@ -223,6 +233,19 @@ pub struct RegistrarConfig {
     pub bounds: Bounds,
     /// Known peers, which call users without signing in.
     pub trusted: Vec<Cidr>,
+    /// The registrations are shared with other nodes through Redis; `None`: this one is alone.
+    pub shared: Option<SharedRegistrations>,
+}
+
+/// How registrations are shared with other nodes (RFC 0036).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedRegistrations {
+    /// Who registers is answered when it is written.
+    pub through: bool,
+    /// `server_id` of our rows.
+    pub server_id: u32,
+    /// How long a request waits for what other nodes know, and a REGISTER until it is written as well: both together; 20 ms.
+    pub deadline: Duration,
 }
 
 /// The accounts of a registrar.

@@ -1,7 +1,7 @@
 //! The sharded runtime: sockets, threads, journals around the cores (RFC 0006).
 //!
 //! Code map: [`shard`] the loop of one thread · [`guard`] its panics · [`streams`] and [`stream_events`] its connections · [`media_control`] its questions to the
-//! media relay · [`sockets`] binding · [`load`] overload control ·
+//! media relay · [`state_mirror`] its questions to other nodes' registrations · [`sockets`] binding · [`load`] overload control ·
 //! [`wire`] the little it knows of SIP itself · [`janitor`] frees old snapshots · [`certificates`] reads them again.
 //!
 //! Invariants:
@@ -22,6 +22,7 @@ mod load;
 pub(crate) mod media_control;
 pub(crate) mod shard;
 pub(crate) mod sockets;
+pub(crate) mod state_mirror;
 mod stream_events;
 mod streams;
 #[cfg(test)]
@@ -61,6 +62,8 @@ pub(crate) enum Note {
     CloseFlow(Flow),
     /// An in-process media relay has answered question number so-and-so.
     MediaReply(u64, warp_ng::Reply),
+    /// What other nodes know of somebody, or that changes are written: the answer to question number so-and-so.
+    StateAnswer(u64, warp_state::Answer),
     /// There is a new policy snapshot.
     Snapshot,
     /// Of an operator or another part of the process.

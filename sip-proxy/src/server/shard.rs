@@ -23,12 +23,15 @@ use warp_net::tls::Tls;
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::message::kind_of;
+use warp_state::store::Asker;
 use warp_telemetry::Seldom;
 
 use super::Note;
 use super::load::{Full, Load};
 use super::media_control::{MediaControl, MediaLink};
+
 use super::sockets::{OutBuf, Sockets, UdpPort};
+use super::state_mirror::StateLink;
 use super::streams::{Quota, Streams};
 use super::token::{self, Target};
 use super::vendors::VendorWatch;
@@ -52,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) quota: Arc<Quota>,
     pub(crate) certificate: Option<Arc<Tls>>,
     pub(crate) media: MediaControl,
+    pub(crate) state: Option<Asker>,
     pub(crate) snapshots: Option<Subscriber<Snapshot>>,
     pub(crate) journal: Option<Journal>,
     pub(crate) metrics: Metrics,
@@ -75,6 +79,9 @@ pub(crate) struct Shard {
     pub(super) notes: VecDeque<Note>,
     pub(super) senders: Vec<Sender<Note>>,
     media: MediaLink,
+    state: StateLink,
+    /// Of other nodes' registrations, for the core.
+    state_answers: VecDeque<(AskId, warp_state::Answer)>,
     snapshots: Option<Subscriber<Snapshot>>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) journal: Option<Journal>,
@@ -151,6 +158,8 @@ impl Shard {
             notes: VecDeque::new(),
             senders: parts.senders,
             media,
+            state: StateLink::new(parts.state, parts.index),
+            state_answers: VecDeque::new(),
             snapshots: parts.snapshots,
             snapshot: None,
             journal: parts.journal,
@@ -348,6 +357,12 @@ impl Shard {
                 Output::Ask { id, question: Question::Media(command) } => {
                     self.media.ask(id, command, now.mono);
                 }
+                Output::Ask { id, question: Question::Look(aor) } => {
+                    self.state_answers.extend(self.state.look(id, aor));
+                }
+                Output::Ask { id, question: Question::Write { write, wait } } => {
+                    self.state_answers.extend(self.state.write(id, write, wait));
+                }
                 Output::Journal(record) => {
                     self.in_hand = Some(record);
                     self.write_journal();
@@ -362,6 +377,8 @@ impl Shard {
         loop {
             if let Some((id, answer)) = self.media.take_answer() {
                 self.answer(id, answer, now);
+            } else if let Some((id, answer)) = self.state_answers.pop_front() {
+                self.step_core(now, |core| core.handle_state(id, &answer, now));
             } else if let Some(flow) = self.flow_errors.pop_front() {
                 self.step_core(now, |core| core.handle_flow_error(flow, now));
             } else {
@@ -535,6 +552,10 @@ impl Shard {
             Note::CloseFlow(flow) => self.close_flow(flow),
             Note::MediaReply(number, reply) => {
                 self.media.handle_reply(number, reply);
+                self.settle(now);
+            }
+            Note::StateAnswer(id, answer) => {
+                self.state_answers.push_back((AskId(id), answer));
                 self.settle(now);
             }
             Note::Snapshot => self.take_snapshot(now),

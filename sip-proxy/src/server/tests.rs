@@ -58,6 +58,7 @@ pub(super) fn shard_with(
         sockets,
         mailbox,
         senders: vec![sender],
+        state: None,
         media,
         snapshots,
         journal: None,

@@ -81,6 +81,7 @@ impl Running {
         };
         let handles = Handles {
             snapshots: Some(snapshots),
+            state: None,
             media: MediaControl::None,
             journal: Some((dir.path().to_owned(), journal)),
             spent: Vec::new(),
