@@ -6,6 +6,7 @@
 //!
 //! Invariants: nobody waits here; a question has one answer, at once when Redis is away or slow. `KEYS` is never sent. What Redis says is
 //! as little believed as what a stranger says: lengths, numbers and times are checked, and a record that is wrong is passed over alone.
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -17,7 +18,7 @@ pub mod record;
 pub mod script;
 pub mod store;
 
-pub use engine::{Answer, Ask, Looked, Mode, Removal, Token, View, Write};
+pub use engine::{Ask, Looked, Mode, Removal, StateReply, Token, View, Write};
 pub use layout::Layout;
 pub use record::{Aor, Record};
 pub use store::{Hooks, Options, Store};

@@ -43,7 +43,7 @@ pub const NULLABLE: [&str; 3] = ["received", "path", "instance"];
 pub struct Aor {
     /// The user, unescaped, in its own case.
     pub username: Vec<u8>,
-    /// The domain.
+    /// The domain, in its own case.
     pub domain: Vec<u8>,
 }
 
@@ -52,16 +52,16 @@ pub struct Aor {
 pub enum Ends {
     /// At a moment of the wall clock; whole seconds count.
     At(Wall),
-    /// Never (`1970-01-01 00:00:00`).
+    /// It never does (`1970-01-01 00:00:00`).
     Never,
 }
 
-/// One contact.
+/// One contact of one address of record: a row of `usrloc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Unique id, and the end of the key.
     pub ruid: Vec<u8>,
-    /// Whose it is.
+    /// The address of record that it belongs to.
     pub aor: Aor,
     /// URI without brackets and header parameters.
     pub contact: Vec<u8>,
@@ -69,13 +69,13 @@ pub struct Record {
     pub received: Vec<u8>,
     /// The Path set as one header value; empty: none.
     pub path: Vec<u8>,
-    /// When it ends.
+    /// When it ends by itself.
     pub ends: Ends,
     /// Preference in thousandths; `None`: not given.
     pub q: Option<u16>,
     /// Call-ID of the last REGISTER.
     pub call_id: Vec<u8>,
-    /// Its CSeq number.
+    /// CSeq number of the last REGISTER.
     pub cseq: u32,
     /// When the row was written.
     pub modified: Wall,
@@ -91,7 +91,7 @@ pub struct Record {
     pub instance: Vec<u8>,
     /// RFC 5626 flow number; 0: none.
     pub reg_id: u32,
-    /// Of the writer.
+    /// The server id of the node that wrote it.
     pub server_id: u32,
     /// Connection that the REGISTER came by; `None`: a datagram.
     pub connection: Option<u32>,

@@ -5,7 +5,7 @@
 use crate::layout::Layout;
 use crate::record::{COLUMNS, NULLABLE};
 
-/// Which step.
+/// Which of the three steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
     /// The rows of an address of record. Key: its set. Gives one list of values for each, in the order of [`COLUMNS`].
@@ -18,14 +18,14 @@ pub enum Script {
     Remove,
 }
 
-/// All of them.
+/// All steps, by their index.
 pub const ALL: [Script; 3] = [Script::Look, Script::Put, Script::Remove];
 
 /// Members of a set that are looked at. A user has ten contacts of ours; a set with many more is no user's.
 const MEMBERS: usize = 64;
 
 impl Script {
-    /// Place among [`ALL`].
+    /// The place of this step among [`ALL`].
     pub fn index(self) -> usize {
         match self {
             Script::Look => 0,

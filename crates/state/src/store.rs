@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use warp_model::{Mono, Now, Wall};
 use warp_telemetry::health::{Part, RequestResult, RequestSeconds};
 
-use crate::engine::{Answer, Ask, Command, Engine, Mode, Reply, Token};
+use crate::engine::{Ask, Command, Engine, Mode, Reply, StateReply, Token};
 use crate::layout::Layout;
 use crate::record::Record;
 use crate::script::ALL;
@@ -24,9 +24,9 @@ use crate::script::ALL;
 /// Which Redis, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `redis://[USER:PASSWORD@]HOST:PORT/DB`, or `redis-sentinel://…`.
+    /// The address: `redis://[USER:PASSWORD@]HOST:PORT/DB`, or `redis-sentinel://…`.
     pub url: String,
-    /// The keys.
+    /// Which keys a record has.
     pub layout: Layout,
     /// When changes are written.
     pub mode: Mode,
@@ -74,11 +74,11 @@ pub struct Hooks {
     pub health: Option<Part>,
 }
 
-/// See [`Hooks::answer`].
-pub type AnswerHook = Box<dyn Fn(Token, Answer) + Send>;
-/// See [`Hooks::stored`].
+/// Takes an answer ([`Hooks::answer`]).
+pub type AnswerHook = Box<dyn Fn(Token, StateReply) + Send>;
+/// Takes a row that is written ([`Hooks::stored`]).
 pub type StoredHook = Box<dyn Fn(&Record, u64) + Send>;
-/// See [`Hooks::unstored`].
+/// Gives rows that are not written ([`Hooks::unstored`]).
 pub type UnstoredHook = Box<dyn Fn(usize, u64) -> Option<Vec<Record>> + Send>;
 
 impl fmt::Debug for Hooks {

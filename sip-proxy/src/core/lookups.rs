@@ -5,7 +5,7 @@ use std::time::Duration;
 use warp_sip::flow::Flow;
 use warp_sip::message::Message;
 use warp_sip::registrar::{Bindings, Changes};
-use warp_state::{Answer, Write};
+use warp_state::{StateReply, Write};
 
 use super::ingress::Arrived;
 use super::mirror::{self, Reader, Writer};
@@ -114,8 +114,8 @@ impl Lookups {
 
 impl Transactions {
     /// Takes in what other nodes know of somebody.
-    pub(super) fn take_in(&self, aor: &[u8], answer: Option<&Answer>) {
-        if let Some(Answer::Found(looked)) = answer {
+    pub(super) fn take_in(&self, aor: &[u8], answer: Option<&StateReply>) {
+        if let Some(StateReply::Found(looked)) = answer {
             let reader =
                 Reader { ours: &self.ours, config: &self.config, keyed: &self.shared.keyed, now: self.now };
             self.shared.locations.with(aor, |bindings: &mut Bindings| reader.merge(bindings, looked));

@@ -302,7 +302,7 @@ impl Core {
     }
 
     /// What other nodes know of somebody, or that changes are written: the answer to [`Question::Look`] or [`Question::Write`].
-    pub fn handle_state(&mut self, ask: AskId, answer: &warp_state::Answer, now: Now) {
+    pub fn handle_state(&mut self, ask: AskId, answer: &warp_state::StateReply, now: Now) {
         self.tx.now = now;
         self.guarded(|core| {
             if let Some(registrar) = &mut core.registrar {

@@ -11,7 +11,7 @@ use warp_sip::header::{Header, NameAddr};
 use warp_sip::message::{Message, Method};
 use warp_sip::registrar::{Binding, Changes, Refused, Registration};
 use warp_sip::uri::Uri;
-use warp_state::{Answer, Write};
+use warp_state::{StateReply, Write};
 
 use super::forks::{Forks, Way};
 use super::ingress::Arrived;
@@ -200,7 +200,7 @@ impl Registrar {
     // ---- registrations that are shared with other nodes
 
     /// What other nodes know has come, or that it is written; `None`: the time is over.
-    pub(super) fn looked(&mut self, id: Id, answer: Option<&Answer>, tx: &mut Transactions) {
+    pub(super) fn looked(&mut self, id: Id, answer: Option<&StateReply>, tx: &mut Transactions) {
         let Some(waiting) = self.lookups.lend(id) else { return };
         match waiting.step {
             Step::Deliver => {
@@ -221,7 +221,13 @@ impl Registrar {
     }
 
     /// A REGISTER goes on, with all that is known of its user.
-    fn register_now(&mut self, id: Id, mut waiting: Waiting, answer: Option<&Answer>, tx: &mut Transactions) {
+    fn register_now(
+        &mut self,
+        id: Id,
+        mut waiting: Waiting,
+        answer: Option<&StateReply>,
+        tx: &mut Transactions,
+    ) {
         let bounds = self.settings.bounds;
         let bytes = std::mem::take(&mut waiting.bytes);
         let read = Message::parse(&bytes).map_err(|_| Refused::Bad("")).and_then(|msg| {
@@ -241,7 +247,7 @@ impl Registrar {
         };
         let nothing = write == Write::default();
         // Where Redis did not answer the first question in time, nobody waits for a second.
-        let wait = !nothing && answer.is_some_and(|a| *a != Answer::Unavailable) && self.is_through();
+        let wait = !nothing && answer.is_some_and(|a| *a != StateReply::Unavailable) && self.is_through();
         let question = Question::Write { write, wait };
         if wait {
             waiting.step = Step::Written(lines);

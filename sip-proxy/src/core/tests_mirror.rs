@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_state::record::{Ends, read_time};
-use warp_state::{Answer as Said, Looked, Record, View, Write};
+use warp_state::{Looked, Record, StateReply as Said, View, Write};
 
 use super::tests_registrar::{World, request};
 use super::tests_static::{addr, at, lines};

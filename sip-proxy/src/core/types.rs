@@ -95,7 +95,7 @@ pub enum Question {
     Look(Aor),
     /// Changes of registrations, for the other nodes; with `wait`, the same is called when they are written.
     Write {
-        /// The changes.
+        /// The rows that come and go.
         write: Write,
         /// Somebody waits for the answer.
         wait: bool,

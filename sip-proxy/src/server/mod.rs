@@ -63,7 +63,7 @@ pub(crate) enum Note {
     /// An in-process media relay has answered question number so-and-so.
     MediaReply(u64, warp_ng::Reply),
     /// What other nodes know of somebody, or that changes are written: the answer to question number so-and-so.
-    StateAnswer(u64, warp_state::Answer),
+    StateAnswer(u64, warp_state::StateReply),
     /// There is a new policy snapshot.
     Snapshot,
     /// Of an operator or another part of the process.

@@ -81,7 +81,7 @@ pub(crate) struct Shard {
     media: MediaLink,
     state: StateLink,
     /// Of other nodes' registrations, for the core.
-    state_answers: VecDeque<(AskId, warp_state::Answer)>,
+    state_answers: VecDeque<(AskId, warp_state::StateReply)>,
     snapshots: Option<Subscriber<Snapshot>>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) journal: Option<Journal>,

@@ -6,7 +6,7 @@ use warp_net::clock::Clock;
 use warp_net::mailbox::Sender;
 use warp_state::engine::Ask;
 use warp_state::store::{Asker, Hooks};
-use warp_state::{Answer, Aor, Store, Token, Write};
+use warp_state::{Aor, StateReply, Store, Token, Write};
 
 use super::Note;
 use crate::config::State;
@@ -56,12 +56,12 @@ impl StateLink {
     }
 
     /// Asks for the contacts of somebody; the answer is "not now" at once when nobody can be asked.
-    pub(super) fn look(&self, id: AskId, aor: Aor) -> Option<(AskId, Answer)> {
+    pub(super) fn look(&self, id: AskId, aor: Aor) -> Option<(AskId, StateReply)> {
         self.ask(id, Ask::Look { token: self.token(id), aor })
     }
 
     /// Passes changes on.
-    pub(super) fn write(&self, id: AskId, write: Write, wait: bool) -> Option<(AskId, Answer)> {
+    pub(super) fn write(&self, id: AskId, write: Write, wait: bool) -> Option<(AskId, StateReply)> {
         self.ask(id, Ask::Write { token: wait.then(|| self.token(id)), write })
     }
 
@@ -69,8 +69,8 @@ impl StateLink {
         Token { shard: self.shard, id: id.0 }
     }
 
-    fn ask(&self, id: AskId, ask: Ask) -> Option<(AskId, Answer)> {
+    fn ask(&self, id: AskId, ask: Ask) -> Option<(AskId, StateReply)> {
         let asked = self.asker.as_ref().is_some_and(|asker| asker.ask(ask).is_ok());
-        (!asked).then_some((id, Answer::Unavailable))
+        (!asked).then_some((id, StateReply::Unavailable))
     }
 }
