@@ -258,6 +258,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
                 media_ips: Vec::new(),
                 signalling_ips: Vec::new(),
                 follow_redirects: false,
+                allow_refer: false,
                 inbound_networks: Vec::new(),
                 priority: 0,
                 weight: 1,

@@ -489,18 +489,21 @@ fn nodes_and_redirections_of_a_vendor_trunk_reach_the_snapshot() {
         let trunk = list[0]["id"].as_str().unwrap().to_owned();
         // What nobody has set is off, also for a trunk that stood there before.
         assert_eq!((&list[0]["signalling_ips"], &list[0]["follow_redirects"]), (&json!([]), &json!(false)));
+        assert_eq!(list[0]["allow_refer"], false);
         let of = |s: &Snapshot| {
             let ix = s.directory.vendor_trunk_ix(trunk.parse().unwrap())?;
-            s.directory.vendor_trunk(ix).map(|t| (t.signalling_ips.clone(), t.follow_redirects))
+            s.directory
+                .vendor_trunk(ix)
+                .map(|t| (t.signalling_ips.clone(), t.follow_redirects, t.allow_refer))
         };
-        live(&api, "the vendor's trunk", |s| of(s) == Some((vec![], false))).await;
+        live(&api, "the vendor's trunk", |s| of(s) == Some((vec![], false, false))).await;
         let path = format!("/vendor-trunks/{trunk}");
-        let body = json!({ "signalling_ips": ["192.0.2.21", "2001:db8::7"], "follow_redirects": true });
+        let body = json!({ "signalling_ips": ["192.0.2.21", "2001:db8::7"], "follow_redirects": true, "allow_refer": true });
         let changed = api.op("PATCH", &path, Some(body)).await;
         assert_eq!(changed.status, 200, "{}", changed.body);
         assert_eq!(changed.data()["signalling_ips"], json!(["192.0.2.21", "2001:db8::7"]));
         let nodes: Vec<IpAddr> = vec!["192.0.2.21".parse().unwrap(), "2001:db8::7".parse().unwrap()];
-        let s = live(&api, "its nodes", |s| of(s) == Some((nodes.clone(), true))).await;
+        let s = live(&api, "its nodes", |s| of(s) == Some((nodes.clone(), true, true))).await;
         // Each is known as the vendor's, and no call begins there.
         for node in &nodes {
             assert_eq!(s.directory.vendor_trunks_by_ip(*node).len(), 1);
@@ -515,7 +518,7 @@ fn nodes_and_redirections_of_a_vendor_trunk_reach_the_snapshot() {
                 .is_some_and(|t| t.limits.channels == Some(7))
         })
         .await;
-        assert_eq!(of(&s), Some((nodes, true)));
+        assert_eq!(of(&s), Some((nodes, true, true)));
         // Not an address that a host can have or that we would send to, not the same twice, no port, no name.
         for (wrong, code) in [
             (json!(["0.0.0.0"]), "invalid"),
@@ -537,9 +540,9 @@ fn nodes_and_redirections_of_a_vendor_trunk_reach_the_snapshot() {
         let refused = api.op("PATCH", &path, Some(json!({ "follow_redirects": "yes" }))).await;
         assert_eq!(refused.status, 422, "{}", refused.body);
         // Null takes them away; a trunk made with them has them at once.
-        let body = json!({ "signalling_ips": null, "follow_redirects": null });
+        let body = json!({ "signalling_ips": null, "follow_redirects": null, "allow_refer": null });
         assert_eq!(api.op("PATCH", &path, Some(body)).await.status, 200);
-        live(&api, "none again", |s| of(s) == Some((vec![], false))).await;
+        live(&api, "none again", |s| of(s) == Some((vec![], false, false))).await;
         let body = json!({ "name": "t2", "addresses": ["127.0.0.1:5090"], "signalling_ips": ["192.0.2.30"], "follow_redirects": true });
         let made = api.op("POST", &format!("/vendors/{}/trunks", w.cheap), Some(body)).await.data();
         assert_eq!(

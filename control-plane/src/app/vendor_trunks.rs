@@ -44,6 +44,9 @@ crate::view! {
         pub signalling_ips: Vec<String>,
         /// Whether its redirections (3xx) are followed, to its own addresses only. If not, a redirection is the next candidate's turn.
         pub follow_redirects: bool,
+        /// Whether a REFER within a call is passed on to it. With one its end may place a call that nobody has priced. If not, REFER is
+        /// answered 403.
+        pub allow_refer: bool,
         /// Trunks of one vendor are tried by priority: the smaller number first.
         pub priority: i32,
         /// Among equal priorities the larger weight is tried first.
@@ -110,6 +113,9 @@ crate::input! {
         /// Whether its redirections (3xx) are followed, to its own addresses (`addresses` and `signalling_ips`) only and with the number
         /// that was priced. False when absent: a redirection is the next candidate's turn.
         pub follow_redirects: Option<bool>,
+        /// Whether a REFER within a call is passed on to it. With one its end may place a call that nobody has priced. False when absent:
+        /// REFER is answered 403.
+        pub allow_refer: Option<bool>,
         /// The smaller number is tried first; 0 when absent.
         pub priority: Option<Int<0, 1000>>,
         /// Among equal priorities the larger weight is tried first; 1 when absent.
@@ -198,6 +204,7 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
         media_ips: input.media_ips.0.iter().map(|i| i.0.to_string()).collect(),
         signalling_ips: input.signalling_ips.0.iter().map(|i| i.0.to_string()).collect(),
         follow_redirects: input.follow_redirects.unwrap_or(false),
+        allow_refer: input.allow_refer.unwrap_or(false),
         priority: input.priority.map_or(0, Int::as_i32),
         weight: input.weight.map_or(1, Int::as_i32),
         auth_username: input.auth_username.as_ref().map(|t| t.0.clone()),

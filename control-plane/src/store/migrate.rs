@@ -57,6 +57,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (170, "rules", include_str!("../../migrations/0170_rules.sql")),
     (171, "reratings", include_str!("../../migrations/0171_reratings.sql")),
     (172, "spend limits told", include_str!("../../migrations/0172_spend_limits_told.sql")),
+    (173, "refer", include_str!("../../migrations/0173_refer.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -410,6 +410,7 @@ fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
         media_ips: parsed(row, "media_ips")?,
         signalling_ips: parsed(row, "signalling_ips")?,
         follow_redirects: row.try_get("follow_redirects")?,
+        allow_refer: row.try_get("allow_refer")?,
         inbound_networks: Vec::new(),
         priority: small(row.try_get("priority")?),
         weight: small(row.try_get("weight")?),
@@ -558,7 +559,7 @@ statements! {
             partial_second, rounding_level FROM vendors ORDER BY id";
     /// Their trunks.
     PUBLISH_VENDOR_TRUNKS = "SELECT id, vendor_id, name, status, transport, addresses, channels, cps, tech_prefix,
-            number_format, media_ips, signalling_ips, follow_redirects, priority, weight, auth_username, auth_secret, auth_realm
+            number_format, media_ips, signalling_ips, follow_redirects, allow_refer, priority, weight, auth_username, auth_secret, auth_realm
         FROM vendor_trunks ORDER BY id";
     /// Partitions.
     PUBLISH_PARTITIONS = "SELECT id, name, strategy, max_candidates, expected_duration_s, margin_per_min, margin_currency,

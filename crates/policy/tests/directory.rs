@@ -250,7 +250,7 @@ fn what_a_row_leaves_out_has_the_documented_value() {
         "credentials": {"username": "u", "password": "open sesame"},
     }))
     .unwrap();
-    assert_eq!((t.weight, t.priority, t.follow_redirects), (1, 0, false));
+    assert_eq!((t.weight, t.priority, t.follow_redirects, t.allow_refer), (1, 0, false, false));
     // Nodes need the secret; nothing that is printed shows it.
     let text = serde_json::to_string(&t).unwrap();
     assert!(text.contains("open sesame") && !format!("{t:?}").contains("sesame"), "{text}");

@@ -86,6 +86,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
                 media_ips: Vec::new(),
                 signalling_ips: Vec::new(),
                 follow_redirects: false,
+                allow_refer: false,
                 inbound_networks: Vec::new(),
                 priority: 0,
                 weight: 1,

@@ -241,6 +241,16 @@ impl Call {
         self.branch()?.vendor_trunk(&self.snapshot.directory).map(|t| t.id)
     }
 
+    /// Whether this side may send the other one a REFER: towards a vendor only where its trunk allows it.
+    pub(crate) fn may_refer(&self, side: Side) -> bool {
+        let vendor = match (side, self.origin) {
+            (Side::Caller, _) => self.branch().and_then(|b| b.target.vendor()),
+            (Side::Callee, Origin::Vendor(ix)) => Some(ix),
+            (Side::Callee, Origin::Trunk(_)) => None,
+        };
+        vendor.is_none_or(|ix| self.snapshot.directory.vendor_trunk(ix).is_some_and(|t| t.allow_refer))
+    }
+
     /// Whether one of its dialogs has this callee.
     pub(crate) fn knows(&self, tag: &[u8]) -> bool {
         self.dialog.callee.tag == tag || self.peers.iter().any(|p| p.party.tag == tag)

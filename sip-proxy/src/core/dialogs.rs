@@ -127,6 +127,11 @@ impl Calls {
                 .then(|| msg.contacts().next().map(|c| c.uri))
                 .flatten();
             call.dialog.on_request(side, msg.cseq().0, target);
+            // What it asks for, the vendor would do at a price that nobody here knows (PRODUCT §6).
+            if msg.method() == Method::Refer && !call.may_refer(side) {
+                tx.answer(server, 403, "", &[]);
+                return;
+            }
             // The callee hangs up, and its 2xx was lost on the way (RFC 3261 §15 has it wait for the ACK; some do not): the caller hears that
             // nobody answers, and the 2xx, when it is repeated, is ACKed and ended.
             let ringing = matches!(call.phase, Phase::Setup | Phase::Ringing);

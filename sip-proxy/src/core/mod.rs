@@ -110,6 +110,8 @@ mod tests_questions;
 #[cfg(test)]
 mod tests_records;
 #[cfg(test)]
+mod tests_refer;
+#[cfg(test)]
 mod tests_registrar;
 #[cfg(test)]
 mod tests_reports;

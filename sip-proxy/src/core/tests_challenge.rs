@@ -14,6 +14,7 @@ fn with_credentials(rows: &mut DirectoryBuilder) {
         password: Secret::new("secret".into()),
         realm: Some("vendor".into()),
     });
+    rows.vendor_trunks[0].allow_refer = true;
 }
 
 fn challenge(request: &str, status: &str, nonce: &str, extra: &str) -> String {
@@ -491,7 +492,10 @@ fn a_challenge_that_nobody_can_answer_never_reaches_the_customer() {
         with_credentials(rows);
         rows.vendor_trunks[0].credentials.as_mut().unwrap().realm = Some("ours".into());
     }
-    for tweak in [(|_: &mut DirectoryBuilder| ()) as Tweak, another_realm] {
+    fn with_refer(rows: &mut DirectoryBuilder) {
+        rows.vendor_trunks[0].allow_refer = true;
+    }
+    for tweak in [with_refer as Tweak, another_realm] {
         for status in ["401 Unauthorized", "407 Proxy Authentication Required"] {
             for (method, sdp) in [("INVITE", SDP), ("UPDATE", SDP), ("INFO", ""), ("REFER", ""), ("BYE", "")]
             {

@@ -15,12 +15,12 @@ use super::tests_world::*;
 
 const OURS: &str = "+14155550199";
 /// Where vendor 1 calls from; its own INVITEs go to another address.
-const FROM_VENDOR: &str = "203.0.113.99:5060";
-const PBX: &str = "192.0.2.10:5060";
+pub(super) const FROM_VENDOR: &str = "203.0.113.99:5060";
+pub(super) const PBX: &str = "192.0.2.10:5060";
 const PBX2: &str = "192.0.2.11:5060";
 
 /// Vendor 1 brings calls, customer 1 has two trunks that take them.
-fn numbered(rows: &mut DirectoryBuilder) {
+pub(super) fn numbered(rows: &mut DirectoryBuilder) {
     rows.vendors[0].inbound = InboundTerms { decks: vec![DeckId::from_u128(300)], ..Default::default() };
     rows.vendor_trunks[0].inbound_networks = vec!["203.0.113.96/28".parse().unwrap()];
     rows.customers[0].inbound = InboundTerms { decks: vec![DeckId::from_u128(200)], ..Default::default() };
@@ -38,7 +38,7 @@ fn numbered(rows: &mut DirectoryBuilder) {
     rows.trunks.push(second);
 }
 
-fn world(tweak: Tweak) -> World {
+pub(super) fn world(tweak: Tweak) -> World {
     let mut w = World::new(true, tweak);
     let target = |n: u128| TrunkTarget { trunk: TrunkId::from_u128(n), priority: n as u16, weight: 1 };
     let book = NumberBook::of(vec![Number {
@@ -54,11 +54,11 @@ fn world(tweak: Tweak) -> World {
     w
 }
 
-fn calls(number: &str, call: &str, extra: &str) -> String {
+pub(super) fn calls(number: &str, call: &str, extra: &str) -> String {
     invite(number, call, extra, SDP).replace(CUSTOMER, FROM_VENDOR)
 }
 
-fn back(text: &str) -> String {
+pub(super) fn back(text: &str) -> String {
     text.replace(CUSTOMER, FROM_VENDOR)
 }
 

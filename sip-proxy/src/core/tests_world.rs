@@ -115,6 +115,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
                 media_ips: vec![],
                 signalling_ips: Vec::new(),
                 follow_redirects: false,
+                allow_refer: false,
                 inbound_networks: Vec::new(),
                 priority: 0,
                 weight: 1,

@@ -288,6 +288,9 @@ pub struct VendorTrunk {
     /// Follow its redirections (3xx), to its own addresses only; else a redirection is the next candidate's turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_redirects: bool,
+    /// Pass REFER within a call on to it: with one it may place a call that nobody has priced. Else it is 403.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_refer: bool,
     /// Networks that its calls to our numbers come from. Those of a trunk that is off, or whose vendor is, are nobody's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inbound_networks: Vec<Cidr>,

@@ -65,6 +65,7 @@ pub fn vendor_trunk(n: u128, vendor: u128) -> VendorTrunk {
         media_ips: vec![],
         signalling_ips: Vec::new(),
         follow_redirects: false,
+        allow_refer: false,
         inbound_networks: Vec::new(),
         priority: 0,
         weight: 1,
