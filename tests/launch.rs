@@ -537,6 +537,11 @@ fn f_proc_07_what_a_relay_runs_out_of_is_one_line() {
         for fact in facts {
             assert!(said[0].contains(fact), "{name}: {fact} in {}", said[0]);
         }
+        // What runs out are descriptors for ports: a sixteenth is left to records, connections and the API.
+        if let Some(limit) = descriptors {
+            let open = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("a process").count();
+            assert!((30..=limit as usize - 2).contains(&open), "{open} of {limit} are open");
+        }
         // And nothing else is said of it, least of all that something other has run out.
         let errors = lines_with(&log, "exhausted").len() + lines_with(&log, "no descriptors").len();
         assert_eq!(errors, 1, "{name}: {}", stack::tail(&log));

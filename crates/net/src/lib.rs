@@ -26,6 +26,11 @@ pub mod tls;
 pub mod udp;
 pub mod wrapped;
 
+/// The error of a process that may open no more files (EMFILE).
+pub fn no_descriptors() -> std::io::Error {
+    std::io::Error::from_raw_os_error(libc::EMFILE)
+}
+
 /// Whether an error says that the process, or the system, may open no more files (EMFILE, ENFILE).
 pub fn lacks_descriptors(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))

@@ -110,6 +110,11 @@ impl MediaSocket {
         &self.shared
     }
 
+    /// The number of its descriptor. The system gives the lowest one that is free, so about as many are in use.
+    pub fn descriptor(&self) -> u64 {
+        u64::try_from(self.fd).unwrap_or(0)
+    }
+
     /// The address it is bound to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.shared.inner.local_addr()

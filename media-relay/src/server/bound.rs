@@ -163,6 +163,9 @@ impl BoundPorts {
         let ip = self.pool.ips().get(usize::from(port.ip)).copied();
         let ip = ip.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let socket = MediaSocket::bind(SocketAddr::new(ip, port.port))?;
+        if self.waiting.keep.is_spared(socket.descriptor()) {
+            return Err(warp_net::no_descriptors());
+        }
         if self.waiting.tos != 0 {
             let _ = socket.set_tos(self.waiting.tos);
         }

@@ -316,7 +316,7 @@ impl Desk {
                 tracing::error!(
                     ports,
                     times,
-                    "no descriptors for media ports: ports are free, but the process may open no more files (ulimit -n)"
+                    "no descriptors for media ports: ports are free, but the process may open no more files for them (ulimit -n)"
                 );
             }
             Exhausted::Sessions => {

@@ -17,6 +17,9 @@ pub(super) const STRAYS: u8 = 64;
 
 /// Descriptors of everything else in this process.
 const OTHER_DESCRIPTORS: usize = 1_000;
+/// Of the descriptors, the part that no port gets, at most [`OTHER_DESCRIPTORS`]: records, connections of signalling and the API
+/// go on where there are more ports than descriptors.
+const SPARED: u64 = 16;
 
 /// Where a socket stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,21 +65,30 @@ impl Stand {
 #[derive(Debug)]
 pub(crate) struct Keep {
     most: usize,
+    /// The first descriptor that is not for ports.
+    spared_from: u64,
     now: AtomicUsize,
 }
 
 impl Keep {
     /// At most `most`.
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, now: AtomicUsize::new(0) }
+        Self { most, spared_from: u64::MAX, now: AtomicUsize::new(0) }
     }
 
     /// As many as there are ports, where this process has a descriptor for each; else a quarter of the descriptors, and the rest
     /// is for calls.
     pub(crate) fn within(ports: usize, descriptors: u64) -> Self {
+        let spared = (descriptors / SPARED).min(OTHER_DESCRIPTORS as u64);
+        let spared_from = descriptors.saturating_sub(spared);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let is_enough = ports.saturating_add(OTHER_DESCRIPTORS) <= descriptors;
-        Self::new(if is_enough { ports } else { descriptors / 4 })
+        Self { spared_from, ..Self::new(if is_enough { ports } else { descriptors / 4 }) }
+    }
+
+    /// Whether a port must not have this descriptor.
+    pub(super) fn is_spared(&self, descriptor: u64) -> bool {
+        descriptor >= self.spared_from
     }
 
     /// One more, if there is room.
@@ -106,5 +118,14 @@ mod tests {
         assert!(keep.take() && keep.take() && !keep.take(), "never more than there are ports");
         assert_eq!((Keep::within(10_000, 11_000).most, Keep::within(10_000, 10_999).most), (10_000, 2_749));
         assert!(!Keep::new(0).take());
+    }
+
+    #[test]
+    fn f_proc_07_some_descriptors_are_for_no_port() {
+        for (descriptors, first) in [(1_024, 960), (8_000, 7_500), (20_000, 19_000), (1_000_000, 999_000)] {
+            let keep = Keep::within(100_000, descriptors);
+            assert!(!keep.is_spared(first - 1) && keep.is_spared(first), "{descriptors}");
+        }
+        assert!(!Keep::new(4).is_spared(1 << 20));
     }
 }
