@@ -714,3 +714,37 @@ const LOOP_ATTRIBUTE: &str = "rtpengine";
 pub fn is_loop(sdp: &Sdp<'_>, instance: &str) -> bool {
     sdp.attributes().any(|a| a.name == LOOP_ATTRIBUTE.as_bytes() && a.value == Some(instance.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_changes_only_into_what_can_be_made_of_it() {
+        let avp = Transport::from_bytes(b"RTP/AVP").unwrap();
+        let savpf = Transport::from_bytes(b"RTP/SAVPF").unwrap();
+        let say = |offered: &'static str, wanted, keys| outgoing_protocol(offered.as_bytes(), wanted, keys);
+        for offered in ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "udptl", "UDP/TLS/RTP/SAVP", "TCP/MSRP"] {
+            for wanted in [None, Some(Transport::Accept)] {
+                assert_eq!(say(offered, wanted, (false, false)), Some(offered));
+            }
+        }
+        for (offered, wanted, keys, then) in [
+            ("RTP/AVPF", avp, (false, false), Some("RTP/AVP")),
+            ("RTP/SAVP", savpf, (false, false), Some("RTP/SAVPF")),
+            // Keys can be made, or not.
+            ("RTP/AVP", savpf, (true, false), Some("RTP/SAVPF")),
+            ("RTP/AVP", savpf, (false, true), None),
+            // What is offered can be opened, or not.
+            ("RTP/SAVP", avp, (false, true), Some("RTP/AVP")),
+            ("RTP/SAVP", avp, (true, false), None),
+            // Fax stays what it is.
+            ("udptl", avp, (true, true), Some("udptl")),
+            // Nobody here opens DTLS, or knows what that is.
+            ("UDP/TLS/RTP/SAVP", avp, (true, true), None),
+            ("TCP/MSRP", savpf, (true, true), None),
+        ] {
+            assert_eq!(say(offered, Some(wanted), keys), then, "{offered} {wanted:?} {keys:?}");
+        }
+    }
+}

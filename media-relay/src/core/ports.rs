@@ -230,8 +230,11 @@ mod tests {
         assert_eq!(PortPool::new(IP, 11..=12, 1).err(), Some(PortError::EmptyRange));
         let pool = PortPool::new(IP, 11..=15, 1).unwrap();
         assert_eq!(pool.usage(0), (0, 2)); // 12+13, 14+15
-        let pool = PortPool::new(IP, 65_530..=65_535, 1).unwrap();
+        let mut pool = PortPool::new(IP, 65_530..=65_535, 1).unwrap();
         assert_eq!(pool.usage(0), (0, 3));
+        // What runs out are its ports: it opens no files.
+        assert_eq!((0..4).filter(|_| pool.take(0, at(0)).is_some()).count(), 3);
+        assert!(!pool.lacks_descriptors());
     }
 
     #[test]

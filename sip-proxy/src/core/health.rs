@@ -580,6 +580,15 @@ mod tests {
         f.failed(newcomer, s(61));
         f.failed(newcomer, s(61));
         assert!(f.is_silenced(&newcomer, s(61)) && f.is_silenced(&0, s(299)) && !f.is_silenced(&0, s(300)));
+        // Its silence ends with the second in which it is heard again, and its place is free in the same one.
+        let f = Failures::new(1);
+        for n in 0..MAX_SOURCES {
+            f.failed(n, s(0));
+        }
+        f.failed(newcomer, s(299));
+        assert!(!f.is_silenced(&newcomer, s(299)));
+        f.failed(newcomer, s(300));
+        assert!(f.is_silenced(&newcomer, s(300)));
     }
 
     #[test]

@@ -363,3 +363,32 @@ pub(crate) fn server_key(keyed: &Keyed, msg: &Message<'_>, method: &[u8]) -> u12
         ]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::random::Rng;
+
+    /// RFC 3261 §17.2.3: a branch without the cookie says nothing of its own, and Call-ID, CSeq and the rest decide; one with it
+    /// decides alone, with its host.
+    #[test]
+    fn a_branch_without_the_cookie_is_no_key() {
+        let keyed = Keyed::new(&mut Rng::new([7; 32], 0));
+        let key = |branch: &str, call_id: &str, cseq: u32| {
+            let text = format!(
+                "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch={branch}\r\nMax-Forwards: 70\r\nFrom: <sip:a@h>;tag=1\r\n\
+                 To: <sip:b@h>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} INVITE\r\nContent-Length: 0\r\n\r\n"
+            );
+            server_key(&keyed, &Message::parse(text.as_bytes()).unwrap(), b"INVITE")
+        };
+        for branch in ["1", "z9hG4b", "z9hG4bX12", "a-long-one-of-an-old-peer"] {
+            assert_eq!(key(branch, "one", 1), key(branch, "one", 1));
+            assert_ne!(key(branch, "one", 1), key(branch, "two", 1), "{branch}");
+            assert_ne!(key(branch, "one", 1), key(branch, "one", 2), "{branch}");
+        }
+        for branch in ["z9hG4bK1", "Z9HG4BK1"] {
+            assert_eq!(key(branch, "one", 1), key(branch, "two", 2), "{branch}");
+        }
+        assert_ne!(key("z9hG4bK1", "one", 1), key("z9hG4bK2", "one", 1));
+    }
+}

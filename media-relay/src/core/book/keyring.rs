@@ -117,3 +117,43 @@ pub(super) fn suites(c: &SdpCommand) -> Vec<Suite> {
     let wanted = |s: &Suite| (c.sdes_only.is_empty() || named(&c.sdes_only, s)) && !named(&c.sdes_no, s);
     if c.sdes_off { Vec::new() } else { Suite::ALL.into_iter().filter(wanted).collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(tag: u32, suite: Suite, key: &str, mki: &str) -> CryptoLine {
+        let name =
+            if suite == Suite::Cm128Short { "AES_CM_128_HMAC_SHA1_32" } else { "AES_CM_128_HMAC_SHA1_80" };
+        CryptoLine::parse(format!("{tag} {name} inline:{key}{mki}").as_bytes()).unwrap()
+    }
+
+    /// RFC 4568 §7.1.4: a line that is said again goes on with its counters; another key, suite or MKI begins anew.
+    #[test]
+    fn the_same_key_keeps_its_running_context() {
+        let (one, other) =
+            ("WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz", "PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR");
+        let eighty = Suite::Cm128Long;
+        let mut ring = Keyring::default();
+        let mut heard = |tag, suite, key: &str, mki: &str| {
+            ring.hear(&line(tag, suite, key, mki));
+            Arc::clone(&ring.theirs.as_ref().unwrap().maker)
+        };
+        let first = heard(1, eighty, one, "");
+        assert!(Arc::ptr_eq(&first, &heard(1, eighty, one, "")));
+        assert!(Arc::ptr_eq(&first, &heard(3, eighty, one, "")), "its number is only that of the offer");
+        let mut last = first;
+        for (suite, key, mki) in [
+            (eighty, other, ""),
+            (eighty, one, ""),
+            (Suite::Cm128Short, one, ""),
+            (eighty, one, "|2^20|1:4"),
+            (eighty, one, "|2^20|2:4"),
+        ] {
+            let next = heard(1, suite, key, mki);
+            assert!(!Arc::ptr_eq(&last, &next), "{suite:?} {key} {mki}");
+            assert!(Arc::ptr_eq(&next, &heard(1, suite, key, mki)));
+            last = next;
+        }
+    }
+}
