@@ -16,10 +16,10 @@
 //!
 //! Each live segment is held under an exclusive file lock: that is how the pump and recovery tell it from a finished one.
 
+mod files;
+mod sync;
+
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -34,7 +34,9 @@ use warp_model::{CallId, Wall};
 use crate::disk::Disk;
 use crate::error::EventsError;
 use crate::metrics::{EventsMetrics, RecordKind, Sink, WriteResult};
-use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header, SegmentKind};
+use crate::segment::{self, FRAME_BYTES, HEADER_BYTES, Header};
+use files::{Locked, new_run, new_segment, newest_run};
+pub(crate) use files::{file_name, list, remove_unnamed};
 
 /// Frame kinds of a journal.
 pub mod kind {
@@ -51,9 +53,6 @@ pub mod kind {
 /// Extension of journal segments.
 pub const EXTENSION: &str = "jrn";
 
-/// Ending of a segment that is being made.
-const UNNAMED: &str = ".new";
-
 /// Finished records kept in memory while the disk is full. Beyond it they are lost, counted and logged.
 pub const BACKLOG_RECORDS: usize = 10_000;
 
@@ -69,7 +68,7 @@ const SPARE_BUFFERS: usize = 64;
 /// A larger one is given back.
 const SPARE_BYTES: usize = 64 << 10;
 
-const SYNC_EVERY: Duration = Duration::from_millis(20);
+/// From one try to mend what failed to the next.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// How a journal is kept.
@@ -574,124 +573,6 @@ impl Shared {
         self.has_spare.store(true, Ordering::Release);
         Ok(())
     }
-
-    fn sync_until_stopped(&self) {
-        let mut reported = false;
-        loop {
-            let stop = self.stop.load(Ordering::Acquire);
-            let began = Instant::now();
-            let worked = self.sync_once();
-            let prepared = {
-                let mut files = self.files();
-                let missing = files.spare.is_none() && !stop;
-                if missing { self.prepare(&mut files) } else { Ok(()) }
-            };
-            match prepared {
-                Ok(()) => {
-                    reported = false;
-                    if !self.ill.load(Ordering::Acquire) && !self.waits_for_sync.load(Ordering::Acquire) {
-                        self.set_accepting(true);
-                    }
-                }
-                Err(error) => {
-                    self.set_accepting(false);
-                    if !reported {
-                        self.count(&error);
-                        reported = true;
-                    }
-                }
-            }
-            if stop && !worked {
-                return;
-            }
-            let pause = if worked { SYNC_EVERY } else { RETRY_EVERY };
-            self.rest(began + pause, worked);
-        }
-    }
-
-    /// Until `deadline`, or the first write when nothing was written before, or the stop.
-    fn rest(&self, deadline: Instant, whole: bool) {
-        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
-            if left.is_zero() || self.stop.load(Ordering::Acquire) {
-                return;
-            }
-            std::thread::park_timeout(left);
-            if !whole {
-                return;
-            }
-        }
-    }
-
-    fn sync_once(&self) -> bool {
-        // What was written before the files are taken is in them.
-        let (files, written) = {
-            let mut files = self.files();
-            let written = self.written.load(Ordering::Acquire);
-            let dirty = self.dirty.swap(false, Ordering::AcqRel);
-            let mut all: Vec<_> = files.to_sync.drain(..).collect();
-            if dirty && !files.current_lost {
-                all.push(files.current.clone());
-            }
-            let good = self.lost.load(Ordering::Acquire) == self.rewritten.load(Ordering::Acquire);
-            (all, good.then_some(written))
-        };
-        let mut whole = true;
-        if !files.is_empty()
-            && self.new_name.swap(false, Ordering::AcqRel)
-            && let Err(error) = segment::sync_dir(&self.dir)
-        {
-            whole = false;
-            self.new_name.store(true, Ordering::Release);
-            self.fall_ill();
-            self.count(&error);
-        }
-        for file in &files {
-            let began = Instant::now();
-            if let Err(error) = self.options.disk.sync_data(file) {
-                whole = false;
-                let mut now = self.files();
-                now.current_lost |= Arc::ptr_eq(&now.current, file);
-                // With the lock held: a rotation that comes now goes to a segment that is newer than this failure.
-                self.failed.store(true, Ordering::Relaxed);
-                self.lost.fetch_add(1, Ordering::AcqRel);
-                drop(now);
-                self.fall_ill();
-                self.count(&EventsError::io("sync journal in", &self.dir)(error));
-            }
-            let metrics = &self.options.metrics;
-            metrics.sync_seconds.observe((), began.elapsed());
-        }
-        if whole
-            && !files.is_empty()
-            && let Some(written) = written
-        {
-            self.synced.fetch_max(written, Ordering::AcqRel);
-            // Not while the segment that failed is still in use: nothing has been written since.
-            if !self.failed.load(Ordering::Relaxed) {
-                self.ill.store(false, Ordering::Release);
-            }
-        }
-        !files.is_empty()
-    }
-}
-
-/// A segment that this process writes; nobody else has its lock until it is dropped.
-struct Locked(File);
-
-impl Deref for Locked {
-    type Target = File;
-
-    fn deref(&self) -> &File {
-        &self.0
-    }
-}
-
-/// The lock goes by name, not with the descriptor: a process that another thread is starting has a copy of every descriptor
-/// until it runs its program, and the lock would last as long as the last copy (flock(2)).
-impl Drop for Locked {
-    fn drop(&mut self) {
-        let _ = self.0.unlock();
-    }
 }
 
 /// Bytes of a frame with this payload.
@@ -702,82 +583,6 @@ fn size_of(payload: &[u8]) -> u64 {
 fn encode(call: &CallRecord, json: &mut Vec<u8>) {
     json.clear();
     call.to_json(json);
-}
-
-/// `<run>-<shard>-<number>.jrn`: name order is time order.
-pub(crate) fn file_name(run: u128, shard: u16, first: u64) -> String {
-    format!("{run:032x}-{shard:05}-{first:08}.{EXTENSION}")
-}
-
-fn new_segment(
-    dir: &Path,
-    shard: u16,
-    run: u128,
-    first: u64,
-    options: &JournalOptions,
-) -> Result<(Header, Locked), EventsError> {
-    let used: u64 = list(dir)?.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
-    if used + options.segment_bytes > options.limit_bytes {
-        return Err(EventsError::Full);
-    }
-    let header = Header { kind: SegmentKind::Journal, shard: shard.into(), run, first, created: wall() };
-    let path = dir.join(file_name(run, shard, first));
-    // It gets its name when it is locked: the pump takes a journal without a lock for a finished one, and deletes it.
-    let unnamed = dir.join(format!("{}{UNNAMED}", file_name(run, shard, first)));
-    let file = Locked(options.disk.create(&unnamed, &header, options.segment_bytes)?);
-    let named = file
-        .try_lock()
-        .map_err(|error| io::Error::other(error.to_string()))
-        .and_then(|()| std::fs::rename(&unnamed, &path));
-    if let Err(error) = named {
-        let _ = std::fs::remove_file(&unnamed);
-        return Err(EventsError::io("lock", &path)(error));
-    }
-    Ok((header, file))
-}
-
-/// Removes what a killed process was about to name. Only while nobody writes journals here.
-pub(crate) fn remove_unnamed(dir: &Path) -> Result<(), EventsError> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
-    let whole = format!(".{EXTENSION}{UNNAMED}");
-    for path in entries.filter_map(|entry| entry.ok().map(|e| e.path())) {
-        if path.to_str().is_some_and(|p| p.ends_with(&whole)) {
-            std::fs::remove_file(&path).map_err(EventsError::io("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-/// All journal segments of a folder, oldest run first.
-pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, EventsError> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(EventsError::io("list", dir)(error)),
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|e| e.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == EXTENSION))
-        .collect();
-    paths.sort();
-    Ok(paths)
-}
-
-/// The newest run that has files here. A later run comes after it in name order even when the wall clock went back
-/// (F-TIME-01): the end of a call is then never read before its beginning.
-fn newest_run(dir: &Path) -> Result<u128, EventsError> {
-    let run = |path: &PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        u128::from_str_radix(name.get(..32)?, 16).ok().filter(|run| *run < u128::MAX)
-    };
-    Ok(list(dir)?.iter().filter_map(run).max().unwrap_or(0))
-}
-
-fn new_run() -> u128 {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let wall_us = wall().0.max(0) as u128;
-    (wall_us << 64) | (u128::from(std::process::id()) << 32) | u128::from(count & 0xFFFF_FFFF)
 }
 
 /// Nanoseconds since the first use in this process.

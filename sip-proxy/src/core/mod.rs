@@ -21,6 +21,7 @@ use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
 use warp_sip::message::{Kind, Message};
 
+mod acks;
 mod admission;
 mod answer;
 mod auth;
