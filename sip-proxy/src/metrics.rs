@@ -56,6 +56,10 @@ label_enum! {
     pub enum Register = "result" { Ok = "ok", Refused = "refused" }
 }
 label_enum! {
+    /// What became of a call whose account has money that its node has not yet.
+    pub enum CreditWait = "result" { Waited = "waited", Full = "full" }
+}
+label_enum! {
     /// What could not be read: a message, or where messages of a stream end.
     pub enum ParseError = "reason" { Message = "message", Framing = "framing" }
 }
@@ -130,6 +134,7 @@ pub struct Metrics {
     pub registrations: Gauge,
     pub register: Counters<(Register,)>,
     pub failovers: Counter,
+    pub credit_waits: Counters<(CreditWait,)>,
     pub challenges_unanswered: Counter,
     pub timeouts: Counter,
     pub media_failures: Counter,
@@ -160,14 +165,18 @@ impl Metrics {
                 "Messages repeated by peers (ingress) and by us (egress).",
             ),
             dropped: r.counters("warp_sip_dropped_total", "Requests and responses dropped, or refused without keeping anything, by reason."),
-            auth: r.counters("warp_sip_auth_total", "Digest authentication of first INVITEs by result."),
+            auth: r.counters("warp_sip_auth_total", "Passwords and challenges (SIP digest) of calls that begin, by result."),
             transactions: r.gauges("warp_sip_transactions", "SIP transactions that are open now, by kind: client or server, of INVITE or of another method."),
-            calls_started: r.counter("warp_sip_call_starts_total", "Calls begun."),
-            calls_answered: r.counter("warp_sip_call_answers_total", "Calls answered."),
-            calls_ended: r.counter("warp_sip_call_ends_total", "Calls ended."),
+            calls_started: r.counter("warp_sip_call_starts_total", "Calls that were begun by an INVITE."),
+            calls_answered: r.counter("warp_sip_call_answers_total", "Calls that the called side answered."),
+            calls_ended: r.counter("warp_sip_call_ends_total", "Calls that ended, answered or not."),
             registrations: r.gauge("warp_sip_registrations", "Contacts of registered users that this node holds."),
-            register: r.counters("warp_sip_register_total", "REGISTERs of users who had signed in, by result."),
+            register: r.counters("warp_sip_register_total", "REGISTER requests of users who had signed in, by result."),
             failovers: r.counter("warp_sip_failovers_total", "Calls that the first vendor did not carry and that went on to a further one."),
+            credit_waits: r.counters(
+                "warp_sip_credit_waits_total",
+                "Calls of prepaid accounts whose money had yet to be fetched to this node: those that waited for it, and those refused at once because too many waited already (full).",
+            ),
             challenges_unanswered: r.counter(
                 "warp_sip_vendor_challenges_unanswered_total",
                 "Requests for credentials (401, 407) of vendors that could not be answered: none are configured, they are for another realm or wrong, or the request went to an address that is not the trunk's. After a BYE the vendor may go on counting the call.",
@@ -178,10 +187,10 @@ impl Metrics {
                 .counter("warp_sip_media_failures_total", "Commands to the media relay that failed or were not answered in time."),
             latency: r.histograms(
                 "warp_sip_proxy_latency_seconds",
-                "Time inside the proxy: from reading messages to the last one sent, one observation for each batch.",
+                "Time inside the proxy in seconds: from reading messages to the last one sent, one observation for each batch.",
                 LATENCY_SECONDS,
             ),
-            connections: r.gauges("warp_sip_connections", "Connections by transport and state."),
+            connections: r.gauges("warp_sip_connections", "Connections that are open, by transport and state."),
             streams_refused: r
                 .counter("warp_sip_streams_refused_total", "TCP connections refused because their source, or all together, had too many."),
             streams_timed_out: r.counter(
@@ -193,12 +202,12 @@ impl Metrics {
                 "What could not be read as SIP: a message, or where messages of a connection end (then it is closed).",
             ),
             socket_errors: r
-                .counters("warp_sip_socket_errors_total", "Errors of sockets, by what failed; listening goes on."),
+                .counters("warp_sip_socket_errors_total", "Errors of sockets, by what failed; listening for calls goes on."),
             handed_over: r.counter("warp_sip_handed_over_total", "Messages that came to one thread and belong to another, and were passed on."),
             mailbox_full: r
                 .counter("warp_sip_mailbox_full_total", "Messages dropped because a thread did not keep up; peers repeat them."),
             journal_errors: r
-                .counter("warp_sip_journal_errors_total", "Call records that could not be written to the journal."),
+                .counter("warp_sip_journal_errors_total", "Call records that could not be written to disk."),
             panics: r.counter("warp_sip_panics_total", "Faults of ours that a thread of the proxy survived."),
             calls: CallMetrics::register(r),
             busy: Busy::register(r),
@@ -273,6 +282,8 @@ impl Metrics {
         self.register.add((Register::Ok,), d(last.registrations, now.registrations));
         self.register.add((Register::Refused,), d(last.registrations_refused, now.registrations_refused));
         self.failovers.add((), d(last.failovers, now.failovers));
+        self.credit_waits.add((CreditWait::Waited,), d(last.credit_waits, now.credit_waits));
+        self.credit_waits.add((CreditWait::Full,), d(last.credit_waits_full, now.credit_waits_full));
         self.challenges_unanswered.add((), d(last.challenges_unanswered, now.challenges_unanswered));
         self.timeouts.add((), d(last.timeouts, now.timeouts));
         self.media_failures.add((), d(last.media_failures, now.media_failures));
@@ -289,7 +300,7 @@ impl Busy {
         r.observe(
             Kind::Gauge,
             "warp_worker_busy_ratio",
-            "Share of the last second that a worker's thread spent on a CPU.",
+            "Share of the last second that a worker's thread spent on a CPU, from 0 to 1.",
             &["worker"],
             move || {
                 let of = |(i, share): (usize, &AtomicU64)| {
@@ -321,7 +332,7 @@ impl Level {
         r.observe(
             Kind::Gauge,
             "warp_sip_overload_level_ratio",
-            "Share of new calls refused by overload control; 0 when calm.",
+            "Share of new calls refused by overload control, from 0 to 1; 0 when calm.",
             &[],
             move || {
                 let most = seen.0.iter().map(|l| l.load(Ordering::Relaxed)).max().unwrap_or(0);

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use warp_model::cdr::{CallRecord, Outcome, ReleaseSide};
 use warp_model::json::JsonText;
 use warp_model::{CallId, Lent, Mono, VendorTrunkId};
+use warp_policy::credit::Waiting;
 use warp_policy::screen::{Bound, Reservation, VendorReservation};
 use warp_policy::{
     CallInput, Decision, Directory, InboundDecision, Live, Refusal, Snapshot, TrunkIx, VendorTrunk,
@@ -158,7 +158,11 @@ pub(crate) struct Call {
     /// When the next minute of an answered call must be paid for (`Reservation::hold`).
     pub(crate) hold_at: Mono,
     /// When an answered call that is paid ahead must be paid on, or looked at because its lease ends.
+    /// One that waits for money: when it looks again.
     pub(crate) pay_at: Mono,
+    /// Its place among the calls that wait for money (`credit`), and how long it may.
+    pub(crate) waits: Option<Lent<Waiting>>,
+    pub(crate) wait_until: Mono,
     /// The question of a transaction within the dialog, or about the whole call.
     pub(crate) ask: Option<Pending>,
     pub(crate) held: VecDeque<Held>,
@@ -328,11 +332,6 @@ impl Call {
         first.min(ask).min(self.ends_at).min(self.confirm_by).min(self.hold_at).min(self.pay_at)
     }
 }
-
-/// How long a call waits for money that the bank has: a few looks of the agent, which borrows it.
-const CREDIT_WAIT: Duration = Duration::from_millis(800);
-/// How often it looks whether the money is there.
-const CREDIT_LOOK: Duration = Duration::from_millis(50);
 
 /// Calls of one Call-ID and From tag at a time (T-SIP-14: branches open at once).
 const KIN: usize = 64;
@@ -546,6 +545,8 @@ impl Calls {
             confirm_by: NEVER,
             hold_at: NEVER,
             pay_at: NEVER,
+            waits: None,
+            wait_until: NEVER,
             armed: NEVER,
             gone: false,
             links: [LinkId::NONE; 2],
@@ -607,44 +608,6 @@ impl Calls {
             return;
         }
         self.admit(call, trunk, tx);
-    }
-
-    /// Takes the limits of a decided call, then asks the first vendor; or refuses it. One whose money is at the bank, and not yet on this
-    /// node, waits a moment for it (RFC 0014): the purse of a node that had no such call is small.
-    fn admit(&mut self, call: &mut Call, trunk: TrunkIx, tx: &mut Transactions) {
-        let Some(decision) = &call.decision else { return };
-        let (result, on_net) = (decision.result, decision.on_net);
-        // Limits are taken when it is known what the first minute costs (T-SIP-06); an emergency call passes them all.
-        let sell = decision.sell.filter(|_| decision.emergency.is_none());
-        let admitted = result.map(|_| ()).and_then(|()| call.bound.admit(trunk, sell.as_ref(), tx.now));
-        call.pay_at = NEVER;
-        match admitted {
-            Ok(reservation) => {
-                call.reservation = Some(reservation);
-                cdr::paid_by(call, trunk);
-                match on_net {
-                    true => self.deliver_on_net(call, trunk, tx),
-                    false => self.next_vendor(call, tx),
-                }
-            }
-            Err(Refusal::NoCredit)
-                if tx.now.mono < call.began + CREDIT_WAIT
-                    && sell.is_some_and(|sell| call.bound.may_get_credit(trunk, &sell)) =>
-            {
-                call.pay_at = tx.now.mono + CREDIT_LOOK;
-            }
-            Err(refusal) => self.refuse_by_policy(call, refusal, tx),
-        }
-    }
-
-    /// The money that a call waits for may be there now.
-    pub(super) fn admit_again(&mut self, call: &mut Call, tx: &mut Transactions) {
-        if let Origin::Trunk(trunk) = call.origin
-            && call.phase == Phase::Setup
-            && call.pay_at <= tx.now.mono
-        {
-            self.admit(call, trunk, tx);
-        }
     }
 
     /// A refusal of policy: its status, its cause, and a record.

@@ -372,6 +372,7 @@ impl Calls {
             r.end_at = at;
         }
         call.reservation = None;
+        call.waits = None;
         if let Some(twin) = &mut call.twin {
             twin.reservation = None;
         }

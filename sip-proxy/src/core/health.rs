@@ -264,7 +264,7 @@ impl Vendors {
     }
 }
 
-/// Slots of [`Learnt`].
+/// How many sources [`Learnt`] has room for.
 const SLOTS: usize = 16_384;
 
 /// Sources that have signed in by digest lately: no strangers any more. Of fixed size; the oldest of a set goes.
@@ -399,6 +399,39 @@ mod tests {
         h.rest(s(100));
         h.rest(s(50));
         assert!(h.is_down(s(60)) && !h.is_down(s(100)));
+    }
+
+    /// Each trunk of a large carrier has a place of its own: what one does is never held against another, nor forgiven to it.
+    #[test]
+    fn trunks_share_no_health_however_many_there_are() {
+        let directory = super::super::tests_world::snapshot(|d| {
+            let first = d.vendor_trunks[0].clone();
+            d.vendor_trunks = (0..3_000u128)
+                .map(|n| VendorTrunk {
+                    // As ids are made: some of one moment, which differ in their last bits, and some far apart.
+                    id: VendorTrunkId::from_u128(if n % 2 == 0 { 1 << 100 | n } else { n << 64 | 7 }),
+                    name: format!("t{n}"),
+                    ..first.clone()
+                })
+                .collect();
+        })
+        .directory
+        .clone();
+        let bound = Health::default().bind(&directory);
+        let all: Vec<_> = directory.vendor_trunks().map(|(ix, _)| ix).collect();
+        assert_eq!(all.len(), 3_000);
+        let fails = |n: usize| n % 7 == 3;
+        for (n, ix) in all.iter().enumerate() {
+            let health = bound.of(*ix).expect("a place of its own");
+            if fails(n) {
+                assert!(health.failed(1, s(100), SILENT));
+            } else {
+                health.alive(s(1));
+            }
+        }
+        for (n, ix) in all.iter().enumerate() {
+            assert_eq!(bound.of(*ix).expect("its place").is_down(s(50)), fails(n), "trunk {n}");
+        }
     }
 
     /// A trunk or address that no directory in use has is forgotten.

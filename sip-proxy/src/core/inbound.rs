@@ -14,6 +14,7 @@ use warp_policy::{
 use super::call::{Call, Target};
 use super::calls::Calls;
 use super::cdr;
+use super::credit;
 use super::failover::{BRANCHES, next_address};
 use super::transactions::Transactions;
 
@@ -174,11 +175,17 @@ impl Calls {
                     held_by_called(call, Some(reservation));
                     cdr::paid_by(call, ix);
                 }
+                // The customer's order of trunks stands: the next one is no way around a purse that is small.
+                Err(Refusal::NoCredit) if credit::waits(call, ix, sell.as_ref(), tx) => {
+                    call.tried -= 1;
+                    return;
+                }
                 Err(refusal) => {
                     refused = Some(refusal);
                     continue;
                 }
             }
+            call.waits = None;
             self.begin_branch(call, target, way, None, tx);
             return;
         }

@@ -214,7 +214,7 @@ fn is_of_another_fork(txn: &ServerTxn, ack: &Message<'_>) -> bool {
     response.is_ok_and(|r| r.to_tag() != ack.to_tag())
 }
 
-/// T-SIP-13.
+/// Whether a request is that of a scanner (T-SIP-13).
 fn is_scanner(msg: &Message<'_>) -> bool {
     let agent = msg.header(Header::UserAgent).unwrap_or(b"");
     SCANNERS.iter().any(|s| agent.windows(s.len()).any(|w| w.eq_ignore_ascii_case(s)))

@@ -14,7 +14,7 @@ const PARTS: usize = 64;
 /// Registered contacts that a node keeps in memory. When full: 503 + Retry-After to a REGISTER of somebody who has none.
 const SIP_BINDINGS: usize = 1_000_000;
 
-/// The table.
+/// The bindings of all registered users, which all shards share.
 pub(crate) struct Locations {
     parts: Vec<Mutex<HashMap<Vec<u8>, Bindings>>>,
     held: AtomicUsize,

@@ -239,7 +239,7 @@ impl Reader<'_> {
     }
 }
 
-/// See [`Reader::node_of`].
+/// Who stands between us and a phone that another node knows.
 enum Node {
     /// Nobody in between.
     Nobody,
@@ -251,7 +251,7 @@ enum Node {
     Unreachable,
 }
 
-/// `proto:address:port`.
+/// Reads a socket as Kamailio writes it: `proto:address:port`.
 fn socket_of(text: &[u8]) -> Option<(Transport, SocketAddr)> {
     let text = std::str::from_utf8(text).ok()?;
     let (transport, rest) = text.split_once(':')?;

@@ -32,6 +32,7 @@ mod calls;
 mod cancel;
 mod cdr;
 mod confirm;
+mod credit;
 mod dialogs;
 mod exchange;
 mod failover;

@@ -1,6 +1,6 @@
 //! A panic within a call, and the end of the calls of a core that is given up (F-PROC-05).
 //!
-//! Everything that a call borrowed (`Reservation`, `VendorReservation`, `Place`) is [`Lent`](warp_model::Lent), so an unwind returns it. What it owes is paid here: a final to the caller, CANCEL or BYE to the vendor, the relay's
+//! Everything that a call borrowed (`Reservation`, `VendorReservation`, `Waiting`, `Place`) is [`Lent`](warp_model::Lent), so an unwind returns it. What it owes is paid here: a final to the caller, CANCEL or BYE to the vendor, the relay's
 //! deletion, and exactly one record, with the code [`CODE`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -248,6 +248,7 @@ fn is_owed(call: &Call, tx: &Transactions) -> bool {
 fn write_off(call: &mut Call, tx: &mut Transactions) {
     call.ask = None;
     call.reservation = None;
+    call.waits = None;
     for branch in &mut call.branches {
         branch.open = false;
         branch.reservation = None;

@@ -180,7 +180,7 @@ pub(super) fn hex(mut n: u128, out: &mut [u8]) {
     }
 }
 
-/// Back from [`hex`].
+/// The number that [`hex`] has written.
 pub(super) fn unhex(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0_u64, |n, b| {
         let digit = match b {

@@ -14,7 +14,7 @@ impl Id {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
-    /// Back from [`Id::as_u64`].
+    /// The id that [`Id::as_u64`] gave the number of.
     pub(crate) fn from_u64(n: u64) -> Id {
         Id { index: n as u32, generation: (n >> 32) as u32 }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use warp_model::cdr::ReleaseSide;
 use warp_model::{BanId, Mono, Nanos};
 use warp_policy::DirectoryBuilder;
-use warp_policy::credit::Purse;
+use warp_policy::credit::{Purse, WAITING_IN_ALL, WAITING_OF_ACCOUNT};
 use warp_policy::directory::Payer;
 
 use super::tests_records::cancel;
@@ -92,6 +92,43 @@ fn money_that_does_not_come_is_waited_for_once_and_not_long() {
     w.nothing_is_left();
 }
 
+/// An account, and then all of them, fill their places with calls that wait: one more is refused as it was before calls waited, at once.
+#[test]
+fn t_sip_06_only_so_many_calls_wait_for_money() {
+    for of_account in [true, false] {
+        let mut w = World::new(false, paid_ahead);
+        let wallet = Arc::clone(w.core.tx.shared.usage.wallet());
+        let place = wallet.place(ban());
+        place.bank_has(Nanos(MINUTE));
+        let full: Vec<_> = match of_account {
+            true => (0..WAITING_OF_ACCOUNT).map(|_| place.wait().expect("a place")).collect(),
+            false => (0..WAITING_IN_ALL)
+                .map(|n| {
+                    wallet
+                        .place(BanId::from_u128(100 + u128::from(n % 8)))
+                        .wait()
+                        .expect("a place of another account")
+                })
+                .collect(),
+        };
+        assert!(place.wait().is_none(), "of the account: {of_account}");
+        w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
+        let refused = w.to(CUSTOMER);
+        assert!(refused.starts_with("SIP/2.0 402 "), "{refused}");
+        w.give(CUSTOMER, &with_ack(&refused));
+        assert_eq!((w.core.stats().credit_waits, w.core.stats().credit_waits_full), (0, 1));
+        drop(full);
+        w.give(CUSTOMER, &invite("+14155550124", "c2", "", ""));
+        assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")), "there is room again");
+        assert_eq!((w.core.stats().credit_waits, place.waiting()), (1, 1));
+        lend(&w, MINUTE, NEVER);
+        w.wait(100);
+        let sent = w.take();
+        assert!(sent.iter().any(|(_, t)| t.starts_with("INVITE ")), "{sent:?}");
+        assert_eq!(place.waiting(), 0, "who goes on gives his place back");
+    }
+}
+
 #[test]
 fn a_caller_who_gives_up_while_his_call_waits_for_money_is_let_go() {
     let mut w = World::new(false, paid_ahead);
@@ -106,6 +143,7 @@ fn a_caller_who_gives_up_while_his_call_waits_for_money_is_let_go() {
     let refused =
         out.iter().find(|(_, t)| t.starts_with("SIP/2.0 487 ")).map(|(_, t)| t.clone()).expect("487");
     w.give(CUSTOMER, &with_ack(&refused));
+    assert_eq!(place.waiting(), 0);
     lend(&w, MINUTE, NEVER);
     w.wait(1_000);
     assert!(w.take().iter().all(|(_, t)| !t.starts_with("INVITE ")), "nobody is called for it");

@@ -10,6 +10,7 @@ use warp_policy::directory::*;
 use warp_policy::inbound::{Destination, Number, TrunkTarget};
 use warp_policy::{InboundRecord, NumberBook};
 
+use super::tests_records::cancel;
 use super::tests_static::{addr, line};
 use super::tests_world::*;
 
@@ -476,4 +477,114 @@ fn a_called_customer_without_credit_is_480_or_as_configured() {
         let r = &w.ended[0];
         assert_eq!((r.internal_code.as_str(), r.sip_code, r.legs.len()), ("no_credit", status, 0));
     }
+}
+
+fn paid_ahead(rows: &mut DirectoryBuilder) {
+    numbered(rows);
+    for trunk in &mut rows.trunks {
+        trunk.payer = Some(Payer { ban: BanId::from_u128(7), ahead: true });
+    }
+}
+
+/// What a minute of a call to a number costs.
+const MINUTE: Nanos = Nanos(5_000_000);
+
+/// The purse of a node that had no call of the account is small, and the money is at the bank: a call to its number waits for it as one of
+/// its own does (RFC 0014), and still goes to the first trunk.
+#[test]
+fn a_call_to_a_number_waits_a_moment_for_money_that_the_bank_has() {
+    let mut w = world(paid_ahead);
+    let place = w.core.tx.shared.usage.wallet().place(BanId::from_u128(7));
+    place.bank_has(MINUTE);
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    w.wait(200);
+    assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")), "it waits");
+    assert_eq!((place.missed().want, place.waiting()), (MINUTE, 1), "it is asked for");
+    place.put(Some(Arc::new(Purse::new(place.ban(), 3, MINUTE, Mono(u64::MAX / 2)))));
+    w.wait(100);
+    let sent = w.take();
+    let (to, at_pbx) = sent.iter().find(|(_, t)| t.starts_with("INVITE ")).expect("it goes on");
+    assert_eq!((*to, place.waiting()), (addr(PBX), 0));
+    w.give(PBX, &reply(at_pbx, "200 OK", "bt", PBX, "", SDP));
+    let ok = w.to(FROM_VENDOR);
+    w.give(FROM_VENDOR, &back(&inside("ACK", &ok, true, "ack", "", "").replace(V1, PBX)));
+    w.take();
+    w.wait(30_000);
+    w.give(FROM_VENDOR, &back(&inside("BYE", &ok, true, "bye", "", "").replace(V1, PBX)));
+    let r = w.ended[0].clone();
+    assert_eq!(r.paid.map(|p| (p.ban_id, p.lease)), Some((BanId::from_u128(7), Some(3))));
+    assert_eq!(r.rating.expect("rated").sell.charge, place.purse().expect("lent").spent());
+}
+
+#[test]
+fn money_for_a_number_that_does_not_come_is_waited_for_once_over_all_its_trunks() {
+    let mut w = world(paid_ahead);
+    let place = w.core.tx.shared.usage.wallet().place(BanId::from_u128(7));
+    place.bank_has(MINUTE);
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    w.wait(700);
+    assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")));
+    w.wait(200);
+    let refused = w.to(FROM_VENDOR);
+    assert!(refused.starts_with("SIP/2.0 480 "), "{refused}");
+    assert_eq!((w.ended[0].internal_code.as_str(), w.ended.len(), place.waiting()), ("no_credit", 1, 0));
+    w.nothing_is_left();
+    // Who is told that the bank has none waits no longer.
+    w.give(FROM_VENDOR, &calls(OURS, "c2", ""));
+    w.wait(100);
+    w.take();
+    place.bank_has(Nanos::ZERO);
+    w.wait(60);
+    assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 480 "));
+    // A trunk that was silent is followed by one that waits, and a caller who gives up meanwhile is let go.
+    let purse = Arc::new(Purse::new(place.ban(), 3, MINUTE, Mono(u64::MAX / 2)));
+    place.put(Some(purse.clone()));
+    let invite = calls(OURS, "c3", "");
+    w.give(FROM_VENDOR, &invite);
+    assert!(w.to(PBX).starts_with("INVITE "));
+    place.put(None);
+    place.bank_has(MINUTE);
+    w.wait(2_100);
+    assert!(
+        w.take().iter().all(|(_, t)| !t.starts_with("INVITE ")),
+        "the second trunk's money is waited for"
+    );
+    assert_eq!((place.waiting(), purse.calls()), (1, 0));
+    w.give(FROM_VENDOR, &cancel(&invite));
+    let sent = w.take();
+    assert!(
+        sent.iter().any(|(to, t)| *to == addr(FROM_VENDOR) && t.starts_with("SIP/2.0 487 ")),
+        "{sent:#?}"
+    );
+    assert_eq!((place.waiting(), w.ended.len(), w.ended[2].sip_code), (0, 3, 487));
+    w.wait(1_000);
+    assert!(w.take().iter().all(|(_, t)| !t.starts_with("INVITE ")));
+    w.nothing_is_left();
+}
+
+/// Both customers pay ahead: the caller's call is admitted, and waits for the money of the called one without losing what it holds.
+#[test]
+fn a_call_between_customers_waits_for_the_called_ones_money_too() {
+    let mut w = world(|rows| {
+        paid_ahead(rows);
+        rows.customers.push(Customer { id: CustomerId::from_u128(2), ..rows.customers[0].clone() });
+        rows.trunks[0].customer = CustomerId::from_u128(2);
+        rows.trunks[0].payer = Some(Payer { ban: BanId::from_u128(8), ahead: true });
+        rows.trunks[0].deliver = Deliver::default();
+    });
+    let wallet = w.core.tx.shared.usage.wallet().clone();
+    let (called, calling) = (wallet.place(BanId::from_u128(7)), wallet.place(BanId::from_u128(8)));
+    let purse = |ban| Arc::new(Purse::new(ban, 1, Nanos(20_000_000), Mono(u64::MAX / 2)));
+    calling.put(Some(purse(calling.ban())));
+    called.bank_has(MINUTE);
+    w.give(CUSTOMER, &invite(OURS, "c1", "", SDP));
+    w.wait(100);
+    assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")), "it waits");
+    assert_eq!((called.waiting(), calling.purse().expect("lent").calls()), (1, 1));
+    called.put(Some(purse(called.ban())));
+    w.wait(60);
+    let sent = w.take();
+    assert!(sent.iter().any(|(to, t)| *to == addr(PBX2) && t.starts_with("INVITE ")), "{sent:#?}");
+    assert_eq!(sent.iter().filter(|(_, t)| t.starts_with("INVITE ")).count(), 1);
+    assert_eq!(calling.purse().expect("lent").calls(), 1, "the caller pays once");
 }

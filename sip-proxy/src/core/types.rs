@@ -453,6 +453,9 @@ pub struct CoreStats {
     pub failovers: u64,
     /// Questions to the media relay that failed or timed out.
     pub media_failures: u64,
+    /// Calls that waited for money of their account, and those that were refused because too many waited already.
+    pub credit_waits: u64,
+    pub credit_waits_full: u64,
     /// Messages of a call that were dropped or refused, because too many of it waited for the media relay.
     pub held_full: u64,
     /// REGISTERs that were granted, and those that were refused after their sender had signed in.

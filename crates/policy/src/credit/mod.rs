@@ -17,4 +17,4 @@ pub mod bank;
 pub mod purse;
 
 pub use bank::{Account, Grant, Lease, LeaseRequest};
-pub use purse::{Held, Missed, Place, Purse, Wallet};
+pub use purse::{Held, Missed, Place, Purse, WAITING_IN_ALL, WAITING_OF_ACCOUNT, Waiting, Wallet};

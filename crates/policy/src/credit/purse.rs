@@ -172,6 +172,26 @@ impl GiveBack for Held {
 #[derive(Debug, Default)]
 pub struct Wallet {
     places: Mutex<HashMap<BanId, Arc<Place>>>,
+    /// Calls of all accounts that wait for money.
+    waiting: Arc<AtomicU32>,
+}
+
+/// Calls of one account that may wait for money at a time; a further one is refused at once.
+pub const WAITING_OF_ACCOUNT: u32 = 1_024;
+/// The same for all accounts of a process together.
+pub const WAITING_IN_ALL: u32 = 4_096;
+
+/// The place of a call that waits for money which the bank has. Dropped, it is free for another call.
+#[derive(Debug)]
+pub struct Waiting {
+    place: Arc<Place>,
+}
+
+impl GiveBack for Waiting {
+    fn give_back(&mut self) {
+        self.place.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.place.waiting_in_all.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What calls asked for in vain.
@@ -196,6 +216,9 @@ pub struct Place {
     increment: AtomicI64,
     /// What the bank could lend when it was asked last.
     at_bank: AtomicI64,
+    /// Calls that wait for money of this account, and of all.
+    waiting: AtomicU32,
+    waiting_in_all: Arc<AtomicU32>,
 }
 
 impl Wallet {
@@ -204,7 +227,8 @@ impl Wallet {
         let make = || {
             let (purse, missed) = (Mutex::new(None), Mutex::default());
             let [taken, increment, at_bank] = [0, 0, 0].map(AtomicI64::new);
-            Arc::new(Place { ban, purse, missed, taken, increment, at_bank })
+            let (waiting, waiting_in_all) = (AtomicU32::new(0), Arc::clone(&self.waiting));
+            Arc::new(Place { ban, purse, missed, taken, increment, at_bank, waiting, waiting_in_all })
         };
         lock(&self.places).entry(ban).or_insert_with(make).clone()
     }
@@ -259,6 +283,27 @@ impl Place {
     pub fn may_get(&self, amount: Nanos) -> bool {
         let free = self.purse().map_or(Nanos::ZERO, |p| p.free());
         self.at_bank.load(Ordering::Acquire).saturating_add(free.0.max(0)) >= amount.0
+    }
+
+    /// A place for a call that waits for money. `None`: [`WAITING_OF_ACCOUNT`] calls of this account wait, or [`WAITING_IN_ALL`] calls.
+    pub fn wait(self: &Arc<Self>) -> Option<Lent<Waiting>> {
+        let taken = |of: &AtomicU32, most: u32| {
+            let one_more = |n: u32| (n < most).then_some(n + 1);
+            of.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+        };
+        if !taken(&self.waiting, WAITING_OF_ACCOUNT) {
+            return None;
+        }
+        if !taken(&self.waiting_in_all, WAITING_IN_ALL) {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Lent::new(Waiting { place: Arc::clone(self) }))
+    }
+
+    /// How many calls wait for money of this account.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Notes that a call did not get what it wanted: it is asked for behind the call's back.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use warp_model::sync::lock;
 use warp_model::{BanId, CustomerId, GiveBack, Lent, Mono, Nanos, Now, TrunkId, Wall};
 
-use crate::credit::{Held, Missed, Place, Wallet};
+use crate::credit::{Held, Missed, Place, Waiting, Wallet};
 use crate::directory::{Directory, Limits, TrunkIx, VendorTrunkIx};
 use crate::rate::{self, SellRate};
 use crate::refusal::Refusal;
@@ -306,6 +306,11 @@ impl Bound {
         let place = self.places.get(trunk.at()).and_then(Option::as_ref);
         let first = price_of(sell, 0).map(Nanos);
         place.zip(first.ok()).is_some_and(|(place, first)| place.may_get(first))
+    }
+
+    /// A place among the calls that wait for money of the trunk's account. `None`: too many wait already.
+    pub fn wait_for_credit(&self, trunk: TrunkIx) -> Option<Lent<Waiting>> {
+        self.places.get(trunk.at()).and_then(Option::as_ref)?.wait()
     }
 
     /// Reserves a channel, a token and the price of the first 60 seconds, on the trunk and on its customer. All or nothing.
