@@ -55,6 +55,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         postgres(config),
         data_folder(&config.node.data_dir),
     ];
+    all.extend(media_addresses(config));
     all.extend(kafka(config));
     all.extend(listeners(config));
     all
@@ -130,6 +131,24 @@ fn ports_range(config: &Config) -> Finding {
         format!("media {from}-{to}, ephemeral {low}-{high}"),
         format!("sysctl -w net.ipv4.ip_local_reserved_ports={from}-{to}"),
     )
+}
+
+/// Addresses for media that this machine does not have: each offer on one would be refused.
+fn media_addresses(config: &Config) -> Vec<Finding> {
+    let lacks = |ip: &&std::net::IpAddr| {
+        let bound = UdpSocket::bind((**ip, 0));
+        bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
+    };
+    let told = |ip: &std::net::IpAddr| {
+        let found = format!("media.ips {ip} is no address of this machine");
+        finding(
+            "media address",
+            Level::Fail,
+            found,
+            format!("set media.ips   (ip -brief address says what there is), or ip address add {ip} dev …"),
+        )
+    };
+    config.media.ips.iter().filter(lacks).map(told).collect()
 }
 
 /// Folders with PostgreSQL's server programs, newest version first.
@@ -279,12 +298,18 @@ mod tests {
         let mut config = Config::default();
         config.ops.listen = taken.local_addr().unwrap();
         config.node.data_dir = PathBuf::from("/dev/null/nowhere");
+        config.media.ips = ["127.0.0.1", "198.51.100.77"].map(|ip| ip.parse().unwrap()).to_vec();
         let all = examine(&config);
         for f in &all {
             assert_eq!(f.level == Level::Ok, f.fix.is_empty(), "{f:?}");
         }
         let of = |check: &str| all.iter().find(|f| f.check == check).unwrap();
         assert_eq!(of("data folder").level, Level::Fail);
+        let strange: Vec<_> = all.iter().filter(|f| f.check == "media address").collect();
+        assert!(
+            matches!(strange.as_slice(), [f] if f.level == Level::Fail && f.found.contains("198.51.100.77")),
+            "{strange:?}"
+        );
         // The port is this very program's: that is no problem.
         let port = all.iter().find(|f| f.found.contains("ops.listen")).unwrap();
         assert!(port.level == Level::Ok && port.found.contains("in use by this warp"), "{port:?}");

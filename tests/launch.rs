@@ -358,9 +358,18 @@ fn the_media_profile_knows_interfaces_by_name() {
         format!("ng={at}"),
         "interface=pub/127.0.0.1!198.51.100.7".into(),
         "interface=priv/127.0.0.2".into(),
+        "interface=far/198.51.100.77".into(),
         "ports=26600-26799".into(),
     ];
-    let launched = Launched::start("media", &args, &dir.path().join("media.log"));
+    let log = dir.path().join("media.log");
+    let launched = Launched::start("media", &args, &log);
+    // An address that this machine does not have is told, at once and by name; the others serve.
+    let told = std::fs::read_to_string(&log).expect("the log");
+    let lines: Vec<&str> = told.lines().filter(|l| l.contains("none of this machine")).collect();
+    assert!(
+        matches!(lines.as_slice(), [one] if one.contains("far") && one.contains("198.51.100.77")),
+        "{told}"
+    );
     let (mut ng, phone) = (Ng::new(at), socket());
     let offered = ng.describe("offer", "priv pub", &phone);
     assert!(offered.contains("c=IN IP4 198.51.100.7\r\n"), "{offered}");

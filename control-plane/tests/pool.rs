@@ -3,51 +3,18 @@
 
 mod common;
 
-use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+#[path = "../../crates/telemetry/tests/caught/mod.rs"]
+mod caught;
 
+use caught::CaughtLog;
 use common::{eventually, with_database};
 use serde_json::json;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 use warp_control_plane::store::{POOL_CONNECTIONS, Scope};
 use warp_control_plane::{Config, Database, Handles};
 
-/// Errors as they are logged, one text each.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let _ = write!(self.0, "{}={value:?} ", field.name());
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, of: &Metadata<'_>) -> bool {
-        *of.level() == tracing::Level::ERROR
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 #[test]
 fn f_proc_07_an_empty_pool_of_connections_is_one_line_in_ten_seconds_and_counted() {
-    let log = Log::default();
-    tracing::subscriber::set_global_default(log.clone()).unwrap();
+    let log = CaughtLog::of_program(tracing::Level::ERROR);
     let begun = std::time::Instant::now();
     with_database(|store| async move {
         let (publisher, _) = warp_feed::channel(warp_policy::Snapshot::empty());
@@ -82,7 +49,7 @@ fn f_proc_07_an_empty_pool_of_connections_is_one_line_in_ten_seconds_and_counted
         assert!(held.len() <= POOL_CONNECTIONS as usize);
         let counted = in_vain();
         assert!(counted >= before + 3, "{before} {counted}");
-        let lines = log.0.lock().unwrap().clone();
+        let lines = log.take();
         let told: Vec<&String> =
             lines.iter().filter(|l| l.contains("no connection to PostgreSQL in time")).collect();
         let most = 1 + begun.elapsed().as_secs() / 10;

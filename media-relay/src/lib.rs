@@ -197,6 +197,17 @@ pub fn start(
     on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
 ) -> Result<Relay, StartError> {
     config.check().map_err(StartError::Config)?;
+    for (ip, name) in config.ips.iter().zip(config.interface_names()) {
+        // Told and not refused: an address may come to this machine later (a floating one).
+        if let Err(error) = std::net::UdpSocket::bind((*ip, 0))
+            && error.kind() == io::ErrorKind::AddrNotAvailable
+        {
+            tracing::error!(
+                interface = %name, address = %ip,
+                "a media address (media.ips, interface=) is none of this machine: offers on it are refused as long as that is so"
+            );
+        }
+    }
     // Four descriptors a call and more; what the system does not give shows up as `Ran out of ports`.
     let descriptors = warp_net::sched::raise_open_files().unwrap_or(0);
     let pool =

@@ -3,45 +3,14 @@
 
 mod common;
 
-use std::fmt::Write;
+#[path = "../../crates/telemetry/tests/caught/mod.rs"]
+mod caught;
+
 use std::process::Command as Program;
-use std::sync::{Arc, Mutex};
 
+use caught::CaughtLog;
 use common::{Phone, World, offer};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 use warp_ng::{Command, Reply};
-
-/// Lines as they are logged, one text each.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let _ = write!(self.0, "{}={value:?} ", field.name());
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, of: &Metadata<'_>) -> bool {
-        *of.level() <= tracing::Level::WARN
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(format!("{} ", event.metadata().level()));
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
 
 /// Offers of new calls; how many were refused.
 fn refused(world: &World, calls: std::ops::Range<u32>) -> usize {
@@ -51,8 +20,8 @@ fn refused(world: &World, calls: std::ops::Range<u32>) -> usize {
 }
 
 /// The only line since the last look that is about something that ran out.
-fn only(log: &Log, what: &str) -> String {
-    let lines = std::mem::take(&mut *log.0.lock().unwrap());
+fn only(log: &CaughtLog, what: &str) -> String {
+    let lines = log.take();
     assert_eq!(lines.len(), 1, "{what}: {lines:#?}");
     assert!(lines[0].contains(what), "{what}: {lines:#?}");
     lines[0].clone()
@@ -60,8 +29,7 @@ fn only(log: &Log, what: &str) -> String {
 
 #[test]
 fn f_proc_07_what_a_relay_runs_out_of_is_one_line_and_counted_by_its_name() {
-    let log = Log::default();
-    tracing::subscriber::set_global_default(log.clone()).unwrap();
+    let log = CaughtLog::of_program(tracing::Level::WARN);
     let counted =
         |world: &World, pool: &str| world.metric(&format!("warp_media_exhausted_total{{pool=\"{pool}\"}}"));
 
@@ -74,6 +42,18 @@ fn f_proc_07_what_a_relay_runs_out_of_is_one_line_and_counted_by_its_name() {
     }
     assert_eq!((counted(&world, "ports"), counted(&world, "descriptors")), (28.0, 0.0));
     drop(world);
+
+    // Half of the ports are another program's: nothing rests.
+    let taken: Vec<_> = (19_114..=19_117)
+        .map(|port| std::net::UdpSocket::bind(("127.0.0.1", port)).expect("a free port"))
+        .collect();
+    let world = World::new(|c| c.ports = 19_110..=19_117);
+    assert_eq!(refused(&world, 0..10), 9);
+    let line = only(&log, "media ports are exhausted");
+    for fact in ["used=2", "total=4", "resting=0", "elsewhere=2"] {
+        assert!(line.contains(fact), "{fact}: {line}");
+    }
+    drop((world, taken));
 
     let world = World::new(|c| (c.ports, c.max_calls) = (19_200..=19_999, 3));
     assert_eq!(refused(&world, 0..30), 27);

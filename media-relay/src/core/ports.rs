@@ -53,6 +53,10 @@ pub trait Ports {
     fn last(&self, ip: u8) -> u16;
     /// Pairs on address `ip` that nobody has and whose rest is not over.
     fn resting(&self, ip: u8, now: Mono) -> usize;
+    /// Pairs on address `ip` that nobody here has and that another program was found to use, at most ten seconds ago.
+    fn elsewhere(&self, _ip: u8, _now: Mono) -> usize {
+        0
+    }
     /// Pairs that were given before their rest was over, since the start.
     fn given_early(&self) -> u64;
     /// The last `take` failed because the process may open no more files, and not because every pair is lent.
@@ -90,6 +94,8 @@ struct Shelf {
     /// Never ordered: a taken pair is drawn from a random place.
     free: Vec<u16>,
     resting: VecDeque<(Mono, u16)>,
+    /// Used by another program, and until when that is believed.
+    elsewhere: VecDeque<(Mono, u16)>,
     /// One bit per pair handed out, so that a pair given back twice changes nothing.
     out: Vec<bool>,
     used: usize,
@@ -125,6 +131,7 @@ impl PortPool {
         let shelf = || Shelf {
             free: pairs.clone(),
             resting: VecDeque::new(),
+            elsewhere: VecDeque::new(),
             out: vec![false; pairs.len()],
             used: 0,
             last: 0,
@@ -137,6 +144,30 @@ impl PortPool {
             random: SplitMix::new(seed),
         })
     }
+
+    /// A pair that was just taken turned out to be used by another program: for ten seconds it is given only where there is no other.
+    pub fn is_elsewhere(&mut self, pair: PortPair, now: Mono) {
+        if let Some(shelf) = self.returned(pair) {
+            shelf.elsewhere.push_back((now + QUARANTINE, pair.rtp));
+        }
+    }
+
+    /// The shelf of a pair that was out and is no more; `None`: it was not.
+    fn returned(&mut self, pair: PortPair) -> Option<&mut Shelf> {
+        let place = pair.rtp.checked_sub(self.first)?;
+        let shelf = self.shelves.get_mut(usize::from(pair.ip))?;
+        let out = shelf.out.get_mut(usize::from(place / 2))?;
+        if !std::mem::take(out) {
+            return None;
+        }
+        shelf.used -= 1;
+        Some(shelf)
+    }
+}
+
+/// How many of a list, which is in the order of its times, have not come to theirs.
+fn not_yet(list: &VecDeque<(Mono, u16)>, now: Mono) -> usize {
+    list.len() - list.partition_point(|(until, _)| *until <= now)
 }
 
 impl Ports for PortPool {
@@ -144,20 +175,19 @@ impl Ports for PortPool {
         let random = self.random.draw();
         let first = self.first;
         let shelf = self.shelves.get_mut(usize::from(ip))?;
-        while let Some((until, port)) = shelf.resting.front().copied() {
-            if until > now {
-                break;
+        for waits in [&mut shelf.resting, &mut shelf.elsewhere] {
+            while let Some((_, port)) = waits.pop_front_if(|(until, _)| *until <= now) {
+                shelf.free.push(port);
             }
-            shelf.resting.pop_front();
-            shelf.free.push(port);
         }
         let rested = usize::try_from(random % u64::try_from(shelf.free.len()).ok()?.max(1)).ok()?;
-        let rtp = if shelf.free.is_empty() {
-            let (_, port) = shelf.resting.pop_front()?;
+        let rtp = if !shelf.free.is_empty() {
+            shelf.free.swap_remove(rested)
+        } else if let Some((_, port)) = shelf.resting.pop_front() {
             shelf.given_early += 1;
             port
         } else {
-            shelf.free.swap_remove(rested)
+            shelf.elsewhere.pop_front()?.1
         };
         if let Some(out) = shelf.out.get_mut(usize::from((rtp - first) / 2)) {
             *out = true;
@@ -168,16 +198,7 @@ impl Ports for PortPool {
     }
 
     fn give_back(&mut self, pair: PortPair, now: Mono) {
-        let Some(place) = pair.rtp.checked_sub(self.first) else {
-            return;
-        };
-        let Some(shelf) = self.shelves.get_mut(usize::from(pair.ip)) else {
-            return;
-        };
-        if let Some(out) = shelf.out.get_mut(usize::from(place / 2))
-            && std::mem::take(out)
-        {
-            shelf.used -= 1;
+        if let Some(shelf) = self.returned(pair) {
             shelf.resting.push_back((now + QUARANTINE, pair.rtp));
         }
     }
@@ -200,9 +221,11 @@ impl Ports for PortPool {
     }
 
     fn resting(&self, ip: u8, now: Mono) -> usize {
-        // In the order of their times.
-        let resting = self.shelves.get(usize::from(ip)).map(|s| &s.resting);
-        resting.map_or(0, |r| r.len() - r.partition_point(|(until, _)| *until <= now))
+        self.shelves.get(usize::from(ip)).map_or(0, |s| not_yet(&s.resting, now))
+    }
+
+    fn elsewhere(&self, ip: u8, now: Mono) -> usize {
+        self.shelves.get(usize::from(ip)).map_or(0, |s| not_yet(&s.elsewhere, now))
     }
 
     fn given_early(&self) -> u64 {
@@ -270,6 +293,27 @@ mod tests {
         let second = pool.take(0, at(1)).unwrap();
         assert_ne!(first, second);
         assert_eq!(pool.given_early(), 0);
+    }
+
+    #[test]
+    fn what_another_program_uses_does_not_rest_and_is_tried_last() {
+        let mut pool = PortPool::new(IP, 30_000..=30_005, 7).unwrap();
+        let all: Vec<PortPair> = (0..3).map(|_| pool.take(0, at(0)).unwrap()).collect();
+        pool.is_elsewhere(all[0], at(0));
+        pool.is_elsewhere(all[0], at(0));
+        pool.give_back(all[1], at(5));
+        assert_eq!((pool.usage(0), pool.resting(0, at(6)), pool.elsewhere(0, at(6))), ((1, 3), 1, 1));
+        assert_eq!(pool.take(0, at(6)), Some(all[1]), "one that rests goes before");
+        assert_eq!(pool.take(0, at(6)), Some(all[0]), "it may be free again");
+        assert_eq!((pool.take(0, at(6)), pool.given_early()), (None, 1));
+        pool.is_elsewhere(all[0], at(6));
+        assert_eq!(
+            (pool.elsewhere(0, at(15)), pool.elsewhere(0, at(16))),
+            (1, 0),
+            "that is believed for ten seconds"
+        );
+        pool.give_back(all[2], at(16));
+        assert_eq!(pool.take(0, at(16)), Some(all[0]), "then it is a port like any other");
     }
 
     proptest! {

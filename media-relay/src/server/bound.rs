@@ -141,7 +141,7 @@ impl Waiting {
     }
 }
 
-/// See the module.
+/// The sockets of all ports that are lent or kept.
 pub(crate) struct BoundPorts {
     pool: PortPool,
     waiting: Waiting,
@@ -196,13 +196,13 @@ impl Ports for BoundPorts {
         for _ in 0..TRIES {
             let pair = self.pool.take(ip, now)?;
             let Err(error) = self.both(pair) else { return Some(pair) };
-            // In use by somebody else: it rests like any other.
-            self.pool.give_back(pair, now);
             if warp_net::lacks_descriptors(&error) {
                 // No other port would do.
+                self.pool.give_back(pair, now);
                 self.lacks_descriptors = true;
                 return None;
             }
+            self.pool.is_elsewhere(pair, now);
         }
         None
     }
@@ -236,6 +236,10 @@ impl Ports for BoundPorts {
 
     fn resting(&self, ip: u8, now: Mono) -> usize {
         self.pool.resting(ip, now)
+    }
+
+    fn elsewhere(&self, ip: u8, now: Mono) -> usize {
+        self.pool.elsewhere(ip, now)
     }
 
     fn given_early(&self) -> u64 {

@@ -74,7 +74,7 @@ struct ShardLink {
     since: Option<Mono>,
 }
 
-/// See the module.
+/// The thread that carries out commands: the book, and what the shards are told.
 pub(crate) struct ControlThread {
     desk: Desk,
     mailbox: Mailbox<ToControl>,
@@ -239,7 +239,7 @@ fn guarded<R>(metrics: &Metrics, work: impl FnOnce() -> R) -> Option<R> {
     done
 }
 
-/// `None`: it panicked.
+/// Runs work that may panic; `None`: it did.
 fn caught<R>(work: impl FnOnce() -> R) -> Option<R> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
@@ -304,10 +304,10 @@ impl Desk {
                 for ((name, address), ip) in self.ports.names.iter().zip(ports.ips()).zip(0..=u8::MAX) {
                     let (used, total) = ports.usage(ip);
                     let resting = ports.resting(ip, now);
-                    let given_early = ports.given_early();
+                    let (elsewhere, given_early) = (ports.elsewhere(ip, now), ports.given_early());
                     tracing::error!(
-                        interface = %name, %address, used, resting, total, given_early, times,
-                        "media ports are exhausted: port pairs in use, resting and in all"
+                        interface = %name, %address, used, resting, elsewhere, total, given_early, times,
+                        "media ports are exhausted: port pairs in use, resting, used by another program, and in all"
                     );
                 }
             }
