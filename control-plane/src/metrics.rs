@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::billing::rerate::RatingCheck;
-use crate::oidc::token::Refused;
 use axum::http::{Method, StatusCode};
 use warp_model::{GiveBack, Lent, Mono};
 use warp_telemetry::Registry;
@@ -37,6 +35,9 @@ label_enum! {
     /// What rating a call again said. The bar for `mismatch` is 0.
     pub enum RatingResult = "result" { Confirmed = "confirmed", Mismatch = "mismatch", Unchecked = "unchecked" }
 }
+
+/// Waits for a connection to PostgreSQL that were in vain, of all pools of this process.
+pub(crate) static POOL_EMPTY: AtomicU64 = AtomicU64::new(0);
 
 const LATENCY: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
@@ -126,7 +127,7 @@ impl Metrics {
         registry.observe(
             Kind::Gauge,
             "warp_cdr_lag_seconds",
-            "Age of the oldest CDR that a sink has not taken.",
+            "Age of the oldest call record that is not posted yet, in seconds; 0 when all are.",
             &["sink"],
             move || vec![Sample::number(vec![("sink", "postgres".to_owned())], lag.value())],
         );
@@ -135,7 +136,7 @@ impl Metrics {
         registry.observe(
             Kind::Counter,
             "warp_rating_total",
-            "Answered calls rated again when they were posted.",
+            "Answered calls whose price was worked out again when they were posted, by whether it came out the same.",
             &["product", "result"],
             move || {
                 RatingResult::ALL
@@ -154,7 +155,7 @@ impl Metrics {
             "Waits for a connection to PostgreSQL that were in vain, because all were in use or it was away.",
             &[],
             || {
-                let count = crate::store::POOL_EMPTY.load(Ordering::Relaxed);
+                let count = POOL_EMPTY.load(Ordering::Relaxed);
                 vec![Sample::number(Vec::new(), count as f64)]
             },
         );
@@ -174,12 +175,12 @@ impl Metrics {
             business: Business::new(registry),
             jobs: Jobs::new(registry),
             webhooks: Webhooks::new(registry),
-            in_flight: registry.gauge("warp_http_in_flight", "API requests being served."),
-            panics: registry.counter("warp_http_panics_total", "API handlers that panicked: each is a fault of ours."),
+            in_flight: registry.gauge("warp_http_in_flight", "API requests that are being served now."),
+            panics: registry.counter("warp_http_panics_total", "API requests that were answered with 500 because of a fault of ours."),
             rows,
             seconds: registry.keyed(
                 "warp_http_request_seconds",
-                "Time to answer an API request.",
+                "Time to answer an API request, in seconds.",
                 "route",
                 200,
                 LATENCY,
@@ -198,21 +199,21 @@ impl Metrics {
             ),
             routes_loaded: registry.keyed(
                 "warp_lcr_routes_loaded",
-                "Rows of each rate deck in the published snapshot.",
+                "Prices of each rate deck that calls are routed by.",
                 "deck",
                 1_000,
                 (),
             ),
             snapshots_published: registry
-                .counter("warp_snapshot_published_total", "Policy snapshots published to the data plane."),
+                .counter("warp_snapshot_published_total", "Changes of customers, trunks, vendors and rates that were put into force for calls."),
             publish_seconds: registry.histogram(
                 "warp_snapshot_publish_seconds",
-                "From the first change seen to the publication of its snapshot.",
+                "Time from a change to the moment from which calls go by it, in seconds.",
                 LATENCY,
             ),
             publish_failures: registry.counter(
                 "warp_snapshot_failures_total",
-                "Publications that failed; the data plane keeps the last snapshot.",
+                "Changes that could not be put into force; calls go on by what was in force before.",
             ),
         }
     }
@@ -230,13 +231,10 @@ impl Metrics {
         Lent::new(InFlight(self.in_flight.clone()))
     }
 
-    /// A posted call was rated again.
-    pub fn rated(&self, verdict: RatingCheck) {
-        match verdict {
-            RatingCheck::None => {}
-            RatingCheck::Confirmed => self.ratings.inc(RatingResult::Confirmed),
-            RatingCheck::Mismatch => self.ratings.inc(RatingResult::Mismatch),
-            RatingCheck::Unchecked => self.ratings.inc(RatingResult::Unchecked),
+    /// A posted call was rated again; `None`: there was nothing to rate.
+    pub fn rated(&self, result: Option<RatingResult>) {
+        if let Some(result) = result {
+            self.ratings.inc(result);
         }
     }
 
@@ -249,20 +247,8 @@ impl Metrics {
     }
 
     /// Counts a token that was refused.
-    pub fn token_refused(&self, why: Refused) {
-        let reason = match why {
-            Refused::Malformed => TokenRefusal::Malformed,
-            Refused::BringsKeys => TokenRefusal::BringsKeys,
-            Refused::Algorithm => TokenRefusal::Algorithm,
-            Refused::UnknownKey => TokenRefusal::UnknownKey,
-            Refused::Signature => TokenRefusal::Signature,
-            Refused::Claims => TokenRefusal::Claims,
-            Refused::Issuer => TokenRefusal::Issuer,
-            Refused::Audience => TokenRefusal::Audience,
-            Refused::Stale => TokenRefusal::Stale,
-            Refused::Early => TokenRefusal::Early,
-        };
-        self.tokens_refused.inc(reason);
+    pub fn token_refused(&self, why: impl Into<TokenRefusal>) {
+        self.tokens_refused.inc(why.into());
     }
 
     /// Counts a handler that panicked.

@@ -6,6 +6,7 @@ use warp_model::id::Kind;
 use warp_model::{CustomerId, Id, KeyId, Wall};
 
 use super::permission::Permissions;
+pub use crate::audience::Audience;
 use crate::store::Scope;
 
 /// The kind of user ids.
@@ -25,25 +26,6 @@ impl Kind for SessionKind {
 }
 /// The id of a browser's session: `ses_` and 26 characters. It is no secret.
 pub type SessionId = Id<SessionKind>;
-
-/// Whose API it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Audience {
-    /// A customer's own things, under `/api/v1`.
-    Customer,
-    /// The operator's API: everything, under `/api/v1/admin`.
-    Operator,
-}
-
-impl Audience {
-    /// As stored with a key.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Operator => "operator",
-        }
-    }
-}
 
 /// The name under which somebody calls: in the audit log, and for rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -301,8 +301,8 @@ impl Consumer {
         for Rated { posting: Posting { record, .. }, verdict } in &batch {
             match written.get(&record.cdr_id) {
                 Some(Written::New) => {
-                    self.metrics.rated(*verdict);
-                    self.metrics.business.posted(record, *verdict);
+                    self.metrics.rated(verdict.counted());
+                    self.metrics.business.posted(record, *verdict == RatingCheck::Mismatch);
                     unchecked |= *verdict == RatingCheck::Unchecked;
                 }
                 Some(Written::Instead(_)) => {

@@ -33,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const BASE: i64 = 1_000_000_000;
 /// What it has of a smaller account: so many increments of a call, or a part of what is left of the account, when that is more.
 const INCREMENTS: i64 = 20;
-/// That part.
+/// Which part of an account a purse has at least: a fiftieth.
 const PART: i64 = 50;
 /// What it has while no call has shown yet how large an increment is, so that the first call finds money: a twentieth of the unit.
 const FIRST: i64 = BASE / 20;

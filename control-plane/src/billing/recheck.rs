@@ -111,7 +111,7 @@ async fn check_snapshot(app: &App, id: &str, snapshot: &Snapshot) -> Result<u64,
         rows::rating_checked(&mut tx, &ids, words).await?;
         tx.commit().await?;
         for verdict in verdicts {
-            app.metrics.rated(verdict);
+            app.metrics.rated(verdict.counted());
         }
         checked += ids.len() as u64;
     }

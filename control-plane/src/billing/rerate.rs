@@ -7,6 +7,8 @@ use warp_policy::{
     Decision, DecisionRecord, InboundRecord, Snapshot, rate_call, rate_call_on_net, replay, replay_inbound,
 };
 
+use crate::metrics::RatingResult;
+
 /// What rating again says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RatingCheck {
@@ -21,6 +23,16 @@ pub enum RatingCheck {
 }
 
 impl RatingCheck {
+    /// As what it is counted; `None`: there was nothing to rate.
+    pub fn counted(self) -> Option<RatingResult> {
+        match self {
+            Self::None => None,
+            Self::Confirmed => Some(RatingResult::Confirmed),
+            Self::Mismatch => Some(RatingResult::Mismatch),
+            Self::Unchecked => Some(RatingResult::Unchecked),
+        }
+    }
+
     /// As it is stored.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,8 +10,6 @@ use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, Histogram, Keyed, NanoCounter};
 
-use crate::billing::rerate::RatingCheck;
-
 label_enum! {
     /// How rating failed: the call was refused because one side had no price, or its price could not be repeated.
     pub enum RatingFailure = "reason" { Refused = "refused", Mismatch = "mismatch" }
@@ -41,7 +39,7 @@ impl Business {
         Self {
             revenue: registry.keyed(
                 "warp_revenue_dollars_total",
-                "What posted calls cost their customers.",
+                "What posted calls cost their customers, in US dollars; calls in other currencies are not in it.",
                 "customer",
                 CUSTOMERS,
                 (),
@@ -55,7 +53,7 @@ impl Business {
             ),
             cost: registry.keyed(
                 "warp_cost_dollars_total",
-                "What posted calls cost us at their vendors.",
+                "What posted calls cost us at their vendors, in US dollars; calls in other currencies are not in it.",
                 "vendor",
                 VENDORS,
                 (),
@@ -73,23 +71,23 @@ impl Business {
             ),
             rating_seconds: registry.histogram(
                 "warp_rating_seconds",
-                "Time to decide and price a posted call again.",
+                "Time to decide and price a posted call again, in seconds.",
                 SECONDS,
             ),
             lookup_seconds: registry.histogram(
                 "warp_lcr_lookup_seconds",
-                "Time of one routing decision on the published snapshot, as the route tester makes it.",
+                "Time of one routing decision as the route tester makes it, in seconds.",
                 SECONDS,
             ),
         }
     }
 
-    /// A call was posted for the first time.
-    pub fn posted(&self, call: &CallRecord, verdict: RatingCheck) {
+    /// A call was posted for the first time; `mismatch`: its price could not be repeated.
+    pub fn posted(&self, call: &CallRecord, mismatch: bool) {
         if call.internal_code == "rating_failed" {
             self.failures.inc((RatingFailure::Refused,));
         }
-        if verdict == RatingCheck::Mismatch {
+        if mismatch {
             self.failures.inc((RatingFailure::Mismatch,));
         }
         let Some(rating) = &call.rating else { return };

@@ -26,7 +26,7 @@ use warp_model::{Secret, Wall};
 
 use super::code::{challenge, encoded, escaped};
 use super::issuer::is_safe;
-use crate::app::caller::Audience;
+use crate::audience::Audience;
 use crate::wall_now;
 
 /// Where it stands on the API's listener.

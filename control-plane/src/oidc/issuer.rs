@@ -223,7 +223,7 @@ impl Issuer {
         asked.unwrap_or_else(|e| Err(NoTokens::Away(Away(e.to_string()))))
     }
 
-    /// Blocking.
+    /// Exchanges a code for tokens at the issuer; it blocks its thread.
     fn ask_for_tokens(
         &self,
         discovery: &Discovery,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use warp_model::Mono;
 use warp_model::Wall;
 
-use crate::app::caller::Audience;
+use crate::audience::Audience;
 use issuer::{Away, Issuer, IssuerSettings};
 use token::{Claims, Refused};
 

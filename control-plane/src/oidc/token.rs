@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use warp_model::Wall;
 
 use super::jwks::{KID_BYTES, Key};
+use crate::metrics::TokenRefusal;
 
 /// Longest token, in bytes.
 pub const TOKEN_BYTES: usize = 16 << 10;
@@ -41,6 +42,23 @@ pub enum Refused {
     Stale,
     /// It begins later, or was issued in the future.
     Early,
+}
+
+impl From<Refused> for TokenRefusal {
+    fn from(why: Refused) -> Self {
+        match why {
+            Refused::Malformed => Self::Malformed,
+            Refused::BringsKeys => Self::BringsKeys,
+            Refused::Algorithm => Self::Algorithm,
+            Refused::UnknownKey => Self::UnknownKey,
+            Refused::Signature => Self::Signature,
+            Refused::Claims => Self::Claims,
+            Refused::Issuer => Self::Issuer,
+            Refused::Audience => Self::Audience,
+            Refused::Stale => Self::Stale,
+            Refused::Early => Self::Early,
+        }
+    }
 }
 
 /// What a token says, once it is believed.

@@ -41,7 +41,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow};
@@ -49,6 +49,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row, Tran
 use warp_model::{CustomerId, Secret};
 use warp_telemetry::health::{RequestResult, RequestSeconds};
 
+use crate::metrics::POOL_EMPTY;
 use cluster::Cluster;
 
 /// Longest wait for a connection of the pool; then 503.
@@ -204,9 +205,6 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
-
-/// Waits for a connection that were in vain, of all pools of this process.
-pub(crate) static POOL_EMPTY: AtomicU64 = AtomicU64::new(0);
 
 /// Counts that no connection was to be had in time, and says so once in ten seconds.
 fn pool_was_empty() {

@@ -25,6 +25,7 @@ fn facts_of_an_offer() {
     assert_eq!(sdp.connection().unwrap().ip, ip("198.51.100.1"));
     let media: Vec<_> = sdp.media().collect();
     assert_eq!(media.len(), 3);
+    assert_eq!(media.iter().map(Media::index).collect::<Vec<_>>(), [0, 1, 2], "what an edit names them by");
     let audio = media[0];
     assert_eq!((audio.kind(), audio.port(), audio.protocol()), (&b"audio"[..], 49170, &b"RTP/AVP"[..]));
     assert_eq!(audio.formats().collect::<Vec<_>>(), [b"0", b"8", &b"101"[..]]);

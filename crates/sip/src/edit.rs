@@ -3,11 +3,10 @@
 //! Invariants: whatever no edit names is copied byte for byte (T-SIP-01: valid but odd messages are forwarded as they came); the only
 //! memory used is the output buffer. Text given to an edit is written as it is: the caller must not pass line ends from a stranger.
 
-use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::flow::Transport;
-use crate::header::{Header, Via, lex};
+use crate::header::{Header, lex};
 use crate::message::Message;
 
 /// More edits than an [`Edit`] holds. Nothing was written.
@@ -434,11 +433,11 @@ impl Put<'_> {
                 out.extend_from_slice(value);
                 out.extend_from_slice(b"\r\n");
             }
-            Put::Number(n) => write_number(*n, out),
+            Put::Number(n) => lex::write_number(*n, out),
             Put::NumberLine(name, n) => {
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(b": ");
-                write_number(*n, out);
+                lex::write_number(*n, out);
                 out.extend_from_slice(b"\r\n");
             }
             Put::Via => {
@@ -454,48 +453,7 @@ impl Put<'_> {
                 out.extend_from_slice(via.branch);
                 out.extend_from_slice(b"\r\n");
             }
-            Put::Received(source) => write_received(&msg.top_via(), *source, out),
+            Put::Received(source) => msg.top_via().write_received(*source, out),
         }
     }
-}
-
-/// A Via value with `received` and `rport` of the source, without those that the sender wrote.
-pub(crate) fn write_received(via: &Via<'_>, source: SocketAddr, out: &mut Vec<u8>) {
-    let head = via.raw.len().saturating_sub(via.params.0.len());
-    out.extend_from_slice(lex::trim_end(via.raw.get(..head).unwrap_or(b"")));
-    for (name, value) in via.params {
-        if name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport") {
-            continue;
-        }
-        out.push(b';');
-        out.extend_from_slice(name);
-        if let Some(value) = value {
-            out.push(b'=');
-            out.extend_from_slice(value);
-        }
-    }
-    if via.rport.is_some() {
-        out.extend_from_slice(b";rport=");
-        write_number(u64::from(source.port()), out);
-    }
-    if via.rport.is_some() || via.ip() != Some(source.ip()) {
-        let _ = write!(out, ";received={}", source.ip());
-    }
-}
-
-fn write_number(n: u64, out: &mut Vec<u8>) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    let mut n = n;
-    loop {
-        at = at.saturating_sub(1);
-        if let Some(d) = digits.get_mut(at) {
-            *d = b'0'.wrapping_add(u8::try_from(n % 10).unwrap_or(0));
-        }
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(at..).unwrap_or(b""));
 }

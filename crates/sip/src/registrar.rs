@@ -595,6 +595,25 @@ mod tests {
         assert!(matches!(register(&mut held, 0, "c", 2, "Path: <x y>\r\n"), Err(Refused::Bad(_))));
     }
 
+    /// They are kept for days and shared with others whose columns end: the longest passes, and one byte more is refused.
+    #[test]
+    fn a_path_and_a_call_id_have_a_longest() {
+        let contact = "Contact: <sip:a@192.0.2.7:5070>\r\n";
+        let path = |n: usize| format!("Path: <sip:{};lr>\r\n{contact}", "p".repeat(n - "<sip:;lr>".len()));
+        let long = |more: usize| "c".repeat(LONGEST + more);
+        for (call, more, fits) in [
+            ("c".to_owned(), path(LONGEST), true),
+            ("c".to_owned(), path(LONGEST + 1), false),
+            (long(0), contact.to_owned(), true),
+            (long(1), contact.to_owned(), false),
+        ] {
+            let mut held = Bindings::default();
+            let got = register(&mut held, 0, &call, 1, &more);
+            assert_eq!(got.is_ok(), fits, "{} {}: {got:?}", call.len(), more.len());
+            assert_eq!(contacts(&held, 0).len(), usize::from(fits));
+        }
+    }
+
     /// Where the Contact is the phone's own address it is called there; else, and where nobody can connect to it, by its flow.
     #[test]
     fn a_flow_is_the_way_back_where_the_contact_leads_nowhere() {

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use memchr::memmem;
 
-use crate::header::lex::{self, Malformed};
-use crate::header::{Params, host_part};
+use crate::lex::{self, Malformed};
+use crate::params::Params;
 
 /// Scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -288,6 +288,18 @@ fn host_and_port(s: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
     let n = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
     let (digits, rest) = rest.split_at_checked(n)?;
     Some((host, Some(lex::port(digits)?), rest))
+}
+
+/// A host off the front: bracketed IPv6, or characters of names and IPv4.
+pub(crate) fn host_part(s: &[u8]) -> Option<(&[u8], &[u8])> {
+    if s.first() == Some(&b'[') {
+        let end = s.iter().take(48).position(|b| *b == b']')?;
+        let (host, rest) = s.split_at_checked(end.checked_add(1)?)?;
+        host_ip(host)?;
+        return Some((host, rest));
+    }
+    let n = s.iter().position(|b| !lex::is_host_byte(*b)).unwrap_or(s.len());
+    (n > 0).then(|| s.split_at_checked(n)).flatten()
 }
 
 /// An address in a host part or parameter: IPv4, IPv6 with or without brackets (RFC 5118 §4.5 asks for both in `received`).
@@ -639,6 +651,10 @@ mod tests {
         assert_eq!(n("sip:7890#14155550100@gw").as_deref(), Some("7890#14155550100"), "a technical prefix");
         assert_eq!(n("sip:alice@h"), None);
         assert_eq!(n("sip:h"), None);
+        // A plus stands in front, or it is no number of one country: nobody dials what is behind it.
+        for odd in ["sip:0111+442079460000@h", "sip:%2B%2B14155550100@h", "sip:+1-+415@h"] {
+            assert_eq!(n(odd), None, "{odd}");
+        }
         let u = uri("sip:+14155550100;npdi;rn=+14155550199@gw;user=phone");
         assert!(u.has_npdi());
         assert_eq!(u.routing_number(), Some(&b"+14155550199"[..]));

@@ -202,6 +202,15 @@ fn t_sip_03_smuggling_is_refused_by_the_one_parser() {
         assert_ne!(text, INVITE);
         let e = Message::parse(text.as_bytes()).unwrap_err();
         assert_eq!(e.status, Some(400), "{to:?}: {e}");
+        // Who sent it is told which of the three it was.
+        let said = ["\0", "\rX", "\nX"].iter().position(|sign| to.contains(sign) && !to.contains("\r\n"));
+        if let Some(which) = said {
+            assert_eq!(
+                e.reason,
+                ["NUL in header", "bare CR in header", "bare LF in header"][which],
+                "{to:?}"
+            );
+        }
         let mut out = Vec::new();
         assert!(ResponseDraft::new(0).broken(text.as_bytes(), &e, &mut out));
         assert!(out.starts_with(b"SIP/2.0 400 "), "{to:?}");

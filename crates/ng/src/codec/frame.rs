@@ -176,6 +176,13 @@ mod tests {
             assert_eq!(in_pieces(bad.as_bytes()), [Err(())], "{bad}");
         }
         assert_eq!(in_pieces(&[b'c'; 4_096]), [Err(())]);
+        // The longest cookie that has an answer passes; with one byte more it is given up at that byte, and not kept for what may come.
+        let longest = format!("{} d7:command4:pinge", "c".repeat(COOKIE_BYTES));
+        assert_eq!(in_pieces(longest.as_bytes()), [Ok(longest.clone())]);
+        let mut framer = Framer::default();
+        let (fits, over) = (vec![b'c'; COOKIE_BYTES], vec![b'c'; COOKIE_BYTES + 1]);
+        assert_eq!((framer.scan(&fits), framer.scan(&over)), (Frame::Partial, Frame::Broken));
+        assert_eq!(Framer::default().scan(&over), Frame::Broken);
         let endless = [&b"c1 {\"a\":\""[..], &vec![b'a'; 70_000]].concat();
         assert_eq!(in_pieces(&endless), [Err(())]);
         assert_eq!(in_pieces(b"c1 d7:comm"), []);

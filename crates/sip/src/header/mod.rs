@@ -2,19 +2,16 @@
 //!
 //! Invariant: a value is never read by two different parsers (T-SIP-03). Absent on purpose: headers that are only passed on.
 
-pub mod lex;
 mod name;
 mod name_addr;
-mod params;
 mod reason;
 mod via;
 
-pub use lex::Malformed;
+pub use crate::lex::{self, Malformed};
+pub use crate::params::{ParamIter, Params};
 pub use name::Header;
 pub use name_addr::NameAddr;
-pub use params::{ParamIter, Params};
-pub use reason::{Reason, q850_cause};
-pub(crate) use via::host_part;
+pub use reason::Reason;
 pub use via::{BRANCH_COOKIE, Via};
 
 /// The values of a comma-separated list, over one or more header lines, in order; stops at the first malformed one.

@@ -1,7 +1,7 @@
 //! `name-addr` and `addr-spec` with header parameters: From, To, Contact, Route, Record-Route, P-Asserted-Identity … (RFC 3261 §20.10).
 
-use super::lex::{self, Malformed};
-use super::params::Params;
+use crate::lex::{self, Malformed};
+use crate::params::Params;
 use crate::uri::{Scheme, Uri};
 
 /// One address value, in place.

@@ -1,7 +1,7 @@
 //! Reason (RFC 3326): why a request or response was sent, as `Q.850;cause=16;text="Normal"` or `SIP;cause=487`.
 
-use super::lex::{self, Malformed};
-use super::params::Params;
+use crate::lex::{self, Malformed};
+use crate::params::Params;
 
 /// One Reason value, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +40,6 @@ impl<'a> Reason<'a> {
     pub fn is_q850(&self) -> bool {
         self.protocol.eq_ignore_ascii_case(b"Q.850")
     }
-}
-
-/// Q.850 cause of the first Reason value that has one.
-pub fn q850_cause(msg: &crate::message::Message<'_>) -> Option<u16> {
-    msg.values(super::Header::Reason)
-        .filter_map(|v| Reason::parse(v).ok())
-        .find(Reason::is_q850)
-        .and_then(|r| r.cause)
 }
 
 #[cfg(test)]

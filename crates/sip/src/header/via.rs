@@ -1,11 +1,12 @@
 //! Via (RFC 3261 §20.42, rport of RFC 3581).
 
-use std::net::IpAddr;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 
-use super::lex::{self, Malformed};
-use super::params::{self, Params};
 use crate::flow::Transport;
-use crate::uri::host_ip;
+use crate::lex::{self, Malformed};
+use crate::params::{self, Params};
+use crate::uri::{host_ip, host_part};
 
 /// One Via value, in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,6 +125,30 @@ impl<'a> Via<'a> {
                 && b.get(..BRANCH_COOKIE.len()).is_some_and(|c| c.eq_ignore_ascii_case(BRANCH_COOKIE))
         })
     }
+
+    /// Appends the value with `received` and `rport` of the source (RFC 3261 §18.2.1, RFC 3581 §4), without those that the sender wrote.
+    pub(crate) fn write_received(&self, source: SocketAddr, out: &mut Vec<u8>) {
+        let head = self.raw.len().saturating_sub(self.params.0.len());
+        out.extend_from_slice(lex::trim_end(self.raw.get(..head).unwrap_or(b"")));
+        for (name, value) in self.params {
+            if name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport") {
+                continue;
+            }
+            out.push(b';');
+            out.extend_from_slice(name);
+            if let Some(value) = value {
+                out.push(b'=');
+                out.extend_from_slice(value);
+            }
+        }
+        if self.rport.is_some() {
+            out.extend_from_slice(b";rport=");
+            lex::write_number(u64::from(source.port()), out);
+        }
+        if self.rport.is_some() || self.ip() != Some(source.ip()) {
+            let _ = write!(out, ";received={}", source.ip());
+        }
+    }
 }
 
 /// `SIP / 2.0 / ` with white space, as the grammar allows. Another protocol is an error, and so is another version unless any may be.
@@ -136,18 +161,6 @@ fn spaced_protocol(raw: &[u8], any_version: bool) -> Result<&[u8], Malformed> {
         return Err(Malformed("Via protocol"));
     }
     Ok(lex::trim_start(rest.ok_or(Malformed("Via protocol"))?))
-}
-
-/// A host off the front: bracketed IPv6, or characters of names and IPv4.
-pub(crate) fn host_part(s: &[u8]) -> Option<(&[u8], &[u8])> {
-    if s.first() == Some(&b'[') {
-        let end = s.iter().take(48).position(|b| *b == b']')?;
-        let (host, rest) = s.split_at_checked(end.checked_add(1)?)?;
-        host_ip(host)?;
-        return Some((host, rest));
-    }
-    let n = s.iter().position(|b| !lex::is_host_byte(*b)).unwrap_or(s.len());
-    (n > 0).then(|| s.split_at_checked(n)).flatten()
 }
 
 #[cfg(test)]

@@ -110,8 +110,8 @@ impl<'x> ResponseDraft<'x> {
             if first && let Some(source) = self.source {
                 out.extend_from_slice(b"Via: ");
                 let top = msg.top_via();
-                crate::edit::write_received(&top, source, out);
-                let rest = crate::header::lex::offset_in(value, top.raw)
+                top.write_received(source, out);
+                let rest = crate::lex::offset_in(value, top.raw)
                     .and_then(|at| value.get(at.saturating_add(top.raw.len())..))
                     .unwrap_or(b"");
                 out.extend_from_slice(rest);

@@ -210,6 +210,25 @@ pub fn number(s: &[u8]) -> Option<u32> {
     u32::try_from(n).ok()
 }
 
+/// Appends a number in decimal digits.
+#[inline]
+pub(crate) fn write_number(n: u64, out: &mut Vec<u8>) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut n = n;
+    loop {
+        at = at.saturating_sub(1);
+        if let Some(d) = digits.get_mut(at) {
+            *d = b'0'.wrapping_add(u8::try_from(n % 10).unwrap_or(0));
+        }
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or(b""));
+}
+
 /// A port: 1 to 5 digits, 0 to 65535.
 pub fn port(s: &[u8]) -> Option<u16> {
     if s.is_empty() || s.len() > 5 {

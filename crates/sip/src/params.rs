@@ -1,6 +1,6 @@
 //! Parameters: `;name`, `;name=token`, `;name="quoted"`, of header values and of URIs. Read in place, in order.
 
-use super::lex::{self, Malformed};
+use crate::lex::{self, Malformed};
 
 /// Parameters as written, starting at the first `;` (or empty). Iterating yields what is well formed and stops at the first that is not;
 /// [`Params::check`] tells.
