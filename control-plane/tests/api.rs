@@ -630,6 +630,35 @@ fn requests_are_metered_by_template() {
     });
 }
 
+/// The address that the program prints when it starts leads somewhere, and from there on to everything else.
+#[test]
+fn the_address_of_the_api_says_where_things_are() {
+    with_api(|api| async move {
+        for address in ["/api/v1/", "/api/v1", "/"] {
+            let index = api.send("GET", address, &[], b"").await;
+            assert_eq!(
+                (index.status, index.header("content-type")),
+                (200, Some("application/json")),
+                "{address}"
+            );
+            let links = index.data()["links"].as_array().expect("links").clone();
+            assert!(links.len() >= 5, "{links:?}");
+            for link in links {
+                assert!(link["what"].as_str().is_some_and(|what| what.ends_with('.')), "{link}");
+                let to = link["href"].as_str().expect("a path").to_owned();
+                let bearer = format!("Bearer {}", api.operator);
+                let needs_key = to.contains("/admin/");
+                let headers: &[(&str, &str)] = if needs_key { &[("Authorization", &bearer)] } else { &[] };
+                let found = api.send("GET", &to, headers, b"").await;
+                assert_eq!(found.status, 200, "{address} leads to {to}");
+            }
+        }
+        let wrong = api.send("POST", "/api/v1/", &[], b"").await;
+        assert_eq!(wrong.status, 405, "{}", wrong.body);
+        assert_eq!(api.send("GET", "/api/v2/", &[], b"").await.status, 404);
+    });
+}
+
 #[test]
 fn documentation_is_served() {
     with_api(|api| async move {

@@ -44,6 +44,41 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// Somewhere that the index of the API leads to.
+#[derive(serde::Serialize)]
+struct Link {
+    /// The path on this server.
+    href: &'static str,
+    /// What is there, in a sentence.
+    what: &'static str,
+}
+
+/// What stands at the address of the API itself: where things are, and how one comes in.
+#[derive(serde::Serialize)]
+struct Index {
+    name: &'static str,
+    sign_in: &'static str,
+    links: Vec<Link>,
+}
+
+/// Who opens the address that the program has printed finds his way. It is no endpoint: it has nothing of anybody's.
+pub(super) fn index(app: &App) -> Answer {
+    let link = |href, what| Link { href, what };
+    let mut links = vec![
+        link("/api/docs", "All paths of the customer API, for people."),
+        link("/api/docs/errors", "What each error code means."),
+        link("/api/v1/openapi.json", "The customer API as an OpenAPI file."),
+        link("/api/v1/admin/openapi.json", "The operator API as an OpenAPI file, with an operator's key."),
+        link("/api/v1/health", "Whether the API and its database work."),
+    ];
+    if app.config.consoles.is_some() {
+        links.push(link("/console/", "The customers' console."));
+        links.push(link("/admin/", "The operators' portal."));
+    }
+    let sign_in = "Send `Authorization: Bearer wk_…` with an API key.";
+    Reply::ok(&Index { name: "WARP API", sign_in, links })
+}
+
 async fn health(app: Arc<App>, _: Request) -> Answer {
     let database = app.store.is_up().await;
     let snapshot_id = app.snapshot_id();

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use warp_model::Secret;
 
 use super::auth;
+use super::docs;
 use super::endpoint::{Access, Answer, Caller, Endpoint, Reply, Request, Takes};
 use super::error::{ApiError, Code};
 use super::events::Live;
@@ -79,7 +80,15 @@ pub fn refuse(app: &App, headers: &HeaderMap, code: Code, message: &'static str)
     response
 }
 
-/// See [`super::framing`].
+/// Answers where things are.
+pub fn index(app: &App, headers: &HeaderMap) -> Response {
+    let id = request_id(app, headers);
+    let mut response = respond(render(app, &id, &docs::index(app)), None);
+    close_after_chunks(headers, &mut response);
+    response
+}
+
+/// Has a connection closed after a request whose length only its chunks say ([`super::framing`]).
 fn close_after_chunks(request: &HeaderMap, response: &mut Response) {
     if request.contains_key(TRANSFER_ENCODING) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -196,7 +205,7 @@ fn client_address(edge: &Edge, connection: IpAddr, headers: &HeaderMap) -> IpAdd
     speaker
 }
 
-/// `192.0.2.1`, `192.0.2.1:5000`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5000`.
+/// The address in a forwarded header: `192.0.2.1`, `192.0.2.1:5000`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5000`.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);

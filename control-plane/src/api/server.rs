@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::RawPathParams;
 use axum::http::{HeaderMap, Method};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, get, on};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,6 +43,16 @@ pub fn router(app: &Arc<App>) -> Router {
                 edge::serve(app.clone(), endpoint.clone(), metrics.clone(), params.ok(), request)
             };
         router = router.route(path, on(filter, handler));
+    }
+    // The address itself, as it is printed at the start; `/` is the portals' door where they are.
+    let printed: &[&str] = match app.config.consoles {
+        Some(_) => &["/api/v1", "/api/v1/"],
+        None => &["/", "/api/v1", "/api/v1/"],
+    };
+    for path in printed {
+        let app = app.clone();
+        router =
+            router.route(path, get(move |headers: HeaderMap| async move { edge::index(&app, &headers) }));
     }
     let (missing, wrong) = (app.clone(), app.clone());
     let router = match &app.dev_issuer {
