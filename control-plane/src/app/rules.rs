@@ -229,6 +229,40 @@ impl Scope<'_> {
     }
 }
 
+/// The scope of an input; the two kinds have the same fields for it.
+macro_rules! scope_of {
+    ($input:ident, $of:ident) => {
+        Scope {
+            trunk: $input.trunk_id.as_ref(),
+            customer: $input.customer_id.as_ref(),
+            code: $input.code.as_ref(),
+            class: $input.class,
+            starts_at: $input.starts_at,
+            ends_at: $input.ends_at,
+            ended: if let Of::Now(_, now) = &$of { now.ends_at } else { None },
+        }
+    };
+}
+
+/// The columns of an input: those that both kinds have, and the one that this kind has besides.
+macro_rules! values_of {
+    ($values:ident, $input:ident, $own:ident) => {
+        $values {
+            $own,
+            trunk_id: $input.trunk_id.as_ref().map(|t| t.0.to_string()),
+            customer_id: $input.customer_id.as_ref().map(|c| c.0.to_string()),
+            code: $input.code.as_ref().map(|c| c.0.clone()),
+            class: $input.class.map(|c| c.as_str().to_owned()),
+            reason: $input.reason.0.clone(),
+            starts_at: us($input.starts_at),
+            ends_at: us($input.ends_at),
+            days: days(&$input.days),
+            hours: $input.hours.as_ref().map(|h| h.0.clone()),
+            utc_offset_min: $input.utc_offset_min.map_or(0, Int::as_i32),
+        }
+    };
+}
+
 /// Refuses the id of nobody, by its field.
 async fn there<N: NounRow>(
     tx: &mut Tx,
@@ -273,31 +307,10 @@ impl Resource for Overrides {
         of: Of<'_, Self>,
         input: &OverrideInput,
     ) -> Result<OverrideValues, Fault> {
-        let ended = if let Of::Now(_, now) = &of { now.ends_at } else { None };
-        let scope = Scope {
-            trunk: input.trunk_id.as_ref(),
-            customer: input.customer_id.as_ref(),
-            code: input.code.as_ref(),
-            class: input.class,
-            starts_at: input.starts_at,
-            ends_at: input.ends_at,
-            ended,
-        };
-        scope.check(ctx, tx).await?;
+        scope_of!(input, of).check(ctx, tx).await?;
         there::<PartitionRow>(tx, input.partition_id.0, "partition_id", "there is no such partition").await?;
-        Ok(OverrideValues {
-            partition_id: input.partition_id.0.to_string(),
-            trunk_id: input.trunk_id.as_ref().map(|t| t.0.to_string()),
-            customer_id: input.customer_id.as_ref().map(|c| c.0.to_string()),
-            code: input.code.as_ref().map(|c| c.0.clone()),
-            class: input.class.map(|c| c.as_str().to_owned()),
-            reason: input.reason.0.clone(),
-            starts_at: us(input.starts_at),
-            ends_at: us(input.ends_at),
-            days: days(&input.days),
-            hours: input.hours.as_ref().map(|h| h.0.clone()),
-            utc_offset_min: input.utc_offset_min.map_or(0, Int::as_i32),
-        })
+        let partition_id = input.partition_id.0.to_string();
+        Ok(values_of!(OverrideValues, input, partition_id))
     }
 }
 
@@ -321,29 +334,8 @@ impl Resource for Blocks {
         of: Of<'_, Self>,
         input: &BlockInput,
     ) -> Result<BlockValues, Fault> {
-        let ended = if let Of::Now(_, now) = &of { now.ends_at } else { None };
-        let scope = Scope {
-            trunk: input.trunk_id.as_ref(),
-            customer: input.customer_id.as_ref(),
-            code: input.code.as_ref(),
-            class: input.class,
-            starts_at: input.starts_at,
-            ends_at: input.ends_at,
-            ended,
-        };
-        scope.check(ctx, tx).await?;
-        Ok(BlockValues {
-            trunk_id: input.trunk_id.as_ref().map(|t| t.0.to_string()),
-            customer_id: input.customer_id.as_ref().map(|c| c.0.to_string()),
-            code: input.code.as_ref().map(|c| c.0.clone()),
-            class: input.class.map(|c| c.as_str().to_owned()),
-            caller_code: input.caller_code.as_ref().map(|c| c.0.clone()),
-            reason: input.reason.0.clone(),
-            starts_at: us(input.starts_at),
-            ends_at: us(input.ends_at),
-            days: days(&input.days),
-            hours: input.hours.as_ref().map(|h| h.0.clone()),
-            utc_offset_min: input.utc_offset_min.map_or(0, Int::as_i32),
-        })
+        scope_of!(input, of).check(ctx, tx).await?;
+        let caller_code = input.caller_code.as_ref().map(|c| c.0.clone());
+        Ok(values_of!(BlockValues, input, caller_code))
     }
 }
