@@ -207,7 +207,13 @@ pub(crate) fn run(args: &DevArgs, common: &Common) -> anyhow::Result<u8> {
     let cps10 = if args.no_traffic { 0 } else { tenths(args.cps) };
     let generator = Generator::start(callers, cps10, rate_file)?;
     let watch = Watch::start(sources.clone(), ask)?;
-    run::attend_with(&world.stack, &base, &sources, &asks, || drop(generator));
+    let on_stop = || {
+        if !common.quiet && !common.json {
+            println!("stopping: the calls in the air end now; Ctrl-C once more does not wait for them");
+        }
+        drop(generator);
+    };
+    run::attend_with(&world.stack, &base, &sources, &asks, on_stop);
     drop(watch);
     // The demo's calls end like calls; somebody in a hurry presses Ctrl-C twice.
     std::thread::spawn(move || {
@@ -238,7 +244,7 @@ fn tenths(cps: f64) -> u32 {
     (cps * 10.0).round() as u32
 }
 
-/// `warp demo --cps N`, `warp demo off`.
+/// Sets the demo's rate or stops it: `warp demo --cps N`, `warp demo off`.
 pub(crate) fn demo(args: &DemoArgs, common: &Common) -> Result<u8, Failure> {
     let folder = RunFolder::of(&base(&args.dir));
     if folder.pid().is_none() {

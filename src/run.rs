@@ -135,7 +135,14 @@ pub fn load(base: &Config, sources: &Sources) -> Result<Loaded, Failure> {
 /// Does what signals ask until the process shall end, then stops the stack: SIGHUP reloads, the first SIGTERM drains, the
 /// second ends at once.
 pub fn attend(stack: Stack, base: &Config, sources: &Sources, asks: &Receiver<ProcessRequest>) {
-    attend_with(&stack, base, sources, asks, || ());
+    let on_stop = || {
+        let drain_timeout = stack.config().node.drain_timeout.to_string();
+        tracing::info!(
+            drain_timeout,
+            "told to stop: no new calls; it ends with the calls in the air, or when told once more"
+        );
+    };
+    attend_with(&stack, base, sources, asks, on_stop);
     stack.stop();
 }
 

@@ -286,6 +286,83 @@ fn what_is_remembered_of_a_sheet_is_shown_and_forgotten(dir: &Path) {
     assert_eq!(warp(dir, &["decks", "options", "no such deck"]).status.code(), Some(3));
 }
 
+/// A version that may not come into force is refused with 409, and the buyer sees what the sheet would have changed: he asks that next.
+fn an_import_that_is_not_activated_shows_its_report(dir: &Path) {
+    let api = std::fs::read_to_string(dir.join(".warp/dev/secrets.toml")).expect("secrets");
+    let of = |name: &str| {
+        let line = api.lines().find(|l| l.starts_with(&format!("{name} = "))).expect("a secret");
+        line.split('"').nth(1).expect("its value").to_owned()
+    };
+    let made = ureq::post(format!("{}/api/v1/admin/rate-decks", of("url")))
+        .header("Authorization", format!("Bearer {}", of("operator_key")))
+        .send_json(serde_json::json!({"name": "Later", "kind": "az"}));
+    assert_eq!(made.expect("a deck is made").status(), 201);
+    std::fs::write(
+        dir.join("later.csv"),
+        "Prefix,Rate,Increment,Effective Date\n4477,0.05,60/60,2099-01-01\n",
+    )
+    .expect("a sheet");
+    let run = |more: &[&str]| {
+        let out = warp(dir, &[&["decks", "import", "later.csv", "--deck", "Later"], more].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, report, why) = run(&["--activate"]);
+    assert_eq!(code, Some(5), "{report} {why}");
+    assert!(why.contains("has no price in force now") && why.contains("(409)"), "{why}");
+    assert!(report.contains("columns: Prefix = ") && report.contains("begin later"), "{report}");
+    assert_eq!(report, run(&["--dry-run"]).1, "the report of a dry run");
+    let (code, json, _) = run(&["--activate", "--json"]);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((code, &json["begin_later"], &json["in_force"]), (Some(5), &1.into(), &0.into()), "{json}");
+    // Nothing was stored, and what does not concern its activation has no report.
+    let versions = warp(dir, &["decks", "versions", "Later", "--json"]);
+    assert!(versions.status.success() && versions.stdout.is_empty(), "{versions:?}");
+    std::fs::write(dir.join("wrong.csv"), "Prefix,Rate\n44,zero\n").expect("a sheet");
+    let wrong = warp(dir, &["decks", "import", "wrong.csv", "--deck", "Later", "--activate"]);
+    assert_eq!((wrong.status.code(), wrong.stdout.as_slice()), (Some(2), &b""[..]), "{wrong:?}");
+}
+
+/// At its ports and its folder: what this world has itself is nothing to warn of, and to another node it is.
+fn the_doctor_looks_at_the_world_that_runs_here(dir: &Path, dev: &Dev) {
+    let ports = |args: &[&str]| -> (String, Vec<Value>) {
+        let out = warp(dir, &[&["doctor", "--json"], args].concat());
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let all = text.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON"));
+        let ports = all.filter(|f| f["check"] == "port").collect();
+        (text, ports)
+    };
+    let here = format!("(process {})", dev.child.id());
+    let (text, own) = ports(&[]);
+    assert!(text.contains(".warp/dev") && !text.contains("/var/lib/warp"), "{text}");
+    assert!(own.len() >= 3, "{text}");
+    for port in &own {
+        let found = port["found"].as_str().unwrap_or_default();
+        assert!(
+            port["level"] == "ok"
+                && port["fix"] == ""
+                && found.contains("in use by this warp")
+                && found.ends_with(&here),
+            "{port}"
+        );
+    }
+    let ops = dev
+        .banner("/metrics")
+        .split("http://")
+        .nth(1)
+        .and_then(|l| l.split('/').next())
+        .expect("its address")
+        .to_owned();
+    std::fs::write(
+        dir.join("other.toml"),
+        format!("[node]\ndata_dir = \"other\"\n[ops]\nlisten = \"{ops}\"\n"),
+    )
+    .expect("a file");
+    let (text, others) = ports(&["--config", "other.toml"]);
+    let taken = format!("ops.listen {ops} is taken by another warp {here}");
+    assert!(others.iter().any(|p| p["level"] == "warn" && p["found"] == taken.as_str()), "{taken}: {text}");
+}
+
 #[test]
 fn help_is_a_command_too() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -450,20 +527,19 @@ fn a_newcomer_sees_a_completed_call_and_live_traffic() {
     let second = warp(dir, &["dev", "--no-traffic"]);
     let why = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(second.status.code() == Some(1) && why.contains("in use by another warp"), "{why}");
-    // The doctor looks at the world that runs here, at its ports and its folder.
-    let doctor = warp(dir, &["doctor", "--json"]);
-    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    let here = format!("(process {})", dev.child.id());
-    assert!(text.matches(&here).count() >= 3 && text.contains(".warp/dev"), "{doctor:?}");
-    assert!(!text.contains("another warp") && !text.contains("/var/lib/warp"), "{text}");
+    the_doctor_looks_at_the_world_that_runs_here(dir, &dev);
     assert_eq!(warp(dir, &["config", "reload", "--dir", ".warp/dev"]).status.code(), Some(0));
     assert_eq!(warp(dir, &["config", "reload", "--dir", "elsewhere"]).status.code(), Some(6));
     what_runs_is_shown_and_compared(dir);
     what_is_remembered_of_a_sheet_is_shown_and_forgotten(dir);
+    an_import_that_is_not_activated_shows_its_report(dir);
 
     signal_pid(dev.child.id(), "INT");
     let ended = poll_until(Duration::from_secs(30), || dev.child.try_wait().expect("wait"));
     assert_eq!(ended.and_then(|s| s.code()), Some(0), "{}", tail(&dir.join("stderr.log")));
+    let said: Vec<String> =
+        std::iter::from_fn(|| dev.lines.recv_timeout(Duration::from_secs(5)).ok()).collect();
+    assert_eq!(said, ["stopping: the calls in the air end now; Ctrl-C once more does not wait for them"]);
     assert_eq!(warp(dir, &["calls", "list"]).status.code(), Some(6), "nobody answers any more");
 
     // The second start finds its rows, its keys and its passwords.

@@ -248,6 +248,9 @@ fn a_relay_that_others_drive_drains_as_a_proxy_does() {
     let mut relay = Ended(node.start("media", "relay.log"));
     let up = poll_until(Duration::from_secs(20), || ready(node.ops).filter(|(status, _)| *status == 200));
     assert!(up.is_some(), "{}", node.log("relay.log"));
+    // Who starts it by hand and stops it by Ctrl-C hears that it goes; before, nothing is wrong with it.
+    let wrong = |said: &str| ["WARN", "ERROR"].iter().any(|level| said.to_uppercase().contains(level));
+    assert!(!wrong(&node.log("relay.log")), "{}", node.log("relay.log"));
     let sdp =
         "v=0\r\no=- 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
     let offer = format!("d7:call-id2:c17:command5:offer8:from-tag2:f13:sdp{}:{sdp}e", sdp.len());
@@ -256,6 +259,7 @@ fn a_relay_that_others_drive_drains_as_a_proxy_does() {
     signal_pid(relay.0.id(), "TERM");
     let seen = poll_until(Duration::from_secs(5), || ready(node.ops).filter(|(status, _)| *status == 503));
     assert_eq!(seen.expect("it says that it drains").1["draining"], true);
+    assert!(node.log("relay.log").contains("told to stop: no new calls"), "{}", node.log("relay.log"));
     let pong = ng(node.ng, "k2", "d7:command4:pinge").expect("it still answers");
     assert!(pong.contains("pong"), "{pong}");
     assert!(relay.0.try_wait().expect("wait").is_none(), "{}", node.log("relay.log"));
@@ -264,6 +268,8 @@ fn a_relay_that_others_drive_drains_as_a_proxy_does() {
     assert!(ended.expect("an answer").contains("6:result2:ok"));
     let gone = poll_until(Duration::from_secs(10), || relay.0.try_wait().expect("wait"));
     assert!(gone.is_some_and(|status| status.success()), "{}", node.log("relay.log"));
+    // It carried no call of a proxy: there is no place of records to remember, and nothing to warn of.
+    assert!(!wrong(&node.log("relay.log")), "{}", node.log("relay.log"));
 }
 
 /// `[log]` and `[ops]`: with another value the node logs in another form, other lines, and is asked at another address.

@@ -268,16 +268,17 @@ fn run_import(client: &Client, common: &Common, args: &ImportArgs) -> Result<u8,
     };
     let query = format!("mode={mode}&options={}", encoded(&options.to_string()));
     let content_type = if bytes.starts_with(b"PK\x03\x04") { XLSX } else { "text/csv" };
-    let bar = Bar::of(bytes.len() as u64, common);
+    let bar = || Bar::of(bytes.len() as u64, common);
     let out = Output::new(common, REPORT);
+    let check = || {
+        client.upload(&format!("/admin/rate-decks/{id}/check?{query}"), content_type, bytes.clone(), bar())
+    };
+    let show = |report: &Value| {
+        out.item(|| report.clone(), || fields(report, REPORT), || report_text(report).trim_end().to_owned());
+    };
     if args.dry_run {
-        let path = format!("/admin/rate-decks/{id}/check?{query}");
-        let report = client.upload(&path, content_type, bytes, bar)?;
-        out.item(
-            || report.clone(),
-            || fields(&report, REPORT),
-            || report_text(&report).trim_end().to_owned(),
-        );
+        let report = check()?;
+        show(&report);
         return Ok(if report["not_understood"] == 0 { 0 } else { 2 });
     }
     let name = args.file.file_name().map_or("sheet".into(), |n| n.to_string_lossy());
@@ -288,7 +289,19 @@ fn run_import(client: &Client, common: &Common, args: &ImportArgs) -> Result<u8,
         !args.once
     );
     let in_flags = |why: Failure| Failure { message: in_flags(&why.message), ..why };
-    let version = client.upload(&path, content_type, bytes, bar).map_err(in_flags)?;
+    let version = match client.upload(&path, content_type, bytes.clone(), bar()) {
+        Ok(version) => version,
+        Err(why) => {
+            // The sheet was understood, and what it makes may not come into force: what that would be is what the buyer asks next.
+            if args.activate
+                && why.code == CONFLICT
+                && let Ok(report) = check()
+            {
+                show(&report);
+            }
+            return Err(in_flags(why));
+        }
+    };
     let report = &version["report"];
     let people = || {
         let state = match args.activate {
@@ -300,6 +313,9 @@ fn run_import(client: &Client, common: &Common, args: &ImportArgs) -> Result<u8,
     out.item(|| version.clone(), || fields(report, REPORT), people);
     Ok(0)
 }
+
+/// The exit code of what the API refuses because of the state that things are in (409).
+const CONFLICT: u8 = 5;
 
 /// Figures of a report, as columns of CSV.
 const REPORT: &[&str] = &[
@@ -366,7 +382,7 @@ fn options(args: &ImportArgs) -> Result<Value, Failure> {
     Ok(Value::Object(out))
 }
 
-/// `DayFirst` → `day_first`.
+/// The name of a variant as the API writes it: `DayFirst` → `day_first`.
 fn snake(name: &str) -> String {
     let mut out = String::new();
     for (i, c) in name.chars().enumerate() {

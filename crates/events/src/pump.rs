@@ -334,6 +334,10 @@ impl Copier {
 
     /// The cursor first, then what was spent: a record that is copied again after a crash is then one that the topic tells.
     fn save(&mut self, last: bool) -> Result<(), EventsError> {
+        // A node that never carried a call has no journals: there is no place for a cursor, and nothing for it to say.
+        if self.segments.is_empty() && !self.dir.exists() {
+            return Ok(());
+        }
         let positions = self.segments.iter().map(|(path, s)| (path.as_path(), s.position));
         let open = self.open.iter().map(|(id, path)| (path.as_path(), *id));
         Cursor::save(&self.dir, positions, open)?;
