@@ -4,6 +4,8 @@ mod stack;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -205,19 +207,111 @@ fn redirecting_vendor(at: SocketAddr, node: SocketAddr) -> std::thread::JoinHand
                 return;
             }
             if text.starts_with("INVITE ") {
-                let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
-                let head: String = text
-                    .lines()
-                    .filter(|l| kept.iter().any(|k| l.starts_with(k)))
-                    .map(|l| if l.starts_with("To:") { format!("{l};tag=r\r\n") } else { format!("{l}\r\n") })
-                    .collect();
-                let moved = format!(
-                    "SIP/2.0 302 Moved Temporarily\r\n{head}Contact: <sip:{node}>\r\nContent-Length: 0\r\n\r\n"
-                );
+                let moved = final_of(&text, "302 Moved Temporarily", &format!("Contact: <sip:{node}>\r\n"));
                 socket.send_to(moved.as_bytes(), from).expect("sent");
             }
         }
     })
+}
+
+/// A final response without a body to a request as it came; `more` are further header lines.
+fn final_of(request: &str, status: &str, more: &str) -> String {
+    let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+    let head: String = request
+        .lines()
+        .filter(|l| kept.iter().any(|k| l.starts_with(k)))
+        .map(|l| if l.starts_with("To:") { format!("{l};tag=r\r\n") } else { format!("{l}\r\n") })
+        .collect();
+    format!("SIP/2.0 {status}\r\n{head}{more}Content-Length: 0\r\n\r\n")
+}
+
+/// Places one short call; the newest of the `placed` calls, and the status and address of each of its legs.
+fn placed_call(carrier: &Carrier, dir: &Path, placed: usize) -> (Value, Vec<(i64, String)>) {
+    let mut call = customer_call(carrier, Transport::Udp, None);
+    call.talk = Duration::from_millis(50);
+    Sipp::calls(dir, &call).finish(Duration::from_secs(30));
+    let newest = carrier.calls(placed).swap_remove(0);
+    let record = carrier.call(newest["id"].as_str().expect("id"))["record"].take();
+    let legs = record["legs"].as_array().expect("legs").iter();
+    let legs = legs
+        .map(|l| (l["sip_code"].as_i64().unwrap_or(-1), l["egress_ip"].as_str().unwrap_or("").to_owned()))
+        .collect();
+    (newest, legs)
+}
+
+/// A vendor that never answers OPTIONS, and an INVITE, with 503, only while it is `alive`; it ends with its socket's word `stop`.
+fn vendor_without_options(at: SocketAddr, alive: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let socket = UdpSocket::bind(at).expect("a free port");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 65_536];
+        while let Ok((n, from)) = socket.recv_from(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            if text == "stop" {
+                return;
+            }
+            if text.starts_with("INVITE ") && alive.load(Ordering::SeqCst) {
+                let refused = final_of(&text, "503 Service Unavailable", "");
+                socket.send_to(refused.as_bytes(), from).expect("sent");
+            }
+        }
+    })
+}
+
+/// Issue 6 §6: a vendor that ignores OPTIONS is back by hand. Its trunk is really down: it was silent to a call, its rest is long, and
+/// nothing that it does by itself brings it back before that.
+#[test]
+fn f_net_02_warp_vendors_reset_brings_a_trunk_back_that_is_really_down() {
+    if !have("sipp", "warp_vendors_reset") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    // Addresses of their own, so that legs tell the two apart.
+    let (silent, dearer) = (at([127, 0, 0, 13]), at(VENDOR_IP));
+    let alive = Arc::new(AtomicBool::new(false));
+    let vendor = vendor_without_options(silent, Arc::clone(&alive));
+    let _dearer = Sipp::vendor(dir.path(), "vendor_answer.xml", dearer, Transport::Udp, free_port(), 100);
+    let spec = |slug, rate, addr| VendorSpec { slug, rate, addr, transport: Transport::Udp };
+    let specs = [spec("silent", "0.001", silent), spec("dearer", "0.004", dearer)];
+    let more = ["sip.trunk_down_after=1".to_owned(), "sip.trunk_down_for=10m".to_owned()];
+    let carrier = Carrier::start_with(dir.path(), &specs, true, &more);
+    let warp = |args: &[&str]| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_warp"))
+            .args(args)
+            .current_dir(dir.path())
+            .env("WARP_API_URL", format!("http://{}", carrier.launched.addr("api")))
+            .env("WARP_API_KEY", &carrier.launched.ready["operator_key"])
+            .output()
+            .expect("warp runs");
+        let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        (out.status.code(), text)
+    };
+    let health = || {
+        let (code, text) = warp(&["vendor-trunks", "health"]);
+        assert_eq!(code, Some(0), "{text}");
+        text.lines().find(|l| l.contains("silent")).expect("its line").to_owned()
+    };
+    assert!(health().ends_with(" up"), "{}", health());
+    let ip = |of: SocketAddr| of.ip().to_string();
+    let (_, legs) = placed_call(&carrier, dir.path(), 1);
+    assert_eq!(legs, [(408, ip(silent)), (200, ip(dearer))], "silence costs it the call");
+    let down = poll_until(Duration::from_secs(5), || Some(health()).filter(|line| line.contains(" down: ")));
+    let down = down.unwrap_or_else(|| panic!("it is not down: {}", health()));
+    assert!(down.contains("tried again in 5") || down.contains("tried again in 6"), "600 s or less: {down}");
+    // It would take calls again, and nobody asks it but with OPTIONS, which it does not answer.
+    alive.store(true, Ordering::SeqCst);
+    let (_, legs) = placed_call(&carrier, dir.path(), 2);
+    assert_eq!(legs, [(200, ip(dearer))], "it rests");
+    let (code, text) = warp(&["vendors", "reset", "silent"]);
+    assert!(
+        code == Some(0) && text.contains("silent") && text.trim_end().ends_with(" up"),
+        "{code:?} {text}"
+    );
+    let (_, legs) = placed_call(&carrier, dir.path(), 3);
+    assert_eq!(legs, [(503, ip(silent)), (200, ip(dearer))], "from the next call on");
+    let (code, text) = warp(&["vendors", "reset", "nobody"]);
+    assert!(code == Some(2) && text.contains("there is no vendor \"nobody\""), "{code:?} {text}");
+    UdpSocket::bind("127.0.0.1:0").and_then(|s| s.send_to(b"stop", silent)).expect("sent");
+    vendor.join().expect("the silent vendor ends");
 }
 
 /// PRODUCT §6: a vendor's redirection is the next vendor's turn, until its trunk says by API that it is followed, and to which nodes.
@@ -237,19 +331,8 @@ fn a_redirection_is_followed_once_the_vendors_trunk_says_so() {
     let carrier = Carrier::start(dir.path(), &specs, true);
     let mut placed = 0;
     let mut call = || {
-        let mut call = customer_call(&carrier, Transport::Udp, None);
-        call.talk = Duration::from_millis(50);
-        Sipp::calls(dir.path(), &call).finish(Duration::from_secs(30));
         placed += 1;
-        let newest = carrier.calls(placed).swap_remove(0);
-        let legs = carrier.call(newest["id"].as_str().expect("id"))["record"]["legs"].take();
-        let legs: Vec<_> = legs
-            .as_array()
-            .expect("legs")
-            .iter()
-            .map(|l| (l["sip_code"].as_i64().unwrap_or(-1), l["egress_ip"].as_str().unwrap_or("").to_owned()))
-            .collect();
-        (newest, legs)
+        placed_call(&carrier, dir.path(), placed)
     };
     let ip = |ip: [u8; 4]| std::net::IpAddr::from(ip).to_string();
     // Nothing was said: the next vendor.

@@ -167,6 +167,24 @@ async function troubleHasAState({ context, signIn }) {
   await page.getByText('The API cannot be reached.').waitFor();
 }
 
+async function whatAnotherRouteCarriedIsNoProblem({ context, signIn }) {
+  const page = await context.newPage();
+  await signIn(page, 'console');
+  const answered = (await ask(page, 'GET', '/api/v1/calls?limit=1&outcome=answered&expand=legs')).data[0];
+  assert.ok(answered, 'no answered call');
+  // The first route refused and the second one carried it; and one that nobody carried.
+  const carried = { ...answered, route_rank: 2 };
+  const failed = { ...answered, id: answered.id.replace(/.$/, (c) => (c === '0' ? '1' : '0')), outcome: 'failed', sip_code: 503, duration_ms: 0 };
+  await page.route('**/api/v1/calls?*', async (route) => {
+    const body = await (await route.fetch()).json();
+    await route.fulfill({ contentType: 'application/json', body: JSON.stringify({ ...body, data: [carried, failed] }) });
+  });
+  await page.reload();
+  const links = page.getByRole('table', { name: 'Newest problems' }).getByRole('link');
+  await links.first().waitFor();
+  assert.deepEqual(await links.evaluateAll((all) => all.map((a) => a.getAttribute('href').split('/').at(-1))), [failed.id]);
+}
+
 async function aSecretIsShownOnceAndAKeyIsRevokedByItsName({ context, signIn }) {
   const page = await context.newPage();
   await signIn(page, 'console');
@@ -205,6 +223,7 @@ export const journeys = [
   ['no page runs scripts of others and no token is in reach (T-WEB-01)', noPageRunsScriptsOfOthersAndNoTokenIsInReach],
   ['an ended session leads to the door and back', anEndedSessionLeadsToTheDoorAndBack],
   ['trouble has a state', troubleHasAState],
+  ['what another route carried is no problem', whatAnotherRouteCarriedIsNoProblem],
   ['a secret is shown once, a key is revoked by its name', aSecretIsShownOnceAndAKeyIsRevokedByItsName],
   ...more,
 ];

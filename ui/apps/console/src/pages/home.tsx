@@ -53,7 +53,7 @@ export function Home() {
           }
           const f = figures(all);
           const since = all.at(-1)!.setup_at;
-          const broken = all.filter((c) => c.outcome === 'failed' || c.outcome === 'rejected' || (c.route_rank ?? 0) > 1).slice(0, 6);
+          const broken = all.filter((c) => c.outcome === 'failed' || c.outcome === 'rejected').slice(0, 6);
           return (
             <Stack>
               <Text c="dimmed" size="sm">Of the last {all.length} calls, since <When at={since} />.</Text>
