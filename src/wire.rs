@@ -107,11 +107,13 @@ impl Stack {
         warp_telemetry::process::register(&registry, crate::BUILD, &roles.to_string());
         let health = Health::new(&registry);
         let reloads = Reloads {
-            successful: registry
-                .gauge("warp_config_last_reload_successful", "1 when the last reload was applied."),
+            successful: registry.gauge(
+                "warp_config_last_reload_successful",
+                "1 when the last reload of the configuration was applied.",
+            ),
             at: registry.float_gauge(
                 "warp_config_last_reload_success_timestamp_seconds",
-                "When a configuration was applied last, Unix time.",
+                "When a configuration was applied last, in seconds since 1970 (Unix time).",
             ),
         };
         reloads.applied();
@@ -427,7 +429,7 @@ fn watch_disk(registry: &Registry, dir: PathBuf) {
     registry.observe(
         Kind::Gauge,
         "warp_data_disk_used_ratio",
-        "Used part of the disk that holds journal and event log, as df shows it.",
+        "Used part of the disk that holds call records and events, from 0 to 1, as df shows it.",
         &[],
         move || used().into_iter().collect(),
     );

@@ -6,6 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "tidy/help.rs"]
+mod help;
+#[path = "tidy/timers.rs"]
+mod timers;
 #[path = "tidy/walls.rs"]
 mod walls;
 
@@ -457,6 +461,65 @@ fn doc_comments_of_public_items_are_sentences() {
         faults.join("\n"),
         faults.len()
     );
+}
+
+/// What an item is, whoever may see it: a pointer to another place, a piece of code or a word or two say nothing.
+#[test]
+fn doc_comments_of_items_say_something_by_themselves() {
+    let example = "/// Both clocks.\nstruct A;\n\n    /// `IP:PORT`, `IP`.\n    pub(crate) fn b() {}\n/// See [`A::c`].\n#[test]\nenum D {}\n\
+                   /// See\n/// the module.\nconst E: u8 = 0;\n";
+    let found =
+        |text: &str| mute_docs(text).into_iter().map(|(n, doc)| format!("{n}: {doc}")).collect::<Vec<_>>();
+    assert_eq!(
+        found(example),
+        ["1: Both clocks.", "4: `IP:PORT`, `IP`.", "6: See [`A::c`].", "9: See the module."],
+        "the rule sees each kind"
+    );
+    let fine = "/// An address with its port, `IP:PORT`.\nstruct A;\n/// Ids.\nlet b = 1;\n/// See [`A`] for what it has.\nfn c() {}\n    /// Its id.\n    d: u8,\n";
+    assert!(found(fine).is_empty(), "sentences, fields and statements are none of its business");
+    let mut faults = Vec::new();
+    for (path, text) in sources(&root()) {
+        let shown = show(&path);
+        if !shown.split('/').any(|part| part.starts_with("tests")) {
+            faults.extend(found(&text).into_iter().map(|found| format!("{shown}:{found}")));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n{} doc comments that say nothing", faults.join("\n"), faults.len());
+}
+
+/// Line and text of each doc comment on a type, trait, function, constant or module that has fewer than three words besides code, or is no
+/// more than a pointer to another place.
+fn mute_docs(text: &str) -> Vec<(usize, String)> {
+    const ITEMS: &[&str] = &["struct", "enum", "trait", "fn", "const", "static", "type", "mod", "impl"];
+    let (mut found, mut doc, mut begins) = (Vec::new(), String::new(), 0);
+    for (n, line) in text.lines().enumerate() {
+        let code = line.trim_start();
+        if let Some(words) = code.strip_prefix("///") {
+            if doc.is_empty() {
+                begins = n + 1;
+            }
+            doc = [&doc, words.trim()].map(|part| part.trim()).join(" ");
+            continue;
+        }
+        if code.starts_with("#[") {
+            continue;
+        }
+        let mut words =
+            code.split_whitespace().filter(|w| !w.starts_with("pub") && !matches!(*w, "async" | "unsafe"));
+        let item = words.next().is_some_and(|w| ITEMS.contains(&w));
+        // Every second piece between backticks is code.
+        let plain: usize = doc
+            .split('`')
+            .step_by(2)
+            .map(|part| part.split_whitespace().filter(|w| w.contains(char::is_alphanumeric)).count())
+            .sum();
+        let pointer = doc.trim().starts_with("See ") && doc.split_whitespace().count() <= 3;
+        if item && !doc.is_empty() && (plain < 3 || pointer) {
+            found.push((begins, doc.trim().to_owned()));
+        }
+        doc.clear();
+    }
+    found
 }
 
 /// Line and text of each doc comment of fewer than [`FEWEST_WORDS`] words on a public item, or on what belongs to a public enum

@@ -127,7 +127,7 @@ fn quality_1000_packets(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// E-model.
+/// One value of the E-model from loss, delay and codec.
 #[divan::bench]
 fn mos(bencher: Bencher<'_, '_>) {
     let i = Impairment { loss_x10000: 120, jitter_us: 4_000, rtt_us: 90_000 };

@@ -36,7 +36,7 @@ fn edits() -> (SessionEdit<'static>, Vec<MediaEdit<'static>>) {
     (session, vec![media])
 }
 
-/// Index only.
+/// Reading alone: the index of a description.
 #[divan::bench]
 fn parse(bencher: Bencher<'_, '_>) {
     bencher

@@ -285,7 +285,7 @@ impl<'de> Deserialize<'de> for Prefix {
     }
 }
 
-/// `A-B` as text.
+/// Reads and writes a range of ports as text, `A-B`.
 mod range {
     use super::*;
 

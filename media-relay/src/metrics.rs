@@ -196,7 +196,7 @@ impl Metrics {
             family
         };
         Self {
-            sessions: r.gauge("warp_media_sessions", "Calls that the relay holds."),
+            sessions: r.gauge("warp_media_sessions", "Calls whose media the relay carries now."),
             streams: r.gauges(
                 "warp_media_streams",
                 "Media streams agreed on now, each direction by itself, by codec.",
@@ -222,16 +222,16 @@ impl Metrics {
                 "Estimated quality of ended streams, 1 (bad) to 4.5 (as good as a telephone gets).",
                 MOS,
             ),
-            stream_jitter: by_trunk("warp_media_stream_jitter_seconds", "Jitter of ended streams.", JITTER),
-            stream_loss: by_trunk("warp_media_stream_loss_ratio", "Loss of ended streams.", LOSS),
+            stream_jitter: by_trunk("warp_media_stream_jitter_seconds", "Jitter of ended streams, in seconds.", JITTER),
+            stream_loss: by_trunk("warp_media_stream_loss_ratio", "Share of the packets of ended streams that were lost, from 0 to 1.", LOSS),
             rtt: r.histogram(
                 "warp_media_rtt_seconds",
-                "Round-trip times that the phones report by RTCP.",
+                "Round-trip times that the phones report by RTCP, in seconds.",
                 RTT,
             ),
             forward_latency: r.histograms(
                 "warp_media_forward_latency_seconds",
-                "Time from reading a packet to sending it on, of one packet in 1,024.",
+                "Time from reading a packet to sending it on, of one packet in 1,024, in seconds.",
                 FORWARD,
             ),
             one_way_sessions: r.counter(
@@ -242,7 +242,7 @@ impl Metrics {
                 .counter("warp_media_silent_timeouts_total", "Calls ended because no media came any more."),
             callbacks: r.counters(
                 "warp_media_timeout_callbacks_total",
-                "XML-RPC calls that tell b2b_url of a call without media, by what became of them.",
+                "XML-RPC calls that tell the address given as b2b_url of a call without media, by what became of them.",
             ),
             ports_exhausted: r.counter(
                 "warp_media_ports_exhausted_total",
@@ -257,10 +257,10 @@ impl Metrics {
                 "Port pairs given again before their ten seconds of rest, because no rested pair was left.",
             ),
             ports_used: port_gauges(r, interfaces, ports),
-            ng_requests: r.counters("warp_media_ng_requests_total", "ng commands by result."),
+            ng_requests: r.counters("warp_media_ng_requests_total", "Commands of the ng control protocol, by what they were and how they ended."),
             ng_request_seconds: r.histograms(
                 "warp_media_ng_request_seconds",
-                "Time to carry out a command of the ng control protocol.",
+                "Time to carry out a command of the ng control protocol, in seconds.",
                 warp_telemetry::metrics::LATENCY_SECONDS,
             ),
             panics: r

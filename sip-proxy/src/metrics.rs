@@ -175,7 +175,7 @@ impl Metrics {
             failovers: r.counter("warp_sip_failovers_total", "Calls that the first vendor did not carry and that went on to a further one."),
             credit_waits: r.counters(
                 "warp_sip_credit_waits_total",
-                "Calls of prepaid accounts whose money had yet to be fetched to this node: those that waited for it, and those refused at once because too many waited already (full).",
+                "Calls of prepaid accounts whose money had yet to be fetched to this node: they waited for it, or were refused at once because too many waited already (full).",
             ),
             challenges_unanswered: r.counter(
                 "warp_sip_vendor_challenges_unanswered_total",

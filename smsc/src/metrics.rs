@@ -84,15 +84,19 @@ impl Metrics {
     /// Registers all of it.
     pub fn register(r: &Registry) -> Metrics {
         Metrics {
-            submits: r.counters("warp_smsc_submits_total", "Messages of customers, by outcome."),
-            mobile_originated: r
-                .counters("warp_smsc_mobile_originated_total", "Messages of handsets, by outcome."),
+            submits: r.counters("warp_smsc_submits_total", "Messages that customers handed in, by outcome."),
+            mobile_originated: r.counters(
+                "warp_smsc_mobile_originated_total",
+                "Messages of handsets that vendors brought, by outcome.",
+            ),
             handed: r.counters("warp_smsc_handed_total", "Messages given to vendors, by their answer."),
             receipts: r.counters("warp_smsc_receipts_total", "Receipts of vendors, by what became of them."),
             deliveries: r.counters("warp_smsc_deliveries_total", "Receipts and messages given to customers."),
             callbacks: r.counters("warp_smsc_callbacks_total", "Calls of customers by HTTP, by outcome."),
-            http_requests: r
-                .counters("warp_smsc_http_requests_total", "Requests of the HTTP door, by status."),
+            http_requests: r.counters(
+                "warp_smsc_http_requests_total",
+                "Requests to the HTTP interface for messages, by status.",
+            ),
             binds: r.counters("warp_smsc_binds_total", "Requests to bind, of customers and to vendors."),
             possible_duplicates: r.counter(
                 "warp_smsc_possible_duplicates_total",
@@ -102,12 +106,18 @@ impl Metrics {
                 "warp_smsc_expired_total",
                 "Messages whose validity ended before a vendor took them.",
             ),
-            malformed: r.counter("warp_smsc_malformed_total", "PDUs whose body or length was wrong."),
-            strays: r.counter("warp_smsc_strays_total", "Responses that belonged to no request."),
+            malformed: r
+                .counter("warp_smsc_malformed_total", "PDUs (SMPP messages) whose body or length was wrong."),
+            strays: r
+                .counter("warp_smsc_strays_total", "Answers of peers that belonged to no request of ours."),
             storage_errors: r
                 .counter("warp_smsc_storage_errors_total", "Failed writes or syncs of the queue."),
-            messages: r.gauge("warp_smsc_messages", "Messages that are not done."),
-            connections: r.gauge("warp_smsc_connections", "Connections that are open."),
+            messages: r.gauge(
+                "warp_smsc_messages",
+                "Messages that are not done yet, neither delivered nor given up.",
+            ),
+            connections: r
+                .gauge("warp_smsc_connections", "Connections of customers and to vendors that are open."),
         }
     }
 }

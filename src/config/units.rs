@@ -8,7 +8,7 @@ use warp_policy::Cidr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A duration: `"1500ms"`, `"30s"`, `"4m"`, `"12h"`, `"7d"`.
+/// A length of time, as text: `"1500ms"`, `"30s"`, `"4m"`, `"12h"`, `"7d"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span(pub Duration);
 

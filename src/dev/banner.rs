@@ -98,7 +98,7 @@ fn shown(dir: &Path) -> String {
     if dir.is_relative() { format!("./{}", dir.display()) } else { dir.display().to_string() }
 }
 
-/// `✓ demo call 1   +12025550100 → +14155550123   200 OK in 41 ms   vendor alpha   $0.0042/min`
+/// The banner's line of a call: `✓ demo call 1   +12025550100 → +14155550123   200 OK in 41 ms   vendor alpha   $0.0042/min`
 fn call_line(world: &World, first: Option<&CallResult>) -> String {
     let head = format!("demo call 1   {} → {FIRST_CALLED}", TRUNKS[0].caller);
     let Some(call) = first else {

@@ -83,7 +83,7 @@ impl FromStr for Shards {
     }
 }
 
-/// `IP:PORT`.
+/// An address with a port, `IP:PORT`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At(pub(crate) SocketAddr);
 
@@ -97,7 +97,7 @@ impl FromStr for At {
 /// Names are not looked up: what a test or a comparison means must not depend on DNS.
 pub(crate) const NO_ADDRESS: &str = "an address and a port such as 127.0.0.1:5060 are wanted, no name";
 
-/// `on` or `off`.
+/// A switch that is `on` or `off`.
 pub(crate) struct Switch(pub(crate) bool);
 
 impl FromStr for Switch {

@@ -25,12 +25,17 @@ pub(super) fn show(registry: &Registry, snapshots: Subscriber<Snapshot>) {
     };
     add(
         "warp_trunk_info",
-        "Always 1; name of each trunk, and whose it is: a customer's (trk_) or a vendor's (vtk_).",
+        "Always 1; the name of each trunk is in a label, and whose it is: a customer's (trk_) or a vendor's (vtk_).",
         &["trunk", "name", "owner"],
         trunks,
     );
-    add("warp_customer_info", "Always 1; name of each customer.", &["customer", "name"], customers);
-    add("warp_vendor_info", "Always 1; name of each vendor.", &["vendor", "name"], vendors);
+    add(
+        "warp_customer_info",
+        "Always 1; the name of each customer is in a label.",
+        &["customer", "name"],
+        customers,
+    );
+    add("warp_vendor_info", "Always 1; the name of each vendor is in a label.", &["vendor", "name"], vendors);
 }
 
 fn trunks(directory: &Directory) -> Vec<Labels> {

@@ -138,7 +138,7 @@ impl Request {
         })
     }
 
-    /// From `limit` and `cursor`.
+    /// The page that `limit` and `cursor` ask for.
     pub fn paging(&self) -> Result<Paging, ApiError> {
         let limit = match self.query("limit") {
             None => PAGE_USUAL,

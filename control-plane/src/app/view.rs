@@ -217,7 +217,7 @@ impl Shape for Amount {
     }
 }
 
-/// Any JSON.
+/// A value of any shape, as it was stored.
 impl Shape for Json {
     fn shape() -> RefOr<Schema> {
         ObjectBuilder::new().schema_type(SchemaType::AnyValue).into()

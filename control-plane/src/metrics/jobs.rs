@@ -29,7 +29,7 @@ impl Jobs {
                 .counters("warp_jobs_total", "Attempts of jobs that ended, by what they do and how."),
             last: registry.gauges(
                 "warp_job_last_success_timestamp_seconds",
-                "When a job of this kind was done last by this process, in seconds since 1970; 0: not yet.",
+                "When a job of this kind was done last by this process, in seconds since 1970 (Unix time); 0: not yet.",
             ),
         }
     }

@@ -31,7 +31,7 @@ impl Webhooks {
             ),
             seconds: registry.histogram(
                 "warp_webhook_delivery_seconds",
-                "How long an attempt to deliver an event took.",
+                "How long an attempt to deliver an event took, in seconds.",
                 SECONDS,
             ),
             pending: registry.gauge(

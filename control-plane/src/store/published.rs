@@ -299,7 +299,7 @@ fn number(row: &PgRow) -> Result<Number, StoreError> {
     })
 }
 
-/// `trk_… priority weight`.
+/// Reads a target as the statement writes it: `trk_… priority weight`.
 fn target(text: &str) -> Option<TrunkTarget> {
     let mut parts = text.split(' ');
     let (trunk, priority, weight) = (parts.next()?, parts.next()?, parts.next()?);

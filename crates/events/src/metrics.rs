@@ -54,35 +54,35 @@ impl EventsMetrics {
     /// Registers all of it.
     pub fn new(r: &Registry) -> Self {
         Self {
-            journal_records: r.counters("warp_journal_records_total", "Records appended to call journals."),
+            journal_records: r.counters("warp_journal_records_total", "Records of calls that were written to disk as the calls went on."),
             errors: r.counters(
                 "warp_journal_errors_total",
-                "Failed writes of call journals and of the event log, to disk or to Kafka (away).",
+                "Writes of call records and events to disk, or to Kafka, that failed.",
             ),
             sync_seconds: r.histogram(
                 "warp_journal_sync_seconds",
-                "Time that the disk took to make written records durable.",
+                "Time that the disk took to make written records durable, in seconds.",
                 SYNC_SECONDS,
             ),
             torn: r.counter(
                 "warp_journal_torn_total",
-                "Damaged places found in files of journal or event log, and put aside.",
+                "Damaged places found in files of call records and events, and put aside.",
             ),
-            torn_bytes: r.counter("warp_journal_torn_bytes_total", "Bytes of damaged places put aside."),
+            torn_bytes: r.counter("warp_journal_torn_bytes_total", "Bytes of damaged places that were found in files of call records and events, and put aside."),
             recovered_calls: r
-                .counter("warp_journal_recovered_calls_total", "Calls ended by recovery after a crash."),
+                .counter("warp_journal_recovered_calls_total", "Calls that were in the air when a process died, and were ended and recorded by the next one."),
             refusing: r
-                .gauge("warp_journal_refusing", "Journals that refuse new calls (disk full or failing)."),
+                .gauge("warp_journal_refusing", "Parts of this node that refuse new calls because they cannot write call records (disk full or failing)."),
             backlog: r.gauge(
                 "warp_journal_backlog_records",
                 "Records of finished calls that wait in memory for space on disk.",
             ),
-            journal_segments: r.gauge("warp_journal_segments", "Journal files on disk."),
+            journal_segments: r.gauge("warp_journal_segments", "Files of call records on disk that are still needed."),
             missed: r.counter(
                 "warp_event_log_missed_records_total",
-                "Records of the event log that were deleted before a consumer had read them.",
+                "Records of finished calls and events that were deleted before everybody had read them.",
             ),
-            cdr_written: r.counters("warp_cdr_written_total", "Call records written, by where to."),
+            cdr_written: r.counters("warp_cdr_written_total", "Call records that were written, by where to."),
         }
     }
 

@@ -120,7 +120,7 @@ pub(crate) struct Incumbent {
     pub(crate) silent_for: Duration,
 }
 
-/// See the module.
+/// What is known of a peer's address, and what has spoken for another one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Learner {
     pub(crate) locked: bool,

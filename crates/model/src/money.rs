@@ -257,7 +257,7 @@ struct MoneyText {
     currency: Currency,
 }
 
-/// `{"amount":"0.0042","currency":"USD"}` (PRODUCT §6).
+/// Amount and currency as text: `{"amount":"0.0042","currency":"USD"}` (PRODUCT §6).
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         MoneyText { amount: self.amount, currency: self.currency }.serialize(s)

@@ -48,7 +48,7 @@ pub fn decode(bytes: &[u8]) -> Result<Tape<'_>, DocumentError> {
     build.finish()
 }
 
-/// `[-]digits e`, after the `i`.
+/// A whole number behind its `i`: `[-]digits e`.
 fn integer(bytes: &[u8]) -> Result<(i64, &[u8]), DocumentError> {
     let (negative, mut rest) = match bytes.split_first() {
         Some((b'-', after)) => (true, after),
@@ -76,7 +76,7 @@ fn integer(bytes: &[u8]) -> Result<(i64, &[u8]), DocumentError> {
     Err(DocumentError::Syntax)
 }
 
-/// `length:bytes`.
+/// A string with its length before it: `length:bytes`.
 fn string(bytes: &[u8]) -> Result<(&[u8], &[u8]), DocumentError> {
     let mut length: usize = 0;
     let mut rest = bytes;

@@ -253,7 +253,7 @@ impl<'s, 'a> Media<'s, 'a> {
         words(value)
     }
 
-    /// `audio`, `video`, `image` …
+    /// What kind of media it is: `audio`, `video`, `image` …
     pub fn kind(&self) -> &'a [u8] {
         self.words().next().unwrap_or_default()
     }

@@ -166,7 +166,7 @@ impl Drop for Store {
     }
 }
 
-/// Both clocks.
+/// The monotonic clock, counted from its beginning, and the wall's.
 struct Clock(Instant);
 
 impl Clock {

@@ -23,7 +23,7 @@ pub type RequestSeconds = Histograms<(RequestResult,)>;
 pub fn request_seconds(registry: &Registry, name: &'static str) -> RequestSeconds {
     let all: Keyed<RequestSeconds> = registry.keyed(
         "warp_dependency_request_seconds",
-        "Time of a request to a service that we depend on: a transaction begun at PostgreSQL, a command to the media relay.",
+        "Time of a request to a service that we depend on, in seconds: a transaction begun at PostgreSQL, a command to the media relay.",
         "name",
         16,
         REQUEST_SECONDS,

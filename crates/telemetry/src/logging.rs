@@ -153,7 +153,7 @@ fn layer(
         node: node.to_owned(),
         sink,
         limiter: Mutex::new(Limiter { started: Instant::now(), second: 0, kinds: HashMap::new() }),
-        messages: registry.counters("warp_log_messages_total", "Log lines by level."),
+        messages: registry.counters("warp_log_messages_total", "Lines written to the log, by level."),
         suppressed: registry.counter(
             "warp_log_suppressed_total",
             "Log lines not written because the same one came too often.",

@@ -25,7 +25,7 @@ pub fn register(registry: &Registry, build: Build, role: &str) {
     registry.observe(
         Kind::Gauge,
         "warp_build_info",
-        "Always 1; the build is in the labels.",
+        "Always 1; the version and the revision are in the labels.",
         &["version", "revision", "rustc", "role"],
         move || {
             vec![Sample::number(
@@ -40,8 +40,18 @@ pub fn register(registry: &Registry, build: Build, role: &str) {
         },
     );
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    registry.float_gauge("warp_start_time_seconds", "When the process started, Unix time.").set(started);
-    registry.float_gauge("process_start_time_seconds", "When the process started, Unix time.").set(started);
+    registry
+        .float_gauge(
+            "warp_start_time_seconds",
+            "When the process started, in seconds since 1970 (Unix time).",
+        )
+        .set(started);
+    registry
+        .float_gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970 (Unix time).",
+        )
+        .set(started);
     let panics =
         registry.counter("warp_panics_total", "Faults of ours that a thread of the process survived.");
     if PANICS.set(panics).is_ok() {
@@ -57,20 +67,24 @@ pub fn register(registry: &Registry, build: Build, role: &str) {
         registry,
         Kind::Counter,
         "process_cpu_seconds_total",
-        "CPU time used by the process, user and system.",
+        "CPU time used by the process, user and system, in seconds.",
         || stat_fields().map(|s| (s.0 + s.1) as f64 / 100.0),
     );
-    observed(registry, Kind::Gauge, "process_threads", "Threads of the process.", || {
+    observed(registry, Kind::Gauge, "process_threads", "Threads that the process has now.", || {
         stat_fields().map(|s| s.2 as f64)
-    });
-    observed(registry, Kind::Gauge, "process_virtual_memory_bytes", "Virtual memory of the process.", || {
-        stat_fields().map(|s| s.3 as f64)
     });
     observed(
         registry,
         Kind::Gauge,
+        "process_virtual_memory_bytes",
+        "Virtual memory of the process, in bytes.",
+        || stat_fields().map(|s| s.3 as f64),
+    );
+    observed(
+        registry,
+        Kind::Gauge,
         "process_resident_memory_bytes",
-        "Memory that the process occupies.",
+        "Memory that the process occupies, in bytes.",
         || stat_fields().map(|s| s.4 as f64 * 4_096.0),
     );
     observed(registry, Kind::Gauge, "process_open_fds", "Open files and sockets of the process.", || {

@@ -27,7 +27,7 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Listens on `local`.
+    /// Begins to listen on `local`.
     pub(crate) fn bind(local: SocketAddr) -> io::Result<Streams> {
         Ok(Streams { listener: TcpListener::bind(local, false)?, streams: BTreeMap::new(), next: 0 })
     }

@@ -108,7 +108,7 @@ pub struct Spoken {
     pub formats: Arc<[u8]>,
 }
 
-/// See [`Spoken::formats`].
+/// Most bytes of a line's formats that are kept.
 const FORMAT_BYTES: usize = 256;
 
 /// Facts about the SIP message that carried an SDP.
@@ -176,7 +176,7 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
 /// Lines that one section may offer; rtpengine offers 12.
 const CRYPTO_LINES: usize = 32;
 
-/// See [`Spoken::crypto`].
+/// The keys that a line offers by `a=crypto`.
 fn crypto(media: &Media<'_, '_>) -> Vec<CryptoLine> {
     if Class::of(media.protocol()) != Class::Srtp {
         return Vec::new();
@@ -185,7 +185,7 @@ fn crypto(media: &Media<'_, '_>) -> Vec<CryptoLine> {
     lines.filter_map(|a| CryptoLine::parse(a.value?)).collect()
 }
 
-/// See [`Spoken::formats`].
+/// The formats of a line, as they are written.
 fn formats(media: &Media<'_, '_>) -> Vec<u8> {
     let mut out = Vec::new();
     for format in media.formats() {
@@ -200,7 +200,7 @@ fn formats(media: &Media<'_, '_>) -> Vec<u8> {
     out
 }
 
-/// See [`Spoken::codec`].
+/// The name of the codec that a line is about: events, comfort noise and redundancy stand aside.
 fn main_codec(media: &Media<'_, '_>) -> Vec<u8> {
     let aside = |name: &[u8]| {
         [&b"telephone-event"[..], b"CN", b"red"].iter().any(|other| name.eq_ignore_ascii_case(other))

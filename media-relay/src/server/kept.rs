@@ -71,7 +71,7 @@ pub(crate) struct Keep {
 }
 
 impl Keep {
-    /// At most `most`.
+    /// An empty list with room for `most` sockets.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, spared_from: u64::MAX, now: AtomicUsize::new(0) }
     }

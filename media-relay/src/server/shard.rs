@@ -176,7 +176,7 @@ impl Tally {
     }
 }
 
-/// See the module.
+/// One thread of packets: its sockets, its rules and its epoll.
 pub(crate) struct Shard {
     epoll: Epoll,
     mailbox: Mailbox<ToShard>,
@@ -242,7 +242,7 @@ impl Shard {
         self.entries.looks()
     }
 
-    /// Runs until [`ToShard::Stop`].
+    /// Runs until it is told [`ToShard::Stop`].
     pub(crate) fn run(&mut self) {
         if let Some(cpu) = self.tuning.cpu {
             // Pinning is an optimisation; a container may forbid it.

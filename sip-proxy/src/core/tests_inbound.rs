@@ -545,10 +545,8 @@ fn money_for_a_number_that_does_not_come_is_waited_for_once_over_all_its_trunks(
     place.put(None);
     place.bank_has(MINUTE);
     w.wait(2_100);
-    assert!(
-        w.take().iter().all(|(_, t)| !t.starts_with("INVITE ")),
-        "the second trunk's money is waited for"
-    );
+    // (The first trunk's INVITE was repeated meanwhile.)
+    assert!(w.take().iter().all(|(to, _)| *to != addr(PBX2)), "the second trunk's money is waited for");
     assert_eq!((place.waiting(), purse.calls()), (1, 0));
     w.give(FROM_VENDOR, &cancel(&invite));
     let sent = w.take();

@@ -72,17 +72,18 @@ pub(crate) struct CallMetrics {
 
 impl CallMetrics {
     pub(crate) fn register(r: &Registry) -> CallMetrics {
-        const CALLS: (&str, &str) = ("warp_sip_calls_total", "Calls by how they ended.");
+        const CALLS: (&str, &str) = ("warp_sip_calls_total", "Calls that ended, by how they ended.");
         const FINAL: (&str, &str) =
             ("warp_sip_trunk_invite_final_total", "Final responses to INVITE of each trunk, by code.");
-        const ACTIVE: (&str, &str) = ("warp_sip_active_calls", "Answered calls in the air.");
-        const DURATION: (&str, &str) = ("warp_sip_call_duration_seconds", "Length of answered calls.");
+        const ACTIVE: (&str, &str) = ("warp_sip_active_calls", "Answered calls that are in the air now.");
+        const DURATION: (&str, &str) =
+            ("warp_sip_call_duration_seconds", "Length of answered calls, in seconds.");
         let probe_seconds = Arc::<Mutex<BTreeMap<String, f64>>>::default();
         let seen = Arc::clone(&probe_seconds);
         r.observe(
             Kind::Gauge,
             "warp_sip_trunk_probe_seconds",
-            "Time that the last answered OPTIONS probe of a vendor trunk took.",
+            "Time that the last answered OPTIONS probe of a vendor trunk took, in seconds.",
             &[TRUNK],
             move || {
                 let seen = lock(&seen);
@@ -91,7 +92,7 @@ impl CallMetrics {
         );
         CallMetrics {
             probe_seconds,
-            dialogs: r.gauges("warp_sip_dialogs", "Calls being set up, and answered ones."),
+            dialogs: r.gauges("warp_sip_dialogs", "Calls being set up now, and answered ones."),
             calls_in: r.keyed(CALLS.0, CALLS.1, TRUNK, TRUNKS, ()),
             calls_out: r.keyed(CALLS.0, CALLS.1, TRUNK, TRUNKS, ()),
             final_in: r.keyed(FINAL.0, FINAL.1, TRUNK, TRUNKS, ()),
@@ -102,14 +103,14 @@ impl CallMetrics {
             duration_out: r.keyed(DURATION.0, DURATION.1, TRUNK, TRUNKS, DURATION_SECONDS),
             pdd: r.keyed(
                 "warp_sip_pdd_seconds",
-                "Time from the INVITE sent to a vendor to its first ringing or answer.",
+                "Time from the INVITE sent to a vendor to its first ringing or answer (post-dial delay), in seconds.",
                 TRUNK,
                 TRUNKS,
                 PDD_SECONDS,
             ),
             setup: r.keyed(
                 "warp_sip_setup_seconds",
-                "Time from a customer's INVITE to the answer of its call.",
+                "Time from a customer's INVITE to the answer of its call, in seconds.",
                 TRUNK,
                 TRUNKS,
                 PDD_SECONDS,

@@ -13,7 +13,7 @@ impl Key {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
-    /// Back from [`Key::as_u64`].
+    /// The key that [`Key::as_u64`] gave the number of.
     pub(crate) fn from_u64(n: u64) -> Key {
         Key { index: n as u32, generation: (n >> 32) as u32 }
     }

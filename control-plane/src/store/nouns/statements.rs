@@ -27,7 +27,7 @@ impl Text {
         }
     }
 
-    /// `$n`.
+    /// Writes the name of a parameter, `$n`.
     const fn parameter(&mut self, n: usize) {
         assert!(n < 100, "a hundred parameters and more");
         self.add("$");

@@ -112,7 +112,7 @@ fn best(values: &[i64]) -> (i64, i64) {
     chosen
 }
 
-/// A thousandth.
+/// The largest unit that prices are packed in: a thousandth.
 const LARGEST_UNIT: i64 = 1_000_000;
 
 #[cfg(test)]

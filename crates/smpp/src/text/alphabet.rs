@@ -36,7 +36,7 @@ pub fn decode(octets: &[u8], alphabet: Alphabet, shift: Shift) -> Option<String>
     })
 }
 
-/// ISO 8859-5.
+/// A character of the upper half of ISO 8859-5.
 fn cyrillic(b: u8) -> char {
     match b {
         0xA1..=0xAC | 0xAE..=0xEF | 0xF1..=0xFC | 0xFE..=0xFF => {
@@ -48,7 +48,7 @@ fn cyrillic(b: u8) -> char {
     }
 }
 
-/// ISO 8859-8.
+/// A character of the upper half of ISO 8859-8.
 fn hebrew(b: u8) -> char {
     match b {
         0xE0..=0xFA => char::from_u32(0x04F0 + u32::from(b)).unwrap_or('\u{FFFD}'),

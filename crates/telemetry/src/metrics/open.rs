@@ -106,7 +106,7 @@ fn line(out: &mut String, name: &str, labels: &[(&str, &str)], le: Option<String
     let _ = writeln!(out, " {value}");
 }
 
-/// `1.0`, `0.005`, `+Inf`.
+/// The bound of a bucket as OpenMetrics wants it: `1.0`, `0.005`, `+Inf`.
 fn canonical(bound: f64) -> String {
     if bound == f64::INFINITY { "+Inf".to_owned() } else { format!("{bound:?}") }
 }

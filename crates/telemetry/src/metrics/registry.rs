@@ -112,10 +112,14 @@ impl Registry {
                 scrape_seconds: FloatGauge::default(),
             }),
         };
-        registry.register("warp_metrics_series", "Series at the last scrape.", registry.inner.series.clone());
+        registry.register(
+            "warp_metrics_series",
+            "Series that the last answer to a scrape had.",
+            registry.inner.series.clone(),
+        );
         registry.register(
             "warp_metrics_scrape_seconds",
-            "Time that the last scrape took.",
+            "Time that the last scrape took, in seconds.",
             registry.inner.scrape_seconds.clone(),
         );
         let overflow = Keyed::new("label", 64, (), Counter::detached());

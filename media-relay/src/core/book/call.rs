@@ -104,7 +104,7 @@ pub(super) struct Party {
     pub(super) names: Option<Names>,
 }
 
-/// One `m=` line.
+/// What is agreed on one `m=` line.
 #[derive(Debug, Default)]
 pub(super) struct MediaLine {
     pub(super) sides: [MediaSide; 2],

@@ -20,7 +20,7 @@ struct Key {
     maker: Arc<SrtpMaker>,
 }
 
-/// See the module.
+/// The keys that a call has given out and taken in.
 #[derive(Debug, Default)]
 pub(super) struct Keyring {
     /// Lines of ours that the party knows of.

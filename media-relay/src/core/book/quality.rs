@@ -26,7 +26,7 @@ struct Entry {
     leg_us: u32,
 }
 
-/// See the module.
+/// The judged intervals of a call's streams.
 #[derive(Clone, Debug, Default)]
 pub(super) struct QualityLog {
     entries: Vec<Entry>,

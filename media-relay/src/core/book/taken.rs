@@ -18,7 +18,7 @@ use crate::core::ports::PortPair;
 /// A call whose look at the clock panicked is looked at again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// A call that a command works on: it goes back into the book when the command ends, fails or panics.
 pub(super) struct Taken<'b> {
     book: &'b mut Book,
     serial: u64,

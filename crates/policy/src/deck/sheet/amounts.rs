@@ -240,7 +240,7 @@ pub(super) fn increments(text: &str) -> Result<(u32, u32), String> {
     if fine(made.0) && fine(made.1) { Ok(made) } else { Err(wrong()) }
 }
 
-/// `60`, `60 sec`, `60s`, `1 min`, `60.0`.
+/// A number of seconds in any of its forms: `60`, `60 sec`, `60s`, `1 min`, `60.0`.
 pub(super) fn seconds(text: &str) -> Option<u32> {
     let text = text.trim();
     let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
