@@ -436,6 +436,7 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         by_operator(&of_customer("views"), json!({ "reason": "ticket 4711" }), "id").await;
         let webhook = by_operator(&of_customer("webhooks"), hook.clone(), "id").await;
         by_operator(&format!("/webhooks/{webhook}/test"), json!({}), "event_id").await;
+        by_operator("/webhooks", hook.clone(), "id").await;
         let trunk = by_operator(&of_customer("trunks"), json!({ "name": "t" }), "id").await;
         by_operator(&format!("/trunks/{trunk}/ips"), json!({ "address": "2001:db8::/64" }), "address").await;
         by_operator(&format!("/trunks/{trunk}/credentials"), user.clone(), "username").await;

@@ -644,9 +644,12 @@ fn each_body_of_a_declared_noun_is_published_with_an_example() {
             }
         }
     }
+    // What may also be the carrier's own is made at one more place.
+    let carriers = noun::ALL.iter().filter(|n| n.parent.as_ref().is_some_and(|p| p.or_carrier.is_some()));
     assert_eq!(
         seen,
-        noun::ALL.iter().flat_map(|n| audiences(n).map(|a| n.verbs_of(a).count())).sum::<usize>(),
+        carriers.count()
+            + noun::ALL.iter().flat_map(|n| audiences(n).map(|a| n.verbs_of(a).count())).sum::<usize>(),
         "each verb, for each audience that has the noun"
     );
 }

@@ -169,7 +169,10 @@ async fn world(api: &Api) -> World {
     let partition = id(api.op("POST", "/partitions", Some(json!({ "name": "p" }))).await.data());
     let deck = id(api.op("POST", "/rate-decks", Some(json!({ "name": "d", "kind": "us" }))).await.data());
     let call = common::insert_call(api, &customer, &trunk).await;
+    let number = json!({ "number": "+14155550199", "customer_id": customer });
+    let number = id(api.op("POST", "/numbers", Some(number)).await.data());
     let names = vec![
+        ("{number_id}", number),
         ("{customer_id}", customer),
         ("{ban_id}", ban),
         ("{posting_id}", posting),

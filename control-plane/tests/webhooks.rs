@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{Api, event_log, eventually, record, with_configured_api};
+use common::{Api, event_log, eventually, insert_call, record, with_configured_api};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use warp_control_plane::Config;
+use warp_control_plane::api::endpoint::Audience;
+use warp_control_plane::api::openapi;
 use warp_control_plane::billing::consumer::{Consumer, Step};
 use warp_control_plane::store::Scope;
 use warp_control_plane::webhooks::send::{Resolve, Sender, Settings};
@@ -369,6 +371,133 @@ fn t_hook_03_a_webhook_that_fails_for_three_days_is_disabled_and_the_others_hear
         standing(&api, &key, &hook, "delivered").await;
         let w = api.call(&key, "GET", &path, None).await.data();
         assert!(w["failing_since"].is_null() && w["disabled_at"].is_null(), "{w}");
+    });
+}
+
+/// The carrier's own webhooks hear of every customer and of what no customer hears; no customer sees them or asks for such events.
+#[test]
+fn t_api_04_a_webhook_of_the_carrier_hears_of_all_customers_and_no_customer_sees_it() {
+    with_configured_api(local, |api| async move {
+        let (all, some) = (Receiver::start().await, Receiver::start().await);
+        let (acme, key) = api.customer("Acme").await;
+        let (other, foreign) = api.customer("Other").await;
+        let made = async |url: String, events: Value| {
+            let body = json!({ "name": "noc", "url": url, "events": events });
+            let r = api.op("POST", "/webhooks", Some(body)).await;
+            assert_eq!((r.status, &r.json()["data"]["customer_id"]), (201, &Value::Null), "{}", r.body);
+            assert!(r.data()["secret"].is_string(), "{}", r.body);
+            (r.data()["id"].as_str().unwrap().to_owned(), r.data()["secret"].as_str().unwrap().to_owned())
+        };
+        let (hook, secret) = made(all.url(), json!([])).await;
+        made(some.url(), json!(["vendor.down", "deck.activated", "webhook.disabled"])).await;
+        // What happens to two customers, and what is the carrier's alone.
+        happens(&api, &acme, "one").await;
+        happens(&api, &other, "two").await;
+        let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
+        let down = warp_control_plane::app::events::catalogue::VendorDown {
+            vendor_id: "vnd_00000000000000000000000001".into(),
+            name: "V".into(),
+            node: "n1".into(),
+        };
+        warp_control_plane::store::outbox::tell(&mut tx, None, down).await.unwrap();
+        tx.commit().await.unwrap();
+        let arrived = eventually("three events", async || {
+            let arrived = all.all();
+            let of = |kind: &str| arrived.iter().filter(|a| a.json()["type"] == kind).count();
+            (of("user.created") == 2 && of("vendor.down") == 1).then_some(arrived)
+        })
+        .await;
+        assert!(arrived.iter().all(|a| is_genuine(&secret, a, None)));
+        let customers: Vec<Value> = arrived
+            .iter()
+            .map(Arrived::json)
+            .filter(|e| e["type"] == "user.created")
+            .map(|e| e["customer_id"].clone())
+            .collect();
+        assert!(customers.contains(&json!(acme)) && customers.contains(&json!(other)), "{customers:?}");
+        assert_eq!(some.wait_for(1).await[0].json()["type"], "vendor.down");
+        // A webhook of a customer that is disabled is heard of across customers.
+        let broken = Receiver::start().await;
+        broken.always(status(500));
+        let (theirs, _) = webhook(&api, &key, &broken.url(), json!(["user.created"])).await;
+        happens(&api, &acme, "three").await;
+        broken.wait_for(1).await;
+        eventually("a failure", async || {
+            let w = api.call(&key, "GET", &format!("/api/v1/webhooks/{theirs}"), None).await.data();
+            w["failing_since"].is_string().then_some(())
+        })
+        .await;
+        let past =
+            "UPDATE webhooks SET failing_since = now() - interval '3 days' WHERE failing_since IS NOT NULL";
+        sql(&api, past).await;
+        sql(&api, "UPDATE webhook_deliveries SET next_at = now() WHERE status = 'waiting'").await;
+        let told = some.wait_for(2).await.remove(1).json();
+        assert_eq!((&told["type"], &told["customer_id"]), (&json!("webhook.disabled"), &json!(acme)));
+        // To customers it does not exist, nor do its deliveries; and what operators alone read is not sent to customers.
+        let delivery = format!("/api/v1/webhooks/{hook}/deliveries/{}", arrived[0].id);
+        let one = format!("/api/v1/webhooks/{hook}");
+        for path in [&one, &format!("{one}/deliveries"), &delivery] {
+            assert_eq!(api.call(&foreign, "GET", path, None).await.status, 404, "{path}");
+        }
+        for path in [format!("{one}/secret"), format!("{one}/test"), format!("{delivery}/replay")] {
+            assert_eq!(api.call(&foreign, "POST", &path, Some(json!({}))).await.status, 404, "{path}");
+        }
+        assert_eq!(api.call(&foreign, "DELETE", &one, None).await.status, 404);
+        assert_eq!(api.call(&foreign, "GET", "/api/v1/webhooks", None).await.data(), json!([]));
+        assert!(
+            api.control
+                .app
+                .endpoints
+                .iter()
+                .any(|e| e.path == "/api/v1/admin/webhooks" && e.method == "POST")
+        );
+        let body = json!({ "name": "h", "url": all.url(), "events": ["user.created", "vendor.down"] });
+        for (key, path) in [
+            (&foreign, "/api/v1/webhooks".to_owned()),
+            (&api.operator, format!("/api/v1/admin/customers/{other}/webhooks")),
+        ] {
+            let r = api.call(key, "POST", &path, Some(body.clone())).await;
+            let details = r.json()["error"]["details"].clone();
+            let said = (r.status, &details[0]["field"], &details[0]["code"]);
+            assert_eq!(said, (422, &json!("events[1]"), &json!("operators_only")), "{path}: {}", r.body);
+        }
+        let (own, carriers) = (
+            openapi::document(&api.control.app.endpoints, Audience::Customer),
+            openapi::document(&api.control.app.endpoints, Audience::Operator),
+        );
+        let words = |document: &Value| {
+            document["components"]["schemas"]["WebhookInput"]["properties"]["events"]["items"].to_string()
+        };
+        assert!(!words(&own).contains("vendor.down") && words(&carriers).contains("vendor.down"));
+        assert!(!own.to_string().contains("x-operators") && !carriers.to_string().contains("x-operators"));
+    });
+}
+
+#[test]
+fn a_webhook_of_the_carrier_gets_calls_only_when_it_asks_for_them() {
+    with_configured_api(local, |api| async move {
+        let (all, calls) = (Receiver::start().await, Receiver::start().await);
+        let (customer, key) = api.customer("Acme").await;
+        let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(json!({ "name": "t" }))).await.data();
+        let trunk = trunk["id"].as_str().unwrap();
+        api.op("POST", "/webhooks", Some(json!({ "name": "all", "url": all.url() }))).await.data();
+        // Nobody asks for calls yet: none is made a delivery.
+        let first = insert_call(&api, &customer, trunk).await;
+        let body = json!({ "name": "calls", "url": calls.url(), "events": ["call.completed"] });
+        api.op("POST", "/webhooks", Some(body)).await.data();
+        let second = insert_call(&api, &customer, trunk).await;
+        let arrived = calls.wait_for(1).await.remove(0).json();
+        assert_eq!(
+            (&arrived["data"]["call_id"], &arrived["customer_id"]),
+            (&json!(second), &json!(customer))
+        );
+        happens(&api, &customer, "one").await;
+        eventually("the event of a user", async || {
+            all.all().iter().any(|a| a.json()["type"] == "user.created").then_some(())
+        })
+        .await;
+        let of_calls = |r: &Receiver| r.all().iter().filter(|a| a.body.contains("call_")).count();
+        assert_eq!((of_calls(&all), of_calls(&calls)), (0, 1), "{first}");
     });
 }
 

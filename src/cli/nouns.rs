@@ -198,10 +198,13 @@ fn make(noun: &'static Noun) -> Command {
         None => all,
         Some(flag) => {
             let owner = noun.who.has(Audience::Customer);
-            let help = if owner {
-                "Whose it is, by id or name; a customer's key needs none"
-            } else {
-                "Whose it is, by id or name"
+            let carrier = noun.parent.as_ref().is_some_and(|p| p.or_carrier.is_some());
+            let help = match (owner, carrier) {
+                (true, true) => {
+                    "Whose it is, by id or name; absent: of whoever's key it is, a customer or the carrier"
+                }
+                (true, false) => "Whose it is, by id or name; a customer's key needs none",
+                (false, _) => "Whose it is, by id or name",
             };
             all.arg(Arg::new(flag).long(flag).value_name("WHOSE").required(!owner).help(help))
         }
@@ -336,6 +339,9 @@ fn made(client: &Client, noun: &Noun, parent: Option<&str>, body: &Body) -> Resu
             let id = parents.map_or_else(|| Ok(named.to_owned()), |other| id_of(client, other, named))?;
             let place = path(noun.paths.made_at).replace(&format!("{{{}}}", of.id), &encoded(&id));
             client.json("POST", &place, &body)
+        }
+        (Some(of), None) if of.or_carrier.is_some() => {
+            client.either(|whose| client.json("POST", &format!("{whose}/{}", word(noun)), &body))
         }
         (Some(of), None) => client.json("POST", &path(noun.paths.own_list), &body).map_err(|why| {
             let flag = of.id.trim_end_matches("_id");

@@ -14,7 +14,21 @@ use crate::noun::{Doing, Verb};
 
 /// The endpoints of a noun, for one audience.
 pub fn endpoints<R: Resource>(audience: Audience) -> Vec<Endpoint> {
-    resource::noun::<R>().verbs_of(audience).map(|doing| made::<R>(audience, doing)).collect()
+    let noun = resource::noun::<R>();
+    let mut out: Vec<Endpoint> = noun.verbs_of(audience).map(|doing| made::<R>(audience, doing)).collect();
+    if let (Audience::Operator, Some(summary)) = (audience, noun.parent.as_ref().and_then(|p| p.or_carrier)) {
+        out.push(makes::<R>(audience, noun.paths.all_list, summary).answers(noun));
+    }
+    out
+}
+
+/// The endpoint that makes objects at this path.
+fn makes<R: Resource>(audience: Audience, path: &'static str, summary: &'static str) -> Endpoint {
+    let noun = resource::noun::<R>();
+    let write = Access::Scope(audience, noun.writes);
+    let made_at = endpoint(Method::POST, path, write, summary, create::<R>).takes::<R::Input>();
+    let made_at = made_at.gives::<R::View>(201).sends(noun.examples.made).shows(noun.examples.seen);
+    if R::SHOWS_SECRET { made_at.secret() } else { made_at }
 }
 
 fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
@@ -27,12 +41,11 @@ fn made<R: Resource>(audience: Audience, doing: &Doing) -> Endpoint {
         Verb::List => endpoint(Method::GET, list, read, summary, page::<R>)
             .lists_noun::<R::View>(noun, audience)
             .shows(shown),
-        Verb::Create => {
-            let path = if audience == Audience::Customer { list } else { noun.paths.made_at };
-            let made_at = endpoint(Method::POST, path, write, summary, create::<R>).takes::<R::Input>();
-            let made_at = made_at.gives::<R::View>(201).sends(made).shows(shown);
-            if R::SHOWS_SECRET { made_at.secret() } else { made_at }
-        }
+        Verb::Create => makes::<R>(
+            audience,
+            if audience == Audience::Customer { list } else { noun.paths.made_at },
+            summary,
+        ),
         Verb::Read => endpoint(Method::GET, one, read, summary, get::<R>).gives::<R::View>(200).shows(shown),
         Verb::Change => endpoint(Method::PATCH, one, write, summary, change::<R>)
             .patches::<R::Input>()

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::endpoint::{Access, Audience, Endpoint, QueryDoc, Returns, Takes, TypeDoc};
 use super::error::Code;
 use crate::app::fault::Problem;
+use crate::app::input::OPERATORS_WORDS;
 use crate::app::paging::PAGE_USUAL;
 
 /// The document of one audience.
@@ -25,6 +26,9 @@ pub fn document(endpoints: &[Endpoint], audience: Audience) -> Value {
         Audience::Customer => ("WARP customer API", "What a customer sees and changes: its own things only."),
         Audience::Operator => ("WARP operator API", "What the carrier's staff sees and changes."),
     };
+    for schema in schemas.values_mut() {
+        speak_to(audience, schema);
+    }
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -48,6 +52,23 @@ pub fn document(endpoints: &[Endpoint], audience: Audience) -> Value {
             } }
         }
     })
+}
+
+/// Takes from lists of words those that this audience may not say.
+fn speak_to(audience: Audience, schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(|item| speak_to(audience, item)),
+        Value::Object(map) => {
+            let marked = map.remove(OPERATORS_WORDS);
+            if let (Audience::Customer, Some(Value::Array(theirs)), Some(Value::Array(words))) =
+                (audience, marked, map.get_mut("enum"))
+            {
+                words.retain(|word| !theirs.contains(word));
+            }
+            map.values_mut().for_each(|inner| speak_to(audience, inner));
+        }
+        _ => {}
+    }
 }
 
 fn shown(e: &Endpoint, audience: Audience) -> bool {
@@ -158,6 +179,11 @@ fn operation(e: &Endpoint, schemas: &mut BTreeMap<String, Value>) -> Value {
         let etag = text("The version of the object, for If-Match.");
         out["responses"][status.to_string()]["headers"]["ETag"] = etag;
     }
+    if e.query.iter().any(|q| q.json.is_some()) {
+        // The server of HTTP itself says so, before anything of ours has read the request.
+        let what = "The head of the request, with its query, has more than 16 KiB.";
+        out["responses"]["431"] = json!({ "description": what });
+    }
     if status == 201 || status == 302 {
         let location = text(if status == 201 {
             "Where what was made can be read."
@@ -191,7 +217,10 @@ fn query_parameter(e: &Endpoint, q: &QueryDoc, schemas: &mut BTreeMap<String, Va
         }
         let words = map.contains_key("enum") || map.contains_key("format");
         if map.get("type") == Some(&"string".into()) && !words {
-            map.insert("maxLength".into(), q.most.into());
+            // The form may say less than the parameter's own bound.
+            let form = map.get("maxLength").and_then(Value::as_u64);
+            let most = form.map_or(q.most, |m| q.most.min(usize::try_from(m).unwrap_or(q.most)));
+            map.insert("maxLength".into(), most.into());
         }
         if map.get("type") == Some(&"array".into()) {
             parameter["style"] = json!("form");

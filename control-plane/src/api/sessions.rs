@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, Method};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
 use warp_model::Secret;
 
 use super::auth;
@@ -102,6 +104,13 @@ macro_rules! of_session {
     };
 }
 
+/// The published form of what [`is_local_path`](crate::oidc::code::is_local_path) takes.
+fn local_path() -> RefOr<Schema> {
+    let text = SchemaType::Type(Type::String);
+    let form = r"^/([!-.0-\[\]-~][!-\[\]-~]{0,510})?$";
+    ObjectBuilder::new().schema_type(text).pattern(Some(form)).into()
+}
+
 pub(super) fn endpoints(audience: Audience) -> Vec<Endpoint> {
     let (browser, anyone) = (Access::Browser(audience), Access::Anyone(audience));
     let long = |e: Endpoint, name, what| e.query_up_to(BACK_CHARS, name, Plain::field_schema, what);
@@ -113,7 +122,7 @@ pub(super) fn endpoints(audience: Audience) -> Vec<Endpoint> {
         move |app, r| login(app, r, audience),
     )
     .moves()
-    .query_up_to(512, "return_to", Plain::field_schema, "The page to go to afterwards: a path of this host.")
+    .query_up_to(512, "return_to", local_path, "The page to go to afterwards: a path of this host.")
     .query_of("step_up", &["true"], "Sign in anew, with a second factor.")
     .query("login_hint", Plain::field_schema, "Who it probably is, for the issuer.")
     .query(

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value};
 use utoipa::PartialSchema;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{
     AdditionalProperties, AllOfBuilder, ArrayBuilder, ObjectBuilder, SchemaType, Type as Kind,
 };
@@ -413,6 +414,9 @@ parsed! {
     SipUser(String), "1 to 64 of letters, digits and -_.+", "^[A-Za-z0-9_.+-]{1,64}$",
         |s| (!s.is_empty() && s.len() <= 64 && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b)))
             .then(|| s.to_owned());
+    /// A name that is shown where a number calls (CNAM).
+    Cnam(String), "1 to 15 printable ASCII characters", "^[ -~]{1,15}$",
+        |s| ((1..=15).contains(&s.len()) && s.bytes().all(|b| (0x20..0x7F).contains(&b))).then(|| s.to_owned());
     /// A number as people write it; separators are removed.
     DialString(String), "a phone number", forms::dialled_pattern(), |s| forms::dialled(s);
 }
@@ -614,6 +618,24 @@ pub fn word<'v>(
 /// Schema of a closed list of words.
 pub fn words_schema(words: &'static [&'static str]) -> RefOr<Schema> {
     string_schema().enum_values(Some(words.iter().copied())).into()
+}
+
+/// The mark of words that only operators may say; the documents have it no more.
+pub const OPERATORS_WORDS: &str = "x-operators";
+
+/// The same, of which some are for operators only: the customers' document does not have those.
+pub fn operators_words<'w>(
+    schema: RefOr<Schema>,
+    operators: impl Iterator<Item = &'w &'static str>,
+) -> RefOr<Schema> {
+    let words: Vec<&str> = operators.copied().collect();
+    match schema {
+        RefOr::T(Schema::Object(mut o)) => {
+            o.extensions = Some(Extensions::builder().add(OPERATORS_WORDS, words).build());
+            RefOr::T(Schema::Object(o))
+        }
+        other => other,
+    }
 }
 
 /// Named so that error texts of other modules can use it.

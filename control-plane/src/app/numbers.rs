@@ -8,7 +8,7 @@ use warp_model::id::{CustomerKind, DeckKind, NumberKind, TrunkKind, VendorKind};
 
 use super::calls::FilterDoc;
 use super::fault::{Fault, Kind, Problem};
-use super::input::{Field, Int, List, Phone, Plain, Ref};
+use super::input::{Cnam, Field, Int, List, Phone, Ref, Text};
 use super::paging::{Page, Paging};
 use super::view::Word;
 use super::{Change, Ctx, Expected, check_decks, deleted, none_wrong, patched, saved};
@@ -146,9 +146,9 @@ crate::input! {
         /// The trunks that take its calls. Only an assigned number has any.
         pub targets: List<NumberTargetInput, 8>,
         /// The name that is shown where it calls: at most 15 printable characters.
-        pub cnam: Option<Plain>,
+        pub cnam: Option<Cnam>,
         /// The address that help is sent to when it is called for from this number, at most 200 characters.
-        pub e911_address: Option<Plain>,
+        pub e911_address: Option<Text<1, 200>>,
     }
 }
 
@@ -269,17 +269,6 @@ pub async fn update(
     }
     let decks: Vec<String> = sell_deck_id.iter().cloned().collect();
     check_decks(&mut tx, &decks, None, "sell_deck_id", &mut problems).await?;
-    let cnam = input.cnam.map(|t| t.0);
-    if cnam
-        .as_ref()
-        .is_some_and(|t| !(1..=15).contains(&t.len()) || !t.bytes().all(|b| (0x20..0x7F).contains(&b)))
-    {
-        problems.push(Problem::new("cnam", "invalid", "must be 1 to 15 printable ASCII characters"));
-    }
-    let e911_address = input.e911_address.map(|t| t.0);
-    if e911_address.as_ref().is_some_and(|t| !(1..=200).contains(&t.chars().count())) {
-        problems.push(Problem::new("e911_address", "invalid", "must be 1 to 200 characters"));
-    }
     let targets = checked_targets(&mut tx, customer.as_deref(), input.targets.0, &mut problems).await?;
     none_wrong(problems)?;
     let values = NumberValues {
@@ -288,8 +277,8 @@ pub async fn update(
         state: state.as_str(),
         sell_deck_id,
         targets,
-        cnam,
-        e911_address,
+        cnam: input.cnam.map(|t| t.0),
+        e911_address: input.e911_address.map(|t| t.0),
         released: state == NumberState::Ageing,
     };
     let row = match rows::update(&mut tx, id, values).await {

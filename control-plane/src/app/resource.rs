@@ -158,19 +158,19 @@ impl<K: IdKind + Send + Sync + 'static> Belonging for Id<K> {
     }
 }
 
-/// Whose an object is that customers and the carrier itself have: it stands in a column that the use case writes.
+/// Whose an object is that customers and the carrier itself have (`None`: the carrier's).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(pub Option<CustomerId>);
 
 impl Belonging for Owner {
-    fn read(_: Option<&str>) -> Option<Self> {
-        Some(Self(None))
+    fn read(part: Option<&str>) -> Option<Self> {
+        part.map_or(Some(Self(None)), |id| id.parse().ok().map(|id| Self(Some(id))))
     }
     fn of_customer(customer: CustomerId) -> Option<Self> {
         Some(Self(Some(customer)))
     }
     fn key(self) -> Option<String> {
-        None
+        self.0.map(|customer| customer.to_string())
     }
 }
 

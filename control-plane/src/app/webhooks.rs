@@ -1,18 +1,18 @@
-//! Webhooks of customers: where their events are sent, with which secret, and what became of each delivery.
+//! Webhooks of customers and of the carrier: where events are sent, with which secret, and what became of each delivery.
 
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::{EventKind, Kind as IdKind};
-use warp_model::{CustomerId, EventId, Id, Secret};
+use warp_model::{EventId, Id, Secret};
 
 use super::calls::FilterDoc;
 use super::events::catalogue::WebhookTest;
-use super::events::{EventView, customers_names};
+use super::events::{EventView, customers_names, webhook_names};
 use super::fault::{Fault, Kind, Problem};
-use super::input::{Field, Int, List, Text, word, words_schema};
+use super::input::{Field, Int, List, Text, operators_words, word, words_schema};
 use super::keys::push_base32;
 use super::paging::{Page, Paging};
-use super::resource::{self, Of, Resource};
+use super::resource::{self, Of, Owner, Resource};
 use super::view::{Sometimes, Word};
 use super::{Ctx, check_count, none_wrong};
 use crate::App;
@@ -32,7 +32,7 @@ impl IdKind for WebhookKind {
 /// The id of a webhook: `whk_` and 26 characters.
 pub type WebhookId = Id<WebhookKind>;
 
-/// Webhooks of one customer.
+/// Webhooks of one customer, or of the carrier.
 const WEBHOOKS: i64 = 100;
 /// Seconds that a secret lives on beside the one that follows it, when nobody says.
 const OVERLAP_S: i32 = 86_400;
@@ -62,17 +62,17 @@ crate::choice! {
 }
 
 crate::view! {
-    /// A webhook: where events of a customer are sent.
+    /// A webhook: where events are sent.
     pub struct Webhook from WebhookRow {
         /// The webhook's id: `whk_` and 26 characters.
         pub id: String,
-        /// The customer that it belongs to.
-        pub customer_id: String,
+        /// The customer that it belongs to. Null: the carrier, and events of all customers are sent.
+        pub customer_id: Option<String>,
         /// Its name, for people.
         pub name: String,
         /// Where events are sent.
         pub url: String,
-        /// The events that are sent. Empty: all of the customer's.
+        /// The events that are sent. Empty: all of the customer's; of the carrier's webhook, all but those of calls.
         pub events: Vec<String>,
         /// Whether anything is sent there.
         pub status: Word<WebhookStatus>,
@@ -101,7 +101,7 @@ crate::input! {
         pub name: Text<1, 100>,
         /// Where events are sent: https on port 443 or 8443, to a public address.
         pub url: WebhookUrl,
-        /// The events that are sent. Absent or empty: all of the customer's.
+        /// The events that are sent. Absent or empty: all of the customer's; of the carrier's webhook, all but those of calls.
         pub events: List<EventType, 64>,
         /// Whether anything is sent there; `active` when absent.
         pub status: Option<WebhookStatus>,
@@ -201,16 +201,18 @@ impl Delivery {
     }
 }
 
-/// The name of an event that customers read.
+/// The name of an event that a webhook can ask for: a customer's one for what customers read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventType(pub String);
 
 impl Field for EventType {
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
-        word(value, path, customers_names(), problems).map(|s| Self(s.to_owned()))
+        word(value, path, webhook_names(), problems).map(|s| Self(s.to_owned()))
     }
     fn field_schema() -> RefOr<Schema> {
-        words_schema(customers_names())
+        let own = customers_names();
+        let of_operators = webhook_names().iter().filter(|name| !own.contains(name));
+        operators_words(words_schema(webhook_names()), of_operators)
     }
 }
 
@@ -245,7 +247,7 @@ pub struct Webhooks;
 impl Resource for Webhooks {
     type Row = WebhookRow;
     type Kind = WebhookKind;
-    type Parent = CustomerId;
+    type Parent = Owner;
     type Input = WebhookInput;
     type View = Webhook;
     const SHOWS_SECRET: bool = true;
@@ -270,11 +272,24 @@ impl Resource for Webhooks {
         if let Err(why) = checked {
             problems.push(Problem::new("url", "invalid", why.to_string()));
         }
+        let owner = match &of {
+            Of::New(_, Owner(customer)) => customer.map(|c| c.to_string()),
+            Of::Now(_, row) => row.customer_id.clone(),
+        };
+        if owner.is_some() {
+            let names = input.events.0.iter().enumerate();
+            for (i, name) in names.filter(|(_, name)| !customers_names().contains(&name.0.as_str())) {
+                let message = format!("{} is sent to webhooks of the carrier only", name.0);
+                problems.push(Problem::new(format!("events[{i}]"), "operators_only", message));
+            }
+        }
         none_wrong(problems)?;
         let secret_sealed = match &of {
-            Of::New(id, customer) => {
-                resource::read::<CustomerRow>(tx, customer).await?;
-                check_count(nouns::count::<WebhookRow>(tx, customer).await?, WEBHOOKS, "webhooks")?;
+            Of::New(id, Owner(customer)) => {
+                if let Some(customer) = customer {
+                    resource::read::<CustomerRow>(tx, customer).await?;
+                }
+                check_count(rows::count(tx, owner.as_deref()).await?, WEBHOOKS, "webhooks")?;
                 SealedChange::Set(sealed(ctx, *id, &new_secret(ctx.app))?)
             }
             Of::Now(..) => SealedChange::Keep,
@@ -326,7 +341,7 @@ pub async fn roll(ctx: &Ctx<'_>, id: WebhookId, input: SecretInput) -> Result<Ne
     let secret = new_secret(ctx.app);
     rows::roll(&mut tx, id, sealed(ctx, id, &secret)?, until).await?;
     let detail = serde_json::json!({ "before_until": until.to_string() });
-    ctx.audit(&mut tx, row.customer_id.parse().ok(), "webhook.roll", &row.id, Some(detail)).await?;
+    ctx.audit(&mut tx, Webhooks::customer(&row), "webhook.roll", &row.id, Some(detail)).await?;
     tx.commit().await?;
     Ok(NewSecret { webhook_id: row.id, secret: secret.reveal().clone(), before_until: Time(until) })
 }
@@ -345,7 +360,7 @@ pub async fn test(ctx: &Ctx<'_>, id: WebhookId) -> Result<Delivery, Fault> {
     let view = EventView {
         id: event.to_string(),
         r#type: name.to_owned(),
-        customer_id: Some(row.customer_id.clone()),
+        customer_id: row.customer_id.clone(),
         created_at: Time(ctx.app.wall()),
         data: crate::store::types::Json(data.unwrap_or_default()),
     };
@@ -401,7 +416,7 @@ pub async fn replay(ctx: &Ctx<'_>, id: WebhookId, event: EventId) -> Result<Deli
         return Err(Fault::not_found("delivery"));
     }
     let row = rows::get(&mut tx, id, event).await?.ok_or_else(|| Fault::not_found("delivery"))?;
-    let customer = row.customer_id.parse().ok();
+    let customer = row.customer_id.as_deref().and_then(|c| c.parse().ok());
     let detail = serde_json::json!({ "event_id": row.event_id });
     ctx.audit(&mut tx, customer, "webhook.replay", &row.webhook_id, Some(detail)).await?;
     tx.commit().await?;
@@ -416,7 +431,7 @@ pub async fn replay_range(ctx: &Ctx<'_>, id: WebhookId, input: ReplayInput) -> R
     let deliveries = rows::range_again(&mut tx, id, (input.from.0, input.until.0), status.as_str()).await?;
     let deliveries = i64::try_from(deliveries).unwrap_or(i64::MAX);
     let detail = serde_json::json!({ "from": input.from, "until": input.until, "deliveries": deliveries });
-    ctx.audit(&mut tx, row.customer_id.parse().ok(), "webhook.replay", &row.id, Some(detail)).await?;
+    ctx.audit(&mut tx, Webhooks::customer(&row), "webhook.replay", &row.id, Some(detail)).await?;
     tx.commit().await?;
     Ok(Replayed { deliveries })
 }

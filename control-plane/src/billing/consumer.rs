@@ -282,7 +282,8 @@ impl Consumer {
         let written = rows::insert(&mut tx, &postings).await?;
         let leases = paid.post(&mut tx, &postings, &written).await?;
         rows::tell_of_spend(&mut tx, &postings, &written).await?;
-        webhooks::calls::told(&mut tx, &postings, &written, &known.webhooks).await?;
+        let wanting = (&known.webhooks, known.carriers_webhook);
+        webhooks::calls::told(&mut tx, &postings, &written, wanting.0, wanting.1).await?;
         for (event, reason) in &unreadable {
             rows::put_aside(&mut tx, event.offset, reason, &event.value).await?;
         }

@@ -88,6 +88,8 @@ pub struct Parent {
     pub many: &'static str,
     /// The column that names it, and that part of the path.
     pub id: &'static str,
+    /// Objects may also be the carrier's own and belong to none: what making such a one is called. They are made at the operators' list.
+    pub or_carrier: Option<&'static str>,
 }
 
 /// The paths of a noun.
@@ -485,6 +487,24 @@ pub(crate) const fn same(a: &str, b: &str) -> bool {
     i == a.len() && i == b.len()
 }
 
+/// A column that names what an object belongs to.
+pub trait Named {
+    /// The id; `None`: it belongs to none.
+    fn name(&self) -> Option<&str>;
+}
+
+impl Named for String {
+    fn name(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl Named for Option<String> {
+    fn name(&self) -> Option<&str> {
+        self.as_deref()
+    }
+}
+
 /// A value of a row that its list is sorted by, as a cursor carries it: letters, digits and `_`.
 pub trait InCursor {
     /// As the cursor has it.
@@ -509,7 +529,7 @@ impl InCursor for String {
 #[macro_export]
 macro_rules! noun {
     (
-        $(#[$top:meta])* $noun:ident: $one:ident in $many:ident $(, of $parents:ident by $parent_id:ident)?;
+        $(#[$top:meta])* $noun:ident: $one:ident in $many:ident $(, of $parents:ident by $parent_id:ident $(or the carrier $carriers:literal)?)?;
         for $who:ident, called $called:literal, at $at:literal $(, below its parent $below:literal)?, scopes of $scopes:literal
             $(, amounts in $currency:ident)?;
         row $row:ident; values $values:ident;
@@ -546,7 +566,7 @@ macro_rules! noun {
             called: $called,
             who: $crate::noun::Who::$who,
             many: stringify!($many),
-            parent: $crate::noun!(@parent $($parents, $parent_id)?),
+            parent: $crate::noun!(@parent $($parents, $parent_id $(, $carriers)?)?),
             currency: $crate::noun!(@currency $($currency)?),
             paths: $crate::noun::Paths {
                 own_list: concat!("/api/v1/", $at),
@@ -614,8 +634,8 @@ macro_rules! noun {
             }
 
             fn parent(&self) -> Option<&str> {
-                let parents: &[&str] = &[$(self.$parent_id.as_str())?];
-                parents.first().copied()
+                let parents: &[Option<&str>] = &[$($crate::noun::Named::name(&self.$parent_id))?];
+                parents.first().copied().flatten()
             }
 
             fn sorted_by(&self, column: &str) -> Option<String> {
@@ -632,7 +652,14 @@ macro_rules! noun {
     };
     (@parent) => { None };
     (@parent $parents:ident, $parent_id:ident) => {
-        Some($crate::noun::Parent { many: stringify!($parents), id: stringify!($parent_id) })
+        Some($crate::noun::Parent { many: stringify!($parents), id: stringify!($parent_id), or_carrier: None })
+    };
+    (@parent $parents:ident, $parent_id:ident, $carriers:literal) => {
+        Some($crate::noun::Parent {
+            many: stringify!($parents),
+            id: stringify!($parent_id),
+            or_carrier: Some($carriers),
+        })
     };
     (@currency) => { "currency" };
     (@currency $currency:ident) => { stringify!($currency) };

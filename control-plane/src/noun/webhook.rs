@@ -1,4 +1,4 @@
-//! A webhook of a customer.
+//! A webhook: where events of a customer, or those that the carrier reads, are sent.
 
 use serde_json::{Value, json};
 use warp_model::id::CustomerKind;
@@ -9,12 +9,12 @@ use crate::app::webhooks::WebhookStatus;
 use crate::store::types::{Sealed, Time};
 
 crate::noun! {
-    /// Webhooks: where events of a customer are sent.
-    WEBHOOK: webhook in webhooks, of customers by customer_id;
+    /// Webhooks: where events are sent, those of a customer to its own, those of all to the carrier's.
+    WEBHOOK: webhook in webhooks, of customers by customer_id or the carrier "Make a webhook of the carrier; its secret is shown once";
     for Everybody, called "webhook", at "webhooks", below its parent "webhooks", scopes of "webhooks";
     row WebhookRow; values WebhookValues;
     verbs {
-        List "Webhooks", "Webhooks of all customers";
+        List "Webhooks", "Webhooks of the carrier and of all customers";
         Create "Make a webhook; its secret is shown once", "Make a webhook of a customer; its secret is shown once";
         Read "A webhook";
         Change "Change a webhook; `status` active takes one up again that was disabled";
@@ -24,7 +24,7 @@ crate::noun! {
     examples made, changed, seen;
     given {
         id: String,
-        customer_id: String,
+        customer_id: Option<String>,
         secret_before_until: Option<Time>,
         failing_since: Option<Time>,
         disabled_at: Option<Time>,
@@ -43,7 +43,6 @@ crate::noun! {
     sorted {
         created_at by Id for Everybody,
         updated_at by Time for Everybody,
-        customer_id by OtherId for Operators,
     }
     filtered {
         customer on customer_id as Ref<CustomerKind>, for Operators: "Only webhooks of this customer (cus_…).",

@@ -58,6 +58,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (171, "reratings", include_str!("../../migrations/0171_reratings.sql")),
     (172, "spend limits told", include_str!("../../migrations/0172_spend_limits_told.sql")),
     (173, "refer", include_str!("../../migrations/0173_refer.sql")),
+    (180, "carriers webhooks", include_str!("../../migrations/0180_carriers_webhooks.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

@@ -55,6 +55,8 @@ pub struct Known {
     pub customers: HashMap<String, String>,
     /// Customers that have an active webhook.
     pub webhooks: HashSet<String>,
+    /// Whether an active webhook of the carrier asks for calls.
+    pub carriers_webhook: bool,
 }
 
 /// Asks for trunks, accounts and customers at once, and which of the customers have webhooks.
@@ -65,9 +67,6 @@ pub async fn known(
     customers: Vec<String>,
 ) -> Result<Known, StoreError> {
     let mut known = Known::default();
-    if customers.is_empty() {
-        return Ok(known);
-    }
     let rows = sqlx::query(BATCH_KNOWN).bind(trunks).bind(bans).bind(customers).fetch_all(tx.db()).await?;
     for row in &rows {
         let (kind, id): (&str, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -75,6 +74,7 @@ pub async fn known(
             "trunk" => drop(known.trunks.insert(id, (row.try_get(2)?, row.try_get(3)?))),
             "ban" => drop(known.bans.insert(id, row.try_get(3)?)),
             "customer" => drop(known.customers.insert(id, row.try_get(2)?)),
+            "carrier" => known.carriers_webhook = true,
             _ => drop(known.webhooks.insert(id)),
         }
     }
@@ -333,7 +333,9 @@ statements! {
         UNION ALL SELECT 'ban', id, id, customer_id FROM bans WHERE id = ANY($2::text[])
         UNION ALL SELECT 'customer', customer_id, min(id), customer_id FROM bans WHERE customer_id = ANY($3::text[]) GROUP BY customer_id
         UNION ALL SELECT 'webhook', customer_id, NULL, customer_id FROM webhooks
-            WHERE customer_id = ANY($3::text[]) AND status = 'active'";
+            WHERE customer_id = ANY($3::text[]) AND status = 'active'
+        UNION ALL (SELECT 'carrier', id, NULL, NULL FROM webhooks
+            WHERE customer_id IS NULL AND status = 'active' AND events && ARRAY['call.completed', 'call.failed'] LIMIT 1)";
     /// The end of a batch, in one round trip: what calls of leases have cost (`$4` to `$6`, one array per column), snapshots that calls
     /// refer to now (`$7`), and where consumer `$1` stands in log `$2`.
     BATCH_END = "WITH leases AS (

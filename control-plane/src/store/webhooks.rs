@@ -15,7 +15,7 @@ crate::row! {
     pub struct DeliveryRow {
         webhook_id: String,
         event_id: String,
-        customer_id: String,
+        customer_id: Option<String>,
         kind: String,
         body: String,
         status: String,
@@ -34,7 +34,7 @@ crate::row! {
     /// A webhook that is sent to.
     pub struct EndpointRow {
         id: String,
-        customer_id: String,
+        customer_id: Option<String>,
         url: String,
         events: Vec<String>,
     }
@@ -56,8 +56,8 @@ crate::row! {
 pub struct NewDelivery {
     /// The webhook to send to.
     pub webhook: String,
-    /// The customer of the webhook.
-    pub customer: String,
+    /// The customer of the webhook; `None`: it is the carrier's.
+    pub customer: Option<String>,
     /// The event that is sent.
     pub event: String,
     /// The name of the event.
@@ -86,16 +86,21 @@ pub async fn insert(tx: &mut Tx, new: &[NewDelivery]) -> Result<u64, StoreError>
     let column = |of: fn(&NewDelivery) -> &str| new.iter().map(of).collect::<Vec<_>>();
     let query = sqlx::query(DELIVERIES_INSERT)
         .bind(column(|d| &d.webhook))
-        .bind(column(|d| &d.customer))
+        .bind(new.iter().map(|d| d.customer.as_deref()).collect::<Vec<_>>())
         .bind(column(|d| &d.event))
         .bind(column(|d| &d.kind))
         .bind(column(|d| &d.body));
     tx.run(query).await
 }
 
-/// The active webhooks of these customers.
+/// The active webhooks of these customers, and those of the carrier.
 pub async fn of_customers(tx: &mut Tx, customers: &[String]) -> Result<Vec<EndpointRow>, StoreError> {
     tx.all(sqlx::query(WEBHOOKS_OF).bind(customers)).await
+}
+
+/// How many webhooks this customer has, or the carrier (`None`).
+pub async fn count(tx: &mut Tx, customer: Option<&str>) -> Result<i64, StoreError> {
+    Ok(sqlx::query(WEBHOOKS_COUNT).bind(customer).fetch_one(tx.db()).await?.try_get(0)?)
 }
 
 /// Whether events are to be handed over, and whether a delivery is due.
@@ -285,8 +290,11 @@ statements! {
         SELECT n.webhook, n.customer, n.event, n.kind, n.body
         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS n (webhook, customer, event, kind, body)
         ON CONFLICT DO NOTHING";
-    /// Active webhooks of customers.
-    WEBHOOKS_OF = "SELECT id, customer_id, url, events FROM webhooks WHERE customer_id = ANY($1) AND status = 'active'";
+    /// Active webhooks of customers, and those of the carrier.
+    WEBHOOKS_OF = "SELECT id, customer_id, url, events FROM webhooks
+        WHERE (customer_id = ANY($1) OR customer_id IS NULL) AND status = 'active'";
+    /// How many a customer has, or the carrier.
+    WEBHOOKS_COUNT = "SELECT count(*) FROM webhooks WHERE customer_id IS NOT DISTINCT FROM $1::text";
     /// Whether there are events behind what is handed over, and deliveries that are due.
     WEBHOOKS_LOOK = "SELECT (SELECT position FROM outbox_clock) > (SELECT position FROM webhook_cursor),
         EXISTS (SELECT FROM webhooks w WHERE w.status = 'active'

@@ -12,17 +12,19 @@ use crate::store::posting::{Posting, Written, clean};
 use crate::store::types::{Amount, Json, Time};
 use crate::store::{StoreError, Tx};
 
-/// Makes deliveries of the calls of a batch that were written for the first time. Only customers in `wanting` have webhooks.
+/// Makes deliveries of the calls of a batch that were written for the first time. Only customers in `wanting` have webhooks for them;
+/// with `carriers` the carrier has one.
 pub(crate) async fn told(
     tx: &mut Tx,
     batch: &[&Posting<'_>],
     written: &HashMap<CallId, Written>,
     wanting: &HashSet<String>,
+    carriers: bool,
 ) -> Result<(), StoreError> {
-    if wanting.is_empty() {
+    if wanting.is_empty() && !carriers {
         return Ok(());
     }
-    let wants = |r: &CallRecord| r.customer_id.is_some_and(|c| wanting.contains(&c.to_string()));
+    let wants = |r: &CallRecord| carriers || r.customer_id.is_some_and(|c| wanting.contains(&c.to_string()));
     let new = |r: &CallRecord| written.get(&r.cdr_id) == Some(&Written::New);
     let records = batch.iter().map(|p| &p.record).filter(|r| wants(r) && new(r));
     let events: Vec<EventView> = records.map(event).collect();

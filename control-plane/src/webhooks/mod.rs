@@ -134,22 +134,23 @@ pub async fn hand_over(app: &App) -> Result<bool, StoreError> {
     Ok(more)
 }
 
-/// Makes deliveries of these events, to the webhooks of their customers that want them.
+/// Makes deliveries of these events, to the webhooks of their customers and of the carrier that want them.
 pub(crate) async fn insert(tx: &mut Tx, events: &[EventView]) -> Result<(), StoreError> {
-    let customers: HashSet<&String> = events.iter().filter_map(|e| e.customer_id.as_ref()).collect();
-    if customers.is_empty() {
+    if events.is_empty() {
         return Ok(());
     }
+    let customers: HashSet<&String> = events.iter().filter_map(|e| e.customer_id.as_ref()).collect();
     let customers: Vec<String> = customers.into_iter().cloned().collect();
-    let mut hooks: HashMap<String, Vec<EndpointRow>> = HashMap::new();
+    // Those of the carrier, which may want events of anybody, stand under `None`.
+    let mut hooks: HashMap<Option<String>, Vec<EndpointRow>> = HashMap::new();
     for hook in rows::of_customers(tx, &customers).await? {
         hooks.entry(hook.customer_id.clone()).or_default().push(hook);
     }
     let mut new = Vec::new();
     for event in events {
-        let of_customer = event.customer_id.as_ref().and_then(|c| hooks.get(c));
-        let wanting = of_customer.into_iter().flatten();
-        let wanting = wanting.filter(|h| h.events.is_empty() || h.events.contains(&event.r#type));
+        let of_customer = event.customer_id.as_ref().and_then(|_| hooks.get(&event.customer_id));
+        let wanting = of_customer.into_iter().chain(hooks.get(&None)).flatten();
+        let wanting = wanting.filter(|h| wants(h, event));
         let mut text: Option<String> = None;
         for hook in wanting {
             new.push(NewDelivery {
@@ -165,6 +166,14 @@ pub(crate) async fn insert(tx: &mut Tx, events: &[EventView]) -> Result<(), Stor
     Ok(())
 }
 
+/// Whether an event is sent there. Calls are many: the carrier's webhooks get them only when they ask for them by name.
+fn wants(hook: &EndpointRow, event: &EventView) -> bool {
+    if hook.events.is_empty() {
+        return hook.customer_id.is_some() || !event.r#type.starts_with("call.");
+    }
+    hook.events.contains(&event.r#type)
+}
+
 /// One round of an endpoint: what is due, [`AT_ONCE`] of it.
 async fn work(app: &Arc<App>, endpoint: &EndpointRow) -> Result<(), StoreError> {
     let mut tx = app.store.begin(Scope::Operator("webhooks")).await?;
@@ -176,7 +185,7 @@ async fn work(app: &Arc<App>, endpoint: &EndpointRow) -> Result<(), StoreError> 
     for claim in claims {
         let (app, secrets) = (app.clone(), secrets.clone());
         let (id, customer, url) = (endpoint.id.clone(), endpoint.customer_id.clone(), endpoint.url.clone());
-        sending.spawn(async move { deliver(&app, (&id, &customer, &url), &secrets, &claim).await });
+        sending.spawn(async move { deliver(&app, (&id, customer.as_deref(), &url), &secrets, &claim).await });
     }
     let mut first = Ok(());
     while let Some(done) = sending.join_next().await {
@@ -191,7 +200,7 @@ async fn work(app: &Arc<App>, endpoint: &EndpointRow) -> Result<(), StoreError> 
 /// One attempt of one delivery, and what came of it.
 async fn deliver(
     app: &App,
-    (id, customer, url): (&str, &str, &str),
+    (id, customer, url): (&str, Option<&str>, &str),
     secrets: &[Secret<String>],
     claim: &ClaimRow,
 ) -> Result<(), StoreError> {
@@ -222,7 +231,7 @@ async fn deliver(
         if let Some(failing_since) = rows::disable(&mut tx, id, fails_s).await? {
             tracing::info!(webhook = id, "a webhook failed for three days and is disabled");
             let event = WebhookDisabled { webhook_id: id.to_owned(), url: url.to_owned(), failing_since };
-            outbox::tell(&mut tx, customer.parse().ok(), event).await?;
+            outbox::tell(&mut tx, customer.and_then(|c| c.parse().ok()), event).await?;
         }
     }
     tx.commit().await?;

@@ -47,8 +47,8 @@ impl Entry {
             json!({ "type": "string", "description": "The customer whose things it is about." });
         if self.who == Who::Operators {
             customer = json!({ "type": "null", "description": "It is about the carrier's own things." });
-        } else if self.name.starts_with("key.") || self.name.starts_with("job.") {
-            // Operators have keys and jobs too.
+        } else if ["key.", "job.", "webhook."].iter().any(|of| self.name.starts_with(of)) {
+            // Operators have keys, jobs and webhooks too.
             customer["type"] = json!(["string", "null"]);
         }
         let mut schema = json!({

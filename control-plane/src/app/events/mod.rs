@@ -57,6 +57,12 @@ pub fn customers_names() -> &'static [&'static str] {
     })
 }
 
+/// The names of the events that a webhook can ask for: a webhook of the carrier for any.
+pub fn webhook_names() -> &'static [&'static str] {
+    static NAMES: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
+    NAMES.get_or_init(|| CATALOGUE.iter().map(|e| e.name).filter(|name| *name != "webhook.test").collect())
+}
+
 /// Filters of both audiences; the name is one of that audience's.
 pub fn filters(audience: Audience) -> Vec<FilterDoc> {
     fn own() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
