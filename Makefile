@@ -1,5 +1,5 @@
 # The two commands of the README (run, test) and what stands around them.
-.PHONY: run test check full bench compare mutants nightly bootstrap
+.PHONY: run test check full bench compare mutants contract nightly bootstrap
 
 # Installs what is missing, builds the release binary, starts the whole platform with its demo world.
 run:
@@ -37,6 +37,11 @@ mutants:
 	@command -v cargo-mutants >/dev/null || cargo install cargo-mutants --locked
 	nice cargo run -q --profile ci -p warp-bench --bin mutants -- $(if $(CRATE),crate=$(CRATE)) count=$(or $(COUNT),40) seed=$(or $(SEED),1)
 
-# What is too long for every commit: everything built in full, then the sample of changes with the day as its seed.
-nightly: full
+# Schemathesis over both OpenAPI documents with many times the requests of `make test`, and another seed each time.
+contract:
+	@scripts/bootstrap test
+	WARP_SCHEMATHESIS=long cargo test --profile ci --workspace --features kafka --test schemathesis -- --nocapture
+
+# What is too long for every commit: everything built in full, the long contract tests, then the sample of changes with the day as its seed.
+nightly: full contract
 	$(MAKE) mutants SEED=$$(date +%Y%m%d)

@@ -345,10 +345,22 @@ pub fn record(cdr_id: &str, customer: &str, trunk: &str) -> Value {
 
 /// A posted call of a customer, through the real consumer.
 pub async fn insert_call(api: &Api, customer: &str, trunk: &str) -> String {
+    insert_changed_call(api, customer, trunk, |_| {}).await
+}
+
+/// The same of another record.
+pub async fn insert_changed_call(
+    api: &Api,
+    customer: &str,
+    trunk: &str,
+    change: impl FnOnce(&mut Value),
+) -> String {
     let dir = tempfile::tempdir().unwrap();
     let log = event_log(dir.path());
     let id = warp_model::CallId::new(api.control.app.wall(), api.control.app.random_id()).to_string();
-    let value = record(&id, customer, trunk).to_string();
+    let mut value = record(&id, customer, trunk);
+    change(&mut value);
+    let value = value.to_string();
     let topic = log.topic(warp_events::TOPIC_CDR_VOICE).unwrap();
     topic.append_durable(id.as_bytes(), value.as_bytes()).unwrap();
     let app = &api.control.app;
