@@ -7,6 +7,7 @@
 mod api;
 mod layers;
 pub(crate) mod login;
+mod mail;
 mod rules;
 mod sip;
 mod units;
@@ -24,6 +25,7 @@ pub use api::{Api, KeyFile};
 pub(crate) use layers::from_text;
 pub use layers::{ConfigError, Origin, Sources};
 pub use login::Login;
+pub use mail::Mail;
 pub use sip::{Algorithm, Listen, Sip};
 pub use units::{Network, Size, Span};
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub api: Api,
     /// `[login]`: where people sign in.
     pub login: Login,
+    /// `[mail]`: how events are mailed.
+    pub mail: Mail,
     /// `[sip]`: the proxy and its calls.
     pub sip: Sip,
     /// `[media]`: the relay and its ports.
@@ -230,6 +234,13 @@ const FIXED: &[&str] = &[
     "login.session_idle",
     "login.session_lifetime",
     "login.demo",
+    "mail.host",
+    "mail.port",
+    "mail.tls",
+    "mail.ca",
+    "mail.user",
+    "mail.password",
+    "mail.from",
     "sip.listen",
     "sip.advertise",
     "sip.shards",
@@ -269,6 +280,7 @@ macro_rules! sections {
         $do!(events);
         $do!(api);
         $do!(login);
+        $do!(mail);
         $do!(sip);
         $do!(media);
     };

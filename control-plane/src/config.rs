@@ -60,6 +60,8 @@ pub struct Config {
     pub sessions: SessionLimits,
     /// Where webhooks may lead besides public addresses.
     pub webhooks: webhooks::send::Settings,
+    /// The mail server of the platform; `None`: it sends no mail.
+    pub mail: Option<webhooks::mail::Settings>,
     /// The issuer of the demo world, which answers on our own listener. Never in production: nobody proves anything to it.
     pub dev_issuer: Option<DevIssuerSettings>,
     /// The portals for browsers; `None`: nothing but the API is served.
@@ -154,6 +156,7 @@ impl Config {
             operator_issuer: None,
             sessions: SessionLimits::default(),
             webhooks: webhooks::send::Settings::default(),
+            mail: None,
             dev_issuer: None,
             consoles: None,
         }

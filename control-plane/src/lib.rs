@@ -102,6 +102,8 @@ pub struct App {
     pub feed: outbox::Feed,
     /// Sends deliveries of webhooks.
     pub webhooks: webhooks::send::Sender,
+    /// Sends their mails; `None`: this platform sends none.
+    pub mail: Option<webhooks::mail::Post>,
     /// Places of downloads: so many at once.
     pub downloads: Arc<tokio::sync::Semaphore>,
     /// Told whether the database answers.
@@ -176,6 +178,8 @@ pub enum StartError {
     Login(String),
     /// The certificates that endpoints of webhooks may have cannot be read.
     Webhooks(String),
+    /// The settings of mail cannot be used.
+    Mail(String),
 }
 
 impl fmt::Display for StartError {
@@ -191,6 +195,7 @@ impl fmt::Display for StartError {
             Self::DevIssuer(e) => write!(f, "issuer of the demo world: {e}"),
             Self::Login(e) => write!(f, "sign-in of browsers: {e}"),
             Self::Webhooks(e) => write!(f, "api.webhook_ca: {e}"),
+            Self::Mail(e) => f.write_str(e),
         }
     }
 }
@@ -302,6 +307,8 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         app.tls = Some(Arc::new(tls));
     }
     app.webhooks = webhooks::send::Sender::new(&app.config.webhooks).map_err(StartError::Webhooks)?;
+    app.mail =
+        app.config.mail.as_ref().map(webhooks::mail::Post::new).transpose().map_err(StartError::Mail)?;
     let app = Arc::new(app);
     let first = app::keys::bootstrap(&app::Ctx::system(&app, "bootstrap")).await;
     let first = first.map_err(|e| StartError::Bootstrap(e.to_string()))?;
@@ -453,6 +460,7 @@ impl App {
             live,
             feed: outbox::Feed::default(),
             webhooks: webhooks::send::Sender::public(),
+            mail: None,
             downloads: Arc::new(tokio::sync::Semaphore::new(DOWNLOADS)),
             health: OnceLock::new(),
             trunk_door: OnceLock::new(),

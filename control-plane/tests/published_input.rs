@@ -25,6 +25,7 @@ const OF_STATE: &[&str] = &[
     "belongs_together",
     "contradicts",
     "invalid_line",
+    "not_configured",
 ];
 
 struct Maker<'d> {

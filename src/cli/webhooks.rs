@@ -54,6 +54,13 @@ pub(super) enum Verb {
         #[arg(long)]
         overlap: Option<Span>,
     },
+    /// Say that whoever reads mail at the address of a webhook agrees: by the code that was sent there.
+    Confirm {
+        /// whk_…, or its name.
+        webhook: String,
+        /// The code of the mail.
+        code: String,
+    },
     /// Send the event webhook.test, and say whether it arrived.
     Test {
         /// whk_…, or its name.
@@ -78,6 +85,7 @@ pub(super) enum Verb {
 
 const DELIVERY: &[&str] =
     &["event_id", "type", "status", "attempts", "last_status", "last_ms", "last_error", "created_at"];
+const CONFIRMED: &[&str] = &["id", "name", "url", "status"];
 const EVENT: &[&str] = &["id", "type", "created_at", "customer_id", "data"];
 /// How often it is looked for events.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -112,6 +120,16 @@ pub(super) fn run(verb: &Verb, common: &Common) -> Result<u8, Failure> {
                 || replayed.clone(),
                 || vec![count.clone()],
                 || format!("{count} deliveries are sent again"),
+            );
+        }
+        Verb::Confirm { webhook, code } => {
+            let id = id_of(&client, &WEBHOOK, webhook)?;
+            let body = json!({ "code": code });
+            let now = client.either(|of| client.json("POST", &at(of, &id, "/confirm"), &body))?;
+            Output::new(common, CONFIRMED).item(
+                || now.clone(),
+                || row(CONFIRMED, &now),
+                || whole(&now, CONFIRMED),
             );
         }
         Verb::Secret { webhook, overlap } => {

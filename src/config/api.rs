@@ -249,6 +249,7 @@ impl Api {
             networks: self.webhook_networks.iter().map(|n| n.0).collect(),
             ca: self.webhook_ca.clone(),
         };
+        out.mail = config.mail.settings();
         out.customer_issuer = config.login.customer();
         out.operator_issuer = config.login.operator();
         out.sessions = config.login.sessions();

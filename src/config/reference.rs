@@ -14,6 +14,7 @@ const STRUCTS: &[(&str, &str, &str)] = &[
     ("events", "src/config.rs", "Events"),
     ("api", "src/config/api.rs", "Api"),
     ("login", "src/config/login.rs", "Login"),
+    ("mail", "src/config/mail.rs", "Mail"),
     ("sip", "src/config/sip.rs", "Sip"),
     ("media", "media-relay/src/config.rs", "Config"),
 ];
@@ -56,6 +57,7 @@ fn form(rust: &str) -> String {
         "Algorithm" => "`sha-256` or `md5`",
         "LogFormat" => "`auto`, `human` or `json`",
         "Unbilled" => "`keep` or `delete`",
+        "Security" => "`starttls`, `tls` or `none`",
         "Rendering" => "`canonical` or `transparent`",
         "KeyFile" => "`file:PATH`",
         "Network" | "Prefix" => "network, such as `10.0.0.0/8`",

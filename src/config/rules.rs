@@ -1,7 +1,7 @@
 //! What values may be beyond their type: one table of rules, by which a configuration is checked and which
 //! `docs/reference/config.md` prints; and what only makes sense across keys.
 
-use super::{Api, Config, ConfigError, Events, Loaded, Login, Origin, Sip};
+use super::{Api, Config, ConfigError, Events, Loaded, Login, Mail, Origin, Sip};
 
 /// What a key must be.
 pub(super) struct Rule<T: 'static> {
@@ -78,6 +78,7 @@ pub(super) fn all(config: &Config) -> Vec<Stated> {
     let mut out = of::<Events>("events", EVENTS, &config.events);
     out.extend(of::<Api>("api", super::api::RULES, &config.api));
     out.extend(of::<Login>("login", super::login::RULES, &config.login));
+    out.extend(of::<Mail>("mail", super::mail::RULES, &config.mail));
     out.extend(of::<Sip>("sip", super::sip::RULES, &config.sip));
     out.extend(warp_media_relay::config::RULES.iter().map(|rule| Stated {
         path: format!("media.{}", rule.key),

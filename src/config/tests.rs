@@ -266,11 +266,61 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     }
     every.events.kafka_client = Some("x".into());
     every.api.webhook_ca = Some("x".into());
+    every.mail = mail();
     every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
     let known = values(&every);
     for key in FIXED {
         assert!(known.contains_key(*key), "{key}");
     }
+}
+
+/// A mail server with all that there is to say of one.
+fn mail() -> Mail {
+    Mail {
+        host: Some("smtp.example".to_owned()),
+        ca: Some("ca.pem".into()),
+        user: Some("warp".to_owned()),
+        password: "file:mail.password".parse().ok(),
+        from: Some("Ringer <no-reply@ringer.example>".to_owned()),
+        ..Mail::default()
+    }
+}
+
+/// Nothing is sent in clear over a network, no password in clear at all, and what has no effect is said.
+#[test]
+fn the_keys_of_mail_are_checked() {
+    let said = |text: &str| errors(&format!("[mail]\n{text}\n"));
+    let server = "host = \"smtp.example\"\nfrom = \"no-reply@ringer.example\"\n";
+    let taken = |text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = format!("[mail]\n{text}\n");
+        Loaded::load(&Config::default(), &sources(dir.path(), &file)).unwrap().config.mail
+    };
+    assert_eq!(taken(""), Mail::default());
+    assert_eq!(taken(server).host.as_deref(), Some("smtp.example"));
+    let here = format!("tls = \"none\"\n{}", server.replace("smtp.example", "localhost"));
+    assert_eq!(taken(&here).host.as_deref(), Some("localhost"));
+    for (wrong, key) in [
+        ("host = \"smtp.example\"".to_owned(), "mail.host"),
+        (format!("{server}tls = \"none\""), "mail.tls"),
+        (format!("{server}user = \"u\""), "mail.user"),
+        (format!("{server}password = \"file:p\""), "mail.user"),
+        (format!("{server}port = 0"), "mail.port"),
+        (server.replace("smtp.example", "smtp.example/x"), "mail.host"),
+        (server.replace("no-reply@", "no-reply"), "mail.from"),
+        ("from = \"a@b.example\"".to_owned(), "mail.from"),
+        ("ca = \"c\"".to_owned(), "mail.ca"),
+        (
+            "host = \"127.0.0.1\"\nfrom = \"a@b.example\"\ntls = \"none\"\nuser = \"u\"\npassword = \"file:p\"".to_owned(),
+            "mail.user",
+        ),
+    ] {
+        let found = said(&wrong);
+        assert!(found.len() == 1 && found[0].contains(key), "{wrong}: {found:?}");
+    }
+    let whole = mail().settings().unwrap();
+    assert_eq!((whole.port, whole.login.unwrap().0.as_str()), (587, "warp"));
+    assert!(Mail::default().settings().is_none());
 }
 
 /// An issuer for each audience.
@@ -480,6 +530,7 @@ fn every_key_changes_what_some_part_is_told() {
     base.login = people();
     (base.api.tls_certificate, base.api.tls_key) = (Some("c".into()), Some("k".into()));
     base.api.webhook_ca = Some("w".into());
+    base.mail = mail();
     let mut private = base.clone();
     private.api.database_url = None;
     let text = |t: &str| toml::Value::String(t.to_owned());
@@ -496,16 +547,25 @@ fn every_key_changes_what_some_part_is_told() {
                 | "sip.server_name"
                 | "api.consumer"
                 | "api.database_dir"
+                | "mail.host"
+                | "mail.user"
                 | "events.kafka_prefix",
                 _,
             ) => text("other"),
             ("api.database_url" | "api.migrate_url", _) => text("postgres://o@h/w"),
-            ("api.seal_key" | "login.customer_client_secret" | "login.operator_client_secret", _) => {
-                text("file:/other")
-            }
-            ("api.tls_certificate" | "api.tls_key" | "api.webhook_ca" | "events.kafka_client", _) => {
-                text("/other")
-            }
+            (
+                "api.seal_key"
+                | "login.customer_client_secret"
+                | "login.operator_client_secret"
+                | "mail.password",
+                _,
+            ) => text("file:/other"),
+            (
+                "api.tls_certificate" | "api.tls_key" | "api.webhook_ca" | "events.kafka_client" | "mail.ca",
+                _,
+            ) => text("/other"),
+            ("mail.tls", _) => text("tls"),
+            ("mail.from", _) => text("other@ringer.example"),
             ("events.kafka", _) => list("k9:9092"),
             ("api.calls_unbilled", _) => text("delete"),
             ("api.trusted_proxies" | "api.webhook_networks" | "media.ng_allow", _) => list("10.9.0.0/16"),

@@ -10,7 +10,7 @@ use super::nouns;
 use crate::App;
 use crate::app::permission::Permission;
 use crate::app::webhooks::{
-    self, Delivery, NewSecret, ReplayInput, Replayed, SecretInput, WebhookId, Webhooks,
+    self, ConfirmInput, Delivery, NewSecret, ReplayInput, Replayed, SecretInput, Webhook, WebhookId, Webhooks,
 };
 
 /// The endpoints of one audience.
@@ -57,6 +57,15 @@ pub(super) fn endpoints(audience: Audience) -> Vec<Endpoint> {
             .gives::<Delivery>(201),
         endpoint(
             Method::POST,
+            at!("/confirm"),
+            write,
+            "Confirm an address of mail with the code that was sent there",
+            confirm,
+        )
+        .takes::<ConfirmInput>()
+        .gives::<Webhook>(200),
+        endpoint(
+            Method::POST,
             at!("/secret"),
             write,
             "Make a new secret; the old one signs as well during the overlap",
@@ -93,6 +102,10 @@ async fn test(app: Arc<App>, r: Request) -> Answer {
     let made = webhooks::test(&r.ctx(&app)?, id(&r)?).await?;
     let place = r.below("").trim_end_matches('/').trim_end_matches("/test").to_owned();
     Reply::created(format!("{place}/deliveries/{}", made.event_id), &made)
+}
+
+async fn confirm(app: Arc<App>, r: Request) -> Answer {
+    Reply::ok(&webhooks::confirm(&r.ctx(&app)?, id(&r)?, r.input()?).await?)
 }
 
 async fn roll(app: Arc<App>, r: Request) -> Answer {

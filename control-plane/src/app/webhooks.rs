@@ -1,12 +1,13 @@
 //! Webhooks of customers and of the carrier: where events are sent, with which secret, and what became of each delivery.
 
 use serde_json::Value;
+use subtle::ConstantTimeEq as _;
 use utoipa::openapi::{RefOr, Schema};
-use warp_model::id::{EventKind, Kind as IdKind};
+use warp_model::id::Kind as IdKind;
 use warp_model::{EventId, Id, Secret};
 
 use super::calls::FilterDoc;
-use super::events::catalogue::WebhookTest;
+use super::events::catalogue::{CONFIRM, WebhookConfirm, WebhookTest};
 use super::events::{EventView, customers_names, webhook_names};
 use super::fault::{Fault, Kind, Problem};
 use super::input::{Field, Int, List, Text, operators_words, word, words_schema};
@@ -20,7 +21,9 @@ use crate::noun::customer::CustomerRow;
 use crate::noun::webhook::{WebhookRow, WebhookValues};
 use crate::store::types::{SealedChange, Time};
 use crate::store::webhooks::{self as rows, DeliveryRow, NewDelivery};
-use crate::store::{Tx, nouns, seal};
+use crate::store::{Tx, nouns, outbox, seal};
+use crate::webhooks::mail::{self, Address};
+use crate::webhooks::signature;
 use crate::webhooks::target::Target;
 
 /// The kind of webhooks' ids.
@@ -34,6 +37,8 @@ pub type WebhookId = Id<WebhookKind>;
 
 /// Webhooks of one customer, or of the carrier.
 const WEBHOOKS: i64 = 100;
+/// Addresses that a customer may ask for agreement within a day.
+const ASKED: i64 = 20;
 /// Seconds that a secret lives on beside the one that follows it, when nobody says.
 const OVERLAP_S: i32 = 86_400;
 /// Deliveries of one range that are sent again.
@@ -46,6 +51,8 @@ crate::choice! {
         Active = "active",
         /// Nothing is sent: somebody said so, or it failed for three days.
         Disabled = "disabled",
+        /// It is an address of mail whose reader has not agreed yet: a code was sent there, and nothing else is.
+        Unconfirmed = "unconfirmed",
     }
 }
 
@@ -70,7 +77,7 @@ crate::view! {
         pub customer_id: Option<String>,
         /// Its name, for people.
         pub name: String,
-        /// Where events are sent.
+        /// Where events are sent: `https:`, or `mailto:` with one address.
         pub url: String,
         /// The events that are sent. Empty: all of the customer's; of the carrier's webhook, all but those of calls.
         pub events: Vec<String>,
@@ -89,7 +96,7 @@ crate::view! {
         /// A number that rises with each change. The ETag header carries it.
         pub version: i32,
     } with {
-        /// The secret that deliveries are signed with. It is in the answer to the making of the webhook and in no other one.
+        /// The secret that deliveries are signed with. It is in the answer to the making of the webhook and in no other one. Mail has none.
         pub secret: Sometimes<String>,
     }
 }
@@ -99,12 +106,21 @@ crate::input! {
     pub struct WebhookInput {
         /// Its name, for people.
         pub name: Text<1, 100>,
-        /// Where events are sent: https on port 443 or 8443, to a public address.
+        /// Where events are sent: https on port 443 or 8443, to a public address; or `mailto:` with one address, whose reader is asked first
+        /// unless it is the carrier's. Calls are not mailed.
         pub url: WebhookUrl,
         /// The events that are sent. Absent or empty: all of the customer's; of the carrier's webhook, all but those of calls.
         pub events: List<EventType, 64>,
-        /// Whether anything is sent there; `active` when absent.
+        /// Whether anything is sent there; `active` when absent. An address of mail whose reader has not agreed is `unconfirmed` instead.
         pub status: Option<WebhookStatus>,
+    }
+}
+
+crate::input! {
+    /// That whoever reads mail at an address agrees.
+    pub struct ConfirmInput {
+        /// The code that was sent there.
+        pub code: Text<1, 64>,
     }
 }
 
@@ -223,17 +239,24 @@ pub struct WebhookUrl(pub String);
 impl Field for WebhookUrl {
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let text = Text::<1, 2_048>::read(value, path, problems)?;
-        match Target::parse(&text.0) {
-            Ok(_) => Some(Self(text.0)),
+        let mail = text.0.get(..mail::SCHEME.len()).is_some_and(|s| s.eq_ignore_ascii_case(mail::SCHEME));
+        let read = if mail {
+            Address::parse(&text.0).map(drop).map_err(str::to_owned)
+        } else {
+            Target::parse(&text.0).map(drop).map_err(|why| why.to_string())
+        };
+        match read {
+            Ok(()) => Some(Self(text.0)),
             Err(why) => {
-                problems.push(Problem::new(path, "invalid", why.to_string()));
+                problems.push(Problem::new(path, "invalid", why));
                 None
             }
         }
     }
     fn field_schema() -> RefOr<Schema> {
-        let form =
-            r"^https://([A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}(:(443|8443))?(/[A-Za-z0-9._~/-]{0,512})?$";
+        let https =
+            r"https://([A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}(:(443|8443))?(/[A-Za-z0-9._~/-]{0,512})?";
+        let form = format!("^({https}|{})$", mail::FORM);
         utoipa::openapi::schema::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::SchemaType::Type(utoipa::openapi::schema::Type::String))
             .pattern(Some(form))
@@ -267,9 +290,13 @@ impl Resource for Webhooks {
         input: &WebhookInput,
     ) -> Result<WebhookValues, Fault> {
         let mut problems = Vec::new();
-        // What the URL's name leads to is looked at with each delivery.
-        let checked = Target::parse(&input.url.0).and_then(|t| t.check(ctx.app.webhooks.networks()));
-        if let Err(why) = checked {
+        let mail = Address::parse(&input.url.0).is_ok();
+        if mail {
+            problems.extend(not_mailed(ctx, input));
+        } else if let Err(why) =
+            // What the URL's name leads to is looked at with each delivery.
+            Target::parse(&input.url.0).and_then(|t| t.check(ctx.app.webhooks.networks()))
+        {
             problems.push(Problem::new("url", "invalid", why.to_string()));
         }
         let owner = match &of {
@@ -284,6 +311,13 @@ impl Resource for Webhooks {
             }
         }
         none_wrong(problems)?;
+        // The carrier's own people know whom they write to.
+        let agreed = !mail || owner.is_none() || rows::agreed(tx, of.id(), &input.url.0).await?.0;
+        let status = match input.status {
+            Some(WebhookStatus::Disabled) => WebhookStatus::Disabled,
+            _ if agreed => WebhookStatus::Active,
+            _ => WebhookStatus::Unconfirmed,
+        };
         let secret_sealed = match &of {
             Of::New(id, Owner(customer)) => {
                 if let Some(customer) = customer {
@@ -298,7 +332,7 @@ impl Resource for Webhooks {
             name: input.name.0.clone(),
             url: input.url.0.clone(),
             events: input.events.0.iter().map(|e| e.0.clone()).collect(),
-            status: input.status.unwrap_or(WebhookStatus::Active).as_str().to_owned(),
+            status: status.as_str().to_owned(),
             secret_sealed,
         })
     }
@@ -308,12 +342,93 @@ impl Resource for Webhooks {
         if input.status != Some(WebhookStatus::Disabled) {
             rows::revive(tx, id).await?;
         }
+        if input.status != Some(WebhookStatus::Disabled) && Address::parse(&input.url.0).is_ok() {
+            let row = resource::read::<WebhookRow>(tx, id).await?;
+            let asked = rows::agreed(tx, id, &row.url).await?.1;
+            if row.status == WebhookStatus::Unconfirmed.as_str() && !asked {
+                ask(tx, id, &row).await?;
+            }
+        }
         Ok(())
     }
 
     async fn secret(ctx: &Ctx<'_>, tx: &mut Tx, id: WebhookId) -> Result<Option<Secret<String>>, Fault> {
+        // Mail is not signed, and the code that its reader is sent is made of the secret.
+        let row = resource::read::<WebhookRow>(tx, id).await?;
+        if Address::parse(&row.url).is_ok() {
+            return Ok(None);
+        }
         Ok(rows::secrets(tx, id, ctx.app.store.seal()).await?.into_iter().next())
     }
+}
+
+/// Why nothing can be mailed there.
+fn not_mailed(ctx: &Ctx<'_>, input: &WebhookInput) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if ctx.app.mail.is_none() {
+        let message = "this platform sends no mail: mail.host of its configuration is not set";
+        problems.push(Problem::new("url", "not_configured", message));
+    }
+    let names = input.events.0.iter().enumerate();
+    for (i, _) in names.filter(|(_, name)| name.0.starts_with("call.")) {
+        let message = "calls are not mailed, because there are many: export them, or use an https URL";
+        problems.push(Problem::new(format!("events[{i}]"), "contradicts", message));
+    }
+    problems
+}
+
+/// Asks the reader of an address whether events may be mailed there. Errors: this customer has asked too many lately.
+async fn ask(tx: &mut Tx, id: WebhookId, row: &WebhookRow) -> Result<EventId, Fault> {
+    let customer = row.customer_id.as_deref().unwrap_or_default();
+    check_count(rows::asked_lately(tx, customer).await?, ASKED, "addresses that were asked within a day")?;
+    rows::asked(tx, id, customer).await?;
+    let data = serde_json::to_value(WebhookConfirm { webhook_id: row.id.clone() }).unwrap_or_default();
+    alone(tx, row, CONFIRM, data).await
+}
+
+/// A delivery to one webhook of what is about it alone.
+async fn alone(tx: &mut Tx, row: &WebhookRow, name: &str, data: Value) -> Result<EventId, Fault> {
+    let event = outbox::new_id()?;
+    let view = EventView {
+        id: event.to_string(),
+        r#type: name.to_owned(),
+        customer_id: row.customer_id.clone(),
+        created_at: Time(crate::wall_now()),
+        data: crate::store::types::Json(data),
+    };
+    let delivery = NewDelivery {
+        webhook: row.id.clone(),
+        customer: row.customer_id.clone(),
+        event: view.id.clone(),
+        kind: name.to_owned(),
+        body: body(&view),
+    };
+    rows::insert(tx, &[delivery]).await?;
+    Ok(event)
+}
+
+/// The reader of an address agrees that events are mailed there. Errors: there is no such webhook; nobody was asked; it is not the code.
+pub async fn confirm(ctx: &Ctx<'_>, id: WebhookId, input: ConfirmInput) -> Result<Webhook, Fault> {
+    let mut tx = ctx.begin().await?;
+    let row = resource::known::<WebhookRow>(nouns::lock(&mut tx, id).await?)?;
+    if row.status != WebhookStatus::Unconfirmed.as_str() {
+        return Err(Fault::new(
+            Kind::Conflict,
+            format!("this webhook is {}: nothing is to be confirmed", row.status),
+        ));
+    }
+    let secrets = rows::secrets(&mut tx, id, ctx.app.store.seal()).await?;
+    let expected =
+        secrets.first().map(|secret| signature::code(secret, &row.id, &row.url)).unwrap_or_default();
+    let given = input.code.0.trim().to_ascii_lowercase();
+    if expected.is_empty() || !bool::from(expected.as_bytes().ct_eq(given.as_bytes())) {
+        return Err(Fault::field("code", "contradicts", "is not the code that was sent to this address"));
+    }
+    rows::confirm(&mut tx, id).await?;
+    ctx.audit(&mut tx, Webhooks::customer(&row), "webhook.confirm", &row.id, None).await?;
+    let now = resource::read::<WebhookRow>(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Webhook::of(now, Sometimes(None)))
 }
 
 fn new_secret(app: &App) -> Secret<String> {
@@ -336,6 +451,9 @@ fn sealed(ctx: &Ctx<'_>, id: WebhookId, secret: &Secret<String>) -> Result<Vec<u
 pub async fn roll(ctx: &Ctx<'_>, id: WebhookId, input: SecretInput) -> Result<NewSecret, Fault> {
     let mut tx = ctx.begin().await?;
     let row = resource::known::<WebhookRow>(nouns::lock(&mut tx, id).await?)?;
+    if Address::parse(&row.url).is_ok() {
+        return Err(Fault::new(Kind::Conflict, "mail is not signed: this webhook has no secret to show"));
+    }
     let overlap = input.overlap_s.map_or(OVERLAP_S, |s| s.as_i32()).unsigned_abs();
     let until = ctx.app.wall().plus(std::time::Duration::from_secs(u64::from(overlap)));
     let secret = new_secret(ctx.app);
@@ -346,32 +464,22 @@ pub async fn roll(ctx: &Ctx<'_>, id: WebhookId, input: SecretInput) -> Result<Ne
     Ok(NewSecret { webhook_id: row.id, secret: secret.reveal().clone(), before_until: Time(until) })
 }
 
-/// An event that says nothing is sent to a webhook, to see whether it arrives. Errors: there is no such webhook, or it is disabled.
+/// An event that says nothing is sent to a webhook, to see whether it arrives; where the reader of an address has not agreed yet, the
+/// question once more. Errors: there is no such webhook, or it is disabled; too many were asked lately.
 pub async fn test(ctx: &Ctx<'_>, id: WebhookId) -> Result<Delivery, Fault> {
     let mut tx = ctx.begin().await?;
     let row = resource::known::<WebhookRow>(nouns::lock(&mut tx, id).await?)?;
-    if row.status != WebhookStatus::Active.as_str() {
-        return Err(
-            Fault::new(Kind::Conflict, "this webhook is disabled").hint("change its status to active first")
-        );
-    }
-    let event: EventId = ctx.new_id::<EventKind>();
-    let (name, data) = ("webhook.test", serde_json::to_value(WebhookTest { webhook_id: row.id.clone() }));
-    let view = EventView {
-        id: event.to_string(),
-        r#type: name.to_owned(),
-        customer_id: row.customer_id.clone(),
-        created_at: Time(ctx.app.wall()),
-        data: crate::store::types::Json(data.unwrap_or_default()),
+    let event = match WebhookStatus::parse(&row.status) {
+        Some(WebhookStatus::Active) => {
+            let data = serde_json::to_value(WebhookTest { webhook_id: row.id.clone() }).unwrap_or_default();
+            alone(&mut tx, &row, "webhook.test", data).await?
+        }
+        Some(WebhookStatus::Unconfirmed) => ask(&mut tx, id, &row).await?,
+        _ => {
+            let disabled = Fault::new(Kind::Conflict, "this webhook is disabled");
+            return Err(disabled.hint("change its status to active first"));
+        }
     };
-    let delivery = NewDelivery {
-        webhook: row.id,
-        customer: row.customer_id,
-        event: view.id.clone(),
-        kind: name.to_owned(),
-        body: body(&view),
-    };
-    rows::insert(&mut tx, &[delivery]).await?;
     let made = rows::get(&mut tx, id, event).await?.ok_or_else(Fault::internal)?;
     tx.commit().await?;
     Ok(Delivery::of(made, true))

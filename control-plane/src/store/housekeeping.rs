@@ -13,6 +13,7 @@ pub async fn expire(tx: &mut Tx) -> Result<(), StoreError> {
         EVENTS_EXPIRE,
         DELIVERIES_DIE,
         DELIVERIES_EXPIRE,
+        super::webhooks::ASKED_EXPIRE,
         super::jobs::JOB_FILES_EXPIRE,
         super::jobs::JOBS_EXPIRE,
     ] {

@@ -44,6 +44,7 @@ crate::row! {
     /// A delivery that somebody tries now.
     pub struct ClaimRow {
         event_id: String,
+        kind: String,
         body: String,
         /// How often it was tried, this time included: whoever tries it knows by it that he still may say what came of it.
         attempts: i32,
@@ -200,6 +201,30 @@ pub async fn revive(tx: &mut Tx, webhook: WebhookId) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether the reader of this URL agreed that mail comes there, and whether it was asked.
+pub async fn agreed(tx: &mut Tx, webhook: WebhookId, url: &str) -> Result<(bool, bool), StoreError> {
+    let query = sqlx::query(WEBHOOK_AGREED).bind(webhook.to_string()).bind(url);
+    let row = query.fetch_optional(tx.db()).await?;
+    row.map_or(Ok((false, false)), |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+}
+
+/// The reader of its URL is asked now, for this customer.
+pub async fn asked(tx: &mut Tx, webhook: WebhookId, customer: &str) -> Result<(), StoreError> {
+    tx.run(sqlx::query(WEBHOOK_ASKED).bind(webhook.to_string())).await?;
+    tx.run(sqlx::query(ASKS).bind(customer)).await?;
+    Ok(())
+}
+
+/// How many readers this customer has asked within a day.
+pub async fn asked_lately(tx: &mut Tx, customer: &str) -> Result<i64, StoreError> {
+    Ok(sqlx::query(ASKED_LATELY).bind(customer).fetch_one(tx.db()).await?.try_get(0)?)
+}
+
+/// The reader of its URL agrees; how many waited for that.
+pub async fn confirm(tx: &mut Tx, webhook: WebhookId) -> Result<u64, StoreError> {
+    tx.run(sqlx::query(WEBHOOK_CONFIRM).bind(webhook.to_string())).await
+}
+
 /// The secrets that sign now, the newest first. Errors: one does not open with this key.
 pub async fn secrets(
     tx: &mut Tx,
@@ -297,24 +322,27 @@ statements! {
     WEBHOOKS_COUNT = "SELECT count(*) FROM webhooks WHERE customer_id IS NOT DISTINCT FROM $1::text";
     /// Whether there are events behind what is handed over, and deliveries that are due.
     WEBHOOKS_LOOK = "SELECT (SELECT position FROM outbox_clock) > (SELECT position FROM webhook_cursor),
-        EXISTS (SELECT FROM webhooks w WHERE w.status = 'active'
-            AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting' AND d.next_at <= now()))";
+        EXISTS (SELECT FROM webhooks w WHERE w.status <> 'disabled'
+            AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting' AND d.next_at <= now()
+                AND (w.status = 'active' OR d.type = 'webhook.confirm')))";
     /// How far events are handed over.
     HANDED_OVER = "SELECT position FROM webhook_cursor FOR UPDATE SKIP LOCKED";
     /// They are up to here.
     HAND_OVER = "UPDATE webhook_cursor SET position = $1";
-    /// Active webhooks with something to send, `$1` not among them. By chance: so none waits for ever when there are more than `$2`.
-    WEBHOOKS_DUE = "SELECT w.id, w.customer_id, w.url, w.events FROM webhooks w WHERE w.status = 'active' AND w.id <> ALL($1::text[])
-            AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting' AND d.next_at <= now())
+    /// Webhooks with something to send, `$1` not among them; to one that is not confirmed, its question. By chance: so none waits for ever when there are more than `$2`.
+    WEBHOOKS_DUE = "SELECT w.id, w.customer_id, w.url, w.events FROM webhooks w WHERE w.status <> 'disabled' AND w.id <> ALL($1::text[])
+            AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting' AND d.next_at <= now()
+                AND (w.status = 'active' OR d.type = 'webhook.confirm'))
         ORDER BY random() LIMIT $2";
     /// How many wait.
     DELIVERIES_PENDING = "SELECT count(*) FROM webhook_deliveries WHERE status = 'waiting'";
     /// Takes up to `$2` deliveries of webhook `$1` for `$3` seconds.
     DELIVERIES_CLAIM = "UPDATE webhook_deliveries d SET attempts = d.attempts + 1, next_at = now() + $3::bigint * interval '1 second'
         FROM (SELECT event_id FROM webhook_deliveries WHERE webhook_id = $1 AND status = 'waiting' AND next_at <= now()
+                AND (type = 'webhook.confirm' OR (SELECT w.status FROM webhooks w WHERE w.id = $1) = 'active')
               ORDER BY next_at, event_id LIMIT $2 FOR UPDATE SKIP LOCKED) n
         WHERE d.webhook_id = $1 AND d.event_id = n.event_id
-        RETURNING d.event_id, d.body, d.attempts,
+        RETURNING d.event_id, d.type AS kind, d.body, d.attempts,
             (extract(epoch FROM now() - d.due_since) * 1000)::bigint AS age_ms";
     /// What came of attempt `$3`; nothing when there was another one meanwhile.
     DELIVERY_ENDED = "UPDATE webhook_deliveries SET status = $4, next_at = now() + $5::bigint * interval '1 millisecond',
@@ -328,6 +356,19 @@ statements! {
     /// A webhook that failed for `$2` seconds is sent nothing any more.
     WEBHOOK_DISABLE = "UPDATE webhooks SET status = 'disabled', disabled_at = now(), updated_at = now(), version = version + 1
         WHERE id = $1 AND status = 'active' AND failing_since <= now() - $2::bigint * interval '1 second' RETURNING us(failing_since)";
+    /// Whether the reader of `$2` agreed, and whether it was asked.
+    WEBHOOK_AGREED = "SELECT confirmed_url IS NOT DISTINCT FROM $2::text, asked_url IS NOT DISTINCT FROM $2::text FROM webhooks WHERE id = $1";
+    /// Its reader is asked now.
+    WEBHOOK_ASKED = "UPDATE webhooks SET asked_url = url WHERE id = $1";
+    /// Its reader agrees.
+    WEBHOOK_CONFIRM = "UPDATE webhooks SET status = 'active', confirmed_url = url, updated_at = now(), version = version + 1
+        WHERE id = $1 AND status = 'unconfirmed'";
+    /// How many readers this customer has asked within a day.
+    ASKED_LATELY = "SELECT count(*) FROM mail_confirmations WHERE customer_id = $1 AND at > now() - interval '1 day'";
+    /// It asks one more.
+    ASKS = "INSERT INTO mail_confirmations (customer_id) VALUES ($1)";
+    /// Who was asked longer ago counts no more.
+    ASKED_EXPIRE = "DELETE FROM mail_confirmations WHERE at < now() - interval '2 days'";
     /// It begins anew.
     WEBHOOK_REVIVE = "UPDATE webhooks SET failing_since = NULL, disabled_at = NULL
         WHERE id = $1 AND (disabled_at IS NOT NULL OR (failing_since IS NOT NULL AND status = 'disabled'))";

@@ -1,10 +1,11 @@
 //! Webhooks: events are handed over to those that want them, and delivered until they are taken (RFC 0016).
 //!
-//! [`schedule`], [`signature`] and [`target`] are pure; [`send`] does one delivery; here stands who does which, when. An endpoint has one
+//! [`schedule`], [`signature`] and [`target`] are pure; [`send`] does one delivery over HTTP, [`mail`] one by SMTP; here stands who does which, when. An endpoint has one
 //! worker of a process, which sends [`AT_ONCE`] deliveries at a time and then makes room; so one that is slow delays no other one. What a
 //! process has taken and not said the end of is tried again by any other one after [`LEASE_S`]: at least once, never lost (T-HOOK-03).
 
 pub mod calls;
+pub mod mail;
 pub mod schedule;
 pub mod send;
 pub mod signature;
@@ -18,9 +19,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use warp_model::Secret;
 
+use self::mail::Address;
+use self::send::Outcome;
+
 use crate::App;
 use crate::app::events::EventView;
-use crate::app::events::catalogue::WebhookDisabled;
+use crate::app::events::catalogue::{CONFIRM, WebhookDisabled};
 use crate::app::webhooks::body;
 use crate::metrics::DeliveryResult;
 use crate::store::outbox::{self, Which};
@@ -166,10 +170,14 @@ pub(crate) async fn insert(tx: &mut Tx, events: &[EventView]) -> Result<(), Stor
     Ok(())
 }
 
-/// Whether an event is sent there. Calls are many: the carrier's webhooks get them only when they ask for them by name.
+/// Whether an event is sent there. Calls are many: the carrier's webhooks get them only when they ask for them by name, mail never.
 fn wants(hook: &EndpointRow, event: &EventView) -> bool {
+    let of_calls = event.r#type.starts_with("call.");
+    if of_calls && Address::parse(&hook.url).is_ok() {
+        return false;
+    }
     if hook.events.is_empty() {
-        return hook.customer_id.is_some() || !event.r#type.starts_with("call.");
+        return hook.customer_id.is_some() || !of_calls;
     }
     hook.events.contains(&event.r#type)
 }
@@ -197,6 +205,22 @@ async fn work(app: &Arc<App>, endpoint: &EndpointRow) -> Result<(), StoreError> 
     first
 }
 
+/// One attempt of one mail. Where the platform sends none any more, what is on its way waits.
+async fn mailed(
+    app: &App,
+    (id, url, address): (&str, &str, &Address),
+    secrets: &[Secret<String>],
+    claim: &ClaimRow,
+) -> Outcome {
+    let Some(post) = &app.mail else {
+        let error = "this platform sends no mail: mail.host is not set".to_owned();
+        return Outcome { error, ..Outcome::default() };
+    };
+    let code =
+        secrets.first().filter(|_| claim.kind == CONFIRM).map(|secret| signature::code(secret, id, url));
+    post.send(address, &claim.kind, &claim.body, code.as_deref()).await
+}
+
 /// One attempt of one delivery, and what came of it.
 async fn deliver(
     app: &App,
@@ -204,10 +228,15 @@ async fn deliver(
     secrets: &[Secret<String>],
     claim: &ClaimRow,
 ) -> Result<(), StoreError> {
-    let signature = signature::header(&claim.event_id, app.wall(), claim.body.as_bytes(), secrets);
-    let headers = [("warp-webhook-id", claim.event_id.clone()), ("warp-signature", signature)];
     let begun = Instant::now();
-    let outcome = app.webhooks.send(url, &headers, &claim.body).await;
+    let outcome = match Address::parse(url) {
+        Ok(address) => mailed(app, (id, url, &address), secrets, claim).await,
+        Err(_) => {
+            let signature = signature::header(&claim.event_id, app.wall(), claim.body.as_bytes(), secrets);
+            let headers = [("warp-webhook-id", claim.event_id.clone()), ("warp-signature", signature)];
+            app.webhooks.send(url, &headers, &claim.body).await
+        }
+    };
     let took = begun.elapsed();
     let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
     let attempt = Attempt { status: outcome.status, took_ms, error: &outcome.error, answer: &outcome.answer };
@@ -223,7 +252,7 @@ async fn deliver(
     let age = Duration::from_millis(u64::try_from(claim.age_ms).unwrap_or(0));
     let attempts = u32::try_from(claim.attempts).unwrap_or(u32::MAX);
     let random = u32::try_from(app.random_id() & 0xffff_ffff).unwrap_or(0);
-    let pause = schedule::pause(attempts, age, random);
+    let pause = schedule::pause(attempts, age, random).filter(|_| !outcome.forever);
     let pause_ms = pause.map(|p| i64::try_from(p.as_millis()).unwrap_or(i64::MAX));
     let ours = rows::failed(&mut tx, id, claim, &attempt, pause_ms).await?;
     if ours {

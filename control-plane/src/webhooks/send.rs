@@ -63,6 +63,8 @@ pub struct Outcome {
     pub answer: String,
     /// Why there is no answer; empty when there is one.
     pub error: String,
+    /// No further attempt can do better: a mail server says that of an address that is none.
+    pub forever: bool,
 }
 
 impl Outcome {
@@ -221,5 +223,5 @@ async fn read(response: Response<Incoming>) -> Outcome {
         }
     }
     let answer = String::from_utf8_lossy(&bytes).replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
-    Outcome { status: Some(status), answer, error: String::new() }
+    Outcome { status: Some(status), answer, ..Outcome::default() }
 }

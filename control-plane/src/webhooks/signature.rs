@@ -16,6 +16,19 @@ pub fn header(id: &str, at: Wall, body: &[u8], secrets: &[Secret<String>]) -> St
     out
 }
 
+/// The code that confirms that mail may be sent to the URL of a webhook: 16 characters of the HMAC-SHA256 of the webhook and the URL, so
+/// that another address has another code, and whoever reads our deliveries does not read it.
+pub fn code(secret: &Secret<String>, webhook: &str, url: &str) -> String {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()) else {
+        return String::new();
+    };
+    for part in ["confirm", ".", webhook, ".", url] {
+        mac.update(part.as_bytes());
+    }
+    let bytes = mac.finalize().into_bytes();
+    hex::encode(bytes.get(..8).unwrap_or_default())
+}
+
 fn mac(id: &str, seconds: i64, body: &[u8], secret: &Secret<String>) -> Vec<u8> {
     let key = secret.reveal().as_bytes();
     // HMAC takes keys of every length.
@@ -31,6 +44,21 @@ fn mac(id: &str, seconds: i64, body: &[u8], secret: &Secret<String>) -> Vec<u8> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_of_one_webhook_one_address_and_one_secret() {
+        let of = |s: &str, webhook: &str, url: &str| code(&secret(s), webhook, url);
+        let first = of("a", "whk_1", "mailto:a@b.example");
+        assert!(first.len() == 16 && first.bytes().all(|b| b.is_ascii_hexdigit()), "{first}");
+        assert_eq!(first, of("a", "whk_1", "mailto:a@b.example"));
+        for other in [
+            of("b", "whk_1", "mailto:a@b.example"),
+            of("a", "whk_2", "mailto:a@b.example"),
+            of("a", "whk_1", "mailto:c@b.example"),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
 
     fn secret(text: &str) -> Secret<String> {
         Secret::new(text.to_owned())

@@ -134,10 +134,18 @@ macro_rules! catalogue {
     };
 }
 
+/// The name of the event that asks the reader of an address for agreement.
+pub const CONFIRM: &str = "webhook.confirm";
+
 impl Entry {
-    /// Whether its events are kept to be read: those of calls are in the list of calls, and a test is sent to its webhook alone.
+    /// Whether its events are kept to be read: those of calls are in the list of calls.
     pub fn is_kept(&self) -> bool {
-        !self.name.starts_with("call.") && self.name != "webhook.test"
+        !self.name.starts_with("call.") && !self.is_of_one_webhook()
+    }
+
+    /// Whether it is sent to the webhook that it is about, whatever that asks for.
+    pub fn is_of_one_webhook(&self) -> bool {
+        [CONFIRM, "webhook.test"].contains(&self.name)
     }
 }
 
@@ -255,6 +263,14 @@ catalogue! {
     /// Somebody wants to see whether deliveries arrive. It is sent to one webhook only.
     WebhookTest = "webhook.test", for Everybody,
     /// The webhook that is tested.
+    {
+        /// The webhook that it is about.
+        webhook_id: String,
+    }
+
+    /// Somebody wants events to be mailed to an address. It is sent to that address only, with a code that says that its reader agrees.
+    WebhookConfirm = "webhook.confirm", for Everybody,
+    /// The webhook whose address is to be confirmed.
     {
         /// The webhook that it is about.
         webhook_id: String,

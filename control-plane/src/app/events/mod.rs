@@ -52,7 +52,7 @@ pub fn names(audience: Audience) -> Vec<&'static str> {
 pub fn customers_names() -> &'static [&'static str] {
     static NAMES: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
     NAMES.get_or_init(|| {
-        let wanted = CATALOGUE.iter().filter(|e| e.who.has(Audience::Customer) && e.name != "webhook.test");
+        let wanted = CATALOGUE.iter().filter(|e| e.who.has(Audience::Customer) && !e.is_of_one_webhook());
         wanted.map(|e| e.name).collect()
     })
 }
@@ -60,7 +60,7 @@ pub fn customers_names() -> &'static [&'static str] {
 /// The names of the events that a webhook can ask for: a webhook of the carrier for any.
 pub fn webhook_names() -> &'static [&'static str] {
     static NAMES: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
-    NAMES.get_or_init(|| CATALOGUE.iter().map(|e| e.name).filter(|name| *name != "webhook.test").collect())
+    NAMES.get_or_init(|| CATALOGUE.iter().filter(|e| !e.is_of_one_webhook()).map(|e| e.name).collect())
 }
 
 /// Filters of both audiences; the name is one of that audience's.
