@@ -34,6 +34,12 @@ const ROWS: &[Row] = &[
     Row { package: "warp-sdp", may: &[M], never: CORE },
     Row { package: "warp-media", may: &[M], never: CORE },
     Row { package: "warp-ng", may: &[M], never: CORE },
+    // The handshake of DTLS: a library that draws randomness by itself.
+    Row {
+        package: "warp-dtls",
+        may: &[M, "warp-media"],
+        never: &["tokio", "mio", "socket2", "sqlx", "axum"],
+    },
     Row { package: "warp-smpp", may: &[M], never: CORE },
     Row { package: "warp-policy", may: &[M], never: CORE },
     Row { package: "warp-telemetry", may: &[M], never: ADAPTER },
@@ -59,7 +65,16 @@ const ROWS: &[Row] = &[
     },
     Row {
         package: "warp-media-relay",
-        may: &[M, "warp-sdp", "warp-media", "warp-ng", "warp-net", "warp-events", "warp-telemetry"],
+        may: &[
+            M,
+            "warp-sdp",
+            "warp-media",
+            "warp-dtls",
+            "warp-ng",
+            "warp-net",
+            "warp-events",
+            "warp-telemetry",
+        ],
         never: &["warp-policy", "warp-feed", "warp-sip", "sqlx", "warp-sip-proxy", "warp-control-plane"],
     },
     Row {

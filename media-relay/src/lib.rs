@@ -300,6 +300,9 @@ fn book_config(config: &Config, seed: &[u8; 32]) -> BookConfig {
         offer_timeout: limits.offer_timeout,
         delete_delay: limits.delete_delay,
         keys: crate::core::book::KeySource(|bytes| getrandom::fill(bytes).is_ok()),
+        // Without randomness there are no handshakes, as there are no keys.
+        dtls: warp_dtls::Identity::generate(Clock::mono())
+            .map(|identity| Arc::new(identity) as Arc<dyn warp_media::keying::HandshakeMaker>),
         canonical: config.sdp == config::Rendering::Canonical,
         forbidden: config.ng.into_iter().collect(),
         instance: format!("{:012x}", seed_word(seed) & 0xFFFF_FFFF_FFFF),

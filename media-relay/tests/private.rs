@@ -21,7 +21,7 @@ fn row(sdp_ip: &str, source: Option<&str>, set: fn(&mut Flags), more: &[&str]) -
     let a = port(&text(run(&mut book, Command::Answer(ok), at(0))));
     rules.drain(&mut book);
     let source = match rules.at(a).source {
-        SourcePolicy::Nobody => "nobody".to_owned(),
+        SourcePolicy::Nobody | SourcePolicy::Checked => "nobody".to_owned(),
         SourcePolicy::Exact(at) => format!("exactly {at}"),
         SourcePolicy::Learn(policy) => {
             let all = ["10.0.0.5", "10.0.0.9", "198.51.100.1", "198.51.100.200", "192.0.2.50", "203.0.113.9"];

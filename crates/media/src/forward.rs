@@ -96,7 +96,7 @@ impl RuleState {
     fn with_stages(rule: ForwardRule, before: Option<RunningPipeline>) -> Self {
         let peer = match rule.source {
             SourcePolicy::Exact(address) => Some(address),
-            SourcePolicy::Nobody | SourcePolicy::Learn(_) => None,
+            SourcePolicy::Nobody | SourcePolicy::Learn(_) | SourcePolicy::Checked => None,
         };
         let pipeline = rule.pipeline.as_ref().map(|p| RunningPipeline::new(p, before));
         Self {
@@ -135,6 +135,10 @@ impl RuleState {
             }
             next.settled = next.cold.learner.is_settled();
         }
+        if next.cold.rule.source == SourcePolicy::Checked && self.cold.rule.source == SourcePolicy::Checked {
+            // Until the session names another.
+            next.peer = self.peer;
+        }
         if Arc::ptr_eq(&next.counters, &self.counters) {
             next.sequence = self.sequence;
             next.jitter = self.jitter;
@@ -165,6 +169,25 @@ impl RuleState {
         match self.cold.rule.source {
             SourcePolicy::Learn(_) => self.peer.filter(|_| self.settled && !self.is_silent(now)),
             SourcePolicy::Exact(_) | SourcePolicy::Nobody => self.peer,
+            // Its checks may come from other addresses.
+            SourcePolicy::Checked => None,
+        }
+    }
+
+    /// The port's session has found the peer there, or lost it. Whoever proved itself by a handshake is a candidate to be
+    /// learnt, like the first that speaks.
+    pub fn session_peer(&mut self, address: Option<SocketAddr>) {
+        let before = self.peer;
+        match (self.cold.rule.source, address) {
+            (SourcePolicy::Checked, _) => self.peer = address,
+            (SourcePolicy::Learn(policy), Some(at)) if self.peer.is_none() && policy.allows(at.ip()) => {
+                self.learn(LearntPeer { address: at, ssrc: self.sequence.ssrc(), locked: false });
+            }
+            _ => {}
+        }
+        if self.peer != before && self.peer.is_some() {
+            self.has_news = true;
+            self.cold.news = self.learnt();
         }
     }
 
@@ -175,17 +198,19 @@ impl RuleState {
 
     /// What is learnt here, as others use it: a candidate or a locked peer.
     pub fn learnt(&self) -> Option<LearntPeer> {
-        if !matches!(self.cold.rule.source, SourcePolicy::Learn(_)) {
+        if !matches!(self.cold.rule.source, SourcePolicy::Learn(_) | SourcePolicy::Checked) {
             return None;
         }
+        let checked = self.cold.rule.source == SourcePolicy::Checked;
         let ssrc = self.sequence.ssrc();
-        self.peer.map(|address| LearntPeer { address, ssrc, locked: self.cold.learner.locked })
+        self.peer.map(|address| LearntPeer { address, ssrc, locked: checked || self.cold.learner.locked })
     }
 
     /// Where media for this port's party goes instead of its SDP's address: `None` when it was not learnt.
     pub fn destination(&self) -> Option<SocketAddr> {
         match self.cold.rule.source {
             SourcePolicy::Learn(policy) if !policy.source_only => self.peer,
+            SourcePolicy::Checked => self.peer,
             _ => None,
         }
     }
@@ -367,10 +392,10 @@ impl RuleState {
     }
 
     /// The peer, or an address that may become it.
-    fn may_come(&self, source: SocketAddr) -> bool {
+    pub fn may_come(&self, source: SocketAddr) -> bool {
         let allowed = || match self.cold.rule.source {
             SourcePolicy::Learn(policy) => policy.allows(source.ip()),
-            SourcePolicy::Exact(_) | SourcePolicy::Nobody => false,
+            SourcePolicy::Exact(_) | SourcePolicy::Nobody | SourcePolicy::Checked => false,
         };
         self.peer.is_some_and(|peer| same(peer, source)) || allowed()
     }

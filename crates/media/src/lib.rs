@@ -1,10 +1,10 @@
 //! RTP and RTCP without I/O: header views, quality figures, the rule of a port with its learnt peer, and the pipeline.
 //!
-//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `pipeline`, `rule`, `learn`,
-//! `srtp`, `session`, `forward`.
+//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `stage`, `srtp`, `stun`, `ice`,
+//! `keying`, `session`, `pipeline`, `rule`, `learn`, `forward`.
 //!
 //! Invariants: bytes from the network never panic, nothing here allocates per packet, time is an argument.
-//! Absent on purpose: DTLS, answers to STUN, and codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
+//! Absent on purpose: the handshake of DTLS (`warp_dtls`), codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -19,6 +19,8 @@
 
 pub mod counters;
 pub mod forward;
+pub mod ice;
+pub mod keying;
 pub mod learn;
 pub mod packet;
 pub mod pipeline;
@@ -29,6 +31,8 @@ pub mod rtp;
 mod rule;
 pub mod session;
 pub mod srtp;
+mod stage;
+pub mod stun;
 
 pub use counters::{StreamCounters, StreamSnapshot};
 pub use forward::{Judgement, RuleState};

@@ -4,7 +4,6 @@
 //! packet in place, in the room that the receive lot leaves around it ([`crate::packet::RoomyPacket`]), and allocates nothing.
 //! Rules without a pipeline never come here. SRTP is the first ([`crate::srtp`], RFC 0011, RFC 0027).
 
-use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,18 +11,8 @@ use warp_model::Mono;
 
 use crate::packet::RoomyPacket;
 use crate::port::{DropReason, Egress, LocalPort, MediaPath};
-
-/// One step on a packet, with what it remembers from packet to packet.
-pub trait Stage: Send + Debug {
-    /// Changes the packet, or says why it ends here.
-    fn run(&mut self, packet: &mut RoomyPacket<'_>, path: MediaPath, now: Mono) -> Result<(), DropReason>;
-}
-
-/// Makes the stage of a rule. A newer rule that names the same one (the same `Arc`) keeps the running stage.
-pub trait StageMaker: Send + Sync + Debug {
-    /// A stage at its beginning.
-    fn make(&self) -> Box<dyn Stage>;
-}
+use crate::session::SessionSetup;
+pub use crate::stage::{Stage, StageMaker};
 
 /// One entry of the egress list.
 #[derive(Clone, Debug)]
@@ -45,6 +34,8 @@ pub struct Pipeline {
     pub stages: Vec<Arc<dyn StageMaker>>,
     /// Receivers. They stand for [`crate::ForwardRule::rtp`] and `rtcp`, which are not used then.
     pub outputs: Vec<Output>,
+    /// What the port's session begins with (RFC 0042); `None`: the port has none.
+    pub session: Option<Arc<SessionSetup>>,
 }
 
 /// A stage and what made it.

@@ -21,6 +21,8 @@ pub enum SourcePolicy {
     Exact(SocketAddr),
     /// A NAT is in front of the peer: learn its address.
     Learn(LearnPolicy),
+    /// The address that the port's session names: a pair of ICE that passed a check (RFC 8445 §7).
+    Checked,
 }
 
 impl SourcePolicy {

@@ -93,6 +93,7 @@ fn sealed_rule(made: &Arc<AtomicU32>, source: SourcePolicy) -> ForwardRule {
             out(MediaPath::Rtp, TAP_PORT, Some(addr(TAP)), None),
             out(MediaPath::Rtcp, OUT, None, Some(close(9))),
         ],
+        session: None,
     };
     ForwardRule { pipeline: Some(Arc::new(pipeline)), ..rule(Carries::Mux, source) }
 }

@@ -74,6 +74,8 @@ pub struct SdpCommand {
     pub media_ips: Vec<IpAddr>,
     /// What to do with ICE; absent keeps the peer's default.
     pub ice: Option<Ice>,
+    /// On which sides we only answer checks (`ICE-lite`).
+    pub ice_lite: IceLite,
     /// Transport of the outgoing side's media lines; absent leaves what was offered.
     pub transport_protocol: Option<Transport>,
     /// How RTP and RTCP share a port (RFC 5761).
@@ -160,7 +162,16 @@ pub struct Query {
     pub to_tag: Option<Vec<u8>>,
 }
 
-/// `ICE` key. Only removal is carried out by this relay yet; the others reach external relays.
+/// `ICE-lite` key: where we only answer checks (RFC 8445 §2.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IceLite {
+    /// Towards the side that gets the offer.
+    pub forward: bool,
+    /// Towards the side that made it.
+    pub backward: bool,
+}
+
+/// `ICE` key: what the other side is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ice {
     /// Strip the ICE attributes of the SDP.

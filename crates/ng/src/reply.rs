@@ -257,6 +257,12 @@ pub struct MediaFlags {
     pub passthrough: bool,
     /// SRTP with keys of the SDP is opened and made here.
     pub sdes: bool,
+    /// SRTP with keys of a DTLS handshake is opened and made here.
+    pub dtls: bool,
+    /// Its packets come from who passed a check of ICE.
+    pub ice: bool,
+    /// We decide on the pair of candidates.
+    pub ice_controlling: bool,
     /// The party receives elsewhere than it sends from.
     pub asymmetric: bool,
     /// Its SDP is checked for loops.

@@ -87,6 +87,7 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
                 ..Codecs::default()
             },
             ice: c.0,
+            ice_lite: warp_ng::IceLite { forward: c.0.is_some(), backward: c.0.is_none() },
             transport_protocol: c.1,
             dtls: c.2,
             address_family: c.3,
@@ -224,6 +225,9 @@ fn stats() -> impl Strategy<Value = CallStats> {
                     recv: f.3,
                     passthrough: f.0,
                     sdes: f.3,
+                    dtls: f.0,
+                    ice: f.1,
+                    ice_controlling: f.2,
                     asymmetric: f.1,
                     loop_check: f.2,
                 },

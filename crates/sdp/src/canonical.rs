@@ -4,7 +4,7 @@
 //! | part | lines, in order |
 //! | --- | --- |
 //! | session | `v` `o` `s` · `i` `u` `e` `p` · `b` (AS, RR, RS, CT, TIAS) · `t` · our own attributes · the others as received |
-//! | media | `m` `i` `c` `b` · `mid` `label` `bundle-only` · for each format `rtpmap` `fmtp` `rtcp-fb` · `extmap` · the others as received · direction · `rtcp` `rtcp-mux` · `crypto` `setup` `fingerprint` `tls-id` · `ptime` `maxptime` · what is added |
+//! | media | `m` `i` `c` `b` · `mid` `label` `bundle-only` · for each format `rtpmap` `fmtp` `rtcp-fb` · `extmap` · the others as received · direction · `rtcp` `rtcp-mux` · `crypto` `setup` `fingerprint` `tls-id` · `ptime` `maxptime` · ICE · what is added |
 //!
 //! No `c=` stands in the session part, each section has its own. A refused section ends behind `bundle-only`. Sections that
 //! are not RTP are passed on whole. `k`, `r`, `z` and other kinds of `b=` are left out. Lines end in CRLF.
@@ -91,6 +91,8 @@ pub struct CanonicalMedia<'e> {
     pub mux: bool,
     /// Whole lines of keys, in the place of those of the source.
     pub keys: Vec<String>,
+    /// Whole lines of ICE, behind the packet times.
+    pub ice: Vec<String>,
     /// Attributes to take out.
     pub strip: Strip,
     /// Attributes to change by value.
@@ -116,6 +118,7 @@ impl CanonicalMedia<'_> {
             rtcp: None,
             mux: false,
             keys: Vec::new(),
+            ice: Vec::new(),
             strip: Strip::default(),
             attributes: AttributeChanges::default(),
             add: Vec::new(),
@@ -341,6 +344,7 @@ impl Writer<'_> {
                 self.attribute(value, changes);
             }
         }
+        self.whole(&edit.ice);
         self.whole(&edit.add);
     }
 

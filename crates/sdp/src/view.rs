@@ -298,6 +298,12 @@ impl<'s, 'a> Media<'s, 'a> {
         self.lines().iter().filter(|l| l.kind == b'a').map(move |l| attribute(sdp.value(*l)))
     }
 
+    /// Attributes of the session part, which hold for a section that does not say otherwise.
+    pub fn session_attributes(&self) -> impl Iterator<Item = Attribute<'a>> + use<'s, 'a> {
+        let sdp = self.sdp;
+        sdp.session_lines().iter().filter(|l| l.kind == b'a').map(move |l| attribute(sdp.value(*l)))
+    }
+
     /// First attribute of this name.
     pub fn attribute(&self, name: &[u8]) -> Option<Attribute<'a>> {
         self.attributes().find(|a| a.name == name)

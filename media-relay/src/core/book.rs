@@ -7,7 +7,8 @@
 //!
 //! Invariants: pure (time is an argument, ports come from [`Ports`]); an error leaves everything as it was; ports taken =
 //! ports of the calls in the book; outputs do not depend on hash order. Full: new calls get `load limit`, calls in
-//! progress go on (T-NG-04). Absent on purpose: sockets, cookies, ICE, DTLS and transcoding (such lines are rejected).
+//! progress go on (T-NG-04). Absent on purpose: sockets, cookies, checks and handshakes
+//! themselves (a port's session makes them), transcoding.
 
 mod answer;
 mod branches;
@@ -20,6 +21,7 @@ mod hidden;
 mod keyring;
 mod offer;
 mod quality;
+mod session;
 mod table;
 mod taken;
 #[cfg(test)]

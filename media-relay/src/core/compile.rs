@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warp_media::pipeline::{Output, Pipeline, StageMaker};
+use warp_media::session::SessionSetup;
 use warp_media::{Carries, ClockTable, Egress, ForwardRule, MediaPath, SourcePolicy, StreamCounters};
 
 use super::ports::PortPair;
@@ -31,10 +32,12 @@ pub struct Side {
     pub max_packets_per_s: u32,
     /// Figures of what it sends.
     pub counters: Arc<StreamCounters>,
-    /// Opens what comes from it.
-    pub unprotect: Option<Arc<dyn StageMaker>>,
-    /// Closes what goes to it.
-    pub protect: Option<Arc<dyn StageMaker>>,
+    /// Opens what comes from it: to the RTP port, to the RTCP port.
+    pub unprotect: [Option<Arc<dyn StageMaker>>; 2],
+    /// Closes what goes to it: from the RTP port, from the RTCP port.
+    pub protect: [Option<Arc<dyn StageMaker>>; 2],
+    /// What the sessions of its two ports begin with.
+    pub sessions: [Option<Arc<SessionSetup>>; 2],
 }
 
 /// What the stream is.
@@ -69,16 +72,27 @@ pub fn compile(media: Media, a: &Side, b: &Side) -> Vec<ForwardRule> {
     rules
 }
 
-/// SRTP on one side or both; `None`: packets pass as they are.
-fn pipeline(from: &Side, to: &Side) -> Option<Arc<Pipeline>> {
-    if from.unprotect.is_none() && to.protect.is_none() {
+/// Of one port, 0 RTP or 1 RTCP: SRTP on one side or both, or a session; `None`: packets pass as they are.
+fn pipeline(from: &Side, component: usize, to: &Side) -> Option<Arc<Pipeline>> {
+    let (unprotect, session) = (from.unprotect.get(component)?, from.sessions.get(component)?);
+    let [protect, protect_rtcp] = &to.protect;
+    if unprotect.is_none() && protect.is_none() && session.is_none() {
         return None;
     }
-    let out = |path, egress| Output { path, egress, protect: to.protect.clone() };
+    let protect_rtcp = if to.mux { protect } else { protect_rtcp };
+    let out = |path, egress, protect: &Option<Arc<dyn StageMaker>>| Output {
+        path,
+        egress,
+        protect: protect.clone(),
+    };
     Some(Arc::new(Pipeline {
-        unprotect: from.unprotect.clone(),
+        unprotect: unprotect.clone(),
         stages: Vec::new(),
-        outputs: vec![out(MediaPath::Rtp, to.rtp_out()), out(MediaPath::Rtcp, to.rtcp_out())],
+        outputs: vec![
+            out(MediaPath::Rtp, to.rtp_out(), protect),
+            out(MediaPath::Rtcp, to.rtcp_out(), protect_rtcp),
+        ],
+        session: session.clone(),
     }))
 }
 
@@ -94,7 +108,7 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         source: from.source,
         rtp: Some(to.rtp_out()),
         rtcp: Some(to.rtcp_out()),
-        pipeline: pipeline(from, to),
+        pipeline: pipeline(from, 0, to),
         companion: None,
         max_packets_per_s: from.max_packets_per_s,
         clocks: from.clocks,
@@ -106,7 +120,7 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         return;
     }
     let only = |path: MediaPath| {
-        let mut pipeline = rule.pipeline.clone();
+        let mut pipeline = pipeline(from, path as usize, to);
         if let Some(pipeline) = &mut pipeline {
             Arc::make_mut(pipeline).outputs.retain(|o| o.path == path);
         }

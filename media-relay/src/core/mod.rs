@@ -16,7 +16,9 @@ pub mod exhausted;
 pub mod ledger;
 pub mod negotiate;
 pub mod ports;
+pub mod protocol;
 mod rendering;
+pub mod secure;
 
 /// What the call book asks the server to do.
 #[derive(Clone, Debug)]

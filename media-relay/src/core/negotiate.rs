@@ -7,10 +7,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::secure::{self, DtlsSaid, IceSaid};
 use warp_media::srtp::CryptoLine;
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
 use warp_model::net::{is_link_local, is_loopback, is_private, is_public, is_unicast};
-use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand, Transport};
+use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand};
 use warp_sdp::{
     AttributeChanges, Direction, Media, MediaEdit, Missing, OriginEdit, RefusedSection, Sdp, SessionEdit,
     Strip,
@@ -23,9 +24,11 @@ pub enum Class {
     Rtp,
     /// RTP/SAVP, RTP/SAVPF: passed through unopened, keys of the SDP unchanged.
     Srtp,
+    /// UDP/TLS/RTP/SAVP and SAVPF: the keys come by a handshake with each side (RFC 5764).
+    Dtls,
     /// Datagrams of another kind: UDPTL of T.38 fax.
     Raw,
-    /// TCP, DTLS and what we do not know: offered on as rejected.
+    /// TCP and what we do not know: offered on as rejected.
     Foreign,
 }
 
@@ -37,6 +40,8 @@ impl Class {
             Self::Rtp
         } else if is(["RTP/SAVP", "RTP/SAVPF"]) {
             Self::Srtp
+        } else if is(["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"]) {
+            Self::Dtls
         } else if is(["udptl", "UDPTL"]) {
             Self::Raw
         } else {
@@ -49,7 +54,7 @@ impl Class {
         match self {
             Self::Srtp => super::compile::Media::ProtectedRtp,
             Self::Raw => super::compile::Media::Raw,
-            Self::Rtp | Self::Foreign => super::compile::Media::Rtp,
+            Self::Rtp | Self::Dtls | Self::Foreign => super::compile::Media::Rtp,
         }
     }
 }
@@ -98,8 +103,12 @@ pub struct Spoken {
     pub max_packets_per_s: u32,
     /// First codec that is neither DTMF nor comfort noise, as `PCMU/8000`; empty when there is none.
     pub codec: Arc<[u8]>,
-    /// The section has an `a=mid` (RFC 5888).
-    pub has_mid: bool,
+    /// The section's `a=mid` (RFC 5888).
+    pub mid: Option<Arc<[u8]>>,
+    /// What it says of ICE.
+    pub ice: Option<Arc<IceSaid>>,
+    /// What it says of DTLS.
+    pub dtls: Option<Arc<DtlsSaid>>,
     /// Flag `asymmetric`: it receives elsewhere than it sends from.
     pub asymmetric: bool,
     /// Keys that it offers for what it sends, those that we can use, in its order.
@@ -147,8 +156,16 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
     for map in media.rtpmaps() {
         clocks.set(map.payload_type, map.clock);
     }
+    let (crypto, dtls, ice) = (crypto(media), secure::dtls(media), secure::ice(media));
+    // Browsers of before RFC 8841 named the profile alone.
+    let class = match Class::of(media.protocol()) {
+        Class::Srtp if crypto.is_empty() && dtls.is_some() => Class::Dtls,
+        class => class,
+    };
+    // With ICE an address of zeros says that candidates will come, and holds nobody (RFC 8839 §4.3.1).
+    let is_zero = media.connection().is_some_and(|c| c.is_zero()) && ice.is_none();
     Spoken {
-        class: Class::of(media.protocol()),
+        class,
         kind: media.kind().into(),
         protocol: media.protocol().into(),
         rejected: !live,
@@ -156,8 +173,8 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         rtp,
         rtcp,
         mux: media.has_rtcp_mux(),
-        direction: media.effective_direction(),
-        zero: media.connection().is_some_and(|c| c.is_zero()),
+        direction: if is_zero { media.effective_direction() } else { media.direction() },
+        zero: is_zero,
         origin: rtp.map_or(Origin::Unsaid, |at| origin(at.ip(), Class::of(media.protocol()), signalling)),
         clocks,
         max_packets_per_s: if media.kind() == b"audio" {
@@ -166,9 +183,11 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
             VIDEO_PACKETS_PER_S
         },
         codec: main_codec(media).into(),
-        has_mid: media.attribute(b"mid").is_some(),
+        mid: media.attribute(b"mid").and_then(|a| a.value).filter(|v| v.len() <= 64).map(Arc::from),
+        ice: ice.map(Arc::new),
+        dtls: dtls.map(Arc::new),
         asymmetric: signalling.flags.asymmetric,
-        crypto: crypto(media).into(),
+        crypto: crypto.into(),
         formats: formats(media).into(),
     }
 }
@@ -332,6 +351,11 @@ pub struct MuxPlan {
 }
 
 impl MuxPlan {
+    /// The offerer gets it whatever the answerer says: a browser takes no answer without (RFC 8829 §4.1.1).
+    pub fn kept(self, wanted: bool) -> Self {
+        Self { forced: self.forced.or(wanted.then_some(true)), ..self }
+    }
+
     /// The plan of an offer: `offered` says that the offerer muxes.
     pub fn offer(offered: bool, flags: RtcpMux) -> Self {
         Self {
@@ -361,29 +385,6 @@ impl MuxPlan {
     }
 }
 
-/// May the outgoing side's protocol differ like this? The feedback profile may come and go; protection with keys of the SDP
-/// where keys may be made (`sdes`), and where the offered one can be opened (`opens`).
-pub fn outgoing_protocol(
-    offered: &[u8],
-    wanted: Option<Transport>,
-    (sdes, opens): (bool, bool),
-) -> Option<&str> {
-    let offered_text = std::str::from_utf8(offered).ok()?;
-    match wanted {
-        None | Some(Transport::Accept) => Some(offered_text),
-        Some(wanted) if Class::of(wanted.as_str().as_bytes()) == Class::of(offered) => Some(wanted.as_str()),
-        Some(wanted) if Class::of(offered) == Class::Rtp => {
-            Some(wanted.as_str()).filter(|w| sdes && Class::of(w.as_bytes()) == Class::Srtp)
-        }
-        Some(wanted) if Class::of(offered) == Class::Srtp => {
-            Some(wanted.as_str()).filter(|w| opens && Class::of(w.as_bytes()) == Class::Rtp)
-        }
-        // Fax and other media are not RTP: the key does not speak of them.
-        Some(_) if Class::of(offered) == Class::Raw => Some(offered_text),
-        Some(_) => None,
-    }
-}
-
 /// One media section of an outgoing SDP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutLine {
@@ -405,8 +406,14 @@ pub struct OutLine {
     pub direction: Direction,
     /// Take `a=mid` out: the offer that this answers had none (RFC 5888 §9.1).
     pub drop_mid: bool,
-    /// Whole lines of keys of ours, in the place of those of the source.
+    /// Whole lines of keys of ours, of the SDP or of DTLS, in the place of those of the source.
     pub keys: Vec<String>,
+    /// Whole lines of our ICE.
+    pub ice: Vec<String>,
+    /// We only answer checks of this side.
+    pub lite: bool,
+    /// The name of the section that this answers, where the answer has none (RFC 9143 §7.3).
+    pub mid: Option<Arc<[u8]>>,
     /// Leave the section out: the offer that this answers had no such line (RFC 3264 §6).
     pub remove: bool,
 }
@@ -581,6 +588,7 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
     if options.flags.loop_protect {
         session.add.push(loop_line(options.instance));
     }
+    session.add.extend(lite_line(lines));
     session.attributes = by_value(options.attributes, b"", &mut session.add);
     let mut mids = Mids::new(sdp, options.flags.generate_mid);
     let media: Vec<MediaEdit<'_>> = lines
@@ -592,7 +600,8 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
             edit.strip.mid = line.drop_mid;
             edit.remove = line.remove;
             if line.port != 0 {
-                edit.add.extend(mids.number(&said).map(|n| format!("a=mid:{n}")));
+                edit.add
+                    .extend(restored_mid(line, &said).or(mids.number(&said)).map(|n| format!("a=mid:{n}")));
             }
             edit.attributes = by_value(options.attributes, said.kind(), &mut edit.add);
             edit
@@ -677,8 +686,8 @@ fn media_edit<'l>(
     if line.mux {
         add.push("a=rtcp-mux".to_owned());
     }
-    let plain = line.class == Class::Rtp || !line.keys.is_empty();
-    add.extend(line.keys.iter().cloned());
+    let plain = matches!(line.class, Class::Rtp | Class::Dtls) || !line.keys.is_empty();
+    add.extend(line.keys.iter().chain(&line.ice).cloned());
     MediaEdit {
         formats: None,
         attributes: AttributeChanges::default(),
@@ -702,6 +711,17 @@ pub(super) fn rtcp_value(line: &OutLine, options: &OutOptions<'_>) -> Option<Str
     })
 }
 
+/// The session's line that says that we only answer checks (RFC 8839 §5.3).
+pub(super) fn lite_line(lines: &[OutLine]) -> Option<String> {
+    lines.iter().any(|l| l.lite).then(|| "a=ice-lite".to_owned())
+}
+
+/// The name to give to a section that has none, as [`OutLine::mid`] says.
+pub(super) fn restored_mid(line: &OutLine, said: &Media<'_, '_>) -> Option<String> {
+    let mid = line.mid.as_ref().filter(|_| said.attribute(b"mid").is_none())?;
+    std::str::from_utf8(mid).ok().map(str::to_owned)
+}
+
 /// The line that marks an SDP as ours (flag `loop-protect`).
 pub(super) fn loop_line(instance: &str) -> String {
     format!("a={LOOP_ATTRIBUTE}:{instance}")
@@ -713,38 +733,4 @@ const LOOP_ATTRIBUTE: &str = "rtpengine";
 /// True when the SDP carries our own mark.
 pub fn is_loop(sdp: &Sdp<'_>, instance: &str) -> bool {
     sdp.attributes().any(|a| a.name == LOOP_ATTRIBUTE.as_bytes() && a.value == Some(instance.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_protocol_changes_only_into_what_can_be_made_of_it() {
-        let avp = Transport::from_bytes(b"RTP/AVP").unwrap();
-        let savpf = Transport::from_bytes(b"RTP/SAVPF").unwrap();
-        let say = |offered: &'static str, wanted, keys| outgoing_protocol(offered.as_bytes(), wanted, keys);
-        for offered in ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "udptl", "UDP/TLS/RTP/SAVP", "TCP/MSRP"] {
-            for wanted in [None, Some(Transport::Accept)] {
-                assert_eq!(say(offered, wanted, (false, false)), Some(offered));
-            }
-        }
-        for (offered, wanted, keys, then) in [
-            ("RTP/AVPF", avp, (false, false), Some("RTP/AVP")),
-            ("RTP/SAVP", savpf, (false, false), Some("RTP/SAVPF")),
-            // Keys can be made, or not.
-            ("RTP/AVP", savpf, (true, false), Some("RTP/SAVPF")),
-            ("RTP/AVP", savpf, (false, true), None),
-            // What is offered can be opened, or not.
-            ("RTP/SAVP", avp, (false, true), Some("RTP/AVP")),
-            ("RTP/SAVP", avp, (true, false), None),
-            // Fax stays what it is.
-            ("udptl", avp, (true, true), Some("udptl")),
-            // Nobody here opens DTLS, or knows what that is.
-            ("UDP/TLS/RTP/SAVP", avp, (true, true), None),
-            ("TCP/MSRP", savpf, (true, true), None),
-        ] {
-            assert_eq!(say(offered, Some(wanted), keys), then, "{offered} {wanted:?} {keys:?}");
-        }
-    }
 }

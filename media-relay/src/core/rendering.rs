@@ -7,7 +7,8 @@
 use warp_sdp::{CanonicalMedia, CanonicalSession, Missing, Sdp, Strip};
 
 use super::negotiate::{
-    Class, Mids, OutLine, OutOptions, by_value, kept_formats, loop_line, rtcp_value, session_words,
+    Class, Mids, OutLine, OutOptions, by_value, kept_formats, lite_line, loop_line, restored_mid, rtcp_value,
+    session_words,
 };
 
 /// Writes the SDP for the other side.
@@ -24,7 +25,13 @@ pub(super) fn canonical(
         name,
         strip: Strip { dtls: true, ..any },
         keep_direction: options.flags.original_sendrecv,
-        own: options.flags.loop_protect.then(|| loop_line(options.instance)).into_iter().collect(),
+        own: options
+            .flags
+            .loop_protect
+            .then(|| loop_line(options.instance))
+            .into_iter()
+            .chain(lite_line(lines))
+            .collect(),
         ..CanonicalSession::default()
     };
     session.attributes = by_value(options.attributes, b"", &mut session.add);
@@ -51,11 +58,12 @@ pub(super) fn canonical(
             media.whole = line.class == Class::Raw;
             media.direction = if media.whole { sdp.direction() } else { Some(line.direction) };
             media.direction = media.direction.filter(|_| !options.flags.original_sendrecv);
-            media.mid = mids.number(&said);
+            media.mid = restored_mid(line, &said).or(mids.number(&said));
             media.rtcp = rtcp_value(line, &options);
             media.mux = line.mux;
             media.keys.clone_from(&line.keys);
-            let keeps_keys = line.class != Class::Rtp && line.keys.is_empty();
+            media.ice.clone_from(&line.ice);
+            let keeps_keys = !matches!(line.class, Class::Rtp | Class::Dtls) && line.keys.is_empty();
             (media.strip.dtls, media.strip.crypto) = (!keeps_keys, !keeps_keys);
             media
         })

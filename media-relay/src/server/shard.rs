@@ -16,14 +16,15 @@
 //! packets that came together), prefetching the next rule, pinning. A nap of 1 ms that gathers packets saved 8 % and costs
 //! up to 1 ms of delay: not taken (`bench/results/rtp-relay-fifo.json`).
 
+mod sessions;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use warp_media::packet::{HEAD_ROOM, RoomyPacket, TAIL_ROOM};
-use warp_media::rtp::PacketClass;
-use warp_media::session::{SessionMachine, SessionOutcome};
+use warp_media::session::{SessionMachine, Source};
 use warp_media::{
     Carries, DropReason, ForwardRule, Judgement, LearntPeer, LocalPort, MediaPath, RuleState, SourcePolicy,
 };
@@ -259,7 +260,8 @@ impl Shard {
     }
 
     pub(super) fn wake_up(&mut self, events: &mut Events) {
-        let timeout = self.watches.front().map(|w| w.due.since(Clock::mono()));
+        let due = [self.watches.front().map(|w| w.due), self.sessions.poll_timeout()];
+        let timeout = due.into_iter().flatten().min().map(|due| due.since(Clock::mono()));
         if self.epoll.wait(events, timeout).is_err() {
             // Only a bad descriptor of our own could do this; do not spin on it.
             std::thread::sleep(Duration::from_millis(1));
@@ -284,6 +286,9 @@ impl Shard {
             self.take_messages(MESSAGES, now);
         }
         self.look_after_sockets(now);
+        if self.sessions.poll_timeout().is_some_and(|due| due <= now) {
+            self.look_after_sessions(now);
+        }
         self.end_of_wake_up();
     }
 
@@ -367,6 +372,8 @@ impl Shard {
         (entry.state, entry.strays) = (None, STRAYS);
         entry.life = entry.life.wrapping_add(1);
         entry.settle();
+        self.sessions.remove(port);
+        let Some(entry) = self.entry_of(port) else { return };
         // One that nobody watches would fill with what nobody reads.
         if !entry.watched || entry.socket.set_peer(None).is_err() || !self.keep.take() {
             return self.leave(port);
@@ -379,6 +386,7 @@ impl Shard {
     /// Takes a port out, whatever it is; its socket is closed unless another shard has it now.
     fn leave(&mut self, port: LocalPort) {
         let Some(slot) = self.by_port.remove(&port) else { return };
+        self.sessions.remove(port);
         if let Some(entry) = self.entries.remove(slot)
             && entry.watched
         {
@@ -419,6 +427,7 @@ impl Shard {
         let destinations: Vec<_> = from.iter().map(|p| (*p, self.destination_of(*p))).collect();
         let beside = rule.companion.filter(|_| rule.carries == Carries::Rtcp);
         let companion = beside.and_then(|rtp| self.locked_peer_of(rtp));
+        let session = rule.pipeline.as_ref().and_then(|p| p.session.clone());
         let Some(entry) = self.entry_of(port) else { return };
         let state = match entry.state.take() {
             Some(mut state) => {
@@ -440,6 +449,8 @@ impl Shard {
         }
         self.tell_senders(port);
         self.arm(port, now);
+        self.sessions.install(port, session.as_ref(), now);
+        self.carry_out(now);
     }
 
     /// Watches the port when somebody may send to it, and has it connected to its only peer at the next packet: a call that
@@ -577,7 +588,16 @@ impl Shard {
             }
             Judgement::Drop(reason) => self.tally.drop(reason),
             Judgement::Fan(path) => self.fan_out(slot, at, len, path, now),
-            Judgement::Session { class, expected } => self.hand_to_session(slot, at, len, class, expected),
+            Judgement::Session { class, expected } => {
+                let allowed = expected || state.may_come(from);
+                self.hand_to_session(
+                    slot,
+                    (at, len),
+                    class,
+                    Source { address: from, expected, allowed },
+                    now,
+                );
+            }
         }
         if news.is_some() {
             self.peer_learnt(slot, now);
@@ -626,18 +646,6 @@ impl Shard {
         }
         if self.filled > BUFFER_BYTES {
             self.send_waiting(now);
-        }
-    }
-
-    #[cold]
-    fn hand_to_session(&mut self, slot: usize, at: usize, len: usize, class: PacketClass, expected: bool) {
-        let Some(entry) = self.entries.get_mut(slot) else { return };
-        let packet = self.buffer.get(at..at + len).unwrap_or_default();
-        if let SessionOutcome::Unwanted(reason) = self.sessions.handle(entry.port, class, expected, packet) {
-            if let Some(state) = &mut entry.state {
-                state.refuse(reason);
-            }
-            self.tally.drop(reason);
         }
     }
 

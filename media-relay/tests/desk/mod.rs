@@ -78,6 +78,15 @@ pub fn port(sdp: &str) -> u16 {
     sdp.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
 }
 
+/// All rules that the book has installed since it was last asked, in their order.
+pub fn rules(book: &mut Book) -> Vec<ForwardRule> {
+    let installed = |output| match output {
+        Output::Install { rule, .. } => Some(*rule),
+        _ => None,
+    };
+    std::iter::from_fn(|| book.poll_output()).filter_map(installed).collect()
+}
+
 /// The last rule of each port that the book has installed and not closed.
 #[derive(Default)]
 pub struct Rules(pub std::collections::BTreeMap<(u8, u16), ForwardRule>);

@@ -10,8 +10,8 @@ use super::cipher::SessionKeys;
 use super::sdes::CryptoLine;
 use super::window::Window;
 use crate::packet::RoomyPacket;
-use crate::pipeline::{Stage, StageMaker};
 use crate::port::{DropReason, MediaPath};
+use crate::stage::{Stage, StageMaker};
 
 /// Highest SRTCP index (31 bits); a key that has come so far is used up (RFC 3711 §9.2).
 const LAST_RTCP: u32 = 0x7FFF_FFFF;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Encoding, NgError, Request, Word, open};
 use crate::command::{
-    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, Query, Replace, RtcpMux,
-    SdpCommand, Transport,
+    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, Query, Replace,
+    RtcpMux, SdpCommand, Transport,
 };
 use crate::reply::reasons;
 use crate::rtpp_flags;
@@ -154,6 +154,7 @@ impl Fields {
             b"media-ips" => sdp.media_ips = value.items().filter_map(address).take(64).collect(),
             b"media-address" => sdp.media_address = address(value),
             b"ICE" | b"ice" => sdp.ice = value.str().and_then(ice),
+            b"ICE-lite" | b"ice-lite" => sdp.ice_lite = value.str().map(ice_lite).unwrap_or_default(),
             b"transport-protocol" => {
                 sdp.transport_protocol = value.str().and_then(Transport::from_bytes);
             }
@@ -379,6 +380,11 @@ fn ice(text: &[u8]) -> Option<Ice> {
     ICE.iter().find(|(name, _)| name.as_bytes() == text).map(|(_, ice)| *ice)
 }
 
+fn ice_lite(text: &[u8]) -> IceLite {
+    let both = text == b"both";
+    IceLite { forward: both || text == b"forward", backward: both || text == b"backward" }
+}
+
 fn dtls(text: &[u8]) -> Option<Dtls> {
     match text {
         b"passive" => Some(Dtls::Passive),
@@ -454,6 +460,12 @@ fn write_sdp_command(w: &mut Writer<'_>, c: &SdpCommand) {
         && let Some((name, _)) = ICE.iter().find(|(_, i)| *i == ice)
     {
         w.pair_text("ICE", name);
+    }
+    match (c.ice_lite.forward, c.ice_lite.backward) {
+        (true, true) => w.pair_text("ICE-lite", "both"),
+        (true, false) => w.pair_text("ICE-lite", "forward"),
+        (false, true) => w.pair_text("ICE-lite", "backward"),
+        (false, false) => {}
     }
     match c.dtls {
         Some(Dtls::Off) => w.pair_text("DTLS", "off"),

@@ -4,20 +4,25 @@
 //! is refused, what is too much is left out. One that is not owed (the 200 behind an 18x, when an offer of the other side was
 //! made and answered since) is translated and changes no media (RFC 3261 §13.2.1, RFC 6337 §3.1.1).
 
+use std::net::SocketAddr;
+
+use warp_media::ice::Candidate;
 use warp_media::srtp::CryptoLine;
 use warp_model::Now;
 use warp_ng::reply::reasons;
-use warp_ng::{Reply, SdpCommand};
+use warp_ng::{Dtls, Ice, Reply, SdpCommand};
 use warp_sdp::Sdp;
 
-use super::call::{Call, Dialogue, MediaLine};
+use super::call::{Call, Dialogue, MediaLine, MediaSide};
 use super::dialogues::{Style, check_lengths, find_for_answer, parse, refused, say};
 use super::keyring::Keyring;
 use super::offer::section;
+use super::session::{Session, Settled};
 use super::taken::Taken;
 use super::{Book, quality};
-use crate::core::negotiate::{Class, OutLine, Spoken};
+use crate::core::negotiate::{Class, Origin, OutLine, Spoken, may_send};
 use crate::core::ports::PortPair;
+use crate::core::secure::{Setup, ice_lines};
 use crate::core::{Output, StreamKind};
 
 /// Who is answered, and what both said, line by line.
@@ -78,12 +83,20 @@ impl Book {
             return Err(refused(reasons::BAD_SDP, "media would come back to where it came from"));
         }
         for (i, (said, line)) in spoken.iter().zip(&dialogue.media).enumerate().filter(|_| is_owed) {
-            if let Some(pair) = line.sides.get(me).and_then(|s| s.pair).filter(|_| !said.rejected) {
+            let pair = |side: usize| line.sides.get(side).and_then(|s| s.pair);
+            let by_ice = said.ice.is_some() && offer.ice.get(i) == Some(&true);
+            if let Some(pair) = pair(me).filter(|_| !said.rejected && !by_ice) {
                 self.check_target(pair.ip, i, &spoken, dialogue)?;
+            }
+            // Where it is told to do without checks, the address of its SDP counts after all.
+            let is_open = offer.said.get(i).is_some_and(|o| o.ice.is_some()) && c.ice == Some(Ice::Remove);
+            if let Some(pair) = pair(asker).filter(|_| is_open && !said.rejected) {
+                self.check_target(pair.ip, i, &offer.said, dialogue)?;
             }
         }
         // Nothing can fail from here on.
         let (offered, plans) = (offer.said.clone(), offer.mux.clone());
+        let (told, shown, lite) = (offer.told.clone(), offer.ice.clone(), offer.lite);
         let kept = call.pairs_elsewhere(at);
         let shard = call.shard;
         let dialogue = call.dialogues.get_mut(at).ok_or_else(invalid)?;
@@ -123,6 +136,28 @@ impl Book {
                     match agreed {
                         Some((theirs, ours)) => side.keys.agree(&theirs, ours),
                         None => side.keys.clear(),
+                    }
+                }
+                let asks = Settled {
+                    ice: offer.ice.clone().filter(|_| c.ice != Some(Ice::Remove)),
+                    offerer: true,
+                    dtls: offer.dtls.clone().filter(|_| offer.class == Class::Dtls).map(|said| (said, true)),
+                };
+                let answers = Settled {
+                    ice: answer.ice.clone().filter(|_| shown.get(i) == Some(&true)),
+                    offerer: false,
+                    dtls: answer
+                        .dtls
+                        .clone()
+                        .filter(|_| told.get(i) == Some(&Class::Dtls))
+                        .map(|s| (s, true)),
+                };
+                let wish = c.dtls != Some(Dtls::Passive);
+                for (side, settled, wish, lite) in
+                    [(asker, asks, wish, lite.backward), (me, answers, true, lite.forward)]
+                {
+                    if let Some(side) = line.sides.get_mut(side) {
+                        self.settle(side, settled, wish, lite);
                     }
                 }
                 self.change_kind(line, asker, answer);
@@ -185,8 +220,54 @@ impl Book {
             (if mux { rtp } else { rtcp }, mux)
         });
         let agreed = round.keys.get(i).and_then(|k| k.asker.as_ref());
-        let keys = agreed.map(|(_, ours)| ours.line(c.sdes_pad)).into_iter().collect();
-        Some(OutLine { drop_mid: !offer.has_mid, class: offer.class, keys, ..out })
+        let mut keys: Vec<String> = agreed.map(|(_, ours)| ours.line(c.sdes_pad)).into_iter().collect();
+        let session = asker.map(|s| &s.session);
+        if let Some(active) = session.and_then(Session::active).filter(|_| offer.class == Class::Dtls) {
+            keys = self.certificate_lines(if active { Setup::Active } else { Setup::Passive });
+        }
+        let ours = session.filter(|s| s.is_checked()).and_then(Session::credentials);
+        let ice = ours.zip(pair).map(|(ours, pair)| {
+            let ports = [pair.rtp_port().port, pair.rtcp_port().port];
+            let ports = ports.get(..if mux { 1 } else { 2 }).unwrap_or_default();
+            ice_lines(ours, out.ip, ports, offer.ice.as_ref().is_some_and(|said| said.trickle))
+        });
+        let lite = ice.is_some() && session.is_some_and(Session::is_lite);
+        let mid = offer.mid.clone().filter(|_| offer.class == Class::Dtls);
+        let ice = ice.unwrap_or_default();
+        Some(OutLine { drop_mid: offer.mid.is_none(), class: offer.class, keys, ice, lite, mid, ..out })
+    }
+
+    /// ICE and DTLS of one side, as both said it. `wish`: we begin the handshake where the party leaves it to us.
+    fn settle(&self, side: &mut MediaSide, mut settled: Settled, wish: bool, lite: bool) {
+        if let Some(said) = &settled.ice {
+            side.session.restart(said, self.config.keys);
+        }
+        settled.ice = settled.ice.filter(|_| side.session.credentials().is_some());
+        let spoken = side.spoken.as_ref();
+        // Behind a NAT nobody is where the SDP says: the party must begin.
+        let is_hidden = settled.ice.is_none() && spoken.is_some_and(|s| matches!(s.origin, Origin::Nat(_)));
+        if let Some((said, active)) = &mut settled.dtls {
+            *active = side.session.begins(said, wish && !is_hidden);
+        }
+        let peers = spoken.map_or([None; 2], |s| [s.rtp, s.rtcp]).map(|at| at.filter(|_| !is_hidden));
+        let ip = side.pair.map(|p| p.ip);
+        let said = settled.ice.clone();
+        let candidates = [0, 1].map(|c| self.candidates(ip, said.as_ref().and_then(|s| s.candidates.get(c))));
+        side.session.settle(&settled, self.config.dtls.as_ref(), candidates, peers, lite);
+    }
+
+    /// Those of a party's candidates that may be sent to (T-NG-06), as this machine reaches them.
+    fn candidates(&self, ip: Option<u8>, said: Option<&Vec<Candidate>>) -> Vec<Candidate> {
+        let local = ip.and_then(|ip| self.ports.ips().get(usize::from(ip)).copied());
+        let Some((local, said)) = local.zip(said) else { return Vec::new() };
+        let there = |candidate: &Candidate| {
+            let own = self.own_port(candidate.address);
+            let own =
+                own.and_then(|p| Some(SocketAddr::new(*self.ports.ips().get(usize::from(p.ip))?, p.port)));
+            Candidate { address: own.unwrap_or(candidate.address), ..*candidate }
+        };
+        let may = |c: &Candidate| may_send(local, c.address, &self.config.forbidden);
+        said.iter().map(there).filter(may).collect()
     }
 
     /// The keys of each line. An error where a protected side has none that we can use.
@@ -209,12 +290,16 @@ impl Book {
                 refused(reasons::REWRITING_SDP, why)
             };
             match (said.class, *told) {
-                (Class::Srtp, Class::Rtp) => {
+                (_, Class::Dtls) if answer.dtls.is_none() => {
+                    let why = format!("{}: no fingerprint of a certificate", section(at, answered));
+                    Err(refused(reasons::REWRITING_SDP, why))
+                }
+                (Class::Srtp, Class::Rtp | Class::Dtls) => {
                     let theirs = said.crypto.first().ok_or_else(no_key)?;
                     let ours = ring(asker).answer(theirs, self.config.keys).ok_or_else(no_key)?;
                     Ok(Agreed { asker: Some((theirs.clone(), ours)), answerer: None })
                 }
-                (Class::Rtp, Class::Srtp) => {
+                (Class::Rtp | Class::Dtls, Class::Srtp) => {
                     let ring = ring(1 - asker);
                     let both = answer.crypto.iter().find_map(|l| Some((l, ring.answered_by(l)?)));
                     let (theirs, ours) = both.ok_or_else(no_key)?;

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use warp_media::{ForwardRule, LocalPort, SourcePolicy, StreamCounters, StreamSnapshot};
 use warp_model::{Mono, Now, Wall};
-use warp_ng::{CallStats, Counts, MediaFlags, MediaStats, SdpCommand, SsrcStats, StreamStats, TagStats};
+use warp_ng::{
+    CallStats, Counts, IceLite, MediaFlags, MediaStats, SdpCommand, SsrcStats, StreamStats, TagStats,
+};
 
 use super::dialogues::METADATA_BYTES;
 use super::keyring::Keyring;
 use super::quality::QualityLog;
+use super::session::Session;
 use crate::core::compile::{Side, compile};
 use crate::core::negotiate::{Class, MuxPlan, Names, Origin, Spoken, policies};
 use crate::core::ports::PortPair;
@@ -79,6 +82,10 @@ pub(super) struct Offer {
     pub(super) mux: Vec<MuxPlan>,
     /// As what each line was offered on.
     pub(super) told: Vec<Class>,
+    /// Whether it was offered on with ICE of ours, line by line.
+    pub(super) ice: Vec<bool>,
+    /// Sides that we only answer the checks of.
+    pub(super) lite: IceLite,
     /// It waits for its answer: until then media goes on as before.
     pub(super) pending: bool,
     /// Counts the offers of the dialogue.
@@ -130,6 +137,8 @@ pub(super) struct MediaSide {
     pub(super) quality: QualityLog,
     /// Keys of SRTP towards the party.
     pub(super) keys: Keyring,
+    /// ICE and DTLS with the party.
+    pub(super) session: Session,
 }
 
 impl Default for MediaSide {
@@ -145,6 +154,7 @@ impl Default for MediaSide {
             counters: Arc::default(),
             quality: QualityLog::default(),
             keys: Keyring::default(),
+            session: Session::default(),
         }
     }
 }
@@ -209,6 +219,7 @@ impl MediaSide {
             counters: Arc::clone(&self.counters),
             quality: QualityLog::default(),
             keys: self.keys.shared(),
+            session: self.session.clone(),
         }
     }
 
@@ -217,8 +228,11 @@ impl MediaSide {
         let spoken = self.spoken.as_ref();
         // Behind a NAT the SDP's address is of no use: wait until the peer's packets show another.
         let behind_nat = spoken.is_some_and(|s| matches!(s.origin, Origin::Nat(_)));
-        let known = |at: Option<SocketAddr>| at.filter(|_| !behind_nat);
-        let [source, rtcp_source] = self.sources.map(|s| s.at(self.said, on_hold));
+        // With ICE nothing is sent to an address that has not passed a check.
+        let checked = self.session.is_checked();
+        let known = |at: Option<SocketAddr>| at.filter(|_| !behind_nat && !checked);
+        let sources = if checked { [SourcePolicy::Checked; 2] } else { self.sources };
+        let [source, rtcp_source] = sources.map(|s| s.at(self.said, on_hold));
         Some(Side {
             ports: self.pair?,
             mux: self.mux,
@@ -229,8 +243,9 @@ impl MediaSide {
             clocks: spoken.map(|s| s.clocks).unwrap_or_default(),
             max_packets_per_s: spoken.map_or(0, |s| s.max_packets_per_s),
             counters: Arc::clone(&self.counters),
-            unprotect: self.keys.unprotect(),
-            protect: self.keys.protect(),
+            unprotect: [0, 1].map(|c| self.session.unprotect(c).or_else(|| self.keys.unprotect())),
+            protect: [0, 1].map(|c| self.session.protect(c).or_else(|| self.keys.protect())),
+            sessions: [0, 1].map(|c| self.session.setup(c)),
         })
     }
 }
@@ -272,7 +287,7 @@ impl MediaLine {
 
     /// SRTP is opened or made here, on one side or both.
     pub(super) fn has_keys(&self) -> bool {
-        self.sides.iter().any(|s| s.keys.is_on())
+        self.sides.iter().any(|s| s.keys.is_on() || s.session.is_closed())
     }
 
     fn class(&self) -> Class {
@@ -548,6 +563,9 @@ fn line_stats(
             rtcp_mux: side.mux,
             passthrough: line.class() == Class::Srtp,
             sdes: side.keys.is_on(),
+            dtls: side.session.is_closed(),
+            ice: side.session.is_checked(),
+            ice_controlling: side.session.is_controlling(),
             asymmetric: spoken.is_some_and(|s| s.asymmetric),
             loop_check: place.loop_check,
             send: spoken.is_some_and(|s| s.direction.receives()),

@@ -1,7 +1,10 @@
 //! Limits and habits of the book, and the part of them that a running relay takes anew.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+
+use warp_media::keying::HandshakeMaker;
 
 /// Limits and habits of the book.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct BookConfig {
     pub instance: String,
     /// Where keys of SRTP come from.
     pub keys: KeySource,
+    /// Handshakes of DTLS under the relay's certificate; `None`: there are none.
+    pub dtls: Option<Arc<dyn HandshakeMaker>>,
     /// ng clients get SDP in the canonical rendering; this process gets the transparent one always.
     pub canonical: bool,
 }
@@ -52,6 +57,7 @@ impl Default for BookConfig {
             forbidden: Vec::new(),
             instance: "warp".to_owned(),
             keys: KeySource::default(),
+            dtls: None,
             canonical: true,
         }
     }

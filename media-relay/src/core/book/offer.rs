@@ -3,10 +3,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use warp_media::keying::{DigestKind, Fingerprint};
 use warp_media::srtp::CryptoLine;
 use warp_model::Now;
 use warp_ng::reply::reasons;
-use warp_ng::{AddressFamily, Reply, SdpCommand};
+use warp_ng::{AddressFamily, Dtls, Ice, Reply, SdpCommand};
 use warp_sdp::Sdp;
 
 use super::Book;
@@ -16,10 +17,10 @@ use super::keyring::{Keyring, suites};
 use super::quality::QualityLog;
 use super::taken::Taken;
 use crate::core::exhausted::Exhausted;
-use crate::core::negotiate::{
-    Class, MuxPlan, Origin, OutLine, Signalling, Spoken, is_loop, may_send, outgoing_protocol, read,
-};
+use crate::core::negotiate::{Class, MuxPlan, Origin, OutLine, Signalling, Spoken, is_loop, may_send, read};
 use crate::core::ports::PortPair;
+use crate::core::protocol::{Means, outgoing_protocol};
+use crate::core::secure::{Setup, dtls_lines, ice_lines};
 
 /// A port pair that an offer needs: media line, side, local address.
 type Wanted = (usize, usize, u8);
@@ -100,7 +101,10 @@ impl Book {
         let told: Vec<Class> = spoken
             .iter()
             .zip(&relayed)
-            .map(|(said, protocol)| protocol.as_ref().map_or(said.class, |p| Class::of(p.as_bytes())))
+            .map(|(said, protocol)| match protocol {
+                Some(p) if p.as_bytes() != &*said.protocol => Class::of(p.as_bytes()),
+                _ => said.class,
+            })
             .collect();
         let shown = self.keys_to_show(&spoken, &told, dialogue, other, c)?;
         let mut taken = Vec::with_capacity(wanted.len());
@@ -125,6 +129,7 @@ impl Book {
                 side.counters = Default::default();
                 side.quality = QualityLog::default();
                 side.keys.clear();
+                side.session.clear();
             }
         }
         let muxes = |line: usize| {
@@ -132,7 +137,8 @@ impl Book {
             dialogue.answered && side.is_some_and(|s| s.mux && s.pair.is_some())
         };
         let plan = |(line, said): (usize, &Spoken)| {
-            MuxPlan::offer(said.mux, c.rtcp_mux).again(muxes(line), c.rtcp_mux)
+            let plan = MuxPlan::offer(said.mux, c.rtcp_mux).again(muxes(line), c.rtcp_mux);
+            plan.kept(said.mux && said.class == Class::Dtls)
         };
         let plans: Vec<MuxPlan> = spoken.iter().enumerate().map(plan).collect();
         let mut lines = Vec::with_capacity(spoken.len());
@@ -144,9 +150,17 @@ impl Book {
             {
                 side.speak(said.clone(), c.flags.reset);
                 // Early media is opened, too. Which key is used is said again by the answer.
-                match said.crypto.first().filter(|_| (said.class, *told) == (Class::Srtp, Class::Rtp)) {
+                match said.crypto.first().filter(|_| said.class == Class::Srtp && *told != Class::Srtp) {
                     Some(key) => side.keys.hear(key),
                     None => side.keys.clear(),
+                }
+                match said.class {
+                    Class::Dtls => side.session.close(),
+                    _ => side.session.open(),
+                }
+                // Branches that share the ports show the same.
+                if said.ice.is_some() {
+                    side.session.prepare_ice(self.config.keys);
                 }
             }
             let keys: Vec<String> = shown.iter().map(|key| key.line(c.sdes_pad)).collect();
@@ -157,10 +171,25 @@ impl Book {
             lines.push(self.out_line(said, pair, protocol.clone(), c.media_address, |rtp, rtcp| {
                 (if plan.required { rtp } else { rtcp }, plan.sent)
             }));
-            if let Some(line) = lines.last_mut() {
-                (line.class, line.keys) = (*told, keys);
+            let side = line.sides.get_mut(other);
+            if let (Some(out), Some(side), Some(pair)) = (lines.last_mut(), side, pair) {
+                (out.class, out.keys) = (*told, keys);
+                if *told == Class::Dtls {
+                    out.keys = self.certificate_lines(Setup::ActPass);
+                }
+                let with_ice = wants_ice(said, c.ice) && side.session.prepare_ice(self.config.keys);
+                if let Some(ours) = side.session.credentials().filter(|_| with_ice) {
+                    let ports = [pair.rtp_port().port, pair.rtcp_port().port];
+                    let count = if plan.required { 1 } else { 2 };
+                    let ports = ports.get(..count).unwrap_or_default();
+                    out.lite = c.ice_lite.forward;
+                    out.ice = ice_lines(ours, out.ip, ports, false);
+                }
+            } else if let Some(out) = lines.last_mut() {
+                out.class = *told;
             }
         }
+        let ice: Vec<bool> = lines.iter().map(|line| !line.ice.is_empty()).collect();
         dialogue.hide_new(other, &spoken, &c.media_remove);
         let (lines, missing) = dialogue.in_places(me, lines, &spoken);
         let style = Style { instance: &self.config.instance, canonical: self.canonical };
@@ -168,7 +197,8 @@ impl Book {
         let number = dialogue.last_offer().saturating_add(1);
         let branch = c.via_branch.clone();
         if let Some(offer) = dialogue.offers.get_mut(me) {
-            *offer = Some(Offer { said, told, mux: plans, pending: true, number, branch });
+            let lite = c.ice_lite;
+            *offer = Some(Offer { said, told, ice, lite, mux: plans, pending: true, number, branch });
         }
         name(dialogue, me, c, now);
         dialogue.delete_at = None;
@@ -197,7 +227,8 @@ impl Book {
     /// For each line: the protocol to offer on, or `None` when the line is or becomes rejected. An error when nothing of
     /// a living SDP is left.
     fn relayable(&self, spoken: &[Spoken], c: &SdpCommand) -> Result<Vec<Option<String>>, Reply> {
-        let may_make_keys = !suites(c).is_empty();
+        let handshakes = self.config.dtls.is_some() && c.dtls != Some(Dtls::Off);
+        let means = Means { sdes: !suites(c).is_empty(), handshakes, opens: false };
         let relayed: Vec<Option<String>> = spoken
             .iter()
             .map(|said| {
@@ -208,8 +239,12 @@ impl Book {
                 {
                     return None;
                 }
-                let may = (may_make_keys, !said.crypto.is_empty());
-                outgoing_protocol(&said.protocol, c.transport_protocol, may).map(str::to_owned)
+                let opens = match said.class {
+                    Class::Dtls => self.config.dtls.is_some() && said.dtls.is_some(),
+                    _ => !said.crypto.is_empty(),
+                };
+                let means = Means { opens, ..means };
+                outgoing_protocol(said.class, &said.protocol, c.transport_protocol, means).map(str::to_owned)
             })
             .collect();
         let living = spoken.iter().position(|s| !s.rejected);
@@ -234,7 +269,7 @@ impl Book {
         let suites = suites(c);
         let none = Keyring::default();
         let lines = spoken.iter().zip(told).enumerate().map(|(at, (said, told))| {
-            if said.rejected || (said.class, *told) != (Class::Rtp, Class::Srtp) {
+            if said.rejected || said.class == Class::Srtp || *told != Class::Srtp {
                 return Ok(Vec::new());
             }
             let side = dialogue.media.get(at).and_then(|l| l.sides.get(other));
@@ -274,7 +309,9 @@ impl Book {
                 Some(pair) => pair.ip,
                 None => self.interface(my_name, said.ipv4).ok_or_else(no_family)?,
             };
-            self.check_target(ip, at, spoken, dialogue)?;
+            if said.ice.is_none() {
+                self.check_target(ip, at, spoken, dialogue)?;
+            }
             if pair(me).is_none() {
                 wanted.push((at, me, ip));
             }
@@ -318,6 +355,12 @@ impl Book {
         }
     }
 
+    /// Our certificate, as SDP says it.
+    pub(super) fn certificate_lines(&self, setup: Setup) -> Vec<String> {
+        let certificate = self.config.dtls.as_ref().map(|maker| maker.certificate());
+        certificate.map(|c| dtls_lines(setup, &Fingerprint::of(DigestKind::Sha256, c))).unwrap_or_default()
+    }
+
     /// A port of our range, by an address of ours, that nobody has. Loopback is everybody's on this machine.
     fn is_unlent(&self, to: SocketAddr) -> bool {
         !warp_model::net::is_loopback(to.ip()) && self.own.contains(&to.ip()) && self.ports.has(to.port())
@@ -351,9 +394,22 @@ impl Book {
             direction: said.direction,
             drop_mid: false,
             keys: Vec::new(),
+            ice: Vec::new(),
+            lite: false,
+            mid: None,
             remove: false,
         }
     }
+}
+
+/// Whether the other side is offered checks of ICE: as the command says, else as the offer itself does.
+fn wants_ice(said: &Spoken, wanted: Option<Ice>) -> bool {
+    let asked = match wanted {
+        Some(Ice::Remove) => false,
+        Some(Ice::Force | Ice::ForceRelay | Ice::Optional) => true,
+        None | Some(Ice::Default) => said.ice.is_some(),
+    };
+    asked && said.class != Class::Raw
 }
 
 /// Tags that an offer tells: a party may have had no name before.
