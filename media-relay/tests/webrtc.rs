@@ -17,9 +17,7 @@ use programs::{audio_port, has, rtp, socket, wait_for};
 use serde_json::json;
 use warp_dtls::Identity;
 use warp_media::ice::{Candidate, Credentials, IceSetup};
-use warp_media::keying::{
-    DigestKind, DtlsSetup, Fingerprint, Handshake, HandshakeMaker, KeySlot, Progress, SlotMaker,
-};
+use warp_media::keying::{DigestKind, DtlsSetup, Fingerprint, Handshake, HandshakeMaker, KeySlot, SlotMaker};
 use warp_media::packet::RoomyPacket;
 use warp_media::pipeline::Stage;
 use warp_media::rtp::{PacketClass, classify};
@@ -55,6 +53,11 @@ fn book() -> Book {
     let config =
         BookConfig { keys: KeySource(counting), dtls: Some(Arc::new(Paper)), ..BookConfig::default() };
     desk::book_with(config, 30_000..=30_999)
+}
+
+/// ICE as the offer has it: commands of this process say so.
+fn by_checks(c: SdpCommand) -> SdpCommand {
+    SdpCommand { ice: Some(Ice::Default), ..c }
 }
 
 fn plain(ip: &str, port: u16) -> String {
@@ -93,7 +96,8 @@ fn a_browser_and_a_phone_are_each_told_what_they_speak() {
     for word in ["ice", "candidate", "fingerprint", "setup", "BUNDLE"] {
         assert!(!told.contains(word), "{word}: {told}");
     }
-    let back = text(run(&mut b, Command::Answer(answer("c", "f", "t", plain("192.0.2.2", 5000))), at(1)));
+    let back =
+        text(run(&mut b, Command::Answer(by_checks(answer("c", "f", "t", plain("192.0.2.2", 5000)))), at(1)));
     assert!(
         back.contains(" UDP/TLS/RTP/SAVPF 0\r\n") && has_line(&back, "a=rtcp-mux"),
         "a browser takes no answer without: {back}"
@@ -113,7 +117,8 @@ fn a_browser_and_a_phone_are_each_told_what_they_speak() {
     // The same again is the same session: nothing of ours changes.
     first.to_tag = Some(b"t".to_vec());
     text(run(&mut b, Command::Offer(first.clone()), at(2)));
-    let again = text(run(&mut b, Command::Answer(answer("c", "f", "t", plain("192.0.2.2", 5000))), at(3)));
+    let again =
+        text(run(&mut b, Command::Answer(by_checks(answer("c", "f", "t", plain("192.0.2.2", 5000)))), at(3)));
     for name in ["ice-ufrag", "ice-pwd", "setup", "fingerprint"] {
         assert_eq!(value(&again, name), value(&back, name), "{name}");
     }
@@ -121,7 +126,7 @@ fn a_browser_and_a_phone_are_each_told_what_they_speak() {
     first.sdp = browser("198.51.100.7", 4000, "efgh", "actpass").into_bytes();
     text(run(&mut b, Command::Offer(first), at(4)));
     let restarted =
-        text(run(&mut b, Command::Answer(answer("c", "f", "t", plain("192.0.2.2", 5000))), at(5)));
+        text(run(&mut b, Command::Answer(by_checks(answer("c", "f", "t", plain("192.0.2.2", 5000)))), at(5)));
     assert_ne!(value(&restarted, "ice-ufrag"), value(&back, "ice-ufrag"));
     let Reply::Stats(stats) =
         run(&mut b, Command::Query(Query { call_id: b"c".to_vec(), ..Query::default() }), at(6))
@@ -186,7 +191,7 @@ fn roles_and_lite_follow_the_command_and_the_peer() {
         c.transport_protocol = Some(Transport::RtpAvp);
         c.ice_lite = IceLite { forward: false, backward: true };
         text(run(&mut b, Command::Offer(c), at(0)));
-        let mut reply = answer("c", "f", "t", plain("192.0.2.2", 5000));
+        let mut reply = by_checks(answer("c", "f", "t", plain("192.0.2.2", 5000)));
         reply.dtls = dtls;
         let back = text(run(&mut b, Command::Answer(reply), at(1)));
         assert_eq!(value(&back, "setup"), Some(ours), "{theirs} {dtls:?}");
@@ -202,9 +207,10 @@ fn t_ng_06_candidates_that_may_not_be_sent_to_are_passed_over() {
     let mut c = offer("c", "f", browser("198.51.100.7", 4000, "abcd", "actpass") + more);
     c.transport_protocol = Some(Transport::RtpAvp);
     text(run(&mut b, Command::Offer(c), at(0)));
-    text(run(&mut b, Command::Answer(answer("c", "f", "t", plain("192.0.2.2", 5000))), at(1)));
+    text(run(&mut b, Command::Answer(by_checks(answer("c", "f", "t", plain("192.0.2.2", 5000)))), at(1)));
     let rules = desk::rules(&mut b);
-    let ice = rules.iter().filter_map(|r| r.pipeline.as_ref()?.session.as_ref()?.ice.clone()).last().unwrap();
+    let ice =
+        rules.iter().filter_map(|r| r.pipeline.as_ref()?.session.as_ref()?.ice.clone()).next_back().unwrap();
     assert_eq!(ice.candidates.len(), 1, "{:?}", ice.candidates);
     // Without a certificate, or with one that nobody names, a line is not taken.
     let mut poor =
@@ -411,7 +417,7 @@ fn t_rtp_06_07_a_browser_calls_a_phone_and_strangers_change_nothing() {
         c.ice_lite.backward = lite;
         let towards = world.sdp(Command::Offer(c));
         phone.relay = Some(towards.clone());
-        let mut reply = common::answer(name, &phone.sdp());
+        let mut reply = by_checks(common::answer(name, &phone.sdp()));
         reply.dtls = passive.then_some(Dtls::Passive);
         let told = world.sdp(Command::Answer(reply));
         // A stranger's hello, check, and media, before the true ones and between them.
@@ -500,13 +506,13 @@ fn an_ice_restart_leaves_the_keys() {
     };
     let towards = world.sdp(Command::Offer(ask(&agent, false)));
     phone.relay = Some(towards.clone());
-    let told = world.sdp(Command::Answer(common::answer("restart", &phone.sdp())));
+    let told = world.sdp(Command::Answer(by_checks(common::answer("restart", &phone.sdp()))));
     agent.hear(&told.text, true, false);
     agent.connect();
     both_ways(&mut agent, &phone.rtp, towards.rtp);
     agent.words = Credentials { ufrag: "again".into(), password: "another-password-of-the-agent".into() };
     world.sdp(Command::Offer(ask(&agent, true)));
-    let again = world.sdp(Command::Answer(common::answer("restart", &phone.sdp())));
+    let again = world.sdp(Command::Answer(by_checks(common::answer("restart", &phone.sdp()))));
     assert_ne!(value(&again.text, "ice-ufrag"), value(&told.text, "ice-ufrag"));
     agent.peer = None;
     agent.hear(&again.text, true, false);

@@ -1,6 +1,6 @@
 //! RTP and RTCP without I/O: header views, quality figures, the rule of a port with its learnt peer, and the pipeline.
 //!
-//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `stage`, `srtp`, `stun`, `ice`,
+//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `stage`, `gate`, `srtp`, `stun`, `ice`,
 //! `keying`, `session`, `pipeline`, `rule`, `learn`, `forward`.
 //!
 //! Invariants: bytes from the network never panic, nothing here allocates per packet, time is an argument.
@@ -19,6 +19,7 @@
 
 pub mod counters;
 pub mod forward;
+pub mod gate;
 pub mod ice;
 pub mod keying;
 pub mod learn;

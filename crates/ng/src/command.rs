@@ -18,6 +18,8 @@ pub enum Command {
     Delete(Delete),
     /// Statistics of a call.
     Query(Query),
+    /// Keeps back, or lets pass again, what a party sends.
+    Keep(KeepBack),
     /// Figures of the whole relay.
     Statistics,
     /// Call-IDs, at most `limit` of them.
@@ -34,6 +36,7 @@ impl Command {
             Self::Offer(c) | Self::Answer(c) => Some(&c.call_id),
             Self::Delete(c) => Some(&c.call_id),
             Self::Query(c) => Some(&c.call_id),
+            Self::Keep(c) => Some(&c.call_id),
             Self::Ping | Self::List { .. } | Self::Statistics => None,
         }
     }
@@ -46,6 +49,7 @@ impl Command {
             Self::Answer(_) => "answer",
             Self::Delete(_) => "delete",
             Self::Query(_) => "query",
+            Self::Keep(c) => c.what.name(),
             Self::List { .. } => "list",
             Self::Statistics => "statistics",
         }
@@ -160,6 +164,61 @@ pub struct Query {
     pub from_tag: Option<Vec<u8>>,
     /// Only this party and those it talks to.
     pub to_tag: Option<Vec<u8>>,
+}
+
+/// What of a party's media a [`KeepBack`] is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kept {
+    /// All media: nothing of it passes.
+    #[default]
+    Media,
+    /// What is said: silence passes instead.
+    Voice,
+    /// Telephone events (RFC 4733).
+    Dtmf,
+}
+
+/// `block media`, `silence media` and `block DTMF`, and their opposites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeepAction {
+    /// What is kept back.
+    pub what: Kept,
+    /// It passes again from now on.
+    pub ends: bool,
+}
+
+impl KeepAction {
+    /// All of them, with the `command` value on the wire.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("block media", Self { what: Kept::Media, ends: false }),
+        ("unblock media", Self { what: Kept::Media, ends: true }),
+        ("silence media", Self { what: Kept::Voice, ends: false }),
+        ("unsilence media", Self { what: Kept::Voice, ends: true }),
+        ("block DTMF", Self { what: Kept::Dtmf, ends: false }),
+        ("unblock DTMF", Self { what: Kept::Dtmf, ends: true }),
+    ];
+
+    /// The `command` value on the wire.
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A command about what one party of a call sends, or all of them (`ref/ng-protocol.md` §2, party selection).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeepBack {
+    /// Call-ID of the call.
+    pub call_id: Vec<u8>,
+    /// What is to be done.
+    pub what: KeepAction,
+    /// Only this party; looked at with `directional` alone.
+    pub from_tag: Option<Vec<u8>>,
+    /// Only the party of this label.
+    pub label: Option<Vec<u8>>,
+    /// Only the party whose SDP names this media address.
+    pub address: Option<IpAddr>,
+    /// Flag `directional`: the From-tag names a party.
+    pub directional: bool,
 }
 
 /// `ICE-lite` key: where we only answer checks (RFC 8445 §2.5).

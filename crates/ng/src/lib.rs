@@ -26,8 +26,8 @@ mod write;
 
 pub use codec::{Encoding, NgError, Request};
 pub use command::{
-    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, Query, Replace,
-    RtcpMux, SdpCommand, Transport,
+    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, KeepAction, KeepBack,
+    Kept, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
 pub use cookie::{Channel, CookieCache};
 pub use reply::{

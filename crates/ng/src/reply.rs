@@ -74,6 +74,9 @@ pub mod reasons {
     pub const INCOMPLETE_SDP: &str = "Incomplete SDP specification";
     pub const UNKNOWN_CALL_ID: &str = "Unknown call-id";
     pub const UNKNOWN_CALL_ID_OTHERS: &str = "Unknown call-ID";
+    pub const NO_LABEL: &str = "No monologue matching the given label";
+    pub const NO_ADDRESS: &str = "Failed to match address to any tag";
+    pub const NO_SUCH_TAG: &str = "From-tag given, but no such tag exists";
     pub const NOT_FOUND: &str = "Call-ID not found or tags didn't match";
     pub const INVALID_DIALOGUE: &str = "Invalid dialogue association";
     pub const REWRITING_SDP: &str = "Error rewriting SDP";

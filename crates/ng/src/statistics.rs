@@ -22,11 +22,23 @@ pub enum CommandKind {
     List,
     /// `statistics`: the figures of the relay.
     Statistics,
+    /// `block DTMF`: events of a party are kept back.
+    BlockDtmf,
+    /// `unblock DTMF`: they pass again.
+    UnblockDtmf,
+    /// `block media`: what a party says is kept back.
+    BlockMedia,
+    /// `unblock media`: it passes again.
+    UnblockMedia,
+    /// `silence media`: silence instead of what a party says.
+    SilenceMedia,
+    /// `unsilence media`: it is heard again.
+    UnsilenceMedia,
 }
 
 impl CommandKind {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 13;
 
     /// Its place in arrays by command, from 0.
     pub fn index(self) -> usize {

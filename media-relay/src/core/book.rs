@@ -18,6 +18,7 @@ mod config;
 mod dialogues;
 mod end;
 mod hidden;
+mod keep;
 mod keyring;
 mod offer;
 mod quality;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use warp_media::LocalPort;
 use warp_model::{Mono, Now};
 use warp_ng::reply::reasons;
-use warp_ng::{Command, Reply};
+use warp_ng::{Command, Ice, Reply};
 
 pub use self::config::{BookConfig, KeySource, RelayLimits};
 
@@ -116,7 +117,9 @@ impl Book {
         self.canonical = from.is_some() && self.config.canonical;
         match command {
             Command::Ping => Reply::Pong,
-            Command::Offer(c) => {
+            Command::Offer(mut c) => {
+                // This process says what it wants of ICE, and nothing is nothing.
+                c.ice = c.ice.or(from.is_none().then_some(Ice::Remove));
                 let reply = self.offer(&c, now).unwrap_or_else(|refused| refused);
                 let call = self.by_id.get(&c.call_id).and_then(|serial| self.calls.get_mut(*serial));
                 if let Some(call) = call {
@@ -124,9 +127,13 @@ impl Book {
                 }
                 reply
             }
-            Command::Answer(c) => self.answer(&c, now).unwrap_or_else(|refused| refused),
+            Command::Answer(mut c) => {
+                c.ice = c.ice.or(from.is_none().then_some(Ice::Remove));
+                self.answer(&c, now).unwrap_or_else(|refused| refused)
+            }
             Command::Delete(c) => self.delete(&c, now),
             Command::Query(c) => self.query(&c, now),
+            Command::Keep(c) => self.keep_back(&c, now).unwrap_or_else(|refused| refused),
             // Of the whole relay, and the book is only a part of it.
             Command::Statistics => Reply::error(reasons::NO_HANDLER),
             Command::List { limit } => {
@@ -271,6 +278,7 @@ impl Book {
             is_sampled: false,
             client: None,
             counter: 0,
+            kept: Default::default(),
             gone: self.past.take(id, now.mono),
         }
     }

@@ -36,6 +36,10 @@ pub struct Side {
     pub unprotect: [Option<Arc<dyn StageMaker>>; 2],
     /// Closes what goes to it: from the RTP port, from the RTCP port.
     pub protect: [Option<Arc<dyn StageMaker>>; 2],
+    /// Steps on the RTP that comes from it.
+    pub stages: Vec<Arc<dyn StageMaker>>,
+    /// None of its RTP goes any further.
+    pub is_blocked: bool,
     /// What the sessions of its two ports begin with.
     pub sessions: [Option<Arc<SessionSetup>>; 2],
 }
@@ -76,7 +80,8 @@ pub fn compile(media: Media, a: &Side, b: &Side) -> Vec<ForwardRule> {
 fn pipeline(from: &Side, component: usize, to: &Side) -> Option<Arc<Pipeline>> {
     let (unprotect, session) = (from.unprotect.get(component)?, from.sessions.get(component)?);
     let [protect, protect_rtcp] = &to.protect;
-    if unprotect.is_none() && protect.is_none() && session.is_none() {
+    let stages = if component == 0 { from.stages.clone() } else { Vec::new() };
+    if unprotect.is_none() && protect.is_none() && session.is_none() && stages.is_empty() {
         return None;
     }
     let protect_rtcp = if to.mux { protect } else { protect_rtcp };
@@ -87,11 +92,14 @@ fn pipeline(from: &Side, component: usize, to: &Side) -> Option<Arc<Pipeline>> {
     };
     Some(Arc::new(Pipeline {
         unprotect: unprotect.clone(),
-        stages: Vec::new(),
-        outputs: vec![
-            out(MediaPath::Rtp, to.rtp_out(), protect),
-            out(MediaPath::Rtcp, to.rtcp_out(), protect_rtcp),
-        ],
+        stages,
+        outputs: [
+            (!from.is_blocked).then(|| out(MediaPath::Rtp, to.rtp_out(), protect)),
+            Some(out(MediaPath::Rtcp, to.rtcp_out(), protect_rtcp)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         session: session.clone(),
     }))
 }
@@ -106,7 +114,7 @@ fn side_rules(media: Media, from: &Side, to: &Side, rules: &mut Vec<ForwardRule>
         },
         protected: media == Media::ProtectedRtp,
         source: from.source,
-        rtp: Some(to.rtp_out()),
+        rtp: Some(to.rtp_out()).filter(|_| !from.is_blocked),
         rtcp: Some(to.rtcp_out()),
         pipeline: pipeline(from, 0, to),
         companion: None,

@@ -11,7 +11,7 @@ use warp_model::Mono;
 use warp_ng::statistics::{
     CommandKind, Current, Interval, IntervalCommand, MosSums, Proxy, RelayStatistics, Totals,
 };
-use warp_ng::{Command, Reply};
+use warp_ng::{Command, Kept, Reply};
 
 use super::{EndOfCall, Output};
 
@@ -80,6 +80,14 @@ pub fn kind_of(command: &Command) -> CommandKind {
         Command::Answer(_) => CommandKind::Answer,
         Command::Delete(_) => CommandKind::Delete,
         Command::Query(_) => CommandKind::Query,
+        Command::Keep(c) => match (c.what.what, c.what.ends) {
+            (Kept::Media, false) => CommandKind::BlockMedia,
+            (Kept::Media, true) => CommandKind::UnblockMedia,
+            (Kept::Voice, false) => CommandKind::SilenceMedia,
+            (Kept::Voice, true) => CommandKind::UnsilenceMedia,
+            (Kept::Dtmf, false) => CommandKind::BlockDtmf,
+            (Kept::Dtmf, true) => CommandKind::UnblockDtmf,
+        },
         Command::List { .. } => CommandKind::List,
         Command::Statistics => CommandKind::Statistics,
     }

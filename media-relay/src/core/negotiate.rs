@@ -99,6 +99,8 @@ pub struct Spoken {
     pub origin: Origin,
     /// Clocks of its payload types.
     pub clocks: ClockTable,
+    /// Its payload types of telephone events (RFC 4733), a bit for each.
+    pub events: u128,
     /// Packets a second it may send (T-RTP-11).
     pub max_packets_per_s: u32,
     /// First codec that is neither DTMF nor comfort noise, as `PCMU/8000`; empty when there is none.
@@ -177,6 +179,11 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
         zero: is_zero,
         origin: rtp.map_or(Origin::Unsaid, |at| origin(at.ip(), Class::of(media.protocol()), signalling)),
         clocks,
+        events: media
+            .rtpmaps()
+            .filter(|m| m.name.eq_ignore_ascii_case(b"telephone-event"))
+            .filter_map(|m| 1u128.checked_shl(u32::from(m.payload_type)))
+            .fold(0, |all, one| all | one),
         max_packets_per_s: if media.kind() == b"audio" {
             packet_limit(media.ptime_ms().unwrap_or(0))
         } else {

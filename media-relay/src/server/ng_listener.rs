@@ -154,6 +154,7 @@ pub(super) fn command_label(command: &Command) -> NgCommand {
         Command::Answer(_) => NgCommand::Answer,
         Command::Delete(_) => NgCommand::Delete,
         Command::Query(_) => NgCommand::Query,
+        Command::Keep(_) => NgCommand::Keep,
         Command::List { .. } => NgCommand::List,
         Command::Statistics => NgCommand::Statistics,
     }

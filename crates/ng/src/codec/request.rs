@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Encoding, NgError, Request, Word, open};
 use crate::command::{
-    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, Query, Replace,
-    RtcpMux, SdpCommand, Transport,
+    AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, KeepAction, KeepBack,
+    Query, Replace, RtcpMux, SdpCommand, Transport,
 };
 use crate::reply::reasons;
 use crate::rtpp_flags;
@@ -42,6 +42,8 @@ struct Fields {
     has: Has,
     limit: Option<i64>,
     delete_delay: Option<u64>,
+    directional: bool,
+    address: Option<IpAddr>,
     fatal: bool,
     match_to_tag: bool,
     fast: bool,
@@ -153,6 +155,7 @@ impl Fields {
             b"received-from" => sdp.received_from = value.items().find_map(address),
             b"media-ips" => sdp.media_ips = value.items().filter_map(address).take(64).collect(),
             b"media-address" => sdp.media_address = address(value),
+            b"address" => self.address = address(value),
             b"ICE" | b"ice" => sdp.ice = value.str().and_then(ice),
             b"ICE-lite" | b"ice-lite" => sdp.ice_lite = value.str().map(ice_lite).unwrap_or_default(),
             b"transport-protocol" => {
@@ -255,6 +258,7 @@ impl Fields {
         let word = Word::new(as_sent);
         match word.as_bytes() {
             b"fatal" => self.fatal = true,
+            b"directional" => self.directional = true,
             b"to-tag" => self.match_to_tag = true,
             b"fast" => self.fast = true,
             b"sip-source-address" => self.sdp.flags.sip_source_address = true,
@@ -318,7 +322,21 @@ impl Fields {
                 None => Ok(Command::List { limit: LIST_DEFAULT }),
                 Some(n) => Ok(Command::List { limit: u64::try_from(n).map_err(|_| reasons::INVALID_LIMIT)? }),
             },
-            _ => Err(reasons::UNRECOGNIZED_COMMAND),
+            name => {
+                let known = KeepAction::ALL.iter().find(|(n, _)| n.as_bytes() == name);
+                let (_, what) = *known.ok_or(reasons::UNRECOGNIZED_COMMAND)?;
+                if sdp.call_id.is_empty() {
+                    return Err(reasons::NO_CALL_ID);
+                }
+                Ok(Command::Keep(KeepBack {
+                    call_id: sdp.call_id,
+                    what,
+                    from_tag: Some(sdp.from_tag).filter(|t| !t.is_empty()),
+                    label: sdp.label,
+                    address: self.address,
+                    directional: self.directional,
+                }))
+            }
         }
     }
 }
@@ -441,6 +459,15 @@ pub fn encode_request(
             w.pair_text("call-id", &c.call_id);
             optional(&mut w, "from-tag", c.from_tag.as_ref());
             optional(&mut w, "to-tag", c.to_tag.as_ref());
+        }
+        Command::Keep(c) => {
+            w.pair_text("call-id", &c.call_id);
+            optional(&mut w, "from-tag", c.from_tag.as_ref());
+            optional(&mut w, "label", c.label.as_ref());
+            if let Some(address) = c.address {
+                w.pair_text("address", address.to_string());
+            }
+            w.pair_list("flags", c.directional.then_some("directional"));
         }
         Command::List { limit } => w.pair_count("limit", *limit),
     }

@@ -95,6 +95,12 @@ impl Call {
         now: Now,
     ) -> Dialogue {
         let mut new = Dialogue::new(c.via_branch.clone(), &c.from_tag, c.to_tag.as_deref(), now);
+        for party in &mut new.parties {
+            // What was said of a party holds in all its dialogues, what was said of all for those that come.
+            let known = self.dialogues.iter().flat_map(|d| &d.parties);
+            let mut same = known.filter(|p| party.tag.as_deref().is_some_and(|tag| p.is(tag)));
+            party.kept = same.next().map_or(self.kept, |p| p.kept);
+        }
         let twin = self.dialogues.iter().rev().find(|d| {
             let [asker, _] = &d.parties;
             asker.is(&c.from_tag) && d.is_offer_of(spoken, ips)
@@ -160,7 +166,8 @@ impl Book {
         let Some(dialogue) = call.dialogues.get(at) else { return };
         let front = call.open_of(dialogue.group).is_none();
         for line in &dialogue.media {
-            let rules = if dialogue.open { line.rules() } else { line.closed_rules(front) };
+            let kept = dialogue.parties.each_ref().map(|p| p.kept);
+            let rules = if dialogue.open { line.rules(kept) } else { line.closed_rules(front) };
             // A port that lets in nobody needs no rule: its socket is bound, and waits.
             for rule in rules.into_iter().filter(|r| r.source != SourcePolicy::Nobody) {
                 self.out.push_back(Output::Install { shard: call.shard, rule: Box::new(rule) });

@@ -14,6 +14,7 @@ use warp_ng::{
 };
 
 use super::dialogues::METADATA_BYTES;
+use super::keep::KeptBack;
 use super::keyring::Keyring;
 use super::quality::QualityLog;
 use super::session::Session;
@@ -40,6 +41,8 @@ pub(super) struct Call {
     pub(super) is_sampled: bool,
     /// Who is told when its media times out: the ng client that set it up, or the address that it named.
     pub(super) client: Option<IpAddr>,
+    /// The same of all parties, those that come later too.
+    pub(super) kept: KeptBack,
     /// Counts answers and groups of dialogues.
     pub(super) counter: u64,
     /// Digests of branches whose dialogues are gone: a repeated `delete` of one means nothing else.
@@ -102,6 +105,8 @@ pub(super) struct Party {
     /// Earlier tags of the same branch (forks behind the next hop).
     pub(super) aliases: Vec<Vec<u8>>,
     pub(super) label: Option<Vec<u8>>,
+    /// What of its media the other one does not get.
+    pub(super) kept: KeptBack,
     /// Logical interface of its ports, as `direction` named it.
     pub(super) interface: Option<Vec<u8>>,
     pub(super) created: Wall,
@@ -246,13 +251,23 @@ impl MediaSide {
             unprotect: [0, 1].map(|c| self.session.unprotect(c).or_else(|| self.keys.unprotect())),
             protect: [0, 1].map(|c| self.session.protect(c).or_else(|| self.keys.protect())),
             sessions: [0, 1].map(|c| self.session.setup(c)),
+            stages: Vec::new(),
+            is_blocked: false,
         })
+    }
+}
+
+impl Side {
+    /// What of the party's media goes no further.
+    fn keep(&mut self, kept: KeptBack, of: &MediaSide) {
+        self.is_blocked = kept.media;
+        self.stages = kept.stages(of.spoken.as_ref().map_or(0, |s| s.events));
     }
 }
 
 impl MediaLine {
     /// Rules for all its ports; none when it has no ports.
-    pub(super) fn rules(&self) -> Vec<ForwardRule> {
+    pub(super) fn rules(&self, kept: [KeptBack; 2]) -> Vec<ForwardRule> {
         let [a, b] = &self.sides;
         let on_hold = self.is_held();
         match (a.side(on_hold), b.side(on_hold)) {
@@ -260,6 +275,9 @@ impl MediaLine {
                 // `a=ptime` is what its author wants to receive (RFC 8866 §6.4): either side may send at the faster of both.
                 let limit = side_a.max_packets_per_s.max(side_b.max_packets_per_s);
                 (side_a.max_packets_per_s, side_b.max_packets_per_s) = (limit, limit);
+                let [kept_a, kept_b] = kept;
+                side_a.keep(kept_a, a);
+                side_b.keep(kept_b, b);
                 compile(self.class().media(), &side_a, &side_b)
             }
             _ => Vec::new(),
@@ -269,7 +287,7 @@ impl MediaLine {
     /// The same for a branch that is not open: what comes in is judged and goes nowhere. Without `front` the ports towards
     /// the first party are left out: they belong to another branch.
     pub(super) fn closed_rules(&self, front: bool) -> Vec<ForwardRule> {
-        let mut rules = self.rules();
+        let mut rules = self.rules([KeptBack::default(); 2]);
         let first = self.sides.first().and_then(|s| s.pair);
         let is_first = |rule: &ForwardRule| {
             first.is_some_and(|p| rule.local == p.rtp_port() || rule.local == p.rtcp_port())
