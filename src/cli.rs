@@ -11,14 +11,17 @@ mod config;
 mod decks;
 mod jobs;
 mod keys;
+mod ladder;
 mod money;
 mod nouns;
 mod numbers;
 pub(crate) mod output;
 pub(crate) mod route;
+mod top;
 mod vendor_trunks;
 mod webhooks;
 mod when;
+mod why;
 
 use std::fmt;
 use std::io::Write;
@@ -137,8 +140,14 @@ enum Command {
     Route(route::RouteArgs),
     /// Rate decks: list, import a sheet (`--dry-run` says what it would change), activate.
     Decks(decks::DecksArgs),
-    /// Calls: list, show, tail.
+    /// Calls: list, show, tail; those in the air: live, hang-up.
     Calls(calls::CallsArgs),
+    /// The last minute at a glance: calls in the air, how calls ended, vendors, nodes; on a terminal again and again.
+    Top(top::TopArgs),
+    /// One sentence of what happened to a call, a number or an address, and the command that mends it.
+    Why(why::WhyArgs),
+    /// The messages of a call as a picture, over or in the air; also as Mermaid, SVG or pcap.
+    Ladder(ladder::LadderArgs),
     #[command(flatten)]
     Noun(nouns::NounCommand),
     /// API keys: list, show, make, rotate, revoke; a new one when the last was lost.
@@ -306,6 +315,9 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Route(args) => route::run(&args, common),
         Command::Decks(args) => decks::run(&args, common),
         Command::Calls(args) => calls::run(&args, common),
+        Command::Top(args) => top::run(&args, common),
+        Command::Why(args) => why::run(&args, common),
+        Command::Ladder(args) => ladder::run(&args, common),
         Command::Noun(command) => nouns::run(&command, common),
         Command::Keys(args) => keys::run(&args, common),
         Command::Numbers(args) => numbers::run(&args, common),

@@ -5,6 +5,7 @@
 //! once. A [`Loaded`] is whole or does not exist: a bad file changes nothing (F-CFG-01).
 
 mod api;
+mod capture;
 mod layers;
 pub(crate) mod login;
 mod mail;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use api::{Api, KeyFile};
+pub use capture::{Capture, CaptureCalls, CaptureMask};
 pub(crate) use layers::from_text;
 pub use layers::{ConfigError, Origin, Sources};
 pub use login::Login;
@@ -48,6 +50,8 @@ pub struct Config {
     pub mail: Mail,
     /// `[sip]`: the proxy and its calls.
     pub sip: Sip,
+    /// `[capture]`: messages of calls, for pictures.
+    pub capture: Capture,
     /// `[media]`: the relay and its ports.
     pub media: warp_media_relay::Config,
 }
@@ -248,6 +252,15 @@ const FIXED: &[&str] = &[
     "sip.realm",
     "sip.anchor_media",
     "sip.media_ng",
+    "capture.calls",
+    "capture.sample",
+    "capture.memory",
+    "capture.keep",
+    "capture.limit",
+    "capture.mask",
+    "capture.hep",
+    "capture.hep_id",
+    "capture.hep_mask",
     "media.ng",
     "media.ng_tcp",
     "media.http",
@@ -282,6 +295,7 @@ macro_rules! sections {
         $do!(login);
         $do!(mail);
         $do!(sip);
+        $do!(capture);
         $do!(media);
     };
 }

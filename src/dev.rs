@@ -23,7 +23,7 @@ use warp_control_plane::store::cluster::Cluster;
 use crate::cli::client::Client;
 use crate::cli::output::Output;
 use crate::cli::{Common, Failure, route};
-use crate::config::{Config, Listen, Loaded, Size, Sources, Span};
+use crate::config::{CaptureCalls, CaptureMask, Config, Listen, Loaded, Size, Sources, Span};
 use crate::run::{self, Roles, RunFolder, Watch};
 use crate::signals;
 use crate::wire::{Stack, database_dir};
@@ -69,6 +69,10 @@ pub(crate) fn base(dir: &Path) -> Config {
     config.log.levels = "warn".to_owned();
     config.events.segment = Size(8 << 20);
     config.login.demo = true;
+    // Every call of the demo world has its picture, and nobody's number is in it.
+    config.capture.calls = CaptureCalls::All;
+    config.capture.mask = CaptureMask::Secrets;
+    config.capture.limit = Size(64 << 20);
     // What is tried out stands on this machine.
     config.api.webhook_networks = "127.0.0.0/8".parse().into_iter().collect();
     config

@@ -6,6 +6,7 @@
 mod control;
 pub(crate) mod event_log;
 mod names;
+mod nodes;
 mod recovered;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub struct Stack {
     reloads: Reloads,
     // Dropped in this order: traffic first, then what records it.
     proxy: Option<Proxy>,
+    _capture: Option<warp_capture::Running>,
     relay: Option<warp_media_relay::Relay>,
     pump: Option<Pump>,
     control_plane: Option<control::ControlThread>,
@@ -193,6 +195,10 @@ impl Stack {
             None
         };
 
+        let capture = config.capture.settings(&config.node.data_dir, &config.node.name).filter(|_| roles.sip);
+        let capture = capture.map(|settings| warp_capture::Running::start(settings, &registry)).transpose();
+        let capture = capture.context("capture")?;
+        let pictures = capture.as_ref().map(warp_capture::Running::capture);
         let proxy = if roles.sip {
             let part = health.required("sip");
             let mut sip = warp_sip_proxy::Config::new(config.sip.core(Mode::Policy, &config.node.name));
@@ -203,6 +209,7 @@ impl Stack {
                 snapshots: Some(snapshots),
                 media: media_control(&config, relay.as_ref()),
                 journal: Some((journals, journal)),
+                capture: pictures.clone(),
                 spent: pump.spent().iter().map(recovered::spent).collect(),
                 seed,
                 metrics: warp_sip_proxy::Metrics::register(&registry),
@@ -214,7 +221,7 @@ impl Stack {
             addresses.sip_tcp = proxy.tcp_addr();
             let _ = commander.set(proxy.commander());
             if let Some(control) = &control_plane {
-                control.serves(proxy.commander());
+                control.serves(proxy.commander(), pictures);
             }
             // Calls that a crash cut off: their media is gone, so both parties are told (PRODUCT §6).
             for resume in recovery.calls.iter().filter_map(|c| Resume::read(c.resume.as_ref()?)) {
@@ -240,6 +247,7 @@ impl Stack {
             log,
             reloads,
             proxy,
+            _capture: capture,
             relay,
             pump: Some(pump),
             control_plane,

@@ -47,6 +47,12 @@ const ROWS: &[Row] = &[
     Row { package: "warp-events", may: &[M, "warp-telemetry"], never: ADAPTER },
     Row { package: "warp-feed", may: &[M, "warp-telemetry"], never: ADAPTER },
     Row { package: "warp-state", may: &[M, "warp-telemetry"], never: ADAPTER },
+    // It reads messages of calls by the one parser there is, and decides nothing about them.
+    Row {
+        package: "warp-capture",
+        may: &[M, "warp-sip", "warp-telemetry"],
+        never: &["warp-sdp", "warp-ng", "warp-media", "warp-policy", "sqlx"],
+    },
     Row {
         package: "warp-sip-proxy",
         may: &[
@@ -59,6 +65,7 @@ const ROWS: &[Row] = &[
             "warp-events",
             "warp-feed",
             "warp-state",
+            "warp-capture",
             "warp-telemetry",
         ],
         never: &["warp-media", "sqlx", "warp-media-relay", "warp-control-plane"],
@@ -134,6 +141,7 @@ const ROWS: &[Row] = &[
             "warp-events",
             "warp-feed",
             "warp-state",
+            "warp-capture",
             "warp-telemetry",
             "warp-policy",
             "warp-ng",

@@ -112,6 +112,10 @@ pub struct App {
     trunk_door: OnceLock<app::trunk_health::Door>,
     /// What the proxy's calls are paid from.
     credit_door: OnceLock<billing::credit::Door>,
+    /// Answers what nodes are asked, of this process.
+    node_door: OnceLock<app::nodes::Door>,
+    /// The name of this process, which no other one has.
+    process: String,
     /// Every record that was in the event log at the start, those of earlier processes included, is posted.
     caught_up: AtomicBool,
     started: Instant,
@@ -325,6 +329,7 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tokio::spawn(outbox::run(app.clone(), stopping.clone())),
         tokio::spawn(webhooks::run(app.clone(), stopping.clone())),
         tokio::spawn(outbox::standings::run(app.clone(), stopping.clone())),
+        tokio::spawn(app::nodes::run(app.clone(), stopping.clone())),
     ];
     let log_id = match &events {
         Some(log) => Some(log.topic(TOPIC_CDR_VOICE).map_err(|e| StartError::Events(e.to_string()))?.log()),
@@ -465,6 +470,8 @@ impl App {
             health: OnceLock::new(),
             trunk_door: OnceLock::new(),
             credit_door: OnceLock::new(),
+            node_door: OnceLock::new(),
+            process: process_name(),
             caught_up: AtomicBool::new(false),
             started: Instant::now(),
             config,
@@ -521,6 +528,21 @@ impl App {
     /// From now on money is borrowed for the calls of this proxy. Only the first call counts.
     pub fn lend_credit_through(&self, door: billing::credit::Door) {
         let _ = self.credit_door.set(door);
+    }
+
+    /// From now on what nodes are asked is answered for this process through this door. Only the first call counts.
+    pub fn nodes_through(&self, door: app::nodes::Door) {
+        let _ = self.node_door.set(door);
+    }
+
+    /// The door to what this process can tell of its calls, when it has a proxy.
+    pub fn node_door(&self) -> Option<&app::nodes::Door> {
+        self.node_door.get()
+    }
+
+    /// The name of this process among those that ask and answer one another.
+    pub fn process(&self) -> &str {
+        &self.process
     }
 
     /// What the calls of this process' proxy are paid from, when there is one.
@@ -582,11 +604,7 @@ impl App {
 
     /// Fills `out` from the operating system's generator.
     pub fn random(&self, out: &mut [u8]) {
-        if let Err(e) = getrandom::fill(out) {
-            // Without randomness no secret may be made; Linux never gets here after boot.
-            tracing::error!(error = %e, "no randomness");
-            std::process::abort();
-        }
+        random(out);
     }
 
     /// Random bits for an id.
@@ -606,6 +624,20 @@ impl App {
     pub fn snapshot_id(&self) -> String {
         self.publication.latest().id.to_string()
     }
+}
+
+fn random(out: &mut [u8]) {
+    if let Err(e) = getrandom::fill(out) {
+        // Without randomness no secret may be made; Linux never gets here after boot.
+        tracing::error!(error = %e, "no randomness");
+        std::process::abort();
+    }
+}
+
+fn process_name() -> String {
+    let mut bytes = [0; 16];
+    random(&mut bytes);
+    format!("{:032x}", u128::from_le_bytes(bytes))
 }
 
 pub(crate) fn wall_now() -> Wall {

@@ -327,6 +327,7 @@ fn t_api_04_no_endpoint_gives_or_changes_what_is_anothers() {
                 (_, Some("credentials")) => Some(json!({ "username": "evil", "password": "0123456789abc" })),
                 (_, Some("inbound")) => Some(json!({ "addresses": ["192.0.2.99:5060"] })),
                 (_, Some("rotate")) => Some(json!({ "overlap_s": 0 })),
+                (_, Some("hang-up")) => Some(json!({ "reason": "none of yours" })),
                 // A tenant in the body is an unknown field.
                 (Takes::Json(_), _) => Some(json!({ "name": "x", "customer_id": mine })),
                 (Takes::Patch(_), _) => Some(json!({ "name": "taken over" })),

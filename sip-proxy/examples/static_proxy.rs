@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         media: MediaControl::None,
         state: None,
         journal: None,
+        capture: None,
         spent: Vec::new(),
         seed: [1; 32],
         metrics,

@@ -20,10 +20,12 @@ use warp_sip::flow::Transport;
 
 pub mod config;
 pub mod core;
+mod looks;
 pub mod metrics;
 mod server;
 
 pub use config::{Config, State, StreamLimits, TlsFiles};
+pub use looks::CallsSeen;
 pub use metrics::Metrics;
 pub use server::media_control::{MediaControl, Submit};
 
@@ -39,6 +41,8 @@ pub struct Handles {
     pub media: MediaControl,
     /// Where registrations are shared with other nodes; only for a registrar that is told so ([`core::RegistrarConfig::shared`]).
     pub state: Option<State>,
+    /// Where copies of messages go, for pictures of calls; `None`: nothing is captured.
+    pub capture: Option<warp_capture::Capture>,
     /// Folder and options of the call journals, one journal per shard; `None`: calls leave no record.
     pub journal: Option<(PathBuf, JournalOptions)>,
     /// What customers' calls of today cost before this process began.
@@ -132,6 +136,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
             state: asker.clone(),
             snapshots: handles.snapshots.clone(),
             journal,
+            tap: handles.capture.as_ref().map(warp_capture::Capture::tap),
             metrics: handles.metrics.clone(),
         })?);
     }
@@ -291,6 +296,8 @@ fn dispatch(senders: &[Sender<Note>], command: Command) {
                 let _ = sender.send(Note::Command(Command::EndRecovered(resume)));
             }
         }
+        // They are for one shard at a time: `looks`.
+        Command::LookAtCalls { .. } | Command::HangUp { .. } => {}
         Command::ListCalls { reply } => {
             let gather = Arc::new(Gather { calls: Mutex::new(Vec::new()), reply: Mutex::new(Some(reply)) });
             for sender in senders {

@@ -63,6 +63,7 @@ fn registrar(files: &TlsFiles, configure: impl FnOnce(&mut Config)) -> Proxy {
         media: MediaControl::None,
         state: None,
         journal: None,
+        capture: None,
         spent: Vec::new(),
         seed: [5; 32],
         metrics: Metrics::detached(),

@@ -36,6 +36,7 @@ fn proxy(next: SocketAddr, shards: u16, change: impl FnOnce(&mut Config)) -> (Pr
         media: MediaControl::None,
         state: None,
         journal: None,
+        capture: None,
         spent: Vec::new(),
         seed: [9; 32],
         metrics: Metrics::register(&registry),

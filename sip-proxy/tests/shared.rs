@@ -217,6 +217,7 @@ fn warp(url: &str, mode: warp_state::Mode, at: SocketAddr) -> (Proxy, Health) {
         media: MediaControl::None,
         state: Some(State { options, seconds: None, health: Some(health.optional("redis")) }),
         journal: None,
+        capture: None,
         spent: Vec::new(),
         seed: [5; 32],
         metrics: Metrics::register(&registry),

@@ -115,6 +115,7 @@ fn calls_through(ip: &str, transport: &str) {
         media: MediaControl::None,
         state: None,
         journal: None,
+        capture: None,
         spent: Vec::new(),
         seed: [5; 32],
         metrics: Metrics::register(&registry),

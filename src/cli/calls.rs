@@ -1,7 +1,8 @@
-//! `warp calls list|show|tail`.
+//! `warp calls list|show|tail|live|hang-up`.
 
 mod columns;
 mod filter;
+mod live;
 mod show;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,17 @@ enum Verb {
     Show {
         /// call_…, or the SIP Call-ID.
         id: String,
+    },
+    /// Calls in the air, with what they cost so far; on a terminal again and again, Ctrl-C stops.
+    Live(live::LiveArgs),
+    /// Ends a call in the air by BYE both ways, on whichever node it is.
+    #[command(visible_alias = "kill")]
+    HangUp {
+        /// The call's id: call_….
+        id: String,
+        /// Why; it stands in the audit log.
+        #[arg(long)]
+        reason: String,
     },
     /// Calls as they end; Ctrl-C stops. With --since those that began since then and have ended come first.
     Tail {
@@ -82,6 +94,8 @@ fn ask(args: &CallsArgs, common: &Common) -> Result<u8, Failure> {
             );
             Ok(0)
         }
+        Verb::Live(args) => live::live(args, &client, common),
+        Verb::HangUp { id, reason } => live::hang_up(id, reason, &client, common),
         Verb::Tail { filter, count } => {
             if filter.has_end() {
                 return Err(Failure::new("a tail goes on, so --until has no meaning for it")
@@ -213,6 +227,11 @@ impl Vendors {
             ControlFlow::Continue(())
         });
         Self(slugs)
+    }
+
+    /// The id of a slug; a text that is none is taken for an id.
+    fn id<'a>(&'a self, name: &'a str) -> &'a str {
+        self.0.iter().find(|(_, slug)| *slug == name).map_or(name, |(id, _)| id)
     }
 
     /// The slug where it is known, the id otherwise, nothing where there is none.

@@ -16,6 +16,7 @@ const STRUCTS: &[(&str, &str, &str)] = &[
     ("login", "src/config/login.rs", "Login"),
     ("mail", "src/config/mail.rs", "Mail"),
     ("sip", "src/config/sip.rs", "Sip"),
+    ("capture", "src/config/capture.rs", "Capture"),
     ("media", "media-relay/src/config.rs", "Config"),
 ];
 
@@ -56,6 +57,8 @@ fn form(rust: &str) -> String {
         "Listen" => "`udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`",
         "Algorithm" => "`sha-256` or `md5`",
         "LogFormat" => "`auto`, `human` or `json`",
+        "CaptureCalls" => "`off`, `failed` or `all`",
+        "CaptureMask" => "`numbers` or `secrets`",
         "Unbilled" => "`keep` or `delete`",
         "Security" => "`starttls`, `tls` or `none`",
         "Rendering" => "`canonical` or `transparent`",

@@ -1,7 +1,7 @@
 //! What values may be beyond their type: one table of rules, by which a configuration is checked and which
 //! `docs/reference/config.md` prints; and what only makes sense across keys.
 
-use super::{Api, Config, ConfigError, Events, Loaded, Login, Mail, Origin, Sip};
+use super::{Api, Capture, Config, ConfigError, Events, Loaded, Login, Mail, Origin, Sip};
 
 /// What a key must be.
 pub(super) struct Rule<T: 'static> {
@@ -80,6 +80,7 @@ pub(super) fn all(config: &Config) -> Vec<Stated> {
     out.extend(of::<Login>("login", super::login::RULES, &config.login));
     out.extend(of::<Mail>("mail", super::mail::RULES, &config.mail));
     out.extend(of::<Sip>("sip", super::sip::RULES, &config.sip));
+    out.extend(of::<Capture>("capture", super::capture::RULES, &config.capture));
     out.extend(warp_media_relay::config::RULES.iter().map(|rule| Stated {
         path: format!("media.{}", rule.key),
         must: rule.must,
@@ -140,6 +141,9 @@ impl Loaded {
         let c = &self.config;
         let outside = c.api.database_url.is_some();
         let idle = |key, because, is_idle, why| Idle { key, because, is_idle, why };
+        let no_hep = "has no effect without capture.hep";
+        let nothing = c.capture.calls == super::CaptureCalls::Off;
+        let off = "has no effect with capture.calls = \"off\"";
         let no_relay = "has no effect with sip.anchor_media = false";
         let no_ng = "has no effect without media.ng";
         let no_kafka = "has no effect without events.kafka";
@@ -163,6 +167,9 @@ impl Loaded {
             idle("events.kafka_replicas", "events.kafka", on_disk, no_kafka),
             idle("events.kafka_min_in_sync", "events.kafka", on_disk, no_kafka),
             idle("events.kafka_client", "events.kafka", on_disk, no_kafka),
+            idle("capture.hep_id", "capture.hep", c.capture.hep.is_none(), no_hep),
+            idle("capture.hep_mask", "capture.hep", c.capture.hep.is_none(), no_hep),
+            idle("capture.hep", "capture.calls", nothing, off),
             idle("sip.media_ng", "sip.anchor_media", !c.sip.anchor_media, no_relay),
             idle("sip.media_deadline", "sip.anchor_media", !c.sip.anchor_media, no_relay),
             idle("media.ng_allow", "media.ng", no_door, no_ng),

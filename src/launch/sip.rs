@@ -115,6 +115,7 @@ impl Common {
             snapshots: None,
             media: warp_sip_proxy::MediaControl::None,
             journal: None,
+            capture: None,
             spent: Vec::new(),
             seed: seed()?,
             metrics: warp_sip_proxy::Metrics::register(registry),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
+use warp_capture::Capture;
 use warp_control_plane::app::trunk_health::{Door, Standing};
 use warp_control_plane::publish::kept;
 use warp_control_plane::store::{Store, StoreError};
@@ -42,8 +43,8 @@ struct Shared {
     control: Mutex<Option<ControlPlane>>,
     /// Limits at the edge that a reload brought while there was no edge.
     edge: Mutex<Option<Edge>>,
-    /// The proxy that came before the API.
-    proxy: Mutex<Option<Commander>>,
+    /// The proxy that came before the API, and what it captures.
+    proxy: Mutex<Option<(Commander, Option<Capture>)>>,
     api: Part,
     postgres: Part,
 }
@@ -134,10 +135,10 @@ impl ControlThread {
     }
 
     /// From now on the API knows where the vendor trunks of this proxy stand, and puts them back; and money is borrowed for its calls.
-    pub(super) fn serves(&self, proxy: Commander) {
-        *lock(&self.shared.proxy) = Some(proxy.clone());
+    pub(super) fn serves(&self, proxy: Commander, pictures: Option<Capture>) {
+        *lock(&self.shared.proxy) = Some((proxy.clone(), pictures.clone()));
         if let Some(control) = &*lock(&self.shared.control) {
-            serve(&control.app, &self.shared.node, proxy);
+            serve(&control.app, &self.shared.node, proxy, pictures);
         }
     }
 
@@ -165,13 +166,14 @@ impl ControlThread {
 }
 
 /// What the control plane and the proxy of one process have in common.
-fn serve(app: &warp_control_plane::App, node: &str, proxy: Commander) {
+fn serve(app: &warp_control_plane::App, node: &str, proxy: Commander, pictures: Option<Capture>) {
     let of_clock = proxy.clone();
     app.lend_credit_through(warp_control_plane::billing::credit::Door {
         wallet: proxy.wallet(),
         mono: Arc::new(move || of_clock.mono()),
         node: node.to_owned(),
     });
+    app.nodes_through(super::nodes::door(node, proxy.clone(), pictures));
     app.vendor_trunks_through(door(node, proxy));
 }
 
@@ -205,8 +207,8 @@ impl Shared {
         let mut place = lock(&self.control);
         // With the place held: a proxy that comes now waits, and then finds the control plane.
         let proxy = lock(&self.proxy).clone();
-        if let Some(proxy) = proxy {
-            serve(&control.app, &self.node, proxy);
+        if let Some((proxy, pictures)) = proxy {
+            serve(&control.app, &self.node, proxy, pictures);
         }
         *place = Some(control);
         self.api.up();

@@ -45,6 +45,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(nouns::endpoints::<rules::Blocks>(Audience::Operator));
     all.extend(nouns::endpoints::<exchange_rates::ExchangeRates>(Audience::Operator));
     all.extend(call_endpoints(Audience::Operator));
+    all.extend(super::live::endpoints(Audience::Operator));
     all.extend(super::ledger::endpoints(Audience::Operator));
     all.extend(super::events::endpoints(Audience::Operator));
     all.extend(super::webhooks::endpoints(Audience::Operator));

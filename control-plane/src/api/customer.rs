@@ -27,6 +27,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::nouns::endpoints::<trunks::Trunks>(Audience::Customer));
     all.extend(trunk_endpoints(Audience::Customer));
     all.extend(call_endpoints(Audience::Customer));
+    all.extend(super::live::endpoints(Audience::Customer));
     all.extend(super::ledger::endpoints(Audience::Customer));
     all.extend(super::events::endpoints(Audience::Customer));
     all.extend(super::webhooks::endpoints(Audience::Customer));

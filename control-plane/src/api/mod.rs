@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod json;
 mod ledger;
 pub mod limiter;
+mod live;
 mod numbers;
 pub mod openapi;
 pub mod server;

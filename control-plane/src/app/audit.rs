@@ -57,7 +57,7 @@ pub const OPERATORS_FILTERS: &[FilterDoc] =
     &[("customer", Ref::<CustomerKind>::field_schema, "Only what concerns this customer (cus_…).")];
 
 /// What a customer reads of besides declared nouns.
-const CUSTOMERS_TOO: &[&str] = &["key", "session"];
+const CUSTOMERS_TOO: &[&str] = &["key", "session", "call"];
 
 /// What a query asks for. Errors: all filters that mean nothing, at once.
 pub fn which<'q>(ctx: &Ctx<'_>, text: impl Fn(&str) -> Option<&'q str>) -> Result<AuditQuery, Fault> {
@@ -104,6 +104,10 @@ fn conceal(row: &mut AuditRow) {
         row.actor = "carrier".to_owned();
     }
     let kind = row.action.split('.').next();
+    if !row.own && kind == Some("call") {
+        // Why the carrier hung up is the carrier's own.
+        (row.before, row.detail) = (None, None);
+    }
     let noun: Option<&Noun> = noun::ALL.iter().copied().find(|noun| Some(noun.one) == kind);
     if let Some(noun) = noun {
         for part in [&mut row.before, &mut row.detail] {

@@ -424,7 +424,7 @@ pub(crate) fn conceal(call: &mut CallRow) {
 }
 
 /// Stands where a customer who is called may not read who called (RFC 3325 §7).
-const ANONYMOUS: &str = "anonymous";
+pub const ANONYMOUS: &str = "anonymous";
 
 /// Takes the carrier's buying side out of a record: only what a customer may see is kept, by name.
 pub fn conceal_record(record: &mut Value) {

@@ -169,6 +169,8 @@ permissions! {
     /// Read calls: their legs, their price and why they went where they went.
     CallsRead = "calls:read",
         customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Hang up a call in the air, both ways.
+    CallsHangUp = "calls:hang_up", customers [Owner Admin Engineer], operators [Admin Noc];
     /// Read what billing accounts have, and the postings of their ledgers.
     LedgerRead = "ledger:read",
         customers [Owner Admin Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod migrate;
+pub mod nodes;
 pub mod nouns;
 pub mod numbers;
 pub mod outbox;

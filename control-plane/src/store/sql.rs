@@ -15,7 +15,7 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, call_weeks, calls, credit, decks, housekeeping, idempotency, jobs, keys, ledger, nouns,
+        audit, call_weeks, calls, credit, decks, housekeeping, idempotency, jobs, keys, ledger, nodes, nouns,
         numbers, outbox, partitions, posting, published, reratings, retention, rules, sessions, snapshots,
         standings, trunks, users, vendors, webhooks,
     };
@@ -31,6 +31,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         jobs::ALL,
         keys::ALL,
         ledger::ALL,
+        nodes::ALL,
         numbers::ALL,
         outbox::ALL,
         partitions::ALL,

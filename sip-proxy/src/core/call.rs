@@ -33,7 +33,6 @@ use super::slab::Id;
 pub(crate) use super::target::{Origin, Target};
 use super::timers::Key;
 use super::transactions::Transactions;
-use super::types::LiveCall;
 use super::uac::Uac;
 
 /// Where a call stands.
@@ -107,6 +106,8 @@ pub(crate) struct Call {
     pub(crate) media_id: Vec<u8>,
     /// The public id, as the key of an index.
     pub(crate) cdr_key: u128,
+    /// The same of the called customer's side, when both are customers of ours; 0: there is none.
+    pub(crate) twin_key: u128,
     /// The callee's 2xx was acknowledged.
     pub(crate) acked: bool,
     /// Vendor trunks that were tried.
@@ -200,28 +201,6 @@ impl Call {
     /// In the cookie of its Record-Route: no other call has it, whatever the two have in common (RFC 0010).
     pub(crate) fn salt(&self) -> u64 {
         (self.cdr_key >> 64) as u64 ^ self.cdr_key as u64
-    }
-
-    /// For operators; `None` when it is over.
-    pub(crate) fn live(&self) -> Option<LiveCall> {
-        let r = self.record.as_ref().filter(|_| self.phase != Phase::Over)?;
-        Some(LiveCall {
-            cdr_id: r.cdr_id,
-            sip_call_id: r.sip_call_id.clone(),
-            customer_id: r.customer_id,
-            trunk_id: r.trunk_id,
-            vendor_id: r.vendor_id,
-            vendor_trunk_id: r.vendor_trunk_id,
-            caller: r.caller.clone(),
-            called: r.called.clone(),
-            state: match self.phase {
-                Phase::Answered => "answered",
-                Phase::Ringing => "ringing",
-                _ => "setup",
-            },
-            setup_at: r.setup_at,
-            answer_at: r.answer_at,
-        })
     }
 
     /// Health of the vendor trunk that a branch goes to.
@@ -509,6 +488,7 @@ impl Calls {
             uri_hash,
             media_id: cdr_id.to_string().into_bytes(),
             cdr_key: cdr_id.as_u128(),
+            twin_key: 0,
             acked: false,
             vendors: 0,
             origin,

@@ -26,7 +26,6 @@ use super::random::HashTable;
 use super::slab::{Id, Slab};
 use super::table::Owner;
 use super::transactions::{Failed, Transactions};
-use super::types::LiveCall;
 use super::unrecorded::UNRECORDED;
 
 /// Calls, and the questions that they have asked.
@@ -40,7 +39,7 @@ pub(crate) struct Calls {
     pub(super) all: Slab<Box<Call>>,
     /// The youngest call of a key; the others follow from elder to elder.
     pub(super) by_dialog: HashTable<Id>,
-    /// By public id.
+    /// By public id; on-net by that of each side.
     pub(super) by_cdr: HashTable<Id>,
     /// Calls that a connection carries, on one side or the other.
     pub(super) by_link: HashMap<LinkId, BTreeSet<Id>>,
@@ -176,6 +175,7 @@ impl Calls {
     /// A call is forgotten.
     pub(super) fn unlink(&mut self, id: Id, call: &Call) {
         self.by_cdr.remove(&call.cdr_key);
+        self.by_cdr.remove(&call.twin_key);
         if self.by_dialog.get(&call.key) == Some(&id) {
             match call.elder {
                 Some(elder) => drop(self.by_dialog.insert(call.key, elder)),
@@ -194,13 +194,6 @@ impl Calls {
         let directory = &snapshot.directory;
         let (usage, health) = (tx.shared.usage.bind(directory), tx.shared.health.bind(directory));
         self.bound = Some((Arc::new(usage), Arc::new(health)));
-    }
-
-    /// The same as a list, in the order of their beginning.
-    pub(super) fn list(&self) -> Vec<LiveCall> {
-        let mut all: Vec<LiveCall> = self.all.iter().filter_map(|(_, c)| c.live()).collect();
-        all.sort_by_key(|c| (c.setup_at, c.cdr_id));
-        all
     }
 
     /// Puts a call where its connections find it, when it has come to others; `gone`: nowhere.

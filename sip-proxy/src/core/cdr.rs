@@ -11,7 +11,9 @@ use warp_model::text::ShortText;
 use warp_model::{CallId, E164, Lent, Now, Wall};
 use warp_policy::directory::NumberFormat;
 use warp_policy::screen::Reservation;
-use warp_policy::{Decision, InboundRecord, Snapshot, Trunk, TrunkIx, VendorTrunk, rate_call};
+use warp_policy::{
+    BuyRate, Decision, InboundRecord, SellRate, Snapshot, Trunk, TrunkIx, VendorTrunk, rate_call,
+};
 use warp_sip::dialog::{Dialog, Party};
 use warp_sip::flow::Flow;
 use warp_sip::message::Message;
@@ -105,6 +107,17 @@ fn wall(call: &Call, now: Now) -> Wall {
 /// Who pays for the calls of a trunk.
 fn paid(trunk: &Trunk) -> Option<Paid> {
     trunk.payer.map(|p| Paid { ban_id: p.ban, lease: None, over_ms: 0 })
+}
+
+/// What both sides of a call through a vendor are priced by, as it stands now.
+pub(super) fn rates_of(call: &Call) -> Option<(SellRate, BuyRate)> {
+    match &call.inbound {
+        Some(d) => d.sell.zip(d.buy),
+        None => call.decision.as_ref().and_then(|d| {
+            let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
+            Some((d.sell?, candidate.buy?))
+        }),
+    }
 }
 
 /// What a call holds of its customer, and on-net of the called one too.
@@ -409,13 +422,7 @@ impl Calls {
         let paid = reservations(call).filter_map(|r| r.paid()).min();
         let paid_ms = paid.map_or(u64::MAX, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
         let duration_ms = lasted_ms.min(paid_ms);
-        let rates = match &call.inbound {
-            Some(d) => d.sell.zip(d.buy),
-            None => call.decision.as_ref().and_then(|d| {
-                let candidate = d.result.as_ref().ok()?.get(call.tried.checked_sub(1)?)?;
-                Some((d.sell?, candidate.buy?))
-            }),
-        };
+        let rates = rates_of(call);
         let on_net = call.twin.is_some();
         let rating = match on_net {
             true => charge_on_net(call, duration_ms),

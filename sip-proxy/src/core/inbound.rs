@@ -21,9 +21,9 @@ use super::transactions::Transactions;
 /// The called customer's side of a call between two customers of ours: what its own record has of its own, and what it holds.
 #[derive(Debug)]
 pub(crate) struct Twin {
-    cdr_id: CallId,
-    customer: CustomerId,
-    number: NumberId,
+    pub(super) cdr_id: CallId,
+    pub(super) customer: CustomerId,
+    pub(super) number: NumberId,
     decision: JsonText,
     pub(crate) reservation: Option<Lent<Reservation>>,
     /// Who pays for the called side.
@@ -94,6 +94,8 @@ impl Calls {
         if let (Some(customer), Some(number)) = (explained.customer, explained.number) {
             let decision = JsonText::with(&explained, &mut self.written);
             let cdr_id = CallId::new(tx.now.wall, tx.rng.u128());
+            call.twin_key = cdr_id.as_u128();
+            self.by_cdr.insert(call.twin_key, call.id);
             call.twin = Some(Box::new(Twin {
                 cdr_id,
                 customer,

@@ -5,7 +5,7 @@
 //!
 //! Three structs, and [`Core`] dispatches between them: [`transactions`] (messages in and out; `table` what it holds, `answer` what
 //! responses mean to it, `forward` copies, `reject` responses of our own, `timers`), [`calls`] (policy mode; `call` one of them and its
-//! branches, `failover`, `dialogs`, `media`, `cdr`, `probe`, `resume`), [`proxying`] (launch profile `proxy`). Above that, [`registrar`] (launch profile
+//! branches, `failover`, `dialogs`, `media`, `cdr`, `live`, `probe`, `resume`), [`proxying`] (launch profile `proxy`). Above that, [`registrar`] (launch profile
 //! `registrar`; `location` its table, `forks` requests that go to several contacts, `lookups` those that wait for
 //! other nodes, `mirror` rows of theirs, `sign_in` digest for it and for trunks).
 //!
@@ -41,6 +41,7 @@ mod forward;
 mod health;
 mod inbound;
 mod ingress;
+mod live;
 mod location;
 mod lookups;
 mod media;
@@ -93,6 +94,8 @@ mod tests_fuzz;
 mod tests_health;
 #[cfg(test)]
 mod tests_inbound;
+#[cfg(test)]
+mod tests_live;
 #[cfg(test)]
 mod tests_media;
 #[cfg(test)]
@@ -336,7 +339,13 @@ impl Core {
             Command::EndCall { cdr_id, reason } => self.calls.end(cdr_id, reason, &mut self.tx),
             Command::MediaTimeout { media_id } => self.calls.media_timeout(&media_id, &mut self.tx),
             Command::EndRecovered(resume) => self.calls.end_recovered(*resume, &mut self.tx),
-            Command::ListCalls { reply } => reply(self.calls.list()),
+            Command::ListCalls { reply } => reply(self.calls.list(self.tx.now.mono)),
+            Command::LookAtCalls { which, from, reply } => {
+                reply(self.calls.look_at(&which, from, self.tx.now.mono));
+            }
+            Command::HangUp { cdr_id, customer, by, reply } => {
+                reply(self.calls.hang_up(cdr_id, customer, by, &mut self.tx));
+            }
         }
     }
 
@@ -356,6 +365,11 @@ impl Core {
     /// duration, a trunk out of rotation.
     pub fn config(&self) -> &Arc<CoreConfig> {
         &self.tx.config
+    }
+
+    /// Whether an address has no account here and has not signed in lately.
+    pub fn is_stranger(&self, ip: std::net::IpAddr) -> bool {
+        self.tx.is_stranger(ip)
     }
 
     /// Calls in the air.

@@ -136,6 +136,18 @@ impl<T> Slab<T> {
         slot.1.take()
     }
 
+    /// The entries of so many slots from this one on, and where the next piece begins; `None`: there is none.
+    pub(crate) fn piece(&self, from: u32, slots: u32) -> (impl Iterator<Item = (Id, &T)>, Option<u32>) {
+        let end = from.saturating_add(slots);
+        let piece = self.slots.iter().enumerate().skip(from as usize).take(slots as usize);
+        let entries = piece.filter_map(|(index, (generation, entry))| {
+            self.look();
+            // Bounded by SIP_TRANSACTIONS, far below 2^32.
+            Some((Id { index: index as u32, generation: *generation }, entry.as_ref()?))
+        });
+        (entries, ((end as usize) < self.slots.len()).then_some(end))
+    }
+
     /// Puts a lent entry back.
     pub(crate) fn give_back(&mut self, id: Id, value: T) {
         if let Some(slot) = self.slots.get_mut(id.index as usize)

@@ -99,12 +99,15 @@ fn an_end_of_ours_has_the_cause_of_its_reason() {
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
     let at_v = w.to(V1);
     w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
-    let mut calls = w.core.calls.list();
+    let mut calls = w.core.calls.list(super::tests_static::at(w.ms).mono);
     assert_eq!((calls.len(), calls[0].state), (1, "ringing"));
     w.command(Command::EndCall { cdr_id: calls.remove(0).cdr_id, reason: "operator" });
     let legs: Vec<_> = w.ended[0].legs.iter().map(|l| (l.sip_code, l.ended_by.as_str())).collect();
     assert_eq!(legs, [(487, "ended_by_us")]);
-    assert_eq!((channels(&w), w.core.calls.list().len()), ((0, vec![0, 0, 0]), 0));
+    assert_eq!(
+        (channels(&w), w.core.calls.list(super::tests_static::at(w.ms).mono).len()),
+        ((0, vec![0, 0, 0]), 0)
+    );
 }
 
 /// The caller gives up: before anything was heard of the vendor, and while it rings and the vendor then fails.
@@ -174,12 +177,12 @@ fn t_sip_03_who_calls_is_asserted_by_trusted_trunks_only() {
         w.give(CUSTOMER, &text);
         let at_v = w.to(V1);
         assert_eq!(at_v.contains("P-Asserted-Identity: <sip:+14155550999@x>"), passes, "{at_v}");
-        assert_eq!(w.core.calls.list()[0].caller, caller);
+        assert_eq!(w.core.calls.list(super::tests_static::at(w.ms).mono)[0].caller, caller);
     }
     // T-SIP-19: without what would steer a terminal.
     let mut w = World::new(false, |_| ());
     w.give(CUSTOMER, &text.replace("<sip:+14155550100@", "<sip:a%1bb%07@"));
-    assert_eq!(w.core.calls.list()[0].caller, "ab");
+    assert_eq!(w.core.calls.list(super::tests_static::at(w.ms).mono)[0].caller, "ab");
 }
 
 #[test]
@@ -257,7 +260,7 @@ fn an_attempt_that_was_never_sent_has_no_cause() {
 fn t_rtp_10_silence_while_it_rings_ends_nothing() {
     let mut w = World::new(true, |_| ());
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
-    let media_id = w.core.calls.list()[0].cdr_id.to_string().into_bytes();
+    let media_id = w.core.calls.list(super::tests_static::at(w.ms).mono)[0].cdr_id.to_string().into_bytes();
     w.command(Command::MediaTimeout { media_id });
     assert_eq!((w.core.live_calls(), w.ended.len()), (1, 0));
 }

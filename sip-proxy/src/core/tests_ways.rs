@@ -97,7 +97,8 @@ fn calls_are_listed_in_the_order_of_their_beginning() {
         w.give(CUSTOMER, &invite(NUMBER, &format!("c{n}"), "", ""));
         w.take();
     }
-    let names: Vec<String> = w.core.calls.list().into_iter().map(|c| c.sip_call_id).collect();
+    let names: Vec<String> =
+        w.core.calls.list(super::tests_static::at(w.ms).mono).into_iter().map(|c| c.sip_call_id).collect();
     assert_eq!(names, ["c2", "c3", "c4", "c5", "c6"]);
 }
 

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::cdr::JournalRecord;
-use warp_model::{CallId, CustomerId, TrunkId, VendorId, VendorTrunkId, Wall};
+use warp_model::{CallId, CustomerId};
 use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
 pub use warp_sip::flow::Transport;
 use warp_sip::message::Method;
 use warp_sip::transaction::Timers;
 
+pub use super::live::{HangUpBy, HungUp, LiveCall, LookFor, LookedAt};
 pub use super::strangers::StrangerLimits;
 pub use warp_policy::Cidr;
 pub use warp_sip::registrar::Bounds;
@@ -146,6 +147,26 @@ pub enum Command {
         /// Is called with the list, on the shard's thread.
         reply: Box<dyn FnOnce(Vec<LiveCall>) + Send>,
     },
+    /// Those of the calls in the air that somebody looks for, of a piece of the table.
+    LookAtCalls {
+        /// Which calls are looked for.
+        which: LookFor,
+        /// Where the piece begins: 0, then [`LookedAt::next`].
+        from: u32,
+        /// Is called with what was found, on the shard's thread.
+        reply: Box<dyn FnOnce(LookedAt) + Send>,
+    },
+    /// Somebody hangs up a call: BYE both ways, or CANCEL and a final response before it is answered.
+    HangUp {
+        /// Public id of the call, on-net of either side.
+        cdr_id: CallId,
+        /// Only if this is a call of theirs.
+        customer: Option<CustomerId>,
+        /// Stands in the record as `internal_code`.
+        by: HangUpBy,
+        /// Is called with what came of it, on the shard's thread.
+        reply: Box<dyn FnOnce(HungUp) + Send>,
+    },
 }
 
 impl fmt::Debug for Command {
@@ -157,35 +178,10 @@ impl fmt::Debug for Command {
             Command::EndRecovered(_) => "EndRecovered",
             Command::Configure(_) => "Configure",
             Command::ListCalls { .. } => "ListCalls",
+            Command::LookAtCalls { .. } => "LookAtCalls",
+            Command::HangUp { .. } => "HangUp",
         })
     }
-}
-
-/// A call in the air, for operators.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveCall {
-    /// Public id, as in the call's record.
-    pub cdr_id: CallId,
-    /// The caller's Call-ID of SIP.
-    pub sip_call_id: String,
-    /// The customer who pays for the call; `None` before that is known.
-    pub customer_id: Option<CustomerId>,
-    /// Where it came in.
-    pub trunk_id: Option<TrunkId>,
-    /// Vendor being tried, or that carries it.
-    pub vendor_id: Option<VendorId>,
-    /// The vendor's trunk that is tried, or that carries the call.
-    pub vendor_trunk_id: Option<VendorTrunkId>,
-    /// The caller's number as it was received.
-    pub caller: String,
-    /// The called number as it was dialled.
-    pub called: String,
-    /// `setup`, `ringing` or `answered`.
-    pub state: &'static str,
-    /// When the INVITE was received.
-    pub setup_at: Wall,
-    /// When the call was answered; `None` before.
-    pub answer_at: Option<Wall>,
 }
 
 /// One address that we listen on.

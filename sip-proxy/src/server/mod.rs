@@ -64,6 +64,8 @@ pub(crate) enum Note {
     MediaReply(u64, warp_ng::Reply),
     /// What other nodes know of somebody, or that changes are written: the answer to question number so-and-so.
     StateAnswer(u64, warp_state::StateReply),
+    /// Hand over what was captured so far, and drop this: somebody waits for it.
+    HandOver(std::sync::mpsc::Sender<()>),
     /// There is a new policy snapshot.
     Snapshot,
     /// Of an operator or another part of the process.

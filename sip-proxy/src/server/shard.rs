@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use warp_capture::{EndedCall, Head, Tap};
 use warp_events::journal::Journal;
 use warp_feed::Subscriber;
 use warp_model::cdr::JournalRecord;
@@ -22,7 +23,7 @@ use warp_net::tcp::TcpListener;
 use warp_net::tls::Tls;
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, LinkId, Transport};
-use warp_sip::message::kind_of;
+use warp_sip::message::{Method, kind_of};
 use warp_state::store::Asker;
 use warp_telemetry::Seldom;
 
@@ -38,7 +39,8 @@ use super::vendors::VendorWatch;
 use super::wire::{is_answer, refuse, via};
 use crate::config::Config;
 use crate::core::{
-    AskId, AskReply, Command, Core, CoreStats, Output, Question, Shared, TransmitBuf, is_emergency, shard_of,
+    AskId, AskReply, Command, Core, CoreStats, MessageKind, Output, Question, Shared, TransmitBuf,
+    is_emergency, shard_of,
 };
 use crate::metrics::{CallCounter, Direction, Metrics, SocketError, Stage, Transaction};
 
@@ -58,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) state: Option<Asker>,
     pub(crate) snapshots: Option<Subscriber<Snapshot>>,
     pub(crate) journal: Option<Journal>,
+    pub(crate) tap: Option<Tap>,
     pub(crate) metrics: Metrics,
 }
 
@@ -85,6 +88,8 @@ pub(crate) struct Shard {
     snapshots: Option<Subscriber<Snapshot>>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) journal: Option<Journal>,
+    /// Where copies of messages go, for pictures of calls.
+    tap: Option<Tap>,
     pub(super) metrics: Metrics,
     calls: CallCounter,
     /// The journal refuses new calls, and the cores know.
@@ -163,6 +168,7 @@ impl Shard {
             snapshots: parts.snapshots,
             snapshot: None,
             journal: parts.journal,
+            tap: parts.tap,
             calls: CallCounter::new(parts.metrics.calls.clone()),
             metrics: parts.metrics,
             unrecorded: false,
@@ -205,6 +211,9 @@ impl Shard {
             self.guarded(|shard| shard.turn(&mut events));
         }
         self.media.submit_lazy(Clock::mono());
+        if let Some(tap) = &mut self.tap {
+            tap.hand_over();
+        }
         self.carry_stats();
     }
 
@@ -333,6 +342,10 @@ impl Shard {
         if bytes.len() <= 4 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
+        if self.tap.is_some() {
+            // Before what is made of it, so that both stand in their order.
+            self.capture(&flow, bytes, kind_of(bytes), Direction::Ingress, now);
+        }
         let owner = shard_of(bytes, self.config.shards);
         let mut read = None;
         if owner == self.index {
@@ -398,6 +411,9 @@ impl Shard {
     pub(super) fn write_journal(&mut self) {
         let Some(record) = &self.in_hand else { return };
         self.calls.record(record);
+        if let (Some(tap), JournalRecord::Ended(call)) = (&mut self.tap, record) {
+            tap.ended(call.end_at, &EndedCall::of(call), Clock::mono());
+        }
         match (&mut self.journal, record) {
             (None, _) => {}
             (Some(journal), JournalRecord::Ended(call)) => journal.gather(call),
@@ -449,9 +465,30 @@ impl Shard {
         };
         let kind = bytes.answers.map(|(status, method)| (Some(status), method)).or_else(|| kind_of(&bytes));
         self.metrics.message_of(kind, Direction::Egress, via(flow.transport));
+        self.capture(&flow, &bytes, kind, Direction::Egress, now);
         match flow.transport {
             Transport::Udp => self.transmit_udp(flow, bytes),
             _ => self.transmit_stream(flow, bytes, now),
+        }
+    }
+
+    /// A copy for pictures of calls, when somebody wants them: of what may be part of a call, and of what strangers want.
+    #[inline]
+    fn capture(
+        &mut self,
+        flow: &Flow,
+        bytes: &[u8],
+        kind: Option<MessageKind>,
+        direction: Direction,
+        now: Now,
+    ) {
+        let Some(tap) = &mut self.tap else { return };
+        let stranger = self.core.is_stranger(flow.remote.ip());
+        // Signs of life and registrations of peers are no calls.
+        let no_call = matches!(kind, None | Some((_, Method::Options | Method::Register)));
+        if stranger || !no_call {
+            let head = Head::of(now.wall, flow, direction == Direction::Ingress, stranger);
+            tap.message(&head, bytes, now.mono);
         }
     }
 
@@ -474,6 +511,9 @@ impl Shard {
     /// Sends what this wake-up queued.
     pub(super) fn flush(&mut self, now: Now) {
         self.write_ended();
+        if let Some(tap) = &mut self.tap {
+            tap.turn(now.mono);
+        }
         for i in 0..self.udp.len() {
             let Some(port) = self.udp.get_mut(i) else { continue };
             if port.out.is_empty() || port.blocked {
@@ -557,6 +597,12 @@ impl Shard {
             Note::StateAnswer(id, answer) => {
                 self.state_answers.push_back((AskId(id), answer));
                 self.settle(now);
+            }
+            Note::HandOver(waiting) => {
+                if let Some(tap) = &mut self.tap {
+                    tap.hand_over();
+                }
+                drop(waiting);
             }
             Note::Snapshot => self.take_snapshot(now),
             Note::Command(command) => self.command(command, now),

@@ -62,6 +62,7 @@ pub(super) fn shard_with(
         media,
         snapshots,
         journal: None,
+        tap: None,
         metrics: metrics.clone(),
     });
     (shard.unwrap(), metrics)

@@ -84,6 +84,7 @@ impl Running {
             state: None,
             media: MediaControl::None,
             journal: Some((dir.path().to_owned(), journal)),
+            capture: None,
             spent: Vec::new(),
             seed: [7; 32],
             metrics: Metrics::detached(),

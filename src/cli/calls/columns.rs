@@ -117,7 +117,8 @@ pub(super) fn duration(ms: u64) -> String {
     }
 }
 
-fn money(value: &Value) -> String {
+/// An amount with its currency as people write it; a dash where there is none.
+pub(super) fn money(value: &Value) -> String {
     match (value["amount"].as_str(), value["currency"].as_str()) {
         (Some(amount), Some("USD")) => format!("${amount}"),
         (Some(amount), Some(currency)) => format!("{amount} {currency}"),
