@@ -202,7 +202,70 @@ async function aListIsSavedAsCsvWithItsFilter({ context, signIn }) {
   assert.ok(lines.length > 1 && lines.slice(1).every((l) => l.includes('answered')), lines[1]);
 }
 
+/** From the list of calls in the air: of those that are answered one is hung up, and its record says by whom. */
+async function aLiveCallIsHungUp({ context, signIn, check }) {
+  for (const [portal, api, word] of [['console', '/api/v1', 'customer'], ['admin', '/api/v1/admin', 'operator']]) {
+    const page = await (await context.browser().newContext({ viewport: { width: 1500, height: 900 }, reducedMotion: 'reduce' })).newPage();
+    page.setDefaultTimeout(30_000);
+    await signIn(page, portal);
+    await page.getByRole('link', { name: 'Live calls', exact: true }).click();
+    let ended = null;
+    // Calls of the demo world last for seconds: one may end by itself while its reason is typed.
+    for (let tries = 0; tries < 20 && !ended; tries += 1) {
+      const [hungUp] = await Promise.all([
+        page.waitForResponse((r) => r.url().endsWith('/hang-up')),
+        (async () => {
+          await page.getByRole('region', { name: 'Calls in the air' }).getByRole('button', { name: 'Hang up' }).first().click();
+          const form = page.getByRole('dialog', { name: 'Hang up this call?' });
+          await form.getByRole('textbox', { name: 'Why' }).fill('a journey');
+          if (tries === 0) await check(page, `${portal}-hang-up`);
+          await form.getByRole('button', { name: 'Hang up' }).click();
+        })(),
+      ]);
+      if (hungUp.status() === 200) ended = (await hungUp.json()).data;
+      else await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+    }
+    assert.equal(ended?.internal_code, word);
+    let call = null;
+    for (let tries = 0; tries < 60 && !call; tries += 1) {
+      const seen = await ask(page, 'GET', `${api}/calls/${ended.id}`);
+      if (seen.status === 200) call = seen.data;
+      else await page.waitForTimeout(250);
+    }
+    assert.equal(call?.internal_code, word);
+    if (portal === 'console') assert.doesNotMatch(await page.locator('main').innerText(), /vendor|alpha|beta|gamma|delta|cost so far/i);
+    await page.context().close();
+  }
+}
+
+/** From a call's page to the message that says why, and to what differs from the one before. */
+async function aFailedCallIsReadInItsMessages({ context, signIn, check }) {
+  const page = await context.newPage();
+  await signIn(page, 'console');
+  await page.goto(new URL('/console/calls?outcome=busy', page.url()).href);
+  await page.getByRole('table').getByRole('link').first().click();
+  await page.locator('[data-why]').waitFor();
+  await page.getByRole('button', { name: 'Draw the messages' }).click();
+  const ladder = page.getByRole('region', { name: 'Ladder' });
+  await ladder.waitFor();
+  // Its own side only: two lanes.
+  assert.equal(await ladder.locator('.w-lane').count(), 2);
+  await check(page, 'console-ladder');
+  await ladder.getByRole('button', { name: /486 Busy/ }).first().click();
+  const message = page.getByRole('dialog', { name: /486/ });
+  assert.match(await message.innerText(), /^SIP\/2\.0 486 /m);
+  await message.getByRole('button', { name: 'What differs from the one before?' }).click();
+  await message.getByText('+ SIP/2.0 486', { exact: false }).waitFor();
+  await check(page, 'console-message');
+  await page.keyboard.press('Escape');
+  await page.getByText('As a table').click();
+  await page.getByRole('region', { name: 'Messages', exact: true }).getByRole('table').getByText('INVITE SDP').first().waitFor();
+  await check(page, 'console-ladder-table');
+}
+
 export const more = [
+  ['a live call is hung up', aLiveCallIsHungUp],
+  ['a failed call is read in its messages', aFailedCallIsReadInItsMessages],
   ['a webhook is made, tested, fails and is replayed', aWebhookIsMadeTestedFailsAndIsReplayed],
   ['a reader sees no button that changes', aReaderSeesNoButtonThatChanges],
   ['a dearer deck prices the next call anew, and goes back', aDearerDeckPricesTheNextCallAnewAndGoesBack],

@@ -16,14 +16,14 @@ const PORTALS = {
   console: {
     person: 'customer-owner', api: '/api/v1',
     pages: [
-      ['/', 'Newest calls', true], ['/calls', 'role=table', true], ['/trunks', 'role=table'], ['/numbers', 'role=table'], ['/route', 'A call to think through'], ['/billing', 'Limits'],
+      ['/', 'Newest calls', true], ['/calls', 'role=table', true], ['/live', 'in the air'], ['/trunks', 'role=table'], ['/numbers', 'role=table'], ['/route', 'A call to think through'], ['/billing', 'Limits'],
       ['/webhooks', 'Webhooks'], ['/events', 'Events'], ['/keys', 'role=table'], ['/users', 'role=table'], ['/audit', 'role=table'],
     ],
   },
   admin: {
     person: 'operator-admin', api: '/api/v1/admin',
     pages: [
-      ['/', 'By vendor', true], ['/calls', 'role=table', true], ['/route', 'A call to think through'], ['/customers', 'role=table'], ['/trunks', 'role=table'], ['/numbers', 'role=table'], ['/vendors', 'role=table'],
+      ['/', 'By vendor', true], ['/calls', 'role=table', true], ['/live', 'in the air'], ['/refused', 'Refused sources'], ['/route', 'A call to think through'], ['/customers', 'role=table'], ['/trunks', 'role=table'], ['/numbers', 'role=table'], ['/vendors', 'role=table'],
       ['/decks', 'role=table'], ['/partitions', 'role=table'], ['/exclusions', 'No vendor is excluded'], ['/accounts', 'role=table'], ['/ledger', 'Ledger'], ['/leases', 'Leases'],
       ['/events', 'Events'], ['/audit', 'role=table'], ['/operators', 'role=table'], ['/keys', 'role=table'],
     ],

@@ -12,6 +12,9 @@ const pages: Pages = {
   '/': [() => import('./pages/operations.tsx'), 'Operations'],
   '/calls': [calls, 'Calls'],
   '/calls/$id': [calls, 'CallPage'],
+  '/live': [calls, 'Live'],
+  '/live/$id': [calls, 'LivePage'],
+  '/refused': [calls, 'Refused'],
   '/customers': [customers, 'Customers'],
   '/customers/$id': [customers, 'CustomerPage'],
   '/trunks': [customers, 'Trunks'],
@@ -56,6 +59,8 @@ start(
       { label: 'Traffic', items: [
         { label: 'Operations', to: '/', key: 'h' },
         { label: 'Calls', to: '/calls', needs: 'calls:read', key: 'c' },
+        { label: 'Live calls', to: '/live', needs: 'calls:read', key: 'i' },
+        { label: 'Refused sources', to: '/refused', needs: 'calls:read' },
         { label: 'Route tester', to: '/route', needs: 'route:test', key: 'r' },
       ] },
       { label: 'Customers', items: [

@@ -10,6 +10,8 @@ const pages: Pages = {
   '/': [() => import('./pages/home.tsx'), 'Home'],
   '/calls': [calls, 'Calls'],
   '/calls/$id': [calls, 'CallPage'],
+  '/live': [calls, 'Live'],
+  '/live/$id': [calls, 'LivePage'],
   '/trunks': [trunks, 'Trunks'],
   '/trunks/$id': [trunks, 'TrunkPage'],
   '/numbers': [() => import('./pages/numbers.tsx'), 'Numbers'],
@@ -45,6 +47,7 @@ start(
       { label: 'Voice', items: [
         { label: 'Home', to: '/', key: 'h' },
         { label: 'Calls', to: '/calls', needs: 'calls:read', key: 'c' },
+        { label: 'Live calls', to: '/live', needs: 'calls:read', key: 'l' },
         { label: 'Trunks', to: '/trunks', needs: 'trunks:read', key: 't' },
         { label: 'Numbers', to: '/numbers', needs: 'numbers:read', key: 'n' },
         { label: 'Route tester', to: '/route', needs: 'route:test', key: 'r' },

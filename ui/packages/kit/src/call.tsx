@@ -100,6 +100,8 @@ const REFUSED: Record<string, string> = {
   no_destination: 'the number has no destination that takes calls',
   targets_exhausted: 'no target of the number took the call',
   no_credit: 'the billing account has no money for it',
+  operator: 'the carrier’s staff hung up',
+  customer: 'you hung up from the console or the API',
   no_ack: 'nobody acknowledged the answer',
   cancelled: 'its caller had given up when it was answered',
 };
@@ -198,10 +200,10 @@ function Media({ of }: { of: NonNullable<RecordLike['media']> }) {
 }
 
 /** The page of a call. */
-export function CallView({ call, record, legHead = [], leg, decision, extra, actions }: {
+export function CallView({ call, record, legHead = [], leg, decision, extra, actions, ladder }: {
   call: CallLike; record: RecordLike | null | undefined;
   legHead?: string[]; leg?: (l: never) => ReactNode[];
-  decision?: ReactNode; extra?: ReactNode; actions?: ReactNode;
+  decision?: ReactNode; extra?: ReactNode; actions?: ReactNode; ladder?: ReactNode;
 }) {
   const start = record?.legs[0]?.start_at ?? 0;
   const sell = record?.rating?.sell;
@@ -246,6 +248,7 @@ export function CallView({ call, record, legHead = [], leg, decision, extra, act
           )}
         </Part>
       )}
+      {ladder}
       {record?.media && <Part title="Media"><Media of={record.media} /></Part>}
       {record?.decision && <Part title="Route decision">{decision ?? <Decision of={record.decision} />}</Part>}
     </Page>

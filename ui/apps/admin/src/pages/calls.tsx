@@ -1,6 +1,6 @@
 // Calls of all customers, with vendor, cost and margin.
 import { Button, Code, Text } from '@mantine/core';
-import { AsCurl, Answered, CallView, Decision, duration, Failed, Fields, Go, List, money, number, Outcome, Page, State, When, words, type Column, type Filter } from '@warp/kit';
+import { AsCurl, Answered, CallView, Decision, duration, Failed, Fields, Go, LadderPart, LadderView, List, LiveCalls, money, number, Outcome, Page, Plain, State, When, words, type Column, type Filter, type LadderLike } from '@warp/kit';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
 import { api, type Of } from '../api.ts';
@@ -52,6 +52,7 @@ export function CallPage() {
             <Button variant="default" loading={replay.isPending} onClick={() => replay.mutate()}>Decide again</Button>
             <AsCurl path="/api/v1/admin/calls/{call_id}" options={at} />
           </>}
+          ladder={<LadderPart id={id} ask={() => api.get('/api/v1/admin/calls/{call_id}/ladder', at)} />}
           legHead={['Vendor', 'Sent to']} leg={(l: Of<'CallLeg'>) => [nameOf(vendors, l.vendor_id), l.egress_ip]}
           decision={c.record?.decision && (
             <Decision of={c.record.decision as never} candidateHead={['Vendor', 'Trunk', 'Cost a minute', 'Code', 'Margin', 'Passed over']}
@@ -69,5 +70,48 @@ export function CallPage() {
           </>} />
       );
     }}</Answered>
+  );
+}
+
+type LiveCall = Of<'LiveCall'>;
+export function Live() {
+  const [vendors, customers] = [useVendors(), useCustomers()];
+  return (
+    <Page title="Live calls" actions={<AsCurl path="/api/v1/admin/calls/live" />}>
+      <LiveCalls<LiveCall> look={(digits) => api.get('/api/v1/admin/calls/live', { query: { number: digits } })}
+        hangUp={(id, reason) => api.post('/api/v1/admin/calls/{call_id}/hang-up', { reason }, { params: { call_id: id } })}
+        head={['Cost so far', 'Customer', 'Vendor', 'Node']} more={(c) => [money(c.cost), nameOf(customers, c.customer_id), nameOf(vendors, c.vendor_id), c.node ?? '–']} />
+    </Page>
+  );
+}
+
+export function LivePage() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const ladder = useQuery({ queryKey: ['ladder', id], queryFn: () => api.get('/api/v1/admin/calls/{call_id}/ladder', { params: { call_id: id } }),
+    refetchInterval: (q) => ((q.state.data?.data as unknown as LadderLike | undefined)?.over ? false : 1_000) });
+  return (
+    <Page title="Messages of a call" actions={<Go to={`/calls/${id}`}>The call, when it is over</Go>}>
+      <Answered query={ladder}>{({ data }) => <LadderView of={data as unknown as LadderLike} />}</Answered>
+    </Page>
+  );
+}
+
+export function Refused() {
+  const seen = useQuery({ queryKey: ['refused'], queryFn: () => api.get('/api/v1/admin/refused-sources'), refetchInterval: 5_000 });
+  return (
+    <Page title="Refused sources" actions={<AsCurl path="/api/v1/admin/refused-sources" />}>
+      <Answered query={seen}>{({ data }) => {
+        const { sources, silent } = data as Of<'RefusedSources'>;
+        return (
+          <>
+            {silent.length > 0 && <State kind="bad">{silent.join(', ')} did not answer.</State>}
+            {sources.length === 0 ? <Text>No address without an account wanted anything lately.</Text> : (
+              <Plain label="Refused sources" head={['Last seen', 'Address', 'Wanted', 'As', 'Program', 'Requests', 'Answered', 'Node']}
+                rows={sources.map((s) => [<When key="w" at={s.at} />, `${s.address} ${s.transport}`, `${s.method} ${s.uri}`, s.from, s.agent || '–', s.requests, s.status ?? 'nothing', s.node])} />
+            )}
+          </>
+        );
+      }}</Answered>
+    </Page>
   );
 }

@@ -1,5 +1,5 @@
 // Calls: the list, and the page of one.
-import { AsCurl, Answered, CallView, duration, Go, List, money, number, Outcome, Page, When, type Column, type Filter } from '@warp/kit';
+import { AsCurl, Answered, CallView, duration, Go, LadderPart, LadderView, List, LiveCalls, money, number, Outcome, Page, When, type Column, type Filter, type LadderLike } from '@warp/kit';
 import { useQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
 import { Text } from '@mantine/core';
@@ -44,7 +44,28 @@ export function CallPage() {
     <Answered query={call}>{({ data }) => {
       const c = data as Of<'CallDetail'>;
       return <CallView call={c} record={c.record as never} actions={<AsCurl path="/api/v1/calls/{call_id}" options={{ params: { call_id: id } }} />}
+        ladder={<LadderPart id={id} ask={() => api.get('/api/v1/calls/{call_id}/ladder', { params: { call_id: id } })} />}
         extra={c.trunk_id ? <Text mt="xs"><Go to={`/trunks/${c.trunk_id}`}>The trunk of this call</Go></Text> : null} />;
     }}</Answered>
+  );
+}
+
+export function Live() {
+  return (
+    <Page title="Live calls" actions={<AsCurl path="/api/v1/calls/live" />}>
+      <LiveCalls look={(digits) => api.get('/api/v1/calls/live', { query: { number: digits } })}
+        hangUp={(id, reason) => api.post('/api/v1/calls/{call_id}/hang-up', { reason }, { params: { call_id: id } })} />
+    </Page>
+  );
+}
+
+export function LivePage() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const ladder = useQuery({ queryKey: ['ladder', id], queryFn: () => api.get('/api/v1/calls/{call_id}/ladder', { params: { call_id: id } }),
+    refetchInterval: (q) => ((q.state.data?.data as unknown as LadderLike | undefined)?.over ? false : 1_000) });
+  return (
+    <Page title="Messages of a call" actions={<Go to={`/calls/${id}`}>The call, when it is over</Go>}>
+      <Answered query={ladder}>{({ data }) => <LadderView of={data as unknown as LadderLike} />}</Answered>
+    </Page>
   );
 }
