@@ -25,6 +25,7 @@ pub mod message;
 pub mod params;
 pub mod proxy;
 pub mod registrar;
+pub mod resolve;
 pub mod session;
 pub mod stream;
 pub mod transaction;
