@@ -18,6 +18,7 @@ pub mod clock;
 pub mod datagram;
 pub mod epoll;
 pub mod eventfd;
+pub mod interfaces;
 pub mod mailbox;
 pub mod media;
 pub mod sched;

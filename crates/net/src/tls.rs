@@ -90,6 +90,13 @@ impl Tls {
             .map(|c| TlsSession::of(c.into()))
             .map_err(|e| TlsError(e.to_string()))
     }
+
+    /// The same where the peer was found by a host name: its certificate must have that name, and is asked for by it (SNI).
+    /// Errors: it is no host name.
+    pub fn connect_to(&self, host: &str) -> Result<TlsSession, TlsError> {
+        let config = Arc::clone(&lock(&self.now).client);
+        TlsClient(config).connect(host)
+    }
 }
 
 /// What is needed to open connections alone: whom to trust. We show no certificate.
