@@ -16,6 +16,7 @@ mod money;
 mod nouns;
 mod numbers;
 pub(crate) mod output;
+mod registrations;
 pub(crate) mod route;
 mod top;
 mod vendor_trunks;
@@ -154,6 +155,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Numbers that can be called: list, show, make, change, assign, release, delete.
     Numbers(numbers::NumbersArgs),
+    /// Phones that SIP users have registered: list.
+    Registrations(registrations::RegistrationsArgs),
     /// Who did what to which object: list.
     Audit(audit::AuditArgs),
     /// What billing accounts have, and what of it is lent to nodes.
@@ -321,6 +324,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Noun(command) => nouns::run(&command, common),
         Command::Keys(args) => keys::run(&args, common),
         Command::Numbers(args) => numbers::run(&args, common),
+        Command::Registrations(args) => registrations::run(&args, common),
         Command::Audit(args) => audit::run(&args, common),
         Command::Balances(args) => money::balances(&args, common),
         Command::Ledger(args) => money::ledger(&args, common),

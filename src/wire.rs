@@ -10,6 +10,8 @@ mod nodes;
 mod recovered;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_users;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,6 +65,8 @@ pub struct Addresses {
     pub sip_udp: Option<SocketAddr>,
     /// The first address of SIP over TCP; `None` without one.
     pub sip_tcp: Option<SocketAddr>,
+    /// The addresses of SIP over TLS, WebSocket, and both, by transport.
+    pub sip_links: Vec<(Transport, SocketAddr)>,
     /// Where the REST API listens; `None` = not, or not yet.
     pub api: Option<SocketAddr>,
     /// The address of metrics and health; `None` without one.
@@ -204,6 +208,9 @@ impl Stack {
             let mut sip = warp_sip_proxy::Config::new(config.sip.core(Mode::Policy, &config.node.name));
             sip.shards = config.sip.shards;
             sip.pin_shards = config.sip.pin_shards;
+            sip.tls = config.sip.tls();
+            sip.web_origins = config.sip.web_origins.clone();
+            sip.dns = config.sip.dns();
             let handles = warp_sip_proxy::Handles {
                 state: None,
                 snapshots: Some(snapshots),
@@ -219,6 +226,9 @@ impl Stack {
                 .with_context(|| format!("sip.listen {}", listen.join(", ")))?;
             addresses.sip_udp = proxy.udp_addr();
             addresses.sip_tcp = proxy.tcp_addr();
+            let links =
+                proxy.addresses().iter().filter(|(t, _)| !matches!(t, Transport::Udp | Transport::Tcp));
+            addresses.sip_links = links.copied().collect();
             let _ = commander.set(proxy.commander());
             if let Some(control) = &control_plane {
                 control.serves(proxy.commander(), pictures);

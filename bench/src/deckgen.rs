@@ -249,6 +249,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
                 vendor: vendor_id(n),
                 name: format!("vendor trunk {n}"),
                 enabled: true,
+                hosts: Vec::new(),
                 addresses: vec![std::net::SocketAddr::from(([127, 0, 0, 1], 5060))],
                 transport: Transport::Udp,
                 limits: Limits { channels: Some(10_000), cps: Some(1_000), ..Limits::default() },

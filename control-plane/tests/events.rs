@@ -399,6 +399,7 @@ fn a_vendor_is_down_with_its_last_trunk_and_up_with_the_first_one() {
         let down: Down = Arc::default();
         let (seen, app) = (down.clone(), &api.control.app);
         app.vendor_trunks_through(Door {
+            registrations: Arc::new(|_, _| Vec::new()),
             node: "n1".into(),
             standing: Arc::new(move |id| {
                 let is_down = seen.lock().unwrap().contains(&id.to_string());

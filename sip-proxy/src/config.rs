@@ -1,5 +1,6 @@
 //! What the runtime around the cores needs to know. The core's own part is [`CoreConfig`].
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use warp_model::limits;
@@ -27,8 +28,27 @@ pub struct Config {
     pub streams: StreamLimits,
     /// The certificate of the listeners for TLS and WSS, and whom we trust where we connect by TLS.
     pub tls: Option<TlsFiles>,
+    /// Where names of peers are looked up.
+    pub dns: Dns,
     /// The web sites whose scripts may connect by WebSocket, such as `https://console.example.com`; empty: all (T-SIP-20).
     pub web_origins: Vec<String>,
+}
+
+/// Which DNS servers are asked, and how long (RFC 3263).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The servers, in order; empty: those of this machine (`/etc/resolv.conf`).
+    pub servers: Vec<SocketAddr>,
+    /// How long one question may take before it is asked again, or of the next server; 1 s.
+    pub timeout: Duration,
+    /// How long all questions about one name may take; 4 s.
+    pub give_up: Duration,
+}
+
+impl Default for Dns {
+    fn default() -> Dns {
+        Dns { servers: Vec::new(), timeout: Duration::from_secs(1), give_up: Duration::from_secs(4) }
+    }
 }
 
 /// Limits of connections (`ref/threats-and-faults` §1, T-SIP-15).
@@ -75,6 +95,7 @@ impl Config {
             mailbox: 65_536,
             streams: StreamLimits::default(),
             tls: None,
+            dns: Dns::default(),
             web_origins: Vec::new(),
         }
     }

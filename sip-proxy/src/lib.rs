@@ -24,12 +24,13 @@ mod looks;
 pub mod metrics;
 mod server;
 
-pub use config::{Config, State, StreamLimits, TlsFiles};
+pub use config::{Config, Dns, State, StreamLimits, TlsFiles};
 pub use looks::CallsSeen;
 pub use metrics::Metrics;
 pub use server::media_control::{MediaControl, Submit};
 
 use crate::core::{Command, LiveCall, Shared};
+use server::resolver::{DnsLink, DnsThread};
 use server::shard::{Parts, Shard};
 use server::{Note, Quota, sockets};
 
@@ -77,6 +78,11 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
         None => None,
     };
     let sockets = sockets::bind(&mut config)?;
+    if config.core.listeners.iter().any(|l| l.bind.ip().is_unspecified())
+        && config.core.own_addresses.is_empty()
+    {
+        config.core.own_addresses = warp_net::interfaces::own_addresses()?;
+    }
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(handles.seed));
     shared.usage().restore(handles.spent);
@@ -113,6 +119,10 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
             (Some(store), Some(asker))
         }
     };
+    // Only the policy has peers by name.
+    let names = handles.snapshots.is_some();
+    let dns = names.then(|| DnsThread::start(config.dns.clone(), transports(&config), senders.clone()));
+    let dns = dns.transpose()?;
     let mut shards = Vec::new();
     for (index, (sockets, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
         let index = index as u16; // at most SHARDS_MAX
@@ -134,6 +144,7 @@ pub fn start(mut config: Config, handles: Handles) -> io::Result<Proxy> {
             certificate: certificate.clone(),
             media: handles.media.clone(),
             state: asker.clone(),
+            dns: dns.as_ref().map_or_else(|| DnsLink::none(index), |dns| dns.link(index)),
             snapshots: handles.snapshots.clone(),
             journal,
             tap: handles.capture.as_ref().map(warp_capture::Capture::tap),
@@ -251,6 +262,11 @@ impl Commander {
         self.shared.reset_vendor_trunk(id)
     }
 
+    /// The phones that a user has registered in a domain.
+    pub fn registrations(&self, user: &str, domain: &str) -> Vec<core::Registered> {
+        self.shared.registered(user, domain, warp_net::clock::Clock::mono())
+    }
+
     /// What calls that are paid ahead are paid from.
     pub fn wallet(&self) -> Arc<warp_policy::credit::Wallet> {
         Arc::clone(self.shared.usage().wallet())
@@ -331,6 +347,12 @@ impl Drop for Gather {
             reply(calls);
         }
     }
+}
+
+/// What requests can be sent by, each once, in the order in which DNS is asked when it may choose.
+fn transports(config: &Config) -> Vec<Transport> {
+    let has = |t: &Transport| config.core.listeners.iter().any(|l| l.transport == *t);
+    [Transport::Udp, Transport::Tcp, Transport::Tls].into_iter().filter(has).collect()
 }
 
 /// How often the janitor looks whether an old snapshot can go.

@@ -138,6 +138,7 @@ pub struct Metrics {
     pub challenges_unanswered: Counter,
     pub timeouts: Counter,
     pub media_failures: Counter,
+    pub dns_failures: Counter,
     pub media_requests: RequestSeconds,
     pub latency: Histograms<(Stage,)>,
     pub connections: Gauges<(Stream, StreamState)>,
@@ -183,6 +184,10 @@ impl Metrics {
             ),
             timeouts: r.counter("warp_sip_timeouts_total", "Requests that nobody answered."),
             media_requests: warp_telemetry::health::request_seconds(r, "media"),
+            dns_failures: r.counter(
+                "warp_sip_dns_failures_total",
+                "Look-ups of a peer's name that DNS did not answer in time; the last good answer is used meanwhile.",
+            ),
             media_failures: r
                 .counter("warp_sip_media_failures_total", "Commands to the media relay that failed or were not answered in time."),
             latency: r.histograms(
@@ -286,6 +291,7 @@ impl Metrics {
         self.credit_waits.add((CreditWait::Full,), d(last.credit_waits_full, now.credit_waits_full));
         self.challenges_unanswered.add((), d(last.challenges_unanswered, now.challenges_unanswered));
         self.timeouts.add((), d(last.timeouts, now.timeouts));
+        self.dns_failures.add((), d(last.dns_failures, now.dns_failures));
         self.media_failures.add((), d(last.media_failures, now.media_failures));
     }
 }

@@ -504,3 +504,80 @@ fn sipp_registers_and_is_called() {
     let _ = callee.wait();
     proxy.stop();
 }
+
+/// Opens connections from these addresses until there are so many, or the proxy closes them; those that stay open.
+fn crowd(at: SocketAddr, sources: std::ops::RangeInclusive<u8>, each: usize, first: &[u8]) -> Vec<TcpStream> {
+    let mut open = Vec::new();
+    for last in sources {
+        for _ in 0..each {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 9, last], 0)).into()).unwrap();
+            if socket.connect_timeout(&at.into(), Duration::from_secs(10)).is_ok() {
+                let mut stream = TcpStream::from(socket);
+                let _ = stream.write_all(first);
+                open.push(stream);
+            }
+        }
+    }
+    open
+}
+
+/// T-SIP-15, T-SIP-20: connections that say nothing, TLS that stops in its first message, and WebSockets that lie about their lengths, from
+/// many sources: a quarter of all places is kept, and a known peer comes in and is served at once.
+#[test]
+fn t_sip_15_idle_half_open_and_lying_connections_keep_no_known_peer_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = certificate(dir.path());
+    let proxy = registrar(&files, |config| {
+        config.streams.total = 240;
+        config.streams.per_stranger = 20;
+        config.streams.first_message = Duration::from_secs(600);
+    });
+    let tls = Tls::open(files).unwrap();
+    let hello = {
+        let mut session = tls.connect(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let mut bytes = Vec::new();
+        session.take_output(&mut bytes);
+        bytes.truncate(bytes.len() / 2);
+        bytes
+    };
+    let upgrade = b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    // A frame of 2^63 - 1 bytes, one whose length has its highest bit set, one that is not masked, and one of half a GiB.
+    let frames: [&[u8]; 4] = [
+        b"\x81\xFF\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0\0\0\0INVITE",
+        b"\x81\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0\0\0\0INVITE",
+        b"\x81\x06INVITE",
+        b"\x82\xFF\0\0\0\0\x20\0\0\0\0\0\0\0INVITE",
+    ];
+    for (n, frame) in (1..).zip(frames) {
+        let lie = [&upgrade[..], frame].concat();
+        for mut stream in crowd(at(&proxy, Transport::Ws), 200 + n..=200 + n, 1, &lie) {
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).expect("it is closed");
+            let text = String::from_utf8_lossy(&said);
+            assert!(text.starts_with("HTTP/1.1 101 "), "{text}");
+            let close = said.windows(4).position(|w| w == b"\r\n\r\n").map(|i| said[i + 4]);
+            assert_eq!(close, Some(0x88), "frame {n}: a close frame says why");
+        }
+    }
+    let idle = crowd(at(&proxy, Transport::Tcp), 1..=5, 20, b"INVITE sip:");
+    let half = crowd(at(&proxy, Transport::Tls), 6..=40, 20, &hello);
+    assert_eq!((idle.len(), half.len()), (100, 700), "the kernel took all of them");
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Wss] {
+        // At once: the places of the others are theirs for ten minutes.
+        Phone::connect(&proxy, transport, &tls, "alice").register();
+    }
+    // Those beyond a stranger's share were closed; what he may hold is held.
+    let refused = |all: &[TcpStream]| {
+        let closed = |s: &&TcpStream| {
+            s.set_nonblocking(true).unwrap();
+            let read = s.peek(&mut [0; 1]);
+            matches!(read, Ok(0)) || read.is_err_and(|e| e.kind() != std::io::ErrorKind::WouldBlock)
+        };
+        all.iter().filter(closed).count()
+    };
+    wait_for("three quarters of the places are held", || 800 - refused(&idle) - refused(&half) == 180);
+    proxy.stop();
+}

@@ -54,7 +54,7 @@ fn form(rust: &str) -> String {
         "SocketAddr" => "`ADDRESS:PORT`",
         "Span" => "duration",
         "Size" => "size",
-        "Listen" => "`udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`",
+        "Listen" => "`udp:ADDRESS:PORT`, `tcp:…`, `tls:…`, `ws:…` or `wss:…`",
         "Algorithm" => "`sha-256` or `md5`",
         "LogFormat" => "`auto`, `human` or `json`",
         "CaptureCalls" => "`off`, `failed` or `all`",

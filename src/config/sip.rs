@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use warp_sip_proxy::core::{CoreConfig, Listener, Mode, Realm, StrangerLimits, Transport};
+use warp_sip_proxy::{Dns, TlsFiles};
 
 use super::Span;
 use super::rules::Rule;
@@ -15,12 +17,24 @@ use super::rules::Rule;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sip {
-    /// The sockets that are listened on: `udp:ADDRESS:PORT` and `tcp:ADDRESS:PORT`.
+    /// The sockets that are listened on: `udp:ADDRESS:PORT`, `tcp:…`, `tls:…`, `ws:…` (WebSocket, RFC 7118) and `wss:…`.
     pub listen: Vec<Listen>,
     /// Address that peers are told, when it is not the one listened on.
     pub advertise: Option<IpAddr>,
     /// Names that are us in a Request-URI, besides our addresses.
     pub domains: Vec<String>,
+    /// Certificate of the `tls:` and `wss:` sockets (PEM, with those that lead to its root). A renewed one is taken by itself.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of that certificate (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// Roots that peers are trusted by which we connect to by TLS (PEM). Absent: those of web browsers.
+    pub tls_roots: Option<PathBuf>,
+    /// Web sites whose scripts may connect by WebSocket, such as `https://console.example.com`; empty: all of them.
+    pub web_origins: Vec<String>,
+    /// DNS servers that names of peers are looked up with (RFC 3263); empty: those of this machine.
+    pub dns_servers: Vec<SocketAddr>,
+    /// How long a call waits for DNS where a name is not known, or its last answer is too old.
+    pub dns_deadline: Span,
     /// Threads, each with its own sockets and calls; 1 to 255.
     pub shards: u16,
     /// Keep each shard on a CPU of its own.
@@ -81,6 +95,12 @@ impl Default for Sip {
             listen: vec![Listen { transport: Transport::Udp, at }, Listen { transport: Transport::Tcp, at }],
             advertise: None,
             domains: Vec::new(),
+            tls_certificate: None,
+            tls_key: None,
+            tls_roots: None,
+            web_origins: Vec::new(),
+            dns_servers: Vec::new(),
+            dns_deadline: Span(core.dns_deadline),
             shards: 1,
             pin_shards: false,
             realm: core.realm.name.clone(),
@@ -131,6 +151,15 @@ pub(super) const RULES: &[Rule<Sip>] = &[
     Rule::new("timer_c", "more than 180s (RFC 3261 §16.6) and at most 7d", |sip| {
         sip.timer_c.0 > Duration::from_secs(180) && sip.timer_c.0 <= MOST
     }),
+    Rule::new("tls_key", "certificate and key belong together", |sip: &Sip| {
+        sip.tls_certificate.is_some() == sip.tls_key.is_some()
+    })
+    .with(&["tls_certificate"]),
+    Rule::new("tls_certificate", "`tls:` and `wss:` sockets need a certificate", |sip: &Sip| {
+        sip.tls_certificate.is_some() || !sip.listen.iter().any(|l| l.transport.is_secure())
+    })
+    .with(&["listen"]),
+    Rule::new("dns_deadline", WAIT, |sip| is_wait(sip.dns_deadline)),
     Rule::new("first_1xx", WAIT, |sip| is_wait(sip.first_1xx)),
     Rule::new("first_18x", WAIT, |sip| is_wait(sip.first_18x)),
     Rule::new("media_deadline", WAIT, |sip| is_wait(sip.media_deadline)),
@@ -148,6 +177,17 @@ pub(super) const RULES: &[Rule<Sip>] = &[
 ];
 
 impl Sip {
+    /// The certificate of its sockets for TLS; `None`: there is none.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);
+        Some(TlsFiles { certificate, key, roots: self.tls_roots.clone() })
+    }
+
+    /// Where names of peers are looked up.
+    pub fn dns(&self) -> Dns {
+        Dns { servers: self.dns_servers.clone(), ..Dns::default() }
+    }
+
     /// The configuration of the core that this section makes.
     pub fn core(&self, mode: Mode, node: &str) -> CoreConfig {
         let listeners = self
@@ -175,6 +215,7 @@ impl Sip {
         core.first_1xx = self.first_1xx.0;
         core.first_18x = self.first_18x.0;
         core.ask_deadline = self.media_deadline.0;
+        core.dns_deadline = self.dns_deadline.0;
         core.max_duration = self.max_duration.0;
         core.max_attempts = self.max_attempts;
         core.called_without_credit = self.called_without_credit;
@@ -207,7 +248,7 @@ pub enum Algorithm {
 /// One socket to listen on, written `udp:127.0.0.1:5060`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Whether it is UDP or TCP.
+    /// What it takes: UDP, TCP, TLS, WebSocket, or WebSocket over TLS.
     pub transport: Transport,
     /// The address and port.
     pub at: SocketAddr,
@@ -216,21 +257,22 @@ pub struct Listen {
 impl FromStr for Listen {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a socket such as \"udp:0.0.0.0:5060\" or \"tcp:[::]:5060\"");
-        let (transport, at) = text.split_once(':').ok_or_else(wrong)?;
-        let transport = match transport {
-            "udp" => Transport::Udp,
-            "tcp" => Transport::Tcp,
-            _ => return Err(wrong()),
+        let wrong = || {
+            format!(
+                "{text:?} is not a socket such as \"udp:0.0.0.0:5060\", \"tcp:[::]:5060\" or \"tls:0.0.0.0:5061\""
+            )
         };
+        let (transport, at) = text.split_once(':').ok_or_else(wrong)?;
+        let transport = Transport::from_token(transport.as_bytes())
+            .filter(|t| t.param() == transport)
+            .ok_or_else(wrong)?;
         Ok(Self { transport, at: at.parse().map_err(|_| wrong())? })
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = if self.transport == Transport::Udp { "udp" } else { "tcp" };
-        write!(f, "{transport}:{}", self.at)
+        write!(f, "{}:{}", self.transport.param(), self.at)
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use warp_capture::Capture;
 use warp_control_plane::app::trunk_health::{Door, Standing};
+use warp_control_plane::app::trunks::Registration;
 use warp_control_plane::publish::kept;
 use warp_control_plane::store::{Store, StoreError};
 use warp_control_plane::{ControlPlane, Edge, FirstKey, Handles, LiveFigures, StartError};
@@ -20,7 +21,7 @@ use warp_feed::Publisher;
 use warp_model::sync::lock;
 use warp_policy::Snapshot;
 use warp_sip_proxy::Commander;
-use warp_sip_proxy::core::TrunkState;
+use warp_sip_proxy::core::{Registered, TrunkState};
 use warp_telemetry::health::Part;
 use warp_telemetry::{Health, Registry};
 
@@ -178,11 +179,25 @@ fn serve(app: &warp_control_plane::App, node: &str, proxy: Commander, pictures: 
 }
 
 fn door(node: &str, proxy: Commander) -> Door {
-    let of_reset = proxy.clone();
+    let (of_reset, of_users) = (proxy.clone(), proxy.clone());
     Door {
         node: node.to_owned(),
         standing: Arc::new(move |id| proxy.vendor_trunk(id).map(standing)),
         reset: Arc::new(move |id| of_reset.reset_vendor_trunk(id)),
+        registrations: Arc::new(move |user, realm| {
+            of_users.registrations(user, realm).into_iter().map(registration).collect()
+        }),
+    }
+}
+
+/// The same of a phone.
+fn registration(of: Registered) -> Registration {
+    Registration {
+        contact: of.contact,
+        transport: of.transport.param().to_owned(),
+        source: of.source.to_string(),
+        user_agent: of.user_agent,
+        expires_in_s: i64::try_from(of.expires_in.as_secs()).unwrap_or(i64::MAX),
     }
 }
 

@@ -21,7 +21,7 @@ fn nobody() -> FirstKey {
 }
 
 /// A cluster that ends with its test.
-struct Database(Cluster);
+pub(super) struct Database(Cluster);
 
 impl Drop for Database {
     fn drop(&mut self) {
@@ -33,7 +33,7 @@ impl Drop for Database {
 
 impl Database {
     /// `None` with a printed line where there are no PostgreSQL programs.
-    fn start(dir: &Path) -> Option<Database> {
+    pub(super) fn start(dir: &Path) -> Option<Database> {
         if Cluster::binaries().is_none() {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "CI=true and no PostgreSQL programs");
             println!("skipped: no PostgreSQL server programs (apt-get install postgresql)");
@@ -53,7 +53,7 @@ impl Database {
     }
 
     /// What a node on this database is told, with its data in the folder `data` of `dir`.
-    fn node(&self, dir: &Path, data: &str) -> Loaded {
+    pub(super) fn node(&self, dir: &Path, data: &str) -> Loaded {
         let path = dir.join(format!("{data}.toml"));
         let text = format!(
             "[node]\ndata_dir = \"{}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\nanchor_media = false\n\
@@ -76,7 +76,7 @@ impl Database {
     }
 }
 
-fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = check() {

@@ -27,6 +27,8 @@ const MOMENTS: &[(&str, &str, &str)] = &[
     ("health.rs", "Source", "since"),
     ("health.rs", "Source", "silent_until"),
     ("inbound.rs", "Callbacks", "until"),
+    ("names.rs", "Entry", "until"),
+    ("names.rs", "Entry", "ahead"),
     ("overload.rs", "Overload", "since"),
     ("probe.rs", "Probe", "asked"),
     ("transactions.rs", "Transactions", "failed"),

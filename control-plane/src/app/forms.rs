@@ -137,6 +137,30 @@ pub fn socket_pattern() -> String {
     format!(r"^({}|\[{}\]):{PORT}$", v4_host(), v6_host())
 }
 
+/// A label of a host name, and the last one, which is no number.
+const LABEL: &str = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,38}[a-zA-Z0-9])?";
+const LAST_LABEL: &str = "[a-zA-Z]([a-zA-Z0-9-]{0,38}[a-zA-Z0-9])?";
+
+/// The name of a host, in lower case, with its port when there is one; `None`: it is none, or an address.
+pub fn hostname(text: &str) -> Option<String> {
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let fine = |port: &str| port.parse::<u16>().is_ok_and(|n| n != 0) && !port.starts_with(['0', '+']);
+    let label = |label: &str| {
+        (1..=40).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = host.rsplit('.').next().is_some_and(|l| l.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let name = host.split('.').count() <= 6 && host.split('.').all(label) && last;
+    (name && port.is_none_or(fine)).then(|| text.to_ascii_lowercase())
+}
+
+/// The form of [`hostname`].
+pub fn hostname_pattern() -> String {
+    format!(r"^({LABEL}\.){{0,5}}{LAST_LABEL}(:{PORT})?$")
+}
+
 /// E.164 with `+` from any usual writing of a US or international number; `None` when it is no number.
 pub fn phone(text: &str) -> Option<String> {
     let kept: String = text.chars().filter(|c| !" .()/-".contains(*c)).collect();
@@ -223,6 +247,7 @@ mod tests {
         hosts_of_the_pattern: host_pattern(), |t: &str| host(t).is_some();
         networks_of_the_pattern: network_pattern(), |t: &str| network(t).is_some();
         sockets_of_the_pattern: socket_pattern(), |t: &str| socket(t).is_some();
+        hostnames_of_the_pattern: hostname_pattern(), |t: &str| hostname(t).is_some();
         phones_of_the_pattern: phone_pattern(), |t: &str| phone(t).is_some();
         dialled_of_the_pattern: dialled_pattern(), |t: &str| dialled(t).is_some();
         amounts_of_the_pattern: AMOUNT, |t: &str| is_amount(t) && t.parse::<warp_model::Nanos>().is_ok();
@@ -303,6 +328,28 @@ mod tests {
                 ],
             ),
             (
+                "hostname",
+                hostname_pattern(),
+                &["sip.example.com", "SIP.example.com:5080", "a", "x-1.co", "node:65535", "1.2.3.a"],
+                &[
+                    "",
+                    ".",
+                    "a.",
+                    ".a",
+                    "a..b",
+                    "192.0.2.1",
+                    "-a.b",
+                    "a-.b",
+                    "a b",
+                    "a:0",
+                    "a:05",
+                    "a:65536",
+                    "a_b",
+                    "a.b.c.d.e.f.g",
+                    "[::1]",
+                ],
+            ),
+            (
                 "socket",
                 socket_pattern(),
                 &["192.0.2.1:5060", "[2001:db8::1]:5060", "[::1]:65535", "127.0.0.1:1"],
@@ -347,6 +394,7 @@ mod tests {
                 "host" => host(text).is_some(),
                 "network" => network(text).is_some(),
                 "socket" => socket(text).is_some(),
+                "hostname" => hostname(text).is_some(),
                 "phone" => phone(text).is_some(),
                 _ => dialled(text).is_some(),
             };

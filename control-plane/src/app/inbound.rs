@@ -6,9 +6,9 @@ use warp_model::{Currency, CustomerId, TrunkId, VendorId, VendorTrunkId};
 
 use super::customers::Customers;
 use super::fault::{Fault, Problem};
-use super::input::{List, Net, Ref, Socket};
+use super::input::{HostName, List, Net, Ref, Socket};
 use super::trunks::Trunks;
-use super::vendor_trunks::{NumberFormat, VendorTransport, VendorTrunks};
+use super::vendor_trunks::{NumberFormat, VendorTransport, VendorTrunks, twice};
 use super::vendors::Vendors;
 use super::view::Word;
 use super::{Ctx, check_decks, ids, none_wrong, resource, saved};
@@ -64,7 +64,9 @@ crate::input! {
 crate::view! {
     /// Where a trunk takes calls to numbers of its customer.
     pub struct InboundTargets {
-        /// Addresses that its INVITEs go to, in order. Empty: the trunk takes no calls.
+        /// Names that are looked up in DNS (RFC 3263), in order. They come before `addresses`.
+        pub hosts: Vec<String>,
+        /// Addresses that its INVITEs go to, in order. Neither these nor `hosts`: the trunk takes no calls.
         pub addresses: Vec<String>,
         /// The transport that they go by.
         pub transport: Word<VendorTransport>,
@@ -76,7 +78,9 @@ crate::view! {
 crate::input! {
     /// Where a trunk takes calls to numbers of its customer.
     pub struct InboundTargetsInput {
-        /// Addresses that its INVITEs go to, in order. Empty: the trunk takes no calls.
+        /// Names that are looked up in DNS (RFC 3263), in order; they come before `addresses`.
+        pub hosts: List<HostName, 4>,
+        /// Addresses that its INVITEs go to, in order. Neither these nor `hosts`: the trunk takes no calls.
         pub addresses: List<Socket, 16>,
         /// The transport that they go by; `udp` when absent.
         pub transport: Option<VendorTransport>,
@@ -98,11 +102,13 @@ impl InboundTargets {
     fn of(row: Option<DeliverRow>) -> Self {
         match row {
             Some(row) => Self {
+                hosts: row.hosts,
                 addresses: row.addresses,
                 transport: row.transport.into(),
                 number_format: row.number_format.into(),
             },
             None => Self {
+                hosts: Vec::new(),
                 addresses: Vec::new(),
                 transport: VendorTransport::Udp.as_str().to_owned().into(),
                 number_format: NumberFormat::PlusE164.as_str().to_owned().into(),
@@ -208,19 +214,18 @@ pub async fn set_targets(
     input: InboundTargetsInput,
 ) -> Result<InboundTargets, Fault> {
     let trunk = resource::get::<Trunks>(ctx, id).await?;
+    let hosts: Vec<String> = input.hosts.0.iter().map(|h| h.0.clone()).collect();
     let addresses: Vec<String> = input.addresses.0.iter().map(|a| a.0.to_string()).collect();
     let mut problems = Vec::new();
-    for (i, address) in addresses.iter().enumerate() {
-        if addresses.iter().take(i).any(|other| other == address) {
-            problems.push(Problem::new(format!("addresses[{i}]"), "taken", "this address is there twice"));
-        }
-    }
+    twice(&input.addresses, "addresses", "this address is there twice", &mut problems);
+    twice(&input.hosts, "hosts", "this name is there twice", &mut problems);
     none_wrong(problems)?;
     let transport = input.transport.unwrap_or(VendorTransport::Udp).as_str();
     let format = input.number_format.unwrap_or(NumberFormat::PlusE164).as_str();
     let mut tx = ctx.begin().await?;
-    rows::set_deliver(&mut tx, id, &addresses, transport, format).await?;
+    rows::set_deliver(&mut tx, id, (&hosts, &addresses), transport, format).await?;
     let answer = InboundTargets {
+        hosts,
         addresses,
         transport: transport.to_owned().into(),
         number_format: format.to_owned().into(),

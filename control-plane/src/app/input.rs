@@ -379,6 +379,9 @@ parsed! {
     /// Address and port of one host.
     Socket(SocketAddr), "the address and port of one host, such as 192.0.2.1:5060 or [2001:db8::1]:5060",
         forms::socket_pattern(), |s| forms::socket(s);
+    /// A host by its name, perhaps with a port.
+    HostName(String), "a host name such as sip.example.com or sip.example.com:5080 (at most 6 labels of 40 letters, digits and hyphens; the last begins with a letter)",
+        forms::hostname_pattern(), |s| forms::hostname(s);
     /// A phone number in any usual writing; read as E.164 with `+`.
     Phone(String), "a phone number", forms::phone_pattern(), |s| forms::phone(s);
     /// A SIP Call-ID as it stands in traces.

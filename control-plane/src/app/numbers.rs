@@ -8,7 +8,7 @@ use warp_model::id::{CustomerKind, DeckKind, NumberKind, TrunkKind, VendorKind};
 
 use super::calls::FilterDoc;
 use super::fault::{Fault, Kind, Problem};
-use super::input::{Cnam, Field, Int, List, Phone, Ref, Text};
+use super::input::{Cnam, Field, Int, List, Phone, Ref, SipUser, Text};
 use super::paging::{Page, Paging};
 use super::view::Word;
 use super::{Change, Ctx, Expected, check_decks, deleted, none_wrong, patched, saved};
@@ -32,10 +32,12 @@ crate::choice! {
 }
 
 crate::view! {
-    /// A trunk that takes calls of a number.
+    /// A trunk that takes calls of a number, or a registered user of it.
     pub struct NumberTarget {
         /// The trunk, of the same customer.
         pub trunk_id: String,
+        /// The SIP user of the trunk whose registered phones take the calls. Null: the trunk's inbound addresses do.
+        pub username: Option<String>,
         /// The smaller number is tried first.
         pub priority: i32,
         /// The share among equal priorities.
@@ -83,7 +85,8 @@ impl Number {
             let mut number = |other: i32| parts.next().map_or(other, |p| p.parse().unwrap_or(other));
             let trunk_id = text.split(' ').next().unwrap_or_default().to_owned();
             number(0);
-            NumberTarget { trunk_id, priority: number(0), weight: number(1) }
+            let (priority, weight) = (number(0), number(1));
+            NumberTarget { trunk_id, username: parts.next().map(str::to_owned), priority, weight }
         };
         Self {
             id: row.id,
@@ -108,6 +111,8 @@ crate::input! {
     pub struct NumberTargetInput {
         /// The trunk, of the customer who has the number.
         pub trunk_id: Ref<TrunkKind>,
+        /// A SIP user of the trunk (`credentials`): his registered phones take the calls. Absent: the trunk's inbound addresses do.
+        pub username: Option<SipUser>,
         /// The smaller number is tried first; 0 when absent.
         pub priority: Option<Int<0, 1000>>,
         /// The share among equal priorities; 1 when absent.
@@ -306,17 +311,24 @@ async fn checked_targets(
     };
     let ids: Vec<String> = targets.iter().map(|t| t.trunk_id.0.to_string()).collect();
     let known = rows::trunks_of(tx, customer, &ids).await?;
-    for (i, id) in ids.iter().enumerate() {
+    let users: Vec<Option<String>> =
+        targets.iter().map(|t| t.username.as_ref().map(|u| u.0.clone())).collect();
+    let known_users = rows::users_of(tx, &ids, &users.iter().flatten().cloned().collect::<Vec<_>>()).await?;
+    for (i, (id, user)) in ids.iter().zip(&users).enumerate() {
         let at = format!("targets[{i}].trunk_id");
         if !known.contains(id) {
             problems.push(Problem::new(at, "no_such_object", "the customer of the number has no such trunk"));
-        } else if ids.iter().take(i).any(|other| other == id) {
-            problems.push(Problem::new(at, "taken", "this trunk is there twice"));
+        } else if user.as_ref().is_some_and(|user| !known_users.contains(&format!("{id} {user}"))) {
+            let at = format!("targets[{i}].username");
+            problems.push(Problem::new(at, "no_such_object", "the trunk has no such user"));
+        } else if ids.iter().zip(&users).take(i).any(|other| other == (id, user)) {
+            problems.push(Problem::new(at, "taken", "this trunk, or this user of it, is there twice"));
         }
     }
     let stored = targets.into_iter().map(|t| {
         let (priority, weight) = (t.priority.map_or(0, Int::as_i32), t.weight.map_or(1, Int::as_i32));
-        format!("{} {priority} {weight}", t.trunk_id.0)
+        let user = t.username.map_or_else(String::new, |user| format!(" {}", user.0));
+        format!("{} {priority} {weight}{user}", t.trunk_id.0)
     });
     Ok(stored.collect())
 }

@@ -9,7 +9,11 @@ use warp_model::VendorTrunkId;
 use super::Ctx;
 use super::fault::{Fault, Kind};
 use super::resource;
+use super::trunks::Registration;
 use super::vendor_trunks::VendorTrunks;
+
+/// Gives the phones that a digest user has registered, by his name and realm.
+pub type Registrations = Arc<dyn Fn(&str, &str) -> Vec<Registration> + Send + Sync>;
 
 /// Reads and changes the state of the proxy's vendor trunks.
 #[derive(Clone)]
@@ -20,6 +24,8 @@ pub struct Door {
     pub standing: Arc<dyn Fn(VendorTrunkId) -> Option<Standing> + Send + Sync>,
     /// From now on the trunk counts as well; false: the snapshot in force does not have it.
     pub reset: Arc<dyn Fn(VendorTrunkId) -> bool + Send + Sync>,
+    /// The phones that a digest user (name, realm) has registered.
+    pub registrations: Registrations,
 }
 
 /// Where a trunk stands.

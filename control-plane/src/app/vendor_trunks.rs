@@ -5,7 +5,7 @@ use warp_model::net::is_link_local;
 use warp_model::{Secret, VendorId, VendorTrunkId};
 
 use super::fault::{Fault, Problem};
-use super::input::{DialPrefix, Int, Ip, List, Socket, Text};
+use super::input::{DialPrefix, HostName, Int, Ip, List, Socket, Text};
 use super::resource::{self, Of, Resource};
 use super::trunks::TrunkStatus;
 use super::view::Word;
@@ -28,6 +28,8 @@ crate::view! {
         pub status: Word<TrunkStatus>,
         /// The SIP transport towards it.
         pub transport: Word<VendorTransport>,
+        /// Names of its platform that are looked up in DNS (RFC 3263), in order. They come before `addresses`.
+        pub hosts: Vec<String>,
         /// Where its INVITEs go, in order.
         pub addresses: Vec<String>,
         /// How many calls it takes at once. Null: no limit.
@@ -71,6 +73,10 @@ crate::choice! {
         Udp = "udp",
         /// SIP over TCP, without TLS.
         Tcp = "tcp",
+        /// SIP over TLS. The certificate must have the name of `hosts`, or the address. It needs a `tls:` socket in `sip.listen`.
+        Tls = "tls",
+        /// What DNS says of a name (NAPTR, SRV); UDP for addresses.
+        Auto = "auto",
     }
 }
 
@@ -95,8 +101,11 @@ crate::input! {
         pub status: Option<TrunkStatus>,
         /// The transport of its SIP; `udp` when absent.
         pub transport: Option<VendorTransport>,
-        /// Where its INVITEs go, in order; at least one.
-        pub addresses: List<Socket, 16, 1>,
+        /// Names of its platform that are looked up in DNS (RFC 3263: NAPTR, SRV, addresses), in order; they come before `addresses`. With a
+        /// port only the addresses of the name are looked up.
+        pub hosts: List<HostName, 4>,
+        /// Where its INVITEs go, in order; at least one, or one of `hosts`.
+        pub addresses: List<Socket, 16>,
         /// How many calls it takes at once. Absent: no limit.
         pub channels: Option<Int<0, 1_000_000>>,
         /// How many calls it takes per second. Absent: no limit.
@@ -171,10 +180,10 @@ impl Resource for VendorTrunks {
 
 fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<VendorTrunkValues, Fault> {
     let mut problems = Vec::new();
-    for (i, a) in input.addresses.0.iter().enumerate() {
-        if input.addresses.0.iter().take(i).any(|other| other == a) {
-            problems.push(Problem::new(format!("addresses[{i}]"), "taken", "this address is there twice"));
-        }
+    twice(&input.addresses, "addresses", "this address is there twice", &mut problems);
+    twice(&input.hosts, "hosts", "this name is there twice", &mut problems);
+    if input.addresses.0.is_empty() && input.hosts.0.is_empty() {
+        problems.push(Problem::new("addresses", "required", "at least one address or name is needed"));
     }
     for (i, ip) in input.signalling_ips.0.iter().enumerate() {
         let field = format!("signalling_ips[{i}]");
@@ -196,6 +205,7 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
         name: input.name.0.clone(),
         status: input.status.unwrap_or(TrunkStatus::Active).as_str().to_owned(),
         transport: input.transport.unwrap_or(VendorTransport::Udp).as_str().to_owned(),
+        hosts: input.hosts.0.iter().map(|h| h.0.clone()).collect(),
         addresses: input.addresses.0.iter().map(|a| a.0.to_string()).collect(),
         channels: input.channels.map(Int::as_i32),
         cps: input.cps.map(Int::as_i32),
@@ -211,6 +221,20 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
         auth_secret,
         auth_realm: input.auth_realm.as_ref().map(|t| t.0.clone()),
     })
+}
+
+/// Says which of a list stand there twice.
+pub(super) fn twice<T: PartialEq, const MOST: usize>(
+    list: &List<T, MOST>,
+    field: &str,
+    message: &'static str,
+    problems: &mut Vec<Problem>,
+) {
+    for (i, one) in list.0.iter().enumerate() {
+        if list.0.iter().take(i).any(|other| other == one) {
+            problems.push(Problem::new(format!("{field}[{i}]"), "taken", message));
+        }
+    }
 }
 
 fn seal_password(ctx: &Ctx<'_>, id: VendorTrunkId, password: String) -> Result<Vec<u8>, Fault> {

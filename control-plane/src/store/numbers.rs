@@ -57,6 +57,7 @@ crate::row! {
 crate::row! {
     /// Where a trunk takes calls.
     pub struct DeliverRow {
+        hosts: Vec<String>,
         addresses: Vec<String>,
         transport: String,
         number_format: String,
@@ -143,6 +144,17 @@ pub async fn trunks_of(tx: &mut Tx, customer: &str, ids: &[String]) -> Result<Ve
     Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
 }
 
+/// Which of these users which of these trunks have, as `trunk user`.
+pub async fn users_of(tx: &mut Tx, trunks: &[String], users: &[String]) -> Result<Vec<String>, StoreError> {
+    use sqlx::Row as _;
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = sqlx::query(NUMBER_USERS).bind(trunks).bind(users);
+    let rows = query.fetch_all(tx.db()).await?;
+    Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
+}
+
 /// What a customer's inbound calls are sold by; `None`: nothing is said.
 pub async fn customer_terms(tx: &mut Tx, id: CustomerId) -> Result<Option<TermsRow>, StoreError> {
     tx.first(sqlx::query(CUSTOMER_INBOUND_GET).bind(id.to_string())).await
@@ -201,12 +213,13 @@ pub async fn deliver(tx: &mut Tx, id: TrunkId) -> Result<Option<DeliverRow>, Sto
 pub async fn set_deliver(
     tx: &mut Tx,
     id: TrunkId,
-    addresses: &[String],
+    (hosts, addresses): (&[String], &[String]),
     transport: &str,
     number_format: &str,
 ) -> Result<(), StoreError> {
     let query = sqlx::query(TRUNK_INBOUND_SET)
         .bind(id.to_string())
+        .bind(hosts.to_vec())
         .bind(addresses.to_vec())
         .bind(transport.to_owned())
         .bind(number_format.to_owned());
@@ -258,6 +271,9 @@ statements! {
     NUMBER_DELETE = "DELETE FROM numbers WHERE id = $1";
     /// Trunks of a customer among these.
     NUMBER_TRUNKS = "SELECT id FROM trunks WHERE customer_id = $1 AND id = ANY($2::text[])";
+    /// Users among these of trunks among these.
+    NUMBER_USERS = "SELECT trunk_id || ' ' || username FROM trunk_credentials
+        WHERE trunk_id = ANY($1::text[]) AND username = ANY($2::text[])";
     /// Terms of a customer.
     CUSTOMER_INBOUND_GET = "SELECT deck_ids, priced_by FROM customer_inbound WHERE customer_id = $1";
     /// The same, written.
@@ -277,10 +293,10 @@ statements! {
     NETWORKS_FILL = "INSERT INTO vendor_trunk_networks (vendor_trunk_id, network)
         SELECT $1, n::cidr FROM unnest($2::text[]) AS n";
     /// Where a trunk takes calls.
-    TRUNK_INBOUND_GET = "SELECT addresses, transport, number_format FROM trunk_inbound WHERE trunk_id = $1";
+    TRUNK_INBOUND_GET = "SELECT hosts, addresses, transport, number_format FROM trunk_inbound WHERE trunk_id = $1";
     /// The same, written; the owner is the trunk's.
-    TRUNK_INBOUND_SET = "INSERT INTO trunk_inbound (trunk_id, customer_id, addresses, transport, number_format)
-        SELECT id, customer_id, $2, $3, $4 FROM trunks WHERE id = $1
-        ON CONFLICT (trunk_id) DO UPDATE SET addresses = excluded.addresses, transport = excluded.transport,
+    TRUNK_INBOUND_SET = "INSERT INTO trunk_inbound (trunk_id, customer_id, hosts, addresses, transport, number_format)
+        SELECT id, customer_id, $2, $3, $4, $5 FROM trunks WHERE id = $1
+        ON CONFLICT (trunk_id) DO UPDATE SET hosts = excluded.hosts, addresses = excluded.addresses, transport = excluded.transport,
             number_format = excluded.number_format";
 }

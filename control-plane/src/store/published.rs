@@ -241,8 +241,9 @@ pub async fn inbound(tx: &mut Tx, faults: &mut Vec<String>) -> Result<InboundRow
     }
     for row in all(tx, PUBLISH_TRUNK_INBOUND).await? {
         let deliver = Deliver {
+            hosts: parsed(&row, "hosts")?,
             addresses: parsed(&row, "addresses")?,
-            transport: if text(&row, "transport")? == "tcp" { Transport::Tcp } else { Transport::Udp },
+            transport: transport(&text(&row, "transport")?),
             number_format: number_format(&text(&row, "number_format")?),
         };
         out.trunks.insert(id(&row, "id")?, deliver);
@@ -299,12 +300,13 @@ fn number(row: &PgRow) -> Result<Number, StoreError> {
     })
 }
 
-/// Reads a target as the statement writes it: `trk_… priority weight`.
+/// Reads a target as the statement writes it: `trk_… priority weight`, and perhaps a user of the trunk.
 fn target(text: &str) -> Option<TrunkTarget> {
     let mut parts = text.split(' ');
     let (trunk, priority, weight) = (parts.next()?, parts.next()?, parts.next()?);
     Some(TrunkTarget {
         trunk: trunk.parse().ok()?,
+        user: parts.next().map(str::to_owned),
         priority: priority.parse().ok()?,
         weight: weight.parse().ok()?,
     })
@@ -387,6 +389,15 @@ fn vendor(row: &PgRow) -> Result<Vendor, StoreError> {
     })
 }
 
+fn transport(text: &str) -> Transport {
+    match text {
+        "tcp" => Transport::Tcp,
+        "tls" => Transport::Tls,
+        "auto" => Transport::Auto,
+        _ => Transport::Udp,
+    }
+}
+
 fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
     let username: Option<String> = row.try_get("auth_username")?;
     let secret: Option<Vec<u8>> = row.try_get("auth_secret")?;
@@ -397,8 +408,9 @@ fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
         vendor: id(row, "vendor_id")?,
         name: text(row, "name")?,
         enabled: text(row, "status")? == "active",
+        hosts: parsed(row, "hosts")?,
         addresses: parsed(row, "addresses")?,
-        transport: if text(row, "transport")? == "tcp" { Transport::Tcp } else { Transport::Udp },
+        transport: transport(&text(row, "transport")?),
         limits: limits(row)?,
         credentials: username.zip(password).map(|(username, password)| Credentials {
             username,
@@ -558,7 +570,7 @@ statements! {
     PUBLISH_VENDORS = "SELECT id, name, status, buy_deck_ids, interconnection, rounding_mode, rounding_places,
             partial_second, rounding_level FROM vendors ORDER BY id";
     /// Their trunks.
-    PUBLISH_VENDOR_TRUNKS = "SELECT id, vendor_id, name, status, transport, addresses, channels, cps, tech_prefix,
+    PUBLISH_VENDOR_TRUNKS = "SELECT id, vendor_id, name, status, transport, hosts, addresses, channels, cps, tech_prefix,
             number_format, media_ips, signalling_ips, follow_redirects, allow_refer, priority, weight, auth_username, auth_secret, auth_realm
         FROM vendor_trunks ORDER BY id";
     /// Partitions.
@@ -582,7 +594,7 @@ statements! {
     PUBLISH_NETWORKS = "SELECT vendor_trunk_id AS id, host(network) || '/' || masklen(network) AS network
         FROM vendor_trunk_networks ORDER BY network";
     /// Where they go.
-    PUBLISH_TRUNK_INBOUND = "SELECT trunk_id AS id, addresses, transport, number_format FROM trunk_inbound ORDER BY trunk_id";
+    PUBLISH_TRUNK_INBOUND = "SELECT trunk_id AS id, hosts, addresses, transport, number_format FROM trunk_inbound ORDER BY trunk_id";
     /// Numbers that somebody has.
     PUBLISH_NUMBERS = "SELECT number_page(number) AS page, id, number, customer_id, sell_deck_id, targets FROM numbers
         WHERE state = 'assigned' AND number_page(number) = ANY($1) ORDER BY number";

@@ -49,12 +49,15 @@ pub enum Destination {
     Trunks(Vec<TrunkTarget>),
 }
 
-/// A trunk that takes calls of a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A trunk that takes calls of a number, or one registered user of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrunkTarget {
     /// The id of the trunk.
     pub trunk: TrunkId,
+    /// The digest user of the trunk whose registered phones take the call; absent: the trunk's own addresses do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The smaller is tried first.
     #[serde(default)]
     pub priority: u16,

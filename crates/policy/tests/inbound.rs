@@ -30,8 +30,12 @@ fn terms(deck: u128) -> InboundTerms {
 }
 
 fn number(of: u128, targets: &[(u128, u16, u16)]) -> Number {
-    let target =
-        |t: &(u128, u16, u16)| TrunkTarget { trunk: TrunkId::from_u128(t.0), priority: t.1, weight: t.2 };
+    let target = |t: &(u128, u16, u16)| TrunkTarget {
+        trunk: TrunkId::from_u128(t.0),
+        user: None,
+        priority: t.1,
+        weight: t.2,
+    };
     Number {
         id: NumberId::from_u128(9),
         number: OURS.parse().unwrap(),

@@ -162,10 +162,8 @@ prop_compose! {
 }
 
 fn destination() -> impl Strategy<Value = Destination> {
-    let target = any::<(u128, u16, u16)>().prop_map(|(trunk, priority, weight)| TrunkTarget {
-        trunk: TrunkId::from_u128(trunk),
-        priority,
-        weight,
+    let target = any::<(u128, Option<String>, u16, u16)>().prop_map(|(trunk, user, priority, weight)| {
+        TrunkTarget { trunk: TrunkId::from_u128(trunk), user, priority, weight }
     });
     prop_oneof![Just(Destination::Nowhere), prop::collection::vec(target, 0..3).prop_map(Destination::Trunks)]
 }
@@ -200,7 +198,7 @@ prop_compose! {
             orig_state: names.1, term_state: names.2, jurisdiction: told.2.0, jurisdiction_rule: told.2.1,
             sell: prices.0, buy: prices.1, exchange, destination,
             targets: targets.into_iter().map(|(rank, trunk, trunk_name)| TargetRecord {
-                rank, trunk: TrunkId::from_u128(trunk), trunk_name,
+                rank, trunk: TrunkId::from_u128(trunk), trunk_name, user: (rank % 2 == 0).then(|| format!("u\"{rank}")),
             }).collect(),
             unusable: unusable.into_iter().map(TrunkId::from_u128).collect(), max_duration_s,
         }

@@ -77,6 +77,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
                 vendor: VendorId::from_u128(n),
                 name: format!("vendor-{n}"),
                 enabled: true,
+                hosts: Vec::new(),
                 addresses: vec![*addr],
                 transport: Transport::Udp,
                 limits: Limits::default(),

@@ -224,7 +224,10 @@ impl World {
                     self.core.recycle(bytes);
                 }
                 Output::Ask { id, question: Question::Media(command) } => self.ask(id, command),
-                Output::Ask { question: Question::Look(_) | Question::Write { .. }, .. } => {}
+                Output::Ask {
+                    question: Question::Look(_) | Question::Write { .. } | Question::Locate(_),
+                    ..
+                } => {}
                 Output::Journal(JournalRecord::Answered(r)) => {
                     let id = r.cdr_id;
                     if self.ended.contains_key(&id) || self.answered.insert(id, *r).is_some() {

@@ -1,6 +1,6 @@
 //! Who is calling: a trunk by its address, or by digest (T-SIP-08, T-SIP-09). Nothing is known of a caller until then, and nothing kept.
 
-use warp_policy::{TrunkIx, VendorTrunkIx, inbound};
+use warp_policy::{Directory, TrunkIx, VendorTrunkIx, inbound};
 use warp_sip::digest::{Algorithm, Ha1};
 use warp_sip::flow::Flow;
 use warp_sip::message::Message;
@@ -48,14 +48,7 @@ impl Calls {
             (None, Some(trunk)) => return Ingress::Trunk(trunk, None),
             (None, None) => {}
         }
-        let secret = |user: &str, algorithm| {
-            let (_, held) = directory.digest_user(user)?;
-            let text = match algorithm {
-                Algorithm::Md5 => held.md5.as_ref(),
-                Algorithm::Sha256 => held.sha256.as_ref(),
-            };
-            Ha1::from_hex(text?.reveal().as_bytes())
-        };
+        let secret = |user: &str, algorithm| secret_in(directory, user, algorithm);
         let Some(user) = tx.sign_in(flow, msg, Gate::Proxy, stranger, secret) else {
             return Ingress::Answered;
         };
@@ -64,6 +57,16 @@ impl Calls {
             None => Ingress::Answered,
         }
     }
+}
+
+/// The secret of a digest user of a trunk.
+pub(super) fn secret_in(directory: &Directory, user: &str, algorithm: Algorithm) -> Option<Ha1> {
+    let (_, held) = directory.digest_user(user)?;
+    let text = match algorithm {
+        Algorithm::Md5 => held.md5.as_ref(),
+        Algorithm::Sha256 => held.sha256.as_ref(),
+    };
+    Ha1::from_hex(text?.reveal().as_bytes())
 }
 
 /// The user part of the Request-URI; of the emergency URN (RFC 5031) the code that it stands for.

@@ -41,7 +41,7 @@ fn is_own(call: &Call, party: Side, exactly: bool, ip: IpAddr) -> bool {
             Some(Target::Trunk(ix)) => directory.trunk(ix).is_some_and(|t| {
                 lists(&t.acl) || t.deliver.addresses.iter().any(|a| a.ip().to_canonical() == ip)
             }),
-            Some(Target::Contact(_)) | None => false,
+            Some(Target::User(..)) | None => false,
         },
     }
 }

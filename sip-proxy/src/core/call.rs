@@ -27,6 +27,7 @@ use super::cdr;
 use super::exchange::Exchange;
 use super::health::{AddressHealth, TrunkHealth, Vendors};
 use super::inbound::Twin;
+use super::locate::Finding;
 use super::media::Pending;
 use super::route::{self, Plan};
 use super::slab::Id;
@@ -132,6 +133,8 @@ pub(crate) struct Call {
     pub(crate) began: Mono,
     pub(crate) phase: Phase,
     pub(crate) branches: Vec<Branch>,
+    /// What DNS has said of the names of its targets.
+    pub(crate) findings: Vec<Finding>,
     /// Candidates used up.
     pub(crate) tried: usize,
     /// What those that failed have said (RFC 3261 §16.7 step 6).
@@ -216,7 +219,7 @@ impl Call {
     /// Health of the address that a branch goes to.
     pub(crate) fn address_of(&self, branch: u16) -> Option<&Arc<AddressHealth>> {
         let branch = self.branches.get(usize::from(branch))?;
-        self.health.address(branch.target.vendor()?, usize::from(branch.address))
+        self.places(branch.target).find(|p| p.number == branch.address)?.health
     }
 
     /// The vendor trunk of the branch at hand.
@@ -504,6 +507,7 @@ impl Calls {
             began: tx.now.mono,
             phase: Phase::Setup,
             branches: Vec::new(),
+            findings: Vec::new(),
             tried: 0,
             finals: ResponseContext::default(),
             cancelled: false,

@@ -21,6 +21,7 @@ use super::cdr;
 use super::confirm;
 use super::health::Vendors;
 use super::ingress::Arrived;
+use super::locate::NAMED;
 use super::probe::Probe;
 use super::random::HashTable;
 use super::slab::{Id, Slab};
@@ -249,6 +250,12 @@ impl Calls {
             // neighbour's wrong password (T-SIP-08, T-SIP-12).
             if call.phase != Phase::Over && call.record.as_ref().is_some_and(|r| r.ingress_user.is_some()) {
                 tx.shared.learnt.learn(call.flow.remote.ip(), now);
+            }
+            // Nor is a peer that was found by its name.
+            if call.phase != Phase::Over
+                && let Some(branch) = call.branch().filter(|b| b.address >= NAMED)
+            {
+                tx.shared.learnt.learn(branch.flow.remote.ip(), now);
             }
             // Of the branch at hand, whatever the caller has heard of those before it (F-NET-02).
             let late = |t: &Branch| t.first_1xx_at.min(t.progress_by) <= now;

@@ -191,7 +191,8 @@ pub(super) fn number_at(call: &Call, target: Target) -> Option<String> {
             let called = call.inbound.as_ref().and_then(|d| d.called);
             Some(escaped(&[&written_as(call, called, directory.trunk(ix)?.deliver.number_format)]))
         }
-        Target::Contact(_) => None,
+        // His phones are called by what they have registered.
+        Target::User(..) => Some(String::new()),
     }
 }
 

@@ -77,7 +77,7 @@ impl Calls {
                         || taken.is_some_and(|ix| directory.trunk_by_ip(ip) == Some(ix))
                 };
                 call.callee_flow.is_some_and(|f| f.remote.ip() == ip)
-                    || call.branch().is_some_and(|b| b.flow.remote.ip() == ip)
+                    || call.branch().is_some_and(|b| b.flow.remote.ip() == ip || call.is_found(b.target, ip))
                     || of_trunk()
             }
         }

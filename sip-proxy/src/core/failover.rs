@@ -22,6 +22,7 @@ use super::confirm;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
 use super::inbound::twin_of;
+use super::locate::NAMED;
 use super::media::{self, Waiting};
 use super::redirect;
 use super::route::{self, Plan};
@@ -42,8 +43,12 @@ impl Calls {
             let Some(ix) = next_candidate(call) else {
                 break;
             };
+            let down = !always && call.health.of(ix).is_some_and(|h| h.is_down(tx.now.mono));
+            if !down && !self.locate(call, Target::Vendor(ix), tx) {
+                return;
+            }
             call.tried += 1;
-            if !always && call.health.of(ix).is_some_and(|h| h.is_down(tx.now.mono)) {
+            if down {
                 continue;
             }
             let Some(way) = next_address(call, Target::Vendor(ix), call.branches.len(), tx) else {
@@ -146,6 +151,10 @@ impl Calls {
             ask: None,
         });
         call.forget_callees();
+        // Its requests within the call come from there, where no list says so.
+        if address >= NAMED {
+            tx.shared.learnt.learn(flow.remote.ip(), tx.now.mono);
+        }
         cdr::leg_begins(call, target, flow.remote.ip(), tx.now);
         match call.offer() {
             Some(sdp) => {
@@ -188,7 +197,8 @@ impl Calls {
         };
         let flow = l.flow;
         let there = l.uac.number(call.invite_cseq, Method::Invite);
-        let (target, vendor) = (l.target, l.vendor_trunk(&snapshot.directory).map(|t| t.id));
+        let (target, address) = (l.target, l.address);
+        let vendor = l.vendor_trunk(&snapshot.directory).map(|t| t.id);
         let Some(msg) = Outline::message(call.outline.as_deref(), invite) else {
             return false;
         };
@@ -198,8 +208,19 @@ impl Calls {
         let Some(number) = cdr::number_at(call, target) else {
             return false;
         };
-        let param = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
-        let uri = ["sip:", &number, "@", of_address(flow.remote).as_str(), param].concat();
+        let param = match flow.transport {
+            Transport::Udp => "",
+            Transport::Tls => ";transport=tls",
+            _ => ";transport=tcp",
+        };
+        let phone = call.phone_of(target, address);
+        let uri = match (phone, call.host_of(target, address)) {
+            (Some(phone), _) => phone.contact.clone(),
+            (None, Some(host)) => ["sip:", &number, "@", host, param].concat().into_bytes(),
+            (None, None) => {
+                ["sip:", &number, "@", of_address(flow.remote).as_str(), param].concat().into_bytes()
+            }
+        };
         let trusted = call.origin.is_trusted(&snapshot.directory);
         let mut lines = Vec::new();
         if there != call.invite_cseq {
@@ -208,12 +229,14 @@ impl Calls {
         let copy = Copy {
             lines: &lines,
             incoming: route::listener_of(&tx.ours, &call.flow),
-            out_by: route::listener_of(&tx.ours, &flow),
+            out_by: phone.map_or_else(|| route::listener_of(&tx.ours, &flow), |p| p.out_by),
             record_route: true,
             salt: call.salt(),
             untrusted: !trusted || (target.vendor().is_none() && asks_for_privacy(&msg)),
             strip_credentials: true,
-            uri: Some(uri.as_bytes()),
+            uri: Some(&uri),
+            path: phone.map_or(&b""[..], |p| &p.path),
+            pin_out: phone.is_some_and(|p| p.pinned),
             vendor,
             emergency: call.emergency().is_some(),
             sdp,
@@ -703,21 +726,23 @@ pub(super) fn next_address(
     first: usize,
     tx: &Transactions,
 ) -> Option<(u16, Flow)> {
-    let (addresses, transport) = target.addresses(&call.snapshot.directory)?;
     let incoming = route::listener_of(&tx.ours, &call.flow);
-    let tried = |n: usize| call.branches.iter().skip(first).any(|b| usize::from(b.address) == n);
-    let health = |n: usize| call.health.address(target.vendor()?, n);
-    let resting = |n: usize| health(n).is_some_and(|h| h.is_resting(tx.now.mono));
-    let way = |a| {
+    let tried = |n: u16| call.branches.iter().skip(first).any(|b| b.address == n);
+    let way = |transport, a| {
         route::way_out(&tx.ours, incoming, &call.flow, transport, a)
             .map(|(_, flow)| flow)
             .filter(|flow| !route::is_refused(&tx.config, flow))
     };
-    let usable = addresses.iter().enumerate().filter(|(n, _)| !tried(*n));
-    usable
-        .filter_map(|(n, a)| Some((resting(n), u16::try_from(n).ok()?, way(*a)?)))
-        .min_by_key(|(resting, n, _)| (*resting, *n))
-        .map(|(_, n, flow)| (n, flow))
+    // Those of its names come first, in their order.
+    let usable = call.places(target).filter(|p| !tried(p.number)).filter_map(|p| {
+        let resting = p.health.is_some_and(|h| h.is_resting(tx.now.mono));
+        let flow = match p.flow {
+            Some(flow) => flow,
+            None => way(p.transport, p.at)?,
+        };
+        Some((resting, p.number, flow))
+    });
+    usable.min_by_key(|(resting, n, _)| (*resting, *n < NAMED, *n)).map(|(_, n, flow)| (n, flow))
 }
 
 /// Whether the caller asked that nobody outside be told who calls (RFC 3325 §9.3: `id`). Then what identifies the caller does not go on to

@@ -163,10 +163,13 @@ impl Calls {
             return;
         };
         let mut refused = None;
-        while let Some(ix) = targets.get(call.tried).filter(|_| call.branches.len() < BRANCHES) {
-            call.tried += 1;
+        while let Some((ix, user)) = targets.get(call.tried).filter(|_| call.branches.len() < BRANCHES) {
             held_by_called(call, None);
-            let target = Target::Trunk(ix);
+            let target = user.map_or(Target::Trunk(ix), |user| Target::User(ix, user));
+            if !self.locate(call, target, tx) {
+                return;
+            }
+            call.tried += 1;
             let Some(way) = next_address(call, target, call.branches.len(), tx) else {
                 continue;
             };

@@ -175,11 +175,13 @@ impl Core {
             return;
         };
         let (call, client) = (txn.call, txn.client);
-        if let (Some(fork), Some(registrar)) = (call, &mut self.registrar) {
+        // With a policy it is a call's.
+        let mut registrar = self.registrar.as_mut().filter(|_| self.tx.config.mode.is_registrar());
+        if let (Some(fork), Some(registrar)) = (call, &mut registrar) {
             registrar.forks.cancelled(fork, msg, &mut self.tx);
             return;
         }
-        if let (None, None, Some(registrar)) = (call, client, &mut self.registrar)
+        if let (None, None, Some(registrar)) = (call, client, &mut registrar)
             && registrar.cancelled(invite, &mut self.tx)
         {
             return;

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 
 use warp_model::{CallId, Mono};
 use warp_ng::{Command, Delete, Reply, SdpCommand};
+use warp_policy::directory::HostPort;
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
 use warp_sip::flow::Flow;
 use warp_sip::message::{Message, Outline};
+use warp_sip::resolve::Wanted;
 use warp_sip::session::{BodyError, Session};
 
-use super::call::{Call, Held, Phase};
+use super::call::{Call, Held, Phase, Target};
 use super::calls::Calls;
 use super::slab::Id;
 use super::table::Owner;
@@ -65,6 +67,12 @@ pub(crate) enum Waiting {
     Restored,
     /// The final figures.
     Figures,
+    /// What DNS says of a name of a target that the call wants to go to.
+    Name {
+        wanted: Wanted,
+        host: HostPort,
+        target: Target,
+    },
 }
 
 impl Waiting {
@@ -76,9 +84,11 @@ impl Waiting {
             Waiting::Request { server, .. } | Waiting::Response { server, .. } => {
                 Owner::InDialog { call, server: *server }
             }
-            Waiting::Ack { .. } | Waiting::Restore | Waiting::Restored | Waiting::Figures => {
-                Owner::Call(call)
-            }
+            Waiting::Ack { .. }
+            | Waiting::Restore
+            | Waiting::Restored
+            | Waiting::Figures
+            | Waiting::Name { .. } => Owner::Call(call),
         }
     }
 
@@ -89,7 +99,11 @@ impl Waiting {
             | Waiting::Request { bytes, .. }
             | Waiting::Response { bytes, .. }
             | Waiting::Ack { bytes, .. } => Some(bytes),
-            Waiting::BranchOffer | Waiting::Restore | Waiting::Restored | Waiting::Figures => None,
+            Waiting::BranchOffer
+            | Waiting::Restore
+            | Waiting::Restored
+            | Waiting::Figures
+            | Waiting::Name { .. } => None,
         }
     }
 }
@@ -294,7 +308,13 @@ impl Calls {
     }
 
     pub(super) fn on_answer(&mut self, ask: AskId, answer: AskReply, tx: &mut Transactions) {
-        let AskReply::Media(answer) = answer;
+        let answer = match answer {
+            AskReply::Media(answer) => Some(answer),
+            AskReply::Located(wanted, found) => {
+                self.learn_name(&wanted, found, tx);
+                None
+            }
+        };
         let Some(owner) = self.asks.remove(&ask.0) else {
             return;
         };
@@ -310,9 +330,23 @@ impl Calls {
                 None => Some(&mut call.ask),
             };
             if let Some(pending) = asked.and_then(|a| a.take_if(|p| p.ask == ask)) {
-                calls.media_answered(call, pending.what, answer, tx);
+                calls.answered(call, pending.what, answer, tx);
             }
         });
+    }
+
+    /// The answer to what a call has asked; `None`: what DNS says is known now.
+    fn answered(
+        &mut self,
+        call: &mut Call,
+        what: Waiting,
+        answer: Option<Result<Reply, MediaError>>,
+        tx: &mut Transactions,
+    ) {
+        match what {
+            Waiting::Name { wanted, host, target } => self.name_answered(call, &wanted, &host, target, tx),
+            what => self.media_answered(call, what, answer.unwrap_or(Err(MediaError::Timeout)), tx),
+        }
     }
 
     /// Tells the relay again what both sides have agreed on, because it was told an offer since that came to nothing. False: there is
@@ -390,6 +424,8 @@ impl Calls {
         // Whose SDP is refused is told 488; a relay that fails is our trouble.
         let (status, code) = if refused { (488, "media_refused") } else { (503, "media_unavailable") };
         match what {
+            // Not the relay's to answer.
+            Waiting::Name { .. } => {}
             Waiting::BranchOffer => match sdp {
                 Some(sdp) => {
                     let branch = call.branches.len().saturating_sub(1);
@@ -497,7 +533,7 @@ impl Calls {
         let late: Vec<Pending> = asked.filter_map(|a| a.take_if(|p| p.deadline <= now)).collect();
         for pending in late {
             self.asks.remove(&pending.ask.0);
-            self.media_answered(call, pending.what, Err(MediaError::Timeout), tx);
+            self.answered(call, pending.what, None, tx);
         }
     }
 

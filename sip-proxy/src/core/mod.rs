@@ -42,10 +42,12 @@ mod health;
 mod inbound;
 mod ingress;
 mod live;
+mod locate;
 mod location;
 mod lookups;
 mod media;
 mod mirror;
+mod names;
 pub mod overload;
 mod panic;
 mod pins;
@@ -101,6 +103,8 @@ mod tests_media;
 #[cfg(test)]
 mod tests_mirror;
 #[cfg(test)]
+mod tests_names;
+#[cfg(test)]
 mod tests_offers;
 #[cfg(test)]
 mod tests_overload;
@@ -126,6 +130,8 @@ mod tests_rules;
 mod tests_sloppy;
 #[cfg(test)]
 mod tests_static;
+#[cfg(test)]
+mod tests_users;
 #[cfg(test)]
 mod tests_walks;
 #[cfg(test)]
@@ -157,6 +163,7 @@ pub struct Core {
     due: Vec<Key>,
     /// Share of new calls to be refused, of [`overload::FULL`] (F-LOAD-01).
     shed: u32,
+    shard: u16,
     /// What the message at hand is.
     read: Option<MessageKind>,
 }
@@ -167,11 +174,12 @@ impl Core {
     pub fn new(config: Arc<CoreConfig>, shard: u16, seed: [u8; 32], shared: Arc<Shared>) -> Core {
         Core {
             proxy: StaticProxy::of(&config.mode),
-            registrar: Registrar::of(&config.mode),
+            registrar: Registrar::of(&config),
             tx: Transactions::new(config, shard, seed, shared),
             calls: Calls::new(),
             due: Vec::new(),
             shed: 0,
+            shard,
             read: None,
         }
     }
@@ -353,6 +361,10 @@ impl Core {
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Now) {
         self.tx.now = now;
         self.calls.bind(&snapshot, &self.tx);
+        // One shard asks for all.
+        if self.shard == 0 {
+            self.calls.ask_for_new_names(&snapshot.directory, &mut self.tx);
+        }
         self.tx.snapshot = Some(snapshot);
     }
 

@@ -1,7 +1,7 @@
 //! Redirections of vendors (3xx): followed where the trunk says so, to the vendor's own addresses and with the number that was priced; never
 //! shown to a customer (PRODUCT §6). Everything else is the next candidate's turn.
 
-use warp_sip::flow::{Flow, Transport};
+use warp_sip::flow::Flow;
 use warp_sip::message::Message;
 use warp_sip::uri::Uri;
 
@@ -23,10 +23,7 @@ pub(super) fn followed(
     let target = call.branches.get(usize::from(branch))?.target;
     let ix = target.vendor().filter(|_| (300..400).contains(&status) && call.branches.len() < BRANCHES)?;
     let trunk = call.snapshot.directory.vendor_trunk(ix).filter(|t| t.follow_redirects)?;
-    let transport = match trunk.transport {
-        warp_policy::directory::Transport::Udp => Transport::Udp,
-        warp_policy::directory::Transport::Tcp => Transport::Tcp,
-    };
+    let transport = call.branches.get(usize::from(branch))?.flow.transport;
     let dialled = cdr::number_for(call, trunk);
     let incoming = route::listener_of(&tx.ours, &call.flow);
     let way = msg.contacts().find_map(|contact| {
@@ -34,7 +31,11 @@ pub(super) fn followed(
         let (over, remote) = route::resolve(&uri)?;
         let tried = call.branches.iter().any(|b| b.target == target && b.flow.remote == remote);
         let same_number = uri.user.is_none_or(|user| user == dialled.as_bytes());
-        if tried || !same_number || over != transport || !trunk.is_own(remote.ip()) {
+        if tried
+            || !same_number
+            || over != transport
+            || !(trunk.is_own(remote.ip()) || call.is_found(target, remote.ip()))
+        {
             return None;
         }
         let (_, flow) = route::way_out(&tx.ours, incoming, &call.flow, transport, remote)?;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use warp_policy::Snapshot;
 use warp_sip::digest::{Algorithm, Ha1};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::{Header, NameAddr};
@@ -13,6 +14,7 @@ use warp_sip::registrar::{Binding, Changes, Refused, Registration};
 use warp_sip::uri::Uri;
 use warp_state::{StateReply, Write};
 
+use super::auth;
 use super::forks::{Forks, Way};
 use super::ingress::Arrived;
 use super::lookups::{Lookups, Step, Waiting};
@@ -22,7 +24,7 @@ use super::sign_in::Gate;
 use super::slab::Id;
 use super::timers::Key;
 use super::transactions::Transactions;
-use super::types::{Accounts, AskId, Mode, Output, Question, RegistrarConfig};
+use super::types::{Accounts, AskId, Bounds, CoreConfig, Mode, Output, Question, RegistrarConfig};
 
 /// What the registrar of one shard holds; the bindings themselves are everybody's ([`super::location`]).
 #[derive(Debug)]
@@ -40,20 +42,33 @@ const EXTENSIONS: [&[u8]; 2] = [b"path", b"outbound"];
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Registrar {
-    /// `None` in the other modes.
-    pub(super) fn of(mode: &Mode) -> Option<Registrar> {
-        match mode {
-            Mode::Registrar(settings) => {
-                let (forks, lookups) = (Forks::default(), Lookups::default());
-                Some(Registrar { settings: settings.clone(), forks, lookups, turn: None })
-            }
-            Mode::Static { .. } | Mode::Policy => None,
-        }
+    /// `None` where nobody registers. With a policy, the digest users of the trunks do, in the domain that is called as the realm.
+    pub(super) fn of(config: &CoreConfig) -> Option<Registrar> {
+        let settings = match &config.mode {
+            Mode::Registrar(settings) => settings.clone(),
+            Mode::Policy => RegistrarConfig {
+                domain: config.realm.name.clone(),
+                accounts: Accounts::OfTrunks,
+                bounds: Bounds::default(),
+                trusted: Vec::new(),
+                shared: None,
+            },
+            Mode::Static { .. } => return None,
+        };
+        Some(Registrar { settings, forks: Forks::default(), lookups: Lookups::default(), turn: None })
     }
 
     /// A new request that is no ACK and no CANCEL. False: it is nothing for us, and may be proxied as it is.
     pub(super) fn request(&mut self, arrived: &Arrived<'_, '_>, tx: &mut Transactions) -> bool {
         let Arrived { flow, msg, plan, stranger, .. } = *arrived;
+        if self.settings.accounts == Accounts::OfTrunks {
+            // Calls are the policy's.
+            let ours = plan.names_us && msg.method() == Method::Register;
+            if ours {
+                self.register(arrived, tx);
+            }
+            return ours;
+        }
         let known = tx.is_known(flow.remote.ip());
         let ours = tx.is_our_cookie(plan.cookie, msg.call_id());
         if ours || (known && !plan.names_us) {
@@ -73,7 +88,9 @@ impl Registrar {
 
     fn signed(&self, arrived: &Arrived<'_, '_>, gate: Gate, tx: &mut Transactions) -> Option<String> {
         let (accounts, realm) = (&self.settings.accounts, tx.config.realm.name.clone());
-        let secret = |user: &str, algorithm| secret_of(accounts, user, &realm, algorithm);
+        let snapshot = tx.snapshot.clone();
+        let secret =
+            |user: &str, algorithm| secret_of(accounts, snapshot.as_deref(), user, &realm, algorithm);
         tx.sign_in(&arrived.flow, arrived.msg, gate, arrived.stranger, secret)
     }
 
@@ -375,19 +392,39 @@ impl Registrar {
 /// Header lines of a 200 to REGISTER.
 type Lines = Vec<(&'static str, Vec<u8>)>;
 
+/// Where the phones of a digest user are, with a policy.
+pub(super) fn phones_of(user: &str, flow: &Flow, tx: &mut Transactions) -> Vec<Way> {
+    let aor = [user, "@", &tx.config.realm.name].concat();
+    ways_to(aor.as_bytes(), flow, tx)
+}
+
 fn ways_to(aor: &[u8], flow: &Flow, tx: &mut Transactions) -> Vec<Way> {
     let now = tx.now.mono;
     tx.shared.locations.look(aor, now).into_iter().filter_map(|b| way_to(b, flow, tx)).collect()
 }
 
 /// The secret of an account.
-fn secret_of(accounts: &Accounts, user: &str, realm: &str, algorithm: Algorithm) -> Option<Ha1> {
+fn secret_of(
+    accounts: &Accounts,
+    snapshot: Option<&Snapshot>,
+    user: &str,
+    realm: &str,
+    algorithm: Algorithm,
+) -> Option<Ha1> {
     match accounts {
         Accounts::Derived { prefix } => {
             // Signed as it was typed: some phones write the whole address of record as their name.
             let name = user.split('@').next().filter(|name| !name.is_empty())?;
             let password = format!("{prefix}{name}");
             Some(Ha1::new(algorithm, user.as_bytes(), realm.as_bytes(), password.as_bytes()))
+        }
+        Accounts::OfTrunks => {
+            let directory = &snapshot?.directory;
+            let (trunk, _) = directory.digest_user(user)?;
+            // Who may not call is not to be called either.
+            let customer = directory.customer(directory.customer_of(trunk)?)?;
+            let open = directory.trunk(trunk)?.enabled && customer.enabled;
+            open.then(|| auth::secret_in(directory, user, algorithm)).flatten()
         }
     }
 }

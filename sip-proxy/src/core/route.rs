@@ -92,12 +92,16 @@ impl<'a> Plan<'a> {
     /// `None` when URIs do not parse (the checks have answered that before).
     pub(crate) fn of(config: &CoreConfig, came: &Flow, msg: &Message<'a>) -> Option<Plan<'a>> {
         // The address that it was sent to is ours, whatever it is called.
-        let here = |u: &Uri<'_>| {
-            u.port.unwrap_or(5060) == came.local.port() && u.ip() == Some(came.local.ip().to_canonical())
+        let port = |u: &Uri<'_>| {
+            let secure = u.scheme == Scheme::Sips
+                || u.params.value(b"transport").is_some_and(|t| t.eq_ignore_ascii_case(b"tls"));
+            u.port.unwrap_or(if secure { 5061 } else { 5060 })
         };
+        let here =
+            |u: &Uri<'_>| port(u) == came.local.port() && u.ip() == Some(came.local.ip().to_canonical());
         let is_us = |u: &Uri<'_>| {
             matches!(u.scheme, Scheme::Sip | Scheme::Sips)
-                && (config.is_us(u.ip(), u.host, u.port) || here(u))
+                && (config.is_us(u.ip(), u.host, Some(port(u))) || here(u))
         };
         let target = msg.request_uri()?;
         // Within a dialog it is what its peer's Contact said, however odd.

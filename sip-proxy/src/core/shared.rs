@@ -12,14 +12,16 @@ use warp_sip::digest::{NonceCounts, NonceIssuer};
 use warp_sip::registrar::Binding;
 use warp_state::Record;
 
+use super::call::printable;
 use super::health::{ACCOUNT_FAILURES, Failures, Health, Learnt, SOURCE_FAILURES, TrunkState};
 use super::inbound::Callbacks;
 use super::location::Locations;
 use super::mirror::{FOREIGN, Writer, columns_of};
+use super::names::Names;
 use super::random::{Keyed, Rng};
 use super::route::Ours;
 use super::strangers::Strangers;
-use super::types::Listener;
+use super::types::{Listener, Registered};
 
 /// Nonces in use that are remembered against replays (T-SIP-09).
 const NONCES: usize = 1_000_000;
@@ -38,6 +40,8 @@ pub struct Shared {
     pub(crate) callbacks: Callbacks,
     /// Where registered users are.
     pub(crate) locations: Locations,
+    /// What DNS says of the names of peers.
+    pub(crate) names: Names,
     pub(crate) nonces: NonceIssuer,
     nonce_counts: Mutex<NonceCounts>,
     transactions: AtomicUsize,
@@ -81,6 +85,7 @@ impl Shared {
             account_failures: Failures::new(ACCOUNT_FAILURES),
             callbacks: Callbacks::default(),
             locations: Locations::new(instance),
+            names: Names::default(),
             nonces: NonceIssuer::new(nonce_key, None),
             nonce_counts: Mutex::new(NonceCounts::new(NONCES, Mono(0))),
             transactions: AtomicUsize::new(0),
@@ -100,9 +105,28 @@ impl Shared {
         directory.vendor_trunks().map(|(ix, _)| health.look(&usage, ix, now)).collect()
     }
 
+    /// The names that lead to an address by TLS: those that its certificate may have.
+    pub(crate) fn names_at(&self, at: std::net::SocketAddr) -> Vec<String> {
+        self.names.of(at)
+    }
+
     /// Contacts of registered users.
     pub fn registrations(&self) -> usize {
         self.locations.len()
+    }
+
+    /// The phones that a user has registered in a domain, the most wanted first.
+    pub fn registered(&self, user: &str, domain: &str, now: Mono) -> Vec<Registered> {
+        let aor = [user, "@", domain].concat();
+        let text = |bytes: &[u8]| printable(bytes.to_vec());
+        let shown = |b: Binding| Registered {
+            contact: text(&b.contact),
+            transport: b.flow.transport,
+            source: b.flow.remote,
+            user_agent: Some(text(&b.user_agent)).filter(|agent| !agent.is_empty()),
+            expires_in: b.expires.since(now),
+        };
+        self.locations.look(aor.as_bytes(), now).into_iter().map(shown).collect()
     }
 
     /// A row of ours is in Redis, since the batch of this number.

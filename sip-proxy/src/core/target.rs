@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use warp_policy::directory::{HostPort, Transport as Reached};
 use warp_policy::{Directory, TrunkIx, VendorTrunkIx};
 use warp_sip::flow::Transport;
 
@@ -10,9 +11,8 @@ use warp_sip::flow::Transport;
 pub(crate) enum Target {
     /// A vendor's trunk, bought for this call.
     Vendor(VendorTrunkIx),
-    /// A contact that a user of ours has registered.
-    #[allow(dead_code)] // made by the registrar's lookup, which is not built yet
-    Contact(u64),
+    /// The phones of a digest user of a customer's trunk, where they have registered: the trunk, and the user's place in its list.
+    User(TrunkIx, u16),
     /// A customer's trunk, for its inbound numbers.
     Trunk(TrunkIx),
 }
@@ -57,15 +57,15 @@ impl Target {
     pub(crate) fn vendor(self) -> Option<VendorTrunkIx> {
         match self {
             Target::Vendor(ix) => Some(ix),
-            Target::Contact(_) | Target::Trunk(_) => None,
+            Target::User(..) | Target::Trunk(_) => None,
         }
     }
 
-    /// The customer's trunk, when it is one.
+    /// The customer's trunk, when it is one, or that of the user.
     pub(crate) fn trunk(self) -> Option<TrunkIx> {
         match self {
-            Target::Trunk(ix) => Some(ix),
-            Target::Contact(_) | Target::Vendor(_) => None,
+            Target::Trunk(ix) | Target::User(ix, _) => Some(ix),
+            Target::Vendor(_) => None,
         }
     }
 
@@ -78,21 +78,39 @@ impl Target {
             Target::Trunk(ix) => {
                 directory.trunk(ix).map(|t| (t.deliver.addresses.as_slice(), t.deliver.transport))?
             }
-            Target::Contact(_) => return None,
+            Target::User(..) => return None,
         };
-        let transport = match transport {
-            warp_policy::directory::Transport::Udp => Transport::Udp,
-            warp_policy::directory::Transport::Tcp => Transport::Tcp,
+        Some((addresses, named(transport).unwrap_or(Transport::Udp)))
+    }
+
+    /// Its names, in order, and the transport that they are reached by; `None`: DNS says it.
+    pub(crate) fn hosts(self, directory: &Directory) -> (&[HostPort], Option<Transport>) {
+        let of = match self {
+            Target::Vendor(ix) => directory.vendor_trunk(ix).map(|t| (t.hosts.as_slice(), t.transport)),
+            Target::Trunk(ix) => {
+                directory.trunk(ix).map(|t| (t.deliver.hosts.as_slice(), t.deliver.transport))
+            }
+            Target::User(..) => None,
         };
-        Some((addresses, transport))
+        let (hosts, transport) = of.unwrap_or((&[], Reached::Udp));
+        (hosts, named(transport))
     }
 
     /// Further addresses that its media may come from, and the label of its media at the relay.
     pub(crate) fn media(self, directory: &Directory) -> Option<(Vec<IpAddr>, String)> {
         match self {
             Target::Vendor(ix) => Origin::Vendor(ix).media(directory),
-            Target::Trunk(ix) => Origin::Trunk(ix).media(directory),
-            Target::Contact(_) => None,
+            Target::Trunk(ix) | Target::User(ix, _) => Origin::Trunk(ix).media(directory),
         }
+    }
+}
+
+/// The transport that a trunk names; `None`: it is left to DNS.
+pub(crate) fn named(transport: Reached) -> Option<Transport> {
+    match transport {
+        Reached::Udp => Some(Transport::Udp),
+        Reached::Tcp => Some(Transport::Tcp),
+        Reached::Tls => Some(Transport::Tls),
+        Reached::Auto => None,
     }
 }

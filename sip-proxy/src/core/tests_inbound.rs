@@ -41,7 +41,8 @@ pub(super) fn numbered(rows: &mut DirectoryBuilder) {
 
 pub(super) fn world(tweak: Tweak) -> World {
     let mut w = World::new(true, tweak);
-    let target = |n: u128| TrunkTarget { trunk: TrunkId::from_u128(n), priority: n as u16, weight: 1 };
+    let target =
+        |n: u128| TrunkTarget { trunk: TrunkId::from_u128(n), user: None, priority: n as u16, weight: 1 };
     let book = NumberBook::of(vec![Number {
         id: NumberId::from_u128(9),
         number: OURS.parse().unwrap(),

@@ -472,9 +472,10 @@ fn t_sip_05_only_our_names_and_no_foreign_routes() {
     assert!(w.to(CUSTOMER).starts_with("SIP/2.0 403 "));
     w.give(CUSTOMER, &invite(NUMBER, "n3", "Route: <sip:192.0.2.77;lr>\r\n", ""));
     assert!(w.to(CUSTOMER).starts_with("SIP/2.0 403 "));
-    let register = invite(NUMBER, "n4", "", "").replace("INVITE", "REGISTER");
-    w.give(CUSTOMER, &register);
-    assert!(w.to(CUSTOMER).starts_with("SIP/2.0 405 "));
+    for (method, status) in [("SUBSCRIBE", "405"), ("REGISTER", "401")] {
+        w.give(CUSTOMER, &invite(NUMBER, method, "", "").replace("INVITE", method));
+        assert!(w.to(CUSTOMER).starts_with(&format!("SIP/2.0 {status} ")), "{method}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use warp_policy::directory::*;
 use warp_policy::*;
 use warp_sip::digest::{Algorithm, Ha1};
 use warp_sip::flow::{Flow, Transport as Hop};
+use warp_sip::resolve::Wanted;
 
 use super::tests_static::{addr, at, line, lines};
 use super::types::{AskId, AskReply, Command, CoreConfig, Listener, MediaError, Mode, Output, Question};
@@ -106,6 +107,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
                 vendor: VendorId::from_u128(n),
                 name: format!("vtk {n}"),
                 enabled: true,
+                hosts: Vec::new(),
                 addresses: vec![addr(&format!("203.0.113.{n}:5060"))],
                 transport: Transport::Udp,
                 limits: limits(),
@@ -148,6 +150,8 @@ pub(super) struct World {
     pub(super) ms: u64,
     pub(super) sent: VecDeque<(SocketAddr, String)>,
     pub(super) asked: VecDeque<(AskId, Ng)>,
+    /// Names that DNS was asked for.
+    pub(super) names: VecDeque<(AskId, Wanted)>,
     pub(super) answered: Vec<CallRecord>,
     pub(super) ended: Vec<CallRecord>,
     /// Kinds of outputs in order: `T`ransmit, `A`sk, `J`ournal.
@@ -178,6 +182,7 @@ impl World {
             ms: 0,
             sent: VecDeque::new(),
             asked: VecDeque::new(),
+            names: VecDeque::new(),
             answered: vec![],
             ended: vec![],
             order: String::new(),
@@ -225,6 +230,7 @@ impl World {
                         self.sent.push_back((flow.remote, text));
                         self.core.recycle(bytes);
                     }
+                    Output::Ask { id, question: Question::Locate(name) } => self.names.push_back((id, name)),
                     Output::Ask { question: Question::Look(_) | Question::Write { .. }, .. } => {}
                     Output::Ask { id, question: Question::Media(c) } => {
                         self.order.push('A');

@@ -12,6 +12,7 @@ use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
 pub use warp_sip::flow::Transport;
 use warp_sip::message::Method;
+use warp_sip::resolve::{LookupError, Servers, Wanted};
 use warp_sip::transaction::Timers;
 
 pub use super::live::{HangUpBy, HungUp, LiveCall, LookFor, LookedAt};
@@ -94,6 +95,8 @@ pub enum Question {
     Media(warp_ng::Command),
     /// The contacts of an address of record that other nodes know of; answered by [`super::Core::handle_state`].
     Look(Aor),
+    /// The servers of a name (RFC 3263).
+    Locate(Wanted),
     /// Changes of registrations, for the other nodes; with `wait`, the same is called when they are written.
     Write {
         /// The rows that come and go.
@@ -108,6 +111,8 @@ pub enum Question {
 pub enum AskReply {
     /// What the media relay answers to [`Question::Media`].
     Media(Result<warp_ng::Reply, MediaError>),
+    /// What DNS says of the name of a [`Question::Locate`].
+    Located(Wanted, Result<Servers, LookupError>),
 }
 
 /// Why the media relay did not answer.
@@ -184,6 +189,21 @@ impl fmt::Debug for Command {
     }
 }
 
+/// A phone of a user, for operators and its customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// What it registered, as it wrote it; what is no text is left out.
+    pub contact: String,
+    /// The transport that it registered by.
+    pub transport: Transport,
+    /// Where it registered from.
+    pub source: SocketAddr,
+    /// What it says of itself; `None`: nothing.
+    pub user_agent: Option<String>,
+    /// Until it has to register again.
+    pub expires_in: Duration,
+}
+
 /// One address that we listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -252,6 +272,8 @@ pub enum Accounts {
         /// What stands before the name.
         prefix: String,
     },
+    /// The digest users of the trunks of the policy.
+    OfTrunks,
 }
 
 /// One digest realm (PRODUCT §6).
@@ -272,6 +294,8 @@ pub struct CoreConfig {
     pub mode: Mode,
     /// The addresses that we listen on.
     pub listeners: Vec<Listener>,
+    /// The addresses of this machine: a listener on the wildcard is reached at each of them.
+    pub own_addresses: Vec<IpAddr>,
     /// [`Mode::Static`] only: takes every request that is not of a dialog that we record-routed, whatever its Request-URI and
     /// Route say, by the transport that it came by.
     pub outbound: Option<SocketAddr>,
@@ -293,6 +317,8 @@ pub struct CoreConfig {
     pub first_18x: Duration,
     /// How long the media relay may take to answer; 1 s.
     pub ask_deadline: Duration,
+    /// How long a call waits for DNS where a name is not known, or its answer is too old; 1 s.
+    pub dns_deadline: Duration,
     /// Longest call unless its trunk says less (T-SIP-06); 4 h.
     pub max_duration: Duration,
     /// Most vendors tried for one call; 5.
@@ -326,6 +352,7 @@ impl CoreConfig {
         CoreConfig {
             mode,
             listeners,
+            own_addresses: Vec::new(),
             outbound: None,
             next_transport: Transport::Udp,
             domains: Vec::new(),
@@ -336,6 +363,7 @@ impl CoreConfig {
             first_1xx: Duration::from_secs(2),
             first_18x: Duration::from_secs(20),
             ask_deadline: Duration::from_secs(1),
+            dns_deadline: Duration::from_secs(1),
             max_duration: Duration::from_secs(4 * 3_600),
             max_attempts: 5,
             called_without_credit: 480,
@@ -358,6 +386,7 @@ impl CoreConfig {
         CoreConfig {
             mode: now.mode.clone(),
             listeners: now.listeners.clone(),
+            own_addresses: now.own_addresses.clone(),
             outbound: now.outbound,
             next_transport: now.next_transport,
             node: now.node.clone(),
@@ -388,7 +417,13 @@ impl CoreConfig {
                 let port = port.unwrap_or(5060);
                 self.listeners.iter().any(|l| {
                     let a = l.advertise.unwrap_or(l.bind);
-                    (a.port() == port && (a.ip() == ip)) || (l.bind.port() == port && l.bind.ip() == ip)
+                    let wildcard = || {
+                        l.bind.ip().is_unspecified()
+                            && l.bind.is_ipv4() == ip.is_ipv4()
+                            && self.own_addresses.contains(&ip)
+                    };
+                    (a.port() == port && (a.ip() == ip))
+                        || (l.bind.port() == port && (l.bind.ip() == ip || wildcard()))
                 })
             }
             None => self.domains.iter().any(|d| host.eq_ignore_ascii_case(d.as_bytes())),
@@ -452,6 +487,8 @@ pub struct CoreStats {
     /// Calls that waited for money of their account, and those that were refused because too many waited already.
     pub credit_waits: u64,
     pub credit_waits_full: u64,
+    /// Names of peers that DNS did not answer for.
+    pub dns_failures: u64,
     /// Messages of a call that were dropped or refused, because too many of it waited for the media relay.
     pub held_full: u64,
     /// REGISTERs that were granted, and those that were refused after their sender had signed in.

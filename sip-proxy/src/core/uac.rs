@@ -138,7 +138,7 @@ impl Uac {
         uri: &[u8],
         tx: &mut Transactions,
     ) -> Option<Signature> {
-        let own = own_credentials(trunk, flow)?;
+        let own = own_credentials(trunk, flow, tx)?;
         let (n, realm) = (self.nonce.as_mut()?, self.realm.as_deref()?);
         n.count = n.count.saturating_add(1);
         let challenge = Challenge {
@@ -196,8 +196,9 @@ fn next_nonce(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// T-SIP-10: credentials of a trunk go to its own addresses only: where its INVITEs go, and the other nodes of its platform.
-fn own_credentials<'t>(trunk: &'t VendorTrunk, flow: &Flow) -> Option<&'t Credentials> {
-    trunk.credentials.as_ref().filter(|_| trunk.is_own(flow.remote.ip()))
+fn own_credentials<'t>(trunk: &'t VendorTrunk, flow: &Flow, tx: &Transactions) -> Option<&'t Credentials> {
+    let ip = flow.remote.ip();
+    trunk.credentials.as_ref().filter(|_| trunk.is_own(ip) || tx.is_named(trunk, ip))
 }
 
 fn respond(
@@ -274,7 +275,7 @@ impl Calls {
         };
         let directory = &snapshot.directory;
         let trunk = directory.vendor_trunk_ix(vendor).and_then(|ix| directory.vendor_trunk(ix));
-        let Some((own, trunk)) = trunk.and_then(|t| Some((own_credentials(t, &flow)?, t))) else {
+        let Some((own, trunk)) = trunk.and_then(|t| Some((own_credentials(t, &flow, tx)?, t))) else {
             return false;
         };
         let mut call = call;
@@ -403,7 +404,7 @@ impl Calls {
         }
         let signature = match (method, trunk) {
             (Method::Ack, Some(trunk)) => {
-                uac.of_ack().filter(|_| own_credentials(trunk, flow).is_some()).cloned()
+                uac.of_ack().filter(|_| own_credentials(trunk, flow, tx).is_some()).cloned()
             }
             (_, Some(trunk)) => uac.sign(trunk, flow, method, uri, tx),
             (_, None) => None,

@@ -1,7 +1,7 @@
 //! The sharded runtime: sockets, threads, journals around the cores (RFC 0006).
 //!
 //! Code map: [`shard`] the loop of one thread · [`guard`] its panics · [`streams`] and [`stream_events`] its connections · [`media_control`] its questions to the
-//! media relay · [`state_mirror`] its questions to other nodes' registrations · [`sockets`] binding · [`load`] overload control ·
+//! media relay · [`resolver`] (and [`dns_message`]) their questions to DNS · [`state_mirror`] its questions to other nodes' registrations · [`sockets`] binding · [`load`] overload control ·
 //! [`wire`] the little it knows of SIP itself · [`janitor`] frees old snapshots · [`certificates`] reads them again.
 //!
 //! Invariants:
@@ -16,10 +16,12 @@
 //!   ends with a record and with BYE.
 
 pub(crate) mod certificates;
+mod dns_message;
 mod guard;
 pub(crate) mod janitor;
 mod load;
 pub(crate) mod media_control;
+pub(crate) mod resolver;
 pub(crate) mod shard;
 pub(crate) mod sockets;
 pub(crate) mod state_mirror;
@@ -28,6 +30,8 @@ mod streams;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_dns;
+#[cfg(test)]
 mod tests_journal;
 #[cfg(test)]
 mod tests_replaced;
@@ -35,8 +39,9 @@ mod vendors;
 mod wire;
 
 use warp_sip::flow::Flow;
+use warp_sip::resolve::{LookupError, Servers, Wanted};
 
-use crate::core::{Command, TransmitBuf};
+use crate::core::{AskId, Command, TransmitBuf};
 
 pub(crate) use streams::Quota;
 
@@ -66,6 +71,8 @@ pub(crate) enum Note {
     StateAnswer(u64, warp_state::StateReply),
     /// Hand over what was captured so far, and drop this: somebody waits for it.
     HandOver(std::sync::mpsc::Sender<()>),
+    /// What DNS says of a name: the answer to a question.
+    Located(AskId, Wanted, Result<Servers, LookupError>),
     /// There is a new policy snapshot.
     Snapshot,
     /// Of an operator or another part of the process.

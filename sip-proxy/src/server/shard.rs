@@ -24,6 +24,7 @@ use warp_net::tls::Tls;
 use warp_policy::Snapshot;
 use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::message::{Method, kind_of};
+use warp_sip::resolve::LookupError;
 use warp_state::store::Asker;
 use warp_telemetry::Seldom;
 
@@ -31,6 +32,7 @@ use super::Note;
 use super::load::{Full, Load};
 use super::media_control::{MediaControl, MediaLink};
 
+use super::resolver::DnsLink;
 use super::sockets::{OutBuf, Sockets, UdpPort};
 use super::state_mirror::StateLink;
 use super::streams::{Quota, Streams};
@@ -58,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) certificate: Option<Arc<Tls>>,
     pub(crate) media: MediaControl,
     pub(crate) state: Option<Asker>,
+    pub(crate) dns: DnsLink,
     pub(crate) snapshots: Option<Subscriber<Snapshot>>,
     pub(crate) journal: Option<Journal>,
     pub(crate) tap: Option<Tap>,
@@ -83,8 +86,11 @@ pub(crate) struct Shard {
     pub(super) senders: Vec<Sender<Note>>,
     media: MediaLink,
     state: StateLink,
+    dns: DnsLink,
     /// Of other nodes' registrations, for the core.
     state_answers: VecDeque<(AskId, warp_state::StateReply)>,
+    /// Answers to questions that nobody could be asked.
+    unasked: VecDeque<(AskId, AskReply)>,
     snapshots: Option<Subscriber<Snapshot>>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) journal: Option<Journal>,
@@ -164,6 +170,8 @@ impl Shard {
             senders: parts.senders,
             media,
             state: StateLink::new(parts.state, parts.index),
+            dns: parts.dns,
+            unasked: VecDeque::new(),
             state_answers: VecDeque::new(),
             snapshots: parts.snapshots,
             snapshot: None,
@@ -370,6 +378,11 @@ impl Shard {
                 Output::Ask { id, question: Question::Media(command) } => {
                     self.media.ask(id, command, now.mono);
                 }
+                Output::Ask { id, question: Question::Locate(wanted) } => {
+                    if let Some((id, wanted)) = self.dns.ask(id, wanted) {
+                        self.unasked.push_back((id, AskReply::Located(wanted, Err(LookupError::Failed))));
+                    }
+                }
                 Output::Ask { id, question: Question::Look(aor) } => {
                     self.state_answers.extend(self.state.look(id, aor));
                 }
@@ -389,6 +402,8 @@ impl Shard {
     pub(super) fn settle(&mut self, now: Now) {
         loop {
             if let Some((id, answer)) = self.media.take_answer() {
+                self.answer(id, answer, now);
+            } else if let Some((id, answer)) = self.unasked.pop_front() {
                 self.answer(id, answer, now);
             } else if let Some((id, answer)) = self.state_answers.pop_front() {
                 self.step_core(now, |core| core.handle_state(id, &answer, now));
@@ -603,6 +618,10 @@ impl Shard {
                     tap.hand_over();
                 }
                 drop(waiting);
+            }
+            Note::Located(id, wanted, found) => {
+                self.answer(id, AskReply::Located(wanted, found), now);
+                self.settle(now);
             }
             Note::Snapshot => self.take_snapshot(now),
             Note::Command(command) => self.command(command, now),

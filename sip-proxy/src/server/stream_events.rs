@@ -1,11 +1,11 @@
 //! The stream side of a shard: accepting, reading and framing, sending, and what is lost with a connection.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use warp_model::Now;
 use warp_net::epoll::{Event as Ready, Interest};
 use warp_net::tcp::{Accepted, ReadOutcome};
-use warp_sip::flow::{Flow, LinkId};
+use warp_sip::flow::{Flow, LinkId, Transport};
 use warp_sip::message::ResponseDraft;
 use warp_sip::stream::{self, Frame};
 use warp_sip::ws::Event;
@@ -35,7 +35,12 @@ impl Shard {
                     Some(id) => Ok(id),
                     None => self
                         .streams
-                        .open(Flow { remote, ..flow }, &self.epoll, now.mono)
+                        .open(
+                            Flow { remote, ..flow },
+                            &self.names_at(flow.transport, remote),
+                            &self.epoll,
+                            now.mono,
+                        )
                         .inspect_err(|error| self.streams.not_opened(error, now.mono)),
                 }
             }
@@ -56,6 +61,14 @@ impl Shard {
             self.lose(Some(flow));
         }
         self.core.recycle(bytes);
+    }
+
+    /// The names that the certificate of a peer may have; none: its address.
+    fn names_at(&self, transport: Transport, remote: SocketAddr) -> Vec<String> {
+        match transport {
+            Transport::Tls => self.shared.names_at(remote),
+            _ => Vec::new(),
+        }
     }
 
     pub(super) fn close_flow(&mut self, flow: Flow) {

@@ -142,8 +142,15 @@ impl Streams {
         self.insert((connection, tls), flow, StreamState::Open, deadline, Some(permit), epoll);
     }
 
-    /// Opens a connection to `flow.remote` and gives its number. `flow.local` stays our address in its messages.
-    pub(super) fn open(&mut self, flow: Flow, epoll: &Epoll, now: Mono) -> io::Result<LinkId> {
+    /// Opens a connection to `flow.remote` and gives its number. `flow.local` stays our address in its messages. `names`: those that the
+    /// peer was found by, of which the first must stand in its certificate; without one its address must.
+    pub(super) fn open(
+        &mut self,
+        flow: Flow,
+        names: &[String],
+        epoll: &Epoll,
+        now: Mono,
+    ) -> io::Result<LinkId> {
         if self.opened >= self.limits.opened {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
@@ -154,7 +161,11 @@ impl Streams {
             Transport::Tcp => None,
             Transport::Tls => {
                 let certificate = self.certificate.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-                Some(Box::new(certificate.connect(flow.remote.ip()).map_err(io::Error::other)?))
+                let session = match names.first() {
+                    Some(name) => certificate.connect_to(name),
+                    None => certificate.connect(flow.remote.ip()),
+                };
+                Some(Box::new(session.map_err(io::Error::other)?))
             }
         };
         let connection = TcpConnection::connect(flow.remote, ip, self.limits.write_buffer)?;
@@ -540,8 +551,8 @@ mod tests {
         let listener = warp_net::tcp::TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let (us, remote) = ("127.0.0.1:5060".parse().unwrap(), listener.local_addr());
         let flow = Flow::unlinked(Transport::Tcp, us, remote);
-        let first = streams.open(flow, &epoll, now).unwrap();
-        let second = streams.open(flow, &epoll, now).unwrap();
+        let first = streams.open(flow, &[], &epoll, now).unwrap();
+        let second = streams.open(flow, &[], &epoll, now).unwrap();
         assert_eq!(streams.to(Transport::Tcp, remote), Some(second));
         assert_eq!((streams.to(Transport::Tls, remote), streams.to(Transport::Tcp, us)), (None, None));
         assert_eq!(streams.remove(second), Some(Flow { link: second, ..flow }));

@@ -59,6 +59,7 @@ pub(super) fn shard_with(
         mailbox,
         senders: vec![sender],
         state: None,
+        dns: super::resolver::DnsLink::none(0),
         media,
         snapshots,
         journal: None,

@@ -37,6 +37,22 @@ crate::input! {
 }
 
 crate::view! {
+    /// A phone that has registered at this node.
+    pub struct Registration {
+        /// What calls to it are addressed to, as the phone wrote it.
+        pub contact: String,
+        /// The transport that it registered by.
+        pub transport: String,
+        /// The address and port that it registered from.
+        pub source: String,
+        /// What the phone says of itself. Null: nothing.
+        pub user_agent: Option<String>,
+        /// Seconds until the registration ends.
+        pub expires_in_s: i64,
+    }
+}
+
+crate::view! {
     /// A digest user of a trunk. Its password is never shown, because it is not kept.
     pub struct Credential from CredentialRow {
         /// The SIP user name. No other trunk has the same.
@@ -45,6 +61,16 @@ crate::view! {
         pub realm: String,
         /// When it was added.
         pub created_at: Time,
+    } with {
+        /// The phones that the user has registered at the node that answers. Empty: none, or that node carries no calls.
+        pub registrations: Vec<Registration>,
+    }
+}
+
+impl Credential {
+    fn shown(ctx: &Ctx<'_>, row: CredentialRow) -> Self {
+        let phones = ctx.app.trunk_door().map(|door| (door.registrations)(&row.username, &row.realm));
+        Self::of(row, phones.unwrap_or_default())
     }
 }
 
@@ -118,7 +144,7 @@ pub async fn list_credentials(
     let mut tx = ctx.begin().await?;
     read(&mut tx, id).await?;
     let rows = rows::credentials(&mut tx, id, paging).await?;
-    Ok(Page::of(rows, paging.limit, |c| &c.username).map(Credential::from))
+    Ok(Page::of(rows, paging.limit, |c| &c.username).map(|row| Credential::shown(ctx, row)))
 }
 
 /// The digest user of a name. Errors: there is none on the trunk.
@@ -126,7 +152,7 @@ pub async fn get_credential(ctx: &Ctx<'_>, id: TrunkId, username: &str) -> Resul
     let mut tx = ctx.begin().await?;
     read(&mut tx, id).await?;
     let row = rows::credential(&mut tx, id, username).await?;
-    Ok(row.ok_or_else(|| Fault::not_found("user"))?.into())
+    Ok(Credential::shown(ctx, row.ok_or_else(|| Fault::not_found("user"))?))
 }
 
 /// One more digest user.
@@ -138,7 +164,7 @@ pub async fn add_credential(ctx: &Ctx<'_>, id: TrunkId, input: CredentialInput) 
     let customer = owner(&read(&mut tx, id).await?)?;
     check_count(rows::count_credentials(&mut tx, id).await?, CREDENTIALS_PER_TRUNK, "users on this trunk")?;
     let row = rows::insert_credential(&mut tx, (customer, id), &username, &realm, ha1).await?;
-    let credential: Credential = row.ok_or_else(|| Fault::not_found("trunk"))?.into();
+    let credential = Credential::shown(ctx, row.ok_or_else(|| Fault::not_found("trunk"))?);
     let detail = Some(username.into());
     ctx.audit(&mut tx, Some(customer), "trunk.credential.add", &id.to_string(), detail).await?;
     ctx.commit(tx).await?;

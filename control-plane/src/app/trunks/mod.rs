@@ -7,8 +7,8 @@ mod access;
 mod limits;
 
 pub use access::{
-    CREDENTIALS_PER_TRUNK, Credential, CredentialInput, IPS_PER_TRUNK, TrunkIp, TrunkIpInput, add_credential,
-    add_ip, get_credential, ha1, list_credentials, list_ips, remove_credential, remove_ip,
+    CREDENTIALS_PER_TRUNK, Credential, CredentialInput, IPS_PER_TRUNK, Registration, TrunkIp, TrunkIpInput,
+    add_credential, add_ip, get_credential, ha1, list_credentials, list_ips, remove_credential, remove_ip,
 };
 pub use limits::{SideLimits, TrunkLimits};
 

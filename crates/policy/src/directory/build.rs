@@ -189,7 +189,7 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
         if !vendors.contains(&t.vendor) {
             wrong(row.clone(), format!("unknown vendor {}", t.vendor));
         }
-        if t.addresses.is_empty() {
+        if t.addresses.is_empty() && t.hosts.is_empty() {
             wrong(row.clone(), "no address".into());
         }
         for a in &t.addresses {
@@ -336,6 +336,10 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
     let networks: Vec<_> =
         taking.flat_map(|((ix, t), _)| t.inbound_networks.iter().map(move |c| (*c, ix))).collect();
     let inbound = CidrTable::build(networks.into_iter().rev());
+    let vendors = rows.vendor_trunks.iter().flat_map(|t| t.hosts.iter().map(|h| (h, t.transport)));
+    let deliver = rows.trunks.iter().map(|t| &t.deliver);
+    let deliver = deliver.flat_map(|d| d.hosts.iter().map(|h| (h, d.transport)));
+    let names: BTreeSet<_> = vendors.chain(deliver).map(|(host, t)| (host.clone(), t)).collect();
     let users = (0..)
         .map(TrunkIx)
         .zip(&rows.trunks)
@@ -361,6 +365,7 @@ pub(super) fn assemble(mut rows: DirectoryBuilder) -> Directory {
         users,
         vendor_by_ip,
         inbound,
+        names: names.into_iter().collect(),
         rows,
     }
 }

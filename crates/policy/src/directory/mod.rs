@@ -17,9 +17,9 @@ pub use build::{DirectoryBuilder, DirectoryError};
 pub use rules::{Applies, CallBlock, Hours, Level, Override};
 pub(crate) use rules::{RuleIndex, Whose};
 pub use types::{
-    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, ExchangeRate, Ha1s, InboundTerms, Limits,
-    Margin, NumberFormat, Partition, PartitionVendor, Payer, PricedBy, Strategy, Transport, Trunk, Vendor,
-    VendorTrunk,
+    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, ExchangeRate, Ha1s, HostPort,
+    InboundTerms, Limits, Margin, NumberFormat, Partition, PartitionVendor, Payer, PricedBy, Strategy,
+    Transport, Trunk, Vendor, VendorTrunk,
 };
 
 use crate::cidr::CidrTable;
@@ -81,6 +81,7 @@ pub struct Directory {
     users: BTreeMap<String, (TrunkIx, usize)>,
     vendor_by_ip: HashMap<IpAddr, Vec<VendorTrunkIx>>,
     inbound: CidrTable,
+    names: Vec<(HostPort, Transport)>,
 }
 
 impl Directory {
@@ -276,6 +277,11 @@ impl Directory {
     /// The vendor trunk whose calls to our numbers come from an address: the most specific entry of all inbound networks.
     pub fn inbound_trunk(&self, ip: IpAddr) -> Option<VendorTrunkIx> {
         self.inbound.find(ip).map(VendorTrunkIx)
+    }
+
+    /// The host names of all peers, each once with each transport that it is reached by.
+    pub fn names(&self) -> &[(HostPort, Transport)] {
+        &self.names
     }
 
     /// Every address of a vendor trunk is known to be this socket address or host.

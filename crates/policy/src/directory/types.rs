@@ -1,6 +1,8 @@
 //! The rows of a directory: what the control plane stores and the nodes get, as JSON (`deny_unknown_fields`).
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use warp_model::{
@@ -61,7 +63,10 @@ impl InboundTerms {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deliver {
-    /// Addresses that its INVITEs go to, in order. Empty: the trunk takes no calls.
+    /// Names that are looked up in DNS (RFC 3263), in order; they come before `addresses`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostPort>,
+    /// Addresses that its INVITEs go to, in order. Neither these nor `hosts`: the trunk takes no calls.
     pub addresses: Vec<SocketAddr>,
     /// The transport that they go by.
     pub transport: Transport,
@@ -72,7 +77,7 @@ pub struct Deliver {
 impl Deliver {
     /// Whether the trunk takes no calls.
     pub fn is_none(&self) -> bool {
-        self.addresses.is_empty()
+        self.addresses.is_empty() && self.hosts.is_empty()
     }
 }
 
@@ -213,7 +218,7 @@ pub struct Vendor {
 }
 
 /// SIP transport towards a vendor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// SIP over UDP, the default.
@@ -221,6 +226,10 @@ pub enum Transport {
     Udp,
     /// SIP over TCP, without TLS.
     Tcp,
+    /// SIP over TLS; the certificate must have the name that was looked up, or the address.
+    Tls,
+    /// As DNS says (NAPTR and SRV of RFC 3263 §4.1); UDP for addresses, and where DNS says nothing.
+    Auto,
 }
 
 /// How numbers are written towards a vendor.
@@ -234,6 +243,65 @@ pub enum NumberFormat {
     E164,
     /// `4155550123` inside NANP, `011…` elsewhere.
     National,
+}
+
+/// A host by its name, perhaps with a port: `sip.example.com`, `sip.example.com:5080`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostPort {
+    /// The name, in lower case.
+    pub host: String,
+    /// The port; without one DNS says it (SRV), or it is the usual one.
+    pub port: Option<u16>,
+}
+
+impl FromStr for HostPort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<HostPort, Self::Err> {
+        let (host, port) = match text.split_once(':') {
+            Some((host, port)) => {
+                let digits = port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0');
+                let number = port.parse::<u16>().ok().filter(|n| digits && *n > 0);
+                (host, Some(number.ok_or("the port must be a number of 1 to 65535")?))
+            }
+            None => (text, None),
+        };
+        let label = |l: &str| {
+            (1..=63).contains(&l.len())
+                && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let is_number = host.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+        if host.len() > 253 || is_number || !host.split('.').all(label) {
+            return Err("must be a host name such as sip.example.com or sip.example.com:5080");
+        }
+        Ok(HostPort { host: host.to_ascii_lowercase(), port })
+    }
+}
+
+impl TryFrom<String> for HostPort {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<HostPort, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<HostPort> for String {
+    fn from(of: HostPort) -> String {
+        of.to_string()
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
 }
 
 /// Digest credentials that we use towards a vendor.
@@ -262,6 +330,9 @@ pub struct VendorTrunk {
     pub name: String,
     /// Off: never a candidate.
     pub enabled: bool,
+    /// Names of its platform that are looked up in DNS (RFC 3263), in order; they come before `addresses`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostPort>,
     /// Where its INVITEs go, in order.
     pub addresses: Vec<SocketAddr>,
     /// The transport that requests go out by.

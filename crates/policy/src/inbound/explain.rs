@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use warp_model::cdr::CallRating;
 use warp_model::{CustomerId, E164, Nanos, NumberId, TrunkId, VendorId, VendorTrunkId, Wall};
 
-use super::{Brings, Destination, InboundDecision, InboundInput, Number, decide_inbound};
+use super::{Brings, Destination, InboundDecision, InboundInput, Number, TrunkTarget, decide_inbound};
 use crate::explain::{PricedRate, escaped, priced, unescaped};
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::rate_on_net;
@@ -108,6 +108,9 @@ pub struct TargetRecord {
     pub trunk: TrunkId,
     /// The trunk's name at that time, for people.
     pub trunk_name: String,
+    /// The user of the trunk whose phones are called; absent: the trunk itself is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// Writes an inbound decision down. Give it the input that the decision was made with.
@@ -127,18 +130,20 @@ pub fn explain_inbound(
     let targets: Vec<TargetRecord> = decision
         .result
         .iter()
-        .flat_map(|list| list.iter())
+        .flat_map(|list| list.all())
         .zip(1..)
-        .filter_map(|(ix, rank)| {
+        .filter_map(|((ix, user), rank)| {
             let row = directory.trunk(ix)?;
-            Some(TargetRecord { rank, trunk: row.id, trunk_name: row.name.clone() })
+            let user = user.and_then(|at| row.digest.get(usize::from(at))).map(|u| u.username.clone());
+            Some(TargetRecord { rank, trunk: row.id, trunk_name: row.name.clone(), user })
         })
         .collect();
     let listed = match number.map(|n| &n.destination) {
         Some(Destination::Trunks(list)) => list.as_slice(),
         _ => &[],
     };
-    let unusable = listed.iter().map(|t| t.trunk).filter(|t| targets.iter().all(|k| k.trunk != *t));
+    let used = |t: &&TrunkTarget| targets.iter().any(|k| k.trunk == t.trunk && k.user == t.user);
+    let unusable = listed.iter().filter(|t| !used(t)).map(|t| t.trunk);
     let mut record = InboundRecord {
         version: VERSION,
         direction: DIRECTION_INBOUND.to_owned(),

@@ -34,8 +34,8 @@ json_object!(InboundRecord {
     unusable,
     max_duration_s,
 });
-json_object!(TargetRecord { rank, trunk, trunk_name });
-json_object!(TrunkTarget { trunk, priority, weight });
+json_object!(TargetRecord { rank, trunk, trunk_name, user unless(Option::is_none) });
+json_object!(TrunkTarget { trunk, user unless(Option::is_none), priority, weight });
 
 /// By hand, because its first fields may be left out.
 impl ToJson for InboundInputs {

@@ -49,17 +49,20 @@ pub struct InboundInput<'a> {
     pub callback: bool,
 }
 
+/// A trunk that may take a call, and the place of its digest user whose phones are called, when it is one of them.
+pub type Choice = (TrunkIx, Option<u16>);
+
 /// Trunks in the order in which they are tried, without allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
-    list: [Option<TrunkIx>; MAX_TARGETS],
+    list: [Option<Choice>; MAX_TARGETS],
     len: usize,
 }
 
 impl Targets {
-    fn push(&mut self, ix: TrunkIx) {
+    fn push(&mut self, ix: TrunkIx, user: Option<u16>) {
         if let Some(slot) = self.list.get_mut(self.len) {
-            *slot = Some(ix);
+            *slot = Some((ix, user));
             self.len += 1;
         }
     }
@@ -74,14 +77,19 @@ impl Targets {
         self.len == 0
     }
 
-    /// The `i`-th choice, from 0.
-    pub fn get(&self, i: usize) -> Option<TrunkIx> {
+    /// The `i`-th choice, from 0: a trunk, and the place of its digest user whose phones are called, when it is one of them.
+    pub fn get(&self, i: usize) -> Option<Choice> {
         *self.list.get(i)?
+    }
+
+    /// The choices as [`Targets::get`] gives them, the first one first.
+    pub fn all(&self) -> impl Iterator<Item = Choice> + '_ {
+        self.list.iter().flatten().copied()
     }
 
     /// The trunks, the first choice first.
     pub fn iter(&self) -> impl Iterator<Item = TrunkIx> + '_ {
-        self.list.iter().flatten().copied()
+        self.all().map(|(ix, _)| ix)
     }
 }
 
@@ -267,11 +275,16 @@ fn targets(
         let row = directory.trunk(ix)?;
         // Whatever a row says, a number never leads to somebody else's trunk.
         let own = directory.customer_of(ix) == Some(customer);
-        (own && (row.enabled || out.callback) && !row.deliver.is_none()).then_some((ix, row))
+        let user = match &t.user {
+            Some(name) => Some(u16::try_from(row.digest.iter().position(|u| u.username == *name)?).ok()?),
+            None => None,
+        };
+        let taken = user.is_some() || !row.deliver.is_none();
+        (own && (row.enabled || out.callback) && taken).then_some((ix, user))
     };
-    let mut left: [Option<(TrunkIx, u16, u16)>; MAX_TARGETS] = [None; MAX_TARGETS];
+    let mut left: [Option<(Choice, u16, u16)>; MAX_TARGETS] = [None; MAX_TARGETS];
     for (slot, target) in left.iter_mut().zip(targets) {
-        *slot = usable(target).map(|(ix, _)| (ix, target.priority, target.weight.max(1)));
+        *slot = usable(target).map(|choice| (choice, target.priority, target.weight.max(1)));
     }
     let mut draw = mix(call_hash);
     while let Some(first) = left.iter().flatten().map(|(_, priority, _)| *priority).min() {
@@ -286,7 +299,7 @@ fn targets(
             }
             _ => false,
         });
-        let Some((ix, ..)) = drawn.and_then(Option::take) else {
+        let Some(((ix, user), ..)) = drawn.and_then(Option::take) else {
             break;
         };
         if let Some(row) = directory.trunk(ix) {
@@ -296,7 +309,7 @@ fn targets(
             out.max_duration_s =
                 row.limits.max_duration_s.map_or(out.max_duration_s, |l| l.min(out.max_duration_s));
         }
-        list.push(ix);
+        list.push(ix, user);
     }
     if out.callback {
         out.max_duration_s = MAX_DURATION_S;

@@ -56,6 +56,7 @@ pub fn vendor_trunk(n: u128, vendor: u128) -> VendorTrunk {
         vendor: VendorId::from_u128(vendor),
         name: format!("vtk {n}"),
         enabled: true,
+        hosts: Vec::new(),
         addresses: vec![format!("198.51.100.{n}:5060").parse().unwrap()],
         transport: Transport::Udp,
         limits: Limits::default(),

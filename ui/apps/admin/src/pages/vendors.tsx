@@ -27,8 +27,8 @@ function useFields(): FieldSpec[] {
   ];
 }
 const trunkFields: FieldSpec[] = [
-  { name: 'name', label: 'Name', required: true }, { name: 'addresses', label: 'Addresses', kind: 'many', required: true, hint: '192.0.2.80:5060' },
-  { name: 'transport', label: 'Transport', kind: 'choice', choices: ['udp', 'tcp'] }, { name: 'number_format', label: 'Numbers are sent as', kind: 'choice', choices: ['plus_e164', 'e164', 'national'] },
+  { name: 'name', label: 'Name', required: true }, { name: 'hosts', label: 'Names', kind: 'many', hint: 'sip.example.com' }, { name: 'addresses', label: 'Addresses', kind: 'many', hint: '192.0.2.80:5060' },
+  { name: 'transport', label: 'Transport', kind: 'choice', choices: ['udp', 'tcp', 'tls', 'auto'] }, { name: 'number_format', label: 'Numbers are sent as', kind: 'choice', choices: ['plus_e164', 'e164', 'national'] },
   { name: 'tech_prefix', label: 'Technical prefix' }, { name: 'channels', label: 'Channels', kind: 'number' }, { name: 'cps', label: 'Calls per second', kind: 'number' },
 ];
 
@@ -64,7 +64,7 @@ export function VendorPage() {
   const trunkColumns: Column<Trunk>[] = [
     { head: 'Trunk', cell: (t) => t.name, text: (t) => t.name, narrow: true },
     { head: 'Health', cell: (t) => <Health id={t.id} />, text: (t) => t.status, narrow: true, width: 'minmax(160px, 2fr)' },
-    { head: 'Addresses', cell: (t) => t.addresses.join(' '), text: (t) => t.addresses.join(' '), width: 'minmax(160px, 2fr)' },
+    { head: 'Addresses', cell: (t) => [...t.hosts, ...t.addresses].join(' '), text: (t) => [...t.hosts, ...t.addresses].join(' '), width: 'minmax(160px, 2fr)' },
     { head: 'Transport', cell: (t) => t.transport, text: (t) => t.transport },
     { head: 'Channels', cell: (t) => t.channels ?? '–', text: (t) => String(t.channels ?? ''), right: true },
     { head: 'Calls/s', cell: (t) => t.cps ?? '–', text: (t) => String(t.cps ?? ''), right: true },

@@ -100,13 +100,14 @@ export function TrunkPage() {
             )}</Answered>
           </Part>
           <Part title="Where calls to your numbers go" actions={may && inbound.data && <FormButton label="Change" title="Where calls to your numbers go"
-            fields={[{ name: 'addresses', label: 'Addresses of the PBX', kind: 'many', hint: '192.0.2.10:5060' },
-              { name: 'transport', label: 'Transport', kind: 'choice', choices: ['udp', 'tcp'] },
+            fields={[{ name: 'hosts', label: 'Names of the PBX', kind: 'many', hint: 'pbx.example.com' },
+              { name: 'addresses', label: 'Addresses of the PBX', kind: 'many', hint: '192.0.2.10:5060' },
+              { name: 'transport', label: 'Transport', kind: 'choice', choices: ['udp', 'tcp', 'tls', 'auto'] },
               { name: 'number_format', label: 'Numbers are sent as', kind: 'choice', choices: ['plus_e164', 'e164', 'national'] }]}
             initial={inbound.data.data as never} submit={(v) => api.put('/api/v1/trunks/{trunk_id}/inbound', v as never, at).then(again)} />}>
             <Answered query={inbound}>{({ data: d }) => {
               const i = d as Of<'InboundTargets'>;
-              return <Fields of={[['Addresses', i.addresses.join(', ')], ['Transport', i.transport], ['Numbers are sent as', i.number_format]]} />;
+              return <Fields of={[['Addresses', [...i.hosts, ...i.addresses].join(', ')], ['Transport', i.transport], ['Numbers are sent as', i.number_format]]} />;
             }}</Answered>
           </Part>
           <Snippets trunk={t} user={(users.data?.data as Of<'Credential'>[] | undefined)?.[0]?.username} />
