@@ -134,7 +134,8 @@ fn the_answers_are_those_of_rtpengine() {
             let who = if at == 0 { "ours" } else { "rtpengine" };
             for (more, wanted) in [
                 (json!({}), "ok"),
-                (json!({"from-tag":"nobody"}), "ok"),
+                (json!({"from-tag":"f"}), "ok"),
+                (json!({"from-tag":"nobody"}), "From-tag given, but no such tag exists"),
                 (json!({"label":"caller"}), "ok"),
                 (json!({"address":"127.0.0.1"}), "ok"),
                 (json!({"call-id":"another"}), "Unknown call-ID"),

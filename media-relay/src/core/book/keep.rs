@@ -58,8 +58,12 @@ fn meant(call: &Call, c: &KeepBack) -> Result<Option<Vec<[bool; 2]>>, Reply> {
             false => Err(Reply::error(reason)),
         }
     };
-    if let Some(tag) = c.from_tag.as_deref().filter(|_| c.directional) {
-        return pick(&|p, _, _| p.is(tag), reasons::NO_SUCH_TAG);
+    // A tag that nobody has is an error, as in the original, whoever is meant.
+    if let Some(tag) = c.from_tag.as_deref() {
+        let found = pick(&|p, _, _| p.is(tag), reasons::NO_SUCH_TAG)?;
+        if c.directional {
+            return Ok(found);
+        }
     }
     if let Some(label) = &c.label {
         return pick(&|p, _, _| p.label.as_ref() == Some(label), reasons::NO_LABEL);
