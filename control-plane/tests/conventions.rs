@@ -458,6 +458,10 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         let mut job = json!({ "name": "calls of a day", "kind": "call_export", "call_export": range });
         job["call_export"]["format"] = json!("csv");
         by_operator("/jobs", job.clone(), "id").await;
+        let nightly = json!({
+            "name": "s", "kind": "call_export", "call_export": {}, "every": "day", "at": "02:00", "time_zone": "UTC"
+        });
+        by_operator("/schedules", nightly.clone(), "id").await;
         let vendor = by_operator("/vendors", json!({ "slug": "v", "name": "V" }), "id").await;
         let body = json!({ "name": "t", "addresses": ["127.0.0.1:5060"] });
         by_operator(&format!("/vendors/{vendor}/trunks"), body, "id").await;
@@ -486,6 +490,7 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         by_customer(&format!("/keys/{made}/rotate"), json!({}), "id").await;
         by_customer("/users", engineer("auth0|3"), "id").await;
         by_customer("/jobs", job, "id").await;
+        by_customer("/schedules", nightly, "id").await;
         let webhook = by_customer("/webhooks", hook, "id").await;
         by_customer(&format!("/webhooks/{webhook}/test"), json!({}), "event_id").await;
 

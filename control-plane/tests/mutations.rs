@@ -211,8 +211,14 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
     let user = made(api.op("POST", &format!("/customers/{other}/users"), Some(user)).await.data());
     let job = json!({ "kind": "call_export", "call_export": {} });
     let job = made(api.op("POST", "/jobs", Some(job)).await.data());
+    let schedule = json!({
+        "name": "s", "kind": "call_export", "call_export": {}, "every": "day", "at": "02:00", "time_zone": "UTC"
+    });
+    let schedule = made(api.op("POST", "/schedules", Some(schedule)).await.data());
     for (name, id) in [
         ("job_id", job),
+        ("schedule_id", schedule),
+        ("time_zone", json!("Europe/Berlin")),
         ("exclusion_id", exclusion),
         ("override_id", rule),
         ("block_id", block),

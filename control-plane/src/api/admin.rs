@@ -11,6 +11,7 @@ use super::nouns;
 use crate::App;
 use crate::app::listing::Listing;
 use crate::app::permission::Permission;
+use crate::app::schedules::Schedules;
 use crate::app::{
     bans, customers, exchange_rates, replay, resource, routing, rules, trunk_health, trunks, vendor_trunks,
     vendors,
@@ -50,6 +51,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::events::endpoints(Audience::Operator));
     all.extend(super::webhooks::endpoints(Audience::Operator));
     all.extend(super::jobs::endpoints(Audience::Operator));
+    all.extend(super::nouns::endpoints::<Schedules>(Audience::Operator));
     all.extend(super::numbers::endpoints(Audience::Operator));
     all.push(
         endpoint(

@@ -10,6 +10,7 @@ use crate::app::fault::Fault;
 use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
+use crate::app::schedules::Schedules;
 use crate::app::{audit, bans, calls, customers, resource, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
@@ -32,6 +33,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::events::endpoints(Audience::Customer));
     all.extend(super::webhooks::endpoints(Audience::Customer));
     all.extend(super::jobs::endpoints(Audience::Customer));
+    all.extend(super::nouns::endpoints::<Schedules>(Audience::Customer));
     all.push(audit_endpoint(Audience::Customer));
     all.extend(super::numbers::endpoints(Audience::Customer));
     all

@@ -20,7 +20,7 @@ use crate::store::types::Time;
 use crate::store::{Scope, Tx, jobs as rows, nouns};
 
 /// Jobs of one customer, or of the carrier, that are not over.
-const OPEN: i64 = 20;
+pub const OPEN: i64 = 20;
 
 crate::choice! {
     /// What a job does.
@@ -273,6 +273,10 @@ crate::view! {
         pub result: Option<Shaped<JobResult>>,
         /// The file that it made, until that is deleted.
         pub file: Option<Shaped<JobFile>>,
+        /// The schedule that began it. Null: somebody did, or the schedule is deleted.
+        pub schedule_id: Option<String>,
+        /// The time of that schedule that it was begun for.
+        pub due_at: Option<Time>,
         /// When it was taken up first.
         pub started_at: Option<Time>,
         /// When it was over.

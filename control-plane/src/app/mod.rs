@@ -32,6 +32,7 @@ pub mod rounding;
 pub mod route_test;
 pub mod routing;
 pub mod rules;
+pub mod schedules;
 pub mod seed;
 pub mod sessions;
 pub mod trunk_health;

@@ -1,13 +1,15 @@
 //! Jobs are carried out (RFC 0019): taken up one after another, held by a lease and an epoch, tried again when they fail.
 //!
-//! [`export`] reads and [`columns`] says what of a call is written; [`csv`] and [`parquet`] are the forms of files, [`spool`] is where
+//! [`schedules`] begins those that a [`calendar`] says; [`export`] reads and [`columns`] says what of a call is written; [`csv`] and [`parquet`] are the forms of files, [`spool`] is where
 //! these stand; here stands who carries out what, when. A process carries out [`AT_ONCE`] jobs at a time. A job whose process is gone is
 //! taken up by any other one when its lease is over; what the late process says then is not written (its epoch is another one).
 
+pub mod calendar;
 pub mod columns;
 pub mod csv;
 pub mod export;
 pub mod parquet;
+pub mod schedules;
 pub mod spool;
 
 use std::path::PathBuf;
@@ -90,6 +92,9 @@ pub async fn run(app: Arc<App>, spool: Spool, mut stop: watch::Receiver<bool>) {
                 tracing::warn!(%error, "the spool of jobs is not looked through");
             }
             swept = Some(Instant::now());
+        }
+        if let Err(error) = schedules::begin_due(&app).await {
+            tracing::debug!(%error, "schedules wait for PostgreSQL");
         }
         while workers.len() < AT_ONCE {
             match take_up(&app, &spool).await {

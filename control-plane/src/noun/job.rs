@@ -6,6 +6,7 @@ use warp_model::id::CustomerKind;
 use crate::app::caller::Audience;
 use crate::app::input::{Ref, Text};
 use crate::app::jobs::{JobStatus, JobTask};
+use crate::app::schedules::ScheduleKind;
 use crate::store::types::{Json, Time};
 
 crate::noun! {
@@ -30,6 +31,8 @@ crate::noun! {
         error: Option<String>,
         result: Option<Json>,
         file: Option<Json>,
+        schedule_id: Option<String>,
+        due_at: Option<Time>,
         started_at: Option<Time>,
         finished_at: Option<Time>,
         created_at: Time,
@@ -51,6 +54,7 @@ crate::noun! {
         customer on customer_id as Ref<CustomerKind>, for Operators: "Only jobs of this customer (cus_…).",
         name on name as Text<1, 256>, for Everybody: "Only jobs of this name, as it is written.",
         kind on kind as JobTask, for Everybody: "Only jobs that do this.",
+        schedule on schedule_id as Ref<ScheduleKind>, for Everybody: "Only jobs that this schedule began (sch_…).",
         status on status as JobStatus, for Everybody: "Only jobs that stand so.",
     }
 }
@@ -102,6 +106,8 @@ fn seen(audience: Audience) -> Value {
         "error": null,
         "result": null,
         "file": null,
+        "schedule_id": null,
+        "due_at": null,
         "started_at": null,
         "finished_at": null,
         "created_at": "2026-11-30T12:00:00.000Z",

@@ -12,6 +12,7 @@ pub mod marks;
 pub mod operator;
 pub mod partition;
 pub mod route_override;
+pub mod schedule;
 pub mod trunk;
 pub mod user;
 pub mod vendor;
@@ -79,6 +80,7 @@ pub static ALL: &[&Noun] = &[
     &exchange_rate::EXCHANGE_RATE,
     &webhook::WEBHOOK,
     &job::JOB,
+    &schedule::SCHEDULE,
 ];
 
 /// What a noun belongs to.

@@ -26,6 +26,7 @@ pub mod published;
 pub mod reratings;
 pub mod retention;
 pub mod rules;
+pub mod schedules;
 pub mod seal;
 pub mod sessions;
 pub mod snapshots;

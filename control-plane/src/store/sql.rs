@@ -16,8 +16,8 @@ pub(crate) use statements;
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
         audit, call_weeks, calls, credit, decks, housekeeping, idempotency, jobs, keys, ledger, nodes, nouns,
-        numbers, outbox, partitions, posting, published, reratings, retention, rules, sessions, snapshots,
-        standings, trunks, users, vendors, webhooks,
+        numbers, outbox, partitions, posting, published, reratings, retention, rules, schedules, sessions,
+        snapshots, standings, trunks, users, vendors, webhooks,
     };
     let files = [
         ALL,
@@ -40,6 +40,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         reratings::ALL,
         retention::ALL,
         rules::ALL,
+        schedules::ALL,
         sessions::ALL,
         snapshots::ALL,
         standings::ALL,

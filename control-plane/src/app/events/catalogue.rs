@@ -47,8 +47,8 @@ impl Entry {
             json!({ "type": "string", "description": "The customer whose things it is about." });
         if self.who == Who::Operators {
             customer = json!({ "type": "null", "description": "It is about the carrier's own things." });
-        } else if ["key.", "job.", "webhook."].iter().any(|of| self.name.starts_with(of)) {
-            // Operators have keys, jobs and webhooks too.
+        } else if ["key.", "job.", "schedule.", "webhook."].iter().any(|of| self.name.starts_with(of)) {
+            // Operators have keys, jobs, schedules and webhooks too.
             customer["type"] = json!(["string", "null"]);
         }
         let mut schema = json!({
@@ -388,6 +388,22 @@ catalogue! {
         name: Option<String>,
         /// Why it failed, in a sentence.
         error: String,
+    }
+
+    /// Times of a schedule were missed: left out, or begun more than five minutes late.
+    ScheduleMissed = "schedule.missed", for Everybody,
+    /// The schedule whose times were missed.
+    {
+        /// The schedule's own id.
+        schedule_id: String,
+        /// Its name, as people gave it.
+        name: String,
+        /// How many times were missed since it was told last.
+        missed: i32,
+        /// The last of these times.
+        last_missed_at: Time,
+        /// The job that was begun at this look. Null: none was.
+        job_id: Option<String>,
     }
 
     /// A version of a rate deck came into force.

@@ -11,7 +11,7 @@ use crate::app::listing::Listing;
 use crate::app::paging::Order;
 use crate::noun::{
     Noun, ban, call_block, customer, exchange_rate, exclusion, job, operator, partition, route_override,
-    trunk, user, vendor, vendor_trunk, webhook,
+    schedule, trunk, user, vendor, vendor_trunk, webhook,
 };
 
 /// The statements of one noun.
@@ -153,6 +153,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         of::<exchange_rate::ExchangeRateRow>(),
         of::<webhook::WebhookRow>(),
         of::<job::JobRow>(),
+        of::<schedule::ScheduleRow>(),
     ]
     .concat()
 }
