@@ -23,8 +23,10 @@ fn by_command<T>(f: impl Fn(u64) -> T) -> [T; CommandKind::COUNT] {
 #[test]
 fn each_command_has_a_place_of_its_own_in_the_order_of_the_list() {
     use CommandKind::*;
-    let all = [Ping, Offer, Answer, Delete, Query, List, Statistics];
-    assert_eq!(all.map(CommandKind::index), [0, 1, 2, 3, 4, 5, 6]);
+    let first = [Ping, Offer, Answer, Delete, Query, List, Statistics];
+    let then = [BlockDtmf, UnblockDtmf, BlockMedia, UnblockMedia, SilenceMedia, UnsilenceMedia];
+    let all: Vec<CommandKind> = first.into_iter().chain(then).collect();
+    assert!(all.iter().map(|kind| kind.index()).eq(0..13));
     assert_eq!(all.len(), CommandKind::COUNT);
 }
 

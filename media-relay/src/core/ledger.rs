@@ -17,7 +17,7 @@ use super::{EndOfCall, Output};
 
 /// Clients with figures of their own; the commands of more are in the totals only. The reply is one datagram, and one
 /// client takes more than a kilobyte of it.
-pub const PROXIES: usize = 24;
+pub const PROXIES: usize = 20;
 /// Interfaces that the reply tells of.
 pub const INTERFACES: usize = 128;
 /// The interval of `intervalstatistics`.

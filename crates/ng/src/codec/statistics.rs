@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(decimal(7, 0), "0.000000");
     }
 
-    /// 24 clients and 128 interfaces are what our relay tells of at most.
+    /// 20 clients and 128 interfaces are what our relay tells of at most.
     #[test]
     fn t_ng_04_the_largest_reply_is_one_datagram() {
         let address = std::net::IpAddr::from([0xFFFF; 8]);
@@ -233,7 +233,7 @@ mod tests {
             last: 65_534,
         };
         let all = RelayStatistics {
-            proxies: vec![proxy; 24],
+            proxies: vec![proxy; 20],
             interfaces: vec![interface; 128],
             commands: [u64::MAX; CommandKind::COUNT],
             ..RelayStatistics::default()
