@@ -72,13 +72,18 @@ async fn prepaid(api: &Api, amount: &str) -> (BanId, String, String) {
     let id = ban["id"].as_str().unwrap();
     let trunk = json!({ "name": "t", "ban_id": id });
     let trunk = api.call(&key, "POST", "/api/v1/trunks", Some(trunk)).await.data();
+    let ban = id.parse().unwrap();
+    top_up(api, ban, amount, "a").await;
+    (ban, customer, trunk["id"].as_str().unwrap().to_owned())
+}
+
+async fn top_up(api: &Api, ban: BanId, amount: &str, key: &str) {
     let bearer = format!("Bearer {}", api.operator);
     let headers =
-        [("Authorization", bearer.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "a")];
+        [("Authorization", bearer.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", key)];
     let body = json!({ "amount": usd(amount), "reason": "r" }).to_string();
-    let path = format!("/api/v1/admin/bans/{id}/top-ups");
+    let path = format!("/api/v1/admin/bans/{ban}/top-ups");
     assert_eq!(api.send("POST", &path, &headers, body.as_bytes()).await.status, 201);
-    (id.parse().unwrap(), customer, trunk["id"].as_str().unwrap().to_owned())
 }
 
 async fn balance(api: &Api, ban: BanId) -> (String, String, String) {
@@ -234,13 +239,41 @@ fn a_node_knows_what_the_bank_could_lend_for_a_dear_first_call() {
         let (ban, _, _) = prepaid(&api, "4").await;
         let mut node = Node::new(&api, "a", None);
         let place = node.wallet.place(ban);
-        assert!(!place.may_get(warp_model::Nanos(1)), "nobody waits for what is not known");
+        assert!(
+            !place.may_get(warp_model::Nanos(1), warp_model::Mono(u64::MAX)),
+            "nobody waits for what is not known"
+        );
         for _ in 0..2 {
             node.agent.look(false).await;
             node.pass(Duration::from_millis(600));
         }
         assert!(node.call(ban, UNIT / 2).is_none(), "more than it holds before a first call");
-        assert!(place.may_get(warp_model::Nanos(UNIT / 2)) && !place.may_get(warp_model::Nanos(5 * UNIT)));
+        let began = warp_model::Mono(1);
+        assert!(
+            place.may_get(warp_model::Nanos(UNIT / 2), began)
+                && !place.may_get(warp_model::Nanos(5 * UNIT), began)
+        );
+        node.agent.look(false).await;
+        assert!(node.call(ban, UNIT / 2).is_some(), "the next look brings it");
+    });
+}
+
+/// What the node knows of an account that nobody called from is old: money was paid in meanwhile. The first call waits for an answer.
+#[test]
+fn a_call_after_a_payment_is_not_refused_for_what_was_known_before_it() {
+    with_configured_api(short, |api| async move {
+        let (ban, _, _) = prepaid(&api, "0.05").await;
+        let mut node = Node::new(&api, "a", None);
+        let place = node.wallet.place(ban);
+        assert!(node.call(ban, UNIT / 2).is_none());
+        node.agent.look(false).await;
+        let before = node.now();
+        assert!(!place.may_get(warp_model::Nanos(UNIT / 2), before), "it was asked, and has not so much");
+        node.pass(Duration::from_secs(1));
+        top_up(&api, ban, "1", "b").await;
+        let began = node.now();
+        assert!(node.call(ban, UNIT / 2).is_none());
+        assert!(place.may_get(warp_model::Nanos(UNIT / 2), began), "it was not asked since");
         node.agent.look(false).await;
         assert!(node.call(ban, UNIT / 2).is_some(), "the next look brings it");
     });

@@ -176,9 +176,14 @@ impl Agent {
             known.denied = Some(now);
             let want = if free < goal { goal.saturating_sub(free) } else { 0 };
             let lease = purse.as_ref().map(|p| p.epoch());
-            let ask =
-                LeaseRequest { want: Nanos(want), need: missed.need.max(increment), calls: !idle, lease };
-            self.borrow(place, ask).await?;
+            let ask = LeaseRequest {
+                want: Nanos(want),
+                need: missed.need.max(increment),
+                has: Nanos(free),
+                calls: !idle,
+                lease,
+            };
+            self.borrow(place, ask, now).await?;
         }
         if free > if idle { goal } else { goal.saturating_mul(4) }
             && let Some(purse) = purse
@@ -189,7 +194,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn borrow(&mut self, place: &Place, ask: LeaseRequest) -> Result<(), StoreError> {
+    async fn borrow(&mut self, place: &Place, ask: LeaseRequest, asked: Mono) -> Result<(), StoreError> {
         let lease = self.app.config.credit_lease;
         // Counted from here, and shorter than at the bank: the node's calls have been cut when the bank takes the lease to be over.
         let ends = self.now() + (lease - lease / 8);
@@ -198,7 +203,7 @@ impl Agent {
         let expires_at = locked.now.plus(lease);
         let Some(grant) = locked.account.lend(&self.holder.process, ask, locked.now, expires_at) else {
             // Nobody waits for what is not lent.
-            place.bank_has(Nanos::ZERO);
+            place.bank_has(Nanos::ZERO, asked);
             return Ok(());
         };
         rows::write(&mut tx, place.ban(), &locked, Some(&self.holder)).await?;
@@ -215,7 +220,7 @@ impl Agent {
                 self.ended.extend(place.put(Some(Arc::new(purse))));
             }
         }
-        place.bank_has(grant.left);
+        place.bank_has(grant.left, asked);
         Ok(())
     }
 
@@ -228,7 +233,7 @@ impl Agent {
             tx.commit().await?;
             let free = locked.account.free();
             self.known.entry(purse.ban()).or_default().left = free.0;
-            place.bank_has(free);
+            place.bank_has(free, Mono(0));
         }
         Ok(())
     }

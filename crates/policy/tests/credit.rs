@@ -35,7 +35,7 @@ fn account(balance: i64, credit: i64) -> Account {
 }
 
 fn ask(want: i64, need: i64) -> LeaseRequest {
-    LeaseRequest { want: Nanos(want), need: Nanos(need), calls: true, lease: None }
+    LeaseRequest { want: Nanos(want), need: Nanos(need), has: Nanos::ZERO, calls: true, lease: None }
 }
 
 #[derive(Clone, Debug)]
@@ -358,6 +358,32 @@ fn near_the_end_one_increment_is_lent_to_one_node_only() {
     assert!(bank.give_back("a", 1, Nanos(34)));
     let more = bank.lend("b", on(2, ask(500, 30)), wall(0), later).unwrap();
     assert_eq!((more.more, more.left), (Nanos(30), bank.free()));
+}
+
+/// A node that has a part of an increment free gets the rest of it, not a whole one that nobody could lend.
+#[test]
+fn what_a_node_has_makes_an_increment_whole() {
+    let mut bank = account(165, 0);
+    let later = wall(BANK_TTL);
+    let first = bank.lend("a", ask(57, 57), wall(0), later).unwrap();
+    assert_eq!((first.more, first.left), (Nanos(57), Nanos(108)));
+    let dear = LeaseRequest { has: Nanos(57), lease: Some(1), ..ask(110, 110) };
+    assert_eq!(bank.lend("a", dear, wall(0), later).unwrap().more, Nanos(53), "110 in all");
+    // Who has one whole asks for the next.
+    let next = LeaseRequest { has: Nanos(110), lease: Some(1), ..ask(110, 50) };
+    assert_eq!(bank.lend("a", next, wall(0), later).unwrap().more, Nanos(50));
+    assert_eq!(bank.free(), Nanos(5));
+}
+
+#[test]
+fn what_is_known_of_the_bank_is_old_for_a_call_that_came_since() {
+    let place = warp_policy::credit::Wallet::default().place(ban());
+    assert!(!place.may_get(Nanos(10), mono(9)), "nobody asks here");
+    place.bank_has(Nanos(10), mono(5));
+    assert!(place.may_get(Nanos(10), mono(5)) && !place.may_get(Nanos(11), mono(5)), "it was asked since");
+    assert!(place.may_get(Nanos(11), mono(6)), "money may have been paid in since");
+    place.bank_has(Nanos(3), mono(7));
+    assert!(!place.may_get(Nanos(11), mono(6)), "it was not");
 }
 
 #[test]

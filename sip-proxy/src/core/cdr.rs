@@ -421,8 +421,10 @@ impl Calls {
         let lasted_ms = call.answered.map_or(0, |a| now.mono.since(a).as_millis() as u64);
         // A timer may be late: nobody pays for more than was granted.
         let paid = reservations(call).filter_map(|r| r.paid()).min();
-        let paid_ms = paid.map_or(u64::MAX, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
-        let duration_ms = lasted_ms.min(paid_ms);
+        let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        // Nor for more than the longest duration, at which this node ended it.
+        let longest_ms = call.answered.map_or(u64::MAX, |a| ms(call.ends_at.since(a)));
+        let duration_ms = lasted_ms.min(paid.map_or(u64::MAX, ms)).min(longest_ms);
         let rates = rates_of(call);
         let on_net = call.twin.is_some();
         let rating = match on_net {

@@ -58,7 +58,8 @@ impl Calls {
 /// waited long enough, or when too many calls wait: then it is refused as without money.
 pub(super) fn waits(call: &mut Call, trunk: TrunkIx, sell: Option<&SellRate>, tx: &mut Transactions) -> bool {
     let now = tx.now.mono;
-    let may = sell.is_some_and(|sell| call.bound.may_get_credit(trunk, sell)) && now < call.wait_until;
+    let may =
+        sell.is_some_and(|sell| call.bound.may_get_credit(trunk, sell, call.began)) && now < call.wait_until;
     if may && call.waits.is_none() {
         call.waits = call.bound.wait_for_credit(trunk);
         match &call.waits {

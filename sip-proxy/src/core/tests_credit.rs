@@ -63,7 +63,7 @@ fn a_call_waits_a_moment_for_money_that_the_bank_has() {
     let mut w = World::new(false, paid_ahead);
     let place = w.core.tx.shared.usage.wallet().place(ban());
     lend(&w, 1_000, NEVER);
-    place.bank_has(Nanos(MINUTE));
+    place.bank_has(Nanos(MINUTE), Mono(0));
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
     let first = w.take();
     assert!(first.iter().all(|(to, t)| *to == addr(CUSTOMER) && t.starts_with("SIP/2.0 100 ")), "{first:?}");
@@ -80,7 +80,7 @@ fn a_call_waits_a_moment_for_money_that_the_bank_has() {
 #[test]
 fn money_that_does_not_come_is_waited_for_once_and_not_long() {
     let mut w = World::new(false, paid_ahead);
-    w.core.tx.shared.usage.wallet().place(ban()).bank_has(Nanos(MINUTE));
+    w.core.tx.shared.usage.wallet().place(ban()).bank_has(Nanos(MINUTE), Mono(0));
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", ""));
     w.wait(700);
     assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")));
@@ -99,7 +99,7 @@ fn t_sip_06_only_so_many_calls_wait_for_money() {
         let mut w = World::new(false, paid_ahead);
         let wallet = Arc::clone(w.core.tx.shared.usage.wallet());
         let place = wallet.place(ban());
-        place.bank_has(Nanos(MINUTE));
+        place.bank_has(Nanos(MINUTE), Mono(0));
         let full: Vec<_> = match of_account {
             true => (0..WAITING_OF_ACCOUNT).map(|_| place.wait().expect("a place")).collect(),
             false => (0..WAITING_IN_ALL)
@@ -133,7 +133,7 @@ fn t_sip_06_only_so_many_calls_wait_for_money() {
 fn a_caller_who_gives_up_while_his_call_waits_for_money_is_let_go() {
     let mut w = World::new(false, paid_ahead);
     let place = w.core.tx.shared.usage.wallet().place(ban());
-    place.bank_has(Nanos(MINUTE));
+    place.bank_has(Nanos(MINUTE), Mono(0));
     let invite = invite(NUMBER, "c1", "", "");
     w.give(CUSTOMER, &invite);
     w.wait(100);
@@ -207,6 +207,28 @@ fn a_timer_that_is_late_makes_nobody_pay_more_than_was_granted() {
     assert!((2_900..3_100).contains(&r.paid.unwrap().over_ms), "{:?}", r.paid);
     assert_eq!(r.rating.unwrap().sell.charge, Nanos(MINUTE / 10));
     assert_eq!(purse.spent(), Nanos(MINUTE / 10));
+}
+
+/// The call that this node ends at its longest duration is charged for that duration, however late its timer was: with 60/60 a millisecond
+/// would cost a minute.
+#[test]
+fn a_call_that_reaches_its_longest_duration_is_charged_no_more() {
+    let mut w = World::new(false, |d| {
+        paid_ahead(d);
+        d.trunks[0].limits.max_duration_s = Some(30);
+    });
+    lend(&w, MINUTE, NEVER);
+    answered(&mut w, "");
+    w.take();
+    w.ms += 30_004;
+    let now = at(w.ms);
+    w.core.handle_timeout(now);
+    w.drain();
+    assert_eq!(byes(&mut w), 2);
+    let r = w.ended[0].clone();
+    assert_eq!(r.internal_code, "max_duration");
+    assert_eq!((r.duration_ms, r.rating.unwrap().sell.billable_s), (30_000, 30));
+    w.nothing_is_left();
 }
 
 #[test]

@@ -496,7 +496,7 @@ const MINUTE: Nanos = Nanos(5_000_000);
 fn a_call_to_a_number_waits_a_moment_for_money_that_the_bank_has() {
     let mut w = world(paid_ahead);
     let place = w.core.tx.shared.usage.wallet().place(BanId::from_u128(7));
-    place.bank_has(MINUTE);
+    place.bank_has(MINUTE, Mono(0));
     w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
     w.wait(200);
     assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")), "it waits");
@@ -521,7 +521,7 @@ fn a_call_to_a_number_waits_a_moment_for_money_that_the_bank_has() {
 fn money_for_a_number_that_does_not_come_is_waited_for_once_over_all_its_trunks() {
     let mut w = world(paid_ahead);
     let place = w.core.tx.shared.usage.wallet().place(BanId::from_u128(7));
-    place.bank_has(MINUTE);
+    place.bank_has(MINUTE, Mono(0));
     w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
     w.wait(700);
     assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")));
@@ -534,7 +534,7 @@ fn money_for_a_number_that_does_not_come_is_waited_for_once_over_all_its_trunks(
     w.give(FROM_VENDOR, &calls(OURS, "c2", ""));
     w.wait(100);
     w.take();
-    place.bank_has(Nanos::ZERO);
+    place.bank_has(Nanos::ZERO, Mono(0));
     w.wait(60);
     assert!(w.to(FROM_VENDOR).starts_with("SIP/2.0 480 "));
     // A trunk that was silent is followed by one that waits, and a caller who gives up meanwhile is let go.
@@ -544,7 +544,7 @@ fn money_for_a_number_that_does_not_come_is_waited_for_once_over_all_its_trunks(
     w.give(FROM_VENDOR, &invite);
     assert!(w.to(PBX).starts_with("INVITE "));
     place.put(None);
-    place.bank_has(MINUTE);
+    place.bank_has(MINUTE, Mono(0));
     w.wait(2_100);
     // (The first trunk's INVITE was repeated meanwhile.)
     assert!(w.take().iter().all(|(to, _)| *to != addr(PBX2)), "the second trunk's money is waited for");
@@ -575,7 +575,7 @@ fn a_call_between_customers_waits_for_the_called_ones_money_too() {
     let (called, calling) = (wallet.place(BanId::from_u128(7)), wallet.place(BanId::from_u128(8)));
     let purse = |ban| Arc::new(Purse::new(ban, 1, Nanos(20_000_000), Mono(u64::MAX / 2)));
     calling.put(Some(purse(calling.ban())));
-    called.bank_has(MINUTE);
+    called.bank_has(MINUTE, Mono(0));
     w.give(CUSTOMER, &invite(OURS, "c1", "", SDP));
     w.wait(100);
     assert!(w.take().iter().all(|(_, t)| t.starts_with("SIP/2.0 100 ")), "it waits");

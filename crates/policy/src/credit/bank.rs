@@ -47,6 +47,8 @@ pub struct LeaseRequest {
     pub want: Nanos,
     /// How much makes a difference: the first whole increment of a call; less is of no use to it. 0: it is not known.
     pub need: Nanos,
+    /// How much of it the node has free in the lease that it goes on with: only the rest is missing.
+    pub has: Nanos,
     /// Whether calls come there: near the end of the money nothing is lent to a node that has none.
     pub calls: bool,
     /// The lease that it would like to go on with. One that has ended on the node is named by nobody: it is closed, and its node must not
@@ -121,16 +123,18 @@ impl Account {
         }
         let quarter = free.checked_div(SHARE).unwrap_or(0);
         let useful = ask.need.0.max(1);
-        if quarter >= useful {
-            return Nanos(ask.want.0.max(ask.need.0).min(quarter));
+        // What a node has already makes an increment whole with less; who has one whole asks for the next.
+        let missing = useful.checked_sub(ask.has.0).filter(|m| *m > 0).unwrap_or(useful).min(useful);
+        if quarter >= missing {
+            return Nanos(ask.want.0.max(missing).min(quarter));
         }
         let holds = |l: &&Lease| !l.closed && l.expires_at > now && l.held().0 >= useful;
         let owner = self.leases.iter().filter(holds).min_by_key(|l| l.epoch);
-        if free < useful || owner.is_some_and(|l| l.node != node) {
+        if free < missing || owner.is_some_and(|l| l.node != node) {
             return Nanos::ZERO;
         }
         // What is left at the end, when nobody waits for an increment, is not worth lending.
-        if ask.need <= Nanos::ZERO || !ask.calls { Nanos::ZERO } else { Nanos(ask.need.0.min(free)) }
+        if ask.need <= Nanos::ZERO || !ask.calls { Nanos::ZERO } else { Nanos(missing.min(free)) }
     }
 
     /// A node has taken money off its lease, which it cannot spend any more. False: it is not its lease, or does not hold so much.

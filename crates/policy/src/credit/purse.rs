@@ -216,6 +216,8 @@ pub struct Place {
     increment: AtomicI64,
     /// What the bank could lend when it was asked last.
     at_bank: AtomicI64,
+    /// When that asking began, ns on the monotonic clock; 0: it was never asked.
+    asked: AtomicU64,
     /// Calls that wait for money of this account, and of all.
     waiting: AtomicU32,
     waiting_in_all: Arc<AtomicU32>,
@@ -228,7 +230,8 @@ impl Wallet {
             let (purse, missed) = (Mutex::new(None), Mutex::default());
             let [taken, increment, at_bank] = [0, 0, 0].map(AtomicI64::new);
             let (waiting, waiting_in_all) = (AtomicU32::new(0), Arc::clone(&self.waiting));
-            Arc::new(Place { ban, purse, missed, taken, increment, at_bank, waiting, waiting_in_all })
+            let asked = AtomicU64::new(0);
+            Arc::new(Place { ban, purse, missed, taken, increment, at_bank, asked, waiting, waiting_in_all })
         };
         lock(&self.places).entry(ban).or_insert_with(make).clone()
     }
@@ -274,15 +277,20 @@ impl Place {
         Nanos(self.increment.load(Ordering::Acquire))
     }
 
-    /// Notes what the bank could lend when it was asked last.
-    pub fn bank_has(&self, free: Nanos) {
+    /// Notes what the bank could lend, and that it was asked for all that calls had missed before `asked`.
+    pub fn bank_has(&self, free: Nanos, asked: Mono) {
         self.at_bank.store(free.0, Ordering::Release);
+        self.asked.fetch_max(asked.0, Ordering::AcqRel);
     }
 
-    /// Whether the purse and what the bank was last known to have come to `amount`: a call that did not get it may get it in a moment.
-    pub fn may_get(&self, amount: Nanos) -> bool {
+    /// Whether a call that came at `since` and did not get `amount` may get it in a moment: the purse and what the bank was last known to have
+    /// come to so much, or the bank has not been asked since the call came. Money may have been paid in meanwhile, and what is known of an account
+    /// that nobody called from is old. False where nobody asks.
+    pub fn may_get(&self, amount: Nanos, since: Mono) -> bool {
         let free = self.purse().map_or(Nanos::ZERO, |p| p.free());
-        self.at_bank.load(Ordering::Acquire).saturating_add(free.0.max(0)) >= amount.0
+        let asked = self.asked.load(Ordering::Acquire);
+        let old = asked > 0 && asked < since.0;
+        old || self.at_bank.load(Ordering::Acquire).saturating_add(free.0.max(0)) >= amount.0
     }
 
     /// A place for a call that waits for money. `None`: [`WAITING_OF_ACCOUNT`] calls of this account wait, or [`WAITING_IN_ALL`] calls.

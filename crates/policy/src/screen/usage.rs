@@ -301,11 +301,11 @@ impl Usage {
 
 impl Bound {
     /// Whether a call that [`Bound::admit`] refused for want of credit may get its first increment in a moment: the money is at the bank
-    /// as far as is known, and has been asked for.
-    pub fn may_get_credit(&self, trunk: TrunkIx, sell: &SellRate) -> bool {
+    /// as far as is known, or was not asked for since the call came, at `since`.
+    pub fn may_get_credit(&self, trunk: TrunkIx, sell: &SellRate, since: Mono) -> bool {
         let place = self.places.get(trunk.at()).and_then(Option::as_ref);
         let first = price_of(sell, 0).map(Nanos);
-        place.zip(first.ok()).is_some_and(|(place, first)| place.may_get(first))
+        place.zip(first.ok()).is_some_and(|(place, first)| place.may_get(first, since))
     }
 
     /// A place among the calls that wait for money of the trunk's account. `None`: too many wait already.
