@@ -64,7 +64,9 @@ fn a_check_gives_the_full_report_and_stores_nothing() {
         assert_eq!((count("rows_read"), r["base"].clone()), (6, json!(1)));
         assert_eq!(
             r["largest"][0],
-            json!({ "code": "447", "old": { "amount": "0.02", "currency": "USD" }, "new": { "amount": "0.05", "currency": "USD" }, "from": null })
+            json!({ "code": "447", "old": { "amount": "0.02", "currency": "USD" }, "new": { "amount": "0.05", "currency": "USD" },
+                "old_increments": "1/1", "new_increments": "1/1", "old_setup_fee": { "amount": "0", "currency": "USD" },
+                "new_setup_fee": { "amount": "0", "currency": "USD" }, "from": null })
         );
         let problem = &r["problems"][0];
         assert_eq!((problem["line"].clone(), problem["column"].clone()), (json!(7), json!("Status")));
@@ -78,6 +80,28 @@ fn a_check_gives_the_full_report_and_stores_nothing() {
         let version = d.upload("", &good).await.data();
         assert_eq!(version["report"]["dearer"], 1);
         assert_eq!(d.get("/versions").await[0]["report"]["largest"][0]["code"], "447");
+    });
+}
+
+/// What changes beside the price is in the report, and so is what a sheet says of the past.
+#[test]
+fn the_report_shows_fees_and_increments_and_tells_of_rows_that_are_over() {
+    with_api(|api| async move {
+        let d = Decks::new(&api, "A-Z", "az").await;
+        let base = "Code,Rate,Increment,Setup Fee\n44,0.01,1/1,0\n49,0.02,1/1,0.10\n";
+        assert_eq!(d.upload("activate=true", base).await.status, 201);
+        let next = "Code,Rate,Increment,Setup Fee,Valid To\n44,0.01,60/60,0,\n49,0.01,1/1,0.90,\n33,0.02,1/1,0,2026-01-31\n";
+        let r = d.check("", next).await.data();
+        assert_eq!((r["dearer"].clone(), r["rows"].clone()), (json!(2), json!(3)));
+        let moved = |i: usize| {
+            let m = &r["largest"][i];
+            let fee = |name: &str| m[name]["amount"].as_str().unwrap_or("none").to_owned();
+            (m["code"].clone(), m["new_increments"].clone(), fee("old_setup_fee"), fee("new_setup_fee"))
+        };
+        assert_eq!(moved(0), (json!("49"), json!("1/1"), "0.1".to_owned(), "0.9".to_owned()));
+        assert_eq!(moved(1), (json!("44"), json!("60/60"), "0".to_owned(), "0".to_owned()));
+        let notes = r["recognised"]["notes"].as_array().unwrap();
+        assert!(notes.iter().any(|n| n.as_str().unwrap().contains("over already: 1")), "{notes:?}");
     });
 }
 

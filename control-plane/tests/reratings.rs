@@ -157,7 +157,18 @@ fn a_wrong_price_is_put_right_by_a_difference_and_neither_call_nor_posting_chang
         assert_eq!(before.len(), usage.as_array().unwrap().len());
         for id in [&first, &second] {
             let detail = api.op("GET", &format!("/calls/{id}"), None).await.data();
-            assert_eq!(detail["price"]["amount"], "0.1", "the record is as it was");
+            assert_eq!(detail["record"]["rating"]["sell"]["charge"], "0.1", "the record is as it was");
+            // Who bills from a list, a detail or an export sees the price that counts.
+            let shown = |c: &Value| {
+                (c["price"]["amount"].clone(), c["cost"]["amount"].clone(), c["price_version"].clone())
+            };
+            let now = (json!("0.01"), json!("0.002"), json!(2));
+            assert_eq!(shown(&detail), now);
+            let list = api.op("GET", "/calls", None).await.data();
+            let listed = list.as_array().unwrap().iter().find(|c| c["id"] == id.as_str()).unwrap();
+            assert_eq!((shown(listed), listed["margin"]["amount"].clone()), (now, json!("0.008")));
+            let own = api.call(&w.key, "GET", &format!("/api/v1/calls/{id}"), None).await.data();
+            assert_eq!(shown(&own), (json!("0.01"), Value::Null, json!(2)));
             let prices = api.op("GET", &format!("/calls/{id}/prices"), None).await.data();
             let version = &prices["versions"][0];
             assert_eq!(

@@ -457,14 +457,25 @@ fn report_text(r: &Value) -> String {
     for m in moves {
         let from = m["from"].as_str().map_or(String::new(), |t| format!("  from {t}"));
         out.push_str(&format!(
-            "    {:<15} {:>12} -> {:<12}{from}\n",
+            "    {:<15} {:>12} -> {:<12}{}{from}\n",
             text(&m["code"]),
             text(&m["old"]["amount"]),
-            text(&m["new"]["amount"])
+            text(&m["new"]["amount"]),
+            terms_of(m)
         ));
     }
     push_problems(&mut out, r);
     out
+}
+
+/// What moves beside the price: increments and set-up fee, where they do.
+fn terms_of(m: &Value) -> String {
+    let moved = |old: &Value, new: &Value, label: &str| match (old.as_str(), new.as_str()) {
+        (Some(old), Some(new)) if old != new => format!("  {label} {old} -> {new}"),
+        _ => String::new(),
+    };
+    let fees = [&m["old_setup_fee"]["amount"], &m["new_setup_fee"]["amount"]];
+    moved(&m["old_increments"], &m["new_increments"], "increments") + &moved(fees[0], fees[1], "fee")
 }
 
 /// A sign that stands for itself is hard to see between others.

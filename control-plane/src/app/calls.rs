@@ -71,12 +71,14 @@ macro_rules! call {
                 pub vendor_trunk_id: Option<String>,
                 /// The rank of the vendor that carried it; 1 is the first choice.
                 pub route_rank: Option<i32>,
-                /// What the customer pays.
+                /// What the customer pays, by the version of the price that counts.
                 pub price: Option<Amount>,
                 /// What the carrier pays. Null for customers.
                 pub cost: Option<Amount>,
-                /// The difference. Null for customers, and when the currencies differ.
+                /// Price less cost, in the price's currency; a cost in another currency by the exchange rate of the call. Null for customers, and where there was no such rate.
                 pub margin: Option<Amount>,
+                /// Which version of its price this is: 1 as it was priced at first, more when it was rated again. The versions stand under `/calls/{id}/prices`.
+                pub price_version: i32,
                 /// The seconds that are paid for, after rounding to increments.
                 pub billable_s: Option<i64>,
                 /// The policy snapshot that decided the call.

@@ -115,6 +115,7 @@ pub static COLUMNS: &[Column] = columns! {
     "cost_currency" Text operators: |r| Cell::currency(&r.cost);
     "margin" Money operators: |r| Cell::money(&r.margin);
     "margin_currency" Text operators: |r| Cell::currency(&r.margin);
+    "price_version" Int: |r| Cell::Int(r.price_version.into());
     "billable_s" Int: |r| Cell::int(r.billable_s);
     "snapshot_id" Text: |r| Cell::text(&r.snapshot_id);
     "rating_status" Text: |r| Cell::text(&r.rating_status);

@@ -39,6 +39,8 @@ crate::row! {
         price: Option<Amount>,
         cost: Option<Amount>,
         margin: Option<Amount>,
+        /// Which version of the price it is: more than 1 when it was rated again.
+        price_version: i32,
         billable_s: Option<i64>,
         snapshot_id: String,
         /// Whether rating it again gave the same.
@@ -178,9 +180,20 @@ macro_rules! call_columns {
         "cdr_id AS id, customer_id, trunk_id, direction, number_id, caller, called, caller_e164, caller_hidden, called_e164, jurisdiction,
          us(setup_at) AS setup_at, us(answer_at) AS answer_at, us(end_at) AS end_at, pdd_ms, duration_ms, sip_code, q850,
          release_side, internal_code, outcome, recovered, vendor_id, vendor_trunk_id, route_rank,
-         amount_text(sell, currency) AS price, amount_text(buy, buy_currency) AS cost,
-         amount_text(margin, currency) AS margin, billable_s, snapshot_id,
+         amount_text(coalesce(now_sell, sell), currency) AS price,
+         amount_text(coalesce(now_buy, buy), coalesce(now_buy_currency, buy_currency)) AS cost,
+         amount_text(CASE WHEN now_version IS NULL THEN margin ELSE now_margin END, currency) AS margin,
+         coalesce(now_version, 1) AS price_version, billable_s, snapshot_id,
          rating_status, us(posted_at) AS posted_at"
+    };
+}
+
+/// Calls with the version of their price that counts: the highest one (RFC 0031).
+macro_rules! calls_with_prices {
+    () => {
+        " FROM calls LEFT JOIN LATERAL (SELECT version AS now_version, sell AS now_sell, buy AS now_buy,
+            buy_currency AS now_buy_currency, margin AS now_margin
+          FROM call_ratings AS later WHERE later.cdr_id = calls.cdr_id ORDER BY version DESC LIMIT 1) AS now_priced ON true"
     };
 }
 
@@ -189,7 +202,8 @@ macro_rules! call_page {
         concat!(
             "SELECT ",
             call_columns!(),
-            " FROM calls
+            calls_with_prices!(),
+            "
         WHERE ",
             $after,
             "
@@ -221,6 +235,6 @@ statements! {
     CALL_RECORDS = "SELECT cdr_id AS id, coalesce(packed, convert_to(record::text, 'UTF8')) AS record FROM calls
         WHERE cdr_id = ANY($1)";
     /// One, with the whole record.
-    CALL_GET = concat!("SELECT ", call_columns!(), ", coalesce(packed, convert_to(record::text, 'UTF8')) AS record
-        FROM calls WHERE cdr_id = $1");
+    CALL_GET = concat!("SELECT ", call_columns!(), ", coalesce(packed, convert_to(record::text, 'UTF8')) AS record",
+        calls_with_prices!(), " WHERE cdr_id = $1");
 }

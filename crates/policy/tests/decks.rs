@@ -236,7 +236,9 @@ fn a_report_counts_what_moves() {
     assert_eq!((r.new, r.ended, r.blocked), (2, 1, 1));
     assert_eq!((r.in_force, r.begin_later, r.next_change), (6, 1, Some(Wall(900))));
     let moves: Vec<_> = r.largest.iter().map(|m| (m.code.to_string(), m.old.0, m.new.0, m.from)).collect();
-    assert_eq!(moves, [("1205".to_owned(), 20, 50, None), ("1201".to_owned(), 10, 1, None)]);
+    // By price and fee, then by increments.
+    let want = [("1205", 20, 50), ("1201", 10, 1), ("1203", 10, 10), ("1202", 10, 10)];
+    assert_eq!(moves, want.map(|(code, old, new)| (code.to_owned(), old, new, None)));
 }
 
 /// Rows that all end some day are compared as they are at the take-over, or as the next ones will be.

@@ -482,6 +482,48 @@ fn a_unit_in_one_name_is_said_for_all_amounts() {
     ok("us", "", "Prefix,Rate (cents/min),Interstate\n212555,1.25,\n", "1212555 0.0125 6/6");
 }
 
+/// What an upload of last month said is remembered; a sheet that says otherwise wins no route a hundred times too cheap.
+#[test]
+fn amounts_that_name_a_currency_are_no_cents() {
+    let cents = r#"{"price_unit":"cents_per_minute"}"#;
+    let unit = "another price unit";
+    for name in ["Rate (USD/min)", "Rate (USD)", "USD rate", "Rate, $ per minute", "$/min"] {
+        no("az", cents, &format!("Code,\"{name}\"\n44,0.0125\n"), 1, name, unit);
+    }
+    no("az", cents, "Code,Rate (cents/min),Setup Fee (USD)\n44,1.25,0.5\n", 1, "Setup Fee (USD)", unit);
+    no("us", cents, "Prefix,Inter (USD),Intra\n212555,0.01,0.02\n", 1, "Inter (USD)", unit);
+    for cell in ["$0.0125", "0.0125 USD", "USD 0.0125/min"] {
+        no("az", cents, &format!("Code,Rate\n44,{cell}\n"), 2, "Rate", "whole units");
+    }
+    no("az", "", "Code,Rate (cents/min)\n44,$1.25\n", 2, "Rate (cents/min)", "whole units");
+    for line in ["All rates in USD per minute", "USD/min", "Prices in US dollars per minute"] {
+        no("az", cents, &format!("{line}\nCode,Rate\n44,1.25\n"), 1, "", "whole units");
+        ok("az", "", &format!("{line}\nCode,Rate\n44,1.25\n"), "44 1.25 1/1");
+    }
+    // A minute may cost cents, and a currency's hundredth is its own.
+    for name in ["Rate per minute", "Rate/min", "Rate (cents)", "Price", "Rate (¢)"] {
+        ok("az", cents, &format!("Code,{name}\n44,1.25\n"), "44 0.0125 1/1");
+    }
+    ok("az", cents, "Currency: USD\nCode,Rate\n44,1.25\n", "44 0.0125 1/1");
+    let seconds = r#"{"price_unit":"per_second"}"#;
+    no("az", seconds, "Code,Rate (USD/min)\n44,0.0125\n", 1, "Rate (USD/min)", unit);
+    ok("az", seconds, "Code,Rate (USD)\n44,0.0001\n", "44 0.006 1/1");
+    // Who says that amounts are for a minute says nothing of a fee.
+    ok("az", "", "Code,Rate (USD/min),Setup Fee\n44,0.0125,0.5\n", "44 0.0125 1/1 fee 0.5");
+}
+
+/// A price that a new one replaces is not taken for it, and is not passed over in silence.
+#[test]
+fn the_price_until_then_is_told() {
+    let text = "Code,Current Rate,New Rate,Effective Date\n44,0.01,0.02,2026-12-15\n";
+    let rows = read("az", "", text.as_bytes()).unwrap();
+    assert_eq!(shown(&rows), "44 0.02 1/1 >2026-12-15");
+    let notes = rows.recognised.notes.join("; ");
+    assert!(notes.contains("\"Current Rate\" is not read"), "{notes}");
+    let alone = read("az", "", b"Code,Current Rate\n44,0.01\n").unwrap();
+    assert_eq!((shown(&alone).as_str(), alone.recognised.notes.len()), ("44 0.01 1/1", 0));
+}
+
 /// What a fee for each minute costs is not a fee for a call, and a unit counts in a name that only the mapping knows too.
 #[test]
 fn a_fee_for_each_minute_is_none_for_a_call() {

@@ -28,6 +28,8 @@ pub(super) const COLUMNS: &[&str] = &[
     "called",
     "caller_e164",
     "called_e164",
+    "direction",
+    "number_id",
     "jurisdiction",
     "setup_at",
     "answer_at",
@@ -46,6 +48,7 @@ pub(super) const COLUMNS: &[&str] = &[
     "billable_s",
     "price",
     "currency",
+    "price_version",
     "deck_version",
     "rating_status",
     "vendor",
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     fn a_line_of_csv_has_what_a_bill_needs() {
         let call = serde_json::json!({
-            "id": "call_1", "customer_id": "cus_1", "trunk_id": "trk_1", "caller": "+12025550100", "called": "14155550123",
+            "id": "call_1", "direction": "inbound", "number_id": "num_1", "price_version": 2, "customer_id": "cus_1", "trunk_id": "trk_1", "caller": "+12025550100", "called": "14155550123",
             "answer_at": "2026-11-29T00:00:00.000Z", "duration_ms": 61_001, "billable_s": 66, "outcome": "answered", "sip_code": 200,
             "price": {"amount": "0.0132", "currency": "USD"}, "cost": null, "vendor_id": "vnd_1", "q850": null,
             "rating": {"sell": {"rate_per_min": "0.012", "increment_initial_s": 6, "increment_next_s": 6, "setup_fee": "0",
@@ -153,6 +156,9 @@ mod tests {
             ("price", "0.0132"),
             ("currency", "USD"),
             ("deck_version", "deck_x@1"),
+            ("direction", "inbound"),
+            ("number_id", "num_1"),
+            ("price_version", "2"),
             ("vendor", "alpha"),
             ("q850", ""),
             ("cost", ""),

@@ -40,7 +40,7 @@ crate::view! {
         pub carried: usize,
         /// The next moment at which a row begins or ends. Null: there is none.
         pub next_change: Option<Time>,
-        /// The ten largest moves, by absolute change of a price per minute.
+        /// The ten largest moves: by absolute change of a price per minute or of a set-up fee, then by that of the increments.
         pub largest: Vec<PriceMove>,
         /// What was recognised in the sheet.
         pub recognised: RecognisedSheet,
@@ -50,7 +50,7 @@ crate::view! {
 }
 
 crate::view! {
-    /// One price that moves: of the jurisdiction where it moves most.
+    /// One code whose price, set-up fee or increments move: of the jurisdiction where the price moves most.
     pub struct PriceMove {
         /// The dial code whose price moves.
         pub code: String,
@@ -58,6 +58,14 @@ crate::view! {
         pub old: Amount,
         /// The price per minute after.
         pub new: Amount,
+        /// The increments before, in seconds: the first and the further ones, as `60/1`. Null: the report was made before they were kept.
+        pub old_increments: Option<String>,
+        /// The increments after. Null: the report was made before they were kept.
+        pub new_increments: Option<String>,
+        /// The set-up fee of a call before. Null: the report was made before it was kept.
+        pub old_setup_fee: Option<Amount>,
+        /// The set-up fee of a call after. Null: the report was made before it was kept.
+        pub new_setup_fee: Option<Amount>,
         /// When the price moves. Null: at once.
         pub from: Option<Time>,
     }
@@ -115,6 +123,10 @@ crate::view! {
     }
 }
 
+fn increments(terms: &warp_policy::deck::Terms) -> String {
+    format!("{}/{}", terms.initial_s, terms.next_s)
+}
+
 impl DeckReport {
     /// The policy's report in the API's words.
     pub fn of(report: Report, currency: Currency, problems: &[LineError], most: usize) -> DeckReport {
@@ -141,6 +153,10 @@ impl DeckReport {
                     code: m.code.to_string(),
                     old: Amount(m.old.of(currency)),
                     new: Amount(m.new.of(currency)),
+                    old_increments: Some(increments(&m.old_terms)),
+                    new_increments: Some(increments(&m.new_terms)),
+                    old_setup_fee: Some(Amount(m.old_terms.setup_fee.of(currency))),
+                    new_setup_fee: Some(Amount(m.new_terms.setup_fee.of(currency))),
                     from: m.from.map(Time),
                 })
                 .collect(),

@@ -81,6 +81,10 @@ fn made(
 ) -> Result<(PolicyDeck, Report, bool), warp_policy::deck::DeckError> {
     let now = crate::wall_now();
     let mut recognised = read.rows.recognised.clone();
+    let over = read.rows.rows.iter().filter(|r| r.until.is_some_and(|until| until <= now)).count();
+    if over > 0 {
+        recognised.notes.push(format!("rows that are over already: {over}; they price nothing"));
+    }
     let (deck, carried) = match (mode, base) {
         (UploadMode::Partial, Some(base)) => {
             let unknown = read.rows.ended.iter().filter(|(code, _)| !base.names(*code)).take(50);

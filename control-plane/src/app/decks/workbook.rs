@@ -4,10 +4,14 @@
 //! A workbook is a packed archive from outside: it is unpacked once in pieces to see how large it is (64 MiB at most), and
 //! its cells are read one by one, so that neither a bomb nor a sheet with one cell far away takes memory.
 
+mod look;
+
 use std::io::{Cursor, Read};
 
 use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx};
 use warp_policy::deck::sheet::{LineError, MAX_COLUMNS, Recognised, Table};
+
+use look::Look;
 
 /// Bytes that a workbook may unpack to.
 const MAX_UNPACKED: u64 = 64 << 20;
@@ -56,14 +60,33 @@ pub(super) fn read(bytes: &[u8], name: Option<&str>, fill: bool) -> Result<(Tabl
         }
     };
     let merged = merged(&mut book, &sheet)?;
-    let cells = cells(&mut book, &sheet, not)?;
+    let look = Look::of(bytes, &sheet)?;
+    if let Some(line) = look.struck {
+        let message = "a cell is struck out: is the row withdrawn? take it out, or give it a status";
+        return Err(LineError::at(u64::from(line), "", message));
+    }
+    let cells = cells(&mut book, &sheet, &look, not)?;
     let table = table(cells, &merged, fill)?;
     let recognised = Recognised {
         format: "XLSX".to_owned(),
         separator: format!("sheet \"{sheet}\""),
+        notes: notes(&look),
         ..Recognised::default()
     };
     Ok((table, recognised))
+}
+
+/// What a person should know of what a spreadsheet shows otherwise, or beside the cells.
+fn notes(look: &Look) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(first) = look.hidden.first() {
+        let n = look.hidden.len();
+        out.push(format!("rows that are hidden in the workbook: {n}, the first in line {first}; they are read like the others"));
+    }
+    if look.comments {
+        out.push("the workbook has comments on cells, which are not read".to_owned());
+    }
+    out
 }
 
 /// Unpacks every part once and counts, because what a part says of its own size may be wrong.
@@ -122,15 +145,21 @@ impl Cells {
 fn cells(
     book: &mut Xlsx<Cursor<&[u8]>>,
     sheet: &str,
+    look: &Look,
     not: impl Fn(calamine::XlsxError) -> LineError,
 ) -> Result<Cells, LineError> {
     let mut reader = book.worksheet_cells_reader(sheet).map_err(&not)?;
     let mut out = Cells::default();
+    let mut seen = 0;
     while let Some(cell) = reader.next_cell().map_err(&not)? {
         let (row, column) = cell.get_position();
         let line = u64::from(row) + 1;
         let before = out.text.len();
+        let number = matches!(cell.get_value(), DataRef::Int(_) | DataRef::Float(_));
+        let around = look.around(&mut seen, row, column).filter(|_| number);
+        out.text.push_str(around.map_or("", |a| &a.before));
         write(cell.get_value(), &mut out.text);
+        out.text.push_str(around.map_or("", |a| &a.behind));
         if out.text.get(before..).is_none_or(|t| t.trim().is_empty()) {
             out.text.truncate(before);
             continue;
@@ -273,7 +302,11 @@ mod tests {
         part(
             "xl/styles.xml",
             &format!(
-                "<styleSheet xmlns=\"{main}\"><cellXfs count=\"2\"><xf numFmtId=\"0\"/><xf numFmtId=\"14\"/></cellXfs></styleSheet>"
+                "<styleSheet xmlns=\"{main}\"><numFmts count=\"2\"><numFmt numFmtId=\"164\" formatCode=\"[$€-407] #,##0.0000\"/>\
+                <numFmt numFmtId=\"165\" formatCode=\"0.0000&quot; cents&quot;\"/></numFmts>\
+                <fonts count=\"2\"><font/><font><strike/></font></fonts>\
+                <cellXfs count=\"6\"><xf numFmtId=\"0\"/><xf numFmtId=\"14\"/><xf numFmtId=\"164\"/><xf numFmtId=\"165\"/>\
+                <xf numFmtId=\"10\"/><xf numFmtId=\"0\" fontId=\"1\"/></cellXfs></styleSheet>"
             ),
         );
         for (i, (.., rows)) in sheets.iter().enumerate() {
@@ -302,6 +335,24 @@ mod tests {
         let bytes = book(&[("Rates", false, ROWS), ("Old", true, ROWS)]);
         let got = lines(&bytes, None, false).unwrap();
         assert_eq!(got, ["1: Code|Rate|Effective", "3: 447000000000|0.0125|2026-12-01", "4: 44|0.1|"]);
+    }
+
+    /// What a buyer sees is what is read: a currency, a unit or a percent sign of the format, a row that is struck out or hidden.
+    #[test]
+    fn cells_are_read_as_they_look() {
+        let styled = |s: u32| ROWS.replace("<c r=\"B4\"", &format!("<c r=\"B4\" s=\"{s}\""));
+        let third = |s| lines(&book(&[("A", false, &styled(s))]), None, false).map(|l| l[2].clone());
+        assert_eq!(third(0).unwrap(), "4: 44|0.1|");
+        assert_eq!(third(2).unwrap(), "4: 44|€0.1|");
+        assert_eq!(third(3).unwrap(), "4: 44|0.1cents|");
+        assert_eq!(third(4).unwrap(), "4: 44|0.1%|");
+        let bytes = book(&[("A", false, &styled(5))]);
+        let Err(struck) = read(&bytes, None, false) else { panic!("a cell is struck out") };
+        assert_eq!((struck.line, struck.message.contains("struck out")), (4, true));
+        let hidden = ROWS.replace("<row r=\"4\">", "<row r=\"4\" hidden=\"1\">");
+        let (_, seen) = read(&book(&[("A", false, &hidden)]), None, false).unwrap();
+        assert!(seen.notes[0].contains("hidden in the workbook: 1, the first in line 4"), "{:?}", seen.notes);
+        assert!(read(&book(&[("A", false, ROWS)]), None, false).unwrap().1.notes.is_empty());
     }
 
     #[test]

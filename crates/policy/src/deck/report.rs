@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use warp_model::{Nanos, Wall};
 
-use super::{Deck, Recognised, Row};
+use super::{Deck, Recognised, Row, Terms};
 use crate::code::Code;
 
 /// Moves that a report lists.
 pub const LARGEST: usize = 10;
 
-/// Counts of codes, and the largest moves. Prices are compared as they will be when every announced change has come.
+/// Counts of codes, and the largest moves. Prices are compared as they will be when every announced change has come, and one that rises at
+/// once counts as dearer whatever comes later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Version that it was compared with; `None`: there was none in force.
@@ -40,13 +41,13 @@ pub struct Report {
     pub carried: usize,
     /// The next moment at which a row begins or ends.
     pub next_change: Option<Wall>,
-    /// The largest moves by absolute change of a price per minute.
+    /// The largest moves: by absolute change of a price per minute or of a set-up fee, then by that of the increments.
     pub largest: Vec<Move>,
     /// What was recognised in the sheet.
     pub recognised: Recognised,
 }
 
-/// One price that moves: of the jurisdiction where it moves most.
+/// One code whose price moves: of the jurisdiction where it moves most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
     /// The dial code whose price moves.
@@ -55,6 +56,10 @@ pub struct Move {
     pub old: Nanos,
     /// The price after, per minute.
     pub new: Nanos,
+    /// Increments and set-up fee before.
+    pub old_terms: Terms,
+    /// Increments and set-up fee after.
+    pub new_terms: Terms,
     /// When; `None`: at once.
     pub from: Option<Wall>,
 }
@@ -72,7 +77,8 @@ impl Report {
             recognised,
             ..Report::default()
         };
-        let mut moves: Vec<(i64, Move)> = Vec::new();
+        let mut moves: Vec<(Step, Move)> = Vec::new();
+        let mut passing = 0usize;
         let mut olds = ByCode { deck: base, at: 0 };
         let mut news = ByCode { deck: Some(new), at: 0 };
         loop {
@@ -80,22 +86,41 @@ impl Report {
             let Some(code) = [o, n].into_iter().flatten().min() else { break };
             let old = if o == Some(code) { olds.take() } else { Range::default() };
             let new = if n == Some(code) { news.take() } else { Range::default() };
+            let (was, is) = (row_at(base, old, at.0), row_at(news.deck, new, at.0));
             let (old, new) = settled(base, old, new, news.deck, at);
             out.blocked += usize::from(new.is_some_and(|r| r.blocked));
             let priced = |r: Option<Row>| r.filter(|r| !r.blocked);
+            // What rises at once is told, though it ends or falls later.
+            let rises = priced(was).zip(priced(is)).filter(|(was, is)| direction(was, is) == 1);
+            if let Some((was, is)) = rises {
+                note(&was, &is, at, &mut moves);
+            }
             match (priced(old), priced(new)) {
                 (None, None) => {}
                 (None, Some(_)) => out.new += 1,
-                (Some(_), None) => out.ended += 1,
+                (Some(_), None) => {
+                    out.ended += 1;
+                    passing += usize::from(rises.is_some());
+                }
                 (Some(old), Some(new)) => {
-                    match direction(&old, &new) {
+                    let later = direction(&old, &new);
+                    if rises.is_some() && later != 1 {
+                        out.dearer += 1;
+                        continue;
+                    }
+                    match later {
                         0 => out.same += 1,
                         1 => out.dearer += 1,
                         _ => out.cheaper += 1,
                     }
-                    note(&old, &new, at, &mut moves);
+                    if rises.is_none() {
+                        note(&old, &new, at, &mut moves);
+                    }
                 }
             }
+        }
+        if passing > 0 {
+            out.recognised.notes.push(format!("codes that get dearer at once and end later: {passing}"));
         }
         moves.sort_by_key(|(step, m)| (std::cmp::Reverse(*step), m.code));
         out.largest = moves.into_iter().take(LARGEST).map(|(_, m)| m).collect();
@@ -131,6 +156,12 @@ impl ByCode<'_> {
     }
 }
 
+/// The row of a code that counts at a moment.
+fn row_at(deck: Option<&Deck>, r: Range, t: i64) -> Option<Row> {
+    let mut rows = (r.from..r.to).filter_map(|i| deck?.row(i));
+    rows.rfind(|row| super::start(row.from) <= t && t < super::end(row.until))
+}
+
 /// The rows that count in the end: open ones; else those of now; else the next to come.
 fn settled(
     base: Option<&Deck>,
@@ -139,10 +170,6 @@ fn settled(
     deck: Option<&Deck>,
     at: Wall,
 ) -> (Option<Row>, Option<Row>) {
-    let row_at = |deck: Option<&Deck>, r: Range, t: i64| {
-        let mut rows = (r.from..r.to).filter_map(|i| deck?.row(i));
-        rows.rfind(|row| super::start(row.from) <= t && t < super::end(row.until))
-    };
     const IN_THE_END: i64 = i64::MAX - 1;
     let (o, n) = (row_at(base, old, IN_THE_END), row_at(deck, new, IN_THE_END));
     if o.is_some() || n.is_some() {
@@ -155,19 +182,29 @@ fn settled(
     (either(base, old), either(deck, new))
 }
 
-/// Puts down the price that moves most.
-fn note(old: &Row, new: &Row, at: Wall, moves: &mut Vec<(i64, Move)>) {
-    let steps =
-        old.rates.iter().zip(new.rates).map(|(o, n)| (n.0.saturating_sub(o.0).saturating_abs(), *o, n));
+/// How far a move goes: in money, then in seconds of increments.
+type Step = (i64, u32);
+
+/// Puts down what moves: the price that moves most, with fee and increments.
+fn note(old: &Row, new: &Row, at: Wall, moves: &mut Vec<(Step, Move)>) {
+    let apart = |o: Nanos, n: Nanos| n.0.saturating_sub(o.0).saturating_abs();
+    let steps = old.rates.iter().zip(new.rates).map(|(o, n)| (apart(*o, n), *o, n));
     // Of equal moves the first: interstate before intrastate.
     let most = steps.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    let Some((step, o, n)) = most.filter(|(step, ..)| *step > 0) else { return };
+    let Some((step, o, n)) = most else { return };
+    let (a, b) = (old.terms, new.terms);
+    let seconds = a.initial_s.abs_diff(b.initial_s).max(a.next_s.abs_diff(b.next_s));
+    let step = (step.max(apart(a.setup_fee, b.setup_fee)), seconds);
+    if step == (0, 0) {
+        return;
+    }
     // Only the largest are wanted: the others leave now and then.
     if moves.len() >= 64 * LARGEST {
         moves.sort_by_key(|(step, m)| (std::cmp::Reverse(*step), m.code));
         moves.truncate(LARGEST);
     }
-    moves.push((step, Move { code: new.code, old: o, new: n, from: new.from.filter(|f| *f > at) }));
+    let from = new.from.filter(|f| *f > at);
+    moves.push((step, Move { code: new.code, old: o, new: n, old_terms: a, new_terms: b, from }));
 }
 
 /// 1 dearer, -1 cheaper, 0 the same.
@@ -206,6 +243,44 @@ mod tests {
         let moved: Vec<_> = r.largest.iter().map(|m| (m.code.to_string(), m.old.0, m.new.0)).collect();
         assert_eq!(moved, [("1202".to_owned(), 10, 30), ("1203".to_owned(), 10, 5)]);
         assert_eq!(Report::of(None, &old, Wall(0), Recognised::default()).new, 5);
+    }
+
+    /// An increment of a minute costs a short call sixty times what a second does: it stands among the moves, and so does a fee.
+    #[test]
+    fn fees_and_increments_are_moves() {
+        let with = |code, rate, initial_s, fee| Row {
+            terms: Terms { setup_fee: Nanos(fee), ..Terms::of(initial_s, initial_s) },
+            ..row(code, rate)
+        };
+        let old = deck(1, vec![with("1201", 10, 1, 0), with("1202", 20, 1, 100), with("1203", 5, 1, 0)]);
+        let new = deck(2, vec![with("1201", 10, 60, 0), with("1202", 10, 1, 900), with("1203", 5, 1, 0)]);
+        let r = Report::of(Some(&old), &new, Wall(0), Recognised::default());
+        assert_eq!((r.dearer, r.same), (2, 1));
+        let shown: Vec<_> = r
+            .largest
+            .iter()
+            .map(|m| (m.code.to_string(), m.old.0, m.new.0, m.old_terms, m.new_terms))
+            .collect();
+        let terms = |s, fee| Terms { setup_fee: Nanos(fee), ..Terms::of(s, s) };
+        let want = [
+            ("1202".to_owned(), 20, 10, terms(1, 100), terms(1, 900)),
+            ("1201".to_owned(), 10, 10, terms(1, 0), terms(60, 0)),
+        ];
+        assert_eq!(shown, want);
+    }
+
+    /// What rises at once is no fall because it falls later, and no mere end because it ends later.
+    #[test]
+    fn what_rises_at_once_is_told_whatever_comes_later() {
+        let old = deck(1, ["1201", "1202", "1203"].map(|c| row(c, 10)).to_vec());
+        let until = |code, rate| Row { until: Some(Wall(500)), ..row(code, rate) };
+        let later = |code, rate| Row { from: Some(Wall(500)), ..row(code, rate) };
+        let new = deck(2, vec![until("1201", 50), until("1202", 40), later("1202", 5), row("1203", 10)]);
+        let r = Report::of(Some(&old), &new, Wall(100), Recognised::default());
+        assert_eq!((r.dearer, r.cheaper, r.same, r.ended), (1, 0, 1, 1));
+        let moved: Vec<_> = r.largest.iter().map(|m| (m.code.to_string(), m.new.0, m.from)).collect();
+        assert_eq!(moved, [("1201".to_owned(), 50, None), ("1202".to_owned(), 40, None)]);
+        assert!(r.recognised.notes[0].contains("dearer at once and end later: 1"));
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub(super) struct AmountRules {
     pub(super) stated: bool,
     /// `None`: nothing in the sheet tells.
     pub(super) mark: Option<DecimalMark>,
+    /// The upload says that amounts are cents.
+    pub(super) cents: bool,
     /// Highest amount that is believed.
     pub(super) cap: Nanos,
 }
@@ -78,6 +80,10 @@ pub(super) fn price(text: &str, unit: PriceUnit, rules: &AmountRules) -> Result<
     let (number, named) = without_currency(text)?;
     if let Some(named) = named {
         currency::check(named, rules)?;
+        // `$0.0125` are dollars, whatever an upload of last month has said.
+        if unit == PriceUnit::CentsPerMinute {
+            return Err(format!("an amount of whole units, where amounts are cents: {}", quoted(text)));
+        }
     }
     if number.bytes().any(|b| b.is_ascii_alphabetic()) {
         if words::said(number) == Some(Said::Blocked) {
@@ -265,7 +271,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn rules(mark: Option<DecimalMark>) -> AmountRules {
-        AmountRules { currency: Currency::USD, stated: false, mark, cap: Nanos(2_000_000_000_000) }
+        AmountRules {
+            currency: Currency::USD,
+            stated: false,
+            cents: false,
+            mark,
+            cap: Nanos(2_000_000_000_000),
+        }
     }
 
     fn read(text: &str, mark: Option<DecimalMark>) -> Option<i64> {

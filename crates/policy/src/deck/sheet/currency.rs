@@ -309,9 +309,11 @@ impl Reading<'_> {
 
 /// Reads what a line above or below the rows says of currencies.
 ///
+/// Out: whether it names the deck's currency.
+///
 /// Errors: it names another currency than the deck's, or one that is not known where one is expected: behind `currency`, in
 /// `prices in …`, `… per minute` and `…/min`.
-pub(super) fn in_line(text: &str, rules: &AmountRules) -> Result<(), String> {
+pub(super) fn in_line(text: &str, rules: &AmountRules) -> Result<bool, String> {
     const MONEY: &[&str] = &[
         "price", "prices", "rate", "rates", "amount", "amounts", "charge", "charges", "cost", "costs",
         "tariff", "tariffs", "value", "values", "fee", "fees",
@@ -436,7 +438,7 @@ pub(super) fn in_line(text: &str, rules: &AmountRules) -> Result<(), String> {
     if expected && !found {
         return Err("it speaks of a currency, and none is named that is known".to_owned());
     }
-    Ok(())
+    Ok(found)
 }
 
 fn is_upper(text: &str) -> bool {
@@ -450,7 +452,7 @@ mod tests {
     use warp_model::Nanos;
 
     fn rules(code: &str, stated: bool) -> AmountRules {
-        AmountRules { currency: code.parse().unwrap(), stated, mark: None, cap: Nanos(1) }
+        AmountRules { currency: code.parse().unwrap(), stated, cents: false, mark: None, cap: Nanos(1) }
     }
 
     #[test]

@@ -197,11 +197,16 @@ fn rename(layout: &mut Layout, table: &Table, options: &ImportOptions) {
     };
     if layout.columns.iter().any(new) {
         for c in layout.columns.iter_mut().filter(|c| c.used == Use::As(Field::Rate) && !c.mapped) {
-            if matches!(plain(&c.name).as_str(), "currentrate" | "currentprice" | "activerate") {
+            if is_price_until_then(&c.name) {
                 c.used = Use::As(Field::Info);
             }
         }
     }
+}
+
+/// The name of a column with the price that a new one replaces.
+pub(super) fn is_price_until_then(name: &str) -> bool {
+    matches!(plain(name).as_str(), "currentrate" | "currentprice" | "activerate")
 }
 
 fn missing(layout: &Layout, line: u64, options: &ImportOptions, errors: &mut Vec<LineError>) {
@@ -347,7 +352,10 @@ fn amounts(
         if let Some(Err(e)) = c.currency.as_deref().map(|named| currency::check(named, rules)) {
             errors.push(LineError::at(line, &c.name, &e));
         }
-        if let (Some(said), Some(stated)) = (c.unit, options.sheet.price_unit)
+        // A currency alone says whole units of it, and nothing of minutes and seconds.
+        let whole = c.currency.is_some() && options.sheet.price_unit == Some(PriceUnit::CentsPerMinute);
+        let said = c.unit.or(whole.then_some(PriceUnit::PerMinute));
+        if let (Some(said), Some(stated)) = (said, options.sheet.price_unit)
             && said != stated
         {
             errors.push(LineError::at(
@@ -358,7 +366,8 @@ fn amounts(
         }
     }
     // A unit in one name: are the other amounts in it too? A currency without a unit (`Setup Fee (USD)`) says that they are not.
-    let told = layout.columns.iter().find(|c| of_money(c).is_some() && c.unit.is_some());
+    let told = |c: &&Column| c.unit.is_some_and(|u| u != PriceUnit::PerMinute);
+    let told = layout.columns.iter().find(|c| of_money(c).is_some() && told(c));
     if let (Some(told), None) = (told, options.sheet.price_unit) {
         for (i, c) in layout.columns.iter().enumerate() {
             let Some(fee) = of_money(c) else { continue };

@@ -32,7 +32,12 @@ pub(super) fn read(
         .map(|w| w.trim_matches(['.', ':', '-', '/']))
         .filter(|w| !w.is_empty())
         .collect();
-    currency::in_line(text, rules)?;
+    let named = currency::in_line(text, rules)?;
+    // `All rates in USD per minute`: whole units, whatever an upload of last month has said.
+    let minutes = small.contains("/min") || small.contains("per min") || small.contains("/ min");
+    if rules.cents && minutes && named {
+        return Err("it says that amounts are whole units, and the upload that they are cents".to_owned());
+    }
     const MONEY: &[&str] = &[
         "increment",
         "increments",
@@ -207,7 +212,7 @@ mod tests {
     use warp_model::{Currency, Nanos};
 
     fn rules() -> AmountRules {
-        AmountRules { currency: Currency::USD, stated: false, mark: None, cap: Nanos(1) }
+        AmountRules { currency: Currency::USD, stated: false, cents: false, mark: None, cap: Nanos(1) }
     }
 
     fn line(text: &str) -> Result<Prose, String> {

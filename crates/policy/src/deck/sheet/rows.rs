@@ -31,6 +31,7 @@ pub fn check_table(
         currency: options.currency,
         stated: options.sheet.currency.is_some(),
         mark: options.sheet.decimal,
+        cents: options.sheet.price_unit == Some(PriceUnit::CentsPerMinute),
         cap: options.cap(),
     };
     let empty = DeckRows { recognised, ..DeckRows::default() };
@@ -252,6 +253,14 @@ impl<'a> Import<'a> {
                 (c.name.clone(), used.to_owned())
             })
             .collect();
+        let passed_over =
+            |c: &&layout::Column| c.used == Use::As(Field::Info) && layout::is_price_until_then(&c.name);
+        for c in self.layout.columns.iter().filter(passed_over) {
+            r.notes.push(format!(
+                "column \"{}\" is not read: until the new price begins, the deck's own price counts, and a code that is new has none",
+                c.name
+            ));
+        }
         for c in self.layout.columns.iter().filter(|c| c.used == Use::Ignored) {
             r.notes.push(format!("column \"{}\" is ignored, as the upload says", c.name));
         }

@@ -132,7 +132,8 @@ fn price_heading(name: &str, text: &str, sign: Option<String>, mut cents: bool) 
                 (true, true) => return None,
                 (true, false) => Some(PriceUnit::CentsPerMinute),
                 (false, true) => Some(PriceUnit::PerSecond),
-                (false, false) => None,
+                // `Rate (USD/min)` says more than `Rate per minute`, whose amounts may be cents.
+                (false, false) => (minutes && currency.is_some()).then_some(PriceUnit::PerMinute),
             };
             return Some(Heading { field, currency, unit, utc: false });
         }
@@ -463,7 +464,7 @@ mod tests {
     #[test]
     fn names_say_currency_and_unit() {
         let h = heading("Rate (EUR/min)");
-        assert_eq!((h.currency.as_deref(), h.unit), (Some("EUR"), None));
+        assert_eq!((h.currency.as_deref(), h.unit), (Some("EUR"), Some(PriceUnit::PerMinute)));
         assert_eq!(heading("Rate ($)").currency.as_deref(), Some("$"));
         assert_eq!(heading("Rate per second").unit, Some(PriceUnit::PerSecond));
         assert_eq!(heading("Rate (cents/min)").unit, Some(PriceUnit::CentsPerMinute));

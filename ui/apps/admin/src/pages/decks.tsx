@@ -50,10 +50,13 @@ function ReportView({ of }: { of: Report }) {
           ['Next change', of.next_change ? <When key="n" at={of.next_change} /> : undefined], ['Compared with', of.base ? `version ${of.base}` : 'nothing: the first one'],
         ]} />
       )}
-      {of.largest.length > 0 && <Plain label="Largest moves" head={['Code', 'Old', 'New', 'From']} rows={of.largest.slice(0, 50).map((m) => [<Code key="c">{m.code}</Code>, money(m.old), money(m.new), m.from ? <When key="f" at={m.from} /> : 'at once'])} />}
+      {of.largest.length > 0 && <Plain label="Largest moves" head={['Code', 'Old', 'New', 'Increments', 'Set-up fee', 'From']} rows={of.largest.slice(0, 50).map((m) => [<Code key="c">{m.code}</Code>, money(m.old), money(m.new), moved(m.old_increments, m.new_increments), moved(m.old_setup_fee && money(m.old_setup_fee), m.new_setup_fee && money(m.new_setup_fee)), m.from ? <When key="f" at={m.from} /> : 'at once'])} />}
     </Stack>
   );
 }
+
+/** What stands before and after a change; nothing where it stays. */
+const moved = (old?: string | null, now?: string | null) => (old && now && old !== now ? `${old} → ${now}` : now ?? '');
 
 const XLSX = 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet';
 function Upload({ deck, done }: { deck: Deck; done: (version: number) => void }) {
