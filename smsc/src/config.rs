@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::Secret;
 use warp_net::tls::TlsFiles;
 use warp_policy::Cidr;
-use warp_policy::messaging::{Direction, Route, RouteError, Table};
+use warp_policy::credit::Wallet;
+use warp_policy::directory::Payer;
+use warp_policy::messaging::published::Standing;
+use warp_policy::messaging::{Direction, PriceList, Route, RouteError, Table};
 use warp_smpp::Status;
 use warp_smpp::receipt::IdForm;
 use warp_smpp::session::Timers;
@@ -49,6 +53,11 @@ pub struct Config {
     pub callbacks: Callbacks,
     /// What is kept and taken at most.
     pub limits: SmscLimits,
+    /// Accounts are kept of every message (RFC 0037): it has a price or is not carried, it is paid for, and how it ended is written also
+    /// when nobody is told.
+    pub recorded: bool,
+    /// What messages are paid from that are paid ahead.
+    pub wallet: Arc<Wallet>,
 }
 
 impl Config {
@@ -72,6 +81,8 @@ impl Config {
             http_clients: Vec::new(),
             callbacks: Callbacks::default(),
             limits: SmscLimits::default(),
+            recorded: false,
+            wallet: Arc::default(),
         }
     }
 }
@@ -187,6 +198,10 @@ impl Default for SmscLimits {
 /// An account that customers bind with.
 #[derive(Clone, Debug)]
 pub struct Account {
+    /// Its name in records, which stays when it gets another `system_id`; no two accounts have the same.
+    pub name: String,
+    /// Whether it may bind and send now.
+    pub open: bool,
     /// Who binds, at most 15 octets; no two accounts have the same.
     pub system_id: String,
     /// What it binds with, at most 64 octets.
@@ -205,6 +220,12 @@ pub struct Account {
     pub sources: Option<Vec<String>>,
     /// Its group, by its place; `None`: it is in none.
     pub group: Option<usize>,
+    /// The customer whose it is, by the number of its id; 0: nobody keeps accounts.
+    pub customer: u128,
+    /// Who pays for its messages, where accounts are kept.
+    pub payer: Option<Payer>,
+    /// What it pays for a segment: the first list that prices the destination counts.
+    pub sell: Vec<Arc<PriceList>>,
     /// The timers of its sessions.
     pub timers: Timers,
 }
@@ -213,6 +234,8 @@ impl Account {
     /// An account without limits of its own.
     pub fn new(system_id: &str, password: &str) -> Account {
         Account {
+            name: system_id.to_owned(),
+            open: true,
             system_id: system_id.to_owned(),
             password: Secret::new(password.to_owned()),
             secret: None,
@@ -222,6 +245,9 @@ impl Account {
             delivery_window: 100,
             sources: None,
             group: None,
+            customer: 0,
+            payer: None,
+            sell: Vec::new(),
             timers: Timers::default(),
         }
     }
@@ -232,6 +258,8 @@ impl Account {
 pub struct Vendor {
     /// Its name in logs and records; no two vendors have the same.
     pub name: String,
+    /// Whether it carries messages.
+    pub standing: Standing,
     /// Who we bind as, at most 15 octets.
     pub system_id: String,
     /// What we bind with.
@@ -254,6 +282,8 @@ pub struct Vendor {
     pub ids: IdForm,
     /// What becomes of a message that may be with the vendor, and nobody knows.
     pub in_doubt: InDoubt,
+    /// What it asks for a segment, where accounts are kept; `None`: it has no price, and carries nothing there.
+    pub buy: Option<Arc<PriceList>>,
     /// What its statuses mean where that is not the usual ([`OnStatus::usual`]).
     pub on_status: Vec<(Status, OnStatus)>,
     /// The timers of its sessions.
@@ -265,6 +295,7 @@ impl Vendor {
     pub fn new(name: &str, system_id: &str, password: &str, addresses: Vec<SocketAddr>) -> Vendor {
         Vendor {
             name: name.to_owned(),
+            standing: Standing::Active,
             system_id: system_id.to_owned(),
             password: Secret::new(password.to_owned()),
             system_type: String::new(),
@@ -276,6 +307,7 @@ impl Vendor {
             reconnect_max: Duration::from_secs(60),
             ids: IdForm::default(),
             in_doubt: InDoubt::default(),
+            buy: None,
             on_status: Vec::new(),
             timers: Timers::default(),
         }

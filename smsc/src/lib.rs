@@ -10,14 +10,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use warp_events::{EventLog, EventsError, EventsMetrics, LogOptions};
-use warp_net::mailbox::Sender;
+use warp_net::mailbox::{SendError, Sender};
 
 pub mod config;
 pub mod core;
 pub mod metrics;
 mod server;
 
+pub use crate::core::QueueFigures;
+pub use crate::core::jasmin::{JasminReply, Refusal, Submission};
 pub use config::{
     Account, Callbacks, Config, Destination, HttpClient, InDoubt, OnStatus, SmscLimits, Vendor,
 };
@@ -26,7 +29,7 @@ pub use metrics::Metrics;
 use server::Note;
 
 /// The topic of the queue, and the consumer that keeps its records.
-const TOPIC: &str = "sms.queue.v1";
+pub const TOPIC: &str = "sms.queue.v1";
 const CONSUMER: &str = "smsc";
 
 /// Why an SMSC does not start.
@@ -76,8 +79,13 @@ pub fn start(
     metrics: Metrics,
     seed: u64,
 ) -> Result<Smsc, StartError> {
-    check(&config).map_err(StartError::Config)?;
     let log = EventLog::open(dir, options).map_err(StartError::Queue)?;
+    start_on(config, &log, metrics, seed)
+}
+
+/// The same with the queue in a log that is open already, so that others can read its topic [`TOPIC`].
+pub fn start_on(config: Config, log: &EventLog, metrics: Metrics, seed: u64) -> Result<Smsc, StartError> {
+    check(&config).map_err(StartError::Config)?;
     let topic = log.topic(TOPIC).map_err(StartError::Queue)?;
     let running = server::start(Arc::new(config), topic, metrics, seed)?;
     Ok(Smsc {
@@ -165,6 +173,11 @@ impl Smsc {
         self.waiting
     }
 
+    /// A door for messages and settings from within the process.
+    pub fn door(&self) -> Door {
+        Door { sender: self.sender.clone() }
+    }
+
     /// Unbinds every session when what is in flight is answered, and waits for that as long as it is told; then it stops.
     pub fn drain(mut self, at_most: Duration) {
         self.tell(|| Note::Drain(at_most));
@@ -176,7 +189,7 @@ impl Smsc {
 
     fn tell(&self, note: impl Fn() -> Note) {
         // A full mailbox is drained by its owner: try until it takes it or is gone.
-        while let Err(warp_net::mailbox::SendError::Full(_)) = self.sender.send(note()) {
+        while let Err(SendError::Full(_)) = self.sender.send(note()) {
             std::thread::yield_now();
         }
     }
@@ -185,6 +198,54 @@ impl Smsc {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+/// Messages and settings for a running SMSC, from within its process. Clones lead to the same one.
+#[derive(Clone)]
+pub struct Door {
+    sender: Sender<Note>,
+}
+
+/// Why a door takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoorError {
+    /// More waits than the SMSC has read; try again.
+    Full,
+    /// The SMSC has ended.
+    Gone,
+}
+
+impl Door {
+    /// Gives a message of the account of this name to the SMSC. The answer comes when it is durable, or refused; when the SMSC ends
+    /// before, nobody knows, and the channel is closed. Errors: nothing was given.
+    pub fn send(
+        &self,
+        account: &str,
+        message: Submission,
+    ) -> Result<oneshot::Receiver<JasminReply>, DoorError> {
+        let (reply, answered) = oneshot::channel();
+        self.put(Note::Send { account: account.to_owned(), message: Box::new(message), reply })?;
+        Ok(answered)
+    }
+
+    /// Other accounts, vendors and routes from now on. Errors: nothing changes.
+    pub fn configure(&self, config: Config) -> Result<(), DoorError> {
+        self.put(Note::Configure(Box::new(config)))
+    }
+
+    /// What waits for each vendor. Errors: it was not asked.
+    pub fn queues(&self) -> Result<oneshot::Receiver<Vec<QueueFigures>>, DoorError> {
+        let (reply, answered) = oneshot::channel();
+        self.put(Note::Queues(reply))?;
+        Ok(answered)
+    }
+
+    fn put(&self, note: Note) -> Result<(), DoorError> {
+        self.sender.send(note).map_err(|error| match error {
+            SendError::Full(_) => DoorError::Full,
+            _ => DoorError::Gone,
+        })
     }
 }
 

@@ -12,6 +12,12 @@ label_enum! {
     }
 }
 label_enum! {
+    /// Why a message was not taken for the sake of its price.
+    pub enum Unpaid = "reason" {
+        NoSellPrice = "no_sell_price", NoVendor = "no_vendor", NoCredit = "no_credit", Later = "later",
+    }
+}
+label_enum! {
     /// What came of a message that was handed to a vendor.
     pub enum Handed = "result" {
         Accepted = "accepted", Retried = "retried", Refused = "refused", Unanswered = "unanswered", Moved = "moved",
@@ -52,6 +58,8 @@ pub struct Metrics {
     pub submits: Counters<Taken>,
     /// Messages of handsets, by outcome.
     pub mobile_originated: Counters<Taken>,
+    /// Messages that were not taken for the sake of their price, by reason.
+    pub unpaid: Counters<Unpaid>,
     /// Messages given to vendors, by their answer.
     pub handed: Counters<Handed>,
     /// Receipts of vendors, by what became of them.
@@ -88,6 +96,10 @@ impl Metrics {
             mobile_originated: r.counters(
                 "warp_smsc_mobile_originated_total",
                 "Messages of handsets that vendors brought, by outcome.",
+            ),
+            unpaid: r.counters(
+                "warp_smsc_unpaid_total",
+                "Messages that were not taken because a price or money was missing.",
             ),
             handed: r.counters("warp_smsc_handed_total", "Messages given to vendors, by their answer."),
             receipts: r.counters("warp_smsc_receipts_total", "Receipts of vendors, by what became of them."),

@@ -2,7 +2,8 @@
 //!
 //! Bytes of a connection go through [`frame::Framer`]; a whole PDU is read in place by [`pdu::decode`] and written by [`pdu::encode`].
 //! [`session::Session`] is the machine of one connection, for both sides: states, windows, sequence numbers, timers. [`text`] has the
-//! alphabets, user data headers, splitting and joining; [`receipt`] reads and writes delivery receipts; [`time`] the two forms of times.
+//! alphabets, user data headers, splitting and joining; [`receipt`] reads and writes delivery receipts;
+//! [`record`] is how the steps of a message are kept; [`time`] the two forms of times.
 //!
 //! Invariants: decoding borrows and allocates nothing, and never panics on any bytes; a PDU whose length is sane but whose body is not is
 //! an error with the status to answer, and framing goes on behind it (T-SMS-02); every collection has a limit.
@@ -18,6 +19,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod pdu;
 pub mod receipt;
+pub mod record;
 pub mod session;
 pub mod status;
 pub mod text;

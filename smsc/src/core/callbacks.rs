@@ -17,9 +17,9 @@ use super::customer::message_of;
 use super::door::minute;
 use super::jasmin::form_encode;
 use super::message::{Message, Step, To, id_text};
-use super::record::{Direction, Record};
 use super::slab::Key;
 use crate::metrics::CallbackResult;
+use warp_smpp::record::{Direction, Record};
 
 /// One HTTP request to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

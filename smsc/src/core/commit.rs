@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use super::record::Record;
 use super::slab::Key;
+use warp_smpp::record::Record;
 
 /// What happens when a record is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

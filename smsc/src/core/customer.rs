@@ -14,11 +14,12 @@ use super::commit::{Act, Waits};
 use super::jasmin::{JasminReply, Refusal};
 use super::links::Role;
 use super::message::{Callback, Message, NEVER, Places, Step, id_from_text, id_text};
-use super::record::{Direction, Outcome};
+use super::pricing::segments_of;
 use super::routing::Way;
 use super::secrets::{Binding, Verdict, Waiting, Whose};
 use super::slab::Key;
 use crate::metrics::{BindResult, Peer, Taken};
+use warp_smpp::record::{Direction, Outcome, Terms};
 
 impl Core {
     pub(super) fn bind(&mut self, key: Key, header: &Header, body: &[u8], state: State, now: Now) {
@@ -101,6 +102,7 @@ impl Core {
     ) -> Verdict {
         let waits = self.guard.waits_until(source, name) > now.mono;
         let found = self.by_system_id.get(name).copied();
+        let found = found.filter(|at| self.config.accounts.get(*at).is_some_and(|a| a.open));
         let config = found.and_then(|at| self.config.accounts.get(at));
         // Where secrets take long to be checked, a name that nobody has takes as long.
         let hash = match config {
@@ -265,6 +267,7 @@ impl Core {
         if self.store.len() >= limits.messages {
             return Err(Status::RMSGQFUL);
         }
+        let (way, price) = self.price(account, way, pdu.destination.text, segments_of(pdu))?;
         // Last, so that what is refused for another reason costs no token.
         self.accounts
             .get_mut(account)
@@ -273,8 +276,11 @@ impl Core {
             .take(now.mono)
             .map_err(|_| Status::RTHROTTLED)?;
         let body = body_of(pdu)?;
+        let (terms, held) = self.pay(account, price, 1, now)?;
         let flags = (pdu.priority, pdu.registered_delivery);
-        Ok(self.place((id, nth), account, way, flags, &times, body, None, waits, now))
+        let key = self.place((id, nth), account, way, flags, &times, body, None, terms, waits, now);
+        self.holds(key, held);
+        Ok(key)
     }
 
     /// Puts a message that was checked into the store and the batch. `flags`: priority and registered_delivery.
@@ -288,6 +294,7 @@ impl Core {
         times: &Times,
         body: Box<[u8]>,
         callback: Option<Box<Callback>>,
+        terms: Option<Box<Terms>>,
         waits: Waits,
         now: Now,
     ) -> Key {
@@ -313,9 +320,10 @@ impl Core {
             record: 0,
             body,
             callback,
+            terms,
         });
         let vendor = self.config.vendors.get(vendor).map_or("", |v| v.name.as_str());
-        let account = self.config.accounts.get(account).map_or("", |a| a.system_id.as_str());
+        let account = self.config.accounts.get(account).map_or("", |a| a.name.as_str());
         let act = Act::Taken { message: key, waits };
         self.store.write_accepted(key, account.as_bytes(), vendor.as_bytes(), Some(act));
         key

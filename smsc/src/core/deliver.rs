@@ -8,19 +8,20 @@ use warp_model::Now;
 use warp_policy::messaging::Senders;
 use warp_smpp::pdu::{self, Body};
 use warp_smpp::receipt;
+use warp_smpp::receipt::MessageState;
 use warp_smpp::session::allowed;
 use warp_smpp::tlv::{self, Tag, Tlvs};
 use warp_smpp::{Command, Side, Status};
 
 use super::Core;
-use super::commit::Act;
+use super::commit::{Act, Kept};
 use super::customer::message_of;
 use super::message::{Message, Step};
-use super::record::Direction;
 use super::slab::Key;
 use super::throttle::Bucket;
 use crate::config::Account;
 use crate::metrics::DeliveryResult;
+use warp_smpp::record::{Direction, Outcome, Record};
 
 #[derive(Debug)]
 pub(super) struct AccountState {
@@ -155,6 +156,7 @@ impl Core {
         match status {
             Status::ROK => {
                 self.metrics.deliveries.inc(DeliveryResult::Taken);
+                self.originated_over(key, MessageState::Delivered, now);
                 self.done(key);
             }
             Status::RX_T_APPN | Status::RMSGQFUL | Status::RTHROTTLED | Status::RSYSERR => {
@@ -165,8 +167,20 @@ impl Core {
             }
             _ => {
                 self.metrics.deliveries.inc(DeliveryResult::Refused);
+                self.originated_over(key, MessageState::Rejected, now);
                 self.done(key);
             }
+        }
+    }
+
+    /// How a message of a handset ended, where accounts are kept. Of a receipt it is the message's end that counts, which was written.
+    fn originated_over(&mut self, key: Key, state: MessageState, now: Now) {
+        let Some(message) = self.store.get(key).filter(|m| m.direction == Direction::Originated) else {
+            return;
+        };
+        if self.config.recorded {
+            let outcome = Outcome { state, error: 0, at: now.wall };
+            self.store.commit.add(&Record::Final { id: message.id, outcome }, Kept::Fact, None);
         }
     }
 
@@ -185,6 +199,7 @@ impl Core {
         let Some(message) = self.store.get_mut(key) else { return };
         if message.expires <= now.wall {
             self.metrics.deliveries.inc(DeliveryResult::Expired);
+            self.originated_over(key, MessageState::Expired, now);
             return self.done(key);
         }
         let expires = message.expires;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use warp_model::{Nanos, Now, Wall};
 use warp_smpp::Status;
 use warp_smpp::pdu::{self, Address};
+use warp_smpp::record::Terms;
 use warp_smpp::text::udh::{Concatenation, write_concatenation};
 use warp_smpp::tlv::Tlvs;
 
@@ -62,6 +63,25 @@ impl Core {
         self.answers.push_back((token, answer));
     }
 
+    /// A message of the platform's own API, for the account of this name. Its answer comes as for [`Core::ask`].
+    pub fn send_for(&mut self, token: u64, account: &str, message: &Submission, now: Now) {
+        let found = self.by_name.get(account.as_bytes()).copied();
+        let found = found.filter(|at| self.config.accounts.get(*at).is_some_and(|a| a.open));
+        let sent = match found {
+            Some(account) => self.send_parts(token, account, message, now),
+            None => Err(Refusal::Authentication(account.to_owned())),
+        };
+        self.metrics.submits.inc(match &sent {
+            Ok(()) => Taken::Accepted,
+            Err(Refusal::Throughput) => Taken::Throttled,
+            Err(Refusal::Full) => Taken::Full,
+            Err(_) => Taken::Refused,
+        });
+        if let Err(why) = sent {
+            self.answers.push_back((token, JasminReply::Refused(why)));
+        }
+    }
+
     /// The next answer to a request of the HTTP door; drain until `None`.
     pub fn poll_answer(&mut self) -> Option<(u64, JasminReply)> {
         self.answers.pop_front()
@@ -87,6 +107,10 @@ impl Core {
         // All parts go the same way, by the whole text.
         let whole = whole(message);
         let way = self.route_mt(account, &whole, &message.tags, id, now).ok_or(Refusal::NoRoute)?;
+        let count = message.parts.len();
+        let segments = u16::try_from(count).unwrap_or(u16::MAX);
+        let (way, price) =
+            self.price(account, way, message.to.as_bytes(), segments).map_err(|_| Refusal::NoRoute)?;
         if self.store.len().saturating_add(message.parts.len()) > limits.messages {
             return Err(Refusal::Full);
         }
@@ -134,12 +158,32 @@ impl Core {
         // Last, so that what is refused for another reason costs no token. One for a message, however long.
         let state = self.accounts.get_mut(account).ok_or(Refusal::Storage)?;
         state.bucket.take(now.mono).map_err(|_| Refusal::Throughput)?;
-        let count = parts.len();
+        let (terms, held) = self.pay(account, price, total, now).map_err(|status| match status {
+            Status::RTHROTTLED => Refusal::Throughput,
+            _ => Refusal::NoCredit,
+        })?;
+        let mut held = Some(held);
         for (at, (registered, times, body, callback)) in (1usize..).zip(parts) {
-            let (id, waits) =
-                if at == count { (id, Waits::Door(token)) } else { (self.new_id(now.wall), Waits::Nobody) };
+            let last = at == count;
+            let (part, waits) =
+                if last { (id, Waits::Door(token)) } else { (self.new_id(now.wall), Waits::Nobody) };
+            // The last part stands for the whole, and has its price.
+            let terms = match (&terms, last) {
+                (Some(terms), false) => Some(Box::new(Terms {
+                    whole: id,
+                    segments: 0,
+                    lease: 0,
+                    sell: None,
+                    buy: None,
+                    ..**terms
+                })),
+                (terms, _) => terms.clone(),
+            };
             let flags = (message.priority, registered);
-            self.place((id, 0), account, way, flags, &times, body, callback, waits, now);
+            let key = self.place((part, 0), account, way, flags, &times, body, callback, terms, waits, now);
+            if last {
+                self.holds(key, held.take().flatten());
+            }
         }
         Ok(())
     }

@@ -13,9 +13,9 @@ use warp_smpp::text::udh::Concatenation;
 use super::Core;
 use super::customer::message_of;
 use super::message::{Message, To};
-use super::record::Direction;
 use super::routing::part_of;
 use super::slab::Key;
+use warp_smpp::record::Direction;
 
 /// Which text a part belongs to: its vendor, its addresses, its reference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -335,7 +335,7 @@ impl Core {
             self.last_words.push((key, connection.out));
         }
         match connection.role {
-            Role::Vendor(vendor, bind) => return self.vendor_lost(vendor, bind, now),
+            Role::Vendor(vendor, bind) => return self.vendor_lost(vendor, bind, key, now),
             Role::Customer(account) => self.customer_lost(account, key),
             Role::Stranger => {}
         }

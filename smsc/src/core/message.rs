@@ -3,7 +3,7 @@
 use warp_model::Wall;
 use warp_smpp::receipt::MessageState;
 
-use super::record::{Direction, Outcome};
+use warp_smpp::record::{Direction, Outcome, Terms};
 
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub(crate) struct Message {
     pub(crate) body: Box<[u8]>,
     /// Who is told of it by HTTP instead of by a bind.
     pub(crate) callback: Option<Box<Callback>>,
+    /// What it costs, where accounts are kept.
+    pub(crate) terms: Option<Box<Terms>>,
 }
 
 /// Who is told by HTTP, and how far that is.

@@ -8,7 +8,7 @@
 //! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
 //! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`multi`] messages to several · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
 //! them · [`callbacks`] who is told by HTTP · [`joined`] texts in parts for them · [`store`] messages and timers · [`commit`] what waits for the
-//! disk · [`routing`] where messages go ·
+//! disk · [`routing`] where messages go · [`pricing`] what they cost · [`configure`] other settings while it runs ·
 //! [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords · [`secrets`] those that take long to be checked.
 //!
 //! Invariants: no message is answered or sent on before its record is durable; the record of sending is written before the bytes go; a final
@@ -16,6 +16,7 @@
 
 mod callbacks;
 mod commit;
+mod configure;
 mod customer;
 mod deliver;
 mod door;
@@ -25,9 +26,9 @@ mod joined;
 mod links;
 mod message;
 mod multi;
+mod pricing;
 mod ready;
 mod receipts;
-mod record;
 mod replace;
 mod restore;
 mod routing;
@@ -37,11 +38,15 @@ mod store;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_configure;
+#[cfg(test)]
 mod tests_door;
 #[cfg(test)]
 mod tests_field;
 #[cfg(test)]
 mod tests_multi;
+#[cfg(test)]
+mod tests_pricing;
 #[cfg(test)]
 mod tests_restart;
 #[cfg(test)]
@@ -59,7 +64,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::hash::SplitMix;
-use warp_model::{Mono, Now, Wall};
+use warp_model::{Lent, Mono, Now, Wall};
+use warp_policy::credit::Held;
 
 pub use callbacks::Call;
 pub use commit::Batch;
@@ -99,6 +105,21 @@ pub enum StorageFault {
     Broken,
 }
 
+/// What waits for a vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueFigures {
+    /// The name of the vendor.
+    pub name: String,
+    /// Messages that are ready to go out.
+    pub ready: usize,
+    /// Messages that it has, whose end is waited for.
+    pub carried: usize,
+    /// Binds that stand.
+    pub bound: usize,
+    /// Binds that there should be.
+    pub binds: usize,
+}
+
 /// The core of one SMSC.
 #[derive(Debug)]
 pub struct Core {
@@ -113,6 +134,7 @@ pub struct Core {
     secrets: Secrets,
     accounts: Vec<AccountState>,
     by_system_id: HashMap<Vec<u8>, usize>,
+    by_name: HashMap<Vec<u8>, usize>,
     vendors: Vec<VendorState>,
     mt: Table<usize>,
     mo: Table<Destination>,
@@ -124,6 +146,8 @@ pub struct Core {
     parked: Parked,
     outputs: VecDeque<Output>,
     dirty: Vec<Key>,
+    /// Money of messages that wait for the disk.
+    held: HashMap<Key, Lent<Held>>,
     /// New forms of messages that wait for the disk, by number.
     forms: HashMap<usize, replace::Form>,
     next_form: usize,
@@ -152,12 +176,7 @@ impl Core {
     /// A core without connections and messages. `seed` makes ids and jitter.
     pub fn new(config: Arc<Config>, metrics: Metrics, seed: u64) -> Core {
         let accounts = config.accounts.iter().map(AccountState::new).collect();
-        let by_system_id = config
-            .accounts
-            .iter()
-            .enumerate()
-            .map(|(at, account)| (account.system_id.clone().into_bytes(), at))
-            .collect();
+        let (by_system_id, by_name) = configure::named(&config);
         let vendors = config.vendors.iter().map(VendorState::new).collect();
         // They were checked before; without routes nothing is taken.
         let (mt, mo) = config.tables().unwrap_or_else(|_| routing::no_tables());
@@ -174,6 +193,7 @@ impl Core {
             secrets,
             accounts,
             by_system_id,
+            by_name,
             vendors,
             mt,
             mo,
@@ -183,6 +203,7 @@ impl Core {
             parked: Parked::default(),
             outputs: VecDeque::new(),
             dirty: Vec::new(),
+            held: HashMap::new(),
             forms: HashMap::new(),
             next_form: 0,
             waking: Vec::new(),
@@ -216,6 +237,7 @@ impl Core {
     fn act(&mut self, act: Act, now: Now) {
         match act {
             Act::Taken { message, waits } => {
+                self.paid(message);
                 self.answer_submit(waits, message);
                 self.let_go(message, now);
             }
@@ -245,6 +267,8 @@ impl Core {
         for act in self.store.commit.failed(below) {
             match act {
                 Act::Taken { message, waits } => {
+                    // What it had paid goes back.
+                    self.held.remove(&message);
                     self.store.remove(message);
                     self.metrics.submits.inc(crate::metrics::Taken::Storage);
                     self.refuse_submit(waits, submit);
@@ -276,7 +300,7 @@ impl Core {
             self.store.rewrite(REWRITTEN, |message| {
                 let name = |text: Option<&String>| text.map(|t| t.clone().into_bytes()).unwrap_or_default();
                 (
-                    name(config.accounts.get(message.account()).map(|a| &a.system_id)),
+                    name(config.accounts.get(message.account()).map(|a| &a.name)),
                     name(config.vendors.get(message.vendor()).map(|v| &v.name)),
                 )
             });
@@ -349,6 +373,19 @@ impl Core {
     /// Whether all connections are gone.
     pub fn is_drained(&self) -> bool {
         self.draining && self.connections.len() == 0
+    }
+
+    /// What waits for each vendor, in their order.
+    pub fn queues(&self) -> Vec<QueueFigures> {
+        let all = self.config.vendors.iter().zip(&self.vendors);
+        all.map(|(config, state)| QueueFigures {
+            name: config.name.clone(),
+            ready: state.ready.len(),
+            carried: state.carried.len(),
+            bound: state.bound(),
+            binds: config.addresses.len(),
+        })
+        .collect()
     }
 
     fn new_id(&mut self, at: Wall) -> u128 {

@@ -33,6 +33,11 @@ impl Ready {
         self.level(priority).queue(account, |queue| queue.push_front(key));
     }
 
+    /// How many wait. Those that were cancelled or have expired are counted until their turn.
+    pub(crate) fn len(&self) -> usize {
+        self.levels.iter().flat_map(|level| &level.by_account).map(VecDeque::len).sum()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Key> {
         self.levels.iter_mut().rev().find_map(Level::pop)
     }

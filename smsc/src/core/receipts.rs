@@ -13,10 +13,10 @@ use super::Core;
 use super::commit::{Act, Kept};
 use super::customer::body_of;
 use super::message::{Callback, Message, NEVER, NOBODY, Places, Step, To};
-use super::record::{Direction, Outcome, Record};
 use super::slab::Key;
 use crate::config::Destination;
 use crate::metrics::{Metrics, ReceiptResult, Taken};
+use warp_smpp::record::{Direction, Outcome, Record};
 
 /// Receipts whose message is not known yet: their response is still to come. Bounded in number and time.
 #[derive(Debug, Default)]
@@ -255,10 +255,11 @@ impl Core {
             record: 0,
             body,
             callback,
+            terms: self.terms_of_originated(account),
         });
         let data = header.command == Command::DATA_SM;
         let act = Act::Originated { message, connection: key, sequence: header.sequence, data };
-        let account = self.config.accounts.get(account).map_or("", |a| a.system_id.as_str());
+        let account = self.config.accounts.get(account).map_or("", |a| a.name.as_str());
         let vendor = self.config.vendors.get(vendor).map_or("", |v| v.name.as_str());
         self.store.write_accepted(message, account.as_bytes(), vendor.as_bytes(), Some(act));
     }

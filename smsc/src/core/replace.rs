@@ -9,8 +9,8 @@ use super::Core;
 use super::commit::{Act, Kept};
 use super::customer::{body_of, check, message_of};
 use super::message::Step;
-use super::record::Record;
 use super::slab::Key;
+use warp_smpp::record::Record;
 
 /// What a message becomes.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Core {
         let times = check(&pdu, now.wall, limits.validity, limits.validity_max)?;
         let body = body_of(&pdu)?;
         let name = |place: Option<&String>| place.map(String::as_str).unwrap_or_default().to_owned();
-        let account = name(self.config.accounts.get(account).map(|a| &a.system_id));
+        let account = name(self.config.accounts.get(account).map(|a| &a.name));
         let vendor = name(self.config.vendors.get(message.vendor()).map(|v| &v.name));
         let record = Record::Accepted {
             id: message.id,
@@ -75,6 +75,7 @@ impl Core {
             callback: &message.callback.as_ref().map(|c| c.encode()).unwrap_or_default(),
             route: message.route,
             nth: message.nth,
+            terms: &message.terms.as_ref().map(|t| t.bytes()).unwrap_or_default(),
         };
         self.next_form = self.next_form.wrapping_add(1);
         let form = self.next_form;

@@ -5,7 +5,7 @@ use warp_model::Now;
 use super::Core;
 use super::customer::message_of;
 use super::message::{Callback, Message, NEVER, NOBODY, Places, Step};
-use super::record::{Direction, Record};
+use warp_smpp::record::{Direction, Record, Terms};
 
 impl Core {
     /// One record of the topic, in order. A damaged one is none and is counted by the log.
@@ -24,13 +24,14 @@ impl Core {
                 callback,
                 route,
                 nth,
+                terms,
             } => {
                 // One that was written again: what follows says the same again.
                 if let Some(key) = self.store.find(id) {
                     self.store.remove(key);
                 }
                 let read = message_of(body);
-                let account = self.by_system_id.get(account).copied();
+                let account = self.by_name.get(account).copied();
                 let named = self.config.vendors.iter().position(|v| v.name.as_bytes() == vendor);
                 let key = self.store.insert(Message {
                     id,
@@ -57,10 +58,11 @@ impl Core {
                     record: number,
                     body: body.into(),
                     callback: Callback::decode(callback),
+                    terms: Terms::decode(terms).map(Box::new),
                 });
                 self.store.restored(key, number);
             }
-            Record::Moved { id, vendor } => {
+            Record::Moved { id, vendor, .. } => {
                 let place = self.config.vendors.iter().position(|v| v.name.as_bytes() == vendor);
                 self.restored(id, |m| {
                     // One whose vendor is gone stays where it was.
@@ -88,6 +90,8 @@ impl Core {
                 }
             }),
             Record::Final { id, outcome } => self.restored(id, |m| m.outcome = Some(outcome)),
+            // What follows is read as what stood before, which it says again.
+            Record::Again { .. } => {}
             Record::Done { id } => {
                 if let Some(key) = self.store.find(id) {
                     self.store.remove(key);

@@ -15,9 +15,9 @@ use warp_smpp::{Command, Side};
 use super::Core;
 use super::commit::Kept;
 use super::message::{Places, Step};
-use super::record::{Outcome, Record};
 use super::slab::Key;
 use crate::config::{Destination, Tables};
+use warp_smpp::record::{Outcome, Record};
 
 /// Where a message of a customer goes.
 pub(super) type Way = Decision<usize>;
@@ -181,8 +181,11 @@ impl Core {
             return false;
         }
         let vendors = &self.vendors;
-        let bound = |vendor: usize| vendors.get(vendor).is_some_and(|v| v.is_bound());
+        let priced = |vendor: usize| self.buys(key, route, vendor);
+        let bound =
+            |vendor: usize| vendors.get(vendor).is_some_and(|v| v.is_bound()) && priced(vendor).is_some();
         let Some(to) = self.mt.next(route, from, moves, bound) else { return false };
+        let buy = priced(to).flatten();
         let Some(message) = self.store.get_mut(key) else { return false };
         if let (Some(carrier_id), Some(vendor)) = (&message.carrier_id, self.vendors.get_mut(from)) {
             vendor.carried.remove(carrier_id);
@@ -191,7 +194,7 @@ impl Core {
         message.moved();
         let id = message.id;
         let name = self.config.vendors.get(to).map_or("", |v| v.name.as_str());
-        self.store.commit.add(&Record::Moved { id, vendor: name.as_bytes() }, Kept::Fact, None);
+        self.store.commit.add(&Record::Moved { id, vendor: name.as_bytes(), buy }, Kept::Fact, None);
         self.ready(key, false);
         true
     }

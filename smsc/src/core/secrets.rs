@@ -113,6 +113,13 @@ impl Secrets {
         true
     }
 
+    /// The secret of this account is another one: what was known of it, and what is being checked, counts no more.
+    pub(super) fn forget(&mut self, account: usize) {
+        self.known.clear();
+        let stale = self.waiting.values_mut().filter(|(who, ..)| who.account == Some(account));
+        stale.for_each(|(who, ..)| who.account = None);
+    }
+
     fn keyed(&self, name: &[u8], password: &[u8]) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix(self.key);
         hash.update((name.len() as u64).to_le_bytes());

@@ -7,8 +7,8 @@ use warp_model::Wall;
 
 use super::commit::{Act, Commit, Kept};
 use super::message::{Message, NEVER, Step};
-use super::record::Record;
 use super::slab::{Key, Slab};
+use warp_smpp::record::Record;
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -116,6 +116,7 @@ impl Store {
             callback: &callback,
             route: m.route,
             nth: m.nth,
+            terms: &m.terms.as_ref().map(|t| t.bytes()).unwrap_or_default(),
         };
         let kept = if act.is_some() { Kept::Offer } else { Kept::Fact };
         self.commit.add(&record, kept, act);
@@ -127,7 +128,7 @@ impl Store {
         let Some(m) = self.messages.get(key) else { return };
         for _ in 0..m.moves {
             // The record above has its vendor of now: these say how many had their turn.
-            self.commit.add(&Record::Moved { id: m.id, vendor }, Kept::Fact, None);
+            self.commit.add(&Record::Moved { id: m.id, vendor, buy: None }, Kept::Fact, None);
         }
         if let Some(carrier_id) = &m.carrier_id {
             self.commit.add(&Record::Carried { id: m.id, carrier_id }, Kept::Fact, None);
@@ -190,6 +191,8 @@ impl Store {
                 return;
             }
             let (account, vendor) = names(message);
+            let again = Record::Again { id: message.id, records: steps(message).saturating_add(1) };
+            self.commit.add(&again, Kept::Fact, None);
             self.write_accepted(key, &account, &vendor, None);
             self.write_steps(key, &vendor);
         }
@@ -201,6 +204,17 @@ impl Store {
         keys.sort_by_key(|key| self.messages.get(*key).map_or(0, |m| m.record));
         keys
     }
+}
+
+/// How many records [`Store::write_steps`] makes of a message.
+fn steps(m: &Message) -> u8 {
+    let one = [
+        m.carrier_id.is_some() || matches!(m.step, Step::Sent | Step::Waiting),
+        m.noticed,
+        m.callback.as_ref().is_some_and(|c| c.told),
+        m.outcome.is_some(),
+    ];
+    one.iter().fold(m.moves, |all, there| all.saturating_add(u8::from(*there)))
 }
 
 /// The lower half of an id: 62 random bits behind the two of the variant (RFC 9562 §5.7).

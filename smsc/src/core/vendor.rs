@@ -14,17 +14,18 @@ use super::customer::message_of;
 use super::links::Role;
 use super::message::{NEVER, Step, To};
 use super::ready::Ready;
-use super::record::{Outcome, Record};
 use super::slab::Key;
 use super::throttle::Bucket;
 use crate::config::{InDoubt, OnStatus, Vendor};
 use crate::metrics::Handed;
+use warp_policy::messaging::published::Standing;
+use warp_smpp::record::{Outcome, Record};
 
 #[derive(Debug)]
 pub(super) struct VendorState {
     pub(super) ready: Ready,
-    bucket: Bucket,
-    binds: Vec<BindState>,
+    pub(super) bucket: Bucket,
+    pub(super) binds: Vec<BindState>,
     /// Whose turn it is.
     turn: usize,
     /// Nothing is sent before: the rate is used up, or the vendor said so.
@@ -34,8 +35,8 @@ pub(super) struct VendorState {
 }
 
 #[derive(Debug)]
-struct BindState {
-    connection: Option<Key>,
+pub(super) struct BindState {
+    pub(super) connection: Option<Key>,
     up: bool,
     try_at: Mono,
     pause: Duration,
@@ -47,16 +48,29 @@ impl VendorState {
         self.binds.iter().any(|bind| bind.up)
     }
 
+    /// How many binds stand.
+    pub(super) fn bound(&self) -> usize {
+        self.binds.iter().filter(|bind| bind.up).count()
+    }
+
     pub(super) fn new(config: &Vendor) -> VendorState {
-        let bind = || BindState { connection: None, up: false, try_at: Mono(0), pause: config.reconnect };
         VendorState {
             ready: Ready::new(),
             bucket: Bucket::new(config.rate),
-            binds: config.addresses.iter().map(|_| bind()).collect(),
+            binds: BindState::all(config),
             turn: 0,
             paced_until: None,
             carried: HashMap::new(),
         }
+    }
+}
+
+impl BindState {
+    /// One for each address; none of a vendor that is closed.
+    pub(super) fn all(config: &Vendor) -> Vec<BindState> {
+        let bind = || BindState { connection: None, up: false, try_at: Mono(0), pause: config.reconnect };
+        let open = config.standing != Standing::Closed;
+        config.addresses.iter().filter(|_| open).map(|_| bind()).collect()
     }
 }
 
@@ -90,17 +104,19 @@ impl Core {
 
     pub(super) fn vendor_up(&mut self, vendor: usize, bind: usize, key: Key) {
         let first = self.config.vendors.get(vendor).map(|v| v.reconnect);
-        if let (Some(state), Some(first)) = (self.bind_state(vendor, bind), first) {
-            (state.connection, state.up, state.pause) = (Some(key), true, first);
+        let state = self.bind_state(vendor, bind).filter(|s| s.connection == Some(key));
+        if let (Some(state), Some(first)) = (state, first) {
+            (state.up, state.pause) = (true, first);
         }
     }
 
-    pub(super) fn vendor_lost(&mut self, vendor: usize, bind: usize, now: Now) {
+    pub(super) fn vendor_lost(&mut self, vendor: usize, bind: usize, key: Key, now: Now) {
         let Some(config) = self.config.vendors.get(vendor) else { return };
         let longest = config.reconnect_max;
         // Up to a tenth more, so that many binds do not come back at one moment.
         let jitter = self.random.below(100);
-        if let Some(state) = self.bind_state(vendor, bind) {
+        // A bind of before other settings is nobody's any more.
+        if let Some(state) = self.bind_state(vendor, bind).filter(|s| s.connection == Some(key)) {
             let pause = state.pause;
             let jitter = (pause / 1_000).saturating_mul(u32::try_from(jitter).unwrap_or(0));
             state.try_at = now.mono + pause.saturating_add(jitter);
@@ -143,7 +159,8 @@ impl Core {
 
     /// Sends to a vendor what its binds, its rate and its windows allow.
     pub(super) fn pump_vendor(&mut self, at: usize, now: Now) {
-        if self.draining {
+        let standing = self.config.vendors.get(at).map(|v| v.standing);
+        if self.draining || standing != Some(Standing::Active) {
             return;
         }
         let Some(vendor) = self.vendors.get_mut(at) else { return };
@@ -201,7 +218,8 @@ impl Core {
             pdu.validity = &validity;
         }
         // A receipt of every end is asked for where any is wanted: which the customer hears of is decided here.
-        pdu.registered_delivery = if message.wants_any() { 1 } else { 0 };
+        pdu.registered_delivery =
+            u8::from(message.wants_any() || (self.config.recorded && message.callback.is_none()));
         // It was encoded once when it was taken.
         let _ = pdu::encode(&mut link.out, Command::SUBMIT_SM, Status::ROK, sequence, &Body::Message(pdu));
         message.step = Step::Sent;
@@ -225,7 +243,7 @@ impl Core {
                 Ok(Body::MessageId { id, .. }) => id,
                 _ => b"",
             };
-            if message.wants_any() {
+            if message.wants_any() || (self.config.recorded && message.callback.is_none()) {
                 return self.carried(vendor, key, id, now);
             }
             if message.callback.is_none() {
@@ -376,6 +394,9 @@ impl Core {
             message.carrier_id = None;
         }
         if !wants {
+            if self.config.recorded {
+                self.store.commit.add(&Record::Final { id, outcome }, Kept::Fact, None);
+            }
             return self.done(key);
         }
         message.step = Step::Over;

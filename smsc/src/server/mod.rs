@@ -24,8 +24,8 @@ use warp_net::tcp::TcpListener;
 use warp_net::tls::{Tls, TlsClient, TlsError};
 
 use crate::config::Config;
-use crate::core::jasmin::{JasminReply, JasminRequest};
-use crate::core::{Core, Key, StorageFault};
+use crate::core::jasmin::{JasminReply, JasminRequest, Submission};
+use crate::core::{Core, Key, QueueFigures, StorageFault};
 use crate::metrics::Metrics;
 use crate::{CONSUMER, StartError};
 pub(crate) use secrets::readable;
@@ -47,6 +47,19 @@ pub(crate) enum Note {
         /// Where the answer goes.
         reply: oneshot::Sender<JasminReply>,
     },
+    /// A message of the platform's own API for the account of this name, and where its answer goes.
+    Send {
+        /// The account that sends.
+        account: String,
+        /// The message as it was given.
+        message: Box<Submission>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<JasminReply>,
+    },
+    /// Other accounts, vendors and routes.
+    Configure(Box<Config>),
+    /// What waits, and where the figures go.
+    Queues(oneshot::Sender<Vec<QueueFigures>>),
     /// A secret was checked.
     Checked {
         /// As the check had it.
@@ -124,7 +137,6 @@ pub(crate) fn start(
         calls,
         core,
         topic,
-        config: Arc::clone(&config),
         listener,
         listener_tls,
         tls,
@@ -157,7 +169,8 @@ fn tls(config: &Config) -> Result<Secured, StartError> {
     };
     let names: Vec<&String> = config.vendors.iter().filter_map(|v| v.tls.as_ref()).collect();
     let client =
-        if names.is_empty() { None } else { Some(TlsClient::open(config.roots.as_deref()).map_err(wrong)?) };
+        // Where accounts are kept a vendor with TLS may come later.
+        if names.is_empty() && !config.recorded { None } else { Some(TlsClient::open(config.roots.as_deref()).map_err(wrong)?) };
     for name in names {
         // One that cannot be a name is told now, and not at each try.
         client.as_ref().map(|client| client.connect(name)).transpose().map_err(wrong)?;

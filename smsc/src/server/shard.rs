@@ -19,7 +19,6 @@ use warp_net::tls::{Tls, TlsClient, TlsSession};
 
 use super::{Note, fault_of};
 use crate::CONSUMER;
-use crate::config::Config;
 use crate::core::jasmin::JasminReply;
 use crate::core::{Call, Check, Core, Key, Output, StorageFault};
 
@@ -27,7 +26,6 @@ use crate::core::{Call, Check, Core, Key, Output, StorageFault};
 pub(super) struct Parts {
     pub(super) core: Core,
     pub(super) topic: Topic,
-    pub(super) config: Arc<Config>,
     pub(super) listener: Option<TcpListener>,
     pub(super) listener_tls: Option<TcpListener>,
     pub(super) tls: Secured,
@@ -168,6 +166,18 @@ impl Shard {
                 asked.insert(*next_token, reply);
                 core.ask(*next_token, source, &ask, now);
             }
+            Note::Send { account, message, reply } => {
+                *next_token = next_token.wrapping_add(1);
+                asked.insert(*next_token, reply);
+                core.send_for(*next_token, &account, &message, now);
+            }
+            Note::Configure(config) => {
+                if let Err(error) = core.configure(*config, now) {
+                    tracing::error!(%error, "routes of messages cannot be carried out: those of before stay");
+                }
+            }
+            // Who has gone hears nothing.
+            Note::Queues(reply) => drop(reply.send(core.queues())),
             Note::Checked { token, right } => core.checked(token, right, now),
             Note::Called { key, lane, taken } => core.called(key, lane, taken, now),
             Note::Drain(at_most) => {
@@ -384,7 +394,8 @@ impl Shard {
         while let Some(output) = self.parts.core.poll() {
             match output {
                 Output::Connect(key, remote, vendor) => {
-                    let name = self.parts.config.vendors.get(vendor).and_then(|v| v.tls.as_deref());
+                    let config = Arc::clone(self.parts.core.config());
+                    let name = config.vendors.get(vendor).and_then(|v| v.tls.as_deref());
                     let session = match (name, &self.parts.tls.client) {
                         (None, _) => Some(None),
                         // The name was tried at the start.

@@ -94,6 +94,8 @@ pub struct Route<T> {
     pub next_when_undelivered: bool,
     /// A message of which a target reports nothing for so long goes to the next one. It may be delivered twice.
     pub next_without_receipt: Option<Duration>,
+    /// It may carry what costs more than it is sold for, where prices are kept.
+    pub loss_ok: bool,
 }
 
 /// Targets of one route.
@@ -109,7 +111,18 @@ impl<T> Route<T> {
     pub fn of(order: u16, kind: Kind, targets: Vec<T>, filters: Vec<Filter>) -> Route<T> {
         let (costs, rate) = (Vec::new(), None);
         let (next_when_undelivered, next_without_receipt) = (false, None);
-        Route { order, filters, kind, targets, costs, rate, next_when_undelivered, next_without_receipt }
+        let loss_ok = false;
+        Route {
+            order,
+            filters,
+            kind,
+            targets,
+            costs,
+            rate,
+            next_when_undelivered,
+            next_without_receipt,
+            loss_ok,
+        }
     }
 }
 

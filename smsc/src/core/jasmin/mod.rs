@@ -125,6 +125,8 @@ pub enum Refusal {
     Source(String),
     /// Over the rate of the account.
     Throughput,
+    /// The account has no money for it.
+    NoCredit,
     /// There is nowhere to send it.
     NoRoute,
     /// The queue or the disk is full.
@@ -149,7 +151,7 @@ impl Refusal {
         match self {
             Refusal::Argument(_) | Refusal::Source(_) => 400,
             Refusal::NoCredentials => 401,
-            Refusal::Authentication(_) | Refusal::Throughput => 403,
+            Refusal::Authentication(_) | Refusal::Throughput | Refusal::NoCredit => 403,
             Refusal::Path => 404,
             Refusal::Method => 405,
             Refusal::Slow => 408,
@@ -169,6 +171,7 @@ impl Refusal {
                 format!("Value filter failed for user [{user}] (source_address filter mismatch).")
             }
             Refusal::Throughput => "User throughput exceeded".to_owned(),
+            Refusal::NoCredit => "Cannot charge submit_sm, check router log file for details".to_owned(),
             Refusal::NoRoute => "No route found".to_owned(),
             Refusal::Full => "The queue is full, try again later".to_owned(),
             Refusal::Storage => {

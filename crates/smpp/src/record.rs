@@ -1,9 +1,11 @@
-//! The durable steps of a message (RFC 0017). Integers are little-endian, texts have a length before them.
+//! The durable steps of a message (RFC 0017), as the SMSC writes them and as whoever reads its topic finds them (RFC 0037). Integers are
+//! little-endian, texts have a length before them.
 //!
 //! The form is read back by later versions: a kind is never given another meaning, and fields are added at the end only.
 
-use warp_model::Wall;
-use warp_smpp::receipt::MessageState;
+use warp_model::{Currency, Money, Nanos, Wall};
+
+use crate::receipt::MessageState;
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,71 @@ pub struct Outcome {
     pub error: u16,
     /// When it was reached.
     pub at: Wall,
+}
+
+/// What a message costs and who pays for it, decided when it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// The customer whose message it is, by the number of its id.
+    pub customer: u128,
+    /// The billing account that pays, by the number of its id; 0: nobody pays.
+    pub ban: u128,
+    /// The epoch of the lease that it was paid from; 0: it was not paid ahead.
+    pub lease: i64,
+    /// Of a part of a longer text the id of the message that stands for the whole; 0: it stands for itself.
+    pub whole: u128,
+    /// Parts of the whole text, 1 to 255.
+    pub parts: u8,
+    /// Segments that are paid for: those of the whole text, with the message that stands for it; 0 in its other parts.
+    pub segments: u16,
+    /// What the customer pays for all of them.
+    pub sell: Option<Money>,
+    /// What the vendor of the first choice asks for all of them.
+    pub buy: Option<Money>,
+}
+
+impl Terms {
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for id in [self.customer, self.ban, self.whole] {
+            out.extend_from_slice(&id.to_le_bytes());
+        }
+        out.extend_from_slice(&self.lease.to_le_bytes());
+        out.push(self.parts);
+        out.extend_from_slice(&self.segments.to_le_bytes());
+        for money in [self.sell, self.buy] {
+            put_money(out, money);
+        }
+    }
+
+    /// Its bytes alone.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(96);
+        self.encode(&mut out);
+        out
+    }
+
+    /// Back from [`Terms::encode`]. `None`: cut, or there are none.
+    pub fn decode(bytes: &[u8]) -> Option<Terms> {
+        let mut r = Reader(bytes);
+        Some(Terms {
+            customer: u128::from_le_bytes(r.array()?),
+            ban: u128::from_le_bytes(r.array()?),
+            whole: u128::from_le_bytes(r.array()?),
+            lease: i64::from_le_bytes(r.array()?),
+            parts: r.octet()?,
+            segments: u16::from_le_bytes(r.array()?),
+            sell: r.money()?,
+            buy: r.money()?,
+        })
+    }
+}
+
+/// Three letters and nano-units; no letters: nothing.
+fn put_money(out: &mut Vec<u8>, money: Option<Money>) {
+    let code = money.map_or([0; 3], |m| m.currency.as_str().as_bytes().try_into().unwrap_or([0; 3]));
+    out.extend_from_slice(&code);
+    out.extend_from_slice(&money.map_or(0, |m| m.amount.0).to_le_bytes());
 }
 
 /// One step of a message.
@@ -52,6 +119,16 @@ pub enum Record<'a> {
         route: u16,
         /// Which of the destinations of a submit_multi it is for, less one. Records of single messages end before it.
         nth: u8,
+        /// What it costs ([`Terms`]); empty: nobody keeps accounts of it. Records of before the prices end before it.
+        terms: &'a [u8],
+    },
+    /// The records that follow, so many, say again what stood before: those of a message that lives long, written at the end so that
+    /// old segments can go.
+    Again {
+        /// Our id of the message.
+        id: u128,
+        /// How many records.
+        records: u8,
     },
     /// Its vendor did not take it, or could not deliver it: another one of its route has it from here on.
     Moved {
@@ -59,6 +136,8 @@ pub enum Record<'a> {
         id: u128,
         /// The name of the other vendor.
         vendor: &'a [u8],
+        /// What that one asks for all segments; `None`: nobody keeps accounts. Records of before the prices end before it.
+        buy: Option<Money>,
     },
     /// Who is told by HTTP has heard that the vendor took it.
     Told {
@@ -124,6 +203,7 @@ const PARKED: u8 = 7;
 const TOLD: u8 = 8;
 const NOTICED: u8 = 9;
 const MOVED: u8 = 10;
+const AGAIN: u8 = 11;
 
 impl Record<'_> {
     /// Appends its bytes to a batch.
@@ -141,6 +221,7 @@ impl Record<'_> {
                 callback,
                 route,
                 nth,
+                terms,
             } => {
                 head(out, ACCEPTED, id);
                 out.push(match direction {
@@ -153,21 +234,32 @@ impl Record<'_> {
                 for text in [account, vendor, body] {
                     put(out, text);
                 }
-                if !callback.is_empty() || route != 0 || nth != 0 {
+                let with_terms = !terms.is_empty();
+                if !callback.is_empty() || route != 0 || nth != 0 || with_terms {
                     put(out, callback);
                 }
-                if route != 0 || nth != 0 {
+                if route != 0 || nth != 0 || with_terms {
                     out.extend_from_slice(&route.to_le_bytes());
                 }
-                if nth != 0 {
+                if nth != 0 || with_terms {
                     out.push(nth);
                 }
+                if with_terms {
+                    put(out, terms);
+                }
+            }
+            Record::Again { id, records } => {
+                head(out, AGAIN, id);
+                out.push(records);
             }
             Record::Told { id } => head(out, TOLD, id),
             Record::Noticed { id } => head(out, NOTICED, id),
-            Record::Moved { id, vendor } => {
+            Record::Moved { id, vendor, buy } => {
                 head(out, MOVED, id);
                 put(out, vendor);
+                if buy.is_some() {
+                    put_money(out, buy);
+                }
             }
             Record::Sent { id } => head(out, SENT, id),
             Record::Carried { id, carrier_id } => {
@@ -219,10 +311,14 @@ impl Record<'_> {
                 callback: if r.0.is_empty() { &[] } else { r.text()? },
                 route: if r.0.is_empty() { 0 } else { u16::from_le_bytes(r.array()?) },
                 nth: if r.0.is_empty() { 0 } else { r.octet()? },
+                terms: if r.0.is_empty() { &[] } else { r.text()? },
             },
+            AGAIN => Record::Again { id, records: r.octet()? },
             TOLD => Record::Told { id },
             NOTICED => Record::Noticed { id },
-            MOVED => Record::Moved { id, vendor: r.text()? },
+            MOVED => {
+                Record::Moved { id, vendor: r.text()?, buy: if r.0.is_empty() { None } else { r.money()? } }
+            }
             SENT => Record::Sent { id },
             CARRIED => Record::Carried { id, carrier_id: r.text()? },
             RETRY => Record::Retry { id, until: r.wall()?, attempts: r.octet()? },
@@ -274,6 +370,17 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
+    /// The outer `None`: cut, or no currency.
+    fn money(&mut self) -> Option<Option<Money>> {
+        let code: [u8; 3] = self.array()?;
+        let amount = Nanos(i64::from_le_bytes(self.array()?));
+        if code == [0; 3] {
+            return Some(None);
+        }
+        let currency: Currency = std::str::from_utf8(&code).ok()?.parse().ok()?;
+        Some(Some(Money { amount, currency }))
+    }
+
     fn outcome(&mut self) -> Option<Outcome> {
         Some(Outcome {
             state: MessageState::from_octet(self.octet()?)?,
@@ -302,30 +409,44 @@ mod tests {
             let direction = if n % 2 == 0 { Direction::Terminated } else { Direction::Originated };
             let (at, not_before, expires) = (Wall(t[0]), Wall(t[1]), Wall(t[2]));
             let plain = Record::Accepted {
-                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 0, nth: 0,
+                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 0, nth: 0, terms: &[],
             };
             let mut out = Vec::new();
             plain.encode(&mut out);
             prop_assert_eq!(Record::decode(&out), Some(plain), "as before the HTTP door");
             let callback = [&[1, 2, 3], a.as_slice()].concat();
-            let with_route = Record::Accepted {
-                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: u16::from(n).max(1), nth: n,
+            let price = Money { amount: Nanos(t[1]), currency: Currency::USD };
+            let agreed = Terms {
+                customer: id, ban: id.rotate_left(9), lease: t[2], whole: id.rotate_left(5), parts: n, segments: error,
+                sell: Some(price), buy: None,
             };
-            let before_routes = |cut: Option<Record<'_>>| match cut {
-                Some(Record::Accepted { nth: 0, id: same, .. }) => same == id,
+            let mut terms = Vec::new();
+            agreed.encode(&mut terms);
+            prop_assert_eq!(Terms::decode(&terms), Some(agreed));
+            prop_assert_eq!(Terms::decode(&terms[..cut.index(terms.len())]), None);
+            let with_route = Record::Accepted {
+                id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: u16::from(n).max(1), nth: n, terms: &[],
+            };
+            let as_before = |cut: Option<Record<'_>>| match cut {
+                Some(Record::Accepted { terms: [], id: same, .. } | Record::Moved { buy: None, id: same, .. }) => same == id,
                 _ => false,
             };
             for record in [
                 Record::Told { id },
                 Record::Accepted {
-                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: 0, nth: 0,
+                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &callback, route: 0, nth: 0, terms: &[],
                 },
                 with_route,
                 Record::Accepted {
-                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 258, nth: 0,
+                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 258, nth: 0, terms: &[],
                 },
+                Record::Accepted {
+                    id, direction, account: &a, vendor: &b, at, not_before, expires, body: &body, callback: &[], route: 0, nth: 0, terms: &terms,
+                },
+                Record::Again { id, records: n },
+                Record::Moved { id, vendor: &b, buy: Some(price) },
                 Record::Noticed { id },
-                Record::Moved { id, vendor: &b },
+                Record::Moved { id, vendor: &b, buy: None },
                 Record::Sent { id },
                 Record::Carried { id, carrier_id: &a },
                 Record::Retry { id, until: at, attempts: n },
@@ -338,7 +459,7 @@ mod tests {
                 prop_assert_eq!(Record::decode(&out), Some(record));
                 // One that ends where older ones do reads as an older one; the log gives whole records only.
                 let cut = Record::decode(&out[..cut.index(out.len())]);
-                prop_assert!(cut.is_none() || before_routes(cut), "{:?}", cut);
+                prop_assert!(cut.is_none() || as_before(cut), "{:?}", cut);
             }
         }
     }
