@@ -12,6 +12,7 @@ mod decks;
 mod jobs;
 mod keys;
 mod ladder;
+mod messages;
 mod money;
 mod nouns;
 mod numbers;
@@ -149,6 +150,8 @@ enum Command {
     Why(why::WhyArgs),
     /// The messages of a call as a picture, over or in the air; also as Mermaid, SVG or pcap.
     Ladder(ladder::LadderArgs),
+    /// Short messages: list, show, tail, send.
+    Messages(messages::MessagesArgs),
     #[command(flatten)]
     Noun(nouns::NounCommand),
     /// API keys: list, show, make, rotate, revoke; a new one when the last was lost.
@@ -219,7 +222,7 @@ struct DoctorArgs {
 struct ServeArgs {
     #[command(flatten)]
     file: ConfigFile,
-    /// Comma-separated: sip, media, api, jobs.
+    /// Comma-separated: sip, media, smsc, api, jobs.
     #[arg(long, default_value = "sip,media,api,jobs")]
     roles: run::Roles,
 }
@@ -321,6 +324,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Top(args) => top::run(&args, common),
         Command::Why(args) => why::run(&args, common),
         Command::Ladder(args) => ladder::run(&args, common),
+        Command::Messages(args) => messages::run(&args, common),
         Command::Noun(command) => nouns::run(&command, common),
         Command::Keys(args) => keys::run(&args, common),
         Command::Numbers(args) => numbers::run(&args, common),

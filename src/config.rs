@@ -11,6 +11,7 @@ pub(crate) mod login;
 mod mail;
 mod rules;
 mod sip;
+mod smsc;
 mod units;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use layers::{ConfigError, Origin, Sources};
 pub use login::Login;
 pub use mail::Mail;
 pub use sip::{Algorithm, Listen, Sip};
+pub use smsc::Smsc;
 pub use units::{Network, Size, Span};
 
 /// Everything that can be set, by section of `warp.toml`.
@@ -54,6 +56,8 @@ pub struct Config {
     pub capture: Capture,
     /// `[media]`: the relay and its ports.
     pub media: warp_media_relay::Config,
+    /// `[smsc]`: the SMSC and its queue.
+    pub smsc: Smsc,
 }
 
 /// `[node]`: this process, its name and its folder.
@@ -282,6 +286,17 @@ const FIXED: &[&str] = &[
     "media.xmlrpc_format",
     "media.connect_sockets",
     "media.sdp",
+    "smsc.system_id",
+    "smsc.listen",
+    "smsc.listen_tls",
+    "smsc.tls_certificate",
+    "smsc.tls_key",
+    "smsc.vendor_ca",
+    "smsc.http",
+    "smsc.messages",
+    "smsc.connections",
+    "smsc.limit",
+    "smsc.callback_networks",
 ];
 
 /// Whether a reload applies `section.key`.
@@ -302,6 +317,7 @@ macro_rules! sections {
         $do!(sip);
         $do!(capture);
         $do!(media);
+        $do!(smsc);
     };
 }
 

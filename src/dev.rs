@@ -4,10 +4,12 @@
 //! RTP. Absent on purpose: shortcuts into the products.
 
 mod banner;
+mod carrier;
 mod decks;
 mod people;
 mod ports;
 mod secrets;
+mod texter;
 mod traffic;
 mod world;
 
@@ -87,6 +89,7 @@ pub(crate) struct World {
     /// A trunk of it; absent in an empty world.
     trunk: Option<String>,
     vendors: Option<Arc<VendorAgents>>,
+    carrier: Option<carrier::Carrier>,
 }
 
 impl World {
@@ -99,7 +102,8 @@ impl World {
                 tracing::info!(dir = %dir.display(), "the folder is new: the database of the one that was deleted is removed");
             }
         }
-        let stack = Stack::start(loaded, Roles::ALL)?;
+        // An empty world has nobody who sends messages.
+        let stack = Stack::start(loaded, Roles { smsc: demo, ..Roles::ALL })?;
         let mut secrets = Secrets::open(&loaded.config.node.data_dir);
         let api = stack.addresses.api.ok_or_else(|| Failure::new("the API does not listen"))?;
         secrets.set("api", "url", &format!("http://{api}"))?;
@@ -107,23 +111,27 @@ impl World {
             secrets.set("proxy", "address", &sip.to_string())?;
         }
         let client = operator(&stack, &mut secrets, api)?;
+        let mut carrier = None;
         let (vendors, customer, trunk) = if demo {
             let vendors = Arc::new(VendorAgents::start(seed())?);
             let seeded = world::seed(&client, &mut secrets, &vendors.addresses())?;
             let issuer = format!("http://{api}{}", warp_control_plane::oidc::dev::PLACE);
+            let twin = carrier::Carrier::start()?;
+            world::messaging(&client, &mut secrets, twin.at())?;
+            carrier = Some(twin);
             people::seed(&client, &seeded.customer, &loaded.config.login, &issuer)?;
             (Some(vendors), seeded.customer, Some(seeded.trunk))
         } else {
             (None, world::bare(&client, &mut secrets)?, None)
         };
-        Ok(World { stack, secrets, client, customer, trunk, vendors })
+        Ok(World { stack, secrets, client, customer, trunk, vendors, carrier })
     }
 
     /// Stops the stack, then the vendors.
     pub(crate) fn stop(self) {
-        let World { stack, vendors, .. } = self;
+        let World { stack, vendors, carrier, .. } = self;
         stack.stop();
-        drop(vendors);
+        drop((vendors, carrier));
     }
 
     /// Waits until the running proxy decides with the demo decks.
@@ -209,13 +217,17 @@ pub(crate) fn run(args: &DevArgs, common: &Common) -> anyhow::Result<u8> {
     let rate_file = world.stack.folder.path(RATE_FILE);
     let _ = std::fs::remove_file(&rate_file);
     let cps10 = if args.no_traffic { 0 } else { tenths(args.cps) };
+    let texter = match world.stack.addresses.smpp {
+        Some(at) => Some(texter::Texter::start(at, &world.secrets, !args.no_traffic, rate_file.clone())?),
+        None => None,
+    };
     let generator = Generator::start(callers, cps10, rate_file)?;
     let watch = Watch::start(sources.clone(), ask)?;
     let on_stop = || {
         if !common.quiet && !common.json {
             println!("stopping: the calls in the air end now; Ctrl-C once more does not wait for them");
         }
-        drop(generator);
+        drop((generator, texter));
     };
     run::attend_with(&world.stack, &base, &sources, &asks, on_stop);
     drop(watch);

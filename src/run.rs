@@ -32,11 +32,13 @@ pub struct Roles {
     pub api: bool,
     /// CDR posting and other background work.
     pub jobs: bool,
+    /// The SMSC, which carries short messages.
+    pub smsc: bool,
 }
 
 impl Roles {
     /// Every role that there is.
-    pub const ALL: Roles = Roles { sip: true, media: true, api: true, jobs: true };
+    pub const ALL: Roles = Roles { sip: true, media: true, api: true, jobs: true, smsc: true };
 
     /// Refuses a set that cannot work in one process with this configuration. Errors: what is missing and why, with what to do.
     pub fn check(self, config: &Config) -> Result<(), Failure> {
@@ -58,6 +60,12 @@ impl Roles {
         if self.sip && !self.jobs {
             return refused("no call would be posted without jobs", "add jobs to --roles");
         }
+        if self.smsc && !(self.api && self.jobs) {
+            return refused(
+                "smsc carries messages by what api publishes, and jobs posts them; a node gets neither from another one yet",
+                "add api and jobs to --roles",
+            );
+        }
         if self.jobs && !self.api {
             return refused("jobs works on the database that api opens", "add api to --roles");
         }
@@ -71,15 +79,15 @@ impl Roles {
 impl FromStr for Roles {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut roles = Roles { sip: false, media: false, api: false, jobs: false };
+        let mut roles = Roles { sip: false, media: false, api: false, jobs: false, smsc: false };
         for word in text.split(',').map(str::trim) {
             match word {
                 "sip" => roles.sip = true,
                 "media" => roles.media = true,
                 "api" => roles.api = true,
                 "jobs" => roles.jobs = true,
-                "smsc" => return Err("the role smsc does not exist yet".to_owned()),
-                other => return Err(format!("{other:?} is no role; roles are sip, media, api, jobs")),
+                "smsc" => roles.smsc = true,
+                other => return Err(format!("{other:?} is no role; roles are sip, media, smsc, api, jobs")),
             }
         }
         Ok(roles)
@@ -88,7 +96,13 @@ impl FromStr for Roles {
 
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("sip", self.sip), ("media", self.media), ("api", self.api), ("jobs", self.jobs)];
+        let all = [
+            ("sip", self.sip),
+            ("media", self.media),
+            ("smsc", self.smsc),
+            ("api", self.api),
+            ("jobs", self.jobs),
+        ];
         let on: Vec<&str> = all.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
         f.write_str(&on.join(","))
     }

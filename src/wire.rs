@@ -5,6 +5,7 @@
 
 mod control;
 pub(crate) mod event_log;
+mod messaging;
 mod names;
 mod nodes;
 mod recovered;
@@ -23,6 +24,7 @@ use warp_control_plane::FirstKey;
 use warp_events::{EventLog, EventsMetrics, JournalOptions, LogOptions, Pump, PumpOptions, TOPIC_CDR_VOICE};
 use warp_model::sync::lock;
 use warp_policy::Snapshot;
+use warp_policy::messaging::Messaging;
 use warp_sip_proxy::core::{Command, LiveCall, Mode, Resume, Transport};
 use warp_sip_proxy::{Commander, MediaControl, Proxy};
 use warp_telemetry::logging::{self, Format, Levels, LogHandle};
@@ -51,6 +53,7 @@ pub struct Stack {
     proxy: Option<Proxy>,
     _capture: Option<warp_capture::Running>,
     relay: Option<warp_media_relay::Relay>,
+    messages: Option<messaging::Messages>,
     pump: Option<Pump>,
     control_plane: Option<control::ControlThread>,
     ops: Option<OpsThread>,
@@ -73,6 +76,10 @@ pub struct Addresses {
     pub ops: Option<SocketAddr>,
     /// Where the ng control protocol listens; `None` = nowhere.
     pub ng: Option<SocketAddr>,
+    /// Where customers bind by SMPP; `None` = nowhere, or not yet.
+    pub smpp: Option<SocketAddr>,
+    /// Where Jasmin's HTTP API listens; `None` = nowhere, or not yet.
+    pub sms_http: Option<SocketAddr>,
 }
 
 struct Reloads {
@@ -178,6 +185,16 @@ impl Stack {
             let routing = health.required("routing");
             snapshots.on_change(Box::new(move || routing.up()));
         }
+        let (messaging, published) = warp_feed::channel(Messaging::default());
+        let queue = if roles.smsc {
+            let options = LogOptions {
+                limit_bytes: config.smsc.limit.0,
+                ..warp_smsc::queue_options(EventsMetrics::detached())
+            };
+            Some(EventLog::open(&config.node.data_dir.join("smsc"), options)?)
+        } else {
+            None
+        };
         let control_plane = if roles.api {
             let posts = roles.jobs.then(|| events.clone());
             let of_proxy = commander.clone();
@@ -188,7 +205,11 @@ impl Stack {
                 &config,
                 publisher,
                 Arc::new(live),
-                posts,
+                control::Logs {
+                    events: posts,
+                    messaging: roles.smsc.then_some(messaging),
+                    queue: queue.clone(),
+                },
                 (&registry, &health),
                 without_database && roles.sip,
                 first_key,
@@ -243,6 +264,27 @@ impl Stack {
             None
         };
 
+        let messages = if let Some(queue) = queue {
+            let part = health.optional("smsc");
+            let wallet = match (&proxy, &control_plane) {
+                (Some(proxy), _) => proxy.commander().wallet(),
+                (None, Some(control)) => control.lends(&config.node.name),
+                (None, None) => Arc::default(),
+            };
+            let metrics = warp_smsc::Metrics::register(&registry);
+            let [a, b, c, d, e, f, g, h, ..] = seed;
+            let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+            let base = config.smsc.node();
+            let messages = messaging::Messages::start(base, queue, (metrics, part), seed, wallet, published)?;
+            if let Some(control) = &control_plane {
+                control.sends_through(messages.door());
+            }
+            (addresses.smpp, addresses.sms_http) = (messages.address(), messages.http());
+            Some(messages)
+        } else {
+            None
+        };
+
         let in_force = Arc::new(Mutex::new(config.clone()));
         show_config_hash(&registry, in_force.clone());
         let ops = OpsThread::start(Some(config.ops.listen), &registry, &health)?;
@@ -259,6 +301,7 @@ impl Stack {
             proxy,
             _capture: capture,
             relay,
+            messages,
             pump: Some(pump),
             control_plane,
             ops: Some(ops),
@@ -376,6 +419,7 @@ impl Stack {
     fn end(&mut self) {
         drop(self.proxy.take());
         drop(self.relay.take());
+        drop(self.messages.take());
         // The pump looks once more: everything that ended is in the event log.
         drop(self.pump.take());
         drop(self.control_plane.take());
@@ -492,6 +536,9 @@ pub fn listen_addresses(config: &Config) -> Vec<(&'static str, SocketAddr, bool,
     }));
     all.push(("api.listen", config.api.listen, false, true));
     all.extend(config.media.ng.map(|at| ("media.ng", at, true, false)));
+    all.extend(config.smsc.listen.map(|at| ("smsc.listen", at, false, true)));
+    all.extend(config.smsc.listen_tls.map(|at| ("smsc.listen_tls", at, false, true)));
+    all.extend(config.smsc.http.map(|at| ("smsc.http", at, false, true)));
     all
 }
 

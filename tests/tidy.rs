@@ -100,7 +100,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         package: "warp-control-plane",
-        may: &[M, "warp-policy", "warp-events", "warp-feed", "warp-telemetry"],
+        may: &[M, "warp-policy", "warp-smpp", "warp-events", "warp-feed", "warp-telemetry"],
         never: &[
             "warp-sip",
             "warp-sdp",
@@ -147,6 +147,7 @@ const ROWS: &[Row] = &[
             "warp-ng",
             "warp-sip-proxy",
             "warp-media-relay",
+            "warp-smpp",
             "warp-smsc",
             "warp-control-plane",
             "warp-ua",

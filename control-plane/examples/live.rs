@@ -50,6 +50,8 @@ fn main() {
         publisher,
         live: None,
         events: None,
+        messaging: None,
+        queue: None,
         registry: warp_telemetry::Registry::new(),
         first_key: None,
     };

@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use warp_events::{EventLog, TOPIC_CDR_VOICE};
 use warp_model::sync::lock;
 use warp_model::{CustomerId, Mono, Secret, Wall};
+use warp_policy::messaging::Messaging;
 use warp_policy::{Snapshot, VendorTrunkLive};
 use warp_telemetry::Registry;
 use warp_telemetry::health::Part;
@@ -45,6 +46,7 @@ pub use config::{Config, Edge};
 use metrics::Metrics;
 use oidc::Issuers;
 use oidc::dev::DevIssuer;
+use publish::messaging::MessagingFeed;
 use publish::{Publication, PublishError};
 pub use store::{Database, is_database_url};
 use store::{Store, StoreError};
@@ -57,6 +59,10 @@ pub struct Handles {
     pub live: Option<LiveFigures>,
     /// Where finished calls are read from; `None` = nothing is posted here.
     pub events: Option<EventLog>,
+    /// Where what SMSCs decide by is published to; `None` = there is none here.
+    pub messaging: Option<warp_feed::Publisher<Messaging>>,
+    /// The queue of the SMSC of this process, whose messages are posted; `None` = there is none.
+    pub queue: Option<EventLog>,
     /// Where the metrics are shown.
     pub registry: Registry,
     /// Is told the first operator's key as soon as the database has it, whatever the rest of the start comes to: nobody can read
@@ -96,6 +102,8 @@ pub struct App {
     pub unchecked: Notify,
     /// What calls are decided from.
     pub publication: Publication,
+    /// What SMSCs decide by.
+    pub messaging: Option<MessagingFeed>,
     /// Live figures of the vendor trunks.
     pub live: Option<LiveFigures>,
     /// Where events stand, for those who follow them.
@@ -116,8 +124,12 @@ pub struct App {
     node_door: OnceLock<app::nodes::Door>,
     /// The name of this process, which no other one has.
     process: String,
+    /// The SMSC of this process.
+    message_door: OnceLock<app::messages::Door>,
     /// Every record that was in the event log at the start, those of earlier processes included, is posted.
     caught_up: AtomicBool,
+    /// The same of the queue of messages; true where there is none.
+    messages_caught_up: AtomicBool,
     started: Instant,
 }
 
@@ -292,7 +304,7 @@ const KEEPER_LOOKS_MAX: Duration = Duration::from_secs(15);
 
 /// As [`start_opened`], without looking after a private cluster.
 pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<ControlPlane, StartError> {
-    let Handles { publisher, live, events, registry, first_key } = handles;
+    let Handles { publisher, live, events, messaging, queue, registry, first_key } = handles;
     let store = match &config.key_file {
         Some(path) => {
             let seal = store::seal::Seal::open(path, &store).await?;
@@ -305,6 +317,8 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
     let listener = bind(listen, config.next_free_port).await?;
     let addr = listener.local_addr().map_err(|e| StartError::Listen(listen, e))?;
     let mut app = App::new(store, config, &registry, publisher, live);
+    app.messaging = messaging.map(MessagingFeed::new);
+    app.messages_caught_up = AtomicBool::new(queue.is_none());
     app.issuers_at(addr)?;
     if let Some(files) = app.config.tls.clone() {
         let tls = Tls::open(files).map_err(|e| StartError::Tls(e.to_string()))?;
@@ -321,6 +335,9 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
     }
     // The first snapshot is there before the first request, and before the caller goes on to start the data plane.
     app.publication.publish_now(&app).await.map_err(StartError::Publish)?;
+    if let Some(messaging) = &app.messaging {
+        messaging.publish_now(&app).await?;
+    }
     let (stop, stopping) = watch::channel(false);
     let mut tasks = vec![
         tokio::spawn(publish::run(app.clone(), stopping.clone())),
@@ -343,6 +360,13 @@ pub async fn start_on(store: Store, config: Config, handles: Handles) -> Result<
         tasks.push(tokio::spawn(consumer.rating_again(app.clone()).run(stopping.clone())));
         tasks.push(tokio::spawn(billing::recheck::run(app.clone(), stopping.clone())));
         tasks.push(tokio::spawn(billing::retention::run(app.clone(), stopping.clone())));
+    }
+    if let Some(log) = &queue {
+        let name = format!("{}-messages", app.config.consumer);
+        let consumer =
+            billing::messages::MessageConsumer::new(app.store.clone(), log, &name, app.metrics.clone());
+        let consumer = consumer.map_err(|e| StartError::Events(e.to_string()))?;
+        tasks.push(tokio::spawn(consumer.telling(app.clone()).run(stopping.clone())));
     }
     if let Some(spool) = app.config.spool.clone() {
         tasks.push(tokio::spawn(jobs::run(app.clone(), spool, stopping.clone())));
@@ -462,6 +486,7 @@ impl App {
             changed: Notify::new(),
             unchecked: Notify::new(),
             publication: Publication::new(publisher),
+            messaging: None,
             live,
             feed: outbox::Feed::default(),
             webhooks: webhooks::send::Sender::public(),
@@ -472,7 +497,9 @@ impl App {
             credit_door: OnceLock::new(),
             node_door: OnceLock::new(),
             process: process_name(),
+            message_door: OnceLock::new(),
             caught_up: AtomicBool::new(false),
+            messages_caught_up: AtomicBool::new(true),
             started: Instant::now(),
             config,
             store,
@@ -552,7 +579,22 @@ impl App {
 
     /// Whether the records of every earlier process of this node are posted.
     pub fn has_caught_up(&self) -> bool {
-        self.caught_up.load(Ordering::Acquire)
+        self.caught_up.load(Ordering::Acquire) && self.messages_caught_up.load(Ordering::Acquire)
+    }
+
+    /// Every message that was in the queue at the start is posted.
+    pub(crate) fn messages_caught_up(&self) {
+        self.messages_caught_up.store(true, Ordering::Release);
+    }
+
+    /// From now on messages are sent through this door. Only the first call counts.
+    pub fn messages_through(&self, door: app::messages::Door) {
+        let _ = self.message_door.set(door);
+    }
+
+    /// The SMSC of this process, when there is one.
+    pub fn message_door(&self) -> Option<&app::messages::Door> {
+        self.message_door.get()
     }
 
     /// They are: the end of the event log was reached.
@@ -617,6 +659,9 @@ impl App {
     /// Publishes what the rows say now; when it returns, new calls are decided by it. The demo world calls it once at
     /// the end of its seeding.
     pub async fn publish_now(&self) -> Result<warp_policy::SnapshotId, PublishError> {
+        if let Some(messaging) = &self.messaging {
+            messaging.publish_now(self).await?;
+        }
         self.publication.publish_now(self).await
     }
 

@@ -52,6 +52,12 @@ pub struct Metrics {
     rate_limited: Keyed<Counter>,
     /// Age of the oldest CDR that is not posted yet; 0 when all are.
     pub cdr_lag_seconds: FloatGauge,
+    /// Seconds since the oldest record of messages that is not posted was written.
+    pub messages_lag_seconds: FloatGauge,
+    /// Messages that were posted.
+    pub messages_posted: Counter,
+    /// Records of messages that could not be posted.
+    pub messages_put_aside: Counter,
     /// Calls older than the retention that stay because they have a price and are on no bill.
     pub calls_overdue: Gauge,
     ratings: Counters<RatingResult>,
@@ -193,6 +199,15 @@ impl Metrics {
                 (),
             ),
             cdr_lag_seconds,
+            messages_lag_seconds: registry.float_gauge(
+                "warp_messages_lag_seconds",
+                "Age of the oldest record of messages that is not posted, in seconds.",
+            ),
+            messages_posted: registry.counter("warp_messages_posted_total", "Messages that were posted to PostgreSQL."),
+            messages_put_aside: registry.counter(
+                "warp_messages_put_aside_total",
+                "Records of messages that could not be posted and were put aside.",
+            ),
             calls_overdue: registry.gauge(
                 "warp_cdr_overdue_records",
                 "Calls that are older than the retention and stay, because they have a price and are on no bill.",

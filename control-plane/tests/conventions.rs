@@ -474,6 +474,14 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         let body = json!({ "vendor_id": vendor, "kind": "permanent", "reason": "r" });
         by_operator("/exclusions", body, "id").await;
         by_operator("/numbers", json!({ "number": "+14155550199", "customer_id": customer }), "id").await;
+        let account = json!({ "name": "a", "system_id": "a-1", "password": "a-password" });
+        by_operator(&format!("/customers/{customer}/smpp-accounts"), account, "id").await;
+        let bind = json!({ "name": "b", "addresses": ["192.0.2.1:2775"], "system_id": "warp" });
+        let bind = by_operator(&format!("/vendors/{vendor}/binds"), bind, "id").await;
+        let route = json!({ "direction": "from_customer", "place": 0, "targets": [bind], "reason": "r" });
+        by_operator("/message-routes", route, "id").await;
+        let price = json!({ "code": "1", "price": { "amount": "0.01", "currency": "USD" } });
+        by_operator("/message-prices", price, "id").await;
         let deck = by_operator("/rate-decks", json!({ "name": "d", "kind": "az" }), "id").await;
         let versions = format!("/api/v1/admin/rate-decks/{deck}/versions");
         make(&api.operator, &versions, "text/csv", "Code,Rate\n44,0.01\n".to_owned(), "number").await;

@@ -18,7 +18,15 @@ fn f_pg_01_calls_are_kept_the_api_says_503_and_everything_goes_on_afterwards() {
         let topic = log.topic(TOPIC_CDR_VOICE).unwrap();
         let (publisher, snapshots) = warp_feed::channel(warp_policy::Snapshot::empty());
         let registry = warp_telemetry::Registry::new();
-        let handles = Handles { publisher, live: None, events: Some(log.clone()), registry, first_key: None };
+        let handles = Handles {
+            publisher,
+            live: None,
+            events: Some(log.clone()),
+            messaging: None,
+            queue: None,
+            registry,
+            first_key: None,
+        };
         let config =
             Config::new(Database::Private { dir: Default::default() }, "127.0.0.1:0".parse().unwrap());
         let control = warp_control_plane::start_on(store.clone(), config, handles).await.unwrap();

@@ -19,8 +19,15 @@ fn f_proc_07_an_empty_pool_of_connections_is_one_line_in_ten_seconds_and_counted
     with_database(|store| async move {
         let (publisher, _) = warp_feed::channel(warp_policy::Snapshot::empty());
         let registry = warp_telemetry::Registry::new();
-        let handles =
-            Handles { publisher, live: None, events: None, registry: registry.clone(), first_key: None };
+        let handles = Handles {
+            publisher,
+            live: None,
+            events: None,
+            messaging: None,
+            queue: None,
+            registry: registry.clone(),
+            first_key: None,
+        };
         let config =
             Config::new(Database::Private { dir: Default::default() }, "127.0.0.1:0".parse().unwrap());
         let control = warp_control_plane::start_on(store.clone(), config, handles).await.unwrap();

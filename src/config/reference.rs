@@ -18,6 +18,7 @@ const STRUCTS: &[(&str, &str, &str)] = &[
     ("sip", "src/config/sip.rs", "Sip"),
     ("capture", "src/config/capture.rs", "Capture"),
     ("media", "media-relay/src/config.rs", "Config"),
+    ("smsc", "src/config/smsc.rs", "Smsc"),
 ];
 
 const HEAD: &str = "\

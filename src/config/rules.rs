@@ -1,7 +1,7 @@
 //! What values may be beyond their type: one table of rules, by which a configuration is checked and which
 //! `docs/reference/config.md` prints; and what only makes sense across keys.
 
-use super::{Api, Capture, Config, ConfigError, Events, Loaded, Login, Mail, Origin, Sip};
+use super::{Api, Capture, Config, ConfigError, Events, Loaded, Login, Mail, Origin, Sip, Smsc};
 
 /// What a key must be.
 pub(super) struct Rule<T: 'static> {
@@ -81,6 +81,7 @@ pub(super) fn all(config: &Config) -> Vec<Stated> {
     out.extend(of::<Mail>("mail", super::mail::RULES, &config.mail));
     out.extend(of::<Sip>("sip", super::sip::RULES, &config.sip));
     out.extend(of::<Capture>("capture", super::capture::RULES, &config.capture));
+    out.extend(of::<Smsc>("smsc", super::smsc::RULES, &config.smsc));
     out.extend(warp_media_relay::config::RULES.iter().map(|rule| Stated {
         path: format!("media.{}", rule.key),
         must: rule.must,

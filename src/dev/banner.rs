@@ -32,7 +32,7 @@ pub(super) fn print(
     if common.json {
         let call = first.map(|call| call.status);
         let all = serde_json::json!({
-            "version": crate::VERSION, "dir": args.dir, "api": format!("http://{api}/api/v1/"), "customer_key": key, "sip": sip,
+            "version": crate::VERSION, "dir": args.dir, "api": format!("http://{api}/api/v1/"), "customer_key": key, "sip": sip, "smpp": addr(at.smpp),
             "digest": {"user": "demo1001", "password": password}, "metrics": format!("http://{ops}/metrics"), "demo_call": call,
         });
         println!("{all}");
@@ -55,6 +55,10 @@ pub(super) fn print(
         println!("  Console    not in this program: scripts/ui build, then build it again");
     }
     println!("  SIP        {sip} udp/tcp             digest demo1001 / {password}");
+    if let Some(smpp) = at.smpp {
+        let password = world.secrets.get("smpp", "demo1").unwrap_or_default();
+        println!("  SMPP       {smpp}                     bind demo1 / {password}");
+    }
     println!("  Metrics    http://{ops}/metrics\n");
     println!("{}\n", call_line(world, first));
     if let Some(line) = recovered_line(world.stack.recovered_calls()) {
@@ -64,12 +68,13 @@ pub(super) fn print(
         println!("  Demo traffic: off (start: warp demo --cps 5)");
     } else {
         println!(
-            "  Demo traffic: {} calls/s (change: warp demo --cps {MORE_CPS}, stop: warp demo off)",
-            args.cps
+            "  Demo traffic: {} calls/s, {} messages/s (change: warp demo --cps {MORE_CPS}, stop: warp demo off)",
+            args.cps,
+            super::texter::PER_S
         );
     }
     println!(
-        "  Next: warp calls tail · warp route +442071234567 · docs/quickstart.md          Ctrl-C stops, twice kills"
+        "  Next: warp calls tail · warp messages tail · warp route +442071234567 · docs/quickstart.md          Ctrl-C stops, twice kills"
     );
     if took > Duration::from_secs(3) {
         eprintln!("ready after {:.1} s", took.as_secs_f64());

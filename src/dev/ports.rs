@@ -22,6 +22,7 @@ pub(super) fn find_free(config: &mut Config) -> Vec<String> {
     }
     config.api.listen = moved("the API", config.api.listen, false);
     config.ops.listen = moved("Metrics", config.ops.listen, false);
+    config.smsc.listen = config.smsc.listen.map(|at| moved("SMPP", at, false));
     lines
 }
 

@@ -178,6 +178,61 @@ pub(super) fn numbers(client: &Client, phones: &[SocketAddr], brings: SocketAddr
     Ok(())
 }
 
+/// What messages of the demo world go by: a bind to the twin carrier, prices, a route, and an SMPP account for each customer.
+pub(super) fn messaging(client: &Client, secrets: &mut Secrets, twin: SocketAddr) -> Result<(), Failure> {
+    let vendor = client.find("/admin/vendors", |row| row["slug"] == VENDORS[0].slug)?;
+    let vendor = id_of(&vendor.ok_or_else(|| Failure::new("the demo world has no vendor"))?)?;
+    // Two connections: one of them dies now and then.
+    let addresses = json!([twin.to_string(), twin.to_string()]);
+    let body = json!({
+        "name": "twin", "addresses": addresses, "system_id": super::carrier::SYSTEM_ID, "password": "demo",
+        "message_ids": "hex_then_decimal",
+    });
+    let list = format!("/admin/vendor-binds?vendor={vendor}");
+    let bind = ensure(client, &list, "name", "twin", &format!("/admin/vendors/{vendor}/binds"), body)?;
+    let at_bind = format!("/admin/vendor-binds/{bind}");
+    if client.get(&at_bind)?["addresses"] != addresses {
+        client.json("PATCH", &at_bind, &json!({"addresses": addresses}))?;
+    }
+    for (list, more, amount) in [
+        (format!("/admin/message-prices?vendor={vendor}"), json!({"vendor_id": vendor}), "0.0031"),
+        ("/admin/message-prices".to_owned(), json!({}), "0.0075"),
+    ] {
+        for code in ["1", "44"] {
+            let there =
+                client.find(&list, |row| row["code"] == code && row["vendor_id"] == more["vendor_id"])?;
+            if there.is_none() {
+                let mut body = json!({"code": code, "price": {"amount": amount, "currency": "USD"}});
+                if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
+                    body.extend(more.clone());
+                }
+                client.json("POST", "/admin/message-prices", &body)?;
+            }
+        }
+    }
+    if client
+        .find("/admin/message-routes", |row| row["direction"] == "from_customer" && row["place"] == 0)?
+        .is_none()
+    {
+        let body = json!({"direction": "from_customer", "place": 0, "targets": [bind], "reason": "demo"});
+        client.json("POST", "/admin/message-routes", &body)?;
+    }
+    let mut customers: Vec<&str> = TRUNKS.iter().map(|t| t.customer).collect();
+    customers.dedup();
+    for (n, name) in (1..).zip(customers) {
+        let customer = client.find("/admin/customers", |row| row["name"] == name)?;
+        let customer = id_of(&customer.ok_or_else(|| Failure::new(format!("there is no customer {name}")))?)?;
+        let system_id = format!("demo{n}");
+        let list = format!("/admin/smpp-accounts?customer={customer}");
+        if client.find(&list, |row| row["system_id"] == system_id.as_str())?.is_none() {
+            let password = secrets.password("smpp", &system_id)?;
+            let body = json!({"name": "demo", "system_id": system_id, "password": password});
+            client.json("POST", &format!("/admin/customers/{customer}/smpp-accounts"), &body)?;
+        }
+    }
+    Ok(())
+}
+
 /// A deck with one price for the area codes of the numbers, in force.
 fn inbound_deck(client: &Client, name: &str, rate: &str) -> Result<String, Failure> {
     let body = json!({"name": name, "kind": "us"});

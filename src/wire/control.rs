@@ -11,8 +11,10 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 use warp_capture::Capture;
+use warp_control_plane::app::messages::Door as MessageDoor;
 use warp_control_plane::app::trunk_health::{Door, Standing};
 use warp_control_plane::app::trunks::Registration;
+use warp_control_plane::billing::credit::Door as CreditDoor;
 use warp_control_plane::publish::kept;
 use warp_control_plane::store::{Store, StoreError};
 use warp_control_plane::{ControlPlane, Edge, FirstKey, Handles, LiveFigures, StartError};
@@ -20,6 +22,8 @@ use warp_events::EventLog;
 use warp_feed::Publisher;
 use warp_model::sync::lock;
 use warp_policy::Snapshot;
+use warp_policy::credit::Wallet;
+use warp_policy::messaging::Messaging;
 use warp_sip_proxy::Commander;
 use warp_sip_proxy::core::{Registered, TrunkState};
 use warp_telemetry::health::Part;
@@ -37,6 +41,16 @@ pub(super) struct ControlThread {
     waiting: Option<JoinHandle<()>>,
 }
 
+/// What the control plane posts and publishes besides calls.
+pub(super) struct Logs {
+    /// Finished calls; `None` = nothing is posted here.
+    pub(super) events: Option<EventLog>,
+    /// Where what SMSCs decide by is published to.
+    pub(super) messaging: Option<Publisher<Messaging>>,
+    /// The queue of the SMSC.
+    pub(super) queue: Option<EventLog>,
+}
+
 /// What the thread that waits for the database shares with its owner.
 struct Shared {
     /// The name of this node.
@@ -46,6 +60,10 @@ struct Shared {
     edge: Mutex<Option<Edge>>,
     /// The proxy that came before the API, and what it captures.
     proxy: Mutex<Option<(Commander, Option<Capture>)>>,
+    /// The SMSC that came before the API.
+    messages: Mutex<Option<MessageDoor>>,
+    /// What its messages are paid from, when there is no proxy.
+    wallet: Mutex<Option<CreditDoor>>,
     api: Part,
     postgres: Part,
 }
@@ -60,7 +78,7 @@ impl ControlThread {
         config: &Config,
         publisher: Publisher<Snapshot>,
         live: LiveFigures,
-        events: Option<EventLog>,
+        logs: Logs,
         (registry, health): (&Registry, &Health),
         without_database: bool,
         first_key: Option<FirstKey>,
@@ -77,10 +95,14 @@ impl ControlThread {
             control: Mutex::new(None),
             edge: Mutex::new(None),
             proxy: Mutex::new(None),
+            messages: Mutex::new(None),
+            wallet: Mutex::new(None),
             api: health.optional("api"),
             postgres: health.optional("postgres"),
         });
-        let handles = Handles { publisher, live: Some(live), events, registry: registry.clone(), first_key };
+        let Logs { events, messaging, queue } = logs;
+        let registry = registry.clone();
+        let handles = Handles { publisher, live: Some(live), events, messaging, queue, registry, first_key };
         let (stop, stopping) = watch::channel(false);
         let mut thread = Self { runtime: None, shared: shared.clone(), addr: None, stop, waiting: None };
         match runtime.block_on(Store::open(&settings.database)) {
@@ -141,6 +163,26 @@ impl ControlThread {
         if let Some(control) = &*lock(&self.shared.control) {
             serve(&control.app, &self.shared.node, proxy, pictures);
         }
+    }
+
+    /// From now on messages of the API go through this door.
+    pub(super) fn sends_through(&self, door: MessageDoor) {
+        *lock(&self.shared.messages) = Some(door.clone());
+        if let Some(control) = &*lock(&self.shared.control) {
+            control.app.messages_through(door);
+        }
+    }
+
+    /// Money is borrowed into this wallet from now on: there is no proxy.
+    pub(super) fn lends(&self, node: &str) -> Arc<Wallet> {
+        let wallet: Arc<Wallet> = Arc::default();
+        let mono = Arc::new(|| warp_net::clock::Clock::now().mono);
+        let door = CreditDoor { wallet: wallet.clone(), mono, node: node.to_owned() };
+        *lock(&self.shared.wallet) = Some(door.clone());
+        if let Some(control) = &*lock(&self.shared.control) {
+            control.app.lend_credit_through(door);
+        }
+        wallet
     }
 
     /// The operator's key that was made because there was none.
@@ -224,6 +266,13 @@ impl Shared {
         let proxy = lock(&self.proxy).clone();
         if let Some((proxy, pictures)) = proxy {
             serve(&control.app, &self.node, proxy, pictures);
+        }
+        let (messages, wallet) = (lock(&self.messages).clone(), lock(&self.wallet).clone());
+        if let Some(door) = messages {
+            control.app.messages_through(door);
+        }
+        if let Some(door) = wallet {
+            control.app.lend_credit_through(door);
         }
         *place = Some(control);
         self.api.up();

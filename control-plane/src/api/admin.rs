@@ -13,8 +13,8 @@ use crate::app::listing::Listing;
 use crate::app::permission::Permission;
 use crate::app::schedules::Schedules;
 use crate::app::{
-    bans, customers, exchange_rates, replay, resource, routing, rules, trunk_health, trunks, vendor_trunks,
-    vendors,
+    bans, customers, exchange_rates, messaging, replay, resource, routing, rules, trunk_health, trunks,
+    vendor_trunks, vendors,
 };
 use crate::noun::ban::BAN;
 
@@ -53,6 +53,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::jobs::endpoints(Audience::Operator));
     all.extend(super::nouns::endpoints::<Schedules>(Audience::Operator));
     all.extend(super::numbers::endpoints(Audience::Operator));
+    all.extend(nouns::endpoints::<messaging::SmppAccounts>(Audience::Operator));
+    all.extend(nouns::endpoints::<messaging::VendorBinds>(Audience::Operator));
+    all.extend(nouns::endpoints::<messaging::MessageRoutes>(Audience::Operator));
+    all.extend(nouns::endpoints::<messaging::MessagePrices>(Audience::Operator));
+    all.extend(super::messages::endpoints(Audience::Operator));
     all.push(
         endpoint(
             Method::POST,

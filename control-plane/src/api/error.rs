@@ -48,6 +48,8 @@ codes! {
     Unauthorized = ("unauthorized", 401);
     /// This operation needs a second factor that was shown within the last 15 minutes: sign in again with one.
     StepUpRequired = ("step_up_required", 401);
+    /// The billing account has no money for it, nor credit.
+    NoCredit = ("no_credit", 402);
     /// The key is for another audience, or lacks the scope that the endpoint needs.
     Forbidden = ("forbidden", 403);
     /// The sign-in was not begun in this browser or took too long, the issuer refuses, or nobody here is bound to whoever signed in.
@@ -134,6 +136,8 @@ impl From<Fault> for ApiError {
             Kind::VersionMismatch => Code::VersionMismatch,
             Kind::ValidationFailed => Code::ValidationFailed,
             Kind::DeckInvalid => Code::DeckInvalid,
+            Kind::NoCredit => Code::NoCredit,
+            Kind::Throttled => Code::RateLimited,
             Kind::Internal => Code::Internal,
             Kind::Unavailable => Code::Unavailable,
         };

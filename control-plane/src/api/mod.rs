@@ -24,6 +24,7 @@ mod decks;
 mod docs;
 mod jobs;
 mod keys;
+mod messages;
 pub mod nouns;
 mod users;
 mod webhooks;

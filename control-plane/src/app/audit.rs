@@ -57,7 +57,7 @@ pub const OPERATORS_FILTERS: &[FilterDoc] =
     &[("customer", Ref::<CustomerKind>::field_schema, "Only what concerns this customer (cus_…).")];
 
 /// What a customer reads of besides declared nouns.
-const CUSTOMERS_TOO: &[&str] = &["key", "session", "call"];
+const CUSTOMERS_TOO: &[&str] = &["key", "message", "session", "call"];
 
 /// What a query asks for. Errors: all filters that mean nothing, at once.
 pub fn which<'q>(ctx: &Ctx<'_>, text: impl Fn(&str) -> Option<&'q str>) -> Result<AuditQuery, Fault> {

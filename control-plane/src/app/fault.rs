@@ -30,6 +30,10 @@ pub enum Kind {
     ValidationFailed,
     /// A deck file has lines that cannot be read.
     DeckInvalid,
+    /// The billing account has no money for it.
+    NoCredit,
+    /// It is more than may come in a second; later it may.
+    Throttled,
     /// Something went wrong on our side; the log says what.
     Internal,
     /// The database is away or busy.
@@ -151,6 +155,9 @@ fn conflict(constraint: &str) -> (&'static str, &'static str) {
         "trunk_ips_address_excl" | "trunk_ips_pkey" => ("address", "this address is already on a trunk"),
         "trunk_credentials_pkey" => ("username", "this user name is taken"),
         "exchange_rates_pair_key" => ("currency", "there is a rate for this pair of currencies already"),
+        "smpp_accounts_system_id_key" => ("system_id", "this system_id is taken"),
+        "message_routes_place_key" => ("place", "there is a route at this place already"),
+        "message_prices_once" => ("code", "there is a price for this code already"),
         "vendors_slug_key" => ("slug", "this slug is taken"),
         _ => ("name", "this name is taken"),
     }

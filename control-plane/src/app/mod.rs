@@ -20,6 +20,8 @@ pub mod leases;
 pub mod ledger;
 pub mod listing;
 pub mod live;
+pub mod messages;
+pub mod messaging;
 pub mod nodes;
 pub mod numbers;
 pub mod paging;

@@ -171,6 +171,13 @@ permissions! {
         customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
     /// Hang up a call in the air, both ways.
     CallsHangUp = "calls:hang_up", customers [Owner Admin Engineer], operators [Admin Noc];
+    /// Read messages without their texts, and SMPP accounts.
+    MessagesRead = "messages:read",
+        customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
+    /// Send messages; for operators also make and change SMPP accounts, and retry or put away dead letters.
+    MessagesWrite = "messages:write", customers [Owner Admin Engineer], operators [Admin Noc];
+    /// Read what was written in a message. Each look is in the audit log.
+    MessagesContent = "messages:content", customers [Owner Admin], operators [Admin];
     /// Read what billing accounts have, and the postings of their ledgers.
     LedgerRead = "ledger:read",
         customers [Owner Admin Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];

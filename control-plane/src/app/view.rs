@@ -96,6 +96,12 @@ impl<T> Seen<Vec<String>> for Vec<Word<T>> {
     }
 }
 
+impl<T> Seen<Json> for Shaped<T> {
+    fn seen(column: Json) -> Self {
+        Shaped::from(column.0)
+    }
+}
+
 impl<T> Seen<Option<Json>> for Option<Shaped<T>> {
     fn seen(column: Option<Json>) -> Self {
         column.map(|json| Shaped::from(json.0))

@@ -9,13 +9,18 @@ pub mod exchange_rate;
 pub mod exclusion;
 pub mod job;
 pub mod marks;
+pub mod message;
+pub mod message_price;
+pub mod message_route;
 pub mod operator;
 pub mod partition;
 pub mod route_override;
 pub mod schedule;
+pub mod smpp_account;
 pub mod trunk;
 pub mod user;
 pub mod vendor;
+pub mod vendor_bind;
 pub mod vendor_trunk;
 pub mod webhook;
 
@@ -64,7 +69,7 @@ pub struct Noun {
     pub filters: &'static [Filter],
 }
 
-/// Every noun that is declared.
+/// Every noun that is declared, but for messages: nobody makes one in PostgreSQL.
 pub static ALL: &[&Noun] = &[
     &customer::CUSTOMER,
     &ban::BAN,
@@ -81,6 +86,10 @@ pub static ALL: &[&Noun] = &[
     &webhook::WEBHOOK,
     &job::JOB,
     &schedule::SCHEDULE,
+    &smpp_account::SMPP_ACCOUNT,
+    &vendor_bind::VENDOR_BIND,
+    &message_route::MESSAGE_ROUTE,
+    &message_price::MESSAGE_PRICE,
 ];
 
 /// What a noun belongs to.

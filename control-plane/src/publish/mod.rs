@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod compile;
 pub mod kept;
+pub mod messaging;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -188,8 +189,13 @@ pub async fn run(app: Arc<App>, mut stop: watch::Receiver<bool>) {
                 _ = tokio::time::timeout(wait, std::future::pending::<()>()) => {}
             }
         }
-        match app.publication.publish_now(&app).await {
-            Ok(_) => {
+        let published = app.publication.publish_now(&app).await;
+        let published = match (published, &app.messaging) {
+            (Ok(_), Some(messaging)) => messaging.publish_now(&app).await.map_err(PublishError::Store),
+            (published, _) => published.map(drop),
+        };
+        match published {
+            Ok(()) => {
                 app.database_is(None);
                 failed = false;
                 pause = Duration::from_millis(100);

@@ -61,6 +61,8 @@ const FILES: &[(i64, &str, &str)] = &[
     (180, "carriers webhooks", include_str!("../../migrations/0180_carriers_webhooks.sql")),
     (181, "mail", include_str!("../../migrations/0181_mail.sql")),
     (182, "schedules", include_str!("../../migrations/0182_schedules.sql")),
+    (190, "messaging", include_str!("../../migrations/0190_messaging.sql")),
+    (191, "messages", include_str!("../../migrations/0191_messages.sql")),
     (200, "hosts", include_str!("../../migrations/0200_hosts.sql")),
     (205, "nodes", include_str!("../../migrations/0205_nodes.sql")),
 ];

@@ -15,6 +15,8 @@ pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod ledger;
+pub mod messages;
+pub mod messaging;
 pub mod migrate;
 pub mod nodes;
 pub mod nouns;
@@ -351,6 +353,8 @@ impl Store {
             ("statement_timeout", STATEMENT_TIMEOUT),
             ("lock_timeout", "1s"),
             ("idle_in_transaction_session_timeout", "10s"),
+            // Messages stand in a schema of their own.
+            ("search_path", "public,sms"),
         ]);
         // Alone first: the pool would try until its wait is over and then not say why.
         probe(&options).await?;

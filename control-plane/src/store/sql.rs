@@ -15,9 +15,9 @@ pub(crate) use statements;
 /// Name and text of every statement of the control plane.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     use super::{
-        audit, call_weeks, calls, credit, decks, housekeeping, idempotency, jobs, keys, ledger, nodes, nouns,
-        numbers, outbox, partitions, posting, published, reratings, retention, rules, schedules, sessions,
-        snapshots, standings, trunks, users, vendors, webhooks,
+        audit, call_weeks, calls, credit, decks, housekeeping, idempotency, jobs, keys, ledger, messages,
+        messaging, nodes, nouns, numbers, outbox, partitions, posting, published, reratings, retention,
+        rules, schedules, sessions, snapshots, standings, trunks, users, vendors, webhooks,
     };
     let files = [
         ALL,
@@ -31,6 +31,8 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         jobs::ALL,
         keys::ALL,
         ledger::ALL,
+        messages::ALL,
+        messaging::ALL,
         nodes::ALL,
         numbers::ALL,
         outbox::ALL,
@@ -112,9 +114,10 @@ statements! {
                  ELSE 'SELECT, INSERT, UPDATE, DELETE' END,
             n.nspname, c.relname, $1::text)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations' AND NOT c.relispartition
+        WHERE n.nspname IN ('public', 'sms') AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations' AND NOT c.relispartition
           AND NOT ($2::text = 'readonly'
-                   AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys', 'sessions', 'webhooks'))
+                   AND c.relname IN ('api_keys', 'trunk_credentials', 'snapshot_sections', 'idempotency_keys', 'sessions', 'webhooks',
+                       'smpp_accounts', 'vendor_binds', 'contents', 'message_rejects'))
         UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, $1::text)
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname = 'public' AND p.prosecdef AND $2::text = 'app'
@@ -123,7 +126,9 @@ statements! {
     PLAN_FOR_VALUES = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
     /// Whether the key is needed for anything that is stored.
     SEALED_COUNT = "SELECT (SELECT count(*) FROM vendor_trunks WHERE auth_secret IS NOT NULL)
-        + (SELECT count(*) FROM webhooks WHERE secret_sealed IS NOT NULL)";
+        + (SELECT count(*) FROM webhooks WHERE secret_sealed IS NOT NULL)
+        + (SELECT count(*) FROM smpp_accounts WHERE secret IS NOT NULL)
+        + (SELECT count(*) FROM vendor_binds WHERE password IS NOT NULL)";
     /// Directories of snapshots that an earlier version kept in clear: JSON begins with a brace.
     CLEAR_SECTIONS = "SELECT sha256 FROM snapshot_sections WHERE kind = 'directory' AND substr(content, 1, 1) = '\\x7b'::bytea";
     /// One of them, sealed.

@@ -170,6 +170,8 @@ pub fn handles() -> Handles {
         publisher,
         live: None,
         events: None,
+        messaging: None,
+        queue: None,
         registry: warp_telemetry::Registry::new(),
         first_key: None,
     }
@@ -398,4 +400,28 @@ pub async fn audit(api: &Api) {
     .await
     .unwrap();
     assert_eq!(wrong, 0, "the books do not agree");
+}
+
+/// Gives the targets of a route an id of a bind to this vendor.
+pub async fn with_targets(api: &Api, body: &mut Value, vendor: &str) {
+    if body["targets"].is_array() {
+        body["targets"] = serde_json::json!([a_bind(api, vendor).await]);
+    }
+}
+
+/// The id of a bind to this vendor, which is made when there is none.
+async fn a_bind(api: &Api, vendor: &str) -> String {
+    let id = |bind: &Value| bind["id"].as_str().map(str::to_owned);
+    if let Some(id) = id(&api.op("GET", "/vendor-binds?name=any", None).await.data()[0]) {
+        return id;
+    }
+    let body = serde_json::json!({ "name": "any", "addresses": ["192.0.2.9:2775"], "system_id": "warp" });
+    id(&api.op("POST", &format!("/vendors/{vendor}/binds"), Some(body)).await.data()).unwrap()
+}
+
+/// Gives another value to those of these fields that are there.
+pub fn renamed(body: &mut Value, fields: &[&str]) {
+    for field in fields.iter().filter(|f| body[**f].is_string()).copied().collect::<Vec<_>>() {
+        body[field] = "another".into();
+    }
 }

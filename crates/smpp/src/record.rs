@@ -49,7 +49,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Appends its bytes.
+    /// Appends its bytes to others.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for id in [self.customer, self.ban, self.whole] {
             out.extend_from_slice(&id.to_le_bytes());
@@ -62,7 +62,7 @@ impl Terms {
         }
     }
 
-    /// Its bytes alone.
+    /// Its bytes, and nothing else.
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);
         self.encode(&mut out);
@@ -127,7 +127,7 @@ pub enum Record<'a> {
     Again {
         /// Our id of the message.
         id: u128,
-        /// How many records.
+        /// How many records repeat.
         records: u8,
     },
     /// Its vendor did not take it, or could not deliver it: another one of its route has it from here on.

@@ -114,7 +114,7 @@ pub struct QueueFigures {
     pub ready: usize,
     /// Messages that it has, whose end is waited for.
     pub carried: usize,
-    /// Binds that stand.
+    /// How many binds stand.
     pub bound: usize,
     /// Binds that there should be.
     pub binds: usize,

@@ -10,8 +10,9 @@ use super::{FromRow, Query, StoreError, Tx};
 use crate::app::listing::Listing;
 use crate::app::paging::Order;
 use crate::noun::{
-    Noun, ban, call_block, customer, exchange_rate, exclusion, job, operator, partition, route_override,
-    schedule, trunk, user, vendor, vendor_trunk, webhook,
+    Noun, ban, call_block, customer, exchange_rate, exclusion, job, message, message_price, message_route,
+    operator, partition, route_override, schedule, smpp_account, trunk, user, vendor, vendor_bind,
+    vendor_trunk, webhook,
 };
 
 /// The statements of one noun.
@@ -154,6 +155,11 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         of::<webhook::WebhookRow>(),
         of::<job::JobRow>(),
         of::<schedule::ScheduleRow>(),
+        of::<smpp_account::SmppAccountRow>(),
+        of::<vendor_bind::VendorBindRow>(),
+        of::<message_route::MessageRouteRow>(),
+        of::<message_price::MessagePriceRow>(),
+        of::<message::MessageRow>(),
     ]
     .concat()
 }

@@ -32,7 +32,7 @@ pub struct SmppAccount {
     pub id: String,
     /// The customer whose account it is.
     pub customer: CustomerId,
-    /// Who binds.
+    /// The name that it binds by.
     pub system_id: String,
     /// What it binds with: its hash by argon2id, as a PHC string. `None`: it does not bind.
     pub secret: Option<Secret<String>>,

@@ -1,0 +1,370 @@
+//! Short messages from the queue of an SMSC to PostgreSQL, exactly once: rows with timelines, texts apart, prices in the ledger.
+mod common;
+
+use common::{Api, with_api};
+use serde_json::{Value, json};
+use sqlx::Row;
+use warp_control_plane::billing::messages::{MessageConsumer, Posted, TOPIC};
+use warp_control_plane::metrics::Metrics;
+use warp_control_plane::store::{Scope, Store};
+use warp_events::{EventLog, EventsMetrics, LogOptions, Topic};
+use warp_model::{BanId, Currency, CustomerId, MessageId, Money, Nanos, Wall};
+use warp_smpp::pdu::{self, Address, Body};
+use warp_smpp::receipt::MessageState;
+use warp_smpp::record::{Direction, Outcome, Record, Terms};
+use warp_smpp::{Command, Status};
+
+const ACCOUNT: &str = "sac_06f7jv8bxm3e7s0q9tk4w1n2pr";
+const BIND: &str = "vbd_06f7jv8bxm3e7s0q9tk4w1n2pr";
+
+/// A queue as an SMSC writes it.
+struct Queue {
+    log: EventLog,
+    topic: Topic,
+    _dir: tempfile::TempDir,
+}
+
+impl Queue {
+    fn new() -> Queue {
+        let dir = tempfile::tempdir().unwrap();
+        let log = EventLog::open(dir.path(), LogOptions::new(EventsMetrics::detached())).unwrap();
+        let topic = log.topic(TOPIC).unwrap();
+        Queue { log, topic, _dir: dir }
+    }
+
+    fn write(&self, records: &[Record<'_>]) {
+        for record in records {
+            let mut out = Vec::new();
+            record.encode(&mut out);
+            self.topic.append_durable(b"", &out).unwrap();
+        }
+    }
+
+    fn consumer(&self, store: &Store) -> MessageConsumer {
+        let metrics = Metrics::new(&warp_telemetry::Registry::new());
+        MessageConsumer::new(store.clone(), &self.log, "t-messages", metrics).unwrap()
+    }
+
+    async fn post(&self, store: &Store) -> usize {
+        let (mut consumer, mut read) = (self.consumer(store), 0);
+        while let Posted::Records(n) = consumer.step().await.unwrap() {
+            read += n;
+        }
+        read
+    }
+}
+
+fn now() -> Wall {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Wall(i64::try_from(since.as_micros()).unwrap())
+}
+
+fn id(n: u128) -> u128 {
+    MessageId::new(now(), n).as_u128()
+}
+
+fn body(to: &[u8], text: &[u8]) -> Vec<u8> {
+    let message = pdu::Message {
+        source: Address { ton: 5, npi: 0, text: b"ACME" },
+        destination: Address { ton: 1, npi: 1, text: to },
+        registered_delivery: 1,
+        short_message: text,
+        ..pdu::Message::default()
+    };
+    let mut out = Vec::new();
+    pdu::encode(&mut out, Command::SUBMIT_SM, Status::ROK, 1, &Body::Message(message)).unwrap();
+    out[16..].to_vec()
+}
+
+fn accepted<'a>(id: u128, body: &'a [u8], terms: &'a [u8]) -> Record<'a> {
+    let at = now();
+    Record::Accepted {
+        id,
+        direction: Direction::Terminated,
+        account: ACCOUNT.as_bytes(),
+        vendor: BIND.as_bytes(),
+        at,
+        not_before: at,
+        expires: Wall(at.0 + 3_600_000_000),
+        body,
+        callback: &[],
+        route: 7,
+        nth: 0,
+        terms,
+    }
+}
+
+fn over(id: u128, state: MessageState, error: u16) -> Record<'static> {
+    Record::Final { id, outcome: Outcome { state, error, at: now() } }
+}
+
+fn terms(customer: &str, price: i64, lease: i64) -> Terms {
+    let usd = |n| Some(Money { amount: Nanos(n), currency: Currency::USD });
+    let customer: CustomerId = customer.parse().unwrap();
+    Terms {
+        customer: customer.as_u128(),
+        ban: BanId::from_u128(customer.as_u128()).as_u128(),
+        lease,
+        parts: 1,
+        segments: 1,
+        sell: usd(price),
+        buy: usd(price / 2),
+        ..Terms::default()
+    }
+}
+
+async fn balance(api: &Api) -> i64 {
+    let mut tx = api.control.app.store.begin(Scope::Operator("test")).await.unwrap();
+    let sql = "SELECT coalesce(sum(balance), 0)::bigint FROM ban_balances";
+    sqlx::query(sql).fetch_one(tx.db()).await.unwrap().get(0)
+}
+
+fn steps(message: &Value) -> Vec<&str> {
+    message["timeline"].as_array().unwrap().iter().map(|e| e["step"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_message_has_one_row_with_its_timeline_and_its_price_is_in_the_ledger_once() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let (_, other) = api.customer("Other").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let (a, text) = (id(1), body(b"+14155550124", b"hello"));
+        let agreed = terms(&customer, 7_500_000, 0).bytes();
+        queue.write(&[accepted(a, &text, &agreed), Record::Sent { id: a }]);
+        assert_eq!(queue.post(&store).await, 2);
+        assert_eq!(balance(&api).await, -7_500_000);
+        queue.write(&[
+            Record::Carried { id: a, carrier_id: b"5F3A9" },
+            Record::Noticed { id: a },
+            over(a, MessageState::Delivered, 0),
+            Record::Done { id: a },
+        ]);
+        assert_eq!(queue.post(&store).await, 4, "a restart goes on behind what was posted");
+        let shown = MessageId::from_u128(a).to_string();
+        let path = format!("/api/v1/messages/{shown}");
+        let message = api.call(&key, "GET", &path, None).await.data();
+        assert_eq!(message["status"], "delivered");
+        assert_eq!((&message["source"], &message["destination"]), (&json!("ACME"), &json!("14155550124")));
+        assert_eq!(message["price"], json!({ "amount": "0.0075", "currency": "USD" }));
+        assert_eq!(steps(&message), ["accepted", "sent", "carried", "noticed", "delivered"]);
+        assert!(message["explanation"].as_str().unwrap().starts_with("It was delivered "), "{message}");
+        // A customer reads nothing of whom we buy from.
+        for hidden in ["cost", "bind_id", "carrier_id", "place", "moves"] {
+            assert!(
+                message.get(hidden).is_none() && !message.to_string().contains("vbd_"),
+                "{hidden}: {message}"
+            );
+        }
+        let whole = api.op("GET", &format!("/messages/{shown}"), None).await.data();
+        assert_eq!(
+            (&whole["bind_id"], &whole["carrier_id"], &whole["place"]),
+            (&json!(BIND), &json!("5F3A9"), &json!(7))
+        );
+        assert_eq!(whole["cost"], json!({ "amount": "0.00375", "currency": "USD" }));
+        // Another customer: it does not exist, in lists either.
+        assert_eq!(api.call(&other, "GET", &path, None).await.status, 404);
+        assert_eq!(api.call(&other, "GET", "/api/v1/messages", None).await.data(), json!([]));
+        let of = |query: &str| format!("/api/v1/messages?{query}");
+        for (query, count) in
+            [("status=delivered", 1), ("status=failed", 0), ("to=14155550124&from=ACME", 1), ("to=1", 0)]
+        {
+            let found = api.call(&key, "GET", &of(query), None).await.data();
+            assert_eq!(found.as_array().unwrap().len(), count, "{query}");
+        }
+        // A lost cursor: everything comes again, nothing is doubled.
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        sqlx::query("DELETE FROM log_cursors").execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(queue.post(&store).await, 6);
+        let again = api.call(&key, "GET", &path, None).await.data();
+        assert_eq!((&again, balance(&api).await), (&message, -7_500_000));
+    });
+}
+
+#[test]
+fn what_no_vendor_ever_had_is_given_back_and_what_one_had_is_not() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let text = body(b"14155550124", b"x");
+        let agreed = terms(&customer, 10, 0).bytes();
+        let [refused, lost, cancelled] = [id(1), id(2), id(3)];
+        queue.write(&[
+            accepted(refused, &text, &agreed),
+            accepted(lost, &text, &agreed),
+            Record::Sent { id: refused },
+            Record::Moved { id: refused, vendor: b"vbd_other", buy: None },
+            Record::Sent { id: refused },
+            Record::Carried { id: lost, carrier_id: b"A" },
+        ]);
+        queue.post(&store).await;
+        assert_eq!(balance(&api).await, -20);
+        queue.write(&[
+            over(refused, MessageState::Undeliverable, 69),
+            over(lost, MessageState::Undeliverable, 1),
+        ]);
+        // Taken and taken back within one batch: it was never in the ledger.
+        queue.write(&[accepted(cancelled, &text, &agreed), over(cancelled, MessageState::Deleted, 0)]);
+        queue.post(&store).await;
+        assert_eq!(balance(&api).await, -10);
+        let get = async |id: u128| {
+            let path = format!("/api/v1/messages/{}", MessageId::from_u128(id));
+            api.call(&key, "GET", &path, None).await.data()
+        };
+        let message = get(refused).await;
+        assert_eq!((&message["status"], &message["refunded"]), (&json!("failed"), &json!(true)));
+        assert_eq!(steps(&message), ["accepted", "sent", "moved", "sent", "failed"]);
+        let sentence = message["explanation"].as_str().unwrap();
+        assert!(sentence.starts_with("No vendor took it with error 69"), "{sentence}");
+        assert!(sentence.ends_with("its price was given back."), "{sentence}");
+        let message = get(lost).await;
+        assert_eq!((&message["status"], &message["refunded"]), (&json!("failed"), &json!(false)));
+        assert!(
+            message["explanation"]
+                .as_str()
+                .unwrap()
+                .starts_with("The network could not deliver it with error 1")
+        );
+        assert_eq!(get(cancelled).await["refunded"], json!(true));
+    });
+}
+
+/// What was paid from a lease moves from what is held to the balance, by the message that names it.
+#[test]
+fn a_message_that_was_paid_ahead_is_counted_by_its_lease() {
+    with_api(|api| async move {
+        let (customer, _) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let ban = BanId::from_u128(customer.parse::<CustomerId>().unwrap().as_u128()).to_string();
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let lease = "INSERT INTO credit_leases (ban_id, customer_id, epoch, node, process, log, granted, posted, expires_at)
+            SELECT id, customer_id, 3, 'n', 'p', 'l', 1000, 0, now() + interval '1 hour' FROM bans WHERE id = $1";
+        sqlx::query(lease).bind(&ban).execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        let queue = Queue::new();
+        let text = body(b"14155550124", b"x");
+        let agreed = terms(&customer, 40, 3).bytes();
+        let (kept, given_back) = (id(1), id(2));
+        queue.write(&[accepted(kept, &text, &agreed), accepted(given_back, &text, &agreed)]);
+        queue.write(&[over(given_back, MessageState::Expired, 0)]);
+        queue.post(&store).await;
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let posted: i64 = sqlx::query("SELECT posted FROM credit_leases WHERE epoch = 3")
+            .fetch_one(tx.db())
+            .await
+            .unwrap()
+            .get(0);
+        assert_eq!((posted, balance(&api).await), (80, -40), "both were spent, one was given back");
+    });
+}
+
+/// The queue says again what lives long; a reader that begins in the middle of that doubles nothing.
+#[test]
+fn what_the_queue_says_again_changes_nothing_wherever_reading_begins() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let (a, text) = (id(1), body(b"14155550124", b"x"));
+        let agreed = terms(&customer, 10, 0).bytes();
+        let carried = Record::Carried { id: a, carrier_id: b"A" };
+        queue.write(&[accepted(a, &text, &agreed), Record::Sent { id: a }, carried]);
+        queue.post(&store).await;
+        queue.write(&[Record::Again { id: a, records: 2 }]);
+        queue.post(&store).await;
+        // The process ends here; another one reads on.
+        queue.write(&[accepted(a, &text, &agreed), carried]);
+        queue.post(&store).await;
+        queue.write(&[over(a, MessageState::Delivered, 0)]);
+        queue.post(&store).await;
+        let message = api
+            .call(&key, "GET", &format!("/api/v1/messages/{}", MessageId::from_u128(a)), None)
+            .await
+            .data();
+        assert_eq!(steps(&message), ["accepted", "sent", "carried", "delivered"]);
+        assert_eq!(balance(&api).await, -10);
+    });
+}
+
+#[test]
+fn t_api_05_a_text_is_read_with_its_own_permission_and_each_look_is_audited() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let whole = id(9);
+        let udh = |n: u8, text: &[u8]| [&[5, 0, 3, 7, 2, n], text].concat();
+        let part = |n: u8, text: &[u8]| {
+            let message = pdu::Message {
+                destination: Address { ton: 1, npi: 1, text: b"14155550124" },
+                esm_class: 0x40,
+                short_message: &udh(n, text),
+                ..pdu::Message::default()
+            };
+            let mut out = Vec::new();
+            pdu::encode(&mut out, Command::SUBMIT_SM, Status::ROK, 1, &Body::Message(message)).unwrap();
+            out[16..].to_vec()
+        };
+        let stands = Terms { parts: 2, segments: 2, ..terms(&customer, 20, 0) };
+        let of_whole = Terms { whole, segments: 0, sell: None, buy: None, ..stands };
+        let (first, second) = (part(1, b"one and "), part(2, b"two\x00"));
+        queue.write(&[accepted(id(8), &first, &of_whole.bytes()), accepted(whole, &second, &stands.bytes())]);
+        queue.post(&store).await;
+        let listed = api.call(&key, "GET", "/api/v1/messages", None).await.data();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "one row for the whole text: {listed}");
+        assert!(!listed.to_string().contains("one and"), "no text in a list");
+        let path = format!("/api/v1/messages/{}/content", MessageId::from_u128(whole));
+        let content = api.call(&key, "GET", &path, None).await.data();
+        assert_eq!(content["text"], "one and two@", "in the alphabet of the network");
+        let audit = api.call(&key, "GET", "/api/v1/audit?action=message.content", None).await.data();
+        assert_eq!(audit.as_array().unwrap().len(), 1, "{audit}");
+        let reader = json!({ "name": "r", "scopes": ["messages:read"] });
+        let reader = api.call(&key, "POST", "/api/v1/keys", Some(reader)).await.data();
+        let reader = reader["secret"].as_str().unwrap();
+        assert_eq!(api.call(reader, "GET", &path, None).await.status, 403);
+        assert_eq!(api.call(reader, "GET", "/api/v1/messages", None).await.status, 200);
+    });
+}
+
+/// A record that nobody can read is put aside, and stops nothing.
+#[test]
+fn f_disk_03_a_record_that_cannot_be_read_is_put_aside() {
+    with_api(|api| async move {
+        let (customer, _) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        queue.topic.append_durable(b"", b"\xFFnonsense").unwrap();
+        let (text, agreed) = (body(b"14155550124", b"x"), terms(&customer, 10, 0).bytes());
+        queue.write(&[accepted(id(1), &text, &agreed)]);
+        assert_eq!(queue.post(&store).await, 2);
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        let count = |sql: &'static str| sqlx::query(sql);
+        let rejects: i64 =
+            count("SELECT count(*) FROM message_rejects").fetch_one(tx.db()).await.unwrap().get(0);
+        let messages: i64 =
+            count("SELECT count(*) FROM sms.messages").fetch_one(tx.db()).await.unwrap().get(0);
+        assert_eq!((rejects, messages), (1, 1));
+    });
+}
+
+/// Without an SMSC in the process nothing is taken, and that is said.
+#[test]
+fn a_message_is_not_taken_where_there_is_no_smsc() {
+    with_api(|api| async move {
+        let (_, key) = api.customer("Acme").await;
+        let message = json!({ "to": ["+14155550124"], "from": "ACME", "text": "hello" });
+        let r = api.call(&key, "POST", "/api/v1/messages", Some(message)).await;
+        assert_eq!((r.status, r.code().as_str()), (409, "conflict"), "{}", r.body);
+        let wrong = json!({ "to": [], "text": "", "priority": 9 });
+        let r = api.call(&key, "POST", "/api/v1/messages", Some(wrong)).await;
+        assert_eq!(
+            (r.status, r.json()["error"]["details"].as_array().unwrap().len()),
+            (422, 4),
+            "{}",
+            r.body
+        );
+    });
+}
