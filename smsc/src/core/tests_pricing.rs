@@ -145,14 +145,14 @@ fn who_has_no_money_is_refused_and_who_gets_some_in_a_moment_is_asked_to_come_ag
         "it is asked for behind the message's back"
     );
     assert_eq!((w.metrics.unpaid.value(Unpaid::NoCredit), w.metrics.unpaid.value(Unpaid::Later)), (1, 0));
-    place.bank_has(Nanos(1_000));
+    place.bank_has(Nanos(1_000), Mono(0));
     assert_eq!(status(&mut w, foo, to(b"491701234567", b"3")), Status::RTHROTTLED);
     purse.extend(Nanos(20), Mono(0));
     assert_eq!(status(&mut w, foo, to(b"491701234567", b"4")), Status::ROK);
     assert_eq!(purse.spent().0, 40);
     // Over HTTP it is said in words.
     assert!(matches!(sent(&mut w, "491701234567"), JasminReply::Refused(Refusal::Throughput)));
-    place.bank_has(Nanos(0));
+    place.bank_has(Nanos(0), Mono(0));
     let refused = sent(&mut w, "491701234567");
     assert!(matches!(refused, JasminReply::Refused(Refusal::NoCredit)), "{refused:?}");
     assert_eq!(Refusal::NoCredit.status(), 403);
