@@ -562,6 +562,19 @@ fn a_removal_in_a_remark_or_behind_a_name_is_not_passed_over() {
         ("Destination", "UK Mobile [Not Available]"),
         ("Destination", "UK Mobile - DISCONTINUED"),
         ("Network", "O2: withdrawn"),
+        ("Destination", "UK Mobile (closed)"),
+        ("Destination", "UK Mobile - closed"),
+        ("Destination", "UK Mobile closed"),
+        ("Destination", "UK Mobile BLOCKED"),
+        ("Destination", "UK Mobile *blocked*"),
+        ("Destination", "UK Mobile no access"),
+        ("Destination", "UK Mobile_BLOCKED"),
+        ("Destination", "BLOCKED - UK Mobile"),
+        ("Destination", "UK (no longer available) Mobile"),
+        ("Remarks", "will be closed on 5 Dec"),
+        ("Remarks", "currently blocked"),
+        ("Remarks", "Closed from 5 Dec"),
+        ("Remarks", "closed"),
     ] {
         let sheet = format!("Code,Rate,{name}\n447,0.01,{text}\n");
         no("az", "", &sheet, 2, name, "not carried");
@@ -584,8 +597,50 @@ fn a_removal_in_a_remark_or_behind_a_name_is_not_passed_over() {
         ("Destination", "Blocked"),
         ("Destination", "UK Mobile - Other"),
         ("ISO", "N/A"),
+        ("Destination", "Direct, not blocked"),
+        ("Destination", "Closed User Group"),
+        ("Comment", "Calls without CLI will be blocked"),
+        ("Comment", "no longer blocked"),
     ] {
         ok("az", "", &format!("Code,Rate,{name}\n447,0.01,\"{text}\"\n"), "447 0.01 1/1");
+    }
+}
+
+/// What a remark says of money is refused like the same words below the rows.
+#[test]
+fn money_in_a_remark_is_not_passed_over() {
+    let sheet = |text: &str| format!("Code,Rate,Remarks\n447,0.01,\"{text}\"\n");
+    for text in [
+        "surcharge 0.05 per call",
+        "Surcharge applies",
+        "connection fee 0.10",
+        "rate 0.05 from 10 Dec",
+        "Increase to 0.05 on 2026-12-10",
+        "0,05 per minute from January",
+        "$0.05 from 10 Dec",
+        "0.05 USD for off-net",
+        "5% increase",
+        "60/60 billing",
+        "30/6",
+        "billed per 30 s",
+        "EUR",
+    ] {
+        no("az", "", &sheet(text), 2, "Remarks", "ignore the column by name");
+        ok("az", r#"{"ignore":["Remarks"]}"#, &sheet(text), "447 0.01 1/1");
+    }
+    for text in [
+        "Rate increase from 2026-12-10",
+        "price decrease, see our mail of 05.12.2026",
+        "no setup fee",
+        "NOC open 24/7",
+        "v1.2",
+        "new",
+        "USD",
+        "call us",
+        "Direct",
+        "change of 3 codes",
+    ] {
+        ok("az", "", &sheet(text), "447 0.01 1/1");
     }
 }
 

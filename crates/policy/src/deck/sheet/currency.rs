@@ -23,7 +23,7 @@ pub(super) fn is_code(text: &str) -> bool {
 }
 
 /// Codes that are words too: above a sheet they mean a currency only where one is expected.
-const WORDS: &[&str] =
+pub(super) const WORDS: &[&str] =
     &["ALL", "TOP", "TRY", "CUP", "MOP", "PEN", "GEL", "MAD", "BOB", "SOS", "BAM", "AMD", "ANG", "STD"];
 /// And these where they are not in upper case.
 const SMALL_WORDS: &[&str] = &[

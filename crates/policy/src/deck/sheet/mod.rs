@@ -15,6 +15,7 @@ mod life;
 mod names;
 mod options;
 mod prose;
+mod remarks;
 mod rows;
 mod table;
 mod words;

@@ -11,6 +11,7 @@ use super::dates::{date, end};
 use super::layout::{self, Layout, Use};
 use super::life::{Dates, Life};
 use super::options::{DecimalMark, Field, ImportOptions, PriceUnit};
+use super::remarks;
 use super::table::{Line, Table};
 use super::words::{self, Said};
 use super::{DeckKind, LineError, MAX_ERRORS, Recognised};
@@ -424,20 +425,20 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// What is not read may still say that the code is not carried.
+    /// What is not read may still say that the code is not carried, or that its price is another one.
     fn unread(&mut self, line: Line<'a>, unread: &[(usize, bool)]) {
         for (i, remark) in unread {
             let text = line.cell(*i);
-            let whole = || matches!(words::said(text), Some(Said::Blocked | Said::Removed));
-            let (gone, what) = match remark {
-                true => (!text.is_empty() && (whole() || words::begins_with_a_removal(text)), "remark"),
-                false => (words::ends_with_a_removal(text), "name"),
-            };
-            if gone {
-                let message = format!(
-                    "the {what} says that the code is not carried: {}; map the column to status, or ignore it by name",
-                    quoted(text)
-                );
+            let name =
+                || remarks::name_says_gone(text).then_some("the name says that the code is not carried");
+            let said = if *remark { remarks::remark_says(text, &self.rules) } else { name() };
+            if let Some(said) = said {
+                let hint = if said.ends_with("carried") {
+                    "map the column to status, or ignore it"
+                } else {
+                    "ignore the column"
+                };
+                let message = format!("{said}: {}; {hint} by name", quoted(text));
                 self.error(line.number(), *i, &message);
             }
         }

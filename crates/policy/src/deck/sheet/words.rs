@@ -350,53 +350,6 @@ pub(super) fn said(text: &str) -> Option<Said> {
     })
 }
 
-/// A note that begins by saying that the code is not carried: `Discontinued from 1 December`. What it says later may be about
-/// some calls only (`calls without a number are blocked`).
-pub(super) fn begins_with_a_removal(text: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "blocked",
-        "barred",
-        "suspended",
-        "withdrawn",
-        "discontinued",
-        "deactivated",
-        "disabled",
-        "terminated",
-        "ceased",
-        "deleted",
-        "removed",
-        "unavailable",
-        "notavailable",
-        "nolongeravailable",
-        "notoffered",
-        "nolongeroffered",
-        "noaccess",
-        "nocoverage",
-        "outofservice",
-        "codedeleted",
-        "coderemoved",
-    ];
-    let mut begin = String::new();
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(3) {
-        begin.push_str(&plain(word));
-        if WORDS.contains(&begin.as_str()) {
-            return true;
-        }
-    }
-    false
-}
-
-/// A name with a status behind it: `UK Mobile (blocked)`, `UK Mobile - DISCONTINUED`.
-pub(super) fn ends_with_a_removal(text: &str) -> bool {
-    let end = match text.strip_suffix([')', ']']) {
-        Some(inside) => inside.rsplit(['(', '[']).next().filter(|end| end.len() < inside.len()),
-        None => text.rsplit(['-', '–', '—', '*', ':', '/']).next().filter(|end| end.len() < text.len()),
-    };
-    end.is_some_and(|end| {
-        begins_with_a_removal(end) && matches!(said(end), Some(Said::Blocked | Said::Removed))
-    })
-}
-
 /// Yes and no in a column that asks a question.
 pub(super) fn yes(text: &str) -> Option<bool> {
     Some(match plain(text).as_str() {
