@@ -75,8 +75,9 @@ pub struct Node {
 impl Default for Node {
     fn default() -> Self {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = Some(name.trim()).filter(|name| !name.is_empty()).unwrap_or("warp");
         Self {
-            name: name.trim().to_owned(),
+            name: name.to_owned(),
             data_dir: PathBuf::from("/var/lib/warp"),
             drain_timeout: Span(Duration::from_secs(1_800)),
         }

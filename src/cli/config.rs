@@ -119,6 +119,10 @@ pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
     match &args.verb {
         Verb::Check { file, config } => {
             let loaded = load(&ConfigFile { config: file.clone().or_else(|| config.clone()) })?;
+            let unread = loaded.unread_files();
+            if !unread.is_empty() {
+                return Err(failure(&unread));
+            }
             let set = loaded.origins.len();
             Output::new(common, &["ok", "set"]).item(
                 || serde_json::json!({"ok": true, "set": set}),

@@ -72,8 +72,27 @@ impl ConfigError {
             let known: Vec<&str> = why.split('`').skip(3).step_by(2).collect();
             return Self::unknown(origin, key, word, &known);
         }
-        Self { origin, key, message: why.trim().replace('\n', " ") }
+        Self { origin, key, message: in_plain_words(&why.trim().replace('\n', " ")) }
     }
+}
+
+/// What a decoder expects, as people write it.
+fn in_plain_words(why: &str) -> String {
+    const WORDS: &[(&str, &str)] = &[
+        ("expected a sequence", "expected a list, such as [\"…\"]"),
+        ("expected u8", "expected a whole number from 0 to 255"),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number from 0 to 4294967295"),
+        ("expected u64", "expected a whole number"),
+        ("expected usize", "expected a whole number"),
+        ("expected a boolean", "expected true or false"),
+        ("invalid socket address syntax", "expected ADDRESS:PORT, such as \"127.0.0.1:8080\""),
+        ("invalid IP address syntax", "expected an address, such as \"192.0.2.1\""),
+    ];
+    WORDS
+        .iter()
+        .find_map(|(theirs, ours)| why.strip_suffix(theirs).map(|before| format!("{before}{ours}")))
+        .unwrap_or_else(|| why.to_owned())
 }
 
 /// The values of one section, by key.

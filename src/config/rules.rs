@@ -1,7 +1,10 @@
 //! What values may be beyond their type: one table of rules, by which a configuration is checked and which
 //! `docs/reference/config.md` prints; and what only makes sense across keys.
 
-use super::{Api, Capture, Config, ConfigError, Events, Loaded, Login, Mail, Origin, Sip, Smsc};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Api, Capture, Config, ConfigError, Events, Loaded, Login, Mail, Node, Origin, Sip, Smsc};
 
 /// What a key must be.
 pub(super) struct Rule<T: 'static> {
@@ -26,8 +29,15 @@ impl<T> Rule<T> {
     }
 }
 
+const NODE: &[Rule<Node>] =
+    &[Rule::new("name", "1 to 64 letters, digits, dots, underscores and hyphens", |node: &Node| {
+        let taken = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+        (1..=64).contains(&node.name.len()) && node.name.bytes().all(taken)
+    })];
+
 const EVENTS: &[Rule<Events>] = &[
     Rule::new("segment", "at least 64KiB", |events| events.segment.0 >= 64 << 10),
+    Rule::new("keep", "at least 1m", |events| events.keep.0 >= Duration::from_secs(60)),
     Rule::new(
         "kafka",
         "each HOST:PORT; none in a program that was built without the feature kafka",
@@ -75,7 +85,16 @@ pub(super) fn all(config: &Config) -> Vec<Stated> {
         };
         rules.iter().map(stated).collect()
     }
-    let mut out = of::<Events>("events", EVENTS, &config.events);
+    let mut out = of::<Node>("node", NODE, &config.node);
+    out.extend(of::<Events>("events", EVENTS, &config.events));
+    // Each shard's journal has two segments from its start.
+    let least = config.events.segment.0.saturating_mul(2 * u64::from(config.sip.shards));
+    out.push(Stated {
+        path: "events.limit".to_owned(),
+        must: "at least two events.segment for each of sip.shards",
+        holds: config.events.limit.0 >= least,
+        with: vec!["events.segment".to_owned(), "sip.shards".to_owned()],
+    });
     out.extend(of::<Api>("api", super::api::RULES, &config.api));
     out.extend(of::<Login>("login", super::login::RULES, &config.login));
     out.extend(of::<Mail>("mail", super::mail::RULES, &config.mail));
@@ -88,6 +107,13 @@ pub(super) fn all(config: &Config) -> Vec<Stated> {
         holds: (rule.holds)(&config.media),
         with: rule.with.iter().map(|key| format!("media.{key}")).collect(),
     }));
+    // RTP and RTCP of both sides.
+    out.push(Stated {
+        path: "media.ports".to_owned(),
+        must: "at least 4, which one call needs",
+        holds: config.media.ports.clone().count() >= 4,
+        with: Vec::new(),
+    });
     out
 }
 
@@ -106,32 +132,42 @@ impl Loaded {
         let clouded =
             |path: &str| unread.iter().any(|key| !key.contains('.') || section(key) == section(path));
         let mut found: Vec<ConfigError> = Vec::new();
-        let mut say = |path: &str, why: &str| {
+        let mut say_at = |origin: Origin, path: &str, why: &str| {
             // One word for each key: what else is wrong with it may follow from that.
             if !found.iter().any(|e| e.key == path) {
-                found.push(self.error(path, why));
+                found.push(ConfigError { origin, key: path.to_owned(), message: why.to_owned() });
             }
         };
+        let origin = |path: &str| self.origins.get(path).cloned().unwrap_or(Origin::Default);
         if let Err(why) = warp_telemetry::logging::Levels::parse(&self.config.log.levels) {
-            say("log.levels", &why.to_string());
+            say_at(origin("log.levels"), "log.levels", &why.to_string());
         }
         for rule in all(&self.config).iter().filter(|rule| !rule.holds) {
             if rule.with.is_empty() || !rule.with.iter().any(|path| clouded(path)) {
-                say(&rule.path, rule.must);
+                let at = std::iter::once(&rule.path).chain(&rule.with);
+                let set = at.into_iter().find_map(|path| self.origins.get(path));
+                let origin = set.cloned().unwrap_or(Origin::Default);
+                say_at(origin, &rule.path, rule.must);
             }
+        }
+        let (ops, api) = (self.config.ops.listen, self.config.api.listen);
+        let both = ["ops.listen", "api.listen"].iter().all(|key| self.origins.contains_key(*key));
+        if both && ops == api && ops.port() != 0 {
+            say_at(origin("ops.listen"), "ops.listen", "another address than api.listen");
         }
         if self.config.login.demo
             && (!self.config.api.listen.ip().is_loopback() || self.config.api.tls_key.is_some())
             && !clouded("api.listen")
         {
-            say(
+            say_at(
+                origin("login.demo"),
                 "login.demo",
                 "only with api.listen on this machine and without TLS: nobody proves who he is to the built-in issuer",
             );
         }
         for idle in self.without_effect() {
             if !clouded(idle.because) {
-                say(idle.key, idle.why);
+                say_at(origin(idle.key), idle.key, idle.why);
             }
         }
         errors.append(&mut found);
@@ -186,9 +222,44 @@ impl Loaded {
         all.into_iter().filter(|idle| idle.is_idle && self.origins.contains_key(idle.key)).collect()
     }
 
-    fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
-        ConfigError { origin, key: key.to_owned(), message: message.into() }
+    /// Files that keys name and that cannot be read. Only asked where this machine is the one that will run: a file is checked
+    /// on others too.
+    pub fn unread_files(&self) -> Vec<ConfigError> {
+        let c = &self.config;
+        // The first start makes the key, where there is a folder for it.
+        let seal = c.api.seal_key.as_ref().filter(|key| !key.0.exists());
+        let seal = seal.and_then(|key| key.0.parent()).filter(|dir| !dir.as_os_str().is_empty());
+        let all = [
+            ("api.tls_certificate", c.api.tls_certificate.clone()),
+            ("api.tls_key", c.api.tls_key.clone()),
+            ("api.seal_key", seal.map(Path::to_owned)),
+            ("api.webhook_ca", c.api.webhook_ca.clone()),
+            ("sip.tls_certificate", c.sip.tls_certificate.clone()),
+            ("sip.tls_key", c.sip.tls_key.clone()),
+            ("sip.tls_roots", c.sip.tls_roots.clone()),
+            ("mail.ca", c.mail.ca.clone()),
+            ("mail.password", c.mail.password.as_ref().map(|key| key.0.clone())),
+            ("events.kafka_client", c.events.kafka_client.clone()),
+            (
+                "login.customer_client_secret",
+                c.login.customer_client_secret.as_ref().map(|key| key.0.clone()),
+            ),
+            (
+                "login.operator_client_secret",
+                c.login.operator_client_secret.as_ref().map(|key| key.0.clone()),
+            ),
+        ];
+        let unread = |path: &Path| std::fs::File::open(path).err();
+        let wrong = |(key, path): (&str, Option<std::path::PathBuf>)| {
+            let path = path?;
+            let why = unread(&path)?;
+            Some(ConfigError {
+                origin: self.origins.get(key).cloned().unwrap_or(Origin::Default),
+                key: key.to_owned(),
+                message: format!("{} cannot be read: {why}", path.display()),
+            })
+        };
+        all.into_iter().filter_map(wrong).collect()
     }
 }
 

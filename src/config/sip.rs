@@ -137,12 +137,42 @@ fn is_wait(wait: Span) -> bool {
     !wait.0.is_zero() && wait.0 <= MOST
 }
 
+/// A name of RFC 3261 §25.1 `host` (with underscores, which there are), or an address.
+fn is_host(text: &str) -> bool {
+    let address = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    address.parse::<IpAddr>().is_ok()
+        || text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+}
+
 const WAIT: &str = "more than 0 and at most 7d";
 const COUNT: &str = "at least 1";
 
 /// What the keys of the section must be.
 pub(super) const RULES: &[Rule<Sip>] = &[
     Rule::new("listen", "at least one address", |sip| !sip.listen.is_empty()),
+    Rule::new("listen", "each once", |sip| {
+        let again =
+            |(at, l): (usize, &Listen)| l.at.port() != 0 && sip.listen.iter().take(at).any(|b| b == l);
+        !sip.listen.iter().enumerate().any(again)
+    }),
+    Rule::new("advertise", "an address that peers can reach: no wildcard, no multicast", |sip| {
+        sip.advertise.is_none_or(|ip| !ip.is_unspecified() && !ip.is_multicast())
+    }),
+    Rule::new("domains", "each a host's name or address, without a port", |sip| {
+        sip.domains.iter().all(|domain| is_host(domain))
+    }),
+    // What goes into a header must not end its line, and the realm stands in quotes.
+    Rule::new("realm", "1 to 128 characters, no quotation mark, backslash or control character", |sip| {
+        (1..=128).contains(&sip.realm.len())
+            && !sip.realm.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'))
+    }),
+    Rule::new("server_name", "at most 128 characters, no control character", |sip| {
+        sip.server_name.len() <= 128 && !sip.server_name.chars().any(char::is_control)
+    }),
     Rule::new("shards", "1 to 255", |sip| (1..=255).contains(&sip.shards)),
     Rule::new("t1", "more than 0 and not above t2", |sip: &Sip| !sip.t1.0.is_zero() && sip.t1.0 <= sip.t2.0)
         .with(&["t2"]),

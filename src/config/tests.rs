@@ -161,6 +161,74 @@ fn f_cfg_01_a_mistake_of_one_key_does_not_hide_those_of_others() {
     );
 }
 
+/// What goes into headers, names and sockets is checked before a process runs with it.
+#[test]
+fn f_cfg_01_a_value_that_cannot_work_is_a_mistake() {
+    for (file, key) in [
+        ("[sip]\nserver_name = \"a\\r\\nX-Evil: y\"\n", "sip.server_name"),
+        ("[sip]\nrealm = \"\"\n", "sip.realm"),
+        ("[sip]\nrealm = \"a\\\", x=\\\"b\"\n", "sip.realm"),
+        ("[sip]\nlisten = [\"udp:127.0.0.1:5060\", \"udp:127.0.0.1:5060\"]\n", "sip.listen"),
+        ("[sip]\nadvertise = \"0.0.0.0\"\n", "sip.advertise"),
+        ("[sip]\ndomains = [\"not a domain\"]\n", "sip.domains"),
+        ("[sip]\ndomains = [\"example.com:5060\"]\n", "sip.domains"),
+        ("[events]\nlimit = \"1KiB\"\n", "events.limit"),
+        ("[events]\nkeep = \"0s\"\n", "events.keep"),
+        ("[media]\nports = \"30000-30001\"\n", "media.ports"),
+        ("[node]\nname = \"\"\n", "node.name"),
+        ("[node]\nname = \"a\\nb\"\n", "node.name"),
+    ] {
+        let found = errors(file);
+        assert_eq!(found.len(), 1, "{file}: {found:?}");
+        assert!(found[0].starts_with(&format!("warp.toml:2:1: {key}: ")), "{found:?}");
+    }
+    let found = errors("[ops]\nlisten = \"127.0.0.1:1234\"\n[api]\nlisten = \"127.0.0.1:1234\"\n");
+    assert_eq!(found, ["warp.toml:2:1: ops.listen: another address than api.listen"]);
+    // The key that was written is named by its line, also where it is another that does not hold.
+    let found = errors("[sip]\nt2 = \"100ms\"\n");
+    assert_eq!(found, ["warp.toml:2:1: sip.t1: more than 0 and not above t2"]);
+    let dir = tempfile::tempdir().unwrap();
+    let whole = "[sip]\nserver_name = \"WARP 1 (gate)\"\nrealm = \"example.com\"\nadvertise = \"192.0.2.1\"\n\
+                 listen = [\"udp:127.0.0.1:5060\", \"tcp:127.0.0.1:5060\"]\n\
+                 domains = [\"example.com\", \"a_b.example.\", \"[2001:db8::1]\", \"192.0.2.7\"]\n\
+                 [events]\nlimit = \"128MiB\"\nkeep = \"1m\"\n[media]\nports = \"30000-30003\"\n\
+                 [ops]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n";
+    assert!(Loaded::load(&Config::default(), &sources(dir.path(), whole)).is_ok());
+}
+
+/// A value of another type is refused in the words of whoever wrote it.
+#[test]
+fn what_a_decoder_expects_is_said_in_plain_words() {
+    for (line, words) in [
+        ("[sip]\nlisten = \"udp:127.0.0.1:5060\"\n", "expected a list, such as [\"…\"]"),
+        ("[sip]\nshards = \"2\"\n", "expected a whole number from 0 to 65535"),
+        ("[media]\ntos = 256\n", "expected a whole number from 0 to 255"),
+        ("[api]\nlisten = \"8080\"\n", "expected ADDRESS:PORT, such as \"127.0.0.1:8080\""),
+        ("[sip]\nadvertise = \"here\"\n", "expected an address, such as \"192.0.2.1\""),
+        ("[sip]\npin_shards = 1\n", "expected true or false"),
+    ] {
+        let found = errors(line);
+        assert!(found.len() == 1 && found[0].contains(words), "{line}: {found:?}");
+    }
+}
+
+/// What is named and is not there is a mistake of the machine that will run.
+#[test]
+fn a_file_that_is_not_there_is_told_with_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = dir.path().join("there.pem");
+    std::fs::write(&there, "x").unwrap();
+    let file = format!(
+        "[api]\ntls_certificate = \"{}\"\ntls_key = \"/nowhere/k.pem\"\nwebhook_ca = \"/nowhere/ca.pem\"\nseal_key = \"file:/nowhere/s\"\n",
+        there.display()
+    );
+    let loaded = Loaded::load(&Config::default(), &sources(dir.path(), &file)).unwrap();
+    let keys: Vec<String> = loaded.unread_files().into_iter().map(|e| e.key).collect();
+    assert_eq!(keys, ["api.tls_key", "api.seal_key", "api.webhook_ca"]);
+    let why = loaded.unread_files().remove(0).to_string();
+    assert!(why.contains("warp.toml:3:1: api.tls_key: /nowhere/k.pem cannot be read"), "{why}");
+}
+
 /// What is weighed against a value that could not be read says nothing: the reader corrects the one mistake that there is.
 #[test]
 fn a_mistake_is_not_told_of_keys_that_depend_on_it() {
