@@ -335,7 +335,13 @@ fn a_failed_call_is_drawn_and_explained_and_its_messages_reach_a_collector() {
     assert!(copied.iter().any(|m| m.starts_with("SIP/2.0 503 ")));
     assert!(!copied.iter().any(|m| m.contains("strange")), "a stranger's is not a call's");
 
-    // kill −9: what is on the disk is there.
+    // A second and a half after its end it is on the disk, and there it is after kill −9.
+    let url = format!("http://{}/metrics", carrier.launched.addr("ops"));
+    let kept = poll_until(Duration::from_secs(20), || {
+        let text = ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()?;
+        text.contains("warp_capture_calls_total{result=\"kept\"} 1\n").then_some(())
+    });
+    assert!(kept.is_some(), "it was not kept\n{}", carrier.launched.log_tail());
     let carrier = carrier.kill_and_restart(dir.path());
     let again = poll_until(Duration::from_secs(20), || {
         let (status, ladder) = carrier.admin.send("GET", &path, None);
