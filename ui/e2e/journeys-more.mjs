@@ -251,14 +251,14 @@ async function aFailedCallIsReadInItsMessages({ context, signIn, check }) {
   // Its own side only: two lanes.
   assert.equal(await ladder.locator('.w-lane').count(), 2);
   await check(page, 'console-ladder');
-  await ladder.getByRole('button', { name: /486 Busy/ }).first().click();
+  await ladder.getByRole('button', { name: /486 / }).first().click();
   const message = page.getByRole('dialog', { name: /486/ });
   assert.match(await message.innerText(), /^SIP\/2\.0 486 /m);
   await message.getByRole('button', { name: 'What differs from the one before?' }).click();
   await message.getByText('+ SIP/2.0 486', { exact: false }).waitFor();
   await check(page, 'console-message');
   await page.keyboard.press('Escape');
-  await page.getByText('As a table').click();
+  await page.getByRole('switch', { name: 'As a table' }).click();
   await page.getByRole('region', { name: 'Messages', exact: true }).getByRole('table').getByText('INVITE SDP').first().waitFor();
   await check(page, 'console-ladder-table');
 }

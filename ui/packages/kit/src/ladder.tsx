@@ -87,10 +87,10 @@ function Picture({ of, open }: { of: LadderLike; open: (index: number) => void }
           const tip = to > from ? -7 : 7;
           return (
             <g key={i} className={`w-arrow w-${kindOf(m)}${m.repeats === null || m.repeats === undefined ? '' : ' w-again'}`} role="button" tabIndex={0}
-              aria-label={`Message ${i + 1}: ${arrowLabel(m)}, ${laneName(of.lanes[m.from])} to ${laneName(of.lanes[m.to])}`}
+              aria-label={`${seconds(m.after_us)} ${arrowLabel(m)}, message ${i + 1}, ${laneName(of.lanes[m.from])} to ${laneName(of.lanes[m.to])}`}
               onClick={() => open(i)} onKeyDown={(e) => { if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); open(i); } }}>
               <rect x={0} y={y - ROW / 2 - 4} width={width} height={ROW} className="w-hit" />
-              <text x={4} y={y + 4} className="w-time">{seconds(m.after_us)}</text>
+              <text x={4} y={y + 4} className="w-time">{seconds(m.after_us)}</text>{' '}
               <line x1={from} x2={to} y1={y} y2={y} />
               <path d={`M${to} ${y} l${tip} -4 v8 z`} />
               <text x={(from + to) / 2} y={y - 5} textAnchor="middle">{arrowLabel(m)}</text>
