@@ -174,7 +174,7 @@ permissions! {
     /// Read messages without their texts, and SMPP accounts.
     MessagesRead = "messages:read",
         customers [Owner Admin Engineer Billing ReadOnly], operators [Admin Routing Billing Noc Support ReadOnly];
-    /// Send messages; for operators also make and change SMPP accounts, and retry or put away dead letters.
+    /// Send messages; for operators also make and change SMPP accounts.
     MessagesWrite = "messages:write", customers [Owner Admin Engineer], operators [Admin Noc];
     /// Read what was written in a message. Each look is in the audit log.
     MessagesContent = "messages:content", customers [Owner Admin], operators [Admin];
