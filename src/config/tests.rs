@@ -335,6 +335,14 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
     every.events.kafka_client = Some("x".into());
     every.api.webhook_ca = Some("x".into());
     every.mail = mail();
+    (every.sip.tls_certificate, every.sip.tls_key, every.sip.tls_roots) =
+        (Some("c".into()), Some("k".into()), Some("r".into()));
+    every.smsc.listen = Some(([127, 0, 0, 1], 2775).into());
+    every.smsc.listen_tls = Some(([127, 0, 0, 1], 3550).into());
+    every.smsc.http = Some(([127, 0, 0, 1], 1401).into());
+    (every.smsc.tls_certificate, every.smsc.tls_key, every.smsc.vendor_ca) =
+        (Some("c".into()), Some("k".into()), Some("r".into()));
+    every.capture.hep = Some("udp:127.0.0.1:9060".parse().unwrap());
     every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
     let known = values(&every);
     for key in FIXED {
@@ -581,7 +589,9 @@ fn every_key_changes_what_some_part_is_told() {
         };
         // What wire and run hand on by themselves.
         let by_hand = (
-            (sip.shards, sip.pin_shards, sip.media_ng),
+            (sip.shards, sip.pin_shards, sip.media_ng, sip.tls(), sip.dns(), &sip.web_origins),
+            c.capture.settings(&c.node.data_dir, &c.node.name),
+            (c.smsc.node(), c.smsc.limit),
             (&c.node.data_dir, c.node.drain_timeout, &c.log, &c.ops, &c.events),
         );
         format!("{core:?} {api:?} {database} {:?} {by_hand:?}", c.media)
@@ -598,6 +608,14 @@ fn every_key_changes_what_some_part_is_told() {
     base.login = people();
     (base.api.tls_certificate, base.api.tls_key) = (Some("c".into()), Some("k".into()));
     base.api.webhook_ca = Some("w".into());
+    (base.sip.tls_certificate, base.sip.tls_key, base.sip.tls_roots) =
+        (Some("c".into()), Some("k".into()), Some("r".into()));
+    base.smsc.listen = Some(([127, 0, 0, 1], 2775).into());
+    base.smsc.listen_tls = Some(([127, 0, 0, 1], 3550).into());
+    base.smsc.http = Some(([127, 0, 0, 1], 1401).into());
+    (base.smsc.tls_certificate, base.smsc.tls_key, base.smsc.vendor_ca) =
+        (Some("c".into()), Some("k".into()), Some("r".into()));
+    base.capture.hep = Some("udp:127.0.0.1:9060".parse().unwrap());
     base.mail = mail();
     let mut private = base.clone();
     private.api.database_url = None;
@@ -629,13 +647,33 @@ fn every_key_changes_what_some_part_is_told() {
                 _,
             ) => text("file:/other"),
             (
-                "api.tls_certificate" | "api.tls_key" | "api.webhook_ca" | "events.kafka_client" | "mail.ca",
+                "api.tls_certificate"
+                | "api.tls_key"
+                | "api.webhook_ca"
+                | "events.kafka_client"
+                | "mail.ca"
+                | "sip.tls_certificate"
+                | "sip.tls_key"
+                | "sip.tls_roots"
+                | "smsc.tls_certificate"
+                | "smsc.tls_key"
+                | "smsc.vendor_ca",
                 _,
             ) => text("/other"),
+            ("sip.web_origins", _) => list("https://other.example"),
+            ("sip.dns_servers", _) => list("127.0.0.9:53"),
+            ("capture.calls", _) => text("all"),
+            ("capture.mask" | "capture.hep_mask", Some(now)) => {
+                text(if now.contains("numbers") { "secrets" } else { "numbers" })
+            }
+            ("capture.hep", _) => text("udp:127.0.0.9:9060"),
             ("mail.tls", _) => text("tls"),
             ("mail.from", _) => text("other@ringer.example"),
             ("events.kafka", _) => list("k9:9092"),
             ("api.calls_unbilled", _) => text("delete"),
+            ("smsc.system_id", _) => text("OTHER"),
+            ("smsc.listen" | "smsc.listen_tls" | "smsc.http", _) => text("127.0.0.1:7778"),
+            ("smsc.callback_networks", _) => list("10.9.0.0/16"),
             ("api.trusted_proxies" | "api.webhook_networks" | "media.ng_allow", _) => list("10.9.0.0/16"),
             ("log.format", _) => text("json"),
             ("log.levels", _) => text("debug"),
