@@ -68,7 +68,10 @@ fn t_api_04_a_number_is_its_customers_and_leads_to_that_customers_trunks_only() 
             carrier.body
         );
         let own = api.call(&key, "PATCH", &path, targets(&own_trunk)).await.data();
-        assert_eq!(own["targets"], json!([{ "trunk_id": own_trunk, "priority": 0, "weight": 3 }]));
+        assert_eq!(
+            own["targets"],
+            json!([{ "trunk_id": own_trunk, "username": null, "priority": 0, "weight": 3 }])
+        );
         // A trunk that calls go to is not deleted under them, and another's inbound addresses are not to be seen.
         let gone = api.call(&key, "DELETE", &format!("/api/v1/trunks/{own_trunk}"), None).await;
         assert_eq!((gone.status, gone.code().as_str()), (409, "in_use"), "{}", gone.body);
