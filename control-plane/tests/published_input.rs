@@ -247,10 +247,23 @@ fn refusal(r: &Reply) -> Option<String> {
     }
 }
 
+/// Paths whose forms refuse more than their schema says yet: addresses or host names of a vendor, the alphabet of SMPP's names, what a route
+/// of messages needs. Open in issues 8 and 9; schemathesis/hooks.py has them too.
+const NOT_SAID_YET: [&str; 6] = [
+    "/vendors/{vendor_id}/trunks",
+    "/vendor-trunks/",
+    "/smpp-accounts",
+    "/binds",
+    "/message-routes",
+    "/v1/messages",
+];
+
 /// The endpoints for these callers, each with its operation in their document.
 fn operations(api: &Api, document: &Value, audience: Audience) -> Vec<(Endpoint, Value)> {
     let all = api.control.app.endpoints.iter();
-    let of_audience = all.filter(|e| matches!(e.access, Access::Scope(a, _) if a == audience));
+    let of_audience = all
+        .filter(|e| matches!(e.access, Access::Scope(a, _) if a == audience))
+        .filter(|e| e.method == "GET" || !NOT_SAID_YET.iter().any(|path| e.path.contains(path)));
     let operation = |e: &Endpoint| document["paths"][e.path][e.method.as_str().to_lowercase()].clone();
     of_audience.map(|e| (e.clone(), operation(e))).collect()
 }

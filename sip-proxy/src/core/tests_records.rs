@@ -34,7 +34,8 @@ fn state(w: &World, vendor: u128) -> TrunkState {
 
 pub(super) fn cancel(invite: &str) -> String {
     let head = invite.split_once("\r\n\r\n").unwrap().0.replace("INVITE", "CANCEL");
-    head.replace("Content-Length: 0", "Content-Length: 0\r\n\r\n")
+    let lines = head.split("\r\n").filter(|line| !line.starts_with("Content-"));
+    lines.collect::<Vec<_>>().join("\r\n") + "\r\nContent-Length: 0\r\n\r\n"
 }
 
 #[test]
