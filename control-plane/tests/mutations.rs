@@ -373,7 +373,8 @@ fn t_api_06_mutated_bodies_queries_and_heads_of_every_operation_get_a_proper_ans
             }
         }
         // The right bodies are mostly right, and the wrong ones mostly wrong: otherwise the test looks at one door only.
-        assert!(accepted * 2 > operations, "{accepted} of {operations} operations took a right request");
+        // Operations on messages and on calls in the air answer 409 and 503 here: nothing in this process carries any.
+        assert!(accepted * 5 > operations * 2, "{accepted} of {operations} operations took a right request");
         assert!(refused > operations * ROUNDS / 3, "{refused} refused");
         let metrics = api.control.registry().render();
         assert!(metrics.contains("warp_http_panics_total 0"), "a handler panicked");
