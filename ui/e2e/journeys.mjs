@@ -180,7 +180,7 @@ async function whatAnotherRouteCarriedIsNoProblem({ context, signIn }) {
     await route.fulfill({ contentType: 'application/json', body: JSON.stringify({ ...body, data: [carried, failed] }) });
   });
   await page.reload();
-  const links = page.getByRole('table', { name: 'Newest problems' }).getByRole('link');
+  const links = page.getByRole('region', { name: 'Newest problems' }).getByRole('link');
   await links.first().waitFor();
   assert.deepEqual(await links.evaluateAll((all) => all.map((a) => a.getAttribute('href').split('/').at(-1))), [failed.id]);
 }
