@@ -527,6 +527,10 @@ pub fn snapshot_dir(config: &Config) -> PathBuf {
     config.node.data_dir.join("snapshot")
 }
 
+/// The keys of `listen_addresses`: what a node listens on.
+pub const LISTEN_KEYS: [&str; 7] =
+    ["ops.listen", "sip.listen", "api.listen", "media.ng", "smsc.listen", "smsc.listen_tls", "smsc.http"];
+
 /// `key`, address, UDP, TCP of everything that the configuration listens on.
 pub fn listen_addresses(config: &Config) -> Vec<(&'static str, SocketAddr, bool, bool)> {
     let mut all = vec![("ops.listen", config.ops.listen, false, true)];

@@ -10,6 +10,7 @@ use super::output::Output;
 use super::{Common, ConfigFile, Failure};
 use crate::config::{Config, ConfigError, Loaded, Sources, diff, values};
 use crate::run;
+use crate::wire::LISTEN_KEYS;
 
 #[derive(Args, Debug)]
 pub(super) struct ConfigArgs {
@@ -90,10 +91,16 @@ pub(super) fn running(dir: &Path) -> Result<Config, Failure> {
     let Some(values) = folder_of(dir).values() else {
         return Err(nobody_runs(dir));
     };
-    let looked_at =
-        ["ops.listen", "api.listen", "sip.listen", "sip.shards", "media.ng", "media.ports", "media.threads"];
-    let flags = looked_at
+    // What is looked at, and the files without which some of it would be refused.
+    let looked_at = ["sip.shards", "media.ports", "media.threads"].into_iter().chain([
+        "sip.tls_certificate",
+        "sip.tls_key",
+        "smsc.tls_certificate",
+        "smsc.tls_key",
+    ]);
+    let flags = LISTEN_KEYS
         .into_iter()
+        .chain(looked_at)
         .filter_map(|key| Some((key.to_owned(), crate::config::from_text(values.get(key)?))));
     let sources = Sources { flags: flags.collect(), ..Sources::default() };
     let mut config =
@@ -256,4 +263,34 @@ fn reload(config: &Config, common: &Common) -> Result<u8, Failure> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Err(Failure::new(format!("process {pid} did not answer within 5 s")).with_code(6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::RunFolder;
+
+    /// A node listens on all that it can, by TLS too; what it wrote of itself is read as it listens.
+    #[test]
+    fn the_addresses_of_a_running_node_are_read_as_it_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.node.data_dir = dir.path().to_owned();
+        let at = |port: u16| Some(([127, 0, 0, 1], port).into());
+        config.sip.listen = ["udp:127.0.0.1:5062", "tls:127.0.0.1:5063"].map(|l| l.parse().unwrap()).into();
+        config.media.ng = at(22_223);
+        (config.smsc.listen, config.smsc.listen_tls, config.smsc.http) = (at(2776), at(3551), at(1402));
+        for file in [&mut config.sip.tls_certificate, &mut config.smsc.tls_certificate] {
+            *file = Some("certificate.pem".into());
+        }
+        for file in [&mut config.sip.tls_key, &mut config.smsc.tls_key] {
+            *file = Some("key.pem".into());
+        }
+        let folder = RunFolder::of(&config);
+        let _lock = folder.take().unwrap();
+        folder.write("config.json", &serde_json::to_string(&values(&config)).unwrap()).unwrap();
+        let read = running(dir.path()).unwrap();
+        let addresses = crate::wire::listen_addresses;
+        assert_eq!(addresses(&read), addresses(&config));
+    }
 }

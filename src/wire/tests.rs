@@ -1,6 +1,7 @@
 //! A start while PostgreSQL is away: calls are decided by the last snapshot on disk, the API comes when the database does. One
 //! while it is there, and nothing can be published.
 
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::path::Path;
 
@@ -236,6 +237,17 @@ fn the_disk_is_as_full_as_df_says() {
     let said: f64 = said.and_then(|t| t.parse().ok()).unwrap_or_else(|| panic!("{text}"));
     let ours = used_ratio(blocks(&dir).expect("a file system")) * 100.0;
     assert!((said - 2.0..=said + 1.0).contains(&ours), "df says {said} %, we {ours} %");
+}
+
+/// `warp doctor` reads the addresses of a running node by these keys: none may be missing.
+#[test]
+fn each_address_that_a_node_listens_on_has_its_key() {
+    let mut config = Config::default();
+    let at = "127.0.0.1:1".parse().unwrap();
+    config.media.ng = Some(at);
+    (config.smsc.listen, config.smsc.listen_tls, config.smsc.http) = (Some(at), Some(at), Some(at));
+    let keys: BTreeSet<&str> = listen_addresses(&config).into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, BTreeSet::from(LISTEN_KEYS));
 }
 
 /// A build in a checkout knows its commit; one from an archive is told it by `WARP_REVISION`.
