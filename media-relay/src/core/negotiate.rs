@@ -4,7 +4,7 @@
 //! rtcp-mux; [`rewrite`] writes the outgoing SDP with as few changes as possible. Who may send to us is decided here:
 //! the address of the SDP, exactly, unless the leg is behind a NAT as PRODUCT §6 defines it (T-RTP-01 to T-RTP-04).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::secure::{self, DtlsSaid, IceSaid};
@@ -13,8 +13,8 @@ use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
 use warp_model::net::{is_link_local, is_loopback, is_private, is_public, is_unicast};
 use warp_ng::{AttributeEdits, Codecs, Flags, Replace, RtcpMux, SdpCommand};
 use warp_sdp::{
-    AttributeChanges, Direction, Media, MediaEdit, Missing, OriginEdit, RefusedSection, Sdp, SessionEdit,
-    Strip,
+    AttributeChanges, Connection, Direction, Media, MediaEdit, Missing, OriginEdit, RefusedSection, Sdp,
+    SessionEdit, Strip,
 };
 
 /// What a media section is to a relay.
@@ -586,7 +586,8 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
     let mut session = SessionEdit {
         origin,
         name,
-        connection: told_ip(lines).filter(|_| !keep_zero(session_zero)),
+        connection: told_ip(lines)
+            .and_then(|ip| told_connection(ip, sdp.connection(), keep_zero(session_zero))),
         // Keys for all sections at once: only the protected ones may keep them.
         strip: Strip { dtls: true, ..any },
         attributes: AttributeChanges::default(),
@@ -602,7 +603,8 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
         .iter()
         .zip(sdp.media())
         .map(|(line, said)| {
-            let mut edit = media_edit(line, options, any, keep_zero(line.zero));
+            let connection = told_connection(line.ip, said.connection(), keep_zero(line.zero));
+            let mut edit = media_edit(line, options, any, connection);
             edit.formats = kept_formats(&said, options.codec);
             edit.strip.mid = line.drop_mid;
             edit.remove = line.remove;
@@ -622,6 +624,24 @@ pub fn rewrite(sdp: &Sdp<'_>, lines: &[OutLine], options: OutOptions<'_>) -> Vec
 /// Our address in an SDP: that of the first living line.
 fn told_ip(lines: &[OutLine]) -> Option<IpAddr> {
     lines.iter().find(|l| l.port != 0).or(lines.first()).map(|l| l.ip)
+}
+
+/// What a `c=` line becomes for a side that is reached at `ip`; `None`: it stays as it was said. The zeros of a hold stay zeros, in
+/// the family of who gets them: an IPv4 phone cannot take `IN IP6 ::` (RFC 3264 §8.4, RFC 6157 §3).
+fn told_connection(ip: IpAddr, said: Option<Connection>, keep_zero: bool) -> Option<IpAddr> {
+    match said {
+        Some(said) if keep_zero && said.ip.is_ipv4() == ip.is_ipv4() => None,
+        _ if keep_zero => Some(zeros(ip)),
+        _ => Some(ip),
+    }
+}
+
+/// The unspecified address of the family of `ip`.
+pub(super) fn zeros(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// What `replace` makes of `o=` and of `s=`.
@@ -683,7 +703,7 @@ fn media_edit<'l>(
     line: &'l OutLine,
     options: OutOptions<'_>,
     strip: Strip,
-    keep_zero: bool,
+    connection: Option<IpAddr>,
 ) -> MediaEdit<'l> {
     if line.port == 0 {
         return MediaEdit { port: Some(0), connection: Some(line.ip), strip, ..MediaEdit::default() };
@@ -699,7 +719,7 @@ fn media_edit<'l>(
         formats: None,
         attributes: AttributeChanges::default(),
         port: Some(line.port),
-        connection: Some(line.ip).filter(|_| !keep_zero),
+        connection,
         protocol: line.protocol.as_deref(),
         direction: Some(line.direction).filter(|_| line.zero && !options.flags.original_sendrecv),
         strip: Strip { dtls: plain, crypto: plain, ..strip },

@@ -40,8 +40,8 @@ pub(super) fn canonical(
         .iter()
         .zip(sdp.media())
         .map(|(line, said)| {
-            let ipv4 = said.connection().map_or(line.ip.is_ipv4(), |c| c.ip.is_ipv4());
-            let mut media = CanonicalMedia::refused(ipv4);
+            // The zeros of a refused line and of a hold are in the family of who gets them.
+            let mut media = CanonicalMedia::refused(line.ip.is_ipv4());
             media.remove = line.remove;
             media.strip = Strip { mid: line.drop_mid, dtls: true, crypto: true, ..any };
             media.attributes = by_value(options.attributes, said.kind(), &mut media.add);
