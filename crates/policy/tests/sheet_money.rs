@@ -623,6 +623,23 @@ fn money_in_a_remark_is_not_passed_over() {
         "60/60 billing",
         "30/6",
         "billed per 30 s",
+        "billed by the second",
+        "per second billing",
+        "plus 0.5 cent per call",
+        "minimum duration 30 s",
+        "min 30 sec",
+        "charged per started minute",
+        "first minute charged in full",
+        "First minute in full",
+        "rounded up to full minutes",
+        "add 2 cents",
+        "add 2",
+        "+0.02",
+        "+1 cent if call shorter than 6s",
+        "double price at weekends",
+        "Weekends differ",
+        "incl. VAT",
+        "taxes apply",
         "EUR",
     ] {
         no("az", "", &sheet(text), 2, "Remarks", "ignore the column by name");
@@ -639,6 +656,13 @@ fn money_in_a_remark_is_not_passed_over() {
         "call us",
         "Direct",
         "change of 3 codes",
+        "+VAT",
+        "excl. VAT",
+        "no minimum",
+        "USD per minute",
+        "PDD below 5 s",
+        "+44 7",
+        "4 additions",
     ] {
         ok("az", "", &sheet(text), "447 0.01 1/1");
     }

@@ -7,6 +7,7 @@ use super::amounts::AmountRules;
 use super::currency;
 use super::dates::{date, end};
 use super::options::{DateOrder, Zone};
+use super::remarks::ALTER;
 
 /// What such a line says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +43,6 @@ pub(super) fn read(
         "increment",
         "increments",
         "billing",
-        "billed",
-        "rounding",
-        "rounded",
         "pulse",
         "interval",
         "surcharge",
@@ -55,29 +53,13 @@ pub(super) fn read(
         "set-up",
         "discount",
         "discounts",
-        "cent",
-        "cents",
-        "pence",
-        "penny",
-        "paise",
-        "paisa",
-        "centimes",
-        "centavos",
-        "kopecks",
-        "kopeks",
-        "mills",
         "second",
         "seconds",
         "sec",
         "/sec",
         "/second",
-        "minimum",
         "tax",
         "taxes",
-        "peak",
-        "off-peak",
-        "weekend",
-        "weekends",
         "origin",
         "origins",
         "originating",
@@ -101,7 +83,6 @@ pub(super) fn read(
         "commitment",
         "penalty",
         "applies",
-        "multiplied",
     ];
     let excl = ["excl", "excluding", "exclusive", "excludes", "exclude", "without", "net", "plus", "before"];
     let about_tax = words.iter().any(|w| matches!(*w, "vat" | "tax" | "taxes"));
@@ -111,7 +92,9 @@ pub(super) fn read(
     }
     // Words that speak of the tax alone, where prices are without it.
     let of_tax = |w: &str| net_of_tax && (excl.contains(&w) || matches!(w, "vat" | "tax" | "taxes"));
-    if let Some(word) = words.iter().find(|w| MONEY.contains(w) && !of_tax(w) || w.ends_with('%')) {
+    if let Some(word) =
+        words.iter().find(|w| (MONEY.contains(w) || ALTER.contains(w)) && !of_tax(w) || w.ends_with('%'))
+    {
         return Err(format!("it says \"{word}\", which may change what a call costs"));
     }
     dates(&words, order, zone)

@@ -109,16 +109,74 @@ fn will_be_gone(words: &[String]) -> bool {
     })
 }
 
-/// A fee, increments, or a price with its amount.
+/// Words that make another price of a row's, wherever they stand: parts of money, of the week, of what is charged.
+pub(super) const ALTER: &[&str] = &[
+    "cent",
+    "cents",
+    "pence",
+    "penny",
+    "paise",
+    "paisa",
+    "centimes",
+    "centavos",
+    "kopecks",
+    "kopeks",
+    "mills",
+    "charged",
+    "billed",
+    "rounded",
+    "rounding",
+    "rounds",
+    "multiplied",
+    "minimum",
+    "double",
+    "doubled",
+    "twice",
+    "triple",
+    "peak",
+    "off-peak",
+    "offpeak",
+    "weekend",
+    "weekends",
+    "holiday",
+    "holidays",
+];
+
+/// A fee, increments, a tax, a price with its amount, or a word of [`ALTER`].
 fn says_money(text: &str, words: &[String]) -> bool {
     let any = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
     let digits = text.bytes().any(|b| b.is_ascii_digit());
-    let none = any(&["no", "without", "free", "not"]);
+    let none = any(&["no", "without", "free", "not", "never"]);
+    if any(ALTER) && (digits || !none) {
+        return true;
+    }
+    // Prices between carriers are without taxes; a remark that says so says nothing new.
+    let net =
+        text.contains('+') || any(&["plus", "excl", "excluding", "exclusive", "excludes", "net", "before"]);
+    if any(&["vat", "gst", "tax", "taxes", "taxed"]) && !(net || none) {
+        return true;
+    }
+    // `First minute in full`, `min 30 sec`, `per started minute`.
+    let minutes = any(&["minute", "minutes", "min", "mins"]);
+    let seconds = any(&["s", "sec", "secs", "second", "seconds"]);
+    if minutes && any(&["first", "full", "whole", "started", "begun", "each", "every"])
+        || seconds
+            && digits
+            && any(&["min", "minimal", "first", "then", "per", "each", "every", "call", "calls", "duration"])
+    {
+        return true;
+    }
+    // `Add 0.5`, `plus 2`, `+0.02`.
+    if digits && any(&["add", "added", "adds", "plus", "extra", "additional"])
+        || text.split_whitespace().any(|t| t.starts_with('+') && is_amount(t))
+    {
+        return true;
+    }
     let fees = any(&["surcharge", "surcharges", "fee", "fees", "setup", "discount", "discounts"]);
     if fees && (digits || !none) {
         return true;
     }
-    if digits && any(&["billing", "billed", "increment", "increments", "rounding", "rounded", "pulse"]) {
+    if (digits || seconds || minutes) && any(&["billing", "increment", "increments", "pulse", "pulses"]) {
         return true;
     }
     const OF_PRICES: &[&str] = &[
