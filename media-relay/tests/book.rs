@@ -310,6 +310,23 @@ fn addresses_of_both_families() {
     text(run(&mut book, Command::Offer(o), at(0)));
 }
 
+/// A family that this process asks for and the relay has no address of: the speaker's, since a peer that signals by IPv6 may have
+/// media by IPv4. An ng client that names a family means it.
+#[test]
+fn a_family_that_is_not_there_is_a_wish_of_this_process_and_an_error_of_ng() {
+    let mut book = {
+        let pool = PortPool::new(&[ip("203.0.113.9")], 30_000..=30_099, 42).unwrap();
+        Book::new(BookConfig::default(), Box::new(pool))
+    };
+    let mut o = offer("c", "f", sdp("198.51.100.1", 4000, ""));
+    o.address_family = Some(AddressFamily::Ip6);
+    let ours = text(run(&mut book, Command::Offer(o.clone()), at(0)));
+    assert!(ours.contains("c=IN IP4 203.0.113.9\r\n"), "{ours}");
+    o.call_id = b"d".to_vec();
+    let theirs = book.handle_command(Command::Offer(o), Some("127.0.0.1".parse().unwrap()), at(0));
+    assert!(matches!(theirs, Reply::Error { .. }), "{theirs:?}");
+}
+
 /// A phone that speaks IPv4 alone cannot take `IN IP6 ::` (RFC 6157 §3), nor the other way round: the zeros of a hold (RFC 3264
 /// §8.4) and those of a refused line are in the family of who gets them, in both renderings and on every level.
 #[test]

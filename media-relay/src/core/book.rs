@@ -78,6 +78,8 @@ pub struct Book {
     own: Vec<IpAddr>,
     /// The command at work gets its SDP in the canonical rendering.
     canonical: bool,
+    /// The command at work is of this process, whose families are wishes: it knows how a peer signals, not what media he has.
+    ours: bool,
 }
 
 impl Book {
@@ -100,6 +102,7 @@ impl Book {
             past: Past::default(),
             own,
             canonical: false,
+            ours: false,
         }
     }
 
@@ -115,6 +118,7 @@ impl Book {
     /// Carries out one command. `from` is the ng client; which clients may speak is the listener's affair.
     pub fn handle_command(&mut self, command: Command, from: Option<IpAddr>, now: Now) -> Reply {
         self.canonical = from.is_some() && self.config.canonical;
+        self.ours = from.is_none();
         match command {
             Command::Ping => Reply::Pong,
             Command::Offer(mut c) => {

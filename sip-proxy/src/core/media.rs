@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use warp_model::{CallId, Mono};
-use warp_ng::{Command, Delete, Reply, SdpCommand};
+use warp_ng::{AddressFamily, Command, Delete, Reply, SdpCommand};
 use warp_policy::directory::HostPort;
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
@@ -201,6 +201,17 @@ impl Calls {
             Side::Callee => branch.and_then(|l| l.target.media(directory)),
         }
         .unzip();
+        // Who is called by the other family has media of it too (RFC 6157): the relay's address on his side is of his family.
+        let hearer = match speaker {
+            Side::Caller => branch.map(|l| &l.flow).or(call.callee_flow.as_ref()),
+            Side::Callee => Some(&call.flow),
+        };
+        let hearer = hearer.map(|flow| flow.remote.ip().to_canonical());
+        let crosses = |ip: &IpAddr| ip.is_ipv4() != received_from.to_canonical().is_ipv4();
+        let address_family = hearer.filter(crosses).map(|ip| match ip {
+            IpAddr::V4(_) => AddressFamily::Ip4,
+            IpAddr::V6(_) => AddressFamily::Ip6,
+        });
         // While the call rings, silence of the media does not end it.
         let ringing = matches!(call.phase, Phase::Setup | Phase::Ringing);
         SdpCommand {
@@ -208,6 +219,7 @@ impl Calls {
             to_tag: to_tag.map(<[u8]>::to_vec),
             via_branch: branch.map(|l| l.via_branch.clone()),
             received_from: Some(received_from),
+            address_family,
             media_ips: media_ips.unwrap_or_default(),
             label: label.map(String::into_bytes),
             ..SdpCommand::new(call.media_id.clone(), from_tag, sdp)

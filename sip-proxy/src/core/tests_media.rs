@@ -1,11 +1,12 @@
 //! Media of a call: offers and answers in their order, late offers, refreshes, a relay that fails, and SDP within multipart bodies (RFC 5621).
 
 use warp_model::cdr::Outcome;
-use warp_ng::{Command as Ng, Reply};
+use warp_ng::{AddressFamily, Command as Ng, Reply};
+use warp_sip::flow::Transport as Hop;
 
-use super::tests_static::line;
+use super::tests_static::{addr, line};
 use super::tests_world::*;
-use super::types::MediaError;
+use super::types::{Listener, MediaError};
 
 #[test]
 fn a_session_refresh_renews_the_media_of_both_sides() {
@@ -331,4 +332,42 @@ fn an_ack_whose_answer_cannot_be_anchored_goes_without_it_and_ends_the_call() {
         w.nothing_is_left();
         assert_eq!(w.ended[0].internal_code, "media_unavailable");
     }
+}
+
+const US6: &str = "[2001:db8::1]:5060";
+const V6: &str = "[2001:db8::5]:5060";
+
+/// RFC 6157: a vendor that is reached by IPv6 has media by IPv6 of our relay, whatever the caller speaks; and each later offer says
+/// the family of who hears it. Every call between the two was lost when the vendor had answered.
+#[test]
+fn a_call_between_the_families_asks_for_media_of_the_hearers_family() {
+    let mut w = World::with(
+        true,
+        |rows| rows.vendor_trunks[0].addresses = vec![addr(V6)],
+        |config| {
+            let (bind, transport) = (addr(US6), Hop::Udp);
+            config.listeners.push(Listener { transport, bind, advertise: None });
+        },
+    );
+    let family = |asked: Vec<Ng>| match asked.into_iter().next() {
+        Some(Ng::Offer(c) | Ng::Answer(c)) => c.address_family,
+        other => panic!("{other:?}"),
+    };
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V6);
+    assert_eq!(family(w.questions()), Some(AddressFamily::Ip6));
+    w.us = addr(US6);
+    w.give(V6, &reply(&at_v, "200 OK", "bt", V6, "", SDP));
+    let ok = w.to(CUSTOMER);
+    assert_eq!(family(w.questions()), Some(AddressFamily::Ip4));
+    w.us = addr(US);
+    w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
+    w.take();
+    w.us = addr(US6);
+    w.give(V6, &inside("INVITE", &ok, false, "re", "", SDP).replace(V1, V6));
+    assert_eq!(family(w.questions()), Some(AddressFamily::Ip4), "the caller hears the callee's offer");
+    // In one family nothing is said: a phone may speak of media by another one than it signals by.
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c2", "", SDP));
+    assert_eq!(family(w.questions()), None);
 }

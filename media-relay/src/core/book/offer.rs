@@ -321,7 +321,9 @@ impl Book {
                     Some(AddressFamily::Ip6) => false,
                     None => said.ipv4,
                 };
-                wanted.push((at, 1 - me, self.interface(other_name, ipv4).ok_or_else(no_family)?));
+                let wish = self.interface(other_name, ipv4);
+                let other = wish.or_else(|| self.interface(other_name, said.ipv4).filter(|_| self.ours));
+                wanted.push((at, 1 - me, other.ok_or_else(no_family)?));
             }
         }
         Ok(wanted)
