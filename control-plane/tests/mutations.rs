@@ -215,7 +215,19 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
         "name": "s", "kind": "call_export", "call_export": {}, "every": "day", "at": "02:00", "time_zone": "UTC"
     });
     let schedule = made(api.op("POST", "/schedules", Some(schedule)).await.data());
+    let hook = json!({ "name": "h", "url": "https://hooks.acme.example/warp", "events": ["balance.low"] });
+    let hook = made(api.call(&key, "POST", "/api/v1/webhooks", Some(hook)).await.data());
+    let account = json!({ "name": "a", "system_id": "a-1", "password": "a-password" });
+    let accounts = format!("/customers/{other}/smpp-accounts");
+    let account = made(api.op("POST", &accounts, Some(account)).await.data());
+    let bind = json!({ "name": "b", "addresses": ["192.0.2.1:2775"], "system_id": "warp" });
+    let binds = format!("/vendors/{}/binds", vendor.as_str().unwrap());
+    let bind = made(api.op("POST", &binds, Some(bind)).await.data());
     for (name, id) in [
+        ("webhook_id", hook),
+        ("url", json!("https://hooks.acme.example/other")),
+        ("smpp_account_id", account),
+        ("vendor_bind_id", bind),
         ("job_id", job),
         ("schedule_id", schedule),
         ("time_zone", json!("Europe/Berlin")),
@@ -250,7 +262,7 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
         ("addresse", json!("192.0.2.9:5060")),
         ("address", json!("192.0.2.77")),
         ("media_ip", json!("192.0.2.9")),
-        ("password", json!("correct horse battery")),
+        ("password", json!("correct-horse-battery")),
         ("auth_password", json!("pw")),
         ("amount", json!("0.5")),
         ("currency", json!("USD")),
@@ -373,8 +385,7 @@ fn t_api_06_mutated_bodies_queries_and_heads_of_every_operation_get_a_proper_ans
             }
         }
         // The right bodies are mostly right, and the wrong ones mostly wrong: otherwise the test looks at one door only.
-        // Operations on messages and on calls in the air answer 409 and 503 here: nothing in this process carries any.
-        assert!(accepted * 5 > operations * 2, "{accepted} of {operations} operations took a right request");
+        assert!(accepted * 2 > operations, "{accepted} of {operations} operations took a right request");
         assert!(refused > operations * ROUNDS / 3, "{refused} refused");
         let metrics = api.control.registry().render();
         assert!(metrics.contains("warp_http_panics_total 0"), "a handler panicked");

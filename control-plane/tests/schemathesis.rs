@@ -10,13 +10,10 @@ use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Api, insert_changed_call, with_configured_api};
+use common::{Api, OF_STATE, insert_changed_call, with_configured_api};
 use serde_json::{Value, json};
 use warp_control_plane::api::endpoint::Audience;
 use warp_control_plane::api::limiter::Limit;
-
-/// Problems that a schema cannot know: what the state of the platform alone can say.
-const OF_STATE: &str = "no_such_object,currency_mismatch,taken,operators_only,cannot_change,belongs_together,contradicts,invalid_line,not_configured";
 
 /// The program, or `None` with a printed line.
 fn program(test: &str) -> Option<PathBuf> {
@@ -207,7 +204,7 @@ fn contract(audience: Audience, test: &'static str) {
         }
         run.args(["--exclude-path-regex", &without]);
         run.current_dir(folder.path()).env("PYTHONPATH", hooks).env("SCHEMATHESIS_HOOKS", "hooks");
-        run.env("WARP_OF_STATE", OF_STATE).env("WARP_OWN_KEY", ourselves).env("NO_COLOR", "1");
+        run.env("WARP_OF_STATE", OF_STATE.join(",")).env("WARP_OWN_KEY", ourselves).env("NO_COLOR", "1");
         run.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said.try_clone().unwrap());
         let ended = tokio::task::spawn_blocking(move || run.status().expect("it runs")).await.unwrap();
         let mut text = String::new();

@@ -70,6 +70,50 @@ pub fn host_pattern() -> String {
     format!("^({}|{})$", v4_host(), v6_host())
 }
 
+/// Whether a text is the address of one host that other networks can reach: no link-local one.
+pub fn far_host(text: &str) -> Option<IpAddr> {
+    host(text).filter(|ip| !warp_model::net::is_link_local(*ip))
+}
+
+/// The form of [`far_host`]: that of [`host`] without `169.254.0.0/16` and `fe80::/10`.
+pub fn far_host_pattern() -> String {
+    let first = "(22[0-3]|2[01][0-9]|1[0-57-9][0-9]|16[0-8]|[1-9][0-9]?)";
+    let second = "(25[0-35]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    let v4 = format!(r"({first}\.{OCTET}|169\.{second})(\.{OCTET}){{2}}");
+    format!("^({v4}|{})$", v6_of(&v6_far_first()))
+}
+
+/// The first group of [`v6_first`], and not `fe80` to `febf`.
+fn v6_far_first() -> String {
+    format!(
+        "(0{{0,3}}[1-9a-fA-F]|0{{0,2}}[1-9a-fA-F]{X}|0?[1-9a-fA-F]{X}{{2}}|[1-9a-eA-E]{X}{{3}}|[fF]([0-9a-dA-D]{X}|[eE][0-7c-fC-F]){X})"
+    )
+}
+
+/// Texts of visible ASCII, blanks excepted: names and passwords of SMPP.
+pub fn is_graphic(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Texts of ASCII that can be printed.
+pub fn is_printable(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' '..=b'~'))
+}
+
+/// The form of [`is_graphic`].
+pub const GRAPHIC: &str = "^[!-~]*$";
+/// The form of [`is_printable`].
+pub const PRINTABLE: &str = "^[ -~]*$";
+/// The form of [`is_printable`] with something that can be seen in it.
+pub const PRINTABLE_VISIBLE: &str = "^ *[!-~][ -~]*$";
+/// A text of several lines: of the control characters tabs, line feeds, form feeds and carriage returns only.
+pub const LINES: &str = r"^[^\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]*$";
+
+/// Whether a text is of the form [`LINES`].
+pub fn is_lines(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\u{c}' | '\r'))
+}
+
 fn v4_host() -> String {
     format!(r"{FIRST_OCTET}(\.{OCTET}){{3}}")
 }
@@ -82,12 +126,16 @@ fn v6_first() -> String {
 }
 
 fn v6_host() -> String {
+    v6_of(&v6_first())
+}
+
+/// Addresses that begin with this group, and loopback.
+fn v6_of(first: &str) -> String {
     let rest = |before: usize| {
         let after = 5_usize.saturating_sub(before);
         format!("(:{GROUP}){{{before}}}::({GROUP}(:{GROUP}){{0,{after}}})?")
     };
     let short: Vec<String> = (0..6).map(rest).collect();
-    let first = v6_first();
     format!("({first}((:{GROUP}){{7}}|{}|(:{GROUP}){{6}}::)|::1)", short.join("|"))
 }
 
@@ -245,6 +293,11 @@ mod tests {
 
     every_text_passes! {
         hosts_of_the_pattern: host_pattern(), |t: &str| host(t).is_some();
+        far_hosts_of_the_pattern: far_host_pattern(), |t: &str| far_host(t).is_some();
+        graphic_of_the_pattern: GRAPHIC, is_graphic;
+        printable_of_the_pattern: PRINTABLE, is_printable;
+        printable_and_visible_of_the_pattern: PRINTABLE_VISIBLE, |t: &str| is_printable(t) && is_visible(t);
+        lines_of_the_pattern: LINES, is_lines;
         networks_of_the_pattern: network_pattern(), |t: &str| network(t).is_some();
         sockets_of_the_pattern: socket_pattern(), |t: &str| socket(t).is_some();
         hostnames_of_the_pattern: hostname_pattern(), |t: &str| hostname(t).is_some();
@@ -296,6 +349,48 @@ mod tests {
                     "",
                     "x",
                 ],
+            ),
+            (
+                "far host",
+                far_host_pattern(),
+                &[
+                    "169.253.1.1",
+                    "169.255.1.1",
+                    "168.254.1.1",
+                    "1.254.0.0",
+                    "fe7f::1",
+                    "fec0::1",
+                    "fd00::1",
+                    "::1",
+                ],
+                &[
+                    "169.254.1.1",
+                    "169.254.255.255",
+                    "fe80::1",
+                    "FEBF::1",
+                    "fe90:1::",
+                    "ff02::1",
+                    "0.0.0.0",
+                    "x",
+                ],
+            ),
+            (
+                "graphic",
+                GRAPHIC.to_owned(),
+                &["", "acme-1", "!~"],
+                &[" ", "a b", "\u{1}", "\u{7f}", "\u{e9}", "a\n"],
+            ),
+            (
+                "printable",
+                PRINTABLE_VISIBLE.to_owned(),
+                &["ACME 1", " a", "~ "],
+                &["", " ", "a\u{1}", "\u{e9}", "a\n"],
+            ),
+            (
+                "lines",
+                LINES.to_owned(),
+                &["", "a\r\nb\tc\u{c}", "\u{e9}\u{1f600}"],
+                &["\u{0}", "\u{1}", "a\u{b}", "\u{1b}[", "\u{7f}", "\u{85}"],
             ),
             (
                 "network",
@@ -392,6 +487,10 @@ mod tests {
         for (name, pattern, good, bad) in cases {
             let takes = |text: &str| match *name {
                 "host" => host(text).is_some(),
+                "far host" => far_host(text).is_some(),
+                "graphic" => is_graphic(text),
+                "printable" => is_printable(text) && is_visible(text),
+                "lines" => is_lines(text),
                 "network" => network(text).is_some(),
                 "socket" => socket(text).is_some(),
                 "hostname" => hostname(text).is_some(),

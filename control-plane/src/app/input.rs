@@ -191,11 +191,7 @@ pub struct Text<const MIN: usize, const MAX: usize>(pub String);
 
 impl<const MIN: usize, const MAX: usize> Field for Text<MIN, MAX> {
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
-        let s = text(value, path, problems)?;
-        let n = s.chars().count();
-        if !(MIN..=MAX).contains(&n) {
-            return wrong(path, "out_of_range", format!("must have {MIN} to {MAX} characters"), problems);
-        }
+        let s = of_length(text(value, path, problems)?, MIN, MAX, path, problems)?;
         if s.chars().any(char::is_control) {
             return wrong(path, "invalid", "must not contain control characters", problems);
         }
@@ -373,6 +369,9 @@ parsed! {
     /// The address of one host, IPv4 or IPv6.
     Ip(IpAddr), "the IPv4 or IPv6 address of one host (not unspecified, multicast, broadcast, reserved or IPv4-mapped)",
         forms::host_pattern(), |s| forms::host(s);
+    /// The address of one host that other networks can reach.
+    FarIp(IpAddr), "the IPv4 or IPv6 address of one host (not link-local, unspecified, multicast, broadcast, reserved or IPv4-mapped)",
+        forms::far_host_pattern(), |s| forms::far_host(s);
     /// An address or a network: `198.51.100.7`, `198.51.100.0/28`, host bits zero.
     Net(String), "an address or network such as 198.51.100.0/28 (IPv4 /24 to /32, IPv6 /64 to /128, host bits zero)",
         forms::network_pattern(), |s| forms::network(s);
@@ -420,6 +419,9 @@ parsed! {
     /// A name that is shown where a number calls (CNAM).
     Cnam(String), "1 to 15 printable ASCII characters", "^[ -~]{1,15}$",
         |s| ((1..=15).contains(&s.len()) && s.bytes().all(|b| (0x20..0x7F).contains(&b))).then(|| s.to_owned());
+    /// Where a route of messages leads: an id of a bind or of an SMPP account.
+    MessageTarget(String), "an id of a bind (vbd_…) or of an SMPP account (sac_…)", forms::id_pattern("(vbd|sac)"),
+        |s| s.split_once('_').is_some_and(|(kind, id)| matches!(kind, "vbd" | "sac") && forms::is_id(id)).then(|| s.to_owned());
     /// A number as people write it; separators are removed.
     DialString(String), "a phone number", forms::dialled_pattern(), |s| forms::dialled(s);
 }
@@ -531,6 +533,72 @@ impl Field for Password {
         let length = string_schema().min_length(Some(12)).max_length(Some(128));
         length.pattern(Some(forms::PLAIN)).write_only(true).into()
     }
+}
+
+/// MIN to MAX visible characters of ASCII, without blanks: a name of SMPP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graphic<const MIN: usize, const MAX: usize>(pub String);
+
+impl<const MIN: usize, const MAX: usize> Field for Graphic<MIN, MAX> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let s = of_length(text(value, path, problems)?, MIN, MAX, path, problems)?;
+        if !forms::is_graphic(s) {
+            return wrong(path, "invalid", "must be visible characters of ASCII, without blanks", problems);
+        }
+        Some(Self(s.to_owned()))
+    }
+    fn field_schema() -> RefOr<Schema> {
+        string_schema().min_length(Some(MIN)).max_length(Some(MAX)).pattern(Some(forms::GRAPHIC)).into()
+    }
+}
+
+/// MIN to MAX characters of ASCII, blanks too; where MIN is more than 0, one of them can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Printable<const MIN: usize, const MAX: usize>(pub String);
+
+impl<const MIN: usize, const MAX: usize> Field for Printable<MIN, MAX> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let s = of_length(text(value, path, problems)?, MIN, MAX, path, problems)?;
+        if !forms::is_printable(s) {
+            return wrong(path, "invalid", "must be characters of ASCII", problems);
+        }
+        if MIN > 0 && !forms::is_visible(s) {
+            return wrong(path, "invalid", "must not be blank", problems);
+        }
+        Some(Self(s.to_owned()))
+    }
+    fn field_schema() -> RefOr<Schema> {
+        let pattern = if MIN > 0 { forms::PRINTABLE_VISIBLE } else { forms::PRINTABLE };
+        string_schema().min_length(Some(MIN)).max_length(Some(MAX)).pattern(Some(pattern)).into()
+    }
+}
+
+/// A password of SMPP, never printed: MIN to MAX visible characters of ASCII, without blanks.
+#[derive(Clone, Debug)]
+pub struct GraphicPassword<const MIN: usize, const MAX: usize>(pub warp_model::Secret<String>);
+
+impl<const MIN: usize, const MAX: usize> Field for GraphicPassword<MIN, MAX> {
+    fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        Graphic::<MIN, MAX>::read(value, path, problems).map(|text| Self(warp_model::Secret::new(text.0)))
+    }
+    fn field_schema() -> RefOr<Schema> {
+        let length = string_schema().min_length(Some(MIN)).max_length(Some(MAX));
+        length.pattern(Some(forms::GRAPHIC)).write_only(true).into()
+    }
+}
+
+/// The text, when it has MIN to MAX characters.
+fn of_length<'v>(
+    text: &'v str,
+    min: usize,
+    max: usize,
+    path: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<&'v str> {
+    if (min..=max).contains(&text.chars().count()) {
+        return Some(text);
+    }
+    wrong(path, "out_of_range", format!("must have {min} to {max} characters"), problems)
 }
 
 /// Declares a closed list of words as a [`Field`].

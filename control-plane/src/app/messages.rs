@@ -14,12 +14,13 @@ use warp_model::{CustomerId, MessageId, Wall};
 use warp_smpp::text::alphabet::encode_best;
 use warp_smpp::text::{DataCoding, Reference, decode, split};
 
+use super::Ctx;
 use super::fault::{Fault, Kind, Problem};
-use super::input::{Field, Int, List, Phone, Ref, Text};
+use super::forms;
+use super::input::{Field, Int, List, Phone, Printable, Ref, Text};
 use super::messaging::{MessageDirection, SmppAccountKind};
 use super::resource::{self, Of, Resource};
 use super::view::{Shaped, Word};
-use super::{Ctx, none_wrong};
 use crate::noun::message::{MessageRow, MessageValues};
 use crate::noun::smpp_account::SmppAccountRow;
 use crate::store::types::{Amount, Time};
@@ -165,7 +166,8 @@ crate::view! {
     }
 }
 
-/// What is written in a message: 1 to 1,530 characters, any that there are.
+/// What is written in a message: 1 to 1,530 characters. Of the control characters there are tabs, line feeds, form feeds and carriage
+/// returns: others would be sent as UCS-2, at more than twice the price, and no handset shows them.
 #[derive(Clone, Debug)]
 pub struct MessageText(pub String);
 
@@ -179,7 +181,10 @@ impl Field for MessageText {
         let (code, message) = match value {
             None | Some(Value::Null) => ("required", "is required".to_owned()),
             Some(Value::String(text)) if (1..=CHARS).contains(&text.chars().count()) => {
-                return Some(Self(text.clone()));
+                if forms::is_lines(text) {
+                    return Some(Self(text.clone()));
+                }
+                ("invalid", "must not contain control characters but tabs and ends of lines".to_owned())
             }
             Some(Value::String(_)) => ("out_of_range", format!("must have 1 to {CHARS} characters")),
             Some(_) => ("wrong_type", "must be a text".to_owned()),
@@ -189,7 +194,7 @@ impl Field for MessageText {
     }
     fn field_schema() -> RefOr<Schema> {
         let text = ObjectBuilder::new().schema_type(SchemaType::Type(SchemaKind::String));
-        text.min_length(Some(1)).max_length(Some(CHARS)).into()
+        text.min_length(Some(1)).max_length(Some(CHARS)).pattern(Some(forms::LINES)).into()
     }
 }
 
@@ -199,7 +204,7 @@ crate::input! {
         /// Who it is for: 1 to 100 numbers, each of which gets a message of its own.
         pub to: List<Phone, 100, 1>,
         /// Who it is from: a number or short code of the account, or letters as they are shown.
-        pub from: Text<1, 20>,
+        pub from: Printable<1, 20>,
         /// What is written in it. It is sent in the alphabet of the network where that has all of its characters, else as UCS-2, in as many
         /// parts as it needs.
         pub text: MessageText,
@@ -274,13 +279,13 @@ impl NotTaken {
         let later = |kind, message: &str| Fault { retry_after_s: Some(1), ..Fault::new(kind, message) };
         match self {
             Self::NoRoute => {
-                Fault::field("to", "invalid", "nobody carries messages there, or there is no price")
+                Fault::field("to", "contradicts", "nobody carries messages there, or there is no price")
             }
             Self::NoCredit => Fault::new(Kind::NoCredit, "the billing account has no money for it")
                 .hint("top the account up, or have its credit limit raised"),
             Self::Throttled => later(Kind::Throttled, "the account sends more messages a second than it may"),
-            Self::Sender => Fault::field("from", "invalid", "is not a sender of this account"),
-            Self::Wrong => Fault::field("send_at", "out_of_range", "must be at most 7 days ahead"),
+            Self::Sender => Fault::field("from", "contradicts", "is not a sender of this account"),
+            Self::Wrong => Fault::field("send_at", "contradicts", "must be at most 7 days ahead"),
             Self::Unavailable => later(Kind::Unavailable, "the SMSC cannot take it now, try again"),
         }
     }
@@ -418,11 +423,6 @@ pub async fn send(ctx: &Ctx<'_>, customer: CustomerId, input: MessageInput) -> R
         Fault::field("text", "out_of_range", format!("needs {needed} parts, more than {PARTS}"))
     })?;
     let segments = i32::try_from(parts.len()).unwrap_or(i32::MAX);
-    let mut problems = Vec::new();
-    if !input.from.0.bytes().all(|b| matches!(b, b' '..=b'~')) {
-        problems.push(Problem::new("from", "invalid", "must be characters of ASCII"));
-    }
-    none_wrong(problems)?;
     let later = input.send_at.map(|t| t.0).filter(|at| *at > ctx.app.wall());
     let schedule = later
         .map_or_else(String::new, |at| String::from_utf8_lossy(&warp_smpp::time::absolute(at)).into_owned());
@@ -483,6 +483,6 @@ async fn account_of(ctx: &Ctx<'_>, customer: CustomerId, input: &MessageInput) -
         (Some(only), true) => Ok(only),
         (None, _) => Err(Fault::new(Kind::Conflict, "there is no SMPP account to send by")
             .hint("have the carrier make one for you")),
-        _ => Err(Fault::field("account_id", "required", "there are several SMPP accounts: name one")),
+        _ => Err(Fault::field("account_id", "contradicts", "there are several SMPP accounts: name one")),
     }
 }

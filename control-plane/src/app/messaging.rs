@@ -7,7 +7,9 @@ use warp_model::{CustomerId, Id, Secret, VendorId};
 use warp_policy::messaging::Pattern;
 
 use super::fault::{Fault, Kind, Problem};
-use super::input::{DialCode, Int, List, Ref, Socket, Text};
+use super::input::{
+    DialCode, Graphic, GraphicPassword, Int, List, MessageTarget, Printable, Ref, Socket, Text,
+};
 use super::resource::{self, Of, Resource};
 use super::trunks::TrunkStatus;
 use super::view::Word;
@@ -150,10 +152,10 @@ crate::input! {
         /// Whether it may bind and send; `active` when absent.
         pub status: Option<TrunkStatus>,
         /// Who binds, unique on the platform: 1 to 15 visible characters of ASCII.
-        pub system_id: Text<1, 15>,
+        pub system_id: Graphic<1, 15>,
         /// What it binds with. It is kept as a hash by argon2id and never shown; a change without it keeps the old one. Without any the
         /// account sends over REST only.
-        pub password: Option<Text<8, 64>>,
+        pub password: Option<GraphicPassword<8, 64>>,
         /// Messages a second over all doors. Absent: no limit.
         pub messages_per_s: Option<Int<1, 100_000>>,
         /// How many binds it may have at a time; 8 when absent.
@@ -161,7 +163,7 @@ crate::input! {
         /// Requests of one bind without an answer; 100 when absent.
         pub send_window: Option<Int<1, 10_000>>,
         /// The source addresses that it may use: numbers, short codes, or letters as they are shown. Absent: any.
-        pub senders: Option<List<Text<1, 20>, 10_000>>,
+        pub senders: Option<List<Printable<1, 20>, 10_000>>,
         /// The group that routes look at. Absent: none.
         pub group_name: Option<Text<1, 64>>,
         /// Whether its messages are marketing, which keeps the quiet hours of the recipient; false when absent.
@@ -217,11 +219,11 @@ crate::input! {
         /// The name that its certificate must have. Absent: it is reached without TLS.
         pub tls_name: Option<Text<1, 253>>,
         /// Who we bind as: 1 to 15 visible characters of ASCII.
-        pub system_id: Text<1, 15>,
+        pub system_id: Graphic<1, 15>,
         /// What we bind with. It is never shown; a change without it keeps the old one. Absent: nothing.
-        pub password: Option<Text<1, 64>>,
+        pub password: Option<GraphicPassword<1, 64>>,
         /// The kind of ESME that we are; empty when absent.
-        pub system_type: Option<Text<0, 12>>,
+        pub system_type: Option<Printable<0, 12>>,
         /// Messages of one connection without an answer; 10 when absent.
         pub send_window: Option<Int<1, 10_000>>,
         /// Messages a second over all connections. Absent: no limit.
@@ -287,7 +289,7 @@ crate::input! {
         /// How it chooses among its targets; `static` when absent.
         pub kind: Option<RouteKind>,
         /// Binds (`vbd_…`) for messages of customers, accounts (`sac_…`) for those of handsets, in the order of their turns.
-        pub targets: List<Text<1, 64>, 64, 1>,
+        pub targets: List<MessageTarget, 64, 1>,
         /// Only messages of this account. Absent: of any.
         pub account_id: Option<Ref<SmppAccountKind>>,
         /// Only messages of accounts of this group. Absent: of any.
@@ -373,19 +375,10 @@ impl Resource for SmppAccounts {
         if let Of::New(_, customer) = &of {
             resource::read::<CustomerRow>(tx, customer).await?;
         }
-        let mut problems = Vec::new();
-        visible(&input.system_id.0, "system_id", &mut problems);
-        if let Some(password) = &input.password {
-            visible(&password.0, "password", &mut problems);
-        }
-        for (i, sender) in input.senders.iter().flat_map(|s| &s.0).enumerate() {
-            visible_or_blank(&sender.0, &format!("senders[{i}]"), &mut problems);
-        }
-        none_wrong(problems)?;
         let secret = match &input.password {
             None => SealedChange::Keep,
             Some(password) => {
-                let hash = hashed(ctx, Secret::new(password.0.clone())).await?;
+                let hash = hashed(ctx, password.0.clone()).await?;
                 SealedChange::Set(sealed(ctx, &of.id().to_string(), &hash)?)
             }
         };
@@ -428,20 +421,9 @@ impl Resource for VendorBinds {
         if let Of::New(_, vendor) = &of {
             resource::read::<VendorRow>(tx, vendor).await?;
         }
-        let mut problems = Vec::new();
-        visible(&input.system_id.0, "system_id", &mut problems);
-        if let Some(password) = &input.password {
-            visible(&password.0, "password", &mut problems);
-        }
-        if let Some(kind) = &input.system_type {
-            visible_or_blank(&kind.0, "system_type", &mut problems);
-        }
-        none_wrong(problems)?;
         let password = match &input.password {
             None => SealedChange::Keep,
-            Some(password) => {
-                SealedChange::Set(sealed(ctx, &of.id().to_string(), &Secret::new(password.0.clone()))?)
-            }
+            Some(password) => SealedChange::Set(sealed(ctx, &of.id().to_string(), &password.0)?),
         };
         Ok(VendorBindValues {
             name: input.name.0.clone(),
@@ -568,7 +550,7 @@ fn route_problems(input: &MessageRouteInput, kind: RouteKind, problems: &mut Vec
     }
     for (field, pattern) in patterns {
         if let Some(Err(e)) = pattern.as_ref().map(|p| Pattern::new(&p.0)) {
-            problems.push(Problem::new(field, "invalid", e.why));
+            problems.push(Problem::new(field, "invalid_pattern", e.why));
         }
     }
 }
@@ -637,18 +619,6 @@ impl Resource for MessagePrices {
             price: money.amount.0,
             currency: money.currency.to_string(),
         })
-    }
-}
-
-fn visible(text: &str, field: &str, problems: &mut Vec<Problem>) {
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        problems.push(Problem::new(field, "invalid", "must be visible characters of ASCII, without blanks"));
-    }
-}
-
-fn visible_or_blank(text: &str, field: &str, problems: &mut Vec<Problem>) {
-    if !text.bytes().all(|b| matches!(b, b' '..=b'~')) {
-        problems.push(Problem::new(field, "invalid", "must be characters of ASCII"));
     }
 }
 

@@ -1,11 +1,10 @@
 //! Vendors' trunks, where calls go out.
 
 use warp_model::id::VendorTrunkKind;
-use warp_model::net::is_link_local;
 use warp_model::{Secret, VendorId, VendorTrunkId};
 
 use super::fault::{Fault, Problem};
-use super::input::{DialPrefix, HostName, Int, Ip, List, Socket, Text};
+use super::input::{DialPrefix, FarIp, HostName, Int, Ip, List, Socket, Text};
 use super::resource::{self, Of, Resource};
 use super::trunks::TrunkStatus;
 use super::view::Word;
@@ -117,8 +116,8 @@ crate::input! {
         /// Further addresses that its media may come from.
         pub media_ips: List<Ip, 32>,
         /// The other nodes of its platform: addresses, without port, that its requests within a call may come from, and that those of
-        /// ours may go to. No call begins there.
-        pub signalling_ips: List<Ip, 32>,
+        /// ours may go to. No call begins there. The platform sends nothing to a link-local address, so none can stand here.
+        pub signalling_ips: List<FarIp, 32>,
         /// Whether its redirections (3xx) are followed, to its own addresses (`addresses` and `signalling_ips`) only and with the number
         /// that was priced. False when absent: a redirection is the next candidate's turn.
         pub follow_redirects: Option<bool>,
@@ -183,17 +182,13 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
     twice(&input.addresses, "addresses", "this address is there twice", &mut problems);
     twice(&input.hosts, "hosts", "this name is there twice", &mut problems);
     if input.addresses.0.is_empty() && input.hosts.0.is_empty() {
-        problems.push(Problem::new("addresses", "required", "at least one address or name is needed"));
+        problems.push(Problem::new(
+            "addresses",
+            "belongs_together",
+            "at least one address or name is needed",
+        ));
     }
-    for (i, ip) in input.signalling_ips.0.iter().enumerate() {
-        let field = format!("signalling_ips[{i}]");
-        // The core sends nothing to such an address (T-SIP-05): it would stand here without a meaning.
-        if is_link_local(ip.0) {
-            problems.push(Problem::new(field, "invalid", "must not be a link-local address"));
-        } else if input.signalling_ips.0.iter().take(i).any(|other| other == ip) {
-            problems.push(Problem::new(field, "taken", "this address is there twice"));
-        }
-    }
+    twice(&input.signalling_ips, "signalling_ips", "this address is there twice", &mut problems);
     none_wrong(problems)?;
     let auth_secret = match &input.auth_password {
         Some(password) => SealedChange::Set(seal_password(ctx, id, password.0.clone())?),

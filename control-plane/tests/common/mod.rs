@@ -14,6 +14,21 @@ use warp_control_plane::store::{Store, StoreError, migrate};
 static CLUSTER: OnceLock<Option<Arc<Cluster>>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 static COPYING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Codes of problems that a schema cannot know: what only the state of the platform says, what fields say of each other, and what has a
+/// grammar of its own (lines of a sheet, regular expressions).
+pub const OF_STATE: &[&str] = &[
+    "no_such_object",
+    "currency_mismatch",
+    "taken",
+    "operators_only",
+    "cannot_change",
+    "belongs_together",
+    "contradicts",
+    "invalid_line",
+    "invalid_pattern",
+    "not_configured",
+];
+
 /// Migrated once, copied for each test.
 const TEMPLATE: &str = "warp_template";
 
