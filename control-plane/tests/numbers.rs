@@ -123,6 +123,69 @@ fn a_number_is_assigned_once_ages_after_its_release_and_is_there_once() {
     });
 }
 
+/// The ageing is the number's, not its row's: deleted and made again it goes on, also when both come at the same moment.
+#[test]
+fn a_number_ages_on_when_it_is_deleted_and_made_again() {
+    with_api(|api| async move {
+        let ((mine, _), (theirs, _)) = (api.customer("Mine").await, api.customer("Other").await);
+        let text = "+14155550199";
+        let made = async |customer: Option<&str>| {
+            api.op("POST", "/numbers", Some(json!({ "number": text, "customer_id": customer }))).await
+        };
+        let id = number(&api, text, Some(&mine)).await;
+        let released = api.op("POST", &format!("/numbers/{id}/release"), None).await.data();
+        assert_eq!(api.op("DELETE", &format!("/numbers/{id}"), None).await.status, 200);
+        // Not even to who had it: as it was with the row.
+        for customer in [&theirs, &mine] {
+            let refused = made(Some(customer)).await;
+            assert_eq!((refused.status, refused.code().as_str()), (409, "in_use"), "{}", refused.body);
+        }
+        let again = made(None).await.data();
+        assert_eq!((&again["state"], &again["released_at"]), (&json!("ageing"), &released["released_at"]));
+        let id = again["id"].as_str().unwrap().to_owned();
+        let assign = async |id: &str| {
+            let to = json!({ "customer_id": theirs });
+            api.op("POST", &format!("/numbers/{id}/assign"), Some(to)).await
+        };
+        assert_eq!(assign(&id).await.status, 409, "it ages");
+        // A second time, and by two who do it at once: whoever makes it waits for the one who deletes it.
+        let store = &api.control.app.store;
+        let mut tx = store.begin(warp_control_plane::store::Scope::Operator("test")).await.unwrap();
+        tx.run(sqlx::query("DELETE FROM numbers")).await.unwrap();
+        let (other, ()) = tokio::join!(made(None), async {
+            let waits = "SELECT pid::text AS id FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO numbers%'";
+            // Each look in a transaction of its own: within one nothing changes.
+            loop {
+                let mut looks =
+                    store.begin(warp_control_plane::store::Scope::Operator("test")).await.unwrap();
+                if tx_rows(&mut looks, waits).await > 0 {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            tx.commit().await.unwrap();
+        });
+        assert_eq!(other.data()["state"], "ageing", "{}", other.body);
+        let id = other.data()["id"].as_str().unwrap().to_owned();
+        // Long ago: then it is as any other, and nothing is kept of it.
+        let mut tx = store.begin(warp_control_plane::store::Scope::Operator("test")).await.unwrap();
+        tx.run(sqlx::query("UPDATE numbers SET released_at = now() - interval '91 days'")).await.unwrap();
+        tx.run(sqlx::query("UPDATE released_numbers SET released_at = now() - interval '91 days'"))
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(api.op("DELETE", &format!("/numbers/{id}"), None).await.status, 200);
+        let mut tx = store.begin(warp_control_plane::store::Scope::Operator("test")).await.unwrap();
+        assert_eq!(tx_rows(&mut tx, "SELECT number FROM released_numbers").await, 0);
+        assert_eq!(made(Some(&theirs)).await.data()["state"], "assigned");
+    });
+}
+
+/// Rows of a query.
+async fn tx_rows(tx: &mut warp_control_plane::store::Tx, query: &'static str) -> usize {
+    sqlx::query(query).fetch_all(tx.db()).await.unwrap().len()
+}
+
 /// A change of a number publishes its page; a network belongs to one vendor trunk; a kept snapshot comes out with its numbers.
 #[test]
 fn a_change_of_a_number_publishes_its_page_alone_and_a_network_is_one_vendor_trunks() {

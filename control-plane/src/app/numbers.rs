@@ -1,7 +1,8 @@
 //! Numbers: the inventory, who has which, and which trunks their calls go to.
 //!
 //! Operators make numbers, assign them to customers and take them back. What a customer has, it leads to its own trunks. A number that was
-//! taken back ages before somebody else may have it, so that calls for the last holder do not reach the next.
+//! taken back ages before somebody else may have it, so that calls for the last holder do not reach the next; it does so too when its row
+//! is deleted and made again.
 
 use warp_model::NumberId;
 use warp_model::id::{CustomerKind, DeckKind, NumberKind, TrunkKind, VendorKind};
@@ -17,7 +18,7 @@ use crate::store::types::Time;
 use crate::store::{StoreError, Tx};
 
 /// How long a number ages after it was released.
-const AGEING_DAYS: i64 = 90;
+const AGEING_DAYS: i32 = 90;
 
 crate::choice! {
     /// Where a number stands.
@@ -215,7 +216,8 @@ fn known(row: Option<NumberRow>) -> Result<NumberRow, Fault> {
     row.ok_or_else(|| Fault::not_found("number"))
 }
 
-/// Adds a number to the inventory, or gives it to a customer at once. Errors: it is there, or what it names is not.
+/// Adds a number to the inventory, or gives it to a customer at once. One that was deleted while it aged goes on ageing. Errors: it is
+/// there, or what it names is not, or it would be a customer's and still ages.
 pub async fn create(ctx: &Ctx<'_>, input: NewNumberInput) -> Result<Number, Fault> {
     let id: NumberId = ctx.new_id::<NumberKind>();
     let customer = input.customer_id.as_ref().map(|c| c.0);
@@ -237,7 +239,16 @@ pub async fn create(ctx: &Ctx<'_>, input: NewNumberInput) -> Result<Number, Faul
         Err(StoreError::Reference(_)) => return Err(unknown_reference()),
         other => known(other?)?,
     };
+    let row = match (rows::released(&mut tx, &input.number.0, AGEING_DAYS).await?, customer) {
+        (None, _) => row,
+        (Some(_), Some(_)) => return Err(still_ages()),
+        (Some(since), None) => known(rows::age(&mut tx, id, since).await?)?,
+    };
     saved(ctx, tx, customer, ("number.create", &id.to_string()), Number::seen_by(ctx, row)).await
+}
+
+fn still_ages() -> Fault {
+    Fault::new(Kind::InUse, format!("the number was released less than {AGEING_DAYS} days ago"))
 }
 
 fn state_of(assigned: bool) -> NumberState {
@@ -347,10 +358,11 @@ pub async fn assign(
     if row.customer_id.is_some() {
         return Err(Fault::new(Kind::InUse, "a customer has this number; release it first"));
     }
-    let aged = |released: Time| released.0.0.saturating_add(AGEING_DAYS * 86_400_000_000) <= ctx.app.wall().0;
+    let aged = |released: Time| {
+        released.0.0.saturating_add(i64::from(AGEING_DAYS) * 86_400_000_000) <= ctx.app.wall().0
+    };
     if row.released_at.is_some_and(|r| !aged(r)) {
-        let message = format!("the number was released less than {AGEING_DAYS} days ago");
-        return Err(Fault::new(Kind::InUse, message));
+        return Err(still_ages());
     }
     let values = NumberValues {
         vendor_id: row.vendor_id,
@@ -392,7 +404,7 @@ pub async fn release(ctx: &Ctx<'_>, id: NumberId, expected: &Expected) -> Result
     saved(ctx, tx, customer, ("number.release", &id.to_string()), Number::seen_by(ctx, row)).await
 }
 
-/// Takes a number out of the inventory. Errors: a customer has it.
+/// Takes a number out of the inventory. When it ages, that is remembered. Errors: a customer has it.
 pub async fn delete(ctx: &Ctx<'_>, id: NumberId, expected: &Expected) -> Result<(), Fault> {
     let mut tx = ctx.begin().await?;
     let row = known(rows::lock(&mut tx, id).await?)?;
@@ -401,5 +413,6 @@ pub async fn delete(ctx: &Ctx<'_>, id: NumberId, expected: &Expected) -> Result<
         return Err(Fault::new(Kind::InUse, "a customer has this number; release it first"));
     }
     let rows = rows::delete(&mut tx, id).await;
+    rows::forget_released(&mut tx, AGEING_DAYS).await?;
     deleted(ctx, tx, rows, ("number", &id.to_string()), None).await
 }

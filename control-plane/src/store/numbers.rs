@@ -47,6 +47,13 @@ pub struct NumberValues {
 }
 
 crate::row! {
+    /// When a deleted number was released.
+    pub struct ReleasedRow {
+        released_at: Time,
+    }
+}
+
+crate::row! {
     /// What inbound calls of a customer or a vendor are priced by.
     pub struct TermsRow {
         deck_ids: Vec<String>,
@@ -108,6 +115,24 @@ pub async fn insert(
 ) -> Result<Option<NumberRow>, StoreError> {
     let number = number.to_owned();
     tx.first(bound(sqlx::query(NUMBER_INSERT).bind(id.to_string()), values).bind(number)).await
+}
+
+/// When a number was released that had a row before this one; `None`: it had none, or that is long ago. To be asked behind the insert of
+/// its new row, which waits for whoever deletes the old one at the same moment.
+pub async fn released(tx: &mut Tx, number: &str, days: i32) -> Result<Option<Time>, StoreError> {
+    let row: Option<ReleasedRow> =
+        tx.first(sqlx::query(RELEASED_GET).bind(number.to_owned()).bind(days)).await?;
+    Ok(row.map(|r| r.released_at))
+}
+
+/// Makes a number without holder age from this time on.
+pub async fn age(tx: &mut Tx, id: NumberId, since: Time) -> Result<Option<NumberRow>, StoreError> {
+    tx.first(sqlx::query(NUMBER_AGE).bind(id.to_string()).bind(since.0.0)).await
+}
+
+/// Forgets deleted numbers that were released longer than so many days ago.
+pub async fn forget_released(tx: &mut Tx, days: i32) -> Result<u64, StoreError> {
+    tx.run(sqlx::query(RELEASED_FORGET).bind(days)).await
 }
 
 /// Writes a row anew; `None` when the scope sees none.
@@ -267,6 +292,14 @@ statements! {
             cnam = $7, e911_address = $8, released_at = CASE WHEN $9::boolean THEN coalesce(released_at, now()) END,
             updated_at = now(), version = version + 1
         WHERE id = $1 RETURNING ", number_columns!());
+    /// When a deleted number was released, in the last days.
+    RELEASED_GET = "SELECT us(released_at) AS released_at FROM released_numbers
+        WHERE number = $1 AND released_at > now() - make_interval(days => $2)";
+    /// Makes a number age.
+    NUMBER_AGE = concat!("UPDATE numbers SET state = 'ageing', released_at = ts($2)
+        WHERE id = $1 AND customer_id IS NULL RETURNING ", number_columns!());
+    /// Deletes what is of no matter any more.
+    RELEASED_FORGET = "DELETE FROM released_numbers WHERE released_at <= now() - make_interval(days => $1)";
     /// Deletes the number with this id.
     NUMBER_DELETE = "DELETE FROM numbers WHERE id = $1";
     /// Trunks of a customer among these.
