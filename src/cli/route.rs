@@ -5,7 +5,7 @@ mod sms;
 use clap::Args;
 use serde_json::{Value, json};
 
-use warp_policy::Refusal;
+use warp_policy::{Refusal, Unpriced};
 
 use super::client::Client;
 use super::output::Output;
@@ -136,6 +136,17 @@ fn ask_as(
     Ok(if answer["decision"].is_object() { answer["decision"].take() } else { answer })
 }
 
+/// Why a call was refused, as the end of a sentence: of one that could not be rated whose price is missing, where its decision says so.
+/// Customers, whose decisions have no summary, are told of no vendor.
+pub(crate) fn because(refusal: Refusal, decision: &Value) -> &'static str {
+    if refusal != Refusal::RatingFailed || !decision.is_object() {
+        return refusal.meaning();
+    }
+    let bought = !decision["buy"].is_null() || !decision["inputs"]["trunk"].is_null();
+    let why = Unpriced::of(decision["direction"] == "inbound", !decision["sell"].is_null(), bought);
+    if decision["summary"].is_string() { why.meaning() } else { why.to_customers() }
+}
+
 /// A decision record for people.
 pub(crate) fn decision_text(d: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
@@ -147,7 +158,7 @@ pub(crate) fn decision_text(d: &Value) -> String {
             let known = Refusal::ALL.into_iter().find(|r| r.code() == code);
             known.map_or_else(
                 || format!("  Refused: {code}.\n"),
-                |r| format!("  Refused ({r}): {}.\n", r.meaning()),
+                |r| format!("  Refused ({r}): {}.\n", because(r, d)),
             )
         }
         None => {

@@ -125,7 +125,7 @@ fn ended(call: &Value, of: &str) -> Told {
     let status = call["sip_code"].as_i64().unwrap_or(0);
     let operator = !of.is_empty();
     let known = Refusal::ALL.into_iter().find(|r| r.code() == code);
-    let ours = known.map(Refusal::meaning).or_else(|| meaning(code));
+    let ours = known.map(|r| super::route::because(r, &call["record"]["decision"])).or_else(|| meaning(code));
     let end = match (text(call, "outcome"), ours) {
         ("answered", None) if code.is_empty() => {
             let who = match text(call, "release_side") {
@@ -317,6 +317,36 @@ mod tests {
                 let operators = ["vendor", "blocks", "customers change", "ledger"];
                 assert!(!of.is_empty() || !operators.iter().any(|w| told.fix.contains(w)), "{}", told.fix);
             }
+        }
+        // Of a price that is missing: whose, and for customers no word of a vendor.
+        let unpriced = |decision: Value, of| {
+            let mut call = call("rejected", 503, "rating_failed");
+            call["record"]["decision"] = decision;
+            ended(&call, of).sentence
+        };
+        for (decision, of, whose) in [
+            (json!({"summary": "s", "sell": null}), "/admin", "the customer's decks have no price"),
+            (json!({"sell": null}), "", "the customer's decks have no price"),
+            (
+                json!({"summary": "s", "direction": "inbound", "sell": {}, "buy": null, "inputs": {}}),
+                "/admin",
+                "the vendor's inbound decks have no price",
+            ),
+            (
+                json!({"direction": "inbound", "sell": {}, "inputs": {}}),
+                "",
+                "the carrier has no price for its own side",
+            ),
+            (json!({"direction": "inbound", "sell": null}), "", "the customer's inbound decks have no price"),
+            (
+                json!({"summary": "s", "sell": {}, "inputs": {"trunk": "trk_1"}}),
+                "/admin",
+                "the sum of its prices",
+            ),
+        ] {
+            let told = unpriced(decision, of);
+            assert!(told.contains(whose), "{told}");
+            assert!(!of.is_empty() || !told.contains("vendor"), "{told}");
         }
         let told = ended(&call("rejected", 503, "trunk_channels"), "/admin");
         assert_eq!(told.fix, "warp trunks change trk_1 channels=N");

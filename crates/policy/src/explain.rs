@@ -18,7 +18,7 @@ use crate::directory::{Strategy, VendorIx, VendorTrunkIx};
 use crate::number_plan::dial::DialRules;
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::{self, Rate, Rounding, margin};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Unpriced};
 use crate::route::{Call, Offer};
 use crate::route::{
     CallInput, Candidate, Decision, Exclusion, Live, VendorTrunkLive, WHOLE, decide, judge, judge_trunk,
@@ -623,7 +623,13 @@ fn summary(r: &DecisionRecord, dial: Option<&DialRules>, nobody: bool) -> String
     let out = |reason: &str| r.excluded.iter().filter(|e| e.reason == reason).count();
     match (&r.refusal, r.candidates.first()) {
         (Some(Refusal::RatingFailed), _) => {
-            "Refused: vendors offer the destination, the customer's decks have no price for it.".into()
+            let why = Unpriced::of(false, r.sell.is_some(), false);
+            let offered = match (why, r.on_net) {
+                (Unpriced::Customer, None) => "vendors offer the destination, ",
+                (Unpriced::Customer, Some(_)) => "the number is one of ours, ",
+                _ => "",
+            };
+            format!("Refused: {offered}{}.", why.meaning())
         }
         (Some(why), _) if !r.excluded.is_empty() => format!(
             "Refused ({why}): {} without a rate, {} below the margin, {} down, full or blocked.",

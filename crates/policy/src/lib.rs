@@ -52,7 +52,7 @@ pub use numbers::NumberBook;
 pub use price::{rate_call, rate_call_on_net};
 pub use rate::{BuyRate, Rate, RatingError, Rounding, SellRate};
 pub use recorded::{RecordedError, rate_recorded};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Unpriced};
 pub use route::{
     CallInput, Candidate, Candidates, Decision, DownCause, Live, Looked, VendorTrunkLive, WHOLE, decide,
 };

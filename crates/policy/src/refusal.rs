@@ -180,7 +180,7 @@ impl Refusal {
             Self::NoRoute => "no vendor has a price for it: not in their decks, blocked there, or ended",
             Self::NoRouteAvailable => "vendors have a price for it, and each one is down, full or excluded",
             Self::NoRouteAtMargin => "vendors have a price for it, none that leaves the margin",
-            Self::RatingFailed => "the customer's decks have no price for it",
+            Self::RatingFailed => "a side of it has no price, or its sum cannot be made",
             Self::TrunkChannels => "all channels of the trunk are in use",
             Self::CustomerChannels => "all channels of the customer are in use",
             Self::TrunkCps => "the trunk's calls per second are used up",
@@ -223,6 +223,49 @@ impl Refusal {
     /// destination: the header has a peer send nothing at all for so long (RFC 3261 §21.5.4).
     pub fn retry_after(self) -> bool {
         matches!(self, Self::TrunkChannels | Self::CustomerChannels | Self::TrunkCps | Self::CustomerCps)
+    }
+}
+
+/// Which price a call lacked that was refused as [`Refusal::RatingFailed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpriced {
+    /// The decks of the customer have none, for a call that it makes.
+    Customer,
+    /// The inbound decks of the customer have none, for a call to its number.
+    CustomersInbound,
+    /// The inbound decks of the vendor have none, for a call that it brings.
+    VendorsInbound,
+    /// Both sides have one, and a sum of them cannot be made.
+    Sum,
+}
+
+impl Unpriced {
+    /// Of a call of this direction whose two sides had a price or not. A call that is made has no vendor before it has a price.
+    pub fn of(inbound: bool, sold: bool, bought: bool) -> Unpriced {
+        match (inbound, sold, bought) {
+            (false, false, _) => Self::Customer,
+            (true, false, _) => Self::CustomersInbound,
+            (true, true, false) => Self::VendorsInbound,
+            _ => Self::Sum,
+        }
+    }
+
+    /// Whose price is missing, as the end of a sentence for operators.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Customer => "the customer's decks have no price for it",
+            Self::CustomersInbound => "the customer's inbound decks have no price for it",
+            Self::VendorsInbound => "the vendor's inbound decks have no price for it",
+            Self::Sum => "the sum of its prices cannot be made",
+        }
+    }
+
+    /// The same for the customer, who is not told from whom the carrier buys.
+    pub fn to_customers(self) -> &'static str {
+        match self {
+            Self::VendorsInbound => "the carrier has no price for its own side of it",
+            other => other.meaning(),
+        }
     }
 }
 

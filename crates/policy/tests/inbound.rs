@@ -186,6 +186,13 @@ fn t_sip_07_what_cannot_be_rated_on_either_side_is_refused_unless_it_may_be_the_
         }
         let s = snapshot(rows, vec![number(1, &[(1, 0, 1)])]);
         assert_eq!(outcome(&s, &input("+12025550100", OURS)), "rating_failed");
+        // Whose price it is that is missing.
+        let summary = decided(&s, &input("+12025550100", OURS)).1.summary;
+        let whose = ["customer", "vendor"][side];
+        assert_eq!(
+            summary,
+            format!("Inbound call refused: the {whose}'s inbound decks have no price for it.")
+        );
         let back = InboundInput { callback: true, ..input("+12025550100", OURS) };
         let (d, record) = decided(&s, &back);
         assert!(d.result.is_ok() && record.refusal.is_none());
@@ -297,7 +304,10 @@ fn a_customers_call_to_our_number_needs_no_vendor_and_both_sides_pay() {
     let mut rows = directory();
     rows.trunks[3].sell_decks = vec![];
     let s = snapshot(rows, vec![number(1, &[(1, 0, 1)])]);
-    assert_eq!(warp_policy::decide(&s, &out, &live).result.unwrap_err().code(), "rating_failed");
+    let decision = warp_policy::decide(&s, &out, &live);
+    assert_eq!(decision.result.as_ref().unwrap_err().code(), "rating_failed");
+    let summary = warp_policy::explain(&s, &out, &live, &decision).summary;
+    assert_eq!(summary, "Refused: the number is one of ours, the customer's decks have no price for it.");
 }
 
 proptest! {

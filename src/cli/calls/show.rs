@@ -39,7 +39,11 @@ pub(super) fn text_of(call: &Value, vendors: &Vendors) -> String {
     if !code.is_empty() {
         let known = Refusal::ALL.into_iter().find(|r| r.code() == code);
         let _ = match known {
-            Some(refusal) => writeln!(out, "  reason {code}: {}", refusal.meaning()),
+            Some(refusal) => writeln!(
+                out,
+                "  reason {code}: {}",
+                super::super::route::because(refusal, &record["decision"])
+            ),
             None => writeln!(out, "  reason {code}"),
         };
     }

@@ -9,7 +9,7 @@ use crate::explain::{PricedRate, escaped, priced, unescaped};
 use crate::number_plan::{CallerClass, DestinationClass, Jurisdiction, JurisdictionRule};
 use crate::rate::rate_on_net;
 use crate::recorded::{RecordedError, rate_of};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Unpriced};
 use crate::snapshot::{Snapshot, SnapshotId};
 
 /// Version of the stored form.
@@ -187,12 +187,13 @@ pub fn explain_inbound(
 }
 
 fn summary(r: &InboundRecord, number: Option<&Number>) -> String {
-    let missing = match (&r.sell, &r.buy) {
-        (None, _) => "the customer's inbound decks have no price for it",
-        _ => "the vendor's inbound decks have no price for it",
-    };
     match r.refusal {
-        Some(Refusal::RatingFailed) => format!("Inbound call refused: {missing}."),
+        Some(Refusal::RatingFailed) => {
+            // A customer's call to our number has no vendor.
+            let bought = r.buy.is_some() || r.inputs.trunk.is_some();
+            let why = Unpriced::of(true, r.sell.is_some(), bought);
+            format!("Inbound call refused: {}.", why.meaning())
+        }
         Some(why) => format!("Inbound call refused ({why}): {}.", why.meaning()),
         None => {
             let first = r.targets.first().map(|t| t.trunk_name.as_str()).unwrap_or_default();

@@ -109,6 +109,12 @@ export function refusal(code: string): string {
   return REFUSED[code] ?? words(code);
 }
 
+/** Why a decision refused; of one that had no price whose it is, without a word of from whom the carrier buys. */
+function refusedFor(of: DecisionLike): string {
+  if (of.refusal !== 'rating_failed') return refusal(of.refusal ?? '');
+  return of.sell ? 'the carrier has no price for its own side of this call' : 'the customer’s price list has no price for this call';
+}
+
 /** What a status says of a try that was left. */
 function left(leg: LegLike): string {
   if (leg.sip_code === 408) return 'did not answer in time';
@@ -157,7 +163,7 @@ export function Decision<D extends DecisionLike>({ of, candidateHead = [], candi
   return (
     <Stack gap="sm">
       <Text className="w-why">
-        {of.refusal ? <State kind="bad">Refused: {refusal(of.refusal)}.</State>
+        {of.refusal ? <State kind="bad">Refused: {refusedFor(of)}.</State>
           : (of.summary ?? `${of.candidates?.length ? `${of.candidates.length} routes, in this order` : `${of.targets?.length ?? 0} targets, in this order`}; ${out.length} left out.`)}
       </Text>
       <Fields of={[
