@@ -64,7 +64,8 @@ fn a_record_is_posted_once_however_often_it_comes() {
     });
 }
 
-/// Each call counts once: its price, its cost, its seconds; another currency counts no dollars, a refusal by rating is a failure.
+/// Each call counts once: its price, its cost, its seconds; another currency is another series and no dollars, what it cost counts in the
+/// currency that was paid in, a refusal by rating is a failure.
 #[test]
 fn posted_calls_count_in_the_business_figures() {
     with_database(|store| async move {
@@ -90,7 +91,12 @@ fn posted_calls_count_in_the_business_figures() {
             v["rating"]["sell"]["currency"] = json!("EUR");
             v["rating"]["sell"]["billable_s"] = json!(6);
             v["rating"]["buy"]["billable_s"] = json!(1);
-            v["rating"]["buy"]["charge"] = json!("0");
+            v["rating"]["sell"]["charge"] = json!("3.5");
+            v["rating"]["buy"]["charge"] = json!("2");
+            v["decision"] = json!({ "candidates": [
+                { "buy": { "currency": "GBP" }, "exchange": "9" },
+                { "buy": { "currency": "USD" }, "exchange": "0.9" }
+            ] });
         });
         changed(4, &|v| {
             v["rating"] = json!(null);
@@ -104,7 +110,12 @@ fn posted_calls_count_in_the_business_figures() {
         for line in [
             format!("warp_revenue_dollars_total{{customer=\"{customer}\"}} 2.5"),
             format!("warp_billed_seconds_total{{customer=\"{customer}\"}} 138"),
-            format!("warp_cost_dollars_total{{vendor=\"{vendor}\"}} 0.8"),
+            format!("warp_revenue_total{{customer=\"{customer}\",currency=\"USD\"}} 2.5"),
+            format!("warp_revenue_total{{customer=\"{customer}\",currency=\"EUR\"}} 3.5"),
+            format!("warp_cost_dollars_total{{vendor=\"{vendor}\"}} 2.8"),
+            format!("warp_cost_total{{vendor=\"{vendor}\",currency=\"USD\"}} 2.8"),
+            "warp_cost_of_revenue_total{currency=\"USD\"} 0.8".to_owned(),
+            "warp_cost_of_revenue_total{currency=\"EUR\"} 1.8".to_owned(),
             format!("warp_cost_seconds_total{{vendor=\"{vendor}\"}} 123"),
             "warp_rating_failures_total{reason=\"refused\"} 1".to_owned(),
             "warp_rating_failures_total{reason=\"mismatch\"} 0".to_owned(),

@@ -44,7 +44,7 @@ DASHBOARDS = {
     "vendors": ("WARP vendors", [], [
         ("Up", "table", "short", "1: takes calls.", [("warp_sip_trunk_up", "{{trunk}}")], ADMIN + "/vendors"),
         ("Failovers", "timeseries", "reqps", "Calls that a vendor did not take, by reason.", [("sum by (from_vendor, reason) (rate(warp_sip_failover_total[5m])) > 0 or sum by (from_vendor, reason) (rate(warp_sip_failover_total[5m]))", "{{from_vendor}} {{reason}}")], CALLS),
-        ("Cost an hour", "timeseries", "currencyUSD", "What each vendor charges.", [("sum by (vendor) (increase(warp_cost_dollars_total[1h]))" + VENDOR, "{{name}}")], ADMIN + "/vendors"),
+        ("Cost an hour", "timeseries", "short", "What each vendor charges, in its currency.", [("sum by (vendor, currency) (increase(warp_cost_total[1h]))" + VENDOR, "{{name}} {{currency}}")], ADMIN + "/vendors"),
         ("Minutes", "timeseries", "m", "Minutes that each vendor charges, in an hour.", [("sum by (vendor) (increase(warp_cost_seconds_total[1h])) / 60" + VENDOR, "{{name}}")], ADMIN + "/vendors"),
         ("Prices loaded", "table", "short", "Rows of each deck that calls are decided with.", [("warp_lcr_routes_loaded", "{{deck}}")], ADMIN + "/decks"),
     ]),
@@ -71,9 +71,9 @@ DASHBOARDS = {
         ("Overload and work", "timeseries", "percentunit", "Share of new calls that are refused; how busy each worker is.", [("warp_sip_overload_level_ratio", "overload"), ("warp_worker_busy_ratio", "{{worker}}")], CALLS),
     ]),
     "business": ("WARP business", [], [
-        ("Revenue and cost an hour", "timeseries", "currencyUSD", "For graphs only; invoices come from the ledger.", [("sum(increase(warp_revenue_dollars_total[1h]))", "revenue"), ("sum(increase(warp_cost_dollars_total[1h]))", "cost")], ADMIN + "/ledger"),
-        ("Margin", "timeseries", "percentunit", "Of the last hour.", [("warp:margin:ratio1h", "margin")], ADMIN + "/ledger"),
-        ("Revenue by customer", "timeseries", "currencyUSD", "In an hour.", [("sum by (customer) (increase(warp_revenue_dollars_total[1h])) * on (customer) group_left (name) warp_customer_info", "{{name}}")], ADMIN + "/customers"),
+        ("Revenue and cost an hour", "timeseries", "short", "By the currency that customers pay in; the cost at the exchange rate of each decision. For graphs only; invoices come from the ledger.", [("sum by (currency) (increase(warp_revenue_total[1h]))", "revenue {{currency}}"), ("sum by (currency) (increase(warp_cost_of_revenue_total[1h]))", "cost {{currency}}")], ADMIN + "/ledger"),
+        ("Margin", "timeseries", "percentunit", "Of the last hour, by the currency that customers pay in.", [("warp:margin:ratio1h", "margin {{currency}}")], ADMIN + "/ledger"),
+        ("Revenue by customer", "timeseries", "short", "In an hour, in the customer's currency.", [("sum by (customer, currency) (increase(warp_revenue_total[1h])) * on (customer) group_left (name) warp_customer_info", "{{name}} {{currency}}")], ADMIN + "/customers"),
         ("Minutes by customer", "timeseries", "m", "Billed, in an hour.", [("sum by (customer) (increase(warp_billed_seconds_total[1h])) / 60 * on (customer) group_left (name) warp_customer_info", "{{name}}")], ADMIN + "/customers"),
         ("Records behind", "timeseries", "s", "Age of the oldest record that is not posted.", [("warp_cdr_lag_seconds", "{{sink}}")], ADMIN + "/ledger"),
         ("Ratings", "timeseries", "reqps", "Second ratings by result.", [("sum by (result) (rate(warp_rating_total[5m]))", "{{result}}"), ("sum by (reason) (rate(warp_rating_failures_total[5m]))", "failed: {{reason}}")], CALLS),

@@ -1,14 +1,16 @@
 //! Business figures of posted calls: revenue, cost, seconds, and what rating found (`ref/metrics-and-dashboards` §2).
 //!
-//! For graphs only: invoices come from the ledger. Amounts are kept in nano-units and shown as a fraction; calls in another
-//! currency than US dollars count their seconds and no dollars.
+//! For graphs only: invoices come from the ledger. Amounts are kept in nano-units and shown as a fraction, each currency as a series of
+//! its own; those of US dollars stand once more under the names that have the unit in them.
 
 use std::time::Duration;
 
-use warp_model::cdr::CallRecord;
+use warp_model::cdr::{CallRating, CallRecord};
+use warp_model::money::NANOS_PER_UNIT;
+use warp_model::{Currency, Nanos};
 use warp_telemetry::Registry;
 use warp_telemetry::label_enum;
-use warp_telemetry::metrics::{Counter, Counters, Histogram, Keyed, NanoCounter};
+use warp_telemetry::metrics::{Amounts, Counter, Counters, Histogram, Keyed, NanoCounter};
 
 label_enum! {
     /// How rating failed: the call was refused because one side had no price, or its price could not be repeated.
@@ -26,8 +28,11 @@ const SECONDS: &[f64] =
 #[derive(Clone)]
 pub struct Business {
     revenue: Keyed<NanoCounter>,
+    revenue_by_currency: Keyed<Amounts>,
     billed_seconds: Keyed<Counter>,
     cost: Keyed<NanoCounter>,
+    cost_by_currency: Keyed<Amounts>,
+    cost_of_revenue: Keyed<NanoCounter>,
     cost_seconds: Keyed<Counter>,
     failures: Counters<(RatingFailure,)>,
     rating_seconds: Histogram,
@@ -39,7 +44,14 @@ impl Business {
         Self {
             revenue: registry.keyed(
                 "warp_revenue_dollars_total",
-                "What posted calls cost their customers, in US dollars; calls in other currencies are not in it.",
+                "What posted calls cost their customers, in US dollars; what is paid in other currencies is in warp_revenue_total only.",
+                "customer",
+                CUSTOMERS,
+                (),
+            ),
+            revenue_by_currency: registry.keyed(
+                "warp_revenue_total",
+                "What posted calls cost their customers, by the currency that they pay in. Amounts of two currencies have no sum.",
                 "customer",
                 CUSTOMERS,
                 (),
@@ -53,9 +65,23 @@ impl Business {
             ),
             cost: registry.keyed(
                 "warp_cost_dollars_total",
-                "What posted calls cost us at their vendors, in US dollars; calls in other currencies are not in it.",
+                "What posted calls cost us at their vendors, in US dollars; what is charged in other currencies is in warp_cost_total only.",
                 "vendor",
                 VENDORS,
+                (),
+            ),
+            cost_by_currency: registry.keyed(
+                "warp_cost_total",
+                "What posted calls cost us at their vendors, by the currency of the vendor. Amounts of two currencies have no sum.",
+                "vendor",
+                VENDORS,
+                (),
+            ),
+            cost_of_revenue: registry.keyed(
+                "warp_cost_of_revenue_total",
+                "What posted calls cost us, in the currency that their customers pay in, by the exchange rate of each decision.",
+                "currency",
+                Currency::IN_USE.len(),
                 (),
             ),
             cost_seconds: registry.keyed(
@@ -91,18 +117,26 @@ impl Business {
             self.failures.inc((RatingFailure::Mismatch,));
         }
         let Some(rating) = &call.rating else { return };
+        let (sell, buy) = (&rating.sell, &rating.buy);
+        // A price below zero is none that a counter could show.
+        let amount = |charge: Nanos| u64::try_from(charge.0).unwrap_or(0);
         if let Some(customer) = call.customer_id {
             let customer = customer.to_string();
-            self.billed_seconds.of(&customer).add((), rating.sell.billable_s);
-            if rating.sell.currency.as_str() == "USD" {
-                self.revenue.of(&customer).add(u64::try_from(rating.sell.charge.0).unwrap_or(0));
+            self.billed_seconds.of(&customer).add((), sell.billable_s);
+            self.revenue_by_currency.of(&customer).add(sell.currency, amount(sell.charge));
+            if sell.currency == Currency::USD {
+                self.revenue.of(&customer).add(amount(sell.charge));
+            }
+            if let Some(cost) = in_the_customers_currency(call, rating) {
+                self.cost_of_revenue.of(sell.currency.as_str()).add(amount(cost));
             }
         }
         if let Some(vendor) = call.vendor_id {
             let vendor = vendor.to_string();
-            self.cost_seconds.of(&vendor).add((), rating.buy.billable_s);
-            if rating.buy.currency.as_str() == "USD" {
-                self.cost.of(&vendor).add(u64::try_from(rating.buy.charge.0).unwrap_or(0));
+            self.cost_seconds.of(&vendor).add((), buy.billable_s);
+            self.cost_by_currency.of(&vendor).add(buy.currency, amount(buy.charge));
+            if buy.currency == Currency::USD {
+                self.cost.of(&vendor).add(amount(buy.charge));
             }
         }
     }
@@ -116,4 +150,21 @@ impl Business {
     pub fn decided(&self, took: Duration) {
         self.lookup_seconds.observe((), took);
     }
+}
+
+/// What the vendor charges for a call, in the currency that its customer pays in. `None`: they are two, and the decision knew no rate.
+fn in_the_customers_currency(call: &CallRecord, rating: &CallRating) -> Option<Nanos> {
+    let (sell, buy) = (&rating.sell, &rating.buy);
+    if sell.currency == buy.currency {
+        return Some(buy.charge);
+    }
+    let decision: serde_json::Value = serde_json::from_str(call.decision.as_ref()?.get()).ok()?;
+    // Of an inbound call the decision has it, of an outbound one each candidate.
+    let candidates = decision["candidates"].as_array().into_iter().flatten();
+    let mut rates = std::iter::once(&decision)
+        .chain(candidates.filter(|c| c["buy"]["currency"] == buy.currency.as_str()))
+        .filter_map(|of| of["exchange"].as_str()?.parse::<Nanos>().ok());
+    let cost =
+        i128::from(buy.charge.0).checked_mul(i128::from(rates.next()?.0))? / i128::from(NANOS_PER_UNIT);
+    i64::try_from(cost).ok().map(Nanos)
 }

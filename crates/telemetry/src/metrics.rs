@@ -33,7 +33,7 @@ mod open;
 mod registry;
 
 pub use cells::SHARDS;
-pub use family::{Counter, Counters, FloatGauge, Gauge, Gauges, Histogram, Histograms, NanoCounter};
+pub use family::{Amounts, Counter, Counters, FloatGauge, Gauge, Gauges, Histogram, Histograms, NanoCounter};
 pub use keyed::{Keyed, KeyedFamily, OTHER};
 pub use label::{Label, LabelSet};
 pub use open::{OPENMETRICS, TEXT, wants_openmetrics};

@@ -1,9 +1,11 @@
 //! Families: counters, gauges and histograms over a closed set of labels.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use warp_model::Currency;
 use warp_model::sync::lock;
 
 use super::cells::Cells;
@@ -150,6 +152,36 @@ impl NanoCounter {
 
     pub(super) fn samples(&self) -> Vec<Sample> {
         vec![Sample { labels: Vec::new(), value: Value::Number(self.value() as f64 / 1e9) }]
+    }
+}
+
+/// Amounts of money, one series per currency of ISO 4217 that was counted: kept in units of 10⁻⁹, shown in whole ones. What is no currency
+/// of that list is one series, `_other`.
+#[derive(Clone, Default)]
+pub struct Amounts {
+    by: Arc<Mutex<BTreeMap<Currency, NanoCounter>>>,
+    other: Arc<OnceLock<NanoCounter>>,
+}
+
+impl Amounts {
+    /// Adds `nanos` nano-units of this currency.
+    pub fn add(&self, currency: Currency, nanos: u64) {
+        if currency.is_iso_4217() {
+            lock(&self.by).entry(currency).or_insert_with(NanoCounter::detached).add(nanos);
+        } else {
+            self.other.get_or_init(NanoCounter::detached).add(nanos);
+        }
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        let by = lock(&self.by);
+        let named = by.iter().map(|(currency, amount)| (currency.to_string(), amount.value()));
+        let other = self.other.get().map(|amount| (super::keyed::OTHER.to_owned(), amount.value()));
+        let shown = |(currency, nanos)| Sample {
+            labels: vec![("currency", currency)],
+            value: Value::Number(nanos as f64 / 1e9),
+        };
+        named.chain(other).map(shown).collect()
     }
 }
 
@@ -310,6 +342,16 @@ impl Collect for NanoCounter {
     }
     fn label_names() -> Vec<&'static str> {
         Vec::new()
+    }
+}
+
+impl Collect for Amounts {
+    const KIND: Kind = Kind::Counter;
+    fn collect(&self) -> Vec<Sample> {
+        self.samples()
+    }
+    fn label_names() -> Vec<&'static str> {
+        vec!["currency"]
     }
 }
 

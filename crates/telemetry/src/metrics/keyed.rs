@@ -9,7 +9,7 @@ use std::time::Duration;
 use warp_model::Mono;
 use warp_model::sync::lock;
 
-use super::family::{Collect, Counter, Counters, Gauges, Histograms, NanoCounter};
+use super::family::{Amounts, Collect, Counter, Counters, Gauges, Histograms, NanoCounter};
 use super::label::LabelSet;
 use super::registry::Sample;
 
@@ -31,6 +31,12 @@ impl<S: LabelSet> KeyedFamily for Counters<S> {
     type Shape = ();
     fn make((): ()) -> Self {
         Self::detached()
+    }
+}
+impl KeyedFamily for Amounts {
+    type Shape = ();
+    fn make((): ()) -> Self {
+        Self::default()
     }
 }
 impl KeyedFamily for NanoCounter {
