@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use warp_control_plane::store::cluster::Cluster;
+
 use crate::config::Config;
 
 /// How bad it is.
@@ -174,7 +176,21 @@ fn postgres(config: &Config) -> Finding {
     }
     match postgres_versions().first() {
         Some((version, bin)) if *version >= 14 => {
-            finding("PostgreSQL", Level::Ok, format!("{version} in {}", bin.display()), "")
+            let found = format!("{version} in {}", bin.display());
+            let wanted = crate::wire::database_dir(config);
+            match Cluster::stands_in(&wanted).filter(|_| !wanted.join("data").exists()) {
+                None => finding("PostgreSQL", Level::Ok, found, ""),
+                Some(home) => finding(
+                    "PostgreSQL",
+                    Level::Warn,
+                    format!(
+                        "{found}; its data lie in {}, not in {}, which its user cannot reach",
+                        home.display(),
+                        wanted.display()
+                    ),
+                    "start WARP as a user of its own, or name a folder that the user of PostgreSQL can reach: api.database_dir",
+                ),
+            }
         }
         Some((version, _)) => {
             finding("PostgreSQL", Level::Fail, format!("{version} is too old, 14 is needed"), fix)

@@ -45,6 +45,13 @@ pub enum ClusterError {
     NoBinaries,
     /// Started by root and no unprivileged user can be found or made.
     NoServiceUser,
+    /// The database of this folder is there already, elsewhere, where a start by root has put it; this start would make an empty one.
+    Elsewhere {
+        /// The folder that was meant.
+        meant: PathBuf,
+        /// Where the cluster lies.
+        home: PathBuf,
+    },
     /// A file operation on the folder failed.
     Io(PathBuf, io::Error),
     /// One of PostgreSQL's programs failed; its last lines.
@@ -66,6 +73,13 @@ impl fmt::Display for ClusterError {
             }
             Self::NoServiceUser => f.write_str(
                 "PostgreSQL refuses to run as root and no service user exists; make one with: useradd --system postgres",
+            ),
+            Self::Elsewhere { meant, home } => write!(
+                f,
+                "the database that belongs to {meant} lies in {home}: a start by root made it there; start by root again, or move it, as \
+                 root and while nothing runs: mv {home}/data {meant}/data && chown -R USER {meant}/data && rm -r {home}",
+                meant = meant.display(),
+                home = home.display()
             ),
             Self::Io(path, e) => write!(f, "{}: {e}", path.display()),
             Self::Program(name, tail) => write!(f, "{name} failed: {tail}"),
@@ -137,6 +151,10 @@ impl Cluster {
         if home.starts_with(SHARED_STATE_DIR) {
             forget_temporary(Path::new(SHARED_STATE_DIR), &std::env::temp_dir());
         }
+        let lost = Self::stands_in(&dir).filter(|other| *other != home && other.join("data").exists());
+        if let (Some(other), false) = (lost, home.join("data/PG_VERSION").exists()) {
+            return Err(ClusterError::Elsewhere { meant: dir, home: other });
+        }
         make_dir(&home, 0o755, None)?;
         if home != dir {
             let note = home.join(WANTED_FILE);
@@ -165,6 +183,28 @@ impl Cluster {
     pub fn home(dir: &Path) -> Option<PathBuf> {
         let user = if is_root() { Some(service_user()?) } else { None };
         Some(home_of(&dir.canonicalize().ok()?, user.as_ref()))
+    }
+
+    /// The folder below `/var/lib/warp` that stands in for `dir`: a start by root put the cluster there, because the user that PostgreSQL
+    /// runs as cannot reach `dir`. `None`: there is none.
+    pub fn stands_in(dir: &Path) -> Option<PathBuf> {
+        let dir = resolved(dir).ok()?;
+        let home = stand_in(&dir);
+        let meant = fs::read(home.join(WANTED_FILE)).ok()?;
+        (meant == dir.as_os_str().as_encoded_bytes()).then_some(home)
+    }
+
+    /// Where the data lie when that is not in `dir`, in which they were wanted: a sentence that says why, and the cure.
+    pub fn elsewhere(&self, dir: &Path) -> Option<String> {
+        let home = Self::stands_in(dir).filter(|home| self.data.starts_with(home))?;
+        let uid = self.user.as_ref().map_or(0, |user| user.uid);
+        Some(format!(
+            "the database lies in {}, not in {}: this was started by root, PostgreSQL never runs as root, and the user that it runs as \
+             (uid {uid}) cannot reach the folder; start WARP as a user of its own, or name a folder that this user can reach \
+             (api.database_dir), and back up the folder that it lies in",
+            home.display(),
+            dir.display()
+        ))
     }
 
     /// When `dir` does not exist: removes the cluster below `/var/lib/warp` that stood in for an earlier folder of this name, as
@@ -439,7 +479,8 @@ fn resolved(dir: &Path) -> io::Result<PathBuf> {
     let whole = std::path::absolute(dir)?;
     for there in whole.ancestors() {
         if let (Ok(real), Ok(rest)) = (there.canonicalize(), whole.strip_prefix(there)) {
-            return Ok(real.join(rest));
+            // An empty rest would leave a slash behind, and another hash.
+            return Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) });
         }
     }
     Ok(whole)
@@ -537,6 +578,16 @@ mod tests {
         let left = Cluster::start(&dir).unwrap();
         let home = Cluster::home(&dir).unwrap();
         assert!(left.data_dir().starts_with(&home) && home.starts_with(SHARED_STATE_DIR));
+        // It says where the data lie and what to do; and nobody begins anew in the folder beside them once that can be reached.
+        let told = left.elsewhere(&dir).unwrap();
+        for part in [home.to_str().unwrap(), dir.to_str().unwrap(), "started by root", "api.database_dir"] {
+            assert!(told.contains(part), "{told}");
+        }
+        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let anew = Cluster::start(&dir).unwrap_err();
+        assert!(matches!(&anew, ClusterError::Elsewhere { home: other, .. } if *other == home), "{anew}");
+        assert!(!dir.join("data").exists() && anew.to_string().contains("mv "), "{anew}");
+        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(!Cluster::forget_deleted(&dir).unwrap(), "its folder is there");
         assert!(matches!(left.postmaster(), Postmaster::Ready));
         fs::remove_dir_all(&world).unwrap();

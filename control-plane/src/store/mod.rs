@@ -247,10 +247,13 @@ impl Store {
     pub async fn open(database: &Database) -> Result<Store, StoreError> {
         match database {
             Database::Private { dir } => {
-                let dir = dir.clone();
-                let cluster = tokio::task::spawn_blocking(move || Cluster::start(&dir))
+                let wanted = dir.clone();
+                let cluster = tokio::task::spawn_blocking(move || Cluster::start(&wanted))
                     .await
                     .map_err(|e| StoreError::Internal(e.to_string()))??;
+                if let Some(told) = cluster.elsewhere(dir) {
+                    tracing::warn!(data = %cluster.data_dir().display(), "{told}");
+                }
                 let cluster = std::sync::Arc::new(cluster);
                 let opened = Self::on_cluster(cluster.clone(), migrate::DATABASE).await;
                 if opened.is_err() {
