@@ -106,7 +106,7 @@ fn relay(
     }
     let (_, asks) = signals::listen().map_err(|e| Failure::new(format!("signals: {e}")))?;
     let at = config.ng.map(|ng| ng.to_string()).unwrap_or_default();
-    let relay = warp_media_relay::start(config, seed()?, registry, Box::new(|_| ())).map_err(|e| {
+    let relay = warp_media_relay::start(config, seed()?, registry, Box::new(|_, _| ())).map_err(|e| {
         // A wrong value is named by its own key.
         match e {
             warp_media_relay::StartError::Config(e) if e.key == "ng" => {

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use warp_control_plane::FirstKey;
 use warp_events::{EventLog, EventsMetrics, JournalOptions, LogOptions, Pump, PumpOptions, TOPIC_CDR_VOICE};
+use warp_model::Mono;
 use warp_model::sync::lock;
 use warp_policy::Snapshot;
 use warp_policy::messaging::Messaging;
@@ -165,9 +166,9 @@ impl Stack {
         let commander: Arc<OnceLock<Commander>> = Arc::default();
         let relay = if roles.media {
             let to_proxy = commander.clone();
-            let on_timeout = Box::new(move |media_id: Vec<u8>| {
+            let on_timeout = Box::new(move |media_id: Vec<u8>, due: Mono| {
                 if let Some(proxy) = to_proxy.get() {
-                    proxy.command(Command::MediaTimeout { media_id });
+                    proxy.command(Command::MediaTimeout { media_id, due });
                 }
             });
             let relay = warp_media_relay::start(config.media.clone(), seed, &registry, on_timeout)?;

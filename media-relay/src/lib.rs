@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use warp_model::Mono;
 use warp_net::clock::Clock;
 use warp_net::mailbox::{SendError, Sender, mailbox};
 use warp_ng::{Command, Reply};
@@ -194,7 +195,7 @@ pub fn start(
     config: Config,
     seed: [u8; 32],
     registry: &Registry,
-    on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
+    on_timeout: Box<dyn Fn(Vec<u8>, Mono) + Send>,
 ) -> Result<Relay, StartError> {
     config.check().map_err(StartError::Config)?;
     for (ip, name) in config.ips.iter().zip(config.interface_names()) {

@@ -62,7 +62,7 @@ impl World {
             ports: first_port..=first_port + 199,
             ..Config::default()
         };
-        let relay = start(config, [7; 32], &Registry::new(), Box::new(|_| ())).unwrap();
+        let relay = start(config, [7; 32], &Registry::new(), Box::new(|_, _| ())).unwrap();
         let (caller, callee) = (socket(), socket());
         let text = KAMAILIO
             .replace("CALLEE", &callee.local_addr().unwrap().port().to_string())

@@ -94,7 +94,7 @@ fn world(flags: FlagStrings, media: [IpAddr; 2], first_port: u16) -> World {
         delete_delay_s: 0,
         ..Config::default()
     };
-    let relay = start(config, [7; 32], &Registry::new(), Box::new(|_| ())).unwrap();
+    let relay = start(config, [7; 32], &Registry::new(), Box::new(|_, _| ())).unwrap();
     let [a, b] = media;
     let (caller, callee) = (Party::new(a, 7), Party::new(b, 9));
     let text = KAMAILIO

@@ -246,7 +246,7 @@ fn t_ng_04_a_call_may_have_so_many_branches_and_no_more() {
 #[test]
 fn t_ng_01_start_is_refused_on_a_wildcard_address() {
     let config = Config { ng: Some("0.0.0.0:0".parse().unwrap()), ..Config::default() };
-    let result = start(config, [1; 32], &Registry::new(), Box::new(|_| ()));
+    let result = start(config, [1; 32], &Registry::new(), Box::new(|_, _| ()));
     assert!(matches!(result, Err(StartError::Config(e)) if e.key == "ng"));
 }
 
@@ -254,7 +254,7 @@ fn t_ng_01_start_is_refused_on_a_wildcard_address() {
 fn an_address_in_use_is_an_error_and_leaves_nothing_running() {
     let held = UdpSocket::bind("127.0.0.1:0").unwrap();
     let config = Config { ng: Some(held.local_addr().unwrap()), ..Config::default() };
-    let result = start(config, [1; 32], &Registry::new(), Box::new(|_| ()));
+    let result = start(config, [1; 32], &Registry::new(), Box::new(|_, _| ()));
     assert!(matches!(result, Err(StartError::Io("ng address", _))));
 }
 

@@ -292,8 +292,8 @@ fn dispatch(senders: &[Sender<Note>], command: Command) {
     match command {
         Command::Drain { end_calls } => each(&|| Command::Drain { end_calls }),
         Command::EndCall { cdr_id, reason } => each(&|| Command::EndCall { cdr_id, reason }),
-        Command::MediaTimeout { media_id } => {
-            each(&|| Command::MediaTimeout { media_id: media_id.clone() });
+        Command::MediaTimeout { media_id, due } => {
+            each(&|| Command::MediaTimeout { media_id: media_id.clone(), due });
         }
         Command::Configure(config) => {
             for sender in senders {

@@ -32,6 +32,8 @@ const MOMENTS: &[(&str, &str, &str)] = &[
     ("overload.rs", "Overload", "since"),
     ("probe.rs", "Probe", "asked"),
     ("transactions.rs", "Transactions", "failed"),
+    // When the relay saw that the media was silent for too long; the call is charged until then.
+    ("types.rs", "Command", "due"),
 ];
 
 /// Every file of the proxy's core but its tests, by name, without the tests within.

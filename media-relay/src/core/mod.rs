@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use warp_media::{ForwardRule, LocalPort, StreamSnapshot};
+use warp_model::Mono;
 
 use negotiate::Class;
 
@@ -45,6 +46,8 @@ pub enum Output {
         client: Option<IpAddr>,
         /// Tags of its answered dialogues: of the first offerer and of the other.
         tags: Vec<[Vec<u8>; 2]>,
+        /// When the time-out was due: the last packet and the patience with silence. This value may come later; nobody pays for that.
+        due: Mono,
     },
     /// Mark what a port sends from now on.
     Mark {

@@ -91,7 +91,7 @@ struct Desk {
     metrics: Metrics,
     ledger: Ledger,
     ports: PortsShown,
-    on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
+    on_timeout: Box<dyn Fn(Vec<u8>, Mono) + Send>,
     callbacks: Option<Callbacks>,
     refusals: Budget,
     notices: Notices,
@@ -115,7 +115,7 @@ impl ControlThread {
         mailbox: Mailbox<ToControl>,
         metrics: Metrics,
         ports: PortsShown,
-        on_timeout: Box<dyn Fn(Vec<u8>) + Send>,
+        on_timeout: Box<dyn Fn(Vec<u8>, Mono) + Send>,
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&mailbox, MAILBOX_TOKEN, Interest::READ.edge())?;
@@ -403,12 +403,12 @@ impl Desk {
                     let (used, all) = self.book.ports().usage(port.ip);
                     self.tell(shard, ToShard::Close(port), all - used.min(all) < SPARE_PAIRS);
                 }
-                Output::TimedOut { call_id, client, tags } => {
+                Output::TimedOut { call_id, client, tags, due } => {
                     self.metrics.silent_timeouts.inc(());
                     if let (Some(callbacks), Some(client)) = (&self.callbacks, client) {
                         callbacks.tell(Told { client, call_id: call_id.clone(), tags });
                     }
-                    guarded(&self.metrics, || (self.on_timeout)(call_id));
+                    guarded(&self.metrics, || (self.on_timeout)(call_id, due));
                 }
                 Output::Mark { shard, port, tos } => {
                     if let Some(tos) = self.waiting.mark(port, tos) {
@@ -539,7 +539,7 @@ mod tests {
                 metrics,
                 ledger: Ledger::new(Mono(0)),
                 ports: PortsShown { names: vec!["127.0.0.1".to_owned()], range },
-                on_timeout: Box::new(|_| ()),
+                on_timeout: Box::new(|_, _| ()),
                 callbacks: None,
                 refusals: Budget::default(),
                 notices: Notices::default(),

@@ -66,7 +66,8 @@ fn g_1_a_panic_costs_one_command_and_neither_the_listener_nor_what_waits_behind_
     let (control, inbox) = mailbox(64).unwrap();
     let shown = PortsShown { names: vec!["127.0.0.1".to_owned()], range: (16_000, 16_039) };
     let mut thread =
-        ControlThread::new(book, waiting, vec![to_shard], inbox, metrics, shown, Box::new(|_| ())).unwrap();
+        ControlThread::new(book, waiting, vec![to_shard], inbox, metrics, shown, Box::new(|_, _| ()))
+            .unwrap();
     let at = thread.listen(SocketAddr::new(ip, 0), &Config::default()).unwrap();
     let thread = std::thread::spawn(move || thread.run());
 

@@ -31,7 +31,7 @@ impl World {
         let registry = Registry::new();
         let (tx, timed_out) = channel();
         let seed = std::array::from_fn(|i| (std::process::id() >> (i % 4 * 8)) as u8 ^ i as u8 ^ unique());
-        let on_timeout = Box::new(move |call_id| drop(tx.send(call_id)));
+        let on_timeout = Box::new(move |call_id, _due| drop(tx.send(call_id)));
         let relay = start(config, seed, &registry, on_timeout).unwrap();
         World { relay, registry, timed_out }
     }

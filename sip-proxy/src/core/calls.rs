@@ -264,7 +264,12 @@ impl Calls {
                 calls.no_progress(call, tx);
             }
             if call.ends_at > now {
-                return confirm::unconfirmed(call, now).or_else(|| pay(call, now)).or_else(|| hold(call, tx));
+                let unconfirmed = confirm::unconfirmed(call, now);
+                if unconfirmed.is_some() {
+                    // It is charged until then, however late this timer is.
+                    call.ends_at = call.confirm_by;
+                }
+                return unconfirmed.or_else(|| pay(call, now)).or_else(|| hold(call, tx));
             }
             match call.phase {
                 Phase::Over => {

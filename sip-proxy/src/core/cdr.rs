@@ -422,7 +422,7 @@ impl Calls {
         // A timer may be late: nobody pays for more than was granted.
         let paid = reservations(call).filter_map(|r| r.paid()).min();
         let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        // Nor for more than the longest duration, at which this node ended it.
+        // Nor for more than the longest duration, or the time-out of its media, at which this node ended it.
         let longest_ms = call.answered.map_or(u64::MAX, |a| ms(call.ends_at.since(a)));
         let duration_ms = lasted_ms.min(paid.map_or(u64::MAX, ms)).min(longest_ms);
         let rates = rates_of(call);

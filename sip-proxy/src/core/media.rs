@@ -549,11 +549,12 @@ impl Calls {
         }
     }
 
-    /// The relay has seen no media for too long (T-RTP-10).
-    pub(super) fn media_timeout(&mut self, media_id: &[u8], tx: &mut Transactions) {
+    /// The relay has seen no media for too long (T-RTP-10). The call ended when that was `due`: what came after it is nobody's to pay.
+    pub(super) fn media_timeout(&mut self, media_id: &[u8], due: Mono, tx: &mut Transactions) {
         let cdr_id = std::str::from_utf8(media_id).ok().and_then(|text| text.parse::<CallId>().ok());
         let hit = cdr_id.and_then(|id| self.by_cdr.get(&id.as_u128()).copied());
         if let Some(id) = hit.filter(|id| self.all.get(*id).is_some_and(|c| c.phase == Phase::Answered)) {
+            self.with_call(id, tx, |_, call, _| call.ends_at = call.ends_at.min(due));
             self.end_call(id, "media_timeout", tx);
         }
     }

@@ -345,7 +345,7 @@ impl Core {
                 }
             }
             Command::EndCall { cdr_id, reason } => self.calls.end(cdr_id, reason, &mut self.tx),
-            Command::MediaTimeout { media_id } => self.calls.media_timeout(&media_id, &mut self.tx),
+            Command::MediaTimeout { media_id, due } => self.calls.media_timeout(&media_id, due, &mut self.tx),
             Command::EndRecovered(resume) => self.calls.end_recovered(*resume, &mut self.tx),
             Command::ListCalls { reply } => reply(self.calls.list(self.tx.now.mono)),
             Command::LookAtCalls { which, from, reply } => {

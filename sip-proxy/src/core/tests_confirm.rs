@@ -3,7 +3,7 @@
 use warp_model::cdr::{Outcome, ReleaseSide};
 use warp_policy::directory::Credentials;
 
-use super::tests_static::{addr, line, lines};
+use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
 use super::types::Command;
 
@@ -50,6 +50,14 @@ fn a_call_that_nobody_acknowledges_ends() {
     );
     one_record(&w, 1, 37, 7_000_000, 700_000);
     w.nothing_is_left();
+
+    // A timer that comes late costs nothing.
+    let mut w = World::new(true, |_| ());
+    answered_now(&mut w);
+    w.ms += 39_900;
+    w.core.handle_timeout(at(w.ms));
+    w.drain();
+    assert_eq!((w.ended[0].internal_code.as_str(), w.ended[0].duration_ms), ("no_ack", 37_000));
 
     // An ACK that comes late is one.
     let mut w = World::new(true, |_| ());

@@ -11,6 +11,7 @@ use warp_policy::directory::Payer;
 use super::tests_records::cancel;
 use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
+use super::types::Command;
 
 fn ban() -> BanId {
     BanId::from_u128(7)
@@ -228,6 +229,28 @@ fn a_call_that_reaches_its_longest_duration_is_charged_no_more() {
     let r = w.ended[0].clone();
     assert_eq!(r.internal_code, "max_duration");
     assert_eq!((r.duration_ms, r.rating.unwrap().sell.billable_s), (30_000, 30));
+    w.nothing_is_left();
+}
+
+/// T-RTP-10: a call whose media stopped is charged until the time-out was due, whenever the relay's word of it comes; the record says how
+/// much later that was.
+#[test]
+fn t_rtp_10_a_call_that_ends_by_silence_is_charged_until_that_was_due() {
+    let mut w = World::new(false, paid_ahead);
+    lend(&w, 10 * MINUTE, NEVER);
+    answered(&mut w, "");
+    w.take();
+    let media_id = w.answered[0].cdr_id.to_string().into_bytes();
+    // A minute behind the answer, which was one step ago.
+    let due = at(w.ms + 59_990).mono;
+    w.wait(60_000);
+    w.ms += 2_500;
+    w.command(Command::MediaTimeout { media_id, due });
+    assert_eq!(byes(&mut w), 2);
+    let r = w.ended[0].clone();
+    assert_eq!((r.internal_code.as_str(), r.duration_ms), ("media_timeout", 60_000));
+    assert_eq!(r.rating.unwrap().sell.billable_s, 60);
+    assert!((2_500..2_600).contains(&r.paid.unwrap().over_ms), "{:?}", r.paid);
     w.nothing_is_left();
 }
 

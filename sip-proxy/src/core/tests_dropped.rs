@@ -96,7 +96,10 @@ fn a_final_that_waits_for_the_relay_is_acked_when_its_call_ends() {
     let again = find(&again, V1, "INVITE ").expect("passed on");
     w.give(V1, &reply(again, "200 OK", "", V1, "", SDP));
     assert!(w.take().is_empty(), "it waits");
-    w.command(Command::MediaTimeout { media_id: w.answered[0].cdr_id.to_string().into_bytes() });
+    w.command(Command::MediaTimeout {
+        media_id: w.answered[0].cdr_id.to_string().into_bytes(),
+        due: super::tests_static::at(w.ms).mono,
+    });
     let sent = w.take();
     assert_eq!(line(find(&sent, CUSTOMER, "SIP/2.0 487 ").expect("a final"), "CSeq"), "2 INVITE");
     let to_v1: Vec<&str> = sent.iter().filter(|(to, _)| *to == addr(V1)).map(|(_, t)| &t[..4]).collect();

@@ -58,9 +58,9 @@ fn two_forks_below_a_pbx_are_two_calls() {
     w.give(CUSTOMER, &inside("BYE", &ok1, true, "bye1", "", "").replace("CSeq: 2", "CSeq: 3"));
     assert!(line(&w.to(V1), "To").ends_with(";tag=b1"));
     assert_eq!((w.core.live_calls(), w.ended.len()), (1, 1));
-    w.command(Command::MediaTimeout { media_id: ids[0].clone() });
+    w.command(Command::MediaTimeout { media_id: ids[0].clone(), due: super::tests_static::at(w.ms).mono });
     assert_eq!(w.core.live_calls(), 1, "that call is over already");
-    w.command(Command::MediaTimeout { media_id: b"c1".to_vec() });
+    w.command(Command::MediaTimeout { media_id: b"c1".to_vec(), due: super::tests_static::at(w.ms).mono });
     assert_eq!(w.core.live_calls(), 1, "a Call-ID is nobody's name");
     w.wait(10_000);
     w.give(V1, &inside("BYE", &ok2, false, "bye2", "", ""));

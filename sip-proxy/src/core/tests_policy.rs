@@ -353,7 +353,10 @@ fn we_end_calls_with_bye_both_ways() {
         let cdr_id = w.answered[0].cdr_id;
         match n {
             0 => w.command(Command::EndCall { cdr_id, reason: "operator" }),
-            1 => w.command(Command::MediaTimeout { media_id: cdr_id.to_string().into_bytes() }),
+            1 => w.command(Command::MediaTimeout {
+                media_id: cdr_id.to_string().into_bytes(),
+                due: super::tests_static::at(w.ms).mono,
+            }),
             2 => w.wait(600_000),
             _ => w.command(Command::Drain { end_calls: true }),
         }

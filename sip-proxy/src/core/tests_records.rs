@@ -262,7 +262,7 @@ fn t_rtp_10_silence_while_it_rings_ends_nothing() {
     let mut w = World::new(true, |_| ());
     w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
     let media_id = w.core.calls.list(super::tests_static::at(w.ms).mono)[0].cdr_id.to_string().into_bytes();
-    w.command(Command::MediaTimeout { media_id });
+    w.command(Command::MediaTimeout { media_id, due: super::tests_static::at(w.ms).mono });
     assert_eq!((w.core.live_calls(), w.ended.len()), (1, 0));
 }
 

@@ -66,7 +66,7 @@ fn costs(n: usize) -> Vec<(&'static str, u64)> {
     w.give(CUSTOMER, &inside("ACK", &ok, true, "ack", "", ""));
     step(&w, "its answer");
     w.take();
-    w.command(Command::MediaTimeout { media_id });
+    w.command(Command::MediaTimeout { media_id, due: super::tests_static::at(w.ms).mono });
     assert_eq!(w.ended.len(), 1, "it ended");
     step(&w, "a media time-out");
     w.take();

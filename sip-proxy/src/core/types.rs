@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warp_model::cdr::JournalRecord;
-use warp_model::{CallId, CustomerId};
+use warp_model::{CallId, CustomerId, Mono};
 use warp_policy::Snapshot;
 use warp_sip::flow::Flow;
 pub use warp_sip::flow::Transport;
@@ -142,6 +142,8 @@ pub enum Command {
     MediaTimeout {
         /// What the call is called towards the relay: its public id.
         media_id: Vec<u8>,
+        /// When the time-out was due, by the clock of this machine: the call is charged until then, however late this comes.
+        due: Mono,
     },
     /// End a call of a dead process, which recovery found in its journal: BYE both ways. For the shard of its Call-ID only.
     EndRecovered(Box<super::Resume>),

@@ -76,7 +76,8 @@ impl Book {
         let Some(mut lent) = Taken::of(self, serial, now) else { return };
         let Some((_, book, call)) = lent.parts() else { return };
         book.end_dialogues(call, now, |d| d.delete_at.is_some_and(|at| at <= now.mono));
-        if call.dialogues.is_empty() || call.last_activity() + book.patience(call) > now.mono {
+        let due = call.last_activity() + book.patience(call);
+        if call.dialogues.is_empty() || due > now.mono {
             return;
         }
         let figures = call.stats(book.ports.ips(), now, |_| true);
@@ -96,7 +97,7 @@ impl Book {
         call.ended = Some(figures);
         book.live = book.live.saturating_sub(1);
         book.out.push_back(Output::CallEnded { why, lasted: now.mono.since(call.created.mono) });
-        book.out.push_back(Output::TimedOut { call_id: call.id.clone(), client: call.client, tags });
+        book.out.push_back(Output::TimedOut { call_id: call.id.clone(), client: call.client, tags, due });
     }
 
     fn patience(&self, call: &Call) -> Duration {

@@ -52,8 +52,15 @@ fn costs(n: usize) -> Vec<(&'static str, u64)> {
     book.handle_timeout(at(31));
     step(&book, "a look at the clock with nothing due");
     book.handle_timeout(at(61));
-    let timed_out = outputs(&mut book).into_iter().filter(|o| matches!(o, Output::TimedOut { .. })).count();
-    assert_eq!((timed_out, book.calls()), (1, n));
+    let timed_out: Vec<_> = outputs(&mut book)
+        .into_iter()
+        .filter_map(|o| match o {
+            Output::TimedOut { due, .. } => Some(due),
+            _ => None,
+        })
+        .collect();
+    // The look came a second late, and says when it was due.
+    assert_eq!((timed_out, book.calls()), (vec![at(60).mono], n));
     step(&book, "a media time-out");
     set_up(&mut book, "mine", 60_000, at(62));
     step(&book, "a call is set up");
