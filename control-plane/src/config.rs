@@ -1,16 +1,12 @@
 //! Settings of the control plane. The composition root fills them from `warp.toml`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use warp_model::limits;
-use warp_policy::Cidr;
-
 use crate::api::consoles::Consoles;
-use crate::api::limiter::Limit;
+use crate::api::limiter::Edge;
 use crate::api::tls::TlsFiles;
-use crate::app::decks::DECK_BYTES;
 use crate::billing::retention::Retention;
 use crate::jobs;
 use crate::oidc::dev::Person;
@@ -90,49 +86,6 @@ pub struct DevIssuerSettings {
     pub key_file: PathBuf,
     /// Who can sign in.
     pub people: Vec<Person>,
-}
-
-/// Limits of the HTTP edge. Each request sees one version of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// Requests of one key.
-    pub key_limit: Limit,
-    /// Requests of all keys of one customer.
-    pub customer_limit: Limit,
-    /// Failed authentications of one address.
-    pub address_limit: Limit,
-    /// Largest JSON body in bytes; beyond: 413.
-    pub body_bytes: usize,
-    /// Largest CSV upload in bytes; beyond: 413.
-    pub upload_bytes: usize,
-    /// Longest time to the end of a request's head, also the longest idle time between requests; then the connection is closed.
-    pub head_timeout: Duration,
-    /// Longest time for a body to arrive; then 408.
-    pub body_timeout: Duration,
-    /// Only these may say by `X-Forwarded-For` for whom they speak (T-API-08).
-    pub trusted_proxies: Vec<Cidr>,
-}
-
-impl Default for Edge {
-    fn default() -> Self {
-        Self {
-            key_limit: Limit { per_second: 200, burst: 400 },
-            customer_limit: Limit { per_second: 400, burst: 800 },
-            address_limit: Limit { per_second: 5, burst: 20 },
-            body_bytes: limits::HTTP_BODY_BYTES,
-            upload_bytes: DECK_BYTES,
-            head_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
-            trusted_proxies: Vec::new(),
-        }
-    }
-}
-
-impl Edge {
-    /// Whether this address is a proxy of ours.
-    pub fn trusts(&self, ip: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|p| p.contains(ip))
-    }
 }
 
 impl Config {

@@ -13,9 +13,10 @@ use crate::app::listing::Listing;
 use crate::app::permission::Permission;
 use crate::app::schedules::Schedules;
 use crate::app::{
-    bans, customers, exchange_rates, messaging, replay, resource, routing, rules, trunk_health, trunks,
+    bans, customers, exchange_rates, messaging, resource, routing, rules, trunk_health, trunks,
     vendor_trunks, vendors,
 };
+use crate::billing::replay;
 use crate::noun::ban::BAN;
 
 macro_rules! admin {

@@ -4,11 +4,15 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use warp_model::Mono;
 use warp_model::sync::lock;
+use warp_model::{Mono, limits};
+use warp_policy::Cidr;
+
+use crate::app::decks::DECK_BYTES;
 
 /// How fast a token bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,49 @@ const ONE: u128 = 1_000_000_000;
 
 fn gained(per_second: u128, elapsed: Duration) -> u128 {
     per_second.saturating_mul(elapsed.as_nanos())
+}
+
+/// Limits of the HTTP edge. Each request sees one version of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Requests of one key.
+    pub key_limit: Limit,
+    /// Requests of all keys of one customer.
+    pub customer_limit: Limit,
+    /// Failed authentications of one address.
+    pub address_limit: Limit,
+    /// Largest JSON body in bytes; beyond: 413.
+    pub body_bytes: usize,
+    /// Largest CSV upload in bytes; beyond: 413.
+    pub upload_bytes: usize,
+    /// Longest time to the end of a request's head, also the longest idle time between requests; then the connection is closed.
+    pub head_timeout: Duration,
+    /// Longest time for a body to arrive; then 408.
+    pub body_timeout: Duration,
+    /// Only these may say by `X-Forwarded-For` for whom they speak (T-API-08).
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            key_limit: Limit { per_second: 200, burst: 400 },
+            customer_limit: Limit { per_second: 400, burst: 800 },
+            address_limit: Limit { per_second: 5, burst: 20 },
+            body_bytes: limits::HTTP_BODY_BYTES,
+            upload_bytes: DECK_BYTES,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Edge {
+    /// Whether this address is a proxy of ours.
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|p| p.contains(ip))
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bans;
+pub mod calendar;
 pub mod caller;
 pub mod calls;
 pub mod customers;
@@ -27,7 +28,6 @@ pub mod numbers;
 pub mod paging;
 pub mod permission;
 pub mod record;
-pub mod replay;
 pub mod reratings;
 pub mod resource;
 pub mod rounding;

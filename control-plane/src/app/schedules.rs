@@ -1,18 +1,18 @@
 //! Schedules (RFC 0033): jobs that are begun at times of a calendar. What a schedule says is checked here; [`crate::jobs::schedules`] begins
-//! its jobs, and [`crate::jobs::calendar`] knows when.
+//! its jobs, and [`super::calendar`] knows when.
 
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 use warp_model::id::Kind as IdKind;
 use warp_model::{CustomerId, Id};
 
+use super::calendar::{self, Rule};
 use super::fault::{Fault, Problem};
 use super::input::{Field, Int, Text};
 use super::jobs::{CallExport, CallExportInput, JobInput, JobTask, checked};
 use super::resource::{Of, Owner, Resource};
 use super::view::{Shaped, Word};
 use super::{Ctx, check_count, none_wrong};
-use crate::jobs::calendar::{self, Rule};
 use crate::noun::schedule::{ScheduleRow, ScheduleValues};
 use crate::store::types::Time;
 use crate::store::{Tx, schedules as rows};

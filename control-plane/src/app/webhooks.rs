@@ -17,14 +17,14 @@ use super::resource::{self, Of, Owner, Resource};
 use super::view::{Sometimes, Word};
 use super::{Ctx, check_count, none_wrong};
 use crate::App;
+use crate::destination::address::{self, Address};
+use crate::destination::signature;
+use crate::destination::target::Target;
 use crate::noun::customer::CustomerRow;
 use crate::noun::webhook::{WebhookRow, WebhookValues};
 use crate::store::types::{SealedChange, Time};
 use crate::store::webhooks::{self as rows, DeliveryRow, NewDelivery};
 use crate::store::{Tx, nouns, outbox, seal};
-use crate::webhooks::mail::{self, Address};
-use crate::webhooks::signature;
-use crate::webhooks::target::Target;
 
 /// The kind of webhooks' ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +239,8 @@ pub struct WebhookUrl(pub String);
 impl Field for WebhookUrl {
     fn read(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let text = Text::<1, 2_048>::read(value, path, problems)?;
-        let mail = text.0.get(..mail::SCHEME.len()).is_some_and(|s| s.eq_ignore_ascii_case(mail::SCHEME));
+        let mail =
+            text.0.get(..address::SCHEME.len()).is_some_and(|s| s.eq_ignore_ascii_case(address::SCHEME));
         let read = if mail {
             Address::parse(&text.0).map(drop).map_err(str::to_owned)
         } else {
@@ -256,7 +257,7 @@ impl Field for WebhookUrl {
     fn field_schema() -> RefOr<Schema> {
         let https =
             r"https://([A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}(:(443|8443))?(/[A-Za-z0-9._~/-]{0,512})?";
-        let form = format!("^({https}|{})$", mail::FORM);
+        let form = format!("^({https}|{})$", address::FORM);
         utoipa::openapi::schema::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::SchemaType::Type(utoipa::openapi::schema::Type::String))
             .pattern(Some(form))

@@ -6,5 +6,6 @@ mod fold;
 pub mod messages;
 mod paid;
 pub mod recheck;
+pub mod replay;
 pub mod rerate;
 pub mod retention;

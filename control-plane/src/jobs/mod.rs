@@ -4,7 +4,6 @@
 //! these stand; here stands who carries out what, when. A process carries out [`AT_ONCE`] jobs at a time. A job whose process is gone is
 //! taken up by any other one when its lease is over; what the late process says then is not written (its epoch is another one).
 
-pub mod calendar;
 pub mod columns;
 pub mod csv;
 pub mod export;

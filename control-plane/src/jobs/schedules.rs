@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use warp_model::Wall;
 use warp_model::id::JobKind;
 
-use super::calendar::{Plan, Rule, Standing, plan};
 use crate::App;
+use crate::app::calendar::{Plan, Rule, Standing, plan};
 use crate::app::events::catalogue::ScheduleMissed;
 use crate::app::jobs::OPEN;
 use crate::app::schedules::{Every, MissedRuns, PeriodOf};

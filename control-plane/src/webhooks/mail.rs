@@ -1,4 +1,4 @@
-//! Mail as a destination of events (RFC 0032): a webhook whose URL is `mailto:ADDRESS`. [`Address`] and [`message`] are pure; [`Post`] hands
+//! Mail as a destination of events (RFC 0032): a webhook whose URL is `mailto:ADDRESS`. [`message`] is pure; [`Post`] hands
 //! one mail to the platform's own SMTP server, over a connection of its own, in [`MAIL_TIME`] in all.
 //!
 //! Nothing that a customer or a caller wrote stands in a header: the subject is the name of the event, which is one of the catalogue, and an
@@ -19,18 +19,10 @@ use warp_model::Secret;
 
 use super::send::{ANSWER_BYTES, Outcome};
 use crate::app::events::catalogue::Entry;
+pub use crate::destination::address::{ADDRESS_BYTES, Address, FORM, SCHEME};
 
 /// Time of a whole mail, from the connection to the server's last word. Less than a delivery belongs to whoever took it.
 pub const MAIL_TIME: Duration = Duration::from_secs(12);
-/// Octets of an address (RFC 5321 §4.5.3.1.3, without the brackets).
-pub const ADDRESS_BYTES: usize = 254;
-/// Octets of what stands before the `@` (RFC 5321 §4.5.3.1.1).
-const LOCAL_BYTES: usize = 64;
-/// What the URL of a mail begins with.
-pub const SCHEME: &str = "mailto:";
-/// The published form of an address in a URL.
-pub const FORM: &str = r"mailto:[A-Za-z0-9_+-]{1,12}(\.[A-Za-z0-9_+-]{1,12}){0,3}@([A-Za-z0-9]([A-Za-z0-9-]{0,12}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}";
-
 /// How the way to the server is kept from others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MailTls {
@@ -65,44 +57,6 @@ pub fn is_from(text: &str) -> bool {
     text.parse::<Mailbox>().is_ok()
 }
 
-/// One address that mail is sent to, such as `ops@example.com`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address(String);
-
-/// What is wrong with a text that is no address.
-const NO_ADDRESS: &str = "must be mailto: and one address, such as mailto:ops@example.com";
-
-impl Address {
-    /// Of a URL `mailto:ADDRESS`. Names and hosts of letters, digits and `-_+.`: what needs quotes or escapes (RFC 6068 §2) is refused,
-    /// and so are further addresses, subjects and every other header. Errors: in words.
-    pub fn parse(url: &str) -> Result<Self, &'static str> {
-        let scheme = url.get(..SCHEME.len()).filter(|s| s.eq_ignore_ascii_case(SCHEME)).ok_or(NO_ADDRESS)?;
-        let text = url.get(scheme.len()..).unwrap_or_default();
-        let (local, host) = text.rsplit_once('@').ok_or(NO_ADDRESS)?;
-        let atom =
-            |a: &str| !a.is_empty() && a.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+".contains(&b));
-        let label = |l: &str| {
-            (1..=63).contains(&l.len())
-                && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && !l.starts_with('-')
-                && !l.ends_with('-')
-        };
-        let top = host.rsplit('.').next().unwrap_or_default();
-        let whole = text.len() <= ADDRESS_BYTES && local.len() <= LOCAL_BYTES && host.contains('.');
-        let fits = whole
-            && local.split('.').all(atom)
-            && host.split('.').all(label)
-            && top.len() >= 2
-            && top.bytes().all(|b| b.is_ascii_alphabetic());
-        if fits { Ok(Self(text.to_owned())) } else { Err(NO_ADDRESS) }
-    }
-
-    /// The address without the scheme.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// What a mail is made of.
 pub struct Letter<'a> {
     /// Whom it comes from.
@@ -125,7 +79,7 @@ pub fn message(letter: &Letter<'_>) -> Result<Message, String> {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let id: String = text("id").chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     let to: lettre::Address =
-        letter.to.0.parse().map_err(|e: lettre::address::AddressError| e.to_string())?;
+        letter.to.as_str().parse().map_err(|e: lettre::address::AddressError| e.to_string())?;
     let domain = letter.from.email.domain();
     let said = match letter.code {
         Some(code) => agreement(&event, code),

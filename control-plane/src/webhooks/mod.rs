@@ -1,6 +1,6 @@
 //! Webhooks: events are handed over to those that want them, and delivered until they are taken (RFC 0016).
 //!
-//! [`schedule`], [`signature`] and [`target`] are pure; [`send`] does one delivery over HTTP, [`mail`] one by SMTP; here stands who does which, when. An endpoint has one
+//! [`schedule`] and `destination` are pure; [`send`] does one delivery over HTTP, [`mail`] one by SMTP; here stands who does which, when. An endpoint has one
 //! worker of a process, which sends [`AT_ONCE`] deliveries at a time and then makes room; so one that is slow delays no other one. What a
 //! process has taken and not said the end of is tried again by any other one after [`LEASE_S`]: at least once, never lost (T-HOOK-03).
 
@@ -8,8 +8,8 @@ pub mod calls;
 pub mod mail;
 pub mod schedule;
 pub mod send;
-pub mod signature;
-pub mod target;
+
+pub use crate::destination::{signature, target};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

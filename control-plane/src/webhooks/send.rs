@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, version};
 use warp_policy::Cidr;
 
-use super::target::Target;
+use crate::destination::target::Target;
 
 /// Time of a whole delivery.
 pub const ANSWER_TIME: Duration = Duration::from_secs(5);

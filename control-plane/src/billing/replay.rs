@@ -6,10 +6,10 @@ use warp_model::CallId;
 use warp_model::cdr::CallRecord;
 use warp_policy::{Snapshot, SnapshotId};
 
-use super::fault::{Fault, Kind};
-use super::view::Word;
-use super::{Ctx, calls};
-use crate::billing::rerate;
+use super::rerate;
+use crate::app::fault::{Fault, Kind};
+use crate::app::view::Word;
+use crate::app::{Ctx, calls};
 use crate::publish::archive;
 
 crate::choice! {

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use warp_model::Wall;
 
-use crate::app::schedules::{Every, MissedRuns};
+use super::schedules::{Every, MissedRuns};
 
 /// A job that begins so much later than its time was missed, in microseconds.
 pub const LATE_US: i64 = 300_000_000;
