@@ -793,29 +793,3 @@ fn t_ng_04_a_call_may_have_as_many_ports_as_its_limit_says() {
     assert_eq!(offered(ports), (true, false, ports));
     assert_eq!(offered(ports - 1), (false, true, 0));
 }
-
-/// PBXs write `rtp/avp` in small letters (field/media.md, m-line-oddities): it is plain RTP like any other, in the offer and in the answer.
-#[test]
-fn the_protocol_of_a_media_line_is_read_in_any_letter_case() {
-    for (offered, answered) in
-        [("rtp/avp", "RTP/AVP"), ("RTP/AVP", "rtp/avp"), ("Rtp/Avp", "rtp/AVP"), ("rtp/avpf", "RTP/AVPF")]
-    {
-        let (mut book, mut rules) = (book(), Rules::default());
-        let written =
-            |address: &str, port: u16, protocol: &str| sdp(address, port, "").replace("RTP/AVP", protocol);
-        let o = offer("c1", "f", written("198.51.100.1", 4000, offered));
-        let to_callee = text(run(&mut book, Command::Offer(o), at(0)));
-        assert!(to_callee.contains(&format!(" {offered} 0 101")), "as it was written: {to_callee}");
-        let a = answer("c1", "f", "t", written("192.0.2.2", 5000, answered));
-        let to_caller = text(run(&mut book, Command::Answer(a), at(1)));
-        let (callers, callees) = (port(&to_caller), port(&to_callee));
-        assert!(callers > 0 && callees > 0, "{offered} {answered}: nothing is rejected");
-        rules.drain(&mut book);
-        for (at, to) in [(callers, "192.0.2.2:5000"), (callees, "198.51.100.1:4000")] {
-            let rule = rules.at(at);
-            assert_eq!(rule.rtp.unwrap().to, Some(sock(to)), "{offered} {answered}");
-            assert_eq!(rule.max_packets_per_s, 200, "as for any RTP");
-            assert_eq!(rule.clocks.hz(101), 8_000);
-        }
-    }
-}
