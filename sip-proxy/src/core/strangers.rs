@@ -159,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn t_sip_12_what_a_flooding_source_is_refused_takes_nothing_from_the_other_strangers() {
+        let (s, l) = (Strangers::new(5), StrangerLimits::default());
+        let flood: IpAddr = "203.0.113.9".parse().unwrap();
+        assert_eq!((0..10_000).filter(|_| s.admit(&l, flood, at_ms(0))).count(), 40);
+        let others = (0..2_000u32).map(|i| IpAddr::V4((0x0B00_0000 + i).into()));
+        assert_eq!(others.filter(|ip| s.admit(&l, *ip, at_ms(0))).count(), 1_000 - 40);
+    }
+
+    #[test]
     fn f_cfg_02_another_rate_holds_from_the_next_request_on() {
         let s = Strangers::new(5);
         let ip: IpAddr = "203.0.113.9".parse().unwrap();
