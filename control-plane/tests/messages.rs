@@ -232,6 +232,45 @@ fn what_no_vendor_ever_had_is_given_back_and_what_one_had_is_not() {
     });
 }
 
+/// RFC 0037: only what no vendor accepted is given back. One that had it to its end counts, though another one was asked after it; and it is
+/// the same whether the records are read at once or one by one.
+#[test]
+fn what_one_vendor_had_is_paid_though_the_next_one_refuses_it_in_one_batch_and_in_several() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let text = body(b"14155550124", b"x");
+        let agreed = terms(&customer, 10, 0).bytes();
+        let [at_once, one_by_one] = [id(1), id(2)];
+        let story = |id: u128| {
+            [
+                Record::Sent { id },
+                Record::Carried { id, carrier_id: b"A" },
+                Record::Moved { id, vendor: b"vbd_other", buy: None },
+                Record::Sent { id },
+                over(id, MessageState::Rejected, 69),
+            ]
+        };
+        queue.write(&[accepted(at_once, &text, &agreed)]);
+        queue.write(&story(at_once));
+        queue.post(&store).await;
+        queue.write(&[accepted(one_by_one, &text, &agreed)]);
+        queue.post(&store).await;
+        for record in story(one_by_one) {
+            queue.write(&[record]);
+            queue.post(&store).await;
+        }
+        for id in [at_once, one_by_one] {
+            let path = format!("/api/v1/messages/{}", MessageId::from_u128(id));
+            let message = api.call(&key, "GET", &path, None).await.data();
+            assert_eq!((&message["status"], &message["refunded"]), (&json!("rejected"), &json!(false)));
+            assert_eq!(steps(&message), ["accepted", "sent", "carried", "moved", "sent", "rejected"]);
+        }
+        assert_eq!(balance(&api).await, -20);
+    });
+}
+
 /// What was paid from a lease moves from what is held to the balance, by the message that names it.
 #[test]
 fn a_message_that_was_paid_ahead_is_counted_by_its_lease() {

@@ -301,7 +301,8 @@ impl Fold {
                 }
                 Step::Moved { bind, buy } => {
                     say("moved", json!({ "bind_id": bind }));
-                    (to.status, to.bind, carried) = ("queued".to_owned(), Some(bind.clone()), false);
+                    // What a vendor has accepted costs, also when the next one refuses it.
+                    (to.status, to.bind) = ("queued".to_owned(), Some(bind.clone()));
                     to.moves = to.moves.saturating_add(1);
                     to.cost = money(*buy).or(to.cost.take());
                 }
