@@ -343,6 +343,27 @@ mod tests {
         assert_eq!(b(59_000, 60, 60), 60);
         let half = |ms| billable_s(ms, Terms::of(1, 1), PartialSecond::HalfUp).unwrap();
         assert_eq!((half(1_499), half(1_500)), (1, 2));
+        let down = |ms| billable_s(ms, Terms::of(1, 1), PartialSecond::Down).unwrap();
+        assert_eq!((down(1_999), down(2_000), down(2_001)), (1, 2, 2));
+    }
+
+    #[test]
+    fn what_is_bought_in_another_currency_is_rounded_up_to_the_nano_unit() {
+        let one_and_a_half = Nanos(1_500_000_000);
+        assert_eq!(exchanged(3, one_and_a_half), 5, "4.5");
+        assert_eq!(exchanged(2, one_and_a_half), 3, "exact: nothing is added");
+        assert_eq!((exchanged(1, Nanos(1)), exchanged(0, Nanos(1))), (1, 0));
+        assert_eq!(exchanged(-3, one_and_a_half), -4, "what comes back is not more than it is");
+    }
+
+    #[test]
+    fn a_contract_that_rounds_by_line_keeps_each_call_to_the_nano_unit() {
+        let mut r = rate(12_345_678, 1, 1, 0);
+        r.rounding = Rounding { places: 2, ..Rounding::default() };
+        assert_eq!(charge(&r, 60), Ok(Nanos(10_000_000)), "each call, to the cent");
+        r.rounding.level = RoundingLevel::Line;
+        assert_eq!(charge(&r, 60), Ok(Nanos(12_345_678)));
+        assert_eq!(charge(&r, 5), Ok(Nanos(1_028_807)), "1028806.5, by the contract's mode");
     }
 
     #[test]

@@ -408,6 +408,31 @@ fn a_lease_that_ended_is_not_extended_and_what_an_old_epoch_says_changes_no_newe
     assert_eq!(bank.free(), Nanos(960));
 }
 
+/// The money of a lease is at most what it holds, and nothing of one that is over: else it would be lent a second time.
+#[test]
+fn a_node_gives_back_no_more_than_its_lease_holds_and_nothing_of_one_that_is_closed() {
+    let mut bank = account(1_000, 0);
+    let lease = bank.lend("a", ask(100, 1), wall(0), wall(30)).unwrap();
+    bank.post(Some(lease.epoch), Nanos(30));
+    assert!(!bank.give_back("a", lease.epoch, Nanos(71)) && !bank.give_back("a", lease.epoch, Nanos(-1)));
+    assert_eq!((bank.held(), bank.free()), (Nanos(70), Nanos(900)));
+    assert!(bank.give_back("a", lease.epoch, Nanos(20)));
+    assert_eq!((bank.held(), bank.free()), (Nanos(50), Nanos(920)));
+    assert!(bank.close("a", lease.epoch, Nanos(60)));
+    assert!(!bank.give_back("a", lease.epoch, Nanos(1)), "its cost is known, and held until it is posted");
+    assert_eq!((bank.held(), bank.free()), (Nanos(30), Nanos(940)));
+}
+
+/// A node that says less than what was posted of its lease is not believed: what was posted was lent.
+#[test]
+fn a_lease_is_never_closed_below_what_was_posted_of_it() {
+    let mut bank = account(1_000, 0);
+    let lease = bank.lend("a", ask(100, 1), wall(0), wall(30)).unwrap();
+    bank.post(Some(lease.epoch), Nanos(60));
+    assert!(bank.close("a", lease.epoch, Nanos(40)));
+    assert_eq!((bank.leases[0].granted, bank.held(), bank.free()), (Nanos(60), Nanos(0), Nanos(940)));
+}
+
 #[test]
 fn a_call_holds_what_it_may_cost_and_gives_back_the_rest() {
     let purse = Arc::new(Purse::new(ban(), 1, Nanos(100), mono(10)));
@@ -432,6 +457,27 @@ fn nothing_is_taken_from_a_purse_that_was_closed_however_late_the_clock_of_a_sha
     drop(rings);
     assert!(purse.hold(Nanos(1), mono(9)).is_none(), "a shard that read its clock before the end");
     assert_eq!((purse.closing(mono(10)), purse.free()), (Some(Nanos(0)), Nanos(0)));
+}
+
+/// Two answers of the bank may overtake one another.
+#[test]
+fn a_lease_that_goes_on_never_ends_earlier_than_was_said_before() {
+    let purse = Arc::new(Purse::new(ban(), 1, Nanos(100), mono(10)));
+    purse.extend(Nanos(50), mono(20));
+    purse.extend(Nanos(5), mono(15));
+    assert_eq!((purse.ends(), purse.free()), (mono(20), Nanos(155)));
+}
+
+/// A call that costs more than it holds takes nothing that others may hold.
+#[test]
+fn a_call_costs_its_purse_at_most_what_it_holds() {
+    let purse = Arc::new(Purse::new(ban(), 1, Nanos(100), mono(10)));
+    let call = purse.hold(Nanos(60), mono(0)).unwrap();
+    Held::settle(call, Nanos(61));
+    assert_eq!((purse.spent(), purse.free(), purse.held()), (Nanos(60), Nanos(40), Nanos(0)));
+    let call = purse.hold(Nanos(40), mono(0)).unwrap();
+    Held::settle(call, Nanos(-1));
+    assert_eq!((purse.spent(), purse.free()), (Nanos(60), Nanos(40)), "and never less than nothing");
 }
 
 fn at(s: u64) -> Now {
