@@ -408,6 +408,19 @@ fn a_lease_that_ended_is_not_extended_and_what_an_old_epoch_says_changes_no_newe
     assert_eq!(bank.free(), Nanos(960));
 }
 
+/// Its node ended it before: what it holds may be told as spent by now.
+#[test]
+fn a_lease_goes_on_until_the_moment_of_its_end_and_not_in_it() {
+    let mut bank = account(1_000, 0);
+    let first = bank.lend("a", ask(100, 1), wall(0), wall(30)).unwrap();
+    let on = LeaseRequest { lease: Some(first.epoch), ..ask(10, 1) };
+    let longer = bank.lend("a", on, wall(29), wall(40)).unwrap();
+    assert_eq!((longer.epoch, longer.expires_at), (first.epoch, wall(40)));
+    let another = bank.lend("a", on, wall(40), wall(60)).unwrap();
+    assert!(another.epoch > first.epoch, "at the very end it is another one");
+    assert_eq!((bank.leases[0].granted, bank.held()), (Nanos(110), Nanos(120)));
+}
+
 /// The money of a lease is at most what it holds, and nothing of one that is over: else it would be lent a second time.
 #[test]
 fn a_node_gives_back_no_more_than_its_lease_holds_and_nothing_of_one_that_is_closed() {
