@@ -414,3 +414,24 @@ pub enum AddressFamily {
     /// IPv6, `IP6` on the wire.
     Ip6,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_says_which_call_it_is_about() {
+        let call_id = b"c1".to_vec();
+        let of_a_call = [
+            Command::Delete(Delete { call_id: call_id.clone(), ..Delete::default() }),
+            Command::Query(Query { call_id: call_id.clone(), ..Query::default() }),
+            Command::Keep(KeepBack { call_id, ..KeepBack::default() }),
+        ];
+        for command in of_a_call {
+            assert_eq!(command.call_id(), Some(&b"c1"[..]), "{}", command.name());
+        }
+        for command in [Command::Ping, Command::Statistics, Command::List { limit: 1 }] {
+            assert_eq!(command.call_id(), None, "{}", command.name());
+        }
+    }
+}

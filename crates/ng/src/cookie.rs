@@ -166,4 +166,19 @@ mod tests {
         cache.keep(Channel::Udp, from(1), b"huge", &[0; 20_000], at(1));
         assert!(cache.repeat(Channel::Udp, from(1), b"huge", at(1)).is_none());
     }
+
+    #[test]
+    fn t_ng_03_the_oldest_reply_leaves_first_and_none_before_there_is_need() {
+        let left = |mut cache: CookieCache| -> Vec<u8> {
+            for cookie in 0..5u8 {
+                cache.keep(Channel::Udp, from(1), &[cookie], b"r", at(0));
+            }
+            (0..5u8).filter(|c| cache.repeat(Channel::Udp, from(1), &[*c], at(1)).is_some()).collect()
+        };
+        assert_eq!(left(CookieCache::new(3, 10_000)), [2, 3, 4], "three entries");
+        let one = cost(1, 1);
+        assert_eq!(left(CookieCache::new(100, 3 * one)), [2, 3, 4], "three fit exactly");
+        assert_eq!(left(CookieCache::new(100, 3 * one - 1)), [3, 4], "a byte less is one less");
+        assert_eq!(left(CookieCache::new(100, one)), [4], "as large as the cache");
+    }
 }

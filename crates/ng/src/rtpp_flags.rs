@@ -125,6 +125,15 @@ mod tests {
         );
         assert_eq!(shown("").unwrap(), "{}");
         assert_eq!(shown("a=b=c d=[]").unwrap(), "{a:b=c,d:[]}");
+        // In a list it is an item, equals sign and all.
+        assert_eq!(shown("a=[b x=y]").unwrap(), "{a:[b,x=y]}");
+    }
+
+    #[test]
+    fn t_ng_02_what_a_text_makes_of_memory_is_told() {
+        let words = "w ".repeat(1_000);
+        let tape = parse(words.as_bytes()).unwrap();
+        assert!(tape.allocated_bytes() >= 1_000 * size_of::<Node<'_>>(), "{}", tape.allocated_bytes());
     }
 
     #[test]
