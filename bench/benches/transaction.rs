@@ -60,7 +60,12 @@ fn originated_bye(bencher: Bencher<'_, '_>) {
         routes: vec![b"<sip:192.0.2.20:5060;lr>".to_vec()],
         cseq: 1,
     };
-    let mut dialog = Dialog { call_id: b"1-2@192.0.2.10".to_vec(), caller: party("a"), callee: party("b") };
+    let mut dialog = Dialog {
+        call_id: b"1-2@192.0.2.10".to_vec(),
+        caller: party("a"),
+        callee: party("b"),
+        shown: Vec::new(),
+    };
     let mut out = Vec::with_capacity(1_024);
     bencher.bench_local(|| {
         out.clear();

@@ -231,6 +231,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
             rounding: Rounding::default(),
             deliver: Default::default(),
             payer: None,
+            headers: Default::default(),
         }],
         vendors: (0..vendors)
             .map(|n| Vendor {
@@ -258,6 +259,7 @@ pub fn directory(vendors: u64, max_candidates: u8) -> DirectoryBuilder {
                 number_format: NumberFormat::PlusE164,
                 media_ips: Vec::new(),
                 signalling_ips: Vec::new(),
+                headers: warp_policy::directory::HeaderTerms::of_a_carrier(),
                 follow_redirects: false,
                 allow_refer: false,
                 inbound_networks: Vec::new(),

@@ -610,6 +610,10 @@ fn customers_cannot_change_prices_routing_or_risky_destinations() {
             json!({ "partition_id": partition["id"] }),
             json!({ "destinations": ["domestic", "premium"] }),
             json!({ "trust_asserted": true }),
+            json!({ "identity_trusted": true }),
+            json!({ "identity_form": "p_asserted_identity" }),
+            json!({ "header_rules": ["add X-Account: 4711"] }),
+            json!({ "codecs": ["PCMU"] }),
         ] {
             let mut body = json!({ "name": "t" });
             body.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());

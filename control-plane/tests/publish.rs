@@ -8,6 +8,9 @@ use common::{Api, eventually, with_api};
 use serde_json::{Value, json};
 use warp_control_plane::publish::archive;
 use warp_control_plane::store::Scope;
+use warp_policy::directory::{
+    DiversionForm, HeaderRule, HeaderTerms, IdentityForm, NumberFormat, ReasonForm,
+};
 use warp_policy::{CallInput, Live, Snapshot, decide, explain, replay};
 
 /// Ids of a small world: one customer with a trunk at 192.0.2.7, two vendors.
@@ -478,6 +481,84 @@ fn g_7_vendors_passwords_are_sealed_in_rows_and_kept_snapshots_and_old_clear_one
             wrong.stop_tasks().await;
         },
     );
+}
+
+/// Terms of headers (RFC 0046) of a vendor's trunk and of a customer's: from the API into the snapshot, refused where a rule may not stand,
+/// and left alone by the customer.
+#[test]
+fn t_sip_03_terms_of_headers_reach_the_snapshot_and_no_protected_header_does() {
+    with_api(|api| async move {
+        let w = world(&api).await;
+        let list = api.op("GET", &format!("/vendor-trunks?vendor={}", w.cheap), None).await.data();
+        let vendors = list[0]["id"].as_str().unwrap().to_owned();
+        let of_vendor = |s: &Snapshot| {
+            let ix = s.directory.vendor_trunk_ix(vendors.parse().unwrap())?;
+            s.directory.vendor_trunk(ix).map(|t| t.headers.clone())
+        };
+        let of_trunk = |s: &Snapshot| {
+            let rows = s.directory.rows();
+            rows.trunks.iter().find(|t| t.id.to_string() == w.trunk).map(|t| t.headers.clone())
+        };
+        live(&api, "what nobody has set", |s| {
+            of_vendor(s) == Some(HeaderTerms::of_a_carrier()) && of_trunk(s) == Some(HeaderTerms::default())
+        })
+        .await;
+        let body = json!({
+            "identity_form": "remote_party_id", "caller_format": "e164", "diversion_form": "history_info", "reason_form": "always",
+            "header_rules": ["set User-Agent: WARP, \"one\"", "remove X-Account"], "codecs": ["PCMU", "opus/48000"],
+        });
+        let expected = HeaderTerms {
+            trusted: false,
+            identity: IdentityForm::RemotePartyId,
+            caller_format: Some(NumberFormat::E164),
+            diversion: DiversionForm::HistoryInfo,
+            reason: ReasonForm::Always,
+            rules: vec![
+                HeaderRule::Set("User-Agent".into(), "WARP, \"one\"".into()),
+                HeaderRule::Remove("X-Account".into()),
+            ],
+            codecs: vec!["PCMU".into(), "opus/48000".into()],
+        };
+        for path in [format!("/vendor-trunks/{vendors}"), format!("/trunks/{}", w.trunk)] {
+            let mut change = body.clone();
+            // Each gets the other one of what it had.
+            change["identity_trusted"] = json!(!path.starts_with("/vendor"));
+            let changed = api.op("PATCH", &path, Some(change.clone())).await;
+            assert_eq!(changed.status, 200, "{}", changed.body);
+            for (field, value) in change.as_object().unwrap() {
+                assert_eq!(&changed.data()[field], value, "{field}");
+            }
+            for (rules, code) in [
+                (json!(["remove Via"]), "protected"),
+                (json!(["add p-asserted-identity: <sip:1@x>"]), "protected"),
+                (json!(["remove m"]), "protected"),
+                (json!(["add X-A: 1\r\nVia: x"]), "invalid"),
+                (json!(["replace X-A: 1"]), "invalid"),
+                (json!(vec!["remove X-A"; 9]), "out_of_range"),
+            ] {
+                let refused = api.op("PATCH", &path, Some(json!({ "header_rules": rules }))).await;
+                assert_eq!(refused.status, 422, "{rules}: {}", refused.body);
+                assert!(refused.body.contains(code), "{rules}: {}", refused.body);
+            }
+        }
+        live(&api, "the terms of both", |s| {
+            of_vendor(s) == Some(expected.clone())
+                && of_trunk(s) == Some(HeaderTerms { trusted: true, ..expected.clone() })
+        })
+        .await;
+        // What a customer writes of its trunk leaves them as they are, also by PUT of what it has seen.
+        let path = format!("/api/v1/trunks/{}", w.trunk);
+        let body = json!({ "name": "pbx", "channels": 7 });
+        assert_eq!(api.call(&w.key, "PUT", &path, Some(body)).await.status, 200);
+        let refused = api.call(&w.key, "PATCH", &path, Some(json!({ "header_rules": [] }))).await;
+        assert_eq!(refused.status, 403, "{}", refused.body);
+        let s = live(&api, "the customer's change", |s| {
+            let rows = s.directory.rows();
+            rows.trunks.iter().any(|t| t.id.to_string() == w.trunk && t.limits.channels == Some(7))
+        })
+        .await;
+        assert_eq!(of_trunk(&s), Some(HeaderTerms { trusted: true, ..expected }));
+    });
 }
 
 /// The other nodes of a vendor's platform, and whether its redirections are followed: from the API into the snapshot, and back out of it.

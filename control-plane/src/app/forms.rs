@@ -23,6 +23,22 @@ pub const VISIBLE: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f\u00ad\
 /// An amount of an input: at most nine places, less than nine billion units.
 pub const AMOUNT: &str = r"^([0-9]{1,9}|[1-8][0-9]{9})(\.[0-9]{1,9})?$";
 
+/// A rule of a header (`warp_policy::directory::HeaderRule`).
+pub const HEADER_RULE: &str =
+    r"^(remove [A-Za-z0-9-]{1,40}|(add|set) [A-Za-z0-9-]{1,40}: [!-~]([ -~]{0,198}[!-~])?)$";
+/// The name of a codec.
+pub const CODEC: &str = r"^[A-Za-z0-9_.-]{1,24}(/[1-9][0-9]{3,5})?$";
+
+/// Whether a text is the name of a codec as [`CODEC`] says.
+pub fn is_codec(text: &str) -> bool {
+    let (name, clock) = text.split_once('/').unwrap_or((text, "8000"));
+    (1..=24).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && (4..=6).contains(&clock.len())
+        && clock.bytes().all(|b| b.is_ascii_digit())
+        && !clock.starts_with('0')
+}
+
 /// A character that nobody sees: a name of such characters only is no name.
 fn is_blank(c: char) -> bool {
     c.is_whitespace()
@@ -305,6 +321,8 @@ mod tests {
         dialled_of_the_pattern: dialled_pattern(), |t: &str| dialled(t).is_some();
         amounts_of_the_pattern: AMOUNT, |t: &str| is_amount(t) && t.parse::<warp_model::Nanos>().is_ok();
         visible_of_the_pattern: VISIBLE, |t: &str| is_visible(t) && !t.chars().any(char::is_control);
+        rules_of_the_pattern: HEADER_RULE, |t: &str| t.parse::<warp_policy::directory::HeaderRule>().is_ok();
+        codecs_of_the_pattern: CODEC, is_codec;
         ids_of_the_pattern: id_pattern("trk"), |t: &str| t.parse::<warp_model::TrunkId>().is_ok();
     }
 

@@ -381,6 +381,11 @@ parsed! {
     /// A host by its name, perhaps with a port.
     HostName(String), "a host name such as sip.example.com or sip.example.com:5080 (at most 6 labels of 40 letters, digits and hyphens; the last begins with a letter)",
         forms::hostname_pattern(), |s| forms::hostname(s);
+    /// A rule of a header, as the policy reads it.
+    HeaderRule(String), "remove NAME, add NAME: VALUE or set NAME: VALUE (a name of at most 40 letters, digits and hyphens; a value of at most 200 printable ASCII characters)",
+        forms::HEADER_RULE, |s| s.parse::<warp_policy::directory::HeaderRule>().is_ok().then(|| s.to_owned());
+    /// The name of a codec in SDP (`a=rtpmap`), perhaps with its clock rate.
+    CodecName(String), "the name of a codec such as PCMU or opus/48000", forms::CODEC, |s| forms::is_codec(s).then(|| s.to_owned());
     /// A phone number in any usual writing; read as E.164 with `+`.
     Phone(String), "a phone number", forms::phone_pattern(), |s| forms::phone(s);
     /// A SIP Call-ID as it stands in traces.

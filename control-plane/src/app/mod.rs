@@ -12,6 +12,7 @@ pub mod events;
 pub mod exchange_rates;
 pub mod fault;
 pub mod forms;
+pub mod headers;
 pub mod inbound;
 pub mod input;
 pub mod jobs;

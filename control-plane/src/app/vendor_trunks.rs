@@ -4,7 +4,8 @@ use warp_model::id::VendorTrunkKind;
 use warp_model::{Secret, VendorId, VendorTrunkId};
 
 use super::fault::{Fault, Problem};
-use super::input::{DialPrefix, FarIp, HostName, Int, Ip, List, Socket, Text};
+use super::headers::{CallerFormat, DiversionForm, HeaderFields, IdentityForm, ReasonForm, headers_of};
+use super::input::{CodecName, DialPrefix, FarIp, HeaderRule, HostName, Int, Ip, List, Socket, Text};
 use super::resource::{self, Of, Resource};
 use super::trunks::TrunkStatus;
 use super::view::Word;
@@ -48,6 +49,21 @@ crate::view! {
         /// Whether a REFER within a call is passed on to it. With one its end may place a call that nobody has priced. If not, REFER is
         /// answered 403.
         pub allow_refer: bool,
+        /// Whether it is within our circle of trust: then it is told who calls also where the caller asked for privacy. Else such a caller is
+        /// anonymous to it.
+        pub identity_trusted: bool,
+        /// Where it is told who calls.
+        pub identity_form: Word<IdentityForm>,
+        /// How the caller's number is written in From, and in the header of `identity_form`.
+        pub caller_format: Word<CallerFormat>,
+        /// How diversions are told.
+        pub diversion_form: Word<DiversionForm>,
+        /// What it is told of causes (Reason).
+        pub reason_form: Word<ReasonForm>,
+        /// Headers that are added, set or removed in each message of a call that goes to it, in order.
+        pub header_rules: Vec<String>,
+        /// The only codecs that its calls may offer, besides `telephone-event`. Empty: all.
+        pub codecs: Vec<String>,
         /// Trunks of one vendor are tried by priority: the smaller number first.
         pub priority: i32,
         /// Among equal priorities the larger weight is tried first.
@@ -124,6 +140,24 @@ crate::input! {
         /// Whether a REFER within a call is passed on to it. With one its end may place a call that nobody has priced. False when absent:
         /// REFER is answered 403.
         pub allow_refer: Option<bool>,
+        /// Whether it is within our circle of trust: then it is told who calls also where the caller asked for privacy. Else such a caller is
+        /// anonymous to it. True when absent.
+        pub identity_trusted: Option<bool>,
+        /// Where it is told who calls; `as_received` when absent. A header that we write ourselves names whom a peer that we believe has
+        /// named, or a number that the calling customer has.
+        pub identity_form: Option<IdentityForm>,
+        /// How the caller's number is written in From, and in the header of `identity_form`; `as_received` when absent.
+        pub caller_format: Option<CallerFormat>,
+        /// How diversions are told; `as_received` when absent. Those of peers that we do not believe are told to nobody.
+        pub diversion_form: Option<DiversionForm>,
+        /// What it is told of causes (Reason); `as_received` when absent.
+        pub reason_form: Option<ReasonForm>,
+        /// Headers that are added, set or removed in each message of a call that goes to it, in order: `remove NAME`, `add NAME: VALUE`,
+        /// `set NAME: VALUE`. What routes, pairs, frames or signs messages cannot be named, nor what other fields decide.
+        pub header_rules: Option<List<HeaderRule, 8>>,
+        /// The only codecs that its calls may offer, besides `telephone-event`, by their names in SDP. Empty: all. An offer that has none of
+        /// them stays as it is.
+        pub codecs: Option<List<CodecName, 16>>,
         /// The smaller number is tried first; 0 when absent.
         pub priority: Option<Int<0, 1000>>,
         /// Among equal priorities the larger weight is tried first; 1 when absent.
@@ -189,6 +223,7 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
         ));
     }
     twice(&input.signalling_ips, "signalling_ips", "this address is there twice", &mut problems);
+    let headers = HeaderFields::asked(headers_of!(input), HeaderFields::usual(true), &mut problems);
     none_wrong(problems)?;
     let auth_secret = match &input.auth_password {
         Some(password) => SealedChange::Set(seal_password(ctx, id, password.0.clone())?),
@@ -210,6 +245,13 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
         signalling_ips: input.signalling_ips.0.iter().map(|i| i.0.to_string()).collect(),
         follow_redirects: input.follow_redirects.unwrap_or(false),
         allow_refer: input.allow_refer.unwrap_or(false),
+        identity_trusted: headers.trusted,
+        identity_form: headers.identity,
+        caller_format: headers.caller,
+        diversion_form: headers.diversion,
+        reason_form: headers.reason,
+        header_rules: headers.rules,
+        codecs: headers.codecs,
         priority: input.priority.map_or(0, Int::as_i32),
         weight: input.weight.map_or(1, Int::as_i32),
         auth_username: input.auth_username.as_ref().map(|t| t.0.clone()),

@@ -66,6 +66,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (200, "hosts", include_str!("../../migrations/0200_hosts.sql")),
     (205, "nodes", include_str!("../../migrations/0205_nodes.sql")),
     (210, "released_numbers", include_str!("../../migrations/0210_released_numbers.sql")),
+    (220, "headers", include_str!("../../migrations/0220_headers.sql")),
 ];
 
 /// Makes the roles and the database of a private cluster, as its superuser. Doing it again changes nothing.

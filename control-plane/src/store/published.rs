@@ -9,9 +9,9 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use warp_model::{CustomerId, DeckId, Nanos, Secret, TrunkId, VendorId, VendorTrunkId, Wall};
 use warp_policy::directory::{
-    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, Ha1s, InboundTerms, Limits, Margin,
-    NumberFormat, Partition, PartitionVendor, Payer, PricedBy, Strategy, Transport, Trunk, Vendor,
-    VendorTrunk,
+    Block, CallerRules, Credentials, Customer, Deliver, DigestUser, DiversionForm, Ha1s, HeaderTerms,
+    IdentityForm, InboundTerms, Limits, Margin, NumberFormat, Partition, PartitionVendor, Payer, PricedBy,
+    ReasonForm, Strategy, Transport, Trunk, Vendor, VendorTrunk,
 };
 use warp_policy::inbound::{Destination, Number, TrunkTarget};
 use warp_policy::number_plan::{ClassSet, DestinationClass, DialRules, State};
@@ -372,8 +372,42 @@ fn trunk(row: &PgRow) -> Result<Trunk, StoreError> {
         },
         rounding: rounding(row)?,
         deliver: Default::default(),
+        headers: header_terms(row)?,
         payer: Some(Payer { ban: id(row, "ban_id")?, ahead: row.try_get("paid_ahead")? }),
     })
+}
+
+fn header_terms(row: &PgRow) -> Result<HeaderTerms, StoreError> {
+    let terms = HeaderTerms {
+        trusted: row.try_get("identity_trusted")?,
+        identity: match text(row, "identity_form")?.as_str() {
+            "p_asserted_identity" => IdentityForm::PAssertedIdentity,
+            "remote_party_id" => IdentityForm::RemotePartyId,
+            "none" => IdentityForm::None,
+            _ => IdentityForm::AsReceived,
+        },
+        caller_format: Some(text(row, "caller_format")?)
+            .filter(|word| word != "as_received")
+            .map(|word| number_format(&word)),
+        diversion: match text(row, "diversion_form")?.as_str() {
+            "diversion" => DiversionForm::Diversion,
+            "history_info" => DiversionForm::HistoryInfo,
+            "none" => DiversionForm::None,
+            _ => DiversionForm::AsReceived,
+        },
+        reason: match text(row, "reason_form")?.as_str() {
+            "always" => ReasonForm::Always,
+            "none" => ReasonForm::None,
+            _ => ReasonForm::AsReceived,
+        },
+        rules: parsed(row, "header_rules")?,
+        codecs: row.try_get("codecs")?,
+    };
+    // One row that nobody can carry out keeps no other from being published.
+    match terms.fault() {
+        None => Ok(terms),
+        Some(why) => Err(StoreError::Internal(why.to_owned())),
+    }
 }
 
 fn vendor(row: &PgRow) -> Result<Vendor, StoreError> {
@@ -423,6 +457,7 @@ fn vendor_trunk(row: &PgRow, seal: &Seal) -> Result<VendorTrunk, StoreError> {
         signalling_ips: parsed(row, "signalling_ips")?,
         follow_redirects: row.try_get("follow_redirects")?,
         allow_refer: row.try_get("allow_refer")?,
+        headers: header_terms(row)?,
         inbound_networks: Vec::new(),
         priority: small(row.try_get("priority")?),
         weight: small(row.try_get("weight")?),
@@ -555,6 +590,7 @@ statements! {
                  ELSE ARRAY(SELECT d FROM unnest(t.destinations) AS d WHERE d = ANY(t.own_destinations)) END AS destinations,
             t.media_ips, t.strip_prefixes, t.strip_required,
             t.require_valid_caller OR t.own_require_valid_caller AS require_valid_caller, t.trust_asserted,
+            t.identity_trusted, t.identity_form, t.caller_format, t.diversion_form, t.reason_form, t.header_rules, t.codecs,
             CASE WHEN cardinality(t.sell_deck_ids) > 0 THEN t.sell_deck_ids ELSE c.sell_deck_ids END AS sell_deck_ids,
             coalesce(t.partition_id, c.partition_id) AS partition_id, t.ban_id,
             t.rounding_mode, t.rounding_places, t.partial_second, t.rounding_level,
@@ -571,7 +607,8 @@ statements! {
             partial_second, rounding_level FROM vendors ORDER BY id";
     /// Their trunks.
     PUBLISH_VENDOR_TRUNKS = "SELECT id, vendor_id, name, status, transport, hosts, addresses, channels, cps, tech_prefix,
-            number_format, media_ips, signalling_ips, follow_redirects, allow_refer, priority, weight, auth_username, auth_secret, auth_realm
+            number_format, media_ips, signalling_ips, follow_redirects, allow_refer, priority, weight, auth_username, auth_secret, auth_realm,
+            identity_trusted, identity_form, caller_format, diversion_form, reason_form, header_rules, codecs
         FROM vendor_trunks ORDER BY id";
     /// Partitions.
     PUBLISH_PARTITIONS = "SELECT id, name, strategy, max_candidates, expected_duration_s, margin_per_min, margin_currency,

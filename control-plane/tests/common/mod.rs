@@ -24,6 +24,7 @@ pub const OF_STATE: &[&str] = &[
     "cannot_change",
     "belongs_together",
     "contradicts",
+    "protected",
     "invalid_line",
     "invalid_pattern",
     "not_configured",

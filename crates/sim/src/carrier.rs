@@ -45,6 +45,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
             rounding: Default::default(),
             deliver: Default::default(),
             payer: None,
+            headers: Default::default(),
         })
         .partition(Partition {
             name: "all".into(),
@@ -86,6 +87,7 @@ pub fn snapshot(customer: &str, vendors: &[SocketAddr]) -> Snapshot {
                 number_format: Default::default(),
                 media_ips: Vec::new(),
                 signalling_ips: Vec::new(),
+                headers: warp_policy::directory::HeaderTerms::of_a_carrier(),
                 follow_redirects: false,
                 allow_refer: false,
                 inbound_networks: Vec::new(),

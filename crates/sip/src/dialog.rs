@@ -62,6 +62,9 @@ pub struct Dialog {
     pub caller: Party,
     /// The party that answered.
     pub callee: Party,
+    /// The caller's From/To value in what the callee gets, tag included, where it is not `caller.address`; else empty.
+    #[serde(default, with = "bytes", skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<u8>,
 }
 
 // A call writes its dialog when it is answered: without serde.
@@ -72,7 +75,7 @@ json_object!(Party {
     routes by(json::byte_list),
     cseq,
 });
-json_object!(Dialog { call_id by(json::bytes), caller, callee });
+json_object!(Dialog { call_id by(json::bytes), caller, callee, shown by(json::bytes) unless(Vec::is_empty) });
 
 impl Dialog {
     /// The party on `side`.
@@ -80,6 +83,14 @@ impl Dialog {
         match side {
             Side::Caller => &self.caller,
             Side::Callee => &self.callee,
+        }
+    }
+
+    /// The caller's From/To value in what goes to this side.
+    pub fn caller_towards(&self, side: Side) -> &[u8] {
+        match side {
+            Side::Callee if !self.shown.is_empty() => &self.shown,
+            _ => &self.caller.address,
         }
     }
 
@@ -186,8 +197,12 @@ impl Dialog {
         if strict {
             line(&[b"Route: <", &to.target, b">"]);
         }
-        line(&[b"From: ", &from.address]);
-        line(&[b"To: ", &to.address]);
+        let (from, to): (&[u8], &[u8]) = match towards {
+            Side::Callee => (self.caller_towards(towards), &to.address),
+            Side::Caller => (&from.address, &to.address),
+        };
+        line(&[b"From: ", from]);
+        line(&[b"To: ", to]);
         line(&[b"Call-ID: ", &self.call_id]);
         line(&[b"CSeq: ", cseq.to_string().as_bytes(), b" ", method.as_bytes()]);
         out.extend_from_slice(extra);
@@ -221,6 +236,7 @@ mod tests {
             call_id: b"abc@host".to_vec(),
             caller: Party { cseq: 7, ..party("alice") },
             callee: party("bob"),
+            shown: Vec::new(),
         }
     }
 
@@ -256,6 +272,27 @@ mod tests {
         assert!(text.starts_with("BYE sip:strict@p0 SIP/2.0\r\n"), "{text}");
         assert!(text.contains("Route: <sip:p00;lr>\r\nRoute: <sip:alice@192.0.2.1:5070>\r\n"), "{text}");
         assert!(text.contains("Reason: Q.850;cause=16\r\nContent-Length: 0\r\n\r\n"));
+    }
+
+    /// RFC 3323 §4.1.1.3: who is not named to the callee is not named by our BYE either, also after a restart.
+    #[test]
+    fn a_hidden_caller_stays_hidden_in_requests_of_ours() {
+        let mut d = dialog();
+        d.shown = b"<sip:anonymous@anonymous.invalid>;tag=alice-tag".to_vec();
+        let mut d: Dialog = serde_json::from_str(&serde_json::to_string(&d).unwrap()).unwrap();
+        let written = |d: &mut Dialog, side| {
+            let mut out = Vec::new();
+            d.write_request("BYE", side, b"v", b"", &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let to_callee = written(&mut d, Side::Callee);
+        assert!(
+            to_callee.contains("From: <sip:anonymous@anonymous.invalid>;tag=alice-tag\r\n"),
+            "{to_callee}"
+        );
+        assert!(!to_callee.contains("alice@"), "{to_callee}");
+        let to_caller = written(&mut d, Side::Caller);
+        assert!(to_caller.contains("To: <sip:alice@example.com>;tag=alice-tag\r\n"), "{to_caller}");
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
     }
 
     /// Removes the headers by which a trusted peer vouches for a caller, as they must not pass from an untrusted one (T-SIP-03):
-    /// P-Asserted-Identity, P-Charge-Info, Remote-Party-ID, Diversion, X-Internal.
+    /// P-Asserted-Identity, P-Preferred-Identity, P-Charge-Info, Remote-Party-ID, Diversion, History-Info, X-Internal.
     pub fn remove_trust_headers(&mut self) -> &mut Self {
         for header in TRUST_HEADERS {
             self.remove_header(*header);
@@ -405,9 +405,12 @@ impl<'m, 'a: 'm> Edit<'m, 'a> {
 /// Headers that only a trusted peer may set (T-SIP-03).
 pub const TRUST_HEADERS: &[Header] = &[
     Header::PAssertedIdentity,
+    // What a user would like to be called is for whom it signs in at (RFC 3325 §9.2), and goes no further.
+    Header::PPreferredIdentity,
     Header::PChargeInfo,
     Header::RemotePartyId,
     Header::Diversion,
+    Header::HistoryInfo,
     Header::XInternal,
 ];
 

@@ -16,6 +16,7 @@
 
 pub mod dialog;
 pub mod digest;
+pub mod diversion;
 pub mod edit;
 pub mod flow;
 pub mod fuzzing;

@@ -286,6 +286,8 @@ fn t_sip_03_trust_headers_go_by_parsed_name() {
         "diversion: <sip:a@b>\r\nDiversion: <sip:c@d>",
         "x-INTERNAL : yes",
         "P-Charge-Info: <sip:a@b>",
+        "p-preferred-IDENTITY : <sip:a@b>",
+        "History-Info: <sip:a@b>;index=1\r\nhistory-info: <sip:c@d>;index=1.1",
     ] {
         let text = INVITE.replace("P-Asserted-Identity: <sip:+12125550100@example.com>", spelling);
         let out = edited(&text, |e| {

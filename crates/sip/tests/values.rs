@@ -154,7 +154,7 @@ fn a_dialog_has_two_sides() {
     assert_eq!((Side::Caller.other(), Side::Callee.other()), (Side::Callee, Side::Caller));
     let party =
         |name: &str| Party { tag: name.into(), target: format!("sip:{name}@h").into(), ..Party::default() };
-    let mut d = Dialog { call_id: b"x".to_vec(), caller: party("a"), callee: party("b") };
+    let mut d = Dialog { call_id: b"x".to_vec(), caller: party("a"), callee: party("b"), shown: vec![] };
     assert_eq!(
         (d.party(Side::Caller).tag.as_slice(), d.party(Side::Callee).tag.as_slice()),
         (&b"a"[..], &b"b"[..])

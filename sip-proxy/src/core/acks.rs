@@ -152,8 +152,10 @@ impl Calls {
             confirm::acknowledged(call);
         }
         let target = confirm::instead_of_us(call, to, &plan);
-        let (lines, signature) = self.translated(call, from_caller, msg, &flow, b"", tx);
+        let (mut lines, signature) = self.translated(call, from_caller, msg, &flow, b"", tx);
+        call.told(msg, to, &mut lines);
         let copy = Copy {
+            rules: call.terms(to).map_or(&[], |t| &t.rules),
             lines: &lines,
             uri: target.as_deref(),
             extra: signature.as_ref().map(|(name, value)| (name.name(), value.as_slice())),

@@ -690,11 +690,12 @@ fn within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     (whole.get(range.clone()) == Some(part)).then_some(range)
 }
 
-/// User part of who calls: P-Asserted-Identity from trunks that we trust, else From.
+/// User part of who calls: of whom we believe P-Asserted-Identity, else Remote-Party-ID; else From.
 pub(super) fn caller_of(msg: &Message<'_>, trust_asserted: bool) -> String {
     let mut out = [0; 256];
-    let asserted = trust_asserted.then(|| msg.addresses(Header::PAssertedIdentity).next()).flatten();
-    let from = asserted.unwrap_or(msg.from());
+    let first = |header| msg.addresses(header).next();
+    let asserted = || first(Header::PAssertedIdentity).or_else(|| first(Header::RemotePartyId));
+    let from = trust_asserted.then(asserted).flatten().unwrap_or(msg.from());
     let text = |u: warp_sip::uri::Uri<'_>| {
         u.number(&mut [0; 64])
             .map(<[u8]>::to_vec)

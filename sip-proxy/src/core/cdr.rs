@@ -201,6 +201,11 @@ fn written_as(call: &Call, number: Option<E164>, format: NumberFormat) -> String
     let Some(n) = number else {
         return call.record.as_ref().map_or_else(String::new, |r| r.called.clone());
     };
+    number_in(n, format)
+}
+
+/// A number in this format.
+pub(super) fn number_in(n: E164, format: NumberFormat) -> String {
     let mut text = ShortText::default();
     match (format, n.nanp()) {
         (NumberFormat::PlusE164, _) => text = n.text(),
@@ -345,6 +350,8 @@ pub(super) fn dialog_of(invite: &Message<'_>, ok: &Message<'_>) -> Dialog {
             routes: Vec::new(),
             cseq: 0,
         },
+        // The INVITE is as it went out.
+        shown: Vec::new(),
     }
 }
 

@@ -18,6 +18,7 @@ use super::cdr;
 use super::confirm;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
+use super::headers;
 use super::ingress::Arrived;
 use super::media::{self, Waiting};
 use super::route::{self, Plan};
@@ -249,8 +250,10 @@ impl Calls {
             let from_caller = side == Side::Caller;
             let target = confirm::instead_of_us(call, side.other(), plan);
             let uri = target.as_deref().unwrap_or(plan.sent_as(msg));
-            let (lines, signature) = self.translated(call, from_caller, msg, &flow, uri, tx);
+            let (mut lines, signature) = self.translated(call, from_caller, msg, &flow, uri, tx);
+            call.told(msg, side.other(), &mut lines);
             let copy = Copy {
+                rules: call.terms(side.other()).map_or(&[], |t| &t.rules),
                 vendor: call.vendor_id().filter(|_| from_caller),
                 lines: &lines,
                 uri: target.as_deref(),
@@ -411,7 +414,7 @@ impl Calls {
     /// Passes a response to an in-dialog request back, with the relay's SDP where it has one.
     pub(super) fn pass_in_dialog(
         &mut self,
-        _call: &mut Call,
+        call: &mut Call,
         server: Id,
         msg: &Message<'_>,
         sdp: Option<&[u8]>,
@@ -425,6 +428,13 @@ impl Calls {
         if let Some(cseq) = &cseq {
             edit.replace_header(Header::CSeq, cseq);
         }
+        // It goes to who asked.
+        let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
+        let asker = if by_caller { Side::Caller } else { Side::Callee };
+        if let Some((header, value)) = call.named(msg, asker) {
+            edit.replace_header(header, value);
+        }
+        headers::apply(&mut edit, call.terms(asker).map_or(&[], |t| &t.rules));
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
             None => drop(edit.ensure_content_length()),

@@ -21,6 +21,7 @@ use super::cdr;
 use super::confirm;
 use super::exchange::{Owed, fitted, set};
 use super::forward::Copy;
+use super::headers::{self, Said};
 use super::inbound::twin_of;
 use super::locate::NAMED;
 use super::media::{self, Waiting};
@@ -221,8 +222,20 @@ impl Calls {
                 ["sip:", &number, "@", of_address(flow.remote).as_str(), param].concat().into_bytes()
             }
         };
-        let trusted = call.origin.is_trusted(&snapshot.directory);
+        let believed = call.origin.is_trusted(&snapshot.directory);
         let mut lines = Vec::new();
+        let terms = target.headers(&snapshot.directory);
+        // Who answers a call for help must be able to call back.
+        let hidden = terms.is_none_or(|t| !t.trusted) && call.emergency().is_none() && asks_for_privacy(&msg);
+        let shown = match terms.filter(|t| hidden || !t.is_none()) {
+            Some(terms) => {
+                let host = tx.sent_by(&flow);
+                let own = if believed { None } else { call.own_number() };
+                let said = Said { terms, believed, hidden, own, host: &host, target: &uri };
+                headers::of_invite(&msg, &said, &mut lines)
+            }
+            None => None,
+        };
         if there != call.invite_cseq {
             lines.push((Header::CSeq, format!("{there} INVITE").into_bytes()));
         }
@@ -232,7 +245,8 @@ impl Calls {
             out_by: phone.map_or_else(|| route::listener_of(&tx.ours, &flow), |p| p.out_by),
             record_route: true,
             salt: call.salt(),
-            untrusted: !trusted || (target.vendor().is_none() && asks_for_privacy(&msg)),
+            rules: terms.map_or(&[], |t| &t.rules),
+            untrusted: !believed || hidden,
             strip_credentials: true,
             uri: Some(&uri),
             path: phone.map_or(&b""[..], |p| &p.path),
@@ -244,7 +258,9 @@ impl Calls {
             ..Copy::new(&plan, call.flow)
         };
         let owner = Owner::Branch { call: call.id, branch };
-        let Some(client) = tx.forward_request(&msg, &copy, flow, owner) else {
+        let client = tx.forward_request(&msg, &copy, flow, owner);
+        call.dialog.shown = shown.unwrap_or_default();
+        let Some(client) = client else {
             return false;
         };
         if let Some(txn) = tx.table.servers.get_mut(call.server) {
@@ -460,6 +476,10 @@ impl Calls {
         if let Some(cseq) = &cseq {
             edit.replace_header(Header::CSeq, cseq);
         }
+        if let Some((header, value)) = call.named(msg, Side::Caller) {
+            edit.replace_header(header, value);
+        }
+        headers::apply(&mut edit, call.terms(Side::Caller).map_or(&[], |t| &t.rules));
         match sdp {
             Some(sdp) => media::put_sdp(&mut edit, sdp, whole.as_deref()),
             None => drop(edit.ensure_content_length()),
@@ -585,6 +605,15 @@ impl Calls {
         if let Some(cseq) = &cseq {
             edit.replace_header(Header::CSeq, cseq);
         }
+        if let Some((header, value)) = call.named(msg, Side::Caller) {
+            edit.replace_header(header, value);
+        }
+        let terms = call.terms(Side::Caller);
+        let reason = headers::reason_for(msg, terms);
+        if let Some(reason) = &reason {
+            headers::put(&mut edit, Header::Reason, reason);
+        }
+        headers::apply(&mut edit, terms.map_or(&[], |t| &t.rules));
         if edit.write_to(&mut buf).is_ok() {
             tx.send_response(call.server, status, buf);
         } else {

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use warp_model::VendorTrunkId;
+use warp_policy::directory::HeaderRule;
 use warp_sip::edit::{Edit, NewVia};
 use warp_sip::flow::{Flow, Transport};
 use warp_sip::header::Header;
@@ -13,12 +14,12 @@ use warp_sip::message::{Message, Method, max_breadth};
 use warp_sip::proxy::{CancelState, TimerC};
 use warp_sip::transaction::{ClientInvite, ClientOther, NEVER};
 
-use super::media;
 use super::reject::{hex, unhex};
 use super::route::{self, Plan};
 use super::slab::Id;
 use super::table::{ClientMachine, ClientTxn, Owner};
 use super::transactions::Transactions;
+use super::{headers, media};
 
 /// Length of our branches: cookie, mark, id, nonce, loop hash.
 const BRANCH: usize = 8 + 16 + 16 + 8;
@@ -53,8 +54,10 @@ pub(crate) struct Copy<'x> {
     pub(crate) salt: u64,
     /// The vendor trunk that it goes to.
     pub(crate) vendor: Option<VendorTrunkId>,
-    /// Headers with other values.
+    /// Headers with other values; an empty one takes the header away.
     pub(crate) lines: &'x [(Header, Vec<u8>)],
+    /// Of the peer that it goes to.
+    pub(crate) rules: &'x [HeaderRule],
     /// Of an emergency call.
     pub(crate) emergency: bool,
     /// Route values that it gets; empty: none.
@@ -83,6 +86,7 @@ impl<'x> Copy<'x> {
             salt: 0,
             vendor: None,
             lines: &[],
+            rules: &[],
             emergency: false,
             path: b"",
             breadth: None,
@@ -401,8 +405,9 @@ impl Transactions {
             edit.add_header(name.as_bytes(), value);
         }
         for (header, value) in copy.lines {
-            edit.replace_header(*header, value);
+            headers::put(&mut edit, *header, value);
         }
+        headers::apply(&mut edit, copy.rules);
         if let Some(sdp) = copy.sdp {
             media::put_sdp(&mut edit, sdp, whole.as_deref());
         } else if out_flow.transport.is_reliable() {

@@ -15,6 +15,7 @@ use warp_sip::session::{BodyError, Session};
 
 use super::call::{Call, Held, Phase, Target};
 use super::calls::Calls;
+use super::headers;
 use super::slab::Id;
 use super::table::Owner;
 use super::transactions::Transactions;
@@ -154,10 +155,13 @@ impl Calls {
     pub(super) fn ask_media(
         &mut self,
         call: &mut Call,
-        command: Command,
+        mut command: Command,
         what: Waiting,
         tx: &mut Transactions,
     ) {
+        if let Command::Offer(offer) = &mut command {
+            headers::hold_to_codecs(call, &mut offer.codec);
+        }
         let ask = self.send_ask(command, tx);
         let owner = what.owner(call.id, call.branches.len().saturating_sub(1) as u16);
         self.asks.insert(ask.0, owner);

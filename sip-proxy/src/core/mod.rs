@@ -38,6 +38,7 @@ mod exchange;
 mod failover;
 mod forks;
 mod forward;
+mod headers;
 mod health;
 mod inbound;
 mod ingress;
@@ -92,6 +93,8 @@ mod tests_emergency;
 mod tests_forks;
 #[cfg(test)]
 mod tests_fuzz;
+#[cfg(test)]
+mod tests_headers;
 #[cfg(test)]
 mod tests_health;
 #[cfg(test)]

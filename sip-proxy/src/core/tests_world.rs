@@ -89,6 +89,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
             rounding: Rounding::default(),
             deliver: Default::default(),
             payer: None,
+            headers: Default::default(),
         });
     let mut vendors = vec![];
     for n in 1..=3_u128 {
@@ -116,6 +117,7 @@ pub(crate) fn snapshot(tweak: Tweak) -> Arc<Snapshot> {
                 number_format: NumberFormat::PlusE164,
                 media_ips: vec![],
                 signalling_ips: Vec::new(),
+                headers: warp_policy::directory::HeaderTerms::of_a_carrier(),
                 follow_redirects: false,
                 allow_refer: false,
                 inbound_networks: Vec::new(),

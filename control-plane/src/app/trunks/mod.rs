@@ -17,7 +17,8 @@ use warp_model::{Currency, CustomerId, TrunkId};
 
 use self::limits::{OwnedLimits, Sides, begins_with, held_as_tightly, is_customer, no_limits, usual_words};
 use super::fault::{Fault, Kind, Problem};
-use super::input::{Int, Ip, List, Ref, TechPrefix, Text};
+use super::headers::{CallerFormat, DiversionForm, HeaderFields, IdentityForm, ReasonForm, headers_of};
+use super::input::{CodecName, HeaderRule, Int, Ip, List, Ref, TechPrefix, Text};
 use super::resource::{self, Of, Resource};
 use super::rounding::{PartialSecond, RoundingLevel, RoundingMode};
 use super::routing::PartitionKind;
@@ -68,6 +69,21 @@ crate::view! {
         pub require_valid_caller: bool,
         /// Whether its P-Asserted-Identity is believed.
         pub trust_asserted: bool,
+        /// Whether it is within our circle of trust: then it is told who calls also where the caller asked for privacy. Else such a caller is
+        /// anonymous to it.
+        pub identity_trusted: bool,
+        /// Where it is told who calls.
+        pub identity_form: Word<IdentityForm>,
+        /// How the caller's number is written in From, and in the header of `identity_form`.
+        pub caller_format: Word<CallerFormat>,
+        /// How diversions are told.
+        pub diversion_form: Word<DiversionForm>,
+        /// What it is told of causes (Reason).
+        pub reason_form: Word<ReasonForm>,
+        /// Headers that are added, set or removed in each message of a call that goes to it, in order.
+        pub header_rules: Vec<String>,
+        /// The only codecs that its calls may offer, besides `telephone-event`. Empty: all.
+        pub codecs: Vec<String>,
         /// Its price lists, in order. Empty: those of the customer.
         pub sell_deck_ids: Vec<String>,
         /// Its partition. Null: that of the customer.
@@ -133,6 +149,13 @@ impl Trunk {
             strip_required: row.strip_required,
             require_valid_caller: own.require_valid_caller,
             trust_asserted: row.trust_asserted,
+            identity_trusted: row.identity_trusted,
+            identity_form: row.identity_form.into(),
+            caller_format: row.caller_format.into(),
+            diversion_form: row.diversion_form.into(),
+            reason_form: row.reason_form.into(),
+            header_rules: row.header_rules,
+            codecs: row.codecs,
             sell_deck_ids: row.sell_deck_ids,
             partition_id: row.partition_id,
             rounding_mode: row.rounding_mode.into(),
@@ -218,6 +241,24 @@ crate::input! {
         pub require_valid_caller: Option<bool>,
         /// Whether its P-Asserted-Identity is believed; false when absent. Only an operator's key can turn it on.
         pub trust_asserted: Option<bool>,
+        /// Whether it is within our circle of trust: then it is told who calls also where the caller asked for privacy. Else such a caller is
+        /// anonymous to it. False when absent. Only an operator's key can set it.
+        pub identity_trusted: Option<bool>,
+        /// Where it is told who calls; `as_received` when absent. A header that we write ourselves names whom a peer that we believe has
+        /// named, or a number that the calling customer has. Only an operator's key can set it.
+        pub identity_form: Option<IdentityForm>,
+        /// How the caller's number is written in From, and in the header of `identity_form`; `as_received` when absent. Only an operator's key can set it.
+        pub caller_format: Option<CallerFormat>,
+        /// How diversions are told; `as_received` when absent. Those of peers that we do not believe are told to nobody. Only an operator's key can set it.
+        pub diversion_form: Option<DiversionForm>,
+        /// What it is told of causes (Reason); `as_received` when absent. Only an operator's key can set it.
+        pub reason_form: Option<ReasonForm>,
+        /// Headers that are added, set or removed in each message of a call that goes to it, in order: `remove NAME`, `add NAME: VALUE`,
+        /// `set NAME: VALUE`. What routes, pairs, frames or signs messages cannot be named, nor what other fields decide. Only an operator's key can set it.
+        pub header_rules: Option<List<HeaderRule, 8>>,
+        /// The only codecs that its calls may offer, besides `telephone-event`, by their names in SDP. Empty: all. An offer that has none of
+        /// them stays as it is. Only an operator's key can set it.
+        pub codecs: Option<List<CodecName, 16>>,
         /// Its price lists, in order. Empty: those of the customer. Only an operator's key can set them.
         pub sell_deck_ids: List<Ref<DeckKind>, 16>,
         /// Its partition. Null: that of the customer. Only an operator's key can set it.
@@ -267,7 +308,13 @@ impl Resource for Trunks {
             Of::Now(_, now) => (Sides::of(now), now.currency.clone(), Some(now)),
         };
         operators_only(ctx, input, now, &sides)?;
-        values(ctx, tx, input, &currency, sides, Rounds::of(ctx, input, now)).await
+        let mut problems = Vec::new();
+        // A customer, who cannot set them, leaves them as they are.
+        let kept = now.filter(|_| is_customer(ctx)).map(headers_now);
+        let usual = kept.unwrap_or_else(|| HeaderFields::usual(false));
+        let headers = HeaderFields::asked(headers_of!(input), usual, &mut problems);
+        none_wrong(problems)?;
+        values(ctx, tx, input, &currency, sides, (Rounds::of(ctx, input, now), headers)).await
     }
 
     async fn may_go(ctx: &Ctx<'_>, tx: &mut Tx, now: &TrunkRow) -> Result<(), Fault> {
@@ -324,10 +371,28 @@ fn operators_only(
             refuse(field);
         }
     }
+    let had = current.map_or_else(|| HeaderFields::usual(false), headers_now);
+    // What is wrong with them is said where they are written.
+    for field in HeaderFields::asked(headers_of!(input), had.clone(), &mut Vec::new()).differing(&had) {
+        refuse(field);
+    }
     if input.trust_asserted.unwrap_or(false) && !current.is_some_and(|c| c.trust_asserted) {
         refuse("trust_asserted");
     }
     if problems.is_empty() { Ok(()) } else { Err(Fault { kind: Kind::Forbidden, ..Fault::fields(problems) }) }
+}
+
+/// How messages of calls are written towards it, as it stands in the row.
+fn headers_now(row: &TrunkRow) -> HeaderFields {
+    HeaderFields {
+        trusted: row.identity_trusted,
+        identity: row.identity_form.clone(),
+        caller: row.caller_format.clone(),
+        diversion: row.diversion_form.clone(),
+        reason: row.reason_form.clone(),
+        rules: row.header_rules.clone(),
+        codecs: row.codecs.clone(),
+    }
 }
 
 /// How a trunk's charges are rounded, as it stands in the row.
@@ -381,7 +446,7 @@ async fn values(
     input: &TrunkInput,
     currency: &str,
     sides: Sides,
-    rounds: Rounds,
+    (rounds, headers): (Rounds, HeaderFields),
 ) -> Result<TrunkValues, Fault> {
     let currency: Currency = currency.parse().unwrap_or(Currency::USD);
     let mut problems = Vec::new();
@@ -433,6 +498,13 @@ async fn values(
         strip_prefixes: input.strip_prefixes.0.iter().map(|p| p.0.clone()).collect(),
         strip_required: input.strip_required.unwrap_or(false),
         trust_asserted: input.trust_asserted.unwrap_or(false),
+        identity_trusted: headers.trusted,
+        identity_form: headers.identity,
+        caller_format: headers.caller,
+        diversion_form: headers.diversion,
+        reason_form: headers.reason,
+        header_rules: headers.rules,
+        codecs: headers.codecs,
         sell_deck_ids,
         partition_id: input.partition_id.as_ref().map(|p| p.0.to_string()),
         rounding_mode: rounds.mode,

@@ -175,6 +175,9 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
                 wrong(row.clone(), format!("{a} cannot be sent to"));
             }
         }
+        if let Some(fault) = t.headers.fault() {
+            wrong(row.clone(), fault.into());
+        }
         for p in t.dial.strip.iter().chain(&t.dial.international) {
             let fine = !p.is_empty()
                 && p.len() <= 16
@@ -188,6 +191,9 @@ fn check(rows: &DirectoryBuilder) -> Vec<DirectoryError> {
         let row = t.id.to_string();
         if !vendors.contains(&t.vendor) {
             wrong(row.clone(), format!("unknown vendor {}", t.vendor));
+        }
+        if let Some(fault) = t.headers.fault() {
+            wrong(row.clone(), fault.into());
         }
         if t.addresses.is_empty() && t.hosts.is_empty() {
             wrong(row.clone(), "no address".into());

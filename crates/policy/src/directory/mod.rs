@@ -5,6 +5,7 @@
 //! hold within one directory only: what outlives a snapshot keeps ids.
 
 mod build;
+mod headers;
 mod rules;
 mod types;
 
@@ -14,6 +15,9 @@ use std::net::{IpAddr, SocketAddr};
 use warp_model::{Currency, CustomerId, Nanos, TrunkId, VendorId, VendorTrunkId, Wall};
 
 pub use build::{DirectoryBuilder, DirectoryError};
+pub use headers::{
+    DiversionForm, HeaderRule, HeaderTerms, IdentityForm, MAX_CODECS, MAX_HEADER_RULES, ReasonForm,
+};
 pub use rules::{Applies, CallBlock, Hours, Level, Override};
 pub(crate) use rules::{RuleIndex, Whose};
 pub use types::{

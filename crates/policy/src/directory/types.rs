@@ -11,6 +11,7 @@ use warp_model::{
 
 use crate::cidr::Cidr;
 use crate::code::Code;
+use crate::directory::headers::HeaderTerms;
 use crate::number_plan::{ClassSet, DialRules, State};
 use crate::rate::Rounding;
 
@@ -182,6 +183,9 @@ pub struct Trunk {
     /// Which billing account pays for its calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payer: Option<Payer>,
+    /// How messages of calls are written towards it.
+    #[serde(default, skip_serializing_if = "HeaderTerms::is_none")]
+    pub headers: HeaderTerms,
 }
 
 /// The billing account that pays for a trunk's calls.
@@ -371,6 +375,9 @@ pub struct VendorTrunk {
     /// Among equal priorities: the larger first.
     #[serde(default = "one")]
     pub weight: u16,
+    /// How messages of calls are written towards it. Absent: a carrier like us, which is told who calls.
+    #[serde(default = "HeaderTerms::of_a_carrier")]
+    pub headers: HeaderTerms,
 }
 
 impl VendorTrunk {

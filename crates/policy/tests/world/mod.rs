@@ -65,6 +65,7 @@ pub fn vendor_trunk(n: u128, vendor: u128) -> VendorTrunk {
         number_format: NumberFormat::PlusE164,
         media_ips: vec![],
         signalling_ips: Vec::new(),
+        headers: warp_policy::directory::HeaderTerms::of_a_carrier(),
         follow_redirects: false,
         allow_refer: false,
         inbound_networks: Vec::new(),
@@ -106,6 +107,7 @@ pub fn trunk() -> Trunk {
         rounding: Rounding::default(),
         deliver: Default::default(),
         payer: None,
+        headers: Default::default(),
     }
 }
 
