@@ -86,6 +86,7 @@ fn media(settings: &mut Settings) -> Result<u8, Failure> {
     if let Some(rendering) = settings.take("sdp")? {
         config.sdp = rendering;
     }
+    config.sounds = settings.take("sounds")?;
     let ops = settings.take_at("ops")?;
     settings.finish()?;
     relay("media", config, ops, &registry)

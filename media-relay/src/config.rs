@@ -60,6 +60,11 @@ pub struct Config {
     /// How ng clients get SDP: `canonical` is written anew in rtpengine's order of lines, `transparent` keeps the bytes of
     /// what is not changed. WARP's own proxy gets the transparent one always.
     pub sdp: Rendering,
+    /// Folder of the sounds that `play media` may name: WAV, AU and raw G.711 or L16, 8,000 samples a second. Nothing outside
+    /// it is ever opened (T-NG-05). Absent = only sounds that come with the command. Not a key of the file yet: the launch
+    /// profile sets it.
+    #[serde(skip)]
+    pub sounds: Option<String>,
 }
 
 /// How an SDP is written for ng clients.
@@ -109,6 +114,7 @@ impl Default for Config {
             xmlrpc_format: 0,
             connect_sockets: true,
             sdp: Rendering::Canonical,
+            sounds: None,
         }
     }
 }
@@ -194,6 +200,9 @@ pub const RULES: &[Rule] = &[
         c.b2b_url.as_deref().is_none_or(|url| url.parse::<CallbackUrl>().is_ok())
     }),
     rule("xmlrpc_format", "0 (SEMS), 1 (Call-ID) or 2 (Kamailio)", &[], |c| c.xmlrpc_format <= 2),
+    rule("sounds", "the absolute path of a folder", &[], |c| {
+        c.sounds.as_deref().is_none_or(|path| path.len() > 1 && path.starts_with('/'))
+    }),
     rule("max_calls", "at least 1", &[], |c| c.max_calls > 0),
 ];
 

@@ -34,6 +34,7 @@ use server::callbacks::callbacks;
 use server::control::{ControlThread, PortsShown, ToControl};
 use server::kept::Keep;
 use server::shard::{Shard, ToShard, Tuning};
+use server::sounds::Sounds;
 
 /// Commands of this process that may wait at the control thread. When full: `load limit`.
 const COMMANDS_WAITING: usize = 16_384;
@@ -240,6 +241,7 @@ pub fn start(
     let full = Arc::new(Full { line: Seldom::new(), counted: metrics.exhausted.clone() });
     let mut control = ControlThread::new(book, waiting, to_shards.clone(), inbox, metrics, shown, on_timeout)
         .map_err(io("control thread"))?;
+    control.play_from(Sounds::new(config.sounds.as_deref()));
     let ng = match config.ng {
         Some(at) => Some(control.listen(at, &config).map_err(io("ng address"))?),
         None => None,

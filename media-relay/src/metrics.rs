@@ -44,7 +44,7 @@ label_enum! {
     /// The command of an ng request; `bad` is one that could not be read.
     pub enum NgCommand = "command" {
         Ping = "ping", Offer = "offer", Answer = "answer", Delete = "delete", Query = "query", List = "list",
-        Statistics = "statistics", Keep = "keep", Bad = "bad",
+        Statistics = "statistics", Keep = "keep", Play = "play", Bad = "bad",
     }
 }
 label_enum! {

@@ -334,6 +334,11 @@ impl RuleState {
         self.cold.pipeline.as_ref()?.next_receiver(path, at)
     }
 
+    /// The place in the egress list that what we play goes to; `None` while nobody is known there.
+    pub fn played_receiver(&self) -> Option<usize> {
+        self.cold.pipeline.as_ref()?.played_receiver()
+    }
+
     /// The last step for one receiver, on its own copy of the packet: from which port, to whom.
     pub fn protect(
         &mut self,

@@ -1,10 +1,10 @@
 //! RTP and RTCP without I/O: header views, quality figures, the rule of a port with its learnt peer, and the pipeline.
 //!
-//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `stage`, `gate`, `srtp`, `stun`, `ice`,
+//! Each file uses those before it: `rtp`, `rtcp`, `quality`, `packet`, `port`, `counters`, `stage`, `gate`, `g711`, `play`, `srtp`, `stun`, `ice`,
 //! `keying`, `session`, `pipeline`, `rule`, `learn`, `forward`.
 //!
 //! Invariants: bytes from the network never panic, nothing here allocates per packet, time is an argument.
-//! Absent on purpose: the handshake of DTLS (`warp_dtls`), codecs (the media issue), sockets (`warp_net`), calls (`warp_media_relay`).
+//! Absent on purpose: the handshake of DTLS (`warp_dtls`), codecs but G.711, sockets (`warp_net`), calls (`warp_media_relay`).
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -19,12 +19,14 @@
 
 pub mod counters;
 pub mod forward;
+pub mod g711;
 pub mod gate;
 pub mod ice;
 pub mod keying;
 pub mod learn;
 pub mod packet;
 pub mod pipeline;
+pub mod play;
 mod port;
 pub mod quality;
 pub mod rtcp;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use warp_model::Mono;
 
 use crate::packet::RoomyPacket;
+use crate::play::Playing;
 use crate::port::{DropReason, Egress, LocalPort, MediaPath};
 use crate::session::SessionSetup;
 pub use crate::stage::{Stage, StageMaker};
@@ -23,6 +24,8 @@ pub struct Output {
     pub egress: Egress,
     /// Last step, for this receiver only.
     pub protect: Option<Arc<dyn StageMaker>>,
+    /// Not for what comes in: we speak there ourselves ([`Pipeline::play`]).
+    pub is_played: bool,
 }
 
 /// Steps of one rule.
@@ -36,6 +39,8 @@ pub struct Pipeline {
     pub outputs: Vec<Output>,
     /// What the port's session begins with (RFC 0042); `None`: the port has none.
     pub session: Option<Arc<SessionSetup>>,
+    /// What is played to the receiver of the played output (RFC 0049).
+    pub play: Option<Arc<Playing>>,
 }
 
 /// A stage and what made it.
@@ -62,6 +67,7 @@ struct RunningOutput {
     to: Option<SocketAddr>,
     dest: Option<SocketAddr>,
     protect: Option<Running>,
+    is_played: bool,
 }
 
 /// A pipeline at work.
@@ -94,6 +100,7 @@ impl RunningPipeline {
                     to: o.egress.to,
                     dest: o.egress.to,
                     protect: o.protect.as_ref().map(&mut running),
+                    is_played: o.is_played,
                 })
                 .collect(),
         }
@@ -123,8 +130,13 @@ impl RunningPipeline {
     /// The next receiver of one path that is known, from place `at` on.
     pub(crate) fn next_receiver(&self, path: MediaPath, at: usize) -> Option<usize> {
         let rest = self.outputs.get(at..)?;
-        let found = rest.iter().position(|o| o.path == path && o.dest.is_some())?;
+        let found = rest.iter().position(|o| o.path == path && o.dest.is_some() && !o.is_played)?;
         at.checked_add(found)
+    }
+
+    /// The receiver that we play to, when it is known where it is.
+    pub(crate) fn played_receiver(&self) -> Option<usize> {
+        self.outputs.iter().position(|o| o.is_played && o.dest.is_some())
     }
 
     /// The last step for one receiver, on its own copy of the packet: from which port, to whom.

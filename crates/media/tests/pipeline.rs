@@ -84,7 +84,8 @@ const TAP_PORT: LocalPort = LocalPort { ip: 0, port: 40_000 };
 
 fn sealed_rule(made: &Arc<AtomicU32>, source: SourcePolicy) -> ForwardRule {
     let close = |key| Arc::new(Seal::Close { key, made: Arc::clone(made) });
-    let out = |path, port, to, protect| Output { path, egress: Egress { port, to }, protect };
+    let out =
+        |path, port, to, protect| Output { path, egress: Egress { port, to }, protect, is_played: false };
     let pipeline = Pipeline {
         unprotect: Some(Arc::new(Seal::Open { key: 7 })),
         stages: vec![Arc::new(Mark)],
@@ -93,7 +94,7 @@ fn sealed_rule(made: &Arc<AtomicU32>, source: SourcePolicy) -> ForwardRule {
             out(MediaPath::Rtp, TAP_PORT, Some(addr(TAP)), None),
             out(MediaPath::Rtcp, OUT, None, Some(close(9))),
         ],
-        session: None,
+        ..Pipeline::default()
     };
     ForwardRule { pipeline: Some(Arc::new(pipeline)), ..rule(Carries::Mux, source) }
 }

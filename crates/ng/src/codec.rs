@@ -8,6 +8,7 @@
 //! | anything else, or a bad document | [`NgError::Bad`]: answer `error` with this cookie and reason |
 
 mod frame;
+mod play;
 mod reply;
 mod request;
 mod statistics;

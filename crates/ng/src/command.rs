@@ -20,6 +20,8 @@ pub enum Command {
     Query(Query),
     /// Keeps back, or lets pass again, what a party sends.
     Keep(KeepBack),
+    /// Plays something to a party, or stops that.
+    Play(Play),
     /// Figures of the whole relay.
     Statistics,
     /// Call-IDs, at most `limit` of them.
@@ -37,6 +39,7 @@ impl Command {
             Self::Delete(c) => Some(&c.call_id),
             Self::Query(c) => Some(&c.call_id),
             Self::Keep(c) => Some(&c.call_id),
+            Self::Play(c) => Some(&c.call_id),
             Self::Ping | Self::List { .. } | Self::Statistics => None,
         }
     }
@@ -50,6 +53,7 @@ impl Command {
             Self::Delete(_) => "delete",
             Self::Query(_) => "query",
             Self::Keep(c) => c.what.name(),
+            Self::Play(c) => c.what.name(),
             Self::List { .. } => "list",
             Self::Statistics => "statistics",
         }
@@ -219,6 +223,86 @@ pub struct KeepBack {
     pub address: Option<IpAddr>,
     /// Flag `directional`: the From-tag names a party.
     pub directional: bool,
+}
+
+/// Where the sound of `play media` comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// `file`: a name in the folder of sounds.
+    File(Vec<u8>),
+    /// `blob`: the file itself.
+    Blob(Vec<u8>),
+    /// `blob64`: the same in base 64.
+    Blob64(Vec<u8>),
+    /// `db-id`: a number in a database, which we have not.
+    Database,
+}
+
+/// What a [`Play`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlayAction {
+    /// `play media`: the party hears a sound instead of the others.
+    Media {
+        /// Where it comes from; `None`: the command did not say.
+        sound: Option<Sound>,
+        /// How often; 0 = not said: once, or as often as the time lets it.
+        times: u32,
+        /// Milliseconds at most, all passes together; 0 = no limit.
+        limit_ms: u64,
+        /// Where the first pass begins, in milliseconds.
+        start_ms: u64,
+    },
+    /// `stop media`: the others are heard again.
+    Stop,
+    /// `play DTMF`: the others hear a key of the party.
+    Dtmf {
+        /// Number of the event (RFC 4733 §3.2); `None`: none of the sixteen keys.
+        event: Option<u8>,
+        /// How long the key is pressed, in milliseconds.
+        duration_ms: u32,
+        /// Milliseconds until the next one.
+        pause_ms: u32,
+        /// dBm0 below nothing, 0 to 63.
+        volume: u8,
+    },
+}
+
+impl PlayAction {
+    /// The `command` value on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Media { .. } => "play media",
+            Self::Stop => "stop media",
+            Self::Dtmf { .. } => "play DTMF",
+        }
+    }
+}
+
+/// A command that plays something in a call (`ref/ng-protocol.md` §2). One party is named, or all are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Play {
+    /// Call-ID of the call.
+    pub call_id: Vec<u8>,
+    /// What is to be done.
+    pub what: PlayAction,
+    /// The party of this tag.
+    pub from_tag: Option<Vec<u8>>,
+    /// The party of this label.
+    pub label: Option<Vec<u8>>,
+    /// The party whose SDP names this media address.
+    pub address: Option<IpAddr>,
+    /// `all`: every party is meant.
+    pub all: bool,
+}
+
+/// Number of the event of a key (RFC 4733 §3.2): `0` to `9`, `*`, `#`, `A` to `D`, or the number itself.
+pub fn dtmf_event(text: &[u8]) -> Option<u8> {
+    const KEYS: &[u8] = b"0123456789*#ABCD";
+    if let [key] = text {
+        let key = key.to_ascii_uppercase();
+        return KEYS.iter().position(|k| *k == key).and_then(|at| u8::try_from(at).ok());
+    }
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|n| *n < 16)
 }
 
 /// `ICE-lite` key: where we only answer checks (RFC 8445 §2.5).

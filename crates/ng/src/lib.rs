@@ -27,7 +27,7 @@ mod write;
 pub use codec::{Encoding, NgError, Request};
 pub use command::{
     AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, KeepAction, KeepBack,
-    Kept, Query, Replace, RtcpMux, SdpCommand, Transport,
+    Kept, Play, PlayAction, Query, Replace, RtcpMux, SdpCommand, Sound, Transport, dtmf_event,
 };
 pub use cookie::{Channel, CookieCache};
 pub use reply::{

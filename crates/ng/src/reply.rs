@@ -25,6 +25,16 @@ pub enum Reply {
         /// Trouble that ends nothing, in words.
         warning: Option<Cow<'static, str>>,
     },
+    /// To `play media`: milliseconds of the sound.
+    Playing {
+        /// `duration` on the wire.
+        duration_ms: u64,
+    },
+    /// To `stop media`: where it stood, in milliseconds.
+    Stopped {
+        /// `last-frame-pos` on the wire.
+        position_ms: u64,
+    },
     /// To `query` and `delete`.
     Stats(Box<CallStats>),
     /// The reply to `statistics`.
@@ -81,6 +91,15 @@ pub mod reasons {
     pub const INVALID_DIALOGUE: &str = "Invalid dialogue association";
     pub const REWRITING_SDP: &str = "Error rewriting SDP";
     pub const OUT_OF_PORTS: &str = "Ran out of ports";
+    pub const NO_MEDIA_FILE: &str = "No media file specified";
+    pub const PLAY_FILE: &str = "Failed to start media playback from file";
+    pub const PLAY_BLOB: &str = "Failed to start media playback from blob";
+    pub const PLAY_DATABASE: &str = "Failed to start media playback from database";
+    pub const NOT_PLAYING: &str = "Not currently playing media";
+    pub const NO_PARTY: &str = "No participant party specified";
+    pub const NO_DTMF_SOURCE: &str = "Monologue has no media capable of DTMF injection";
+    pub const NO_DTMF_SINK: &str = "There is no sink media capable of DTMF playback";
+    pub const DTMF_CODE: &str = "Out of range 'code' specified";
     pub const INVALID_LIMIT: &str = "invalid limit, must be >= 0";
     pub const LIMIT_SESSIONS: &str = "Parallel session limit reached";
     pub const LIMIT_CPU: &str = "CPU usage limit exceeded";

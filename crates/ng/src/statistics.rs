@@ -34,11 +34,17 @@ pub enum CommandKind {
     SilenceMedia,
     /// `unsilence media`: it is heard again.
     UnsilenceMedia,
+    /// `play media`: a party hears a sound.
+    PlayMedia,
+    /// `stop media`: it hears the others again.
+    StopMedia,
+    /// `play DTMF`: a key of a party is heard.
+    PlayDtmf,
 }
 
 impl CommandKind {
     /// How many there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 16;
 
     /// Its place in arrays by command, from 0.
     pub fn index(self) -> usize {

@@ -25,8 +25,9 @@ fn each_command_has_a_place_of_its_own_in_the_order_of_the_list() {
     use CommandKind::*;
     let first = [Ping, Offer, Answer, Delete, Query, List, Statistics];
     let then = [BlockDtmf, UnblockDtmf, BlockMedia, UnblockMedia, SilenceMedia, UnsilenceMedia];
+    let then = then.into_iter().chain([PlayMedia, StopMedia, PlayDtmf]);
     let all: Vec<CommandKind> = first.into_iter().chain(then).collect();
-    assert!(all.iter().map(|kind| kind.index()).eq(0..13));
+    assert!(all.iter().map(|kind| kind.index()).eq(0..16));
     assert_eq!(all.len(), CommandKind::COUNT);
 }
 

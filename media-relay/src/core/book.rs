@@ -21,6 +21,7 @@ mod hidden;
 mod keep;
 mod keyring;
 mod offer;
+mod play;
 mod quality;
 mod session;
 mod table;
@@ -138,6 +139,8 @@ impl Book {
             Command::Delete(c) => self.delete(&c, now),
             Command::Query(c) => self.query(&c, now),
             Command::Keep(c) => self.keep_back(&c, now).unwrap_or_else(|refused| refused),
+            // Its sounds come from elsewhere: [`Book::handle_play`].
+            Command::Play(_) => Reply::error(reasons::NO_HANDLER),
             // Of the whole relay, and the book is only a part of it.
             Command::Statistics => Reply::error(reasons::NO_HANDLER),
             Command::List { limit } => {

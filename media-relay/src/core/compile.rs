@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warp_media::pipeline::{Output, Pipeline, StageMaker};
+use warp_media::play::Playing;
 use warp_media::session::SessionSetup;
 use warp_media::{Carries, ClockTable, Egress, ForwardRule, MediaPath, SourcePolicy, StreamCounters};
 
@@ -40,6 +41,8 @@ pub struct Side {
     pub stages: Vec<Arc<dyn StageMaker>>,
     /// None of its RTP goes any further.
     pub is_blocked: bool,
+    /// What is played to it, and the other one's RTP is not sent meanwhile.
+    pub play: Option<Arc<Playing>>,
     /// What the sessions of its two ports begin with.
     pub sessions: [Option<Arc<SessionSetup>>; 2],
 }
@@ -81,7 +84,9 @@ fn pipeline(from: &Side, component: usize, to: &Side) -> Option<Arc<Pipeline>> {
     let (unprotect, session) = (from.unprotect.get(component)?, from.sessions.get(component)?);
     let [protect, protect_rtcp] = &to.protect;
     let stages = if component == 0 { from.stages.clone() } else { Vec::new() };
-    if unprotect.is_none() && protect.is_none() && session.is_none() && stages.is_empty() {
+    let play = to.play.clone().filter(|_| component == 0);
+    let is_played = play.is_some();
+    if unprotect.is_none() && protect.is_none() && session.is_none() && stages.is_empty() && !is_played {
         return None;
     }
     let protect_rtcp = if to.mux { protect } else { protect_rtcp };
@@ -89,18 +94,20 @@ fn pipeline(from: &Side, component: usize, to: &Side) -> Option<Arc<Pipeline>> {
         path,
         egress,
         protect: protect.clone(),
+        is_played: is_played && path == MediaPath::Rtp,
     };
     Some(Arc::new(Pipeline {
         unprotect: unprotect.clone(),
         stages,
         outputs: [
-            (!from.is_blocked).then(|| out(MediaPath::Rtp, to.rtp_out(), protect)),
+            (is_played || !from.is_blocked).then(|| out(MediaPath::Rtp, to.rtp_out(), protect)),
             Some(out(MediaPath::Rtcp, to.rtcp_out(), protect_rtcp)),
         ]
         .into_iter()
         .flatten()
         .collect(),
         session: session.clone(),
+        play,
     }))
 }
 

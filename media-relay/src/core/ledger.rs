@@ -11,7 +11,7 @@ use warp_model::Mono;
 use warp_ng::statistics::{
     CommandKind, Current, Interval, IntervalCommand, MosSums, Proxy, RelayStatistics, Totals,
 };
-use warp_ng::{Command, Kept, Reply};
+use warp_ng::{Command, Kept, PlayAction, Reply};
 
 use super::{EndOfCall, Output};
 
@@ -87,6 +87,11 @@ pub fn kind_of(command: &Command) -> CommandKind {
             (Kept::Voice, true) => CommandKind::UnsilenceMedia,
             (Kept::Dtmf, false) => CommandKind::BlockDtmf,
             (Kept::Dtmf, true) => CommandKind::UnblockDtmf,
+        },
+        Command::Play(c) => match c.what {
+            PlayAction::Media { .. } => CommandKind::PlayMedia,
+            PlayAction::Stop => CommandKind::StopMedia,
+            PlayAction::Dtmf { .. } => CommandKind::PlayDtmf,
         },
         Command::List { .. } => CommandKind::List,
         Command::Statistics => CommandKind::Statistics,

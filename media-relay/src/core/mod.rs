@@ -20,6 +20,7 @@ pub mod ports;
 pub mod protocol;
 mod rendering;
 pub mod secure;
+pub mod sound;
 
 /// What the call book asks the server to do.
 #[derive(Clone, Debug)]

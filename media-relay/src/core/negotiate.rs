@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::secure::{self, DtlsSaid, IceSaid};
+use warp_media::play::PlayCodec;
 use warp_media::srtp::CryptoLine;
 use warp_media::{ClockTable, LearnPolicy, SourcePolicy, packet_limit};
 use warp_model::net::{is_link_local, is_loopback, is_private, is_public, is_unicast};
@@ -105,6 +106,8 @@ pub struct Spoken {
     pub max_packets_per_s: u32,
     /// First codec that is neither DTMF nor comfort noise, as `PCMU/8000`; empty when there is none.
     pub codec: Arc<[u8]>,
+    /// Its payload types that we can write ourselves, in its order (RFC 0049).
+    pub plays: [Option<(u8, PlayCodec)>; 3],
     /// The section's `a=mid` (RFC 5888).
     pub mid: Option<Arc<[u8]>>,
     /// What it says of ICE.
@@ -190,6 +193,7 @@ pub fn read(media: &Media<'_, '_>, signalling: Signalling<'_>) -> Spoken {
             VIDEO_PACKETS_PER_S
         },
         codec: main_codec(media).into(),
+        plays: plays(media),
         mid: media.attribute(b"mid").and_then(|a| a.value).filter(|v| v.len() <= 64).map(Arc::from),
         ice: ice.map(Arc::new),
         dtls: dtls.map(Arc::new),
@@ -224,6 +228,22 @@ fn formats(media: &Media<'_, '_>) -> Vec<u8> {
         out.extend_from_slice(format);
     }
     out
+}
+
+/// Payload types of PCMU, PCMA and L16 at 8,000 Hz and one channel.
+fn plays(media: &Media<'_, '_>) -> [Option<(u8, PlayCodec)>; 3] {
+    let mut found = media.formats().filter_map(|format| {
+        let number = payload_type(format)?;
+        let mapped = media.rtpmaps().find(|m| m.payload_type == number);
+        let (name, fits) = match &mapped {
+            Some(m) => (m.name, m.clock == 8_000 && m.channels.is_none_or(|c| c == b"1")),
+            None => (static_name(number)?.as_bytes(), matches!(number, 0 | 8)),
+        };
+        let codecs = [(&b"PCMU"[..], PlayCodec::Pcmu), (b"PCMA", PlayCodec::Pcma), (b"L16", PlayCodec::L16)];
+        let codec = codecs.into_iter().find(|(n, _)| fits && name.eq_ignore_ascii_case(n))?.1;
+        Some((number, codec))
+    });
+    std::array::from_fn(|_| found.next())
 }
 
 /// The name of the codec that a line is about: events, comfort noise and redundancy stand aside.

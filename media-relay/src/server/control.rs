@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warp_media::LocalPort;
+use warp_media::play::Playing;
 use warp_model::{Mono, Now};
 use warp_net::clock::Clock;
 use warp_net::epoll::{Epoll, Events, Interest};
@@ -25,6 +26,7 @@ use super::kept::Stand;
 use super::ng_listener::{NgListener, Refused, command_label, result_label};
 use super::notices::{Budget, Notices};
 use super::shard::ToShard;
+use super::sounds::Sounds;
 use crate::core::Output;
 use crate::core::book::{Book, RelayLimits};
 use crate::core::exhausted::Exhausted;
@@ -54,6 +56,8 @@ pub(crate) enum ToControl {
     Command(Box<Command>, Option<IpAddr>, Answer),
     /// A shard learnt a peer (NAT).
     Learnt(LocalPort, SocketAddr),
+    /// A shard has played it on this port to its end.
+    Played(LocalPort, Arc<Playing>),
     /// Other limits.
     Limits(RelayLimits),
     /// End everything.
@@ -96,6 +100,7 @@ struct Desk {
     refusals: Budget,
     notices: Notices,
     given_early: u64,
+    sounds: Sounds,
 }
 
 /// What `statistics` says of the interfaces besides their use.
@@ -133,6 +138,7 @@ impl ControlThread {
             refusals: Budget::default(),
             notices: Notices::default(),
             given_early: 0,
+            sounds: Sounds::default(),
         };
         Ok(Self { desk, mailbox, ng: None, epoll, stopping: false })
     }
@@ -145,6 +151,11 @@ impl ControlThread {
     ) -> std::io::Result<SocketAddr> {
         let ng = NgListener::bind(at, config, &self.epoll, NG_TOKEN)?;
         Ok(self.ng.insert(ng).local_addr())
+    }
+
+    /// Sounds come from there.
+    pub(crate) fn play_from(&mut self, sounds: Sounds) {
+        self.desk.sounds = sounds;
     }
 
     /// Also tell ng clients of calls whose media timed out.
@@ -224,6 +235,7 @@ impl ControlThread {
             // The answer is carried out here, and is not ours.
             ToControl::Command(command, from, answer) => answer(desk.command(*command, from, now)),
             ToControl::Learnt(port, peer) => desk.book.handle_learnt(port, peer),
+            ToControl::Played(port, playing) => desk.book.handle_played(port, &playing, now),
             ToControl::Limits(limits) => desk.book.set_limits(&limits),
             ToControl::Stop => self.stopping = true,
         }
@@ -265,6 +277,10 @@ impl Desk {
         let (begun, sessions) = (Clock::mono(), self.sessions());
         let done = caught(|| match command {
             Command::Statistics => self.statistics(now.mono),
+            Command::Play(c) => {
+                let sounds = &mut self.sounds;
+                self.book.handle_play(&c, &mut |sound| sounds.load(sound), now)
+            }
             command => self.book.handle_command(command, from, now),
         });
         let reply = done.unwrap_or_else(|| {
@@ -544,6 +560,7 @@ mod tests {
                 refusals: Budget::default(),
                 notices: Notices::default(),
                 given_early: 0,
+                sounds: Sounds::default(),
             };
             World { desk, inbox, epoll, keep, sockets: Vec::new() }
         }

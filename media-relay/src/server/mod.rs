@@ -10,6 +10,7 @@ mod ng_listener;
 mod notices;
 pub(crate) mod shard;
 mod slots;
+pub(crate) mod sounds;
 
 #[cfg(test)]
 mod tests;

@@ -155,6 +155,7 @@ pub(super) fn command_label(command: &Command) -> NgCommand {
         Command::Delete(_) => NgCommand::Delete,
         Command::Query(_) => NgCommand::Query,
         Command::Keep(_) => NgCommand::Keep,
+        Command::Play(_) => NgCommand::Play,
         Command::List { .. } => NgCommand::List,
         Command::Statistics => NgCommand::Statistics,
     }

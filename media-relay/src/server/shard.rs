@@ -16,6 +16,7 @@
 //! packets that came together), prefetching the next rule, pinning. A nap of 1 ms that gathers packets saved 8 % and costs
 //! up to 1 ms of delay: not taken (`bench/results/rtp-relay-fifo.json`).
 
+mod players;
 mod sessions;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warp_media::packet::{HEAD_ROOM, RoomyPacket, TAIL_ROOM};
+use warp_media::play::Playing;
 use warp_media::session::{SessionMachine, Source};
 use warp_media::{
     Carries, DropReason, ForwardRule, Judgement, LearntPeer, LocalPort, MediaPath, RuleState, SourcePolicy,
@@ -113,6 +115,8 @@ struct Entry {
     /// Slots of the two egress ports, checked by port on use.
     out: [u32; 2],
     state: Option<RuleState>,
+    /// What is played to the receiver of this port's packets.
+    playing: Option<Arc<Playing>>,
 }
 
 impl Entry {
@@ -191,6 +195,8 @@ pub(crate) struct Shard {
     by_port: HashMap<LocalPort, u32>,
     generation: u32,
     watches: VecDeque<Watch>,
+    /// What is played: when its next packet is due. All wait equally long, so that the queue is in order.
+    players: VecDeque<players::Due>,
     sessions: SessionMachine,
     /// Packets that wait to be sent, one behind the other; behind them room for the largest.
     buffer: Box<[u8]>,
@@ -226,6 +232,7 @@ impl Shard {
             by_port: HashMap::new(),
             generation: 0,
             watches: VecDeque::new(),
+            players: VecDeque::new(),
             sessions: SessionMachine::default(),
             buffer: vec![0; LOT_BYTES].into_boxed_slice(),
             filled: 0,
@@ -260,7 +267,8 @@ impl Shard {
     }
 
     pub(super) fn wake_up(&mut self, events: &mut Events) {
-        let due = [self.watches.front().map(|w| w.due), self.sessions.poll_timeout()];
+        let [watch, play] = [self.watches.front().map(|w| w.due), self.players.front().map(|p| p.due)];
+        let due = [watch, play, self.sessions.poll_timeout()];
         let timeout = due.into_iter().flatten().min().map(|due| due.since(Clock::mono()));
         if self.epoll.wait(events, timeout).is_err() {
             // Only a bad descriptor of our own could do this; do not spin on it.
@@ -286,6 +294,7 @@ impl Shard {
             self.take_messages(MESSAGES, now);
         }
         self.look_after_sockets(now);
+        self.play(now);
         if self.sessions.poll_timeout().is_some_and(|due| due <= now) {
             self.look_after_sessions(now);
         }
@@ -354,6 +363,7 @@ impl Shard {
             strays: 0,
             life: 0,
             state: None,
+            playing: None,
             out: [u32::MAX; 2],
         };
         let slot = self.entries.insert(entry);
@@ -369,7 +379,7 @@ impl Shard {
         }
         (entry.is_open, entry.connect_due, entry.only_peer, entry.looked_after) =
             (false, false, false, false);
-        (entry.state, entry.strays) = (None, STRAYS);
+        (entry.state, entry.playing, entry.strays) = (None, None, STRAYS);
         entry.life = entry.life.wrapping_add(1);
         entry.settle();
         self.sessions.remove(port);
@@ -428,6 +438,7 @@ impl Shard {
         let beside = rule.companion.filter(|_| rule.carries == Carries::Rtcp);
         let companion = beside.and_then(|rtp| self.locked_peer_of(rtp));
         let session = rule.pipeline.as_ref().and_then(|p| p.session.clone());
+        let play = rule.pipeline.as_ref().and_then(|p| p.play.clone());
         let Some(entry) = self.entry_of(port) else { return };
         let state = match entry.state.take() {
             Some(mut state) => {
@@ -451,6 +462,7 @@ impl Shard {
         self.arm(port, now);
         self.sessions.install(port, session.as_ref(), now);
         self.carry_out(now);
+        self.install_player(port, play, now);
     }
 
     /// Watches the port when somebody may send to it, and has it connected to its only peer at the next packet: a call that

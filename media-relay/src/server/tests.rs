@@ -131,6 +131,7 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
         path: MediaPath::Rtp,
         egress: Egress { port, to: Some(to) },
         protect: Some(Arc::new(Wrap(letter)) as Arc<dyn StageMaker>),
+        is_played: false,
     };
     let outputs = vec![
         output(outside.rtp_port(), far_at, b'F'),
@@ -138,7 +139,8 @@ fn a_rule_with_a_pipeline_sends_each_receiver_its_own_packet_and_sessions_meet_s
         output(LocalPort { ip: 0, port: 1 }, tap_at, b'-'),
         output(outside.rtcp_port(), tap_at, b'T'),
     ];
-    let pipeline = Pipeline { unprotect: None, stages: vec![Arc::new(Wrap(b's'))], outputs, session: None };
+    let pipeline =
+        Pipeline { unprotect: None, stages: vec![Arc::new(Wrap(b's'))], outputs, ..Pipeline::default() };
     let counters = Arc::new(StreamCounters::default());
     let rule =
         ForwardRule { counters: Arc::clone(&counters), ..rule(inside.rtp_port(), phone_at, Some(pipeline)) };
@@ -212,8 +214,8 @@ fn g_1_a_rule_that_panics_costs_the_shard_no_other_message_of_the_wake_up() {
     let ((phone, phone_at), (far, far_at)) = (peer(), peer());
     let rule = |local, stages| {
         let egress = Egress { port: outside, to: Some(far_at) };
-        let outputs = vec![Output { path: MediaPath::Rtp, egress, protect: None }];
-        rule(local, phone_at, Some(Pipeline { unprotect: None, stages, outputs, session: None }))
+        let outputs = vec![Output { path: MediaPath::Rtp, egress, protect: None, is_played: false }];
+        rule(local, phone_at, Some(Pipeline { stages, outputs, ..Pipeline::default() }))
     };
     for port in [first, inside, outside] {
         assert!(to_shard.send(ToShard::Open(port, taken(&waiting, port))).is_ok());

@@ -41,6 +41,14 @@ pub fn encode_reply(cookie: &[u8], encoding: Encoding, load_limit: bool, reply: 
             w.close_list();
             w.pair_text("result", "ok");
         }
+        Reply::Playing { duration_ms } => {
+            w.pair_count("duration", *duration_ms);
+            w.pair_text("result", "ok");
+        }
+        Reply::Stopped { position_ms } => {
+            w.pair_count("last-frame-pos", *position_ms);
+            w.pair_text("result", "ok");
+        }
         Reply::Statistics(statistics) => {
             write_statistics(&mut w, statistics);
             w.pair_text("result", "ok");
@@ -297,6 +305,10 @@ pub fn decode_reply(datagram: &[u8]) -> Result<(&[u8], Reply), NgError<'_>> {
                 Reply::Calls(calls.items().filter_map(|c| Some(c.text()?.into_owned())).collect())
             } else if root.get("totals").is_some() || root.get("tags").is_some() {
                 Reply::Stats(Box::new(read_stats(root)))
+            } else if root.get("duration").is_some() {
+                Reply::Playing { duration_ms: count(root, "duration") }
+            } else if root.get("last-frame-pos").is_some() {
+                Reply::Stopped { position_ms: count(root, "last-frame-pos") }
             } else {
                 Reply::Ok { warning: owned("warning") }
             }

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::play::{PlayFields, write_play};
 use super::{Encoding, NgError, Request, Word, open};
 use crate::command::{
     AddressFamily, AttributeEdits, Codecs, Command, Delete, Dtls, Flags, Ice, IceLite, KeepAction, KeepBack,
-    Query, Replace, RtcpMux, SdpCommand, Transport,
+    Play, PlayAction, Query, Replace, RtcpMux, SdpCommand, Transport,
 };
 use crate::reply::reasons;
 use crate::rtpp_flags;
@@ -43,6 +44,7 @@ struct Fields {
     limit: Option<i64>,
     delete_delay: Option<u64>,
     directional: bool,
+    play: PlayFields,
     address: Option<IpAddr>,
     fatal: bool,
     match_to_tag: bool,
@@ -229,6 +231,7 @@ impl Fields {
                 self.load_limit =
                     value.items().any(|i| Word::new(i.str().unwrap_or_default()).as_bytes() == b"load-limit");
             }
+            key if self.play.key(key, value) => {}
             _ => self.ignore(as_sent),
         }
     }
@@ -259,6 +262,9 @@ impl Fields {
         match word.as_bytes() {
             b"fatal" => self.fatal = true,
             b"directional" => self.directional = true,
+            b"all" => self.play.all = true,
+            // What others say is kept back in any case while something is played.
+            b"block-egress" => {}
             b"to-tag" => self.match_to_tag = true,
             b"fast" => self.fast = true,
             b"sip-source-address" => self.sdp.flags.sip_source_address = true,
@@ -322,6 +328,15 @@ impl Fields {
                 None => Ok(Command::List { limit: LIST_DEFAULT }),
                 Some(n) => Ok(Command::List { limit: u64::try_from(n).map_err(|_| reasons::INVALID_LIMIT)? }),
             },
+            b"play media" | b"stop media" | b"play DTMF" => {
+                if sdp.call_id.is_empty() {
+                    return Err(reasons::NO_CALL_ID);
+                }
+                let from_tag = Some(sdp.from_tag).filter(|t| !t.is_empty());
+                let (call_id, label, address) = (sdp.call_id, sdp.label, self.address);
+                let of = Play { call_id, what: PlayAction::Stop, from_tag, label, address, all: false };
+                Ok(Command::Play(self.play.command(name, of)))
+            }
             name => {
                 let known = KeepAction::ALL.iter().find(|(n, _)| n.as_bytes() == name);
                 let (_, what) = *known.ok_or(reasons::UNRECOGNIZED_COMMAND)?;
@@ -469,6 +484,7 @@ pub fn encode_request(
             }
             w.pair_list("flags", c.directional.then_some("directional"));
         }
+        Command::Play(c) => write_play(&mut w, c),
         Command::List { limit } => w.pair_count("limit", *limit),
     }
     w.pair_text("command", command.name());

@@ -16,6 +16,7 @@ use warp_ng::{
 use super::dialogues::METADATA_BYTES;
 use super::keep::KeptBack;
 use super::keyring::Keyring;
+use super::play::Heard;
 use super::quality::QualityLog;
 use super::session::Session;
 use crate::core::compile::{Side, compile};
@@ -144,6 +145,8 @@ pub(super) struct MediaSide {
     pub(super) keys: Keyring,
     /// ICE and DTLS with the party.
     pub(super) session: Session,
+    /// What is played to the party.
+    pub(super) heard: Heard,
 }
 
 impl Default for MediaSide {
@@ -160,6 +163,7 @@ impl Default for MediaSide {
             quality: QualityLog::default(),
             keys: Keyring::default(),
             session: Session::default(),
+            heard: Heard::default(),
         }
     }
 }
@@ -225,6 +229,8 @@ impl MediaSide {
             quality: QualityLog::default(),
             keys: self.keys.shared(),
             session: self.session.clone(),
+            // A voice of ours belongs to one dialogue, as its keys do.
+            heard: Heard::default(),
         }
     }
 
@@ -253,6 +259,7 @@ impl MediaSide {
             sessions: [0, 1].map(|c| self.session.setup(c)),
             stages: Vec::new(),
             is_blocked: false,
+            play: self.heard.current(),
         })
     }
 }
@@ -297,7 +304,9 @@ impl MediaLine {
             (rule.rtp, rule.rtcp, rule.reverse) = (None, None, None);
             // What comes must be authentic all the same.
             if let Some(pipeline) = &mut rule.pipeline {
-                Arc::make_mut(pipeline).outputs.clear();
+                let pipeline = Arc::make_mut(pipeline);
+                pipeline.outputs.clear();
+                pipeline.play = None;
             }
         }
         rules

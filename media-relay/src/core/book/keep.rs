@@ -2,6 +2,7 @@
 //!
 //! Said of a party, or of all parties of a call, those that come later too. Rules follow at once; signalling does not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use warp_media::gate::{EventGate, Silence};
@@ -45,8 +46,18 @@ impl KeptBack {
     }
 }
 
-/// Who is meant, by party; an error when nobody is.
-fn meant(call: &Call, c: &KeepBack) -> Result<Option<Vec<[bool; 2]>>, Reply> {
+/// Who is meant, as a command says it.
+#[derive(Clone, Copy)]
+pub(super) struct Who<'a> {
+    pub(super) from_tag: Option<&'a [u8]>,
+    /// The From-tag names a party; else it must only be there.
+    pub(super) directional: bool,
+    pub(super) label: Option<&'a [u8]>,
+    pub(super) address: Option<IpAddr>,
+}
+
+/// Who is meant, by party; an error when nobody is. `None`: the command names nobody.
+pub(super) fn meant(call: &Call, c: Who<'_>) -> Result<Option<Vec<[bool; 2]>>, Reply> {
     let pick = |test: &dyn Fn(&Party, usize, usize) -> bool, reason| {
         let of = |(at, d): (usize, &super::call::Dialogue)| {
             let mut parties = d.parties.iter().enumerate().map(|(me, p)| test(p, at, me));
@@ -59,14 +70,14 @@ fn meant(call: &Call, c: &KeepBack) -> Result<Option<Vec<[bool; 2]>>, Reply> {
         }
     };
     // A tag that nobody has is an error, as in the original, whoever is meant.
-    if let Some(tag) = c.from_tag.as_deref() {
+    if let Some(tag) = c.from_tag {
         let found = pick(&|p, _, _| p.is(tag), reasons::NO_SUCH_TAG)?;
         if c.directional {
             return Ok(found);
         }
     }
-    if let Some(label) = &c.label {
-        return pick(&|p, _, _| p.label.as_ref() == Some(label), reasons::NO_LABEL);
+    if let Some(label) = c.label {
+        return pick(&|p, _, _| p.label.as_deref() == Some(label), reasons::NO_LABEL);
     }
     if let Some(address) = c.address {
         let there = |at: usize, me: usize| {
@@ -88,7 +99,13 @@ impl Book {
         }
         let mut lent = Taken::of(self, serial, now).ok_or_else(unknown)?;
         let (_, book, call) = lent.parts().ok_or_else(unknown)?;
-        match meant(call, c)? {
+        let who = Who {
+            from_tag: c.from_tag.as_deref(),
+            directional: c.directional,
+            label: c.label.as_deref(),
+            address: c.address,
+        };
+        match meant(call, who)? {
             None => {
                 call.kept.set(c.what);
                 let parties = call.dialogues.iter_mut().flat_map(|d| &mut d.parties);
