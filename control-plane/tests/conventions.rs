@@ -476,6 +476,8 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         by_operator("/numbers", json!({ "number": "+14155550199", "customer_id": customer }), "id").await;
         let account = json!({ "name": "a", "system_id": "a-1", "password": "a-password" });
         by_operator(&format!("/customers/{customer}/smpp-accounts"), account, "id").await;
+        let opt_out = json!({ "sender": "+12025550100", "recipient": "+14155550124", "reason": "r" });
+        by_operator(&format!("/customers/{customer}/opt-outs"), opt_out, "id").await;
         let bind = json!({ "name": "b", "addresses": ["192.0.2.1:2775"], "system_id": "warp" });
         let bind = by_operator(&format!("/vendors/{vendor}/binds"), bind, "id").await;
         let route = json!({ "direction": "from_customer", "place": 0, "targets": [bind], "reason": "r" });

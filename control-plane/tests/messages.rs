@@ -407,3 +407,126 @@ fn a_message_is_not_taken_where_there_is_no_smsc() {
         );
     });
 }
+
+/// What handsets have said becomes rows, once, however often it is read; it is published, and lifted by the API with a reason that is
+/// audited. Another customer sees nothing of it.
+#[test]
+fn a_stop_becomes_a_row_once_and_is_lifted_by_a_start_or_with_a_reason() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let (_, other) = api.customer("Other").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let whose = customer.parse::<CustomerId>().unwrap().as_u128();
+        let said = |n: u128, out: bool, at: Wall| Record::Consent {
+            id: id(n),
+            customer: whose,
+            sender: 12_025_550_100,
+            recipient: 14_155_550_124,
+            out,
+            at,
+        };
+        let t0 = now();
+        let at = |s: i64| Wall(t0.0 - 3_600_000_000 + s * 1_000_000);
+        let stop = said(1, true, at(0));
+        queue.write(&[stop, said(2, true, at(1))]);
+        queue.post(&store).await;
+        let list = async |query: &str| {
+            let all = api.call(&key, "GET", &format!("/api/v1/opt-outs{query}"), None).await.data();
+            all.as_array().unwrap().clone()
+        };
+        let all = list("?recipient=14155550124").await;
+        assert_eq!(all.len(), 1, "{all:?}");
+        let (one, sentence) = (&all[0], all[0]["explanation"].as_str().unwrap());
+        assert_eq!((&one["status"], &one["sender"]), (&json!("out"), &json!("12025550100")));
+        assert!(sentence.starts_with("14155550124 has said STOP to 12025550100"), "{sentence}");
+        let published = async || {
+            use warp_control_plane::store::messaging;
+            use warp_policy::messaging::Messaging;
+            let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+            let (mut faults, known) = (Vec::new(), Messaging::default());
+            let seal = api.control.app.store.seal();
+            let all = messaging::read(&mut tx, seal, &known, &mut faults).await.unwrap();
+            assert!(faults.is_empty(), "{faults:?}");
+            // Behind what is known there is nothing more.
+            let again = messaging::read(&mut tx, seal, &all, &mut faults).await.unwrap();
+            assert_eq!(again.opt_outs.len(), all.opt_outs.len());
+            let entries = all.opt_outs.iter().flat_map(|piece| piece.entries.clone());
+            entries.map(|e| (e.recipient, e.out)).collect::<Vec<_>>()
+        };
+        assert_eq!(published().await, [(14_155_550_124, true)]);
+        queue.write(&[said(3, false, at(2)), said(4, true, at(3))]);
+        queue.post(&store).await;
+        let stands = |all: &[Value]| all.iter().filter(|o| o["status"] == "out").count();
+        assert_eq!((list("").await.len(), stands(&list("").await)), (2, 1));
+        // A lost cursor: all of it comes again, and changes nothing.
+        let before = list("").await;
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        sqlx::query("DELETE FROM log_cursors").execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        queue.post(&store).await;
+        assert_eq!(list("").await, before);
+
+        // Once for a pair, and not for the key of another customer.
+        let pair = json!({ "sender": "+12025550100", "recipient": "4155550124", "reason": "by letter" });
+        let r = api.call(&key, "POST", "/api/v1/opt-outs", Some(pair.clone())).await;
+        assert_eq!(r.status, 409, "{}", r.body);
+        let open = before.iter().find(|o| o["status"] == "out").unwrap();
+        let path = format!("/api/v1/opt-outs/{}", open["id"].as_str().unwrap());
+        assert_eq!(api.call(&other, "GET", &path, None).await.status, 404);
+        let r = api.call(&key, "PATCH", &path, Some(json!({ "recipient": "14155550199" }))).await;
+        assert_eq!(r.status, 422, "{}", r.body);
+        let lift_why = json!({ "status": "lifted", "reason": "asked for it, ticket 7" });
+        let lifted = api.call(&key, "PATCH", &path, Some(lift_why)).await.data();
+        assert!(
+            lifted["lifted_at"].is_string() && lifted["explanation"].to_string().contains("ticket 7"),
+            "{lifted}"
+        );
+        assert_eq!(api.call(&key, "PATCH", &path, Some(json!({ "status": "out" }))).await.status, 422);
+        let audit = api.call(&key, "GET", "/api/v1/audit?action=opt_out.update", None).await.data();
+        assert_eq!(audit.as_array().unwrap().len(), 1, "{audit}");
+        let last = published().await;
+        assert!(last.iter().all(|(_, out)| !out), "{last:?}");
+        let mut tx = store.begin(Scope::Operator("test")).await.unwrap();
+        sqlx::query("DELETE FROM log_cursors").execute(tx.db()).await.unwrap();
+        tx.commit().await.unwrap();
+        queue.post(&store).await;
+        assert_eq!(
+            (list("").await.len(), stands(&list("").await)),
+            (2, 0),
+            "what is lifted stays so when all comes again"
+        );
+        // Written down anew, it is a row of its own.
+        let made = api.call(&key, "POST", "/api/v1/opt-outs", Some(pair)).await;
+        assert_eq!((made.status, &made.data()["recipient"]), (201, &json!("14155550124")), "{}", made.body);
+    });
+}
+
+/// What the SMSC itself ended is explained by its own words.
+#[test]
+fn marketing_that_is_held_and_what_a_recipient_ended_say_so_in_a_sentence() {
+    with_api(|api| async move {
+        let (customer, key) = api.customer("Acme").await;
+        let store = api.control.app.store.clone();
+        let queue = Queue::new();
+        let (text, agreed) = (body(b"14155550124", b"x"), terms(&customer, 10, 0).bytes());
+        let [held, out, quiet] = [id(1), id(2), id(3)];
+        let until = Wall(now().0 + 3_600_000_000);
+        queue.write(&[accepted(held, &text, &agreed), Record::Retry { id: held, until, attempts: 0 }]);
+        queue.write(&[accepted(out, &text, &agreed), over(out, MessageState::Rejected, 901)]);
+        queue.write(&[accepted(quiet, &text, &agreed), over(quiet, MessageState::Rejected, 902)]);
+        queue.post(&store).await;
+        for (id, status, sentence) in [
+            (held, "scheduled", "It is marketing, and waits for the end of its recipient's quiet hours, "),
+            (out, "rejected", "It was not sent: its recipient opted out"),
+            (quiet, "rejected", "It was not sent: it is marketing, and its validity ends"),
+        ] {
+            let path = format!("/api/v1/messages/{}", MessageId::from_u128(id));
+            let message = api.call(&key, "GET", &path, None).await.data();
+            let said = message["explanation"].as_str().unwrap();
+            assert!(message["status"] == status && said.starts_with(sentence), "{message}");
+            assert_eq!(message["refunded"], json!(status == "rejected"));
+        }
+        assert_eq!(balance(&api).await, -10, "what was not sent costs nothing");
+    });
+}

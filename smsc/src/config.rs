@@ -11,7 +11,7 @@ use warp_policy::Cidr;
 use warp_policy::credit::Wallet;
 use warp_policy::directory::Payer;
 use warp_policy::messaging::published::Standing;
-use warp_policy::messaging::{Direction, PriceList, Route, RouteError, Table};
+use warp_policy::messaging::{Direction, Entries, PriceList, Route, RouteError, Table};
 use warp_smpp::Status;
 use warp_smpp::receipt::IdForm;
 use warp_smpp::session::Timers;
@@ -56,6 +56,8 @@ pub struct Config {
     /// Accounts are kept of every message (RFC 0037): it has a price or is not carried, it is paid for, and how it ended is written also
     /// when nobody is told.
     pub recorded: bool,
+    /// Who does not want to hear of whom, as it was published (RFC 0052).
+    pub opt_outs: Vec<Arc<Entries>>,
     /// What messages are paid from that are paid ahead.
     pub wallet: Arc<Wallet>,
 }
@@ -82,6 +84,7 @@ impl Config {
             callbacks: Callbacks::default(),
             limits: SmscLimits::default(),
             recorded: false,
+            opt_outs: Vec::new(),
             wallet: Arc::default(),
         }
     }
@@ -222,6 +225,10 @@ pub struct Account {
     pub group: Option<usize>,
     /// The customer whose it is, by the number of its id; 0: nobody keeps accounts.
     pub customer: u128,
+    /// Its messages are marketing, where accounts are kept: they keep the quiet hours of the recipient (RFC 0035).
+    pub marketing: bool,
+    /// The name that stands in what STOP, START and HELP are answered.
+    pub brand: String,
     /// Who pays for its messages, where accounts are kept.
     pub payer: Option<Payer>,
     /// What it pays for a segment: the first list that prices the destination counts.
@@ -246,6 +253,8 @@ impl Account {
             sources: None,
             group: None,
             customer: 0,
+            marketing: false,
+            brand: String::new(),
             payer: None,
             sell: Vec::new(),
             timers: Timers::default(),

@@ -5,6 +5,13 @@ use warp_telemetry::label_enum;
 use warp_telemetry::metrics::{Counter, Counters, Gauge};
 
 label_enum! {
+    /// What was done about what recipients want.
+    pub enum Consented = "result" {
+        Stop = "stop", Start = "start", Answered = "answered", Unanswered = "unanswered", OptedOut = "opted_out", Held = "held",
+        Quiet = "quiet",
+    }
+}
+label_enum! {
     /// What came of a message that was handed to us.
     pub enum Taken = "result" {
         Accepted = "accepted", Throttled = "throttled", Refused = "refused", Full = "full", Malformed = "malformed",
@@ -60,6 +67,8 @@ pub struct Metrics {
     pub mobile_originated: Counters<Taken>,
     /// Messages that were not taken for the sake of their price, by reason.
     pub unpaid: Counters<Unpaid>,
+    /// Opt-outs and quiet hours, by what was done.
+    pub consent: Counters<Consented>,
     /// Messages given to vendors, by their answer.
     pub handed: Counters<Handed>,
     /// Receipts of vendors, by what became of them.
@@ -100,6 +109,10 @@ impl Metrics {
             unpaid: r.counters(
                 "warp_smsc_unpaid_total",
                 "Messages that were not taken because a price or money was missing.",
+            ),
+            consent: r.counters(
+                "warp_smsc_consent_total",
+                "Keywords of recipients that were kept and answered, and messages that their wishes or quiet hours held or refused.",
             ),
             handed: r.counters("warp_smsc_handed_total", "Messages given to vendors, by their answer."),
             receipts: r.counters("warp_smsc_receipts_total", "Receipts of vendors, by what became of them."),

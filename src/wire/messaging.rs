@@ -160,6 +160,8 @@ fn not_taken(why: &Refusal) -> NotTaken {
         Refusal::NoCredit => NotTaken::NoCredit,
         Refusal::Throughput => NotTaken::Throttled,
         Refusal::Source(_) => NotTaken::Sender,
+        Refusal::OptedOut => NotTaken::OptedOut,
+        Refusal::Quiet => NotTaken::Quiet,
         Refusal::Argument(_) => NotTaken::Wrong,
         // An account that was made a moment ago is there in a moment.
         _ => NotTaken::Unavailable,
@@ -195,6 +197,7 @@ fn configuration(base: &Config, messaging: &Messaging) -> Config {
         }
     }
     config.groups = groups;
+    config.opt_outs = messaging.opt_outs.clone();
     for payer in messaging.paid_ahead() {
         // Money is borrowed before the first message comes.
         config.wallet.place(payer);
@@ -213,6 +216,8 @@ fn account(published: &SmppAccount, group: Option<usize>) -> Account {
     account.window = published.window;
     account.sources = published.senders.clone();
     account.group = group;
+    account.marketing = published.marketing;
+    account.brand = published.brand.clone();
     account.customer = published.customer.as_u128();
     account.payer = Some(published.payer);
     account.sell = published.sell.clone();

@@ -13,7 +13,7 @@ use crate::app::listing::Listing;
 use crate::app::permission::Permission;
 use crate::app::schedules::Schedules;
 use crate::app::{
-    bans, customers, exchange_rates, messaging, resource, routing, rules, trunk_health, trunks,
+    bans, customers, exchange_rates, messaging, opt_outs, resource, routing, rules, trunk_health, trunks,
     vendor_trunks, vendors,
 };
 use crate::billing::replay;
@@ -55,6 +55,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(super::nouns::endpoints::<Schedules>(Audience::Operator));
     all.extend(super::numbers::endpoints(Audience::Operator));
     all.extend(nouns::endpoints::<messaging::SmppAccounts>(Audience::Operator));
+    all.extend(nouns::endpoints::<opt_outs::OptOuts>(Audience::Operator));
     all.extend(nouns::endpoints::<messaging::VendorBinds>(Audience::Operator));
     all.extend(nouns::endpoints::<messaging::MessageRoutes>(Audience::Operator));
     all.extend(nouns::endpoints::<messaging::MessagePrices>(Audience::Operator));

@@ -11,7 +11,7 @@ use crate::app::input::{Field, Net};
 use crate::app::paging::Cursor;
 use crate::app::permission::Permission;
 use crate::app::schedules::Schedules;
-use crate::app::{audit, bans, calls, customers, messaging, resource, route_test, trunks};
+use crate::app::{audit, bans, calls, customers, messaging, opt_outs, resource, route_test, trunks};
 
 fn scope(name: &'static str) -> Access {
     Access::Scope(Audience::Customer, Permission::named(name))
@@ -37,6 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.push(audit_endpoint(Audience::Customer));
     all.extend(super::numbers::endpoints(Audience::Customer));
     all.extend(super::nouns::endpoints::<messaging::SmppAccounts>(Audience::Customer));
+    all.extend(super::nouns::endpoints::<opt_outs::OptOuts>(Audience::Customer));
     all.extend(super::messages::endpoints(Audience::Customer));
     all
 }

@@ -48,7 +48,7 @@ pub struct Problem {
     pub field: String,
     /// What kind of problem it is. The value itself: `required`, `unknown_field`, `wrong_type`, `out_of_range`, `invalid`,
     /// `invalid_line`, `invalid_pattern`. The value beside others, or beside what there is: `no_such_object`, `taken`, `currency_mismatch`,
-    /// `cannot_change`, `belongs_together`, `contradicts`, `protected`, `operators_only`.
+    /// `cannot_change`, `belongs_together`, `contradicts`, `protected`, `operators_only`, `opted_out`, `quiet_hours`.
     pub code: &'static str,
     /// What is wrong with it, in words.
     pub message: String,
@@ -157,6 +157,7 @@ fn conflict(constraint: &str) -> (&'static str, &'static str) {
         "exchange_rates_pair_key" => ("currency", "there is a rate for this pair of currencies already"),
         "smpp_accounts_system_id_key" => ("system_id", "this system_id is taken"),
         "message_routes_place_key" => ("place", "there is a route at this place already"),
+        "opt_outs_once" => ("recipient", "has opted out of this sender already"),
         "message_prices_once" => ("code", "there is a price for this code already"),
         "vendors_slug_key" => ("slug", "this slug is taken"),
         _ => ("name", "this name is taken"),

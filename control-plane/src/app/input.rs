@@ -427,6 +427,12 @@ parsed! {
     /// Where a route of messages leads: an id of a bind or of an SMPP account.
     MessageTarget(String), "an id of a bind (vbd_…) or of an SMPP account (sac_…)", forms::id_pattern("(vbd|sac)"),
         |s| s.split_once('_').is_some_and(|(kind, id)| matches!(kind, "vbd" | "sac") && forms::is_id(id)).then(|| s.to_owned());
+    /// A number or short code that messages are from, with or without +.
+    Sender(String), "3 to 15 digits, perhaps with + before them, the first not 0", "^[+]?[1-9][0-9]{2,14}$",
+        |s| message_address(s, 3);
+    /// The number of a handset, with or without +.
+    Handset(String), "5 to 15 digits, perhaps with + before them, the first not 0", "^[+]?[1-9][0-9]{4,14}$",
+        |s| message_address(s, 5);
     /// A number as people write it; separators are removed.
     DialString(String), "a phone number", forms::dialled_pattern(), |s| forms::dialled(s);
 }
@@ -446,6 +452,15 @@ impl DayHours {
         let until = if until == 0 { 1_440 } else { until };
         (from < 1_440 && until <= 1_440).then_some((from, until))
     }
+}
+
+/// The digits of an address of messages as the SMSC compares them.
+fn message_address(s: &str, least: usize) -> Option<String> {
+    let digits = s.strip_prefix('+').unwrap_or(s);
+    if digits.len() < least || digits.starts_with('0') {
+        return None;
+    }
+    warp_policy::messaging::optout::number(s.as_bytes()).map(|number| number.to_string())
 }
 
 fn slug(s: &str) -> Option<String> {

@@ -63,7 +63,8 @@ crate::view! {
     pub struct TimelineEntry {
         /// When the step happened.
         pub at: Time,
-        /// What happened: `accepted`, `sent`, `carried` (the vendor took it), `noticed` (the vendor said so again), `retry`, `moved` (to
+        /// What happened: `accepted`, `sent`, `carried` (the vendor took it), `noticed` (the vendor said so again), `retry`, `held` (it
+        /// waits for the end of the recipient's quiet hours), `moved` (to
         /// another vendor), `replaced`, `told` (its sender heard of it), or how it ended: one of the final statuses.
         pub step: String,
     }
@@ -153,7 +154,8 @@ crate::view! {
         pub id: Option<String>,
         /// Segments that its text takes.
         pub segments: i32,
-        /// Why it was not taken: `no_route`, `no_credit`, `throttled`, `sender`, `unavailable`. Null: it was.
+        /// Why it was not taken: `no_route`, `no_credit`, `throttled`, `sender`, `opted_out`,
+        /// `quiet_hours`, `unavailable`. Null: it was.
         pub refused: Option<String>,
     }
 }
@@ -259,6 +261,10 @@ pub enum NotTaken {
     Sender,
     /// A time, or something else of it, cannot be carried out.
     Wrong,
+    /// The recipient has opted out of messages from this sender.
+    OptedOut,
+    /// It is marketing, and is no longer valid when the recipient's quiet hours end.
+    Quiet,
     /// The SMSC is full or ending.
     Unavailable,
 }
@@ -271,6 +277,8 @@ impl NotTaken {
             Self::Throttled => "throttled",
             Self::Sender => "sender",
             Self::Wrong => "wrong",
+            Self::OptedOut => "opted_out",
+            Self::Quiet => "quiet_hours",
             Self::Unavailable => "unavailable",
         }
     }
@@ -286,6 +294,15 @@ impl NotTaken {
             Self::Throttled => later(Kind::Throttled, "the account sends more messages a second than it may"),
             Self::Sender => Fault::field("from", "contradicts", "is not a sender of this account"),
             Self::Wrong => Fault::field("send_at", "contradicts", "must be at most 7 days ahead"),
+            Self::OptedOut => {
+                Fault::field("to", "opted_out", "has opted out of messages from this sender (STOP)")
+                    .hint("the recipient can lift it by START; see /opt-outs")
+            }
+            Self::Quiet => Fault::field(
+                "validity_min",
+                "quiet_hours",
+                "ends before the recipient's quiet hours do: marketing may go from 8:00 to 21:00 of its local time",
+            ),
             Self::Unavailable => later(Kind::Unavailable, "the SMSC cannot take it now, try again"),
         }
     }
@@ -335,6 +352,10 @@ impl Resource for Messages {
     }
 }
 
+/// Errors of messages that the SMSC itself ended (RFC 0052).
+const OPTED_OUT: i32 = 901;
+const QUIET: i32 = 902;
+
 /// What became of a message, in one sentence.
 fn explained(row: &MessageRow) -> String {
     let took = row.finished_at.map(|end| end.0.0.saturating_sub(row.created_at.0.0) / 1_000);
@@ -343,10 +364,15 @@ fn explained(row: &MessageRow) -> String {
         _ => format!(" {} s after it was taken", ms / 1_000),
     });
     let error = row.error.filter(|e| *e != 0).map_or_else(String::new, |e| format!(" with error {e}"));
-    let had = row.timeline.0.as_array().into_iter().flatten().any(|e| e["step"] == "carried");
+    let did = |step: &str| row.timeline.0.as_array().into_iter().flatten().any(|e| e["step"] == step);
+    let had = did("carried");
     let paid = if row.refunded { "; its price was given back" } else { "" };
     let from_handset = row.direction == "from_handset";
     match row.status.as_str() {
+        "scheduled" if did("held") => format!(
+            "It is marketing, and waits for the end of its recipient's quiet hours{}.",
+            row.not_before.map_or_else(String::new, |t| format!(", {}", t.0))
+        ),
         "scheduled" => format!(
             "It waits for its time{}.",
             row.not_before.map_or_else(String::new, |t| format!(", {}", t.0))
@@ -367,6 +393,16 @@ fn explained(row: &MessageRow) -> String {
         "expired" if had => format!("The network did not deliver it within its validity{after}."),
         "expired" => format!("No vendor took it within its validity{after}{paid}."),
         "rejected" if from_handset => format!("The customer refused it{after}."),
+        "rejected" if !had && row.error == Some(OPTED_OUT) => {
+            format!(
+                "It was not sent: its recipient opted out of messages from this sender after it was taken{paid}."
+            )
+        }
+        "rejected" if !had && row.error == Some(QUIET) => {
+            format!(
+                "It was not sent: it is marketing, and its validity ends before its recipient's quiet hours do{paid}."
+            )
+        }
         "rejected" => format!("It was rejected on its way{error}{after}{paid}."),
         "cancelled" => format!("Its sender took it back{after}{paid}."),
         "taken" => format!("The vendor took it and said no more{after}."),

@@ -26,6 +26,7 @@ pub mod messages;
 pub mod messaging;
 pub mod nodes;
 pub mod numbers;
+pub mod opt_outs;
 pub mod paging;
 pub mod permission;
 pub mod record;

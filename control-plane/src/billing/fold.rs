@@ -13,6 +13,7 @@ use warp_smpp::{Command, Header, Status};
 
 use super::messages::us;
 use crate::store::messages::{Content, NewMessage, Progress, day_of};
+use crate::store::messaging::Said;
 use crate::store::posting::clean;
 
 /// Where reading stands between batches.
@@ -24,6 +25,15 @@ pub(super) struct Folds {
     begin: Option<String>,
     /// Behind the last record of the batch before.
     last: Option<String>,
+}
+
+/// What a batch is made of.
+pub(super) struct Read<'e> {
+    pub(super) folds: Vec<Fold>,
+    /// What cannot be read, with the reason.
+    pub(super) unreadable: Vec<(&'e Event, &'static str)>,
+    /// What handsets have said of senders, in order.
+    pub(super) said: Vec<Said>,
 }
 
 /// What a batch says of one message.
@@ -76,10 +86,11 @@ impl Folds {
     }
 
     /// Puts a batch together, in the order in which its messages came first; and what cannot be read, with the reason.
-    pub(super) fn read<'e>(&mut self, events: &'e [Event]) -> (Vec<Fold>, Vec<(&'e Event, &'static str)>) {
+    pub(super) fn read<'e>(&mut self, events: &'e [Event]) -> Read<'e> {
         let mut folds: Vec<Fold> = Vec::new();
         let mut places: HashMap<u128, usize> = HashMap::new();
         let mut unreadable = Vec::new();
+        let mut said = Vec::new();
         for event in events {
             let came_before = self.last.replace(event.after.to_string());
             if self.repeats > 0 {
@@ -102,6 +113,11 @@ impl Folds {
                 }
                 // It is about no message yet.
                 Record::Parked { .. } => continue,
+                Record::Consent { id, customer, sender, recipient, out, at } => {
+                    let (message, customer) = (MessageId::from_u128(id), CustomerId::from_u128(customer));
+                    said.push(Said { message, customer, sender, recipient, out, at });
+                    continue;
+                }
                 Record::Accepted { id, not_before, expires, terms, .. } => {
                     let known =
                         places.get(&id).and_then(|at| folds.get(*at)).is_some_and(|f| f.taken.is_some());
@@ -131,7 +147,7 @@ impl Folds {
             };
             fold_of(&mut folds, &mut places, id).steps.push((number, event.at, step));
         }
-        (folds, unreadable)
+        Read { folds, unreadable, said }
     }
 
     /// Where a start goes on after a batch that ended here.
@@ -295,6 +311,11 @@ impl Fold {
                 }
                 Step::Noticed => say("noticed", json!({})),
                 Step::Told => say("told", json!({})),
+                // Nobody refused it: it is marketing that waits for the recipient's day.
+                Step::Retry { until, attempts: 0 } => {
+                    say("held", json!({ "until": until.to_string() }));
+                    (to.status, to.not_before) = ("scheduled".to_owned(), Some(us(*until)));
+                }
                 Step::Retry { until, attempts } => {
                     say("retry", json!({ "until": until.to_string(), "attempts": attempts }));
                     to.status = "waiting".to_owned();

@@ -14,13 +14,13 @@ use warp_events::{Event, EventLog, EventsError, Reader, Topic};
 use warp_model::id::PostingKind;
 use warp_model::{CustomerId, Id, MessageId, Nanos, PostingId, Wall};
 
-use super::fold::{Fold, Folds};
+use super::fold::{Fold, Folds, Read};
 use super::paid::Leases;
 use crate::App;
 use crate::metrics::Metrics;
 use crate::store::ledger::{self, NewPosting};
 use crate::store::messages::{self as rows, Content, Known, NewMessage, Progress};
-use crate::store::{Scope, Store, StoreError, posting};
+use crate::store::{Scope, Store, StoreError, messaging, posting};
 
 /// The topic of the SMSC's queue.
 pub const TOPIC: &str = "sms.queue.v1";
@@ -211,7 +211,7 @@ impl MessageConsumer {
 
     async fn post(&mut self, events: &[Event]) -> Result<(), StoreError> {
         let Some(last) = events.last() else { return Ok(()) };
-        let (folds, unreadable) = self.folds.read(events);
+        let Read { folds, unreadable, said } = self.folds.read(events);
         let oldest = rows::day_of(crate::wall_now()).saturating_sub(DAYS);
         let mut gone = HashSet::new();
         for day in folds.iter().filter(|f| f.taken.is_some()).map(Fold::day).collect::<BTreeSet<i32>>() {
@@ -247,6 +247,7 @@ impl MessageConsumer {
         rows::insert(&mut tx, &batch.new).await?;
         rows::update(&mut tx, &batch.changed).await?;
         rows::insert_contents(&mut tx, &batch.contents).await?;
+        messaging::say(&mut tx, &said).await?;
         let booked: Vec<NewPosting<'_>> = postings.iter().map(Booked::posting).collect();
         if ledger::post_all(&mut tx, &booked).await? != booked.len() {
             return Err(StoreError::Conflict("ledger_postings_ban_id_key_key".into()));

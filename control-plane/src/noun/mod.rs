@@ -13,6 +13,7 @@ pub mod message;
 pub mod message_price;
 pub mod message_route;
 pub mod operator;
+pub mod opt_out;
 pub mod partition;
 pub mod route_override;
 pub mod schedule;
@@ -90,6 +91,7 @@ pub static ALL: &[&Noun] = &[
     &vendor_bind::VENDOR_BIND,
     &message_route::MESSAGE_ROUTE,
     &message_price::MESSAGE_PRICE,
+    &opt_out::OPT_OUT,
 ];
 
 /// What a noun belongs to.

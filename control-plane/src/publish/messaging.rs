@@ -35,7 +35,7 @@ impl MessagingFeed {
             return Ok(());
         }
         let mut faults = Vec::new();
-        let messaging = rows::read(&mut tx, app.store.seal(), &mut faults).await?;
+        let messaging = rows::read(&mut tx, app.store.seal(), &self.latest(), &mut faults).await?;
         drop(tx);
         for fault in faults {
             tracing::error!(row = fault, "a row of messaging is left out");

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use warp_model::{Currency, Nanos, Secret};
+use warp_model::{Currency, CustomerId, MessageId, Nanos, Secret, Wall};
 use warp_policy::directory::Payer;
 use warp_policy::messaging::published::{
     MessageIds, MessageRoute, Messaging, SmppAccount, Standing, VendorBind,
 };
 use warp_policy::messaging::route::Kind;
-use warp_policy::messaging::{Direction, PriceList};
+use warp_policy::messaging::{Direction, Entries, Entry, PriceList, Scope};
 
 use super::published::{all, id, keep, text};
 use super::seal::{Seal, password_place};
@@ -39,7 +39,13 @@ pub async fn senders_of(tx: &mut Tx, customer: &str) -> Result<Vec<String>, Stor
 type Lists = HashMap<(String, Currency), Arc<PriceList>>;
 
 /// Reads everything. Rows that cannot be read are named in `faults`, and are left out.
-pub async fn read(tx: &mut Tx, seal: &Seal, faults: &mut Vec<String>) -> Result<Messaging, StoreError> {
+/// Opt-outs are read from where `known` ends.
+pub async fn read(
+    tx: &mut Tx,
+    seal: &Seal,
+    known: &Messaging,
+    faults: &mut Vec<String>,
+) -> Result<Messaging, StoreError> {
     let mut out = Messaging { version: version(tx).await?, ..Messaging::default() };
     let lists = prices(tx, faults).await?;
     for row in all(tx, PUBLISH_SMPP_ACCOUNTS).await? {
@@ -51,7 +57,91 @@ pub async fn read(tx: &mut Tx, seal: &Seal, faults: &mut Vec<String>) -> Result<
     for row in all(tx, PUBLISH_MESSAGE_ROUTES).await? {
         keep(route(&row), &row, &mut out.routes, faults);
     }
+    out.opt_outs = opt_outs(tx, &known.opt_outs, faults).await?;
     Ok(out)
+}
+
+/// Pieces of published opt-outs: further ones are put together.
+const PIECES: usize = 64;
+
+/// What is published of opt-outs, and behind it what was written since.
+async fn opt_outs(
+    tx: &mut Tx,
+    known: &[Arc<Entries>],
+    faults: &mut Vec<String>,
+) -> Result<Vec<Arc<Entries>>, StoreError> {
+    let mut all = known.to_vec();
+    let through = known.last().map_or(0, |entries| entries.through);
+    let since = i64::try_from(through).unwrap_or(i64::MAX);
+    let mut new = Entries { through, entries: Vec::new() };
+    let rows = sqlx::query(PUBLISH_OPT_OUTS).bind(since).fetch_all(tx.db()).await?;
+    for row in rows {
+        let seq: i64 = row.try_get("seq")?;
+        new.through = new.through.max(u64::try_from(seq).unwrap_or(0));
+        keep(opt_out(&row), &row, &mut new.entries, faults);
+    }
+    if new.through > through {
+        all.push(Arc::new(new));
+    }
+    if all.len() > PIECES {
+        let through = all.last().map_or(0, |entries| entries.through);
+        let entries = all.iter().flat_map(|piece| piece.entries.iter().copied()).collect();
+        all = vec![Arc::new(Entries { through, entries })];
+    }
+    Ok(all)
+}
+
+fn opt_out(row: &PgRow) -> Result<Entry, StoreError> {
+    let number = |name: &str| {
+        let digits = text(row, name)?;
+        digits.parse().map_err(|_| StoreError::Internal(format!("its {name} cannot be read")))
+    };
+    let customer: CustomerId = id(row, "customer_id")?;
+    let message: Option<String> = row.try_get("message_id")?;
+    Ok(Entry {
+        scope: Scope::Number(customer.as_u128(), number("sender")?),
+        recipient: number("recipient")?,
+        out: text(row, "status")? == "out",
+        at: Wall(row.try_get("at")?),
+        message: message.and_then(|m| m.parse::<MessageId>().ok()).map_or(0, |m| m.as_u128()),
+    })
+}
+
+/// What a handset has said of messages of a sender, as the queue tells it.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The message that said it.
+    pub message: MessageId,
+    /// The customer whose sender it is.
+    pub customer: CustomerId,
+    /// The sender's digits.
+    pub sender: u64,
+    /// The recipient's digits.
+    pub recipient: u64,
+    /// It wants no more messages; else it wants them again.
+    pub out: bool,
+    /// When it said so.
+    pub at: Wall,
+}
+
+/// Writes what handsets have said, in order. What comes again changes nothing: a row has the id of the message that made it, and is lifted
+/// by what was said after it only.
+pub async fn say(tx: &mut Tx, all: &[Said]) -> Result<(), StoreError> {
+    for said in all {
+        let message = said.message.to_string();
+        // A message makes one row at the most: both have the same number.
+        let row = message.replacen("msg_", "opt_", 1);
+        let statement = if said.out { OPT_OUT_SAID } else { OPT_OUT_LIFTED };
+        let query = sqlx::query(statement)
+            .bind(row)
+            .bind(said.customer.to_string())
+            .bind(said.sender.to_string())
+            .bind(said.recipient.to_string())
+            .bind(message)
+            .bind(said.at.0);
+        tx.run(query).await?;
+    }
+    Ok(())
 }
 
 /// Lists by whose they are (a customer's or vendor's id; empty: everybody's) and currency.
@@ -92,6 +182,7 @@ fn account(row: &PgRow, seal: &Seal, lists: &Lists) -> Result<SmppAccount, Store
         senders: row.try_get("senders")?,
         group: row.try_get("group_name")?,
         marketing: row.try_get("marketing")?,
+        brand: text(row, "brand")?,
         payer: Payer { ban: id(row, "ban_id")?, ahead: row.try_get("paid_ahead")? },
         sell: sell.into_iter().filter_map(|whose| lists.get(&(whose, currency)).cloned()).collect(),
         customer: id(row, "customer_id")?,
@@ -189,7 +280,7 @@ statements! {
     /// Accounts, with what they have of their customer and their billing account.
     PUBLISH_SMPP_ACCOUNTS = "SELECT a.id, a.customer_id, a.system_id, a.secret, a.messages_per_s, a.binds, a.send_window, a.senders,
             a.group_name, a.marketing, a.status = 'active' AND c.status = 'active' AS open, a.ban_id, c.currency,
-            b.mode = 'prepaid' OR b.credit_limit IS NOT NULL AS paid_ahead
+            c.name AS brand, b.mode = 'prepaid' OR b.credit_limit IS NOT NULL AS paid_ahead
         FROM smpp_accounts a JOIN customers c ON c.id = a.customer_id JOIN bans b ON b.id = a.ban_id ORDER BY a.id";
     /// Binds to vendors.
     PUBLISH_VENDOR_BINDS = "SELECT b.id, b.vendor_id, b.status, v.status = 'active' AS vendor_active, b.addresses, b.tls_name, b.system_id,
@@ -199,6 +290,20 @@ statements! {
     PUBLISH_MESSAGE_ROUTES = "SELECT id, direction, place, kind, targets, account_id, group_name, bind_id, source, destination, message, tag,
             next_when_undelivered, next_without_receipt_s, loss_ok
         FROM message_routes ORDER BY id";
+    /// Opt-outs that were written after `$1`, in order.
+    PUBLISH_OPT_OUTS = "SELECT id, customer_id, sender, recipient, status, message_id, seq,
+            (extract(epoch FROM coalesce(lifted_at, said_at)) * 1000000)::bigint AS at
+        FROM opt_outs WHERE seq > $1 ORDER BY seq";
+    /// Recipient `$4` has said STOP to sender `$3` of customer `$2` by message `$5` at `$6`: row `$1`, unless it had said so before. A
+    /// customer who is gone has none.
+    OPT_OUT_SAID = "INSERT INTO opt_outs (id, customer_id, sender, recipient, status, reason, message_id, said_at)
+        SELECT $1, c.id, $3, $4, 'out', 'the recipient said STOP', $5, ts($6) FROM customers c WHERE c.id = $2
+            AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.customer_id = $2 AND o.sender = $3 AND o.recipient = $4
+                AND o.said_at <= ts($6) AND coalesce(o.lifted_at > ts($6), true))
+        ON CONFLICT DO NOTHING";
+    /// The same has said START: `$1` is not needed.
+    OPT_OUT_LIFTED = "UPDATE opt_outs SET status = 'lifted', lifted_message_id = $5, lifted_at = ts($6), updated_at = now(), version = version + 1
+        WHERE $1::text IS NOT NULL AND customer_id = $2 AND sender = $3 AND recipient = $4 AND status = 'out' AND said_at <= ts($6)";
     /// Prices, with whose they are.
     PUBLISH_MESSAGE_PRICES = "SELECT id, coalesce(customer_id, vendor_id, '') AS whose, code, price, currency FROM message_prices ORDER BY id";
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use warp_model::{Currency, E164, Money, Nanos, Wall};
 use warp_policy::NumberPlan;
 use warp_policy::messaging::calendar;
-use warp_policy::messaging::optout::Confirmation;
+use warp_policy::messaging::optout::{self, Confirmation};
 use warp_policy::messaging::quiet::Zone;
 use warp_policy::messaging::{
     Direction, Entry, Filter, Input, Keyword, Keywords, Kind, OptOuts, Pattern, QuietHours, Route,
@@ -333,7 +333,7 @@ fn a_keyword_is_confirmed_once_and_changes_the_list() {
     assert_eq!((stop.entry, stop.answer), (Some(entry), Confirmation::OptedOut));
     assert_eq!(list.forbids(&[scope], who), None, "not before it is durable");
     list.apply(entry);
-    assert_eq!(list.forbids(&[Scope::Number(1), scope], who), Some(entry));
+    assert_eq!(list.forbids(&[Scope::Number(1, 1), scope], who), Some(entry));
     assert_eq!(list.forbids(&[Scope::Campaign(8)], who), None, "another campaign");
     assert_eq!(list.forbids(&[scope], who + 1), None, "another recipient");
     assert_eq!(react(&list, Keyword::Stop, 3).map(|r| (r.entry, r.answer)), Some((None, Confirmation::None)));
@@ -347,6 +347,20 @@ fn a_keyword_is_confirmed_once_and_changes_the_list() {
     list.apply(entry);
     assert_eq!(list.forbids(&[scope], who), None, "an older entry that is uploaded later");
     assert_eq!(list.entries().len(), 1);
+}
+
+#[test]
+fn a_number_is_the_same_with_and_without_plus_and_with_and_without_the_1_of_its_plan() {
+    for same in ["+12025550100", "12025550100", "2025550100"] {
+        assert_eq!(optout::number(same.as_bytes()), Some(12_025_550_100), "{same}");
+    }
+    // A plus says that it is whole; ten digits that are no number of the plan are whole as well.
+    for (text, value) in [("+4921234567", 4_921_234_567), ("1512345678", 1_512_345_678), ("12345", 12_345)] {
+        assert_eq!(optout::number(text.as_bytes()), Some(value), "{text}");
+    }
+    for none in ["", "+", "ACME", "1234567890123456", "12 34", "++1"] {
+        assert_eq!(optout::number(none.as_bytes()), None, "{none}");
+    }
 }
 
 fn zones(number: u64) -> Option<Zones> {

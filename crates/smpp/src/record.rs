@@ -182,6 +182,21 @@ pub enum Record<'a> {
         /// Our id of the message.
         id: u128,
     },
+    /// What a recipient has said of messages of a sender (RFC 0052). It is about no message of the queue.
+    Consent {
+        /// The message that said it.
+        id: u128,
+        /// The customer whose sender it is, by the number of its id.
+        customer: u128,
+        /// The sender: digits.
+        sender: u64,
+        /// The recipient: digits of E.164.
+        recipient: u64,
+        /// It wants no more messages; else it wants them again.
+        out: bool,
+        /// When it said so.
+        at: Wall,
+    },
     /// A receipt whose message is not known yet.
     Parked {
         /// The name of the vendor.
@@ -204,6 +219,7 @@ const TOLD: u8 = 8;
 const NOTICED: u8 = 9;
 const MOVED: u8 = 10;
 const AGAIN: u8 = 11;
+const CONSENT: u8 = 12;
 
 impl Record<'_> {
     /// Appends its bytes to a batch.
@@ -276,6 +292,14 @@ impl Record<'_> {
                 put_outcome(out, outcome);
             }
             Record::Done { id } => head(out, DONE, id),
+            Record::Consent { id, customer, sender, recipient, out: is_out, at } => {
+                head(out, CONSENT, id);
+                out.extend_from_slice(&customer.to_le_bytes());
+                out.extend_from_slice(&sender.to_le_bytes());
+                out.extend_from_slice(&recipient.to_le_bytes());
+                out.push(u8::from(is_out));
+                out.extend_from_slice(&at.0.to_le_bytes());
+            }
             Record::Parked { vendor, carrier_id, outcome } => {
                 out.push(PARKED);
                 put_outcome(out, outcome);
@@ -324,6 +348,14 @@ impl Record<'_> {
             RETRY => Record::Retry { id, until: r.wall()?, attempts: r.octet()? },
             FINAL => Record::Final { id, outcome: r.outcome()? },
             DONE => Record::Done { id },
+            CONSENT => Record::Consent {
+                id,
+                customer: u128::from_le_bytes(r.array()?),
+                sender: u64::from_le_bytes(r.array()?),
+                recipient: u64::from_le_bytes(r.array()?),
+                out: r.octet()? != 0,
+                at: r.wall()?,
+            },
             _ => return None,
         })
     }
@@ -452,6 +484,7 @@ mod tests {
                 Record::Retry { id, until: at, attempts: n },
                 Record::Final { id, outcome },
                 Record::Done { id },
+                Record::Consent { id, customer: id.rotate_left(3), sender: 9, recipient: u64::MAX, out: n % 2 == 0, at },
                 Record::Parked { vendor: &a, carrier_id: &b, outcome },
             ] {
                 let mut out = Vec::new();

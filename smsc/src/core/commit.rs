@@ -27,6 +27,8 @@ pub(crate) enum Act {
     Replaced { message: Key, form: usize, connection: Key, sequence: u32 },
     /// A vendor's receipt is kept: answer it.
     Receipt { connection: Key, sequence: u32, data: bool },
+    /// What a recipient has said of messages of a sender is kept, at this place of those that wait.
+    Consent { place: usize },
 }
 
 /// Who waits for a message to be durable.

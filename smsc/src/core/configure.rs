@@ -72,6 +72,7 @@ impl Config {
             filters.iter_mut().for_each(filter);
             targets.iter_mut().for_each(|to| *to = destination(*to));
         }
+        next.opt_outs = wanted.opt_outs;
         next.mt_default = wanted.mt_default.map(|mut place| {
             moved(&mut place, &vendors);
             place
@@ -136,6 +137,7 @@ impl Core {
         (self.mt, self.mo) = is.tables()?;
         self.config = Arc::clone(&is);
         self.ways = Default::default();
+        self.consent.take(&is.opt_outs);
         (self.by_system_id, self.by_name) = named(&is);
         let mut ends: Vec<Key> = Vec::new();
         for (at, account) in is.accounts.iter().enumerate() {

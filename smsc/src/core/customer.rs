@@ -257,11 +257,14 @@ impl Core {
         if self.draining {
             return Err(Status::RSYSERR);
         }
-        let times = check(pdu, now.wall, limits.validity, limits.validity_max)?;
+        let mut times = check(pdu, now.wall, limits.validity, limits.validity_max)?;
         // T-SMS-07.
         if state.senders.as_ref().is_some_and(|own| !own.owns(pdu.source.text)) {
             return Err(Status::RINVSRCADR);
         }
+        let wanted = times.not_before;
+        times.not_before = self.allowed(account, pdu.source.text, pdu.destination.text, &times, now)?;
+        let held_back = times.not_before != wanted;
         // No route.
         let way = self.route_mt(account, pdu, &[], id, now).ok_or(Status::RINVDSTADR)?;
         if self.store.len() >= limits.messages {
@@ -279,6 +282,9 @@ impl Core {
         let (terms, held) = self.pay(account, price, 1, now)?;
         let flags = (pdu.priority, pdu.registered_delivery);
         let key = self.place((id, nth), account, way, flags, &times, body, None, terms, waits, now);
+        if held_back {
+            self.held(key);
+        }
         self.holds(key, held);
         Ok(key)
     }

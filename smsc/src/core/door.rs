@@ -103,6 +103,8 @@ impl Core {
         if state.senders.as_ref().is_some_and(|own| !own.owns(message.from.as_bytes())) {
             return Err(Refusal::Source(String::new()));
         }
+        let consent =
+            |status| if status == super::consent::QUIET { Refusal::Quiet } else { Refusal::OptedOut };
         let id = self.new_id(now.wall);
         // All parts go the same way, by the whole text.
         let whole = whole(message);
@@ -122,6 +124,7 @@ impl Core {
         let total = u8::try_from(message.parts.len()).unwrap_or(u8::MAX);
         let tlvs = Tlvs::parse(&message.tlvs).unwrap_or_default();
         let mut written = Vec::new();
+        let mut held_back = false;
         let mut parts = Vec::with_capacity(message.parts.len());
         for (at, range) in (1u8..).zip(&message.parts) {
             written.clear();
@@ -150,8 +153,12 @@ impl Core {
                 tlvs,
                 ..pdu::Message::default()
             };
-            let times = super::customer::check(&pdu, now.wall, limits.validity, limits.validity_max)
+            let mut times = super::customer::check(&pdu, now.wall, limits.validity, limits.validity_max)
                 .map_err(|status| wrong(status, message))?;
+            let allowed = self.allowed(account, pdu.source.text, pdu.destination.text, &times, now);
+            let at = allowed.map_err(consent)?;
+            held_back |= at != times.not_before;
+            times.not_before = at;
             let body = super::customer::body_of(&pdu).map_err(|status| wrong(status, message))?;
             parts.push((pdu.registered_delivery, times, body, callback));
         }
@@ -181,6 +188,9 @@ impl Core {
             };
             let flags = (message.priority, registered);
             let key = self.place((part, 0), account, way, flags, &times, body, callback, terms, waits, now);
+            if held_back {
+                self.held(key);
+            }
             if last {
                 self.holds(key, held.take().flatten());
             }

@@ -8,7 +8,7 @@
 //! Code map: [`links`] connections and sessions · [`customer`] what ESMEs ask · [`vendor`] binds to vendors, sending, their answers ·
 //! [`receipts`] what vendors deliver · [`deliver`] what customers get · [`multi`] messages to several · [`replace`] other texts for messages that wait · [`jasmin`] requests of the HTTP door · [`door`] what becomes of
 //! them · [`callbacks`] who is told by HTTP · [`joined`] texts in parts for them · [`store`] messages and timers · [`commit`] what waits for the
-//! disk · [`routing`] where messages go · [`pricing`] what they cost · [`configure`] other settings while it runs ·
+//! disk · [`routing`] where messages go · [`pricing`] what they cost · [`consent`] who does not want to hear of whom · [`configure`] other settings while it runs ·
 //! [`restore`] the state after a start · [`ready`] whose turn it is · [`guard`] guessing of passwords · [`secrets`] those that take long to be checked.
 //!
 //! Invariants: no message is answered or sent on before its record is durable; the record of sending is written before the bytes go; a final
@@ -17,6 +17,7 @@
 mod callbacks;
 mod commit;
 mod configure;
+pub mod consent;
 mod customer;
 mod deliver;
 mod door;
@@ -39,6 +40,8 @@ mod store;
 mod tests;
 #[cfg(test)]
 mod tests_configure;
+#[cfg(test)]
+mod tests_consent;
 #[cfg(test)]
 mod tests_door;
 #[cfg(test)]
@@ -155,6 +158,7 @@ pub struct Core {
     waking: Vec<usize>,
     callbacks: Callbacks,
     joined: joined::Joined,
+    consent: consent::Consent,
     /// Answers to requests of the HTTP door, by their token.
     answers: VecDeque<(u64, jasmin::JasminReply)>,
     /// Bytes of a closed connection that are still to be sent.
@@ -182,6 +186,8 @@ impl Core {
         let (mt, mo) = config.tables().unwrap_or_else(|_| routing::no_tables());
         let mut random = SplitMix::new(seed);
         let secrets = Secrets::new(&mut random);
+        let mut consent = consent::Consent::default();
+        consent.take(&config.opt_outs);
         Core {
             config,
             metrics,
@@ -209,6 +215,7 @@ impl Core {
             waking: Vec::new(),
             callbacks: Callbacks::default(),
             joined: joined::Joined::default(),
+            consent,
             answers: VecDeque::new(),
             last_words: Vec::new(),
             next_tick: Mono(0),
@@ -253,6 +260,7 @@ impl Core {
             Act::Receipt { connection, sequence, data } => {
                 self.answer_delivery(connection, sequence, data, warp_smpp::Status::ROK);
             }
+            Act::Consent { place } => self.consented(place),
         }
     }
 
@@ -286,6 +294,7 @@ impl Core {
                 Act::Receipt { connection, sequence, data } => {
                     self.answer_delivery(connection, sequence, data, delivery);
                 }
+                Act::Consent { place } => self.not_consented(place),
             }
         }
     }

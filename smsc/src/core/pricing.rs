@@ -24,6 +24,13 @@ pub(super) struct Price {
     buy: Money,
 }
 
+impl Price {
+    /// What the vendor asks.
+    pub(super) fn asked(&self) -> Money {
+        self.buy
+    }
+}
+
 /// Terms that go into a record, and the money that waits for it.
 pub(super) type Agreed = (Option<Box<Terms>>, Option<Lent<Held>>);
 

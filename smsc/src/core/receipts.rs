@@ -259,9 +259,11 @@ impl Core {
         });
         let data = header.command == Command::DATA_SM;
         let act = Act::Originated { message, connection: key, sequence: header.sequence, data };
+        let to = account;
         let account = self.config.accounts.get(account).map_or("", |a| a.name.as_str());
         let vendor = self.config.vendors.get(vendor).map_or("", |v| v.name.as_str());
         self.store.write_accepted(message, account.as_bytes(), vendor.as_bytes(), Some(act));
+        self.keyword(id, to, pdu, now);
     }
 
     /// Answers a delivery of a vendor that waited for the disk.

@@ -1,6 +1,7 @@
 //! The state after a start: the records of the topic in order, then what becomes of each message.
 
 use warp_model::Now;
+use warp_policy::messaging::{Entry, Scope};
 
 use super::Core;
 use super::customer::message_of;
@@ -90,6 +91,10 @@ impl Core {
                 }
             }),
             Record::Final { id, outcome } => self.restored(id, |m| m.outcome = Some(outcome)),
+            Record::Consent { id, customer, sender, recipient, out, at } => {
+                let scope = Scope::Number(customer, sender);
+                self.consent.restored(Entry { scope, recipient, out, at, message: id });
+            }
             // What follows is read as what stood before, which it says again.
             Record::Again { .. } => {}
             Record::Done { id } => {

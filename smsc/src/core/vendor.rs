@@ -178,6 +178,12 @@ impl Core {
                 self.expire(key, now);
                 continue;
             }
+            if !self.still_allowed(key, now) {
+                continue;
+            }
+            let (Some(vendor), Some(message)) = (self.vendors.get_mut(at), self.store.get(key)) else {
+                return;
+            };
             if let Err(until) = vendor.bucket.take(now.mono) {
                 vendor.paced_until = Some(until);
                 let (account, priority) = (message.account().min(self.accounts.len()), message.priority);

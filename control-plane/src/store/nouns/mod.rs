@@ -11,7 +11,7 @@ use crate::app::listing::Listing;
 use crate::app::paging::Order;
 use crate::noun::{
     Noun, ban, call_block, customer, exchange_rate, exclusion, job, message, message_price, message_route,
-    operator, partition, route_override, schedule, smpp_account, trunk, user, vendor, vendor_bind,
+    operator, opt_out, partition, route_override, schedule, smpp_account, trunk, user, vendor, vendor_bind,
     vendor_trunk, webhook,
 };
 
@@ -156,6 +156,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         of::<job::JobRow>(),
         of::<schedule::ScheduleRow>(),
         of::<smpp_account::SmppAccountRow>(),
+        of::<opt_out::OptOutRow>(),
         of::<vendor_bind::VendorBindRow>(),
         of::<message_route::MessageRouteRow>(),
         of::<message_price::MessagePriceRow>(),

@@ -18,7 +18,7 @@ pub mod route;
 pub mod senders;
 
 pub use explain::{Explanation, explain};
-pub use optout::{Entry, Keyword, Keywords, OptOuts, Reaction, Scope};
+pub use optout::{Entries, Entry, Keyword, Keywords, OptOuts, Reaction, Scope};
 pub use pattern::{Pattern, PatternError};
 pub use prices::PriceList;
 pub use published::Messaging;

@@ -88,8 +88,8 @@ fn normal(text: &str) -> Option<String> {
 /// Of whom a recipient does not want to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
-    /// Messages from one number.
-    Number(u64),
+    /// Messages from one number of a customer, by the number of the customer's id: nobody writes into the list of another.
+    Number(u128, u64),
     /// Messages from every number of a campaign.
     Campaign(u128),
     /// Messages from a whole brand.
@@ -139,7 +139,33 @@ pub enum Confirmation {
     Help,
 }
 
+/// Entries that were published together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// The count of changes that they come up to.
+    pub through: u64,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// The number of a handset or of a sender, as digits: with or without plus, and of the North American plan with or without its 1, because
+/// carriers and customers write both (`ref/telecom-domain.md` §1). `None`: no number.
+pub fn number(address: &[u8]) -> Option<u64> {
+    let digits = address.strip_prefix(b"+").unwrap_or(address);
+    if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let is_national = matches!(digits, [b'2'..=b'9', _, _, b'2'..=b'9', _, _, _, _, _, _]);
+    Some(if is_national && address.len() == 10 { value.saturating_add(10_000_000_000) } else { value })
+}
+
 impl OptOuts {
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
     /// Takes an entry. One that is older than what is known of the pair changes nothing: lists may be uploaded in any order.
     pub fn apply(&mut self, entry: Entry) {
         let known = self.last.entry((entry.scope, entry.recipient)).or_insert(entry);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use warp_model::{BanId, CustomerId, Secret, VendorId};
 
+use super::optout::Entries;
 use super::prices::PriceList;
 use super::route::{Direction, Kind};
 use crate::directory::Payer;
@@ -23,6 +24,8 @@ pub struct Messaging {
     pub binds: Vec<VendorBind>,
     /// Routes of both directions.
     pub routes: Vec<MessageRoute>,
+    /// Who does not want to hear of whom: what was published first, then what came since. Of a pair the last entry counts.
+    pub opt_outs: Vec<Arc<Entries>>,
 }
 
 /// An account that a customer sends and receives by, over SMPP and REST.
@@ -48,6 +51,8 @@ pub struct SmppAccount {
     pub senders: Option<Vec<String>>,
     /// The name of its group, which routes look at.
     pub group: Option<String>,
+    /// The name by which its customer is known to recipients: it stands in what STOP, START and HELP are answered.
+    pub brand: String,
     /// Its messages are marketing: they keep the quiet hours (RFC 0035).
     pub marketing: bool,
     /// Who pays for its messages.

@@ -129,6 +129,10 @@ pub enum Refusal {
     NoCredit,
     /// There is nowhere to send it.
     NoRoute,
+    /// Its recipient has opted out of messages from this sender.
+    OptedOut,
+    /// It is marketing, and its validity ends before the recipient's quiet hours do.
+    Quiet,
     /// The queue or the disk is full.
     Full,
     /// It could not be kept.
@@ -152,6 +156,7 @@ impl Refusal {
             Refusal::Argument(_) | Refusal::Source(_) => 400,
             Refusal::NoCredentials => 401,
             Refusal::Authentication(_) | Refusal::Throughput | Refusal::NoCredit => 403,
+            Refusal::OptedOut | Refusal::Quiet => 403,
             Refusal::Path => 404,
             Refusal::Method => 405,
             Refusal::Slow => 408,
@@ -173,6 +178,8 @@ impl Refusal {
             Refusal::Throughput => "User throughput exceeded".to_owned(),
             Refusal::NoCredit => "Cannot charge submit_sm, check router log file for details".to_owned(),
             Refusal::NoRoute => "No route found".to_owned(),
+            Refusal::OptedOut => "The recipient has opted out of messages from this sender".to_owned(),
+            Refusal::Quiet => "The recipient's quiet hours end after the validity of the message".to_owned(),
             Refusal::Full => "The queue is full, try again later".to_owned(),
             Refusal::Storage => {
                 "Cannot send submit_sm, check SMPPClientManagerPB log file for details".to_owned()
