@@ -488,6 +488,8 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         let versions = format!("/api/v1/admin/rate-decks/{deck}/versions");
         make(&api.operator, &versions, "text/csv", "Code,Rate\n44,0.01\n".to_owned(), "number").await;
 
+        let opt_out = json!({ "sender": "+12025550100", "recipient": "+14155550125", "reason": "r" });
+        by_customer("/opt-outs", opt_out, "id").await;
         let trunk = by_customer("/trunks", json!({ "name": "t" }), "id").await;
         by_customer(&format!("/trunks/{trunk}/ips"), json!({ "address": "198.51.100.9" }), "address").await;
         by_customer(

@@ -260,7 +260,12 @@ async fn made(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &st
 /// The same with another name.
 async fn another(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &str) -> Reply {
     let mut body = real(api, (noun.examples.made)()).await;
-    body["name"] = json!("another");
+    if body["recipient"].is_string() {
+        // It has no name: it is another pair.
+        body["recipient"] = json!("+14155550125");
+    } else {
+        body["name"] = json!("another");
+    }
     common::renamed(&mut body, &["subject", "system_id"]);
     match audience {
         Audience::Customer => api.call(key, "POST", noun.paths.own_list, Some(body)).await,
@@ -589,6 +594,7 @@ fn examples_of_each_declared_noun_are_taken_and_answered() {
                     "created_at",
                     "updated_at",
                     "next_at",
+                    "said_at",
                     "targets",
                 ]
                 .into_iter()
