@@ -106,11 +106,11 @@ fn t_sms_07_a_stop_is_kept_answered_once_and_obeyed_until_a_start_over_kills() {
     assert!(said[0].starts_with("Acme: You are opted out"), "{said:?}");
     assert_eq!(w.deliveries(foo).len(), 1, "the customer gets the STOP as well");
     // Nobody pays for the answer, and what the vendor asks is known.
-    let answer = w.disk.iter().filter_map(|r| match Record::decode(r) {
+    let mut answer = w.disk.iter().filter_map(|r| match Record::decode(r) {
         Some(Record::Accepted { terms, .. }) => Terms::decode(terms),
         _ => None,
     });
-    let answer = answer.last().expect("terms");
+    let answer = answer.next_back().expect("terms");
     assert_eq!(
         (answer.customer, answer.ban, answer.sell, answer.buy.map(|m| m.amount.0)),
         (CUSTOMER, 0, None, Some(6))
