@@ -260,12 +260,9 @@ async fn made(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &st
 /// The same with another name.
 async fn another(api: &Api, noun: &Noun, audience: Audience, parent: &str, key: &str) -> Reply {
     let mut body = real(api, (noun.examples.made)()).await;
-    if body["recipient"].is_string() {
-        // It has no name: it is another pair.
-        body["recipient"] = json!("+14155550125");
-    } else {
-        body["name"] = json!("another");
-    }
+    let (field, value) =
+        if body["recipient"].is_string() { ("recipient", "+14155550125") } else { ("name", "another") };
+    body[field] = json!(value);
     common::renamed(&mut body, &["subject", "system_id"]);
     match audience {
         Audience::Customer => api.call(key, "POST", noun.paths.own_list, Some(body)).await,

@@ -42,13 +42,13 @@ crate::view! {
         pub sender: String,
         /// The recipient: digits of its number.
         pub recipient: String,
-        /// Whether it counts.
+        /// Whether it still counts now.
         pub status: Word<OptOutStatus>,
         /// Why it is there; of one that is lifted by the API, why it was lifted.
         pub reason: String,
         /// The message of the handset that said it (msg_…). Null: it was written down.
         pub message_id: Option<String>,
-        /// Since when.
+        /// Since when it counts.
         pub said_at: Time,
         /// Until when. Null: it counts.
         pub lifted_at: Option<Time>,
@@ -75,7 +75,7 @@ crate::input! {
         pub recipient: Handset,
         /// `out` when absent. One that is lifted stays so: write down another one.
         pub status: Option<OptOutStatus>,
-        /// Why, in words.
+        /// Why it is so, in words.
         pub reason: Text<1, 200>,
     }
 }

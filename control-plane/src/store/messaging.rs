@@ -114,9 +114,9 @@ pub struct Said {
     pub message: MessageId,
     /// The customer whose sender it is.
     pub customer: CustomerId,
-    /// The sender's digits.
+    /// The digits of the sender.
     pub sender: u64,
-    /// The recipient's digits.
+    /// The digits of the recipient.
     pub recipient: u64,
     /// It wants no more messages; else it wants them again.
     pub out: bool,

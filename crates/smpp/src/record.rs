@@ -188,7 +188,7 @@ pub enum Record<'a> {
         id: u128,
         /// The customer whose sender it is, by the number of its id.
         customer: u128,
-        /// The sender: digits.
+        /// The digits of the sender.
         sender: u64,
         /// The recipient: digits of E.164.
         recipient: u64,

@@ -144,7 +144,7 @@ pub enum Confirmation {
 pub struct Entries {
     /// The count of changes that they come up to.
     pub through: u64,
-    /// The entries.
+    /// The entries in their order.
     pub entries: Vec<Entry>,
 }
 
