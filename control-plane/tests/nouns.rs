@@ -13,8 +13,7 @@ use warp_control_plane::store::Scope;
 
 /// The names of a list, page by page.
 async fn names(api: &Api, key: &str, path: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut at = path.to_owned();
+    let (mut out, mut at) = (Vec::new(), path.to_owned());
     loop {
         let r = api.call(key, "GET", &at, None).await;
         assert_eq!(r.status, 200, "{at}: {}", r.body);
