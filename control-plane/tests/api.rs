@@ -614,6 +614,8 @@ fn customers_cannot_change_prices_routing_or_risky_destinations() {
             json!({ "identity_form": "p_asserted_identity" }),
             json!({ "header_rules": ["add X-Account: 4711"] }),
             json!({ "codecs": ["PCMU"] }),
+            json!({ "session_expires_s": 1800 }),
+            json!({ "session_min_s": 120 }),
         ] {
             let mut body = json!({ "name": "t" });
             body.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());

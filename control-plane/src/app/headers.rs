@@ -69,6 +69,9 @@ pub(super) struct HeaderFields {
     pub(super) reason: String,
     pub(super) rules: Vec<String>,
     pub(super) codecs: Vec<String>,
+    /// Session timers, in seconds (RFC 0047).
+    pub(super) expires: Option<i32>,
+    pub(super) least: Option<i32>,
 }
 
 /// The fields as an input has them.
@@ -80,6 +83,8 @@ pub(super) struct Asked<'i> {
     pub(super) reason: Option<ReasonForm>,
     pub(super) rules: Option<&'i List<HeaderRule, 8>>,
     pub(super) codecs: Option<&'i List<CodecName, 16>>,
+    pub(super) expires: Option<i32>,
+    pub(super) least: Option<i32>,
 }
 
 /// The fields of an input.
@@ -93,6 +98,8 @@ macro_rules! headers_of {
             reason: $input.reason_form,
             rules: $input.header_rules.as_ref(),
             codecs: $input.codecs.as_ref(),
+            expires: $input.session_expires_s.map(|s| s.as_i32()),
+            least: $input.session_min_s.map(|s| s.as_i32()),
         }
     };
 }
@@ -110,6 +117,8 @@ impl HeaderFields {
             reason: as_received(),
             rules: Vec::new(),
             codecs: Vec::new(),
+            expires: None,
+            least: None,
         }
     }
 
@@ -129,6 +138,8 @@ impl HeaderFields {
             reason: asked.reason.map_or(otherwise.reason, |w| w.as_str().to_owned()),
             rules: asked.rules.map_or(otherwise.rules, |l| l.0.iter().map(|r| r.0.clone()).collect()),
             codecs: asked.codecs.map_or(otherwise.codecs, |l| l.0.iter().map(|c| c.0.clone()).collect()),
+            expires: asked.expires.or(otherwise.expires),
+            least: asked.least.or(otherwise.least),
         }
     }
 
@@ -142,6 +153,8 @@ impl HeaderFields {
             ("reason_form", self.reason != other.reason),
             ("header_rules", self.rules != other.rules),
             ("codecs", self.codecs != other.codecs),
+            ("session_expires_s", self.expires != other.expires),
+            ("session_min_s", self.least != other.least),
         ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

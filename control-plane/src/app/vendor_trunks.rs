@@ -64,6 +64,10 @@ crate::view! {
         pub header_rules: Vec<String>,
         /// The only codecs that its calls may offer, besides `telephone-event`. Empty: all.
         pub codecs: Vec<String>,
+        /// Session timers (RFC 4028): its calls are refreshed at least this often, in seconds, or end. Null: nobody is asked to.
+        pub session_expires_s: Option<i32>,
+        /// The least interval between refreshes that it may ask for, in seconds. Null: any.
+        pub session_min_s: Option<i32>,
         /// Trunks of one vendor are tried by priority: the smaller number first.
         pub priority: i32,
         /// Among equal priorities the larger weight is tried first.
@@ -158,6 +162,11 @@ crate::input! {
         /// The only codecs that its calls may offer, besides `telephone-event`, by their names in SDP. Empty: all. An offer that has none of
         /// them stays as it is.
         pub codecs: Option<List<CodecName, 16>>,
+        /// Session timers (RFC 4028): its calls are refreshed at least this often, in seconds, where one side can; a call that nobody
+        /// refreshes ends. Absent: nobody is asked to.
+        pub session_expires_s: Option<Int<90, 86_400>>,
+        /// The least interval between refreshes that it may ask for, in seconds; less is answered 422. Absent: any.
+        pub session_min_s: Option<Int<90, 86_400>>,
         /// The smaller number is tried first; 0 when absent.
         pub priority: Option<Int<0, 1000>>,
         /// Among equal priorities the larger weight is tried first; 1 when absent.
@@ -252,6 +261,8 @@ fn values(ctx: &Ctx<'_>, id: VendorTrunkId, input: &VendorTrunkInput) -> Result<
         reason_form: headers.reason,
         header_rules: headers.rules,
         codecs: headers.codecs,
+        session_expires_s: headers.expires,
+        session_min_s: headers.least,
         priority: input.priority.map_or(0, Int::as_i32),
         weight: input.weight.map_or(1, Int::as_i32),
         auth_username: input.auth_username.as_ref().map(|t| t.0.clone()),

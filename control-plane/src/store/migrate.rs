@@ -67,6 +67,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (205, "nodes", include_str!("../../migrations/0205_nodes.sql")),
     (210, "released_numbers", include_str!("../../migrations/0210_released_numbers.sql")),
     (220, "headers", include_str!("../../migrations/0220_headers.sql")),
+    (221, "session timers", include_str!("../../migrations/0221_session_timers.sql")),
     (230, "opt_outs", include_str!("../../migrations/0230_opt_outs.sql")),
 ];
 

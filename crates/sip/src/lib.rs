@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod registrar;
 pub mod resolve;
 pub mod session;
+pub mod session_timer;
 pub mod stream;
 pub mod transaction;
 pub mod uri;

@@ -30,6 +30,7 @@ use super::inbound::Twin;
 use super::locate::Finding;
 use super::media::Pending;
 use super::route::{self, Plan};
+use super::session_timers;
 use super::slab::Id;
 pub(crate) use super::target::{Origin, Target};
 use super::timers::Key;
@@ -159,6 +160,8 @@ pub(crate) struct Call {
     pub(crate) ends_at: Mono,
     /// When an answered call ends that its caller has not confirmed (`confirm`).
     pub(crate) confirm_by: Mono,
+    /// When an answered call ends that nobody has refreshed (`session_timers`).
+    pub(crate) refresh_by: Mono,
     /// When the next minute of an answered call must be paid for (`Reservation::hold`).
     pub(crate) hold_at: Mono,
     /// When an answered call that is paid ahead must be paid on, or looked at because its lease ends.
@@ -311,7 +314,13 @@ impl Call {
             .map_or(NEVER, |l| l.first_1xx_at.min(l.progress_by));
         let asks = self.branches.iter().map(|b| &b.ask).chain([&self.ask]).flatten();
         let ask = asks.map(|a| a.deadline).min().unwrap_or(NEVER);
-        first.min(ask).min(self.ends_at).min(self.confirm_by).min(self.hold_at).min(self.pay_at)
+        first
+            .min(ask)
+            .min(self.ends_at)
+            .min(self.confirm_by)
+            .min(self.refresh_by)
+            .min(self.hold_at)
+            .min(self.pay_at)
     }
 }
 
@@ -464,6 +473,14 @@ impl Calls {
             tx.refuse(&flow, msg, 482, "", &[], false);
             return;
         }
+        let least = origin.headers(&snapshot.directory).and_then(|t| t.session_min_s);
+        if let Some(seconds) = session_timers::too_small(msg, least)
+            && !origin.trunk().is_some_and(|trunk| tx.is_emergency(msg, Some(trunk)))
+        {
+            let least = seconds.to_string();
+            tx.refuse(&flow, msg, 422, "", &[("Min-SE", least.as_bytes())], false);
+            return;
+        }
         let full = self.all.len() >= tx.config.calls;
         let mut server = None;
         if !full {
@@ -527,6 +544,7 @@ impl Calls {
             ask: None,
             held: VecDeque::new(),
             confirm_by: NEVER,
+            refresh_by: NEVER,
             hold_at: NEVER,
             pay_at: NEVER,
             waits: None,

@@ -24,6 +24,7 @@ use super::ingress::Arrived;
 use super::locate::NAMED;
 use super::probe::Probe;
 use super::random::HashTable;
+use super::session_timers;
 use super::slab::{Id, Slab};
 use super::table::Owner;
 use super::transactions::{Failed, Transactions};
@@ -269,7 +270,10 @@ impl Calls {
                     // It is charged until then, however late this timer is.
                     call.ends_at = call.confirm_by;
                 }
-                return unconfirmed.or_else(|| pay(call, now)).or_else(|| hold(call, tx));
+                return unconfirmed
+                    .or_else(|| session_timers::expired(call, now))
+                    .or_else(|| pay(call, now))
+                    .or_else(|| hold(call, tx));
             }
             match call.phase {
                 Phase::Over => {

@@ -26,6 +26,7 @@ use super::confirm::{NO_ACK, NO_TAG};
 use super::failover::asks_for_privacy;
 use super::inbound::{charge_on_net, twin_of};
 use super::route::Plan;
+use super::session_timers::EXPIRED;
 use super::transactions::Transactions;
 use super::types::{CoreConfig, Output};
 
@@ -359,7 +360,7 @@ pub(super) fn dialog_of(invite: &Message<'_>, ok: &Message<'_>) -> Dialog {
 pub(super) fn cause_of_code(code: &str) -> u8 {
     match code {
         "media_timeout" => 41,
-        NO_ACK => 102,
+        NO_ACK | EXPIRED => 102,
         "media_unavailable" => 47,
         "max_duration" | "no_credit" | "lease_ended" => 31,
         _ => 16,
@@ -488,6 +489,7 @@ impl Calls {
         let invite = std::mem::take(&mut call.invite);
         tx.give_buf(invite);
         call.ends_at = tx.now.mono + tx.config.timers.t1_64();
+        call.refresh_by = NEVER;
         call.hold_at = NEVER;
         call.pay_at = NEVER;
     }

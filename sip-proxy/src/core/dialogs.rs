@@ -22,6 +22,7 @@ use super::headers;
 use super::ingress::Arrived;
 use super::media::{self, Waiting};
 use super::route::{self, Plan};
+use super::session_timers;
 use super::slab::Id;
 use super::table::Owner;
 use super::transactions::Transactions;
@@ -122,6 +123,13 @@ impl Calls {
                 tx.on_table_full(&flow, msg, stranger);
                 return;
             };
+            // RFC 4028 §8.1. Nothing of the call is other than before it asked.
+            if let Some(seconds) = session_timers::too_small(msg, call.least_interval(side))
+                && call.emergency().is_none()
+            {
+                tx.answer(server, 422, "", &[("Min-SE", seconds.to_string().as_bytes())]);
+                return;
+            }
             call.follow(side, &flow, msg);
             let target = matches!(msg.method(), Method::Invite | Method::Update)
                 .then(|| msg.contacts().next().map(|c| c.uri))
@@ -252,6 +260,7 @@ impl Calls {
             let uri = target.as_deref().unwrap_or(plan.sent_as(msg));
             let (mut lines, signature) = self.translated(call, from_caller, msg, &flow, uri, tx);
             call.told(msg, side.other(), &mut lines);
+            call.ask_refreshes(msg, side, &mut lines);
             let copy = Copy {
                 rules: call.terms(side.other()).map_or(&[], |t| &t.rules),
                 vendor: call.vendor_id().filter(|_| from_caller),
@@ -420,6 +429,10 @@ impl Calls {
         sdp: Option<&[u8]>,
         tx: &mut Transactions,
     ) {
+        // It goes to who asked.
+        let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
+        let asker = if by_caller { Side::Caller } else { Side::Callee };
+        let timed = call.refreshed_again(server, msg, asker, tx);
         let whole = sdp.and_then(|sdp| media::whole_body(msg, sdp));
         let mut buf = tx.take_buf();
         let cseq = tx.asked_as(server, msg);
@@ -428,11 +441,11 @@ impl Calls {
         if let Some(cseq) = &cseq {
             edit.replace_header(Header::CSeq, cseq);
         }
-        // It goes to who asked.
-        let by_caller = msg.from_tag().is_some_and(|t| t == call.dialog.caller.tag);
-        let asker = if by_caller { Side::Caller } else { Side::Callee };
         if let Some((header, value)) = call.named(msg, asker) {
             edit.replace_header(header, value);
+        }
+        for (header, value) in timed.iter().flatten() {
+            edit.replace_header(*header, value);
         }
         headers::apply(&mut edit, call.terms(asker).map_or(&[], |t| &t.rules));
         match sdp {

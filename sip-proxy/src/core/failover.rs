@@ -239,6 +239,7 @@ impl Calls {
         if there != call.invite_cseq {
             lines.push((Header::CSeq, format!("{there} INVITE").into_bytes()));
         }
+        call.ask_refreshes(&msg, Side::Caller, &mut lines);
         let copy = Copy {
             lines: &lines,
             incoming: route::listener_of(&tx.ours, &call.flow),
@@ -468,6 +469,7 @@ impl Calls {
             call.callee_flow = Some(flow);
             self.learn_callee(call, msg, tx);
         }
+        let timed = if status >= 200 { call.first_refreshed(msg, tx.now.mono) } else { None };
         let whole = sdp.and_then(|sdp| media::whole_body(msg, sdp));
         let mut buf = tx.take_buf();
         let cseq = tx.asked_as(call.server, msg);
@@ -478,6 +480,9 @@ impl Calls {
         }
         if let Some((header, value)) = call.named(msg, Side::Caller) {
             edit.replace_header(header, value);
+        }
+        for (header, value) in timed.iter().flatten() {
+            edit.replace_header(*header, value);
         }
         headers::apply(&mut edit, call.terms(Side::Caller).map_or(&[], |t| &t.rules));
         match sdp {

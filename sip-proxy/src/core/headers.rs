@@ -40,12 +40,10 @@ impl Call {
     /// The terms of whoever is on this side of the branch at hand.
     pub(super) fn terms(&self, side: Side) -> Option<&HeaderTerms> {
         let directory = &self.snapshot.directory;
-        let target = match (side, self.origin) {
-            (Side::Callee, _) => self.branch()?.target,
-            (Side::Caller, Origin::Trunk(ix)) => Target::Trunk(ix),
-            (Side::Caller, Origin::Vendor(ix)) => Target::Vendor(ix),
-        };
-        target.headers(directory)
+        match side {
+            Side::Callee => self.branch()?.target.headers(directory),
+            Side::Caller => self.origin.headers(directory),
+        }
     }
 
     /// How the caller is named towards this side, where the two sides are told different things: which header of `msg` is the caller's, and
@@ -72,6 +70,16 @@ impl Call {
         let customer = self.snapshot.directory.trunk(self.origin.trunk()?)?.customer;
         let number = self.decision.as_ref()?.caller.as_ref()?.number?;
         self.snapshot.numbers.find(number).filter(|row| row.customer == customer).map(|row| row.number)
+    }
+}
+
+impl Origin {
+    /// How messages of calls are written towards it.
+    pub(super) fn headers(self, directory: &warp_policy::Directory) -> Option<&HeaderTerms> {
+        match self {
+            Origin::Trunk(ix) => Target::Trunk(ix).headers(directory),
+            Origin::Vendor(ix) => Target::Vendor(ix).headers(directory),
+        }
     }
 }
 

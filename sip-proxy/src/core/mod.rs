@@ -60,6 +60,7 @@ mod registrar;
 mod reject;
 mod resume;
 mod route;
+mod session_timers;
 mod shared;
 mod sign_in;
 mod slab;
@@ -129,6 +130,8 @@ mod tests_registrar;
 mod tests_reports;
 #[cfg(test)]
 mod tests_rules;
+#[cfg(test)]
+mod tests_session_timers;
 #[cfg(test)]
 mod tests_sloppy;
 #[cfg(test)]

@@ -84,6 +84,10 @@ crate::view! {
         pub header_rules: Vec<String>,
         /// The only codecs that its calls may offer, besides `telephone-event`. Empty: all.
         pub codecs: Vec<String>,
+        /// Session timers (RFC 4028): its calls are refreshed at least this often, in seconds, or end. Null: nobody is asked to.
+        pub session_expires_s: Option<i32>,
+        /// The least interval between refreshes that it may ask for, in seconds. Null: any.
+        pub session_min_s: Option<i32>,
         /// Its price lists, in order. Empty: those of the customer.
         pub sell_deck_ids: Vec<String>,
         /// Its partition. Null: that of the customer.
@@ -156,6 +160,8 @@ impl Trunk {
             reason_form: row.reason_form.into(),
             header_rules: row.header_rules,
             codecs: row.codecs,
+            session_expires_s: row.session_expires_s,
+            session_min_s: row.session_min_s,
             sell_deck_ids: row.sell_deck_ids,
             partition_id: row.partition_id,
             rounding_mode: row.rounding_mode.into(),
@@ -259,6 +265,11 @@ crate::input! {
         /// The only codecs that its calls may offer, besides `telephone-event`, by their names in SDP. Empty: all. An offer that has none of
         /// them stays as it is. Only an operator's key can set it.
         pub codecs: Option<List<CodecName, 16>>,
+        /// Session timers (RFC 4028): its calls are refreshed at least this often, in seconds, where one side can; a call that nobody
+        /// refreshes ends. Absent: nobody is asked to. Only an operator's key can set it.
+        pub session_expires_s: Option<Int<90, 86_400>>,
+        /// The least interval between refreshes that it may ask for, in seconds; less is answered 422. Absent: any. Only an operator's key can set it.
+        pub session_min_s: Option<Int<90, 86_400>>,
         /// Its price lists, in order. Empty: those of the customer. Only an operator's key can set them.
         pub sell_deck_ids: List<Ref<DeckKind>, 16>,
         /// Its partition. Null: that of the customer. Only an operator's key can set it.
@@ -392,6 +403,8 @@ fn headers_now(row: &TrunkRow) -> HeaderFields {
         reason: row.reason_form.clone(),
         rules: row.header_rules.clone(),
         codecs: row.codecs.clone(),
+        expires: row.session_expires_s,
+        least: row.session_min_s,
     }
 }
 
@@ -505,6 +518,8 @@ async fn values(
         reason_form: headers.reason,
         header_rules: headers.rules,
         codecs: headers.codecs,
+        session_expires_s: headers.expires,
+        session_min_s: headers.least,
         sell_deck_ids,
         partition_id: input.partition_id.as_ref().map(|p| p.0.to_string()),
         rounding_mode: rounds.mode,

@@ -15,6 +15,8 @@ use super::types::NumberFormat;
 pub const MAX_HEADER_RULES: usize = 8;
 /// Most codecs that one peer is held to.
 pub const MAX_CODECS: usize = 16;
+/// Session intervals, in seconds (RFC 4028 §4 has the least).
+const SESSION_INTERVALS: std::ops::RangeInclusive<u32> = 90..=86_400;
 /// Longest name of a header in a rule.
 const MAX_NAME: usize = 40;
 /// Longest value in a rule.
@@ -227,6 +229,10 @@ pub struct HeaderTerms {
     pub rules: Vec<HeaderRule>,
     /// Only these are offered to it, and by it to others (names of `a=rtpmap`); empty: all.
     pub codecs: Vec<String>,
+    /// Session timers (RFC 4028): its calls are refreshed at least this often, in seconds, or end; `None`: nobody is asked to.
+    pub session_expires_s: Option<u32>,
+    /// The least interval that it may ask for, in seconds; `None`: whatever it likes.
+    pub session_min_s: Option<u32>,
 }
 
 impl HeaderTerms {
@@ -246,7 +252,10 @@ impl HeaderTerms {
             (1..=32).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
         };
-        if self.rules.len() > MAX_HEADER_RULES {
+        let intervals = [self.session_expires_s, self.session_min_s];
+        if intervals.iter().flatten().any(|s| !SESSION_INTERVALS.contains(s)) {
+            Some("a session interval is 90 seconds to a day")
+        } else if self.rules.len() > MAX_HEADER_RULES {
             Some("too many header rules")
         } else if self.rules.iter().any(HeaderRule::is_protected) {
             Some("a header rule names a header that no rule may touch")
@@ -326,6 +335,11 @@ mod tests {
         assert!(HeaderTerms { rules, ..HeaderTerms::default() }.fault().is_some());
         let rules = vec![HeaderRule::Remove("X".into()); MAX_HEADER_RULES + 1];
         assert!(HeaderTerms { rules, ..HeaderTerms::default() }.fault().is_some());
+        for (seconds, fine) in [(89, false), (90, true), (86_400, true), (86_401, false)] {
+            let expires = HeaderTerms { session_expires_s: Some(seconds), ..HeaderTerms::default() };
+            let least = HeaderTerms { session_min_s: Some(seconds), ..HeaderTerms::default() };
+            assert_eq!((expires.fault().is_none(), least.fault().is_none()), (fine, fine), "{seconds}");
+        }
         let codecs = vec!["PCMU\r\na=x".to_owned()];
         assert!(HeaderTerms { codecs, ..HeaderTerms::default() }.fault().is_some());
         let codecs = vec!["PCMU".to_owned(), "telephone-event/8000".to_owned()];
