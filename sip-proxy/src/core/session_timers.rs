@@ -119,8 +119,16 @@ impl Call {
     }
 }
 
-/// The reason to end an answered call that was not refreshed in time. A call for help is left to those who answered it.
-pub(super) fn expired(call: &Call, now: Mono) -> Option<&'static str> {
-    let late = call.phase == Phase::Answered && call.refresh_by <= now && call.emergency().is_none();
-    late.then_some(EXPIRED)
+/// The reason to end an answered call that was not refreshed in time: it is charged until then, however late the timer is (RFC 0045). A
+/// call for help is left to those who answered it, and not looked at again.
+pub(super) fn expired(call: &mut Call, now: Mono) -> Option<&'static str> {
+    if call.phase != Phase::Answered || call.refresh_by > now {
+        return None;
+    }
+    let due = std::mem::replace(&mut call.refresh_by, NEVER);
+    if call.emergency().is_some() {
+        return None;
+    }
+    call.ends_at = due;
+    Some(EXPIRED)
 }

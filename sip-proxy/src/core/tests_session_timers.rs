@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warp_policy::directory::DirectoryBuilder;
 
-use super::tests_static::{addr, line, lines};
+use super::tests_static::{addr, at, line, lines};
 use super::tests_world::*;
 
 fn refreshed(rows: &mut DirectoryBuilder) {
@@ -148,4 +148,8 @@ fn a_call_for_help_is_not_ended_by_a_session_timer() {
     w.give(CUSTOMER, &inside("ACK", &ok, true, "k", "", ""));
     w.wait(400_000);
     assert_eq!(w.core.live_calls(), 1);
+    assert!(
+        w.core.poll_timeout().is_none_or(|next| next > at(w.ms).mono),
+        "and nobody looks at it again and again"
+    );
 }
