@@ -6,7 +6,7 @@ use super::*;
 /// The timers that an owner has as fields of its own: file, owner, fields, and the function that says when it is looked at next.
 const TIMERS: &[(&str, &str, &[&str], &str)] = &[
     ("call.rs", "Branch", &["first_1xx_at", "progress_by"], "Call::next_timeout"),
-    ("call.rs", "Call", &["ends_at", "confirm_by", "hold_at", "pay_at"], "Call::next_timeout"),
+    ("call.rs", "Call", &["ends_at", "confirm_by", "refresh_by", "hold_at", "pay_at"], "Call::next_timeout"),
     ("media.rs", "Pending", &["deadline"], "Call::next_timeout"),
     // Probes are looked at every so often, all of them.
     ("probe.rs", "Probe", &["gives_up"], "Calls::probes_due"),

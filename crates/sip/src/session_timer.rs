@@ -27,7 +27,7 @@ pub struct Policy {
 pub enum Asked {
     /// 422 with Min-SE of so many seconds.
     TooSmall(u32),
-    /// It goes on.
+    /// It goes on with what is asked now.
     Goes(Sent),
 }
 
