@@ -1,12 +1,13 @@
 // A browser that calls: Chromium with a microphone of its own making, JsSIP over a secure WebSocket.
-//   node call.mjs PEERS WSS_URL
+//   node call.mjs PEERS WSS_URL [USER PASSWORD DOMAIN CALLER CALLED]
+// With a user it registers first, and what it does is signed.
 // PEERS is a folder with node_modules of jssip, playwright-core and esbuild. Prints one line of JSON when the call is over: what the
 // browser heard, by its own statistics. Ends with 1 when the call does not come about.
 import { createRequire } from 'node:module';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-const [peers, url] = process.argv.slice(2);
+const [peers, url, user, password, domain = 'localhost', caller, called = 'phone'] = process.argv.slice(2);
 const require = createRequire(join(peers, 'node_modules', 'x.js'));
 const { chromium } = require('playwright-core');
 const esbuild = require('esbuild');
@@ -31,17 +32,23 @@ try {
   await page.route('http://localhost/**', route => route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>call</title>' }));
   await page.goto('http://localhost/');
   await page.addScriptTag({ content: built.outputFiles[0].text });
-  const heard = await page.evaluate(async url => {
+  const heard = await page.evaluate(async ({ url, user, password, domain, caller, called }) => {
     const { JsSIP } = globalThis;
     const socket = new JsSIP.WebSocketInterface(url);
-    const ua = new JsSIP.UA({ sockets: [socket], uri: 'sip:web@localhost', register: false, session_timers: false });
+    const ua = new JsSIP.UA({ sockets: [socket], uri: `sip:${user ?? 'web'}@${domain}`, register: user !== undefined, password, session_timers: false });
     const connected = new Promise((done, failed) => {
       ua.on('connected', done);
       ua.on('disconnected', e => failed(new Error(`no WebSocket: ${e.reason ?? e.code}`)));
     });
+    const registered = new Promise((done, failed) => {
+      ua.on('registered', done);
+      ua.on('registrationFailed', e => failed(new Error(`not registered: ${e.cause} ${e.response?.status_code ?? ''}`)));
+    });
     ua.start();
     await connected;
-    const session = ua.call('sip:phone@localhost', {
+    if (user !== undefined) await registered;
+    const session = ua.call(`sip:${called}@${domain}`, {
+      fromUserName: caller,
       mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] }, rtcOfferConstraints: { offerToReceiveAudio: true },
     });
     const play = e => {
@@ -75,7 +82,7 @@ try {
     session.terminate();
     await ended;
     return last;
-  }, url);
+  }, { url, user, password, domain, caller, called });
   console.log(JSON.stringify(heard));
 } finally {
   await browser.close();

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use warp_model::{CallId, Mono};
-use warp_ng::{AddressFamily, Command, Delete, Reply, SdpCommand};
+use warp_ng::{AddressFamily, Command, Delete, Dtls, Ice, Reply, RtcpMux, SdpCommand};
 use warp_policy::directory::HostPort;
 use warp_sip::dialog::Side;
 use warp_sip::edit::Edit;
-use warp_sip::flow::Flow;
+use warp_sip::flow::{Flow, Transport};
 use warp_sip::message::{Message, Outline};
 use warp_sip::resolve::Wanted;
 use warp_sip::session::{BodyError, Session};
@@ -150,6 +150,49 @@ impl Transactions {
     }
 }
 
+/// Whoever signals over a WebSocket is taken for a browser (RFC 7118).
+fn is_web(flow: Flow) -> bool {
+    matches!(flow.transport, Transport::Ws | Transport::Wss)
+}
+
+/// An answer is of the form that its offer had: a party on a WebSocket that offered plain RTP gets no more than that.
+fn answers(c: &mut SdpCommand) {
+    c.ice = c.ice.map(|ice| if ice == Ice::Force { Ice::Default } else { ice });
+    (c.transport_protocol, c.rtcp_mux, c.dtls) = (None, RtcpMux::default(), None);
+    (c.sdes_off, c.flags.generate_mid) = (false, false);
+}
+
+/// Which of the two is a browser: the one whose SDP it is, the one that gets it.
+#[derive(Clone, Copy)]
+struct Web {
+    speaks: bool,
+    hears: bool,
+}
+
+impl Web {
+    /// What the relay is asked for because of it: media as browsers have it (RFC 8829, RFC 8827: DTLS-SRTP, ICE, RTP and RTCP on one
+    /// port) towards a browser, plain RTP from a browser towards anybody else. Two that are none agree between themselves.
+    fn dress(self, mut c: SdpCommand) -> SdpCommand {
+        match self {
+            Web { hears: true, .. } => {
+                c.transport_protocol = Some(warp_ng::Transport::UdpTlsRtpSavpf);
+                c.ice = Some(Ice::Force);
+                c.rtcp_mux = RtcpMux { offer: true, require: true, ..RtcpMux::default() };
+                c.sdes_off = true;
+                c.flags.generate_mid = true;
+            }
+            Web { speaks: true, .. } => {
+                c.transport_protocol = Some(warp_ng::Transport::RtpAvp);
+                c.ice = Some(Ice::Remove);
+                c.dtls = Some(Dtls::Off);
+                c.rtcp_mux = RtcpMux { demux: true, ..RtcpMux::default() };
+            }
+            Web { .. } => {}
+        }
+        c
+    }
+}
+
 impl Calls {
     /// Asks the relay; the call waits.
     pub(super) fn ask_media(
@@ -177,7 +220,10 @@ impl Calls {
     }
 
     /// Tells the relay; nobody waits.
-    fn send_ask(&mut self, command: Command, tx: &mut Transactions) -> AskId {
+    fn send_ask(&mut self, mut command: Command, tx: &mut Transactions) -> AskId {
+        if let Command::Answer(c) = &mut command {
+            answers(c);
+        }
         tx.trip();
         self.next_ask += 1;
         let id = AskId(self.next_ask);
@@ -218,7 +264,12 @@ impl Calls {
         });
         // While the call rings, silence of the media does not end it.
         let ringing = matches!(call.phase, Phase::Setup | Phase::Ringing);
-        SdpCommand {
+        let [caller, callee] = [Some(call.flow), branch.map(|b| b.flow)].map(|f| f.is_some_and(is_web));
+        let web = match speaker {
+            Side::Caller => Web { speaks: caller, hears: callee },
+            Side::Callee => Web { speaks: callee, hears: caller },
+        };
+        let plain = SdpCommand {
             flags: warp_ng::Flags { provisional: ringing, ..warp_ng::Flags::default() },
             to_tag: to_tag.map(<[u8]>::to_vec),
             via_branch: branch.map(|l| l.via_branch.clone()),
@@ -227,7 +278,8 @@ impl Calls {
             media_ips: media_ips.unwrap_or_default(),
             label: label.map(String::into_bytes),
             ..SdpCommand::new(call.media_id.clone(), from_tag, sdp)
-        }
+        };
+        web.dress(plain)
     }
 
     /// Forgets the media of one branch (`branch`), or of the whole call. Nobody waits.

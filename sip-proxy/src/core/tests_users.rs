@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use warp_model::cdr::Outcome;
 use warp_model::{CustomerId, NumberId, TrunkId};
+use warp_ng::{Command as Ng, Dtls, Ice, Transport as Secure};
 use warp_policy::NumberBook;
 use warp_policy::inbound::{Destination, Number, TrunkTarget};
 use warp_sip::digest::{self, Ha1};
@@ -140,6 +141,64 @@ fn a_browser_is_called_by_its_own_connection() {
     w.give(FROM_VENDOR, &back(&inside("ACK", &ok, true, "ack", "", "").replace(V1, "k3j.invalid")));
     let (to, ack) = w.take().pop().unwrap();
     assert!(to == flow.remote && ack.starts_with("ACK "), "{to} {ack}");
+}
+
+/// RFC 8829, RFC 8827: a browser is offered DTLS-SRTP with ICE on one port, and whoever calls it hears nothing of that.
+#[test]
+fn a_browser_that_is_called_is_offered_media_as_browsers_have_it() {
+    let mut w = world();
+    let flow =
+        Flow { link: LinkId(7), ..Flow::unlinked(Transport::Wss, addr(WSS), addr("203.0.113.200:50000")) };
+    w.registers(flow, "pbx", "secret", "sip:x8f2@k3j.invalid;transport=ws");
+    w.questions();
+    w.give(FROM_VENDOR, &calls(OURS, "c1", ""));
+    let Ng::Offer(offer) = w.questions().remove(0) else { panic!() };
+    assert_eq!(offer.transport_protocol, Some(Secure::UdpTlsRtpSavpf));
+    assert_eq!((offer.ice, offer.sdes_off, offer.flags.generate_mid), (Some(Ice::Force), true, true));
+    assert!(offer.rtcp_mux.offer && offer.rtcp_mux.require);
+    let at_phone = w.take().into_iter().find(|(_, t)| t.starts_with("INVITE ")).expect("an INVITE").1;
+    w.by(flow, &reply(&at_phone, "200 OK", "bt", "k3j.invalid", "", SDP));
+    let Ng::Answer(answer) = w.questions().remove(0) else { panic!() };
+    assert_eq!((answer.transport_protocol, answer.ice), (None, Some(Ice::Remove)));
+    // It offers anew: the other one is told of plain RTP, and its answer is of the form that the browser has.
+    let ok = w.to(FROM_VENDOR);
+    w.give(FROM_VENDOR, &back(&inside("ACK", &ok, true, "ack", "", "").replace(V1, "k3j.invalid")));
+    w.take();
+    let again = inside("INVITE", &ok, false, "re", "Contact: <sip:x8f2@k3j.invalid;transport=ws>\r\n", SDP);
+    w.by(flow, &again.replace(&format!("UDP {V1}"), "WSS k3j.invalid").replace(CUSTOMER, FROM_VENDOR));
+    let Ng::Offer(offer) = w.questions().remove(0) else { panic!() };
+    assert_eq!((offer.transport_protocol, offer.ice), (Some(Secure::RtpAvp), Some(Ice::Remove)));
+    let (_, at_vendor) = w.take().into_iter().find(|(_, t)| t.starts_with("INVITE ")).expect("a re-INVITE");
+    w.give(FROM_VENDOR, &reply(&at_vendor, "200 OK", "", FROM_VENDOR, "", SDP));
+    let Ng::Answer(answer) = w.questions().remove(0) else { panic!() };
+    assert_eq!((answer.transport_protocol, answer.ice), (None, Some(Ice::Default)));
+}
+
+/// The same the other way round: what a browser calls is offered plain RTP.
+#[test]
+fn what_a_browser_calls_is_offered_plain_media() {
+    let mut w = world();
+    let flow =
+        Flow { link: LinkId(7), ..Flow::unlinked(Transport::Wss, addr(WSS), addr("203.0.113.200:50000")) };
+    w.registers(flow, "pbx", "secret", "sip:x8f2@k3j.invalid;transport=ws");
+    let call = invite(NUMBER, "out", "", SDP).replace(&format!("UDP {CUSTOMER}"), "WSS k3j.invalid");
+    w.by(flow, &call);
+    let challenged = w.take().pop().expect("a challenge").1;
+    let value = credentials(&challenged, "INVITE", &format!("sip:{NUMBER}@{US}"), "pbx", "secret");
+    let signed = call
+        .replace("CSeq: 1 ", "CSeq: 2 ")
+        .replace("z9hG4bKout", "z9hG4bKout2")
+        .replace("Max-Forwards: 70\r\n", &format!("Max-Forwards: 70\r\nProxy-Authorization: {value}\r\n"));
+    w.questions();
+    w.by(flow, &signed);
+    let Ng::Offer(offer) = w.questions().remove(0) else { panic!() };
+    assert_eq!((offer.transport_protocol, offer.ice), (Some(Secure::RtpAvp), Some(Ice::Remove)));
+    assert!(offer.rtcp_mux.demux && offer.dtls == Some(Dtls::Off));
+    let at_v =
+        w.take().into_iter().find(|(to, t)| *to == addr(V1) && t.starts_with("INVITE ")).expect("a vendor").1;
+    w.give(V1, &reply(&at_v, "200 OK", "bt", V1, "", SDP));
+    let Ng::Answer(answer) = w.questions().remove(0) else { panic!() };
+    assert_eq!((answer.ice, answer.rtcp_mux, answer.dtls), (Some(Ice::Default), Default::default(), None));
 }
 
 /// What a registered user calls is his customer's call.
