@@ -287,6 +287,7 @@ const FIXED: &[&str] = &[
     "media.xmlrpc_format",
     "media.connect_sockets",
     "media.sdp",
+    "media.sounds",
     "smsc.system_id",
     "smsc.listen",
     "smsc.listen_tls",

@@ -61,9 +61,7 @@ pub struct Config {
     /// what is not changed. WARP's own proxy gets the transparent one always.
     pub sdp: Rendering,
     /// Folder of the sounds that `play media` may name: WAV, AU and raw G.711 or L16, 8,000 samples a second. Nothing outside
-    /// it is ever opened (T-NG-05). Absent = only sounds that come with the command. Not a key of the file yet: the launch
-    /// profile sets it.
-    #[serde(skip)]
+    /// it is ever opened (T-NG-05). Absent = only sounds that come with the command.
     pub sounds: Option<String>,
 }
 

@@ -31,6 +31,7 @@ const SHOWN_BY: &[(&str, &str)] = &[
     ("b2b_url", "timeout_callback.rs: t_rtp_10_a_media_timeout_is_told_as_rtpengine_tells_it"),
     ("xmlrpc_format", "timeout_callback.rs: t_rtp_10_a_media_timeout_is_told_as_rtpengine_tells_it"),
     ("connect_sockets", "relay.rs: t_rtp_01_02_strangers_neither_hear_nor_speak"),
+    ("sounds", "play.rs: t_ng_05_a_sound_is_a_name_in_the_folder_or_nothing"),
     ("sdp", "canonical.rs: the_ng_door_says_either_rendering_of_one_negotiation"),
 ];
 

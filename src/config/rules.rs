@@ -211,6 +211,7 @@ impl Loaded {
             idle("sip.media_deadline", "sip.anchor_media", !c.sip.anchor_media, no_relay),
             idle("media.ng_allow", "media.ng", no_door, no_ng),
             idle("media.b2b_url", "media.ng", no_door, no_ng),
+            idle("media.sounds", "media.ng", no_door, no_ng),
             idle(
                 "media.xmlrpc_format",
                 "media.b2b_url",

@@ -344,6 +344,7 @@ fn f_cfg_02_a_reload_takes_live_keys_and_keeps_the_others_as_they_were() {
         (Some("c".into()), Some("k".into()), Some("r".into()));
     every.capture.hep = Some("udp:127.0.0.1:9060".parse().unwrap());
     every.media.b2b_url = Some("http://127.0.0.1/".to_owned());
+    every.media.sounds = Some("/sounds".to_owned());
     let known = values(&every);
     for key in FIXED {
         assert!(known.contains_key(*key), "{key}");
@@ -503,6 +504,7 @@ fn every_key_is_shown_set_or_not() {
         "sip.media_ng",
         "media.ng",
         "media.b2b_url",
+        "media.sounds",
     ] {
         assert_eq!(keys.get(unset), Some(&None), "{unset}");
     }
@@ -561,6 +563,10 @@ fn a_key_that_another_one_makes_meaningless_is_a_mistake() {
         (
             "[media]\nb2b_url = \"http://127.0.0.1/\"\n",
             "warp.toml:2:1: media.b2b_url: has no effect without media.ng",
+        ),
+        (
+            "[media]\nsounds = \"/srv/sounds\"\n",
+            "warp.toml:2:1: media.sounds: has no effect without media.ng",
         ),
         (
             "[media]\nng = \"127.0.0.1:2223\"\nxmlrpc_format = 2\n",
@@ -685,6 +691,7 @@ fn every_key_changes_what_some_part_is_told() {
             ("media.ports", _) => text("40000-40099"),
             ("media.b2b_url", _) => text("http://127.0.0.9/RPC2"),
             ("media.sdp", _) => text("transparent"),
+            ("media.sounds", _) => text("/other"),
             (
                 "api.listen" | "ops.listen" | "sip.media_ng" | "media.ng" | "media.ng_tcp" | "media.http",
                 _,
