@@ -176,7 +176,9 @@ fn a_browser_registered_by_wss_calls_a_plain_phone_through_warp_alone() {
         format!("sip.listen=[\"udp:127.0.0.1:{sip}\", \"wss:127.0.0.1:{wss}\"]"),
         format!("sip.tls_certificate={}", certificate.display()),
         format!("sip.tls_key={}", key.display()),
-        // A browser starts in between.
+        // A browser names a domain, and no port.
+        "sip.domains=[\"carrier.test\"]".to_owned(),
+        // It starts in between.
         "sip.first_1xx=5s".to_owned(),
     ];
     let vendor = VendorSpec { slug: "plain", rate: "0.004", addr: at, transport: Transport::Udp };
@@ -187,7 +189,7 @@ fn a_browser_registered_by_wss_calls_a_plain_phone_through_warp_alone() {
             .arg(script)
             .arg(peers())
             .arg(format!("wss://127.0.0.1:{wss}"))
-            .args(["pbx1", PASSWORD, "127.0.0.1", CALLER, CALLED])
+            .args(["pbx1", PASSWORD, "carrier.test", CALLER, CALLED])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
