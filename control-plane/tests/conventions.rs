@@ -474,7 +474,7 @@ fn each_201_carries_a_location_that_leads_to_what_was_made() {
         let body = json!({ "vendor_id": vendor, "kind": "permanent", "reason": "r" });
         by_operator("/exclusions", body, "id").await;
         by_operator("/numbers", json!({ "number": "+14155550199", "customer_id": customer }), "id").await;
-        let account = json!({ "name": "a", "system_id": "a-1", "password": "a-password" });
+        let account = json!({ "name": "a", "system_id": "a-1", "password": "a-secret" });
         by_operator(&format!("/customers/{customer}/smpp-accounts"), account, "id").await;
         let opt_out = json!({ "sender": "+12025550100", "recipient": "+14155550124", "reason": "r" });
         by_operator(&format!("/customers/{customer}/opt-outs"), opt_out, "id").await;

@@ -217,7 +217,7 @@ async fn world(api: &Api) -> (Map<String, Value>, String) {
     let schedule = made(api.op("POST", "/schedules", Some(schedule)).await.data());
     let hook = json!({ "name": "h", "url": "https://hooks.acme.example/warp", "events": ["balance.low"] });
     let hook = made(api.call(&key, "POST", "/api/v1/webhooks", Some(hook)).await.data());
-    let account = json!({ "name": "a", "system_id": "a-1", "password": "a-password" });
+    let account = json!({ "name": "a", "system_id": "a-1", "password": "a-secret" });
     let accounts = format!("/customers/{other}/smpp-accounts");
     let account = made(api.op("POST", &accounts, Some(account)).await.data());
     let bind = json!({ "name": "b", "addresses": ["192.0.2.1:2775"], "system_id": "warp" });

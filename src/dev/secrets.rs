@@ -35,13 +35,23 @@ impl Secrets {
 
     /// The value, generated when it is not there yet.
     pub(super) fn password(&mut self, section: &str, key: &str) -> Result<String, Failure> {
+        self.made(section, key, 16)
+    }
+
+    /// The same of as many characters as SMPP has room for (3.4 §4.1.1: a C-octet string of 9); clients cut what is longer.
+    pub(super) fn smpp_password(&mut self, key: &str) -> Result<String, Failure> {
+        self.made("smpp", key, 8)
+    }
+
+    fn made(&mut self, section: &str, key: &str, length: usize) -> Result<String, Failure> {
         if let Some(known) = self.get(section, key) {
             return Ok(known);
         }
         const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
         let mut bytes = [0u8; 16];
         getrandom::fill(&mut bytes).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
-        let made: String = bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect();
+        let made: String =
+            bytes.iter().take(length).map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect();
         self.set(section, key, &made)?;
         Ok(made)
     }

@@ -225,7 +225,7 @@ pub(super) fn messaging(client: &Client, secrets: &mut Secrets, twin: SocketAddr
         let system_id = format!("demo{n}");
         let list = format!("/admin/smpp-accounts?customer={customer}");
         if client.find(&list, |row| row["system_id"] == system_id.as_str())?.is_none() {
-            let password = secrets.password("smpp", &system_id)?;
+            let password = secrets.smpp_password(&system_id)?;
             let body = json!({"name": "demo", "system_id": system_id, "password": password});
             client.json("POST", &format!("/admin/customers/{customer}/smpp-accounts"), &body)?;
         }

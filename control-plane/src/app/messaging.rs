@@ -153,7 +153,8 @@ crate::input! {
         pub status: Option<TrunkStatus>,
         /// Who binds, unique on the platform: 1 to 15 visible characters of ASCII.
         pub system_id: Graphic<1, 15>,
-        /// What it binds with. It is kept as a hash by argon2id and never shown; a change without it keeps the old one. Without any the
+        /// What it binds with. SMPP 3.4 has room for 8 characters, and many clients cut what is longer: give more only to a client that is
+        /// known to send them. It is kept as a hash by argon2id and never shown; a change without it keeps the old one. Without any the
         /// account sends over REST only.
         pub password: Option<GraphicPassword<8, 64>>,
         /// Messages a second over all doors. Absent: no limit.

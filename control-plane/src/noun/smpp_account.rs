@@ -59,7 +59,7 @@ fn made() -> Value {
     json!({
         "name": "alerts",
         "system_id": "acme-alerts",
-        "password": "a-password-of-theirs",
+        "password": "k7#Lw2pX",
         "messages_per_s": 50,
         "senders": ["+12025550100", "ACME"]
     })

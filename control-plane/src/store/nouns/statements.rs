@@ -332,13 +332,13 @@ mod tests {
         assert!(s.lock.ends_with(" WHERE t.id = $1 FOR UPDATE OF t"), "{}", s.lock);
         let begin = "WITH t AS (INSERT INTO trunks (id, customer_id, ban_id, name, ";
         assert!(
-            s.insert.starts_with(begin) && s.insert.contains(", $29, $30) RETURNING *) SELECT t.id"),
+            s.insert.starts_with(begin) && s.insert.contains(", $38, $39) RETURNING *) SELECT t.id"),
             "{}",
             s.insert
         );
         assert!(
             s.update
-                .contains("rounding_level = $30, updated_at = now(), version = version + 1 WHERE id = $1")
+                .contains("rounding_level = $39, updated_at = now(), version = version + 1 WHERE id = $1")
         );
         assert!(s.update.ends_with(" FROM t JOIN customers p ON p.id = t.customer_id"), "{}", s.update);
     }
