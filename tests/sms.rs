@@ -264,3 +264,59 @@ fn an_account_without_money_sends_nothing_and_what_it_has_it_may_spend() {
     });
     assert!(spent.is_some(), "it is in the ledger: {}", balance(&w.operator, &w.customer_id));
 }
+
+#[test]
+fn a_stop_of_a_handset_is_obeyed_over_kill_9_shown_and_lifted_with_a_reason() {
+    if warp_control_plane::store::cluster::Cluster::binaries().is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let carrier = Carrier::start(Duration::ZERO);
+    let mut node = Node::new(dir.path());
+    let w = world(&node, &carrier);
+    let route = json!({ "direction": "from_handset", "place": 0, "targets": [w.account], "reason": "test" });
+    w.operator.ok("POST", "/admin/message-routes", Some(&route));
+    let mut bind = esme(&node);
+    let message = json!({ "to": ["+491701234567"], "from": "12345", "text": "news" });
+    let taken =
+        poll_until(WITHIN, || (w.customer.send("POST", "/messages", Some(&message)).0 == 200).then_some(()));
+    assert!(taken.is_some(), "nobody has said anything yet");
+    // Until the route of handsets is known the carrier is refused; it says so again.
+    let heard = poll_until(WITHIN, || {
+        carrier.originate("STOP");
+        bind.receive()
+            .iter()
+            .any(|(h, b)| h.command == Smpp::DELIVER_SM && stack::smpp::text_of(h, b) == "STOP")
+            .then_some(())
+    });
+    assert!(heard.is_some(), "the customer gets it as well");
+    let refused = || {
+        let (status, said) = w.customer.send("POST", "/messages", Some(&message));
+        (status, said["error"]["details"][0]["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let opted_out = (422, "opted_out".to_owned());
+    assert_eq!(refused(), opted_out);
+    let answers = || -> u32 {
+        let all = carrier.texts();
+        all.iter()
+            .filter(|(text, _)| text.starts_with("Acme: You are opted out"))
+            .map(|(_, count)| *count)
+            .sum()
+    };
+    assert!(poll_until(WITHIN, || (answers() == 1).then_some(())).is_some(), "{:?}", carrier.texts());
+    node.kill();
+    node.start();
+    let settled = poll_until(WITHIN, || Some(refused()).filter(|(status, _)| matches!(status, 200 | 422)));
+    assert_eq!(settled, Some(opted_out), "it is obeyed from the first message on");
+    let row = poll_until(WITHIN, || {
+        let all = w.customer.get("/opt-outs?status=out");
+        all.as_array().expect("a list").first().cloned()
+    });
+    let row = row.expect("a row");
+    assert_eq!((&row["sender"], &row["recipient"]), (&json!("12345"), &json!("491701234567")), "{row}");
+    let lift = json!({ "status": "lifted", "reason": "test" });
+    w.customer.ok("PATCH", &format!("/opt-outs/{}", id(&row)), Some(&lift));
+    let again = poll_until(WITHIN, || (refused().0 == 200).then_some(()));
+    assert!(again.is_some(), "live within a second");
+    assert_eq!(answers(), 1, "it was answered once");
+}
