@@ -7,6 +7,7 @@
 mod api;
 mod capture;
 mod layers;
+mod listening;
 pub(crate) mod login;
 mod mail;
 mod rules;
@@ -27,6 +28,7 @@ pub use api::{Api, KeyFile};
 pub use capture::{Capture, CaptureCalls, CaptureMask};
 pub(crate) use layers::from_text;
 pub use layers::{ConfigError, Origin, Sources};
+pub use listening::{LISTEN_KEYS, listening};
 pub use login::Login;
 pub use mail::Mail;
 pub use sip::{Algorithm, Listen, Sip};

@@ -250,13 +250,13 @@ fn data_folder(dir: &Path) -> Finding {
 /// One line for each address, whatever listens on it.
 fn listeners(config: &Config) -> Vec<Finding> {
     let mut by_address: BTreeMap<SocketAddr, (Vec<&str>, bool, bool)> = BTreeMap::new();
-    for (key, addr, udp, tcp) in crate::wire::listen_addresses(config) {
-        let entry = by_address.entry(addr).or_default();
-        if !entry.0.contains(&key) {
-            entry.0.push(key);
+    for listening in crate::config::listening(config) {
+        let entry = by_address.entry(listening.at).or_default();
+        if !entry.0.contains(&listening.key) {
+            entry.0.push(listening.key);
         }
-        entry.1 |= udp;
-        entry.2 |= tcp;
+        entry.1 |= listening.udp;
+        entry.2 |= !listening.udp;
     }
     let asked = by_address.into_iter().filter(|(addr, _)| addr.port() != 0);
     // The process that has the data folder, and this one.

@@ -528,25 +528,6 @@ pub fn snapshot_dir(config: &Config) -> PathBuf {
     config.node.data_dir.join("snapshot")
 }
 
-/// The keys of `listen_addresses`: what a node listens on.
-pub const LISTEN_KEYS: [&str; 7] =
-    ["ops.listen", "sip.listen", "api.listen", "media.ng", "smsc.listen", "smsc.listen_tls", "smsc.http"];
-
-/// `key`, address, UDP, TCP of everything that the configuration listens on.
-pub fn listen_addresses(config: &Config) -> Vec<(&'static str, SocketAddr, bool, bool)> {
-    let mut all = vec![("ops.listen", config.ops.listen, false, true)];
-    all.extend(config.sip.listen.iter().map(|l| {
-        let udp = l.transport == Transport::Udp;
-        ("sip.listen", l.at, udp, !udp)
-    }));
-    all.push(("api.listen", config.api.listen, false, true));
-    all.extend(config.media.ng.map(|at| ("media.ng", at, true, false)));
-    all.extend(config.smsc.listen.map(|at| ("smsc.listen", at, false, true)));
-    all.extend(config.smsc.listen_tls.map(|at| ("smsc.listen_tls", at, false, true)));
-    all.extend(config.smsc.http.map(|at| ("smsc.http", at, false, true)));
-    all
-}
-
 /// Where the private PostgreSQL cluster of a node is wanted; as root it may lie elsewhere (`Cluster::home`).
 pub fn database_dir(config: &Config) -> PathBuf {
     config.api.database_dir.clone().unwrap_or_else(|| config.node.data_dir.join("pg"))

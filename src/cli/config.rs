@@ -8,9 +8,8 @@ use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::{Common, ConfigFile, Failure};
-use crate::config::{Config, ConfigError, Loaded, Sources, diff, values};
+use crate::config::{Config, ConfigError, LISTEN_KEYS, Loaded, Sources, diff, values};
 use crate::run;
-use crate::wire::LISTEN_KEYS;
 
 #[derive(Args, Debug)]
 pub(super) struct ConfigArgs {
@@ -134,7 +133,10 @@ pub(super) fn run(args: &ConfigArgs, common: &Common) -> Result<u8, Failure> {
             Output::new(common, &["ok", "set"]).item(
                 || serde_json::json!({"ok": true, "set": set}),
                 || vec!["true".to_owned(), set.to_string()],
-                || format!("ok: {set} values set, the rest are defaults"),
+                || match set {
+                    0 => "ok: no file and no variable sets anything; all values are defaults".to_owned(),
+                    _ => format!("ok: {set} values set, the rest are defaults"),
+                },
             );
             Ok(0)
         }
@@ -278,7 +280,7 @@ mod tests {
         config.node.data_dir = dir.path().to_owned();
         let at = |port: u16| Some(([127, 0, 0, 1], port).into());
         config.sip.listen = ["udp:127.0.0.1:5062", "tls:127.0.0.1:5063"].map(|l| l.parse().unwrap()).into();
-        config.media.ng = at(22_223);
+        (config.media.ng, config.media.ng_tcp, config.media.http) = (at(22_223), at(22_224), at(22_225));
         (config.smsc.listen, config.smsc.listen_tls, config.smsc.http) = (at(2776), at(3551), at(1402));
         for file in [&mut config.sip.tls_certificate, &mut config.smsc.tls_certificate] {
             *file = Some("certificate.pem".into());
@@ -290,7 +292,7 @@ mod tests {
         let _lock = folder.take().unwrap();
         folder.write("config.json", &serde_json::to_string(&values(&config)).unwrap()).unwrap();
         let read = running(dir.path()).unwrap();
-        let addresses = crate::wire::listen_addresses;
+        let addresses = crate::config::listening;
         assert_eq!(addresses(&read), addresses(&config));
     }
 }

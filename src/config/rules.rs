@@ -150,10 +150,8 @@ impl Loaded {
                 say_at(origin, &rule.path, rule.must);
             }
         }
-        let (ops, api) = (self.config.ops.listen, self.config.api.listen);
-        let both = ["ops.listen", "api.listen"].iter().all(|key| self.origins.contains_key(*key));
-        if both && ops == api && ops.port() != 0 {
-            say_at(origin("ops.listen"), "ops.listen", "another address than api.listen");
+        for (key, other) in self.taken_twice() {
+            say_at(origin(key), key, &format!("another address than {other}"));
         }
         if self.config.login.demo
             && (!self.config.api.listen.ip().is_loopback() || self.config.api.tls_key.is_some())

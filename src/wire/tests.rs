@@ -244,10 +244,10 @@ fn the_disk_is_as_full_as_df_says() {
 fn each_address_that_a_node_listens_on_has_its_key() {
     let mut config = Config::default();
     let at = "127.0.0.1:1".parse().unwrap();
-    config.media.ng = Some(at);
+    (config.media.ng, config.media.ng_tcp, config.media.http) = (Some(at), Some(at), Some(at));
     (config.smsc.listen, config.smsc.listen_tls, config.smsc.http) = (Some(at), Some(at), Some(at));
-    let keys: BTreeSet<&str> = listen_addresses(&config).into_iter().map(|(key, ..)| key).collect();
-    assert_eq!(keys, BTreeSet::from(LISTEN_KEYS));
+    let keys: BTreeSet<&str> = crate::config::listening(&config).into_iter().map(|l| l.key).collect();
+    assert_eq!(keys, BTreeSet::from(crate::config::LISTEN_KEYS));
 }
 
 /// A build in a checkout knows its commit; one from an archive is told it by `WARP_REVISION`.
