@@ -1,6 +1,6 @@
 //! What a node listens on, and which two of it cannot stand beside each other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use warp_sip_proxy::core::Transport;
 
@@ -33,7 +33,8 @@ pub struct Listening {
 impl Listening {
     fn meets(&self, other: &Self) -> bool {
         let (a, b) = (self.at.ip(), other.at.ip());
-        let same = a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()));
+        let any = [a, b].iter().any(IpAddr::is_unspecified);
+        let same = a == b || (any && a.is_ipv4() == b.is_ipv4());
         self.udp == other.udp && same && self.at.port() == other.at.port() && self.at.port() != 0
     }
 }
@@ -68,5 +69,54 @@ impl Loaded {
         let meeting = pairs.filter(|(a, b)| a.meets(b) && (set(a) || set(b)));
         // The one that somebody wrote is told, the other one is what it meets.
         meeting.map(|(a, b)| if set(a) { (a.key, b.key) } else { (b.key, a.key) }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{errors, sources};
+    use super::*;
+
+    #[test]
+    fn two_listeners_that_want_one_address_are_a_mistake() {
+        // Two that want one address: of the metrics also where nobody set theirs, of the rest where both are written.
+        for (file, found) in [
+            (
+                "[ops]\nlisten = \"127.0.0.1:1234\"\n[api]\nlisten = \"127.0.0.1:1234\"\n",
+                "warp.toml:2:1: ops.listen: another address than api.listen",
+            ),
+            (
+                "[api]\nlisten = \"127.0.0.1:9464\"\n",
+                "warp.toml:2:1: api.listen: another address than ops.listen",
+            ),
+            (
+                "[api]\nlisten = \"127.0.0.1:1234\"\n[smsc]\nlisten = \"0.0.0.0:1234\"\n",
+                "warp.toml:2:1: api.listen: another address than smsc.listen",
+            ),
+            (
+                "[sip]\nlisten = [\"udp:127.0.0.1:5060\", \"tcp:127.0.0.1:8081\"]\n[api]\nlisten = \"127.0.0.1:8081\"\n",
+                "warp.toml:2:1: sip.listen: another address than api.listen",
+            ),
+            (
+                "[sip]\nlisten = [\"tcp:127.0.0.1:5060\", \"ws:127.0.0.1:5060\"]\n",
+                "warp.toml:2:1: sip.listen: another address than sip.listen",
+            ),
+            (
+                "[sip]\nlisten = [\"udp:127.0.0.1:2223\"]\n[media]\nng = \"127.0.0.1:2223\"\n",
+                "warp.toml:2:1: sip.listen: another address than media.ng",
+            ),
+        ] {
+            assert_eq!(errors(file), [found], "{file}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for file in [
+            // The API is not everybody's role, an address of the other family is another one, and so is any free port.
+            "[ops]\nlisten = \"127.0.0.1:8080\"\n",
+            "[api]\nlisten = \"127.0.0.1:1234\"\n[ops]\nlisten = \"[::1]:1234\"\n",
+            "[api]\nlisten = \"127.0.0.1:0\"\n[ops]\nlisten = \"127.0.0.1:0\"\n",
+            "[sip]\nlisten = [\"udp:127.0.0.1:5060\", \"tcp:127.0.0.1:5060\"]\n[media]\nng = \"127.0.0.2:5060\"\n",
+        ] {
+            assert!(Loaded::load(&Config::default(), &sources(dir.path(), file)).is_ok(), "{file}");
+        }
     }
 }

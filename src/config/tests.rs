@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn sources(dir: &Path, file: &str) -> Sources {
+pub(super) fn sources(dir: &Path, file: &str) -> Sources {
     let path = dir.join("warp.toml");
     std::fs::write(&path, file).unwrap();
     Sources { file: Some(path), ..Sources::default() }
 }
 
-fn errors(file: &str) -> Vec<String> {
+pub(super) fn errors(file: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let errors = Loaded::load(&Config::default(), &sources(dir.path(), file)).unwrap_err();
     let prefix = format!("{}/", dir.path().display());
@@ -181,43 +181,6 @@ fn f_cfg_01_a_value_that_cannot_work_is_a_mistake() {
         let found = errors(file);
         assert_eq!(found.len(), 1, "{file}: {found:?}");
         assert!(found[0].starts_with(&format!("warp.toml:2:1: {key}: ")), "{found:?}");
-    }
-    let found = errors("[ops]\nlisten = \"127.0.0.1:1234\"\n[api]\nlisten = \"127.0.0.1:1234\"\n");
-    assert_eq!(found, ["warp.toml:2:1: ops.listen: another address than api.listen"]);
-    // Two that want one address: of the metrics also where nobody set theirs, of the rest where both are written.
-    for (file, found) in [
-        (
-            "[api]\nlisten = \"127.0.0.1:9464\"\n",
-            "warp.toml:2:1: api.listen: another address than ops.listen",
-        ),
-        (
-            "[api]\nlisten = \"127.0.0.1:1234\"\n[smsc]\nlisten = \"0.0.0.0:1234\"\n",
-            "warp.toml:2:1: api.listen: another address than smsc.listen",
-        ),
-        (
-            "[sip]\nlisten = [\"udp:127.0.0.1:5060\", \"tcp:127.0.0.1:8081\"]\n[api]\nlisten = \"127.0.0.1:8081\"\n",
-            "warp.toml:2:1: sip.listen: another address than api.listen",
-        ),
-        (
-            "[sip]\nlisten = [\"tcp:127.0.0.1:5060\", \"ws:127.0.0.1:5060\"]\n",
-            "warp.toml:2:1: sip.listen: another address than sip.listen",
-        ),
-        (
-            "[sip]\nlisten = [\"udp:127.0.0.1:2223\"]\n[media]\nng = \"127.0.0.1:2223\"\n",
-            "warp.toml:2:1: sip.listen: another address than media.ng",
-        ),
-    ] {
-        assert_eq!(errors(file), [found], "{file}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    for file in [
-        // The API is not everybody's role, an address of the other family is another one, and so is any free port.
-        "[ops]\nlisten = \"127.0.0.1:8080\"\n",
-        "[api]\nlisten = \"127.0.0.1:1234\"\n[ops]\nlisten = \"[::1]:1234\"\n",
-        "[api]\nlisten = \"127.0.0.1:0\"\n[ops]\nlisten = \"127.0.0.1:0\"\n",
-        "[sip]\nlisten = [\"udp:127.0.0.1:5060\", \"tcp:127.0.0.1:5060\"]\n[media]\nng = \"127.0.0.2:5060\"\n",
-    ] {
-        assert!(Loaded::load(&Config::default(), &sources(dir.path(), file)).is_ok(), "{file}");
     }
     // The key that was written is named by its line, also where it is another that does not hold.
     let found = errors("[sip]\nt2 = \"100ms\"\n");

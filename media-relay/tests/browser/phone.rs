@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::Child;
 use std::time::Duration;
 
-/// Ended when dropped.
+/// A browser of the test, which is ended when this is dropped.
 pub struct Browser(pub Child);
 
 impl Drop for Browser {
