@@ -324,6 +324,23 @@ fn a_failed_call_is_drawn_and_explained_and_its_messages_reach_a_collector() {
     let explained = explained.unwrap_or_else(|| panic!("{:?}", warp(api, &operator, &["why", "127.0.0.77"])));
     assert!(explained.contains("dialler/2") && explained.contains("sip:900@"), "{explained}");
 
+    // A vendor's address is somebody's, where calls go to as where they come from.
+    let vendor = carrier.admin.get("/admin/vendor-trunks?limit=1")[0].clone();
+    let trunk = vendor["id"].as_str().expect("id");
+    let inbound = format!("/admin/vendor-trunks/{trunk}/inbound");
+    carrier.admin.ok("PUT", &inbound, Some(&json!({ "networks": ["127.9.8.0/24"] })));
+    let at = vendor["addresses"][0].as_str().expect("an address");
+    let at = at.parse::<std::net::SocketAddr>().expect("an address").ip().to_string();
+    for address in [at.as_str(), "127.9.8.7"] {
+        let (code, why) = warp(api, &operator, &["why", address]);
+        assert!(code == Some(0) && why.contains("an address of the vendor trunk"), "{why}");
+        assert!(
+            why.contains(&format!("warp calls list --vendor {}", vendor["vendor_id"].as_str().expect("id")))
+        );
+    }
+    let (_, why) = warp(api, &operator, &["why", "127.10.8.7"]);
+    assert!(why.contains("nothing came from"), "{why}");
+
     // The collector: every message, whole, with numbers that it searches by.
     let mut buffer = vec![0; 65_536];
     let mut copied: Vec<String> = Vec::new();

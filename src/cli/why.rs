@@ -1,10 +1,10 @@
 //! `warp why`: one sentence of what happened to a call, a number or an address, strangers included, and the command that mends it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use serde_json::{Value, json};
-use warp_policy::Refusal;
+use warp_policy::{Cidr, Refusal};
 
 use super::client::{Client, encoded};
 use super::output::Output;
@@ -193,7 +193,13 @@ fn mended_by(refusal: Refusal, call: &Value, operator: bool) -> String {
     };
     let (trunk, customer) = (or("trunk_id", "TRUNK"), or("customer_id", "CUSTOMER"));
     let called = or("called_e164", text(call, "called"));
-    let route = format!("warp route {called} --from {} --trunk {trunk}", text(call, "caller"));
+    // A call to a number of ours has no trunk to ask the route tester about: its decision says whose price is missing.
+    let route = match text(call, "direction") {
+        "inbound" => {
+            format!("warp calls show {}    # the decision: whose price is missing", text(call, "id"))
+        }
+        _ => format!("warp route {called} --from {} --trunk {trunk}", text(call, "caller")),
+    };
     match refusal {
         Refusal::TrunkDisabled => format!("warp trunks change {trunk} status=active"),
         Refusal::DestinationBlocked => {
@@ -246,16 +252,28 @@ fn of_address(client: &Client, ip: IpAddr) -> Result<Told, Failure> {
         let path = format!("/admin/trunks/{}/ips?limit=1&address={}", text(trunk, "id"), encoded(&about));
         client.page(&path).is_ok_and(|page| !page.items.is_empty())
     })?;
-    let (sentence, fix) = match owner {
-        Some(trunk) => (
+    let vendors = match owner {
+        Some(_) => None,
+        None => client.find("/admin/vendor-trunks", |trunk| is_of_vendor(client, trunk, ip))?,
+    };
+    let (sentence, fix) = match (owner, vendors) {
+        (Some(trunk), _) => (
             format!(
-                "{about} is an address of the trunk {:?} ({}), and was not refused.",
+                "{about} is an address of the trunk {:?} ({}): what came from it was not refused as a stranger's. Its calls have their own reasons.",
                 text(&trunk, "name"),
                 text(&trunk, "id")
             ),
             format!("warp calls list --trunk {} --limit 5", text(&trunk, "id")),
         ),
-        None => {
+        (None, Some(trunk)) => (
+            format!(
+                "{about} is an address of the vendor trunk {:?} ({}): what came from it was not refused as a stranger's. Its calls have their own reasons.",
+                text(&trunk, "name"),
+                text(&trunk, "id")
+            ),
+            format!("warp calls list --vendor {} --limit 5", text(&trunk, "vendor_id")),
+        ),
+        (None, None) => {
             let silent: Vec<&str> =
                 seen["silent"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let silent = if silent.is_empty() {
@@ -270,6 +288,17 @@ fn of_address(client: &Client, ip: IpAddr) -> Result<Told, Failure> {
         }
     };
     Ok(Told { about, sentence, fix })
+}
+
+/// Whether calls go to this address of a vendor, or come from it.
+fn is_of_vendor(client: &Client, trunk: &Value, ip: IpAddr) -> bool {
+    let any = |all: &Value, is: &dyn Fn(&str) -> bool| {
+        all.as_array().is_some_and(|all| all.iter().filter_map(Value::as_str).any(is))
+    };
+    let called = |at: &str| at.parse::<SocketAddr>().is_ok_and(|at| at.ip() == ip);
+    let calling = |network: &str| network.parse::<Cidr>().is_ok_and(|network| network.contains(ip));
+    let inbound = || client.get(&format!("/admin/vendor-trunks/{}/inbound", text(trunk, "id")));
+    any(&trunk["addresses"], &called) || inbound().is_ok_and(|of| any(&of["networks"], &calling))
 }
 
 fn stranger(about: &str, source: &Value) -> Told {
