@@ -260,3 +260,28 @@ fn a_dialog_without_contacts_can_be_talked_in_and_ended() {
     assert!(sent[0].1.starts_with(&format!("ACK {named} SIP/2.0\r\n")), "{}", sent[0].1);
     assert!(sent[1].1.starts_with(&format!("BYE {named} SIP/2.0\r\n")), "{}", sent[1].1);
 }
+
+/// A vendor that rings anew for ever keeps timer C from firing; the call has an end all the same: timer C and 64·T1 for each attempt
+/// that it may make.
+#[test]
+fn a_call_that_rings_anew_for_ever_ends_when_all_its_attempts_could_have() {
+    let mut w = World::new(true, |_| ());
+    w.give(CUSTOMER, &invite(NUMBER, "c1", "", SDP));
+    let at_v = w.to(V1);
+    let timers = &w.core.tx.config.timers;
+    let each = (timers.c + timers.t1_64()).as_millis();
+    let end = u64::try_from(each).unwrap() * u64::from(w.core.tx.config.max_attempts);
+    while w.ms + 100_000 < end {
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+        w.wait(99_000);
+    }
+    w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+    w.take();
+    w.wait(end - w.ms - 1_000);
+    assert!(!w.take().iter().any(|(_, t)| t.starts_with("CANCEL ")), "it rings on");
+    w.wait(2_000);
+    assert!(w.take().iter().any(|(to, t)| *to == addr(V1) && t.starts_with("CANCEL ")));
+    w.give(V1, &reply(&at_v, "487 Request Terminated", "bt", V1, "", ""));
+    assert_eq!(w.ended[0].internal_code, "setup_timeout");
+    w.nothing_is_left();
+}
