@@ -183,20 +183,20 @@ fn registrar_takes_sipps_phones_and_names_its_listeners() {
     Sipp::calls(dir.path(), &calls).finish(within);
     answering.finish(within);
     Sipp::register(dir.path(), us, "100", phone, 0).finish(within);
-    let (code, rest) = launched.signal_and_wait("TERM", Duration::from_secs(10));
+    let (code, rest) = launched.signal_and_wait("TERM", Duration::from_secs(30));
     assert_eq!((code, rest), (Some(0), Vec::new()));
 }
 
 /// A socket that waits at most five seconds for a datagram.
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind(local(free_port())).expect("socket");
-    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
     socket
 }
 
 fn received(socket: &UdpSocket) -> (String, SocketAddr) {
     let mut buffer = vec![0; 65_536];
-    let (n, from) = socket.recv_from(&mut buffer).expect("a datagram within five seconds");
+    let (n, from) = socket.recv_from(&mut buffer).expect("a datagram in time");
     (String::from_utf8_lossy(&buffer[..n]).into_owned(), from)
 }
 
@@ -344,7 +344,7 @@ fn a_known_peer_may_be_sloppy_where_lenient_is_on() {
         } else {
             assert!(next_of(&caller, "SIP/2.0 ").starts_with("SIP/2.0 400 "), "{lenient:?}");
         }
-        let (code, _) = launched.signal_and_wait("TERM", Duration::from_secs(5));
+        let (code, _) = launched.signal_and_wait("TERM", Duration::from_secs(30));
         assert_eq!(code, Some(0));
     }
 }
@@ -376,7 +376,7 @@ fn the_media_profile_knows_interfaces_by_name() {
     assert!((26_600..=26_799).contains(&media_port(&offered)), "{offered}");
     let answered = ng.describe("answer", "", &phone);
     assert!(answered.contains("c=IN IP4 127.0.0.2\r\n"), "{answered}");
-    let (code, _) = launched.signal_and_wait("INT", Duration::from_secs(5));
+    let (code, _) = launched.signal_and_wait("INT", Duration::from_secs(30));
     assert_eq!(code, Some(0));
 }
 
@@ -410,7 +410,7 @@ fn rtpengine_cli_within(
 
 fn ends_with_0_on_int(mut child: std::process::Child, log: &Path) {
     stack::signal_pid(child.id(), "INT");
-    let code = poll_until(Duration::from_secs(5), || child.try_wait().expect("wait"));
+    let code = poll_until(Duration::from_secs(30), || child.try_wait().expect("wait"));
     assert_eq!(code.and_then(|c| c.code()), Some(0), "{}", stack::tail(log));
 }
 
@@ -581,7 +581,7 @@ fn f_proc_07_connections_that_are_refused_are_one_line() {
         let said = said.unwrap_or_else(|| panic!("nothing is said: {}", stack::tail(&log)));
         assert!(said.len() == 1 && said[0].contains(fact), "{said:#?}");
         drop(held);
-        let (code, _) = launched.signal_and_wait("TERM", Duration::from_secs(5));
+        let (code, _) = launched.signal_and_wait("TERM", Duration::from_secs(30));
         assert_eq!(code, Some(0), "{}", stack::tail(&log));
     }
 }

@@ -141,7 +141,7 @@ fn a_start_that_fails_says_so_once_and_leaves_nothing_running() {
         assert_eq!(error.len(), 1, "{said}");
         assert!(error[0].contains(&taken.to_string()) || error[0].contains(key), "{said}");
         assert_eq!(error[0].matches("Address already in use").count(), 1, "once: {said}");
-        let left = poll_until(Duration::from_secs(5), || processes_of(dir.path()).is_empty().then_some(()));
+        let left = poll_until(Duration::from_secs(30), || processes_of(dir.path()).is_empty().then_some(()));
         assert!(left.is_some(), "{:?} after {key} was taken", processes_of(dir.path()));
         assert!(!dir.path().join("data/pg/data/postmaster.pid").exists(), "{key}");
         let out = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -219,7 +219,8 @@ fn readyz_is_503_while_it_drains_and_calls_go_on() {
     });
     assert!(answered.is_some(), "no call: {}", calling.report());
     signal_pid(carrier.launched.pid(), "TERM");
-    let seen = poll_until(Duration::from_secs(3), || ready(ops).filter(|(_, body)| body["draining"] == true));
+    let seen =
+        poll_until(Duration::from_secs(30), || ready(ops).filter(|(_, body)| body["draining"] == true));
     let (status, body) = seen.expect("it says that it drains");
     assert_eq!((status, &body["ready"]), (503, &false.into()), "{body}");
     // The call is not cut off: SIPp sees it to its end, and then the process goes.
@@ -257,7 +258,7 @@ fn a_relay_that_others_drive_drains_as_a_proxy_does() {
     let answer = ng(node.ng, "k1", &offer).expect("an answer");
     assert!(answer.contains("6:result2:ok"), "{answer}");
     signal_pid(relay.0.id(), "TERM");
-    let seen = poll_until(Duration::from_secs(5), || ready(node.ops).filter(|(status, _)| *status == 503));
+    let seen = poll_until(Duration::from_secs(30), || ready(node.ops).filter(|(status, _)| *status == 503));
     assert_eq!(seen.expect("it says that it drains").1["draining"], true);
     assert!(node.log("relay.log").contains("told to stop: no new calls"), "{}", node.log("relay.log"));
     let pong = ng(node.ng, "k2", "d7:command4:pinge").expect("it still answers");

@@ -60,7 +60,7 @@ fn a_message_goes_to_the_vendor_and_its_receipt_comes_back() {
     let taken = statuses.iter().filter(|s| s.is_ok()).count();
     assert!((1..10).contains(&taken), "{statuses:?}");
     assert!(statuses.iter().all(|s| s.is_ok() || *s == Status::RTHROTTLED));
-    let (code, rest) = smsc.signal_and_wait("TERM", Duration::from_secs(5));
+    let (code, rest) = smsc.signal_and_wait("TERM", Duration::from_secs(30));
     assert_eq!((code, rest), (Some(0), vec![]));
 }
 

@@ -107,7 +107,7 @@ impl End {
         let kept = Arc::clone(&calls);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                stream.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
+                stream.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
                 let mut text = String::new();
                 let mut buffer = [0u8; 4_096];
                 // Until the body is as long as it was promised.

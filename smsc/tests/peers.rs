@@ -223,7 +223,7 @@ fn hook_call(hooks: &TcpListener, path: &str) -> Option<String> {
     poll_until(Duration::from_secs(30), || {
         let (mut stream, _) = hooks.accept().ok()?;
         stream.set_nonblocking(false).expect("blocking");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
         let mut request = vec![0; 4_096];
         let n = stream.read(&mut request).ok()?;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

@@ -156,8 +156,9 @@ fn running(dns: &[SocketAddr], change: impl FnOnce(&mut DirectoryBuilder)) -> Ru
     core.anchor_media = false;
     core.dns_deadline = Duration::from_secs(10);
     let mut config = Config::new(core);
-    config.dns =
-        Dns { servers: dns.to_vec(), timeout: Duration::from_millis(200), give_up: Duration::from_secs(3) };
+    // A silent server costs its time-out; where there is one alone, it speaks, and a busy machine may keep it from that.
+    let timeout = Duration::from_millis(if dns.len() > 1 { 300 } else { 5_000 });
+    config.dns = Dns { servers: dns.to_vec(), timeout, give_up: Duration::from_secs(10) };
     let handles = Handles {
         snapshots: Some(snapshots),
         state: None,

@@ -142,6 +142,49 @@ impl Running {
         self.vendor.send_to(reply(invite, status, "bt", &contact, "", "").as_bytes(), self.us).unwrap();
     }
 
+    /// Makes a call, for which the vendor is busy; gives what the customer hears at its end.
+    fn busy(&self, call: &str) -> String {
+        self.invite(call);
+        let of_it = format!("Call-ID: {call}\r\n");
+        let short = Some(Duration::from_millis(20));
+        self.customer.set_read_timeout(short).unwrap();
+        self.vendor.set_read_timeout(short).unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
+        let mut bytes = [0; 8_192];
+        // A call that was taken may be refused before its vendor has it.
+        let heard = loop {
+            assert!(Instant::now() < end, "{call} has no end");
+            let said = self
+                .customer
+                .recv(&mut bytes)
+                .ok()
+                .map(|n| String::from_utf8_lossy(&bytes[..n]).into_owned());
+            if let Some(said) = said.filter(|s| s.contains(&of_it) && !s.starts_with("SIP/2.0 1")) {
+                break said;
+            }
+            let asked =
+                self.vendor.recv(&mut bytes).ok().map(|n| String::from_utf8_lossy(&bytes[..n]).into_owned());
+            if let Some(invite) = asked.filter(|s| s.starts_with("INVITE ") && s.contains(&of_it)) {
+                self.answer(&invite, "486 Busy Here");
+            }
+        };
+        self.acknowledge(&heard, call);
+        self.customer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        self.vendor.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        heard
+    }
+
+    /// The customer's ACK of a refusal.
+    fn acknowledge(&self, refused: &str, call: &str) {
+        let (us, from) = (self.us, self.customer.local_addr().unwrap());
+        let to = refused.lines().find(|l| l.starts_with("To:")).unwrap();
+        let ack = format!(
+            "ACK sip:+14155550123@{us} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
+             From: <sip:+14155550100@{from}>;tag=at\r\n{to}\r\nCall-ID: {call}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.customer.send_to(ack.as_bytes(), us).unwrap();
+    }
+
     /// Every record of the journal, after the proxy's end, once: what a failed sync may have lost is written again, and readers
     /// drop doubles by `cdr_id`.
     fn records(self) -> Vec<(u8, CallRecord)> {
@@ -223,16 +266,15 @@ fn f_disk_01_running_calls_end_and_new_ones_are_refused_while_the_journal_fails(
     running.answer(&invite, "200 OK");
     let ok = Running::next(&running.customer, "SIP/2.0 200 ");
     running.broken.store(true, Ordering::Release);
-    // The heartbeat of the next second finds it out: from then on new calls are refused, none reaches a vendor.
-    let end = Instant::now() + Duration::from_secs(30);
+    // The heartbeat of the next second finds it out: from then on new calls are refused, none reaches a vendor. Until then the
+    // vendor is busy, so that one new call is open at a time: thousands that ring would drown the call that is watched.
+    let end = Instant::now() + Duration::from_secs(60);
     for n in 0.. {
-        running.invite(&format!("new-{n}"));
-        // 100: it was taken, the journal has not failed yet.
-        let heard = Running::next(&running.customer, "SIP/2.0 ");
-        if heard.starts_with("SIP/2.0 503 ") {
+        let call = format!("new-{n}");
+        if running.busy(&call).starts_with("SIP/2.0 503 ") {
             break;
         }
-        assert!(Instant::now() < end, "not refused: {heard}");
+        assert!(Instant::now() < end, "{call} is not refused");
     }
     // The call in the air goes on and ends as usual.
     running.hang_up(&ok, "running");
