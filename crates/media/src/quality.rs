@@ -365,12 +365,12 @@ mod tests {
         // A jump that was not confirmed at once is forgotten when the stream goes on.
         let mut t = SeqTracker::default();
         for s in 0..10 {
-            t.update(1, s);
+            t.update(0xABCD, s);
         }
-        assert_eq!(t.update(1, 30_000), SeqEvent::Suspect);
-        assert_eq!(t.update(1, 12), SeqEvent::InOrder { gap: 2 });
-        assert_eq!(t.update(1, 30_001), SeqEvent::Suspect);
-        assert_eq!((t.ssrc(), t.highest()), (1, 12));
+        assert_eq!(t.update(0xABCD, 30_000), SeqEvent::Suspect);
+        assert_eq!(t.update(0xABCD, 12), SeqEvent::InOrder { gap: 2 });
+        assert_eq!(t.update(0xABCD, 30_001), SeqEvent::Suspect);
+        assert_eq!((t.ssrc(), t.highest()), (0xABCD, 12));
     }
 
     #[test]

@@ -347,3 +347,7 @@ fn without_session(class: PacketClass, source: Source, packet: &[u8]) -> Session
         _ => SessionOutcome::Unwanted(DropReason::Kind),
     }
 }
+
+#[cfg(test)]
+#[path = "tests_session.rs"]
+mod tests;

@@ -167,6 +167,28 @@ fn t_rtp_07_wrong_credentials_garbage_and_strange_answers_meet_silence() {
     assert!(matches!(agent.poll_output(), Some(IceOutput::Transmit(to, _)) if to == friend));
 }
 
+/// RFC 8445 §8.1.1 and §8.2: a pair is chosen by the controlling side's USE-CANDIDATE, and by nothing else.
+#[test]
+fn only_the_controlling_side_nominates() {
+    let check = |nominates: bool| {
+        let check = StunWriter::new(StunKind::Request, [3; 12]).username("aaaa", "bbbb").priority(1);
+        check.use_candidate(nominates).signed(credentials("aaaa").password.as_bytes())
+    };
+    let (b, c) = (address(B.0), address("198.51.100.7:7"));
+    // Lite and controlled: the first that is heard serves until one is nominated.
+    let mut agent = IceAgent::new(IceSetup { lite: true, ..setup("aaaa", "bbbb", false, &[]) }, at(0));
+    for (from, nominates, peer, chosen) in
+        [(b, false, b, false), (c, false, b, false), (c, true, c, true), (b, false, c, true)]
+    {
+        assert_eq!(agent.handle(from, &check(nominates), at(1)), Checked::Taken);
+        assert_eq!((agent.peer(), agent.is_chosen), (Some(peer), chosen), "{from} {nominates}");
+    }
+    // Controlling: what the other side writes chooses nothing.
+    let mut agent = IceAgent::new(setup("aaaa", "bbbb", true, &[]), at(0));
+    assert_eq!(agent.handle(b, &check(true), at(1)), Checked::Taken);
+    assert!(agent.pairs.iter().all(|pair| !pair.nominated) && !agent.is_chosen);
+}
+
 /// RFC 7675 §5.1: who does not consent gets nothing any more, and gets it again when it answers.
 #[test]
 fn media_stops_without_consent_and_comes_back_with_it() {

@@ -173,6 +173,9 @@ fn t_rtp_05_what_cannot_be_opened_has_not_come() {
         let good = [rtp(1, 1), vec![7; 4]].concat();
         assert_eq!(through(&mut state, &good, A).unwrap().len(), 2);
         assert_eq!(through(&mut state, &good, TAP), Err(Judgement::Drop(DropReason::Source)));
+        // A stranger's packet costs no opening.
+        let strange = [rtp(1, 2), vec![6; 4]].concat();
+        assert_eq!(through(&mut state, &strange, TAP), Err(Judgement::Drop(DropReason::Source)));
         // Nor does it displace who was heard.
         for s in 0..20 {
             let forged = [rtp(1, s), vec![6; 4]].concat();
