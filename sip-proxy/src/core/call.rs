@@ -632,7 +632,10 @@ impl Calls {
         tx: &mut Transactions,
     ) {
         let reason = format!("Q.850;cause={cause};text=\"{phrase}\"");
-        let mut headers: Vec<(&str, &[u8])> = vec![("Reason", reason.as_bytes())];
+        let mut headers: Vec<(&str, &[u8])> = Vec::new();
+        if call.tells_why(Side::Caller) {
+            headers.push(("Reason", reason.as_bytes()));
+        }
         if let Some(seconds) = retry_after {
             headers.push(("Retry-After", seconds));
         }
@@ -645,6 +648,11 @@ impl Calls {
         };
         let side = if status == 487 { ReleaseSide::Caller } else { ReleaseSide::System };
         self.close_unanswered(call, status, Some(cause), outcome, side, code, tx);
+    }
+
+    /// Whether the vendor of a call may hear why its caller gave up.
+    pub(super) fn tells_why(&self, id: Id) -> bool {
+        self.all.get(id).is_none_or(|call| call.tells_why(Side::Callee))
     }
 
     /// The caller gave up.

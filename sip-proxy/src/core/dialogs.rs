@@ -157,7 +157,9 @@ impl Calls {
             if msg.method() == Method::Bye && side == Side::Caller && ringing && call.is_alone() {
                 tx.answer(server, 200, "", &[]);
                 if let Some(client) = call.branch().filter(|b| b.open).and_then(|b| b.client) {
-                    tx.note_reason(client, msg);
+                    if call.tells_why(Side::Callee) {
+                        tx.note_reason(client, msg);
+                    }
                     tx.abandon(client);
                 }
                 calls.branch_over(call, 487, None, "cancelled", tx);

@@ -60,9 +60,14 @@ impl Call {
     /// What becomes other in a request within the call on its way to this side.
     pub(super) fn told(&self, msg: &Message<'_>, to: Side, lines: &mut Vec<(Header, Vec<u8>)>) {
         lines.extend(self.named(msg, to).map(|(header, value)| (header, value.to_vec())));
-        if msg.has(Header::Reason) && self.terms(to).is_some_and(|t| t.reason == ReasonForm::None) {
+        if msg.has(Header::Reason) && !self.tells_why(to) {
             lines.push((Header::Reason, Vec::new()));
         }
+    }
+
+    /// Whether this side hears reasons at all.
+    pub(super) fn tells_why(&self, to: Side) -> bool {
+        self.terms(to).is_none_or(|t| t.reason != ReasonForm::None)
     }
 
     /// The number of who calls, where his customer has it.

@@ -186,7 +186,9 @@ impl Core {
         {
             return;
         }
-        if let Some(client) = client {
+        if let Some(client) = client
+            && call.is_none_or(|id| self.calls.tells_why(id))
+        {
             self.tx.note_reason(client, msg);
         }
         match (call, client) {

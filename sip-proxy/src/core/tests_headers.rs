@@ -250,6 +250,33 @@ fn the_reason_of_a_failure_passes_is_made_or_is_left_out() {
     }
 }
 
+/// Who is told no reasons hears none of a CANCEL either, nor of a refusal of our own.
+#[test]
+fn no_reason_means_none_in_a_cancel_and_in_our_own_refusals() {
+    for (form, told) in [(ReasonForm::AsReceived, 1), (ReasonForm::None, 0)] {
+        let mut w = World::new(false, |_| ());
+        let mut rows = w.core.tx.snapshot.clone().unwrap().directory.rows().clone();
+        rows.vendor_trunks[0].headers.reason = form;
+        rows.trunks[0].headers.reason = form;
+        w.change(rows);
+        let first = invite(NUMBER, "c1", "", "");
+        w.give(CUSTOMER, &first);
+        let at_v = w.to(V1);
+        w.give(V1, &reply(&at_v, "180 Ringing", "bt", V1, "", ""));
+        w.take();
+        let why = "Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\nContent-Length";
+        w.give(CUSTOMER, &first.replace("INVITE", "CANCEL").replace("Content-Length", why));
+        let cancel = w.to(V1);
+        assert!(cancel.starts_with("CANCEL "), "{cancel}");
+        assert_eq!(lines(&cancel, "Reason").len(), told, "{form:?} {cancel}");
+        w.take();
+        w.give(CUSTOMER, &invite("+9990", "c2", "", ""));
+        let out = w.take();
+        let refused = &out.iter().find(|(_, t)| t.starts_with("SIP/2.0 4")).unwrap().1;
+        assert_eq!(lines(refused, "Reason").len(), told, "{form:?} {refused}");
+    }
+}
+
 fn rules(rows: &mut DirectoryBuilder, vendor: &[&str], customer: &[&str]) {
     let parse = |list: &[&str]| list.iter().map(|r| r.parse().unwrap()).collect();
     rows.vendor_trunks[0].headers.rules = parse(vendor);
