@@ -333,6 +333,15 @@ fn codes_apart_together_or_both() {
     );
 }
 
+/// One price, or one for each jurisdiction: a row with both says two things.
+#[test]
+fn a_row_has_one_price_or_those_of_jurisdictions() {
+    let header = "NPANXX,Rate,Interstate,Intrastate\n";
+    no("us", "", &format!("{header}201555,0.1,0.2,0.3\n"), 2, "Rate", "in one row");
+    no("us", "", &format!("{header}201555,0.1,,0.3\n"), 2, "Rate", "in one row");
+    ok("us", "", &format!("{header}201555,0.1,,\n"), "1201555 0.1 6/6");
+}
+
 /// Columns that only together make a code: none of them may be passed over, because the rest prices more numbers.
 #[test]
 fn no_part_of_a_code_is_passed_over() {

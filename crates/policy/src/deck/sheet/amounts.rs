@@ -287,6 +287,32 @@ mod tests {
         }
     }
 
+    /// What one cell says of the sheet's decimal mark: a point, a comma, or nothing.
+    #[test]
+    fn a_mark_that_cannot_group_thousands_is_a_decimal_mark() {
+        for (text, point, comma) in [
+            ("0.125", true, false),
+            ("0,125", false, true),
+            ("$0.125", true, false),
+            ("EUR 0,125", false, true),
+            ("1,234", false, false),
+            ("$1,234", false, false),
+            ("1.234", false, false),
+            ("1234,567", false, true),
+            ("1,2345", false, true),
+            (",5", false, true),
+            ("1,234.5", true, false),
+            ("1.234,5", false, true),
+            ("1,234,567", true, false),
+            ("125", false, false),
+        ] {
+            let mut evidence = Evidence::default();
+            evidence.see(text, 7);
+            let want = (point.then_some(7), comma.then_some(7));
+            assert_eq!((evidence.point, evidence.comma), want, "{text}");
+        }
+    }
+
     #[test]
     fn prices_in_either_style() {
         use DecimalMark::*;

@@ -221,6 +221,8 @@ mod tests {
             "Page 1 of 3",
             "End of file",
             "Total rows: 2",
+            "Contract 19991231",
+            "Ref. 2026-17",
         ] {
             assert_eq!(line(title), Ok(Prose::default()), "{title}");
         }
@@ -230,6 +232,7 @@ mod tests {
             ("Effective 5 December 2026", day("2026-12-05"), None),
             ("Valid from 2026-01-01 until 2026-12-31", day("2026-01-01"), day("2027-01-01")),
             ("Expires 2026-12-31", None, day("2027-01-01")),
+            ("Effective 20261205", day("2026-12-05"), None),
             ("Issued 2026-01-02, effective as of 2026-02-01", day("2026-02-01"), None),
         ] {
             assert_eq!(line(text), Ok(Prose { from, until }), "{text}");
@@ -246,6 +249,7 @@ mod tests {
             "2026-01-01",
             "10% off",
             "Effective next Monday",
+            "20261205",
             "Peak hours 8 to 18",
             "Code 447 is blocked",
             "Rates in euro",
