@@ -81,6 +81,33 @@ fn the_sound_is_the_one_that_is_named() {
     assert_eq!((times, limit, start), (2, 3, 4));
 }
 
+/// What a key is pressed with where the command does not say, and what is too short, too long or too loud.
+#[test]
+fn a_key_is_pressed_within_bounds() {
+    let key = |keys: Value| {
+        let mut all = json!({"command": "play DTMF", "call-id": "a", "from-tag": "f"});
+        all.as_object_mut().expect("keys").extend(keys.as_object().expect("keys").clone());
+        match read(&all).0 {
+            Command::Play(play) => match play.what {
+                PlayAction::Dtmf { event, duration_ms, pause_ms, volume } => {
+                    (event, duration_ms, pause_ms, volume)
+                }
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(key(json!({"code": "5"})), (Some(5), 250, 100, 8));
+    assert_eq!(key(json!({"digit": "#"})).0, Some(11));
+    assert_eq!(
+        key(json!({"code": 3, "duration": 300, "pause": 200, "volume": -10})),
+        (Some(3), 300, 200, 10)
+    );
+    assert_eq!(key(json!({"code": 16, "duration": 1, "pause": -1, "volume": 500})), (None, 100, 100, 63));
+    let most = key(json!({"code": 0, "duration": 1_000_000, "pause": 5_001, "volume": 63}));
+    assert_eq!(most, (Some(0), 5_000, 5_000, 63));
+}
+
 /// RFC 4733 §3.2.
 #[test]
 fn keys_of_a_telephone_are_events() {

@@ -133,9 +133,51 @@ fn sdp_command() -> impl Strategy<Value = SdpCommand> {
     })
 }
 
+/// What names a party: tag, label, media address.
+fn party() -> impl Strategy<Value = (Option<Vec<u8>>, Option<Vec<u8>>, Option<IpAddr>)> {
+    (option::of(token()), option::of(token()), option::of(ip()))
+}
+
+fn keep() -> impl Strategy<Value = KeepBack> {
+    (token(), 0..KeepAction::ALL.len(), party(), any::<bool>()).prop_map(
+        |(call_id, what, (from_tag, label, address), directional)| KeepBack {
+            call_id,
+            what: KeepAction::ALL[what].1,
+            from_tag,
+            label,
+            address,
+            directional,
+        },
+    )
+}
+
+fn play() -> impl Strategy<Value = Play> {
+    let sound = prop_oneof![
+        token().prop_map(Sound::File),
+        token().prop_map(Sound::Blob),
+        token().prop_map(Sound::Blob64),
+        Just(Sound::Database),
+    ];
+    let ms = || 100u32..=5_000;
+    let what = prop_oneof![
+        Just(PlayAction::Stop),
+        (option::of(sound), any::<u32>(), 0u64..1_000_000, 0u64..1_000_000).prop_map(
+            |(sound, times, limit_ms, start_ms)| PlayAction::Media { sound, times, limit_ms, start_ms }
+        ),
+        (option::of(0u8..16), ms(), ms(), 0u8..64).prop_map(|(event, duration_ms, pause_ms, volume)| {
+            PlayAction::Dtmf { event, duration_ms, pause_ms, volume }
+        }),
+    ];
+    (token(), what, party(), any::<bool>()).prop_map(|(call_id, what, (from_tag, label, address), all)| {
+        Play { call_id, what, from_tag, label, address, all }
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         Just(Command::Ping),
+        keep().prop_map(Command::Keep),
+        play().prop_map(Command::Play),
         Just(Command::Statistics),
         sdp_command().prop_map(Command::Offer),
         (sdp_command(), token()).prop_map(|(mut c, t)| {

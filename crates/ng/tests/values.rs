@@ -196,6 +196,25 @@ fn an_unknown_dtls_word_is_no_dtls_wish() {
     }
 }
 
+/// The largest datagram is read, one byte more is no message.
+#[test]
+fn t_ng_02_a_datagram_has_its_largest_size() {
+    use warp_model::limits::NG_BYTES;
+    let of = |bytes: usize| {
+        // One text may not be as long as all.
+        let head = format!(r#"c1 {{"command":"ping","y":"{}","x":""#, "y".repeat(9_000));
+        let filler = vec![b'x'; bytes - head.len() - 2];
+        [head.as_bytes(), &filler, br#""}"#].concat()
+    };
+    assert_eq!(of(NG_BYTES).len(), NG_BYTES);
+    assert_eq!(decode_request(&of(NG_BYTES)).map(|r| r.command), Ok(warp_ng::Command::Ping));
+    let larger = of(NG_BYTES + 1);
+    let refused = decode_request(&larger).expect_err("too large");
+    assert_eq!((refused, refused.to_string()), (warp_ng::codec::NgError::NoCookie, "no cookie".to_owned()));
+    let refused = decode_request(b"c1 ").expect_err("nothing behind the cookie");
+    assert_eq!(refused.to_string(), "Invalid data (no payload)");
+}
+
 /// RFC 8259 §7: every escape, one in each place where it may stand.
 #[test]
 fn json_escapes_are_read_as_their_characters() {

@@ -187,4 +187,31 @@ mod tests {
         assert_eq!(in_pieces(&endless), [Err(())]);
         assert_eq!(in_pieces(b"c1 d7:comm"), []);
     }
+
+    /// A message is as long as a datagram may be, and no longer: in a text of bencode, in JSON, in a cookie.
+    #[test]
+    fn t_ng_02_a_message_without_an_end_is_given_up() {
+        let scan = |stream: &[u8]| Framer::default().scan(stream);
+        // The text is the last of the message: its end is at the limit, and one byte behind it.
+        let bencode = |text: usize| [format!("c d1:x{text}:").as_bytes(), &vec![b'x'; text], b"e"].concat();
+        let head = "c d1:x".len() + format!("{NG_BYTES}:").len();
+        let most = NG_BYTES - format!("{NG_BYTES}:").len();
+        assert_eq!(scan(&bencode(most - head)), Frame::Whole(0, bencode(most - head).len()));
+        assert_eq!(scan(format!("c d1:x{}:", most).as_bytes()), Frame::Partial);
+        assert_eq!(scan(format!("c d1:x{}:", most + 1).as_bytes()), Frame::Broken);
+        let json = |length: usize| [&b"c {\""[..], &vec![b'x'; length - 6], b"\"}"].concat();
+        assert_eq!(scan(&json(NG_BYTES)), Frame::Whole(0, NG_BYTES));
+        assert_eq!(
+            scan(&json(NG_BYTES + 1)),
+            Frame::Whole(0, NG_BYTES + 1),
+            "its last byte is there already"
+        );
+        assert_eq!(scan(&json(NG_BYTES + 2)), Frame::Broken);
+        assert_eq!(scan(&json(NG_BYTES + 2)[..NG_BYTES]), Frame::Partial);
+        // White space before a message does not count.
+        assert_eq!(
+            scan(&[&vec![b' '; NG_BYTES + 9][..], &json(20)].concat()),
+            Frame::Whole(NG_BYTES + 9, NG_BYTES + 29)
+        );
+    }
 }
