@@ -140,6 +140,20 @@ fn what_is_ignored_is_told_within_bounds() {
     assert_eq!(ignored, [b"no-such-flag".to_vec(), b"another".to_vec()]);
 }
 
+/// Sixty-four names of codecs and no more, in each form of the key.
+#[test]
+fn names_of_codecs_are_bounded() {
+    let names: Vec<String> = (0..80).map(|n| format!("c{n}")).collect();
+    let flags: Vec<String> = names.iter().map(|n| format!("codec-strip-{n}")).collect();
+    for more in [json!({"flags": flags}), json!({"codec": {"strip": names}})] {
+        let mut all = json!({"command": "offer", "call-id": "a", "from-tag": "f", "sdp": "v=0\r\n"});
+        all.as_object_mut().expect("keys").extend(more.as_object().expect("keys").clone());
+        let Command::Offer(offer) = read(&all).0 else { panic!("an offer") };
+        let want: Vec<Vec<u8>> = names.iter().take(64).map(|n| n.clone().into_bytes()).collect();
+        assert_eq!(offer.codec.strip, want);
+    }
+}
+
 #[test]
 fn a_refusal_for_the_sdps_sake_is_told_from_others() {
     for text in [reasons::BAD_SDP, reasons::INCOMPLETE_SDP, reasons::NO_SDP, reasons::REWRITING_SDP] {

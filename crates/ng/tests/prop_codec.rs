@@ -327,6 +327,21 @@ proptest! {
         prop_assert_eq!(request, Request { cookie: b"1_2_3", encoding, load_limit, command, ignored: vec![] });
     }
 
+    /// `ref/ng-protocol.md` §4: each address says its family beside it.
+    #[test]
+    fn addresses_say_their_family(stats in stats()) {
+        let mut out = Vec::new();
+        encode_reply(b"9", Encoding::Json, true, &Reply::Stats(Box::new(stats.clone())), &mut out);
+        let text = String::from_utf8_lossy(&out).into_owned();
+        let streams = stats.tags.iter().flat_map(|t| &t.medias).flat_map(|m| &m.streams);
+        let all: Vec<SocketAddr> =
+            streams.flat_map(|s| [Some(s.local), s.endpoint, s.advertised]).flatten().collect();
+        for (name, wanted) in [("IPv4", true), ("IPv6", false)] {
+            let said = text.matches(&format!("\"family\":\"{name}\"")).count();
+            prop_assert_eq!(said, all.iter().filter(|a| a.is_ipv4() == wanted).count(), "{}", text);
+        }
+    }
+
     #[test]
     fn replies_round_trip(stats in stats(), calls in vec(token(), 0..5), json: bool) {
         let encoding = if json { Encoding::Json } else { Encoding::Bencode };
